@@ -1,0 +1,46 @@
+// What alpha and the temperature do, typeset, with the values that are set; while a run goes on, with its last step's figures.
+
+import { formatMeasure } from './format';
+import { useRun } from './store';
+import { useShownRun } from './useShownRun';
+
+export function LossFormula() {
+  const { loss, alpha, temperature } = useRun((state) => state.config);
+  const { run } = useShownRun();
+  const last = run?.source === 'live' ? run.history.last() : undefined;
+  if (loss === 'ce') {
+    return <p className="formula-note">The loss is CE alone. Neither alpha nor T has a part in it.</p>;
+  }
+  const rest = Number((1 - alpha).toPrecision(6));
+  return (
+    <div className="formula" role="group" aria-label="The loss">
+      <math>
+        <mi>loss</mi><mo>=</mo><mi>α</mi><mo>·</mo><msup><mi>T</mi><mn>2</mn></msup><mo>·</mo><mi className="kd">KD</mi>
+        <mo>+</mo><mo form="prefix">(</mo><mn>1</mn><mo>−</mo><mi>α</mi><mo form="postfix">)</mo><mo>·</mo><mi className="ce">CE</mi>
+      </math>
+      <math>
+        <mo form="infix">=</mo><mn>{alpha}</mn><mo>·</mo><msup><mn>{temperature}</mn><mn>2</mn></msup><mo>·</mo>
+        {last ? <mn className="kd">{formatMeasure(last.kd)}</mn> : <mi className="kd">KD</mi>}
+        <mo>+</mo><mn>{rest}</mn><mo>·</mo>
+        {last ? <mn className="ce">{formatMeasure(last.ce)}</mn> : <mi className="ce">CE</mi>}
+        {last && <><mo>=</mo><mn className="total">{formatMeasure(alpha * temperature ** 2 * last.kd + rest * last.ce)}</mn></>}
+      </math>
+    </div>
+  );
+}
+
+export function TemperatureFormula() {
+  const { loss, temperature } = useRun((state) => state.config);
+  if (loss === 'ce') return null;
+  const model = (name: string, logits: string, className: string) => (
+    <>
+      <mi className={className}>{name}</mi><mo>=</mo><mi>softmax</mi><mo form="prefix">(</mo><mi>{logits}</mi><mo>/</mo><mn>{temperature}</mn><mo form="postfix">)</mo>
+    </>
+  );
+  return (
+    <div className="formula" role="group" aria-label="What is compared">
+      <math><mi className="kd">KD</mi><mo>=</mo><mi>KL</mi><mo form="prefix">(</mo><mi className="teacher">p</mi><mo>‖</mo><mi className="student">q</mi><mo form="postfix">)</mo></math>
+      <math>{model('p', 'y', 'teacher')}<mspace width="0.9em" />{model('q', 'z', 'student')}</math>
+    </div>
+  );
+}

@@ -1,0 +1,24 @@
+// The page's few icons, drawn on a 16 × 16 grid. They only accompany words.
+
+const PATHS = {
+  still: 'M3.2 13.5h7.6M4 13.2c-1-1-1.6-2.200-1.600-3.400C2.400 7.400 4.200 6 5.400 5.200C6 4.800 6 4 6 2.500h2.200c0 1.300.1 2 .8 2.600L13.600 8v2.200M10 13.200c.9-1 1.500-2.100 1.500-3.300',
+  link: 'M6.600 9.400l2.800-2.800M7 4.600l1.300-1.300a3 3 0 0 1 4.300 4.300L11.300 9M9 11.400l-1.300 1.300a3 3 0 0 1-4.300-4.300L4.700 7',
+  system: 'M2.500 3.500h11v7.500h-11zM6 13.500h4M8 11v2.500',
+  light: 'M8 5.200a2.800 2.800 0 1 1 0 5.600a2.800 2.800 0 1 1 0-5.600M8 1.500v1.500M8 13v1.500M1.500 8h1.500M13 8h1.500M3.400 3.400l1 1M11.600 11.600l1 1M3.400 12.600l1-1M11.600 4.400l1-1',
+  dark: 'M12.800 9.600A5.300 5.300 0 0 1 6.400 3.200A5.300 5.300 0 1 0 12.800 9.600z',
+  play: 'M5 3l8 5l-8 5z',
+  pause: 'M5.500 3.500v9M10.500 3.500v9',
+  step: 'M4 3.500l6 4.500l-6 4.500zM12 3.500v9',
+  reset: 'M3.500 8a4.500 4.500 0 1 0 1.600-3.400M3.500 2.500v3h3',
+  stop: 'M4.500 4.500h7v7h-7z',
+} as const;
+
+export type IconName = keyof typeof PATHS;
+
+export function Icon({ name }: { name: IconName }) {
+  return (
+    <svg className="icon" viewBox="0 0 16 16" width="16" height="16" aria-hidden="true">
+      <path d={PATHS[name]} fill="none" stroke="currentColor" strokeWidth="1.4" strokeLinecap="round" strokeLinejoin="round" />
+    </svg>
+  );
+}

@@ -1,0 +1,79 @@
+// The recipe: the five things that matter, then all other settings by group, folded.
+
+import type { Field, FieldName } from '../config';
+import { checkConfig, FIELDS } from '../config';
+import { DataDrawer } from './DataDrawer';
+import { FieldControl } from './FieldControl';
+import { LossFormula, TemperatureFormula } from './Formula';
+import { countChanged, ModelPair } from './ModelPair';
+import { isActive } from './run';
+import { useRun } from './store';
+
+const STUDENT: readonly FieldName[] = ['student_layers', 'student_width', 'student_heads'];
+const FIRST: readonly FieldName[] = ['teacher_model', ...STUDENT, 'train_steps', 'alpha', 'temperature'];
+
+const GROUPS: readonly { group: Field['group']; title: string }[] = [
+  { group: 'recipe', title: 'Loss' },
+  { group: 'optimiser', title: 'Optimiser' },
+  { group: 'data', title: 'Batches' },
+  { group: 'evaluation', title: 'Evaluation' },
+  { group: 'numerics', title: 'Numerics' },
+];
+
+/** The settings of a group that are not among the first five; the prompt stands with the words. */
+function rest(group: Field['group']): FieldName[] {
+  return (Object.keys(FIELDS) as FieldName[]).filter((name) => FIELDS[name].group === group && !FIRST.includes(name) && name !== 'prompt');
+}
+
+export function Recipe({ folded }: { folded?: boolean }) {
+  const content = <RecipeFields />;
+  if (!folded) return <section className="recipe" aria-label="Recipe">{content}</section>;
+  return (
+    <section className="recipe" aria-label="Recipe">
+      <details className="fold outer"><summary><h2>Recipe</h2></summary>{content}</details>
+    </section>
+  );
+}
+
+function RecipeFields() {
+  const config = useRun((state) => state.config);
+  const phase = useRun((state) => state.phase);
+  const mismatch = checkConfig(config);
+  return (
+    <>
+      <ModelPair />
+      <Fold title="Models" names={['teacher_model', ...STUDENT]} open={mismatch.length > 0} />
+      {mismatch.map((problem) => <p key={problem} className="problem" role="alert">{problem}</p>)}
+      <div className="main-fields">
+        <FieldControl name="train_steps" slider />
+        <FieldControl name="alpha" slider label="α, weight of the teacher" />
+        <LossFormula />
+        <FieldControl name="temperature" slider label="T, temperature" />
+        <TemperatureFormula />
+      </div>
+      {isActive(phase) && (
+        <p className="locked-note">A run exists. Learning rate, T and α may change while it trains; the rest waits for a reset.</p>
+      )}
+      {GROUPS.map(({ group, title }) => <Fold key={group} title={title} names={rest(group)} />)}
+      <DataDrawer />
+    </>
+  );
+}
+
+function Fold({ title, names, open }: { title: string; names: readonly FieldName[]; open?: boolean }) {
+  const config = useRun((state) => state.config);
+  const drafts = useRun((state) => state.drafts);
+  const changed = countChanged(config, names);
+  const wrong = names.some((name) => drafts[name]);
+  return (
+    <details className="fold" open={open || wrong || undefined}>
+      <summary>
+        <span>{title}</span>
+        {changed > 0 && <span className="changed-count">{changed} changed</span>}
+      </summary>
+      <div className="fold-fields">
+        {names.map((name) => <FieldControl key={name} name={name} slider={'live' in FIELDS[name]} />)}
+      </div>
+    </details>
+  );
+}

@@ -1,0 +1,98 @@
+// A chart with all that belongs to it: title and unit, what it says at the step under the pointer, its table twin, its CSV.
+
+import { lazy, Suspense, useId, useState } from 'react';
+import { download } from '../browser';
+import type { PlotProps } from './Plot';
+import { usePointer } from './pointer';
+
+/** The charting library comes after the first paint. */
+const Plot = lazy(() => import('./Plot'));
+
+export interface FigureProps extends PlotProps {
+  title: string;
+  /** Unit of the vertical axis. */
+  unit: string;
+  /** What the chart says at a step; undefined where it knows nothing. */
+  readout: (step: number) => string | undefined;
+  table: { head: string[]; rows: (string | number)[][]; note?: string };
+  csv: () => string;
+  log?: { on: boolean; toggle: () => void };
+  /** The step to read out while the pointer is elsewhere. */
+  now?: number;
+}
+
+export function Figure({ title, unit, readout, table, csv, log, now, ...plot }: FigureProps) {
+  const [asTable, setAsTable] = useState(false);
+  const heading = useId();
+  const name = title.toLowerCase();
+  return (
+    <figure className={plot.compact ? 'figure compact' : 'figure'} aria-labelledby={heading}>
+      <figcaption>
+        <h3 id={heading}>{title} <span className="unit">{unit}</span></h3>
+        <Readout readout={readout} now={now} />
+        <div className="figure-tools">
+          {log && (
+            <button type="button" className="tool" aria-pressed={log.on} onClick={log.toggle} title="Logarithmic axis">log</button>
+          )}
+          <button
+            type="button" className="tool" aria-pressed={asTable} aria-label={`${title} as a table`}
+            onClick={() => setAsTable(!asTable)}
+          >table</button>
+          <button
+            type="button" className="tool" aria-label={`Download ${name} as CSV`}
+            onClick={() => download(`stillhouse-${name.replaceAll(' ', '-')}.csv`, csv())}
+          >csv</button>
+        </div>
+      </figcaption>
+      {asTable ? <Table {...table} title={title} /> : (
+        <StepSlider title={title} lastStep={plot.lastStep} readout={readout}>
+          <Suspense fallback={<div className="plot" />}><Plot {...plot} /></Suspense>
+        </StepSlider>
+      )}
+    </figure>
+  );
+}
+
+function Readout({ readout, now }: Pick<FigureProps, 'readout' | 'now'>) {
+  const step = usePointer((state) => state.step);
+  if (step === undefined) return <span className="readout">{now !== undefined && readout(now)}</span>;
+  const text = readout(step) ?? 'nothing yet';
+  return <span className="readout">{now === undefined ? `step ${step} · ${text}` : text}</span>;
+}
+
+/** Arrow keys move the step under the pointer, as the mouse does. */
+function StepSlider({ title, lastStep, readout, children }: {
+  title: string; lastStep: number; readout: FigureProps['readout']; children: React.ReactNode;
+}) {
+  const { step, point } = usePointer();
+  const now = step ?? lastStep;
+  const moves: Record<string, number> = {
+    ArrowLeft: now - 1, ArrowRight: now + 1, PageDown: now - Math.ceil(lastStep / 20), PageUp: now + Math.ceil(lastStep / 20), Home: 0, End: lastStep,
+  };
+  return (
+    <div
+      className="step-slider" role="slider" tabIndex={0} aria-label={`${title}: step`} aria-valuemin={0} aria-valuemax={lastStep}
+      aria-valuenow={Math.min(now, lastStep)} aria-valuetext={`step ${now}: ${readout(now) ?? 'nothing yet'}`}
+      onKeyDown={(event) => {
+        if (!(event.key in moves)) return;
+        event.preventDefault();
+        point(Math.min(Math.max(moves[event.key], 0), lastStep));
+      }}
+      onBlur={() => point(undefined)}
+    >{children}</div>
+  );
+}
+
+function Table({ head, rows, note, title }: FigureProps['table'] & { title: string }) {
+  return (
+    <div className="table-twin" tabIndex={0} role="region" aria-label={`${title}, table`}>
+      <table>
+        {note && <caption>{note}</caption>}
+        <thead><tr>{head.map((name) => <th key={name} scope="col">{name}</th>)}</tr></thead>
+        <tbody>
+          {rows.map((row, index) => <tr key={index}>{row.map((cell, column) => <td key={column}>{cell}</td>)}</tr>)}
+        </tbody>
+      </table>
+    </div>
+  );
+}

@@ -1,0 +1,55 @@
+// The three small charts under the curves: what the optimiser is doing.
+
+import { useMemo } from 'react';
+import { formatMeasure } from '../format';
+import type { Measure } from '../history';
+import type { ShownRun } from '../run';
+import { Figure } from './Figure';
+import { linearAxis, logAxis } from './scale';
+
+/** They are narrow: more points would share pixels. */
+const MAX_POINTS = 200;
+
+const CHARTS: readonly { measure: Measure; title: string; unit: string; colour: string; axis: 'linear' | 'log'; stepped?: boolean }[] = [
+  { measure: 'learningRate', title: 'Learning rate', unit: '', colour: 'var(--ink-soft)', axis: 'linear' },
+  { measure: 'gradNorm', title: 'Gradient norm', unit: 'before clipping', colour: 'var(--ink-soft)', axis: 'linear' },
+  { measure: 'lossScale', title: 'Loss scale', unit: '', colour: 'var(--ink-soft)', axis: 'log', stepped: true },
+];
+
+export function SmallCharts({ run, commits }: { run: ShownRun; commits: number }) {
+  return (
+    <div className="small-charts">
+      {CHARTS.map((chart) => <SmallChart key={chart.measure} run={run} commits={commits} {...chart} />)}
+    </div>
+  );
+}
+
+function SmallChart({ run, commits, measure, title, unit, colour, axis, stepped }: {
+  run: ShownRun; commits: number;
+} & (typeof CHARTS)[number]) {
+  const { history, config } = run;
+  const rows = useMemo(() => history.thin(measure, MAX_POINTS), [history, measure, commits]);
+  const values = rows.map((row) => row[measure]);
+  const highest = Math.max(0, ...values.map((value) => value ?? 0));
+  // A threshold far above the curve would flatten it.
+  const clip = measure === 'gradNorm' && config.max_grad_norm > 0 && config.max_grad_norm <= 4 * highest ? config.max_grad_norm : undefined;
+  return (
+    <Figure
+      compact title={title} unit={unit} rows={rows} series={[{ key: measure, colour, width: 1.5, stepped }]} lastStep={config.train_steps} now={history.lastStep}
+      axis={axis === 'log' ? logAxis(values) : linearAxis([...values, clip], 2, true)} marks={run.marks}
+      goal={clip === undefined ? undefined : { value: clip, label: `clip ${clip}`, colour: 'var(--teacher)' }}
+      triangles={measure === 'learningRate' ? [] : rows.filter((row) => !row.applied).map((row) => ({ step: row.step }))}
+      readout={(step) => {
+        const point = history.atStep(step);
+        if (!point || point.step !== step) return undefined;
+        return `${formatMeasure(point[measure])}${point.applied ? '' : ' skipped'}`;
+      }}
+      table={{
+        head: ['step', title.toLowerCase(), 'applied'],
+        rows: rows.map((row) => [row.step, formatMeasure(row[measure]), row.applied ? 'yes' : 'skipped']),
+        note: `${rows.length} of ${history.length} steps. The CSV has every step.`,
+      }}
+      csv={() => history.csv([measure])}
+    />
+  );
+}

@@ -1,0 +1,65 @@
+// Axis domains with few, round ticks. They are computed from what is drawn and rounded outwards, so that an axis holds
+// still while a line moves within it.
+
+export interface Axis {
+  scale: 'linear' | 'log';
+  domain: [number, number];
+  ticks: number[];
+}
+
+const EMPTY: Axis = { scale: 'linear', domain: [0, 1], ticks: [0, 1] };
+
+/** A linear axis over `values` with about `count` steps; from 0 where `fromZero`. Values that are not finite do not count. */
+export function linearAxis(values: Iterable<number | null | undefined>, count = 4, fromZero = false): Axis {
+  let [low, high] = extent(values, -Infinity);
+  if (low > high) return EMPTY;
+  if (fromZero) [low, high] = [Math.min(low, 0), Math.max(high, 0)];
+  if (low === high) [low, high] = low === 0 ? [0, 1] : [Math.min(0, 2 * low), Math.max(0, 2 * low)];
+  const step = niceStep((high - low) / count);
+  const first = Math.floor(low / step + 1e-9);
+  const last = Math.ceil(high / step - 1e-9);
+  // A multiplication leaves 0.30000000000000004; twelve digits do not.
+  const ticks = Array.from({ length: last - first + 1 }, (_, index) => Number(((first + index) * step).toPrecision(12)));
+  return { scale: 'linear', domain: [ticks[0], ticks[ticks.length - 1]], ticks };
+}
+
+/** A logarithmic axis over the positive `values`, with ticks at 1, 2, 5 of each decade, or at decades where those are many. */
+export function logAxis(values: Iterable<number | null | undefined>): Axis {
+  const [low, high] = extent(values, 0);
+  if (low > high) return { scale: 'log', domain: [1, 10], ticks: [1, 10] };
+  const ladder: number[] = [];
+  for (let power = Math.floor(Math.log10(low)) - 1; power <= Math.ceil(Math.log10(high)) + 1; power++) {
+    for (const mantissa of [1, 2, 5]) ladder.push(Number((mantissa * 10 ** power).toPrecision(12)));
+  }
+  const first = ladder.findLastIndex((tick) => tick <= low);
+  const last = Math.max(first + 1, ladder.findIndex((tick) => tick >= high));
+  const inside = ladder.slice(first, last + 1);
+  const decades = inside.filter((tick) => Number.isInteger(Math.log10(tick)) || Math.abs(Math.log10(tick) % 1) < 1e-9);
+  return { scale: 'log', domain: [inside[0], inside[inside.length - 1]], ticks: inside.length > 7 && decades.length > 1 ? decades : inside };
+}
+
+/** Steps from 0 to the run's last, with about `count` round ticks and the last step itself. */
+export function stepAxis(lastStep: number, count: number): Axis {
+  const step = Math.max(1, niceStep(lastStep / count));
+  const ticks: number[] = [];
+  // A round tick too near the end would run into the last one's label.
+  for (let tick = 0; tick <= lastStep - step * 0.6; tick += step) ticks.push(tick);
+  return { scale: 'linear', domain: [0, Math.max(1, lastStep)], ticks: [...ticks, Math.max(1, lastStep)] };
+}
+
+function extent(values: Iterable<number | null | undefined>, above: number): [number, number] {
+  let low = Infinity;
+  let high = -Infinity;
+  for (const value of values) {
+    if (value === null || value === undefined || !Number.isFinite(value) || value <= above) continue;
+    low = Math.min(low, value);
+    high = Math.max(high, value);
+  }
+  return [low, high];
+}
+
+function niceStep(rough: number): number {
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const mantissa = rough / power;
+  return power * (mantissa <= 1 ? 1 : mantissa <= 2 ? 2 : mantissa <= 5 ? 5 : 10);
+}

@@ -1,0 +1,19 @@
+// Where the page begins: it shows the recorded run, follows the address, and asks the worker what this machine offers.
+
+import { createRoot } from 'react-dom/client';
+import { followAddress } from './address';
+import { App } from './App';
+import { useRun } from './store';
+import './base.css';
+import './layout.css';
+import './controls.css';
+import './charts.css';
+
+followAddress();
+document.addEventListener('visibilitychange', () => useRun.getState().setHidden(document.hidden));
+createRoot(document.getElementById('root') as HTMLElement).render(<App />);
+void useRun.getState().showRecording(new URL('recorded/default.json', document.baseURI).href);
+
+// The worker is large: it may come once the page stands.
+const whenIdle = window.requestIdleCallback ?? ((task: () => void) => setTimeout(task, 500));
+whenIdle(() => useRun.getState().probe());

@@ -1,0 +1,72 @@
+// One run as the page shows it, live or recorded, and what may be done with it in each phase.
+
+import type { Config, FieldName } from '../config';
+import { FIELDS } from '../config';
+import type { AdapterReport, LiveChanges, RunReport, UserCorpus } from '../worker/protocol';
+import { perplexity } from './evaluation';
+import type { RunHistory } from './history';
+
+/** idle: nothing runs, the recorded run is shown. finished and failed: the run is over, its curves stay. */
+export type Phase = 'idle' | 'loading' | 'running' | 'paused' | 'finished' | 'failed' | 'lost';
+
+/** Something worth a line of its own in the log. */
+export interface LogEvent {
+  step: number;
+  text: string;
+  kind: 'note' | 'skipped' | 'changed' | 'problem';
+}
+
+/** A live change, drawn as a thin line in every chart. */
+export interface Mark {
+  step: number;
+  text: string;
+}
+
+export interface ShownRun {
+  /** Empty for the recorded run. */
+  id: string;
+  source: 'recorded' | 'live';
+  config: Config;
+  history: RunHistory;
+  marks: Mark[];
+  events: LogEvent[];
+  adapter?: AdapterReport;
+  report?: RunReport;
+  /** The user's own text, if the run reads one. */
+  corpus?: UserCorpus;
+  /** When the recorded run was made, as an ISO date. */
+  date?: string;
+}
+
+/** A run exists that holds settings: only the live ones may change until it is over. */
+export function isActive(phase: Phase): boolean {
+  return phase === 'loading' || phase === 'running' || phase === 'paused' || phase === 'lost';
+}
+
+export function isLocked(phase: Phase, name: FieldName): boolean {
+  if (!isActive(phase)) return false;
+  return !('live' in FIELDS[name]) || phase === 'loading' || phase === 'lost';
+}
+
+/** True if a run from `a` and one from `b` start alike: all but the settings that may change on the way. */
+export function sameStart(a: Config, b: Config): boolean {
+  return (Object.keys(FIELDS) as FieldName[]).every((name) => 'live' in FIELDS[name] || a[name] === b[name]);
+}
+
+const SHORT: Record<keyof LiveChanges, string> = { student_lr: 'lr', temperature: 'T', alpha: 'α' };
+
+/** "T 2 → 4, α 0.7 → 0.5" */
+export function describeChanges(before: Config, changes: LiveChanges): string {
+  return (Object.keys(changes) as (keyof LiveChanges)[])
+    .map((name) => `${SHORT[name]} ${before[name]} → ${changes[name]}`)
+    .join(', ');
+}
+
+/** A line of the log for an evaluation, in the style of the script that this project grew from. */
+export function evaluationLine(run: ShownRun, index: number): string {
+  const record = run.history.evaluations[index];
+  const point = run.history.atStep(record.step);
+  const loss = record.step === 0 ? 'n/a' : point?.step === record.step ? point.loss.toFixed(4) : '…';
+  const success = record.tried === 0 ? 'n/a' : (record.succeeded / record.tried).toFixed(3);
+  return `Step ${record.step}: Loss=${loss}, PPL=${perplexity(record)}, Success=${success} (${record.succeeded} of ${record.tried})`;
+}

@@ -1,0 +1,341 @@
+// The table of settings: the page's controls, the link and the command line all read these rows.
+// Names are those of the training script that this project grew from, where it had one.
+
+interface FieldBase {
+  label: string;
+  /** One line, shown under the control and in `--help`. */
+  help: string;
+  group: 'models' | 'recipe' | 'optimiser' | 'data' | 'evaluation' | 'numerics';
+  /** May change while a run is going on. */
+  live?: true;
+}
+interface NumberField extends FieldBase {
+  type: 'number' | 'integer';
+  default: number;
+  min: number;
+  max: number;
+  /** How a slider should move. */
+  scale?: 'log';
+}
+interface ChoiceField extends FieldBase {
+  type: 'choice';
+  default: string;
+  choices: readonly string[];
+}
+interface TextField extends FieldBase {
+  type: 'text';
+  default: string;
+  maxLength: number;
+}
+export type Field = NumberField | ChoiceField | TextField;
+
+export const FIELDS = {
+  teacher_model: {
+    type: 'choice',
+    group: 'models',
+    label: 'Teacher',
+    default: 'moby-teacher',
+    choices: ['moby-teacher'],
+    help: 'The model whose predictions are taught.',
+  },
+  student_layers: {
+    type: 'integer',
+    group: 'models',
+    label: 'Student layers',
+    default: 2,
+    min: 1,
+    max: 12,
+    help: 'Transformer blocks of the student.',
+  },
+  student_width: {
+    type: 'integer',
+    group: 'models',
+    label: 'Student width',
+    default: 64,
+    min: 16,
+    max: 768,
+    help: 'Embedding size; a multiple of 4 × heads.',
+  },
+  student_heads: {
+    type: 'integer',
+    group: 'models',
+    label: 'Student heads',
+    default: 2,
+    min: 1,
+    max: 12,
+    help: 'Attention heads; they share the width.',
+  },
+  loss: {
+    type: 'choice',
+    group: 'recipe',
+    label: 'Loss',
+    default: 'mixed',
+    choices: ['mixed', 'ce'],
+    help: 'mixed: alpha·T²·KL(teacher ‖ student) + (1 − alpha)·CE. ce: the data alone.',
+  },
+  alpha: {
+    type: 'number',
+    group: 'recipe',
+    label: 'alpha',
+    default: 0.7,
+    min: 0,
+    max: 1,
+    live: true,
+    help: 'Weight of the teacher; the rest goes to the data.',
+  },
+  temperature: {
+    type: 'number',
+    group: 'recipe',
+    label: 'Temperature',
+    default: 2,
+    min: 0.25,
+    max: 16,
+    scale: 'log',
+    live: true,
+    help: 'Softens both distributions before they are compared.',
+  },
+  train_steps: {
+    type: 'integer',
+    group: 'recipe',
+    label: 'Steps',
+    default: 200,
+    min: 1,
+    max: 100_000,
+    scale: 'log',
+    help: 'Optimiser steps.',
+  },
+  student_lr: {
+    type: 'number',
+    group: 'optimiser',
+    label: 'Learning rate',
+    default: 3e-3,
+    min: 1e-7,
+    max: 0.1,
+    scale: 'log',
+    live: true,
+    help: 'Peak learning rate of AdamW.',
+  },
+  lr_schedule: {
+    type: 'choice',
+    group: 'optimiser',
+    label: 'Schedule',
+    default: 'cosine',
+    choices: ['constant', 'linear', 'cosine'],
+    help: 'What the learning rate does after the warm-up.',
+  },
+  warmup_steps: {
+    type: 'integer',
+    group: 'optimiser',
+    label: 'Warm-up steps',
+    default: 20,
+    min: 0,
+    max: 10_000,
+    help: 'Steps over which the learning rate rises from zero.',
+  },
+  weight_decay: {
+    type: 'number',
+    group: 'optimiser',
+    label: 'Weight decay',
+    default: 0.1,
+    min: 0,
+    max: 1,
+    help: 'Decoupled decay of matrices; biases and LayerNorm have none.',
+  },
+  adam_beta1: {
+    type: 'number',
+    group: 'optimiser',
+    label: 'Adam β₁',
+    default: 0.9,
+    min: 0,
+    max: 0.999,
+    help: 'Memory of the mean gradient.',
+  },
+  adam_beta2: {
+    type: 'number',
+    group: 'optimiser',
+    label: 'Adam β₂',
+    default: 0.95,
+    min: 0,
+    max: 0.9999,
+    help: 'Memory of the squared gradient.',
+  },
+  max_grad_norm: {
+    type: 'number',
+    group: 'optimiser',
+    label: 'Clip at norm',
+    default: 1,
+    min: 0,
+    max: 1000,
+    help: 'Global gradient norm above which the gradient is scaled down; 0 never clips.',
+  },
+  gradient_accumulation: {
+    type: 'integer',
+    group: 'optimiser',
+    label: 'Accumulate',
+    default: 1,
+    min: 1,
+    max: 64,
+    help: 'Batches whose gradients add up to one step.',
+  },
+  batch_size: {
+    type: 'integer',
+    group: 'data',
+    label: 'Batch size',
+    default: 8,
+    min: 1,
+    max: 64,
+    help: 'Sequences in a batch.',
+  },
+  max_length: {
+    type: 'integer',
+    group: 'data',
+    label: 'Context',
+    default: 64,
+    min: 2,
+    max: 1024,
+    help: 'Tokens of context in a sequence; at most what the teacher was trained on.',
+  },
+  seed: {
+    type: 'integer',
+    group: 'data',
+    label: 'Seed',
+    default: 1,
+    min: 0,
+    max: 2 ** 31 - 1,
+    help: 'Initialisation and the order of the data. The same seed and adapter give the same bits.',
+  },
+  eval_steps: {
+    type: 'integer',
+    group: 'evaluation',
+    label: 'Evaluate every',
+    default: 20,
+    min: 1,
+    max: 10_000,
+    help: 'Steps between evaluations on held-out text.',
+  },
+  eval_batches: {
+    type: 'integer',
+    group: 'evaluation',
+    label: 'Evaluation batches',
+    default: 4,
+    min: 1,
+    max: 256,
+    help: 'Held-out batches of an evaluation.',
+  },
+  eval_loss_path: {
+    type: 'choice',
+    group: 'evaluation',
+    label: 'Loss path',
+    default: 'strided',
+    choices: ['strided', 'reshape', 'view'],
+    help: 'How sliced logits meet the loss: read where they lie, copied first, or refused as PyTorch’s view refuses.',
+  },
+  prompt: {
+    type: 'text',
+    group: 'evaluation',
+    label: 'Prompt',
+    default: 'The whale',
+    maxLength: 200,
+    help: 'What both models continue at each evaluation.',
+  },
+  sample_tokens: {
+    type: 'integer',
+    group: 'evaluation',
+    label: 'Sample length',
+    default: 32,
+    min: 0,
+    max: 256,
+    help: 'Tokens that each model writes after the prompt; 0 writes none.',
+  },
+  model_dtype: {
+    type: 'choice',
+    group: 'numerics',
+    label: 'Precision',
+    default: 'auto',
+    choices: ['auto', 'float16', 'float32'],
+    help: 'Storage and matrix products; auto is float16 where the adapter has shader-f16.',
+  },
+  initial_loss_scale: {
+    type: 'number',
+    group: 'numerics',
+    label: 'First loss scale',
+    default: 65536,
+    min: 1,
+    max: 2 ** 24,
+    scale: 'log',
+    help: 'What the loss is multiplied by in float16 so that small gradients survive; it adapts.',
+  },
+} as const satisfies Record<string, Field>;
+
+export type FieldName = keyof typeof FIELDS;
+type Value<F> = F extends { type: 'choice'; choices: readonly (infer C)[] }
+  ? C
+  : F extends { type: 'text' }
+    ? string
+    : number;
+export type Config = { -readonly [K in FieldName]: Value<(typeof FIELDS)[K]> };
+
+export const DEFAULTS = Object.fromEntries(
+  Object.entries(FIELDS).map(([name, field]) => [name, field.default]),
+) as Config;
+
+/** Whether a name, e.g. from a link, is one of the table's own. False for names that every object inherits. */
+export function isFieldName(name: string): name is FieldName {
+  return Object.hasOwn(FIELDS, name);
+}
+
+/** What a field takes, to end a sentence with: "a whole number from 1 to 12". */
+export function allowed(name: FieldName): string {
+  const field: Field = FIELDS[name];
+  if (field.type === 'choice') {
+    return field.choices.length === 1 ? `only ${field.choices[0]}` : `one of ${field.choices.join(', ')}`;
+  }
+  if (field.type === 'text') return `text of at most ${field.maxLength} characters`;
+  return `${field.type === 'integer' ? 'a whole number' : 'a number'} from ${field.min} to ${field.max}`;
+}
+
+/** A value as messages show it: on one line, and never long. */
+export function shown(value: unknown): string {
+  if (typeof value === 'object' && value !== null) return 'an object';
+  const quote = typeof value === 'string' ? '"' : '';
+  // Escaped, so that line breaks and the like cannot upset the message; cut before, so that it stays cheap.
+  const text = quote ? JSON.stringify(String(value).slice(0, 60)).slice(1, -1) : String(value);
+  return quote + (text.length > 40 ? `${text.slice(0, 39)}…` : text) + quote;
+}
+
+/** What is wrong with a field's value, with the value and what is allowed; undefined if nothing is. */
+export function checkField(name: FieldName, value: unknown): string | undefined {
+  const field: Field = FIELDS[name];
+  const problem = `${name} is ${shown(value)}. It takes ${allowed(name)}.`;
+  if (field.type === 'choice') return field.choices.some((choice) => choice === value) ? undefined : problem;
+  if (field.type === 'text') {
+    if (typeof value !== 'string') return problem;
+    if (value.length > field.maxLength) return `${name} has ${value.length} characters. It takes ${allowed(name)}.`;
+    // Half of a character pair has no UTF-8, so neither a link nor the tokenizer could carry it.
+    return /\p{Surrogate}/u.test(value)
+      ? `${name} ends or begins inside a character. It takes ${allowed(name)}.`
+      : undefined;
+  }
+  if (typeof value !== 'number' || !(value >= field.min && value <= field.max)) return problem;
+  return field.type === 'integer' && !Number.isInteger(value) ? problem : undefined;
+}
+
+/**
+ * Everything that is wrong with a config, a line each; empty if it can run. Beside each field on its own, the fields must fit
+ * each other. A warm-up longer than the run is allowed: the run then ends while the learning rate still rises.
+ */
+export function checkConfig(config: Config): string[] {
+  const problems = (Object.keys(FIELDS) as FieldName[]).flatMap((name) => checkField(name, config[name]) ?? []);
+  if (problems.length > 0) return problems;
+  const { student_width: width, student_heads: heads } = config;
+  if (width % (4 * heads) !== 0) {
+    const below = width - (width % (4 * heads));
+    const { min, max } = FIELDS.student_width;
+    const nearest = [below, below + 4 * heads].filter((fits) => fits >= min && fits <= max);
+    problems.push(
+      `student_width is ${width} and student_heads ${heads}. The width must be a multiple of 4 × heads = ${4 * heads}, ` +
+        `such as ${nearest.join(' or ')}.`,
+    );
+  }
+  return problems;
+}

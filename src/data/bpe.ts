@@ -1,0 +1,138 @@
+// Training of a byte-level BPE vocabulary as GPT-2 has it, and its Hugging Face files. Pure and deterministic.
+// Encoding and decoding are not here: tokenizer.ts does both, through a library that reads these files.
+
+export const END_OF_TEXT = '<|endoftext|>';
+
+/** Where GPT-2 cuts a text before merging: no merge crosses one of these pieces. */
+const PIECES = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
+
+export interface BytePairs {
+  /** Token texts in GPT-2's byte alphabet; the index is the id. The last is `<|endoftext|>`. */
+  tokens: string[];
+  /** The two tokens of each merge, by falling priority. */
+  merges: [string, string][];
+}
+
+/**
+ * GPT-2's byte alphabet: one visible character a byte, in the order of its ids.
+ * Bytes that Latin-1 shows stand for themselves, the others for the characters from U+0100 on.
+ */
+export function byteAlphabet(): { bytes: number[]; characters: string[] } {
+  const all = Array.from({ length: 256 }, (_, byte) => byte);
+  const isVisible = (byte: number) => (byte >= 33 && byte <= 126) || (byte >= 161 && byte !== 173);
+  const hidden = all.filter((byte) => !isVisible(byte));
+  const bytes = [...all.filter(isVisible), ...hidden];
+  const characters = bytes.map((byte) => String.fromCharCode(isVisible(byte) ? byte : 256 + hidden.indexOf(byte)));
+  return { bytes, characters };
+}
+
+/** Each different piece of the text as byte ids, and how often it occurs. */
+function countPieces(text: string, bytes: readonly number[]): { ids: Int32Array; count: number }[] {
+  const idOfByte = new Int32Array(256);
+  bytes.forEach((byte, id) => {
+    idOfByte[byte] = id;
+  });
+  const counts = new Map<string, number>();
+  for (const [piece] of text.matchAll(PIECES)) counts.set(piece, (counts.get(piece) ?? 0) + 1);
+  const encoder = new TextEncoder();
+  return [...counts].map(([piece, count]) => ({
+    ids: Int32Array.from(encoder.encode(piece), (byte) => idOfByte[byte]),
+    count,
+  }));
+}
+
+/** Replaces each pair (left, right) by `merged`, from left to right. */
+function replacePair(ids: Int32Array, left: number, right: number, merged: number): Int32Array {
+  let length = 0;
+  for (let i = 0; i < ids.length; i++) {
+    const isPair = ids[i] === left && ids[i + 1] === right;
+    ids[length++] = isPair ? merged : ids[i];
+    if (isPair) i++;
+  }
+  return ids.subarray(0, length);
+}
+
+/**
+ * Learns `vocabularySize − 257` merges (256 bytes come first, `<|endoftext|>` last), each time the most frequent pair;
+ * of equally frequent ones the pair with the lowest ids. Throws if the text has no pair that occurs twice any more.
+ * Keeps a square table of pair counts: meant for vocabularies of a few thousand.
+ */
+export function trainBytePairs(text: string, vocabularySize: number): BytePairs {
+  if (vocabularySize < 257) {
+    throw new Error(
+      `train the tokenizer: ${vocabularySize} tokens asked for, 256 bytes and ${END_OF_TEXT} need 257. Ask for more.`,
+    );
+  }
+  const { bytes, characters: tokens } = byteAlphabet();
+  const merges: [string, string][] = [];
+  const pieces = countPieces(text, bytes);
+  const pairCounts = new Int32Array(vocabularySize * vocabularySize);
+
+  while (tokens.length < vocabularySize - 1) {
+    pairCounts.fill(0);
+    for (const { ids, count } of pieces) {
+      for (let i = 1; i < ids.length; i++) pairCounts[ids[i - 1] * vocabularySize + ids[i]] += count;
+    }
+    let best = 0;
+    for (let pair = 1; pair < pairCounts.length; pair++) if (pairCounts[pair] > pairCounts[best]) best = pair;
+    if (pairCounts[best] < 2) {
+      throw new Error(
+        `train the tokenizer: no pair occurs twice after ${merges.length} merges (${tokens.length} tokens of the ` +
+          `${vocabularySize} asked for). Use a longer text or a smaller vocabulary.`,
+      );
+    }
+    const [left, right] = [Math.floor(best / vocabularySize), best % vocabularySize];
+    for (const piece of pieces) piece.ids = replacePair(piece.ids, left, right, tokens.length);
+    merges.push([tokens[left], tokens[right]]);
+    tokens.push(tokens[left] + tokens[right]);
+  }
+  tokens.push(END_OF_TEXT);
+  return { tokens, merges };
+}
+
+/** The contents of `tokenizer.json` and `tokenizer_config.json`. `contextLength` is in tokens. */
+export function tokenizerFiles({ tokens, merges }: BytePairs, contextLength: number) {
+  const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true };
+  const endOfText = {
+    content: END_OF_TEXT,
+    single_word: false,
+    lstrip: false,
+    rstrip: false,
+    normalized: false,
+    special: true,
+  };
+  const endOfTextId = tokens.indexOf(END_OF_TEXT);
+  return {
+    tokenizerJson: {
+      version: '1.0',
+      truncation: null,
+      padding: null,
+      added_tokens: [{ id: endOfTextId, ...endOfText }],
+      normalizer: null,
+      pre_tokenizer: byteLevel,
+      post_processor: { ...byteLevel, trim_offsets: false },
+      decoder: byteLevel,
+      model: {
+        type: 'BPE',
+        dropout: null,
+        unk_token: null,
+        continuing_subword_prefix: null,
+        end_of_word_suffix: null,
+        fuse_unk: false,
+        byte_fallback: false,
+        vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
+        merges: merges.map((pair) => pair.join(' ')),
+      },
+    },
+    tokenizerConfig: {
+      tokenizer_class: 'GPT2Tokenizer',
+      model_max_length: contextLength,
+      add_prefix_space: false,
+      clean_up_tokenization_spaces: false,
+      bos_token: END_OF_TEXT,
+      eos_token: END_OF_TEXT,
+      unk_token: END_OF_TEXT,
+      added_tokens_decoder: { [endOfTextId]: endOfText },
+    },
+  };
+}

@@ -1,0 +1,58 @@
+// Small results on their way back from the GPU: a ring of mapped buffers, read a few steps late, so that the CPU never waits
+// for the GPU inside a step. Only when every buffer is in flight does it wait, for the oldest.
+
+import type { Gpu } from '../gpu/device';
+
+const IN_FLIGHT = 4;
+
+export class Ring {
+  #free: GPUBuffer[] = [];
+  #all: GPUBuffer[] = [];
+  /** Settles when the result sent last has been handled; results are handled in order. */
+  #last: Promise<void> = Promise.resolve();
+  #waiting: (() => void)[] = [];
+
+  constructor(
+    private readonly gpu: Gpu,
+    bytes: number,
+  ) {
+    const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
+    for (let i = 0; i < IN_FLIGHT; i++) this.#all.push(gpu.memory.create('metrics', `ring ${i}`, bytes, usage));
+    this.#free.push(...this.#all);
+  }
+
+  /** A buffer to copy results to; waits while all are in flight. */
+  async take(): Promise<GPUBuffer> {
+    while (this.#free.length === 0) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    return this.#free.shift() as GPUBuffer;
+  }
+
+  /** Call once the copy is submitted: `handle` gets the bytes when the GPU is done, after those sent before. */
+  send(buffer: GPUBuffer, handle: (bytes: ArrayBuffer) => void): void {
+    const mapped = buffer.mapAsync(GPUMapMode.READ);
+    const before = this.#last;
+    this.#last = (async () => {
+      await before;
+      try {
+        await mapped;
+        const bytes = buffer.getMappedRange().slice(0);
+        buffer.unmap();
+        handle(bytes);
+      } finally {
+        this.#free.push(buffer);
+        this.#waiting.shift()?.();
+      }
+    })();
+    // `drain` reports it; until then it is not unhandled.
+    this.#last.catch(() => undefined);
+  }
+
+  /** Waits until everything sent has been handled. Rejects if the device was lost on the way. */
+  async drain(): Promise<void> {
+    await this.#last;
+  }
+
+  destroy(): void {
+    for (const buffer of this.#all) this.gpu.memory.destroy(buffer);
+  }
+}

@@ -1,0 +1,173 @@
+// A teacher that onnxruntime-web runs on our own GPUDevice: token ids in, logits into a buffer of ours, nothing through
+// the CPU. The only file that names onnxruntime-web, since its way to take a device is young and may change.
+
+import * as ort from 'onnxruntime-web/webgpu';
+import { ModelFileError } from '../model/download';
+import type { Gpt2Config } from '../model/config';
+
+/** What a teacher needs to know of the model: how long a context may be, and how many logits a position has. */
+type TeacherSizes = Pick<Gpt2Config, 'vocab_size' | 'n_positions'>;
+
+export interface OnnxTeacherOptions {
+  device: GPUDevice;
+  /** The bytes of the .onnx file: input_ids (B, T) int64 -> logits (B, T, V). */
+  model: Uint8Array;
+  config: TeacherSizes;
+  /** Element type of the logits in `output`; `f16` needs a device with shader-f16. */
+  dtype: 'f32' | 'f16';
+  /** The name that errors carry. */
+  file?: string;
+}
+
+const TYPES = { f32: { name: 'float32', bytes: 4 }, f16: { name: 'float16', bytes: 2 } } as const;
+
+// The runtime is one WebAssembly module, and two calls into it at once corrupt its memory: all teachers share one queue.
+let queue: Promise<unknown> = Promise.resolve();
+function serially<T>(work: () => Promise<T>): Promise<T> {
+  const result = queue.then(work);
+  queue = result.catch(() => {});
+  return result;
+}
+
+export class OnnxTeacher {
+  readonly dtype: 'f32' | 'f16';
+  readonly #session: ort.InferenceSession;
+  readonly #sizes: TeacherSizes;
+  readonly #file: string;
+  #disposed = false;
+  #lost?: GPUDeviceLostInfo;
+
+  private constructor(session: ort.InferenceSession, { device, config, dtype }: OnnxTeacherOptions, file: string) {
+    this.#session = session;
+    this.#sizes = config;
+    this.#file = file;
+    this.dtype = dtype;
+    void device.lost.then((info) => (this.#lost = info));
+  }
+
+  /** @throws ModelFileError if the file is not a model that this teacher can run, or its numbers are not `dtype`. */
+  static create(options: OnnxTeacherOptions): Promise<OnnxTeacher> {
+    const { device, model, config, dtype, file = 'model.onnx' } = options;
+    if (dtype === 'f16' && !device.features.has('shader-f16')) {
+      return Promise.reject(
+        needsF16(file),
+      );
+    }
+    return serially(async () => {
+      // With more threads and cross-origin isolation, session creation hangs without a word.
+      ort.env.wasm.numThreads = 1;
+      // Other libraries point this at a server of theirs; the bundler knows where the file is.
+      ort.env.wasm.wasmPaths = undefined;
+      let session: ort.InferenceSession;
+      try {
+        session = await ort.InferenceSession.create(model, {
+          executionProviders: [{ name: 'webgpu', device } as ort.InferenceSession.WebGpuExecutionProviderOption],
+          preferredOutputLocation: 'gpu-buffer',
+          // Fatal only: an error that ends a call is thrown, and told by whoever catches it.
+          logSeverityLevel: 4,
+        });
+      } catch (error) {
+        throw refused(file, `onnxruntime cannot load its ${model.length.toLocaleString('en-US')} bytes`, error);
+      }
+      try {
+        checkInterface(session, config, dtype, file);
+      } catch (error) {
+        await session.release();
+        throw error;
+      }
+      return new OnnxTeacher(session, options, file);
+    });
+  }
+
+  /**
+   * Writes the logits of `inputIds` (batch, length) to `output`: (batch, length, V), contiguous, from its first byte.
+   * The work is on the device's queue when the promise settles; what is submitted after it sees the logits.
+   * @throws RangeError if a size, a token or the buffer does not fit; ModelFileError if the model fails while running;
+   * Error if the device is lost
+   */
+  async run(inputIds: Uint32Array, batch: number, length: number, output: GPUBuffer): Promise<void> {
+    const { vocab_size: V, n_positions: P } = this.#sizes;
+    if (inputIds.length !== batch * length || length < 1 || length > P) {
+      throw new RangeError(
+        `teacher: ${inputIds.length} tokens for batch ${batch} × length ${length}; lengths from 1 to ${P} are possible.`,
+      );
+    }
+    const unknown = inputIds.findIndex((id) => id >= V);
+    if (unknown >= 0) {
+      throw new RangeError(
+        `teacher: token ${inputIds[unknown]} at ${unknown} is outside the vocabulary of ${V}. Use the teacher's tokenizer.`,
+      );
+    }
+    const { name: dataType, bytes } = TYPES[this.dtype];
+    const needed = batch * length * V * bytes;
+    if (output.size < needed) {
+      throw new RangeError(`teacher: logits take ${needed} bytes, the output buffer has ${output.size}. Make it larger.`);
+    }
+    const ids = new ort.Tensor('int64', BigInt64Array.from(inputIds, BigInt), [batch, length]);
+    // Named by us, so that the runtime writes into our buffer and never owns it.
+    const logits = ort.Tensor.fromGpuBuffer(output, { dataType, dims: [batch, length, V] });
+    await serially(async () => {
+      if (this.#disposed) throw new Error('teacher: run after dispose. Create it again.');
+      this.#checkDevice();
+      try {
+        await this.#session.run({ input_ids: ids }, { logits });
+      } catch (error) {
+        // Let the loss of the device, which would explain the failure, be known before the file is blamed.
+        await new Promise((resolve) => setTimeout(resolve));
+        this.#checkDevice();
+        if (/requires f16/.test(String(error))) throw needsF16(this.#file);
+        throw refused(this.#file, `onnxruntime failed on a batch of ${batch} × ${length}`, error);
+      }
+    });
+  }
+
+  #checkDevice(): void {
+    if (this.#lost) throw new Error(`teacher: the GPU device was lost (${this.#lost.message}). Create device and teacher again.`);
+  }
+
+  /** Frees the runtime's memory on the device, once running work is done. A second call does nothing. */
+  dispose(): Promise<void> {
+    return serially(async () => {
+      if (this.#disposed) return;
+      this.#disposed = true;
+      await this.#session.release();
+    });
+  }
+}
+
+function needsF16(file: string): ModelFileError {
+  return new ModelFileError('model', `${file} computes in float16, and this device has no shader-f16. Use the float32 file.`);
+}
+
+/** The model must take what we feed and give what we read; the runtime would only say so at the first run. */
+function checkInterface(
+  { inputMetadata, outputMetadata }: ort.InferenceSession,
+  { vocab_size: V }: TeacherSizes,
+  dtype: 'f32' | 'f16',
+  file: string,
+): void {
+  const refuse = (what: string) => {
+    throw new ModelFileError('model', `${file}: ${what}. Choose another export of this model.`);
+  };
+  const names = (metadata: readonly ort.InferenceSession.ValueMetadata[]) => metadata.map(({ name }) => name).join(', ');
+  const [input] = inputMetadata;
+  if (inputMetadata.length !== 1 || input.name !== 'input_ids') {
+    refuse(`its inputs are ${names(inputMetadata)}; supported is input_ids alone`);
+  }
+  if (!input.isTensor || input.type !== 'int64') refuse('its input_ids are not int64');
+  const output = outputMetadata.find(({ name }) => name === 'logits');
+  if (!output?.isTensor) return refuse(`its outputs are ${names(outputMetadata)}; logits are missing`);
+  if (output.type !== TYPES[dtype].name) refuse(`its logits are ${output.type}, expected ${TYPES[dtype].name}`);
+  const last = output.shape.at(-1);
+  if (output.shape.length !== 3 || (typeof last === 'number' && last !== V)) {
+    refuse(`its logits have shape [${output.shape.join(', ')}]; config.json asks for [batch, sequence, ${V}]`);
+  }
+}
+
+function refused(file: string, what: string, cause: unknown): ModelFileError {
+  // The runtime's own message, without its codes and its final stop.
+  const said = (cause instanceof Error ? cause.message : String(cause))
+    .replace(/^.*ERROR_MESSAGE: /s, '')
+    .replace(/[\s.]+$/, '');
+  return new ModelFileError('model', `${file}: ${what}: ${said}. Download it again, or choose another.`, { cause });
+}

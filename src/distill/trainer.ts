@@ -1,0 +1,290 @@
+// The trainer: a student, its optimiser and the recorded step. It knows no data, no schedule and no page; see run.ts.
+
+import { type Batch, IGNORED_TARGET, sortedRows } from '../data/batches';
+import type { Gpu } from '../gpu/device';
+import type { Placement, Pool, Program, Tensor } from '../gpu/program';
+import { Recorder } from '../gpu/program';
+import { columnSum } from '../kernels/columnSum';
+import { type AdamW, NORM_PARTIALS, optimiserStep, SCALER_BYTES } from '../kernels/optimiser';
+import type { Gpt2Config } from '../model/config';
+import { backward, forward, head, headBackward } from '../model/gpt2';
+import { Arena, planArena } from '../model/parameters';
+import { toHalf } from '../tensor/dtype';
+import { Layout } from '../tensor/layout';
+import { LOSSES } from './losses';
+import type { StepRecord } from './records';
+import { Ring } from './ring';
+import type { Teacher } from './teacher';
+
+export interface TrainerSettings {
+  student: Gpt2Config;
+  /** Storage and matrix products; sums, losses and master weights are f32 in either case. */
+  dtype: 'f16' | 'f32';
+  /** B and T. */
+  batchSize: number;
+  contextLength: number;
+  loss: keyof typeof LOSSES;
+  adam: Omit<AdamW, 'dynamicScale'>;
+  /** Of the dynamic loss scaler; used in f16 only. */
+  initialLossScale: number;
+  /** Logits that the head makes at a time, in elements; a chunk is as many whole rows as fit. */
+  chunkElements?: number;
+}
+
+/** What changes from step to step. */
+export interface StepSettings {
+  step: number;
+  learningRate: number;
+  temperature: number;
+  alpha: number;
+}
+
+/** Everything that training needs to go on from here. */
+export interface Snapshot {
+  step: number;
+  master: ArrayBuffer;
+  mean: ArrayBuffer;
+  square: ArrayBuffer;
+  scaler: ArrayBuffer;
+}
+
+/** 16 MiB of f32 logits: small beside a model that has a large vocabulary, and one chunk for a small one. */
+const CHUNK_ELEMENTS = 2 ** 22;
+const SUMS_BYTES = 8;
+
+export class Trainer {
+  /** Master weights, f32. */
+  readonly master: Arena;
+  /** What the kernels read: the master weights themselves, or their f16 copy. */
+  readonly weights: Arena;
+  readonly gradients: Arena;
+  readonly #mean: Arena;
+  readonly #square: Arena;
+  readonly #buffers: Record<'step' | 'scaler' | 'partials' | 'unused' | 'sums' | 'data', GPUBuffer>;
+  readonly #ring: Ring;
+  #micro!: Program;
+  #update!: Program;
+
+  private constructor(
+    private readonly gpu: Gpu,
+    readonly settings: TrainerSettings,
+    private readonly teacher: Teacher | undefined,
+    private readonly onRecord: (record: StepRecord) => void,
+  ) {
+    const plan = planArena(settings.student);
+    this.master = new Arena(gpu, plan, 'f32', 'weights', 'master weights');
+    this.weights = settings.dtype === 'f16' ? new Arena(gpu, plan, 'f16', 'weights', 'f16 weights') : this.master;
+    this.gradients = new Arena(gpu, plan, 'f32', 'gradients', 'gradients');
+    this.#mean = new Arena(gpu, plan, 'f32', 'optimiser', 'first moments');
+    this.#square = new Arena(gpu, plan, 'f32', 'optimiser', 'second moments');
+    const { memory } = gpu;
+    this.#buffers = {
+      step: memory.create('data', 'step', 16, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST),
+      scaler: memory.create('optimiser', 'scaler', SCALER_BYTES),
+      partials: memory.create('optimiser', 'norm partials', NORM_PARTIALS * 8),
+      unused: memory.create('optimiser', 'unused', 4),
+      sums: memory.create('metrics', 'sums', SUMS_BYTES),
+      data: memory.create('data', 'batch', 3 * dataStride(settings)),
+    };
+    this.#ring = new Ring(gpu, SUMS_BYTES + SCALER_BYTES);
+  }
+
+  /** Records the step and compiles its kernels. `weights` by Hugging Face name, f32. */
+  static async create(
+    gpu: Gpu,
+    pool: Pool,
+    settings: TrainerSettings,
+    weights: ReadonlyMap<string, Float32Array>,
+    teacher: Teacher | undefined,
+    onRecord: (record: StepRecord) => void,
+  ): Promise<Trainer> {
+    const trainer = new Trainer(gpu, settings, teacher, onRecord);
+    trainer.master.write(weights);
+    if (trainer.weights !== trainer.master) trainer.weights.write(weights);
+    gpu.device.queue.writeBuffer(trainer.#buffers.scaler, 0, initialScaler(settings));
+    [trainer.#micro, trainer.#update] = await Promise.all([trainer.#recordMicro(pool), trainer.#recordUpdate(pool)]);
+    return trainer;
+  }
+
+  /** Our dispatches in one step of `accumulation` batches, the teacher's apart. */
+  dispatches(accumulation: number): number {
+    return this.#micro.length * accumulation + this.#update.length;
+  }
+
+  /**
+   * One optimiser step over `batches`, whose gradients add up. Settles when the work is on the queue; its record reaches
+   * `onRecord` a few steps later, in order.
+   */
+  async step(batches: Batch[], settings: StepSettings): Promise<void> {
+    const { device } = this.gpu;
+    const tokens = batches.reduce((sum, { targets }) => sum + targets.filter((t) => t !== IGNORED_TARGET).length, 0);
+    const { learningRate, temperature, alpha } = settings;
+    const staging = await this.#ring.take();
+    const uniform = new Float32Array([learningRate, temperature, alpha, tokens > 0 ? 1 / tokens : 0]);
+    device.queue.writeBuffer(this.#buffers.step, 0, uniform);
+    for (const [i, batch] of batches.entries()) {
+      this.#writeBatch(batch);
+      const encoder = device.createCommandEncoder({ label: `step ${settings.step}` });
+      if (i === 0) {
+        encoder.clearBuffer(this.gradients.buffer);
+        encoder.clearBuffer(this.#buffers.sums);
+      }
+      await this.teacher?.enqueue(batch.inputs, encoder);
+      this.#micro.encode(encoder);
+      if (i === batches.length - 1) {
+        this.#update.encode(encoder);
+        encoder.copyBufferToBuffer(this.#buffers.sums, 0, staging, 0, SUMS_BYTES);
+        encoder.copyBufferToBuffer(this.#buffers.scaler, 0, staging, SUMS_BYTES, SCALER_BYTES);
+      }
+      device.queue.submit([encoder.finish()]);
+    }
+    this.#ring.send(staging, (bytes) => this.onRecord(this.#record(bytes, tokens, settings)));
+  }
+
+  /** Waits until every step's record has been delivered. */
+  drain(): Promise<void> {
+    return this.#ring.drain();
+  }
+
+  /** Copies all state to the CPU. Waits for the GPU. */
+  async snapshot(step: number): Promise<Snapshot> {
+    const read = (buffer: GPUBuffer) => this.gpu.read(buffer);
+    const [master, mean, square, scaler] = await Promise.all(
+      [this.master.buffer, this.#mean.buffer, this.#square.buffer, this.#buffers.scaler].map(read),
+    );
+    return { step, master, mean, square, scaler };
+  }
+
+  /** Puts a snapshot of the same student back. @throws if its sizes are another student's. */
+  restore({ master, mean, square, scaler }: Snapshot): void {
+    const { queue } = this.gpu.device;
+    for (const [buffer, bytes] of [
+      [this.master.buffer, master],
+      [this.#mean.buffer, mean],
+      [this.#square.buffer, square],
+      [this.#buffers.scaler, scaler],
+    ] as const) {
+      if (bytes.byteLength !== buffer.size) {
+        throw new Error(`restore: ${buffer.label} has ${buffer.size} bytes, the snapshot ${bytes.byteLength}. It is of another student.`);
+      }
+      queue.writeBuffer(buffer, 0, bytes);
+    }
+    if (this.weights !== this.master) queue.writeBuffer(this.weights.buffer, 0, toHalf(new Float32Array(master)));
+  }
+
+  /** Time of each dispatch of one more step on the batch written last, nanoseconds; changes no parameter. */
+  async profile(): Promise<{ label: string; nanoseconds: number }[]> {
+    return this.#micro.profile();
+  }
+
+  destroy(): void {
+    for (const program of [this.#micro, this.#update]) program.destroy();
+    for (const arena of new Set([this.master, this.weights, this.gradients, this.#mean, this.#square])) arena.destroy();
+    for (const buffer of Object.values(this.#buffers)) this.gpu.memory.destroy(buffer);
+    this.#ring.destroy();
+  }
+
+  /** Forward, head and loss in chunks of rows, backward: gradients and sums are added to. */
+  async #recordMicro(pool: Pool): Promise<Program> {
+    const { student, batchSize: B, contextLength: T, dtype, loss, chunkElements = CHUNK_ELEMENTS } = this.settings;
+    const { vocab_size: V, n_embd: C } = student;
+    const { step, scaler, sums } = this.#buffers;
+    const [tokens, targets, order] = this.#batchTensors();
+    const recorder = new Recorder(this.gpu, pool);
+    const activations = forward(recorder, student, this.weights, tokens);
+    const rows = B * T;
+    const perToken = recorder.tensor('per token', Layout.contiguous([rows, 2]), 'f32');
+    const dhidden = recorder.tensor('d hidden', Layout.contiguous([rows, C]), dtype);
+    const chunkRows = Math.min(rows, Math.max(1, Math.floor(chunkElements / V)));
+    const rowsOf = (tensor: Tensor, first: number, count: number): Tensor => ({
+      ...tensor,
+      layout: tensor.layout.narrow(0, first, count),
+    });
+    for (let first = 0; first < rows; first += chunkRows) {
+      const count = Math.min(chunkRows, rows - first);
+      const logits = recorder.tensor('logits', Layout.contiguous([count, V]), 'f32', 'logits');
+      const hidden = rowsOf(activations.hidden, first, count);
+      head(recorder, this.weights, hidden, logits);
+      const chunk = { first, rows: count };
+      const inputs = { student: logits, targets, ignoreIndex: IGNORED_TARGET, perToken, step, scaler, gradient: true, chunk };
+      LOSSES[loss].record(recorder, inputs, this.teacher?.logits);
+      headBackward(recorder, this.weights, this.gradients, hidden, logits, rowsOf(dhidden, first, count));
+    }
+    columnSum(recorder, perToken, persistent(sums, [2]), 'loss sums');
+    backward(recorder, this.weights, this.gradients, activations, dhidden, order);
+    return recorder.build('gradients');
+  }
+
+  #recordUpdate(pool: Pool): Promise<Program> {
+    const recorder = new Recorder(this.gpu, pool);
+    const { plan } = this.gradients;
+    const halves = this.weights === this.master ? undefined : this.weights.place;
+    const arenas = {
+      gradients: this.gradients.place,
+      master: this.master.place,
+      mean: this.#mean.place,
+      square: this.#square.place,
+      halves,
+    };
+    const adam = { ...this.settings.adam, dynamicScale: this.settings.dtype === 'f16' };
+    optimiserStep(recorder, arenas, this.#buffers, plan, adam);
+    return recorder.build('optimiser');
+  }
+
+  /** tokens (B, T) u32, targets (B, T) i32, order (B·T) u32: three ranges of one buffer. */
+  #batchTensors(): [Tensor, Tensor, Tensor] {
+    const { batchSize: B, contextLength: T } = this.settings;
+    const stride = dataStride(this.settings);
+    const make = (index: number, label: string, shape: number[], dtype: 'u32' | 'i32'): Tensor => {
+      const place: Placement = { label, bytes: B * T * 4, buffer: this.#buffers.data, offset: index * stride, purpose: 'data' };
+      return { layout: Layout.contiguous(shape), dtype, place };
+    };
+    return [make(0, 'tokens', [B, T], 'u32'), make(1, 'targets', [B, T], 'i32'), make(2, 'order', [B * T], 'u32')];
+  }
+
+  #writeBatch({ inputs, targets }: Batch): void {
+    const { batchSize: B, contextLength: T } = this.settings;
+    if (inputs.length !== B * T) throw new Error(`step: a batch of ${inputs.length} tokens; this trainer takes ${B} × ${T}.`);
+    const words = dataStride(this.settings) / 4;
+    const data = new Uint32Array(3 * words);
+    data.set(inputs, 0);
+    data.set(new Uint32Array(targets.buffer, targets.byteOffset, targets.length), words);
+    data.set(sortedRows(inputs), 2 * words);
+    this.gpu.device.queue.writeBuffer(this.#buffers.data, 0, data);
+  }
+
+  #record(bytes: ArrayBuffer, tokens: number, { step, learningRate, temperature, alpha }: StepSettings): StepRecord {
+    const floats = new Float32Array(bytes);
+    const words = new Uint32Array(bytes);
+    const at = SUMS_BYTES / 4;
+    // 0 / 0 is NaN: without a valid target there is no loss.
+    const ce = floats[0] / tokens;
+    const hasTeacher = LOSSES[this.settings.loss].needsTeacher;
+    const kd = hasTeacher ? floats[1] / tokens : Number.NaN;
+    return {
+      ...{ step, ce, kd, loss: LOSSES[this.settings.loss].total(ce, kd, { alpha, temperature }) },
+      ...{ gradNorm: floats[at + 8], learningRate, lossScale: floats[at + 9], applied: words[at + 4] === 1 },
+      ...{ appliedTotal: words[at + 2], skippedTotal: words[at + 3], tokens },
+    };
+  }
+}
+
+/** Bytes from one part of the batch buffer to the next; a binding's offset is a multiple of 256. */
+function dataStride({ batchSize, contextLength }: TrainerSettings): number {
+  return Math.ceil((batchSize * contextLength * 4) / 256) * 256;
+}
+
+/** See struct Scaler in lossScaler.wgsl. */
+function initialScaler({ dtype, initialLossScale }: TrainerSettings): Float32Array<ArrayBuffer> {
+  const state = new Float32Array(SCALER_BYTES / 4);
+  state[0] = dtype === 'f16' ? initialLossScale : 1;
+  state[6] = 1;
+  state[7] = 1;
+  return state;
+}
+
+function persistent(buffer: GPUBuffer, shape: number[]): Tensor {
+  const place: Placement = { label: buffer.label, bytes: buffer.size, buffer, offset: 0, purpose: 'metrics' };
+  return { layout: Layout.contiguous(shape), dtype: 'f32', place };
+}
+

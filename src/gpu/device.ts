@@ -1,0 +1,148 @@
+// The GPU device: what the adapter offers is asked for, what is missing is said. The only file that names navigator.gpu.
+
+import { Memory } from './memory';
+
+/** WebGPU cannot serve this page or this run. */
+export class GpuError extends Error {
+  override name = 'GpuError';
+  constructor(
+    readonly kind: 'no-webgpu' | 'no-adapter' | 'limits',
+    message: string,
+    readonly hint: string,
+  ) {
+    super(message);
+  }
+}
+
+/** What the adapter is, and which of the optional features it has. */
+export interface AdapterFacts {
+  /** The driver's description, or vendor and architecture where it gives none. */
+  name: string;
+  vendor: string;
+  /** A software renderer: works, slowly. */
+  software: boolean;
+  f16: boolean;
+  subgroups: boolean;
+  timestamps: boolean;
+  /** Largest buffer range that a shader can see, in bytes. */
+  maxBindingBytes: number;
+}
+
+const SOFTWARE = /swiftshader|llvmpipe|lavapipe|basic render/i;
+const FEATURES: GPUFeatureName[] = ['shader-f16', 'subgroups', 'timestamp-query'];
+const LIMITS = [
+  'maxBufferSize',
+  'maxStorageBufferBindingSize',
+  'maxStorageBuffersPerShaderStage',
+  'maxComputeWorkgroupStorageSize',
+  'maxComputeInvocationsPerWorkgroup',
+  'maxComputeWorkgroupSizeX',
+] as const;
+/** Storage buffers that our largest kernel binds; WebGPU's own default, so a smaller adapter is not a WebGPU adapter. */
+const STORAGE_BUFFERS = 8;
+
+const BROWSERS = 'Chrome or Edge 121 and later, Safari 26 and Firefox 141 and later have it on most machines.';
+
+/** A device, its adapter's facts and the account of its memory. */
+export class Gpu {
+  readonly memory: Memory;
+  /** Settles when the device is gone; never rejects. */
+  readonly lost: Promise<GPUDeviceLostInfo>;
+  /** Called with WebGPU's own validation and out-of-memory errors, which reach no caller otherwise. */
+  onError: (error: Error) => void = (error) => {
+    throw error;
+  };
+
+  constructor(
+    readonly device: GPUDevice,
+    readonly adapter: AdapterFacts,
+  ) {
+    this.memory = new Memory(device);
+    this.lost = device.lost;
+    device.addEventListener('uncapturederror', (event) => {
+      const error = (event as GPUUncapturedErrorEvent).error;
+      this.onError(new Error(`WebGPU: ${error.message}`));
+    });
+  }
+
+  /** Waits until everything submitted so far is done. Never called inside a step. */
+  async idle(): Promise<void> {
+    await this.device.queue.onSubmittedWorkDone();
+  }
+
+  /** Copies a buffer range to the CPU. `bytes` and `offset` are multiples of 4. Waits for the GPU. */
+  async read(buffer: GPUBuffer, offset = 0, bytes = buffer.size - offset): Promise<ArrayBuffer> {
+    const staging = this.device.createBuffer({
+      label: `read ${buffer.label}`,
+      size: bytes,
+      usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ,
+    });
+    const encoder = this.device.createCommandEncoder();
+    encoder.copyBufferToBuffer(buffer, offset, staging, 0, bytes);
+    this.device.queue.submit([encoder.finish()]);
+    await staging.mapAsync(GPUMapMode.READ);
+    const copy = staging.getMappedRange().slice(0);
+    staging.destroy();
+    return copy;
+  }
+
+  destroy(): void {
+    this.device.destroy();
+  }
+}
+
+/**
+ * Opens a device with every feature of ours that the adapter has, and its own limits.
+ * @param api the browser's `navigator.gpu`, or Dawn's in Node.
+ * @throws GpuError that says what is missing and what would work.
+ */
+export async function openGpu(api: GPU | undefined = globalThis.navigator?.gpu): Promise<Gpu> {
+  if (!api) {
+    throw new GpuError('no-webgpu', 'This browser has no WebGPU.', BROWSERS);
+  }
+  const adapter = await api.requestAdapter({ powerPreference: 'high-performance' });
+  if (!adapter) {
+    throw new GpuError(
+      'no-adapter',
+      'WebGPU is there, but it offers no adapter.',
+      `The graphics driver may be blocked or switched off: see chrome://gpu. ${BROWSERS}`,
+    );
+  }
+  if (adapter.limits.maxStorageBuffersPerShaderStage < STORAGE_BUFFERS) {
+    throw new GpuError(
+      'limits',
+      `The adapter lets a shader see ${adapter.limits.maxStorageBuffersPerShaderStage} storage buffers; ${STORAGE_BUFFERS} are needed.`,
+      'Try another browser, or a newer graphics driver.',
+    );
+  }
+  const requiredFeatures = FEATURES.filter((feature) => adapter.features.has(feature));
+  const requiredLimits = Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]]));
+  const device = await adapter.requestDevice({ label: 'stillhouse', requiredFeatures, requiredLimits });
+  return new Gpu(device, describe(adapter));
+}
+
+function describe(adapter: GPUAdapter): AdapterFacts {
+  const { vendor, architecture, device, description } = adapter.info;
+  const named = [vendor, architecture, device].filter(Boolean).join(' ');
+  return {
+    name: description || named || 'unnamed adapter',
+    vendor,
+    software: adapter.info.isFallbackAdapter === true || SOFTWARE.test(`${named} ${description}`),
+    f16: adapter.features.has('shader-f16'),
+    subgroups: adapter.features.has('subgroups'),
+    timestamps: adapter.features.has('timestamp-query'),
+    maxBindingBytes: adapter.limits.maxStorageBufferBindingSize,
+  };
+}
+
+/** Throws a GpuError unless one buffer of `bytes` can be made and bound. `what` names it to a person. */
+export function checkFits(gpu: Gpu, what: string, bytes: number): void {
+  const limit = Math.min(gpu.device.limits.maxBufferSize, gpu.device.limits.maxStorageBufferBindingSize);
+  if (bytes <= limit) return;
+  const mib = (n: number) => `${(n / 2 ** 20).toFixed(1)} MiB`;
+  throw new GpuError(
+    'limits',
+    `${what} needs one buffer of ${mib(bytes)}; this adapter allows ${mib(limit)}.`,
+    'Choose a smaller model, batch or context.',
+  );
+}

@@ -1,0 +1,34 @@
+// GPU buffers, and the account of what they are for.
+
+/** What a buffer is for, as the status strip lists it. */
+export type Purpose = 'weights' | 'gradients' | 'optimiser' | 'activations' | 'logits' | 'data' | 'teacher' | 'metrics';
+
+export class Memory {
+  #purposes = new Map<GPUBuffer, Purpose>();
+
+  constructor(private readonly device: GPUDevice) {}
+
+  /** A zeroed buffer; `bytes` is rounded up to a multiple of 4. Storage, copy source and copy destination unless `usage` is given. */
+  create(
+    purpose: Purpose,
+    label: string,
+    bytes: number,
+    usage: number = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
+  ): GPUBuffer {
+    const buffer = this.device.createBuffer({ label, size: Math.max(4, Math.ceil(bytes / 4) * 4), usage });
+    this.#purposes.set(buffer, purpose);
+    return buffer;
+  }
+
+  destroy(buffer: GPUBuffer): void {
+    this.#purposes.delete(buffer);
+    buffer.destroy();
+  }
+
+  /** Bytes by purpose; purposes without a buffer are absent. */
+  totals(): Partial<Record<Purpose, number>> {
+    const totals: Partial<Record<Purpose, number>> = {};
+    for (const [buffer, purpose] of this.#purposes) totals[purpose] = (totals[purpose] ?? 0) + buffer.size;
+    return totals;
+  }
+}

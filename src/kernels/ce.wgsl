@@ -1,0 +1,81 @@
+// Cross-entropy of logits with targets, and its gradient in the logits' place, one row (token) at a time:
+// ce = lse − z_t, dz = (q − 1_t) · loss_scale / tokens, q = softmax(z).
+// A row whose target is ignored gives 0 and a gradient of 0. Logits and targets are read where they lie: row r is (r / T, r % T).
+// Constants: LANES (threads a row), GRADIENT (0 or 1: leave the logits alone).
+
+struct Params {
+  first: u32, rows: u32, T: u32, V: u32, ignore: i32,
+  student_first: u32, student_offset: u32, student_b: u32, student_t: u32, student_v: u32,
+  target_offset: u32, target_b: u32, target_t: u32,
+}
+struct Step { learning_rate: f32, temperature: f32, alpha: f32, inverse_tokens: f32 }
+struct Scaler { scale: f32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<uniform> step: Step;
+@group(0) @binding(2) var<storage, read> scaler: Scaler;
+@group(0) @binding(3) var<storage, read_write> student: array<f32>; // (B, T, V) through strides
+@group(0) @binding(4) var<storage, read> targets: array<i32>; // (B, T) through strides
+@group(0) @binding(5) var<storage, read_write> per_token: array<vec2f>; // (B·T): ce, 0
+
+const ROWS = 64 / LANES;
+const LOWEST = -3.4e38;
+var<workgroup> partial: array<f32, 64>;
+
+fn row_max(value: f32, slot: u32, lane: u32) -> f32 {
+  if (LANES == 1u) { return value; }
+  workgroupBarrier(); // the last reader of `partial` is done
+  partial[slot] = value;
+  for (var half = LANES / 2u; half > 0u; half /= 2u) {
+    workgroupBarrier(); // the partner has written
+    if (lane < half) { partial[slot] = max(partial[slot], partial[slot + half]); }
+  }
+  workgroupBarrier();
+  return partial[slot - lane];
+}
+
+fn row_sum(value: f32, slot: u32, lane: u32) -> f32 {
+  if (LANES == 1u) { return value; }
+  workgroupBarrier();
+  partial[slot] = value;
+  for (var half = LANES / 2u; half > 0u; half /= 2u) {
+    workgroupBarrier();
+    if (lane < half) { partial[slot] += partial[slot + half]; }
+  }
+  workgroupBarrier();
+  return partial[slot - lane];
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) slot: u32) {
+  let lane = slot % LANES;
+  let local = group.x * ROWS + slot / LANES;
+  let valid = local < params.rows;
+  let row = params.first + min(local, params.rows - 1);
+  let own = row - params.student_first;
+  let z0 = params.student_offset + (own / params.T) * params.student_b + (own % params.T) * params.student_t;
+  let target_token = targets[params.target_offset + (row / params.T) * params.target_b + (row % params.T) * params.target_t];
+  let counts = target_token != params.ignore;
+  let t = select(0u, u32(target_token), counts);
+
+  var largest = LOWEST;
+  for (var v = lane; v < params.V; v += LANES) { largest = max(largest, student[z0 + v * params.student_v]); }
+  largest = row_max(largest, slot, lane);
+  var sum = 0.0;
+  for (var v = lane; v < params.V; v += LANES) { sum += exp(student[z0 + v * params.student_v] - largest); }
+  sum = row_sum(sum, slot, lane);
+  // Read before the first write of the gradient: row_sum's barriers lie behind every read of the row but this one,
+  // which only the thread that writes per_token makes, and only the target's own thread overwrites it.
+  let lse = largest + log(sum);
+  if (!valid) { return; }
+  if (lane == t % LANES) {
+    per_token[row] = vec2f(select(0.0, lse - student[z0 + t * params.student_v], counts), 0.0);
+  }
+  if (GRADIENT == 1u) {
+    let weight = select(0.0, scaler.scale * step.inverse_tokens, counts);
+    for (var v = lane; v < params.V; v += LANES) {
+      let at = z0 + v * params.student_v;
+      let q = exp(student[at] - lse);
+      student[at] = weight * (q - select(0.0, 1.0, v == t));
+    }
+  }
+}

@@ -1,0 +1,33 @@
+// Token and position embeddings, forward and backward.
+
+import { kernel } from '../gpu/kernel';
+import type { Recorder, Tensor } from '../gpu/program';
+import { columnSum } from './columnSum';
+import wgsl from './embedding.wgsl?raw';
+import backwardWgsl from './embedding_backward.wgsl?raw';
+import { matrix, scalarOf } from './tensors';
+
+/** x (B·T, C) = wte[tokens] + wpe[position]. tokens (B, T) u32. */
+export function embedding(recorder: Recorder, tokens: Tensor, wte: Tensor, wpe: Tensor, x: Tensor): void {
+  const [, T] = tokens.layout.shape;
+  const [rows, C] = x.layout.shape;
+  const program = kernel(recorder.gpu, 'embedding', wgsl, { aliases: { scalar: scalarOf(wte) } });
+  const V = wte.layout.shape[0];
+  recorder.dispatch(program, { tokens, wte, wpe, x }, { rows, T, C, V }, [Math.ceil(C / 64), rows]);
+}
+
+/**
+ * dwte (V, C) += dx summed by token; dwpe's first T rows += dx summed over the batch.
+ * `order` (B·T) u32 holds the rows sorted by token.
+ */
+export function embeddingBackward(
+  recorder: Recorder,
+  { tokens, order, dx, dwte, dwpe }: { tokens: Tensor; order: Tensor; dx: Tensor; dwte: Tensor; dwpe: Tensor },
+): void {
+  const [B, T] = tokens.layout.shape;
+  const [rows, C] = dx.layout.shape;
+  const program = kernel(recorder.gpu, 'embedding_backward', backwardWgsl, { aliases: { scalar: scalarOf(dx) } });
+  recorder.dispatch(program, { tokens, order, dx, dwte }, { rows, C }, [Math.ceil(C / 64), rows]);
+  // x = … + wpe[t]: every sequence adds to the same T rows.
+  columnSum(recorder, matrix(dx, B, T * C), dwpe, 'wpe gradient');
+}

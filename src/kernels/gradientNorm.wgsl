@@ -1,0 +1,33 @@
+// partials[first + group] = (Σ (g / scale)², how many g are not finite) over the elements that the workgroup takes.
+// Finiteness is read from the bits: a compiler may assume that no NaN exists and fold `x != x`.
+
+struct Params { count: u32, first: u32 }
+struct Scaler { scale: f32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> scaler: Scaler;
+@group(0) @binding(2) var<storage, read> gradients: array<f32>; // (count)
+@group(0) @binding(3) var<storage, read_write> partials: array<vec2f>;
+
+var<workgroup> partial: array<vec2f, 64>;
+
+@compute @workgroup_size(64)
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) slot: u32,
+) {
+  let unscale = 1.0 / scaler.scale;
+  var sums = vec2f();
+  for (var i = group.x * 64 + slot; i < params.count; i += groups.x * 64) {
+    let bits = bitcast<u32>(gradients[i]);
+    let finite = (bits & 0x7f800000u) != 0x7f800000u;
+    let g = select(0.0, gradients[i] * unscale, finite);
+    sums += vec2f(g * g, select(1.0, 0.0, finite));
+  }
+  partial[slot] = sums;
+  for (var half = 32u; half > 0u; half /= 2u) {
+    workgroupBarrier(); // the partner has written
+    if (slot < half) { partial[slot] += partial[slot + half]; }
+  }
+  if (slot == 0u) { partials[params.first + group.x] = partial[0]; }
+}

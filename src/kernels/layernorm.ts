@@ -1,0 +1,46 @@
+// LayerNorm over the last dimension, forward and backward.
+
+import { kernel } from '../gpu/kernel';
+import type { Recorder, Tensor } from '../gpu/program';
+import wgsl from './layernorm.wgsl?raw';
+import backwardWgsl from './layernorm_backward.wgsl?raw';
+import parametersWgsl from './layernorm_parameters.wgsl?raw';
+import { columnLanes } from './columnSum';
+import { ROW_THREADS, rowLanes, scalarOf } from './tensors';
+
+export interface LayerNorm {
+  /** (rows, C) */
+  x: Tensor;
+  gamma: Tensor; // (C)
+  beta: Tensor; // (C)
+  /** (rows, C) */
+  y: Tensor;
+  /** (rows, 2) f32: mean and reciprocal standard deviation of each row, for the backward pass. */
+  moments: Tensor;
+}
+
+/** y = (x − mean) · rstd · gamma + beta. */
+export function layerNorm(recorder: Recorder, { x, gamma, beta, y, moments }: LayerNorm, epsilon: number): void {
+  const [rows, C] = x.layout.shape;
+  const LANES = rowLanes(recorder.gpu);
+  const program = kernel(recorder.gpu, 'layernorm', wgsl, { aliases: { scalar: scalarOf(x) }, constants: { LANES } });
+  const grid = Math.ceil((rows * LANES) / ROW_THREADS);
+  recorder.dispatch(program, { x, gamma, beta, y, moments }, { rows, C, epsilon }, [grid]);
+}
+
+/** dx = the gradient of x, plus `addend` (rows, C) where given; dgamma (C) and dbeta (C) are added to. */
+export function layerNormBackward(
+  recorder: Recorder,
+  { x, gamma, moments }: Omit<LayerNorm, 'beta' | 'y'>,
+  { dy, dx, dgamma, dbeta, addend }: { dy: Tensor; dx: Tensor; dgamma: Tensor; dbeta: Tensor; addend?: Tensor },
+): void {
+  const [rows, C] = x.layout.shape;
+  const { gpu } = recorder;
+  const aliases = { scalar: scalarOf(x) };
+  const LANES = rowLanes(gpu);
+  const input = kernel(gpu, 'layernorm_backward', backwardWgsl, { aliases, constants: { LANES, ADDEND: Number(!!addend) } });
+  const grid = Math.ceil((rows * LANES) / ROW_THREADS);
+  recorder.dispatch(input, { x, gamma, moments, dy, addend: addend ?? dy, dx }, { rows, C }, [grid]);
+  const parameters = kernel(gpu, 'layernorm_parameters', parametersWgsl, { aliases, constants: { LANES: columnLanes(gpu) } });
+  recorder.dispatch(parameters, { x, moments, dy, dgamma, dbeta }, { rows, C }, [Math.ceil(C / 16)]);
+}

@@ -1,0 +1,47 @@
+// y (rows, C) = (x − mean) · rstd · gamma + beta, the mean and rstd of each row in f32 and kept for the backward pass.
+// Aliases: scalar. Constants: LANES (threads a row).
+
+struct Params { rows: u32, C: u32, epsilon: f32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<scalar>; // (rows, C)
+@group(0) @binding(2) var<storage, read> gamma: array<scalar>; // (C)
+@group(0) @binding(3) var<storage, read> beta: array<scalar>; // (C)
+@group(0) @binding(4) var<storage, read_write> y: array<scalar>; // (rows, C)
+@group(0) @binding(5) var<storage, read_write> moments: array<vec2f>; // (rows): mean, rstd
+
+const ROWS = 64 / LANES;
+var<workgroup> partial: array<f32, 64>;
+
+fn row_sum(value: f32, slot: u32, lane: u32) -> f32 {
+  if (LANES == 1u) { return value; }
+  workgroupBarrier(); // the last reader of `partial` is done
+  partial[slot] = value;
+  for (var half = LANES / 2u; half > 0u; half /= 2u) {
+    workgroupBarrier(); // the partner has written
+    if (lane < half) { partial[slot] += partial[slot + half]; }
+  }
+  workgroupBarrier();
+  return partial[slot - lane];
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) slot: u32) {
+  let lane = slot % LANES;
+  let row = group.x * ROWS + slot / LANES;
+  let valid = row < params.rows;
+  let first = min(row, params.rows - 1) * params.C;
+  var sum = 0.0;
+  for (var c = lane; c < params.C; c += LANES) { sum += f32(x[first + c]); }
+  let mean = row_sum(sum, slot, lane) / f32(params.C);
+  var squares = 0.0;
+  for (var c = lane; c < params.C; c += LANES) {
+    let centred = f32(x[first + c]) - mean;
+    squares += centred * centred;
+  }
+  let rstd = inverseSqrt(row_sum(squares, slot, lane) / f32(params.C) + params.epsilon);
+  if (!valid) { return; }
+  for (var c = lane; c < params.C; c += LANES) {
+    y[first + c] = scalar((f32(x[first + c]) - mean) * rstd * f32(gamma[c]) + f32(beta[c]));
+  }
+  if (lane == 0u) { moments[row] = vec2f(mean, rstd); }
+}

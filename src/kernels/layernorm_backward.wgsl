@@ -1,0 +1,52 @@
+// Differentiates y = x̂ · gamma + beta, x̂ = (x − mean) · rstd, of layernorm.wgsl with respect to x:
+// dx = rstd · (dx̂ − mean(dx̂) − x̂ · mean(dx̂ · x̂)) [+ addend], dx̂ = dy · gamma. The addend is the gradient that goes round
+// the block, along the residual.
+// Aliases: scalar. Constants: LANES (threads a row), ADDEND (0 or 1).
+
+struct Params { rows: u32, C: u32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<scalar>; // (rows, C)
+@group(0) @binding(2) var<storage, read> gamma: array<scalar>; // (C)
+@group(0) @binding(3) var<storage, read> moments: array<vec2f>; // (rows): mean, rstd
+@group(0) @binding(4) var<storage, read> dy: array<scalar>; // (rows, C)
+@group(0) @binding(5) var<storage, read> addend: array<scalar>; // (rows, C)
+@group(0) @binding(6) var<storage, read_write> dx: array<scalar>; // (rows, C)
+
+const ROWS = 64 / LANES;
+var<workgroup> partial: array<vec2f, 64>;
+
+fn row_sum(value: vec2f, slot: u32, lane: u32) -> vec2f {
+  if (LANES == 1u) { return value; }
+  partial[slot] = value;
+  for (var half = LANES / 2u; half > 0u; half /= 2u) {
+    workgroupBarrier(); // the partner has written
+    if (lane < half) { partial[slot] += partial[slot + half]; }
+  }
+  workgroupBarrier();
+  return partial[slot - lane];
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) slot: u32) {
+  let lane = slot % LANES;
+  let row = group.x * ROWS + slot / LANES;
+  let valid = row < params.rows;
+  let safe = min(row, params.rows - 1);
+  let first = safe * params.C;
+  let mean = moments[safe].x;
+  let rstd = moments[safe].y;
+  var sums = vec2f();
+  for (var c = lane; c < params.C; c += LANES) {
+    let dnorm = f32(dy[first + c]) * f32(gamma[c]);
+    sums += vec2f(dnorm, dnorm * (f32(x[first + c]) - mean) * rstd);
+  }
+  let means = row_sum(sums, slot, lane) / f32(params.C);
+  if (!valid) { return; }
+  for (var c = lane; c < params.C; c += LANES) {
+    let dnorm = f32(dy[first + c]) * f32(gamma[c]);
+    let norm = (f32(x[first + c]) - mean) * rstd;
+    var value = rstd * (dnorm - means.x - norm * means.y);
+    if (ADDEND == 1u) { value += f32(addend[first + c]); }
+    dx[first + c] = scalar(value);
+  }
+}

@@ -1,0 +1,38 @@
+// Differentiates y = x̂ · gamma + beta of layernorm.wgsl with respect to gamma and beta:
+// dgamma += Σ_rows dy · x̂, dbeta += Σ_rows dy.
+// Aliases: scalar. Constants: LANES (threads that share a column).
+
+struct Params { rows: u32, C: u32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<scalar>; // (rows, C)
+@group(0) @binding(2) var<storage, read> moments: array<vec2f>; // (rows): mean, rstd
+@group(0) @binding(3) var<storage, read> dy: array<scalar>; // (rows, C)
+@group(0) @binding(4) var<storage, read_write> dgamma: array<f32>; // (C)
+@group(0) @binding(5) var<storage, read_write> dbeta: array<f32>; // (C)
+
+var<workgroup> partial: array<vec2f, 16 * LANES>;
+
+@compute @workgroup_size(16, LANES)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u) {
+  let c = group.x * 16 + local.x;
+  let column = min(c, params.C - 1);
+  var sums = vec2f();
+  for (var row = local.y; row < params.rows; row += LANES) {
+    let at = row * params.C + column;
+    let d = f32(dy[at]);
+    sums += vec2f(d * (f32(x[at]) - moments[row].x) * moments[row].y, d);
+  }
+  if (LANES > 1u) {
+    let slot = local.y * 16 + local.x;
+    partial[slot] = sums;
+    for (var half = LANES / 2u; half > 0u; half /= 2u) {
+      workgroupBarrier(); // the partner has written
+      if (local.y < half) { partial[slot] += partial[slot + half * 16]; }
+    }
+    sums = partial[local.x];
+  }
+  if (local.y == 0u && c < params.C) {
+    dgamma[c] += sums.x;
+    dbeta[c] += sums.y;
+  }
+}

@@ -1,0 +1,100 @@
+// The losses' launchers. Each reads student logits, teacher logits and targets through their layouts, so that a sliced,
+// transposed or padded tensor needs no copy, and leaves the gradient in the student logits' place.
+
+import { kernel } from '../gpu/kernel';
+import type { Placement, Recorder, Tensor } from '../gpu/program';
+import ceWgsl from './ce.wgsl?raw';
+import compareWgsl from './compare.wgsl?raw';
+import mixedWgsl from './mixed.wgsl?raw';
+import { ROW_THREADS, rowLanes, scalarOf } from './tensors';
+
+export interface LossInputs {
+  /** (B, T, V) f32, or the rows of one chunk; becomes the gradient where `gradient` is set. */
+  student: Tensor;
+  /** (B, T) i32 */
+  targets: Tensor;
+  /** Targets with this value count for nothing. */
+  ignoreIndex: number;
+  /** (B·T, 2) f32: CE and KL (without T²) of each token, 0 where ignored. */
+  perToken: Tensor;
+  /** Uniform { learning_rate, temperature, alpha, inverse_tokens }, f32 each. */
+  step: Placement | GPUBuffer;
+  /** The loss scaler's state; its first f32 is the scale. */
+  scaler: Placement | GPUBuffer;
+  /** Write the gradient; without it the logits stay. */
+  gradient: boolean;
+  /** The rows that `student` holds, of the B·T; all of them by default. A chunk's logits are (rows, V) contiguous. */
+  chunk?: { first: number; rows: number };
+}
+
+/** Cross-entropy with the targets. */
+export function ce(recorder: Recorder, inputs: LossInputs): void {
+  const { student, targets, perToken, step, scaler } = inputs;
+  const { constants, params, grid } = addressing(recorder, inputs);
+  const program = kernel(recorder.gpu, 'ce', ceWgsl, { constants });
+  recorder.dispatch(program, { step, scaler, student, targets, per_token: perToken }, params, grid);
+}
+
+/** alpha · T² · KL(teacher ‖ student) + (1 − alpha) · CE. teacher (B, T, V) f16 or f32. */
+export function mixed(recorder: Recorder, inputs: LossInputs & { teacher: Tensor }): void {
+  const { student, targets, perToken, step, scaler, teacher } = inputs;
+  const { constants, params, grid } = addressing(recorder, inputs);
+  const program = kernel(recorder.gpu, 'mixed', mixedWgsl, { aliases: { teacher_type: scalarOf(teacher) }, constants });
+  const [b, t, v] = teacher.layout.strides;
+  recorder.dispatch(
+    program,
+    { step, scaler, student, targets, per_token: perToken, teacher },
+    { ...params, teacher_offset: teacher.layout.offset, teacher_b: b, teacher_t: t, teacher_v: v },
+    grid,
+  );
+}
+
+/**
+ * An evaluation's figures at temperature 1. student (B, T, V) f32, teacher (B, T, V), targets (B, T), all through their
+ * layouts → perToken (B·T, 4) f32: student NLL, teacher NLL, KL(teacher ‖ student), agreement (0 or 1).
+ */
+export function compare(
+  recorder: Recorder,
+  inputs: { student: Tensor; teacher: Tensor; targets: Tensor; perToken: Tensor; ignoreIndex: number },
+): void {
+  const { student, teacher, targets, perToken, ignoreIndex } = inputs;
+  const [B, T, V] = student.layout.shape;
+  const rows = B * T;
+  const LANES = rowLanes(recorder.gpu);
+  const program = kernel(recorder.gpu, 'compare', compareWgsl, {
+    aliases: { teacher_type: scalarOf(teacher) },
+    constants: { LANES },
+  });
+  recorder.dispatch(
+    program,
+    { student, teacher, targets, per_token: perToken },
+    {
+      ...{ rows, T, V, ignore: ignoreIndex },
+      ...strides('student', student),
+      ...strides('target', targets),
+      ...strides('teacher', teacher),
+    },
+    [Math.ceil((rows * LANES) / ROW_THREADS)],
+  );
+}
+
+function addressing(recorder: Recorder, { student, targets, ignoreIndex, gradient, chunk }: LossInputs) {
+  const [B, T] = targets.layout.shape;
+  const V = student.layout.shape.at(-1) as number;
+  const { first, rows } = chunk ?? { first: 0, rows: B * T };
+  const LANES = rowLanes(recorder.gpu);
+  const own = chunk
+    ? { student_offset: student.layout.offset, student_b: T * V, student_t: V, student_v: 1 }
+    : strides('student', student);
+  return {
+    constants: { LANES, GRADIENT: Number(gradient) },
+    params: { first, rows, T, V, ignore: ignoreIndex, student_first: first, ...own, ...strides('target', targets) },
+    grid: [Math.ceil((rows * LANES) / ROW_THREADS)] as [number],
+  };
+}
+
+function strides(name: string, { layout }: Tensor): Record<string, number> {
+  const [b, t, v] = layout.strides;
+  const vocabulary = layout.shape.length === 3 ? { [`${name}_v`]: v } : {};
+  return { [`${name}_offset`]: layout.offset, [`${name}_b`]: b, [`${name}_t`]: t, ...vocabulary };
+}

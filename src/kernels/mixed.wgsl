@@ -1,0 +1,107 @@
+// The distillation loss and its gradient in the student logits' place, one row (token) at a time:
+// alpha · T² · KL(p ‖ q) + (1 − alpha) · CE,  p = softmax(y / T), q = softmax(z / T),
+// dz = (alpha · T · (q − p) + (1 − alpha) · (softmax(z) − 1_t)) · loss_scale / tokens.
+// A row whose target is ignored gives 0 and a gradient of 0. Student, teacher and targets are read where they lie: row r is
+// (r / T, r % T). per_token keeps CE and KL (without T²) apart.
+// Aliases: teacher_type. Constants: LANES (threads a row), GRADIENT (0 or 1: leave the logits alone).
+
+struct Params {
+  first: u32, rows: u32, T: u32, V: u32, ignore: i32,
+  student_first: u32, student_offset: u32, student_b: u32, student_t: u32, student_v: u32,
+  target_offset: u32, target_b: u32, target_t: u32,
+  teacher_offset: u32, teacher_b: u32, teacher_t: u32, teacher_v: u32,
+}
+struct Step { learning_rate: f32, temperature: f32, alpha: f32, inverse_tokens: f32 }
+struct Scaler { scale: f32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<uniform> step: Step;
+@group(0) @binding(2) var<storage, read> scaler: Scaler;
+@group(0) @binding(3) var<storage, read_write> student: array<f32>; // (B, T, V) through strides
+@group(0) @binding(4) var<storage, read> targets: array<i32>; // (B, T) through strides
+@group(0) @binding(5) var<storage, read_write> per_token: array<vec2f>; // (B·T): ce, kl
+@group(0) @binding(6) var<storage, read> teacher: array<teacher_type>; // (B, T, V) through strides
+
+const ROWS = 64 / LANES;
+const LOWEST = -3.4e38;
+var<workgroup> partial: array<vec3f, 64>;
+
+fn row_max(value: vec3f, slot: u32, lane: u32) -> vec3f {
+  if (LANES == 1u) { return value; }
+  workgroupBarrier(); // the last reader of `partial` is done
+  partial[slot] = value;
+  for (var half = LANES / 2u; half > 0u; half /= 2u) {
+    workgroupBarrier(); // the partner has written
+    if (lane < half) { partial[slot] = max(partial[slot], partial[slot + half]); }
+  }
+  workgroupBarrier();
+  return partial[slot - lane];
+}
+
+fn row_sum(value: vec3f, slot: u32, lane: u32) -> vec3f {
+  if (LANES == 1u) { return value; }
+  workgroupBarrier();
+  partial[slot] = value;
+  for (var half = LANES / 2u; half > 0u; half /= 2u) {
+    workgroupBarrier();
+    if (lane < half) { partial[slot] += partial[slot + half]; }
+  }
+  workgroupBarrier();
+  return partial[slot - lane];
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) slot: u32) {
+  let lane = slot % LANES;
+  let local = group.x * ROWS + slot / LANES;
+  let valid = local < params.rows;
+  let row = params.first + min(local, params.rows - 1);
+  let own = row - params.student_first;
+  let z0 = params.student_offset + (own / params.T) * params.student_b + (own % params.T) * params.student_t;
+  let y0 = params.teacher_offset + (row / params.T) * params.teacher_b + (row % params.T) * params.teacher_t;
+  let target_token = targets[params.target_offset + (row / params.T) * params.target_b + (row % params.T) * params.target_t];
+  let counts = target_token != params.ignore;
+  let t = select(0u, u32(target_token), counts);
+  let cold = 1.0 / step.temperature;
+
+  var largest = vec3f(LOWEST);
+  for (var v = lane; v < params.V; v += LANES) {
+    let z = student[z0 + v * params.student_v];
+    let y = f32(teacher[y0 + v * params.teacher_v]);
+    largest = max(largest, vec3f(z, z, y));
+  }
+  largest = row_max(largest, slot, lane);
+  var sums = vec3f(); // Σ exp z, Σ exp z/T, Σ exp y/T
+  for (var v = lane; v < params.V; v += LANES) {
+    let z = student[z0 + v * params.student_v] - largest.x;
+    let y = f32(teacher[y0 + v * params.teacher_v]) - largest.z;
+    sums += exp(vec3f(z, z * cold, y * cold));
+  }
+  let logs = log(row_sum(sums, slot, lane));
+
+  // One thread reads the target's logit, and the barriers of the next row_sum lie between that and every write.
+  var terms = vec3f(); // kl, ce
+  for (var v = lane; v < params.V; v += LANES) {
+    let z = student[z0 + v * params.student_v] - largest.x;
+    let log_q = z * cold - logs.y;
+    let log_p = (f32(teacher[y0 + v * params.teacher_v]) - largest.z) * cold - logs.z;
+    let p = exp(log_p);
+    // A word that the teacher rules out (−∞) adds nothing; 0 · ∞ would be NaN.
+    terms.x += select(0.0, p * (log_p - log_q), p > 0.0);
+    if (v == t) { terms.y = logs.x - z; }
+  }
+  terms = row_sum(terms, slot, lane);
+  if (!valid) { return; }
+  if (lane == 0u) { per_token[row] = select(vec2f(), terms.yx, counts); }
+  if (GRADIENT == 1u) {
+    let weight = select(0.0, scaler.scale * step.inverse_tokens, counts);
+    let soft = weight * step.alpha * step.temperature;
+    let hard = weight * (1.0 - step.alpha);
+    for (var v = lane; v < params.V; v += LANES) {
+      let at = z0 + v * params.student_v;
+      let z = student[at] - largest.x;
+      let q = exp(z * cold - logs.y);
+      let p = exp((f32(teacher[y0 + v * params.teacher_v]) - largest.z) * cold - logs.z);
+      student[at] = soft * (q - p) + hard * (exp(z - logs.x) - select(0.0, 1.0, v == t));
+    }
+  }
+}

@@ -1,0 +1,175 @@
+// Writes a GPT-2 as an ONNX model of standard operators: input_ids (B, T) int64 -> logits (B, T, V). No cache of keys.
+//
+// In f16, weights and matrix products are f16. The residual stream, LayerNorm and the softmax are f32: that is where
+// rounding adds up over layers, and where sums run over many values.
+
+import onnxProto from 'onnx-proto';
+import type { onnx as Onnx } from 'onnx-proto';
+import { toHalf } from '../tensor/dtype';
+import { type Gpt2Config, parameterShapes } from './config';
+
+const { onnx } = onnxProto;
+
+/** The first opset with Gelu. */
+const OPSET = 20;
+const IR_VERSION = 9;
+const TYPE = { f32: 1, i64: 7, f16: 10 } as const;
+const ATTRIBUTE = { float: 1, int: 2, string: 3, ints: 7 } as const;
+/** Added to a score that may not be seen; its exponential is 0. Finite, since shaders may assume that nothing is infinite. */
+const MASKED = -1e30;
+
+type Attributes = Record<string, number | string | number[]>;
+
+/** The graph as it grows. Values are names; a node's output is named after the node. */
+class Graph {
+  readonly nodes: Onnx.INodeProto[] = [];
+  readonly constants = new Map<string, Onnx.ITensorProto>();
+
+  constant(name: string, type: keyof typeof TYPE, dims: number[], values: number[] | Float32Array): string {
+    this.constants.set(name, { name, dataType: TYPE[type], dims, rawData: encode(name, type, values) });
+    return name;
+  }
+
+  /** Adds a node and returns the name of its (first) output. */
+  add(name: string, opType: string, input: string[], attributes: Attributes = {}, output = [name]): string {
+    const attribute = Object.entries(attributes).map(([key, value]): Onnx.IAttributeProto => {
+      if (typeof value === 'string') return { name: key, type: ATTRIBUTE.string, s: new TextEncoder().encode(value) };
+      if (Array.isArray(value)) return { name: key, type: ATTRIBUTE.ints, ints: value };
+      // The one fractional attribute that we write; 1 stays an integer.
+      if (key === 'epsilon') return { name: key, type: ATTRIBUTE.float, f: value };
+      return { name: key, type: ATTRIBUTE.int, i: value };
+    });
+    this.nodes.push({ name, opType, input, output, attribute });
+    return output[0];
+  }
+}
+
+function encode(name: string, type: keyof typeof TYPE, values: number[] | Float32Array): Uint8Array {
+  if (type === 'i64') return bytesOf(BigInt64Array.from(Array.from(values, BigInt)));
+  const floats = Float32Array.from(values);
+  // 65520 and above round to infinity in f16.
+  const limit = type === 'f16' ? 65520 : Infinity;
+  const bad = floats.findIndex((value) => !(Math.abs(value) < limit));
+  if (bad >= 0) throw new Error(`ONNX export in ${type}: ${name} holds ${floats[bad]} at element ${bad}. Export in f32, or train on.`);
+  return bytesOf(type === 'f16' ? toHalf(floats) : floats);
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
+}
+
+/**
+ * The bytes of model.onnx (`f32`) or model_fp16.onnx (`f16`).
+ * @param weights float32, by the names of `parameterShapes(config)`; the head is tied to wte.weight, stored once
+ * @throws Error if a parameter is missing, of another size, not finite, or beyond f16's range
+ */
+export function exportOnnx(
+  config: Gpt2Config,
+  weights: ReadonlyMap<string, Float32Array>,
+  dtype: 'f32' | 'f16',
+): Uint8Array<ArrayBuffer> {
+  const { vocab_size: V, n_positions: P, n_embd: C, n_layer, n_head: H } = config;
+  const graph = new Graph();
+  for (const { name, shape } of parameterShapes(config)) {
+    const values = weights.get(name);
+    const size = shape.reduce((product, extent) => product * extent, 1);
+    if (values?.length !== size) {
+      throw new Error(`ONNX export: ${name} has ${values?.length ?? 'no'} values; shape [${shape.join(', ')}] needs ${size}.`);
+    }
+    // What is added to f32 values stays f32: LayerNorm's parameters, and biases on the way to the residual stream.
+    const inF32 = /ln_[12f]\.|c_proj\.bias$/.test(name);
+    const scaled = name.includes('.c_attn.') ? scaleQueries(values, C, 1 / Math.sqrt(C / H)) : values;
+    graph.constant(name, inF32 ? 'f32' : dtype, shape, scaled);
+  }
+
+  const cast = (value: string, to: 'f32' | 'f16') =>
+    dtype === 'f32' ? value : graph.add(`${value}.${to}`, 'Cast', [value], { to: TYPE[to] });
+  const norm = (h: string, name: string) => {
+    const input = [h, `${name}.weight`, `${name}.bias`];
+    return cast(graph.add(name, 'LayerNormalization', input, { axis: -1, epsilon: config.layer_norm_epsilon }), dtype);
+  };
+  /** h + x @ weight + bias; h (B, T, C) f32, x in the model's dtype. */
+  const projectOnto = (h: string, x: string, name: string) => {
+    const product = cast(graph.add(`${name}.product`, 'MatMul', [x, `${name}.weight`]), 'f32');
+    const biased = graph.add(name, 'Add', [product, `${name}.bias`]);
+    return graph.add(`${name}.residual`, 'Add', [h, biased]);
+  };
+  const linear = (x: string, name: string) =>
+    graph.add(name, 'Add', [graph.add(`${name}.product`, 'MatMul', [x, `${name}.weight`]), `${name}.bias`]);
+
+  // T, as the one-element tensor that Slice takes.
+  const length = graph.add('length', 'Shape', ['input_ids'], { start: 1, end: 2 });
+  const [zero, one] = [graph.constant('zero', 'i64', [1], [0]), graph.constant('one', 'i64', [1], [1])];
+  // As floats, which onnxruntime slices on the GPU; integers go round by the CPU.
+  const indices = Array.from({ length: P }, (_, i) => i);
+  const columns = graph.constant('columns', 'f32', [1, P], indices);
+  const rows = graph.constant('rows', 'f32', [P, 1], indices);
+  const visible = graph.add('visible', 'LessOrEqual', [
+    graph.add('key_positions', 'Slice', [columns, zero, length, one]), // (1, T)
+    graph.add('query_positions', 'Slice', [rows, zero, length, zero]), // (T, 1)
+  ]);
+  const mask = graph.add('mask', 'Where', [
+    visible, // (T, T)
+    graph.constant('seen', 'f32', [], [0]),
+    graph.constant('unseen', 'f32', [], [MASKED]),
+  ]);
+  const splitHeads = graph.constant('split_heads', 'i64', [4], [0, 0, H, C / H]);
+  const mergeHeads = graph.constant('merge_heads', 'i64', [3], [0, 0, C]);
+
+  const tokens = cast(graph.add('token_embedding', 'Gather', ['wte.weight', 'input_ids']), 'f32');
+  const positions = graph.add('position_embedding', 'Slice', [cast('wpe.weight', 'f32'), zero, length, zero]);
+  let h = graph.add('embedding', 'Add', [tokens, positions]); // (B, T, C) f32
+
+  for (let layer = 0; layer < n_layer; layer++) {
+    const at = (part: string) => `h.${layer}.${part}`;
+    const qkv = linear(norm(h, at('ln_1')), at('attn.c_attn')); // (B, T, 3 C)
+    const parts = [at('q'), at('k'), at('v')];
+    graph.add(at('split'), 'Split', [qkv], { axis: 2, num_outputs: 3 }, parts);
+    const [q, k, v] = parts.map((part, i) => {
+      const heads = graph.add(`${part}.heads`, 'Reshape', [part, splitHeads]);
+      return graph.add(`${part}.by_head`, 'Transpose', [heads], { perm: i === 1 ? [0, 2, 3, 1] : [0, 2, 1, 3] });
+    });
+    const scores = cast(graph.add(at('scores'), 'MatMul', [q, k]), 'f32'); // (B, H, T, T)
+    const masked = graph.add(at('masked'), 'Add', [scores, mask]);
+    const attention = cast(graph.add(at('attention'), 'Softmax', [masked], { axis: -1 }), dtype);
+    const mixed = graph.add(at('mixed'), 'MatMul', [attention, v]); // (B, H, T, C / H)
+    const merged = graph.add(at('merged'), 'Reshape', [
+      graph.add(at('by_position'), 'Transpose', [mixed], { perm: [0, 2, 1, 3] }),
+      mergeHeads,
+    ]);
+    h = projectOnto(h, merged, at('attn.c_proj'));
+    const wide = linear(norm(h, at('ln_2')), at('mlp.c_fc')); // (B, T, 4 C)
+    h = projectOnto(h, graph.add(at('mlp.gelu'), 'Gelu', [wide], { approximate: 'tanh' }), at('mlp.c_proj'));
+  }
+  // A runtime folds this transpose of a constant when it loads the model; the file holds the matrix once.
+  const head = graph.add('head', 'Transpose', ['wte.weight'], { perm: [1, 0] });
+  graph.add('logits', 'MatMul', [norm(h, 'ln_f'), head]);
+
+  const tensor = (name: string, elemType: number, dims: (string | number)[]): Onnx.IValueInfoProto => ({
+    name,
+    type: {
+      tensorType: {
+        elemType,
+        shape: { dim: dims.map((dim) => (typeof dim === 'string' ? { dimParam: dim } : { dimValue: dim })) },
+      },
+    },
+  });
+  const model: Onnx.IModelProto = {
+    irVersion: IR_VERSION,
+    producerName: 'Stillhouse',
+    opsetImport: [{ domain: '', version: OPSET }],
+    graph: {
+      name: 'gpt2',
+      node: graph.nodes,
+      initializer: [...graph.constants.values()],
+      input: [tensor('input_ids', TYPE.i64, ['batch', 'sequence'])],
+      output: [tensor('logits', TYPE[dtype], ['batch', 'sequence', V])],
+    },
+  };
+  return Uint8Array.from(onnx.ModelProto.encode(model).finish());
+}
+
+/** Attention divides q·k by √(head size); here q's columns of c_attn (the first C of each 3 C) are scaled once and for all. */
+function scaleQueries(values: Float32Array, C: number, factor: number): Float32Array {
+  return values.map((value, i) => (i % (3 * C) < C ? value * factor : value));
+}

@@ -1,0 +1,110 @@
+// A model's parameters in arenas: one buffer for the weights, one for the gradients and so on, all of one plan, so that the
+// optimiser is a dispatch a range and a checkpoint a copy.
+
+import type { Gpu } from '../gpu/device';
+import { checkFits } from '../gpu/device';
+import type { Purpose } from '../gpu/memory';
+import type { Placement, Tensor } from '../gpu/program';
+import { toHalf } from '../tensor/dtype';
+import { Layout } from '../tensor/layout';
+import type { Random } from '../tensor/random';
+import { type Gpt2Config, parameterShapes } from './config';
+
+/** Every tensor starts at a multiple of this many elements: 256 bytes in f16, which a binding's offset must be. */
+const ALIGNMENT = 128;
+
+export interface Plan {
+  /** Elements, with the gaps between tensors. */
+  count: number;
+  /** The first so many belong to matrices, which get weight decay. */
+  decayed: number;
+  /** Numbers that are learnt, without the gaps. */
+  parameters: number;
+  tensors: Map<string, { shape: number[]; first: number; size: number }>;
+}
+
+/** Where each parameter of a GPT-2 lies in its arenas, in elements. */
+export function planArena(config: Gpt2Config): Plan {
+  const plan: Plan = { count: 0, decayed: 0, parameters: 0, tensors: new Map() };
+  for (const { name, shape } of parameterShapes(config)) {
+    const size = shape.reduce((a, b) => a * b);
+    plan.tensors.set(name, { shape, first: plan.count, size });
+    plan.count += Math.ceil(size / ALIGNMENT) * ALIGNMENT;
+    plan.parameters += size;
+    if (shape.length === 2) plan.decayed = plan.count;
+  }
+  return plan;
+}
+
+/** One buffer that holds a value for each parameter, in f32 or f16; zeros at first. */
+export class Arena {
+  readonly place: Placement;
+
+  constructor(
+    private readonly gpu: Gpu,
+    readonly plan: Plan,
+    readonly dtype: 'f16' | 'f32',
+    purpose: Purpose,
+    label: string,
+  ) {
+    const bytes = plan.count * (dtype === 'f16' ? 2 : 4);
+    checkFits(gpu, `The model's ${label}`, bytes);
+    this.place = { label, bytes, buffer: gpu.memory.create(purpose, label, bytes), offset: 0, purpose };
+  }
+
+  get buffer(): GPUBuffer {
+    return this.place.buffer as GPUBuffer;
+  }
+
+  /** The parameter as a tensor of its own shape. */
+  tensor(name: string): Tensor {
+    const { shape, first, size } = this.#entry(name);
+    const bytes = this.dtype === 'f16' ? 2 : 4;
+    const place = { ...this.place, label: `${this.place.label} ${name}`, offset: first * bytes, bytes: size * bytes };
+    return { layout: Layout.contiguous(shape), dtype: this.dtype, place };
+  }
+
+  /** Writes every parameter. @throws if one is missing or has another size. */
+  write(values: ReadonlyMap<string, Float32Array>): void {
+    const all = new Float32Array(this.plan.count);
+    for (const [name, { first, size }] of this.plan.tensors) {
+      const data = values.get(name);
+      if (data?.length !== size) throw new Error(`${this.place.label}: ${name} has ${data?.length ?? 'no'} numbers, want ${size}.`);
+      all.set(data, first);
+    }
+    this.gpu.device.queue.writeBuffer(this.buffer, 0, this.dtype === 'f16' ? toHalf(all) : all);
+  }
+
+  /** Every parameter, read back; f32 arenas only. Waits for the GPU. */
+  async read(): Promise<Map<string, Float32Array>> {
+    if (this.dtype !== 'f32') throw new Error(`${this.place.label} is f16; read the master weights instead.`);
+    const all = new Float32Array(await this.gpu.read(this.buffer));
+    return new Map([...this.plan.tensors].map(([name, { first, size }]) => [name, all.slice(first, first + size)]));
+  }
+
+  destroy(): void {
+    this.gpu.memory.destroy(this.buffer);
+  }
+
+  #entry(name: string) {
+    const entry = this.plan.tensors.get(name);
+    if (!entry) throw new Error(`${this.place.label}: no parameter ${name}.`);
+    return entry;
+  }
+}
+
+/** GPT-2's initialisation: normal with deviation 0.02, output projections less by √(2·layers), LayerNorm 1 and 0, biases 0. */
+export function initialWeights(config: Gpt2Config, random: Random): Map<string, Float32Array> {
+  const values = new Map<string, Float32Array>();
+  for (const { name, shape } of parameterShapes(config)) {
+    const data = new Float32Array(shape.reduce((a, b) => a * b));
+    if (shape.length === 2) {
+      const deviation = name.endsWith('c_proj.weight') ? 0.02 / Math.sqrt(2 * config.n_layer) : 0.02;
+      for (let i = 0; i < data.length; i++) data[i] = random.normal() * deviation;
+    } else if (/ln_\w+\.weight$/.test(name)) {
+      data.fill(1);
+    }
+    values.set(name, data);
+  }
+  return values;
+}

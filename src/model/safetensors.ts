@@ -1,0 +1,215 @@
+// The safetensors format, whole files in memory: 8 bytes of header length, a JSON header, then the tensors' bytes.
+// And a GPT-2's weights from and to such a file, under Hugging Face's names.
+
+import { fromHalf, toHalf } from '../tensor/dtype';
+import { type Gpt2Config, parameterShapes } from './config';
+import { count, ModelFileError } from './download';
+
+const BYTES = { F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, U8: 1, BOOL: 1 } as const;
+export type SafetensorsType = keyof typeof BYTES;
+
+export interface StoredTensor {
+  dtype: SafetensorsType;
+  shape: number[];
+  /** Little-endian, row-major; a view into the file's bytes where it was read. */
+  data: Uint8Array;
+}
+
+/** A header beyond this is damage or an attack; the format's own library draws the same line. */
+const MAX_HEADER = 100_000_000;
+
+/**
+ * The tensors of a safetensors file, in the order in which they lie. Nothing is copied.
+ * @param file the name that errors carry
+ * @throws ModelFileError that names the file, the tensor and what was expected
+ */
+export function readSafetensors(bytes: Uint8Array, file: string): Map<string, StoredTensor> {
+  const broken = (what: string) => new ModelFileError('model', `${file}: ${what}. Download it again, or choose another file.`);
+  if (bytes.length < 8) throw broken(`${count(bytes.length)} bytes are too few for a safetensors file`);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  // As a bigint: the length is 64 bits wide and may be hostile.
+  const headerLength = view.getBigUint64(0, true);
+  if (headerLength > BigInt(Math.min(bytes.length - 8, MAX_HEADER))) {
+    const length = count(bytes.length);
+    throw broken(`its header says ${count(headerLength)} bytes, the file has ${length}; it is cut short or not safetensors`);
+  }
+  const dataStart = 8 + Number(headerLength);
+  const data = bytes.subarray(dataStart);
+  const found = entries(bytes.subarray(8, dataStart), broken);
+
+  // Contiguous and complete, as the format asks: so no tensor overlaps another and nothing hides in between.
+  let end = 0;
+  for (const { name, from, to } of found) {
+    if (from !== end) {
+      const relation = from < end ? 'overlaps the tensor before it' : 'leaves a gap after the tensor before it';
+      throw broken(`tensor ${name} at ${count(from)} to ${count(to)} ${relation}, which ends at ${count(end)}`);
+    }
+    end = to;
+  }
+  if (end > data.length) {
+    const [has, needs] = [count(bytes.length), count(dataStart + end)];
+    throw new ModelFileError('model', `${file} is ${has} of ${needs} bytes long. Download it again.`);
+  }
+  if (end < data.length) throw broken(`${count(data.length - end)} bytes follow the last tensor`);
+  return new Map(found.map(({ name, dtype, shape, from, to }) => [name, { dtype, shape, data: data.subarray(from, to) }]));
+}
+
+/** The header's tensors by offset, each checked by itself. */
+function entries(header: Uint8Array, broken: (what: string) => Error) {
+  let json: unknown;
+  try {
+    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(header));
+  } catch (error) {
+    throw broken(`its header is not JSON (${(error as Error).message})`);
+  }
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) throw broken('its header is not an object');
+  const found = Object.entries(json as Record<string, unknown>).filter(([name]) => name !== '__metadata__');
+  const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+  return found
+    .map(([name, entry]) => {
+      const { dtype, shape, data_offsets: offsets } = (entry ?? {}) as Record<string, unknown>;
+      if (typeof dtype !== 'string' || !Object.hasOwn(BYTES, dtype)) {
+        throw broken(`tensor ${name} has type ${JSON.stringify(dtype)}; readable are ${Object.keys(BYTES).join(', ')}`);
+      }
+      if (!Array.isArray(shape) || !shape.every(isSize)) throw broken(`tensor ${name} has shape ${JSON.stringify(shape)}`);
+      if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize) || offsets[0] > offsets[1]) {
+        throw broken(`tensor ${name} has data_offsets ${JSON.stringify(offsets)}; expected [begin, end]`);
+      }
+      const [from, to] = offsets as [number, number];
+      const size = shape.reduce((product, extent) => product * extent, BYTES[dtype as SafetensorsType]);
+      if (to - from !== size) {
+        const stored = `${count(to - from)} bytes`;
+        throw broken(`tensor ${name} has ${stored}; ${dtype} of shape [${shape.join(', ')}] takes ${count(size)}`);
+      }
+      return { name, dtype: dtype as SafetensorsType, shape: shape as number[], from, to };
+    })
+    .sort((a, b) => a.from - b.from || a.to - b.to);
+}
+
+/**
+ * A safetensors file. Wider types come first, so that every tensor is aligned; otherwise in the map's order.
+ * @throws Error if a tensor's bytes do not fit its shape
+ */
+export function writeSafetensors(
+  tensors: ReadonlyMap<string, { dtype: SafetensorsType; shape: readonly number[]; data: ArrayBufferView }>,
+  metadata: Record<string, string> = {},
+): Uint8Array<ArrayBuffer> {
+  const ordered = [...tensors].sort(([, a], [, b]) => BYTES[b.dtype] - BYTES[a.dtype]);
+  const header: [string, unknown][] = Object.keys(metadata).length > 0 ? [['__metadata__', metadata]] : [];
+  let offset = 0;
+  for (const [name, { dtype, shape, data }] of ordered) {
+    const size = shape.reduce((product, extent) => product * extent, BYTES[dtype]);
+    if (data.byteLength !== size) {
+      const given = `${count(data.byteLength)} bytes`;
+      throw new Error(`writing tensor ${name}: got ${given}; ${dtype} of shape [${shape.join(', ')}] takes ${count(size)}.`);
+    }
+    header.push([name, { dtype, shape, data_offsets: [offset, (offset += size)] }]);
+  }
+  const text = new TextEncoder().encode(JSON.stringify(Object.fromEntries(header)));
+  const headerLength = Math.ceil(text.length / 8) * 8;
+  const file = new Uint8Array(8 + headerLength + offset).fill(0x20, 8, 8 + headerLength);
+  new DataView(file.buffer).setBigUint64(0, BigInt(headerLength), true);
+  file.set(text, 8);
+  let position = 8 + headerLength;
+  for (const [, { data }] of ordered) {
+    file.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), position);
+    position += data.byteLength;
+  }
+  return file;
+}
+
+/** The values as float32, always a copy. I64 and I32 are rounded beyond 2^24. */
+export function toFloat32({ dtype, data }: StoredTensor): Float32Array<ArrayBuffer> {
+  // The copy aligns: a file may place its tensors at any byte. Not slice(): a Node Buffer's is only a view.
+  const { buffer } = new Uint8Array(data);
+  switch (dtype) {
+    case 'F32':
+      return new Float32Array(buffer);
+    case 'F16':
+      return fromHalf(new Uint16Array(buffer));
+    case 'BF16':
+      // The upper half of a float32's bits.
+      return new Float32Array(Uint32Array.from(new Uint16Array(buffer), (bits) => bits << 16).buffer);
+    case 'I32':
+      return Float32Array.from(new Int32Array(buffer));
+    case 'I64':
+      return Float32Array.from(new BigInt64Array(buffer), Number);
+    default:
+      return Float32Array.from(data);
+  }
+}
+
+/** Buffers of older GPT-2 files: the causal mask, which kernels know without it. */
+const MASK = /^h\.\d+\.attn\.(masked_)?bias$/;
+
+/**
+ * A GPT-2's parameters as float32, in `parameterShapes` order. Names may start with `transformer.`; the head is tied
+ * to `wte.weight`, so an `lm_head.weight` must hold the same values.
+ * @throws ModelFileError for a parameter that is missing, unknown, of another shape, or not finite
+ */
+export function loadGpt2Weights(
+  tensors: ReadonlyMap<string, StoredTensor>,
+  config: Gpt2Config,
+  file: string,
+): Map<string, Float32Array<ArrayBuffer>> {
+  const refuse = (what: string) =>
+    new ModelFileError('model', `${file}: ${what}. Check that it and config.json belong to the same GPT-2 model.`);
+  const left = new Map<string, StoredTensor>();
+  for (const [stored, tensor] of tensors) {
+    const name = stored.replace(/^transformer\./, '');
+    if (MASK.test(name)) continue;
+    if (left.has(name)) throw refuse(`${name} is there twice, with and without "transformer."`);
+    left.set(name, tensor);
+  }
+  const head = left.get('lm_head.weight');
+  if (head && !left.has('wte.weight')) left.set('wte.weight', head);
+  left.delete('lm_head.weight');
+  const shapes = parameterShapes(config);
+  const missing = shapes.filter(({ name }) => !left.has(name)).map(({ name }) => name);
+  if (missing.length > 0) throw refuse(`${list(missing)} missing`);
+
+  const weights = new Map<string, Float32Array<ArrayBuffer>>();
+  for (const { name, shape } of shapes) {
+    const tensor = left.get(name)!;
+    left.delete(name);
+    if (tensor.shape.join() !== shape.join()) {
+      throw refuse(`${name} has shape [${tensor.shape.join(', ')}], config.json asks for [${shape.join(', ')}]`);
+    }
+    if (!['F32', 'F16', 'BF16'].includes(tensor.dtype)) {
+      throw refuse(`${name} has type ${tensor.dtype}; weights are F32, F16 or BF16`);
+    }
+    const values = toFloat32(tensor);
+    const bad = values.findIndex((value) => !Number.isFinite(value));
+    if (bad >= 0) throw refuse(`${name} holds ${values[bad]} at element ${count(bad)}`);
+    weights.set(name, values);
+  }
+  if (left.size > 0) throw refuse(`${list([...left.keys()])} unknown`);
+  const embedding = weights.get('wte.weight')!;
+  if (head && !toFloat32(head).every((value, i) => value === embedding[i])) {
+    throw refuse('lm_head.weight differs from wte.weight; only models with tied embeddings are supported');
+  }
+  return weights;
+}
+
+/**
+ * model.safetensors of a GPT2LMHeadModel, as transformers names its parameters.
+ * @throws Error if a parameter is missing or of another size
+ */
+export function saveGpt2Weights(
+  config: Gpt2Config,
+  weights: ReadonlyMap<string, Float32Array>,
+  dtype: 'F32' | 'F16' = 'F32',
+): Uint8Array<ArrayBuffer> {
+  const tensors = parameterShapes(config).map(({ name, shape }) => {
+    const values = weights.get(name);
+    if (!values) throw new Error(`writing weights: ${name} is missing.`);
+    return [`transformer.${name}`, { dtype, shape, data: dtype === 'F16' ? toHalf(values) : values }] as const;
+  });
+  // transformers refuses a file that does not say which framework's layout it has.
+  return writeSafetensors(new Map(tensors), { format: 'pt' });
+}
+
+function list(names: string[]): string {
+  const shown = names.slice(0, 3).join(', ');
+  return names.length === 1 ? `${shown} is` : `${shown}${names.length > 3 ? ` and ${names.length - 3} more` : ''} are`;
+}

@@ -1,0 +1,100 @@
+// Every message between the page and the worker: two discriminated unions, nothing beside them.
+// A run id goes with each message about a run; what arrives for a run that is over is dropped.
+
+import type { Config } from '../config';
+import type { EvaluationRecord, StepRecord } from '../distill/records';
+
+export type { EvaluationRecord, Sample, StepRecord } from '../distill/records';
+
+/** The settings that may change while a run is going on. */
+export type LiveChanges = Partial<Pick<Config, 'student_lr' | 'temperature' | 'alpha'>>;
+
+/** A text of the user's own; without one the run uses the built-in book. */
+export interface UserCorpus {
+  name: string;
+  bytes: ArrayBuffer;
+}
+
+export type ToWorker =
+  /** Ask what this machine offers; answered by `adapter`, or `failed` with `runId: ''`. Starts nothing. */
+  | { type: 'probe' }
+  /** Load, build and (unless `paused`) train. */
+  | { type: 'start'; runId: string; config: Config; corpus?: UserCorpus; paused?: boolean }
+  | { type: 'pause'; runId: string }
+  | { type: 'resume'; runId: string }
+  /** One step while paused. */
+  | { type: 'step'; runId: string }
+  /** Drop the run and free its memory. */
+  | { type: 'reset'; runId: string }
+  | { type: 'change'; runId: string; changes: LiveChanges }
+  /** After `lost`: a new device, and on from the last evaluation's weights. */
+  | { type: 'recover'; runId: string };
+
+/** What the status strip says about the machine. */
+export interface AdapterReport {
+  /** As the driver names it, e.g. "NVIDIA GeForce RTX 4070" or "SwiftShader". */
+  name: string;
+  vendor: string;
+  /** True for a software renderer: works, slowly. */
+  software: boolean;
+  f16: boolean;
+  subgroups: boolean;
+  timestamps: boolean;
+  maxBindingBytes: number;
+}
+
+export type LoadingStage = 'device' | 'corpus' | 'tokenizer' | 'teacher' | 'student' | 'compile' | 'evaluate';
+
+/** What is fixed once a run is built. */
+export interface RunReport {
+  dtype: 'float16' | 'float32';
+  teacherParameters: number;
+  studentParameters: number;
+  vocabularySize: number;
+  /** Targets of one optimiser step: batch_size × max_length × gradient_accumulation. */
+  tokensPerStep: number;
+  /** Tokens of the corpus: for training, and held out. */
+  trainTokens: number;
+  heldOutTokens: number;
+  /** Our dispatches and submissions in one optimiser step. */
+  dispatchesPerStep: number;
+  submissionsPerStep: number;
+}
+
+export interface RunStatus {
+  state: 'running' | 'paused' | 'finished';
+  /** Optimiser steps done. */
+  step: number;
+  tokensPerSecond: number;
+  /** Undefined until there is something to estimate it from. */
+  secondsLeft?: number;
+  /** Bytes of GPU memory by purpose, e.g. { weights: …, activations: …, teacher: … }. */
+  memory: Record<string, number>;
+}
+
+/** An error with everything needed to say it whole. */
+export interface Failure {
+  /** What was being done, e.g. "load the teacher". */
+  operation: string;
+  /** What happened, with the values. */
+  message: string;
+  /** What the user can do next. */
+  hint?: string;
+  kind: 'no-webgpu' | 'no-adapter' | 'limits' | 'corpus' | 'model' | 'network' | 'internal';
+  stack?: string;
+}
+
+export type FromWorker =
+  | { type: 'adapter'; adapter: AdapterReport }
+  /** `loaded` and `total` are bytes where the stage downloads, and absent where it does not. */
+  | { type: 'loading'; runId: string; stage: LoadingStage; detail: string; loaded?: number; total?: number }
+  | { type: 'ready'; runId: string; adapter: AdapterReport; run: RunReport }
+  | { type: 'steps'; runId: string; records: StepRecord[] }
+  | { type: 'evaluation'; runId: string; record: EvaluationRecord }
+  | { type: 'status'; runId: string; status: RunStatus }
+  /** A live change took effect before this step. */
+  | { type: 'changed'; runId: string; step: number; changes: LiveChanges }
+  /** The run cannot go on. What it reported so far stays valid. */
+  | { type: 'failed'; runId: string; failure: Failure }
+  /** The GPU device went away. `resumeStep` is the step of the last evaluation's weights, if there are any. */
+  | { type: 'lost'; runId: string; message: string; resumeStep?: number };

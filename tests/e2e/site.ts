@@ -1,0 +1,93 @@
+// A small static server for the built page, as plain as a host can be: real 404s, any sub-path, and files that can be made
+// to misbehave. No header that a static host would not send.
+
+import { readFile } from 'node:fs/promises';
+import { createServer, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { extname, join, normalize } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+
+/** How a file misbehaves. */
+export type Fault =
+  /** The connection closes after so many bytes of what was announced. */
+  | { kind: 'cut'; bytes: number }
+  /** Fewer bytes than the file has, announced as the whole: a copy that was cut short when it was made. */
+  | { kind: 'short'; bytes: number }
+  | { kind: 'slow'; milliseconds: number }
+  | { kind: 'missing' }
+  /** A single-page host's answer to everything that is not there. */
+  | { kind: 'html' };
+
+export interface Site {
+  /** Address of the page, ending in a slash. */
+  url: string;
+  /** By path below `url`, e.g. 'models/moby-teacher/config.json'. May be changed at any time. */
+  faults: Map<string, Fault>;
+  /** Paths asked for, in order. */
+  requests: string[];
+  close(): Promise<void>;
+}
+
+const TYPES: Record<string, string> = {
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript',
+  '.mjs': 'text/javascript',
+  '.css': 'text/css',
+  '.json': 'application/json',
+  '.svg': 'image/svg+xml',
+  '.txt': 'text/plain; charset=utf-8',
+  '.wasm': 'application/wasm',
+};
+
+/**
+ * Serves a folder on a free port of 127.0.0.1.
+ * @param folder default: dist/, which must have been built
+ * @param base the sub-path that the folder appears under, with slashes at both ends
+ */
+export async function serveSite({ folder = 'dist', base = '/' } = {}): Promise<Site> {
+  const faults = new Map<string, Fault>();
+  const requests: string[] = [];
+  const server = createServer(async (request, response) => {
+    const { pathname } = new URL(request.url ?? '/', 'http://site');
+    const path = decodeURIComponent(pathname.startsWith(base) ? pathname.slice(base.length) : '') || 'index.html';
+    requests.push(path);
+    const inside = pathname.startsWith(base) && !normalize(path).startsWith('..');
+    const bytes = inside ? await readFile(join(folder, path)).catch(() => undefined) : undefined;
+    await answer(response, path, bytes, faults.get(path)).catch(() => response.destroy());
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `http://127.0.0.1:${port}${base}`,
+    faults,
+    requests,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+async function answer(response: ServerResponse, path: string, file: Buffer | undefined, fault?: Fault): Promise<void> {
+  if (fault?.kind === 'slow') await wait(fault.milliseconds);
+  if (fault?.kind === 'html') {
+    response.writeHead(200, { 'content-type': TYPES['.html'] }).end('<!doctype html><title>A page</title>');
+    return;
+  }
+  if (!file || fault?.kind === 'missing') {
+    response.writeHead(404, { 'content-type': 'text/plain' }).end(`There is no ${path} here.\n`);
+    return;
+  }
+  const bytes = fault?.kind === 'short' ? file.subarray(0, fault.bytes) : file;
+  response.writeHead(200, {
+    'content-type': TYPES[extname(path)] ?? 'application/octet-stream',
+    'content-length': bytes.length,
+  });
+  if (fault?.kind !== 'cut') {
+    response.end(bytes);
+    return;
+  }
+  await new Promise((resolve) => response.write(bytes.subarray(0, fault.bytes), resolve));
+  response.destroy();
+}

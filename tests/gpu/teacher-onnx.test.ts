@@ -1,0 +1,187 @@
+// The ONNX export and the onnxruntime teacher against PyTorch's logits, on our own device.
+
+import { readFileSync } from 'node:fs';
+import onnxProto from 'onnx-proto';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { openDawn } from '../../src/cli/dawn';
+import { OnnxTeacher } from '../../src/distill/teacher-onnx';
+import { type Gpt2Config, parseConfig } from '../../src/model/config';
+import { exportOnnx } from '../../src/model/onnx';
+import { loadGpt2Weights, readSafetensors, toFloat32 } from '../../src/model/safetensors';
+import { fromHalf } from '../../src/tensor/dtype';
+
+const goldens = (name: string) => readFileSync(new URL(`../fixtures/goldens/${name}`, import.meta.url));
+
+const sizes = JSON.parse(goldens('gpt2_run.json').toString());
+const config: Gpt2Config = parseConfig({ model_type: 'gpt2', ...sizes.teacher });
+const { batch: B, context: T } = sizes.hyper_parameters as { batch: number; context: number };
+const V = config.vocab_size;
+const stored = readSafetensors(goldens('gpt2_teacher.safetensors'), 'gpt2_teacher.safetensors');
+const weights = loadGpt2Weights(stored, config, 'gpt2_teacher.safetensors');
+const run = readSafetensors(goldens('gpt2_run.safetensors'), 'gpt2_run.safetensors');
+const expected = toFloat32(run.get('teacher.logits')!); // (B, T, V)
+// tokens are (steps, B, T + 1); the model reads the first T of each row.
+const tokens = toFloat32(run.get('tokens')!);
+const inputIds = Uint32Array.from({ length: B * T }, (_, i) => tokens[Math.floor(i / T) * (T + 1) + (i % T)]);
+
+// The first run compiles every shader: half a minute on a software adapter.
+const COMPILE = 240_000;
+
+let device: GPUDevice;
+let hasF16: boolean;
+let teacher: OnnxTeacher;
+
+beforeAll(async () => {
+  const adapter = await (await openDawn()).requestAdapter();
+  if (!adapter) throw new Error('no WebGPU adapter: set VK_ICD_FILENAMES to a Vulkan driver.');
+  hasF16 = adapter.features.has('shader-f16');
+  device = await adapter.requestDevice({ requiredFeatures: hasF16 ? ['shader-f16'] : [] });
+  teacher = await create('f32');
+});
+afterAll(async () => {
+  await teacher?.dispose();
+  device?.destroy();
+});
+
+function create(dtype: 'f32' | 'f16', model = exportOnnx(config, weights, dtype), sizes = config): Promise<OnnxTeacher> {
+  return OnnxTeacher.create({ device, model, config: sizes, dtype, file: 'model.onnx' });
+}
+
+function buffer(size: number, usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST): GPUBuffer {
+  return device.createBuffer({ size, usage });
+}
+
+/** The logits of `ids` (batch, length), as float32, with no error of WebGPU's on the way. */
+async function logitsOf(model: OnnxTeacher, ids: Uint32Array, batch: number, length: number): Promise<Float32Array> {
+  const count = batch * length * V;
+  const size = Math.ceil((count * (model.dtype === 'f32' ? 4 : 2)) / 4) * 4;
+  const output = buffer(size);
+  const copy = buffer(size, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
+  device.pushErrorScope('validation');
+  await model.run(ids, batch, length, output);
+  const encoder = device.createCommandEncoder();
+  encoder.copyBufferToBuffer(output, 0, copy, 0, size);
+  device.queue.submit([encoder.finish()]);
+  expect(await device.popErrorScope()).toBe(null);
+  await copy.mapAsync(GPUMapMode.READ);
+  const bytes = copy.getMappedRange().slice(0);
+  for (const used of [output, copy]) used.destroy();
+  return model.dtype === 'f32' ? new Float32Array(bytes) : fromHalf(new Uint16Array(bytes)).subarray(0, count);
+}
+
+function alteredModel(dtype: 'f32' | 'f16', change: (graph: onnxProto.onnx.IGraphProto) => void) {
+  const decoded = onnxProto.onnx.ModelProto.decode(exportOnnx(config, weights, dtype));
+  change(decoded.graph!);
+  return Uint8Array.from(onnxProto.onnx.ModelProto.encode(decoded).finish());
+}
+
+function castLogits({ node, output }: onnxProto.onnx.IGraphProto): void {
+  node!.at(-1)!.output = ['half_logits'];
+  const float32 = onnxProto.onnx.TensorProto.DataType.FLOAT;
+  const to = { name: 'to', type: onnxProto.onnx.AttributeProto.AttributeType.INT, i: float32 };
+  node!.push({ name: 'cast', opType: 'Cast', input: ['half_logits'], output: ['logits'], attribute: [to] });
+  output![0].type!.tensorType!.elemType = float32;
+}
+
+/** ‖a − b‖ / ‖b‖ */
+function relativeError(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let [difference, norm] = [0, 0];
+  for (let i = 0; i < b.length; i++) {
+    difference += (a[i] - b[i]) ** 2;
+    norm += b[i] ** 2;
+  }
+  return Math.sqrt(difference / norm);
+}
+
+test('f32 logits agree with PyTorch', { timeout: COMPILE }, async () => {
+  expect(relativeError(await logitsOf(teacher, inputIds, B, T), expected)).toBeLessThan(1e-4);
+});
+
+test('f16 logits agree with PyTorch where the adapter has shader-f16, and are refused where not', { timeout: COMPILE }, async () => {
+  if (!hasF16) {
+    await expect(create('f16')).rejects.toThrow('model.onnx computes in float16, and this device has no shader-f16');
+    // Some exports compute in float16 and cast the logits at the end: only a run can tell.
+    const cast = await create('f32', alteredModel('f16', castLogits));
+    await expect(logitsOf(cast, inputIds, B, T)).rejects.toThrow('and this device has no shader-f16. Use the float32 file.');
+    await cast.dispose();
+    return;
+  }
+  const half = await create('f16');
+  // The products' f16 sums carry about 4e-3.
+  expect(relativeError(await logitsOf(half, inputIds, B, T), expected)).toBeLessThan(2e-2);
+  await half.dispose();
+});
+
+test('a position sees itself and what came before, in its own row only', { timeout: COMPILE }, async () => {
+  const [row, position] = [1, 9];
+  const changed = inputIds.slice();
+  changed[row * T + position] = (changed[row * T + position] + 1) % V;
+  const [before, after] = [await logitsOf(teacher, inputIds, B, T), await logitsOf(teacher, changed, B, T)];
+  const moved = Array.from({ length: B * T }, (_, i) => i).filter((i) =>
+    before.subarray(i * V, (i + 1) * V).some((value, v) => value !== after[i * V + v]),
+  );
+  expect(moved).toEqual(Array.from({ length: T - position }, (_, i) => row * T + position + i));
+});
+
+test('other batch sizes and lengths give the same logits for the same tokens', { timeout: COMPILE }, async () => {
+  const length = 5;
+  const shorter = await logitsOf(teacher, inputIds.slice(0, length), 1, length);
+  expect(relativeError(shorter, expected.subarray(0, length * V))).toBeLessThan(1e-4);
+});
+
+test('runs started at once are done one after the other', { timeout: COMPILE }, async () => {
+  const reversed = inputIds.slice().reverse();
+  const alone = [await logitsOf(teacher, inputIds, B, T), await logitsOf(teacher, reversed, B, T)];
+  const outputs = alone.map(({ byteLength }) => buffer(byteLength));
+  await Promise.all([teacher.run(inputIds, B, T, outputs[0]), teacher.run(reversed, B, T, outputs[1])]);
+  const copy = buffer(2 * alone[0].byteLength, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
+  const encoder = device.createCommandEncoder();
+  outputs.forEach((output, i) => encoder.copyBufferToBuffer(output, 0, copy, i * output.size, output.size));
+  device.queue.submit([encoder.finish()]);
+  await copy.mapAsync(GPUMapMode.READ);
+  expect(new Float32Array(copy.getMappedRange())).toEqual(Float32Array.of(...alone[0], ...alone[1]));
+  for (const used of [...outputs, copy]) used.destroy();
+});
+
+test('what does not fit is refused with both values', async () => {
+  const output = buffer(B * T * V * 4);
+  await expect(teacher.run(inputIds, B, T + 1, output)).rejects.toThrow(`${B * T} tokens for batch ${B} × length ${T + 1}`);
+  const long = config.n_positions + 1;
+  await expect(teacher.run(new Uint32Array(long), 1, long, output)).rejects.toThrow(`lengths from 1 to ${long - 1}`);
+  await expect(teacher.run(Uint32Array.of(1, V), 1, 2, output)).rejects.toThrow(`token ${V} at 1 is outside the vocabulary of ${V}`);
+  const small = buffer(16);
+  await expect(teacher.run(inputIds, B, T, small)).rejects.toThrow(`logits take ${B * T * V * 4} bytes, the output buffer has 16`);
+  for (const used of [output, small]) used.destroy();
+});
+
+test('a file that is not a usable model is refused by name', async () => {
+  const model = exportOnnx(config, weights, 'f32');
+  const refused = (bytes: Uint8Array<ArrayBuffer>, dtype: 'f32' | 'f16' = 'f32', sizes = config) => {
+    return create(dtype, bytes, sizes).then(
+      () => 'accepted',
+      (error: Error) => `${error.name}: ${error.message}`,
+    );
+  };
+  expect(await refused(model.subarray(0, 300_000))).toMatch(/^ModelFileError: model\.onnx: onnxruntime cannot load its 300,000 bytes: /);
+  expect(await refused(new Uint8Array(0))).toMatch(/^ModelFileError: model\.onnx: onnxruntime cannot load its 0 bytes: /);
+  expect(await refused(new TextEncoder().encode('<!doctype html>'))).toMatch(/^ModelFileError: /);
+
+  const unknown = alteredModel('f32', ({ node }) => (node!.find(({ opType }) => opType === 'Gelu')!.opType = 'Gelatine'));
+  expect(await refused(unknown)).toContain('Gelatine');
+  const renamed = alteredModel('f32', ({ input, node }) => {
+    input![0].name = 'tokens';
+    for (const { input: names } of node!) names!.forEach((name, i) => name === 'input_ids' && (names![i] = 'tokens'));
+  });
+  expect(await refused(renamed)).toContain('its inputs are tokens; supported is input_ids alone');
+  expect(await refused(model, 'f32', { ...config, vocab_size: V + 1 })).toContain(`config.json asks for [batch, sequence, ${V + 1}]`);
+  if (hasF16) expect(await refused(model, 'f16')).toContain('its logits are float32, expected float16');
+});
+
+test('after dispose, a run is refused and a second dispose does nothing', async () => {
+  const other = await create('f32');
+  await other.dispose();
+  await other.dispose();
+  const output = buffer(B * T * V * 4);
+  await expect(other.run(inputIds, B, T, output)).rejects.toThrow('run after dispose');
+  output.destroy();
+});

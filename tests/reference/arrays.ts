@@ -1,0 +1,104 @@
+// Arrays, matrices and how far two of them are apart.
+
+/** Any flat array of numbers: typed or plain. */
+export type Numbers = ArrayLike<number>;
+
+/** Where a tensor's elements lie in its storage, in elements, as `Layout` says it. */
+export interface LayoutLike {
+  readonly shape: readonly number[];
+  readonly strides: readonly number[];
+  readonly offset: number;
+}
+
+/** A storage and the view through which it is read. */
+export interface Strided {
+  data: Numbers;
+  layout: LayoutLike;
+}
+
+/** The layout of a row-major tensor that fills its storage. */
+export function rowMajor(shape: readonly number[]): LayoutLike {
+  const strides = shape.map((_, i) => shape.slice(i + 1).reduce((product, size) => product * size, 1));
+  return { shape, strides, offset: 0 };
+}
+
+/** A contiguous tensor: `data` holds exactly the elements of `shape`. */
+export function contiguous(data: Numbers, shape: readonly number[]): Strided {
+  expectLength(
+    'contiguous',
+    'data',
+    data,
+    shape.reduce((product, size) => product * size, 1),
+  );
+  return { data, layout: rowMajor(shape) };
+}
+
+/** Throws unless `data` has `length` elements. A silent `undefined` would turn into NaN far away from its cause. */
+export function expectLength(operation: string, name: string, data: Numbers, length: number): void {
+  if (data.length !== length) {
+    throw new Error(
+      `${operation}: ${name} has ${data.length} elements, not ${length}. Check the sizes passed with it.`,
+    );
+  }
+}
+
+export interface MatmulOptions {
+  /** A is stored (K, M). */
+  transposeA?: boolean;
+  /** B is stored (N, K). */
+  transposeB?: boolean;
+  /** (N), added to every row. */
+  bias?: Numbers;
+}
+
+/** Y (M, N) = A (M, K) · B (K, N) + bias (N). */
+export function matmul(
+  a: Numbers,
+  b: Numbers,
+  M: number,
+  K: number,
+  N: number,
+  options: MatmulOptions = {},
+): Float64Array {
+  expectLength('matmul', 'A', a, M * K);
+  expectLength('matmul', 'B', b, K * N);
+  if (options.bias) expectLength('matmul', 'bias', options.bias, N);
+  const [aRow, aColumn] = options.transposeA ? [1, M] : [K, 1];
+  const [bRow, bColumn] = options.transposeB ? [1, K] : [N, 1];
+  const y = new Float64Array(M * N);
+  for (let m = 0; m < M; m++) {
+    for (let n = 0; n < N; n++) {
+      let sum = options.bias ? options.bias[n] : 0;
+      for (let k = 0; k < K; k++) sum += a[m * aRow + k * aColumn] * b[k * bRow + n * bColumn];
+      y[m * N + n] = sum;
+    }
+  }
+  return y;
+}
+
+/** (M, N) -> (N): the sum over rows, which is the gradient of a bias. */
+export function columnSum(x: Numbers, M: number, N: number): Float64Array {
+  expectLength('columnSum', 'x', x, M * N);
+  const sums = new Float64Array(N);
+  for (let i = 0; i < M * N; i++) sums[i % N] += x[i];
+  return sums;
+}
+
+/** (M, N) -> (N, M). */
+export function transpose(x: Numbers, M: number, N: number): Float64Array {
+  expectLength('transpose', 'x', x, M * N);
+  return Float64Array.from({ length: M * N }, (_, i) => x[(i % M) * N + Math.floor(i / M)]);
+}
+
+/** a + b, element by element: the residual connection. Its backward hands the same gradient to both. */
+export function add(a: Numbers, b: Numbers): Float64Array {
+  expectLength('add', 'b', b, a.length);
+  return Float64Array.from(a, (value, i) => value + b[i]);
+}
+
+/** ‖x‖, over all arrays as if they were one. */
+export function norm(...arrays: Numbers[]): number {
+  let squares = 0;
+  for (const x of arrays) for (let i = 0; i < x.length; i++) squares += x[i] * x[i];
+  return Math.sqrt(squares);
+}

@@ -1,0 +1,174 @@
+// A whole GPT-2: logits, and the gradient of every parameter under its Hugging Face name.
+// Pre-LayerNorm, learnt positions, tanh GELU, biases everywhere, (in, out) weights, head tied to wte.
+
+import { add, columnSum, matmul, type Numbers } from './arrays';
+import {
+  attention,
+  attentionBackward,
+  embedding,
+  embeddingBackward,
+  gelu,
+  geluBackward,
+  layerNorm,
+  layerNormBackward,
+} from './layers';
+
+/** The fields of a Hugging Face config.json that the mathematics depends on. */
+export interface GPT2Config {
+  vocab_size: number;
+  n_positions: number;
+  n_embd: number;
+  n_layer: number;
+  n_head: number;
+  layer_norm_epsilon: number;
+}
+
+export interface Weight {
+  shape: readonly number[];
+  data: Numbers;
+}
+/** By Hugging Face name: `wte.weight` (V, C), `h.0.attn.c_attn.weight` (C, 3C), … */
+export type Weights = Readonly<Record<string, Weight>>;
+/** As `Weights`, in numbers that can be written. */
+export type Parameters = Record<string, { shape: readonly number[]; data: Float64Array }>;
+
+/** Every parameter's name and shape, in Hugging Face's order. */
+export function parameterShapes({
+  vocab_size: V,
+  n_positions: P,
+  n_embd: C,
+  n_layer,
+}: GPT2Config): Record<string, number[]> {
+  const shapes: Record<string, number[]> = { 'wte.weight': [V, C], 'wpe.weight': [P, C] };
+  const layerNormed = (name: string) => Object.assign(shapes, { [`${name}.weight`]: [C], [`${name}.bias`]: [C] });
+  const linear = (name: string, from: number, to: number) =>
+    Object.assign(shapes, { [`${name}.weight`]: [from, to], [`${name}.bias`]: [to] });
+  for (let layer = 0; layer < n_layer; layer++) {
+    layerNormed(`h.${layer}.ln_1`);
+    linear(`h.${layer}.attn.c_attn`, C, 3 * C);
+    linear(`h.${layer}.attn.c_proj`, C, C);
+    layerNormed(`h.${layer}.ln_2`);
+    linear(`h.${layer}.mlp.c_fc`, C, 4 * C);
+    linear(`h.${layer}.mlp.c_proj`, 4 * C, C);
+  }
+  layerNormed('ln_f');
+  return shapes;
+}
+
+/** A float64 copy; throws where a parameter is missing or has another shape. */
+export function toParameters(weights: Weights, config: GPT2Config): Parameters {
+  return Object.fromEntries(
+    Object.entries(parameterShapes(config)).map(([name, shape]) => {
+      const weight = weights[name];
+      if (weight?.shape.join() !== shape.join()) {
+        throw new Error(
+          `gpt2: ${name} is (${weight?.shape.join(', ') ?? 'missing'}), not (${shape.join(', ')}). Check the config.`,
+        );
+      }
+      return [name, { shape, data: Float64Array.from(weight.data) }];
+    }),
+  );
+}
+
+/** What a block's backward needs from its forward; all (N, ·). */
+interface BlockActivations {
+  input: Float64Array;
+  normed1: Float64Array;
+  qkv: Float64Array;
+  attended: Float64Array;
+  middle: Float64Array;
+  normed2: Float64Array;
+  hidden: Float64Array;
+  activated: Float64Array;
+}
+
+export interface GPT2Forward {
+  /** (B, T, V) */
+  logits: Float64Array;
+  tokens: Numbers;
+  B: number;
+  T: number;
+  blocks: BlockActivations[];
+  /** (N, C): the residual stream after the last block, and after ln_f. */
+  last: Float64Array;
+  normed: Float64Array;
+}
+
+/** Logits (B, T, V) of tokens (B, T), with the activations that `gpt2Backward` reads. */
+export function gpt2Forward(weights: Weights, config: GPT2Config, tokens: Numbers, B: number, T: number): GPT2Forward {
+  const { n_embd: C, n_head: H, vocab_size: V, layer_norm_epsilon: epsilon } = config;
+  const N = B * T;
+  const get = (name: string) => weights[name].data;
+  const normalise = (x: Numbers, name: string) => layerNorm(x, get(`${name}.weight`), get(`${name}.bias`), epsilon).y;
+  const linear = (x: Numbers, name: string, from: number, to: number) =>
+    matmul(x, get(`${name}.weight`), N, from, to, { bias: get(`${name}.bias`) });
+
+  let x = embedding(tokens, get('wte.weight'), get('wpe.weight'), T, C);
+  const blocks: BlockActivations[] = [];
+  for (let layer = 0; layer < config.n_layer; layer++) {
+    const h = `h.${layer}`;
+    const input = x;
+    const normed1 = normalise(input, `${h}.ln_1`);
+    const qkv = linear(normed1, `${h}.attn.c_attn`, C, 3 * C);
+    const attended = attention(qkv, { B, T, C, H }).output;
+    const middle = add(input, linear(attended, `${h}.attn.c_proj`, C, C));
+    const normed2 = normalise(middle, `${h}.ln_2`);
+    const hidden = linear(normed2, `${h}.mlp.c_fc`, C, 4 * C);
+    const activated = gelu(hidden);
+    x = add(middle, linear(activated, `${h}.mlp.c_proj`, 4 * C, C));
+    blocks.push({ input, normed1, qkv, attended, middle, normed2, hidden, activated });
+  }
+  const normed = normalise(x, 'ln_f');
+  const logits = matmul(normed, get('wte.weight'), N, C, V, { transposeB: true });
+  return { logits, tokens, B, T, blocks, last: x, normed };
+}
+
+/** Gradients of every parameter, by name, from dlogits (B, T, V). Read it beside `gpt2Forward`, from the bottom up. */
+export function gpt2Backward(weights: Weights, config: GPT2Config, forward: GPT2Forward, dlogits: Numbers): Parameters {
+  const { n_embd: C, n_head: H, vocab_size: V, n_positions: P, layer_norm_epsilon: epsilon } = config;
+  const { tokens, B, T, blocks, last, normed } = forward;
+  const N = B * T;
+  const get = (name: string) => weights[name].data;
+  const gradients: Parameters = Object.fromEntries(
+    Object.entries(parameterShapes(config)).map(([name, shape]) => [
+      name,
+      { shape, data: new Float64Array(shape.reduce((product, size) => product * size, 1)) },
+    ]),
+  );
+  const set = (name: string, data: Float64Array) => gradients[name].data.set(data);
+
+  // y = x · W + b
+  const linearBackward = (dy: Numbers, x: Numbers, name: string, from: number, to: number) => {
+    set(`${name}.weight`, matmul(x, dy, from, N, to, { transposeA: true }));
+    set(`${name}.bias`, columnSum(dy, N, to));
+    return matmul(dy, get(`${name}.weight`), N, to, from, { transposeB: true });
+  };
+  const normaliseBackward = (dy: Numbers, x: Numbers, name: string) => {
+    const { dx, dgamma, dbeta } = layerNormBackward(dy, x, get(`${name}.weight`), epsilon);
+    set(`${name}.weight`, dgamma);
+    set(`${name}.bias`, dbeta);
+    return dx;
+  };
+
+  // logits = normed · wteᵀ
+  const dwteHead = matmul(dlogits, normed, V, N, C, { transposeA: true });
+  let dx = normaliseBackward(matmul(dlogits, get('wte.weight'), N, V, C), last, 'ln_f');
+  for (let layer = config.n_layer - 1; layer >= 0; layer--) {
+    const h = `h.${layer}`;
+    const { input, normed1, qkv, attended, middle, normed2, hidden, activated } = blocks[layer];
+    // x = middle + mlp(ln_2(middle))
+    const dactivated = linearBackward(dx, activated, `${h}.mlp.c_proj`, 4 * C, C);
+    const dnormed2 = linearBackward(geluBackward(dactivated, hidden), normed2, `${h}.mlp.c_fc`, C, 4 * C);
+    const dmiddle = add(dx, normaliseBackward(dnormed2, middle, `${h}.ln_2`));
+    // middle = input + attention(ln_1(input))
+    const dattended = linearBackward(dmiddle, attended, `${h}.attn.c_proj`, C, C);
+    const dqkv = attentionBackward(dattended, qkv, { B, T, C, H });
+    const dnormed1 = linearBackward(dqkv, normed1, `${h}.attn.c_attn`, C, 3 * C);
+    dx = add(dmiddle, normaliseBackward(dnormed1, input, `${h}.ln_1`));
+  }
+  const { dwte, dwpe } = embeddingBackward(tokens, dx, T, C, V, P);
+  // wte is used twice: as the embedding and as the head.
+  set('wte.weight', add(dwte, dwteHead));
+  set('wpe.weight', dwpe);
+  return gradients;
+}

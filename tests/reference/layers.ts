@@ -1,0 +1,219 @@
+// The layers of a GPT-2: embedding, LayerNorm, tanh GELU, causal attention. Each backward follows its forward.
+
+import { expectLength, type Numbers } from './arrays';
+
+/** x (N, C) = wte[token] + wpe[position]; row n stands at position n mod T. `tokens` (N), wte (V, C), wpe (≥ T, C). */
+export function embedding(tokens: Numbers, wte: Numbers, wpe: Numbers, T: number, C: number): Float64Array {
+  const V = wte.length / C;
+  if (T * C > wpe.length) {
+    throw new Error(`embedding: ${T} positions, but wpe holds ${wpe.length / C}. Shorten the context.`);
+  }
+  const x = new Float64Array(tokens.length * C);
+  for (let n = 0; n < tokens.length; n++) {
+    if (!(tokens[n] >= 0 && tokens[n] < V)) {
+      throw new Error(`embedding: token ${tokens[n]} in row ${n} is outside 0..${V - 1}. Check the tokenizer.`);
+    }
+    for (let c = 0; c < C; c++) x[n * C + c] = wte[tokens[n] * C + c] + wpe[(n % T) * C + c];
+  }
+  return x;
+}
+
+/** Backward of `embedding`: row n of dx (N, C) adds to rows of dwte (V, C) and dwpe (P, C): its token's, its position's. */
+export function embeddingBackward(
+  tokens: Numbers,
+  dx: Numbers,
+  T: number,
+  C: number,
+  V: number,
+  P: number,
+): { dwte: Float64Array; dwpe: Float64Array } {
+  expectLength('embeddingBackward', 'dx', dx, tokens.length * C);
+  const dwte = new Float64Array(V * C);
+  const dwpe = new Float64Array(P * C);
+  for (let n = 0; n < tokens.length; n++) {
+    for (let c = 0; c < C; c++) {
+      dwte[tokens[n] * C + c] += dx[n * C + c];
+      dwpe[(n % T) * C + c] += dx[n * C + c];
+    }
+  }
+  return { dwte, dwpe };
+}
+
+export interface LayerNormResult {
+  /** (N, C) */
+  y: Float64Array;
+  /** (N) */
+  mean: Float64Array;
+  /** (N), 1 / √(variance + epsilon); the variance divides by C. */
+  rstd: Float64Array;
+}
+
+/** y (N, C) = gamma (C) · (x − mean) · rstd + beta (C), statistics over each row of x (N, C). */
+export function layerNorm(x: Numbers, gamma: Numbers, beta: Numbers, epsilon = 1e-5): LayerNormResult {
+  const C = gamma.length;
+  const N = x.length / C;
+  const result = { y: new Float64Array(x.length), mean: new Float64Array(N), rstd: new Float64Array(N) };
+  for (let n = 0; n < N; n++) {
+    let mean = 0;
+    for (let c = 0; c < C; c++) mean += x[n * C + c] / C;
+    let variance = 0;
+    for (let c = 0; c < C; c++) variance += (x[n * C + c] - mean) ** 2 / C;
+    const rstd = 1 / Math.sqrt(variance + epsilon);
+    for (let c = 0; c < C; c++) result.y[n * C + c] = gamma[c] * (x[n * C + c] - mean) * rstd + beta[c];
+    result.mean[n] = mean;
+    result.rstd[n] = rstd;
+  }
+  return result;
+}
+
+/**
+ * Backward of `layerNorm`. With x̂ = (x − mean)·rstd and g = gamma·dy:
+ * dx = rstd · (g − mean(g) − x̂ · mean(g·x̂)), dgamma = Σ dy·x̂, dbeta = Σ dy, sums over rows.
+ */
+export function layerNormBackward(
+  dy: Numbers,
+  x: Numbers,
+  gamma: Numbers,
+  epsilon = 1e-5,
+): { dx: Float64Array; dgamma: Float64Array; dbeta: Float64Array } {
+  expectLength('layerNormBackward', 'dy', dy, x.length);
+  const C = gamma.length;
+  const { mean, rstd } = layerNorm(x, gamma, gamma, epsilon);
+  const dx = new Float64Array(x.length);
+  const dgamma = new Float64Array(C);
+  const dbeta = new Float64Array(C);
+  for (let n = 0; n < mean.length; n++) {
+    const normalised = (c: number) => (x[n * C + c] - mean[n]) * rstd[n];
+    let meanG = 0;
+    let meanGX = 0;
+    for (let c = 0; c < C; c++) {
+      const d = dy[n * C + c];
+      meanG += (gamma[c] * d) / C;
+      meanGX += (gamma[c] * d * normalised(c)) / C;
+      dgamma[c] += d * normalised(c);
+      dbeta[c] += d;
+    }
+    for (let c = 0; c < C; c++) dx[n * C + c] = rstd[n] * (gamma[c] * dy[n * C + c] - meanG - normalised(c) * meanGX);
+  }
+  return { dx, dgamma, dbeta };
+}
+
+const GELU_SLOPE = Math.sqrt(2 / Math.PI);
+const GELU_CUBE = 0.044715;
+
+/** ½ x (1 + tanh(√(2/π) (x + 0.044715 x³))): the GELU that GPT-2 was trained with ("gelu_new"). */
+export function gelu(x: Numbers): Float64Array {
+  return Float64Array.from(x, (v) => 0.5 * v * (1 + Math.tanh(GELU_SLOPE * (v + GELU_CUBE * v ** 3))));
+}
+
+/** Backward of `gelu` at x: dx = dy · (½ (1 + t) + ½ x (1 − t²) √(2/π) (1 + 3·0.044715 x²)), t the tanh above. */
+export function geluBackward(dy: Numbers, x: Numbers): Float64Array {
+  expectLength('geluBackward', 'dy', dy, x.length);
+  return Float64Array.from(x, (v, i) => {
+    const t = Math.tanh(GELU_SLOPE * (v + GELU_CUBE * v ** 3));
+    return dy[i] * (0.5 * (1 + t) + 0.5 * v * (1 - t * t) * GELU_SLOPE * (1 + 3 * GELU_CUBE * v * v));
+  });
+}
+
+/** Sizes of an attention: C = H · head width. */
+export interface AttentionSizes {
+  B: number;
+  T: number;
+  C: number;
+  H: number;
+}
+
+/** Where query, key and value of (sequence b, token t, head h) start in the packed qkv (B, T, 3C). */
+function heads({ T, C, H }: AttentionSizes, b: number, t: number, h: number) {
+  const query = (b * T + t) * 3 * C + h * (C / H);
+  return { query, key: query + C, value: query + 2 * C };
+}
+
+/** The dot product of D elements of a from i and of b from j. */
+function dot(a: Numbers, i: number, b: Numbers, j: number, D: number): number {
+  let sum = 0;
+  for (let d = 0; d < D; d++) sum += a[i + d] * b[j + d];
+  return sum;
+}
+
+/**
+ * Causal attention. qkv (B, T, 3C) is packed q | k | v, and inside each the heads lie one after the other.
+ * s_tj = q_t · k_j / √D for j ≤ t;  lse_t = ln Σ_j exp s_tj;  output_t = Σ_j exp(s_tj − lse_t) v_j.
+ * Gives `output` (B, T, C) and `lse` (B, H, T), natural logarithms of the scaled scores' sums.
+ */
+export function attention(qkv: Numbers, sizes: AttentionSizes): { output: Float64Array; lse: Float64Array } {
+  const { B, T, C, H } = sizes;
+  const D = C / H;
+  if (!Number.isInteger(D))
+    throw new Error(`attention: ${H} heads do not share a width of ${C}. Take a multiple of H.`);
+  expectLength('attention', 'qkv', qkv, B * T * 3 * C);
+  const output = new Float64Array(B * T * C);
+  const lse = new Float64Array(B * H * T);
+  for (let b = 0; b < B; b++) {
+    for (let h = 0; h < H; h++) {
+      for (let t = 0; t < T; t++) {
+        const { query } = heads(sizes, b, t, h);
+        const scores = Array.from(
+          { length: t + 1 },
+          (_, j) => dot(qkv, query, qkv, heads(sizes, b, j, h).key, D) / Math.sqrt(D),
+        );
+        const sum = logSumExp(scores);
+        lse[(b * H + h) * T + t] = sum;
+        for (let j = 0; j <= t; j++) {
+          const { value } = heads(sizes, b, j, h);
+          const p = Math.exp(scores[j] - sum);
+          for (let d = 0; d < D; d++) output[(b * T + t) * C + h * D + d] += p * qkv[value + d];
+        }
+      }
+    }
+  }
+  return { output, lse };
+}
+
+/**
+ * Backward of `attention`: doutput (B, T, C) -> dqkv (B, T, 3C). p_tj = exp(s_tj − lse_t), dp_tj = doutput_t · v_j,
+ * dv_j += p_tj doutput_t;  ds_tj = p_tj (dp_tj − Σ_i p_ti dp_ti);  dq_t += ds_tj k_j / √D;  dk_j += ds_tj q_t / √D.
+ */
+export function attentionBackward(doutput: Numbers, qkv: Numbers, sizes: AttentionSizes): Float64Array {
+  const { B, T, C, H } = sizes;
+  const D = C / H;
+  expectLength('attentionBackward', 'doutput', doutput, B * T * C);
+  const { lse } = attention(qkv, sizes);
+  const dqkv = new Float64Array(qkv.length);
+  for (let b = 0; b < B; b++) {
+    for (let h = 0; h < H; h++) {
+      for (let t = 0; t < T; t++) {
+        const { query } = heads(sizes, b, t, h);
+        const out = (b * T + t) * C + h * D;
+        const p: number[] = [];
+        const dp: number[] = [];
+        for (let j = 0; j <= t; j++) {
+          const { key, value } = heads(sizes, b, j, h);
+          p.push(Math.exp(dot(qkv, query, qkv, key, D) / Math.sqrt(D) - lse[(b * H + h) * T + t]));
+          dp.push(dot(doutput, out, qkv, value, D));
+        }
+        const mean = dot(p, 0, dp, 0, t + 1);
+        for (let j = 0; j <= t; j++) {
+          const { key, value } = heads(sizes, b, j, h);
+          const ds = (p[j] * (dp[j] - mean)) / Math.sqrt(D);
+          for (let d = 0; d < D; d++) {
+            dqkv[value + d] += p[j] * doutput[out + d];
+            dqkv[query + d] += ds * qkv[key + d];
+            dqkv[key + d] += ds * qkv[query + d];
+          }
+        }
+      }
+    }
+  }
+  return dqkv;
+}
+
+/** ln Σ exp x, with the largest x taken out first so that nothing overflows. */
+export function logSumExp(x: Numbers): number {
+  let largest = Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < x.length; i++) largest = Math.max(largest, x[i]);
+  if (!Number.isFinite(largest)) return largest;
+  let sum = 0;
+  for (let i = 0; i < x.length; i++) sum += Math.exp(x[i] - largest);
+  return largest + Math.log(sum);
+}

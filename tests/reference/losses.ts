@@ -1,0 +1,254 @@
+// The distillation losses, their gradients, and what an evaluation measures, row by row through a layout.
+//
+// One row: z student logits, y teacher logits, T temperature, q = softmax(z/T), p = softmax(y/T), t the target,
+// e label smoothing, l z-loss weight, β the mixing weight. Every divergence is multiplied by T².
+
+import type { Strided } from './arrays';
+import { logSumExp } from './layers';
+
+export type Divergence = 'fkl' | 'rkl' | 'jsd' | 'sfkl' | 'srkl' | 'tvd';
+
+export interface LossOptions {
+  /** `mixed` is alpha·T²·fkl + (1 − alpha)·ce. */
+  kind: Divergence | 'ce' | 'mixed';
+  /** T, of the divergences alone: ce runs at 1. */
+  temperature?: number;
+  alpha?: number;
+  /** β of jsd, sfkl and srkl, between 0 and 1. */
+  beta?: number;
+  labelSmoothing?: number;
+  zLoss?: number;
+  /** Targets with this value count for nothing. */
+  ignoreIndex?: number;
+  /** What sums are divided by: this call's valid targets unless given. Accumulation gives those of all its batches. */
+  denominator?: number;
+}
+
+export interface LossResult {
+  /** Mean over valid targets; NaN if there are none. */
+  loss: number;
+  /** Mean cross-entropy, and mean divergence without T² (fkl for `ce` and `mixed`; NaN without a teacher). */
+  ce: number;
+  kd: number;
+  /** (B, T), not divided by anything; 0 where ignored. */
+  perToken: Float64Array;
+  /** d loss / d student, in the student's storage; 0 where the layout does not look, and with no valid target. */
+  gradient: Float64Array;
+  /** Targets that were not ignored. */
+  valid: number;
+}
+
+/** A row's value and its gradient; a divergence's gradient is with respect to z/T. */
+interface RowLoss {
+  value: number;
+  gradient: Float64Array;
+}
+
+/** ln softmax(x). */
+export function logSoftmax(x: Float64Array): Float64Array {
+  const lse = logSumExp(x);
+  return x.map((v) => v - lse);
+}
+
+/** Σ w f, where a weight of 0 wins over an infinite f: 0 · ln 0 is 0. */
+function expectation(weights: Float64Array, f: (v: number) => number): number {
+  return weights.reduce((sum, w, v) => (w === 0 ? sum : sum + w * f(v)), 0);
+}
+
+/** KL(a ‖ m) = Σ a (ln a − ln m), from logarithms. */
+function kullbackLeibler(logA: Float64Array, logM: Float64Array): number {
+  return expectation(logA.map(Math.exp), (v) => logA[v] - logM[v]);
+}
+
+/** ln(w a + (1 − w) b), formed from logarithms: a mixture of underflowed probabilities still has one. */
+function logMixture(w: number, logA: Float64Array, logB: Float64Array): Float64Array {
+  return logA.map((a, v) => logSumExp([Math.log(w) + a, Math.log(1 - w) + logB[v]]));
+}
+
+/** q (f − Σ q f): the gradient of a function whose derivative by ln q is q·f, taken through the softmax. */
+function throughSoftmax(q: Float64Array, f: (v: number) => number): Float64Array {
+  const mean = expectation(q, f);
+  return q.map((weight, v) => (weight === 0 ? 0 : weight * (f(v) - mean)));
+}
+
+/** Divergences between teacher p and student q, given as logarithms; one row each. */
+const DIVERGENCES: Record<Divergence, (logP: Float64Array, logQ: Float64Array, beta: number) => RowLoss> = {
+  // KL(p ‖ q); q − p
+  fkl: (logP, logQ) => ({
+    value: kullbackLeibler(logP, logQ),
+    gradient: logQ.map((lq, v) => Math.exp(lq) - Math.exp(logP[v])),
+  }),
+  // KL(q ‖ p); q (ln q − ln p − KL)
+  rkl: (logP, logQ) => ({
+    value: kullbackLeibler(logQ, logP),
+    gradient: throughSoftmax(logQ.map(Math.exp), (v) => logQ[v] - logP[v]),
+  }),
+  // m = β p + (1−β) q: β KL(p ‖ m) + (1−β) KL(q ‖ m); (1−β) q (ln q − ln m − KL(q ‖ m))
+  jsd: (logP, logQ, beta) => {
+    const logM = logMixture(beta, logP, logQ);
+    return {
+      value: beta * kullbackLeibler(logP, logM) + (1 - beta) * kullbackLeibler(logQ, logM),
+      gradient: throughSoftmax(logQ.map(Math.exp), (v) => (1 - beta) * (logQ[v] - logM[v])),
+    };
+  },
+  // m = β p + (1−β) q: KL(p ‖ m); (1−β) q (Σ q p/m − p/m)
+  sfkl: (logP, logQ, beta) => {
+    const logM = logMixture(beta, logP, logQ);
+    return {
+      value: kullbackLeibler(logP, logM),
+      gradient: throughSoftmax(logQ.map(Math.exp), (v) => -(1 - beta) * Math.exp(logP[v] - logM[v])),
+    };
+  },
+  // m = (1−β) p + β q: KL(q ‖ m); h = ln(q/m) − β q/m, q (h − Σ q h)
+  srkl: (logP, logQ, beta) => {
+    const logM = logMixture(beta, logQ, logP);
+    return {
+      value: kullbackLeibler(logQ, logM),
+      gradient: throughSoftmax(logQ.map(Math.exp), (v) => logQ[v] - logM[v] - beta * Math.exp(logQ[v] - logM[v])),
+    };
+  },
+  // ½ Σ |p − q|; s = ½ sign(q − p), q (s − Σ q s)
+  tvd: (logP, logQ) => {
+    const p = logP.map(Math.exp);
+    const q = logQ.map(Math.exp);
+    return {
+      value: 0.5 * p.reduce((sum, pv, v) => sum + Math.abs(pv - q[v]), 0),
+      gradient: throughSoftmax(q, (v) => 0.5 * Math.sign(q[v] - p[v])),
+    };
+  },
+};
+
+/** (1−e)(lse − z_t) + e (lse − mean z) + l lse²; (1 + 2 l lse) softmax(z) − (1−e) 1_t − e/V. */
+function crossEntropy(z: Float64Array, target: number, e: number, l: number): RowLoss {
+  const V = z.length;
+  const lse = logSumExp(z);
+  const mean = e === 0 ? 0 : z.reduce((sum, v) => sum + v, 0) / V;
+  return {
+    value: (1 - e) * (lse - z[target]) + (e === 0 ? 0 : e * (lse - mean)) + l * lse * lse,
+    gradient: z.map((v, i) => (1 + 2 * l * lse) * Math.exp(v - lse) - (i === target ? 1 - e : 0) - e / V),
+  };
+}
+
+/** The storage address of element (b, t, v), or (b, t). */
+function address({ layout }: Strided, ...index: number[]): number {
+  return index.reduce((sum, i, dimension) => sum + i * layout.strides[dimension], layout.offset);
+}
+
+function row(logits: Strided, b: number, t: number): Float64Array {
+  const V = logits.layout.shape[2];
+  return Float64Array.from({ length: V }, (_, v) => {
+    const value = logits.data[address(logits, b, t, v)];
+    if (value === undefined) {
+      throw new Error(
+        `loss: element (${b}, ${t}, ${v}) lies outside a storage of ${logits.data.length}. Check the layout.`,
+      );
+    }
+    return value;
+  });
+}
+
+function expectShape(name: string, { layout }: Strided, shape: readonly number[]): void {
+  if (layout.shape.join() !== shape.join()) {
+    throw new Error(`loss: ${name} is (${layout.shape.join(', ')}), not (${shape.join(', ')}). Slice both alike.`);
+  }
+}
+
+/** Walks the rows whose target counts. */
+function* validRows(student: Strided, teacher: Strided | undefined, targets: Strided, ignoreIndex = -100) {
+  const [B, T, V] = student.layout.shape;
+  expectShape('targets', targets, [B, T]);
+  if (teacher) expectShape('teacher', teacher, [B, T, V]);
+  for (let b = 0; b < B; b++) {
+    for (let t = 0; t < T; t++) {
+      const target = targets.data[address(targets, b, t)];
+      if (target === ignoreIndex) continue;
+      if (!(target >= 0 && target < V)) {
+        throw new Error(
+          `loss: target ${target} at (${b}, ${t}) is outside 0..${V - 1}. Use ${ignoreIndex} to ignore it.`,
+        );
+      }
+      yield { b, t, n: b * T + t, target, z: row(student, b, t), y: teacher && row(teacher, b, t) };
+    }
+  }
+}
+
+/**
+ * A loss and its gradient. `student` and `teacher` are read as (B, T, V), `targets` as (B, T), each by its own layout.
+ * Throws if shapes differ, a target is out of range, or a divergence has no teacher.
+ */
+export function distillationLoss(
+  options: LossOptions,
+  student: Strided,
+  teacher: Strided | undefined,
+  targets: Strided,
+): LossResult {
+  const { kind, temperature: T = 1, alpha = 0.5, beta = 0.5, labelSmoothing = 0, zLoss = 0 } = options;
+  if (kind !== 'ce' && !teacher)
+    throw new Error(`loss: ${kind} compares with a teacher, and none was given. Pass its logits.`);
+  const [ceWeight, kdWeight] = kind === 'ce' ? [1, 0] : kind === 'mixed' ? [1 - alpha, alpha] : [0, 1];
+  const diverge = DIVERGENCES[kind === 'ce' || kind === 'mixed' ? 'fkl' : kind];
+  const perToken = new Float64Array(student.layout.shape[0] * student.layout.shape[1]);
+  const gradient = new Float64Array(student.data.length);
+  const sums = { ce: 0, kd: 0, loss: 0 };
+  let valid = 0;
+  for (const { b, t, n, target, z, y } of validRows(student, teacher, targets, options.ignoreIndex)) {
+    valid++;
+    const ce = crossEntropy(z, target, labelSmoothing, zLoss);
+    const kd = y && diverge(logSoftmax(y.map((v) => v / T)), logSoftmax(z.map((v) => v / T)), beta);
+    // A term of weight 0 is left out, not multiplied: it may be infinite, and 0 · ∞ is not 0.
+    if (ceWeight !== 0) perToken[n] += ceWeight * ce.value;
+    if (kd && kdWeight !== 0) perToken[n] += kdWeight * T * T * kd.value;
+    for (let v = 0; v < z.length; v++) {
+      const at = address(student, b, t, v);
+      if (ceWeight !== 0) gradient[at] += ceWeight * ce.gradient[v];
+      // T² of the loss, over the T of z/T.
+      if (kd && kdWeight !== 0) gradient[at] += kdWeight * T * kd.gradient[v];
+    }
+    sums.ce += ce.value;
+    sums.kd += kd ? kd.value : Number.NaN;
+    sums.loss += perToken[n];
+  }
+  const denominator = options.denominator ?? valid;
+  return {
+    loss: sums.loss / denominator,
+    ce: sums.ce / denominator,
+    kd: teacher ? sums.kd / denominator : Number.NaN,
+    perToken,
+    gradient: valid === 0 ? gradient : gradient.map((g) => g / denominator),
+    valid,
+  };
+}
+
+/** What an evaluation sees, a value per token (B, T), 0 where ignored, at temperature 1. */
+export interface EvaluationRows {
+  /** −ln of the probability that the model gave to the target. */
+  studentNll: Float64Array;
+  teacherNll: Float64Array;
+  /** KL(teacher ‖ student). */
+  kl: Float64Array;
+  /** 1 where both models' most likely token is the same; the lowest index wins a tie. */
+  agreement: Float64Array;
+  valid: number;
+}
+
+/** Compares two models on held-out rows. Shapes as in `distillationLoss`; a sum divided by `valid` is a mean. */
+export function evaluateRows(student: Strided, teacher: Strided, targets: Strided, ignoreIndex = -100): EvaluationRows {
+  const rows = student.layout.shape[0] * student.layout.shape[1];
+  const [studentNll, teacherNll, kl, agreement] = Array.from({ length: 4 }, () => new Float64Array(rows));
+  let valid = 0;
+  for (const { n, target, z, y } of validRows(student, teacher, targets, ignoreIndex)) {
+    const logQ = logSoftmax(z);
+    const logP = logSoftmax(y!);
+    valid++;
+    studentNll[n] = -logQ[target];
+    teacherNll[n] = -logP[target];
+    kl[n] = kullbackLeibler(logP, logQ);
+    agreement[n] = argmax(z) === argmax(y!) ? 1 : 0;
+  }
+  return { studentNll, teacherNll, kl, agreement, valid };
+}
+
+/** The index of the largest element; the lowest index wins a tie. */
+export function argmax(x: Float64Array): number {
+  return x.reduce((best, value, i) => (value > x[best] ? i : best), 0);
+}

@@ -1,0 +1,229 @@
+// The rules that no compiler knows: which room may import which, what only one file may name, exports that nothing uses,
+// and files that have grown too long. Pure: a tree goes in as texts, problems come out as lines.
+
+import { posix } from 'node:path';
+
+/** What a room may import beside itself, other packages and its own. A room is a folder of src/, or a file in src/. */
+const ROOMS = {
+  config: [],
+  tensor: [],
+  data: [],
+  gpu: ['tensor'],
+  kernels: ['gpu', 'tensor'],
+  model: ['kernels', 'gpu', 'tensor'],
+  distill: ['model', 'kernels', 'gpu', 'tensor', 'data', 'config'],
+  worker: ['distill', 'model', 'kernels', 'gpu', 'tensor', 'data', 'config'],
+  cli: ['distill', 'model', 'kernels', 'gpu', 'tensor', 'data', 'config'],
+  app: ['config', 'tensor'],
+};
+/** Single files that a room may import although the room they are in is closed to it. */
+const DOORS = { app: ['src/worker/protocol.ts'] };
+/** Files of src/ that belong to a room of another name. */
+const ROOM_OF_FILE = { 'link.ts': 'config' };
+/** Packages that exactly one file may import, so that a change of theirs is a change in one place. */
+const ONE_IMPORTER = ['onnxruntime-web', '@xenova/transformers'];
+const LONGEST_FILE = 400;
+
+const isCode = (path) => /\.(ts|tsx|mjs)$/.test(path);
+const isWritten = (path) => /\.(ts|tsx|mjs|wgsl|css)$/.test(path);
+const isSource = (path) => path.startsWith('src/') && isCode(path);
+
+/**
+ * @param {Map<string, string>} tree text by path from the project's root, e.g. 'src/gpu/device.ts'
+ * @returns {string[]} one line a problem: `path:line: what is wrong. What to do.`
+ */
+export function checkTree(tree) {
+  const modules = new Map();
+  for (const [path, text] of tree) if (isCode(path)) modules.set(path, readModule(path, text, tree));
+  return [
+    ...checkRooms(modules),
+    ...checkOneImporter(modules),
+    ...checkNavigator(modules),
+    ...checkExports(modules),
+    ...checkLengths(tree),
+    ...checkLockfile(tree),
+  ].sort();
+}
+
+function checkRooms(modules) {
+  const problems = [];
+  for (const [path, module] of modules) {
+    if (!isSource(path)) continue;
+    const room = roomOf(path);
+    if (!ROOMS[room]) {
+      problems.push(
+        `${path}:1: "${room}" is no room. Move the file, or add the room to tests/rules.mjs and the design.`,
+      );
+      continue;
+    }
+    for (const { target, specifier, line } of module.imports) {
+      if (!specifier.startsWith('.')) continue;
+      if (!target) {
+        problems.push(`${path}:${line}: imports ${specifier}, and there is no such file. Correct the path.`);
+        continue;
+      }
+      if (!target.startsWith('src/')) {
+        if (!target.startsWith('public/')) {
+          problems.push(`${path}:${line}: imports ${target}, which is outside src/. Move what is shared into src/.`);
+        }
+        continue;
+      }
+      const other = roomOf(target);
+      if (other === room || ROOMS[room].includes(other) || DOORS[room]?.includes(target)) continue;
+      const allowed = [...ROOMS[room], ...(DOORS[room] ?? [])].join(', ') || 'nothing of ours';
+      problems.push(
+        `${path}:${line}: ${room} imports ${target}. ${room} may import ${allowed}. Pass the value in, or move the code.`,
+      );
+    }
+  }
+  return problems;
+}
+
+function checkOneImporter(modules) {
+  return ONE_IMPORTER.flatMap((name) => {
+    const importers = [...modules].flatMap(([path, { imports }]) => {
+      const found = isSource(path) && imports.find(({ specifier }) => `${specifier}/`.startsWith(`${name}/`));
+      return found ? [{ path, line: found.line }] : [];
+    });
+    if (importers.length < 2) return [];
+    const paths = importers.map(({ path }) => path);
+    return importers.map(
+      ({ path, line }) =>
+        `${path}:${line}: ${name} is imported by ${paths.join(' and ')}. Only one file may; go through that file.`,
+    );
+  });
+}
+
+function checkNavigator(modules) {
+  const problems = [];
+  for (const [path, { text }] of modules) {
+    if (!isSource(path) || roomOf(path) === 'gpu') continue;
+    for (const match of text.matchAll(/\bnavigator\s*(\?\.|!?\.)\s*gpu\b|\bnavigator\b[^;\n]*\[\s*['"]gpu['"]/g)) {
+      problems.push(
+        `${path}:${lineAt(text, match.index)}: names navigator.gpu. Only src/gpu/ does; use what it offers.`,
+      );
+    }
+  }
+  return problems;
+}
+
+function checkExports(modules) {
+  const used = new Map();
+  const use = (path, name) => used.set(path, (used.get(path) ?? new Set()).add(name));
+  for (const [, { imports }] of modules) {
+    for (const { target, names } of imports) for (const name of names) if (target) use(target, name);
+  }
+  const problems = [];
+  for (const [path, { exports, text }] of modules) {
+    if (!isSource(path)) continue;
+    for (const { name, line, isType } of exports) {
+      if (used.get(path)?.has(name) || used.get(path)?.has('*')) continue;
+      // A type that the file's own exports are made of is part of its interface, imported by name or not.
+      if (isType && text.match(new RegExp(`(?<![\\w$])${name.replaceAll('$', '\\$')}(?![\\w$])`, 'g')).length > 1)
+        continue;
+      problems.push(`${path}:${line}: nothing imports ${name}. Delete it, or drop its "export".`);
+    }
+  }
+  return problems;
+}
+
+function checkLengths(tree) {
+  return [...tree].flatMap(([path, text]) => {
+    const lines = text.split('\n').length - (text.endsWith('\n') ? 1 : 0);
+    if (lines <= LONGEST_FILE || !isWritten(path)) return [];
+    return [
+      `${path}:${LONGEST_FILE + 1}: ${lines} lines, where ${LONGEST_FILE} is the limit. Two things live here; part them.`,
+    ];
+  });
+}
+
+function checkLockfile(tree) {
+  const lines = (tree.get('package-lock.json') ?? '').split('\n');
+  const at = lines.findIndex((line) => /"resolved": "https?:/.test(line));
+  if (at < 0) return [];
+  return [`package-lock.json:${at + 1}: names a registry. Run: npm install --package-lock-only (see .npmrc).`];
+}
+
+/** 'src/gpu/device.ts' is in gpu, 'src/config.ts' in config. */
+function roomOf(path) {
+  const [, first] = path.split('/');
+  return ROOM_OF_FILE[first] ?? first.replace(/\.\w+$/, '');
+}
+
+/** A module's imports (with the names taken from each) and exports. */
+function readModule(path, original, tree) {
+  const text = blankComments(original);
+  const imports = [];
+  const add = (index, specifier, names) => {
+    imports.push({ specifier, names, line: lineAt(text, index), target: resolve(path, specifier, tree) });
+  };
+  const quoted = `['"]([^'"\\n]+)['"]`;
+  for (const match of text.matchAll(new RegExp(`^[ \\t]*(import|export)\\b([^'";=]*?)\\bfrom\\s*${quoted}`, 'gm'))) {
+    add(match.index + match[0].search(/\S/), match[3], namesTaken(match[2]));
+  }
+  for (const match of text.matchAll(new RegExp(`^[ \\t]*import\\s*${quoted}`, 'gm'))) add(match.index, match[1], []);
+  // import('…') at run time, or in a type.
+  for (const match of text.matchAll(new RegExp(`\\bimport\\s*\\(\\s*${quoted}`, 'g')))
+    add(match.index, match[1], ['*']);
+  // new Worker(new URL('…', import.meta.url)) starts a module; it takes no names from it, so it is no import.
+  return { text, imports, exports: readExports(text) };
+}
+
+/** The names in what stands between `import` or `export` and `from`: `a, { b as c, type D }` or `* as e`. */
+function namesTaken(clause) {
+  if (clause.includes('*')) return ['*'];
+  const names = [];
+  const braces = clause.match(/\{([^}]*)\}/);
+  for (const part of braces ? braces[1].split(',') : []) {
+    const name = part
+      .trim()
+      .replace(/^type\s+(?!as\b)/, '')
+      .split(/\s+as\s+/)[0];
+    if (name) names.push(name);
+  }
+  if (/^\s*(type\s+)?[\w$]/.test(clause.replace(/\{[^}]*\}/, '').replace(/^\s*type\s*$/, ''))) names.push('default');
+  return names;
+}
+
+function readExports(text) {
+  const exports = [];
+  const add = (index, name, isType) => exports.push({ name, isType, line: lineAt(text, index) });
+  const declared =
+    /^export\s+(?:declare\s+)?(default|(?:async\s+)?function\s*\*?|(?:abstract\s+)?class|const\s+enum|const|let|var|enum|interface|type)\s+([\w$]+)?/gm;
+  for (const match of text.matchAll(declared)) {
+    const [, kind, name] = match;
+    if (kind === 'default') add(match.index, 'default', false);
+    else if (name) add(match.index, name, kind === 'interface' || kind === 'type');
+  }
+  for (const match of text.matchAll(/^export\s+(type\s+)?\{([^}]*)\}/gm)) {
+    for (const part of match[2].split(',')) {
+      const name = part
+        .trim()
+        .split(/\s+as\s+/)
+        .at(-1)
+        .replace(/^type\s+/, '');
+      if (name) add(match.index, name, false);
+    }
+  }
+  return exports;
+}
+
+/** The path in the tree that a relative specifier means, without its query; undefined for packages and missing files. */
+function resolve(from, specifier, tree) {
+  if (!specifier.startsWith('.')) return undefined;
+  const path = posix.join(posix.dirname(from), specifier.replace(/\?.*$/, ''));
+  const candidates = [path, `${path}.ts`, `${path}.tsx`, `${path}/index.ts`, `${path}/index.tsx`];
+  return candidates.find((candidate) => tree.has(candidate));
+}
+
+function lineAt(text, index) {
+  return text.slice(0, index).split('\n').length;
+}
+
+/** The text with comments and the insides of template literals blanked, every line where it was. */
+function blankComments(text) {
+  // A regular expression literal is passed over whole: its quotes and slashes open nothing.
+  const token =
+    /\/\/[^\n]*|\/\*[\s\S]*?\*\/|'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|`(?:\\[\s\S]|[^`\\])*`|(?<=[(,=:[!&|?{};]\s*|\breturn\s+)\/(?![*/])(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\[\n])+\//g;
+  return text.replace(token, (found) => (/^(\/[/*]|`)/.test(found) ? found.replace(/[^\n]/g, ' ') : found));
+}

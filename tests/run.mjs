@@ -1,0 +1,130 @@
+// `npm test`: every check and test there is, in order, on a machine without a GPU. It brings what the tests need (see
+// browser/setup.sh), prints a table of stages and ends with `N passed, N failed`.
+//
+//   node tests/run.mjs [--only STAGE,…] [FILTER…]   STAGE: check, unit, build, gpu (both adapters), gpu-lavapipe,
+//                                                   gpu-swiftshader, e2e. FILTER: a part of test files' paths.
+//
+// It fails on a failed, skipped or todo test, and on a stage without tests: nothing passes silently.
+
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { countReport } from './report.mjs';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const reports = mkdtempSync(join(tmpdir(), 'stillhouse-reports-'));
+process.on('exit', () => rmSync(reports, { recursive: true, force: true }));
+
+const STAGES = [
+  { name: 'check', command: ['node', 'tests/check.mjs'] },
+  { name: 'unit', project: 'unit' },
+  { name: 'build', command: ['node_modules/.bin/vite', 'build', '--logLevel', 'warn'] },
+  { name: 'gpu-lavapipe', project: 'gpu', icd: 'VK_ICD_LAVAPIPE', adapter: 'f16' },
+  { name: 'gpu-swiftshader', project: 'gpu', icd: 'VK_ICD_SWIFTSHADER', adapter: 'f32' },
+  { name: 'e2e', project: 'e2e', after: 'build', browsers: true },
+];
+const BROUGHT = ['CHROMIUM', 'CHROMIUM_F16', 'VK_ICD_SWIFTSHADER', 'VK_ICD_LAVAPIPE'];
+
+const { only, filters } = readArguments(process.argv.slice(2));
+const chosen = STAGES.filter(({ name }) => !only || only.some((word) => name === word || name.startsWith(`${word}-`)));
+const environment = { ...process.env };
+if (chosen.some(({ icd, browsers }) => icd || browsers)) Object.assign(environment, bringBrowsers());
+
+const rows = [];
+for (const stage of chosen) {
+  console.log(`\n== ${stage.name}`);
+  const started = Date.now();
+  const result = await runStage(stage);
+  rows.push({ name: stage.name, seconds: (Date.now() - started) / 1000, ...result });
+}
+
+console.log(`\n${'stage'.padEnd(16)}${'passed'.padStart(8)}${'failed'.padStart(8)}${'seconds'.padStart(9)}`);
+for (const { name, passed, failed, seconds, notes } of rows) {
+  const numbers = [passed ?? '', failed].map((count) => String(count).padStart(8)).join('');
+  console.log(`${name.padEnd(16)}${numbers}${seconds.toFixed(1).padStart(9)}  ${notes.join('; ')}`.trimEnd());
+}
+const sum = (key) => rows.reduce((total, row) => total + (row[key] ?? 0), 0);
+process.exitCode = sum('failed') ? 1 : 0;
+console.log(`${sum('passed')} passed, ${sum('failed')} failed`);
+
+/** Runs one stage to its end: how many tests passed and failed. A stage that fails without a test counts as one. */
+async function runStage(stage) {
+  const before = rows.find(({ name }) => name === stage.after);
+  if (before?.failed) return { failed: 1, notes: [`not run: ${stage.after} failed`] };
+  if (stage.command) {
+    const code = await run(stage.command, environment);
+    return { failed: code === 0 ? 0 : 1, notes: [] };
+  }
+  const report = `${reports}/${stage.name}.json`;
+  const code = await run(
+    ['node_modules/.bin/vitest', 'run', '--project', stage.project, '--reporter=default', '--reporter=json'].concat(
+      `--outputFile.json=${report}`,
+      '--allowOnly=false',
+      filters,
+    ),
+    { ...environment, ...(stage.icd && { VK_ICD_FILENAMES: environment[stage.icd], ADAPTER: stage.adapter }) },
+  );
+  return countReport(existsSync(report) ? JSON.parse(readFileSync(report, 'utf8')) : undefined, code);
+}
+
+function run([command, ...args], env) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { cwd: root, env, stdio: 'inherit' });
+    child.on('error', (error) => {
+      console.error(`run: ${command} did not start: ${error.message}. Run npm ci first.`);
+      resolve(1);
+    });
+    child.on('exit', (code) => resolve(code ?? 1));
+  });
+}
+
+/** The paths of two browsers and two Vulkan drivers: from the environment, else installed (Debian, as root). */
+function bringBrowsers() {
+  const given = Object.fromEntries(BROUGHT.map((name) => [name, process.env[name]]));
+  if (BROUGHT.every((name) => given[name])) return given;
+  if (spawnSync('dpkg-query', ['--version']).status !== 0) {
+    stop(
+      'the gpu and e2e tests need Chromium, SwiftShader and Mesa 24 or newer (lavapipe). On Debian they are installed ' +
+        `by tests/browser/setup.sh; elsewhere install them and set ${BROUGHT.join(', ')}: see that script. ` +
+        'Without them, `node tests/run.mjs --only check,unit,build` works.',
+    );
+  }
+  const setup = spawnSync('bash', [`${root}/tests/browser/setup.sh`], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  if (setup.status !== 0) stop('tests/browser/setup.sh failed; its last line says what is missing.');
+  const found = Object.fromEntries(
+    setup.stdout
+      .trim()
+      .split('\n')
+      .map((line) => line.split(/=(.*)/s).slice(0, 2)),
+  );
+  for (const name of BROUGHT) {
+    if (!found[name] || !existsSync(found[name])) {
+      stop(
+        `tests/browser/setup.sh gave ${name}=${found[name] ?? ''}, and there is no such file. Reinstall that package.`,
+      );
+    }
+  }
+  return found;
+}
+
+function readArguments(words) {
+  const at = words.indexOf('--only');
+  if (at < 0) return { filters: words };
+  const only = (words[at + 1] ?? '').split(',');
+  for (const word of only) {
+    if (!STAGES.some(({ name }) => name === word || name.startsWith(`${word}-`))) {
+      stop(`no stage "${word}". There are: ${STAGES.map(({ name }) => name).join(', ')}.`);
+    }
+  }
+  return { only, filters: words.toSpliced(at, 2) };
+}
+
+function stop(message) {
+  console.error(`run: ${message}`);
+  process.exit(2);
+}

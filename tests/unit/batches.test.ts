@@ -1,0 +1,137 @@
+// The order of training data and the held-out batches: what is seen, how often, and that any step can be had at once.
+
+import { describe, expect, test } from 'vitest';
+import type { Batch } from '../../src/data/batches';
+import { Batches, heldOutBatches, IGNORED_TARGET, sortedRows } from '../../src/data/batches';
+
+/** A small seeded source for tests (a linear congruential generator). */
+function randomFrom(seed: number): () => number {
+  let state = (seed * 2654435761 + 12345) >>> 0;
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+const ascending = (length: number) => Uint32Array.from({ length }, (_, i) => i);
+const rowsOf = ({ inputs }: Batch, T: number) =>
+  Array.from({ length: inputs.length / T }, (_, row) => [...inputs.subarray(row * T, row * T + T)]);
+const makeBatches = (length: number, batchSize: number, contextLength: number, seed = 1) =>
+  new Batches({
+    tokens: ascending(length),
+    batchSize,
+    contextLength,
+    randomOf: (epoch) => randomFrom(seed * 1000 + epoch),
+  });
+
+describe('Batches', () => {
+  test('a row is consecutive tokens, and its targets the ones after', () => {
+    const { inputs, targets } = makeBatches(500, 4, 16).at(0);
+    expect([inputs.length, targets.length]).toEqual([64, 64]);
+    for (const row of rowsOf({ inputs, targets }, 16))
+      expect(row).toEqual(Array.from({ length: 16 }, (_, t) => row[0] + t));
+    expect([...targets]).toEqual(Array.from(inputs, (id) => id + 1));
+  });
+
+  test('an epoch sees no target twice and misses only the ends', () => {
+    const T = 16;
+    const batches = makeBatches(1000, 1, T);
+    for (const epoch of [0, 1, 7]) {
+      const targets = Array.from({ length: batches.windowsPerEpoch }, (_, i) => [
+        ...batches.at(epoch * batches.windowsPerEpoch + i).targets,
+      ]).flat();
+      expect(new Set(targets).size).toBe(targets.length);
+      expect(targets.length).toBeGreaterThan(1000 - 2 * T - 1);
+      expect(Math.max(...targets)).toBeLessThan(1000);
+    }
+  });
+
+  test('epochs differ in order and in phase', () => {
+    const T = 16;
+    const batches = makeBatches(1000, 1, T);
+    const starts = (epoch: number) =>
+      Array.from(
+        { length: batches.windowsPerEpoch },
+        (_, i) => batches.at(epoch * batches.windowsPerEpoch + i).inputs[0],
+      );
+    expect(starts(0)).not.toEqual(starts(1));
+    expect(starts(0)).not.toEqual(starts(0).sort((a, b) => a - b));
+    const phases = new Set(Array.from({ length: 40 }, (_, epoch) => starts(epoch)[0] % T));
+    expect(phases.size).toBeGreaterThan(T / 2);
+  });
+
+  test('any batch can be had without the ones before it', () => {
+    const inOrder = makeBatches(300, 4, 8);
+    const all = Array.from({ length: 60 }, (_, index) => inOrder.at(index));
+    for (const index of [59, 0, 23, 8, 9]) expect(makeBatches(300, 4, 8).at(index)).toEqual(all[index]);
+  });
+
+  test('the same seed gives the same batches, another one others', () => {
+    expect(makeBatches(500, 4, 16, 3).at(5)).toEqual(makeBatches(500, 4, 16, 3).at(5));
+    expect(makeBatches(500, 4, 16, 3).at(5)).not.toEqual(makeBatches(500, 4, 16, 4).at(5));
+  });
+
+  test('sequences run on over the end of an epoch', () => {
+    const [single, wide] = [makeBatches(100, 1, 8), makeBatches(100, 5, 8)];
+    expect(single.windowsPerEpoch % 5).not.toBe(0);
+    const rows = Array.from({ length: 30 }, (_, i) => rowsOf(single.at(i), 8)).flat();
+    expect(Array.from({ length: 6 }, (_, i) => rowsOf(wide.at(i), 8)).flat()).toEqual(rows);
+  });
+
+  test.each([
+    [9, 8],
+    [10, 8],
+    [16, 8],
+    [17, 8],
+    [24, 8],
+    [25, 8],
+    [3, 2],
+  ])('%i tokens serve a context of %i in every phase', (length, T) => {
+    const batches = makeBatches(length, 2, T);
+    for (let index = 0; index < 50; index++) {
+      const { inputs, targets } = batches.at(index);
+      expect([...targets]).toEqual(Array.from(inputs, (id) => id + 1));
+      expect(Math.max(...targets)).toBeLessThan(length);
+    }
+  });
+
+  test('too short a text says both lengths', () => {
+    expect(() => makeBatches(8, 2, 8)).toThrow(/8 tokens hold no window of 8 \+ 1/);
+  });
+});
+
+describe('heldOutBatches', () => {
+  test('fixed windows in order, spread over the whole text, no target twice', () => {
+    const batches = heldOutBatches(ascending(1001), 2, 10, 5);
+    expect(batches.length).toBe(5);
+    const starts = batches.flatMap((batch) => rowsOf(batch, 10).map((row) => row[0]));
+    expect(starts).toEqual([0, 100, 200, 300, 400, 500, 600, 700, 800, 900]);
+    for (const { inputs, targets } of batches) expect([...targets]).toEqual(Array.from(inputs, (id) => id + 1));
+    expect(heldOutBatches(ascending(1001), 2, 10, 5)).toEqual(batches);
+  });
+
+  test('as many as fit: each target once, the missing rows ignored', () => {
+    const batches = heldOutBatches(ascending(60), 2, 10, 100);
+    const targets = batches.flatMap((batch) => [...batch.targets]);
+    expect(batches.length).toBe(3);
+    expect(targets.slice(0, 50)).toEqual(Array.from({ length: 50 }, (_, i) => i + 1));
+    expect(targets.slice(50)).toEqual(new Array(10).fill(IGNORED_TARGET));
+  });
+
+  test('too short a text says both lengths', () => {
+    expect(() => heldOutBatches(ascending(10), 2, 10, 1)).toThrow(/10 tokens hold no window of 10 \+ 1/);
+  });
+});
+
+describe('sortedRows', () => {
+  test('by id, then by row', () => {
+    expect([...sortedRows(Uint32Array.of(7, 2, 7, 0, 2, 7))]).toEqual([3, 1, 4, 0, 2, 5]);
+    expect([...sortedRows(new Uint32Array(0))]).toEqual([]);
+  });
+
+  test('agrees with a comparison sort', () => {
+    const random = randomFrom(9);
+    const inputs = Uint32Array.from({ length: 2048 }, () => Math.floor(random() * 1024));
+    expect([...sortedRows(inputs)]).toEqual([...ascending(2048)].sort((a, b) => inputs[a] - inputs[b] || a - b));
+  });
+});

@@ -1,0 +1,240 @@
+// Links: what is written is read back, and what is malformed is refused whole, with a message that helps.
+
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import type { Config, Field, FieldName } from '../../src/config';
+import { allowed, checkConfig, DEFAULTS, FIELDS } from '../../src/config';
+import { formatLink, parseLink } from '../../src/link';
+
+const names = Object.keys(FIELDS) as FieldName[];
+
+function arbitraryValue(field: Field): fc.Arbitrary<string | number> {
+  switch (field.type) {
+    case 'choice':
+      return fc.constantFrom(...field.choices);
+    case 'text':
+      return fc.string({ unit: 'binary', maxLength: field.maxLength }).filter((text) => text.length <= field.maxLength);
+    case 'integer':
+      return fc.integer({ min: field.min, max: field.max });
+    case 'number':
+      return fc.double({ min: field.min, max: field.max, noNaN: true });
+  }
+}
+
+/** Valid configs in which any fields differ from the defaults. */
+const configs = fc
+  .record(Object.fromEntries(names.map((name) => [name, arbitraryValue(FIELDS[name])])), { requiredKeys: [] })
+  .map((fields): Config => {
+    const config = { ...DEFAULTS, ...fields } as Config;
+    const unit = 4 * config.student_heads;
+    return { ...config, student_width: Math.max(1, Math.floor(config.student_width / unit)) * unit };
+  })
+  .filter((config) => checkConfig(config).length === 0);
+
+function problemsOf(hash: string): string[] {
+  const parsed = parseLink(hash);
+  if ('config' in parsed) throw new Error(`${hash.slice(0, 80)} was taken`);
+  expect(parsed.problems.length).toBeGreaterThan(0);
+  // All of it fits on a small screen.
+  expect(parsed.problems.join('\n').length).toBeLessThan(1500);
+  return parsed.problems;
+}
+
+/** The fields that a link sets. */
+function changesOf(hash: string): Partial<Config> {
+  const parsed = parseLink(hash);
+  if ('problems' in parsed) throw new Error(parsed.problems.join(' '));
+  return Object.fromEntries(names.filter((n) => parsed.config[n] !== DEFAULTS[n]).map((n) => [n, parsed.config[n]]));
+}
+
+test('every valid config comes back from its link', () => {
+  fc.assert(
+    fc.property(configs, (config) => {
+      const link = formatLink(config);
+      expect(parseLink(link)).toEqual({ config });
+      expect(parseLink(`#${link}`)).toEqual({ config });
+      // What a URL does to its fragment must not matter.
+      const url = new URL('https://example.org/');
+      url.hash = link;
+      expect(parseLink(url.hash)).toEqual({ config });
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test('no text makes the parser throw, or gives a config that is not valid', () => {
+  const piece = fc.oneof(fc.constantFrom(...names, 'v=1', '&', '=', '%', '#', '1', '-', '__proto__'), fc.string());
+  const check = (text: string) => {
+    const parsed = parseLink(text);
+    if ('config' in parsed) expect(checkConfig(parsed.config)).toEqual([]);
+    else expect(parsed.problems.length).toBeGreaterThan(0);
+  };
+  fc.assert(
+    fc.property(
+      fc.array(piece).map((pieces) => pieces.join('')),
+      check,
+    ),
+    { numRuns: 500 },
+  );
+  fc.assert(
+    fc.property(
+      fc.array(piece).map((pieces) => `v=1&${pieces.join('')}`),
+      check,
+    ),
+    { numRuns: 500 },
+  );
+});
+
+describe('formatLink', () => {
+  test('holds only what differs, in the table’s order, readable', () => {
+    expect(formatLink(DEFAULTS)).toBe('v=1');
+    expect(formatLink({ ...DEFAULTS, student_lr: 0.0001, alpha: 0.5, loss: 'ce' })).toBe(
+      'v=1&loss=ce&alpha=0.5&student_lr=0.0001',
+    );
+    expect(formatLink({ ...DEFAULTS, prompt: 'Call me' })).toBe('v=1&prompt=Call%20me');
+  });
+
+  test('ends in no character that chat programs cut off', () => {
+    for (const end of ['.', '!', ')', "'", '*', '~', ',', ';', '?']) {
+      expect(formatLink({ ...DEFAULTS, prompt: `The sea${end}` })).toMatch(/[\w]$/);
+    }
+  });
+
+  test('has no link for a config that is not valid', () => {
+    expect(() => formatLink({ ...DEFAULTS, alpha: 2 })).toThrow('alpha is 2. It takes a number from 0 to 1.');
+  });
+});
+
+describe('parseLink takes', () => {
+  test('nothing, and the version alone: the defaults, each time a new object', () => {
+    for (const hash of ['', '#', 'v=1', '#v=1']) expect(parseLink(hash)).toEqual({ config: DEFAULTS });
+    const parsed = parseLink('');
+    expect('config' in parsed && parsed.config).not.toBe(DEFAULTS);
+  });
+
+  test('what people write by hand', () => {
+    expect(changesOf('v=1&train_steps=1e3')).toEqual({ train_steps: 1000 });
+    expect(changesOf('train_steps=300.0&v=1')).toEqual({ train_steps: 300 });
+    expect(changesOf('v=1&&alpha=.5&')).toEqual({ alpha: 0.5 });
+    expect(changesOf('v=1&student_lr=1E-4')).toEqual({ student_lr: 1e-4 });
+    expect(changesOf('v=1&prompt=1+1=2')).toEqual({ prompt: '1+1=2' });
+    expect(changesOf('v=1&prompt=')).toEqual({ prompt: '' });
+    expect(changesOf('v=1&alpha=0.7')).toEqual({});
+  });
+});
+
+describe('parseLink refuses', () => {
+  test('what is no number, and says what was expected', () => {
+    for (const raw of [
+      '',
+      ' 5',
+      '5 ',
+      '%205',
+      '0x10',
+      'NaN',
+      'Infinity',
+      '-Infinity',
+      '1e',
+      '1,5',
+      '1_0',
+      '--1',
+      '+1',
+      '٣',
+    ]) {
+      const problems = problemsOf(`v=1&temperature=${raw}`);
+      expect(problems).toEqual([
+        `temperature is ${JSON.stringify(decodeURIComponent(raw))}. It takes ${allowed('temperature')}.`,
+      ]);
+    }
+    expect(problemsOf('v=1&temperature')).toEqual([`temperature has no value. It takes ${allowed('temperature')}.`]);
+    expect(problemsOf('v=1&temperature=1e999')).toEqual([
+      `temperature is Infinity. It takes ${allowed('temperature')}.`,
+    ]);
+  });
+
+  test('what is out of range, not whole or no choice', () => {
+    expect(problemsOf('v=1&alpha=1.5&train_steps=2.5&loss=mse&teacher_model=constructor')).toEqual([
+      'alpha is 1.5. It takes a number from 0 to 1.',
+      'train_steps is 2.5. It takes a whole number from 1 to 100000.',
+      'loss is "mse". It takes one of mixed, ce.',
+      'teacher_model is "constructor". It takes only moby-teacher.',
+    ]);
+    expect(problemsOf('v=1&seed=-1')).toEqual([`seed is -1. It takes ${allowed('seed')}.`]);
+    expect(problemsOf(`v=1&prompt=${'a'.repeat(201)}`)[0]).toContain('prompt has 201 characters.');
+    expect(problemsOf('v=1&student_width=62')[0]).toContain('multiple of 4 × heads');
+  });
+
+  test('a field given twice, even with the same value, even spelt otherwise', () => {
+    for (const hash of ['v=1&alpha=0.5&alpha=0.5', 'v=1&alpha=0.5&%61lpha=0.6']) {
+      expect(problemsOf(hash)).toEqual(['alpha is given 2 times. Give it once.']);
+    }
+    expect(problemsOf('v=1&v=1')).toEqual(['v is given 2 times. Give it once.']);
+  });
+
+  test('names that are no settings, and lists those that are', () => {
+    for (const name of ['learning_rate', '__proto__', 'constructor', 'toString', 'prototype', 'Alpha', '', ' alpha']) {
+      const problems = problemsOf(`v=1&${name}=1`);
+      expect(problems).toHaveLength(1);
+      expect(problems[0]).toContain(`${JSON.stringify(name)} is not a setting. The settings are v, teacher_model,`);
+    }
+    expect(problemsOf('v=1&a=1&b=1&c=1&d=1&e=1')[0]).toMatch(/^"a", "b", "c" and 2 more are not settings\./);
+    expect(({} as Record<string, unknown>).polluted).toBeUndefined();
+    expect(problemsOf('v=1&__proto__[polluted]=1&constructor.prototype.polluted=1')[0]).toContain('are not settings');
+    expect(({} as Record<string, unknown>).polluted).toBeUndefined();
+  });
+
+  test('a missing version and one from elsewhere', () => {
+    expect(problemsOf('alpha=0.5')).toEqual(['v is missing. A link begins with v=1, its version.']);
+    for (const version of ['2', '10']) {
+      // What a later version means by its fields is not known here, so only the version is named.
+      const problems = problemsOf(`v=${version}&alpha=9&depth=3`);
+      expect(problems).toEqual([
+        `v is "${version}". It takes only 1. The link was made by a newer Stillhouse. Reload the page to get it.`,
+      ]);
+    }
+    for (const version of ['', '0', '-1', '1.0', 'x', ' 1']) {
+      expect(problemsOf(`v=${version}`)).toEqual([`v is ${JSON.stringify(version)}. It takes only 1.`]);
+    }
+  });
+
+  test('bad percent-encoding', () => {
+    for (const raw of ['%', '%zz', '%E0%A4', '100%', '%C0%80']) {
+      const [problem] = problemsOf(`v=1&prompt=${raw}`);
+      expect(problem).toContain(`prompt is "${raw}", which is not percent-encoded UTF-8.`);
+    }
+    expect(problemsOf('v=1&%zz=1')[0]).toContain('"%zz" is not a setting.');
+  });
+
+  test('all of a link for one problem in it', () => {
+    const parsed = parseLink('v=1&alpha=0.5&temperature=0');
+    expect(Object.keys(parsed)).toEqual(['problems']);
+    expect(problemsOf('v=1&alpha=0.5&temperature=0')).toHaveLength(1);
+  });
+
+  test('100 KB of noise, fast and briefly', () => {
+    const size = 100 * 1024;
+    const repeated = (text: string) => text.repeat(Math.ceil(size / text.length)).slice(0, size);
+    const noise: [string, RegExp][] = [
+      [repeated('x'), /v is missing/],
+      [repeated('&'), /v is missing/],
+      [repeated('='), /v is missing/],
+      [repeated('%'), /v is missing/],
+      [repeated('&alpha=2'), /v is missing/],
+      [`v=1&${repeated('a=1&')}`, /are not settings/],
+      [`v=1&${repeated('alpha=2&')}`, /alpha is 2\./],
+      [`v=1&alpha=${repeated('1')}`, /alpha is Infinity\./],
+      [`v=1&alpha=${repeated('1')}x`, /alpha is "1+…"\. It takes a number from 0 to 1/],
+      [`v=1&prompt=${'%41'.repeat(size / 3)}`, /prompt has \d+ characters/],
+      [`v=1&prompt=${repeated('%')}`, /prompt is "%+…", which is not/],
+      [`v=1&loss=${repeated('\u0000\n"')}`, /loss is ".{1,40}…"\. It takes one of/],
+      [`v=${repeated('2')}`, /v is "2+…"\. It takes only 1/],
+    ];
+    for (const [hash, message] of noise) {
+      const start = performance.now();
+      const problems = problemsOf(hash);
+      // One pass over the text takes milliseconds; anything quadratic takes minutes.
+      expect(performance.now() - start, hash.slice(0, 30)).toBeLessThan(1000);
+      expect(problems.join('\n')).toMatch(message);
+    }
+  });
+});

@@ -1,0 +1,63 @@
+// A GPT-2's config.json: what is read, what is refused and why, and the parameters that follow.
+
+import { expect, test } from 'vitest';
+import { formatConfig, parameterShapes, parseConfig } from '../../src/model/config';
+import { ModelFileError } from '../../src/model/download';
+
+const gpt2 = {
+  model_type: 'gpt2',
+  vocab_size: 50257,
+  n_positions: 1024,
+  n_embd: 768,
+  n_layer: 12,
+  n_head: 12,
+  layer_norm_epsilon: 1e-5,
+  activation_function: 'gelu_new',
+};
+const { model_type: _, ...config } = gpt2;
+
+function refusal(json: unknown): string {
+  try {
+    parseConfig(json);
+  } catch (error) {
+    expect(error).toBeInstanceOf(ModelFileError);
+    return (error as Error).message;
+  }
+  throw new Error('expected a refusal');
+}
+
+test('what is written is read back, and defaults are GPT-2’s', () => {
+  expect(parseConfig(formatConfig(config as ReturnType<typeof parseConfig>))).toEqual(config);
+  const { layer_norm_epsilon: _epsilon, activation_function: _activation, ...bare } = gpt2;
+  expect(parseConfig(bare)).toEqual(config);
+  expect(parseConfig({ ...gpt2, activation_function: 'gelu_pytorch_tanh' })).toEqual(config);
+});
+
+test('GPT-2 small has 148 parameters of 124,439,808 values, matrices first', () => {
+  const shapes = parameterShapes(parseConfig(gpt2));
+  const total = shapes.reduce((sum, { shape }) => sum + shape.reduce((product, extent) => product * extent, 1), 0);
+  expect([shapes.length, total]).toEqual([148, 124_439_808]);
+  const ranks = shapes.map(({ shape }) => shape.length);
+  expect(ranks).toEqual([...ranks].sort((a, b) => b - a));
+});
+
+test('what would load and compute wrong numbers is refused with field, value and what is supported', () => {
+  expect(refusal({ ...gpt2, model_type: 'llama' })).toContain('model_type is "llama"; Stillhouse reads "gpt2"');
+  expect(refusal({ ...gpt2, activation_function: 'relu' })).toContain('activation_function is "relu"; supported are gelu_new');
+  expect(refusal({ ...gpt2, n_inner: 100 })).toContain('n_inner is 100; supported is 3072');
+  expect(refusal({ ...gpt2, scale_attn_by_inverse_layer_idx: true })).toContain('scale_attn_by_inverse_layer_idx is true');
+  expect(refusal({ ...gpt2, tie_word_embeddings: false })).toContain('tie_word_embeddings is false');
+  expect(refusal({ ...gpt2, layer_norm_epsilon: '1e-5' })).toContain('layer_norm_epsilon is "1e-5"');
+});
+
+test('sizes must be whole, in range, and divide into heads of a multiple of 4', () => {
+  expect(refusal({ ...gpt2, n_layer: undefined })).toContain('n_layer is missing; it must be a whole number from 1 to 256');
+  for (const n_layer of [0, -1, 1.5, '12', 1e9, null, NaN]) expect(refusal({ ...gpt2, n_layer })).toContain('n_layer is');
+  expect(refusal({ ...gpt2, n_head: 7 })).toContain('n_embd 768 over n_head 7 does not divide evenly. Choose n_embd as a multiple of 28');
+  expect(refusal({ ...gpt2, n_embd: 72 })).toContain('heads of size 6, which is not a multiple of 4');
+});
+
+test('what is not an object is refused', () => {
+  for (const json of [null, [], 'gpt2', 3, undefined]) expect(refusal(json)).toContain('expected an object');
+  expect(refusal(Object.create(gpt2))).toContain('model_type is missing');
+});

@@ -1,0 +1,93 @@
+// The ONNX file as a protobuf: interface, constants and refusals. That it computes a GPT-2 is shown in gpu/teacher-onnx.
+
+import onnxProto from 'onnx-proto';
+import { expect, test } from 'vitest';
+import { type Gpt2Config, parameterShapes } from '../../src/model/config';
+import { exportOnnx } from '../../src/model/onnx';
+
+const config: Gpt2Config = {
+  vocab_size: 11,
+  n_positions: 6,
+  n_embd: 8,
+  n_layer: 2,
+  n_head: 2,
+  layer_norm_epsilon: 1e-5,
+  activation_function: 'gelu_new',
+};
+const shapes = parameterShapes(config);
+const size = (shape: number[]) => shape.reduce((product, extent) => product * extent, 1);
+const weights = () => new Map(shapes.map(({ name, shape }) => [name, new Float32Array(size(shape)).fill(0.5)]));
+const { FLOAT, FLOAT16, INT64 } = onnxProto.onnx.TensorProto.DataType;
+const graphOf = (dtype: 'f32' | 'f16') => onnxProto.onnx.ModelProto.decode(exportOnnx(config, weights(), dtype)).graph!;
+
+test('token ids in, logits out, any batch and length', () => {
+  for (const [dtype, type] of [['f32', FLOAT], ['f16', FLOAT16]] as const) {
+    const { input, output } = graphOf(dtype);
+    const interfaceOf = ({ name, type }: onnxProto.onnx.IValueInfoProto) => {
+      const { elemType, shape } = type!.tensorType!;
+      return [name, elemType, ...shape!.dim!.map(({ dimParam, dimValue }) => dimParam || Number(dimValue))];
+    };
+    expect(input!.map(interfaceOf)).toEqual([['input_ids', INT64, 'batch', 'sequence']]);
+    expect(output!.map(interfaceOf)).toEqual([['logits', type, 'batch', 'sequence', 11]]);
+  }
+});
+
+test('every parameter is stored once, matrices in the file’s own type', () => {
+  for (const [dtype, type, bytes] of [['f32', FLOAT, 4], ['f16', FLOAT16, 2]] as const) {
+    const { initializer } = graphOf(dtype);
+    for (const { name, shape } of shapes) {
+      const found = initializer!.filter((tensor) => tensor.name === name);
+      expect(found.map(({ dims }) => dims!.map(Number))).toEqual([shape]);
+      if (shape.length < 2) continue;
+      expect(found[0].dataType).toBe(type);
+      expect(found[0].rawData!.length).toBe(size(shape) * bytes);
+    }
+  }
+  // Half the bytes, for all that is large.
+  expect(exportOnnx(config, weights(), 'f16').length).toBeLessThan(exportOnnx(config, weights(), 'f32').length);
+});
+
+test('only standard operators are used, and each input is a constant, the model’s input or an earlier output', () => {
+  for (const dtype of ['f32', 'f16'] as const) {
+    const { node, initializer, input } = graphOf(dtype);
+    const known = new Set([...initializer!, ...input!].map(({ name }) => name!));
+    for (const { domain, input: inputs, output } of node!) {
+      expect(domain).toBe('');
+      for (const name of inputs!) expect(known).toContain(name);
+      for (const name of output!) {
+        expect(known).not.toContain(name);
+        known.add(name);
+      }
+    }
+    expect(known).toContain('logits');
+  }
+});
+
+test('in f16, LayerNorm and softmax read float32', () => {
+  const { node } = graphOf('f16');
+  const writer = (name: string) => node!.find(({ output }) => output!.includes(name))!;
+  // Follows a value back through additions, to where it was made: a float32 cast, not a product.
+  const origins = (name: string): string[] => {
+    const made = node!.find(({ output }) => output!.includes(name));
+    if (!made || made.opType !== 'Add') return made ? [made.opType!] : [];
+    return made.input!.flatMap(origins);
+  };
+  for (const { opType, input } of node!.filter(({ opType }) => opType === 'LayerNormalization' || opType === 'Softmax')) {
+    expect([opType, writer(input![0]).opType]).toEqual([opType, 'Add']);
+    expect(origins(input![0])).toContain('Cast');
+    expect(origins(input![0])).not.toContain('MatMul');
+  }
+});
+
+test('weights that do not fit are refused by name', () => {
+  const exporting = (change: (weights: Map<string, Float32Array>) => void, dtype: 'f32' | 'f16' = 'f16') => () => {
+    const changed: Map<string, Float32Array> = weights();
+    change(changed);
+    return exportOnnx(config, changed, dtype);
+  };
+  expect(exporting((all) => all.delete('ln_f.bias'))).toThrow('ln_f.bias has no values; shape [8] needs 8');
+  expect(exporting((all) => all.set('wpe.weight', new Float32Array(5)))).toThrow('wpe.weight has 5 values; shape [6, 8] needs 48');
+  expect(exporting((all) => (all.get('wte.weight')![3] = NaN), 'f32')).toThrow('wte.weight holds NaN at element 3');
+  expect(exporting((all) => (all.get('wte.weight')![3] = 65519))).not.toThrow();
+  expect(exporting((all) => (all.get('wte.weight')![3] = -65520))).toThrow('wte.weight holds -65520 at element 3. Export in f32');
+});

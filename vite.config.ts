@@ -1,0 +1,46 @@
+// How the page is built and served, and which tests need what. Node scripts take this file too: see src/cli/run.mjs.
+
+import react from '@vitejs/plugin-react';
+import { defineConfig } from 'vitest/config';
+
+const SECOND = 1000;
+
+/** On two cores without a GPU one adapter is busy enough, and onnxruntime's first run alone takes over a minute. */
+const oneAtATime = {
+  pool: 'forks',
+  fileParallelism: false,
+  testTimeout: 240 * SECOND,
+  hookTimeout: 240 * SECOND,
+} as const;
+
+export default defineConfig({
+  // Relative addresses, so that the built folder works from any sub-path of any host.
+  base: './',
+  // A missing file is a 404, never the page: a model that is not there must not arrive as HTML.
+  appType: 'mpa',
+  plugins: [react()],
+  worker: { format: 'es' },
+  optimizeDeps: {
+    // Rewritten for the dev server it no longer finds its WebAssembly.
+    exclude: ['onnxruntime-web'],
+    // The worker's own packages, which the dev server would otherwise meet only when it starts, and reload the page.
+    include: ['@xenova/transformers', 'onnx-proto'],
+  },
+  build: { target: 'es2023' },
+  test: {
+    projects: [
+      {
+        extends: true,
+        test: { name: 'unit', include: ['tests/unit/**/*.test.{ts,tsx}'], testTimeout: 30 * SECOND },
+      },
+      {
+        extends: true,
+        test: { name: 'gpu', include: ['tests/gpu/**/*.test.ts'], ...oneAtATime },
+      },
+      {
+        extends: true,
+        test: { name: 'e2e', include: ['tests/e2e/**/*.test.ts'], ...oneAtATime },
+      },
+    ],
+  },
+});
