@@ -11,7 +11,7 @@ const CHECKED = /\.(ts|tsx|mjs|wgsl|css)$|^package-lock\.json$/;
 
 const results = await Promise.all([
   run('types', 'node_modules/.bin/tsc', ['--noEmit', '-p', '.']),
-  run('lint and format', 'node_modules/.bin/biome', ['check', '--colors=off', '--max-diagnostics=50']),
+  run('lint and format', 'node_modules/.bin/biome', ['check', '--colors=off', '--max-diagnostics=20']),
   checkRules(),
 ]);
 for (const { name, ok, output } of results) console.log(`${ok ? 'ok  ' : 'FAIL'} ${name}${ok ? '' : `\n${output}`}`);

@@ -16,7 +16,7 @@ export function LossFormula() {
     <div className="formula" role="group" aria-label="The loss">
       <math>
         <mi>loss</mi><mo>=</mo><mi>α</mi><mo>·</mo><msup><mi>T</mi><mn>2</mn></msup><mo>·</mo><mi className="kd">KD</mi>
-        <mo>+</mo><mo form="prefix">(</mo><mn>1</mn><mo>−</mo><mi>α</mi><mo form="postfix">)</mo><mo>·</mo><mi className="ce">CE</mi>
+        <mo>+</mo><mo form="prefix" stretchy="false">(</mo><mn>1</mn><mo>−</mo><mi>α</mi><mo form="postfix" stretchy="false">)</mo><mo>·</mo><mi className="ce">CE</mi>
       </math>
       <math>
         <mo form="infix">=</mo><mn>{alpha}</mn><mo>·</mo><msup><mn>{temperature}</mn><mn>2</mn></msup><mo>·</mo>
@@ -34,12 +34,12 @@ export function TemperatureFormula() {
   if (loss === 'ce') return null;
   const model = (name: string, logits: string, className: string) => (
     <>
-      <mi className={className}>{name}</mi><mo>=</mo><mi>softmax</mi><mo form="prefix">(</mo><mi>{logits}</mi><mo>/</mo><mn>{temperature}</mn><mo form="postfix">)</mo>
+      <mi className={className}>{name}</mi><mo>=</mo><mi>softmax</mi><mo form="prefix" stretchy="false">(</mo><mi>{logits}</mi><mo stretchy="false">/</mo><mn>{temperature}</mn><mo form="postfix" stretchy="false">)</mo>
     </>
   );
   return (
     <div className="formula" role="group" aria-label="What is compared">
-      <math><mi className="kd">KD</mi><mo>=</mo><mi>KL</mi><mo form="prefix">(</mo><mi className="teacher">p</mi><mo>‖</mo><mi className="student">q</mi><mo form="postfix">)</mo></math>
+      <math><mi className="kd">KD</mi><mo>=</mo><mi>KL</mi><mo form="prefix" stretchy="false">(</mo><mi className="teacher">p</mi><mo stretchy="false">‖</mo><mi className="student">q</mi><mo form="postfix" stretchy="false">)</mo></math>
       <math>{model('p', 'y', 'teacher')}<mspace width="0.9em" />{model('q', 'z', 'student')}</math>
     </div>
   );

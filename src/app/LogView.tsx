@@ -9,15 +9,20 @@ const MAX_LINES = 300;
 
 export function LogView({ run, commits }: { run: ShownRun; commits: number }) {
   const list = useRef<HTMLOListElement>(null);
+  const reading = useRef(false);
   const lines = logLines(run);
   useLayoutEffect(() => {
     const element = list.current;
-    // Someone who scrolled up is reading.
-    if (element && element.scrollHeight - element.scrollTop - element.clientHeight < 60) element.scrollTop = element.scrollHeight;
+    if (element && !reading.current) element.scrollTop = element.scrollHeight;
   }, [commits]);
+  // Someone who scrolled up is reading: the log then stays where it is.
+  const onScroll = (event: React.UIEvent<HTMLOListElement>) => {
+    const { scrollHeight, scrollTop, clientHeight } = event.currentTarget;
+    reading.current = scrollHeight - scrollTop - clientHeight > 24;
+  };
   return (
     <section className="log" aria-label="Log">
-      <ol ref={list} tabIndex={0} data-testid="log">
+      <ol ref={list} tabIndex={0} onScroll={onScroll} data-testid="log">
         {lines.length === 0 && <li className="note">The log begins with the first evaluation.</li>}
         {lines.map((line, index) => <li key={index} className={line.kind}>{line.text}</li>)}
       </ol>

@@ -136,7 +136,7 @@ export function RunCaption() {
     return <p className="run-caption">{recording === null ? 'No recorded run is at hand. The curves start with your own.' : 'The recorded run is loading.'}</p>;
   }
   if (run.source === 'recorded') {
-    const day = new Date(run.date ?? '').toLocaleDateString('en', { day: 'numeric', month: 'long', year: 'numeric' });
+    const day = new Date(run.date ?? '').toLocaleDateString('en-GB', { day: 'numeric', month: 'long', year: 'numeric' });
     return <p className="run-caption"><span className="chip">Recording</span> Made on {run.adapter?.name}, {day}. Press Distil for a run of your own.</p>;
   }
   const said: Record<typeof phase, string> = {

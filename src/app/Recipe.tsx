@@ -42,7 +42,7 @@ function RecipeFields() {
   return (
     <>
       <ModelPair />
-      <Fold title="Models" names={['teacher_model', ...STUDENT]} open={mismatch.length > 0} />
+      <Fold title="Teacher and student" names={['teacher_model', ...STUDENT]} open={mismatch.length > 0} />
       {mismatch.map((problem) => <p key={problem} className="problem" role="alert">{problem}</p>)}
       <div className="main-fields">
         <FieldControl name="train_steps" slider />

@@ -34,7 +34,9 @@ export function Words() {
 
 function Quote({ who, kind, sample, text }: { who: string; kind: string; sample?: Sample; text?: string }) {
   // A continuation may come with its prompt or without.
-  const continued = sample && text?.startsWith(sample.prompt) ? text.slice(sample.prompt.length) : text;
+  const bare = sample && text?.startsWith(sample.prompt) ? text.slice(sample.prompt.length) : text;
+  // A book's line ends say nothing; its paragraphs do.
+  const continued = bare?.replace(/([^\n])\n(?!\n)/g, '$1 ');
   return (
     <figure className={`quote ${kind}`}>
       <figcaption>{who}</figcaption>

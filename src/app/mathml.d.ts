@@ -4,6 +4,7 @@ import type { HTMLAttributes } from 'react';
 
 interface MathAttributes extends HTMLAttributes<MathMLElement> {
   form?: 'prefix' | 'infix' | 'postfix';
+  stretchy?: 'false';
   width?: string;
 }
 

@@ -17,7 +17,8 @@ export async function openDawn(): Promise<GPU> {
   copySharedViews();
   alive.dawnInstance = create([]);
   // onnxruntime looks for WebGPU where a browser has it, even when it is handed a device. Node 20 has no navigator.
-  if (typeof navigator === 'undefined') Object.defineProperty(globalThis, 'navigator', { value: {}, configurable: true });
+  if (typeof navigator === 'undefined')
+    Object.defineProperty(globalThis, 'navigator', { value: {}, configurable: true });
   Object.defineProperty(navigator, 'gpu', { value: alive.dawnInstance, configurable: true });
   return alive.dawnInstance;
 }

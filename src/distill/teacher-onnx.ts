@@ -2,8 +2,8 @@
 // the CPU. The only file that names onnxruntime-web, since its way to take a device is young and may change.
 
 import * as ort from 'onnxruntime-web/webgpu';
-import { ModelFileError } from '../model/download';
 import type { Gpt2Config } from '../model/config';
+import { ModelFileError } from '../model/download';
 
 /** What a teacher needs to know of the model: how long a context may be, and how many logits a position has. */
 type TeacherSizes = Pick<Gpt2Config, 'vocab_size' | 'n_positions'>;
@@ -21,7 +21,7 @@ export interface OnnxTeacherOptions {
 
 const TYPES = { f32: { name: 'float32', bytes: 4 }, f16: { name: 'float16', bytes: 2 } } as const;
 
-// The runtime is one WebAssembly module, and two calls into it at once corrupt its memory: all teachers share one queue.
+// The runtime is one WebAssembly module; two calls into it at once corrupt its memory. So all teachers share a queue.
 let queue: Promise<unknown> = Promise.resolve();
 function serially<T>(work: () => Promise<T>): Promise<T> {
   const result = queue.then(work);
@@ -42,16 +42,16 @@ export class OnnxTeacher {
     this.#sizes = config;
     this.#file = file;
     this.dtype = dtype;
-    void device.lost.then((info) => (this.#lost = info));
+    void device.lost.then((info) => {
+      this.#lost = info;
+    });
   }
 
   /** @throws ModelFileError if the file is not a model that this teacher can run, or its numbers are not `dtype`. */
   static create(options: OnnxTeacherOptions): Promise<OnnxTeacher> {
     const { device, model, config, dtype, file = 'model.onnx' } = options;
     if (dtype === 'f16' && !device.features.has('shader-f16')) {
-      return Promise.reject(
-        needsF16(file),
-      );
+      return Promise.reject(needsF16(file));
     }
     return serially(async () => {
       // With more threads and cross-origin isolation, session creation hangs without a word.
@@ -89,19 +89,21 @@ export class OnnxTeacher {
     const { vocab_size: V, n_positions: P } = this.#sizes;
     if (inputIds.length !== batch * length || length < 1 || length > P) {
       throw new RangeError(
-        `teacher: ${inputIds.length} tokens for batch ${batch} × length ${length}; lengths from 1 to ${P} are possible.`,
+        `teacher: ${inputIds.length} tokens for batch ${batch} × length ${length}; a length may be 1 to ${P}.`,
       );
     }
     const unknown = inputIds.findIndex((id) => id >= V);
     if (unknown >= 0) {
       throw new RangeError(
-        `teacher: token ${inputIds[unknown]} at ${unknown} is outside the vocabulary of ${V}. Use the teacher's tokenizer.`,
+        `teacher: token ${inputIds[unknown]} at ${unknown} is outside the vocabulary of ${V}. Use its tokenizer.`,
       );
     }
     const { name: dataType, bytes } = TYPES[this.dtype];
     const needed = batch * length * V * bytes;
     if (output.size < needed) {
-      throw new RangeError(`teacher: logits take ${needed} bytes, the output buffer has ${output.size}. Make it larger.`);
+      throw new RangeError(
+        `teacher: logits take ${needed} bytes, the output buffer has ${output.size}. Make it larger.`,
+      );
     }
     const ids = new ort.Tensor('int64', BigInt64Array.from(inputIds, BigInt), [batch, length]);
     // Named by us, so that the runtime writes into our buffer and never owns it.
@@ -122,7 +124,9 @@ export class OnnxTeacher {
   }
 
   #checkDevice(): void {
-    if (this.#lost) throw new Error(`teacher: the GPU device was lost (${this.#lost.message}). Create device and teacher again.`);
+    if (this.#lost) {
+      throw new Error(`teacher: the GPU device was lost (${this.#lost.message}). Create device and teacher again.`);
+    }
   }
 
   /** Frees the runtime's memory on the device, once running work is done. A second call does nothing. */
@@ -136,7 +140,10 @@ export class OnnxTeacher {
 }
 
 function needsF16(file: string): ModelFileError {
-  return new ModelFileError('model', `${file} computes in float16, and this device has no shader-f16. Use the float32 file.`);
+  return new ModelFileError(
+    'model',
+    `${file} computes in float16, and this device has no shader-f16. Use the float32 file.`,
+  );
 }
 
 /** The model must take what we feed and give what we read; the runtime would only say so at the first run. */
@@ -146,21 +153,21 @@ function checkInterface(
   dtype: 'f32' | 'f16',
   file: string,
 ): void {
-  const refuse = (what: string) => {
-    throw new ModelFileError('model', `${file}: ${what}. Choose another export of this model.`);
-  };
-  const names = (metadata: readonly ort.InferenceSession.ValueMetadata[]) => metadata.map(({ name }) => name).join(', ');
+  const refusal = (what: string) =>
+    new ModelFileError('model', `${file}: ${what}. Choose another export of this model.`);
+  const names = (metadata: readonly ort.InferenceSession.ValueMetadata[]) =>
+    metadata.map(({ name }) => name).join(', ');
   const [input] = inputMetadata;
   if (inputMetadata.length !== 1 || input.name !== 'input_ids') {
-    refuse(`its inputs are ${names(inputMetadata)}; supported is input_ids alone`);
+    throw refusal(`its inputs are ${names(inputMetadata)}; supported is input_ids alone`);
   }
-  if (!input.isTensor || input.type !== 'int64') refuse('its input_ids are not int64');
+  if (!input.isTensor || input.type !== 'int64') throw refusal('its input_ids are not int64');
   const output = outputMetadata.find(({ name }) => name === 'logits');
-  if (!output?.isTensor) return refuse(`its outputs are ${names(outputMetadata)}; logits are missing`);
-  if (output.type !== TYPES[dtype].name) refuse(`its logits are ${output.type}, expected ${TYPES[dtype].name}`);
+  if (!output?.isTensor) throw refusal(`its outputs are ${names(outputMetadata)}; logits are missing`);
+  if (output.type !== TYPES[dtype].name) throw refusal(`its logits are ${output.type}, expected ${TYPES[dtype].name}`);
   const last = output.shape.at(-1);
   if (output.shape.length !== 3 || (typeof last === 'number' && last !== V)) {
-    refuse(`its logits have shape [${output.shape.join(', ')}]; config.json asks for [batch, sequence, ${V}]`);
+    throw refusal(`its logits have shape [${output.shape.join(', ')}]; config.json asks for [batch, sequence, ${V}]`);
   }
 }
 
@@ -169,5 +176,9 @@ function refused(file: string, what: string, cause: unknown): ModelFileError {
   const said = (cause instanceof Error ? cause.message : String(cause))
     .replace(/^.*ERROR_MESSAGE: /s, '')
     .replace(/[\s.]+$/, '');
+  // Its WebAssembly did not arrive; it does not try again.
+  if (/no available backend/.test(said)) {
+    return new ModelFileError('network', `onnxruntime could not start: ${said}. Reload the page.`, { cause });
+  }
   return new ModelFileError('model', `${file}: ${what}: ${said}. Download it again, or choose another.`, { cause });
 }

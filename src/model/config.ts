@@ -82,7 +82,7 @@ export function parseConfig(json: unknown, file = 'config.json'): Gpt2Config {
   return config;
 }
 
-/** @throws ModelFileError unless the heads share the width evenly, each a multiple of 4 wide: kernels read vectors of 4. */
+/** @throws ModelFileError unless the heads share the width evenly, each a multiple of 4 wide: kernels read vec4. */
 export function checkSizes({ n_embd, n_head }: Gpt2Config, file = 'config'): void {
   const headSize = n_embd / n_head;
   if (headSize % 4 === 0) return;
@@ -126,7 +126,7 @@ export function formatConfig(
   };
 }
 
-/** Every parameter in arena order: rank 2 first (weight decay touches these), then the rest. Linear weights are (in, out). */
+/** Every parameter in arena order: rank 2, which weight decay touches, then the rest. Linear weights are (in, out). */
 export function parameterShapes({ vocab_size: V, n_positions: P, n_embd: C, n_layer }: Gpt2Config): ParameterShape[] {
   const matrices: ParameterShape[] = [
     { name: 'wte.weight', shape: [V, C] },

@@ -35,9 +35,13 @@ export async function download(url: string | URL, options: DownloadOptions = {})
     response = await fetch(url, { signal });
   } catch (error) {
     signal?.throwIfAborted();
-    throw new ModelFileError('network', `${name} could not be fetched: ${text(error)}. Check the connection, then try again.`, {
-      cause: error,
-    });
+    throw new ModelFileError(
+      'network',
+      `${name} could not be fetched: ${text(error)}. Check the connection, then try again.`,
+      {
+        cause: error,
+      },
+    );
   }
   if (!response.ok) {
     await response.body?.cancel();
@@ -65,7 +69,9 @@ export async function download(url: string | URL, options: DownloadOptions = {})
     }
   } catch (error) {
     signal?.throwIfAborted();
-    throw new ModelFileError('network', `${lengthOf(name, loaded, total)}: ${text(error)}. Try again.`, { cause: error });
+    throw new ModelFileError('network', `${lengthOf(name, loaded, total)}: ${text(error)}. Try again.`, {
+      cause: error,
+    });
   }
   if (total !== undefined && loaded < total) {
     throw new ModelFileError('network', `${lengthOf(name, loaded, total)}. Try again.`);
@@ -73,7 +79,7 @@ export async function download(url: string | URL, options: DownloadOptions = {})
   if (expectedBytes !== undefined && loaded > expectedBytes) {
     throw new ModelFileError(
       'model',
-      `${name} is ${count(loaded)} bytes long, expected ${count(expectedBytes)}. It is another version of the file. Reload the page.`,
+      `${name} is ${count(loaded)} bytes long, expected ${count(expectedBytes)}: another version. Reload the page.`,
     );
   }
   const bytes = new Uint8Array(loaded);
@@ -93,30 +99,42 @@ export async function downloadJson(url: string | URL, options?: DownloadOptions)
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch (error) {
-    throw new ModelFileError('model', `${fileName(url)} is not JSON: ${text(error)}. Use the model's own file.`, { cause: error });
+    throw new ModelFileError('model', `${fileName(url)} is not JSON: ${text(error)}. Use the model's own file.`, {
+      cause: error,
+    });
   }
 }
 
 /** What the server promised, if that counts the bytes we get: Content-Length counts compressed ones. */
 function promisedBytes(response: Response): number | undefined {
-  if (!['', 'identity'].includes((response.headers.get('content-encoding') ?? '').trim().toLowerCase())) return undefined;
+  if (!['', 'identity'].includes((response.headers.get('content-encoding') ?? '').trim().toLowerCase()))
+    return undefined;
   const header = response.headers.get('content-length') ?? '';
   return /^\d+$/.test(header) ? Number(header) : undefined;
 }
 
 function notServed(name: string, { status, statusText }: Response): ModelFileError {
   if (status === 404 || status === 410) {
-    return new ModelFileError('model', `${name} does not exist on the server (HTTP ${status}). Check the model's name and its files.`);
+    return new ModelFileError(
+      'model',
+      `${name} does not exist on the server (HTTP ${status}). Check the model's name and its files.`,
+    );
   }
   const said = `HTTP ${status}${statusText && ` ${statusText}`}`;
   if (status === 401 || status === 403) {
-    return new ModelFileError('model', `${name} is not open to everyone (${said}). Choose a model that needs no account.`);
+    return new ModelFileError(
+      'model',
+      `${name} is not open to everyone (${said}). Choose a model that needs no account.`,
+    );
   }
   return new ModelFileError('network', `${name} could not be fetched: the server answered ${said}. Try again later.`);
 }
 
 function webPage(name: string): ModelFileError {
-  return new ModelFileError('model', `${name} is a web page, not the file. The server has no such file; check the model's address.`);
+  return new ModelFileError(
+    'model',
+    `${name} is a web page, not the file. The server has no such file; check the model's address.`,
+  );
 }
 
 function lengthOf(name: string, loaded: number, total: number | undefined): string {

@@ -3,8 +3,8 @@
 // In f16, weights and matrix products are f16. The residual stream, LayerNorm and the softmax are f32: that is where
 // rounding adds up over layers, and where sums run over many values.
 
-import onnxProto from 'onnx-proto';
 import type { onnx as Onnx } from 'onnx-proto';
+import onnxProto from 'onnx-proto';
 import { toHalf } from '../tensor/dtype';
 import { type Gpt2Config, parameterShapes } from './config';
 
@@ -15,7 +15,7 @@ const OPSET = 20;
 const IR_VERSION = 9;
 const TYPE = { f32: 1, i64: 7, f16: 10 } as const;
 const ATTRIBUTE = { float: 1, int: 2, string: 3, ints: 7 } as const;
-/** Added to a score that may not be seen; its exponential is 0. Finite, since shaders may assume that nothing is infinite. */
+/** Added to a score that may not be seen; its exponential is 0. Finite: shaders may assume that nothing is infinite. */
 const MASKED = -1e30;
 
 type Attributes = Record<string, number | string | number[]>;
@@ -50,7 +50,10 @@ function encode(name: string, type: keyof typeof TYPE, values: number[] | Float3
   // 65520 and above round to infinity in f16.
   const limit = type === 'f16' ? 65520 : Infinity;
   const bad = floats.findIndex((value) => !(Math.abs(value) < limit));
-  if (bad >= 0) throw new Error(`ONNX export in ${type}: ${name} holds ${floats[bad]} at element ${bad}. Export in f32, or train on.`);
+  if (bad >= 0)
+    throw new Error(
+      `ONNX export in ${type}: ${name} holds ${floats[bad]} at element ${bad}. Export in f32, or train on.`,
+    );
   return bytesOf(type === 'f16' ? toHalf(floats) : floats);
 }
 
@@ -74,7 +77,9 @@ export function exportOnnx(
     const values = weights.get(name);
     const size = shape.reduce((product, extent) => product * extent, 1);
     if (values?.length !== size) {
-      throw new Error(`ONNX export: ${name} has ${values?.length ?? 'no'} values; shape [${shape.join(', ')}] needs ${size}.`);
+      throw new Error(
+        `ONNX export: ${name} has ${values?.length ?? 'no'} values; shape [${shape.join(', ')}] needs ${size}.`,
+      );
     }
     // What is added to f32 values stays f32: LayerNorm's parameters, and biases on the way to the residual stream.
     const inF32 = /ln_[12f]\.|c_proj\.bias$/.test(name);
@@ -169,7 +174,7 @@ export function exportOnnx(
   return Uint8Array.from(onnx.ModelProto.encode(model).finish());
 }
 
-/** Attention divides q·k by √(head size); here q's columns of c_attn (the first C of each 3 C) are scaled once and for all. */
+/** Attention divides q·k by √(head size); here q's columns of c_attn, the first C of 3 C, are scaled in advance. */
 function scaleQueries(values: Float32Array, C: number, factor: number): Float32Array {
   return values.map((value, i) => (i % (3 * C) < C ? value * factor : value));
 }

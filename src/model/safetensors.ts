@@ -24,14 +24,17 @@ const MAX_HEADER = 100_000_000;
  * @throws ModelFileError that names the file, the tensor and what was expected
  */
 export function readSafetensors(bytes: Uint8Array, file: string): Map<string, StoredTensor> {
-  const broken = (what: string) => new ModelFileError('model', `${file}: ${what}. Download it again, or choose another file.`);
+  const broken = (what: string) =>
+    new ModelFileError('model', `${file}: ${what}. Download it again, or choose another file.`);
   if (bytes.length < 8) throw broken(`${count(bytes.length)} bytes are too few for a safetensors file`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   // As a bigint: the length is 64 bits wide and may be hostile.
   const headerLength = view.getBigUint64(0, true);
   if (headerLength > BigInt(Math.min(bytes.length - 8, MAX_HEADER))) {
     const length = count(bytes.length);
-    throw broken(`its header says ${count(headerLength)} bytes, the file has ${length}; it is cut short or not safetensors`);
+    throw broken(
+      `its header says ${count(headerLength)} bytes, the file has ${length}; it is cut short or not safetensors`,
+    );
   }
   const dataStart = 8 + Number(headerLength);
   const data = bytes.subarray(dataStart);
@@ -51,7 +54,9 @@ export function readSafetensors(bytes: Uint8Array, file: string): Map<string, St
     throw new ModelFileError('model', `${file} is ${has} of ${needs} bytes long. Download it again.`);
   }
   if (end < data.length) throw broken(`${count(data.length - end)} bytes follow the last tensor`);
-  return new Map(found.map(({ name, dtype, shape, from, to }) => [name, { dtype, shape, data: data.subarray(from, to) }]));
+  return new Map(
+    found.map(({ name, dtype, shape, from, to }) => [name, { dtype, shape, data: data.subarray(from, to) }]),
+  );
 }
 
 /** The header's tensors by offset, each checked by itself. */
@@ -71,7 +76,8 @@ function entries(header: Uint8Array, broken: (what: string) => Error) {
       if (typeof dtype !== 'string' || !Object.hasOwn(BYTES, dtype)) {
         throw broken(`tensor ${name} has type ${JSON.stringify(dtype)}; readable are ${Object.keys(BYTES).join(', ')}`);
       }
-      if (!Array.isArray(shape) || !shape.every(isSize)) throw broken(`tensor ${name} has shape ${JSON.stringify(shape)}`);
+      if (!Array.isArray(shape) || !shape.every(isSize))
+        throw broken(`tensor ${name} has shape ${JSON.stringify(shape)}`);
       if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize) || offsets[0] > offsets[1]) {
         throw broken(`tensor ${name} has data_offsets ${JSON.stringify(offsets)}; expected [begin, end]`);
       }
@@ -101,7 +107,9 @@ export function writeSafetensors(
     const size = shape.reduce((product, extent) => product * extent, BYTES[dtype]);
     if (data.byteLength !== size) {
       const given = `${count(data.byteLength)} bytes`;
-      throw new Error(`writing tensor ${name}: got ${given}; ${dtype} of shape [${shape.join(', ')}] takes ${count(size)}.`);
+      throw new Error(
+        `writing tensor ${name}: got ${given}; ${dtype} of shape [${shape.join(', ')}] takes ${count(size)}.`,
+      );
     }
     header.push([name, { dtype, shape, data_offsets: [offset, (offset += size)] }]);
   }

@@ -32,10 +32,8 @@ let hasF16: boolean;
 let teacher: OnnxTeacher;
 
 beforeAll(async () => {
-  const adapter = await (await openDawn()).requestAdapter();
-  if (!adapter) throw new Error('no WebGPU adapter: set VK_ICD_FILENAMES to a Vulkan driver.');
-  hasF16 = adapter.features.has('shader-f16');
-  device = await adapter.requestDevice({ requiredFeatures: hasF16 ? ['shader-f16'] : [] });
+  device = await openDevice();
+  hasF16 = device.features.has('shader-f16');
   teacher = await create('f32');
 });
 afterAll(async () => {
@@ -43,11 +41,24 @@ afterAll(async () => {
   device?.destroy();
 });
 
-function create(dtype: 'f32' | 'f16', model = exportOnnx(config, weights, dtype), sizes = config): Promise<OnnxTeacher> {
+async function openDevice(): Promise<GPUDevice> {
+  const adapter = await (await openDawn()).requestAdapter();
+  if (!adapter) throw new Error('no WebGPU adapter: set VK_ICD_FILENAMES to a Vulkan driver.');
+  return adapter.requestDevice({ requiredFeatures: adapter.features.has('shader-f16') ? ['shader-f16'] : [] });
+}
+
+function create(
+  dtype: 'f32' | 'f16',
+  model = exportOnnx(config, weights, dtype),
+  sizes = config,
+): Promise<OnnxTeacher> {
   return OnnxTeacher.create({ device, model, config: sizes, dtype, file: 'model.onnx' });
 }
 
-function buffer(size: number, usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST): GPUBuffer {
+function buffer(
+  size: number,
+  usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
+): GPUBuffer {
   return device.createBuffer({ size, usage });
 }
 
@@ -97,12 +108,16 @@ test('f32 logits agree with PyTorch', { timeout: COMPILE }, async () => {
   expect(relativeError(await logitsOf(teacher, inputIds, B, T), expected)).toBeLessThan(1e-4);
 });
 
-test('f16 logits agree with PyTorch where the adapter has shader-f16, and are refused where not', { timeout: COMPILE }, async () => {
+test('f16 logits agree with PyTorch where the adapter has shader-f16, and are refused where not', {
+  timeout: COMPILE,
+}, async () => {
   if (!hasF16) {
     await expect(create('f16')).rejects.toThrow('model.onnx computes in float16, and this device has no shader-f16');
     // Some exports compute in float16 and cast the logits at the end: only a run can tell.
     const cast = await create('f32', alteredModel('f16', castLogits));
-    await expect(logitsOf(cast, inputIds, B, T)).rejects.toThrow('and this device has no shader-f16. Use the float32 file.');
+    await expect(logitsOf(cast, inputIds, B, T)).rejects.toThrow(
+      'and this device has no shader-f16. Use the float32 file.',
+    );
     await cast.dispose();
     return;
   }
@@ -136,7 +151,9 @@ test('runs started at once are done one after the other', { timeout: COMPILE }, 
   await Promise.all([teacher.run(inputIds, B, T, outputs[0]), teacher.run(reversed, B, T, outputs[1])]);
   const copy = buffer(2 * alone[0].byteLength, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
   const encoder = device.createCommandEncoder();
-  outputs.forEach((output, i) => encoder.copyBufferToBuffer(output, 0, copy, i * output.size, output.size));
+  for (const [i, output] of outputs.entries()) {
+    encoder.copyBufferToBuffer(output, 0, copy, i * output.size, output.size);
+  }
   device.queue.submit([encoder.finish()]);
   await copy.mapAsync(GPUMapMode.READ);
   expect(new Float32Array(copy.getMappedRange())).toEqual(Float32Array.of(...alone[0], ...alone[1]));
@@ -145,12 +162,18 @@ test('runs started at once are done one after the other', { timeout: COMPILE }, 
 
 test('what does not fit is refused with both values', async () => {
   const output = buffer(B * T * V * 4);
-  await expect(teacher.run(inputIds, B, T + 1, output)).rejects.toThrow(`${B * T} tokens for batch ${B} × length ${T + 1}`);
+  await expect(teacher.run(inputIds, B, T + 1, output)).rejects.toThrow(
+    `${B * T} tokens for batch ${B} × length ${T + 1}`,
+  );
   const long = config.n_positions + 1;
-  await expect(teacher.run(new Uint32Array(long), 1, long, output)).rejects.toThrow(`lengths from 1 to ${long - 1}`);
-  await expect(teacher.run(Uint32Array.of(1, V), 1, 2, output)).rejects.toThrow(`token ${V} at 1 is outside the vocabulary of ${V}`);
+  await expect(teacher.run(new Uint32Array(long), 1, long, output)).rejects.toThrow(`a length may be 1 to ${long - 1}`);
+  await expect(teacher.run(Uint32Array.of(1, V), 1, 2, output)).rejects.toThrow(
+    `token ${V} at 1 is outside the vocabulary of ${V}`,
+  );
   const small = buffer(16);
-  await expect(teacher.run(inputIds, B, T, small)).rejects.toThrow(`logits take ${B * T * V * 4} bytes, the output buffer has 16`);
+  await expect(teacher.run(inputIds, B, T, small)).rejects.toThrow(
+    `logits take ${B * T * V * 4} bytes, the output buffer has 16`,
+  );
   for (const used of [output, small]) used.destroy();
 });
 
@@ -162,18 +185,27 @@ test('a file that is not a usable model is refused by name', async () => {
       (error: Error) => `${error.name}: ${error.message}`,
     );
   };
-  expect(await refused(model.subarray(0, 300_000))).toMatch(/^ModelFileError: model\.onnx: onnxruntime cannot load its 300,000 bytes: /);
-  expect(await refused(new Uint8Array(0))).toMatch(/^ModelFileError: model\.onnx: onnxruntime cannot load its 0 bytes: /);
+  expect(await refused(model.subarray(0, 300_000))).toMatch(
+    /^ModelFileError: model\.onnx: onnxruntime cannot load its 300,000 bytes: /,
+  );
+  expect(await refused(new Uint8Array(0))).toMatch(
+    /^ModelFileError: model\.onnx: onnxruntime cannot load its 0 bytes: /,
+  );
   expect(await refused(new TextEncoder().encode('<!doctype html>'))).toMatch(/^ModelFileError: /);
 
-  const unknown = alteredModel('f32', ({ node }) => (node!.find(({ opType }) => opType === 'Gelu')!.opType = 'Gelatine'));
+  const unknown = alteredModel(
+    'f32',
+    ({ node }) => (node!.find(({ opType }) => opType === 'Gelu')!.opType = 'Gelatine'),
+  );
   expect(await refused(unknown)).toContain('Gelatine');
   const renamed = alteredModel('f32', ({ input, node }) => {
     input![0].name = 'tokens';
-    for (const { input: names } of node!) names!.forEach((name, i) => name === 'input_ids' && (names![i] = 'tokens'));
+    for (const made of node!) made.input = made.input!.map((name) => (name === 'input_ids' ? 'tokens' : name));
   });
   expect(await refused(renamed)).toContain('its inputs are tokens; supported is input_ids alone');
-  expect(await refused(model, 'f32', { ...config, vocab_size: V + 1 })).toContain(`config.json asks for [batch, sequence, ${V + 1}]`);
+  expect(await refused(model, 'f32', { ...config, vocab_size: V + 1 })).toContain(
+    `config.json asks for [batch, sequence, ${V + 1}]`,
+  );
   if (hasF16) expect(await refused(model, 'f16')).toContain('its logits are float32, expected float16');
 });
 
@@ -184,4 +216,16 @@ test('after dispose, a run is refused and a second dispose does nothing', async 
   const output = buffer(B * T * V * 4);
   await expect(other.run(inputIds, B, T, output)).rejects.toThrow('run after dispose');
   output.destroy();
+});
+
+test('after the device is lost, a run says so, and a teacher on a new device works', { timeout: COMPILE }, async () => {
+  const output = buffer(B * T * V * 4);
+  device.destroy();
+  await device.lost;
+  await expect(teacher.run(inputIds, B, T, output)).rejects.toThrow('teacher: the GPU device was lost');
+  await teacher.dispose();
+
+  device = await openDevice();
+  teacher = await create('f32');
+  expect(relativeError(await logitsOf(teacher, inputIds, B, T), expected)).toBeLessThan(1e-4);
 });

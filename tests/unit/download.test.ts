@@ -63,7 +63,9 @@ async function refusal(path: string, options?: Parameters<typeof download>[1]): 
 
 test('brings the bytes, and tells how far it is', async () => {
   const progress: [number, number | undefined][] = [];
-  const bytes = await download(`${origin}/onnx/model.onnx`, { onProgress: (loaded, total) => progress.push([loaded, total]) });
+  const bytes = await download(`${origin}/onnx/model.onnx`, {
+    onProgress: (loaded, total) => progress.push([loaded, total]),
+  });
   expect(bytes).toEqual(body);
   expect(progress[0]).toEqual([0, body.length]);
   expect(progress.at(-1)).toEqual([body.length, body.length]);
@@ -110,12 +112,18 @@ test('a missing file, a closed one and a failing server are told apart', async (
     "onnx/none.onnx does not exist on the server (HTTP 404). Check the model's name and its files.",
   ]);
   expect((await refusal('/closed.bin'))[1]).toContain('is not open to everyone (HTTP 403');
-  expect(await refusal('/busy.bin')).toEqual(['network', expect.stringContaining('the server answered HTTP 503 Busy. Try again later.')]);
+  expect(await refusal('/busy.bin')).toEqual([
+    'network',
+    expect.stringContaining('the server answered HTTP 503 Busy. Try again later.'),
+  ]);
 });
 
 test('a web page in place of a file is recognised, whatever it calls itself', async () => {
   for (const path of ['/page.bin', '/disguised.bin']) {
-    expect(await refusal(path)).toEqual(['model', expect.stringContaining(`${path.slice(1)} is a web page, not the file`)]);
+    expect(await refusal(path)).toEqual([
+      'model',
+      expect.stringContaining(`${path.slice(1)} is a web page, not the file`),
+    ]);
   }
 });
 
@@ -140,5 +148,7 @@ test('an abort is the caller’s own reason, before and during the download', as
 
 test('JSON is parsed, or refused by name', async () => {
   expect(await downloadJson(`${origin}/config.json`)).toEqual({ n_layer: 2 });
-  await expect(downloadJson(`${origin}/broken.json`)).rejects.toThrow(/broken\.json is not JSON: .*Use the model's own file\./);
+  await expect(downloadJson(`${origin}/broken.json`)).rejects.toThrow(
+    /broken\.json is not JSON: .*Use the model's own file\./,
+  );
 });

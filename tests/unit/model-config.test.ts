@@ -43,17 +43,26 @@ test('GPT-2 small has 148 parameters of 124,439,808 values, matrices first', () 
 
 test('what would load and compute wrong numbers is refused with field, value and what is supported', () => {
   expect(refusal({ ...gpt2, model_type: 'llama' })).toContain('model_type is "llama"; Stillhouse reads "gpt2"');
-  expect(refusal({ ...gpt2, activation_function: 'relu' })).toContain('activation_function is "relu"; supported are gelu_new');
+  expect(refusal({ ...gpt2, activation_function: 'relu' })).toContain(
+    'activation_function is "relu"; supported are gelu_new',
+  );
   expect(refusal({ ...gpt2, n_inner: 100 })).toContain('n_inner is 100; supported is 3072');
-  expect(refusal({ ...gpt2, scale_attn_by_inverse_layer_idx: true })).toContain('scale_attn_by_inverse_layer_idx is true');
+  expect(refusal({ ...gpt2, scale_attn_by_inverse_layer_idx: true })).toContain(
+    'scale_attn_by_inverse_layer_idx is true',
+  );
   expect(refusal({ ...gpt2, tie_word_embeddings: false })).toContain('tie_word_embeddings is false');
   expect(refusal({ ...gpt2, layer_norm_epsilon: '1e-5' })).toContain('layer_norm_epsilon is "1e-5"');
 });
 
 test('sizes must be whole, in range, and divide into heads of a multiple of 4', () => {
-  expect(refusal({ ...gpt2, n_layer: undefined })).toContain('n_layer is missing; it must be a whole number from 1 to 256');
-  for (const n_layer of [0, -1, 1.5, '12', 1e9, null, NaN]) expect(refusal({ ...gpt2, n_layer })).toContain('n_layer is');
-  expect(refusal({ ...gpt2, n_head: 7 })).toContain('n_embd 768 over n_head 7 does not divide evenly. Choose n_embd as a multiple of 28');
+  expect(refusal({ ...gpt2, n_layer: undefined })).toContain(
+    'n_layer is missing; it must be a whole number from 1 to 256',
+  );
+  for (const n_layer of [0, -1, 1.5, '12', 1e9, null, NaN])
+    expect(refusal({ ...gpt2, n_layer })).toContain('n_layer is');
+  expect(refusal({ ...gpt2, n_head: 7 })).toContain(
+    'n_embd 768 over n_head 7 does not divide evenly. Choose n_embd as a multiple of 28',
+  );
   expect(refusal({ ...gpt2, n_embd: 72 })).toContain('heads of size 6, which is not a multiple of 4');
 });
 

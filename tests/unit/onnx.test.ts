@@ -1,4 +1,4 @@
-// The ONNX file as a protobuf: interface, constants and refusals. That it computes a GPT-2 is shown in gpu/teacher-onnx.
+// The ONNX file as a protobuf: interface, constants, refusals. gpu/teacher-onnx shows that it computes a GPT-2.
 
 import onnxProto from 'onnx-proto';
 import { expect, test } from 'vitest';
@@ -21,7 +21,10 @@ const { FLOAT, FLOAT16, INT64 } = onnxProto.onnx.TensorProto.DataType;
 const graphOf = (dtype: 'f32' | 'f16') => onnxProto.onnx.ModelProto.decode(exportOnnx(config, weights(), dtype)).graph!;
 
 test('token ids in, logits out, any batch and length', () => {
-  for (const [dtype, type] of [['f32', FLOAT], ['f16', FLOAT16]] as const) {
+  for (const [dtype, type] of [
+    ['f32', FLOAT],
+    ['f16', FLOAT16],
+  ] as const) {
     const { input, output } = graphOf(dtype);
     const interfaceOf = ({ name, type }: onnxProto.onnx.IValueInfoProto) => {
       const { elemType, shape } = type!.tensorType!;
@@ -33,7 +36,10 @@ test('token ids in, logits out, any batch and length', () => {
 });
 
 test('every parameter is stored once, matrices in the file’s own type', () => {
-  for (const [dtype, type, bytes] of [['f32', FLOAT, 4], ['f16', FLOAT16, 2]] as const) {
+  for (const [dtype, type, bytes] of [
+    ['f32', FLOAT, 4],
+    ['f16', FLOAT16, 2],
+  ] as const) {
     const { initializer } = graphOf(dtype);
     for (const { name, shape } of shapes) {
       const found = initializer!.filter((tensor) => tensor.name === name);
@@ -69,10 +75,12 @@ test('in f16, LayerNorm and softmax read float32', () => {
   // Follows a value back through additions, to where it was made: a float32 cast, not a product.
   const origins = (name: string): string[] => {
     const made = node!.find(({ output }) => output!.includes(name));
-    if (!made || made.opType !== 'Add') return made ? [made.opType!] : [];
+    if (made?.opType !== 'Add') return made ? [made.opType!] : [];
     return made.input!.flatMap(origins);
   };
-  for (const { opType, input } of node!.filter(({ opType }) => opType === 'LayerNormalization' || opType === 'Softmax')) {
+  for (const { opType, input } of node!.filter(
+    ({ opType }) => opType === 'LayerNormalization' || opType === 'Softmax',
+  )) {
     expect([opType, writer(input![0]).opType]).toEqual([opType, 'Add']);
     expect(origins(input![0])).toContain('Cast');
     expect(origins(input![0])).not.toContain('MatMul');
@@ -80,14 +88,20 @@ test('in f16, LayerNorm and softmax read float32', () => {
 });
 
 test('weights that do not fit are refused by name', () => {
-  const exporting = (change: (weights: Map<string, Float32Array>) => void, dtype: 'f32' | 'f16' = 'f16') => () => {
-    const changed: Map<string, Float32Array> = weights();
-    change(changed);
-    return exportOnnx(config, changed, dtype);
-  };
+  const exporting =
+    (change: (weights: Map<string, Float32Array>) => void, dtype: 'f32' | 'f16' = 'f16') =>
+    () => {
+      const changed: Map<string, Float32Array> = weights();
+      change(changed);
+      return exportOnnx(config, changed, dtype);
+    };
   expect(exporting((all) => all.delete('ln_f.bias'))).toThrow('ln_f.bias has no values; shape [8] needs 8');
-  expect(exporting((all) => all.set('wpe.weight', new Float32Array(5)))).toThrow('wpe.weight has 5 values; shape [6, 8] needs 48');
+  expect(exporting((all) => all.set('wpe.weight', new Float32Array(5)))).toThrow(
+    'wpe.weight has 5 values; shape [6, 8] needs 48',
+  );
   expect(exporting((all) => (all.get('wte.weight')![3] = NaN), 'f32')).toThrow('wte.weight holds NaN at element 3');
   expect(exporting((all) => (all.get('wte.weight')![3] = 65519))).not.toThrow();
-  expect(exporting((all) => (all.get('wte.weight')![3] = -65520))).toThrow('wte.weight holds -65520 at element 3. Export in f32');
+  expect(exporting((all) => (all.get('wte.weight')![3] = -65520))).toThrow(
+    'wte.weight holds -65520 at element 3. Export in f32',
+  );
 });

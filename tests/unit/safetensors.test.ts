@@ -9,6 +9,7 @@ import {
   loadGpt2Weights,
   readSafetensors,
   type SafetensorsType,
+  type StoredTensor,
   saveGpt2Weights,
   toFloat32,
   writeSafetensors,
@@ -50,7 +51,11 @@ function refusal(work: () => unknown): string {
   throw new Error('expected a refusal');
 }
 const reading = (file: Uint8Array) => refusal(() => readSafetensors(file, FILE));
-const f32 = (shape: number[], ...values: number[]) => ({ dtype: 'F32' as const, shape, data: Float32Array.from(values) });
+const f32 = (shape: number[], ...values: number[]) => ({
+  dtype: 'F32' as const,
+  shape,
+  data: Float32Array.from(values),
+});
 
 test('what is written is read back, bit for bit, whatever the types, shapes and names', () => {
   const bytes = { F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, U8: 1, BOOL: 1 };
@@ -67,7 +72,7 @@ test('what is written is read back, bit for bit, whatever the types, shapes and 
   const names = fc.string().filter((name) => name !== '__metadata__');
   fc.assert(
     fc.property(fc.array(fc.tuple(names, tensor), { maxLength: 6 }), (list) => {
-      const tensors = new Map(list.filter(([name]) => name !== '__proto__'));
+      const tensors = new Map(list);
       const read = readSafetensors(writeSafetensors(tensors, { format: 'pt' }), FILE);
       expect(new Map([...read].sort())).toEqual(new Map([...tensors].sort()));
     }),
@@ -76,8 +81,14 @@ test('what is written is read back, bit for bit, whatever the types, shapes and 
 });
 
 test('tensors are aligned to their elements, wherever the header ends', () => {
-  const small = { dtype: 'U8' as const, shape: [3], data: new Uint8Array(3) };
-  const file = writeSafetensors(new Map([['a', small], ['b', { ...f32([1], 1) }]]));
+  const small: StoredTensor = { dtype: 'U8', shape: [3], data: new Uint8Array(3) };
+  const wide: StoredTensor = { dtype: 'F32', shape: [1], data: new Uint8Array(4) };
+  const file = writeSafetensors(
+    new Map([
+      ['a', small],
+      ['b', wide],
+    ]),
+  );
   const { byteOffset } = readSafetensors(file, FILE).get('b')!.data;
   expect(byteOffset % 4).toBe(0);
 });
@@ -132,7 +143,9 @@ test('a header that is not a table of tensors is refused', () => {
   expect(reading(rawFile('[]', 0))).toContain('its header is not an object');
   expect(reading(rawFile('null', 0))).toContain('its header is not an object');
   expect(reading(rawFile({ a: null }, 0))).toContain('tensor a has type undefined');
-  expect(reading(rawFile({ a: entry('F8_E4M3', [1], [0, 1]) }, 1))).toContain('tensor a has type "F8_E4M3"; readable are F32');
+  expect(reading(rawFile({ a: entry('F8_E4M3', [1], [0, 1]) }, 1))).toContain(
+    'tensor a has type "F8_E4M3"; readable are F32',
+  );
   expect(reading(rawFile({ a: entry('toString', [1], [0, 4]) }, 4))).toContain('tensor a has type "toString"');
   expect(reading(rawFile({ a: entry('F32', [-1], [0, 4]) }, 4))).toContain('tensor a has shape [-1]');
   expect(reading(rawFile({ a: entry('F32', [1], [4, 0]) }, 4))).toContain('tensor a has data_offsets [4,0]');
@@ -140,7 +153,9 @@ test('a header that is not a table of tensors is refused', () => {
 });
 
 test('offsets must fit the shape, each other and the file', () => {
-  expect(reading(rawFile({ a: entry('F32', [3], [0, 8]) }, 8))).toContain('tensor a has 8 bytes; F32 of shape [3] takes 12');
+  expect(reading(rawFile({ a: entry('F32', [3], [0, 8]) }, 8))).toContain(
+    'tensor a has 8 bytes; F32 of shape [3] takes 12',
+  );
   const overlap = { a: entry('F32', [2], [0, 8]), b: entry('F32', [2], [4, 12]) };
   expect(reading(rawFile(overlap, 12))).toContain('tensor b at 4 to 12 overlaps the tensor before it, which ends at 8');
   const gap = { a: entry('F32', [1], [0, 4]), b: entry('F32', [1], [8, 12]) };
@@ -149,7 +164,9 @@ test('offsets must fit the shape, each other and the file', () => {
 });
 
 test('writing refuses bytes that do not fit the shape', () => {
-  expect(() => writeSafetensors(new Map([['a', f32([3], 1, 2)]]))).toThrow('tensor a: got 8 bytes; F32 of shape [3] takes 12');
+  expect(() => writeSafetensors(new Map([['a', f32([3], 1, 2)]]))).toThrow(
+    'tensor a: got 8 bytes; F32 of shape [3] takes 12',
+  );
 });
 
 test('a GPT-2’s weights come back in arena order, with or without the prefix', () => {
@@ -196,7 +213,9 @@ test('weights that do not belong to the config are refused by name', () => {
   expect(after(() => {}, { ...config, n_layer: 3 })).toContain('h.2.attn.c_attn.weight, h.2.attn.c_proj.weight, ');
   expect(after(() => {}, { ...config, n_layer: 3 })).toContain('and 9 more are missing');
   expect(after(() => {}, { ...config, n_layer: 1 })).toContain('and 9 more are unknown');
-  expect(after(() => {}, { ...config, n_positions: 7 })).toContain('wpe.weight has shape [6, 8], config.json asks for [7, 8]');
+  expect(after(() => {}, { ...config, n_positions: 7 })).toContain(
+    'wpe.weight has shape [6, 8], config.json asks for [7, 8]',
+  );
   expect(after((read) => read.set('ln_f.bias', read.get(bias)!))).toContain('ln_f.bias is there twice');
   const ints = { dtype: 'I32' as const, shape: [8], data: new Uint8Array(32) };
   expect(after((read) => read.set(bias, ints))).toContain('ln_f.bias has type I32');

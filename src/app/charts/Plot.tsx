@@ -44,13 +44,22 @@ export interface PlotProps {
 }
 
 const LABEL_HEIGHT = 14;
+/** Pixels of a character at the labels' size, and of the line that leads to them. */
+const CHARACTER = 6.8;
+const LEADER = 14;
+
+/** Room for the longest label; a few more characters than there are now, so that the plot does not move as figures grow. */
+function labelWidth({ series, goal }: PlotProps): number {
+  const longest = Math.max(12, ...series.map((line) => line.label?.length ?? 0), goal?.label.length ?? 0);
+  return Math.round(longest * CHARACTER + LEADER);
+}
 
 export default function Plot(props: PlotProps) {
   const frame = useRef<HTMLDivElement>(null);
   const { width, height } = useSize(frame);
   const { rows, series, lastStep, axis, compact } = props;
   const steps = stepAxis(lastStep, compact ? 2 : width < 480 ? 4 : 8);
-  const margin = compact ? { top: 8, right: 12, bottom: 0, left: 0 } : { top: 16, right: width < 480 ? 76 : 96, bottom: 0, left: 0 };
+  const margin = compact ? { top: 8, right: 12, bottom: 0, left: 0 } : { top: 16, right: labelWidth(props), bottom: 0, left: 0 };
   return (
     <div className="plot" ref={frame}>
       {width > 0 && height > 0 && (
@@ -61,7 +70,7 @@ export default function Plot(props: PlotProps) {
             tickFormatter={formatTick} stroke="var(--axis)" tick={{ fill: 'var(--ink-soft)' }} allowDataOverflow
           />
           <YAxis
-            type="number" scale={axis.scale} domain={axis.domain} ticks={axis.ticks} interval={0} width={compact ? 40 : 44} tickSize={0} tickMargin={8}
+            type="number" scale={axis.scale} domain={axis.domain} ticks={axis.ticks} interval={0} width={44} tickSize={0} tickMargin={8}
             tickFormatter={props.formatValue ?? formatTick} axisLine={false} tick={{ fill: 'var(--ink-soft)' }} allowDataOverflow
           />
           {series.map((line) => (

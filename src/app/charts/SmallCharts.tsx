@@ -36,7 +36,7 @@ function SmallChart({ run, commits, measure, title, unit, colour, axis, stepped 
   return (
     <Figure
       compact title={title} unit={unit} rows={rows} series={[{ key: measure, colour, width: 1.5, stepped }]} lastStep={config.train_steps} now={history.lastStep}
-      axis={axis === 'log' ? logAxis(values) : linearAxis([...values, clip], 2, true)} marks={run.marks}
+      axis={axis === 'log' ? logAxis(values, 3) : linearAxis([...values, clip], 2, true)} marks={run.marks}
       goal={clip === undefined ? undefined : { value: clip, label: `clip ${clip}`, colour: 'var(--teacher)' }}
       triangles={measure === 'learningRate' ? [] : rows.filter((row) => !row.applied).map((row) => ({ step: row.step }))}
       readout={(step) => {

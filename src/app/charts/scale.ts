@@ -23,19 +23,27 @@ export function linearAxis(values: Iterable<number | null | undefined>, count = 
   return { scale: 'linear', domain: [ticks[0], ticks[ticks.length - 1]], ticks };
 }
 
-/** A logarithmic axis over the positive `values`, with ticks at 1, 2, 5 of each decade, or at decades where those are many. */
-export function logAxis(values: Iterable<number | null | undefined>): Axis {
+/** Positions of ticks within a decade, from many to few. */
+const LADDERS = [[1, 2, 5], [1, 3], [1]];
+
+/** A logarithmic axis over the positive `values`, with at most `most` ticks where the finest ladder of a decade allows it. */
+export function logAxis(values: Iterable<number | null | undefined>, most = 5): Axis {
   const [low, high] = extent(values, 0);
   if (low > high) return { scale: 'log', domain: [1, 10], ticks: [1, 10] };
+  const candidates = LADDERS.map((mantissas) => rungs(mantissas, low, high));
+  const ticks = candidates.find((inside) => inside.length <= most) ?? candidates[candidates.length - 1];
+  return { scale: 'log', domain: [ticks[0], ticks[ticks.length - 1]], ticks };
+}
+
+/** The rungs that hold `low` and `high` between the first and the last. */
+function rungs(mantissas: readonly number[], low: number, high: number): number[] {
   const ladder: number[] = [];
   for (let power = Math.floor(Math.log10(low)) - 1; power <= Math.ceil(Math.log10(high)) + 1; power++) {
-    for (const mantissa of [1, 2, 5]) ladder.push(Number((mantissa * 10 ** power).toPrecision(12)));
+    for (const mantissa of mantissas) ladder.push(Number((mantissa * 10 ** power).toPrecision(12)));
   }
-  const first = ladder.findLastIndex((tick) => tick <= low);
-  const last = Math.max(first + 1, ladder.findIndex((tick) => tick >= high));
-  const inside = ladder.slice(first, last + 1);
-  const decades = inside.filter((tick) => Number.isInteger(Math.log10(tick)) || Math.abs(Math.log10(tick) % 1) < 1e-9);
-  return { scale: 'log', domain: [inside[0], inside[inside.length - 1]], ticks: inside.length > 7 && decades.length > 1 ? decades : inside };
+  const first = ladder.findLastIndex((rung) => rung <= low);
+  const last = Math.max(first + 1, ladder.findIndex((rung) => rung >= high));
+  return ladder.slice(first, last + 1);
 }
 
 /** Steps from 0 to the run's last, with about `count` round ticks and the last step itself. */

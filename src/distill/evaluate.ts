@@ -1,0 +1,138 @@
+// Evaluation on held-out text: both models' perplexity, the true KL between them, and how often they agree.
+//
+// It meets the story's bug on its own ground: the logits of (B, T) tokens are sliced to [:, :-1] and the labels to [:, 1:].
+// How the slice meets the loss is a setting. `strided` reads it where it lies; `reshape` copies it first; `view` throws exactly where
+// PyTorch would, and the batch counts as failed.
+
+import { type Batch, IGNORED_TARGET } from '../data/batches';
+import type { Gpu } from '../gpu/device';
+import { bufferOf, type Pool, type Program, persistentTensor, Recorder, type Tensor } from '../gpu/program';
+import { columnSum } from '../kernels/columnSum';
+import { copy } from '../kernels/copy';
+import { compare } from '../kernels/losses';
+import type { Gpt2Config } from '../model/config';
+import { forward, head } from '../model/gpt2';
+import type { Arena } from '../model/parameters';
+import { BYTES } from '../tensor/dtype';
+import { Layout } from '../tensor/layout';
+import type { EvaluationRecord } from './records';
+import type { Teacher } from './teacher';
+
+export type LossPath = EvaluationRecord['path'];
+
+/** Sums over tokens: student NLL, teacher NLL, KL, agreements. */
+const SUMS = 4;
+
+export class Evaluator {
+  readonly #tokens: Tensor;
+  readonly #labels: Tensor;
+  readonly #sums: Tensor;
+  #program?: Program;
+  #bytesCopied = 0;
+
+  /** Without a teacher the student is compared with itself: its perplexity is all that the record then says. */
+  constructor(
+    private readonly gpu: Gpu,
+    private readonly pool: Pool,
+    private readonly student: { config: Gpt2Config; weights: Arena },
+    private readonly teacher: Teacher | undefined,
+    /** B and T of a batch. */
+    private readonly shape: [number, number],
+    private readonly path: LossPath,
+  ) {
+    const make = (label: string, dims: number[], dtype: 'u32' | 'i32' | 'f32') =>
+      persistentTensor(gpu, dtype === 'f32' ? 'metrics' : 'data', label, Layout.contiguous(dims), dtype);
+    this.#tokens = make('evaluation tokens', shape, 'u32');
+    this.#labels = make('evaluation labels', shape, 'i32');
+    this.#sums = make('evaluation sums', [SUMS], 'f32');
+  }
+
+  /** Evaluates on `batches`. A batch that fails is counted, with the first error whole; the others still count. */
+  async run(batches: Batch[], step: number): Promise<EvaluationRecord> {
+    const started = performance.now();
+    const sums = new Float64Array(SUMS);
+    let [tokens, failed, bytesCopied] = [0, 0, 0];
+    let firstError: string | undefined;
+    for (const batch of batches) {
+      try {
+        const { values, valid } = await this.#batch(batch);
+        for (const [i, value] of values.entries()) sums[i] += value;
+        tokens += valid;
+        bytesCopied += this.#bytesCopied;
+      } catch (error) {
+        failed++;
+        firstError ??= error instanceof Error ? error.message : String(error);
+      }
+    }
+    const mean = (i: number) => (tokens > 0 ? sums[i] / tokens : undefined);
+    const perplexity = (i: number) => (tokens > 0 ? Math.exp(sums[i] / tokens) : undefined);
+    const tried = batches.length;
+    return {
+      ...{ step, tried, succeeded: tried - failed, failed, firstError, tokens, path: this.path, bytesCopied },
+      studentPerplexity: perplexity(0),
+      ...(this.teacher ? { teacherPerplexity: perplexity(1), kl: mean(2), agreement: mean(3) } : {}),
+      milliseconds: performance.now() - started,
+    };
+  }
+
+  destroy(): void {
+    this.#program?.destroy();
+    for (const tensor of [this.#tokens, this.#labels, this.#sums]) this.gpu.memory.destroy(bufferOf(tensor));
+  }
+
+  async #batch({ inputs, targets }: Batch): Promise<{ values: Float32Array; valid: number }> {
+    const { device } = this.gpu;
+    this.#program ??= await this.#record();
+    // Labels as the story has them: the tokens themselves, to be shifted. A row that is not there is ignored.
+    const [, T] = this.shape;
+    const labels = Int32Array.from(inputs, (token, i) => (i % T === 0 ? token : targets[i - 1]));
+    const valid = labels.filter((label, i) => i % T > 0 && label !== IGNORED_TARGET).length;
+    device.queue.writeBuffer(bufferOf(this.#tokens), 0, new Uint32Array(inputs));
+    device.queue.writeBuffer(bufferOf(this.#labels), 0, labels);
+    const encoder = device.createCommandEncoder({ label: 'evaluation' });
+    encoder.clearBuffer(bufferOf(this.#sums));
+    await this.teacher?.enqueue(inputs, encoder);
+    this.#program.encode(encoder);
+    device.queue.submit([encoder.finish()]);
+    return { values: new Float32Array(await this.gpu.read(bufferOf(this.#sums))), valid };
+  }
+
+  async #record(): Promise<Program> {
+    const [B, T] = this.shape;
+    const { config, weights } = this.student;
+    const recorder = new Recorder(this.gpu, this.pool);
+    const { hidden } = forward(recorder, config, weights, this.#tokens);
+    const V = config.vocab_size;
+    const logits = recorder.tensor('evaluation logits', Layout.contiguous([B, T, V]), 'f32', 'logits');
+    this.#bytesCopied = 0;
+    const student = this.#shift(recorder, logits, () => {
+      head(recorder, weights, hidden, { ...logits, layout: logits.layout.view([B * T, V]) });
+    });
+    const teacher = this.teacher ? this.#shift(recorder, this.teacher.logits) : student;
+    const targets = { ...this.#labels, layout: this.#labels.layout.slice(1, 1, null) };
+    const perToken = recorder.tensor('evaluation per token', Layout.contiguous([B * (T - 1), SUMS]), 'f32');
+    compare(recorder, { student, teacher, targets, perToken, ignoreIndex: IGNORED_TARGET });
+    columnSum(recorder, perToken, this.#sums, 'evaluation sums');
+    return recorder.build('evaluation');
+  }
+
+  /** logits[:, :-1] as the loss path hands it on, always (B, T−1, V) to the kernel. `fill` makes the logits before they are read. */
+  #shift(recorder: Recorder, logits: Tensor, fill?: () => void): Tensor {
+    const shifted = logits.layout.slice(1, 0, -1);
+    const rows = [-1, shifted.shape[2]];
+    // Where view exists, splitting its rows again gives the same addresses; where it does not, this is the story's exception.
+    if (this.path === 'view') {
+      const layout = shifted.view(rows).view(shifted.shape);
+      fill?.();
+      return { ...logits, layout };
+    }
+    fill?.();
+    if (this.path === 'strided') return { ...logits, layout: shifted };
+    const { layout, copied } = shifted.reshape(rows);
+    if (!copied) return { ...logits, layout: layout.view(shifted.shape) };
+    const target = recorder.tensor(`${logits.place.label} copy`, Layout.contiguous(shifted.shape), logits.dtype, 'logits');
+    copy(recorder, { ...logits, layout: shifted }, target);
+    this.#bytesCopied += shifted.numel * BYTES[logits.dtype];
+    return target;
+  }
+}
