@@ -46,7 +46,7 @@ function RecipeFields() {
       {mismatch.map((problem) => <p key={problem} className="problem" role="alert">{problem}</p>)}
       <div className="main-fields">
         <FieldControl name="train_steps" slider />
-        <FieldControl name="alpha" slider label="α, weight of the teacher" />
+        <FieldControl name="alpha" slider label="α, teacher’s weight" />
         <LossFormula />
         <FieldControl name="temperature" slider label="T, temperature" />
         <TemperatureFormula />

@@ -57,11 +57,11 @@ export function RunControls() {
         <button type="button" className="primary" onClick={primary.act} disabled={primary.disabled}>
           <Icon name={primary.icon} /> {primary.label}
         </button>
-        <button type="button" className="secondary" onClick={state.step} disabled={phase !== 'paused'} title="One step while paused">
-          <Icon name="step" /> Step
+        <button type="button" className="secondary" aria-label="Step" onClick={state.step} disabled={phase !== 'paused'} title="One step while paused">
+          <Icon name="step" /> <span>Step</span>
         </button>
-        <button type="button" className="secondary" onClick={state.reset} disabled={run?.source !== 'live'} title="Drop the run and free its memory">
-          <Icon name="reset" /> Reset
+        <button type="button" className="secondary" aria-label="Reset" onClick={state.reset} disabled={run?.source !== 'live'} title="Drop the run and free its memory">
+          <Icon name="reset" /> <span>Reset</span>
         </button>
       </div>
       {problem && <p className="problem">{problem}</p>}

@@ -26,7 +26,7 @@ export function StatusStrip() {
         {status?.secondsLeft !== undefined && phase !== 'finished' && <Item term="left">{formatDuration(status.secondsLeft)}</Item>}
         {status && <Memory memory={status.memory} />}
         {last && (
-          <Item term="steps" warn={last.skippedTotal > 0}>{last.appliedTotal.toLocaleString('en')} applied, {last.skippedTotal.toLocaleString('en')} skipped</Item>
+          <Item term="steps" warn={!last.applied}>{last.appliedTotal.toLocaleString('en')} applied, {last.skippedTotal.toLocaleString('en')} skipped</Item>
         )}
         {tried > 0 && <Item term="evaluation batches" warn={failed > 0}>{tried.toLocaleString('en')} tried, {failed.toLocaleString('en')} failed</Item>}
         {!live && <Item term="run">none on this machine yet</Item>}
@@ -55,7 +55,7 @@ function Memory({ memory }: { memory: Record<string, number> }) {
       <details className="memory">
         <summary title={purposes.map(([purpose, bytes]) => `${purpose}: ${formatBytes(bytes)}`).join('\n')}>{formatBytes(total)}</summary>
         <table>
-          <caption>GPU memory by purpose</caption>
+          <caption>By purpose</caption>
           <tbody>
             {purposes.map(([purpose, bytes]) => (
               <tr key={purpose}>

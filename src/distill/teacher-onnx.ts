@@ -21,6 +21,9 @@ export interface OnnxTeacherOptions {
 
 const TYPES = { f32: { name: 'float32', bytes: 4 }, f16: { name: 'float16', bytes: 2 } } as const;
 
+/** The runtime's log: errors are thrown as well, and told by whoever catches them. */
+const FATAL = 4;
+
 // The runtime is one WebAssembly module; two calls into it at once corrupt its memory. So all teachers share a queue.
 let queue: Promise<unknown> = Promise.resolve();
 function serially<T>(work: () => Promise<T>): Promise<T> {
@@ -63,8 +66,7 @@ export class OnnxTeacher {
         session = await ort.InferenceSession.create(model, {
           executionProviders: [{ name: 'webgpu', device } as ort.InferenceSession.WebGpuExecutionProviderOption],
           preferredOutputLocation: 'gpu-buffer',
-          // Fatal only: an error that ends a call is thrown, and told by whoever catches it.
-          logSeverityLevel: 4,
+          logSeverityLevel: FATAL,
         });
       } catch (error) {
         throw refused(file, `onnxruntime cannot load its ${model.length.toLocaleString('en-US')} bytes`, error);
@@ -112,7 +114,7 @@ export class OnnxTeacher {
       if (this.#disposed) throw new Error('teacher: run after dispose. Create it again.');
       this.#checkDevice();
       try {
-        await this.#session.run({ input_ids: ids }, { logits });
+        await this.#session.run({ input_ids: ids }, { logits }, { logSeverityLevel: FATAL });
       } catch (error) {
         // Let the loss of the device, which would explain the failure, be known before the file is blamed.
         await new Promise((resolve) => setTimeout(resolve));

@@ -72,11 +72,8 @@ export class Gpu {
 
   /** Copies a buffer range to the CPU. `bytes` and `offset` are multiples of 4. Waits for the GPU. */
   async read(buffer: GPUBuffer, offset = 0, bytes = buffer.size - offset): Promise<ArrayBuffer> {
-    const staging = this.device.createBuffer({
-      label: `read ${buffer.label}`,
-      size: bytes,
-      usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ,
-    });
+    const usage = GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ;
+    const staging = this.memory.create('metrics', `read ${buffer.label}`, bytes, usage);
     const encoder = this.device.createCommandEncoder();
     encoder.copyBufferToBuffer(buffer, offset, staging, 0, bytes);
     this.device.queue.submit([encoder.finish()]);

@@ -1,4 +1,5 @@
-// GPU buffers, and the account of what they are for.
+// GPU buffers, and the account of what they are for. Buffers that others make on our device count too: that is onnxruntime,
+// which runs the teacher.
 
 /** What a buffer is for, as the status strip lists it. */
 export type Purpose = 'weights' | 'gradients' | 'optimiser' | 'activations' | 'logits' | 'data' | 'teacher' | 'metrics';
@@ -6,7 +7,19 @@ export type Purpose = 'weights' | 'gradients' | 'optimiser' | 'activations' | 'l
 export class Memory {
   #purposes = new Map<GPUBuffer, Purpose>();
 
-  constructor(private readonly device: GPUDevice) {}
+  constructor(private readonly device: GPUDevice) {
+    const createBuffer = device.createBuffer.bind(device);
+    device.createBuffer = (descriptor) => {
+      const buffer = createBuffer(descriptor);
+      const destroy = buffer.destroy.bind(buffer);
+      this.#purposes.set(buffer, 'teacher');
+      buffer.destroy = () => {
+        this.#purposes.delete(buffer);
+        destroy();
+      };
+      return buffer;
+    };
+  }
 
   /** A zeroed buffer; `bytes` is rounded up to a multiple of 4. Storage, copy source and copy destination unless `usage` is given. */
   create(
@@ -21,7 +34,6 @@ export class Memory {
   }
 
   destroy(buffer: GPUBuffer): void {
-    this.#purposes.delete(buffer);
     buffer.destroy();
   }
 

@@ -50,7 +50,7 @@ const LEADER = 14;
 
 /** Room for the longest label; a few more characters than there are now, so that the plot does not move as figures grow. */
 function labelWidth({ series, goal }: PlotProps): number {
-  const longest = Math.max(12, ...series.map((line) => line.label?.length ?? 0), goal?.label.length ?? 0);
+  const longest = Math.max(14, ...series.map((line) => line.label?.length ?? 0), goal?.label.length ?? 0);
   return Math.round(longest * CHARACTER + LEADER);
 }
 
