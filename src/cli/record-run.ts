@@ -1,0 +1,64 @@
+// Records the default run for the page's first paint: the same engine, in Node. Writes public/recorded/default.json.
+//
+//   npm run record
+//
+// The teacher is the built-in one, run by our own kernels from its safetensors.
+
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { DEFAULTS } from '../config';
+import { decodeCorpus } from '../data/corpus';
+import { loadTokenizer } from '../data/tokenizer';
+import type { EvaluationRecord, StepRecord } from '../distill/records';
+import { Run } from '../distill/run';
+import { teacherFromWeights } from '../distill/teacher';
+import { openGpu } from '../gpu/device';
+import { parseConfig } from '../model/config';
+import { loadGpt2Weights, readSafetensors } from '../model/safetensors';
+import { openDawn } from './dawn';
+
+const FOLDER = `public/models/${DEFAULTS.teacher_model}`;
+const CORPUS = 'public/corpus/moby-dick.txt';
+
+const gpu = await openGpu(await openDawn());
+const teacherConfig = parseConfig(JSON.parse(await readFile(`${FOLDER}/config.json`, 'utf8')));
+const tokenizer = await loadTokenizer(FOLDER, {
+  read: (path) => readFile(path, 'utf8'),
+  vocabularySize: teacherConfig.vocab_size,
+});
+const file = `${FOLDER}/model.safetensors`;
+const teacherWeights = loadGpt2Weights(readSafetensors(await readFile(file), file), teacherConfig, file);
+const records: StepRecord[] = [];
+const evaluations: EvaluationRecord[] = [];
+const run = await Run.create({
+  ...{ gpu, config: DEFAULTS, tokenizer, teacherConfig },
+  tokens: tokenizer.encode(decodeCorpus(CORPUS, await readFile(CORPUS))),
+  makeTeacher: (shape) => teacherFromWeights(gpu, teacherWeights, teacherConfig, shape),
+  events: {
+    stage: (stage, detail) => console.log(`${stage}: ${detail}`),
+    record: (record) => records.push(record),
+    evaluation: (record) => {
+      evaluations.push(record);
+      const { step, studentPerplexity, teacherPerplexity, kl } = record;
+      console.log(`Step ${step}: PPL=${studentPerplexity?.toFixed(2)}, teacher ${teacherPerplexity?.toFixed(2)}, KL ${kl?.toFixed(4)}`);
+    },
+  },
+});
+while (!run.done) await run.advance();
+await run.drain();
+const { dtype, studentParameters, teacherParameters, trainTokens, heldOutTokens, dispatchesPerStep } = run;
+const { batch_size, max_length, gradient_accumulation } = DEFAULTS;
+const recording = {
+  ...{ date: new Date().toISOString(), config: {}, adapter: gpu.adapter },
+  run: {
+    ...{ dtype: dtype === 'f16' ? 'float16' : 'float32', studentParameters, teacherParameters, trainTokens, heldOutTokens },
+    ...{ vocabularySize: teacherConfig.vocab_size, tokensPerStep: batch_size * max_length * gradient_accumulation },
+    ...{ dispatchesPerStep, submissionsPerStep: gradient_accumulation },
+  },
+  ...{ records, evaluations },
+};
+await mkdir('public/recorded', { recursive: true });
+// Seven digits are what an f32 holds; more would only make the file longer.
+const short = (_: string, value: unknown) => (typeof value === 'number' ? Number(value.toPrecision(7)) : value);
+await writeFile('public/recorded/default.json', `${JSON.stringify(recording, short)}\n`);
+console.log(`Wrote public/recorded/default.json: ${records.length} steps, ${evaluations.length} evaluations.`);
+process.exit(0);
