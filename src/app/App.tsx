@@ -1,15 +1,15 @@
 // The Distil room: recipe, curves and words side by side on a wide window, one under the other on a narrow one.
 
+import { useMedia } from './browser';
 import { LossChart, PerplexityChart } from './charts/Curves';
 import { SmallCharts } from './charts/SmallCharts';
-import { useMedia } from './browser';
 import { Header } from './Header';
+import { RunHistory } from './history';
 import { LogView } from './LogView';
 import { Notices, RunCaption } from './Notices';
 import { Recipe } from './Recipe';
-import type { ShownRun } from './run';
-import { RunHistory } from './history';
 import { RunControls } from './RunControls';
+import type { ShownRun } from './run';
 import { StatusStrip } from './StatusStrip';
 import { useRun } from './store';
 import { useShownRun } from './useShownRun';
@@ -29,45 +29,59 @@ export function App() {
       <main>
         {wide ? (
           <>
-            <div className="column left"><Recipe /><RunControls /></div>
-            <div className="column middle"><MainCurves /><Details /></div>
-            <div className="column right"><Words /></div>
+            <div className="column left">
+              <Recipe />
+              <RunControls />
+            </div>
+            <div className="column middle">
+              <MainCurves />
+              <Details />
+            </div>
+            <div className="column right">
+              <Words />
+            </div>
           </>
         ) : (
           <>
-            <RunControls /><MainCurves /><Words /><Details /><Recipe folded />
+            <RunControls />
+            <MainCurves />
+            <Words />
+            <Details />
+            <Recipe folded />
           </>
         )}
       </main>
-      <p className="visually-hidden" aria-live="polite">{announcement}</p>
+      <p className="visually-hidden" aria-live="polite">
+        {announcement}
+      </p>
     </div>
   );
 }
 
-/** The run to draw; before there is one, an empty chart of the settings' length. */
-function useDrawnRun(): { run: ShownRun; commits: number } {
-  const { run, commits } = useShownRun();
+/** The run to draw; before there is one, empty charts of the settings' length. */
+function useDrawnRun(): ShownRun {
+  const run = useShownRun();
   const config = useRun((state) => state.config);
-  return { run: run ?? { id: '', source: 'live', config, history: new RunHistory(1), marks: [], events: [] }, commits };
+  return run ?? { id: '', source: 'live', config, history: new RunHistory(1), marks: [], events: [] };
 }
 
 function MainCurves() {
-  const drawn = useDrawnRun();
+  const run = useDrawnRun();
   return (
     <section className="curves" aria-label="Curves">
       <RunCaption />
-      <LossChart {...drawn} />
-      <PerplexityChart {...drawn} />
+      <LossChart run={run} />
+      <PerplexityChart run={run} />
     </section>
   );
 }
 
 function Details() {
-  const drawn = useDrawnRun();
+  const run = useDrawnRun();
   return (
     <section className="details" aria-label="Details">
-      <SmallCharts {...drawn} />
-      <LogView {...drawn} />
+      <SmallCharts run={run} />
+      <LogView run={run} />
     </section>
   );
 }

@@ -21,7 +21,9 @@ export function DataDrawer() {
     if (!file || locked) return;
     if (file.size === 0) return setProblem(`${file.name} is empty. Choose a text of a few thousand words.`);
     if (file.size > MAX_BYTES) {
-      return setProblem(`${file.name} has ${formatBytes(file.size)}. A text may have ${formatBytes(MAX_BYTES)}. Cut it and choose it again.`);
+      return setProblem(
+        `${file.name} has ${formatBytes(file.size)}. A text may have ${formatBytes(MAX_BYTES)}. Cut it and choose it again.`,
+      );
     }
     try {
       setCorpus({ name: file.name, bytes: await file.arrayBuffer() });
@@ -37,28 +39,61 @@ export function DataDrawer() {
         <span>Data</span>
         <span className={corpus ? 'changed-count' : 'fold-value'}>{corpus ? corpus.name : 'Moby-Dick, built in'}</span>
       </summary>
+      {/* biome-ignore lint/a11y/noStaticElementInteractions: dropping is the second way, the button is the first */}
       <div
         className={`drop${over ? ' over' : ''}`}
-        onDragOver={(event) => { event.preventDefault(); setOver(!locked); }}
+        onDragOver={(event) => {
+          event.preventDefault();
+          setOver(!locked);
+        }}
         onDragLeave={() => setOver(false)}
-        onDrop={(event) => { event.preventDefault(); setOver(false); void take(event.dataTransfer.files[0]); }}
+        onDrop={(event) => {
+          event.preventDefault();
+          setOver(false);
+          void take(event.dataTransfer.files[0]);
+        }}
       >
         <p>
-          {corpus ? `${corpus.name}, ${formatBytes(corpus.bytes.byteLength)}.` : 'Moby-Dick; or, The Whale. It comes with the page.'}
-          {!corpus && report && ` ${report.trainTokens.toLocaleString('en')} tokens to train on, ${report.heldOutTokens.toLocaleString('en')} held out.`}
+          {corpus
+            ? `${corpus.name}, ${formatBytes(corpus.bytes.byteLength)}.`
+            : 'Moby-Dick; or, The Whale. It comes with the page.'}
+          {!corpus &&
+            report &&
+            ` ${report.trainTokens.toLocaleString('en')} tokens to train on, ${report.heldOutTokens.toLocaleString('en')} held out.`}
         </p>
         <input
-          ref={input} type="file" accept=".txt,text/plain" className="visually-hidden" aria-label="Text file" disabled={locked} tabIndex={-1}
-          onChange={(event) => { void take(event.target.files?.[0]); event.target.value = ''; }}
+          ref={input}
+          type="file"
+          accept=".txt,text/plain"
+          className="visually-hidden"
+          aria-label="Text file"
+          disabled={locked}
+          tabIndex={-1}
+          onChange={(event) => {
+            void take(event.target.files?.[0]);
+            event.target.value = '';
+          }}
         />
         <div className="drop-tools">
-          <button type="button" className="quiet outlined" disabled={locked} onClick={() => input.current?.click()}>Choose a .txt file</button>
-          {corpus && <button type="button" className="quiet" disabled={locked} onClick={() => setCorpus(undefined)}>Back to the book</button>}
+          <button type="button" className="quiet outlined" disabled={locked} onClick={() => input.current?.click()}>
+            Choose a .txt file
+          </button>
+          {corpus && (
+            <button type="button" className="quiet" disabled={locked} onClick={() => setCorpus(undefined)}>
+              Back to the book
+            </button>
+          )}
         </div>
         <p className="help">
-          {locked ? 'Fixed while a run exists.' : 'Or drop one here. UTF-8 text; it stays in this tab and is not part of the link.'}
+          {locked
+            ? 'Fixed while a run exists.'
+            : 'Or drop one here. UTF-8 text; it stays in this tab and is not part of the link.'}
         </p>
-        {problem && <p className="problem" role="alert">{problem}</p>}
+        {problem && (
+          <p className="field-problem" role="alert">
+            {problem}
+          </p>
+        )}
       </div>
     </details>
   );

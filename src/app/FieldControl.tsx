@@ -20,52 +20,90 @@ export function FieldControl({ name, slider, label }: { name: FieldName; slider?
   const changed = draft !== undefined || value !== DEFAULTS[name];
   const described = `${id}-help${draft ? ` ${id}-problem` : ''}`;
   const common = {
-    id, disabled: locked, 'aria-describedby': described, 'aria-invalid': draft !== undefined,
+    id,
+    disabled: locked,
+    'aria-describedby': described,
+    'aria-invalid': draft !== undefined,
     title: locked ? 'Fixed while a run exists. Reset the run to change it.' : undefined,
   };
   return (
-    <div className={`field${changed ? ' changed' : ''}${field.type === 'text' ? ' wide' : ''}`} data-testid={`field-${name}`}>
+    <div
+      className={`field${changed ? ' changed' : ''}${field.type === 'text' ? ' wide' : ''}`}
+      data-testid={`field-${name}`}
+    >
       <div className="field-line">
-        <label htmlFor={id}>
+        <label htmlFor={id} title={field.help}>
           {label ?? field.label}
           {field.live && isActive(phase) && !locked && <span className="live-tag">live</span>}
         </label>
         {changed && (
           <button
-            type="button" className="restore" disabled={locked} onClick={() => restoreDefault(name)}
-            aria-label={`${field.label}: back to the default, ${DEFAULTS[name]}`} title={`Back to the default, ${DEFAULTS[name]}`}
-          >↺ {DEFAULTS[name]}</button>
+            type="button"
+            className="restore"
+            disabled={locked}
+            onClick={() => restoreDefault(name)}
+            aria-label={`${field.label}: back to the default, ${DEFAULTS[name]}`}
+            title={`Back to the default, ${DEFAULTS[name]}`}
+          >
+            ↺ {DEFAULTS[name]}
+          </button>
         )}
         {field.type === 'choice' ? (
           <select {...common} value={text} onChange={(event) => setField(name, event.target.value)}>
-            {field.choices.map((choice) => <option key={choice}>{choice}</option>)}
+            {field.choices.map((choice) => (
+              <option key={choice}>{choice}</option>
+            ))}
           </select>
         ) : (
           <input
-            {...common} type="text" inputMode={field.type === 'text' ? 'text' : field.type === 'integer' ? 'numeric' : 'decimal'} value={text}
-            autoComplete="off" spellCheck={false} onChange={(event) => setField(name, event.target.value)}
+            {...common}
+            type="text"
+            inputMode={field.type === 'text' ? 'text' : field.type === 'integer' ? 'numeric' : 'decimal'}
+            value={text}
+            autoComplete="off"
+            spellCheck={false}
+            onChange={(event) => setField(name, event.target.value)}
           />
         )}
       </div>
-      {slider && 'min' in field && (
-        <Slider name={name} field={field} value={Number(value)} disabled={locked} />
+      {slider && 'min' in field && <Slider name={name} field={field} value={Number(value)} disabled={locked} />}
+      <p className="help" id={`${id}-help`}>
+        {field.help}
+      </p>
+      {draft && (
+        <p className="field-problem" id={`${id}-problem`} role="alert">
+          {draft.problem}
+        </p>
       )}
-      <p className="help" id={`${id}-help`}>{field.help}</p>
-      {draft && <p className="problem" id={`${id}-problem`} role="alert">{draft.problem}</p>}
     </div>
   );
 }
 
-function Slider({ name, field, value, disabled }: {
-  name: FieldName; field: Extract<Field, { min: number }>; value: number; disabled: boolean;
+function Slider({
+  name,
+  field,
+  value,
+  disabled,
+}: {
+  name: FieldName;
+  field: Extract<Field, { min: number }>;
+  value: number;
+  disabled: boolean;
 }) {
   const setField = useRun((state) => state.setField);
   const stops = ladder(field);
   const stop = nearestStop(stops, value, field.scale);
   return (
     <input
-      type="range" min={0} max={stops.length - 1} step={1} value={stop} disabled={disabled} aria-label={`${field.label}, slider`}
-      aria-valuetext={String(value)} style={{ '--filled': `${(100 * stop) / (stops.length - 1)}%` } as React.CSSProperties}
+      type="range"
+      min={0}
+      max={stops.length - 1}
+      step={1}
+      value={stop}
+      disabled={disabled}
+      aria-label={`${field.label}, slider`}
+      aria-valuetext={String(value)}
+      style={{ '--filled': `${(100 * stop) / (stops.length - 1)}%` } as React.CSSProperties}
       onChange={(event) => setField(name, String(stops[Number(event.target.value)]))}
     />
   );

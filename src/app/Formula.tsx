@@ -6,26 +6,62 @@ import { useShownRun } from './useShownRun';
 
 export function LossFormula() {
   const { loss, alpha, temperature } = useRun((state) => state.config);
-  const { run } = useShownRun();
-  const last = run?.source === 'live' ? run.history.last() : undefined;
+  const run = useShownRun();
+  // Settings that the last step did not run with would make a sum that never was.
+  const current = run?.source === 'live' && run.config.alpha === alpha && run.config.temperature === temperature;
+  const last = current ? run.history.last() : undefined;
   if (loss === 'ce') {
     return <p className="formula-note">The loss is CE alone. Neither alpha nor T has a part in it.</p>;
   }
   const rest = Number((1 - alpha).toPrecision(6));
   return (
-    <div className="formula" role="group" aria-label="The loss">
+    <figure className="formula" aria-label="The loss">
       <math>
-        <mi>loss</mi><mo>=</mo><mi>α</mi><mo>·</mo><msup><mi>T</mi><mn>2</mn></msup><mo>·</mo><mi className="kd">KD</mi>
-        <mo>+</mo><mo form="prefix" stretchy="false">(</mo><mn>1</mn><mo>−</mo><mi>α</mi><mo form="postfix" stretchy="false">)</mo><mo>·</mo><mi className="ce">CE</mi>
+        <mi>loss</mi>
+        <mo>=</mo>
+        <mi>α</mi>
+        <mo>·</mo>
+        <msup>
+          <mi>T</mi>
+          <mn>2</mn>
+        </msup>
+        <mo>·</mo>
+        <mi className="kd">KD</mi>
+        <mo>+</mo>
+        <mo form="prefix" stretchy="false">
+          (
+        </mo>
+        <mn>1</mn>
+        <mo>−</mo>
+        <mi>α</mi>
+        <mo form="postfix" stretchy="false">
+          )
+        </mo>
+        <mo>·</mo>
+        <mi className="ce">CE</mi>
       </math>
       <math>
-        <mo form="infix">=</mo><mn>{alpha}</mn><mo>·</mo><msup><mn>{temperature}</mn><mn>2</mn></msup><mo>·</mo>
+        <mo form="infix">=</mo>
+        <mn>{alpha}</mn>
+        <mo>·</mo>
+        <msup>
+          <mn>{temperature}</mn>
+          <mn>2</mn>
+        </msup>
+        <mo>·</mo>
         {last ? <mn className="kd">{formatMeasure(last.kd)}</mn> : <mi className="kd">KD</mi>}
-        <mo>+</mo><mn>{rest}</mn><mo>·</mo>
+        <mo>+</mo>
+        <mn>{rest}</mn>
+        <mo>·</mo>
         {last ? <mn className="ce">{formatMeasure(last.ce)}</mn> : <mi className="ce">CE</mi>}
-        {last && <><mo>=</mo><mn className="total">{formatMeasure(alpha * temperature ** 2 * last.kd + rest * last.ce)}</mn></>}
+        {last && (
+          <>
+            <mo>=</mo>
+            <mn className="total">{formatMeasure(alpha * temperature ** 2 * last.kd + rest * last.ce)}</mn>
+          </>
+        )}
       </math>
-    </div>
+    </figure>
   );
 }
 
@@ -34,13 +70,41 @@ export function TemperatureFormula() {
   if (loss === 'ce') return null;
   const model = (name: string, logits: string, className: string) => (
     <>
-      <mi className={className}>{name}</mi><mo>=</mo><mi>softmax</mi><mo form="prefix" stretchy="false">(</mo><mi>{logits}</mi><mo stretchy="false">/</mo><mn>{temperature}</mn><mo form="postfix" stretchy="false">)</mo>
+      <mi className={className}>{name}</mi>
+      <mo>=</mo>
+      <mi>softmax</mi>
+      <mo form="prefix" stretchy="false">
+        (
+      </mo>
+      <mi>{logits}</mi>
+      <mo stretchy="false">/</mo>
+      <mn>{temperature}</mn>
+      <mo form="postfix" stretchy="false">
+        )
+      </mo>
     </>
   );
   return (
-    <div className="formula" role="group" aria-label="What is compared">
-      <math><mi className="kd">KD</mi><mo>=</mo><mi>KL</mi><mo form="prefix" stretchy="false">(</mo><mi className="teacher">p</mi><mo stretchy="false">‖</mo><mi className="student">q</mi><mo form="postfix" stretchy="false">)</mo></math>
-      <math>{model('p', 'y', 'teacher')}<mspace width="0.9em" />{model('q', 'z', 'student')}</math>
-    </div>
+    <figure className="formula" aria-label="What is compared">
+      <math>
+        <mi className="kd">KD</mi>
+        <mo>=</mo>
+        <mi>KL</mi>
+        <mo form="prefix" stretchy="false">
+          (
+        </mo>
+        <mi className="teacher">p</mi>
+        <mo stretchy="false">‖</mo>
+        <mi className="student">q</mi>
+        <mo form="postfix" stretchy="false">
+          )
+        </mo>
+      </math>
+      <math>
+        {model('p', 'y', 'teacher')}
+        <mspace width="0.9em" />
+        {model('q', 'z', 'student')}
+      </math>
+    </figure>
   );
 }

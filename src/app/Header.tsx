@@ -11,7 +11,9 @@ import { useRun } from './store';
 export function Header() {
   return (
     <header className="header">
-      <h1><Icon name="still" /> Stillhouse</h1>
+      <h1>
+        <Icon name="still" /> Stillhouse
+      </h1>
       <p className="tagline">A language model, distilled in this tab</p>
       <div className="header-tools">
         <ShareButton />
@@ -29,13 +31,18 @@ export function ShareButton() {
   return (
     <span className="share">
       <button
-        type="button" className="quiet" onClick={share} disabled={checkConfig(config).length > 0} title="Copy the link to these settings"
+        type="button"
+        className="quiet"
+        onClick={share}
+        disabled={checkConfig(config).length > 0}
+        title="Copy the link to these settings"
         onBlur={() => setCopied(undefined)}
       >
         <Icon name="link" /> <span>{copied === 'yes' ? 'Link copied' : 'Share'}</span>
       </button>
       <span role="status" className={copied ? 'share-note' : 'visually-hidden'}>
-        {copied === 'yes' && `The link holds the settings${ownText ? '; your own text stays here.' : '. Opening it starts nothing.'}`}
+        {copied === 'yes' &&
+          `The link holds the settings${ownText ? '; your own text stays here.' : '. Opening it starts nothing.'}`}
         {copied === 'refused' && 'The browser did not let the page copy. The same link is in the address bar.'}
       </span>
     </span>
@@ -48,7 +55,12 @@ function ThemeButton() {
   const [theme, setTheme] = useTheme();
   const next = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length];
   return (
-    <button type="button" className="quiet" onClick={() => setTheme(next)} aria-label={`Theme: ${NAMES[theme]}. Change to ${NAMES[next]}`}>
+    <button
+      type="button"
+      className="quiet"
+      onClick={() => setTheme(next)}
+      aria-label={`Theme: ${NAMES[theme]}. Change to ${NAMES[next]}`}
+    >
       <Icon name={theme} /> <span aria-hidden="true">{NAMES[theme]}</span>
     </button>
   );

@@ -1,10 +1,12 @@
 // The page's few icons, drawn on a 16 × 16 grid. They only accompany words.
 
 const PATHS = {
-  still: 'M2.500 13.500h7.500M3.300 13.500C1.200 11.600 1.300 8.700 3.600 7.400C4.800 6.700 5 5.600 5 3.800C5 2.300 7 2 7.600 3.200L13.300 9M7.500 5.200C7.500 6.300 7.900 6.900 8.900 7.400C11.200 8.700 11.300 11.600 9.200 13.500M13.300 9v1.200M13.300 12.800v.1',
+  still:
+    'M2.500 13.500h7.500M3.300 13.500C1.200 11.600 1.300 8.700 3.600 7.400C4.800 6.700 5 5.600 5 3.800C5 2.300 7 2 7.600 3.200L13.300 9M7.500 5.200C7.500 6.300 7.900 6.900 8.900 7.400C11.200 8.700 11.300 11.600 9.200 13.500M13.300 9v1.200M13.300 12.800v.1',
   link: 'M6.600 9.400l2.800-2.800M7 4.600l1.300-1.300a3 3 0 0 1 4.300 4.300L11.300 9M9 11.400l-1.300 1.300a3 3 0 0 1-4.300-4.300L4.700 7',
   system: 'M2.500 3.500h11v7.500h-11zM6 13.500h4M8 11v2.500',
-  light: 'M8 5.200a2.800 2.800 0 1 1 0 5.600a2.800 2.800 0 1 1 0-5.600M8 1.500v1.500M8 13v1.500M1.500 8h1.500M13 8h1.500M3.400 3.400l1 1M11.600 11.600l1 1M3.400 12.600l1-1M11.600 4.400l1-1',
+  light:
+    'M8 5.200a2.800 2.800 0 1 1 0 5.600a2.800 2.800 0 1 1 0-5.600M8 1.500v1.500M8 13v1.500M1.500 8h1.500M13 8h1.500M3.400 3.400l1 1M11.600 11.600l1 1M3.400 12.600l1-1M11.600 4.400l1-1',
   dark: 'M12.800 9.600A5.300 5.300 0 0 1 6.400 3.200A5.300 5.300 0 1 0 12.800 9.600z',
   play: 'M5 3l8 5l-8 5z',
   pause: 'M5.500 3.500v9M10.500 3.500v9',
@@ -18,7 +20,14 @@ export type IconName = keyof typeof PATHS;
 export function Icon({ name }: { name: IconName }) {
   return (
     <svg className="icon" viewBox="0 0 16 16" width="16" height="16" aria-hidden="true">
-      <path d={PATHS[name]} fill="none" stroke="currentColor" strokeWidth="1.4" strokeLinecap="round" strokeLinejoin="round" />
+      <path
+        d={PATHS[name]}
+        fill="none"
+        stroke="currentColor"
+        strokeWidth="1.4"
+        strokeLinecap="round"
+        strokeLinejoin="round"
+      />
     </svg>
   );
 }

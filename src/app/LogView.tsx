@@ -7,14 +7,21 @@ import { evaluationLine } from './run';
 /** More lines would only be scrolled past; the CSV of the perplexity chart has every evaluation. */
 const MAX_LINES = 300;
 
-export function LogView({ run, commits }: { run: ShownRun; commits: number }) {
+interface LogLine {
+  step: number;
+  text: string;
+  kind: (typeof ORDER)[number];
+  problem: boolean;
+}
+
+export function LogView({ run }: { run: ShownRun }) {
   const list = useRef<HTMLOListElement>(null);
   const reading = useRef(false);
   const lines = logLines(run);
   useLayoutEffect(() => {
     const element = list.current;
     if (element && !reading.current) element.scrollTop = element.scrollHeight;
-  }, [commits]);
+  });
   // Someone who scrolled up is reading: the log then stays where it is.
   const onScroll = (event: React.UIEvent<HTMLOListElement>) => {
     const { scrollHeight, scrollTop, clientHeight } = event.currentTarget;
@@ -24,20 +31,33 @@ export function LogView({ run, commits }: { run: ShownRun; commits: number }) {
     <section className="log" aria-label="Log">
       <ol ref={list} tabIndex={0} onScroll={onScroll} data-testid="log">
         {lines.length === 0 && <li className="note">The log begins with the first evaluation.</li>}
-        {lines.map((line, index) => <li key={index} className={line.kind}>{line.text}</li>)}
+        {lines.map((line, index) => (
+          // biome-ignore lint/suspicious/noArrayIndexKey: a step that was recovered may say the same twice
+          <li key={index} className={line.problem ? 'problem' : line.kind}>
+            {line.text}
+          </li>
+        ))}
       </ol>
     </section>
   );
 }
 
-/** Evaluations and events by step; at one step what happened in it comes before what was measured after it. */
-export function logLines(run: ShownRun): { step: number; text: string; kind: string }[] {
+/** Within one step: what happened in it, what was measured after it, what ended it. */
+const ORDER = ['skipped', 'changed', 'evaluation', 'note', 'stopped'] as const;
+
+/** Evaluations and events by step. */
+export function logLines(run: ShownRun): LogLine[] {
   const { evaluations } = run.history;
   const from = Math.max(0, evaluations.length - MAX_LINES);
   const measured = evaluations.slice(from).map((record, index) => ({
     step: record.step,
     text: evaluationLine(run, from + index),
-    kind: record.failed > 0 ? 'problem' : 'evaluation',
+    kind: 'evaluation' as const,
+    problem: record.failed > 0,
   }));
-  return [...run.events, ...measured].sort((a, b) => a.step - b.step).slice(-MAX_LINES);
+  const lines: LogLine[] = [
+    ...run.events.map((event) => ({ ...event, problem: event.kind === 'stopped' })),
+    ...measured,
+  ];
+  return lines.sort((a, b) => a.step - b.step || ORDER.indexOf(a.kind) - ORDER.indexOf(b.kind)).slice(-MAX_LINES);
 }

@@ -14,23 +14,36 @@ export function ModelPair() {
   const sameTeacher = run?.config.teacher_model === config.teacher_model;
   const teacher = sameTeacher ? run?.report?.teacherParameters : undefined;
   // Counts belong to the shape that they were counted for.
-  const student = run && SHAPE.every((name) => run.config[name] === config[name]) ? run.report?.studentParameters : undefined;
+  const student =
+    run && SHAPE.every((name) => run.config[name] === config[name]) ? run.report?.studentParameters : undefined;
   const side = teacher && student ? 44 * Math.min(1, Math.sqrt(student / teacher)) : undefined;
   return (
     <div className="models">
       <svg className="model-areas" viewBox="0 0 48 84" width="48" height="84" aria-hidden="true">
         <rect x="2" y="2" width="44" height="44" rx="3" className="teacher-area" />
         <path d="M24 49v8m-3-3l3 3l3-3" className="flow" />
-        {side !== undefined
-          ? <rect x={24 - side / 2} y="61" width={side} height={side} rx="2" className="student-area" />
-          : <rect x="14" y="61" width="20" height="20" rx="2" className="student-area unknown" />}
+        {side !== undefined ? (
+          <rect x={24 - side / 2} y="61" width={side} height={side} rx="2" className="student-area" />
+        ) : (
+          <rect x="14" y="61" width="20" height="20" rx="2" className="student-area unknown" />
+        )}
       </svg>
       <div>
-        <p className="model"><strong>{config.teacher_model}</strong> <span className="role">teacher</span></p>
-        <p className="model-detail">{teacher === undefined ? 'parameters are counted when it loads' : `${formatCount(teacher)} parameters`}</p>
-        <p className="model student"><strong>{config.student_layers} × {config.student_width}</strong> <span className="role">student</span></p>
+        <p className="model">
+          <strong>{config.teacher_model}</strong> <span className="role">teacher</span>
+        </p>
         <p className="model-detail">
-          {config.student_layers === 1 ? '1 block' : `${config.student_layers} blocks`}, {config.student_heads === 1 ? '1 head' : `${config.student_heads} heads`}
+          {teacher === undefined ? 'parameters are counted when it loads' : `${formatCount(teacher)} parameters`}
+        </p>
+        <p className="model student">
+          <strong>
+            {config.student_layers} × {config.student_width}
+          </strong>{' '}
+          <span className="role">student</span>
+        </p>
+        <p className="model-detail">
+          {config.student_layers === 1 ? '1 block' : `${config.student_layers} blocks`},{' '}
+          {config.student_heads === 1 ? '1 head' : `${config.student_heads} heads`}
           {student !== undefined && `, ${formatCount(student)} parameters`}
           {teacher && student ? `, ${(teacher / student).toPrecision(2)}× smaller` : ''}
         </p>

@@ -21,15 +21,27 @@ export function Notices() {
   );
 }
 
-function Notice({ kind, title, onDismiss, children }: {
-  kind: 'problem' | 'note'; title: string; onDismiss?: () => void; children?: React.ReactNode;
+function Notice({
+  kind,
+  title,
+  onDismiss,
+  children,
+}: {
+  kind: 'problem' | 'note';
+  title: string;
+  onDismiss?: () => void;
+  children?: React.ReactNode;
 }) {
   return (
     <section className={`notice ${kind}`} role={kind === 'problem' ? 'alert' : 'status'}>
       <div>
         <strong>{title}</strong> {children}
       </div>
-      {onDismiss && <button type="button" className="quiet" onClick={onDismiss}>Dismiss</button>}
+      {onDismiss && (
+        <button type="button" className="quiet" onClick={onDismiss}>
+          Dismiss
+        </button>
+      )}
     </section>
   );
 }
@@ -40,7 +52,15 @@ function LinkNotice() {
   if (problems.length === 0) return null;
   return (
     <Notice kind="problem" title="The link’s settings were not used." onDismiss={dismiss}>
-      {problems.length === 1 ? <span>{problems[0]}</span> : <ul>{problems.map((problem) => <li key={problem}>{problem}</li>)}</ul>}
+      {problems.length === 1 ? (
+        <span>{problems[0]}</span>
+      ) : (
+        <ul>
+          {problems.map((problem) => (
+            <li key={problem}>{problem}</li>
+          ))}
+        </ul>
+      )}
     </Notice>
   );
 }
@@ -51,7 +71,10 @@ function FailureText({ failure }: { failure: Failure }) {
       <span className="failure-message">{failure.message}</span>
       {failure.hint && <span> {failure.hint}</span>}
       {failure.stack && (
-        <details className="stack"><summary>Where it happened</summary><pre tabIndex={0}>{failure.stack}</pre></details>
+        <details className="stack">
+          <summary>Where it happened</summary>
+          <pre tabIndex={0}>{failure.stack}</pre>
+        </details>
       )}
     </>
   );
@@ -61,9 +84,10 @@ function MachineNotice() {
   const unavailable = useRun((state) => state.unavailable);
   const software = useRun((state) => state.adapter?.software === true);
   const speed = useRun((state) => state.status?.tokensPerSecond);
-  const { run } = useShownRun();
+  const run = useShownRun();
   if (unavailable) {
-    const title = unavailable.kind === 'no-webgpu' ? 'This browser has no WebGPU.' : 'No run can start on this machine.';
+    const title =
+      unavailable.kind === 'no-webgpu' ? 'This browser has no WebGPU.' : 'No run can start on this machine.';
     return (
       <Notice kind="problem" title={title}>
         <FailureText failure={unavailable} /> The recorded run can be read all the same.
@@ -72,37 +96,55 @@ function MachineNotice() {
   }
   if (!software) return null;
   const tokens = run?.source === 'live' ? run.report?.tokensPerStep : undefined;
-  const measured = speed && tokens ? `${formatMeasure(speed / tokens)} steps a second here.` : 'expect about 1 step a second.';
-  return <Notice kind="note" title="This adapter is a software renderer:">{measured}</Notice>;
+  const measured =
+    speed && tokens ? `${formatMeasure(speed / tokens)} steps a second here.` : 'expect about 1 step a second.';
+  return (
+    <Notice kind="note" title="This adapter is a software renderer:">
+      {measured}
+    </Notice>
+  );
 }
 
 function StopNotice() {
   const failure = useRun((state) => state.failure);
   const lost = useRun((state) => state.lost);
   if (lost) {
-    const next = lost.resumeStep === undefined
-      ? 'No evaluation was done yet, so there are no weights to go on from.'
-      : `The weights of the evaluation at step ${lost.resumeStep} are kept.`;
-    return <Notice kind="problem" title="The GPU device was lost."><span className="failure-message">{lost.message}</span> {next}</Notice>;
+    const next =
+      lost.resumeStep === undefined
+        ? 'No evaluation was done yet, so there are no weights to go on from.'
+        : `The weights of the evaluation at step ${lost.resumeStep} are kept.`;
+    return (
+      <Notice kind="problem" title="The GPU device was lost.">
+        <span className="failure-message">{lost.message}</span> {next}
+      </Notice>
+    );
   }
   if (!failure) return null;
-  return <Notice kind="problem" title={`Could not ${failure.operation}.`}><FailureText failure={failure} /></Notice>;
+  return (
+    <Notice kind="problem" title={`Could not ${failure.operation}.`}>
+      <FailureText failure={failure} />
+    </Notice>
+  );
 }
 
 function EvaluationNotice() {
-  const { run } = useShownRun();
+  const run = useShownRun();
   const evaluations = run?.history.evaluations ?? [];
   const last = evaluations[evaluations.length - 1];
   if (!last || last.failed === 0) return null;
   return (
     <Notice kind="problem" title={`${last.failed} of ${last.tried} evaluation batches failed at step ${last.step}.`}>
-      {last.firstError && <>First error: <pre tabIndex={0}>{last.firstError}</pre></>}
+      {last.firstError && (
+        <>
+          First error: <pre tabIndex={0}>{last.firstError}</pre>
+        </>
+      )}
     </Notice>
   );
 }
 
 function LossNotice() {
-  const { run } = useShownRun();
+  const run = useShownRun();
   const phase = useRun((state) => state.phase);
   const last = run?.history.last();
   if (!run || !last || run.source === 'recorded') return null;
@@ -110,7 +152,11 @@ function LossNotice() {
   if (!Number.isFinite(last.loss)) {
     const why = last.tokens === 0 ? 'No target was valid.' : 'No parameter changed in this step.';
     const title = `The loss of step ${last.step} is ${last.loss}.`;
-    return <Notice kind="problem" title={title}>{why} {skipped > 1 && `${plural(skipped, 'step')} skipped in a row. `}A lower learning rate or float32 may help.</Notice>;
+    return (
+      <Notice kind="problem" title={title}>
+        {why} {skipped > 1 && `${plural(skipped, 'step')} skipped in a row. `}A lower learning rate or float32 may help.
+      </Notice>
+    );
   }
   if (skipped < MANY_SKIPPED || phase === 'finished') return null;
   return (
@@ -123,31 +169,57 @@ function LossNotice() {
 function HiddenNotice() {
   const note = useRun((state) => state.hiddenNote);
   const dismiss = useRun((state) => state.dismissHiddenNote);
-  return note ? <Notice kind="note" title="Welcome back." onDismiss={dismiss}>{note}</Notice> : null;
+  return note ? (
+    <Notice kind="note" title="The tab was hidden." onDismiss={dismiss}>
+      {note}
+    </Notice>
+  ) : null;
 }
 
 /** Said in the place of the curves' heading, so that nobody takes the recording for a run of their own. */
 export function RunCaption() {
-  const { run } = useShownRun();
+  const run = useShownRun();
   const recording = useRun((state) => state.recording);
   const phase = useRun((state) => state.phase);
+  const unavailable = useRun((state) => state.unavailable !== undefined);
   const active = useRun((state) => state.activeMilliseconds);
   if (!run) {
-    return <p className="run-caption">{recording === null ? 'No recorded run is at hand. The curves start with your own.' : 'The recorded run is loading.'}</p>;
+    return (
+      <p className="run-caption">
+        {recording === null
+          ? 'No recorded run is at hand. The curves start with your own.'
+          : 'The recorded run is loading.'}
+      </p>
+    );
   }
   if (run.source === 'recorded') {
-    const day = new Date(run.date ?? '').toLocaleDateString('en-GB', { day: 'numeric', month: 'long', year: 'numeric' });
-    return <p className="run-caption"><span className="chip">Recording</span> Made on {run.adapter?.name}, {day}. Press Distil for a run of your own.</p>;
+    const day = new Date(run.date ?? '').toLocaleDateString('en-GB', {
+      day: 'numeric',
+      month: 'long',
+      year: 'numeric',
+    });
+    return (
+      <p className="run-caption">
+        <span className="chip">Recording</span> Made on {run.adapter?.name}, {day}.
+        {!unavailable && ' Press Distil for a run of your own.'}
+      </p>
+    );
   }
   const said: Record<typeof phase, string> = {
-    idle: '', loading: 'Your run is being prepared.', running: 'Your run.', paused: 'Your run, paused.', failed: 'Your run, up to where it stopped.',
-    lost: 'Your run, up to where the GPU was lost.', finished: `Your run, finished in ${formatDuration(active / 1000)}.`,
+    idle: '',
+    loading: 'Your run is being prepared.',
+    running: 'Your run.',
+    paused: 'Your run, paused.',
+    failed: 'Your run, up to where it stopped.',
+    lost: 'Your run, up to where the GPU was lost.',
+    finished: `Your run, finished in ${formatDuration(active / 1000)}.`,
   };
   const report = run.report;
   return (
     <p className="run-caption">
       {said[phase]}
-      {report && ` ${plural(report.tokensPerStep, 'target')} a step, ${report.dispatchesPerStep} dispatches in ${plural(report.submissionsPerStep, 'submission')}.`}
+      {report &&
+        ` ${plural(report.tokensPerStep, 'target')} a step, ${report.dispatchesPerStep} dispatches in ${plural(report.submissionsPerStep, 'submission')}.`}
     </p>
   );
 }

@@ -22,15 +22,27 @@ const GROUPS: readonly { group: Field['group']; title: string }[] = [
 
 /** The settings of a group that are not among the first five; the prompt stands with the words. */
 function rest(group: Field['group']): FieldName[] {
-  return (Object.keys(FIELDS) as FieldName[]).filter((name) => FIELDS[name].group === group && !FIRST.includes(name) && name !== 'prompt');
+  return (Object.keys(FIELDS) as FieldName[]).filter(
+    (name) => FIELDS[name].group === group && !FIRST.includes(name) && name !== 'prompt',
+  );
 }
 
 export function Recipe({ folded }: { folded?: boolean }) {
   const content = <RecipeFields />;
-  if (!folded) return <section className="recipe" aria-label="Recipe">{content}</section>;
+  if (!folded)
+    return (
+      <section className="recipe" aria-label="Recipe">
+        {content}
+      </section>
+    );
   return (
     <section className="recipe" aria-label="Recipe">
-      <details className="fold outer"><summary><h2>Recipe</h2></summary>{content}</details>
+      <details className="fold outer">
+        <summary>
+          <h2>Recipe</h2>
+        </summary>
+        {content}
+      </details>
     </section>
   );
 }
@@ -43,7 +55,11 @@ function RecipeFields() {
     <>
       <ModelPair />
       <Fold title="Teacher and student" names={['teacher_model', ...STUDENT]} open={mismatch.length > 0} />
-      {mismatch.map((problem) => <p key={problem} className="problem" role="alert">{problem}</p>)}
+      {mismatch.map((problem) => (
+        <p key={problem} className="field-problem" role="alert">
+          {problem}
+        </p>
+      ))}
       <div className="main-fields">
         <FieldControl name="train_steps" slider />
         <FieldControl name="alpha" slider label="α, teacher’s weight" />
@@ -52,9 +68,13 @@ function RecipeFields() {
         <TemperatureFormula />
       </div>
       {isActive(phase) && (
-        <p className="locked-note">A run exists. Learning rate, T and α may change while it trains; the rest waits for a reset.</p>
+        <p className="locked-note">
+          Fixed while a run exists, but for α, T and the learning rate. Reset to change the rest.
+        </p>
       )}
-      {GROUPS.map(({ group, title }) => <Fold key={group} title={title} names={rest(group)} />)}
+      {GROUPS.map(({ group, title }) => (
+        <Fold key={group} title={title} names={rest(group)} />
+      ))}
       <DataDrawer />
     </>
   );
@@ -72,7 +92,9 @@ function Fold({ title, names, open }: { title: string; names: readonly FieldName
         {changed > 0 && <span className="changed-count">{changed} changed</span>}
       </summary>
       <div className="fold-fields">
-        {names.map((name) => <FieldControl key={name} name={name} slider={'live' in FIELDS[name]} />)}
+        {names.map((name) => (
+          <FieldControl key={name} name={name} slider={'live' in FIELDS[name]} />
+        ))}
       </div>
     </details>
   );

@@ -5,7 +5,7 @@ import { useRun } from './store';
 import { useShownRun } from './useShownRun';
 
 export function StatusStrip() {
-  const { run } = useShownRun();
+  const run = useShownRun();
   const adapter = useRun((state) => state.adapter);
   const unavailable = useRun((state) => state.unavailable);
   const status = useRun((state) => state.status);
@@ -19,16 +19,35 @@ export function StatusStrip() {
     <section className="status" aria-label="Status">
       <dl>
         <Item term="GPU" className="status-gpu">
-          {adapter ? <>{adapter.name}{adapter.software && <span className="chip">software</span>}</> : unavailable ? 'none that can be used' : 'not asked yet'}
+          {adapter ? (
+            <>
+              {adapter.name}
+              {adapter.software && <span className="chip">software</span>}
+            </>
+          ) : unavailable ? (
+            'none that can be used'
+          ) : (
+            'not asked yet'
+          )}
         </Item>
-        {(dtype || adapter) && <Item term="precision">{dtype ? short(dtype) : adapter?.f16 ? 'f16 possible' : 'f32 only'}</Item>}
+        {(dtype || adapter) && (
+          <Item term="precision">{dtype ? short(dtype) : adapter?.f16 ? 'f16 possible' : 'f32 only'}</Item>
+        )}
         {status && <Item term="speed">{formatCount(status.tokensPerSecond)} tok/s</Item>}
-        {status?.secondsLeft !== undefined && phase !== 'finished' && <Item term="left">{formatDuration(status.secondsLeft)}</Item>}
+        {status?.secondsLeft !== undefined && phase !== 'finished' && (
+          <Item term="left">{formatDuration(status.secondsLeft)}</Item>
+        )}
         {status && <Memory memory={status.memory} />}
         {last && (
-          <Item term="steps" warn={!last.applied}>{last.appliedTotal.toLocaleString('en')} applied, {last.skippedTotal.toLocaleString('en')} skipped</Item>
+          <Item term="steps" warn={!last.applied}>
+            {last.appliedTotal.toLocaleString('en')} applied, {last.skippedTotal.toLocaleString('en')} skipped
+          </Item>
         )}
-        {tried > 0 && <Item term="evaluation batches" warn={failed > 0}>{tried.toLocaleString('en')} tried, {failed.toLocaleString('en')} failed</Item>}
+        {tried > 0 && (
+          <Item term="evaluation batches" warn={failed > 0}>
+            {tried.toLocaleString('en')} tried, {failed.toLocaleString('en')} failed
+          </Item>
+        )}
         {!live && <Item term="run">none on this machine yet</Item>}
       </dl>
     </section>
@@ -37,7 +56,17 @@ export function StatusStrip() {
 
 const short = (dtype: 'float16' | 'float32') => (dtype === 'float16' ? 'f16' : 'f32');
 
-function Item({ term, warn, className = '', children }: { term: string; warn?: boolean; className?: string; children: React.ReactNode }) {
+function Item({
+  term,
+  warn,
+  className = '',
+  children,
+}: {
+  term: string;
+  warn?: boolean;
+  className?: string;
+  children: React.ReactNode;
+}) {
   return (
     <div className={`status-item ${className}${warn ? ' warn' : ''}`}>
       <dt>{term}</dt>
@@ -53,19 +82,25 @@ function Memory({ memory }: { memory: Record<string, number> }) {
   return (
     <Item term="GPU memory">
       <details className="memory">
-        <summary title={purposes.map(([purpose, bytes]) => `${purpose}: ${formatBytes(bytes)}`).join('\n')}>{formatBytes(total)}</summary>
-        <table>
-          <caption>By purpose</caption>
-          <tbody>
-            {purposes.map(([purpose, bytes]) => (
-              <tr key={purpose}>
-                <th scope="row">{purpose}</th>
-                <td>{formatBytes(bytes)}</td>
-                <td className="memory-bar"><span style={{ width: `${(100 * bytes) / Math.max(1, total)}%` }} /></td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
+        <summary title={purposes.map(([purpose, bytes]) => `${purpose}: ${formatBytes(bytes)}`).join('\n')}>
+          {formatBytes(total)}
+        </summary>
+        <div className="memory-box">
+          <p>By purpose</p>
+          <table>
+            <tbody>
+              {purposes.map(([purpose, bytes]) => (
+                <tr key={purpose}>
+                  <th scope="row">{purpose}</th>
+                  <td>{formatBytes(bytes)}</td>
+                  <td className="memory-bar">
+                    <span style={{ width: `${(100 * bytes) / Math.max(1, total)}%` }} />
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
       </details>
     </Item>
   );

@@ -1,8 +1,8 @@
 // The address bar follows the settings, and a link that is opened sets them. Opening one starts nothing.
 
-import { formatLink, parseLink } from '../link';
 import type { Config } from '../config';
 import { checkConfig } from '../config';
+import { formatLink, parseLink } from '../link';
 import { useRun } from './store';
 
 /** Browsers refuse address changes that come too fast. */

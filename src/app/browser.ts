@@ -1,7 +1,7 @@
 // Small things that components ask of the browser: media queries, an element's size, the colour theme, the clipboard.
 
-import { useEffect, useLayoutEffect, useState, useSyncExternalStore } from 'react';
 import type { RefObject } from 'react';
+import { useEffect, useLayoutEffect, useState, useSyncExternalStore } from 'react';
 
 export function useMedia(query: string): boolean {
   return useSyncExternalStore(

@@ -5,11 +5,24 @@ import { formatMeasure } from './format';
 
 /** A perplexity behind which no token stands is said so. */
 export function perplexity(record: EvaluationRecord): string {
-  return record.studentPerplexity === undefined ? `n/a (${record.tokens} valid tokens)` : formatMeasure(record.studentPerplexity);
+  return record.studentPerplexity === undefined
+    ? `n/a (${record.tokens} valid tokens)`
+    : formatMeasure(record.studentPerplexity);
 }
 
 const COLUMNS = [
-  'step', 'studentPerplexity', 'teacherPerplexity', 'kl', 'agreement', 'tokens', 'tried', 'succeeded', 'failed', 'path', 'bytesCopied', 'milliseconds',
+  'step',
+  'studentPerplexity',
+  'teacherPerplexity',
+  'kl',
+  'agreement',
+  'tokens',
+  'tried',
+  'succeeded',
+  'failed',
+  'path',
+  'bytesCopied',
+  'milliseconds',
 ] as const;
 
 export function evaluationsCsv(evaluations: readonly EvaluationRecord[]): string {

@@ -7,9 +7,19 @@ export type SmoothMeasure = 'lossSmooth' | 'ceSmooth' | 'kdSmooth';
 type Column = 'step' | Measure | SmoothMeasure | 'applied' | 'appliedTotal' | 'skippedTotal' | 'tokens';
 
 const MEASURES: readonly Measure[] = ['loss', 'ce', 'kd', 'gradNorm', 'learningRate', 'lossScale'];
-const SMOOTHED: readonly [SmoothMeasure, Measure][] = [['lossSmooth', 'loss'], ['ceSmooth', 'ce'], ['kdSmooth', 'kd']];
+const SMOOTHED: readonly [SmoothMeasure, Measure][] = [
+  ['lossSmooth', 'loss'],
+  ['ceSmooth', 'ce'],
+  ['kdSmooth', 'kd'],
+];
 const COLUMNS: readonly Column[] = [
-  'step', ...MEASURES, ...SMOOTHED.map(([name]) => name), 'applied', 'appliedTotal', 'skippedTotal', 'tokens',
+  'step',
+  ...MEASURES,
+  ...SMOOTHED.map(([name]) => name),
+  'applied',
+  'appliedTotal',
+  'skippedTotal',
+  'tokens',
 ];
 
 /** Share of the past in the smoothed loss: about the last five steps count. */
@@ -72,7 +82,10 @@ export class RunHistory {
   /** The kept row `index`, 0 for the oldest. */
   at(index: number): Point {
     if (index < 0 || index >= this.count) throw new RangeError(`row ${index} of a history of ${this.count}`);
-    const entries = COLUMNS.map((name) => [name, name === 'applied' ? this.value(name, index) === 1 : this.value(name, index)]);
+    const entries = COLUMNS.map((name) => [
+      name,
+      name === 'applied' ? this.value(name, index) === 1 : this.value(name, index),
+    ]);
     return Object.fromEntries(entries) as Point;
   }
 

@@ -14,9 +14,11 @@ export function ladder(field: Extract<Field, { min: number }>): number[] {
       for (const mantissa of MANTISSAS) values.add(Number((mantissa * 10 ** power).toPrecision(3)));
     }
   } else {
-    for (let stop = 0; stop <= LINEAR_STOPS; stop++) values.add(Number((min + ((max - min) * stop) / LINEAR_STOPS).toPrecision(6)));
+    for (let stop = 0; stop <= LINEAR_STOPS; stop++)
+      values.add(Number((min + ((max - min) * stop) / LINEAR_STOPS).toPrecision(6)));
   }
-  const allowed = (value: number) => value >= min && value <= max && (field.type === 'number' || Number.isInteger(value));
+  const allowed = (value: number) =>
+    value >= min && value <= max && (field.type === 'number' || Number.isInteger(value));
   return [...values].filter(allowed).sort((a, b) => a - b);
 }
 

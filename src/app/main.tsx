@@ -1,8 +1,8 @@
 // Where the page begins: it shows the recorded run, follows the address, and asks the worker what this machine offers.
 
 import { createRoot } from 'react-dom/client';
-import { followAddress } from './address';
 import { App } from './App';
+import { followAddress } from './address';
 import { useRun } from './store';
 import './base.css';
 import './layout.css';

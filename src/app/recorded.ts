@@ -29,13 +29,26 @@ export async function loadRecording(url: string): Promise<Recording | undefined>
 /** Throws where a part is missing. Numbers that JSON cannot say (NaN) were written as null. */
 export function readRecording(json: unknown): Recording {
   const { config, adapter, run, records, evaluations, date } = json as Record<string, unknown>;
-  if (!Array.isArray(records) || !Array.isArray(evaluations) || !config || !adapter || !run || typeof date !== 'string') {
+  if (
+    !Array.isArray(records) ||
+    !Array.isArray(evaluations) ||
+    !config ||
+    !adapter ||
+    !run ||
+    typeof date !== 'string'
+  ) {
     throw new Error('The recorded run lacks one of config, adapter, run, records, evaluations, date.');
   }
   const history = new RunHistory(Math.max(1, records.length));
   history.append(records.map((record) => withNaN(record) as StepRecord));
   for (const evaluation of evaluations as EvaluationRecord[]) history.appendEvaluation(evaluation);
-  return { config: { ...DEFAULTS, ...config }, adapter: adapter as AdapterReport, run: run as RunReport, history, date };
+  return {
+    config: { ...DEFAULTS, ...config },
+    adapter: adapter as AdapterReport,
+    run: run as RunReport,
+    history,
+    date,
+  };
 }
 
 function withNaN(record: object): object {

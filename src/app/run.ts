@@ -13,7 +13,7 @@ export type Phase = 'idle' | 'loading' | 'running' | 'paused' | 'finished' | 'fa
 export interface LogEvent {
   step: number;
   text: string;
-  kind: 'note' | 'skipped' | 'changed' | 'problem';
+  kind: 'note' | 'skipped' | 'changed' | 'stopped';
 }
 
 /** A live change, drawn as a thin line in every chart. */

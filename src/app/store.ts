@@ -5,7 +5,13 @@ import { create } from 'zustand';
 import type { Config, FieldName } from '../config';
 import { checkConfig, checkField, DEFAULTS, FIELDS } from '../config';
 import type {
-  AdapterReport, Failure, FromWorker, LiveChanges, LoadingStage, RunStatus, UserCorpus,
+  AdapterReport,
+  Failure,
+  FromWorker,
+  LiveChanges,
+  LoadingStage,
+  RunStatus,
+  UserCorpus,
 } from '../worker/protocol';
 import { createClient } from './client';
 import { formatMeasure, formatShare } from './format';
@@ -154,7 +160,11 @@ export const useRun = create<RunStore>()((set, get) => {
       if (record.applied) continue;
       const reason = record.tokens === 0 ? 'no target was valid' : 'a gradient was not finite';
       const scale = `loss scale ${record.lossScale}`;
-      log(run, { step: record.step, kind: 'skipped', text: `Step ${record.step}: skipped, ${reason} (Loss=${record.loss}, ${scale})` });
+      log(run, {
+        step: record.step,
+        kind: 'skipped',
+        text: `Step ${record.step}: skipped, ${reason} (Loss=${record.loss.toFixed(4)}, ${scale})`,
+      });
     }
     commit({ loading: undefined }, 'soon');
   }
@@ -167,7 +177,11 @@ export const useRun = create<RunStore>()((set, get) => {
       commit(done ? { status, requested: undefined } : { status }, 'soon');
       return;
     }
-    const said = { running: 'Training.', paused: `Paused after step ${status.step}.`, finished: `Finished after ${status.step} steps.` };
+    const said = {
+      running: 'Training.',
+      paused: `Paused after step ${status.step}.`,
+      finished: `Finished after ${status.step} steps.`,
+    };
     enter(status.state, { status, announcement: said[status.state] });
   }
 
@@ -185,7 +199,14 @@ export const useRun = create<RunStore>()((set, get) => {
     async showRecording(url) {
       const recording = await loadRecording(url);
       if (!recording) return set({ recording: null });
-      const shown: ShownRun = { id: '', source: 'recorded', marks: [], events: [], report: recording.run, ...recording };
+      const shown: ShownRun = {
+        id: '',
+        source: 'recorded',
+        marks: [],
+        events: [],
+        report: recording.run,
+        ...recording,
+      };
       set({ recording: shown });
       if (get().phase === 'idle') commit({ run: shown }, 'now');
     },
@@ -208,7 +229,14 @@ export const useRun = create<RunStore>()((set, get) => {
         events: [],
       };
       runningSince = undefined;
-      const fresh = { run, status: undefined, failure: undefined, lost: undefined, hiddenNote: undefined, activeMilliseconds: 0 };
+      const fresh = {
+        run,
+        status: undefined,
+        failure: undefined,
+        lost: undefined,
+        hiddenNote: undefined,
+        activeMilliseconds: 0,
+      };
       set(fresh);
       enter('loading', { loading: { stage: 'device', detail: 'Asking for the GPU' }, announcement: 'Loading.' });
       client.send({ type: 'start', runId: run.id, config: run.config, ...(corpus && { corpus }) });
@@ -231,7 +259,11 @@ export const useRun = create<RunStore>()((set, get) => {
       runningSince = undefined;
       set({ activeMilliseconds: 0 });
       enter('idle', {
-        run: get().recording ?? undefined, status: undefined, failure: undefined, lost: undefined, hiddenNote: undefined,
+        run: get().recording ?? undefined,
+        status: undefined,
+        failure: undefined,
+        lost: undefined,
+        hiddenNote: undefined,
         announcement: 'The run was dropped.',
       });
     },
@@ -247,7 +279,7 @@ export const useRun = create<RunStore>()((set, get) => {
     setField(name, text) {
       const { phase, config, drafts } = get();
       if (isLocked(phase, name)) throw new Error(`${name} cannot change while a run exists. Reset the run first.`);
-      const value = FIELDS[name].type === 'number' || FIELDS[name].type === 'integer' ? toNumber(text) : text;
+      const value = FIELDS[name].type === 'number' || FIELDS[name].type === 'integer' ? numberOf(text) : text;
       const problem = checkField(name, value);
       if (problem !== undefined) return set({ drafts: { ...drafts, [name]: { text, problem } } });
       const { [name]: _, ...otherDrafts } = drafts;
@@ -280,7 +312,7 @@ export const useRun = create<RunStore>()((set, get) => {
         hiddenSince = phase === 'running' ? { time: performance.now(), step } : undefined;
       } else if (hiddenSince && run?.source === 'live') {
         const seconds = Math.round((performance.now() - hiddenSince.time) / 1000);
-        const note = `The tab was hidden for ${seconds} s. The run went from step ${hiddenSince.step} to ${step} meanwhile.`;
+        const note = `The run went from step ${hiddenSince.step} to ${step} in these ${seconds} s.`;
         // A glance at another tab is not worth a line.
         commit(seconds >= 10 ? { hiddenNote: note } : {}, 'now');
       }
@@ -310,7 +342,10 @@ export const useRun = create<RunStore>()((set, get) => {
           const { step, studentPerplexity, agreement, failed, tried } = message.record;
           const figures = `perplexity ${formatMeasure(studentPerplexity)}, agreement ${formatShare(agreement)}`;
           const failures = failed > 0 ? `, ${failed} of ${tried} batches failed` : '';
-          return commit({ loading: undefined, announcement: `Evaluation at step ${step}: ${figures}${failures}.` }, 'soon');
+          return commit(
+            { loading: undefined, announcement: `Evaluation at step ${step}: ${figures}${failures}.` },
+            'soon',
+          );
         }
         case 'status':
           return onStatus(message.status);
@@ -323,18 +358,19 @@ export const useRun = create<RunStore>()((set, get) => {
         }
         case 'failed': {
           const { operation, message: reason } = message.failure;
-          log(run, { step: run.history.lastStep, kind: 'problem', text: `Stopped: ${operation}: ${reason}` });
+          log(run, { step: run.history.lastStep, kind: 'stopped', text: `Stopped: ${operation}: ${reason}` });
           return enter('failed', { failure: message.failure });
         }
         case 'lost':
-          log(run, { step: run.history.lastStep, kind: 'problem', text: `GPU device lost: ${message.message}` });
+          log(run, { step: run.history.lastStep, kind: 'stopped', text: `GPU device lost: ${message.message}` });
           return enter('lost', { lost: { message: message.message, resumeStep: message.resumeStep } });
       }
     },
   };
 });
 
-/** NaN for text that is not one number, so that it is refused by the field's own check. */
-function toNumber(text: string): number {
-  return text.trim() === '' ? NaN : Number(text);
+/** Text that is no number stays text, so that the field's own check refuses it by what was written. */
+function numberOf(text: string): number | string {
+  const value = Number(text);
+  return text.trim() === '' || Number.isNaN(value) ? text : value;
 }

@@ -3,8 +3,7 @@
 import type { ShownRun } from './run';
 import { useRun } from './store';
 
-export function useShownRun(): { run: ShownRun | undefined; commits: number } {
-  const run = useRun((state) => state.run);
-  const commits = useRun((state) => state.commits);
-  return { run, commits };
+export function useShownRun(): ShownRun | undefined {
+  useRun((state) => state.commits);
+  return useRun((state) => state.run);
 }

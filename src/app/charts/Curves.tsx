@@ -1,6 +1,6 @@
 // The two large charts: the loss with its two parts, and the student's perplexity against the teacher's.
 
-import { useMemo, useState } from 'react';
+import { useState } from 'react';
 import type { EvaluationRecord } from '../../worker/protocol';
 import { evaluationsCsv, perplexity } from '../evaluation';
 import { formatMeasure, formatShare } from '../format';
@@ -17,33 +17,39 @@ function thinEvaluations(evaluations: readonly EvaluationRecord[]): EvaluationRe
   return evaluations.filter((_, index) => index % stride === 0 || index === evaluations.length - 1);
 }
 
-export function LossChart({ run, commits }: { run: ShownRun; commits: number }) {
+export function LossChart({ run }: { run: ShownRun }) {
   const [log, setLog] = useState(false);
   const { history, config } = run;
-  // The history changes in place; `commits` says when.
-  const rows = useMemo(() => history.thin('loss', MAX_POINTS), [history, commits]);
+  const rows = history.thin('loss', MAX_POINTS);
   const mixed = config.loss === 'mixed';
-  const axis = useMemo(() => {
-    const values = rows.flatMap((row) => (mixed ? [row.loss, row.ce, row.kd] : [row.loss]));
-    return log ? logAxis(values) : linearAxis(values, 4, true);
-  }, [rows, mixed, log]);
-  const last = rows[rows.length - 1];
+  const losses = rows.flatMap((row) => (mixed ? [row.loss, row.ce, row.kd] : [row.loss]));
+  const axis = log ? logAxis(losses) : linearAxis(losses, 4, true);
+  const last = history.last();
   const total: PlotSeries[] = [
     { key: 'loss', colour: 'var(--student)', width: 1, faint: true },
     { key: 'lossSmooth', colour: 'var(--student)', width: 2.25, label: `total ${formatMeasure(last?.loss)}` },
   ];
   // Plain cross-entropy is the total: its own line would lie on it.
-  const parts: PlotSeries[] = mixed ? [
-    { key: 'ce', colour: 'var(--ce)', width: 1, faint: true },
-    { key: 'ceSmooth', colour: 'var(--ce)', width: 1.5, dash: '7 2', label: `CE ${formatMeasure(last?.ce)}` },
-    { key: 'kd', colour: 'var(--kd)', width: 1, faint: true },
-    { key: 'kdSmooth', colour: 'var(--kd)', width: 1.5, dash: '2 2', label: `KD ${formatMeasure(last?.kd)}` },
-  ] : [];
+  const parts: PlotSeries[] = mixed
+    ? [
+        { key: 'ce', colour: 'var(--ce)', width: 1, faint: true },
+        { key: 'ceSmooth', colour: 'var(--ce)', width: 1.5, dash: '7 2', label: `CE ${formatMeasure(last?.ce)}` },
+        { key: 'kd', colour: 'var(--kd)', width: 1, faint: true },
+        { key: 'kdSmooth', colour: 'var(--kd)', width: 1.5, dash: '2 2', label: `KD ${formatMeasure(last?.kd)}` },
+      ]
+    : [];
   const skipped = rows.filter((row) => !row.applied).map((row) => ({ step: row.step }));
   return (
     <Figure
-      title="Loss" unit="nats a token" rows={rows} series={[...parts, ...total]} lastStep={config.train_steps} axis={axis} marks={run.marks}
-      triangles={skipped} log={{ on: log, toggle: () => setLog(!log) }}
+      title="Loss"
+      unit="nats a token"
+      rows={rows}
+      series={[...parts, ...total]}
+      lastStep={config.train_steps}
+      axis={axis}
+      marks={run.marks}
+      triangles={skipped}
+      log={{ on: log, toggle: () => setLog(!log) }}
       readout={(step) => {
         const point = history.atStep(step);
         if (!point || point.step !== step) return undefined;
@@ -52,29 +58,66 @@ export function LossChart({ run, commits }: { run: ShownRun; commits: number }) 
       }}
       table={{
         head: ['step', 'total', 'CE', 'KD', 'applied'],
-        rows: rows.map((row) => [row.step, formatMeasure(row.loss), formatMeasure(row.ce), formatMeasure(row.kd), row.applied ? 'yes' : 'skipped']),
+        rows: rows.map((row) => [
+          row.step,
+          formatMeasure(row.loss),
+          formatMeasure(row.ce),
+          formatMeasure(row.kd),
+          row.applied ? 'yes' : 'skipped',
+        ]),
         note: `${rows.length} of ${history.length} steps. KD is KL(teacher ‖ student) at T, without T². The CSV has every step.`,
       }}
-      csv={() => history.csv(['loss', 'ce', 'kd', 'gradNorm', 'learningRate', 'lossScale', 'tokens', 'appliedTotal', 'skippedTotal'])}
+      csv={() =>
+        history.csv([
+          'loss',
+          'ce',
+          'kd',
+          'gradNorm',
+          'learningRate',
+          'lossScale',
+          'tokens',
+          'appliedTotal',
+          'skippedTotal',
+        ])
+      }
     />
   );
 }
 
-export function PerplexityChart({ run, commits }: { run: ShownRun; commits: number }) {
+export function PerplexityChart({ run }: { run: ShownRun }) {
   const [log, setLog] = useState(true);
   const { evaluations } = run.history;
-  const shown = useMemo(() => thinEvaluations(evaluations), [evaluations, commits]);
+  const shown = thinEvaluations(evaluations);
   const rows = shown.map((record) => ({ step: record.step, student: record.studentPerplexity ?? null }));
   const teacher = shown.findLast((record) => record.teacherPerplexity !== undefined)?.teacherPerplexity;
   const values = [...rows.map((row) => row.student), teacher];
   const last = shown[shown.length - 1];
   return (
     <Figure
-      title="Perplexity" unit="held-out text" rows={rows} lastStep={run.config.train_steps} axis={log ? logAxis(values) : linearAxis(values, 4, true)}
-      marks={run.marks} log={{ on: log, toggle: () => setLog(!log) }}
-      series={[{ key: 'student', colour: 'var(--student)', width: 2.25, dots: rows.length <= 60, label: `student ${formatMeasure(last?.studentPerplexity)}` }]}
-      goal={teacher === undefined ? undefined : { value: teacher, label: `teacher ${formatMeasure(teacher)}`, colour: 'var(--teacher)' }}
-      triangles={shown.filter((record) => record.failed > 0).map((record) => ({ step: record.step, value: record.studentPerplexity }))}
+      title="Perplexity"
+      unit="held-out text"
+      rows={rows}
+      lastStep={run.config.train_steps}
+      axis={log ? logAxis(values) : linearAxis(values, 4, true)}
+      marks={run.marks}
+      log={{ on: log, toggle: () => setLog(!log) }}
+      series={[
+        {
+          key: 'student',
+          colour: 'var(--student)',
+          width: 2.25,
+          dots: rows.length <= 60,
+          label: `student ${formatMeasure(last?.studentPerplexity)}`,
+        },
+      ]}
+      goal={
+        teacher === undefined
+          ? undefined
+          : { value: teacher, label: `teacher ${formatMeasure(teacher)}`, colour: 'var(--teacher)' }
+      }
+      triangles={shown
+        .filter((record) => record.failed > 0)
+        .map((record) => ({ step: record.step, value: record.studentPerplexity }))}
       readout={(step) => {
         const record = evaluations.findLast((candidate) => candidate.step <= step);
         if (!record || step > run.history.lastStep) return undefined;
@@ -85,7 +128,11 @@ export function PerplexityChart({ run, commits }: { run: ShownRun; commits: numb
       table={{
         head: ['step', 'student', 'teacher', 'KL', 'agreement', 'batches failed'],
         rows: shown.map((record) => [
-          record.step, perplexity(record), formatMeasure(record.teacherPerplexity), formatMeasure(record.kl), formatShare(record.agreement),
+          record.step,
+          perplexity(record),
+          formatMeasure(record.teacherPerplexity),
+          formatMeasure(record.kl),
+          formatShare(record.agreement),
           `${record.failed} of ${record.tried}`,
         ]),
         note: `${shown.length} of ${evaluations.length} evaluations. The CSV has all of them.`,

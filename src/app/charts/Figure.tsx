@@ -28,25 +28,42 @@ export function Figure({ title, unit, readout, table, csv, log, now, ...plot }: 
   return (
     <figure className={plot.compact ? 'figure compact' : 'figure'} aria-labelledby={heading}>
       <figcaption>
-        <h3 id={heading}>{title} <span className="unit">{unit}</span></h3>
+        <h2 id={heading}>
+          {title} <span className="unit">{unit}</span>
+        </h2>
         <Readout readout={readout} now={now} />
         <div className="figure-tools">
           {log && (
-            <button type="button" className="tool" aria-pressed={log.on} onClick={log.toggle} title="Logarithmic axis">log</button>
+            <button type="button" className="tool" aria-pressed={log.on} onClick={log.toggle} title="Logarithmic axis">
+              log
+            </button>
           )}
           <button
-            type="button" className="tool" aria-pressed={asTable} aria-label={`${title} as a table`}
+            type="button"
+            className="tool"
+            aria-pressed={asTable}
+            aria-label={`${title} as a table`}
             onClick={() => setAsTable(!asTable)}
-          >table</button>
+          >
+            table
+          </button>
           <button
-            type="button" className="tool" aria-label={`Download ${name} as CSV`}
+            type="button"
+            className="tool"
+            aria-label={`Download ${name} as CSV`}
             onClick={() => download(`stillhouse-${name.replaceAll(' ', '-')}.csv`, csv())}
-          >csv</button>
+          >
+            csv
+          </button>
         </div>
       </figcaption>
-      {asTable ? <Table {...table} title={title} /> : (
+      {asTable ? (
+        <Table {...table} title={title} />
+      ) : (
         <StepSlider title={title} lastStep={plot.lastStep} readout={readout}>
-          <Suspense fallback={<div className="plot" />}><Plot {...plot} /></Suspense>
+          <Suspense fallback={<div className="plot" />}>
+            <Plot {...plot} />
+          </Suspense>
         </StepSlider>
       )}
     </figure>
@@ -61,38 +78,73 @@ function Readout({ readout, now }: Pick<FigureProps, 'readout' | 'now'>) {
 }
 
 /** Arrow keys move the step under the pointer, as the mouse does. */
-function StepSlider({ title, lastStep, readout, children }: {
-  title: string; lastStep: number; readout: FigureProps['readout']; children: React.ReactNode;
+function StepSlider({
+  title,
+  lastStep,
+  readout,
+  children,
+}: {
+  title: string;
+  lastStep: number;
+  readout: FigureProps['readout'];
+  children: React.ReactNode;
 }) {
   const { step, point } = usePointer();
   const now = step ?? lastStep;
   const moves: Record<string, number> = {
-    ArrowLeft: now - 1, ArrowRight: now + 1, PageDown: now - Math.ceil(lastStep / 20), PageUp: now + Math.ceil(lastStep / 20), Home: 0, End: lastStep,
+    ArrowLeft: now - 1,
+    ArrowRight: now + 1,
+    PageDown: now - Math.ceil(lastStep / 20),
+    PageUp: now + Math.ceil(lastStep / 20),
+    Home: 0,
+    End: lastStep,
   };
   return (
     <div
-      className="step-slider" role="slider" tabIndex={0} aria-label={`${title}: step`} aria-valuemin={0} aria-valuemax={lastStep}
-      aria-valuenow={Math.min(now, lastStep)} aria-valuetext={`step ${now}: ${readout(now) ?? 'nothing yet'}`}
+      className="step-slider"
+      role="slider"
+      tabIndex={0}
+      aria-label={`${title}: step`}
+      aria-valuemin={0}
+      aria-valuemax={lastStep}
+      aria-valuenow={Math.min(now, lastStep)}
+      aria-valuetext={`step ${now}: ${readout(now) ?? 'nothing yet'}`}
       onKeyDown={(event) => {
         if (!(event.key in moves)) return;
         event.preventDefault();
         point(Math.min(Math.max(moves[event.key], 0), lastStep));
       }}
       onBlur={() => point(undefined)}
-    >{children}</div>
+    >
+      {children}
+    </div>
   );
 }
 
 function Table({ head, rows, note, title }: FigureProps['table'] & { title: string }) {
   return (
-    <div className="table-twin" tabIndex={0} role="region" aria-label={`${title}, table`}>
+    <section className="table-twin" tabIndex={0} aria-label={`${title}, table`}>
       <table>
         {note && <caption>{note}</caption>}
-        <thead><tr>{head.map((name) => <th key={name} scope="col">{name}</th>)}</tr></thead>
+        <thead>
+          <tr>
+            {head.map((name) => (
+              <th key={name} scope="col">
+                {name}
+              </th>
+            ))}
+          </tr>
+        </thead>
         <tbody>
-          {rows.map((row, index) => <tr key={index}>{row.map((cell, column) => <td key={column}>{cell}</td>)}</tr>)}
+          {rows.map((row) => (
+            <tr key={row[0]}>
+              {row.map((cell, column) => (
+                <td key={head[column]}>{cell}</td>
+              ))}
+            </tr>
+          ))}
         </tbody>
       </table>
-    </div>
+    </section>
   );
 }

@@ -2,7 +2,15 @@
 
 import { useRef } from 'react';
 import {
-  CartesianGrid, Line, LineChart, usePlotArea, useXAxisInverseScale, useXAxisScale, useYAxisScale, XAxis, YAxis,
+  CartesianGrid,
+  Line,
+  LineChart,
+  usePlotArea,
+  useXAxisInverseScale,
+  useXAxisScale,
+  useYAxisScale,
+  XAxis,
+  YAxis,
 } from 'recharts';
 import { useSize } from '../browser';
 import { formatTick } from '../format';
@@ -59,25 +67,54 @@ export default function Plot(props: PlotProps) {
   const { width, height } = useSize(frame);
   const { rows, series, lastStep, axis, compact } = props;
   const steps = stepAxis(lastStep, compact ? 2 : width < 480 ? 4 : 8);
-  const margin = compact ? { top: 8, right: 12, bottom: 0, left: 0 } : { top: 16, right: labelWidth(props), bottom: 0, left: 0 };
+  const margin = compact
+    ? { top: 8, right: 12, bottom: 0, left: 0 }
+    : { top: 16, right: labelWidth(props), bottom: 0, left: 0 };
   return (
     <div className="plot" ref={frame}>
       {width > 0 && height > 0 && (
         <LineChart data={rows as object[]} width={width} height={height} margin={margin} accessibilityLayer={false}>
           <CartesianGrid vertical={false} stroke="var(--hairline)" />
           <XAxis
-            dataKey="step" type="number" domain={steps.domain} ticks={steps.ticks} interval={0} height={20} tickSize={4} tickMargin={4}
-            tickFormatter={formatTick} stroke="var(--axis)" tick={{ fill: 'var(--ink-soft)' }} allowDataOverflow
+            dataKey="step"
+            type="number"
+            domain={steps.domain}
+            ticks={steps.ticks}
+            interval={0}
+            height={20}
+            tickSize={4}
+            tickMargin={4}
+            tickFormatter={formatTick}
+            stroke="var(--axis)"
+            tick={{ fill: 'var(--ink-soft)' }}
+            allowDataOverflow
           />
           <YAxis
-            type="number" scale={axis.scale} domain={axis.domain} ticks={axis.ticks} interval={0} width={44} tickSize={0} tickMargin={8}
-            tickFormatter={props.formatValue ?? formatTick} axisLine={false} tick={{ fill: 'var(--ink-soft)' }} allowDataOverflow
+            type="number"
+            scale={axis.scale}
+            domain={axis.domain}
+            ticks={axis.ticks}
+            interval={0}
+            width={44}
+            tickSize={0}
+            tickMargin={8}
+            tickFormatter={props.formatValue ?? formatTick}
+            axisLine={false}
+            tick={{ fill: 'var(--ink-soft)' }}
+            allowDataOverflow
           />
           {series.map((line) => (
             <Line
-              key={line.key} dataKey={line.key} stroke={line.colour} strokeWidth={line.width ?? 2} strokeDasharray={line.dash}
-              strokeOpacity={line.faint ? 0.28 : 1} type={line.stepped ? 'stepAfter' : 'linear'} isAnimationActive={false}
-              dot={line.dots ? { r: 2.5, fill: line.colour, strokeWidth: 0 } : false} activeDot={false}
+              key={line.key}
+              dataKey={line.key}
+              stroke={line.colour}
+              strokeWidth={line.width ?? 2}
+              strokeDasharray={line.dash}
+              strokeOpacity={line.faint ? 0.28 : 1}
+              type={line.stepped ? 'stepAfter' : 'linear'}
+              isAnimationActive={false}
+              dot={line.dots ? { r: 2.5, fill: line.colour, strokeWidth: 0 } : false}
+              activeDot={false}
             />
           ))}
           <Overlay {...props} />
@@ -95,22 +132,38 @@ function Overlay({ rows, series, marks = [], triangles = [], goal, compact, last
   const bottom = area.y + area.height;
   const labels = series.flatMap((line) => {
     const last = line.label === undefined ? undefined : lastValue(rows, line.key);
-    return last ? [{ text: line.label as string, colour: line.colour, x: x(last.step) as number, y: y(last.value) as number }] : [];
+    return last
+      ? [{ text: line.label as string, colour: line.colour, x: x(last.step) as number, y: y(last.value) as number }]
+      : [];
   });
   if (goal) labels.push({ text: goal.label, colour: goal.colour, x: area.x + area.width, y: y(goal.value) as number });
   return (
     <g className="overlay">
       {goal && (
         <line
-          x1={area.x} x2={area.x + area.width} y1={y(goal.value) as number} y2={y(goal.value) as number}
-          stroke={goal.colour} strokeWidth={1.5} strokeDasharray="6 4"
+          x1={area.x}
+          x2={area.x + area.width}
+          y1={y(goal.value) as number}
+          y2={y(goal.value) as number}
+          stroke={goal.colour}
+          strokeWidth={1.5}
+          strokeDasharray="6 4"
         />
       )}
-      {marks.map((mark, index) => (
-        <g key={index}>
-          <line x1={x(mark.step) as number} x2={x(mark.step) as number} y1={area.y - 4} y2={bottom} stroke="var(--ink-soft)" strokeDasharray="1 2" />
+      {marks.map((mark) => (
+        <g key={`${mark.step} ${mark.text}`}>
+          <line
+            x1={x(mark.step) as number}
+            x2={x(mark.step) as number}
+            y1={area.y - 4}
+            y2={bottom}
+            stroke="var(--ink-soft)"
+            strokeDasharray="1 2"
+          />
           {!compact && (
-            <text x={(x(mark.step) as number) + 4} y={area.y - 4} className="mark-label">{mark.text}</text>
+            <text x={(x(mark.step) as number) + 4} y={area.y - 4} className="mark-label">
+              {mark.text}
+            </text>
           )}
         </g>
       ))}
@@ -118,19 +171,24 @@ function Overlay({ rows, series, marks = [], triangles = [], goal, compact, last
         const [left, top] = [x(step) as number, value === undefined ? bottom - 6 : (y(value) as number)];
         return <path key={step} d={`M${left},${top - 5} l5,9 h-10 z`} className="triangle" />;
       })}
-      {!compact && spread(labels, area.y, bottom).map((label) => (
-        <g key={label.text}>
-          <path d={`M${label.x + 2},${label.from} L${label.x + 8},${label.y}`} stroke={label.colour} fill="none" />
-          <text x={label.x + 11} y={label.y + 4} className="end-label" style={{ color: label.colour }}>{label.text}</text>
-        </g>
-      ))}
+      {!compact &&
+        spread(labels, area.y, bottom).map((label) => (
+          <g key={label.text}>
+            <path d={`M${label.x + 2},${label.from} L${label.x + 8},${label.y}`} stroke={label.colour} fill="none" />
+            <text x={label.x + 11} y={label.y + 4} className="end-label" style={{ color: label.colour }}>
+              {label.text}
+            </text>
+          </g>
+        ))}
       <PointerLine lastStep={lastStep} />
     </g>
   );
 }
 
 function lastValue(rows: readonly object[], key: string): { step: number; value: number } | undefined {
-  const row = rows.findLast((candidate) => typeof (candidate as Record<string, unknown>)[key] === 'number') as Record<string, number> | undefined;
+  const row = rows.findLast((candidate) => typeof (candidate as Record<string, unknown>)[key] === 'number') as
+    | Record<string, number>
+    | undefined;
   return row && { step: row.step, value: row[key] };
 }
 
@@ -163,11 +221,25 @@ function PointerLine({ lastStep }: { lastStep: number }) {
   return (
     <>
       {step !== undefined && step <= lastStep && (
-        <line x1={x(step) as number} x2={x(step) as number} y1={area.y} y2={area.y + area.height} stroke="var(--ink)" strokeWidth={1} />
+        <line
+          x1={x(step) as number}
+          x2={x(step) as number}
+          y1={area.y}
+          y2={area.y + area.height}
+          stroke="var(--ink)"
+          strokeWidth={1}
+        />
       )}
       <rect
-        x={area.x} y={area.y} width={area.width} height={area.height} fill="transparent" className="pointer-area"
-        onPointerMove={move} onPointerDown={move} onPointerLeave={() => point(undefined)}
+        x={area.x}
+        y={area.y}
+        width={area.width}
+        height={area.height}
+        fill="transparent"
+        className="pointer-area"
+        onPointerMove={move}
+        onPointerDown={move}
+        onPointerLeave={() => point(undefined)}
       />
     </>
   );

@@ -1,6 +1,5 @@
 // The three small charts under the curves: what the optimiser is doing.
 
-import { useMemo } from 'react';
 import { formatMeasure } from '../format';
 import type { Measure } from '../history';
 import type { ShownRun } from '../run';
@@ -10,35 +9,64 @@ import { linearAxis, logAxis } from './scale';
 /** They are narrow: more points would share pixels. */
 const MAX_POINTS = 200;
 
-const CHARTS: readonly { measure: Measure; title: string; unit: string; colour: string; axis: 'linear' | 'log'; stepped?: boolean }[] = [
+const CHARTS: readonly {
+  measure: Measure;
+  title: string;
+  unit: string;
+  colour: string;
+  axis: 'linear' | 'log';
+  stepped?: boolean;
+}[] = [
   { measure: 'learningRate', title: 'Learning rate', unit: '', colour: 'var(--ink-soft)', axis: 'linear' },
   { measure: 'gradNorm', title: 'Gradient norm', unit: 'before clipping', colour: 'var(--ink-soft)', axis: 'linear' },
   { measure: 'lossScale', title: 'Loss scale', unit: '', colour: 'var(--ink-soft)', axis: 'log', stepped: true },
 ];
 
-export function SmallCharts({ run, commits }: { run: ShownRun; commits: number }) {
+export function SmallCharts({ run }: { run: ShownRun }) {
   return (
     <div className="small-charts">
-      {CHARTS.map((chart) => <SmallChart key={chart.measure} run={run} commits={commits} {...chart} />)}
+      {CHARTS.map((chart) => (
+        <SmallChart key={chart.measure} run={run} {...chart} />
+      ))}
     </div>
   );
 }
 
-function SmallChart({ run, commits, measure, title, unit, colour, axis, stepped }: {
-  run: ShownRun; commits: number;
+function SmallChart({
+  run,
+  measure,
+  title,
+  unit,
+  colour,
+  axis,
+  stepped,
+}: {
+  run: ShownRun;
 } & (typeof CHARTS)[number]) {
   const { history, config } = run;
-  const rows = useMemo(() => history.thin(measure, MAX_POINTS), [history, measure, commits]);
+  const rows = history.thin(measure, MAX_POINTS);
   const values = rows.map((row) => row[measure]);
   const highest = Math.max(0, ...values.map((value) => value ?? 0));
   // A threshold far above the curve would flatten it.
-  const clip = measure === 'gradNorm' && config.max_grad_norm > 0 && config.max_grad_norm <= 4 * highest ? config.max_grad_norm : undefined;
+  const clip =
+    measure === 'gradNorm' && config.max_grad_norm > 0 && config.max_grad_norm <= 4 * highest
+      ? config.max_grad_norm
+      : undefined;
   return (
     <Figure
-      compact title={title} unit={unit} rows={rows} series={[{ key: measure, colour, width: 1.5, stepped }]} lastStep={config.train_steps} now={history.lastStep}
-      axis={axis === 'log' ? logAxis(values, 3) : linearAxis([...values, clip], 2, true)} marks={run.marks}
+      compact
+      title={title}
+      unit={unit}
+      rows={rows}
+      series={[{ key: measure, colour, width: 1.5, stepped }]}
+      lastStep={config.train_steps}
+      now={history.lastStep}
+      axis={axis === 'log' ? logAxis(values, 3) : linearAxis([...values, clip], 2, true)}
+      marks={run.marks}
       goal={clip === undefined ? undefined : { value: clip, label: `clip ${clip}`, colour: 'var(--teacher)' }}
-      triangles={measure === 'learningRate' ? [] : rows.filter((row) => !row.applied).map((row) => ({ step: row.step }))}
+      triangles={
+        measure === 'learningRate' ? [] : rows.filter((row) => !row.applied).map((row) => ({ step: row.step }))
+      }
       readout={(step) => {
         const point = history.atStep(step);
         if (!point || point.step !== step) return undefined;

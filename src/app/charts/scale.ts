@@ -7,7 +7,8 @@ export interface Axis {
   ticks: number[];
 }
 
-const EMPTY: Axis = { scale: 'linear', domain: [0, 1], ticks: [0, 1] };
+/** With nothing to draw, ticks would be figures that nobody measured. */
+const EMPTY: Axis = { scale: 'linear', domain: [0, 1], ticks: [] };
 
 /** A linear axis over `values` with about `count` steps; from 0 where `fromZero`. Values that are not finite do not count. */
 export function linearAxis(values: Iterable<number | null | undefined>, count = 4, fromZero = false): Axis {
@@ -19,7 +20,9 @@ export function linearAxis(values: Iterable<number | null | undefined>, count = 
   const first = Math.floor(low / step + 1e-9);
   const last = Math.ceil(high / step - 1e-9);
   // A multiplication leaves 0.30000000000000004; twelve digits do not.
-  const ticks = Array.from({ length: last - first + 1 }, (_, index) => Number(((first + index) * step).toPrecision(12)));
+  const ticks = Array.from({ length: last - first + 1 }, (_, index) =>
+    Number(((first + index) * step).toPrecision(12)),
+  );
   return { scale: 'linear', domain: [ticks[0], ticks[ticks.length - 1]], ticks };
 }
 
@@ -29,7 +32,7 @@ const LADDERS = [[1, 2, 5], [1, 3], [1]];
 /** A logarithmic axis over the positive `values`, with at most `most` ticks where the finest ladder of a decade allows it. */
 export function logAxis(values: Iterable<number | null | undefined>, most = 5): Axis {
   const [low, high] = extent(values, 0);
-  if (low > high) return { scale: 'log', domain: [1, 10], ticks: [1, 10] };
+  if (low > high) return EMPTY;
   const candidates = LADDERS.map((mantissas) => rungs(mantissas, low, high));
   const ticks = candidates.find((inside) => inside.length <= most) ?? candidates[candidates.length - 1];
   return { scale: 'log', domain: [ticks[0], ticks[ticks.length - 1]], ticks };
@@ -42,7 +45,10 @@ function rungs(mantissas: readonly number[], low: number, high: number): number[
     for (const mantissa of mantissas) ladder.push(Number((mantissa * 10 ** power).toPrecision(12)));
   }
   const first = ladder.findLastIndex((rung) => rung <= low);
-  const last = Math.max(first + 1, ladder.findIndex((rung) => rung >= high));
+  const last = Math.max(
+    first + 1,
+    ladder.findIndex((rung) => rung >= high),
+  );
   return ladder.slice(first, last + 1);
 }
 

@@ -1,0 +1,271 @@
+// @vitest-environment jsdom
+// The run's state machine: what is sent, what each message does, and what is dropped.
+
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { logLines } from '../../../src/app/LogView';
+import type { ShownRun } from '../../../src/app/run';
+import { useRun } from '../../../src/app/store';
+import { DEFAULTS } from '../../../src/config';
+import {
+  evaluationRecord,
+  FakeWorker,
+  failedEvaluation,
+  freshStore,
+  receive,
+  sent,
+  status,
+  stepRecord,
+  stubBrowser,
+} from './support';
+
+const store = () => useRun.getState();
+const run = () => store().run as ShownRun;
+const runId = () => run().id;
+
+function started(): void {
+  store().start();
+  receive(status('running'));
+}
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  stubBrowser();
+});
+afterEach(() => {
+  freshStore();
+  vi.unstubAllGlobals();
+  vi.useRealTimers();
+});
+
+describe('a run', () => {
+  test('makes no worker before one is needed, and sends the settings as they are shown', () => {
+    expect(FakeWorker.made).toHaveLength(0);
+    store().setField('alpha', '0.25');
+    store().start();
+    expect(store().phase).toBe('loading');
+    expect(sent()).toEqual([{ type: 'start', runId: runId(), config: { ...DEFAULTS, alpha: 0.25 } }]);
+  });
+
+  test('goes through its phases as the worker says, not as buttons ask', () => {
+    started();
+    expect(store().phase).toBe('running');
+    store().pause();
+    expect(store()).toMatchObject({ phase: 'running', requested: 'pause' });
+    receive(status('running', 3));
+    vi.advanceTimersByTime(300);
+    expect(store().requested).toBe('pause');
+    receive(status('paused', 4));
+    expect(store()).toMatchObject({ phase: 'paused', requested: undefined });
+    store().step();
+    store().resume();
+    receive(status('running', 5));
+    receive(status('finished', 200));
+    expect(store().phase).toBe('finished');
+    expect(sent().map((message) => message.type)).toEqual(['start', 'pause', 'step', 'resume']);
+  });
+
+  test('drops messages of a run that is over', () => {
+    started();
+    const old = runId();
+    store().start();
+    expect(sent().map((message) => message.type)).toEqual(['start', 'reset', 'start']);
+    receive({ type: 'steps', runId: old, records: [stepRecord(1)] });
+    receive({ type: 'evaluation', runId: old, record: evaluationRecord(0) });
+    receive({ type: 'failed', runId: old, failure: { operation: 'x', message: 'y', kind: 'internal' } });
+    expect(store().phase).toBe('loading');
+    expect(run().history.length).toBe(0);
+    expect(run().history.evaluations).toEqual([]);
+  });
+
+  test('tells React at most five times a second, and loses nothing', () => {
+    started();
+    let told = 0;
+    const stop = useRun.subscribe(() => told++);
+    for (let step = 1; step <= 100; step++) {
+      receive({ type: 'steps', runId: runId(), records: [stepRecord(step)] });
+      receive({
+        type: 'status',
+        runId: runId(),
+        status: { state: 'running', step, tokensPerSecond: step, memory: {} },
+      });
+      vi.advanceTimersByTime(10);
+    }
+    vi.advanceTimersByTime(200);
+    stop();
+    expect(told).toBeLessThanOrEqual(6);
+    expect(told).toBeGreaterThan(2);
+    expect(run().history.length).toBe(100);
+    expect(store().status?.step).toBe(100);
+  });
+
+  test('reset shows the recorded run again and frees the worker’s', () => {
+    started();
+    const id = runId();
+    store().reset();
+    expect(store()).toMatchObject({ phase: 'idle', run: undefined });
+    expect(sent().at(-1)).toEqual({ type: 'reset', runId: id });
+    receive({ type: 'status', runId: id, status: { state: 'running', step: 1, tokensPerSecond: 1, memory: {} } });
+    expect(store().phase).toBe('idle');
+  });
+
+  test('a lost device offers the last evaluation’s step, and goes on from there', () => {
+    started();
+    receive({
+      type: 'steps',
+      runId: runId(),
+      records: Array.from({ length: 70 }, (_, index) => stepRecord(index + 1)),
+    });
+    receive({ type: 'lost', runId: runId(), message: 'device lost', resumeStep: 60 });
+    expect(store()).toMatchObject({ phase: 'lost', lost: { resumeStep: 60 } });
+    store().recover();
+    expect(sent().at(-1)).toEqual({ type: 'recover', runId: runId() });
+    expect(store().phase).toBe('loading');
+    receive(status('running', 60));
+    receive({ type: 'steps', runId: runId(), records: [stepRecord(61)] });
+    expect(run().history.lastStep).toBe(61);
+  });
+
+  test('a failure keeps the curves and says what happened', () => {
+    started();
+    receive({ type: 'steps', runId: runId(), records: [stepRecord(1)] });
+    const failure = {
+      operation: 'load the teacher',
+      message: '1.9 of 4.1 MB',
+      hint: 'Try again.',
+      kind: 'model' as const,
+    };
+    receive({ type: 'failed', runId: runId(), failure });
+    expect(store()).toMatchObject({ phase: 'failed', failure });
+    expect(run().history.length).toBe(1);
+  });
+
+  test('a worker that does not load is a failure, and the next start makes a new one', () => {
+    store().start();
+    const first = FakeWorker.made[0];
+    first.onerror?.({});
+    expect(store().phase).toBe('failed');
+    expect(store().failure?.message).toContain('did not load');
+    expect(first.terminated).toBe(true);
+    store().start();
+    expect(FakeWorker.made).toHaveLength(2);
+    expect(store().phase).toBe('loading');
+  });
+
+  test('a probe that fails starts nothing and stays apart from runs', () => {
+    store().probe();
+    receive({ type: 'failed', runId: '', failure: { operation: 'find a GPU', message: 'none', kind: 'no-webgpu' } });
+    expect(store()).toMatchObject({ phase: 'idle', unavailable: { kind: 'no-webgpu' } });
+    expect(store().failure).toBeUndefined();
+  });
+
+  test('a hidden tab is told what happened meanwhile', () => {
+    started();
+    receive({ type: 'steps', runId: runId(), records: [stepRecord(1)] });
+    store().setHidden(true);
+    vi.advanceTimersByTime(65_000);
+    receive({ type: 'steps', runId: runId(), records: [stepRecord(2), stepRecord(3)] });
+    store().setHidden(false);
+    expect(store().hiddenNote).toBe('The run went from step 1 to 3 in these 65 s.');
+  });
+
+  test('training time leaves out pauses', () => {
+    started();
+    vi.advanceTimersByTime(5000);
+    receive(status('paused', 1));
+    vi.advanceTimersByTime(60_000);
+    receive(status('running', 1));
+    vi.advanceTimersByTime(2000);
+    receive(status('finished', 200));
+    expect(store().activeMilliseconds).toBeCloseTo(7000, -1);
+  });
+});
+
+describe('settings', () => {
+  test('a value that is not allowed stays a draft, with the field’s own message, and stops a start', () => {
+    store().setField('train_steps', '0');
+    expect(store().config.train_steps).toBe(DEFAULTS.train_steps);
+    expect(store().drafts.train_steps).toMatchObject({ text: '0' });
+    expect(store().drafts.train_steps?.problem).toContain('train_steps is 0');
+    expect(() => store().start()).toThrow('train_steps');
+    store().setField('train_steps', 'many');
+    expect(store().drafts.train_steps?.problem).toContain('"many"');
+    store().restoreDefault('train_steps');
+    expect(store().drafts).toEqual({});
+  });
+
+  test('live ones are sent once a slider rests, and marked where they took effect', () => {
+    started();
+    for (const text of ['2.5', '3', '4']) store().setField('temperature', text);
+    expect(sent()).toHaveLength(1);
+    vi.advanceTimersByTime(200);
+    expect(sent().slice(1)).toEqual([{ type: 'change', runId: runId(), changes: { temperature: 4 } }]);
+    receive({ type: 'changed', runId: runId(), step: 12, changes: { temperature: 4 } });
+    expect(run().marks).toEqual([{ step: 12, text: 'T 2 → 4' }]);
+  });
+
+  test('the others are fixed while a run exists', () => {
+    started();
+    expect(() => store().setField('seed', '2')).toThrow('seed cannot change while a run exists');
+    receive(status('finished', 200));
+    store().setField('seed', '2');
+    expect(store().config.seed).toBe(2);
+  });
+
+  test('a link sets them at rest, and is refused with a reason while a run exists', () => {
+    store().openLink({ config: { ...DEFAULTS, alpha: 0.1 } });
+    expect(store().config.alpha).toBe(0.1);
+    store().openLink({ problems: ['alpha is 7. It takes a number from 0 to 1.'] });
+    expect(store().config.alpha).toBe(0.1);
+    expect(store().linkProblems).toHaveLength(1);
+    started();
+    store().openLink({ config: { ...DEFAULTS } });
+    expect(store().config.alpha).toBe(0.1);
+    expect(store().linkProblems[0]).toContain('A run is going on');
+    expect(sent().map((message) => message.type)).toEqual(['start']);
+  });
+});
+
+describe('the log', () => {
+  const texts = () => logLines(run()).map((line) => line.text);
+
+  test('is in the story’s style, with success as it truly is', () => {
+    started();
+    receive({ type: 'evaluation', runId: runId(), record: evaluationRecord(0) });
+    receive({
+      type: 'steps',
+      runId: runId(),
+      records: Array.from({ length: 10 }, (_, index) => stepRecord(index + 1)),
+    });
+    receive({ type: 'evaluation', runId: runId(), record: failedEvaluation(10) });
+    expect(texts()).toEqual([
+      'Step 0: Loss=n/a, PPL=2,000, Success=1.000 (4 of 4)',
+      'Step 10: Loss=0.8000, PPL=n/a (0 valid tokens), Success=0.000 (0 of 4)',
+    ]);
+  });
+
+  test('an evaluation that arrives before its step waits for the loss', () => {
+    started();
+    receive({ type: 'evaluation', runId: runId(), record: evaluationRecord(2) });
+    expect(texts()[0]).toContain('Loss=…');
+    receive({ type: 'steps', runId: runId(), records: [stepRecord(1), stepRecord(2)] });
+    expect(texts()[0]).toContain('Loss=4.0000');
+  });
+
+  test('names skipped steps, changes and what ended the run, in order', () => {
+    started();
+    receive({ type: 'changed', runId: runId(), step: 2, changes: { alpha: 0.5 } });
+    receive({
+      type: 'steps',
+      runId: runId(),
+      records: [stepRecord(1), stepRecord(2, { applied: false, loss: NaN, skippedTotal: 1 })],
+    });
+    receive({ type: 'failed', runId: runId(), failure: { operation: 'train', message: 'no more', kind: 'internal' } });
+    receive({ type: 'evaluation', runId: runId(), record: evaluationRecord(2) });
+    expect(texts().map((text) => text.slice(0, 16))).toEqual([
+      'Step 2: skipped,',
+      'Step 2: α 0.7 → ',
+      'Step 2: Loss=NaN',
+      'Stopped: train: ',
+    ]);
+  });
+});
