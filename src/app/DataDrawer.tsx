@@ -5,8 +5,8 @@ import { formatBytes } from './format';
 import { isActive } from './run';
 import { useRun } from './store';
 
-/** Larger files are not even read: the page would hold them twice. */
-const MAX_BYTES = 50_000_000;
+/** As many as the worker takes (data/corpus.ts); larger files are not even read. */
+const MAX_BYTES = 20_000_000;
 
 export function DataDrawer() {
   const corpus = useRun((state) => state.corpus);

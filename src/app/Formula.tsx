@@ -1,8 +1,19 @@
 // What alpha and the temperature do, typeset, with the values that are set; while a run goes on, with its last step's figures.
 
+import type { Config } from '../config';
 import { formatMeasure } from './format';
 import { useRun } from './store';
 import { useShownRun } from './useShownRun';
+
+/** The divergences between p and q, and the mixture m where they have one. */
+const DIVERGENCES: Record<Config['kd_loss'], { formula: string; mixture?: string }> = {
+  fkl: { formula: 'KL(p ‖ q)' },
+  rkl: { formula: 'KL(q ‖ p)' },
+  jsd: { formula: 'β KL(p ‖ m) + (1 − β) KL(q ‖ m)', mixture: 'm = β p + (1 − β) q' },
+  sfkl: { formula: 'KL(p ‖ m)', mixture: 'm = β p + (1 − β) q' },
+  srkl: { formula: 'KL(q ‖ m)', mixture: 'm = (1 − β) p + β q' },
+  tvd: { formula: '½ Σ |p − q|' },
+};
 
 export function LossFormula() {
   const { loss, alpha, temperature } = useRun((state) => state.config);
@@ -12,6 +23,9 @@ export function LossFormula() {
   const last = current ? run.history.last() : undefined;
   if (loss === 'ce') {
     return <p className="formula-note">The loss is CE alone. Neither alpha nor T has a part in it.</p>;
+  }
+  if (loss !== 'mixed') {
+    return <p className="formula-note">The loss is T² · KD alone: the teacher, without the data. Alpha has no part in it.</p>;
   }
   const rest = Number((1 - alpha).toPrecision(6));
   return (
@@ -66,8 +80,9 @@ export function LossFormula() {
 }
 
 export function TemperatureFormula() {
-  const { loss, temperature } = useRun((state) => state.config);
+  const { loss, kd_loss, kd_beta, temperature } = useRun((state) => state.config);
   if (loss === 'ce') return null;
+  const { formula, mixture } = DIVERGENCES[loss === 'mixed' ? kd_loss : loss];
   const model = (name: string, logits: string, className: string) => (
     <>
       <mi className={className}>{name}</mi>
@@ -89,22 +104,20 @@ export function TemperatureFormula() {
       <math>
         <mi className="kd">KD</mi>
         <mo>=</mo>
-        <mi>KL</mi>
-        <mo form="prefix" stretchy="false">
-          (
-        </mo>
-        <mi className="teacher">p</mi>
-        <mo stretchy="false">‖</mo>
-        <mi className="student">q</mi>
-        <mo form="postfix" stretchy="false">
-          )
-        </mo>
+        <mtext>{formula}</mtext>
       </math>
       <math>
         {model('p', 'y', 'teacher')}
         <mspace width="0.9em" />
         {model('q', 'z', 'student')}
       </math>
+      {mixture && (
+        <math>
+          <mtext>
+            {mixture}, β = {kd_beta}
+          </mtext>
+        </math>
+      )}
     </figure>
   );
 }

@@ -10,6 +10,6 @@ interface MathAttributes extends HTMLAttributes<MathMLElement> {
 
 declare module 'react' {
   namespace JSX {
-    interface IntrinsicElements extends Record<'math' | 'mi' | 'mn' | 'mo' | 'msup' | 'mspace', MathAttributes> {}
+    interface IntrinsicElements extends Record<'math' | 'mi' | 'mn' | 'mo' | 'msup' | 'mspace' | 'mtext', MathAttributes> {}
   }
 }

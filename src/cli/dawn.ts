@@ -15,6 +15,7 @@ export async function openDawn(): Promise<GPU> {
   Object.assign(globalThis, globals);
   keepDevices();
   copySharedViews();
+  waitInsteadOfSpinning();
   alive.dawnInstance = create([]);
   // onnxruntime looks for WebGPU where a browser has it, even when it is handed a device. Node 20 has no navigator.
   if (typeof navigator === 'undefined')
@@ -30,6 +31,18 @@ function keepDevices(): void {
     (alive.dawnDevices ??= []).push(device);
     return device;
   };
+}
+
+/**
+ * While the GPU is at work, Dawn asks after it in an endless chain of setImmediate, which keeps one core busy. A software
+ * adapter needs that core: Dawn's own (native) callback comes a millisecond later instead.
+ */
+function waitInsteadOfSpinning(): void {
+  const immediately = globalThis.setImmediate;
+  const isNative = (callback: unknown) => /\[native code\]/.test(Function.prototype.toString.call(callback));
+  const patched = (callback: (...args: unknown[]) => void, ...args: unknown[]) =>
+    isNative(callback) ? setTimeout(callback, 1, ...args) : immediately(callback, ...args);
+  globalThis.setImmediate = Object.assign(patched, immediately) as unknown as typeof setImmediate;
 }
 
 /** Dawn in Node refuses views of a SharedArrayBuffer, which is what onnxruntime's WebAssembly memory is. */

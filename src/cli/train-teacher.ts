@@ -7,6 +7,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
+import { DEFAULTS } from '../config';
 import { Batches, heldOutBatches } from '../data/batches';
 import { splitCorpus } from '../data/corpus';
 import { loadTokenizer } from '../data/tokenizer';
@@ -65,7 +66,7 @@ const gpu = await openGpu(await openDawn());
 const pool = new Pool(gpu);
 let latest: StepRecord | undefined;
 const settings = {
-  ...{ student: config, dtype, batchSize: B, contextLength: T, loss: 'ce', initialLossScale: 65536 } as const,
+  ...{ student: config, dtype, batchSize: B, contextLength: T, loss: { ...DEFAULTS, loss: 'ce' }, initialLossScale: 65536 } as const,
   adam: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, maxGradNorm: 1 },
 };
 const weights = initialWeights(config, random.fork('weights'));

@@ -1,29 +1,47 @@
-// The table of losses. Adding one is a kernel, a reference function and a row here; config.ts lists its name.
+// The table of losses. Adding a divergence is its kernel, a reference function, a row here and its name in config.ts.
 
 import type { Config } from '../config';
 import type { Recorder, Tensor } from '../gpu/program';
-import { ce, type LossInputs, mixed } from '../kernels/losses';
+import { ce, type Divergence, distil, type LossInputs } from '../kernels/losses';
+
+/** What a loss is made of, besides the logits. */
+export type LossSettings = Pick<Config, 'loss' | 'kd_loss' | 'kd_beta' | 'label_smoothing' | 'z_loss'>;
 
 interface Loss {
-  needsTeacher: boolean;
-  /** Records the loss and its gradient. */
-  record(recorder: Recorder, inputs: LossInputs, teacher: Tensor | undefined): void;
-  /** What was minimised, from the token means of CE and KL (without T²). */
-  total(ce: number, kd: number, live: { alpha: number; temperature: number }): number;
+  /** How the student is drawn to the teacher; absent where it is not. `kd_loss` leaves it to that setting. */
+  divergence?: Divergence | 'kd_loss';
+  /** The teacher's weight in the total, T² · KD; the rest of 1 goes to CE. */
+  weight(alpha: number): number;
 }
 
+const alone = (divergence: Divergence): Loss => ({ divergence, weight: () => 1 });
+
 export const LOSSES: Record<Config['loss'], Loss> = {
-  mixed: {
-    needsTeacher: true,
-    record(recorder, inputs, teacher) {
-      if (!teacher) throw new Error('The loss "mixed" needs a teacher. Choose one, or the loss "ce".');
-      mixed(recorder, { ...inputs, teacher });
-    },
-    total: (ce, kd, { alpha, temperature }) => alpha * temperature ** 2 * kd + (1 - alpha) * ce,
-  },
-  ce: {
-    needsTeacher: false,
-    record: (recorder, inputs) => ce(recorder, inputs),
-    total: (ce) => ce,
-  },
+  mixed: { divergence: 'kd_loss', weight: (alpha) => alpha },
+  ce: { weight: () => 0 },
+  fkl: alone('fkl'),
+  rkl: alone('rkl'),
+  jsd: alone('jsd'),
+  sfkl: alone('sfkl'),
+  srkl: alone('srkl'),
+  tvd: alone('tvd'),
 };
+
+export const needsTeacher = (loss: Config['loss']): boolean => LOSSES[loss].divergence !== undefined;
+
+/** Records the loss and its gradient. @throws if it needs a teacher and there is none. */
+export function recordLoss(recorder: Recorder, settings: LossSettings, inputs: LossInputs, teacher?: Tensor): void {
+  const { loss, kd_loss, kd_beta: beta, label_smoothing: labelSmoothing, z_loss: zLoss } = settings;
+  const row = LOSSES[loss];
+  const options = { ...inputs, labelSmoothing, zLoss };
+  if (!row.divergence) return ce(recorder, options);
+  if (!teacher) throw new Error(`The loss "${loss}" needs a teacher. Choose one, or the loss "ce".`);
+  const divergence = row.divergence === 'kd_loss' ? kd_loss : row.divergence;
+  distil(recorder, { ...options, teacher, divergence, beta });
+}
+
+/** What was minimised, from the token means of CE and KD (without T²). */
+export function totalLoss(loss: Config['loss'], ce: number, kd: number, live: { alpha: number; temperature: number }): number {
+  const weight = LOSSES[loss].weight(live.alpha);
+  return (weight > 0 ? weight * live.temperature ** 2 * kd : 0) + (weight < 1 ? (1 - weight) * ce : 0);
+}

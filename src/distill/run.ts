@@ -5,7 +5,7 @@ import type { Config } from '../config';
 import { Batches, heldOutBatches } from '../data/batches';
 import { splitCorpus } from '../data/corpus';
 import type { Tokenizer } from '../data/tokenizer';
-import { type Gpu, GpuError } from '../gpu/device';
+import { checkFits, type Gpu, GpuError } from '../gpu/device';
 import { Pool } from '../gpu/program';
 import type { Gpt2Config } from '../model/config';
 import { initialWeights, planArena } from '../model/parameters';
@@ -94,7 +94,10 @@ export class Run {
       ...{ n_layer: config.student_layers, n_head: config.student_heads },
       ...{ layer_norm_epsilon: 1e-5, activation_function: 'gelu_new' },
     };
-    this.studentParameters = planArena(this.studentConfig).parameters;
+    const plan = planArena(this.studentConfig);
+    this.studentParameters = plan.parameters;
+    // Here, before a teacher is fetched and weights are drawn for a student that would not fit.
+    checkFits(gpu, 'The student’s weights', plan.count * 4);
     this.#pool = new Pool(gpu);
   }
 
@@ -119,7 +122,7 @@ export class Run {
     const weights = initialWeights(this.studentConfig, this.#random.fork('weights'));
     events.stage('compile', 'compiling kernels');
     const settings = {
-      ...{ student: this.studentConfig, dtype: this.dtype, batchSize: B, contextLength: T, loss: config.loss },
+      ...{ student: this.studentConfig, dtype: this.dtype, batchSize: B, contextLength: T, loss: config },
       initialLossScale: config.initial_loss_scale,
       adam: {
         ...{ beta1: config.adam_beta1, beta2: config.adam_beta2, epsilon: 1e-8 },

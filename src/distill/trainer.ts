@@ -11,7 +11,7 @@ import { backward, forward, head, headBackward } from '../model/gpt2';
 import { Arena, planArena } from '../model/parameters';
 import { toHalf } from '../tensor/dtype';
 import { Layout } from '../tensor/layout';
-import { LOSSES } from './losses';
+import { LOSSES, type LossSettings, needsTeacher, recordLoss, totalLoss } from './losses';
 import type { StepRecord } from './records';
 import { Ring } from './ring';
 import type { Teacher } from './teacher';
@@ -23,7 +23,7 @@ export interface TrainerSettings {
   /** B and T. */
   batchSize: number;
   contextLength: number;
-  loss: keyof typeof LOSSES;
+  loss: LossSettings;
   adam: Omit<AdamW, 'dynamicScale'>;
   /** Of the dynamic loss scaler; used in f16 only. */
   initialLossScale: number;
@@ -119,8 +119,8 @@ export class Trainer {
     const { device } = this.gpu;
     const tokens = batches.reduce((sum, { targets }) => sum + targets.filter((t) => t !== IGNORED_TARGET).length, 0);
     const { learningRate, temperature, alpha } = settings;
-    const staging = await this.#ring.take();
-    const uniform = new Float32Array([learningRate, temperature, alpha, tokens > 0 ? 1 / tokens : 0]);
+    const weight = LOSSES[this.settings.loss.loss].weight(alpha);
+    const uniform = new Float32Array([learningRate, temperature, weight, tokens > 0 ? 1 / tokens : 0]);
     device.queue.writeBuffer(this.#buffers.step, 0, uniform);
     for (const [i, batch] of batches.entries()) {
       this.#writeBatch(batch);
@@ -131,14 +131,18 @@ export class Trainer {
       }
       await this.teacher?.enqueue(batch.inputs, encoder);
       this.#micro.encode(encoder);
-      if (i === batches.length - 1) {
-        this.#update.encode(encoder);
-        encoder.copyBufferToBuffer(this.#buffers.sums, 0, staging, 0, SUMS_BYTES);
-        encoder.copyBufferToBuffer(this.#buffers.scaler, 0, staging, SUMS_BYTES, SCALER_BYTES);
+      if (i < batches.length - 1) {
+        device.queue.submit([encoder.finish()]);
+        continue;
       }
+      this.#update.encode(encoder);
+      // Taken only here, where nothing is refused any more: a buffer that is not sent would be lost to the ring.
+      const staging = await this.#ring.take();
+      encoder.copyBufferToBuffer(this.#buffers.sums, 0, staging, 0, SUMS_BYTES);
+      encoder.copyBufferToBuffer(this.#buffers.scaler, 0, staging, SUMS_BYTES, SCALER_BYTES);
       device.queue.submit([encoder.finish()]);
+      this.#ring.send(staging, (bytes) => this.onRecord(this.#record(bytes, tokens, settings)));
     }
-    this.#ring.send(staging, (bytes) => this.onRecord(this.#record(bytes, tokens, settings)));
   }
 
   /** Waits until every step's record has been delivered. */
@@ -165,7 +169,9 @@ export class Trainer {
       [this.#buffers.scaler, scaler],
     ] as const) {
       if (bytes.byteLength !== buffer.size) {
-        throw new Error(`restore: ${buffer.label} has ${buffer.size} bytes, the snapshot ${bytes.byteLength}. It is of another student.`);
+        throw new Error(
+          `restore: ${buffer.label} has ${buffer.size} bytes, the snapshot ${bytes.byteLength}. It is of another student.`,
+        );
       }
       queue.writeBuffer(buffer, 0, bytes);
     }
@@ -206,8 +212,17 @@ export class Trainer {
       const hidden = rowsOf(activations.hidden, first, count);
       head(recorder, this.weights, hidden, logits);
       const chunk = { first, rows: count };
-      const inputs = { student: logits, targets, ignoreIndex: IGNORED_TARGET, perToken, step, scaler, gradient: true, chunk };
-      LOSSES[loss].record(recorder, inputs, this.teacher?.logits);
+      const inputs = {
+        student: logits,
+        targets,
+        ignoreIndex: IGNORED_TARGET,
+        perToken,
+        step,
+        scaler,
+        gradient: true,
+        chunk,
+      };
+      recordLoss(recorder, loss, inputs, this.teacher?.logits);
       headBackward(recorder, this.weights, this.gradients, hidden, logits, rowsOf(dhidden, first, count));
     }
     columnSum(recorder, perToken, persistent(sums, [2]), 'loss sums');
@@ -236,7 +251,13 @@ export class Trainer {
     const { batchSize: B, contextLength: T } = this.settings;
     const stride = dataStride(this.settings);
     const make = (index: number, label: string, shape: number[], dtype: 'u32' | 'i32'): Tensor => {
-      const place: Placement = { label, bytes: B * T * 4, buffer: this.#buffers.data, offset: index * stride, purpose: 'data' };
+      const place: Placement = {
+        label,
+        bytes: B * T * 4,
+        buffer: this.#buffers.data,
+        offset: index * stride,
+        purpose: 'data',
+      };
       return { layout: Layout.contiguous(shape), dtype, place };
     };
     return [make(0, 'tokens', [B, T], 'u32'), make(1, 'targets', [B, T], 'i32'), make(2, 'order', [B * T], 'u32')];
@@ -244,7 +265,8 @@ export class Trainer {
 
   #writeBatch({ inputs, targets }: Batch): void {
     const { batchSize: B, contextLength: T } = this.settings;
-    if (inputs.length !== B * T) throw new Error(`step: a batch of ${inputs.length} tokens; this trainer takes ${B} × ${T}.`);
+    if (inputs.length !== B * T)
+      throw new Error(`step: a batch of ${inputs.length} tokens; this trainer takes ${B} × ${T}.`);
     const words = dataStride(this.settings) / 4;
     const data = new Uint32Array(3 * words);
     data.set(inputs, 0);
@@ -259,11 +281,14 @@ export class Trainer {
     const at = SUMS_BYTES / 4;
     // 0 / 0 is NaN: without a valid target there is no loss.
     const ce = floats[0] / tokens;
-    const hasTeacher = LOSSES[this.settings.loss].needsTeacher;
-    const kd = hasTeacher ? floats[1] / tokens : Number.NaN;
+    const applied = words[at + 4] === 1;
+    // The sum of squares leaves out what is not finite, so a gradient that overflowed has no norm.
+    const gradNorm = applied || tokens === 0 ? floats[at + 8] : Number.NaN;
+    const { loss } = this.settings.loss;
+    const kd = needsTeacher(loss) ? floats[1] / tokens : Number.NaN;
     return {
-      ...{ step, ce, kd, loss: LOSSES[this.settings.loss].total(ce, kd, { alpha, temperature }) },
-      ...{ gradNorm: floats[at + 8], learningRate, lossScale: floats[at + 9], applied: words[at + 4] === 1 },
+      ...{ step, ce, kd, loss: totalLoss(loss, ce, kd, { alpha, temperature }) },
+      ...{ gradNorm, learningRate, lossScale: floats[at + 9], applied },
       ...{ appliedTotal: words[at + 2], skippedTotal: words[at + 3], tokens },
     };
   }
@@ -287,4 +312,3 @@ function persistent(buffer: GPUBuffer, shape: number[]): Tensor {
   const place: Placement = { label: buffer.label, bytes: buffer.size, buffer, offset: 0, purpose: 'metrics' };
   return { layout: Layout.contiguous(shape), dtype: 'f32', place };
 }
-

@@ -3,7 +3,7 @@
 
 import { BYTES, type DType } from '../tensor/dtype';
 import type { Layout } from '../tensor/layout';
-import type { Gpu } from './device';
+import { checkFits, type Gpu } from './device';
 import type { Kernel } from './kernel';
 import type { Purpose } from './memory';
 
@@ -27,6 +27,7 @@ export interface Tensor {
 /** A tensor with a buffer of its own, zeroed, that outlives every Program. */
 export function persistentTensor(gpu: Gpu, purpose: Purpose, label: string, layout: Layout, dtype: DType): Tensor {
   const bytes = layout.numel * BYTES[dtype];
+  checkFits(gpu, label, bytes);
   return { layout, dtype, place: { label, bytes, buffer: gpu.memory.create(purpose, label, bytes), offset: 0, purpose } };
 }
 
@@ -129,6 +130,7 @@ export class Recorder {
   }
 
   #grow(place: Placement): GPUBuffer {
+    checkFits(this.gpu, place.label, place.bytes);
     const buffer = this.gpu.memory.create(place.purpose, `pool ${this.pool.buffers.length} (${place.label})`, place.bytes);
     this.pool.buffers.push(buffer);
     return buffer;

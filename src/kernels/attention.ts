@@ -1,5 +1,6 @@
 // Causal self-attention, forward and backward. The (B, H, T, T) matrix is never stored.
 
+import type { Gpu } from '../gpu/device';
 import { kernel } from '../gpu/kernel';
 import type { Recorder, Tensor } from '../gpu/program';
 import wgsl from './attention.wgsl?raw';
@@ -18,7 +19,7 @@ export interface Attention {
 
 /** out = softmax(q · kᵀ / √D, causal) · v, D = C / H, a multiple of 4. */
 export function attention(recorder: Recorder, { qkv, out, lse }: Attention): void {
-  const { specialisation, params, grid } = setUp(qkv, lse);
+  const { specialisation, params, grid } = setUp(recorder.gpu, qkv, lse);
   recorder.dispatch(kernel(recorder.gpu, 'attention', wgsl, specialisation), { qkv, out, lse }, params, grid);
 }
 
@@ -28,17 +29,20 @@ export function attentionBackward(
   { qkv, out, lse }: Attention,
   { dout, delta, dqkv }: { dout: Tensor; delta: Tensor; dqkv: Tensor },
 ): void {
-  const { specialisation, params, grid } = setUp(qkv, lse);
+  const { specialisation, params, grid } = setUp(recorder.gpu, qkv, lse);
   const query = kernel(recorder.gpu, 'attention_backward_query', queryWgsl, specialisation);
   recorder.dispatch(query, { qkv, out, dout, lse, delta, dqkv }, params, grid);
   const key = kernel(recorder.gpu, 'attention_backward_key', keyWgsl, specialisation);
   recorder.dispatch(key, { qkv, dout, lse, delta, dqkv }, params, grid);
 }
 
-function setUp(qkv: Tensor, lse: Tensor) {
+function setUp(gpu: Gpu, qkv: Tensor, lse: Tensor) {
   const [B, H, T] = lse.layout.shape;
   const D = qkv.layout.shape[1] / 3 / H;
-  if (D % 4 !== 0) throw new Error(`attention: heads of ${D} elements; want a multiple of 4. Change the width or the heads.`);
-  const specialisation = { aliases: { scalar: scalarOf(qkv) }, constants: { D4: D / 4 } };
-  return { specialisation, params: { T, H, scale: 1 / Math.sqrt(D) }, grid: [Math.ceil(T / 16), H, B] as [number, number, number] };
+  if (D % 4 !== 0)
+    throw new Error(`attention: heads of ${D} elements; want a multiple of 4. Change the width or the heads.`);
+  const constants = { HEAD: D / 4, UNROLL: Number(!gpu.adapter.software) };
+  const specialisation = { aliases: { scalar: scalarOf(qkv) }, constants };
+  const params = { T, H, scale: 1 / Math.sqrt(D), D4: D / 4 };
+  return { specialisation, params, grid: [Math.ceil(T / 16), H, B] as [number, number, number] };
 }

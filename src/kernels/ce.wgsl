@@ -1,10 +1,11 @@
 // Cross-entropy of logits with targets, and its gradient in the logits' place, one row (token) at a time:
-// ce = lse − z_t, dz = (q − 1_t) · loss_scale / tokens, q = softmax(z).
+// ce = (1 − e)(lse − z_t) + e (lse − mean z) + l · lse², q = softmax(z),
+// dz = ((1 + 2 l · lse) q − (1 − e) 1_t − e / V) · loss_scale / tokens; e label smoothing, l the z-loss.
 // A row whose target is ignored gives 0 and a gradient of 0. Logits and targets are read where they lie: row r is (r / T, r % T).
 // Constants: LANES (threads a row), GRADIENT (0 or 1: leave the logits alone).
 
 struct Params {
-  first: u32, rows: u32, T: u32, V: u32, ignore: i32,
+  first: u32, rows: u32, T: u32, V: u32, ignore: i32, label_smoothing: f32, z_loss: f32,
   student_first: u32, student_offset: u32, student_b: u32, student_t: u32, student_v: u32,
   target_offset: u32, target_b: u32, target_t: u32,
 }
@@ -19,9 +20,9 @@ struct Scaler { scale: f32 }
 
 const ROWS = 64 / LANES;
 const LOWEST = -3.4e38;
-var<workgroup> partial: array<f32, 64>;
+var<workgroup> partial: array<vec2f, 64>;
 
-fn row_max(value: f32, slot: u32, lane: u32) -> f32 {
+fn row_max(value: vec2f, slot: u32, lane: u32) -> vec2f {
   if (LANES == 1u) { return value; }
   workgroupBarrier(); // the last reader of `partial` is done
   partial[slot] = value;
@@ -33,7 +34,7 @@ fn row_max(value: f32, slot: u32, lane: u32) -> f32 {
   return partial[slot - lane];
 }
 
-fn row_sum(value: f32, slot: u32, lane: u32) -> f32 {
+fn row_sum(value: vec2f, slot: u32, lane: u32) -> vec2f {
   if (LANES == 1u) { return value; }
   workgroupBarrier();
   partial[slot] = value;
@@ -59,23 +60,29 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) sl
 
   var largest = LOWEST;
   for (var v = lane; v < params.V; v += LANES) { largest = max(largest, student[z0 + v * params.student_v]); }
-  largest = row_max(largest, slot, lane);
-  var sum = 0.0;
-  for (var v = lane; v < params.V; v += LANES) { sum += exp(student[z0 + v * params.student_v] - largest); }
-  sum = row_sum(sum, slot, lane);
-  // Read before the first write of the gradient: row_sum's barriers lie behind every read of the row but this one,
-  // which only the thread that writes per_token makes, and only the target's own thread overwrites it.
-  let lse = largest + log(sum);
+  largest = row_max(vec2f(largest), slot, lane).x;
+  var sums = vec2f(); // Σ exp z, Σ z, both less the largest
+  for (var v = lane; v < params.V; v += LANES) {
+    let z = student[z0 + v * params.student_v] - largest;
+    sums += vec2f(exp(z), z);
+  }
+  sums = row_sum(sums, slot, lane);
+  let log_sum = log(sums.x);
+  let lse = largest + log_sum;
   if (!valid) { return; }
+  // Every read of the row lies before row_sum's barriers but this one, which the thread makes that overwrites the target's logit.
   if (lane == t % LANES) {
-    per_token[row] = vec2f(select(0.0, lse - student[z0 + t * params.student_v], counts), 0.0);
+    let hard = log_sum - (student[z0 + t * params.student_v] - largest);
+    let ce = mix(hard, log_sum - sums.y / f32(params.V), params.label_smoothing) + params.z_loss * lse * lse;
+    per_token[row] = vec2f(select(0.0, ce, counts), 0.0);
   }
   if (GRADIENT == 1u) {
     let weight = select(0.0, scaler.scale * step.inverse_tokens, counts);
     for (var v = lane; v < params.V; v += LANES) {
       let at = z0 + v * params.student_v;
-      let q = exp(student[at] - lse);
-      student[at] = weight * (q - select(0.0, 1.0, v == t));
+      let q = exp(student[at] - largest - log_sum);
+      let wanted = select(0.0, 1.0 - params.label_smoothing, v == t) + params.label_smoothing / f32(params.V);
+      student[at] = weight * ((1.0 + 2.0 * params.z_loss * lse) * q - wanted);
     }
   }
 }

@@ -50,7 +50,8 @@ fn main() {
     } else {
       scaler.good_steps += 1u;
       if (scaler.good_steps == params.interval) {
-        scaler.scale *= 2.0;
+        // Twice that would be infinite, and no halving brings a scale back from there.
+        if (scaler.scale < 1.7e38) { scaler.scale *= 2.0; }
         scaler.good_steps = 0u;
       }
     }

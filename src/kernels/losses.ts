@@ -5,8 +5,18 @@ import { kernel } from '../gpu/kernel';
 import type { Placement, Recorder, Tensor } from '../gpu/program';
 import ceWgsl from './ce.wgsl?raw';
 import compareWgsl from './compare.wgsl?raw';
-import mixedWgsl from './mixed.wgsl?raw';
+import distilWgsl from './distil.wgsl?raw';
+import fkl from './fkl.wgsl?raw';
+import jsd from './jsd.wgsl?raw';
+import rkl from './rkl.wgsl?raw';
+import sfkl from './sfkl.wgsl?raw';
+import srkl from './srkl.wgsl?raw';
 import { ROW_THREADS, rowLanes, scalarOf } from './tensors';
+import tvd from './tvd.wgsl?raw';
+
+/** What a student may be drawn to its teacher by: the functions that distil.wgsl sums and differentiates. */
+const DIVERGENCES = { fkl, rkl, jsd, sfkl, srkl, tvd };
+export type Divergence = keyof typeof DIVERGENCES;
 
 export interface LossInputs {
   /** (B, T, V) f32, or the rows of one chunk; becomes the gradient where `gradient` is set. */
@@ -21,6 +31,10 @@ export interface LossInputs {
   step: Placement | GPUBuffer;
   /** The loss scaler's state; its first f32 is the scale. */
   scaler: Placement | GPUBuffer;
+  /** e of the cross-entropy: the share of the target that is spread over the vocabulary. 0 by default. */
+  labelSmoothing?: number;
+  /** l of the cross-entropy: the weight of lse². 0 by default. */
+  zLoss?: number;
   /** Write the gradient; without it the logits stay. */
   gradient: boolean;
   /** The rows that `student` holds, of the B·T; all of them by default. A chunk's logits are (rows, V) contiguous. */
@@ -35,19 +49,31 @@ export function ce(recorder: Recorder, inputs: LossInputs): void {
   recorder.dispatch(program, { step, scaler, student, targets, per_token: perToken }, params, grid);
 }
 
-/** alpha · T² · KL(teacher ‖ student) + (1 − alpha) · CE. teacher (B, T, V) f16 or f32. */
-export function mixed(recorder: Recorder, inputs: LossInputs & { teacher: Tensor }): void {
-  const { student, targets, perToken, step, scaler, teacher } = inputs;
+export interface DistilInputs extends LossInputs {
+  /** (B, T, V) f16 or f32 */
+  teacher: Tensor;
+  divergence: Divergence;
+  /** β of jsd, sfkl and srkl, between 0 and 1. */
+  beta: number;
+}
+
+/** alpha · T² · KD(teacher, student) + (1 − alpha) · CE. */
+export function distil(recorder: Recorder, inputs: DistilInputs): void {
+  const { student, targets, perToken, step, scaler, teacher, divergence, beta } = inputs;
   const { constants, params, grid } = addressing(recorder, inputs);
-  const program = kernel(recorder.gpu, 'mixed', mixedWgsl, { aliases: { teacher_type: scalarOf(teacher) }, constants });
-  const [b, t, v] = teacher.layout.strides;
+  const text = `${DIVERGENCES[divergence]}\n${distilWgsl}`;
+  const program = kernel(recorder.gpu, divergence, text, { aliases: { teacher_type: scalarOf(teacher) }, constants });
   recorder.dispatch(
     program,
     { step, scaler, student, targets, per_token: perToken, teacher },
-    { ...params, teacher_offset: teacher.layout.offset, teacher_b: b, teacher_t: t, teacher_v: v },
+    { ...params, ...strides('teacher', teacher), beta },
     grid,
   );
 }
+
+/** TEMPORARY */
+export const mixed = (recorder: Recorder, inputs: LossInputs & { teacher: Tensor }) =>
+  distil(recorder, { ...inputs, divergence: 'fkl', beta: 0.5 });
 
 /**
  * An evaluation's figures at temperature 1. student (B, T, V) f32, teacher (B, T, V), targets (B, T), all through their
@@ -78,7 +104,8 @@ export function compare(
   );
 }
 
-function addressing(recorder: Recorder, { student, targets, ignoreIndex, gradient, chunk }: LossInputs) {
+function addressing(recorder: Recorder, inputs: LossInputs) {
+  const { student, targets, ignoreIndex, labelSmoothing = 0, zLoss = 0, gradient, chunk } = inputs;
   const [B, T] = targets.layout.shape;
   const V = student.layout.shape.at(-1) as number;
   const { first, rows } = chunk ?? { first: 0, rows: B * T };
@@ -88,7 +115,10 @@ function addressing(recorder: Recorder, { student, targets, ignoreIndex, gradien
     : strides('student', student);
   return {
     constants: { LANES, GRADIENT: Number(gradient) },
-    params: { first, rows, T, V, ignore: ignoreIndex, student_first: first, ...own, ...strides('target', targets) },
+    params: {
+      ...{ first, rows, T, V, ignore: ignoreIndex, label_smoothing: labelSmoothing, z_loss: zLoss },
+      ...{ student_first: first, ...own, ...strides('target', targets) },
+    },
     grid: [Math.ceil((rows * LANES) / ROW_THREADS)] as [number],
   };
 }

@@ -18,7 +18,7 @@ const FLAGS: Record<Offer, string[]> = {
   'no-adapter': [],
   'no-webgpu': [],
 };
-/** Chromium has no switch for this, and a worker no place for a script of ours: it goes before every script served. */
+/** Chromium has no switch for this, and a worker no place for a script of ours: it goes before each that is served. */
 const HIDE_WEBGPU = 'delete Object.getPrototypeOf(navigator).gpu;';
 const ALWAYS = [
   '--no-sandbox',
@@ -82,11 +82,13 @@ export interface VisitOptions extends BrowserContextOptions {
   offer?: Offer;
   /** What follows the site's address, e.g. '#v=1&alpha=0.5'. */
   path?: string;
+  /** A script that goes before each of the site's, and so before the worker's, where a page's own scripts do not reach. */
+  before?: string;
 }
 
 /** Opens the page of a site in a context of its own (nothing stored from earlier tests). */
 export async function visit(site: Site, options: VisitOptions = {}): Promise<Visit> {
-  const { offer = 'f32', path = '', ...contextOptions } = options;
+  const { offer = 'f32', path = '', before = '', ...contextOptions } = options;
   const browser = await openBrowser(offer);
   const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...contextOptions });
   const problems: string[] = [];
@@ -99,10 +101,11 @@ export async function visit(site: Site, options: VisitOptions = {}): Promise<Vis
       return route.abort();
     },
   );
-  if (offer === 'no-webgpu') {
+  const inserted = `${offer === 'no-webgpu' ? HIDE_WEBGPU : ''}${before}`;
+  if (inserted) {
     await context.route(/\.js$/, async (route) => {
       const response = await route.fetch();
-      await route.fulfill({ response, body: `${HIDE_WEBGPU}${await response.text()}` });
+      await route.fulfill({ response, body: inserted + (await response.text()) });
     });
   }
   context.on('console', (message) => {

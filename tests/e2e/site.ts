@@ -14,6 +14,8 @@ export type Fault =
   /** Fewer bytes than the file has, announced as the whole: a copy that was cut short when it was made. */
   | { kind: 'short'; bytes: number }
   | { kind: 'slow'; milliseconds: number }
+  /** Half of it comes at once, the rest so much later. */
+  | { kind: 'halting'; milliseconds: number }
   | { kind: 'missing' }
   /** A single-page host's answer to everything that is not there. */
   | { kind: 'html' };
@@ -84,10 +86,18 @@ async function answer(response: ServerResponse, path: string, file: Buffer | und
     'content-type': TYPES[extname(path)] ?? 'application/octet-stream',
     'content-length': bytes.length,
   });
-  if (fault?.kind !== 'cut') {
-    response.end(bytes);
+  const send = (part: Buffer) => new Promise((resolve) => response.write(part, resolve));
+  if (fault?.kind === 'cut') {
+    await send(bytes.subarray(0, fault.bytes));
+    response.destroy();
     return;
   }
-  await new Promise((resolve) => response.write(bytes.subarray(0, fault.bytes), resolve));
-  response.destroy();
+  if (fault?.kind === 'halting') {
+    const half = bytes.length >> 1;
+    await send(bytes.subarray(0, half));
+    await wait(fault.milliseconds);
+    response.end(bytes.subarray(half));
+    return;
+  }
+  response.end(bytes);
 }

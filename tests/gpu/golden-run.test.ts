@@ -6,6 +6,7 @@
 // f16 rounds each activation by up to 2^-11 = 5e-4 and a gradient passes some ten of them: gradients 1e-2, losses 1e-2.
 
 import { beforeAll, describe, expect, it } from 'vitest';
+import { DEFAULTS } from '../../src/config';
 import type { Batch } from '../../src/data/batches';
 import type { StepRecord } from '../../src/distill/records';
 import { type Teacher, teacherFromWeights } from '../../src/distill/teacher';
@@ -45,7 +46,7 @@ async function train(gpu: Gpu, dtype: 'f16' | 'f32', chunkElements?: number) {
   const teacher: Teacher = await teacherFromWeights(gpu, weightsOf('gpt2_teacher.safetensors'), run.teacher, { B, T, dtype });
   const records: StepRecord[] = [];
   const settings = {
-    ...{ student: run.student, dtype, batchSize: B, contextLength: T, loss: 'mixed' as const, initialLossScale: 65536, chunkElements },
+    ...{ student: run.student, dtype, batchSize: B, contextLength: T, loss: { ...DEFAULTS, loss: 'mixed' } as const, initialLossScale: 65536, chunkElements },
     adam: {
       ...{ beta1: hyper.beta1, beta2: hyper.beta2, epsilon: hyper.eps, weightDecay: hyper.weight_decay },
       maxGradNorm: hyper.clip,

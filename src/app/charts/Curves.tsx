@@ -21,8 +21,8 @@ export function LossChart({ run }: { run: ShownRun }) {
   const [log, setLog] = useState(false);
   const { history, config } = run;
   const rows = history.thin('loss', MAX_POINTS);
-  const mixed = config.loss === 'mixed';
-  const losses = rows.flatMap((row) => (mixed ? [row.loss, row.ce, row.kd] : [row.loss]));
+  const taught = config.loss !== 'ce';
+  const losses = rows.flatMap((row) => (taught ? [row.loss, row.ce, row.kd] : [row.loss]));
   const axis = log ? logAxis(losses) : linearAxis(losses, 4, true);
   const last = history.last();
   const total: PlotSeries[] = [
@@ -30,7 +30,7 @@ export function LossChart({ run }: { run: ShownRun }) {
     { key: 'lossSmooth', colour: 'var(--student)', width: 2.25, label: `total ${formatMeasure(last?.loss)}` },
   ];
   // Plain cross-entropy is the total: its own line would lie on it.
-  const parts: PlotSeries[] = mixed
+  const parts: PlotSeries[] = taught
     ? [
         { key: 'ce', colour: 'var(--ce)', width: 1, faint: true },
         { key: 'ceSmooth', colour: 'var(--ce)', width: 1.5, dash: '7 2', label: `CE ${formatMeasure(last?.ce)}` },
@@ -54,7 +54,7 @@ export function LossChart({ run }: { run: ShownRun }) {
         const point = history.atStep(step);
         if (!point || point.step !== step) return undefined;
         const all = `total ${formatMeasure(point.loss)}`;
-        return mixed ? `${all} · CE ${formatMeasure(point.ce)} · KD ${formatMeasure(point.kd)}` : all;
+        return taught ? `${all} · CE ${formatMeasure(point.ce)} · KD ${formatMeasure(point.kd)}` : all;
       }}
       table={{
         head: ['step', 'total', 'CE', 'KD', 'applied'],
@@ -65,7 +65,7 @@ export function LossChart({ run }: { run: ShownRun }) {
           formatMeasure(row.kd),
           row.applied ? 'yes' : 'skipped',
         ]),
-        note: `${rows.length} of ${history.length} steps. KD is KL(teacher ‖ student) at T, without T². The CSV has every step.`,
+        note: `${rows.length} of ${history.length} steps. KD is at T, without T². The CSV has every step.`,
       }}
       csv={() =>
         history.csv([

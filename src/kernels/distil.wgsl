@@ -1,15 +1,20 @@
-// The distillation loss and its gradient in the student logits' place, one row (token) at a time:
-// alpha · T² · KL(p ‖ q) + (1 − alpha) · CE,  p = softmax(y / T), q = softmax(z / T),
-// dz = (alpha · T · (q − p) + (1 − alpha) · (softmax(z) − 1_t)) · loss_scale / tokens.
+// A distillation loss and its gradient in the student logits' place, one row (token) at a time:
+// alpha · T² · KD(p, q) + (1 − alpha) · CE,  p = softmax(y / T), q = softmax(z / T),
+// CE = (1 − e)(lse − z_t) + e (lse − mean z) + l · lse²,  lse = log Σ exp z,
+// dz = (alpha · T² · dKD + (1 − alpha) · ((1 + 2 l · lse) softmax(z) − (1 − e) 1_t − e / V)) · loss_scale / tokens.
+// KD is the file that stands before this one (fkl.wgsl, rkl.wgsl, …), with two functions of ln p and ln q:
+//   term(lp, lq, beta) → (what the element adds to KD, what it adds to the row's sum S)
+//   slope(lp, lq, beta, S) → T · dKD/dz
 // A row whose target is ignored gives 0 and a gradient of 0. Student, teacher and targets are read where they lie: row r is
-// (r / T, r % T). per_token keeps CE and KL (without T²) apart.
+// (r / T, r % T). per_token keeps CE and KD (without T²) apart.
 // Aliases: teacher_type. Constants: LANES (threads a row), GRADIENT (0 or 1: leave the logits alone).
 
 struct Params {
-  first: u32, rows: u32, T: u32, V: u32, ignore: i32,
+  first: u32, rows: u32, T: u32, V: u32, ignore: i32, label_smoothing: f32, z_loss: f32,
   student_first: u32, student_offset: u32, student_b: u32, student_t: u32, student_v: u32,
   target_offset: u32, target_b: u32, target_t: u32,
   teacher_offset: u32, teacher_b: u32, teacher_t: u32, teacher_v: u32,
+  beta: f32,
 }
 struct Step { learning_rate: f32, temperature: f32, alpha: f32, inverse_tokens: f32 }
 struct Scaler { scale: f32 }
@@ -18,14 +23,16 @@ struct Scaler { scale: f32 }
 @group(0) @binding(2) var<storage, read> scaler: Scaler;
 @group(0) @binding(3) var<storage, read_write> student: array<f32>; // (B, T, V) through strides
 @group(0) @binding(4) var<storage, read> targets: array<i32>; // (B, T) through strides
-@group(0) @binding(5) var<storage, read_write> per_token: array<vec2f>; // (B·T): ce, kl
+@group(0) @binding(5) var<storage, read_write> per_token: array<vec2f>; // (B·T): ce, kd
 @group(0) @binding(6) var<storage, read> teacher: array<teacher_type>; // (B, T, V) through strides
 
 const ROWS = 64 / LANES;
 const LOWEST = -3.4e38;
-var<workgroup> partial: array<vec3f, 64>;
+// Below this ln p stands for p = 0: a word that the teacher rules out (−∞) must not make 0 · ∞.
+const LOG_ZERO = -1e30;
+var<workgroup> partial: array<vec4f, 64>;
 
-fn row_max(value: vec3f, slot: u32, lane: u32) -> vec3f {
+fn row_max(value: vec4f, slot: u32, lane: u32) -> vec4f {
   if (LANES == 1u) { return value; }
   workgroupBarrier(); // the last reader of `partial` is done
   partial[slot] = value;
@@ -37,12 +44,12 @@ fn row_max(value: vec3f, slot: u32, lane: u32) -> vec3f {
   return partial[slot - lane];
 }
 
-fn row_sum(value: vec3f, slot: u32, lane: u32) -> vec3f {
+fn row_sum(value: vec4f, slot: u32, lane: u32) -> vec4f {
   if (LANES == 1u) { return value; }
-  workgroupBarrier();
+  workgroupBarrier(); // the last reader of `partial` is done
   partial[slot] = value;
   for (var half = LANES / 2u; half > 0u; half /= 2u) {
-    workgroupBarrier();
+    workgroupBarrier(); // the partner has written
     if (lane < half) { partial[slot] += partial[slot + half]; }
   }
   workgroupBarrier();
@@ -63,35 +70,37 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) sl
   let t = select(0u, u32(target_token), counts);
   let cold = 1.0 / step.temperature;
 
-  var largest = vec3f(LOWEST);
+  var largest = vec4f(LOWEST);
   for (var v = lane; v < params.V; v += LANES) {
     let z = student[z0 + v * params.student_v];
     let y = f32(teacher[y0 + v * params.teacher_v]);
-    largest = max(largest, vec3f(z, z, y));
+    largest = max(largest, vec4f(z, y, LOWEST, LOWEST));
   }
   largest = row_max(largest, slot, lane);
-  var sums = vec3f(); // Σ exp z, Σ exp z/T, Σ exp y/T
+  var sums = vec4f(); // Σ exp z, Σ exp z/T, Σ exp y/T, Σ z; the exponents less their largest
   for (var v = lane; v < params.V; v += LANES) {
     let z = student[z0 + v * params.student_v] - largest.x;
-    let y = f32(teacher[y0 + v * params.teacher_v]) - largest.z;
-    sums += exp(vec3f(z, z * cold, y * cold));
+    let y = f32(teacher[y0 + v * params.teacher_v]) - largest.y;
+    sums += vec4f(exp(z), exp(z * cold), exp(y * cold), z);
   }
-  let logs = log(row_sum(sums, slot, lane));
+  sums = row_sum(sums, slot, lane);
+  let logs = log(sums.xyz);
+  let lse = largest.x + logs.x;
 
   // One thread reads the target's logit, and the barriers of the next row_sum lie between that and every write.
-  var terms = vec3f(); // kl, ce
+  var terms = vec4f(); // KD, S, lse − z_t
   for (var v = lane; v < params.V; v += LANES) {
     let z = student[z0 + v * params.student_v] - largest.x;
-    let log_q = z * cold - logs.y;
-    let log_p = (f32(teacher[y0 + v * params.teacher_v]) - largest.z) * cold - logs.z;
-    let p = exp(log_p);
-    // A word that the teacher rules out (−∞) adds nothing; 0 · ∞ would be NaN.
-    terms.x += select(0.0, p * (log_p - log_q), p > 0.0);
-    if (v == t) { terms.y = logs.x - z; }
+    let lq = z * cold - logs.y;
+    let lp = max((f32(teacher[y0 + v * params.teacher_v]) - largest.y) * cold - logs.z, LOG_ZERO);
+    terms += vec4f(term(lp, lq, params.beta), select(0.0, logs.x - z, v == t), 0.0);
   }
   terms = row_sum(terms, slot, lane);
   if (!valid) { return; }
-  if (lane == 0u) { per_token[row] = select(vec2f(), terms.yx, counts); }
+  if (lane == 0u) {
+    let smooth_ce = mix(terms.z, logs.x - sums.w / f32(params.V), params.label_smoothing);
+    per_token[row] = select(vec2f(), vec2f(smooth_ce + params.z_loss * lse * lse, terms.x), counts);
+  }
   if (GRADIENT == 1u) {
     let weight = select(0.0, scaler.scale * step.inverse_tokens, counts);
     let soft = weight * step.alpha * step.temperature;
@@ -99,9 +108,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) sl
     for (var v = lane; v < params.V; v += LANES) {
       let at = z0 + v * params.student_v;
       let z = student[at] - largest.x;
-      let q = exp(z * cold - logs.y);
-      let p = exp((f32(teacher[y0 + v * params.teacher_v]) - largest.z) * cold - logs.z);
-      student[at] = soft * (q - p) + hard * (exp(z - logs.x) - select(0.0, 1.0, v == t));
+      let lp = max((f32(teacher[y0 + v * params.teacher_v]) - largest.y) * cold - logs.z, LOG_ZERO);
+      let dce = (1.0 + 2.0 * params.z_loss * lse) * exp(z - logs.x)
+        - select(0.0, 1.0 - params.label_smoothing, v == t) - params.label_smoothing / f32(params.V);
+      student[at] = soft * slope(lp, z * cold - logs.y, params.beta, terms.y) + hard * dce;
     }
   }
 }

@@ -1,0 +1,80 @@
+// What a person does on the page and reads there, by the names that the page itself gives to things.
+
+import { readFile } from 'node:fs/promises';
+import type { Page } from 'playwright-core';
+import { expect } from 'vitest';
+
+/** Software adapters are slow, and slower while something else computes: a limit for hangs, not for speed. */
+export const PATIENCE = 150_000;
+
+/** Settings as the page's link carries them: small enough for a software adapter unless `settings` says otherwise. */
+export function link(settings: Record<string, string | number>): string {
+  return `#v=1&${Object.entries(settings)
+    .map(([name, value]) => `${name}=${encodeURIComponent(value)}`)
+    .join('&')}`;
+}
+
+export const primary = (page: Page) => page.locator('button.primary');
+export const button = (page: Page, name: string) => page.getByRole('button', { name, exact: true });
+
+/** Waits until the primary button says `label` and can be pressed. */
+export async function offered(page: Page, label: string, timeout = PATIENCE): Promise<void> {
+  await expect
+    .poll(async () => (await primary(page).innerText()).trim() + ((await primary(page).isEnabled()) ? '' : ', disabled'), {
+      timeout,
+      message: `the primary button offers ${label}`,
+    })
+    .toBe(label);
+}
+
+/** The step that the progress bar shows. */
+export async function stepOf(page: Page): Promise<number> {
+  const text = await page.locator('.progress-text').innerText();
+  return Number(/^Step ([\d,]+) of/.exec(text)?.[1].replaceAll(',', '') ?? Number.NaN);
+}
+
+export async function reached(page: Page, step: number, timeout = PATIENCE): Promise<void> {
+  await expect.poll(() => stepOf(page), { timeout, message: `step ${step} is reached` }).toBeGreaterThanOrEqual(step);
+}
+
+export const logLines = (page: Page) => page.getByTestId('log').locator('li').allInnerTexts();
+
+/** What the page warns of, one text a notice. */
+export const notices = async (page: Page) => (await page.locator('.notice').allInnerTexts()).join('\n');
+
+/** The status strip: what is said of each term. */
+export async function statusOf(page: Page): Promise<Record<string, string>> {
+  const items = page.getByLabel('Status', { exact: true }).locator('.status-item');
+  const texts = await items.evaluateAll((all) =>
+    all.map((item) => ['dt', 'dd'].map((part) => item.querySelector(part)?.textContent ?? '')),
+  );
+  return Object.fromEntries(texts);
+}
+
+/** Types a setting's value into its control, unfolding what hides it. */
+export async function set(page: Page, field: string, value: string): Promise<void> {
+  const control = page.getByTestId(`field-${field}`).locator('input[type=text], select').first();
+  for (const fold of await page.locator('details', { has: control }).all()) {
+    if ((await fold.getAttribute('open')) === null) await fold.locator('summary').first().click();
+  }
+  if (await control.evaluate((element) => element instanceof HTMLSelectElement)) await control.selectOption(value);
+  else await control.fill(value);
+}
+
+/** The rows of a chart's table twin, cells as text; the chart is shown again afterwards. */
+export async function tableOf(page: Page, title: string): Promise<string[][]> {
+  const toggle = button(page, `${title} as a table`);
+  await toggle.click();
+  const rows = page.getByRole('region', { name: `${title}, table` }).locator('tbody tr');
+  const cells = await rows.evaluateAll((all) => all.map((row) => [...row.children].map((cell) => cell.textContent ?? '')));
+  await toggle.click();
+  return cells;
+}
+
+/** A chart's CSV as it is downloaded: one record a line, values by column as they were written. */
+export async function csvOf(page: Page, name: string): Promise<Record<string, string>[]> {
+  const [file] = await Promise.all([page.waitForEvent('download'), button(page, `Download ${name} as CSV`).click()]);
+  const [head, ...lines] = (await readFile(await file.path(), 'utf8')).trim().split('\n');
+  const names = head.split(',');
+  return lines.map((line) => Object.fromEntries(line.split(',').map((value, i) => [names[i], value])));
+}

@@ -1,0 +1,101 @@
+// The whole chain without a browser: the built-in teacher, book and tokenizer, 200 steps, on this adapter in its own storage type.
+// The size is one that a software adapter can run in a minute: one block, and 128 tokens a step instead of 512.
+
+import { readFile } from 'node:fs/promises';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { type Config, DEFAULTS } from '../../src/config';
+import { decodeCorpus } from '../../src/data/corpus';
+import { loadTokenizer } from '../../src/data/tokenizer';
+import type { EvaluationRecord, StepRecord } from '../../src/distill/records';
+import { Run } from '../../src/distill/run';
+import { teacherFromWeights } from '../../src/distill/teacher';
+import type { Gpu } from '../../src/gpu/device';
+import { parseConfig } from '../../src/model/config';
+import { loadGpt2Weights, readSafetensors } from '../../src/model/safetensors';
+import { openTestDevice } from './harness';
+
+const FOLDER = 'public/models/moby-teacher';
+const CORPUS = 'public/corpus/moby-dick.txt';
+const SMALL: Config = {
+  ...DEFAULTS,
+  ...{ student_layers: 1, batch_size: 4, max_length: 32, eval_steps: 100, eval_batches: 8, student_lr: 0.01, sample_tokens: 8 },
+};
+
+let gpu: Gpu;
+let run: Run;
+const records: StepRecord[] = [];
+const evaluations: EvaluationRecord[] = [];
+let memoryAfter10: unknown;
+
+beforeAll(async () => {
+  gpu = await openTestDevice();
+  const teacherConfig = parseConfig(JSON.parse(await readFile(`${FOLDER}/config.json`, 'utf8')));
+  const tokenizer = await loadTokenizer(FOLDER, {
+    read: (path) => readFile(path, 'utf8'),
+    vocabularySize: teacherConfig.vocab_size,
+  });
+  const file = `${FOLDER}/model.safetensors`;
+  const weights = loadGpt2Weights(readSafetensors(await readFile(file), file), teacherConfig, file);
+  run = await Run.create({
+    ...{ gpu, config: SMALL, tokenizer, teacherConfig },
+    tokens: tokenizer.encode(decodeCorpus(CORPUS, await readFile(CORPUS))),
+    makeTeacher: (shape) => teacherFromWeights(gpu, weights, teacherConfig, shape),
+    events: {
+      stage: () => undefined,
+      record: (record) => records.push(record),
+      evaluation: (record) => evaluations.push(record),
+    },
+  });
+  while (!run.done) {
+    await run.advance();
+    if (run.step === 10) memoryAfter10 = gpu.memory.totals();
+  }
+  await run.drain();
+});
+
+afterAll(() => run.destroy());
+
+it('runs in f16 where the adapter has it, else in f32', () => {
+  expect(run.dtype).toBe(gpu.adapter.f16 ? 'f16' : 'f32');
+});
+
+it('brings perplexity and KL below half of their start in 200 steps', () => {
+  const [start, , end] = evaluations;
+  expect(evaluations.map(({ step, tried, succeeded }) => [step, tried, succeeded])).toEqual([
+    [0, 8, 8],
+    [100, 8, 8],
+    [200, 8, 8],
+  ]);
+  expect(end.studentPerplexity).toBeLessThan((start.studentPerplexity as number) / 2);
+  expect(end.kl).toBeLessThan((start.kl as number) / 2);
+  expect(end.agreement).toBeGreaterThan(start.agreement as number);
+});
+
+it('records every step once, in order, and skips none once the loss scale has settled', () => {
+  expect(records.map(({ step }) => step)).toEqual(Array.from({ length: 200 }, (_, i) => i + 1));
+  const [first, last] = [records[0], records[199]];
+  expect(first.lossScale).toBe(run.dtype === 'f16' ? 65536 : 1);
+  expect(last.appliedTotal + last.skippedTotal).toBe(200);
+  expect(last.tokens).toBe(128);
+  // A gradient of this small student overflows f16 at 65536; a few halvings end that, and 200 good steps are fewer than
+  // the 2,000 that would double the scale again.
+  const settled = records.slice(10);
+  expect(settled.every(({ applied }) => applied)).toBe(true);
+  expect(new Set(settled.map(({ lossScale }) => lossScale)).size).toBe(1);
+  const halvings = records.filter(({ applied }) => !applied).length;
+  expect(last.lossScale).toBe(first.lossScale / 2 ** halvings);
+});
+
+it('holds as much GPU memory after 200 steps as after 10', () => {
+  expect(gpu.memory.totals()).toEqual(memoryAfter10);
+});
+
+it('lets teacher and student continue the prompt', () => {
+  for (const { sample } of evaluations) {
+    expect(sample?.prompt).toBe(SMALL.prompt);
+    expect(sample?.teacher.length).toBeGreaterThan(0);
+    expect(sample?.student.length).toBeGreaterThan(0);
+  }
+  expect(evaluations[2].sample?.teacher).toBe(evaluations[0].sample?.teacher);
+  expect(evaluations[2].sample?.student).not.toBe(evaluations[0].sample?.student);
+});

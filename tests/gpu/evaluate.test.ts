@@ -1,0 +1,270 @@
+// Evaluation and sampling on tiny random models, against the slow twin; and the story's bug, which must fail exactly where
+// PyTorch's view does.
+//
+// Tolerances: sums of tens of f32 figures near 5 that are off by 1e-6 each, against float64: 1e-5 relative. f16 models pass some ten
+// roundings of 5e-4: 1e-2.
+
+import { expect, it } from 'vitest';
+import type { Batch } from '../../src/data/batches';
+import type { Tokenizer } from '../../src/data/tokenizer';
+import { Evaluator, type LossPath } from '../../src/distill/evaluate';
+import type { EvaluationRecord } from '../../src/distill/records';
+import { StudentSampler, sampleText, teacherLogits } from '../../src/distill/sample';
+import { type Teacher, teacherFromWeights } from '../../src/distill/teacher';
+import type { Gpu } from '../../src/gpu/device';
+import { Pool } from '../../src/gpu/program';
+import type { Gpt2Config } from '../../src/model/config';
+import { Arena, planArena } from '../../src/model/parameters';
+import { Layout } from '../../src/tensor/layout';
+import { Random } from '../../src/tensor/random';
+import * as reference from '../reference';
+import { batchOf, referenceWeights, TINY, weightsOf } from './students';
+import { openVariant, type Storage, testVariants } from './variants';
+
+const TEACHER: Gpt2Config = { ...TINY, n_layer: 1, n_embd: 24, n_head: 3 };
+const V = TINY.vocab_size;
+
+interface Models {
+  gpu: Gpu;
+  pool: Pool;
+  arena: Arena;
+  teacher: Teacher;
+}
+
+/** A student and a teacher that our engine runs, made and ended around `body`. */
+async function withModels(gpu: Gpu, [B, T]: [number, number], dtype: Storage, body: (models: Models) => Promise<void>) {
+  const pool = new Pool(gpu);
+  const arena = new Arena(gpu, planArena(TINY), dtype, 'weights', 'student');
+  arena.write(weightsOf(TINY));
+  const teacher = await teacherFromWeights(gpu, weightsOf(TEACHER, 2), TEACHER, { B, T, dtype });
+  await body({ gpu, pool, arena, teacher });
+  await teacher.dispose();
+  arena.destroy();
+  pool.destroy();
+}
+
+async function evaluate(
+  { gpu, pool, arena, teacher }: Models,
+  shape: [number, number],
+  path: LossPath,
+  batches: Batch[],
+  alone = false,
+) {
+  const evaluator = new Evaluator(
+    gpu,
+    pool,
+    { config: TINY, weights: arena },
+    alone ? undefined : teacher,
+    shape,
+    path,
+  );
+  const record = await evaluator.run(batches, 40);
+  evaluator.destroy();
+  return record;
+}
+
+/** What the record should say, from the slow twin: logits[:, :-1] against tokens[:, 1:]. */
+function truth([B, T]: [number, number], batches: Batch[]) {
+  const sums = { student: 0, teacher: 0, kl: 0, agreement: 0, tokens: 0 };
+  for (const { inputs, targets } of batches) {
+    const logits = (config: Gpt2Config, salt: number) => ({
+      data: reference.gpt2Forward(referenceWeights(config, weightsOf(config, salt)), config, inputs, B, T).logits,
+      layout: Layout.contiguous([B, T, V]).slice(1, 0, -1),
+    });
+    // The target of position t is the label of position t + 1.
+    const labels = { data: targets, layout: Layout.contiguous([B, T]).slice(1, 0, -1) };
+    const rows = reference.evaluateRows(logits(TINY, 1), logits(TEACHER, 2), labels);
+    const sum = (values: Float64Array) => values.reduce((a, b) => a + b, 0);
+    sums.student += sum(rows.studentNll);
+    sums.teacher += sum(rows.teacherNll);
+    sums.kl += sum(rows.kl);
+    sums.agreement += sum(rows.agreement);
+    sums.tokens += rows.valid;
+  }
+  return {
+    tokens: sums.tokens,
+    studentPerplexity: Math.exp(sums.student / sums.tokens),
+    teacherPerplexity: Math.exp(sums.teacher / sums.tokens),
+    kl: sums.kl / sums.tokens,
+    agreement: sums.agreement / sums.tokens,
+  };
+}
+
+const figures = (record: EvaluationRecord) =>
+  [record.studentPerplexity, record.teacherPerplexity, record.kl].map((value) => value ?? Number.NaN);
+
+const SHAPE: [number, number] = [3, 7];
+const batches = [batchOf(TINY, ...SHAPE, 1, 0), batchOf(TINY, ...SHAPE, 2, 2), batchOf(TINY, ...SHAPE, 3, 5)];
+
+testVariants('strided logits give the slow twin’s figures, and copy nothing', (gpu, dtype) =>
+  withModels(gpu, SHAPE, dtype, async (models) => {
+    const record = await evaluate(models, SHAPE, 'strided', batches);
+    const expected = truth(SHAPE, batches);
+    expect(record).toMatchObject({ step: 40, tried: 3, succeeded: 3, failed: 0, path: 'strided', bytesCopied: 0 });
+    expect(record.firstError).toBeUndefined();
+    expect(record.tokens).toBe(expected.tokens);
+    const limit = dtype === 'f32' ? 1e-5 : 1e-2;
+    expect(reference.relativeError(figures(record), figures(expected as EvaluationRecord))).toBeLessThan(limit);
+    // Whole tokens agree or not; in f16 a near tie may fall the other way.
+    expect(Math.abs((record.agreement as number) - expected.agreement) * record.tokens).toBeLessThan(
+      dtype === 'f32' ? 1e-4 : 1.5,
+    );
+    expect(record.milliseconds).toBeGreaterThan(0);
+  }),
+);
+
+testVariants(
+  'reshape gives the same figures from copies, and counts their bytes',
+  (gpu, dtype) =>
+    withModels(gpu, SHAPE, dtype, async (models) => {
+      const strided = await evaluate(models, SHAPE, 'strided', batches);
+      const record = await evaluate(models, SHAPE, 'reshape', batches);
+      const [B, T] = SHAPE;
+      // Student and teacher logits, both f32, of each of three batches.
+      expect(record).toMatchObject({
+        succeeded: 3,
+        path: 'reshape',
+        bytesCopied: 3 * 2 * B * (T - 1) * V * 4,
+        tokens: strided.tokens,
+      });
+      // The same numbers read from another place.
+      expect([...figures(record), record.agreement]).toEqual([...figures(strided), strided.agreement]);
+    }),
+  ['one lane'],
+);
+
+it('view fails on every batch of more than one sequence, in PyTorch’s words', async () => {
+  await withModels(await openVariant('one lane'), SHAPE, 'f32', async (models) => {
+    const record = await evaluate(models, SHAPE, 'view', batches);
+    expect(record).toMatchObject({ tried: 3, succeeded: 0, failed: 3, tokens: 0, path: 'view', bytesCopied: 0 });
+    expect(record.firstError).toBe(
+      "view size is not compatible with input tensor's size and stride (at least one dimension spans across two contiguous " +
+        'subspaces). Use .reshape(...) instead.\n' +
+        `view([-1, ${V}]) on sizes [3, 6, ${V}], strides [${7 * V}, ${V}, 1], offset 0`,
+    );
+    for (const name of ['studentPerplexity', 'teacherPerplexity', 'kl', 'agreement'] as const) {
+      expect(record[name], name).toBeUndefined();
+    }
+  });
+});
+
+it.each([
+  ['one sequence', [1, 7]],
+  ['two tokens', [3, 2]],
+] as [string, [number, number]][])(
+  'view works with %s, where PyTorch’s does, and reshape then copies nothing',
+  async (_, shape) => {
+    const few = [batchOf(TINY, ...shape, 1), batchOf(TINY, ...shape, 2)];
+    await withModels(await openVariant('many lanes'), shape, 'f32', async (models) => {
+      const expected = truth(shape, few);
+      for (const path of ['view', 'reshape'] as const) {
+        const record = await evaluate(models, shape, path, few);
+        expect(record).toMatchObject({
+          tried: 2,
+          succeeded: 2,
+          failed: 0,
+          bytesCopied: 0,
+          path,
+          tokens: expected.tokens,
+        });
+        expect(reference.relativeError(figures(record), figures(expected as EvaluationRecord))).toBeLessThan(1e-5);
+      }
+    });
+  },
+);
+
+it('with no valid token there is no figure', async () => {
+  await withModels(await openVariant('one lane'), SHAPE, 'f32', async (models) => {
+    const record = await evaluate(models, SHAPE, 'strided', [batchOf(TINY, ...SHAPE, 1, 5)]);
+    expect(record).toMatchObject({ tried: 1, succeeded: 1, failed: 0, tokens: 0 });
+    expect([record.studentPerplexity, record.teacherPerplexity, record.kl, record.agreement]).toEqual(
+      Array(4).fill(undefined),
+    );
+    expect(await evaluate(models, SHAPE, 'strided', [])).toMatchObject({
+      tried: 0,
+      succeeded: 0,
+      failed: 0,
+      tokens: 0,
+    });
+  });
+});
+
+it('a batch that fails leaves the others’ figures', async () => {
+  await withModels(await openVariant('one lane'), SHAPE, 'f32', async (models) => {
+    let calls = 0;
+    const broken: Teacher = {
+      ...models.teacher,
+      enqueue: async (...args) => {
+        if (++calls === 2) throw new Error('the teacher stumbled');
+        return models.teacher.enqueue(...args);
+      },
+    };
+    const record = await evaluate({ ...models, teacher: broken }, SHAPE, 'strided', [
+      batches[0],
+      batches[1],
+      batches[0],
+    ]);
+    expect(record).toMatchObject({ tried: 3, succeeded: 2, failed: 1, firstError: 'the teacher stumbled' });
+    expect(
+      reference.relativeError(figures(record), figures(truth(SHAPE, [batches[0]]) as EvaluationRecord)),
+    ).toBeLessThan(1e-5);
+    expect(record.tokens).toBe(2 * truth(SHAPE, [batches[0]]).tokens);
+  });
+});
+
+it('without a teacher the student’s perplexity is all there is', async () => {
+  await withModels(await openVariant('one lane'), SHAPE, 'f32', async (models) => {
+    const record = await evaluate(models, SHAPE, 'strided', batches, true);
+    expect(
+      reference.relativeError([record.studentPerplexity as number], [truth(SHAPE, batches).studentPerplexity]),
+    ).toBeLessThan(1e-5);
+    expect(record).not.toHaveProperty('teacherPerplexity');
+    expect(record).not.toHaveProperty('kl');
+  });
+});
+
+const [, T] = SHAPE;
+
+testVariants(
+  'the next token’s logits are the slow twin’s, for prompts shorter and longer than the context',
+  (gpu, dtype) =>
+    withModels(gpu, SHAPE, dtype, async ({ pool, arena, teacher }) => {
+      const sampler = await StudentSampler.create(gpu, pool, TINY, arena, T);
+      for (const length of [1, 4, T, T + 5]) {
+        const tokens = Uint32Array.from({ length }, (_, i) => (i * 5 + length) % V);
+        const seen = tokens.slice(-T);
+        const limit = dtype === 'f32' ? 1e-5 : 1e-2;
+        for (const [config, salt, next] of [
+          [TINY, 1, sampler.next],
+          [TEACHER, 2, teacherLogits(gpu, teacher)],
+        ] as const) {
+          const weights = referenceWeights(config, weightsOf(config, salt));
+          const { logits } = reference.gpt2Forward(weights, config, seen, 1, seen.length);
+          const error = reference.relativeError(await next(tokens), logits.slice(-V));
+          expect(error, `${length} tokens, ${salt === 1 ? 'student' : 'teacher'}`).toBeLessThan(limit);
+        }
+      }
+      sampler.destroy();
+    }),
+);
+
+it('the same seed writes the same text, another seed another', async () => {
+  // A word is the name of its token, and no token ends the text.
+  const tokenizer = {
+    encode: (text: string) => Uint32Array.from(text, (letter) => letter.codePointAt(0)! % V),
+    decode: (tokens: ArrayLike<number>) => Array.from(tokens).join(' '),
+    endOfText: undefined,
+  } as unknown as Tokenizer;
+  await withModels(await openVariant('one lane'), SHAPE, 'f32', async ({ gpu, pool, arena }) => {
+    const sampler = await StudentSampler.create(gpu, pool, TINY, arena, T);
+    const write = (seed: number, prompt: string) =>
+      sampleText(sampler.next, tokenizer, { prompt, count: 12, random: new Random(seed) });
+    const text = await write(1, 'whale');
+    expect(text.split(' ')).toHaveLength(12);
+    expect(await write(1, 'whale')).toBe(text);
+    expect(await write(2, 'whale')).not.toBe(text);
+    expect((await write(1, '')).split(' '), 'an empty prompt has a continuation too').toHaveLength(12);
+    expect(await sampleText(sampler.next, tokenizer, { prompt: 'a', count: 0, random: new Random(1) })).toBe('');
+    sampler.destroy();
+  });
+});

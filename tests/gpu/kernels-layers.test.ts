@@ -1,0 +1,382 @@
+// Each kernel of a GPT-2's layers against its slow twin, at odd sizes and realistic ones, in both storage types.
+//
+// Tolerances are relative to the largest expected element. A sum of n terms in f32 rounds n times by 2^-24, and cancellation
+// may leave it a few times smaller than its terms: 4 n · 2^-24. exp and tanh of WGSL may be off by 1e-5 at most. f16 results are
+// rounded once more, by 2^-11; the twin computes with the inputs as f16 holds them. Where a kernel reads an f16 result of
+// another one, its rounding counts again.
+
+import { describe, expect, it } from 'vitest';
+import { sortedRows } from '../../src/data/batches';
+import type { Gpu } from '../../src/gpu/device';
+import { attention, attentionBackward } from '../../src/kernels/attention';
+import { columnSum } from '../../src/kernels/columnSum';
+import { embedding, embeddingBackward } from '../../src/kernels/embedding';
+import { gelu, geluBackward } from '../../src/kernels/gelu';
+import { layerNorm, layerNormBackward } from '../../src/kernels/layernorm';
+import { type MatmulOptions, matmul } from '../../src/kernels/matmul';
+import { transposed } from '../../src/kernels/tensors';
+import { Layout } from '../../src/tensor/layout';
+import * as reference from '../reference';
+import {
+  download,
+  execute,
+  expectClose,
+  openVariant,
+  ROUNDING,
+  type Storage,
+  stored,
+  testVariants,
+  upload,
+  zeros,
+} from './variants';
+
+const { numbers } = reference;
+const summed = (terms: number, dtype: Storage = 'f32') =>
+  4 * terms * ROUNDING.f32 + (dtype === 'f16' ? ROUNDING.f16 : 0);
+
+describe('matmul', () => {
+  // The last two have columns enough for the wide workgroup.
+  const SIZES = [
+    [1, 1, 1],
+    [7, 5, 3],
+    [33, 67, 31],
+    [64, 192, 64],
+    [9, 257, 20],
+    [17, 300, 33],
+  ];
+
+  /** Runs one product over all sizes. Options name what is added; `c` may be kept in f32. */
+  async function products(
+    gpu: Gpu,
+    dtype: Storage,
+    how: {
+      a?: 'transposed';
+      b?: 'transposed';
+      add?: ('bias' | 'addend' | 'accumulate')[];
+      c?: Storage;
+      left?: Storage;
+    },
+  ) {
+    const { add = [], c: cType = dtype, left = dtype } = how;
+    for (const [M, N, K] of SIZES) {
+      const [aData, bData, bias, addend, before] = [
+        stored(numbers(M * K, 1), left),
+        stored(numbers(K * N, 2), dtype),
+        stored(numbers(N, 3), dtype),
+        stored(numbers(M * N, 4), dtype),
+        stored(numbers(M * N, 5), cType),
+      ];
+      const a = how.a ? transposed(upload(gpu, 'a', aData, [K, M], left)) : upload(gpu, 'a', aData, [M, K], left);
+      const b = how.b ? transposed(upload(gpu, 'b', bData, [N, K], dtype)) : upload(gpu, 'b', bData, [K, N], dtype);
+      const c = upload(gpu, 'c', before, [M, N], cType);
+      const options: MatmulOptions = {
+        bias: add.includes('bias') ? upload(gpu, 'bias', bias, [N], dtype) : undefined,
+        addend: add.includes('addend') ? upload(gpu, 'addend', addend, [M, N], dtype) : undefined,
+        accumulate: add.includes('accumulate'),
+      };
+      await execute(gpu, (recorder) => matmul(recorder, a, b, c, options));
+      const sum = (of: (values: Float64Array) => Float64Array) =>
+        [options.addend && addend, options.accumulate && before].reduce<Float64Array>(
+          (y, more) => (more ? reference.add(y, of(more)) : y),
+          reference.matmul(of(aData), of(bData), M, K, N, {
+            transposeA: !!how.a,
+            transposeB: !!how.b,
+            bias: options.bias && of(bias),
+          }),
+        );
+      const [expected, terms] = [sum((values) => values), sum((values) => values.map(Math.abs))];
+      expectClose(await download(gpu, c), expected, summed(K + 3, cType), `(${M}, ${K}) · (${K}, ${N})`, terms);
+    }
+  }
+
+  testVariants('x · w', (gpu, dtype) => products(gpu, dtype, {}), ['one lane']);
+  testVariants('x · w + bias', (gpu, dtype) => products(gpu, dtype, { add: ['bias'] }), ['one lane']);
+  testVariants('x · w + bias + residual', (gpu, dtype) => products(gpu, dtype, { add: ['bias', 'addend'] }), [
+    'one lane',
+  ]);
+  testVariants('dy · wᵀ', (gpu, dtype) => products(gpu, dtype, { b: 'transposed' }), ['one lane']);
+  testVariants('f32 logits = x · wᵀ', (gpu, dtype) => products(gpu, dtype, { b: 'transposed', c: 'f32' }), [
+    'one lane',
+  ]);
+  testVariants(
+    'dw += xᵀ · dy in f32',
+    (gpu, dtype) => products(gpu, dtype, { a: 'transposed', c: 'f32', add: ['accumulate'] }),
+    ['one lane'],
+  );
+  testVariants('dx from f32 dlogits', (gpu, dtype) => products(gpu, dtype, { left: 'f32' }), ['one lane']);
+
+  testVariants(
+    'reads and writes matrices where they lie in wider storages',
+    async (gpu, dtype) => {
+      const [M, N, K] = [10, 19, 13];
+      const wide = stored(numbers(400, 1), dtype);
+      const before = stored(numbers(400, 2), dtype);
+      const aLayout = new Layout([M, K], [17, 1], 9);
+      const bLayout = new Layout([K, N], [1, 16], 5);
+      const cLayout = new Layout([M, N], [21, 1], 11);
+      const gather = (layout: Layout) => Array.from(layout.addresses(), (at) => wide[at]);
+      const c = upload(gpu, 'c', before, cLayout, dtype);
+      await execute(gpu, (recorder) =>
+        matmul(recorder, upload(gpu, 'a', wide, aLayout, dtype), upload(gpu, 'b', wide, bLayout, dtype), c),
+      );
+      const product = reference.matmul(gather(aLayout), gather(bLayout), M, K, N);
+      const expected = before.slice();
+      const covered = [...cLayout.addresses()];
+      for (const [i, at] of covered.entries()) expected[at] = product[i];
+      const actual = await download(gpu, c);
+      expectClose(actual, expected, summed(K, dtype));
+      const around = [...before.keys()].filter((at) => !covered.includes(at));
+      expect(around.map((at) => actual[at])).toEqual(around.map((at) => before[at]));
+    },
+    ['one lane'],
+  );
+
+  it('refuses sizes that do not match, and integers', async () => {
+    const gpu = await openVariant('one lane');
+    const a = zeros(gpu, 'a', [2, 3]);
+    await expect(execute(gpu, (r) => matmul(r, a, a, a, { label: 'h.0 dx' }))).rejects.toThrow(
+      'matmul h.0 dx: (2,3) · (2,3) → (2,3)',
+    );
+    const tokens = zeros(gpu, 'tokens', [3, 3], 'u32');
+    await expect(execute(gpu, (r) => matmul(r, tokens, tokens, tokens))).rejects.toThrow('tokens holds u32');
+  });
+});
+
+describe('embedding', () => {
+  // Tokens that come once, often, next to each other, first and last in the vocabulary; C narrower and wider than a workgroup.
+  for (const [B, T, V, C] of [
+    [1, 1, 3, 4],
+    [2, 7, 11, 20],
+    [3, 5, 9, 70],
+  ]) {
+    const tokens = Uint32Array.from({ length: B * T }, (_, i) => [0, V - 1, V - 1, 2, (i * i) % V][i % 5]);
+    testVariants(
+      `forward, B=${B} T=${T} C=${C}`,
+      async (gpu, dtype) => {
+        const [wte, wpe] = [stored(numbers(V * C, 1), dtype), stored(numbers((T + 2) * C, 2), dtype)];
+        const x = zeros(gpu, 'x', [B * T, C], dtype);
+        await execute(gpu, (recorder) =>
+          embedding(
+            recorder,
+            upload(gpu, 'tokens', tokens, [B, T], 'u32'),
+            upload(gpu, 'wte', wte, [V, C], dtype),
+            upload(gpu, 'wpe', wpe, [T + 2, C], dtype),
+            x,
+          ),
+        );
+        expectClose(await download(gpu, x), reference.embedding(tokens, wte, wpe, T, C), summed(1, dtype));
+      },
+      ['one lane'],
+    );
+
+    testVariants(`backward adds to both tables, B=${B} T=${T} C=${C}`, async (gpu, dtype) => {
+      const dxData = stored(numbers(B * T * C, 1), dtype);
+      const [wteBefore, wpeBefore] = [stored(numbers(V * C, 2), 'f32'), stored(numbers((T + 2) * C, 3), 'f32')];
+      const dwte = upload(gpu, 'dwte', wteBefore, [V, C]);
+      const dwpe = upload(gpu, 'dwpe', wpeBefore, [T + 2, C]);
+      await execute(gpu, (recorder) =>
+        embeddingBackward(recorder, {
+          tokens: upload(gpu, 'tokens', tokens, [B, T], 'u32'),
+          order: upload(gpu, 'order', sortedRows(tokens), [B * T], 'u32'),
+          dx: upload(gpu, 'dx', dxData, [B * T, C], dtype),
+          dwte,
+          dwpe,
+        }),
+      );
+      const expected = reference.embeddingBackward(tokens, dxData, T, C, V, T + 2);
+      expectClose(await download(gpu, dwte), reference.add(wteBefore, expected.dwte), summed(B * T));
+      expectClose(await download(gpu, dwpe), reference.add(wpeBefore, expected.dwpe), summed(B));
+    });
+  }
+});
+
+describe('layerNorm', () => {
+  const EPSILON = 1e-5;
+  // Rows that fill no workgroup, and widths below, at and above the number of lanes.
+  for (const [rows, C] of [
+    [1, 4],
+    [5, 20],
+    [67, 64],
+    [9, 131],
+  ]) {
+    const off = stored(
+      numbers(rows * C, 1).map((v, i) => 2 * v + (i % 3)),
+      'f16',
+    );
+    const [gamma, beta] = [stored(numbers(C, 2), 'f16').map((v) => 1 + v / 2), stored(numbers(C, 3), 'f16')];
+
+    testVariants(`forward, (${rows}, ${C})`, async (gpu, dtype) => {
+      const [x, g] = [stored(off, dtype), stored(gamma, dtype)];
+      const y = zeros(gpu, 'y', [rows, C], dtype);
+      const moments = zeros(gpu, 'moments', [rows, 2]);
+      const tensors = {
+        x: upload(gpu, 'x', x, [rows, C], dtype),
+        gamma: upload(gpu, 'gamma', g, [C], dtype),
+        beta: upload(gpu, 'beta', beta, [C], dtype),
+      };
+      await execute(gpu, (recorder) => layerNorm(recorder, { ...tensors, y, moments }, EPSILON));
+      const expected = reference.layerNorm(x, g, beta, EPSILON);
+      expectClose(await download(gpu, y), expected.y, summed(C + 4, dtype));
+      const both = await download(gpu, moments);
+      expectClose(
+        both.filter((_, i) => i % 2 === 0),
+        expected.mean,
+        summed(C),
+      );
+      expectClose(
+        both.filter((_, i) => i % 2 === 1),
+        expected.rstd,
+        summed(C),
+      );
+    });
+
+    for (const residual of [false, true]) {
+      testVariants(`backward${residual ? ' with a residual' : ''}, (${rows}, ${C})`, async (gpu, dtype) => {
+        const [x, g, dyData] = [stored(off, dtype), stored(gamma, dtype), stored(numbers(rows * C, 4), dtype)];
+        const around = stored(numbers(rows * C, 5), dtype);
+        const [gammaBefore, betaBefore] = [stored(numbers(C, 6), 'f32'), stored(numbers(C, 7), 'f32')];
+        const { mean, rstd } = reference.layerNorm(x, g, beta, EPSILON);
+        const moments = upload(
+          gpu,
+          'moments',
+          [...mean].flatMap((m, i) => [m, rstd[i]]),
+          [rows, 2],
+        );
+        const dx = zeros(gpu, 'dx', [rows, C], dtype);
+        const dgamma = upload(gpu, 'dgamma', gammaBefore, [C]);
+        const dbeta = upload(gpu, 'dbeta', betaBefore, [C]);
+        const tensors = {
+          x: upload(gpu, 'x', x, [rows, C], dtype),
+          gamma: upload(gpu, 'gamma', g, [C], dtype),
+          moments,
+        };
+        const dy = upload(gpu, 'dy', dyData, [rows, C], dtype);
+        const addend = residual ? upload(gpu, 'addend', around, [rows, C], dtype) : undefined;
+        await execute(gpu, (recorder) => layerNormBackward(recorder, tensors, { dy, dx, dgamma, dbeta, addend }));
+        const expected = reference.layerNormBackward(dyData, x, g, EPSILON);
+        const whole = residual ? reference.add(expected.dx, around) : expected.dx;
+        expectClose(await download(gpu, dx), whole, summed(C + 8, dtype), 'dx');
+        expectClose(
+          await download(gpu, dgamma),
+          reference.add(gammaBefore, expected.dgamma),
+          summed(rows + 4),
+          'dgamma',
+        );
+        expectClose(await download(gpu, dbeta), reference.add(betaBefore, expected.dbeta), summed(rows), 'dbeta');
+      });
+    }
+  }
+});
+
+describe('columnSum', () => {
+  for (const [rows, N] of [
+    [1, 1],
+    [37, 20],
+    [130, 192],
+  ]) {
+    testVariants(`adds the sums of (${rows}, ${N}), and touches nothing behind them`, async (gpu, dtype) => {
+      const [x, before] = [stored(numbers(rows * N, 1), dtype), stored(numbers(N + 3, 2), 'f32')];
+      const sums = upload(gpu, 'sums', before, [N + 3]);
+      await execute(gpu, (recorder) => columnSum(recorder, upload(gpu, 'x', x, [rows, N], dtype), sums));
+      const actual = await download(gpu, sums);
+      expectClose(actual, reference.add(before, [...reference.columnSum(x, rows, N), 0, 0, 0]), summed(rows));
+      expect([...actual.slice(N)]).toEqual([...before.slice(N)]);
+    });
+  }
+});
+
+describe('gelu', () => {
+  // More elements than a software adapter's grid has threads. Beyond ±6 the function is x or 0, its slope 1 or 0, to 1e-9.
+  const COUNT = 5001;
+  const FAR = [7, -7, 10.5, -10.5, 31, -31, 1000, -1000, 60000, -60000];
+  const values = [...numbers(COUNT, 1, 6), 0, ...FAR];
+  const near = values.map((_, i) => i).filter((i) => Math.abs(values[i]) <= 6);
+  const far = values.map((_, i) => i).filter((i) => Math.abs(values[i]) > 6);
+  const tolerance = (dtype: Storage) => 1e-5 + (dtype === 'f16' ? ROUNDING.f16 : 0);
+
+  testVariants('forward', async (gpu, dtype) => {
+    const x = stored(values, dtype);
+    const y = zeros(gpu, 'y', [x.length], dtype);
+    await execute(gpu, (recorder) => gelu(recorder, upload(gpu, 'x', x, [x.length], dtype), y));
+    const [actual, expected] = [await download(gpu, y), reference.gelu(x)];
+    expectClose(
+      near.map((i) => actual[i]),
+      near.map((i) => expected[i]),
+      tolerance(dtype),
+    );
+    for (const i of far) expect(Math.abs(actual[i] - expected[i]), `at ${x[i]}`).toBeLessThan(1e-6 * Math.abs(x[i]));
+  });
+
+  testVariants('backward', async (gpu, dtype) => {
+    const [x, dyData] = [stored(values, dtype), stored(numbers(values.length, 2), dtype)];
+    const dx = zeros(gpu, 'dx', [x.length], dtype);
+    await execute(gpu, (recorder) =>
+      geluBackward(recorder, upload(gpu, 'x', x, [x.length], dtype), upload(gpu, 'dy', dyData, [x.length], dtype), dx),
+    );
+    const [actual, expected] = [await download(gpu, dx), reference.geluBackward(dyData, x)];
+    expectClose(
+      near.map((i) => actual[i]),
+      near.map((i) => expected[i]),
+      tolerance(dtype),
+    );
+    for (const i of far) expect(Math.abs(actual[i] - expected[i]), `at ${x[i]}`).toBeLessThan(1e-4);
+  });
+});
+
+describe('attention', () => {
+  // T of 1, odd, and beyond a workgroup; heads of 4 to 64. `size` 12 makes scores of ±50, which only an online maximum survives.
+  const CASES = [
+    { B: 1, T: 1, H: 1, D: 4, size: 1 },
+    { B: 2, T: 5, H: 3, D: 8, size: 1 },
+    { B: 2, T: 33, H: 2, D: 20, size: 1 },
+    { B: 1, T: 17, H: 2, D: 64, size: 1 },
+    { B: 2, T: 19, H: 2, D: 8, size: 12 },
+  ];
+  for (const { B, T, H, D, size } of CASES) {
+    testVariants(
+      `forward and backward, B=${B} T=${T} H=${H} D=${D}${size > 1 ? ' with large scores' : ''}`,
+      async (gpu, dtype) => {
+        const C = H * D;
+        const rows = B * T;
+        const sizes = { B, T, C, H };
+        const [qkvData, doutData] = [
+          stored(numbers(rows * 3 * C, 1, size), dtype),
+          stored(numbers(rows * C, 2), dtype),
+        ];
+        const tensors = {
+          qkv: upload(gpu, 'qkv', qkvData, [rows, 3 * C], dtype),
+          out: zeros(gpu, 'out', [rows, C], dtype),
+          lse: zeros(gpu, 'lse', [B, H, T]),
+        };
+        const dqkv = zeros(gpu, 'dqkv', [rows, 3 * C], dtype);
+        const dout = upload(gpu, 'dout', doutData, [rows, C], dtype);
+        const delta = zeros(gpu, 'delta', [B, H, T]);
+        await execute(gpu, (recorder) => {
+          attention(recorder, tensors);
+          attentionBackward(recorder, tensors, { dout, delta, dqkv });
+        });
+        const expected = reference.attention(qkvData, sizes);
+        // exp(s) is off by 2|s| · 2^-23 and more, as s itself is: 1e-5 for the largest scores here.
+        expectClose(await download(gpu, tensors.out), expected.output, 2e-5 + summed(0, dtype), 'out');
+        expectClose(await download(gpu, tensors.lse), expected.lse, 1e-5, 'lse');
+        // delta reads `out` as it was rounded, and ds multiplies it by keys of `size`.
+        const gradient = reference.attentionBackward(doutData, qkvData, sizes);
+        expectClose(await download(gpu, dqkv), gradient, 5e-5 + 4 * summed(0, dtype), 'dqkv');
+      },
+      // What a GPU gets is unrolled, which takes a software adapter minutes to compile for wider heads.
+      D <= 8 ? ['one lane', 'many lanes'] : ['one lane'],
+    );
+  }
+
+  it('refuses heads that are not a multiple of 4 wide', async () => {
+    const gpu = await openVariant('one lane');
+    const tensors = {
+      qkv: zeros(gpu, 'qkv', [2, 18]),
+      out: zeros(gpu, 'out', [2, 6]),
+      lse: zeros(gpu, 'lse', [1, 1, 2]),
+    };
+    await expect(execute(gpu, (r) => attention(r, tensors))).rejects.toThrow(
+      'heads of 6 elements; want a multiple of 4',
+    );
+  });
+});

@@ -1,0 +1,282 @@
+// What a step costs and leaves behind: dispatches, submissions, objects made, memory, the same bits each time. And what recording
+// refuses.
+
+import { expect, it, vi } from 'vitest';
+import { DEFAULTS } from '../../src/config';
+import type { StepRecord } from '../../src/distill/records';
+import { teacherFromWeights } from '../../src/distill/teacher';
+import { Trainer } from '../../src/distill/trainer';
+import type { Gpu } from '../../src/gpu/device';
+import { kernel } from '../../src/gpu/kernel';
+import { bufferOf, Pool, persistentTensor, Recorder } from '../../src/gpu/program';
+import { gelu } from '../../src/kernels/gelu';
+import type { Gpt2Config } from '../../src/model/config';
+import { initialWeights } from '../../src/model/parameters';
+import { Layout } from '../../src/tensor/layout';
+import { Random } from '../../src/tensor/random';
+import { openTestDevice, takeErrors } from './harness';
+import { ADAM, batchOf, LIVE, startTrainer, TINY } from './students';
+import { openVariant, upload, zeros } from './variants';
+
+/** Everything on a device that makes an object, and what hands work to it. */
+const MAKERS = [
+  ...['createBuffer', 'createBindGroup', 'createBindGroupLayout', 'createPipelineLayout', 'createShaderModule'],
+  ...['createComputePipeline', 'createComputePipelineAsync', 'createTexture', 'createQuerySet'],
+] as const;
+
+/** Counts calls from now on. */
+function watch({ device }: Gpu) {
+  const made = MAKERS.map((name) => vi.spyOn(device, name as 'createBuffer'));
+  const submitted = vi.spyOn(device.queue, 'submit');
+  return {
+    made: () =>
+      Object.fromEntries(made.map((spy, i) => [MAKERS[i], spy.mock.calls.length]).filter(([, count]) => count)),
+    submissions: () => submitted.mock.calls.length,
+    end: () => [...made, submitted].forEach((spy) => void spy.mockRestore()),
+  };
+}
+
+it('a step of the default preset: at most 150 dispatches, one submission, nothing made after the first', async () => {
+  const gpu = await openTestDevice();
+  const dtype = gpu.adapter.f16 ? 'f16' : 'f32';
+  const {
+    batch_size: B,
+    max_length: T,
+    student_layers: n_layer,
+    student_width: n_embd,
+    student_heads: n_head,
+  } = DEFAULTS;
+  const student: Gpt2Config = { ...TINY, vocab_size: 1024, n_positions: T, n_embd, n_layer, n_head };
+  const pool = new Pool(gpu);
+  const weights = initialWeights(student, new Random(1));
+  const teacher = await teacherFromWeights(gpu, weights, student, { B, T, dtype });
+  const settings = {
+    student,
+    dtype,
+    batchSize: B,
+    contextLength: T,
+    loss: DEFAULTS,
+    adam: ADAM,
+    initialLossScale: 65536,
+  } as const;
+  const records: StepRecord[] = [];
+  const trainer = await Trainer.create(gpu, pool, settings, weights, teacher, (record) => records.push(record));
+  const batch = batchOf(student, B, T, 1);
+  await trainer.step([batch], { ...LIVE, step: 1 });
+
+  const dispatched = vi.spyOn(Object.getPrototypeOf(passOf(gpu)), 'dispatchWorkgroups');
+  const watched = watch(gpu);
+  for (const step of [2, 3]) await trainer.step([batch], { ...LIVE, step });
+  await trainer.drain();
+  const [made, submissions] = [watched.made(), watched.submissions()];
+  watched.end();
+  const perStep = dispatched.mock.calls.length / 2;
+  dispatched.mockRestore();
+
+  expect(made).toEqual({});
+  expect(submissions).toBe(2);
+  expect(trainer.dispatches(1)).toBeLessThanOrEqual(150);
+  // With those of the teacher, which is of the student's size here.
+  expect(perStep).toBeGreaterThan(trainer.dispatches(1));
+  expect(perStep).toBeLessThanOrEqual(150);
+  expect(records.map(({ applied }) => applied)).toEqual([true, true, true]);
+  console.log(`A default step: ${trainer.dispatches(1)} dispatches of the student, ${perStep} with the teacher's.`);
+
+  trainer.destroy();
+  await teacher.dispose();
+  pool.destroy();
+});
+
+function passOf({ device }: Gpu): GPUComputePassEncoder {
+  const encoder = device.createCommandEncoder();
+  const pass = encoder.beginComputePass();
+  pass.end();
+  encoder.finish();
+  return pass;
+}
+
+it.each(['f32', 'f16'] as const)(
+  'the same run twice gives the same loss and gradient norm, bit for bit, in %s',
+  async (dtype) => {
+    const gpu = await openTestDevice();
+    const run = async () => {
+      const { step, end } = await startTrainer(gpu, { batchSize: 3, contextLength: 7, dtype });
+      const losses: number[] = [];
+      for (let i = 0; i < 50; i++) {
+        const { loss, gradNorm } = await step([batchOf(TINY, 3, 7, i, i % 3)], { learningRate: 1e-2 });
+        losses.push(loss, gradNorm);
+      }
+      await end();
+      return losses;
+    };
+    if (dtype === 'f16' && !gpu.adapter.f16) {
+      await expect(run()).rejects.toThrow(/does not compile[\s\S]*f16/);
+      return void takeErrors();
+    }
+    const [first, second] = [await run(), await run()];
+    expect(first).toHaveLength(100);
+    expect(new Set(first).size, 'the run moves').toBeGreaterThan(90);
+    expect(second).toEqual(first);
+  },
+);
+
+it('holds as much memory after 1000 steps as after 10, and nothing when it is over', async () => {
+  const gpu = await openTestDevice('memory'); // An account that no other test writes into.
+  const before = gpu.memory.totals();
+  const student = { ...TINY, n_layer: 1, n_embd: 8, vocab_size: 16 };
+  const run = await startTrainer(gpu, { batchSize: 2, contextLength: 4, student });
+  const batch = batchOf(student, 2, 4, 1);
+  const many = async (count: number) => {
+    for (let i = 0; i < count; i++) await run.trainer.step([batch], { ...LIVE, step: run.records.length + 1 });
+    await run.trainer.drain();
+  };
+  await many(10);
+  const early = gpu.memory.totals();
+  const watched = watch(gpu);
+  await many(990);
+  expect(watched.made()).toEqual({});
+  watched.end();
+  expect(gpu.memory.totals()).toEqual(early);
+  expect(run.records).toHaveLength(1000);
+  expect(run.records[999]).toMatchObject({ applied: true, appliedTotal: 1000, skippedTotal: 0 });
+  expect(run.records[999].loss).toBeLessThan(run.records[0].loss);
+  expect(Object.keys(early).sort()).toEqual(
+    [
+      'activations',
+      'data',
+      'gradients',
+      'metrics',
+      'optimiser',
+      'teacher',
+      'weights',
+      ...(early.logits ? ['logits'] : []),
+    ].sort(),
+  );
+  await run.end();
+  expect(gpu.memory.totals()).toEqual(before);
+});
+
+it('refuses a batch of another size, as often as it comes, and goes on', async () => {
+  const run = await startTrainer(await openVariant('one lane'), { batchSize: 2, contextLength: 4 });
+  // More often than the ring of results has buffers, each of which must come back.
+  for (let i = 0; i < 6; i++) {
+    await expect(run.step([batchOf(TINY, 2, 5, 1)])).rejects.toThrow('a batch of 10 tokens; this trainer takes 2 × 4');
+  }
+  expect(await run.step([batchOf(TINY, 2, 4, 1)])).toMatchObject({ applied: true, appliedTotal: 1 });
+  await run.end();
+}, 30_000);
+
+it('counts memory by purpose, and what others make on the device as the teacher’s', async () => {
+  const gpu = await openTestDevice('memory');
+  expect(gpu.memory.totals()).toEqual({});
+  const weights = gpu.memory.create('weights', 'a', 100);
+  const more = gpu.memory.create('weights', 'b', 6);
+  const logits = gpu.memory.create('logits', 'c', 0);
+  const foreign = gpu.device.createBuffer({ size: 64, usage: GPUBufferUsage.STORAGE });
+  expect(gpu.memory.totals()).toEqual({ weights: 108, logits: 4, teacher: 64 });
+  for (const buffer of [more, logits]) gpu.memory.destroy(buffer);
+  foreign.destroy();
+  expect(gpu.memory.totals()).toEqual({ weights: 100 });
+  gpu.memory.destroy(weights);
+  expect(gpu.memory.totals()).toEqual({});
+});
+
+it('measures each dispatch', async () => {
+  const gpu = await openVariant('many lanes');
+  expect(gpu.device.features.has('timestamp-query'), 'both test adapters have timestamps').toBe(true);
+  const run = await startTrainer(gpu, { batchSize: 2, contextLength: 4 });
+  await run.step([batchOf(TINY, 2, 4, 1)]);
+  const before = await run.trainer.snapshot(1);
+  const times = await run.trainer.profile();
+  expect(times.length).toBeGreaterThan(40);
+  expect(times.map(({ label }) => label)).toEqual(
+    expect.arrayContaining(['embedding', 'h.0.attn.c_attn', 'head', 'head dw', 'h.1.mlp.c_fc dw']),
+  );
+  expect(times.filter(({ nanoseconds }) => !(nanoseconds >= 0 && nanoseconds < 60e9))).toEqual([]);
+  expect(times.some(({ nanoseconds }) => nanoseconds > 0)).toBe(true);
+  const after = await run.trainer.snapshot(1);
+  expect(new Uint32Array(after.master)).toEqual(new Uint32Array(before.master));
+  await run.end();
+
+  const recorder = new Recorder(gpu, new Pool(gpu));
+  gelu(recorder, zeros(gpu, 'x', [4]), zeros(gpu, 'y', [4]));
+  const program = await recorder.build('plain');
+  vi.spyOn(gpu.device.features, 'has').mockReturnValue(false);
+  await expect(program.profile()).rejects.toThrow(
+    'Profiling plain needs the timestamp-query feature, which this adapter lacks.',
+  );
+  vi.restoreAllMocks();
+  program.destroy();
+});
+
+it('activations share buffers once they are no longer needed, and never within a dispatch', async () => {
+  const gpu = await openVariant('one lane');
+  const pool = new Pool(gpu);
+  const recorder = new Recorder(gpu, pool);
+  const input = upload(gpu, 'input', [0.5, -1, 2, 3], [4]);
+  const output = zeros(gpu, 'output', [4]);
+  const between = Array.from({ length: 5 }, (_, i) => recorder.tensor(`x${i}`, Layout.contiguous([4]), 'f32'));
+  const chain = [input, ...between, output];
+  for (let i = 0; i + 1 < chain.length; i++) gelu(recorder, chain[i], chain[i + 1]);
+  expect(() => bufferOf(between[0])).toThrow('x0 has no buffer yet; build the Program that makes it first.');
+  const program = await recorder.build('chain');
+  expect(program.length).toBe(6);
+  expect(pool.buffers).toHaveLength(2);
+  for (let i = 0; i + 1 < between.length; i++) expect(bufferOf(between[i])).not.toBe(bufferOf(between[i + 1]));
+  program.destroy();
+  pool.destroy();
+});
+
+const DOUBLE = `
+struct Params { count: u32, factor: f32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x < params.count) { y[id.x] = params.factor * x[id.x]; }
+}
+`;
+
+it('recording refuses missing and unknown names, and grids beyond the device', async () => {
+  const gpu = await openTestDevice();
+  const recorder = new Recorder(gpu, new Pool(gpu));
+  const double = kernel(gpu, 'double', DOUBLE);
+  const [x, y] = ['x', 'y'].map((name) => persistentTensor(gpu, 'data', name, Layout.contiguous([4]), 'f32'));
+  const params = { count: 4, factor: 2 };
+  expect(() => recorder.dispatch(double, { x }, params, [1])).toThrow(
+    'Kernel double: bindings: missing [y], unknown []; the kernel declares [x,y].',
+  );
+  expect(() => recorder.dispatch(double, { x, y, z: y }, params, [1])).toThrow('missing [], unknown [z]');
+  expect(() => recorder.dispatch(double, { x, y }, { count: 4 }, [1])).toThrow('params: missing [factor], unknown []');
+  expect(() => recorder.dispatch(double, { x, y }, { ...params, size: 1 }, [1])).toThrow('unknown [size]');
+  const limit = gpu.device.limits.maxComputeWorkgroupsPerDimension;
+  for (const grid of [[limit + 1], [0], [1, 1.5], [1, 1, limit + 1]] as [number, number?, number?][]) {
+    expect(() => recorder.dispatch(double, { x, y }, params, grid)).toThrow(
+      `Kernel double: a grid of ${grid.join(' × ')} workgroups; each must be 1 to ${limit}.`,
+    );
+  }
+  recorder.dispatch(double, { x, y }, params, [1]);
+  gpu.device.queue.writeBuffer(bufferOf(x), 0, new Float32Array([1, 2, 3, 4]));
+  const program = await recorder.build('double');
+  const encoder = gpu.device.createCommandEncoder();
+  program.encode(encoder);
+  gpu.device.queue.submit([encoder.finish()]);
+  expect([...new Float32Array(await gpu.read(bufferOf(y)))]).toEqual([2, 4, 6, 8]);
+  program.destroy();
+  for (const tensor of [x, y]) gpu.memory.destroy(bufferOf(tensor));
+});
+
+it('a kernel that does not compile says which line of which file, and the line', async () => {
+  const gpu = await openTestDevice();
+  const broken = kernel(gpu, 'broken', DOUBLE.replace('params.factor * x[id.x]', 'params.factor * z[id.x]'));
+  // Line 8 of the text above, which begins with an empty line.
+  await expect(broken.ready).rejects.toThrow(
+    /^Kernel broken does not compile\.\nbroken\.wgsl:8: .*z.*\n +if \(id\.x < params\.count\)/,
+  );
+  expect(() => broken.pipeline).toThrow('Kernel broken is not compiled yet; await its ready promise first.');
+  expect(takeErrors().length).toBeGreaterThan(0);
+  expect(() => kernel(gpu, 'bare', '@compute @workgroup_size(1) fn main() {}')).toThrow(
+    'Kernel bare declares no binding in group 0.',
+  );
+});

@@ -1,0 +1,135 @@
+// What the tests of training share: a tiny GPT-2, batches for it, and a teacher whose logits are a formula.
+
+import { type Config, DEFAULTS } from '../../src/config';
+import type { Batch } from '../../src/data/batches';
+import type { StepRecord } from '../../src/distill/records';
+import type { Teacher } from '../../src/distill/teacher';
+import { Trainer, type TrainerSettings } from '../../src/distill/trainer';
+import type { Gpu } from '../../src/gpu/device';
+import { bufferOf, Pool, persistentTensor } from '../../src/gpu/program';
+import { type Gpt2Config, parameterShapes } from '../../src/model/config';
+import { toHalf } from '../../src/tensor/dtype';
+import { Layout } from '../../src/tensor/layout';
+import * as reference from '../reference';
+import { stored } from './variants';
+
+/** Sizes that no kernel's workgroup divides. */
+export const TINY: Gpt2Config = {
+  ...{ vocab_size: 37, n_positions: 9, n_embd: 16, n_layer: 2, n_head: 2 },
+  ...{ layer_norm_epsilon: 1e-5, activation_function: 'gelu_new' },
+};
+
+/** Weights that f16 holds, so that both storage types start from the same ones; every tensor matters, biases too. */
+export function weightsOf(config: Gpt2Config, salt = 1): Map<string, Float32Array> {
+  return new Map(
+    parameterShapes(config).map(({ name, shape }, i) => {
+      const values = reference.numbers(
+        shape.reduce((a, b) => a * b),
+        salt * 100 + i,
+        0.3,
+      );
+      const gain = /ln_\w+\.weight$/.test(name) ? 1 : 0;
+      return [
+        name,
+        Float32Array.from(
+          stored(
+            values.map((v) => v + gain),
+            'f16',
+          ),
+        ),
+      ];
+    }),
+  );
+}
+
+/** The same weights as the slow twin takes them. */
+export function referenceWeights(config: Gpt2Config, weights: ReadonlyMap<string, Float32Array>): reference.Weights {
+  return Object.fromEntries(
+    parameterShapes(config).map(({ name, shape }) => [name, { shape, data: weights.get(name) as Float32Array }]),
+  );
+}
+
+/** Tokens that look random, each row's targets the tokens that follow; of every 5 targets, `ignoredOf5` are ignored. */
+export function batchOf(config: Gpt2Config, B: number, T: number, salt: number, ignoredOf5 = 0): Batch {
+  const V = config.vocab_size;
+  const token = (i: number) => (i * i * 7 + i * 3 + salt * 11) % V;
+  return {
+    inputs: Uint32Array.from({ length: B * T }, (_, i) => token(i)),
+    targets: Int32Array.from({ length: B * T }, (_, i) => (i % 5 < ignoredOf5 ? -100 : token(i + 1))),
+  };
+}
+
+/** Batches one after the other as one. */
+export const joined = (batches: Batch[]): Batch => ({
+  inputs: Uint32Array.from(batches.flatMap(({ inputs }) => [...inputs])),
+  targets: Int32Array.from(batches.flatMap(({ targets }) => [...targets])),
+});
+
+/** (rows, V): what the teacher below thinks of each token, as f16 holds it. */
+export function formulaLogits(inputs: Uint32Array, V: number): Float64Array {
+  const logits = Float64Array.from({ length: inputs.length * V }, (_, i) => {
+    return 3 * Math.sin(inputs[Math.floor(i / V)] * 7 + (i % V) * 1.3);
+  });
+  return stored(logits, 'f16');
+}
+
+/** A teacher without a model: `formulaLogits` of each batch. */
+export function formulaTeacher(gpu: Gpu, config: Gpt2Config, B: number, T: number, dtype: 'f16' | 'f32'): Teacher {
+  const logits = persistentTensor(gpu, 'teacher', 'formula', Layout.contiguous([B, T, config.vocab_size]), dtype);
+  return {
+    config,
+    parameters: 0,
+    logits,
+    async enqueue(inputs) {
+      const values = Float32Array.from(formulaLogits(inputs, config.vocab_size));
+      const bytes = new Uint8Array(bufferOf(logits).size);
+      bytes.set(new Uint8Array((dtype === 'f16' ? toHalf(values) : values).buffer));
+      gpu.device.queue.writeBuffer(bufferOf(logits), 0, bytes);
+    },
+    async dispose() {
+      gpu.memory.destroy(bufferOf(logits));
+    },
+  };
+}
+
+export const ADAM = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, maxGradNorm: 1 };
+export const LIVE = { learningRate: 1e-3, temperature: 2, alpha: 0.7 };
+
+/** A trainer of the tiny GPT-2, its records, and the end of all that it made. */
+export async function startTrainer(
+  gpu: Gpu,
+  settings: Partial<Omit<TrainerSettings, 'loss'>> & {
+    batchSize: number;
+    contextLength: number;
+    loss?: Config['loss'];
+  },
+) {
+  const { batchSize: B, contextLength: T, student = TINY, dtype = 'f32', loss = 'mixed' } = settings;
+  const pool = new Pool(gpu);
+  const teacher = loss === 'mixed' ? formulaTeacher(gpu, student, B, T, dtype) : undefined;
+  const records: StepRecord[] = [];
+  const all = { initialLossScale: 4096, adam: ADAM, ...settings, student, dtype, loss: { ...DEFAULTS, loss } };
+  const trainer = await Trainer.create(gpu, pool, all, weightsOf(student), teacher, (record) => records.push(record));
+  let step = 0;
+  return {
+    trainer,
+    records,
+    /** One step, waited for. */
+    async step(batches: Batch[], live: Partial<typeof LIVE> = {}): Promise<StepRecord> {
+      await trainer.step(batches, { ...LIVE, ...live, step: ++step });
+      await trainer.drain();
+      return records[records.length - 1];
+    },
+    /** The gradients of the last step, without the loss scale. */
+    async gradients(): Promise<Map<string, Float32Array>> {
+      const { lossScale } = records[records.length - 1];
+      const scaled = await trainer.gradients.read();
+      return new Map([...scaled].map(([name, data]) => [name, data.map((g) => g / lossScale)]));
+    },
+    async end(): Promise<void> {
+      trainer.destroy();
+      await teacher?.dispose();
+      pool.destroy();
+    },
+  };
+}
