@@ -4,7 +4,8 @@
 // dz = (alpha · T² · dKD + (1 − alpha) · ((1 + 2 l · lse) softmax(z) − (1 − e) 1_t − e / V)) · loss_scale / tokens.
 // KD is the file that stands before this one (fkl.wgsl, rkl.wgsl, …), with two functions of ln p and ln q:
 //   term(lp, lq, beta) → (what the element adds to KD, what it adds to the row's sum S)
-//   slope(lp, lq, beta, S) → T · dKD/dz
+//   slope(lp, lq, beta, S / Σ q) → T · dKD/dz
+// Σ q is 1 but for rounding. It is divided by where slopes cancel: a student that is sure of a word has slopes q (h − S) with h ≈ S.
 // A row whose target is ignored gives 0 and a gradient of 0. Student, teacher and targets are read where they lie: row r is
 // (r / T, r % T). per_token keeps CE and KD (without T²) apart.
 // Aliases: teacher_type. Constants: LANES (threads a row), GRADIENT (0 or 1: leave the logits alone).
@@ -30,6 +31,8 @@ const ROWS = 64 / LANES;
 const LOWEST = -3.4e38;
 // Below this ln p stands for p = 0: a word that the teacher rules out (−∞) must not make 0 · ∞.
 const LOG_ZERO = -1e30;
+// Sums are made in blocks of so many elements a thread: rounding then grows with the blocks and their length, not with V.
+const BLOCK = 32 * LANES;
 var<workgroup> partial: array<vec4f, 64>;
 
 fn row_max(value: vec4f, slot: u32, lane: u32) -> vec4f {
@@ -78,22 +81,30 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) sl
   }
   largest = row_max(largest, slot, lane);
   var sums = vec4f(); // Σ exp z, Σ exp z/T, Σ exp y/T, Σ z; the exponents less their largest
-  for (var v = lane; v < params.V; v += LANES) {
-    let z = student[z0 + v * params.student_v] - largest.x;
-    let y = f32(teacher[y0 + v * params.teacher_v]) - largest.y;
-    sums += vec4f(exp(z), exp(z * cold), exp(y * cold), z);
+  for (var block = lane; block < params.V; block += BLOCK) {
+    var part = vec4f();
+    for (var v = block; v < min(block + BLOCK, params.V); v += LANES) {
+      let z = student[z0 + v * params.student_v] - largest.x;
+      let y = f32(teacher[y0 + v * params.teacher_v]) - largest.y;
+      part += vec4f(exp(z), exp(z * cold), exp(y * cold), z);
+    }
+    sums += part;
   }
   sums = row_sum(sums, slot, lane);
   let logs = log(sums.xyz);
   let lse = largest.x + logs.x;
 
   // One thread reads the target's logit, and the barriers of the next row_sum lie between that and every write.
-  var terms = vec4f(); // KD, S, lse − z_t
-  for (var v = lane; v < params.V; v += LANES) {
-    let z = student[z0 + v * params.student_v] - largest.x;
-    let lq = z * cold - logs.y;
-    let lp = max((f32(teacher[y0 + v * params.teacher_v]) - largest.y) * cold - logs.z, LOG_ZERO);
-    terms += vec4f(term(lp, lq, params.beta), select(0.0, logs.x - z, v == t), 0.0);
+  var terms = vec4f(); // KD, S, lse − z_t, Σ q
+  for (var block = lane; block < params.V; block += BLOCK) {
+    var part = vec4f();
+    for (var v = block; v < min(block + BLOCK, params.V); v += LANES) {
+      let z = student[z0 + v * params.student_v] - largest.x;
+      let lq = z * cold - logs.y;
+      let lp = max((f32(teacher[y0 + v * params.teacher_v]) - largest.y) * cold - logs.z, LOG_ZERO);
+      part += vec4f(term(lp, lq, params.beta), select(0.0, logs.x - z, v == t), exp(lq));
+    }
+    terms += part;
   }
   terms = row_sum(terms, slot, lane);
   if (!valid) { return; }
@@ -111,7 +122,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) sl
       let lp = max((f32(teacher[y0 + v * params.teacher_v]) - largest.y) * cold - logs.z, LOG_ZERO);
       let dce = (1.0 + 2.0 * params.z_loss * lse) * exp(z - logs.x)
         - select(0.0, 1.0 - params.label_smoothing, v == t) - params.label_smoothing / f32(params.V);
-      student[at] = soft * slope(lp, z * cold - logs.y, params.beta, terms.y) + hard * dce;
+      student[at] = soft * slope(lp, z * cold - logs.y, params.beta, terms.y / terms.w) + hard * dce;
     }
   }
 }
