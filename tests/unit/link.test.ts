@@ -156,7 +156,7 @@ describe('parseLink refuses', () => {
     expect(problemsOf('v=1&alpha=1.5&train_steps=2.5&loss=mse&teacher_model=constructor')).toEqual([
       'alpha is 1.5. It takes a number from 0 to 1.',
       'train_steps is 2.5. It takes a whole number from 1 to 100000.',
-      'loss is "mse". It takes one of mixed, ce.',
+      'loss is "mse". It takes one of mixed, ce, fkl, rkl, jsd, sfkl, srkl, tvd.',
       'teacher_model is "constructor". It takes only moby-teacher.',
     ]);
     expect(problemsOf('v=1&seed=-1')).toEqual([`seed is -1. It takes ${allowed('seed')}.`]);
