@@ -25,7 +25,9 @@ export function LossFormula() {
     return <p className="formula-note">The loss is CE alone. Neither alpha nor T has a part in it.</p>;
   }
   if (loss !== 'mixed') {
-    return <p className="formula-note">The loss is T² · KD alone: the teacher, without the data. Alpha has no part in it.</p>;
+    return (
+      <p className="formula-note">The loss is T² · KD alone: the teacher, without the data. Alpha has no part in it.</p>
+    );
   }
   const rest = Number((1 - alpha).toPrecision(6));
   return (

@@ -7,6 +7,7 @@ import { useRun } from './store';
 import './base.css';
 import './layout.css';
 import './controls.css';
+import './recipe.css';
 import './charts.css';
 
 followAddress();

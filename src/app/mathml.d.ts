@@ -10,6 +10,7 @@ interface MathAttributes extends HTMLAttributes<MathMLElement> {
 
 declare module 'react' {
   namespace JSX {
-    interface IntrinsicElements extends Record<'math' | 'mi' | 'mn' | 'mo' | 'msup' | 'mspace' | 'mtext', MathAttributes> {}
+    interface IntrinsicElements
+      extends Record<'math' | 'mi' | 'mn' | 'mo' | 'msup' | 'mspace' | 'mtext', MathAttributes> {}
   }
 }

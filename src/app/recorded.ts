@@ -27,7 +27,7 @@ export async function loadRecording(url: string): Promise<Recording | undefined>
 }
 
 /** Throws where a part is missing. Numbers that JSON cannot say (NaN) were written as null. */
-export function readRecording(json: unknown): Recording {
+function readRecording(json: unknown): Recording {
   const { config, adapter, run, records, evaluations, date } = json as Record<string, unknown>;
   if (
     !Array.isArray(records) ||

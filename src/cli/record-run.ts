@@ -39,7 +39,9 @@ const run = await Run.create({
     evaluation: (record) => {
       evaluations.push(record);
       const { step, studentPerplexity, teacherPerplexity, kl } = record;
-      console.log(`Step ${step}: PPL=${studentPerplexity?.toFixed(2)}, teacher ${teacherPerplexity?.toFixed(2)}, KL ${kl?.toFixed(4)}`);
+      console.log(
+        `Step ${step}: PPL=${studentPerplexity?.toFixed(2)}, teacher ${teacherPerplexity?.toFixed(2)}, KL ${kl?.toFixed(4)}`,
+      );
     },
   },
 });
@@ -50,7 +52,13 @@ const { batch_size, max_length, gradient_accumulation } = DEFAULTS;
 const recording = {
   ...{ date: new Date().toISOString(), config: {}, adapter: gpu.adapter },
   run: {
-    ...{ dtype: dtype === 'f16' ? 'float16' : 'float32', studentParameters, teacherParameters, trainTokens, heldOutTokens },
+    ...{
+      dtype: dtype === 'f16' ? 'float16' : 'float32',
+      studentParameters,
+      teacherParameters,
+      trainTokens,
+      heldOutTokens,
+    },
     ...{ vocabularySize: teacherConfig.vocab_size, tokensPerStep: batch_size * max_length * gradient_accumulation },
     ...{ dispatchesPerStep, submissionsPerStep: gradient_accumulation },
   },

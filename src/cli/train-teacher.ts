@@ -13,7 +13,7 @@ import { splitCorpus } from '../data/corpus';
 import { loadTokenizer } from '../data/tokenizer';
 import { Evaluator } from '../distill/evaluate';
 import type { StepRecord } from '../distill/records';
-import { sampleText, StudentSampler } from '../distill/sample';
+import { StudentSampler, sampleText } from '../distill/sample';
 import { learningRate } from '../distill/schedule';
 import { type Snapshot, Trainer } from '../distill/trainer';
 import { openGpu } from '../gpu/device';
@@ -66,7 +66,14 @@ const gpu = await openGpu(await openDawn());
 const pool = new Pool(gpu);
 let latest: StepRecord | undefined;
 const settings = {
-  ...{ student: config, dtype, batchSize: B, contextLength: T, loss: { ...DEFAULTS, loss: 'ce' }, initialLossScale: 65536 } as const,
+  ...({
+    student: config,
+    dtype,
+    batchSize: B,
+    contextLength: T,
+    loss: { ...DEFAULTS, loss: 'ce' },
+    initialLossScale: 65536,
+  } as const),
   adam: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, maxGradNorm: 1 },
 };
 const weights = initialWeights(config, random.fork('weights'));
@@ -80,7 +87,9 @@ const heldOutAll = heldOutBatches(heldOut, B, T, Number.MAX_SAFE_INTEGER);
 const heldOutSome = heldOutBatches(heldOut, B, T, 8);
 
 let step = existsSync(`${CHECKPOINT}/state.json`) ? await restore() : 0;
-console.log(`${gpu.adapter.name}, ${dtype}. ${trainer.master.plan.parameters} parameters, ${train.length} tokens, from step ${step}.`);
+console.log(
+  `${gpu.adapter.name}, ${dtype}. ${trainer.master.plan.parameters} parameters, ${train.length} tokens, from step ${step}.`,
+);
 let stop = false;
 process.on('SIGINT', () => {
   stop = true;
@@ -94,11 +103,18 @@ const first = step;
 while (step < steps && !stop) {
   step++;
   const schedule = { student_lr: PEAK_LR, lr_schedule: 'cosine', warmup_steps: 100, train_steps: steps } as const;
-  await trainer.step([batches.at(step - 1)], { step, learningRate: learningRate(step, schedule), temperature: 1, alpha: 0 });
+  await trainer.step([batches.at(step - 1)], {
+    step,
+    learningRate: learningRate(step, schedule),
+    temperature: 1,
+    alpha: 0,
+  });
   if (step % 10 === 0) {
     await trainer.drain();
     const speed = ((step - first) * B * T) / ((performance.now() - started) / 1000);
-    console.log(`Step ${step}: Loss=${latest?.loss.toFixed(4)}, norm ${latest?.gradNorm.toFixed(2)}, ${speed.toFixed(0)} tokens/s`);
+    console.log(
+      `Step ${step}: Loss=${latest?.loss.toFixed(4)}, norm ${latest?.gradNorm.toFixed(2)}, ${speed.toFixed(0)} tokens/s`,
+    );
   }
   if (step % EVALUATE_EVERY === 0 || step === steps) await report(step === steps ? heldOutAll : heldOutSome);
 }
@@ -108,7 +124,11 @@ process.exit(0);
 
 async function report(on: typeof heldOutAll): Promise<void> {
   const { studentPerplexity, tokens } = await evaluator.run(on, step);
-  const text = await sampleText(sampler.next, tokenizer, { prompt: 'The whale', count: 60, random: random.fork('sample') });
+  const text = await sampleText(sampler.next, tokenizer, {
+    prompt: 'The whale',
+    count: 60,
+    random: random.fork('sample'),
+  });
   console.log(`Step ${step}: held-out PPL=${studentPerplexity?.toFixed(2)} on ${tokens} tokens. The whale${text}`);
   await save();
 }
@@ -128,9 +148,12 @@ async function save(): Promise<void> {
 async function restore(): Promise<number> {
   const state = JSON.parse(await readFile(`${CHECKPOINT}/state.json`, 'utf8')) as { step: number; config: Gpt2Config };
   if (JSON.stringify(state.config) !== JSON.stringify(config)) {
-    throw new Error(`train:teacher: the checkpoint in ${CHECKPOINT} is of another model. Delete the folder to start anew.`);
+    throw new Error(
+      `train:teacher: the checkpoint in ${CHECKPOINT} is of another model. Delete the folder to start anew.`,
+    );
   }
-  const read = async (name: string) => new Uint8Array(await readFile(`${CHECKPOINT}/${name}.bin`)).buffer as ArrayBuffer;
+  const read = async (name: string) =>
+    new Uint8Array(await readFile(`${CHECKPOINT}/${name}.bin`)).buffer as ArrayBuffer;
   const [master, mean, square, scaler] = await Promise.all(['master', 'mean', 'square', 'scaler'].map(read));
   trainer.restore({ step: state.step, master, mean, square, scaler } satisfies Snapshot);
   return state.step;
@@ -141,7 +164,10 @@ async function writeFolder(): Promise<void> {
   const { studentPerplexity, tokens } = await evaluator.run(heldOutAll, step);
   const trained = await trainer.master.read();
   await mkdir(`${FOLDER}/onnx`, { recursive: true });
-  await writeFile(`${FOLDER}/config.json`, `${JSON.stringify(formatConfig(config, 'float32', tokenizer.endOfText), null, 2)}\n`);
+  await writeFile(
+    `${FOLDER}/config.json`,
+    `${JSON.stringify(formatConfig(config, 'float32', tokenizer.endOfText), null, 2)}\n`,
+  );
   await writeFile(`${FOLDER}/model.safetensors`, saveGpt2Weights(config, trained));
   await writeFile(`${FOLDER}/onnx/model.onnx`, exportOnnx(config, trained, 'f32'));
   await writeFile(`${FOLDER}/onnx/model_fp16.onnx`, exportOnnx(config, trained, 'f16'));

@@ -34,7 +34,7 @@ export type ReadText = (path: string) => Promise<string>;
  * Reads over HTTP. A relative path is relative to the page, in a worker to the worker's script.
  * Throws a TokenizerError that names the path and status.
  */
-export const fetchText: ReadText = async (path) => {
+const fetchText: ReadText = async (path) => {
   const response = await fetch(path);
   if (!response.ok) {
     throw new TokenizerError(

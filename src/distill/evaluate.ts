@@ -130,7 +130,12 @@ export class Evaluator {
     if (this.path === 'strided') return { ...logits, layout: shifted };
     const { layout, copied } = shifted.reshape(rows);
     if (!copied) return { ...logits, layout: layout.view(shifted.shape) };
-    const target = recorder.tensor(`${logits.place.label} copy`, Layout.contiguous(shifted.shape), logits.dtype, 'logits');
+    const target = recorder.tensor(
+      `${logits.place.label} copy`,
+      Layout.contiguous(shifted.shape),
+      logits.dtype,
+      'logits',
+    );
     copy(recorder, { ...logits, layout: shifted }, target);
     this.#bytesCopied += shifted.numel * BYTES[logits.dtype];
     return target;

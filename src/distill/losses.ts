@@ -34,14 +34,22 @@ export function recordLoss(recorder: Recorder, settings: LossSettings, inputs: L
   const { loss, kd_loss, kd_beta: beta, label_smoothing: labelSmoothing, z_loss: zLoss } = settings;
   const row = LOSSES[loss];
   const options = { ...inputs, labelSmoothing, zLoss };
-  if (!row.divergence) return ce(recorder, options);
+  if (!row.divergence) {
+    ce(recorder, options);
+    return;
+  }
   if (!teacher) throw new Error(`The loss "${loss}" needs a teacher. Choose one, or the loss "ce".`);
   const divergence = row.divergence === 'kd_loss' ? kd_loss : row.divergence;
   distil(recorder, { ...options, teacher, divergence, beta });
 }
 
 /** What was minimised, from the token means of CE and KD (without T²). */
-export function totalLoss(loss: Config['loss'], ce: number, kd: number, live: { alpha: number; temperature: number }): number {
+export function totalLoss(
+  loss: Config['loss'],
+  ce: number,
+  kd: number,
+  live: { alpha: number; temperature: number },
+): number {
   const weight = LOSSES[loss].weight(live.alpha);
   return (weight > 0 ? weight * live.temperature ** 2 * kd : 0) + (weight < 1 ? (1 - weight) * ce : 0);
 }

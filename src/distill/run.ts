@@ -205,7 +205,11 @@ export class Run {
   /** Both models draw from the same stream, so that what differs is the models. */
   async #sample() {
     const { gpu, tokenizer, config } = this.parts;
-    const settings = () => ({ prompt: config.prompt, count: config.sample_tokens, random: this.#random.fork('sample') });
+    const settings = () => ({
+      prompt: config.prompt,
+      count: config.sample_tokens,
+      random: this.#random.fork('sample'),
+    });
     this.#teacherText ??= await sampleText(teacherLogits(gpu, this.#teacher), tokenizer, settings());
     const student = await sampleText(this.#sampler.next, tokenizer, settings());
     return { prompt: config.prompt, teacher: this.#teacherText, student };

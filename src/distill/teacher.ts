@@ -50,7 +50,13 @@ export async function teacherFromWeights(
   const arena = new Arena(gpu, planArena(config), dtype, 'teacher', 'teacher weights');
   arena.write(weights);
   const tokens = persistentTensor(gpu, 'teacher', 'teacher tokens', Layout.contiguous([B, T]), 'u32');
-  const logits = persistentTensor(gpu, 'teacher', 'teacher logits', Layout.contiguous([B, T, config.vocab_size]), 'f32');
+  const logits = persistentTensor(
+    gpu,
+    'teacher',
+    'teacher logits',
+    Layout.contiguous([B, T, config.vocab_size]),
+    'f32',
+  );
   const pool = new Pool(gpu);
   const recorder = new Recorder(gpu, pool);
   const { hidden } = forward(recorder, config, arena, tokens);

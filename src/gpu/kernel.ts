@@ -74,8 +74,12 @@ export class Kernel {
     } catch (cause) {
       const { messages } = await module.getCompilationInfo();
       const lines = code.split('\n');
-      const said = messages.map((m) => `${this.name}.wgsl:${m.lineNum - 1}: ${m.message}\n    ${lines[m.lineNum - 1] ?? ''}`);
-      throw new Error(`Kernel ${this.name} does not compile.\n${said.join('\n') || (cause as Error).message}`, { cause });
+      const said = messages.map(
+        (m) => `${this.name}.wgsl:${m.lineNum - 1}: ${m.message}\n    ${lines[m.lineNum - 1] ?? ''}`,
+      );
+      throw new Error(`Kernel ${this.name} does not compile.\n${said.join('\n') || (cause as Error).message}`, {
+        cause,
+      });
     }
   }
 
@@ -112,5 +116,8 @@ function reflectBindings(name: string, wgsl: string): Map<string, Binding> {
 
 function reflectParams(wgsl: string): Param[] {
   const body = /struct Params\s*\{([^}]*)\}/.exec(withoutComments(wgsl))?.[1] ?? '';
-  return [...body.matchAll(/(\w+)\s*:\s*(u32|i32|f32)/g)].map(([, name, type]) => ({ name, type: type as Param['type'] }));
+  return [...body.matchAll(/(\w+)\s*:\s*(u32|i32|f32)/g)].map(([, name, type]) => ({
+    name,
+    type: type as Param['type'],
+  }));
 }

@@ -28,7 +28,11 @@ export interface Tensor {
 export function persistentTensor(gpu: Gpu, purpose: Purpose, label: string, layout: Layout, dtype: DType): Tensor {
   const bytes = layout.numel * BYTES[dtype];
   checkFits(gpu, label, bytes);
-  return { layout, dtype, place: { label, bytes, buffer: gpu.memory.create(purpose, label, bytes), offset: 0, purpose } };
+  return {
+    layout,
+    dtype,
+    place: { label, bytes, buffer: gpu.memory.create(purpose, label, bytes), offset: 0, purpose },
+  };
 }
 
 /** The buffer of a tensor that has one: persistent, or part of a built Program. */
@@ -83,7 +87,11 @@ export class Recorder {
   dispatch(kernel: Kernel, bound: Record<string, Bound>, params: Params, grid: Grid, label = kernel.name): void {
     const names = [...kernel.bindings.keys()].filter((name) => name !== 'params');
     requireSame(`Kernel ${kernel.name}: bindings`, names, Object.keys(bound));
-    requireSame(`Kernel ${kernel.name}: params`, kernel.params.map((p) => p.name), Object.keys(params));
+    requireSame(
+      `Kernel ${kernel.name}: params`,
+      kernel.params.map((p) => p.name),
+      Object.keys(params),
+    );
     const limit = this.gpu.device.limits.maxComputeWorkgroupsPerDimension;
     if (grid.some((n) => !Number.isInteger(n) || (n as number) < 1 || (n as number) > limit)) {
       throw new Error(`Kernel ${kernel.name}: a grid of ${grid.join(' × ')} workgroups; each must be 1 to ${limit}.`);
@@ -103,7 +111,12 @@ export class Recorder {
   async build(label: string): Promise<Program> {
     this.#place();
     const { device, memory } = this.gpu;
-    const params = memory.create('data', `${label} params`, this.#paramBytes, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
+    const params = memory.create(
+      'data',
+      `${label} params`,
+      this.#paramBytes,
+      GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+    );
     device.queue.writeBuffer(params, 0, this.#packParams());
     await Promise.all([...new Set(this.#dispatches.map((d) => d.kernel))].map((k) => k.ready));
     for (const dispatch of this.#dispatches) dispatch.group = this.#bind(dispatch, params);
@@ -131,7 +144,11 @@ export class Recorder {
 
   #grow(place: Placement): GPUBuffer {
     checkFits(this.gpu, place.label, place.bytes);
-    const buffer = this.gpu.memory.create(place.purpose, `pool ${this.pool.buffers.length} (${place.label})`, place.bytes);
+    const buffer = this.gpu.memory.create(
+      place.purpose,
+      `pool ${this.pool.buffers.length} (${place.label})`,
+      place.bytes,
+    );
     this.pool.buffers.push(buffer);
     return buffer;
   }

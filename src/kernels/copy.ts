@@ -9,7 +9,9 @@ import { elementGrid, scalarOf } from './tensors';
 export function copy(recorder: Recorder, source: Tensor, target: Tensor): void {
   const { shape, strides, offset, numel: count } = source.layout;
   if (shape.length > 4 || target.layout.numel !== count || !target.layout.isContiguous) {
-    throw new Error(`copy: (${source.layout}) → (${target.layout}); want at most 4 dimensions into a contiguous tensor of ${count} elements.`);
+    throw new Error(
+      `copy: (${source.layout}) → (${target.layout}); want at most 4 dimensions into a contiguous tensor of ${count} elements.`,
+    );
   }
   const missing = 4 - shape.length;
   const size = (d: number) => (d < missing ? 1 : shape[d - missing]);

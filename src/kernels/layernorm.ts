@@ -2,10 +2,10 @@
 
 import { kernel } from '../gpu/kernel';
 import type { Recorder, Tensor } from '../gpu/program';
+import { columnLanes } from './columnSum';
 import wgsl from './layernorm.wgsl?raw';
 import backwardWgsl from './layernorm_backward.wgsl?raw';
 import parametersWgsl from './layernorm_parameters.wgsl?raw';
-import { columnLanes } from './columnSum';
 import { ROW_THREADS, rowLanes, scalarOf } from './tensors';
 
 export interface LayerNorm {
@@ -38,9 +38,15 @@ export function layerNormBackward(
   const { gpu } = recorder;
   const aliases = { scalar: scalarOf(x) };
   const LANES = rowLanes(gpu);
-  const input = kernel(gpu, 'layernorm_backward', backwardWgsl, { aliases, constants: { LANES, ADDEND: Number(!!addend) } });
+  const input = kernel(gpu, 'layernorm_backward', backwardWgsl, {
+    aliases,
+    constants: { LANES, ADDEND: Number(!!addend) },
+  });
   const grid = Math.ceil((rows * LANES) / ROW_THREADS);
   recorder.dispatch(input, { x, gamma, moments, dy, addend: addend ?? dy, dx }, { rows, C }, [grid]);
-  const parameters = kernel(gpu, 'layernorm_parameters', parametersWgsl, { aliases, constants: { LANES: columnLanes(gpu) } });
+  const parameters = kernel(gpu, 'layernorm_parameters', parametersWgsl, {
+    aliases,
+    constants: { LANES: columnLanes(gpu) },
+  });
   recorder.dispatch(parameters, { x, moments, dy, dgamma, dbeta }, { rows, C }, [Math.ceil(C / 16)]);
 }

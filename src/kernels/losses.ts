@@ -71,10 +71,6 @@ export function distil(recorder: Recorder, inputs: DistilInputs): void {
   );
 }
 
-/** TEMPORARY */
-export const mixed = (recorder: Recorder, inputs: LossInputs & { teacher: Tensor }) =>
-  distil(recorder, { ...inputs, divergence: 'fkl', beta: 0.5 });
-
 /**
  * An evaluation's figures at temperature 1. student (B, T, V) f32, teacher (B, T, V), targets (B, T), all through their
  * layouts → perToken (B·T, 4) f32: student NLL, teacher NLL, KL(teacher ‖ student), agreement (0 or 1).

@@ -27,8 +27,15 @@ export function matmul(recorder: Recorder, a: Tensor, b: Tensor, c: Tensor, opti
   const { bias, addend, accumulate = false, label = 'matmul' } = options;
   const [M, K] = a.layout.shape;
   const [k, N] = b.layout.shape;
-  if ([a, b, c].some((t) => t.layout.shape.length !== 2) || k !== K || c.layout.shape[0] !== M || c.layout.shape[1] !== N) {
-    throw new Error(`matmul ${label}: (${a.layout.shape}) · (${b.layout.shape}) → (${c.layout.shape}); want (M, K) · (K, N) → (M, N).`);
+  if (
+    [a, b, c].some((t) => t.layout.shape.length !== 2) ||
+    k !== K ||
+    c.layout.shape[0] !== M ||
+    c.layout.shape[1] !== N
+  ) {
+    throw new Error(
+      `matmul ${label}: (${a.layout.shape}) · (${b.layout.shape}) → (${c.layout.shape}); want (M, K) · (K, N) → (M, N).`,
+    );
   }
   // Narrow products would leave most of a wide workgroup idle.
   const LANES = N >= 256 ? 64 : 16;

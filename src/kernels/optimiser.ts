@@ -66,7 +66,10 @@ export function optimiserStep(
     aliases: { scalar: buffers.halves ? 'f16' : 'f32' },
     constants: { COPY: Number(!!buffers.halves) },
   });
-  for (const [first, last, decay] of [[0, decayed, weightDecay], [decayed, count, 0]]) {
+  for (const [first, last, decay] of [
+    [0, decayed, weightDecay],
+    [decayed, count, 0],
+  ]) {
     const range = (place: Placement, size: number): Placement => ({
       ...place,
       offset: place.offset + first * size,

@@ -5,7 +5,10 @@ import type { Storage } from '../gpu/kernel';
 import type { Tensor } from '../gpu/program';
 
 /** The same tensor as a matrix (rows, columns); throws as PyTorch's view does where that needs a copy. */
-export const matrix = (t: Tensor, rows: number, columns: number): Tensor => ({ ...t, layout: t.layout.view([rows, columns]) });
+export const matrix = (t: Tensor, rows: number, columns: number): Tensor => ({
+  ...t,
+  layout: t.layout.view([rows, columns]),
+});
 
 export const transposed = (t: Tensor): Tensor => ({ ...t, layout: t.layout.transpose(0, 1) });
 

@@ -83,7 +83,7 @@ export function parseConfig(json: unknown, file = 'config.json'): Gpt2Config {
 }
 
 /** @throws ModelFileError unless the heads share the width evenly, each a multiple of 4 wide: kernels read vec4. */
-export function checkSizes({ n_embd, n_head }: Gpt2Config, file = 'config'): void {
+function checkSizes({ n_embd, n_head }: Gpt2Config, file = 'config'): void {
   const headSize = n_embd / n_head;
   if (headSize % 4 === 0) return;
   const what = Number.isInteger(headSize)

@@ -35,7 +35,8 @@ export interface Activations {
 export function forward(recorder: Recorder, config: Gpt2Config, weights: Arena, tokens: Tensor): Activations {
   const [B, T] = tokens.layout.shape;
   const { n_embd: C, n_head: H, layer_norm_epsilon: epsilon } = config;
-  if (T > config.n_positions) throw new Error(`GPT-2: a context of ${T} tokens; the model has ${config.n_positions} positions.`);
+  if (T > config.n_positions)
+    throw new Error(`GPT-2: a context of ${T} tokens; the model has ${config.n_positions} positions.`);
   const rows = B * T;
   const w = (name: string) => weights.tensor(name);
   const activation = (label: string, columns: number) =>

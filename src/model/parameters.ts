@@ -69,7 +69,8 @@ export class Arena {
     const all = new Float32Array(this.plan.count);
     for (const [name, { first, size }] of this.plan.tensors) {
       const data = values.get(name);
-      if (data?.length !== size) throw new Error(`${this.place.label}: ${name} has ${data?.length ?? 'no'} numbers, want ${size}.`);
+      if (data?.length !== size)
+        throw new Error(`${this.place.label}: ${name} has ${data?.length ?? 'no'} numbers, want ${size}.`);
       all.set(data, first);
     }
     this.gpu.device.queue.writeBuffer(this.buffer, 0, this.dtype === 'f16' ? toHalf(all) : all);

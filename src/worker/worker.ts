@@ -164,7 +164,8 @@ class Session {
   }
 
   async #build(snapshot?: Run['snapshot']): Promise<void> {
-    const { config, corpus } = this;
+    const { config } = this;
+    const corpus = this.corpus;
     this.#stage('device', 'opening the GPU');
     const gpu = await openDevice();
     this.#gpu = gpu;
@@ -174,7 +175,10 @@ class Session {
     const name = corpus?.name ?? BUILT_IN_CORPUS;
     const text = decodeCorpus(name, corpus?.bytes ?? (await fetchFile(BUILT_IN_CORPUS, 'corpus')));
     this.#stage('tokenizer', `${folder}/tokenizer.json`);
-    const teacherConfig = parseConfig(await downloadJson(new URL(`${folder}/config.json`, base)), `${folder}/config.json`);
+    const teacherConfig = parseConfig(
+      await downloadJson(new URL(`${folder}/config.json`, base)),
+      `${folder}/config.json`,
+    );
     const tokenizer = await loadTokenizer(new URL(folder, base).href, { vocabularySize: teacherConfig.vocab_size });
     this.#stage('tokenizer', `reading ${name}`);
     const tokens = tokenizer.encode(text);
@@ -227,7 +231,11 @@ class Session {
     const run = this.#run;
     if (!run) return;
     try {
-      while (!run.done && !this.#lost && (this.#state === 'running' || (this.#state === 'paused' && this.#singles > 0))) {
+      while (
+        !run.done &&
+        !this.#lost &&
+        (this.#state === 'running' || (this.#state === 'paused' && this.#singles > 0))
+      ) {
         if (this.#state === 'paused') this.#singles--;
         await run.advance();
         this.#times = [...this.#times.slice(-SPEED_STEPS), performance.now()];
@@ -285,8 +293,16 @@ function nextTask(): Promise<void> {
 function describe(operation: string, error: unknown): Failure {
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
   if (error instanceof GpuError) return { operation, message, hint: error.hint, kind: error.kind, stack };
-  if (error instanceof CorpusError) return { operation: error.operation, message, hint: error.hint, kind: 'corpus', stack };
-  if (error instanceof TokenizerError) return { operation: error.operation, message, hint: error.hint, kind: 'model', stack };
+  if (error instanceof CorpusError)
+    return { operation: error.operation, message, hint: error.hint, kind: 'corpus', stack };
+  if (error instanceof TokenizerError)
+    return { operation: error.operation, message, hint: error.hint, kind: 'model', stack };
   if (error instanceof ModelFileError) return { operation: 'load the model', message, kind: error.kind, stack };
-  return { operation, message, hint: 'This is a fault of Stillhouse. The log has the details.', kind: 'internal', stack };
+  return {
+    operation,
+    message,
+    hint: 'This is a fault of Stillhouse. The log has the details.',
+    kind: 'internal',
+    stack,
+  };
 }

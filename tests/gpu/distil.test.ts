@@ -18,7 +18,15 @@ const FOLDER = 'public/models/moby-teacher';
 const CORPUS = 'public/corpus/moby-dick.txt';
 const SMALL: Config = {
   ...DEFAULTS,
-  ...{ student_layers: 1, batch_size: 4, max_length: 32, eval_steps: 100, eval_batches: 8, student_lr: 0.01, sample_tokens: 8 },
+  ...{
+    student_layers: 1,
+    batch_size: 4,
+    max_length: 32,
+    eval_steps: 100,
+    eval_batches: 8,
+    student_lr: 0.01,
+    sample_tokens: 8,
+  },
 };
 
 let gpu: Gpu;

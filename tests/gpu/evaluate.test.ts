@@ -246,6 +246,7 @@ testVariants(
       }
       sampler.destroy();
     }),
+  ['one lane'],
 );
 
 it('the same seed writes the same text, another seed another', async () => {

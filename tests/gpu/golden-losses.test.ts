@@ -36,7 +36,8 @@ const WEIGHTS: Partial<Record<Config['loss'], (alpha: number) => number>> = { mi
 
 function viewOf({ stored: shape, view }: LossCase): Layout {
   return view.reduce<Layout>((layout, [name, ...a]) => {
-    if (name === 'slice') return layout.slice(a[0] as number, a[1] as number | null, a[2] as number | null, a[3] as number);
+    if (name === 'slice')
+      return layout.slice(a[0] as number, a[1] as number | null, a[2] as number | null, a[3] as number);
     if (name === 'transpose') return layout.transpose(a[0] as number, a[1] as number);
     if (name === 'permute') return layout.permute(a[0] as number[]);
     throw new Error(`losses.json: a view uses ${name}. Teach viewOf what it means.`);
@@ -65,7 +66,13 @@ testVariants('holds for every golden', async (gpu, teacherType: Storage) => {
       targets: upload(gpu, 'targets', tensor('target').data, [c.B, c.T], 'i32'),
       ...{ ignoreIndex: c.ignore_index, gradient: true },
     };
-    const settings = { ...DEFAULTS, loss: c.kind, kd_beta: c.beta, label_smoothing: c.label_smoothing, z_loss: c.z_loss };
+    const settings = {
+      ...DEFAULTS,
+      loss: c.kind,
+      kd_beta: c.beta,
+      label_smoothing: c.label_smoothing,
+      z_loss: c.z_loss,
+    };
     const teacher = upload(gpu, 'teacher', y, layout, teacherType);
     await execute(gpu, (recorder) => recordLoss(recorder, settings, inputs, teacher));
 

@@ -34,7 +34,9 @@ const weightsOf = (file: string) =>
   new Map(Object.entries(readGoldenTensors(file)).map(([name, { data }]) => [name, data as Float32Array]));
 
 function batchOf(step: number): Batch {
-  const rows = Array.from({ length: B }, (_, b) => truth.tokens.data.slice((step * B + b) * (T + 1), (step * B + b + 1) * (T + 1)));
+  const rows = Array.from({ length: B }, (_, b) =>
+    truth.tokens.data.slice((step * B + b) * (T + 1), (step * B + b + 1) * (T + 1)),
+  );
   return {
     inputs: Uint32Array.from(rows.flatMap((row) => [...row.slice(0, T)])),
     targets: Int32Array.from(rows.flatMap((row) => [...row.slice(1)])),
@@ -43,10 +45,22 @@ function batchOf(step: number): Batch {
 
 async function train(gpu: Gpu, dtype: 'f16' | 'f32', chunkElements?: number) {
   const pool = new Pool(gpu);
-  const teacher: Teacher = await teacherFromWeights(gpu, weightsOf('gpt2_teacher.safetensors'), run.teacher, { B, T, dtype });
+  const teacher: Teacher = await teacherFromWeights(gpu, weightsOf('gpt2_teacher.safetensors'), run.teacher, {
+    B,
+    T,
+    dtype,
+  });
   const records: StepRecord[] = [];
   const settings = {
-    ...{ student: run.student, dtype, batchSize: B, contextLength: T, loss: { ...DEFAULTS, loss: 'mixed' } as const, initialLossScale: 65536, chunkElements },
+    ...{
+      student: run.student,
+      dtype,
+      batchSize: B,
+      contextLength: T,
+      loss: { ...DEFAULTS, loss: 'mixed' } as const,
+      initialLossScale: 65536,
+      chunkElements,
+    },
     adam: {
       ...{ beta1: hyper.beta1, beta2: hyper.beta2, epsilon: hyper.eps, weightDecay: hyper.weight_decay },
       maxGradNorm: hyper.clip,
@@ -58,7 +72,12 @@ async function train(gpu: Gpu, dtype: 'f16' | 'f32', chunkElements?: number) {
   let teacherLogits = new Float32Array();
   for (let step = 0; step < hyper.steps; step++) {
     const learningRate = run.steps[step].lr;
-    await trainer.step([batchOf(step)], { step: step + 1, learningRate, temperature: hyper.temperature, alpha: hyper.alpha });
+    await trainer.step([batchOf(step)], {
+      step: step + 1,
+      learningRate,
+      temperature: hyper.temperature,
+      alpha: hyper.alpha,
+    });
     if (step > 0) continue;
     gradients = await trainer.gradients.read();
     teacherLogits = new Float32Array(await gpu.read(bufferOf(teacher.logits)));
@@ -83,7 +102,10 @@ describe.each(['f32', 'f16'] as const)('ten steps in %s', (dtype) => {
   let result: Awaited<ReturnType<typeof train>>;
   // On an adapter without shader-f16 the f16 row proves the refusal instead.
   let possible: boolean;
-  const tolerance = { f32: { logits: 2e-5, gradient: 1e-4, loss: 1e-5, after: 2e-4 }, f16: { logits: 1e-2, gradient: 1e-2, loss: 1e-2, after: 1e-1 } }[dtype];
+  const tolerance = {
+    f32: { logits: 2e-5, gradient: 1e-4, loss: 1e-5, after: 2e-4 },
+    f16: { logits: 1e-2, gradient: 1e-2, loss: 1e-2, after: 1e-1 },
+  }[dtype];
 
   beforeAll(async () => {
     gpu = await openTestDevice();
@@ -101,7 +123,16 @@ describe.each(['f32', 'f16'] as const)('ten steps in %s', (dtype) => {
     const scale = dtype === 'f16' ? 65536 : 1;
     const errors = [...result.gradients].map(([name, data]) => {
       const expected = comparable(name, truth[`grad.${name}`].data);
-      return { name, error: relativeError(comparable(name, data.map((g) => g / scale)), expected) };
+      return {
+        name,
+        error: relativeError(
+          comparable(
+            name,
+            data.map((g) => g / scale),
+          ),
+          expected,
+        ),
+      };
     });
     expect(errors.filter(({ error }) => !(error < tolerance.gradient))).toEqual([]);
   });

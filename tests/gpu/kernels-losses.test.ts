@@ -7,7 +7,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Gpu } from '../../src/gpu/device';
 import { copy } from '../../src/kernels/copy';
-import { ce, compare, mixed } from '../../src/kernels/losses';
+import { ce, compare, distil } from '../../src/kernels/losses';
 import { Layout } from '../../src/tensor/layout';
 import * as reference from '../reference';
 import {
@@ -124,7 +124,7 @@ async function compareLoss(gpu: Gpu, kind: 'ce' | 'mixed', teacherType: Storage,
     await execute(gpu, (recorder) =>
       kind === 'ce'
         ? ce(recorder, { ...tensors, student, chunk })
-        : mixed(recorder, { ...tensors, student, teacher, chunk }),
+        : distil(recorder, { ...tensors, student, teacher, chunk, divergence: 'fkl', beta: 0.5 }),
     );
     actual.set(await download(gpu, student), first * V);
   }
@@ -207,7 +207,11 @@ describe('mixed', () => {
     const targets = upload(gpu, 'targets', new Float64Array(B * T), [B, T], 'i32');
     const inputs = { student, targets, ignoreIndex: IGNORED, perToken, ...controls(gpu, B * T, 2, 1), gradient: true };
     await execute(gpu, (recorder) =>
-      mixed(recorder, { ...inputs, teacher: upload(gpu, 'teacher', logits, layout, dtype) }),
+      distil(recorder, {
+        ...inputs,
+        ...{ divergence: 'fkl', beta: 0.5 },
+        teacher: upload(gpu, 'teacher', logits, layout, dtype),
+      }),
     );
     // 37 terms, each p times a difference of logarithms near 10 that are off by 1e-6.
     expect(
