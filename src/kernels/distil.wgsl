@@ -2,10 +2,11 @@
 // alpha · T² · KD(p, q) + (1 − alpha) · CE,  p = softmax(y / T), q = softmax(z / T),
 // CE = (1 − e)(lse − z_t) + e (lse − mean z) + l · lse²,  lse = log Σ exp z,
 // dz = (alpha · T² · dKD + (1 − alpha) · ((1 + 2 l · lse) softmax(z) − (1 − e) 1_t − e / V)) · loss_scale / tokens.
-// KD is the file that stands before this one (fkl.wgsl, rkl.wgsl, …), with two functions of ln p and ln q:
-//   term(lp, lq, beta) → (what the element adds to KD, what it adds to the row's sum S)
-//   slope(lp, lq, beta, S / Σ q) → T · dKD/dz
-// Σ q is 1 but for rounding. It is divided by where slopes cancel: a student that is sure of a word has slopes q (h − S) with h ≈ S.
+// KD is the file that stands before this one (fkl.wgsl, rkl.wgsl, …), with three functions of ln p and ln q:
+//   value(lp, lq, beta) → what the word adds to KD
+//   pull(lp, lq, beta) → h of the gradient T · dKD/dz = q (h − Σ q h)
+//   slope(lp, lq, h, mean) → that gradient. h and its mean come less the h of the student's most likely word: where the student
+//   is sure of a word, h and the mean are nearly equal there and would cancel.
 // A row whose target is ignored gives 0 and a gradient of 0. Student, teacher and targets are read where they lie: row r is
 // (r / T, r % T). per_token keeps CE and KD (without T²) apart.
 // Aliases: teacher_type. Constants: LANES (threads a row), GRADIENT (0 or 1: leave the logits alone).
@@ -34,6 +35,13 @@ const LOG_ZERO = -1e30;
 // Sums are made in blocks of so many elements a thread: rounding then grows with the blocks and their length, not with V.
 const BLOCK = 32 * LANES;
 var<workgroup> partial: array<vec4f, 64>;
+
+// ln(1 + exp x), exact to f32 where it is small: mixtures of p and q differ from one of them by this. log(1 + e) alone would lose e.
+fn softplus(x: f32) -> f32 {
+  let e = exp(-abs(x));
+  let series = e * (1.0 - e * (0.5 - e * (1.0 / 3.0 - 0.25 * e)));
+  return max(x, 0.0) + select(log(1.0 + e), series, e < 0.01);
+}
 
 fn row_max(value: vec4f, slot: u32, lane: u32) -> vec4f {
   if (LANES == 1u) { return value; }
@@ -81,28 +89,34 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) sl
   }
   largest = row_max(largest, slot, lane);
   var sums = vec4f(); // Σ exp z, Σ exp z/T, Σ exp y/T, Σ z; the exponents less their largest
+  var likeliest = LOWEST; // the teacher's logit of the student's most likely word
   for (var block = lane; block < params.V; block += BLOCK) {
     var part = vec4f();
     for (var v = block; v < min(block + BLOCK, params.V); v += LANES) {
       let z = student[z0 + v * params.student_v] - largest.x;
       let y = f32(teacher[y0 + v * params.teacher_v]) - largest.y;
       part += vec4f(exp(z), exp(z * cold), exp(y * cold), z);
+      if (z == 0.0) { likeliest = max(likeliest, y); }
     }
     sums += part;
   }
+  likeliest = row_max(vec4f(likeliest), slot, lane).x;
   sums = row_sum(sums, slot, lane);
   let logs = log(sums.xyz);
   let lse = largest.x + logs.x;
+  let centre = pull(max(likeliest * cold - logs.z, LOG_ZERO), -logs.y, params.beta);
 
   // One thread reads the target's logit, and the barriers of the next row_sum lie between that and every write.
-  var terms = vec4f(); // KD, S, lse − z_t, Σ q
+  var terms = vec4f(); // KD, Σ q h, lse − z_t, Σ q
   for (var block = lane; block < params.V; block += BLOCK) {
     var part = vec4f();
     for (var v = block; v < min(block + BLOCK, params.V); v += LANES) {
       let z = student[z0 + v * params.student_v] - largest.x;
       let lq = z * cold - logs.y;
       let lp = max((f32(teacher[y0 + v * params.teacher_v]) - largest.y) * cold - logs.z, LOG_ZERO);
-      part += vec4f(term(lp, lq, params.beta), select(0.0, logs.x - z, v == t), exp(lq));
+      let q = exp(lq);
+      let h = pull(lp, lq, params.beta) - centre;
+      part += vec4f(value(lp, lq, params.beta), q * h, select(0.0, logs.x - z, v == t), q);
     }
     terms += part;
   }
@@ -116,13 +130,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) sl
     let weight = select(0.0, scaler.scale * step.inverse_tokens, counts);
     let soft = weight * step.alpha * step.temperature;
     let hard = weight * (1.0 - step.alpha);
+    // Σ q is 1 but for rounding.
+    let mean = terms.y / terms.w;
     for (var v = lane; v < params.V; v += LANES) {
       let at = z0 + v * params.student_v;
       let z = student[at] - largest.x;
+      let lq = z * cold - logs.y;
       let lp = max((f32(teacher[y0 + v * params.teacher_v]) - largest.y) * cold - logs.z, LOG_ZERO);
       let dce = (1.0 + 2.0 * params.z_loss * lse) * exp(z - logs.x)
         - select(0.0, 1.0 - params.label_smoothing, v == t) - params.label_smoothing / f32(params.V);
-      student[at] = soft * slope(lp, z * cold - logs.y, params.beta, terms.y / terms.w) + hard * dce;
+      student[at] = soft * slope(lp, lq, pull(lp, lq, params.beta) - centre, mean) + hard * dce;
     }
   }
 }

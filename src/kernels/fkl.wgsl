@@ -1,5 +1,7 @@
-// Forward KL(p ‖ q) = Σ p (ln p − ln q), for distil.wgsl. T · dz = q − p.
+// Forward KL(p ‖ q) = Σ p (ln p − ln q), for distil.wgsl. T · dz = q − p, with nothing to cancel.
 
-fn term(lp: f32, lq: f32, beta: f32) -> vec2f { return vec2f(exp(lp) * (lp - lq), 0.0); }
+fn value(lp: f32, lq: f32, beta: f32) -> f32 { return exp(lp) * (lp - lq); }
 
-fn slope(lp: f32, lq: f32, beta: f32, sum: f32) -> f32 { return exp(lq) - exp(lp); }
+fn pull(lp: f32, lq: f32, beta: f32) -> f32 { return 0.0; }
+
+fn slope(lp: f32, lq: f32, h: f32, mean: f32) -> f32 { return exp(lq) - exp(lp); }

@@ -1,4 +1,5 @@
-// LayerNorm over the last dimension, forward and backward.
+// LayerNorm over the last dimension, forward and backward. x and dy are read through their layouts, so that a sliced or
+// transposed one needs no copy; what is written is contiguous.
 
 import { kernel } from '../gpu/kernel';
 import type { Recorder, Tensor } from '../gpu/program';
@@ -9,11 +10,11 @@ import parametersWgsl from './layernorm_parameters.wgsl?raw';
 import { ROW_THREADS, rowLanes, scalarOf } from './tensors';
 
 export interface LayerNorm {
-  /** (rows, C) */
+  /** (rows, C), in any layout. */
   x: Tensor;
   gamma: Tensor; // (C)
   beta: Tensor; // (C)
-  /** (rows, C) */
+  /** (rows, C), contiguous. */
   y: Tensor;
   /** (rows, 2) f32: mean and reciprocal standard deviation of each row, for the backward pass. */
   moments: Tensor;
@@ -25,10 +26,13 @@ export function layerNorm(recorder: Recorder, { x, gamma, beta, y, moments }: La
   const LANES = rowLanes(recorder.gpu);
   const program = kernel(recorder.gpu, 'layernorm', wgsl, { aliases: { scalar: scalarOf(x) }, constants: { LANES } });
   const grid = Math.ceil((rows * LANES) / ROW_THREADS);
-  recorder.dispatch(program, { x, gamma, beta, y, moments }, { rows, C, epsilon }, [grid]);
+  recorder.dispatch(program, { x, gamma, beta, y, moments }, { rows, C, epsilon, ...strides('x', x) }, [grid]);
 }
 
-/** dx = the gradient of x, plus `addend` (rows, C) where given; dgamma (C) and dbeta (C) are added to. */
+/**
+ * dx = the gradient of x, plus `addend` where given, both (rows, C) and contiguous; dy (rows, C) in any layout;
+ * dgamma (C) and dbeta (C) are added to.
+ */
 export function layerNormBackward(
   recorder: Recorder,
   { x, gamma, moments }: Omit<LayerNorm, 'beta' | 'y'>,
@@ -37,16 +41,22 @@ export function layerNormBackward(
   const [rows, C] = x.layout.shape;
   const { gpu } = recorder;
   const aliases = { scalar: scalarOf(x) };
+  const params = { rows, C, ...strides('x', x), ...strides('dy', dy) };
   const LANES = rowLanes(gpu);
   const input = kernel(gpu, 'layernorm_backward', backwardWgsl, {
     aliases,
     constants: { LANES, ADDEND: Number(!!addend) },
   });
   const grid = Math.ceil((rows * LANES) / ROW_THREADS);
-  recorder.dispatch(input, { x, gamma, moments, dy, addend: addend ?? dy, dx }, { rows, C }, [grid]);
+  recorder.dispatch(input, { x, gamma, moments, dy, addend: addend ?? dy, dx }, params, [grid]);
   const parameters = kernel(gpu, 'layernorm_parameters', parametersWgsl, {
     aliases,
     constants: { LANES: columnLanes(gpu) },
   });
-  recorder.dispatch(parameters, { x, moments, dy, dgamma, dbeta }, { rows, C }, [Math.ceil(C / 16)]);
+  recorder.dispatch(parameters, { x, moments, dy, dgamma, dbeta }, params, [Math.ceil(C / 16)]);
+}
+
+function strides(name: string, { layout }: Tensor): Record<string, number> {
+  const [row, column] = layout.strides;
+  return { [`${name}_offset`]: layout.offset, [`${name}_row`]: row, [`${name}_col`]: column };
 }

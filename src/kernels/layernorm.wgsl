@@ -1,9 +1,10 @@
 // y (rows, C) = (x − mean) · rstd · gamma + beta, the mean and rstd of each row in f32 and kept for the backward pass.
+// x is read where it lies, through a row and a column stride; y is contiguous.
 // Aliases: scalar. Constants: LANES (threads a row).
 
-struct Params { rows: u32, C: u32, epsilon: f32 }
+struct Params { rows: u32, C: u32, epsilon: f32, x_offset: u32, x_row: u32, x_col: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<scalar>; // (rows, C)
+@group(0) @binding(1) var<storage, read> x: array<scalar>; // (rows, C) through strides
 @group(0) @binding(2) var<storage, read> gamma: array<scalar>; // (C)
 @group(0) @binding(3) var<storage, read> beta: array<scalar>; // (C)
 @group(0) @binding(4) var<storage, read_write> y: array<scalar>; // (rows, C)
@@ -29,19 +30,19 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) sl
   let lane = slot % LANES;
   let row = group.x * ROWS + slot / LANES;
   let valid = row < params.rows;
-  let first = min(row, params.rows - 1) * params.C;
+  let x0 = params.x_offset + min(row, params.rows - 1) * params.x_row;
   var sum = 0.0;
-  for (var c = lane; c < params.C; c += LANES) { sum += f32(x[first + c]); }
+  for (var c = lane; c < params.C; c += LANES) { sum += f32(x[x0 + c * params.x_col]); }
   let mean = row_sum(sum, slot, lane) / f32(params.C);
   var squares = 0.0;
   for (var c = lane; c < params.C; c += LANES) {
-    let centred = f32(x[first + c]) - mean;
+    let centred = f32(x[x0 + c * params.x_col]) - mean;
     squares += centred * centred;
   }
   let rstd = inverseSqrt(row_sum(squares, slot, lane) / f32(params.C) + params.epsilon);
   if (!valid) { return; }
   for (var c = lane; c < params.C; c += LANES) {
-    y[first + c] = scalar((f32(x[first + c]) - mean) * rstd * f32(gamma[c]) + f32(beta[c]));
+    y[row * params.C + c] = scalar((f32(x[x0 + c * params.x_col]) - mean) * rstd * f32(gamma[c]) + f32(beta[c]));
   }
   if (lane == 0u) { moments[row] = vec2f(mean, rstd); }
 }

@@ -1,12 +1,13 @@
 // Differentiates y = x̂ · gamma + beta of layernorm.wgsl with respect to gamma and beta:
 // dgamma += Σ_rows dy · x̂, dbeta += Σ_rows dy.
+// x and dy are read where they lie, through a row and a column stride.
 // Aliases: scalar. Constants: LANES (threads that share a column).
 
-struct Params { rows: u32, C: u32 }
+struct Params { rows: u32, C: u32, x_offset: u32, x_row: u32, x_col: u32, dy_offset: u32, dy_row: u32, dy_col: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<scalar>; // (rows, C)
+@group(0) @binding(1) var<storage, read> x: array<scalar>; // (rows, C) through strides
 @group(0) @binding(2) var<storage, read> moments: array<vec2f>; // (rows): mean, rstd
-@group(0) @binding(3) var<storage, read> dy: array<scalar>; // (rows, C)
+@group(0) @binding(3) var<storage, read> dy: array<scalar>; // (rows, C) through strides
 @group(0) @binding(4) var<storage, read_write> dgamma: array<f32>; // (C)
 @group(0) @binding(5) var<storage, read_write> dbeta: array<f32>; // (C)
 
@@ -18,9 +19,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   let column = min(c, params.C - 1);
   var sums = vec2f();
   for (var row = local.y; row < params.rows; row += LANES) {
-    let at = row * params.C + column;
-    let d = f32(dy[at]);
-    sums += vec2f(d * (f32(x[at]) - moments[row].x) * moments[row].y, d);
+    let d = f32(dy[params.dy_offset + row * params.dy_row + column * params.dy_col]);
+    let x_at = f32(x[params.x_offset + row * params.x_row + column * params.x_col]);
+    sums += vec2f(d * (x_at - moments[row].x) * moments[row].y, d);
   }
   if (LANES > 1u) {
     let slot = local.y * 16 + local.x;

@@ -1,5 +1,7 @@
-// Reverse KL(q ‖ p) = Σ q (ln q − ln p), for distil.wgsl. T · dz = q (ln q − ln p − KL).
+// Reverse KL(q ‖ p) = Σ q (ln q − ln p), for distil.wgsl. T · dz = q (h − Σ q h), h = ln q − ln p.
 
-fn term(lp: f32, lq: f32, beta: f32) -> vec2f { return vec2f(exp(lq) * (lq - lp)); }
+fn value(lp: f32, lq: f32, beta: f32) -> f32 { return exp(lq) * (lq - lp); }
 
-fn slope(lp: f32, lq: f32, beta: f32, sum: f32) -> f32 { return exp(lq) * (lq - lp - sum); }
+fn pull(lp: f32, lq: f32, beta: f32) -> f32 { return lq - lp; }
+
+fn slope(lp: f32, lq: f32, h: f32, mean: f32) -> f32 { return exp(lq) * (h - mean); }

@@ -1,16 +1,14 @@
-// Skew forward KL, for distil.wgsl: m = β p + (1 − β) q; KL(p ‖ m). T · dz = (1 − β) q (Σ q p/m − p/m).
+// Skew forward KL, for distil.wgsl: m = β p + (1 − β) q; KL(p ‖ m). T · dz = q (h − Σ q h), h = −(1 − β) p/m.
+// m is never formed, since p or q may underflow: with s = ln p − ln q + ln(β / (1 − β)), ln(m/p) = ln β + softplus(−s) and
+// p/m = sigmoid(s) / β.
 
-fn log_mixture(lp: f32, lq: f32, beta: f32) -> f32 {
-  let a = lp + log(beta);
-  let b = lq + log(1.0 - beta);
-  return max(a, b) + log(1.0 + exp(-abs(a - b)));
+fn value(lp: f32, lq: f32, beta: f32) -> f32 {
+  return -exp(lp) * (log(beta) + softplus(lq - lp - log(beta / (1.0 - beta))));
 }
 
-fn term(lp: f32, lq: f32, beta: f32) -> vec2f {
-  let lm = log_mixture(lp, lq, beta);
-  return vec2f(exp(lp) * (lp - lm), exp(lq + lp - lm));
+fn pull(lp: f32, lq: f32, beta: f32) -> f32 {
+  let odds = beta / (1.0 - beta);
+  return -exp(-softplus(lq - lp - log(odds))) / odds;
 }
 
-fn slope(lp: f32, lq: f32, beta: f32, sum: f32) -> f32 {
-  return (1.0 - beta) * exp(lq) * (sum - exp(lp - log_mixture(lp, lq, beta)));
-}
+fn slope(lp: f32, lq: f32, h: f32, mean: f32) -> f32 { return exp(lq) * (h - mean); }

@@ -1,10 +1,7 @@
-// Total variation ½ Σ |p − q|, for distil.wgsl. s = ½ sign(q − p); T · dz = q (s − Σ q s).
+// Total variation ½ Σ |p − q|, for distil.wgsl. T · dz = q (h − Σ q h), h = ½ sign(q − p).
 
-fn term(lp: f32, lq: f32, beta: f32) -> vec2f {
-  let difference = exp(lq) - exp(lp);
-  return 0.5 * vec2f(abs(difference), exp(lq) * sign(difference));
-}
+fn value(lp: f32, lq: f32, beta: f32) -> f32 { return 0.5 * abs(exp(lp) - exp(lq)); }
 
-fn slope(lp: f32, lq: f32, beta: f32, sum: f32) -> f32 {
-  return exp(lq) * (0.5 * sign(exp(lq) - exp(lp)) - sum);
-}
+fn pull(lp: f32, lq: f32, beta: f32) -> f32 { return 0.5 * sign(exp(lq) - exp(lp)); }
+
+fn slope(lp: f32, lq: f32, h: f32, mean: f32) -> f32 { return exp(lq) * (h - mean); }
