@@ -143,7 +143,7 @@ export const FIELDS = {
     type: 'number',
     group: 'optimiser',
     label: 'Learning rate',
-    default: 0.01,
+    default: 0.006,
     min: 1e-7,
     max: 0.1,
     scale: 'log',

@@ -94,13 +94,17 @@ export class Arena {
   }
 }
 
-/** GPT-2's initialisation: normal with deviation 0.02, output projections less by √(2·layers), LayerNorm 1 and 0, biases 0. */
+/**
+ * GPT-2's initialisation: normal, output projections less by √(2·layers), LayerNorm 1 and 0, biases 0. Its deviation of 0.02 is for
+ * a width of 768, and goes with 1/√width: much smaller embeddings would make the first LayerNorm multiply gradients by its large rstd.
+ */
 export function initialWeights(config: Gpt2Config, random: Random): Map<string, Float32Array> {
   const values = new Map<string, Float32Array>();
+  const base = 0.02 * Math.sqrt(768 / config.n_embd);
   for (const { name, shape } of parameterShapes(config)) {
     const data = new Float32Array(shape.reduce((a, b) => a * b));
     if (shape.length === 2) {
-      const deviation = name.endsWith('c_proj.weight') ? 0.02 / Math.sqrt(2 * config.n_layer) : 0.02;
+      const deviation = name.endsWith('c_proj.weight') ? base / Math.sqrt(2 * config.n_layer) : base;
       for (let i = 0; i < data.length; i++) data[i] = random.normal() * deviation;
     } else if (/ln_\w+\.weight$/.test(name)) {
       data.fill(1);
