@@ -1,6 +1,7 @@
 // The Distil room: recipe, curves and words side by side on a wide window, one under the other on a narrow one.
 
 import { useMedia } from './browser';
+import { CheckDrawer } from './CheckDrawer';
 import { LossChart, PerplexityChart } from './charts/Curves';
 import { SmallCharts } from './charts/SmallCharts';
 import { Header } from './Header';
@@ -82,6 +83,7 @@ function Details() {
     <section className="details" aria-label="Details">
       <SmallCharts run={run} />
       <LogView run={run} />
+      <CheckDrawer />
     </section>
   );
 }

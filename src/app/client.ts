@@ -31,7 +31,7 @@ export function createClient(receive: (message: FromWorker) => void): Client {
 
   return {
     send(message) {
-      if (message.type !== 'probe') runId = message.runId;
+      if ('runId' in message) runId = message.runId;
       worker ??= open();
       worker.postMessage(message);
     },

@@ -9,6 +9,7 @@ import './layout.css';
 import './controls.css';
 import './recipe.css';
 import './charts.css';
+import './check.css';
 
 followAddress();
 document.addEventListener('visibilitychange', () => useRun.getState().setHidden(document.hidden));

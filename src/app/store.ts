@@ -6,6 +6,7 @@ import type { Config, FieldName } from '../config';
 import { checkConfig, checkField, DEFAULTS, FIELDS } from '../config';
 import type {
   AdapterReport,
+  CheckRow,
   Failure,
   FromWorker,
   LiveChanges,
@@ -58,6 +59,8 @@ export interface RunStore {
   loading?: Loading;
   failure?: Failure;
   lost?: { message: string; resumeStep?: number };
+  /** The last check of the GPU's kernels: the text or the failure comes last. */
+  check?: { rows: CheckRow[]; text?: string; failure?: Failure };
   /** What was asked of the worker and has not happened yet. */
   requested?: 'pause' | 'resume';
   /** How long the run has trained, without pauses. */
@@ -70,6 +73,7 @@ export interface RunStore {
   commits: number;
 
   probe(): void;
+  checkGpu(): void;
   showRecording(url: string): Promise<void>;
   start(): void;
   pause(): void;
@@ -195,6 +199,11 @@ export const useRun = create<RunStore>()((set, get) => {
     commits: 0,
 
     probe: () => client.send({ type: 'probe' }),
+
+    checkGpu() {
+      set({ check: { rows: [] } });
+      client.send({ type: 'check' });
+    },
 
     async showRecording(url) {
       const recording = await loadRecording(url);
@@ -322,6 +331,14 @@ export const useRun = create<RunStore>()((set, get) => {
 
     receive(message) {
       if (message.type === 'adapter') return set({ adapter: message.adapter, unavailable: undefined });
+      const check = get().check;
+      if (message.type === 'check-row') return set({ check: { rows: [...(check?.rows ?? []), message.row] } });
+      if (message.type === 'check-done') {
+        const { type: _, ...result } = message;
+        return set({ check: { rows: check?.rows ?? [], ...result } });
+      }
+      if (message.type === 'failed' && check && !check.text && !check.failure)
+        set({ check: { ...check, failure: message.failure } });
       if (message.type === 'failed' && message.runId === '') return set({ unavailable: message.failure });
       const run = get().run;
       // A run that was reset or replaced may still have messages on the way.

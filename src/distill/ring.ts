@@ -32,9 +32,9 @@ export class Ring {
     const mapped = buffer.mapAsync(GPUMapMode.READ);
     const before = this.#last;
     this.#last = (async () => {
-      await before;
       try {
-        await mapped;
+        // Together: when one fails, the other's failure is heard too, and the buffer comes free all the same.
+        await Promise.all([before, mapped]);
         const bytes = buffer.getMappedRange().slice(0);
         buffer.unmap();
         handle(bytes);

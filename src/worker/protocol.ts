@@ -1,9 +1,11 @@
 // Every message between the page and the worker: two discriminated unions, nothing beside them.
 // A run id goes with each message about a run; what arrives for a run that is over is dropped.
 
+import type { CheckRow } from '../check/run';
 import type { Config } from '../config';
 import type { EvaluationRecord, StepRecord } from '../distill/records';
 
+export type { CheckRow } from '../check/run';
 export type { EvaluationRecord, Sample, StepRecord } from '../distill/records';
 
 /** The settings that may change while a run is going on. */
@@ -18,6 +20,8 @@ export interface UserCorpus {
 export type ToWorker =
   /** Ask what this machine offers; answered by `adapter`, or `failed` with `runId: ''`. Starts nothing. */
   | { type: 'probe' }
+  /** Hold every kernel against its slow twin; answered by `check-row` for each and `check-done`. Refused while a run trains. */
+  | { type: 'check' }
   /** Load, build and (unless `paused`) train. */
   | { type: 'start'; runId: string; config: Config; corpus?: UserCorpus; paused?: boolean }
   | { type: 'pause'; runId: string }
@@ -86,6 +90,10 @@ export interface Failure {
 
 export type FromWorker =
   | { type: 'adapter'; adapter: AdapterReport }
+  | { type: 'check-row'; row: CheckRow }
+  /** The table as text for a bug report, or why there is none. */
+  | { type: 'check-done'; text: string }
+  | { type: 'check-done'; failure: Failure }
   /** `loaded` and `total` are bytes where the stage downloads, and absent where it does not. */
   | { type: 'loading'; runId: string; stage: LoadingStage; detail: string; loaded?: number; total?: number }
   | { type: 'ready'; runId: string; adapter: AdapterReport; run: RunReport }

@@ -1,5 +1,6 @@
 // The worker: all GPU and model work happens here. It turns protocol messages into one Run at a time and reports what happens.
 
+import { reportText, runChecks } from '../check/run';
 import type { Config } from '../config';
 import { CorpusError, decodeCorpus } from '../data/corpus';
 import { loadTokenizer, TokenizerError } from '../data/tokenizer';
@@ -36,6 +37,10 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
     );
     return;
   }
+  if (data.type === 'check') {
+    queue = queue.then(checkGpu);
+    return;
+  }
   if (data.type === 'start') {
     const next = new Session(data.runId, data.config, data.corpus);
     const previous = session;
@@ -57,6 +62,23 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
     current.handle(data);
   }
 };
+
+async function checkGpu(): Promise<void> {
+  const operation = 'check the GPU';
+  if (session?.training) {
+    const why = { message: 'A run is training on it.', hint: 'Pause the run, then check again.' };
+    return post({ type: 'check-done', failure: { operation, ...why, kind: 'internal' } });
+  }
+  try {
+    const gpu = await openDevice();
+    const started = performance.now();
+    const rows = await runChecks(gpu, (row) => post({ type: 'check-row', row }));
+    const seconds = (performance.now() - started) / 1000;
+    post({ type: 'check-done', text: reportText(gpu.adapter, navigator.userAgent, rows, seconds) });
+  } catch (error) {
+    post({ type: 'check-done', failure: describe(operation, error) });
+  }
+}
 
 /** The page's one device, until it is lost. */
 function openDevice(): Promise<Gpu> {
@@ -93,6 +115,10 @@ class Session {
     private readonly config: Config,
     private readonly corpus: UserCorpus | undefined,
   ) {}
+
+  get training(): boolean {
+    return this.#state === 'running';
+  }
 
   async start(paused: boolean): Promise<void> {
     try {

@@ -1,19 +1,20 @@
-// What the kernel tests share: both variants of a kernel on either adapter, tensors made of numbers and read back, and the
-// comparison with the slow twin.
+// What the kernel tests share: both variants of a kernel on either adapter, and the comparison with the slow twin. Tensors made of
+// numbers come from src/check, which visitors run.
 //
 // A software adapter gives a row to one thread, a GPU to 64; so that both are tested everywhere, the test file's device is
 // taken once for the one and once for the other. On an adapter without shader-f16 the f16 case proves that it is refused.
 
 import { expect, it } from 'vitest';
+import { type Storage, upload } from '../../src/check/tensors';
 import { Gpu } from '../../src/gpu/device';
-import { bufferOf, Pool, Recorder, type Tensor } from '../../src/gpu/program';
-import { BYTES, type DType, fromHalf, roundToHalf, toHalf } from '../../src/tensor/dtype';
+import type { DType } from '../../src/tensor/dtype';
 import { Layout } from '../../src/tensor/layout';
 import * as reference from '../reference';
 import { openTestDevice, takeErrors } from './harness';
 
+export { download, execute, type Storage, stored, upload } from '../../src/check/tensors';
+
 export type Lanes = 'one lane' | 'many lanes';
-export type Storage = 'f32' | 'f16';
 
 /** Half of the distance between neighbouring f32 (f16) numbers, relative to them: what one rounding may change. */
 export const ROUNDING = { f32: 2 ** -24, f16: 2 ** -11 } as const;
@@ -49,53 +50,9 @@ export function testVariants(
   }
 }
 
-/** The values as a storage type holds them: what the slow twin should compute with. */
-export function stored(values: reference.Numbers, dtype: Storage): Float64Array {
-  return Float64Array.from(values, dtype === 'f16' ? roundToHalf : Math.fround);
-}
-
-/** A tensor whose storage holds `values`, all of which the layout need not look at. */
-export function upload(
-  gpu: Gpu,
-  label: string,
-  values: reference.Numbers,
-  layout: Layout | number[],
-  dtype: DType = 'f32',
-): Tensor {
-  const bytes = values.length * BYTES[dtype];
-  const buffer = gpu.memory.create('data', label, bytes);
-  const from = { f32: Float32Array, i32: Int32Array, u32: Uint32Array };
-  const data = dtype === 'f16' ? toHalf(Float32Array.from(values)) : from[dtype].from(values);
-  const padded = new Uint8Array(buffer.size);
-  padded.set(new Uint8Array(data.buffer));
-  gpu.device.queue.writeBuffer(buffer, 0, padded);
-  const place = { label, bytes, buffer, offset: 0, purpose: 'data' as const };
-  return { layout: Array.isArray(layout) ? Layout.contiguous(layout) : layout, dtype, place };
-}
-
 /** A zeroed tensor. */
 export const zeros = (gpu: Gpu, label: string, shape: number[], dtype: DType = 'f32') =>
   upload(gpu, label, new Float64Array(Layout.contiguous(shape).numel), shape, dtype);
-
-/** The whole storage, with what the layout does not look at. */
-export async function download(gpu: Gpu, tensor: Tensor): Promise<Float32Array> {
-  const bytes = await gpu.read(bufferOf(tensor));
-  const all = tensor.dtype === 'f16' ? fromHalf(new Uint16Array(bytes)) : new Float32Array(bytes);
-  return all.slice(0, tensor.place.bytes / BYTES[tensor.dtype]);
-}
-
-/** Records, builds and runs once. */
-export async function execute(gpu: Gpu, record: (recorder: Recorder) => void): Promise<void> {
-  const pool = new Pool(gpu);
-  const recorder = new Recorder(gpu, pool);
-  record(recorder);
-  const program = await recorder.build('test');
-  const encoder = gpu.device.createCommandEncoder();
-  program.encode(encoder);
-  gpu.device.queue.submit([encoder.finish()]);
-  program.destroy();
-  pool.destroy();
-}
 
 /**
  * Fails unless every element is within `tolerance` × the largest magnitude: of what is expected, or of the terms that it is the

@@ -86,6 +86,15 @@ test('a room that the table does not know, and a file that is not there, are sai
   expect(check({ 'src/gpu/a.ts': "import '../../tests/b';", 'tests/b.ts': '' })[0]).toContain('outside src/');
 });
 
+test('what visitors check their GPU against is the tests’ own truth, and nothing else of the tests', () => {
+  const files = { 'tests/reference.ts': 'export const gelu = 1;', 'tests/harness.ts': 'export const open = 1;' };
+  const importing = (path: string, name: string, file: string) =>
+    check({ ...files, [path]: `import { ${name} } from '../../tests/${file}';\nconsole.log(${name});` });
+  expect(importing('src/check/run.ts', 'gelu', 'reference')).toEqual([]);
+  expect(importing('src/check/run.ts', 'open', 'harness')[0]).toContain('outside src/');
+  expect(importing('src/worker/run.ts', 'gelu', 'reference')[0]).toContain('outside src/');
+});
+
 test('a package that one file may import is not imported by two', () => {
   const one = { 'src/distill/teacher.ts': "import * as ort from 'onnxruntime-web/webgpu';\nconsole.log(ort);" };
   expect(check(one)).toEqual([]);

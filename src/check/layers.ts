@@ -1,0 +1,325 @@
+// The checks of a GPT-2's layers: small odd sizes that fill no workgroup evenly.
+
+import * as reference from '../../tests/reference';
+import { attention, attentionBackward } from '../kernels/attention';
+import { columnSum } from '../kernels/columnSum';
+import { embedding, embeddingBackward } from '../kernels/embedding';
+import { gelu, geluBackward } from '../kernels/gelu';
+import { layerNorm, layerNormBackward } from '../kernels/layernorm';
+import { matmul } from '../kernels/matmul';
+import { transposed } from '../kernels/tensors';
+import { Layout } from '../tensor/layout';
+import { type Check, check, EXACT, stored16, summed, type Tolerance } from './check';
+import { type Storage, stored } from './tensors';
+
+const { numbers, add } = reference;
+
+const GELU: Tolerance = {
+  value: 3e-5,
+  reason: 'WGSL lets tanh be off by 1e-5, and the slope multiplies that by up to 3.',
+};
+const ATTENTION: Tolerance = {
+  value: 2e-5,
+  reason:
+    'Exponentials are off by 2 |x| 2^-23 and more, logarithms by 2^-21: 1e-5 in all, and twice that in a quotient.',
+};
+const ATTENTION_BACKWARD: Tolerance = {
+  value: 5e-5,
+  reason: 'As forward, and ds subtracts two sums of such terms.',
+};
+
+export function layerChecks(dtype: Storage): Check[] {
+  return [
+    ...products(dtype),
+    ...embeddings(dtype),
+    ...layerNorms(dtype),
+    ...gelus(dtype),
+    ...attentions(dtype),
+    ...columnSums(dtype),
+  ];
+}
+
+const contiguous = 'contiguous';
+
+function products(dtype: Storage): Check[] {
+  const [M, N, K] = [17, 67, 33];
+  const sizes = `(${M}, ${K}) · (${K}, ${N})`;
+  const absolute = (values: Float64Array) => values.map(Math.abs);
+  const a = stored(numbers(M * K, 1), dtype);
+  const b = stored(numbers(K * N, 2), dtype);
+  const [bias, addend] = [stored(numbers(N, 3), dtype), stored(numbers(M * N, 4), dtype)];
+  const before = stored(numbers(M * N, 5), 'f32');
+
+  /** One product of a as it is or stored transposed, and b likewise. */
+  const product = (kernel: string, transposeA: boolean, transposeB: boolean): Check => {
+    const multiply = (of: (values: Float64Array) => Float64Array) =>
+      reference.matmul(of(a), of(b), M, K, N, { transposeA, transposeB });
+    return check({
+      ...{ kernel, sizes, dtype, layout: transposeA || transposeB ? 'transposed view' : contiguous },
+      inputs: {
+        a: { values: a, layout: transposeA ? [K, M] : [M, K], dtype },
+        b: { values: b, layout: transposeB ? [N, K] : [K, N], dtype },
+        c: { values: new Float64Array(M * N), layout: [M, N], dtype },
+      },
+      record: (recorder, tensors) =>
+        matmul(
+          recorder,
+          transposeA ? transposed(tensors.a) : tensors.a,
+          transposeB ? transposed(tensors.b) : tensors.b,
+          tensors.c,
+        ),
+      outputs: [
+        {
+          ...{ tensor: 'c', expected: multiply((x) => x), terms: multiply(absolute) },
+          tolerance: summed(K, dtype),
+        },
+      ],
+    });
+  };
+
+  /** Everything that can be added to a product, into f32: what weight gradients use. */
+  const accumulated = (): Check => {
+    const sum = (of: (values: Float64Array) => Float64Array) =>
+      add(add(reference.matmul(of(a), of(b), M, K, N, { bias: of(bias) }), of(addend)), of(before));
+    return check({
+      ...{ kernel: 'matmul + bias + addend + c', sizes, dtype, layout: contiguous },
+      inputs: {
+        a: { values: a, layout: [M, K], dtype },
+        b: { values: b, layout: [K, N], dtype },
+        bias: { values: bias, layout: [N], dtype },
+        addend: { values: addend, layout: [M, N], dtype },
+        c: { values: before, layout: [M, N] },
+      },
+      record: (recorder, { a, b, c, bias, addend }) => matmul(recorder, a, b, c, { bias, addend, accumulate: true }),
+      outputs: [{ tensor: 'c', expected: sum((x) => x), terms: sum(absolute), tolerance: summed(K + 3) }],
+    });
+  };
+
+  /** Matrices inside wider storages, at offsets; what lies around c must stay. */
+  const inside = (): Check => {
+    const layouts = { a: new Layout([M, K], [K + 4, 1], 9), b: new Layout([K, N], [1, K + 3], 5) };
+    const target = new Layout([M, N], [N + 2, 1], 11);
+    const wide = (layout: Layout, salt: number) => stored(numbers(layout.extent + 3, salt), dtype);
+    const [storeA, storeB, storeC] = [wide(layouts.a, 6), wide(layouts.b, 7), wide(target, 8)];
+    const gather = (values: Float64Array, layout: Layout) => Float64Array.from(layout.addresses(), (at) => values[at]);
+    const [x, y] = [gather(storeA, layouts.a), gather(storeB, layouts.b)];
+    const covered = [...target.addresses()];
+    const around = [...storeC.keys()].filter((at) => !covered.includes(at));
+    return check({
+      ...{ kernel: 'matmul', sizes, dtype, layout: 'rows apart, at offsets' },
+      inputs: {
+        a: { values: storeA, layout: layouts.a, dtype },
+        b: { values: storeB, layout: layouts.b, dtype },
+        c: { values: storeC, layout: target, dtype },
+      },
+      record: (recorder, { a, b, c }) => matmul(recorder, a, b, c),
+      outputs: [
+        {
+          ...{ tensor: 'c', at: covered, tolerance: summed(K, dtype) },
+          expected: reference.matmul(x, y, M, K, N),
+          terms: reference.matmul(absolute(x), absolute(y), M, K, N),
+        },
+        { tensor: 'c', at: around, expected: around.map((at) => storeC[at]), tolerance: EXACT },
+      ],
+    });
+  };
+
+  return [
+    product('matmul NN', false, false),
+    product('matmul NT', false, true),
+    product('matmul TN', true, false),
+    inside(),
+    accumulated(),
+  ];
+}
+
+function embeddings(dtype: Storage): Check[] {
+  const [B, T, V, C] = [3, 5, 9, 70];
+  const sizes = `B=${B} T=${T} V=${V} C=${C}`;
+  const tokens = Array.from({ length: B * T }, (_, i) => [0, V - 1, V - 1, 2, (i * i) % V][i % 5]);
+  const order = tokens.map((_, row) => row).sort((one, other) => tokens[one] - tokens[other] || one - other);
+  const [wte, wpe] = [stored(numbers(V * C, 1), dtype), stored(numbers((T + 2) * C, 2), dtype)];
+  const dx = stored(numbers(B * T * C, 3), dtype);
+  const [dwte, dwpe] = [stored(numbers(V * C, 4), 'f32'), stored(numbers((T + 2) * C, 5), 'f32')];
+  const gradients = reference.embeddingBackward(tokens, dx, T, C, V, T + 2);
+  return [
+    check({
+      ...{ kernel: 'embedding', sizes, dtype, layout: contiguous },
+      inputs: {
+        tokens: { values: tokens, layout: [B, T], dtype: 'u32' },
+        wte: { values: wte, layout: [V, C], dtype },
+        wpe: { values: wpe, layout: [T + 2, C], dtype },
+        x: { values: new Float64Array(B * T * C), layout: [B * T, C], dtype },
+      },
+      record: (recorder, { tokens, wte, wpe, x }) => embedding(recorder, tokens, wte, wpe, x),
+      outputs: [{ tensor: 'x', expected: reference.embedding(tokens, wte, wpe, T, C), tolerance: summed(1, dtype) }],
+    }),
+    check({
+      ...{ kernel: 'embedding backward', sizes, dtype, layout: contiguous },
+      inputs: {
+        tokens: { values: tokens, layout: [B, T], dtype: 'u32' },
+        order: { values: order, layout: [B * T], dtype: 'u32' },
+        dx: { values: dx, layout: [B * T, C], dtype },
+        dwte: { values: dwte, layout: [V, C] },
+        dwpe: { values: dwpe, layout: [T + 2, C] },
+      },
+      record: embeddingBackward,
+      outputs: [
+        { tensor: 'dwte', expected: add(dwte, gradients.dwte), tolerance: summed(B * T) },
+        { tensor: 'dwpe', expected: add(dwpe, gradients.dwpe), tolerance: summed(B) },
+      ],
+    }),
+  ];
+}
+
+function layerNorms(dtype: Storage): Check[] {
+  const [rows, C] = [9, 131];
+  const sizes = `(${rows}, ${C})`;
+  const epsilon = 1e-5;
+  const x = stored(
+    numbers(rows * C, 1).map((value, i) => 2 * value + (i % 3)),
+    dtype,
+  );
+  const gamma = stored(
+    numbers(C, 2).map((value) => 1 + value / 2),
+    dtype,
+  );
+  const [beta, dy, addend] = [numbers(C, 3), numbers(rows * C, 4), numbers(rows * C, 5)].map((v) => stored(v, dtype));
+  const [dgamma, dbeta] = [stored(numbers(C, 6), 'f32'), stored(numbers(C, 7), 'f32')];
+  const forward = reference.layerNorm(x, gamma, beta, epsilon);
+  const backward = reference.layerNormBackward(dy, x, gamma, epsilon);
+  const moments = Array.from(forward.mean).flatMap((mean, row) => [mean, forward.rstd[row]]);
+  const inputs = { x: { values: x, layout: [rows, C], dtype }, gamma: { values: gamma, layout: [C], dtype } };
+  return [
+    check({
+      ...{ kernel: 'layernorm', sizes, dtype, layout: contiguous },
+      inputs: {
+        ...inputs,
+        beta: { values: beta, layout: [C], dtype },
+        y: { values: new Float64Array(rows * C), layout: [rows, C], dtype },
+        moments: { values: new Float64Array(2 * rows), layout: [rows, 2] },
+      },
+      record: (recorder, tensors) => layerNorm(recorder, tensors, epsilon),
+      outputs: [
+        { tensor: 'y', expected: forward.y, tolerance: summed(C + 4, dtype) },
+        { tensor: 'moments', expected: moments, tolerance: summed(C) },
+      ],
+    }),
+    check({
+      ...{ kernel: 'layernorm backward', sizes, dtype, layout: contiguous },
+      inputs: {
+        ...inputs,
+        moments: { values: moments, layout: [rows, 2] },
+        dy: { values: dy, layout: [rows, C], dtype },
+        addend: { values: addend, layout: [rows, C], dtype },
+        dx: { values: new Float64Array(rows * C), layout: [rows, C], dtype },
+        dgamma: { values: dgamma, layout: [C] },
+        dbeta: { values: dbeta, layout: [C] },
+      },
+      record: (recorder, tensors) => layerNormBackward(recorder, tensors, tensors),
+      outputs: [
+        { tensor: 'dx', expected: add(backward.dx, addend), tolerance: summed(C + 8, dtype) },
+        { tensor: 'dgamma', expected: add(dgamma, backward.dgamma), tolerance: summed(rows + 4) },
+        { tensor: 'dbeta', expected: add(dbeta, backward.dbeta), tolerance: summed(rows) },
+      ],
+    }),
+  ];
+}
+
+function gelus(dtype: Storage): Check[] {
+  // Where tanh bends, where it is flat, and where a careless one overflows.
+  const far = [7, -7, 10.5, -10.5, 31, -31, 1000, -1000];
+  const near = numbers(1000, 1, 6);
+  const x = stored([...near, 0, ...far], dtype);
+  const dy = stored(numbers(x.length, 2), dtype);
+  const of = (values: Float64Array, where: 'near' | 'far') =>
+    where === 'near' ? values.slice(0, 1001) : values.slice(1001);
+  const at = { near: [...x.keys()].slice(0, 1001), far: [...x.keys()].slice(1001) };
+  const inputs = {
+    x: { values: x, layout: [x.length], dtype },
+    out: { values: new Float64Array(x.length), layout: [x.length], dtype },
+  };
+  // The flat ends would hide an error of the bend: each is held against its own largest element.
+  const outputs = (expected: Float64Array) =>
+    (['near', 'far'] as const).map((where) => ({
+      ...{ tensor: 'out' as const, at: at[where], expected: of(expected, where) },
+      tolerance: stored16(GELU, dtype),
+    }));
+  const sizes = `${x.length}`;
+  return [
+    check({
+      ...{ kernel: 'gelu', sizes, dtype, layout: contiguous, inputs },
+      record: (recorder, { x, out }) => gelu(recorder, x, out),
+      outputs: outputs(reference.gelu(x)),
+    }),
+    check({
+      ...{ kernel: 'gelu backward', sizes, dtype, layout: contiguous },
+      inputs: { ...inputs, dy: { values: dy, layout: [x.length], dtype } },
+      record: (recorder, { x, dy, out }) => geluBackward(recorder, x, dy, out),
+      outputs: outputs(reference.geluBackward(dy, x)),
+    }),
+  ];
+}
+
+function attentions(dtype: Storage): Check[] {
+  // The larger size makes scores of ±50, which only an online maximum survives.
+  return [1, 12].flatMap((size) => {
+    const [B, T, H, D] = [2, 19, 2, 8];
+    const [rows, C] = [B * T, H * D];
+    const sizes = `B=${B} T=${T} H=${H} D=${D}${size > 1 ? ', large scores' : ''}`;
+    const [qkv, dout] = [stored(numbers(rows * 3 * C, 1, size), dtype), stored(numbers(rows * C, 2), dtype)];
+    const forward = reference.attention(qkv, { B, T, C, H });
+    const out = stored(forward.output, dtype);
+    const heads = { layout: [B, H, T] };
+    return [
+      check({
+        ...{ kernel: 'attention', sizes, dtype, layout: contiguous },
+        inputs: {
+          qkv: { values: qkv, layout: [rows, 3 * C], dtype },
+          out: { values: new Float64Array(rows * C), layout: [rows, C], dtype },
+          lse: { values: new Float64Array(B * H * T), ...heads },
+        },
+        record: attention,
+        outputs: [
+          { tensor: 'out', expected: forward.output, tolerance: stored16(ATTENTION, dtype) },
+          { tensor: 'lse', expected: forward.lse, tolerance: ATTENTION },
+        ],
+      }),
+      check({
+        ...{ kernel: 'attention backward', sizes, dtype, layout: contiguous },
+        inputs: {
+          qkv: { values: qkv, layout: [rows, 3 * C], dtype },
+          out: { values: out, layout: [rows, C], dtype },
+          lse: { values: forward.lse, ...heads },
+          dout: { values: dout, layout: [rows, C], dtype },
+          delta: { values: new Float64Array(B * H * T), ...heads },
+          dqkv: { values: new Float64Array(rows * 3 * C), layout: [rows, 3 * C], dtype },
+        },
+        record: (recorder, tensors) => attentionBackward(recorder, tensors, tensors),
+        outputs: [
+          {
+            ...{ tensor: 'dqkv', expected: reference.attentionBackward(dout, qkv, { B, T, C, H }) },
+            // delta reads `out` as it was rounded, and ds multiplies that by keys.
+            tolerance: stored16(ATTENTION_BACKWARD, dtype, 4),
+          },
+        ],
+      }),
+    ];
+  });
+}
+
+function columnSums(dtype: Storage): Check[] {
+  const [rows, N] = [37, 21];
+  const x = stored(numbers(rows * N, 1), dtype);
+  const before = stored(numbers(N, 2), 'f32');
+  return [
+    check({
+      ...{ kernel: 'columnSum', sizes: `(${rows}, ${N})`, dtype, layout: contiguous },
+      inputs: { x: { values: x, layout: [rows, N], dtype }, sums: { values: before, layout: [N] } },
+      record: (recorder, { x, sums }) => columnSum(recorder, x, sums),
+      outputs: [
+        { tensor: 'sums', expected: add(before, reference.columnSum(x, rows, N)), tolerance: summed(rows + 1) },
+      ],
+    }),
+  ];
+}

@@ -1,0 +1,175 @@
+// The checks of what reads logits through layouts: the losses with their gradients, the evaluation's figures, the copy.
+
+import * as reference from '../../tests/reference';
+import { copy } from '../kernels/copy';
+import { ce, compare, type Divergence, distil } from '../kernels/losses';
+import { Layout } from '../tensor/layout';
+import { type Check, check, EXACT, stored16, type Tolerance } from './check';
+import { type Storage, stored } from './tensors';
+
+const { numbers } = reference;
+const [B, T, V] = [3, 5, 131];
+const SIZES = `B=${B} T=${T} V=${V}`;
+const IGNORED = -100;
+const SCALE = 1024;
+const WEIGHTS = { temperature: 2, alpha: 0.7, labelSmoothing: 0.1, zLoss: 1e-3, beta: 0.4 };
+const KINDS: readonly Divergence[] = ['fkl', 'rkl', 'jsd', 'sfkl', 'srkl', 'tvd'];
+
+const LOSS: Tolerance = {
+  value: 2e-5,
+  reason: 'Exponentials and logarithms with arguments up to 10 are off by 1e-5, and a loss subtracts two of them.',
+};
+
+/** Student and teacher lie differently, so that no kernel can mix them up unseen. */
+const LAYOUTS = {
+  contiguous: {
+    student: Layout.contiguous([B, T, V]),
+    teacher: Layout.contiguous([B, T, V]),
+    targets: Layout.contiguous([B, T]),
+  },
+  'shifted, padded': {
+    student: Layout.contiguous([B, T + 1, V]).slice(1, 0, -1),
+    teacher: Layout.contiguous([B, T, V + 6]).slice(2, 0, V),
+    targets: Layout.contiguous([B, T + 1]).slice(1, 1, null),
+  },
+  'transposed, words apart': {
+    student: Layout.contiguous([T, B, V]).transpose(0, 1),
+    teacher: Layout.contiguous([B, T, V, 2]).select(3, 1),
+    targets: Layout.contiguous([T, B]).transpose(0, 1),
+  },
+};
+
+export function lossChecks(dtype: Storage): Check[] {
+  const named = Object.keys(LAYOUTS) as (keyof typeof LAYOUTS)[];
+  return [
+    // Cross-entropy reads no teacher, so nothing of it is in f16.
+    ...(dtype === 'f32' ? named.map((layout) => loss('ce', layout, dtype)) : []),
+    ...KINDS.flatMap((kind) => named.map((layout) => loss(kind, layout, dtype))),
+    ...named.map((layout) => figures(layout, dtype)),
+    ...copies(dtype),
+  ];
+}
+
+/**
+ * Logits, and targets of which every fourth counts for nothing. What no layout looks at holds numbers, too. ln p and ln q are
+ * nowhere nearer than 4e-4, so that rounding cannot turn the sign that tvd's gradient takes.
+ */
+function given(name: keyof typeof LAYOUTS, dtype: Storage) {
+  const layouts = LAYOUTS[name];
+  const student = stored(numbers(layouts.student.extent + 3, 1, 4), 'f32');
+  const teacher = stored(numbers(layouts.teacher.extent + 3, 2, 4), dtype);
+  const targets = new Float64Array(layouts.targets.extent + 3).fill(1);
+  for (const [row, at] of [...layouts.targets.addresses()].entries())
+    targets[at] = row % 4 === 1 ? IGNORED : [0, V - 1, (row * 29) % V][row % 3];
+  return {
+    inputs: {
+      student: { values: student, layout: layouts.student },
+      teacher: { values: teacher, layout: layouts.teacher, dtype },
+      targets: { values: targets, layout: layouts.targets, dtype: 'i32' as const },
+    },
+    strided: [
+      { data: student, layout: layouts.student },
+      { data: teacher, layout: layouts.teacher },
+      { data: targets, layout: layouts.targets },
+    ] as const,
+  };
+}
+
+function loss(kind: Divergence | 'ce', layout: keyof typeof LAYOUTS, dtype: Storage): Check {
+  const { inputs, strided } = given(layout, dtype);
+  const { temperature, labelSmoothing, zLoss, beta } = WEIGHTS;
+  const hard = reference.distillationLoss({ kind: 'ce', labelSmoothing, zLoss }, ...strided);
+  const soft = kind === 'ce' ? undefined : reference.distillationLoss({ kind, temperature, beta }, ...strided);
+  const alpha = soft ? WEIGHTS.alpha : 0;
+  const gradient = hard.gradient.map(
+    (value, at) => SCALE * ((1 - alpha) * value + (soft ? alpha * soft.gradient[at] : 0)),
+  );
+  const covered = [...LAYOUTS[layout].student.addresses()];
+  const { values } = inputs.student;
+  const rest = [...values.keys()].filter((at) => !covered.includes(at));
+  const rows = Array.from({ length: B * T }, (_, row) => row);
+  return check({
+    ...{ kernel: kind, sizes: SIZES, layout, dtype },
+    inputs: {
+      ...inputs,
+      perToken: { values: new Float64Array(2 * B * T).fill(777), layout: [B * T, 2] },
+      step: { values: [1e-3, temperature, alpha, 1 / hard.valid], layout: [4] },
+      scaler: { values: [SCALE], layout: [1] },
+    },
+    record: (recorder, { student, teacher, targets, perToken, step, scaler }) => {
+      const places = { step: step.place, scaler: scaler.place };
+      const common = { student, targets, perToken, ...places, labelSmoothing, zLoss };
+      const options = { ignoreIndex: IGNORED, gradient: true };
+      if (kind === 'ce') ce(recorder, { ...common, ...options });
+      else distil(recorder, { ...common, ...options, teacher, divergence: kind, beta });
+    },
+    outputs: [
+      { tensor: 'perToken', at: rows.map((row) => 2 * row), expected: hard.perToken, tolerance: LOSS },
+      {
+        ...{ tensor: 'perToken', at: rows.map((row) => 2 * row + 1), tolerance: LOSS },
+        // What is kept for the curve is the divergence itself, without T².
+        expected: rows.map((row) => (soft ? soft.perToken[row] / temperature ** 2 : 0)),
+      },
+      { tensor: 'student', at: covered, expected: covered.map((at) => gradient[at]), tolerance: LOSS },
+      { tensor: 'student', at: rest, expected: rest.map((at) => values[at]), tolerance: EXACT },
+    ],
+  });
+}
+
+function figures(layout: keyof typeof LAYOUTS, dtype: Storage): Check {
+  const { inputs, strided } = given(layout, dtype);
+  const { studentNll, teacherNll, kl, agreement } = reference.evaluateRows(...strided);
+  const column = (index: number) => Array.from({ length: B * T }, (_, row) => 4 * row + index);
+  return check({
+    ...{ kernel: 'compare', sizes: SIZES, layout, dtype },
+    inputs: { ...inputs, perToken: { values: new Float64Array(4 * B * T).fill(777), layout: [B * T, 4] } },
+    record: (recorder, { student, teacher, targets, perToken }) =>
+      compare(recorder, { student, teacher, targets, perToken, ignoreIndex: IGNORED }),
+    outputs: [
+      { tensor: 'perToken', at: column(0), expected: studentNll, tolerance: LOSS },
+      { tensor: 'perToken', at: column(1), expected: teacherNll, tolerance: LOSS },
+      { tensor: 'perToken', at: column(2), expected: kl, tolerance: LOSS },
+      { tensor: 'perToken', at: column(3), expected: agreement, tolerance: EXACT },
+    ],
+  });
+}
+
+function copies(dtype: Storage): Check[] {
+  const sources = {
+    contiguous: Layout.contiguous([4, 35]),
+    transposed: Layout.contiguous([41, 27]).transpose(0, 1),
+    'four dimensions, turned': Layout.contiguous([2, 3, 4, 5]).permute([3, 1, 0, 2]),
+    'a row that is repeated': Layout.contiguous([1, 5]).expand([4, 5]),
+  };
+  const ways: [Storage, Storage][] =
+    dtype === 'f32'
+      ? [['f32', 'f32']]
+      : [
+          ['f32', 'f16'],
+          ['f16', 'f32'],
+        ];
+  return ways.flatMap(([from, to]) =>
+    Object.entries(sources).map(([layout, source]) => {
+      const values = stored(numbers(source.extent + 2, 3, 4), from);
+      return check({
+        ...{
+          kernel: from === to ? 'copy' : `copy ${from} to ${to}`,
+          sizes: `(${source.shape.join(', ')})`,
+          layout,
+          dtype,
+        },
+        inputs: {
+          source: { values, layout: source, dtype: from },
+          target: { values: new Float64Array(source.numel), layout: [source.numel], dtype: to },
+        },
+        record: (recorder, { source, target }) => copy(recorder, source, target),
+        outputs: [
+          {
+            ...{ tensor: 'target', expected: Float64Array.from(source.addresses(), (at) => values[at]) },
+            tolerance: to === 'f16' ? stored16({ value: 0, reason: 'Only converted.' }, 'f16') : EXACT,
+          },
+        ],
+      });
+    }),
+  );
+}

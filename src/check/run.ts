@@ -1,0 +1,141 @@
+// Check my GPU: every kernel against its slow twin on the adapter at hand, one row a check, and the table as text.
+
+import { maxAbsError } from '../../tests/reference';
+import type { AdapterFacts, Gpu } from '../gpu/device';
+import type { Tensor } from '../gpu/program';
+import type { Check } from './check';
+import { layerChecks } from './layers';
+import { lossChecks } from './losses';
+import { optimiserChecks } from './optimiser';
+import { download, execute, upload } from './tensors';
+
+export interface CheckRow {
+  kernel: string;
+  sizes: string;
+  layout: string;
+  dtype: 'f32' | 'f16';
+  /** The result that came nearest to its tolerance, or furthest beyond it. */
+  output: string;
+  /** Largest difference, relative to the largest expected magnitude; absent where the kernel did not run. */
+  error?: number;
+  tolerance: number;
+  /** Why the tolerance is what it is. */
+  reason: string;
+  passed: boolean;
+  /** What went wrong, where nothing could be compared: a compiler's message, for example. */
+  message?: string;
+}
+
+/**
+ * Runs all checks, in f32 and, where the adapter has shader-f16, in f16. Never rejects for what a kernel does: that is a row.
+ * `onRow` hears of each row in the order of the table. Frees what it made.
+ */
+export async function runChecks(gpu: Gpu, onRow: (row: CheckRow) => void): Promise<CheckRow[]> {
+  const dtypes = gpu.adapter.f16 ? (['f32', 'f16'] as const) : (['f32'] as const);
+  const checks = dtypes.flatMap((dtype) => [...layerChecks(dtype), ...lossChecks(dtype), ...optimiserChecks(dtype)]);
+  const rows: CheckRow[] = [];
+  const tell = (row: CheckRow) => {
+    rows.push(row);
+    onRow(row);
+  };
+  const uncaught: Error[] = [];
+  const before = gpu.onError;
+  gpu.onError = (error) => uncaught.push(error);
+  try {
+    // All are started at once, so that pipelines compile side by side; the table keeps its order.
+    for (const row of checks.map((check) => perform(gpu, check))) tell(await row);
+    await gpu.idle();
+  } finally {
+    gpu.onError = before;
+  }
+  for (const { message } of uncaught) tell({ ...UNCAUGHT, message });
+  return rows;
+}
+
+/** A WebGPU error that belongs to no check. */
+const UNCAUGHT: CheckRow = {
+  ...{ kernel: 'WebGPU', sizes: '', layout: '', dtype: 'f32', output: '' },
+  ...{ tolerance: 0, reason: 'No error is expected.', passed: false },
+};
+
+async function perform(gpu: Gpu, check: Check): Promise<CheckRow> {
+  const { kernel, sizes, layout, dtype, inputs, outputs } = check;
+  const about = { kernel, sizes, layout, dtype };
+  const tensors: Record<string, Tensor> = {};
+  try {
+    for (const [name, { values, layout, dtype }] of Object.entries(inputs))
+      tensors[name] = upload(gpu, `${kernel} ${name}`, values, layout, dtype);
+    await execute(gpu, (recorder) => {
+      // A shader that does not compile is a WebGPU error as well; the rejected pipeline says more about it.
+      gpu.device.pushErrorScope('validation');
+      try {
+        check.record(recorder, tensors);
+      } finally {
+        gpu.device.popErrorScope().catch(() => undefined);
+      }
+    });
+    const results = await Promise.all(
+      outputs.map(async ({ tensor, at, expected, tolerance, terms }) => {
+        const all = await download(gpu, tensors[tensor]);
+        const error = relativeError(at ? at.map((i) => all[i]) : all, expected, terms ?? expected);
+        const { value, reason } = tolerance;
+        return { output: tensor, error, tolerance: value, reason, passed: error <= value };
+      }),
+    );
+    return { ...about, ...results.reduce((worst, result) => (severity(result) > severity(worst) ? result : worst)) };
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    const [{ tensor, tolerance }] = outputs;
+    return { ...about, output: tensor, tolerance: tolerance.value, reason: tolerance.reason, passed: false, message };
+  } finally {
+    for (const { place } of Object.values(tensors)) if (place.buffer) gpu.memory.destroy(place.buffer);
+  }
+}
+
+function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>, terms: ArrayLike<number>): number {
+  const largest = Array.from(terms).reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  const error = maxAbsError(actual, expected);
+  return error === 0 || largest === 0 ? error : error / largest;
+}
+
+/** How much of its tolerance a result uses; a NaN and any error where none is allowed are beyond everything. */
+function severity({ error, tolerance }: { error: number; tolerance: number }): number {
+  if (error === 0) return 0;
+  return Number.isNaN(error) || tolerance === 0 ? Number.POSITIVE_INFINITY : error / tolerance;
+}
+
+/** The table for a bug report. `where` names the browser or Node. */
+export function reportText(adapter: AdapterFacts, where: string, rows: readonly CheckRow[], seconds: number): string {
+  const failed = rows.filter(({ passed }) => !passed);
+  const yes = (has: boolean) => (has ? 'yes' : 'no');
+  const head = ['kernel', 'sizes', 'layout', 'dtype', 'result', 'error', 'tolerance', 'verdict'];
+  const cells = rows.map((row) => [
+    ...[row.kernel, row.sizes, row.layout, row.dtype, row.output],
+    ...[row.error === undefined ? 'n/a' : scientific(row.error), scientific(row.tolerance)],
+    row.passed ? 'passed' : 'FAILED',
+  ]);
+  const widths = head.map((title, i) => Math.max(title.length, ...cells.map((row) => row[i].length)));
+  const line = (row: string[]) =>
+    row
+      .map((cell, i) => cell.padEnd(widths[i]))
+      .join('  ')
+      .trimEnd();
+  return [
+    'Stillhouse: check of the GPU',
+    `adapter: ${adapter.name} (vendor: ${adapter.vendor || 'not given'}; software: ${yes(adapter.software)})`,
+    `features: shader-f16 ${yes(adapter.f16)}, subgroups ${yes(adapter.subgroups)}, timestamp-query ${yes(adapter.timestamps)}`,
+    `largest binding: ${(adapter.maxBindingBytes / 2 ** 20).toFixed(0)} MiB`,
+    `runs in: ${where}`,
+    adapter.f16 ? 'checked: f32 and f16' : 'checked: f32 alone; the adapter has no shader-f16',
+    `${rows.length - failed.length} of ${rows.length} passed in ${seconds.toFixed(1)} s`,
+    '',
+    ...[head, ...cells].map(line),
+    ...failed.flatMap(({ kernel, dtype, reason, message }) => [
+      '',
+      `${kernel} (${dtype}): ${message ?? `beyond the tolerance. ${reason}`}`,
+    ]),
+    '',
+  ].join('\n');
+}
+
+const scientific = (value: number) => (value === 0 ? '0' : value.toExponential(1));

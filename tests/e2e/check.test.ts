@@ -1,0 +1,36 @@
+// Check my GPU, in the built page: every kernel passes in both kinds of browser, and the table can be copied as text.
+
+import { beforeAll, expect, test } from 'vitest';
+import { button, eventually } from './drive';
+import { openSite, type Site, visit } from './harness';
+
+let site: Site;
+beforeAll(async () => {
+  site = await openSite();
+});
+
+test.each(['f16', 'f32'] as const)('every kernel passes (%s)', async (offer) => {
+  const { page, problems, close } = await visit(site, { offer, permissions: ['clipboard-read', 'clipboard-write'] });
+  await page.getByText('Check my GPU', { exact: true }).click();
+  await button(page, 'Check every kernel').click();
+  await eventually(() => page.locator('.check summary').innerText(), 'the check is done').toMatch(
+    /passed|failed|stopped/,
+  );
+  const rows = await page
+    .locator('.check-table tbody tr')
+    .evaluateAll((all) => all.map((row) => [...row.children].map((cell) => cell.textContent ?? '')));
+  expect(rows.filter((cells) => cells[2] !== 'passed')).toEqual([]);
+  expect(await page.locator('.check summary').innerText()).toContain(`all ${rows.length} passed`);
+  expect(new Set(rows.map((cells) => cells[1]))).toEqual(new Set(offer === 'f16' ? ['f32', 'f16'] : ['f32']));
+  expect(new Set(rows.map(([kernel]) => kernel.split(' ')[0])).size).toBeGreaterThan(12);
+
+  await button(page, 'Copy as text').click();
+  await eventually(() => button(page, 'Copied').isVisible()).toBe(true);
+  const text = await page.evaluate(() => navigator.clipboard.readText());
+  expect(text).toMatch(/^adapter: \S+/m);
+  expect(text).toContain(`shader-f16 ${offer === 'f16' ? 'yes' : 'no'}`);
+  expect(text).toContain(await page.evaluate(() => navigator.userAgent));
+  expect(text.match(/ passed$/gm)).toHaveLength(rows.length);
+  expect(problems).toEqual([]);
+  await close();
+});

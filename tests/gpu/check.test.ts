@@ -1,0 +1,92 @@
+// Check my GPU: every kernel passes on this adapter, leaves nothing behind and is quick; what is broken is a failing row.
+
+import { expect, it } from 'vitest';
+import { type CheckRow, reportText, runChecks } from '../../src/check/run';
+import type { Gpu } from '../../src/gpu/device';
+import { openTestDevice } from './harness';
+import { openVariant } from './variants';
+
+const WGSL = Object.keys(import.meta.glob('../../src/kernels/*.wgsl'));
+
+/** Opens a device of its own on which the shaders of one name are other than their file. */
+async function openBroken(label: string, change: (code: string) => string): Promise<Gpu> {
+  const gpu = await openTestDevice(`broken ${label}`);
+  const create = gpu.device.createShaderModule.bind(gpu.device);
+  gpu.device.createShaderModule = (descriptor) => {
+    if (descriptor.label !== label) return create(descriptor);
+    const code = change(descriptor.code);
+    if (code === descriptor.code) throw new Error(`break ${label}: the text is as before. Correct the test.`);
+    return create({ ...descriptor, code });
+  };
+  return gpu;
+}
+
+const failed = (rows: CheckRow[]) => rows.filter(({ passed }) => !passed).map(({ kernel }) => kernel);
+
+it('passes on this adapter, in each storage type it has, within 20 s, and frees its buffers', async () => {
+  const gpu = await openTestDevice();
+  const seen: string[] = [];
+  const shaders = gpu.device.createShaderModule.bind(gpu.device);
+  gpu.device.createShaderModule = (descriptor) => {
+    seen.push(descriptor.label ?? '');
+    return shaders(descriptor);
+  };
+  const before = gpu.memory.totals();
+  const told: CheckRow[] = [];
+  const started = performance.now();
+  const rows = await runChecks(gpu, (row) => told.push(row));
+  const seconds = (performance.now() - started) / 1000;
+  expect(rows.filter(({ passed }) => !passed)).toEqual([]);
+  expect(told).toEqual(rows);
+  expect(new Set(rows.map(({ dtype }) => dtype))).toEqual(new Set(gpu.adapter.f16 ? ['f32', 'f16'] : ['f32']));
+  for (const { kernel, error, tolerance } of rows) expect(error, kernel).toBeLessThanOrEqual(tolerance);
+  // Each of the files is run: distil.wgsl goes by the name of its divergence.
+  const files = WGSL.map((path) => /(\w+)\.wgsl$/.exec(path)?.[1] ?? path).filter((name) => name !== 'distil');
+  expect(new Set(seen)).toEqual(new Set(files));
+  expect(gpu.memory.totals()).toEqual(before);
+  expect(seconds).toBeLessThan(20);
+
+  const text = reportText(gpu.adapter, 'a test', rows, seconds);
+  expect(text).toContain(`adapter: ${gpu.adapter.name}`);
+  expect(text).toContain(`shader-f16 ${gpu.adapter.f16 ? 'yes' : 'no'}`);
+  expect(text).toContain(`${rows.length} of ${rows.length} passed`);
+  expect(text.match(/ passed$/gm)).toHaveLength(rows.length);
+});
+
+it('passes with the kernels that a GPU gets', async () => {
+  const rows = await runChecks(await openVariant('many lanes'), () => undefined);
+  expect(rows.filter(({ passed }) => !passed)).toEqual([]);
+  expect(rows.length).toBeGreaterThan(40);
+});
+
+it('a kernel that computes a wrong number fails, and only that one', async () => {
+  const gpu = await openBroken('gelu', (code) => code.replace('0.044715 * v', '0.045715 * v'));
+  const rows = await runChecks(gpu, () => undefined);
+  expect(new Set(failed(rows))).toEqual(new Set(['gelu']));
+  const row = rows.find(({ passed }) => !passed) as CheckRow;
+  expect(row.error).toBeGreaterThan(row.tolerance);
+  expect(reportText(gpu.adapter, 'a test', rows, 1)).toContain('gelu (f32): beyond the tolerance.');
+});
+
+it('a kernel that writes where its layout does not look fails', async () => {
+  const gpu = await openBroken('matmul', (code) =>
+    code.replace('params.c_offset + row * params.c_row', 'row * params.c_row'),
+  );
+  const rows = await runChecks(gpu, () => undefined);
+  const wrong = rows.filter(({ passed }) => !passed);
+  expect(new Set(wrong.map(({ kernel, layout }) => `${kernel}, ${layout}`))).toEqual(
+    new Set(['matmul, rows apart, at offsets']),
+  );
+});
+
+it('a kernel that does not compile is a failing row with the compiler’s words, and the others run', async () => {
+  const gpu = await openBroken('copy', (code) =>
+    code.replace('fn main', 'fn other() { let x: f32 = 1u; }\n@compute fn main'),
+  );
+  const rows = await runChecks(gpu, () => undefined);
+  expect(new Set(failed(rows).map((kernel) => kernel.split(' ')[0]))).toEqual(new Set(['copy']));
+  const [row] = rows.filter(({ passed }) => !passed);
+  expect(row.error).toBeUndefined();
+  expect(row.message).toMatch(/Kernel copy does not compile\.\ncopy\.wgsl:\d+: .*f32/);
+  expect(reportText(gpu.adapter, 'a test', rows, 1)).toContain('copy.wgsl:');
+});
