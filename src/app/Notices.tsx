@@ -65,10 +65,11 @@ function LinkNotice() {
   );
 }
 
-function FailureText({ failure }: { failure: Failure }) {
+/** `title` is what stands before it already. */
+function FailureText({ failure, title }: { failure: Failure; title?: string }) {
   return (
     <>
-      <span className="failure-message">{failure.message}</span>
+      {failure.message !== title && <span className="failure-message">{failure.message}</span>}
       {failure.hint && <span> {failure.hint}</span>}
       {failure.stack && (
         <details className="stack">
@@ -90,7 +91,7 @@ function MachineNotice() {
       unavailable.kind === 'no-webgpu' ? 'This browser has no WebGPU.' : 'No run can start on this machine.';
     return (
       <Notice kind="problem" title={title}>
-        <FailureText failure={unavailable} /> The recorded run can be read all the same.
+        <FailureText failure={unavailable} title={title} /> The recorded run can be read all the same.
       </Notice>
     );
   }

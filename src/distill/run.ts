@@ -11,6 +11,7 @@ import type { Gpt2Config } from '../model/config';
 import { initialWeights, planArena } from '../model/parameters';
 import { Random } from '../tensor/random';
 import { Evaluator } from './evaluate';
+import { needsTeacher } from './losses';
 import type { EvaluationRecord, StepRecord } from './records';
 import { StudentSampler, sampleText, teacherLogits } from './sample';
 import { learningRate } from './schedule';
@@ -129,7 +130,9 @@ export class Run {
         ...{ weightDecay: config.weight_decay, maxGradNorm: config.max_grad_norm },
       },
     };
-    this.#trainer = await Trainer.create(gpu, this.#pool, settings, weights, this.#teacher, events.record);
+    // A loss of the data alone needs no teacher in its steps; the evaluation asks it all the same.
+    const taught = needsTeacher(config.loss) ? this.#teacher : undefined;
+    this.#trainer = await Trainer.create(gpu, this.#pool, settings, weights, taught, events.record);
     const student = { config: this.studentConfig, weights: this.#trainer.weights };
     this.#evaluator = new Evaluator(gpu, this.#pool, student, this.#teacher, [B, T], config.eval_loss_path);
     this.#sampler = await StudentSampler.create(gpu, this.#pool, student.config, student.weights, T);

@@ -1,0 +1,166 @@
+// Breaks each kernel by 1% in turn and lists which tests notice. A mutation that none notices fails, as does a kernel without one.
+//
+//   node tests/mutate.mjs [--first] [FILTER…]   --first: run only the first of a mutation's test files.
+//                                               FILTER: a part of the kernels' file names; all of them by default.
+//
+// Needs VK_ICD_FILENAMES to name a Vulkan driver (VK_ICD_LAVAPIPE of tests/run.mjs). Takes about 10 s a mutation and test file, so it
+// is no part of `npm test`. Works in a copy: the checkout is never touched.
+
+import { spawn } from 'node:child_process';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const LAYERS = ['kernels-layers', 'gradients'];
+const NORMS = ['kernels-layers', 'layout-matrix', 'gradients'];
+const LOSSES = ['layout-matrix', 'golden-losses', 'traps'];
+const OPTIMISER = ['kernels-optimiser', 'golden-run'];
+
+/** What stands in the kernel, what takes its place, and the files of tests/gpu that should notice. */
+const MUTATIONS = [
+  ['adamw', 'mean[i] = m;', 'mean[i] = 1.01 * m;', OPTIMISER],
+  ['adamw', 'square[i] = v;', 'square[i] = 1.01 * v;', OPTIMISER],
+  ['adamw', 'step.learning_rate * update;', '1.01 * step.learning_rate * update;', OPTIMISER],
+  ['adamw', 'scalar(w);', 'scalar(1.01 * w);', OPTIMISER],
+  ['attention', '(sum[i] / total)', '(1.01 * sum[i] / total)', LAYERS],
+  ['attention', '= largest + log(total);', '= 1.01 * (largest + log(total));', LAYERS],
+  ['attention_backward_key', '<scalar>(dk[i])', '<scalar>(1.01 * dk[i])', LAYERS],
+  ['attention_backward_key', '<scalar>(dv[i])', '<scalar>(1.01 * dv[i])', LAYERS],
+  ['attention_backward_query', '(dq[i] * params.scale)', '(1.01 * dq[i] * params.scale)', LAYERS],
+  ['attention_backward_query', 'delta[at] = own;', 'delta[at] = 1.01 * own;', LAYERS],
+  ['ce', 'select(0.0, ce, counts)', 'select(0.0, 1.01 * ce, counts)', LOSSES],
+  ['ce', 'student[at] = weight *', 'student[at] = 1.01 * weight *', LOSSES],
+  ['columnSum', 'sums[n] += sum;', 'sums[n] += 1.01 * sum;', LAYERS],
+  ['compare', 'terms.x = -log_q;', 'terms.x = -1.01 * log_q;', ['layout-matrix', 'kernels-losses', 'evaluate']],
+  ['compare', 'terms.y = -log_p;', 'terms.y = -1.01 * log_p;', ['layout-matrix', 'kernels-losses', 'evaluate']],
+  ['compare', 'p * (log_p - log_q)', '1.01 * p * (log_p - log_q)', ['layout-matrix', 'kernels-losses', 'evaluate']],
+  ['copy', 'target_type(source[at])', 'target_type(1.01 * f32(source[at]))', ['kernels-losses', 'layout-matrix']],
+  ['distil', 'vec2f(smooth_ce +', 'vec2f(1.01 * smooth_ce +', LOSSES],
+  ['distil', ', terms.x), counts)', ', 1.01 * terms.x), counts)', LOSSES],
+  ['distil', 'student[at] = soft *', 'student[at] = 1.01 * soft *', LOSSES],
+  ['distil', '+ hard * dce', '+ 1.01 * hard * dce', LOSSES],
+  ['embedding', 'scalar(f32(wte[', 'scalar(1.01 * f32(wte[', LAYERS],
+  ['embedding', '+ f32(wpe[', '+ 1.01 * f32(wpe[', LAYERS],
+  ['embedding_backward', '+= sum;', '+= 1.01 * sum;', LAYERS],
+  ['fkl', 'return exp(lp) * (lp - lq);', 'return 1.01 * exp(lp) * (lp - lq);', LOSSES],
+  ['fkl', 'return exp(lq) - exp(lp);', 'return 1.01 * (exp(lq) - exp(lp));', LOSSES],
+  ['gelu', 'scalar(0.5 * v', 'scalar(1.01 * 0.5 * v', LAYERS],
+  ['gelu_backward', 'scalar(f32(dy[i])', 'scalar(1.01 * f32(dy[i])', LAYERS],
+  ['gradientNorm', 'vec2f(g * g,', 'vec2f(1.01 * g * g,', OPTIMISER],
+  ['jsd', 'return -beta * exp(lp)', 'return -1.01 * beta * exp(lp)', LOSSES],
+  ['jsd', '- (1.0 - beta) * exp(lq) * reverse', '- 1.01 * (1.0 - beta) * exp(lq) * reverse', LOSSES],
+  ['jsd', 'return -(1.0 - beta) * softplus(', 'return -1.01 * (1.0 - beta) * softplus(', LOSSES],
+  ['jsd', 'return exp(lq) * (h - mean);', 'return 1.01 * exp(lq) * (h - mean);', LOSSES],
+  ['layernorm', 'scalar((f32(', 'scalar(1.01 * (f32(', NORMS],
+  ['layernorm', 'vec2f(mean, rstd)', 'vec2f(1.01 * mean, rstd)', NORMS],
+  ['layernorm', 'vec2f(mean, rstd)', 'vec2f(mean, 1.01 * rstd)', NORMS],
+  ['layernorm_backward', 'var value = rstd *', 'var value = 1.01 * rstd *', NORMS],
+  ['layernorm_backward', '{ value += f32(', '{ value += 1.01 * f32(', LAYERS],
+  ['layernorm_parameters', '+= sums.x;', '+= 1.01 * sums.x;', NORMS],
+  ['layernorm_parameters', '+= sums.y;', '+= 1.01 * sums.y;', NORMS],
+  ['lossScaler', 'scaler.norm = norm;', 'scaler.norm = 1.01 * norm;', OPTIMISER],
+  ['lossScaler', 'scaler.factor = clip', 'scaler.factor = 1.01 * clip', OPTIMISER],
+  ['matmul', 'var value = sum;', 'var value = 1.01 * sum;', LAYERS],
+  ['rkl', 'return exp(lq) * (lq - lp);', 'return 1.01 * exp(lq) * (lq - lp);', LOSSES],
+  ['rkl', 'return lq - lp;', 'return 1.01 * (lq - lp);', LOSSES],
+  ['rkl', 'return exp(lq) * (h - mean);', 'return 1.01 * exp(lq) * (h - mean);', LOSSES],
+  ['sfkl', 'return -exp(lp) *', 'return -1.01 * exp(lp) *', LOSSES],
+  ['sfkl', 'return -exp(-softplus', 'return -1.01 * exp(-softplus', LOSSES],
+  ['sfkl', 'return exp(lq) * (h - mean);', 'return 1.01 * exp(lq) * (h - mean);', LOSSES],
+  ['srkl', 'return -exp(lq) *', 'return -1.01 * exp(lq) *', LOSSES],
+  ['srkl', 'return -select(', 'return -1.01 * select(', LOSSES],
+  ['srkl', 'return exp(lq) * (h - mean);', 'return 1.01 * exp(lq) * (h - mean);', LOSSES],
+  ['tvd', 'return 0.5 * abs(', 'return 1.01 * 0.5 * abs(', LOSSES],
+  ['tvd', 'return 0.5 * sign(', 'return 1.01 * 0.5 * sign(', LOSSES],
+  ['tvd', 'return exp(lq) * (h - mean);', 'return 1.01 * exp(lq) * (h - mean);', LOSSES],
+].map(([kernel, find, replace, tests]) => ({ kernel, find, replace, tests }));
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const words = process.argv.slice(2);
+const first = words.includes('--first');
+const filters = words.filter((word) => word !== '--first');
+
+const kernels = readdirSync(join(root, 'src/kernels'))
+  .filter((name) => name.endsWith('.wgsl'))
+  .map((name) => name.slice(0, -'.wgsl'.length));
+const problems = [
+  ...kernels
+    .filter((name) => !MUTATIONS.some(({ kernel }) => kernel === name))
+    .map((name) => `${name}.wgsl has no mutation. Add a row for its output or gradient.`),
+  ...MUTATIONS.flatMap(({ kernel, find }) => {
+    const count = kernels.includes(kernel) ? textOf(root, kernel).split(find).length - 1 : 0;
+    return count === 1 ? [] : [`${kernel}.wgsl holds "${find}" ${count} times, not once. Correct its row.`];
+  }),
+  ...(process.env.VK_ICD_FILENAMES
+    ? []
+    : ['VK_ICD_FILENAMES names no Vulkan driver. tests/browser/setup.sh prints one.']),
+];
+if (problems.length > 0) {
+  for (const problem of problems) console.error(`mutate: ${problem}`);
+  process.exit(2);
+}
+
+const copy = mkdtempSync(join(tmpdir(), 'stillhouse-mutate-'));
+let running;
+process.on('exit', () => rmSync(copy, { recursive: true, force: true }));
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.on(signal, () => {
+    running?.kill(signal);
+    process.exit(130);
+  });
+}
+for (const name of ['src', 'tests', 'package.json', 'tsconfig.json', 'vite.config.ts'])
+  cpSync(join(root, name), join(copy, name), { recursive: true });
+for (const name of ['node_modules', 'public']) symlinkSync(join(root, name), join(copy, name));
+
+const chosen = MUTATIONS.filter(({ kernel }) => filters.length === 0 || filters.some((word) => kernel.includes(word)));
+const files = [...new Set(chosen.flatMap(({ tests }) => (first ? tests.slice(0, 1) : tests)))];
+// A test that fails by itself would notice everything.
+for (const file of files) {
+  const { passed, output } = await runTests(file);
+  if (passed) continue;
+  console.error(`mutate: ${file} fails without a mutation. Mend it first.\n${output}`);
+  process.exit(2);
+}
+
+let unnoticed = 0;
+for (const { kernel, find, replace, tests } of chosen) {
+  const whole = textOf(copy, kernel);
+  const path = join(copy, 'src/kernels', `${kernel}.wgsl`);
+  writeFileSync(
+    path,
+    whole.replace(find, () => replace),
+  );
+  const noticed = [];
+  for (const file of first ? tests.slice(0, 1) : tests) {
+    const { passed, output } = await runTests(file);
+    // A text that does not compile proves nothing about the numbers.
+    if (/does not compile/.test(output) && !/AssertionError/.test(output)) {
+      console.error(`mutate: ${kernel}.wgsl with "${replace}" does not compile. Correct its row.\n${output}`);
+      process.exit(2);
+    }
+    if (!passed) noticed.push(file);
+  }
+  writeFileSync(path, whole);
+  if (noticed.length === 0) unnoticed++;
+  console.log(`${kernel.padEnd(26)}${replace.padEnd(60)} ${noticed.join(', ') || 'NOBODY'}`);
+}
+console.log(`${chosen.length} mutations, ${unnoticed} unnoticed`);
+process.exitCode = unnoticed > 0 || chosen.length === 0 ? 1 : 0;
+
+function textOf(folder, kernel) {
+  return readFileSync(join(folder, 'src/kernels', `${kernel}.wgsl`), 'utf8');
+}
+
+/** Runs one file of tests/gpu in the copy, up to its first failure. */
+function runTests(file) {
+  return new Promise((resolve) => {
+    let output = '';
+    const command = ['run', '--project', 'gpu', '--bail', '1', `tests/gpu/${file}.test.ts`];
+    running = spawn(join(copy, 'node_modules/.bin/vitest'), command, { cwd: copy });
+    for (const stream of [running.stdout, running.stderr]) stream.on('data', (data) => (output += data));
+    running.on('error', (error) => resolve({ passed: false, output: `${error.message}. Run npm ci first.` }));
+    running.on('close', (code) => resolve({ passed: code === 0, output }));
+  });
+}
