@@ -17,14 +17,15 @@ export function link(settings: Record<string, string | number>): string {
 export const primary = (page: Page) => page.locator('button.primary');
 export const button = (page: Page, name: string) => page.getByRole('button', { name, exact: true });
 
+/** Waits for what the page will come to show. */
+export const eventually = <T>(read: () => T | Promise<T>, message?: string) =>
+  expect.poll(read, { timeout: PATIENCE, message });
+
 /** Waits until the primary button says `label` and can be pressed. */
-export async function offered(page: Page, label: string, timeout = PATIENCE): Promise<void> {
-  await expect
-    .poll(async () => (await primary(page).innerText()).trim() + ((await primary(page).isEnabled()) ? '' : ', disabled'), {
-      timeout,
-      message: `the primary button offers ${label}`,
-    })
-    .toBe(label);
+export async function offered(page: Page, label: string): Promise<void> {
+  const says = async () =>
+    (await primary(page).innerText()).trim() + ((await primary(page).isEnabled()) ? '' : ', disabled');
+  await eventually(says, `the primary button offers ${label}`).toBe(label);
 }
 
 /** The step that the progress bar shows. */
@@ -33,8 +34,8 @@ export async function stepOf(page: Page): Promise<number> {
   return Number(/^Step ([\d,]+) of/.exec(text)?.[1].replaceAll(',', '') ?? Number.NaN);
 }
 
-export async function reached(page: Page, step: number, timeout = PATIENCE): Promise<void> {
-  await expect.poll(() => stepOf(page), { timeout, message: `step ${step} is reached` }).toBeGreaterThanOrEqual(step);
+export async function reached(page: Page, step: number): Promise<void> {
+  await eventually(() => stepOf(page), `step ${step} is reached`).toBeGreaterThanOrEqual(step);
 }
 
 export const logLines = (page: Page) => page.getByTestId('log').locator('li').allInnerTexts();
@@ -66,7 +67,9 @@ export async function tableOf(page: Page, title: string): Promise<string[][]> {
   const toggle = button(page, `${title} as a table`);
   await toggle.click();
   const rows = page.getByRole('region', { name: `${title}, table` }).locator('tbody tr');
-  const cells = await rows.evaluateAll((all) => all.map((row) => [...row.children].map((cell) => cell.textContent ?? '')));
+  const cells = await rows.evaluateAll((all) =>
+    all.map((row) => [...row.children].map((cell) => cell.textContent ?? '')),
+  );
   await toggle.click();
   return cells;
 }

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { gzipSync } from 'node:zlib';
 import { AxeBuilder } from '@axe-core/playwright';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { link, notices, offered, primary, reached } from './drive';
+import { eventually, link, notices, offered, primary, reached } from './drive';
 import { openSite, type Site, visit } from './harness';
 
 const MOST_SCRIPT_BYTES = 300_000;
@@ -45,13 +45,15 @@ test('the JavaScript of the first paint is under 300 KB compressed', async () =>
 test('it shows a recorded run, and says so', async () => {
   const { page, problems, close } = await visit(site);
   const curves = page.getByRole('region', { name: 'Curves', exact: true });
-  await expect.poll(() => curves.innerText()).toMatch(/Recording\s+Made on .+ \d{4}\. Press Distil for a run of your own\./);
+  await eventually(() => curves.innerText()).toMatch(
+    /Recording\s+Made on .+ \d{4}\. Press Distil for a run of your own\./,
+  );
   const line = curves.getByRole('figure', { name: 'Loss' }).locator('.recharts-line-curve').last();
-  await expect.poll(async () => (await line.getAttribute('d'))?.length ?? 0).toBeGreaterThan(500);
+  await eventually(async () => (await line.getAttribute('d'))?.length ?? 0).toBeGreaterThan(500);
   for (const who of ['Teacher', 'Student, now', 'Student, before']) {
     expect(await page.locator('figure.quote', { hasText: who }).locator('blockquote').isVisible(), who).toBe(true);
   }
-  await expect.poll(() => notices(page)).toContain('This adapter is a software renderer');
+  await eventually(() => notices(page)).toContain('This adapter is a software renderer');
   expect(problems).toEqual([]);
   await close();
 });
@@ -61,7 +63,7 @@ test('it works without the recorded run', async () => {
   own.faults.set('recorded/default.json', { kind: 'missing' });
   const { page, close } = await visit(own);
   await offered(page, 'Distil');
-  await expect.poll(() => page.getByText('No recorded run is at hand.').isVisible()).toBe(true);
+  await eventually(() => page.getByText('No recorded run is at hand.').isVisible()).toBe(true);
   await close();
 });
 
@@ -89,18 +91,23 @@ describe.each([
   { width: 1440, height: 900 },
   { width: 390, height: 844 },
 ])('at $width × $height', (viewport) => {
-  test.each(['light', 'dark'] as const)('%s: no rule of accessibility is broken, nothing scrolls sideways', async (colorScheme) => {
-    const { page, close } = await visit(site, { viewport, colorScheme });
-    await page.getByRole('figure', { name: 'Loss' }).locator('.recharts-line-curve').first().waitFor();
-    await expect.poll(() => notices(page)).toContain('software renderer');
-    // All that folds is unfolded, so that it is looked at too.
-    await page.locator('details').evaluateAll((all) => {
-      for (const fold of all) fold.setAttribute('open', '');
-    });
-    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(viewport.width);
-    const { violations, passes } = await new AxeBuilder({ page }).analyze();
-    expect(passes.length).toBeGreaterThan(10);
-    expect(violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(' ')).join('; ')}`)).toEqual([]);
-    await close();
-  });
+  test.each(['light', 'dark'] as const)(
+    '%s: no rule of accessibility is broken, nothing scrolls sideways',
+    async (colorScheme) => {
+      const { page, close } = await visit(site, { viewport, colorScheme });
+      await page.getByRole('figure', { name: 'Loss' }).locator('.recharts-line-curve').first().waitFor();
+      await eventually(() => notices(page)).toContain('software renderer');
+      // All that folds is unfolded, so that it is looked at too.
+      await page.locator('details').evaluateAll((all) => {
+        for (const fold of all) fold.setAttribute('open', '');
+      });
+      expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(viewport.width);
+      const { violations, passes } = await new AxeBuilder({ page }).analyze();
+      expect(passes.length).toBeGreaterThan(10);
+      expect(
+        violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(' ')).join('; ')}`),
+      ).toEqual([]);
+      await close();
+    },
+  );
 });

@@ -2,10 +2,17 @@
 // and the page works on.
 
 import { beforeAll, describe, expect, test } from 'vitest';
-import { button, link, notices, offered, primary, reached, set } from './drive';
+import { button, eventually, link, notices, offered, primary, reached, set } from './drive';
 import { openSite, type Site, visit } from './harness';
 
-const SETTINGS = { batch_size: 2, max_length: 16, train_steps: 2, eval_batches: 1, alpha: 0.4, prompt: 'Call me Ishmael & co' };
+const SETTINGS = {
+  batch_size: 2,
+  max_length: 16,
+  train_steps: 2,
+  eval_batches: 1,
+  alpha: 0.4,
+  prompt: 'Call me Ishmael & co',
+};
 const DEFAULT_STEPS = '200';
 
 let site: Site;
@@ -13,14 +20,15 @@ beforeAll(async () => {
   site = await openSite();
 });
 
-const valueOf = (page: Awaited<ReturnType<typeof visit>>['page'], field: string) =>
+const shownValue = (page: Awaited<ReturnType<typeof visit>>['page'], field: string) =>
   page.getByTestId(`field-${field}`).locator('input[type=text], select').first().inputValue();
 
 test('a link restores the settings and starts nothing until the button is pressed', async () => {
   site.requests.splice(0);
   const { page, problems, close } = await visit(site, { offer: 'f16', path: link(SETTINGS) });
   await offered(page, 'Distil');
-  for (const [field, value] of Object.entries(SETTINGS)) expect(await valueOf(page, field), field).toBe(String(value));
+  for (const [field, value] of Object.entries(SETTINGS))
+    expect(await shownValue(page, field), field).toBe(String(value));
   await page.waitForLoadState('networkidle');
   await page.waitForTimeout(1000);
   expect(await page.locator('.progress-text').innerText()).toContain('Nothing is loaded yet');
@@ -39,28 +47,32 @@ test('settings that are changed on the page are in the address, and opening that
   await set(page, 'train_steps', '120');
   await set(page, 'temperature', '3.5');
   await set(page, 'lr_schedule', 'linear');
-  await expect.poll(() => new URL(page.url()).hash).toBe('#v=1&temperature=3.5&train_steps=120&lr_schedule=linear');
+  await eventually(() => new URL(page.url()).hash).toBe('#v=1&temperature=3.5&train_steps=120&lr_schedule=linear');
   await page.reload();
-  expect(await valueOf(page, 'temperature')).toBe('3.5');
-  expect(await valueOf(page, 'lr_schedule')).toBe('linear');
+  expect(await shownValue(page, 'temperature')).toBe('3.5');
+  expect(await shownValue(page, 'lr_schedule')).toBe('linear');
 
   await set(page, 'train_steps', 'many');
   expect(await page.getByTestId('field-train_steps').innerText()).toContain('train_steps is "many"');
   await offered(page, 'Distil, disabled');
   await set(page, 'train_steps', '150');
   await offered(page, 'Distil');
-  await expect.poll(() => new URL(page.url()).hash).toContain('train_steps=150');
+  await eventually(() => new URL(page.url()).hash).toContain('train_steps=150');
   await close();
 });
 
 test('Share copies the link to these settings', async () => {
-  const { page, close } = await visit(site, { path: link(SETTINGS), permissions: ['clipboard-read', 'clipboard-write'] });
+  const { page, close } = await visit(site, {
+    path: link(SETTINGS),
+    permissions: ['clipboard-read', 'clipboard-write'],
+  });
   await button(page, 'Share').click();
-  await expect.poll(() => page.getByText('Link copied').isVisible()).toBe(true);
+  await eventually(() => page.getByText('Link copied').isVisible()).toBe(true);
   const copied = await page.evaluate(() => navigator.clipboard.readText());
   expect(copied.startsWith(`${site.url}#v=1&`)).toBe(true);
   const second = await visit(site, { path: copied.slice(site.url.length) });
-  for (const [field, value] of Object.entries(SETTINGS)) expect(await valueOf(second.page, field)).toBe(String(value));
+  for (const [field, value] of Object.entries(SETTINGS))
+    expect(await shownValue(second.page, field)).toBe(String(value));
   await second.close();
   await close();
 });
@@ -70,31 +82,45 @@ test('a link that is followed while the page is open changes its settings', asyn
   await page.evaluate(() => {
     location.hash = '#v=1&train_steps=33';
   });
-  await expect.poll(() => valueOf(page, 'train_steps')).toBe('33');
+  await eventually(() => shownValue(page, 'train_steps')).toBe('33');
   await close();
 });
 
 describe('a malformed link leaves the page as it was and says what is wrong', () => {
-  const noise = Array.from({ length: 100_000 }, (_, i) => String.fromCharCode(33 + ((i * 7919 + (i >> 3)) % 90))).join('');
+  const noise = Array.from({ length: 100_000 }, (_, i) => String.fromCharCode(33 + ((i * 7919 + (i >> 3)) % 90))).join(
+    '',
+  );
   test.each([
     ['an unknown name', '#v=1&train_stepz=5', '"train_stepz" is not a setting'],
     ['a value out of range', '#v=1&train_steps=0', 'train_steps is 0. It takes a whole number from 1 to 100000.'],
     ['no number', '#v=1&alpha=half', 'alpha is "half". It takes a number from 0 to 1.'],
     ['a choice that is none', '#v=1&loss=magic', 'loss is "magic". It takes one of mixed, ce'],
     ['settings that do not fit', '#v=1&student_width=66', 'student_width is 66 and student_heads 2.'],
-    ['a version from the future', '#v=9&train_steps=5', 'v is "9". It takes only 1. The link was made by a newer Stillhouse.'],
+    [
+      'a version from the future',
+      '#v=9&train_steps=5',
+      'v is "9". It takes only 1. The link was made by a newer Stillhouse.',
+    ],
     ['no version', '#train_steps=5', 'v is missing'],
-    ['the names that objects inherit', '#v=1&__proto__=5&constructor=6&toString=7', '"__proto__", "constructor", "toString" are not settings'],
+    [
+      'the names that objects inherit',
+      '#v=1&__proto__=5&constructor=6&toString=7',
+      '"__proto__", "constructor", "toString" are not settings',
+    ],
     ['broken percent signs', '#v=1&prompt=%E0%A4', 'prompt is "%E0%A4", which is not percent-encoded UTF-8'],
     ['100 KB of noise', `#${noise}`, 'v is missing'],
-    ['100 KB of one value', `#v=1&prompt=${'a'.repeat(100_000)}`, 'prompt has 100000 characters. It takes text of at most 200 characters.'],
+    [
+      '100 KB of one value',
+      `#v=1&prompt=${'a'.repeat(100_000)}`,
+      'prompt has 100000 characters. It takes text of at most 200 characters.',
+    ],
   ])('%s', async (_, path, said) => {
     const { page, problems, close } = await visit(site, { path });
-    await expect.poll(() => notices(page)).toContain('The link’s settings were not used.');
+    await eventually(() => notices(page)).toContain('The link’s settings were not used.');
     const text = await notices(page);
     expect(text).toContain(said);
     expect(text.length).toBeLessThan(3000);
-    expect(await valueOf(page, 'train_steps')).toBe(DEFAULT_STEPS);
+    expect(await shownValue(page, 'train_steps')).toBe(DEFAULT_STEPS);
     expect(await page.evaluate(() => ({}).constructor === Object && !('polluted' in {}))).toBe(true);
     await offered(page, 'Distil');
     await button(page, 'Dismiss').click();
