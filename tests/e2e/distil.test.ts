@@ -7,6 +7,7 @@ import {
   button,
   csvOf,
   eventually,
+  FINISHED,
   link,
   logLines,
   offered,
@@ -101,7 +102,7 @@ describe.each([
 
   test(`${STEPS} steps bring perplexity and KL below half of their start`, async () => {
     const { page } = visited;
-    await offered(page, 'Again, from the same start');
+    await offered(page, FINISHED);
     const evaluations = await csvOf(page, 'perplexity');
     expect(evaluations.map(({ step }) => Number(step))).toEqual(EVALUATED);
     const [first, last] = [evaluations[0], evaluations[evaluations.length - 1]];
@@ -139,12 +140,15 @@ describe.each([
     expect(status.precision).toBe(offer);
     expect(status.speed).toMatch(/^[\d.]+k? tok\/s$/);
     expect(status['GPU memory']).toMatch(/^[\d.]+ MB.*teacher/);
-    expect(status.steps).toBe(`${STEPS} applied, 0 skipped`);
+    // In f16 the loss scale may have to find its level first.
+    const [, applied, skipped] = /^(\d+) applied, (\d+) skipped$/.exec(status.steps) ?? [];
+    expect(Number(applied) + Number(skipped)).toBe(STEPS);
+    expect(Number(skipped)).toBeLessThan(5);
     expect(status['evaluation batches']).toBe('25 tried, 0 failed');
 
     const last = (await tableOf(page, 'Perplexity')).at(-1);
     const result = await page.getByTestId('result').innerText();
-    expect(result).toContain(`In ${STEPS} steps the student’s perplexity went from`);
+    expect(result).toContain(`In ${applied} steps the student’s perplexity went from`);
     expect(result).toContain(last?.[1]);
     for (const who of ['Teacher', 'Student, now', 'Student, before']) {
       const quote = page.locator('figure.quote', { hasText: who }).locator('blockquote');
@@ -172,14 +176,14 @@ describe.each(['f16', 'f32'] as const)('%s, twice', (offer) => {
       await offered(page, label);
       await primary(page).click();
       await offered(page, 'Stop loading');
-      await offered(page, 'Again, from the same start');
+      await offered(page, FINISHED);
       const [losses, evaluations] = [await csvOf(page, 'loss'), await csvOf(page, 'perplexity')];
       return { losses, evaluations: evaluations.map(({ milliseconds: _, ...figures }) => figures) };
     };
     const first = await run('Distil');
     expect(first.losses).toHaveLength(4);
     expect(first.evaluations).toHaveLength(2);
-    expect(await run('Again, from the same start')).toEqual(first);
+    expect(await run(FINISHED)).toEqual(first);
     await set(page, 'seed', '2');
     expect((await run('Distil')).losses[0].loss).not.toBe(first.losses[0].loss);
     expect(problems).toEqual([]);
@@ -191,7 +195,7 @@ test('a run on the data alone minimises CE, and is still compared with the teach
   const { page, problems, close } = await visit(site, { offer: 'f16', path });
   await offered(page, 'Distil');
   await primary(page).click();
-  await offered(page, 'Again, from the same start');
+  await offered(page, FINISHED);
   const steps = await csvOf(page, 'loss');
   expect(steps).toHaveLength(4);
   for (const { loss, ce, kd } of steps) expect([loss, kd]).toEqual([ce, 'NaN']);

@@ -4,8 +4,9 @@ import { readFile } from 'node:fs/promises';
 import type { Page } from 'playwright-core';
 import { expect } from 'vitest';
 
-/** Software adapters are slow, and slower while something else computes: a limit for hangs, not for speed. */
-export const PATIENCE = 150_000;
+/** Software adapters are slow, and slower while something else computes: limits for hangs, not for speed. */
+const PATIENCE = 60_000;
+const PATIENCE_WITH_A_RUN = 180_000;
 
 /** Settings as the page's link carries them: small enough for a software adapter unless `settings` says otherwise. */
 export function link(settings: Record<string, string | number>): string {
@@ -18,14 +19,18 @@ export const primary = (page: Page) => page.locator('button.primary');
 export const button = (page: Page, name: string) => page.getByRole('button', { name, exact: true });
 
 /** Waits for what the page will come to show. */
-export const eventually = <T>(read: () => T | Promise<T>, message?: string) =>
-  expect.poll(read, { timeout: PATIENCE, message });
+export const eventually = <T>(read: () => T | Promise<T>, message?: string, timeout = PATIENCE) =>
+  expect.poll(read, { timeout, message });
+
+/** What the primary button says when a run has ended. */
+export const FINISHED = 'Again, from the same start';
 
 /** Waits until the primary button says `label` and can be pressed. */
 export async function offered(page: Page, label: string): Promise<void> {
   const says = async () =>
     (await primary(page).innerText()).trim() + ((await primary(page).isEnabled()) ? '' : ', disabled');
-  await eventually(says, `the primary button offers ${label}`).toBe(label);
+  const timeout = label === FINISHED ? PATIENCE_WITH_A_RUN : PATIENCE;
+  await eventually(says, `the primary button offers ${label}`, timeout).toBe(label);
 }
 
 /** The step that the progress bar shows. */

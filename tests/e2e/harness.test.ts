@@ -74,6 +74,13 @@ test('files are cut, short, slow, missing or HTML as told', async () => {
   expect(await (await get()).text()).toHaveLength(1000);
   expect(performance.now() - started).toBeGreaterThan(190);
 
+  site.faults.set(path, { kind: 'halting', milliseconds: 200 });
+  const reader = (await get()).body?.getReader();
+  expect((await reader?.read())?.value).toHaveLength(500);
+  const halted = performance.now();
+  expect((await reader?.read())?.value).toHaveLength(500);
+  expect(performance.now() - halted).toBeGreaterThan(150);
+
   site.faults.set(path, { kind: 'missing' });
   expect((await get()).status).toBe(404);
 

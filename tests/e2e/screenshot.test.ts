@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { link, offered, primary } from './drive';
+import { FINISHED, link, offered, primary } from './drive';
 import { openSite, visit } from './harness';
 
 const SMALL = { batch_size: 2, max_length: 16, train_steps: 10, eval_steps: 5, eval_batches: 1, sample_tokens: 8 };
@@ -18,7 +18,7 @@ test('a finished run fills the page', async () => {
   const { page, problems, close } = await visit(await openSite(), { offer: 'f16', path: renew ? '' : link(SMALL) });
   await offered(page, 'Distil');
   await primary(page).click();
-  await offered(page, 'Again, from the same start');
+  await offered(page, FINISHED);
   await page.mouse.move(0, 0);
   await page.screenshot({ path });
   const png = await readFile(path);

@@ -30,6 +30,8 @@ export interface Site {
   close(): Promise<void>;
 }
 
+const CUT_AFTER_MILLISECONDS = 200;
+
 const TYPES: Record<string, string> = {
   '.html': 'text/html; charset=utf-8',
   '.js': 'text/javascript',
@@ -89,6 +91,8 @@ async function answer(response: ServerResponse, path: string, file: Buffer | und
   const send = (part: Buffer) => new Promise((resolve) => response.write(part, resolve));
   if (fault?.kind === 'cut') {
     await send(bytes.subarray(0, fault.bytes));
+    // What a client has not read yet when the connection breaks is lost to it.
+    await wait(CUT_AFTER_MILLISECONDS);
     response.destroy();
     return;
   }
