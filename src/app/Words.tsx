@@ -3,7 +3,7 @@
 import type { Sample } from '../worker/protocol';
 import { perplexity } from './evaluation';
 import { FieldControl } from './FieldControl';
-import { formatMeasure, formatShare } from './format';
+import { formatMeasure, formatShare, plural } from './format';
 import { ShareButton } from './Header';
 import { useRun } from './store';
 import { useShownRun } from './useShownRun';
@@ -124,7 +124,7 @@ function Result() {
         <strong>{perplexity(last)}</strong>.
         {ratio !== undefined &&
           ` The teacher has ${formatMeasure(last.teacherPerplexity)}: ${ratio > 1 ? `${ratio.toFixed(1)} times less` : 'no better'}.`}
-        {point.skippedTotal > 0 && ` ${point.skippedTotal} were skipped.`}
+        {point.skippedTotal > 0 && ` ${plural(point.skippedTotal, 'step')} skipped.`}
       </p>
       <ShareButton />
     </div>
