@@ -16,7 +16,7 @@ import { bufferOf, Pool } from '../../src/gpu/program';
 import type { Gpt2Config } from '../../src/model/config';
 import { relativeError } from '../reference';
 import { readGoldenJson, readGoldenTensors } from '../safetensors-fixture';
-import { openTestDevice } from './harness';
+import { openTestDevice, takeErrors } from './harness';
 
 interface Run {
   student: Gpt2Config;
@@ -111,6 +111,10 @@ describe.each(['f32', 'f16'] as const)('ten steps in %s', (dtype) => {
     gpu = await openTestDevice();
     possible = dtype === 'f32' || gpu.adapter.f16;
     if (possible) result = await train(gpu, dtype);
+    else {
+      await expect(train(gpu, dtype)).rejects.toThrow(/does not compile[\s\S]*f16/);
+      takeErrors();
+    }
   });
 
   it('gives the teacher’s logits', () => {
