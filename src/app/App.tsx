@@ -1,89 +1,38 @@
-// The Distil room: recipe, curves and words side by side on a wide window, one under the other on a narrow one.
+// The page: its header, and the room that the address names. The labs come when they are first opened.
 
-import { useMedia } from './browser';
-import { CheckDrawer } from './CheckDrawer';
-import { LossChart, PerplexityChart } from './charts/Curves';
-import { SmallCharts } from './charts/SmallCharts';
+import { lazy, Suspense } from 'react';
+import { Distil } from './Distil';
 import { Header } from './Header';
-import { RunHistory } from './history';
-import { LogView } from './LogView';
-import { Notices, RunCaption } from './Notices';
-import { Recipe } from './Recipe';
-import { RunControls } from './RunControls';
-import type { ShownRun } from './run';
-import { StatusStrip } from './StatusStrip';
-import { useRun } from './store';
-import { useShownRun } from './useShownRun';
-import { Words } from './Words';
+import { useRoom } from './rooms';
 
-/** From here on three columns have room. */
-const WIDE = '(min-width: 1080px)';
+const StrideLab = lazy(() => import('./strides/StrideLab').then(({ StrideLab: room }) => ({ default: room }), missing));
+const BugLab = lazy(() => import('./bug/BugLab').then(({ BugLab: room }) => ({ default: room }), missing));
+
+/** In the place of a room whose script did not arrive. */
+function missing() {
+  return { default: NotLoaded };
+}
 
 export function App() {
-  const wide = useMedia(WIDE);
-  const announcement = useRun((state) => state.announcement);
+  const room = useRoom((state) => state.room);
   return (
-    <div className={wide ? 'page wide' : 'page'}>
+    <div className="page">
       <Header />
-      <StatusStrip />
-      <Notices />
-      <main>
-        {wide ? (
-          <>
-            <div className="column left">
-              <Recipe />
-              <RunControls />
-            </div>
-            <div className="column middle">
-              <MainCurves />
-              <Details />
-            </div>
-            <div className="column right">
-              <Words />
-            </div>
-          </>
-        ) : (
-          <>
-            <RunControls />
-            <MainCurves />
-            <Words />
-            <Details />
-            <Recipe folded />
-          </>
-        )}
-      </main>
-      <p className="visually-hidden" aria-live="polite">
-        {announcement}
-      </p>
+      {room === 'distil' ? (
+        <Distil />
+      ) : (
+        <Suspense fallback={<p className="room-note">The lab is loading.</p>}>
+          {room === 'lab' ? <StrideLab /> : <BugLab />}
+        </Suspense>
+      )}
     </div>
   );
 }
 
-/** The run to draw; before there is one, empty charts of the settings' length. */
-function useDrawnRun(): ShownRun {
-  const run = useShownRun();
-  const config = useRun((state) => state.config);
-  return run ?? { id: '', source: 'live', config, history: new RunHistory(1), marks: [], events: [] };
-}
-
-function MainCurves() {
-  const run = useDrawnRun();
+function NotLoaded() {
   return (
-    <section className="curves" aria-label="Curves">
-      <RunCaption />
-      <LossChart run={run} />
-      <PerplexityChart run={run} />
-    </section>
-  );
-}
-
-function Details() {
-  const run = useDrawnRun();
-  return (
-    <section className="details" aria-label="Details">
-      <SmallCharts run={run} />
-      <LogView run={run} />
-      <CheckDrawer />
-    </section>
+    <p className="room-note" role="alert">
+      This lab did not load. Check the connection, then reload the page.
+    </p>
   );
 }

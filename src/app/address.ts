@@ -1,8 +1,9 @@
-// The address bar follows the settings, and a link that is opened sets them. Opening one starts nothing.
+// The page and its address: the address follows the settings, and opening a link restores them. It starts nothing.
 
 import type { Config } from '../config';
 import { checkConfig } from '../config';
 import { formatLink, parseLink } from '../link';
+import { roomOf, useRoom } from './rooms';
 import { useRun } from './store';
 
 /** Browsers refuse address changes that come too fast. */
@@ -16,13 +17,22 @@ export function linkTo(config: Config): string {
 /** Reads the address once, then keeps both in step. Returns what undoes it. */
 export function followAddress(): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined;
+  // The hash that stands for the settings as they are: going back to it from a lab opens no link.
+  let own = '';
   const read = () => {
-    if (location.hash.length > 1) useRun.getState().openLink(parseLink(location.hash));
+    const { room, text } = roomOf(location.hash);
+    useRoom.setState(room === 'distil' ? { room } : { room, [room]: text });
+    if (room === 'distil' && text.length > 1 && text !== own) useRun.getState().openLink(parseLink(text));
+    remember();
   };
-  const write = () => {
+  const remember = () => {
     const { config } = useRun.getState();
     // Settings that do not fit each other have no link; the address keeps the last that do.
-    if (checkConfig(config).length === 0) history.replaceState(null, '', `#${formatLink(config)}`);
+    if (checkConfig(config).length === 0) own = `#${formatLink(config)}`;
+  };
+  const write = () => {
+    remember();
+    if (useRoom.getState().room === 'distil') history.replaceState(null, '', own);
   };
   read();
   addEventListener('hashchange', read);

@@ -2,38 +2,42 @@
 
 import type { FromWorker, ToWorker } from '../worker/protocol';
 
-export interface Client {
-  send(message: ToWorker): void;
+type Listener = (message: FromWorker) => void;
+
+const listeners = new Set<Listener>();
+let worker: Worker | undefined;
+let runId = '';
+
+/** Every message of the worker goes to every listener; each takes what concerns it. Returns what ends it. */
+export function listen(listener: Listener): () => void {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
 }
 
 /** A worker that cannot start, or that throws outside a run's own errors, arrives as `failed`; the next message makes a new one. */
-export function createClient(receive: (message: FromWorker) => void): Client {
-  let worker: Worker | undefined;
-  let runId = '';
+export function send(message: ToWorker): void {
+  if ('runId' in message) runId = message.runId;
+  worker ??= open();
+  worker.postMessage(message);
+}
 
-  function open(): Worker {
-    const made = new Worker(new URL('../worker/worker.ts', import.meta.url), { type: 'module', name: 'stillhouse' });
-    made.onmessage = (event: MessageEvent<FromWorker>) => receive(event.data);
-    const fail = (message: string) => {
-      made.terminate();
-      worker = undefined;
-      receive({
-        type: 'failed',
-        runId,
-        failure: { operation: 'run the worker', message, hint: 'Try again, or reload the page.', kind: 'internal' },
-      });
-    };
-    // A worker whose script did not load reports an event without a message.
-    made.onerror = (event) => fail(event.message ?? 'The worker’s script did not load.');
-    made.onmessageerror = () => fail('A message from the worker could not be read.');
-    return made;
-  }
+function receive(message: FromWorker): void {
+  for (const listener of listeners) listener(message);
+}
 
-  return {
-    send(message) {
-      if ('runId' in message) runId = message.runId;
-      worker ??= open();
-      worker.postMessage(message);
-    },
+function open(): Worker {
+  const made = new Worker(new URL('../worker/worker.ts', import.meta.url), { type: 'module', name: 'stillhouse' });
+  made.onmessage = (event: MessageEvent<FromWorker>) => receive(event.data);
+  const fail = (message: string) => {
+    made.terminate();
+    worker = undefined;
+    const hint = 'Try again, or reload the page.';
+    const failure = { operation: 'run the worker', message, hint, kind: 'internal' as const };
+    receive({ type: 'failed', runId, failure });
+    receive({ type: 'lab-failed', failure });
   };
+  // A worker whose script did not load reports an event without a message.
+  made.onerror = (event) => fail(event.message ?? 'The worker’s script did not load.');
+  made.onmessageerror = () => fail('A message from the worker could not be read.');
+  return made;
 }

@@ -14,7 +14,7 @@ import type {
   RunStatus,
   UserCorpus,
 } from '../worker/protocol';
-import { createClient } from './client';
+import { listen, send } from './client';
 import { formatMeasure, formatShare } from './format';
 import { RunHistory } from './history';
 import { loadRecording } from './recorded';
@@ -92,7 +92,7 @@ export interface RunStore {
 }
 
 export const useRun = create<RunStore>()((set, get) => {
-  const client = createClient((message) => get().receive(message));
+  listen((message) => get().receive(message));
   let runs = 0;
   let commitTimer: ReturnType<typeof setTimeout> | undefined;
   let changeTimer: ReturnType<typeof setTimeout> | undefined;
@@ -149,13 +149,13 @@ export const useRun = create<RunStore>()((set, get) => {
   /** Drops the run that the worker still holds, if any. */
   function dropRun(): void {
     const run = get().run;
-    if (run?.source === 'live') client.send({ type: 'reset', runId: run.id });
+    if (run?.source === 'live') send({ type: 'reset', runId: run.id });
   }
 
   function sendChanges(): void {
     const changes = waitingChanges;
     waitingChanges = {};
-    if (Object.keys(changes).length > 0) client.send({ type: 'change', runId: liveRun().id, changes });
+    if (Object.keys(changes).length > 0) send({ type: 'change', runId: liveRun().id, changes });
   }
 
   function onSteps(run: ShownRun, records: Extract<FromWorker, { type: 'steps' }>['records']): void {
@@ -198,11 +198,11 @@ export const useRun = create<RunStore>()((set, get) => {
     announcement: '',
     commits: 0,
 
-    probe: () => client.send({ type: 'probe' }),
+    probe: () => send({ type: 'probe' }),
 
     checkGpu() {
       set({ check: { rows: [] } });
-      client.send({ type: 'check' });
+      send({ type: 'check' });
     },
 
     async showRecording(url) {
@@ -248,20 +248,20 @@ export const useRun = create<RunStore>()((set, get) => {
       };
       set(fresh);
       enter('loading', { loading: { stage: 'device', detail: 'Asking for the GPU' }, announcement: 'Loading.' });
-      client.send({ type: 'start', runId: run.id, config: run.config, ...(corpus && { corpus }) });
+      send({ type: 'start', runId: run.id, config: run.config, ...(corpus && { corpus }) });
     },
 
     pause() {
-      client.send({ type: 'pause', runId: liveRun().id });
+      send({ type: 'pause', runId: liveRun().id });
       set({ requested: 'pause' });
     },
 
     resume() {
-      client.send({ type: 'resume', runId: liveRun().id });
+      send({ type: 'resume', runId: liveRun().id });
       set({ requested: 'resume' });
     },
 
-    step: () => client.send({ type: 'step', runId: liveRun().id }),
+    step: () => send({ type: 'step', runId: liveRun().id }),
 
     reset() {
       dropRun();
@@ -282,7 +282,7 @@ export const useRun = create<RunStore>()((set, get) => {
       const resumeStep = get().lost?.resumeStep;
       log(run, { step: run.history.lastStep, kind: 'note', text: `Recovering: on from step ${resumeStep ?? 0}` });
       enter('loading', { lost: undefined, loading: { stage: 'device', detail: 'Asking for the GPU again' } });
-      client.send({ type: 'recover', runId: run.id });
+      send({ type: 'recover', runId: run.id });
     },
 
     setField(name, text) {
@@ -342,7 +342,7 @@ export const useRun = create<RunStore>()((set, get) => {
       if (message.type === 'failed' && message.runId === '') return set({ unavailable: message.failure });
       const run = get().run;
       // A run that was reset or replaced may still have messages on the way.
-      if (run?.source !== 'live' || message.runId !== run.id) return;
+      if (run?.source !== 'live' || !('runId' in message) || message.runId !== run.id) return;
       switch (message.type) {
         case 'loading': {
           const { runId: _, type: __, ...loading } = message;

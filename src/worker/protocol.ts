@@ -3,9 +3,11 @@
 
 import type { CheckRow } from '../check/run';
 import type { Config } from '../config';
+import type { Experiment, LabReport } from '../distill/lab-records';
 import type { EvaluationRecord, StepRecord } from '../distill/records';
 
 export type { CheckRow } from '../check/run';
+export type * from '../distill/lab-records';
 export type { EvaluationRecord, Sample, StepRecord } from '../distill/records';
 
 /** The settings that may change while a run is going on. */
@@ -32,7 +34,11 @@ export type ToWorker =
   | { type: 'reset'; runId: string }
   | { type: 'change'; runId: string; changes: LiveChanges }
   /** After `lost`: a new device, and on from the last evaluation's weights. */
-  | { type: 'recover'; runId: string };
+  | { type: 'recover'; runId: string }
+  /** Run one of the Bug Lab's experiments, after ending the one before. Refused while a run trains. */
+  | { type: 'lab'; experiment: Experiment }
+  /** End the experiment that is going on. */
+  | { type: 'lab-stop' };
 
 /** What the status strip says about the machine. */
 export interface AdapterReport {
@@ -104,5 +110,11 @@ export type FromWorker =
   | { type: 'changed'; runId: string; step: number; changes: LiveChanges }
   /** The run cannot go on. What it reported so far stays valid. */
   | { type: 'failed'; runId: string; failure: Failure }
+  /** What the experiment is loading or building. */
+  | { type: 'lab-loading'; detail: string }
+  | { type: 'lab-report'; report: LabReport }
+  /** The experiment is over: done, or ended as asked. */
+  | { type: 'lab-done' }
+  | { type: 'lab-failed'; failure: Failure }
   /** The GPU device went away. `resumeStep` is the step of the last evaluation's weights, if there are any. */
   | { type: 'lost'; runId: string; message: string; resumeStep?: number };

@@ -51,6 +51,7 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
     });
     return;
   }
+  if (data.type === 'lab' || data.type === 'lab-stop') return;
   const current = session;
   if (!current || current.runId !== data.runId) return;
   if (data.type === 'reset') {

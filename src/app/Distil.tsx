@@ -1,0 +1,87 @@
+// The Distil room: recipe, curves and words side by side on a wide window, one under the other on a narrow one.
+
+import { useMedia } from './browser';
+import { CheckDrawer } from './CheckDrawer';
+import { LossChart, PerplexityChart } from './charts/Curves';
+import { SmallCharts } from './charts/SmallCharts';
+import { RunHistory } from './history';
+import { LogView } from './LogView';
+import { Notices, RunCaption } from './Notices';
+import { Recipe } from './Recipe';
+import { RunControls } from './RunControls';
+import type { ShownRun } from './run';
+import { StatusStrip } from './StatusStrip';
+import { useRun } from './store';
+import { useShownRun } from './useShownRun';
+import { Words } from './Words';
+
+/** From here on three columns have room. */
+const WIDE = '(min-width: 1080px)';
+
+export function Distil() {
+  const wide = useMedia(WIDE);
+  const announcement = useRun((state) => state.announcement);
+  return (
+    <div className={wide ? 'room wide' : 'room'}>
+      <StatusStrip />
+      <Notices />
+      <main>
+        {wide ? (
+          <>
+            <div className="column left">
+              <Recipe />
+              <RunControls />
+            </div>
+            <div className="column middle">
+              <MainCurves />
+              <Details />
+            </div>
+            <div className="column right">
+              <Words />
+            </div>
+          </>
+        ) : (
+          <>
+            <RunControls />
+            <MainCurves />
+            <Words />
+            <Details />
+            <Recipe folded />
+          </>
+        )}
+      </main>
+      <p className="visually-hidden" aria-live="polite">
+        {announcement}
+      </p>
+    </div>
+  );
+}
+
+/** The run to draw; before there is one, empty charts of the settings' length. */
+function useDrawnRun(): ShownRun {
+  const run = useShownRun();
+  const config = useRun((state) => state.config);
+  return run ?? { id: '', source: 'live', config, history: new RunHistory(1), marks: [], events: [] };
+}
+
+function MainCurves() {
+  const run = useDrawnRun();
+  return (
+    <section className="curves" aria-label="Curves">
+      <RunCaption />
+      <LossChart run={run} />
+      <PerplexityChart run={run} />
+    </section>
+  );
+}
+
+function Details() {
+  const run = useDrawnRun();
+  return (
+    <section className="details" aria-label="Details">
+      <SmallCharts run={run} />
+      <LogView run={run} />
+      <CheckDrawer />
+    </section>
+  );
+}

@@ -1,0 +1,3 @@
+export function BugLab() {
+  return <main />;
+}
