@@ -212,6 +212,14 @@ export const FIELDS = {
     max: 64,
     help: 'Batches whose gradients add up to one step.',
   },
+  gradient_checkpointing: {
+    type: 'choice',
+    group: 'optimiser',
+    label: 'Recompute',
+    default: 'off',
+    choices: ['off', 'on'],
+    help: 'on computes activations again in the backward pass: a third more work, far less memory for long contexts.',
+  },
   batch_size: {
     type: 'integer',
     group: 'data',

@@ -17,6 +17,7 @@ import { BYTES } from '../tensor/dtype';
 import { Layout } from '../tensor/layout';
 import type { EvaluationRecord } from './records';
 import type { Teacher } from './teacher';
+import { chunkLimit } from './trainer';
 
 export type LossPath = EvaluationRecord['path'];
 
@@ -98,22 +99,65 @@ export class Evaluator {
   }
 
   async #record(): Promise<Program> {
-    const [B, T] = this.shape;
+    const [, T] = this.shape;
     const { config, weights } = this.student;
     const recorder = new Recorder(this.gpu, this.pool);
     const { hidden } = forward(recorder, config, weights, this.#tokens);
     const V = config.vocab_size;
-    const logits = recorder.tensor('evaluation logits', Layout.contiguous([B, T, V]), 'f32', 'logits');
     this.#bytesCopied = 0;
-    const student = this.#shift(recorder, logits, () => {
-      head(recorder, weights, hidden, { ...logits, layout: logits.layout.view([B * T, V]) });
-    });
-    const teacher = this.teacher ? this.#shift(recorder, this.teacher.logits) : student;
-    const targets = { ...this.#labels, layout: this.#labels.layout.slice(1, 1, null) };
-    const perToken = recorder.tensor('evaluation per token', Layout.contiguous([B * (T - 1), SUMS]), 'f32');
-    compare(recorder, { student, teacher, targets, perToken, ignoreIndex: IGNORED_TARGET });
-    columnSum(recorder, perToken, this.#sums, 'evaluation sums');
+    for (const { whole, first, sequences, from, to } of this.#pieces(V)) {
+      // Of a whole sequence the last row is made too, and sliced off.
+      const rows: [number, number] = [first * T + from, whole ? sequences * T : to - from];
+      const shape = [sequences, rows[1] / sequences, V];
+      const logits = recorder.tensor('evaluation logits', Layout.contiguous(shape), 'f32', 'logits');
+      const fill = () => {
+        const piece = { ...hidden, layout: hidden.layout.narrow(0, ...rows) };
+        head(recorder, weights, piece, { ...logits, layout: logits.layout.view([rows[1], V]) });
+      };
+      const met = (tensor: Tensor, make?: () => void) => {
+        if (whole) return this.#shift(recorder, tensor, make);
+        make?.();
+        return tensor;
+      };
+      const student = met(logits, fill);
+      let teacher = student;
+      if (this.teacher) {
+        const theirs = this.teacher.logits(recorder, ...rows);
+        teacher = met({ ...theirs, layout: theirs.layout.view(shape) });
+      }
+      const ours = this.#labels.layout.narrow(0, first, sequences).narrow(1, from + 1, to - from);
+      const targets = { ...this.#labels, layout: ours };
+      const perToken = recorder.tensor(
+        'evaluation per token',
+        Layout.contiguous([sequences * (to - from), SUMS]),
+        'f32',
+      );
+      compare(recorder, { student, teacher, targets, perToken, ignoreIndex: IGNORED_TARGET });
+      columnSum(recorder, perToken, this.#sums, 'evaluation sums');
+    }
     return recorder.build('evaluation');
+  }
+
+  /**
+   * The rows to compare, `from` to `to` of some sequences at a time. Read where they lie, no more logits are made than a chunk holds;
+   * the story's two paths have the whole batch's, as the story had.
+   */
+  #pieces(V: number): { whole: boolean; first: number; sequences: number; from: number; to: number }[] {
+    const [B, T] = this.shape;
+    const all = { whole: true, from: 0, to: T - 1 };
+    if (this.path !== 'strided') return [{ first: 0, sequences: B, ...all }];
+    const rows = Math.max(1, Math.floor(chunkLimit(this.gpu) / V));
+    const firsts = (count: number, step: number) => Array.from({ length: Math.ceil(count / step) }, (_, i) => i * step);
+    if (rows >= T) {
+      const most = Math.floor(rows / T);
+      return firsts(B, most).map((first) => ({ first, sequences: Math.min(most, B - first), ...all }));
+    }
+    return firsts(B, 1).flatMap((first) =>
+      firsts(T - 1, rows).map((from) => {
+        const to = Math.min(from + rows, T - 1);
+        return { whole: false, first, sequences: 1, from, to };
+      }),
+    );
   }
 
   /** logits[:, :-1] as the loss path hands it on, always (B, T−1, V) to the kernel. `fill` makes the logits before they are read. */

@@ -5,7 +5,7 @@ import type { Config } from '../config';
 import { Batches, heldOutBatches } from '../data/batches';
 import { splitCorpus } from '../data/corpus';
 import type { Tokenizer } from '../data/tokenizer';
-import { checkFits, type Gpu, GpuError } from '../gpu/device';
+import { type Gpu, GpuError } from '../gpu/device';
 import { Pool } from '../gpu/program';
 import type { Gpt2Config } from '../model/config';
 import { initialWeights, planArena } from '../model/parameters';
@@ -13,7 +13,7 @@ import { Random } from '../tensor/random';
 import { Evaluator } from './evaluate';
 import { needsTeacher } from './losses';
 import type { EvaluationRecord, StepRecord } from './records';
-import { StudentSampler, sampleText, teacherLogits } from './sample';
+import { Sampler, sampleText } from './sample';
 import { learningRate } from './schedule';
 import type { Teacher } from './teacher';
 import { type Snapshot, Trainer } from './trainer';
@@ -64,7 +64,7 @@ export class Run {
   #trainer!: Trainer;
   #teacher!: Teacher;
   #evaluator!: Evaluator;
-  #sampler!: StudentSampler;
+  #sampler!: Sampler;
   #teacherText: string | undefined;
 
   private constructor(private readonly parts: RunParts) {
@@ -95,10 +95,7 @@ export class Run {
       ...{ n_layer: config.student_layers, n_head: config.student_heads },
       ...{ layer_norm_epsilon: 1e-5, activation_function: 'gelu_new' },
     };
-    const plan = planArena(this.studentConfig);
-    this.studentParameters = plan.parameters;
-    // Here, before a teacher is fetched and weights are drawn for a student that would not fit.
-    checkFits(gpu, 'The student’s weights', plan.count * 4);
+    this.studentParameters = planArena(this.studentConfig).parameters;
     this.#pool = new Pool(gpu);
   }
 
@@ -125,6 +122,7 @@ export class Run {
     const settings = {
       ...{ student: this.studentConfig, dtype: this.dtype, batchSize: B, contextLength: T, loss: config },
       initialLossScale: config.initial_loss_scale,
+      recompute: config.gradient_checkpointing === 'on',
       adam: {
         ...{ beta1: config.adam_beta1, beta2: config.adam_beta2, epsilon: 1e-8 },
         ...{ weightDecay: config.weight_decay, maxGradNorm: config.max_grad_norm },
@@ -135,7 +133,7 @@ export class Run {
     this.#trainer = await Trainer.create(gpu, this.#pool, settings, weights, taught, events.record);
     const student = { config: this.studentConfig, weights: this.#trainer.weights };
     this.#evaluator = new Evaluator(gpu, this.#pool, student, this.#teacher, [B, T], config.eval_loss_path);
-    this.#sampler = await StudentSampler.create(gpu, this.#pool, student.config, student.weights, T);
+    this.#sampler = await Sampler.create(gpu, this.#pool, student.config, student.weights, T);
     if (!snapshot) return;
     this.#trainer.restore(snapshot);
     this.step = snapshot.step;
@@ -207,13 +205,13 @@ export class Run {
 
   /** Both models draw from the same stream, so that what differs is the models. */
   async #sample() {
-    const { gpu, tokenizer, config } = this.parts;
+    const { tokenizer, config } = this.parts;
     const settings = () => ({
       prompt: config.prompt,
       count: config.sample_tokens,
       random: this.#random.fork('sample'),
     });
-    this.#teacherText ??= await sampleText(teacherLogits(gpu, this.#teacher), tokenizer, settings());
+    this.#teacherText ??= await sampleText(this.#teacher.next, tokenizer, settings());
     const student = await sampleText(this.#sampler.next, tokenizer, settings());
     return { prompt: config.prompt, teacher: this.#teacherText, student };
   }

@@ -27,6 +27,8 @@ export interface TrainerSettings {
   adam: Omit<AdamW, 'dynamicScale'>;
   /** Of the dynamic loss scaler; used in f16 only. */
   initialLossScale: number;
+  /** Compute a block's activations again in the backward pass, in place of keeping them. */
+  recompute?: boolean;
   /** Logits that the head makes at a time, in elements; a chunk is as many whole rows as fit. */
   chunkElements?: number;
 }
@@ -52,6 +54,10 @@ export interface Snapshot {
 const CHUNK_ELEMENTS = 2 ** 22;
 const SUMS_BYTES = 8;
 
+/** Elements of f32 logits that are made at a time: as many as asked for, if a binding can show them. */
+export const chunkLimit = (gpu: Gpu, asked = CHUNK_ELEMENTS): number =>
+  Math.min(asked, Math.floor(gpu.limits.binding / 4));
+
 export class Trainer {
   /** Master weights, f32. */
   readonly master: Arena;
@@ -71,7 +77,7 @@ export class Trainer {
     private readonly teacher: Teacher | undefined,
     private readonly onRecord: (record: StepRecord) => void,
   ) {
-    const plan = planArena(settings.student);
+    const plan = planArena(settings.student, gpu.limits.buffer);
     this.master = new Arena(gpu, plan, 'f32', 'weights', 'master weights');
     this.weights = settings.dtype === 'f16' ? new Arena(gpu, plan, 'f16', 'weights', 'f16 weights') : this.master;
     this.gradients = new Arena(gpu, plan, 'f32', 'gradients', 'gradients');
@@ -126,7 +132,7 @@ export class Trainer {
       this.#writeBatch(batch);
       const encoder = device.createCommandEncoder({ label: `step ${settings.step}` });
       if (i === 0) {
-        encoder.clearBuffer(this.gradients.buffer);
+        this.gradients.clear(encoder);
         encoder.clearBuffer(this.#buffers.sums);
       }
       await this.teacher?.enqueue(batch.inputs, encoder);
@@ -152,30 +158,18 @@ export class Trainer {
 
   /** Copies all state to the CPU. Waits for the GPU. */
   async snapshot(step: number): Promise<Snapshot> {
-    const read = (buffer: GPUBuffer) => this.gpu.read(buffer);
-    const [master, mean, square, scaler] = await Promise.all(
-      [this.master.buffer, this.#mean.buffer, this.#square.buffer, this.#buffers.scaler].map(read),
-    );
+    const scaler = await this.gpu.read(this.#buffers.scaler);
+    const [master, mean, square] = [await this.master.save(), await this.#mean.save(), await this.#square.save()];
     return { step, master, mean, square, scaler };
   }
 
   /** Puts a snapshot of the same student back. @throws if its sizes are another student's. */
   restore({ master, mean, square, scaler }: Snapshot): void {
-    const { queue } = this.gpu.device;
-    for (const [buffer, bytes] of [
-      [this.master.buffer, master],
-      [this.#mean.buffer, mean],
-      [this.#square.buffer, square],
-      [this.#buffers.scaler, scaler],
-    ] as const) {
-      if (bytes.byteLength !== buffer.size) {
-        throw new Error(
-          `restore: ${buffer.label} has ${buffer.size} bytes, the snapshot ${bytes.byteLength}. It is of another student.`,
-        );
-      }
-      queue.writeBuffer(buffer, 0, bytes);
-    }
-    if (this.weights !== this.master) queue.writeBuffer(this.weights.buffer, 0, toHalf(new Float32Array(master)));
+    this.master.restore(master);
+    this.#mean.restore(mean);
+    this.#square.restore(square);
+    this.gpu.device.queue.writeBuffer(this.#buffers.scaler, 0, scaler);
+    if (this.weights !== this.master) this.weights.restore(toHalf(new Float32Array(master)).buffer as ArrayBuffer);
   }
 
   /** Time of each dispatch of one more step on the batch written last, nanoseconds; changes no parameter. */
@@ -192,12 +186,13 @@ export class Trainer {
 
   /** Forward, head and loss in chunks of rows, backward: gradients and sums are added to. */
   async #recordMicro(pool: Pool): Promise<Program> {
-    const { student, batchSize: B, contextLength: T, dtype, loss, chunkElements = CHUNK_ELEMENTS } = this.settings;
+    const { student, batchSize: B, contextLength: T, dtype, loss, recompute } = this.settings;
+    const chunkElements = chunkLimit(this.gpu, this.settings.chunkElements);
     const { vocab_size: V, n_embd: C } = student;
     const { step, scaler, sums } = this.#buffers;
     const [tokens, targets, order] = this.#batchTensors();
     const recorder = new Recorder(this.gpu, pool);
-    const activations = forward(recorder, student, this.weights, tokens);
+    const activations = forward(recorder, student, this.weights, tokens, recompute);
     const rows = B * T;
     const perToken = recorder.tensor('per token', Layout.contiguous([rows, 2]), 'f32');
     const dhidden = recorder.tensor('d hidden', Layout.contiguous([rows, C]), dtype);
@@ -222,7 +217,7 @@ export class Trainer {
         gradient: true,
         chunk,
       };
-      recordLoss(recorder, loss, inputs, this.teacher?.logits);
+      recordLoss(recorder, loss, inputs, this.teacher?.logits(recorder, first, count));
       headBackward(recorder, this.weights, this.gradients, hidden, logits, rowsOf(dhidden, first, count));
     }
     columnSum(recorder, perToken, persistent(sums, [2]), 'loss sums');
@@ -233,13 +228,12 @@ export class Trainer {
   #recordUpdate(pool: Pool): Promise<Program> {
     const recorder = new Recorder(this.gpu, pool);
     const { plan } = this.gradients;
-    const halves = this.weights === this.master ? undefined : this.weights.place;
     const arenas = {
-      gradients: this.gradients.place,
-      master: this.master.place,
-      mean: this.#mean.place,
-      square: this.#square.place,
-      halves,
+      gradients: this.gradients.places,
+      master: this.master.places,
+      mean: this.#mean.places,
+      square: this.#square.places,
+      halves: this.weights === this.master ? undefined : this.weights.places,
     };
     const adam = { ...this.settings.adam, dynamicScale: this.settings.dtype === 'f16' };
     optimiserStep(recorder, arenas, this.#buffers, plan, adam);

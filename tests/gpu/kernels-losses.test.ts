@@ -79,7 +79,7 @@ interface Setting {
   ignored?: (row: number) => boolean;
   /** Words that the teacher rules out. */
   ruledOut?: (v: number) => boolean;
-  /** Rows in a chunk; the student's logits are then contiguous. */
+  /** Rows in a chunk; the student's logits are then contiguous, the teacher's padded. */
   chunkRows?: number;
   gradient?: boolean;
 }
@@ -113,7 +113,15 @@ async function compareLoss(gpu: Gpu, kind: 'ce' | 'mixed', teacherType: Storage,
     ...controls(gpu, expected.valid, temperature, alpha),
     ...{ ignoreIndex: IGNORED, gradient },
   };
-  const teacher = upload(gpu, 'teacher', yData, yLayout, teacherType);
+  const whole = upload(gpu, 'teacher', yData, yLayout, teacherType);
+  /** Some rows of the teacher's, in row-major order, one word apart from each other's end. */
+  const teacherRows = (first: number, count: number) => {
+    const layout = new Layout([count, V], [V + 1, 1]);
+    const addresses = [...yLayout.addresses()].slice(first * V, (first + count) * V);
+    const data = new Float64Array(count * (V + 1)).fill(777);
+    for (const [i, at] of [...layout.addresses()].entries()) data[at] = yData[addresses[i]];
+    return upload(gpu, 'teacher chunk', data, layout, teacherType);
+  };
   const rows = setting.chunkRows ?? B * T;
   const actual = sData.slice();
   for (let first = 0; first < B * T; first += rows) {
@@ -121,6 +129,7 @@ async function compareLoss(gpu: Gpu, kind: 'ce' | 'mixed', teacherType: Storage,
     const part = sData.slice(first * V, (first + count) * V);
     const chunk = setting.chunkRows ? { first, rows: count } : undefined;
     const student = chunk ? upload(gpu, 'chunk', part, [count, V]) : upload(gpu, 'student', sData, sLayout);
+    const teacher = chunk ? teacherRows(first, count) : whole;
     await execute(gpu, (recorder) =>
       kind === 'ce'
         ? ce(recorder, { ...tensors, student, chunk })
