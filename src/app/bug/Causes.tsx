@@ -29,7 +29,7 @@ export function Causes() {
             </li>
           ))}
         </ul>
-        <RunBar label="Run the four causes" secret />
+        <RunBar label="Run the four causes" />
       </section>
       {/* Another order or another run is another question: no answer is carried over. */}
       {run?.state === 'done' && <Logs key={`${seed} ${run.startedAt}`} run={run} />}

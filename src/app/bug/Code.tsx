@@ -28,7 +28,8 @@ interface MarkText {
 function markOf(run: LabRun | undefined, path: LossPath): MarkText | undefined {
   const column = run?.columns[path];
   if (!run || !column) return undefined;
-  if (run.state === 'running' && run.column === path && !column.ended) return { text: 'runs now', problem: false };
+  if (run.state === 'running' && !column.ended && totalsOf(column).firstError === undefined)
+    return { text: 'runs now', problem: false };
   const { failed, tried, raised, steps, bytesCopied } = totalsOf(column);
   if (column.ended?.error !== undefined) return { text: 'raised, and stopped the script', problem: true };
   if (failed > 0 || raised > 0) {

@@ -83,7 +83,7 @@ function Query({
   return (
     <label className="query">
       <span>
-        Query row <output>{said}</output>
+        Query row <b>{said}</b>
       </span>
       <input
         type="range"

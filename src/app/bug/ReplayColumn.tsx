@@ -16,7 +16,7 @@ const NAMES: Record<LossPath, { title: string; note: string }> = {
 export function ReplayColumn({ path, run, clamp }: { path: LossPath; run?: LabRun; clamp: boolean }) {
   const column = run?.columns[path];
   const { title, note } = NAMES[path];
-  const active = run?.state === 'running' && run.column === path && !column?.ended;
+  const active = run?.state === 'running' && column && !column.ended;
   return (
     <section className={`bug-column ${path}`} aria-labelledby={`column-${path}`} data-testid={`column-${path}`}>
       <h3 id={`column-${path}`}>

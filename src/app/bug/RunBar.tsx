@@ -5,7 +5,7 @@ import { useRun } from '../store';
 import type { LabRun } from './store';
 import { COLUMNS, useBug } from './store';
 
-export function RunBar({ label, secret = false }: { label: string; secret?: boolean }) {
+export function RunBar({ label }: { label: string }) {
   const card = useBug((state) => state.card);
   const run = useBug((state) => state.runs[state.card]);
   const current = useBug((state) => state.current);
@@ -24,7 +24,7 @@ export function RunBar({ label, secret = false }: { label: string; secret?: bool
           <Icon name="play" /> {run ? `${label} again` : label}
         </button>
       )}
-      {going && run && <Progress run={run} secret={secret} />}
+      {going && run && <Progress run={run} />}
       {obstacle && !going && <p className="help">{obstacle}</p>}
       {run?.state === 'stopped' && <p className="help">Stopped before every column was done.</p>}
       {run?.failure && (
@@ -51,19 +51,15 @@ function useObstacle(): string | undefined {
   return undefined;
 }
 
-/** `secret`: which column runs must not be told. */
-function Progress({ run, secret }: { run: LabRun; secret: boolean }) {
+/** The columns advance side by side. Which one is which is not told: it may be the question. */
+function Progress({ run }: { run: LabRun }) {
   const all = COLUMNS[run.experiment.kind];
-  const ended = all.filter((column) => run.columns[column]?.ended).length;
-  const column = run.column && run.columns[run.column];
-  const step = column?.attempts.at(-1)?.step ?? 0;
-  const text =
-    run.state === 'loading'
-      ? run.detail
-      : secret
-        ? `${ended} of ${all.length} done`
-        : `${run.column}: step ${step}. ${ended} of ${all.length} columns done.`;
-  return <p className="help">{text}</p>;
+  const step = Math.max(0, ...all.map((column) => run.columns[column]?.attempts.at(-1)?.step ?? 0));
+  return (
+    <p className="help">
+      {run.state === 'loading' ? run.detail : `Step ${step} of ${all.length} columns side by side.`}
+    </p>
+  );
 }
 
 /** Said above results whose switches have changed since. */

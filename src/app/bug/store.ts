@@ -28,8 +28,6 @@ export interface LabRun {
   state: 'loading' | 'running' | 'done' | 'stopped' | 'failed';
   /** What is being loaded. */
   detail: string;
-  /** The column that reported last. */
-  column?: LabColumn;
   columns: Partial<Record<LabColumn, ColumnRun>>;
   failure?: Failure;
 }
@@ -79,9 +77,8 @@ export const useBug = create<BugStore>()((set, get) => {
     if (!run || reports.length === 0) return;
     const columns = { ...run.columns };
     for (const report of reports) columns[report.column] = taken(columns[report.column], report);
-    const column = reports[reports.length - 1].column;
     reports = [];
-    update({ state: 'running', columns, column });
+    update({ state: 'running', columns });
   }
 
   function end(state: 'done' | 'stopped' | 'failed', announcement: string, failure?: Failure): void {
