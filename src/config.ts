@@ -129,6 +129,14 @@ export const FIELDS = {
     live: true,
     help: 'Softens both distributions before they are compared.',
   },
+  train_loss_path: {
+    type: 'choice',
+    group: 'recipe',
+    label: 'Training loss path',
+    default: 'labels',
+    choices: ['labels', 'strided', 'reshape', 'view'],
+    help: 'Labels shifted when the batch is made, or logits sliced: read in place, copied, or as PyTorch’s view. A slice takes all logits at once.',
+  },
   train_steps: {
     type: 'integer',
     group: 'recipe',

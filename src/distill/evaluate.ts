@@ -1,25 +1,22 @@
 // Evaluation on held-out text: both models' perplexity, the true KL between them, and how often they agree.
 //
 // It meets the story's bug on its own ground: the logits of (B, T) tokens are sliced to [:, :-1] and the labels to [:, 1:].
-// How the slice meets the loss is a setting. `strided` reads it where it lies; `reshape` copies it first; `view` throws exactly where
-// PyTorch would, and the batch counts as failed.
+// How the slice meets the loss is a setting (loss-paths.ts). Where it throws, the batch counts as failed.
 
 import { type Batch, IGNORED_TARGET } from '../data/batches';
 import type { Gpu } from '../gpu/device';
 import { bufferOf, type Pool, type Program, persistentTensor, Recorder, type Tensor } from '../gpu/program';
 import { columnSum } from '../kernels/columnSum';
-import { copy } from '../kernels/copy';
 import { compare } from '../kernels/losses';
 import type { Gpt2Config } from '../model/config';
 import { forward, head } from '../model/gpt2';
 import type { Arena } from '../model/parameters';
-import { BYTES } from '../tensor/dtype';
 import { Layout } from '../tensor/layout';
+import type { LossPath } from './lab-records';
+import { sliceLogits, tokenLabels, validTargets } from './loss-paths';
 import type { EvaluationRecord } from './records';
 import type { Teacher } from './teacher';
 import { chunkLimit } from './trainer';
-
-export type LossPath = EvaluationRecord['path'];
 
 /** Sums over tokens: student NLL, teacher NLL, KL, agreements. */
 const SUMS = 4;
@@ -81,13 +78,11 @@ export class Evaluator {
     for (const tensor of [this.#tokens, this.#labels, this.#sums]) this.gpu.memory.destroy(bufferOf(tensor));
   }
 
-  async #batch({ inputs, targets }: Batch): Promise<{ values: Float32Array; valid: number }> {
+  async #batch(batch: Batch): Promise<{ values: Float32Array; valid: number }> {
     const { device } = this.gpu;
     this.#program ??= await this.#record();
-    // Labels as the story has them: the tokens themselves, to be shifted. A row that is not there is ignored.
-    const [, T] = this.shape;
-    const labels = Int32Array.from(inputs, (token, i) => (i % T === 0 ? token : targets[i - 1]));
-    const valid = labels.filter((label, i) => i % T > 0 && label !== IGNORED_TARGET).length;
+    const { inputs } = batch;
+    const labels = tokenLabels(batch, this.shape[1]);
     device.queue.writeBuffer(bufferOf(this.#tokens), 0, new Uint32Array(inputs));
     device.queue.writeBuffer(bufferOf(this.#labels), 0, labels);
     const encoder = device.createCommandEncoder({ label: 'evaluation' });
@@ -95,7 +90,7 @@ export class Evaluator {
     await this.teacher?.enqueue(inputs, encoder);
     this.#program.encode(encoder);
     device.queue.submit([encoder.finish()]);
-    return { values: new Float32Array(await this.gpu.read(bufferOf(this.#sums))), valid };
+    return { values: new Float32Array(await this.gpu.read(bufferOf(this.#sums))), valid: validTargets(labels) };
   }
 
   async #record(): Promise<Program> {
@@ -109,29 +104,20 @@ export class Evaluator {
       // Of a whole sequence the last row is made too, and sliced off.
       const rows: [number, number] = [first * T + from, whole ? sequences * T : to - from];
       const shape = [sequences, rows[1] / sequences, V];
-      const logits = recorder.tensor('evaluation logits', Layout.contiguous(shape), 'f32', 'logits');
-      const fill = () => {
-        const piece = { ...hidden, layout: hidden.layout.narrow(0, ...rows) };
-        head(recorder, weights, piece, { ...logits, layout: logits.layout.view([rows[1], V]) });
-      };
-      const met = (tensor: Tensor, make?: () => void) => {
-        if (whole) return this.#shift(recorder, tensor, make);
-        make?.();
+      const facing = (logits: Tensor): Tensor => {
+        const shaped = { ...logits, layout: logits.layout.view(shape) };
+        if (!whole) return shaped;
+        const { tensor, bytesCopied } = sliceLogits(recorder, shaped, this.path);
+        this.#bytesCopied += bytesCopied;
         return tensor;
       };
-      const student = met(logits, fill);
-      let teacher = student;
-      if (this.teacher) {
-        const theirs = this.teacher.logits(recorder, ...rows);
-        teacher = met({ ...theirs, layout: theirs.layout.view(shape) });
-      }
-      const ours = this.#labels.layout.narrow(0, first, sequences).narrow(1, from + 1, to - from);
-      const targets = { ...this.#labels, layout: ours };
-      const perToken = recorder.tensor(
-        'evaluation per token',
-        Layout.contiguous([sequences * (to - from), SUMS]),
-        'f32',
-      );
+      const logits = recorder.tensor('evaluation logits', Layout.contiguous([rows[1], V]), 'f32', 'logits');
+      head(recorder, weights, { ...hidden, layout: hidden.layout.narrow(0, ...rows) }, logits);
+      const student = facing(logits);
+      const teacher = this.teacher ? facing(this.teacher.logits(recorder, ...rows)) : student;
+      const labels = this.#labels.layout.narrow(0, first, sequences).narrow(1, from + 1, to - from);
+      const targets = { ...this.#labels, layout: labels };
+      const perToken = recorder.tensor('evaluation per token', Layout.contiguous([labels.numel, SUMS]), 'f32');
       compare(recorder, { student, teacher, targets, perToken, ignoreIndex: IGNORED_TARGET });
       columnSum(recorder, perToken, this.#sums, 'evaluation sums');
     }
@@ -158,30 +144,5 @@ export class Evaluator {
         return { whole: false, first, sequences: 1, from, to };
       }),
     );
-  }
-
-  /** logits[:, :-1] as the loss path hands it on, always (B, T−1, V) to the kernel. `fill` makes the logits before they are read. */
-  #shift(recorder: Recorder, logits: Tensor, fill?: () => void): Tensor {
-    const shifted = logits.layout.slice(1, 0, -1);
-    const rows = [-1, shifted.shape[2]];
-    // Where view exists, splitting its rows again gives the same addresses; where it does not, this is the story's exception.
-    if (this.path === 'view') {
-      const layout = shifted.view(rows).view(shifted.shape);
-      fill?.();
-      return { ...logits, layout };
-    }
-    fill?.();
-    if (this.path === 'strided') return { ...logits, layout: shifted };
-    const { layout, copied } = shifted.reshape(rows);
-    if (!copied) return { ...logits, layout: layout.view(shifted.shape) };
-    const target = recorder.tensor(
-      `${logits.place.label} copy`,
-      Layout.contiguous(shifted.shape),
-      logits.dtype,
-      'logits',
-    );
-    copy(recorder, { ...logits, layout: shifted }, target);
-    this.#bytesCopied += shifted.numel * BYTES[logits.dtype];
-    return target;
   }
 }

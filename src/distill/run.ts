@@ -121,7 +121,7 @@ export class Run {
     events.stage('compile', 'compiling kernels');
     const settings = {
       ...{ student: this.studentConfig, dtype: this.dtype, batchSize: B, contextLength: T, loss: config },
-      initialLossScale: config.initial_loss_scale,
+      ...{ initialLossScale: config.initial_loss_scale, lossPath: config.train_loss_path },
       recompute: config.gradient_checkpointing === 'on',
       adam: {
         ...{ beta1: config.adam_beta1, beta2: config.adam_beta2, epsilon: 1e-8 },

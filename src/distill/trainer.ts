@@ -1,16 +1,21 @@
 // The trainer: a student, its optimiser and the recorded step. It knows no data, no schedule and no page; see run.ts.
 
-import { type Batch, IGNORED_TARGET, sortedRows } from '../data/batches';
+import type { Config } from '../config';
+import { type Batch, IGNORED_TARGET } from '../data/batches';
 import type { Gpu } from '../gpu/device';
 import type { Placement, Pool, Program, Tensor } from '../gpu/program';
 import { Recorder } from '../gpu/program';
 import { columnSum } from '../kernels/columnSum';
 import { type AdamW, NORM_PARTIALS, optimiserStep, SCALER_BYTES } from '../kernels/optimiser';
+import { matrix } from '../kernels/tensors';
 import type { Gpt2Config } from '../model/config';
 import { backward, forward, head, headBackward } from '../model/gpt2';
 import { Arena, planArena } from '../model/parameters';
 import { toHalf } from '../tensor/dtype';
 import { Layout } from '../tensor/layout';
+import { BatchBuffer } from './batch-buffer';
+import type { LossPath } from './lab-records';
+import { sliceLabels, sliceLogits, sliceLogitsBackward, tokenLabels, validTargets } from './loss-paths';
 import { LOSSES, type LossSettings, needsTeacher, recordLoss, totalLoss } from './losses';
 import type { StepRecord } from './records';
 import { Ring } from './ring';
@@ -31,6 +36,17 @@ export interface TrainerSettings {
   recompute?: boolean;
   /** Logits that the head makes at a time, in elements; a chunk is as many whole rows as fit. */
   chunkElements?: number;
+  /** How logits and labels come to match. Labels are shifted when the batch is made, unless a path that slices the logits is named. */
+  lossPath?: Config['train_loss_path'];
+  /** Faults that the Bug Lab reproduces. */
+  faults?: Faults;
+}
+
+export interface Faults {
+  /** A loss scale that never adapts, as where `scaler.update()` was forgotten; in f32 too. */
+  fixedLossScale?: number;
+  /** The loss is computed, and no gradient comes from it. */
+  detached?: boolean;
 }
 
 /** What changes from step to step. */
@@ -66,13 +82,16 @@ export class Trainer {
   readonly gradients: Arena;
   readonly #mean: Arena;
   readonly #square: Arena;
-  readonly #buffers: Record<'step' | 'scaler' | 'partials' | 'unused' | 'sums' | 'data', GPUBuffer>;
+  readonly #buffers: Record<'step' | 'scaler' | 'partials' | 'unused' | 'zero' | 'sums', GPUBuffer>;
+  readonly #batch: BatchBuffer;
   readonly #ring: Ring;
-  #micro!: Program;
+  #micro?: Program;
   #update!: Program;
+  #bytesCopied = 0;
 
   private constructor(
     private readonly gpu: Gpu,
+    private readonly pool: Pool,
     readonly settings: TrainerSettings,
     private readonly teacher: Teacher | undefined,
     private readonly onRecord: (record: StepRecord) => void,
@@ -89,9 +108,10 @@ export class Trainer {
       scaler: memory.create('optimiser', 'scaler', SCALER_BYTES),
       partials: memory.create('optimiser', 'norm partials', NORM_PARTIALS * 8),
       unused: memory.create('optimiser', 'unused', 4),
+      zero: memory.create('data', 'zero', 4),
       sums: memory.create('metrics', 'sums', SUMS_BYTES),
-      data: memory.create('data', 'batch', 3 * dataStride(settings)),
     };
+    this.#batch = new BatchBuffer(gpu, settings.batchSize, settings.contextLength);
     this.#ring = new Ring(gpu, SUMS_BYTES + SCALER_BYTES);
   }
 
@@ -104,32 +124,47 @@ export class Trainer {
     teacher: Teacher | undefined,
     onRecord: (record: StepRecord) => void,
   ): Promise<Trainer> {
-    const trainer = new Trainer(gpu, settings, teacher, onRecord);
-    trainer.master.write(weights);
-    if (trainer.weights !== trainer.master) trainer.weights.write(weights);
-    gpu.device.queue.writeBuffer(trainer.#buffers.scaler, 0, initialScaler(settings));
-    [trainer.#micro, trainer.#update] = await Promise.all([trainer.#recordMicro(pool), trainer.#recordUpdate(pool)]);
+    const trainer = new Trainer(gpu, pool, settings, teacher, onRecord);
+    try {
+      trainer.master.write(weights);
+      if (trainer.weights !== trainer.master) trainer.weights.write(weights);
+      gpu.device.queue.writeBuffer(trainer.#buffers.scaler, 0, initialScaler(settings));
+      // Where view may be refused, it is the step that is refused, each time anew.
+      const micro = settings.lossPath === 'view' ? undefined : trainer.#recordMicro();
+      [trainer.#micro, trainer.#update] = await Promise.all([micro, trainer.#recordUpdate()]);
+    } catch (error) {
+      trainer.destroy();
+      throw error;
+    }
     return trainer;
   }
 
-  /** Our dispatches in one step of `accumulation` batches, the teacher's apart. */
+  /** Our dispatches in one step of `accumulation` batches, the teacher's apart. On the path `view`, known from the first step on. */
   dispatches(accumulation: number): number {
-    return this.#micro.length * accumulation + this.#update.length;
+    return (this.#micro?.length ?? 0) * accumulation + this.#update.length;
+  }
+
+  /** Bytes that one batch's loss copies: slices of logits into place, and the gradient back. */
+  get bytesCopied(): number {
+    return this.#bytesCopied;
   }
 
   /**
    * One optimiser step over `batches`, whose gradients add up. Settles when the work is on the queue; its record reaches
    * `onRecord` a few steps later, in order.
+   * @throws LayoutError on the path `view`, where PyTorch's view does; nothing has changed then
    */
   async step(batches: Batch[], settings: StepSettings): Promise<void> {
     const { device } = this.gpu;
-    const tokens = batches.reduce((sum, { targets }) => sum + targets.filter((t) => t !== IGNORED_TARGET).length, 0);
+    this.#micro ??= await this.#recordMicro();
+    const labelled = batches.map((batch) => this.#labelled(batch));
+    const tokens = labelled.reduce((sum, { targets }) => sum + validTargets(targets), 0);
     const { learningRate, temperature, alpha } = settings;
     const weight = LOSSES[this.settings.loss.loss].weight(alpha);
     const uniform = new Float32Array([learningRate, temperature, weight, tokens > 0 ? 1 / tokens : 0]);
     device.queue.writeBuffer(this.#buffers.step, 0, uniform);
-    for (const [i, batch] of batches.entries()) {
-      this.#writeBatch(batch);
+    for (const [i, batch] of labelled.entries()) {
+      this.#batch.write(batch);
       const encoder = device.createCommandEncoder({ label: `step ${settings.step}` });
       if (i === 0) {
         this.gradients.clear(encoder);
@@ -174,29 +209,44 @@ export class Trainer {
 
   /** Time of each dispatch of one more step on the batch written last, nanoseconds; changes no parameter. */
   async profile(): Promise<{ label: string; nanoseconds: number }[]> {
+    this.#micro ??= await this.#recordMicro();
     return this.#micro.profile();
   }
 
   destroy(): void {
-    for (const program of [this.#micro, this.#update]) program.destroy();
+    for (const program of [this.#micro, this.#update]) program?.destroy();
     for (const arena of new Set([this.master, this.weights, this.gradients, this.#mean, this.#square])) arena.destroy();
     for (const buffer of Object.values(this.#buffers)) this.gpu.memory.destroy(buffer);
+    this.#batch.destroy();
     this.#ring.destroy();
   }
 
-  /** Forward, head and loss in chunks of rows, backward: gradients and sums are added to. */
-  async #recordMicro(pool: Pool): Promise<Program> {
-    const { student, batchSize: B, contextLength: T, dtype, loss, recompute } = this.settings;
-    const chunkElements = chunkLimit(this.gpu, this.settings.chunkElements);
-    const { vocab_size: V, n_embd: C } = student;
-    const { step, scaler, sums } = this.#buffers;
-    const [tokens, targets, order] = this.#batchTensors();
-    const recorder = new Recorder(this.gpu, pool);
+  /** The batch with the labels that the loss path takes. */
+  #labelled(batch: Batch): Batch {
+    const { lossPath = 'labels', contextLength } = this.settings;
+    return lossPath === 'labels' ? batch : { ...batch, targets: tokenLabels(batch, contextLength) };
+  }
+
+  /** Forward, head and loss, backward: gradients and sums are added to. */
+  async #recordMicro(): Promise<Program> {
+    const { student, lossPath = 'labels', recompute, faults } = this.settings;
+    const { tokens, targets, order } = this.#batch;
+    const recorder = new Recorder(this.gpu, this.pool);
     const activations = forward(recorder, student, this.weights, tokens, recompute);
-    const rows = B * T;
+    const { hidden } = activations;
+    const dhidden = recorder.tensor('d hidden', hidden.layout, hidden.dtype);
+    if (lossPath === 'labels') this.#recordChunks(recorder, hidden, targets, dhidden);
+    else this.#recordSliced(recorder, lossPath, hidden, targets, dhidden);
+    if (!faults?.detached) backward(recorder, this.weights, this.gradients, activations, dhidden, order);
+    return recorder.build('gradients');
+  }
+
+  /** Head and loss in chunks of rows. hidden and dhidden (B·T, C), targets (B, T). */
+  #recordChunks(recorder: Recorder, hidden: Tensor, targets: Tensor, dhidden: Tensor): void {
+    const { vocab_size: V } = this.settings.student;
+    const [rows] = hidden.layout.shape;
     const perToken = recorder.tensor('per token', Layout.contiguous([rows, 2]), 'f32');
-    const dhidden = recorder.tensor('d hidden', Layout.contiguous([rows, C]), dtype);
-    const chunkRows = Math.min(rows, Math.max(1, Math.floor(chunkElements / V)));
+    const chunkRows = Math.min(rows, Math.max(1, Math.floor(chunkLimit(this.gpu, this.settings.chunkElements) / V)));
     const rowsOf = (tensor: Tensor, first: number, count: number): Tensor => ({
       ...tensor,
       layout: tensor.layout.narrow(0, first, count),
@@ -204,29 +254,45 @@ export class Trainer {
     for (let first = 0; first < rows; first += chunkRows) {
       const count = Math.min(chunkRows, rows - first);
       const logits = recorder.tensor('logits', Layout.contiguous([count, V]), 'f32', 'logits');
-      const hidden = rowsOf(activations.hidden, first, count);
-      head(recorder, this.weights, hidden, logits);
-      const chunk = { first, rows: count };
-      const inputs = {
-        student: logits,
-        targets,
-        ignoreIndex: IGNORED_TARGET,
-        perToken,
-        step,
-        scaler,
-        gradient: true,
-        chunk,
-      };
-      recordLoss(recorder, loss, inputs, this.teacher?.logits(recorder, first, count));
-      headBackward(recorder, this.weights, this.gradients, hidden, logits, rowsOf(dhidden, first, count));
+      const part = rowsOf(hidden, first, count);
+      head(recorder, this.weights, part, logits);
+      const inputs = { ...this.#lossInputs(targets, perToken), student: logits, chunk: { first, rows: count } };
+      recordLoss(recorder, this.settings.loss, inputs, this.teacher?.logits(recorder, first, count));
+      this.#recordHeadBackward(recorder, part, logits, rowsOf(dhidden, first, count));
     }
-    columnSum(recorder, perToken, persistent(sums, [2]), 'loss sums');
-    backward(recorder, this.weights, this.gradients, activations, dhidden, order);
-    return recorder.build('gradients');
+    columnSum(recorder, perToken, persistent(this.#buffers.sums, [2]), 'loss sums');
   }
 
-  #recordUpdate(pool: Pool): Promise<Program> {
-    const recorder = new Recorder(this.gpu, pool);
+  /** All logits at once, sliced to [:, :-1] as scripts do. hidden and dhidden (B·T, C), labels (B, T). */
+  #recordSliced(recorder: Recorder, path: LossPath, hidden: Tensor, labels: Tensor, dhidden: Tensor): void {
+    const { student, batchSize: B, contextLength: T, loss } = this.settings;
+    const { vocab_size: V } = student;
+    const logits = recorder.tensor('logits', Layout.contiguous([B, T, V]), 'f32', 'logits');
+    const perToken = recorder.tensor('per token', Layout.contiguous([B * (T - 1), 2]), 'f32');
+    head(recorder, this.weights, hidden, matrix(logits, B * T, V));
+    const slice = sliceLogits(recorder, logits, path);
+    const theirs = this.teacher?.logits(recorder, 0, B * T);
+    const taught = theirs && sliceLogits(recorder, { ...theirs, layout: theirs.layout.view([B, T, V]) }, path);
+    const inputs = { ...this.#lossInputs(sliceLabels(labels), perToken), student: slice.tensor };
+    recordLoss(recorder, loss, inputs, taught?.tensor);
+    const back = sliceLogitsBackward(recorder, slice, logits, persistent(this.#buffers.zero, [1]));
+    this.#bytesCopied = slice.bytesCopied + (taught?.bytesCopied ?? 0) + back;
+    this.#recordHeadBackward(recorder, hidden, matrix(logits, B * T, V), dhidden);
+    columnSum(recorder, perToken, persistent(this.#buffers.sums, [2]), 'loss sums');
+  }
+
+  #lossInputs(targets: Tensor, perToken: Tensor) {
+    const { step, scaler } = this.#buffers;
+    return { targets, ignoreIndex: IGNORED_TARGET, perToken, step, scaler, gradient: true };
+  }
+
+  #recordHeadBackward(recorder: Recorder, hidden: Tensor, dlogits: Tensor, dhidden: Tensor): void {
+    if (this.settings.faults?.detached) return;
+    headBackward(recorder, this.weights, this.gradients, hidden, dlogits, dhidden);
+  }
+
+  #recordUpdate(): Promise<Program> {
+    const recorder = new Recorder(this.gpu, this.pool);
     const { plan } = this.gradients;
     const arenas = {
       gradients: this.gradients.places,
@@ -235,38 +301,10 @@ export class Trainer {
       square: this.#square.places,
       halves: this.weights === this.master ? undefined : this.weights.places,
     };
-    const adam = { ...this.settings.adam, dynamicScale: this.settings.dtype === 'f16' };
+    const { adam: chosen, dtype, faults } = this.settings;
+    const adam = { ...chosen, dynamicScale: dtype === 'f16' && faults?.fixedLossScale === undefined };
     optimiserStep(recorder, arenas, this.#buffers, plan, adam);
     return recorder.build('optimiser');
-  }
-
-  /** tokens (B, T) u32, targets (B, T) i32, order (B·T) u32: three ranges of one buffer. */
-  #batchTensors(): [Tensor, Tensor, Tensor] {
-    const { batchSize: B, contextLength: T } = this.settings;
-    const stride = dataStride(this.settings);
-    const make = (index: number, label: string, shape: number[], dtype: 'u32' | 'i32'): Tensor => {
-      const place: Placement = {
-        label,
-        bytes: B * T * 4,
-        buffer: this.#buffers.data,
-        offset: index * stride,
-        purpose: 'data',
-      };
-      return { layout: Layout.contiguous(shape), dtype, place };
-    };
-    return [make(0, 'tokens', [B, T], 'u32'), make(1, 'targets', [B, T], 'i32'), make(2, 'order', [B * T], 'u32')];
-  }
-
-  #writeBatch({ inputs, targets }: Batch): void {
-    const { batchSize: B, contextLength: T } = this.settings;
-    if (inputs.length !== B * T)
-      throw new Error(`step: a batch of ${inputs.length} tokens; this trainer takes ${B} × ${T}.`);
-    const words = dataStride(this.settings) / 4;
-    const data = new Uint32Array(3 * words);
-    data.set(inputs, 0);
-    data.set(new Uint32Array(targets.buffer, targets.byteOffset, targets.length), words);
-    data.set(sortedRows(inputs), 2 * words);
-    this.gpu.device.queue.writeBuffer(this.#buffers.data, 0, data);
   }
 
   #record(bytes: ArrayBuffer, tokens: number, { step, learningRate, temperature, alpha }: StepSettings): StepRecord {
@@ -288,15 +326,10 @@ export class Trainer {
   }
 }
 
-/** Bytes from one part of the batch buffer to the next; a binding's offset is a multiple of 256. */
-function dataStride({ batchSize, contextLength }: TrainerSettings): number {
-  return Math.ceil((batchSize * contextLength * 4) / 256) * 256;
-}
-
 /** See struct Scaler in lossScaler.wgsl. */
-function initialScaler({ dtype, initialLossScale }: TrainerSettings): Float32Array<ArrayBuffer> {
+function initialScaler({ dtype, initialLossScale, faults }: TrainerSettings): Float32Array<ArrayBuffer> {
   const state = new Float32Array(SCALER_BYTES / 4);
-  state[0] = dtype === 'f16' ? initialLossScale : 1;
+  state[0] = faults?.fixedLossScale ?? (dtype === 'f16' ? initialLossScale : 1);
   state[6] = 1;
   state[7] = 1;
   return state;

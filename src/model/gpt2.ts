@@ -2,7 +2,6 @@
 // the head tied to wte. B batch, T length, C width, H heads, V vocabulary, rows = B·T.
 
 import type { Recorder, Tensor } from '../gpu/program';
-import { type Attention, attention, attentionBackward } from '../kernels/attention';
 import { columnSum } from '../kernels/columnSum';
 import { embedding, embeddingBackward } from '../kernels/embedding';
 import { gelu, geluBackward } from '../kernels/gelu';
@@ -11,11 +10,12 @@ import { matmul } from '../kernels/matmul';
 import { rowRuns, transposed } from '../kernels/tensors';
 import { Layout } from '../tensor/layout';
 import type { Gpt2Config } from './config';
+import { attend, attendBackward, type Heads } from './heads';
 import type { Arena } from './parameters';
 
 interface Block {
   norm1: LayerNorm;
-  attention: Attention;
+  heads: Heads;
   norm2: LayerNorm;
   /** (rows, 4·C), before and after GELU. */
   wide: Tensor;
@@ -81,15 +81,13 @@ function forwardBlock(
     recorder.tensor(label, Layout.contiguous([B * T, columns]), weights.dtype);
   const norm1 = normalise(recorder, config, weights, x, `${h}.ln_1`);
   const qkv = linear(recorder, weights, norm1.y, `${h}.attn.c_attn`, 3 * C);
-  const lse = recorder.tensor(`${h}.lse`, Layout.contiguous([B, H, T]), 'f32');
-  const heads: Attention = { qkv, out: activation(`${h}.attn`, C), lse };
-  attention(recorder, heads);
+  const heads = attend(recorder, qkv, [B, T, H], config.heads ?? 'transposed', h);
   const middle = linear(recorder, weights, heads.out, `${h}.attn.c_proj`, C, x);
   const norm2 = normalise(recorder, config, weights, middle, `${h}.ln_2`);
   const wide = linear(recorder, weights, norm2.y, `${h}.mlp.c_fc`, 4 * C);
   const active = activation(`${h}.mlp.gelu`, 4 * C);
   gelu(recorder, wide, active);
-  return { norm1, attention: heads, norm2, wide, active, middle };
+  return { norm1, heads, norm2, wide, active, middle };
 }
 
 /** y (rows, columns) = x · weight + bias [+ addend] */
@@ -153,7 +151,6 @@ export function backward(
   dhidden: Tensor,
   order: Tensor,
 ): void {
-  const [B, T] = tokens.layout.shape;
   const [rows, C] = dhidden.layout.shape;
   const activation = (label: string, columns: number) =>
     recorder.tensor(`d ${label}`, Layout.contiguous([rows, columns]), weights.dtype);
@@ -184,10 +181,9 @@ export function backward(
     geluBackward(recorder, block.wide, dactive, dwide);
     const dmiddle = normBackward(block.norm2, linearBackward(block.norm2.y, dwide, `${h}.mlp.c_fc`), `${h}.ln_2`, dx);
     // middle = x + c_proj(attention(c_attn(ln_1(x))))
-    const dout = linearBackward(block.attention.out, dmiddle, `${h}.attn.c_proj`);
+    const dout = linearBackward(block.heads.out, dmiddle, `${h}.attn.c_proj`);
     const dqkv = activation(`${h}.qkv`, 3 * C);
-    const delta = recorder.tensor(`${h}.delta`, Layout.contiguous([B, block.attention.lse.layout.shape[1], T]), 'f32');
-    attentionBackward(recorder, block.attention, { dout, delta, dqkv });
+    attendBackward(recorder, block.heads, { dout, dqkv }, h);
     dx = normBackward(block.norm1, linearBackward(block.norm1.y, dqkv, `${h}.attn.c_attn`), `${h}.ln_1`, dmiddle);
   }
   // x = wte[token] + wpe[position]

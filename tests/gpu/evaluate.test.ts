@@ -7,7 +7,8 @@
 import { expect, it } from 'vitest';
 import type { Batch } from '../../src/data/batches';
 import type { Tokenizer } from '../../src/data/tokenizer';
-import { Evaluator, type LossPath } from '../../src/distill/evaluate';
+import { Evaluator } from '../../src/distill/evaluate';
+import type { LossPath } from '../../src/distill/lab-records';
 import type { EvaluationRecord } from '../../src/distill/records';
 import { Sampler, sampleText } from '../../src/distill/sample';
 import { type Teacher, teacherFromWeights } from '../../src/distill/teacher';
