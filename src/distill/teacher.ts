@@ -5,7 +5,7 @@ import { bufferOf, Pool, type Program, persistentTensor, Recorder, type Tensor }
 import { matrix } from '../kernels/tensors';
 import type { Gpt2Config } from '../model/config';
 import { forward, head } from '../model/gpt2';
-import { Arena, planArena } from '../model/parameters';
+import { Arena, fill, planArena, type Weights } from '../model/parameters';
 import { Layout } from '../tensor/layout';
 import type { OnnxTeacher } from './teacher-onnx';
 
@@ -43,12 +43,12 @@ export function teacherFromOnnx(gpu: Gpu, onnx: OnnxTeacher, config: Gpt2Config,
 /** A GPT-2 that our own kernels run, inside the caller's submission. */
 export async function teacherFromWeights(
   gpu: Gpu,
-  weights: ReadonlyMap<string, Float32Array>,
+  weights: Weights,
   config: Gpt2Config,
   { B, T, dtype }: { B: number; T: number; dtype: 'f16' | 'f32' },
 ): Promise<Teacher> {
   const arena = new Arena(gpu, planArena(config), dtype, 'teacher', 'teacher weights');
-  arena.write(weights);
+  await fill(gpu, [arena], weights);
   const tokens = persistentTensor(gpu, 'teacher', 'teacher tokens', Layout.contiguous([B, T]), 'u32');
   const logits = persistentTensor(
     gpu,

@@ -8,7 +8,7 @@ import { columnSum } from '../kernels/columnSum';
 import { type AdamW, NORM_PARTIALS, optimiserStep, SCALER_BYTES } from '../kernels/optimiser';
 import type { Gpt2Config } from '../model/config';
 import { backward, forward, head, headBackward } from '../model/gpt2';
-import { Arena, planArena } from '../model/parameters';
+import { Arena, fill, planArena, type Weights } from '../model/parameters';
 import { toHalf } from '../tensor/dtype';
 import { Layout } from '../tensor/layout';
 import { LOSSES, type LossSettings, needsTeacher, recordLoss, totalLoss } from './losses';
@@ -89,18 +89,17 @@ export class Trainer {
     this.#ring = new Ring(gpu, SUMS_BYTES + SCALER_BYTES);
   }
 
-  /** Records the step and compiles its kernels. `weights` by Hugging Face name, f32. */
+  /** Records the step and compiles its kernels. */
   static async create(
     gpu: Gpu,
     pool: Pool,
     settings: TrainerSettings,
-    weights: ReadonlyMap<string, Float32Array>,
+    weights: Weights,
     teacher: Teacher | undefined,
     onRecord: (record: StepRecord) => void,
   ): Promise<Trainer> {
     const trainer = new Trainer(gpu, settings, teacher, onRecord);
-    trainer.master.write(weights);
-    if (trainer.weights !== trainer.master) trainer.weights.write(weights);
+    await fill(gpu, [...new Set([trainer.master, trainer.weights])], weights);
     gpu.device.queue.writeBuffer(trainer.#buffers.scaler, 0, initialScaler(settings));
     [trainer.#micro, trainer.#update] = await Promise.all([trainer.#recordMicro(pool), trainer.#recordUpdate(pool)]);
     return trainer;

@@ -43,7 +43,9 @@ export function parseConfig(json: unknown, file = 'config.json'): Gpt2Config {
     throw new ModelFileError('model', `${file}: ${name} is ${JSON.stringify(value(name)) ?? 'missing'}; ${rule}.`);
   };
 
-  if (value('model_type') !== 'gpt2') refuse('model_type', 'Stillhouse reads "gpt2". Choose a GPT-2 model');
+  if (value('model_type') !== 'gpt2') {
+    refuse('model_type', 'Stillhouse reads "gpt2". Choose a GPT-2 model, or for a teacher one with onnx/model.onnx');
+  }
   const activation = value('activation_function') ?? 'gelu_new';
   if (!TANH_GELU.includes(activation as string)) refuse('activation_function', `supported are ${TANH_GELU.join(', ')}`);
   const epsilon = value('layer_norm_epsilon') ?? 1e-5;
@@ -72,11 +74,12 @@ export function parseConfig(json: unknown, file = 'config.json'): Gpt2Config {
     ['n_inner', 4 * config.n_embd],
     ['scale_attn_weights', true],
     ['scale_attn_by_inverse_layer_idx', false],
+    ['reorder_and_upcast_attn', false],
     ['add_cross_attention', false],
     ['tie_word_embeddings', true],
   ];
   for (const [name, only] of fixed) {
-    if ((value(name) ?? only) !== only) refuse(name, `supported is ${JSON.stringify(only)}`);
+    if ((value(name) ?? only) !== only) refuse(name, `supported is ${JSON.stringify(only)}, as GPT-2 itself has it`);
   }
   checkSizes(config, file);
   return config;

@@ -66,14 +66,31 @@ export class Arena {
 
   /** Writes every parameter. @throws if one is missing or has another size. */
   write(values: ReadonlyMap<string, Float32Array>): void {
-    const all = new Float32Array(this.plan.count);
-    for (const [name, { first, size }] of this.plan.tensors) {
+    for (const [name, { size }] of this.plan.tensors) {
       const data = values.get(name);
       if (data?.length !== size)
         throw new Error(`${this.place.label}: ${name} has ${data?.length ?? 'no'} numbers, want ${size}.`);
-      all.set(data, first);
+      this.writeSlice(name, 0, data);
     }
-    this.gpu.device.queue.writeBuffer(this.buffer, 0, this.dtype === 'f16' ? toHalf(all) : all);
+  }
+
+  /** Writes a parameter's elements from `first` on; `first` is even, and so is the length unless the parameter ends. */
+  writeSlice(name: string, first: number, values: Float32Array): void {
+    const entry = this.#entry(name);
+    if (first % 2 !== 0 || first + values.length > entry.size) {
+      const end = first + values.length;
+      throw new Error(`${this.place.label}: ${name} has ${entry.size} elements; cannot write ${first} to ${end}.`);
+    }
+    const { queue } = this.gpu.device;
+    const at = entry.first + first;
+    if (this.dtype === 'f32') {
+      queue.writeBuffer(this.buffer, at * 4, values as Float32Array<ArrayBuffer>);
+      return;
+    }
+    // A write is a multiple of four bytes; what is too much falls into the gap before the next tensor.
+    const even = new Float32Array(Math.ceil(values.length / 2) * 2);
+    even.set(values);
+    queue.writeBuffer(this.buffer, at * 2, toHalf(even));
   }
 
   /** Every parameter, read back; f32 arenas only. Waits for the GPU. */
@@ -92,6 +109,34 @@ export class Arena {
     if (!entry) throw new Error(`${this.place.label}: no parameter ${name}.`);
     return entry;
   }
+}
+
+/** Takes a parameter's values from element `first` on: whole parameters, or slices of an even length in any order. */
+export type WeightSink = (name: string, first: number, values: Float32Array<ArrayBuffer>) => void | Promise<void>;
+
+/** A model's weights: in memory, or given slice by slice by whoever reads them. f32, by Hugging Face name. */
+export type Weights = ReadonlyMap<string, Float32Array> | ((sink: WeightSink) => Promise<void>);
+
+/** Bytes that may wait for the GPU at once: each of them is held a second time by the browser. */
+const UPLOAD_BYTES = 64 * 2 ** 20;
+
+/** Writes all weights into each of the arenas, which have one plan. */
+export async function fill(gpu: Gpu, arenas: readonly Arena[], weights: Weights): Promise<void> {
+  if (typeof weights !== 'function') {
+    for (const arena of arenas) arena.write(weights);
+    return;
+  }
+  let [written, waiting] = [0, 0];
+  await weights(async (name, first, values) => {
+    for (const arena of arenas) arena.writeSlice(name, first, values);
+    written += values.length;
+    waiting += values.byteLength * arenas.length;
+    if (waiting < UPLOAD_BYTES) return;
+    waiting = 0;
+    await gpu.device.queue.onSubmittedWorkDone();
+  });
+  const { parameters } = arenas[0].plan;
+  if (written !== parameters) throw new Error(`fill: ${written} weights were given, the model has ${parameters}.`);
 }
 
 /**
