@@ -7,11 +7,11 @@ import type { Gpt2Config } from '../model/config';
 import { forward, head } from '../model/gpt2';
 import { Arena, fill, planArena, type Weights } from '../model/parameters';
 import { Layout } from '../tensor/layout';
-import type { OnnxTeacher } from './teacher-onnx';
+import type { OnnxTeacher, TeacherSizes } from './teacher-onnx';
 
 export interface Teacher {
-  readonly config: Gpt2Config;
-  readonly parameters: number;
+  /** Undefined where only the graph knows. */
+  readonly parameters: number | undefined;
   /** (B, T, V), f16 or f32: the logits of the batch enqueued last. */
   readonly logits: Tensor;
   /**
@@ -22,15 +22,18 @@ export interface Teacher {
   dispose(): Promise<void>;
 }
 
-const parametersOf = (config: Gpt2Config) => planArena(config).parameters;
-
 /** A teacher that onnxruntime runs on our device, in submissions of its own, into a buffer of ours. */
-export function teacherFromOnnx(gpu: Gpu, onnx: OnnxTeacher, config: Gpt2Config, B: number, T: number): Teacher {
-  const layout = Layout.contiguous([B, T, config.vocab_size]);
+export function teacherFromOnnx(
+  gpu: Gpu,
+  onnx: OnnxTeacher,
+  { vocab_size, parameters }: TeacherSizes & { parameters?: number },
+  B: number,
+  T: number,
+): Teacher {
+  const layout = Layout.contiguous([B, T, vocab_size]);
   const logits = persistentTensor(gpu, 'teacher', 'teacher logits', layout, onnx.dtype);
   return {
-    config,
-    parameters: parametersOf(config),
+    parameters,
     logits,
     enqueue: (inputs) => onnx.run(inputs, inputs.length / T, T, bufferOf(logits)),
     async dispose() {
@@ -63,7 +66,6 @@ export async function teacherFromWeights(
   head(recorder, arena, hidden, matrix(logits, B * T, config.vocab_size));
   const program: Program = await recorder.build('teacher');
   return {
-    config,
     parameters: arena.plan.parameters,
     logits,
     async enqueue(inputs, encoder) {

@@ -85,6 +85,28 @@ export function parseConfig(json: unknown, file = 'config.json'): Gpt2Config {
   return config;
 }
 
+/**
+ * The sizes that any decoder's config.json has under one name or another: words, and the longest context.
+ * @throws ModelFileError that names what is missing
+ */
+export function parseSizes(json: unknown, file = 'config.json'): Pick<Gpt2Config, 'vocab_size' | 'n_positions'> {
+  const fields = (typeof json === 'object' && json !== null ? json : {}) as Record<string, unknown>;
+  const size = (name: keyof typeof MAX_SIZE, others: string[]) => {
+    const names = [name, ...others];
+    const found = names
+      .map((key) => (Object.hasOwn(fields, key) ? fields[key] : undefined))
+      .find((v) => v !== undefined);
+    if (Number.isInteger(found) && (found as number) >= 1 && (found as number) <= MAX_SIZE[name])
+      return found as number;
+    const what = `${names.join(' or ')} is ${JSON.stringify(found) ?? 'missing'}`;
+    throw new ModelFileError('model', `${file}: ${what}; it must be a whole number from 1 to ${MAX_SIZE[name]}.`);
+  };
+  return {
+    vocab_size: size('vocab_size', []),
+    n_positions: size('n_positions', ['max_position_embeddings', 'n_ctx']),
+  };
+}
+
 /** @throws ModelFileError unless the heads share the width evenly, each a multiple of 4 wide: kernels read vec4. */
 function checkSizes({ n_embd, n_head }: Gpt2Config, file = 'config'): void {
   const headSize = n_embd / n_head;

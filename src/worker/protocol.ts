@@ -58,7 +58,8 @@ export type LoadingStage = 'device' | 'corpus' | 'tokenizer' | 'teacher' | 'stud
 /** What is fixed once a run is built. */
 export interface RunReport {
   dtype: 'float16' | 'float32';
-  teacherParameters: number;
+  /** Undefined for a graph whose config.json does not tell. */
+  teacherParameters?: number;
   studentParameters: number;
   vocabularySize: number;
   /** Targets of one optimiser step: batch_size × max_length × gradient_accumulation. */
