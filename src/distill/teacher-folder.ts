@@ -15,8 +15,8 @@ export interface TeacherFolder {
   sizes: TeacherSizes;
   /** Undefined where config.json describes no GPT-2. */
   parameters: number | undefined;
-  /** What will be downloaded of the weights. */
-  bytes: number;
+  /** What will be read of the weights. */
+  bytes(): Promise<number>;
   /** Our own kernels, or onnxruntime. */
   engine: 'stillhouse' | 'onnxruntime';
   make(gpu: Gpu, shape: { B: number; T: number; dtype: 'f16' | 'f32' }): Promise<Teacher>;
@@ -25,68 +25,69 @@ export interface TeacherFolder {
 const HALF = 'onnx/model_fp16.onnx';
 const SINGLE = 'onnx/model.onnx';
 
+export interface TeacherChoice {
+  /** The ONNX file to run, whatever else the folder has. */
+  onnx?: string;
+  /** Whether the adapter has float16, and what the run computes in. */
+  f16: boolean;
+  dtype: 'f16' | 'f32';
+}
+
 /**
  * Reads config.json and headers. A GPT-2 with safetensors runs in our own kernels, everything else in onnxruntime.
- * @param preferOnnx take the ONNX file where the folder has both
- * @param f16 whether float16 files can be run
  * @throws ModelFileError if the folder has nothing that can be run, with what would work
  */
-export async function openTeacher(
-  source: ModelSource,
-  { preferOnnx = false, f16 }: { preferOnnx?: boolean; f16: boolean },
-): Promise<TeacherFolder> {
+export async function openTeacher(source: ModelSource, choice: TeacherChoice): Promise<TeacherFolder> {
   const file = `config.json of ${source.label}`;
   const json = await readJson(source, 'config.json');
   const gpt2 = (json as { model_type?: unknown } | null)?.model_type === 'gpt2';
-  const onnx = async () => {
-    for (const name of f16 ? [HALF, SINGLE] : [SINGLE]) if (await source.has(name)) return name;
-    return undefined;
-  };
-  if (gpt2 && !preferOnnx) {
-    try {
-      const config = parseConfig(json, file);
-      const files = await openWeights(source);
-      return {
-        ...{ sizes: config, parameters: planArena(config).parameters, bytes: files.bytes, engine: 'stillhouse' },
-        make: (gpu, shape) => teacherFromWeights(gpu, (sink) => streamGpt2Weights(files, config, sink), config, shape),
-      };
-    } catch (error) {
-      // No safetensors: an ONNX file may be there. A damaged one is told as it is.
-      if (!(error instanceof ModelFileError && error.missing)) throw error;
-      if ((await onnx()) === undefined) throw error;
-    }
+  if (!gpt2 || choice.onnx) return onnxTeacher(source, choice.onnx ?? (await findOnnx(source, choice, json)), json);
+  const config = parseConfig(json, file);
+  try {
+    const files = await openWeights(source);
+    return {
+      ...{ sizes: config, parameters: planArena(config).parameters, engine: 'stillhouse' },
+      bytes: async () => files.bytes,
+      make: (gpu, shape) => teacherFromWeights(gpu, (sink) => streamGpt2Weights(files, config, sink), config, shape),
+    };
+  } catch (error) {
+    // Without safetensors an ONNX file may be there. Damaged ones are told as they are.
+    const name = error instanceof ModelFileError && error.missing && (await findOnnx(source, choice));
+    if (!name) throw error;
+    return onnxTeacher(source, name, json);
   }
-  const name = await onnx();
-  if (name === undefined) {
-    const refusal = gpt2 ? undefined : configRefusal(json, file);
-    const what = `${source.label} has no ${SINGLE}`;
-    throw new ModelFileError(
-      'model',
-      `${refusal ?? what}${refusal ? ` This one has no ${SINGLE}.` : '. Use another copy.'}`,
-    );
-  }
-  const sizes = parseSizes(json, file);
-  const parameters = gpt2 ? planArena(parseConfig(json, file)).parameters : undefined;
-  return {
-    ...{ sizes, parameters, bytes: await source.size(name), engine: 'onnxruntime' },
-    async make(gpu, { B, T, dtype }) {
-      const chosen = dtype === 'f32' && (await source.has(SINGLE)) ? SINGLE : name;
-      const model = await source.read(chosen);
-      const label = `${chosen} of ${source.label}`;
-      const running = await OnnxTeacher.create({ device: gpu.device, model, config: sizes, file: label });
-      return teacherFromOnnx(gpu, running, { ...sizes, parameters }, B, T);
-    },
-  };
 }
 
-/** Why our own kernels cannot run the model. */
-function configRefusal(json: unknown, file: string): string | undefined {
-  try {
-    parseConfig(json, file);
-    return undefined;
-  } catch (error) {
-    return (error as Error).message;
-  }
+/** The folder's ONNX file for this run; undefined if there is none. @throws ModelFileError instead, given the config.json */
+async function findOnnx(source: ModelSource, choice: TeacherChoice): Promise<string | undefined>;
+async function findOnnx(source: ModelSource, choice: TeacherChoice, json: unknown): Promise<string>;
+async function findOnnx(source: ModelSource, { f16, dtype }: TeacherChoice, json?: unknown) {
+  const names = dtype === 'f16' ? [HALF, SINGLE] : f16 ? [SINGLE, HALF] : [SINGLE];
+  for (const name of names) if (await source.has(name)) return name;
+  if (json === undefined) return undefined;
+  const type = JSON.stringify((json as { model_type?: unknown } | null)?.model_type);
+  throw new ModelFileError(
+    'model',
+    `${source.label} is of type ${type} and has no ${names.join(' or ')}. Stillhouse runs GPT-2 from safetensors, and other ` +
+      'decoders from ONNX. Choose a model that has one of them.',
+  );
+}
+
+function onnxTeacher(source: ModelSource, name: string, json: unknown): TeacherFolder {
+  const file = `config.json of ${source.label}`;
+  const sizes = parseSizes(json, file);
+  const gpt2 = (json as { model_type?: unknown }).model_type === 'gpt2';
+  const parameters = gpt2 ? planArena(parseConfig(json, file)).parameters : undefined;
+  return {
+    ...{ sizes, parameters, engine: 'onnxruntime' },
+    bytes: () => source.size(name),
+    async make(gpu, { B, T }) {
+      const model = await source.read(name);
+      const label = `${name} of ${source.label}`;
+      const onnx = await OnnxTeacher.create({ device: gpu.device, model, config: sizes, file: label });
+      return teacherFromOnnx(gpu, onnx, { ...sizes, parameters }, B, T);
+    },
+  };
 }
 
 /** The folder's tokenizer: tokenizer.json, or GPT-2's own two files. @throws TokenizerError, ModelFileError */

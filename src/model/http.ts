@@ -192,11 +192,12 @@ class HttpFile {
     if (error instanceof ModelFileError) {
       return new ModelFileError('network', `${error.message} (${tried})`, { cause: error });
     }
-    const what =
+    const what = at === 0 ? `${this.#name} could not be fetched` : lengthOf(this.#name, at, this.#facts?.size);
+    const next =
       at === 0
-        ? `${this.#name} could not be fetched: ${text(error)}, ${tried}. Check the connection, then`
-        : `${lengthOf(this.#name, at, this.#facts?.size)}: ${text(error)}, ${tried}. What came is kept;`;
-    return new ModelFileError('network', `${what} try again.`, { cause: error });
+        ? 'Check the connection, then try again.'
+        : `${this.options.cache ? 'What came is kept: try' : 'Try'} again.`;
+    return new ModelFileError('network', `${what}: ${text(error)}, ${tried}. ${next}`, { cause: error });
   }
 
   /** Opens the stream at `position`. A server that knows no ranges begins at 0; what comes before is thrown away. */

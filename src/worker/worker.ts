@@ -3,15 +3,13 @@
 import { reportText, runChecks } from '../check/run';
 import type { Config } from '../config';
 import { CorpusError, decodeCorpus } from '../data/corpus';
-import { loadTokenizer, TokenizerError } from '../data/tokenizer';
+import { TokenizerError } from '../data/tokenizer';
 import type { StepRecord } from '../distill/records';
-import { dtypeOf, Run } from '../distill/run';
-import { teacherFromOnnx } from '../distill/teacher';
-import { OnnxTeacher } from '../distill/teacher-onnx';
+import { Run } from '../distill/run';
 import { type Gpu, GpuError, openGpu } from '../gpu/device';
-import { parseConfig } from '../model/config';
-import { download, downloadJson, ModelFileError } from '../model/download';
-import type { Failure, FromWorker, LoadingStage, RunStatus, ToWorker, UserCorpus } from './protocol';
+import { download, ModelFileError } from '../model/download';
+import { inspectModel, openModels } from './models';
+import type { DroppedFiles, Failure, FromWorker, LoadingStage, RunStatus, ToWorker, UserCorpus } from './protocol';
 
 /** Records and status go to the page this often; the page draws no faster. */
 const REPORT_MILLISECONDS = 200;
@@ -41,10 +39,19 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
     queue = queue.then(checkGpu);
     return;
   }
+  if (data.type === 'inspect') {
+    const { id, role, reference, files = {} } = data;
+    void inspectModel(role, reference, { files, base }).then(
+      (report) => post({ type: 'inspected', id, role, report }),
+      (error) => post({ type: 'inspected', id, role, failure: describe('look the model up', error) }),
+    );
+    return;
+  }
   if (data.type === 'start') {
-    const next = new Session(data.runId, data.config, data.corpus);
+    const next = new Session(data.runId, data.config, data.corpus, data.files);
     const previous = session;
     session = next;
+    previous?.stop();
     queue = queue.then(async () => {
       await previous?.end();
       await next.start(data.paused ?? false);
@@ -56,6 +63,7 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
   if (!current || current.runId !== data.runId) return;
   if (data.type === 'reset') {
     session = undefined;
+    current.stop();
     queue = queue.then(() => current.end());
   } else if (data.type === 'recover') {
     queue = queue.then(() => current.recover());
@@ -105,6 +113,7 @@ class Session {
   #state: RunStatus['state'] | 'over' = 'paused';
   /** Steps asked for one at a time. */
   #singles = 0;
+  readonly #ended = new AbortController();
   #loop: Promise<void> = Promise.resolve();
   #lost: Promise<void> | undefined;
   #records: StepRecord[] = [];
@@ -115,6 +124,7 @@ class Session {
     readonly runId: string,
     private readonly config: Config,
     private readonly corpus: UserCorpus | undefined,
+    private readonly files: DroppedFiles = {},
   ) {}
 
   get training(): boolean {
@@ -141,9 +151,15 @@ class Session {
     }
   }
 
+  /** Breaks off what is being loaded, and trains no further. */
+  stop(): void {
+    this.#state = 'over';
+    this.#ended.abort(new Error('The run was dropped.'));
+  }
+
   /** Stops, and frees what the run holds on the GPU. */
   async end(): Promise<void> {
-    this.#state = 'over';
+    this.stop();
     await this.#loop;
     const run = this.#run;
     this.#run = undefined;
@@ -196,28 +212,20 @@ class Session {
     this.#stage('device', 'opening the GPU');
     const gpu = await openDevice();
     this.#gpu = gpu;
-    const fetchFile = (path: string, stage: LoadingStage) =>
-      download(new URL(path, base), { onProgress: (loaded, total) => this.#stage(stage, path, loaded, total) });
-    const folder = `models/${config.teacher_model}`;
+    const { signal } = this.#ended;
     const name = corpus?.name ?? BUILT_IN_CORPUS;
-    const text = decodeCorpus(name, corpus?.bytes ?? (await fetchFile(BUILT_IN_CORPUS, 'corpus')));
-    this.#stage('tokenizer', `${folder}/tokenizer.json`);
-    const teacherConfig = parseConfig(
-      await downloadJson(new URL(`${folder}/config.json`, base)),
-      `${folder}/config.json`,
-    );
-    const tokenizer = await loadTokenizer(new URL(folder, base).href, { vocabularySize: teacherConfig.vocab_size });
+    const onProgress = (loaded: number, total?: number) => this.#stage('corpus', name, loaded, total);
+    const text = decodeCorpus(name, corpus?.bytes ?? (await download(new URL(name, base), { onProgress, signal })));
+    const models = await openModels(config, gpu, {
+      ...{ files: this.files, base, signal },
+      stage: (...said) => this.#stage(...said),
+      note: (text) => post({ type: 'note', runId: this.runId, text }),
+    });
     this.#stage('tokenizer', `reading ${name}`);
-    const tokens = tokenizer.encode(text);
-    const file = `${folder}/onnx/${dtypeOf(config, gpu) === 'f16' ? 'model_fp16' : 'model'}.onnx`;
+    const tokens = models.tokenizer.encode(text);
     this.#run = await Run.create(
       {
-        ...{ gpu, config, tokenizer, tokens, teacherConfig },
-        makeTeacher: async ({ B, T, dtype }) => {
-          const model = await fetchFile(file, 'teacher');
-          const onnx = await OnnxTeacher.create({ device: gpu.device, model, config: teacherConfig, dtype, file });
-          return teacherFromOnnx(gpu, onnx, teacherConfig, B, T);
-        },
+        ...{ gpu, config, tokens, ...models },
         events: {
           stage: (stage, detail) => this.#stage(stage, detail),
           record: (record) => this.#records.push(record),
@@ -228,7 +236,7 @@ class Session {
         },
       },
       snapshot,
-    );
+    ).finally(models.close);
     const { dtype, studentParameters, studentConfig, trainTokens, heldOutTokens } = this.#run;
     const accumulation = config.gradient_accumulation;
     post({
