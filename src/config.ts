@@ -1,42 +1,43 @@
 // The table of settings: the page's controls, the link and the command line all read these rows.
 // Names are those of the training script that this project grew from, where it had one.
 
-interface FieldBase {
-  label: string;
-  /** One line, shown under the control and in `--help`. */
-  help: string;
-  group: 'models' | 'recipe' | 'optimiser' | 'data' | 'evaluation' | 'numerics';
-  /** May change while a run is going on. */
-  live?: true;
-}
-interface NumberField extends FieldBase {
-  type: 'number' | 'integer';
-  default: number;
-  min: number;
-  max: number;
-  /** How a slider should move. */
-  scale?: 'log';
-}
-interface ChoiceField extends FieldBase {
-  type: 'choice';
-  default: string;
-  choices: readonly string[];
-}
-interface TextField extends FieldBase {
-  type: 'text';
-  default: string;
-  maxLength: number;
-}
-export type Field = NumberField | ChoiceField | TextField;
+import { checkValue, type Field, shown, taken } from './field';
+import { modelReference } from './model-reference';
+
+export { type Field, shown } from './field';
+
+const MODEL = 'moby-teacher, files, or an id of the hub such as openai-community/gpt2 or org/name@revision';
 
 export const FIELDS = {
   teacher_model: {
-    type: 'choice',
+    type: 'text',
     group: 'models',
     label: 'Teacher',
     default: 'moby-teacher',
-    choices: ['moby-teacher'],
-    help: 'The model whose predictions are taught.',
+    maxLength: 200,
+    accepts: (text) => modelReference(text) !== undefined,
+    takes: MODEL,
+    help: 'The model whose predictions are taught: built in, of the hub (org/name@revision), or dropped files.',
+  },
+  student_model: {
+    type: 'text',
+    group: 'models',
+    label: 'Student starts from',
+    default: '',
+    maxLength: 200,
+    accepts: (text) => text === '' || modelReference(text) !== undefined,
+    takes: `nothing for a new student, teacher for some of the teacher’s layers, or a checkpoint: ${MODEL}`,
+    help: 'Empty: new, of the sizes below. teacher: the layers named below. Or a GPT-2, as for the teacher.',
+  },
+  student_from_layers: {
+    type: 'text',
+    group: 'models',
+    label: 'Teacher’s layers',
+    default: '',
+    maxLength: 1000,
+    accepts: (text) => text === '' || /^\d{1,3}(,\d{1,3})*$/.test(text),
+    takes: 'layer numbers with commas between them, such as 0,2,4,7,9,11',
+    help: 'With student_model=teacher: the layers it starts from, counted from 0. DistilGPT2 took 0,2,4,7,9,11.',
   },
   student_layers: {
     type: 'integer',
@@ -336,40 +337,11 @@ export function isFieldName(name: string): name is FieldName {
 }
 
 /** What a field takes, to end a sentence with: "a whole number from 1 to 12". */
-export function allowed(name: FieldName): string {
-  const field: Field = FIELDS[name];
-  if (field.type === 'choice') {
-    return field.choices.length === 1 ? `only ${field.choices[0]}` : `one of ${field.choices.join(', ')}`;
-  }
-  if (field.type === 'text') return `text of at most ${field.maxLength} characters`;
-  return `${field.type === 'integer' ? 'a whole number' : 'a number'} from ${field.min} to ${field.max}`;
-}
-
-/** A value as messages show it: on one line, and never long. */
-export function shown(value: unknown): string {
-  if (typeof value === 'object' && value !== null) return 'an object';
-  const quote = typeof value === 'string' ? '"' : '';
-  // Escaped, so that line breaks and the like cannot upset the message; cut before, so that it stays cheap.
-  const text = quote ? JSON.stringify(String(value).slice(0, 60)).slice(1, -1) : String(value);
-  return quote + (text.length > 40 ? `${text.slice(0, 39)}…` : text) + quote;
-}
+export const allowed = (name: FieldName): string => taken(FIELDS[name]);
 
 /** What is wrong with a field's value, with the value and what is allowed; undefined if nothing is. */
-export function checkField(name: FieldName, value: unknown): string | undefined {
-  const field: Field = FIELDS[name];
-  const problem = `${name} is ${shown(value)}. It takes ${allowed(name)}.`;
-  if (field.type === 'choice') return field.choices.some((choice) => choice === value) ? undefined : problem;
-  if (field.type === 'text') {
-    if (typeof value !== 'string') return problem;
-    if (value.length > field.maxLength) return `${name} has ${value.length} characters. It takes ${allowed(name)}.`;
-    // Half of a character pair has no UTF-8, so neither a link nor the tokenizer could carry it.
-    return /\p{Surrogate}/u.test(value)
-      ? `${name} ends or begins inside a character. It takes ${allowed(name)}.`
-      : undefined;
-  }
-  if (typeof value !== 'number' || !(value >= field.min && value <= field.max)) return problem;
-  return field.type === 'integer' && !Number.isInteger(value) ? problem : undefined;
-}
+export const checkField = (name: FieldName, value: unknown): string | undefined =>
+  checkValue(name, FIELDS[name], value);
 
 /**
  * Everything that is wrong with a config, a line each; empty if it can run. Beside each field on its own, the fields must fit
@@ -378,8 +350,17 @@ export function checkField(name: FieldName, value: unknown): string | undefined 
 export function checkConfig(config: Config): string[] {
   const problems = (Object.keys(FIELDS) as FieldName[]).flatMap((name) => checkField(name, config[name]) ?? []);
   if (problems.length > 0) return problems;
-  const { student_width: width, student_heads: heads } = config;
-  if (width % (4 * heads) !== 0) {
+  const { student_width: width, student_heads: heads, student_model: start, student_from_layers: layers } = config;
+  if (start === 'teacher' && layers === '') {
+    problems.push('student_model is teacher and student_from_layers is empty. Name the layers, such as 0,1.');
+  }
+  if (start !== 'teacher' && layers !== '') {
+    problems.push(
+      `student_from_layers is ${shown(layers)} and student_model ${shown(start)}. Layers are taken with student_model=teacher.`,
+    );
+  }
+  // A student that starts from a model has that model's sizes.
+  if (start === '' && width % (4 * heads) !== 0) {
     const below = width - (width % (4 * heads));
     const { min, max } = FIELDS.student_width;
     const nearest = [below, below + 4 * heads].filter((fits) => fits >= min && fits <= max);

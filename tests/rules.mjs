@@ -25,7 +25,7 @@ const DOORS = {
 /** Files outside src/ that a room may import: what visitors check their GPU against is what tests check kernels against. */
 const OUTSIDE = { check: ['tests/reference.ts'] };
 /** Files of src/ that belong to a room of another name. */
-const ROOM_OF_FILE = { 'link.ts': 'config' };
+const ROOM_OF_FILE = { 'link.ts': 'config', 'model-reference.ts': 'config', 'field.ts': 'config' };
 /** Packages that exactly one file may import, so that a change of theirs is a change in one place. */
 const ONE_IMPORTER = ['onnxruntime-web', '@xenova/transformers'];
 const LONGEST_FILE = 400;

@@ -90,6 +90,33 @@ export function trainBytePairs(text: string, vocabularySize: number): BytePairs 
   return { tokens, merges };
 }
 
+/**
+ * GPT-2's own two files: `vocab.json` (id by token) and `merges.txt` (a pair a line, after a line with the version).
+ * Throws where the ids are not 0, 1, 2, … or a line is no pair.
+ */
+export function readBytePairs(vocabulary: unknown, mergesText: string): BytePairs {
+  const entries = Object.entries((vocabulary ?? {}) as Record<string, unknown>);
+  const tokens: string[] = new Array(entries.length);
+  for (const [token, id] of entries) {
+    if (!Number.isInteger(id) || (id as number) < 0 || (id as number) >= tokens.length) {
+      throw new Error(`vocab.json: ${JSON.stringify(token)} has the id ${id}; ids run from 0 to ${tokens.length - 1}.`);
+    }
+    if (tokens[id as number] !== undefined) {
+      throw new Error(`vocab.json: two tokens have the id ${id}. Use the model's own file.`);
+    }
+    tokens[id as number] = token;
+  }
+  const merges = mergesText
+    .split(/\r?\n/)
+    .filter((line) => line !== '' && !line.startsWith('#version'))
+    .map((line) => {
+      const pair = line.split(' ');
+      if (pair.length === 2) return pair as [string, string];
+      throw new Error(`merges.txt: ${JSON.stringify(line.slice(0, 60))} is no pair. Use the model's own file.`);
+    });
+  return { tokens, merges };
+}
+
 /** The contents of `tokenizer.json` and `tokenizer_config.json`. `contextLength` is in tokens. */
 export function tokenizerFiles({ tokens, merges }: BytePairs, contextLength: number) {
   const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true };

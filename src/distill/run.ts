@@ -15,7 +15,9 @@ import { needsTeacher } from './losses';
 import type { EvaluationRecord, StepRecord } from './records';
 import { Sampler, sampleText } from './sample';
 import { learningRate } from './schedule';
+import type { StudentStart } from './student-start';
 import type { Teacher } from './teacher';
+import type { TeacherSizes } from './teacher-onnx';
 import { type Snapshot, Trainer } from './trainer';
 
 export interface RunParts {
@@ -25,7 +27,9 @@ export interface RunParts {
   /** The whole corpus. */
   tokens: Uint32Array;
   /** The teacher's sizes, and the teacher itself for batches of (B, T). */
-  teacherConfig: Gpt2Config;
+  teacherConfig: TeacherSizes;
+  /** What the student starts from; without it, a new one of the config's sizes. */
+  student?: StudentStart;
   makeTeacher(shape: { B: number; T: number; dtype: 'f16' | 'f32' }): Promise<Teacher>;
   events: {
     stage(stage: 'teacher' | 'student' | 'compile' | 'evaluate', detail: string): void;
@@ -90,7 +94,15 @@ export class Run {
       },
     });
     this.#heldOut = heldOutBatches(heldOut, B, T, config.eval_batches);
-    this.studentConfig = {
+    const start = parts.student?.config;
+    if (start && T > start.n_positions) {
+      throw new GpuError(
+        'limits',
+        `max_length=${T} is longer than the student's ${start.n_positions} positions.`,
+        `Use a max_length of at most ${start.n_positions}.`,
+      );
+    }
+    this.studentConfig = start ?? {
       ...{ vocab_size: tokenizer.vocabularySize, n_positions: T, n_embd: config.student_width },
       ...{ n_layer: config.student_layers, n_head: config.student_heads },
       ...{ layer_norm_epsilon: 1e-5, activation_function: 'gelu_new' },
@@ -117,7 +129,7 @@ export class Run {
     events.stage('teacher', 'starting the teacher');
     this.#teacher = await makeTeacher({ B, T, dtype: this.dtype });
     events.stage('student', `${this.studentParameters.toLocaleString('en-US')} parameters`);
-    const weights = initialWeights(this.studentConfig, this.#random.fork('weights'));
+    const weights = this.parts.student?.weights ?? initialWeights(this.studentConfig, this.#random.fork('weights'));
     events.stage('compile', 'compiling kernels');
     const settings = {
       ...{ student: this.studentConfig, dtype: this.dtype, batchSize: B, contextLength: T, loss: config },
@@ -144,7 +156,7 @@ export class Run {
     return this.step >= this.#config.train_steps;
   }
 
-  get teacherParameters(): number {
+  get teacherParameters(): number | undefined {
     return this.#teacher.parameters;
   }
 

@@ -6,15 +6,18 @@ import type { Gpt2Config } from '../model/config';
 import { ModelFileError } from '../model/download';
 
 /** What a teacher needs to know of the model: how long a context may be, and how many logits a position has. */
-type TeacherSizes = Pick<Gpt2Config, 'vocab_size' | 'n_positions'>;
+export type TeacherSizes = Pick<Gpt2Config, 'vocab_size' | 'n_positions'>;
 
 export interface OnnxTeacherOptions {
   device: GPUDevice;
-  /** The bytes of the .onnx file: input_ids (B, T) int64 -> logits (B, T, V). */
+  /**
+   * The bytes of the .onnx file: input_ids (B, T) int64 -> logits (B, T, V). It may also ask for attention_mask, position_ids
+   * and past_key_values, which are given full, counted up and empty.
+   */
   model: Uint8Array;
   config: TeacherSizes;
-  /** Element type of the logits in `output`; `f16` needs a device with shader-f16. */
-  dtype: 'f32' | 'f16';
+  /** Element type that the logits must have; the model's own, if not given. `f16` needs a device with shader-f16. */
+  dtype?: 'f32' | 'f16';
   /** The name that errors carry. */
   file?: string;
 }
@@ -32,6 +35,9 @@ function serially<T>(work: () => Promise<T>): Promise<T> {
   return result;
 }
 
+/** Makes an input for a batch of `batch` × `length`. */
+type Feed = (batch: number, length: number) => ort.Tensor;
+
 export class OnnxTeacher {
   readonly dtype: 'f32' | 'f16';
   readonly #session: ort.InferenceSession;
@@ -40,10 +46,19 @@ export class OnnxTeacher {
   #disposed = false;
   #lost?: GPUDeviceLostInfo;
 
-  private constructor(session: ort.InferenceSession, { device, config, dtype }: OnnxTeacherOptions, file: string) {
+  /** What the graph asks for beside input_ids. */
+  readonly #feeds: Map<string, Feed>;
+
+  private constructor(
+    session: ort.InferenceSession,
+    { device, config }: OnnxTeacherOptions,
+    { dtype, feeds }: ReturnType<typeof checkInterface>,
+    file: string,
+  ) {
     this.#session = session;
     this.#sizes = config;
     this.#file = file;
+    this.#feeds = feeds;
     this.dtype = dtype;
     void device.lost.then((info) => {
       this.#lost = info;
@@ -72,12 +87,13 @@ export class OnnxTeacher {
         throw refused(file, `onnxruntime cannot load its ${model.length.toLocaleString('en-US')} bytes`, error);
       }
       try {
-        checkInterface(session, config, dtype, file);
+        const found = checkInterface(session, config, dtype, file);
+        if (found.dtype === 'f16' && !device.features.has('shader-f16')) throw needsF16(file);
+        return new OnnxTeacher(session, options, found, file);
       } catch (error) {
         await session.release();
         throw error;
       }
-      return new OnnxTeacher(session, options, file);
     });
   }
 
@@ -114,7 +130,12 @@ export class OnnxTeacher {
       if (this.#disposed) throw new Error('teacher: run after dispose. Create it again.');
       this.#checkDevice();
       try {
-        await this.#session.run({ input_ids: ids }, { logits }, { logSeverityLevel: FATAL });
+        const others = [...this.#feeds].map(([name, feed]) => [name, feed(batch, length)]);
+        await this.#session.run(
+          { input_ids: ids, ...Object.fromEntries(others) },
+          { logits },
+          { logSeverityLevel: FATAL },
+        );
       } catch (error) {
         // Let the loss of the device, which would explain the failure, be known before the file is blamed.
         await new Promise((resolve) => setTimeout(resolve));
@@ -152,25 +173,64 @@ function needsF16(file: string): ModelFileError {
 function checkInterface(
   { inputMetadata, outputMetadata }: ort.InferenceSession,
   { vocab_size: V }: TeacherSizes,
-  dtype: 'f32' | 'f16',
+  dtype: 'f32' | 'f16' | undefined,
   file: string,
-): void {
+): { dtype: 'f32' | 'f16'; feeds: Map<string, Feed> } {
   const refusal = (what: string) =>
     new ModelFileError('model', `${file}: ${what}. Choose another export of this model.`);
   const names = (metadata: readonly ort.InferenceSession.ValueMetadata[]) =>
     metadata.map(({ name }) => name).join(', ');
-  const [input] = inputMetadata;
-  if (inputMetadata.length !== 1 || input.name !== 'input_ids') {
-    throw refusal(`its inputs are ${names(inputMetadata)}; supported is input_ids alone`);
+  const feeds = new Map<string, Feed>();
+  const strange: string[] = [];
+  for (const input of inputMetadata) {
+    if (input.name === 'input_ids') continue;
+    const feed = feedOf(input);
+    if (feed) feeds.set(input.name, feed);
+    else strange.push(input.name);
   }
-  if (!input.isTensor || input.type !== 'int64') throw refusal('its input_ids are not int64');
+  const ids = inputMetadata.find(({ name }) => name === 'input_ids');
+  if (!ids || strange.length > 0) {
+    const supported = 'supported is input_ids, with attention_mask, position_ids and past_key_values where it has them';
+    const which = ids ? `; not supported are ${strange.join(', ')}` : '';
+    throw refusal(`its inputs are ${names(inputMetadata)}${which}; ${supported}`);
+  }
+  if (!ids.isTensor || ids.type !== 'int64') throw refusal('its input_ids are not int64');
   const output = outputMetadata.find(({ name }) => name === 'logits');
   if (!output?.isTensor) throw refusal(`its outputs are ${names(outputMetadata)}; logits are missing`);
-  if (output.type !== TYPES[dtype].name) throw refusal(`its logits are ${output.type}, expected ${TYPES[dtype].name}`);
+  const found = (['f32', 'f16'] as const).find((type) => TYPES[type].name === output.type);
+  if (!found || (dtype && dtype !== found)) {
+    const expected = dtype ? TYPES[dtype].name : 'float32 or float16';
+    throw refusal(`its logits are ${output.type}, expected ${expected}`);
+  }
   const last = output.shape.at(-1);
   if (output.shape.length !== 3 || (typeof last === 'number' && last !== V)) {
     throw refusal(`its logits have shape [${output.shape.join(', ')}]; config.json asks for [batch, sequence, ${V}]`);
   }
+  return { dtype: found, feeds };
+}
+
+/** How an input beside input_ids is made; undefined where nobody knows. */
+function feedOf(input: ort.InferenceSession.ValueMetadata): Feed | undefined {
+  if (!input.isTensor) return undefined;
+  const { name, type, shape } = input;
+  const integers = (batch: number, length: number, value: (position: number) => bigint) =>
+    new ort.Tensor(
+      'int64',
+      BigInt64Array.from({ length: batch * length }, (_, i) => value(i % length)),
+      [batch, length],
+    );
+  if (type === 'int64' && name === 'attention_mask') return (batch, length) => integers(batch, length, () => 1n);
+  if (type === 'int64' && name === 'position_ids') return (batch, length) => integers(batch, length, BigInt);
+  // (batch, heads, 0, head size): nothing came before. Only the numbers are fixed; the batch comes first.
+  if (/^past_key_values[._]/.test(name) && (type === 'float32' || type === 'float16') && shape.length >= 3) {
+    return (batch) => {
+      const dims = shape.map((extent, axis) => (axis === 0 ? batch : typeof extent === 'number' ? extent : 0));
+      return type === 'float32'
+        ? new ort.Tensor('float32', new Float32Array(), dims)
+        : new ort.Tensor('float16', new Uint16Array(), dims);
+    };
+  }
+  return undefined;
 }
 
 function refused(file: string, what: string, cause: unknown): ModelFileError {

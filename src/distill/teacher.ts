@@ -4,14 +4,14 @@ import type { Gpu } from '../gpu/device';
 import { bufferOf, Pool, persistentTensor, Recorder, type Tensor } from '../gpu/program';
 import type { Gpt2Config } from '../model/config';
 import { forward, head } from '../model/gpt2';
-import { Arena, planArena } from '../model/parameters';
+import { Arena, fill, planArena, type Weights } from '../model/parameters';
 import { Layout } from '../tensor/layout';
 import { type NextLogits, padded, readRow, Sampler } from './sample';
-import type { OnnxTeacher } from './teacher-onnx';
+import type { OnnxTeacher, TeacherSizes } from './teacher-onnx';
 
 export interface Teacher {
-  readonly config: Gpt2Config;
-  readonly parameters: number;
+  /** Undefined where only the graph knows. */
+  readonly parameters: number | undefined;
   /**
    * Puts the work for `inputs` (b, T), b ≤ B, on the queue before whatever the caller submits next: in submissions of its
    * own, or at the end of `encoder`. Rows beyond b are undefined.
@@ -27,16 +27,18 @@ export interface Teacher {
   dispose(): Promise<void>;
 }
 
-const parametersOf = (config: Gpt2Config) => planArena(config).parameters;
-
 /** A teacher that onnxruntime runs on our device, in submissions of its own, into a buffer of ours. */
-export function teacherFromOnnx(gpu: Gpu, onnx: OnnxTeacher, config: Gpt2Config, B: number, T: number): Teacher {
-  const V = config.vocab_size;
+export function teacherFromOnnx(
+  gpu: Gpu,
+  onnx: OnnxTeacher,
+  { vocab_size: V, parameters }: TeacherSizes & { parameters?: number },
+  B: number,
+  T: number,
+): Teacher {
   const all = persistentTensor(gpu, 'teacher', 'teacher logits', Layout.contiguous([B * T, V]), onnx.dtype);
   const enqueue = (inputs: Uint32Array) => onnx.run(inputs, inputs.length / T, T, bufferOf(all));
   return {
-    config,
-    parameters: parametersOf(config),
+    parameters,
     enqueue,
     logits: (_, first, count) => ({ ...all, layout: all.layout.narrow(0, first, count) }),
     async next(tokens) {
@@ -54,12 +56,12 @@ export function teacherFromOnnx(gpu: Gpu, onnx: OnnxTeacher, config: Gpt2Config,
 /** A GPT-2 that our own kernels run, inside the caller's submission. */
 export async function teacherFromWeights(
   gpu: Gpu,
-  weights: ReadonlyMap<string, Float32Array>,
+  weights: Weights,
   config: Gpt2Config,
   { B, T, dtype }: { B: number; T: number; dtype: 'f16' | 'f32' },
 ): Promise<Teacher> {
   const arena = new Arena(gpu, planArena(config, gpu.limits.buffer), dtype, 'teacher', 'teacher weights');
-  arena.write(weights);
+  await fill(gpu, [arena], weights);
   const tokens = persistentTensor(gpu, 'teacher', 'teacher tokens', Layout.contiguous([B, T]), 'u32');
   const pool = new Pool(gpu, 'teacher');
   const recorder = new Recorder(gpu, pool);
@@ -67,7 +69,6 @@ export async function teacherFromWeights(
   const program = await recorder.build('teacher');
   const sampler = await Sampler.create(gpu, pool, config, arena, T);
   return {
-    config,
     parameters: arena.plan.parameters,
     async enqueue(inputs, encoder) {
       gpu.device.queue.writeBuffer(bufferOf(tokens), 0, inputs as Uint32Array<ArrayBuffer>);

@@ -10,7 +10,7 @@ import { type AdamW, NORM_PARTIALS, optimiserStep, SCALER_BYTES } from '../kerne
 import { matrix } from '../kernels/tensors';
 import type { Gpt2Config } from '../model/config';
 import { backward, forward, head, headBackward } from '../model/gpt2';
-import { Arena, planArena } from '../model/parameters';
+import { Arena, fill, planArena, type Weights } from '../model/parameters';
 import { toHalf } from '../tensor/dtype';
 import { Layout } from '../tensor/layout';
 import { BatchBuffer } from './batch-buffer';
@@ -115,19 +115,18 @@ export class Trainer {
     this.#ring = new Ring(gpu, SUMS_BYTES + SCALER_BYTES);
   }
 
-  /** Records the step and compiles its kernels. `weights` by Hugging Face name, f32. */
+  /** Records the step and compiles its kernels. */
   static async create(
     gpu: Gpu,
     pool: Pool,
     settings: TrainerSettings,
-    weights: ReadonlyMap<string, Float32Array>,
+    weights: Weights,
     teacher: Teacher | undefined,
     onRecord: (record: StepRecord) => void,
   ): Promise<Trainer> {
     const trainer = new Trainer(gpu, pool, settings, teacher, onRecord);
     try {
-      trainer.master.write(weights);
-      if (trainer.weights !== trainer.master) trainer.weights.write(weights);
+      await fill(gpu, [...new Set([trainer.master, trainer.weights])], weights);
       gpu.device.queue.writeBuffer(trainer.#buffers.scaler, 0, initialScaler(settings));
       // Where view may be refused, it is the step that is refused, each time anew.
       const micro = settings.lossPath === 'view' ? undefined : trainer.#recordMicro();

@@ -46,7 +46,9 @@ export function parseConfig(json: unknown, file = 'config.json'): Gpt2Config {
     throw new ModelFileError('model', `${file}: ${name} is ${JSON.stringify(value(name)) ?? 'missing'}; ${rule}.`);
   };
 
-  if (value('model_type') !== 'gpt2') refuse('model_type', 'Stillhouse reads "gpt2". Choose a GPT-2 model');
+  if (value('model_type') !== 'gpt2') {
+    refuse('model_type', 'Stillhouse reads "gpt2". Choose a GPT-2 model, or for a teacher one with onnx/model.onnx');
+  }
   const activation = value('activation_function') ?? 'gelu_new';
   if (!TANH_GELU.includes(activation as string)) refuse('activation_function', `supported are ${TANH_GELU.join(', ')}`);
   const epsilon = value('layer_norm_epsilon') ?? 1e-5;
@@ -75,14 +77,37 @@ export function parseConfig(json: unknown, file = 'config.json'): Gpt2Config {
     ['n_inner', 4 * config.n_embd],
     ['scale_attn_weights', true],
     ['scale_attn_by_inverse_layer_idx', false],
+    ['reorder_and_upcast_attn', false],
     ['add_cross_attention', false],
     ['tie_word_embeddings', true],
   ];
   for (const [name, only] of fixed) {
-    if ((value(name) ?? only) !== only) refuse(name, `supported is ${JSON.stringify(only)}`);
+    if ((value(name) ?? only) !== only) refuse(name, `supported is ${JSON.stringify(only)}, as GPT-2 itself has it`);
   }
   checkSizes(config, file);
   return config;
+}
+
+/**
+ * The sizes that any decoder's config.json has under one name or another: words, and the longest context.
+ * @throws ModelFileError that names what is missing
+ */
+export function parseSizes(json: unknown, file = 'config.json'): Pick<Gpt2Config, 'vocab_size' | 'n_positions'> {
+  const fields = (typeof json === 'object' && json !== null ? json : {}) as Record<string, unknown>;
+  const size = (name: keyof typeof MAX_SIZE, others: string[]) => {
+    const names = [name, ...others];
+    const found = names
+      .map((key) => (Object.hasOwn(fields, key) ? fields[key] : undefined))
+      .find((v) => v !== undefined);
+    if (Number.isInteger(found) && (found as number) >= 1 && (found as number) <= MAX_SIZE[name])
+      return found as number;
+    const what = `${names.join(' or ')} is ${JSON.stringify(found) ?? 'missing'}`;
+    throw new ModelFileError('model', `${file}: ${what}; it must be a whole number from 1 to ${MAX_SIZE[name]}.`);
+  };
+  return {
+    vocab_size: size('vocab_size', []),
+    n_positions: size('n_positions', ['max_position_embeddings', 'n_ctx']),
+  };
 }
 
 /** @throws ModelFileError unless the heads share the width evenly, each a multiple of 4 wide: kernels read vec4. */

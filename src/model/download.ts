@@ -8,10 +8,14 @@ export class ModelFileError extends Error {
     /** `network`: trying again may help. `model`: the file itself is wrong. */
     readonly kind: 'network' | 'model',
     message: string,
-    options?: ErrorOptions,
+    options?: ErrorOptions & { missing?: boolean },
   ) {
     super(message, options);
+    this.missing = options?.missing ?? false;
   }
+
+  /** There is no such file, which a folder may be allowed. */
+  readonly missing: boolean;
 }
 
 export interface DownloadOptions {
@@ -89,8 +93,13 @@ export async function download(url: string | URL, options: DownloadOptions = {})
     offset += piece.length;
   }
   // Some servers answer a missing file with their start page and call it octets.
-  if (/^\s*<(!doctype html|html)/i.test(new TextDecoder().decode(bytes.subarray(0, 64)))) throw webPage(name);
+  if (isWebPage(bytes)) throw webPage(name);
   return bytes;
+}
+
+/** Whether a file begins as a web page does, whatever its server calls it. */
+export function isWebPage(bytes: Uint8Array): boolean {
+  return /^\s*<(!doctype html|html)/i.test(new TextDecoder().decode(bytes.subarray(0, 64)));
 }
 
 /** `download`, parsed as JSON. @throws ModelFileError as download does, and if the text is not JSON. */
@@ -105,19 +114,20 @@ export async function downloadJson(url: string | URL, options?: DownloadOptions)
   }
 }
 
-/** What the server promised, if that counts the bytes we get: Content-Length counts compressed ones. */
-function promisedBytes(response: Response): number | undefined {
+/** The length that the server promised, if that counts the bytes we get: Content-Length counts compressed ones. */
+export function promisedBytes(response: Response): number | undefined {
   if (!['', 'identity'].includes((response.headers.get('content-encoding') ?? '').trim().toLowerCase()))
     return undefined;
   const header = response.headers.get('content-length') ?? '';
   return /^\d+$/.test(header) ? Number(header) : undefined;
 }
 
-function notServed(name: string, { status, statusText }: Response): ModelFileError {
+export function notServed(name: string, { status, statusText }: Response): ModelFileError {
   if (status === 404 || status === 410) {
     return new ModelFileError(
       'model',
       `${name} does not exist on the server (HTTP ${status}). Check the model's name and its files.`,
+      { missing: true },
     );
   }
   const said = `HTTP ${status}${statusText && ` ${statusText}`}`;
@@ -130,14 +140,15 @@ function notServed(name: string, { status, statusText }: Response): ModelFileErr
   return new ModelFileError('network', `${name} could not be fetched: the server answered ${said}. Try again later.`);
 }
 
-function webPage(name: string): ModelFileError {
+export function webPage(name: string): ModelFileError {
   return new ModelFileError(
     'model',
     `${name} is a web page, not the file. The server has no such file; check the model's address.`,
+    { missing: true },
   );
 }
 
-function lengthOf(name: string, loaded: number, total: number | undefined): string {
+export function lengthOf(name: string, loaded: number, total: number | undefined): string {
   if (total === undefined) return `${name} broke off after ${count(loaded)} bytes`;
   // Megabytes where they tell the two lengths apart.
   const megabytes = (bytes: number) => (bytes / 1e6).toFixed(1);
@@ -156,7 +167,7 @@ export function count(number: number | bigint): string {
   return number.toLocaleString('en-US');
 }
 
-function text(error: unknown): string {
+export function text(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   return message.replace(/\.$/, '');
 }

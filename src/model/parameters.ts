@@ -87,17 +87,23 @@ export class Arena {
     return { layout: Layout.contiguous(shape), dtype: this.dtype, place };
   }
 
-  /** Writes numbers of one parameter, from its element `start` on; an even one, as is their count unless they are the last. */
-  writeTensor(name: string, values: Float32Array, start = 0): void {
-    const { size, part, first } = this.#entry(name);
-    if (start + values.length > size) {
-      throw new Error(`${this.label}: ${name} has ${size} numbers; ${values.length} from ${start} on are too many.`);
+  /** Writes a parameter's elements from `first` on; `first` is even, and so is the length unless the parameter ends. */
+  writeSlice(name: string, first: number, values: Float32Array): void {
+    const { part, size, first: start } = this.#entry(name);
+    if (first % 2 !== 0 || first + values.length > size) {
+      const end = first + values.length;
+      throw new Error(`${this.label}: ${name} has ${size} elements; cannot write ${first} to ${end}.`);
     }
-    const data = this.dtype === 'f16' ? toHalf(values) : values;
-    // A write is of whole words; what an odd f16 tensor is rounded up by is its gap.
-    const whole = data.byteLength % 4 === 0 ? data : Uint16Array.of(...(data as Uint16Array), 0);
-    const at = (first + start) * this.#bytes;
-    this.gpu.device.queue.writeBuffer(this.buffers[part], at, whole as Float32Array<ArrayBuffer>);
+    const { queue } = this.gpu.device;
+    const at = start + first;
+    if (this.dtype === 'f32') {
+      queue.writeBuffer(this.buffers[part], at * 4, values as Float32Array<ArrayBuffer>);
+      return;
+    }
+    // A write is a multiple of four bytes; what is too much falls into the gap before the next tensor.
+    const even = new Float32Array(Math.ceil(values.length / 2) * 2);
+    even.set(values);
+    queue.writeBuffer(this.buffers[part], at * 2, toHalf(even));
   }
 
   /** Writes every parameter. @throws if one is missing or has another size. */
@@ -106,7 +112,7 @@ export class Arena {
       const data = values.get(name);
       if (data?.length !== size)
         throw new Error(`${this.label}: ${name} has ${data?.length ?? 'no'} numbers, want ${size}.`);
-      this.writeTensor(name, data);
+      this.writeSlice(name, 0, data);
     }
   }
 
@@ -158,6 +164,34 @@ export class Arena {
     while (first >= this.plan.parts[part]) first -= this.plan.parts[part++];
     return { ...entry, first, part };
   }
+}
+
+/** Takes a parameter's values from element `first` on: whole parameters, or slices of an even length in any order. */
+export type WeightSink = (name: string, first: number, values: Float32Array<ArrayBuffer>) => void | Promise<void>;
+
+/** A model's weights: in memory, or given slice by slice by whoever reads them. f32, by Hugging Face name. */
+export type Weights = ReadonlyMap<string, Float32Array> | ((sink: WeightSink) => Promise<void>);
+
+/** Bytes that may wait for the GPU at once: each of them is held a second time by the browser. */
+const UPLOAD_BYTES = 64 * 2 ** 20;
+
+/** Writes all weights into each of the arenas, which have one plan. */
+export async function fill(gpu: Gpu, arenas: readonly Arena[], weights: Weights): Promise<void> {
+  if (typeof weights !== 'function') {
+    for (const arena of arenas) arena.write(weights);
+    return;
+  }
+  let [written, waiting] = [0, 0];
+  await weights(async (name, first, values) => {
+    for (const arena of arenas) arena.writeSlice(name, first, values);
+    written += values.length;
+    waiting += values.byteLength * arenas.length;
+    if (waiting < UPLOAD_BYTES) return;
+    waiting = 0;
+    await gpu.device.queue.onSubmittedWorkDone();
+  });
+  const { parameters } = arenas[0].plan;
+  if (written !== parameters) throw new Error(`fill: ${written} weights were given, the model has ${parameters}.`);
 }
 
 /**

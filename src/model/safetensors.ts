@@ -1,4 +1,4 @@
-// The safetensors format, whole files in memory: 8 bytes of header length, a JSON header, then the tensors' bytes.
+// The safetensors format: 8 bytes of header length, a JSON header, then the tensors' bytes.
 // And a GPT-2's weights from and to such a file, under Hugging Face's names.
 
 import { fromHalf, toHalf } from '../tensor/dtype';
@@ -18,44 +18,77 @@ export interface StoredTensor {
 /** A header beyond this is damage or an attack; the format's own library draws the same line. */
 const MAX_HEADER = 100_000_000;
 
+/** Where a tensor lies in its file. */
+export interface StoredEntry {
+  name: string;
+  dtype: SafetensorsType;
+  shape: number[];
+  /** Bytes from the file's begin, `to` not included. */
+  from: number;
+  to: number;
+}
+
+/** Bytes before the header: its length, 64 bits wide. */
+export const LENGTH_BYTES = 8;
+
+const broken = (file: string) => (what: string) =>
+  new ModelFileError('model', `${file}: ${what}. Download it again, or choose another file.`);
+
 /**
- * The tensors of a safetensors file, in the order in which they lie. Nothing is copied.
- * @param file the name that errors carry
- * @throws ModelFileError that names the file, the tensor and what was expected
+ * How long the header is, from a file's first 8 bytes.
+ * @param fileBytes the whole file's length
+ * @throws ModelFileError if such a header does not fit the file
  */
-export function readSafetensors(bytes: Uint8Array, file: string): Map<string, StoredTensor> {
-  const broken = (what: string) =>
-    new ModelFileError('model', `${file}: ${what}. Download it again, or choose another file.`);
-  if (bytes.length < 8) throw broken(`${count(bytes.length)} bytes are too few for a safetensors file`);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+export function headerLength(first: Uint8Array, fileBytes: number, file: string): number {
+  if (fileBytes < LENGTH_BYTES) throw broken(file)(`${count(fileBytes)} bytes are too few for a safetensors file`);
   // As a bigint: the length is 64 bits wide and may be hostile.
-  const headerLength = view.getBigUint64(0, true);
-  if (headerLength > BigInt(Math.min(bytes.length - 8, MAX_HEADER))) {
-    const length = count(bytes.length);
-    throw broken(
-      `its header says ${count(headerLength)} bytes, the file has ${length}; it is cut short or not safetensors`,
+  const length = new DataView(first.buffer, first.byteOffset, first.byteLength).getBigUint64(0, true);
+  if (length > BigInt(Math.min(fileBytes - LENGTH_BYTES, MAX_HEADER))) {
+    throw broken(file)(
+      `its header says ${count(length)} bytes, the file has ${count(fileBytes)}; it is cut short or not safetensors`,
     );
   }
-  const dataStart = 8 + Number(headerLength);
-  const data = bytes.subarray(dataStart);
-  const found = entries(bytes.subarray(8, dataStart), broken);
+  return Number(length);
+}
 
+/**
+ * The tensors that a header lists, in the order in which they lie.
+ * @param fileBytes the whole file's length
+ * @throws ModelFileError that names the file, the tensor and what was expected
+ */
+export function readHeader(header: Uint8Array, fileBytes: number, file: string): StoredEntry[] {
+  const dataStart = LENGTH_BYTES + header.length;
+  const found = entries(header, broken(file));
   // Contiguous and complete, as the format asks: so no tensor overlaps another and nothing hides in between.
   let end = 0;
   for (const { name, from, to } of found) {
     if (from !== end) {
       const relation = from < end ? 'overlaps the tensor before it' : 'leaves a gap after the tensor before it';
-      throw broken(`tensor ${name} at ${count(from)} to ${count(to)} ${relation}, which ends at ${count(end)}`);
+      throw broken(file)(`tensor ${name} at ${count(from)} to ${count(to)} ${relation}, which ends at ${count(end)}`);
     }
     end = to;
   }
-  if (end > data.length) {
-    const [has, needs] = [count(bytes.length), count(dataStart + end)];
-    throw new ModelFileError('model', `${file} is ${has} of ${needs} bytes long. Download it again.`);
+  const needed = dataStart + end;
+  if (needed > fileBytes) {
+    throw new ModelFileError(
+      'model',
+      `${file} is ${count(fileBytes)} of ${count(needed)} bytes long. Download it again.`,
+    );
   }
-  if (end < data.length) throw broken(`${count(data.length - end)} bytes follow the last tensor`);
+  if (needed < fileBytes) throw broken(file)(`${count(fileBytes - needed)} bytes follow the last tensor`);
+  return found.map((entry) => ({ ...entry, from: dataStart + entry.from, to: dataStart + entry.to }));
+}
+
+/**
+ * The tensors of a safetensors file in memory, in the order in which they lie. Nothing is copied.
+ * @param file the name that errors carry
+ * @throws ModelFileError that names the file, the tensor and what was expected
+ */
+export function readSafetensors(bytes: Uint8Array, file: string): Map<string, StoredTensor> {
+  const length = headerLength(bytes, bytes.length, file);
+  const found = readHeader(bytes.subarray(LENGTH_BYTES, LENGTH_BYTES + length), bytes.length, file);
   return new Map(
-    found.map(({ name, dtype, shape, from, to }) => [name, { dtype, shape, data: data.subarray(from, to) }]),
+    found.map(({ name, dtype, shape, from, to }) => [name, { dtype, shape, data: bytes.subarray(from, to) }]),
   );
 }
 
@@ -150,52 +183,80 @@ export function toFloat32({ dtype, data }: StoredTensor): Float32Array<ArrayBuff
 /** Buffers of older GPT-2 files: the causal mask, which kernels know without it. */
 const MASK = /^h\.\d+\.attn\.(masked_)?bias$/;
 
+/** The tensors of a file that are a GPT-2's parameters, by the names of `parameterShapes` and in its order. */
+export interface Gpt2Tensors<T> {
+  parameters: Map<string, T>;
+  /** lm_head.weight where it stands beside wte.weight: it must hold the same values. */
+  head?: T;
+  refuse(what: string): ModelFileError;
+}
+
 /**
- * A GPT-2's parameters as float32, in `parameterShapes` order. Names may start with `transformer.`; the head is tied
- * to `wte.weight`, so an `lm_head.weight` must hold the same values.
- * @throws ModelFileError for a parameter that is missing, unknown, of another shape, or not finite
+ * Finds a GPT-2's parameters. Names may start with `transformer.`; masks are passed over; the head may stand for wte.
+ * @throws ModelFileError for a parameter that is missing, unknown, or of another shape or type
  */
-export function loadGpt2Weights(
-  tensors: ReadonlyMap<string, StoredTensor>,
+export function gpt2Tensors<T extends { dtype: SafetensorsType; shape: number[] }>(
+  tensors: ReadonlyMap<string, T>,
   config: Gpt2Config,
   file: string,
-): Map<string, Float32Array<ArrayBuffer>> {
+): Gpt2Tensors<T> {
   const refuse = (what: string) =>
     new ModelFileError('model', `${file}: ${what}. Check that it and config.json belong to the same GPT-2 model.`);
-  const left = new Map<string, StoredTensor>();
+  const left = new Map<string, T>();
   for (const [stored, tensor] of tensors) {
     const name = stored.replace(/^transformer\./, '');
     if (MASK.test(name)) continue;
     if (left.has(name)) throw refuse(`${name} is there twice, with and without "transformer."`);
     left.set(name, tensor);
   }
-  const head = left.get('lm_head.weight');
-  if (head && !left.has('wte.weight')) left.set('wte.weight', head);
+  let head = left.get('lm_head.weight');
   left.delete('lm_head.weight');
+  if (head && !left.has('wte.weight')) {
+    left.set('wte.weight', head);
+    head = undefined;
+  }
   const shapes = parameterShapes(config);
   const missing = shapes.filter(({ name }) => !left.has(name)).map(({ name }) => name);
   if (missing.length > 0) throw refuse(`${list(missing)} missing`);
-
-  const weights = new Map<string, Float32Array<ArrayBuffer>>();
+  const parameters = new Map<string, T>();
   for (const { name, shape } of shapes) {
     const tensor = left.get(name)!;
     left.delete(name);
-    if (tensor.shape.join() !== shape.join()) {
-      throw refuse(`${name} has shape [${tensor.shape.join(', ')}], config.json asks for [${shape.join(', ')}]`);
+    const wanted = shape.join(', ');
+    for (const { dtype, shape } of name === 'wte.weight' && head ? [tensor, head] : [tensor]) {
+      if (shape.join(', ') !== wanted)
+        throw refuse(`${name} has shape [${shape.join(', ')}], config.json asks for [${wanted}]`);
+      if (!['F32', 'F16', 'BF16'].includes(dtype))
+        throw refuse(`${name} has type ${dtype}; weights are F32, F16 or BF16`);
     }
-    if (!['F32', 'F16', 'BF16'].includes(tensor.dtype)) {
-      throw refuse(`${name} has type ${tensor.dtype}; weights are F32, F16 or BF16`);
-    }
+    parameters.set(name, tensor);
+  }
+  if (left.size > 0) throw refuse(`${list([...left.keys()])} unknown`);
+  return { parameters, head, refuse };
+}
+
+/** Why a head of its own is refused. */
+export const UNTIED = 'lm_head.weight differs from wte.weight; only models with tied embeddings are supported';
+
+/**
+ * A GPT-2's parameters as float32, in `parameterShapes` order.
+ * @throws ModelFileError as gpt2Tensors does, and for values that are not finite or a head that is not tied to wte.weight
+ */
+export function loadGpt2Weights(
+  tensors: ReadonlyMap<string, StoredTensor>,
+  config: Gpt2Config,
+  file: string,
+): Map<string, Float32Array<ArrayBuffer>> {
+  const { parameters, head, refuse } = gpt2Tensors(tensors, config, file);
+  const weights = new Map<string, Float32Array<ArrayBuffer>>();
+  for (const [name, tensor] of parameters) {
     const values = toFloat32(tensor);
     const bad = values.findIndex((value) => !Number.isFinite(value));
     if (bad >= 0) throw refuse(`${name} holds ${values[bad]} at element ${count(bad)}`);
     weights.set(name, values);
   }
-  if (left.size > 0) throw refuse(`${list([...left.keys()])} unknown`);
   const embedding = weights.get('wte.weight')!;
-  if (head && !toFloat32(head).every((value, i) => value === embedding[i])) {
-    throw refuse('lm_head.weight differs from wte.weight; only models with tied embeddings are supported');
-  }
+  if (head && !toFloat32(head).every((value, i) => value === embedding[i])) throw refuse(UNTIED);
   return weights;
 }
 

@@ -19,13 +19,37 @@ export interface UserCorpus {
   bytes: ArrayBuffer;
 }
 
+/** Which of the two models is meant. */
+export type Role = 'teacher' | 'student';
+
+/** Files that were dropped on the page for a model, by their path in its folder. */
+export type DroppedFiles = Partial<Record<Role, ReadonlyMap<string, Blob>>>;
+
+/** What is known of a model before anything large of it is read. */
+export interface ModelReport {
+  label: string;
+  /** What will run it: our own kernels, or onnxruntime. */
+  engine: 'stillhouse' | 'onnxruntime';
+  /** Undefined for a graph whose config.json does not tell. */
+  parameters?: number;
+  /** Of the weights, on disk. */
+  bytes: number;
+  vocabularySize: number;
+  /** The longest context. */
+  positions: number;
+  /** Of a GPT-2. */
+  layers?: number;
+}
+
 export type ToWorker =
   /** Ask what this machine offers; answered by `adapter`, or `failed` with `runId: ''`. Starts nothing. */
   | { type: 'probe' }
   /** Hold every kernel against its slow twin; answered by `check-row` for each and `check-done`. Refused while a run trains. */
   | { type: 'check' }
+  /** Read what a model's folder says of it; answered by `inspected` with the same id. */
+  | { type: 'inspect'; id: number; role: Role; reference: string; files?: DroppedFiles }
   /** Load, build and (unless `paused`) train. */
-  | { type: 'start'; runId: string; config: Config; corpus?: UserCorpus; paused?: boolean }
+  | { type: 'start'; runId: string; config: Config; corpus?: UserCorpus; files?: DroppedFiles; paused?: boolean }
   | { type: 'pause'; runId: string }
   | { type: 'resume'; runId: string }
   /** One step while paused. */
@@ -58,7 +82,8 @@ export type LoadingStage = 'device' | 'corpus' | 'tokenizer' | 'teacher' | 'stud
 /** What is fixed once a run is built. */
 export interface RunReport {
   dtype: 'float16' | 'float32';
-  teacherParameters: number;
+  /** Undefined for a graph whose config.json does not tell. */
+  teacherParameters?: number;
   studentParameters: number;
   vocabularySize: number;
   /** Targets of one optimiser step: batch_size × max_length × gradient_accumulation. */
@@ -102,6 +127,10 @@ export type FromWorker =
   | { type: 'check-done'; failure: Failure }
   /** `loaded` and `total` are bytes where the stage downloads, and absent where it does not. */
   | { type: 'loading'; runId: string; stage: LoadingStage; detail: string; loaded?: number; total?: number }
+  /** Worth a line in the log: something went another way than usual, and the run goes on. */
+  | { type: 'note'; runId: string; text: string }
+  | { type: 'inspected'; id: number; role: Role; report: ModelReport }
+  | { type: 'inspected'; id: number; role: Role; failure: Failure }
   | { type: 'ready'; runId: string; adapter: AdapterReport; run: RunReport }
   | { type: 'steps'; runId: string; records: StepRecord[] }
   | { type: 'evaluation'; runId: string; record: EvaluationRecord }

@@ -2,17 +2,14 @@
 
 import type { Config } from '../config';
 import { decodeCorpus } from '../data/corpus';
-import { loadTokenizer } from '../data/tokenizer';
 import type { StepRecord } from '../distill/records';
-import { dtypeOf, Run } from '../distill/run';
-import { teacherFromOnnx } from '../distill/teacher';
-import { OnnxTeacher } from '../distill/teacher-onnx';
+import { Run } from '../distill/run';
 import type { Gpu } from '../gpu/device';
-import { parseConfig } from '../model/config';
-import { download, downloadJson } from '../model/download';
+import { download } from '../model/download';
 import { describe } from './failure';
 import { BUILT_IN_CORPUS, base, type DeviceUser, nextTask, post } from './host';
-import type { LoadingStage, RunStatus, ToWorker, UserCorpus } from './protocol';
+import { openModels } from './models';
+import type { DroppedFiles, LoadingStage, RunStatus, ToWorker, UserCorpus } from './protocol';
 
 /** Records and status go to the page this often; the page draws no faster. */
 const REPORT_MILLISECONDS = 200;
@@ -25,6 +22,7 @@ export class Session implements DeviceUser {
   #state: RunStatus['state'] | 'over' = 'paused';
   /** Steps asked for one at a time. */
   #singles = 0;
+  readonly #ended = new AbortController();
   #loop: Promise<void> = Promise.resolve();
   #lost: Promise<void> | undefined;
   #records: StepRecord[] = [];
@@ -35,6 +33,7 @@ export class Session implements DeviceUser {
     readonly runId: string,
     private readonly config: Config,
     private readonly corpus: UserCorpus | undefined,
+    private readonly files: DroppedFiles | undefined,
     private readonly openDevice: () => Promise<Gpu>,
   ) {}
 
@@ -62,9 +61,15 @@ export class Session implements DeviceUser {
     }
   }
 
+  /** Breaks off what is being loaded, and trains no further. */
+  stop(): void {
+    this.#state = 'over';
+    this.#ended.abort(new Error('The run was dropped.'));
+  }
+
   /** Stops, and frees what the run holds on the GPU. */
   async end(): Promise<void> {
-    this.#state = 'over';
+    this.stop();
     await this.#loop;
     const run = this.#run;
     this.#run = undefined;
@@ -117,28 +122,20 @@ export class Session implements DeviceUser {
     this.#stage('device', 'opening the GPU');
     const gpu = await this.openDevice();
     this.#gpu = gpu;
-    const fetchFile = (path: string, stage: LoadingStage) =>
-      download(new URL(path, base), { onProgress: (loaded, total) => this.#stage(stage, path, loaded, total) });
-    const folder = `models/${config.teacher_model}`;
+    const { signal } = this.#ended;
     const name = corpus?.name ?? BUILT_IN_CORPUS;
-    const text = decodeCorpus(name, corpus?.bytes ?? (await fetchFile(BUILT_IN_CORPUS, 'corpus')));
-    this.#stage('tokenizer', `${folder}/tokenizer.json`);
-    const teacherConfig = parseConfig(
-      await downloadJson(new URL(`${folder}/config.json`, base)),
-      `${folder}/config.json`,
-    );
-    const tokenizer = await loadTokenizer(new URL(folder, base).href, { vocabularySize: teacherConfig.vocab_size });
+    const onProgress = (loaded: number, total?: number) => this.#stage('corpus', name, loaded, total);
+    const text = decodeCorpus(name, corpus?.bytes ?? (await download(new URL(name, base), { onProgress, signal })));
+    const models = await openModels(config, gpu, {
+      ...{ files: this.files ?? {}, base, signal },
+      stage: (...said) => this.#stage(...said),
+      note: (text) => post({ type: 'note', runId: this.runId, text }),
+    });
     this.#stage('tokenizer', `reading ${name}`);
-    const tokens = tokenizer.encode(text);
-    const file = `${folder}/onnx/${dtypeOf(config, gpu) === 'f16' ? 'model_fp16' : 'model'}.onnx`;
+    const tokens = models.tokenizer.encode(text);
     this.#run = await Run.create(
       {
-        ...{ gpu, config, tokenizer, tokens, teacherConfig },
-        makeTeacher: async ({ B, T, dtype }) => {
-          const model = await fetchFile(file, 'teacher');
-          const onnx = await OnnxTeacher.create({ device: gpu.device, model, config: teacherConfig, dtype, file });
-          return teacherFromOnnx(gpu, onnx, teacherConfig, B, T);
-        },
+        ...{ gpu, config, tokens, ...models },
         events: {
           stage: (stage, detail) => this.#stage(stage, detail),
           record: (record) => this.#records.push(record),
@@ -149,7 +146,7 @@ export class Session implements DeviceUser {
         },
       },
       snapshot,
-    );
+    ).finally(models.close);
     const { dtype, studentParameters, studentConfig, trainTokens, heldOutTokens } = this.#run;
     const accumulation = config.gradient_accumulation;
     post({

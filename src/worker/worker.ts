@@ -2,8 +2,9 @@
 
 import { reportText, runChecks } from '../check/run';
 import { describe } from './failure';
-import { openDevice as openSharedDevice, post } from './host';
+import { base, openDevice as openSharedDevice, post } from './host';
 import { LabRun } from './lab';
+import { inspectModel } from './models';
 import type { Experiment, ToWorker } from './protocol';
 import { Session } from './session';
 
@@ -26,10 +27,19 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
     queue = queue.then(checkGpu);
     return;
   }
+  if (data.type === 'inspect') {
+    const { id, role, reference, files = {} } = data;
+    void inspectModel(role, reference, { files, base }).then(
+      (report) => post({ type: 'inspected', id, role, report }),
+      (error) => post({ type: 'inspected', id, role, failure: describe('look the model up', error) }),
+    );
+    return;
+  }
   if (data.type === 'start') {
-    const next = new Session(data.runId, data.config, data.corpus, openDevice);
+    const next = new Session(data.runId, data.config, data.corpus, data.files, openDevice);
     const previous = session;
     session = next;
+    previous?.stop();
     queue = queue.then(async () => {
       await lab?.end();
       await previous?.end();
@@ -49,6 +59,7 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
   if (!current || current.runId !== data.runId) return;
   if (data.type === 'reset') {
     session = undefined;
+    current.stop();
     queue = queue.then(() => current.end());
   } else if (data.type === 'recover') {
     queue = queue.then(() => current.recover());

@@ -77,7 +77,6 @@ export function formulaLogits(inputs: Uint32Array, V: number): Float64Array {
 export function formulaTeacher(gpu: Gpu, config: Gpt2Config, B: number, T: number, dtype: 'f16' | 'f32'): Teacher {
   const all = persistentTensor(gpu, 'teacher', 'formula', Layout.contiguous([B * T, config.vocab_size]), dtype);
   return {
-    config,
     parameters: 0,
     logits: (_, first, count) => ({ ...all, layout: all.layout.narrow(0, first, count) }),
     next: () => Promise.reject(new Error('A formula continues no text.')),

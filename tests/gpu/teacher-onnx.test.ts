@@ -202,7 +202,7 @@ test('a file that is not a usable model is refused by name', async () => {
     input![0].name = 'tokens';
     for (const made of node!) made.input = made.input!.map((name) => (name === 'input_ids' ? 'tokens' : name));
   });
-  expect(await refused(renamed)).toContain('its inputs are tokens; supported is input_ids alone');
+  expect(await refused(renamed)).toContain('its inputs are tokens; supported is input_ids, with attention_mask');
   expect(await refused(model, 'f32', { ...config, vocab_size: V + 1 })).toContain(
     `config.json asks for [batch, sequence, ${V + 1}]`,
   );

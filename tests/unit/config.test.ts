@@ -3,6 +3,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Config, Field, FieldName } from '../../src/config';
 import { allowed, checkConfig, checkField, DEFAULTS, FIELDS, isFieldName, shown } from '../../src/config';
+import { modelReference } from '../../src/model-reference';
 
 const names = Object.keys(FIELDS) as FieldName[];
 const withNumbers = names.filter((name) => ['number', 'integer'].includes(FIELDS[name].type));
@@ -49,7 +50,9 @@ describe('checkField', () => {
     expect(checkField('student_lr', 1)).toBe('student_lr is 1. It takes a number from 1e-7 to 0.1.');
     expect(checkField('lr_schedule', 'step')).toBe('lr_schedule is "step". It takes one of constant, linear, cosine.');
     expect(checkField('lr_schedule', 'toString')).toContain('It takes one of');
-    expect(checkField('teacher_model', 7)).toBe('teacher_model is 7. It takes only moby-teacher.');
+    expect(checkField('teacher_model', 7)).toMatch(
+      /^teacher_model is 7\. It takes moby-teacher, files, or an id of the hub such as openai-community\/gpt2/,
+    );
     expect(checkField('prompt', 'a'.repeat(201))).toBe(
       'prompt has 201 characters. It takes text of at most 200 characters.',
     );
@@ -57,6 +60,40 @@ describe('checkField', () => {
     expect(checkField('prompt', '🐋'.slice(1))).toContain('inside a character');
     expect(checkField('prompt', '🐋 🐋')).toBeUndefined();
     expect(checkField('prompt', '')).toBeUndefined();
+  });
+});
+
+describe('model references', () => {
+  test('a model is built in, dropped, or of the hub', () => {
+    expect(modelReference('moby-teacher')).toEqual({ kind: 'built-in', name: 'moby-teacher' });
+    expect(modelReference('files')).toEqual({ kind: 'files' });
+    expect(modelReference('distilgpt2')).toEqual({ kind: 'hub', id: 'distilgpt2', revision: undefined });
+    const id = 'microsoft/DialoGPT-medium';
+    expect(modelReference(`${id}@refs/pr/1`)).toEqual({ kind: 'hub', id, revision: 'refs/pr/1' });
+  });
+
+  test('nothing else is: no address, no path, nothing that a web server reads as another', () => {
+    const others = ['', '/', 'a/b/c', '../gpt2', 'org/..', 'org/na..me', 'org/', '/name', 'org/name@', 'org/name@../x'];
+    const addresses = [
+      'https://example.com/x',
+      '//example.com/x',
+      'example.com:80/x',
+      'org\\name',
+      'org/name?x',
+      'org/name#x',
+    ];
+    for (const text of [...others, ...addresses, 'org/na me', 'org/name%2f', 'órg/name', 'a@b@c', '-a', '.a', 'a\n'])
+      expect([text, modelReference(text)]).toEqual([text, undefined]);
+  });
+
+  test('a student is new, from a checkpoint, or from layers', () => {
+    for (const value of ['', 'teacher', 'files', 'distilgpt2', 'moby-teacher'])
+      expect(checkField('student_model', value), value).toBeUndefined();
+    expect(checkField('student_model', 'https://x')).toContain('It takes nothing for a new student');
+    for (const value of ['', '0', '0,2,4,7,9,11']) expect(checkField('student_from_layers', value)).toBeUndefined();
+    for (const value of [',', '0,', '0, 2', '-1', 'a', '0.5', '1e3', '9999']) {
+      expect(checkField('student_from_layers', value)).toContain('It takes layer numbers with commas between them');
+    }
   });
 });
 
@@ -80,6 +117,14 @@ describe('checkConfig', () => {
     ]);
     expect(changed({ student_width: 16, student_heads: 12 })[0]).toMatch(/such as 48\.$/);
     expect(changed({ student_width: 768, student_heads: 11 })[0]).toMatch(/such as 748\.$/);
+  });
+
+  test('wants layers with student_model=teacher, and only there; sizes are for a new student', () => {
+    expect(changed({ student_model: 'teacher' })).toEqual([
+      'student_model is teacher and student_from_layers is empty. Name the layers, such as 0,1.',
+    ]);
+    expect(changed({ student_from_layers: '0,1' })[0]).toContain('Layers are taken with student_model=teacher.');
+    expect(changed({ student_model: 'teacher', student_from_layers: '0,2', student_width: 60 })).toEqual([]);
   });
 
   test('lets a warm-up be longer than the run', () => {

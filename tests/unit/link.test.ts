@@ -153,11 +153,11 @@ describe('parseLink refuses', () => {
   });
 
   test('what is out of range, not whole or no choice', () => {
-    expect(problemsOf('v=1&alpha=1.5&train_steps=2.5&loss=mse&teacher_model=constructor')).toEqual([
+    expect(problemsOf('v=1&alpha=1.5&train_steps=2.5&loss=mse&teacher_model=../constructor')).toEqual([
       'alpha is 1.5. It takes a number from 0 to 1.',
       'train_steps is 2.5. It takes a whole number from 1 to 100000.',
       'loss is "mse". It takes one of mixed, ce, fkl, rkl, jsd, sfkl, srkl, tvd.',
-      'teacher_model is "constructor". It takes only moby-teacher.',
+      expect.stringContaining('teacher_model is "../constructor". It takes moby-teacher, files, or an id of the hub'),
     ]);
     expect(problemsOf('v=1&seed=-1')).toEqual([`seed is -1. It takes ${allowed('seed')}.`]);
     expect(problemsOf(`v=1&prompt=${'a'.repeat(201)}`)[0]).toContain('prompt has 201 characters.');

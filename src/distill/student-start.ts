@@ -1,0 +1,57 @@
+// What a student starts from when it is not new: a checkpoint, or chosen layers of its teacher.
+
+import type { Config } from '../config';
+import { type Gpt2Config, parseConfig } from '../model/config';
+import { count, ModelFileError } from '../model/download';
+import type { Weights } from '../model/parameters';
+import { type ModelSource, readJson } from '../model/source';
+import { openWeights, streamGpt2Weights } from '../model/weights';
+import type { TeacherSizes } from './teacher-onnx';
+
+export interface StudentStart {
+  config: Gpt2Config;
+  weights: Weights;
+}
+
+/**
+ * Reads headers only; the weights are read when the student takes them.
+ * @param student the checkpoint's folder, where student_model names one
+ * @returns undefined for a new student
+ * @throws ModelFileError if the folder, the layers or the vocabulary do not fit
+ */
+export async function openStudent(
+  { student_model, student_from_layers }: Pick<Config, 'student_model' | 'student_from_layers'>,
+  teacher: ModelSource,
+  teacherSizes: TeacherSizes,
+  student?: ModelSource,
+): Promise<StudentStart | undefined> {
+  if (student_model === '') return undefined;
+  const source = student_model === 'teacher' ? teacher : student;
+  if (!source) throw new Error(`openStudent: student_model=${student_model} without its folder.`);
+  const config = parseConfig(await readJson(source, 'config.json'), `config.json of ${source.label}`);
+  if (config.vocab_size !== teacherSizes.vocab_size) {
+    const [own, taught] = [count(config.vocab_size), count(teacherSizes.vocab_size)];
+    throw new ModelFileError(
+      'model',
+      `The student ${source.label} has ${own} words, the teacher ${teacher.label} ${taught}. Choose two models with one ` +
+        'tokenizer, or leave student_model empty for a new student with the teacher’s words.',
+    );
+  }
+  const layers = student_model === 'teacher' ? chosenLayers(student_from_layers, config.n_layer) : undefined;
+  const files = await openWeights(source);
+  return {
+    config: layers ? { ...config, n_layer: layers.length } : config,
+    weights: (sink) => streamGpt2Weights(files, config, sink, layers),
+  };
+}
+
+/** "0,2,4" as numbers. */
+function chosenLayers(text: string, available: number): number[] {
+  const layers = text.split(',').map(Number);
+  const beyond = layers.find((layer) => layer >= available);
+  if (beyond === undefined) return layers;
+  throw new ModelFileError(
+    'model',
+    `student_from_layers is ${text}, and the teacher has no layer ${beyond}. Its ${available} layers are 0 to ${available - 1}.`,
+  );
+}

@@ -1,0 +1,119 @@
+// A teacher from a model's folder: what is known of it before anything large is read, its tokenizer, and the teacher itself.
+
+import { readBytePairs, tokenizerFiles } from '../data/bpe';
+import { loadTokenizer, makeTokenizer, type Tokenizer, TokenizerError } from '../data/tokenizer';
+import type { Gpu } from '../gpu/device';
+import { parseConfig, parseSizes } from '../model/config';
+import { ModelFileError } from '../model/download';
+import { planArena } from '../model/parameters';
+import { type ModelSource, readJson } from '../model/source';
+import { openWeights, streamGpt2Weights } from '../model/weights';
+import { type Teacher, teacherFromOnnx, teacherFromWeights } from './teacher';
+import { OnnxTeacher, type TeacherSizes } from './teacher-onnx';
+
+export interface TeacherFolder {
+  sizes: TeacherSizes;
+  /** Undefined where config.json describes no GPT-2. */
+  parameters: number | undefined;
+  /** What will be read of the weights. */
+  bytes(): Promise<number>;
+  /** Our own kernels, or onnxruntime. */
+  engine: 'stillhouse' | 'onnxruntime';
+  make(gpu: Gpu, shape: { B: number; T: number; dtype: 'f16' | 'f32' }): Promise<Teacher>;
+}
+
+const HALF = 'onnx/model_fp16.onnx';
+const SINGLE = 'onnx/model.onnx';
+
+export interface TeacherChoice {
+  /** The ONNX file to run, whatever else the folder has. */
+  onnx?: string;
+  /** Whether the adapter has float16, and what the run computes in. */
+  f16: boolean;
+  dtype: 'f16' | 'f32';
+}
+
+/**
+ * Reads config.json and headers. A GPT-2 with safetensors runs in our own kernels, everything else in onnxruntime.
+ * @throws ModelFileError if the folder has nothing that can be run, with what would work
+ */
+export async function openTeacher(source: ModelSource, choice: TeacherChoice): Promise<TeacherFolder> {
+  const file = `config.json of ${source.label}`;
+  const json = await readJson(source, 'config.json');
+  const gpt2 = (json as { model_type?: unknown } | null)?.model_type === 'gpt2';
+  if (!gpt2 || choice.onnx) return onnxTeacher(source, choice.onnx ?? (await findOnnx(source, choice, json)), json);
+  const config = parseConfig(json, file);
+  try {
+    const files = await openWeights(source);
+    return {
+      ...{ sizes: config, parameters: planArena(config).parameters, engine: 'stillhouse' },
+      bytes: async () => files.bytes,
+      make: (gpu, shape) => teacherFromWeights(gpu, (sink) => streamGpt2Weights(files, config, sink), config, shape),
+    };
+  } catch (error) {
+    // Without safetensors an ONNX file may be there. Damaged ones are told as they are.
+    const name = error instanceof ModelFileError && error.missing && (await findOnnx(source, choice));
+    if (!name) throw error;
+    return onnxTeacher(source, name, json);
+  }
+}
+
+/** The folder's ONNX file for this run; undefined if there is none. @throws ModelFileError instead, given the config.json */
+async function findOnnx(source: ModelSource, choice: TeacherChoice): Promise<string | undefined>;
+async function findOnnx(source: ModelSource, choice: TeacherChoice, json: unknown): Promise<string>;
+async function findOnnx(source: ModelSource, { f16, dtype }: TeacherChoice, json?: unknown) {
+  const names = dtype === 'f16' ? [HALF, SINGLE] : f16 ? [SINGLE, HALF] : [SINGLE];
+  for (const name of names) if (await source.has(name)) return name;
+  if (json === undefined) return undefined;
+  const type = JSON.stringify((json as { model_type?: unknown } | null)?.model_type);
+  throw new ModelFileError(
+    'model',
+    `${source.label} is of type ${type} and has no ${names.join(' or ')}. Stillhouse runs GPT-2 from safetensors, and other ` +
+      'decoders from ONNX. Choose a model that has one of them.',
+  );
+}
+
+function onnxTeacher(source: ModelSource, name: string, json: unknown): TeacherFolder {
+  const file = `config.json of ${source.label}`;
+  const sizes = parseSizes(json, file);
+  const gpt2 = (json as { model_type?: unknown }).model_type === 'gpt2';
+  const parameters = gpt2 ? planArena(parseConfig(json, file)).parameters : undefined;
+  return {
+    ...{ sizes, parameters, engine: 'onnxruntime' },
+    bytes: () => source.size(name),
+    async make(gpu, { B, T }) {
+      const model = await source.read(name);
+      const label = `${name} of ${source.label}`;
+      const onnx = await OnnxTeacher.create({ device: gpu.device, model, config: sizes, file: label });
+      return teacherFromOnnx(gpu, onnx, { ...sizes, parameters }, B, T);
+    },
+  };
+}
+
+/** The folder's tokenizer: tokenizer.json, or GPT-2's own two files. @throws TokenizerError, ModelFileError */
+export async function openTokenizer(source: ModelSource, vocabularySize: number): Promise<Tokenizer> {
+  const text = async (name: string) => new TextDecoder().decode(await source.read(name));
+  if (await source.has('tokenizer.json')) {
+    const read = async (path: string) => {
+      const name = path.slice(path.lastIndexOf('/') + 1);
+      // Only tokenizer.json is always there; the other says which token ends a text.
+      if (name !== 'tokenizer.json' && !(await source.has(name))) return '{}';
+      return text(name);
+    };
+    return loadTokenizer(source.label, { read, vocabularySize });
+  }
+  if (!((await source.has('vocab.json')) && (await source.has('merges.txt')))) {
+    throw new TokenizerError(
+      `${source.label} has no tokenizer.json.`,
+      'Choose a model with a tokenizer.json, or with vocab.json and merges.txt as GPT-2 has them.',
+    );
+  }
+  const pairs = readBytePairs(await readJson(source, 'vocab.json'), await text('merges.txt'));
+  const { tokenizerJson, tokenizerConfig } = tokenizerFiles(pairs, vocabularySize);
+  const tokenizer = makeTokenizer(tokenizerJson, tokenizerConfig);
+  if (tokenizer.vocabularySize === vocabularySize) return tokenizer;
+  throw new TokenizerError(
+    `${source.label}: vocab.json has ${tokenizer.vocabularySize} tokens, the model ${vocabularySize}.`,
+    'Use the tokenizer that came with the model.',
+  );
+}

@@ -1,0 +1,211 @@
+// Weights read by ranges from the test hub: every way of storing them gives PyTorch's values, and damage is refused by name.
+
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { type Gpt2Config, parameterShapes } from '../../src/model/config';
+import { ModelFileError } from '../../src/model/download';
+import { httpSource, hubAddress } from '../../src/model/http';
+import { readSafetensors, writeSafetensors } from '../../src/model/safetensors';
+import { openWeights, streamGpt2Weights } from '../../src/model/weights';
+import { goldenModel, modelFiles, publish, type Variant } from '../hub-models';
+import { type Hub, serveHub } from '../hub-server';
+
+const golden = goldenModel('teacher');
+const ID = 'org/tiny';
+const SINGLE = 'model.safetensors';
+
+let hub: Hub;
+beforeAll(async () => {
+  hub = await serveHub();
+});
+afterAll(() => hub.close());
+beforeEach(() => {
+  hub.files.clear();
+  hub.faults.clear();
+  hub.requests.length = 0;
+});
+
+const source = () => httpSource({ label: ID, address: hubAddress(ID, 'main', hub.url), pause: 1 });
+
+/** All weights that arrive, put together from their slices. */
+async function stream(config: Gpt2Config = golden.config, layers?: number[]) {
+  const weights = new Map<string, number[]>();
+  const files = await openWeights(source());
+  const sink = (name: string, first: number, values: Float32Array) => {
+    const all = weights.get(name) ?? [];
+    expect(first).toBe(all.length);
+    expect(first % 2).toBe(0);
+    for (const value of values) all.push(value);
+    weights.set(name, all);
+  };
+  await streamGpt2Weights(files, config, sink, layers);
+  return weights;
+}
+
+async function refusal(work: Promise<unknown> = stream()): Promise<string> {
+  const error = await work.then(
+    () => new Error('accepted'),
+    (error: unknown) => error,
+  );
+  expect(error).toBeInstanceOf(ModelFileError);
+  return (error as Error).message;
+}
+
+/** Publishes the golden model with its one file rewritten. */
+function damaged(change: (file: Uint8Array<ArrayBuffer>) => Uint8Array): Promise<string> {
+  const files = modelFiles(golden);
+  publish(hub, ID, new Map<string, Uint8Array>(files).set(SINGLE, change(files.get(SINGLE)!)));
+  return refusal();
+}
+const retold = (change: (header: Record<string, { data_offsets: number[]; shape: number[] }>) => void) =>
+  damaged((file) => {
+    const length = Number(new DataView(file.buffer).getBigUint64(0, true));
+    const header = JSON.parse(new TextDecoder().decode(file.subarray(8, 8 + length)));
+    change(header);
+    const text = new TextEncoder().encode(JSON.stringify(header));
+    const bytes = new Uint8Array(8 + text.length + file.length - 8 - length);
+    new DataView(bytes.buffer).setBigUint64(0, BigInt(text.length), true);
+    bytes.set(text, 8);
+    bytes.set(file.subarray(8 + length), 8 + text.length);
+    return bytes;
+  });
+
+/** The largest error of a type, relative to the value: half a unit in its last place, and f16's smallest steps. */
+const EXACT = { F32: [0, 0], F16: [2 ** -11, 2 ** -25], BF16: [2 ** -8, 0] };
+
+const variants: [string, Variant][] = [
+  ['f32', {}],
+  ['f16', { dtype: 'F16' }],
+  ['bf16, no prefix', { dtype: 'BF16', prefix: '' }],
+  ['three shards', { shards: 3 }],
+  ['f16 in two shards with masks and no prefix', { dtype: 'F16', shards: 2, masks: true, prefix: '' }],
+  ['a tied head beside the embedding', { head: 'tied', shards: 2 }],
+  ['a head in the embedding’s place', { head: 'alone' }],
+];
+test.each(variants)('stored as %s, all weights arrive', async (_, variant) => {
+  publish(hub, ID, modelFiles(golden, variant));
+  const weights = await stream();
+  expect([...weights.keys()].sort()).toEqual([...golden.weights.keys()].sort());
+  const [relative, absolute] = EXACT[variant.dtype ?? 'F32'];
+  for (const [name, expected] of golden.weights) {
+    const got = weights.get(name)!;
+    expect(got.length).toBe(expected.length);
+    const wrong = got.findIndex(
+      (value, i) => !(Math.abs(value - expected[i]) <= relative * Math.abs(expected[i]) + absolute),
+    );
+    expect(wrong, name).toBe(-1);
+  }
+});
+
+test('tensors larger than a slice and a block arrive whole', async () => {
+  const config: Gpt2Config = { ...golden.config, vocab_size: 9_001, n_embd: 60, n_head: 3, n_layer: 1 };
+  const weights = new Map(
+    parameterShapes(config).map(({ name, shape }, salt) => {
+      const length = shape.reduce((a, b) => a * b);
+      return [name, Float32Array.from({ length }, (_, i) => Math.fround(((i * 31 + salt) % 2048) / 512 - 2))] as const;
+    }),
+  );
+  publish(hub, ID, modelFiles({ config, weights: new Map(weights) }, { dtype: 'F16' }));
+  const got = (await stream(config)).get('wte.weight')!;
+  const expected = new Map(weights).get('wte.weight')!;
+  expect(got.length).toBe(540_060);
+  expect(got.findIndex((value, i) => value !== expected[i])).toBe(-1);
+});
+
+test('headers alone say the tensors, and the weights are left where they are', async () => {
+  const files = modelFiles(golden, { shards: 2 });
+  publish(hub, ID, files);
+  const { tensors, bytes } = await openWeights(source());
+  const stored = [...files].filter(([name]) => name.endsWith('.safetensors'));
+  expect(bytes).toBe(stored.reduce((sum, [, file]) => sum + file.length, 0));
+  expect(tensors.size).toBe(golden.weights.size);
+});
+
+test('each file is asked for once, from its begin to its end', async () => {
+  publish(hub, ID, modelFiles(golden, { shards: 2 }));
+  await stream();
+  const shards = hub.requests.filter((line) => line.includes('model-0'));
+  expect(shards.map((line) => line.slice(-8))).toEqual(['bytes=0-', 'bytes=0-']);
+});
+
+test('chosen layers become a smaller model’s, in the order chosen', async () => {
+  publish(hub, ID, modelFiles(golden));
+  const last = golden.config.n_layer - 1;
+  const weights = await stream(golden.config, [last, 0]);
+  const of = (name: string) => [...golden.weights.get(name)!];
+  expect(weights.get('h.0.mlp.c_fc.weight')).toEqual(of(`h.${last}.mlp.c_fc.weight`));
+  expect(weights.get('h.1.ln_1.bias')).toEqual(of('h.0.ln_1.bias'));
+  expect(weights.get('wte.weight')).toEqual(of('wte.weight'));
+  expect([...weights.keys()].filter((name) => /^h\.[^01]\./.test(name))).toEqual([]);
+});
+
+test('an untied head is refused', async () => {
+  publish(hub, ID, modelFiles(golden, { head: 'untied' }));
+  expect(await refusal()).toContain('model.safetensors of org/tiny: lm_head.weight differs from wte.weight');
+});
+
+test('hostile and damaged headers are refused by file and tensor', async () => {
+  const length = (value: bigint) =>
+    damaged((file) => {
+      new DataView(file.buffer).setBigUint64(0, value, true);
+      return file;
+    });
+  expect(await length(2n ** 63n)).toContain('its header says 9,223,372,036,854,775,808 bytes');
+  expect(await length(3n)).toContain('model.safetensors of org/tiny: its header is not JSON');
+  expect(await damaged((file) => file.subarray(0, 5))).toContain('5 bytes are too few');
+  expect(await damaged((file) => file.subarray(0, file.length - 8))).toMatch(
+    /model\.safetensors of org\/tiny is [\d,]+ of [\d,]+ bytes long\. Download it again\./,
+  );
+  const bias = 'transformer.h.0.ln_1.bias';
+  const moved = (by: number) => (header: Record<string, { data_offsets: number[] }>) => {
+    header[bias].data_offsets = header[bias].data_offsets.map((offset) => offset + by);
+  };
+  expect(await retold(moved(-4))).toContain('overlaps the tensor before it');
+  expect(await retold(moved(2 ** 40))).toContain('leaves a gap');
+  expect(await retold((header) => void (header[bias].shape = [2 ** 31, 2 ** 31]))).toContain(`tensor ${bias} has`);
+});
+
+test('tensors that are missing, unknown, of another shape or not finite are named', async () => {
+  const rewritten = (change: (tensors: ReturnType<typeof readSafetensors>) => void) =>
+    damaged((file) => {
+      const tensors = readSafetensors(file, SINGLE);
+      change(tensors);
+      return writeSafetensors(tensors);
+    });
+  const bias = 'transformer.ln_f.bias';
+  expect(await rewritten((tensors) => tensors.delete(bias))).toContain('ln_f.bias is missing');
+  expect(await rewritten((tensors) => tensors.set('adapter.weight', tensors.get(bias)!))).toContain(
+    'adapter.weight is unknown',
+  );
+  expect(await rewritten((tensors) => (tensors.get(bias)!.shape = [1, golden.config.n_embd]))).toContain(
+    `ln_f.bias has shape [1, ${golden.config.n_embd}], config.json asks for [${golden.config.n_embd}]`,
+  );
+  expect(
+    await rewritten((tensors) => {
+      const { data } = tensors.get('transformer.wte.weight')!;
+      new DataView(data.buffer, data.byteOffset).setFloat32(4 * 7, Number.NaN, true);
+    }),
+  ).toContain('wte.weight holds NaN at element 7');
+});
+
+test('an index that leads nowhere is refused', async () => {
+  const withIndex = (weight_map: unknown) => {
+    const files = modelFiles(golden, { shards: 2 });
+    const index = new TextEncoder().encode(JSON.stringify({ weight_map }));
+    publish(hub, ID, files.set('model.safetensors.index.json', index));
+    return refusal();
+  };
+  expect(await withIndex({})).toContain('has no weight_map');
+  expect(await withIndex({ a: '../../secret.safetensors' })).toContain('which is no safetensors file beside it');
+  expect(await withIndex({ a: 7 })).toContain('puts a into 7');
+  expect(await withIndex({ a: 'model-00001-of-00002.safetensors' })).toContain(
+    'model-00001-of-00002.safetensors of org/tiny: tensor a is missing, which model.safetensors.index.json names.',
+  );
+  expect(await withIndex({ a: 'model-00003-of-00002.safetensors' })).toContain('does not exist on the server');
+});
+
+test('a folder without safetensors says what to look for', async () => {
+  publish(hub, ID, new Map([['pytorch_model.bin', new Uint8Array(9)]]));
+  expect(await refusal()).toBe(
+    'org/tiny has no model.safetensors. Choose a model or a revision that has one; a pytorch_model.bin cannot be read.',
+  );
+});
