@@ -11,7 +11,7 @@ import { compare } from '../kernels/losses';
 import type { Gpt2Config } from '../model/config';
 import { forward, head } from '../model/gpt2';
 import type { Arena } from '../model/parameters';
-import { Layout } from '../tensor/layout';
+import { Layout, LayoutError } from '../tensor/layout';
 import type { LossPath } from './lab-records';
 import { sliceLogits, tokenLabels, validTargets } from './loss-paths';
 import type { EvaluationRecord } from './records';
@@ -43,6 +43,15 @@ export class Evaluator {
     this.#tokens = make('evaluation tokens', shape, 'u32');
     this.#labels = make('evaluation labels', shape, 'i32');
     this.#sums = make('evaluation sums', [SUMS], 'f32');
+  }
+
+  /** Records the evaluation ahead of the first batch. What the loss path refuses is left to each batch to tell. */
+  async prepare(): Promise<void> {
+    try {
+      this.#program ??= await this.#record();
+    } catch (error) {
+      if (!(error instanceof LayoutError)) throw error;
+    }
   }
 
   /** Evaluates on `batches`. A batch that fails is counted, with the first error whole; the others still count. */

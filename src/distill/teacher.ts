@@ -53,10 +53,10 @@ export function teacherFromOnnx(
   };
 }
 
-/** A GPT-2 that our own kernels run, inside the caller's submission. */
+/** A GPT-2 that our own kernels run, inside the caller's submission. Without weights it is a plan of one. */
 export async function teacherFromWeights(
   gpu: Gpu,
-  weights: Weights,
+  weights: Weights | undefined,
   config: Gpt2Config,
   { B, T, dtype }: { B: number; T: number; dtype: 'f16' | 'f32' },
 ): Promise<Teacher> {

@@ -120,7 +120,7 @@ export class Trainer {
     gpu: Gpu,
     pool: Pool,
     settings: TrainerSettings,
-    weights: Weights,
+    weights: Weights | undefined,
     teacher: Teacher | undefined,
     onRecord: (record: StepRecord) => void,
   ): Promise<Trainer> {

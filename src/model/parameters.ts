@@ -175,8 +175,9 @@ export type Weights = ReadonlyMap<string, Float32Array> | ((sink: WeightSink) =>
 /** Bytes that may wait for the GPU at once: each of them is held a second time by the browser. */
 const UPLOAD_BYTES = 64 * 2 ** 20;
 
-/** Writes all weights into each of the arenas, which have one plan. */
-export async function fill(gpu: Gpu, arenas: readonly Arena[], weights: Weights): Promise<void> {
+/** Writes all weights into each of the arenas, which have one plan. Without weights they stay zeros. */
+export async function fill(gpu: Gpu, arenas: readonly Arena[], weights: Weights | undefined): Promise<void> {
+  if (!weights) return;
   if (typeof weights !== 'function') {
     for (const arena of arenas) arena.write(weights);
     return;
