@@ -12,11 +12,11 @@ import type { Gpt2Config } from '../model/config';
 import { forward, head } from '../model/gpt2';
 import type { Arena } from '../model/parameters';
 import { Layout, LayoutError } from '../tensor/layout';
+import { chunkLimit } from './head-loss';
 import type { LossPath } from './lab-records';
 import { sliceLogits, tokenLabels, validTargets } from './loss-paths';
 import type { EvaluationRecord } from './records';
 import type { Teacher } from './teacher';
-import { chunkLimit } from './trainer';
 
 /** Sums over tokens: student NLL, teacher NLL, KL, agreements. */
 const SUMS = 4;

@@ -44,8 +44,11 @@ const STORY_LEARNING_RATE = 5e-6;
  * Nearer to 0 they lie closer, and the smallest weights would still move.
  */
 const SMALLEST_WEIGHT = 0.02;
-/** Gradients so scaled overflow f16 as such, and f32 in the sum of their squares. */
-const OVERFLOWING_SCALE = 2 ** 100;
+/**
+ * Loss scales that overflow at every step: in f16 the gradients, some 2^10 times too large for it. No finite scale does that to an f32 gradient
+ * of norm 1; there the scale itself is infinite, as where it doubles with nothing to stop it, and no halving brings it back.
+ */
+const OVERFLOWING_SCALE = { f16: 2 ** 32, f32: Number.POSITIVE_INFINITY };
 
 /** What the columns of one experiment share. */
 interface Bench extends LabParts {
@@ -131,7 +134,7 @@ function columns(bench: Bench, experiment: Experiment): Column[] {
   const plain = { ...base, weights: farFromZero(base.weights), weightDecay: 0 };
   const settings: Record<Cause, LabSettings> = {
     view: { ...plain, evaluationPath: 'view' },
-    skipped: { ...plain, faults: { fixedLossScale: OVERFLOWING_SCALE } },
+    skipped: { ...plain, faults: { fixedLossScale: OVERFLOWING_SCALE[base.dtype] } },
     'half-weights': { ...plain, learningRate: STORY_LEARNING_RATE, halfWeights: true },
     detached: { ...plain, faults: { detached: true } },
   };

@@ -1,22 +1,20 @@
 // The trainer: a student, its optimiser and the recorded step. It knows no data, no schedule and no page; see run.ts.
 
 import type { Config } from '../config';
-import { type Batch, IGNORED_TARGET } from '../data/batches';
+import type { Batch } from '../data/batches';
 import type { Gpu } from '../gpu/device';
-import type { Placement, Pool, Program, Tensor } from '../gpu/program';
+import type { Pool, Program } from '../gpu/program';
 import { Recorder } from '../gpu/program';
-import { columnSum } from '../kernels/columnSum';
 import { type AdamW, NORM_PARTIALS, optimiserStep, SCALER_BYTES } from '../kernels/optimiser';
-import { matrix } from '../kernels/tensors';
 import type { Gpt2Config } from '../model/config';
-import { backward, forward, head, headBackward } from '../model/gpt2';
+import { backward, forward } from '../model/gpt2';
 import { Arena, fill, planArena, type Weights } from '../model/parameters';
 import { toHalf } from '../tensor/dtype';
-import { Layout } from '../tensor/layout';
+import { LayoutError } from '../tensor/layout';
 import { BatchBuffer } from './batch-buffer';
-import type { LossPath } from './lab-records';
-import { sliceLabels, sliceLogits, sliceLogitsBackward, tokenLabels, validTargets } from './loss-paths';
-import { LOSSES, type LossSettings, needsTeacher, recordLoss, totalLoss } from './losses';
+import { recordHeadLoss } from './head-loss';
+import { tokenLabels, validTargets } from './loss-paths';
+import { LOSSES, type LossSettings, needsTeacher, totalLoss } from './losses';
 import type { StepRecord } from './records';
 import { Ring } from './ring';
 import type { Teacher } from './teacher';
@@ -66,13 +64,7 @@ export interface Snapshot {
   scaler: ArrayBuffer;
 }
 
-/** 16 MiB of f32 logits: small beside a model that has a large vocabulary, and one chunk for a small one. */
-const CHUNK_ELEMENTS = 2 ** 22;
 const SUMS_BYTES = 8;
-
-/** Elements of f32 logits that are made at a time: as many as asked for, if a binding can show them. */
-export const chunkLimit = (gpu: Gpu, asked = CHUNK_ELEMENTS): number =>
-  Math.min(asked, Math.floor(gpu.limits.binding / 4));
 
 export class Trainer {
   /** Master weights, f32. */
@@ -128,8 +120,11 @@ export class Trainer {
     try {
       await fill(gpu, [...new Set([trainer.master, trainer.weights])], weights);
       gpu.device.queue.writeBuffer(trainer.#buffers.scaler, 0, initialScaler(settings));
-      // Where view may be refused, it is the step that is refused, each time anew.
-      const micro = settings.lossPath === 'view' ? undefined : trainer.#recordMicro();
+      // What a layout refuses is for each step to say, so that whoever drives them may go on, as a script does.
+      const micro = trainer.#recordMicro().catch((error) => {
+        if (error instanceof LayoutError) return undefined;
+        throw error;
+      });
       [trainer.#micro, trainer.#update] = await Promise.all([micro, trainer.#recordUpdate()]);
     } catch (error) {
       trainer.destroy();
@@ -138,7 +133,7 @@ export class Trainer {
     return trainer;
   }
 
-  /** Our dispatches in one step of `accumulation` batches, the teacher's apart. On the path `view`, known from the first step on. */
+  /** Our dispatches in one step of `accumulation` batches, the teacher's apart. Without those that a layout refused. */
   dispatches(accumulation: number): number {
     return (this.#micro?.length ?? 0) * accumulation + this.#update.length;
   }
@@ -228,66 +223,17 @@ export class Trainer {
 
   /** Forward, head and loss, backward: gradients and sums are added to. */
   async #recordMicro(): Promise<Program> {
-    const { student, lossPath = 'labels', recompute, faults } = this.settings;
+    const { student, recompute, faults } = this.settings;
     const { tokens, targets, order } = this.#batch;
     const recorder = new Recorder(this.gpu, this.pool);
     const activations = forward(recorder, student, this.weights, tokens, recompute);
     const { hidden } = activations;
     const dhidden = recorder.tensor('d hidden', hidden.layout, hidden.dtype);
-    if (lossPath === 'labels') this.#recordChunks(recorder, hidden, targets, dhidden);
-    else this.#recordSliced(recorder, lossPath, hidden, targets, dhidden);
-    if (!faults?.detached) backward(recorder, this.weights, this.gradients, activations, dhidden, order);
+    const { settings, weights, gradients, teacher } = this;
+    const parts = { settings, weights, gradients, teacher, buffers: this.#buffers };
+    this.#bytesCopied = recordHeadLoss(recorder, parts, { hidden, targets, dhidden });
+    if (!faults?.detached) backward(recorder, weights, gradients, activations, dhidden, order);
     return recorder.build('gradients');
-  }
-
-  /** Head and loss in chunks of rows. hidden and dhidden (B·T, C), targets (B, T). */
-  #recordChunks(recorder: Recorder, hidden: Tensor, targets: Tensor, dhidden: Tensor): void {
-    const { vocab_size: V } = this.settings.student;
-    const [rows] = hidden.layout.shape;
-    const perToken = recorder.tensor('per token', Layout.contiguous([rows, 2]), 'f32');
-    const chunkRows = Math.min(rows, Math.max(1, Math.floor(chunkLimit(this.gpu, this.settings.chunkElements) / V)));
-    const rowsOf = (tensor: Tensor, first: number, count: number): Tensor => ({
-      ...tensor,
-      layout: tensor.layout.narrow(0, first, count),
-    });
-    for (let first = 0; first < rows; first += chunkRows) {
-      const count = Math.min(chunkRows, rows - first);
-      const logits = recorder.tensor('logits', Layout.contiguous([count, V]), 'f32', 'logits');
-      const part = rowsOf(hidden, first, count);
-      head(recorder, this.weights, part, logits);
-      const inputs = { ...this.#lossInputs(targets, perToken), student: logits, chunk: { first, rows: count } };
-      recordLoss(recorder, this.settings.loss, inputs, this.teacher?.logits(recorder, first, count));
-      this.#recordHeadBackward(recorder, part, logits, rowsOf(dhidden, first, count));
-    }
-    columnSum(recorder, perToken, persistent(this.#buffers.sums, [2]), 'loss sums');
-  }
-
-  /** All logits at once, sliced to [:, :-1] as scripts do. hidden and dhidden (B·T, C), labels (B, T). */
-  #recordSliced(recorder: Recorder, path: LossPath, hidden: Tensor, labels: Tensor, dhidden: Tensor): void {
-    const { student, batchSize: B, contextLength: T, loss } = this.settings;
-    const { vocab_size: V } = student;
-    const logits = recorder.tensor('logits', Layout.contiguous([B, T, V]), 'f32', 'logits');
-    const perToken = recorder.tensor('per token', Layout.contiguous([B * (T - 1), 2]), 'f32');
-    head(recorder, this.weights, hidden, matrix(logits, B * T, V));
-    const slice = sliceLogits(recorder, logits, path);
-    const theirs = this.teacher?.logits(recorder, 0, B * T);
-    const taught = theirs && sliceLogits(recorder, { ...theirs, layout: theirs.layout.view([B, T, V]) }, path);
-    const inputs = { ...this.#lossInputs(sliceLabels(labels), perToken), student: slice.tensor };
-    recordLoss(recorder, loss, inputs, taught?.tensor);
-    const back = sliceLogitsBackward(recorder, slice, logits, persistent(this.#buffers.zero, [1]));
-    this.#bytesCopied = slice.bytesCopied + (taught?.bytesCopied ?? 0) + back;
-    this.#recordHeadBackward(recorder, hidden, matrix(logits, B * T, V), dhidden);
-    columnSum(recorder, perToken, persistent(this.#buffers.sums, [2]), 'loss sums');
-  }
-
-  #lossInputs(targets: Tensor, perToken: Tensor) {
-    const { step, scaler } = this.#buffers;
-    return { targets, ignoreIndex: IGNORED_TARGET, perToken, step, scaler, gradient: true };
-  }
-
-  #recordHeadBackward(recorder: Recorder, hidden: Tensor, dlogits: Tensor, dhidden: Tensor): void {
-    if (this.settings.faults?.detached) return;
-    headBackward(recorder, this.weights, this.gradients, hidden, dlogits, dhidden);
   }
 
   #recordUpdate(): Promise<Program> {
@@ -332,9 +278,4 @@ function initialScaler({ dtype, initialLossScale, faults }: TrainerSettings): Fl
   state[6] = 1;
   state[7] = 1;
   return state;
-}
-
-function persistent(buffer: GPUBuffer, shape: number[]): Tensor {
-  const place: Placement = { label: buffer.label, bytes: buffer.size, buffer, offset: 0, purpose: 'metrics' };
-  return { layout: Layout.contiguous(shape), dtype: 'f32', place };
 }

@@ -14,7 +14,7 @@ import type { Experiment } from './protocol';
 
 type Models = Omit<LabParts, 'gpu'>;
 
-/** Loaded once; forgotten where loading failed, so that the next experiment tries again. */
+/** Loaded once. Forgotten where loading failed, so that the next experiment tries again. */
 let models: Promise<Models> | undefined;
 
 /** How long a failing GPU call waits for the word that the device is gone, which explains it. */
@@ -64,8 +64,12 @@ export class LabRun implements DeviceUser {
       stage('opening the GPU');
       const gpu = await openDevice();
       this.#gpu = gpu;
-      models ??= loadModels(stage);
+      models ??= loadModels(stage).catch((error) => {
+        models = undefined;
+        throw error;
+      });
       const loaded = await models;
+      if (this.#over) return;
       stage('compiling kernels');
       // Left by `break` or by an error, the loop ends the experiment, which frees its memory.
       for await (const report of runExperiment({ gpu, ...loaded }, experiment)) {
@@ -75,7 +79,6 @@ export class LabRun implements DeviceUser {
         if (this.#over) break;
       }
     } catch (error) {
-      models = undefined;
       // A failing GPU call and the word that the device is gone come in no particular order; the word explains it.
       await Promise.race([this.#gpu?.lost, new Promise((resolve) => setTimeout(resolve, LOST_MILLISECONDS))]);
       return this.fail('run the experiment', error);

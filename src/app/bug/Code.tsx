@@ -67,12 +67,18 @@ function Torch({ run, settings }: { run?: LabRun; settings: Settings<'replay'> }
 function Line({ text, mark, number }: { text: string; mark?: MarkText | true; number?: number }) {
   const state =
     mark === undefined ? '' : mark === true ? ' marked' : mark.problem ? ' marked raised' : ' marked worked';
+  const margin = ' '.repeat(text.search(/\S|$/) + (number === undefined ? 0 : 4));
   return (
     <span className={`code-line${state}`}>
       {number !== undefined && <span className="line-number">{String(number).padStart(3)} </span>}
       {mark ? <mark>{text}</mark> : text}
-      {typeof mark === 'object' && <span className="line-note"> ← {mark.text}</span>}
       {'\n'}
+      {typeof mark === 'object' && (
+        <span className="line-note">
+          {margin}↳ {mark.text}
+          {'\n'}
+        </span>
+      )}
     </span>
   );
 }

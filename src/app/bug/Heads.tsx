@@ -42,11 +42,11 @@ export function Heads() {
       {picture && (
         <div className="bug-tools heads-tools">
           <Choice
-            legend="Rows and columns are"
+            legend="Rows and columns as"
             value={axes}
             choices={[
-              { value: 'claimed', label: 'what the code takes them for' },
               { value: 'real', label: 'the tokens they hold' },
+              { value: 'claimed', label: 'the code takes them' },
             ]}
             onChoose={(value) => choose({ axes: value })}
           />

@@ -64,7 +64,8 @@ export interface Totals {
   milliseconds?: number;
   firstLoss?: number;
   lastLoss?: number;
-  /** The last evaluation. */
+  /** The evaluation before training, and the last one. */
+  before?: EvaluationRecord;
   evaluation?: EvaluationRecord;
   weightChange?: number;
   firstError?: string;
@@ -89,6 +90,7 @@ export function totalsOf({ attempts, evaluations, ended }: ColumnRun): Totals {
     milliseconds: times.length > 0 ? times[Math.floor(times.length / 2)] : undefined,
     firstLoss: records[0]?.loss,
     lastLoss: records.at(-1)?.loss,
+    before: evaluations.find(({ record }) => record.step === 0)?.record,
     evaluation: last?.record,
     weightChange: last?.weightChange,
     firstError:

@@ -14,7 +14,7 @@ const OPTIONS = {
     clamp: ['on', 'off'],
   },
   causes: { seed: SEEDS, log: ['story', 'better'] },
-  heads: { axes: ['claimed', 'real'] },
+  heads: { axes: ['real', 'claimed'] },
 } as const satisfies Record<string, Record<string, readonly string[]>>;
 
 export type Card = keyof typeof OPTIONS;

@@ -106,9 +106,9 @@ export const SYMPTOMS: readonly Symptom[] = [
     from: `A GPT-2 that knows nothing has a cross-entropy of ln ${GPT2_VOCABULARY.toLocaleString('en')} = ${Math.log(GPT2_VOCABULARY).toFixed(3)}. If the log’s value is one, it lies ${(Math.log(GPT2_VOCABULARY) - STORY_LOSS).toFixed(3)} below: a model that knows next to nothing.`,
     notFrom: 'view. Where it raises there is no loss at all; where it works the rows are the right ones.',
     measured: ({ columns: { strided } }) =>
-      strided?.firstLoss === undefined
+      strided?.before?.studentPerplexity === undefined
         ? undefined
-        : `strided: the student here began at ${loss(strided.firstLoss)} and came to ${loss(strided.lastLoss)} in ${plural(strided.steps, 'step')}.`,
+        : `strided: before the first step the student’s perplexity was ${formatMeasure(strided.before.studentPerplexity)}, a cross-entropy of ${Math.log(strided.before.studentPerplexity).toFixed(3)}. It has a smaller vocabulary.`,
   },
   {
     id: 'quiet',

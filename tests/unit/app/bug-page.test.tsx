@@ -125,11 +125,11 @@ describe('the replay', () => {
 
   test('the code marks the line that raised, the line that copied, and the kernel that did not', () => {
     const marked = (path: string) => screen.getByText(path, { selector: 'mark' }).parentElement?.textContent ?? '';
-    expect(marked('loss = cross_entropy(logits.view(-1, V), labels.view(-1))')).not.toContain('←');
+    expect(marked('loss = cross_entropy(logits.view(-1, V), labels.view(-1))')).not.toContain('↳');
     replay();
-    expect(marked('loss = cross_entropy(logits.view(-1, V), labels.view(-1))')).toContain('← raised in 8 of 8 batches');
+    expect(marked('loss = cross_entropy(logits.view(-1, V), labels.view(-1))')).toContain('↳ raised in 8 of 8 batches');
     expect(marked('loss = cross_entropy(logits.reshape(-1, V), labels.reshape(-1))')).toContain(
-      '← worked, 4.0 MB copied',
+      '↳ worked, 4.0 MB copied',
     );
     expect(screen.getByText(/worked, 0 B copied/)).toBeTruthy();
     press('whole file');
@@ -287,6 +287,8 @@ describe('scrambled heads', () => {
 
   test('shows both losses, both perplexities and every head, in words and as a table', () => {
     run();
+    pick('Rows and columns as', 'the code takes them');
+    expect(location.hash).toBe('#bug=heads,axes=claimed');
     expect(text('hardly')).toContain('After 2 steps the losses are 4.000 and 4.000, with no error in either.');
     const reshaped = within(screen.getByTestId('heads-reshaped'));
     expect(reshaped.getAllByRole('img')).toHaveLength(2);
@@ -301,8 +303,6 @@ describe('scrambled heads', () => {
 
   test('by the tokens that rows really hold, a head does not see the others’ tokens', () => {
     run();
-    pick('Rows and columns are', 'the tokens they hold');
-    expect(location.hash).toBe('#bug=heads,axes=real');
     const heads = within(screen.getByTestId('heads-reshaped')).getAllByRole('figure');
     expect(heads[0].textContent).toContain('“ the” looks at “ the” 1.00.');
     expect(heads[1].textContent).toContain('“ the” is not in this head.');
