@@ -10,7 +10,8 @@ const FOLDER = 'public/models/moby-teacher';
 const tokenizerJson = await readFile(`${FOLDER}/tokenizer.json`, 'utf8');
 const { vocab, merges } = JSON.parse(tokenizerJson).model as { vocab: Record<string, number>; merges: string[] };
 const SIZE = Object.keys(vocab).length;
-const TEXT = 'Call me Ishmael. Some years ago — never mind how long precisely — 🐋\r\n  I thought\tI’d sail.<|endoftext|>';
+const TEXT =
+  'Call me Ishmael. Some years ago — never mind how long precisely — 🐋\r\n  I thought\tI’d sail.<|endoftext|>';
 
 const folder = (files: Record<string, string>) =>
   filesSource(new Map(Object.entries(files).map(([name, text]) => [name, new Blob([text])])));
