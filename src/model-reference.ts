@@ -1,10 +1,10 @@
 // How settings and links name a model: a built-in one, one of the hub, or the files that were dropped on the page. Pure.
 
 /** Folders below models/ on the page's own origin. */
-export const BUILT_IN_MODELS: readonly string[] = ['moby-teacher'];
+const BUILT_IN_MODELS: readonly string[] = ['moby-teacher'];
 
 /** The word for files that were dropped on the page: a link can ask for them, never bring them. */
-export const DROPPED = 'files';
+const DROPPED = 'files';
 
 export type ModelReference =
   | { kind: 'built-in'; name: string }

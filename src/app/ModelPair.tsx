@@ -1,21 +1,31 @@
 // Teacher and student, drawn with areas in proportion to their parameters, once those are known.
 
-import type { FieldName } from '../config';
+import type { Config, FieldName } from '../config';
 import { DEFAULTS } from '../config';
-import { formatCount } from './format';
+import type { Role } from '../worker/protocol';
+import { formatCount, plural } from './format';
+import { useModels } from './models';
 import { useRun } from './store';
 
-const SHAPE: readonly FieldName[] = ['student_layers', 'student_width', 'student_heads', 'max_length'];
+const SHAPE: readonly FieldName[] = [
+  ...(['student_layers', 'student_width', 'student_heads', 'max_length'] as const),
+  ...(['student_model', 'student_from_layers', 'teacher_model'] as const),
+];
 
 export function ModelPair() {
   const config = useRun((state) => state.config);
   const run = useRun((state) => state.run);
   useRun((state) => state.commits);
   const sameTeacher = run?.config.teacher_model === config.teacher_model;
-  const teacher = sameTeacher ? run?.report?.teacherParameters : undefined;
+  const lookUps = useModels((state) => state.lookUps);
+  const said = (role: Role) => {
+    const asked = lookUps[role];
+    return asked?.reference === config[`${role}_model`] ? asked.report?.parameters : undefined;
+  };
+  const teacher = (sameTeacher ? run?.report?.teacherParameters : undefined) ?? said('teacher');
   // Counts belong to the shape that they were counted for.
-  const student =
-    run && SHAPE.every((name) => run.config[name] === config[name]) ? run.report?.studentParameters : undefined;
+  const sameShape = run && SHAPE.every((name) => run.config[name] === config[name]);
+  const student = (sameShape ? run.report?.studentParameters : undefined) ?? said('student');
   const side = teacher && student ? 44 * Math.min(1, Math.sqrt(student / teacher)) : undefined;
   return (
     <div className="models">
@@ -36,20 +46,25 @@ export function ModelPair() {
           {teacher === undefined ? 'parameters are counted when it loads' : `${formatCount(teacher)} parameters`}
         </p>
         <p className="model student">
-          <strong>
-            {config.student_layers} × {config.student_width}
-          </strong>{' '}
-          <span className="role">student</span>
+          <strong>{studentName(config)}</strong> <span className="role">student</span>
         </p>
         <p className="model-detail">
-          {config.student_layers === 1 ? '1 block' : `${config.student_layers} blocks`},{' '}
-          {config.student_heads === 1 ? '1 head' : `${config.student_heads} heads`}
-          {student !== undefined && `, ${formatCount(student)} parameters`}
-          {teacher && student ? `, ${(teacher / student).toPrecision(2)}× smaller` : ''}
+          {[
+            ...(config.student_model === ''
+              ? [plural(config.student_layers, 'block'), plural(config.student_heads, 'head')]
+              : ['its weights are the start']),
+            ...(student === undefined ? [] : [`${formatCount(student)} parameters`]),
+            ...(teacher && student ? [`${(teacher / student).toPrecision(2)}× smaller`] : []),
+          ].join(', ')}
         </p>
       </div>
     </div>
   );
+}
+
+function studentName({ student_model, student_from_layers, student_layers, student_width }: Config): string {
+  if (student_model === '') return `${student_layers} × ${student_width}`;
+  return student_model === 'teacher' ? `layers ${student_from_layers.replaceAll(',', ', ')}` : student_model;
 }
 
 /** How many of these settings differ from their defaults. */

@@ -1,15 +1,23 @@
 // The recipe: the five things that matter, then all other settings by group, folded.
 
-import type { Field, FieldName } from '../config';
+import type { Config, Field, FieldName } from '../config';
 import { checkConfig, FIELDS } from '../config';
 import { DataDrawer } from './DataDrawer';
 import { FieldControl } from './FieldControl';
 import { LossFormula, TemperatureFormula } from './Formula';
+import { ModelField } from './ModelField';
 import { countChanged, ModelPair } from './ModelPair';
 import { isActive } from './run';
 import { useRun } from './store';
 
-const STUDENT: readonly FieldName[] = ['student_layers', 'student_width', 'student_heads'];
+/** Which of them are shown depends on what the student starts from. */
+const STUDENT: readonly FieldName[] = [
+  'student_model',
+  'student_from_layers',
+  'student_layers',
+  'student_width',
+  'student_heads',
+];
 const FIRST: readonly FieldName[] = ['teacher_model', ...STUDENT, 'train_steps', 'alpha', 'temperature'];
 
 const GROUPS: readonly { group: Field['group']; title: string }[] = [
@@ -80,6 +88,11 @@ function RecipeFields() {
   );
 }
 
+/** Sizes are a new student's: one that starts from a model has that model's. */
+function shownFor(name: FieldName, { student_model }: Config): boolean {
+  return !['student_layers', 'student_width', 'student_heads'].includes(name) || student_model === '';
+}
+
 function Fold({ title, names, open }: { title: string; names: readonly FieldName[]; open?: boolean }) {
   const config = useRun((state) => state.config);
   const drafts = useRun((state) => state.drafts);
@@ -92,9 +105,15 @@ function Fold({ title, names, open }: { title: string; names: readonly FieldName
         {changed > 0 && <span className="changed-count">{changed} changed</span>}
       </summary>
       <div className="fold-fields">
-        {names.map((name) => (
-          <FieldControl key={name} name={name} slider={'live' in FIELDS[name]} />
-        ))}
+        {names
+          .filter((name) => drafts[name] || shownFor(name, config))
+          .map((name) =>
+            name === 'teacher_model' || name === 'student_model' ? (
+              <ModelField key={name} role={name === 'teacher_model' ? 'teacher' : 'student'} />
+            ) : (
+              <FieldControl key={name} name={name} slider={'live' in FIELDS[name]} />
+            ),
+          )}
       </div>
     </details>
   );

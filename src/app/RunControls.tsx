@@ -1,10 +1,13 @@
 // One primary button that says what it will do, a step, a reset, and how far the run is.
 
+import { useRef } from 'react';
 import { checkConfig } from '../config';
 import type { LoadingStage } from '../worker/protocol';
 import { formatBytes, formatDuration, plural } from './format';
 import type { IconName } from './Icon';
 import { Icon } from './Icon';
+import { missingFiles, useModels } from './models';
+import { Rate } from './rate';
 import type { Phase } from './run';
 import { sameStart } from './run';
 import type { RunStore } from './store';
@@ -52,11 +55,17 @@ function startProblem({ unavailable, drafts, config }: RunStore): string | undef
   if (unavailable) return 'No run can start on this machine.';
   const wrong = Object.keys(drafts);
   if (wrong.length > 0) return `Correct ${wrong.join(', ')} first.`;
-  return checkConfig(config)[0];
+  const { dropped } = useModels.getState();
+  return (
+    checkConfig(config)[0] ??
+    missingFiles('teacher', config.teacher_model, dropped) ??
+    missingFiles('student', config.student_model, dropped)
+  );
 }
 
 export function RunControls() {
   const state = useRun();
+  useModels((models) => models.dropped);
   const { phase, run } = state;
   const primary = primaryOf(state);
   const problem = primary.disabled && !state.requested ? startProblem(state) : undefined;
@@ -105,9 +114,11 @@ const STAGES: Record<LoadingStage, string> = {
 
 function Progress() {
   const { phase, run, config, loading, status, activeMilliseconds } = useRun();
+  const rate = useRef(new Rate());
   if (loading && (phase === 'loading' || loading.stage === 'evaluate')) {
     const { loaded, total, stage, detail } = loading;
     const known = loaded !== undefined && total !== undefined && total > 0;
+    const speed = rate.current.tell(detail, performance.now() / 1000, loaded, total);
     const size = known
       ? `${formatBytes(loaded)} of ${formatBytes(total)}`
       : loaded === undefined
@@ -116,7 +127,7 @@ function Progress() {
     return (
       <Bar
         label={STAGES[stage]}
-        detail={detail === STAGES[stage] ? '' : detail}
+        detail={[detail === STAGES[stage] ? '' : detail, speed].filter(Boolean).join(' · ')}
         right={size}
         share={known ? loaded / total : undefined}
       />

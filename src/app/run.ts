@@ -2,7 +2,7 @@
 
 import type { Config, FieldName } from '../config';
 import { FIELDS } from '../config';
-import type { AdapterReport, LiveChanges, RunReport, UserCorpus } from '../worker/protocol';
+import type { AdapterReport, LiveChanges, LoadingStage, RunReport, UserCorpus } from '../worker/protocol';
 import { perplexity } from './evaluation';
 import type { RunHistory } from './history';
 
@@ -20,6 +20,19 @@ export interface LogEvent {
 export interface Mark {
   step: number;
   text: string;
+}
+
+/** Text in a field that is not a value yet, and why. */
+export interface Draft {
+  text: string;
+  problem: string;
+}
+
+export interface Loading {
+  stage: LoadingStage;
+  detail: string;
+  loaded?: number;
+  total?: number;
 }
 
 export interface ShownRun {

@@ -10,15 +10,15 @@ import type {
   Failure,
   FromWorker,
   LiveChanges,
-  LoadingStage,
   RunStatus,
   UserCorpus,
 } from '../worker/protocol';
 import { listen, send } from './client';
 import { formatMeasure, formatShare } from './format';
 import { RunHistory } from './history';
+import { useModels } from './models';
 import { loadRecording } from './recorded';
-import type { LogEvent, Phase, ShownRun } from './run';
+import type { Draft, Loading, LogEvent, Phase, ShownRun } from './run';
 import { describeChanges, isActive, isLocked } from './run';
 
 /** Milliseconds between two commits to React. */
@@ -26,19 +26,6 @@ const COMMIT_INTERVAL = 200;
 /** A slider that is dragged sends its last value only. */
 const CHANGE_DELAY = 150;
 const MAX_EVENTS = 500;
-
-/** Text in a field that is not a value yet, and why. */
-export interface Draft {
-  text: string;
-  problem: string;
-}
-
-export interface Loading {
-  stage: LoadingStage;
-  detail: string;
-  loaded?: number;
-  total?: number;
-}
 
 export interface RunStore {
   phase: Phase;
@@ -248,7 +235,9 @@ export const useRun = create<RunStore>()((set, get) => {
       };
       set(fresh);
       enter('loading', { loading: { stage: 'device', detail: 'Asking for the GPU' }, announcement: 'Loading.' });
-      send({ type: 'start', runId: run.id, config: run.config, ...(corpus && { corpus }) });
+      const files = useModels.getState().dropped;
+      const given = { ...(corpus && { corpus }), ...(Object.keys(files).length > 0 && { files }) };
+      send({ type: 'start', runId: run.id, config: run.config, ...given });
     },
 
     pause() {
@@ -348,6 +337,9 @@ export const useRun = create<RunStore>()((set, get) => {
           const { runId: _, type: __, ...loading } = message;
           return commit({ loading }, get().loading?.stage === loading.stage ? 'soon' : 'now');
         }
+        case 'note':
+          log(run, { step: run.history.lastStep, kind: 'note', text: message.text });
+          return commit({}, 'soon');
         case 'ready':
           run.adapter = message.adapter;
           run.report = message.run;

@@ -104,7 +104,7 @@ export async function openTokenizer(source: ModelSource, vocabularySize: number)
   }
   if (!((await source.has('vocab.json')) && (await source.has('merges.txt')))) {
     throw new TokenizerError(
-      `${source.label} has no tokenizer.json.`,
+      `There is no tokenizer.json in ${source.label}.`,
       'Choose a model with a tokenizer.json, or with vocab.json and merges.txt as GPT-2 has them.',
     );
   }

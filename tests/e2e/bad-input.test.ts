@@ -74,16 +74,24 @@ test('model files that are cut short, missing or web pages are named with what i
   const { page, problems, close } = await visit(site, { offer: 'f16', path: link(SMALL) });
   const onnx = `${TEACHER}/onnx/model_fp16.onnx`;
   const faults = [
-    [onnx, { kind: 'cut', bytes: 1_000_000 }, /onnx\/model_fp16\.onnx is \d\.\d of 1\.9 MB long.* Try again\./],
+    [
+      onnx,
+      { kind: 'cut', bytes: 1_000_000 },
+      /onnx\/model_fp16\.onnx of moby-teacher is \d\.\d of 1\.9 MB long.* Try again\./,
+    ],
     [
       onnx,
       { kind: 'short', bytes: 1_000_000 },
-      /model_fp16\.onnx: onnxruntime cannot load its 1,000,000 bytes: .*Download it again/,
+      /model_fp16\.onnx of moby-teacher: onnxruntime cannot load its 1,000,000 bytes: .*Download it again/,
     ],
-    [onnx, { kind: 'missing' }, /onnx\/model_fp16\.onnx does not exist on the server \(HTTP 404\)/],
-    [onnx, { kind: 'html' }, /onnx\/model_fp16\.onnx is a web page, not the file/],
-    [`${TEACHER}/config.json`, { kind: 'missing' }, /config\.json does not exist on the server \(HTTP 404\)/],
-    [`${TEACHER}/config.json`, { kind: 'short', bytes: 100 }, /config\.json is not JSON/],
+    [onnx, { kind: 'missing' }, /onnx\/model_fp16\.onnx of moby-teacher does not exist on the server \(HTTP 404\)/],
+    [onnx, { kind: 'html' }, /onnx\/model_fp16\.onnx of moby-teacher is a web page, not the file/],
+    [
+      `${TEACHER}/config.json`,
+      { kind: 'missing' },
+      /config\.json of moby-teacher does not exist on the server \(HTTP 404\)/,
+    ],
+    [`${TEACHER}/config.json`, { kind: 'short', bytes: 100 }, /config\.json of moby-teacher is not JSON/],
     [`${TEACHER}/tokenizer.json`, { kind: 'html' }, /tokenizer\.json/],
     [`${TEACHER}/tokenizer.json`, { kind: 'short', bytes: 5000 }, /tokenizer\.json/],
     ['corpus/moby-dick.txt', { kind: 'cut', bytes: 500_000 }, /moby-dick\.txt is \d\.\d of 1\.\d MB long/],

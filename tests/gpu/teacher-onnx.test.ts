@@ -48,8 +48,8 @@ async function openDevice(): Promise<GPUDevice> {
 }
 
 function create(
-  dtype: 'f32' | 'f16',
-  model = exportOnnx(config, weights, dtype),
+  dtype: 'f32' | 'f16' | undefined,
+  model = exportOnnx(config, weights, dtype ?? 'f32'),
   sizes = config,
 ): Promise<OnnxTeacher> {
   return OnnxTeacher.create({ device, model, config: sizes, dtype, file: 'model.onnx' });
@@ -94,6 +94,64 @@ function castLogits({ node, output }: onnxProto.onnx.IGraphProto): void {
   output![0].type!.tensorType!.elemType = float32;
 }
 
+/** The graph as decoders of the hub have it: positions and mask given, and layer 0's keys and values after earlier ones. */
+function asDecoder({ node, input }: onnxProto.onnx.IGraphProto): void {
+  const { AttributeType } = onnxProto.onnx.AttributeProto;
+  const { INT64, FLOAT } = onnxProto.onnx.TensorProto.DataType;
+  const add = (
+    at: string,
+    opType: string,
+    from: string[],
+    output: string,
+    attribute: onnxProto.onnx.IAttributeProto[] = [],
+  ) =>
+    node!.splice(
+      node!.findIndex(({ output }) => output![0] === at),
+      0,
+      { name: output, opType, input: from, output: [output], attribute },
+    );
+  const int = (name: string, i: number) => ({ name, type: AttributeType.INT, i });
+  const declare = (name: string, elemType: number, dims: (string | number)[]) =>
+    input!.push({
+      name,
+      type: {
+        tensorType: {
+          elemType,
+          shape: { dim: dims.map((dim) => (typeof dim === 'string' ? { dimParam: dim } : { dimValue: dim })) },
+        },
+      },
+    });
+  const H = config.n_head;
+  const D = config.n_embd / H;
+  declare('attention_mask', INT64, ['batch', 'sequence']);
+  declare('position_ids', INT64, ['batch', 'sequence']);
+  for (const part of ['key', 'value']) declare(`past_key_values.0.${part}`, FLOAT, ['batch', H, 'past', D]);
+
+  const positions = node!.find(({ output }) => output![0] === 'position_embedding')!;
+  Object.assign(positions, { opType: 'Gather', input: ['wpe.weight', 'position_ids'] });
+  // log(mask) is 0 for what may be seen: (B, T), added to the scores as (B, 1, 1, T).
+  const first = 'h.0.masked';
+  add(first, 'Cast', ['attention_mask'], 'mask.float', [int('to', FLOAT)]);
+  add(first, 'Log', ['mask.float'], 'mask.log');
+  const axes = {
+    name: 'mask.axes',
+    dataType: INT64,
+    dims: [2],
+    rawData: new Uint8Array(BigInt64Array.of(1n, 2n).buffer),
+  };
+  add(first, 'Constant', [], 'mask.axes', [{ name: 'value', type: AttributeType.TENSOR, t: axes }]);
+  add(first, 'Unsqueeze', ['mask.log', 'mask.axes'], 'mask.wide');
+  add(first, 'Add', ['h.0.scores', 'mask.wide'], 'h.0.scores.seen');
+  node!.find(({ output }) => output![0] === first)!.input![0] = 'h.0.scores.seen';
+  add('h.0.scores', 'Transpose', ['past_key_values.0.key'], 'past.key', [
+    { name: 'perm', type: AttributeType.INTS, ints: [0, 1, 3, 2] },
+  ]);
+  add('h.0.scores', 'Concat', ['past.key', 'h.0.k.by_head'], 'keys', [int('axis', 3)]);
+  node!.find(({ output }) => output![0] === 'h.0.scores')!.input![1] = 'keys';
+  add('h.0.mixed', 'Concat', ['past_key_values.0.value', 'h.0.v.by_head'], 'values', [int('axis', 2)]);
+  node!.find(({ output }) => output![0] === 'h.0.mixed')!.input![1] = 'values';
+}
+
 /** ‖a − b‖ / ‖b‖ */
 function relativeError(a: ArrayLike<number>, b: ArrayLike<number>): number {
   let [difference, norm] = [0, 0];
@@ -125,6 +183,26 @@ test('f16 logits agree with PyTorch where the adapter has shader-f16, and are re
   // The products' f16 sums carry about 4e-3.
   expect(relativeError(await logitsOf(half, inputIds, B, T), expected)).toBeLessThan(2e-2);
   await half.dispose();
+});
+
+test('a decoder that asks for mask, positions and earlier keys and values gets them', {
+  timeout: COMPILE,
+}, async () => {
+  const decoder = await create(undefined, alteredModel('f32', asDecoder));
+  expect(decoder.dtype).toBe('f32');
+  expect(relativeError(await logitsOf(decoder, inputIds, B, T), expected)).toBeLessThan(1e-4);
+  await decoder.dispose();
+
+  const strange = alteredModel('f32', (graph) => {
+    asDecoder(graph);
+    graph.input!.find(({ name }) => name === 'position_ids')!.name = 'token_type_ids';
+    for (const made of graph.node!) {
+      made.input = made.input!.map((name) => (name === 'position_ids' ? 'token_type_ids' : name));
+    }
+  });
+  await expect(create('f32', strange)).rejects.toThrow(
+    'not supported are token_type_ids; supported is input_ids, with',
+  );
 });
 
 test('a position sees itself and what came before, in its own row only', { timeout: COMPILE }, async () => {

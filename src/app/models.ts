@@ -1,0 +1,78 @@
+// What the page knows of the models that its fields name: files that were dropped for them, and what their folders say of themselves.
+
+import { create } from 'zustand';
+import { modelReference } from '../model-reference';
+import type { DroppedFiles, Failure, FromWorker, ModelReport, Role } from '../worker/protocol';
+import { listen, send } from './client';
+
+/** The state of a question about one model. It belongs to the reference, and for dropped files to those files. */
+export interface LookUp {
+  id: number;
+  reference: string;
+  report?: ModelReport;
+  failure?: Failure;
+}
+
+interface ModelStore {
+  dropped: DroppedFiles;
+  lookUps: Partial<Record<Role, LookUp>>;
+  /** Takes a folder's files for a model, and asks what they are. */
+  drop(role: Role, files: ReadonlyMap<string, Blob>): void;
+  /** Asks the folder what it is: config.json and headers are read, nothing else. */
+  lookUp(role: Role, reference: string): void;
+}
+
+let questions = 0;
+
+export const useModels = create<ModelStore>()((set, get) => {
+  const answer = (message: FromWorker) => {
+    const { lookUps } = get();
+    if (message.type === 'inspected') {
+      const { type: _, role, ...found } = message;
+      const asked = lookUps[role];
+      if (asked?.id === found.id) set({ lookUps: { ...lookUps, [role]: { ...asked, ...found } } });
+    }
+    if (message.type === 'failed') {
+      // A worker that ended takes its questions with it.
+      for (const role of ['teacher', 'student'] as const) {
+        const asked = get().lookUps[role];
+        if (!asked || asked.report || asked.failure) continue;
+        set({ lookUps: { ...get().lookUps, [role]: { ...asked, failure: message.failure } } });
+      }
+    }
+  };
+  listen(answer);
+  return {
+    dropped: {},
+    lookUps: {},
+    drop(role, files) {
+      set({ dropped: { ...get().dropped, [role]: files } });
+      get().lookUp(role, 'files');
+    },
+    lookUp(role, reference) {
+      const id = ++questions;
+      const { dropped, lookUps } = get();
+      set({ lookUps: { ...lookUps, [role]: { id, reference } } });
+      send({ type: 'inspect', id, role, reference, ...(reference === 'files' && { files: dropped }) });
+    },
+  };
+});
+
+/** Why a run cannot load this model yet. */
+export function missingFiles(role: Role, reference: string, dropped: DroppedFiles): string | undefined {
+  return modelReference(reference)?.kind === 'files' && !dropped[role]
+    ? `Drop the ${role}’s folder on its field first.`
+    : undefined;
+}
+
+/** The files of a model among those dropped, by their path in its folder: the one where config.json lies. */
+export function modelFolder(files: readonly { path: string; file: File }[]): Map<string, File> | string {
+  const configs = files.filter(({ path }) => /(^|\/)config\.json$/.test(path)).map(({ path }) => path);
+  if (configs.length === 0)
+    return `There is no config.json among these ${files.length} files. Drop the model’s whole folder.`;
+  const depth = (path: string) => path.split('/').length;
+  const [config] = configs.sort((a, b) => depth(a) - depth(b));
+  const folder = config.slice(0, -'config.json'.length);
+  const own = files.filter(({ path }) => path.startsWith(folder) && /\.(json|txt|safetensors|onnx)$/.test(path));
+  return new Map(own.map(({ path, file }) => [path.slice(folder.length), file]));
+}

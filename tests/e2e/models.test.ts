@@ -1,0 +1,223 @@
+// Models of the hub, dropped folders and students that start from weights, in the browser. The hub is a server of this machine that
+// stands in for huggingface.co: the page knows no other.
+
+import { readFile } from 'node:fs/promises';
+import type { Page } from 'playwright-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { formatConfig, type Gpt2Config } from '../../src/model/config';
+import { initialWeights } from '../../src/model/parameters';
+import { saveGpt2Weights } from '../../src/model/safetensors';
+import { Random } from '../../src/tensor/random';
+import { publish } from '../hub-models';
+import { type Hub, serveHub } from '../hub-server';
+import { button, eventually, FINISHED, link, logLines, notices, offered, primary, set } from './drive';
+import { openSite, type Site, visit } from './harness';
+
+const SMALL = { batch_size: 2, max_length: 16, train_steps: 2, eval_batches: 1, sample_tokens: 2, student_layers: 1 };
+const FOLDER = 'public/models/moby-teacher';
+const WEIGHTS = 'org/moby@main/model.safetensors';
+const STUDENT: Gpt2Config = {
+  ...{ vocab_size: 1024, n_positions: 32, n_embd: 32, n_layer: 1, n_head: 2 },
+  ...{ layer_norm_epsilon: 1e-5, activation_function: 'gelu_new' },
+};
+
+let site: Site;
+let hub: Hub;
+let moby: Map<string, Uint8Array>;
+beforeAll(async () => {
+  [site, hub] = await Promise.all([openSite(), serveHub()]);
+  const names = ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'model.safetensors', 'onnx/model.onnx'];
+  moby = new Map(await Promise.all(names.map(async (name) => [name, await readFile(`${FOLDER}/${name}`)] as const)));
+});
+afterAll(() => hub.close());
+
+function publishMoby(...without: string[]): void {
+  hub.faults.clear();
+  publish(hub, 'org/moby', new Map([...moby].filter(([name]) => !without.includes(name))));
+}
+
+function publishStudent(config: Gpt2Config): void {
+  const json = new TextEncoder().encode(JSON.stringify(formatConfig(config)));
+  const weights = saveGpt2Weights(config, initialWeights(config, new Random(1)), 'F16');
+  publish(
+    hub,
+    'small',
+    new Map([
+      ['config.json', json],
+      ['model.safetensors', weights],
+    ]),
+  );
+}
+
+/** Opens the page with huggingface.co answered by the test hub. */
+async function open(settings: Record<string, string | number>, offer: 'f16' | 'f32' = 'f16') {
+  const visited = await visit(site, { offer, path: link({ ...SMALL, ...settings }) });
+  await visited.page.context().route('https://huggingface.co/**', async (route) => {
+    const request = route.request();
+    const { pathname } = new URL(request.url());
+    try {
+      const { range } = request.headers();
+      const answer = await fetch(hub.url + pathname, { method: request.method(), headers: range ? { range } : {} });
+      const headers = Object.fromEntries(answer.headers);
+      await route.fulfill({ status: answer.status, headers, body: Buffer.from(await answer.arrayBuffer()) });
+    } catch {
+      await route.abort('connectionreset').catch(() => {});
+    }
+  });
+  await offered(visited.page, 'Distil');
+  return visited;
+}
+
+async function unfold(page: Page): Promise<void> {
+  const fold = page.locator('details.fold', { has: page.getByTestId('field-teacher_model') });
+  if ((await fold.getAttribute('open')) === null) await fold.locator('summary').first().click();
+}
+
+/** What is said of models that are looked up. */
+const found = async (page: Page) => (await page.locator('.model-found').allInnerTexts()).join('\n');
+
+async function distil(page: Page): Promise<void> {
+  await primary(page).click();
+  await offered(page, FINISHED);
+  expect((await logLines(page)).at(-1)).toMatch(/^Step 2: Loss=\d+\.\d{4}, PPL=[\d.,]+, Success=1\.000/);
+}
+
+test('a model of the hub says what it is, teaches, and is kept for the next visit', async () => {
+  publishMoby();
+  const { page, problems, close } = await open({ teacher_model: 'org/moby' });
+  await unfold(page);
+  hub.requests.length = 0;
+  await button(page, 'Look the teacher up').click();
+  await eventually(() => found(page)).toContain('941k parameters in 4 layers, 3.8 MB to load.');
+  expect(await found(page)).toContain('1,024 words, contexts of up to 128. Runs in Stillhouse’s own kernels.');
+  await distil(page);
+  const asked = new Set(hub.requests.map((line) => line.split('/').at(-1)?.split(' ')[0]));
+  expect([...asked].sort()).toEqual(['config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json']);
+  expect(await page.evaluate(async () => (await (await caches.open('stillhouse-models')).keys()).length)).toBe(5);
+
+  // Bytes that no run survives, under the same name and length: only what was kept is read.
+  const length = hub.files.get(WEIGHTS)!.length;
+  hub.files.set(WEIGHTS, new Uint8Array(length).fill(255));
+  await page.reload();
+  await offered(page, 'Distil');
+  await distil(page);
+  expect(problems).toEqual([]);
+  await close();
+});
+
+test('without float16 a folder that only has ONNX files runs in onnxruntime', async () => {
+  publishMoby('model.safetensors');
+  const { page, problems, close } = await open({ teacher_model: 'org/moby' }, 'f32');
+  await unfold(page);
+  await button(page, 'Look the teacher up').click();
+  await eventually(() => found(page)).toContain('Runs in onnxruntime.');
+  await distil(page);
+  // What the browser itself says of the files that were looked for.
+  for (const problem of problems) expect(problem).toMatch(/404/);
+  await close();
+});
+
+test('a student starts from the teacher’s layers, or from a checkpoint with the same words', async () => {
+  publishMoby();
+  publishStudent(STUDENT);
+  const { page, problems, close } = await open({
+    ...{ teacher_model: 'moby-teacher', student_model: 'teacher', student_from_layers: '0,3' },
+  });
+  await distil(page);
+  expect(await page.locator('.model.student').innerText()).toContain('layers 0, 3');
+
+  await unfold(page);
+  await set(page, 'student_from_layers', '0,4');
+  await primary(page).click();
+  await eventually(() => notices(page)).toContain('the teacher has no layer 4. Its 4 layers are 0 to 3.');
+
+  await set(page, 'student_from_layers', '');
+  await set(page, 'student_model', 'small');
+  await offered(page, 'Try again');
+  await distil(page);
+  expect(await page.locator('.model.student').innerText()).toContain('small');
+
+  publishStudent({ ...STUDENT, vocab_size: 1025 });
+  await set(page, 'student_model', 'small@main');
+  await offered(page, 'Distil');
+  await primary(page).click();
+  await eventually(() => notices(page)).toContain(
+    'The student small@main has 1,025 words, the teacher moby-teacher 1,024.',
+  );
+  expect(problems).toEqual([]);
+  await close();
+});
+
+test('what goes wrong with the hub is said, and the next try succeeds', async () => {
+  publishMoby('onnx/model.onnx');
+  const { page, close } = await open({ teacher_model: 'org/moby' });
+  const half = 1_900_000;
+  const wrong: [() => void, RegExp][] = [
+    [() => hub.files.clear(), /config\.json of org\/moby: the hub has no such public model \(HTTP 401\)/],
+    [() => hub.files.delete(WEIGHTS), /org\/moby has no model\.safetensors/],
+    [() => hub.faults.set(WEIGHTS, { kind: 'html' }), /org\/moby has no model\.safetensors/],
+    [
+      () => hub.files.set(WEIGHTS, moby.get('model.safetensors')!.subarray(0, half)),
+      /is 1,900,000 of 3,[\d,]+ bytes long/,
+    ],
+    [() => hub.files.set(WEIGHTS, new Uint8Array(half).fill(255)), /its header says [\d,]+ bytes/],
+    [() => hub.faults.set(WEIGHTS, { kind: 'status', status: 503 }), /HTTP 503.*\(tried 5 times\)/],
+  ];
+  let label = 'Distil';
+  for (const [happen, said] of wrong) {
+    happen();
+    await offered(page, label);
+    await primary(page).click();
+    await eventually(() => notices(page), String(said)).toMatch(said);
+    label = 'Try again';
+    await offered(page, label);
+    publishMoby('onnx/model.onnx');
+  }
+  await distil(page);
+  await close();
+});
+
+test('a slow download can be stopped at once, and started again', async () => {
+  publishMoby();
+  hub.faults.set('org/moby@main/config.json', { kind: 'slow', milliseconds: 20_000 });
+  const { page, close } = await open({ teacher_model: 'org/moby' });
+  await primary(page).click();
+  await offered(page, 'Stop loading');
+  await eventually(() => page.locator('.progress-detail').innerText()).toContain('config.json of org/moby');
+  const started = Date.now();
+  await primary(page).click();
+  await offered(page, 'Distil');
+  publishMoby();
+  await distil(page);
+  expect(Date.now() - started).toBeLessThan(20_000);
+  await close();
+});
+
+test('a folder of one’s own is read in the page, and nothing of it leaves', async () => {
+  const { page, problems, close } = await open({ teacher_model: 'moby-teacher' });
+  await unfold(page);
+  await page.getByLabel('Folder of the teacher').setInputFiles(FOLDER);
+  await eventually(() => found(page)).toContain('941k parameters in 4 layers');
+  hub.requests.length = 0;
+  site.requests.length = 0;
+  await distil(page);
+  expect(hub.requests).toEqual([]);
+  expect(site.requests.filter((path) => path.startsWith('models/'))).toEqual([]);
+  expect(new URL(page.url()).hash).toContain('teacher_model=files');
+
+  // The address names files, and brings none.
+  await page.reload();
+  await offered(page, 'Distil, disabled');
+  expect(await page.locator('.run-controls').innerText()).toContain('Drop the teacher’s folder on its field first.');
+  expect(problems).toEqual([]);
+  await close();
+});
+
+test('a link names models of the page and of the hub, and nothing else', async () => {
+  for (const model of ['https://example.com/model', '//example.com/model', '../../model', 'org/name?x=1']) {
+    const { page, close } = await visit(site, { path: link({ teacher_model: model }) });
+    await eventually(() => notices(page)).toContain('It takes moby-teacher, files, or an id of the hub');
+    expect(await page.getByTestId('field-teacher_model').locator('input[type=text]').inputValue()).toBe('moby-teacher');
+    await close();
+  }
+});

@@ -1,0 +1,185 @@
+// Teachers and students from folders of the test hub: their logits are PyTorch's, their weights the file's, and what does not fit
+// together is refused.
+
+import { readFile } from 'node:fs/promises';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Config, DEFAULTS } from '../../src/config';
+import type { EvaluationRecord } from '../../src/distill/records';
+import { Run } from '../../src/distill/run';
+import { openStudent } from '../../src/distill/student-start';
+import { openTeacher, openTokenizer } from '../../src/distill/teacher-folder';
+import type { Gpu } from '../../src/gpu/device';
+import { bufferOf } from '../../src/gpu/program';
+import { httpSource, hubAddress } from '../../src/model/http';
+import { Arena, fill, planArena } from '../../src/model/parameters';
+import { folderSource } from '../../src/model/source';
+import { fromHalf, toHalf } from '../../src/tensor/dtype';
+import { goldenModel, modelFiles, publish, type Variant } from '../hub-models';
+import { type Hub, serveHub } from '../hub-server';
+import { readGoldenJson, readGoldenTensors } from '../safetensors-fixture';
+import { openTestDevice } from './harness';
+
+const { batch: B, context: T } = readGoldenJson<{ hyper_parameters: { batch: number; context: number } }>(
+  'gpt2_run.json',
+).hyper_parameters;
+const truth = readGoldenTensors('gpt2_run.safetensors');
+const teacher = goldenModel('teacher');
+const student = goldenModel('student');
+
+let gpu: Gpu;
+let hub: Hub;
+beforeAll(async () => {
+  [gpu, hub] = await Promise.all([openTestDevice(), serveHub()]);
+});
+afterAll(() => hub.close());
+
+const source = (id: string) => httpSource({ label: id, address: hubAddress(id, 'main', hub.url), pause: 1 });
+
+/** ‖a − b‖ / ‖b‖ */
+function relativeError(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let [difference, norm] = [0, 0];
+  for (let i = 0; i < b.length; i++) {
+    difference += (a[i] - b[i]) ** 2;
+    norm += b[i] ** 2;
+  }
+  return Math.sqrt(difference / norm);
+}
+
+// Rounding of the stored weights, carried through three layers: bfloat16 has 8 bits, float16 11.
+const variants: [Variant, number][] = [
+  [{}, 1e-4],
+  [{ dtype: 'F16', shards: 2, masks: true, prefix: '' }, 2e-3],
+  [{ dtype: 'BF16', head: 'tied' }, 2e-2],
+];
+test.each(variants)('a GPT-2 of the hub stored as %o gives PyTorch’s logits', async (variant, tolerance) => {
+  publish(hub, 'org/teacher', modelFiles(teacher, variant));
+  const folder = await openTeacher(source('org/teacher'), { f16: gpu.adapter.f16, dtype: 'f32' });
+  expect([folder.engine, folder.parameters]).toEqual(['stillhouse', planArena(teacher.config).parameters]);
+  const running = await folder.make(gpu, { B, T, dtype: 'f32' });
+  // tokens are (steps, B, T + 1); the model reads the first T of each row.
+  const inputs = Uint32Array.from(
+    { length: B * T },
+    (_, i) => truth.tokens.data[Math.floor(i / T) * (T + 1) + (i % T)],
+  );
+  const encoder = gpu.device.createCommandEncoder();
+  await running.enqueue(inputs, encoder);
+  gpu.device.queue.submit([encoder.finish()]);
+  const logits = new Float32Array(await gpu.read(bufferOf(running.logits)));
+  expect(relativeError(logits, truth['teacher.logits'].data)).toBeLessThan(tolerance);
+  await running.dispose();
+});
+
+test('streamed weights fill every arena as whole ones do', async () => {
+  publish(hub, 'org/student', modelFiles(student, { shards: 3 }));
+  const start = await openStudent(
+    { student_model: 'org/student', student_from_layers: '' },
+    source('org/none'),
+    teacher.config,
+    source('org/student'),
+  );
+  expect(start?.config).toEqual(student.config);
+  const plan = planArena(student.config);
+  const single = new Arena(gpu, plan, 'f32', 'weights', 'single');
+  const arenas = gpu.adapter.f16 ? [single, new Arena(gpu, plan, 'f16', 'weights', 'half')] : [single];
+  await fill(gpu, arenas, start!.weights);
+  expect(await single.read()).toEqual(student.weights);
+  if (arenas[1]) {
+    const halves = fromHalf(new Uint16Array(await gpu.read(arenas[1].buffer)));
+    for (const [name, { first, size }] of plan.tensors) {
+      expect(halves.subarray(first, first + size), name).toEqual(fromHalf(toHalf(student.weights.get(name)!)));
+    }
+  }
+  for (const arena of arenas) arena.destroy();
+  await expect(fill(gpu, [new Arena(gpu, plan, 'f32', 'weights', 'less')], async () => {})).rejects.toThrow(
+    '0 weights were given',
+  );
+});
+
+test('a student takes the teacher’s layers that were chosen, and no others exist', async () => {
+  publish(hub, 'org/teacher', modelFiles(teacher));
+  const from = (student_from_layers: string) =>
+    openStudent({ student_model: 'teacher', student_from_layers }, source('org/teacher'), teacher.config);
+  const start = await from('2,0');
+  expect(start?.config).toEqual({ ...teacher.config, n_layer: 2 });
+  const arena = new Arena(gpu, planArena(start!.config), 'f32', 'weights', 'student');
+  await fill(gpu, [arena], start!.weights);
+  const weights = await arena.read();
+  expect(weights.get('h.0.attn.c_attn.weight')).toEqual(teacher.weights.get('h.2.attn.c_attn.weight'));
+  expect(weights.get('h.1.attn.c_attn.weight')).toEqual(teacher.weights.get('h.0.attn.c_attn.weight'));
+  expect(weights.get('wte.weight')).toEqual(teacher.weights.get('wte.weight'));
+  arena.destroy();
+  await expect(from('0,3')).rejects.toThrow(
+    'student_from_layers is 0,3, and the teacher has no layer 3. Its 3 layers are 0 to 2.',
+  );
+  expect(await openStudent({ student_model: '', student_from_layers: '' }, source('org/teacher'), teacher.config)).toBe(
+    undefined,
+  );
+});
+
+test('another vocabulary is refused with what would work', async () => {
+  publish(hub, 'org/student', modelFiles(student));
+  const sizes = { vocab_size: 1024, n_positions: 128 };
+  const settings = { student_model: 'org/student', student_from_layers: '' };
+  await expect(openStudent(settings, source('org/none'), sizes, source('org/student'))).rejects.toThrow(
+    'The student org/student has 97 words, the teacher org/none 1,024. Choose two models with one tokenizer',
+  );
+});
+
+test('the folder decides what runs it', async () => {
+  const opened = (files: Map<string, Uint8Array>, f16 = false) => {
+    publish(hub, 'org/any', files);
+    return openTeacher(source('org/any'), { f16, dtype: f16 ? 'f16' : 'f32' });
+  };
+  const files = modelFiles(teacher, { onnx: true });
+  expect((await opened(files)).engine).toBe('stillhouse');
+  files.delete('model.safetensors');
+  const onnx = await opened(files, true);
+  expect([onnx.engine, await onnx.bytes()]).toEqual(['onnxruntime', files.get('onnx/model.onnx')!.length]);
+  files.delete('onnx/model.onnx');
+  await expect(opened(files)).rejects.toThrow('org/any has no model.safetensors. Choose a model or a revision');
+
+  const json = (value: object) => new TextEncoder().encode(JSON.stringify(value));
+  const llama = { model_type: 'llama', vocab_size: 97, max_position_embeddings: 32 };
+  const other = new Map([['config.json', json(llama)]]);
+  await expect(opened(other)).rejects.toThrow('org/any is of type "llama" and has no onnx/model.onnx.');
+  const sizes = await opened(new Map([...other, ['onnx/model.onnx', json({})]]));
+  expect([sizes.sizes, sizes.parameters]).toEqual([{ vocab_size: 97, n_positions: 32 }, undefined]);
+  await expect(
+    opened(
+      new Map([
+        ['config.json', json({ model_type: 'llama', vocab_size: 97 })],
+        ['onnx/model.onnx', json({})],
+      ]),
+    ),
+  ).rejects.toThrow('config.json of org/any: n_positions or max_position_embeddings or n_ctx is missing');
+});
+
+test('a run whose student is all of its teacher’s layers begins at the teacher: KL below 1e-5', async () => {
+  const folder = 'public/models/moby-teacher';
+  const local = folderSource('moby-teacher', {
+    size: (file) =>
+      readFile(`${folder}/${file}`).then(
+        ({ length }) => length,
+        () => undefined,
+      ),
+    range: async (file, from, to) => new Uint8Array(await readFile(`${folder}/${file}`)).slice(from, to),
+  });
+  const layers: Partial<Config> = { student_model: 'teacher', student_from_layers: '0,1,2,3' };
+  const small = { batch_size: 2, max_length: 16, eval_batches: 2, sample_tokens: 0, train_steps: 1 };
+  const config: Config = { ...DEFAULTS, ...layers, ...small, model_dtype: 'float32', student_lr: 1e-7 };
+  const opened = await openTeacher(local, { f16: false, dtype: 'f32' });
+  const tokenizer = await openTokenizer(local, opened.sizes.vocab_size);
+  const evaluations: EvaluationRecord[] = [];
+  const run = await Run.create({
+    ...{ gpu, config, tokenizer, teacherConfig: opened.sizes },
+    tokens: tokenizer.encode('Call me Ishmael. Some years ago, never mind how long precisely. '.repeat(60)),
+    student: await openStudent(config, local, opened.sizes),
+    makeTeacher: (shape) => opened.make(gpu, shape),
+    events: { stage: () => {}, record: () => {}, evaluation: (record) => evaluations.push(record) },
+  });
+  await run.advance();
+  expect(run.studentParameters).toBe(run.teacherParameters);
+  expect(evaluations[0].kl).toBeLessThan(1e-5);
+  expect(evaluations[0].agreement).toBe(1);
+  await run.destroy();
+});

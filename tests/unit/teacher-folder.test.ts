@@ -1,0 +1,49 @@
+// A folder's tokenizer: tokenizer.json, GPT-2's older pair of files, and what is said where there is neither.
+
+import { readFile } from 'node:fs/promises';
+import { expect, test } from 'vitest';
+import { readBytePairs } from '../../src/data/bpe';
+import { openTokenizer } from '../../src/distill/teacher-folder';
+import { filesSource } from '../../src/model/source';
+
+const FOLDER = 'public/models/moby-teacher';
+const tokenizerJson = await readFile(`${FOLDER}/tokenizer.json`, 'utf8');
+const { vocab, merges } = JSON.parse(tokenizerJson).model as { vocab: Record<string, number>; merges: string[] };
+const SIZE = Object.keys(vocab).length;
+const TEXT =
+  'Call me Ishmael. Some years ago — never mind how long precisely — 🐋\r\n  I thought\tI’d sail.<|endoftext|>';
+
+const folder = (files: Record<string, string>) =>
+  filesSource(new Map(Object.entries(files).map(([name, text]) => [name, new Blob([text])])));
+const config = await readFile(`${FOLDER}/tokenizer_config.json`, 'utf8');
+const whole = await openTokenizer(folder({ 'tokenizer.json': tokenizerJson, 'tokenizer_config.json': config }), SIZE);
+
+test('vocab.json and merges.txt give the same tokens as tokenizer.json', async () => {
+  const old = { 'vocab.json': JSON.stringify(vocab), 'merges.txt': `#version: 0.2\n${merges.join('\n')}\n` };
+  const pair = await openTokenizer(folder(old), SIZE);
+  expect([...pair.encode(TEXT)]).toEqual([...whole.encode(TEXT)]);
+  expect(pair.decode(pair.encode(TEXT))).toBe(TEXT);
+  expect([pair.vocabularySize, pair.endOfText]).toEqual([SIZE, SIZE - 1]);
+});
+
+test('a tokenizer.json alone is enough', async () => {
+  const alone = await openTokenizer(folder({ 'tokenizer.json': tokenizerJson }), SIZE);
+  expect([...alone.encode(TEXT)]).toEqual([...whole.encode(TEXT)]);
+});
+
+test('a tokenizer of another model, and none, are refused by name', async () => {
+  const opening = (files: Record<string, string>, size = SIZE) => openTokenizer(folder(files), size);
+  await expect(opening({ 'tokenizer.json': tokenizerJson }, 50257)).rejects.toThrow(
+    'the dropped files: the tokenizer has 1024 tokens, the model 50257.',
+  );
+  const old = { 'vocab.json': JSON.stringify(vocab), 'merges.txt': merges.join('\n') };
+  await expect(opening(old, 50257)).rejects.toThrow('vocab.json has 1024 tokens, the model 50257.');
+  await expect(opening({ 'vocab.json': '{}' })).rejects.toThrow('There is no tokenizer.json in the dropped files.');
+  await expect(opening({ ...old, 'merges.txt': 'a b c' })).rejects.toThrow('merges.txt: "a b c" is no pair.');
+});
+
+test('ids that are not 0, 1, 2, … are refused', () => {
+  expect(() => readBytePairs({ a: 0, b: 2 }, '')).toThrow('"b" has the id 2; ids run from 0 to 1.');
+  expect(() => readBytePairs({ a: 0, b: 0 }, '')).toThrow('two tokens have the id 0');
+  expect(() => readBytePairs({ a: 0, b: '1' }, '')).toThrow('"b" has the id 1');
+});
