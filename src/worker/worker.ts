@@ -3,7 +3,10 @@
 import { reportText, runChecks } from '../check/run';
 import type { Config } from '../config';
 import { CorpusError, decodeCorpus } from '../data/corpus';
+import { type Document, readDocuments } from '../data/documents';
+import { encodeDocuments } from '../data/split';
 import { loadTokenizer, TokenizerError } from '../data/tokenizer';
+import { previewData } from '../distill/data';
 import type { StepRecord } from '../distill/records';
 import { dtypeOf, Run } from '../distill/run';
 import { teacherFromOnnx } from '../distill/teacher';
@@ -11,7 +14,8 @@ import { OnnxTeacher } from '../distill/teacher-onnx';
 import { type Gpu, GpuError, openGpu } from '../gpu/device';
 import { parseConfig } from '../model/config';
 import { download, downloadJson, ModelFileError } from '../model/download';
-import type { Failure, FromWorker, LoadingStage, RunStatus, ToWorker, UserCorpus } from './protocol';
+import { inspectFiles } from './files';
+import type { Failure, FileReport, FromWorker, LoadingStage, RunStatus, ToWorker, UserCorpus } from './protocol';
 
 /** Records and status go to the page this often; the page draws no faster. */
 const REPORT_MILLISECONDS = 200;
@@ -39,6 +43,10 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
   }
   if (data.type === 'check') {
     queue = queue.then(checkGpu);
+    return;
+  }
+  if (data.type === 'preview') {
+    queue = queue.then(() => preview(data));
     return;
   }
   if (data.type === 'start') {
@@ -79,6 +87,32 @@ async function checkGpu(): Promise<void> {
   } catch (error) {
     post({ type: 'check-done', failure: describe(operation, error) });
   }
+}
+
+async function preview({ id, config, corpus }: Extract<ToWorker, { type: 'preview' }>): Promise<void> {
+  let files: FileReport[] = [];
+  try {
+    let texts: Document[] = [];
+    if (corpus) ({ files, documents: texts } = inspectFiles(corpus));
+    else texts = readBook(await download(new URL(BUILT_IN_CORPUS, base)));
+    if (files.some(({ problem }) => problem !== undefined)) return post({ type: 'preview', id, files });
+    const { tokenizer } = await loadTeacherFolder(config);
+    const read = previewData(encodeDocuments(texts, tokenizer), config, tokenizer);
+    post({ type: 'preview', id, files, preview: read });
+  } catch (error) {
+    post({ type: 'preview', id, files, failure: describe('read the data', error) });
+  }
+}
+
+const readBook = (bytes: ArrayBuffer | Uint8Array) => [[decodeCorpus(BUILT_IN_CORPUS, bytes)]];
+
+/** The teacher's sizes and its tokenizer. */
+async function loadTeacherFolder({ teacher_model }: Config) {
+  const folder = `models/${teacher_model}`;
+  const file = `${folder}/config.json`;
+  const teacherConfig = parseConfig(await downloadJson(new URL(file, base)), file);
+  const tokenizer = await loadTokenizer(new URL(folder, base).href, { vocabularySize: teacherConfig.vocab_size });
+  return { folder, teacherConfig, tokenizer };
 }
 
 /** The page's one device, until it is lost. */
@@ -198,21 +232,17 @@ class Session {
     this.#gpu = gpu;
     const fetchFile = (path: string, stage: LoadingStage) =>
       download(new URL(path, base), { onProgress: (loaded, total) => this.#stage(stage, path, loaded, total) });
-    const folder = `models/${config.teacher_model}`;
-    const name = corpus?.name ?? BUILT_IN_CORPUS;
-    const text = decodeCorpus(name, corpus?.bytes ?? (await fetchFile(BUILT_IN_CORPUS, 'corpus')));
-    this.#stage('tokenizer', `${folder}/tokenizer.json`);
-    const teacherConfig = parseConfig(
-      await downloadJson(new URL(`${folder}/config.json`, base)),
-      `${folder}/config.json`,
-    );
-    const tokenizer = await loadTokenizer(new URL(folder, base).href, { vocabularySize: teacherConfig.vocab_size });
-    this.#stage('tokenizer', `reading ${name}`);
-    const tokens = tokenizer.encode(text);
+    const texts = corpus
+      ? corpus.files.flatMap((file) => readDocuments(file, corpus.reading).documents)
+      : readBook(await fetchFile(BUILT_IN_CORPUS, 'corpus'));
+    this.#stage('tokenizer', `models/${config.teacher_model}/tokenizer.json`);
+    const { folder, teacherConfig, tokenizer } = await loadTeacherFolder(config);
+    this.#stage('tokenizer', `reading ${corpus?.files.map(({ name }) => name).join(', ') ?? BUILT_IN_CORPUS}`);
+    const documents = encodeDocuments(texts, tokenizer);
     const file = `${folder}/onnx/${dtypeOf(config, gpu) === 'f16' ? 'model_fp16' : 'model'}.onnx`;
     this.#run = await Run.create(
       {
-        ...{ gpu, config, tokenizer, tokens, teacherConfig },
+        ...{ gpu, config, tokenizer, documents, teacherConfig },
         makeTeacher: async ({ B, T, dtype }) => {
           const model = await fetchFile(file, 'teacher');
           const onnx = await OnnxTeacher.create({ device: gpu.device, model, config: teacherConfig, dtype, file });

@@ -46,7 +46,7 @@ beforeAll(async () => {
   const weights = loadGpt2Weights(readSafetensors(await readFile(file), file), teacherConfig, file);
   run = await Run.create({
     ...{ gpu, config: SMALL, tokenizer, teacherConfig },
-    tokens: tokenizer.encode(decodeCorpus(CORPUS, await readFile(CORPUS))),
+    documents: [tokenizer.encode(decodeCorpus(CORPUS, await readFile(CORPUS)))],
     makeTeacher: (shape) => teacherFromWeights(gpu, weights, teacherConfig, shape),
     events: {
       stage: () => undefined,
