@@ -127,6 +127,14 @@ test('1,000 real texts: slices of the book that begin and end anywhere', () => {
   expectSame(texts.slice(0, 100).map((text) => text.replaceAll('\n', '\r\n')));
 });
 
+test('the text of every token, so that every merge is used', () => {
+  const texts = Array.from({ length: VOCABULARY - 1 }, (_, id) => tokenizer.decode([id]));
+  // A token that is part of a character reads as U+FFFD, alone or beside others; all the rest are taken.
+  const whole = texts.filter((text) => !text.includes('\ufffd'));
+  expect(whole.length).toBeGreaterThan(49_000);
+  expectSame(whole);
+});
+
 describe('by hand', () => {
   test.each([
     ['a very long word', 'whale'.repeat(2000)],
