@@ -92,7 +92,8 @@ export function DataDrawer() {
         {proposed && !busy && (
           <>
             <p className="help">
-              {corpus ? nameOf(corpus) : 'The book'} stays in use until {nameOf(proposed)} can be read.
+              {corpus ? nameOf(corpus) : 'The book'} stays in use
+              {proposed.files === corpus?.files ? ' as it was read before' : ` until ${nameOf(proposed)} can be read`}.
             </p>
             <div className="drop-tools">
               <button type="button" className="quiet outlined" disabled={locked} onClick={show}>
