@@ -152,6 +152,19 @@ test('a chain is built by the controls, its verdict stands at once, and its link
   await close();
 });
 
+test('a lesson’s chain that was built here is not asked about, until its link is opened', async () => {
+  const { page, close } = await visit(site, { offer, path: lab('2,4,6') });
+  await button(page, 'slice').click();
+  await button(page, 'Add slice').click();
+  await eventually(() => hash(page)).toBe('#lab=2,4,6:slice(1,0,-1)');
+  expect(await said(page, 'verdict')).toBe('Free: the same memory');
+  for (const { title } of [LESSONS[3], LESSONS[2]]) {
+    await page.getByRole('link', { name: title, exact: true }).click();
+    await button(page, 'Show me').waitFor();
+  }
+  await close();
+});
+
 test.each(LESSONS.map(({ chain }) => chain))('the link %s opens its state', async (chain) => {
   const { page, close } = await visit(site, { offer, path: lab(chain) });
   const lesson = LESSONS.find((one) => one.chain === chain);
@@ -190,9 +203,12 @@ describe('the pictures', () => {
     );
     await button(page, 'cell 8, holds 8').hover();
     expect(await litIn(page, view)).toEqual(['index [0, 1, 2], cell 8, holds 8']);
-    await button(page, 'cell 20, holds 20, not in the view').hover();
+    const unread = button(page, 'cell 20, holds 20, not in the view');
+    const before = await unread.boundingBox();
+    await unread.hover();
     expect(await litIn(page, view)).toEqual([]);
     expect(await said(page, 'sum')).toContain('No index of the view leads here.');
+    expect(await unread.boundingBox(), 'what the sum says moves no cell').toEqual(before);
     await close();
   });
 

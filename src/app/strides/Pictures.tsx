@@ -29,7 +29,6 @@ export function Pictures({ stage, wide, hidden }: { stage: Stage; wide: boolean;
   const told = new Set(explain(stage)?.cells);
   return (
     <section className="pictures" aria-label="Pictures">
-      <Sum stage={stage} places={places} pointed={pointed} />
       <h2>
         View{' '}
         <span className="unit">
@@ -61,6 +60,7 @@ export function Pictures({ stage, wide, hidden }: { stage: Stage; wide: boolean;
         onPoint={point.cell}
       />
       <Legend stage={stage} places={places} told={told.size > 0} />
+      <Sum stage={stage} places={places} pointed={pointed} />
       <Twin stage={stage} places={places} />
     </section>
   );
@@ -100,6 +100,7 @@ const LETTERS = ['i', 'j', 'k', 'l', 'm'];
 function Legend({ stage: { storage }, places, told }: { stage: Stage; places: Place[]; told: boolean }) {
   const read = new Set(places.map(({ cell }) => cell)).size;
   const unread = storage.values.length - read;
+  if (unread === 0 && !told && storage.generation === 0) return null;
   return (
     <p className="legend">
       {unread > 0 && (

@@ -5,7 +5,7 @@ import { useEffect, useState } from 'react';
 import { useMedia } from '../browser';
 import { useRoom, writeRoom } from '../rooms';
 import { ChainEditor } from './ChainEditor';
-import { type Chain, outcomeOf } from './chain';
+import type { Chain } from './chain';
 import { formatChain, type Opened, parseChain } from './chain-text';
 import type { Lesson } from './lessons';
 import { LESSONS } from './lessons';
@@ -28,6 +28,11 @@ export function StrideLab() {
   const text = formatChain(opened.chain);
   // What was built here, and not opened by a link, is explored: nothing is asked about it.
   const [built, setBuilt] = useState<string>();
+  useEffect(() => {
+    const opened = () => setBuilt(undefined);
+    addEventListener('hashchange', opened);
+    return () => removeEventListener('hashchange', opened);
+  }, []);
   const [prediction, setPrediction] = useState<Prediction>();
   const lesson = text === built ? undefined : LESSONS.find(({ chain }) => chain === text);
   const answered = prediction?.text === text;
@@ -63,10 +68,7 @@ export function StrideLab() {
   const pictures = <Pictures key={`${text} ${hidden}`} stage={shown[shown.length - 1]} wide={wide} hidden={hidden} />;
 
   return (
-    <div
-      className={wide ? 'room wide strides' : 'room strides'}
-      data-outcome={hidden ? undefined : outcomeOf(stages.at(-1)!)}
-    >
+    <div className={wide ? 'room wide strides' : 'room strides'}>
       {problem && (
         <div className="notice problem" role="alert">
           <div>
