@@ -136,6 +136,12 @@ test('a chain is built by the controls, its verdict stands at once, and its link
   await button(page, 'Add view').click();
   await eventually(() => said(page, 'refusal')).toMatch(/^view size is not compatible/);
   expect(await page.locator('.chips').count()).toBe(0);
+  await button(page, 'Change').click();
+  await page.getByLabel('size 0').selectOption('-1');
+  await page.getByLabel('size 1').selectOption('2');
+  await button(page, 'Change view').click();
+  await eventually(() => said(page, 'verdict')).toBe('Free: the same memory');
+  expect(await hash(page)).toBe('#lab=2,3:transpose(0,1):view(-1,2)');
   await button(page, 'Remove').click();
   await button(page, 'contiguous').click();
   await button(page, 'Add contiguous').click();
