@@ -297,7 +297,7 @@ describe('scrambled heads', () => {
     expect(text('heads-reshaped')).toContain(
       'This row is slice 2 of 2 of token 1, “ sea”. The code believes: “ whale” looks at “ whale” 1.00.',
     );
-    act(() => reshaped.getByRole('button', { name: 'Head 0 as a table' }).click());
+    act(() => reshaped.getByRole('button', { name: 'Head 0 of reshape as a table' }).click());
     expect(reshaped.getAllByRole('row')[3].textContent).toBe('“⏎”001.000');
   });
 
