@@ -130,6 +130,14 @@ export const FIELDS = {
     live: true,
     help: 'Softens both distributions before they are compared.',
   },
+  train_loss_path: {
+    type: 'choice',
+    group: 'recipe',
+    label: 'Training loss path',
+    default: 'labels',
+    choices: ['labels', 'strided', 'reshape', 'view'],
+    help: 'Labels shifted when the batch is made, or logits sliced: read in place, copied, or as PyTorch’s view. A slice takes all logits at once.',
+  },
   train_steps: {
     type: 'integer',
     group: 'recipe',
@@ -212,6 +220,14 @@ export const FIELDS = {
     min: 1,
     max: 64,
     help: 'Batches whose gradients add up to one step.',
+  },
+  gradient_checkpointing: {
+    type: 'choice',
+    group: 'optimiser',
+    label: 'Recompute',
+    default: 'off',
+    choices: ['off', 'on'],
+    help: 'on computes activations again in the backward pass: a third more work, far less memory for long contexts.',
   },
   batch_size: {
     type: 'integer',

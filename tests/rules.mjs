@@ -18,7 +18,10 @@ const ROOMS = {
   app: ['config', 'tensor'],
 };
 /** Single files that a room may import although the room they are in is closed to it. */
-const DOORS = { app: ['src/worker/protocol.ts'] };
+const DOORS = {
+  // The Bug Lab shows a kernel's own text beside the code that fails, so that what is shown is what runs.
+  app: ['src/worker/protocol.ts', 'src/kernels/compare.wgsl'],
+};
 /** Files outside src/ that a room may import: what visitors check their GPU against is what tests check kernels against. */
 const OUTSIDE = { check: ['tests/reference.ts'] };
 /** Files of src/ that belong to a room of another name. */

@@ -141,6 +141,8 @@ function copies(dtype: Storage): Check[] {
     'four dimensions, turned': Layout.contiguous([2, 3, 4, 5]).permute([3, 1, 0, 2]),
     'a row that is repeated': Layout.contiguous([1, 5]).expand([4, 5]),
   };
+  // What a slice's gradient goes back to.
+  const sliced = Layout.contiguous([3, 5, 7]).slice(1, 0, -1);
   const ways: [Storage, Storage][] =
     dtype === 'f32'
       ? [['f32', 'f32']]
@@ -149,23 +151,29 @@ function copies(dtype: Storage): Check[] {
           ['f16', 'f32'],
         ];
   return ways.flatMap(([from, to]) =>
-    Object.entries(sources).map(([layout, source]) => {
+    [
+      ...Object.entries(sources).map(([name, source]) => ({ name, source, target: Layout.contiguous([source.numel]) })),
+      { name: 'into a slice', source: Layout.contiguous(sliced.shape), target: sliced },
+    ].map(({ name, source, target }) => {
       const values = stored(numbers(source.extent + 2, 3, 4), from);
+      const expected = new Float64Array(target.extent);
+      const places = [...target.addresses()];
+      for (const [i, at] of [...source.addresses()].entries()) expected[places[i]] = values[at];
       return check({
         ...{
           kernel: from === to ? 'copy' : `copy ${from} to ${to}`,
           sizes: `(${source.shape.join(', ')})`,
-          layout,
+          layout: name,
           dtype,
         },
         inputs: {
           source: { values, layout: source, dtype: from },
-          target: { values: new Float64Array(source.numel), layout: [source.numel], dtype: to },
+          target: { values: new Float64Array(target.extent), layout: target, dtype: to },
         },
         record: (recorder, { source, target }) => copy(recorder, source, target),
         outputs: [
           {
-            ...{ tensor: 'target', expected: Float64Array.from(source.addresses(), (at) => values[at]) },
+            ...{ tensor: 'target', expected },
             tolerance: to === 'f16' ? stored16({ value: 0, reason: 'Only converted.' }, 'f16') : EXACT,
           },
         ],

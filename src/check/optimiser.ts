@@ -71,13 +71,22 @@ function step(dtype: Storage, good: boolean): Check {
     },
     record: (recorder, tensors) => {
       const { gradients, master, mean, square, halves } = tensors;
-      const places = { gradients: gradients.place, master: master.place, mean: mean.place, square: square.place };
+      const places = {
+        ...{ gradients: [gradients.place], master: [master.place] },
+        ...{ mean: [mean.place], square: [square.place] },
+      };
       const buffers = {
         ...{ step: bufferOf(tensors.step), scaler: bufferOf(tensors.scaler) },
         ...{ partials: bufferOf(tensors.partials), unused: bufferOf(tensors.unused) },
       };
-      const sizes = { count: COUNT, decayed: DECAYED };
-      optimiserStep(recorder, { ...places, halves: dtype === 'f16' ? halves.place : undefined }, buffers, sizes, ADAM);
+      const sizes = { parts: [COUNT], decayed: DECAYED };
+      optimiserStep(
+        recorder,
+        { ...places, halves: dtype === 'f16' ? [halves.place] : undefined },
+        buffers,
+        sizes,
+        ADAM,
+      );
     },
     outputs: [
       { tensor: 'scaler', at: [0, 9], expected: [scaler.scale, SCALE], tolerance: EXACT },

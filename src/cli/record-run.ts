@@ -32,7 +32,7 @@ const evaluations: EvaluationRecord[] = [];
 const run = await Run.create({
   ...{ gpu, config: DEFAULTS, tokenizer, teacherConfig },
   tokens: tokenizer.encode(decodeCorpus(CORPUS, await readFile(CORPUS))),
-  makeTeacher: (shape) => teacherFromWeights(gpu, teacherWeights, teacherConfig, shape),
+  makeTeacher: (gpu, shape) => teacherFromWeights(gpu, teacherWeights, teacherConfig, shape),
   events: {
     stage: (stage, detail) => console.log(`${stage}: ${detail}`),
     record: (record) => records.push(record),

@@ -13,7 +13,7 @@ import { splitCorpus } from '../data/corpus';
 import { loadTokenizer } from '../data/tokenizer';
 import { Evaluator } from '../distill/evaluate';
 import type { StepRecord } from '../distill/records';
-import { StudentSampler, sampleText } from '../distill/sample';
+import { Sampler, sampleText } from '../distill/sample';
 import { learningRate } from '../distill/schedule';
 import { type Snapshot, Trainer } from '../distill/trainer';
 import { openGpu } from '../gpu/device';
@@ -82,7 +82,7 @@ const trainer = await Trainer.create(gpu, pool, settings, weights, undefined, (r
 });
 const student = { config, weights: trainer.weights };
 const evaluator = new Evaluator(gpu, pool, student, undefined, [B, T], 'strided');
-const sampler = await StudentSampler.create(gpu, pool, config, trainer.weights, T);
+const sampler = await Sampler.create(gpu, pool, config, trainer.weights, T);
 const heldOutAll = heldOutBatches(heldOut, B, T, Number.MAX_SAFE_INTEGER);
 const heldOutSome = heldOutBatches(heldOut, B, T, 8);
 

@@ -1,24 +1,22 @@
 // Evaluation on held-out text: both models' perplexity, the true KL between them, and how often they agree.
 //
 // It meets the story's bug on its own ground: the logits of (B, T) tokens are sliced to [:, :-1] and the labels to [:, 1:].
-// How the slice meets the loss is a setting. `strided` reads it where it lies; `reshape` copies it first; `view` throws exactly where
-// PyTorch would, and the batch counts as failed.
+// How the slice meets the loss is a setting (loss-paths.ts). Where it throws, the batch counts as failed.
 
 import { type Batch, IGNORED_TARGET } from '../data/batches';
 import type { Gpu } from '../gpu/device';
 import { bufferOf, type Pool, type Program, persistentTensor, Recorder, type Tensor } from '../gpu/program';
 import { columnSum } from '../kernels/columnSum';
-import { copy } from '../kernels/copy';
 import { compare } from '../kernels/losses';
 import type { Gpt2Config } from '../model/config';
 import { forward, head } from '../model/gpt2';
 import type { Arena } from '../model/parameters';
-import { BYTES } from '../tensor/dtype';
-import { Layout } from '../tensor/layout';
+import { Layout, LayoutError } from '../tensor/layout';
+import { chunkLimit } from './head-loss';
+import type { LossPath } from './lab-records';
+import { sliceLogits, tokenLabels, validTargets } from './loss-paths';
 import type { EvaluationRecord } from './records';
 import type { Teacher } from './teacher';
-
-export type LossPath = EvaluationRecord['path'];
 
 /** Sums over tokens: student NLL, teacher NLL, KL, agreements. */
 const SUMS = 4;
@@ -45,6 +43,15 @@ export class Evaluator {
     this.#tokens = make('evaluation tokens', shape, 'u32');
     this.#labels = make('evaluation labels', shape, 'i32');
     this.#sums = make('evaluation sums', [SUMS], 'f32');
+  }
+
+  /** Records the evaluation ahead of the first batch. What the loss path refuses is left to each batch to tell. */
+  async prepare(): Promise<void> {
+    try {
+      this.#program ??= await this.#record();
+    } catch (error) {
+      if (!(error instanceof LayoutError)) throw error;
+    }
   }
 
   /** Evaluates on `batches`. A batch that fails is counted, with the first error whole; the others still count. */
@@ -80,13 +87,11 @@ export class Evaluator {
     for (const tensor of [this.#tokens, this.#labels, this.#sums]) this.gpu.memory.destroy(bufferOf(tensor));
   }
 
-  async #batch({ inputs, targets }: Batch): Promise<{ values: Float32Array; valid: number }> {
+  async #batch(batch: Batch): Promise<{ values: Float32Array; valid: number }> {
     const { device } = this.gpu;
     this.#program ??= await this.#record();
-    // Labels as the story has them: the tokens themselves, to be shifted. A row that is not there is ignored.
-    const [, T] = this.shape;
-    const labels = Int32Array.from(inputs, (token, i) => (i % T === 0 ? token : targets[i - 1]));
-    const valid = labels.filter((label, i) => i % T > 0 && label !== IGNORED_TARGET).length;
+    const { inputs } = batch;
+    const labels = tokenLabels(batch, this.shape[1]);
     device.queue.writeBuffer(bufferOf(this.#tokens), 0, new Uint32Array(inputs));
     device.queue.writeBuffer(bufferOf(this.#labels), 0, labels);
     const encoder = device.createCommandEncoder({ label: 'evaluation' });
@@ -94,50 +99,59 @@ export class Evaluator {
     await this.teacher?.enqueue(inputs, encoder);
     this.#program.encode(encoder);
     device.queue.submit([encoder.finish()]);
-    return { values: new Float32Array(await this.gpu.read(bufferOf(this.#sums))), valid };
+    return { values: new Float32Array(await this.gpu.read(bufferOf(this.#sums))), valid: validTargets(labels) };
   }
 
   async #record(): Promise<Program> {
-    const [B, T] = this.shape;
+    const [, T] = this.shape;
     const { config, weights } = this.student;
     const recorder = new Recorder(this.gpu, this.pool);
     const { hidden } = forward(recorder, config, weights, this.#tokens);
     const V = config.vocab_size;
-    const logits = recorder.tensor('evaluation logits', Layout.contiguous([B, T, V]), 'f32', 'logits');
     this.#bytesCopied = 0;
-    const student = this.#shift(recorder, logits, () => {
-      head(recorder, weights, hidden, { ...logits, layout: logits.layout.view([B * T, V]) });
-    });
-    const teacher = this.teacher ? this.#shift(recorder, this.teacher.logits) : student;
-    const targets = { ...this.#labels, layout: this.#labels.layout.slice(1, 1, null) };
-    const perToken = recorder.tensor('evaluation per token', Layout.contiguous([B * (T - 1), SUMS]), 'f32');
-    compare(recorder, { student, teacher, targets, perToken, ignoreIndex: IGNORED_TARGET });
-    columnSum(recorder, perToken, this.#sums, 'evaluation sums');
+    for (const { whole, first, sequences, from, to } of this.#pieces(V)) {
+      // Of a whole sequence the last row is made too, and sliced off.
+      const rows: [number, number] = [first * T + from, whole ? sequences * T : to - from];
+      const shape = [sequences, rows[1] / sequences, V];
+      const facing = (logits: Tensor): Tensor => {
+        const shaped = { ...logits, layout: logits.layout.view(shape) };
+        if (!whole) return shaped;
+        const { tensor, bytesCopied } = sliceLogits(recorder, shaped, this.path);
+        this.#bytesCopied += bytesCopied;
+        return tensor;
+      };
+      const logits = recorder.tensor('evaluation logits', Layout.contiguous([rows[1], V]), 'f32', 'logits');
+      head(recorder, weights, { ...hidden, layout: hidden.layout.narrow(0, ...rows) }, logits);
+      const student = facing(logits);
+      const teacher = this.teacher ? facing(this.teacher.logits(recorder, ...rows)) : student;
+      const labels = this.#labels.layout.narrow(0, first, sequences).narrow(1, from + 1, to - from);
+      const targets = { ...this.#labels, layout: labels };
+      const perToken = recorder.tensor('evaluation per token', Layout.contiguous([labels.numel, SUMS]), 'f32');
+      compare(recorder, { student, teacher, targets, perToken, ignoreIndex: IGNORED_TARGET });
+      columnSum(recorder, perToken, this.#sums, 'evaluation sums');
+    }
     return recorder.build('evaluation');
   }
 
-  /** logits[:, :-1] as the loss path hands it on, always (B, T−1, V) to the kernel. `fill` makes the logits before they are read. */
-  #shift(recorder: Recorder, logits: Tensor, fill?: () => void): Tensor {
-    const shifted = logits.layout.slice(1, 0, -1);
-    const rows = [-1, shifted.shape[2]];
-    // Where view exists, splitting its rows again gives the same addresses; where it does not, this is the story's exception.
-    if (this.path === 'view') {
-      const layout = shifted.view(rows).view(shifted.shape);
-      fill?.();
-      return { ...logits, layout };
+  /**
+   * The rows to compare, `from` to `to` of some sequences at a time. Read where they lie, no more logits are made than a chunk holds;
+   * the story's two paths have the whole batch's, as the story had.
+   */
+  #pieces(V: number): { whole: boolean; first: number; sequences: number; from: number; to: number }[] {
+    const [B, T] = this.shape;
+    const all = { whole: true, from: 0, to: T - 1 };
+    if (this.path !== 'strided') return [{ first: 0, sequences: B, ...all }];
+    const rows = Math.max(1, Math.floor(chunkLimit(this.gpu) / V));
+    const firsts = (count: number, step: number) => Array.from({ length: Math.ceil(count / step) }, (_, i) => i * step);
+    if (rows >= T) {
+      const most = Math.floor(rows / T);
+      return firsts(B, most).map((first) => ({ first, sequences: Math.min(most, B - first), ...all }));
     }
-    fill?.();
-    if (this.path === 'strided') return { ...logits, layout: shifted };
-    const { layout, copied } = shifted.reshape(rows);
-    if (!copied) return { ...logits, layout: layout.view(shifted.shape) };
-    const target = recorder.tensor(
-      `${logits.place.label} copy`,
-      Layout.contiguous(shifted.shape),
-      logits.dtype,
-      'logits',
+    return firsts(B, 1).flatMap((first) =>
+      firsts(T - 1, rows).map((from) => {
+        const to = Math.min(from + rows, T - 1);
+        return { whole: false, first, sequences: 1, from, to };
+      }),
     );
-    copy(recorder, { ...logits, layout: shifted }, target);
-    this.#bytesCopied += shifted.numel * BYTES[logits.dtype];
-    return target;
   }
 }

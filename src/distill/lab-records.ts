@@ -34,7 +34,7 @@ export interface StepAttempt {
   record?: StepRecord;
   /** What it raised, whole. */
   error?: string;
-  /** Bytes that the step's loss copied to get its rows side by side. */
+  /** Bytes that the step's loss copied to get its rows side by side, and to bring the gradient back. */
   bytesCopied: number;
   /** Wall time, the wait for the GPU included. */
   milliseconds: number;

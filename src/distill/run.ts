@@ -5,20 +5,17 @@ import type { Config } from '../config';
 import { Batches, heldOutBatches } from '../data/batches';
 import { splitCorpus } from '../data/corpus';
 import type { Tokenizer } from '../data/tokenizer';
-import { checkFits, type Gpu, GpuError } from '../gpu/device';
-import { Pool } from '../gpu/program';
+import { type Gpu, GpuError } from '../gpu/device';
 import type { Gpt2Config } from '../model/config';
 import { initialWeights, planArena } from '../model/parameters';
 import { Random } from '../tensor/random';
-import { Evaluator } from './evaluate';
-import { needsTeacher } from './losses';
+import { Apparatus, type ApparatusParts } from './apparatus';
 import type { EvaluationRecord, StepRecord } from './records';
-import { StudentSampler, sampleText, teacherLogits } from './sample';
+import { sampleText } from './sample';
 import { learningRate } from './schedule';
 import type { StudentStart } from './student-start';
-import type { Teacher } from './teacher';
 import type { TeacherSizes } from './teacher-onnx';
-import { type Snapshot, Trainer } from './trainer';
+import type { Snapshot } from './trainer';
 
 export interface RunParts {
   gpu: Gpu;
@@ -30,7 +27,7 @@ export interface RunParts {
   teacherConfig: TeacherSizes;
   /** What the student starts from; without it, a new one of the config's sizes. */
   student?: StudentStart;
-  makeTeacher(shape: { B: number; T: number; dtype: 'f16' | 'f32' }): Promise<Teacher>;
+  makeTeacher: ApparatusParts['makeTeacher'];
   events: {
     stage(stage: 'teacher' | 'student' | 'compile' | 'evaluate', detail: string): void;
     record(record: StepRecord): void;
@@ -64,11 +61,7 @@ export class Run {
   readonly #batches: Batches;
   readonly #heldOut: ReturnType<typeof heldOutBatches>;
   readonly #random: Random;
-  readonly #pool: Pool;
-  #trainer!: Trainer;
-  #teacher!: Teacher;
-  #evaluator!: Evaluator;
-  #sampler!: StudentSampler;
+  #apparatus!: Apparatus;
   #teacherText: string | undefined;
 
   private constructor(private readonly parts: RunParts) {
@@ -107,49 +100,24 @@ export class Run {
       ...{ n_layer: config.student_layers, n_head: config.student_heads },
       ...{ layer_norm_epsilon: 1e-5, activation_function: 'gelu_new' },
     };
-    const plan = planArena(this.studentConfig);
-    this.studentParameters = plan.parameters;
-    // Here, before a teacher is fetched and weights are drawn for a student that would not fit.
-    checkFits(gpu, 'The student’s weights', plan.count * 4);
-    this.#pool = new Pool(gpu);
+    this.studentParameters = planArena(this.studentConfig).parameters;
   }
 
   /** Builds everything, from `snapshot` where one is given; the first `advance` evaluates before it trains. */
   static async create(parts: RunParts, snapshot?: Snapshot): Promise<Run> {
     const run = new Run(parts);
-    try {
-      await run.#build(snapshot);
-    } catch (error) {
-      await run.destroy();
-      throw error;
-    }
+    await run.#build(snapshot);
     return run;
   }
 
   async #build(snapshot?: Snapshot): Promise<void> {
-    const { gpu, config, events, makeTeacher } = this.parts;
-    const { batch_size: B, max_length: T } = config;
-    events.stage('teacher', 'starting the teacher');
-    this.#teacher = await makeTeacher({ B, T, dtype: this.dtype });
-    events.stage('student', `${this.studentParameters.toLocaleString('en-US')} parameters`);
-    const weights = this.parts.student?.weights ?? initialWeights(this.studentConfig, this.#random.fork('weights'));
-    events.stage('compile', 'compiling kernels');
-    const settings = {
-      ...{ student: this.studentConfig, dtype: this.dtype, batchSize: B, contextLength: T, loss: config },
-      initialLossScale: config.initial_loss_scale,
-      adam: {
-        ...{ beta1: config.adam_beta1, beta2: config.adam_beta2, epsilon: 1e-8 },
-        ...{ weightDecay: config.weight_decay, maxGradNorm: config.max_grad_norm },
-      },
-    };
-    // A loss of the data alone needs no teacher in its steps; the evaluation asks it all the same.
-    const taught = needsTeacher(config.loss) ? this.#teacher : undefined;
-    this.#trainer = await Trainer.create(gpu, this.#pool, settings, weights, taught, events.record);
-    const student = { config: this.studentConfig, weights: this.#trainer.weights };
-    this.#evaluator = new Evaluator(gpu, this.#pool, student, this.#teacher, [B, T], config.eval_loss_path);
-    this.#sampler = await StudentSampler.create(gpu, this.#pool, student.config, student.weights, T);
+    const { gpu, config, events, makeTeacher, student } = this.parts;
+    this.#apparatus = await Apparatus.create({
+      ...{ gpu, config, events, makeTeacher, dtype: this.dtype, student: this.studentConfig },
+      weights: () => student?.weights ?? initialWeights(this.studentConfig, this.#random.fork('weights')),
+    });
     if (!snapshot) return;
-    this.#trainer.restore(snapshot);
+    this.#apparatus.trainer.restore(snapshot);
     this.step = snapshot.step;
     this.snapshot = snapshot;
   }
@@ -159,12 +127,12 @@ export class Run {
   }
 
   get teacherParameters(): number | undefined {
-    return this.#teacher.parameters;
+    return this.#apparatus.teacher.parameters;
   }
 
   /** Our dispatches in an optimiser step; the teacher's runs in submissions of its own. */
   get dispatchesPerStep(): number {
-    return this.#trainer.dispatches(this.#config.gradient_accumulation);
+    return this.#apparatus.trainer.dispatches(this.#config.gradient_accumulation);
   }
 
   /** Takes effect at the next step. */
@@ -179,54 +147,50 @@ export class Run {
     const { gradient_accumulation: count, temperature, alpha, eval_steps } = this.#config;
     const batches = Array.from({ length: count }, (_, k) => this.#batches.at(this.step * count + k));
     this.step++;
-    await this.#trainer.step(batches, {
+    await this.#apparatus.trainer.step(batches, {
       ...{ step: this.step, temperature, alpha },
       learningRate: learningRate(this.step, this.#config),
     });
     if (this.step % eval_steps === 0 || this.done) {
-      await this.#trainer.drain();
+      await this.#apparatus.trainer.drain();
       await this.#evaluate();
     }
   }
 
   /** Waits until every record has been delivered. */
   async drain(): Promise<void> {
-    await this.#trainer.drain();
+    await this.#apparatus.trainer.drain();
   }
 
   /** The student's parameters as they are now, f32, by Hugging Face name. */
   async weights(): Promise<Map<string, Float32Array>> {
-    return this.#trainer.master.read();
+    return this.#apparatus.trainer.master.read();
   }
 
   /** Frees everything on the GPU. */
   async destroy(): Promise<void> {
-    this.#sampler?.destroy();
-    this.#evaluator?.destroy();
-    this.#trainer?.destroy();
-    this.#pool.destroy();
-    await this.#teacher?.dispose();
+    await this.#apparatus.destroy();
   }
 
   async #evaluate(): Promise<void> {
     const { events, config } = this.parts;
     if (this.step === 0) events.stage('evaluate', 'before training');
-    const record = await this.#evaluator.run(this.#heldOut, this.step);
+    const record = await this.#apparatus.evaluator.run(this.#heldOut, this.step);
     if (config.sample_tokens > 0) record.sample = await this.#sample();
-    this.snapshot = await this.#trainer.snapshot(this.step);
+    this.snapshot = await this.#apparatus.trainer.snapshot(this.step);
     events.evaluation(record);
   }
 
   /** Both models draw from the same stream, so that what differs is the models. */
   async #sample() {
-    const { gpu, tokenizer, config } = this.parts;
+    const { tokenizer, config } = this.parts;
     const settings = () => ({
       prompt: config.prompt,
       count: config.sample_tokens,
       random: this.#random.fork('sample'),
     });
-    this.#teacherText ??= await sampleText(teacherLogits(gpu, this.#teacher), tokenizer, settings());
-    const student = await sampleText(this.#sampler.next, tokenizer, settings());
+    this.#teacherText ??= await sampleText(this.#apparatus.teacher.next, tokenizer, settings());
+    const student = await sampleText(this.#apparatus.sampler.next, tokenizer, settings());
     return { prompt: config.prompt, teacher: this.#teacherText, student };
   }
 }

@@ -9,14 +9,13 @@ import type { Arena } from '../model/parameters';
 import { BYTES, fromHalf } from '../tensor/dtype';
 import { Layout } from '../tensor/layout';
 import type { Random } from '../tensor/random';
-import type { Teacher } from './teacher';
 
 /** Cool enough to stay on the subject, warm enough not to repeat itself. */
 const TEMPERATURE = 0.8;
 const TOP_K = 40;
 
 /** Logits (V) of the token that follows `tokens`; at most the last T of them are seen. */
-type NextLogits = (tokens: Uint32Array) => Promise<Float32Array>;
+export type NextLogits = (tokens: Uint32Array) => Promise<Float32Array>;
 
 /** Continues the prompt by `count` tokens, or until the text ends. Returns the continuation alone. */
 export async function sampleText(
@@ -47,20 +46,8 @@ function draw(logits: Float32Array, random: Random): number {
   return best[0];
 }
 
-/** The teacher, one sequence at a time. Its context is padded on the right, which a causal model does not see. */
-export function teacherLogits(gpu: Gpu, teacher: Teacher): NextLogits {
-  const [, T, V] = teacher.logits.layout.shape;
-  return async (tokens) => {
-    const { inputs, last } = padded(tokens, T);
-    const encoder = gpu.device.createCommandEncoder({ label: 'teacher sample' });
-    await teacher.enqueue(inputs, encoder);
-    gpu.device.queue.submit([encoder.finish()]);
-    return readRow(gpu, teacher.logits, last * V, V);
-  };
-}
-
-/** The student's forward pass for one sequence, recorded once; the head sees the last token's row alone. */
-export class StudentSampler {
+/** A model's forward pass for one sequence, recorded once; the head sees the last token's row alone. */
+export class Sampler {
   readonly #tokens: Tensor;
   readonly #row: Tensor;
   readonly #logits: Tensor;
@@ -79,8 +66,8 @@ export class StudentSampler {
     this.#logits = persistentTensor(gpu, 'logits', 'sample logits', Layout.contiguous([1, V]), 'f32');
   }
 
-  static async create(gpu: Gpu, pool: Pool, config: Gpt2Config, weights: Arena, T: number): Promise<StudentSampler> {
-    const sampler = new StudentSampler(gpu, config, weights, T);
+  static async create(gpu: Gpu, pool: Pool, config: Gpt2Config, weights: Arena, T: number): Promise<Sampler> {
+    const sampler = new Sampler(gpu, config, weights, T);
     const body = new Recorder(gpu, pool);
     sampler.#hidden = forward(body, config, weights, sampler.#tokens).hidden;
     sampler.#body = await body.build('sample');
@@ -93,7 +80,7 @@ export class StudentSampler {
   next: NextLogits = async (tokens) => {
     const { inputs, last } = padded(tokens, this.T);
     this.gpu.device.queue.writeBuffer(bufferOf(this.#tokens), 0, inputs);
-    const encoder = this.gpu.device.createCommandEncoder({ label: 'student sample' });
+    const encoder = this.gpu.device.createCommandEncoder({ label: 'sample' });
     this.#body.encode(encoder);
     const bytes = this.#row.place.bytes;
     encoder.copyBufferToBuffer(bufferOf(this.#hidden), last * bytes, bufferOf(this.#row), 0, bytes);
@@ -108,8 +95,8 @@ export class StudentSampler {
   }
 }
 
-/** The last T tokens as one row of T, and the index of the last. */
-function padded(tokens: Uint32Array, T: number): { inputs: Uint32Array<ArrayBuffer>; last: number } {
+/** The last T tokens as one row of T, and the index of the last. Padding comes behind, where a causal model does not look. */
+export function padded(tokens: Uint32Array, T: number): { inputs: Uint32Array<ArrayBuffer>; last: number } {
   const seen = tokens.slice(-T);
   const inputs = new Uint32Array(T);
   inputs.set(seen);
@@ -117,7 +104,7 @@ function padded(tokens: Uint32Array, T: number): { inputs: Uint32Array<ArrayBuff
 }
 
 /** `count` elements from `first` on, as f32. Copies are of whole words, so an odd range of halves is read a little wider. */
-async function readRow(gpu: Gpu, tensor: Tensor, first: number, count: number): Promise<Float32Array> {
+export async function readRow(gpu: Gpu, tensor: Tensor, first: number, count: number): Promise<Float32Array> {
   const size = BYTES[tensor.dtype];
   const start = Math.floor((first * size) / 4) * 4;
   const end = Math.ceil(((first + count) * size) / 4) * 4;

@@ -1,24 +1,29 @@
 // Teachers: whatever puts the logits of a batch on the GPU. One interface; onnxruntime or our own engine behind it.
 
 import type { Gpu } from '../gpu/device';
-import { bufferOf, Pool, type Program, persistentTensor, Recorder, type Tensor } from '../gpu/program';
-import { matrix } from '../kernels/tensors';
+import { bufferOf, Pool, persistentTensor, Recorder, type Tensor } from '../gpu/program';
 import type { Gpt2Config } from '../model/config';
 import { forward, head } from '../model/gpt2';
 import { Arena, fill, planArena, type Weights } from '../model/parameters';
 import { Layout } from '../tensor/layout';
+import { type NextLogits, padded, readRow, Sampler } from './sample';
 import type { OnnxTeacher, TeacherSizes } from './teacher-onnx';
 
 export interface Teacher {
   /** Undefined where only the graph knows. */
   readonly parameters: number | undefined;
-  /** (B, T, V), f16 or f32: the logits of the batch enqueued last. */
-  readonly logits: Tensor;
   /**
    * Puts the work for `inputs` (b, T), b ≤ B, on the queue before whatever the caller submits next: in submissions of its
    * own, or at the end of `encoder`. Rows beyond b are undefined.
    */
   enqueue(inputs: Uint32Array, encoder: GPUCommandEncoder): Promise<void>;
+  /**
+   * The logits of the batch enqueued last, (count, V) f16 or f32, of its rows from `first` = b · T + t on. Records what it takes to
+   * have them, so that a large vocabulary's logits need never all be there at once.
+   */
+  logits(recorder: Recorder, first: number, count: number): Tensor;
+  /** Logits (V) of the token that follows, for sampling. */
+  next: NextLogits;
   dispose(): Promise<void>;
 }
 
@@ -26,57 +31,62 @@ export interface Teacher {
 export function teacherFromOnnx(
   gpu: Gpu,
   onnx: OnnxTeacher,
-  { vocab_size, parameters }: TeacherSizes & { parameters?: number },
+  { vocab_size: V, parameters }: TeacherSizes & { parameters?: number },
   B: number,
   T: number,
 ): Teacher {
-  const layout = Layout.contiguous([B, T, vocab_size]);
-  const logits = persistentTensor(gpu, 'teacher', 'teacher logits', layout, onnx.dtype);
+  const all = persistentTensor(gpu, 'teacher', 'teacher logits', Layout.contiguous([B * T, V]), onnx.dtype);
+  const enqueue = (inputs: Uint32Array) => onnx.run(inputs, inputs.length / T, T, bufferOf(all));
   return {
     parameters,
-    logits,
-    enqueue: (inputs) => onnx.run(inputs, inputs.length / T, T, bufferOf(logits)),
+    enqueue,
+    logits: (_, first, count) => ({ ...all, layout: all.layout.narrow(0, first, count) }),
+    async next(tokens) {
+      const { inputs, last } = padded(tokens, T);
+      await enqueue(inputs);
+      return readRow(gpu, all, last * V, V);
+    },
     async dispose() {
       await onnx.dispose();
-      gpu.memory.destroy(bufferOf(logits));
+      gpu.memory.destroy(bufferOf(all));
     },
   };
 }
 
-/** A GPT-2 that our own kernels run, inside the caller's submission. */
+/** A GPT-2 that our own kernels run, inside the caller's submission. Without weights it is a plan of one. */
 export async function teacherFromWeights(
   gpu: Gpu,
-  weights: Weights,
+  weights: Weights | undefined,
   config: Gpt2Config,
   { B, T, dtype }: { B: number; T: number; dtype: 'f16' | 'f32' },
 ): Promise<Teacher> {
-  const arena = new Arena(gpu, planArena(config), dtype, 'teacher', 'teacher weights');
+  const arena = new Arena(gpu, planArena(config, gpu.limits.buffer), dtype, 'teacher', 'teacher weights');
   await fill(gpu, [arena], weights);
   const tokens = persistentTensor(gpu, 'teacher', 'teacher tokens', Layout.contiguous([B, T]), 'u32');
-  const logits = persistentTensor(
-    gpu,
-    'teacher',
-    'teacher logits',
-    Layout.contiguous([B, T, config.vocab_size]),
-    'f32',
-  );
-  const pool = new Pool(gpu);
+  const pool = new Pool(gpu, 'teacher');
   const recorder = new Recorder(gpu, pool);
   const { hidden } = forward(recorder, config, arena, tokens);
-  head(recorder, arena, hidden, matrix(logits, B * T, config.vocab_size));
-  const program: Program = await recorder.build('teacher');
+  const program = await recorder.build('teacher');
+  const sampler = await Sampler.create(gpu, pool, config, arena, T);
   return {
     parameters: arena.plan.parameters,
-    logits,
     async enqueue(inputs, encoder) {
       gpu.device.queue.writeBuffer(bufferOf(tokens), 0, inputs as Uint32Array<ArrayBuffer>);
       program.encode(encoder);
     },
+    logits(rows, first, count) {
+      const layout = Layout.contiguous([count, config.vocab_size]);
+      const logits = rows.tensor('teacher logits', layout, 'f32', 'logits');
+      head(rows, arena, { ...hidden, layout: hidden.layout.narrow(0, first, count) }, logits);
+      return logits;
+    },
+    next: sampler.next,
     async dispose() {
+      sampler.destroy();
       program.destroy();
       pool.destroy();
       arena.destroy();
-      for (const tensor of [tokens, logits]) gpu.memory.destroy(bufferOf(tensor));
+      gpu.memory.destroy(bufferOf(tokens));
     },
   };
 }

@@ -1,17 +1,20 @@
 // The trainer: a student, its optimiser and the recorded step. It knows no data, no schedule and no page; see run.ts.
 
-import { type Batch, IGNORED_TARGET, sortedRows } from '../data/batches';
+import type { Config } from '../config';
+import type { Batch } from '../data/batches';
 import type { Gpu } from '../gpu/device';
-import type { Placement, Pool, Program, Tensor } from '../gpu/program';
+import type { Pool, Program } from '../gpu/program';
 import { Recorder } from '../gpu/program';
-import { columnSum } from '../kernels/columnSum';
 import { type AdamW, NORM_PARTIALS, optimiserStep, SCALER_BYTES } from '../kernels/optimiser';
 import type { Gpt2Config } from '../model/config';
-import { backward, forward, head, headBackward } from '../model/gpt2';
+import { backward, forward } from '../model/gpt2';
 import { Arena, fill, planArena, type Weights } from '../model/parameters';
 import { toHalf } from '../tensor/dtype';
-import { Layout } from '../tensor/layout';
-import { LOSSES, type LossSettings, needsTeacher, recordLoss, totalLoss } from './losses';
+import { LayoutError } from '../tensor/layout';
+import { BatchBuffer } from './batch-buffer';
+import { recordHeadLoss } from './head-loss';
+import { tokenLabels, validTargets } from './loss-paths';
+import { LOSSES, type LossSettings, needsTeacher, totalLoss } from './losses';
 import type { StepRecord } from './records';
 import { Ring } from './ring';
 import type { Teacher } from './teacher';
@@ -27,8 +30,21 @@ export interface TrainerSettings {
   adam: Omit<AdamW, 'dynamicScale'>;
   /** Of the dynamic loss scaler; used in f16 only. */
   initialLossScale: number;
+  /** Compute a block's activations again in the backward pass, in place of keeping them. */
+  recompute?: boolean;
   /** Logits that the head makes at a time, in elements; a chunk is as many whole rows as fit. */
   chunkElements?: number;
+  /** How logits and labels come to match. Labels are shifted when the batch is made, unless a path that slices the logits is named. */
+  lossPath?: Config['train_loss_path'];
+  /** Faults that the Bug Lab reproduces. */
+  faults?: Faults;
+}
+
+export interface Faults {
+  /** A loss scale that never adapts, as where `scaler.update()` was forgotten; in f32 too. */
+  fixedLossScale?: number;
+  /** The loss is computed, and no gradient comes from it. */
+  detached?: boolean;
 }
 
 /** What changes from step to step. */
@@ -48,8 +64,6 @@ export interface Snapshot {
   scaler: ArrayBuffer;
 }
 
-/** 16 MiB of f32 logits: small beside a model that has a large vocabulary, and one chunk for a small one. */
-const CHUNK_ELEMENTS = 2 ** 22;
 const SUMS_BYTES = 8;
 
 export class Trainer {
@@ -60,18 +74,21 @@ export class Trainer {
   readonly gradients: Arena;
   readonly #mean: Arena;
   readonly #square: Arena;
-  readonly #buffers: Record<'step' | 'scaler' | 'partials' | 'unused' | 'sums' | 'data', GPUBuffer>;
+  readonly #buffers: Record<'step' | 'scaler' | 'partials' | 'unused' | 'zero' | 'sums', GPUBuffer>;
+  readonly #batch: BatchBuffer;
   readonly #ring: Ring;
-  #micro!: Program;
+  #micro?: Program;
   #update!: Program;
+  #bytesCopied = 0;
 
   private constructor(
     private readonly gpu: Gpu,
+    private readonly pool: Pool,
     readonly settings: TrainerSettings,
     private readonly teacher: Teacher | undefined,
     private readonly onRecord: (record: StepRecord) => void,
   ) {
-    const plan = planArena(settings.student);
+    const plan = planArena(settings.student, gpu.limits.buffer);
     this.master = new Arena(gpu, plan, 'f32', 'weights', 'master weights');
     this.weights = settings.dtype === 'f16' ? new Arena(gpu, plan, 'f16', 'weights', 'f16 weights') : this.master;
     this.gradients = new Arena(gpu, plan, 'f32', 'gradients', 'gradients');
@@ -83,9 +100,10 @@ export class Trainer {
       scaler: memory.create('optimiser', 'scaler', SCALER_BYTES),
       partials: memory.create('optimiser', 'norm partials', NORM_PARTIALS * 8),
       unused: memory.create('optimiser', 'unused', 4),
+      zero: memory.create('data', 'zero', 4),
       sums: memory.create('metrics', 'sums', SUMS_BYTES),
-      data: memory.create('data', 'batch', 3 * dataStride(settings)),
     };
+    this.#batch = new BatchBuffer(gpu, settings.batchSize, settings.contextLength);
     this.#ring = new Ring(gpu, SUMS_BYTES + SCALER_BYTES);
   }
 
@@ -94,38 +112,56 @@ export class Trainer {
     gpu: Gpu,
     pool: Pool,
     settings: TrainerSettings,
-    weights: Weights,
+    weights: Weights | undefined,
     teacher: Teacher | undefined,
     onRecord: (record: StepRecord) => void,
   ): Promise<Trainer> {
-    const trainer = new Trainer(gpu, settings, teacher, onRecord);
-    await fill(gpu, [...new Set([trainer.master, trainer.weights])], weights);
-    gpu.device.queue.writeBuffer(trainer.#buffers.scaler, 0, initialScaler(settings));
-    [trainer.#micro, trainer.#update] = await Promise.all([trainer.#recordMicro(pool), trainer.#recordUpdate(pool)]);
+    const trainer = new Trainer(gpu, pool, settings, teacher, onRecord);
+    try {
+      await fill(gpu, [...new Set([trainer.master, trainer.weights])], weights);
+      gpu.device.queue.writeBuffer(trainer.#buffers.scaler, 0, initialScaler(settings));
+      // What a layout refuses is for each step to say, so that whoever drives them may go on, as a script does.
+      const micro = trainer.#recordMicro().catch((error) => {
+        if (error instanceof LayoutError) return undefined;
+        throw error;
+      });
+      [trainer.#micro, trainer.#update] = await Promise.all([micro, trainer.#recordUpdate()]);
+    } catch (error) {
+      trainer.destroy();
+      throw error;
+    }
     return trainer;
   }
 
-  /** Our dispatches in one step of `accumulation` batches, the teacher's apart. */
+  /** Our dispatches in one step of `accumulation` batches, the teacher's apart. Without those that a layout refused. */
   dispatches(accumulation: number): number {
-    return this.#micro.length * accumulation + this.#update.length;
+    return (this.#micro?.length ?? 0) * accumulation + this.#update.length;
+  }
+
+  /** Bytes that one batch's loss copies: slices of logits into place, and the gradient back. */
+  get bytesCopied(): number {
+    return this.#bytesCopied;
   }
 
   /**
    * One optimiser step over `batches`, whose gradients add up. Settles when the work is on the queue; its record reaches
    * `onRecord` a few steps later, in order.
+   * @throws LayoutError on the path `view`, where PyTorch's view does; nothing has changed then
    */
   async step(batches: Batch[], settings: StepSettings): Promise<void> {
     const { device } = this.gpu;
-    const tokens = batches.reduce((sum, { targets }) => sum + targets.filter((t) => t !== IGNORED_TARGET).length, 0);
+    this.#micro ??= await this.#recordMicro();
+    const labelled = batches.map((batch) => this.#labelled(batch));
+    const tokens = labelled.reduce((sum, { targets }) => sum + validTargets(targets), 0);
     const { learningRate, temperature, alpha } = settings;
     const weight = LOSSES[this.settings.loss.loss].weight(alpha);
     const uniform = new Float32Array([learningRate, temperature, weight, tokens > 0 ? 1 / tokens : 0]);
     device.queue.writeBuffer(this.#buffers.step, 0, uniform);
-    for (const [i, batch] of batches.entries()) {
-      this.#writeBatch(batch);
+    for (const [i, batch] of labelled.entries()) {
+      this.#batch.write(batch);
       const encoder = device.createCommandEncoder({ label: `step ${settings.step}` });
       if (i === 0) {
-        encoder.clearBuffer(this.gradients.buffer);
+        this.gradients.clear(encoder);
         encoder.clearBuffer(this.#buffers.sums);
       }
       await this.teacher?.enqueue(batch.inputs, encoder);
@@ -151,127 +187,69 @@ export class Trainer {
 
   /** Copies all state to the CPU. Waits for the GPU. */
   async snapshot(step: number): Promise<Snapshot> {
-    const read = (buffer: GPUBuffer) => this.gpu.read(buffer);
-    const [master, mean, square, scaler] = await Promise.all(
-      [this.master.buffer, this.#mean.buffer, this.#square.buffer, this.#buffers.scaler].map(read),
-    );
+    const scaler = await this.gpu.read(this.#buffers.scaler);
+    const [master, mean, square] = [await this.master.save(), await this.#mean.save(), await this.#square.save()];
     return { step, master, mean, square, scaler };
   }
 
   /** Puts a snapshot of the same student back. @throws if its sizes are another student's. */
   restore({ master, mean, square, scaler }: Snapshot): void {
-    const { queue } = this.gpu.device;
-    for (const [buffer, bytes] of [
-      [this.master.buffer, master],
-      [this.#mean.buffer, mean],
-      [this.#square.buffer, square],
-      [this.#buffers.scaler, scaler],
-    ] as const) {
-      if (bytes.byteLength !== buffer.size) {
-        throw new Error(
-          `restore: ${buffer.label} has ${buffer.size} bytes, the snapshot ${bytes.byteLength}. It is of another student.`,
-        );
-      }
-      queue.writeBuffer(buffer, 0, bytes);
-    }
-    if (this.weights !== this.master) queue.writeBuffer(this.weights.buffer, 0, toHalf(new Float32Array(master)));
+    this.master.restore(master);
+    this.#mean.restore(mean);
+    this.#square.restore(square);
+    this.gpu.device.queue.writeBuffer(this.#buffers.scaler, 0, scaler);
+    if (this.weights !== this.master) this.weights.restore(toHalf(new Float32Array(master)).buffer as ArrayBuffer);
   }
 
   /** Time of each dispatch of one more step on the batch written last, nanoseconds; changes no parameter. */
   async profile(): Promise<{ label: string; nanoseconds: number }[]> {
+    this.#micro ??= await this.#recordMicro();
     return this.#micro.profile();
   }
 
   destroy(): void {
-    for (const program of [this.#micro, this.#update]) program.destroy();
+    for (const program of [this.#micro, this.#update]) program?.destroy();
     for (const arena of new Set([this.master, this.weights, this.gradients, this.#mean, this.#square])) arena.destroy();
     for (const buffer of Object.values(this.#buffers)) this.gpu.memory.destroy(buffer);
+    this.#batch.destroy();
     this.#ring.destroy();
   }
 
-  /** Forward, head and loss in chunks of rows, backward: gradients and sums are added to. */
-  async #recordMicro(pool: Pool): Promise<Program> {
-    const { student, batchSize: B, contextLength: T, dtype, loss, chunkElements = CHUNK_ELEMENTS } = this.settings;
-    const { vocab_size: V, n_embd: C } = student;
-    const { step, scaler, sums } = this.#buffers;
-    const [tokens, targets, order] = this.#batchTensors();
-    const recorder = new Recorder(this.gpu, pool);
-    const activations = forward(recorder, student, this.weights, tokens);
-    const rows = B * T;
-    const perToken = recorder.tensor('per token', Layout.contiguous([rows, 2]), 'f32');
-    const dhidden = recorder.tensor('d hidden', Layout.contiguous([rows, C]), dtype);
-    const chunkRows = Math.min(rows, Math.max(1, Math.floor(chunkElements / V)));
-    const rowsOf = (tensor: Tensor, first: number, count: number): Tensor => ({
-      ...tensor,
-      layout: tensor.layout.narrow(0, first, count),
-    });
-    for (let first = 0; first < rows; first += chunkRows) {
-      const count = Math.min(chunkRows, rows - first);
-      const logits = recorder.tensor('logits', Layout.contiguous([count, V]), 'f32', 'logits');
-      const hidden = rowsOf(activations.hidden, first, count);
-      head(recorder, this.weights, hidden, logits);
-      const chunk = { first, rows: count };
-      const inputs = {
-        student: logits,
-        targets,
-        ignoreIndex: IGNORED_TARGET,
-        perToken,
-        step,
-        scaler,
-        gradient: true,
-        chunk,
-      };
-      recordLoss(recorder, loss, inputs, this.teacher?.logits);
-      headBackward(recorder, this.weights, this.gradients, hidden, logits, rowsOf(dhidden, first, count));
-    }
-    columnSum(recorder, perToken, persistent(sums, [2]), 'loss sums');
-    backward(recorder, this.weights, this.gradients, activations, dhidden, order);
+  /** The batch with the labels that the loss path takes. */
+  #labelled(batch: Batch): Batch {
+    const { lossPath = 'labels', contextLength } = this.settings;
+    return lossPath === 'labels' ? batch : { ...batch, targets: tokenLabels(batch, contextLength) };
+  }
+
+  /** Forward, head and loss, backward: gradients and sums are added to. */
+  async #recordMicro(): Promise<Program> {
+    const { student, recompute, faults } = this.settings;
+    const { tokens, targets, order } = this.#batch;
+    const recorder = new Recorder(this.gpu, this.pool);
+    const activations = forward(recorder, student, this.weights, tokens, recompute);
+    const { hidden } = activations;
+    const dhidden = recorder.tensor('d hidden', hidden.layout, hidden.dtype);
+    const { settings, weights, gradients, teacher } = this;
+    const parts = { settings, weights, gradients, teacher, buffers: this.#buffers };
+    this.#bytesCopied = recordHeadLoss(recorder, parts, { hidden, targets, dhidden });
+    if (!faults?.detached) backward(recorder, weights, gradients, activations, dhidden, order);
     return recorder.build('gradients');
   }
 
-  #recordUpdate(pool: Pool): Promise<Program> {
-    const recorder = new Recorder(this.gpu, pool);
+  #recordUpdate(): Promise<Program> {
+    const recorder = new Recorder(this.gpu, this.pool);
     const { plan } = this.gradients;
-    const halves = this.weights === this.master ? undefined : this.weights.place;
     const arenas = {
-      gradients: this.gradients.place,
-      master: this.master.place,
-      mean: this.#mean.place,
-      square: this.#square.place,
-      halves,
+      gradients: this.gradients.places,
+      master: this.master.places,
+      mean: this.#mean.places,
+      square: this.#square.places,
+      halves: this.weights === this.master ? undefined : this.weights.places,
     };
-    const adam = { ...this.settings.adam, dynamicScale: this.settings.dtype === 'f16' };
+    const { adam: chosen, dtype, faults } = this.settings;
+    const adam = { ...chosen, dynamicScale: dtype === 'f16' && faults?.fixedLossScale === undefined };
     optimiserStep(recorder, arenas, this.#buffers, plan, adam);
     return recorder.build('optimiser');
-  }
-
-  /** tokens (B, T) u32, targets (B, T) i32, order (B·T) u32: three ranges of one buffer. */
-  #batchTensors(): [Tensor, Tensor, Tensor] {
-    const { batchSize: B, contextLength: T } = this.settings;
-    const stride = dataStride(this.settings);
-    const make = (index: number, label: string, shape: number[], dtype: 'u32' | 'i32'): Tensor => {
-      const place: Placement = {
-        label,
-        bytes: B * T * 4,
-        buffer: this.#buffers.data,
-        offset: index * stride,
-        purpose: 'data',
-      };
-      return { layout: Layout.contiguous(shape), dtype, place };
-    };
-    return [make(0, 'tokens', [B, T], 'u32'), make(1, 'targets', [B, T], 'i32'), make(2, 'order', [B * T], 'u32')];
-  }
-
-  #writeBatch({ inputs, targets }: Batch): void {
-    const { batchSize: B, contextLength: T } = this.settings;
-    if (inputs.length !== B * T)
-      throw new Error(`step: a batch of ${inputs.length} tokens; this trainer takes ${B} × ${T}.`);
-    const words = dataStride(this.settings) / 4;
-    const data = new Uint32Array(3 * words);
-    data.set(inputs, 0);
-    data.set(new Uint32Array(targets.buffer, targets.byteOffset, targets.length), words);
-    data.set(sortedRows(inputs), 2 * words);
-    this.gpu.device.queue.writeBuffer(this.#buffers.data, 0, data);
   }
 
   #record(bytes: ArrayBuffer, tokens: number, { step, learningRate, temperature, alpha }: StepSettings): StepRecord {
@@ -293,21 +271,11 @@ export class Trainer {
   }
 }
 
-/** Bytes from one part of the batch buffer to the next; a binding's offset is a multiple of 256. */
-function dataStride({ batchSize, contextLength }: TrainerSettings): number {
-  return Math.ceil((batchSize * contextLength * 4) / 256) * 256;
-}
-
 /** See struct Scaler in lossScaler.wgsl. */
-function initialScaler({ dtype, initialLossScale }: TrainerSettings): Float32Array<ArrayBuffer> {
+function initialScaler({ dtype, initialLossScale, faults }: TrainerSettings): Float32Array<ArrayBuffer> {
   const state = new Float32Array(SCALER_BYTES / 4);
-  state[0] = dtype === 'f16' ? initialLossScale : 1;
+  state[0] = faults?.fixedLossScale ?? (dtype === 'f16' ? initialLossScale : 1);
   state[6] = 1;
   state[7] = 1;
   return state;
-}
-
-function persistent(buffer: GPUBuffer, shape: number[]): Tensor {
-  const place: Placement = { label: buffer.label, bytes: buffer.size, buffer, offset: 0, purpose: 'metrics' };
-  return { layout: Layout.contiguous(shape), dtype: 'f32', place };
 }

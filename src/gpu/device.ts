@@ -41,11 +41,16 @@ const LIMITS = [
 /** Storage buffers that our largest kernel binds; WebGPU's own default, so a smaller adapter is not a WebGPU adapter. */
 const STORAGE_BUFFERS = 8;
 
+/** Bytes that are read back at a time. */
+const READ_BYTES = 2 ** 24;
+
 const BROWSERS = 'Chrome or Edge 121 and later, Safari 26 and Firefox 141 and later have it on most machines.';
 
 /** A device, its adapter's facts and the account of its memory. */
 export class Gpu {
   readonly memory: Memory;
+  /** Bytes of one buffer, and of the part of it that one binding shows. Tests lower them, to see small models cut up. */
+  limits: { buffer: number; binding: number };
   /** Settles when the device is gone; never rejects. */
   readonly lost: Promise<GPUDeviceLostInfo>;
   /** Called with WebGPU's own validation and out-of-memory errors, which reach no caller otherwise. */
@@ -58,6 +63,8 @@ export class Gpu {
     readonly adapter: AdapterFacts,
   ) {
     this.memory = new Memory(device);
+    const { maxBufferSize, maxStorageBufferBindingSize } = device.limits;
+    this.limits = { buffer: maxBufferSize, binding: Math.min(maxStorageBufferBindingSize, maxBufferSize) };
     this.lost = device.lost;
     device.addEventListener('uncapturederror', (event) => {
       const error = (event as GPUUncapturedErrorEvent).error;
@@ -70,17 +77,25 @@ export class Gpu {
     await this.device.queue.onSubmittedWorkDone();
   }
 
-  /** Copies a buffer range to the CPU. `bytes` and `offset` are multiples of 4. Waits for the GPU. */
+  /**
+   * Copies a buffer range to the CPU, in pieces, so that a large model's weights need no second place on the GPU. `bytes` and
+   * `offset` are multiples of 4. Waits for the GPU.
+   */
   async read(buffer: GPUBuffer, offset = 0, bytes = buffer.size - offset): Promise<ArrayBuffer> {
     const usage = GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ;
-    const staging = this.memory.create('metrics', `read ${buffer.label}`, bytes, usage);
-    const encoder = this.device.createCommandEncoder();
-    encoder.copyBufferToBuffer(buffer, offset, staging, 0, bytes);
-    this.device.queue.submit([encoder.finish()]);
-    await staging.mapAsync(GPUMapMode.READ);
-    const copy = staging.getMappedRange().slice(0);
+    const staging = this.memory.create('metrics', `read ${buffer.label}`, Math.min(bytes, READ_BYTES), usage);
+    const copy = new Uint8Array(bytes);
+    for (let done = 0; done < bytes; done += staging.size) {
+      const count = Math.min(staging.size, bytes - done);
+      const encoder = this.device.createCommandEncoder();
+      encoder.copyBufferToBuffer(buffer, offset + done, staging, 0, count);
+      this.device.queue.submit([encoder.finish()]);
+      await staging.mapAsync(GPUMapMode.READ, 0, count);
+      copy.set(new Uint8Array(staging.getMappedRange(0, count)), done);
+      staging.unmap();
+    }
     staging.destroy();
-    return copy;
+    return copy.buffer;
   }
 
   destroy(): void {
@@ -134,7 +149,7 @@ function describe(adapter: GPUAdapter): AdapterFacts {
 
 /** Throws a GpuError unless one buffer of `bytes` can be made and bound. `what` names it to a person. */
 export function checkFits(gpu: Gpu, what: string, bytes: number): void {
-  const limit = Math.min(gpu.device.limits.maxBufferSize, gpu.device.limits.maxStorageBufferBindingSize);
+  const limit = gpu.limits.binding;
   if (bytes <= limit) return;
   const mib = (n: number) => `${(n / 2 ** 20).toFixed(1)} MiB`;
   throw new GpuError(

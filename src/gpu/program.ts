@@ -57,7 +57,11 @@ interface Dispatch {
 /** Physical buffers that several Programs of one device share, because they never run at the same time. */
 export class Pool {
   readonly buffers: GPUBuffer[] = [];
-  constructor(readonly gpu: Gpu) {}
+  /** `purpose`: what its buffers count as; that of the tensor that each was made for, unless given. */
+  constructor(
+    readonly gpu: Gpu,
+    readonly purpose?: Purpose,
+  ) {}
   destroy(): void {
     for (const buffer of this.buffers.splice(0)) this.gpu.memory.destroy(buffer);
   }
@@ -145,7 +149,7 @@ export class Recorder {
   #grow(place: Placement): GPUBuffer {
     checkFits(this.gpu, place.label, place.bytes);
     const buffer = this.gpu.memory.create(
-      place.purpose,
+      this.pool.purpose ?? place.purpose,
       `pool ${this.pool.buffers.length} (${place.label})`,
       place.bytes,
     );

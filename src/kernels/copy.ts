@@ -1,28 +1,41 @@
-// Copies a tensor of up to four dimensions, read through its layout, into a contiguous one; converts f32 and f16.
+// Copies a tensor of up to four dimensions into another, each through its own layout; converts f32 and f16.
 
 import { kernel } from '../gpu/kernel';
 import type { Recorder, Tensor } from '../gpu/program';
 import wgsl from './copy.wgsl?raw';
 import { elementGrid, scalarOf } from './tensors';
 
-/** target = source, element by element in row-major order. Both have the same number of elements. */
+/**
+ * target = source, element by element in row-major order. The target has the source's shape, or is contiguous with as many elements.
+ * They lie in different buffers; what the target's layout leaves out stays as it was.
+ */
 export function copy(recorder: Recorder, source: Tensor, target: Tensor): void {
-  const { shape, strides, offset, numel: count } = source.layout;
-  if (shape.length > 4 || target.layout.numel !== count || !target.layout.isContiguous) {
+  const { shape, numel: count } = source.layout;
+  const to = target.layout.shape.join() === shape.join() || target.layout.isContiguous;
+  const repeated = target.layout.strides.some((stride, d) => stride === 0 && target.layout.shape[d] > 1);
+  if (shape.length > 4 || target.layout.numel !== count || !to || repeated) {
     throw new Error(
-      `copy: (${source.layout}) → (${target.layout}); want at most 4 dimensions into a contiguous tensor of ${count} elements.`,
+      `copy: (${source.layout}) → (${target.layout}); want at most 4 dimensions into a tensor of that shape, or a contiguous one, ` +
+        `of ${count} elements that do not overlap.`,
     );
   }
   const missing = 4 - shape.length;
   const size = (d: number) => (d < missing ? 1 : shape[d - missing]);
-  const stride = (d: number) => (d < missing ? 0 : strides[d - missing]);
+  const place = (name: string, { strides, offset }: Tensor['layout']) => {
+    const stride = (d: number) => (d < missing ? 0 : strides[d - missing]);
+    return {
+      [`${name}_offset`]: offset,
+      ...Object.fromEntries([0, 1, 2, 3].map((d) => [`${name}${d}`, stride(d)])),
+    };
+  };
   const aliases = { source_type: scalarOf(source), target_type: scalarOf(target) };
   recorder.dispatch(
     kernel(recorder.gpu, 'copy', wgsl, { aliases }),
     { source, destination: target },
     {
-      ...{ count, offset, size1: size(1), size2: size(2), size3: size(3) },
-      ...{ stride0: stride(0), stride1: stride(1), stride2: stride(2), stride3: stride(3) },
+      ...{ count, size1: size(1), size2: size(2), size3: size(3) },
+      ...place('source', source.layout),
+      ...place('target', target.layout.view(shape)),
     },
     elementGrid(recorder.gpu, count),
   );

@@ -15,7 +15,7 @@ struct Params {
   first: u32, rows: u32, T: u32, V: u32, ignore: i32, label_smoothing: f32, z_loss: f32,
   student_first: u32, student_offset: u32, student_b: u32, student_t: u32, student_v: u32,
   target_offset: u32, target_b: u32, target_t: u32,
-  teacher_offset: u32, teacher_b: u32, teacher_t: u32, teacher_v: u32,
+  teacher_first: u32, teacher_offset: u32, teacher_b: u32, teacher_t: u32, teacher_v: u32,
   beta: f32,
 }
 struct Step { learning_rate: f32, temperature: f32, alpha: f32, inverse_tokens: f32 }
@@ -75,7 +75,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) sl
   let row = params.first + min(local, params.rows - 1);
   let own = row - params.student_first;
   let z0 = params.student_offset + (own / params.T) * params.student_b + (own % params.T) * params.student_t;
-  let y0 = params.teacher_offset + (row / params.T) * params.teacher_b + (row % params.T) * params.teacher_t;
+  let theirs = row - params.teacher_first;
+  let y0 = params.teacher_offset + (theirs / params.T) * params.teacher_b + (theirs % params.T) * params.teacher_t;
   let target_token = targets[params.target_offset + (row / params.T) * params.target_b + (row % params.T) * params.target_t];
   let counts = target_token != params.ignore;
   let t = select(0u, u32(target_token), counts);

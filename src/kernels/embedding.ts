@@ -5,7 +5,7 @@ import type { Recorder, Tensor } from '../gpu/program';
 import { columnSum } from './columnSum';
 import wgsl from './embedding.wgsl?raw';
 import backwardWgsl from './embedding_backward.wgsl?raw';
-import { matrix, scalarOf } from './tensors';
+import { matrix, rowRuns, scalarOf } from './tensors';
 
 /** x (B·T, C) = wte[tokens] + wpe[position]. tokens (B, T) u32. */
 export function embedding(recorder: Recorder, tokens: Tensor, wte: Tensor, wpe: Tensor, x: Tensor): void {
@@ -13,7 +13,11 @@ export function embedding(recorder: Recorder, tokens: Tensor, wte: Tensor, wpe: 
   const [rows, C] = x.layout.shape;
   const program = kernel(recorder.gpu, 'embedding', wgsl, { aliases: { scalar: scalarOf(wte) } });
   const V = wte.layout.shape[0];
-  recorder.dispatch(program, { tokens, wte, wpe, x }, { rows, T, C, V }, [Math.ceil(C / 64), rows]);
+  for (const { first, rows: run } of rowRuns(recorder.gpu, wte)) {
+    const count = run.layout.shape[0];
+    const params = { rows, T, C, V, first, count };
+    recorder.dispatch(program, { tokens, wte: run, wpe, x }, params, [Math.ceil(C / 64), rows]);
+  }
 }
 
 /**
@@ -27,7 +31,10 @@ export function embeddingBackward(
   const [B, T] = tokens.layout.shape;
   const [rows, C] = dx.layout.shape;
   const program = kernel(recorder.gpu, 'embedding_backward', backwardWgsl, { aliases: { scalar: scalarOf(dx) } });
-  recorder.dispatch(program, { tokens, order, dx, dwte }, { rows, C }, [Math.ceil(C / 64), rows]);
+  for (const { first, rows: run } of rowRuns(recorder.gpu, dwte)) {
+    const count = run.layout.shape[0];
+    recorder.dispatch(program, { tokens, order, dx, dwte: run }, { rows, C, first, count }, [Math.ceil(C / 64), rows]);
+  }
   // x = … + wpe[t]: every sequence adds to the same T rows.
   columnSum(recorder, matrix(dx, B, T * C), dwpe, 'wpe gradient');
 }

@@ -37,7 +37,7 @@ export interface LossInputs {
   zLoss?: number;
   /** Write the gradient; without it the logits stay. */
   gradient: boolean;
-  /** The rows that `student` holds, of the B·T; all of them by default. A chunk's logits are (rows, V) contiguous. */
+  /** The rows that `student` and `teacher` hold, of the B·T; all of them by default. A chunk's logits are (rows, V). */
   chunk?: { first: number; rows: number };
 }
 
@@ -50,7 +50,7 @@ export function ce(recorder: Recorder, inputs: LossInputs): void {
 }
 
 export interface DistilInputs extends LossInputs {
-  /** (B, T, V) f16 or f32 */
+  /** (B, T, V) f16 or f32, or the rows of the chunk */
   teacher: Tensor;
   divergence: Divergence;
   /** β of jsd, sfkl and srkl, between 0 and 1. */
@@ -66,7 +66,7 @@ export function distil(recorder: Recorder, inputs: DistilInputs): void {
   recorder.dispatch(
     program,
     { step, scaler, student, targets, per_token: perToken, teacher },
-    { ...params, ...strides('teacher', teacher), beta },
+    { ...params, ...logitStrides('teacher', teacher, inputs), beta },
     grid,
   );
 }
@@ -106,17 +106,23 @@ function addressing(recorder: Recorder, inputs: LossInputs) {
   const V = student.layout.shape.at(-1) as number;
   const { first, rows } = chunk ?? { first: 0, rows: B * T };
   const LANES = rowLanes(recorder.gpu);
-  const own = chunk
-    ? { student_offset: student.layout.offset, student_b: T * V, student_t: V, student_v: 1 }
-    : strides('student', student);
   return {
     constants: { LANES, GRADIENT: Number(gradient) },
     params: {
       ...{ first, rows, T, V, ignore: ignoreIndex, label_smoothing: labelSmoothing, z_loss: zLoss },
-      ...{ student_first: first, ...own, ...strides('target', targets) },
+      ...logitStrides('student', student, inputs),
+      ...strides('target', targets),
     },
     grid: [Math.ceil((rows * LANES) / ROW_THREADS)] as [number],
   };
+}
+
+/** How the rows of (B, T, V) logits are found, or those of a chunk, which begins at a row of its own. */
+function logitStrides(name: string, logits: Tensor, { targets, chunk }: LossInputs): Record<string, number> {
+  if (!chunk) return { [`${name}_first`]: 0, ...strides(name, logits) };
+  const [row, word] = logits.layout.strides; // (rows, V)
+  const rows = { [`${name}_b`]: targets.layout.shape[1] * row, [`${name}_t`]: row, [`${name}_v`]: word };
+  return { [`${name}_first`]: chunk.first, [`${name}_offset`]: logits.layout.offset, ...rows };
 }
 
 function strides(name: string, { layout }: Tensor): Record<string, number> {

@@ -26,36 +26,55 @@ export interface AdamW {
   dynamicScale: boolean;
 }
 
-/** f32 arenas of one plan, and the working copy that the optimiser writes. */
-export interface OptimiserBuffers {
-  gradients: Placement;
-  master: Placement;
-  mean: Placement;
-  square: Placement;
+/** f32 arenas of one plan, a placement a part, and the working copy that the optimiser writes. */
+export interface OptimiserArenas {
+  gradients: Placement[];
+  master: Placement[];
+  mean: Placement[];
+  square: Placement[];
   /** The f16 copy of the master weights; absent where the kernels read the master weights themselves. */
-  halves?: Placement;
+  halves?: Placement[];
+}
+
+/** A run of elements in one part that a binding can show. */
+interface Range {
+  part: number;
+  first: number;
+  count: number;
+  decayed: boolean;
 }
 
 /**
- * One optimiser step over arenas of `count` elements, of which the first `decayed` get weight decay.
+ * One optimiser step over arenas whose parts have `parts` elements; the first `decayed` of all get weight decay.
  * `step` is the uniform { learning_rate, temperature, alpha, inverse_tokens }; `partials` holds NORM_PARTIALS × 2 f32.
  */
 export function optimiserStep(
   recorder: Recorder,
-  buffers: OptimiserBuffers,
+  arenas: OptimiserArenas,
   { step, scaler, partials, unused }: Record<'step' | 'scaler' | 'partials' | 'unused', GPUBuffer>,
-  { count, decayed }: { count: number; decayed: number },
+  plan: { parts: number[]; decayed: number },
   adam: AdamW,
 ): void {
   const { gpu } = recorder;
   const { beta1, beta2, epsilon, weightDecay, maxGradNorm, dynamicScale } = adam;
-  const groups = Math.min(NORM_PARTIALS, Math.ceil(count / 64));
-  recorder.dispatch(
-    kernel(gpu, 'gradientNorm', gradientNormWgsl),
-    { scaler, gradients: buffers.gradients, partials },
-    { count, first: 0 },
-    [groups],
-  );
+  const ranges = rangesOf(plan, gpu.limits.binding);
+  const within = (places: Placement[], { part, first, count }: Range, size: number): Placement => ({
+    ...places[part],
+    offset: places[part].offset + first * size,
+    bytes: count * size,
+  });
+  const most = Math.floor(NORM_PARTIALS / ranges.length);
+  let groups = 0;
+  for (const range of ranges) {
+    const own = Math.min(most, Math.ceil(range.count / 64));
+    recorder.dispatch(
+      kernel(gpu, 'gradientNorm', gradientNormWgsl),
+      { scaler, gradients: within(arenas.gradients, range, 4), partials },
+      { count: range.count, first: groups },
+      [own],
+    );
+    groups += own;
+  }
   recorder.dispatch(
     kernel(gpu, 'lossScaler', lossScalerWgsl),
     { step, partials, scaler },
@@ -63,30 +82,45 @@ export function optimiserStep(
     [1],
   );
   const adamw = kernel(gpu, 'adamw', adamwWgsl, {
-    aliases: { scalar: buffers.halves ? 'f16' : 'f32' },
-    constants: { COPY: Number(!!buffers.halves) },
+    aliases: { scalar: arenas.halves ? 'f16' : 'f32' },
+    constants: { COPY: Number(!!arenas.halves) },
   });
-  for (const [first, last, decay] of [
-    [0, decayed, weightDecay],
-    [decayed, count, 0],
-  ]) {
-    const range = (place: Placement, size: number): Placement => ({
-      ...place,
-      offset: place.offset + first * size,
-      bytes: (last - first) * size,
-    });
+  for (const range of ranges) {
     recorder.dispatch(
       adamw,
       {
         ...{ step, scaler },
-        gradients: range(buffers.gradients, 4),
-        master: range(buffers.master, 4),
-        mean: range(buffers.mean, 4),
-        square: range(buffers.square, 4),
-        weights: buffers.halves ? range(buffers.halves, 2) : unused,
+        gradients: within(arenas.gradients, range, 4),
+        master: within(arenas.master, range, 4),
+        mean: within(arenas.mean, range, 4),
+        square: within(arenas.square, range, 4),
+        weights: arenas.halves ? within(arenas.halves, range, 2) : unused,
       },
-      { count: last - first, beta1, beta2, epsilon, decay },
-      elementGrid(gpu, last - first),
+      { count: range.count, beta1, beta2, epsilon, decay: range.decayed ? weightDecay : 0 },
+      elementGrid(gpu, range.count),
     );
   }
+}
+
+/** An f16 binding starts at a multiple of 256 bytes, and so of this many elements. */
+const RANGE_ALIGNMENT = 128;
+
+/** Cuts the parts where weight decay ends and where a binding of f32 would be too large. */
+function rangesOf({ parts, decayed }: { parts: number[]; decayed: number }, limit: number): Range[] {
+  const most = Math.floor(limit / 4 / RANGE_ALIGNMENT) * RANGE_ALIGNMENT;
+  const ranges: Range[] = [];
+  let start = 0; // of the part, in the whole plan
+  for (const [part, count] of parts.entries()) {
+    const boundary = Math.min(Math.max(decayed - start, 0), count);
+    for (const [from, to, isDecayed] of [
+      [0, boundary, true],
+      [boundary, count, false],
+    ] as const) {
+      for (let first = from; first < to; first += most) {
+        ranges.push({ part, first, count: Math.min(most, to - first), decayed: isDecayed });
+      }
+    }
+    start += count;
+  }
+  return ranges;
 }

@@ -3,6 +3,8 @@
 import type { Gpu } from '../gpu/device';
 import type { Storage } from '../gpu/kernel';
 import type { Tensor } from '../gpu/program';
+import { BYTES } from '../tensor/dtype';
+import { Layout } from '../tensor/layout';
 
 /** The same tensor as a matrix (rows, columns); throws as PyTorch's view does where that needs a copy. */
 export const matrix = (t: Tensor, rows: number, columns: number): Tensor => ({
@@ -11,6 +13,26 @@ export const matrix = (t: Tensor, rows: number, columns: number): Tensor => ({
 });
 
 export const transposed = (t: Tensor): Tensor => ({ ...t, layout: t.layout.transpose(0, 1) });
+
+/**
+ * A contiguous matrix cut into runs of rows that one binding can show: [{ first, rows }], `rows` a tensor of its own place. One run
+ * where all of it fits. A vocabulary's embeddings are the one tensor that outgrows a small adapter's bindings.
+ */
+export function rowRuns(gpu: Gpu, t: Tensor): { first: number; rows: Tensor }[] {
+  const [count, columns] = t.layout.shape;
+  const size = BYTES[t.dtype];
+  if (t.place.bytes <= gpu.limits.binding) return [{ first: 0, rows: t }];
+  // A run's place must start at a multiple of 256 bytes.
+  let aligned = 1;
+  while ((aligned * columns * size) % 256 !== 0) aligned++;
+  const most = Math.floor(gpu.limits.binding / (columns * size * aligned)) * aligned;
+  return Array.from({ length: Math.ceil(count / most) }, (_, i) => {
+    const first = i * most;
+    const layout = Layout.contiguous([Math.min(most, count - first), columns]);
+    const place = { ...t.place, offset: t.place.offset + first * columns * size, bytes: layout.numel * size };
+    return { first, rows: { ...t, layout, place } };
+  });
+}
 
 /** The storage type that a kernel's text should be made for. */
 export function scalarOf({ dtype, place }: Tensor): Storage {

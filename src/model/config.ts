@@ -1,6 +1,7 @@
 // A GPT-2's config.json: what Stillhouse reads from it, what it writes, and the parameters that follow from it.
 
 import { ModelFileError } from './download';
+import type { HeadSplit } from './heads';
 
 /** The sizes of a GPT-2, under transformers' own names. */
 export interface Gpt2Config {
@@ -14,6 +15,8 @@ export interface Gpt2Config {
   n_head: number;
   layer_norm_epsilon: number;
   activation_function: 'gelu_new';
+  /** No field of transformers': how rows become heads. `reshaped` is a bug to look at; see heads.ts. `transposed` by default. */
+  heads?: HeadSplit;
 }
 
 export interface ParameterShape {

@@ -2,82 +2,116 @@
 // the head tied to wte. B batch, T length, C width, H heads, V vocabulary, rows = B·T.
 
 import type { Recorder, Tensor } from '../gpu/program';
-import { type Attention, attention, attentionBackward } from '../kernels/attention';
 import { columnSum } from '../kernels/columnSum';
 import { embedding, embeddingBackward } from '../kernels/embedding';
 import { gelu, geluBackward } from '../kernels/gelu';
 import { type LayerNorm, layerNorm, layerNormBackward } from '../kernels/layernorm';
 import { matmul } from '../kernels/matmul';
-import { transposed } from '../kernels/tensors';
+import { rowRuns, transposed } from '../kernels/tensors';
 import { Layout } from '../tensor/layout';
 import type { Gpt2Config } from './config';
+import { attend, attendBackward, type Heads } from './heads';
 import type { Arena } from './parameters';
 
 interface Block {
   norm1: LayerNorm;
-  attention: Attention;
+  heads: Heads;
   norm2: LayerNorm;
   /** (rows, 4·C), before and after GELU. */
   wide: Tensor;
   active: Tensor;
+  /** (rows, C): between attention and the multilayer perceptron. */
+  middle: Tensor;
 }
 
 /** What the forward pass leaves for the backward pass. */
 export interface Activations {
+  config: Gpt2Config;
   tokens: Tensor; // (B, T) u32
+  /** What each block was given, (rows, C). */
+  inputs: Tensor[];
+  /** Each block's activations; none where they are to be computed again. */
   blocks: Block[];
   norm: LayerNorm;
   /** (rows, C): what the head multiplies. */
   hidden: Tensor;
 }
 
-/** Records the forward pass up to the head. tokens (B, T) u32. */
-export function forward(recorder: Recorder, config: Gpt2Config, weights: Arena, tokens: Tensor): Activations {
+/**
+ * Records the forward pass up to the head. tokens (B, T) u32. With `recompute` only what each block was given outlives it, and the
+ * backward pass computes the rest again: a third more work, and activations of one block in place of all.
+ */
+export function forward(
+  recorder: Recorder,
+  config: Gpt2Config,
+  weights: Arena,
+  tokens: Tensor,
+  recompute = false,
+): Activations {
   const [B, T] = tokens.layout.shape;
-  const { n_embd: C, n_head: H, layer_norm_epsilon: epsilon } = config;
+  const { n_embd: C } = config;
   if (T > config.n_positions)
     throw new Error(`GPT-2: a context of ${T} tokens; the model has ${config.n_positions} positions.`);
-  const rows = B * T;
-  const w = (name: string) => weights.tensor(name);
-  const activation = (label: string, columns: number) =>
-    recorder.tensor(label, Layout.contiguous([rows, columns]), weights.dtype);
-  const statistics = (label: string, shape: number[]) => recorder.tensor(label, Layout.contiguous(shape), 'f32');
-  const normalise = (x: Tensor, name: string): LayerNorm => {
-    const [gamma, beta] = [w(`${name}.weight`), w(`${name}.bias`)];
-    const norm = { x, gamma, beta, y: activation(name, C), moments: statistics(`${name} moments`, [rows, 2]) };
-    layerNorm(recorder, norm, epsilon);
-    return norm;
-  };
-  const linear = (x: Tensor, name: string, columns: number, addend?: Tensor): Tensor => {
-    const y = activation(name, columns);
-    matmul(recorder, x, w(`${name}.weight`), y, { bias: w(`${name}.bias`), addend, label: name });
-    return y;
-  };
-
-  let x = activation('embedding', C);
-  embedding(recorder, tokens, w('wte.weight'), w('wpe.weight'), x);
+  let x = recorder.tensor('embedding', Layout.contiguous([B * T, C]), weights.dtype);
+  embedding(recorder, tokens, weights.tensor('wte.weight'), weights.tensor('wpe.weight'), x);
+  const inputs: Tensor[] = [];
   const blocks: Block[] = [];
   for (let layer = 0; layer < config.n_layer; layer++) {
-    const h = `h.${layer}`;
-    const norm1 = normalise(x, `${h}.ln_1`);
-    const qkv = linear(norm1.y, `${h}.attn.c_attn`, 3 * C);
-    const heads: Attention = { qkv, out: activation(`${h}.attn`, C), lse: statistics(`${h}.lse`, [B, H, T]) };
-    attention(recorder, heads);
-    const middle = linear(heads.out, `${h}.attn.c_proj`, C, x);
-    const norm2 = normalise(middle, `${h}.ln_2`);
-    const wide = linear(norm2.y, `${h}.mlp.c_fc`, 4 * C);
-    const active = activation(`${h}.mlp.gelu`, 4 * C);
-    gelu(recorder, wide, active);
-    x = linear(active, `${h}.mlp.c_proj`, C, middle);
-    blocks.push({ norm1, attention: heads, norm2, wide, active });
+    const block = forwardBlock(recorder, config, weights, x, layer, tokens.layout.shape);
+    inputs.push(x);
+    if (!recompute) blocks.push(block);
+    x = linear(recorder, weights, block.active, `h.${layer}.mlp.c_proj`, C, block.middle);
   }
-  const norm = normalise(x, 'ln_f');
-  return { tokens, blocks, norm, hidden: norm.y };
+  const norm = normalise(recorder, config, weights, x, 'ln_f');
+  return { config, tokens, inputs, blocks, norm, hidden: norm.y };
+}
+
+/** Records block `layer` up to its last product: x (rows, C) + attention, then what the multilayer perceptron projects back. */
+function forwardBlock(
+  recorder: Recorder,
+  config: Gpt2Config,
+  weights: Arena,
+  x: Tensor,
+  layer: number,
+  [B, T]: readonly number[],
+): Block {
+  const { n_embd: C, n_head: H } = config;
+  const h = `h.${layer}`;
+  const activation = (label: string, columns: number) =>
+    recorder.tensor(label, Layout.contiguous([B * T, columns]), weights.dtype);
+  const norm1 = normalise(recorder, config, weights, x, `${h}.ln_1`);
+  const qkv = linear(recorder, weights, norm1.y, `${h}.attn.c_attn`, 3 * C);
+  const heads = attend(recorder, qkv, [B, T, H], config.heads ?? 'transposed', h);
+  const middle = linear(recorder, weights, heads.out, `${h}.attn.c_proj`, C, x);
+  const norm2 = normalise(recorder, config, weights, middle, `${h}.ln_2`);
+  const wide = linear(recorder, weights, norm2.y, `${h}.mlp.c_fc`, 4 * C);
+  const active = activation(`${h}.mlp.gelu`, 4 * C);
+  gelu(recorder, wide, active);
+  return { norm1, heads, norm2, wide, active, middle };
+}
+
+/** y (rows, columns) = x · weight + bias [+ addend] */
+function linear(recorder: Recorder, weights: Arena, x: Tensor, name: string, columns: number, addend?: Tensor): Tensor {
+  const y = recorder.tensor(name, Layout.contiguous([x.layout.shape[0], columns]), weights.dtype);
+  const bias = weights.tensor(`${name}.bias`);
+  matmul(recorder, x, weights.tensor(`${name}.weight`), y, { bias, addend, label: name });
+  return y;
+}
+
+function normalise(recorder: Recorder, config: Gpt2Config, weights: Arena, x: Tensor, name: string): LayerNorm {
+  const [rows] = x.layout.shape;
+  const [gamma, beta] = [weights.tensor(`${name}.weight`), weights.tensor(`${name}.bias`)];
+  const y = recorder.tensor(name, x.layout, weights.dtype);
+  const norm = { x, gamma, beta, y, moments: recorder.tensor(`${name} moments`, Layout.contiguous([rows, 2]), 'f32') };
+  layerNorm(recorder, norm, config.layer_norm_epsilon);
+  return norm;
 }
 
 /** logits (rows, V) f32 = hidden (rows, C) · wteᵀ. Left in f32: see the loss. */
 export function head(recorder: Recorder, weights: Arena, hidden: Tensor, logits: Tensor): void {
-  matmul(recorder, hidden, transposed(weights.tensor('wte.weight')), logits, { label: 'head' });
+  for (const { first, rows: wte } of rowRuns(recorder.gpu, weights.tensor('wte.weight'))) {
+    matmul(recorder, hidden, transposed(wte), words(logits, first, wte), { label: 'head' });
+  }
 }
 
 /** Differentiates `head`: dhidden (rows, C) = dlogits · wte, dwte += dlogitsᵀ · hidden. */
@@ -89,9 +123,21 @@ export function headBackward(
   dlogits: Tensor,
   dhidden: Tensor,
 ): void {
-  matmul(recorder, dlogits, weights.tensor('wte.weight'), dhidden, { label: 'head dx' });
-  matmul(recorder, transposed(dlogits), hidden, gradients.tensor('wte.weight'), { accumulate: true, label: 'head dw' });
+  for (const { first, rows: wte } of rowRuns(recorder.gpu, weights.tensor('wte.weight'))) {
+    const options = { accumulate: first > 0, label: 'head dx' };
+    matmul(recorder, words(dlogits, first, wte), wte, dhidden, options);
+  }
+  for (const { first, rows: dwte } of rowRuns(recorder.gpu, gradients.tensor('wte.weight'))) {
+    const dwords = transposed(words(dlogits, first, dwte));
+    matmul(recorder, dwords, hidden, dwte, { accumulate: true, label: 'head dw' });
+  }
 }
+
+/** The columns of logits that belong to a run of wte's rows. */
+const words = (logits: Tensor, first: number, { layout: { shape } }: Tensor): Tensor => ({
+  ...logits,
+  layout: logits.layout.narrow(1, first, shape[0]),
+});
 
 /**
  * Records the backward pass of `forward`: every parameter's gradient is added to `gradients` (f32), which must hold the
@@ -101,16 +147,15 @@ export function backward(
   recorder: Recorder,
   weights: Arena,
   gradients: Arena,
-  { tokens, blocks, norm }: Activations,
+  { config, tokens, inputs, blocks, norm }: Activations,
   dhidden: Tensor,
   order: Tensor,
 ): void {
-  const [B, T] = tokens.layout.shape;
   const [rows, C] = dhidden.layout.shape;
   const activation = (label: string, columns: number) =>
     recorder.tensor(`d ${label}`, Layout.contiguous([rows, columns]), weights.dtype);
   // y = x · w + bias
-  const linear = (x: Tensor, dy: Tensor, name: string): Tensor => {
+  const linearBackward = (x: Tensor, dy: Tensor, name: string): Tensor => {
     const dx = activation(name, x.layout.shape[1]);
     matmul(recorder, dy, transposed(weights.tensor(`${name}.weight`)), dx, { label: `${name} dx` });
     const dw = gradients.tensor(`${name}.weight`);
@@ -119,27 +164,27 @@ export function backward(
     return dx;
   };
   // y = norm(x); the addend is the gradient that reaches x along the residual
-  const normalise = (of: LayerNorm, dy: Tensor, name: string, addend?: Tensor): Tensor => {
+  const normBackward = (of: LayerNorm, dy: Tensor, name: string, addend?: Tensor): Tensor => {
     const dx = activation(name, C);
     const [dgamma, dbeta] = [gradients.tensor(`${name}.weight`), gradients.tensor(`${name}.bias`)];
     layerNormBackward(recorder, of, { dy, dx, dgamma, dbeta, addend });
     return dx;
   };
 
-  let dx = normalise(norm, dhidden, 'ln_f');
-  for (const [layer, block] of [...blocks.entries()].reverse()) {
+  let dx = normBackward(norm, dhidden, 'ln_f');
+  for (let layer = config.n_layer - 1; layer >= 0; layer--) {
     const h = `h.${layer}`;
+    const block = blocks[layer] ?? forwardBlock(recorder, config, weights, inputs[layer], layer, tokens.layout.shape);
     // x = middle + c_proj(gelu(c_fc(ln_2(middle))))
-    const dactive = linear(block.active, dx, `${h}.mlp.c_proj`);
+    const dactive = linearBackward(block.active, dx, `${h}.mlp.c_proj`);
     const dwide = activation(`${h}.mlp.gelu`, block.wide.layout.shape[1]);
     geluBackward(recorder, block.wide, dactive, dwide);
-    const dmiddle = normalise(block.norm2, linear(block.norm2.y, dwide, `${h}.mlp.c_fc`), `${h}.ln_2`, dx);
+    const dmiddle = normBackward(block.norm2, linearBackward(block.norm2.y, dwide, `${h}.mlp.c_fc`), `${h}.ln_2`, dx);
     // middle = x + c_proj(attention(c_attn(ln_1(x))))
-    const dout = linear(block.attention.out, dmiddle, `${h}.attn.c_proj`);
+    const dout = linearBackward(block.heads.out, dmiddle, `${h}.attn.c_proj`);
     const dqkv = activation(`${h}.qkv`, 3 * C);
-    const delta = recorder.tensor(`${h}.delta`, Layout.contiguous([B, block.attention.lse.layout.shape[1], T]), 'f32');
-    attentionBackward(recorder, block.attention, { dout, delta, dqkv });
-    dx = normalise(block.norm1, linear(block.norm1.y, dqkv, `${h}.attn.c_attn`), `${h}.ln_1`, dmiddle);
+    attendBackward(recorder, block.heads, { dout, dqkv }, h);
+    dx = normBackward(block.norm1, linearBackward(block.norm1.y, dqkv, `${h}.attn.c_attn`), `${h}.ln_1`, dmiddle);
   }
   // x = wte[token] + wpe[position]
   const [dwte, dwpe] = [gradients.tensor('wte.weight'), gradients.tensor('wpe.weight')];

@@ -1,8 +1,7 @@
-// A model's parameters in arenas: one buffer for the weights, one for the gradients and so on, all of one plan, so that the
-// optimiser is a dispatch a range and a checkpoint a copy.
+// A model's parameters in arenas: the weights one behind the other, the gradients likewise and so on, all of one plan, so that
+// the optimiser is a dispatch a range and a checkpoint a copy. An arena is one buffer, or several where one would be too large.
 
-import type { Gpu } from '../gpu/device';
-import { checkFits } from '../gpu/device';
+import { type Gpu, GpuError } from '../gpu/device';
 import type { Purpose } from '../gpu/memory';
 import type { Placement, Tensor } from '../gpu/program';
 import { toHalf } from '../tensor/dtype';
@@ -20,48 +19,91 @@ export interface Plan {
   decayed: number;
   /** Numbers that are learnt, without the gaps. */
   parameters: number;
+  /** Elements of each buffer of an arena, in order. No tensor lies in two. */
+  parts: number[];
   tensors: Map<string, { shape: number[]; first: number; size: number }>;
 }
 
-/** Where each parameter of a GPT-2 lies in its arenas, in elements. */
-export function planArena(config: Gpt2Config): Plan {
-  const plan: Plan = { count: 0, decayed: 0, parameters: 0, tensors: new Map() };
+/** Where each parameter of a GPT-2 lies in its arenas, in elements. No buffer of an f32 arena exceeds `limit` bytes unless a single tensor does. */
+export function planArena(config: Gpt2Config, limit = Number.POSITIVE_INFINITY): Plan {
+  const plan: Plan = { count: 0, decayed: 0, parameters: 0, parts: [0], tensors: new Map() };
   for (const { name, shape } of parameterShapes(config)) {
     const size = shape.reduce((a, b) => a * b);
+    const room = Math.ceil(size / ALIGNMENT) * ALIGNMENT;
+    const last = plan.parts.length - 1;
+    if (plan.parts[last] > 0 && (plan.parts[last] + room) * 4 > limit) plan.parts.push(room);
+    else plan.parts[last] += room;
     plan.tensors.set(name, { shape, first: plan.count, size });
-    plan.count += Math.ceil(size / ALIGNMENT) * ALIGNMENT;
+    plan.count += room;
     plan.parameters += size;
     if (shape.length === 2) plan.decayed = plan.count;
   }
   return plan;
 }
 
-/** One buffer that holds a value for each parameter, in f32 or f16; zeros at first. */
-export class Arena {
-  readonly place: Placement;
+function requireAtMost(limit: number, bytes: number, what: string): void {
+  if (bytes <= limit) return;
+  const mib = (n: number) => `${(n / 2 ** 20).toFixed(1)} MiB`;
+  const message = `${what} of ${mib(bytes)}; this adapter allows ${mib(limit)}.`;
+  throw new GpuError('limits', message, 'Choose a smaller model.');
+}
 
+/** A value for each parameter, in f32 or f16; zeros at first. */
+export class Arena {
+  /** One a part of the plan. */
+  readonly places: Placement[];
+  readonly #bytes: number;
+
+  /** @throws GpuError if a buffer would exceed what the adapter allows */
   constructor(
     private readonly gpu: Gpu,
     readonly plan: Plan,
     readonly dtype: 'f16' | 'f32',
     purpose: Purpose,
-    label: string,
+    readonly label: string,
   ) {
-    const bytes = plan.count * (dtype === 'f16' ? 2 : 4);
-    checkFits(gpu, `The model's ${label}`, bytes);
-    this.place = { label, bytes, buffer: gpu.memory.create(purpose, label, bytes), offset: 0, purpose };
+    this.#bytes = dtype === 'f16' ? 2 : 4;
+    const sizes = plan.parts.map((count) => count * this.#bytes);
+    requireAtMost(gpu.limits.buffer, Math.max(...sizes), `The model's ${label} need one buffer`);
+    for (const [name, { size }] of plan.tensors) {
+      // Kernels take the word embeddings in runs of rows; every other tensor is bound whole.
+      if (name !== 'wte.weight') requireAtMost(gpu.limits.binding, size * this.#bytes, `${name} needs one binding`);
+    }
+    this.places = sizes.map((bytes, i) => {
+      const name = sizes.length > 1 ? `${label} ${i}` : label;
+      return { label: name, bytes, buffer: gpu.memory.create(purpose, name, bytes), offset: 0, purpose };
+    });
   }
 
-  get buffer(): GPUBuffer {
-    return this.place.buffer as GPUBuffer;
+  get buffers(): GPUBuffer[] {
+    return this.places.map(({ buffer }) => buffer as GPUBuffer);
   }
 
   /** The parameter as a tensor of its own shape. */
   tensor(name: string): Tensor {
-    const { shape, first, size } = this.#entry(name);
-    const bytes = this.dtype === 'f16' ? 2 : 4;
-    const place = { ...this.place, label: `${this.place.label} ${name}`, offset: first * bytes, bytes: size * bytes };
+    const { shape, size, part, first } = this.#entry(name);
+    const offset = first * this.#bytes;
+    const place = { ...this.places[part], label: `${this.label} ${name}`, offset, bytes: size * this.#bytes };
     return { layout: Layout.contiguous(shape), dtype: this.dtype, place };
+  }
+
+  /** Writes a parameter's elements from `first` on; `first` is even, and so is the length unless the parameter ends. */
+  writeSlice(name: string, first: number, values: Float32Array): void {
+    const { part, size, first: start } = this.#entry(name);
+    if (first % 2 !== 0 || first + values.length > size) {
+      const end = first + values.length;
+      throw new Error(`${this.label}: ${name} has ${size} elements; cannot write ${first} to ${end}.`);
+    }
+    const { queue } = this.gpu.device;
+    const at = start + first;
+    if (this.dtype === 'f32') {
+      queue.writeBuffer(this.buffers[part], at * 4, values as Float32Array<ArrayBuffer>);
+      return;
+    }
+    // A write is a multiple of four bytes; what is too much falls into the gap before the next tensor.
+    const even = new Float32Array(Math.ceil(values.length / 2) * 2);
+    even.set(values);
+    queue.writeBuffer(this.buffers[part], at * 2, toHalf(even));
   }
 
   /** Writes every parameter. @throws if one is missing or has another size. */
@@ -69,45 +111,58 @@ export class Arena {
     for (const [name, { size }] of this.plan.tensors) {
       const data = values.get(name);
       if (data?.length !== size)
-        throw new Error(`${this.place.label}: ${name} has ${data?.length ?? 'no'} numbers, want ${size}.`);
+        throw new Error(`${this.label}: ${name} has ${data?.length ?? 'no'} numbers, want ${size}.`);
       this.writeSlice(name, 0, data);
     }
   }
 
-  /** Writes a parameter's elements from `first` on; `first` is even, and so is the length unless the parameter ends. */
-  writeSlice(name: string, first: number, values: Float32Array): void {
-    const entry = this.#entry(name);
-    if (first % 2 !== 0 || first + values.length > entry.size) {
-      const end = first + values.length;
-      throw new Error(`${this.place.label}: ${name} has ${entry.size} elements; cannot write ${first} to ${end}.`);
-    }
-    const { queue } = this.gpu.device;
-    const at = entry.first + first;
-    if (this.dtype === 'f32') {
-      queue.writeBuffer(this.buffer, at * 4, values as Float32Array<ArrayBuffer>);
-      return;
-    }
-    // A write is a multiple of four bytes; what is too much falls into the gap before the next tensor.
-    const even = new Float32Array(Math.ceil(values.length / 2) * 2);
-    even.set(values);
-    queue.writeBuffer(this.buffer, at * 2, toHalf(even));
-  }
-
   /** Every parameter, read back; f32 arenas only. Waits for the GPU. */
   async read(): Promise<Map<string, Float32Array>> {
-    if (this.dtype !== 'f32') throw new Error(`${this.place.label} is f16; read the master weights instead.`);
-    const all = new Float32Array(await this.gpu.read(this.buffer));
+    if (this.dtype !== 'f32') throw new Error(`${this.label} are f16; read the master weights instead.`);
+    const all = new Float32Array(await this.save());
     return new Map([...this.plan.tensors].map(([name, { first, size }]) => [name, all.slice(first, first + size)]));
   }
 
+  /** All bytes, part after part, for `restore`. Waits for the GPU. */
+  async save(): Promise<ArrayBuffer> {
+    const all = new Uint8Array(this.plan.count * this.#bytes);
+    let offset = 0;
+    for (const buffer of this.buffers) {
+      all.set(new Uint8Array(await this.gpu.read(buffer)), offset);
+      offset += buffer.size;
+    }
+    return all.buffer;
+  }
+
+  /** Puts back what `save` gave. @throws if its size is another model's. */
+  restore(bytes: ArrayBuffer): void {
+    if (bytes.byteLength !== this.plan.count * this.#bytes) {
+      throw new Error(
+        `restore: the ${this.label} have ${this.plan.count * this.#bytes} bytes, the snapshot ${bytes.byteLength}. It is of another model.`,
+      );
+    }
+    let offset = 0;
+    for (const buffer of this.buffers) {
+      this.gpu.device.queue.writeBuffer(buffer, 0, bytes, offset, buffer.size);
+      offset += buffer.size;
+    }
+  }
+
+  clear(encoder: GPUCommandEncoder): void {
+    for (const buffer of this.buffers) encoder.clearBuffer(buffer);
+  }
+
   destroy(): void {
-    this.gpu.memory.destroy(this.buffer);
+    for (const buffer of this.buffers) this.gpu.memory.destroy(buffer);
   }
 
   #entry(name: string) {
     const entry = this.plan.tensors.get(name);
-    if (!entry) throw new Error(`${this.place.label}: no parameter ${name}.`);
-    return entry;
+    if (!entry) throw new Error(`${this.label}: no parameter ${name}.`);
+    let { first } = entry;
+    let part = 0;
+    while (first >= this.plan.parts[part]) first -= this.plan.parts[part++];
+    return { ...entry, first, part };
   }
 }
 
@@ -120,8 +175,9 @@ export type Weights = ReadonlyMap<string, Float32Array> | ((sink: WeightSink) =>
 /** Bytes that may wait for the GPU at once: each of them is held a second time by the browser. */
 const UPLOAD_BYTES = 64 * 2 ** 20;
 
-/** Writes all weights into each of the arenas, which have one plan. */
-export async function fill(gpu: Gpu, arenas: readonly Arena[], weights: Weights): Promise<void> {
+/** Writes all weights into each of the arenas, which have one plan. Without weights they stay zeros. */
+export async function fill(gpu: Gpu, arenas: readonly Arena[], weights: Weights | undefined): Promise<void> {
+  if (!weights) return;
   if (typeof weights !== 'function') {
     for (const arena of arenas) arena.write(weights);
     return;

@@ -35,7 +35,7 @@ interface Models {
   tokenizer: Tokenizer;
   teacherConfig: TeacherSizes;
   student?: StudentStart;
-  makeTeacher(shape: { B: number; T: number; dtype: 'f16' | 'f32' }): Promise<Teacher>;
+  makeTeacher(gpu: Gpu, shape: { B: number; T: number; dtype: 'f16' | 'f32' }): Promise<Teacher>;
   close(): void;
 }
 
@@ -98,7 +98,7 @@ export async function openModels(config: Config, gpu: Gpu, place: Place & Report
     const tokenizer = await openTokenizer(teacherSource, teacher.sizes.vocab_size);
     return {
       ...{ tokenizer, teacherConfig: teacher.sizes, student, close },
-      makeTeacher: (shape) => teacher.make(gpu, shape),
+      makeTeacher: teacher.make,
     };
   } catch (error) {
     close();

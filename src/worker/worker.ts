@@ -1,31 +1,19 @@
-// The worker: all GPU and model work happens here. It turns protocol messages into one Run at a time and reports what happens.
+// The worker: all GPU and model work happens here. It turns protocol messages into one Run, or one experiment of the Bug Lab, at a time.
 
 import { reportText, runChecks } from '../check/run';
-import type { Config } from '../config';
-import { CorpusError, decodeCorpus } from '../data/corpus';
-import { TokenizerError } from '../data/tokenizer';
-import type { StepRecord } from '../distill/records';
-import { Run } from '../distill/run';
-import { type Gpu, GpuError, openGpu } from '../gpu/device';
-import { download, ModelFileError } from '../model/download';
-import { inspectModel, openModels } from './models';
-import type { DroppedFiles, Failure, FromWorker, LoadingStage, RunStatus, ToWorker, UserCorpus } from './protocol';
+import { describe } from './failure';
+import { base, openDevice as openSharedDevice, post } from './host';
+import { LabRun } from './lab';
+import { inspectModel } from './models';
+import type { Experiment, ToWorker } from './protocol';
+import { Session } from './session';
 
-/** Records and status go to the page this often; the page draws no faster. */
-const REPORT_MILLISECONDS = 200;
-/** Steps that the speed is averaged over. */
-const SPEED_STEPS = 20;
-const BUILT_IN_CORPUS = 'corpus/moby-dick.txt';
-
-// The built worker lies in the page's assets folder; the dev server serves it from src, and the page's files from its root.
-const base = new URL(import.meta.env.DEV ? '/' : '../', self.location.href);
-
-const post = (message: FromWorker) => self.postMessage(message);
-
-let device: Promise<Gpu> | undefined;
 let session: Session | undefined;
+let lab: LabRun | undefined;
 /** Starting, ending and recovering a run follow one another; what a running one is told takes effect at once. */
 let queue: Promise<void> = Promise.resolve();
+
+const openDevice = () => openSharedDevice(() => [session, lab]);
 
 self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
   if (data.type === 'probe') {
@@ -48,17 +36,25 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
     return;
   }
   if (data.type === 'start') {
-    const next = new Session(data.runId, data.config, data.corpus, data.files);
+    const next = new Session(data.runId, data.config, data.corpus, data.files, openDevice);
     const previous = session;
     session = next;
     previous?.stop();
     queue = queue.then(async () => {
+      await lab?.end();
       await previous?.end();
       await next.start(data.paused ?? false);
     });
     return;
   }
-  if (data.type === 'lab' || data.type === 'lab-stop') return;
+  if (data.type === 'lab') {
+    queue = queue.then(() => startLab(data.experiment));
+    return;
+  }
+  if (data.type === 'lab-stop') {
+    queue = queue.then(() => lab?.end());
+    return;
+  }
   const current = session;
   if (!current || current.runId !== data.runId) return;
   if (data.type === 'reset') {
@@ -68,9 +64,22 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
   } else if (data.type === 'recover') {
     queue = queue.then(() => current.recover());
   } else {
+    // A run that goes on has the GPU to itself, as one that starts.
+    if (data.type === 'resume') void lab?.end();
     current.handle(data);
   }
 };
+
+/** Ends the experiment before and starts this one, which goes on beside the queue. */
+async function startLab(experiment: Experiment): Promise<void> {
+  const operation = 'run the experiment';
+  if (session?.training) {
+    const why = { message: 'A run is training on the GPU.', hint: 'Pause the run, then start the experiment again.' };
+    return post({ type: 'lab-failed', failure: { operation, ...why, kind: 'internal' } });
+  }
+  await lab?.end();
+  lab = new LabRun(experiment, openDevice);
+}
 
 async function checkGpu(): Promise<void> {
   const operation = 'check the GPU';
@@ -87,257 +96,4 @@ async function checkGpu(): Promise<void> {
   } catch (error) {
     post({ type: 'check-done', failure: describe(operation, error) });
   }
-}
-
-/** The page's one device, until it is lost. */
-function openDevice(): Promise<Gpu> {
-  if (device) return device;
-  const opened = openGpu();
-  device = opened;
-  const forget = () => {
-    if (device === opened) device = undefined;
-  };
-  opened.then((gpu) => {
-    gpu.onError = (error) => session?.fail('use the GPU', error);
-    void gpu.lost.then((info) => {
-      forget();
-      session?.lose(gpu, info);
-    });
-  }, forget);
-  return opened;
-}
-
-class Session {
-  #run: Run | undefined;
-  #gpu: Gpu | undefined;
-  #state: RunStatus['state'] | 'over' = 'paused';
-  /** Steps asked for one at a time. */
-  #singles = 0;
-  readonly #ended = new AbortController();
-  #loop: Promise<void> = Promise.resolve();
-  #lost: Promise<void> | undefined;
-  #records: StepRecord[] = [];
-  #times: number[] = [];
-  #reported = 0;
-
-  constructor(
-    readonly runId: string,
-    private readonly config: Config,
-    private readonly corpus: UserCorpus | undefined,
-    private readonly files: DroppedFiles = {},
-  ) {}
-
-  get training(): boolean {
-    return this.#state === 'running';
-  }
-
-  async start(paused: boolean): Promise<void> {
-    try {
-      await this.#build();
-    } catch (error) {
-      return this.fail('start the run', error);
-    }
-    this.#resume(paused ? 'paused' : 'running');
-  }
-
-  handle(message: Extract<ToWorker, { type: 'pause' | 'resume' | 'step' | 'change' }>): void {
-    if (message.type === 'change') {
-      Object.assign(this.config, message.changes);
-      this.#run?.change(message.changes);
-      post({ type: 'changed', runId: this.runId, step: (this.#run?.step ?? 0) + 1, changes: message.changes });
-    } else if (this.#state === 'running' || this.#state === 'paused') {
-      if (message.type === 'step') this.#singles++;
-      this.#resume(message.type === 'resume' ? 'running' : 'paused');
-    }
-  }
-
-  /** Breaks off what is being loaded, and trains no further. */
-  stop(): void {
-    this.#state = 'over';
-    this.#ended.abort(new Error('The run was dropped.'));
-  }
-
-  /** Stops, and frees what the run holds on the GPU. */
-  async end(): Promise<void> {
-    this.stop();
-    await this.#loop;
-    const run = this.#run;
-    this.#run = undefined;
-    await run?.destroy().catch(() => undefined);
-  }
-
-  fail(operation: string, error: unknown): void {
-    if (this.#state === 'over') return;
-    // A device that goes away fails whatever was under way; `lost` says it better.
-    if (this.#lost) return;
-    this.#state = 'over';
-    this.#flush();
-    post({ type: 'failed', runId: this.runId, failure: describe(operation, error) });
-  }
-
-  lose(gpu: Gpu, { message, reason }: GPUDeviceLostInfo): void {
-    if (gpu !== this.#gpu || this.#state === 'over' || this.#state === 'finished') return;
-    this.#lost = this.#loop;
-    this.#state = 'paused';
-    this.#flush();
-    const resumeStep = this.#run?.snapshot?.step;
-    post({ type: 'lost', runId: this.runId, message: message || reason || 'no reason given', resumeStep });
-  }
-
-  /** A new device, and on from the last evaluation's state. */
-  async recover(): Promise<void> {
-    if (!this.#lost) return;
-    await this.#lost;
-    this.#lost = undefined;
-    const lost = this.#run;
-    const snapshot = lost?.snapshot;
-    this.#run = undefined;
-    // Its buffers went with the device; what is left is onnxruntime's session.
-    await lost?.destroy().catch(() => undefined);
-    try {
-      await this.#build(snapshot);
-    } catch (error) {
-      return this.fail('recover the run', error);
-    }
-    this.#resume('running');
-  }
-
-  #stage(stage: LoadingStage, detail: string, loaded?: number, total?: number): void {
-    post({ type: 'loading', runId: this.runId, stage, detail, loaded, total });
-  }
-
-  async #build(snapshot?: Run['snapshot']): Promise<void> {
-    const { config } = this;
-    const corpus = this.corpus;
-    this.#stage('device', 'opening the GPU');
-    const gpu = await openDevice();
-    this.#gpu = gpu;
-    const { signal } = this.#ended;
-    const name = corpus?.name ?? BUILT_IN_CORPUS;
-    const onProgress = (loaded: number, total?: number) => this.#stage('corpus', name, loaded, total);
-    const text = decodeCorpus(name, corpus?.bytes ?? (await download(new URL(name, base), { onProgress, signal })));
-    const models = await openModels(config, gpu, {
-      ...{ files: this.files, base, signal },
-      stage: (...said) => this.#stage(...said),
-      note: (text) => post({ type: 'note', runId: this.runId, text }),
-    });
-    this.#stage('tokenizer', `reading ${name}`);
-    const tokens = models.tokenizer.encode(text);
-    this.#run = await Run.create(
-      {
-        ...{ gpu, config, tokens, ...models },
-        events: {
-          stage: (stage, detail) => this.#stage(stage, detail),
-          record: (record) => this.#records.push(record),
-          evaluation: (record) => {
-            this.#flush();
-            post({ type: 'evaluation', runId: this.runId, record });
-          },
-        },
-      },
-      snapshot,
-    ).finally(models.close);
-    const { dtype, studentParameters, studentConfig, trainTokens, heldOutTokens } = this.#run;
-    const accumulation = config.gradient_accumulation;
-    post({
-      ...{ type: 'ready', runId: this.runId, adapter: gpu.adapter },
-      run: {
-        ...{ dtype: dtype === 'f16' ? 'float16' : 'float32', studentParameters, trainTokens, heldOutTokens },
-        teacherParameters: this.#run.teacherParameters,
-        vocabularySize: studentConfig.vocab_size,
-        tokensPerStep: config.batch_size * config.max_length * accumulation,
-        dispatchesPerStep: this.#run.dispatchesPerStep,
-        submissionsPerStep: accumulation,
-      },
-    });
-  }
-
-  #resume(state: 'running' | 'paused'): void {
-    if (this.#state === 'over' || this.#lost) return;
-    const changed = state !== this.#state;
-    this.#state = state;
-    this.#times = [];
-    this.#loop = this.#loop.then(() => this.#advance());
-    if (changed) this.#report();
-  }
-
-  /** Trains until paused, done or over; one step for each single one asked for. */
-  async #advance(): Promise<void> {
-    const run = this.#run;
-    if (!run) return;
-    try {
-      while (
-        !run.done &&
-        !this.#lost &&
-        (this.#state === 'running' || (this.#state === 'paused' && this.#singles > 0))
-      ) {
-        if (this.#state === 'paused') this.#singles--;
-        await run.advance();
-        this.#times = [...this.#times.slice(-SPEED_STEPS), performance.now()];
-        if (performance.now() - this.#reported > REPORT_MILLISECONDS) this.#report();
-        await nextTask();
-      }
-      await run.drain();
-    } catch (error) {
-      // A failing GPU call and the word that the device is gone come in no particular order; the word explains it.
-      await Promise.race([this.#gpu?.lost, new Promise((resolve) => setTimeout(resolve, REPORT_MILLISECONDS))]);
-      return this.fail('train', error);
-    }
-    if (run.done && !this.#lost && this.#state !== 'over') this.#state = 'finished';
-    this.#report();
-  }
-
-  #flush(): void {
-    if (this.#records.length > 0) post({ type: 'steps', runId: this.runId, records: this.#records.splice(0) });
-  }
-
-  #report(): void {
-    this.#flush();
-    const run = this.#run;
-    if (!run || !this.#gpu || this.#lost || this.#state === 'over') return;
-    this.#reported = performance.now();
-    const { batch_size, max_length, gradient_accumulation, train_steps } = this.config;
-    const steps = this.#times.length - 1;
-    const seconds = steps > 0 ? (this.#times[steps] - this.#times[0]) / 1000 : 0;
-    const stepsPerSecond = seconds > 0 ? steps / seconds : 0;
-    post({
-      ...{ type: 'status', runId: this.runId },
-      status: {
-        ...{ state: this.#state, step: run.step },
-        tokensPerSecond: stepsPerSecond * batch_size * max_length * gradient_accumulation,
-        secondsLeft: stepsPerSecond > 0 ? (train_steps - run.step) / stepsPerSecond : undefined,
-        memory: this.#gpu.memory.totals() as Record<string, number>,
-      },
-    });
-  }
-}
-
-/** Lets messages in between two steps; a timer would wait longer. */
-function nextTask(): Promise<void> {
-  return new Promise((resolve) => {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      resolve();
-    };
-    port2.postMessage(null);
-  });
-}
-
-/** An error as the page shows it, with nothing lost on the way. */
-function describe(operation: string, error: unknown): Failure {
-  const { message, stack } = error instanceof Error ? error : new Error(String(error));
-  if (error instanceof GpuError) return { operation, message, hint: error.hint, kind: error.kind, stack };
-  if (error instanceof CorpusError)
-    return { operation: error.operation, message, hint: error.hint, kind: 'corpus', stack };
-  if (error instanceof TokenizerError)
-    return { operation: error.operation, message, hint: error.hint, kind: 'model', stack };
-  if (error instanceof ModelFileError) return { operation: 'load the model', message, kind: error.kind, stack };
-  return {
-    operation,
-    message,
-    hint: 'This is a fault of Stillhouse. The log has the details.',
-    kind: 'internal',
-    stack,
-  };
 }

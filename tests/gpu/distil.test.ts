@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type Config, DEFAULTS } from '../../src/config';
 import { decodeCorpus } from '../../src/data/corpus';
 import { loadTokenizer } from '../../src/data/tokenizer';
+import { planMemory } from '../../src/distill/apparatus';
 import type { EvaluationRecord, StepRecord } from '../../src/distill/records';
 import { Run } from '../../src/distill/run';
 import { teacherFromWeights } from '../../src/distill/teacher';
@@ -33,6 +34,7 @@ let gpu: Gpu;
 let run: Run;
 const records: StepRecord[] = [];
 const evaluations: EvaluationRecord[] = [];
+let planned: unknown;
 let memoryAfter10: unknown;
 
 beforeAll(async () => {
@@ -47,12 +49,16 @@ beforeAll(async () => {
   run = await Run.create({
     ...{ gpu, config: SMALL, tokenizer, teacherConfig },
     tokens: tokenizer.encode(decodeCorpus(CORPUS, await readFile(CORPUS))),
-    makeTeacher: (shape) => teacherFromWeights(gpu, weights, teacherConfig, shape),
+    makeTeacher: (gpu, shape) => teacherFromWeights(gpu, weights, teacherConfig, shape),
     events: {
       stage: () => undefined,
       record: (record) => records.push(record),
       evaluation: (record) => evaluations.push(record),
     },
+  });
+  planned = await planMemory({
+    ...{ gpu, config: SMALL, dtype: run.dtype, student: run.studentConfig },
+    makeTeacher: (counting, shape) => teacherFromWeights(counting, undefined, teacherConfig, shape),
   });
   while (!run.done) {
     await run.advance();
@@ -94,8 +100,9 @@ it('records every step once, in order, and skips none once the loss scale has se
   expect(last.lossScale).toBe(first.lossScale / 2 ** halvings);
 });
 
-it('holds as much GPU memory after 200 steps as after 10', () => {
+it('holds as much GPU memory after 200 steps as after 10, and as was planned', () => {
   expect(gpu.memory.totals()).toEqual(memoryAfter10);
+  expect(gpu.memory.totals()).toEqual(planned);
 });
 
 it('lets teacher and student continue the prompt', () => {

@@ -7,9 +7,10 @@
 import { expect, it } from 'vitest';
 import type { Batch } from '../../src/data/batches';
 import type { Tokenizer } from '../../src/data/tokenizer';
-import { Evaluator, type LossPath } from '../../src/distill/evaluate';
+import { Evaluator } from '../../src/distill/evaluate';
+import type { LossPath } from '../../src/distill/lab-records';
 import type { EvaluationRecord } from '../../src/distill/records';
-import { StudentSampler, sampleText, teacherLogits } from '../../src/distill/sample';
+import { Sampler, sampleText } from '../../src/distill/sample';
 import { type Teacher, teacherFromWeights } from '../../src/distill/teacher';
 import type { Gpu } from '../../src/gpu/device';
 import { Pool } from '../../src/gpu/program';
@@ -229,14 +230,14 @@ testVariants(
   'the next token’s logits are the slow twin’s, for prompts shorter and longer than the context',
   (gpu, dtype) =>
     withModels(gpu, SHAPE, dtype, async ({ pool, arena, teacher }) => {
-      const sampler = await StudentSampler.create(gpu, pool, TINY, arena, T);
+      const sampler = await Sampler.create(gpu, pool, TINY, arena, T);
       for (const length of [1, 4, T, T + 5]) {
         const tokens = Uint32Array.from({ length }, (_, i) => (i * 5 + length) % V);
         const seen = tokens.slice(-T);
         const limit = dtype === 'f32' ? 1e-5 : 1e-2;
         for (const [config, salt, next] of [
           [TINY, 1, sampler.next],
-          [TEACHER, 2, teacherLogits(gpu, teacher)],
+          [TEACHER, 2, teacher.next],
         ] as const) {
           const weights = referenceWeights(config, weightsOf(config, salt));
           const { logits } = reference.gpt2Forward(weights, config, seen, 1, seen.length);
@@ -257,7 +258,7 @@ it('the same seed writes the same text, another seed another', async () => {
     endOfText: undefined,
   } as unknown as Tokenizer;
   await withModels(await openVariant('one lane'), SHAPE, 'f32', async ({ gpu, pool, arena }) => {
-    const sampler = await StudentSampler.create(gpu, pool, TINY, arena, T);
+    const sampler = await Sampler.create(gpu, pool, TINY, arena, T);
     const write = (seed: number, prompt: string) =>
       sampleText(sampler.next, tokenizer, { prompt, count: 12, random: new Random(seed) });
     const text = await write(1, 'whale');

@@ -12,11 +12,12 @@ import type { StepRecord } from '../../src/distill/records';
 import { type Teacher, teacherFromWeights } from '../../src/distill/teacher';
 import { Trainer } from '../../src/distill/trainer';
 import type { Gpu } from '../../src/gpu/device';
-import { bufferOf, Pool } from '../../src/gpu/program';
+import { Pool } from '../../src/gpu/program';
 import type { Gpt2Config } from '../../src/model/config';
 import { relativeError } from '../reference';
 import { readGoldenJson, readGoldenTensors } from '../safetensors-fixture';
 import { openTestDevice, takeErrors } from './harness';
+import { readTeacherLogits } from './students';
 
 interface Run {
   student: Gpt2Config;
@@ -69,7 +70,7 @@ async function train(gpu: Gpu, dtype: 'f16' | 'f32', chunkElements?: number) {
   const weights = weightsOf('gpt2_student.safetensors');
   const trainer = await Trainer.create(gpu, pool, settings, weights, teacher, (record) => records.push(record));
   let gradients = new Map<string, Float32Array>();
-  let teacherLogits = new Float32Array();
+  let teacherLogits: Float32Array = new Float32Array();
   for (let step = 0; step < hyper.steps; step++) {
     const learningRate = run.steps[step].lr;
     await trainer.step([batchOf(step)], {
@@ -80,7 +81,7 @@ async function train(gpu: Gpu, dtype: 'f16' | 'f32', chunkElements?: number) {
     });
     if (step > 0) continue;
     gradients = await trainer.gradients.read();
-    teacherLogits = new Float32Array(await gpu.read(bufferOf(teacher.logits)));
+    teacherLogits = await readTeacherLogits(gpu, teacher, batchOf(step).inputs);
   }
   await trainer.drain();
   const after = await trainer.master.read();

@@ -79,7 +79,7 @@ interface Setting {
   ignored?: (row: number) => boolean;
   /** Words that the teacher rules out. */
   ruledOut?: (v: number) => boolean;
-  /** Rows in a chunk; the student's logits are then contiguous. */
+  /** Rows in a chunk; the student's logits are then contiguous, the teacher's padded. */
   chunkRows?: number;
   gradient?: boolean;
 }
@@ -113,7 +113,15 @@ async function compareLoss(gpu: Gpu, kind: 'ce' | 'mixed', teacherType: Storage,
     ...controls(gpu, expected.valid, temperature, alpha),
     ...{ ignoreIndex: IGNORED, gradient },
   };
-  const teacher = upload(gpu, 'teacher', yData, yLayout, teacherType);
+  const whole = upload(gpu, 'teacher', yData, yLayout, teacherType);
+  /** Some rows of the teacher's, in row-major order, one word apart from each other's end. */
+  const teacherRows = (first: number, count: number) => {
+    const layout = new Layout([count, V], [V + 1, 1]);
+    const addresses = [...yLayout.addresses()].slice(first * V, (first + count) * V);
+    const data = new Float64Array(count * (V + 1)).fill(777);
+    for (const [i, at] of [...layout.addresses()].entries()) data[at] = yData[addresses[i]];
+    return upload(gpu, 'teacher chunk', data, layout, teacherType);
+  };
   const rows = setting.chunkRows ?? B * T;
   const actual = sData.slice();
   for (let first = 0; first < B * T; first += rows) {
@@ -121,6 +129,7 @@ async function compareLoss(gpu: Gpu, kind: 'ce' | 'mixed', teacherType: Storage,
     const part = sData.slice(first * V, (first + count) * V);
     const chunk = setting.chunkRows ? { first, rows: count } : undefined;
     const student = chunk ? upload(gpu, 'chunk', part, [count, V]) : upload(gpu, 'student', sData, sLayout);
+    const teacher = chunk ? teacherRows(first, count) : whole;
     await execute(gpu, (recorder) =>
       kind === 'ce'
         ? ce(recorder, { ...tensors, student, chunk })
@@ -308,7 +317,8 @@ describe('copy', () => {
           const data = stored(numbers(layout.extent + 2, 6, 4), from);
           const target = zeros(gpu, 'target', [layout.numel], to);
           await execute(gpu, (recorder) => copy(recorder, upload(gpu, 'source', data, layout, from), target));
-          const expected = Float64Array.from(layout.addresses(), (at) => data[at]);
+          const dense = { data: new Float64Array(layout.numel), layout: reference.rowMajor(layout.shape) };
+          const expected = reference.copied({ data, layout }, dense);
           const actual = await download(gpu, target);
           if (from === 'f32' && to === 'f16') expectClose(actual, expected, 2 ** -11, name);
           else expect([...actual], name).toEqual([...expected]);
@@ -319,18 +329,44 @@ describe('copy', () => {
     );
   }
 
-  it('refuses five dimensions, and a target that is not contiguous or of another size', async () => {
+  testVariants('into every layout, which leaves what the layout does not reach', async (gpu, dtype) => {
+    const TARGETS: Record<string, Layout> = {
+      'logits[:, :-1]': Layout.contiguous([3, 5, 7]).slice(1, 0, -1),
+      'the last position': Layout.contiguous([3, 5, 7]).slice(1, -1),
+      'heads, turned': Layout.contiguous([2, 6, 3, 4]).transpose(1, 2),
+      'the middle third of wider rows': Layout.contiguous([2, 5, 3, 8])
+        .select(2, 1)
+        .unflatten(2, [2, 4])
+        .transpose(1, 2),
+      'a transposed matrix': Layout.contiguous([101, 100]).transpose(0, 1),
+    };
+    for (const [name, layout] of Object.entries(TARGETS)) {
+      const before = stored(numbers(layout.extent + 2, 5, 4), dtype);
+      const sources = { dense: Layout.contiguous(layout.shape), 'one element': Layout.contiguous([1]) };
+      for (const [what, own] of Object.entries(sources)) {
+        const data = stored(numbers(own.extent, 6, 4), dtype);
+        const spread = own.numel === 1 ? own.expand(layout.shape) : own;
+        const target = upload(gpu, 'target', before, layout, dtype);
+        await execute(gpu, (recorder) => copy(recorder, upload(gpu, 'source', data, spread, dtype), target));
+        const expected = reference.copied({ data, layout: spread }, { data: before, layout });
+        expect([...(await download(gpu, target))], `${what} into ${name}`).toEqual([...expected]);
+      }
+    }
+  });
+
+  it('refuses five dimensions, and a target that is of another shape and not contiguous, of another size or overlapping', async () => {
     const gpu = await openVariant('one lane');
     const five = zeros(gpu, 'five', [1, 2, 1, 2, 1]);
     const four = zeros(gpu, 'four', [4]);
-    const column = { ...zeros(gpu, 'column', [4, 2]), layout: Layout.contiguous([4, 2]).select(1, 0) };
+    const column = { ...zeros(gpu, 'column', [4, 2]), layout: Layout.contiguous([4, 2]).slice(1, 0, 1) };
     for (const [source, target] of [
       [five, four],
       [four, column],
       [column, zeros(gpu, 'three', [3])],
+      [four, { ...four, layout: Layout.contiguous([1]).expand([4]) }],
     ]) {
       await expect(execute(gpu, (r) => copy(r, source, target))).rejects.toThrow(
-        'want at most 4 dimensions into a contiguous',
+        'want at most 4 dimensions into a tensor of that shape',
       );
     }
   });

@@ -59,10 +59,10 @@ async function setUp(gpu: Gpu, dtype: Storage, sizes: { count: number; decayed: 
   const recorder = new Recorder(gpu, new Pool(gpu));
   const { gradients, master, mean, square, halves } = tensors;
   const places = {
-    ...{ gradients: gradients.place, master: master.place, mean: mean.place, square: square.place },
-    halves: halves?.place,
+    ...{ gradients: [gradients.place], master: [master.place], mean: [mean.place], square: [square.place] },
+    halves: halves && [halves.place],
   };
-  optimiserStep(recorder, places, buffers, sizes, adam);
+  optimiserStep(recorder, places, buffers, { parts: [count], decayed: sizes.decayed }, adam);
   const program = await recorder.build('optimiser');
 
   const read = async (): Promise<State> => {

@@ -6,7 +6,7 @@ import type { StepRecord } from '../../src/distill/records';
 import type { Teacher } from '../../src/distill/teacher';
 import { Trainer, type TrainerSettings } from '../../src/distill/trainer';
 import type { Gpu } from '../../src/gpu/device';
-import { bufferOf, Pool, persistentTensor } from '../../src/gpu/program';
+import { bufferOf, Pool, persistentTensor, Recorder } from '../../src/gpu/program';
 import { type Gpt2Config, parameterShapes } from '../../src/model/config';
 import { toHalf } from '../../src/tensor/dtype';
 import { Layout } from '../../src/tensor/layout';
@@ -75,20 +75,37 @@ export function formulaLogits(inputs: Uint32Array, V: number): Float64Array {
 
 /** A teacher without a model: `formulaLogits` of each batch. */
 export function formulaTeacher(gpu: Gpu, config: Gpt2Config, B: number, T: number, dtype: 'f16' | 'f32'): Teacher {
-  const logits = persistentTensor(gpu, 'teacher', 'formula', Layout.contiguous([B, T, config.vocab_size]), dtype);
+  const all = persistentTensor(gpu, 'teacher', 'formula', Layout.contiguous([B * T, config.vocab_size]), dtype);
   return {
     parameters: 0,
-    logits,
+    logits: (_, first, count) => ({ ...all, layout: all.layout.narrow(0, first, count) }),
+    next: () => Promise.reject(new Error('A formula continues no text.')),
     async enqueue(inputs) {
       const values = Float32Array.from(formulaLogits(inputs, config.vocab_size));
-      const bytes = new Uint8Array(bufferOf(logits).size);
+      const bytes = new Uint8Array(bufferOf(all).size);
       bytes.set(new Uint8Array((dtype === 'f16' ? toHalf(values) : values).buffer));
-      gpu.device.queue.writeBuffer(bufferOf(logits), 0, bytes);
+      gpu.device.queue.writeBuffer(bufferOf(all), 0, bytes);
     },
     async dispose() {
-      gpu.memory.destroy(bufferOf(logits));
+      gpu.memory.destroy(bufferOf(all));
     },
   };
+}
+
+/** (rows, V): an engine teacher's logits of a batch. */
+export async function readTeacherLogits(gpu: Gpu, teacher: Teacher, inputs: Uint32Array): Promise<Float32Array> {
+  const pool = new Pool(gpu);
+  const recorder = new Recorder(gpu, pool);
+  const logits = teacher.logits(recorder, 0, inputs.length);
+  const program = await recorder.build('teacher logits');
+  const encoder = gpu.device.createCommandEncoder();
+  await teacher.enqueue(inputs, encoder);
+  program.encode(encoder);
+  gpu.device.queue.submit([encoder.finish()]);
+  const values = new Float32Array(await gpu.read(bufferOf(logits), 0, logits.place.bytes));
+  program.destroy();
+  pool.destroy();
+  return values;
 }
 
 export const ADAM = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, maxGradNorm: 1 };

@@ -42,6 +42,26 @@ export function expectLength(operation: string, name: string, data: Numbers, len
   }
 }
 
+/** `target` after every element of `source` went to the same index of it, through its own layout of the same shape. The rest stays. */
+export function copied(source: Strided, target: Strided): Float64Array {
+  const { shape } = source.layout;
+  if (target.layout.shape.join() !== shape.join()) {
+    throw new Error(`copied: (${shape}) into (${target.layout.shape}). Give the target the source's shape.`);
+  }
+  const result = Float64Array.from(target.data);
+  const visit = (d: number, from: number, to: number) => {
+    if (d === shape.length) {
+      result[to] = source.data[from];
+      return;
+    }
+    for (let i = 0; i < shape[d]; i++) {
+      visit(d + 1, from + i * source.layout.strides[d], to + i * target.layout.strides[d]);
+    }
+  };
+  visit(0, source.layout.offset, target.layout.offset);
+  return result;
+}
+
 export interface MatmulOptions {
   /** A is stored (K, M). */
   transposeA?: boolean;

@@ -3,6 +3,7 @@
 
 import { add, columnSum, matmul, type Numbers } from './arrays';
 import {
+  type AttentionSizes,
   attention,
   attentionBackward,
   embedding,
@@ -11,6 +12,7 @@ import {
   geluBackward,
   layerNorm,
   layerNormBackward,
+  reshapeHeads,
 } from './layers';
 
 /** The fields of a Hugging Face config.json that the mathematics depends on. */
@@ -21,6 +23,8 @@ export interface GPT2Config {
   n_layer: number;
   n_head: number;
   layer_norm_epsilon: number;
+  /** `reshaped` is the bug that raises nothing; see reshapeHeads. */
+  heads?: 'transposed' | 'reshaped';
 }
 
 export interface Weight {
@@ -94,6 +98,19 @@ export interface GPT2Forward {
   normed: Float64Array;
 }
 
+type Sizes = AttentionSizes;
+
+function attend(qkv: Numbers, sizes: Sizes, { heads }: GPT2Config): Float64Array {
+  if (heads !== 'reshaped') return attention(qkv, sizes).output;
+  return reshapeHeads(attention(reshapeHeads(qkv, sizes, 3), sizes).output, sizes, 1, 'back');
+}
+
+function attendBackward(doutput: Numbers, qkv: Numbers, sizes: Sizes, { heads }: GPT2Config): Float64Array {
+  if (heads !== 'reshaped') return attentionBackward(doutput, qkv, sizes);
+  const dtaken = attentionBackward(reshapeHeads(doutput, sizes, 1), reshapeHeads(qkv, sizes, 3), sizes);
+  return reshapeHeads(dtaken, sizes, 3, 'back');
+}
+
 /** Logits (B, T, V) of tokens (B, T), with the activations that `gpt2Backward` reads. */
 export function gpt2Forward(weights: Weights, config: GPT2Config, tokens: Numbers, B: number, T: number): GPT2Forward {
   const { n_embd: C, n_head: H, vocab_size: V, layer_norm_epsilon: epsilon } = config;
@@ -110,7 +127,7 @@ export function gpt2Forward(weights: Weights, config: GPT2Config, tokens: Number
     const input = x;
     const normed1 = normalise(input, `${h}.ln_1`);
     const qkv = linear(normed1, `${h}.attn.c_attn`, C, 3 * C);
-    const attended = attention(qkv, { B, T, C, H }).output;
+    const attended = attend(qkv, { B, T, C, H }, config);
     const middle = add(input, linear(attended, `${h}.attn.c_proj`, C, C));
     const normed2 = normalise(middle, `${h}.ln_2`);
     const hidden = linear(normed2, `${h}.mlp.c_fc`, C, 4 * C);
@@ -162,7 +179,7 @@ export function gpt2Backward(weights: Weights, config: GPT2Config, forward: GPT2
     const dmiddle = add(dx, normaliseBackward(dnormed2, middle, `${h}.ln_2`));
     // middle = input + attention(ln_1(input))
     const dattended = linearBackward(dmiddle, attended, `${h}.attn.c_proj`, C, C);
-    const dqkv = attentionBackward(dattended, qkv, { B, T, C, H });
+    const dqkv = attendBackward(dattended, qkv, { B, T, C, H }, config);
     const dnormed1 = linearBackward(dqkv, normed1, `${h}.attn.c_attn`, C, 3 * C);
     dx = add(dmiddle, normaliseBackward(dnormed1, input, `${h}.ln_1`));
   }

@@ -171,6 +171,36 @@ export function attention(qkv: Numbers, sizes: AttentionSizes): { output: Float6
 }
 
 /**
+ * The bug `reshape(B, H, T, D)` where a transpose was meant, on x (B, T, parts · C): in slots of D elements, a sequence of each part holds
+ * slot s = token · H + head, and the reshape gives slot h · T + t to head h at position t. `back` undoes it.
+ */
+export function reshapeHeads(
+  x: Numbers,
+  { B, T, C, H }: AttentionSizes,
+  parts: 1 | 3,
+  direction: 'there' | 'back' = 'there',
+): Float64Array {
+  expectLength('reshapeHeads', 'x', x, B * T * parts * C);
+  const D = C / H;
+  const result = new Float64Array(x.length);
+  const at = (b: number, t: number, part: number, h: number) => ((b * T + t) * parts + part) * C + h * D;
+  for (let b = 0; b < B; b++) {
+    for (let part = 0; part < parts; part++) {
+      for (let h = 0; h < H; h++) {
+        for (let t = 0; t < T; t++) {
+          const slot = h * T + t;
+          const plain = at(b, Math.floor(slot / H), part, slot % H);
+          const taken = at(b, t, part, h);
+          const [from, to] = direction === 'there' ? [plain, taken] : [taken, plain];
+          for (let d = 0; d < D; d++) result[to + d] = x[from + d];
+        }
+      }
+    }
+  }
+  return result;
+}
+
+/**
  * Backward of `attention`: doutput (B, T, C) -> dqkv (B, T, 3C). p_tj = exp(s_tj − lse_t), dp_tj = doutput_t · v_j,
  * dv_j += p_tj doutput_t;  ds_tj = p_tj (dp_tj − Σ_i p_ti dp_ti);  dq_t += ds_tj k_j / √D;  dk_j += ds_tj q_t / √D.
  */

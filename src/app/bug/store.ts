@@ -1,0 +1,188 @@
+// The Bug Lab's store: what is chosen (it follows the address), and what the experiments reported. One experiment runs at a
+// time; its reports stay until it runs again. React is told at most five times a second.
+
+import { create } from 'zustand';
+import type { Experiment, Failure, FromWorker, LabColumn, LabReport } from '../../worker/protocol';
+import { listen, send } from '../client';
+import { useRoom, writeRoom } from '../rooms';
+import type { AllSettings, Card, Settings } from './settings';
+import { DEFAULTS, formatState, parseState } from './settings';
+
+const COMMIT_INTERVAL = 200;
+
+type Of<Kind extends LabReport['kind']> = Extract<LabReport, { kind: Kind }>;
+
+/** What one column reported. */
+export interface ColumnRun {
+  attempts: Of<'step'>['attempt'][];
+  evaluations: Pick<Of<'evaluation'>, 'record' | 'weightChange'>[];
+  picture?: Of<'attention'>['picture'];
+  ended?: { error?: string };
+}
+
+export interface LabRun {
+  experiment: Experiment;
+  /** Milliseconds, as performance.now() has them: tells one run from the next. */
+  startedAt: number;
+  /** stopped: ended before every column was done. */
+  state: 'loading' | 'running' | 'done' | 'stopped' | 'failed';
+  /** What is being loaded. */
+  detail: string;
+  columns: Partial<Record<LabColumn, ColumnRun>>;
+  failure?: Failure;
+}
+
+/** The columns of each experiment, in the order in which they run. */
+export const COLUMNS = {
+  replay: ['view', 'reshape', 'strided'],
+  causes: ['view', 'skipped', 'half-weights', 'detached'],
+  heads: ['transposed', 'reshaped'],
+} as const satisfies Record<Card, readonly LabColumn[]>;
+
+interface BugStore {
+  card: Card;
+  settings: AllSettings;
+  /** What was wrong with the link that was opened; the page stayed as it was. */
+  problem?: string;
+  runs: Partial<Record<Card, LabRun>>;
+  /** The experiment that is going on. */
+  current?: Card;
+  stopping: boolean;
+  /** Read out politely by screen readers. */
+  announcement: string;
+
+  open(text: string): void;
+  dismissProblem(): void;
+  /** Changes switches of the card that is open, and the address with them. */
+  choose(settings: Partial<Settings<'replay'> & Settings<'causes'> & Settings<'heads'>>): void;
+  run(): void;
+  stop(): void;
+}
+
+export const useBug = create<BugStore>()((set, get) => {
+  let reports: LabReport[] = [];
+  let timer: ReturnType<typeof setTimeout> | undefined;
+
+  function update(change: Partial<LabRun>, more: Partial<BugStore> = {}): void {
+    const { current, runs } = get();
+    const run = current && runs[current];
+    if (run) set({ runs: { ...runs, [current]: { ...run, ...change } }, ...more });
+  }
+
+  function flush(): void {
+    clearTimeout(timer);
+    timer = undefined;
+    const { current, runs } = get();
+    const run = current && runs[current];
+    if (!run || reports.length === 0) return;
+    const columns = { ...run.columns };
+    for (const report of reports) columns[report.column] = taken(columns[report.column], report);
+    reports = [];
+    update({ state: 'running', columns });
+  }
+
+  function end(state: 'done' | 'stopped' | 'failed', announcement: string, failure?: Failure): void {
+    update({ state, failure }, { current: undefined, stopping: false, announcement });
+  }
+
+  function receive(message: FromWorker): void {
+    const { current, runs } = get();
+    const run = current && runs[current];
+    if (!run) return;
+    if (message.type === 'lab-loading') update({ detail: message.detail });
+    if (message.type === 'lab-report') {
+      reports.push(message.report);
+      timer ??= setTimeout(flush, COMMIT_INTERVAL);
+    }
+    if (message.type !== 'lab-done' && message.type !== 'lab-failed') return;
+    flush();
+    if (message.type === 'lab-failed') {
+      end('failed', `The experiment stopped: ${message.failure.message}`, message.failure);
+      return;
+    }
+    const { columns } = get().runs[current] as LabRun;
+    const whole = COLUMNS[current].every((column) => columns[column]?.ended);
+    if (whole) end('done', 'The experiment is done.');
+    else end('stopped', 'The experiment was stopped.');
+  }
+
+  listen(receive);
+  useRoom.subscribe(({ bug }, before) => {
+    if (bug !== before.bug) get().open(bug);
+  });
+
+  const first = {
+    card: 'replay' as const,
+    settings: DEFAULTS,
+    runs: {},
+    stopping: false,
+    announcement: '',
+  };
+  return {
+    ...first,
+    ...opened(first, useRoom.getState().bug),
+
+    open: (text) => set((state) => opened(state, text)),
+
+    dismissProblem() {
+      const { card, settings } = get();
+      set({ problem: undefined });
+      writeRoom('bug', formatState(card, settings[card]));
+    },
+
+    choose(changes) {
+      const { card, settings } = get();
+      writeRoom('bug', formatState(card, { ...settings[card], ...changes }));
+    },
+
+    run() {
+      const { card, settings, runs, current } = get();
+      if (current) throw new Error(`The experiment ${current} is going on. Stop it first.`);
+      const experiment = experimentOf(card, settings);
+      reports = [];
+      const startedAt = performance.now();
+      const run: LabRun = { experiment, startedAt, state: 'loading', detail: 'Asking for the GPU', columns: {} };
+      set({ runs: { ...runs, [card]: run }, current: card, announcement: 'The experiment begins.' });
+      send({ type: 'lab', experiment });
+    },
+
+    stop() {
+      send({ type: 'lab-stop' });
+      set({ stopping: true });
+    },
+  };
+});
+
+/** The state after a link was opened; a link that is wrong changes nothing but what is said. */
+function opened(state: Pick<BugStore, 'card' | 'settings'>, text: string): Partial<BugStore> {
+  const parsed = parseState(text);
+  if ('problem' in parsed) return { problem: parsed.problem };
+  const { card, settings } = parsed;
+  return { card, settings: { ...state.settings, [card]: settings }, problem: undefined };
+}
+
+/** What the worker is asked for. */
+export function experimentOf(card: Card, settings: AllSettings): Experiment {
+  if (card !== 'replay') return { kind: card };
+  const { batch, context, where, errors } = settings.replay;
+  return {
+    kind: 'replay',
+    batchSize: Number(batch) as 1 | 4,
+    contextLength: Number(context) as 2 | 32,
+    where,
+    errors,
+  };
+}
+
+function taken(column: ColumnRun = { attempts: [], evaluations: [] }, report: LabReport): ColumnRun {
+  switch (report.kind) {
+    case 'step':
+      return { ...column, attempts: [...column.attempts, report.attempt] };
+    case 'evaluation':
+      return { ...column, evaluations: [...column.evaluations, report] };
+    case 'attention':
+      return { ...column, picture: report.picture };
+    case 'ended':
+      return { ...column, ended: { error: report.error } };
+  }
+}

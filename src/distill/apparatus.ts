@@ -1,0 +1,98 @@
+// Everything that a run has on the GPU: teacher, trainer, evaluation, sampler. Built on a device that only counts, it is the plan of
+// the run's memory.
+
+import type { Config } from '../config';
+import { countingGpu } from '../gpu/counting';
+import type { Gpu } from '../gpu/device';
+import type { Purpose } from '../gpu/memory';
+import { Pool } from '../gpu/program';
+import type { Gpt2Config } from '../model/config';
+import type { Weights } from '../model/parameters';
+import { Evaluator } from './evaluate';
+import { needsTeacher } from './losses';
+import type { StepRecord } from './records';
+import { Sampler } from './sample';
+import type { Teacher } from './teacher';
+import { Trainer } from './trainer';
+
+export interface ApparatusParts {
+  gpu: Gpu;
+  config: Config;
+  dtype: 'f16' | 'f32';
+  student: Gpt2Config;
+  /** Drawn or read only after the teacher is there; undefined leaves zeros, which is enough for a plan. */
+  weights(): Weights | undefined;
+  makeTeacher(gpu: Gpu, shape: { B: number; T: number; dtype: 'f16' | 'f32' }): Promise<Teacher>;
+  events: {
+    stage(stage: 'teacher' | 'student' | 'compile', detail: string): void;
+    record(record: StepRecord): void;
+  };
+}
+
+export class Apparatus {
+  teacher!: Teacher;
+  trainer!: Trainer;
+  evaluator!: Evaluator;
+  sampler!: Sampler;
+  readonly #pool: Pool;
+
+  private constructor(private readonly parts: ApparatusParts) {
+    this.#pool = new Pool(parts.gpu);
+  }
+
+  static async create(parts: ApparatusParts): Promise<Apparatus> {
+    const apparatus = new Apparatus(parts);
+    try {
+      await apparatus.#build();
+    } catch (error) {
+      await apparatus.destroy();
+      throw error;
+    }
+    return apparatus;
+  }
+
+  async #build(): Promise<void> {
+    const { gpu, config, dtype, student, weights, makeTeacher, events } = this.parts;
+    const { batch_size: B, max_length: T } = config;
+    events.stage('teacher', 'starting the teacher');
+    this.teacher = await makeTeacher(gpu, { B, T, dtype });
+    events.stage('student', 'writing its weights');
+    const start = weights();
+    events.stage('compile', 'compiling kernels');
+    const settings = {
+      ...{ student, dtype, batchSize: B, contextLength: T, loss: config },
+      ...{ initialLossScale: config.initial_loss_scale, lossPath: config.train_loss_path },
+      recompute: config.gradient_checkpointing === 'on',
+      adam: {
+        ...{ beta1: config.adam_beta1, beta2: config.adam_beta2, epsilon: 1e-8 },
+        ...{ weightDecay: config.weight_decay, maxGradNorm: config.max_grad_norm },
+      },
+    };
+    // A loss of the data alone needs no teacher in its steps; the evaluation asks it all the same.
+    const taught = needsTeacher(config.loss) ? this.teacher : undefined;
+    this.trainer = await Trainer.create(gpu, this.#pool, settings, start, taught, events.record);
+    const model = { config: student, weights: this.trainer.weights };
+    this.evaluator = new Evaluator(gpu, this.#pool, model, this.teacher, [B, T], config.eval_loss_path);
+    await this.evaluator.prepare();
+    this.sampler = await Sampler.create(gpu, this.#pool, student, this.trainer.weights, T);
+  }
+
+  /** Frees everything on the GPU. */
+  async destroy(): Promise<void> {
+    this.sampler?.destroy();
+    this.evaluator?.destroy();
+    this.trainer?.destroy();
+    this.#pool.destroy();
+    await this.teacher?.dispose();
+  }
+}
+
+/** Bytes of GPU memory by purpose that a run of these parts will take. Makes nothing on the GPU. */
+export async function planMemory(
+  parts: Omit<ApparatusParts, 'events' | 'weights'>,
+): Promise<Partial<Record<Purpose, number>>> {
+  const gpu = countingGpu(parts.gpu);
+  const events = { stage: () => {}, record: () => {} };
+  await Apparatus.create({ ...parts, gpu, weights: () => undefined, events });
+  return gpu.memory.totals();
+}

@@ -1,0 +1,54 @@
+// A step's batch on the GPU: tokens, targets and the order in which the embedding adds up its gradients, three ranges of one buffer.
+
+import { type Batch, sortedRows } from '../data/batches';
+import type { Gpu } from '../gpu/device';
+import type { Tensor } from '../gpu/program';
+import { Layout } from '../tensor/layout';
+
+/** A binding's offset is a multiple of so many bytes. */
+const ALIGNMENT = 256;
+
+export class BatchBuffer {
+  /** (B, T) u32 */
+  readonly tokens: Tensor;
+  /** (B, T) i32 */
+  readonly targets: Tensor;
+  /** (B·T) u32: the rows sorted by token. */
+  readonly order: Tensor;
+  readonly #buffer: GPUBuffer;
+  /** Bytes from one range to the next. */
+  readonly #stride: number;
+
+  constructor(
+    private readonly gpu: Gpu,
+    B: number,
+    T: number,
+  ) {
+    this.#stride = Math.ceil((B * T * 4) / ALIGNMENT) * ALIGNMENT;
+    this.#buffer = gpu.memory.create('data', 'batch', 3 * this.#stride);
+    const make = (index: number, label: string, shape: number[], dtype: 'u32' | 'i32'): Tensor => ({
+      ...{ layout: Layout.contiguous(shape), dtype },
+      place: { label, bytes: B * T * 4, buffer: this.#buffer, offset: index * this.#stride, purpose: 'data' },
+    });
+    this.tokens = make(0, 'tokens', [B, T], 'u32');
+    this.targets = make(1, 'targets', [B, T], 'i32');
+    this.order = make(2, 'order', [B * T], 'u32');
+  }
+
+  /** @throws if the batch is not of B × T tokens */
+  write({ inputs, targets }: Batch): void {
+    const [B, T] = this.tokens.layout.shape;
+    if (inputs.length !== B * T)
+      throw new Error(`step: a batch of ${inputs.length} tokens; this trainer takes ${B} × ${T}.`);
+    const words = this.#stride / 4;
+    const data = new Uint32Array(3 * words);
+    data.set(inputs, 0);
+    data.set(new Uint32Array(targets.buffer, targets.byteOffset, targets.length), words);
+    data.set(sortedRows(inputs), 2 * words);
+    this.gpu.device.queue.writeBuffer(this.#buffer, 0, data);
+  }
+
+  destroy(): void {
+    this.gpu.memory.destroy(this.#buffer);
+  }
+}

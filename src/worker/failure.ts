@@ -1,0 +1,30 @@
+// Errors as the page shows them: what was being done, what happened, and what can be done next.
+
+import { CorpusError } from '../data/corpus';
+import { TokenizerError } from '../data/tokenizer';
+import { GpuError } from '../gpu/device';
+import { ModelFileError } from '../model/download';
+import { LayoutError } from '../tensor/layout';
+import type { Failure } from './protocol';
+
+/** An error as the page shows it, with nothing lost on the way. */
+export function describe(operation: string, error: unknown): Failure {
+  const { message, stack } = error instanceof Error ? error : new Error(String(error));
+  if (error instanceof GpuError) return { operation, message, hint: error.hint, kind: error.kind, stack };
+  if (error instanceof CorpusError)
+    return { operation: error.operation, message, hint: error.hint, kind: 'corpus', stack };
+  if (error instanceof TokenizerError)
+    return { operation: error.operation, message, hint: error.hint, kind: 'model', stack };
+  if (error instanceof ModelFileError) return { operation: 'load the model', message, kind: error.kind, stack };
+  if (error instanceof LayoutError) {
+    const hint = 'Set the loss path to strided or reshape, or the batch size to 1.';
+    return { operation, message, hint, kind: 'internal', stack };
+  }
+  return {
+    operation,
+    message,
+    hint: 'This is a fault of Stillhouse. The log has the details.',
+    kind: 'internal',
+    stack,
+  };
+}

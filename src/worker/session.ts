@@ -1,0 +1,223 @@
+// One run as the page sees it: loaded, trained, paused, lost and recovered. It turns what the page asks of a run into steps, and reports.
+
+import type { Config } from '../config';
+import { decodeCorpus } from '../data/corpus';
+import type { StepRecord } from '../distill/records';
+import { Run } from '../distill/run';
+import type { Gpu } from '../gpu/device';
+import { download } from '../model/download';
+import { describe } from './failure';
+import { BUILT_IN_CORPUS, base, type DeviceUser, nextTask, post } from './host';
+import { openModels } from './models';
+import type { DroppedFiles, LoadingStage, RunStatus, ToWorker, UserCorpus } from './protocol';
+
+/** Records and status go to the page this often; the page draws no faster. */
+const REPORT_MILLISECONDS = 200;
+/** Steps that the speed is averaged over. */
+const SPEED_STEPS = 20;
+
+export class Session implements DeviceUser {
+  #run: Run | undefined;
+  #gpu: Gpu | undefined;
+  #state: RunStatus['state'] | 'over' = 'paused';
+  /** Steps asked for one at a time. */
+  #singles = 0;
+  readonly #ended = new AbortController();
+  #loop: Promise<void> = Promise.resolve();
+  #lost: Promise<void> | undefined;
+  #records: StepRecord[] = [];
+  #times: number[] = [];
+  #reported = 0;
+
+  constructor(
+    readonly runId: string,
+    private readonly config: Config,
+    private readonly corpus: UserCorpus | undefined,
+    private readonly files: DroppedFiles | undefined,
+    private readonly openDevice: () => Promise<Gpu>,
+  ) {}
+
+  get training(): boolean {
+    return this.#state === 'running';
+  }
+
+  async start(paused: boolean): Promise<void> {
+    try {
+      await this.#build();
+    } catch (error) {
+      return this.fail('start the run', error);
+    }
+    this.#resume(paused ? 'paused' : 'running');
+  }
+
+  handle(message: Extract<ToWorker, { type: 'pause' | 'resume' | 'step' | 'change' }>): void {
+    if (message.type === 'change') {
+      Object.assign(this.config, message.changes);
+      this.#run?.change(message.changes);
+      post({ type: 'changed', runId: this.runId, step: (this.#run?.step ?? 0) + 1, changes: message.changes });
+    } else if (this.#state === 'running' || this.#state === 'paused') {
+      if (message.type === 'step') this.#singles++;
+      this.#resume(message.type === 'resume' ? 'running' : 'paused');
+    }
+  }
+
+  /** Breaks off what is being loaded, and trains no further. */
+  stop(): void {
+    this.#state = 'over';
+    this.#ended.abort(new Error('The run was dropped.'));
+  }
+
+  /** Stops, and frees what the run holds on the GPU. */
+  async end(): Promise<void> {
+    this.stop();
+    await this.#loop;
+    const run = this.#run;
+    this.#run = undefined;
+    await run?.destroy().catch(() => undefined);
+  }
+
+  fail(operation: string, error: unknown): void {
+    if (this.#state === 'over') return;
+    // A device that goes away fails whatever was under way; `lost` says it better.
+    if (this.#lost) return;
+    this.#state = 'over';
+    this.#flush();
+    post({ type: 'failed', runId: this.runId, failure: describe(operation, error) });
+  }
+
+  lose(gpu: Gpu, { message, reason }: GPUDeviceLostInfo): void {
+    if (gpu !== this.#gpu || this.#state === 'over' || this.#state === 'finished') return;
+    this.#lost = this.#loop;
+    this.#state = 'paused';
+    this.#flush();
+    const resumeStep = this.#run?.snapshot?.step;
+    post({ type: 'lost', runId: this.runId, message: message || reason || 'no reason given', resumeStep });
+  }
+
+  /** A new device, and on from the last evaluation's state. */
+  async recover(): Promise<void> {
+    if (!this.#lost) return;
+    await this.#lost;
+    this.#lost = undefined;
+    const lost = this.#run;
+    const snapshot = lost?.snapshot;
+    this.#run = undefined;
+    // Its buffers went with the device; what is left is onnxruntime's session.
+    await lost?.destroy().catch(() => undefined);
+    try {
+      await this.#build(snapshot);
+    } catch (error) {
+      return this.fail('recover the run', error);
+    }
+    this.#resume('running');
+  }
+
+  #stage(stage: LoadingStage, detail: string, loaded?: number, total?: number): void {
+    post({ type: 'loading', runId: this.runId, stage, detail, loaded, total });
+  }
+
+  async #build(snapshot?: Run['snapshot']): Promise<void> {
+    const { config } = this;
+    const corpus = this.corpus;
+    this.#stage('device', 'opening the GPU');
+    const gpu = await this.openDevice();
+    this.#gpu = gpu;
+    const { signal } = this.#ended;
+    const name = corpus?.name ?? BUILT_IN_CORPUS;
+    const onProgress = (loaded: number, total?: number) => this.#stage('corpus', name, loaded, total);
+    const text = decodeCorpus(name, corpus?.bytes ?? (await download(new URL(name, base), { onProgress, signal })));
+    const models = await openModels(config, gpu, {
+      ...{ files: this.files ?? {}, base, signal },
+      stage: (...said) => this.#stage(...said),
+      note: (text) => post({ type: 'note', runId: this.runId, text }),
+    });
+    this.#stage('tokenizer', `reading ${name}`);
+    const tokens = models.tokenizer.encode(text);
+    this.#run = await Run.create(
+      {
+        ...{ gpu, config, tokens, ...models },
+        events: {
+          stage: (stage, detail) => this.#stage(stage, detail),
+          record: (record) => this.#records.push(record),
+          evaluation: (record) => {
+            this.#flush();
+            post({ type: 'evaluation', runId: this.runId, record });
+          },
+        },
+      },
+      snapshot,
+    ).finally(models.close);
+    const { dtype, studentParameters, studentConfig, trainTokens, heldOutTokens } = this.#run;
+    const accumulation = config.gradient_accumulation;
+    post({
+      ...{ type: 'ready', runId: this.runId, adapter: gpu.adapter },
+      run: {
+        ...{ dtype: dtype === 'f16' ? 'float16' : 'float32', studentParameters, trainTokens, heldOutTokens },
+        teacherParameters: this.#run.teacherParameters,
+        vocabularySize: studentConfig.vocab_size,
+        tokensPerStep: config.batch_size * config.max_length * accumulation,
+        dispatchesPerStep: this.#run.dispatchesPerStep,
+        submissionsPerStep: accumulation,
+      },
+    });
+  }
+
+  #resume(state: 'running' | 'paused'): void {
+    if (this.#state === 'over' || this.#lost) return;
+    const changed = state !== this.#state;
+    this.#state = state;
+    this.#times = [];
+    this.#loop = this.#loop.then(() => this.#advance());
+    if (changed) this.#report();
+  }
+
+  /** Trains until paused, done or over; one step for each single one asked for. */
+  async #advance(): Promise<void> {
+    const run = this.#run;
+    if (!run) return;
+    try {
+      while (
+        !run.done &&
+        !this.#lost &&
+        (this.#state === 'running' || (this.#state === 'paused' && this.#singles > 0))
+      ) {
+        if (this.#state === 'paused') this.#singles--;
+        await run.advance();
+        this.#times = [...this.#times.slice(-SPEED_STEPS), performance.now()];
+        if (performance.now() - this.#reported > REPORT_MILLISECONDS) this.#report();
+        await nextTask();
+      }
+      await run.drain();
+    } catch (error) {
+      // A failing GPU call and the word that the device is gone come in no particular order; the word explains it.
+      await Promise.race([this.#gpu?.lost, new Promise((resolve) => setTimeout(resolve, REPORT_MILLISECONDS))]);
+      return this.fail('train', error);
+    }
+    if (run.done && !this.#lost && this.#state !== 'over') this.#state = 'finished';
+    this.#report();
+  }
+
+  #flush(): void {
+    if (this.#records.length > 0) post({ type: 'steps', runId: this.runId, records: this.#records.splice(0) });
+  }
+
+  #report(): void {
+    this.#flush();
+    const run = this.#run;
+    if (!run || !this.#gpu || this.#lost || this.#state === 'over') return;
+    this.#reported = performance.now();
+    const { batch_size, max_length, gradient_accumulation, train_steps } = this.config;
+    const steps = this.#times.length - 1;
+    const seconds = steps > 0 ? (this.#times[steps] - this.#times[0]) / 1000 : 0;
+    const stepsPerSecond = seconds > 0 ? steps / seconds : 0;
+    post({
+      ...{ type: 'status', runId: this.runId },
+      status: {
+        ...{ state: this.#state, step: run.step },
+        tokensPerSecond: stepsPerSecond * batch_size * max_length * gradient_accumulation,
+        secondsLeft: stepsPerSecond > 0 ? (train_steps - run.step) / stepsPerSecond : undefined,
+        memory: this.#gpu.memory.totals() as Record<string, number>,
+      },
+    });
+  }
+}

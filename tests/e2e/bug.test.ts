@@ -1,0 +1,294 @@
+// The Bug Lab, in the built page: its experiments run on the real engine and measure what they claim; every state has a link;
+// everybody can read it.
+
+import { AxeBuilder } from '@axe-core/playwright';
+import type { Page } from 'playwright-core';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { button, eventually, notices } from './drive';
+import { openSite, type Site, visit } from './harness';
+
+const EXPERIMENT = 120_000;
+const PATHS = ['view', 'reshape', 'strided'] as const;
+/** Both columns read the same logits; weights and activations are rounded to f16, by 2⁻¹¹ at the most, where the adapter has it. */
+const F16_ROUNDING = 2 ** -11;
+
+let site: Site;
+beforeAll(async () => {
+  site = await openSite();
+});
+
+const column = (page: Page, path: string) => page.getByTestId(`column-${path}`);
+const choose = (page: Page, legend: string, value: string) =>
+  page.getByRole('group', { name: legend }).getByText(value, { exact: true }).click();
+
+/** Presses the card's button, and waits until it offers the same again. */
+async function run(page: Page, label: string): Promise<void> {
+  const again = `${label} again`;
+  const ready = button(page, label).or(button(page, again));
+  await eventually(() => ready.isEnabled(), `${label} can be pressed`).toBe(true);
+  await ready.click();
+  await button(page, 'Stop').waitFor();
+  await eventually(() => button(page, again).isVisible(), `${label}: done`, EXPERIMENT).toBe(true);
+  expect((await page.locator('.run-bar').innerText()).trim(), 'nothing stopped it').toBe(again);
+}
+
+/** A column's figures, by what stands before them. */
+async function figuresOf(page: Page, path: string): Promise<Record<string, string>> {
+  const rows = await column(page, path)
+    .locator('.bug-figures > div')
+    .evaluateAll((all) => all.map((row) => ['dt', 'dd'].map((part) => row.querySelector(part)?.textContent ?? '')));
+  return Object.fromEntries(rows);
+}
+
+const allFigures = async (page: Page) => {
+  const [view, reshape, strided] = await Promise.all(PATHS.map((path) => figuresOf(page, path)));
+  return { view, reshape, strided };
+};
+const measured = (text: string) => Number(text.replaceAll(',', ''));
+const logOf = (page: Page, path: string) => column(page, path).locator('.lab-log li').allInnerTexts();
+
+/** Four batches before training, and after each third of it. */
+const BATCHES = 16;
+const ALL_SUCCEEDED = `${BATCHES} tried, ${BATCHES} succeeded, 0 failed`;
+
+describe.each(['f16', 'f32'] as const)('%s', (offer) => {
+  test('the three columns: view evaluates nothing, the other two the same, and strided copies nothing', async () => {
+    const { page, problems, close } = await visit(site, { offer, path: '#bug=' });
+    await run(page, 'Run the three columns');
+    const { view, reshape, strided } = await allFigures(page);
+    expect(view['evaluation batches']).toBe(`${BATCHES} tried, 0 succeeded, ${BATCHES} failed`);
+    expect(view.perplexity).toBe('10000.0');
+    expect(view.unclamped).toBe('n/a (0 valid tokens)');
+    expect(view['bytes copied']).toBe('0 B');
+    expect(reshape['evaluation batches']).toBe(ALL_SUCCEEDED);
+    expect(strided['evaluation batches']).toBe(ALL_SUCCEEDED);
+    const [copied, read] = [measured(reshape.unclamped), measured(strided.unclamped)];
+    expect(read).toBeGreaterThan(1);
+    expect(Math.abs(copied - read)).toBeLessThanOrEqual(F16_ROUNDING * read);
+    expect(strided['bytes copied']).toBe('0 B');
+    expect(reshape['bytes copied']).toMatch(/^[\d.]+ MB$/);
+
+    // Evaluation does not train: the column whose evaluation fails learns as the others do.
+    const logs = await Promise.all(PATHS.map((path) => logOf(page, path)));
+    for (const [step, line] of [8, 16, 24].entries()) {
+      expect(logs[0][step + 1]).toMatch(
+        new RegExp(`^Step ${line}: Loss=\\d\\.\\d{4}, PPL=10000\\.0, Success=1\\.000$`),
+      );
+      expect(logs[2][step + 1].split(',')[0]).toBe(logs[0][step + 1].split(',')[0]);
+    }
+    const error = await column(page, 'view').locator('.bug-error').innerText();
+    expect(error).toContain("view size is not compatible with input tensor's size and stride");
+    expect(error).toMatch(/sizes \[4, 31, 1024\], strides \[32768, 1024, 1\]/);
+    expect(await page.getByTestId('symptom-flat').innerText()).toContain(
+      `while 0 of ${BATCHES} evaluation batches succeeded`,
+    );
+    expect(await page.locator('.code-line.raised').innerText()).toContain(`raised in ${BATCHES} of ${BATCHES} batches`);
+    expect(problems).toEqual([]);
+    await close();
+  });
+
+  test('with batch size 1 and with context 2 view works; raised errors stop the script', async () => {
+    const { page, problems, close } = await visit(site, { offer, path: '#bug=replay,batch=1' });
+    await run(page, 'Run the three columns');
+    for (const figures of Object.values(await allFigures(page))) {
+      expect(figures['evaluation batches']).toBe(ALL_SUCCEEDED);
+      expect(figures['bytes copied']).toBe('0 B');
+    }
+
+    await choose(page, 'Batch size', '4');
+    await choose(page, 'Context', '2');
+    await run(page, 'Run the three columns');
+    const short = await allFigures(page);
+    for (const figures of Object.values(short)) {
+      expect(figures['evaluation batches']).toBe(ALL_SUCCEEDED);
+      const [here, there] = [measured(figures.unclamped), measured(short.strided.unclamped)];
+      expect(Math.abs(here - there)).toBeLessThanOrEqual(F16_ROUNDING * there);
+    }
+    expect(await page.getByTestId('symptom-quiet').innerText()).toContain(`view: ${BATCHES} of ${BATCHES}`);
+
+    await choose(page, 'Context', '32');
+    await choose(page, 'Errors are', 'raised');
+    await run(page, 'Run the three columns');
+    expect(await column(page, 'view').innerText()).toContain('Raised, and stopped before a step was done.');
+    expect((await allFigures(page)).strided['evaluation batches']).toBe(ALL_SUCCEEDED);
+    expect(problems).toEqual([]);
+    await close();
+  });
+
+  test('the slice in training, errors swallowed: no step comes to a loss, and the script still counts successes', async () => {
+    const { page, close } = await visit(site, { offer, path: '#bug=replay,where=training' });
+    await run(page, 'Run the three columns');
+    const { view, reshape, strided } = await allFigures(page);
+    expect(view['training steps']).toBe('24 tried, 0 came back, 24 raised');
+    expect(view['weights changed by']).toBe('0%');
+    expect((await logOf(page, 'view')).at(-1)).toBe('Step 24: Loss=n/a, PPL=10000.0, Success=1.000');
+    expect(reshape['training steps']).toBe('24 tried, 24 came back, 0 raised');
+    expect(strided['bytes copied']).toBe('0 B');
+    const [copied, read] = [measured(reshape.unclamped), measured(strided.unclamped)];
+    expect(Math.abs(copied - read)).toBeLessThanOrEqual(F16_ROUNDING * read);
+    await close();
+  });
+
+  test('three of four causes print the same log; a better one tells them apart', async () => {
+    const { page, problems, close } = await visit(site, { offer, path: '#bug=causes,seed=7' });
+    await run(page, 'Run the four causes');
+    expect(await page.getByTestId('alike').innerText()).toMatch(
+      /^Logs [A-D], [A-D] and [A-D] print the same lines\. This log cannot tell them apart\.$/,
+    );
+    await page.getByText('Show what a better log prints').click();
+    const found: string[] = [];
+    for (const letter of 'ABCD') {
+      const log = await page.getByTestId(`log-${letter}`).locator('.better-log').innerText();
+      const cells = await page.getByTestId(`log-${letter}`).locator('tbody tr').last().locator('td').allInnerTexts();
+      const unmoved = log.includes('Weights changed by 0%');
+      const cause = !unmoved
+        ? 'view'
+        : cells[2] === 'skipped'
+          ? 'skipped'
+          : Number(cells[1]) === 0
+            ? 'detached'
+            : 'half-weights';
+      expect(log.includes('Evaluation batches: 0 of 12 succeeded')).toBe(cause === 'view');
+      await page.getByLabel(`Log ${letter} comes from`).selectOption(cause);
+      found.push(cause);
+    }
+    expect(found.sort()).toEqual(['detached', 'half-weights', 'skipped', 'view']);
+    await button(page, 'Check the answers').click();
+    await eventually(() => page.getByText('4 of 4 right.').isVisible()).toBe(true);
+    expect(problems).toEqual([]);
+    await close();
+  });
+});
+
+describe('heads', () => {
+  test('both students learn, no error is raised, and each scrambled head sees only its block of tokens', async () => {
+    const { page, problems, close } = await visit(site, { offer: 'f16', path: '#bug=heads' });
+    await run(page, 'Train both');
+    const said = await page.getByTestId('hardly').innerText();
+    const [right, wrong] = /losses are ([\d.]+) and ([\d.]+)/.exec(said)?.slice(1).map(Number) ?? [];
+    // A scrambled model that learnt nothing would still be at its first loss, well over a nat above.
+    expect(Math.abs(wrong - right)).toBeLessThan(0.5);
+
+    const reshaped = page.getByTestId('heads-reshaped');
+    const [T, H] = [32, 4];
+    expect(await reshaped.locator('.heat-map').count()).toBe(H);
+    for (let head = 0; head < H; head++) {
+      await reshaped.getByRole('button', { name: `Head ${head} as a table` }).click();
+      const rows = await reshaped
+        .getByRole('region', { name: `Head ${head}, table` })
+        .locator('tbody tr')
+        .evaluateAll((all) =>
+          all.map((row) => [...row.querySelectorAll('td')].map((cell) => Number(cell.textContent))),
+        );
+      expect(rows).toHaveLength(T);
+      for (const [query, row] of rows.entries()) {
+        const block = Math.floor(query / (T / H));
+        const seen = row.flatMap((weight, key) => (weight > 0 ? [key] : []));
+        if (block !== head) expect(seen).toEqual([]);
+        // Every weight is written to two digits.
+        else expect(Math.abs(row.reduce((a, b) => a + b) - 1)).toBeLessThan(0.01 * row.length);
+        expect(seen.every((key) => Math.floor(key / (T / H)) === head && key <= query)).toBe(true);
+      }
+    }
+    expect(problems).toEqual([]);
+    await close();
+  });
+
+  test('by pointer and by keyboard, a row says what it looks at', async () => {
+    const { page, close } = await visit(site, { offer: 'f16', path: '#bug=heads' });
+    await run(page, 'Train both');
+    const first = page.getByTestId('heads-transposed').locator('.heat-map').first();
+    const query = page.getByRole('slider', { name: 'Query row' });
+    await query.focus();
+    await page.keyboard.press('End');
+    expect(await query.getAttribute('aria-valuetext')).toMatch(/^31 of 31, “/);
+    const words = await first.locator('.heat-words').innerText();
+    const box = await first.locator('svg').boundingBox();
+    if (!box) throw new Error('The heat map is not laid out.');
+    await page.mouse.move(box.x + 2, box.y + 2);
+    expect(await query.getAttribute('aria-valuetext')).toMatch(/^0 of 31, “/);
+    expect(await first.locator('.heat-words').innerText()).toMatch(/^(“.+”) looks at \1 1\.00\.$/);
+    expect(await first.locator('.heat-words').innerText()).not.toBe(words);
+    await close();
+  });
+});
+
+describe('the link', () => {
+  test('follows the switches, restores them, and starts nothing', async () => {
+    const { page, close } = await visit(site, { path: '#bug=' });
+    await choose(page, 'Batch size', '1');
+    await choose(page, 'Errors are', 'raised');
+    await choose(page, 'Perplexity', 'as it is');
+    expect(new URL(page.url()).hash).toBe('#bug=replay,batch=1,errors=raised,clamp=off');
+    await page.reload();
+    for (const [legend, value] of [
+      ['Batch size', '1'],
+      ['Context', '32'],
+      ['Errors are', 'raised'],
+      ['Perplexity', 'as it is'],
+    ]) {
+      const chosen = page.getByRole('group', { name: legend }).getByRole('radio', { name: value, exact: true });
+      expect(await chosen.isChecked(), legend).toBe(true);
+    }
+    expect(await column(page, 'view').innerText()).toContain('Not run yet.');
+    await page.getByRole('link', { name: 'Which cause explains this log?' }).click();
+    expect(new URL(page.url()).hash).toBe('#bug=causes');
+    await eventually(() => button(page, 'Run the four causes').isVisible()).toBe(true);
+    await page.goBack();
+    await eventually(() => button(page, 'Run the three columns').isVisible()).toBe(true);
+    expect(new URL(page.url()).hash).toBe('#bug=replay,batch=1,errors=raised,clamp=off');
+    await close();
+  });
+
+  test('that is wrong is refused with the reason, and the page stays as it was', async () => {
+    const { page, close } = await visit(site, { path: '#bug=replay,context=2' });
+    await page.evaluate(() => {
+      location.hash = '#bug=replay,batch=3';
+    });
+    await eventually(() => notices(page)).toContain('batch is "3". It can be 4 or 1.');
+    const context = page.getByRole('group', { name: 'Context' }).getByRole('radio', { name: '2', exact: true });
+    expect(await context.isChecked()).toBe(true);
+    await button(page, 'Dismiss').click();
+    expect(new URL(page.url()).hash).toBe('#bug=replay,context=2');
+    expect(await notices(page)).not.toContain('batch');
+    await close();
+  });
+});
+
+test('without WebGPU the page can be read, and says why nothing runs', async () => {
+  const { page, close } = await visit(site, { offer: 'no-webgpu', path: '#bug=' });
+  await eventually(() => page.locator('.run-bar').innerText()).toContain('No experiment can run on this machine.');
+  expect(await button(page, 'Run the three columns').isEnabled()).toBe(false);
+  expect(await page.getByTestId('symptom-flat').innerText()).toContain('Evaluation does not train');
+  await close();
+});
+
+test.each([
+  { path: '#bug=', label: 'Run the three columns' },
+  { path: '#bug=causes,seed=7,log=better', label: 'Run the four causes' },
+  { path: '#bug=heads,axes=claimed', label: 'Train both' },
+])('$label: no rule of accessibility is broken, nothing scrolls sideways, in both themes', async ({ path, label }) => {
+  const { page, close } = await visit(site, { offer: 'f16', path });
+  await run(page, label);
+  // One of each table is looked at, too.
+  for (const table of await page.getByRole('button', { name: 'Head 0 as a table' }).all()) await table.click();
+  for (const viewport of [
+    { width: 1440, height: 900 },
+    { width: 390, height: 844 },
+  ]) {
+    for (const colorScheme of ['light', 'dark'] as const) {
+      await page.setViewportSize(viewport);
+      await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+      const state = `${viewport.width} ${colorScheme}`;
+      expect(await page.evaluate(() => document.documentElement.scrollWidth), state).toBeLessThanOrEqual(
+        viewport.width,
+      );
+      const { violations, passes } = await new AxeBuilder({ page }).analyze();
+      expect(passes.length).toBeGreaterThan(10);
+      expect(
+        violations.map(({ id, nodes }) => `${state}, ${id}: ${nodes.map(({ target }) => target.join(' ')).join('; ')}`),
+      ).toEqual([]);
+    }
+  }
+  await close();
+});

@@ -1,0 +1,133 @@
+// Training that slices its logits as scripts do, on each path: the same gradients as where the labels were shifted beforehand, or PyTorch's
+// refusal.
+//
+// The same numbers are added in the same order on every path, but for zeros. The tolerance, 1e-6 relative, allows a few f32 roundings.
+
+import { expect, it } from 'vitest';
+import type { Config } from '../../src/config';
+import { type Batch, IGNORED_TARGET } from '../../src/data/batches';
+import type { Gpu } from '../../src/gpu/device';
+import { BYTES } from '../../src/tensor/dtype';
+import * as reference from '../reference';
+import { ADAM, batchOf, joined, startTrainer, TINY } from './students';
+import { openVariant, type Storage, testVariants } from './variants';
+
+const [B, T, V] = [3, 7, TINY.vocab_size];
+const LIMIT = 1e-6;
+type Path = Config['train_loss_path'];
+
+/** The batch whose last position has no label, as in a slice. */
+const withoutLast = ({ inputs, targets }: Batch, length = T): Batch => ({
+  inputs,
+  targets: targets.map((target, i) => (i % length === length - 1 ? IGNORED_TARGET : target)),
+});
+
+/** Records and gradients of two steps, the second of two batches. */
+async function train(
+  gpu: Gpu,
+  lossPath: Path,
+  batches: Batch[],
+  settings: { dtype: Storage; shape?: [number, number] },
+) {
+  const { dtype, shape = [B, T] } = settings;
+  const run = await startTrainer(gpu, { batchSize: shape[0], contextLength: shape[1], dtype, lossPath });
+  const first = await run.step([batches[0]]);
+  const second = await run.step(batches);
+  const gradients = [...(await run.gradients()).values()].flatMap((data) => [...data]);
+  const { bytesCopied } = run.trainer;
+  await run.end();
+  return { first, second, gradients, bytesCopied };
+}
+
+type Trained = Awaited<ReturnType<typeof train>>;
+const figures = ({ first, second }: Trained) =>
+  [first, second].flatMap(({ loss, ce, kd, gradNorm, tokens }) => [loss, ce, kd, gradNorm, tokens]);
+
+function expectSame(actual: Trained, expected: Trained): void {
+  expect(reference.relativeError(figures(actual), figures(expected))).toBeLessThan(LIMIT);
+  expect(reference.relativeError(actual.gradients, expected.gradients)).toBeLessThan(LIMIT);
+}
+
+const batches = [batchOf(TINY, B, T, 1, 1), batchOf(TINY, B, T, 2, 3)];
+
+testVariants('strided and reshaped slices train as shifted labels do', async (gpu, dtype) => {
+  const labels = await train(
+    gpu,
+    'labels',
+    batches.map((batch) => withoutLast(batch)),
+    { dtype },
+  );
+  const strided = await train(gpu, 'strided', batches, { dtype });
+  const reshaped = await train(gpu, 'reshape', batches, { dtype });
+  expectSame(strided, labels);
+  expectSame(reshaped, labels);
+  // The denominator is what counts in the slice.
+  const counted = joined(batches.map((batch) => withoutLast(batch))).targets.filter((t) => t !== IGNORED_TARGET).length;
+  expect(strided.second.tokens).toBe(counted);
+  // Nothing; and the student's slice, its gradient back, both f32, and the teacher's slice.
+  expect([labels.bytesCopied, strided.bytesCopied]).toEqual([0, 0]);
+  expect(reshaped.bytesCopied).toBe(B * (T - 1) * V * (4 + 4 + BYTES[dtype]));
+});
+
+it.each([
+  ['one sequence', [1, 7]],
+  ['two tokens', [3, 2]],
+] as [string, [number, number]][])('with %s view trains, and reshape copies nothing', async (_, shape) => {
+  const gpu = await openVariant('one lane');
+  const few = [batchOf(TINY, ...shape, 1), batchOf(TINY, ...shape, 2)];
+  const labels = await train(
+    gpu,
+    'labels',
+    few.map((batch) => withoutLast(batch, shape[1])),
+    { dtype: 'f32', shape },
+  );
+  for (const path of ['view', 'reshape'] as const) {
+    const trained = await train(gpu, path, few, { dtype: 'f32', shape });
+    expectSame(trained, labels);
+    expect(trained.bytesCopied, path).toBe(0);
+  }
+});
+
+it('with more of both each step on view fails in PyTorch’s words, and changes nothing', async () => {
+  const gpu = await openVariant('one lane');
+  const before = gpu.memory.totals();
+  const run = await startTrainer(gpu, { batchSize: B, contextLength: T, lossPath: 'view' });
+  const start = await run.trainer.snapshot(0);
+  for (const batch of batches) {
+    await expect(run.step([batch])).rejects.toThrow(
+      "view size is not compatible with input tensor's size and stride (at least one dimension spans across two contiguous " +
+        'subspaces). Use .reshape(...) instead.\n' +
+        `view([-1, ${V}]) on sizes [${B}, ${T - 1}, ${V}], strides [${T * V}, ${V}, 1], offset 0`,
+    );
+  }
+  expect(await run.trainer.snapshot(0)).toEqual(start);
+  expect(run.records).toEqual([]);
+  await run.end();
+  expect(gpu.memory.totals()).toEqual(before);
+});
+
+testVariants(
+  'a detached loss is measured and trains nothing; a fixed scale that overflows skips every step',
+  async (gpu, dtype) => {
+    const adam = { ...ADAM, weightDecay: 0 };
+    // A scale that f16 gradients overflow under; f32 ones take an infinite one.
+    const fixedLossScale = dtype === 'f16' ? 2 ** 32 : Number.POSITIVE_INFINITY;
+    for (const [faults, signature] of [
+      [{ detached: true }, { gradNorm: 0, applied: true, skippedTotal: 0 }],
+      [{ fixedLossScale }, { gradNorm: Number.NaN, applied: false, appliedTotal: 0, lossScale: fixedLossScale }],
+    ] as const) {
+      const run = await startTrainer(gpu, { batchSize: B, contextLength: T, dtype, adam, faults });
+      const start = await run.trainer.snapshot(0);
+      const losses = [];
+      for (let step = 0; step < 3; step++) {
+        const record = await run.step([batches[0]]);
+        expect(record).toMatchObject(signature);
+        losses.push(record.loss);
+      }
+      expect(losses[0]).toBeGreaterThan(0);
+      expect(new Set(losses).size).toBe(1);
+      expect((await run.trainer.snapshot(0)).master).toEqual(start.master);
+      await run.end();
+    }
+  },
+);

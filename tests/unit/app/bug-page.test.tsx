@@ -1,0 +1,310 @@
+// @vitest-environment jsdom
+// The Bug Lab's page: what it asks of the worker, what it shows of the reports, what it refuses, and the links to its states.
+
+import { act, cleanup, configure, fireEvent, render, screen, within } from '@testing-library/react';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { followAddress } from '../../../src/app/address';
+import { BugLab } from '../../../src/app/bug/BugLab';
+import { orderOf } from '../../../src/app/bug/cause-rows';
+import { useRun } from '../../../src/app/store';
+import type { Cause, LabColumn } from '../../../src/worker/protocol';
+import { attempt, columnReports, done, freshLab, report, say, VIEW_ERROR } from './bug-support';
+import { sent, status, stepRecord, stubBrowser } from './support';
+
+configure({ defaultHidden: true });
+
+let unfollow = () => {};
+const button = (name: string) => screen.getByRole('button', { name });
+const press = (name: string) => act(() => button(name).click());
+const text = (id: string) => screen.getByTestId(id).textContent ?? '';
+const pick = (legend: string, value: string) =>
+  act(() =>
+    within(screen.getByRole('group', { name: legend }))
+      .getByRole('radio', { name: value })
+      .click(),
+  );
+const goTo = (hash: string) =>
+  act(() => {
+    history.replaceState(null, '', hash);
+    dispatchEvent(new HashChangeEvent('hashchange'));
+  });
+const reportAll = (column: LabColumn, shape?: Parameters<typeof columnReports>[1]) => {
+  for (const value of columnReports(column, shape)) report(value);
+};
+
+beforeEach(() => {
+  stubBrowser();
+  freshLab();
+  history.replaceState(null, '', '/#bug=');
+  unfollow = followAddress();
+  render(<BugLab />);
+});
+afterEach(() => {
+  cleanup();
+  unfollow();
+  freshLab();
+  vi.unstubAllGlobals();
+});
+
+function replay(): void {
+  press('Run the three columns');
+  say({ type: 'lab-loading', detail: 'Loading the teacher' });
+  reportAll('view', { failing: true });
+  reportAll('reshape', { bytesCopied: 2_000_000 });
+  reportAll('strided');
+  done();
+}
+
+describe('the replay', () => {
+  test('asks for what the switches say, and shows the three columns as measured', () => {
+    expect(text('column-view')).toContain('Not run yet.');
+    replay();
+    expect(sent()).toEqual([
+      {
+        type: 'lab',
+        experiment: { kind: 'replay', batchSize: 4, contextLength: 32, where: 'evaluation', errors: 'swallowed' },
+      },
+    ]);
+    expect(text('column-view')).toContain('0 of 8 evaluation batches succeeded.');
+    expect(text('column-view')).toContain('Step 2: Loss=4.0000, PPL=10000.0, Success=1.000');
+    expect(text('column-view')).toContain('8 tried, 0 succeeded, 8 failed');
+    expect(text('column-view')).toContain(VIEW_ERROR);
+    expect(text('column-reshape')).toContain('bytes copied4.0 MB');
+    expect(text('column-strided')).toContain('bytes copied0 B');
+    expect(text('comparison')).toBe(
+      'Last perplexities: reshape 666.7 with 4.0 MB copied, strided 666.7 with 0 B copied. They are equal.',
+    );
+    expect(button('Run the three columns again')).toHaveProperty('disabled', false);
+    expect(screen.getByText('The experiment is done.')).toBeTruthy();
+  });
+
+  test('its symptoms point at what was measured, and say so where nothing was', () => {
+    expect(text('symptom-flat')).toContain('Run the three columns.');
+    replay();
+    expect(text('symptom-flat')).toContain(
+      'view: the loss went from 8.0000 to 4.0000 in 2 steps and the weights changed by 3.000%, while 0 of 8 evaluation batches succeeded.',
+    );
+    expect(text('symptom-flat')).toContain('Evaluation does not train');
+    expect(text('symptom-perplexity')).toContain('exp(9.7453) = 17,074');
+    expect(text('symptom-perplexity')).toContain(
+      'view: n/a (0 valid tokens), printed as 10000.0; reshape: 666.7, printed as 666.7',
+    );
+    expect(text('symptom-success')).toContain('Success=1.000 was printed, 0 of 8 evaluation batches succeeded');
+    expect(text('symptom-level')).toContain('ln 50,257 = 10.825');
+    expect(text('symptom-cost')).toContain('51.1 MB');
+    expect(text('symptom-cost')).toContain('strided: 0 B copied');
+    expect(text('symptom-quiet')).toContain('Not with these switches.');
+  });
+
+  test('the clamp changes what is printed, not what ran; any other switch asks to run again', () => {
+    replay();
+    pick('Perplexity', 'as it is');
+    expect(text('column-view')).toContain('PPL=n/a (0 valid tokens)');
+    expect(screen.queryByText(/ran with other switches/)).toBeNull();
+    pick('Batch size', '1');
+    expect(
+      screen.getByText(/ran with other switches: batch 4, context 32, in evaluation, errors swallowed/),
+    ).toBeTruthy();
+    expect(location.hash).toBe('#bug=replay,batch=1,clamp=off');
+    press('Run the three columns again');
+    expect(sent().at(-1)).toMatchObject({ experiment: { batchSize: 1 } });
+  });
+
+  test('an exception that is raised stops its column, and is shown whole', () => {
+    press('Run the three columns');
+    report({ kind: 'step', column: 'view', attempt: attempt(1, { record: undefined, error: VIEW_ERROR }) });
+    report({ kind: 'ended', column: 'view', error: VIEW_ERROR });
+    reportAll('reshape');
+    reportAll('strided');
+    done();
+    expect(text('column-view')).toContain('Raised, and stopped before a step was done.');
+    expect(text('column-view')).toContain('Stopped: the exception was not caught.');
+    expect(text('column-view')).toContain(VIEW_ERROR);
+    expect(screen.getByText(/raised, and stopped the script/)).toBeTruthy();
+  });
+
+  test('the code marks the line that raised, the line that copied, and the kernel that did not', () => {
+    const marked = (path: string) => screen.getByText(path, { selector: 'mark' }).parentElement?.textContent ?? '';
+    expect(marked('loss = cross_entropy(logits.view(-1, V), labels.view(-1))')).not.toContain('↳');
+    replay();
+    expect(marked('loss = cross_entropy(logits.view(-1, V), labels.view(-1))')).toContain('↳ raised in 8 of 8 batches');
+    expect(marked('loss = cross_entropy(logits.reshape(-1, V), labels.reshape(-1))')).toContain(
+      '↳ worked, 4.0 MB copied',
+    );
+    expect(screen.getByText(/worked, 0 B copied/)).toBeTruthy();
+    press('whole file');
+    expect(screen.getByText(/^\/\/ What an evaluation measures/)).toBeTruthy();
+  });
+
+  test('can be stopped; what came until then stays', () => {
+    press('Run the three columns');
+    expect(screen.getByText('Asking for the GPU')).toBeTruthy();
+    report({ kind: 'step', column: 'view', attempt: attempt(1) });
+    press('Stop');
+    expect(sent().at(-1)).toEqual({ type: 'lab-stop' });
+    expect(button('Stopping')).toHaveProperty('disabled', true);
+    done();
+    expect(screen.getByText('Stopped before every column was done.')).toBeTruthy();
+    expect(text('column-view')).toContain('1 tried, 1 came back, 0 raised');
+    expect(text('column-strided')).toContain('Did not run.');
+  });
+
+  test('a failure is said with what to do, and the experiment can be tried again', () => {
+    press('Run the three columns');
+    const failure = {
+      operation: 'run the experiment',
+      message: 'The GPU went away.',
+      hint: 'Try again.',
+      kind: 'internal' as const,
+    };
+    say({ type: 'lab-failed', failure });
+    expect(screen.getByRole('alert').textContent).toBe('Could not run the experiment. The GPU went away. Try again.');
+    expect(button('Run the three columns again')).toHaveProperty('disabled', false);
+  });
+
+  test('waits while a run loads or trains in Distil, and says why', () => {
+    act(() => useRun.getState().start());
+    expect(button('Run the three columns')).toHaveProperty('disabled', true);
+    expect(screen.getByText(/A run is loading in Distil/)).toBeTruthy();
+    say(status('running'));
+    expect(screen.getByText(/A run is training in Distil.*Pause or reset it/)).toBeTruthy();
+    say(status('paused', 1));
+    expect(button('Run the three columns')).toHaveProperty('disabled', false);
+  });
+
+  test('without WebGPU nothing runs, and the page says why', () => {
+    act(() =>
+      useRun.setState({
+        unavailable: {
+          operation: 'ask',
+          message: 'This browser has no WebGPU.',
+          hint: 'Use Chrome.',
+          kind: 'no-webgpu',
+        },
+      }),
+    );
+    expect(button('Run the three columns')).toHaveProperty('disabled', true);
+    expect(
+      screen.getByText('No experiment can run on this machine. This browser has no WebGPU. Use Chrome.'),
+    ).toBeTruthy();
+  });
+});
+
+describe('the link', () => {
+  test('restores a state, and one that is wrong changes nothing but what is said', () => {
+    goTo('/#bug=replay,context=2,where=training');
+    const radio = (legend: string, value: string) =>
+      within(screen.getByRole('group', { name: legend })).getByRole('radio', { name: value });
+    expect(radio('Context', '2')).toHaveProperty('checked', true);
+    expect(radio('Slice and loss in', 'training')).toHaveProperty('checked', true);
+    goTo('/#bug=replay,context=3');
+    expect(screen.getByRole('alert').textContent).toContain('context is "3". It can be 32 or 2.');
+    expect(radio('Context', '2')).toHaveProperty('checked', true);
+    press('Dismiss');
+    expect(screen.queryByRole('alert')).toBeNull();
+    expect(location.hash).toBe('#bug=replay,context=2,where=training');
+  });
+});
+
+describe('which cause explains this log?', () => {
+  const flat = { gradNorm: 0.7, loss: 6.9, ce: 6.9 };
+  const steps: Record<Cause, ReturnType<typeof attempt>[]> = {
+    view: [attempt(1), attempt(2)],
+    skipped: [1, 2].map((step) =>
+      attempt(step, { record: stepRecord(step, { ...flat, applied: false, lossScale: 2 ** 40 }) }),
+    ),
+    'half-weights': [1, 2].map((step) => attempt(step, { record: stepRecord(step, flat) })),
+    detached: [1, 2].map((step) => attempt(step, { record: stepRecord(step, { ...flat, gradNorm: 0 }) })),
+  };
+
+  function run(): void {
+    goTo('/#bug=causes,seed=7');
+    press('Run the four causes');
+    for (const cause of Object.keys(steps) as Cause[]) {
+      reportAll(cause, { steps: steps[cause], failing: cause === 'view', weightChange: cause === 'view' ? 0.03 : 0 });
+    }
+    expect(screen.queryByTestId('log-A')).toBeNull();
+    done();
+  }
+
+  test('shows four logs without names, says which look alike, and a better log on demand', () => {
+    run();
+    const viewLog = 'ABCD'[orderOf(7).indexOf('view')];
+    const others = ['A', 'B', 'C', 'D'].filter((letter) => letter !== viewLog);
+    expect(text('alike')).toBe(
+      `Logs ${others[0]}, ${others[1]} and ${others[2]} print the same lines. This log cannot tell them apart.`,
+    );
+    expect(text('log-A')).not.toContain('gradient norm');
+    act(() => screen.getByRole('checkbox').click());
+    expect(location.hash).toBe('#bug=causes,seed=7,log=better');
+    const detached = screen.getByTestId(`log-${'ABCD'[orderOf(7).indexOf('detached')]}`);
+    expect(within(detached).getByRole('row', { name: '1 6.9000 0 applied 1,024' })).toBeTruthy();
+    expect(detached.textContent).toContain('Weights changed by 0%');
+  });
+
+  test('takes an answer for each, then says which are right and the number that gives each away', () => {
+    run();
+    const order = orderOf(7);
+    expect(button('Check the answers')).toHaveProperty('disabled', true);
+    for (const [index, cause] of order.entries()) {
+      const value = cause === 'skipped' ? 'view' : cause;
+      fireEvent.change(screen.getByLabelText(`Log ${'ABCD'[index]} comes from`), { target: { value } });
+    }
+    press('Check the answers');
+    expect(screen.getByText('3 of 4 right.')).toBeTruthy();
+    expect(text(`log-${'ABCD'[order.indexOf('skipped')]}`)).toContain(
+      'No. Every step is skipped (loss scale). 2 of 2 steps skipped',
+    );
+    expect(text(`log-${'ABCD'[order.indexOf('detached')]}`)).toContain(
+      'Right. The loss is not connected. The gradient norm is 0',
+    );
+  });
+
+  test('laid out anew, it is another question with another link', () => {
+    run();
+    press('Lay them out anew');
+    expect(location.hash).toMatch(/^#bug=causes,seed=\d+$/);
+    expect(location.hash).not.toBe('#bug=causes,seed=7');
+    expect(button('Check the answers')).toHaveProperty('disabled', true);
+  });
+});
+
+describe('scrambled heads', () => {
+  const tokens = [' the', ' sea', '\n', ' whale'];
+  const T = tokens.length;
+  /** Each query looks at itself alone. */
+  const self = Array.from({ length: T * T }, (_, at) => (at % T === Math.floor(at / T) ? 1 : 0));
+
+  function run(): void {
+    goTo('/#bug=heads');
+    press('Train both');
+    for (const column of ['transposed', 'reshaped'] as const) {
+      report({ kind: 'attention', column, picture: { layer: 0, tokens, heads: [self, self] } });
+      reportAll(column);
+    }
+    done();
+  }
+
+  test('shows both losses, both perplexities and every head, in words and as a table', () => {
+    run();
+    pick('Rows and columns as', 'the code takes them');
+    expect(location.hash).toBe('#bug=heads,axes=claimed');
+    expect(text('hardly')).toContain('After 2 steps the losses are 4.000 and 4.000, with no error in either.');
+    const reshaped = within(screen.getByTestId('heads-reshaped'));
+    expect(reshaped.getAllByRole('img')).toHaveLength(2);
+    fireEvent.change(screen.getByRole('slider', { name: /Query row/ }), { target: { value: '3' } });
+    expect(text('heads-transposed')).toContain('“ whale” looks at “ whale” 1.00.');
+    expect(text('heads-reshaped')).toContain(
+      'This row is slice 2 of 2 of token 1, “ sea”. The code believes: “ whale” looks at “ whale” 1.00.',
+    );
+    act(() => reshaped.getByRole('button', { name: 'Head 0 as a table' }).click());
+    expect(reshaped.getAllByRole('row')[3].textContent).toBe('“⏎”001.000');
+  });
+
+  test('by the tokens that rows really hold, a head does not see the others’ tokens', () => {
+    run();
+    const heads = within(screen.getByTestId('heads-reshaped')).getAllByRole('figure');
+    expect(heads[0].textContent).toContain('“ the” looks at “ the” 1.00.');
+    expect(heads[1].textContent).toContain('“ the” is not in this head.');
+  });
+});
