@@ -1,6 +1,7 @@
 // A model hub on this machine: /org/name/resolve/revision/file with HEAD, ranges and a redirect to where the bytes lie, and
 // every way in which a server or a connection goes wrong. Not the page's own host; that is e2e/site.ts.
 
+import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -25,7 +26,9 @@ export type HubFault =
   /** Says nothing. */
   | { kind: 'silent'; times?: number }
   /** Other bytes of the same length, under another ETag, from the second answer on. */
-  | { kind: 'changes' };
+  | { kind: 'changes' }
+  /** Other bytes under the same ETag: whoever reads them has kept nothing. */
+  | { kind: 'garbled' };
 
 export interface Hub {
   url: string;
@@ -85,7 +88,8 @@ export async function serveHub(): Promise<Hub> {
         .writeHead(known ? 404 : 401, { 'x-error-code': known ? 'EntryNotFound' : 'RepoNotFound' })
         .end();
     }
-    let tag = `"${bytes.length}"`;
+    let tag = `"${createHash('sha1').update(bytes).digest('hex')}"`;
+    if (now?.kind === 'garbled') bytes = new Uint8Array(bytes.length).fill(255);
     if (now?.kind === 'changes' && served > 1) {
       bytes = bytes.map((byte) => byte ^ 1);
       tag = '"changed"';
