@@ -4,7 +4,7 @@ import { reportText, runChecks } from '../check/run';
 import { describe } from './failure';
 import { base, openDevice as openSharedDevice, post } from './host';
 import { LabRun } from './lab';
-import { inspectModel } from './models';
+import { inspectModel, planModels } from './models';
 import type { Experiment, ToWorker } from './protocol';
 import { Session } from './session';
 
@@ -33,6 +33,16 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
       (report) => post({ type: 'inspected', id, role, report }),
       (error) => post({ type: 'inspected', id, role, failure: describe('look the model up', error) }),
     );
+    return;
+  }
+  if (data.type === 'plan') {
+    const { id, config, files = {} } = data;
+    void openDevice()
+      .then((gpu) => planModels(config, gpu, { files, base }))
+      .then(
+        (plan) => post({ type: 'planned', id, plan }),
+        (error) => post({ type: 'planned', id, failure: describe('plan the memory', error) }),
+      );
     return;
   }
   if (data.type === 'start') {

@@ -9,7 +9,6 @@ import { Run } from '../../src/distill/run';
 import { openStudent } from '../../src/distill/student-start';
 import { openTeacher, openTokenizer } from '../../src/distill/teacher-folder';
 import type { Gpu } from '../../src/gpu/device';
-import { bufferOf } from '../../src/gpu/program';
 import { httpSource, hubAddress } from '../../src/model/http';
 import { Arena, fill, planArena } from '../../src/model/parameters';
 import { folderSource } from '../../src/model/source';
@@ -18,6 +17,7 @@ import { goldenModel, modelFiles, publish, type Variant } from '../hub-models';
 import { type Hub, serveHub } from '../hub-server';
 import { readGoldenJson, readGoldenTensors } from '../safetensors-fixture';
 import { openTestDevice } from './harness';
+import { readTeacherLogits } from './students';
 
 const { batch: B, context: T } = readGoldenJson<{ hyper_parameters: { batch: number; context: number } }>(
   'gpt2_run.json',
@@ -61,10 +61,7 @@ test.each(variants)('a GPT-2 of the hub stored as %o gives PyTorch’s logits', 
     { length: B * T },
     (_, i) => truth.tokens.data[Math.floor(i / T) * (T + 1) + (i % T)],
   );
-  const encoder = gpu.device.createCommandEncoder();
-  await running.enqueue(inputs, encoder);
-  gpu.device.queue.submit([encoder.finish()]);
-  const logits = new Float32Array(await gpu.read(bufferOf(running.logits)));
+  const logits = await readTeacherLogits(gpu, running, inputs);
   expect(relativeError(logits, truth['teacher.logits'].data)).toBeLessThan(tolerance);
   await running.dispose();
 });
@@ -84,7 +81,7 @@ test('streamed weights fill every arena as whole ones do', async () => {
   await fill(gpu, arenas, start!.weights);
   expect(await single.read()).toEqual(student.weights);
   if (arenas[1]) {
-    const halves = fromHalf(new Uint16Array(await gpu.read(arenas[1].buffer)));
+    const halves = fromHalf(new Uint16Array(await gpu.read(arenas[1].buffers[0])));
     for (const [name, { first, size }] of plan.tensors) {
       expect(halves.subarray(first, first + size), name).toEqual(fromHalf(toHalf(student.weights.get(name)!)));
     }
@@ -174,7 +171,7 @@ test('a run whose student is all of its teacher’s layers begins at the teacher
     ...{ gpu, config, tokenizer, teacherConfig: opened.sizes },
     tokens: tokenizer.encode('Call me Ishmael. Some years ago, never mind how long precisely. '.repeat(60)),
     student: await openStudent(config, local, opened.sizes),
-    makeTeacher: (shape) => opened.make(gpu, shape),
+    makeTeacher: opened.make,
     events: { stage: () => {}, record: () => {}, evaluation: (record) => evaluations.push(record) },
   });
   await run.advance();
