@@ -7,6 +7,7 @@ import { FieldControl } from './FieldControl';
 import { LossFormula, TemperatureFormula } from './Formula';
 import { ModelField } from './ModelField';
 import { countChanged, ModelPair } from './ModelPair';
+import { Plan } from './Plan';
 import { isActive } from './run';
 import { useRun } from './store';
 
@@ -62,7 +63,9 @@ function RecipeFields() {
   return (
     <>
       <ModelPair />
-      <Fold title="Teacher and student" names={['teacher_model', ...STUDENT]} open={mismatch.length > 0} />
+      <Fold title="Teacher and student" names={['teacher_model', ...STUDENT]} open={mismatch.length > 0}>
+        <Plan />
+      </Fold>
       {mismatch.map((problem) => (
         <p key={problem} className="field-problem" role="alert">
           {problem}
@@ -93,7 +96,17 @@ function shownFor(name: FieldName, { student_model }: Config): boolean {
   return !['student_layers', 'student_width', 'student_heads'].includes(name) || student_model === '';
 }
 
-function Fold({ title, names, open }: { title: string; names: readonly FieldName[]; open?: boolean }) {
+function Fold({
+  title,
+  names,
+  open,
+  children,
+}: {
+  title: string;
+  names: readonly FieldName[];
+  open?: boolean;
+  children?: React.ReactNode;
+}) {
   const config = useRun((state) => state.config);
   const drafts = useRun((state) => state.drafts);
   const changed = countChanged(config, names);
@@ -114,6 +127,7 @@ function Fold({ title, names, open }: { title: string; names: readonly FieldName
               <FieldControl key={name} name={name} slider={'live' in FIELDS[name]} />
             ),
           )}
+        {children}
       </div>
     </details>
   );

@@ -1,8 +1,9 @@
 // What the page knows of the models that its fields name: files that were dropped for them, and what their folders say of themselves.
 
 import { create } from 'zustand';
+import type { Config } from '../config';
 import { modelReference } from '../model-reference';
-import type { DroppedFiles, Failure, FromWorker, ModelReport, Role } from '../worker/protocol';
+import type { DroppedFiles, Failure, FromWorker, MemoryPlan, ModelReport, Role } from '../worker/protocol';
 import { listen, send } from './client';
 
 /** The state of a question about one model. It belongs to the reference, and for dropped files to those files. */
@@ -13,13 +14,25 @@ export interface LookUp {
   failure?: Failure;
 }
 
+/** What a run of these settings will take, or why that is not known. */
+export interface Planned {
+  id: number;
+  /** A plan is of the settings that it was made for. */
+  config: Config;
+  plan?: MemoryPlan;
+  failure?: Failure;
+}
+
 interface ModelStore {
+  planned?: Planned;
   dropped: DroppedFiles;
   lookUps: Partial<Record<Role, LookUp>>;
   /** Takes a folder's files for a model, and asks what they are. */
   drop(role: Role, files: ReadonlyMap<string, Blob>): void;
   /** Asks the folder what it is: config.json and headers are read, nothing else. */
   lookUp(role: Role, reference: string): void;
+  /** Asks what a run of these settings will take of the GPU. */
+  plan(config: Config): void;
 }
 
 let questions = 0;
@@ -32,7 +45,10 @@ export const useModels = create<ModelStore>()((set, get) => {
       const asked = lookUps[role];
       if (asked?.id === found.id) set({ lookUps: { ...lookUps, [role]: { ...asked, ...found } } });
     }
+    const { planned } = get();
+    if (message.type === 'planned' && planned?.id === message.id) set({ planned: { ...planned, ...message } });
     if (message.type === 'failed') {
+      if (planned && !planned.plan && !planned.failure) set({ planned: { ...planned, failure: message.failure } });
       // A worker that ended takes its questions with it.
       for (const role of ['teacher', 'student'] as const) {
         const asked = get().lookUps[role];
@@ -54,6 +70,11 @@ export const useModels = create<ModelStore>()((set, get) => {
       const { dropped, lookUps } = get();
       set({ lookUps: { ...lookUps, [role]: { id, reference } } });
       send({ type: 'inspect', id, role, reference, ...(reference === 'files' && { files: dropped }) });
+    },
+    plan(config) {
+      const id = ++questions;
+      set({ planned: { id, config } });
+      send({ type: 'plan', id, config, files: get().dropped });
     },
   };
 });

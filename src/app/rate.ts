@@ -9,7 +9,7 @@ export class Rate {
   #of = '';
   #samples: { seconds: number; loaded: number }[] = [];
 
-  /** "8.1 MB/s, 0:42 left" for the download `of`; undefined until there is something to tell. */
+  /** "8.1 MB/s, 00:42 left" for the download `of`; undefined until there is something to tell. */
   tell(of: string, seconds: number, loaded: number | undefined, total: number | undefined): string | undefined {
     if (of !== this.#of || loaded === undefined) this.#samples = [];
     this.#of = of;

@@ -167,6 +167,11 @@ class HttpFile {
       this.options.onProgress?.(this.file, from + filled, this.#facts?.size);
     }
     if (from === 0 && isWebPage(bytes)) throw webPage(this.#name);
+    // Read to its very end: a stream that is left one step before counts as broken off.
+    if (to === this.#facts?.size) {
+      await this.#stream?.read().catch(() => undefined);
+      this.close();
+    }
     return bytes;
   }
 

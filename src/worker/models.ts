@@ -2,7 +2,8 @@
 
 import type { Config } from '../config';
 import type { Tokenizer } from '../data/tokenizer';
-import { dtypeOf } from '../distill/run';
+import { planMemory } from '../distill/apparatus';
+import { dtypeOf, newStudent } from '../distill/run';
 import { openStudent, type StudentStart } from '../distill/student-start';
 import type { Teacher } from '../distill/teacher';
 import { openTeacher, openTokenizer } from '../distill/teacher-folder';
@@ -16,7 +17,7 @@ import { planArena } from '../model/parameters';
 import { filesSource, type ModelSource, type Progress, readJson } from '../model/source';
 import { openWeights } from '../model/weights';
 import { modelReference } from '../model-reference';
-import type { DroppedFiles, LoadingStage, ModelReport, Role } from './protocol';
+import type { DroppedFiles, LoadingStage, MemoryPlan, ModelReport, Role } from './protocol';
 
 interface Place {
   files: DroppedFiles;
@@ -69,8 +70,8 @@ function sourceOf(
   return httpSource({ label: text, address: hubAddress(reference.id, reference.revision), cache, onProgress, signal });
 }
 
-/** Opens both models: reads what they say of themselves, and the tokenizer. Their weights are read when the run is built. */
-export async function openModels(config: Config, gpu: Gpu, place: Place & Report): Promise<Models> {
+/** Reads what both folders say of themselves. Weights are read when the run is built. */
+async function openFolders(config: Config, gpu: Gpu, place: Place & Report) {
   const open = (role: Role, text: string): ModelSource => {
     let told = { file: '', loaded: 0 };
     const onProgress: Progress = (file, loaded, total = 0) => {
@@ -81,25 +82,19 @@ export async function openModels(config: Config, gpu: Gpu, place: Place & Report
     return sourceOf(role, text, place, onProgress, place.note);
   };
   const dtype = dtypeOf(config, gpu);
-  const teacherSource = open('teacher', config.teacher_model);
-  const studentSource = ['', 'teacher'].includes(config.student_model)
-    ? undefined
-    : open('student', config.student_model);
+  const source = open('teacher', config.teacher_model);
+  const other = ['', 'teacher'].includes(config.student_model) ? undefined : open('student', config.student_model);
   const close = () => {
-    for (const source of [teacherSource, studentSource]) source?.close();
+    for (const opened of [source, other]) opened?.close();
   };
   try {
     place.stage('tokenizer', `config.json of ${config.teacher_model}`);
     // The built-in folder has ONNX files of both precisions, which load sooner than our kernels compile.
     const builtIn = modelReference(config.teacher_model)?.kind === 'built-in';
     const onnx = builtIn ? `onnx/${dtype === 'f16' ? 'model_fp16' : 'model'}.onnx` : undefined;
-    const teacher = await openTeacher(teacherSource, { onnx, f16: gpu.adapter.f16, dtype });
-    const student = await openStudent(config, teacherSource, teacher.sizes, studentSource);
-    const tokenizer = await openTokenizer(teacherSource, teacher.sizes.vocab_size);
-    return {
-      ...{ tokenizer, teacherConfig: teacher.sizes, student, close },
-      makeTeacher: teacher.make,
-    };
+    const teacher = await openTeacher(source, { onnx, f16: gpu.adapter.f16, dtype });
+    const student = await openStudent(config, source, teacher.sizes, other);
+    return { source, teacher, student, dtype, close };
   } catch (error) {
     close();
     throw error;
@@ -114,6 +109,36 @@ export async function openTokenizerOf({ teacher_model }: Config, place: Place): 
     return await openTokenizer(source, vocab_size);
   } finally {
     source.close();
+  }
+}
+
+/** Opens both models and the tokenizer. */
+export async function openModels(config: Config, gpu: Gpu, place: Place & Report): Promise<Models> {
+  const { source, teacher, student, close } = await openFolders(config, gpu, place);
+  try {
+    const tokenizer = await openTokenizer(source, teacher.sizes.vocab_size);
+    return { ...{ tokenizer, teacherConfig: teacher.sizes, student, close }, makeTeacher: teacher.make };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/** What a run of these settings will take of the GPU. Reads what the folders say of themselves, and makes nothing on the GPU. */
+export async function planModels(config: Config, gpu: Gpu, place: Place): Promise<MemoryPlan> {
+  const { teacher, student, dtype, close } = await openFolders(config, gpu, {
+    ...place,
+    stage: () => {},
+    note: () => {},
+  });
+  try {
+    const memory = await planMemory({
+      ...{ gpu, config, dtype, makeTeacher: teacher.plan },
+      student: student?.config ?? newStudent(config, teacher.sizes.vocab_size),
+    });
+    return { memory, largestBuffer: gpu.limits.buffer, atLeast: teacher.engine === 'onnxruntime' };
+  } finally {
+    close();
   }
 }
 

@@ -57,6 +57,16 @@ export interface ModelReport {
   layers?: number;
 }
 
+/** What a run will take of the GPU. */
+export interface MemoryPlan {
+  /** Bytes by purpose, as in a run's status. */
+  memory: Record<string, number>;
+  /** Bytes; the most that the adapter gives in one piece. How much it has in all, no adapter tells. */
+  largestBuffer: number;
+  /** onnxruntime runs the teacher, and its working memory is not counted. */
+  atLeast: boolean;
+}
+
 export type ToWorker =
   /** Ask what this machine offers; answered by `adapter`, or `failed` with `runId: ''`. Starts nothing. */
   | { type: 'probe' }
@@ -66,6 +76,8 @@ export type ToWorker =
   | { type: 'inspect'; id: number; role: Role; reference: string; files?: DroppedFiles }
   /** Read the data as a run with these settings would; answered by `preview` with the same id. Needs no GPU. */
   | { type: 'preview'; id: number; config: Config; corpus?: UserCorpus; files?: DroppedFiles }
+  /** Work out what a run of these settings will take; answered by `planned` with the same id. */
+  | { type: 'plan'; id: number; config: Config; files?: DroppedFiles }
   /** Load, build and (unless `paused`) train. */
   | { type: 'start'; runId: string; config: Config; corpus?: UserCorpus; files?: DroppedFiles; paused?: boolean }
   | { type: 'pause'; runId: string }
@@ -151,6 +163,8 @@ export type FromWorker =
   | { type: 'note'; runId: string; text: string }
   | { type: 'inspected'; id: number; role: Role; report: ModelReport }
   | { type: 'inspected'; id: number; role: Role; failure: Failure }
+  | { type: 'planned'; id: number; plan: MemoryPlan }
+  | { type: 'planned'; id: number; failure: Failure }
   | { type: 'ready'; runId: string; adapter: AdapterReport; run: RunReport }
   | { type: 'steps'; runId: string; records: StepRecord[] }
   | { type: 'evaluation'; runId: string; record: EvaluationRecord }

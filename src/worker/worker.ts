@@ -5,7 +5,7 @@ import { preview } from './corpus';
 import { describe } from './failure';
 import { base, openDevice as openSharedDevice, post } from './host';
 import { LabRun } from './lab';
-import { inspectModel } from './models';
+import { inspectModel, planModels } from './models';
 import type { Experiment, ToWorker } from './protocol';
 import { Session } from './session';
 
@@ -38,6 +38,16 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
   }
   if (data.type === 'preview') {
     queue = queue.then(() => preview(data));
+    return;
+  }
+  if (data.type === 'plan') {
+    const { id, config, files = {} } = data;
+    void openDevice()
+      .then((gpu) => planModels(config, gpu, { files, base }))
+      .then(
+        (plan) => post({ type: 'planned', id, plan }),
+        (error) => post({ type: 'planned', id, failure: describe('plan the memory', error) }),
+      );
     return;
   }
   if (data.type === 'start') {

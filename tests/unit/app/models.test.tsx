@@ -1,0 +1,137 @@
+// @vitest-environment jsdom
+// The model fields: what is asked of the worker and when, what its answers say, folders of one's own, and how fast a download is.
+
+import { act, cleanup, configure, fireEvent, render, screen, within } from '@testing-library/react';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { App } from '../../../src/app/App';
+import { modelFolder, useModels } from '../../../src/app/models';
+import { Rate } from '../../../src/app/rate';
+import { useRun } from '../../../src/app/store';
+import type { FromWorker, ModelReport } from '../../../src/worker/protocol';
+import { FakeWorker, freshStore, sent, stubBrowser } from './support';
+
+configure({ defaultHidden: true });
+
+const REPORT: ModelReport = {
+  ...{ label: 'org/name', engine: 'stillhouse', parameters: 81_912_576, bytes: 352_824_413 },
+  ...{ vocabularySize: 50257, positions: 1024, layers: 6 },
+};
+
+beforeEach(() => {
+  stubBrowser();
+  useModels.setState(useModels.getInitialState(), true);
+  render(<App />);
+});
+afterEach(() => {
+  cleanup();
+  freshStore();
+});
+
+const answer = (message: FromWorker) => act(() => FakeWorker.made.at(-1)?.onmessage?.({ data: message }));
+const type = (field: string, value: string) =>
+  act(() => {
+    const control = within(screen.getByTestId(`field-${field}`)).getByRole('textbox');
+    fireEvent.change(control, { target: { value } });
+  });
+const press = (name: string) => act(() => screen.getByRole('button', { name }).click());
+const asked = (kind: string) => sent().filter((message) => message.type === kind);
+
+test('nothing is asked of the hub before somebody asks for it, and the answer belongs to its model', () => {
+  type('teacher_model', 'org/name');
+  expect(asked('inspect')).toEqual([]);
+  press('Look the teacher up');
+  const [question] = asked('inspect') as { id: number }[];
+  expect(question).toMatchObject({ role: 'teacher', reference: 'org/name' });
+  expect(screen.getByText('Reading its config.json and headers.')).toBeTruthy();
+  answer({ type: 'inspected', id: question.id, role: 'teacher', report: REPORT });
+  expect(
+    screen.getByText(/^81\.9M parameters in 6 layers, 353 MB to load\. 50,257 words, contexts of up to 1,024\./),
+  ).toBeTruthy();
+
+  type('teacher_model', 'org/other');
+  expect(screen.queryByText(/81\.9M parameters in 6 layers/)).toBe(null);
+  press('Look the teacher up');
+  // The answer to the question before comes late.
+  answer({ type: 'inspected', id: question.id, role: 'teacher', report: REPORT });
+  expect(screen.getByText('Reading its config.json and headers.')).toBeTruthy();
+  const { id } = asked('inspect').at(-1) as { id: number };
+  const message = 'config.json of org/other: the hub has no such public model (HTTP 401).';
+  answer({
+    type: 'inspected',
+    id,
+    role: 'teacher',
+    failure: { operation: 'look the model up', message, kind: 'model' },
+  });
+  expect(screen.getByText(message)).toBeTruthy();
+});
+
+test('a worker that ends answers its open questions', () => {
+  type('student_model', 'org/name');
+  press('Look the student up');
+  act(() => FakeWorker.made.at(-1)?.onerror?.({ message: 'out of memory' }));
+  expect(screen.getAllByText(/out of memory/).length).toBeGreaterThan(0);
+  expect(useModels.getState().lookUps.student?.failure?.message).toBe('out of memory');
+});
+
+test('built-in models are not looked up; a name that can be none is refused where it is written', () => {
+  expect(screen.queryByRole('button', { name: 'Look the teacher up' })).toBe(null);
+  type('teacher_model', 'https://example.com/gpt2');
+  expect(screen.getByTestId('field-teacher_model').textContent).toContain(
+    'It takes moby-teacher, files, or an id of the hub',
+  );
+  expect(screen.queryByRole('button', { name: 'Look the teacher up' })).toBe(null);
+});
+
+test('the sizes of a student that starts from weights are not asked for', () => {
+  expect(screen.getByTestId('field-student_width')).toBeTruthy();
+  type('student_model', 'distilgpt2');
+  expect(screen.queryByTestId('field-student_width')).toBe(null);
+  type('student_model', 'teacher');
+  expect(screen.getAllByText(/Name the layers, such as 0,1\./)).toHaveLength(2);
+  type('student_from_layers', '0,2');
+  expect(screen.getByText('layers 0, 2')).toBeTruthy();
+});
+
+test('files must be there before a run that reads them', () => {
+  type('teacher_model', 'files');
+  expect(screen.getAllByText('Drop the teacher’s folder on its field first.').length).toBeGreaterThan(0);
+  expect((screen.getByRole('button', { name: 'Distil' }) as HTMLButtonElement).disabled).toBe(true);
+});
+
+test('the memory plan is of the settings that it was made for', () => {
+  press('Plan the GPU memory');
+  const { id } = asked('plan')[0] as { id: number };
+  const memory = { teacher: 1_100_000_000, weights: 500_000_000 };
+  answer({ type: 'planned', id, plan: { memory, largestBuffer: 4_294_967_296, atLeast: true } });
+  const told = screen.getByText(/^This run takes 1\.6 GB of GPU memory: teacher 1\.1 GB, weights 500 MB\./).textContent;
+  expect(told).toContain('onnxruntime needs working memory beside it.');
+  expect(told).toContain('at most 4.3 GB in one piece');
+  type('batch_size', '4');
+  expect(screen.queryByText(/^This run takes/)).toBe(null);
+  expect(useRun.getState().phase).toBe('idle');
+});
+
+test('a folder is where its config.json lies', () => {
+  const file = (path: string) => ({ path, file: new File(['x'], path.split('/').at(-1) as string) });
+  const names = (paths: string[]) => {
+    const found = modelFolder(paths.map(file));
+    return typeof found === 'string' ? found : [...found.keys()];
+  };
+  const nested = ['gpt2/config.json', 'gpt2/onnx/model.onnx', 'gpt2/README.md', 'gpt2/old/config.json', 'other.json'];
+  expect(names(nested)).toEqual(['config.json', 'onnx/model.onnx', 'old/config.json']);
+  expect(names(['model.safetensors', 'config.json'])).toEqual(['model.safetensors', 'config.json']);
+  expect(names(['a.txt', 'my-config.json'])).toBe(
+    'There is no config.json among these 2 files. Drop the model’s whole folder.',
+  );
+});
+
+test('speed and time left are of the last seconds, and of one file', () => {
+  const rate = new Rate();
+  expect(rate.tell('a', 0, 0, 10_000_000)).toBe(undefined);
+  expect(rate.tell('a', 1, 1_000_000, 10_000_000)).toBe('1.0 MB/s, 00:09 left');
+  for (let second = 2; second <= 10; second++) rate.tell('a', second, 1_000_000 + (second - 1) * 100_000, 10_000_000);
+  expect(rate.tell('a', 11, 2_000_000, 10_000_000)).toBe('100 kB/s, 01:20 left');
+  // A stall shows.
+  expect(rate.tell('a', 31, 2_000_000, undefined)).toMatch(/^[\d.]+ (B|kB)\/s$/);
+  expect(rate.tell('b', 31, 500, 1000)).toBe(undefined);
+});
