@@ -121,6 +121,7 @@ describe('the replay', () => {
     expect(text('column-view')).toContain('Stopped: the exception was not caught.');
     expect(text('column-view')).toContain(VIEW_ERROR);
     expect(screen.getByText(/raised, and stopped the script/)).toBeTruthy();
+    expect(text('symptom-exception')).toContain('view: raised, and stopped; reshape: 8 of 8 batches succeeded');
   });
 
   test('the code marks the line that raised, the line that copied, and the kernel that did not', () => {
