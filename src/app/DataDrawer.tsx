@@ -1,43 +1,31 @@
-// What both models read: the built-in book, or a text file of the user's own. It is read here and sent to the worker as it is.
+// What both models read: the built-in book, or files and pasted text of the user's own. Nothing of them leaves the tab.
 
-import { useRef, useState } from 'react';
-import { formatBytes } from './format';
+import { useId, useRef, useState } from 'react';
+import type { UserCorpus } from '../worker/protocol';
+import { DataPreview } from './DataPreview';
+import { DataReading } from './DataReading';
+import { useData } from './data';
+import { formatBytes, plural } from './format';
 import { isActive } from './run';
 import { useRun } from './store';
 
-/** As many as the worker takes (data/corpus.ts); larger files are not even read. */
-const MAX_BYTES = 20_000_000;
+const nameOf = ({ files }: UserCorpus) => (files.length === 1 ? files[0].name : `${files.length} files`);
 
 export function DataDrawer() {
   const corpus = useRun((state) => state.corpus);
-  const setCorpus = useRun((state) => state.setCorpus);
   const locked = useRun((state) => isActive(state.phase));
-  const report = useRun((state) => state.run?.report);
-  const [problem, setProblem] = useState<string>();
+  const { proposed, busy, problem, addFiles, discard, clear, show } = useData();
   const [over, setOver] = useState(false);
+  const [pasting, setPasting] = useState(false);
   const input = useRef<HTMLInputElement>(null);
-
-  const take = async (file: File | undefined) => {
-    if (!file || locked) return;
-    if (file.size === 0) return setProblem(`${file.name} is empty. Choose a text of a few thousand words.`);
-    if (file.size > MAX_BYTES) {
-      return setProblem(
-        `${file.name} has ${formatBytes(file.size)}. A text may have ${formatBytes(MAX_BYTES)}. Cut it and choose it again.`,
-      );
-    }
-    try {
-      setCorpus({ name: file.name, bytes: await file.arrayBuffer() });
-      setProblem(undefined);
-    } catch (error) {
-      setProblem(`${file.name} could not be read: ${error instanceof Error ? error.message : error}. Choose it again.`);
-    }
-  };
 
   return (
     <details className="fold">
       <summary>
         <span>Data</span>
-        <span className={corpus ? 'changed-count' : 'fold-value'}>{corpus ? corpus.name : 'Moby-Dick, built in'}</span>
+        <span className={corpus ? 'changed-count' : 'fold-value'}>
+          {corpus ? nameOf(corpus) : 'Moby-Dick, built in'}
+        </span>
       </summary>
       {/* biome-ignore lint/a11y/noStaticElementInteractions: dropping is the second way, the button is the first */}
       <div
@@ -50,36 +38,41 @@ export function DataDrawer() {
         onDrop={(event) => {
           event.preventDefault();
           setOver(false);
-          void take(event.dataTransfer.files[0]);
+          const files = [...event.dataTransfer.files];
+          if (!locked && files.length > 0) void addFiles(files);
         }}
       >
-        <p>
-          {corpus
-            ? `${corpus.name}, ${formatBytes(corpus.bytes.byteLength)}.`
-            : 'Moby-Dick; or, The Whale. It comes with the page.'}
-          {!corpus &&
-            report &&
-            ` ${report.trainTokens.toLocaleString('en')} tokens to train on, ${report.heldOutTokens.toLocaleString('en')} held out.`}
-        </p>
+        <Files />
         <input
           ref={input}
           type="file"
-          accept=".txt,text/plain"
+          multiple
+          accept=".txt,.jsonl,.ndjson,.csv,text/plain,text/csv"
           className="visually-hidden"
-          aria-label="Text file"
+          aria-label="Data files"
           disabled={locked}
           tabIndex={-1}
           onChange={(event) => {
-            void take(event.target.files?.[0]);
+            const files = [...(event.target.files ?? [])];
+            if (files.length > 0) void addFiles(files);
             event.target.value = '';
           }}
         />
         <div className="drop-tools">
           <button type="button" className="quiet outlined" disabled={locked} onClick={() => input.current?.click()}>
-            Choose a .txt file
+            Choose files
+          </button>
+          <button
+            type="button"
+            className="quiet outlined"
+            disabled={locked}
+            aria-expanded={pasting}
+            onClick={() => setPasting(!pasting)}
+          >
+            Paste a text
           </button>
           {corpus && (
-            <button type="button" className="quiet" disabled={locked} onClick={() => setCorpus(undefined)}>
+            <button type="button" className="quiet" disabled={locked} onClick={clear}>
               Back to the book
             </button>
           )}
@@ -87,14 +80,88 @@ export function DataDrawer() {
         <p className="help">
           {locked
             ? 'Fixed while a run exists.'
-            : 'Or drop one here. UTF-8 text; it stays in this tab and is not part of the link.'}
+            : 'Or drop them here: .txt, .jsonl or .csv in UTF-8, up to 20 MB. They stay in this tab and are not part of the link.'}
         </p>
+        {pasting && !locked && <Paste done={() => setPasting(false)} />}
+        {(corpus || proposed) && <DataReading locked={locked} />}
         {problem && (
           <p className="field-problem" role="alert">
             {problem}
           </p>
         )}
+        {proposed && !busy && (
+          <>
+            <p className="help">
+              {corpus ? nameOf(corpus) : 'The book'} stays in use
+              {proposed.files === corpus?.files ? ' as it was read before' : ` until ${nameOf(proposed)} can be read`}.
+            </p>
+            <div className="drop-tools">
+              <button type="button" className="quiet outlined" disabled={locked} onClick={show}>
+                Read again
+              </button>
+              <button type="button" className="quiet" disabled={locked} onClick={discard}>
+                Keep {corpus ? nameOf(corpus) : 'the book'}
+              </button>
+            </div>
+          </>
+        )}
+        {!proposed && <DataPreview locked={locked} />}
+        <p className="visually-hidden" role="status">
+          {busy && 'Reading the data.'}
+        </p>
       </div>
     </details>
+  );
+}
+
+/** The files by name, each with its size and what is in it or wrong with it. */
+function Files() {
+  const corpus = useRun((state) => state.corpus);
+  const { proposed, busy, files } = useData();
+  const shown = proposed ?? corpus;
+  if (!shown) return <p>Moby-Dick; or, The Whale. It comes with the page.{busy && ' Reading it …'}</p>;
+  return (
+    <ul className="data-files">
+      {shown.files.map(({ name, bytes }, index) => {
+        const report = files[index];
+        const empty = report && report.empty > 0 ? `, ${plural(report.empty, 'empty value')} left out` : '';
+        const count = report && !report.problem ? `, ${plural(report.documents, 'document')}${empty}` : '';
+        return (
+          // biome-ignore lint/suspicious/noArrayIndexKey: the list is replaced as a whole, and two files may have one name
+          <li key={index}>
+            {name}, {formatBytes(bytes.byteLength)}
+            {busy ? ', reading …' : `${count}.`}
+            {!busy && report?.problem && (
+              <p className="field-problem" role="alert">
+                {report.problem}
+              </p>
+            )}
+          </li>
+        );
+      })}
+    </ul>
+  );
+}
+
+function Paste({ done }: { done: () => void }) {
+  const paste = useData((state) => state.paste);
+  const [text, setText] = useState('');
+  const id = useId();
+  return (
+    <div className="paste">
+      <label htmlFor={id}>Your text</label>
+      <textarea id={id} rows={6} value={text} spellCheck={false} onChange={(event) => setText(event.target.value)} />
+      <button
+        type="button"
+        className="quiet outlined"
+        disabled={text.trim() === ''}
+        onClick={() => {
+          paste(text);
+          done();
+        }}
+      >
+        Use this text
+      </button>
+    </div>
   );
 }

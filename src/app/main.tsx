@@ -10,6 +10,7 @@ import './controls.css';
 import './recipe.css';
 import './charts.css';
 import './check.css';
+import './data.css';
 
 followAddress();
 document.addEventListener('visibilitychange', () => useRun.getState().setHidden(document.hidden));

@@ -31,7 +31,7 @@ const records: StepRecord[] = [];
 const evaluations: EvaluationRecord[] = [];
 const run = await Run.create({
   ...{ gpu, config: DEFAULTS, tokenizer, teacherConfig },
-  tokens: tokenizer.encode(decodeCorpus(CORPUS, await readFile(CORPUS))),
+  documents: [tokenizer.encode(decodeCorpus(CORPUS, await readFile(CORPUS)))],
   makeTeacher: (gpu, shape) => teacherFromWeights(gpu, teacherWeights, teacherConfig, shape),
   events: {
     stage: (stage, detail) => console.log(`${stage}: ${detail}`),

@@ -9,7 +9,7 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { DEFAULTS } from '../config';
 import { Batches, heldOutBatches } from '../data/batches';
-import { splitCorpus } from '../data/corpus';
+import { splitCorpus } from '../data/split';
 import { loadTokenizer } from '../data/tokenizer';
 import { Evaluator } from '../distill/evaluate';
 import type { StepRecord } from '../distill/records';

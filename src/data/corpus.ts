@@ -1,4 +1,4 @@
-// A text from its bytes, and the part of it that training never sees.
+// A text from its bytes, and the cut of a single text for evaluation. Texts of many documents: documents.ts and split.ts.
 
 /** The largest text that is taken, in bytes. */
 export const MAX_CORPUS_BYTES = 20_000_000;
@@ -42,9 +42,46 @@ function firstBadByte(bytes: Uint8Array): number {
   return valid;
 }
 
+const hex = (byte: number) => `0x${byte.toString(16).padStart(2, '0')}`;
+
+/** What stands where the bytes stop being UTF-8: the lead byte of a broken character rather than the innocent one after it. */
+function describeBadByte(bytes: Uint8Array): string {
+  const offset = firstBadByte(bytes);
+  let start = offset;
+  while (start > 0 && offset - start < 3 && bytes[start - 1] >> 6 === 0b10) start--;
+  // Up to three bytes back stands a lead byte, if a character was begun; ASCII has nothing to continue.
+  if (start > 0 && bytes[start - 1] >= 0xc2) start--;
+  else start = offset;
+  if (offset === bytes.length) return `its last character, from byte ${start} (${hex(bytes[start])}) on, is cut short`;
+  const what = `byte ${start} is ${hex(bytes[start])}`;
+  // From 0xa0 on Latin-1 has letters and signs, and U+00A0 to U+00FF are the same ones.
+  const latin1 = bytes[start] >= 0xa0 ? `, in Latin-1 “${String.fromCharCode(bytes[start])}”` : '';
+  return start === offset
+    ? `${what}${latin1}, which begins no character of UTF-8`
+    : `${what}${latin1}, and ${hex(bytes[offset])} cannot follow it in UTF-8`;
+}
+
+/** Why bytes are not text at all, if they are not: UTF-16 by its mark or its zeros, or a zero that no text has. */
+function notText(bytes: Uint8Array): string | undefined {
+  const utf16 = (order: string, sign: string) => `in UTF-16, ${order} (${sign}), where UTF-8 was expected`;
+  const [first, second] = bytes;
+  if (first === 0xff && second === 0xfe) return utf16('little-endian', 'byte 0 is 0xff and byte 1 0xfe, its mark');
+  if (first === 0xfe && second === 0xff) return utf16('big-endian', 'byte 0 is 0xfe and byte 1 0xff, its mark');
+  const zero = bytes.indexOf(0);
+  if (zero < 0) return undefined;
+  const zeros = [0, 0];
+  for (let i = zero; i < bytes.length; i++) if (bytes[i] === 0) zeros[i % 2]++;
+  // English in UTF-16 has a zero in every second place; other scripts at least at line breaks and spaces.
+  const where = `byte ${zero} is 0x00`;
+  if (zeros[0] === 0 && zeros[1] > bytes.length / 8)
+    return utf16('little-endian', `${where}, as are most in its places`);
+  if (zeros[1] === 0 && zeros[0] > bytes.length / 8) return utf16('big-endian', `${where}, as are most in its places`);
+  return `not text (${where}), where text in UTF-8 was expected`;
+}
+
 /**
  * The text of a UTF-8 file, without a byte order mark and with `\n` line breaks.
- * Throws a CorpusError that names the file: over 20 MB, nothing but white space, or not UTF-8.
+ * Throws a CorpusError that names the file: over 20 MB, nothing but white space, UTF-16, binary, or not UTF-8.
  */
 export function decodeCorpus(name: string, bytes: ArrayBuffer | Uint8Array): string {
   const view = bytes instanceof Uint8Array ? bytes : new Uint8Array(bytes);
@@ -54,59 +91,22 @@ export function decodeCorpus(name: string, bytes: ArrayBuffer | Uint8Array): str
       'Take a part of the text.',
     );
   }
+  const wrong = notText(view);
+  if (wrong) {
+    throw new CorpusError(`${name}: ${wrong}.`, 'Save it as plain text in UTF-8.');
+  }
   let text: string;
   try {
     text = new TextDecoder('utf-8', { fatal: true }).decode(view);
   } catch (cause) {
-    const offset = firstBadByte(view);
-    const what =
-      offset === view.length
-        ? 'the last character is cut short'
-        : `byte ${offset} is 0x${view[offset].toString(16).padStart(2, '0')}`;
-    throw new CorpusError(`${name}: not UTF-8 (${what}, of ${view.length} bytes).`, 'Save it as plain text in UTF-8.', {
-      cause,
-    });
+    throw new CorpusError(
+      `${name}: not UTF-8 (${describeBadByte(view)}; ${view.length} bytes).`,
+      'Save it as plain text in UTF-8.',
+      { cause },
+    );
   }
   if (text.trim() === '') {
     throw new CorpusError(`${name}: no text in it (${view.length} bytes).`, 'Choose a file with text.');
   }
   return text.replace(/\r\n?/g, '\n');
-}
-
-export interface CorpusSplit {
-  /** For training: the first part of the text. */
-  train: Uint32Array;
-  /** For evaluation: the rest. No token is in both. */
-  heldOut: Uint32Array;
-}
-
-export interface SplitOptions {
-  /** Tokens of context (T). Each part holds at least one window of T + 1 tokens. */
-  contextLength: number;
-  /** Share of the tokens kept for evaluation, between 0 and 1. */
-  heldOutFraction?: number;
-}
-
-/**
- * Cuts a text's tokens in two contiguous parts; views of the same memory. Contiguous, because windows drawn from all
- * over would leave neighbours of each held-out sentence in training. Throws a CorpusError if a part is shorter than a
- * context and one token, a RangeError for a fraction that is not between 0 and 1.
- */
-export function splitCorpus(tokens: Uint32Array, { contextLength, heldOutFraction = 0.1 }: SplitOptions): CorpusSplit {
-  if (!(heldOutFraction > 0 && heldOutFraction < 1)) {
-    throw new RangeError(`split the corpus: heldOutFraction is ${heldOutFraction}; it has to be between 0 and 1.`);
-  }
-  const cut = tokens.length - Math.round(tokens.length * heldOutFraction);
-  const split = { train: tokens.subarray(0, cut), heldOut: tokens.subarray(cut) };
-  const needed = contextLength + 1;
-  const shorter = Math.min(split.train.length, split.heldOut.length);
-  if (shorter < needed) {
-    const enough = Math.ceil(needed / Math.min(heldOutFraction, 1 - heldOutFraction));
-    throw new CorpusError(
-      `${tokens.length} tokens are too few: ${split.train.length} for training and ${split.heldOut.length} held out, ` +
-        `where each part needs a context of ${contextLength} and one more, ${needed}.`,
-      `Use a text of ${enough} tokens or more, or a shorter context.`,
-    );
-  }
-  return split;
 }

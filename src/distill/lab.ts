@@ -2,8 +2,7 @@
 // own kernels. Columns advance in turns, one report at a time, so that whoever drives an experiment can end it between any two.
 
 import { DEFAULTS } from '../config';
-import { type Batch, Batches, heldOutBatches } from '../data/batches';
-import { splitCorpus } from '../data/corpus';
+import type { Batch } from '../data/batches';
 import type { Tokenizer } from '../data/tokenizer';
 import type { Gpu } from '../gpu/device';
 import { Pool } from '../gpu/program';
@@ -12,6 +11,7 @@ import { initialWeights } from '../model/parameters';
 import { roundToHalf } from '../tensor/dtype';
 import { Random } from '../tensor/random';
 import { attentionWeights } from './attention-picture';
+import { prepareData } from './data';
 import type { Cause, Experiment, LabColumn, LabReport, LossPath } from './lab-records';
 import { type LabSettings, LabStudent } from './lab-student';
 import { dtypeOf } from './run';
@@ -87,16 +87,9 @@ export async function* runExperiment(parts: LabParts, experiment: Experiment): A
 }
 
 function data({ tokens }: LabParts, B: number, T: number): Pick<Bench, 'batch' | 'heldOut'> {
-  const { train, heldOut } = splitCorpus(tokens, { contextLength: T });
-  const random = new Random(DEFAULTS.seed);
-  const batches = new Batches({
-    ...{ tokens: train, batchSize: B, contextLength: T },
-    randomOf: (epoch) => {
-      const stream = random.fork(`epoch ${epoch}`);
-      return () => stream.uniform();
-    },
-  });
-  return { batch: (index) => batches.at(index), heldOut: heldOutBatches(heldOut, B, T, EVALUATION_BATCHES) };
+  const sizes = { batch_size: B, max_length: T, eval_batches: EVALUATION_BATCHES };
+  const { batches, heldOut } = prepareData([tokens], { ...DEFAULTS, ...sizes });
+  return { batch: (index) => batches.at(index), heldOut };
 }
 
 function baseSettings({ vocab_size }: Gpt2Config, dtype: 'f16' | 'f32', shape: [number, number]): LabSettings {

@@ -2,14 +2,13 @@
 // It knows no page and no worker: whoever drives it calls `advance` and hears of records through the events.
 
 import type { Config } from '../config';
-import { Batches, heldOutBatches } from '../data/batches';
-import { splitCorpus } from '../data/corpus';
 import type { Tokenizer } from '../data/tokenizer';
 import { type Gpu, GpuError } from '../gpu/device';
 import type { Gpt2Config } from '../model/config';
 import { initialWeights, planArena } from '../model/parameters';
 import { Random } from '../tensor/random';
 import { Apparatus, type ApparatusParts } from './apparatus';
+import { prepareData } from './data';
 import type { EvaluationRecord, StepRecord } from './records';
 import { sampleText } from './sample';
 import { learningRate } from './schedule';
@@ -21,8 +20,8 @@ export interface RunParts {
   gpu: Gpu;
   config: Config;
   tokenizer: Tokenizer;
-  /** The whole corpus. */
-  tokens: Uint32Array;
+  /** The whole corpus: token ids of each document. */
+  documents: readonly Uint32Array[];
   /** The teacher's sizes, and the teacher itself for batches of (B, T). */
   teacherConfig: TeacherSizes;
   /** What the student starts from; without it, a new one of the config's sizes. */
@@ -61,21 +60,18 @@ export class Run {
   step = 0;
   /** State at the last evaluation: what a run goes on from when the device is lost. */
   snapshot: Snapshot | undefined;
-  readonly trainTokens: number;
-  readonly heldOutTokens: number;
   readonly studentConfig: Gpt2Config;
   readonly studentParameters: number;
   readonly dtype: 'f16' | 'f32';
   readonly #config: Config;
-  readonly #batches: Batches;
-  readonly #heldOut: ReturnType<typeof heldOutBatches>;
+  readonly #data: ReturnType<typeof prepareData>;
   readonly #random: Random;
   #apparatus!: Apparatus;
   #teacherText: string | undefined;
 
   private constructor(private readonly parts: RunParts) {
-    const { config, tokens, tokenizer, gpu, teacherConfig } = parts;
-    const { batch_size: B, max_length: T } = config;
+    const { config, documents, tokenizer, gpu, teacherConfig } = parts;
+    const { max_length: T } = config;
     if (T > teacherConfig.n_positions) {
       throw new GpuError(
         'limits',
@@ -85,17 +81,8 @@ export class Run {
     }
     this.#config = { ...config };
     this.dtype = dtypeOf(config, gpu);
-    const { train, heldOut } = splitCorpus(tokens, { contextLength: T });
-    [this.trainTokens, this.heldOutTokens] = [train.length, heldOut.length];
+    this.#data = prepareData(documents, config);
     this.#random = new Random(config.seed);
-    this.#batches = new Batches({
-      ...{ tokens: train, batchSize: B, contextLength: T },
-      randomOf: (epoch) => {
-        const stream = this.#random.fork(`epoch ${epoch}`);
-        return () => stream.uniform();
-      },
-    });
-    this.#heldOut = heldOutBatches(heldOut, B, T, config.eval_batches);
     const start = parts.student?.config;
     if (start && T > start.n_positions) {
       throw new GpuError(
@@ -131,6 +118,15 @@ export class Run {
     return this.step >= this.#config.train_steps;
   }
 
+  /** Tokens to train on. */
+  get trainTokens(): number {
+    return this.#data.trainTokens;
+  }
+
+  get heldOutTokens(): number {
+    return this.#data.heldOutTokens;
+  }
+
   get teacherParameters(): number | undefined {
     return this.#apparatus.teacher.parameters;
   }
@@ -150,7 +146,7 @@ export class Run {
     if (!this.snapshot) await this.#evaluate();
     if (this.done) return;
     const { gradient_accumulation: count, temperature, alpha, eval_steps } = this.#config;
-    const batches = Array.from({ length: count }, (_, k) => this.#batches.at(this.step * count + k));
+    const batches = Array.from({ length: count }, (_, k) => this.#data.batches.at(this.step * count + k));
     this.step++;
     await this.#apparatus.trainer.step(batches, {
       ...{ step: this.step, temperature, alpha },
@@ -180,7 +176,7 @@ export class Run {
   async #evaluate(): Promise<void> {
     const { events, config } = this.parts;
     if (this.step === 0) events.stage('evaluate', 'before training');
-    const record = await this.#apparatus.evaluator.run(this.#heldOut, this.step);
+    const record = await this.#apparatus.evaluator.run(this.#data.heldOut, this.step);
     if (config.sample_tokens > 0) record.sample = await this.#sample();
     this.snapshot = await this.#apparatus.trainer.snapshot(this.step);
     events.evaluation(record);

@@ -15,6 +15,8 @@ export interface Gpt2Config {
   n_head: number;
   layer_norm_epsilon: number;
   activation_function: 'gelu_new';
+  /** false: the head has a matrix of its own, lm_head.weight. GPT-2's own is the embedding's. */
+  tie_word_embeddings?: boolean;
   /** No field of transformers': how rows become heads. `reshaped` is a bug to look at; see heads.ts. `transposed` by default. */
   heads?: HeadSplit;
 }
@@ -70,6 +72,7 @@ export function parseConfig(json: unknown, file = 'config.json'): Gpt2Config {
     n_head: size('n_head'),
     layer_norm_epsilon: epsilon as number,
     activation_function: 'gelu_new',
+    ...(value('tie_word_embeddings') === false && { tie_word_embeddings: false }),
   };
 
   // These change the computation; a model that sets them otherwise would load and give wrong numbers.
@@ -79,7 +82,6 @@ export function parseConfig(json: unknown, file = 'config.json'): Gpt2Config {
     ['scale_attn_by_inverse_layer_idx', false],
     ['reorder_and_upcast_attn', false],
     ['add_cross_attention', false],
-    ['tie_word_embeddings', true],
   ];
   for (const [name, only] of fixed) {
     if ((value(name) ?? only) !== only) refuse(name, `supported is ${JSON.stringify(only)}, as GPT-2 itself has it`);
@@ -147,18 +149,26 @@ export function formatConfig(
     n_positions: config.n_positions,
     resid_pdrop: 0,
     scale_attn_weights: true,
-    tie_word_embeddings: true,
+    tie_word_embeddings: tied(config),
     torch_dtype: dtype,
     use_cache: true,
     vocab_size: config.vocab_size,
   };
 }
 
+/** Whether the head multiplies by the embedding's matrix. */
+const tied = ({ tie_word_embeddings = true }: Gpt2Config) => tie_word_embeddings;
+
+/** The matrix (V, C) that the head multiplies by. */
+export const headName = (config: Gpt2Config) => (tied(config) ? 'wte.weight' : 'lm_head.weight');
+
 /** Every parameter in arena order: rank 2, which weight decay touches, then the rest. Linear weights are (in, out). */
-export function parameterShapes({ vocab_size: V, n_positions: P, n_embd: C, n_layer }: Gpt2Config): ParameterShape[] {
+export function parameterShapes(config: Gpt2Config): ParameterShape[] {
+  const { vocab_size: V, n_positions: P, n_embd: C, n_layer } = config;
   const matrices: ParameterShape[] = [
     { name: 'wte.weight', shape: [V, C] },
     { name: 'wpe.weight', shape: [P, C] },
+    ...(tied(config) ? [] : [{ name: headName(config), shape: [V, C] }]),
   ];
   const vectors: ParameterShape[] = [];
   for (let layer = 0; layer < n_layer; layer++) {

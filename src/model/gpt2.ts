@@ -1,5 +1,5 @@
 // GPT-2, forward and backward, as dispatches on a Recorder: pre-LayerNorm, learnt positions, tanh GELU, biases everywhere,
-// the head tied to wte. B batch, T length, C width, H heads, V vocabulary, rows = B·T.
+// the head tied to wte, unless a model has one of its own. B batch, T length, C width, H heads, V vocabulary, rows = B·T.
 
 import type { Recorder, Tensor } from '../gpu/program';
 import { columnSum } from '../kernels/columnSum';
@@ -107,14 +107,18 @@ function normalise(recorder: Recorder, config: Gpt2Config, weights: Arena, x: Te
   return norm;
 }
 
-/** logits (rows, V) f32 = hidden (rows, C) · wteᵀ. Left in f32: see the loss. */
+/** The matrix (V, C) of the head: the embedding's, or one of its own. */
+const headOf = (arena: Arena) =>
+  arena.tensor(arena.plan.tensors.has('lm_head.weight') ? 'lm_head.weight' : 'wte.weight');
+
+/** logits (rows, V) f32 = hidden (rows, C) · wᵀ, w the head's matrix. Left in f32: see the loss. */
 export function head(recorder: Recorder, weights: Arena, hidden: Tensor, logits: Tensor): void {
-  for (const { first, rows: wte } of rowRuns(recorder.gpu, weights.tensor('wte.weight'))) {
-    matmul(recorder, hidden, transposed(wte), words(logits, first, wte), { label: 'head' });
+  for (const { first, rows: w } of rowRuns(recorder.gpu, headOf(weights))) {
+    matmul(recorder, hidden, transposed(w), words(logits, first, w), { label: 'head' });
   }
 }
 
-/** Differentiates `head`: dhidden (rows, C) = dlogits · wte, dwte += dlogitsᵀ · hidden. */
+/** Differentiates `head`: dhidden (rows, C) = dlogits · w, dw += dlogitsᵀ · hidden. */
 export function headBackward(
   recorder: Recorder,
   weights: Arena,
@@ -123,17 +127,17 @@ export function headBackward(
   dlogits: Tensor,
   dhidden: Tensor,
 ): void {
-  for (const { first, rows: wte } of rowRuns(recorder.gpu, weights.tensor('wte.weight'))) {
+  for (const { first, rows: w } of rowRuns(recorder.gpu, headOf(weights))) {
     const options = { accumulate: first > 0, label: 'head dx' };
-    matmul(recorder, words(dlogits, first, wte), wte, dhidden, options);
+    matmul(recorder, words(dlogits, first, w), w, dhidden, options);
   }
-  for (const { first, rows: dwte } of rowRuns(recorder.gpu, gradients.tensor('wte.weight'))) {
-    const dwords = transposed(words(dlogits, first, dwte));
-    matmul(recorder, dwords, hidden, dwte, { accumulate: true, label: 'head dw' });
+  for (const { first, rows: dw } of rowRuns(recorder.gpu, headOf(gradients))) {
+    const dwords = transposed(words(dlogits, first, dw));
+    matmul(recorder, dwords, hidden, dw, { accumulate: true, label: 'head dw' });
   }
 }
 
-/** The columns of logits that belong to a run of wte's rows. */
+/** The columns of logits that belong to a run of the head's rows. */
 const words = (logits: Tensor, first: number, { layout: { shape } }: Tensor): Tensor => ({
   ...logits,
   layout: logits.layout.narrow(1, first, shape[0]),

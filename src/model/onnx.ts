@@ -6,7 +6,7 @@
 import type { onnx as Onnx } from 'onnx-proto';
 import onnxProto from 'onnx-proto';
 import { toHalf } from '../tensor/dtype';
-import { type Gpt2Config, parameterShapes } from './config';
+import { type Gpt2Config, headName, parameterShapes } from './config';
 
 const { onnx } = onnxProto;
 
@@ -63,7 +63,7 @@ function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Arra
 
 /**
  * The bytes of model.onnx (`f32`) or model_fp16.onnx (`f16`).
- * @param weights float32, by the names of `parameterShapes(config)`; the head is tied to wte.weight, stored once
+ * @param weights float32, by the names of `parameterShapes(config)`; a tied head is stored once
  * @throws Error if a parameter is missing, of another size, not finite, or beyond f16's range
  */
 export function exportOnnx(
@@ -147,7 +147,7 @@ export function exportOnnx(
     h = projectOnto(h, graph.add(at('mlp.gelu'), 'Gelu', [wide], { approximate: 'tanh' }), at('mlp.c_proj'));
   }
   // A runtime folds this transpose of a constant when it loads the model; the file holds the matrix once.
-  const head = graph.add('head', 'Transpose', ['wte.weight'], { perm: [1, 0] });
+  const head = graph.add('head', 'Transpose', [headName(config)], { perm: [1, 0] });
   graph.add('logits', 'MatMul', [norm(h, 'ln_f'), head]);
 
   const tensor = (name: string, elemType: number, dims: (string | number)[]): Onnx.IValueInfoProto => ({

@@ -66,8 +66,9 @@ export class Arena {
     const sizes = plan.parts.map((count) => count * this.#bytes);
     requireAtMost(gpu.limits.buffer, Math.max(...sizes), `The model's ${label} need one buffer`);
     for (const [name, { size }] of plan.tensors) {
-      // Kernels take the word embeddings in runs of rows; every other tensor is bound whole.
-      if (name !== 'wte.weight') requireAtMost(gpu.limits.binding, size * this.#bytes, `${name} needs one binding`);
+      // Kernels take matrices of the vocabulary in runs of rows; every other tensor is bound whole.
+      if (!/^(wte|lm_head)\.weight$/.test(name))
+        requireAtMost(gpu.limits.binding, size * this.#bytes, `${name} needs one binding`);
     }
     this.places = sizes.map((bytes, i) => {
       const name = sizes.length > 1 ? `${label} ${i}` : label;

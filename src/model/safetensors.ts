@@ -2,7 +2,7 @@
 // And a GPT-2's weights from and to such a file, under Hugging Face's names.
 
 import { fromHalf, toHalf } from '../tensor/dtype';
-import { type Gpt2Config, parameterShapes } from './config';
+import { type Gpt2Config, headName, parameterShapes } from './config';
 import { count, ModelFileError } from './download';
 
 const BYTES = { F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, U8: 1, BOOL: 1 } as const;
@@ -186,7 +186,7 @@ const MASK = /^h\.\d+\.attn\.(masked_)?bias$/;
 /** The tensors of a file that are a GPT-2's parameters, by the names of `parameterShapes` and in its order. */
 export interface Gpt2Tensors<T> {
   parameters: Map<string, T>;
-  /** lm_head.weight where it stands beside wte.weight: it must hold the same values. */
+  /** A tied model's lm_head.weight where it stands beside wte.weight: it must hold the same values. */
   head?: T;
   refuse(what: string): ModelFileError;
 }
@@ -209,8 +209,11 @@ export function gpt2Tensors<T extends { dtype: SafetensorsType; shape: number[] 
     if (left.has(name)) throw refuse(`${name} is there twice, with and without "transformer."`);
     left.set(name, tensor);
   }
-  let head = left.get('lm_head.weight');
-  left.delete('lm_head.weight');
+  let head: T | undefined;
+  if (headName(config) === 'wte.weight') {
+    head = left.get('lm_head.weight');
+    left.delete('lm_head.weight');
+  }
   if (head && !left.has('wte.weight')) {
     left.set('wte.weight', head);
     head = undefined;
@@ -236,7 +239,8 @@ export function gpt2Tensors<T extends { dtype: SafetensorsType; shape: number[] 
 }
 
 /** Why a head of its own is refused. */
-export const UNTIED = 'lm_head.weight differs from wte.weight; only models with tied embeddings are supported';
+export const UNTIED =
+  'lm_head.weight differs from wte.weight, and config.json does not say "tie_word_embeddings": false';
 
 /**
  * A GPT-2's parameters as float32, in `parameterShapes` order.
@@ -272,7 +276,10 @@ export function saveGpt2Weights(
   const tensors = parameterShapes(config).map(({ name, shape }) => {
     const values = weights.get(name);
     if (!values) throw new Error(`writing weights: ${name} is missing.`);
-    return [`transformer.${name}`, { dtype, shape, data: dtype === 'F16' ? toHalf(values) : values }] as const;
+    return [
+      name === 'lm_head.weight' ? name : `transformer.${name}`,
+      { dtype, shape, data: dtype === 'F16' ? toHalf(values) : values },
+    ] as const;
   });
   // transformers refuses a file that does not say which framework's layout it has.
   return writeSafetensors(new Map(tensors), { format: 'pt' });

@@ -10,7 +10,7 @@ import { hasTokenizer, openTeacher, openTokenizer } from '../distill/teacher-fol
 import type { TeacherSizes } from '../distill/teacher-onnx';
 import type { Gpu } from '../gpu/device';
 import { browserCache } from '../model/block-cache';
-import { parseConfig } from '../model/config';
+import { parseConfig, parseSizes } from '../model/config';
 import { ModelFileError } from '../model/download';
 import { httpSource, hubAddress } from '../model/http';
 import { planArena } from '../model/parameters';
@@ -98,6 +98,17 @@ async function openFolders(config: Config, gpu: Gpu, place: Place & Report) {
   } catch (error) {
     close();
     throw error;
+  }
+}
+
+/** The tokenizer that a run with these settings would have. */
+export async function openTokenizerOf({ teacher_model }: Config, place: Place): Promise<Tokenizer> {
+  const source = sourceOf('teacher', teacher_model, place);
+  try {
+    const { vocab_size } = parseSizes(await readJson(source, 'config.json'), `config.json of ${source.label}`);
+    return await openTokenizer(source, vocab_size);
+  } finally {
+    source.close();
   }
 }
 

@@ -3,20 +3,36 @@
 
 import type { CheckRow } from '../check/run';
 import type { Config } from '../config';
+import type { CorpusFile, Reading } from '../data/documents';
+import type { DataPreview } from '../distill/data';
 import type { Experiment, LabReport } from '../distill/lab-records';
 import type { EvaluationRecord, StepRecord } from '../distill/records';
 
 export type { CheckRow } from '../check/run';
+export type { Reading } from '../data/documents';
+export type { DataPreview } from '../distill/data';
 export type * from '../distill/lab-records';
 export type { EvaluationRecord, Sample, StepRecord } from '../distill/records';
 
 /** The settings that may change while a run is going on. */
 export type LiveChanges = Partial<Pick<Config, 'student_lr' | 'temperature' | 'alpha'>>;
 
-/** A text of the user's own; without one the run uses the built-in book. */
+/** Files of the user's own, or a pasted text as one; without them the run uses the built-in book. */
 export interface UserCorpus {
+  files: CorpusFile[];
+  reading: Reading;
+}
+
+/** What is in one of the user's files. */
+export interface FileReport {
   name: string;
-  bytes: ArrayBuffer;
+  documents: number;
+  /** Values that were empty and so are in no document. */
+  empty: number;
+  /** What can be chosen in it: columns of a .csv, fields of a .jsonl. */
+  columns: string[];
+  /** Why it cannot be read, and what can be done. */
+  problem?: string;
 }
 
 /** Which of the two models is meant. */
@@ -58,6 +74,8 @@ export type ToWorker =
   | { type: 'check' }
   /** Read what a model's folder says of it; answered by `inspected` with the same id. */
   | { type: 'inspect'; id: number; role: Role; reference: string; files?: DroppedFiles }
+  /** Read the data as a run with these settings would; answered by `preview` with the same id. Needs no GPU. */
+  | { type: 'preview'; id: number; config: Config; corpus?: UserCorpus; files?: DroppedFiles }
   /** Work out what a run of these settings will take; answered by `planned` with the same id. */
   | { type: 'plan'; id: number; config: Config; files?: DroppedFiles }
   /** Load, build and (unless `paused`) train. */
@@ -137,6 +155,8 @@ export type FromWorker =
   /** The table as text for a bug report, or why there is none. */
   | { type: 'check-done'; text: string }
   | { type: 'check-done'; failure: Failure }
+  /** Without a `preview`, a file has a problem, or `failure` says what else is wrong. */
+  | { type: 'preview'; id: number; files: FileReport[]; preview?: DataPreview; failure?: Failure }
   /** `loaded` and `total` are bytes where the stage downloads, and absent where it does not. */
   | { type: 'loading'; runId: string; stage: LoadingStage; detail: string; loaded?: number; total?: number }
   /** Worth a line in the log: something went another way than usual, and the run goes on. */

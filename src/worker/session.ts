@@ -1,13 +1,13 @@
 // One run as the page sees it: loaded, trained, paused, lost and recovered. It turns what the page asks of a run into steps, and reports.
 
 import type { Config } from '../config';
-import { decodeCorpus } from '../data/corpus';
+import { encodeDocuments } from '../data/split';
 import type { StepRecord } from '../distill/records';
 import { Run } from '../distill/run';
 import type { Gpu } from '../gpu/device';
-import { download } from '../model/download';
+import { corpusName, readTexts } from './corpus';
 import { describe } from './failure';
-import { BUILT_IN_CORPUS, base, type DeviceUser, nextTask, post } from './host';
+import { base, type DeviceUser, nextTask, post } from './host';
 import { openModels } from './models';
 import type { DroppedFiles, LoadingStage, RunStatus, ToWorker, UserCorpus } from './protocol';
 
@@ -123,19 +123,19 @@ export class Session implements DeviceUser {
     const gpu = await this.openDevice();
     this.#gpu = gpu;
     const { signal } = this.#ended;
-    const name = corpus?.name ?? BUILT_IN_CORPUS;
+    const name = corpusName(corpus);
     const onProgress = (loaded: number, total?: number) => this.#stage('corpus', name, loaded, total);
-    const text = decodeCorpus(name, corpus?.bytes ?? (await download(new URL(name, base), { onProgress, signal })));
+    const texts = await readTexts(corpus, { onProgress, signal });
     const models = await openModels(config, gpu, {
       ...{ files: this.files ?? {}, base, signal },
       stage: (...said) => this.#stage(...said),
       note: (text) => post({ type: 'note', runId: this.runId, text }),
     });
     this.#stage('tokenizer', `reading ${name}`);
-    const tokens = models.tokenizer.encode(text);
+    const documents = encodeDocuments(texts, models.tokenizer);
     this.#run = await Run.create(
       {
-        ...{ gpu, config, tokens, ...models },
+        ...{ gpu, config, documents, ...models },
         events: {
           stage: (stage, detail) => this.#stage(stage, detail),
           record: (record) => this.#records.push(record),

@@ -1,6 +1,7 @@
 // The worker: all GPU and model work happens here. It turns protocol messages into one Run, or one experiment of the Bug Lab, at a time.
 
 import { reportText, runChecks } from '../check/run';
+import { preview } from './corpus';
 import { describe } from './failure';
 import { base, openDevice as openSharedDevice, post } from './host';
 import { LabRun } from './lab';
@@ -33,6 +34,10 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
       (report) => post({ type: 'inspected', id, role, report }),
       (error) => post({ type: 'inspected', id, role, failure: describe('look the model up', error) }),
     );
+    return;
+  }
+  if (data.type === 'preview') {
+    queue = queue.then(() => preview(data));
     return;
   }
   if (data.type === 'plan') {

@@ -173,9 +173,9 @@ describe('heads', () => {
     const [T, H] = [32, 4];
     expect(await reshaped.locator('.heat-map').count()).toBe(H);
     for (let head = 0; head < H; head++) {
-      await reshaped.getByRole('button', { name: `Head ${head} as a table` }).click();
+      await reshaped.getByRole('button', { name: `Head ${head} of reshape as a table` }).click();
       const rows = await reshaped
-        .getByRole('region', { name: `Head ${head}, table` })
+        .getByRole('region', { name: `Head ${head} of reshape, table` })
         .locator('tbody tr')
         .evaluateAll((all) =>
           all.map((row) => [...row.querySelectorAll('td')].map((cell) => Number(cell.textContent))),
@@ -242,11 +242,12 @@ describe('the link', () => {
 
   test('that is wrong is refused with the reason, and the page stays as it was', async () => {
     const { page, close } = await visit(site, { path: '#bug=replay,context=2' });
+    const context = page.getByRole('group', { name: 'Context' }).getByRole('radio', { name: '2', exact: true });
+    await eventually(() => context.isChecked()).toBe(true);
     await page.evaluate(() => {
       location.hash = '#bug=replay,batch=3';
     });
     await eventually(() => notices(page)).toContain('batch is "3". It can be 4 or 1.');
-    const context = page.getByRole('group', { name: 'Context' }).getByRole('radio', { name: '2', exact: true });
     expect(await context.isChecked()).toBe(true);
     await button(page, 'Dismiss').click();
     expect(new URL(page.url()).hash).toBe('#bug=replay,context=2');
@@ -271,7 +272,7 @@ test.each([
   const { page, close } = await visit(site, { offer: 'f16', path });
   await run(page, label);
   // One of each table is looked at, too.
-  for (const table of await page.getByRole('button', { name: 'Head 0 as a table' }).all()) await table.click();
+  for (const table of await page.getByRole('button', { name: /^Head 0 of .* as a table$/ }).all()) await table.click();
   for (const viewport of [
     { width: 1440, height: 900 },
     { width: 390, height: 844 },

@@ -48,7 +48,7 @@ beforeAll(async () => {
   const weights = loadGpt2Weights(readSafetensors(await readFile(file), file), teacherConfig, file);
   run = await Run.create({
     ...{ gpu, config: SMALL, tokenizer, teacherConfig },
-    tokens: tokenizer.encode(decodeCorpus(CORPUS, await readFile(CORPUS))),
+    documents: [tokenizer.encode(decodeCorpus(CORPUS, await readFile(CORPUS)))],
     makeTeacher: (gpu, shape) => teacherFromWeights(gpu, weights, teacherConfig, shape),
     events: {
       stage: () => undefined,

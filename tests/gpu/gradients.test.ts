@@ -14,10 +14,10 @@ const [B, T] = [3, 7];
 const batch = batchOf(TINY, B, T, 1, 1);
 const LIMIT: Record<Storage, number> = { f32: 1e-4, f16: 1e-2 };
 
-function truth(batches: Batch[], loss: 'mixed' | 'ce') {
+function truth(batches: Batch[], loss: 'mixed' | 'ce', config = TINY) {
   return reference.lossAndGradients(
-    referenceWeights(TINY, weightsOf(TINY)),
-    TINY,
+    referenceWeights(config, weightsOf(config)),
+    config,
     batches.map(({ inputs, targets }) => ({
       ...{ B: inputs.length / T, T, inputs, targets },
       teacherLogits: loss === 'mixed' ? formulaLogits(inputs, TINY.vocab_size) : undefined,
@@ -45,7 +45,7 @@ function differing(
     expect(key, `${name}, the keys' part`).toBeLessThan(LIMIT[dtype]);
     return { name, error: reference.relativeError(rest(got), rest(want)) };
   });
-  expect(errors).toHaveLength(28);
+  expect(errors).toHaveLength(actual.has('lm_head.weight') ? 29 : 28);
   return errors.filter(({ error }) => !(error < limit));
 }
 
@@ -118,6 +118,21 @@ testVariants(
     expect(differing(some, (name) => expected.gradients[name].data, LIMIT[dtype], dtype)).toEqual([]);
     await small.end();
     await large.end();
+  },
+  ['one lane'],
+);
+
+testVariants(
+  'a head of its own has gradients of its own',
+  async (gpu, dtype) => {
+    const untied = { ...TINY, tie_word_embeddings: false };
+    const run = await startTrainer(gpu, { batchSize: B, contextLength: T, dtype, student: untied });
+    const { loss } = await run.step([batch]);
+    const expected = truth([batch], 'mixed', untied);
+    expect(expected.gradients['lm_head.weight'].shape).toEqual([TINY.vocab_size, TINY.n_embd]);
+    expect(differing(await run.gradients(), (name) => expected.gradients[name].data, LIMIT[dtype], dtype)).toEqual([]);
+    expect(reference.relativeError([loss], [expected.loss])).toBeLessThan(LIMIT[dtype]);
+    await run.end();
   },
   ['one lane'],
 );

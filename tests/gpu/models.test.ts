@@ -81,7 +81,7 @@ test('streamed weights fill every arena as whole ones do', async () => {
   await fill(gpu, arenas, start!.weights);
   expect(await single.read()).toEqual(student.weights);
   if (arenas[1]) {
-    const halves = fromHalf(new Uint16Array(await gpu.read(arenas[1].buffers[0])));
+    const halves = fromHalf(new Uint16Array(await arenas[1].save()));
     for (const [name, { first, size }] of plan.tensors) {
       expect(halves.subarray(first, first + size), name).toEqual(fromHalf(toHalf(student.weights.get(name)!)));
     }
@@ -169,7 +169,7 @@ test('a run whose student is all of its teacher’s layers begins at the teacher
   const evaluations: EvaluationRecord[] = [];
   const run = await Run.create({
     ...{ gpu, config, tokenizer, teacherConfig: opened.sizes },
-    tokens: tokenizer.encode('Call me Ishmael. Some years ago, never mind how long precisely. '.repeat(60)),
+    documents: [tokenizer.encode('Call me Ishmael. Some years ago, never mind how long precisely. '.repeat(60))],
     student: await openStudent(config, local, opened.sizes),
     makeTeacher: opened.make,
     events: { stage: () => {}, record: () => {}, evaluation: (record) => evaluations.push(record) },

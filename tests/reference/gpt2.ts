@@ -1,5 +1,5 @@
 // A whole GPT-2: logits, and the gradient of every parameter under its Hugging Face name.
-// Pre-LayerNorm, learnt positions, tanh GELU, biases everywhere, (in, out) weights, head tied to wte.
+// Pre-LayerNorm, learnt positions, tanh GELU, biases everywhere, (in, out) weights, head tied to wte or not.
 
 import { add, columnSum, matmul, type Numbers } from './arrays';
 import {
@@ -23,6 +23,7 @@ export interface GPT2Config {
   n_layer: number;
   n_head: number;
   layer_norm_epsilon: number;
+  tie_word_embeddings?: boolean;
   /** `reshaped` is the bug that raises nothing; see reshapeHeads. */
   heads?: 'transposed' | 'reshaped';
 }
@@ -42,8 +43,10 @@ export function parameterShapes({
   n_positions: P,
   n_embd: C,
   n_layer,
+  tie_word_embeddings: tied = true,
 }: GPT2Config): Record<string, number[]> {
   const shapes: Record<string, number[]> = { 'wte.weight': [V, C], 'wpe.weight': [P, C] };
+  if (!tied) shapes['lm_head.weight'] = [V, C];
   const layerNormed = (name: string) => Object.assign(shapes, { [`${name}.weight`]: [C], [`${name}.bias`]: [C] });
   const linear = (name: string, from: number, to: number) =>
     Object.assign(shapes, { [`${name}.weight`]: [from, to], [`${name}.bias`]: [to] });
@@ -136,7 +139,9 @@ export function gpt2Forward(weights: Weights, config: GPT2Config, tokens: Number
     blocks.push({ input, normed1, qkv, attended, middle, normed2, hidden, activated });
   }
   const normed = normalise(x, 'ln_f');
-  const logits = matmul(normed, get('wte.weight'), N, C, V, { transposeB: true });
+  // The head's matrix is the embedding's, unless the model has one of its own.
+  const head = get(config.tie_word_embeddings === false ? 'lm_head.weight' : 'wte.weight');
+  const logits = matmul(normed, head, N, C, V, { transposeB: true });
   return { logits, tokens, B, T, blocks, last: x, normed };
 }
 
@@ -167,9 +172,10 @@ export function gpt2Backward(weights: Weights, config: GPT2Config, forward: GPT2
     return dx;
   };
 
-  // logits = normed · wteᵀ
-  const dwteHead = matmul(dlogits, normed, V, N, C, { transposeA: true });
-  let dx = normaliseBackward(matmul(dlogits, get('wte.weight'), N, V, C), last, 'ln_f');
+  // logits = normed · headᵀ
+  const tied = config.tie_word_embeddings !== false;
+  const dhead = matmul(dlogits, normed, V, N, C, { transposeA: true });
+  let dx = normaliseBackward(matmul(dlogits, get(tied ? 'wte.weight' : 'lm_head.weight'), N, V, C), last, 'ln_f');
   for (let layer = config.n_layer - 1; layer >= 0; layer--) {
     const h = `h.${layer}`;
     const { input, normed1, qkv, attended, middle, normed2, hidden, activated } = blocks[layer];
@@ -184,8 +190,9 @@ export function gpt2Backward(weights: Weights, config: GPT2Config, forward: GPT2
     dx = add(dmiddle, normaliseBackward(dnormed1, input, `${h}.ln_1`));
   }
   const { dwte, dwpe } = embeddingBackward(tokens, dx, T, C, V, P);
-  // wte is used twice: as the embedding and as the head.
-  set('wte.weight', add(dwte, dwteHead));
+  // A tied wte is used twice: as the embedding and as the head.
+  set('wte.weight', tied ? add(dwte, dhead) : dwte);
+  if (!tied) set('lm_head.weight', dhead);
   set('wpe.weight', dwpe);
   return gradients;
 }

@@ -66,7 +66,6 @@ test('what would load and compute wrong numbers is refused with field, value and
     'scale_attn_by_inverse_layer_idx is true',
   );
   expect(refusal({ ...gpt2, reorder_and_upcast_attn: true })).toContain('supported is false, as GPT-2 itself has it');
-  expect(refusal({ ...gpt2, tie_word_embeddings: false })).toContain('tie_word_embeddings is false');
   expect(refusal({ ...gpt2, layer_norm_epsilon: '1e-5' })).toContain('layer_norm_epsilon is "1e-5"');
 });
 

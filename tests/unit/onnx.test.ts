@@ -105,3 +105,11 @@ test('weights that do not fit are refused by name', () => {
     'wte.weight holds -65520 at element 3. Export in f32',
   );
 });
+
+test('a head of its own is stored beside the embedding and multiplied by', () => {
+  const untied = { ...config, tie_word_embeddings: false };
+  const own = new Map(weights()).set('lm_head.weight', new Float32Array(config.vocab_size * config.n_embd).fill(2));
+  const { node, initializer } = onnxProto.onnx.ModelProto.decode(exportOnnx(untied, own, 'f32')).graph!;
+  expect(initializer!.filter(({ name }) => name === 'lm_head.weight')).toHaveLength(1);
+  expect(node!.find(({ name }) => name === 'head')!.input).toEqual(['lm_head.weight']);
+});

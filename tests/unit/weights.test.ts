@@ -1,10 +1,10 @@
 // Weights read by ranges from the test hub: every way of storing them gives PyTorch's values, and damage is refused by name.
 
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { type Gpt2Config, parameterShapes } from '../../src/model/config';
+import { formatConfig, type Gpt2Config, parameterShapes, parseConfig } from '../../src/model/config';
 import { ModelFileError } from '../../src/model/download';
 import { httpSource, hubAddress } from '../../src/model/http';
-import { readSafetensors, writeSafetensors } from '../../src/model/safetensors';
+import { loadGpt2Weights, readSafetensors, saveGpt2Weights, writeSafetensors } from '../../src/model/safetensors';
 import { openWeights, streamGpt2Weights } from '../../src/model/weights';
 import { goldenModel, modelFiles, publish, type Variant } from '../hub-models';
 import { type Hub, serveHub } from '../hub-server';
@@ -138,9 +138,22 @@ test('chosen layers become a smaller model’s, in the order chosen', async () =
   expect([...weights.keys()].filter((name) => /^h\.[^01]\./.test(name))).toEqual([]);
 });
 
-test('an untied head is refused', async () => {
+test('a head of its own is read where config.json says so, and refused where it does not', async () => {
   publish(hub, ID, modelFiles(golden, { head: 'untied' }));
   expect(await refusal()).toContain('model.safetensors of org/tiny: lm_head.weight differs from wte.weight');
+  const config = parseConfig({ model_type: 'gpt2', ...golden.config, tie_word_embeddings: false });
+  const weights = await stream(config);
+  const embedding = golden.weights.get('wte.weight')!;
+  expect(weights.get('wte.weight')).toEqual([...embedding]);
+  expect(weights.get('lm_head.weight')).toEqual([...embedding].map((value, i) => Math.fround(value + Number(i === 5))));
+  // Written out, it is found again.
+  const written = saveGpt2Weights(config, new Map([...weights].map(([name, data]) => [name, Float32Array.from(data)])));
+  const stored = readSafetensors(written, 'model.safetensors');
+  expect(stored.has('lm_head.weight')).toBe(true);
+  expect(loadGpt2Weights(stored, config, 'model.safetensors').get('lm_head.weight')![5]).toBe(
+    Math.fround(embedding[5] + 1),
+  );
+  expect(formatConfig(config).tie_word_embeddings).toBe(false);
 });
 
 test('hostile and damaged headers are refused by file and tensor', async () => {

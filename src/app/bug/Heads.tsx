@@ -16,6 +16,7 @@ import type { ColumnRun, LabRun } from './store';
 import { useBug } from './store';
 
 const NAMES = { transposed: 'as it should be', reshaped: 'legal, and wrong' } as const;
+const OPERATION = { transposed: 'transpose', reshaped: 'reshape' } as const;
 type Way = keyof typeof NAMES;
 const WAYS = Object.keys(NAMES) as Way[];
 
@@ -121,7 +122,7 @@ function Model({
   return (
     <section className="bug-column" aria-labelledby={`heads-${way}`} data-testid={`heads-${way}`}>
       <h3 id={`heads-${way}`}>
-        <code>{way === 'transposed' ? 'transpose' : 'reshape'}</code> <span className="unit">{NAMES[way]}</span>
+        <code>{OPERATION[way]}</code> <span className="unit">{NAMES[way]}</span>
       </h3>
       <pre tabIndex={0} className="listing">
         {HEADS_CODE[way].join('\n')}
@@ -150,6 +151,7 @@ function Model({
             <HeatMap
               // biome-ignore lint/suspicious/noArrayIndexKey: a head is its number
               key={head}
+              of={OPERATION[way]}
               head={head}
               heads={H}
               tokens={picture.tokens}

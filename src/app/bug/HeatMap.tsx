@@ -5,6 +5,8 @@ import { useState } from 'react';
 import { readable, rowMeaning, strongest } from './slices';
 
 interface HeatMapProps {
+  /** What made the heads: transpose or reshape. */
+  of: string;
   head: number;
   /** How many heads there are. */
   heads: number;
@@ -21,7 +23,7 @@ interface HeatMapProps {
 const FAINTEST = 0.002;
 const NAMED_KEYS = 3;
 
-export function HeatMap({ head, heads, tokens, weights, scrambled, query, onQuery }: HeatMapProps) {
+export function HeatMap({ of, head, heads, tokens, weights, scrambled, query, onQuery }: HeatMapProps) {
   const [key, setKey] = useState<number>();
   const [asTable, setAsTable] = useState(false);
   const T = tokens.length;
@@ -41,19 +43,19 @@ export function HeatMap({ head, heads, tokens, weights, scrambled, query, onQuer
           type="button"
           className="tool"
           aria-pressed={asTable}
-          aria-label={`Head ${head} as a table`}
+          aria-label={`Head ${head} of ${of} as a table`}
           onClick={() => setAsTable(!asTable)}
         >
           table
         </button>
       </figcaption>
       {asTable ? (
-        <Weights head={head} tokens={tokens} weights={weights} />
+        <Weights of={of} head={head} tokens={tokens} weights={weights} />
       ) : (
         <svg
           viewBox={`0 0 ${T} ${T}`}
           role="img"
-          aria-label={`Attention of head ${head}: ${T} query rows by ${T} key columns. All weights are in the table.`}
+          aria-label={`Attention of head ${head} of ${of}: ${T} query rows by ${T} key columns. All weights are in the table.`}
           onPointerMove={point}
           onPointerDown={point}
           onPointerLeave={() => setKey(undefined)}
@@ -94,10 +96,10 @@ function rowWords(head: number, row: number, tokens: readonly string[], heads: n
   return `This row is slice ${slice + 1} of ${heads} of token ${token}, ${readable(tokens[token])}. The code believes:`;
 }
 
-function Weights({ head, tokens, weights }: Pick<HeatMapProps, 'head' | 'tokens' | 'weights'>) {
+function Weights({ of, head, tokens, weights }: Pick<HeatMapProps, 'of' | 'head' | 'tokens' | 'weights'>) {
   const T = tokens.length;
   return (
-    <section className="heat-table" tabIndex={0} aria-label={`Head ${head}, table`}>
+    <section className="heat-table" tabIndex={0} aria-label={`Head ${head} of ${of}, table`}>
       <table>
         <thead>
           <tr>

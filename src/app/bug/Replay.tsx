@@ -51,8 +51,8 @@ export function Replay() {
         <p>
           A training script printed <code>Loss=9.7453, PPL=10000.0, Success=1.000</code> for 500 steps, and{' '}
           <code>.view()</code> on <code>logits[:, :-1]</code> got all the blame. Here a small student trains from the
-          same seed three times; only the way in which sliced logits meet the loss differs. Nothing is recorded: your
-          GPU runs it.
+          same seed three times; only the way in which sliced logits meet the loss differs. Nothing is recorded: this
+          machine runs it.
         </p>
         <div className="switches">
           {SWITCHES.map(({ name, legend, help, labels, display }) => (

@@ -43,7 +43,7 @@ export const CAUSES: Record<Cause, CauseRow> = {
   'half-weights': {
     label: 'The update is lost in f16 weights',
     means:
-      'The weights are kept in f16 alone. 0.02 − 0.000005 is 0.02 in f16, so a small learning rate changes nothing.',
+      'The weights are kept in f16 alone. 0.02 − 0.000005 is 0.02 in f16, so a small learning rate changes nothing. (f16 is finer nearer to 0; none of these weights is.)',
     why: (column) => {
       const { applied, steps, weightChange } = totalsOf(column);
       const last = column.attempts.at(-1)?.record;

@@ -69,6 +69,8 @@ export interface Totals {
   evaluation?: EvaluationRecord;
   weightChange?: number;
   firstError?: string;
+  /** An exception that was raised ended the column. */
+  stopped: boolean;
 }
 
 export function totalsOf({ attempts, evaluations, ended }: ColumnRun): Totals {
@@ -93,6 +95,7 @@ export function totalsOf({ attempts, evaluations, ended }: ColumnRun): Totals {
     before: evaluations.find(({ record }) => record.step === 0)?.record,
     evaluation: last?.record,
     weightChange: last?.weightChange,
+    stopped: ended?.error !== undefined,
     firstError:
       evaluations.find(({ record }) => record.firstError)?.record.firstError ??
       attempts.find(({ error }) => error !== undefined)?.error ??

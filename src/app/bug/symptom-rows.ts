@@ -65,7 +65,10 @@ export const SYMPTOMS: readonly Symptom[] = [
     notFrom:
       'Chance, the data, or what the model has learnt. With B = 1 the same line works, so the bug hides at batch size one.',
     measured: (replay) =>
-      `${each(replay, (totals) => `${totals.succeeded} of ${totals.tried} batches succeeded${totals.raised > 0 ? `, ${plural(totals.raised, 'step')} raised` : ''}`)}.`,
+      `${each(replay, ({ succeeded, tried, raised, stopped }) => {
+        if (stopped) return 'raised, and stopped';
+        return `${succeeded} of ${tried} batches succeeded${raised > 0 ? `, ${plural(raised, 'step')} raised` : ''}`;
+      })}.`,
   },
   {
     id: 'perplexity',

@@ -121,6 +121,7 @@ describe('the replay', () => {
     expect(text('column-view')).toContain('Stopped: the exception was not caught.');
     expect(text('column-view')).toContain(VIEW_ERROR);
     expect(screen.getByText(/raised, and stopped the script/)).toBeTruthy();
+    expect(text('symptom-exception')).toContain('view: raised, and stopped; reshape: 8 of 8 batches succeeded');
   });
 
   test('the code marks the line that raised, the line that copied, and the kernel that did not', () => {
@@ -297,7 +298,7 @@ describe('scrambled heads', () => {
     expect(text('heads-reshaped')).toContain(
       'This row is slice 2 of 2 of token 1, “ sea”. The code believes: “ whale” looks at “ whale” 1.00.',
     );
-    act(() => reshaped.getByRole('button', { name: 'Head 0 as a table' }).click());
+    act(() => reshaped.getByRole('button', { name: 'Head 0 of reshape as a table' }).click());
     expect(reshaped.getAllByRole('row')[3].textContent).toBe('“⏎”001.000');
   });
 

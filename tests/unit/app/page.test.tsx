@@ -129,18 +129,6 @@ describe('the recipe', () => {
     expect(screen.getByLabelText('Temperature, slider')).toHaveProperty('disabled', false);
     expect(screen.getByText(/Fixed while a run exists, but for/)).toBeTruthy();
   });
-
-  test('takes a text of the user’s own, and refuses an empty one', async () => {
-    const choose = (file: File) => fireEvent.change(screen.getByLabelText('Text file'), { target: { files: [file] } });
-    choose(new File([], 'empty.txt'));
-    expect(screen.getByText(/empty.txt is empty/)).toBeTruthy();
-    const file = new File(['Call me Ishmael.'], 'own.txt');
-    file.arrayBuffer = async () => new TextEncoder().encode('Call me Ishmael.').buffer as ArrayBuffer;
-    choose(file);
-    await settle();
-    press('Distil');
-    expect(sent()[0]).toMatchObject({ type: 'start', corpus: { name: 'own.txt' } });
-  });
 });
 
 describe('a run', () => {

@@ -1,6 +1,7 @@
 // What the page's tests share: a worker that only listens, the browser parts that jsdom lacks, and made-up measurements.
 
 import { vi } from 'vitest';
+import { useData } from '../../../src/app/data';
 import { useRun } from '../../../src/app/store';
 import type { EvaluationRecord, FromWorker, RunStatus, StepRecord, ToWorker } from '../../../src/worker/protocol';
 
@@ -56,6 +57,7 @@ export function freshStore(): void {
   const made = FakeWorker.made.at(-1);
   made?.onerror?.({ message: 'end of the test' });
   useRun.setState(useRun.getInitialState(), true);
+  useData.setState(useData.getInitialState(), true);
   FakeWorker.made = [];
 }
 

@@ -1,0 +1,329 @@
+// The Stride Lab as people meet it: every lesson by clicks, held against PyTorch's answers; links, cells, keyboard.
+
+import { readFileSync } from 'node:fs';
+import { AxeBuilder } from '@axe-core/playwright';
+import type { Page } from 'playwright-core';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { LESSONS } from '../../src/app/strides/lessons';
+import { button, eventually } from './drive';
+import { openSite, type Site, visit } from './harness';
+
+interface Golden {
+  id: string;
+  error?: string;
+  result?: {
+    shape: number[];
+    stride: number[];
+    storage_offset: number;
+    contiguous: boolean;
+    numel: number;
+    copied: boolean;
+  };
+  values?: number[];
+}
+
+const goldens = new Map(
+  readFileSync('tests/fixtures/goldens/lessons.jsonl', 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Golden)
+    .map((golden) => [golden.id, golden]),
+);
+const STORY = LESSONS[0].chain;
+/** The adapter plays no part in this room, and its start is what takes time. */
+const offer = 'no-webgpu';
+
+let site: Site;
+beforeAll(async () => {
+  site = await openSite();
+});
+
+const lab = (chain: string) => `#lab=${chain}`;
+const said = (page: Page, what: string) => page.getByTestId(what).innerText();
+const hash = (page: Page) => page.evaluate(() => location.hash);
+const view = (page: Page) => page.getByRole('group', { name: /^View/ });
+const strip = (page: Page) => page.getByRole('group', { name: /^Storage/ });
+const litIn = (page: Page, picture: (page: Page) => ReturnType<typeof view>) =>
+  picture(page)
+    .locator('[aria-current=true]')
+    .evaluateAll((all) => all.map((cell) => cell.getAttribute('aria-label')));
+
+/** What the page says that a chain came to, in the golden's form. */
+async function verdictOf(page: Page): Promise<Omit<Golden, 'id'>> {
+  const verdict = await said(page, 'verdict');
+  if (await page.getByTestId('refusal').isVisible()) {
+    expect(verdict).toMatch(/^PyTorch refuses /);
+    return { error: await said(page, 'refusal') };
+  }
+  const numbers = async (name: string) => JSON.parse(await said(page, `fact-${name}`));
+  const shape: number[] = await numbers('shape');
+  const numel = shape.reduce((a, b) => a * b, 1);
+  const copied = verdict === `Copies ${numel} elements, ${numel * 2} bytes`;
+  if (!copied) expect(verdict).toBe('Free: the same memory');
+  const cells = await view(page).getByRole('button').allInnerTexts();
+  return {
+    result: {
+      shape,
+      stride: await numbers('strides'),
+      storage_offset: await numbers('offset'),
+      contiguous: (await said(page, 'fact-contiguous')) === 'yes',
+      numel,
+      copied,
+    },
+    values: cells.map(Number),
+  };
+}
+
+test('every lesson asks first, and then says what PyTorch says', async () => {
+  const { page, problems, close } = await visit(site, { offer, path: lab('') });
+  for (const lesson of LESSONS) {
+    await page
+      .getByRole('navigation', { name: 'Lessons' })
+      .getByRole('link', { name: lesson.title, exact: true })
+      .click();
+    await eventually(() => page.locator('.question').innerText()).toBe(lesson.question);
+    expect(await hash(page)).toContain(lesson.chain === STORY ? '#lab=' : lesson.chain);
+    // Nothing on the page tells the answer yet.
+    expect(await page.getByTestId('verdict').count()).toBe(0);
+    expect(await page.locator('.strides').innerText()).not.toMatch(/refused|copied|fails/i);
+    const options = await page.locator('.options .secondary').allInnerTexts();
+    expect(options).toEqual(lesson.options);
+    const choice = (lesson.right + 1) % options.length;
+    await button(page, lesson.options[choice]).click();
+    expect(await verdictOf(page), lesson.title).toEqual(pick(lesson.chain));
+    expect(await said(page, 'predicted')).toBe(
+      `You said ${lesson.options[choice]}. It is: ${lesson.options[lesson.right]}.`,
+    );
+    expect(await page.locator('.verdict .answer').innerText()).toBe(lesson.answer);
+  }
+  expect(problems).toEqual([]);
+  await close();
+});
+
+/** The golden answer, without what the page does not show. */
+function pick(chain: string): Omit<Golden, 'id'> {
+  const golden = goldens.get(chain);
+  if (!golden) throw new Error(`lessons.jsonl has no ${chain}. Run make_lessons.py.`);
+  return golden.error ? { error: golden.error } : { result: golden.result, values: golden.values };
+}
+
+test('a right prediction is said to be right; Show me asks for none; the lesson leads to the next', async () => {
+  const { page, close } = await visit(site, { offer, path: lab(STORY) });
+  await button(page, LESSONS[0].options[LESSONS[0].right]).click();
+  expect(await said(page, 'predicted')).toBe('You said PyTorch refuses. So it is.');
+  expect(await page.evaluate(() => document.activeElement?.textContent)).toBe('PyTorch refuses view');
+  expect(await page.locator('.why').allInnerTexts()).toContain(
+    'Dimension 0 must have stride 3 × 6 = 18 to be walked in one go with dimension 1; it has 24.',
+  );
+  await page.getByRole('link', { name: `Next: ${LESSONS[1].title}` }).click();
+  await button(page, 'Show me').click();
+  expect(await said(page, 'verdict')).toBe('Copies 36 elements, 72 bytes');
+  expect(await page.getByTestId('predicted').count()).toBe(0);
+  await close();
+});
+
+test('a chain is built by the controls, its verdict stands at once, and its link opens it again', async () => {
+  const { page, problems, close } = await visit(site, { offer, path: lab('2,3') });
+  await eventually(() => said(page, 'verdict')).toBe('A new tensor, in row order');
+  await button(page, 'transpose').click();
+  await button(page, 'Add transpose').click();
+  await eventually(() => hash(page)).toBe('#lab=2,3:transpose(0,1)');
+  expect(await said(page, 'verdict')).toBe('Free: the same memory');
+  await button(page, 'view').click();
+  await page.getByLabel('size 0').selectOption('6');
+  await page.getByLabel('size 1').selectOption('none');
+  expect(await page.locator('.draft code').innerText()).toBe('x = x.view(6)');
+  await button(page, 'Add view').click();
+  await eventually(() => said(page, 'refusal')).toMatch(/^view size is not compatible/);
+  expect(await page.locator('.chips').count()).toBe(0);
+  await button(page, 'Change').click();
+  await page.getByLabel('size 0').selectOption('-1');
+  await page.getByLabel('size 1').selectOption('2');
+  await button(page, 'Change view').click();
+  await eventually(() => said(page, 'verdict')).toBe('Free: the same memory');
+  expect(await hash(page)).toBe('#lab=2,3:transpose(0,1):view(-1,2)');
+  await button(page, 'Remove').click();
+  await button(page, 'contiguous').click();
+  await button(page, 'Add contiguous').click();
+  await eventually(() => said(page, 'verdict')).toBe('Copies 6 elements, 12 bytes');
+  const built = await hash(page);
+  expect(built).toBe('#lab=2,3:transpose(0,1):contiguous()');
+  const shown = await page.locator('.strides').innerText();
+  await page.reload();
+  await eventually(() => page.locator('.strides').innerText()).toBe(shown);
+  // Another start: what no longer fits goes, the rest stays.
+  await page.getByLabel('dimensions').selectOption('1');
+  await eventually(() => hash(page)).toBe('#lab=2');
+  expect(problems).toEqual([]);
+  await close();
+});
+
+test('a lesson’s chain that was built here is not asked about, until its link is opened', async () => {
+  const { page, close } = await visit(site, { offer, path: lab('2,4,6') });
+  await button(page, 'slice').click();
+  await button(page, 'Add slice').click();
+  await eventually(() => hash(page)).toBe('#lab=2,4,6:slice(1,0,-1)');
+  expect(await said(page, 'verdict')).toBe('Free: the same memory');
+  for (const { title } of [LESSONS[3], LESSONS[2]]) {
+    await page.getByRole('link', { name: title, exact: true }).click();
+    await button(page, 'Show me').waitFor();
+  }
+  await close();
+});
+
+test.each(LESSONS.map(({ chain }) => chain))('the link %s opens its state', async (chain) => {
+  const { page, close } = await visit(site, { offer, path: lab(chain) });
+  const lesson = LESSONS.find((one) => one.chain === chain);
+  await eventually(() => page.locator('.question').innerText()).toBe(lesson?.question);
+  await button(page, 'Show me').click();
+  expect(await verdictOf(page)).toEqual(pick(chain));
+  await close();
+});
+
+test('a link that cannot be read says why, and leaves the lab as it was', async () => {
+  const { page, problems, close } = await visit(site, { offer, path: lab('2,3:transpose(0,1)') });
+  await eventually(() => said(page, 'fact-strides')).toBe('[1, 3]');
+  await page.evaluate(() => {
+    location.hash = '#lab=2,3:explode(1)';
+  });
+  await eventually(() => page.getByRole('alert').innerText()).toMatch(
+    /^This link does not open\. Operation 1, "explode", is none of: slice, .+ The lab stays as it was\.$/,
+  );
+  expect(await said(page, 'fact-strides')).toBe('[1, 3]');
+  await button(page, 'select').click();
+  await button(page, 'Add select').click();
+  await eventually(() => page.getByRole('alert').count()).toBe(0);
+  expect(await hash(page)).toBe('#lab=2,3:transpose(0,1):select(0,0)');
+  expect(problems).toEqual([]);
+  await close();
+});
+
+describe('the pictures', () => {
+  test('a cell that is pointed at lights its twin, and the sum is written out', async () => {
+    const { page, close } = await visit(site, { offer, path: lab('2,4,6:slice(1,0,-1)') });
+    await button(page, 'Show me').click();
+    await button(page, 'index [1, 2, 3], cell 39, holds 39').hover();
+    expect(await litIn(page, strip)).toEqual(['cell 39, holds 39']);
+    expect(await said(page, 'sum')).toContain(
+      'x[1, 2, 3] is at offset + i·s0 + j·s1 + k·s2 = 0 + 1·24 + 2·6 + 3·1 = 39',
+    );
+    await button(page, 'cell 8, holds 8').hover();
+    expect(await litIn(page, view)).toEqual(['index [0, 1, 2], cell 8, holds 8']);
+    const unread = button(page, 'cell 20, holds 20, not in the view');
+    const before = await unread.boundingBox();
+    await unread.hover();
+    expect(await litIn(page, view)).toEqual([]);
+    expect(await said(page, 'sum')).toContain('No index of the view leads here.');
+    expect(await unread.boundingBox(), 'what the sum says moves no cell').toEqual(before);
+    await close();
+  });
+
+  test('a cell that is read many times lights all its readers; a copy says where each cell came from', async () => {
+    const { page, close } = await visit(site, { offer, path: lab('1,3:expand(4,3)') });
+    await button(page, 'cell 1, holds 1').hover();
+    expect(await litIn(page, view)).toEqual([0, 1, 2, 3].map((i) => `index [${i}, 1], cell 1, holds 1`));
+    expect(await said(page, 'sum')).toContain('4 places of the view read this cell.');
+    await page.evaluate(() => {
+      location.hash = '#lab=2,3:transpose(0,1):contiguous()';
+    });
+    await button(page, 'cell 1, holds 3').hover();
+    expect(await said(page, 'sum')).toContain('The copy read it from cell 3 of the storage before.');
+    await close();
+  });
+
+  test('are walked by keyboard: one stop of Tab each, then the arrows', async () => {
+    const { page, close } = await visit(site, { offer, path: lab('2,3,4:slice(2,0,3)') });
+    const focused = () => page.evaluate(() => document.activeElement?.getAttribute('aria-label'));
+    const first = view(page).getByRole('button').first();
+    await first.focus();
+    const steps: [string, string][] = [
+      ['ArrowRight', 'index [0, 0, 1], cell 1, holds 1'],
+      ['ArrowDown', 'index [0, 1, 1], cell 5, holds 5'],
+      ['PageDown', 'index [1, 1, 1], cell 17, holds 17'],
+      ['ArrowLeft', 'index [1, 1, 0], cell 16, holds 16'],
+      ['ArrowUp', 'index [1, 0, 0], cell 12, holds 12'],
+      ['End', 'index [1, 2, 2], cell 22, holds 22'],
+      ['ArrowRight', 'index [1, 2, 2], cell 22, holds 22'],
+      ['Home', 'index [0, 0, 0], cell 0, holds 0'],
+      ['Tab', 'cell 0, holds 0'],
+      ['ArrowRight', 'cell 1, holds 1'],
+      ['End', 'cell 23, holds 23, not in the view'],
+    ];
+    for (const [key, label] of steps) {
+      await page.keyboard.press(key);
+      expect(await focused(), key).toBe(label);
+    }
+    await close();
+  });
+
+  test('have a table twin', async () => {
+    const { page, close } = await visit(site, { offer, path: lab('2,3:transpose(0,1)') });
+    await page.getByText('As a table').click();
+    const rows = await page.locator('.twin tbody tr').allInnerTexts();
+    expect(rows.map((row) => row.split(/\s*\t\s*/))).toEqual([
+      ['[0, 0]', '0 + 0·1 + 0·3', '0', '0'],
+      ['[0, 1]', '0 + 0·1 + 1·3', '3', '3'],
+      ['[1, 0]', '0 + 1·1 + 0·3', '1', '1'],
+      ['[1, 1]', '0 + 1·1 + 1·3', '4', '4'],
+      ['[2, 0]', '0 + 2·1 + 0·3', '2', '2'],
+      ['[2, 1]', '0 + 2·1 + 1·3', '5', '5'],
+    ]);
+    await close();
+  });
+});
+
+test('a lesson is answered by keyboard alone', async () => {
+  const { page, close } = await visit(site, { offer, path: lab(STORY) });
+  await page.locator('.question').waitFor();
+  const on = () => page.evaluate(() => document.activeElement?.textContent);
+  let presses = 0;
+  while ((await on()) !== 'PyTorch refuses') {
+    expect(presses++, 'presses of Tab until the option').toBeLessThan(60);
+    await page.keyboard.press('Tab');
+  }
+  await page.keyboard.press('Enter');
+  expect(await said(page, 'verdict')).toBe('PyTorch refuses view');
+  await close();
+});
+
+describe.each([
+  { width: 1440, height: 900 },
+  { width: 390, height: 844 },
+])('at $width × $height', (viewport) => {
+  test.each(['light', 'dark'] as const)(
+    '%s: no rule of accessibility is broken, nothing scrolls sideways',
+    async (colorScheme) => {
+      const { page, close } = await visit(site, { offer, viewport, colorScheme, path: lab(STORY) });
+      const check = async (state: string) => {
+        await page.locator('details').evaluateAll((all) => {
+          for (const fold of all) fold.setAttribute('open', '');
+        });
+        expect(await page.evaluate(() => document.documentElement.scrollWidth), state).toBeLessThanOrEqual(
+          viewport.width,
+        );
+        const { violations, passes } = await new AxeBuilder({ page }).analyze();
+        expect(passes.length).toBeGreaterThan(10);
+        expect(
+          violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(' ')).join('; ')}`),
+          state,
+        ).toEqual([]);
+      };
+      await page.locator('.question').waitFor();
+      await check('a question');
+      await button(page, 'Show me').click();
+      await check('a refusal');
+      // The widest and the deepest, with a form open and a problem told.
+      await page.evaluate(() => {
+        location.hash = '#lab=2,3,4,4:permute(3,2,1,0):contiguous():flatten()';
+      });
+      await button(page, 'reshape').click();
+      await page.evaluate(() => {
+        location.hash = '#lab=nothing';
+      });
+      await page.getByRole('alert').waitFor();
+      await check('a copy, and a link that does not open');
+      await close();
+    },
+    60_000,
+  );
+});

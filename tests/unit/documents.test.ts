@@ -1,0 +1,158 @@
+// Files to documents: what each kind gives, and what a file is told that cannot be read.
+
+import { describe, expect, test } from 'vitest';
+import { CorpusError } from '../../src/data/corpus';
+import { ColumnsError, type Reading, readDocuments } from '../../src/data/documents';
+
+const TEXT: Reading = { format: 'text', columns: ['text'] };
+const DIALOGUE: Reading = { format: 'dialogue', columns: ['text'] };
+const read = (name: string, text: string, reading: Reading = TEXT) =>
+  readDocuments({ name, bytes: new TextEncoder().encode(text) }, reading);
+const documents = (name: string, text: string, reading: Reading = TEXT) => read(name, text, reading).documents;
+
+/** What a refused file is told. */
+function refusal(name: string, text: string, reading: Reading = TEXT): CorpusError {
+  try {
+    read(name, text, reading);
+  } catch (error) {
+    if (error instanceof CorpusError) return error;
+    throw error;
+  }
+  throw new Error(`${name} was not refused`);
+}
+
+describe('texts', () => {
+  test('a .txt is one document, empty lines and all', () => {
+    expect(documents('a.txt', 'one\n\ntwo\r\n')).toEqual([['one\n\ntwo\n']]);
+    expect(documents('A.TXT', 'one')).toEqual([['one']]);
+  });
+
+  test('each row of a .jsonl is one, by its field', () => {
+    const lines = '{"text": "one\\ntwo", "id": 1}\r\n\n{"id": 2, "text": "three"}\n';
+    expect(read('a.jsonl', lines)).toEqual({ documents: [['one\ntwo'], ['three']], columns: ['text', 'id'], empty: 0 });
+    expect(documents('a.ndjson', '{"body": "x"}', { format: 'text', columns: ['body'] })).toEqual([['x']]);
+  });
+
+  test('each row of a .csv is one, by its column', () => {
+    const table = 'id,text\r\n1,"one, with a ""quote""\r\nand a line"\r\n2,two\r\n';
+    expect(read('a.csv', table)).toEqual({
+      documents: [['one, with a "quote"\nand a line'], ['two']],
+      columns: ['id', 'text'],
+      empty: 0,
+    });
+  });
+
+  test('empty values are counted', () => {
+    expect(read('a.csv', 'id,text\n1,\n2,two\n3,"  "\n')).toMatchObject({ documents: [['two']], empty: 2 });
+  });
+});
+
+describe('dialogues', () => {
+  test('a .txt has a turn a line and empty lines between dialogues', () => {
+    expect(documents('a.txt', '\nHi.\nWho?\r\n \r\n\r\nCall me Ishmael.\n  Why?\n', DIALOGUE)).toEqual([
+      ['Hi.', 'Who?'],
+      ['Call me Ishmael.', 'Why?'],
+    ]);
+  });
+
+  test('a .jsonl’s field is a list of turns, or context and reply', () => {
+    expect(documents('a.jsonl', '{"text": ["Hi.", "Who?"]}\n{"text": ["Alone."]}', DIALOGUE)).toEqual([
+      ['Hi.', 'Who?'],
+      ['Alone.'],
+    ]);
+    const reading: Reading = { format: 'dialogue', columns: ['context', 'response'] };
+    expect(documents('a.jsonl', '{"response": "c", "context": ["a", "b"]}', reading)).toEqual([['a', 'b', 'c']]);
+  });
+
+  test('a .csv’s columns are turns in the chosen order', () => {
+    const reading: Reading = { format: 'dialogue', columns: ['context', 'response'] };
+    expect(documents('a.csv', 'response,context\nb,a\nd,c\n', reading)).toEqual([
+      ['a', 'b'],
+      ['c', 'd'],
+    ]);
+  });
+
+  test('rows with one dialogue id are one dialogue, wherever they stand', () => {
+    const reading: Reading = { ...DIALOGUE, dialogueId: 'id' };
+    expect(documents('a.csv', 'id,text\n1,a\n2,x\n1,b\n2,y\n', reading)).toEqual([
+      ['a', 'b'],
+      ['x', 'y'],
+    ]);
+    expect(documents('a.jsonl', '{"id": 1, "text": "a"}\n{"id": 1, "text": "b"}', reading)).toEqual([['a', 'b']]);
+  });
+
+  test('empty turns are counted, and an empty dialogue is none', () => {
+    const reading: Reading = { ...DIALOGUE, dialogueId: 'id' };
+    expect(read('a.csv', 'id,text\n1,a\n1,\n2,\n', reading)).toMatchObject({ documents: [['a']], empty: 2 });
+  });
+});
+
+describe('refusals', () => {
+  test('an ending that says nothing', () => {
+    expect(refusal('notes.pdf', 'x').message).toBe('notes.pdf: no ending that says how to read it.');
+    expect(refusal('notes', 'x').hint).toContain('.jsonl for a JSON object a line');
+  });
+
+  test('bytes that are no text are told as for any text', () => {
+    const bytes = Uint8Array.of(0x74, 0xe9, 0x0a);
+    expect(() => readDocuments({ name: 'a.csv', bytes }, TEXT)).toThrow('a.csv: not UTF-8 (byte 1 is 0xe9');
+  });
+
+  test('a column that is not there: which there are', () => {
+    const error = refusal('a.csv', 'id,body\n1,x\n');
+    expect(error.message).toBe('a.csv: it has no column “text”; it has “id”, “body”.');
+    expect(error).toBeInstanceOf(ColumnsError);
+    expect((error as ColumnsError).columns).toEqual(['id', 'body']);
+    expect(refusal('a.jsonl', '{"body": "x"}').message).toBe('a.jsonl: it has no field “text”; it has “body”.');
+    expect(refusal('a.csv', 'text\nx', { ...DIALOGUE, dialogueId: 'id' }).message).toContain('no column “id”');
+    expect(refusal('a.csv', 'id;text\n1;x\n').hint).toContain('Commas part columns');
+  });
+
+  test('a column without any text', () => {
+    expect(refusal('a.csv', 'text,id\n,1\n,2\n').message).toBe('a.csv: no text in “text” (2 rows).');
+  });
+
+  test('bad rows of a .csv: the line, what stood there, what was expected, how many', () => {
+    const error = refusal('a.csv', 'id,text\n1,x\n2\n3,y,z\n4,w\n5\n6\n');
+    expect(error.message).toBe(
+      'a.csv: 4 rows cannot be read. Line 3: 1 value (“2”); 2 were expected, as in the header. ' +
+        'Line 4: 3 values (“3,y,z”); 2 were expected, as in the header. ' +
+        'Line 6: 1 value (“5”); 2 were expected, as in the header. And 1 more.',
+    );
+    expect(error.hint).toContain('nothing of it was taken');
+  });
+
+  test('a .csv that is none', () => {
+    expect(refusal('a.csv', 'id,text\n1,"open\n').message).toContain(
+      'Line 2: the quote that opens "\\"open\\n" is never closed',
+    );
+    expect(refusal('a.csv', 'text,text\na,b\n').message).toContain('Line 1: two columns are named “text”');
+  });
+
+  test.each([
+    ['{"text": "x"', '“{"text": "x"” is not JSON; an object was expected'],
+    ['["x"]', 'a list, ["x"]; an object was expected'],
+    ['null', 'null; an object was expected'],
+    ['{"id": 1}', '“text” is not there; a text was expected'],
+    ['{"text": 42}', '“text” is 42; a text was expected'],
+    ['{"text": ["a"]}', '“text” is a list, ["a"]; a text was expected'],
+  ])('a bad line of a .jsonl: %s', (line, what) => {
+    expect(refusal('a.jsonl', `{"text": "good"}\n${line}\n`).message).toBe(
+      `a.jsonl: 1 row cannot be read. Line 2: ${what}.`,
+    );
+  });
+
+  test.each([
+    ['{"text": "lone"}', '“text” is the text “lone”; a list of turns was expected'],
+    ['{"text": []}', '“text” is a list, []; a list of turns was expected'],
+    ['{"text": ["a", 1]}', '“text” is a list, ["a",1]; a list of turns was expected'],
+  ])('a bad dialogue of a .jsonl: %s', (line, what) => {
+    expect(refusal('a.jsonl', line, DIALOGUE).message).toContain(`Line 1: ${what}`);
+  });
+
+  test('a dialogue id that is none', () => {
+    expect(refusal('a.csv', 'id,text\n,x\n', { ...DIALOGUE, dialogueId: 'id' }).message).toContain(
+      'Line 2: “id” is the text “”; a text or a number was expected',
+    );
+  });
+});

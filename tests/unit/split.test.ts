@@ -1,0 +1,230 @@
+// The held-out part: whole documents, the same for a seed, and nothing of them in training; a single text is cut.
+
+import { readFile } from 'node:fs/promises';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { DEFAULTS } from '../../src/config';
+import { Batches, IGNORED_TARGET } from '../../src/data/batches';
+import { CorpusError } from '../../src/data/corpus';
+import { encodeDocuments, splitCorpus, splitDocuments } from '../../src/data/split';
+import { loadTokenizer, type Tokenizer } from '../../src/data/tokenizer';
+import { prepareData, previewData } from '../../src/distill/data';
+import { Random } from '../../src/tensor/random';
+
+const tokenizer = await loadTokenizer('public/models/moby-teacher', { read: (path) => readFile(path, 'utf8') });
+const END = tokenizer.endOfText as number;
+const random = (seed: number | string) => {
+  const stream = new Random(seed);
+  return () => stream.uniform();
+};
+
+describe('splitCorpus', () => {
+  const tokens = Uint32Array.from({ length: 1000 }, (_, i) => i);
+
+  test('keeps the last tenth, shares no token, loses none', () => {
+    const { train, heldOut } = splitCorpus(tokens, { contextLength: 64 });
+    expect([train.length, heldOut.length]).toEqual([900, 100]);
+    expect([...train, ...heldOut]).toEqual([...tokens]);
+  });
+
+  test('takes another share', () => {
+    expect(splitCorpus(tokens, { contextLength: 64, heldOutFraction: 0.5 }).heldOut[0]).toBe(500);
+  });
+
+  test('one window in each part is enough, one token less is not', () => {
+    expect(splitCorpus(tokens, { contextLength: 99 }).heldOut.length).toBe(100);
+    expect(() => splitCorpus(tokens, { contextLength: 100 })).toThrow(
+      '1000 tokens are too few: 900 for training and 100 held out, ' +
+        'where each part needs a context of 100 and one more, 101.',
+    );
+    expect(() => splitCorpus(tokens, { contextLength: 200, heldOutFraction: 0.9 })).toThrow(
+      /100 for training and 900 held out/,
+    );
+    expect(() => splitCorpus(new Uint32Array(0), { contextLength: 2 })).toThrow(CorpusError);
+  });
+
+  test('the length that the hint asks for is enough', () => {
+    const enough = 1010;
+    expect(() => splitCorpus(tokens, { contextLength: 100 })).toThrow(
+      expect.objectContaining({ hint: `Use a text of ${enough} tokens or more, or a shorter context.` }),
+    );
+    expect(splitCorpus(new Uint32Array(enough), { contextLength: 100 }).heldOut.length).toBe(101);
+  });
+
+  test.each([0, 1, -0.1, NaN])('refuses a share of %s', (heldOutFraction) => {
+    expect(() => splitCorpus(tokens, { contextLength: 8, heldOutFraction })).toThrow(RangeError);
+  });
+});
+
+describe('encodeDocuments', () => {
+  const ids = (text: string) => Array.from(tokenizer.encode(text));
+
+  test('a single plain text stays as it is', () => {
+    expect(encodeDocuments([['The whale']], tokenizer).map((d) => [...d])).toEqual([ids('The whale')]);
+  });
+
+  test('documents end with the end-of-text token, and turns are joined by it', () => {
+    const documents = encodeDocuments([['The whale'], ['Hello.', 'Who are you?', 'Ishmael.']], tokenizer);
+    expect(documents.map((document) => [...document])).toEqual([
+      [...ids('The whale'), END],
+      [...ids('Hello.'), END, ...ids('Who are you?'), END, ...ids('Ishmael.'), END],
+    ]);
+  });
+
+  test('one that is written out already is the token itself, and gets no second', () => {
+    const [first] = encodeDocuments([['Hello.<|endoftext|>Who?<|endoftext|>'], ['x']], tokenizer);
+    expect([...first]).toEqual([...ids('Hello.'), END, ...ids('Who?'), END]);
+  });
+
+  test('without such a token documents part at an empty line, and dialogues are refused', () => {
+    const { endOfText: _, ...rest } = tokenizer;
+    const without: Tokenizer = rest;
+    const [first] = encodeDocuments([['one'], ['two']], without);
+    expect(tokenizer.decode(first)).toBe('one\n\n');
+    expect(() => encodeDocuments([['a', 'b']], without)).toThrow(/names no end-of-text token/);
+  });
+});
+
+describe('splitDocuments', () => {
+  /** Documents whose every token tells which document it is of. */
+  const numbered = (lengths: readonly number[]) =>
+    lengths.map((length, number) => new Uint32Array(length).fill(number));
+
+  test('whole documents, about a tenth, in their order; the same for a seed, others for another', () => {
+    const documents = numbered(Array.from({ length: 200 }, (_, i) => 5 + (i % 11)));
+    const split = (seed: number) => splitDocuments(documents, { contextLength: 16, random: random(seed) });
+    const { train, heldOut, heldOutDocuments } = split(1);
+    const total = train.length + heldOut.length;
+    expect(total).toBe(documents.reduce((sum, { length }) => sum + length, 0));
+    expect(heldOut.length).toBeLessThanOrEqual(total / 10);
+    expect(heldOut.length).toBeGreaterThan(total / 10 - 16);
+    expect(heldOutDocuments).toBe(new Set(heldOut).size);
+    expect([...heldOut]).toEqual([...heldOut].sort((a, b) => a - b));
+    expect(split(1)).toEqual({ train, heldOut, heldOutDocuments });
+    expect(split(2).heldOut).not.toEqual(heldOut);
+  });
+
+  test('no document is in both parts and none is lost, whatever their lengths', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.integer({ min: 1, max: 60 }), { minLength: 2, maxLength: 40 }),
+        fc.integer(),
+        (lengths, seed) => {
+          const documents = numbered(lengths);
+          let split: ReturnType<typeof splitDocuments>;
+          try {
+            split = splitDocuments(documents, { contextLength: 4, random: random(seed) });
+          } catch (error) {
+            expect(error).toBeInstanceOf(CorpusError);
+            return;
+          }
+          const { train, heldOut } = split;
+          const held = new Set(heldOut);
+          expect(train.some((number) => held.has(number))).toBe(false);
+          expect([...train, ...heldOut].sort((a, b) => a - b)).toEqual(documents.flatMap((document) => [...document]));
+          expect(Math.min(train.length, heldOut.length)).toBeGreaterThan(4);
+        },
+      ),
+      { seed: 1, numRuns: 500 },
+    );
+  });
+
+  test('of two long documents one is held out whole', () => {
+    const { train, heldOut, heldOutDocuments } = splitDocuments(numbered([900, 300]), {
+      contextLength: 8,
+      random: random(1),
+    });
+    expect([new Set(train), new Set(heldOut), heldOutDocuments]).toEqual([new Set([0]), new Set([1]), 1]);
+  });
+
+  test('documents that are the same go to the same part', () => {
+    const documents = numbered(Array.from({ length: 60 }, () => 8)).map((ids, i) => ids.fill(i % 20));
+    for (let seed = 0; seed < 20; seed++) {
+      const { train, heldOut } = splitDocuments(documents, { contextLength: 8, random: random(seed) });
+      const held = new Set(heldOut);
+      expect(train.some((number) => held.has(number))).toBe(false);
+    }
+  });
+
+  test('too few, or all the same, says how many tokens there are where', () => {
+    expect(() => splitDocuments(numbered([9, 3]), { contextLength: 8, random: random(1) })).toThrow(
+      '2 documents with 12 tokens are too few: 9 for training and 3 held out, where each part needs a context of 8 and one more, 9.',
+    );
+    const same = [1, 2, 3].map(() => new Uint32Array(100));
+    expect(() => splitDocuments(same, { contextLength: 8, random: random(1) })).toThrow(
+      '3 documents (1 different) with 300 tokens are too few: 300 for training and 0 held out',
+    );
+  });
+
+  test('a single document is cut at its end', () => {
+    const [document] = [Uint32Array.from({ length: 1000 }, (_, i) => i)];
+    expect(splitDocuments([document], { contextLength: 64, random: random(1) })).toEqual(
+      splitCorpus(document, { contextLength: 64 }),
+    );
+  });
+
+  test.each([0, 1, NaN])('refuses a share of %s', (heldOutFraction) => {
+    const options = { contextLength: 8, random: random(1), heldOutFraction };
+    expect(() => splitDocuments(numbered([100, 100]), options)).toThrow(RangeError);
+  });
+});
+
+describe('prepareData', () => {
+  const config = { ...DEFAULTS, batch_size: 3, max_length: 16, eval_batches: 5 };
+  const documents = Array.from({ length: 80 }, (_, number) => new Uint32Array(20 + (number % 7)).fill(number));
+
+  test('training batches never hold a token of a held-out document, in many epochs', () => {
+    const { batches, heldOut, heldOutDocuments } = prepareData(documents, config);
+    const trained = new Set<number>();
+    for (let index = 0; index < 20 * Math.ceil(batches.windowsPerEpoch / 3); index++) {
+      const { inputs, targets } = batches.at(index);
+      for (const id of [...inputs, ...targets]) trained.add(id);
+    }
+    const evaluated = new Set<number>();
+    for (const { inputs, targets } of heldOut) {
+      targets.forEach((target, i) => {
+        if (target === IGNORED_TARGET) return;
+        evaluated.add(inputs[i]);
+        evaluated.add(target);
+      });
+    }
+    expect(evaluated.size).toBeGreaterThan(1);
+    expect(heldOutDocuments).toBeGreaterThanOrEqual(evaluated.size);
+    expect([...evaluated].filter((id) => trained.has(id))).toEqual([]);
+    // Every other document is trained on.
+    expect(trained.size).toBe(80 - heldOutDocuments);
+  });
+
+  test('a single text gives the batches that it always gave', () => {
+    const text = Uint32Array.from({ length: 3000 }, (_, i) => i);
+    const { batches } = prepareData([text], config);
+    const plain = new Batches({
+      ...{ tokens: text.subarray(0, 2700), batchSize: 3, contextLength: 16 },
+      randomOf: (epoch) => {
+        const stream = new Random(config.seed).fork(`epoch ${epoch}`);
+        return () => stream.uniform();
+      },
+    });
+    for (const index of [0, 7, 200]) expect(batches.at(index)).toEqual(plain.at(index));
+  });
+
+  test('the preview is the run’s first batch as text, parted where documents end', () => {
+    const texts = Array.from({ length: 60 }, (_, i) => [`Whale number ${i} swims.`, `So it does, ${i} times.`]);
+    const ids = encodeDocuments(texts, tokenizer);
+    const preview = previewData(ids, config, tokenizer);
+    const { inputs } = prepareData(ids, config).batches.at(0);
+    expect(preview.rows.length).toBe(3);
+    preview.rows.forEach((parts, row) => {
+      expect(parts.length).toBeGreaterThan(1);
+      expect(parts.join(preview.endOfText)).toBe(tokenizer.decode(inputs.subarray(row * 16, row * 16 + 16)));
+    });
+    expect(preview).toMatchObject({ documents: 60, batchSize: 3, endOfText: '<|endoftext|>' });
+    expect(preview.heldOutDocuments).toBeGreaterThan(0);
+    expect(preview.trainTokens + preview.heldOutTokens).toBe(ids.reduce((sum, { length }) => sum + length, 0));
+  });
+
+  test('of a large batch the first rows are shown', () => {
+    const preview = previewData(documents, { ...config, batch_size: 32, max_length: 8 }, tokenizer);
+    expect([preview.rows.length, preview.batchSize]).toEqual([8, 32]);
+  });
+});
