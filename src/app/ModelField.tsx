@@ -6,7 +6,7 @@ import type { ModelReport, Role } from '../worker/protocol';
 import { chosenFiles, droppedFiles } from './dropped';
 import { FieldControl } from './FieldControl';
 import { formatBytes, formatCount, plural } from './format';
-import { missingFiles, modelFolder, useModels } from './models';
+import { modelFolder, useModels } from './models';
 import { isActive } from './run';
 import { useRun } from './store';
 
@@ -16,7 +16,7 @@ export function ModelField({ role }: { role: Role }) {
   const wrong = useRun((state) => state.drafts[name] !== undefined);
   const locked = useRun((state) => isActive(state.phase));
   const setField = useRun((state) => state.setField);
-  const { dropped, drop, lookUp } = useModels();
+  const { drop, lookUp } = useModels();
   const [problem, setProblem] = useState<string>();
   const [over, setOver] = useState(false);
   const chooser = useId();
@@ -51,13 +51,8 @@ export function ModelField({ role }: { role: Role }) {
     >
       <FieldControl name={name} />
       <div className="drop-tools">
-        {(kind === 'hub' || kind === 'files') && !wrong && (
-          <button
-            type="button"
-            className="quiet outlined"
-            disabled={missingFiles(role, reference, dropped) !== undefined}
-            onClick={() => lookUp(role, reference)}
-          >
+        {kind === 'hub' && !wrong && (
+          <button type="button" className="quiet outlined" onClick={() => lookUp(role, reference)}>
             Look the {role} up
           </button>
         )}

@@ -62,7 +62,7 @@ export const useModels = create<ModelStore>()((set, get) => {
     dropped: {},
     lookUps: {},
     drop(role, files) {
-      set({ dropped: { ...get().dropped, [role]: files } });
+      set({ dropped: { ...get().dropped, [role]: files }, planned: undefined });
       get().lookUp(role, 'files');
     },
     lookUp(role, reference) {

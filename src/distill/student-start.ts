@@ -1,6 +1,7 @@
 // What a student starts from when it is not new: a checkpoint, or chosen layers of its teacher.
 
 import type { Config } from '../config';
+import type { Tokenizer } from '../data/tokenizer';
 import { type Gpt2Config, parseConfig } from '../model/config';
 import { count, ModelFileError } from '../model/download';
 import type { Weights } from '../model/parameters';
@@ -43,6 +44,27 @@ export async function openStudent(
     config: layers ? { ...config, n_layer: layers.length } : config,
     weights: (sink) => streamGpt2Weights(files, config, sink, layers),
   };
+}
+
+/** Words of the two vocabularies that are compared: enough to tell any two that were not made from one another. */
+const COMPARED_WORDS = 1000;
+
+/** @throws ModelFileError unless the student's tokenizer means the same by its ids as the teacher's */
+export function checkSameWords(
+  teacher: Tokenizer,
+  student: Tokenizer,
+  names: { teacher: string; student: string },
+): void {
+  const words = teacher.vocabularySize;
+  for (let id = 0; id < words; id += Math.ceil(words / COMPARED_WORDS)) {
+    const [taught, own] = [teacher.decode([id]), student.decode([id])];
+    if (taught === own) continue;
+    throw new ModelFileError(
+      'model',
+      `Token ${id} is ${JSON.stringify(taught)} to the teacher ${names.teacher} and ${JSON.stringify(own)} to the student ` +
+        `${names.student}. Choose two models with one tokenizer, or leave student_model empty for a new student.`,
+    );
+  }
 }
 
 /** "0,2,4" as numbers. */

@@ -104,6 +104,11 @@ function onnxTeacher(source: ModelSource, name: string, json: unknown): TeacherF
   };
 }
 
+/** Whether a folder has the files of a tokenizer; a checkpoint alone may have none. */
+export async function hasTokenizer(source: ModelSource): Promise<boolean> {
+  return (await source.has('tokenizer.json')) || ((await source.has('vocab.json')) && (await source.has('merges.txt')));
+}
+
 /** The folder's tokenizer: tokenizer.json, or GPT-2's own two files. @throws TokenizerError, ModelFileError */
 export async function openTokenizer(source: ModelSource, vocabularySize: number): Promise<Tokenizer> {
   const text = async (name: string) => new TextDecoder().decode(await source.read(name));
@@ -116,7 +121,7 @@ export async function openTokenizer(source: ModelSource, vocabularySize: number)
     };
     return loadTokenizer(source.label, { read, vocabularySize });
   }
-  if (!((await source.has('vocab.json')) && (await source.has('merges.txt')))) {
+  if (!(await hasTokenizer(source))) {
     throw new TokenizerError(
       `There is no tokenizer.json in ${source.label}.`,
       'Choose a model with a tokenizer.json, or with vocab.json and merges.txt as GPT-2 has them.',

@@ -4,9 +4,9 @@ import type { Config } from '../config';
 import type { Tokenizer } from '../data/tokenizer';
 import { planMemory } from '../distill/apparatus';
 import { dtypeOf, newStudent } from '../distill/run';
-import { openStudent, type StudentStart } from '../distill/student-start';
+import { checkSameWords, openStudent, type StudentStart } from '../distill/student-start';
 import type { Teacher } from '../distill/teacher';
-import { openTeacher, openTokenizer } from '../distill/teacher-folder';
+import { hasTokenizer, openTeacher, openTokenizer } from '../distill/teacher-folder';
 import type { TeacherSizes } from '../distill/teacher-onnx';
 import type { Gpu } from '../gpu/device';
 import { browserCache } from '../model/block-cache';
@@ -94,7 +94,7 @@ async function openFolders(config: Config, gpu: Gpu, place: Place & Report) {
     const onnx = builtIn ? `onnx/${dtype === 'f16' ? 'model_fp16' : 'model'}.onnx` : undefined;
     const teacher = await openTeacher(source, { onnx, f16: gpu.adapter.f16, dtype });
     const student = await openStudent(config, source, teacher.sizes, other);
-    return { source, teacher, student, dtype, close };
+    return { source, other, teacher, student, dtype, close };
   } catch (error) {
     close();
     throw error;
@@ -114,9 +114,15 @@ export async function openTokenizerOf({ teacher_model }: Config, place: Place): 
 
 /** Opens both models and the tokenizer. */
 export async function openModels(config: Config, gpu: Gpu, place: Place & Report): Promise<Models> {
-  const { source, teacher, student, close } = await openFolders(config, gpu, place);
+  const { source, other, teacher, student, close } = await openFolders(config, gpu, place);
   try {
-    const tokenizer = await openTokenizer(source, teacher.sizes.vocab_size);
+    const words = teacher.sizes.vocab_size;
+    const tokenizer = await openTokenizer(source, words);
+    if (other) {
+      if (await hasTokenizer(other)) {
+        checkSameWords(tokenizer, await openTokenizer(other, words), { teacher: source.label, student: other.label });
+      } else place.note(`${other.label} has no tokenizer of its own: its words are taken to be the teacher’s.`);
+    }
     return { ...{ tokenizer, teacherConfig: teacher.sizes, student, close }, makeTeacher: teacher.make };
   } catch (error) {
     close();

@@ -54,7 +54,7 @@ describe('a machine that cannot', () => {
     await primary(page).click();
     await offered(page, 'Try again');
     expect(await notices(page)).toMatch(
-      /needs one buffer of [\d.]+ MiB; this adapter allows 1\.0 MiB\. Choose a smaller/,
+      /needs one (buffer|binding) of [\d.]+ MiB; this adapter allows 1\.0 MiB\. Choose a smaller/,
     );
     await set(page, 'student_width', '32');
     await offered(page, 'Try again');

@@ -3,6 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { readBytePairs } from '../../src/data/bpe';
+import { checkSameWords } from '../../src/distill/student-start';
 import { openTokenizer } from '../../src/distill/teacher-folder';
 import { filesSource } from '../../src/model/source';
 
@@ -40,6 +41,19 @@ test('a tokenizer of another model, and none, are refused by name', async () => 
   await expect(opening(old, 50257)).rejects.toThrow('vocab.json has 1024 tokens, the model 50257.');
   await expect(opening({ 'vocab.json': '{}' })).rejects.toThrow('There is no tokenizer.json in the dropped files.');
   await expect(opening({ ...old, 'merges.txt': 'a b c' })).rejects.toThrow('merges.txt: "a b c" is no pair.');
+});
+
+test('two tokenizers of one size that mean different words are told apart', async () => {
+  const names = { teacher: 'one', student: 'other' };
+  const same = await openTokenizer(folder({ 'tokenizer.json': tokenizerJson }), SIZE);
+  expect(() => checkSameWords(whole, same, names)).not.toThrow();
+  const json = JSON.parse(tokenizerJson);
+  const [a, b] = Object.keys(json.model.vocab).slice(300, 302);
+  [json.model.vocab[a], json.model.vocab[b]] = [json.model.vocab[b], json.model.vocab[a]];
+  const swapped = await openTokenizer(folder({ 'tokenizer.json': JSON.stringify(json) }), SIZE);
+  expect(() => checkSameWords(whole, swapped, names)).toThrow(
+    /^Token 30\d is ".+" to the teacher one and ".+" to the student other\. Choose two models with one tokenizer/,
+  );
 });
 
 test('ids that are not 0, 1, 2, … are refused', () => {
