@@ -46,6 +46,15 @@ export function dtypeOf({ model_dtype }: Config, { adapter }: Gpu): 'f16' | 'f32
   return model_dtype === 'float32' || !adapter.f16 ? 'f32' : 'f16';
 }
 
+/** The sizes of a student that starts from nothing. */
+export function newStudent(config: Config, vocabularySize: number): Gpt2Config {
+  return {
+    ...{ vocab_size: vocabularySize, n_positions: config.max_length, n_embd: config.student_width },
+    ...{ n_layer: config.student_layers, n_head: config.student_heads },
+    ...{ layer_norm_epsilon: 1e-5, activation_function: 'gelu_new' },
+  };
+}
+
 export class Run {
   /** Optimiser steps done. */
   step = 0;
@@ -82,11 +91,7 @@ export class Run {
         `Use a max_length of at most ${start.n_positions}.`,
       );
     }
-    this.studentConfig = start ?? {
-      ...{ vocab_size: tokenizer.vocabularySize, n_positions: T, n_embd: config.student_width },
-      ...{ n_layer: config.student_layers, n_head: config.student_heads },
-      ...{ layer_norm_epsilon: 1e-5, activation_function: 'gelu_new' },
-    };
+    this.studentConfig = start ?? newStudent(config, tokenizer.vocabularySize);
     this.studentParameters = planArena(this.studentConfig).parameters;
   }
 

@@ -11,6 +11,12 @@ import { openWeights, streamGpt2Weights } from '../model/weights';
 import { type Teacher, teacherFromOnnx, teacherFromWeights } from './teacher';
 import { OnnxTeacher, type TeacherSizes } from './teacher-onnx';
 
+interface TeacherShape {
+  B: number;
+  T: number;
+  dtype: 'f16' | 'f32';
+}
+
 export interface TeacherFolder {
   sizes: TeacherSizes;
   /** Undefined where config.json describes no GPT-2. */
@@ -19,7 +25,9 @@ export interface TeacherFolder {
   bytes(): Promise<number>;
   /** Our own kernels, or onnxruntime. */
   engine: 'stillhouse' | 'onnxruntime';
-  make(gpu: Gpu, shape: { B: number; T: number; dtype: 'f16' | 'f32' }): Promise<Teacher>;
+  make(gpu: Gpu, shape: TeacherShape): Promise<Teacher>;
+  /** The same without its weights, for a device that only counts. What onnxruntime takes beside weights and logits is left out. */
+  plan(gpu: Gpu, shape: TeacherShape): Promise<Teacher>;
 }
 
 const HALF = 'onnx/model_fp16.onnx';
@@ -49,6 +57,7 @@ export async function openTeacher(source: ModelSource, choice: TeacherChoice): P
       ...{ sizes: config, parameters: planArena(config).parameters, engine: 'stillhouse' },
       bytes: async () => files.bytes,
       make: (gpu, shape) => teacherFromWeights(gpu, (sink) => streamGpt2Weights(files, config, sink), config, shape),
+      plan: (gpu, shape) => teacherFromWeights(gpu, undefined, config, shape),
     };
   } catch (error) {
     // Without safetensors an ONNX file may be there. Damaged ones are told as they are.
@@ -86,6 +95,11 @@ function onnxTeacher(source: ModelSource, name: string, json: unknown): TeacherF
       const label = `${name} of ${source.label}`;
       const onnx = await OnnxTeacher.create({ device: gpu.device, model, config: sizes, file: label });
       return teacherFromOnnx(gpu, onnx, { ...sizes, parameters }, B, T);
+    },
+    async plan(gpu, { B, T, dtype }) {
+      gpu.memory.create('teacher', name, await source.size(name));
+      const counted = { dtype, run: async () => {}, dispose: async () => {} };
+      return teacherFromOnnx(gpu, counted, { ...sizes, parameters }, B, T);
     },
   };
 }

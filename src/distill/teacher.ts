@@ -30,7 +30,7 @@ export interface Teacher {
 /** A teacher that onnxruntime runs on our device, in submissions of its own, into a buffer of ours. */
 export function teacherFromOnnx(
   gpu: Gpu,
-  onnx: OnnxTeacher,
+  onnx: Pick<OnnxTeacher, 'dtype' | 'run' | 'dispose'>,
   { vocab_size: V, parameters }: TeacherSizes & { parameters?: number },
   B: number,
   T: number,
@@ -61,7 +61,13 @@ export async function teacherFromWeights(
   { B, T, dtype }: { B: number; T: number; dtype: 'f16' | 'f32' },
 ): Promise<Teacher> {
   const arena = new Arena(gpu, planArena(config, gpu.limits.buffer), dtype, 'teacher', 'teacher weights');
-  await fill(gpu, [arena], weights);
+  try {
+    await fill(gpu, [arena], weights);
+  } catch (error) {
+    // Weights come over the network: a load that breaks off must not keep the GPU's memory.
+    arena.destroy();
+    throw error;
+  }
   const tokens = persistentTensor(gpu, 'teacher', 'teacher tokens', Layout.contiguous([B, T]), 'u32');
   const pool = new Pool(gpu, 'teacher');
   const recorder = new Recorder(gpu, pool);
