@@ -204,7 +204,7 @@ async function train({ flags, files, saved, config, places, gpu, models, texts }
   metrics.memory(planned, gpu.memory.totals());
   const first = run.step;
   say(
-    `${run.studentParameters.toLocaleString('en-US')} parameters learn from ${config.teacher_model} on ` +
+    `${run.studentParameters.toLocaleString('en-US')} parameters learn from ${source.label} on ` +
       `${run.trainTokens.toLocaleString('en-US')} tokens, ${run.heldOutTokens.toLocaleString('en-US')} held out.` +
       (first > 0 ? ` On from step ${first}.` : ''),
   );
