@@ -83,7 +83,7 @@ function decoded(text: string): string | undefined {
   }
 }
 
-/** A field's value from its text; whether the value is allowed is checkField's matter. */
+/** A field's value from a link's text; whether the value is allowed is checkField's matter. */
 function fieldValue(name: FieldName, raw: string | undefined): { value: unknown } | { problem: string } {
   const takes = `It takes ${allowed(name)}.`;
   if (raw === undefined) return { problem: `${name} has no value. ${takes}` };
@@ -91,9 +91,15 @@ function fieldValue(name: FieldName, raw: string | undefined): { value: unknown 
   if (text === undefined) {
     return { problem: `${name} is ${shown(raw)}, which is not percent-encoded UTF-8. ${takes} Write a % sign as %25.` };
   }
+  return readValue(name, text);
+}
+
+/** A field's value as a person writes it; whether it is allowed is checkField's matter. */
+export function readValue(name: FieldName, text: string): { value: unknown } | { problem: string } {
   const { type } = FIELDS[name];
   if (type === 'choice' || type === 'text') return { value: text };
-  return NUMBER.test(text) ? { value: Number(text) } : { problem: `${name} is ${shown(text)}. ${takes}` };
+  const problem = `${name} is ${shown(text)}. It takes ${allowed(name)}.`;
+  return NUMBER.test(text) ? { value: Number(text) } : { problem };
 }
 
 function versionProblem(version: string | undefined): string | undefined {

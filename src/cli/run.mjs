@@ -1,8 +1,10 @@
 // Runs a script of this folder under Node: `node src/cli/run.mjs train-teacher --steps 100` builds train-teacher.ts and
-// starts it with `--steps 100`. What it builds needs only the packages in EXTERNAL beside it.
+// starts it with `--steps 100`. A name with a / is a script elsewhere, from the project's root: tests/bench/story-pair.
+// What it builds needs only the packages in EXTERNAL beside it.
 
 import { spawn } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
+import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'vite';
 
@@ -10,13 +12,15 @@ import { build } from 'vite';
 const EXTERNAL = ['webgpu', 'onnxruntime-web'];
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const [name, ...args] = process.argv.slice(2);
-if (!name || !existsSync(`${root}/src/cli/${name}.ts`)) {
+const [given, ...args] = process.argv.slice(2);
+const path = given?.includes('/') ? given : `src/cli/${given}`;
+if (!given || !existsSync(`${root}/${path}.ts`)) {
   const scripts = readdirSync(`${root}/src/cli`).filter((file) => file.endsWith('.ts'));
-  console.error(`run: no script src/cli/${name ?? 'NAME'}.ts. There are: ${scripts.join(', ')}.`);
+  console.error(`run: no script ${given ? path : 'src/cli/NAME'}.ts. There are: ${scripts.join(', ')}.`);
   process.exit(2);
 }
 
+const name = basename(path);
 const outDir = `${root}/node_modules/.cache/stillhouse/${name}`;
 await build({
   root,
@@ -29,7 +33,7 @@ await build({
     alias: { '@xenova/transformers': `${root}/node_modules/@xenova/transformers/dist/transformers.web.js` },
   },
   build: {
-    ssr: `${root}/src/cli/${name}.ts`,
+    ssr: `${root}/${path}.ts`,
     outDir,
     emptyOutDir: true,
     copyPublicDir: false,

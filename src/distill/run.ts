@@ -163,6 +163,12 @@ export class Run {
     await this.#apparatus.trainer.drain();
   }
 
+  /** State as it is now, to go on from; every record has been delivered then. */
+  async save(): Promise<Snapshot> {
+    await this.drain();
+    return this.#apparatus.trainer.snapshot(this.step);
+  }
+
   /** The student's parameters as they are now, f32, by Hugging Face name. */
   async weights(): Promise<Map<string, Float32Array>> {
     return this.#apparatus.trainer.master.read();

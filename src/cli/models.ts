@@ -1,0 +1,115 @@
+// Where the command line's models come from: the built-in folder, a folder of this machine, or the hub through a cache on disk.
+
+import { open, stat } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import type { Config } from '../config';
+import type { Tokenizer } from '../data/tokenizer';
+import { dtypeOf } from '../distill/run';
+import { openStudent, type StudentStart } from '../distill/student-start';
+import { openTeacher, openTokenizer, type TeacherFolder } from '../distill/teacher-folder';
+import type { Gpu } from '../gpu/device';
+import { httpSource, hubAddress } from '../model/http';
+import { type Folder, folderSource, type ModelSource, type Progress } from '../model/source';
+import { modelReference } from '../model-reference';
+import { diskCache } from './disk-cache';
+import type { Places } from './flags';
+import { loadedText } from './progress';
+
+const BUILT_IN = 'public/models';
+const CACHE = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'stillhouse');
+/** A long download is told of this often. */
+const TOLD_MILLISECONDS = 5000;
+
+export interface OpenModels {
+  tokenizer: Tokenizer;
+  teacher: TeacherFolder;
+  /** The teacher's folder. */
+  source: ModelSource;
+  student?: StudentStart;
+  /** Ends the connections. */
+  close(): void;
+}
+
+export interface ModelPlaces extends Places {
+  cacheDir?: string;
+  /** Ends loading with its reason. */
+  signal: AbortSignal;
+  say(line: string): void;
+}
+
+/** Reads what both folders say of themselves, and the tokenizer. Weights are read when the run is built. */
+export async function openModels(config: Config, gpu: Gpu, places: ModelPlaces): Promise<OpenModels> {
+  const source = sourceOf('teacher', config.teacher_model, places);
+  const other = ['', 'teacher'].includes(config.student_model)
+    ? undefined
+    : sourceOf('student', config.student_model, places);
+  const close = () => {
+    for (const opened of [source, other]) opened?.close();
+  };
+  try {
+    const teacher = await openTeacher(source, { f16: gpu.adapter.f16, dtype: dtypeOf(config, gpu) });
+    const student = await openStudent(config, source, teacher.sizes, other);
+    const tokenizer = await openTokenizer(source, teacher.sizes.vocab_size);
+    return { tokenizer, teacher, source, student, close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+function sourceOf(role: 'teacher' | 'student', text: string, places: ModelPlaces): ModelSource {
+  const { hub, cacheDir = CACHE, signal, say } = places;
+  const onProgress = told(text, say);
+  const reference = modelReference(text);
+  if (!reference) throw new Error(`${role}_model is ${JSON.stringify(text)}, which names no model.`);
+  if (reference.kind === 'hub') {
+    const cache = diskCache(cacheDir, (why) => say(`Nothing more of ${text} is kept for the next time: ${why}.`));
+    const address = hubAddress(reference.id, reference.revision, hub);
+    return httpSource({ label: text, address, cache, onProgress, signal });
+  }
+  const folder = reference.kind === 'built-in' ? `${BUILT_IN}/${reference.name}` : places[`${role}Dir`];
+  if (folder === undefined) throw new Error(`${role}_model is ${text}, and no folder was given for it.`);
+  return folderSource(folder, folderOnDisk(folder), undefined, signal);
+}
+
+function folderOnDisk(folder: string): Folder {
+  return {
+    async size(file) {
+      try {
+        const found = await stat(join(folder, file));
+        return found.isFile() ? found.size : undefined;
+      } catch (error) {
+        if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
+        throw error;
+      }
+    },
+    async range(file, from, to) {
+      const opened = await open(join(folder, file));
+      try {
+        const bytes = new Uint8Array(to - from);
+        for (let done = 0; done < bytes.length; ) {
+          const { bytesRead } = await opened.read(bytes, done, bytes.length - done, from + done);
+          if (bytesRead === 0) throw new Error(`${join(folder, file)} became shorter while it was read. Run it again.`);
+          done += bytesRead;
+        }
+        return bytes;
+      } finally {
+        await opened.close();
+      }
+    },
+  };
+}
+
+/** Says how far a long download is, now and then, and that it is done. */
+function told(label: string, say: ModelPlaces['say']): Progress {
+  let last = { file: '', at: 0, said: false };
+  return (file, loaded, total) => {
+    const now = performance.now();
+    if (file !== last.file) last = { file, at: now, said: false };
+    const done = loaded === total;
+    if (now - last.at < TOLD_MILLISECONDS && !(done && last.said)) return;
+    last = { file, at: now, said: !done };
+    say(loadedText(file, label, loaded, total));
+  };
+}

@@ -1,0 +1,210 @@
+// `npm run distill` as a process: exit codes, what it prints, the files it leaves, models of a hub, and a run that is interrupted and
+// goes on with the same bits.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { helpText } from '../../src/cli/flags';
+import { openStudent } from '../../src/distill/student-start';
+import { formatConfig, type Gpt2Config, parseConfig } from '../../src/model/config';
+import { initialWeights } from '../../src/model/parameters';
+import { loadGpt2Weights, readSafetensors } from '../../src/model/safetensors';
+import { filesSource } from '../../src/model/source';
+import { Random } from '../../src/tensor/random';
+import { modelFiles, publish } from '../hub-models';
+import { type Hub, serveHub } from '../hub-server';
+
+/** Small enough that starting takes longer than training. */
+const TINY = words(
+  '--batch_size 2 --max_length 16 --eval_batches 2 --sample_tokens 4 --student_layers 1 --student_width 16 --warmup_steps 0',
+);
+const PROGRAM = 'node_modules/.cache/stillhouse/distill/distill.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'stillhouse-cli-'));
+const out = (name: string) => join(folder, name);
+let hub: Hub;
+let breaking: Promise<Result>;
+
+beforeAll(async () => {
+  hub = await serveHub();
+  const built = await finished(spawn(process.execPath, ['src/cli/run.mjs', 'distill', '--help']));
+  expect([built.code, built.output.trim()]).toEqual([0, helpText()]);
+  publish(hub, 'org/teacher', await small());
+  publish(hub, 'org/broken', await small());
+  // It waits longer and longer before it gives up, which others need not wait for.
+  hub.faults.set('org/broken@main/model.safetensors', { kind: 'cut', bytes: 0 });
+  breaking = distil('broken', ...words('--train_steps 1 --teacher_model org/broken'), ...fromHub());
+});
+afterAll(async () => {
+  await hub.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+function words(text: string): string[] {
+  return text.split(' ');
+}
+
+const fromHub = () => ['--hub', hub.url, '--cache_dir', out('cache')];
+
+interface Result {
+  code: number | null;
+  /** Both streams together, as a terminal has them. */
+  output: string;
+}
+
+function finished(child: ChildProcess, onOutput: (output: string) => void = () => {}): Promise<Result> {
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.on('data', (data) => {
+      output += data;
+      onOutput(output);
+    });
+  }
+  return new Promise((resolve) => child.on('close', (code) => resolve({ code, output })));
+}
+
+const start = (name: string, flags: string[]) =>
+  spawn(process.execPath, [PROGRAM, '--output_dir', out(name), ...TINY, ...flags]);
+
+const distil = (name: string, ...flags: string[]) => finished(start(name, flags));
+
+/** A GPT-2 with the built-in teacher's tokenizer, small and at random. */
+async function small(): Promise<Map<string, Uint8Array>> {
+  const config: Gpt2Config = {
+    ...{ vocab_size: 1024, n_positions: 32, n_embd: 32, n_layer: 2, n_head: 2 },
+    ...{ layer_norm_epsilon: 1e-5, activation_function: 'gelu_new' },
+  };
+  const files: Map<string, Uint8Array> = modelFiles({ config, weights: initialWeights(config, new Random(3)) });
+  for (const name of ['tokenizer.json', 'tokenizer_config.json']) {
+    files.set(name, await readFile(`public/models/moby-teacher/${name}`));
+  }
+  return files;
+}
+
+type Line = { type: string; step?: number; [name: string]: unknown };
+const metricsOf = (name: string): Line[] =>
+  readFileSync(join(out(name), 'metrics.jsonl'), 'utf8')
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+
+const studentOf = (name: string) => readFileSync(join(out(name), 'model.safetensors'));
+
+test('flags that cannot be used end with 2, before anything is written', async () => {
+  const { code, output } = await distil('none', ...words('--alfa 0.5 --temperature 99'));
+  expect(code).toBe(2);
+  expect(output).toContain(
+    '--alfa is no flag. Near it are --alpha.\n--temperature is 99. It takes a number from 0.25 to 16.',
+  );
+  expect((await distil('none', '--resume')).output).toContain(
+    'checkpoint.bin is not there, so there is nothing to go on from.',
+  );
+  expect(() => metricsOf('none')).toThrow('ENOENT');
+});
+
+test('a run that is interrupted goes on with the bits of one that was not', async () => {
+  const flags = words('--train_steps 24 --eval_steps 8 --lr_schedule cosine');
+  const straight = await distil('straight', ...flags);
+  expect([straight.code, straight.output]).toEqual([0, expect.stringContaining('GPU memory planned: ')]);
+  expect(straight.output).toMatch(
+    /Step 24: Loss=\d\.\d{4}, PPL=\d+\.\d\d, Success=1\.000 \(2 of 2\), [\d,]+ tok\/s, 00:00 left/,
+  );
+
+  const child = start('halves', flags);
+  const first = await finished(child, (output) => {
+    if (!child.killed && output.includes('Step 8: ')) child.kill('SIGINT');
+  });
+  expect([first.code, first.output]).toEqual([130, expect.stringMatching(/Interrupted at step \d+ of 24\. --resume/)]);
+  expect((await distil('halves', ...flags)).output).toContain('holds a run. Add --resume to go on with it');
+  // Nothing else is asked for again: the checkpoint has the settings.
+  const second = await finished(spawn(process.execPath, [PROGRAM, '--output_dir', out('halves'), '--resume']));
+  expect([second.code, second.output]).toEqual([0, expect.stringMatching(/On from step \d+\./)]);
+
+  expect(studentOf('halves').equals(studentOf('straight'))).toBe(true);
+  const steps = (name: string) => metricsOf(name).filter(({ type }) => type === 'step');
+  expect(steps('straight').map(({ step }) => step)).toEqual(Array.from({ length: 24 }, (_, i) => i + 1));
+  expect(steps('halves')).toEqual(steps('straight'));
+  const judged = (name: string) =>
+    metricsOf(name)
+      .filter(({ type }) => type === 'evaluation')
+      .map((record) => ({ ...record, milliseconds: 0 }));
+  expect(judged('halves')).toEqual(judged('straight'));
+  expect(judged('straight').map(({ step }) => step)).toEqual([0, 8, 16, 24]);
+});
+
+test('the metrics begin with the settings, and the planner’s word is what was counted', () => {
+  const [settings, memory] = metricsOf('straight');
+  expect(settings).toMatchObject({ type: 'config', config: { train_steps: 24, student_width: 16, alpha: 0.7 } });
+  expect(settings.link).toMatch(/^#v=1&/);
+  const { planned, measured } = memory as unknown as Record<string, Record<string, number>>;
+  const sum = (totals: Record<string, number>) => Object.values(totals).reduce((a, b) => a + b);
+  expect(Math.abs(sum(planned) / sum(measured) - 1)).toBeLessThan(0.02);
+});
+
+test('models come from the hub through a broken connection, texts from a table of dialogues', async () => {
+  hub.faults.set('org/teacher@main/model.safetensors', { kind: 'cut', bytes: 70_000, times: 2 });
+  const flags = words('--teacher_model org/teacher --student_model teacher --student_from_layers 0 --train_steps 2');
+  const rows = Array.from({ length: 80 }, (_, i) => `Where is whale ${i}?,"${i} leagues off, and sounding."`);
+  writeFileSync(out('talk.csv'), ['one,two', ...rows].join('\n'));
+  const data = ['--data', out('talk.csv'), ...words('--format dialogue --column one two')];
+  const { code, output } = await distil('hub', ...flags, ...data, ...fromHub());
+  expect(code, output).toBe(0);
+  expect(output).toContain('talk.csv: 80 documents');
+  expect(output).toContain('parameters learn from org/teacher');
+  expect(studentOf('hub').length).toBeGreaterThan(100_000);
+});
+
+test('the student is a folder that can be read, and trained on from; what came from the hub is kept', async () => {
+  const names = ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'model.safetensors'];
+  const files = new Map(
+    [...names, 'onnx/model.onnx', 'onnx/model_fp16.onnx'].map((name) => [
+      name,
+      new Blob([new Uint8Array(readFileSync(join(out('straight'), name)))]),
+    ]),
+  );
+  const source = filesSource(files);
+  const settings = { student_model: 'files', student_from_layers: '' };
+  const student = await openStudent(settings, source, { vocab_size: 1024, n_positions: 128 }, source);
+  expect(student?.config).toMatchObject({ vocab_size: 1024, n_positions: 16, n_embd: 16, n_layer: 1, n_head: 2 });
+  const config = parseConfig(formatConfig(student?.config as Gpt2Config));
+  const weights = loadGpt2Weights(readSafetensors(studentOf('straight'), 'model.safetensors'), config, 'it');
+  expect(weights.get('wte.weight')).toHaveLength(1024 * 16);
+
+  const asked = hub.requests.length;
+  const flags = words('--teacher_model org/teacher --train_steps 1');
+  const { code, output } = await distil('again', '--student_model', out('straight'), ...flags, ...fromHub());
+  expect(code, output).toBe(0);
+  // Only whether the files are still the same is asked again, once each.
+  const requests = hub.requests.slice(asked).filter((request) => request.includes('org/teacher'));
+  expect(requests.length).toBe(new Set(requests).size);
+  expect(requests.every((request) => request.endsWith('bytes=0-'))).toBe(true);
+  // It begins where the other ended.
+  const perplexity = (name: string, step: number) =>
+    metricsOf(name).find((line) => line.type === 'evaluation' && line.step === step)?.studentPerplexity;
+  expect(perplexity('again', 0)).toBe(perplexity('straight', 24));
+});
+
+test('a model that is not there, or does not come, ends with 1 and what to do', async () => {
+  const { code, output } = await distil('missing', '--teacher_model', 'org/none', ...fromHub());
+  expect([code, output]).toEqual([
+    1,
+    expect.stringContaining('the hub has no such public model (HTTP 401). Check the id'),
+  ]);
+  const broken = await breaking;
+  expect(broken.code).toBe(1);
+  expect(broken.output).toMatch(/model\.safetensors of org\/broken .*tried 5 times.*[Tt]ry again/);
+});
+
+test('an evaluation without a valid batch ends with 1, and says so instead of a number', async () => {
+  const { code, output } = await distil('view', ...words('--train_steps 1 --eval_loss_path view'));
+  expect(code).toBe(1);
+  expect(output).toMatch(/Step 1: Loss=\d\.\d{4}, PPL=n\/a \(0 valid tokens\), Success=0\.000 \(0 of 2\)/);
+  expect(output).toContain('The first failed batch: view size is not compatible with input tensor');
+  expect(output).toContain(
+    'the student is trained, but the last evaluation has no valid token (0 of 2 batches succeeded)',
+  );
+  expect(studentOf('view').length).toBeGreaterThan(10_000);
+});

@@ -1,0 +1,65 @@
+// What the command line prints of a run: the story's line, and no number where there is none.
+
+import { expect, test } from 'vitest';
+import { evaluationLine, figure, loadedText, memoryText, Pace, stepLine } from '../../src/cli/progress';
+import type { EvaluationRecord, StepRecord } from '../../src/distill/records';
+
+const step: StepRecord = {
+  ...{ step: 20, loss: 6.12344, ce: 7, kd: 1, gradNorm: 1, learningRate: 1e-3, lossScale: 65536 },
+  ...{ applied: true, appliedTotal: 20, skippedTotal: 0, tokens: 512 },
+};
+const evaluation: EvaluationRecord = {
+  ...{ step: 20, tried: 4, succeeded: 4, failed: 0, tokens: 2000, studentPerplexity: 812.4 },
+  ...{ path: 'strided', bytesCopied: 0, milliseconds: 12 },
+};
+
+/** 20 steps of 512 tokens in 8.3 s, of 478. */
+function paced(): Pace {
+  const pace = new Pace(512, 478);
+  for (let i = 0; i <= 20; i++) pace.tick(1000 + i * 415);
+  return pace;
+}
+
+test('an evaluation is the story’s line', () => {
+  expect(evaluationLine(evaluation, step, paced().at(20))).toBe(
+    'Step 20: Loss=6.1234, PPL=812.40, Success=1.000 (4 of 4), 1,234 tok/s, 03:10 left',
+  );
+});
+
+test('what is not known is n/a; a large perplexity is not clamped; skipped steps are told', () => {
+  const failed = { ...evaluation, succeeded: 0, failed: 4, tokens: 0, studentPerplexity: undefined };
+  expect(evaluationLine(failed, { ...step, loss: Number.NaN, skippedTotal: 3 }, new Pace(512, 100).at(20))).toBe(
+    'Step 20: Loss=n/a, PPL=n/a (0 valid tokens), Success=0.000 (0 of 4), 3 skipped, n/a tok/s, n/a left',
+  );
+  expect(evaluationLine({ ...evaluation, step: 0, studentPerplexity: 51_234.56 }, undefined, '')).toContain(
+    'Step 0: Loss=n/a, PPL=51234.56,',
+  );
+  expect(evaluationLine({ ...evaluation, tried: 0, succeeded: 0 }, step, '')).toContain('Success=n/a (0 of 0)');
+  expect(figure(Number.POSITIVE_INFINITY, 2)).toBe('Infinity');
+});
+
+test('a step tells its loss and whether it was skipped', () => {
+  expect(stepLine(step, 'x')).toBe('Step 20: Loss=6.1234, x');
+  expect(stepLine({ ...step, applied: false }, 'x')).toBe('Step 20: Loss=6.1234 (skipped), x');
+});
+
+test('the pace is that of the last steps, and needs one', () => {
+  const pace = new Pace(100, 7221);
+  pace.tick(0);
+  expect(pace.at(0)).toBe('n/a tok/s, n/a left');
+  pace.tick(1000);
+  expect(pace.at(1)).toBe('100 tok/s, 2:00:20 left');
+  // 20 steps of half a second each leave the first, slow one behind.
+  for (let i = 1; i <= 20; i++) pace.tick(1000 + i * 500);
+  expect(pace.at(21)).toBe('200 tok/s, 1:00:00 left');
+});
+
+test('bytes by purpose, largest first, in units that fit', () => {
+  expect(memoryText({ data: 4500, weights: 1_610_000_000, teacher: 709_600_000 })).toBe(
+    '2.32 GB: weights 1.61 GB, teacher 709.6 MB, data 4.5 kB',
+  );
+  expect(loadedText('model.safetensors', 'distilgpt2', 120_500_000, 352_800_000)).toBe(
+    'model.safetensors of distilgpt2: 120.5 MB of 352.8 MB',
+  );
+  expect(loadedText('a', 'b', 1000, undefined)).toBe('a of b: 1.0 kB');
+});
