@@ -79,7 +79,7 @@ const MUTATIONS = [
   ['srkl', 'return exp(lq) * (h - mean);', 'return 1.01 * exp(lq) * (h - mean);', LOSSES],
   ['topk', 'rest = log(total);', 'rest = 1.01 * log(total);', TOPK],
   ['topk', 'return max(logit(v) - largest,', 'return max(1.01 * (logit(v) - largest),', TOPK],
-  ['topk', 'counts >= vec3f(f32(k))', 'counts > vec3f(f32(k))', TOPK],
+  ['topk', 'if (its > bar ||', 'if (its >= bar ||', TOPK],
   ['tvd', 'return 0.5 * abs(', 'return 1.01 * 0.5 * abs(', LOSSES],
   ['tvd', 'return 0.5 * sign(', 'return 1.01 * 0.5 * sign(', LOSSES],
   ['tvd', 'return exp(lq) * (h - mean);', 'return 1.01 * exp(lq) * (h - mean);', LOSSES],
