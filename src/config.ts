@@ -66,6 +66,23 @@ export const FIELDS = {
     max: 12,
     help: 'Attention heads; they share the width.',
   },
+  teacher_cache: {
+    type: 'choice',
+    group: 'models',
+    label: 'Cache teacher',
+    default: 'off',
+    choices: ['off', 'on'],
+    help: 'on writes what the teacher says of every batch to disk first; its memory is then free for the student.',
+  },
+  cache_top_k: {
+    type: 'integer',
+    group: 'models',
+    label: 'Words kept',
+    default: 64,
+    min: 0,
+    max: 2 ** 20,
+    help: 'Likeliest words of each position that the cache keeps, the rest as one; 0 keeps all and serves every loss and temperature.',
+  },
   loss: {
     type: 'choice',
     group: 'recipe',

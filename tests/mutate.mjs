@@ -15,6 +15,7 @@ import { fileURLToPath } from 'node:url';
 const LAYERS = ['kernels-layers', 'gradients'];
 const NORMS = ['kernels-layers', 'layout-matrix', 'gradients'];
 const LOSSES = ['layout-matrix', 'golden-losses', 'traps'];
+const TOPK = ['topk'];
 const OPTIMISER = ['kernels-optimiser', 'golden-run'];
 
 /** What stands in the kernel, what takes its place, and the files of tests/gpu that should notice. */
@@ -40,9 +41,14 @@ const MUTATIONS = [
   ['distil', ', terms.x), counts)', ', 1.01 * terms.x), counts)', LOSSES],
   ['distil', 'student[at] = soft *', 'student[at] = 1.01 * soft *', LOSSES],
   ['distil', '+ hard * dce', '+ 1.01 * hard * dce', LOSSES],
+  ['distil_topk', 'select(0.0, smooth_ce, counts)', 'select(0.0, 1.01 * smooth_ce, counts)', TOPK],
+  ['distil_topk', 'exp(log_p_rest) * outside_ratio', '1.01 * exp(log_p_rest) * outside_ratio', TOPK],
+  ['distil_topk', 'exp(lp) * (lp - (z * cold', '1.01 * exp(lp) * (lp - (z * cold', TOPK],
+  ['distil_topk', 'student[at] = soft *', 'student[at] = 1.01 * soft *', TOPK],
   ['embedding', 'scalar(f32(wte[', 'scalar(1.01 * f32(wte[', LAYERS],
   ['embedding', '+ f32(wpe[', '+ 1.01 * f32(wpe[', LAYERS],
   ['embedding_backward', '+= sum;', '+= 1.01 * sum;', LAYERS],
+  ['expand', 'logits[i] = select(', 'logits[i] = 1.01 * select(', TOPK],
   ['fkl', 'return exp(lp) * (lp - lq);', 'return 1.01 * exp(lp) * (lp - lq);', LOSSES],
   ['fkl', 'return exp(lq) - exp(lp);', 'return 1.01 * (exp(lq) - exp(lp));', LOSSES],
   ['gelu', 'scalar(0.5 * v', 'scalar(1.01 * 0.5 * v', LAYERS],
@@ -71,6 +77,9 @@ const MUTATIONS = [
   ['srkl', 'return -exp(lq) *', 'return -1.01 * exp(lq) *', LOSSES],
   ['srkl', 'return -select(', 'return -1.01 * select(', LOSSES],
   ['srkl', 'return exp(lq) * (h - mean);', 'return 1.01 * exp(lq) * (h - mean);', LOSSES],
+  ['topk', 'rest = log(total);', 'rest = 1.01 * log(total);', TOPK],
+  ['topk', 'return max(logit(v) - largest,', 'return max(1.01 * (logit(v) - largest),', TOPK],
+  ['topk', 'if (its > bar ||', 'if (its >= bar ||', TOPK],
   ['tvd', 'return 0.5 * abs(', 'return 1.01 * 0.5 * abs(', LOSSES],
   ['tvd', 'return 0.5 * sign(', 'return 1.01 * 0.5 * sign(', LOSSES],
   ['tvd', 'return exp(lq) * (h - mean);', 'return 1.01 * exp(lq) * (h - mean);', LOSSES],

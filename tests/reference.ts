@@ -11,3 +11,4 @@ export * from './reference/gpt2';
 export * from './reference/layers';
 export * from './reference/losses';
 export * from './reference/optimiser';
+export * from './reference/topk';

@@ -106,6 +106,7 @@ const STAGES: Record<LoadingStage, string> = {
   device: 'Asking for the GPU',
   corpus: 'Reading the text',
   tokenizer: 'Loading the tokenizer',
+  cache: 'Caching the teacher',
   teacher: 'Loading the teacher',
   student: 'Building the student',
   compile: 'Compiling shaders',

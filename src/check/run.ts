@@ -8,6 +8,7 @@ import { layerChecks } from './layers';
 import { lossChecks } from './losses';
 import { optimiserChecks } from './optimiser';
 import { download, execute, upload } from './tensors';
+import { topKChecks } from './topk';
 
 export interface CheckRow {
   kernel: string;
@@ -32,7 +33,12 @@ export interface CheckRow {
  */
 export async function runChecks(gpu: Gpu, onRow: (row: CheckRow) => void): Promise<CheckRow[]> {
   const dtypes = gpu.adapter.f16 ? (['f32', 'f16'] as const) : (['f32'] as const);
-  const checks = dtypes.flatMap((dtype) => [...layerChecks(dtype), ...lossChecks(dtype), ...optimiserChecks(dtype)]);
+  const checks = dtypes.flatMap((dtype) => [
+    ...layerChecks(dtype),
+    ...lossChecks(dtype),
+    ...optimiserChecks(dtype),
+    ...topKChecks(dtype),
+  ]);
   const rows: CheckRow[] = [];
   const tell = (row: CheckRow) => {
     rows.push(row);

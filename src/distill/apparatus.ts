@@ -1,4 +1,4 @@
-// Everything that a run has on the GPU: teacher, trainer, evaluation, sampler. Built on a device that only counts, it is the plan of
+// Everything that a run has on the GPU: teacher or its cache, trainer, evaluation, sampler. Built on a device that only counts, it is the plan of
 // the run's memory.
 
 import type { Config } from '../config';
@@ -8,11 +8,13 @@ import type { Purpose } from '../gpu/memory';
 import { Pool } from '../gpu/program';
 import type { Gpt2Config } from '../model/config';
 import type { Weights } from '../model/parameters';
+import { type CachedTeacher, cachedTeacher } from './cached-teacher';
+import { keptWords, type OpenCache } from './caching';
 import { Evaluator } from './evaluate';
 import { needsTeacher } from './losses';
 import type { StepRecord } from './records';
 import { Sampler } from './sample';
-import type { Teacher } from './teacher';
+import type { Taught, Teacher } from './teacher';
 import { Trainer } from './trainer';
 
 export interface ApparatusParts {
@@ -23,6 +25,10 @@ export interface ApparatusParts {
   /** Drawn or read only after the teacher is there; undefined leaves zeros, which is enough for a plan. */
   weights(): Weights | undefined;
   makeTeacher(gpu: Gpu, shape: { B: number; T: number; dtype: 'f16' | 'f32' }): Promise<Teacher>;
+  /** What was kept of the teacher: it is then not made. */
+  cache?: OpenCache;
+  /** Nothing is run: a cache that the config asks for need not be there. */
+  planned?: boolean;
   events: {
     stage(stage: 'teacher' | 'student' | 'compile', detail: string): void;
     record(record: StepRecord): void;
@@ -30,10 +36,14 @@ export interface ApparatusParts {
 }
 
 export class Apparatus {
-  teacher!: Teacher;
+  /** Absent where the run has its cache. */
+  teacher?: Teacher;
   trainer!: Trainer;
   evaluator!: Evaluator;
   sampler!: Sampler;
+  /** What training has the teacher's side from; absent where its loss needs none. */
+  training?: Taught;
+  #cached?: CachedTeacher;
   readonly #pool: Pool;
 
   private constructor(private readonly parts: ApparatusParts) {
@@ -52,10 +62,9 @@ export class Apparatus {
   }
 
   async #build(): Promise<void> {
-    const { gpu, config, dtype, student, weights, makeTeacher, events } = this.parts;
+    const { gpu, config, dtype, student, weights, events } = this.parts;
     const { batch_size: B, max_length: T } = config;
-    events.stage('teacher', 'starting the teacher');
-    this.teacher = await makeTeacher(gpu, { B, T, dtype });
+    const { training, heldOut } = await this.#taught();
     events.stage('student', 'writing its weights');
     const start = weights();
     events.stage('compile', 'compiling kernels');
@@ -69,12 +78,25 @@ export class Apparatus {
       },
     };
     // A loss of the data alone needs no teacher in its steps; the evaluation asks it all the same.
-    const taught = needsTeacher(config.loss) ? this.teacher : undefined;
-    this.trainer = await Trainer.create(gpu, this.#pool, settings, start, taught, events.record);
+    this.training = needsTeacher(config.loss) ? training : undefined;
+    this.trainer = await Trainer.create(gpu, this.#pool, settings, start, this.training, events.record);
     const model = { config: student, weights: this.trainer.weights };
-    this.evaluator = new Evaluator(gpu, this.#pool, model, this.teacher, [B, T], config.eval_loss_path);
+    this.evaluator = new Evaluator(gpu, this.#pool, model, heldOut, [B, T], config.eval_loss_path);
     await this.evaluator.prepare();
     this.sampler = await Sampler.create(gpu, this.#pool, student, this.trainer.weights, T);
+  }
+
+  /** Where training and evaluation have the teacher's side from. */
+  async #taught(): Promise<{ training: Taught; heldOut: Taught }> {
+    const { gpu, config, dtype, student, makeTeacher, cache, planned, events } = this.parts;
+    const { batch_size: B, max_length: T } = config;
+    if (cache || (planned && config.teacher_cache === 'on')) {
+      this.#cached = cachedTeacher(gpu, keptWords(config, student.vocab_size), [B, T], cache);
+      return this.#cached;
+    }
+    events.stage('teacher', 'starting the teacher');
+    this.teacher = await makeTeacher(gpu, { B, T, dtype });
+    return { training: this.teacher, heldOut: this.teacher };
   }
 
   /** Frees everything on the GPU. */
@@ -83,16 +105,20 @@ export class Apparatus {
     this.evaluator?.destroy();
     this.trainer?.destroy();
     this.#pool.destroy();
+    this.#cached?.destroy();
     await this.teacher?.dispose();
   }
 }
 
-/** Bytes of GPU memory by purpose that a run of these parts will take. Makes nothing on the GPU. */
+/**
+ * Bytes of GPU memory by purpose that a run of these parts will take; with a cached teacher, once that is written. Makes nothing on the
+ * GPU.
+ */
 export async function planMemory(
-  parts: Omit<ApparatusParts, 'events' | 'weights'>,
+  parts: Omit<ApparatusParts, 'events' | 'weights' | 'cache' | 'planned'>,
 ): Promise<Partial<Record<Purpose, number>>> {
   const gpu = countingGpu(parts.gpu);
   const events = { stage: () => {}, record: () => {} };
-  await Apparatus.create({ ...parts, gpu, weights: () => undefined, events });
+  await Apparatus.create({ ...parts, gpu, weights: () => undefined, events, planned: true });
   return gpu.memory.totals();
 }

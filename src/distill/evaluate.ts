@@ -7,7 +7,8 @@ import { type Batch, IGNORED_TARGET } from '../data/batches';
 import type { Gpu } from '../gpu/device';
 import { bufferOf, type Pool, type Program, persistentTensor, Recorder, type Tensor } from '../gpu/program';
 import { columnSum } from '../kernels/columnSum';
-import { compare } from '../kernels/losses';
+import { compare, distilTopK } from '../kernels/losses';
+import { type Entries, entryWords } from '../kernels/topk';
 import type { Gpt2Config } from '../model/config';
 import { forward, head } from '../model/gpt2';
 import type { Arena } from '../model/parameters';
@@ -16,7 +17,7 @@ import { chunkLimit } from './head-loss';
 import type { LossPath } from './lab-records';
 import { sliceLogits, tokenLabels, validTargets } from './loss-paths';
 import type { EvaluationRecord } from './records';
-import type { Teacher } from './teacher';
+import type { Taught } from './teacher';
 
 /** Sums over tokens: student NLL, teacher NLL, KL, agreements. */
 const SUMS = 4;
@@ -25,6 +26,8 @@ export class Evaluator {
   readonly #tokens: Tensor;
   readonly #labels: Tensor;
   readonly #sums: Tensor;
+  /** What a training loss reads of its step: temperature 1, and three numbers that only a gradient would take. */
+  readonly #plain: GPUBuffer;
   #program?: Program;
   #bytesCopied = 0;
 
@@ -33,7 +36,7 @@ export class Evaluator {
     private readonly gpu: Gpu,
     private readonly pool: Pool,
     private readonly student: { config: Gpt2Config; weights: Arena },
-    private readonly teacher: Teacher | undefined,
+    private readonly teacher: Taught | undefined,
     /** B and T of a batch. */
     private readonly shape: [number, number],
     private readonly path: LossPath,
@@ -43,6 +46,9 @@ export class Evaluator {
     this.#tokens = make('evaluation tokens', shape, 'u32');
     this.#labels = make('evaluation labels', shape, 'i32');
     this.#sums = make('evaluation sums', [SUMS], 'f32');
+    const { UNIFORM, STORAGE, COPY_DST } = GPUBufferUsage;
+    this.#plain = gpu.memory.create('data', 'evaluation step', 16, UNIFORM | STORAGE | COPY_DST);
+    gpu.device.queue.writeBuffer(this.#plain, 0, Float32Array.of(0, 1, 0, 0));
   }
 
   /** Records the evaluation ahead of the first batch. What the loss path refuses is left to each batch to tell. */
@@ -74,10 +80,13 @@ export class Evaluator {
     const mean = (i: number) => (tokens > 0 ? sums[i] / tokens : undefined);
     const perplexity = (i: number) => (tokens > 0 ? Math.exp(sums[i] / tokens) : undefined);
     const tried = batches.length;
+    const kept = this.teacher?.kept;
+    const teacherPerplexity = !kept ? perplexity(1) : tokens > 0 ? kept.perplexity : undefined;
     return {
       ...{ step, tried, succeeded: tried - failed, failed, firstError, tokens, path: this.path, bytesCopied },
       studentPerplexity: perplexity(0),
-      ...(this.teacher ? { teacherPerplexity: perplexity(1), kl: mean(2), agreement: mean(3) } : {}),
+      ...(this.teacher ? { teacherPerplexity, kl: mean(2), agreement: mean(3) } : {}),
+      ...(kept ? { klWords: kept.k } : {}),
       milliseconds: performance.now() - started,
     };
   }
@@ -85,6 +94,7 @@ export class Evaluator {
   destroy(): void {
     this.#program?.destroy();
     for (const tensor of [this.#tokens, this.#labels, this.#sums]) this.gpu.memory.destroy(bufferOf(tensor));
+    this.gpu.memory.destroy(this.#plain);
   }
 
   async #batch(batch: Batch): Promise<{ values: Float32Array; valid: number }> {
@@ -123,14 +133,30 @@ export class Evaluator {
       const logits = recorder.tensor('evaluation logits', Layout.contiguous([rows[1], V]), 'f32', 'logits');
       head(recorder, weights, { ...hidden, layout: hidden.layout.narrow(0, ...rows) }, logits);
       const student = facing(logits);
-      const teacher = this.teacher ? facing(this.teacher.logits(recorder, ...rows)) : student;
+      const theirs = this.teacher?.logits(recorder, ...rows);
       const labels = this.#labels.layout.narrow(0, first, sequences).narrow(1, from + 1, to - from);
       const targets = { ...this.#labels, layout: labels };
       const perToken = recorder.tensor('evaluation per token', Layout.contiguous([labels.numel, SUMS]), 'f32');
-      compare(recorder, { student, teacher, targets, perToken, ignoreIndex: IGNORED_TARGET });
+      const inputs = { student, targets, perToken, ignoreIndex: IGNORED_TARGET };
+      if (theirs && 'entries' in theirs) this.#compareEntries(recorder, theirs, whole, inputs);
+      else compare(recorder, { ...inputs, teacher: theirs ? facing(theirs) : student });
       columnSum(recorder, perToken, this.#sums, 'evaluation sums');
     }
     return recorder.build('evaluation');
+  }
+
+  /** Entries are rows of words: those that face no label are left out by their layout, on every path. */
+  #compareEntries(
+    recorder: Recorder,
+    { entries, V, k }: Entries,
+    whole: boolean,
+    inputs: { student: Tensor; targets: Tensor; perToken: Tensor; ignoreIndex: number },
+  ): void {
+    const [sequences, labels] = inputs.targets.layout.shape;
+    const shaped = entries.layout.view([sequences, whole ? labels + 1 : labels, entryWords({ V, k })]);
+    const layout = shaped.narrow(1, 0, labels);
+    const options = { step: this.#plain, scaler: this.#plain, gradient: false, figures: true };
+    distilTopK(recorder, { ...inputs, ...options, entries: { ...entries, layout }, V, k });
   }
 
   /**

@@ -5,13 +5,15 @@ import type { Gpu } from '../gpu/device';
 import type { Placement, Recorder, Tensor } from '../gpu/program';
 import { columnSum } from '../kernels/columnSum';
 import { matrix } from '../kernels/tensors';
+import type { TopK } from '../kernels/topk';
 import { head, headBackward } from '../model/gpt2';
 import type { Arena } from '../model/parameters';
 import { Layout } from '../tensor/layout';
+import { CacheError } from './cache-file';
 import type { LossPath } from './lab-records';
 import { sliceLabels, sliceLogits, sliceLogitsBackward } from './loss-paths';
 import { recordLoss } from './losses';
-import type { Teacher } from './teacher';
+import type { Taught } from './teacher';
 import type { TrainerSettings } from './trainer';
 
 /** 16 MiB of f32 logits: small beside a model that has a large vocabulary, and one chunk for a small one. */
@@ -26,7 +28,7 @@ interface Parts {
   weights: Arena;
   gradients: Arena;
   /** Absent where the loss needs none. */
-  teacher?: Pick<Teacher, 'logits'>;
+  teacher?: Pick<Taught, 'logits'>;
   /** `sums`: 2 f32, the sums of CE and KD over tokens. `zero`: one f32 that is 0. */
   buffers: Record<'step' | 'scaler' | 'sums' | 'zero', GPUBuffer>;
 }
@@ -79,6 +81,7 @@ function recordSliced(recorder: Recorder, path: LossPath, parts: Parts, { hidden
   head(recorder, parts.weights, hidden, matrix(logits, B * T, V));
   const slice = sliceLogits(recorder, logits, path);
   const theirs = parts.teacher?.logits(recorder, 0, B * T);
+  if (theirs && 'entries' in theirs) throw noSlices(path, theirs);
   const taught = theirs && sliceLogits(recorder, { ...theirs, layout: theirs.layout.view([B, T, V]) }, path);
   const inputs = { ...lossInputs(parts, sliceLabels(targets), perToken), student: slice.tensor };
   recordLoss(recorder, loss, inputs, taught?.tensor);
@@ -89,6 +92,14 @@ function recordSliced(recorder: Recorder, path: LossPath, parts: Parts, { hidden
   recordHeadBackward(recorder, parts, hidden, matrix(logits, B * T, V), dhidden);
   return there + back;
 }
+
+/** What is thrown where logits would be sliced that were not kept. */
+export const noSlices = (path: LossPath, { V, k }: TopK): CacheError =>
+  new CacheError(
+    'refused',
+    `train_loss_path=${path} slices the teacher’s logits, of which the cache has ${k} of ${V}. ` +
+      'Use train_loss_path=labels, or cache_top_k=0.',
+  );
 
 function lossInputs({ buffers: { step, scaler } }: Parts, targets: Tensor, perToken: Tensor) {
   return { targets, ignoreIndex: IGNORED_TARGET, perToken, step, scaler, gradient: true };

@@ -2,7 +2,9 @@
 
 import type { Config } from '../config';
 import type { Recorder, Tensor } from '../gpu/program';
-import { ce, type Divergence, distil, type LossInputs } from '../kernels/losses';
+import { ce, type Divergence, distil, distilTopK, type LossInputs } from '../kernels/losses';
+import type { Entries, TopK } from '../kernels/topk';
+import { CacheError } from './cache-file';
 
 /** What a loss is made of, besides the logits. */
 export type LossSettings = Pick<Config, 'loss' | 'kd_loss' | 'kd_beta' | 'label_smoothing' | 'z_loss'>;
@@ -29,17 +31,43 @@ export const LOSSES: Record<Config['loss'], Loss> = {
 
 export const needsTeacher = (loss: Config['loss']): boolean => LOSSES[loss].divergence !== undefined;
 
-/** Records the loss and its gradient. @throws if it needs a teacher and there is none. */
-export function recordLoss(recorder: Recorder, settings: LossSettings, inputs: LossInputs, teacher?: Tensor): void {
-  const { loss, kd_loss, kd_beta: beta, label_smoothing: labelSmoothing, z_loss: zLoss } = settings;
-  const row = LOSSES[loss];
+/** How this loss draws the student to its teacher; undefined where it does not. */
+const divergenceOf = ({ loss, kd_loss }: Pick<LossSettings, 'loss' | 'kd_loss'>): Divergence | undefined => {
+  const { divergence } = LOSSES[loss];
+  return divergence === 'kd_loss' ? kd_loss : divergence;
+};
+
+/** Throws a CacheError unless this loss can be had from k words and the rest. */
+export function requireEntriesServe(settings: Pick<LossSettings, 'loss' | 'kd_loss'>, { V, k }: TopK): void {
+  const divergence = divergenceOf(settings);
+  if (!divergence || divergence === 'fkl' || k === V) return;
+  throw new CacheError(
+    'refused',
+    `A cache of ${k} of ${V} words serves forward KL, fkl; this run’s loss is ${divergence}. ` +
+      'Use fkl, or cache_top_k=0, which keeps all words and serves every loss.',
+  );
+}
+
+/** Records the loss and its gradient. @throws if it needs a teacher and there is none, or one of whom too little was kept. */
+export function recordLoss(
+  recorder: Recorder,
+  settings: LossSettings,
+  inputs: LossInputs,
+  teacher?: Tensor | Entries,
+): void {
+  const { loss, kd_beta: beta, label_smoothing: labelSmoothing, z_loss: zLoss } = settings;
+  const divergence = divergenceOf(settings);
   const options = { ...inputs, labelSmoothing, zLoss };
-  if (!row.divergence) {
+  if (!divergence) {
     ce(recorder, options);
     return;
   }
   if (!teacher) throw new Error(`The loss "${loss}" needs a teacher. Choose one, or the loss "ce".`);
-  const divergence = row.divergence === 'kd_loss' ? kd_loss : row.divergence;
+  if ('entries' in teacher) {
+    requireEntriesServe(settings, teacher);
+    distilTopK(recorder, { ...options, ...teacher });
+    return;
+  }
   distil(recorder, { ...options, teacher, divergence, beta });
 }
 

@@ -49,6 +49,8 @@ export interface EvaluationRecord {
   teacherPerplexity?: number;
   /** Mean KL(teacher ‖ student), nats a token. */
   kl?: number;
+  /** Where the teacher is cached: the words of each row that `kl` is over, the rest counting as one more. All where it is absent. */
+  klWords?: number;
   /** Share of tokens on which both models' most likely next token is the same, 0 to 1. */
   agreement?: number;
   /** How logits met the loss, and what that copied. */

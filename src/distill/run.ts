@@ -8,13 +8,29 @@ import type { Gpt2Config } from '../model/config';
 import { initialWeights, planArena } from '../model/parameters';
 import { Random } from '../tensor/random';
 import { Apparatus, type ApparatusParts } from './apparatus';
+import { bytesPerPosition, CacheError, type CacheTold, cacheBytes } from './cache-file';
+import { requireTemperature } from './cached-teacher';
+import { type CachePlace, type OpenCache, openCache, requireCacheServes } from './caching';
 import { prepareData } from './data';
+import { needsTeacher } from './losses';
 import type { EvaluationRecord, StepRecord } from './records';
-import { sampleText } from './sample';
+import { type NextLogits, sampleText } from './sample';
 import { learningRate } from './schedule';
 import type { StudentStart } from './student-start';
 import type { TeacherSizes } from './teacher-onnx';
 import type { Snapshot } from './trainer';
+
+export type RunStage = 'cache' | 'teacher' | 'student' | 'compile' | 'evaluate';
+
+/** What a run with a cached teacher says of it. */
+export interface CacheReport extends Omit<CacheTold, 'parameters' | 'sample' | 'perplexity'> {
+  V: number;
+  k: number;
+  bytesPerPosition: number;
+  bytes: number;
+  /** It was there before this run. */
+  found: boolean;
+}
 
 export interface RunParts {
   gpu: Gpu;
@@ -27,8 +43,13 @@ export interface RunParts {
   /** What the student starts from; without it, a new one of the config's sizes. */
   student?: StudentStart;
   makeTeacher: ApparatusParts['makeTeacher'];
+  /** Where the teacher's cache lies; needed with teacher_cache=on. */
+  cache?: CachePlace;
+  /** Breaks off what takes long while the run is built. */
+  signal?: AbortSignal;
   events: {
-    stage(stage: 'teacher' | 'student' | 'compile' | 'evaluate', detail: string): void;
+    /** `loaded` of `total` bytes, where the stage writes some. */
+    stage(stage: RunStage, detail: string, loaded?: number, total?: number): void;
     record(record: StepRecord): void;
     evaluation(record: EvaluationRecord): void;
   };
@@ -67,6 +88,7 @@ export class Run {
   readonly #data: ReturnType<typeof prepareData>;
   readonly #random: Random;
   #apparatus!: Apparatus;
+  #cache?: OpenCache;
   #teacherText: string | undefined;
 
   private constructor(private readonly parts: RunParts) {
@@ -92,6 +114,7 @@ export class Run {
       );
     }
     this.studentConfig = start ?? newStudent(config, tokenizer.vocabularySize);
+    if (config.teacher_cache === 'on') requireCacheServes(config, this.studentConfig.vocab_size);
     this.studentParameters = planArena(this.studentConfig).parameters;
   }
 
@@ -103,15 +126,36 @@ export class Run {
   }
 
   async #build(snapshot?: Snapshot): Promise<void> {
-    const { gpu, config, events, makeTeacher, student } = this.parts;
-    this.#apparatus = await Apparatus.create({
-      ...{ gpu, config, events, makeTeacher, dtype: this.dtype, student: this.studentConfig },
-      weights: () => student?.weights ?? initialWeights(this.studentConfig, this.#random.fork('weights')),
-    });
+    const { gpu, config, events, student } = this.parts;
+    const weights = () => student?.weights ?? initialWeights(this.studentConfig, this.#random.fork('weights'));
+    const parts = { gpu, config, dtype: this.dtype, student: this.studentConfig, weights };
+    let { makeTeacher } = this.parts;
+    const opened = await this.#openCache(parts);
+    if (opened && 'teacher' in opened) makeTeacher = () => Promise.resolve(opened.teacher);
+    else this.#cache = opened;
+    this.#apparatus = await Apparatus.create({ ...parts, makeTeacher, events, cache: this.#cache });
     if (!snapshot) return;
     this.#apparatus.trainer.restore(snapshot);
     this.step = snapshot.step;
     this.snapshot = snapshot;
+  }
+
+  /** The teacher's cache, or the teacher again where none could be written; undefined where none was asked for. */
+  async #openCache(parts: Pick<ApparatusParts, 'gpu' | 'config' | 'dtype' | 'student' | 'weights'>) {
+    const { cache, config, events, makeTeacher, signal } = this.parts;
+    if (config.teacher_cache !== 'on') return undefined;
+    if (!cache)
+      throw new CacheError('refused', 'There is nowhere to write the teacher’s cache. Use teacher_cache=off.');
+    const { batches, heldOut } = this.#data;
+    const count = needsTeacher(config.loss) ? config.train_steps * config.gradient_accumulation : 0;
+    const opened = await openCache({
+      ...{ ...parts, place: cache, makeTeacher, signal },
+      batches: { count, at: (index) => batches.at(index), heldOut },
+      sample: async (next) => (config.sample_tokens > 0 ? this.#text(next) : undefined),
+      progress: (...said) => events.stage('cache', ...said),
+    });
+    if (opened && 'file' in opened) this.#teacherText = opened.file.told.sample;
+    return opened;
   }
 
   get done(): boolean {
@@ -128,7 +172,16 @@ export class Run {
   }
 
   get teacherParameters(): number | undefined {
-    return this.#apparatus.teacher.parameters;
+    return this.#apparatus.teacher?.parameters ?? this.#cache?.file.told.parameters;
+  }
+
+  /** What was kept of the teacher, if it is cached. */
+  get cache(): CacheReport | undefined {
+    if (!this.#cache) return undefined;
+    const { identity, told } = this.#cache.file;
+    const { V, k } = identity;
+    const sizes = { bytesPerPosition: bytesPerPosition(identity), bytes: cacheBytes(identity) };
+    return { V, k, ...sizes, seconds: told.seconds, kl: told.kl, found: this.#cache.found };
   }
 
   /** Our dispatches in an optimiser step; the teacher's runs in submissions of its own. */
@@ -136,8 +189,10 @@ export class Run {
     return this.#apparatus.trainer.dispatches(this.#config.gradient_accumulation);
   }
 
-  /** Takes effect at the next step. */
+  /** Takes effect at the next step. @throws CacheError for a temperature that the teacher's cache does not serve; nothing changes then */
   change(changes: Partial<Pick<Config, 'student_lr' | 'temperature' | 'alpha'>>): void {
+    const { temperature } = changes;
+    if (temperature !== undefined) requireTemperature(this.#apparatus.training, temperature);
     Object.assign(this.#config, changes);
   }
 
@@ -177,6 +232,7 @@ export class Run {
   /** Frees everything on the GPU. */
   async destroy(): Promise<void> {
     await this.#apparatus.destroy();
+    await this.#cache?.file.close();
   }
 
   async #evaluate(): Promise<void> {
@@ -190,14 +246,15 @@ export class Run {
 
   /** Both models draw from the same stream, so that what differs is the models. */
   async #sample() {
-    const { tokenizer, config } = this.parts;
-    const settings = () => ({
-      prompt: config.prompt,
-      count: config.sample_tokens,
-      random: this.#random.fork('sample'),
-    });
-    this.#teacherText ??= await sampleText(this.#apparatus.teacher.next, tokenizer, settings());
-    const student = await sampleText(this.#apparatus.sampler.next, tokenizer, settings());
-    return { prompt: config.prompt, teacher: this.#teacherText, student };
+    const { teacher, sampler } = this.#apparatus;
+    // Of a cached teacher it is there already.
+    if (teacher) this.#teacherText ??= await this.#text(teacher.next);
+    const student = await this.#text(sampler.next);
+    return { prompt: this.parts.config.prompt, teacher: this.#teacherText ?? '', student };
+  }
+
+  #text(next: NextLogits): Promise<string> {
+    const { prompt, sample_tokens: count } = this.parts.config;
+    return sampleText(next, this.parts.tokenizer, { prompt, count, random: this.#random.fork('sample') });
   }
 }

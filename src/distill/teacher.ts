@@ -2,6 +2,7 @@
 
 import type { Gpu } from '../gpu/device';
 import { bufferOf, Pool, persistentTensor, Recorder, type Tensor } from '../gpu/program';
+import type { Entries } from '../kernels/topk';
 import type { Gpt2Config } from '../model/config';
 import { forward, head } from '../model/gpt2';
 import { Arena, fill, planArena, type Weights } from '../model/parameters';
@@ -9,9 +10,8 @@ import { Layout } from '../tensor/layout';
 import { type NextLogits, padded, readRow, Sampler } from './sample';
 import type { OnnxTeacher, TeacherSizes } from './teacher-onnx';
 
-export interface Teacher {
-  /** Undefined where only the graph knows. */
-  readonly parameters: number | undefined;
+/** Where a loss and an evaluation have the teacher's side from: a teacher, or what was kept of one (cached-teacher.ts). */
+export interface Taught {
   /**
    * Puts the work for `inputs` (b, T), b ≤ B, on the queue before whatever the caller submits next: in submissions of its
    * own, or at the end of `encoder`. Rows beyond b are undefined.
@@ -19,8 +19,19 @@ export interface Teacher {
   enqueue(inputs: Uint32Array, encoder: GPUCommandEncoder): Promise<void>;
   /**
    * The logits of the batch enqueued last, (count, V) f16 or f32, of its rows from `first` = b · T + t on. Records what it takes to
-   * have them, so that a large vocabulary's logits need never all be there at once.
+   * have them, so that a large vocabulary's logits need never all be there at once. Where only k words of each row were kept, the
+   * rows' entries.
    */
+  logits(recorder: Recorder, first: number, count: number): Tensor | Entries;
+  /** The one temperature that its entries serve; any where it is undefined. */
+  readonly temperature?: number;
+  /** Of entries: how many words they keep, and the perplexity that all logits of the evaluation's batches had. */
+  readonly kept?: { k: number; perplexity?: number };
+}
+
+export interface Teacher extends Taught {
+  /** Undefined where only the graph knows. */
+  readonly parameters: number | undefined;
   logits(recorder: Recorder, first: number, count: number): Tensor;
   /** Logits (V) of the token that follows, for sampling. */
   next: NextLogits;

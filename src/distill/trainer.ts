@@ -12,12 +12,13 @@ import { Arena, fill, planArena, type Weights } from '../model/parameters';
 import { toHalf } from '../tensor/dtype';
 import { LayoutError } from '../tensor/layout';
 import { BatchBuffer } from './batch-buffer';
+import { requireTemperature } from './cached-teacher';
 import { recordHeadLoss } from './head-loss';
 import { tokenLabels, validTargets } from './loss-paths';
 import { LOSSES, type LossSettings, needsTeacher, totalLoss } from './losses';
 import type { StepRecord } from './records';
 import { Ring } from './ring';
-import type { Teacher } from './teacher';
+import type { Taught } from './teacher';
 
 export interface TrainerSettings {
   student: Gpt2Config;
@@ -85,7 +86,7 @@ export class Trainer {
     private readonly gpu: Gpu,
     private readonly pool: Pool,
     readonly settings: TrainerSettings,
-    private readonly teacher: Teacher | undefined,
+    private readonly teacher: Taught | undefined,
     private readonly onRecord: (record: StepRecord) => void,
   ) {
     const plan = planArena(settings.student, gpu.limits.buffer);
@@ -113,7 +114,7 @@ export class Trainer {
     pool: Pool,
     settings: TrainerSettings,
     weights: Weights | undefined,
-    teacher: Teacher | undefined,
+    teacher: Taught | undefined,
     onRecord: (record: StepRecord) => void,
   ): Promise<Trainer> {
     const trainer = new Trainer(gpu, pool, settings, teacher, onRecord);
@@ -146,7 +147,8 @@ export class Trainer {
   /**
    * One optimiser step over `batches`, whose gradients add up. Settles when the work is on the queue; its record reaches
    * `onRecord` a few steps later, in order.
-   * @throws LayoutError on the path `view`, where PyTorch's view does; nothing has changed then
+   * @throws LayoutError on the path `view`, where PyTorch's view does, CacheError for a temperature that the teacher's cache does not
+   * serve; nothing has changed then
    */
   async step(batches: Batch[], settings: StepSettings): Promise<void> {
     const { device } = this.gpu;
@@ -154,6 +156,7 @@ export class Trainer {
     const labelled = batches.map((batch) => this.#labelled(batch));
     const tokens = labelled.reduce((sum, { targets }) => sum + validTargets(targets), 0);
     const { learningRate, temperature, alpha } = settings;
+    requireTemperature(this.teacher, temperature);
     const weight = LOSSES[this.settings.loss.loss].weight(alpha);
     const uniform = new Float32Array([learningRate, temperature, weight, tokens > 0 ? 1 / tokens : 0]);
     device.queue.writeBuffer(this.#buffers.step, 0, uniform);

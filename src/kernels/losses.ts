@@ -6,12 +6,14 @@ import type { Placement, Recorder, Tensor } from '../gpu/program';
 import ceWgsl from './ce.wgsl?raw';
 import compareWgsl from './compare.wgsl?raw';
 import distilWgsl from './distil.wgsl?raw';
+import distilTopKWgsl from './distil_topk.wgsl?raw';
 import fkl from './fkl.wgsl?raw';
 import jsd from './jsd.wgsl?raw';
 import rkl from './rkl.wgsl?raw';
 import sfkl from './sfkl.wgsl?raw';
 import srkl from './srkl.wgsl?raw';
 import { ROW_THREADS, rowLanes, scalarOf } from './tensors';
+import { type Entries, narrowIds } from './topk';
 import tvd from './tvd.wgsl?raw';
 
 /** What a student may be drawn to its teacher by: the functions that distil.wgsl sums and differentiates. */
@@ -67,6 +69,29 @@ export function distil(recorder: Recorder, inputs: DistilInputs): void {
     program,
     { step, scaler, student, targets, per_token: perToken, teacher },
     { ...params, ...logitStrides('teacher', teacher, inputs), beta },
+    grid,
+  );
+}
+
+export interface DistilTopKInputs extends LossInputs, Entries {
+  /** `entries` (B, T, words), or the rows of the chunk: k < V, the rest taken at the step's temperature. */
+  entries: Tensor;
+  /** perToken is (B·T, 4), as `compare` leaves it, but for the teacher's NLL, which an entry does not tell and which is 0. */
+  figures?: boolean;
+}
+
+/** alpha · T² · KL + (1 − alpha) · CE, the KL over the entry's k words and the rest as one more. */
+export function distilTopK(recorder: Recorder, inputs: DistilTopKInputs): void {
+  const { student, targets, perToken, step, scaler, entries, V, k, figures = false } = inputs;
+  const { constants, params, grid } = addressing(recorder, inputs);
+  if (k >= V) throw new Error(`distilTopK: the entries keep all of ${V} words. Expand them, and use the other losses.`);
+  const FIGURES = Number(figures);
+  const program = kernel(recorder.gpu, 'distil_topk', distilTopKWgsl, { constants: { ...constants, FIGURES } });
+  const { entry_v: _, ...found } = logitStrides('entry', entries, inputs);
+  recorder.dispatch(
+    program,
+    { step, scaler, student, targets, per_token: perToken, entries },
+    { ...params, ...found, k, narrow: Number(narrowIds({ V, k })) },
     grid,
   );
 }

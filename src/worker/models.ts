@@ -101,6 +101,16 @@ async function openFolders(config: Config, gpu: Gpu, place: Place & Report) {
   }
 }
 
+/** What tells this teacher from others: its name, and for dropped files their names, sizes and dates. */
+export function teacherName(text: string, files?: ReadonlyMap<string, Blob>): string {
+  if (modelReference(text)?.kind !== 'files') return text;
+  const each = [...(files ?? [])].map(([path, blob]) => {
+    const date = blob instanceof File ? ` ${blob.lastModified}` : '';
+    return `${path} ${blob.size}${date}`;
+  });
+  return `files: ${each.sort().join(', ')}`;
+}
+
 /** The tokenizer that a run with these settings would have. */
 export async function openTokenizerOf({ teacher_model }: Config, place: Place): Promise<Tokenizer> {
   const source = sourceOf('teacher', teacher_model, place);

@@ -7,12 +7,14 @@ import type { CorpusFile, Reading } from '../data/documents';
 import type { DataPreview } from '../distill/data';
 import type { Experiment, LabReport } from '../distill/lab-records';
 import type { EvaluationRecord, StepRecord } from '../distill/records';
+import type { CacheReport, RunStage } from '../distill/run';
 
 export type { CheckRow } from '../check/run';
 export type { Reading } from '../data/documents';
 export type { DataPreview } from '../distill/data';
 export type * from '../distill/lab-records';
 export type { EvaluationRecord, Sample, StepRecord } from '../distill/records';
+export type { CacheReport } from '../distill/run';
 
 /** The settings that may change while a run is going on. */
 export type LiveChanges = Partial<Pick<Config, 'student_lr' | 'temperature' | 'alpha'>>;
@@ -107,7 +109,7 @@ export interface AdapterReport {
   maxBindingBytes: number;
 }
 
-export type LoadingStage = 'device' | 'corpus' | 'tokenizer' | 'teacher' | 'student' | 'compile' | 'evaluate';
+export type LoadingStage = 'device' | 'corpus' | 'tokenizer' | RunStage;
 
 /** What is fixed once a run is built. */
 export interface RunReport {
@@ -124,6 +126,8 @@ export interface RunReport {
   /** Our dispatches and submissions in one optimiser step. */
   dispatchesPerStep: number;
   submissionsPerStep: number;
+  /** What was kept of the teacher, where it is cached: it is then no longer in memory. */
+  cache?: CacheReport;
 }
 
 export interface RunStatus {

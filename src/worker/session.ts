@@ -5,11 +5,12 @@ import { encodeDocuments } from '../data/split';
 import type { StepRecord } from '../distill/records';
 import { Run } from '../distill/run';
 import type { Gpu } from '../gpu/device';
+import { openCacheStorage } from './cache-storage';
 import { corpusName, readTexts } from './corpus';
 import { describe } from './failure';
 import { base, type DeviceUser, nextTask, post } from './host';
-import { openModels } from './models';
-import type { DroppedFiles, LoadingStage, RunStatus, ToWorker, UserCorpus } from './protocol';
+import { openModels, teacherName } from './models';
+import type { DroppedFiles, LiveChanges, LoadingStage, RunStatus, ToWorker, UserCorpus } from './protocol';
 
 /** Records and status go to the page this often; the page draws no faster. */
 const REPORT_MILLISECONDS = 200;
@@ -52,13 +53,23 @@ export class Session implements DeviceUser {
 
   handle(message: Extract<ToWorker, { type: 'pause' | 'resume' | 'step' | 'change' }>): void {
     if (message.type === 'change') {
-      Object.assign(this.config, message.changes);
-      this.#run?.change(message.changes);
-      post({ type: 'changed', runId: this.runId, step: (this.#run?.step ?? 0) + 1, changes: message.changes });
+      this.#change(message.changes);
     } else if (this.#state === 'running' || this.#state === 'paused') {
       if (message.type === 'step') this.#singles++;
       this.#resume(message.type === 'resume' ? 'running' : 'paused');
     }
+  }
+
+  #change(changes: LiveChanges): void {
+    try {
+      this.#run?.change(changes);
+    } catch (error) {
+      // A temperature that the teacher's cache does not serve; the run goes on as it was.
+      post({ type: 'note', runId: this.runId, text: (error as Error).message });
+      return;
+    }
+    Object.assign(this.config, changes);
+    post({ type: 'changed', runId: this.runId, step: (this.#run?.step ?? 0) + 1, changes });
   }
 
   /** Breaks off what is being loaded, and trains no further. */
@@ -135,9 +146,14 @@ export class Session implements DeviceUser {
     const documents = encodeDocuments(texts, models.tokenizer);
     this.#run = await Run.create(
       {
-        ...{ gpu, config, documents, ...models },
+        ...{ gpu, config, documents, ...models, signal },
+        cache: {
+          open: openCacheStorage,
+          teacher: teacherName(config.teacher_model, this.files?.teacher),
+          note: (text) => post({ type: 'note', runId: this.runId, text }),
+        },
         events: {
-          stage: (stage, detail) => this.#stage(stage, detail),
+          stage: (...said) => this.#stage(...said),
           record: (record) => this.#records.push(record),
           evaluation: (record) => {
             this.#flush();
@@ -158,6 +174,7 @@ export class Session implements DeviceUser {
         tokensPerStep: config.batch_size * config.max_length * accumulation,
         dispatchesPerStep: this.#run.dispatchesPerStep,
         submissionsPerStep: accumulation,
+        cache: this.#run.cache,
       },
     });
   }

@@ -141,6 +141,20 @@ describe.each([
     expect(bytes).toBeGreaterThan(354.8e6 * 2 + 81.9e6 * (4 + 2 + 4 + 8));
   });
 
+  it.each([
+    ['64 words', {}],
+    ['all words', { cache_top_k: 0 }],
+  ] as [string, Partial<Config>][])(
+    'fits into 1.9 GB with a cached teacher, %s of each position kept',
+    async (_, changes) => {
+      // A plan that made a teacher would fail.
+      const none = () => Promise.reject(new Error('The teacher is cached.'));
+      const bytes = await plan({ teacher_cache: 'on', ...changes }, none);
+      expect(bytes).toBeLessThan(1.9e9);
+      expect(bytes).toBeGreaterThan(81.9e6 * (4 + 2 + 4 + 8));
+    },
+  );
+
   it('takes less when activations are computed again', async () => {
     expect(await plan({ gradient_checkpointing: 'on' }, engine)).toBeLessThan(await plan({}, engine));
   });

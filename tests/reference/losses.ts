@@ -39,7 +39,7 @@ export interface LossResult {
 }
 
 /** A row's value and its gradient; a divergence's gradient is with respect to z/T. */
-interface RowLoss {
+export interface RowLoss {
   value: number;
   gradient: Float64Array;
 }
@@ -119,7 +119,7 @@ const DIVERGENCES: Record<Divergence, (logP: Float64Array, logQ: Float64Array, b
 };
 
 /** (1−e)(lse − z_t) + e (lse − mean z) + l lse²; (1 + 2 l lse) softmax(z) − (1−e) 1_t − e/V. */
-function crossEntropy(z: Float64Array, target: number, e: number, l: number): RowLoss {
+export function crossEntropy(z: Float64Array, target: number, e: number, l: number): RowLoss {
   const V = z.length;
   const lse = logSumExp(z);
   const mean = e === 0 ? 0 : z.reduce((sum, v) => sum + v, 0) / V;
@@ -130,7 +130,7 @@ function crossEntropy(z: Float64Array, target: number, e: number, l: number): Ro
 }
 
 /** The storage address of element (b, t, v), or (b, t). */
-function address({ layout }: Strided, ...index: number[]): number {
+export function address({ layout }: Strided, ...index: number[]): number {
   return index.reduce((sum, i, dimension) => sum + i * layout.strides[dimension], layout.offset);
 }
 
@@ -154,7 +154,7 @@ function expectShape(name: string, { layout }: Strided, shape: readonly number[]
 }
 
 /** Walks the rows whose target counts. */
-function* validRows(student: Strided, teacher: Strided | undefined, targets: Strided, ignoreIndex = -100) {
+export function* validRows(student: Strided, teacher: Strided | undefined, targets: Strided, ignoreIndex = -100) {
   const [B, T, V] = student.layout.shape;
   expectShape('targets', targets, [B, T]);
   if (teacher) expectShape('teacher', teacher, [B, T, V]);

@@ -1,0 +1,59 @@
+// Where the page keeps a teacher's cache: one file in the origin private file system, which no dialog asks for and no page but this
+// one reads.
+
+import { CacheError, type CacheStorage } from '../distill/cache-file';
+
+const NAME = 'teacher-cache';
+
+/** What the compiler's list of the page's interfaces lacks: only workers have it. */
+interface SyncAccessHandle {
+  getSize(): number;
+  read(into: Uint8Array, options: { at: number }): number;
+  write(bytes: Uint8Array, options: { at: number }): number;
+  truncate(size: number): void;
+  flush(): void;
+  close(): void;
+}
+
+/** @throws if the browser has no such files, or another tab has this one open */
+export async function openCacheStorage(): Promise<CacheStorage> {
+  const folder = await navigator.storage.getDirectory();
+  const entry = await folder.getFileHandle(NAME, { create: true });
+  let handle: SyncAccessHandle;
+  try {
+    handle = await (
+      entry as unknown as { createSyncAccessHandle(): Promise<SyncAccessHandle> }
+    ).createSyncAccessHandle();
+  } catch (error) {
+    if ((error as Error).name !== 'NoModificationAllowedError') throw error;
+    throw new Error('another tab of this page is using it');
+  }
+  return {
+    size: async () => handle.getSize(),
+    async read(from, to) {
+      const bytes = new Uint8Array(to - from);
+      return bytes.subarray(0, handle.read(bytes, { at: from }));
+    },
+    async write(at, bytes) {
+      let written: number;
+      try {
+        written = handle.write(bytes, { at });
+      } catch (error) {
+        if ((error as Error).name !== 'QuotaExceededError') throw error;
+        written = 0;
+      }
+      if (written < bytes.length) throw new CacheError('full', 'The browser’s storage for this page is full.');
+    },
+    async room() {
+      const { quota, usage } = await navigator.storage.estimate();
+      return quota === undefined || usage === undefined ? undefined : Math.max(0, quota - usage);
+    },
+    async clear() {
+      handle.truncate(0);
+      handle.flush();
+    },
+    async close() {
+      handle.close();
+    },
+  };
+}
