@@ -67,6 +67,11 @@ export function dtypeOf({ model_dtype }: Config, { adapter }: Gpu): 'f16' | 'f32
   return model_dtype === 'float32' || !adapter.f16 ? 'f32' : 'f16';
 }
 
+/** Parameters above which a snapshot (12 bytes each, read back) takes long enough to be spaced out. */
+const LARGE_STUDENT = 4e6;
+/** Then snapshots take at most one part in so many of the run's time. */
+const SNAPSHOT_SPACING = 20;
+
 /** The sizes of a student that starts from nothing. */
 export function newStudent(config: Config, vocabularySize: number): Gpt2Config {
   return {
@@ -79,7 +84,7 @@ export function newStudent(config: Config, vocabularySize: number): Gpt2Config {
 export class Run {
   /** Optimiser steps done. */
   step = 0;
-  /** State at the last evaluation: what a run goes on from when the device is lost. */
+  /** State at an evaluation, the last one unless the student is large: what a run goes on from when the device is lost. */
   snapshot: Snapshot | undefined;
   readonly studentConfig: Gpt2Config;
   readonly studentParameters: number;
@@ -90,6 +95,8 @@ export class Run {
   #apparatus!: Apparatus;
   #cache?: OpenCache;
   #teacherText: string | undefined;
+  /** When the last snapshot was taken, and how long that took. */
+  #kept = { at: 0, milliseconds: 0 };
 
   private constructor(private readonly parts: RunParts) {
     const { config, documents, tokenizer, gpu, teacherConfig } = parts;
@@ -240,8 +247,18 @@ export class Run {
     if (this.step === 0) events.stage('evaluate', 'before training');
     const record = await this.#apparatus.evaluator.run(this.#data.heldOut, this.step);
     if (config.sample_tokens > 0) record.sample = await this.#sample();
-    this.snapshot = await this.#apparatus.trainer.snapshot(this.step);
+    await this.#keep();
     events.evaluation(record);
+  }
+
+  /** Takes the snapshot, unless taking one is slow and the last was taken a short while ago. */
+  async #keep(): Promise<void> {
+    const started = performance.now();
+    const large = this.studentParameters > LARGE_STUDENT;
+    if (large && this.snapshot && started < this.#kept.at + SNAPSHOT_SPACING * this.#kept.milliseconds) return;
+    this.snapshot = await this.#apparatus.trainer.snapshot(this.step);
+    const at = performance.now();
+    this.#kept = { at, milliseconds: at - started };
   }
 
   /** Both models draw from the same stream, so that what differs is the models. */
