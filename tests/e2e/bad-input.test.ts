@@ -115,55 +115,6 @@ test('model files that are cut short, missing or web pages are named with what i
   await close();
 });
 
-test('a text that cannot be used is refused with its numbers; the book still works', async () => {
-  const { page, problems, close } = await visit(site, { offer: 'f16', path: link(SMALL) });
-  const choose = (name: string, buffer: Buffer) =>
-    page.getByLabel('Text file').setInputFiles({ name, mimeType: 'text/plain', buffer });
-  await page.locator('summary', { hasText: 'Moby-Dick, built in' }).click();
-  const drawer = page.locator('details.fold', { has: page.getByLabel('Text file') });
-
-  await choose('empty.txt', Buffer.alloc(0));
-  await eventually(() => drawer.innerText()).toContain('empty.txt is empty. Choose a text');
-  await choose('huge.txt', Buffer.alloc(49 * 2 ** 20, 'whale '));
-  await eventually(() => drawer.innerText()).toContain('huge.txt has 51.4 MB. A text may have 20.0 MB.');
-  expect(await drawer.innerText()).toContain('Moby-Dick, built in');
-
-  const refused = [
-    ['spaces.txt', Buffer.from(' \n\n '), 'spaces.txt: no text in it (4 bytes). Choose a file with text.'],
-    [
-      'short.txt',
-      Buffer.from('Call me Ishmael.'),
-      /\d+ tokens are too few: .* where each part needs a context of 16 and one more, 17\. Use a text of 170 tokens or more/,
-    ],
-    [
-      'latin1.txt',
-      Buffer.from([...Buffer.from('caf'), 0xe9, 0x20, ...Buffer.from('whale '.repeat(500))]),
-      /latin1\.txt: not UTF-8 \(byte \d is 0x.., of 3005 bytes\)\. Save it as plain text in UTF-8\./,
-    ],
-  ] as const;
-  let label = 'Distil';
-  for (const [name, buffer, said] of refused) {
-    await choose(name, buffer);
-    await eventually(() => drawer.innerText()).toContain(name);
-    await offered(page, label);
-    await primary(page).click();
-    await eventually(() => notices(page)).toMatch(said);
-    expect(await notices(page)).toContain('Could not read the corpus.');
-    label = 'Try again';
-    await offered(page, label);
-  }
-  await choose('own.txt', Buffer.from('The whale swims in the deep sea. '.repeat(200)));
-  await eventually(() => drawer.innerText()).toContain('own.txt, 6.6 kB');
-  await primary(page).click();
-  await offered(page, FINISHED);
-  await button(page, 'Back to the book').click();
-  await offered(page, 'Distil');
-  await primary(page).click();
-  await offered(page, FINISHED);
-  expect(problems).toEqual([]);
-  await close();
-});
-
 test('a lost device offers to go on from the last evaluation, and does', async () => {
   const before = `if (globalThis.GPUDevice) {
     const make = GPUDevice.prototype.createCommandEncoder;

@@ -1,0 +1,195 @@
+// Data of one's own in the built page: what is read, what is refused and why, and a run on it. The worker is the real one.
+
+import { AxeBuilder } from '@axe-core/playwright';
+import type { Page } from 'playwright-core';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { button, eventually, FINISHED, link, notices, offered, primary, set } from './drive';
+import { openSite, type Site, visit } from './harness';
+
+const SMALL = { batch_size: 2, max_length: 16, train_steps: 2, eval_batches: 1, sample_tokens: 2, student_layers: 1 };
+
+let site: Site;
+beforeAll(async () => {
+  site = await openSite();
+});
+
+interface Given {
+  name: string;
+  mimeType: string;
+  buffer: Buffer;
+}
+const given = (name: string, content: string | Buffer): Given => ({
+  ...{ name, mimeType: 'text/plain' },
+  buffer: Buffer.from(content),
+});
+const choose = (page: Page, ...files: Given[]) => page.getByLabel('Data files').setInputFiles(files);
+const drawerOf = (page: Page) => page.locator('details.fold:not(.outer)', { has: page.getByLabel('Data files') });
+const open = (page: Page) => drawerOf(page).locator('summary').click();
+const batchOf = (page: Page) => page.getByRole('region', { name: 'The first batch as text' });
+const says = (page: Page, name?: string) => eventually(() => drawerOf(page).innerText(), name);
+
+/** Dialogues that differ, as a table of context and response. */
+const TALK = `id,context,response\n${Array.from(
+  { length: 60 },
+  (_, i) => `${i % 30},"Where is whale number ${i}, sir?","It swims, ${i} times round the ship."`,
+).join('\n')}\n`;
+
+test('a table of dialogues: columns to choose, counts, the batch, and a run that reads it', async () => {
+  const { page, problems, close } = await visit(site, { offer: 'f16', path: link(SMALL) });
+  await open(page);
+  await choose(page, given('talk.csv', TALK));
+  await says(page).toContain('talk.csv: it has no column “text”; it has “id”, “context”, “response”.');
+  await says(page).toContain('The book stays in use until talk.csv can be read.');
+
+  const select = (label: string, value: string) =>
+    drawerOf(page).getByLabel(label, { exact: true }).selectOption(value);
+  await select('Text', 'response');
+  await says(page).toContain('60 documents.');
+  await says(page).toMatch(/6 whole documents held out|5 whole documents held out/);
+
+  await select('Read as', 'dialogue');
+  await says(page).toContain('a list of turns was expected, or a second column of turns');
+  await select('Turns', 'context');
+  await select('Reply', 'response');
+  await says(page).toContain('60 documents.');
+  await eventually(() => batchOf(page).locator('mark').count()).toBeGreaterThan(0);
+  await select('Dialogue id', 'id');
+  await says(page).toContain('30 documents.');
+
+  const held = /(\d[\d,]*) tokens\s+Held out\s+(\d[\d,]*) tokens/.exec(await drawerOf(page).innerText());
+  await offered(page, 'Distil');
+  await primary(page).click();
+  await offered(page, FINISHED);
+  // The run has split the data as the preview said.
+  await says(page).toContain(`${held?.[1]} tokens`);
+  expect(await notices(page)).not.toContain('Could not');
+  expect(problems).toEqual([]);
+  await close();
+});
+
+test('several files, a dropped one, a pasted text, and the book again', async () => {
+  const { page, problems, close } = await visit(site, { offer: 'f16', path: link(SMALL) });
+  await open(page);
+  const text = (word: string) => `The ${word} swims in the deep sea, and nobody sees it. `.repeat(40);
+  const jsonl = Array.from({ length: 50 }, (_, i) => JSON.stringify({ text: `Number ${i} is a whale, too.` })).join(
+    '\n',
+  );
+  await choose(page, given('a.txt', text('whale')), given('b.txt', text('shark')), given('c.jsonl', jsonl));
+  await says(page).toMatch(/c\.jsonl, \d\.\d kB, 50 documents\./);
+  await says(page).toMatch(/Documents\s+52/);
+  expect(await drawerOf(page).locator('summary').innerText()).toContain('3 files');
+
+  const transfer = await page.evaluateHandle((content) => {
+    const made = new DataTransfer();
+    made.items.add(new File([content], 'dropped.txt', { type: 'text/plain' }));
+    return made;
+  }, text('squid'));
+  await page.locator('.drop').dispatchEvent('drop', { dataTransfer: transfer });
+  await says(page).toContain('dropped.txt');
+  await says(page).toContain('The end of the one document is held out');
+
+  await button(page, 'Paste a text').click();
+  await page.getByLabel('Your text').fill(text('crab'));
+  await button(page, 'Use this text').click();
+  await eventually(() => batchOf(page).innerText()).toContain('crab');
+
+  await button(page, 'Back to the book').click();
+  await button(page, 'Count and show a batch').click();
+  await eventually(() => batchOf(page).locator('li').count()).toBe(2);
+  await set(page, 'batch_size', '3');
+  await button(page, 'Count again with these settings').click();
+  await eventually(() => batchOf(page).locator('li').count()).toBe(3);
+  expect(problems).toEqual([]);
+  await close();
+});
+
+describe('refusals', () => {
+  const whales = 'whale '.repeat(500);
+  const utf16 = Buffer.from(`\ufeff${whales}`, 'utf16le');
+  const refused: [Given, string | RegExp][] = [
+    [given('empty.txt', ''), 'empty.txt is empty. Choose a text'],
+    [given('huge.txt', Buffer.alloc(49 * 2 ** 20, 'whale ')), 'huge.txt has 51.4 MB. A text may have 20.0 MB.'],
+    [given('spaces.txt', ' \n\n '), 'spaces.txt: no text in it (4 bytes). Choose a file with text.'],
+    [
+      given('short.txt', 'Call me Ishmael.'),
+      /\d+ tokens are too few: .* where each part needs a context of 16 and one more, 17\. Use a text of 170 tokens or more/,
+    ],
+    [
+      given('latin1.txt', Buffer.concat([Buffer.from('caf'), Buffer.of(0xe9), Buffer.from(` ${whales}`)])),
+      'latin1.txt: not UTF-8 (byte 3 is 0xe9, in Latin-1 “é”, and 0x20 cannot follow it in UTF-8; 3005 bytes). Save it as plain text in UTF-8.',
+    ],
+    [
+      given('wide.txt', utf16),
+      'wide.txt: in UTF-16, little-endian (byte 0 is 0xff and byte 1 0xfe, its mark), where UTF-8 was expected.',
+    ],
+    [
+      given('program.txt', Buffer.of(0x7f, 0x45, 0x4c, 0x46, 2, 1, 1, 0, 0, 0)),
+      'program.txt: not text (byte 7 is 0x00)',
+    ],
+    [given('notes.pdf', 'x'), 'notes.pdf: no ending that says how to read it.'],
+    [given('rows.jsonl', '{"text": "good"}\n{"text": 3}'), 'Line 2: “text” is 3; a text was expected.'],
+    [given('quote.csv', 'text\n"open'), 'quote.csv: 1 row cannot be read. Line 2: the quote that opens'],
+  ];
+
+  test('each file is told what is wrong with it; the earlier data stays, and runs', async () => {
+    const { page, problems, close } = await visit(site, { offer: 'f16', path: link(SMALL) });
+    await open(page);
+    await choose(page, given('own.txt', 'The whale swims in the deep sea. '.repeat(200)));
+    await says(page).toContain('own.txt, 6.6 kB, 1 document.');
+    for (const [file, said] of refused) {
+      await choose(page, file);
+      const expected = says(page, file.name);
+      await (typeof said === 'string' ? expected.toContain(said) : expected.toMatch(said));
+      expect(await drawerOf(page).locator('summary').innerText()).toContain('own.txt');
+    }
+    await choose(page, ...refused.slice(4, 7).map(([file]) => file), given('good.txt', whales));
+    await eventually(() => drawerOf(page).getByRole('alert').count()).toBe(3);
+    await says(page).toContain('good.txt, 3.0 kB, 1 document.');
+    await button(page, 'Keep own.txt').click();
+    await offered(page, 'Distil');
+    await primary(page).click();
+    await offered(page, FINISHED);
+    await button(page, 'Back to the book').click();
+    await offered(page, 'Distil');
+    expect(problems).toEqual([]);
+    await close();
+  });
+});
+
+test.each(['light', 'dark'] as const)(
+  'by keyboard, at 390 pixels, without anything sticking out (%s)',
+  async (colorScheme) => {
+    const viewport = { width: 390, height: 844 };
+    const { page, close } = await visit(site, { path: link(SMALL), viewport, colorScheme });
+    const recipe = page.locator('details.fold.outer > summary');
+    await recipe.focus();
+    await page.keyboard.press('Enter');
+    await drawerOf(page).locator('summary').focus();
+    await page.keyboard.press('Enter');
+    await choose(page, given('talk.csv', TALK));
+    await says(page).toContain('it has no column “text”');
+    // From the file's buttons on: paste, the two choices.
+    await button(page, 'Choose files').focus();
+    await page.keyboard.press('Tab');
+    expect(await page.evaluate(() => document.activeElement?.textContent)).toBe('Paste a text');
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('ArrowDown');
+    await eventually(() => batchOf(page).count()).toBe(0);
+    await drawerOf(page).getByLabel('Text', { exact: true }).selectOption('response');
+    await eventually(() => batchOf(page).locator('li').count()).toBe(2);
+    const right = await page
+      .locator('.drop')
+      .evaluate((drop) =>
+        Math.max(...[drop, ...drop.querySelectorAll('*')].map((e) => e.getBoundingClientRect().right)),
+      );
+    expect(right).toBeLessThanOrEqual(viewport.width);
+    const { violations } = await new AxeBuilder({ page }).include('.drop').analyze();
+    expect(violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`)).toEqual([]);
+    if (process.env.SHOTS)
+      await drawerOf(page)
+        .last()
+        .screenshot({ path: `${process.env.SHOTS}/data-${colorScheme}.png` });
+    await close();
+  },
+);
