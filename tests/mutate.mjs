@@ -71,6 +71,7 @@ const MUTATIONS = [
   ['rkl', 'return exp(lq) * (lq - lp);', 'return 1.01 * exp(lq) * (lq - lp);', LOSSES],
   ['rkl', 'return lq - lp;', 'return 1.01 * (lq - lp);', LOSSES],
   ['rkl', 'return exp(lq) * (h - mean);', 'return 1.01 * exp(lq) * (h - mean);', LOSSES],
+  ['rows', '+= partial[slot + half];', '+= 1.01 * partial[slot + half];', ['kernels-losses', ...NORMS]],
   ['sfkl', 'return -exp(lp) *', 'return -1.01 * exp(lp) *', LOSSES],
   ['sfkl', 'return -exp(-softplus', 'return -1.01 * exp(-softplus', LOSSES],
   ['sfkl', 'return exp(lq) * (h - mean);', 'return 1.01 * exp(lq) * (h - mean);', LOSSES],

@@ -18,33 +18,8 @@ struct Scaler { scale: f32 }
 @group(0) @binding(4) var<storage, read> targets: array<i32>; // (B, T) through strides
 @group(0) @binding(5) var<storage, read_write> per_token: array<vec2f>; // (B·T): ce, 0
 
-const ROWS = 64 / LANES;
 const LOWEST = -3.4e38;
-var<workgroup> partial: array<vec2f, 64>;
-
-fn row_max(value: vec2f, slot: u32, lane: u32) -> vec2f {
-  if (LANES == 1u) { return value; }
-  workgroupBarrier(); // the last reader of `partial` is done
-  partial[slot] = value;
-  for (var half = LANES / 2u; half > 0u; half /= 2u) {
-    workgroupBarrier(); // the partner has written
-    if (lane < half) { partial[slot] = max(partial[slot], partial[slot + half]); }
-  }
-  workgroupBarrier();
-  return partial[slot - lane];
-}
-
-fn row_sum(value: vec2f, slot: u32, lane: u32) -> vec2f {
-  if (LANES == 1u) { return value; }
-  workgroupBarrier();
-  partial[slot] = value;
-  for (var half = LANES / 2u; half > 0u; half /= 2u) {
-    workgroupBarrier();
-    if (lane < half) { partial[slot] += partial[slot + half]; }
-  }
-  workgroupBarrier();
-  return partial[slot - lane];
-}
+alias row_value = vec2f;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) slot: u32) {

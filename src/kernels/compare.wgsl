@@ -16,9 +16,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> per_token: array<vec4f>; // (B·T): student nll, teacher nll, kl, agreement
 
 struct Best { z: f32, y: f32, z_at: u32, y_at: u32 }
-const ROWS = 64 / LANES;
 const LOWEST = -3.4e38;
-var<workgroup> partial: array<vec4f, 64>;
+alias row_value = vec4f;
 var<workgroup> best_of: array<Best, 64>;
 
 // The larger logit; of equal ones the earlier token.
@@ -38,18 +37,6 @@ fn row_best(value: Best, slot: u32, lane: u32) -> Best {
   }
   workgroupBarrier();
   return best_of[slot - lane];
-}
-
-fn row_sum(value: vec4f, slot: u32, lane: u32) -> vec4f {
-  if (LANES == 1u) { return value; }
-  workgroupBarrier(); // the last reader of `partial` is done
-  partial[slot] = value;
-  for (var half = LANES / 2u; half > 0u; half /= 2u) {
-    workgroupBarrier(); // the partner has written
-    if (lane < half) { partial[slot] += partial[slot + half]; }
-  }
-  workgroupBarrier();
-  return partial[slot - lane];
 }
 
 @compute @workgroup_size(64)

@@ -28,43 +28,18 @@ struct Scaler { scale: f32 }
 @group(0) @binding(5) var<storage, read_write> per_token: array<vec2f>; // (B·T): ce, kd
 @group(0) @binding(6) var<storage, read> teacher: array<teacher_type>; // (B, T, V) through strides
 
-const ROWS = 64 / LANES;
 const LOWEST = -3.4e38;
 // Below this ln p stands for p = 0: a word that the teacher rules out (−∞) must not make 0 · ∞.
 const LOG_ZERO = -1e30;
 // Sums are made in blocks of so many elements a thread: rounding then grows with the blocks and their length, not with V.
 const BLOCK = 32 * LANES;
-var<workgroup> partial: array<vec4f, 64>;
+alias row_value = vec4f;
 
 // ln(1 + exp x), exact to f32 where it is small: mixtures of p and q differ from one of them by this. log(1 + e) alone would lose e.
 fn softplus(x: f32) -> f32 {
   let e = exp(-abs(x));
   let series = e * (1.0 - e * (0.5 - e * (1.0 / 3.0 - 0.25 * e)));
   return max(x, 0.0) + select(log(1.0 + e), series, e < 0.01);
-}
-
-fn row_max(value: vec4f, slot: u32, lane: u32) -> vec4f {
-  if (LANES == 1u) { return value; }
-  workgroupBarrier(); // the last reader of `partial` is done
-  partial[slot] = value;
-  for (var half = LANES / 2u; half > 0u; half /= 2u) {
-    workgroupBarrier(); // the partner has written
-    if (lane < half) { partial[slot] = max(partial[slot], partial[slot + half]); }
-  }
-  workgroupBarrier();
-  return partial[slot - lane];
-}
-
-fn row_sum(value: vec4f, slot: u32, lane: u32) -> vec4f {
-  if (LANES == 1u) { return value; }
-  workgroupBarrier(); // the last reader of `partial` is done
-  partial[slot] = value;
-  for (var half = LANES / 2u; half > 0u; half /= 2u) {
-    workgroupBarrier(); // the partner has written
-    if (lane < half) { partial[slot] += partial[slot + half]; }
-  }
-  workgroupBarrier();
-  return partial[slot - lane];
 }
 
 @compute @workgroup_size(64)

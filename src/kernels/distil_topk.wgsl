@@ -24,40 +24,15 @@ struct Scaler { scale: f32 }
 @group(0) @binding(5) var<storage, read_write> per_token: array<f32>; // (B·T, 2): ce, kl; or (B·T, 4): ce, 0, kl, agreement
 @group(0) @binding(6) var<storage, read> entries: array<u32>; // (B, T, words) through strides
 
-const ROWS = 64 / LANES;
 const LOWEST = -3.4e38;
 const LOG_ZERO = -1e30;
 // Sums are made in blocks of so many elements a thread: rounding then grows with the blocks and their length, not with V.
 const BLOCK = 32 * LANES;
 const NO_ID = 0xffffffffu;
-var<workgroup> partial: array<vec4f, 64>;
+alias row_value = vec4f;
 var<private> entry: u32; // where the row's entry begins
 var<private> cursor: u32; // the first of its words that is not below the last one asked for,
 var<private> next: u32; // and that word
-
-fn row_max(value: vec4f, slot: u32, lane: u32) -> vec4f {
-  if (LANES == 1u) { return value; }
-  workgroupBarrier(); // the last reader of `partial` is done
-  partial[slot] = value;
-  for (var half = LANES / 2u; half > 0u; half /= 2u) {
-    workgroupBarrier(); // the partner has written
-    if (lane < half) { partial[slot] = max(partial[slot], partial[slot + half]); }
-  }
-  workgroupBarrier();
-  return partial[slot - lane];
-}
-
-fn row_sum(value: vec4f, slot: u32, lane: u32) -> vec4f {
-  if (LANES == 1u) { return value; }
-  workgroupBarrier(); // the last reader of `partial` is done
-  partial[slot] = value;
-  for (var half = LANES / 2u; half > 0u; half /= 2u) {
-    workgroupBarrier(); // the partner has written
-    if (lane < half) { partial[slot] += partial[slot + half]; }
-  }
-  workgroupBarrier();
-  return partial[slot - lane];
-}
 
 fn value_at(j: u32) -> f32 {
   let pair = unpack2x16float(entries[entry + 1u + j / 2u]);

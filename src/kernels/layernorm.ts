@@ -7,7 +7,7 @@ import { columnLanes } from './columnSum';
 import wgsl from './layernorm.wgsl?raw';
 import backwardWgsl from './layernorm_backward.wgsl?raw';
 import parametersWgsl from './layernorm_parameters.wgsl?raw';
-import { ROW_THREADS, rowLanes, scalarOf } from './tensors';
+import { ROW_THREADS, rowLanes, scalarOf, withRows } from './tensors';
 
 export interface LayerNorm {
   /** (rows, C), in any layout. */
@@ -24,7 +24,10 @@ export interface LayerNorm {
 export function layerNorm(recorder: Recorder, { x, gamma, beta, y, moments }: LayerNorm, epsilon: number): void {
   const [rows, C] = x.layout.shape;
   const LANES = rowLanes(recorder.gpu);
-  const program = kernel(recorder.gpu, 'layernorm', wgsl, { aliases: { scalar: scalarOf(x) }, constants: { LANES } });
+  const program = kernel(recorder.gpu, 'layernorm', withRows(wgsl), {
+    aliases: { scalar: scalarOf(x) },
+    constants: { LANES },
+  });
   const grid = Math.ceil((rows * LANES) / ROW_THREADS);
   recorder.dispatch(program, { x, gamma, beta, y, moments }, { rows, C, epsilon, ...strides('x', x) }, [grid]);
 }
@@ -43,7 +46,7 @@ export function layerNormBackward(
   const aliases = { scalar: scalarOf(x) };
   const params = { rows, C, ...strides('x', x), ...strides('dy', dy) };
   const LANES = rowLanes(gpu);
-  const input = kernel(gpu, 'layernorm_backward', backwardWgsl, {
+  const input = kernel(gpu, 'layernorm_backward', withRows(backwardWgsl), {
     aliases,
     constants: { LANES, ADDEND: Number(!!addend) },
   });

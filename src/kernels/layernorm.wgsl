@@ -10,20 +10,7 @@ struct Params { rows: u32, C: u32, epsilon: f32, x_offset: u32, x_row: u32, x_co
 @group(0) @binding(4) var<storage, read_write> y: array<scalar>; // (rows, C)
 @group(0) @binding(5) var<storage, read_write> moments: array<vec2f>; // (rows): mean, rstd
 
-const ROWS = 64 / LANES;
-var<workgroup> partial: array<f32, 64>;
-
-fn row_sum(value: f32, slot: u32, lane: u32) -> f32 {
-  if (LANES == 1u) { return value; }
-  workgroupBarrier(); // the last reader of `partial` is done
-  partial[slot] = value;
-  for (var half = LANES / 2u; half > 0u; half /= 2u) {
-    workgroupBarrier(); // the partner has written
-    if (lane < half) { partial[slot] += partial[slot + half]; }
-  }
-  workgroupBarrier();
-  return partial[slot - lane];
-}
+alias row_value = f32;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) slot: u32) {

@@ -13,19 +13,7 @@ struct Params { rows: u32, C: u32, x_offset: u32, x_row: u32, x_col: u32, dy_off
 @group(0) @binding(5) var<storage, read> addend: array<scalar>; // (rows, C)
 @group(0) @binding(6) var<storage, read_write> dx: array<scalar>; // (rows, C)
 
-const ROWS = 64 / LANES;
-var<workgroup> partial: array<vec2f, 64>;
-
-fn row_sum(value: vec2f, slot: u32, lane: u32) -> vec2f {
-  if (LANES == 1u) { return value; }
-  partial[slot] = value;
-  for (var half = LANES / 2u; half > 0u; half /= 2u) {
-    workgroupBarrier(); // the partner has written
-    if (lane < half) { partial[slot] += partial[slot + half]; }
-  }
-  workgroupBarrier();
-  return partial[slot - lane];
-}
+alias row_value = vec2f;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) slot: u32) {

@@ -12,7 +12,7 @@ import jsd from './jsd.wgsl?raw';
 import rkl from './rkl.wgsl?raw';
 import sfkl from './sfkl.wgsl?raw';
 import srkl from './srkl.wgsl?raw';
-import { ROW_THREADS, rowLanes, scalarOf } from './tensors';
+import { ROW_THREADS, rowLanes, scalarOf, withRows } from './tensors';
 import { type Entries, narrowIds } from './topk';
 import tvd from './tvd.wgsl?raw';
 
@@ -47,7 +47,7 @@ export interface LossInputs {
 export function ce(recorder: Recorder, inputs: LossInputs): void {
   const { student, targets, perToken, step, scaler } = inputs;
   const { constants, params, grid } = addressing(recorder, inputs);
-  const program = kernel(recorder.gpu, 'ce', ceWgsl, { constants });
+  const program = kernel(recorder.gpu, 'ce', withRows(ceWgsl), { constants });
   recorder.dispatch(program, { step, scaler, student, targets, per_token: perToken }, params, grid);
 }
 
@@ -63,7 +63,7 @@ export interface DistilInputs extends LossInputs {
 export function distil(recorder: Recorder, inputs: DistilInputs): void {
   const { student, targets, perToken, step, scaler, teacher, divergence, beta } = inputs;
   const { constants, params, grid } = addressing(recorder, inputs);
-  const text = `${DIVERGENCES[divergence]}\n${distilWgsl}`;
+  const text = withRows(`${DIVERGENCES[divergence]}\n${distilWgsl}`);
   const program = kernel(recorder.gpu, divergence, text, { aliases: { teacher_type: scalarOf(teacher) }, constants });
   recorder.dispatch(
     program,
@@ -86,7 +86,9 @@ export function distilTopK(recorder: Recorder, inputs: DistilTopKInputs): void {
   const { constants, params, grid } = addressing(recorder, inputs);
   if (k >= V) throw new Error(`distilTopK: the entries keep all of ${V} words. Expand them, and use the other losses.`);
   const FIGURES = Number(figures);
-  const program = kernel(recorder.gpu, 'distil_topk', distilTopKWgsl, { constants: { ...constants, FIGURES } });
+  const program = kernel(recorder.gpu, 'distil_topk', withRows(distilTopKWgsl), {
+    constants: { ...constants, FIGURES },
+  });
   const { entry_v: _, ...found } = logitStrides('entry', entries, inputs);
   recorder.dispatch(
     program,
@@ -108,7 +110,7 @@ export function compare(
   const [B, T, V] = student.layout.shape;
   const rows = B * T;
   const LANES = rowLanes(recorder.gpu);
-  const program = kernel(recorder.gpu, 'compare', compareWgsl, {
+  const program = kernel(recorder.gpu, 'compare', withRows(compareWgsl), {
     aliases: { teacher_type: scalarOf(teacher) },
     constants: { LANES },
   });

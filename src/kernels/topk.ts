@@ -10,7 +10,7 @@ import { kernel } from '../gpu/kernel';
 import type { Recorder, Tensor } from '../gpu/program';
 import { Layout } from '../tensor/layout';
 import expandWgsl from './expand.wgsl?raw';
-import { elementGrid, ROW_THREADS, rowLanes, scalarOf } from './tensors';
+import { elementGrid, ROW_THREADS, rowLanes, scalarOf, withRows } from './tensors';
 import topKWgsl from './topk.wgsl?raw';
 
 /** How many words of a vocabulary an entry keeps, 1 ≤ k ≤ V. */
@@ -45,7 +45,7 @@ export function topK(
   const [rows] = teacher.layout.shape;
   const [teacher_row, teacher_v] = teacher.layout.strides;
   const LANES = rowLanes(recorder.gpu);
-  const program = kernel(recorder.gpu, 'topk', topKWgsl, {
+  const program = kernel(recorder.gpu, 'topk', withRows(topKWgsl), {
     aliases: { teacher_type: scalarOf(teacher) },
     constants: { LANES },
   });

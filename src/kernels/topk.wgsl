@@ -15,38 +15,13 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> chosen: array<u32>; // (rows, k) ids; not touched where k = V
 @group(0) @binding(3) var<storage, read_write> entries: array<u32>; // (rows, words)
 
-const ROWS = 64 / LANES;
 const LOWEST = -3.4e38;
 // f16's lowest: a word that the teacher rules out with −∞. Over any temperature e to that is 0.
 const LOWEST_HALF = -65504.0;
 // Stands for ln 0.
 const LOG_ZERO = -1e30;
-var<workgroup> partial: array<vec4f, 64>;
+alias row_value = vec4f;
 var<private> y0: u32; // where the row begins
-
-fn row_max(value: vec4f, slot: u32, lane: u32) -> vec4f {
-  if (LANES == 1u) { return value; }
-  workgroupBarrier(); // the last reader of `partial` is done
-  partial[slot] = value;
-  for (var half = LANES / 2u; half > 0u; half /= 2u) {
-    workgroupBarrier(); // the partner has written
-    if (lane < half) { partial[slot] = max(partial[slot], partial[slot + half]); }
-  }
-  workgroupBarrier();
-  return partial[slot - lane];
-}
-
-fn row_sum(value: vec4f, slot: u32, lane: u32) -> vec4f {
-  if (LANES == 1u) { return value; }
-  workgroupBarrier(); // the last reader of `partial` is done
-  partial[slot] = value;
-  for (var half = LANES / 2u; half > 0u; half /= 2u) {
-    workgroupBarrier(); // the partner has written
-    if (lane < half) { partial[slot] += partial[slot + half]; }
-  }
-  workgroupBarrier();
-  return partial[slot - lane];
-}
 
 // The sum over the lanes before this one.
 fn before(value: vec4f, slot: u32, lane: u32) -> vec4f {
