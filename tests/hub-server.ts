@@ -35,6 +35,8 @@ export interface Hub {
   /** "org/name@revision/file" to its bytes. May be changed at any time. */
   files: Map<string, Uint8Array>;
   faults: Map<string, HubFault>;
+  /** What a model's pull requests are listed as. */
+  discussions: Map<string, unknown>;
   /** "GET org/name@revision/file bytes=0-" for each answer that was asked for, redirects apart. */
   requests: string[];
   /** Bytes sent of files. */
@@ -48,6 +50,7 @@ const CUT_AFTER_MILLISECONDS = 30;
 export async function serveHub(): Promise<Hub> {
   const files = new Map<string, Uint8Array>();
   const faults = new Map<string, HubFault>();
+  const discussions = new Map<string, unknown>();
   const requests: string[] = [];
   const times = new Map<string, number>();
   let sent = 0;
@@ -63,6 +66,12 @@ export async function serveHub(): Promise<Hub> {
       // As the hub does: the address of the file leads to where its bytes lie.
       const to = `/bytes/${encodeURIComponent(`${asked[1]}@${asked[2]}/${asked[3]}`)}`;
       return void response.writeHead(302, { location: to }).end();
+    }
+    const [, discussed] = /^\/api\/models\/(.+)\/discussions$/.exec(path) ?? [];
+    if (discussed) {
+      const listed = discussions.get(discussed);
+      if (listed === undefined) return void response.writeHead(404).end();
+      return void response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(listed));
     }
     const name = path.slice('/bytes/'.length);
     requests.push(`${request.method} ${name} ${request.headers.range ?? 'whole'}`);
@@ -125,7 +134,7 @@ export async function serveHub(): Promise<Hub> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    ...{ files, faults, requests },
+    ...{ files, faults, discussions, requests },
     sent: () => sent,
     close: () =>
       new Promise((resolve) => {

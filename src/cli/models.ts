@@ -9,7 +9,7 @@ import { dtypeOf } from '../distill/run';
 import { openStudent, type StudentStart } from '../distill/student-start';
 import { openTeacher, openTokenizer, type TeacherFolder } from '../distill/teacher-folder';
 import type { Gpu } from '../gpu/device';
-import { httpSource, hubAddress } from '../model/http';
+import { hubSource } from '../model/hub';
 import { type Folder, folderSource, type ModelSource, type Progress } from '../model/source';
 import { modelReference } from '../model-reference';
 import { diskCache } from './disk-cache';
@@ -65,8 +65,7 @@ function sourceOf(role: 'teacher' | 'student', text: string, places: ModelPlaces
   if (!reference) throw new Error(`${role}_model is ${JSON.stringify(text)}, which names no model.`);
   if (reference.kind === 'hub') {
     const cache = diskCache(cacheDir, (why) => say(`Nothing more of ${text} is kept for the next time: ${why}.`));
-    const address = hubAddress(reference.id, reference.revision, hub);
-    return httpSource({ label: text, address, cache, onProgress, signal });
+    return hubSource({ id: reference.id, revision: reference.revision, host: hub, cache, onProgress, signal });
   }
   const folder = reference.kind === 'built-in' ? `${BUILT_IN}/${reference.name}` : places[`${role}Dir`];
   if (folder === undefined) throw new Error(`${role}_model is ${text}, and no folder was given for it.`);

@@ -13,6 +13,8 @@ export interface ModelSource {
   range(file: string, from: number, to: number): Promise<Uint8Array<ArrayBuffer>>;
   /** The whole file. */
   read(file: string): Promise<Uint8Array<ArrayBuffer>>;
+  /** The same model with its weights as safetensors, where somebody offers it so. */
+  converted?(): Promise<ModelSource | undefined>;
   /** Ends what is open. What is asked for later opens it again. */
   close(): void;
 }

@@ -35,6 +35,8 @@ export async function openWeights(source: ModelSource): Promise<WeightFiles> {
   const opened: WeightFiles = { source, tensors: new Map(), bytes: 0 };
   const sharded = !(await source.has(SINGLE));
   if (sharded && !(await source.has(INDEX))) {
+    const converted = await source.converted?.();
+    if (converted) return openWeights(converted);
     throw new ModelFileError(
       'model',
       `${source.label} has no ${SINGLE}. Choose a model or a revision that has one; a pytorch_model.bin cannot be read.`,

@@ -12,7 +12,8 @@ import type { Gpu } from '../gpu/device';
 import { browserCache } from '../model/block-cache';
 import { parseConfig, parseSizes } from '../model/config';
 import { ModelFileError } from '../model/download';
-import { httpSource, hubAddress } from '../model/http';
+import { httpSource } from '../model/http';
+import { hubSource } from '../model/hub';
 import { planArena } from '../model/parameters';
 import { filesSource, type ModelSource, type Progress, readJson } from '../model/source';
 import { openWeights } from '../model/weights';
@@ -67,7 +68,7 @@ function sourceOf(
   }
   const refused = (why: string) => note?.(`Nothing of ${text} is kept for the next visit: ${why}.`);
   const cache = browserCache(refused);
-  return httpSource({ label: text, address: hubAddress(reference.id, reference.revision), cache, onProgress, signal });
+  return hubSource({ id: reference.id, revision: reference.revision, cache, onProgress, signal });
 }
 
 /** Reads what both folders say of themselves. Weights are read when the run is built. */

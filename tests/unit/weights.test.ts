@@ -1,9 +1,10 @@
 // Weights read by ranges from the test hub: every way of storing them gives PyTorch's values, and damage is refused by name.
 
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { formatConfig, type Gpt2Config, parameterShapes, parseConfig } from '../../src/model/config';
 import { ModelFileError } from '../../src/model/download';
 import { httpSource, hubAddress } from '../../src/model/http';
+import { hubSource } from '../../src/model/hub';
 import { loadGpt2Weights, readSafetensors, saveGpt2Weights, writeSafetensors } from '../../src/model/safetensors';
 import { openWeights, streamGpt2Weights } from '../../src/model/weights';
 import { goldenModel, modelFiles, publish, type Variant } from '../hub-models';
@@ -136,6 +137,57 @@ test('chosen layers become a smaller model’s, in the order chosen', async () =
   expect(weights.get('h.1.ln_1.bias')).toEqual(of('h.0.ln_1.bias'));
   expect(weights.get('wte.weight')).toEqual(of('wte.weight'));
   expect([...weights.keys()].filter((name) => /^h\.[^01]\./.test(name))).toEqual([]);
+});
+
+describe('a model whose weights are a pickle', () => {
+  const at = (revision?: string) => hubSource({ id: ID, revision, host: hub.url, pause: 1 });
+  const own = modelFiles(golden);
+  const [config, weights] = [own.get('config.json')!, own.get(SINGLE)!];
+  const pull = (num: number, name = 'SFconvertbot') => ({
+    num,
+    author: { name },
+    isPullRequest: true,
+    title: 'Adding',
+  });
+  const offer = (...discussions: unknown[]) => hub.discussions.set(ID, { discussions, count: discussions.length });
+  beforeEach(() => {
+    hub.discussions.clear();
+    publish(hub, ID, new Map([['config.json', config]]));
+    publish(
+      hub,
+      `${ID}@refs/pr/7`,
+      new Map([
+        ['config.json', config],
+        [SINGLE, weights],
+      ]),
+    );
+  });
+
+  test('is read from what the hub’s converter offers, the latest of it', async () => {
+    offer(pull(3), pull(7), pull(9, 'somebody'), { num: 11, author: null });
+    const source = at();
+    const files = await openWeights(source);
+    expect(files.source.label).toBe(`${ID}@refs/pr/7`);
+    const found = new Map<string, number>();
+    await streamGpt2Weights(files, golden.config, (name, first, values) => {
+      expect(values).toEqual(golden.weights.get(name)!.slice(first, first + values.length));
+      found.set(name, (found.get(name) ?? 0) + values.length);
+    });
+    expect(found.size).toBe(golden.weights.size);
+    source.close();
+  });
+
+  test('is refused where nobody offers anything, where the hub says nothing, and where a revision was named', async () => {
+    const missing = 'has no model.safetensors. Choose a model or a revision that has one';
+    offer(pull(9, 'somebody'));
+    expect(await refusal(openWeights(at()))).toContain(`${ID} ${missing}`);
+    hub.discussions.set(ID, ['strange']);
+    expect(await refusal(openWeights(at()))).toContain(missing);
+    hub.discussions.clear();
+    expect(await refusal(openWeights(at()))).toContain(missing);
+    offer(pull(7));
+    expect(await refusal(openWeights(at('main')))).toContain(`${ID}@main ${missing}`);
+  });
 });
 
 test('a head of its own is read where config.json says so, and refused where it does not', async () => {
