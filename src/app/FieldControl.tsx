@@ -4,7 +4,7 @@ import { useId } from 'react';
 import type { Field, FieldName } from '../config';
 import { DEFAULTS, FIELDS } from '../config';
 import { ladder, nearestStop } from './ladder';
-import { isActive, isLocked } from './run';
+import { isActive, lockReason } from './run';
 import { useRun } from './store';
 
 export function FieldControl({ name, slider, label }: { name: FieldName; slider?: boolean; label?: string }) {
@@ -15,7 +15,8 @@ export function FieldControl({ name, slider, label }: { name: FieldName; slider?
   const setField = useRun((state) => state.setField);
   const restoreDefault = useRun((state) => state.restoreDefault);
   const id = useId();
-  const locked = isLocked(phase, name);
+  const reason = useRun((state) => lockReason(state.phase, name, state.run));
+  const locked = reason !== undefined;
   const text = draft?.text ?? String(value);
   const changed = draft !== undefined || value !== DEFAULTS[name];
   const described = `${id}-help${draft ? ` ${id}-problem` : ''}`;
@@ -24,7 +25,7 @@ export function FieldControl({ name, slider, label }: { name: FieldName; slider?
     disabled: locked,
     'aria-describedby': described,
     'aria-invalid': draft !== undefined,
-    title: locked ? 'Fixed while a run exists. Reset the run to change it.' : undefined,
+    title: reason,
   };
   return (
     <div
@@ -68,7 +69,8 @@ export function FieldControl({ name, slider, label }: { name: FieldName; slider?
       </div>
       {slider && 'min' in field && <Slider name={name} field={field} value={Number(value)} disabled={locked} />}
       <p className="help" id={`${id}-help`}>
-        {field.help}
+        {/* A setting that could change at any other time says why it cannot now. */}
+        {field.live && reason !== undefined && phase !== 'loading' && phase !== 'lost' ? reason : field.help}
       </p>
       {draft && (
         <p className="field-problem" id={`${id}-problem`} role="alert">

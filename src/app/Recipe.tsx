@@ -2,6 +2,7 @@
 
 import type { Config, Field, FieldName } from '../config';
 import { checkConfig, FIELDS } from '../config';
+import { CacheNote } from './CacheNote';
 import { DataDrawer } from './DataDrawer';
 import { FieldControl } from './FieldControl';
 import { LossFormula, TemperatureFormula } from './Formula';
@@ -19,6 +20,7 @@ const STUDENT: readonly FieldName[] = [
   'student_width',
   'student_heads',
 ];
+const CACHE: readonly FieldName[] = ['teacher_cache', 'cache_top_k'];
 const FIRST: readonly FieldName[] = ['teacher_model', ...STUDENT, 'train_steps', 'alpha', 'temperature'];
 
 const GROUPS: readonly { group: Field['group']; title: string }[] = [
@@ -63,7 +65,8 @@ function RecipeFields() {
   return (
     <>
       <ModelPair />
-      <Fold title="Teacher and student" names={['teacher_model', ...STUDENT]} open={mismatch.length > 0}>
+      <CacheNote />
+      <Fold title="Teacher and student" names={['teacher_model', ...STUDENT, ...CACHE]} open={mismatch.length > 0}>
         <Plan />
       </Fold>
       {mismatch.map((problem) => (

@@ -90,7 +90,7 @@ function Distance() {
           </tr>
         )}
         <tr>
-          <th scope="row">KL, nats</th>
+          <th scope="row">{last.klWords ? `KL of ${last.klWords} words and the rest, nats` : 'KL, nats'}</th>
           <td>{formatMeasure(first.kl)}</td>
           <td>{formatMeasure(last.kl)}</td>
           <td>0</td>

@@ -15,6 +15,7 @@ const COLUMNS = [
   'studentPerplexity',
   'teacherPerplexity',
   'kl',
+  'klWords',
   'agreement',
   'tokens',
   'tried',
@@ -26,6 +27,8 @@ const COLUMNS = [
 ] as const;
 
 export function evaluationsCsv(evaluations: readonly EvaluationRecord[]): string {
-  const lines = evaluations.map((record) => COLUMNS.map((name) => record[name] ?? 'n/a').join(','));
+  const value = (record: EvaluationRecord, name: (typeof COLUMNS)[number]) =>
+    record[name] ?? (name === 'klWords' && record.kl !== undefined ? 'all' : 'n/a');
+  const lines = evaluations.map((record) => COLUMNS.map((name) => value(record, name)).join(','));
   return `${[COLUMNS.join(','), ...lines].join('\n')}\n`;
 }

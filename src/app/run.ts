@@ -56,9 +56,14 @@ export function isActive(phase: Phase): boolean {
   return phase === 'loading' || phase === 'running' || phase === 'paused' || phase === 'lost';
 }
 
-export function isLocked(phase: Phase, name: FieldName): boolean {
-  if (!isActive(phase)) return false;
-  return !('live' in FIELDS[name]) || phase === 'loading' || phase === 'lost';
+/** Why a setting cannot change now; undefined if it can. */
+export function lockReason(phase: Phase, name: FieldName, run: ShownRun | undefined): string | undefined {
+  if (!isActive(phase)) return undefined;
+  if (!('live' in FIELDS[name]) || phase === 'loading' || phase === 'lost')
+    return 'Fixed while a run exists. Reset the run to change it.';
+  const cache = run?.report?.cache;
+  if (name !== 'temperature' || !cache || cache.k === cache.V) return undefined;
+  return `Fixed: the teacher’s cache has what the words left out come to at this temperature. Words kept = 0 keeps all, for any.`;
 }
 
 /** True if a run from `a` and one from `b` start alike: all but the settings that may change on the way. */

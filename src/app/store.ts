@@ -19,7 +19,7 @@ import { RunHistory } from './history';
 import { useModels } from './models';
 import { loadRecording } from './recorded';
 import type { Draft, Loading, LogEvent, Phase, ShownRun } from './run';
-import { describeChanges, isActive, isLocked } from './run';
+import { describeChanges, isActive, lockReason } from './run';
 
 /** Milliseconds between two commits to React. */
 const COMMIT_INTERVAL = 200;
@@ -275,8 +275,9 @@ export const useRun = create<RunStore>()((set, get) => {
     },
 
     setField(name, text) {
-      const { phase, config, drafts } = get();
-      if (isLocked(phase, name)) throw new Error(`${name} cannot change while a run exists. Reset the run first.`);
+      const { phase, config, drafts, run } = get();
+      const locked = lockReason(phase, name, run);
+      if (locked) throw new Error(`${name} cannot change. ${locked}`);
       const value = FIELDS[name].type === 'number' || FIELDS[name].type === 'integer' ? numberOf(text) : text;
       const problem = checkField(name, value);
       if (problem !== undefined) return set({ drafts: { ...drafts, [name]: { text, problem } } });

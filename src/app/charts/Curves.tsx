@@ -126,7 +126,14 @@ export function PerplexityChart({ run }: { run: ShownRun }) {
         return `student ${perplexity(record)} · teacher ${formatMeasure(record.teacherPerplexity)}${failed}${at}`;
       }}
       table={{
-        head: ['step', 'student', 'teacher', 'KL', 'agreement', 'batches failed'],
+        head: [
+          'step',
+          'student',
+          'teacher',
+          last?.klWords ? `KL of ${last.klWords} words` : 'KL',
+          'agreement',
+          'batches failed',
+        ],
         rows: shown.map((record) => [
           record.step,
           perplexity(record),

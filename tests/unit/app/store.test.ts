@@ -205,7 +205,7 @@ describe('settings', () => {
 
   test('the others are fixed while a run exists', () => {
     started();
-    expect(() => store().setField('seed', '2')).toThrow('seed cannot change while a run exists');
+    expect(() => store().setField('seed', '2')).toThrow('seed cannot change. Fixed while a run exists.');
     receive(status('finished', 200));
     store().setField('seed', '2');
     expect(store().config.seed).toBe(2);

@@ -1,0 +1,149 @@
+// Offloading on the page: the teacher says once what it thinks of every batch, leaves the GPU, and training goes on from what was written.
+
+import { beforeAll, describe, expect, test } from 'vitest';
+import { button, csvOf, eventually, FINISHED, link, logLines, offered, primary, reached, statusOf } from './drive';
+import { openSite, type Site, type Visit, visit } from './harness';
+
+const SMALL = {
+  ...{ batch_size: 2, max_length: 16, train_steps: 12, eval_steps: 6, eval_batches: 2, sample_tokens: 4 },
+  ...{ student_layers: 1, warmup_steps: 2, student_lr: 0.01 },
+};
+const CACHED = { ...SMALL, teacher_cache: 'on' };
+
+let site: Site;
+beforeAll(async () => {
+  site = await openSite();
+});
+
+const kept = ({ page }: Visit) => page.getByTestId('cache').innerText();
+
+async function finish({ page }: Visit): Promise<void> {
+  await offered(page, 'Distil');
+  await primary(page).click();
+  await offered(page, FINISHED);
+}
+
+describe.each(['f16', 'f32'] as const)('%s', (offer) => {
+  test('64 words kept: the bar counts, the teacher’s memory is free, and the page says what is lost', async () => {
+    const visited = await visit(site, { offer, path: link({ ...CACHED, train_steps: 60 }) });
+    const { page, problems, close } = visited;
+    await offered(page, 'Distil');
+    await primary(page).click();
+    const bar = page.getByRole('progressbar', { name: 'Caching the teacher' });
+    await eventually(() => bar.getAttribute('aria-valuetext').catch(() => '')).toMatch(/[\d.]+ [kM]?B of 5\d\d kB/);
+    await eventually(() => page.locator('.progress-detail').innerText()).toMatch(
+      /^[\d,]+ of 1,984 positions, 260 bytes each/,
+    );
+    await reached(page, 2);
+    await primary(page).click();
+    await offered(page, 'Continue');
+
+    expect(await kept(visited)).toMatch(
+      /^The teacher is cached and has left the GPU: 64 of 1,024 words, 260 bytes a token, 581 kB in all, written in \d+:\d\d\./,
+    );
+    expect(await kept(visited)).toMatch(
+      /KL before training was \d\.\d+ over all words, and is \d\.\d+ over the 64 likeliest and the rest: [\d.e-]+ less/,
+    );
+    const status = await statusOf(page);
+    expect(status['GPU memory']).toMatch(/MB/);
+    expect(status['GPU memory']).not.toContain('teacher');
+
+    const temperature = page.getByTestId('field-temperature');
+    expect(await temperature.locator('input[type=text]').isDisabled()).toBe(true);
+    expect(await temperature.locator('.help').innerText()).toContain('at this temperature. Words kept = 0 keeps all');
+    expect(await page.getByTestId('field-alpha').locator('input[type=text]').isDisabled()).toBe(false);
+    await primary(page).click();
+    await offered(page, FINISHED);
+
+    const evaluations = await csvOf(page, 'perplexity');
+    expect(new Set(evaluations.map(({ teacherPerplexity }) => teacherPerplexity)).size).toBe(1);
+    expect(Number(evaluations[0].teacherPerplexity)).toBeGreaterThan(1);
+    expect(evaluations.every(({ klWords }) => klWords === '64')).toBe(true);
+    expect(Number(evaluations.at(-1)?.kl)).toBeLessThan(Number(evaluations[0].kl));
+    expect(await page.locator('table.distance').innerText()).toContain('KL of 64 words and the rest');
+    const quote = page.locator('figure.quote', { hasText: 'Teacher' }).locator('blockquote');
+    expect((await quote.innerText()).length).toBeGreaterThan('The whale'.length);
+
+    // The same run again: the cache is there, and the teacher is not asked for.
+    const losses = await csvOf(page, 'loss');
+    await primary(page).click();
+    await offered(page, 'Stop loading');
+    await offered(page, FINISHED);
+    expect(await kept(visited)).toContain('found from an earlier run');
+    expect(await csvOf(page, 'loss')).toEqual(losses);
+    expect(problems).toEqual([]);
+    await close();
+  });
+
+  test('all words kept: the losses are those without a cache, but for f16', async () => {
+    const run = async (settings: Record<string, string | number>) => {
+      const visited = await visit(site, { offer, path: link({ ...settings, kd_loss: 'rkl', sample_tokens: 0 }) });
+      await finish(visited);
+      const found = { losses: await csvOf(visited.page, 'loss'), evaluations: await csvOf(visited.page, 'perplexity') };
+      const text = 'teacher_cache' in settings ? await kept(visited) : '';
+      expect(visited.problems).toEqual([]);
+      await visited.close();
+      return { ...found, text };
+    };
+    const plain = await run(SMALL);
+    const cached = await run({ ...CACHED, cache_top_k: 0 });
+    expect(cached.text).toContain('all 1,024 words, 2,048 bytes a token');
+    expect(cached.losses).toHaveLength(12);
+    for (const [i, { loss }] of cached.losses.entries()) {
+      // Kept values are rounded to f16, and the student's steps grow from such a difference.
+      expect(Math.abs(Number(loss) / Number(plain.losses[i].loss) - 1)).toBeLessThan(5e-3);
+    }
+    for (const [i, { kl, klWords, teacherPerplexity }] of cached.evaluations.entries()) {
+      expect(klWords).toBe('all');
+      expect(Math.abs(Number(kl) / Number(plain.evaluations[i].kl) - 1)).toBeLessThan(5e-3);
+      const wanted = Number(plain.evaluations[i].teacherPerplexity);
+      expect(Math.abs(Number(teacherPerplexity) / wanted - 1)).toBeLessThan(5e-3);
+    }
+  });
+});
+
+test('a full disk is told with both sizes, and the run goes on with its teacher', async () => {
+  const before =
+    'if (self.StorageManager) StorageManager.prototype.estimate = async () => ({ quota: 100000, usage: 20000 });';
+  const visited = await visit(site, { offer: 'f16', before, path: link(CACHED) });
+  const { page, problems, close } = visited;
+  await finish(visited);
+  expect((await logLines(page)).join('\n')).toMatch(
+    /The teacher’s cache needs 0\.2 MB; there is room for 0\.1 MB\. The run goes on with the teacher in memory\./,
+  );
+  expect(await page.getByTestId('cache').count()).toBe(0);
+  expect((await statusOf(page))['GPU memory']).toContain('teacher');
+  expect(problems).toEqual([]);
+  await close();
+});
+
+test('a cache that is being written is dropped with its run, and the next one writes it anew', async () => {
+  const visited = await visit(site, { offer: 'f16', path: link({ ...CACHED, train_steps: 400, eval_steps: 400 }) });
+  const { page, problems, close } = visited;
+  await offered(page, 'Distil');
+  await primary(page).click();
+  const bar = page.getByRole('progressbar', { name: 'Caching the teacher' });
+  await eventually(() => bar.getAttribute('aria-valuenow').catch(() => '')).toMatch(/^[1-9]/);
+  await primary(page).click();
+  await offered(page, 'Distil');
+  await page.goto(`${site.url}${link(CACHED)}`);
+  await page.reload();
+  await finish(visited);
+  expect((await logLines(page)).join('\n')).toContain('writing it was broken off. It is written anew.');
+  expect(await kept(visited)).toContain('written in');
+  expect(problems).toEqual([]);
+  await close();
+});
+
+test('a loss that 64 words cannot serve is refused, with what would', async () => {
+  const visited = await visit(site, { offer: 'f16', path: link({ ...CACHED, loss: 'rkl' }) });
+  const { page, close } = visited;
+  await offered(page, 'Distil');
+  await primary(page).click();
+  await offered(page, 'Try again');
+  const notice = page.locator('.notice.problem').first();
+  expect(await notice.innerText()).toContain('Could not use the teacher’s cache.');
+  expect(await notice.innerText()).toContain('serves forward KL, fkl; this run’s loss is rkl');
+  expect(await button(page, 'Reset').isEnabled()).toBe(true);
+  await close();
+});
