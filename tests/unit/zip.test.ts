@@ -1,6 +1,6 @@
 // The .zip that a student leaves in, and those that models come in: ours, other programs', damaged and hostile ones.
 
-import { deflateRawSync, crc32 as zlibCrc32 } from 'node:zlib';
+import { deflateRawSync, gzipSync } from 'node:zlib';
 import { expect, test } from 'vitest';
 import { ModelFileError } from '../../src/model/download';
 import { readJson } from '../../src/model/source';
