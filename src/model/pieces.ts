@@ -3,6 +3,11 @@
 
 import { toHalf } from '../tensor/dtype';
 
+/** A student cannot be written as asked. The message says what to do next. */
+export class ExportError extends Error {
+  override name = 'ExportError';
+}
+
 /** Bytes as they are, or a parameter's values, encoded once they are there. */
 export type Piece = Uint8Array<ArrayBuffer> | ParameterPiece;
 
@@ -52,14 +57,14 @@ export const HALF_LIMIT = 65520;
 
 /**
  * Values as little-endian bytes.
- * @throws Error for a value that is not finite in that type
+ * @throws ExportError for a value that is not finite in that type
  */
 export function encodeValues(name: string, dtype: 'f16' | 'f32', values: Float32Array): Uint8Array<ArrayBuffer> {
   const limit = dtype === 'f16' ? HALF_LIMIT : Infinity;
   const bad = values.findIndex((value) => !(Math.abs(value) < limit));
   if (bad >= 0) {
     const next = Number.isFinite(values[bad]) ? 'Export in f32, or train on' : 'Use weights of an earlier step';
-    throw new Error(`write ${name} in ${dtype}: ${name} holds ${values[bad]} at element ${bad}. ${next}.`);
+    throw new ExportError(`write ${name} in ${dtype}: ${name} holds ${values[bad]} at element ${bad}. ${next}.`);
   }
   const stored = dtype === 'f16' ? toHalf(values) : values;
   return new Uint8Array(stored.buffer as ArrayBuffer, stored.byteOffset, stored.byteLength);

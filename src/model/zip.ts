@@ -1,6 +1,8 @@
 // Writes a .zip whose entries are stored as they are: weights do not compress. Entries come in chunks, each handed to a Blob at
 // once, which a browser may keep on disk, so a large model is never in memory whole.
 
+import { ExportError } from './pieces';
+
 /** An entry of a length that is known before its bytes are. */
 export interface ZipEntry {
   name: string;
@@ -28,7 +30,8 @@ const UTF8 = 0x0800;
 
 /**
  * The file, in the entries' order.
- * @throws Error if it would exceed 4 GiB, if an entry's bytes are not as many as it said, or whatever its chunks throw
+ * @throws ExportError if it would exceed 4 GiB
+ * @throws Error if an entry's bytes are not as many as it said, or whatever its chunks throw
  */
 export async function writeZip(entries: readonly ZipEntry[], { date, onProgress }: ZipOptions): Promise<Blob> {
   const names = entries.map(({ name }) => new TextEncoder().encode(name));
@@ -39,7 +42,9 @@ export async function writeZip(entries: readonly ZipEntry[], { date, onProgress 
   );
   if (total + around >= ZIP64) {
     const gib = (total / 2 ** 30).toFixed(2);
-    throw new Error(`write the .zip: its files have ${gib} GiB, and a .zip holds 4. Take the weights in float16.`);
+    throw new ExportError(
+      `write the .zip: its files have ${gib} GiB, and a .zip holds 4. Take the weights in float16.`,
+    );
   }
   const parts: BlobPart[] = [];
   const directory: Uint8Array<ArrayBuffer>[] = [];

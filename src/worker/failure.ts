@@ -4,6 +4,7 @@ import { CorpusError } from '../data/corpus';
 import { TokenizerError } from '../data/tokenizer';
 import { GpuError } from '../gpu/device';
 import { ModelFileError } from '../model/download';
+import { ExportError } from '../model/pieces';
 import { LayoutError } from '../tensor/layout';
 import type { Failure } from './protocol';
 
@@ -16,6 +17,7 @@ export function describe(operation: string, error: unknown): Failure {
   if (error instanceof TokenizerError)
     return { operation: error.operation, message, hint: error.hint, kind: 'model', stack };
   if (error instanceof ModelFileError) return { operation: 'load the model', message, kind: error.kind, stack };
+  if (error instanceof ExportError) return { operation, message, kind: 'model', stack };
   if (error instanceof LayoutError) {
     const hint = 'Set the loss path to strided or reshape, or the batch size to 1.';
     return { operation, message, hint, kind: 'internal', stack };

@@ -5,20 +5,24 @@ import { encodeDocuments } from '../data/split';
 import type { StepRecord } from '../distill/records';
 import { Run } from '../distill/run';
 import type { Gpu } from '../gpu/device';
+import { ExportError } from '../model/pieces';
 import { corpusName, readTexts } from './corpus';
+import { writeStudent } from './export';
 import { describe } from './failure';
 import { base, type DeviceUser, nextTask, post } from './host';
-import { openModels } from './models';
+import { type Models, openModels } from './models';
 import type { DroppedFiles, LoadingStage, RunStatus, ToWorker, UserCorpus } from './protocol';
 
 /** Records and status go to the page this often; the page draws no faster. */
 const REPORT_MILLISECONDS = 200;
 /** Steps that the speed is averaged over. */
 const SPEED_STEPS = 20;
+const TAKE = 'take the student';
 
 export class Session implements DeviceUser {
   #run: Run | undefined;
   #gpu: Gpu | undefined;
+  #tokenizer: Models['tokenizer'] | undefined;
   #state: RunStatus['state'] | 'over' = 'paused';
   /** Steps asked for one at a time. */
   #singles = 0;
@@ -59,6 +63,20 @@ export class Session implements DeviceUser {
       if (message.type === 'step') this.#singles++;
       this.#resume(message.type === 'resume' ? 'running' : 'paused');
     }
+  }
+
+  /** Writes the student as it is between two steps; a run that is told to go on does so after that. */
+  export(asked: Extract<ToWorker, { type: 'export' }>): void {
+    if (this.training) {
+      const why = {
+        message: 'The run is training.',
+        hint: 'Pause it, then take the student.',
+        kind: 'internal' as const,
+      };
+      post({ type: 'export-failed', runId: this.runId, failure: { operation: TAKE, ...why } });
+      return;
+    }
+    this.#loop = this.#loop.then(() => this.#export(asked));
   }
 
   /** Breaks off what is being loaded, and trains no further. */
@@ -131,6 +149,7 @@ export class Session implements DeviceUser {
       stage: (...said) => this.#stage(...said),
       note: (text) => post({ type: 'note', runId: this.runId, text }),
     });
+    this.#tokenizer = models.tokenizer;
     this.#stage('tokenizer', `reading ${name}`);
     const documents = encodeDocuments(texts, models.tokenizer);
     this.#run = await Run.create(
@@ -195,6 +214,21 @@ export class Session implements DeviceUser {
     }
     if (run.done && !this.#lost && this.#state !== 'over') this.#state = 'finished';
     this.#report();
+  }
+
+  async #export({ dtype, story }: Extract<ToWorker, { type: 'export' }>): Promise<void> {
+    const { runId, config, corpus } = this;
+    const { signal } = this.#ended;
+    try {
+      if (!this.#run || !this.#gpu || !this.#tokenizer)
+        throw new ExportError('There is no student yet. Start a run first.');
+      const parts = { run: this.#run, adapter: this.#gpu.adapter, tokenizer: this.#tokenizer, config, corpus };
+      const onProgress = (file: string, written: number, total: number) =>
+        post({ type: 'exporting', runId, file, written, total });
+      post({ type: 'exported', runId, ...(await writeStudent(parts, { dtype, story, onProgress, signal })) });
+    } catch (error) {
+      if (!signal.aborted) post({ type: 'export-failed', runId, failure: describe(TAKE, error) });
+    }
   }
 
   #flush(): void {
