@@ -45,7 +45,7 @@ export async function exportStudent(student: ExportedStudent, options: ExportOpt
   const leftOut: string[] = [];
   const onnx = (['f32', 'f16'] as const).flatMap((type): [string, Piece[]][] => {
     const file = type === 'f32' ? 'onnx/model.onnx' : 'onnx/model_fp16.onnx';
-    const pieces = onnxPieces(config, type);
+    const pieces = onnxPieces(config, type, true);
     const gigabytes = (lengthOf(pieces) / 1e9).toFixed(2);
     if (lengthOf(pieces) > LONGEST_ONNX) {
       leftOut.push(`${file}: it would have ${gigabytes} GB, and an ONNX file ends at 2.15.`);

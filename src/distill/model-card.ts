@@ -89,8 +89,17 @@ function use({ dtype, leftOut, name }: CardFacts): string {
       `tokenizer = AutoTokenizer.from_pretrained("./${name}")`,
       `model = AutoModelForCausalLM.from_pretrained("./${name}")`,
     ]),
-    `\`model.safetensors\` holds ${dtype}. The files in \`onnx/\` take \`input_ids\` (batch, sequence) as int64 and give ` +
-      '`logits` (batch, sequence, words); they keep no keys and values from call to call. Dropped on the teacher’s or the ' +
+    'In JavaScript, from a server that has this folder below `models/`:',
+    fenced('js', [
+      "import { AutoModelForCausalLM, AutoTokenizer, env } from '@huggingface/transformers';",
+      '',
+      "Object.assign(env, { allowRemoteModels: false, allowLocalModels: true, localModelPath: '/models/' });",
+      `const tokenizer = await AutoTokenizer.from_pretrained('${name}');`,
+      `const model = await AutoModelForCausalLM.from_pretrained('${name}', { dtype: 'fp32' });`,
+    ]),
+    `\`model.safetensors\` holds ${dtype}. The files in \`onnx/\` take \`input_ids\` (batch, sequence) as int64 and the keys and values ` +
+      'of what came before (`past_key_values`, empty at first), and give `logits` (batch, sequence, words) and `present`, the keys ' +
+      'and values so far. They take no attention mask, so a batch’s texts are of one length. Dropped on the teacher’s or the ' +
       'student’s field in Stillhouse, the .zip or this folder is a model like any other.',
     ...(leftOut.length > 0 ? ['Not in this folder:', leftOut.map((line) => `- ${line}`).join('\n')] : []),
   ].join('\n\n');

@@ -1,4 +1,6 @@
-// Writes a GPT-2 as an ONNX model of standard operators: input_ids (B, T) int64 -> logits (B, T, V). No cache of keys.
+// Writes a GPT-2 as an ONNX model of standard operators: input_ids (B, T) int64 -> logits (B, T, V). On request with a cache, as programs
+// that generate text ask for it: past_key_values.N.key and .value (B, H, P, D) of P earlier positions in, present.N.key and .value
+// (B, H, P + T, D) out.
 // The file comes in pieces, one a parameter, because protobuf's own writer would hold all of them twice.
 //
 // In f16, weights and matrix products are f16. The residual stream, LayerNorm and the softmax are f32: that is where
@@ -64,9 +66,9 @@ export function exportOnnx(
   return joinPieces(onnxPieces(config, dtype), weights);
 }
 
-/** `exportOnnx` before the weights are there. */
-export function onnxPieces(config: Gpt2Config, dtype: 'f32' | 'f16'): Piece[] {
-  const { vocab_size: V, n_positions: P, n_embd: C, n_layer, n_head: H } = config;
+/** `exportOnnx` before the weights are there. @param cached whether it takes and gives keys and values */
+export function onnxPieces(config: Gpt2Config, dtype: 'f32' | 'f16', cached = false): Piece[] {
+  const { vocab_size: V, n_positions, n_embd: C, n_layer, n_head: H } = config;
   const graph = new Graph();
   for (const { name, shape } of parameterShapes(config)) {
     // What is added to f32 values stays f32: LayerNorm's parameters, and biases on the way to the residual stream.
@@ -98,15 +100,20 @@ export function onnxPieces(config: Gpt2Config, dtype: 'f32' | 'f16'): Piece[] {
   const length = graph.add('length', 'Shape', ['input_ids'], { start: 1, end: 2 });
   const [zero, one] = [graph.constant('zero', 'i64', [1], [0]), graph.constant('one', 'i64', [1], [1])];
   // As floats, which onnxruntime slices on the GPU; integers go round by the CPU.
-  const indices = Array.from({ length: P }, (_, i) => i);
-  const columns = graph.constant('columns', 'f32', [1, P], indices);
-  const rows = graph.constant('rows', 'f32', [P, 1], indices);
+  const indices = Array.from({ length: n_positions }, (_, i) => i);
+  const columns = graph.constant('columns', 'f32', [1, n_positions], indices);
+  const rows = graph.constant('rows', 'f32', [n_positions, 1], indices);
+  // P and P + T: the tokens' own positions begin after the earlier ones.
+  const past = (layer: number, part: 'key' | 'value') => `past_key_values.${layer}.${part}`;
+  const present = (layer: number, part: 'key' | 'value') => `present.${layer}.${part}`;
+  const begin = cached ? graph.add('past_length', 'Shape', [past(0, 'key')], { start: 2, end: 3 }) : zero;
+  const end = cached ? graph.add('total_length', 'Add', [begin, length]) : length;
   const visible = graph.add('visible', 'LessOrEqual', [
-    graph.add('key_positions', 'Slice', [columns, zero, length, one]), // (1, T)
-    graph.add('query_positions', 'Slice', [rows, zero, length, zero]), // (T, 1)
+    graph.add('key_positions', 'Slice', [columns, zero, end, one]), // (1, P + T)
+    graph.add('query_positions', 'Slice', [rows, begin, end, zero]), // (T, 1)
   ]);
   const mask = graph.add('mask', 'Where', [
-    visible, // (T, T)
+    visible, // (T, P + T)
     graph.constant('seen', 'f32', [], [0]),
     graph.constant('unseen', 'f32', [], [MASKED]),
   ]);
@@ -114,7 +121,7 @@ export function onnxPieces(config: Gpt2Config, dtype: 'f32' | 'f16'): Piece[] {
   const mergeHeads = graph.constant('merge_heads', 'i64', [3], [0, 0, C]);
 
   const tokens = cast(graph.add('token_embedding', 'Gather', ['wte.weight', 'input_ids']), 'f32');
-  const positions = graph.add('position_embedding', 'Slice', [cast('wpe.weight', 'f32'), zero, length, zero]);
+  const positions = graph.add('position_embedding', 'Slice', [cast('wpe.weight', 'f32'), begin, end, zero]);
   let h = graph.add('embedding', 'Add', [tokens, positions]); // (B, T, C) f32
 
   for (let layer = 0; layer < n_layer; layer++) {
@@ -122,16 +129,22 @@ export function onnxPieces(config: Gpt2Config, dtype: 'f32' | 'f16'): Piece[] {
     const qkv = linear(norm(h, at('ln_1')), at('attn.c_attn')); // (B, T, 3 C)
     const parts = [at('q'), at('k'), at('v')];
     graph.add(at('split'), 'Split', [qkv], { axis: 2, num_outputs: 3 }, parts);
-    const [q, k, v] = parts.map((part, i) => {
+    const byHead = { perm: [0, 2, 1, 3] };
+    const [q, ...own] = parts.map((part) => {
       const heads = graph.add(`${part}.heads`, 'Reshape', [part, splitHeads]);
-      return graph.add(`${part}.by_head`, 'Transpose', [heads], { perm: i === 1 ? [0, 2, 3, 1] : [0, 2, 1, 3] });
+      return graph.add(`${part}.by_head`, 'Transpose', [heads], byHead); // (B, H, T, D)
     });
-    const scores = cast(graph.add(at('scores'), 'MatMul', [q, k]), 'f32'); // (B, H, T, T)
+    const [k, v] = own.map((now, i) => {
+      const which = i === 0 ? 'key' : 'value';
+      return cached ? graph.add(present(layer, which), 'Concat', [past(layer, which), now], { axis: 2 }) : now;
+    });
+    const kT = graph.add(at('k.transposed'), 'Transpose', [k], { perm: [0, 1, 3, 2] });
+    const scores = cast(graph.add(at('scores'), 'MatMul', [q, kT]), 'f32'); // (B, H, T, P + T)
     const masked = graph.add(at('masked'), 'Add', [scores, mask]);
     const attention = cast(graph.add(at('attention'), 'Softmax', [masked], { axis: -1 }), dtype);
     const mixed = graph.add(at('mixed'), 'MatMul', [attention, v]); // (B, H, T, C / H)
     const merged = graph.add(at('merged'), 'Reshape', [
-      graph.add(at('by_position'), 'Transpose', [mixed], { perm: [0, 2, 1, 3] }),
+      graph.add(at('by_position'), 'Transpose', [mixed], byHead),
       mergeHeads,
     ]);
     h = projectOnto(h, merged, at('attn.c_proj'));
@@ -152,10 +165,14 @@ export function onnxPieces(config: Gpt2Config, dtype: 'f32' | 'f16'): Piece[] {
     },
   });
   // Protobuf's fields may come in any order, and a message's may be cut anywhere between two of them.
+  const kept = (name: typeof past, positions: string) =>
+    Array.from({ length: cached ? n_layer : 0 }, (_, layer) =>
+      (['key', 'value'] as const).map((part) => tensor(name(layer, part), TYPE[dtype], ['batch', H, positions, C / H])),
+    ).flat();
   const nodes = onnx.GraphProto.encode({
     ...{ name: 'gpt2', node: graph.nodes },
-    input: [tensor('input_ids', TYPE.i64, ['batch', 'sequence'])],
-    output: [tensor('logits', TYPE[dtype], ['batch', 'sequence', V])],
+    input: [tensor('input_ids', TYPE.i64, ['batch', 'sequence']), ...kept(past, 'past')],
+    output: [tensor('logits', TYPE[dtype], ['batch', 'sequence', V]), ...kept(present, 'past + sequence')],
   }).finish();
   const inGraph = [
     Uint8Array.from(nodes),

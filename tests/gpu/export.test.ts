@@ -116,12 +116,38 @@ test.each([
   await engine.dispose();
 });
 
-test('the float32 graph gives the run’s logits in onnxruntime’s native build', async () => {
+test('the float32 graph gives the run’s logits in onnxruntime’s native build, at once and token by token', async () => {
   const session = await native.InferenceSession.create(await zips.get('float32')!.read('onnx/model.onnx'));
-  const ids = new native.Tensor('int64', BigInt64Array.from(inputs, BigInt), [B, T]);
-  const { logits } = await session.run({ input_ids: ids });
-  expect(logits.dims).toEqual([B, T, run.studentConfig.vocab_size]);
-  expect(furthest(logits.data as Float32Array, expected)).toBeLessThan(1e-3);
+  const { n_layer, n_head: H, n_embd: C, vocab_size: V } = run.studentConfig;
+  /** Tokens `from` to `to` of each row, after what is in the cache. */
+  const forward = (from: number, to: number, past: Record<string, native.Tensor>) => {
+    const ids = Array.from({ length: B }, (_, row) => [...inputs.slice(row * T + from, row * T + to)]).flat();
+    const input_ids = new native.Tensor('int64', BigInt64Array.from(ids, BigInt), [B, to - from]);
+    return session.run({ input_ids, ...past });
+  };
+  const empty = () => new native.Tensor('float32', new Float32Array(), [B, H, 0, C / H]);
+  const cache = (outputs?: native.InferenceSession.OnnxValueMapType) =>
+    Object.fromEntries(
+      Array.from({ length: n_layer }, (_, layer) =>
+        ['key', 'value'].map((part): [string, native.Tensor] => [
+          `past_key_values.${layer}.${part}`,
+          (outputs?.[`present.${layer}.${part}`] as native.Tensor | undefined) ?? empty(),
+        ]),
+      ).flat(),
+    );
+  const whole = await forward(0, T, cache());
+  expect(whole.logits.dims).toEqual([B, T, V]);
+  expect(furthest(whole.logits.data as Float32Array, expected)).toBeLessThan(1e-3);
+
+  let before = await forward(0, 5, cache());
+  for (let at = 5; at < T; at++) {
+    before = await forward(at, at + 1, cache(before));
+    expect(before['present.0.key'].dims).toEqual([B, H, at + 1, C / H]);
+    const truth = Array.from({ length: B }, (_, row) => [
+      ...expected.slice((row * T + at) * V, (row * T + at + 1) * V),
+    ]);
+    expect(furthest(before.logits.data as Float32Array, truth.flat())).toBeLessThan(1e-3);
+  }
 });
 
 test('both graphs give the run’s logits in onnxruntime-web', { timeout: 2 * COMPILE }, async () => {
