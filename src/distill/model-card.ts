@@ -195,6 +195,7 @@ function figure(value: number | undefined): string {
 /** Text of anybody's in a table or a sentence: one line, and nothing that Markdown or HTML takes for its own. */
 function cell(text: string): string {
   return text
+    .trim()
     .replace(/\s+/g, ' ')
     .replace(/[\\`*_[\]|#~]/g, '\\$&')
     .replaceAll('&', '&amp;')
