@@ -12,6 +12,7 @@ import { RunControls } from './RunControls';
 import type { ShownRun } from './run';
 import { StatusStrip } from './StatusStrip';
 import { useRun } from './store';
+import { TakeStudent } from './TakeStudent';
 import { useShownRun } from './useShownRun';
 import { Words } from './Words';
 
@@ -31,6 +32,7 @@ export function Distil() {
             <div className="column left">
               <Recipe />
               <RunControls />
+              <TakeStudent />
             </div>
             <div className="column middle">
               <MainCurves />
@@ -43,6 +45,7 @@ export function Distil() {
         ) : (
           <>
             <RunControls />
+            <TakeStudent />
             <MainCurves />
             <Words />
             <Details />

@@ -10,6 +10,12 @@ import { modelFolder, useModels } from './models';
 import { isActive } from './run';
 import { useRun } from './store';
 
+/** A dialogue takes folders or files, never both. */
+const CHOOSERS = [
+  { text: 'Choose a folder', label: 'Folder', input: { webkitdirectory: '', multiple: true } },
+  { text: 'Choose a .zip', label: 'Zip', input: { accept: '.zip,application/zip' } },
+];
+
 export function ModelField({ role }: { role: Role }) {
   const name = `${role}_model` as const;
   const reference = useRun((state) => state.config[name]);
@@ -56,22 +62,25 @@ export function ModelField({ role }: { role: Role }) {
             Look the {role} up
           </button>
         )}
-        <label className={`quiet outlined file-button${locked ? ' disabled' : ''}`} htmlFor={chooser}>
-          Choose a folder
-        </label>
-        <input
-          {...{ webkitdirectory: '' }}
-          id={chooser}
-          type="file"
-          multiple
-          className="visually-hidden"
-          aria-label={`Folder of the ${role}`}
-          disabled={locked}
-          onChange={(event) => {
-            if (event.target.files?.length) void take(Promise.resolve(chosenFiles(event.target.files)));
-            event.target.value = '';
-          }}
-        />
+        {CHOOSERS.map(({ text, label, input }) => (
+          <span key={text}>
+            <label className={`quiet outlined file-button${locked ? ' disabled' : ''}`} htmlFor={chooser + text}>
+              {text}
+            </label>
+            <input
+              {...input}
+              id={chooser + text}
+              type="file"
+              className="visually-hidden"
+              aria-label={`${label} of the ${role}`}
+              disabled={locked}
+              onChange={(event) => {
+                if (event.target.files?.length) void take(Promise.resolve(chosenFiles(event.target.files)));
+                event.target.value = '';
+              }}
+            />
+          </span>
+        ))}
       </div>
       {!wrong && <Found role={role} reference={reference} />}
       {problem && (

@@ -82,15 +82,18 @@ export const useModels = create<ModelStore>()((set, get) => {
 /** Why a run cannot load this model yet. */
 export function missingFiles(role: Role, reference: string, dropped: DroppedFiles): string | undefined {
   return modelReference(reference)?.kind === 'files' && !dropped[role]
-    ? `Drop the ${role}’s folder on its field first.`
+    ? `Drop the ${role}’s folder or .zip on its field first.`
     : undefined;
 }
 
-/** The files of a model among those dropped, by their path in its folder: the one where config.json lies. */
+/** The files of a model among those dropped, by their path in its folder: the one where config.json lies. Or a .zip alone. */
 export function modelFolder(files: readonly { path: string; file: File }[]): Map<string, File> | string {
+  const [first] = files;
+  // The worker reads it: what is in it is known there.
+  if (files.length === 1 && /\.zip$/i.test(first.path)) return new Map([[first.file.name, first.file]]);
   const configs = files.filter(({ path }) => /(^|\/)config\.json$/.test(path)).map(({ path }) => path);
   if (configs.length === 0)
-    return `There is no config.json among these ${files.length} files. Drop the model’s whole folder.`;
+    return `There is no config.json among these ${files.length} files. Drop the model’s whole folder, or its .zip.`;
   const depth = (path: string) => path.split('/').length;
   const [config] = configs.sort((a, b) => depth(a) - depth(b));
   const folder = config.slice(0, -'config.json'.length);

@@ -15,8 +15,10 @@ import { type Document, readDocuments } from '../data/documents';
 import { encodeDocuments } from '../data/split';
 import { planMemory } from '../distill/apparatus';
 import { dtypeOf, newStudent, Run } from '../distill/run';
+import { takeStudent } from '../distill/take';
 import { type Gpu, openGpu } from '../gpu/device';
 import { formatLink } from '../link';
+import { openCacheStorage } from './cache-storage';
 import { CheckpointError, type RunFacts, readCheckpoint, writeCheckpoint } from './checkpoint';
 import { openDawn } from './dawn';
 import { say as explain } from './failure';
@@ -24,7 +26,7 @@ import { type Flags, helpText, mayChange, type Places, parseFlags, settle } from
 import { Metrics } from './metrics';
 import { type OpenModels, openModels } from './models';
 import { evaluationLine, figure, memoryText, Pace, stepLine } from './progress';
-import { firstBadWeight, writeStudent } from './student-folder';
+import { writeFolder } from './student-folder';
 
 const DONE = 0;
 const FAILED = 1;
@@ -77,6 +79,7 @@ async function distil(flags: Flags): Promise<number> {
   const files = {
     checkpoint: join(flags.outputDir, 'checkpoint.bin'),
     metrics: join(flags.outputDir, 'metrics.jsonl'),
+    cache: join(flags.outputDir, 'teacher-cache.bin'),
   };
   const saved = flags.resume ? await readCheckpoint(files.checkpoint) : undefined;
   const { config, places } = saved ? continued(flags, saved.facts) : started(flags);
@@ -143,7 +146,7 @@ async function readTexts({ data, reading }: Places): Promise<Document[]> {
 
 interface Parts {
   flags: Flags;
-  files: { checkpoint: string; metrics: string };
+  files: { checkpoint: string; metrics: string; cache: string };
   saved: Awaited<ReturnType<typeof readCheckpoint>> | undefined;
   config: Config;
   places: Places;
@@ -182,7 +185,8 @@ async function train({ flags, files, saved, config, places, gpu, models, texts }
   const run = await Run.create(
     {
       ...{ gpu, config, tokenizer, documents, teacherConfig: teacher.sizes, student: models.student },
-      makeTeacher: teacher.make,
+      ...{ makeTeacher: teacher.make, signal: stop.signal },
+      cache: { open: () => openCacheStorage(files.cache), teacher: source.label, note: say },
       events: {
         stage: (stage, detail) => stage !== 'evaluate' && say(`${detail[0].toUpperCase()}${detail.slice(1)}`),
         record: (record) => {
@@ -233,22 +237,26 @@ async function train({ flags, files, saved, config, places, gpu, models, texts }
     return INTERRUPTED;
   }
 
-  const weights = await run.weights();
-  const trained = { config: run.studentConfig, weights, tokenizer: source, endOfText: tokenizer.endOfText };
-  return finish(flags.outputDir, metrics, trained);
+  return finish(flags.outputDir, metrics, () => {
+    const { data } = places;
+    const corpus = {
+      name: data.length > 0 ? data.map((path) => basename(path)).join(', ') : BOOK,
+      own: data.length > 0,
+    };
+    const parts = { run, config, tokenizer, corpus, adapter: gpu.adapter };
+    return takeStudent(parts, { dtype: 'float32', story: metrics.story(), signal: stop.signal });
+  });
 }
 
 /** Writes the student if there is one, and says whether the run did what was asked. */
-async function finish(folder: string, metrics: Metrics, trained: Parameters<typeof writeStudent>[1]): Promise<number> {
+async function finish(folder: string, metrics: Metrics, take: () => ReturnType<typeof takeStudent>): Promise<number> {
   const { lastStep, lastEvaluation } = metrics;
-  const bad = firstBadWeight(trained.weights);
-  if (bad || !lastStep?.appliedTotal) {
-    const what =
-      bad ?? 'no step changed the student: each was skipped, for a gradient that is not finite or no valid target';
+  if (!lastStep?.appliedTotal) {
+    const what = 'no step changed the student: each was skipped, for a gradient that is not finite or no valid target';
     console.error(`distill: ${what}. Nothing is exported. Use a smaller --student_lr or --model_dtype float32.`);
     return FAILED;
   }
-  const written = await writeStudent(folder, trained);
+  const written = await writeFolder(folder, (await take()).files);
   say(`Wrote ${written.join(', ')} to ${folder}.`);
   const sample = lastEvaluation?.sample;
   if (sample)

@@ -2,8 +2,10 @@
 
 import { CorpusError } from '../data/corpus';
 import { TokenizerError } from '../data/tokenizer';
+import { CacheError } from '../distill/cache-file';
 import { GpuError } from '../gpu/device';
 import { ModelFileError } from '../model/download';
+import { ExportError } from '../model/pieces';
 import { LayoutError } from '../tensor/layout';
 
 const DRIVERS =
@@ -14,7 +16,7 @@ export function say(error: unknown): string {
   const { message } = error;
   if (error instanceof GpuError) return `${message} ${error.kind === 'no-adapter' ? DRIVERS : error.hint}`;
   if (error instanceof CorpusError || error instanceof TokenizerError) return `${message} ${error.hint}`;
-  if (error instanceof ModelFileError) return message;
+  if (error instanceof ModelFileError || error instanceof ExportError || error instanceof CacheError) return message;
   if (error instanceof LayoutError) return `${message} Use another loss path, or --batch_size 1.`;
   // The system's own, of a file that is not there or a disk that is full.
   if ('syscall' in error) return `${message}. Check the path and the space on the disk.`;

@@ -1,8 +1,12 @@
 // metrics.jsonl: one JSON a line, the settings first, then every step and every evaluation. A number that is none (NaN) is null.
 
 import { appendFileSync, existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import type { RunStory } from '../distill/model-card';
 import type { EvaluationRecord, StepRecord } from '../distill/records';
 import { CheckpointError } from './checkpoint';
+
+/** Rows of the model card's table of losses. */
+const MOST_LOSSES = 25;
 
 type Line = { type: string; step?: number } & Record<string, unknown>;
 
@@ -49,6 +53,20 @@ export class Metrics {
   /** Bytes of GPU memory by purpose: the planner's word, and what was counted once the run was built. */
   memory(planned: object, measured: object): void {
     this.#write({ type: 'memory', planned, measured });
+  }
+
+  /** What a model card tells of the run: every evaluation, and some of the steps. */
+  story(): RunStory {
+    const lines = readFileSync(this.path, 'utf8').trimEnd().split('\n');
+    const all = lines.map((line, i) => this.#parse(line, i + 1));
+    const steps = all.filter(({ type }) => type === 'step') as unknown as StepRecord[];
+    const rows = Math.min(MOST_LOSSES, steps.length);
+    const losses = Array.from({ length: rows }, (_, i) => {
+      const record = steps[Math.round(((i + 1) * steps.length) / rows) - 1];
+      return { ...record, loss: record.loss ?? Number.NaN, ce: record.ce ?? Number.NaN, kd: record.kd ?? Number.NaN };
+    });
+    const evaluations = all.filter(({ type }) => type === 'evaluation') as unknown as EvaluationRecord[];
+    return { evaluations, losses, changes: [] };
   }
 
   #parse(line: string, number: number): Line {

@@ -4,10 +4,9 @@ import { open, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { Config } from '../config';
-import type { Tokenizer } from '../data/tokenizer';
 import { dtypeOf } from '../distill/run';
 import { openStudent, type StudentStart } from '../distill/student-start';
-import { openTeacher, openTokenizer, type TeacherFolder } from '../distill/teacher-folder';
+import { type FolderTokenizer, openTeacher, openTokenizer, type TeacherFolder } from '../distill/teacher-folder';
 import type { Gpu } from '../gpu/device';
 import { hubSource } from '../model/hub';
 import { type Folder, folderSource, type ModelSource, type Progress } from '../model/source';
@@ -22,7 +21,7 @@ const CACHE = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'sti
 const TOLD_MILLISECONDS = 5000;
 
 export interface OpenModels {
-  tokenizer: Tokenizer;
+  tokenizer: FolderTokenizer;
   teacher: TeacherFolder;
   /** The teacher's folder. */
   source: ModelSource;

@@ -117,8 +117,8 @@ export function readBytePairs(vocabulary: unknown, mergesText: string): BytePair
   return { tokens, merges };
 }
 
-/** The contents of `tokenizer.json` and `tokenizer_config.json`. `contextLength` is in tokens. */
-export function tokenizerFiles({ tokens, merges }: BytePairs, contextLength: number) {
+/** The contents of `tokenizer.json` and `tokenizer_config.json`. `contextLength` is in tokens, where one is known. */
+export function tokenizerFiles({ tokens, merges }: BytePairs, contextLength?: number) {
   const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true };
   const endOfText = {
     content: END_OF_TEXT,

@@ -231,9 +231,9 @@ export class Run {
     return this.#apparatus.trainer.snapshot(this.step);
   }
 
-  /** The student's parameters as they are now, f32, by Hugging Face name. */
-  async weights(): Promise<Map<string, Float32Array>> {
-    return this.#apparatus.trainer.master.read();
+  /** One of the student's parameters as it is now, f32, by Hugging Face name. Waits for the GPU. */
+  async parameter(name: string): Promise<Float32Array> {
+    return this.#apparatus.trainer.master.readParameter(name);
   }
 
   /** Frees everything on the GPU. */

@@ -109,17 +109,29 @@ export async function hasTokenizer(source: ModelSource): Promise<boolean> {
   return (await source.has('tokenizer.json')) || ((await source.has('vocab.json')) && (await source.has('merges.txt')));
 }
 
+/** A folder's tokenizer, and the files that a model with the same words needs beside it. */
+export interface FolderTokenizer extends Tokenizer {
+  files: ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
+}
+
 /** The folder's tokenizer: tokenizer.json, or GPT-2's own two files. @throws TokenizerError, ModelFileError */
-export async function openTokenizer(source: ModelSource, vocabularySize: number): Promise<Tokenizer> {
-  const text = async (name: string) => new TextDecoder().decode(await source.read(name));
+export async function openTokenizer(source: ModelSource, vocabularySize: number): Promise<FolderTokenizer> {
+  // As they were read, byte by byte.
+  const files = new Map<string, Uint8Array<ArrayBuffer>>();
+  const read = async (name: string) => {
+    const bytes = await source.read(name);
+    files.set(name, bytes);
+    return bytes;
+  };
+  const text = async (name: string) => new TextDecoder().decode(await read(name));
   if (await source.has('tokenizer.json')) {
-    const read = async (path: string) => {
+    const readText = async (path: string) => {
       const name = path.slice(path.lastIndexOf('/') + 1);
       // Only tokenizer.json is always there; the other says which token ends a text.
       if (name !== 'tokenizer.json' && !(await source.has(name))) return '{}';
       return text(name);
     };
-    return loadTokenizer(source.label, { read, vocabularySize });
+    return { ...(await loadTokenizer(source.label, { read: readText, vocabularySize })), files };
   }
   if (!(await hasTokenizer(source))) {
     throw new TokenizerError(
@@ -127,12 +139,18 @@ export async function openTokenizer(source: ModelSource, vocabularySize: number)
       'Choose a model with a tokenizer.json, or with vocab.json and merges.txt as GPT-2 has them.',
     );
   }
-  const pairs = readBytePairs(await readJson(source, 'vocab.json'), await text('merges.txt'));
-  const { tokenizerJson, tokenizerConfig } = tokenizerFiles(pairs, vocabularySize);
+  const vocabulary = await readJson({ ...source, read }, 'vocab.json');
+  const pairs = readBytePairs(vocabulary, await text('merges.txt'));
+  const { tokenizerJson, tokenizerConfig } = tokenizerFiles(pairs);
   const tokenizer = makeTokenizer(tokenizerJson, tokenizerConfig);
-  if (tokenizer.vocabularySize === vocabularySize) return tokenizer;
-  throw new TokenizerError(
-    `${source.label}: vocab.json has ${tokenizer.vocabularySize} tokens, the model ${vocabularySize}.`,
-    'Use the tokenizer that came with the model.',
-  );
+  if (tokenizer.vocabularySize !== vocabularySize) {
+    throw new TokenizerError(
+      `${source.label}: vocab.json has ${tokenizer.vocabularySize} tokens, the model ${vocabularySize}.`,
+      'Use the tokenizer that came with the model.',
+    );
+  }
+  // What reads only the newer two files finds them too.
+  const json = (value: object) => new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`);
+  files.set('tokenizer.json', json(tokenizerJson)).set('tokenizer_config.json', json(tokenizerConfig));
+  return { ...tokenizer, files };
 }

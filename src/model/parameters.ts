@@ -124,6 +124,13 @@ export class Arena {
     return new Map([...this.plan.tensors].map(([name, { first, size }]) => [name, all.slice(first, first + size)]));
   }
 
+  /** One parameter, read back; f32 arenas only. Waits for the GPU. */
+  async readParameter(name: string): Promise<Float32Array> {
+    if (this.dtype !== 'f32') throw new Error(`${this.label} are f16; read the master weights instead.`);
+    const { part, first, size } = this.#entry(name);
+    return new Float32Array(await this.gpu.read(this.buffers[part], first * 4, size * 4));
+  }
+
   /** All bytes, part after part, for `restore`. Waits for the GPU. */
   async save(): Promise<ArrayBuffer> {
     const all = new Uint8Array(this.plan.count * this.#bytes);

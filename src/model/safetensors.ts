@@ -1,9 +1,10 @@
 // The safetensors format: 8 bytes of header length, a JSON header, then the tensors' bytes.
 // And a GPT-2's weights from and to such a file, under Hugging Face's names.
 
-import { fromHalf, toHalf } from '../tensor/dtype';
+import { fromHalf } from '../tensor/dtype';
 import { type Gpt2Config, headName, parameterShapes } from './config';
 import { count, ModelFileError } from './download';
+import { encodeValues, joinPieces, type Piece } from './pieces';
 
 const BYTES = { F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, U8: 1, BOOL: 1 } as const;
 export type SafetensorsType = keyof typeof BYTES;
@@ -134,29 +135,40 @@ export function writeSafetensors(
   metadata: Record<string, string> = {},
 ): Uint8Array<ArrayBuffer> {
   const ordered = [...tensors].sort(([, a], [, b]) => BYTES[b.dtype] - BYTES[a.dtype]);
-  const header: [string, unknown][] = Object.keys(metadata).length > 0 ? [['__metadata__', metadata]] : [];
-  let offset = 0;
   for (const [name, { dtype, shape, data }] of ordered) {
-    const size = shape.reduce((product, extent) => product * extent, BYTES[dtype]);
-    if (data.byteLength !== size) {
-      const given = `${count(data.byteLength)} bytes`;
-      throw new Error(
-        `writing tensor ${name}: got ${given}; ${dtype} of shape [${shape.join(', ')}] takes ${count(size)}.`,
-      );
-    }
-    header.push([name, { dtype, shape, data_offsets: [offset, (offset += size)] }]);
+    const size = sizeOf(dtype, shape);
+    if (data.byteLength === size) continue;
+    const given = `${count(data.byteLength)} bytes`;
+    throw new Error(
+      `writing tensor ${name}: got ${given}; ${dtype} of shape [${shape.join(', ')}] takes ${count(size)}.`,
+    );
   }
-  const text = new TextEncoder().encode(JSON.stringify(Object.fromEntries(header)));
-  const headerLength = Math.ceil(text.length / 8) * 8;
-  const file = new Uint8Array(8 + headerLength + offset).fill(0x20, 8, 8 + headerLength);
-  new DataView(file.buffer).setBigUint64(0, BigInt(headerLength), true);
-  file.set(text, 8);
-  let position = 8 + headerLength;
-  for (const [, { data }] of ordered) {
-    file.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), position);
-    position += data.byteLength;
+  const bytesOf = ({ buffer, byteOffset, byteLength }: ArrayBufferView) =>
+    new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);
+  const pieces = [headerOf(ordered, metadata), ...ordered.map(([, { data }]) => bytesOf(data))];
+  return joinPieces(pieces, new Map());
+}
+
+const sizeOf = (dtype: SafetensorsType, shape: readonly number[]) =>
+  shape.reduce((product, extent) => product * extent, BYTES[dtype]);
+
+/** What stands before the tensors, if they follow in this order. */
+function headerOf(
+  tensors: Iterable<readonly [string, { dtype: SafetensorsType; shape: readonly number[] }]>,
+  metadata: Record<string, string>,
+): Uint8Array<ArrayBuffer> {
+  const entries: [string, unknown][] = Object.keys(metadata).length > 0 ? [['__metadata__', metadata]] : [];
+  let offset = 0;
+  for (const [name, { dtype, shape }] of tensors) {
+    entries.push([name, { dtype, shape, data_offsets: [offset, (offset += sizeOf(dtype, shape))] }]);
   }
-  return file;
+  const text = new TextEncoder().encode(JSON.stringify(Object.fromEntries(entries)));
+  // Padded with spaces, so that the tensors are aligned.
+  const length = Math.ceil(text.length / 8) * 8;
+  const header = new Uint8Array(LENGTH_BYTES + length).fill(0x20);
+  new DataView(header.buffer).setBigUint64(0, BigInt(length), true);
+  header.set(text, LENGTH_BYTES);
+  return header;
 }
 
 /** The values as float32, always a copy. I64 and I32 are rounded beyond 2^24. */
@@ -266,23 +278,31 @@ export function loadGpt2Weights(
 
 /**
  * model.safetensors of a GPT2LMHeadModel, as transformers names its parameters.
- * @throws Error if a parameter is missing or of another size
+ * @throws Error if a parameter is missing, of another size, or not finite in that type
  */
 export function saveGpt2Weights(
   config: Gpt2Config,
   weights: ReadonlyMap<string, Float32Array>,
   dtype: 'F32' | 'F16' = 'F32',
 ): Uint8Array<ArrayBuffer> {
-  const tensors = parameterShapes(config).map(({ name, shape }) => {
-    const values = weights.get(name);
-    if (!values) throw new Error(`writing weights: ${name} is missing.`);
-    return [
-      name === 'lm_head.weight' ? name : `transformer.${name}`,
-      { dtype, shape, data: dtype === 'F16' ? toHalf(values) : values },
-    ] as const;
-  });
+  return joinPieces(safetensorsPieces(config, dtype), weights);
+}
+
+/** `saveGpt2Weights` before the weights are there. */
+export function safetensorsPieces(config: Gpt2Config, dtype: 'F32' | 'F16'): Piece[] {
+  const shapes = parameterShapes(config);
   // transformers refuses a file that does not say which framework's layout it has.
-  return writeSafetensors(new Map(tensors), { format: 'pt' });
+  const header = headerOf(
+    // The head stands beside the transformer, not in it.
+    shapes.map(({ name, shape }) => [name === 'lm_head.weight' ? name : `transformer.${name}`, { dtype, shape }]),
+    { format: 'pt' },
+  );
+  const type = dtype === 'F16' ? 'f16' : 'f32';
+  const parameters = shapes.map(({ name, shape }) => {
+    const encode = (values: Float32Array) => encodeValues(name, type, values);
+    return { parameter: name, shape, byteLength: sizeOf(dtype, shape), encode };
+  });
+  return [header, ...parameters];
 }
 
 function list(names: string[]): string {

@@ -5,6 +5,7 @@ import { TokenizerError } from '../data/tokenizer';
 import { CacheError } from '../distill/cache-file';
 import { GpuError } from '../gpu/device';
 import { ModelFileError } from '../model/download';
+import { ExportError } from '../model/pieces';
 import { LayoutError } from '../tensor/layout';
 import type { Failure } from './protocol';
 
@@ -18,6 +19,7 @@ export function describe(operation: string, error: unknown): Failure {
     return { operation: error.operation, message, hint: error.hint, kind: 'model', stack };
   if (error instanceof ModelFileError) return { operation: 'load the model', message, kind: error.kind, stack };
   if (error instanceof CacheError) return { operation: 'use the teacher’s cache', message, kind: 'limits', stack };
+  if (error instanceof ExportError) return { operation, message, kind: 'model', stack };
   if (error instanceof LayoutError) {
     const hint = 'Set the loss path to strided or reshape, or the batch size to 1.';
     return { operation, message, hint, kind: 'internal', stack };

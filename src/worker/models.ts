@@ -1,12 +1,11 @@
 // Where a run's models come from: the page's own folder, the hub, or files that were dropped on the page. Nowhere else.
 
 import type { Config } from '../config';
-import type { Tokenizer } from '../data/tokenizer';
 import { planMemory } from '../distill/apparatus';
 import { dtypeOf, newStudent } from '../distill/run';
 import { checkSameWords, openStudent, type StudentStart } from '../distill/student-start';
 import type { Teacher } from '../distill/teacher';
-import { hasTokenizer, openTeacher, openTokenizer } from '../distill/teacher-folder';
+import { type FolderTokenizer, hasTokenizer, openTeacher, openTokenizer } from '../distill/teacher-folder';
 import type { TeacherSizes } from '../distill/teacher-onnx';
 import type { Gpu } from '../gpu/device';
 import { browserCache } from '../model/block-cache';
@@ -16,6 +15,7 @@ import { httpSource } from '../model/http';
 import { hubSource } from '../model/hub';
 import { planArena } from '../model/parameters';
 import { filesSource, type ModelSource, type Progress, readJson } from '../model/source';
+import { zipSource } from '../model/unzip';
 import { openWeights } from '../model/weights';
 import { modelReference } from '../model-reference';
 import type { DroppedFiles, LoadingStage, MemoryPlan, ModelReport, Role } from './protocol';
@@ -33,8 +33,8 @@ interface Report {
 }
 
 /** What a run takes of its models. `close` ends the connections once the run is built. */
-interface Models {
-  tokenizer: Tokenizer;
+export interface Models {
+  tokenizer: FolderTokenizer;
   teacherConfig: TeacherSizes;
   student?: StudentStart;
   makeTeacher(gpu: Gpu, shape: { B: number; T: number; dtype: 'f16' | 'f32' }): Promise<Teacher>;
@@ -56,10 +56,12 @@ function sourceOf(
   if (!reference) throw new Error(`${role}_model is ${JSON.stringify(text)}, which names no model.`);
   if (reference.kind === 'files') {
     const dropped = files[role];
+    const [alone] = dropped?.size === 1 ? dropped : [];
+    if (alone && /\.zip$/i.test(alone[0])) return zipSource(...alone, onProgress, signal);
     if (dropped) return filesSource(dropped, onProgress, signal);
     throw new ModelFileError(
       'model',
-      `${role}_model is files, and no files were dropped for the ${role}. Drop the model's folder on its field.`,
+      `${role}_model is files, and no files were dropped for the ${role}. Drop the model's folder or .zip on its field.`,
     );
   }
   if (reference.kind === 'built-in') {
@@ -113,7 +115,7 @@ export function teacherName(text: string, files?: ReadonlyMap<string, Blob>): st
 }
 
 /** The tokenizer that a run with these settings would have. */
-export async function openTokenizerOf({ teacher_model }: Config, place: Place): Promise<Tokenizer> {
+export async function openTokenizerOf({ teacher_model }: Config, place: Place): Promise<FolderTokenizer> {
   const source = sourceOf('teacher', teacher_model, place);
   try {
     const { vocab_size } = parseSizes(await readJson(source, 'config.json'), `config.json of ${source.label}`);

@@ -5,14 +5,18 @@ import type { CheckRow } from '../check/run';
 import type { Config } from '../config';
 import type { CorpusFile, Reading } from '../data/documents';
 import type { DataPreview } from '../distill/data';
+import type { ExportType } from '../distill/export';
 import type { Experiment, LabReport } from '../distill/lab-records';
+import type { RunStory } from '../distill/model-card';
 import type { EvaluationRecord, StepRecord } from '../distill/records';
 import type { CacheReport, RunStage } from '../distill/run';
 
 export type { CheckRow } from '../check/run';
 export type { Reading } from '../data/documents';
 export type { DataPreview } from '../distill/data';
+export type { ExportType } from '../distill/export';
 export type * from '../distill/lab-records';
+export type { LossRow, RunStory } from '../distill/model-card';
 export type { EvaluationRecord, Sample, StepRecord } from '../distill/records';
 export type { CacheReport } from '../distill/run';
 
@@ -40,7 +44,7 @@ export interface FileReport {
 /** Which of the two models is meant. */
 export type Role = 'teacher' | 'student';
 
-/** Files that were dropped on the page for a model, by their path in its folder. */
+/** Files that were dropped on the page for a model, by their path in its folder; or the folder's .zip alone, by its name. */
 export type DroppedFiles = Partial<Record<Role, ReadonlyMap<string, Blob>>>;
 
 /** What is known of a model before anything large of it is read. */
@@ -89,6 +93,8 @@ export type ToWorker =
   /** Drop the run and free its memory. */
   | { type: 'reset'; runId: string }
   | { type: 'change'; runId: string; changes: LiveChanges }
+  /** Write the student as a .zip; answered by `exporting` and then `exported` or `export-failed`. Refused while the run trains. */
+  | { type: 'export'; runId: string; dtype: ExportType; story: RunStory }
   /** After `lost`: a new device, and on from the last evaluation's weights. */
   | { type: 'recover'; runId: string }
   /** Run one of the Bug Lab's experiments, after ending the one before. Refused while a run trains. */
@@ -175,6 +181,12 @@ export type FromWorker =
   | { type: 'status'; runId: string; status: RunStatus }
   /** A live change took effect before this step. */
   | { type: 'changed'; runId: string; step: number; changes: LiveChanges }
+  /** Bytes of all files so far, of how many; `file` is the one that is being written. */
+  | { type: 'exporting'; runId: string; file: string; written: number; total: number }
+  /** A folder of this name in a .zip. */
+  | { type: 'exported'; runId: string; name: string; zip: Blob }
+  /** The run itself goes on. */
+  | { type: 'export-failed'; runId: string; failure: Failure }
   /** The run cannot go on. What it reported so far stays valid. */
   | { type: 'failed'; runId: string; failure: Failure }
   /** What the experiment is loading or building. */

@@ -2,24 +2,29 @@
 
 import type { Config } from '../config';
 import { encodeDocuments } from '../data/split';
+import { zipStudent } from '../distill/export';
 import type { StepRecord } from '../distill/records';
 import { Run } from '../distill/run';
+import { takeStudent } from '../distill/take';
 import type { Gpu } from '../gpu/device';
+import { ExportError } from '../model/pieces';
 import { openCacheStorage } from './cache-storage';
 import { corpusName, readTexts } from './corpus';
 import { describe } from './failure';
 import { base, type DeviceUser, nextTask, post } from './host';
-import { openModels, teacherName } from './models';
+import { type Models, openModels, teacherName } from './models';
 import type { DroppedFiles, LiveChanges, LoadingStage, RunStatus, ToWorker, UserCorpus } from './protocol';
 
 /** Records and status go to the page this often; the page draws no faster. */
 const REPORT_MILLISECONDS = 200;
 /** Steps that the speed is averaged over. */
 const SPEED_STEPS = 20;
+const TAKE = 'take the student';
 
 export class Session implements DeviceUser {
   #run: Run | undefined;
   #gpu: Gpu | undefined;
+  #tokenizer: Models['tokenizer'] | undefined;
   #state: RunStatus['state'] | 'over' = 'paused';
   /** Steps asked for one at a time. */
   #singles = 0;
@@ -70,6 +75,20 @@ export class Session implements DeviceUser {
     }
     Object.assign(this.config, changes);
     post({ type: 'changed', runId: this.runId, step: (this.#run?.step ?? 0) + 1, changes });
+  }
+
+  /** Writes the student as it is between two steps; a run that is told to go on does so after that. */
+  export(asked: Extract<ToWorker, { type: 'export' }>): void {
+    if (this.training) {
+      const why = {
+        message: 'The run is training.',
+        hint: 'Pause it, then take the student.',
+        kind: 'internal' as const,
+      };
+      post({ type: 'export-failed', runId: this.runId, failure: { operation: TAKE, ...why } });
+      return;
+    }
+    this.#loop = this.#loop.then(() => this.#export(asked));
   }
 
   /** Breaks off what is being loaded, and trains no further. */
@@ -142,6 +161,7 @@ export class Session implements DeviceUser {
       stage: (...said) => this.#stage(...said),
       note: (text) => post({ type: 'note', runId: this.runId, text }),
     });
+    this.#tokenizer = models.tokenizer;
     this.#stage('tokenizer', `reading ${name}`);
     const documents = encodeDocuments(texts, models.tokenizer);
     this.#run = await Run.create(
@@ -212,6 +232,26 @@ export class Session implements DeviceUser {
     }
     if (run.done && !this.#lost && this.#state !== 'over') this.#state = 'finished';
     this.#report();
+  }
+
+  async #export({ dtype, story }: Extract<ToWorker, { type: 'export' }>): Promise<void> {
+    const { runId, config, corpus } = this;
+    const { signal } = this.#ended;
+    try {
+      if (!this.#run || !this.#gpu || !this.#tokenizer)
+        throw new ExportError('There is no student yet. Start a run first.');
+      const parts = {
+        ...{ run: this.#run, adapter: this.#gpu.adapter, tokenizer: this.#tokenizer, config },
+        corpus: { name: corpusName(corpus), own: corpus !== undefined },
+      };
+      const onProgress = (file: string, written: number, total: number) =>
+        post({ type: 'exporting', runId, file, written, total });
+      const { name, files } = await takeStudent(parts, { dtype, story, signal });
+      const zip = await zipStudent(name, files, { date: new Date(), onProgress });
+      post({ type: 'exported', runId, name, zip });
+    } catch (error) {
+      if (!signal.aborted) post({ type: 'export-failed', runId, failure: describe(TAKE, error) });
+    }
   }
 
   #flush(): void {

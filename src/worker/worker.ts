@@ -76,6 +76,8 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
     session = undefined;
     current.stop();
     queue = queue.then(() => current.end());
+  } else if (data.type === 'export') {
+    current.export(data);
   } else if (data.type === 'recover') {
     queue = queue.then(() => current.recover());
   } else {

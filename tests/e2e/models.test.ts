@@ -201,7 +201,9 @@ test('a folder of one’s own is read in the page, and nothing of it leaves', as
   // The address names files, and brings none.
   await page.reload();
   await offered(page, 'Distil, disabled');
-  expect(await page.locator('.run-controls').innerText()).toContain('Drop the teacher’s folder on its field first.');
+  expect(await page.locator('.run-controls').innerText()).toContain(
+    'Drop the teacher’s folder or .zip on its field first.',
+  );
   expect(problems).toEqual([]);
   await close();
 });

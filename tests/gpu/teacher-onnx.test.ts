@@ -146,7 +146,7 @@ function asDecoder({ node, input }: onnxProto.onnx.IGraphProto): void {
   add('h.0.scores', 'Transpose', ['past_key_values.0.key'], 'past.key', [
     { name: 'perm', type: AttributeType.INTS, ints: [0, 1, 3, 2] },
   ]);
-  add('h.0.scores', 'Concat', ['past.key', 'h.0.k.by_head'], 'keys', [int('axis', 3)]);
+  add('h.0.scores', 'Concat', ['past.key', 'h.0.k.transposed'], 'keys', [int('axis', 3)]);
   node!.find(({ output }) => output![0] === 'h.0.scores')!.input![1] = 'keys';
   add('h.0.mixed', 'Concat', ['past_key_values.0.value', 'h.0.v.by_head'], 'values', [int('axis', 2)]);
   node!.find(({ output }) => output![0] === 'h.0.mixed')!.input![1] = 'values';

@@ -8,7 +8,6 @@ import { CheckpointError, type RunFacts, readCheckpoint, writeCheckpoint } from 
 import { diskCache } from '../../src/cli/disk-cache';
 import { say } from '../../src/cli/failure';
 import { Metrics } from '../../src/cli/metrics';
-import { firstBadWeight } from '../../src/cli/student-folder';
 import { DEFAULTS } from '../../src/config';
 import { CorpusError } from '../../src/data/corpus';
 import type { EvaluationRecord, StepRecord } from '../../src/distill/records';
@@ -138,10 +137,4 @@ test('errors are said with what can be done, and only faults of ours with where 
   expect(say(new TypeError('x is not a function'))).toMatch(
     /x is not a function This is a fault of Stillhouse\.\n.*at /s,
   );
-});
-
-test('weights that are not finite are named', () => {
-  const good = new Map([['a', Float32Array.of(1, 2)]]);
-  expect(firstBadWeight(good)).toBeUndefined();
-  expect(firstBadWeight(new Map([...good, ['b', Float32Array.of(0, Number.NaN)]]))).toBe('b holds NaN at element 1');
 });

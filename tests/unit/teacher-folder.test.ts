@@ -32,6 +32,20 @@ test('a tokenizer.json alone is enough', async () => {
   expect([...alone.encode(TEXT)]).toEqual([...whole.encode(TEXT)]);
 });
 
+test('the tokenizer’s files stay as they were read, and the older pair gets the newer two beside it', async () => {
+  const texts = ({ files }: typeof whole) =>
+    Object.fromEntries([...files].map(([name, bytes]) => [name, decode(bytes)]));
+  const decode = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  expect(texts(whole)).toEqual({ 'tokenizer.json': tokenizerJson, 'tokenizer_config.json': config });
+  const old = { 'vocab.json': JSON.stringify(vocab), 'merges.txt': `#version: 0.2\n${merges.join('\n')}\n` };
+  const pair = texts(await openTokenizer(folder(old), SIZE));
+  expect(pair).toMatchObject(old);
+  const made = { 'tokenizer.json': pair['tokenizer.json'], 'tokenizer_config.json': pair['tokenizer_config.json'] };
+  const again = await openTokenizer(folder(made), SIZE);
+  expect([...again.encode(TEXT)]).toEqual([...whole.encode(TEXT)]);
+  expect(again.endOfText).toBe(SIZE - 1);
+});
+
 test('a tokenizer of another model, and none, are refused by name', async () => {
   const opening = (files: Record<string, string>, size = SIZE) => openTokenizer(folder(files), size);
   await expect(opening({ 'tokenizer.json': tokenizerJson }, 50257)).rejects.toThrow(

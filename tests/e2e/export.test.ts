@@ -1,0 +1,145 @@
+// The student taken away in the browser and brought back: a .zip with everything in it, which then teaches, and starts a student.
+
+import { readFileSync } from 'node:fs';
+import type { Page } from 'playwright-core';
+import { beforeAll, expect, test } from 'vitest';
+import { DEFAULTS } from '../../src/config';
+import { parseLink } from '../../src/link';
+import { readSafetensors } from '../../src/model/safetensors';
+import { readJson } from '../../src/model/source';
+import { zipSource } from '../../src/model/unzip';
+import { button, eventually, FINISHED, link, logLines, notices, offered, primary, set } from './drive';
+import { openSite, type Site, visit } from './harness';
+
+const SMALL = { batch_size: 2, max_length: 16, train_steps: 4, eval_steps: 2, eval_batches: 1, sample_tokens: 2 };
+const NAME = 'gpt2-1x32-from-moby-teacher-4-steps';
+
+let site: Site;
+beforeAll(async () => {
+  site = await openSite();
+});
+
+/** What is said of the student that is being taken. */
+const said = (page: Page) => page.getByRole('region', { name: 'Take the student' }).innerText();
+const found = async (page: Page) => (await page.locator('.model-found').allInnerTexts()).join('\n');
+
+/** Presses the button and waits for the file. */
+async function take(page: Page): Promise<{ name: string; path: string }> {
+  const [file] = await Promise.all([page.waitForEvent('download'), button(page, 'Take the student').click()]);
+  return { name: file.suggestedFilename(), path: await file.path() };
+}
+
+test('a finished run’s student is taken, teaches itself, and starts another', async () => {
+  const settings = { ...SMALL, student_layers: 1, student_width: 32, prompt: 'A | whale', alpha: 0.5 };
+  const { page, problems, close } = await visit(site, { offer: 'f16', path: link(settings) });
+  await offered(page, 'Distil');
+  expect(await button(page, 'Take the student').count()).toBe(0);
+  await primary(page).click();
+  await offered(page, FINISHED);
+
+  const { name, path } = await take(page);
+  expect(name).toBe(`${NAME}.zip`);
+  await eventually(() => said(page)).toMatch(/4-steps\.zip, [\d.]+ kB\. Dropped on a model’s field/);
+  const zip = zipSource(name, new Blob([readFileSync(path)]));
+  expect(await readJson(zip, 'config.json')).toMatchObject({
+    n_layer: 1,
+    n_embd: 32,
+    n_positions: 16,
+    vocab_size: 1024,
+  });
+  const tensors = readSafetensors(await zip.read('model.safetensors'), 'model.safetensors');
+  expect(tensors.get('transformer.wte.weight')).toMatchObject({ dtype: 'F32', shape: [1024, 32] });
+  for (const file of ['tokenizer.json', 'tokenizer_config.json', 'onnx/model.onnx', 'onnx/model_fp16.onnx']) {
+    expect((await zip.read(file)).length, file).toBeGreaterThan(100);
+  }
+  const card = new TextDecoder().decode(await zip.read('README.md'));
+  const evaluations = (await logLines(page)).flatMap(
+    (line) => /^Step (\d+): Loss=[^,]+, PPL=([\d.,]+), /.exec(line)?.[2] ?? [],
+  );
+  expect(evaluations.length).toBe(3);
+  for (const perplexity of evaluations) expect(card).toContain(`| ${perplexity} |`);
+  const url = new URL(/<(http[^>]+)>/.exec(card)?.[1] ?? '');
+  expect(url.href.startsWith(site.url)).toBe(true);
+  expect(parseLink(url.hash)).toEqual({ config: { ...DEFAULTS, ...settings } });
+  expect(card).toContain('| `prompt` | `A \\| whale` | `The whale` |');
+  expect(card).toContain('after step 4 of 4');
+
+  // The same .zip for both: what is taught is known already.
+  const fold = page.locator('details.fold', { has: page.getByTestId('field-teacher_model') });
+  await fold.locator('summary').first().click();
+  const upload = { name, mimeType: 'application/zip', buffer: readFileSync(path) };
+  await page.getByLabel('Zip of the teacher').setInputFiles(upload);
+  await eventually(() => found(page)).toMatch(/4[\d.]+k parameters in 1 layer, .* Runs in Stillhouse’s own kernels/);
+  const transfer = await page.evaluateHandle(
+    ([name, base64]) => {
+      const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+      const transfer = new DataTransfer();
+      transfer.items.add(new File([bytes], name));
+      return transfer;
+    },
+    [name, upload.buffer.toString('base64')],
+  );
+  await page.locator('.model-field').nth(1).dispatchEvent('drop', { dataTransfer: transfer });
+  await eventually(() => page.getByTestId('field-student_model').locator('input').inputValue()).toBe('files');
+  await set(page, 'model_dtype', 'float32');
+  await offered(page, 'Distil');
+  await primary(page).click();
+  await offered(page, FINISHED);
+  const rows = await page.getByTestId('log').locator('li').allInnerTexts();
+  expect(rows.filter((line) => line.startsWith('Stopped'))).toEqual([]);
+  const again = await take(page);
+  expect(again.name).toBe('gpt2-1x32-from-own-files-4-steps.zip');
+  const second = zipSource(again.name, new Blob([readFileSync(again.path)]));
+  const first =
+    new TextDecoder()
+      .decode(await second.read('README.md'))
+      .match(/^\| 0 \| .*$/m)?.[0]
+      .split(' | ') ?? [];
+  // Step 0: KL, agreement.
+  expect(Number(first[3])).toBeLessThan(1e-5);
+  expect(first[4]).toBe('100.0%');
+  expect(problems).toEqual([]);
+  await close();
+});
+
+test('a paused run’s student is taken in float16, and the run goes on', async () => {
+  const settings = { ...SMALL, train_steps: 500, eval_steps: 500, student_layers: 1, student_width: 32 };
+  const { page, problems, close } = await visit(site, { path: link(settings) });
+  await offered(page, 'Distil');
+  await primary(page).click();
+  await offered(page, 'Pause');
+  await primary(page).click();
+  await offered(page, 'Continue');
+  await page.getByLabel('Type of the weights').selectOption('float16');
+  const { name, path } = await take(page);
+  expect(name).toMatch(/^gpt2-1x32-from-moby-teacher-\d+-steps?\.zip$/);
+  const zip = zipSource(name, new Blob([readFileSync(path)]));
+  expect(await readJson(zip, 'config.json')).toMatchObject({ torch_dtype: 'float16' });
+  const tensors = readSafetensors(await zip.read('model.safetensors'), 'model.safetensors');
+  expect(new Set([...tensors.values()].map(({ dtype }) => dtype))).toEqual(new Set(['F16']));
+  await primary(page).click();
+  await offered(page, 'Pause');
+  expect(problems).toEqual([]);
+  await close();
+});
+
+test('a .zip that is none, or holds no model, is refused by its name, and the page goes on', async () => {
+  const { page, close } = await visit(site, { path: link({ ...SMALL, student_layers: 1 }) });
+  await offered(page, 'Distil');
+  const fold = page.locator('details.fold', { has: page.getByTestId('field-teacher_model') });
+  await fold.locator('summary').first().click();
+  const drop = (buffer: Buffer) =>
+    page.getByLabel('Zip of the teacher').setInputFiles({ name: 'odd.zip', mimeType: 'application/zip', buffer });
+  await drop(Buffer.from('<!doctype html>'));
+  await eventually(async () => await page.locator('.model-field').first().innerText()).toContain(
+    'odd.zip: 15 bytes without the end of a .zip: it is cut short, or none.',
+  );
+  await offered(page, 'Distil');
+  await primary(page).click();
+  await eventually(() => notices(page)).toContain('odd.zip: 15 bytes without the end of a .zip');
+  await set(page, 'teacher_model', 'moby-teacher');
+  await offered(page, 'Try again');
+  await primary(page).click();
+  await offered(page, FINISHED);
+  await close();
+});

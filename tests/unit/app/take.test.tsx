@@ -1,0 +1,104 @@
+// @vitest-environment jsdom
+// Taking the student: offered when a run stands still, told while it is written, saved under the run's name, and a failure said.
+
+import { act, cleanup, render, screen } from '@testing-library/react';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { modelFolder } from '../../../src/app/models';
+import { useRun } from '../../../src/app/store';
+import { TakeStudent } from '../../../src/app/TakeStudent';
+import { useTake } from '../../../src/app/take';
+import type { FromWorker, ToWorker } from '../../../src/worker/protocol';
+import { evaluationRecord, FakeWorker, freshStore, sent, status, stepRecord, stubBrowser } from './support';
+
+const id = () => useRun.getState().run?.id ?? '';
+/** As the worker itself says it, to every listener. */
+const say = (message: FromWorker) => act(() => FakeWorker.made.at(-1)?.onmessage?.({ data: message }));
+const press = () => act(() => screen.getByRole('button', { name: 'Take the student' }).click());
+const asked = () =>
+  sent().filter((message): message is Extract<ToWorker, { type: 'export' }> => message.type === 'export');
+const text = () => document.body.textContent;
+
+let saved: string[];
+beforeEach(() => {
+  stubBrowser();
+  saved = [];
+  vi.spyOn(HTMLAnchorElement.prototype, 'click').mockImplementation(function (this: HTMLAnchorElement) {
+    saved.push(this.download);
+  });
+  vi.stubGlobal('URL', Object.assign(URL, { createObjectURL: () => 'blob:1', revokeObjectURL: () => {} }));
+  render(<TakeStudent />);
+});
+afterEach(() => {
+  cleanup();
+  freshStore();
+  useTake.setState({ taking: undefined });
+  vi.restoreAllMocks();
+  vi.unstubAllGlobals();
+});
+
+/** A run that stands after these steps. */
+function paused(steps: number): void {
+  act(() => useRun.getState().start());
+  say(status('running'));
+  say({ type: 'evaluation', runId: id(), record: evaluationRecord(0) });
+  say({ type: 'steps', runId: id(), records: Array.from({ length: steps }, (_, i) => stepRecord(i + 1)) });
+  say({ type: 'changed', runId: id(), step: 3, changes: { temperature: 4 } });
+  say(status('paused', steps));
+}
+
+test('nothing is offered before a run, nor while one trains', () => {
+  expect(screen.queryByRole('button')).toBe(null);
+  act(() => useRun.getState().start());
+  expect(screen.queryByRole('button')).toBe(null);
+  say(status('running'));
+  expect(screen.queryByRole('button')).toBe(null);
+  say(status('paused', 3));
+  expect(screen.getByRole('button', { name: 'Take the student' })).toHaveProperty('disabled', false);
+});
+
+test('the worker is told the run’s story: some of its losses, all evaluations, the changes, the link', () => {
+  paused(60);
+  press();
+  const [{ dtype, runId, story }] = asked();
+  expect([dtype, runId, story.evaluations.length]).toEqual(['float32', id(), 1]);
+  expect(story.losses.length).toBe(25);
+  expect([story.losses[0].step, story.losses[24].step]).toEqual([2, 60]);
+  expect(new Set(story.losses.map(({ step }) => step)).size).toBe(25);
+  expect(story.changes).toEqual([{ step: 3, text: 'T 2 → 4' }]);
+  expect(story.link).toMatch(/#v=1&temperature=4$/);
+});
+
+test('what is written is told, and the file saved; a second one can be asked for', () => {
+  paused(2);
+  press();
+  expect(screen.getByRole('button', { name: 'Take the student' })).toHaveProperty('disabled', true);
+  say({ type: 'exporting', runId: id(), file: 'onnx/model.onnx', written: 1_200_000, total: 4_000_000 });
+  expect(text()).toContain('Writing onnx/model.onnx: 1.2 MB of 4.0 MB');
+  say({ type: 'exported', runId: 'run-of-before', name: 'other', zip: new Blob(['x']) });
+  expect(saved).toEqual([]);
+  say({ type: 'exported', runId: id(), name: 'gpt2-2x64', zip: new Blob(['12345']) });
+  expect(saved).toEqual(['gpt2-2x64.zip']);
+  expect(screen.getByRole('link').getAttribute('download')).toBe('gpt2-2x64.zip');
+  expect(text()).toContain('gpt2-2x64.zip, 5 B.');
+  press();
+  expect(asked().length).toBe(2);
+});
+
+test('a failure is said, and the run can be taken again', () => {
+  paused(2);
+  press();
+  const failure = { operation: 'take the student', message: 'ln_f.bias holds NaN.', kind: 'model' as const };
+  say({ type: 'export-failed', runId: id(), failure });
+  expect(screen.getByRole('alert').textContent).toContain('The student was not written. ln_f.bias holds NaN.');
+  press();
+  expect(screen.queryByRole('alert')).toBe(null);
+  expect(asked().length).toBe(2);
+});
+
+test('a .zip alone is a model; beside other files it is none', () => {
+  const file = (path: string) => ({ path, file: new File([], path.split('/').at(-1) as string) });
+  expect(modelFolder([file('Student.ZIP')])).toEqual(new Map([['Student.ZIP', expect.any(File)]]));
+  expect(modelFolder([file('a.zip'), file('b.zip')])).toBe(
+    'There is no config.json among these 2 files. Drop the model’s whole folder, or its .zip.',
+  );
+});

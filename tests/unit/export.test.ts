@@ -1,0 +1,46 @@
+// An exported student at sizes that files cannot hold: said before anything is written. gpu/export shows what is written.
+
+import { expect, test } from 'vitest';
+import { studentFiles, zipStudent } from '../../src/distill/export';
+import type { Gpt2Config } from '../../src/model/config';
+
+const sizes = { vocab_size: 50257, n_positions: 1024, layer_norm_epsilon: 1e-5 };
+const XL: Gpt2Config = { ...sizes, n_layer: 48, n_embd: 1600, n_head: 25, activation_function: 'gelu_new' };
+
+test('graphs beyond protobuf’s 2 GB are left out with their size, and more than 4 GiB are not begun', async () => {
+  let left: readonly string[] = [];
+  const asked: string[] = [];
+  const files = await studentFiles(
+    {
+      ...{ config: XL, tokenizer: { files: new Map() } },
+      // Read once to be checked; the first that is written would be of another size.
+      parameter: async (name) => {
+        asked.push(name);
+        return new Float32Array(1);
+      },
+    },
+    {
+      dtype: 'float32',
+      card: (leftOut) => {
+        left = leftOut;
+        return '';
+      },
+    },
+  );
+  await expect(zipStudent('gpt2-xl', files, { date: new Date() })).rejects.toThrow(
+    'its files have 5.80 GiB, and a .zip holds 4. Take the weights in float16.',
+  );
+  expect(left).toEqual([
+    'onnx/model.onnx: it would have 6.23 GB, and an ONNX file ends at 2.15.',
+    'onnx/model_fp16.onnx: it would have 3.12 GB, and an ONNX file ends at 2.15.',
+  ]);
+  expect(new Set(asked).size).toBe(asked.length);
+});
+
+test('a run that is dropped stops its export', async () => {
+  const ended = new AbortController();
+  ended.abort(new Error('The run was dropped.'));
+  const student = { config: XL, tokenizer: { files: new Map() }, parameter: async () => new Float32Array(1) };
+  const options = { dtype: 'float32' as const, card: () => '', signal: ended.signal };
+  await expect(studentFiles(student, options)).rejects.toThrow('The run was dropped.');
+});
