@@ -128,7 +128,12 @@ export class Run {
   /** Builds everything, from `snapshot` where one is given; the first `advance` evaluates before it trains. */
   static async create(parts: RunParts, snapshot?: Snapshot): Promise<Run> {
     const run = new Run(parts);
-    await run.#build(snapshot);
+    try {
+      await run.#build(snapshot);
+    } catch (error) {
+      await run.#cache?.file.close();
+      throw error;
+    }
     return run;
   }
 
@@ -238,8 +243,12 @@ export class Run {
 
   /** Frees everything on the GPU. */
   async destroy(): Promise<void> {
-    await this.#apparatus.destroy();
-    await this.#cache?.file.close();
+    try {
+      await this.#apparatus.destroy();
+    } finally {
+      // Where the device is gone, freeing may fail; the file is needed again when the run is recovered.
+      await this.#cache?.file.close();
+    }
   }
 
   async #evaluate(): Promise<void> {

@@ -39,7 +39,7 @@ describe.each(['f16', 'f32'] as const)('%s', (offer) => {
     await offered(page, 'Continue');
 
     expect(await kept(visited)).toMatch(
-      /^The teacher is cached and has left the GPU: 64 of 1,024 words, 260 bytes a token, 581 kB in all, written in \d+:\d\d\./,
+      /^The teacher is cached and has left the GPU: 64 of 1,024 words, 260 bytes a token, 581 kB in all, written in \d+\.\d s\./,
     );
     expect(await kept(visited)).toMatch(
       /KL before training was \d\.\d+ over all words, and is \d\.\d+ over the 64 likeliest and the rest: [\d.e-]+ less/,

@@ -16,7 +16,9 @@ import { Run, type RunParts } from '../../src/distill/run';
 import { teacherFromWeights } from '../../src/distill/teacher';
 import type { Gpu } from '../../src/gpu/device';
 import { type Gpt2Config, parseConfig } from '../../src/model/config';
+import { initialWeights } from '../../src/model/parameters';
 import { loadGpt2Weights, readSafetensors } from '../../src/model/safetensors';
+import { Random } from '../../src/tensor/random';
 import { type MemoryStorage, memoryStorage } from '../memory-storage';
 import { openTestDevice } from './harness';
 
@@ -306,6 +308,32 @@ it('a pass that is broken off frees what it made and leaves no cache', async () 
   storage.write = write;
   const next = await whole({ train_steps: 1 }, storage);
   expect(next.notes[0]).toMatch(/damaged: it has no header; writing it was broken off\. It is written anew\./);
+});
+
+it('a student that cannot be read once the cache is written: the file is let go, and the next run finds it', async () => {
+  const before = gpu.memory.totals();
+  const storage = memoryStorage();
+  const { studentConfig } = (await whole({ teacher_cache: 'off', train_steps: 1 })).run;
+  let reads = 0;
+  const parameters = [...initialWeights(studentConfig, new Random(1))];
+  const failing = Run.create({
+    ...{ gpu, config: SMALL, tokenizer, teacherConfig, documents },
+    makeTeacher: (gpu, shape) => teacherFromWeights(gpu, weights, teacherConfig, shape),
+    student: {
+      config: studentConfig,
+      // Read first to compare what is kept with the whole, then to train.
+      weights: async (sink) => {
+        if (++reads === 2) throw new Error('The connection was lost.');
+        for (const [name, values] of parameters) await sink(name, 0, values as Float32Array<ArrayBuffer>);
+      },
+    },
+    cache: { open: async () => storage, teacher: 'moby-teacher', note: () => {} },
+    events: { stage: () => {}, record: () => {}, evaluation: () => {} },
+  });
+  await expect(failing).rejects.toThrow('The connection was lost.');
+  expect([reads, storage.closed]).toEqual([2, 1]);
+  expect(gpu.memory.totals()).toEqual(before);
+  expect((await whole({}, storage)).made).toBe(0);
 });
 
 it('a file in Node keeps a cache from one run to the next', async () => {

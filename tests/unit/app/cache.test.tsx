@@ -1,0 +1,111 @@
+// @vitest-environment jsdom
+// What the page says of a cached teacher: what is kept and lost, over what its KL is, and which setting then stays.
+
+import { act, cleanup, render, screen } from '@testing-library/react';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { App } from '../../../src/app/App';
+import { evaluationsCsv } from '../../../src/app/evaluation';
+import { lockReason } from '../../../src/app/run';
+import { useRun } from '../../../src/app/store';
+import type { AdapterReport, CacheReport, FromWorker, RunReport } from '../../../src/worker/protocol';
+import { evaluationRecord, freshStore, receive, status, stubBrowser } from './support';
+
+const adapter: AdapterReport = {
+  ...{ name: 'Test GPU', vendor: '', software: false, f16: true, subgroups: true, timestamps: false },
+  maxBindingBytes: 2 ** 27,
+};
+const report: RunReport = {
+  ...{ dtype: 'float16', teacherParameters: 3_400_000, studentParameters: 240_000, vocabularySize: 2048 },
+  ...{ tokensPerStep: 512, trainTokens: 300_000, heldOutTokens: 16_000, dispatchesPerStep: 96, submissionsPerStep: 1 },
+};
+const some: CacheReport = {
+  ...{ V: 2048, k: 64, bytesPerPosition: 260, bytes: 12_345_678, seconds: 72, found: false },
+  kl: { full: 3.2, kept: 3.04 },
+};
+const all: CacheReport = { ...some, k: 2048, bytesPerPosition: 4096, kl: undefined, found: true };
+
+const say = (message: FromWorker) => act(() => receive(message));
+const id = () => useRun.getState().run?.id ?? '';
+
+/** A run that trains, with this cache. */
+async function running(cache?: CacheReport): Promise<void> {
+  act(() => screen.getByRole('button', { name: 'Distil' }).click());
+  say({ type: 'ready', runId: id(), adapter, run: { ...report, cache } });
+  say({
+    type: 'evaluation',
+    runId: id(),
+    record: evaluationRecord(0, cache && cache.k < cache.V ? { klWords: 64 } : {}),
+  });
+  say(status('running'));
+  await act(() => new Promise((done) => setTimeout(done, 260)));
+}
+
+const temperature = () => screen.getByTestId('field-temperature');
+const disabled = () => temperature().querySelector('input')?.disabled;
+
+beforeEach(() => {
+  stubBrowser();
+  history.replaceState(null, '', '/');
+  render(<App />);
+});
+afterEach(() => {
+  cleanup();
+  freshStore();
+  vi.unstubAllGlobals();
+});
+
+test('a run without a cache says nothing of one, and its temperature is live', async () => {
+  await running();
+  expect(screen.queryByTestId('cache')).toBeNull();
+  expect(disabled()).toBe(false);
+});
+
+describe('64 words kept', () => {
+  test('the page says what they take, and how much KL the rest hides', async () => {
+    await running(some);
+    expect(screen.getByTestId('cache').textContent).toBe(
+      'The teacher is cached and has left the GPU: 64 of 2,048 words, 260 bytes a token, 12.3 MB in all, written in 01:12.' +
+        'KL before training was 3.200 over all words, and is 3.040 over the 64 likeliest and the rest: 0.160 less (5.0%). ' +
+        'KD and KL of this run are of the second kind.',
+    );
+    expect(screen.getByText('KL of 64 words and the rest, nats')).toBeTruthy();
+  });
+
+  test('the temperature stays, and its place says why; a change is refused', async () => {
+    await running(some);
+    expect(disabled()).toBe(true);
+    expect(temperature().querySelector('.help')?.textContent).toContain('Fixed: the teacher’s cache');
+    expect(() => useRun.getState().setField('temperature', '3')).toThrow(
+      'temperature cannot change. Fixed: the teacher’s cache',
+    );
+    act(() => useRun.getState().setField('alpha', '0.3'));
+    expect(useRun.getState().config.alpha).toBe(0.3);
+  });
+
+  test('a run that is over lets go of it', async () => {
+    await running(some);
+    const { run } = useRun.getState();
+    expect(lockReason('finished', 'temperature', run)).toBeUndefined();
+    expect(lockReason('paused', 'temperature', run)).toBeDefined();
+    expect(lockReason('loading', 'temperature', run)).toContain('while a run exists');
+  });
+});
+
+test('all words kept serve every temperature; a cache that was found says so', async () => {
+  await running(all);
+  expect(disabled()).toBe(false);
+  expect(screen.getByTestId('cache').textContent).toBe(
+    'The teacher is cached and has left the GPU: all 2,048 words, 4,096 bytes a token, 12.3 MB in all, found from an earlier run, which took 01:12.',
+  );
+  expect(screen.getByText('KL, nats')).toBeTruthy();
+});
+
+test('the CSV says over how many words KL is', () => {
+  const { kl, ...without } = evaluationRecord(2);
+  const csv = evaluationsCsv([evaluationRecord(0), evaluationRecord(1, { klWords: 64 }), without]);
+  const [head, ...lines] = csv
+    .trim()
+    .split('\n')
+    .map((line) => line.split(','));
+  expect(lines.map((cells) => cells[head.indexOf('klWords')])).toEqual(['all', '64', 'n/a']);
+});
