@@ -11,7 +11,7 @@ import { LayoutError } from '../tensor/layout';
 const DRIVERS =
   'A graphics driver with Vulkan, Metal or Direct3D 12 is needed; on Linux VK_ICD_FILENAMES can name one.';
 
-export function say(error: unknown): string {
+export function explain(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const { message } = error;
   if (error instanceof GpuError) return `${message} ${error.kind === 'no-adapter' ? DRIVERS : error.hint}`;

@@ -15,6 +15,8 @@ import { diskCache } from './disk-cache';
 import type { Places } from './flags';
 import { loadedText } from './progress';
 
+/** What is trained on where no data is given. */
+export const BOOK = 'public/corpus/moby-dick.txt';
 const BUILT_IN = 'public/models';
 const CACHE = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'stillhouse');
 /** A long download is told of this often. */

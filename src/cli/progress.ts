@@ -47,9 +47,9 @@ export function evaluationLine(record: EvaluationRecord, last: StepRecord | unde
   );
 }
 
-/** A number with so many digits behind the point; never clamped, and n/a where there is none. */
-export function figure(value: number | undefined, digits: number): string {
-  return value === undefined || Number.isNaN(value) ? 'n/a' : value.toFixed(digits);
+/** A number with so many digits behind the point; never clamped, and n/a where there is none: metrics.jsonl has null for NaN. */
+export function figure(value: number | null | undefined, digits: number): string {
+  return typeof value !== 'number' || Number.isNaN(value) ? 'n/a' : value.toFixed(digits);
 }
 
 const whole = (value: number) => Math.round(value).toLocaleString('en-US');

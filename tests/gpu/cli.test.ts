@@ -118,7 +118,7 @@ test('a run that is interrupted goes on with the bits of one that was not', asyn
     if (!child.killed && output.includes('Step 8: ')) child.kill('SIGINT');
   });
   expect([first.code, first.output]).toEqual([130, expect.stringMatching(/Interrupted at step \d+ of 24\. --resume/)]);
-  expect((await distil('halves', ...flags)).output).toContain('holds a run. Add --resume to go on with it');
+  expect((await distil('halves', ...flags)).output).toContain('Add --resume to go on with its run');
   // Nothing else is asked for again: the checkpoint has the settings.
   const second = await finished(spawn(process.execPath, [PROGRAM, '--output_dir', out('halves'), '--resume']));
   expect([second.code, second.output]).toEqual([0, expect.stringMatching(/On from step \d+\./)]);

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { CheckpointError, type RunFacts, readCheckpoint, writeCheckpoint } from '../../src/cli/checkpoint';
 import { diskCache } from '../../src/cli/disk-cache';
-import { say } from '../../src/cli/failure';
+import { explain } from '../../src/cli/failure';
 import { Metrics } from '../../src/cli/metrics';
 import { DEFAULTS } from '../../src/config';
 import { CorpusError } from '../../src/data/corpus';
@@ -119,22 +119,22 @@ test('a cache keeps blocks; where it cannot, it says so once and the run goes on
 });
 
 test('errors are said with what can be done, and only faults of ours with where they happened', () => {
-  expect(say(new GpuError('limits', 'Too large.', 'Choose less.'))).toBe('Too large. Choose less.');
-  expect(say(new GpuError('no-adapter', 'No adapter.', 'See chrome://gpu.'))).toBe(
+  expect(explain(new GpuError('limits', 'Too large.', 'Choose less.'))).toBe('Too large. Choose less.');
+  expect(explain(new GpuError('no-adapter', 'No adapter.', 'See chrome://gpu.'))).toBe(
     'No adapter. A graphics driver with Vulkan, Metal or Direct3D 12 is needed; on Linux VK_ICD_FILENAMES can name one.',
   );
-  expect(say(new CorpusError('Bad text.', 'Save it.'))).toBe('Bad text. Save it.');
-  expect(say(new ModelFileError('model', 'No model. Choose one.'))).toBe('No model. Choose one.');
+  expect(explain(new CorpusError('Bad text.', 'Save it.'))).toBe('Bad text. Save it.');
+  expect(explain(new ModelFileError('model', 'No model. Choose one.'))).toBe('No model. Choose one.');
   let refused: unknown;
   try {
     Layout.contiguous([2, 4, 5]).narrow(1, 0, 3).view([-1, 5]);
   } catch (error) {
     refused = error;
   }
-  expect(say(refused)).toMatch(/^view size is not compatible.*Use another loss path, or --batch_size 1\.$/s);
+  expect(explain(refused)).toMatch(/^view size is not compatible.*Use another loss path, or --batch_size 1\.$/s);
   const full = Object.assign(new Error('ENOSPC: no space left on device, write'), { syscall: 'write' });
-  expect(say(full)).toBe('ENOSPC: no space left on device, write. Check the path and the space on the disk.');
-  expect(say(new TypeError('x is not a function'))).toMatch(
+  expect(explain(full)).toBe('ENOSPC: no space left on device, write. Check the path and the space on the disk.');
+  expect(explain(new TypeError('x is not a function'))).toMatch(
     /x is not a function This is a fault of Stillhouse\.\n.*at /s,
   );
 });

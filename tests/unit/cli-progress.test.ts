@@ -35,7 +35,12 @@ test('what is not known is n/a; a large perplexity is not clamped; skipped steps
     'Step 0: Loss=n/a, PPL=51234.56,',
   );
   expect(evaluationLine({ ...evaluation, tried: 0, succeeded: 0 }, step, '')).toContain('Success=n/a (0 of 0)');
-  expect(figure(Number.POSITIVE_INFINITY, 2)).toBe('Infinity');
+  expect([undefined, null, Number.NaN, Number.POSITIVE_INFINITY].map((value) => figure(value, 2))).toEqual([
+    'n/a',
+    'n/a',
+    'n/a',
+    'Infinity',
+  ]);
 });
 
 test('a step tells its loss and whether it was skipped', () => {
