@@ -69,7 +69,13 @@ export async function train(parts: TrainParts): Promise<TrainResult> {
       ...{ makeTeacher: teacher.make, signal },
       cache: { open: () => openCacheStorage(files.cache), teacher: source.label, note: say },
       events: {
-        stage: (stage, detail) => stage !== 'evaluate' && say(`${detail[0].toUpperCase()}${detail.slice(1)}`),
+        stage(stage, detail, loaded) {
+          // Counting positions, the cache tells of every batch.
+          const counting = stage === 'cache' && loaded !== undefined;
+          if (stage === 'evaluate' || (counting && performance.now() - printed < LINE_MILLISECONDS)) return;
+          printed = performance.now();
+          say(`${detail[0].toUpperCase()}${detail.slice(1)}`);
+        },
         record: (record) => {
           metrics.step(record);
           pace.tick(performance.now());
