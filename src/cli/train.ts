@@ -6,7 +6,7 @@ import type { Config } from '../config';
 import type { Document } from '../data/documents';
 import { encodeDocuments } from '../data/split';
 import { planMemory } from '../distill/apparatus';
-import { dtypeOf, newStudent, Run } from '../distill/run';
+import { dtypeOf, newStudent, Run, requireContext } from '../distill/run';
 import { takeStudent } from '../distill/take';
 import type { Snapshot } from '../distill/trainer';
 import type { Gpu } from '../gpu/device';
@@ -47,6 +47,7 @@ export async function train(parts: TrainParts): Promise<TrainResult> {
   const { outputDir, files, saved, config, places, gpu, models, texts, signal, say } = parts;
   const { teacher, tokenizer, source } = models;
   const dtype = dtypeOf(config, gpu);
+  requireContext(config, teacher.sizes, models.student?.config);
   const student = models.student?.config ?? newStudent(config, teacher.sizes.vocab_size);
   const documents = encodeDocuments(texts, tokenizer);
   const facts: RunFacts = { config, places, student, dtype, adapter: gpu.adapter.name, data: fingerprint(documents) };

@@ -81,6 +81,21 @@ export function newStudent(config: Config, vocabularySize: number): Gpt2Config {
   };
 }
 
+/** @throws GpuError for a context that is longer than one of the models was trained on. */
+export function requireContext({ max_length: T }: Config, teacher: TeacherSizes, student?: Gpt2Config): void {
+  for (const [model, n_positions] of [
+    ['teacher', teacher.n_positions],
+    ['student', student?.n_positions ?? T],
+  ] as const) {
+    if (T <= n_positions) continue;
+    throw new GpuError(
+      'limits',
+      `max_length=${T} is longer than the ${model}'s ${n_positions} positions.`,
+      `Use a max_length of at most ${n_positions}.`,
+    );
+  }
+}
+
 export class Run {
   /** Optimiser steps done. */
   step = 0;
@@ -100,26 +115,12 @@ export class Run {
 
   private constructor(private readonly parts: RunParts) {
     const { config, documents, tokenizer, gpu, teacherConfig } = parts;
-    const { max_length: T } = config;
-    if (T > teacherConfig.n_positions) {
-      throw new GpuError(
-        'limits',
-        `max_length=${T} is longer than the teacher's ${teacherConfig.n_positions} positions.`,
-        `Use a max_length of at most ${teacherConfig.n_positions}.`,
-      );
-    }
+    requireContext(config, teacherConfig, parts.student?.config);
     this.#config = { ...config };
     this.dtype = dtypeOf(config, gpu);
     this.#data = prepareData(documents, config);
     this.#random = new Random(config.seed);
     const start = parts.student?.config;
-    if (start && T > start.n_positions) {
-      throw new GpuError(
-        'limits',
-        `max_length=${T} is longer than the student's ${start.n_positions} positions.`,
-        `Use a max_length of at most ${start.n_positions}.`,
-      );
-    }
     this.studentConfig = start ?? newStudent(config, tokenizer.vocabularySize);
     if (config.teacher_cache === 'on') requireCacheServes(config, this.studentConfig.vocab_size);
     this.studentParameters = planArena(this.studentConfig).parameters;

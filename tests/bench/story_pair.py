@@ -3,7 +3,7 @@
 Usage: /usr/bin/python3 tests/bench/story_pair.py FILE      (Debian: python3-torch, python3-numpy)
 
 FILE is what story-pair.ts wrote with --out. Prints both sides of each figure, and ends with 1 if one is further away than its
-limit: in f32 1e-4, in f16 1% (activations and matrix products are rounded to 11 bits in every layer).
+limit: in f32 1e-5, in f16 2e-3 (activations are rounded to 11 bits in every layer); both are ten times what was measured.
 """
 import json
 import math
@@ -96,7 +96,8 @@ def main(path):
     loss = alpha * tau**2 * kd + (1 - alpha) * ce
     loss.backward()
     seconds = time.time() - started
-    norms = {name: value.grad.norm().item() for name, value in student.items()}
+    # In float32 the norm of 38.6 million numbers is off by 0.4%.
+    norms = {name: value.grad.double().norm().item() for name, value in student.items()}
     record = ours["record"]
     rows = [
         ("loss", record["loss"], loss.item()),
@@ -106,7 +107,7 @@ def main(path):
     ]
     worst = max(norms, key=lambda name: abs(ours["gradients"][name] / norms[name] - 1))
     rows.append((f"|d {worst}|, the furthest of {len(norms)}", ours["gradients"][worst], norms[worst]))
-    limit = 1e-4 if ours["dtype"] == "f32" else 1e-2
+    limit = 1e-5 if ours["dtype"] == "f32" else 2e-3
     print(f"{'':44}{'Stillhouse':>14}{'PyTorch':>14}{'difference':>12}")
     for name, a, b in rows:
         print(f"{name:44}{a:14.7f}{b:14.7f}{a / b - 1:12.2e}")

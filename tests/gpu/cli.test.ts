@@ -187,11 +187,18 @@ test('the student is a folder that can be read, and trained on from; what came f
   expect(perplexity('again', 0)).toBe(perplexity('straight', 24));
 });
 
-test('a model that is not there, or does not come, ends with 1 and what to do', async () => {
+test('a model that is not there, does not come, or does not fit ends with 1 and what to do', async () => {
   const { code, output } = await distil('missing', '--teacher_model', 'org/none', ...fromHub());
   expect([code, output]).toEqual([
     1,
     expect.stringContaining('the hub has no such public model (HTTP 401). Check the id'),
+  ]);
+  const long = await finished(spawn(process.execPath, [PROGRAM, '--output_dir', out('long'), '--max_length=512']));
+  expect([long.code, long.output]).toEqual([
+    1,
+    expect.stringContaining(
+      "max_length=512 is longer than the teacher's 128 positions. Use a max_length of at most 128.",
+    ),
   ]);
   const broken = await breaking;
   expect(broken.code).toBe(1);
