@@ -50,7 +50,9 @@ describe.each(['f16', 'f32'] as const)('%s', (offer) => {
 
     const temperature = page.getByTestId('field-temperature');
     expect(await temperature.locator('input[type=text]').isDisabled()).toBe(true);
-    expect(await temperature.locator('.help').innerText()).toContain('at this temperature. Words kept = 0 keeps all');
+    expect(await temperature.locator('.locked-note').innerText()).toContain(
+      'at this temperature. Words kept = 0 keeps all',
+    );
     expect(await page.getByTestId('field-alpha').locator('input[type=text]').isDisabled()).toBe(false);
     await primary(page).click();
     await offered(page, FINISHED);
