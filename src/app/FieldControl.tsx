@@ -69,9 +69,10 @@ export function FieldControl({ name, slider, label }: { name: FieldName; slider?
       </div>
       {slider && 'min' in field && <Slider name={name} field={field} value={Number(value)} disabled={locked} />}
       <p className="help" id={`${id}-help`}>
-        {/* A setting that could change at any other time says why it cannot now. */}
-        {field.live && reason !== undefined && phase !== 'loading' && phase !== 'lost' ? reason : field.help}
+        {field.help}
       </p>
+      {/* A setting that could change at any other time says why it cannot now. */}
+      {field.live && locked && phase !== 'loading' && phase !== 'lost' && <p className="locked-note">{reason}</p>}
       {draft && (
         <p className="field-problem" id={`${id}-problem`} role="alert">
           {draft.problem}

@@ -25,7 +25,9 @@ async function finish({ page }: Visit): Promise<void> {
 
 describe.each(['f16', 'f32'] as const)('%s', (offer) => {
   test('64 words kept: the bar counts, the teacher’s memory is free, and the page says what is lost', async () => {
-    const visited = await visit(site, { offer, path: link({ ...CACHED, train_steps: 60 }) });
+    // Long continuations give the time to pause: steps alone are over in a moment.
+    const slow = { train_steps: 60, eval_steps: 5, sample_tokens: 48 };
+    const visited = await visit(site, { offer, path: link({ ...CACHED, ...slow }) });
     const { page, problems, close } = visited;
     await offered(page, 'Distil');
     await primary(page).click();
@@ -50,7 +52,9 @@ describe.each(['f16', 'f32'] as const)('%s', (offer) => {
 
     const temperature = page.getByTestId('field-temperature');
     expect(await temperature.locator('input[type=text]').isDisabled()).toBe(true);
-    expect(await temperature.locator('.help').innerText()).toContain('at this temperature. Words kept = 0 keeps all');
+    expect(await temperature.locator('.locked-note').innerText()).toContain(
+      'at this temperature. Words kept = 0 keeps all',
+    );
     expect(await page.getByTestId('field-alpha').locator('input[type=text]').isDisabled()).toBe(false);
     await primary(page).click();
     await offered(page, FINISHED);

@@ -74,7 +74,7 @@ describe('64 words kept', () => {
   test('the temperature stays, and its place says why; a change is refused', async () => {
     await running(some);
     expect(disabled()).toBe(true);
-    expect(temperature().querySelector('.help')?.textContent).toContain('Fixed: the teacher’s cache');
+    expect(temperature().querySelector('.locked-note')?.textContent).toContain('Fixed: the teacher’s cache');
     expect(() => useRun.getState().setField('temperature', '3')).toThrow(
       'temperature cannot change. Fixed: the teacher’s cache',
     );
