@@ -18,6 +18,7 @@ function browser(
     lost: new Promise(() => undefined),
     addEventListener: () => undefined,
     createBuffer: () => undefined,
+    limits: ENOUGH,
   };
   const offered = adapter && {
     limits: { ...ENOUGH, ...adapter.limits },

@@ -121,7 +121,7 @@ test('a folder is where its config.json lies', () => {
   expect(names(nested)).toEqual(['config.json', 'onnx/model.onnx', 'old/config.json']);
   expect(names(['model.safetensors', 'config.json'])).toEqual(['model.safetensors', 'config.json']);
   expect(names(['a.txt', 'my-config.json'])).toBe(
-    'There is no config.json among these 2 files. Drop the model’s whole folder.',
+    'There is no config.json among these 2 files. Drop the model’s whole folder, or its .zip.',
   );
 });
 
