@@ -94,7 +94,7 @@ test('the sizes of a student that starts from weights are not asked for', () => 
 
 test('files must be there before a run that reads them', () => {
   type('teacher_model', 'files');
-  expect(screen.getAllByText('Drop the teacher’s folder on its field first.').length).toBeGreaterThan(0);
+  expect(screen.getAllByText('Drop the teacher’s folder or .zip on its field first.').length).toBeGreaterThan(0);
   expect((screen.getByRole('button', { name: 'Distil' }) as HTMLButtonElement).disabled).toBe(true);
 });
 
