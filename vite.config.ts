@@ -5,13 +5,12 @@ import { defineConfig } from 'vitest/config';
 
 const SECOND = 1000;
 
-/** On two cores without a GPU one adapter is busy enough, and onnxruntime's first run alone takes over a minute. */
-const oneAtATime = {
-  pool: 'forks',
-  fileParallelism: false,
-  testTimeout: 240 * SECOND,
-  hookTimeout: 240 * SECOND,
-} as const;
+/** onnxruntime's first run alone can take over a minute on a software adapter. */
+const patient = { pool: 'forks', testTimeout: 240 * SECOND, hookTimeout: 240 * SECOND } as const;
+/** On two cores without a GPU one adapter is busy enough. */
+const oneAtATime = { ...patient, fileParallelism: false } as const;
+/** These say how quick the page is, so nothing else runs beside them. */
+const TIMED = ['tests/e2e/first-paint.test.ts', 'tests/e2e/check.test.ts'];
 
 export default defineConfig({
   // Relative addresses, so that the built folder works from any sub-path of any host.
@@ -39,7 +38,15 @@ export default defineConfig({
       },
       {
         extends: true,
-        test: { name: 'e2e', include: ['tests/e2e/**/*.test.ts'], ...oneAtATime },
+        test: {
+          // A page waits as often as it works.
+          ...{ name: 'e2e', include: ['tests/e2e/**/*.test.ts'], exclude: TIMED, ...patient, maxWorkers: 2 },
+          sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        extends: true,
+        test: { name: 'e2e-timed', include: TIMED, ...oneAtATime, sequence: { groupOrder: 2 } },
       },
     ],
   },
