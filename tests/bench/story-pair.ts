@@ -1,17 +1,24 @@
 // One training step of the story's pair at full size, with random weights: microsoft/DialoGPT-medium's shape teaches distilgpt2's.
 // Its memory against the planner's word, its time, and figures that story_pair.py holds against PyTorch in float32.
 //
-//   node src/cli/run.mjs tests/bench/story-pair [--batch 4] [--length 128] [--dtype f16|f32] [--small] [--out FILE]
+//   node src/cli/run.mjs tests/bench/story-pair [--batch 4] [--length 128] [--dtype f16|f32] [--cached K] [--small]
+//     [--out FILE]
 //
 // Weights and tokens are a formula, the same in story_pair.py, so that 1.7 GB need not be written. Every weight is a float16
 // number: both precisions and PyTorch then have the very same model. --small is a pair of the same build that takes seconds.
+// --cached K keeps the teacher's K likeliest words (0: all) in a file, and takes the step without the teacher in memory.
 
-import { writeFile } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { mkdtemp, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { openCacheStorage } from '../../src/cli/cache-storage';
 import { openDawn } from '../../src/cli/dawn';
 import { memoryText } from '../../src/cli/progress';
 import { type Config, DEFAULTS } from '../../src/config';
 import { Apparatus, type ApparatusParts, planMemory } from '../../src/distill/apparatus';
+import { openCache } from '../../src/distill/caching';
 import type { StepRecord } from '../../src/distill/records';
 import { teacherFromWeights } from '../../src/distill/teacher';
 import { openGpu } from '../../src/gpu/device';
@@ -23,6 +30,7 @@ const { values: flags } = parseArgs({
     batch: { type: 'string', default: '4' },
     length: { type: 'string', default: '128' },
     dtype: { type: 'string', default: 'f16' },
+    cached: { type: 'string' },
     small: { type: 'boolean', default: false },
     out: { type: 'string' },
   },
@@ -88,20 +96,44 @@ const batch = {
 };
 
 const gpu = await openGpu(await openDawn());
-const config: Config = { ...DEFAULTS, batch_size: B, max_length: T, temperature: 2, alpha: 0.7, student_lr: 5e-6 };
+const config: Config = {
+  ...{ ...DEFAULTS, batch_size: B, max_length: T, temperature: 2, alpha: 0.7, student_lr: 5e-6 },
+  ...(flags.cached !== undefined && { teacher_cache: 'on', cache_top_k: Number(flags.cached) }),
+};
 const parts = { gpu, config, dtype, student } as const;
 const plan: ApparatusParts['makeTeacher'] = (counting, at) =>
   teacherFromWeights(counting, undefined, teacherConfig, at);
 const planned = await planMemory({ ...parts, makeTeacher: plan });
 console.log(`${gpu.adapter.name}, ${dtype}, ${B} × ${T}. Planned: ${memoryText(planned)}`);
 
+/** What the teacher says of the batch, in a file of its own. */
+async function writeCache() {
+  const folder = await mkdtemp(join(tmpdir(), 'stillhouse-story-pair-'));
+  process.on('exit', () => rmSync(folder, { recursive: true }));
+  const opened = await openCache({
+    ...made,
+    place: { open: () => openCacheStorage(join(folder, 'cache')), teacher: 'a formula', note: console.log },
+    batches: { count: 1, at: () => batch, heldOut: [] },
+    sample: async () => undefined,
+    progress: () => {},
+  });
+  if (!opened || 'teacher' in opened) throw new Error('The cache could not be written; see above.');
+  return opened;
+}
+
 const clock = () => performance.now() / 1000;
 const began = clock();
 const records: StepRecord[] = [];
-const apparatus = await Apparatus.create({
+const made = {
   ...parts,
-  makeTeacher: (on, at) => teacherFromWeights(on, weightsOf('teacher', teacherConfig), teacherConfig, at),
+  makeTeacher: ((on, at) =>
+    teacherFromWeights(on, weightsOf('teacher', teacherConfig), teacherConfig, at)) as ApparatusParts['makeTeacher'],
   weights: () => weightsOf('student', student),
+};
+const cache = config.teacher_cache === 'on' ? await writeCache() : undefined;
+if (cache) console.log(`${(clock() - began).toFixed(0)} s  cached. Counted: ${memoryText(gpu.memory.totals())}`);
+const apparatus = await Apparatus.create({
+  ...{ ...made, cache },
   events: {
     stage: (stage, detail) => console.log(`${(clock() - began).toFixed(0)} s  ${stage}: ${detail}`),
     record: (record) => records.push(record),
