@@ -80,33 +80,18 @@ describe('offloading', () => {
     await close();
   });
 
-  test('all words kept: the losses are those without a cache, but for f16', async () => {
-    const run = async (settings: Record<string, string | number>) => {
-      const visited = await visit(site, {
-        offer: 'f16',
-        path: link({ ...settings, kd_loss: 'rkl', sample_tokens: 0 }),
-      });
-      await finish(visited);
-      const found = { losses: await csvOf(visited.page, 'loss'), evaluations: await csvOf(visited.page, 'perplexity') };
-      const text = 'teacher_cache' in settings ? await kept(visited) : '';
-      expect(visited.problems).toEqual([]);
-      await visited.close();
-      return { ...found, text };
-    };
-    const plain = await run(SMALL);
-    const cached = await run({ ...CACHED, cache_top_k: 0 });
-    expect(cached.text).toContain('all 1,024 words, 2,048 bytes a token');
-    expect(cached.losses).toHaveLength(12);
-    for (const [i, { loss }] of cached.losses.entries()) {
-      // Kept values are rounded to f16, and the student's steps grow from such a difference.
-      expect(Math.abs(Number(loss) / Number(plain.losses[i].loss) - 1)).toBeLessThan(5e-3);
-    }
-    for (const [i, { kl, klWords, teacherPerplexity }] of cached.evaluations.entries()) {
-      expect(klWords).toBe('all');
-      expect(Math.abs(Number(kl) / Number(plain.evaluations[i].kl) - 1)).toBeLessThan(5e-3);
-      const wanted = Number(plain.evaluations[i].teacherPerplexity);
-      expect(Math.abs(Number(teacherPerplexity) / wanted - 1)).toBeLessThan(5e-3);
-    }
+  // That the losses are then those without a cache, tests/gpu/cache shows.
+  test('all words kept: the page says so, and any loss can be had', async () => {
+    const settings = { ...CACHED, cache_top_k: 0, kd_loss: 'rkl', sample_tokens: 0 };
+    const visited = await visit(site, { offer: 'f16', path: link(settings) });
+    await finish(visited);
+    expect(await kept(visited)).toContain('all 1,024 words, 2,048 bytes a token');
+    const evaluations = await csvOf(visited.page, 'perplexity');
+    expect(evaluations).toHaveLength(3);
+    expect(evaluations.every(({ klWords }) => klWords === 'all')).toBe(true);
+    expect(Number(evaluations[2].kl)).toBeLessThan(Number(evaluations[0].kl));
+    expect(visited.problems).toEqual([]);
+    await visited.close();
   });
 });
 
