@@ -5,12 +5,13 @@ import { defineConfig } from 'vitest/config';
 
 const SECOND = 1000;
 
-/** onnxruntime's first run alone can take over a minute on a software adapter. */
-const patient = { pool: 'forks', testTimeout: 240 * SECOND, hookTimeout: 240 * SECOND } as const;
-/** On two cores without a GPU one adapter is busy enough. */
-const oneAtATime = { ...patient, fileParallelism: false } as const;
-/** These say how quick the page is, so nothing else runs beside them. */
-const TIMED = ['tests/e2e/first-paint.test.ts', 'tests/e2e/check.test.ts'];
+/** On two cores without a GPU one adapter is busy enough, and onnxruntime's first run alone takes over a minute. */
+const oneAtATime = {
+  pool: 'forks',
+  fileParallelism: false,
+  testTimeout: 240 * SECOND,
+  hookTimeout: 240 * SECOND,
+} as const;
 
 export default defineConfig({
   // Relative addresses, so that the built folder works from any sub-path of any host.
@@ -38,15 +39,7 @@ export default defineConfig({
       },
       {
         extends: true,
-        test: {
-          // A page waits as often as it works.
-          ...{ name: 'e2e', include: ['tests/e2e/**/*.test.ts'], exclude: TIMED, ...patient, maxWorkers: 2 },
-          sequence: { groupOrder: 1 },
-        },
-      },
-      {
-        extends: true,
-        test: { name: 'e2e-timed', include: TIMED, ...oneAtATime, sequence: { groupOrder: 2 } },
+        test: { name: 'e2e', include: ['tests/e2e/**/*.test.ts'], ...oneAtATime },
       },
     ],
   },

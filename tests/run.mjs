@@ -23,7 +23,7 @@ const STAGES = [
   { name: 'build', command: ['node_modules/.bin/vite', 'build', '--logLevel', 'warn'] },
   { name: 'gpu-lavapipe', project: 'gpu', icd: 'VK_ICD_LAVAPIPE', adapter: 'f16' },
   { name: 'gpu-swiftshader', project: 'gpu', icd: 'VK_ICD_SWIFTSHADER', adapter: 'f32' },
-  { name: 'e2e', project: 'e2e*', after: 'build', browsers: true },
+  { name: 'e2e', project: 'e2e', after: 'build', browsers: true },
 ];
 const BROUGHT = ['CHROMIUM', 'CHROMIUM_F16', 'VK_ICD_SWIFTSHADER', 'VK_ICD_LAVAPIPE'];
 

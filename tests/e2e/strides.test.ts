@@ -82,7 +82,7 @@ test('every lesson asks first, and then says what PyTorch says', async () => {
       .getByRole('link', { name: lesson.title, exact: true })
       .click();
     await eventually(() => page.locator('.question').innerText()).toBe(lesson.question);
-    expect(await hash(page)).toContain(lesson.chain === STORY ? '#lab=' : lesson.chain);
+    await eventually(() => hash(page)).toContain(lesson.chain === STORY ? '#lab=' : lesson.chain);
     // Nothing on the page tells the answer yet.
     expect(await page.getByTestId('verdict').count()).toBe(0);
     expect(await page.locator('.strides').innerText()).not.toMatch(/refused|copied|fails/i);
@@ -91,10 +91,10 @@ test('every lesson asks first, and then says what PyTorch says', async () => {
     const choice = (lesson.right + 1) % options.length;
     await button(page, lesson.options[choice]).click();
     expect(await verdictOf(page), lesson.title).toEqual(pick(lesson.chain));
-    expect(await said(page, 'predicted')).toBe(
+    await eventually(() => said(page, 'predicted')).toBe(
       `You said ${lesson.options[choice]}. It is: ${lesson.options[lesson.right]}.`,
     );
-    expect(await page.locator('.verdict .answer').innerText()).toBe(lesson.answer);
+    await eventually(() => page.locator('.verdict .answer').innerText()).toBe(lesson.answer);
   }
   expect(problems).toEqual([]);
   await close();
@@ -110,14 +110,14 @@ function pick(chain: string): Omit<Golden, 'id'> {
 test('a right prediction is said to be right; Show me asks for none; the lesson leads to the next', async () => {
   const { page, close } = await visit(site, { offer, path: lab(STORY) });
   await button(page, LESSONS[0].options[LESSONS[0].right]).click();
-  expect(await said(page, 'predicted')).toBe('You said PyTorch refuses. So it is.');
+  await eventually(() => said(page, 'predicted')).toBe('You said PyTorch refuses. So it is.');
   expect(await page.evaluate(() => document.activeElement?.textContent)).toBe('PyTorch refuses view');
   expect(await page.locator('.why').allInnerTexts()).toContain(
     'Dimension 0 must have stride 3 × 6 = 18 to be walked in one go with dimension 1; it has 24.',
   );
   await page.getByRole('link', { name: `Next: ${LESSONS[1].title}` }).click();
   await button(page, 'Show me').click();
-  expect(await said(page, 'verdict')).toBe('Copies 36 elements, 72 bytes');
+  await eventually(() => said(page, 'verdict')).toBe('Copies 36 elements, 72 bytes');
   expect(await page.getByTestId('predicted').count()).toBe(0);
   await close();
 });
@@ -128,20 +128,20 @@ test('a chain is built by the controls, its verdict stands at once, and its link
   await button(page, 'transpose').click();
   await button(page, 'Add transpose').click();
   await eventually(() => hash(page)).toBe('#lab=2,3:transpose(0,1)');
-  expect(await said(page, 'verdict')).toBe('Free: the same memory');
+  await eventually(() => said(page, 'verdict')).toBe('Free: the same memory');
   await button(page, 'view').click();
   await page.getByLabel('size 0').selectOption('6');
   await page.getByLabel('size 1').selectOption('none');
-  expect(await page.locator('.draft code').innerText()).toBe('x = x.view(6)');
+  await eventually(() => page.locator('.draft code').innerText()).toBe('x = x.view(6)');
   await button(page, 'Add view').click();
   await eventually(() => said(page, 'refusal')).toMatch(/^view size is not compatible/);
-  expect(await page.locator('.chips').count()).toBe(0);
+  await eventually(() => page.locator('.chips').count()).toBe(0);
   await button(page, 'Change').click();
   await page.getByLabel('size 0').selectOption('-1');
   await page.getByLabel('size 1').selectOption('2');
   await button(page, 'Change view').click();
   await eventually(() => said(page, 'verdict')).toBe('Free: the same memory');
-  expect(await hash(page)).toBe('#lab=2,3:transpose(0,1):view(-1,2)');
+  await eventually(() => hash(page)).toBe('#lab=2,3:transpose(0,1):view(-1,2)');
   await button(page, 'Remove').click();
   await button(page, 'contiguous').click();
   await button(page, 'Add contiguous').click();
@@ -163,7 +163,7 @@ test('a lesson’s chain that was built here is not asked about, until its link 
   await button(page, 'slice').click();
   await button(page, 'Add slice').click();
   await eventually(() => hash(page)).toBe('#lab=2,4,6:slice(1,0,-1)');
-  expect(await said(page, 'verdict')).toBe('Free: the same memory');
+  await eventually(() => said(page, 'verdict')).toBe('Free: the same memory');
   for (const { title } of [LESSONS[3], LESSONS[2]]) {
     await page.getByRole('link', { name: title, exact: true }).click();
     await button(page, 'Show me').waitFor();
@@ -189,11 +189,11 @@ test('a link that cannot be read says why, and leaves the lab as it was', async 
   await eventually(() => page.getByRole('alert').innerText()).toMatch(
     /^This link does not open\. Operation 1, "explode", is none of: slice, .+ The lab stays as it was\.$/,
   );
-  expect(await said(page, 'fact-strides')).toBe('[1, 3]');
+  await eventually(() => said(page, 'fact-strides')).toBe('[1, 3]');
   await button(page, 'select').click();
   await button(page, 'Add select').click();
   await eventually(() => page.getByRole('alert').count()).toBe(0);
-  expect(await hash(page)).toBe('#lab=2,3:transpose(0,1):select(0,0)');
+  await eventually(() => hash(page)).toBe('#lab=2,3:transpose(0,1):select(0,0)');
   expect(problems).toEqual([]);
   await close();
 });
@@ -203,17 +203,17 @@ describe('the pictures', () => {
     const { page, close } = await visit(site, { offer, path: lab('2,4,6:slice(1,0,-1)') });
     await button(page, 'Show me').click();
     await button(page, 'index [1, 2, 3], cell 39, holds 39').hover();
-    expect(await litIn(page, strip)).toEqual(['cell 39, holds 39']);
-    expect(await said(page, 'sum')).toContain(
+    await eventually(() => litIn(page, strip)).toEqual(['cell 39, holds 39']);
+    await eventually(() => said(page, 'sum')).toContain(
       'x[1, 2, 3] is at offset + i·s0 + j·s1 + k·s2 = 0 + 1·24 + 2·6 + 3·1 = 39',
     );
     await button(page, 'cell 8, holds 8').hover();
-    expect(await litIn(page, view)).toEqual(['index [0, 1, 2], cell 8, holds 8']);
+    await eventually(() => litIn(page, view)).toEqual(['index [0, 1, 2], cell 8, holds 8']);
     const unread = button(page, 'cell 20, holds 20, not in the view');
     const before = await unread.boundingBox();
     await unread.hover();
-    expect(await litIn(page, view)).toEqual([]);
-    expect(await said(page, 'sum')).toContain('No index of the view leads here.');
+    await eventually(() => litIn(page, view)).toEqual([]);
+    await eventually(() => said(page, 'sum')).toContain('No index of the view leads here.');
     expect(await unread.boundingBox(), 'what the sum says moves no cell').toEqual(before);
     await close();
   });
@@ -221,13 +221,13 @@ describe('the pictures', () => {
   test('a cell that is read many times lights all its readers; a copy says where each cell came from', async () => {
     const { page, close } = await visit(site, { offer, path: lab('1,3:expand(4,3)') });
     await button(page, 'cell 1, holds 1').hover();
-    expect(await litIn(page, view)).toEqual([0, 1, 2, 3].map((i) => `index [${i}, 1], cell 1, holds 1`));
-    expect(await said(page, 'sum')).toContain('4 places of the view read this cell.');
+    await eventually(() => litIn(page, view)).toEqual([0, 1, 2, 3].map((i) => `index [${i}, 1], cell 1, holds 1`));
+    await eventually(() => said(page, 'sum')).toContain('4 places of the view read this cell.');
     await page.evaluate(() => {
       location.hash = '#lab=2,3:transpose(0,1):contiguous()';
     });
     await button(page, 'cell 1, holds 3').hover();
-    expect(await said(page, 'sum')).toContain('The copy read it from cell 3 of the storage before.');
+    await eventually(() => said(page, 'sum')).toContain('The copy read it from cell 3 of the storage before.');
     await close();
   });
 
@@ -282,7 +282,7 @@ test('a lesson is answered by keyboard alone', async () => {
     await page.keyboard.press('Tab');
   }
   await page.keyboard.press('Enter');
-  expect(await said(page, 'verdict')).toBe('PyTorch refuses view');
+  await eventually(() => said(page, 'verdict')).toBe('PyTorch refuses view');
   await close();
 });
 
