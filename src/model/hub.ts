@@ -34,7 +34,11 @@ export function hubSource({ id, revision, host = HUB, ...options }: HubModel): M
     },
     close() {
       source.close();
-      found?.then((other) => other?.close());
+      // A search that failed has told whoever asked.
+      found?.then(
+        (other) => other?.close(),
+        () => undefined,
+      );
     },
   };
 }

@@ -177,6 +177,16 @@ describe('a model whose weights are a pickle', () => {
     source.close();
   });
 
+  test('a search that is broken off is heard of once, by whoever asked', async () => {
+    const ended = new AbortController();
+    const source = hubSource({ id: ID, host: hub.url, pause: 1, signal: ended.signal });
+    ended.abort(new Error('The run was dropped.'));
+    await expect(source.converted?.()).rejects.toThrow('The run was dropped.');
+    // A rejection that nobody hears of ends a process, and fails this test.
+    source.close();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  });
+
   test('is refused where nobody offers anything, where the hub says nothing, and where a revision was named', async () => {
     const missing = 'has no model.safetensors. Choose a model or a revision that has one';
     offer(pull(9, 'somebody'));
