@@ -5,6 +5,7 @@ import type { CheckRow } from '../worker/protocol';
 import { copyText } from './browser';
 import { plural } from './format';
 import { useRun } from './store';
+import { TableHead } from './TableHead';
 
 export function CheckDrawer() {
   const check = useRun((state) => state.check);
@@ -76,15 +77,7 @@ function Table({ rows }: { rows: readonly CheckRow[] }) {
   return (
     <section className="check-table" tabIndex={0} aria-label="Kernels, table">
       <table>
-        <thead>
-          <tr>
-            {HEAD.map((name) => (
-              <th key={name} scope="col">
-                {name}
-              </th>
-            ))}
-          </tr>
-        </thead>
+        <TableHead names={HEAD} />
         <tbody>
           {rows.map((row, index) => (
             // biome-ignore lint/suspicious/noArrayIndexKey: the table only grows, and two rows may say the same

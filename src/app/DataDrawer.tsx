@@ -5,6 +5,7 @@ import type { UserCorpus } from '../worker/protocol';
 import { DataPreview } from './DataPreview';
 import { DataReading } from './DataReading';
 import { useData } from './data';
+import { useDrop } from './dropped';
 import { formatBytes, plural } from './format';
 import { isActive } from './run';
 import { useRun } from './store';
@@ -15,10 +16,12 @@ export function DataDrawer() {
   const corpus = useRun((state) => state.corpus);
   const locked = useRun((state) => isActive(state.phase));
   const { proposed, busy, problem, addFiles, discard, clear, show } = useData();
-  const [over, setOver] = useState(false);
   const [pasting, setPasting] = useState(false);
   const input = useRef<HTMLInputElement>(null);
 
+  const { over, handlers } = useDrop(locked, ({ files }) => {
+    if (files.length > 0) void addFiles([...files]);
+  });
   return (
     <details className="fold">
       <summary>
@@ -27,21 +30,7 @@ export function DataDrawer() {
           {corpus ? nameOf(corpus) : 'Moby-Dick, built in'}
         </span>
       </summary>
-      {/* biome-ignore lint/a11y/noStaticElementInteractions: dropping is the second way, the button is the first */}
-      <div
-        className={`drop${over ? ' over' : ''}`}
-        onDragOver={(event) => {
-          event.preventDefault();
-          setOver(!locked);
-        }}
-        onDragLeave={() => setOver(false)}
-        onDrop={(event) => {
-          event.preventDefault();
-          setOver(false);
-          const files = [...event.dataTransfer.files];
-          if (!locked && files.length > 0) void addFiles(files);
-        }}
-      >
+      <div className={`drop${over ? ' over' : ''}`} {...handlers}>
         <Files />
         <input
           ref={input}

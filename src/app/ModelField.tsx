@@ -3,7 +3,7 @@
 import { useId, useState } from 'react';
 import { modelReference } from '../model-reference';
 import type { ModelReport, Role } from '../worker/protocol';
-import { chosenFiles, droppedFiles } from './dropped';
+import { chosenFiles, droppedFiles, useDrop } from './dropped';
 import { FieldControl } from './FieldControl';
 import { formatBytes, formatCount, plural } from './format';
 import { modelFolder, useModels } from './models';
@@ -24,7 +24,6 @@ export function ModelField({ role }: { role: Role }) {
   const setField = useRun((state) => state.setField);
   const { drop, lookUp } = useModels();
   const [problem, setProblem] = useState<string>();
-  const [over, setOver] = useState(false);
   const chooser = useId();
   const kind = role === 'student' && reference === 'teacher' ? undefined : modelReference(reference)?.kind;
 
@@ -40,21 +39,9 @@ export function ModelField({ role }: { role: Role }) {
     }
   };
 
+  const { over, handlers } = useDrop(locked, (transfer) => void take(droppedFiles(transfer)));
   return (
-    // biome-ignore lint/a11y/noStaticElementInteractions: dropping is the second way, the button is the first
-    <div
-      className={`model-field${over ? ' over' : ''}`}
-      onDragOver={(event) => {
-        event.preventDefault();
-        setOver(!locked);
-      }}
-      onDragLeave={() => setOver(false)}
-      onDrop={(event) => {
-        event.preventDefault();
-        setOver(false);
-        if (!locked) void take(droppedFiles(event.dataTransfer));
-      }}
-    >
+    <div className={`model-field${over ? ' over' : ''}`} {...handlers}>
       <FieldControl name={name} />
       <div className="drop-tools">
         {kind === 'hub' && !wrong && (

@@ -1,4 +1,6 @@
-// The files of a drop or of a file dialogue, with their paths; folders are walked.
+// The files of a drop or of a file dialogue, with their paths; folders are walked. And the place that takes a drop.
+
+import { useState } from 'react';
 
 interface Found {
   path: string;
@@ -31,4 +33,22 @@ async function walk(entry: FileSystemEntry): Promise<Found[]> {
     found.push(...some);
   }
   return (await Promise.all(found.map(walk))).flat();
+}
+
+/** What an element takes to be a place for drops, and whether one is held over it. */
+export function useDrop(locked: boolean, onDrop: (transfer: DataTransfer) => void) {
+  const [over, setOver] = useState(false);
+  const handlers = {
+    onDragOver(event: React.DragEvent) {
+      event.preventDefault();
+      setOver(!locked);
+    },
+    onDragLeave: () => setOver(false),
+    onDrop(event: React.DragEvent) {
+      event.preventDefault();
+      setOver(false);
+      if (!locked) onDrop(event.dataTransfer);
+    },
+  };
+  return { over, handlers };
 }

@@ -4,6 +4,7 @@
 import { useState } from 'react';
 import type { Cause } from '../../worker/protocol';
 import { formatMeasure } from '../format';
+import { TableHead } from '../TableHead';
 import { alike, CAUSES, LETTERS, orderOf, percent } from './cause-rows';
 import { RunBar } from './RunBar';
 import { scriptLog, totalsOf } from './script';
@@ -136,15 +137,7 @@ function BetterLog({ column, letter }: { column: ColumnRun; letter: string }) {
   return (
     <section className="better-log" tabIndex={0} aria-label={`Log ${letter}, better: table`}>
       <table>
-        <thead>
-          <tr>
-            {['step', 'loss', 'gradient norm', 'update', 'loss scale'].map((name) => (
-              <th key={name} scope="col">
-                {name}
-              </th>
-            ))}
-          </tr>
-        </thead>
+        <TableHead names={['step', 'loss', 'gradient norm', 'update', 'loss scale']} />
         <tbody>
           {column.attempts.map(({ step, record }) => (
             <tr key={step}>

@@ -2,6 +2,7 @@
 
 import { lazy, Suspense, useId, useState } from 'react';
 import { download } from '../browser';
+import { TableHead } from '../TableHead';
 import type { PlotProps } from './Plot';
 import { usePointer } from './pointer';
 
@@ -126,15 +127,7 @@ function Table({ head, rows, note, title }: FigureProps['table'] & { title: stri
     <section className="table-twin" tabIndex={0} aria-label={`${title}, table`}>
       <table>
         {note && <caption>{note}</caption>}
-        <thead>
-          <tr>
-            {head.map((name) => (
-              <th key={name} scope="col">
-                {name}
-              </th>
-            ))}
-          </tr>
-        </thead>
+        <TableHead names={head} />
         <tbody>
           {rows.map((row) => (
             <tr key={row[0]}>
