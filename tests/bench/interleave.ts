@@ -1,0 +1,38 @@
+// Timing side by side: contestants take turns in one process, so that a machine's noise meets all of them alike. What counts is
+// the ratio of medians; an absolute time says something about a GPU only.
+
+export interface Contestant {
+  name: string;
+  /** Does the work once and waits for the GPU. */
+  run(): Promise<void>;
+}
+
+export interface Timing {
+  name: string;
+  /** Milliseconds of each counted turn, in order. */
+  milliseconds: number[];
+  median: number;
+  min: number;
+}
+
+export const median = (values: readonly number[]): number => {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+};
+
+/** `turns` counted turns each, A B C A B C …, after `warmups` that are not counted: the first runs compile. */
+export async function interleaved(contestants: readonly Contestant[], turns: number, warmups = 2): Promise<Timing[]> {
+  const times = contestants.map((): number[] => []);
+  for (let turn = -warmups; turn < turns; turn++) {
+    for (const [i, { run }] of contestants.entries()) {
+      const start = performance.now();
+      await run();
+      if (turn >= 0) times[i].push(performance.now() - start);
+    }
+  }
+  return contestants.map(({ name }, i) => {
+    const milliseconds = times[i];
+    return { name, milliseconds, median: median(milliseconds), min: Math.min(...milliseconds) };
+  });
+}
