@@ -14,6 +14,7 @@ import { embedding, embeddingBackward } from '../../src/kernels/embedding';
 import { gelu, geluBackward } from '../../src/kernels/gelu';
 import { layerNorm, layerNormBackward } from '../../src/kernels/layernorm';
 import { type MatmulOptions, matmul } from '../../src/kernels/matmul';
+import { allWays, bestWay, setSpeeds, type Way, waysOf } from '../../src/kernels/matmul-ways';
 import { transposed } from '../../src/kernels/tensors';
 import { Layout } from '../../src/tensor/layout';
 import * as reference from '../reference';
@@ -89,47 +90,96 @@ describe('matmul', () => {
     }
   }
 
-  testVariants('x · w', (gpu, dtype) => products(gpu, dtype, {}), ['one lane']);
-  testVariants('x · w + bias', (gpu, dtype) => products(gpu, dtype, { add: ['bias'] }), ['one lane']);
-  testVariants('x · w + bias + residual', (gpu, dtype) => products(gpu, dtype, { add: ['bias', 'addend'] }), [
-    'one lane',
-  ]);
-  testVariants('dy · wᵀ', (gpu, dtype) => products(gpu, dtype, { b: 'transposed' }), ['one lane']);
-  testVariants('f32 logits = x · wᵀ', (gpu, dtype) => products(gpu, dtype, { b: 'transposed', c: 'f32' }), [
-    'one lane',
-  ]);
-  testVariants(
-    'dw += xᵀ · dy in f32',
-    (gpu, dtype) => products(gpu, dtype, { a: 'transposed', c: 'f32', add: ['accumulate'] }),
-    ['one lane'],
+  testVariants('x · w', (gpu, dtype) => products(gpu, dtype, {}));
+  testVariants('x · w + bias', (gpu, dtype) => products(gpu, dtype, { add: ['bias'] }));
+  testVariants('x · w + bias + residual', (gpu, dtype) => products(gpu, dtype, { add: ['bias', 'addend'] }));
+  testVariants('dy · wᵀ', (gpu, dtype) => products(gpu, dtype, { b: 'transposed' }));
+  testVariants('f32 logits = x · wᵀ', (gpu, dtype) => products(gpu, dtype, { b: 'transposed', c: 'f32' }));
+  testVariants('dw += xᵀ · dy in f32', (gpu, dtype) =>
+    products(gpu, dtype, { a: 'transposed', c: 'f32', add: ['accumulate'] }),
   );
-  testVariants('dx from f32 dlogits', (gpu, dtype) => products(gpu, dtype, { left: 'f32' }), ['one lane']);
+  testVariants('dx from f32 dlogits', (gpu, dtype) => products(gpu, dtype, { left: 'f32' }));
+
+  testVariants('reads and writes matrices where they lie in wider storages', async (gpu, dtype) => {
+    const [M, N, K] = [10, 19, 13];
+    const wide = stored(numbers(400, 1), dtype);
+    const before = stored(numbers(400, 2), dtype);
+    const aLayout = new Layout([M, K], [17, 1], 9);
+    const bLayout = new Layout([K, N], [1, 16], 5);
+    const cLayout = new Layout([M, N], [21, 1], 11);
+    const gather = (layout: Layout) => Array.from(layout.addresses(), (at) => wide[at]);
+    const c = upload(gpu, 'c', before, cLayout, dtype);
+    await execute(gpu, (recorder) =>
+      matmul(recorder, upload(gpu, 'a', wide, aLayout, dtype), upload(gpu, 'b', wide, bLayout, dtype), c),
+    );
+    const product = reference.matmul(gather(aLayout), gather(bLayout), M, K, N);
+    const expected = before.slice();
+    const covered = [...cLayout.addresses()];
+    for (const [i, at] of covered.entries()) expected[at] = product[i];
+    const actual = await download(gpu, c);
+    expectClose(actual, expected, summed(K, dtype));
+    const around = [...before.keys()].filter((at) => !covered.includes(at));
+    expect(around.map((at) => actual[at])).toEqual(around.map((at) => before[at]));
+  });
 
   testVariants(
-    'reads and writes matrices where they lie in wider storages',
+    'every way makes the same bits',
     async (gpu, dtype) => {
-      const [M, N, K] = [10, 19, 13];
-      const wide = stored(numbers(400, 1), dtype);
-      const before = stored(numbers(400, 2), dtype);
-      const aLayout = new Layout([M, K], [17, 1], 9);
-      const bLayout = new Layout([K, N], [1, 16], 5);
-      const cLayout = new Layout([M, N], [21, 1], 11);
-      const gather = (layout: Layout) => Array.from(layout.addresses(), (at) => wide[at]);
-      const c = upload(gpu, 'c', before, cLayout, dtype);
-      await execute(gpu, (recorder) =>
-        matmul(recorder, upload(gpu, 'a', wide, aLayout, dtype), upload(gpu, 'b', wide, bLayout, dtype), c),
-      );
-      const product = reference.matmul(gather(aLayout), gather(bLayout), M, K, N);
-      const expected = before.slice();
-      const covered = [...cLayout.addresses()];
-      for (const [i, at] of covered.entries()) expected[at] = product[i];
-      const actual = await download(gpu, c);
-      expectClose(actual, expected, summed(K, dtype));
-      const around = [...before.keys()].filter((at) => !covered.includes(at));
-      expect(around.map((at) => actual[at])).toEqual(around.map((at) => before[at]));
+      const [plain, ...others] = allWays(gpu);
+      // 139 is odd, a strip and a bit in depth, and wider than a tile.
+      for (const [M, N, K] of [
+        [33, 67, 31],
+        [150, 139, 70],
+      ]) {
+        for (const [turnA, turnB] of [
+          [false, false],
+          [false, true],
+          [true, false],
+        ]) {
+          const [aData, bData, before] = [numbers(M * K, 1), numbers(K * N, 2), numbers(M * N, 3)];
+          const a = turnA ? transposed(upload(gpu, 'a', aData, [K, M], dtype)) : upload(gpu, 'a', aData, [M, K], dtype);
+          const b = turnB ? transposed(upload(gpu, 'b', bData, [N, K], dtype)) : upload(gpu, 'b', bData, [K, N], dtype);
+          const bias = upload(gpu, 'bias', numbers(N, 4), [N], dtype);
+          const made = async (way: Way) => {
+            const c = upload(gpu, 'c', before, [M, N]);
+            await execute(gpu, (recorder) => matmul(recorder, a, b, c, { way, bias, accumulate: true }));
+            return download(gpu, c);
+          };
+          const truth = await made(plain);
+          for (const way of others) expect(await made(way), way.name).toEqual(truth);
+        }
+      }
     },
     ['one lane'],
   );
+
+  it('takes the way that was measured to be fastest, and never one that is out', async () => {
+    const gpu = await openVariant('many lanes');
+    const names = waysOf(gpu).map(({ name }) => name);
+    const [plain, small, large] = names;
+    const best = (M: number, N: number) => bestWay(gpu, M, N, 'f32').name;
+    setSpeeds(
+      gpu,
+      'f32',
+      new Map([
+        [plain, 1],
+        [small, 3],
+        [large, 5],
+      ]),
+    );
+    // A few large tiles leave most of a GPU idle; many do not.
+    expect([best(64, 64), best(4096, 4096)]).toEqual([small, large]);
+    setSpeeds(
+      gpu,
+      'f32',
+      new Map([
+        [plain, 1],
+        [small, 0],
+        [large, 0],
+      ]),
+    );
+    expect([best(64, 64), best(4096, 4096)]).toEqual([plain, plain]);
+  });
 
   it('refuses sizes that do not match, and integers', async () => {
     const gpu = await openVariant('one lane');
