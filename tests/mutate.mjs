@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const LAYERS = ['kernels-layers', 'gradients'];
+const MATMUL = ['kernels-matmul', 'gradients'];
 const NORMS = ['kernels-layers', 'layout-matrix', 'gradients'];
 const LOSSES = ['layout-matrix', 'golden-losses', 'traps'];
 const TOPK = ['topk'];
@@ -67,7 +68,13 @@ const MUTATIONS = [
   ['layernorm_parameters', '+= sums.y;', '+= 1.01 * sums.y;', NORMS],
   ['lossScaler', 'scaler.norm = norm;', 'scaler.norm = 1.01 * norm;', OPTIMISER],
   ['lossScaler', 'scaler.factor = clip', 'scaler.factor = 1.01 * clip', OPTIMISER],
-  ['matmul', 'var value = sum;', 'var value = 1.01 * sum;', LAYERS],
+  ['matmul', 'var c_$r_$j = 0.0;', 'var c_$r_$j = 0.01;', MATMUL],
+  ['matmul_store', 'var value = sum;', 'var value = 1.01 * sum;', MATMUL],
+  ['matmul_store', '+= f32(bias[col]);', '+= 1.01 * f32(bias[col]);', MATMUL],
+  ['matmul_store', '+= f32(addend[', '+= 1.01 * f32(addend[', MATMUL],
+  ['matmul_store', '+= f32(c[at]);', '+= 1.01 * f32(c[at]);', MATMUL],
+  ['matmul_subgroup', 'subgroupBroadcast(mine_$i, $l);', '1.01 * subgroupBroadcast(mine_$i, $l);', MATMUL],
+  ['matmul_tile', 'let x = a_strip[', 'let x = 1.01 * a_strip[', MATMUL],
   ['rkl', 'return exp(lq) * (lq - lp);', 'return 1.01 * exp(lq) * (lq - lp);', LOSSES],
   ['rkl', 'return lq - lp;', 'return 1.01 * (lq - lp);', LOSSES],
   ['rkl', 'return exp(lq) * (h - mean);', 'return 1.01 * exp(lq) * (h - mean);', LOSSES],
