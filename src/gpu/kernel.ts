@@ -13,6 +13,8 @@ export interface Specialisation {
   aliases?: Record<string, Storage>;
   /** `const` declarations (u32) that must be known to the compiler, e.g. array lengths. */
   constants?: Record<string, number>;
+  /** The text uses subgroup or quad functions; the adapter must have the feature. */
+  subgroups?: boolean;
 }
 
 interface Binding {
@@ -36,7 +38,7 @@ export class Kernel {
     gpu: Gpu,
     readonly name: string,
     wgsl: string,
-    { aliases = {}, constants = {} }: Specialisation,
+    { aliases = {}, constants = {}, subgroups = false }: Specialisation,
   ) {
     const { device } = gpu;
     this.bindings = reflectBindings(name, wgsl);
@@ -52,6 +54,7 @@ export class Kernel {
     const halves = Object.values(aliases).includes('f16');
     const prelude = [
       ...(halves ? ['enable f16;'] : []),
+      ...(subgroups ? ['enable subgroups;'] : []),
       ...Object.entries(aliases).map(([alias, type]) => `alias ${alias} = ${type};`),
       ...Object.entries(constants).map(([constant, value]) => `const ${constant} = ${value}u;`),
     ].join(' ');

@@ -40,8 +40,8 @@ it('passes on this adapter, in each storage type it has, within 20 s, and frees 
   expect(told).toEqual(rows);
   expect(new Set(rows.map(({ dtype }) => dtype))).toEqual(new Set(gpu.adapter.f16 ? ['f32', 'f16'] : ['f32']));
   for (const { kernel, error, tolerance } of rows) expect(error, kernel).toBeLessThanOrEqual(tolerance);
-  // Each of the files is run: distil.wgsl goes by the name of its divergence, rows.wgsl is a part of others.
-  const parts = ['distil', 'rows'];
+  // Each of the files is run: distil.wgsl goes by the name of its divergence, the others here are parts of kernels.
+  const parts = ['distil', 'rows', 'attention_quads', 'attention_slices'];
   const files = WGSL.map((path) => /(\w+)\.wgsl$/.exec(path)?.[1] ?? path).filter((name) => !parts.includes(name));
   expect(new Set(seen)).toEqual(new Set(files));
   expect(gpu.memory.totals()).toEqual(before);
