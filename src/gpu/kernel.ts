@@ -54,7 +54,7 @@ export class Kernel {
     const halves = Object.values(aliases).includes('f16');
     const prelude = [
       ...(halves ? ['enable f16;'] : []),
-      ...(/\bsubgroup/.test(text) ? ['enable subgroups;'] : []),
+      ...(/\b(subgroup|quad)[A-Z]/.test(text) ? ['enable subgroups;'] : []),
       ...Object.entries(aliases).map(([alias, type]) => `alias ${alias} = ${type};`),
       ...Object.entries(constants).map(([constant, value]) => `const ${constant} = ${value}u;`),
     ].join(' ');

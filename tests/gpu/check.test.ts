@@ -9,7 +9,7 @@ import { openTestDevice } from './harness';
 import { openVariant } from './variants';
 
 /** Parts of other kernels; distil.wgsl goes by the name of its divergence. */
-const PARTS = ['distil', 'rows', 'matmul_store'];
+const PARTS = ['distil', 'rows', 'matmul_store', 'attention_quads', 'attention_slices'];
 const FILES = Object.keys(import.meta.glob('../../src/kernels/*.wgsl'))
   .map((path) => /(\w+)\.wgsl$/.exec(path)?.[1] ?? path)
   .filter((name) => !PARTS.includes(name));
