@@ -1,7 +1,7 @@
 // Matrix product with optional bias, addend and accumulation; forward and both backward products are this one kernel.
 
 import { kernel } from '../gpu/kernel';
-import type { Recorder, Tensor } from '../gpu/program';
+import { bytesOf, type Recorder, type Tensor } from '../gpu/program';
 import wgsl from './matmul.wgsl?raw';
 
 export interface MatmulOptions {
@@ -55,7 +55,7 @@ export function matmul(recorder: Recorder, a: Tensor, b: Tensor, c: Tensor, opti
       ...{ c_offset: c.layout.offset, c_row: c.layout.strides[0], c_col: c.layout.strides[1] },
     },
     [Math.ceil(N / (LANES * COLUMNS)), Math.ceil(M / ROWS)],
-    label,
+    { label, flops: 2 * M * N * K, bytes: bytesOf(a, b, c, ...[bias, addend, accumulate && c].filter((t) => !!t)) },
   );
 }
 
