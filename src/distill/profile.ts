@@ -49,8 +49,8 @@ export interface ProfileReport extends Figures {
   /** The median of whole steps by the clock, milliseconds. */
   stepMilliseconds: number;
   repetitions: number;
-  /** All times are multiples of 100 µs, as browsers round them: means of many repetitions then say more than medians. */
-  quantised: boolean;
+  /** Nanoseconds that timestamps are rounded to, as browsers do; absent where they are exact. */
+  quantum?: number;
   roofline: Roofline;
 }
 
@@ -76,14 +76,21 @@ export async function timeStep(
   return times;
 }
 
-/** Browsers round timestamps to this many nanoseconds, unless a flag is set. */
-const QUANTUM = 100_000;
+/** Times that are all multiples of so many nanoseconds are rounded ones: browsers take 100 µs, or 2^16 ns. */
+const LEAST_QUANTUM = 10_000;
+
+function quantumOf(nanoseconds: readonly number[]): number | undefined {
+  const common = (a: number, b: number): number => (b === 0 ? a : common(b, a % b));
+  const quantum = nanoseconds.reduce(common, 0);
+  return quantum >= LEAST_QUANTUM ? quantum : undefined;
+}
 
 /** Groups what was measured: `h.3.mlp.c_fc dw` counts with the same product of every other layer. */
 export function summarise({ parts, step }: StepTimes, roofline: Roofline): ProfileReport {
   const stamped = parts.filter(({ clocked }) => !clocked).flatMap(({ repetitions }) => repetitions.flat());
-  const quantised = stamped.every(({ nanoseconds }) => nanoseconds % QUANTUM === 0);
-  const usual = quantised ? mean : median;
+  const quantum = quantumOf(stamped.map(({ nanoseconds }) => nanoseconds));
+  // Most roundings of a short time are to nothing, and so is their median; their mean is right.
+  const usual = quantum ? mean : median;
   const reports = parts.map(({ part, times, clocked, repetitions }) => {
     const [first] = repetitions;
     const rows = first.map(({ kernel, label, flops, bytes }, i) => {
@@ -101,7 +108,7 @@ export function summarise({ parts, step }: StepTimes, roofline: Roofline): Profi
   return {
     ...total('step', reports),
     parts: reports,
-    ...{ stepMilliseconds: median(step), repetitions: step.length, quantised, roofline },
+    ...{ stepMilliseconds: median(step), repetitions: step.length, quantum, roofline },
   };
 }
 
@@ -131,7 +138,7 @@ function median(values: readonly number[]): number {
 
 /** The report as a table for a terminal or a bug report. `adapter`: its name. */
 export function profileText(report: ProfileReport, adapter: string): string {
-  const { roofline, repetitions, quantised, stepMilliseconds } = report;
+  const { roofline, repetitions, quantum, stepMilliseconds } = report;
   const milliseconds = (nanoseconds: number) => (nanoseconds / 1e6).toFixed(3);
   const share = (part: number, whole: number) => `${((100 * part) / whole).toFixed(1)}%`;
   const row = (indent: number, { name, dispatches, nanoseconds, flops, bytes }: Figures) => {
@@ -167,7 +174,9 @@ export function profileText(report: ProfileReport, adapter: string): string {
     `adapter: ${adapter}`,
     `a step: ${milliseconds(report.nanoseconds)} ms in kernels, ${stepMilliseconds.toFixed(3)} ms by the clock`,
     `at best: matrix product ${(roofline.flopsPerSecond / 1e9).toPrecision(3)} GFLOP/s, copy ${(roofline.bytesPerSecond / 1e9).toPrecision(3)} GB/s`,
-    `${quantised ? 'means' : 'medians'} of ${repetitions} repetitions${quantised ? ', timestamps rounded to 100 µs' : ''}`,
+    quantum
+      ? `means of ${repetitions} repetitions, timestamps rounded to ${(quantum / 1000).toFixed(0)} µs`
+      : `medians of ${repetitions} repetitions`,
     '',
     ...lines,
   ].join('\n');

@@ -10,7 +10,7 @@ import type { Roofline } from './profile';
 /** Long enough for what surrounds it to be small beside it. */
 const ENOUGH_MILLISECONDS = 50;
 /** What takes so long is measured so often, and the best counts. */
-const TRIES = 3;
+const TRIES = 5;
 /** More than the caches of most adapters hold, with the copy. */
 const COPY_BYTES = 64 * 2 ** 20;
 /** Sides of the squares: the next larger one has two to four times the work, so that even a slow adapter stops near what is enough. */
