@@ -1,5 +1,6 @@
 // Where a step goes, in the built page: measured in a run that is paused, which then goes on.
 
+import { AxeBuilder } from '@axe-core/playwright';
 import { beforeAll, expect, test } from 'vitest';
 import { button, eventually, link, offered, primary, reached, stepOf } from './drive';
 import { openSite, type Site, visit } from './harness';
@@ -48,6 +49,11 @@ test.each([
   await page.keyboard.press('Enter');
   await eventually(async () => (await rows()).map(([name]) => name)).toEqual(
     expect.arrayContaining(['attn.c_attn', 'mlp.c_fc dw', 'head dx']),
+  );
+  const { violations, passes } = await new AxeBuilder({ page }).include('.profile').analyze();
+  expect(passes.length).toBeGreaterThan(5);
+  expect(violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(' ')).join('; ')}`)).toEqual(
+    [],
   );
   expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(viewport.width);
 
