@@ -1,8 +1,7 @@
 // Check my GPU: holds every kernel against its slow twin on this machine, and shows what each was off by. The worker does it.
 
-import { useState } from 'react';
 import type { CheckRow } from '../worker/protocol';
-import { copyText } from './browser';
+import { CopyButton } from './CopyButton';
 import { plural } from './format';
 import { useRun } from './store';
 import { TableHead } from './TableHead';
@@ -53,22 +52,6 @@ function verdict(rows: readonly CheckRow[], going: boolean): string {
   if (going) return `checking, ${plural(rows.length, 'row')} so far`;
   if (rows.length === 0) return 'stopped';
   return failed > 0 ? `${failed} of ${rows.length} failed` : `all ${rows.length} passed`;
-}
-
-function CopyButton({ text }: { text: string }) {
-  const [copied, setCopied] = useState<boolean>();
-  return (
-    <>
-      <button type="button" className="quiet" onClick={async () => setCopied(await copyText(text))}>
-        {copied ? 'Copied' : 'Copy as text'}
-      </button>
-      {copied === false && (
-        <p className="field-problem" role="alert">
-          The browser did not let the page copy. Allow the clipboard for this page, then copy again.
-        </p>
-      )}
-    </>
-  );
 }
 
 const HEAD = ['Kernel', 'Type', 'Verdict', 'Error', 'Tolerance', 'Layout', 'Sizes', 'Result'];

@@ -7,6 +7,7 @@ import { SmallCharts } from './charts/SmallCharts';
 import { RunHistory } from './history';
 import { LogView } from './LogView';
 import { Notices, RunCaption } from './Notices';
+import { ProfileDrawer } from './ProfileDrawer';
 import { Recipe } from './Recipe';
 import { RunControls } from './RunControls';
 import type { ShownRun } from './run';
@@ -85,6 +86,7 @@ function Details() {
       <SmallCharts run={run} />
       <LogView run={run} />
       <CheckDrawer />
+      <ProfileDrawer />
     </section>
   );
 }

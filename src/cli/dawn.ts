@@ -16,7 +16,8 @@ export async function openDawn(): Promise<GPU> {
   keepDevices();
   copySharedViews();
   waitInsteadOfSpinning();
-  alive.dawnInstance = create([]);
+  // Rounding is for pages that may not be trusted; a profile wants the nanoseconds.
+  alive.dawnInstance = create(['disable-dawn-features=timestamp_quantization']);
   // onnxruntime looks for WebGPU where a browser has it, even when it is handed a device. Node 20 has no navigator.
   if (typeof navigator === 'undefined')
     Object.defineProperty(globalThis, 'navigator', { value: {}, configurable: true });

@@ -2,6 +2,7 @@
 // It knows no page and no worker: whoever drives it calls `advance` and hears of records through the events.
 
 import type { Config } from '../config';
+import type { Batch } from '../data/batches';
 import type { Tokenizer } from '../data/tokenizer';
 import { type Gpu, GpuError } from '../gpu/device';
 import { tuneMatmul } from '../kernels/matmul-tuning';
@@ -14,7 +15,9 @@ import { requireTemperature } from './cached-teacher';
 import { type CachePlace, type OpenCache, openCache, requireCacheServes } from './caching';
 import { prepareData } from './data';
 import { needsTeacher } from './losses';
+import { type ProfileReport, summarise } from './profile';
 import type { EvaluationRecord, StepRecord } from './records';
+import { rooflineOf } from './roofline';
 import { type NextLogits, sampleText } from './sample';
 import { learningRate } from './schedule';
 import type { StudentStart } from './student-start';
@@ -216,10 +219,9 @@ export class Run {
   async advance(): Promise<void> {
     if (!this.snapshot) await this.#evaluate();
     if (this.done) return;
-    const { gradient_accumulation: count, temperature, alpha, eval_steps } = this.#config;
-    const batches = Array.from({ length: count }, (_, k) => this.#data.batches.at(this.step * count + k));
+    const { temperature, alpha, eval_steps } = this.#config;
     this.step++;
-    await this.#apparatus.trainer.step(batches, {
+    await this.#apparatus.trainer.step(this.#batchesOf(this.step), {
       ...{ step: this.step, temperature, alpha },
       learningRate: learningRate(this.step, this.#config),
     });
@@ -227,6 +229,22 @@ export class Run {
       await this.#apparatus.trainer.drain();
       await this.#evaluate();
     }
+  }
+
+  #batchesOf(step: number): Batch[] {
+    const { gradient_accumulation: count } = this.#config;
+    return Array.from({ length: count }, (_, k) => this.#data.batches.at((step - 1) * count + k));
+  }
+
+  /**
+   * Where a step goes, measured on the last one's batches. To be asked between two steps; the run goes on from the same bits.
+   * @throws GpuError without timestamp-query, or without room for the measurement; what aborts `signal`
+   */
+  async profile(signal?: AbortSignal): Promise<ProfileReport> {
+    const { temperature, alpha } = this.#config;
+    const step = Math.max(1, this.step);
+    const times = await this.#apparatus.trainer.profile(this.#batchesOf(step), { step, temperature, alpha }, signal);
+    return summarise(times, await rooflineOf(this.parts.gpu));
   }
 
   /** Waits until every record has been delivered. */

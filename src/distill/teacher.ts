@@ -1,7 +1,7 @@
 // Teachers: whatever puts the logits of a batch on the GPU. One interface; onnxruntime or our own engine behind it.
 
 import type { Gpu } from '../gpu/device';
-import { bufferOf, Pool, persistentTensor, Recorder, type Tensor } from '../gpu/program';
+import { bufferOf, type DispatchTime, Pool, persistentTensor, Recorder, type Tensor } from '../gpu/program';
 import type { Entries } from '../kernels/topk';
 import type { Gpt2Config } from '../model/config';
 import { forward, head } from '../model/gpt2';
@@ -23,6 +23,8 @@ export interface Taught {
    * rows' entries.
    */
   logits(recorder: Recorder, first: number, count: number): Tensor | Entries;
+  /** Times of its dispatches for the batch enqueued last, the head's apart; absent where they are not ours. Changes nothing. */
+  profile?(): Promise<DispatchTime[]>;
   /** The one temperature that its entries serve; any where it is undefined. */
   readonly temperature?: number;
   /** Of entries: how many words they keep, and the perplexity that all logits of the evaluation's batches had. */
@@ -91,10 +93,11 @@ export async function teacherFromWeights(
       gpu.device.queue.writeBuffer(bufferOf(tokens), 0, inputs as Uint32Array<ArrayBuffer>);
       program.encode(encoder);
     },
+    profile: () => program.profile(),
     logits(rows, first, count) {
       const layout = Layout.contiguous([count, config.vocab_size]);
       const logits = rows.tensor('teacher logits', layout, 'f32', 'logits');
-      head(rows, arena, { ...hidden, layout: hidden.layout.narrow(0, first, count) }, logits);
+      head(rows, arena, { ...hidden, layout: hidden.layout.narrow(0, first, count) }, logits, 'teacher head');
       return logits;
     },
     next: sampler.next,

@@ -16,6 +16,7 @@ import { requireTemperature } from './cached-teacher';
 import { recordHeadLoss } from './head-loss';
 import { tokenLabels, validTargets } from './loss-paths';
 import { LOSSES, type LossSettings, needsTeacher, totalLoss } from './losses';
+import { type PartToTime, type StepTimes, timeStep } from './profile';
 import type { StepRecord } from './records';
 import { Ring } from './ring';
 import type { Taught } from './teacher';
@@ -87,7 +88,7 @@ export class Trainer {
     private readonly pool: Pool,
     readonly settings: TrainerSettings,
     private readonly teacher: Taught | undefined,
-    private readonly onRecord: (record: StepRecord) => void,
+    private onRecord: (record: StepRecord) => void,
   ) {
     const plan = planArena(settings.student, gpu.limits.buffer);
     this.master = new Arena(gpu, plan, 'f32', 'weights', 'master weights');
@@ -204,10 +205,46 @@ export class Trainer {
     if (this.weights !== this.master) this.weights.restore(toHalf(new Float32Array(master)).buffer as ArrayBuffer);
   }
 
-  /** Time of each dispatch of one more step on the batch written last, nanoseconds; changes no parameter. */
-  async profile(): Promise<{ label: string; nanoseconds: number }[]> {
-    this.#micro ??= await this.#recordMicro();
-    return this.#micro.profile();
+  /**
+   * Times a step of `batches`, as a whole and dispatch by dispatch. It takes steps to do so, whose records reach nobody, and puts back
+   * all that a run goes on from, bit for bit.
+   * @throws GpuError without timestamp-query; as `step` does; what aborts `signal`
+   */
+  async profile(
+    batches: Batch[],
+    settings: Omit<StepSettings, 'learningRate'>,
+    signal?: AbortSignal,
+  ): Promise<StepTimes> {
+    await this.drain();
+    const arenas = [...new Set([this.master, this.weights, this.#mean, this.#square])];
+    const kept: ArrayBuffer[] = [];
+    for (const arena of arenas) kept.push(await arena.save());
+    const scaler = await this.gpu.read(this.#buffers.scaler);
+    const { onRecord } = this;
+    this.onRecord = () => {};
+    try {
+      const step = async () => {
+        await this.step(batches, { ...settings, learningRate: 0 });
+        await this.gpu.idle();
+      };
+      // Not counted. It leaves its batch and its settings for the parts, and has recorded what was not.
+      await step();
+      const micro = this.#micro as Program;
+      return await timeStep(
+        step,
+        [
+          ...(this.teacher ? [teacherPart(this.gpu, this.teacher, batches)] : []),
+          { part: 'student', times: batches.length, clocked: false, run: () => micro.profile() },
+          { part: 'optimiser', times: 1, clocked: false, run: () => this.#update.profile() },
+        ],
+        signal,
+      );
+    } finally {
+      await this.drain();
+      this.onRecord = onRecord;
+      for (const [i, arena] of arenas.entries()) arena.restore(kept[i]);
+      this.gpu.device.queue.writeBuffer(this.#buffers.scaler, 0, scaler);
+    }
   }
 
   destroy(): void {
@@ -272,6 +309,23 @@ export class Trainer {
       ...{ appliedTotal: words[at + 2], skippedTotal: words[at + 3], tokens },
     };
   }
+}
+
+/** What the teacher adds to a step: its dispatches where they are ours, else its run by the clock. */
+function teacherPart(gpu: Gpu, teacher: Taught, batches: Batch[]): PartToTime {
+  const part = { part: 'teacher', times: batches.length } as const;
+  const { profile } = teacher;
+  if (profile) return { ...part, clocked: false, run: profile };
+  const run = async () => {
+    const started = performance.now();
+    const encoder = gpu.device.createCommandEncoder({ label: 'teacher by the clock' });
+    await teacher.enqueue(batches[0].inputs, encoder);
+    gpu.device.queue.submit([encoder.finish()]);
+    await gpu.idle();
+    const nanoseconds = (performance.now() - started) * 1e6;
+    return [{ kernel: 'teacher', label: 'teacher', flops: 0, bytes: 0, nanoseconds }];
+  };
+  return { ...part, clocked: true, run };
 }
 
 /** See struct Scaler in lossScaler.wgsl. */

@@ -3,7 +3,7 @@
 
 import { BYTES, type DType } from '../tensor/dtype';
 import type { Layout } from '../tensor/layout';
-import { checkFits, type Gpu } from './device';
+import { checkFits, type Gpu, GpuError } from './device';
 import type { Kernel } from './kernel';
 import type { Purpose } from './memory';
 
@@ -41,13 +41,34 @@ export function bufferOf({ place }: Tensor): GPUBuffer {
   return place.buffer;
 }
 
+interface DispatchOptions extends Partial<Work> {
+  /** The kernel's name unless given. A label of layer 3 begins with `h.3.`. */
+  label?: string;
+}
+
 type Params = Record<string, number>;
 type Bound = Tensor | Placement | GPUBuffer;
 export type Grid = [x: number, y?: number, z?: number];
 
+/** What a dispatch has to do, however its kernel goes about it. */
+export interface Work {
+  /** Floating-point operations. A multiplication with an addition is two, an exponential or a logarithm one. */
+  flops: number;
+  /** Bytes that must move: what is read, once, and what is written, once. */
+  bytes: number;
+}
+
+/** A dispatch and how long it took. */
+export interface DispatchTime extends Work {
+  kernel: string;
+  label: string;
+  nanoseconds: number;
+}
+
 interface Dispatch {
   kernel: Kernel;
   label: string;
+  work: Work;
   bound: Map<string, Placement>;
   paramsOffset: number;
   grid: Grid;
@@ -67,6 +88,7 @@ export class Pool {
   }
 }
 
+const MOST_QUERIES = 4096; // WebGPU's limit of a query set
 const ALIGNMENT = 256; // minUniformBufferOffsetAlignment and minStorageBufferOffsetAlignment, at most
 
 export class Recorder {
@@ -86,9 +108,16 @@ export class Recorder {
 
   /**
    * Records one dispatch. `bound` has one entry for each of the kernel's bindings, `params` one for each field of its Params.
+   * Of its work, `flops` are 0 unless given, and `bytes` those of everything bound, once.
    * @throws if a name is missing or unknown, or the grid exceeds the device's limit.
    */
-  dispatch(kernel: Kernel, bound: Record<string, Bound>, params: Params, grid: Grid, label = kernel.name): void {
+  dispatch(
+    kernel: Kernel,
+    bound: Record<string, Bound>,
+    params: Params,
+    grid: Grid,
+    { label = kernel.name, flops = 0, bytes = bytesOf(...new Set(Object.values(bound))) }: DispatchOptions = {},
+  ): void {
     const names = [...kernel.bindings.keys()].filter((name) => name !== 'params');
     requireSame(`Kernel ${kernel.name}: bindings`, names, Object.keys(bound));
     requireSame(
@@ -104,6 +133,7 @@ export class Recorder {
     this.#dispatches.push({
       kernel,
       label,
+      work: { flops, bytes },
       bound: new Map(Object.entries(bound).map(([name, value]) => [name, placement(value)])),
       paramsOffset: this.#paramBytes,
       grid,
@@ -204,34 +234,64 @@ export class Program {
     pass.end();
   }
 
-  /** Runs once with a timestamp pair around each dispatch. Nanoseconds; needs the timestamp-query feature. */
-  async profile(): Promise<{ label: string; nanoseconds: number }[]> {
-    const { device } = this.gpu;
-    if (!device.features.has('timestamp-query')) {
-      throw new Error(`Profiling ${this.label} needs the timestamp-query feature, which this adapter lacks.`);
+  /** Runs once, each dispatch in a submission of its own between two timestamps. @throws GpuError without timestamp-query */
+  async profile(): Promise<DispatchTime[]> {
+    if (!this.gpu.device.features.has('timestamp-query')) {
+      throw new GpuError(
+        'limits',
+        `Profiling ${this.label} needs the timestamp-query feature, which this adapter lacks.`,
+        'Chrome and Edge have it on most machines; a newer graphics driver may bring it.',
+      );
     }
-    const bytes = 16 * this.dispatches.length;
-    const querySet = device.createQuerySet({ type: 'timestamp', count: 2 * this.dispatches.length });
+    const times: DispatchTime[] = [];
+    for (let first = 0; first < this.dispatches.length; first += MOST_QUERIES / 2) {
+      times.push(...(await this.#time(this.dispatches.slice(first, first + MOST_QUERIES / 2))));
+    }
+    return times;
+  }
+
+  async #time(dispatches: readonly Dispatch[]): Promise<DispatchTime[]> {
+    const { device, memory } = this.gpu;
+    const count = 2 * dispatches.length;
+    const querySet = device.createQuerySet({ type: 'timestamp', count });
     const usage = GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC;
-    const resolved = device.createBuffer({ label: 'timestamps', size: bytes, usage });
-    const encoder = device.createCommandEncoder();
-    this.dispatches.forEach((dispatch, i) => {
+    const resolved = memory.create('metrics', 'timestamps', 8 * count, usage);
+    const submit = (record: (encoder: GPUCommandEncoder) => void) => {
+      const encoder = device.createCommandEncoder();
+      record(encoder);
+      device.queue.submit([encoder.finish()]);
+    };
+    for (const [i, dispatch] of dispatches.entries()) {
       const timestampWrites = { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 };
-      const pass = encoder.beginComputePass({ label: dispatch.label, timestampWrites });
-      run(pass, dispatch);
-      pass.end();
-    });
-    encoder.resolveQuerySet(querySet, 0, 2 * this.dispatches.length, resolved, 0);
-    device.queue.submit([encoder.finish()]);
+      submit((encoder) => {
+        const pass = encoder.beginComputePass({ label: dispatch.label, timestampWrites });
+        run(pass, dispatch);
+        pass.end();
+      });
+    }
+    submit((encoder) => encoder.resolveQuerySet(querySet, 0, count, resolved, 0));
     const times = new BigUint64Array(await this.gpu.read(resolved));
-    resolved.destroy();
+    memory.destroy(resolved);
     querySet.destroy();
-    return this.dispatches.map(({ label }, i) => ({ label, nanoseconds: Number(times[2 * i + 1] - times[2 * i]) }));
+    return dispatches.map(({ kernel: { name }, label, work }, i) => {
+      const nanoseconds = Number(times[2 * i + 1] - times[2 * i]);
+      return { kernel: name, label, ...work, nanoseconds };
+    });
   }
 
   destroy(): void {
     this.gpu.memory.destroy(this.params);
   }
+}
+
+/** Bytes that lie in these, or of a tensor, that its layout reaches: what it repeats counts once. */
+export function bytesOf(...all: Bound[]): number {
+  return all.reduce((sum, bound) => {
+    if ('size' in bound) return sum + bound.size;
+    if ('bytes' in bound) return sum + bound.bytes;
+    const { shape, strides } = bound.layout;
+    return sum + shape.reduce((count, size, d) => (strides[d] === 0 ? count : count * size), BYTES[bound.dtype]);
+  }, 0);
 }
 
 function run(pass: GPUComputePassEncoder, { kernel, group, grid: [x, y = 1, z = 1] }: Dispatch): void {

@@ -2,7 +2,7 @@
 
 import type { Gpu } from '../gpu/device';
 import { type Kernel, kernel } from '../gpu/kernel';
-import type { Grid, Recorder, Tensor } from '../gpu/program';
+import { bytesOf, type Grid, type Recorder, type Tensor } from '../gpu/program';
 import wgsl from './attention.wgsl?raw';
 import keyWgsl from './attention_backward_key.wgsl?raw';
 import queryWgsl from './attention_backward_query.wgsl?raw';
@@ -21,8 +21,8 @@ export interface Attention {
 
 /** out = softmax(q · kᵀ / √D, causal) · v, D = C / H, a multiple of 4. */
 export function attention(recorder: Recorder, { qkv, out, lse }: Attention): void {
-  const { made, params, grid } = setUp(recorder.gpu, qkv, lse);
-  recorder.dispatch(made('attention', wgsl), { qkv, out, lse }, params, grid);
+  const { made, params, grid, multiplications } = setUp(recorder.gpu, qkv, lse);
+  recorder.dispatch(made('attention', wgsl), { qkv, out, lse }, params, grid, { flops: 4 * multiplications });
 }
 
 /** dqkv (B·T, 3·C) from dout (B·T, C); `delta` (B, H, T) f32 is scratch between the two passes. */
@@ -31,11 +31,19 @@ export function attentionBackward(
   { qkv, out, lse }: Attention,
   { dout, delta, dqkv }: { dout: Tensor; delta: Tensor; dqkv: Tensor },
 ): void {
-  const { made, params, grid } = setUp(recorder.gpu, qkv, lse);
+  const { made, params, grid, multiplications } = setUp(recorder.gpu, qkv, lse);
   const query = made('attention_backward_query', queryWgsl);
-  recorder.dispatch(query, { qkv, out, dout, lse, delta, dqkv }, params, grid);
+  // Of dqkv, the query's pass writes a third and the keys' the rest.
+  const third = bytesOf(dqkv) / 3;
+  recorder.dispatch(query, { qkv, out, dout, lse, delta, dqkv }, params, grid, {
+    flops: 6 * multiplications,
+    bytes: bytesOf(qkv, out, dout, lse, delta) + third,
+  });
   const key = made('attention_backward_key', keyWgsl);
-  recorder.dispatch(key, { qkv, dout, lse, delta, dqkv }, params, grid);
+  recorder.dispatch(key, { qkv, dout, lse, delta, dqkv }, params, grid, {
+    flops: 8 * multiplications,
+    bytes: bytesOf(qkv, dout, lse, delta) + 2 * third,
+  });
 }
 
 /** Rows, queries or keys, that a lane has at once. */
@@ -56,5 +64,7 @@ function setUp(gpu: Gpu, qkv: Tensor, lse: Tensor) {
     kernel(gpu, name, `${text}\n${quads ? quadsWgsl : slicesWgsl}`, specialisation);
   const params = { T, H, scale: 1 / Math.sqrt(D), width: Math.ceil(HEAD / SLICES) };
   const grid: Grid = [Math.ceil((T * SLICES) / (LANES * ROWS)), H, B];
-  return { made, params, grid };
+  // Of each of the products with (T, T): every query with the keys that it sees.
+  const multiplications = (B * H * D * T * (T + 1)) / 2;
+  return { made, params, grid, multiplications };
 }

@@ -2,7 +2,7 @@
 
 import type { Gpu } from '../gpu/device';
 import { kernel } from '../gpu/kernel';
-import type { Recorder, Tensor } from '../gpu/program';
+import { bytesOf, type Recorder, type Tensor } from '../gpu/program';
 import wgsl from './columnSum.wgsl?raw';
 import { scalarOf } from './tensors';
 
@@ -14,5 +14,7 @@ export function columnSum(recorder: Recorder, x: Tensor, sums: Tensor, label = '
   const [rows, N] = x.layout.shape;
   const constants = { LANES: columnLanes(recorder.gpu) };
   const program = kernel(recorder.gpu, 'columnSum', wgsl, { aliases: { scalar: scalarOf(x) }, constants });
-  recorder.dispatch(program, { x, sums }, { rows, N }, [Math.ceil(N / 16)], label);
+  // Sums may be longer than N; they are read and written.
+  const work = { label, flops: rows * N, bytes: bytesOf(x) + 2 * 4 * N };
+  recorder.dispatch(program, { x, sums }, { rows, N }, [Math.ceil(N / 16)], work);
 }

@@ -1,7 +1,8 @@
 // Token and position embeddings, forward and backward.
 
 import { kernel } from '../gpu/kernel';
-import type { Recorder, Tensor } from '../gpu/program';
+import { bytesOf, type Recorder, type Tensor } from '../gpu/program';
+import { BYTES } from '../tensor/dtype';
 import { columnSum } from './columnSum';
 import wgsl from './embedding.wgsl?raw';
 import backwardWgsl from './embedding_backward.wgsl?raw';
@@ -16,7 +17,10 @@ export function embedding(recorder: Recorder, tokens: Tensor, wte: Tensor, wpe: 
   for (const { first, rows: run } of rowRuns(recorder.gpu, wte)) {
     const count = run.layout.shape[0];
     const params = { rows, T, C, V, first, count };
-    recorder.dispatch(program, { tokens, wte: run, wpe, x }, params, [Math.ceil(C / 64), rows]);
+    const flops = rows * C;
+    // Of the tables, the rows that are named.
+    const bytes = bytesOf(tokens, x) + BYTES[wte.dtype] * C * (Math.min(rows, count) + T);
+    recorder.dispatch(program, { tokens, wte: run, wpe, x }, params, [Math.ceil(C / 64), rows], { flops, bytes });
   }
 }
 
@@ -33,7 +37,9 @@ export function embeddingBackward(
   const program = kernel(recorder.gpu, 'embedding_backward', backwardWgsl, { aliases: { scalar: scalarOf(dx) } });
   for (const { first, rows: run } of rowRuns(recorder.gpu, dwte)) {
     const count = run.layout.shape[0];
-    recorder.dispatch(program, { tokens, order, dx, dwte: run }, { rows, C, first, count }, [Math.ceil(C / 64), rows]);
+    const params = { rows, C, first, count };
+    const work = { flops: rows * C, bytes: bytesOf(tokens, order, dx) + 2 * BYTES.f32 * C * Math.min(rows, count) };
+    recorder.dispatch(program, { tokens, order, dx, dwte: run }, params, [Math.ceil(C / 64), rows], work);
   }
   // x = … + wpe[t]: every sequence adds to the same T rows.
   columnSum(recorder, matrix(dx, B, T * C), dwpe, 'wpe gradient');

@@ -2,7 +2,7 @@
 // transposed one needs no copy; what is written is contiguous.
 
 import { kernel } from '../gpu/kernel';
-import type { Recorder, Tensor } from '../gpu/program';
+import { bytesOf, type Recorder, type Tensor } from '../gpu/program';
 import { columnLanes } from './columnSum';
 import wgsl from './layernorm.wgsl?raw';
 import backwardWgsl from './layernorm_backward.wgsl?raw';
@@ -20,6 +20,9 @@ export interface LayerNorm {
   moments: Tensor;
 }
 
+/** An element's: mean, variance and the line itself; the two means and dx; dgamma and dbeta. */
+const FLOPS = { forward: 8, input: 12, parameters: 5 };
+
 /** y = (x − mean) · rstd · gamma + beta. */
 export function layerNorm(recorder: Recorder, { x, gamma, beta, y, moments }: LayerNorm, epsilon: number): void {
   const [rows, C] = x.layout.shape;
@@ -29,7 +32,8 @@ export function layerNorm(recorder: Recorder, { x, gamma, beta, y, moments }: La
     constants: { LANES },
   });
   const grid = Math.ceil((rows * LANES) / ROW_THREADS);
-  recorder.dispatch(program, { x, gamma, beta, y, moments }, { rows, C, epsilon, ...strides('x', x) }, [grid]);
+  const params = { rows, C, epsilon, ...strides('x', x) };
+  recorder.dispatch(program, { x, gamma, beta, y, moments }, params, [grid], { flops: FLOPS.forward * rows * C });
 }
 
 /**
@@ -51,12 +55,17 @@ export function layerNormBackward(
     constants: { LANES, ADDEND: Number(!!addend) },
   });
   const grid = Math.ceil((rows * LANES) / ROW_THREADS);
-  recorder.dispatch(input, { x, gamma, moments, dy, addend: addend ?? dy, dx }, params, [grid]);
+  recorder.dispatch(input, { x, gamma, moments, dy, addend: addend ?? dy, dx }, params, [grid], {
+    flops: FLOPS.input * rows * C,
+  });
   const parameters = kernel(gpu, 'layernorm_parameters', parametersWgsl, {
     aliases,
     constants: { LANES: columnLanes(gpu) },
   });
-  recorder.dispatch(parameters, { x, moments, dy, dgamma, dbeta }, params, [Math.ceil(C / 16)]);
+  recorder.dispatch(parameters, { x, moments, dy, dgamma, dbeta }, params, [Math.ceil(C / 16)], {
+    flops: FLOPS.parameters * rows * C,
+    bytes: bytesOf(x, moments, dy, dgamma, dgamma, dbeta, dbeta),
+  });
 }
 
 function strides(name: string, { layout }: Tensor): Record<string, number> {

@@ -2,7 +2,8 @@
 // transposed or padded tensor needs no copy, and leaves the gradient in the student logits' place.
 
 import { kernel } from '../gpu/kernel';
-import type { Placement, Recorder, Tensor } from '../gpu/program';
+import { bytesOf, type Placement, type Recorder, type Tensor, type Work } from '../gpu/program';
+import { BYTES } from '../tensor/dtype';
 import ceWgsl from './ce.wgsl?raw';
 import compareWgsl from './compare.wgsl?raw';
 import distilWgsl from './distil.wgsl?raw';
@@ -47,8 +48,9 @@ export interface LossInputs {
 export function ce(recorder: Recorder, inputs: LossInputs): void {
   const { student, targets, perToken, step, scaler } = inputs;
   const { constants, params, grid } = addressing(recorder, inputs);
+  const work = workOf(inputs, FLOPS.ce);
   const program = kernel(recorder.gpu, 'ce', withRows(ceWgsl), { constants });
-  recorder.dispatch(program, { step, scaler, student, targets, per_token: perToken }, params, grid);
+  recorder.dispatch(program, { step, scaler, student, targets, per_token: perToken }, params, grid, work);
 }
 
 export interface DistilInputs extends LossInputs {
@@ -70,6 +72,7 @@ export function distil(recorder: Recorder, inputs: DistilInputs): void {
     { step, scaler, student, targets, per_token: perToken, teacher },
     { ...params, ...logitStrides('teacher', teacher, inputs), beta },
     grid,
+    workOf(inputs, FLOPS.distil, teacher),
   );
 }
 
@@ -95,6 +98,7 @@ export function distilTopK(recorder: Recorder, inputs: DistilTopKInputs): void {
     { step, scaler, student, targets, per_token: perToken, entries },
     { ...params, ...found, k, narrow: Number(narrowIds({ V, k })) },
     grid,
+    workOf(inputs, FLOPS.distilTopK, entries),
   );
 }
 
@@ -124,7 +128,30 @@ export function compare(
       ...strides('teacher', teacher),
     },
     [Math.ceil((rows * LANES) / ROW_THREADS)],
+    { flops: FLOPS.compare * student.layout.numel },
   );
+}
+
+/** A logit's, about: what the formulas ask for, not what a kernel computes again. */
+const FLOPS = {
+  ce: { value: 5, gradient: 5 },
+  distil: { value: 19, gradient: 9 },
+  distilTopK: { value: 9, gradient: 9 },
+  compare: 14,
+};
+
+/** Logits are read, and written where the gradient takes their place; of the rest, a target and two figures a row. */
+function workOf(
+  { student, gradient }: LossInputs,
+  flops: { value: number; gradient: number },
+  ...teacher: Tensor[]
+): Work {
+  const { numel, shape } = student.layout;
+  const rows = numel / (shape.at(-1) as number);
+  return {
+    flops: (flops.value + (gradient ? flops.gradient : 0)) * numel,
+    bytes: bytesOf(student, ...(gradient ? [student] : []), ...teacher) + rows * (BYTES.i32 + 2 * BYTES.f32),
+  };
 }
 
 function addressing(recorder: Recorder, inputs: LossInputs) {

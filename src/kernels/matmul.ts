@@ -1,7 +1,7 @@
 // Matrix product with optional bias, addend and accumulation; forward and both backward products are this one operation.
 
 import { kernel } from '../gpu/kernel';
-import type { Recorder, Tensor } from '../gpu/program';
+import { bytesOf, type Recorder, type Tensor } from '../gpu/program';
 import storeWgsl from './matmul_store.wgsl?raw';
 import { bestWay, type Way } from './matmul-ways';
 import { scalarOf } from './tensors';
@@ -57,6 +57,6 @@ export function matmul(recorder: Recorder, a: Tensor, b: Tensor, c: Tensor, opti
       adds: (bias ? 1 : 0) + (addend ? 2 : 0) + (accumulate ? 4 : 0),
     },
     [Math.ceil(N / columns), Math.ceil(M / rows)],
-    label,
+    { label, flops: 2 * M * N * K, bytes: bytesOf(a, b, c, ...[bias, addend, accumulate && c].filter((t) => !!t)) },
   );
 }

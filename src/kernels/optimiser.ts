@@ -36,6 +36,9 @@ export interface OptimiserArenas {
   halves?: Placement[];
 }
 
+/** An element's, counted in the kernels. */
+const FLOPS = { norm: 3, adamw: 17 };
+
 /** A run of elements in one part that a binding can show. */
 interface Range {
   part: number;
@@ -72,6 +75,7 @@ export function optimiserStep(
       { scaler, gradients: within(arenas.gradients, range, 4), partials },
       { count: range.count, first: groups },
       [own],
+      { flops: FLOPS.norm * range.count },
     );
     groups += own;
   }
@@ -80,6 +84,7 @@ export function optimiserStep(
     { step, partials, scaler },
     { count: groups, dynamic: Number(dynamicScale), interval: GROWTH_INTERVAL, max_norm: maxGradNorm, beta1, beta2 },
     [1],
+    { flops: 2 * groups },
   );
   const adamw = kernel(gpu, 'adamw', adamwWgsl, {
     aliases: { scalar: arenas.halves ? 'f16' : 'f32' },
@@ -98,6 +103,8 @@ export function optimiserStep(
       },
       { count: range.count, beta1, beta2, epsilon, decay: range.decayed ? weightDecay : 0 },
       elementGrid(gpu, range.count),
+      // The gradient is read, the copy written, the rest both.
+      { flops: FLOPS.adamw * range.count, bytes: range.count * (4 + 3 * 8 + (arenas.halves ? 2 : 0)) },
     );
   }
 }

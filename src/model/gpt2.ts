@@ -112,9 +112,9 @@ const headOf = (arena: Arena) =>
   arena.tensor(arena.plan.tensors.has('lm_head.weight') ? 'lm_head.weight' : 'wte.weight');
 
 /** logits (rows, V) f32 = hidden (rows, C) · wᵀ, w the head's matrix. Left in f32: see the loss. */
-export function head(recorder: Recorder, weights: Arena, hidden: Tensor, logits: Tensor): void {
+export function head(recorder: Recorder, weights: Arena, hidden: Tensor, logits: Tensor, label = 'head'): void {
   for (const { first, rows: w } of rowRuns(recorder.gpu, headOf(weights))) {
-    matmul(recorder, hidden, transposed(w), words(logits, first, w), { label: 'head' });
+    matmul(recorder, hidden, transposed(w), words(logits, first, w), { label });
   }
 }
 

@@ -8,6 +8,7 @@ import type { DataPreview } from '../distill/data';
 import type { ExportType } from '../distill/export';
 import type { Experiment, LabReport } from '../distill/lab-records';
 import type { RunStory } from '../distill/model-card';
+import type { ProfileReport } from '../distill/profile';
 import type { EvaluationRecord, StepRecord } from '../distill/records';
 import type { CacheReport, RunStage } from '../distill/run';
 
@@ -17,6 +18,7 @@ export type { DataPreview } from '../distill/data';
 export type { ExportType } from '../distill/export';
 export type * from '../distill/lab-records';
 export type { LossRow, RunStory } from '../distill/model-card';
+export type { Figures, ProfileReport } from '../distill/profile';
 export type { EvaluationRecord, Sample, StepRecord } from '../distill/records';
 export type { CacheReport } from '../distill/run';
 
@@ -95,6 +97,8 @@ export type ToWorker =
   | { type: 'change'; runId: string; changes: LiveChanges }
   /** Write the student as a .zip; answered by `exporting` and then `exported` or `export-failed`. Refused while the run trains. */
   | { type: 'export'; runId: string; dtype: ExportType; story: RunStory }
+  /** Measure where a step goes; answered by `profiled` or `profile-failed`. Refused while the run trains, and changes nothing of it. */
+  | { type: 'profile'; runId: string }
   /** After `lost`: a new device, and on from the last evaluation's weights. */
   | { type: 'recover'; runId: string }
   /** Run one of the Bug Lab's experiments, after ending the one before. Refused while a run trains. */
@@ -188,6 +192,10 @@ export type FromWorker =
   | { type: 'exported'; runId: string; name: string; zip: Blob }
   /** The run itself goes on. */
   | { type: 'export-failed'; runId: string; failure: Failure }
+  /** And the same as text, for a bug report. */
+  | { type: 'profiled'; runId: string; report: ProfileReport; text: string }
+  /** The run itself goes on. */
+  | { type: 'profile-failed'; runId: string; failure: Failure }
   /** The run cannot go on. What it reported so far stays valid. */
   | { type: 'failed'; runId: string; failure: Failure }
   /** What the experiment is loading or building. */

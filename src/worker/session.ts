@@ -3,6 +3,7 @@
 import type { Config } from '../config';
 import { encodeDocuments } from '../data/split';
 import { zipStudent } from '../distill/export';
+import { profileText } from '../distill/profile';
 import type { StepRecord } from '../distill/records';
 import { Run } from '../distill/run';
 import { takeStudent } from '../distill/take';
@@ -13,13 +14,18 @@ import { corpusName, readTexts } from './corpus';
 import { describe } from './failure';
 import { base, type DeviceUser, nextTask, post } from './host';
 import { type Models, openModels, teacherName } from './models';
-import type { DroppedFiles, LiveChanges, LoadingStage, RunStatus, ToWorker, UserCorpus } from './protocol';
+import type { DroppedFiles, Failure, LiveChanges, LoadingStage, RunStatus, ToWorker, UserCorpus } from './protocol';
 
 /** Records and status go to the page this often; the page draws no faster. */
 const REPORT_MILLISECONDS = 200;
 /** Steps that the speed is averaged over. */
 const SPEED_STEPS = 20;
 const TAKE = 'take the student';
+const PROFILE = 'measure a step';
+
+const isTraining = (operation: string, hint: string): Failure => ({
+  ...{ operation, message: 'The run is training.', hint, kind: 'internal' },
+});
 
 export class Session implements DeviceUser {
   #run: Run | undefined;
@@ -80,15 +86,22 @@ export class Session implements DeviceUser {
   /** Writes the student as it is between two steps; a run that is told to go on does so after that. */
   export(asked: Extract<ToWorker, { type: 'export' }>): void {
     if (this.training) {
-      const why = {
-        message: 'The run is training.',
-        hint: 'Pause it, then take the student.',
-        kind: 'internal' as const,
-      };
-      post({ type: 'export-failed', runId: this.runId, failure: { operation: TAKE, ...why } });
+      const failure = isTraining(TAKE, 'Pause it, then take the student.');
+      post({ type: 'export-failed', runId: this.runId, failure });
       return;
     }
     this.#loop = this.#loop.then(() => this.#export(asked));
+  }
+
+  /** Measures a step between two others. Settles when that is done. */
+  profile(): Promise<void> {
+    if (this.training) {
+      const failure = isTraining(PROFILE, 'Pause it, then measure.');
+      post({ type: 'profile-failed', runId: this.runId, failure });
+      return Promise.resolve();
+    }
+    this.#loop = this.#loop.then(() => this.#profile());
+    return this.#loop;
   }
 
   /** Breaks off what is being loaded, and trains no further. */
@@ -251,6 +264,18 @@ export class Session implements DeviceUser {
       post({ type: 'exported', runId, name, zip });
     } catch (error) {
       if (!signal.aborted) post({ type: 'export-failed', runId, failure: describe(TAKE, error) });
+    }
+  }
+
+  async #profile(): Promise<void> {
+    const { runId } = this;
+    const { signal } = this.#ended;
+    try {
+      if (!this.#run || !this.#gpu) throw new Error('There is no run to measure. Start one first.');
+      const report = await this.#run.profile(signal);
+      post({ type: 'profiled', runId, report, text: profileText(report, this.#gpu.adapter.name) });
+    } catch (error) {
+      if (!signal.aborted) post({ type: 'profile-failed', runId, failure: describe(PROFILE, error) });
     }
   }
 

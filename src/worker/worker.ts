@@ -78,6 +78,12 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
     queue = queue.then(() => current.end());
   } else if (data.type === 'export') {
     current.export(data);
+  } else if (data.type === 'profile') {
+    // In the queue, so that no check of the kernels and no experiment runs beside it.
+    queue = queue.then(async () => {
+      await lab?.end();
+      await current.profile();
+    });
   } else if (data.type === 'recover') {
     queue = queue.then(() => current.recover());
   } else {

@@ -1,0 +1,20 @@
+// A button that copies a text, and says so; where the browser refuses, it says what to do.
+
+import { useState } from 'react';
+import { copyText } from './browser';
+
+export function CopyButton({ text }: { text: string }) {
+  const [copied, setCopied] = useState<boolean>();
+  return (
+    <>
+      <button type="button" className="quiet" onClick={async () => setCopied(await copyText(text))}>
+        {copied ? 'Copied' : 'Copy as text'}
+      </button>
+      {copied === false && (
+        <p className="field-problem" role="alert">
+          The browser did not let the page copy. Allow the clipboard for this page, then copy again.
+        </p>
+      )}
+    </>
+  );
+}

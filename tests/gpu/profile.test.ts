@@ -1,0 +1,213 @@
+// Where a step goes: what each dispatch of a default step has to do and how long it takes, and that measuring changes nothing.
+
+import { afterEach, expect, it, vi } from 'vitest';
+import { DEFAULTS } from '../../src/config';
+import { profileText, summarise } from '../../src/distill/profile';
+import { rooflineOf } from '../../src/distill/roofline';
+import { newStudent } from '../../src/distill/run';
+import { teacherFromWeights } from '../../src/distill/teacher';
+import { Trainer } from '../../src/distill/trainer';
+import type { Gpu } from '../../src/gpu/device';
+import { bytesOf, Pool, Recorder } from '../../src/gpu/program';
+import { gelu } from '../../src/kernels/gelu';
+import type { Gpt2Config } from '../../src/model/config';
+import { initialWeights, planArena } from '../../src/model/parameters';
+import { Layout } from '../../src/tensor/layout';
+import { Random } from '../../src/tensor/random';
+import { openTestDevice } from './harness';
+import { ADAM, batchOf, LIVE, startTrainer, TINY } from './students';
+import { openVariant, zeros } from './variants';
+
+afterEach(() => void vi.restoreAllMocks());
+
+const V = 1024;
+const STUDENT = newStudent(DEFAULTS, V);
+/** A teacher of our own engine, so that all of a step is ours. */
+const TEACHER: Gpt2Config = { ...STUDENT, n_embd: 128, n_head: 4 };
+
+it('every dispatch of a default step has its work and its time, and together they take about as long as the step', async () => {
+  const gpu = await openTestDevice();
+  const dtype = gpu.adapter.f16 ? 'f16' : 'f32';
+  const { batch_size: B, max_length: T } = DEFAULTS;
+  const pool = new Pool(gpu);
+  const teacher = await teacherFromWeights(gpu, initialWeights(TEACHER, new Random(1)), TEACHER, { B, T, dtype });
+  const trainer = await Trainer.create(
+    gpu,
+    pool,
+    {
+      ...{ student: STUDENT, dtype, batchSize: B, contextLength: T, loss: DEFAULTS, adam: ADAM },
+      initialLossScale: 1024,
+    },
+    initialWeights(STUDENT, new Random(2)),
+    teacher,
+    () => {},
+  );
+  const times = await trainer.profile([batchOf(STUDENT, B, T, 1)], { ...LIVE, step: 1 });
+  expect(times.parts.map(({ part, times: runs, clocked }) => [part, runs, clocked])).toEqual([
+    ['teacher', 1, false],
+    ['student', 1, false],
+    ['optimiser', 1, false],
+  ]);
+  for (const { part, repetitions } of times.parts) {
+    expect(repetitions.length).toBe(times.step.length);
+    for (const { label, flops, bytes } of repetitions[0]) {
+      expect(flops, `${part}: ${label}`).toBeGreaterThan(0);
+      expect(bytes, `${part}: ${label}`).toBeGreaterThan(0);
+    }
+  }
+
+  const roofline = await rooflineOf(gpu);
+  const report = summarise(times, roofline);
+  const part = (name: string) => report.parts.find((row) => row.name === name) as (typeof report.parts)[0];
+  expect(report.dispatches).toBe(times.parts[0].repetitions[0].length + trainer.dispatches(1));
+  for (const { kernels } of report.parts) {
+    for (const { name, nanoseconds } of kernels) expect(nanoseconds, name).toBeGreaterThan(0);
+  }
+  // Two operations a weight and token for the forward products, as many for each of the two backward ones; the head is the embedding.
+  const rows = B * T;
+  const weights = ({ n_layer, n_embd: C }: Gpt2Config) => 12 * n_layer * C * C;
+  const product = (name: string) => part(name).kernels.find((row) => row.name === 'matmul');
+  const head = 2 * rows * V * STUDENT.n_embd;
+  const teacherHead = 2 * rows * V * TEACHER.n_embd;
+  expect(product('teacher')?.flops).toBe(2 * rows * weights(TEACHER));
+  expect(product('student')?.flops).toBe(6 * rows * weights(STUDENT) + 3 * head + teacherHead);
+  const kinds = product('student')?.kinds.map(({ name, dispatches }) => [name, dispatches]);
+  expect(kinds).toHaveLength(4 * 3 + 4);
+  const layers = STUDENT.n_layer;
+  expect(kinds).toEqual(
+    expect.arrayContaining([
+      ['attn.c_attn', layers],
+      ['mlp.c_proj dw', layers],
+      ['teacher head', 1],
+    ]),
+  );
+  // Gradient in, master weights and two moments in and out, a copy of two bytes in f16. The arena's gaps are passed over too.
+  const { count } = planArena(STUDENT);
+  const adamw = part('optimiser').kernels.find(({ name }) => name === 'adamw');
+  expect(adamw?.bytes).toBe(count * (dtype === 'f16' ? 30 : 28));
+
+  // Dispatch by dispatch nothing overlaps, and the clock sees the calls as well. Three times either way is the noise of a shared machine.
+  const ratio = report.nanoseconds / 1e6 / report.stepMilliseconds;
+  expect(ratio, profileText(report, gpu.adapter.name)).toBeGreaterThan(0.3);
+  expect(ratio, profileText(report, gpu.adapter.name)).toBeLessThan(3);
+  trainer.destroy();
+  await teacher.dispose();
+  pool.destroy();
+}, 60_000);
+
+/** All that a run goes on from. */
+async function stateOf({ trainer }: Awaited<ReturnType<typeof startTrainer>>): Promise<Record<string, Uint32Array>> {
+  const { step: _, ...snapshot } = await trainer.snapshot(0);
+  const all = { ...snapshot, weights: await trainer.weights.save() };
+  return Object.fromEntries(Object.entries(all).map(([name, bytes]) => [name, new Uint32Array(bytes)]));
+}
+
+it('a run that is measured between two steps goes on from the same bits, its records too', async () => {
+  const gpu = await openTestDevice();
+  const sizes = { batchSize: 2, contextLength: 4, dtype: gpu.adapter.f16 ? 'f16' : 'f32' } as const;
+  const batch = (salt: number) => batchOf(TINY, 2, 4, salt);
+  const runs = await Promise.all([startTrainer(gpu, sizes), startTrainer(gpu, sizes)]);
+  const [plain, measured] = runs;
+  const memory = gpu.memory.totals();
+  const profile = (signal?: AbortSignal) =>
+    measured.trainer.profile([batch(7), batch(8)], { ...LIVE, step: 1 }, signal);
+  for (const { step } of runs) await step([batch(1)]);
+  const before = await stateOf(measured);
+  await profile();
+  expect(await stateOf(measured)).toEqual(before);
+  expect(gpu.memory.totals()).toEqual(memory);
+  // Broken off after a step was taken, too.
+  const stop = new AbortController();
+  stop.abort(new Error('Enough.'));
+  await expect(profile(stop.signal)).rejects.toThrow('Enough.');
+  expect(await stateOf(measured)).toEqual(before);
+  for (const { step } of runs) await step([batch(2)]);
+  expect(measured.records).toEqual(plain.records);
+  expect(measured.records).toHaveLength(2);
+  expect(await stateOf(measured)).toEqual(await stateOf(plain));
+  expect(await stateOf(measured)).not.toEqual(before);
+  for (const { end } of runs) await end();
+}, 60_000);
+
+it('a teacher whose kernels are not ours is one row by the clock', async () => {
+  const gpu = await openTestDevice();
+  const run = await startTrainer(gpu, { batchSize: 2, contextLength: 4 });
+  const times = await run.trainer.profile([batchOf(TINY, 2, 4, 1)], { ...LIVE, step: 1 });
+  const [teacher] = summarise(times, { flopsPerSecond: 1e9, bytesPerSecond: 1e9 }).parts;
+  expect(teacher).toMatchObject({ name: 'teacher', clocked: true, dispatches: 1, flops: 0, bytes: 0 });
+  expect(teacher.nanoseconds).toBeGreaterThan(0);
+  await run.end();
+}, 60_000);
+
+it('without timestamps it says what is missing and what may help, and the run goes on', async () => {
+  const gpu = await openVariant('many lanes');
+  const run = await startTrainer(gpu, { batchSize: 2, contextLength: 4 });
+  const before = await stateOf(run);
+  withoutTimestamps(gpu);
+  const batch = batchOf(TINY, 2, 4, 1);
+  await expect(run.trainer.profile([batch], { ...LIVE, step: 1 })).rejects.toMatchObject({
+    message: 'Profiling gradients needs the timestamp-query feature, which this adapter lacks.',
+    hint: 'Chrome and Edge have it on most machines; a newer graphics driver may bring it.',
+  });
+  expect(await stateOf(run)).toEqual(before);
+  expect(await run.step([batch])).toMatchObject({ step: 1, applied: true });
+  await run.end();
+}, 30_000);
+
+function withoutTimestamps({ device }: Gpu): void {
+  const { features } = device;
+  vi.spyOn(device, 'features', 'get').mockReturnValue({
+    has: (name: string) => name !== 'timestamp-query' && features.has(name),
+  } as unknown as GPUSupportedFeatures);
+}
+
+it('the adapter’s best is measured once, is as the clock has it, and leaves nothing behind', async () => {
+  const gpu = await openTestDevice();
+  const before = gpu.memory.totals();
+  const measuring = rooflineOf(gpu);
+  expect(rooflineOf(gpu)).toBe(measuring);
+  const { bytesPerSecond } = await measuring;
+  expect(gpu.memory.totals()).toEqual(before);
+  const bytes = 2 ** 24;
+  const [from, to] = ['from', 'to'].map((label) => gpu.memory.create('data', label, bytes));
+  const seconds: number[] = [];
+  for (let i = 0; i < 5; i++) {
+    const encoder = gpu.device.createCommandEncoder();
+    for (let k = 0; k < 4; k++) encoder.copyBufferToBuffer(from, 0, to, 0, bytes);
+    const started = performance.now();
+    gpu.device.queue.submit([encoder.finish()]);
+    await gpu.idle();
+    seconds.push((performance.now() - started) / 1000);
+  }
+  // Smaller buffers may lie in a cache, and the machine is shared: a factor is all that can be said.
+  const ratio = bytesPerSecond / ((4 * 2 * bytes) / Math.min(...seconds));
+  expect(ratio).toBeGreaterThan(0.1);
+  expect(ratio).toBeLessThan(10);
+  for (const buffer of [from, to]) gpu.memory.destroy(buffer);
+}, 60_000);
+
+it('where the GPU has no room for the measurement, it says so and can be asked again', async () => {
+  const gpu = await openVariant('one lane');
+  vi.spyOn(gpu.device, 'popErrorScope').mockResolvedValueOnce({ message: 'Not enough memory left.' } as GPUError);
+  const before = gpu.memory.totals();
+  await expect(rooflineOf(gpu)).rejects.toThrow(
+    'The GPU has no room for 134 MB beside the run: Not enough memory left.',
+  );
+  expect(gpu.memory.totals()).toEqual(before);
+  expect((await rooflineOf(gpu)).flopsPerSecond).toBeGreaterThan(1e6);
+}, 60_000);
+
+it('what a dispatch must move is what it reads and writes, what is repeated once', async () => {
+  const gpu = await openTestDevice();
+  const x = zeros(gpu, 'x', [3, 4]);
+  expect(bytesOf(x)).toBe(48);
+  expect(bytesOf({ ...x, layout: x.layout.narrow(1, 1, 2) }, x)).toBe(24 + 48);
+  const one = zeros(gpu, 'one', [1]);
+  expect(bytesOf({ ...one, layout: new Layout([3, 4], [0, 0], 0) })).toBe(4);
+  const recorder = new Recorder(gpu, new Pool(gpu));
+  gelu(recorder, x, zeros(gpu, 'y', [3, 4]));
+  const program = await recorder.build('plain');
+  const [time] = await program.profile();
+  expect(time).toMatchObject({ kernel: 'gelu', label: 'gelu', flops: 9 * 12, bytes: 96 });
+  program.destroy();
+});

@@ -1,0 +1,161 @@
+// @vitest-environment jsdom
+// Where a step goes, the drawer: when it can be asked, what it asks, the table that comes back, and what it says of rounding and failing.
+
+import { act, cleanup, configure, fireEvent, render, screen, within } from '@testing-library/react';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { ProfileDrawer } from '../../../src/app/ProfileDrawer';
+import { useProfile } from '../../../src/app/profile';
+import { useRun } from '../../../src/app/store';
+import type { AdapterReport, Figures, FromWorker, ProfileReport } from '../../../src/worker/protocol';
+import { FakeWorker, freshStore, sent, status, stubBrowser } from './support';
+
+// In jsdom a closed <details> hides nothing.
+configure({ defaultHidden: true });
+
+const id = () => useRun.getState().run?.id ?? '';
+/** As the worker itself says it, to every listener. */
+const say = (message: FromWorker) => act(() => FakeWorker.made.at(-1)?.onmessage?.({ data: message }));
+const button = (name: string | RegExp) => screen.getByRole('button', { name });
+const cells = () =>
+  within(screen.getByRole('region', { name: 'Kernels of a step, table' }))
+    .getAllByRole('row')
+    .slice(1)
+    .map((row) => [...row.children].map((cell) => cell.textContent));
+
+const figures = (name: string, dispatches: number, nanoseconds: number, flops = 0, bytes = 0): Figures => ({
+  ...{ name, dispatches, nanoseconds, flops, bytes },
+});
+const REPORT: ProfileReport = {
+  ...figures('step', 9, 20e6, 80e6, 5e6),
+  parts: [
+    { ...figures('teacher', 1, 10e6), clocked: true, kernels: [{ ...figures('teacher', 1, 10e6), kinds: [] }] },
+    {
+      ...{ ...figures('student', 8, 10e6, 80e6, 5e6), clocked: false },
+      kernels: [
+        {
+          ...figures('matmul', 6, 8e6, 80e6, 4e6),
+          kinds: [figures('mlp.c_fc', 4, 6e6, 60e6, 3e6), figures('head', 2, 2e6, 20e6, 1e6)],
+        },
+        { ...figures('copy', 2, 0, 0, 1e6), kinds: [figures('copy', 2, 0, 0, 1e6)] },
+      ],
+    },
+  ],
+  ...{ stepMilliseconds: 25, repetitions: 12 },
+  roofline: { flopsPerSecond: 40e9, bytesPerSecond: 10e9 },
+};
+const ADAPTER: AdapterReport = {
+  ...{ name: 'Some GPU', vendor: 'some', software: false, f16: true, subgroups: true },
+  ...{ timestamps: true, maxBindingBytes: 2 ** 27 },
+};
+
+beforeEach(async () => {
+  stubBrowser();
+  render(<ProfileDrawer />);
+  const drawer = screen.getByRole('group') as HTMLDetailsElement;
+  drawer.open = true;
+  fireEvent(drawer, new Event('toggle'));
+  await screen.findByRole('button', { name: 'Measure' });
+});
+afterEach(() => {
+  cleanup();
+  freshStore();
+  useProfile.setState({ measuring: undefined });
+  vi.unstubAllGlobals();
+});
+
+function paused(): void {
+  act(() => useRun.getState().start());
+  say(status('running'));
+  say(status('paused', 3));
+}
+
+test('it can be asked of a run that stands still, and says why not otherwise', () => {
+  const reads = (text: RegExp) => {
+    expect(screen.getByRole('status').textContent).toMatch(text);
+    expect(button('Measure')).toHaveProperty('disabled', true);
+  };
+  reads(/paused or finished\. Start one first/);
+  act(() => useRun.getState().start());
+  reads(/The run is loading/);
+  say(status('running'));
+  reads(/The run is going on.*Pause it, then measure/);
+  say(status('paused', 3));
+  expect(button('Measure')).toHaveProperty('disabled', false);
+  expect(screen.getByRole('status').textContent).toBe('');
+  say({ type: 'adapter', adapter: { ...ADAPTER, timestamps: false } });
+  reads(/no timestamp-query.*Chrome and Edge/);
+});
+
+test('asks the worker once, and shows parts, kernels and, unfolded, what they were used for', () => {
+  paused();
+  act(() => button('Measure').click());
+  expect(sent().at(-1)).toEqual({ type: 'profile', runId: id() });
+  expect(button('Measure')).toHaveProperty('disabled', true);
+  expect(screen.getByRole('status').textContent).toMatch(/^Measuring/);
+  say({ type: 'profiled', runId: id(), report: REPORT, text: 'the table as text' });
+  const rows = [
+    ['Teacher, by the clock', '10.0', '50.0%', 'n/a', 'n/a'],
+    // 80 million operations and 5 million bytes in 10 ms.
+    ['Student, forward and backward', '10.0', '50.0%', '8.00 (20%)', '0.500 (5%)'],
+    ['matmul', '8.000', '40.0%', '10.0 (25%)', '0.500 (5%)'],
+    ['copy', '0.000', '0.0%', 'n/a', 'n/a'],
+  ];
+  expect(cells()).toEqual(rows);
+  const fold = button('matmul');
+  expect(fold.getAttribute('aria-expanded')).toBe('false');
+  act(() => fold.click());
+  expect(fold.getAttribute('aria-expanded')).toBe('true');
+  expect(cells()).toEqual([
+    ...rows.slice(0, 3),
+    ['mlp.c_fc', '6.000', '30.0%', '10.0 (25%)', '0.500 (5%)'],
+    ['head', '2.000', '10.0%', '10.0 (25%)', '0.500 (5%)'],
+    rows[3],
+  ]);
+  // What it controls is there by that name.
+  const controlled = (fold.getAttribute('aria-controls') ?? '').split(' ');
+  expect(controlled.map((row) => document.getElementById(row)?.firstElementChild?.textContent)).toEqual([
+    'mlp.c_fc',
+    'head',
+  ]);
+  const text = document.body.textContent;
+  expect(text).toContain('A step takes 25.0 ms by the clock; its parts, one kernel at a time, 20.0 ms.');
+  expect(text).toContain('40.0 GFLOP/s, in a large matrix product of ours, and 10.0 GB/s, read and written, in a copy');
+  expect(text).toContain('Its time is the clock’s');
+  expect(text).not.toContain('rounds timestamps');
+  expect(button('Copy as text')).toBeTruthy();
+  expect(button('Measure again')).toHaveProperty('disabled', false);
+});
+
+test('rounded timestamps are told, with what makes them exact', () => {
+  paused();
+  act(() => button('Measure').click());
+  say({ type: 'profiled', runId: id(), report: { ...REPORT, quantum: 65_536 }, text: '' });
+  expect(document.body.textContent).toMatch(/rounds timestamps to 66 µs.*mean of 12 rounded ones.*chrome:\/\/flags/);
+});
+
+test('a failure says what to do; a worker that dies, a lost device and another run end the measurement', () => {
+  paused();
+  act(() => button('Measure').click());
+  const failure = { operation: 'measure a step', message: 'No room.', hint: 'Close pages.', kind: 'limits' as const };
+  say({ type: 'profile-failed', runId: id(), failure });
+  expect(screen.getByRole('alert').textContent).toBe('The step was not measured. No room. Close pages.');
+  expect(button('Measure')).toHaveProperty('disabled', false);
+
+  act(() => button('Measure').click());
+  expect(screen.queryByRole('alert')).toBeNull();
+  say({ type: 'lost', runId: id(), message: 'gone' });
+  expect(screen.getByRole('status').textContent).toMatch(/paused or finished/);
+
+  paused();
+  act(() => button('Measure').click());
+  act(() => FakeWorker.made.at(-1)?.onerror?.({ message: 'It went away.' }));
+  expect(screen.getByRole('alert').textContent).toContain('It went away.');
+
+  paused();
+  expect(screen.queryByRole('alert')).toBeNull();
+  act(() => button('Measure').click());
+  const before = id();
+  paused();
+  say({ type: 'profiled', runId: before, report: REPORT, text: '' });
+  expect(screen.queryByRole('table')).toBeNull();
+});

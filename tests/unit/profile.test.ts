@@ -1,0 +1,111 @@
+// A step's times made into a table: what is grouped, what is added up, and which of many repetitions counts.
+
+import { expect, test } from 'vitest';
+import { profileText, type StepTimes, summarise, timeStep } from '../../src/distill/profile';
+
+const ROOFLINE = { flopsPerSecond: 100e9, bytesPerSecond: 10e9 };
+const dispatch = (kernel: string, label: string, nanoseconds: number, flops = 0, bytes = 0) => ({
+  ...{ kernel, label, nanoseconds, flops, bytes },
+});
+
+/** A student of two layers and an optimiser, three repetitions; the second was disturbed. */
+const TIMES: StepTimes = {
+  parts: [
+    {
+      ...{ part: 'student', times: 2, clocked: false },
+      repetitions: [1, 50, 1].map((slower) => [
+        dispatch('matmul', 'h.0.mlp.c_fc', 1001 * slower, 50_000, 3000),
+        dispatch('matmul', 'h.1.mlp.c_fc', 2001 * slower, 50_000, 3000),
+        dispatch('gelu', 'gelu', 500 * slower, 100, 2000),
+        dispatch('matmul', 'h.1.mlp.c_fc dw', 5000 * slower, 50_000, 3000),
+        dispatch('matmul', 'h.10.mlp.c_fc dw', 5001 * slower, 50_000, 3000),
+        dispatch('copy', 'copy', 0, 0, 10),
+      ]),
+    },
+    {
+      ...{ part: 'optimiser', times: 1, clocked: false },
+      repetitions: [7, 9, 8].map((time) => [dispatch('adamw', 'adamw', time * 1000, 400, 20_000)]),
+    },
+  ],
+  step: [0.05, 1, 0.04],
+};
+
+test('rows are summed by kernel and, whatever the layer, by kind; the slowest come first', () => {
+  const report = summarise(TIMES, ROOFLINE);
+  const [student, optimiser] = report.parts;
+  expect(student.kernels.map(({ name }) => name)).toEqual(['matmul', 'gelu', 'copy']);
+  expect(student.kernels[0].kinds).toEqual([
+    { name: 'mlp.c_fc dw', dispatches: 4, nanoseconds: 20_002, flops: 200_000, bytes: 12_000 },
+    { name: 'mlp.c_fc', dispatches: 4, nanoseconds: 6004, flops: 200_000, bytes: 12_000 },
+  ]);
+  expect(student.kernels[0]).toMatchObject({ dispatches: 8, nanoseconds: 26_006, flops: 400_000, bytes: 24_000 });
+  expect(student).toMatchObject({ name: 'student', dispatches: 12, nanoseconds: 27_006, bytes: 28_020 });
+  // Once a step, where the student has two batches; the median of 7, 9 and 8.
+  expect(optimiser).toMatchObject({ name: 'optimiser', dispatches: 1, nanoseconds: 8000, flops: 400, bytes: 20_000 });
+  expect(report).toMatchObject({ name: 'step', dispatches: 13, nanoseconds: 35_006, flops: 400_600, bytes: 48_020 });
+  expect(report).toMatchObject({ stepMilliseconds: 0.05, repetitions: 3, roofline: ROOFLINE });
+  expect(report.quantum).toBeUndefined();
+});
+
+test.each([100_000, 65_536])(
+  'times rounded to %d ns are told, and averaged: their median would be nothing',
+  (quantum) => {
+    const repetitions = [0, 1, 0, 0, 1].map((count) => [
+      dispatch('gelu', 'gelu', count * quantum),
+      dispatch('matmul', 'head', 3 * quantum),
+    ]);
+    const clock = [[dispatch('teacher', 'teacher', 123)], [dispatch('teacher', 'teacher', 124)]];
+    const times: StepTimes = {
+      parts: [
+        // The clock's figures are not rounded, and tell nothing of those that are.
+        { part: 'teacher', times: 1, clocked: true, repetitions: clock },
+        { part: 'student', times: 1, clocked: false, repetitions },
+      ],
+      step: [1, 1, 1, 1, 1],
+    };
+    const report = summarise(times, ROOFLINE);
+    expect(report.quantum).toBe(quantum);
+    expect(report.parts[1].kernels.map(({ nanoseconds }) => nanoseconds)).toEqual([3 * quantum, 0.4 * quantum]);
+    expect(profileText(report, 'x')).toContain(
+      `means of 5 repetitions, timestamps rounded to ${Math.round(quantum / 1000)} µs`,
+    );
+  },
+);
+
+test('the text has a line a row, with rates and what they are of the adapter’s best', () => {
+  const clocked = { part: 'teacher', times: 1, clocked: true } as const;
+  const teacher = { ...clocked, repetitions: [[dispatch('teacher', 'teacher', 4994)]] };
+  const report = summarise({ ...TIMES, parts: [teacher, ...TIMES.parts] }, ROOFLINE);
+  const lines = profileText(report, 'Some GPU').split('\n');
+  expect(lines.slice(0, 4)).toEqual([
+    'adapter: Some GPU',
+    'a step: 0.040 ms in kernels, 0.050 ms by the clock',
+    'at best: matrix product 100 GFLOP/s, copy 10.0 GB/s',
+    'medians of 3 repetitions',
+  ]);
+  const cells = lines.slice(6).map((line) => line.trim().split(/ {2,}/));
+  expect(cells.map(([name]) => name)).toEqual([
+    ...['teacher (by the clock)', 'student', 'matmul', 'mlp.c_fc dw', 'mlp.c_fc', 'gelu', 'copy'],
+    ...['optimiser', 'adamw'],
+  ]);
+  // 400,000 operations and 24,000 bytes in 26,006 ns.
+  expect(cells[2]).toEqual(['matmul', '8', '0.026', '65.0%', '15.4', '15.4%', '0.923', '9.2%']);
+  expect(cells[6]).toEqual(['copy', '2', '0.000', '0.0%', 'n/a', 'n/a']);
+});
+
+test('a step and its parts take turns, and stop when they are told to', async () => {
+  const calls: string[] = [];
+  const step = async () => void calls.push('step');
+  const run = async () => {
+    calls.push('student');
+    return [dispatch('gelu', 'gelu', 1)];
+  };
+  const stop = new AbortController();
+  const parts = [{ part: 'student' as const, times: 1, clocked: false, run }];
+  const times = await timeStep(step, parts, stop.signal);
+  expect(times.step.length).toBeGreaterThanOrEqual(3);
+  expect(times.parts[0].repetitions).toHaveLength(times.step.length);
+  expect(calls.slice(0, 4)).toEqual(['step', 'student', 'step', 'student']);
+  const broken = timeStep(async () => stop.abort(new Error('Enough.')), parts, stop.signal);
+  await expect(broken).rejects.toThrow('Enough.');
+});
