@@ -5,7 +5,6 @@ import type { Gpu } from '../gpu/device';
 import { attention, attentionBackward } from '../kernels/attention';
 import { columnSum } from '../kernels/columnSum';
 import { embedding, embeddingBackward } from '../kernels/embedding';
-import { gelu, geluBackward } from '../kernels/gelu';
 import { layerNorm, layerNormBackward } from '../kernels/layernorm';
 import { matmul } from '../kernels/matmul';
 import { type Way, waysOf } from '../kernels/matmul-ways';
@@ -245,9 +244,12 @@ function gelus(dtype: Storage): Check[] {
   const of = (values: Float64Array, where: 'near' | 'far') =>
     where === 'near' ? values.slice(0, 1001) : values.slice(1001);
   const at = { near: [...x.keys()].slice(0, 1001), far: [...x.keys()].slice(1001) };
+  // The product with 1 is what it takes the GELU of.
   const inputs = {
-    x: { values: x, layout: [x.length], dtype },
-    out: { values: new Float64Array(x.length), layout: [x.length], dtype },
+    x: { values: x, layout: [x.length, 1], dtype },
+    one: { values: [1], layout: [1, 1], dtype },
+    same: { values: new Float64Array(x.length), layout: [x.length, 1], dtype },
+    out: { values: new Float64Array(x.length), layout: [x.length, 1], dtype },
   };
   // The flat ends would hide an error of the bend: each is held against its own largest element.
   const outputs = (expected: Float64Array) =>
@@ -259,13 +261,13 @@ function gelus(dtype: Storage): Check[] {
   return [
     check({
       ...{ kernel: 'gelu', sizes, dtype, layout: contiguous, inputs },
-      record: (recorder, { x, out }) => gelu(recorder, x, out),
+      record: (recorder, { x, one, same, out }) => matmul(recorder, x, one, same, { gelu: out }),
       outputs: outputs(reference.gelu(x)),
     }),
     check({
       ...{ kernel: 'gelu backward', sizes, dtype, layout: contiguous },
-      inputs: { ...inputs, dy: { values: dy, layout: [x.length], dtype } },
-      record: (recorder, { x, dy, out }) => geluBackward(recorder, x, dy, out),
+      inputs: { ...inputs, dy: { values: dy, layout: [x.length, 1], dtype } },
+      record: (recorder, { x, one, dy, out }) => matmul(recorder, dy, one, out, { geluOf: x }),
       outputs: outputs(reference.geluBackward(dy, x)),
     }),
   ];

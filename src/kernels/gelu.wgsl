@@ -1,17 +1,14 @@
-// y = gelu(x) = ½ x (1 + tanh(√(2/π) (x + 0.044715 x³))), GPT-2's "gelu_new".
-// Aliases: scalar.
+// gelu(x) = ½ x (1 + tanh u), u = √(2/π) (x + 0.044715 x³), GPT-2's "gelu_new", and its slope ½ (1 + tanh u) + ½ x (1 − tanh² u) u'.
+// Put behind the matrix products, which take it where they store: gelu would be a pass of its own over the widest activations.
 
-struct Params { count: u32 }
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<scalar>; // (count)
-@group(0) @binding(2) var<storage, read_write> y: array<scalar>; // (count)
+fn gelu(x: f32) -> f32 {
+  // tanh of a large argument overflows in some compilers; beyond ±10 it is ±1 in f32.
+  return 0.5 * x * (1.0 + tanh(clamp(0.7978845608028654 * (x + 0.044715 * x * x * x), -10.0, 10.0)));
+}
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  for (var i = id.x; i < params.count; i += 64 * groups.x) {
-    let v = f32(x[i]);
-    // tanh of a large argument overflows in some compilers; beyond ±10 it is ±1 in f32.
-    let u = clamp(0.7978845608028654 * (v + 0.044715 * v * v * v), -10.0, 10.0);
-    y[i] = scalar(0.5 * v * (1.0 + tanh(u)));
-  }
+fn gelu_slope(x: f32) -> f32 {
+  // Beyond ±10 the slope is 1 or 0, and x² would multiply what little tanh is off from ±1.
+  let v = clamp(x, -10.0, 10.0);
+  let t = tanh(clamp(0.7978845608028654 * (v + 0.044715 * v * v * v), -10.0, 10.0));
+  return 0.5 * (1.0 + t) + 0.5 * v * (1.0 - t * t) * 0.7978845608028654 * (1.0 + 3.0 * 0.044715 * v * v);
 }

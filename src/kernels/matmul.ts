@@ -2,6 +2,7 @@
 
 import { kernel } from '../gpu/kernel';
 import { bytesOf, type Recorder, type Tensor } from '../gpu/program';
+import geluWgsl from './gelu.wgsl?raw';
 import storeWgsl from './matmul_store.wgsl?raw';
 import { bestWay, type Way } from './matmul-ways';
 import { scalarOf } from './tensors';
@@ -13,6 +14,10 @@ export interface MatmulOptions {
   addend?: Tensor;
   /** Add to what c holds. */
   accumulate?: boolean;
+  /** (M, N) contiguous, of c's type: gets gelu(c). */
+  gelu?: Tensor;
+  /** (M, N) contiguous, in place of an addend: what a GELU was given. The product is multiplied by its slope there: its backward pass. */
+  geluOf?: Tensor;
   /** How to multiply; what is fastest by default. */
   way?: Way;
   label?: string;
@@ -25,7 +30,8 @@ export interface MatmulOptions {
  * @throws if the sizes do not match.
  */
 export function matmul(recorder: Recorder, a: Tensor, b: Tensor, c: Tensor, options: MatmulOptions = {}): void {
-  const { bias, addend, accumulate = false, way, label = 'matmul' } = options;
+  const { bias, accumulate = false, gelu, geluOf, way, label = 'matmul' } = options;
+  const addend = options.addend ?? geluOf;
   const [M, K] = a.layout.shape;
   const [k, N] = b.layout.shape;
   if (
@@ -41,22 +47,29 @@ export function matmul(recorder: Recorder, a: Tensor, b: Tensor, c: Tensor, opti
   const [a_type, b_type, c_type, scalar] = [a, b, c, bias ?? addend ?? b].map(scalarOf);
   const { file, wgsl, constants, rows, columns, orders } = way ?? bestWay(recorder.gpu, M, N, b_type);
   const [[a_row, a_col], [b_row, b_col], [c_row, c_col]] = [a, b, c].map(({ layout }) => layout.strides);
-  const program = kernel(recorder.gpu, file, `${wgsl}\n${storeWgsl}`, {
+  const program = kernel(recorder.gpu, file, `${wgsl}\n${storeWgsl}\n${geluWgsl}`, {
     aliases: { a_type, b_type, c_type, scalar },
-    constants: orders ? { ...constants, A_DEEP: Number(a_col === 1), B_DEEP: Number(b_row === 1) } : constants,
+    constants: {
+      ...{ ...constants, GELU: Number(!!gelu) },
+      ...(orders && { A_DEEP: Number(a_col === 1), B_DEEP: Number(b_row === 1) }),
+    },
   });
   recorder.dispatch(
     program,
     // What is not added still wants a buffer.
-    { a, b, bias: bias ?? b, addend: addend ?? b, c },
+    { a, b, bias: bias ?? b, addend: addend ?? b, c, ...(gelu && { active: gelu }) },
     {
       ...{ M, N, K },
       ...{ a_offset: a.layout.offset, a_row, a_col },
       ...{ b_offset: b.layout.offset, b_row, b_col },
       ...{ c_offset: c.layout.offset, c_row, c_col },
-      adds: (bias ? 1 : 0) + (addend ? 2 : 0) + (accumulate ? 4 : 0),
+      adds: (bias ? 1 : 0) + (options.addend ? 2 : 0) + (accumulate ? 4 : 0) + (geluOf ? 8 : 0),
     },
     [Math.ceil(N / columns), Math.ceil(M / rows)],
-    { label, flops: 2 * M * N * K, bytes: bytesOf(a, b, c, ...[bias, addend, accumulate && c].filter((t) => !!t)) },
+    {
+      label,
+      flops: 2 * M * N * K,
+      bytes: bytesOf(a, b, c, ...[bias, addend, accumulate && c, gelu].filter((t) => !!t)),
+    },
   );
 }

@@ -1,12 +1,13 @@
 // What the matrix products have in common: their bindings, and what happens to a sum before it is stored. Put behind matmul*.wgsl.
-// Aliases: a_type, b_type, c_type, scalar (bias, addend).
+// Aliases: a_type, b_type, c_type, scalar (bias, addend). Constants: GELU (1: gelu of what is stored goes to `active`). Goes before
+// gelu.wgsl.
 
 struct Params {
   M: u32, N: u32, K: u32,
   a_offset: u32, a_row: u32, a_col: u32,
   b_offset: u32, b_row: u32, b_col: u32,
   c_offset: u32, c_row: u32, c_col: u32,
-  adds: u32, // 1: bias, 2: addend, 4: what c holds
+  adds: u32, // 1: bias, 2: addend, 4: what c holds; 8: multiplied by gelu's slope at the addend in place of adding it
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<a_type>;
@@ -14,6 +15,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> bias: array<scalar>;
 @group(0) @binding(4) var<storage, read> addend: array<scalar>; // contiguous
 @group(0) @binding(5) var<storage, read_write> c: array<c_type>;
+@each(g, GELU) @group(0) @binding(6) var<storage, read_write> active: array<c_type>; @end // contiguous
 
 fn store(row: u32, col: u32, sum: f32) {
   if (row >= params.M || col >= params.N) { return; }
@@ -22,5 +24,8 @@ fn store(row: u32, col: u32, sum: f32) {
   if ((params.adds & 2u) != 0u) { value += f32(addend[row * params.N + col]); }
   let at = params.c_offset + row * params.c_row + col * params.c_col;
   if ((params.adds & 4u) != 0u) { value += f32(c[at]); }
-  c[at] = c_type(value);
+  if ((params.adds & 8u) != 0u) { value *= gelu_slope(f32(addend[row * params.N + col])); }
+  let stored = c_type(value);
+  c[at] = stored;
+  @each(g, GELU) active[row * params.N + col] = c_type(gelu(f32(stored))); @end
 }

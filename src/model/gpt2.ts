@@ -4,9 +4,8 @@
 import type { Recorder, Tensor } from '../gpu/program';
 import { columnSum } from '../kernels/columnSum';
 import { embedding, embeddingBackward } from '../kernels/embedding';
-import { gelu, geluBackward } from '../kernels/gelu';
 import { type LayerNorm, layerNorm, layerNormBackward } from '../kernels/layernorm';
-import { matmul } from '../kernels/matmul';
+import { type MatmulOptions, matmul } from '../kernels/matmul';
 import { rowRuns, transposed } from '../kernels/tensors';
 import { Layout } from '../tensor/layout';
 import type { Gpt2Config } from './config';
@@ -60,7 +59,7 @@ export function forward(
     const block = forwardBlock(recorder, config, weights, x, layer, tokens.layout.shape);
     inputs.push(x);
     if (!recompute) blocks.push(block);
-    x = linear(recorder, weights, block.active, `h.${layer}.mlp.c_proj`, C, block.middle);
+    x = linear(recorder, weights, block.active, `h.${layer}.mlp.c_proj`, C, { addend: block.middle });
   }
   const norm = normalise(recorder, config, weights, x, 'ln_f');
   return { config, tokens, inputs, blocks, norm, hidden: norm.y };
@@ -77,24 +76,28 @@ function forwardBlock(
 ): Block {
   const { n_embd: C, n_head: H } = config;
   const h = `h.${layer}`;
-  const activation = (label: string, columns: number) =>
-    recorder.tensor(label, Layout.contiguous([B * T, columns]), weights.dtype);
   const norm1 = normalise(recorder, config, weights, x, `${h}.ln_1`);
   const qkv = linear(recorder, weights, norm1.y, `${h}.attn.c_attn`, 3 * C);
   const heads = attend(recorder, qkv, [B, T, H], config.heads ?? 'transposed', h);
-  const middle = linear(recorder, weights, heads.out, `${h}.attn.c_proj`, C, x);
+  const middle = linear(recorder, weights, heads.out, `${h}.attn.c_proj`, C, { addend: x });
   const norm2 = normalise(recorder, config, weights, middle, `${h}.ln_2`);
-  const wide = linear(recorder, weights, norm2.y, `${h}.mlp.c_fc`, 4 * C);
-  const active = activation(`${h}.mlp.gelu`, 4 * C);
-  gelu(recorder, wide, active);
+  const active = recorder.tensor(`${h}.mlp.gelu`, Layout.contiguous([B * T, 4 * C]), weights.dtype);
+  const wide = linear(recorder, weights, norm2.y, `${h}.mlp.c_fc`, 4 * C, { gelu: active });
   return { norm1, heads, norm2, wide, active, middle };
 }
 
-/** y (rows, columns) = x · weight + bias [+ addend] */
-function linear(recorder: Recorder, weights: Arena, x: Tensor, name: string, columns: number, addend?: Tensor): Tensor {
+/** y (rows, columns) = x · weight + bias, and what the options add */
+function linear(
+  recorder: Recorder,
+  weights: Arena,
+  x: Tensor,
+  name: string,
+  columns: number,
+  options?: MatmulOptions,
+): Tensor {
   const y = recorder.tensor(name, Layout.contiguous([x.layout.shape[0], columns]), weights.dtype);
   const bias = weights.tensor(`${name}.bias`);
-  matmul(recorder, x, weights.tensor(`${name}.weight`), y, { bias, addend, label: name });
+  matmul(recorder, x, weights.tensor(`${name}.weight`), y, { ...options, bias, label: name });
   return y;
 }
 
@@ -158,10 +161,10 @@ export function backward(
   const [rows, C] = dhidden.layout.shape;
   const activation = (label: string, columns: number) =>
     recorder.tensor(`d ${label}`, Layout.contiguous([rows, columns]), weights.dtype);
-  // y = x · w + bias
-  const linearBackward = (x: Tensor, dy: Tensor, name: string): Tensor => {
+  // y = x · w + bias; where x = gelu(z), z given, what comes back is z's gradient
+  const linearBackward = (x: Tensor, dy: Tensor, name: string, geluOf?: Tensor): Tensor => {
     const dx = activation(name, x.layout.shape[1]);
-    matmul(recorder, dy, transposed(weights.tensor(`${name}.weight`)), dx, { label: `${name} dx` });
+    matmul(recorder, dy, transposed(weights.tensor(`${name}.weight`)), dx, { geluOf, label: `${name} dx` });
     const dw = gradients.tensor(`${name}.weight`);
     matmul(recorder, transposed(x), dy, dw, { accumulate: true, label: `${name} dw` });
     columnSum(recorder, dy, gradients.tensor(`${name}.bias`), `${name} dbias`);
@@ -180,9 +183,7 @@ export function backward(
     const h = `h.${layer}`;
     const block = blocks[layer] ?? forwardBlock(recorder, config, weights, inputs[layer], layer, tokens.layout.shape);
     // x = middle + c_proj(gelu(c_fc(ln_2(middle))))
-    const dactive = linearBackward(block.active, dx, `${h}.mlp.c_proj`);
-    const dwide = activation(`${h}.mlp.gelu`, block.wide.layout.shape[1]);
-    geluBackward(recorder, block.wide, dactive, dwide);
+    const dwide = linearBackward(block.active, dx, `${h}.mlp.c_proj`, block.wide);
     const dmiddle = normBackward(block.norm2, linearBackward(block.norm2.y, dwide, `${h}.mlp.c_fc`), `${h}.ln_2`, dx);
     // middle = x + c_proj(attention(c_attn(ln_1(x))))
     const dout = linearBackward(block.heads.out, dmiddle, `${h}.attn.c_proj`);

@@ -7,11 +7,12 @@
 
 import { describe, expect, it } from 'vitest';
 import { sortedRows } from '../../src/data/batches';
+import type { Gpu } from '../../src/gpu/device';
 import { attention, attentionBackward } from '../../src/kernels/attention';
 import { columnSum } from '../../src/kernels/columnSum';
 import { embedding, embeddingBackward } from '../../src/kernels/embedding';
-import { gelu, geluBackward } from '../../src/kernels/gelu';
 import { layerNorm, layerNormBackward } from '../../src/kernels/layernorm';
+import { matmul } from '../../src/kernels/matmul';
 import * as reference from '../reference';
 import {
   download,
@@ -174,7 +175,7 @@ describe('columnSum', () => {
   }
 });
 
-describe('gelu', () => {
+describe('gelu, in the product before it and in the gradient’s after it', () => {
   // More elements than a software adapter's grid has threads. Beyond ±6 the function is x or 0, its slope 1 or 0, to 1e-9.
   const COUNT = 5001;
   const FAR = [7, -7, 10.5, -10.5, 31, -31, 1000, -1000, 60000, -60000];
@@ -182,11 +183,17 @@ describe('gelu', () => {
   const near = values.map((_, i) => i).filter((i) => Math.abs(values[i]) <= 6);
   const far = values.map((_, i) => i).filter((i) => Math.abs(values[i]) > 6);
   const tolerance = (dtype: Storage) => 1e-5 + (dtype === 'f16' ? ROUNDING.f16 : 0);
+  const column = (gpu: Gpu, label: string, data: reference.Numbers, dtype: Storage) =>
+    upload(gpu, label, data, [data.length, 1], dtype);
 
+  // A product with 1 takes the GELU of what it multiplies.
   testVariants('forward', async (gpu, dtype) => {
     const x = stored(values, dtype);
-    const y = zeros(gpu, 'y', [x.length], dtype);
-    await execute(gpu, (recorder) => gelu(recorder, upload(gpu, 'x', x, [x.length], dtype), y));
+    const [same, y] = [zeros(gpu, 'same', [x.length, 1], dtype), zeros(gpu, 'y', [x.length, 1], dtype)];
+    await execute(gpu, (recorder) =>
+      matmul(recorder, column(gpu, 'x', x, dtype), column(gpu, 'one', [1], dtype), same, { gelu: y }),
+    );
+    expect([...(await download(gpu, same))]).toEqual([...x]);
     const [actual, expected] = [await download(gpu, y), reference.gelu(x)];
     expectClose(
       near.map((i) => actual[i]),
@@ -198,9 +205,11 @@ describe('gelu', () => {
 
   testVariants('backward', async (gpu, dtype) => {
     const [x, dyData] = [stored(values, dtype), stored(numbers(values.length, 2), dtype)];
-    const dx = zeros(gpu, 'dx', [x.length], dtype);
+    const dx = zeros(gpu, 'dx', [x.length, 1], dtype);
     await execute(gpu, (recorder) =>
-      geluBackward(recorder, upload(gpu, 'x', x, [x.length], dtype), upload(gpu, 'dy', dyData, [x.length], dtype), dx),
+      matmul(recorder, column(gpu, 'dy', dyData, dtype), column(gpu, 'one', [1], dtype), dx, {
+        geluOf: column(gpu, 'x', x, dtype),
+      }),
     );
     const [actual, expected] = [await download(gpu, dx), reference.geluBackward(dyData, x)];
     expectClose(

@@ -44,7 +44,7 @@ const REPORT: ProfileReport = {
   roofline: { flopsPerSecond: 40e9, bytesPerSecond: 10e9 },
 };
 const ADAPTER: AdapterReport = {
-  ...{ name: 'Some GPU', vendor: 'some', software: false, f16: true, subgroups: true },
+  ...{ name: 'Some GPU', vendor: 'some', software: false, f16: true, subgroupSize: 32 },
   ...{ timestamps: true, maxBindingBytes: 2 ** 27 },
 };
 
