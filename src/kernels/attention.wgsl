@@ -18,7 +18,10 @@ fn four(at: vec4u) -> mat4x4f {
   return together(vec4f(qkv[at.x]), vec4f(qkv[at.y]), vec4f(qkv[at.z]), vec4f(qkv[at.w]));
 }
 
-/** What a query knows after a block: the block's weights, its largest score so far, the sum of all weights, and what they shrank by. */
+/**
+ * What a query knows after a block: the block's weights, the largest score so far, the sum of all weights so far, and the factor
+ * that turns what was summed before into terms of that score.
+ */
 struct Seen { near: vec4f, far: vec4f, largest: f32, total: f32, shrunk: f32 }
 
 /** Query t meets keys j to j + 7, with scores near and far. */
@@ -45,7 +48,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let t0 = start + lane / SLICES;
   let t1 = t0 + PAIRS;
   let slice = lane % SLICES;
-  // Known to the compiler, a head's loops unroll, and its vectors stay in a GPU's registers. A software adapter takes seconds for that.
+  // Known to the compiler, a head's loops unroll, and its vectors stay in a GPU's registers. A software adapter takes seconds
+  // for that, and gains little.
   let width = select(params.width, WIDTH, UNROLL == 1u);
   let step = 3 * params.H * HEAD; // from one position to the next
   let first = b * params.T * step + h * HEAD;

@@ -47,7 +47,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let j0 = start + lane / SLICES;
   let j1 = j0 + PAIRS;
   let slice = lane % SLICES;
-  // Known to the compiler, a head's loops unroll, and its vectors stay in a GPU's registers. A software adapter takes seconds for that.
+  // Known to the compiler, a head's loops unroll, and its vectors stay in a GPU's registers. A software adapter takes seconds
+  // for that, and gains little.
   let width = select(params.width, WIDTH, UNROLL == 1u);
   let out_step = params.H * HEAD; // from one position to the next
   let step = 3 * out_step;

@@ -34,7 +34,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let t0 = start + lane / SLICES;
   let t1 = t0 + PAIRS;
   let slice = lane % SLICES;
-  // Known to the compiler, a head's loops unroll, and its vectors stay in a GPU's registers. A software adapter takes seconds for that.
+  // Known to the compiler, a head's loops unroll, and its vectors stay in a GPU's registers. A software adapter takes seconds
+  // for that, and gains little.
   let width = select(params.width, WIDTH, UNROLL == 1u);
   let step = 3 * params.H * HEAD; // from one position to the next
   let first = b * params.T * step + h * HEAD;
