@@ -57,7 +57,7 @@ export function matmul(recorder: Recorder, a: Tensor, b: Tensor, c: Tensor, opti
   recorder.dispatch(
     program,
     // What is not added still wants a buffer.
-    { a, b, bias: bias ?? b, addend: addend ?? b, c, ...(gelu && { active: gelu }) },
+    { a, b, bias: bias ?? b, addend: addend ?? b, c, ...(gelu && { activated: gelu }) },
     {
       ...{ M, N, K },
       ...{ a_offset: a.layout.offset, a_row, a_col },

@@ -1,5 +1,5 @@
 // What the matrix products have in common: their bindings, and what happens to a sum before it is stored. Put behind matmul*.wgsl.
-// Aliases: a_type, b_type, c_type, scalar (bias, addend). Constants: GELU (1: gelu of what is stored goes to `active`). Goes before
+// Aliases: a_type, b_type, c_type, scalar (bias, addend). Constants: GELU (1: gelu of what is stored goes to `activated`). Goes before
 // gelu.wgsl.
 
 struct Params {
@@ -15,7 +15,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> bias: array<scalar>;
 @group(0) @binding(4) var<storage, read> addend: array<scalar>; // contiguous
 @group(0) @binding(5) var<storage, read_write> c: array<c_type>;
-@each(g, GELU) @group(0) @binding(6) var<storage, read_write> active: array<c_type>; @end // contiguous
+@each(g, GELU) @group(0) @binding(6) var<storage, read_write> activated: array<c_type>; @end // contiguous
 
 fn store(row: u32, col: u32, sum: f32) {
   if (row >= params.M || col >= params.N) { return; }
@@ -27,5 +27,5 @@ fn store(row: u32, col: u32, sum: f32) {
   if ((params.adds & 8u) != 0u) { value *= gelu_slope(f32(addend[row * params.N + col])); }
   let stored = c_type(value);
   c[at] = stored;
-  @each(g, GELU) active[row * params.N + col] = c_type(gelu(f32(stored))); @end
+  @each(g, GELU) activated[row * params.N + col] = c_type(gelu(f32(stored))); @end
 }
