@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const LAYERS = ['kernels-layers', 'gradients'];
+const MATMUL = ['kernels-matmul', 'gradients'];
 const NORMS = ['kernels-layers', 'layout-matrix', 'gradients'];
 const LOSSES = ['layout-matrix', 'golden-losses', 'traps'];
 const TOPK = ['topk'];
@@ -24,12 +25,20 @@ const MUTATIONS = [
   ['adamw', 'square[i] = v;', 'square[i] = 1.01 * v;', OPTIMISER],
   ['adamw', 'step.learning_rate * update;', '1.01 * step.learning_rate * update;', OPTIMISER],
   ['adamw', 'scalar(w);', 'scalar(1.01 * w);', OPTIMISER],
-  ['attention', '(sum[i] / total)', '(1.01 * sum[i] / total)', LAYERS],
-  ['attention', '= largest + log(total);', '= 1.01 * (largest + log(total));', LAYERS],
-  ['attention_backward_key', '<scalar>(dk[i])', '<scalar>(1.01 * dk[i])', LAYERS],
-  ['attention_backward_key', '<scalar>(dv[i])', '<scalar>(1.01 * dv[i])', LAYERS],
-  ['attention_backward_query', '(dq[i] * params.scale)', '(1.01 * dq[i] * params.scale)', LAYERS],
-  ['attention_backward_query', 'delta[at] = own;', 'delta[at] = 1.01 * own;', LAYERS],
+  ['attention', '(sum0[i] / seen0.total)', '(1.01 * sum0[i] / seen0.total)', LAYERS],
+  ['attention', 'lse[at + t0] =', 'lse[at + t0] = 0.01 +', LAYERS],
+  ['attention', '(sum1[i] / seen1.total)', '(1.01 * sum1[i] / seen1.total)', LAYERS],
+  ['attention', 'lse[at + t1] =', 'lse[at + t1] = 0.01 +', LAYERS],
+  ['attention_backward_key', '<scalar>(dk0[i])', '<scalar>(1.01 * dk0[i])', LAYERS],
+  ['attention_backward_key', '<scalar>(dv0[i])', '<scalar>(1.01 * dv0[i])', LAYERS],
+  ['attention_backward_key', '<scalar>(dk1[i])', '<scalar>(1.01 * dk1[i])', LAYERS],
+  ['attention_backward_key', '<scalar>(dv1[i])', '<scalar>(1.01 * dv1[i])', LAYERS],
+  ['attention_backward_query', '(dq0[i] * params.scale)', '(1.01 * dq0[i] * params.scale)', LAYERS],
+  ['attention_backward_query', '= delta0;', '= 1.01 * delta0;', LAYERS],
+  ['attention_backward_query', '(dq1[i] * params.scale)', '(1.01 * dq1[i] * params.scale)', LAYERS],
+  ['attention_backward_query', '= delta1;', '= 1.01 * delta1;', LAYERS],
+  ['attention_quads', 'quadBroadcast(own, 3)', '1.01 * quadBroadcast(own, 3)', LAYERS],
+  ['attention_slices', '+ parts[at + 3]', '+ 1.01 * parts[at + 3]', ['kernels-layers', 'check']],
   ['ce', 'select(0.0, ce, counts)', 'select(0.0, 1.01 * ce, counts)', LOSSES],
   ['ce', 'student[at] = weight *', 'student[at] = 1.01 * weight *', LOSSES],
   ['columnSum', 'sums[n] += sum;', 'sums[n] += 1.01 * sum;', LAYERS],
@@ -67,7 +76,13 @@ const MUTATIONS = [
   ['layernorm_parameters', '+= sums.y;', '+= 1.01 * sums.y;', NORMS],
   ['lossScaler', 'scaler.norm = norm;', 'scaler.norm = 1.01 * norm;', OPTIMISER],
   ['lossScaler', 'scaler.factor = clip', 'scaler.factor = 1.01 * clip', OPTIMISER],
-  ['matmul', 'var value = sum;', 'var value = 1.01 * sum;', LAYERS],
+  ['matmul', 'var c_$r_$j = 0.0;', 'var c_$r_$j = 0.01;', MATMUL],
+  ['matmul_store', 'var value = sum;', 'var value = 1.01 * sum;', MATMUL],
+  ['matmul_store', '+= f32(bias[col]);', '+= 1.01 * f32(bias[col]);', MATMUL],
+  ['matmul_store', '+= f32(addend[', '+= 1.01 * f32(addend[', MATMUL],
+  ['matmul_store', '+= f32(c[at]);', '+= 1.01 * f32(c[at]);', MATMUL],
+  ['matmul_subgroup', 'subgroupBroadcast(mine_$i, $l);', '1.01 * subgroupBroadcast(mine_$i, $l);', MATMUL],
+  ['matmul_tile', 'let x = a_strip[', 'let x = 1.01 * a_strip[', MATMUL],
   ['rkl', 'return exp(lq) * (lq - lp);', 'return 1.01 * exp(lq) * (lq - lp);', LOSSES],
   ['rkl', 'return lq - lp;', 'return 1.01 * (lq - lp);', LOSSES],
   ['rkl', 'return exp(lq) * (h - mean);', 'return 1.01 * exp(lq) * (h - mean);', LOSSES],

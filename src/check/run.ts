@@ -34,7 +34,7 @@ export interface CheckRow {
 export async function runChecks(gpu: Gpu, onRow: (row: CheckRow) => void): Promise<CheckRow[]> {
   const dtypes = gpu.adapter.f16 ? (['f32', 'f16'] as const) : (['f32'] as const);
   const checks = dtypes.flatMap((dtype) => [
-    ...layerChecks(dtype),
+    ...layerChecks(dtype, gpu),
     ...lossChecks(dtype),
     ...optimiserChecks(dtype),
     ...topKChecks(dtype),
@@ -129,7 +129,7 @@ export function reportText(adapter: AdapterFacts, where: string, rows: readonly 
   return [
     'Stillhouse: check of the GPU',
     `adapter: ${adapter.name} (vendor: ${adapter.vendor || 'not given'}; software: ${yes(adapter.software)})`,
-    `features: shader-f16 ${yes(adapter.f16)}, subgroups ${yes(adapter.subgroups)}, timestamp-query ${yes(adapter.timestamps)}`,
+    `features: shader-f16 ${yes(adapter.f16)}, subgroups ${adapter.subgroupSize ? `of ${adapter.subgroupSize} and more` : 'no'}, timestamp-query ${yes(adapter.timestamps)}`,
     `largest binding: ${(adapter.maxBindingBytes / 2 ** 20).toFixed(0)} MiB`,
     `runs in: ${where}`,
     adapter.f16 ? 'checked: f32 and f16' : 'checked: f32 alone; the adapter has no shader-f16',

@@ -5,6 +5,7 @@ import type { Config } from '../config';
 import type { Batch } from '../data/batches';
 import type { Tokenizer } from '../data/tokenizer';
 import { type Gpu, GpuError } from '../gpu/device';
+import { tuneMatmul } from '../kernels/matmul-tuning';
 import type { Gpt2Config } from '../model/config';
 import { initialWeights, planArena } from '../model/parameters';
 import { Random } from '../tensor/random';
@@ -146,6 +147,8 @@ export class Run {
     const weights = () => student?.weights ?? initialWeights(this.studentConfig, this.#random.fork('weights'));
     const parts = { gpu, config, dtype: this.dtype, student: this.studentConfig, weights };
     let { makeTeacher } = this.parts;
+    events.stage('compile', 'trying the adapter’s matrix products');
+    await tuneMatmul(gpu, this.dtype);
     const opened = await this.#openCache(parts);
     if (opened && 'teacher' in opened) makeTeacher = () => Promise.resolve(opened.teacher);
     else this.#cache = opened;

@@ -22,7 +22,8 @@ export interface AdapterFacts {
   /** A software renderer: works, slowly. */
   software: boolean;
   f16: boolean;
-  subgroups: boolean;
+  /** The fewest lanes that a subgroup has; 0 without subgroups. */
+  subgroupSize: number;
   timestamps: boolean;
   /** Largest buffer range that a shader can see, in bytes. */
   maxBindingBytes: number;
@@ -141,7 +142,7 @@ function describe(adapter: GPUAdapter): AdapterFacts {
     vendor,
     software: adapter.info.isFallbackAdapter === true || SOFTWARE.test(`${named} ${description}`),
     f16: adapter.features.has('shader-f16'),
-    subgroups: adapter.features.has('subgroups'),
+    subgroupSize: adapter.features.has('subgroups') ? (adapter.info.subgroupMinSize ?? 0) : 0,
     timestamps: adapter.features.has('timestamp-query'),
     maxBindingBytes: adapter.limits.maxStorageBufferBindingSize,
   };

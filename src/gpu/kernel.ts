@@ -2,7 +2,8 @@
 //
 // A kernel's text declares, in group 0, `var<uniform> params: Params` (scalars only) and its storage buffers. The prelude put
 // before it defines `scalar` (f16 or f32) and the aliases and constants that the kernel names in its header, so that one text
-// serves every storage type.
+// serves every storage type. `@each(i, COUNT) … @end`, on one line, is repeated with 0, 1, … in place of `$i`: registers have no
+// index, so that many of them want many names.
 
 import type { Gpu } from './device';
 
@@ -39,8 +40,9 @@ export class Kernel {
     { aliases = {}, constants = {} }: Specialisation,
   ) {
     const { device } = gpu;
-    this.bindings = reflectBindings(name, wgsl);
-    this.params = reflectParams(wgsl);
+    const text = repeated(withoutComments(wgsl), constants);
+    this.bindings = reflectBindings(name, text);
+    this.params = reflectParams(text);
     this.layout = device.createBindGroupLayout({
       label: name,
       entries: [...this.bindings.values()].map(({ index, type }) => ({
@@ -52,11 +54,12 @@ export class Kernel {
     const halves = Object.values(aliases).includes('f16');
     const prelude = [
       ...(halves ? ['enable f16;'] : []),
+      ...(/\b(subgroup|quad)[A-Z]/.test(text) ? ['enable subgroups;'] : []),
       ...Object.entries(aliases).map(([alias, type]) => `alias ${alias} = ${type};`),
       ...Object.entries(constants).map(([constant, value]) => `const ${constant} = ${value}u;`),
     ].join(' ');
     // One line, so that the compiler's line numbers are the file's plus one.
-    const code = `${prelude}\n${wgsl}`;
+    const code = `${prelude}\n${text}`;
     const module = device.createShaderModule({ label: name, code });
     this.ready = this.#compile(gpu, module, code);
     // Whoever records the kernel awaits `ready`; this keeps a failure from being reported as unhandled before that.
@@ -101,12 +104,21 @@ export function kernel(gpu: Gpu, name: string, wgsl: string, specialisation: Spe
   return known;
 }
 
+/** Writes out every `@each(i, COUNT) … @end`, the inner ones first. COUNT is a number or a constant. */
+function repeated(wgsl: string, constants: Record<string, number>): string {
+  const innermost = /@each\((\w+), (\w+)\)((?:(?!@each|@end).)*)@end/g;
+  const once = wgsl.replace(innermost, (_, index: string, count: string, body: string) =>
+    Array.from({ length: constants[count] ?? Number(count) }, (_, i) => body.replaceAll(`$${index}`, `${i}`)).join(''),
+  );
+  return once === wgsl ? wgsl : repeated(once, constants);
+}
+
 const withoutComments = (wgsl: string) => wgsl.replace(/\/\/.*$/gm, '');
 
 function reflectBindings(name: string, wgsl: string): Map<string, Binding> {
   const declaration = /@group\(0\)\s*@binding\((\d+)\)\s*var<(uniform|storage)(?:,\s*(read|read_write))?>\s*(\w+)\s*:/g;
   const bindings = new Map<string, Binding>();
-  for (const [, index, space, access, variable] of withoutComments(wgsl).matchAll(declaration)) {
+  for (const [, index, space, access, variable] of wgsl.matchAll(declaration)) {
     const type = space === 'uniform' ? 'uniform' : access === 'read_write' ? 'storage' : 'read-only-storage';
     bindings.set(variable, { index: Number(index), type });
   }
@@ -115,7 +127,7 @@ function reflectBindings(name: string, wgsl: string): Map<string, Binding> {
 }
 
 function reflectParams(wgsl: string): Param[] {
-  const body = /struct Params\s*\{([^}]*)\}/.exec(withoutComments(wgsl))?.[1] ?? '';
+  const body = /struct Params\s*\{([^}]*)\}/.exec(wgsl)?.[1] ?? '';
   return [...body.matchAll(/(\w+)\s*:\s*(u32|i32|f32)/g)].map(([, name, type]) => ({
     name,
     type: type as Param['type'],

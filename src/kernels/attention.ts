@@ -1,11 +1,13 @@
 // Causal self-attention, forward and backward. The (B, H, T, T) matrix is never stored.
 
 import type { Gpu } from '../gpu/device';
-import { kernel } from '../gpu/kernel';
-import { bytesOf, type Recorder, type Tensor } from '../gpu/program';
+import { type Kernel, kernel } from '../gpu/kernel';
+import { bytesOf, type Grid, type Recorder, type Tensor } from '../gpu/program';
 import wgsl from './attention.wgsl?raw';
 import keyWgsl from './attention_backward_key.wgsl?raw';
 import queryWgsl from './attention_backward_query.wgsl?raw';
+import quadsWgsl from './attention_quads.wgsl?raw';
+import slicesWgsl from './attention_slices.wgsl?raw';
 import { scalarOf } from './tensors';
 
 export interface Attention {
@@ -19,10 +21,8 @@ export interface Attention {
 
 /** out = softmax(q · kᵀ / √D, causal) · v, D = C / H, a multiple of 4. */
 export function attention(recorder: Recorder, { qkv, out, lse }: Attention): void {
-  const { specialisation, params, grid, multiplications } = setUp(recorder.gpu, qkv, lse);
-  recorder.dispatch(kernel(recorder.gpu, 'attention', wgsl, specialisation), { qkv, out, lse }, params, grid, {
-    flops: 4 * multiplications,
-  });
+  const { made, params, grid, multiplications } = setUp(recorder.gpu, qkv, lse);
+  recorder.dispatch(made('attention', wgsl), { qkv, out, lse }, params, grid, { flops: 4 * multiplications });
 }
 
 /** dqkv (B·T, 3·C) from dout (B·T, C); `delta` (B, H, T) f32 is scratch between the two passes. */
@@ -31,30 +31,40 @@ export function attentionBackward(
   { qkv, out, lse }: Attention,
   { dout, delta, dqkv }: { dout: Tensor; delta: Tensor; dqkv: Tensor },
 ): void {
-  const { specialisation, params, grid, multiplications } = setUp(recorder.gpu, qkv, lse);
-  const query = kernel(recorder.gpu, 'attention_backward_query', queryWgsl, specialisation);
+  const { made, params, grid, multiplications } = setUp(recorder.gpu, qkv, lse);
+  const query = made('attention_backward_query', queryWgsl);
   // Of dqkv, the query's pass writes a third and the keys' the rest.
   const third = bytesOf(dqkv) / 3;
   recorder.dispatch(query, { qkv, out, dout, lse, delta, dqkv }, params, grid, {
     flops: 6 * multiplications,
     bytes: bytesOf(qkv, out, dout, lse, delta) + third,
   });
-  const key = kernel(recorder.gpu, 'attention_backward_key', keyWgsl, specialisation);
+  const key = made('attention_backward_key', keyWgsl);
   recorder.dispatch(key, { qkv, dout, lse, delta, dqkv }, params, grid, {
     flops: 8 * multiplications,
     bytes: bytesOf(qkv, dout, lse, delta) + 2 * third,
   });
 }
 
+/** Rows, queries or keys, that a lane has at once. */
+const ROWS = 2;
+
 function setUp(gpu: Gpu, qkv: Tensor, lse: Tensor) {
   const [B, H, T] = lse.layout.shape;
   const D = qkv.layout.shape[1] / 3 / H;
   if (D % 4 !== 0)
     throw new Error(`attention: heads of ${D} elements; want a multiple of 4. Change the width or the heads.`);
-  const constants = { HEAD: D / 4, UNROLL: Number(!gpu.adapter.software) };
+  const HEAD = D / 4;
+  // Lanes are numbered as quads need it on the software adapters there are; no GPU has to promise that.
+  const quads = gpu.adapter.software && gpu.adapter.subgroupSize >= 4;
+  const { LANES, SLICES } = quads ? { LANES: 8, SLICES: 1 } : { LANES: 64, SLICES: 4 };
+  const constants = { HEAD, SLICES, LANES, UNROLL: Number(!gpu.adapter.software) };
   const specialisation = { aliases: { scalar: scalarOf(qkv) }, constants };
-  const params = { T, H, scale: 1 / Math.sqrt(D), D4: D / 4 };
+  const made = (name: string, text: string): Kernel =>
+    kernel(gpu, name, `${text}\n${quads ? quadsWgsl : slicesWgsl}`, specialisation);
+  const params = { T, H, scale: 1 / Math.sqrt(D), width: Math.ceil(HEAD / SLICES) };
+  const grid: Grid = [Math.ceil((T * SLICES) / (LANES * ROWS)), H, B];
   // Of each of the products with (T, T): every query with the keys that it sees.
   const multiplications = (B * H * D * T * (T + 1)) / 2;
-  return { specialisation, params, multiplications, grid: [Math.ceil(T / 16), H, B] as [number, number, number] };
+  return { made, params, grid, multiplications };
 }

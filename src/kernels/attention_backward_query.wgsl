@@ -1,9 +1,9 @@
-// Differentiates out = p · v, p = softmax(s), s = q · kᵀ / √D, of attention.wgsl with respect to q, one thread a query:
-// dp = dout · vᵀ, ds = p (dp − delta), dq = ds · k / √D, with delta = Σ dout · out, which is kept for the keys' pass.
-// p is made again from the scores and lse.
-// Aliases: scalar. Constants: HEAD = D / 4, UNROLL (0 or 1).
+// Differentiates out = p · v, p = softmax(s), s = q · kᵀ / √D, of attention.wgsl with respect to q: dp = dout · vᵀ,
+// ds = p (dp − delta), dq = ds · k / √D, with delta = Σ dout · out, which is kept for the keys' pass.
+// p is made again from the scores and lse. A lane has two queries, as in attention.wgsl.
+// Aliases: scalar. Constants: HEAD = D / 4, SLICES, LANES, UNROLL (0 or 1).
 
-struct Params { T: u32, H: u32, scale: f32, D4: u32 }
+struct Params { T: u32, H: u32, scale: f32, width: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> qkv: array<vec4<scalar>>; // (B, T, 3, H, HEAD)
 @group(0) @binding(2) var<storage, read> out: array<vec4<scalar>>; // (B, T, H, HEAD)
@@ -12,41 +12,104 @@ struct Params { T: u32, H: u32, scale: f32, D4: u32 }
 @group(0) @binding(5) var<storage, read_write> delta: array<f32>; // (B, H, T)
 @group(0) @binding(6) var<storage, read_write> dqkv: array<vec4<scalar>>; // (B, T, 3, H, HEAD)
 
-@compute @workgroup_size(16)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-  let t = id.x;
-  let h = id.y;
-  let b = id.z;
-  if (t >= params.T) { return; }
-  // Known to the compiler, a head's loops unroll, and its vectors stay in a GPU's registers. A software adapter spends a
-  // minute on that for heads of 64.
-  let width = select(params.D4, HEAD, UNROLL == 1u);
-  let step = 3 * params.H * HEAD;
+const WIDTH = (HEAD + SLICES - 1) / SLICES; // vectors that a lane has of a row
+const PAIRS = LANES / SLICES; // of queries that a workgroup has
+
+fn four(at: vec4u) -> mat4x4f {
+  return together(vec4f(qkv[at.x]), vec4f(qkv[at.y]), vec4f(qkv[at.z]), vec4f(qkv[at.w]));
+}
+
+/** ds of query t and four keys from j on. */
+fn ds(s: vec4f, dp: vec4f, j: u32, t: u32, lse: f32, delta: f32) -> vec4f {
+  let hidden = vec4u(j) + vec4u(0, 1, 2, 3) > vec4u(t);
+  return select(exp(s - lse) * (dp - delta), vec4f(), hidden);
+}
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let h = group.y;
+  let b = group.z;
+  let start = group.x * 2 * PAIRS;
+  let last = min(start + 2 * PAIRS, params.T) - 1; // of the keys that the workgroup's queries see
+  let t0 = start + lane / SLICES;
+  let t1 = t0 + PAIRS;
+  let slice = lane % SLICES;
+  // Known to the compiler, a head's loops unroll, and its vectors stay in a GPU's registers. A software adapter takes seconds for that.
+  let width = select(params.width, WIDTH, UNROLL == 1u);
+  let step = 3 * params.H * HEAD; // from one position to the next
   let first = b * params.T * step + h * HEAD;
   let k0 = first + params.H * HEAD;
   let v0 = k0 + params.H * HEAD;
-  let row = ((b * params.T + t) * params.H + h) * HEAD;
-  let at = (b * params.H + h) * params.T + t;
-  var q: array<vec4f, HEAD>;
-  var grad: array<vec4f, HEAD>;
-  var dq: array<vec4f, HEAD>;
-  var own = 0.0;
+  let at = (b * params.H + h) * params.T;
+  let row0 = min(t0, last);
+  let row1 = min(t1, last);
+  let out0 = (b * params.T + row0) * params.H * HEAD + h * HEAD;
+  let out1 = (b * params.T + row1) * params.H * HEAD + h * HEAD;
+  var q0: array<vec4f, WIDTH>;
+  var q1: array<vec4f, WIDTH>;
+  var dout0: array<vec4f, WIDTH>;
+  var dout1: array<vec4f, WIDTH>;
+  var dq0: array<vec4f, WIDTH>;
+  var dq1: array<vec4f, WIDTH>;
+  var own = mat4x4f();
   for (var i = 0u; i < width; i++) {
-    q[i] = vec4f(qkv[first + t * step + i]) * params.scale;
-    grad[i] = vec4f(dout[row + i]);
-    own += dot(grad[i], vec4f(out[row + i]));
-    dq[i] = vec4f();
+    // Past the head's end a part has zeros.
+    let element = min(i * SLICES + slice, HEAD - 1);
+    let inside = select(1.0, 0.0, i * SLICES + slice >= HEAD);
+    q0[i] = vec4f(qkv[first + row0 * step + element]) * params.scale * inside;
+    q1[i] = vec4f(qkv[first + row1 * step + element]) * params.scale * inside;
+    dout0[i] = vec4f(dout[out0 + element]) * inside;
+    dout1[i] = vec4f(dout[out1 + element]) * inside;
+    own[0] += dout0[i] * vec4f(out[out0 + element]);
+    own[1] += dout1[i] * vec4f(out[out1 + element]);
+    dq0[i] = vec4f();
+    dq1[i] = vec4f();
   }
-  for (var j = 0u; j <= t; j++) {
-    var s = 0.0;
-    var dp = 0.0;
+  own = whole(own, lane);
+  let delta0 = dot(own[0], vec4f(1));
+  let delta1 = dot(own[1], vec4f(1));
+  let lse0 = lse[at + row0];
+  let lse1 = lse[at + row1];
+  for (var j = 0u; j <= last; j += 8) {
+    let at0 = min(positions(j, lane), vec4u(last)) * step;
+    let at1 = min(positions(j + 4, lane), vec4u(last)) * step;
+    var s = mat4x4f();
+    var dp = mat4x4f();
     for (var i = 0u; i < width; i++) {
-      s += dot(q[i], vec4f(qkv[k0 + j * step + i]));
-      dp += dot(grad[i], vec4f(qkv[v0 + j * step + i]));
+      let element = min(i * SLICES + slice, HEAD - 1);
+      let k_near = four(at0 + k0 + element);
+      let k_far = four(at1 + k0 + element);
+      s[0] += q0[i] * k_near;
+      s[1] += q0[i] * k_far;
+      s[2] += q1[i] * k_near;
+      s[3] += q1[i] * k_far;
+      let v_near = four(at0 + v0 + element);
+      let v_far = four(at1 + v0 + element);
+      dp[0] += dout0[i] * v_near;
+      dp[1] += dout0[i] * v_far;
+      dp[2] += dout1[i] * v_near;
+      dp[3] += dout1[i] * v_far;
     }
-    let ds = exp(s - lse[at]) * (dp - own);
-    for (var i = 0u; i < width; i++) { dq[i] += ds * vec4f(qkv[k0 + j * step + i]); }
+    s = whole(s, lane);
+    dp = whole(dp, lane);
+    let near0 = ds(s[0], dp[0], j, t0, lse0, delta0);
+    let far0 = ds(s[1], dp[1], j + 4, t0, lse0, delta0);
+    let near1 = ds(s[2], dp[2], j, t1, lse1, delta1);
+    let far1 = ds(s[3], dp[3], j + 4, t1, lse1, delta1);
+    for (var i = 0u; i < width; i++) {
+      let element = k0 + min(i * SLICES + slice, HEAD - 1);
+      let near = four(at0 + element);
+      let far = four(at1 + element);
+      dq0[i] += near * near0 + far * far0;
+      dq1[i] += near * near1 + far * far1;
+    }
   }
-  for (var i = 0u; i < width; i++) { dqkv[first + t * step + i] = vec4<scalar>(dq[i] * params.scale); }
-  delta[at] = own;
+  for (var i = 0u; i < width; i++) {
+    let element = i * SLICES + slice;
+    if (element >= HEAD) { continue; }
+    if (t0 <= last) { dqkv[first + t0 * step + element] = vec4<scalar>(dq0[i] * params.scale); }
+    if (t1 <= last) { dqkv[first + t1 * step + element] = vec4<scalar>(dq1[i] * params.scale); }
+  }
+  if (slice == 0 && t0 <= last) { delta[at + t0] = delta0; }
+  if (slice == 0 && t1 <= last) { delta[at + t1] = delta1; }
 }

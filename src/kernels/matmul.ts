@@ -1,8 +1,10 @@
-// Matrix product with optional bias, addend and accumulation; forward and both backward products are this one kernel.
+// Matrix product with optional bias, addend and accumulation; forward and both backward products are this one operation.
 
 import { kernel } from '../gpu/kernel';
 import { bytesOf, type Recorder, type Tensor } from '../gpu/program';
-import wgsl from './matmul.wgsl?raw';
+import storeWgsl from './matmul_store.wgsl?raw';
+import { bestWay, type Way } from './matmul-ways';
+import { scalarOf } from './tensors';
 
 export interface MatmulOptions {
   /** (N), added to every row. */
@@ -11,11 +13,10 @@ export interface MatmulOptions {
   addend?: Tensor;
   /** Add to what c holds. */
   accumulate?: boolean;
+  /** How to multiply; what is fastest by default. */
+  way?: Way;
   label?: string;
 }
-
-const ROWS = 8;
-const COLUMNS = 4;
 
 /**
  * c (M, N) = a (M, K) · b (K, N), each through its own layout of rank 2: pass `layout.transpose(0, 1)` for a transposed operand.
@@ -24,7 +25,7 @@ const COLUMNS = 4;
  * @throws if the sizes do not match.
  */
 export function matmul(recorder: Recorder, a: Tensor, b: Tensor, c: Tensor, options: MatmulOptions = {}): void {
-  const { bias, addend, accumulate = false, label = 'matmul' } = options;
+  const { bias, addend, accumulate = false, way, label = 'matmul' } = options;
   const [M, K] = a.layout.shape;
   const [k, N] = b.layout.shape;
   if (
@@ -37,29 +38,25 @@ export function matmul(recorder: Recorder, a: Tensor, b: Tensor, c: Tensor, opti
       `matmul ${label}: (${a.layout.shape}) · (${b.layout.shape}) → (${c.layout.shape}); want (M, K) · (K, N) → (M, N).`,
     );
   }
-  // Narrow products would leave most of a wide workgroup idle.
-  const LANES = N >= 256 ? 64 : 16;
-  const scalar = (bias ?? addend)?.dtype === 'f16' ? 'f16' : 'f32';
-  const program = kernel(recorder.gpu, 'matmul', wgsl, {
-    aliases: { a_type: storage(a), b_type: storage(b), c_type: storage(c), scalar },
-    constants: { LANES, BIAS: Number(!!bias), ADDEND: Number(!!addend), ACCUMULATE: Number(accumulate) },
+  const [a_type, b_type, c_type, scalar] = [a, b, c, bias ?? addend ?? b].map(scalarOf);
+  const { file, wgsl, constants, rows, columns, orders } = way ?? bestWay(recorder.gpu, M, N, b_type);
+  const [[a_row, a_col], [b_row, b_col], [c_row, c_col]] = [a, b, c].map(({ layout }) => layout.strides);
+  const program = kernel(recorder.gpu, file, `${wgsl}\n${storeWgsl}`, {
+    aliases: { a_type, b_type, c_type, scalar },
+    constants: orders ? { ...constants, A_DEEP: Number(a_col === 1), B_DEEP: Number(b_row === 1) } : constants,
   });
   recorder.dispatch(
     program,
-    // A binding that the specialisation does not read still wants a buffer.
+    // What is not added still wants a buffer.
     { a, b, bias: bias ?? b, addend: addend ?? b, c },
     {
       ...{ M, N, K },
-      ...{ a_offset: a.layout.offset, a_row: a.layout.strides[0], a_col: a.layout.strides[1] },
-      ...{ b_offset: b.layout.offset, b_row: b.layout.strides[0], b_col: b.layout.strides[1] },
-      ...{ c_offset: c.layout.offset, c_row: c.layout.strides[0], c_col: c.layout.strides[1] },
+      ...{ a_offset: a.layout.offset, a_row, a_col },
+      ...{ b_offset: b.layout.offset, b_row, b_col },
+      ...{ c_offset: c.layout.offset, c_row, c_col },
+      adds: (bias ? 1 : 0) + (addend ? 2 : 0) + (accumulate ? 4 : 0),
     },
-    [Math.ceil(N / (LANES * COLUMNS)), Math.ceil(M / ROWS)],
+    [Math.ceil(N / columns), Math.ceil(M / rows)],
     { label, flops: 2 * M * N * K, bytes: bytesOf(a, b, c, ...[bias, addend, accumulate && c].filter((t) => !!t)) },
   );
-}
-
-function storage({ dtype, place }: Tensor): 'f16' | 'f32' {
-  if (dtype === 'f16' || dtype === 'f32') return dtype;
-  throw new Error(`matmul: ${place.label} holds ${dtype}; want f16 or f32.`);
 }

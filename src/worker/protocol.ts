@@ -114,7 +114,8 @@ export interface AdapterReport {
   /** True for a software renderer: works, slowly. */
   software: boolean;
   f16: boolean;
-  subgroups: boolean;
+  /** The fewest lanes that a subgroup has; 0 without subgroups. */
+  subgroupSize: number;
   timestamps: boolean;
   maxBindingBytes: number;
 }

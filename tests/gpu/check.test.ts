@@ -1,16 +1,35 @@
 // Check my GPU: every kernel passes on this adapter, leaves nothing behind and is quick; what is broken is a failing row.
 
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { type CheckRow, reportText, runChecks } from '../../src/check/run';
 import type { Gpu } from '../../src/gpu/device';
+import { tuneMatmul } from '../../src/kernels/matmul-tuning';
+import { bestWay, waysOf } from '../../src/kernels/matmul-ways';
 import { openTestDevice } from './harness';
 import { openVariant } from './variants';
 
-const WGSL = Object.keys(import.meta.glob('../../src/kernels/*.wgsl'));
+/** Parts of other kernels; distil.wgsl goes by the name of its divergence. */
+const PARTS = ['distil', 'rows', 'matmul_store', 'attention_quads', 'attention_slices'];
+const FILES = Object.keys(import.meta.glob('../../src/kernels/*.wgsl'))
+  .map((path) => /(\w+)\.wgsl$/.exec(path)?.[1] ?? path)
+  .filter((name) => !PARTS.includes(name));
+
+/** The names of the shaders that are made on a device from now on. */
+function shadersOf({ device }: Gpu): Set<string> {
+  const seen = new Set<string>();
+  const create = device.createShaderModule.bind(device);
+  device.createShaderModule = (descriptor) => {
+    seen.add(descriptor.label ?? '');
+    return create(descriptor);
+  };
+  return seen;
+}
+
+let opened = 0;
 
 /** Opens a device of its own on which the shaders of one name are other than their file. */
 async function openBroken(label: string, change: (code: string) => string): Promise<Gpu> {
-  const gpu = await openTestDevice(`broken ${label}`);
+  const gpu = await openTestDevice(`broken ${label} ${++opened}`);
   const create = gpu.device.createShaderModule.bind(gpu.device);
   gpu.device.createShaderModule = (descriptor) => {
     if (descriptor.label !== label) return create(descriptor);
@@ -25,12 +44,7 @@ const failed = (rows: CheckRow[]) => rows.filter(({ passed }) => !passed).map(({
 
 it('passes on this adapter, in each storage type it has, within 20 s, and frees its buffers', async () => {
   const gpu = await openTestDevice();
-  const seen: string[] = [];
-  const shaders = gpu.device.createShaderModule.bind(gpu.device);
-  gpu.device.createShaderModule = (descriptor) => {
-    seen.push(descriptor.label ?? '');
-    return shaders(descriptor);
-  };
+  const seen = shadersOf(gpu);
   const before = gpu.memory.totals();
   const told: CheckRow[] = [];
   const started = performance.now();
@@ -40,10 +54,8 @@ it('passes on this adapter, in each storage type it has, within 20 s, and frees 
   expect(told).toEqual(rows);
   expect(new Set(rows.map(({ dtype }) => dtype))).toEqual(new Set(gpu.adapter.f16 ? ['f32', 'f16'] : ['f32']));
   for (const { kernel, error, tolerance } of rows) expect(error, kernel).toBeLessThanOrEqual(tolerance);
-  // Each of the files is run: distil.wgsl goes by the name of its divergence, rows.wgsl is a part of others.
-  const parts = ['distil', 'rows'];
-  const files = WGSL.map((path) => /(\w+)\.wgsl$/.exec(path)?.[1] ?? path).filter((name) => !parts.includes(name));
-  expect(new Set(seen)).toEqual(new Set(files));
+  // A GPU's kernels are the next test's.
+  expect(seen).toEqual(new Set(FILES.filter((name) => name !== 'matmul_tile')));
   expect(gpu.memory.totals()).toEqual(before);
   expect(seconds).toBeLessThan(20);
 
@@ -55,7 +67,10 @@ it('passes on this adapter, in each storage type it has, within 20 s, and frees 
 });
 
 it('passes with the kernels that a GPU gets', async () => {
-  const rows = await runChecks(await openVariant('many lanes'), () => undefined);
+  const gpu = await openVariant('many lanes');
+  const seen = shadersOf(gpu);
+  const rows = await runChecks(gpu, () => undefined);
+  expect(seen).toEqual(new Set(FILES.filter((name) => name !== 'matmul_subgroup')));
   expect(rows.filter(({ passed }) => !passed)).toEqual([]);
   expect(rows.length).toBeGreaterThan(40);
 });
@@ -76,7 +91,7 @@ it('a kernel that writes where its layout does not look fails', async () => {
   const rows = await runChecks(gpu, () => undefined);
   const wrong = rows.filter(({ passed }) => !passed);
   expect(new Set(wrong.map(({ kernel, layout }) => `${kernel}, ${layout}`))).toEqual(
-    new Set(['matmul, rows apart, at offsets']),
+    new Set(['matmul, plain, 16 lanes, rows apart, at offsets']),
   );
 });
 
@@ -90,4 +105,37 @@ it('a kernel that does not compile is a failing row with the compiler’s words,
   expect(row.error).toBeUndefined();
   expect(row.message).toMatch(/Kernel copy does not compile\.\ncopy\.wgsl:\d+: .*f32/);
   expect(reportText(gpu.adapter, 'a test', rows, 1)).toContain('copy.wgsl:');
+});
+
+describe('tuning of the matrix products', () => {
+  it.each(['one lane', 'many lanes'] as const)(
+    'finds every way right and times it, once a device (%s)',
+    async (lanes) => {
+      const gpu = await openVariant(lanes);
+      const before = gpu.memory.totals();
+      // A GPU's size would take a software adapter minutes.
+      const reports = await tuneMatmul(gpu, 'f32', { sizes: [64, 64, 32], products: 2 });
+      expect(reports.map(({ name }) => name)).toEqual(waysOf(gpu).map(({ name }) => name));
+      for (const { name, flops, fault } of reports) {
+        expect(fault, name).toBeUndefined();
+        // From a slow adapter's to more than any GPU's.
+        expect(flops, name).toBeGreaterThan(1e6);
+        expect(flops, name).toBeLessThan(1e15);
+      }
+      expect(gpu.memory.totals()).toEqual(before);
+      expect(await tuneMatmul(gpu, 'f32')).toEqual([]);
+    },
+  );
+
+  it.each([
+    ['computes a wrong number', 'fma(x, y_', 'fma(1.001 * x, y_', /^Its sums are off by 0\.\d+; /],
+    ['does not compile', 'fma(x, y_', 'fma(nothing, y_', /does not compile/],
+  ])('a way that %s is reported and never taken', async (_, text, broken, fault) => {
+    const gpu = await openBroken('matmul_subgroup', (code) => code.replaceAll(text, broken));
+    const [plain, ...others] = await tuneMatmul(gpu, 'f32');
+    expect(plain.flops).toBeGreaterThan(0);
+    expect(others).not.toHaveLength(0);
+    for (const way of others) expect(way).toMatchObject({ flops: 0, fault: expect.stringMatching(fault) });
+    for (const size of [16, 64, 512]) expect(bestWay(gpu, size, size, 'f32').name).toBe(plain.name);
+  });
 });

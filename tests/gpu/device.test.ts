@@ -81,7 +81,7 @@ it('asks for what the adapter has, and for nothing else', async () => {
   expect(full.asked[0].requiredFeatures).toEqual(['shader-f16', 'timestamp-query']);
   expect(full.asked[0].requiredLimits).toEqual(ENOUGH);
   expect(gpu.adapter).toEqual({
-    ...{ name: 'acme one', vendor: 'acme', software: false, f16: true, subgroups: false, timestamps: true },
+    ...{ name: 'acme one', vendor: 'acme', software: false, f16: true, subgroupSize: 0, timestamps: true },
     maxBindingBytes: ENOUGH.maxStorageBufferBindingSize,
   });
   const bare = browser({});

@@ -11,7 +11,7 @@ import type { AdapterReport, CacheReport, FromWorker, RunReport } from '../../..
 import { evaluationRecord, freshStore, receive, status, stubBrowser } from './support';
 
 const adapter: AdapterReport = {
-  ...{ name: 'Test GPU', vendor: '', software: false, f16: true, subgroups: true, timestamps: false },
+  ...{ name: 'Test GPU', vendor: '', software: false, f16: true, subgroupSize: 32, timestamps: false },
   maxBindingBytes: 2 ** 27,
 };
 const report: RunReport = {

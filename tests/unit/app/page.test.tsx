@@ -28,7 +28,7 @@ const adapter: AdapterReport = {
   vendor: 'none',
   software: true,
   f16: true,
-  subgroups: true,
+  subgroupSize: 32,
   timestamps: false,
   maxBindingBytes: 2 ** 27,
 };

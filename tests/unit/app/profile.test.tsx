@@ -45,7 +45,7 @@ const REPORT: ProfileReport = {
 };
 const ADAPTER: AdapterReport = {
   ...{ name: 'Some GPU', vendor: 'some', software: false, f16: true, subgroups: true },
-  ...{ timestamps: true, maxBindingBytes: 2 ** 27 },
+  ...{ timestamps: true, subgroupSize: 32, maxBindingBytes: 2 ** 27 },
 };
 
 beforeEach(async () => {
