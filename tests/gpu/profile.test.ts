@@ -141,7 +141,7 @@ it('a teacher whose kernels are not ours is one row by the clock', async () => {
 }, 60_000);
 
 it('without timestamps it says what is missing and what may help, and the run goes on', async () => {
-  const gpu = await openVariant('many lanes');
+  const gpu = await openTestDevice();
   const run = await startTrainer(gpu, { batchSize: 2, contextLength: 4 });
   const before = await stateOf(run);
   withoutTimestamps(gpu);
