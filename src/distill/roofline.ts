@@ -4,6 +4,7 @@
 import { type Gpu, GpuError } from '../gpu/device';
 import { Pool, Recorder } from '../gpu/program';
 import { matmul } from '../kernels/matmul';
+import { tuneMatmul } from '../kernels/matmul-tuning';
 import { Layout } from '../tensor/layout';
 import type { Roofline } from './profile';
 
@@ -56,6 +57,8 @@ async function copyRate(gpu: Gpu): Promise<number> {
 }
 
 async function productRate(gpu: Gpu): Promise<number> {
+  // A run in f16 has timed those ways to multiply only.
+  await tuneMatmul(gpu, 'f32');
   const rates: number[] = [];
   for (const side of SIDES) {
     const bytes = 4 * side * side;

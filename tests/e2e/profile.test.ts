@@ -39,14 +39,16 @@ test.each([
   const parts = ['Teacher, by the clock', 'Student, forward and backward', 'Optimiser'];
   const names = (await rows()).map(([name]) => name);
   expect(names.filter((name) => parts.includes(name))).toEqual(parts);
-  expect(names).toEqual(expect.arrayContaining(['matmul', 'attention', 'layernorm_backward', 'fkl', 'adamw']));
-  const [, time, share, flops, bytes] = (await rows()).find(([name]) => name === 'matmul') as string[];
+  expect(names).toEqual(expect.arrayContaining(['attention', 'layernorm_backward', 'fkl', 'adamw']));
+  const [, time, share, flops, bytes] = (await rows()).find(([name]) => name.startsWith('matmul')) as string[];
   expect(Number(time)).toBeGreaterThan(0);
   expect(share).toMatch(/^\d+\.\d%$/);
   for (const rate of [flops, bytes]) expect(rate).toMatch(/^[\d.,e-]+ \(\d+%\)$/);
   // By keyboard: a kernel unfolds into what it was used for.
-  await button(page, 'matmul').focus();
-  await page.keyboard.press('Enter');
+  for (const product of await table.getByRole('button', { name: /^matmul/ }).all()) {
+    await product.focus();
+    await page.keyboard.press('Enter');
+  }
   await eventually(async () => (await rows()).map(([name]) => name)).toEqual(
     expect.arrayContaining(['attn.c_attn', 'mlp.c_fc dw', 'head dx']),
   );
