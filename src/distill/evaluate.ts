@@ -6,6 +6,7 @@
 import { type Batch, IGNORED_TARGET } from '../data/batches';
 import type { Gpu } from '../gpu/device';
 import { bufferOf, type Pool, type Program, persistentTensor, Recorder, type Tensor } from '../gpu/program';
+import { Work } from '../gpu/work';
 import { columnSum } from '../kernels/columnSum';
 import { compare, distilTopK } from '../kernels/losses';
 import { type Entries, entryWords } from '../kernels/topk';
@@ -104,11 +105,11 @@ export class Evaluator {
     const labels = tokenLabels(batch, this.shape[1]);
     device.queue.writeBuffer(bufferOf(this.#tokens), 0, new Uint32Array(inputs));
     device.queue.writeBuffer(bufferOf(this.#labels), 0, labels);
-    const encoder = device.createCommandEncoder({ label: 'evaluation' });
-    encoder.clearBuffer(bufferOf(this.#sums));
-    await this.teacher?.enqueue(inputs, encoder);
-    this.#program.encode(encoder);
-    device.queue.submit([encoder.finish()]);
+    const work = new Work(this.gpu, 'evaluation');
+    work.encoder.clearBuffer(bufferOf(this.#sums));
+    await this.teacher?.enqueue(inputs, work);
+    work.run(this.#program);
+    work.submit();
     return { values: new Float32Array(await this.gpu.read(bufferOf(this.#sums))), valid: validTargets(labels) };
   }
 

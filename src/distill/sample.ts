@@ -3,6 +3,7 @@
 import type { Tokenizer } from '../data/tokenizer';
 import type { Gpu } from '../gpu/device';
 import { bufferOf, type Pool, type Program, persistentTensor, Recorder, type Tensor } from '../gpu/program';
+import { Work } from '../gpu/work';
 import type { Gpt2Config } from '../model/config';
 import { forward, head } from '../model/gpt2';
 import type { Arena } from '../model/parameters';
@@ -80,12 +81,12 @@ export class Sampler {
   next: NextLogits = async (tokens) => {
     const { inputs, last } = padded(tokens, this.T);
     this.gpu.device.queue.writeBuffer(bufferOf(this.#tokens), 0, inputs);
-    const encoder = this.gpu.device.createCommandEncoder({ label: 'sample' });
-    this.#body.encode(encoder);
+    const work = new Work(this.gpu, 'sample');
+    work.run(this.#body);
     const bytes = this.#row.place.bytes;
-    encoder.copyBufferToBuffer(bufferOf(this.#hidden), last * bytes, bufferOf(this.#row), 0, bytes);
-    this.#head.encode(encoder);
-    this.gpu.device.queue.submit([encoder.finish()]);
+    work.encoder.copyBufferToBuffer(bufferOf(this.#hidden), last * bytes, bufferOf(this.#row), 0, bytes);
+    work.run(this.#head);
+    work.submit();
     return readRow(this.gpu, this.#logits, 0, this.#logits.layout.numel);
   };
 

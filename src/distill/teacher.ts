@@ -2,6 +2,7 @@
 
 import type { Gpu } from '../gpu/device';
 import { bufferOf, Pool, persistentTensor, Recorder, type Tensor } from '../gpu/program';
+import type { Work } from '../gpu/work';
 import type { Entries } from '../kernels/topk';
 import type { Gpt2Config } from '../model/config';
 import { forward, head } from '../model/gpt2';
@@ -14,9 +15,9 @@ import type { OnnxTeacher, TeacherSizes } from './teacher-onnx';
 export interface Taught {
   /**
    * Puts the work for `inputs` (b, T), b ≤ B, on the queue before whatever the caller submits next: in submissions of its
-   * own, or at the end of `encoder`. Rows beyond b are undefined.
+   * own, or at the end of `work`. Rows beyond b are undefined.
    */
-  enqueue(inputs: Uint32Array, encoder: GPUCommandEncoder): Promise<void>;
+  enqueue(inputs: Uint32Array, work: Work): Promise<void>;
   /**
    * The logits of the batch enqueued last, (count, V) f16 or f32, of its rows from `first` = b · T + t on. Records what it takes to
    * have them, so that a large vocabulary's logits need never all be there at once. Where only k words of each row were kept, the
@@ -87,9 +88,9 @@ export async function teacherFromWeights(
   const sampler = await Sampler.create(gpu, pool, config, arena, T);
   return {
     parameters: arena.plan.parameters,
-    async enqueue(inputs, encoder) {
+    async enqueue(inputs, work) {
       gpu.device.queue.writeBuffer(bufferOf(tokens), 0, inputs as Uint32Array<ArrayBuffer>);
-      program.encode(encoder);
+      work.run(program);
     },
     logits(rows, first, count) {
       const layout = Layout.contiguous([count, config.vocab_size]);

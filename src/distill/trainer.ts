@@ -5,6 +5,7 @@ import type { Batch } from '../data/batches';
 import type { Gpu } from '../gpu/device';
 import type { Pool, Program } from '../gpu/program';
 import { Recorder } from '../gpu/program';
+import { Work } from '../gpu/work';
 import { type AdamW, NORM_PARTIALS, optimiserStep, SCALER_BYTES } from '../kernels/optimiser';
 import type { Gpt2Config } from '../model/config';
 import { backward, forward } from '../model/gpt2';
@@ -160,27 +161,25 @@ export class Trainer {
     const weight = LOSSES[this.settings.loss.loss].weight(alpha);
     const uniform = new Float32Array([learningRate, temperature, weight, tokens > 0 ? 1 / tokens : 0]);
     device.queue.writeBuffer(this.#buffers.step, 0, uniform);
+    const work = new Work(this.gpu, `step ${settings.step}`);
     for (const [i, batch] of labelled.entries()) {
+      // The batch before is read until here.
+      work.submit();
       this.#batch.write(batch);
-      const encoder = device.createCommandEncoder({ label: `step ${settings.step}` });
       if (i === 0) {
-        this.gradients.clear(encoder);
-        encoder.clearBuffer(this.#buffers.sums);
+        this.gradients.clear(work.encoder);
+        work.encoder.clearBuffer(this.#buffers.sums);
       }
-      await this.teacher?.enqueue(batch.inputs, encoder);
-      this.#micro.encode(encoder);
-      if (i < batches.length - 1) {
-        device.queue.submit([encoder.finish()]);
-        continue;
-      }
-      this.#update.encode(encoder);
-      // Taken only here, where nothing is refused any more: a buffer that is not sent would be lost to the ring.
-      const staging = await this.#ring.take();
-      encoder.copyBufferToBuffer(this.#buffers.sums, 0, staging, 0, SUMS_BYTES);
-      encoder.copyBufferToBuffer(this.#buffers.scaler, 0, staging, SUMS_BYTES, SCALER_BYTES);
-      device.queue.submit([encoder.finish()]);
-      this.#ring.send(staging, (bytes) => this.onRecord(this.#record(bytes, tokens, settings)));
+      await this.teacher?.enqueue(batch.inputs, work);
+      work.run(this.#micro);
     }
+    work.run(this.#update);
+    // Taken only here, where nothing is refused any more: a buffer that is not sent would be lost to the ring.
+    const staging = await this.#ring.take();
+    work.encoder.copyBufferToBuffer(this.#buffers.sums, 0, staging, 0, SUMS_BYTES);
+    work.encoder.copyBufferToBuffer(this.#buffers.scaler, 0, staging, SUMS_BYTES, SCALER_BYTES);
+    work.submit();
+    this.#ring.send(staging, (bytes) => this.onRecord(this.#record(bytes, tokens, settings)));
   }
 
   /** Waits until every step's record has been delivered. */
