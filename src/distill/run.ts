@@ -202,6 +202,11 @@ export class Run {
     return this.#apparatus.trainer.dispatches(this.#config.gradient_accumulation);
   }
 
+  /** Our submissions in the last optimiser step; one a batch until it is known how long they take. */
+  get submissionsPerStep(): number {
+    return this.#apparatus.trainer.submissions ?? this.#config.gradient_accumulation;
+  }
+
   /** Takes effect at the next step. @throws CacheError for a temperature that the teacher's cache does not serve; nothing changes then */
   change(changes: Partial<Pick<Config, 'student_lr' | 'temperature' | 'alpha'>>): void {
     const { temperature } = changes;

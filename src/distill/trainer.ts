@@ -82,6 +82,8 @@ export class Trainer {
   #micro?: Program;
   #update!: Program;
   #bytesCopied = 0;
+  /** Of the last step, our own; undefined until their length is measured. */
+  submissions?: number;
 
   private constructor(
     private readonly gpu: Gpu,
@@ -179,6 +181,7 @@ export class Trainer {
     work.encoder.copyBufferToBuffer(this.#buffers.sums, 0, staging, 0, SUMS_BYTES);
     work.encoder.copyBufferToBuffer(this.#buffers.scaler, 0, staging, SUMS_BYTES, SCALER_BYTES);
     work.submit();
+    if (!work.measured) this.submissions = work.submissions;
     this.#ring.send(staging, (bytes) => this.onRecord(this.#record(bytes, tokens, settings)));
   }
 

@@ -20,8 +20,9 @@ interface Pace {
 const paces = new WeakMap<Program, Pace>();
 
 export class Work {
-  /** Sent so far. */
+  /** Sent so far; those of a run that is measured are many. */
   submissions = 0;
+  measured = false;
   #encoder?: GPUCommandEncoder;
   /** Milliseconds that what is not sent yet will take. */
   #expected = 0;
@@ -69,6 +70,7 @@ export class Work {
   #measure(program: Program): void {
     const times = new Float64Array(program.length);
     let last = 0;
+    this.measured = true;
     this.submit();
     this.#done((now) => {
       last = now;
