@@ -14,7 +14,7 @@ import { type CachePlace, type OpenCache, openCache, requireCacheServes } from '
 import { prepareData } from './data';
 import { needsTeacher } from './losses';
 import type { EvaluationRecord, StepRecord } from './records';
-import { type NextLogits, sampleText } from './sample';
+import { sampleText, type Write } from './sample';
 import { learningRate } from './schedule';
 import type { StudentStart } from './student-start';
 import type { TeacherSizes } from './teacher-onnx';
@@ -164,7 +164,7 @@ export class Run {
     const opened = await openCache({
       ...{ ...parts, place: cache, makeTeacher, signal },
       batches: { count, at: (index) => batches.at(index), heldOut },
-      sample: async (next) => (config.sample_tokens > 0 ? this.#text(next) : undefined),
+      sample: async (write) => (config.sample_tokens > 0 ? this.#text(write) : undefined),
       progress: (...said) => events.stage('cache', ...said),
     });
     if (opened && 'file' in opened) this.#teacherText = opened.file.told.sample;
@@ -280,13 +280,13 @@ export class Run {
   async #sample() {
     const { teacher, sampler } = this.#apparatus;
     // Of a cached teacher it is there already.
-    if (teacher) this.#teacherText ??= await this.#text(teacher.next);
-    const student = await this.#text(sampler.next);
+    if (teacher) this.#teacherText ??= await this.#text(teacher.write);
+    const student = await this.#text(sampler.write);
     return { prompt: this.parts.config.prompt, teacher: this.#teacherText ?? '', student };
   }
 
-  #text(next: NextLogits): Promise<string> {
+  #text(write: Write): Promise<string> {
     const { prompt, sample_tokens: count } = this.parts.config;
-    return sampleText(next, this.parts.tokenizer, { prompt, count, random: this.#random.fork('sample') });
+    return sampleText(write, this.parts.tokenizer, { prompt, count, random: this.#random.fork('sample') });
   }
 }

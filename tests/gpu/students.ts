@@ -80,7 +80,7 @@ export function formulaTeacher(gpu: Gpu, config: Gpt2Config, B: number, T: numbe
   return {
     parameters: 0,
     logits: (_, first, count) => ({ ...all, layout: all.layout.narrow(0, first, count) }),
-    next: () => Promise.reject(new Error('A formula continues no text.')),
+    write: () => Promise.reject(new Error('A formula continues no text.')),
     async enqueue(inputs) {
       const values = Float32Array.from(formulaLogits(inputs, config.vocab_size));
       const bytes = new Uint8Array(bufferOf(all).size);
