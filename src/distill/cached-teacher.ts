@@ -147,7 +147,7 @@ export async function writeEntries(
       const work = new Work(gpu, 'teacher’s words');
       await teacher.enqueue(inputs, work);
       work.run(index < count ? training : evaluation);
-      work.submit();
+      await work.submit();
       await file.write(index, new Uint32Array(await gpu.read(bufferOf(entries))));
       onBatch?.(index + 1);
     }

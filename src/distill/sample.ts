@@ -120,7 +120,7 @@ export class Sampler {
       copy(bufferOf(this.#hidden), (Math.min(at, T) - 1) * this.#row.place.bytes, this.#row);
       work.run(this.#head);
       work.encoder.copyBufferToBuffer(bufferOf(this.#token), 0, text, 4 * at, 4);
-      work.submit();
+      await work.submit();
     }
     try {
       return new Uint32Array(await gpu.read(text, 4 * start.length, 4 * rolls.length));

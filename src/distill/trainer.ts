@@ -166,7 +166,7 @@ export class Trainer {
     const work = new Work(this.gpu, `step ${settings.step}`);
     for (const [i, batch] of labelled.entries()) {
       // The batch before is read until here.
-      work.submit();
+      await work.submit();
       this.#batch.write(batch);
       if (i === 0) {
         this.gradients.clear(work.encoder);
@@ -180,7 +180,7 @@ export class Trainer {
     const staging = await this.#ring.take();
     work.encoder.copyBufferToBuffer(this.#buffers.sums, 0, staging, 0, SUMS_BYTES);
     work.encoder.copyBufferToBuffer(this.#buffers.scaler, 0, staging, SUMS_BYTES, SCALER_BYTES);
-    work.submit();
+    await work.submit();
     if (!work.measured) this.submissions = work.submissions;
     this.#ring.send(staging, (bytes) => this.onRecord(this.#record(bytes, tokens, settings)));
   }
@@ -192,8 +192,10 @@ export class Trainer {
 
   /** Copies all state to the CPU. Waits for the GPU. */
   async snapshot(step: number): Promise<Snapshot> {
-    const scaler = await this.gpu.read(this.#buffers.scaler);
-    const [master, mean, square] = [await this.master.save(), await this.#mean.save(), await this.#square.save()];
+    const [scaler, master, mean, square] = await Promise.all([
+      this.gpu.read(this.#buffers.scaler),
+      ...[this.master, this.#mean, this.#square].map((arena) => arena.save()),
+    ]);
     return { step, master, mean, square, scaler };
   }
 

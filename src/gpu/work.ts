@@ -22,15 +22,19 @@ const paces = new WeakMap<Program, Pace>();
 export class Work {
   /** Sent so far; those of a run that is measured are many. */
   submissions = 0;
-  measured = false;
   #encoder?: GPUCommandEncoder;
   /** Milliseconds that what is not sent yet will take. */
   #expected = 0;
+  #measurement?: Promise<void>;
 
   constructor(
     private readonly gpu: Gpu,
     private readonly label: string,
   ) {}
+
+  get measured(): boolean {
+    return this.#measurement !== undefined;
+  }
 
   /** Takes copies and clears between programs. Ask for it anew each time: a submission ends it. */
   get encoder(): GPUCommandEncoder {
@@ -50,7 +54,7 @@ export class Work {
       const milliseconds = pace.fastest[i];
       if (this.#expected > 0 && this.#expected + milliseconds > this.gpu.submissionMilliseconds) {
         if (i > first) program.encode(this.encoder, first, i);
-        this.submit();
+        this.#send();
         first = i;
       }
       this.#expected += milliseconds;
@@ -58,8 +62,13 @@ export class Work {
     program.encode(this.encoder, first);
   }
 
-  /** Sends what is left. */
-  submit(): void {
+  /** Sends what is left. Settles at once, unless a program was measured: then with its time, which the next run of it goes by. */
+  async submit(): Promise<void> {
+    this.#send();
+    await this.#measurement;
+  }
+
+  #send(): void {
     if (!this.#encoder) return;
     this.gpu.device.queue.submit([this.#encoder.finish()]);
     this.#encoder = undefined;
@@ -70,16 +79,15 @@ export class Work {
   #measure(program: Program): void {
     const times = new Float64Array(program.length);
     let last = 0;
-    this.measured = true;
-    this.submit();
-    this.#done((now) => {
+    this.#send();
+    this.#whenDone((now) => {
       last = now;
     });
     for (let i = 0; i < program.length; i++) {
       program.encode(this.encoder, i, i + 1);
-      this.submit();
+      this.#send();
       const sent = performance.now();
-      this.#done((now) => {
+      this.#measurement = this.#whenDone((now) => {
         // One that was sent late did not run from the end of the one before.
         times[i] = now - Math.max(last, sent);
         last = now;
@@ -88,12 +96,13 @@ export class Work {
     }
   }
 
-  #done(then: (now: number) => void): void {
-    // A device that is lost says so elsewhere.
-    this.gpu.device.queue.onSubmittedWorkDone().then(
-      () => then(performance.now()),
-      () => undefined,
-    );
+  async #whenDone(then: (now: number) => void): Promise<void> {
+    try {
+      await this.gpu.device.queue.onSubmittedWorkDone();
+      then(performance.now());
+    } catch {
+      // A device that is lost says so elsewhere.
+    }
   }
 }
 

@@ -102,7 +102,7 @@ export async function readTeacherLogits(gpu: Gpu, teacher: Teacher, inputs: Uint
   const work = new Work(gpu, 'teacher logits');
   await teacher.enqueue(inputs, work);
   work.run(program);
-  work.submit();
+  await work.submit();
   const values = new Float32Array(await gpu.read(bufferOf(logits), 0, logits.place.bytes));
   program.destroy();
   pool.destroy();
