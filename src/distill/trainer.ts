@@ -180,9 +180,10 @@ export class Trainer {
     const staging = await this.#ring.take();
     work.encoder.copyBufferToBuffer(this.#buffers.sums, 0, staging, 0, SUMS_BYTES);
     work.encoder.copyBufferToBuffer(this.#buffers.scaler, 0, staging, SUMS_BYTES, SCALER_BYTES);
-    await work.submit();
-    if (!work.measured) this.submissions = work.submissions;
+    const submitted = work.submit();
     this.#ring.send(staging, (bytes) => this.onRecord(this.#record(bytes, tokens, settings)));
+    if (!work.measured) this.submissions = work.submissions;
+    await submitted;
   }
 
   /** Waits until every step's record has been delivered. */

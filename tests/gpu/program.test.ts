@@ -28,11 +28,13 @@ const MAKERS = [
 function watch({ device }: Gpu) {
   const made = MAKERS.map((name) => vi.spyOn(device, name as 'createBuffer'));
   const submitted = vi.spyOn(device.queue, 'submit');
+  const waited = vi.spyOn(device.queue, 'onSubmittedWorkDone');
   return {
     made: () =>
       Object.fromEntries(made.map((spy, i) => [MAKERS[i], spy.mock.calls.length]).filter(([, count]) => count)),
     submissions: () => submitted.mock.calls.length,
-    end: () => [...made, submitted].forEach((spy) => void spy.mockRestore()),
+    waits: () => waited.mock.calls.length,
+    end: () => [...made, submitted, waited].forEach((spy) => void spy.mockRestore()),
   };
 }
 
@@ -79,7 +81,7 @@ it('a step of the default preset: at most 150 dispatches, one submission where t
   const watched = watch(gpu);
   for (let step = 1; step <= STEPS; step++) await trainer.step([batch], { ...LIVE, step: MEASURED + step });
   await trainer.drain();
-  const [made, submissions] = [watched.made(), watched.submissions()];
+  const [made, submissions, waits] = [watched.made(), watched.submissions(), watched.waits()];
   watched.end();
   const perStep = dispatched.mock.calls.length / STEPS;
   dispatched.mockRestore();
@@ -87,6 +89,7 @@ it('a step of the default preset: at most 150 dispatches, one submission where t
 
   expect(made).toEqual({});
   expect(submissions).toBe(STEPS);
+  expect(waits, 'results come through the ring alone').toBe(0);
   expect(trainer.dispatches(1)).toBeLessThanOrEqual(150);
   // With those of the teacher.
   expect(perStep).toBeGreaterThan(trainer.dispatches(1));
@@ -171,7 +174,7 @@ it('holds as much memory after 1000 steps as after 10, and nothing when it is ov
 it('refuses a batch of another size, as often as it comes, and goes on', async () => {
   const run = await startTrainer(await openVariant('one lane'), { batchSize: 2, contextLength: 4 });
   // More often than the ring of results has buffers, each of which must come back.
-  for (let i = 0; i < 6; i++) {
+  for (let i = 0; i < 20; i++) {
     await expect(run.step([batchOf(TINY, 2, 5, 1)])).rejects.toThrow('a batch of 10 tokens; this trainer takes 2 × 4');
   }
   expect(await run.step([batchOf(TINY, 2, 4, 1)])).toMatchObject({ applied: true, appliedTotal: 1 });
