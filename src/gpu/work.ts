@@ -26,6 +26,8 @@ export class Work {
   /** Milliseconds that what is not sent yet will take. */
   #expected = 0;
   #measurement?: Promise<void>;
+  /** When the dispatch measured last was done. */
+  #last = 0;
 
   constructor(
     private readonly gpu: Gpu,
@@ -78,19 +80,15 @@ export class Work {
 
   #measure(program: Program): void {
     const times = new Float64Array(program.length);
-    let last = 0;
     this.#send();
-    this.#whenDone((now) => {
-      last = now;
-    });
     for (let i = 0; i < program.length; i++) {
       program.encode(this.encoder, i, i + 1);
       this.#send();
       const sent = performance.now();
       this.#measurement = this.#whenDone((now) => {
-        // One that was sent late did not run from the end of the one before.
-        times[i] = now - Math.max(last, sent);
-        last = now;
+        // One that was sent late did not run from the end of the one before. What was on the queue already counts to the first.
+        times[i] = now - Math.max(this.#last, sent);
+        this.#last = now;
         if (i === program.length - 1) note(program, times);
       });
     }
