@@ -17,6 +17,7 @@ const MATMUL = ['kernels-matmul', 'gradients'];
 const NORMS = ['kernels-layers', 'layout-matrix', 'gradients'];
 const LOSSES = ['layout-matrix', 'golden-losses', 'traps'];
 const TOPK = ['topk'];
+const DRAW = ['draw'];
 const OPTIMISER = ['kernels-optimiser', 'golden-run'];
 
 /** What stands in the kernel, what takes its place, and the files of tests/gpu that should notice. */
@@ -54,6 +55,8 @@ const MUTATIONS = [
   ['distil_topk', 'exp(log_p_rest) * outside_ratio', '1.01 * exp(log_p_rest) * outside_ratio', TOPK],
   ['distil_topk', 'exp(lp) * (lp - (z * cold', '1.01 * exp(lp) * (lp - (z * cold', TOPK],
   ['distil_topk', 'student[at] = soft *', 'student[at] = 1.01 * soft *', TOPK],
+  ['draw', 'rolls[row] * total;', '0.99 * rolls[row] * total;', DRAW],
+  ['draw', 'find(row, lane, y, v);', 'find(row, lane, y, v + 1u);', DRAW],
   ['embedding', 'scalar(f32(wte[', 'scalar(1.01 * f32(wte[', LAYERS],
   ['embedding', '+ f32(wpe[', '+ 1.01 * f32(wpe[', LAYERS],
   ['embedding_backward', '+= sum;', '+= 1.01 * sum;', LAYERS],

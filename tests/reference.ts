@@ -7,6 +7,7 @@
 export * from './reference/arrays';
 export * from './reference/checks';
 export * from './reference/distil';
+export * from './reference/draw';
 export * from './reference/gpt2';
 export * from './reference/layers';
 export * from './reference/losses';

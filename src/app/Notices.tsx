@@ -184,6 +184,7 @@ export function RunCaption() {
   const phase = useRun((state) => state.phase);
   const unavailable = useRun((state) => state.unavailable !== undefined);
   const active = useRun((state) => state.activeMilliseconds);
+  const lately = useRun((state) => state.status?.submissionsPerStep);
   if (!run) {
     return (
       <p className="run-caption">
@@ -216,11 +217,12 @@ export function RunCaption() {
     finished: `Your run, finished in ${formatDuration(active / 1000)}.`,
   };
   const report = run.report;
+  const submissions = lately ?? report?.submissionsPerStep ?? 1;
   return (
     <p className="run-caption">
       {said[phase]}
       {report &&
-        ` ${plural(report.tokensPerStep, 'target')} a step, ${report.dispatchesPerStep} dispatches in ${plural(report.submissionsPerStep, 'submission')}.`}
+        ` ${plural(report.tokensPerStep, 'target')} a step, ${report.dispatchesPerStep} dispatches in ${plural(submissions, 'submission')}.`}
     </p>
   );
 }

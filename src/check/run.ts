@@ -4,6 +4,7 @@ import { maxAbsError } from '../../tests/reference';
 import type { AdapterFacts, Gpu } from '../gpu/device';
 import type { Tensor } from '../gpu/program';
 import type { Check } from './check';
+import { drawChecks } from './draw';
 import { layerChecks } from './layers';
 import { lossChecks } from './losses';
 import { optimiserChecks } from './optimiser';
@@ -38,6 +39,7 @@ export async function runChecks(gpu: Gpu, onRow: (row: CheckRow) => void): Promi
     ...lossChecks(dtype),
     ...optimiserChecks(dtype),
     ...topKChecks(dtype),
+    ...drawChecks(dtype),
   ]);
   const rows: CheckRow[] = [];
   const tell = (row: CheckRow) => {

@@ -47,7 +47,8 @@ const run = await Run.create({
 });
 while (!run.done) await run.advance();
 await run.drain();
-const { dtype, studentParameters, teacherParameters, trainTokens, heldOutTokens, dispatchesPerStep } = run;
+const { dtype, studentParameters, teacherParameters, trainTokens, heldOutTokens } = run;
+const { dispatchesPerStep, submissionsPerStep } = run;
 const { batch_size, max_length, gradient_accumulation } = DEFAULTS;
 const recording = {
   ...{ date: new Date().toISOString(), config: {}, adapter: gpu.adapter },
@@ -60,7 +61,7 @@ const recording = {
       heldOutTokens,
     },
     ...{ vocabularySize: teacherConfig.vocab_size, tokensPerStep: batch_size * max_length * gradient_accumulation },
-    ...{ dispatchesPerStep, submissionsPerStep: gradient_accumulation },
+    ...{ dispatchesPerStep, submissionsPerStep },
   },
   ...{ records, evaluations },
 };

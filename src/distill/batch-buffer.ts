@@ -18,6 +18,8 @@ export class BatchBuffer {
   readonly #buffer: GPUBuffer;
   /** Bytes from one range to the next. */
   readonly #stride: number;
+  /** What is written of each batch, range after range. */
+  readonly #words: Uint32Array<ArrayBuffer>;
 
   constructor(
     private readonly gpu: Gpu,
@@ -26,6 +28,7 @@ export class BatchBuffer {
   ) {
     this.#stride = Math.ceil((B * T * 4) / ALIGNMENT) * ALIGNMENT;
     this.#buffer = gpu.memory.create('data', 'batch', 3 * this.#stride);
+    this.#words = new Uint32Array((3 * this.#stride) / 4);
     const make = (index: number, label: string, shape: number[], dtype: 'u32' | 'i32'): Tensor => ({
       ...{ layout: Layout.contiguous(shape), dtype },
       place: { label, bytes: B * T * 4, buffer: this.#buffer, offset: index * this.#stride, purpose: 'data' },
@@ -41,11 +44,11 @@ export class BatchBuffer {
     if (inputs.length !== B * T)
       throw new Error(`step: a batch of ${inputs.length} tokens; this trainer takes ${B} × ${T}.`);
     const words = this.#stride / 4;
-    const data = new Uint32Array(3 * words);
-    data.set(inputs, 0);
-    data.set(new Uint32Array(targets.buffer, targets.byteOffset, targets.length), words);
-    data.set(sortedRows(inputs), 2 * words);
-    this.gpu.device.queue.writeBuffer(this.#buffer, 0, data);
+    this.#words.set(inputs, 0);
+    // Negative ids keep their bits.
+    this.#words.set(targets, words);
+    this.#words.set(sortedRows(inputs), 2 * words);
+    this.gpu.device.queue.writeBuffer(this.#buffer, 0, this.#words);
   }
 
   destroy(): void {

@@ -4,6 +4,7 @@
 import type { Batch } from '../data/batches';
 import type { Gpu } from '../gpu/device';
 import { bufferOf, Pool, persistentTensor, Recorder, type Tensor } from '../gpu/program';
+import { Work } from '../gpu/work';
 import { type Entries, entryWords, expand, type TopK, topK } from '../kernels/topk';
 import { Layout } from '../tensor/layout';
 import { CacheError, type CacheFile } from './cache-file';
@@ -143,10 +144,10 @@ export async function writeEntries(
     for (let index = 0; index < count + heldOut.length; index++) {
       signal?.throwIfAborted();
       const { inputs } = index < count ? at(index) : heldOut[index - count];
-      const encoder = gpu.device.createCommandEncoder({ label: 'teacher’s words' });
-      await teacher.enqueue(inputs, encoder);
-      (index < count ? training : evaluation).encode(encoder);
-      gpu.device.queue.submit([encoder.finish()]);
+      const work = new Work(gpu, 'teacher’s words');
+      await teacher.enqueue(inputs, work);
+      work.run(index < count ? training : evaluation);
+      await work.submit();
       await file.write(index, new Uint32Array(await gpu.read(bufferOf(entries))));
       onBatch?.(index + 1);
     }

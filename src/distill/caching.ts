@@ -19,7 +19,7 @@ import { type AskedBatches, BatchIndex, cachedTeacher, writeEntries } from './ca
 import { Evaluator } from './evaluate';
 import { noSlices } from './head-loss';
 import { needsTeacher, requireEntriesServe } from './losses';
-import type { NextLogits } from './sample';
+import type { Write } from './sample';
 import type { Taught, Teacher } from './teacher';
 
 /** How many of V words a config asks a cache to keep. */
@@ -57,7 +57,7 @@ interface CachingParts {
   weights(): Weights | undefined;
   makeTeacher(gpu: Gpu, shape: { B: number; T: number; dtype: 'f16' | 'f32' }): Promise<Teacher>;
   /** The teacher's continuation of the prompt; undefined where the run has none. */
-  sample(next: NextLogits): Promise<string | undefined>;
+  sample(write: Write): Promise<string | undefined>;
   signal?: AbortSignal;
   /** `loaded` of `total` bytes are written. */
   progress(detail: string, loaded?: number, total?: number): void;
@@ -149,7 +149,7 @@ async function fillCache(
   });
   const seconds = (performance.now() - started) / 1000;
   progress('comparing what is kept with the whole');
-  const sample = await parts.sample(teacher.next);
+  const sample = await parts.sample(teacher.write);
   return {
     parameters: teacher.parameters,
     sample,

@@ -6,6 +6,7 @@
 import { type Batch, IGNORED_TARGET } from '../data/batches';
 import type { Gpu } from '../gpu/device';
 import { bufferOf, type Pool, type Program, persistentTensor, Recorder, type Tensor } from '../gpu/program';
+import { Work } from '../gpu/work';
 import { columnSum } from '../kernels/columnSum';
 import { compare, distilTopK } from '../kernels/losses';
 import { type Entries, entryWords } from '../kernels/topk';
@@ -21,6 +22,7 @@ import type { Taught } from './teacher';
 
 /** Sums over tokens: student NLL, teacher NLL, KL, agreements. */
 const SUMS = 4;
+const SUMS_BYTES = SUMS * 4;
 
 export class Evaluator {
   readonly #tokens: Tensor;
@@ -60,30 +62,39 @@ export class Evaluator {
     }
   }
 
-  /** Evaluates on `batches`. A batch that fails is counted, with the first error whole; the others still count. */
+  /**
+   * Evaluates on `batches`, all of which are on the queue before one is waited for. A batch that fails is counted, with the first error
+   * whole; the others still count.
+   */
   async run(batches: Batch[], step: number): Promise<EvaluationRecord> {
     const started = performance.now();
-    const sums = new Float64Array(SUMS);
-    let [tokens, failed, bytesCopied] = [0, 0, 0];
+    const { memory } = this.gpu;
+    const results = memory.create('metrics', 'evaluation results', batches.length * SUMS_BYTES);
+    let [tokens, succeeded, failed, bytesCopied] = [0, 0, 0, 0];
     let firstError: string | undefined;
     for (const batch of batches) {
       try {
-        const { values, valid } = await this.#batch(batch);
-        for (const [i, value] of values.entries()) sums[i] += value;
-        tokens += valid;
+        tokens += await this.#batch(batch, results, succeeded);
+        succeeded++;
         bytesCopied += this.#bytesCopied;
       } catch (error) {
         failed++;
         firstError ??= error instanceof Error ? error.message : String(error);
       }
     }
+    const sums = new Float64Array(SUMS);
+    try {
+      const read = succeeded > 0 ? await this.gpu.read(results, 0, succeeded * SUMS_BYTES) : new ArrayBuffer();
+      for (const [i, value] of new Float32Array(read).entries()) sums[i % SUMS] += value;
+    } finally {
+      memory.destroy(results);
+    }
     const mean = (i: number) => (tokens > 0 ? sums[i] / tokens : undefined);
     const perplexity = (i: number) => (tokens > 0 ? Math.exp(sums[i] / tokens) : undefined);
-    const tried = batches.length;
     const kept = this.teacher?.kept;
     const teacherPerplexity = !kept ? perplexity(1) : tokens > 0 ? kept.perplexity : undefined;
     return {
-      ...{ step, tried, succeeded: tried - failed, failed, firstError, tokens, path: this.path, bytesCopied },
+      ...{ step, tried: batches.length, succeeded, failed, firstError, tokens, path: this.path, bytesCopied },
       studentPerplexity: perplexity(0),
       ...(this.teacher ? { teacherPerplexity, kl: mean(2), agreement: mean(3) } : {}),
       ...(kept ? { klWords: kept.k } : {}),
@@ -97,19 +108,21 @@ export class Evaluator {
     this.gpu.memory.destroy(this.#plain);
   }
 
-  async #batch(batch: Batch): Promise<{ values: Float32Array; valid: number }> {
+  /** Puts a batch on the queue, and its sums behind those of `index` others. Returns the labels that count. */
+  async #batch(batch: Batch, results: GPUBuffer, index: number): Promise<number> {
     const { device } = this.gpu;
     this.#program ??= await this.#record();
     const { inputs } = batch;
     const labels = tokenLabels(batch, this.shape[1]);
     device.queue.writeBuffer(bufferOf(this.#tokens), 0, new Uint32Array(inputs));
     device.queue.writeBuffer(bufferOf(this.#labels), 0, labels);
-    const encoder = device.createCommandEncoder({ label: 'evaluation' });
-    encoder.clearBuffer(bufferOf(this.#sums));
-    await this.teacher?.enqueue(inputs, encoder);
-    this.#program.encode(encoder);
-    device.queue.submit([encoder.finish()]);
-    return { values: new Float32Array(await this.gpu.read(bufferOf(this.#sums))), valid: validTargets(labels) };
+    const work = new Work(this.gpu, 'evaluation');
+    work.encoder.clearBuffer(bufferOf(this.#sums));
+    await this.teacher?.enqueue(inputs, work);
+    work.run(this.#program);
+    work.encoder.copyBufferToBuffer(bufferOf(this.#sums), 0, results, index * SUMS_BYTES, SUMS_BYTES);
+    await work.submit();
+    return validTargets(labels);
   }
 
   async #record(): Promise<Program> {

@@ -53,4 +53,8 @@ export function tokenLabels({ inputs, targets }: Batch, T: number): Int32Array<A
 }
 
 /** Labels or targets that count. */
-export const validTargets = (targets: Int32Array): number => targets.filter((t) => t !== IGNORED_TARGET).length;
+export function validTargets(targets: Int32Array): number {
+  let valid = 0;
+  for (const target of targets) if (target !== IGNORED_TARGET) valid++;
+  return valid;
+}

@@ -18,7 +18,7 @@ import { needsTeacher } from './losses';
 import { type ProfileReport, summarise } from './profile';
 import type { EvaluationRecord, StepRecord } from './records';
 import { rooflineOf } from './roofline';
-import { type NextLogits, sampleText } from './sample';
+import { sampleText, type Write } from './sample';
 import { learningRate } from './schedule';
 import type { StudentStart } from './student-start';
 import type { TeacherSizes } from './teacher-onnx';
@@ -170,7 +170,7 @@ export class Run {
     const opened = await openCache({
       ...{ ...parts, place: cache, makeTeacher, signal },
       batches: { count, at: (index) => batches.at(index), heldOut },
-      sample: async (next) => (config.sample_tokens > 0 ? this.#text(next) : undefined),
+      sample: async (write) => (config.sample_tokens > 0 ? this.#text(write) : undefined),
       progress: (...said) => events.stage('cache', ...said),
     });
     if (opened && 'file' in opened) this.#teacherText = opened.file.told.sample;
@@ -206,6 +206,11 @@ export class Run {
   /** Our dispatches in an optimiser step; the teacher's runs in submissions of its own. */
   get dispatchesPerStep(): number {
     return this.#apparatus.trainer.dispatches(this.#config.gradient_accumulation);
+  }
+
+  /** Our submissions in the last optimiser step; one a batch until it is known how long they take. */
+  get submissionsPerStep(): number {
+    return this.#apparatus.trainer.submissions ?? this.#config.gradient_accumulation;
   }
 
   /** Takes effect at the next step. @throws CacheError for a temperature that the teacher's cache does not serve; nothing changes then */
@@ -296,13 +301,13 @@ export class Run {
   async #sample() {
     const { teacher, sampler } = this.#apparatus;
     // Of a cached teacher it is there already.
-    if (teacher) this.#teacherText ??= await this.#text(teacher.next);
-    const student = await this.#text(sampler.next);
+    if (teacher) this.#teacherText ??= await this.#text(teacher.write);
+    const student = await this.#text(sampler.write);
     return { prompt: this.parts.config.prompt, teacher: this.#teacherText ?? '', student };
   }
 
-  #text(next: NextLogits): Promise<string> {
+  #text(write: Write): Promise<string> {
     const { prompt, sample_tokens: count } = this.parts.config;
-    return sampleText(next, this.parts.tokenizer, { prompt, count, random: this.#random.fork('sample') });
+    return sampleText(write, this.parts.tokenizer, { prompt, count, random: this.#random.fork('sample') });
   }
 }

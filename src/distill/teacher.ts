@@ -2,21 +2,23 @@
 
 import type { Gpu } from '../gpu/device';
 import { bufferOf, type DispatchTime, Pool, persistentTensor, Recorder, type Tensor } from '../gpu/program';
+import type { Work } from '../gpu/work';
 import type { Entries } from '../kernels/topk';
 import type { Gpt2Config } from '../model/config';
 import { forward, head } from '../model/gpt2';
 import { Arena, fill, planArena, type Weights } from '../model/parameters';
+import { BYTES, fromHalf } from '../tensor/dtype';
 import { Layout } from '../tensor/layout';
-import { type NextLogits, padded, readRow, Sampler } from './sample';
+import { Sampler, type Write, writeByLogits } from './sample';
 import type { OnnxTeacher, TeacherSizes } from './teacher-onnx';
 
 /** Where a loss and an evaluation have the teacher's side from: a teacher, or what was kept of one (cached-teacher.ts). */
 export interface Taught {
   /**
    * Puts the work for `inputs` (b, T), b ≤ B, on the queue before whatever the caller submits next: in submissions of its
-   * own, or at the end of `encoder`. Rows beyond b are undefined.
+   * own, or at the end of `work`. Rows beyond b are undefined.
    */
-  enqueue(inputs: Uint32Array, encoder: GPUCommandEncoder): Promise<void>;
+  enqueue(inputs: Uint32Array, work: Work): Promise<void>;
   /**
    * The logits of the batch enqueued last, (count, V) f16 or f32, of its rows from `first` = b · T + t on. Records what it takes to
    * have them, so that a large vocabulary's logits need never all be there at once. Where only k words of each row were kept, the
@@ -35,8 +37,7 @@ export interface Teacher extends Taught {
   /** Undefined where only the graph knows. */
   readonly parameters: number | undefined;
   logits(recorder: Recorder, first: number, count: number): Tensor;
-  /** Logits (V) of the token that follows, for sampling. */
-  next: NextLogits;
+  write: Write;
   dispose(): Promise<void>;
 }
 
@@ -54,11 +55,11 @@ export function teacherFromOnnx(
     parameters,
     enqueue,
     logits: (_, first, count) => ({ ...all, layout: all.layout.narrow(0, first, count) }),
-    async next(tokens) {
+    write: writeByLogits(async (tokens) => {
       const { inputs, last } = padded(tokens, T);
       await enqueue(inputs);
       return readRow(gpu, all, last * V, V);
-    },
+    }),
     async dispose() {
       await onnx.dispose();
       gpu.memory.destroy(bufferOf(all));
@@ -89,9 +90,9 @@ export async function teacherFromWeights(
   const sampler = await Sampler.create(gpu, pool, config, arena, T);
   return {
     parameters: arena.plan.parameters,
-    async enqueue(inputs, encoder) {
+    async enqueue(inputs, work) {
       gpu.device.queue.writeBuffer(bufferOf(tokens), 0, inputs as Uint32Array<ArrayBuffer>);
-      program.encode(encoder);
+      work.run(program);
     },
     profile: () => program.profile(),
     logits(rows, first, count) {
@@ -100,7 +101,7 @@ export async function teacherFromWeights(
       head(rows, arena, { ...hidden, layout: hidden.layout.narrow(0, first, count) }, logits, 'teacher head');
       return logits;
     },
-    next: sampler.next,
+    write: sampler.write,
     async dispose() {
       sampler.destroy();
       program.destroy();
@@ -109,4 +110,23 @@ export async function teacherFromWeights(
       gpu.memory.destroy(bufferOf(tokens));
     },
   };
+}
+
+/** The last T tokens as one row of T, and the index of the last. Padding comes behind, where a causal model does not look. */
+function padded(tokens: Uint32Array, T: number): { inputs: Uint32Array<ArrayBuffer>; last: number } {
+  const seen = tokens.slice(-T);
+  const inputs = new Uint32Array(T);
+  inputs.set(seen);
+  return { inputs, last: seen.length - 1 };
+}
+
+/** `count` elements from `first` on, as f32. Copies are of whole words, so an odd range of halves is read a little wider. */
+async function readRow(gpu: Gpu, tensor: Tensor, first: number, count: number): Promise<Float32Array> {
+  const size = BYTES[tensor.dtype];
+  const start = Math.floor((first * size) / 4) * 4;
+  const end = Math.ceil(((first + count) * size) / 4) * 4;
+  const bytes = await gpu.read(bufferOf(tensor), start, end - start);
+  const skip = first - start / size;
+  const all = tensor.dtype === 'f16' ? fromHalf(new Uint16Array(bytes)) : new Float32Array(bytes);
+  return all.slice(skip, skip + count);
 }

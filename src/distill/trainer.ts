@@ -5,6 +5,7 @@ import type { Batch } from '../data/batches';
 import type { Gpu } from '../gpu/device';
 import type { Pool, Program } from '../gpu/program';
 import { Recorder } from '../gpu/program';
+import { Work } from '../gpu/work';
 import { type AdamW, NORM_PARTIALS, optimiserStep, SCALER_BYTES } from '../kernels/optimiser';
 import type { Gpt2Config } from '../model/config';
 import { backward, forward } from '../model/gpt2';
@@ -82,6 +83,8 @@ export class Trainer {
   #micro?: Program;
   #update!: Program;
   #bytesCopied = 0;
+  /** Of the last step, our own; undefined until their length is measured. */
+  submissions?: number;
 
   private constructor(
     private readonly gpu: Gpu,
@@ -161,27 +164,27 @@ export class Trainer {
     const weight = LOSSES[this.settings.loss.loss].weight(alpha);
     const uniform = new Float32Array([learningRate, temperature, weight, tokens > 0 ? 1 / tokens : 0]);
     device.queue.writeBuffer(this.#buffers.step, 0, uniform);
+    const work = new Work(this.gpu, `step ${settings.step}`);
     for (const [i, batch] of labelled.entries()) {
+      // The batch before is read until here.
+      await work.submit();
       this.#batch.write(batch);
-      const encoder = device.createCommandEncoder({ label: `step ${settings.step}` });
       if (i === 0) {
-        this.gradients.clear(encoder);
-        encoder.clearBuffer(this.#buffers.sums);
+        this.gradients.clear(work.encoder);
+        work.encoder.clearBuffer(this.#buffers.sums);
       }
-      await this.teacher?.enqueue(batch.inputs, encoder);
-      this.#micro.encode(encoder);
-      if (i < batches.length - 1) {
-        device.queue.submit([encoder.finish()]);
-        continue;
-      }
-      this.#update.encode(encoder);
-      // Taken only here, where nothing is refused any more: a buffer that is not sent would be lost to the ring.
-      const staging = await this.#ring.take();
-      encoder.copyBufferToBuffer(this.#buffers.sums, 0, staging, 0, SUMS_BYTES);
-      encoder.copyBufferToBuffer(this.#buffers.scaler, 0, staging, SUMS_BYTES, SCALER_BYTES);
-      device.queue.submit([encoder.finish()]);
-      this.#ring.send(staging, (bytes) => this.onRecord(this.#record(bytes, tokens, settings)));
+      await this.teacher?.enqueue(batch.inputs, work);
+      work.run(this.#micro);
     }
+    work.run(this.#update);
+    // Taken only here, where nothing is refused any more: a buffer that is not sent would be lost to the ring.
+    const staging = await this.#ring.take();
+    work.encoder.copyBufferToBuffer(this.#buffers.sums, 0, staging, 0, SUMS_BYTES);
+    work.encoder.copyBufferToBuffer(this.#buffers.scaler, 0, staging, SUMS_BYTES, SCALER_BYTES);
+    const submitted = work.submit();
+    this.#ring.send(staging, (bytes) => this.onRecord(this.#record(bytes, tokens, settings)));
+    if (!work.measured) this.submissions = work.submissions;
+    await submitted;
   }
 
   /** Waits until every step's record has been delivered. */
@@ -191,8 +194,10 @@ export class Trainer {
 
   /** Copies all state to the CPU. Waits for the GPU. */
   async snapshot(step: number): Promise<Snapshot> {
-    const scaler = await this.gpu.read(this.#buffers.scaler);
-    const [master, mean, square] = [await this.master.save(), await this.#mean.save(), await this.#square.save()];
+    const [scaler, master, mean, square] = await Promise.all([
+      this.gpu.read(this.#buffers.scaler),
+      ...[this.master, this.#mean, this.#square].map((arena) => arena.save()),
+    ]);
     return { step, master, mean, square, scaler };
   }
 
@@ -318,9 +323,9 @@ function teacherPart(gpu: Gpu, teacher: Taught, batches: Batch[]): PartToTime {
   if (profile) return { ...part, clocked: false, run: profile };
   const run = async () => {
     const started = performance.now();
-    const encoder = gpu.device.createCommandEncoder({ label: 'teacher by the clock' });
-    await teacher.enqueue(batches[0].inputs, encoder);
-    gpu.device.queue.submit([encoder.finish()]);
+    const work = new Work(gpu, 'teacher by the clock');
+    await teacher.enqueue(batches[0].inputs, work);
+    await work.submit();
     await gpu.idle();
     const nanoseconds = (performance.now() - started) * 1e6;
     return [{ kernel: 'teacher', label: 'teacher', flops: 0, bytes: 0, nanoseconds }];

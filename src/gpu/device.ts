@@ -42,6 +42,9 @@ const LIMITS = [
 /** Storage buffers that our largest kernel binds; WebGPU's own default, so a smaller adapter is not a WebGPU adapter. */
 const STORAGE_BUFFERS = 8;
 
+/** Milliseconds that one submission should keep the GPU busy at most: nothing else is drawn in that time. */
+const SUBMISSION_MILLISECONDS = 100;
+
 /** Bytes that are read back at a time. */
 const READ_BYTES = 2 ** 24;
 
@@ -52,6 +55,8 @@ export class Gpu {
   readonly memory: Memory;
   /** Bytes of one buffer, and of the part of it that one binding shows. Tests lower them, to see small models cut up. */
   limits: { buffer: number; binding: number };
+  /** What a submission may take before work is cut into several; see work.ts. Tests change it. */
+  submissionMilliseconds = SUBMISSION_MILLISECONDS;
   /** Settles when the device is gone; never rejects. */
   readonly lost: Promise<GPUDeviceLostInfo>;
   /** Called with WebGPU's own validation and out-of-memory errors, which reach no caller otherwise. */

@@ -227,10 +227,10 @@ export class Program {
     return this.dispatches.length;
   }
 
-  /** Appends all dispatches to the encoder, in one pass. */
-  encode(encoder: GPUCommandEncoder): void {
+  /** Appends the dispatches from `first` up to `end` to the encoder, in one pass; all of them by default. */
+  encode(encoder: GPUCommandEncoder, first = 0, end = this.length): void {
     const pass = encoder.beginComputePass({ label: this.label });
-    for (const dispatch of this.dispatches) run(pass, dispatch);
+    for (let i = first; i < end; i++) run(pass, this.dispatches[i]);
     pass.end();
   }
 

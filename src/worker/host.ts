@@ -38,14 +38,15 @@ export function openDevice(users: () => (DeviceUser | undefined)[]): Promise<Gpu
   return opened;
 }
 
+/** What waits for its turn; one message to ourselves a turn. */
+const turns: (() => void)[] = [];
+const { port1, port2 } = new MessageChannel();
+port1.onmessage = () => turns.shift()?.();
+
 /** Lets messages in between two steps; a timer would wait longer. */
 export function nextTask(): Promise<void> {
   return new Promise((resolve) => {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      resolve();
-    };
+    turns.push(resolve);
     port2.postMessage(null);
   });
 }

@@ -134,7 +134,7 @@ export interface RunReport {
   /** Tokens of the corpus: for training, and held out. */
   trainTokens: number;
   heldOutTokens: number;
-  /** Our dispatches and submissions in one optimiser step. */
+  /** Our dispatches and submissions in one optimiser step; the status has submissions as they come. */
   dispatchesPerStep: number;
   submissionsPerStep: number;
   /** What was kept of the teacher, where it is cached: it is then no longer in memory. */
@@ -148,6 +148,8 @@ export interface RunStatus {
   tokensPerSecond: number;
   /** Undefined until there is something to estimate it from. */
   secondsLeft?: number;
+  /** One a batch, more where they would keep the GPU busy for too long. */
+  submissionsPerStep: number;
   /** Bytes of GPU memory by purpose, e.g. { weights: …, activations: …, teacher: … }. */
   memory: Record<string, number>;
 }

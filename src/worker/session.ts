@@ -206,7 +206,7 @@ export class Session implements DeviceUser {
         vocabularySize: studentConfig.vocab_size,
         tokensPerStep: config.batch_size * config.max_length * accumulation,
         dispatchesPerStep: this.#run.dispatchesPerStep,
-        submissionsPerStep: accumulation,
+        submissionsPerStep: this.#run.submissionsPerStep,
         cache: this.#run.cache,
       },
     });
@@ -298,6 +298,7 @@ export class Session implements DeviceUser {
         ...{ state: this.#state, step: run.step },
         tokensPerSecond: stepsPerSecond * batch_size * max_length * gradient_accumulation,
         secondsLeft: stepsPerSecond > 0 ? (train_steps - run.step) / stepsPerSecond : undefined,
+        submissionsPerStep: run.submissionsPerStep,
         memory: this.#gpu.memory.totals() as Record<string, number>,
       },
     });

@@ -2,7 +2,7 @@
 // The size is one that a software adapter can run in a minute: one block, and 128 tokens a step instead of 512.
 
 import { readFile } from 'node:fs/promises';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { type Config, DEFAULTS } from '../../src/config';
 import { decodeCorpus } from '../../src/data/corpus';
 import { loadTokenizer } from '../../src/data/tokenizer';
@@ -36,6 +36,10 @@ const records: StepRecord[] = [];
 const evaluations: EvaluationRecord[] = [];
 let planned: unknown;
 let memoryAfter10: unknown;
+/** Milliseconds of the run, and those in which nothing was on the GPU's queue. */
+const time = { wall: 0, idle: 0 };
+/** Labels of what was compiled or bound while it ran. */
+const compiled: (string | undefined)[] = [];
 
 beforeAll(async () => {
   gpu = await openTestDevice();
@@ -60,12 +64,41 @@ beforeAll(async () => {
     ...{ gpu, config: SMALL, dtype: run.dtype, student: run.studentConfig },
     makeTeacher: (counting, shape) => teacherFromWeights(counting, undefined, teacherConfig, shape),
   });
+  const makers = (['createShaderModule', 'createComputePipelineAsync', 'createBindGroup'] as const).map((name) =>
+    vi.spyOn(gpu.device, name as 'createShaderModule'),
+  );
+  const busy = watchQueue(gpu);
+  const started = performance.now();
   while (!run.done) {
     await run.advance();
     if (run.step === 10) memoryAfter10 = gpu.memory.totals();
   }
   await run.drain();
+  time.wall = performance.now() - started;
+  time.idle = time.wall - (await busy());
+  compiled.push(...makers.flatMap(({ mock }) => mock.calls.map(([{ label }]) => label)));
+  vi.restoreAllMocks();
 });
+
+/** Gives the milliseconds since now in which something was on the queue. */
+function watchQueue({ device: { queue } }: Gpu): () => Promise<number> {
+  const submit = queue.submit.bind(queue);
+  let [busy, last] = [0, 0];
+  let all: Promise<void> = Promise.resolve();
+  vi.spyOn(queue, 'submit').mockImplementation((buffers) => {
+    const sent = performance.now();
+    submit(buffers);
+    all = queue.onSubmittedWorkDone().then(() => {
+      const now = performance.now();
+      busy += now - Math.max(last, sent);
+      last = now;
+    });
+  });
+  return async () => {
+    await all;
+    return busy;
+  };
+}
 
 afterAll(() => run.destroy());
 
@@ -98,6 +131,15 @@ it('records every step once, in order, and skips none once the loss scale has se
   expect(new Set(settled.map(({ lossScale }) => lossScale)).size).toBe(1);
   const halvings = records.filter(({ applied }) => !applied).length;
   expect(last.lossScale).toBe(first.lossScale / 2 ** halvings);
+});
+
+it('keeps the GPU at work: evaluations, texts and snapshots cost little more than their own time', () => {
+  console.log(`${time.wall.toFixed(0)} ms, of which the GPU had nothing to do for ${time.idle.toFixed(0)}.`);
+  expect(time.idle).toBeLessThan(0.1 * time.wall);
+});
+
+it('makes no pipeline and no bind group once it trains', () => {
+  expect(compiled).toEqual([]);
 });
 
 it('holds as much GPU memory after 200 steps as after 10, and as was planned', () => {

@@ -231,7 +231,7 @@ it('an experiment that fails, in building or between two steps, says why and fre
   };
   await expect(all({ tokens: tokens.slice(0, 20) })).rejects.toThrow('20 tokens are too few');
   expect(gpu.memory.totals()).toEqual(before);
-  // The same device, from which nothing can be read any more after a while. An evaluation counts that; the weights are read beside it.
+  // The same device, from which nothing can be read any more after a while.
   let reads = 0;
   const read: Gpu['read'] = (...given) => {
     return ++reads > 9 ? Promise.reject(new Error('nothing can be read')) : gpu.read(...given);

@@ -7,6 +7,7 @@ import type { Teacher } from '../../src/distill/teacher';
 import { Trainer, type TrainerSettings } from '../../src/distill/trainer';
 import type { Gpu } from '../../src/gpu/device';
 import { bufferOf, Pool, persistentTensor, Recorder } from '../../src/gpu/program';
+import { Work } from '../../src/gpu/work';
 import { type Gpt2Config, parameterShapes } from '../../src/model/config';
 import { toHalf } from '../../src/tensor/dtype';
 import { Layout } from '../../src/tensor/layout';
@@ -79,7 +80,7 @@ export function formulaTeacher(gpu: Gpu, config: Gpt2Config, B: number, T: numbe
   return {
     parameters: 0,
     logits: (_, first, count) => ({ ...all, layout: all.layout.narrow(0, first, count) }),
-    next: () => Promise.reject(new Error('A formula continues no text.')),
+    write: () => Promise.reject(new Error('A formula continues no text.')),
     async enqueue(inputs) {
       const values = Float32Array.from(formulaLogits(inputs, config.vocab_size));
       const bytes = new Uint8Array(bufferOf(all).size);
@@ -98,10 +99,10 @@ export async function readTeacherLogits(gpu: Gpu, teacher: Teacher, inputs: Uint
   const recorder = new Recorder(gpu, pool);
   const logits = teacher.logits(recorder, 0, inputs.length);
   const program = await recorder.build('teacher logits');
-  const encoder = gpu.device.createCommandEncoder();
-  await teacher.enqueue(inputs, encoder);
-  program.encode(encoder);
-  gpu.device.queue.submit([encoder.finish()]);
+  const work = new Work(gpu, 'teacher logits');
+  await teacher.enqueue(inputs, work);
+  work.run(program);
+  await work.submit();
   const values = new Float32Array(await gpu.read(bufferOf(logits), 0, logits.place.bytes));
   program.destroy();
   pool.destroy();

@@ -152,6 +152,8 @@ describe('a run', () => {
     expect(words.textContent).toContain('The whale was white');
     expect(words.textContent).toContain('25% of next tokens agree');
     expect(screen.getByText(/Step 0: Loss=n\/a, PPL=2,000/)).toBeTruthy();
+    // As the steps turned out, not as they were planned.
+    expect(screen.getByText(/512 targets a step, 96 dispatches in 3 submissions\./)).toBeTruthy();
   });
 
   test('loading says which file and how much', () => {

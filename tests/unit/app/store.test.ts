@@ -86,7 +86,7 @@ describe('a run', () => {
       receive({
         type: 'status',
         runId: runId(),
-        status: { state: 'running', step, tokensPerSecond: step, memory: {} },
+        status: { state: 'running', step, tokensPerSecond: step, submissionsPerStep: 1, memory: {} },
       });
       vi.advanceTimersByTime(10);
     }
@@ -104,7 +104,11 @@ describe('a run', () => {
     store().reset();
     expect(store()).toMatchObject({ phase: 'idle', run: undefined });
     expect(sent().at(-1)).toEqual({ type: 'reset', runId: id });
-    receive({ type: 'status', runId: id, status: { state: 'running', step: 1, tokensPerSecond: 1, memory: {} } });
+    receive({
+      type: 'status',
+      runId: id,
+      status: { state: 'running', step: 1, tokensPerSecond: 1, submissionsPerStep: 1, memory: {} },
+    });
     expect(store().phase).toBe('idle');
   });
 

@@ -116,6 +116,7 @@ export const status = (state: RunStatus['state'], step = 0): FromWorker => ({
     step,
     tokensPerSecond: 12_400,
     secondsLeft: 190,
+    submissionsPerStep: 3,
     memory: { weights: 12_000_000, teacher: 200_000_000 },
   },
 });

@@ -1,0 +1,72 @@
+// How far the CPU may run ahead of the GPU: as far as keeps it busy, and no further.
+
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { Ring } from '../../src/distill/ring';
+import type { Gpu } from '../../src/gpu/device';
+
+/** A GPU that does one thing after the other, each in `milliseconds`, and tells of it `late`. */
+function slowGpu(milliseconds: number, late = 0): Gpu {
+  let free = 0;
+  const create = () => ({
+    mapAsync() {
+      free = Math.max(free, performance.now()) + milliseconds;
+      return new Promise<void>((resolve) => setTimeout(resolve, free + late - performance.now()));
+    },
+    getMappedRange: () => new ArrayBuffer(4),
+    unmap() {},
+  });
+  return { memory: { create, destroy() {} } } as unknown as Gpu;
+}
+
+/** Sends `count` results as fast as the ring allows. Returns what was in flight at each, and the time all of it took. */
+async function run(gpu: Gpu, count: number) {
+  const ring = new Ring(gpu, 4);
+  const flying: number[] = [];
+  const handled: number[] = [];
+  let sent = 0;
+  const started = performance.now();
+  const all = (async () => {
+    for (; sent < count; ) {
+      const buffer = await ring.take();
+      const number = sent++;
+      flying.push(sent - handled.length);
+      ring.send(buffer, () => handled.push(number));
+    }
+    await ring.drain();
+    return performance.now() - started;
+  })();
+  await vi.runAllTimersAsync();
+  const took = await all;
+  expect(handled).toEqual(Array.from({ length: count }, (_, i) => i));
+  return { flying, took };
+}
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  vi.stubGlobal('GPUBufferUsage', { MAP_READ: 1, COPY_DST: 8 });
+  vi.stubGlobal('GPUMapMode', { READ: 1 });
+});
+afterEach(() => {
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+});
+
+test('a slow GPU has the next step on its queue, and not one more', async () => {
+  const { flying, took } = await run(slowGpu(800), 20);
+  expect(Math.max(...flying)).toBe(2);
+  expect(took).toBe(20 * 800);
+});
+
+test('a fast GPU has as many as it does in 200 ms', async () => {
+  const { flying } = await run(slowGpu(40), 40);
+  expect(flying.slice(0, 2)).toEqual([1, 2]);
+  expect(Math.max(...flying)).toBe(5);
+});
+
+test('where results are told a tenth of a second late, more are in flight, and the GPU is not kept waiting', async () => {
+  const { flying, took } = await run(slowGpu(10, 100), 200);
+  expect(Math.max(...flying)).toBeGreaterThanOrEqual(11);
+  expect(Math.max(...flying)).toBeLessThanOrEqual(16);
+  // All of its own time, the last result's way, and what it takes to find out.
+  expect(took).toBeLessThan(1.2 * 200 * 10 + 100);
+});
