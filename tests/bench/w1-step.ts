@@ -1,0 +1,105 @@
+// W1 and W2: one training step of a small GPT-2, AdamW, cross-entropy. All begin with the same weights and batch, and must come to the
+// same losses before anything is timed.
+
+import type { Gpt2Config } from '../../src/model/config';
+import { batchOf, wholeWeights } from './formula';
+import { interleaved, type Timing } from './interleave';
+import { ourTraining } from './ours';
+import type { Training, TrainingTask } from './peer';
+import { type Agreement, type Bench, type Figure, furthest, type Result, requireAgreement } from './result';
+
+interface Shape {
+  config: Gpt2Config;
+  B: number;
+  T: number;
+}
+
+export function gpt2Shape(V: number, C: number, H: number, layers: number, B: number, T: number): Shape {
+  const sizes = { vocab_size: V, n_positions: T, n_embd: C, n_layer: layers, n_head: H };
+  return { config: { ...sizes, layer_norm_epsilon: 1e-5, activation_function: 'gelu_new' }, B, T };
+}
+
+export const STEPS = {
+  W1: gpt2Shape(512, 128, 4, 2, 8, 64),
+  W2: gpt2Shape(8192, 768, 12, 1, 2, 64),
+};
+
+/** The losses of the step that begins from the given weights, and of those after one, two and three AdamW steps. */
+const COMPARED_STEPS = 4;
+const LIMITS = { f32: 1e-5, f16: 2e-3 };
+const REASON =
+  'f32 sums in another order, and AdamW makes of a gradient’s rounding a step as large as any where the gradient is all but 0; ' +
+  'f16 rounds activations to 11 bits';
+const TURNS = 10;
+
+export async function taskOf({ config, B, T }: Shape): Promise<TrainingTask> {
+  return { config, B, T, weights: await wholeWeights('bench', config), batch: batchOf(B, T, config.vocab_size) };
+}
+
+export async function benchStep(bench: Bench, workload: keyof typeof STEPS): Promise<Result> {
+  const shape = STEPS[workload];
+  const { vocab_size: V, n_embd: C, n_head: H, n_layer } = shape.config;
+  const task = await taskOf(shape);
+  const contestants: Training[] = [await ourTraining(bench.gpu, 'f32', task)];
+  if (bench.gpu.adapter.f16) contestants.push(await ourTraining(bench.gpu, 'f16', task));
+  for (const peer of bench.peers) contestants.push(await peer.training(task));
+  const agreement = await agreeOnLosses(bench, contestants);
+  bench.log('timing');
+  const timings = await interleaved(contestants, bench.turns ?? TURNS);
+  for (const contestant of contestants) await contestant.end();
+  const tokens = shape.B * shape.T;
+  const rows = timings.map((timing) => ({ ...timing, figures: { 'tokens/s': (1000 * tokens) / timing.median } }));
+  return {
+    workload,
+    title:
+      `a training step of GPT-2 with V ${V}, T ${shape.T}, B ${shape.B}, C ${C}, ${H} heads, ${n_layer} layer${n_layer > 1 ? 's' : ''}; ` +
+      'AdamW, cross-entropy',
+    agreement: [agreement],
+    tables: [{ title: '', rows }],
+    figures: figuresOf(timings, contestants),
+    notes: bench.gpu.adapter.f16 ? [] : ['The adapter has no f16: that row is left out.'],
+  };
+}
+
+async function agreeOnLosses(bench: Bench, contestants: readonly Training[]): Promise<Agreement> {
+  const losses: number[][] = [];
+  for (const contestant of contestants) {
+    bench.log(`the first ${COMPARED_STEPS} steps: ${contestant.name}`);
+    const own: number[] = [];
+    for (let step = 0; step < COMPARED_STEPS; step++) {
+      await contestant.run();
+      own.push(await contestant.loss());
+    }
+    losses.push(own);
+  }
+  return requireAgreement({
+    what: `losses before and after each of ${COMPARED_STEPS - 1} steps (${losses[0].map((loss) => loss.toFixed(4)).join(', ')})`,
+    reason: REASON,
+    rows: contestants.slice(1).map(({ name }, i) => {
+      return {
+        name,
+        difference: furthest(losses[i + 1], losses[0]),
+        limit: /f16/.test(name) ? LIMITS.f16 : LIMITS.f32,
+      };
+    }),
+  });
+}
+
+function figuresOf(timings: readonly Timing[], contestants: readonly Training[]): Figure[] {
+  const [ours] = timings;
+  const rivals = timings.filter((_, i) => contestants[i].kind === 'rival');
+  const limits = timings.filter((_, i) => contestants[i].kind === 'limit');
+  const fastest = Math.min(...rivals.map(({ median }) => median));
+  return [
+    ...(rivals.length > 0
+      ? [
+          {
+            what: `the fastest of ${rivals.map(({ name }) => name).join(' and ')} over ${ours.name}`,
+            value: fastest / ours.median,
+            atLeast: 3,
+          },
+        ]
+      : []),
+    ...limits.map(({ name, median }) => ({ what: `${ours.name} over ${name}`, value: ours.median / median })),
+  ];
+}
