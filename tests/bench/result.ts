@@ -63,7 +63,7 @@ export function requireAgreement(agreement: Agreement): Agreement {
   const far = agreement.rows.filter(({ difference, limit }) => !(difference <= limit));
   if (far.length === 0) return agreement;
   const said = far.map(
-    ({ name, difference, limit }) => `${name} is ${difference.toExponential(1)} away, ${limit} allowed`,
+    ({ name, difference, limit }) => `${name} is ${difference.toExponential(1)} away, ${limit.toExponential()} allowed`,
   );
   throw new Disagreement(
     `${agreement.what}: ${said.join('; ')} (${agreement.reason}). No time is printed: find out who is wrong first.`,

@@ -8,11 +8,15 @@ import type { Bench, Result } from './result';
 import { formatResult } from './table';
 import { benchStep } from './w1-step';
 import { benchMatmul } from './w3-matmul';
+import { benchLosses } from './w4-losses';
+import { benchScaling } from './w5-scaling';
 
 const BENCHES: Record<Workload, (bench: Bench) => Promise<Result>> = {
   W1: (bench) => benchStep(bench, 'W1'),
   W2: (bench) => benchStep(bench, 'W2'),
   W3: benchMatmul,
+  W4: benchLosses,
+  W5: benchScaling,
 };
 
 export interface Report {

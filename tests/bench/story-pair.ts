@@ -4,7 +4,8 @@
 //   node src/cli/run.mjs tests/bench/story-pair [--batch 4] [--length 128] [--dtype f16|f32] [--cached K] [--small]
 //     [--out FILE]
 //
-// Weights and tokens are a formula (formula.ts), the same in story_pair.py, so that 1.7 GB need not be written. --small is a pair of the same build that takes seconds.
+// Weights and tokens are a formula (formula.ts), the same in story_pair.py, so that 1.7 GB need not be written. --small is a pair of
+// the same build that takes seconds.
 // --cached K keeps the teacher's K likeliest words (0: all) in a file, and takes the step without the teacher in memory.
 
 import { rmSync } from 'node:fs';

@@ -14,8 +14,10 @@ export function formatResult({ workload, title, agreement, tables, figures, note
   return [
     `## ${workload}: ${title}`,
     ...agreement.map(({ what, reason, rows }) => {
-      const said = rows.map(({ name, difference, limit }) => `${name} ${difference.toExponential(1)} (of ${limit})`);
-      return `Agree: ${what}, from the first: ${said.join(', ')}. ${reason}.`;
+      const said = rows.map(
+        ({ name, difference, limit }) => `${name} ${difference.toExponential(1)} of ${limit.toExponential()}`,
+      );
+      return `Agree: ${what}. From the first, of what is allowed: ${said.join(', ')}. Why so much: ${reason}.`;
     }),
     ...tables.filter(({ grid }) => !grid).map(formatTable),
     ...grids.map((title) =>
