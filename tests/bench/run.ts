@@ -21,6 +21,7 @@ const BENCHES: Record<Workload, (bench: Bench) => Promise<Result>> = {
 
 export interface Report {
   adapter: string;
+  f16: boolean;
   /** What WebGPU runs in. */
   host: string;
   date: string;
@@ -36,7 +37,8 @@ export async function runBench(gpu: Gpu, options: Options, host: string, others:
   const date = new Date().toISOString();
   const versions = Object.fromEntries(peers.map(({ name, version }) => [name, version]));
   versions.webgpu = devDependencies.webgpu;
-  console.log(`${gpu.adapter.name}; ${host}; ${date}\n`);
+  const { name: adapter, f16 } = gpu.adapter;
+  console.log(`${adapter}, ${f16 ? 'with' : 'without'} f16; ${host}; ${date}\n`);
   const results: Result[] = [];
   for (const workload of options.only) {
     // Progress is not part of what is found.
@@ -45,5 +47,5 @@ export async function runBench(gpu: Gpu, options: Options, host: string, others:
     results.push(result);
     console.log(`\n${formatResult(result)}\n`);
   }
-  return { adapter: gpu.adapter.name, host, date, versions, results };
+  return { adapter, f16, host, date, versions, results };
 }
