@@ -3,6 +3,8 @@
 
 export interface Contestant {
   name: string;
+  /** Puts back what the last run changed; not timed. */
+  prepare?(): Promise<void>;
   /** Does the work once and waits for the GPU. */
   run(): Promise<void>;
 }
@@ -25,9 +27,10 @@ export const median = (values: readonly number[]): number => {
 export async function interleaved(contestants: readonly Contestant[], turns: number, warmups = 2): Promise<Timing[]> {
   const times = contestants.map((): number[] => []);
   for (let turn = -warmups; turn < turns; turn++) {
-    for (const [i, { run }] of contestants.entries()) {
+    for (const [i, contestant] of contestants.entries()) {
+      await contestant.prepare?.();
       const start = performance.now();
-      await run();
+      await contestant.run();
       if (turn >= 0) times[i].push(performance.now() - start);
     }
   }

@@ -4,8 +4,8 @@
 //   node src/cli/run.mjs tests/bench/story-pair [--batch 4] [--length 128] [--dtype f16|f32] [--cached K] [--small]
 //     [--out FILE]
 //
-// Weights and tokens are a formula, the same in story_pair.py, so that 1.7 GB need not be written. Every weight is a float16
-// number: both precisions and PyTorch then have the very same model. --small is a pair of the same build that takes seconds.
+// Weights and tokens are a formula (formula.ts), the same in story_pair.py, so that 1.7 GB need not be written. --small is a pair of
+// the same build that takes seconds.
 // --cached K keeps the teacher's K likeliest words (0: all) in a file, and takes the step without the teacher in memory.
 
 import { rmSync } from 'node:fs';
@@ -22,8 +22,8 @@ import { openCache } from '../../src/distill/caching';
 import type { StepRecord } from '../../src/distill/records';
 import { teacherFromWeights } from '../../src/distill/teacher';
 import { openGpu } from '../../src/gpu/device';
-import { type Gpt2Config, parameterShapes } from '../../src/model/config';
-import type { WeightSink } from '../../src/model/parameters';
+import type { Gpt2Config } from '../../src/model/config';
+import { batchOf, weightsOf } from './formula';
 
 const { values: flags } = parseArgs({
   options: {
@@ -47,53 +47,7 @@ const shape = ([vocab_size, n_embd, n_layer, n_head]: number[]): Gpt2Config => (
 });
 const [teacherConfig, student] = [shape(sizes.teacher), shape(sizes.student)];
 
-/** MurmurHash3's finaliser: 32 bits that depend on all bits of `x`. */
-function mixed(x: number): number {
-  let h = x ^ (x >>> 16);
-  h = Math.imul(h, 0x85ebca6b);
-  h ^= h >>> 13;
-  h = Math.imul(h, 0xc2b2ae35);
-  return (h ^ (h >>> 16)) >>> 0;
-}
-
-/** The number that a name's values begin from: FNV-1a of its characters. */
-function seedOf(name: string): number {
-  let hash = 0x811c9dc5;
-  for (const character of name) hash = Math.imul(hash ^ character.charCodeAt(0), 0x01000193);
-  return hash >>> 0;
-}
-
-/** 10 bits that belong to element `i`. */
-const drawn = (seed: number, i: number) => mixed(seed + Math.imul(i, 0x9e3779b1)) >>> 22;
-
-/** Elements that are made at once; even, as an f16 arena wants it. */
-const SLICE = 2 ** 19;
-
-/** A model's weights, uniform about 0 with a deviation near GPT-2's 0.02, all of them odd multiples of a power of two. */
-const weightsOf = (model: string, config: Gpt2Config) => async (sink: WeightSink) => {
-  const projection = 2 ** (-4 - Math.round(Math.log2(Math.sqrt(2 * config.n_layer))));
-  for (const { name, shape } of parameterShapes(config)) {
-    const seed = seedOf(`${model}.${name}`);
-    const size = shape.reduce((a, b) => a * b);
-    const norm = /ln_\w+\.weight$/.test(name);
-    const scale = (name.endsWith('c_proj.weight') ? projection : 2 ** -4) / 2048;
-    for (let first = 0; first < size; first += SLICE) {
-      const values = new Float32Array(Math.min(SLICE, size - first));
-      for (let i = 0; i < values.length; i++) {
-        const k = drawn(seed, first + i);
-        values[i] = norm ? 1 + (k - 512) / 1024 : (2 * k - 1023) * scale;
-      }
-      await sink(name, first, values);
-    }
-  }
-};
-
-const tokenSeed = seedOf('tokens');
-const token = (row: number, t: number) => mixed(tokenSeed + row * (T + 1) + t) % student.vocab_size;
-const batch = {
-  inputs: Uint32Array.from({ length: B * T }, (_, i) => token(Math.floor(i / T), i % T)),
-  targets: Int32Array.from({ length: B * T }, (_, i) => token(Math.floor(i / T), (i % T) + 1)),
-};
+const batch = batchOf(B, T, student.vocab_size);
 
 const gpu = await openGpu(await openDawn());
 const config: Config = {

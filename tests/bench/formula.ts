@@ -1,0 +1,72 @@
+// Weights and tokens that are a formula, the same here and in story_pair.py, so that no file need be written for another program to
+// start from the very same model. Every weight is a float16 number: both precisions have it exactly.
+
+import type { Batch } from '../../src/data/batches';
+import { type Gpt2Config, parameterShapes } from '../../src/model/config';
+import type { WeightSink } from '../../src/model/parameters';
+
+/** MurmurHash3's finaliser: 32 bits that depend on all bits of `x`. */
+function mixed(x: number): number {
+  let h = x ^ (x >>> 16);
+  h = Math.imul(h, 0x85ebca6b);
+  h ^= h >>> 13;
+  h = Math.imul(h, 0xc2b2ae35);
+  return (h ^ (h >>> 16)) >>> 0;
+}
+
+/** The number that a name's values begin from: FNV-1a of its characters. */
+function seedOf(name: string): number {
+  let hash = 0x811c9dc5;
+  for (const character of name) hash = Math.imul(hash ^ character.charCodeAt(0), 0x01000193);
+  return hash >>> 0;
+}
+
+/** 10 bits that belong to element `i`. */
+const drawn = (seed: number, i: number) => mixed(seed + Math.imul(i, 0x9e3779b1)) >>> 22;
+
+/** Elements that are made at once; even, as an f16 arena wants it. */
+const SLICE = 2 ** 19;
+
+/** A model's weights, uniform about 0 with a deviation near GPT-2's 0.02, all of them odd multiples of a power of two. */
+export const weightsOf = (model: string, config: Gpt2Config) => async (sink: WeightSink) => {
+  const projection = 2 ** (-4 - Math.round(Math.log2(Math.sqrt(2 * config.n_layer))));
+  for (const { name, shape } of parameterShapes(config)) {
+    const seed = seedOf(`${model}.${name}`);
+    const size = shape.reduce((a, b) => a * b);
+    const norm = /ln_\w+\.weight$/.test(name);
+    const scale = (name.endsWith('c_proj.weight') ? projection : 2 ** -4) / 2048;
+    for (let first = 0; first < size; first += SLICE) {
+      const values = new Float32Array(Math.min(SLICE, size - first));
+      for (let i = 0; i < values.length; i++) {
+        const k = drawn(seed, first + i);
+        values[i] = norm ? 1 + (k - 512) / 1024 : (2 * k - 1023) * scale;
+      }
+      await sink(name, first, values);
+    }
+  }
+};
+
+/** The same weights, each whole. */
+export async function wholeWeights(model: string, config: Gpt2Config): Promise<Map<string, Float32Array>> {
+  const sizes = parameterShapes(config).map(({ name, shape }) => [name, shape.reduce((a, b) => a * b)] as const);
+  const whole = new Map(sizes.map(([name, size]) => [name, new Float32Array(size)]));
+  await weightsOf(model, config)((name, first, values) => whole.get(name)?.set(values, first));
+  return whole;
+}
+
+const tokenSeed = seedOf('tokens');
+
+/** A batch of B sequences of T tokens, each target the token after. */
+export function batchOf(B: number, T: number, V: number): Batch {
+  const token = (row: number, t: number) => mixed(tokenSeed + row * (T + 1) + t) % V;
+  return {
+    inputs: Uint32Array.from({ length: B * T }, (_, i) => token(Math.floor(i / T), i % T)),
+    targets: Int32Array.from({ length: B * T }, (_, i) => token(Math.floor(i / T), (i % T) + 1)),
+  };
+}
+
+/** `count` numbers, uniform from −scale to scale. */
+export function numbers(name: string, count: number, scale = 1): Float32Array<ArrayBuffer> {
+  const seed = seedOf(name);
+  return Float32Array.from({ length: count }, (_, i) => ((2 * drawn(seed, i) - 1023) / 1024) * scale);
+}

@@ -1,0 +1,57 @@
+// Stillhouse as a contestant: the trainer that the page uses, on a device of its own.
+
+import { DEFAULTS } from '../../src/config';
+import type { StepRecord } from '../../src/distill/records';
+import { Trainer } from '../../src/distill/trainer';
+import type { Gpu } from '../../src/gpu/device';
+import { Pool } from '../../src/gpu/program';
+import { ADAM, type Training, type TrainingTask } from './peer';
+
+/** PyTorch's GradScaler begins here, and halves it as often as needed: the first steps of f16 may be skipped. */
+const LOSS_SCALE = 65536;
+
+export async function ourTraining(
+  gpu: Gpu,
+  dtype: 'f16' | 'f32',
+  task: TrainingTask,
+): Promise<Training & { trainer: Trainer }> {
+  const { config: student, weights, B, T, batch } = task;
+  const pool = new Pool(gpu);
+  const { learningRate, ...adam } = ADAM;
+  let last: StepRecord | undefined;
+  const trainer = await Trainer.create(
+    gpu,
+    pool,
+    {
+      ...{ student, dtype, batchSize: B, contextLength: T, initialLossScale: LOSS_SCALE },
+      ...{ loss: { ...DEFAULTS, loss: 'ce' }, adam: { ...adam, maxGradNorm: 0 } },
+    },
+    weights,
+    undefined,
+    (record) => {
+      last = record;
+    },
+  );
+  let step = 0;
+  return {
+    name: `stillhouse ${dtype}`,
+    kind: 'ours',
+    trainer,
+    async run() {
+      await trainer.step([batch], { step: ++step, learningRate, temperature: 1, alpha: 0 });
+      await gpu.idle();
+    },
+    async loss() {
+      await trainer.drain();
+      if (!last?.applied)
+        throw new Error(
+          `bench: step ${step} was ${last ? 'skipped' : 'not recorded'}. Its loss scale is ${last?.lossScale}.`,
+        );
+      return last.loss;
+    },
+    async end() {
+      trainer.destroy();
+      pool.destroy();
+    },
+  };
+}

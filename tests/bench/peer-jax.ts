@@ -1,0 +1,209 @@
+// jax-js on WebGPU, used as its own examples use it: one jitted function for the step, its results waited for. It has no AdamW on npm,
+// so that is written in its operations.
+
+import {
+  blockUntilReady,
+  defaultDevice,
+  init,
+  type Array as JaxArray,
+  jit,
+  nn,
+  numpy as np,
+  valueAndGrad,
+} from '@jax-js/jax';
+import { devDependencies } from '../../package.json';
+import { parameterShapes } from '../../src/model/config';
+import {
+  ADAM,
+  type LossRun,
+  type LossTask,
+  type Peer,
+  type Product,
+  type ProductTask,
+  type Training,
+  type TrainingTask,
+} from './peer';
+
+const VERSION = devDependencies['@jax-js/jax'];
+const NAME = `jax-js ${VERSION}`;
+
+export async function openJax(): Promise<Peer> {
+  const devices = await init('webgpu');
+  if (!devices.includes('webgpu'))
+    throw new Error(`jax-js: it opened ${devices.join(', ') || 'no device'}; want webgpu.`);
+  defaultDevice('webgpu');
+  return {
+    name: 'jax-js',
+    version: VERSION,
+    training: async (task) => train(task),
+    product: async (task) => multiply(task),
+    loss: async (task) => differentiate(task),
+  };
+}
+
+type Tree = Record<string, JaxArray>;
+const mapTree = (tree: Tree, value: (array: JaxArray, name: string) => JaxArray): Tree =>
+  Object.fromEntries(Object.entries(tree).map(([name, array]) => [name, value(array, name)]));
+
+function train(task: TrainingTask): Training {
+  const { config, weights, B, T, batch } = task;
+  const shapes = new Map(parameterShapes(config).map(({ name, shape }) => [name, shape]));
+  const whole = (value: (name: string, shape: number[]) => JaxArray): Tree =>
+    Object.fromEntries([...shapes].map(([name, shape]) => [name, value(name, shape)]));
+  let params = whole((name, shape) => np.array(weights.get(name) as Float32Array<ArrayBuffer>, { shape }));
+  let mean = whole((_, shape) => np.zeros(shape));
+  let square = whole((_, shape) => np.zeros(shape));
+  const tokens = np.array(Int32Array.from(batch.inputs), { shape: [B * T], dtype: np.int32 });
+  const targets = np.array(Int32Array.from(batch.targets), { shape: [B * T, 1], dtype: np.int32 });
+
+  const { learningRate, beta1, beta2, epsilon, weightDecay } = ADAM;
+  const step = jit(
+    (
+      params: Tree,
+      mean: Tree,
+      square: Tree,
+      correction1: JaxArray,
+      correction2: JaxArray,
+      tokens: JaxArray,
+      targets: JaxArray,
+    ) => {
+      const [loss, gradients] = valueAndGrad((p: Tree) => crossEntropy(forward(p, task, tokens), targets))(
+        mapTree(params, (p) => p.ref),
+      );
+      const nextMean = mapTree(mean, (m, name) => m.mul(beta1).add(gradients[name].ref.mul(1 - beta1)));
+      const nextSquare = mapTree(square, (v, name) => v.mul(beta2).add(np.square(gradients[name]).mul(1 - beta2)));
+      const next = mapTree(params, (p, name) => {
+        const update = nextMean[name].ref
+          .div(correction1.ref)
+          .div(np.sqrt(nextSquare[name].ref.div(correction2.ref)).add(epsilon));
+        const decay = shapes.get(name)?.length === 2 ? 1 - learningRate * weightDecay : 1;
+        return p.mul(decay).sub(update.mul(learningRate));
+      });
+      correction1.dispose();
+      correction2.dispose();
+      return { loss, params: next, mean: nextMean, square: nextSquare };
+    },
+  );
+  let last = Number.NaN;
+  let taken = 0;
+  return {
+    name: NAME,
+    kind: 'rival',
+    async run() {
+      taken++;
+      const result = step(
+        params,
+        mean,
+        square,
+        np.array(1 - beta1 ** taken),
+        np.array(1 - beta2 ** taken),
+        tokens.ref,
+        targets.ref,
+      );
+      ({ params, mean, square } = result);
+      await blockUntilReady([result.loss, params, mean, square]);
+      [last] = await result.loss.data();
+    },
+    loss: async () => last,
+    async end() {
+      for (const tree of [params, mean, square]) for (const array of Object.values(tree)) array.dispose();
+      tokens.dispose();
+      targets.dispose();
+      step.dispose();
+    },
+  };
+}
+
+/** logits (rows, V), targets (rows, 1) → the mean over rows. */
+function crossEntropy(logits: JaxArray, targets: JaxArray): JaxArray {
+  const V = logits.shape[1];
+  // nn.oneHot would build the V × V identity.
+  const chosen = np.equal(np.arange(V).astype(np.int32), targets);
+  return np.where(chosen, nn.logSoftmax(logits), 0).sum(-1).mean().mul(-1);
+}
+
+/** (B·T) ids → (B·T, V) logits: pre-LayerNorm, learnt positions, tanh GELU, head tied to wte. */
+function forward(p: Tree, { config, B, T }: TrainingTask, tokens: JaxArray): JaxArray {
+  const { n_embd: C, n_head: H, n_layer } = config;
+  const norm = (x: JaxArray, name: string) =>
+    nn
+      .standardize(x, -1, { epsilon: config.layer_norm_epsilon })
+      .mul(p[`${name}.weight`].ref)
+      .add(p[`${name}.bias`].ref);
+  const linear = (x: JaxArray, name: string) => np.matmul(x, p[`${name}.weight`].ref).add(p[`${name}.bias`].ref);
+  const embedded = np.take(p['wte.weight'].ref, tokens, 0);
+  let x = embedded.add(np.tile(p['wpe.weight'].ref, [B, 1]));
+  for (let layer = 0; layer < n_layer; layer++) {
+    const h = `h.${layer}`;
+    const qkv = linear(norm(x.ref, `${h}.ln_1`), `${h}.attn.c_attn`);
+    const [q, k, v] = np.split(qkv, 3, -1).map((part) => part.reshape([B, T, H, C / H]));
+    const attended = nn.dotProductAttention(q, k, v, { isCausal: true }).reshape([B * T, C]);
+    x = x.add(linear(attended, `${h}.attn.c_proj`));
+    const wide = linear(norm(x.ref, `${h}.ln_2`), `${h}.mlp.c_fc`);
+    x = x.add(linear(nn.gelu(wide), `${h}.mlp.c_proj`));
+  }
+  return np.matmul(norm(x, 'ln_f'), p['wte.weight'].ref.transpose());
+}
+
+function multiply({ M, K, N, a, transposeA, b, transposeB, repeats }: ProductTask): Product {
+  const left = np.array(a, { shape: transposeA ? [K, M] : [M, K] });
+  const right = np.array(b, { shape: transposeB ? [N, K] : [K, N] });
+  const product = jit((a: JaxArray, b: JaxArray) =>
+    np.matmul(transposeA ? a.transpose() : a, transposeB ? b.transpose() : b),
+  );
+  let last: JaxArray | undefined;
+  return {
+    name: NAME,
+    async run() {
+      last?.dispose();
+      // All are kept until they are done: what is let go before is never computed.
+      const results = Array.from({ length: repeats }, () => product(left.ref, right.ref));
+      await blockUntilReady(results);
+      last = results.pop();
+      for (const result of results) result.dispose();
+    },
+    result: async () => (await last?.ref.data()) as Float32Array,
+    async end() {
+      for (const array of [left, right, last]) array?.dispose();
+      product.dispose();
+    },
+  };
+}
+
+function differentiate({ loss, shape, sliced, student, teacher, targets, temperature }: LossTask): LossRun {
+  const [B, T, V] = shape;
+  const given = np.array(student, { shape: [B, T, V] });
+  const taught = loss === 'kd' ? np.array(teacher, { shape: [B, T, V] }) : np.array(0);
+  const labels = np.array(targets, { shape: [targets.length, 1], dtype: np.int32 });
+  const rows = (x: JaxArray) => (sliced ? x.slice([], [0, -1], []) : x).reshape([-1, V]);
+  const logs = (x: JaxArray) => nn.logSoftmax(rows(x).div(temperature));
+  const lossOf = (z: JaxArray, y: JaxArray, labels: JaxArray) => {
+    if (loss === 'ce') {
+      y.dispose();
+      return crossEntropy(rows(z), labels);
+    }
+    labels.dispose();
+    const [ours, theirs] = [logs(z), logs(y)];
+    const each = np.exp(theirs.ref).mul(theirs.sub(ours)).sum(-1);
+    return each.mean().mul(temperature ** 2);
+  };
+  const lossAndGradient = jit((z: JaxArray, y: JaxArray, labels: JaxArray) => valueAndGrad(lossOf)(z, y, labels));
+  let gradient: JaxArray | undefined;
+  let last = Number.NaN;
+  return {
+    name: NAME,
+    async run() {
+      gradient?.dispose();
+      const [value, next] = lossAndGradient(given.ref, taught.ref, labels.ref);
+      gradient = next;
+      await blockUntilReady([value, next]);
+      [last] = await value.data();
+    },
+    loss: async () => last,
+    gradient: async () => (await gradient?.ref.data()) as Float32Array,
+    async end() {
+      for (const array of [given, taught, labels, gradient]) array?.dispose();
+      lossAndGradient.dispose();
+    },
+  };
+}
