@@ -44,7 +44,7 @@ const contiguous = 'contiguous';
 
 /** What a product can be asked for, made one way; `all` adds what the start-up holds the other ways against. */
 function products(dtype: Storage, way: Way, all: boolean): Check[] {
-  const [M, N, K] = [17, 67, 33];
+  const [M, N, K] = way.fours ? [20, 68, 36] : [17, 67, 33];
   const sizes = `(${M}, ${K}) · (${K}, ${N})`;
   const absolute = (values: Float64Array) => values.map(Math.abs);
   const a = stored(numbers(M * K, 1), dtype);
@@ -106,7 +106,11 @@ function products(dtype: Storage, way: Way, all: boolean): Check[] {
 
   /** Matrices inside wider storages, at offsets; what lies around c must stay. */
   const inside = (): Check => {
-    const layouts = { a: new Layout([M, K], [K + 4, 1], 9), b: new Layout([K, N], [1, K + 3], 5) };
+    const apart = way.fours ? 4 : 3;
+    const layouts = {
+      a: new Layout([M, K], [K + apart, 1], 3 * apart),
+      b: new Layout([K, N], [1, K + apart], 2 * apart),
+    };
     const target = new Layout([M, N], [N + 2, 1], 11);
     const wide = (layout: Layout, salt: number) => stored(numbers(layout.extent + 3, salt), dtype);
     const [storeA, storeB, storeC] = [wide(layouts.a, 6), wide(layouts.b, 7), wide(target, 8)];

@@ -18,6 +18,10 @@ import type { TrainerSettings } from './trainer';
 
 /** 16 MiB of f32 logits: small beside a model that has a large vocabulary, and one chunk for a small one. */
 const CHUNK_ELEMENTS = 2 ** 22;
+/** What is cut into chunks takes less than this share of the memory that all of it would. */
+const SHARE = 1 / 10;
+/** Rows that the matrix products take at a time: a chunk of as many leaves none of them idle. */
+const ROWS_AT_ONCE = 16;
 
 /** Elements of f32 logits that are made at a time: as many as asked for, if a binding can show them. */
 export const chunkLimit = (gpu: Gpu, asked = CHUNK_ELEMENTS): number =>
@@ -55,7 +59,8 @@ function recordChunks(recorder: Recorder, parts: Parts, { hidden, targets, dhidd
   const { vocab_size: V } = student;
   const [rows] = hidden.layout.shape;
   const perToken = recorder.tensor('per token', Layout.contiguous([rows, 2]), 'f32');
-  const chunkRows = Math.min(rows, Math.max(1, Math.floor(chunkLimit(recorder.gpu, chunkElements) / V)));
+  const most = Math.floor(chunkLimit(recorder.gpu, chunkElements) / V);
+  const chunkRows = rows <= most || chunkElements ? Math.max(1, Math.min(rows, most)) : rowsOfChunk(rows, most);
   const rowsOf = (tensor: Tensor, first: number, count: number): Tensor => ({
     ...tensor,
     layout: tensor.layout.narrow(0, first, count),
@@ -70,6 +75,12 @@ function recordChunks(recorder: Recorder, parts: Parts, { hidden, targets, dhidd
     recordHeadBackward(recorder, parts, part, logits, rowsOf(dhidden, first, count));
   }
   columnSum(recorder, perToken, persistent(parts.buffers.sums, [2]), 'loss sums');
+}
+
+/** Rows of a chunk, of all that do not fit into one of `most`. */
+function rowsOfChunk(rows: number, most: number): number {
+  const wanted = Math.min(most, Math.ceil(rows * SHARE) - 1);
+  return wanted > ROWS_AT_ONCE ? wanted - (wanted % ROWS_AT_ONCE) : Math.max(1, Math.min(most, ROWS_AT_ONCE));
 }
 
 /** All logits at once, sliced to [:, :-1] as scripts do. */

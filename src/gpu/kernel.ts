@@ -2,8 +2,8 @@
 //
 // A kernel's text declares, in group 0, `var<uniform> params: Params` (scalars only) and its storage buffers. The prelude put
 // before it defines `scalar` (f16 or f32) and the aliases and constants that the kernel names in its header, so that one text
-// serves every storage type. `@each(i, COUNT) … @end`, on one line, is repeated with 0, 1, … in place of `$i`: registers have no
-// index, so that many of them want many names.
+// serves every storage type. `@each(i, COUNT) … @end` is repeated with 0, 1, … in place of `$i`: registers have no index, so that
+// many of them want many names. A COUNT of 0 or 1 is a condition.
 
 import type { Gpu } from './device';
 
@@ -11,7 +11,7 @@ export type Storage = 'f16' | 'f32';
 
 export interface Specialisation {
   /** WGSL type aliases, e.g. { scalar: 'f16' }. */
-  aliases?: Record<string, Storage>;
+  aliases?: Record<string, Storage | `vec4<${Storage}>`>;
   /** `const` declarations (u32) that must be known to the compiler, e.g. array lengths. */
   constants?: Record<string, number>;
 }
@@ -51,7 +51,7 @@ export class Kernel {
         buffer: { type },
       })),
     });
-    const halves = Object.values(aliases).includes('f16');
+    const halves = Object.values(aliases).some((type) => type.includes('f16'));
     const prelude = [
       ...(halves ? ['enable f16;'] : []),
       ...(/\b(subgroup|quad)[A-Z]/.test(text) ? ['enable subgroups;'] : []),
@@ -104,12 +104,15 @@ export function kernel(gpu: Gpu, name: string, wgsl: string, specialisation: Spe
   return known;
 }
 
-/** Writes out every `@each(i, COUNT) … @end`, the inner ones first. COUNT is a number or a constant. */
+/** Writes out every `@each(i, COUNT) … @end`, the inner ones first. COUNT is a number or a constant. Lines keep their numbers. */
 function repeated(wgsl: string, constants: Record<string, number>): string {
-  const innermost = /@each\((\w+), (\w+)\)((?:(?!@each|@end).)*)@end/g;
-  const once = wgsl.replace(innermost, (_, index: string, count: string, body: string) =>
-    Array.from({ length: constants[count] ?? Number(count) }, (_, i) => body.replaceAll(`$${index}`, `${i}`)).join(''),
-  );
+  const innermost = /@each\((\w+), (\w+)\)((?:(?!@each|@end)[^])*)@end/g;
+  const once = wgsl.replace(innermost, (_, index: string, count: string, body: string) => {
+    const line = body.replaceAll('\n', ' ');
+    const times = constants[count] ?? Number(count);
+    const all = Array.from({ length: times }, (_, i) => line.replaceAll(`$${index}`, `${i}`)).join('');
+    return all + '\n'.repeat(body.split('\n').length - 1);
+  });
   return once === wgsl ? wgsl : repeated(once, constants);
 }
 

@@ -19,9 +19,9 @@ fn main(
   let unscale = 1.0 / scaler.scale;
   var sums = vec2f();
   for (var i = group.x * 64 + slot; i < params.count; i += groups.x * 64) {
-    let bits = bitcast<u32>(gradients[i]);
-    let finite = (bits & 0x7f800000u) != 0x7f800000u;
-    let g = select(0.0, gradients[i] * unscale, finite);
+    let gradient = gradients[i];
+    let finite = (bitcast<u32>(gradient) & 0x7f800000u) != 0x7f800000u;
+    let g = select(0.0, gradient * unscale, finite);
     sums += vec2f(g * g, select(1.0, 0.0, finite));
   }
   partial[slot] = sums;

@@ -3,7 +3,9 @@
 
 import type { Gpu } from '../gpu/device';
 import type { Storage } from '../gpu/kernel';
+import type { Layout } from '../tensor/layout';
 import plainWgsl from './matmul.wgsl?raw';
+import quadsWgsl from './matmul_quads.wgsl?raw';
 import subgroupWgsl from './matmul_subgroup.wgsl?raw';
 import tileWgsl from './matmul_tile.wgsl?raw';
 
@@ -17,43 +19,54 @@ export interface Way {
   columns: number;
   /** Its text depends on which of their dimensions the operands' neighbours in memory lie along. */
   orders?: boolean;
+  /** It loads four neighbours at once, and so serves only operands that lie in fours; see `lie`. */
+  fours?: boolean;
   /** Multiplications in a second if every element that workgroups make is wanted. A guess in units of the plain way's, until measured. */
   speed: number;
 }
 
 const plain = (LANES: number): Way => ({
   ...{ name: `plain, ${LANES} lanes`, file: 'matmul', wgsl: plainWgsl, speed: 1 },
-  ...{ constants: { LANES, ROWS: 8, COLUMNS: 4 }, rows: 8, columns: 4 * LANES },
+  ...{ constants: { LANES, ROWS: 8 }, rows: 8, columns: 4 * LANES },
 });
 
-const subgroup = (size: number, COLUMNS: number, speed: number): Way => {
+const subgroup = (size: number, FOURS: number, speed: number): Way => {
   const SUBGROUP = 2 ** Math.floor(Math.log2(Math.min(16, size)));
   return {
-    ...{ name: `subgroups, 16 × ${COLUMNS}`, file: 'matmul_subgroup', wgsl: subgroupWgsl, speed },
-    ...{ constants: { LANES: 16, SUBGROUP, LOADS: 16 / SUBGROUP, COLUMNS }, rows: 16, columns: 16 * COLUMNS },
+    ...{ name: `subgroups, 16 × ${4 * FOURS}`, file: 'matmul_subgroup', wgsl: subgroupWgsl, speed },
+    ...{ constants: { LANES: 16, SUBGROUP, LOADS: 16 / SUBGROUP, FOURS }, rows: 16, columns: 64 * FOURS },
   };
 };
+
+const quads = (FOURS: number, speed: number): Way => ({
+  ...{ name: `quads, 16 × ${4 * FOURS}`, file: 'matmul_quads', wgsl: quadsWgsl, speed, orders: true, fours: true },
+  ...{ constants: { LANES: 16, FOURS }, rows: 16, columns: 64 * FOURS },
+});
 
 const tile = (QUADS: number, speed: number): Way => ({
   ...{ name: `tiles of ${64 * QUADS}`, file: 'matmul_tile', wgsl: tileWgsl, speed },
   ...{ constants: { QUADS }, rows: 64 * QUADS, columns: 64 * QUADS, orders: true },
 });
 
-/** A subgroup that has fewer lanes than this saves too few loads. */
-const LEAST_SUBGROUP = 4;
-
-/** The ways that are worth trying on an adapter, the plain one first. */
+/** The ways that are worth trying on an adapter, the plain one first. It and some other serve all operands. */
 export function waysOf({ adapter: { software, subgroupSize } }: Gpu): [Way, ...Way[]] {
   if (!software) return [plain(64), tile(1, 3), tile(2, 5)];
-  if (subgroupSize < LEAST_SUBGROUP) return [plain(16)];
-  return [plain(16), subgroup(subgroupSize, 4, 2), subgroup(subgroupSize, 8, 2.3)];
+  const subgroups = [subgroup(subgroupSize, 1, 2), subgroup(subgroupSize, 2, 2.3)];
+  // A smaller subgroup saves too few loads; in a larger one a quad does not reach all rows.
+  if (subgroupSize < 4) return [plain(16)];
+  return subgroupSize === 4 ? [plain(16), ...subgroups, quads(1, 3), quads(2, 4)] : [plain(16), ...subgroups];
 }
 
-/** Every way that an adapter can go, for checks. */
-export function allWays(gpu: Gpu): Way[] {
-  const as = (software: boolean) => waysOf({ ...gpu, adapter: { ...gpu.adapter, software } } as Gpu);
-  return [...as(true), ...as(false)];
+/** How an operand lies: its neighbours in memory along dimension `k` or across it, and all of it in fours that can be loaded at once. */
+export function lie({ shape, strides, offset }: Layout, k: 0 | 1) {
+  const deep = strides[k] === 1;
+  const along = deep ? k : 1 - k;
+  return { deep, fours: strides[along] === 1 && [...shape, strides[1 - along], offset].every((n) => n % 4 === 0) };
 }
+
+/** The ways of this adapter, and those of a GPU: for checks. */
+export const allWays = (gpu: Gpu): Way[] =>
+  [gpu.adapter.software, false].flatMap((software) => waysOf({ ...gpu, adapter: { ...gpu.adapter, software } } as Gpu));
 
 const measured = new WeakMap<Gpu, Map<string, number>>();
 
@@ -71,12 +84,16 @@ export const isMeasured = (gpu: Gpu, dtype: Storage): boolean =>
 /** Workgroups that a GPU runs side by side, more or less: with fewer, a part of it is idle. */
 const SIDE_BY_SIDE = 128;
 
-/** The way that takes least time for c (M, N), counting what workgroups make beyond its edges. `dtype`: what b holds. */
-export function bestWay(gpu: Gpu, M: number, N: number, dtype: Storage): Way {
+/** The way that takes least time for a (M, K) · b (K, N), counting what workgroups make beyond c's edges. `dtype`: what b holds. */
+export function bestWay(gpu: Gpu, a: Layout, b: Layout, dtype: Storage): Way {
+  const [M, N] = [a.shape[0], b.shape[1]];
   const least = gpu.adapter.software ? 1 : SIDE_BY_SIDE;
   const time = ({ name, rows, columns, speed }: Way) => {
     const groups = Math.max(least, Math.ceil(M / rows) * Math.ceil(N / columns));
     return (groups * rows * columns) / (measured.get(gpu)?.get(`${dtype} ${name}`) ?? speed);
   };
-  return waysOf(gpu).reduce((best, way) => (time(way) < time(best) ? way : best));
+  const inFours = lie(a, 1).fours && lie(b, 0).fours;
+  return waysOf(gpu)
+    .filter(({ fours }) => !fours || inFours)
+    .reduce((best, way) => (time(way) < time(best) ? way : best));
 }

@@ -2,9 +2,10 @@
 
 import { kernel } from '../gpu/kernel';
 import { bytesOf, type Recorder, type Tensor } from '../gpu/program';
+import type { Layout } from '../tensor/layout';
 import geluWgsl from './gelu.wgsl?raw';
 import storeWgsl from './matmul_store.wgsl?raw';
-import { bestWay, type Way } from './matmul-ways';
+import { bestWay, lie, type Way } from './matmul-ways';
 import { scalarOf } from './tensors';
 
 export interface MatmulOptions {
@@ -16,7 +17,7 @@ export interface MatmulOptions {
   accumulate?: boolean;
   /** (M, N) contiguous, of c's type: gets gelu(c). */
   gelu?: Tensor;
-  /** (M, N) contiguous, in place of an addend: what a GELU was given. The product is multiplied by its slope there: its backward pass. */
+  /** (M, N) contiguous: what a GELU was given. All of the above is multiplied by its slope there: its backward pass. */
   geluOf?: Tensor;
   /** How to multiply; what is fastest by default. */
   way?: Way;
@@ -30,8 +31,7 @@ export interface MatmulOptions {
  * @throws if the sizes do not match.
  */
 export function matmul(recorder: Recorder, a: Tensor, b: Tensor, c: Tensor, options: MatmulOptions = {}): void {
-  const { bias, accumulate = false, gelu, geluOf, way, label = 'matmul' } = options;
-  const addend = options.addend ?? geluOf;
+  const { bias, addend, accumulate = false, gelu, geluOf, way, label = 'matmul' } = options;
   const [M, K] = a.layout.shape;
   const [k, N] = b.layout.shape;
   if (
@@ -44,32 +44,45 @@ export function matmul(recorder: Recorder, a: Tensor, b: Tensor, c: Tensor, opti
       `matmul ${label}: (${a.layout.shape}) · (${b.layout.shape}) → (${c.layout.shape}); want (M, K) · (K, N) → (M, N).`,
     );
   }
-  const [a_type, b_type, c_type, scalar] = [a, b, c, bias ?? addend ?? b].map(scalarOf);
-  const { file, wgsl, constants, rows, columns, orders } = way ?? bestWay(recorder.gpu, M, N, b_type);
+  const [a_type, b_type, c_type, scalar] = [a, b, c, bias ?? addend ?? geluOf ?? b].map(scalarOf);
+  const { file, wgsl, constants, rows, columns, orders, fours } =
+    way ?? bestWay(recorder.gpu, a.layout, b.layout, b_type);
+  if (fours && !(lie(a.layout, 1).fours && lie(b.layout, 0).fours))
+    throw new Error(`matmul ${label}: (${a.layout}) · (${b.layout}) do not lie in fours, which this way of it loads.`);
   const [[a_row, a_col], [b_row, b_col], [c_row, c_col]] = [a, b, c].map(({ layout }) => layout.strides);
   const program = kernel(recorder.gpu, file, `${wgsl}\n${storeWgsl}\n${geluWgsl}`, {
-    aliases: { a_type, b_type, c_type, scalar },
+    aliases: {
+      ...{ a_type: fours ? `vec4<${a_type}>` : a_type, b_type: fours ? `vec4<${b_type}>` : b_type },
+      ...{ c_type, scalar },
+    },
     constants: {
-      ...{ ...constants, GELU: Number(!!gelu) },
-      ...(orders && { A_DEEP: Number(a_col === 1), B_DEEP: Number(b_row === 1) }),
+      ...{ ...constants, ...(orders && ordersOf(a.layout, b.layout)) },
+      ...{ BIAS: Number(!!bias), ADDEND: Number(!!addend), ACCUMULATE: Number(accumulate) },
+      ...{ SLOPE: Number(!!geluOf), GELU: Number(!!gelu), ALIKE: Number(!!fours), UNLIKE: Number(!fours) },
     },
   });
+  const more = { bias, addend, before: geluOf, activated: gelu };
+  const given = Object.entries(more).flatMap(([name, tensor]) => (tensor ? [[name, tensor] as const] : []));
   recorder.dispatch(
     program,
-    // What is not added still wants a buffer.
-    { a, b, bias: bias ?? b, addend: addend ?? b, c, ...(gelu && { activated: gelu }) },
+    { a, b, c, ...Object.fromEntries(given) },
     {
       ...{ M, N, K },
       ...{ a_offset: a.layout.offset, a_row, a_col },
       ...{ b_offset: b.layout.offset, b_row, b_col },
       ...{ c_offset: c.layout.offset, c_row, c_col },
-      adds: (bias ? 1 : 0) + (options.addend ? 2 : 0) + (accumulate ? 4 : 0) + (geluOf ? 8 : 0),
     },
     [Math.ceil(N / columns), Math.ceil(M / rows)],
     {
       label,
       flops: 2 * M * N * K,
-      bytes: bytesOf(a, b, c, ...[bias, addend, accumulate && c, gelu].filter((t) => !!t)),
+      bytes: bytesOf(a, b, c, ...(accumulate ? [c] : []), ...given.map(([, tensor]) => tensor)),
     },
   );
+}
+
+/** Constants that say which way the operands' neighbours in memory lie. */
+function ordersOf(a: Layout, b: Layout): Record<string, number> {
+  const [deepA, deepB] = [Number(lie(a, 1).deep), Number(lie(b, 0).deep)];
+  return { A_DEEP: deepA, A_ACROSS: 1 - deepA, B_DEEP: deepB, B_ACROSS: 1 - deepB };
 }

@@ -58,10 +58,8 @@ fn main(
   @each(i, QUADS) @each(e, 4) @each(j, QUADS) sums[($i * 4 + $e) * QUADS + $j] = c_$i_$e_$j; @end @end @end
   for (var r = 0u; r < 4 * QUADS; r++) {
     for (var j = 0u; j < QUADS; j++) {
-      let four = sums[r * QUADS + j];
       let m = row + (local.y + 16 * (r / 4)) * 4 + r % 4;
-      let n = col + (local.x + 16 * j) * 4;
-      for (var f = 0u; f < 4; f++) { store(m, n + f, four[f]); }
+      store(m, col + (local.x + 16 * j) * 4 + vec4u(0, 1, 2, 3), sums[r * QUADS + j]);
     }
   }
 }

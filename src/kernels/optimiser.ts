@@ -13,6 +13,7 @@ export const SCALER_BYTES = 40;
 const GROWTH_INTERVAL = 2000;
 /** Partial sums of the gradient's norm: few enough for one thread to add up. */
 export const NORM_PARTIALS = 256;
+const SOFTWARE_PARTIALS = 16;
 
 export interface AdamW {
   beta1: number;
@@ -66,7 +67,8 @@ export function optimiserStep(
     offset: places[part].offset + first * size,
     bytes: count * size,
   });
-  const most = Math.floor(NORM_PARTIALS / ranges.length);
+  // A software adapter changes lanes at each barrier: it is to have few workgroups with many elements each.
+  const most = Math.max(1, Math.floor((gpu.adapter.software ? SOFTWARE_PARTIALS : NORM_PARTIALS) / ranges.length));
   let groups = 0;
   for (const range of ranges) {
     const own = Math.min(most, Math.ceil(range.count / 64));
