@@ -106,7 +106,7 @@ export function kernel(gpu: Gpu, name: string, wgsl: string, specialisation: Spe
 
 /** Writes out every `@each(i, COUNT) … @end`, the inner ones first. COUNT is a number or a constant. Lines keep their numbers. */
 function repeated(wgsl: string, constants: Record<string, number>): string {
-  const innermost = /@each\((\w+), (\w+)\)((?:(?!@each|@end)[^])*)@end/g;
+  const innermost = /@each\((\w+), (\w+)\)((?:(?!@each|@end).)*)@end/gs;
   const once = wgsl.replace(innermost, (_, index: string, count: string, body: string) => {
     const line = body.replaceAll('\n', ' ');
     const times = constants[count] ?? Number(count);
