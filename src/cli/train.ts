@@ -70,6 +70,7 @@ export async function train(parts: TrainParts): Promise<TrainResult> {
       ...{ makeTeacher: teacher.make, signal },
       cache: { open: () => openCacheStorage(files.cache), teacher: source.label, note: say },
       events: {
+        note: say,
         stage(stage, detail, loaded) {
           // Counting positions, the cache tells of every batch.
           const counting = stage === 'cache' && loaded !== undefined;

@@ -56,6 +56,8 @@ export interface RunParts {
     stage(stage: RunStage, detail: string, loaded?: number, total?: number): void;
     record(record: StepRecord): void;
     evaluation(record: EvaluationRecord): void;
+    /** What whoever runs it should know. */
+    note?(text: string): void;
   };
 }
 
@@ -148,7 +150,9 @@ export class Run {
     const parts = { gpu, config, dtype: this.dtype, student: this.studentConfig, weights };
     let { makeTeacher } = this.parts;
     events.stage('compile', 'trying the adapter’s matrix products');
-    await tuneMatmul(gpu, this.dtype);
+    for (const { name, fault } of await tuneMatmul(gpu, this.dtype)) {
+      if (fault) events.note?.(`This adapter gets matrix products by ${name} wrong; they are left out. ${fault}`);
+    }
     const opened = await this.#openCache(parts);
     if (opened && 'teacher' in opened) makeTeacher = () => Promise.resolve(opened.teacher);
     else this.#cache = opened;

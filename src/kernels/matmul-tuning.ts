@@ -67,7 +67,7 @@ async function faultOf(gpu: Gpu, way: Way, dtype: Storage, truth: Float32Array[]
   try {
     const found = await checkedProducts(gpu, way, dtype);
     const errors = found.map((sums, i) => sums.map((sum, at) => Math.abs(sum - truth[i][at])));
-    // A NaN is no number that Math.max would let pass.
+    // A NaN anywhere makes this a NaN, which no comparison lets pass.
     const error = Math.max(...errors.map((all) => Math.max(...all)));
     // Sums of K products of numbers below 1, of which each may be rounded by half of 2^-23 of the sum so far, once here and once there.
     const tolerance = CHECKED[2] ** 2 * 2 ** -23;

@@ -51,10 +51,10 @@ const tile = (QUADS: number, speed: number): Way => ({
 /** The ways that are worth trying on an adapter, the plain one first. It and some other serve all operands. */
 export function waysOf({ adapter: { software, subgroupSize } }: Gpu): [Way, ...Way[]] {
   if (!software) return [plain(64), tile(1, 3), tile(2, 5)];
-  const subgroups = [subgroup(subgroupSize, 1, 2), subgroup(subgroupSize, 2, 2.3)];
-  // A smaller subgroup saves too few loads; in a larger one a quad does not reach all rows.
   if (subgroupSize < 4) return [plain(16)];
-  return subgroupSize === 4 ? [plain(16), ...subgroups, quads(1, 3), quads(2, 4)] : [plain(16), ...subgroups];
+  // In a larger subgroup a quad has a part of the lanes alone, and all of them share more loads.
+  const byQuads = subgroupSize === 4 ? [quads(1, 3), quads(2, 4)] : [];
+  return [plain(16), subgroup(subgroupSize, 1, 2), subgroup(subgroupSize, 2, 2.3), ...byQuads];
 }
 
 /** How an operand lies: its neighbours in memory along dimension `k` or across it, and all of it in fours that can be loaded at once. */

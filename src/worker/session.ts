@@ -168,11 +168,12 @@ export class Session implements DeviceUser {
     const { signal } = this.#ended;
     const name = corpusName(corpus);
     const onProgress = (loaded: number, total?: number) => this.#stage('corpus', name, loaded, total);
+    const note = (text: string) => post({ type: 'note', runId: this.runId, text });
     const texts = await readTexts(corpus, { onProgress, signal });
     const models = await openModels(config, gpu, {
       ...{ files: this.files ?? {}, base, signal },
       stage: (...said) => this.#stage(...said),
-      note: (text) => post({ type: 'note', runId: this.runId, text }),
+      note,
     });
     this.#tokenizer = models.tokenizer;
     this.#stage('tokenizer', `reading ${name}`);
@@ -183,9 +184,10 @@ export class Session implements DeviceUser {
         cache: {
           open: openCacheStorage,
           teacher: teacherName(config.teacher_model, this.files?.teacher),
-          note: (text) => post({ type: 'note', runId: this.runId, text }),
+          note,
         },
         events: {
+          note,
           stage: (...said) => this.#stage(...said),
           record: (record) => this.#records.push(record),
           evaluation: (record) => {

@@ -1,10 +1,13 @@
 // Stillhouse as a contestant: the trainer that the page uses, on a device of its own.
 
 import { DEFAULTS } from '../../src/config';
+import { type ProfileReport, summarise } from '../../src/distill/profile';
 import type { StepRecord } from '../../src/distill/records';
+import { rooflineOf } from '../../src/distill/roofline';
 import { Trainer } from '../../src/distill/trainer';
 import type { Gpu } from '../../src/gpu/device';
 import { Pool } from '../../src/gpu/program';
+import { tuneMatmul } from '../../src/kernels/matmul-tuning';
 import { ADAM, type Training, type TrainingTask } from './peer';
 
 /** PyTorch's GradScaler begins here, and halves it as often as needed: the first steps of f16 may be skipped. */
@@ -14,11 +17,13 @@ export async function ourTraining(
   gpu: Gpu,
   dtype: 'f16' | 'f32',
   task: TrainingTask,
-): Promise<Training & { trainer: Trainer }> {
+): Promise<Training & { profile(): Promise<ProfileReport> }> {
   const { config: student, weights, B, T, batch } = task;
   const pool = new Pool(gpu);
   const { learningRate, ...adam } = ADAM;
   let last: StepRecord | undefined;
+  // As a run does before it builds anything.
+  await tuneMatmul(gpu, dtype);
   const trainer = await Trainer.create(
     gpu,
     pool,
@@ -36,7 +41,10 @@ export async function ourTraining(
   return {
     name: `stillhouse ${dtype}`,
     kind: 'ours',
-    trainer,
+    async profile() {
+      const times = await trainer.profile([batch], { step: step + 1, temperature: 1, alpha: 0 });
+      return summarise(times, await rooflineOf(gpu));
+    },
     async run() {
       await trainer.step([batch], { step: ++step, learningRate, temperature: 1, alpha: 0 });
       await gpu.idle();

@@ -1,5 +1,6 @@
 // What a workload is given, and what it hands back: a table's rows, figures against their targets, and the agreement that came first.
 
+import type { ProfileReport } from '../../src/distill/profile';
 import type { Gpu } from '../../src/gpu/device';
 import type { Timing } from './interleave';
 import type { Peer } from './peer';
@@ -49,6 +50,8 @@ export interface Result {
   agreement: Agreement[];
   tables: Table[];
   figures: Figure[];
+  /** Where our own step goes, kernel by kernel. */
+  profile?: ProfileReport;
   /** Who could not take part, and why; what else belongs to the numbers. */
   notes: string[];
 }

@@ -1,6 +1,7 @@
 // W1 and W2: one training step of a small GPT-2, AdamW, cross-entropy. All begin with the same weights and batch, and must come to the
 // same losses before anything is timed.
 
+import { profileText } from '../../src/distill/profile';
 import type { Gpt2Config } from '../../src/model/config';
 import { batchOf, wholeWeights } from './formula';
 import { interleaved, type Timing } from './interleave';
@@ -38,12 +39,14 @@ export async function benchStep(bench: Bench, workload: keyof typeof STEPS): Pro
   const shape = STEPS[workload];
   const { vocab_size: V, n_embd: C, n_head: H, n_layer } = shape.config;
   const task = await taskOf(shape);
-  const contestants: Training[] = [await ourTraining(bench.gpu, 'f32', task)];
+  const ours = await ourTraining(bench.gpu, 'f32', task);
+  const contestants: Training[] = [ours];
   if (bench.gpu.adapter.f16) contestants.push(await ourTraining(bench.gpu, 'f16', task));
   for (const peer of bench.peers) contestants.push(await peer.training(task));
   const agreement = await agreeOnLosses(bench, contestants);
   bench.log('timing');
   const timings = await interleaved(contestants, bench.turns ?? TURNS);
+  const profile = bench.gpu.adapter.timestamps ? await ours.profile() : undefined;
   for (const contestant of contestants) await contestant.end();
   const tokens = shape.B * shape.T;
   const rows = timings.map((timing) => ({ ...timing, figures: { 'tokens/s': (1000 * tokens) / timing.median } }));
@@ -55,7 +58,13 @@ export async function benchStep(bench: Bench, workload: keyof typeof STEPS): Pro
     agreement,
     tables: [{ title: '', rows }],
     figures: figuresOf(timings, contestants),
-    notes: bench.gpu.adapter.f16 ? [] : ['The adapter has no f16: that row is left out.'],
+    profile,
+    notes: [
+      ...(bench.gpu.adapter.f16 ? [] : ['The adapter has no f16: that row is left out.']),
+      profile
+        ? `Where ${ours.name} goes:\n\n\`\`\`\n${profileText(profile, bench.gpu.adapter.name).trim()}\n\`\`\``
+        : 'The adapter has no timestamp-query: where the step goes is left out.',
+    ],
   };
 }
 
