@@ -48,7 +48,7 @@ function watch({ device: { queue } }: Gpu) {
 it('cuts a step into submissions of the time that is allowed, and the result is the same bits', async () => {
   const gpu = await open();
   // The adapter with f16 is the faster one.
-  const B = gpu.adapter.f16 ? 32 : 6;
+  const B = gpu.adapter.f16 ? 16 : 4;
   const batch = (step: number) => batchOf(HEAVY, B, T, step);
   const train = async (limit: (wall: number) => number, cut: number) => {
     gpu.submissionMilliseconds = UNCUT;
