@@ -21,7 +21,8 @@ process.on('exit', () => rmSync(reports, { recursive: true, force: true }));
 const ONCE = ['cache', 'cli', 'distil', 'lab', 'profile', 'work'];
 const STAGES = [
   { name: 'check', command: ['node', 'tests/check.mjs'] },
-  { name: 'unit', project: 'unit' },
+  // That stage times nothing, and leaves a core half idle.
+  { name: 'unit', project: 'unit', beside: 'gpu-swiftshader' },
   { name: 'build', command: ['node_modules/.bin/vite', 'build', '--logLevel', 'warn'] },
   { name: 'gpu-lavapipe', project: 'gpu', icd: 'VK_ICD_LAVAPIPE', adapter: 'f16' },
   { name: 'gpu-swiftshader', project: 'gpu', icd: 'VK_ICD_SWIFTSHADER', adapter: 'f32', without: ONCE },
@@ -35,11 +36,11 @@ const environment = { ...process.env };
 if (chosen.some(({ icd, browsers }) => icd || browsers)) Object.assign(environment, bringBrowsers());
 
 const rows = [];
-for (const stage of chosen) {
-  console.log(`\n== ${stage.name}`);
-  const started = Date.now();
-  const result = await runStage(stage);
-  rows.push({ name: stage.name, seconds: (Date.now() - started) / 1000, ...result });
+const isChosen = (wanted) => chosen.some(({ name }) => name === wanted);
+for (const stage of chosen.filter(({ beside }) => !isChosen(beside))) {
+  const together = [stage, ...chosen.filter(({ beside }) => beside === stage.name)];
+  console.log(`\n== ${together.map(({ name }) => name).join(', and beside it ')}`);
+  rows.push(...(await Promise.all(together.map(timed))));
 }
 
 console.log(`\n${'stage'.padEnd(16)}${'passed'.padStart(8)}${'failed'.padStart(8)}${'seconds'.padStart(9)}`);
@@ -50,6 +51,12 @@ for (const { name, passed, failed, seconds, notes } of rows) {
 const sum = (key) => rows.reduce((total, row) => total + (row[key] ?? 0), 0);
 process.exitCode = sum('failed') ? 1 : 0;
 console.log(`${sum('passed')} passed, ${sum('failed')} failed`);
+
+async function timed(stage) {
+  const started = Date.now();
+  const result = await runStage(stage);
+  return { name: stage.name, seconds: (Date.now() - started) / 1000, ...result };
+}
 
 /** Runs one stage to its end: how many tests passed and failed. A stage that fails without a test counts as one. */
 async function runStage(stage) {
@@ -64,18 +71,20 @@ async function runStage(stage) {
     ['node_modules/.bin/vitest', 'run', '--project', stage.project, '--reporter=default', '--reporter=json'].concat(
       `--outputFile.json=${report}`,
       '--allowOnly=false',
-      stage.project === 'unit' ? '--maxWorkers=2' : [],
       (stage.without ?? []).map((name) => `--exclude=tests/gpu/${name}.test.ts`),
       filters,
     ),
     { ...environment, ...(stage.icd && { VK_ICD_FILENAMES: environment[stage.icd], ADAPTER: stage.adapter }) },
+    // Two reporters cannot draw on one terminal: through a pipe one of them only writes lines.
+    stage.beside ? 'pipe' : 'inherit',
   );
   return countReport(existsSync(report) ? JSON.parse(readFileSync(report, 'utf8')) : undefined, code);
 }
 
-function run([command, ...args], env) {
+function run([command, ...args], env, out = 'inherit') {
   return new Promise((resolve) => {
-    const child = spawn(command, args, { cwd: root, env, stdio: 'inherit' });
+    const child = spawn(command, args, { cwd: root, env, stdio: ['inherit', out, 'inherit'] });
+    child.stdout?.pipe(process.stdout);
     child.on('error', (error) => {
       console.error(`run: ${command} did not start: ${error.message}. Run npm ci first.`);
       resolve(1);
