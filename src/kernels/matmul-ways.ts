@@ -38,9 +38,16 @@ const subgroup = (size: number, FOURS: number, speed: number): Way => {
   };
 };
 
-const quads = (FOURS: number, speed: number): Way => ({
-  ...{ name: `quads, 16 × ${4 * FOURS}`, file: 'matmul_quads', wgsl: quadsWgsl, speed, orders: true, fours: true },
-  ...{ constants: { LANES: 16, FOURS }, rows: 16, columns: 64 * FOURS },
+const quads = (SIXTEENS: number, FOURS: number, speed: number): Way => ({
+  ...{
+    name: `quads, ${16 * SIXTEENS} × ${4 * FOURS}`,
+    file: 'matmul_quads',
+    wgsl: quadsWgsl,
+    speed,
+    orders: true,
+    fours: true,
+  },
+  ...{ constants: { LANES: 16, SIXTEENS, FOURS }, rows: 16 * SIXTEENS, columns: 64 * FOURS },
 });
 
 const tile = (QUADS: number, speed: number): Way => ({
@@ -53,7 +60,7 @@ export function waysOf({ adapter: { software, subgroupSize } }: Gpu): [Way, ...W
   if (!software) return [plain(64), tile(1, 3), tile(2, 5)];
   if (subgroupSize < 4) return [plain(16)];
   // In a larger subgroup a quad has a part of the lanes alone, and all of them share more loads.
-  const byQuads = subgroupSize === 4 ? [quads(1, 3), quads(2, 4)] : [];
+  const byQuads = subgroupSize === 4 ? [quads(1, 1, 3), quads(1, 2, 4), quads(2, 2, 4.5)] : [];
   return [plain(16), subgroup(subgroupSize, 1, 2), subgroup(subgroupSize, 2, 2.3), ...byQuads];
 }
 
