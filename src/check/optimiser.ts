@@ -67,7 +67,6 @@ function step(dtype: Storage, good: boolean): Check {
       step: { values: [LEARNING_RATE, 1, 1, 1 / 10], layout: [4] },
       scaler: { values: state, layout: [state.length] },
       partials: { values: new Float64Array(2 * NORM_PARTIALS), layout: [NORM_PARTIALS, 2] },
-      unused: { values: [0], layout: [1] },
     },
     record: (recorder, tensors) => {
       const { gradients, master, mean, square, halves } = tensors;
@@ -77,7 +76,7 @@ function step(dtype: Storage, good: boolean): Check {
       };
       const buffers = {
         ...{ step: bufferOf(tensors.step), scaler: bufferOf(tensors.scaler) },
-        ...{ partials: bufferOf(tensors.partials), unused: bufferOf(tensors.unused) },
+        ...{ partials: bufferOf(tensors.partials) },
       };
       const sizes = { parts: [COUNT], decayed: DECAYED };
       optimiserStep(

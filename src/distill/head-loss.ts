@@ -18,8 +18,6 @@ import type { TrainerSettings } from './trainer';
 
 /** 16 MiB of f32 logits: small beside a model that has a large vocabulary, and one chunk for a small one. */
 const CHUNK_ELEMENTS = 2 ** 22;
-/** What is cut into chunks takes less than this share of the memory that all of it would. */
-const SHARE = 1 / 10;
 /** Rows that the matrix products take at a time: a chunk of as many leaves none of them idle. */
 const ROWS_AT_ONCE = 16;
 
@@ -60,7 +58,8 @@ function recordChunks(recorder: Recorder, parts: Parts, { hidden, targets, dhidd
   const [rows] = hidden.layout.shape;
   const perToken = recorder.tensor('per token', Layout.contiguous([rows, 2]), 'f32');
   const most = Math.floor(chunkLimit(recorder.gpu, chunkElements) / V);
-  const chunkRows = rows <= most || chunkElements ? Math.max(1, Math.min(rows, most)) : rowsOfChunk(rows, most);
+  const even = most > ROWS_AT_ONCE && !chunkElements ? most - (most % ROWS_AT_ONCE) : most;
+  const chunkRows = rows <= most ? rows : Math.max(1, even);
   const rowsOf = (tensor: Tensor, first: number, count: number): Tensor => ({
     ...tensor,
     layout: tensor.layout.narrow(0, first, count),
@@ -75,12 +74,6 @@ function recordChunks(recorder: Recorder, parts: Parts, { hidden, targets, dhidd
     recordHeadBackward(recorder, parts, part, logits, rowsOf(dhidden, first, count));
   }
   columnSum(recorder, perToken, persistent(parts.buffers.sums, [2]), 'loss sums');
-}
-
-/** Rows of a chunk, of all that do not fit into one of `most`. */
-function rowsOfChunk(rows: number, most: number): number {
-  const wanted = Math.min(most, Math.ceil(rows * SHARE) - 1);
-  return wanted > ROWS_AT_ONCE ? wanted - (wanted % ROWS_AT_ONCE) : Math.max(1, Math.min(most, ROWS_AT_ONCE));
 }
 
 /** All logits at once, sliced to [:, :-1] as scripts do. */

@@ -77,7 +77,7 @@ export class Trainer {
   readonly gradients: Arena;
   readonly #mean: Arena;
   readonly #square: Arena;
-  readonly #buffers: Record<'step' | 'scaler' | 'partials' | 'unused' | 'zero' | 'sums', GPUBuffer>;
+  readonly #buffers: Record<'step' | 'scaler' | 'partials' | 'zero' | 'sums', GPUBuffer>;
   readonly #batch: BatchBuffer;
   readonly #ring: Ring;
   #micro?: Program;
@@ -104,7 +104,6 @@ export class Trainer {
       step: memory.create('data', 'step', 16, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST),
       scaler: memory.create('optimiser', 'scaler', SCALER_BYTES),
       partials: memory.create('optimiser', 'norm partials', NORM_PARTIALS * 8),
-      unused: memory.create('optimiser', 'unused', 4),
       zero: memory.create('data', 'zero', 4),
       sums: memory.create('metrics', 'sums', SUMS_BYTES),
     };

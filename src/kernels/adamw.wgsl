@@ -1,7 +1,7 @@
 // AdamW with decoupled weight decay over one range of the arenas, and the working copy of the weights in the same pass:
 // m = β₁ m + (1 − β₁) g, v = β₂ v + (1 − β₂) g², w = w (1 − lr · decay) − lr · m̂ / (√v̂ + ε).
 // Does nothing where the scaler says that the step is bad.
-// Aliases: scalar (the working copy). Constants: COPY (0 or 1: there is a working copy besides the master weights).
+// Aliases: value (f32, or four of them at a time), scalar (the working copy). Constants: COPY (0 or 1: there is a working copy besides the master weights).
 
 struct Params { count: u32, beta1: f32, beta2: f32, epsilon: f32, decay: f32 }
 struct Step { learning_rate: f32, temperature: f32, alpha: f32, inverse_tokens: f32 }
@@ -11,11 +11,11 @@ struct Scaler {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<uniform> step: Step;
 @group(0) @binding(2) var<storage, read> scaler: Scaler;
-@group(0) @binding(3) var<storage, read> gradients: array<f32>; // (count)
-@group(0) @binding(4) var<storage, read_write> master: array<f32>; // (count)
-@group(0) @binding(5) var<storage, read_write> mean: array<f32>; // (count): m
-@group(0) @binding(6) var<storage, read_write> square: array<f32>; // (count): v
-@group(0) @binding(7) var<storage, read_write> weights: array<scalar>; // (count), or unused
+@group(0) @binding(3) var<storage, read> gradients: array<value>; // (count)
+@group(0) @binding(4) var<storage, read_write> master: array<value>; // (count)
+@group(0) @binding(5) var<storage, read_write> mean: array<value>; // (count): m
+@group(0) @binding(6) var<storage, read_write> square: array<value>; // (count): v
+@each(_, COPY) @group(0) @binding(7) var<storage, read_write> weights: array<scalar>; @end // (count)
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
@@ -31,6 +31,6 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let update = (m / correction1) / (sqrt(v / correction2) + params.epsilon);
     let w = master[i] * (1.0 - step.learning_rate * params.decay) - step.learning_rate * update;
     master[i] = w;
-    if (COPY == 1u) { weights[i] = scalar(w); }
+    @each(_, COPY) weights[i] = scalar(w); @end
   }
 }

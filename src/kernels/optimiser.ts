@@ -1,6 +1,6 @@
 // The optimiser's launchers: the gradient's norm, the decision about the step, AdamW. All on the GPU; nothing is read back.
 
-import { kernel } from '../gpu/kernel';
+import { kernel, type Storage } from '../gpu/kernel';
 import type { Placement, Recorder } from '../gpu/program';
 import adamwWgsl from './adamw.wgsl?raw';
 import gradientNormWgsl from './gradientNorm.wgsl?raw';
@@ -40,6 +40,11 @@ export interface OptimiserArenas {
 /** An element's, counted in the kernels. */
 const FLOPS = { norm: 3, adamw: 17 };
 
+const FOURS = {
+  f16: { value: 'vec4<f32>', scalar: 'vec4<f16>' },
+  f32: { value: 'vec4<f32>', scalar: 'vec4<f32>' },
+} as const;
+
 /** A run of elements in one part that a binding can show. */
 interface Range {
   part: number;
@@ -55,7 +60,7 @@ interface Range {
 export function optimiserStep(
   recorder: Recorder,
   arenas: OptimiserArenas,
-  { step, scaler, partials, unused }: Record<'step' | 'scaler' | 'partials' | 'unused', GPUBuffer>,
+  { step, scaler, partials }: Record<'step' | 'scaler' | 'partials', GPUBuffer>,
   plan: { parts: number[]; decayed: number },
   adam: AdamW,
 ): void {
@@ -88,23 +93,23 @@ export function optimiserStep(
     [1],
     { flops: 2 * groups },
   );
-  const adamw = kernel(gpu, 'adamw', adamwWgsl, {
-    aliases: { scalar: arenas.halves ? 'f16' : 'f32' },
-    constants: { COPY: Number(!!arenas.halves) },
-  });
+  const scalar: Storage = arenas.halves ? 'f16' : 'f32';
   for (const range of ranges) {
+    // Elements that one load brings; a student's ranges are all of fours.
+    const lanes = range.count % 4 === 0 ? 4 : 1;
+    const aliases = lanes === 4 ? FOURS[scalar] : { value: 'f32' as const, scalar };
     recorder.dispatch(
-      adamw,
+      kernel(gpu, 'adamw', adamwWgsl, { aliases, constants: { COPY: Number(!!arenas.halves) } }),
       {
         ...{ step, scaler },
         gradients: within(arenas.gradients, range, 4),
         master: within(arenas.master, range, 4),
         mean: within(arenas.mean, range, 4),
         square: within(arenas.square, range, 4),
-        weights: arenas.halves ? within(arenas.halves, range, 2) : unused,
+        ...(arenas.halves && { weights: within(arenas.halves, range, 2) }),
       },
-      { count: range.count, beta1, beta2, epsilon, decay: range.decayed ? weightDecay : 0 },
-      elementGrid(gpu, range.count),
+      { count: range.count / lanes, beta1, beta2, epsilon, decay: range.decayed ? weightDecay : 0 },
+      elementGrid(gpu, range.count / lanes),
       // The gradient is read, the copy written, the rest both.
       { flops: FLOPS.adamw * range.count, bytes: range.count * (4 + 3 * 8 + (arenas.halves ? 2 : 0)) },
     );

@@ -46,7 +46,6 @@ async function setUp(gpu: Gpu, dtype: Storage, sizes: { count: number; decayed: 
     step: gpu.memory.create('data', 'step', 16, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST),
     scaler: gpu.memory.create('data', 'scaler', SCALER_BYTES),
     partials: gpu.memory.create('data', 'partials', NORM_PARTIALS * 8),
-    unused: gpu.memory.create('data', 'unused', 4),
   };
   const { queue } = gpu.device;
   const setScale = (value: number, goodSteps = 0) => {
