@@ -3,8 +3,8 @@
 //   node tests/mutate.mjs [--first] [FILTER…]   --first: run only the first of a mutation's test files.
 //                                               FILTER: a part of the kernels' file names; all of them by default.
 //
-// Needs VK_ICD_FILENAMES to name a Vulkan driver (of tests/run.mjs, VK_ICD_LAVAPIPE, or VK_ICD_SWIFTSHADER for matmul_quads). Takes about 10 s a mutation and test file, so it
-// is no part of `npm test`. Works in a copy: the checkout is never touched.
+// Needs VK_ICD_FILENAMES to name a Vulkan driver (of tests/run.mjs, VK_ICD_LAVAPIPE, or VK_ICD_SWIFTSHADER for matmul_quads). Takes
+// about 10 s a mutation and test file, so it is no part of `npm test`. Works in a copy: the checkout is never touched.
 
 import { spawn } from 'node:child_process';
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
