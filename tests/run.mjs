@@ -17,8 +17,8 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const reports = mkdtempSync(join(tmpdir(), 'stillhouse-reports-'));
 process.on('exit', () => rmSync(reports, { recursive: true, force: true }));
 
-/** What is the same on either adapter: the kernels that it uses have tests of their own, and runs and the Bug Lab are seen in f32 end to end. */
-const ONCE = ['cache', 'cli', 'distil', 'lab', 'profile', 'work'];
+/** What is the same on either adapter: the kernels that it uses have tests of their own, and whole runs are seen in f32 end to end. */
+const ONCE = ['cache', 'cli', 'distil', 'profile', 'work'];
 const STAGES = [
   { name: 'check', command: ['node', 'tests/check.mjs'] },
   // That stage times nothing, and leaves a core half idle.

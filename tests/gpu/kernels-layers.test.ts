@@ -23,14 +23,13 @@ import {
   ROUNDING,
   type Storage,
   stored,
+  summed,
   testVariants,
   upload,
   zeros,
 } from './variants';
 
 const { numbers } = reference;
-const summed = (terms: number, dtype: Storage = 'f32') =>
-  4 * terms * ROUNDING.f32 + (dtype === 'f16' ? ROUNDING.f16 : 0);
 
 describe('embedding', () => {
   // Tokens that come once, often, next to each other, first and last in the vocabulary; C narrower and wider than a workgroup.

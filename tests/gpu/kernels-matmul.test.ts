@@ -15,17 +15,15 @@ import {
   execute,
   expectClose,
   openVariant,
-  ROUNDING,
   type Storage,
   stored,
+  summed,
   testVariants,
   upload,
   zeros,
 } from './variants';
 
 const { numbers } = reference;
-const summed = (terms: number, dtype: Storage = 'f32') =>
-  4 * terms * ROUNDING.f32 + (dtype === 'f16' ? ROUNDING.f16 : 0);
 
 describe('matmul', () => {
   // The last two have columns enough for the wide workgroup.

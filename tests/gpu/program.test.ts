@@ -16,7 +16,7 @@ import { Layout } from '../../src/tensor/layout';
 import { Random } from '../../src/tensor/random';
 import { openTestDevice, takeErrors } from './harness';
 import { ADAM, batchOf, LIVE, startTrainer, TINY } from './students';
-import { openVariant, upload, zeros } from './variants';
+import { download, execute, openVariant, upload, zeros } from './variants';
 
 /** Everything on a device that makes an object, and what hands work to it. */
 const MAKERS = [
@@ -266,4 +266,31 @@ it('a kernel that does not compile says which line of which file, and the line',
   expect(() => kernel(gpu, 'bare', '@compute @workgroup_size(1) fn main() {}')).toThrow(
     'Kernel bare declares no binding in group 0.',
   );
+});
+
+it('what a kernel’s text repeats is written out, and lines keep their numbers', async () => {
+  const gpu = await openTestDevice();
+  const text = DOUBLE.replace(
+    'if (id.x < params.count) { y[id.x] = params.factor * x[id.x]; }',
+    `var sum = 0.0;
+  @each(_, NONE) sum = nothing; @end
+  @each(i, TWO) {
+    @each(j, 3) sum += f32(10 * $i + $j); @end
+  } @end
+  y[id.x] = sum;`,
+  );
+  const y = zeros(gpu, 'y', [1]);
+  const record = (name: string, made: string) => (recorder: Recorder) =>
+    recorder.dispatch(
+      kernel(gpu, name, made, { constants: { TWO: 2, NONE: 0 } }),
+      { x: zeros(gpu, 'x', [1]), y },
+      { count: 1, factor: 1 },
+      [1],
+    );
+  await execute(gpu, record('repeats', text));
+  expect([...(await download(gpu, y))]).toEqual([0 + 1 + 2 + 10 + 11 + 12]);
+  const broken = text.replace('y[id.x] = sum', 'y[id.x] = nowhere');
+  const line = broken.split('\n').findIndex((words) => words.includes('nowhere')) + 1;
+  await expect(execute(gpu, record('misspelt', broken))).rejects.toThrow(`misspelt.wgsl:${line}: `);
+  takeErrors();
 });

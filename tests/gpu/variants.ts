@@ -19,6 +19,10 @@ export type Lanes = 'one lane' | 'many lanes';
 /** Half of the distance between neighbouring f32 (f16) numbers, relative to them: what one rounding may change. */
 export const ROUNDING = { f32: 2 ** -24, f16: 2 ** -11 } as const;
 
+/** The tolerance of a sum of `terms`, of which each rounds once and cancellation leaves a few times less, stored as `dtype`. */
+export const summed = (terms: number, dtype: Storage = 'f32'): number =>
+  4 * terms * ROUNDING.f32 + (dtype === 'f16' ? ROUNDING.f16 : 0);
+
 const variants = new Map<Lanes, Gpu>();
 
 /** The test file's device as kernels see it that are made for a software adapter (one lane) or for a GPU. */
