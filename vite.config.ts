@@ -1,11 +1,15 @@
-// How the page is built and served, and which tests need what. Node scripts take this file too: see src/cli/run.mjs.
+// How the page is built and served, and which tests need what. Node scripts take this file too: see
+// src/cli/run.mjs.
 
 import react from '@vitejs/plugin-react';
 import { defineConfig } from 'vitest/config';
 
 const SECOND = 1000;
 
-/** On two cores without a GPU one adapter is busy enough, and onnxruntime's first run alone takes over a minute. */
+/**
+ * On two cores without a GPU one adapter is busy enough, and onnxruntime's first run alone takes
+ * over a minute.
+ */
 const oneAtATime = {
   pool: 'forks',
   fileParallelism: false,
@@ -23,7 +27,8 @@ export default defineConfig({
   optimizeDeps: {
     // Rewritten for the dev server it no longer finds its WebAssembly.
     exclude: ['onnxruntime-web'],
-    // The worker's own packages, which the dev server would otherwise meet only when it starts, and reload the page.
+    // The worker's own packages, which the dev server would otherwise meet only when it starts, and
+    // reload the page.
     include: ['@xenova/transformers', 'onnx-proto'],
   },
   build: { target: 'es2023' },
@@ -31,7 +36,11 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: 'unit', include: ['tests/unit/**/*.test.{ts,tsx}'], testTimeout: 30 * SECOND },
+        test: {
+          name: 'unit',
+          include: ['tests/unit/**/*.test.{ts,tsx}'],
+          testTimeout: 30 * SECOND,
+        },
       },
       {
         extends: true,

@@ -6,7 +6,8 @@ import { modelReference } from './model-reference';
 
 export { type Field, shown } from './field';
 
-const MODEL = 'moby-teacher, files, or an id of the hub such as openai-community/gpt2 or org/name@revision';
+const MODEL =
+  'moby-teacher, files, or an id of the hub such as openai-community/gpt2 or org/name@revision';
 
 export const FIELDS = {
   teacher_model: {
@@ -348,7 +349,10 @@ export const DEFAULTS = Object.fromEntries(
   Object.entries(FIELDS).map(([name, field]) => [name, field.default]),
 ) as Config;
 
-/** Whether a name, e.g. from a link, is one of the table's own. False for names that every object inherits. */
+/**
+ * Whether a name, e.g. from a link, is one of the table's own. False for names that every object
+ * inherits.
+ */
 export function isFieldName(name: string): name is FieldName {
   return Object.hasOwn(FIELDS, name);
 }
@@ -356,20 +360,32 @@ export function isFieldName(name: string): name is FieldName {
 /** What a field takes, to end a sentence with: "a whole number from 1 to 12". */
 export const allowed = (name: FieldName): string => taken(FIELDS[name]);
 
-/** What is wrong with a field's value, with the value and what is allowed; undefined if nothing is. */
+/**
+ * What is wrong with a field's value, with the value and what is allowed; undefined if nothing is.
+ */
 export const checkField = (name: FieldName, value: unknown): string | undefined =>
   checkValue(name, FIELDS[name], value);
 
 /**
- * Everything that is wrong with a config, a line each; empty if it can run. Beside each field on its own, the fields must fit
- * each other. A warm-up longer than the run is allowed: the run then ends while the learning rate still rises.
+ * Everything that is wrong with a config, a line each; empty if it can run. Beside each field on
+ * its own, the fields must fit each other. A warm-up longer than the run is allowed: the run then
+ * ends while the learning rate still rises.
  */
 export function checkConfig(config: Config): string[] {
-  const problems = (Object.keys(FIELDS) as FieldName[]).flatMap((name) => checkField(name, config[name]) ?? []);
+  const problems = (Object.keys(FIELDS) as FieldName[]).flatMap(
+    (name) => checkField(name, config[name]) ?? [],
+  );
   if (problems.length > 0) return problems;
-  const { student_width: width, student_heads: heads, student_model: start, student_from_layers: layers } = config;
+  const {
+    student_width: width,
+    student_heads: heads,
+    student_model: start,
+    student_from_layers: layers,
+  } = config;
   if (start === 'teacher' && layers === '') {
-    problems.push('student_model is teacher and student_from_layers is empty. Name the layers, such as 0,1.');
+    problems.push(
+      'student_model is teacher and student_from_layers is empty. Name the layers, such as 0,1.',
+    );
   }
   if (start !== 'teacher' && layers !== '') {
     problems.push(

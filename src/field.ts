@@ -1,4 +1,5 @@
-// One row of the table of settings: what kinds there are, what each takes, and what is wrong with a value. The rows are in config.ts.
+// One row of the table of settings: what kinds there are, what each takes, and what is wrong with a
+// value. The rows are in config.ts.
 
 interface FieldBase {
   label: string;
@@ -35,7 +36,9 @@ export type Field = NumberField | ChoiceField | TextField;
 /** What a field takes, to end a sentence with: "a whole number from 1 to 12". */
 export function taken(field: Field): string {
   if (field.type === 'choice') {
-    return field.choices.length === 1 ? `only ${field.choices[0]}` : `one of ${field.choices.join(', ')}`;
+    return field.choices.length === 1
+      ? `only ${field.choices[0]}`
+      : `one of ${field.choices.join(', ')}`;
   }
   if (field.type === 'text') return field.takes ?? `text of at most ${field.maxLength} characters`;
   return `${field.type === 'integer' ? 'a whole number' : 'a number'} from ${field.min} to ${field.max}`;
@@ -45,16 +48,21 @@ export function taken(field: Field): string {
 export function shown(value: unknown): string {
   if (typeof value === 'object' && value !== null) return 'an object';
   const quote = typeof value === 'string' ? '"' : '';
-  // Escaped, so that line breaks and the like cannot upset the message; cut before, so that it stays cheap.
+  // Escaped, so that line breaks and the like cannot upset the message; cut before, so that it
+  // stays cheap.
   const text = quote ? JSON.stringify(String(value).slice(0, 60)).slice(1, -1) : String(value);
   return quote + (text.length > 40 ? `${text.slice(0, 39)}…` : text) + quote;
 }
 
-/** What is wrong with the value of the field of that name, with the value and what is allowed; undefined if nothing is. */
+/**
+ * What is wrong with the value of the field of that name, with the value and what is allowed;
+ * undefined if nothing is.
+ */
 export function checkValue(name: string, field: Field, value: unknown): string | undefined {
   const takes = `It takes ${taken(field)}.`;
   const problem = `${name} is ${shown(value)}. ${takes}`;
-  if (field.type === 'choice') return field.choices.some((choice) => choice === value) ? undefined : problem;
+  if (field.type === 'choice')
+    return field.choices.some((choice) => choice === value) ? undefined : problem;
   if (field.type === 'text') {
     if (typeof value !== 'string') return problem;
     if (value.length > field.maxLength) {

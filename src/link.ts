@@ -1,5 +1,6 @@
-// The link that carries a run's settings: `v=1` and the fields that differ from their defaults, after a page's `#`.
-// Written to be read and edited by hand. It is not trusted: reading it gives a whole valid config, or what is wrong with it.
+// The link that carries a run's settings: `v=1` and the fields that differ from their defaults,
+// after a page's `#`. Written to be read and edited by hand. It is not trusted: reading it gives a
+// whole valid config, or what is wrong with it.
 
 import type { Config, FieldName } from './config';
 import { allowed, checkConfig, checkField, DEFAULTS, FIELDS, isFieldName, shown } from './config';
@@ -12,24 +13,38 @@ const MOST_PROBLEMS = 5;
 const NUMBER = /^-?(\d+(\.\d+)?|\.\d+)(e[+-]?\d+)?$/i;
 
 /**
- * The link of a config, without the `#`: `v=1&alpha=0.5&prompt=The%20sea`. Fields come in the table's order.
- * Throws if the config is not valid, as checkConfig says: its link could not be opened.
+ * The link of a config, without the `#`: `v=1&alpha=0.5&prompt=The%20sea`. Fields come in the
+ * table's order. Throws if the config is not valid, as checkConfig says: its link could not be
+ * opened.
  */
 export function formatLink(config: Config): string {
   const problems = checkConfig(config);
-  if (problems.length > 0) throw new Error(`These settings have no link yet. ${problems.join(' ')}`);
-  const differing = (Object.keys(FIELDS) as FieldName[]).filter((name) => config[name] !== DEFAULTS[name]);
-  return [`v=${VERSION}`, ...differing.map((name) => `${name}=${escaped(String(config[name]))}`)].join('&');
-}
-
-/** Chat and mail programs end a link before such characters, or drop them at its end; a number's point is safe inside. */
-function escaped(text: string): string {
-  return encodeURIComponent(text).replace(/[!'()*~]|\.$/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
+  if (problems.length > 0)
+    throw new Error(`These settings have no link yet. ${problems.join(' ')}`);
+  const differing = (Object.keys(FIELDS) as FieldName[]).filter(
+    (name) => config[name] !== DEFAULTS[name],
+  );
+  return [
+    `v=${VERSION}`,
+    ...differing.map((name) => `${name}=${escaped(String(config[name]))}`),
+  ].join('&');
 }
 
 /**
- * The config of a link, with or without its `#`; an empty one gives the defaults. All or nothing: with any problem there is
- * no config, and each problem is one short line that names the field, its value and what is allowed.
+ * Chat and mail programs end a link before such characters, or drop them at its end; a number's
+ * point is safe inside.
+ */
+function escaped(text: string): string {
+  return encodeURIComponent(text).replace(
+    /[!'()*~]|\.$/g,
+    (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`,
+  );
+}
+
+/**
+ * The config of a link, with or without its `#`; an empty one gives the defaults. All or nothing:
+ * with any problem there is no config, and each problem is one short line that names the field, its
+ * value and what is allowed.
  */
 export function parseLink(hash: string): { config: Config } | { problems: string[] } {
   const text = hash.replace(/^#/, '');
@@ -72,7 +87,12 @@ export function parseLink(hash: string): { config: Config } | { problems: string
   if (problems.length === 0) problems.push(...checkConfig(config as Config));
   if (problems.length === 0) return { config: config as Config };
   const more = problems.length - MOST_PROBLEMS;
-  return { problems: more > 0 ? [...problems.slice(0, MOST_PROBLEMS), `There are ${more} more problems.`] : problems };
+  return {
+    problems:
+      more > 0
+        ? [...problems.slice(0, MOST_PROBLEMS), `There are ${more} more problems.`]
+        : problems,
+  };
 }
 
 function decoded(text: string): string | undefined {
@@ -84,12 +104,17 @@ function decoded(text: string): string | undefined {
 }
 
 /** A field's value from a link's text; whether the value is allowed is checkField's matter. */
-function fieldValue(name: FieldName, raw: string | undefined): { value: unknown } | { problem: string } {
+function fieldValue(
+  name: FieldName,
+  raw: string | undefined,
+): { value: unknown } | { problem: string } {
   const takes = `It takes ${allowed(name)}.`;
   if (raw === undefined) return { problem: `${name} has no value. ${takes}` };
   const text = decoded(raw);
   if (text === undefined) {
-    return { problem: `${name} is ${shown(raw)}, which is not percent-encoded UTF-8. ${takes} Write a % sign as %25.` };
+    return {
+      problem: `${name} is ${shown(raw)}, which is not percent-encoded UTF-8. ${takes} Write a % sign as %25.`,
+    };
   }
   return readValue(name, text);
 }
@@ -105,7 +130,9 @@ export function readValue(name: FieldName, text: string): { value: unknown } | {
 function versionProblem(version: string | undefined): string | undefined {
   if (version === VERSION) return undefined;
   if (version === undefined) return `v is missing. A link begins with v=${VERSION}, its version.`;
-  const from = /^[1-9]\d*$/.test(version) ? 'The link was made by a newer Stillhouse. Reload the page to get it.' : '';
+  const from = /^[1-9]\d*$/.test(version)
+    ? 'The link was made by a newer Stillhouse. Reload the page to get it.'
+    : '';
   return `v is ${shown(version)}. It takes only ${VERSION}. ${from}`.trimEnd();
 }
 

@@ -1,4 +1,5 @@
-// How settings and links name a model: a built-in one, one of the hub, or the files that were dropped on the page. Pure.
+// How settings and links name a model: a built-in one, one of the hub, or the files that were
+// dropped on the page. Pure.
 
 /** Folders below models/ on the page's own origin. */
 const BUILT_IN_MODELS: readonly string[] = ['moby-teacher'];
@@ -11,7 +12,10 @@ export type ModelReference =
   | { kind: 'hub'; id: string; revision?: string }
   | { kind: 'files' };
 
-/** `name` or `org/name`, and a branch, tag or commit. No address: a link loads from the page's origin and the hub only. */
+/**
+ * `name` or `org/name`, and a branch, tag or commit. No address: a link loads from the page's
+ * origin and the hub only.
+ */
 const HUB_ID = /^(?!.*\.\.)((?:[A-Za-z0-9][\w.-]*\/)?[A-Za-z0-9][\w.-]*)(?:@([\w][\w./-]*))?$/;
 
 /** What a text names; undefined if it can name no model. */

@@ -1,4 +1,5 @@
-// `npm run check`: types, lint and format, and this project's own rules (rules.mjs). Says everything that is wrong at once.
+// `npm run check`: types, lint and format, and this project's own rules (rules.mjs). Says
+// everything that is wrong at once.
 
 import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -11,10 +12,15 @@ const CHECKED = /\.(ts|tsx|mjs|wgsl|css)$|^package-lock\.json$/;
 
 const results = await Promise.all([
   run('types', 'node_modules/.bin/tsc', ['--noEmit', '-p', '.']),
-  run('lint and format', 'node_modules/.bin/biome', ['check', '--colors=off', '--max-diagnostics=20']),
+  run('lint and format', 'node_modules/.bin/biome', [
+    'check',
+    '--colors=off',
+    '--max-diagnostics=20',
+  ]),
   checkRules(),
 ]);
-for (const { name, ok, output } of results) console.log(`${ok ? 'ok  ' : 'FAIL'} ${name}${ok ? '' : `\n${output}`}`);
+for (const { name, ok, output } of results)
+  console.log(`${ok ? 'ok  ' : 'FAIL'} ${name}${ok ? '' : `\n${output}`}`);
 process.exitCode = results.every(({ ok }) => ok) ? 0 : 1;
 
 function checkRules() {
@@ -30,15 +36,22 @@ function checkRules() {
     tree.set(path, CHECKED.test(path) ? readFileSync(join(root, path), 'utf8') : '');
   }
   const problems = checkTree(tree);
-  return { name: 'rooms, exports, lengths', ok: problems.length === 0, output: problems.join('\n') };
+  return {
+    name: 'rooms, exports, lengths',
+    ok: problems.length === 0,
+    output: problems.join('\n'),
+  };
 }
 
 function run(name, command, args) {
   return new Promise((resolve) => {
     let output = '';
     const child = spawn(command, args, { cwd: root });
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', (data) => (output += data));
-    child.on('error', (error) => resolve({ name, ok: false, output: `${error.message}. Run npm ci first.` }));
+    for (const stream of [child.stdout, child.stderr])
+      stream.on('data', (data) => (output += data));
+    child.on('error', (error) =>
+      resolve({ name, ok: false, output: `${error.message}. Run npm ci first.` }),
+    );
     child.on('close', (code) => resolve({ name, ok: code === 0, output: output.trim() }));
   });
 }

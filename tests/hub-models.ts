@@ -1,19 +1,31 @@
-// Small GPT-2s as folders of the test hub, from PyTorch's golden weights: every way in which such weights are stored.
+// Small GPT-2s as folders of the test hub, from PyTorch's golden weights: every way in which such
+// weights are stored.
 
 import { readFileSync } from 'node:fs';
 import { formatConfig, type Gpt2Config, parseConfig } from '../src/model/config';
 import { exportOnnx } from '../src/model/onnx';
-import { loadGpt2Weights, readSafetensors, type SafetensorsType, writeSafetensors } from '../src/model/safetensors';
+import {
+  loadGpt2Weights,
+  readSafetensors,
+  type SafetensorsType,
+  writeSafetensors,
+} from '../src/model/safetensors';
 import { toHalf } from '../src/tensor/dtype';
 import type { Hub } from './hub-server';
 import { goldenPath, readGoldenJson } from './safetensors-fixture';
 
 /** The goldens' teacher or student. */
-export function goldenModel(which: 'teacher' | 'student'): { config: Gpt2Config; weights: Map<string, Float32Array> } {
+export function goldenModel(which: 'teacher' | 'student'): {
+  config: Gpt2Config;
+  weights: Map<string, Float32Array>;
+} {
   const sizes = readGoldenJson<Record<string, object>>('gpt2_run.json')[which];
   const config = parseConfig({ model_type: 'gpt2', ...sizes });
   const file = `gpt2_${which}.safetensors`;
-  return { config, weights: loadGpt2Weights(readSafetensors(readFileSync(goldenPath(file)), file), config, file) };
+  return {
+    config,
+    weights: loadGpt2Weights(readSafetensors(readFileSync(goldenPath(file)), file), config, file),
+  };
 }
 
 export interface Variant {
@@ -35,11 +47,17 @@ const STORE: Record<'F32' | 'F16' | 'BF16', (values: Float32Array) => ArrayBuffe
   F32: (values) => values,
   F16: toHalf,
   BF16: (values) =>
-    Uint16Array.from(new Uint32Array(values.slice().buffer), (bits) => (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16),
+    Uint16Array.from(
+      new Uint32Array(values.slice().buffer),
+      (bits) => (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16,
+    ),
 };
 
 /** The tensors of a model as a file has them. */
-function storedTensors({ config, weights }: ReturnType<typeof goldenModel>, variant: Variant): Stored {
+function storedTensors(
+  { config, weights }: ReturnType<typeof goldenModel>,
+  variant: Variant,
+): Stored {
   const { dtype = 'F32', prefix = 'transformer.', head, masks } = variant;
   const shapes: Record<string, number[]> = { 'wte.weight': [config.vocab_size, config.n_embd] };
   shapes['wpe.weight'] = [config.n_positions, config.n_embd];
@@ -49,18 +67,25 @@ function storedTensors({ config, weights }: ReturnType<typeof goldenModel>, vari
       /c_proj|c_fc|c_attn/.test(name) && name.endsWith('weight')
         ? weights.get(name.replace('weight', 'bias'))
         : undefined;
-    const shape = shapes[name] ?? (rows ? [values.length / rows.length, rows.length] : [values.length]);
+    const shape =
+      shapes[name] ?? (rows ? [values.length / rows.length, rows.length] : [values.length]);
     stored.set(prefix + name, { dtype, shape, data: STORE[dtype](values) });
   }
   const embedding = stored.get(`${prefix}wte.weight`)!;
   if (head) {
-    const other = STORE[dtype](weights.get('wte.weight')!.map((value, i) => (i === 5 ? value + 1 : value)));
+    const other = STORE[dtype](
+      weights.get('wte.weight')!.map((value, i) => (i === 5 ? value + 1 : value)),
+    );
     stored.set('lm_head.weight', head === 'untied' ? { ...embedding, data: other } : embedding);
   }
   if (head === 'alone') stored.delete(`${prefix}wte.weight`);
   for (let layer = 0; masks && layer < config.n_layer; layer++) {
     const P = config.n_positions;
-    stored.set(`${prefix}h.${layer}.attn.bias`, { dtype: 'U8', shape: [1, 1, P, P], data: new Uint8Array(P * P) });
+    stored.set(`${prefix}h.${layer}.attn.bias`, {
+      dtype: 'U8',
+      shape: [1, 1, P, P],
+      data: new Uint8Array(P * P),
+    });
     const small = { dtype: 'F32' as const, shape: [], data: Float32Array.of(-1e4) };
     stored.set(`${prefix}h.${layer}.attn.masked_bias`, small);
   }
@@ -73,7 +98,9 @@ export function modelFiles(
   variant: Variant = {},
 ): Map<string, Uint8Array<ArrayBuffer>> {
   const json = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
-  const files = new Map<string, Uint8Array<ArrayBuffer>>([['config.json', json(formatConfig(model.config))]]);
+  const files = new Map<string, Uint8Array<ArrayBuffer>>([
+    ['config.json', json(formatConfig(model.config))],
+  ]);
   const tensors = [...storedTensors(model, variant)];
   const { shards = 1 } = variant;
   const perShard = Math.ceil(tensors.length / shards);
@@ -81,11 +108,15 @@ export function modelFiles(
   for (let i = 0; i < shards; i++) {
     const part = tensors.slice(i * perShard, (i + 1) * perShard);
     const number = (n: number) => String(n).padStart(5, '0');
-    const name = shards === 1 ? 'model.safetensors' : `model-${number(i + 1)}-of-${number(shards)}.safetensors`;
+    const name =
+      shards === 1
+        ? 'model.safetensors'
+        : `model-${number(i + 1)}-of-${number(shards)}.safetensors`;
     files.set(name, writeSafetensors(new Map(part), { format: 'pt' }));
     for (const [tensor] of part) weight_map[tensor] = name;
   }
-  if (shards > 1) files.set('model.safetensors.index.json', json({ metadata: { total_size: 1 }, weight_map }));
+  if (shards > 1)
+    files.set('model.safetensors.index.json', json({ metadata: { total_size: 1 }, weight_map }));
   if (variant.onnx) files.set('onnx/model.onnx', exportOnnx(model.config, model.weights, 'f32'));
   return files;
 }

@@ -1,5 +1,6 @@
-// A model hub on this machine: /org/name/resolve/revision/file with HEAD, ranges and a redirect to where the bytes lie, and
-// every way in which a server or a connection goes wrong. Not the page's own host; that is e2e/site.ts.
+// A model hub on this machine: /org/name/resolve/revision/file with HEAD, ranges and a redirect to
+// where the bytes lie, and every way in which a server or a connection goes wrong. Not the page's
+// own host; that is e2e/site.ts.
 
 import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
@@ -8,7 +9,10 @@ import { setTimeout as wait } from 'node:timers/promises';
 
 /** How a file's answers go wrong. */
 export type HubFault =
-  /** The connection closes after so many bytes of each of the first `times` answers; always, without `times`. */
+  /**
+   * The connection closes after so many bytes of each of the first `times` answers; always, without
+   * `times`.
+   */
   | { kind: 'cut'; bytes: number; times?: number }
   /** The file is announced so many bytes longer than it is. */
   | { kind: 'longer'; bytes: number }
@@ -58,7 +62,10 @@ export async function serveHub(): Promise<Hub> {
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = decodeURIComponent(new URL(request.url ?? '/', 'http://hub').pathname);
     response.setHeader('access-control-allow-origin', '*');
-    response.setHeader('access-control-expose-headers', 'Content-Range, Content-Length, ETag, X-Error-Code');
+    response.setHeader(
+      'access-control-expose-headers',
+      'Content-Range, Content-Length, ETag, X-Error-Code',
+    );
     response.setHeader('access-control-allow-headers', 'Range');
     if (request.method === 'OPTIONS') return void response.writeHead(204).end();
     const asked = /^\/((?:[^/]+\/)?[^/]+)\/resolve\/(.+?)\/([^/]+|onnx\/[^/]+)$/.exec(path);
@@ -71,7 +78,9 @@ export async function serveHub(): Promise<Hub> {
     if (discussed) {
       const listed = discussions.get(discussed);
       if (listed === undefined) return void response.writeHead(404).end();
-      return void response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(listed));
+      return void response
+        .writeHead(200, { 'content-type': 'application/json' })
+        .end(JSON.stringify(listed));
     }
     const name = path.slice('/bytes/'.length);
     requests.push(`${request.method} ${name} ${request.headers.range ?? 'whole'}`);
@@ -79,17 +88,26 @@ export async function serveHub(): Promise<Hub> {
     times.set(name, served);
     const fault = faults.get(name);
     const now =
-      fault && (!('times' in fault) || served <= (fault.times ?? Number.POSITIVE_INFINITY)) ? fault : undefined;
+      fault && (!('times' in fault) || served <= (fault.times ?? Number.POSITIVE_INFINITY))
+        ? fault
+        : undefined;
 
     if (now?.kind === 'slow') await wait(now.milliseconds);
     if (now?.kind === 'silent') return;
     if (now?.kind === 'html') {
-      return void response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>Hub</title>');
+      return void response
+        .writeHead(200, { 'content-type': 'text/html' })
+        .end('<!doctype html><title>Hub</title>');
     }
     if (now?.kind === 'status') {
-      return void response.writeHead(now.status, now.code ? { 'x-error-code': now.code } : {}).end();
+      return void response
+        .writeHead(now.status, now.code ? { 'x-error-code': now.code } : {})
+        .end();
     }
-    let bytes = now?.kind === 'disguised-html' ? new TextEncoder().encode('<!doctype html>') : files.get(name);
+    let bytes =
+      now?.kind === 'disguised-html'
+        ? new TextEncoder().encode('<!doctype html>')
+        : files.get(name);
     if (!bytes) {
       const model = name.slice(0, name.indexOf('@'));
       const known = [...files.keys()].some((file) => file.startsWith(`${model}@`));
@@ -106,7 +124,9 @@ export async function serveHub(): Promise<Hub> {
     const total = bytes.length + (now?.kind === 'longer' ? now.bytes : 0);
     const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '');
     const whole = !range || now?.kind === 'no-ranges' || now?.kind === 'no-length';
-    const start = whole ? 0 : Number(range[1]) + (now?.kind === 'wrong-range' && Number(range[1]) > 0 ? 7 : 0);
+    const start = whole
+      ? 0
+      : Number(range[1]) + (now?.kind === 'wrong-range' && Number(range[1]) > 0 ? 7 : 0);
     const end = whole || range[2] === '' ? total : Math.min(Number(range[2]) + 1, total);
     if (start >= total || start >= bytes.length) {
       return void response.writeHead(416, { 'content-range': `bytes */${bytes.length}` }).end();
@@ -118,7 +138,10 @@ export async function serveHub(): Promise<Hub> {
       ...(!whole && { 'content-range': `bytes ${start}-${end - 1}/${total}` }),
     });
     if (request.method === 'HEAD') return void response.end();
-    const body = bytes.subarray(start, now?.kind === 'cut' ? Math.min(start + now.bytes, end) : end);
+    const body = bytes.subarray(
+      start,
+      now?.kind === 'cut' ? Math.min(start + now.bytes, end) : end,
+    );
     sent += body.length;
     const breaks = body.length < end - start;
     await new Promise((resolve) => response.write(body, resolve));
@@ -134,7 +157,10 @@ export async function serveHub(): Promise<Hub> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    ...{ files, faults, discussions, requests },
+    files,
+    faults,
+    discussions,
+    requests,
     sent: () => sent,
     close: () =>
       new Promise((resolve) => {

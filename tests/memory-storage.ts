@@ -13,7 +13,10 @@ export interface MemoryStorage extends CacheStorage {
 
 export function memoryStorage(): MemoryStorage {
   const storage: MemoryStorage = {
-    ...{ bytes: new Uint8Array(), closed: 0, capacity: Number.POSITIVE_INFINITY, knowsRoom: false },
+    bytes: new Uint8Array(),
+    closed: 0,
+    capacity: Number.POSITIVE_INFINITY,
+    knowsRoom: false,
     size: async () => storage.bytes.length,
     read: async (from, to) => storage.bytes.slice(from, to),
     async write(at, bytes) {

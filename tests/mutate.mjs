@@ -1,13 +1,23 @@
-// Breaks each kernel by 1% in turn and lists which tests notice. A mutation that none notices fails, as does a kernel without one.
+// Breaks each kernel by 1% in turn and lists which tests notice. A mutation that none notices
+// fails, as does a kernel without one.
 //
-//   node tests/mutate.mjs [--first] [FILTER…]   --first: run only the first of a mutation's test files.
+// node tests/mutate.mjs [--first] [FILTER…] --first: run only the first of a mutation's test files.
 //                                               FILTER: a part of the kernels' file names; all of them by default.
 //
-// Needs VK_ICD_FILENAMES to name a Vulkan driver (of tests/run.mjs, VK_ICD_LAVAPIPE, or VK_ICD_SWIFTSHADER for matmul_quads). Takes
-// about 10 s a mutation and test file, so it is no part of `npm test`. Works in a copy: the checkout is never touched.
+// Needs VK_ICD_FILENAMES to name a Vulkan driver (of tests/run.mjs, VK_ICD_LAVAPIPE, or
+// VK_ICD_SWIFTSHADER for matmul_quads). Takes about 10 s a mutation and test file, so it is no part
+// of `npm test`. Works in a copy: the checkout is never touched.
 
 import { spawn } from 'node:child_process';
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -20,7 +30,9 @@ const TOPK = ['topk'];
 const DRAW = ['draw'];
 const OPTIMISER = ['kernels-optimiser', 'golden-run'];
 
-/** What stands in the kernel, what takes its place, and the files of tests/gpu that should notice. */
+/**
+ * What stands in the kernel, what takes its place, and the files of tests/gpu that should notice.
+ */
 const MUTATIONS = [
   ['adamw', 'mean[i] = m;', 'mean[i] = 1.01 * m;', OPTIMISER],
   ['adamw', 'square[i] = v;', 'square[i] = 1.01 * v;', OPTIMISER],
@@ -43,16 +55,41 @@ const MUTATIONS = [
   ['ce', 'select(0.0, ce, counts)', 'select(0.0, 1.01 * ce, counts)', LOSSES],
   ['ce', 'student[at] = weight *', 'student[at] = 1.01 * weight *', LOSSES],
   ['columnSum', 'sums[n] += sum;', 'sums[n] += 1.01 * sum;', LAYERS],
-  ['compare', 'terms.x = -log_q;', 'terms.x = -1.01 * log_q;', ['layout-matrix', 'kernels-losses', 'evaluate']],
-  ['compare', 'terms.y = -log_p;', 'terms.y = -1.01 * log_p;', ['layout-matrix', 'kernels-losses', 'evaluate']],
-  ['compare', 'p * (log_p - log_q)', '1.01 * p * (log_p - log_q)', ['layout-matrix', 'kernels-losses', 'evaluate']],
-  ['copy', 'target_type(source[at])', 'target_type(1.01 * f32(source[at]))', ['kernels-losses', 'layout-matrix']],
+  [
+    'compare',
+    'terms.x = -log_q;',
+    'terms.x = -1.01 * log_q;',
+    ['layout-matrix', 'kernels-losses', 'evaluate'],
+  ],
+  [
+    'compare',
+    'terms.y = -log_p;',
+    'terms.y = -1.01 * log_p;',
+    ['layout-matrix', 'kernels-losses', 'evaluate'],
+  ],
+  [
+    'compare',
+    'p * (log_p - log_q)',
+    '1.01 * p * (log_p - log_q)',
+    ['layout-matrix', 'kernels-losses', 'evaluate'],
+  ],
+  [
+    'copy',
+    'target_type(source[at])',
+    'target_type(1.01 * f32(source[at]))',
+    ['kernels-losses', 'layout-matrix'],
+  ],
   ['distil', 'vec2f(smooth_ce +', 'vec2f(1.01 * smooth_ce +', LOSSES],
   ['distil', ', terms.x), counts)', ', 1.01 * terms.x), counts)', LOSSES],
   ['distil', 'student[at] = soft *', 'student[at] = 1.01 * soft *', LOSSES],
   ['distil', '+ hard * dce', '+ 1.01 * hard * dce', LOSSES],
   ['distil_topk', 'select(0.0, smooth_ce, counts)', 'select(0.0, 1.01 * smooth_ce, counts)', TOPK],
-  ['distil_topk', 'exp(log_p_rest) * outside_ratio', '1.01 * exp(log_p_rest) * outside_ratio', TOPK],
+  [
+    'distil_topk',
+    'exp(log_p_rest) * outside_ratio',
+    '1.01 * exp(log_p_rest) * outside_ratio',
+    TOPK,
+  ],
   ['distil_topk', 'exp(lp) * (lp - (z * cold', '1.01 * exp(lp) * (lp - (z * cold', TOPK],
   ['distil_topk', 'student[at] = soft *', 'student[at] = 1.01 * soft *', TOPK],
   ['draw', 'rolls[row] * total;', '0.99 * rolls[row] * total;', DRAW],
@@ -67,7 +104,12 @@ const MUTATIONS = [
   ['gelu', 'return 0.5 * (1.0', 'return 1.01 * 0.5 * (1.0', LAYERS],
   ['gradientNorm', 'vec2f(g * g,', 'vec2f(1.01 * g * g,', OPTIMISER],
   ['jsd', 'return -beta * exp(lp)', 'return -1.01 * beta * exp(lp)', LOSSES],
-  ['jsd', '- (1.0 - beta) * exp(lq) * reverse', '- 1.01 * (1.0 - beta) * exp(lq) * reverse', LOSSES],
+  [
+    'jsd',
+    '- (1.0 - beta) * exp(lq) * reverse',
+    '- 1.01 * (1.0 - beta) * exp(lq) * reverse',
+    LOSSES,
+  ],
   ['jsd', 'return -(1.0 - beta) * softplus(', 'return -1.01 * (1.0 - beta) * softplus(', LOSSES],
   ['jsd', 'return exp(lq) * (h - mean);', 'return 1.01 * exp(lq) * (h - mean);', LOSSES],
   ['layernorm', 'scalar((f32(', 'scalar(1.01 * (f32(', NORMS],
@@ -80,18 +122,38 @@ const MUTATIONS = [
   ['lossScaler', 'scaler.norm = norm;', 'scaler.norm = 1.01 * norm;', OPTIMISER],
   ['lossScaler', 'scaler.factor = clip', 'scaler.factor = 1.01 * clip', OPTIMISER],
   ['matmul', 'var c_$r_$j = 0.0;', 'var c_$r_$j = 0.01;', MATMUL],
-  ['matmul_quads', 'let x = quadBroadcast(mine_$h_$i[', 'let x = 1.01 * quadBroadcast(mine_$h_$i[', ['kernels-matmul']],
-  ['matmul_quads', 'let x = quadBroadcast(mine_$h_$u[', 'let x = 1.01 * quadBroadcast(mine_$h_$u[', ['kernels-matmul']],
+  [
+    'matmul_quads',
+    'let x = quadBroadcast(mine_$h_$i[',
+    'let x = 1.01 * quadBroadcast(mine_$h_$i[',
+    ['kernels-matmul'],
+  ],
+  [
+    'matmul_quads',
+    'let x = quadBroadcast(mine_$h_$u[',
+    'let x = 1.01 * quadBroadcast(mine_$h_$u[',
+    ['kernels-matmul'],
+  ],
   ['matmul_store', 'var four = sums;', 'var four = 1.01 * sums;', MATMUL],
   ['matmul_store', 'four += vec4f(f32(bias[', 'four += 1.01 * vec4f(f32(bias[', MATMUL],
   ['matmul_store', 'four += vec4f(f32(addend[', 'four += 1.01 * vec4f(f32(addend[', MATMUL],
   ['matmul_store', 'four += vec4f(f32(c[', 'four += 1.01 * vec4f(f32(c[', MATMUL],
-  ['matmul_subgroup', 'subgroupBroadcast(mine_$i, $l);', '1.01 * subgroupBroadcast(mine_$i, $l);', MATMUL],
+  [
+    'matmul_subgroup',
+    'subgroupBroadcast(mine_$i, $l);',
+    '1.01 * subgroupBroadcast(mine_$i, $l);',
+    MATMUL,
+  ],
   ['matmul_tile', 'let x = a_strip[', 'let x = 1.01 * a_strip[', MATMUL],
   ['rkl', 'return exp(lq) * (lq - lp);', 'return 1.01 * exp(lq) * (lq - lp);', LOSSES],
   ['rkl', 'return lq - lp;', 'return 1.01 * (lq - lp);', LOSSES],
   ['rkl', 'return exp(lq) * (h - mean);', 'return 1.01 * exp(lq) * (h - mean);', LOSSES],
-  ['rows', '+= partial[slot + half];', '+= 1.01 * partial[slot + half];', ['kernels-losses', ...NORMS]],
+  [
+    'rows',
+    '+= partial[slot + half];',
+    '+= 1.01 * partial[slot + half];',
+    ['kernels-losses', ...NORMS],
+  ],
   ['sfkl', 'return -exp(lp) *', 'return -1.01 * exp(lp) *', LOSSES],
   ['sfkl', 'return -exp(-softplus', 'return -1.01 * exp(-softplus', LOSSES],
   ['sfkl', 'return exp(lq) * (h - mean);', 'return 1.01 * exp(lq) * (h - mean);', LOSSES],
@@ -120,7 +182,9 @@ const problems = [
     .map((name) => `${name}.wgsl has no mutation. Add a row for its output or gradient.`),
   ...MUTATIONS.flatMap(({ kernel, find }) => {
     const count = kernels.includes(kernel) ? textOf(root, kernel).split(find).length - 1 : 0;
-    return count === 1 ? [] : [`${kernel}.wgsl holds "${find}" ${count} times, not once. Correct its row.`];
+    return count === 1
+      ? []
+      : [`${kernel}.wgsl holds "${find}" ${count} times, not once. Correct its row.`];
   }),
   ...(process.env.VK_ICD_FILENAMES
     ? []
@@ -144,7 +208,9 @@ for (const name of ['src', 'tests', 'package.json', 'tsconfig.json', 'vite.confi
   cpSync(join(root, name), join(copy, name), { recursive: true });
 for (const name of ['node_modules', 'public']) symlinkSync(join(root, name), join(copy, name));
 
-const chosen = MUTATIONS.filter(({ kernel }) => filters.length === 0 || filters.some((word) => kernel.includes(word)));
+const chosen = MUTATIONS.filter(
+  ({ kernel }) => filters.length === 0 || filters.some((word) => kernel.includes(word)),
+);
 const files = [...new Set(chosen.flatMap(({ tests }) => (first ? tests.slice(0, 1) : tests)))];
 // A test that fails by itself would notice everything.
 for (const file of files) {
@@ -167,7 +233,9 @@ for (const { kernel, find, replace, tests } of chosen) {
     const { passed, output } = await runTests(file);
     // A text that does not compile proves nothing about the numbers.
     if (/does not compile/.test(output) && !/AssertionError/.test(output)) {
-      console.error(`mutate: ${kernel}.wgsl with "${replace}" does not compile. Correct its row.\n${output}`);
+      console.error(
+        `mutate: ${kernel}.wgsl with "${replace}" does not compile. Correct its row.\n${output}`,
+      );
       process.exit(2);
     }
     if (!passed) noticed.push(file);
@@ -189,8 +257,11 @@ function runTests(file) {
     let output = '';
     const command = ['run', '--project', 'gpu', '--bail', '1', `tests/gpu/${file}.test.ts`];
     running = spawn(join(copy, 'node_modules/.bin/vitest'), command, { cwd: copy });
-    for (const stream of [running.stdout, running.stderr]) stream.on('data', (data) => (output += data));
-    running.on('error', (error) => resolve({ passed: false, output: `${error.message}. Run npm ci first.` }));
+    for (const stream of [running.stdout, running.stderr])
+      stream.on('data', (data) => (output += data));
+    running.on('error', (error) =>
+      resolve({ passed: false, output: `${error.message}. Run npm ci first.` }),
+    );
     running.on('close', (code) => resolve({ passed: code === 0, output }));
   });
 }

@@ -3,7 +3,8 @@
 /**
  * @param {object | undefined} report vitest's JSON report; undefined if it wrote none
  * @param {number} exitCode vitest's own verdict
- * @returns {{ passed: number, failed: number, notes: string[] }} notes say what counts as failed beside failed tests
+ * @returns {{ passed: number, failed: number, notes: string[] }} notes say what counts as failed
+ * beside failed tests
  */
 export function countReport(report, exitCode) {
   if (!report) return { passed: 0, failed: 1, notes: ['no report: the runner itself failed'] };
@@ -12,7 +13,8 @@ export function countReport(report, exitCode) {
   const notRun = tests.filter(({ status }) => status !== 'passed' && status !== 'failed');
   // A file whose import or hook failed, with no failed test in it to show for that.
   const broken = report.testResults.filter(
-    (file) => file.status === 'failed' && !file.assertionResults.some(({ status }) => status === 'failed'),
+    (file) =>
+      file.status === 'failed' && !file.assertionResults.some(({ status }) => status === 'failed'),
   );
   const notes = [
     ...notRun.map((test) => `not run (${test.status}): ${test.fullName}`),

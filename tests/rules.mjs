@@ -1,9 +1,13 @@
-// The rules that no compiler knows: which room may import which, what only one file may name, exports that nothing uses,
-// and files that have grown too long. Pure: a tree goes in as texts, problems come out as lines.
+// The rules that no compiler knows: which room may import which, what only one file may name,
+// exports that nothing uses, and files that have grown too long. Pure: a tree goes in as texts,
+// problems come out as lines.
 
 import { posix } from 'node:path';
 
-/** What a room may import beside itself, other packages and its own. A room is a folder of src/, or a file in src/. */
+/**
+ * What a room may import beside itself, other packages and its own. A room is a folder of src/, or
+ * a file in src/.
+ */
 const ROOMS = {
   config: [],
   tensor: [],
@@ -19,16 +23,22 @@ const ROOMS = {
 };
 /** Single files that a room may import although the room they are in is closed to it. */
 const DOORS = {
-  // The Bug Lab shows a kernel's own text beside the code that fails, so that what is shown is what runs.
+  // The Bug Lab shows a kernel's own text beside the code that fails, so that what is shown is what
+  // runs.
   app: ['src/worker/protocol.ts', 'src/kernels/compare.wgsl'],
 };
-/** Files outside src/ that a room may import: what visitors check their GPU against is what tests check kernels against. */
+/**
+ * Files outside src/ that a room may import: what visitors check their GPU against is what tests
+ * check kernels against.
+ */
 const OUTSIDE = { check: ['tests/reference.ts'] };
 /** Files of src/ that belong to a room of another name. */
 const ROOM_OF_FILE = { 'link.ts': 'config', 'model-reference.ts': 'config', 'field.ts': 'config' };
-/** Packages that exactly one file may import, so that a change of theirs is a change in one place. */
+/**
+ * Packages that exactly one file may import, so that a change of theirs is a change in one place.
+ */
 const ONE_IMPORTER = ['onnxruntime-web', '@xenova/transformers'];
-const LONGEST_FILE = 400;
+const LONGEST_FILE = 600;
 
 const isCode = (path) => /\.(ts|tsx|mjs)$/.test(path);
 const isWritten = (path) => /\.(ts|tsx|mjs|wgsl|css)$/.test(path);
@@ -40,13 +50,15 @@ const isSource = (path) => path.startsWith('src/') && isCode(path);
  */
 export function checkTree(tree) {
   const modules = new Map();
-  for (const [path, text] of tree) if (isCode(path)) modules.set(path, readModule(path, text, tree));
+  for (const [path, text] of tree)
+    if (isCode(path)) modules.set(path, readModule(path, text, tree));
   return [
     ...checkRooms(modules),
     ...checkOneImporter(modules),
     ...checkNavigator(modules),
     ...checkExports(modules),
     ...checkLengths(tree),
+    ...checkSpreads(modules),
     ...checkLockfile(tree),
   ].sort();
 }
@@ -65,12 +77,16 @@ function checkRooms(modules) {
     for (const { target, specifier, line } of module.imports) {
       if (!specifier.startsWith('.')) continue;
       if (!target) {
-        problems.push(`${path}:${line}: imports ${specifier}, and there is no such file. Correct the path.`);
+        problems.push(
+          `${path}:${line}: imports ${specifier}, and there is no such file. Correct the path.`,
+        );
         continue;
       }
       if (!target.startsWith('src/')) {
         if (!target.startsWith('public/') && !OUTSIDE[room]?.includes(target)) {
-          problems.push(`${path}:${line}: imports ${target}, which is outside src/. Move what is shared into src/.`);
+          problems.push(
+            `${path}:${line}: imports ${target}, which is outside src/. Move what is shared into src/.`,
+          );
         }
         continue;
       }
@@ -88,7 +104,8 @@ function checkRooms(modules) {
 function checkOneImporter(modules) {
   return ONE_IMPORTER.flatMap((name) => {
     const importers = [...modules].flatMap(([path, { imports }]) => {
-      const found = isSource(path) && imports.find(({ specifier }) => `${specifier}/`.startsWith(`${name}/`));
+      const found =
+        isSource(path) && imports.find(({ specifier }) => `${specifier}/`.startsWith(`${name}/`));
       return found ? [{ path, line: found.line }] : [];
     });
     if (importers.length < 2) return [];
@@ -104,7 +121,9 @@ function checkNavigator(modules) {
   const problems = [];
   for (const [path, { text }] of modules) {
     if (!isSource(path) || roomOf(path) === 'gpu') continue;
-    for (const match of text.matchAll(/\bnavigator\s*(\?\.|!?\.)\s*gpu\b|\bnavigator\b[^;\n]*\[\s*['"]gpu['"]/g)) {
+    for (const match of text.matchAll(
+      /\bnavigator\s*(\?\.|!?\.)\s*gpu\b|\bnavigator\b[^;\n]*\[\s*['"]gpu['"]/g,
+    )) {
       problems.push(
         `${path}:${lineAt(text, match.index)}: names navigator.gpu. Only src/gpu/ does; use what it offers.`,
       );
@@ -117,15 +136,21 @@ function checkExports(modules) {
   const used = new Map();
   const use = (path, name) => used.set(path, (used.get(path) ?? new Set()).add(name));
   for (const [, { imports }] of modules) {
-    for (const { target, names } of imports) for (const name of names) if (target) use(target, name);
+    for (const { target, names } of imports)
+      for (const name of names) if (target) use(target, name);
   }
   const problems = [];
   for (const [path, { exports, text }] of modules) {
     if (!isSource(path)) continue;
     for (const { name, line, isType } of exports) {
       if (used.get(path)?.has(name) || used.get(path)?.has('*')) continue;
-      // A type that the file's own exports are made of is part of its interface, imported by name or not.
-      if (isType && text.match(new RegExp(`(?<![\\w$])${name.replaceAll('$', '\\$')}(?![\\w$])`, 'g')).length > 1)
+      // A type that the file's own exports are made of is part of its interface, imported by name
+      // or not.
+      if (
+        isType &&
+        text.match(new RegExp(`(?<![\\w$])${name.replaceAll('$', '\\$')}(?![\\w$])`, 'g')).length >
+          1
+      )
         continue;
       problems.push(`${path}:${line}: nothing imports ${name}. Delete it, or drop its "export".`);
     }
@@ -143,11 +168,22 @@ function checkLengths(tree) {
   });
 }
 
+/** `...{ a, b }` hides its fields from the compiler's check for unknown ones, and saves nothing. */
+function checkSpreads(modules) {
+  return [...modules].flatMap(([path, { text }]) =>
+    [...text.matchAll(/\.\.\.\{(?!\s*\/)/g)].map(
+      ({ index }) => `${path}:${lineAt(text, index)}: spreads a literal. Write its fields out.`,
+    ),
+  );
+}
+
 function checkLockfile(tree) {
   const lines = (tree.get('package-lock.json') ?? '').split('\n');
   const at = lines.findIndex((line) => /"resolved": "https?:/.test(line));
   if (at < 0) return [];
-  return [`package-lock.json:${at + 1}: names a registry. Run: npm install --package-lock-only (see .npmrc).`];
+  return [
+    `package-lock.json:${at + 1}: names a registry. Run: npm install --package-lock-only (see .npmrc).`,
+  ];
 }
 
 /** 'src/gpu/device.ts' is in gpu, 'src/config.ts' in config. */
@@ -161,21 +197,33 @@ function readModule(path, original, tree) {
   const text = blankComments(original);
   const imports = [];
   const add = (index, specifier, names) => {
-    imports.push({ specifier, names, line: lineAt(text, index), target: resolve(path, specifier, tree) });
+    imports.push({
+      specifier,
+      names,
+      line: lineAt(text, index),
+      target: resolve(path, specifier, tree),
+    });
   };
   const quoted = `['"]([^'"\\n]+)['"]`;
-  for (const match of text.matchAll(new RegExp(`^[ \\t]*(import|export)\\b([^'";=]*?)\\bfrom\\s*${quoted}`, 'gm'))) {
+  for (const match of text.matchAll(
+    new RegExp(`^[ \\t]*(import|export)\\b([^'";=]*?)\\bfrom\\s*${quoted}`, 'gm'),
+  )) {
     add(match.index + match[0].search(/\S/), match[3], namesTaken(match[2]));
   }
-  for (const match of text.matchAll(new RegExp(`^[ \\t]*import\\s*${quoted}`, 'gm'))) add(match.index, match[1], []);
+  for (const match of text.matchAll(new RegExp(`^[ \\t]*import\\s*${quoted}`, 'gm')))
+    add(match.index, match[1], []);
   // import('…') at run time, or in a type.
   for (const match of text.matchAll(new RegExp(`\\bimport\\s*\\(\\s*${quoted}`, 'g')))
     add(match.index, match[1], ['*']);
-  // new Worker(new URL('…', import.meta.url)) starts a module; it takes no names from it, so it is no import.
+  // new Worker(new URL('…', import.meta.url)) starts a module; it takes no names from it, so it is
+  // no import.
   return { text, imports, exports: readExports(text) };
 }
 
-/** The names in what stands between `import` or `export` and `from`: `a, { b as c, type D }` or `* as e`. */
+/**
+ * The names in what stands between `import` or `export` and `from`: `a, { b as c, type D }` or `*
+ * as e`.
+ */
 function namesTaken(clause) {
   if (clause.includes('*')) return ['*'];
   const names = [];
@@ -187,7 +235,8 @@ function namesTaken(clause) {
       .split(/\s+as\s+/)[0];
     if (name) names.push(name);
   }
-  if (/^\s*(type\s+)?[\w$]/.test(clause.replace(/\{[^}]*\}/, '').replace(/^\s*type\s*$/, ''))) names.push('default');
+  if (/^\s*(type\s+)?[\w$]/.test(clause.replace(/\{[^}]*\}/, '').replace(/^\s*type\s*$/, '')))
+    names.push('default');
   return names;
 }
 
@@ -214,7 +263,10 @@ function readExports(text) {
   return exports;
 }
 
-/** The path in the tree that a relative specifier means, without its query; undefined for packages and missing files. */
+/**
+ * The path in the tree that a relative specifier means, without its query; undefined for packages
+ * and missing files.
+ */
 function resolve(from, specifier, tree) {
   if (!specifier.startsWith('.')) return undefined;
   const path = posix.join(posix.dirname(from), specifier.replace(/\?.*$/, ''));
@@ -231,5 +283,7 @@ function blankComments(text) {
   // A regular expression literal is passed over whole: its quotes and slashes open nothing.
   const token =
     /\/\/[^\n]*|\/\*[\s\S]*?\*\/|'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|`(?:\\[\s\S]|[^`\\])*`|(?<=[(,=:[!&|?{};]\s*|\breturn\s+)\/(?![*/])(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\[\n])+\//g;
-  return text.replace(token, (found) => (/^(\/[/*]|`)/.test(found) ? found.replace(/[^\n]/g, ' ') : found));
+  return text.replace(token, (found) =>
+    /^(\/[/*]|`)/.test(found) ? found.replace(/[^\n]/g, ' ') : found,
+  );
 }

@@ -1,10 +1,13 @@
-// `npm test`: every check and test there is, in order, on a machine without a GPU. It brings what the tests need (see
-// browser/setup.sh), prints a table of stages and ends with `N passed, N failed`.
+// `npm test`: every check and test there is, in order, on a machine without a GPU. It brings what
+// the tests need (see browser/setup.sh), prints a table of stages and ends with `N passed, N
+// failed`.
 //
-//   node tests/run.mjs [--only STAGE,…] [FILTER…]   STAGE: check, unit, build, gpu (both adapters), gpu-lavapipe,
+// node tests/run.mjs [--only STAGE,…] [FILTER…] STAGE: check, unit, build, gpu (both adapters),
+// gpu-lavapipe,
 //                                                   gpu-swiftshader, e2e. FILTER: a part of test files' paths.
 //
-// It fails on a failed, skipped or todo test, and on a stage without tests: nothing passes silently.
+// It fails on a failed, skipped or todo test, and on a stage without tests: nothing passes
+// silently.
 
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -17,7 +20,10 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const reports = mkdtempSync(join(tmpdir(), 'stillhouse-reports-'));
 process.on('exit', () => rmSync(reports, { recursive: true, force: true }));
 
-/** What is the same on either adapter: the kernels that it uses have tests of their own, and whole runs are seen in f32 end to end. */
+/**
+ * What is the same on either adapter: the kernels that it uses have tests of their own, and whole
+ * runs are seen in f32 end to end.
+ */
 const ONCE = ['cache', 'cli', 'distil', 'profile', 'work'];
 const STAGES = [
   { name: 'check', command: ['node', 'tests/check.mjs'] },
@@ -25,15 +31,24 @@ const STAGES = [
   { name: 'unit', project: 'unit', beside: 'gpu-swiftshader' },
   { name: 'build', command: ['node_modules/.bin/vite', 'build', '--logLevel', 'warn'] },
   { name: 'gpu-lavapipe', project: 'gpu', icd: 'VK_ICD_LAVAPIPE', adapter: 'f16' },
-  { name: 'gpu-swiftshader', project: 'gpu', icd: 'VK_ICD_SWIFTSHADER', adapter: 'f32', without: ONCE },
+  {
+    name: 'gpu-swiftshader',
+    project: 'gpu',
+    icd: 'VK_ICD_SWIFTSHADER',
+    adapter: 'f32',
+    without: ONCE,
+  },
   { name: 'e2e', project: 'e2e', after: 'build', browsers: true },
 ];
 const BROUGHT = ['CHROMIUM', 'CHROMIUM_F16', 'VK_ICD_SWIFTSHADER', 'VK_ICD_LAVAPIPE'];
 
 const { only, filters } = readArguments(process.argv.slice(2));
-const chosen = STAGES.filter(({ name }) => !only || only.some((word) => name === word || name.startsWith(`${word}-`)));
+const chosen = STAGES.filter(
+  ({ name }) => !only || only.some((word) => name === word || name.startsWith(`${word}-`)),
+);
 const environment = { ...process.env };
-if (chosen.some(({ icd, browsers }) => icd || browsers)) Object.assign(environment, bringBrowsers());
+if (chosen.some(({ icd, browsers }) => icd || browsers))
+  Object.assign(environment, bringBrowsers());
 
 const rows = [];
 const isChosen = (wanted) => chosen.some(({ name }) => name === wanted);
@@ -43,10 +58,14 @@ for (const stage of chosen.filter(({ beside }) => !isChosen(beside))) {
   rows.push(...(await Promise.all(together.map(timed))));
 }
 
-console.log(`\n${'stage'.padEnd(16)}${'passed'.padStart(8)}${'failed'.padStart(8)}${'seconds'.padStart(9)}`);
+console.log(
+  `\n${'stage'.padEnd(16)}${'passed'.padStart(8)}${'failed'.padStart(8)}${'seconds'.padStart(9)}`,
+);
 for (const { name, passed, failed, seconds, notes } of rows) {
   const numbers = [passed ?? '', failed].map((count) => String(count).padStart(8)).join('');
-  console.log(`${name.padEnd(16)}${numbers}${seconds.toFixed(1).padStart(9)}  ${notes.join('; ')}`.trimEnd());
+  console.log(
+    `${name.padEnd(16)}${numbers}${seconds.toFixed(1).padStart(9)}  ${notes.join('; ')}`.trimEnd(),
+  );
 }
 const sum = (key) => rows.reduce((total, row) => total + (row[key] ?? 0), 0);
 process.exitCode = sum('failed') ? 1 : 0;
@@ -58,7 +77,10 @@ async function timed(stage) {
   return { name: stage.name, seconds: (Date.now() - started) / 1000, ...result };
 }
 
-/** Runs one stage to its end: how many tests passed and failed. A stage that fails without a test counts as one. */
+/**
+ * Runs one stage to its end: how many tests passed and failed. A stage that fails without a test
+ * counts as one.
+ */
 async function runStage(stage) {
   const before = rows.find(({ name }) => name === stage.after);
   if (before?.failed) return { failed: 1, notes: [`not run: ${stage.after} failed`] };
@@ -68,17 +90,30 @@ async function runStage(stage) {
   }
   const report = `${reports}/${stage.name}.json`;
   const code = await run(
-    ['node_modules/.bin/vitest', 'run', '--project', stage.project, '--reporter=default', '--reporter=json'].concat(
+    [
+      'node_modules/.bin/vitest',
+      'run',
+      '--project',
+      stage.project,
+      '--reporter=default',
+      '--reporter=json',
+    ].concat(
       `--outputFile.json=${report}`,
       '--allowOnly=false',
       (stage.without ?? []).map((name) => `--exclude=tests/gpu/${name}.test.ts`),
       filters,
     ),
-    { ...environment, ...(stage.icd && { VK_ICD_FILENAMES: environment[stage.icd], ADAPTER: stage.adapter }) },
+    {
+      ...environment,
+      ...(stage.icd && { VK_ICD_FILENAMES: environment[stage.icd], ADAPTER: stage.adapter }),
+    },
     // Two reporters cannot draw on one terminal: through a pipe one of them only writes lines.
     stage.beside ? 'pipe' : 'inherit',
   );
-  return countReport(existsSync(report) ? JSON.parse(readFileSync(report, 'utf8')) : undefined, code);
+  return countReport(
+    existsSync(report) ? JSON.parse(readFileSync(report, 'utf8')) : undefined,
+    code,
+  );
 }
 
 function run([command, ...args], env, out = 'inherit') {
@@ -93,7 +128,10 @@ function run([command, ...args], env, out = 'inherit') {
   });
 }
 
-/** The paths of two browsers and two Vulkan drivers: from the environment, else installed (Debian, as root). */
+/**
+ * The paths of two browsers and two Vulkan drivers: from the environment, else installed (Debian,
+ * as root).
+ */
 function bringBrowsers() {
   const given = Object.fromEntries(BROUGHT.map((name) => [name, process.env[name]]));
   if (BROUGHT.every((name) => given[name])) return given;
@@ -108,7 +146,8 @@ function bringBrowsers() {
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  if (setup.status !== 0) stop('tests/browser/setup.sh failed; its last line says what is missing.');
+  if (setup.status !== 0)
+    stop('tests/browser/setup.sh failed; its last line says what is missing.');
   const found = Object.fromEntries(
     setup.stdout
       .trim()

@@ -1,5 +1,6 @@
-// Reads the goldens of tests/fixtures. STILLHOUSE_GOLDENS names another folder, with goldens of another seed.
-// A reader of its own, so that a fault in the project's reader cannot hide behind goldens that it read.
+// Reads the goldens of tests/fixtures. STILLHOUSE_GOLDENS names another folder, with goldens of
+// another seed. A reader of its own, so that a fault in the project's reader cannot hide behind
+// goldens that it read.
 
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -37,7 +38,9 @@ export function readGoldenTensors(name: string): Record<string, GoldenTensor> {
         const bytes = buffer.slice(8 + headerBytes + start, 8 + headerBytes + end);
         if (dtype === 'F32') return [key, { shape, data: new Float32Array(bytes) }];
         if (dtype === 'I32') return [key, { shape, data: new Int32Array(bytes) }];
-        throw new Error(`${name}: ${key} is ${dtype}; this reader knows F32 and I32. Store it as one of them.`);
+        throw new Error(
+          `${name}: ${key} is ${dtype}; this reader knows F32 and I32. Store it as one of them.`,
+        );
       },
     ),
   );

@@ -1,12 +1,17 @@
-// The page: its header, and the room that the address names. The labs come when they are first opened.
+// The page: its header, and the room that the address names. The labs come when they are first
+// opened.
 
 import { lazy, Suspense } from 'react';
 import { Distil } from './Distil';
 import { Header } from './Header';
 import { useRoom } from './rooms';
 
-const StrideLab = lazy(() => import('./strides/StrideLab').then(({ StrideLab: room }) => ({ default: room }), missing));
-const BugLab = lazy(() => import('./bug/BugLab').then(({ BugLab: room }) => ({ default: room }), missing));
+const StrideLab = lazy(() =>
+  import('./strides/StrideLab').then(({ StrideLab: room }) => ({ default: room }), missing),
+);
+const BugLab = lazy(() =>
+  import('./bug/BugLab').then(({ BugLab: room }) => ({ default: room }), missing),
+);
 
 /** In the place of a room whose script did not arrive. */
 function missing() {

@@ -1,4 +1,5 @@
-// What the run keeps of its teacher: how many words of each position, the bytes and the time that took, and what is lost by it.
+// What the run keeps of its teacher: how many words of each position, the bytes and the time that
+// took, and what is lost by it.
 
 import type { CacheReport } from '../worker/protocol';
 import { formatBytes, formatDuration, formatMeasure } from './format';
@@ -16,13 +17,16 @@ export function CacheNote() {
   );
 }
 
-const took = (seconds: number) => (seconds < 60 ? `${seconds.toFixed(1)} s` : formatDuration(seconds));
+const took = (seconds: number) =>
+  seconds < 60 ? `${seconds.toFixed(1)} s` : formatDuration(seconds);
 const integer = (value: number) => value.toLocaleString('en');
 
 function keptText({ V, k, bytesPerPosition, bytes, seconds, found }: CacheReport): string {
   const words = k === V ? `all ${integer(V)} words` : `${integer(k)} of ${integer(V)} words`;
   const sizes = `${words}, ${integer(bytesPerPosition)} bytes a token, ${formatBytes(bytes)} in all`;
-  const when = found ? `found from an earlier run, which took ${took(seconds)}` : `written in ${took(seconds)}`;
+  const when = found
+    ? `found from an earlier run, which took ${took(seconds)}`
+    : `written in ${took(seconds)}`;
   return `The teacher is cached and has left the GPU: ${sizes}, ${when}.`;
 }
 

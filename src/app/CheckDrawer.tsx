@@ -1,4 +1,5 @@
-// Check my GPU: holds every kernel against its slow twin on this machine, and shows what each was off by. The worker does it.
+// Check my GPU: holds every kernel against its slow twin on this machine, and shows what each was
+// off by. The worker does it.
 
 import type { CheckRow } from '../worker/protocol';
 import { CopyButton } from './CopyButton';
@@ -22,17 +23,24 @@ export function CheckDrawer() {
         </span>
       </summary>
       <div className="check-box">
-        <p>Runs each kernel on this GPU and compares it with plain arithmetic. It takes up to 20 s.</p>
+        <p>
+          Runs each kernel on this GPU and compares it with plain arithmetic. It takes up to 20 s.
+        </p>
         <div className="drop-tools">
-          <button type="button" className="quiet outlined" disabled={going || busy || !!unavailable} onClick={checkGpu}>
+          <button
+            type="button"
+            className="quiet outlined"
+            disabled={going || busy || !!unavailable}
+            onClick={checkGpu}
+          >
             {check && !going ? 'Check again' : 'Check every kernel'}
           </button>
           {check?.text && <CopyButton key={check.text} text={check.text} />}
         </div>
         {busy && !going && (
           <p className="help">
-            A run is {phase === 'loading' ? 'loading' : 'going on'}, and the GPU is busy with it. Pause or reset it
-            first.
+            A run is {phase === 'loading' ? 'loading' : 'going on'}, and the GPU is busy with it.
+            Pause or reset it first.
           </p>
         )}
         {check?.failure && (

@@ -1,4 +1,5 @@
-// What both models read: the built-in book, or files and pasted text of the user's own. Nothing of them leaves the tab.
+// What both models read: the built-in book, or files and pasted text of the user's own. Nothing of
+// them leaves the tab.
 
 import { useId, useRef, useState } from 'react';
 import type { UserCorpus } from '../worker/protocol';
@@ -10,7 +11,8 @@ import { formatBytes, plural } from './format';
 import { isActive } from './run';
 import { useRun } from './store';
 
-const nameOf = ({ files }: UserCorpus) => (files.length === 1 ? files[0].name : `${files.length} files`);
+const nameOf = ({ files }: UserCorpus) =>
+  files.length === 1 ? files[0].name : `${files.length} files`;
 
 export function DataDrawer() {
   const corpus = useRun((state) => state.corpus);
@@ -48,7 +50,12 @@ export function DataDrawer() {
           }}
         />
         <div className="drop-tools">
-          <button type="button" className="quiet outlined" disabled={locked} onClick={() => input.current?.click()}>
+          <button
+            type="button"
+            className="quiet outlined"
+            disabled={locked}
+            onClick={() => input.current?.click()}
+          >
             Choose files
           </button>
           <button
@@ -82,7 +89,10 @@ export function DataDrawer() {
           <>
             <p className="help">
               {corpus ? nameOf(corpus) : 'The book'} stays in use
-              {proposed.files === corpus?.files ? ' as it was read before' : ` until ${nameOf(proposed)} can be read`}.
+              {proposed.files === corpus?.files
+                ? ' as it was read before'
+                : ` until ${nameOf(proposed)} can be read`}
+              .
             </p>
             <div className="drop-tools">
               <button type="button" className="quiet outlined" disabled={locked} onClick={show}>
@@ -108,13 +118,16 @@ function Files() {
   const corpus = useRun((state) => state.corpus);
   const { proposed, busy, files } = useData();
   const shown = proposed ?? corpus;
-  if (!shown) return <p>Moby-Dick; or, The Whale. It comes with the page.{busy && ' Reading it …'}</p>;
+  if (!shown)
+    return <p>Moby-Dick; or, The Whale. It comes with the page.{busy && ' Reading it …'}</p>;
   return (
     <ul className="data-files">
       {shown.files.map(({ name, bytes }, index) => {
         const report = files[index];
-        const empty = report && report.empty > 0 ? `, ${plural(report.empty, 'empty value')} left out` : '';
-        const count = report && !report.problem ? `, ${plural(report.documents, 'document')}${empty}` : '';
+        const empty =
+          report && report.empty > 0 ? `, ${plural(report.empty, 'empty value')} left out` : '';
+        const count =
+          report && !report.problem ? `, ${plural(report.documents, 'document')}${empty}` : '';
         return (
           // biome-ignore lint/suspicious/noArrayIndexKey: the list is replaced as a whole, and two files may have one name
           <li key={index}>
@@ -139,7 +152,13 @@ function Paste({ done }: { done: () => void }) {
   return (
     <div className="paste">
       <label htmlFor={id}>Your text</label>
-      <textarea id={id} rows={6} value={text} spellCheck={false} onChange={(event) => setText(event.target.value)} />
+      <textarea
+        id={id}
+        rows={6}
+        value={text}
+        spellCheck={false}
+        onChange={(event) => setText(event.target.value)}
+      />
       <button
         type="button"
         className="quiet outlined"

@@ -1,4 +1,5 @@
-// The data in figures, and the first training batch as text: what a run with the present settings would read.
+// The data in figures, and the first training batch as text: what a run with the present settings
+// would read.
 
 import { previewSettings, useData } from './data';
 import { plural } from './format';
@@ -26,8 +27,16 @@ export function DataPreview({ locked }: { locked: boolean }) {
 function Figures() {
   const preview = useData((state) => state.preview);
   if (!preview) return null;
-  const { documents, heldOutDocuments, trainTokens, heldOutTokens, rows, batchSize, endOfText, contextLength } =
-    preview;
+  const {
+    documents,
+    heldOutDocuments,
+    trainTokens,
+    heldOutTokens,
+    rows,
+    batchSize,
+    endOfText,
+    contextLength,
+  } = preview;
   const count = (value: number) => value.toLocaleString('en');
   const shown = rows.length < batchSize ? ` The first ${rows.length} rows of ${batchSize}.` : '';
   return (
@@ -70,7 +79,8 @@ function Figures() {
         </ol>
       </section>
       <p className="help">
-        Rows are windows of one long text, so they begin and end anywhere.{endOfText && ` ${endOfText} ends a text.`}
+        Rows are windows of one long text, so they begin and end anywhere.
+        {endOfText && ` ${endOfText} ends a text.`}
         {shown}
       </p>
     </>

@@ -1,4 +1,5 @@
-// How the user's files are read: as texts or dialogues, and from which fields or columns. Choices are what the files have.
+// How the user's files are read: as texts or dialogues, and from which fields or columns. Choices
+// are what the files have.
 
 import { useId } from 'react';
 import type { Reading } from '../worker/protocol';
@@ -20,7 +21,10 @@ export function DataReading({ locked }: { locked: boolean }) {
   const isDialogue = reading.format === 'dialogue';
   const none = '';
   const setColumns = (...columns: (string | undefined)[]) =>
-    setReading({ ...reading, columns: columns.filter((name) => name !== undefined && name !== none) as string[] });
+    setReading({
+      ...reading,
+      columns: columns.filter((name) => name !== undefined && name !== none) as string[],
+    });
   // A choice that the files do not have is shown all the same: the message under the file says so.
   const offered = (chosen: string | undefined) =>
     chosen === undefined || found.includes(chosen) ? found : [chosen, ...found];
@@ -37,7 +41,9 @@ export function DataReading({ locked }: { locked: boolean }) {
         ]}
         onChange={(format) =>
           setReading(
-            format === 'text' ? { format: 'text', columns: [first] } : { format: 'dialogue', columns: reading.columns },
+            format === 'text'
+              ? { format: 'text', columns: [first] }
+              : { format: 'dialogue', columns: reading.columns },
           )
         }
       />
@@ -56,15 +62,23 @@ export function DataReading({ locked }: { locked: boolean }) {
             label="Reply"
             value={reply ?? none}
             disabled={locked}
-            options={[[none, 'none'], ...offered(reply).map((name): [string, string] => [name, name])]}
+            options={[
+              [none, 'none'],
+              ...offered(reply).map((name): [string, string] => [name, name]),
+            ]}
             onChange={(name) => setColumns(first, name)}
           />
           <Choice
             label="Dialogue id"
             value={reading.dialogueId ?? none}
             disabled={locked}
-            options={[[none, 'none'], ...offered(reading.dialogueId).map((name): [string, string] => [name, name])]}
-            onChange={(name) => setReading({ ...reading, dialogueId: name === none ? undefined : name })}
+            options={[
+              [none, 'none'],
+              ...offered(reading.dialogueId).map((name): [string, string] => [name, name]),
+            ]}
+            onChange={(name) =>
+              setReading({ ...reading, dialogueId: name === none ? undefined : name })
+            }
           />
         </>
       )}
@@ -90,7 +104,12 @@ function Choice({
   return (
     <div className="field field-line">
       <label htmlFor={id}>{label}</label>
-      <select id={id} value={value} disabled={disabled} onChange={(event) => onChange(event.target.value)}>
+      <select
+        id={id}
+        value={value}
+        disabled={disabled}
+        onChange={(event) => onChange(event.target.value)}
+      >
         {options.map(([option, text]) => (
           <option key={option} value={option}>
             {text}

@@ -1,4 +1,5 @@
-// The Distil room: recipe, curves and words side by side on a wide window, one under the other on a narrow one.
+// The Distil room: recipe, curves and words side by side on a wide window, one under the other on a
+// narrow one.
 
 import { useMedia } from './browser';
 import { CheckDrawer } from './CheckDrawer';
@@ -65,7 +66,9 @@ export function Distil() {
 function useDrawnRun(): ShownRun {
   const run = useShownRun();
   const config = useRun((state) => state.config);
-  return run ?? { id: '', source: 'live', config, history: new RunHistory(1), marks: [], events: [] };
+  return (
+    run ?? { id: '', source: 'live', config, history: new RunHistory(1), marks: [], events: [] }
+  );
 }
 
 function MainCurves() {

@@ -1,4 +1,5 @@
-// The control of one setting, made from its row in the table: label, value, slider or choices, what it means, what is wrong.
+// The control of one setting, made from its row in the table: label, value, slider or choices, what
+// it means, what is wrong.
 
 import { useId } from 'react';
 import type { Field, FieldName } from '../config';
@@ -7,7 +8,15 @@ import { ladder, nearestStop } from './ladder';
 import { isActive, lockReason } from './run';
 import { useRun } from './store';
 
-export function FieldControl({ name, slider, label }: { name: FieldName; slider?: boolean; label?: string }) {
+export function FieldControl({
+  name,
+  slider,
+  label,
+}: {
+  name: FieldName;
+  slider?: boolean;
+  label?: string;
+}) {
   const field: Field = FIELDS[name];
   const value = useRun((state) => state.config[name]);
   const draft = useRun((state) => state.drafts[name]);
@@ -59,7 +68,9 @@ export function FieldControl({ name, slider, label }: { name: FieldName; slider?
           <input
             {...common}
             type="text"
-            inputMode={field.type === 'text' ? 'text' : field.type === 'integer' ? 'numeric' : 'decimal'}
+            inputMode={
+              field.type === 'text' ? 'text' : field.type === 'integer' ? 'numeric' : 'decimal'
+            }
             value={text}
             autoComplete="off"
             spellCheck={false}
@@ -67,12 +78,16 @@ export function FieldControl({ name, slider, label }: { name: FieldName; slider?
           />
         )}
       </div>
-      {slider && 'min' in field && <Slider name={name} field={field} value={Number(value)} disabled={locked} />}
+      {slider && 'min' in field && (
+        <Slider name={name} field={field} value={Number(value)} disabled={locked} />
+      )}
       <p className="help" id={`${id}-help`}>
         {field.help}
       </p>
       {/* A setting that could change at any other time says why it cannot now. */}
-      {field.live && locked && phase !== 'loading' && phase !== 'lost' && <p className="locked-note">{reason}</p>}
+      {field.live && locked && phase !== 'loading' && phase !== 'lost' && (
+        <p className="locked-note">{reason}</p>
+      )}
       {draft && (
         <p className="field-problem" id={`${id}-problem`} role="alert">
           {draft.problem}

@@ -1,4 +1,5 @@
-// What alpha and the temperature do, typeset, with the values that are set; while a run goes on, with its last step's figures.
+// What alpha and the temperature do, typeset, with the values that are set; while a run goes on,
+// with its last step's figures.
 
 import type { Config } from '../config';
 import { formatMeasure } from './format';
@@ -19,14 +20,19 @@ export function LossFormula() {
   const { loss, alpha, temperature } = useRun((state) => state.config);
   const run = useShownRun();
   // Settings that the last step did not run with would make a sum that never was.
-  const current = run?.source === 'live' && run.config.alpha === alpha && run.config.temperature === temperature;
+  const current =
+    run?.source === 'live' && run.config.alpha === alpha && run.config.temperature === temperature;
   const last = current ? run.history.last() : undefined;
   if (loss === 'ce') {
-    return <p className="formula-note">The loss is CE alone. Neither alpha nor T has a part in it.</p>;
+    return (
+      <p className="formula-note">The loss is CE alone. Neither alpha nor T has a part in it.</p>
+    );
   }
   if (loss !== 'mixed') {
     return (
-      <p className="formula-note">The loss is T² · KD alone: the teacher, without the data. Alpha has no part in it.</p>
+      <p className="formula-note">
+        The loss is T² · KD alone: the teacher, without the data. Alpha has no part in it.
+      </p>
     );
   }
   const rest = Number((1 - alpha).toPrecision(6));
@@ -73,7 +79,9 @@ export function LossFormula() {
         {last && (
           <>
             <mo>=</mo>
-            <mn className="total">{formatMeasure(alpha * temperature ** 2 * last.kd + rest * last.ce)}</mn>
+            <mn className="total">
+              {formatMeasure(alpha * temperature ** 2 * last.kd + rest * last.ce)}
+            </mn>
           </>
         )}
       </math>

@@ -41,7 +41,9 @@ function Rooms() {
       {rooms.map(({ name, label, href }) => (
         <a key={name} href={href} aria-current={name === room ? 'page' : undefined}>
           {label}
-          {name === 'distil' && training && room !== 'distil' && <span className="rooms-note"> training</span>}
+          {name === 'distil' && training && room !== 'distil' && (
+            <span className="rooms-note"> training</span>
+          )}
         </a>
       ))}
     </nav>
@@ -63,7 +65,9 @@ export function ShareButton() {
         className="quiet"
         onClick={share}
         disabled={room === 'distil' && checkConfig(config).length > 0}
-        title={room === 'distil' ? 'Copy the link to these settings' : 'Copy the link to what is shown'}
+        title={
+          room === 'distil' ? 'Copy the link to these settings' : 'Copy the link to what is shown'
+        }
         onBlur={() => setCopied(undefined)}
       >
         <Icon name="link" /> <span>{copied === 'yes' ? 'Link copied' : 'Share'}</span>
@@ -73,7 +77,8 @@ export function ShareButton() {
         {copied === 'yes' &&
           room === 'distil' &&
           `The link holds the settings${ownText ? '; your own text stays here.' : '. Opening it starts nothing.'}`}
-        {copied === 'refused' && 'The browser did not let the page copy. The same link is in the address bar.'}
+        {copied === 'refused' &&
+          'The browser did not let the page copy. The same link is in the address bar.'}
       </span>
     </span>
   );

@@ -1,4 +1,5 @@
-// The log, in the style of the script that this project grew from: a line an evaluation, and whatever else happened.
+// The log, in the style of the script that this project grew from: a line an evaluation, and
+// whatever else happened.
 
 import { useLayoutEffect, useRef } from 'react';
 import type { ShownRun } from './run';
@@ -59,5 +60,7 @@ export function logLines(run: ShownRun): LogLine[] {
     ...run.events.map((event) => ({ ...event, problem: event.kind === 'stopped' })),
     ...measured,
   ];
-  return lines.sort((a, b) => a.step - b.step || ORDER.indexOf(a.kind) - ORDER.indexOf(b.kind)).slice(-MAX_LINES);
+  return lines
+    .sort((a, b) => a.step - b.step || ORDER.indexOf(a.kind) - ORDER.indexOf(b.kind))
+    .slice(-MAX_LINES);
 }

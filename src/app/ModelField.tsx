@@ -1,4 +1,5 @@
-// A model's field: its name, a folder of one's own in its place, and what the model says of itself before anything large is loaded.
+// A model's field: its name, a folder of one's own in its place, and what the model says of itself
+// before anything large is loaded.
 
 import { useId, useState } from 'react';
 import { modelReference } from '../model-reference';
@@ -25,7 +26,8 @@ export function ModelField({ role }: { role: Role }) {
   const { drop, lookUp } = useModels();
   const [problem, setProblem] = useState<string>();
   const chooser = useId();
-  const kind = role === 'student' && reference === 'teacher' ? undefined : modelReference(reference)?.kind;
+  const kind =
+    role === 'student' && reference === 'teacher' ? undefined : modelReference(reference)?.kind;
 
   const take = async (reading: Promise<{ path: string; file: File }[]>) => {
     try {
@@ -35,7 +37,9 @@ export function ModelField({ role }: { role: Role }) {
       setField(name, 'files');
       drop(role, files);
     } catch (error) {
-      setProblem(`The files could not be read: ${error instanceof Error ? error.message : error}. Choose them again.`);
+      setProblem(
+        `The files could not be read: ${error instanceof Error ? error.message : error}. Choose them again.`,
+      );
     }
   };
 
@@ -51,7 +55,10 @@ export function ModelField({ role }: { role: Role }) {
         )}
         {CHOOSERS.map(({ text, label, input }) => (
           <span key={text}>
-            <label className={`quiet outlined file-button${locked ? ' disabled' : ''}`} htmlFor={chooser + text}>
+            <label
+              className={`quiet outlined file-button${locked ? ' disabled' : ''}`}
+              htmlFor={chooser + text}
+            >
               {text}
             </label>
             <input
@@ -62,7 +69,8 @@ export function ModelField({ role }: { role: Role }) {
               aria-label={`${label} of the ${role}`}
               disabled={locked}
               onChange={(event) => {
-                if (event.target.files?.length) void take(Promise.resolve(chosenFiles(event.target.files)));
+                if (event.target.files?.length)
+                  void take(Promise.resolve(chosenFiles(event.target.files)));
                 event.target.value = '';
               }}
             />
@@ -96,10 +104,22 @@ function Found({ role, reference }: { role: Role; reference: string }) {
   );
 }
 
-/** "81.9M parameters in 6 layers, 353 MB to load. 50,257 words, contexts of up to 1,024. Runs in Stillhouse’s own kernels." */
-function described({ engine, parameters, bytes, vocabularySize, positions, layers }: ModelReport): string {
-  const size = parameters === undefined ? 'Parameters unknown' : `${formatCount(parameters)} parameters`;
-  const runs = engine === 'stillhouse' ? 'Runs in Stillhouse’s own kernels.' : 'Runs in onnxruntime.';
+/**
+ * "81.9M parameters in 6 layers, 353 MB to load. 50,257 words, contexts of up to 1,024. Runs in
+ * Stillhouse’s own kernels."
+ */
+function described({
+  engine,
+  parameters,
+  bytes,
+  vocabularySize,
+  positions,
+  layers,
+}: ModelReport): string {
+  const size =
+    parameters === undefined ? 'Parameters unknown' : `${formatCount(parameters)} parameters`;
+  const runs =
+    engine === 'stillhouse' ? 'Runs in Stillhouse’s own kernels.' : 'Runs in onnxruntime.';
   return (
     `${size}${layers ? ` in ${plural(layers, 'layer')}` : ''}, ${formatBytes(bytes)} to load. ` +
     `${plural(vocabularySize, 'word')}, contexts of up to ${positions.toLocaleString('en')}. ${runs}`

@@ -33,7 +33,14 @@ export function ModelPair() {
         <rect x="2" y="2" width="44" height="44" rx="3" className="teacher-area" />
         <path d="M24 49v8m-3-3l3 3l3-3" className="flow" />
         {side !== undefined ? (
-          <rect x={24 - side / 2} y="61" width={side} height={side} rx="2" className="student-area" />
+          <rect
+            x={24 - side / 2}
+            y="61"
+            width={side}
+            height={side}
+            rx="2"
+            className="student-area"
+          />
         ) : (
           <rect x="14" y="61" width="20" height="20" rx="2" className="student-area unknown" />
         )}
@@ -43,7 +50,9 @@ export function ModelPair() {
           <strong>{config.teacher_model}</strong> <span className="role">teacher</span>
         </p>
         <p className="model-detail">
-          {teacher === undefined ? 'parameters are counted when it loads' : `${formatCount(teacher)} parameters`}
+          {teacher === undefined
+            ? 'parameters are counted when it loads'
+            : `${formatCount(teacher)} parameters`}
         </p>
         <p className="model student">
           <strong>{studentName(config)}</strong> <span className="role">student</span>
@@ -62,12 +71,22 @@ export function ModelPair() {
   );
 }
 
-function studentName({ student_model, student_from_layers, student_layers, student_width }: Config): string {
+function studentName({
+  student_model,
+  student_from_layers,
+  student_layers,
+  student_width,
+}: Config): string {
   if (student_model === '') return `${student_layers} × ${student_width}`;
-  return student_model === 'teacher' ? `layers ${student_from_layers.replaceAll(',', ', ')}` : student_model;
+  return student_model === 'teacher'
+    ? `layers ${student_from_layers.replaceAll(',', ', ')}`
+    : student_model;
 }
 
 /** How many of these settings differ from their defaults. */
-export function countChanged(config: Record<FieldName, unknown>, names: readonly FieldName[]): number {
+export function countChanged(
+  config: Record<FieldName, unknown>,
+  names: readonly FieldName[],
+): number {
   return names.filter((name) => config[name] !== DEFAULTS[name]).length;
 }

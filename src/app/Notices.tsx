@@ -1,4 +1,5 @@
-// What the page has to say beyond the figures: what went wrong, with the values, and what can be done.
+// What the page has to say beyond the figures: what went wrong, with the values, and what can be
+// done.
 
 import type { Failure } from '../worker/protocol';
 import { formatDuration, formatMeasure, plural } from './format';
@@ -88,17 +89,22 @@ function MachineNotice() {
   const run = useShownRun();
   if (unavailable) {
     const title =
-      unavailable.kind === 'no-webgpu' ? 'This browser has no WebGPU.' : 'No run can start on this machine.';
+      unavailable.kind === 'no-webgpu'
+        ? 'This browser has no WebGPU.'
+        : 'No run can start on this machine.';
     return (
       <Notice kind="problem" title={title}>
-        <FailureText failure={unavailable} title={title} /> The recorded run can be read all the same.
+        <FailureText failure={unavailable} title={title} /> The recorded run can be read all the
+        same.
       </Notice>
     );
   }
   if (!software) return null;
   const tokens = run?.source === 'live' ? run.report?.tokensPerStep : undefined;
   const measured =
-    speed && tokens ? `${formatMeasure(speed / tokens)} steps a second here.` : 'expect about 1 step a second.';
+    speed && tokens
+      ? `${formatMeasure(speed / tokens)} steps a second here.`
+      : 'expect about 1 step a second.';
   return (
     <Notice kind="note" title="This adapter is a software renderer:">
       {measured}
@@ -134,7 +140,10 @@ function EvaluationNotice() {
   const last = evaluations[evaluations.length - 1];
   if (!last || last.failed === 0) return null;
   return (
-    <Notice kind="problem" title={`${last.failed} of ${last.tried} evaluation batches failed at step ${last.step}.`}>
+    <Notice
+      kind="problem"
+      title={`${last.failed} of ${last.tried} evaluation batches failed at step ${last.step}.`}
+    >
       {last.firstError && (
         <>
           First error: <pre tabIndex={0}>{last.firstError}</pre>
@@ -155,14 +164,16 @@ function LossNotice() {
     const title = `The loss of step ${last.step} is ${last.loss}.`;
     return (
       <Notice kind="problem" title={title}>
-        {why} {skipped > 1 && `${plural(skipped, 'step')} skipped in a row. `}A lower learning rate or float32 may help.
+        {why} {skipped > 1 && `${plural(skipped, 'step')} skipped in a row. `}A lower learning rate
+        or float32 may help.
       </Notice>
     );
   }
   if (skipped < MANY_SKIPPED || phase === 'finished') return null;
   return (
     <Notice kind="problem" title={`The last ${skipped} steps were skipped.`}>
-      A gradient was not finite at loss scale {last.lossScale}. The scale halves with each until one fits.
+      A gradient was not finite at loss scale {last.lossScale}. The scale halves with each until one
+      fits.
     </Notice>
   );
 }
@@ -177,7 +188,10 @@ function HiddenNotice() {
   ) : null;
 }
 
-/** Said in the place of the curves' heading, so that nobody takes the recording for a run of their own. */
+/**
+ * Said in the place of the curves' heading, so that nobody takes the recording for a run of their
+ * own.
+ */
 export function RunCaption() {
   const run = useShownRun();
   const recording = useRun((state) => state.recording);

@@ -15,7 +15,12 @@ export function Plan() {
   const current = planned && sameStart(planned.config, config) ? planned : undefined;
   return (
     <div className="plan">
-      <button type="button" className="quiet outlined" disabled={!valid} onClick={() => plan(config)}>
+      <button
+        type="button"
+        className="quiet outlined"
+        disabled={!valid}
+        onClick={() => plan(config)}
+      >
         Plan the GPU memory
       </button>
       {current?.failure && (

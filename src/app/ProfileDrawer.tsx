@@ -7,7 +7,10 @@ const ProfilePanel = lazy(() => import('./ProfilePanel').catch(() => ({ default:
 export function ProfileDrawer() {
   const [opened, setOpened] = useState(false);
   return (
-    <details className="fold" onToggle={({ currentTarget }) => setOpened(opened || currentTarget.open)}>
+    <details
+      className="fold"
+      onToggle={({ currentTarget }) => setOpened(opened || currentTarget.open)}
+    >
       <summary>Where a step goes</summary>
       {opened && (
         <Suspense fallback={<p className="help">Loading.</p>}>

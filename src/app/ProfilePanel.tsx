@@ -1,5 +1,5 @@
-// Where a step goes: its kernels by the time they take, what that comes to in operations and bytes, and how near it is to the best that
-// this adapter does. The worker measures.
+// Where a step goes: its kernels by the time they take, what that comes to in operations and bytes,
+// and how near it is to the best that this adapter does. The worker measures.
 
 import './profile.css';
 import { Fragment, useId, useState } from 'react';
@@ -19,9 +19,16 @@ export default function ProfilePanel() {
   const going = own !== undefined && !own.report && !own.failure;
   return (
     <div className="profile">
-      <p>Times every kernel of a step, several times over. The run goes on as if nothing had been.</p>
+      <p>
+        Times every kernel of a step, several times over. The run goes on as if nothing had been.
+      </p>
       <div className="drop-tools">
-        <button type="button" className="quiet outlined" disabled={going || reason !== undefined} onClick={measure}>
+        <button
+          type="button"
+          className="quiet outlined"
+          disabled={going || reason !== undefined}
+          onClick={measure}
+        >
           {own?.report ? 'Measure again' : 'Measure'}
         </button>
         {own?.text && <CopyButton key={own.text} text={own.text} />}
@@ -48,7 +55,8 @@ function reasonNot({ adapter, run, phase }: RunStore): string | undefined {
     );
   }
   if (phase === 'loading') return 'The run is loading. Pause it once it trains, then measure.';
-  if (phase === 'running') return 'The run is going on, and the GPU is busy with it. Pause it, then measure.';
+  if (phase === 'running')
+    return 'The run is going on, and the GPU is busy with it. Pause it, then measure.';
   if (run?.source !== 'live' || (phase !== 'paused' && phase !== 'finished'))
     return 'A step is measured in a run that is paused or finished. Start one first.';
   return undefined;
@@ -69,8 +77,8 @@ function Report({ report }: { report: ProfileReport }) {
   return (
     <>
       <p>
-        A step takes {milliseconds(report.stepMilliseconds)} ms by the clock; its parts, one kernel at a time,{' '}
-        {milliseconds(report.nanoseconds / 1e6)} ms. At its best this adapter does{' '}
+        A step takes {milliseconds(report.stepMilliseconds)} ms by the clock; its parts, one kernel
+        at a time, {milliseconds(report.nanoseconds / 1e6)} ms. At its best this adapter does{' '}
         {threeDigits(roofline.flopsPerSecond / 1e9)} GFLOP/s, in a large matrix product of ours, and{' '}
         {threeDigits(roofline.bytesPerSecond / 1e9)} GB/s, read and written, in a copy.
       </p>
@@ -93,15 +101,15 @@ function Report({ report }: { report: ProfileReport }) {
       </section>
       {parts.some(({ clocked }) => clocked) && (
         <p className="help">
-          The teacher runs in kernels that are not ours, or is read from its cache. Its time is the clock’s, from the
-          call until the GPU is idle.
+          The teacher runs in kernels that are not ours, or is read from its cache. Its time is the
+          clock’s, from the call until the GPU is idle.
         </p>
       )}
       {quantum !== undefined && (
         <p className="help">
-          This browser rounds timestamps to {Math.round(quantum / 1000)} µs, so each time is the mean of {repetitions}{' '}
-          rounded ones, and short ones are rough. In Chrome, WebGPU Developer Features in chrome://flags makes them
-          exact.
+          This browser rounds timestamps to {Math.round(quantum / 1000)} µs, so each time is the
+          mean of {repetitions} rounded ones, and short ones are rough. In Chrome, WebGPU Developer
+          Features in chrome://flags makes them exact.
         </p>
       )}
     </>
@@ -119,7 +127,9 @@ function KernelRows({ kernel, report, longest }: KernelProps) {
   const [open, setOpen] = useState(false);
   const id = useId();
   const { name, kinds } = kernel;
-  const bar = <span className="profile-bar" style={{ width: `${(100 * kernel.nanoseconds) / longest}%` }} />;
+  const bar = (
+    <span className="profile-bar" style={{ width: `${(100 * kernel.nanoseconds) / longest}%` }} />
+  );
   if (kinds.length === 1) {
     return (
       <Row figures={kernel} report={report} kind="kernel">
@@ -160,7 +170,13 @@ interface RowProps {
   children: React.ReactNode;
 }
 
-function Row({ id, figures: { dispatches, nanoseconds, flops, bytes }, report, kind, children }: RowProps) {
+function Row({
+  id,
+  figures: { dispatches, nanoseconds, flops, bytes },
+  report,
+  kind,
+  children,
+}: RowProps) {
   const { flopsPerSecond, bytesPerSecond } = report.roofline;
   return (
     <tr id={id} className={`profile-${kind}`}>
@@ -186,7 +202,10 @@ function Name({ children: name }: { children: string }) {
   ));
 }
 
-/** In billions a second; what took no time that a timestamp shows, or does nothing of the kind, has no rate. */
+/**
+ * In billions a second; what took no time that a timestamp shows, or does nothing of the kind, has
+ * no rate.
+ */
 function Rate({ perSecond, best }: { perSecond: number; best: number }) {
   if (!(perSecond > 0 && Number.isFinite(perSecond))) return <td>n/a</td>;
   return (

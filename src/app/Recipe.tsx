@@ -21,7 +21,13 @@ const STUDENT: readonly FieldName[] = [
   'student_heads',
 ];
 const CACHE: readonly FieldName[] = ['teacher_cache', 'cache_top_k'];
-const FIRST: readonly FieldName[] = ['teacher_model', ...STUDENT, 'train_steps', 'alpha', 'temperature'];
+const FIRST: readonly FieldName[] = [
+  'teacher_model',
+  ...STUDENT,
+  'train_steps',
+  'alpha',
+  'temperature',
+];
 
 const GROUPS: readonly { group: Field['group']; title: string }[] = [
   { group: 'recipe', title: 'Loss' },
@@ -66,7 +72,11 @@ function RecipeFields() {
     <>
       <ModelPair />
       <CacheNote />
-      <Fold title="Teacher and student" names={['teacher_model', ...STUDENT, ...CACHE]} open={mismatch.length > 0}>
+      <Fold
+        title="Teacher and student"
+        names={['teacher_model', ...STUDENT, ...CACHE]}
+        open={mismatch.length > 0}
+      >
         <Plan />
       </Fold>
       {mismatch.map((problem) => (
@@ -96,7 +106,9 @@ function RecipeFields() {
 
 /** Sizes are a new student's: one that starts from a model has that model's. */
 function shownFor(name: FieldName, { student_model }: Config): boolean {
-  return !['student_layers', 'student_width', 'student_heads'].includes(name) || student_model === '';
+  return (
+    !['student_layers', 'student_width', 'student_heads'].includes(name) || student_model === ''
+  );
 }
 
 function Fold({

@@ -24,7 +24,9 @@ function primaryOf(state: RunStore): Primary {
   const problem = startProblem(state);
   const start = { icon: 'play' as const, act: state.start, disabled: problem !== undefined };
   const again =
-    state.run?.source === 'live' && sameStart(state.run.config, state.config) && state.run.corpus === state.corpus;
+    state.run?.source === 'live' &&
+    sameStart(state.run.config, state.config) &&
+    state.run.corpus === state.corpus;
   const byPhase: Record<Phase, () => Primary> = {
     idle: () => ({ ...start, label: 'Distil' }),
     loading: () => ({ label: 'Stop loading', icon: 'stop', act: state.reset }),
@@ -45,7 +47,11 @@ function primaryOf(state: RunStore): Primary {
     lost: () =>
       state.lost?.resumeStep === undefined
         ? { ...start, label: 'Start again' }
-        : { label: `Continue from step ${state.lost.resumeStep}`, icon: 'play', act: state.recover },
+        : {
+            label: `Continue from step ${state.lost.resumeStep}`,
+            icon: 'play',
+            act: state.recover,
+          },
   };
   return byPhase[state.phase]();
 }
@@ -135,7 +141,9 @@ function Progress() {
     );
   }
   if (run?.source !== 'live') {
-    return <Bar label="Nothing is loaded yet" right={plural(config.train_steps, 'step')} share={0} />;
+    return (
+      <Bar label="Nothing is loaded yet" right={plural(config.train_steps, 'step')} share={0} />
+    );
   }
   const total = run.config.train_steps;
   const step = Math.max(run.history.lastStep, status?.step ?? 0);
@@ -158,7 +166,17 @@ function Progress() {
   );
 }
 
-function Bar({ label, detail, right, share }: { label: string; detail?: string; right: string; share?: number }) {
+function Bar({
+  label,
+  detail,
+  right,
+  share,
+}: {
+  label: string;
+  detail?: string;
+  right: string;
+  share?: number;
+}) {
   return (
     <div className="progress">
       <div className="progress-text">

@@ -1,4 +1,5 @@
-// What is true of the machine and the run right now. A figure that is not known is left out, never guessed.
+// What is true of the machine and the run right now. A figure that is not known is left out, never
+// guessed.
 
 import { formatBytes, formatCount, formatDuration } from './format';
 import { useRun } from './store';
@@ -31,7 +32,9 @@ export function StatusStrip() {
           )}
         </Item>
         {(dtype || adapter) && (
-          <Item term="precision">{dtype ? short(dtype) : adapter?.f16 ? 'f16 possible' : 'f32 only'}</Item>
+          <Item term="precision">
+            {dtype ? short(dtype) : adapter?.f16 ? 'f16 possible' : 'f32 only'}
+          </Item>
         )}
         {status && <Item term="speed">{formatCount(status.tokensPerSecond)} tok/s</Item>}
         {status?.secondsLeft !== undefined && phase !== 'finished' && (
@@ -40,7 +43,8 @@ export function StatusStrip() {
         {status && <Memory memory={status.memory} />}
         {last && (
           <Item term="steps" warn={!last.applied}>
-            {last.appliedTotal.toLocaleString('en')} applied, {last.skippedTotal.toLocaleString('en')} skipped
+            {last.appliedTotal.toLocaleString('en')} applied,{' '}
+            {last.skippedTotal.toLocaleString('en')} skipped
           </Item>
         )}
         {tried > 0 && (
@@ -82,7 +86,9 @@ function Memory({ memory }: { memory: Record<string, number> }) {
   return (
     <Item term="GPU memory">
       <details className="memory">
-        <summary title={purposes.map(([purpose, bytes]) => `${purpose}: ${formatBytes(bytes)}`).join('\n')}>
+        <summary
+          title={purposes.map(([purpose, bytes]) => `${purpose}: ${formatBytes(bytes)}`).join('\n')}
+        >
           {formatBytes(total)}
         </summary>
         <div className="memory-box">

@@ -1,4 +1,5 @@
-// The student as a .zip to take away, once a run is paused or finished: its weights' type, how far the writing is, the file.
+// The student as a .zip to take away, once a run is paused or finished: its weights' type, how far
+// the writing is, the file.
 
 import { useId, useState } from 'react';
 import type { ExportType } from '../worker/protocol';
@@ -20,7 +21,12 @@ export function TakeStudent() {
   return (
     <section className="take" aria-label="Take the student">
       <div className="field-line">
-        <button type="button" className="secondary" disabled={!still || writing} onClick={() => take(dtype)}>
+        <button
+          type="button"
+          className="secondary"
+          disabled={!still || writing}
+          onClick={() => take(dtype)}
+        >
           Take the student
         </button>
         <label className="visually-hidden" htmlFor={choice}>
@@ -47,7 +53,8 @@ export function TakeStudent() {
               <a href={own.zip.url} download={own.zip.name}>
                 {own.zip.name}
               </a>
-              , {formatBytes(own.zip.bytes)}. Dropped on a model’s field, it teaches or starts a student.
+              , {formatBytes(own.zip.bytes)}. Dropped on a model’s field, it teaches or starts a
+              student.
             </>
           ) : own?.progress ? (
             `Writing ${own.progress.file}: ${formatBytes(own.progress.written)} of ${formatBytes(own.progress.total)}`

@@ -1,4 +1,5 @@
-// The reward: the same prompt, continued by the teacher and by the student, now and before it learned anything.
+// The reward: the same prompt, continued by the teacher and by the student, now and before it
+// learned anything.
 
 import type { Sample } from '../worker/protocol';
 import { perplexity } from './evaluation';
@@ -21,7 +22,12 @@ export function Words() {
       <h2>What they say {latest && <span className="unit">after step {latest.step}</span>}</h2>
       <FieldControl name="prompt" />
       <Quote who="Teacher" kind="teacher" sample={latest?.sample} text={latest?.sample?.teacher} />
-      <Quote who="Student, now" kind="student" sample={latest?.sample} text={latest?.sample?.student} />
+      <Quote
+        who="Student, now"
+        kind="student"
+        sample={latest?.sample}
+        text={latest?.sample?.student}
+      />
       <Quote who="Student, before" kind="before" sample={before} text={before?.student} />
       <div className="agreement">
         <p>
@@ -39,7 +45,17 @@ export function Words() {
   );
 }
 
-function Quote({ who, kind, sample, text }: { who: string; kind: string; sample?: Sample; text?: string }) {
+function Quote({
+  who,
+  kind,
+  sample,
+  text,
+}: {
+  who: string;
+  kind: string;
+  sample?: Sample;
+  text?: string;
+}) {
   // A book's line ends say nothing; its paragraphs do.
   const continued = text?.replace(/([^\n])\n(?!\n)/g, '$1 ');
   return (
@@ -90,7 +106,9 @@ function Distance() {
           </tr>
         )}
         <tr>
-          <th scope="row">{last.klWords ? `KL of ${last.klWords} words and the rest, nats` : 'KL, nats'}</th>
+          <th scope="row">
+            {last.klWords ? `KL of ${last.klWords} words and the rest, nats` : 'KL, nats'}
+          </th>
           <td>{formatMeasure(first.kl)}</td>
           <td>{formatMeasure(last.kl)}</td>
           <td>0</td>
@@ -115,13 +133,15 @@ function Result() {
   const point = run?.history.last();
   if (!run || !first || !last || !point) return null;
   const ratio =
-    last.studentPerplexity && last.teacherPerplexity ? last.studentPerplexity / last.teacherPerplexity : undefined;
+    last.studentPerplexity && last.teacherPerplexity
+      ? last.studentPerplexity / last.teacherPerplexity
+      : undefined;
   return (
     <div className="result" data-testid="result">
       <h2>Finished</h2>
       <p>
-        In {point.appliedTotal.toLocaleString('en')} steps the student’s perplexity went from {perplexity(first)} to{' '}
-        <strong>{perplexity(last)}</strong>.
+        In {point.appliedTotal.toLocaleString('en')} steps the student’s perplexity went from{' '}
+        {perplexity(first)} to <strong>{perplexity(last)}</strong>.
         {ratio !== undefined &&
           ` The teacher has ${formatMeasure(last.teacherPerplexity)}: ${ratio > 1 ? `${ratio.toFixed(1)} times less` : 'no better'}.`}
         {point.skippedTotal > 0 && ` ${plural(point.skippedTotal, 'step')} skipped.`}

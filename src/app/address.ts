@@ -1,4 +1,5 @@
-// The page and its address: the address follows the settings, and opening a link restores them. It starts nothing.
+// The page and its address: the address follows the settings, and opening a link restores them. It
+// starts nothing.
 
 import type { Config } from '../config';
 import { checkConfig } from '../config';
@@ -9,7 +10,10 @@ import { useRun } from './store';
 /** Browsers refuse address changes that come too fast. */
 const WRITE_DELAY = 300;
 
-/** The link to these settings, on whatever host and path the page is served from. Throws where checkConfig finds problems. */
+/**
+ * The link to these settings, on whatever host and path the page is served from. Throws where
+ * checkConfig finds problems.
+ */
 export function linkTo(config: Config): string {
   return `${location.origin}${location.pathname}#${formatLink(config)}`;
 }
@@ -22,7 +26,8 @@ export function followAddress(): () => void {
   const read = () => {
     const { room, text } = roomOf(location.hash);
     useRoom.setState(room === 'distil' ? { room } : { room, [room]: text });
-    if (room === 'distil' && text.length > 1 && text !== own) useRun.getState().openLink(parseLink(text));
+    if (room === 'distil' && text.length > 1 && text !== own)
+      useRun.getState().openLink(parseLink(text));
     remember();
   };
   const remember = () => {

@@ -1,4 +1,5 @@
-// Small things that components ask of the browser: media queries, an element's size, the colour theme, the clipboard.
+// Small things that components ask of the browser: media queries, an element's size, the colour
+// theme, the clipboard.
 
 import type { RefObject } from 'react';
 import { useEffect, useLayoutEffect, useState, useSyncExternalStore } from 'react';

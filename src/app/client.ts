@@ -1,4 +1,5 @@
-// The page's end of the protocol: makes the worker when something is first asked of it, and passes messages both ways.
+// The page's end of the protocol: makes the worker when something is first asked of it, and passes
+// messages both ways.
 
 import type { FromWorker, ToWorker } from '../worker/protocol';
 
@@ -8,13 +9,19 @@ const listeners = new Set<Listener>();
 let worker: Worker | undefined;
 let runId = '';
 
-/** Every message of the worker goes to every listener; each takes what concerns it. Returns what ends it. */
+/**
+ * Every message of the worker goes to every listener; each takes what concerns it. Returns what
+ * ends it.
+ */
 export function listen(listener: Listener): () => void {
   listeners.add(listener);
   return () => listeners.delete(listener);
 }
 
-/** A worker that cannot start, or that throws outside a run's own errors, arrives as `failed`; the next message makes a new one. */
+/**
+ * A worker that cannot start, or that throws outside a run's own errors, arrives as `failed`; the
+ * next message makes a new one.
+ */
 export function send(message: ToWorker): void {
   if ('runId' in message) runId = message.runId;
   worker ??= open();
@@ -26,7 +33,10 @@ function receive(message: FromWorker): void {
 }
 
 function open(): Worker {
-  const made = new Worker(new URL('../worker/worker.ts', import.meta.url), { type: 'module', name: 'stillhouse' });
+  const made = new Worker(new URL('../worker/worker.ts', import.meta.url), {
+    type: 'module',
+    name: 'stillhouse',
+  });
   made.onmessage = (event: MessageEvent<FromWorker>) => receive(event.data);
   const fail = (message: string) => {
     made.terminate();

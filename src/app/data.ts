@@ -1,5 +1,6 @@
-// The user's data before a run: what was proposed, what the worker found in it, and the data that is in use until then.
-// New data takes the place of the old only once the worker has read all of it.
+// The user's data before a run: what was proposed, what the worker found in it, and the data that
+// is in use until then. New data takes the place of the old only once the worker has read all of
+// it.
 
 import { create } from 'zustand';
 import type { DataPreview, FileReport, Reading, UserCorpus } from '../worker/protocol';
@@ -64,15 +65,25 @@ export const useData = create<DataStore>()((set, get) => {
   listen((message) => {
     if (message.type === 'failed' && get().busy) {
       // A worker that could not start, or that died, answers no more.
-      if (message.failure.operation === 'run the worker') set({ busy: false, problem: message.failure.message });
+      if (message.failure.operation === 'run the worker')
+        set({ busy: false, problem: message.failure.message });
     }
     if (message.type !== 'preview' || message.id !== asked) return;
     const { files, preview, failure } = message;
     if (!preview) {
-      return set({ busy: false, files, problem: failure && `${failure.message} ${failure.hint ?? ''}`.trim() });
+      return set({
+        busy: false,
+        files,
+        problem: failure && `${failure.message} ${failure.hint ?? ''}`.trim(),
+      });
     }
     useRun.getState().setCorpus(get().proposed);
-    set({ busy: false, files, proposed: undefined, preview: { ...preview, files, settings, contextLength } });
+    set({
+      busy: false,
+      files,
+      proposed: undefined,
+      preview: { ...preview, files, settings, contextLength },
+    });
   });
 
   return {
@@ -83,20 +94,27 @@ export const useData = create<DataStore>()((set, get) => {
     async addFiles(files) {
       const bytes = files.reduce((sum, { size }) => sum + size, 0);
       const empty = files.find(({ size }) => size === 0);
-      if (empty) return set({ problem: `${empty.name} is empty. Choose a text of a few thousand words.` });
+      if (empty)
+        return set({ problem: `${empty.name} is empty. Choose a text of a few thousand words.` });
       if (bytes > MAX_BYTES) {
-        const what = files.length === 1 ? `${files[0].name} has` : `These ${files.length} files have`;
+        const what =
+          files.length === 1 ? `${files[0].name} has` : `These ${files.length} files have`;
         const allowed = formatBytes(MAX_BYTES);
         return set({
           problem: `${what} ${formatBytes(bytes)}. A text may have ${allowed}. Cut it and choose it again.`,
         });
       }
       try {
-        const read = files.map(async (file) => ({ name: file.name, bytes: await file.arrayBuffer() }));
+        const read = files.map(async (file) => ({
+          name: file.name,
+          bytes: await file.arrayBuffer(),
+        }));
         ask({ files: await Promise.all(read), reading: get().reading });
       } catch (error) {
         const names = files.map(({ name }) => name).join(', ');
-        set({ problem: `${names}: not read, ${error instanceof Error ? error.message : error}. Choose it again.` });
+        set({
+          problem: `${names}: not read, ${error instanceof Error ? error.message : error}. Choose it again.`,
+        });
       }
     },
 
@@ -122,7 +140,13 @@ export const useData = create<DataStore>()((set, get) => {
       asked += 1;
       const { preview, reading } = get();
       const kept = useRun.getState().corpus?.reading ?? reading;
-      set({ proposed: undefined, busy: false, files: preview?.files ?? [], problem: undefined, reading: kept });
+      set({
+        proposed: undefined,
+        busy: false,
+        files: preview?.files ?? [],
+        problem: undefined,
+        reading: kept,
+      });
     },
 
     clear() {

@@ -1,4 +1,5 @@
-// The files of a drop or of a file dialogue, with their paths; folders are walked. And the place that takes a drop.
+// The files of a drop or of a file dialogue, with their paths; folders are walked. And the place
+// that takes a drop.
 
 import { useState } from 'react';
 
@@ -14,21 +15,27 @@ export function chosenFiles(list: FileList): Found[] {
 
 /** Of a drop. The transfer is empty once the event is over, so its entries are taken at once. */
 export async function droppedFiles({ items, files }: DataTransfer): Promise<Found[]> {
-  const entries = [...items].map((item) => item.webkitGetAsEntry?.()).filter((entry) => entry != null);
+  const entries = [...items]
+    .map((item) => item.webkitGetAsEntry?.())
+    .filter((entry) => entry != null);
   if (entries.length === 0) return chosenFiles(files);
   return (await Promise.all(entries.map(walk))).flat();
 }
 
 async function walk(entry: FileSystemEntry): Promise<Found[]> {
   if (entry.isFile) {
-    const file = await new Promise<File>((resolve, reject) => (entry as FileSystemFileEntry).file(resolve, reject));
+    const file = await new Promise<File>((resolve, reject) =>
+      (entry as FileSystemFileEntry).file(resolve, reject),
+    );
     return [{ path: entry.fullPath.replace(/^\//, ''), file }];
   }
   const reader = (entry as FileSystemDirectoryEntry).createReader();
   const found: FileSystemEntry[] = [];
   // A reader gives a hundred entries at a time, and none at the end.
   for (;;) {
-    const some = await new Promise<FileSystemEntry[]>((resolve, reject) => reader.readEntries(resolve, reject));
+    const some = await new Promise<FileSystemEntry[]>((resolve, reject) =>
+      reader.readEntries(resolve, reject),
+    );
     if (some.length === 0) break;
     found.push(...some);
   }

@@ -1,4 +1,5 @@
-// How an evaluation is written: perplexity with what stands behind it, and all of them as comma-separated values.
+// How an evaluation is written: perplexity with what stands behind it, and all of them as
+// comma-separated values.
 
 import type { EvaluationRecord } from '../worker/protocol';
 import { formatMeasure } from './format';

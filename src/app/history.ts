@@ -1,10 +1,18 @@
-// What a run has reported so far, in ring buffers outside React. Charts ask for a thinned view; the CSV has every row.
+// What a run has reported so far, in ring buffers outside React. Charts ask for a thinned view; the
+// CSV has every row.
 
 import type { EvaluationRecord, StepRecord } from '../worker/protocol';
 
 export type Measure = 'loss' | 'ce' | 'kd' | 'gradNorm' | 'learningRate' | 'lossScale';
 export type SmoothMeasure = 'lossSmooth' | 'ceSmooth' | 'kdSmooth';
-type Column = 'step' | Measure | SmoothMeasure | 'applied' | 'appliedTotal' | 'skippedTotal' | 'tokens';
+type Column =
+  | 'step'
+  | Measure
+  | SmoothMeasure
+  | 'applied'
+  | 'appliedTotal'
+  | 'skippedTotal'
+  | 'tokens';
 
 const MEASURES: readonly Measure[] = ['loss', 'ce', 'kd', 'gradNorm', 'learningRate', 'lossScale'];
 const SMOOTHED: readonly [SmoothMeasure, Measure][] = [
@@ -26,7 +34,9 @@ const COLUMNS: readonly Column[] = [
 const SMOOTHING = 0.8;
 
 /** One row of a chart: values that are not finite are null, which a line shows as a gap. */
-export type Row = { step: number; applied: boolean } & Partial<Record<Measure | SmoothMeasure, number | null>>;
+export type Row = { step: number; applied: boolean } & Partial<
+  Record<Measure | SmoothMeasure, number | null>
+>;
 
 /** Values of one kept step, as they were reported. */
 export type Point = { applied: boolean } & Record<Exclude<Column, 'applied'>, number>;
@@ -39,7 +49,9 @@ export class RunHistory {
 
   /** Keeps the last `capacity` steps. */
   constructor(private readonly capacity: number) {
-    this.columns = Object.fromEntries(COLUMNS.map((name) => [name, new Float64Array(capacity)])) as typeof this.columns;
+    this.columns = Object.fromEntries(
+      COLUMNS.map((name) => [name, new Float64Array(capacity)]),
+    ) as typeof this.columns;
   }
 
   get length(): number {
@@ -50,7 +62,10 @@ export class RunHistory {
     return this.count === 0 ? 0 : this.value('step', this.count - 1);
   }
 
-  /** Adds steps in order. A step that was reported before replaces it and all that followed: the run was recovered. */
+  /**
+   * Adds steps in order. A step that was reported before replaces it and all that followed: the run
+   * was recovered.
+   */
   append(records: readonly StepRecord[]): void {
     for (const record of records) {
       while (this.count > 0 && this.lastStep >= record.step) this.count -= 1;
@@ -67,13 +82,17 @@ export class RunHistory {
       this.columns.appliedTotal[at] = record.appliedTotal;
       this.columns.skippedTotal[at] = record.skippedTotal;
       this.columns.tokens[at] = record.tokens;
-      for (const [smooth, measure] of SMOOTHED) this.columns[smooth][at] = this.smooth(smooth, record[measure], last);
+      for (const [smooth, measure] of SMOOTHED)
+        this.columns[smooth][at] = this.smooth(smooth, record[measure], last);
     }
   }
 
   /** Adds an evaluation; one at a step that was seen before replaces it and all that followed. */
   appendEvaluation(record: EvaluationRecord): void {
-    while (this.evaluations.length > 0 && this.evaluations[this.evaluations.length - 1].step >= record.step) {
+    while (
+      this.evaluations.length > 0 &&
+      this.evaluations[this.evaluations.length - 1].step >= record.step
+    ) {
       this.evaluations.pop();
     }
     this.evaluations.push(record);
@@ -81,7 +100,8 @@ export class RunHistory {
 
   /** The kept row `index`, 0 for the oldest. */
   at(index: number): Point {
-    if (index < 0 || index >= this.count) throw new RangeError(`row ${index} of a history of ${this.count}`);
+    if (index < 0 || index >= this.count)
+      throw new RangeError(`row ${index} of a history of ${this.count}`);
     const entries = COLUMNS.map((name) => [
       name,
       name === 'applied' ? this.value(name, index) === 1 : this.value(name, index),
@@ -108,13 +128,15 @@ export class RunHistory {
   /** Steps skipped without one applied since, up to now. */
   skippedInARow(): number {
     let skipped = 0;
-    while (skipped < this.count && this.value('applied', this.count - 1 - skipped) === 0) skipped += 1;
+    while (skipped < this.count && this.value('applied', this.count - 1 - skipped) === 0)
+      skipped += 1;
     return skipped;
   }
 
   /**
-   * At most `limit` rows. Each bucket of neighbouring steps keeps the rows where `by` is lowest and highest, so that
-   * peaks stay; a skipped step or a value that is not finite counts as the highest. Buckets do not move as rows come.
+   * At most `limit` rows. Each bucket of neighbouring steps keeps the rows where `by` is lowest and
+   * highest, so that peaks stay; a skipped step or a value that is not finite counts as the
+   * highest. Buckets do not move as rows come.
    */
   thin(by: Measure, limit: number): Row[] {
     let bucket = 1;
@@ -141,7 +163,9 @@ export class RunHistory {
     const lines = [['step', ...columns, 'applied'].join(',')];
     for (let index = 0; index < this.count; index++) {
       const values = columns.map((name) => String(this.value(name, index)));
-      lines.push([this.value('step', index), ...values, this.value('applied', index) === 1].join(','));
+      lines.push(
+        [this.value('step', index), ...values, this.value('applied', index) === 1].join(','),
+      );
     }
     return `${lines.join('\n')}\n`;
   }
@@ -156,7 +180,10 @@ export class RunHistory {
   }
 
   private row(index: number): Row {
-    const row: Row = { step: this.value('step', index), applied: this.value('applied', index) === 1 };
+    const row: Row = {
+      step: this.value('step', index),
+      applied: this.value('applied', index) === 1,
+    };
     for (const name of [...MEASURES, ...SMOOTHED.map(([smooth]) => smooth)]) {
       const value = this.value(name, index);
       row[name] = Number.isFinite(value) ? value : null;

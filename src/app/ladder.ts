@@ -24,6 +24,10 @@ export function ladder(field: Extract<Field, { min: number }>): number[] {
 
 /** The stop nearest to a value, by ratio where the field moves logarithmically. */
 export function nearestStop(stops: readonly number[], value: number, scale?: 'log'): number {
-  const distance = (stop: number) => Math.abs(scale === 'log' ? Math.log(stop / value) : stop - value);
-  return stops.reduce((best, stop, index) => (distance(stop) < distance(stops[best]) ? index : best), 0);
+  const distance = (stop: number) =>
+    Math.abs(scale === 'log' ? Math.log(stop / value) : stop - value);
+  return stops.reduce(
+    (best, stop, index) => (distance(stop) < distance(stops[best]) ? index : best),
+    0,
+  );
 }

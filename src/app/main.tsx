@@ -1,4 +1,5 @@
-// Where the page begins: it shows the recorded run, follows the address, and asks the worker what this machine offers.
+// Where the page begins: it shows the recorded run, follows the address, and asks the worker what
+// this machine offers.
 
 import { createRoot } from 'react-dom/client';
 import { App } from './App';

@@ -1,12 +1,23 @@
-// What the page knows of the models that its fields name: files that were dropped for them, and what their folders say of themselves.
+// What the page knows of the models that its fields name: files that were dropped for them, and
+// what their folders say of themselves.
 
 import { create } from 'zustand';
 import type { Config } from '../config';
 import { modelReference } from '../model-reference';
-import type { DroppedFiles, Failure, FromWorker, MemoryPlan, ModelReport, Role } from '../worker/protocol';
+import type {
+  DroppedFiles,
+  Failure,
+  FromWorker,
+  MemoryPlan,
+  ModelReport,
+  Role,
+} from '../worker/protocol';
 import { listen, send } from './client';
 
-/** The state of a question about one model. It belongs to the reference, and for dropped files to those files. */
+/**
+ * The state of a question about one model. It belongs to the reference, and for dropped files to
+ * those files.
+ */
 export interface LookUp {
   id: number;
   reference: string;
@@ -46,9 +57,11 @@ export const useModels = create<ModelStore>()((set, get) => {
       if (asked?.id === found.id) set({ lookUps: { ...lookUps, [role]: { ...asked, ...found } } });
     }
     const { planned } = get();
-    if (message.type === 'planned' && planned?.id === message.id) set({ planned: { ...planned, ...message } });
+    if (message.type === 'planned' && planned?.id === message.id)
+      set({ planned: { ...planned, ...message } });
     if (message.type === 'failed') {
-      if (planned && !planned.plan && !planned.failure) set({ planned: { ...planned, failure: message.failure } });
+      if (planned && !planned.plan && !planned.failure)
+        set({ planned: { ...planned, failure: message.failure } });
       // A worker that ended takes its questions with it.
       for (const role of ['teacher', 'student'] as const) {
         const asked = get().lookUps[role];
@@ -69,7 +82,13 @@ export const useModels = create<ModelStore>()((set, get) => {
       const id = ++questions;
       const { dropped, lookUps } = get();
       set({ lookUps: { ...lookUps, [role]: { id, reference } } });
-      send({ type: 'inspect', id, role, reference, ...(reference === 'files' && { files: dropped }) });
+      send({
+        type: 'inspect',
+        id,
+        role,
+        reference,
+        ...(reference === 'files' && { files: dropped }),
+      });
     },
     plan(config) {
       const id = ++questions;
@@ -80,23 +99,37 @@ export const useModels = create<ModelStore>()((set, get) => {
 });
 
 /** Why a run cannot load this model yet. */
-export function missingFiles(role: Role, reference: string, dropped: DroppedFiles): string | undefined {
+export function missingFiles(
+  role: Role,
+  reference: string,
+  dropped: DroppedFiles,
+): string | undefined {
   return modelReference(reference)?.kind === 'files' && !dropped[role]
     ? `Drop the ${role}’s folder or .zip on its field first.`
     : undefined;
 }
 
-/** The files of a model among those dropped, by their path in its folder: the one where config.json lies. Or a .zip alone. */
-export function modelFolder(files: readonly { path: string; file: File }[]): Map<string, File> | string {
+/**
+ * The files of a model among those dropped, by their path in its folder: the one where config.json
+ * lies. Or a .zip alone.
+ */
+export function modelFolder(
+  files: readonly { path: string; file: File }[],
+): Map<string, File> | string {
   const [first] = files;
   // The worker reads it: what is in it is known there.
-  if (files.length === 1 && /\.zip$/i.test(first.path)) return new Map([[first.file.name, first.file]]);
-  const configs = files.filter(({ path }) => /(^|\/)config\.json$/.test(path)).map(({ path }) => path);
+  if (files.length === 1 && /\.zip$/i.test(first.path))
+    return new Map([[first.file.name, first.file]]);
+  const configs = files
+    .filter(({ path }) => /(^|\/)config\.json$/.test(path))
+    .map(({ path }) => path);
   if (configs.length === 0)
     return `There is no config.json among these ${files.length} files. Drop the model’s whole folder, or its .zip.`;
   const depth = (path: string) => path.split('/').length;
   const [config] = configs.sort((a, b) => depth(a) - depth(b));
   const folder = config.slice(0, -'config.json'.length);
-  const own = files.filter(({ path }) => path.startsWith(folder) && /\.(json|txt|safetensors|onnx)$/.test(path));
+  const own = files.filter(
+    ({ path }) => path.startsWith(folder) && /\.(json|txt|safetensors|onnx)$/.test(path),
+  );
   return new Map(own.map(({ path, file }) => [path.slice(folder.length), file]));
 }

@@ -26,7 +26,8 @@ export const useProfile = create<ProfileStore>()((set, get) => {
     if (!measuring || !('runId' in message) || message.runId !== measuring.runId) return;
     const { runId, report, failure } = measuring;
     const going = !report && !failure;
-    if (message.type === 'profiled') set({ measuring: { runId, report: message.report, text: message.text } });
+    if (message.type === 'profiled')
+      set({ measuring: { runId, report: message.report, text: message.text } });
     else if (message.type === 'profile-failed' || (message.type === 'failed' && going))
       set({ measuring: { runId, failure: message.failure } });
     else if (message.type === 'lost' && going) set({ measuring: undefined });
@@ -35,7 +36,8 @@ export const useProfile = create<ProfileStore>()((set, get) => {
   return {
     measure() {
       const { run } = useRun.getState();
-      if (run?.source !== 'live') throw new Error('There is no step to measure: start a run first.');
+      if (run?.source !== 'live')
+        throw new Error('There is no step to measure: start a run first.');
       set({ measuring: { runId: run.id } });
       send({ type: 'profile', runId: run.id });
     },

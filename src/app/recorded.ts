@@ -1,4 +1,5 @@
-// The recorded run that the page shows before anything has loaded: a file beside the page, made with the same engine.
+// The recorded run that the page shows before anything has loaded: a file beside the page, made
+// with the same engine.
 
 import type { Config } from '../config';
 import { DEFAULTS } from '../config';
@@ -14,7 +15,10 @@ export interface Recording {
   date: string;
 }
 
-/** Undefined if there is no recording at `url`, or it cannot be read: the page then starts with empty charts. */
+/**
+ * Undefined if there is no recording at `url`, or it cannot be read: the page then starts with
+ * empty charts.
+ */
 export async function loadRecording(url: string): Promise<Recording | undefined> {
   try {
     const response = await fetch(url);
@@ -37,7 +41,9 @@ function readRecording(json: unknown): Recording {
     !run ||
     typeof date !== 'string'
   ) {
-    throw new Error('The recorded run lacks one of config, adapter, run, records, evaluations, date.');
+    throw new Error(
+      'The recorded run lacks one of config, adapter, run, records, evaluations, date.',
+    );
   }
   const history = new RunHistory(Math.max(1, records.length));
   history.append(records.map((record) => withNaN(record) as StepRecord));
@@ -52,5 +58,7 @@ function readRecording(json: unknown): Recording {
 }
 
 function withNaN(record: object): object {
-  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, value === null ? NaN : value]));
+  return Object.fromEntries(
+    Object.entries(record).map(([name, value]) => [name, value === null ? NaN : value]),
+  );
 }

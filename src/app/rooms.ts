@@ -1,4 +1,5 @@
-// Which room the page shows, and the part of the address that belongs to it: `#lab=…`, `#bug=…`, or a run's link.
+// Which room the page shows, and the part of the address that belongs to it: `#lab=…`, `#bug=…`, or
+// a run's link.
 
 import { create } from 'zustand';
 
@@ -19,7 +20,10 @@ export function roomOf(hash: string): { room: Room; text: string } {
   return name ? { room: name as Room, text: text ?? '' } : { room: 'distil', text: hash };
 }
 
-/** Puts a lab's new state into the address, where a reload and a shared link find it; no step of the browser's history. */
+/**
+ * Puts a lab's new state into the address, where a reload and a shared link find it; no step of the
+ * browser's history.
+ */
 export function writeRoom(room: 'lab' | 'bug', text: string): void {
   useRoom.setState({ [room]: text });
   history.replaceState(null, '', `#${room}=${text}`);

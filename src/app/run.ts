@@ -2,11 +2,20 @@
 
 import type { Config, FieldName } from '../config';
 import { FIELDS } from '../config';
-import type { AdapterReport, LiveChanges, LoadingStage, RunReport, UserCorpus } from '../worker/protocol';
+import type {
+  AdapterReport,
+  LiveChanges,
+  LoadingStage,
+  RunReport,
+  UserCorpus,
+} from '../worker/protocol';
 import { perplexity } from './evaluation';
 import type { RunHistory } from './history';
 
-/** idle: nothing runs, the recorded run is shown. finished and failed: the run is over, its curves stay. */
+/**
+ * idle: nothing runs, the recorded run is shown. finished and failed: the run is over, its curves
+ * stay.
+ */
 export type Phase = 'idle' | 'loading' | 'running' | 'paused' | 'finished' | 'failed' | 'lost';
 
 /** Something worth a line of its own in the log. */
@@ -57,7 +66,11 @@ export function isActive(phase: Phase): boolean {
 }
 
 /** Why a setting cannot change now; undefined if it can. */
-export function lockReason(phase: Phase, name: FieldName, run: ShownRun | undefined): string | undefined {
+export function lockReason(
+  phase: Phase,
+  name: FieldName,
+  run: ShownRun | undefined,
+): string | undefined {
   if (!isActive(phase)) return undefined;
   if (!('live' in FIELDS[name]) || phase === 'loading' || phase === 'lost')
     return 'Fixed while a run exists. Reset the run to change it.';
@@ -66,9 +79,14 @@ export function lockReason(phase: Phase, name: FieldName, run: ShownRun | undefi
   return `Fixed: the teacher’s cache has what the words left out come to at this temperature. Words kept = 0 keeps all, for any.`;
 }
 
-/** True if a run from `a` and one from `b` start alike: all but the settings that may change on the way. */
+/**
+ * True if a run from `a` and one from `b` start alike: all but the settings that may change on the
+ * way.
+ */
 export function sameStart(a: Config, b: Config): boolean {
-  return (Object.keys(FIELDS) as FieldName[]).every((name) => 'live' in FIELDS[name] || a[name] === b[name]);
+  return (Object.keys(FIELDS) as FieldName[]).every(
+    (name) => 'live' in FIELDS[name] || a[name] === b[name],
+  );
 }
 
 const SHORT: Record<keyof LiveChanges, string> = { student_lr: 'lr', temperature: 'T', alpha: 'α' };
@@ -84,7 +102,8 @@ export function describeChanges(before: Config, changes: LiveChanges): string {
 export function evaluationLine(run: ShownRun, index: number): string {
   const record = run.history.evaluations[index];
   const point = run.history.atStep(record.step);
-  const loss = record.step === 0 ? 'n/a' : point?.step === record.step ? point.loss.toFixed(4) : '…';
+  const loss =
+    record.step === 0 ? 'n/a' : point?.step === record.step ? point.loss.toFixed(4) : '…';
   const success = record.tried === 0 ? 'n/a' : (record.succeeded / record.tried).toFixed(3);
   return `Step ${record.step}: Loss=${loss}, PPL=${perplexity(record)}, Success=${success} (${record.succeeded} of ${record.tried})`;
 }

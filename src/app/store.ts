@@ -1,5 +1,6 @@
-// The page's one store: the settings, the run's state machine, and the commits that let React see new measurements.
-// What a run measures goes straight to its RunHistory; React is told at most five times a second.
+// The page's one store: the settings, the run's state machine, and the commits that let React see
+// new measurements. What a run measures goes straight to its RunHistory; React is told at most five
+// times a second.
 
 import { create } from 'zustand';
 import type { Config, FieldName } from '../config';
@@ -145,7 +146,10 @@ export const useRun = create<RunStore>()((set, get) => {
     if (Object.keys(changes).length > 0) send({ type: 'change', runId: liveRun().id, changes });
   }
 
-  function onSteps(run: ShownRun, records: Extract<FromWorker, { type: 'steps' }>['records']): void {
+  function onSteps(
+    run: ShownRun,
+    records: Extract<FromWorker, { type: 'steps' }>['records'],
+  ): void {
     run.history.append(records);
     for (const record of records) {
       if (record.applied) continue;
@@ -211,7 +215,9 @@ export const useRun = create<RunStore>()((set, get) => {
       const { config, corpus, drafts } = get();
       const problems = checkConfig(config);
       if (Object.keys(drafts).length > 0 || problems.length > 0) {
-        throw new Error(`These settings cannot start a run. ${[...Object.keys(drafts), ...problems].join(' ')}`);
+        throw new Error(
+          `These settings cannot start a run. ${[...Object.keys(drafts), ...problems].join(' ')}`,
+        );
       }
       dropRun();
       runs += 1;
@@ -234,7 +240,10 @@ export const useRun = create<RunStore>()((set, get) => {
         activeMilliseconds: 0,
       };
       set(fresh);
-      enter('loading', { loading: { stage: 'device', detail: 'Asking for the GPU' }, announcement: 'Loading.' });
+      enter('loading', {
+        loading: { stage: 'device', detail: 'Asking for the GPU' },
+        announcement: 'Loading.',
+      });
       const files = useModels.getState().dropped;
       const given = { ...(corpus && { corpus }), ...(Object.keys(files).length > 0 && { files }) };
       send({ type: 'start', runId: run.id, config: run.config, ...given });
@@ -269,8 +278,15 @@ export const useRun = create<RunStore>()((set, get) => {
     recover() {
       const run = liveRun();
       const resumeStep = get().lost?.resumeStep;
-      log(run, { step: run.history.lastStep, kind: 'note', text: `Recovering: on from step ${resumeStep ?? 0}` });
-      enter('loading', { lost: undefined, loading: { stage: 'device', detail: 'Asking for the GPU again' } });
+      log(run, {
+        step: run.history.lastStep,
+        kind: 'note',
+        text: `Recovering: on from step ${resumeStep ?? 0}`,
+      });
+      enter('loading', {
+        lost: undefined,
+        loading: { stage: 'device', detail: 'Asking for the GPU again' },
+      });
       send({ type: 'recover', runId: run.id });
     },
 
@@ -278,7 +294,8 @@ export const useRun = create<RunStore>()((set, get) => {
       const { phase, config, drafts, run } = get();
       const locked = lockReason(phase, name, run);
       if (locked) throw new Error(`${name} cannot change. ${locked}`);
-      const value = FIELDS[name].type === 'number' || FIELDS[name].type === 'integer' ? numberOf(text) : text;
+      const value =
+        FIELDS[name].type === 'number' || FIELDS[name].type === 'integer' ? numberOf(text) : text;
       const problem = checkField(name, value);
       if (problem !== undefined) return set({ drafts: { ...drafts, [name]: { text, problem } } });
       const { [name]: _, ...otherDrafts } = drafts;
@@ -297,7 +314,11 @@ export const useRun = create<RunStore>()((set, get) => {
     openLink(link) {
       if ('problems' in link) return set({ linkProblems: link.problems });
       if (isActive(get().phase)) {
-        return set({ linkProblems: ['A run is going on, so its settings stay. Reset it, then open the link again.'] });
+        return set({
+          linkProblems: [
+            'A run is going on, so its settings stay. Reset it, then open the link again.',
+          ],
+        });
       }
       set({ config: link.config, drafts: {}, linkProblems: [] });
     },
@@ -320,16 +341,19 @@ export const useRun = create<RunStore>()((set, get) => {
     dismissHiddenNote: () => set({ hiddenNote: undefined }),
 
     receive(message) {
-      if (message.type === 'adapter') return set({ adapter: message.adapter, unavailable: undefined });
+      if (message.type === 'adapter')
+        return set({ adapter: message.adapter, unavailable: undefined });
       const check = get().check;
-      if (message.type === 'check-row') return set({ check: { rows: [...(check?.rows ?? []), message.row] } });
+      if (message.type === 'check-row')
+        return set({ check: { rows: [...(check?.rows ?? []), message.row] } });
       if (message.type === 'check-done') {
         const { type: _, ...result } = message;
         return set({ check: { rows: check?.rows ?? [], ...result } });
       }
       if (message.type === 'failed' && check && !check.text && !check.failure)
         set({ check: { ...check, failure: message.failure } });
-      if (message.type === 'failed' && message.runId === '') return set({ unavailable: message.failure });
+      if (message.type === 'failed' && message.runId === '')
+        return set({ unavailable: message.failure });
       const run = get().run;
       // A run that was reset or replaced may still have messages on the way.
       if (run?.source !== 'live' || !('runId' in message) || message.runId !== run.id) return;
@@ -353,7 +377,10 @@ export const useRun = create<RunStore>()((set, get) => {
           const figures = `perplexity ${formatMeasure(studentPerplexity)}, agreement ${formatShare(agreement)}`;
           const failures = failed > 0 ? `, ${failed} of ${tried} batches failed` : '';
           return commit(
-            { loading: undefined, announcement: `Evaluation at step ${step}: ${figures}${failures}.` },
+            {
+              loading: undefined,
+              announcement: `Evaluation at step ${step}: ${figures}${failures}.`,
+            },
             'soon',
           );
         }
@@ -368,18 +395,30 @@ export const useRun = create<RunStore>()((set, get) => {
         }
         case 'failed': {
           const { operation, message: reason } = message.failure;
-          log(run, { step: run.history.lastStep, kind: 'stopped', text: `Stopped: ${operation}: ${reason}` });
+          log(run, {
+            step: run.history.lastStep,
+            kind: 'stopped',
+            text: `Stopped: ${operation}: ${reason}`,
+          });
           return enter('failed', { failure: message.failure });
         }
         case 'lost':
-          log(run, { step: run.history.lastStep, kind: 'stopped', text: `GPU device lost: ${message.message}` });
-          return enter('lost', { lost: { message: message.message, resumeStep: message.resumeStep } });
+          log(run, {
+            step: run.history.lastStep,
+            kind: 'stopped',
+            text: `GPU device lost: ${message.message}`,
+          });
+          return enter('lost', {
+            lost: { message: message.message, resumeStep: message.resumeStep },
+          });
       }
     },
   };
 });
 
-/** Text that is no number stays text, so that the field's own check refuses it by what was written. */
+/**
+ * Text that is no number stays text, so that the field's own check refuses it by what was written.
+ */
 function numberOf(text: string): number | string {
   const value = Number(text);
   return text.trim() === '' || Number.isNaN(value) ? text : value;

@@ -1,4 +1,5 @@
-// Taking the student away: what is asked of the worker, how far it is, and the file that comes of it.
+// Taking the student away: what is asked of the worker, how far it is, and the file that comes of
+// it.
 
 import { create } from 'zustand';
 import type { ExportType, Failure, FromWorker, LossRow, RunStory } from '../worker/protocol';
@@ -34,10 +35,17 @@ export const useTake = create<TakeStore>()((set, get) => {
       const { file, written, total } = message;
       set({ taking: { runId, progress: { file, written, total } } });
     } else if (message.type === 'exported') {
-      const zip = { name: `${message.name}.zip`, bytes: message.zip.size, url: URL.createObjectURL(message.zip) };
+      const zip = {
+        name: `${message.name}.zip`,
+        bytes: message.zip.size,
+        url: URL.createObjectURL(message.zip),
+      };
       set({ taking: { runId, zip } });
       save(zip);
-    } else if (message.type === 'export-failed' || (message.type === 'failed' && isWriting(taking))) {
+    } else if (
+      message.type === 'export-failed' ||
+      (message.type === 'failed' && isWriting(taking))
+    ) {
       set({ taking: { runId, failure: message.failure } });
     }
   };
@@ -45,7 +53,8 @@ export const useTake = create<TakeStore>()((set, get) => {
   return {
     take(dtype) {
       const { run } = useRun.getState();
-      if (run?.source !== 'live') throw new Error('There is no student to take: start a run first.');
+      if (run?.source !== 'live')
+        throw new Error('There is no student to take: start a run first.');
       const before = get().taking?.zip;
       if (before) URL.revokeObjectURL(before.url);
       set({ taking: { runId: run.id } });
@@ -63,7 +72,9 @@ export function isWriting({ zip, failure }: Taking): boolean {
 function storyOf({ config, history, marks }: ShownRun): RunStory {
   const rows = Math.min(MOST_LOSSES, history.length);
   const losses = Array.from({ length: rows }, (_, i): LossRow => {
-    const { step, loss, ce, kd, learningRate } = history.at(Math.round(((i + 1) * history.length) / rows) - 1);
+    const { step, loss, ce, kd, learningRate } = history.at(
+      Math.round(((i + 1) * history.length) / rows) - 1,
+    );
     return { step, loss, ce, kd, learningRate };
   });
   return { link: linkTo(config), evaluations: history.evaluations, losses, changes: marks };

@@ -1,4 +1,5 @@
-// The run that the page shows, for components that read its history: they draw again at each commit.
+// The run that the page shows, for components that read its history: they draw again at each
+// commit.
 
 import type { ShownRun } from './run';
 import { useRun } from './store';

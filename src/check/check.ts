@@ -1,7 +1,7 @@
 // What one check is: numbers in, kernels to run, and what the slow twin says must come out.
 //
-// The twin is tests/reference.ts, the one thing outside src/ that this room imports: tests and visitors hold the kernels against
-// the same slow truth, and a second copy of it could differ.
+// The twin is tests/reference.ts, the one thing outside src/ that this room imports: tests and
+// visitors hold the kernels against the same slow truth, and a second copy of it could differ.
 
 import type { Numbers } from '../../tests/reference';
 import type { Recorder, Tensor } from '../gpu/program';
@@ -9,7 +9,10 @@ import type { DType } from '../tensor/dtype';
 import type { Layout } from '../tensor/layout';
 import type { Storage } from './tensors';
 
-/** How far a result may be from the truth, relative to the largest expected magnitude, and why that far. 0 is exact. */
+/**
+ * How far a result may be from the truth, relative to the largest expected magnitude, and why that
+ * far. 0 is exact.
+ */
 export interface Tolerance {
   value: number;
   reason: string;
@@ -49,17 +52,24 @@ export function check<Name extends string>(given: Check<Name>): Check {
   return given as unknown as Check;
 }
 
-/** Half of the distance between neighbouring f32 numbers, relative to them: what one rounding changes. */
+/**
+ * Half of the distance between neighbouring f32 numbers, relative to them: what one rounding
+ * changes.
+ */
 const F32_ROUNDING = 2 ** -24;
 /** A whole distance for f16: WGSL lets a conversion round either way. */
 const F16_ROUNDING = 2 ** -10;
 
-export const EXACT: Tolerance = { value: 0, reason: 'Nothing is computed: the bits are copied or left alone.' };
+export const EXACT: Tolerance = {
+  value: 0,
+  reason: 'Nothing is computed: the bits are copied or left alone.',
+};
 
 /** Of a sum of `terms` that is stored as `dtype`. */
 export function summed(terms: number, dtype: Storage = 'f32'): Tolerance {
   const value = 4 * terms * F32_ROUNDING;
-  const reason = 'An f32 sum of n terms rounds n times by 2^-24, and cancellation may leave it 4 times smaller.';
+  const reason =
+    'An f32 sum of n terms rounds n times by 2^-24, and cancellation may leave it 4 times smaller.';
   return stored16({ value, reason }, dtype);
 }
 
@@ -67,5 +77,8 @@ export function summed(terms: number, dtype: Storage = 'f32'): Tolerance {
 export function stored16({ value, reason }: Tolerance, dtype: Storage, roundings = 1): Tolerance {
   if (dtype === 'f32') return { value, reason };
   const times = roundings === 1 ? 'once' : `${roundings} times`;
-  return { value: value + roundings * F16_ROUNDING, reason: `${reason} In f16 it rounds ${times} more, by 2^-10.` };
+  return {
+    value: value + roundings * F16_ROUNDING,
+    reason: `${reason} In f16 it rounds ${times} more, by 2^-10.`,
+  };
 }

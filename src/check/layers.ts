@@ -42,7 +42,10 @@ export function layerChecks(dtype: Storage, gpu: Gpu): Check[] {
 
 const contiguous = 'contiguous';
 
-/** What a product can be asked for, made one way; `all` adds what the start-up holds the other ways against. */
+/**
+ * What a product can be asked for, made one way; `all` adds what the start-up holds the other ways
+ * against.
+ */
 function products(dtype: Storage, way: Way, all: boolean): Check[] {
   const [M, N, K] = way.fours ? [20, 68, 36] : [17, 67, 33];
   const sizes = `(${M}, ${K}) · (${K}, ${N})`;
@@ -57,12 +60,10 @@ function products(dtype: Storage, way: Way, all: boolean): Check[] {
     const multiply = (of: (values: Float64Array) => Float64Array) =>
       reference.matmul(of(a), of(b), M, K, N, { transposeA, transposeB });
     return check({
-      ...{
-        kernel: `${kernel}, ${way.name}`,
-        sizes,
-        dtype,
-        layout: transposeA || transposeB ? 'transposed view' : contiguous,
-      },
+      kernel: `${kernel}, ${way.name}`,
+      sizes,
+      dtype,
+      layout: transposeA || transposeB ? 'transposed view' : contiguous,
       inputs: {
         a: { values: a, layout: transposeA ? [K, M] : [M, K], dtype },
         b: { values: b, layout: transposeB ? [N, K] : [K, N], dtype },
@@ -78,7 +79,9 @@ function products(dtype: Storage, way: Way, all: boolean): Check[] {
         ),
       outputs: [
         {
-          ...{ tensor: 'c', expected: multiply((x) => x), terms: multiply(absolute) },
+          tensor: 'c',
+          expected: multiply((x) => x),
+          terms: multiply(absolute),
           tolerance: summed(K, dtype),
         },
       ],
@@ -90,7 +93,10 @@ function products(dtype: Storage, way: Way, all: boolean): Check[] {
     const sum = (of: (values: Float64Array) => Float64Array) =>
       add(add(reference.matmul(of(a), of(b), M, K, N, { bias: of(bias) }), of(addend)), of(before));
     return check({
-      ...{ kernel: `matmul + bias + addend + c, ${way.name}`, sizes, dtype, layout: contiguous },
+      kernel: `matmul + bias + addend + c, ${way.name}`,
+      sizes,
+      dtype,
+      layout: contiguous,
       inputs: {
         a: { values: a, layout: [M, K], dtype },
         b: { values: b, layout: [K, N], dtype },
@@ -100,7 +106,9 @@ function products(dtype: Storage, way: Way, all: boolean): Check[] {
       },
       record: (recorder, { a, b, c, bias, addend }) =>
         matmul(recorder, a, b, c, { bias, addend, accumulate: true, way }),
-      outputs: [{ tensor: 'c', expected: sum((x) => x), terms: sum(absolute), tolerance: summed(K + 3) }],
+      outputs: [
+        { tensor: 'c', expected: sum((x) => x), terms: sum(absolute), tolerance: summed(K + 3) },
+      ],
     });
   };
 
@@ -114,12 +122,16 @@ function products(dtype: Storage, way: Way, all: boolean): Check[] {
     const target = new Layout([M, N], [N + 2, 1], 11);
     const wide = (layout: Layout, salt: number) => stored(numbers(layout.extent + 3, salt), dtype);
     const [storeA, storeB, storeC] = [wide(layouts.a, 6), wide(layouts.b, 7), wide(target, 8)];
-    const gather = (values: Float64Array, layout: Layout) => Float64Array.from(layout.addresses(), (at) => values[at]);
+    const gather = (values: Float64Array, layout: Layout) =>
+      Float64Array.from(layout.addresses(), (at) => values[at]);
     const [x, y] = [gather(storeA, layouts.a), gather(storeB, layouts.b)];
     const covered = [...target.addresses()];
     const around = [...storeC.keys()].filter((at) => !covered.includes(at));
     return check({
-      ...{ kernel: `matmul, ${way.name}`, sizes, dtype, layout: 'rows apart, at offsets' },
+      kernel: `matmul, ${way.name}`,
+      sizes,
+      dtype,
+      layout: 'rows apart, at offsets',
       inputs: {
         a: { values: storeA, layout: layouts.a, dtype },
         b: { values: storeB, layout: layouts.b, dtype },
@@ -128,7 +140,9 @@ function products(dtype: Storage, way: Way, all: boolean): Check[] {
       record: (recorder, { a, b, c }) => matmul(recorder, a, b, c, { way }),
       outputs: [
         {
-          ...{ tensor: 'c', at: covered, tolerance: summed(K, dtype) },
+          tensor: 'c',
+          at: covered,
+          tolerance: summed(K, dtype),
           expected: reference.matmul(x, y, M, K, N),
           terms: reference.matmul(absolute(x), absolute(y), M, K, N),
         },
@@ -139,7 +153,11 @@ function products(dtype: Storage, way: Way, all: boolean): Check[] {
 
   return [
     ...(all
-      ? [product('matmul NN', false, false), product('matmul NT', false, true), product('matmul TN', true, false)]
+      ? [
+          product('matmul NN', false, false),
+          product('matmul NT', false, true),
+          product('matmul TN', true, false),
+        ]
       : []),
     inside(),
     accumulated(),
@@ -150,14 +168,19 @@ function embeddings(dtype: Storage): Check[] {
   const [B, T, V, C] = [3, 5, 9, 70];
   const sizes = `B=${B} T=${T} V=${V} C=${C}`;
   const tokens = Array.from({ length: B * T }, (_, i) => [0, V - 1, V - 1, 2, (i * i) % V][i % 5]);
-  const order = tokens.map((_, row) => row).sort((one, other) => tokens[one] - tokens[other] || one - other);
+  const order = tokens
+    .map((_, row) => row)
+    .sort((one, other) => tokens[one] - tokens[other] || one - other);
   const [wte, wpe] = [stored(numbers(V * C, 1), dtype), stored(numbers((T + 2) * C, 2), dtype)];
   const dx = stored(numbers(B * T * C, 3), dtype);
   const [dwte, dwpe] = [stored(numbers(V * C, 4), 'f32'), stored(numbers((T + 2) * C, 5), 'f32')];
   const gradients = reference.embeddingBackward(tokens, dx, T, C, V, T + 2);
   return [
     check({
-      ...{ kernel: 'embedding', sizes, dtype, layout: contiguous },
+      kernel: 'embedding',
+      sizes,
+      dtype,
+      layout: contiguous,
       inputs: {
         tokens: { values: tokens, layout: [B, T], dtype: 'u32' },
         wte: { values: wte, layout: [V, C], dtype },
@@ -165,10 +188,19 @@ function embeddings(dtype: Storage): Check[] {
         x: { values: new Float64Array(B * T * C), layout: [B * T, C], dtype },
       },
       record: (recorder, { tokens, wte, wpe, x }) => embedding(recorder, tokens, wte, wpe, x),
-      outputs: [{ tensor: 'x', expected: reference.embedding(tokens, wte, wpe, T, C), tolerance: summed(1, dtype) }],
+      outputs: [
+        {
+          tensor: 'x',
+          expected: reference.embedding(tokens, wte, wpe, T, C),
+          tolerance: summed(1, dtype),
+        },
+      ],
     }),
     check({
-      ...{ kernel: 'embedding backward', sizes, dtype, layout: contiguous },
+      kernel: 'embedding backward',
+      sizes,
+      dtype,
+      layout: contiguous,
       inputs: {
         tokens: { values: tokens, layout: [B, T], dtype: 'u32' },
         order: { values: order, layout: [B * T], dtype: 'u32' },
@@ -197,15 +229,23 @@ function layerNorms(dtype: Storage): Check[] {
     numbers(C, 2).map((value) => 1 + value / 2),
     dtype,
   );
-  const [beta, dy, addend] = [numbers(C, 3), numbers(rows * C, 4), numbers(rows * C, 5)].map((v) => stored(v, dtype));
+  const [beta, dy, addend] = [numbers(C, 3), numbers(rows * C, 4), numbers(rows * C, 5)].map((v) =>
+    stored(v, dtype),
+  );
   const [dgamma, dbeta] = [stored(numbers(C, 6), 'f32'), stored(numbers(C, 7), 'f32')];
   const forward = reference.layerNorm(x, gamma, beta, epsilon);
   const backward = reference.layerNormBackward(dy, x, gamma, epsilon);
   const moments = Array.from(forward.mean).flatMap((mean, row) => [mean, forward.rstd[row]]);
-  const inputs = { x: { values: x, layout: [rows, C], dtype }, gamma: { values: gamma, layout: [C], dtype } };
+  const inputs = {
+    x: { values: x, layout: [rows, C], dtype },
+    gamma: { values: gamma, layout: [C], dtype },
+  };
   return [
     check({
-      ...{ kernel: 'layernorm', sizes, dtype, layout: contiguous },
+      kernel: 'layernorm',
+      sizes,
+      dtype,
+      layout: contiguous,
       inputs: {
         ...inputs,
         beta: { values: beta, layout: [C], dtype },
@@ -219,7 +259,10 @@ function layerNorms(dtype: Storage): Check[] {
       ],
     }),
     check({
-      ...{ kernel: 'layernorm backward', sizes, dtype, layout: contiguous },
+      kernel: 'layernorm backward',
+      sizes,
+      dtype,
+      layout: contiguous,
       inputs: {
         ...inputs,
         moments: { values: moments, layout: [rows, 2] },
@@ -258,18 +301,27 @@ function gelus(dtype: Storage): Check[] {
   // The flat ends would hide an error of the bend: each is held against its own largest element.
   const outputs = (expected: Float64Array) =>
     (['near', 'far'] as const).map((where) => ({
-      ...{ tensor: 'out' as const, at: at[where], expected: of(expected, where) },
+      tensor: 'out' as const,
+      at: at[where],
+      expected: of(expected, where),
       tolerance: stored16(GELU, dtype),
     }));
   const sizes = `${x.length}`;
   return [
     check({
-      ...{ kernel: 'gelu', sizes, dtype, layout: contiguous, inputs },
+      kernel: 'gelu',
+      sizes,
+      dtype,
+      layout: contiguous,
+      inputs,
       record: (recorder, { x, one, same, out }) => matmul(recorder, x, one, same, { gelu: out }),
       outputs: outputs(reference.gelu(x)),
     }),
     check({
-      ...{ kernel: 'gelu backward', sizes, dtype, layout: contiguous },
+      kernel: 'gelu backward',
+      sizes,
+      dtype,
+      layout: contiguous,
       inputs: { ...inputs, dy: { values: dy, layout: [x.length, 1], dtype } },
       record: (recorder, { x, one, dy, out }) => matmul(recorder, dy, one, out, { geluOf: x }),
       outputs: outputs(reference.geluBackward(dy, x)),
@@ -278,18 +330,25 @@ function gelus(dtype: Storage): Check[] {
 }
 
 function attentions(dtype: Storage): Check[] {
-  // More positions than a workgroup takes, in either form. The larger size makes scores of ±50, which only an online maximum survives.
+  // More positions than a workgroup takes, in either form. The larger size makes scores of ±50,
+  // which only an online maximum survives.
   return [1, 12].flatMap((size) => {
     const [B, T, H, D] = [2, 37, 2, 8];
     const [rows, C] = [B * T, H * D];
     const sizes = `B=${B} T=${T} H=${H} D=${D}${size > 1 ? ', large scores' : ''}`;
-    const [qkv, dout] = [stored(numbers(rows * 3 * C, 1, size), dtype), stored(numbers(rows * C, 2), dtype)];
+    const [qkv, dout] = [
+      stored(numbers(rows * 3 * C, 1, size), dtype),
+      stored(numbers(rows * C, 2), dtype),
+    ];
     const forward = reference.attention(qkv, { B, T, C, H });
     const out = stored(forward.output, dtype);
     const heads = { layout: [B, H, T] };
     return [
       check({
-        ...{ kernel: 'attention', sizes, dtype, layout: contiguous },
+        kernel: 'attention',
+        sizes,
+        dtype,
+        layout: contiguous,
         inputs: {
           qkv: { values: qkv, layout: [rows, 3 * C], dtype },
           out: { values: new Float64Array(rows * C), layout: [rows, C], dtype },
@@ -302,7 +361,10 @@ function attentions(dtype: Storage): Check[] {
         ],
       }),
       check({
-        ...{ kernel: 'attention backward', sizes, dtype, layout: contiguous },
+        kernel: 'attention backward',
+        sizes,
+        dtype,
+        layout: contiguous,
         inputs: {
           qkv: { values: qkv, layout: [rows, 3 * C], dtype },
           out: { values: out, layout: [rows, C], dtype },
@@ -314,7 +376,8 @@ function attentions(dtype: Storage): Check[] {
         record: (recorder, tensors) => attentionBackward(recorder, tensors, tensors),
         outputs: [
           {
-            ...{ tensor: 'dqkv', expected: reference.attentionBackward(dout, qkv, { B, T, C, H }) },
+            tensor: 'dqkv',
+            expected: reference.attentionBackward(dout, qkv, { B, T, C, H }),
             // delta reads `out` as it was rounded, and ds multiplies that by keys.
             tolerance: stored16(ATTENTION_BACKWARD, dtype, 4),
           },
@@ -330,11 +393,18 @@ function columnSums(dtype: Storage): Check[] {
   const before = stored(numbers(N, 2), 'f32');
   return [
     check({
-      ...{ kernel: 'columnSum', sizes: `(${rows}, ${N})`, dtype, layout: contiguous },
+      kernel: 'columnSum',
+      sizes: `(${rows}, ${N})`,
+      dtype,
+      layout: contiguous,
       inputs: { x: { values: x, layout: [rows, N], dtype }, sums: { values: before, layout: [N] } },
       record: (recorder, { x, sums }) => columnSum(recorder, x, sums),
       outputs: [
-        { tensor: 'sums', expected: add(before, reference.columnSum(x, rows, N)), tolerance: summed(rows + 1) },
+        {
+          tensor: 'sums',
+          expected: add(before, reference.columnSum(x, rows, N)),
+          tolerance: summed(rows + 1),
+        },
       ],
     }),
   ];

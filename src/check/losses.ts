@@ -1,4 +1,5 @@
-// The checks of what reads logits through layouts: the losses with their gradients, the evaluation's figures, the copy.
+// The checks of what reads logits through layouts: the losses with their gradients, the
+// evaluation's figures, the copy.
 
 import * as reference from '../../tests/reference';
 import { copy } from '../kernels/copy';
@@ -17,7 +18,8 @@ const KINDS: readonly Divergence[] = ['fkl', 'rkl', 'jsd', 'sfkl', 'srkl', 'tvd'
 
 const LOSS: Tolerance = {
   value: 2e-5,
-  reason: 'Exponentials and logarithms with arguments up to 10 are off by 1e-5, and a loss subtracts two of them.',
+  reason:
+    'Exponentials and logarithms with arguments up to 10 are off by 1e-5, and a loss subtracts two of them.',
 };
 
 /** Student and teacher lie differently, so that no kernel can mix them up unseen. */
@@ -51,8 +53,9 @@ export function lossChecks(dtype: Storage): Check[] {
 }
 
 /**
- * Logits, and targets of which every fourth counts for nothing. What no layout looks at holds numbers, too. ln p and ln q are
- * nowhere nearer than 4e-4, so that rounding cannot turn the sign that tvd's gradient takes.
+ * Logits, and targets of which every fourth counts for nothing. What no layout looks at holds
+ * numbers, too. ln p and ln q are nowhere nearer than 4e-4, so that rounding cannot turn the sign
+ * that tvd's gradient takes.
  */
 function given(name: keyof typeof LAYOUTS, dtype: Storage) {
   const layouts = LAYOUTS[name];
@@ -79,7 +82,8 @@ function loss(kind: Divergence | 'ce', layout: keyof typeof LAYOUTS, dtype: Stor
   const { inputs, strided } = given(layout, dtype);
   const { temperature, labelSmoothing, zLoss, beta } = WEIGHTS;
   const hard = reference.distillationLoss({ kind: 'ce', labelSmoothing, zLoss }, ...strided);
-  const soft = kind === 'ce' ? undefined : reference.distillationLoss({ kind, temperature, beta }, ...strided);
+  const soft =
+    kind === 'ce' ? undefined : reference.distillationLoss({ kind, temperature, beta }, ...strided);
   const alpha = soft ? WEIGHTS.alpha : 0;
   const gradient = hard.gradient.map(
     (value, at) => SCALE * ((1 - alpha) * value + (soft ? alpha * soft.gradient[at] : 0)),
@@ -89,7 +93,10 @@ function loss(kind: Divergence | 'ce', layout: keyof typeof LAYOUTS, dtype: Stor
   const rest = [...values.keys()].filter((at) => !covered.includes(at));
   const rows = Array.from({ length: B * T }, (_, row) => row);
   return check({
-    ...{ kernel: kind, sizes: SIZES, layout, dtype },
+    kernel: kind,
+    sizes: SIZES,
+    layout,
+    dtype,
     inputs: {
       ...inputs,
       perToken: { values: new Float64Array(2 * B * T).fill(777), layout: [B * T, 2] },
@@ -104,13 +111,25 @@ function loss(kind: Divergence | 'ce', layout: keyof typeof LAYOUTS, dtype: Stor
       else distil(recorder, { ...common, ...options, teacher, divergence: kind, beta });
     },
     outputs: [
-      { tensor: 'perToken', at: rows.map((row) => 2 * row), expected: hard.perToken, tolerance: LOSS },
       {
-        ...{ tensor: 'perToken', at: rows.map((row) => 2 * row + 1), tolerance: LOSS },
+        tensor: 'perToken',
+        at: rows.map((row) => 2 * row),
+        expected: hard.perToken,
+        tolerance: LOSS,
+      },
+      {
+        tensor: 'perToken',
+        at: rows.map((row) => 2 * row + 1),
+        tolerance: LOSS,
         // What is kept for the curve is the divergence itself, without T².
         expected: rows.map((row) => (soft ? soft.perToken[row] / temperature ** 2 : 0)),
       },
-      { tensor: 'student', at: covered, expected: covered.map((at) => gradient[at]), tolerance: LOSS },
+      {
+        tensor: 'student',
+        at: covered,
+        expected: covered.map((at) => gradient[at]),
+        tolerance: LOSS,
+      },
       { tensor: 'student', at: rest, expected: rest.map((at) => values[at]), tolerance: EXACT },
     ],
   });
@@ -121,8 +140,14 @@ function figures(layout: keyof typeof LAYOUTS, dtype: Storage): Check {
   const { studentNll, teacherNll, kl, agreement } = reference.evaluateRows(...strided);
   const column = (index: number) => Array.from({ length: B * T }, (_, row) => 4 * row + index);
   return check({
-    ...{ kernel: 'compare', sizes: SIZES, layout, dtype },
-    inputs: { ...inputs, perToken: { values: new Float64Array(4 * B * T).fill(777), layout: [B * T, 4] } },
+    kernel: 'compare',
+    sizes: SIZES,
+    layout,
+    dtype,
+    inputs: {
+      ...inputs,
+      perToken: { values: new Float64Array(4 * B * T).fill(777), layout: [B * T, 4] },
+    },
     record: (recorder, { student, teacher, targets, perToken }) =>
       compare(recorder, { student, teacher, targets, perToken, ignoreIndex: IGNORED }),
     outputs: [
@@ -152,7 +177,11 @@ function copies(dtype: Storage): Check[] {
         ];
   return ways.flatMap(([from, to]) =>
     [
-      ...Object.entries(sources).map(([name, source]) => ({ name, source, target: Layout.contiguous([source.numel]) })),
+      ...Object.entries(sources).map(([name, source]) => ({
+        name,
+        source,
+        target: Layout.contiguous([source.numel]),
+      })),
       { name: 'into a slice', source: Layout.contiguous(sliced.shape), target: sliced },
     ].map(({ name, source, target }) => {
       const values = stored(numbers(source.extent + 2, 3, 4), from);
@@ -160,12 +189,10 @@ function copies(dtype: Storage): Check[] {
       const places = [...target.addresses()];
       for (const [i, at] of [...source.addresses()].entries()) expected[places[i]] = values[at];
       return check({
-        ...{
-          kernel: from === to ? 'copy' : `copy ${from} to ${to}`,
-          sizes: `(${source.shape.join(', ')})`,
-          layout: name,
-          dtype,
-        },
+        kernel: from === to ? 'copy' : `copy ${from} to ${to}`,
+        sizes: `(${source.shape.join(', ')})`,
+        layout: name,
+        dtype,
         inputs: {
           source: { values, layout: source, dtype: from },
           target: { values: new Float64Array(target.extent), layout: target, dtype: to },
@@ -173,8 +200,10 @@ function copies(dtype: Storage): Check[] {
         record: (recorder, { source, target }) => copy(recorder, source, target),
         outputs: [
           {
-            ...{ tensor: 'target', expected },
-            tolerance: to === 'f16' ? stored16({ value: 0, reason: 'Only converted.' }, 'f16') : EXACT,
+            tensor: 'target',
+            expected,
+            tolerance:
+              to === 'f16' ? stored16({ value: 0, reason: 'Only converted.' }, 'f16') : EXACT,
           },
         ],
       });

@@ -1,4 +1,5 @@
-// The checks of what turns gradients into a step: a good step that is clipped, and one that must change nothing.
+// The checks of what turns gradients into a step: a good step that is clipped, and one that must
+// change nothing.
 
 import * as reference from '../../tests/reference';
 import { bufferOf } from '../gpu/program';
@@ -8,31 +9,47 @@ import { type Storage, stored } from './tensors';
 
 const { numbers } = reference;
 const ADAM: AdamW = {
-  ...{ beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, maxGradNorm: 1, dynamicScale: true },
+  beta1: 0.9,
+  beta2: 0.95,
+  epsilon: 1e-8,
+  weightDecay: 0.1,
+  maxGradNorm: 1,
+  dynamicScale: true,
 };
 const [COUNT, DECAYED] = [200, 128];
 const LEARNING_RATE = 1e-2;
 const SCALE = 256;
 
-const NORM: Tolerance = { value: 1e-5, reason: '200 squares are summed in f32: 200 · 2^-24 at the most.' };
+const NORM: Tolerance = {
+  value: 1e-5,
+  reason: '200 squares are summed in f32: 200 · 2^-24 at the most.',
+};
 const ADAMW: Tolerance = {
   value: 1e-5,
   reason:
     'A dozen f32 operations, and 1 − β₂ loses 2^-24 / (1 − β₂) at the first step; a wrong constant shows as 1e-3.',
 };
 
-/** The f32 number with the bits of an unsigned integer: the scaler's counters lie among its f32 fields. */
+/**
+ * The f32 number with the bits of an unsigned integer: the scaler's counters lie among its f32
+ * fields.
+ */
 const asFloat = (word: number) => new Float32Array(new Uint32Array([word]).buffer)[0];
 
 export function optimiserChecks(dtype: Storage): Check[] {
   return [step(dtype, true), step(dtype, false)];
 }
 
-/** One optimiser step; a bad one has an infinite gradient. The f16 one writes the weights' f16 copy as well. */
+/**
+ * One optimiser step; a bad one has an infinite gradient. The f16 one writes the weights' f16 copy
+ * as well.
+ */
 function step(dtype: Storage, good: boolean): Check {
   const start = stored(numbers(COUNT, 1), 'f32');
   const gradients = stored(
-    numbers(COUNT, 4, 3 * SCALE).map((value, i) => (good || i !== 130 ? value : Number.POSITIVE_INFINITY)),
+    numbers(COUNT, 4, 3 * SCALE).map((value, i) =>
+      good || i !== 130 ? value : Number.POSITIVE_INFINITY,
+    ),
     'f32',
   );
   const truth = { w: start.slice(), m: new Float64Array(COUNT), v: new Float64Array(COUNT) };
@@ -56,7 +73,9 @@ function step(dtype: Storage, good: boolean): Check {
   const kept = good ? ADAMW : EXACT;
   const arena = { layout: [COUNT] };
   return check({
-    ...{ kernel: `gradientNorm, lossScaler, adamw: a ${good ? 'good' : 'bad'} step`, sizes: `${COUNT}`, dtype },
+    kernel: `gradientNorm, lossScaler, adamw: a ${good ? 'good' : 'bad'} step`,
+    sizes: `${COUNT}`,
+    dtype,
     layout: 'contiguous',
     inputs: {
       gradients: { values: gradients, ...arena },
@@ -71,12 +90,15 @@ function step(dtype: Storage, good: boolean): Check {
     record: (recorder, tensors) => {
       const { gradients, master, mean, square, halves } = tensors;
       const places = {
-        ...{ gradients: [gradients.place], master: [master.place] },
-        ...{ mean: [mean.place], square: [square.place] },
+        gradients: [gradients.place],
+        master: [master.place],
+        mean: [mean.place],
+        square: [square.place],
       };
       const buffers = {
-        ...{ step: bufferOf(tensors.step), scaler: bufferOf(tensors.scaler) },
-        ...{ partials: bufferOf(tensors.partials) },
+        step: bufferOf(tensors.step),
+        scaler: bufferOf(tensors.scaler),
+        partials: bufferOf(tensors.partials),
       };
       const sizes = { parts: [COUNT], decayed: DECAYED };
       optimiserStep(
@@ -96,7 +118,8 @@ function step(dtype: Storage, good: boolean): Check {
       { tensor: 'mean', expected: truth.m, tolerance: kept },
       { tensor: 'square', expected: truth.v, tolerance: kept },
       {
-        ...{ tensor: 'halves', expected: stored(dtype === 'f16' ? truth.w : start, 'f16') },
+        tensor: 'halves',
+        expected: stored(dtype === 'f16' ? truth.w : start, 'f16'),
         tolerance: dtype === 'f16' && good ? stored16(ADAMW, 'f16') : EXACT,
       },
     ],

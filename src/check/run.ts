@@ -1,4 +1,5 @@
-// Check my GPU: every kernel against its slow twin on the adapter at hand, one row a check, and the table as text.
+// Check my GPU: every kernel against its slow twin on the adapter at hand, one row a check, and the
+// table as text.
 
 import { maxAbsError } from '../../tests/reference';
 import type { AdapterFacts, Gpu } from '../gpu/device';
@@ -18,7 +19,10 @@ export interface CheckRow {
   dtype: 'f32' | 'f16';
   /** The result that came nearest to its tolerance, or furthest beyond it. */
   output: string;
-  /** Largest difference, relative to the largest expected magnitude; absent where the kernel did not run. */
+  /**
+   * Largest difference, relative to the largest expected magnitude; absent where the kernel did not
+   * run.
+   */
   error?: number;
   tolerance: number;
   /** Why the tolerance is what it is. */
@@ -29,8 +33,9 @@ export interface CheckRow {
 }
 
 /**
- * Runs all checks, in f32 and, where the adapter has shader-f16, in f16. Never rejects for what a kernel does: that is a row.
- * `onRow` hears of each row in the order of the table. Frees what it made.
+ * Runs all checks, in f32 and, where the adapter has shader-f16, in f16. Never rejects for what a
+ * kernel does: that is a row. `onRow` hears of each row in the order of the table. Frees what it
+ * made.
  */
 export async function runChecks(gpu: Gpu, onRow: (row: CheckRow) => void): Promise<CheckRow[]> {
   const dtypes = gpu.adapter.f16 ? (['f32', 'f16'] as const) : (['f32'] as const);
@@ -62,8 +67,14 @@ export async function runChecks(gpu: Gpu, onRow: (row: CheckRow) => void): Promi
 
 /** A WebGPU error that belongs to no check. */
 const UNCAUGHT: CheckRow = {
-  ...{ kernel: 'WebGPU', sizes: '', layout: '', dtype: 'f32', output: '' },
-  ...{ tolerance: 0, reason: 'No error is expected.', passed: false },
+  kernel: 'WebGPU',
+  sizes: '',
+  layout: '',
+  dtype: 'f32',
+  output: '',
+  tolerance: 0,
+  reason: 'No error is expected.',
+  passed: false,
 };
 
 async function perform(gpu: Gpu, check: Check): Promise<CheckRow> {
@@ -74,7 +85,8 @@ async function perform(gpu: Gpu, check: Check): Promise<CheckRow> {
     for (const [name, { values, layout, dtype }] of Object.entries(inputs))
       tensors[name] = upload(gpu, `${kernel} ${name}`, values, layout, dtype);
     await execute(gpu, (recorder) => {
-      // A shader that does not compile is a WebGPU error as well; the rejected pipeline says more about it.
+      // A shader that does not compile is a WebGPU error as well; the rejected pipeline says more
+      // about it.
       gpu.device.pushErrorScope('validation');
       try {
         check.record(recorder, tensors);
@@ -90,30 +102,53 @@ async function perform(gpu: Gpu, check: Check): Promise<CheckRow> {
         return { output: tensor, error, tolerance: value, reason, passed: error <= value };
       }),
     );
-    return { ...about, ...results.reduce((worst, result) => (severity(result) > severity(worst) ? result : worst)) };
+    return {
+      ...about,
+      ...results.reduce((worst, result) => (severity(result) > severity(worst) ? result : worst)),
+    };
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     const [{ tensor, tolerance }] = outputs;
-    return { ...about, output: tensor, tolerance: tolerance.value, reason: tolerance.reason, passed: false, message };
+    return {
+      ...about,
+      output: tensor,
+      tolerance: tolerance.value,
+      reason: tolerance.reason,
+      passed: false,
+      message,
+    };
   } finally {
-    for (const { place } of Object.values(tensors)) if (place.buffer) gpu.memory.destroy(place.buffer);
+    for (const { place } of Object.values(tensors))
+      if (place.buffer) gpu.memory.destroy(place.buffer);
   }
 }
 
-function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>, terms: ArrayLike<number>): number {
+function relativeError(
+  actual: ArrayLike<number>,
+  expected: ArrayLike<number>,
+  terms: ArrayLike<number>,
+): number {
   const largest = Array.from(terms).reduce((most, value) => Math.max(most, Math.abs(value)), 0);
   const error = maxAbsError(actual, expected);
   return error === 0 || largest === 0 ? error : error / largest;
 }
 
-/** How much of its tolerance a result uses; a NaN and any error where none is allowed are beyond everything. */
+/**
+ * How much of its tolerance a result uses; a NaN and any error where none is allowed are beyond
+ * everything.
+ */
 function severity({ error, tolerance }: { error: number; tolerance: number }): number {
   if (error === 0) return 0;
   return Number.isNaN(error) || tolerance === 0 ? Number.POSITIVE_INFINITY : error / tolerance;
 }
 
 /** The table for a bug report. `where` names the browser or Node. */
-export function reportText(adapter: AdapterFacts, where: string, rows: readonly CheckRow[], seconds: number): string {
+export function reportText(
+  adapter: AdapterFacts,
+  where: string,
+  rows: readonly CheckRow[],
+  seconds: number,
+): string {
   const failed = rows.filter(({ passed }) => !passed);
   const yes = (has: boolean) => (has ? 'yes' : 'no');
   const head = ['kernel', 'sizes', 'layout', 'dtype', 'result', 'error', 'tolerance', 'verdict'];
@@ -122,7 +157,9 @@ export function reportText(adapter: AdapterFacts, where: string, rows: readonly 
     ...[row.error === undefined ? 'n/a' : scientific(row.error), scientific(row.tolerance)],
     row.passed ? 'passed' : 'FAILED',
   ]);
-  const widths = head.map((title, i) => Math.max(title.length, ...cells.map((row) => row[i].length)));
+  const widths = head.map((title, i) =>
+    Math.max(title.length, ...cells.map((row) => row[i].length)),
+  );
   const line = (row: string[]) =>
     row
       .map((cell, i) => cell.padEnd(widths[i]))

@@ -1,4 +1,5 @@
-// Tensors made of plain numbers, run through kernels once and read back: what the checks of a visitor's GPU and the tests share.
+// Tensors made of plain numbers, run through kernels once and read back: what the checks of a
+// visitor's GPU and the tests share.
 
 import type { Gpu } from '../gpu/device';
 import { bufferOf, Pool, Recorder, type Tensor } from '../gpu/program';
@@ -14,7 +15,10 @@ export function stored(values: Numbers, dtype: Storage): Float64Array {
   return Float64Array.from(values, dtype === 'f16' ? roundToHalf : Math.fround);
 }
 
-/** A tensor whose storage holds `values`, all of which the layout need not look at. It can be bound as a uniform, too. */
+/**
+ * A tensor whose storage holds `values`, all of which the layout need not look at. It can be bound
+ * as a uniform, too.
+ */
 export function upload(
   gpu: Gpu,
   label: string,
@@ -41,7 +45,10 @@ export async function download(gpu: Gpu, tensor: Tensor): Promise<Float32Array> 
   return all.slice(0, tensor.place.bytes / BYTES[tensor.dtype]);
 }
 
-/** Records at once, then builds and runs once. @throws what recording or a kernel's compilation throws. */
+/**
+ * Records at once, then builds and runs once. @throws what recording or a kernel's compilation
+ * throws.
+ */
 export async function execute(gpu: Gpu, record: (recorder: Recorder) => void): Promise<void> {
   const pool = new Pool(gpu);
   const recorder = new Recorder(gpu, pool);

@@ -1,8 +1,10 @@
-// Checks every kernel against its slow twin on the adapter that Node finds, and prints the table. Exits 1 if a row fails.
+// Checks every kernel against its slow twin on the adapter that Node finds, and prints the table.
+// Exits 1 if a row fails.
 //
 //   npm run check:gpu
 //
-// Which driver is checked is the system's choice; on Linux the environment variable VK_ICD_FILENAMES names another.
+// Which driver is checked is the system's choice; on Linux the environment variable
+// VK_ICD_FILENAMES names another.
 
 import { reportText, runChecks } from '../check/run';
 import { openGpu } from '../gpu/device';

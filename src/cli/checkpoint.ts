@@ -1,5 +1,6 @@
-// A run's state as one file: a line of JSON that says what it is, then the optimiser's arrays as they lie on the GPU. Written beside
-// and renamed, so that the file is always whole: the last checkpoint, or the one before it.
+// A run's state as one file: a line of JSON that says what it is, then the optimiser's arrays as
+// they lie on the GPU. Written beside and renamed, so that the file is always whole: the last
+// checkpoint, or the one before it.
 
 import { open, rename } from 'node:fs/promises';
 import type { Config } from '../config';
@@ -34,7 +35,11 @@ export class CheckpointError extends Error {
 }
 
 /** @throws the file system's error, e.g. of a full disk; the checkpoint before it stays */
-export async function writeCheckpoint(path: string, facts: RunFacts, snapshot: Snapshot): Promise<void> {
+export async function writeCheckpoint(
+  path: string,
+  facts: RunFacts,
+  snapshot: Snapshot,
+): Promise<void> {
   const bytes = ARRAYS.map((name) => snapshot[name].byteLength);
   const header: Header = { version: 1, step: snapshot.step, bytes, ...facts };
   const file = await open(`${path}.new`, 'w');
@@ -49,30 +54,42 @@ export async function writeCheckpoint(path: string, facts: RunFacts, snapshot: S
 }
 
 /** @throws CheckpointError if there is no whole checkpoint of this version */
-export async function readCheckpoint(path: string): Promise<{ facts: RunFacts; snapshot: Snapshot }> {
+export async function readCheckpoint(
+  path: string,
+): Promise<{ facts: RunFacts; snapshot: Snapshot }> {
   const file = await open(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT') throw error;
-    throw new CheckpointError(`${path} is not there, so there is nothing to go on from. Start without --resume.`);
+    throw new CheckpointError(
+      `${path} is not there, so there is nothing to go on from. Start without --resume.`,
+    );
   });
   try {
     const { size } = await file.stat();
     const start = Buffer.alloc(Math.min(size, MOST_HEADER));
     await file.read(start, 0, start.length, 0);
     const end = start.indexOf('\n');
-    const { version, step, bytes, ...facts } = parseHeader(start.subarray(0, Math.max(0, end)).toString(), path);
+    const { version, step, bytes, ...facts } = parseHeader(
+      start.subarray(0, Math.max(0, end)).toString(),
+      path,
+    );
     if (version !== 1) {
-      throw new CheckpointError(`${path} has version ${version}; this Stillhouse reads 1. Use the one that wrote it.`);
+      throw new CheckpointError(
+        `${path} has version ${version}; this Stillhouse reads 1. Use the one that wrote it.`,
+      );
     }
     const needed = bytes.reduce((sum, count) => sum + count, end + 1);
     if (size !== needed) {
       const told = `${path} is ${size} bytes long, its first line says ${needed}`;
-      throw new CheckpointError(`${told}. It is damaged; start without --resume, in another folder.`);
+      throw new CheckpointError(
+        `${told}. It is damaged; start without --resume, in another folder.`,
+      );
     }
     let at = end + 1;
     const arrays: ArrayBuffer[] = [];
     for (const count of bytes) {
       const array = new Uint8Array(count);
-      for (let done = 0; done < count; ) done += (await file.read(array, done, count - done, at + done)).bytesRead;
+      for (let done = 0; done < count; )
+        done += (await file.read(array, done, count - done, at + done)).bytesRead;
       arrays.push(array.buffer);
       at += count;
     }
@@ -90,5 +107,7 @@ function parseHeader(line: string, path: string): Header {
   } catch {
     // Told below: whatever it is, it is no checkpoint.
   }
-  throw new CheckpointError(`${path} is no checkpoint of Stillhouse. Start without --resume, in another folder.`);
+  throw new CheckpointError(
+    `${path} is no checkpoint of Stillhouse. Start without --resume, in another folder.`,
+  );
 }

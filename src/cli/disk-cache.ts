@@ -1,4 +1,5 @@
-// A folder for blocks of model files, as the browser has its Cache Storage. Where it cannot be written, loading goes on without it.
+// A folder for blocks of model files, as the browser has its Cache Storage. Where it cannot be
+// written, loading goes on without it.
 
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
@@ -24,7 +25,8 @@ export function diskCache(folder: string, refused: (why: string) => void): Block
       try {
         const file = path(key);
         await mkdir(dirname(file), { recursive: true });
-        // Written beside and renamed: a block is there whole or not at all, also with two runs at once.
+        // Written beside and renamed: a block is there whole or not at all, also with two runs at
+        // once.
         const beside = `${file}.${process.pid}`;
         await writeFile(beside, bytes);
         await rename(beside, file);

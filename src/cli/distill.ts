@@ -1,6 +1,8 @@
-// Distils a student from a teacher without a browser: the page's engine and settings, on Node and Dawn.
+// Distils a student from a teacher without a browser: the page's engine and settings, on Node and
+// Dawn.
 //
-//   npm run distill -- --teacher_model microsoft/DialoGPT-medium --student_model distilgpt2 --model_dtype float16 \
+// npm run distill -- --teacher_model microsoft/DialoGPT-medium --student_model distilgpt2
+// --model_dtype float16 \
 //     --train_steps 500 --student_lr 5e-6 --output_dir out
 //
 // --help lists all flags. Exit codes: 0 done, 1 failed, 2 bad flags, 130 interrupted.
@@ -54,7 +56,8 @@ async function main(words: string[]): Promise<number> {
       say('Interrupted before a step was done. What came from the hub is kept.');
       return INTERRUPTED;
     }
-    if (error instanceof FlagError || error instanceof CheckpointError) return refuse(error.message);
+    if (error instanceof FlagError || error instanceof CheckpointError)
+      return refuse(error.message);
     const on = kept ? ` --resume --output_dir ${flags.outputDir} goes on from step ${kept}.` : '';
     console.error(`distill: ${explain(error)}${on}`);
     return FAILED;
@@ -74,10 +77,15 @@ async function distil(flags: Flags): Promise<number> {
   };
   const saved = flags.resume ? await readCheckpoint(files.checkpoint) : undefined;
   const { config, places } = saved ? continued(flags, saved.facts) : started(flags);
-  const there = ['checkpoint.bin', 'model.safetensors'].find((file) => existsSync(join(flags.outputDir, file)));
+  const there = ['checkpoint.bin', 'model.safetensors'].find((file) =>
+    existsSync(join(flags.outputDir, file)),
+  );
   if (!saved && there) {
-    const on = there === 'checkpoint.bin' ? 'Add --resume to go on with its run, or choose' : 'Choose';
-    throw new FlagError(`--output_dir is ${flags.outputDir}, which has a ${there}. ${on} another folder.`);
+    const on =
+      there === 'checkpoint.bin' ? 'Add --resume to go on with its run, or choose' : 'Choose';
+    throw new FlagError(
+      `--output_dir is ${flags.outputDir}, which has a ${there}. ${on} another folder.`,
+    );
   }
   if (saved && saved.snapshot.step > config.train_steps) {
     throw new FlagError(
@@ -88,24 +96,41 @@ async function distil(flags: Flags): Promise<number> {
   // What befalls the device reaches no call of ours otherwise.
   const broken = new Promise<never>((_, reject) => {
     gpu.onError = reject;
-    void gpu.lost.then(({ message, reason }) => reject(new Error(`The GPU was lost: ${message || reason}.`)));
+    void gpu.lost.then(({ message, reason }) =>
+      reject(new Error(`The GPU was lost: ${message || reason}.`)),
+    );
   });
   broken.catch(() => undefined);
   const work = async () => {
     // Now rather than after a long download: the folder may be one that cannot be made.
     await mkdir(flags.outputDir, { recursive: true });
     const texts = await readTexts(places);
-    const models = await openModels(config, gpu, { ...places, cacheDir: flags.cacheDir, signal: stop.signal, say });
+    const models = await openModels(config, gpu, {
+      ...places,
+      cacheDir: flags.cacheDir,
+      signal: stop.signal,
+      say,
+    });
     try {
       const outputDir = flags.outputDir;
       const done = await train({
-        ...{ outputDir, files, saved, config, places, gpu, models, texts, signal: stop.signal, say },
+        outputDir,
+        files,
+        saved,
+        config,
+        places,
+        gpu,
+        models,
+        texts,
+        signal: stop.signal,
+        say,
         onCheckpoint: (step) => {
           kept = step;
         },
       });
       if (done.interrupted !== undefined) {
-        const on = done.interrupted > 0 ? ` --resume --output_dir ${outputDir} goes on from there.` : '';
+        const on =
+          done.interrupted > 0 ? ` --resume --output_dir ${outputDir} goes on from there.` : '';
         say(`Interrupted at step ${done.interrupted} of ${config.train_steps}.${on}`);
         return INTERRUPTED;
       }
@@ -125,15 +150,21 @@ function started({ settings, places }: Flags): { config: Config; places: Places 
 }
 
 /** The settings of the run that is continued, with what may change. */
-function continued(flags: Flags, { config: before, places }: RunFacts): { config: Config; places: Places } {
+function continued(
+  flags: Flags,
+  { config: before, places }: RunFacts,
+): { config: Config; places: Places } {
   const [place] = flags.placesGiven;
-  if (place) throw new FlagError(`--${place} is the checkpoint's own in a run that goes on. Leave it away.`);
+  if (place)
+    throw new FlagError(`--${place} is the checkpoint's own in a run that goes on. Leave it away.`);
   const settled = settle(flags.settings, before);
   if ('problems' in settled) throw new FlagError(settled.problems.join('\n'));
   const names = Object.keys(before) as (keyof Config)[];
   const changed = names.filter((name) => settled.config[name] !== before[name] && !mayChange(name));
   if (changed.length > 0) {
-    const told = changed.map((name) => `--${name} is ${settled.config[name]}, in the checkpoint ${before[name]}`);
+    const told = changed.map(
+      (name) => `--${name} is ${settled.config[name]}, in the checkpoint ${before[name]}`,
+    );
     const may = names.filter(mayChange).join(', ');
     throw new FlagError(`${told.join('; ')}. A run that goes on may change only ${may}.`);
   }
@@ -145,8 +176,13 @@ async function readTexts({ data, reading }: Places): Promise<Document[]> {
   if (data.length === 0) return [[decodeCorpus(BOOK, await readFile(BOOK))]];
   const all: Document[] = [];
   for (const path of data) {
-    const { documents, empty } = readDocuments({ name: basename(path), bytes: await readFile(path) }, reading);
-    say(`${path}: ${documents.length} documents${empty > 0 ? `, ${empty} empty values left out` : ''}`);
+    const { documents, empty } = readDocuments(
+      { name: basename(path), bytes: await readFile(path) },
+      reading,
+    );
+    say(
+      `${path}: ${documents.length} documents${empty > 0 ? `, ${empty} empty values left out` : ''}`,
+    );
     for (const document of documents) all.push(document);
   }
   return all;

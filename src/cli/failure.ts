@@ -1,4 +1,5 @@
-// Errors as the command line says them: what happened and what can be done next; a fault of ours with where it happened.
+// Errors as the command line says them: what happened and what can be done next; a fault of ours
+// with where it happened.
 
 import { CorpusError } from '../data/corpus';
 import { TokenizerError } from '../data/tokenizer';
@@ -14,9 +15,16 @@ const DRIVERS =
 export function explain(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const { message } = error;
-  if (error instanceof GpuError) return `${message} ${error.kind === 'no-adapter' ? DRIVERS : error.hint}`;
-  if (error instanceof CorpusError || error instanceof TokenizerError) return `${message} ${error.hint}`;
-  if (error instanceof ModelFileError || error instanceof ExportError || error instanceof CacheError) return message;
+  if (error instanceof GpuError)
+    return `${message} ${error.kind === 'no-adapter' ? DRIVERS : error.hint}`;
+  if (error instanceof CorpusError || error instanceof TokenizerError)
+    return `${message} ${error.hint}`;
+  if (
+    error instanceof ModelFileError ||
+    error instanceof ExportError ||
+    error instanceof CacheError
+  )
+    return message;
   if (error instanceof LayoutError) return `${message} Use another loss path, or --batch_size 1.`;
   // The system's own, of a file that is not there or a disk that is full.
   if ('syscall' in error) return `${message}. Check the path and the space on the disk.`;

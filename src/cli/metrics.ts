@@ -1,4 +1,5 @@
-// metrics.jsonl: one JSON a line, the settings first, then every step and every evaluation. A number that is none (NaN) is null.
+// metrics.jsonl: one JSON a line, the settings first, then every step and every evaluation. A
+// number that is none (NaN) is null.
 
 import { appendFileSync, existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import type { RunStory } from '../distill/model-card';
@@ -23,7 +24,10 @@ export class Metrics {
     this.#write({ type: 'config', ...settings });
   }
 
-  /** Goes on after `step`: what was recorded beyond it did not make it into the checkpoint, and will come again. */
+  /**
+   * Goes on after `step`: what was recorded beyond it did not make it into the checkpoint, and will
+   * come again.
+   */
   resume(step: number, settings: object): void {
     const text = existsSync(this.path) ? readFileSync(this.path, 'utf8') : '';
     // The last line may be cut short, where a run was killed.
@@ -50,7 +54,10 @@ export class Metrics {
     this.#write({ type: 'evaluation', ...record });
   }
 
-  /** Bytes of GPU memory by purpose: the planner's word, and what was counted once the run was built. */
+  /**
+   * Bytes of GPU memory by purpose: the planner's word, and what was counted once the run was
+   * built.
+   */
   memory(planned: object, measured: object): void {
     this.#write({ type: 'memory', planned, measured });
   }
@@ -63,9 +70,16 @@ export class Metrics {
     const rows = Math.min(MOST_LOSSES, steps.length);
     const losses = Array.from({ length: rows }, (_, i) => {
       const record = steps[Math.round(((i + 1) * steps.length) / rows) - 1];
-      return { ...record, loss: record.loss ?? Number.NaN, ce: record.ce ?? Number.NaN, kd: record.kd ?? Number.NaN };
+      return {
+        ...record,
+        loss: record.loss ?? Number.NaN,
+        ce: record.ce ?? Number.NaN,
+        kd: record.kd ?? Number.NaN,
+      };
     });
-    const evaluations = all.filter(({ type }) => type === 'evaluation') as unknown as EvaluationRecord[];
+    const evaluations = all.filter(
+      ({ type }) => type === 'evaluation',
+    ) as unknown as EvaluationRecord[];
     return { evaluations, losses, changes: [] };
   }
 
@@ -73,9 +87,12 @@ export class Metrics {
     try {
       return JSON.parse(line) as Line;
     } catch (cause) {
-      throw new CheckpointError(`${this.path}: line ${number} is not JSON. Move the file away to go on without it.`, {
-        cause,
-      });
+      throw new CheckpointError(
+        `${this.path}: line ${number} is not JSON. Move the file away to go on without it.`,
+        {
+          cause,
+        },
+      );
     }
   }
 

@@ -1,4 +1,5 @@
-// Where the command line's models come from: the built-in folder, a folder of this machine, or the hub through a cache on disk.
+// Where the command line's models come from: the built-in folder, a folder of this machine, or the
+// hub through a cache on disk.
 
 import { open, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
@@ -6,7 +7,12 @@ import { join } from 'node:path';
 import type { Config } from '../config';
 import { dtypeOf } from '../distill/run';
 import { openStudent, type StudentStart } from '../distill/student-start';
-import { type FolderTokenizer, openTeacher, openTokenizer, type TeacherFolder } from '../distill/teacher-folder';
+import {
+  type FolderTokenizer,
+  openTeacher,
+  openTokenizer,
+  type TeacherFolder,
+} from '../distill/teacher-folder';
 import type { Gpu } from '../gpu/device';
 import { hubSource } from '../model/hub';
 import { type Folder, folderSource, type ModelSource, type Progress } from '../model/source';
@@ -39,8 +45,15 @@ export interface ModelPlaces extends Places {
   say(line: string): void;
 }
 
-/** Reads what both folders say of themselves, and the tokenizer. Weights are read when the run is built. */
-export async function openModels(config: Config, gpu: Gpu, places: ModelPlaces): Promise<OpenModels> {
+/**
+ * Reads what both folders say of themselves, and the tokenizer. Weights are read when the run is
+ * built.
+ */
+export async function openModels(
+  config: Config,
+  gpu: Gpu,
+  places: ModelPlaces,
+): Promise<OpenModels> {
   const source = sourceOf('teacher', config.teacher_model, places);
   const other = ['', 'teacher'].includes(config.student_model)
     ? undefined
@@ -49,7 +62,10 @@ export async function openModels(config: Config, gpu: Gpu, places: ModelPlaces):
     for (const opened of [source, other]) opened?.close();
   };
   try {
-    const teacher = await openTeacher(source, { f16: gpu.adapter.f16, dtype: dtypeOf(config, gpu) });
+    const teacher = await openTeacher(source, {
+      f16: gpu.adapter.f16,
+      dtype: dtypeOf(config, gpu),
+    });
     const student = await openStudent(config, source, teacher.sizes, other);
     const tokenizer = await openTokenizer(source, teacher.sizes.vocab_size);
     return { tokenizer, teacher, source, student, close };
@@ -63,13 +79,25 @@ function sourceOf(role: 'teacher' | 'student', text: string, places: ModelPlaces
   const { hub, cacheDir = CACHE, signal, say } = places;
   const onProgress = told(text, say);
   const reference = modelReference(text);
-  if (!reference) throw new Error(`${role}_model is ${JSON.stringify(text)}, which names no model.`);
+  if (!reference)
+    throw new Error(`${role}_model is ${JSON.stringify(text)}, which names no model.`);
   if (reference.kind === 'hub') {
-    const cache = diskCache(cacheDir, (why) => say(`Nothing more of ${text} is kept for the next time: ${why}.`));
-    return hubSource({ id: reference.id, revision: reference.revision, host: hub, cache, onProgress, signal });
+    const cache = diskCache(cacheDir, (why) =>
+      say(`Nothing more of ${text} is kept for the next time: ${why}.`),
+    );
+    return hubSource({
+      id: reference.id,
+      revision: reference.revision,
+      host: hub,
+      cache,
+      onProgress,
+      signal,
+    });
   }
-  const folder = reference.kind === 'built-in' ? `${BUILT_IN}/${reference.name}` : places[`${role}Dir`];
-  if (folder === undefined) throw new Error(`${role}_model is ${text}, and no folder was given for it.`);
+  const folder =
+    reference.kind === 'built-in' ? `${BUILT_IN}/${reference.name}` : places[`${role}Dir`];
+  if (folder === undefined)
+    throw new Error(`${role}_model is ${text}, and no folder was given for it.`);
   return folderSource(folder, folderOnDisk(folder), undefined, signal);
 }
 
@@ -80,7 +108,8 @@ function folderOnDisk(folder: string): Folder {
         const found = await stat(join(folder, file));
         return found.isFile() ? found.size : undefined;
       } catch (error) {
-        if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
+        if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? ''))
+          return undefined;
         throw error;
       }
     },
@@ -90,7 +119,10 @@ function folderOnDisk(folder: string): Folder {
         const bytes = new Uint8Array(to - from);
         for (let done = 0; done < bytes.length; ) {
           const { bytesRead } = await opened.read(bytes, done, bytes.length - done, from + done);
-          if (bytesRead === 0) throw new Error(`${join(folder, file)} became shorter while it was read. Run it again.`);
+          if (bytesRead === 0)
+            throw new Error(
+              `${join(folder, file)} became shorter while it was read. Run it again.`,
+            );
           done += bytesRead;
         }
         return bytes;

@@ -1,4 +1,5 @@
-// The lines that a run prints, in the style of the script that this project grew from, and figures as people read them. Pure.
+// The lines that a run prints, in the style of the script that this project grew from, and figures
+// as people read them. Pure.
 
 import type { EvaluationRecord, StepRecord } from '../distill/records';
 import type { Purpose } from '../gpu/memory';
@@ -36,9 +37,14 @@ export function stepLine({ step, loss, applied }: StepRecord, pace: string): str
 }
 
 /** One evaluation, with the loss of the step before it: none before training. */
-export function evaluationLine(record: EvaluationRecord, last: StepRecord | undefined, pace: string): string {
+export function evaluationLine(
+  record: EvaluationRecord,
+  last: StepRecord | undefined,
+  pace: string,
+): string {
   const { step, tried, succeeded, tokens, studentPerplexity } = record;
-  const perplexity = studentPerplexity === undefined ? `n/a (${tokens} valid tokens)` : figure(studentPerplexity, 2);
+  const perplexity =
+    studentPerplexity === undefined ? `n/a (${tokens} valid tokens)` : figure(studentPerplexity, 2);
   const success = tried > 0 ? figure(succeeded / tried, 3) : 'n/a';
   const skipped = last && last.skippedTotal > 0 ? `${whole(last.skippedTotal)} skipped, ` : '';
   return (
@@ -47,7 +53,10 @@ export function evaluationLine(record: EvaluationRecord, last: StepRecord | unde
   );
 }
 
-/** A number with so many digits behind the point; never clamped, and n/a where there is none: metrics.jsonl has null for NaN. */
+/**
+ * A number with so many digits behind the point; never clamped, and n/a where there is none:
+ * metrics.jsonl has null for NaN.
+ */
 export function figure(value: number | null | undefined, digits: number): string {
   return typeof value !== 'number' || Number.isNaN(value) ? 'n/a' : value.toFixed(digits);
 }
@@ -64,7 +73,8 @@ function duration(seconds: number): string {
 
 /** 1.61 GB, 12.3 MB, 4.5 kB */
 function size(bytes: number): string {
-  const [unit, name, digits] = bytes >= 1e9 ? [1e9, 'GB', 2] : bytes >= 1e6 ? [1e6, 'MB', 1] : [1e3, 'kB', 1];
+  const [unit, name, digits] =
+    bytes >= 1e9 ? [1e9, 'GB', 2] : bytes >= 1e6 ? [1e6, 'MB', 1] : [1e3, 'kB', 1];
   return `${(bytes / unit).toFixed(digits)} ${name}`;
 }
 
@@ -76,6 +86,11 @@ export function memoryText(totals: Partial<Record<Purpose, number>>): string {
 }
 
 /** "model.safetensors of distilgpt2: 120.5 MB of 352.8 MB" */
-export function loadedText(file: string, label: string, loaded: number, total: number | undefined): string {
+export function loadedText(
+  file: string,
+  label: string,
+  loaded: number,
+  total: number | undefined,
+): string {
   return `${file} of ${label}: ${size(loaded)}${total === undefined ? '' : ` of ${size(total)}`}`;
 }

@@ -1,4 +1,5 @@
-// Records the default run for the page's first paint: the same engine, in Node. Writes public/recorded/default.json.
+// Records the default run for the page's first paint: the same engine, in Node. Writes
+// public/recorded/default.json.
 //
 //   npm run record
 //
@@ -26,11 +27,18 @@ const tokenizer = await loadTokenizer(FOLDER, {
   vocabularySize: teacherConfig.vocab_size,
 });
 const file = `${FOLDER}/model.safetensors`;
-const teacherWeights = loadGpt2Weights(readSafetensors(await readFile(file), file), teacherConfig, file);
+const teacherWeights = loadGpt2Weights(
+  readSafetensors(await readFile(file), file),
+  teacherConfig,
+  file,
+);
 const records: StepRecord[] = [];
 const evaluations: EvaluationRecord[] = [];
 const run = await Run.create({
-  ...{ gpu, config: DEFAULTS, tokenizer, teacherConfig },
+  gpu,
+  config: DEFAULTS,
+  tokenizer,
+  teacherConfig,
   documents: [tokenizer.encode(decodeCorpus(CORPUS, await readFile(CORPUS)))],
   makeTeacher: (gpu, shape) => teacherFromWeights(gpu, teacherWeights, teacherConfig, shape),
   events: {
@@ -51,23 +59,29 @@ const { dtype, studentParameters, teacherParameters, trainTokens, heldOutTokens 
 const { dispatchesPerStep, submissionsPerStep } = run;
 const { batch_size, max_length, gradient_accumulation } = DEFAULTS;
 const recording = {
-  ...{ date: new Date().toISOString(), config: {}, adapter: gpu.adapter },
+  date: new Date().toISOString(),
+  config: {},
+  adapter: gpu.adapter,
   run: {
-    ...{
-      dtype: dtype === 'f16' ? 'float16' : 'float32',
-      studentParameters,
-      teacherParameters,
-      trainTokens,
-      heldOutTokens,
-    },
-    ...{ vocabularySize: teacherConfig.vocab_size, tokensPerStep: batch_size * max_length * gradient_accumulation },
-    ...{ dispatchesPerStep, submissionsPerStep },
+    dtype: dtype === 'f16' ? 'float16' : 'float32',
+    studentParameters,
+    teacherParameters,
+    trainTokens,
+    heldOutTokens,
+    vocabularySize: teacherConfig.vocab_size,
+    tokensPerStep: batch_size * max_length * gradient_accumulation,
+    dispatchesPerStep,
+    submissionsPerStep,
   },
-  ...{ records, evaluations },
+  records,
+  evaluations,
 };
 await mkdir('public/recorded', { recursive: true });
 // Seven digits are what an f32 holds; more would only make the file longer.
-const short = (_: string, value: unknown) => (typeof value === 'number' ? Number(value.toPrecision(7)) : value);
+const short = (_: string, value: unknown) =>
+  typeof value === 'number' ? Number(value.toPrecision(7)) : value;
 await writeFile('public/recorded/default.json', `${JSON.stringify(recording, short)}\n`);
-console.log(`Wrote public/recorded/default.json: ${records.length} steps, ${evaluations.length} evaluations.`);
+console.log(
+  `Wrote public/recorded/default.json: ${records.length} steps, ${evaluations.length} evaluations.`,
+);
 process.exit(0);

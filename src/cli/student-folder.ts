@@ -1,11 +1,15 @@
-// The trained student as a Hugging Face folder, which transformers, transformers.js and Stillhouse itself read.
+// The trained student as a Hugging Face folder, which transformers, transformers.js and Stillhouse
+// itself read.
 
 import { mkdir, open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { StudentFile } from '../distill/export';
 
 /** Writes the files one after another, each in chunks, and returns their names. */
-export async function writeFolder(folder: string, files: readonly StudentFile[]): Promise<string[]> {
+export async function writeFolder(
+  folder: string,
+  files: readonly StudentFile[],
+): Promise<string[]> {
   for (const { name, chunks } of files) {
     const path = join(folder, name);
     await mkdir(dirname(path), { recursive: true });

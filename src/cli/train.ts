@@ -1,4 +1,5 @@
-// One run of the command line: planned, built, trained with its records on disk, and its student written.
+// One run of the command line: planned, built, trained with its records on disk, and its student
+// written.
 
 import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
@@ -37,7 +38,10 @@ export interface TrainParts {
   onCheckpoint(step: number): void;
 }
 
-/** `interrupted`: at this step, with a checkpoint if it is not 0. `failure`: it came to its end, and that is not what was asked for. */
+/**
+ * `interrupted`: at this step, with a checkpoint if it is not 0. `failure`: it came to its end, and
+ * that is not what was asked for.
+ */
 export interface TrainResult {
   interrupted?: number;
   failure?: string;
@@ -50,7 +54,14 @@ export async function train(parts: TrainParts): Promise<TrainResult> {
   requireContext(config, teacher.sizes, models.student?.config);
   const student = models.student?.config ?? newStudent(config, teacher.sizes.vocab_size);
   const documents = encodeDocuments(texts, tokenizer);
-  const facts: RunFacts = { config, places, student, dtype, adapter: gpu.adapter.name, data: fingerprint(documents) };
+  const facts: RunFacts = {
+    config,
+    places,
+    student,
+    dtype,
+    adapter: gpu.adapter.name,
+    data: fingerprint(documents),
+  };
   if (saved) checkSame(saved.facts, facts, say);
 
   const planned = await planMemory({ gpu, config, dtype, student, makeTeacher: teacher.plan });
@@ -66,15 +77,22 @@ export async function train(parts: TrainParts): Promise<TrainResult> {
   let told = false;
   const run = await Run.create(
     {
-      ...{ gpu, config, tokenizer, documents, teacherConfig: teacher.sizes, student: models.student },
-      ...{ makeTeacher: teacher.make, signal },
+      gpu,
+      config,
+      tokenizer,
+      documents,
+      teacherConfig: teacher.sizes,
+      student: models.student,
+      makeTeacher: teacher.make,
+      signal,
       cache: { open: () => openCacheStorage(files.cache), teacher: source.label, note: say },
       events: {
         note: say,
         stage(stage, detail, loaded) {
           // Counting positions, the cache tells of every batch.
           const counting = stage === 'cache' && loaded !== undefined;
-          if (stage === 'evaluate' || (counting && performance.now() - printed < LINE_MILLISECONDS)) return;
+          if (stage === 'evaluate' || (counting && performance.now() - printed < LINE_MILLISECONDS))
+            return;
           printed = performance.now();
           say(`${detail[0].toUpperCase()}${detail.slice(1)}`);
         },
@@ -95,8 +113,14 @@ export async function train(parts: TrainParts): Promise<TrainResult> {
     saved?.snapshot,
   );
   const settings = {
-    ...{ version: 1, time: new Date().toISOString(), link: `#${formatLink(config)}`, config, places },
-    ...{ adapter: gpu.adapter, dtype, student },
+    version: 1,
+    time: new Date().toISOString(),
+    link: `#${formatLink(config)}`,
+    config,
+    places,
+    adapter: gpu.adapter,
+    dtype,
+    student,
   };
   if (saved) metrics.resume(saved.snapshot.step, settings);
   else metrics.begin(settings);
@@ -133,7 +157,10 @@ export async function train(parts: TrainParts): Promise<TrainResult> {
     return { interrupted: run.step };
   }
   const { data } = places;
-  const corpus = { name: data.map((path) => basename(path)).join(', ') || BOOK, own: data.length > 0 };
+  const corpus = {
+    name: data.map((path) => basename(path)).join(', ') || BOOK,
+    own: data.length > 0,
+  };
   const taken = { run, config, tokenizer, corpus, adapter: gpu.adapter };
   const take = () => takeStudent(taken, { dtype: 'float32', story: metrics.story(), signal });
   return finish(outputDir, metrics, take, say);
@@ -146,15 +173,20 @@ async function finish(
   take: () => ReturnType<typeof takeStudent>,
   say: TrainParts['say'],
 ): Promise<TrainResult> {
-  const skipped = 'no step changed the student: each was skipped, for a gradient that is not finite or no valid target';
+  const skipped =
+    'no step changed the student: each was skipped, for a gradient that is not finite or no valid target';
   if (!lastStep?.appliedTotal) {
-    return { failure: `${skipped}. Nothing is exported. Use a smaller --student_lr or --model_dtype float32.` };
+    return {
+      failure: `${skipped}. Nothing is exported. Use a smaller --student_lr or --model_dtype float32.`,
+    };
   }
   const written = await writeFolder(folder, (await take()).files);
   say(`Wrote ${written.join(', ')} to ${folder}.`);
   const sample = lastEvaluation?.sample;
   if (sample)
-    say(`${sample.prompt} → ${JSON.stringify(sample.student)} (the teacher: ${JSON.stringify(sample.teacher)})`);
+    say(
+      `${sample.prompt} → ${JSON.stringify(sample.student)} (the teacher: ${JSON.stringify(sample.teacher)})`,
+    );
   if (!lastEvaluation?.tokens) {
     const { succeeded = 0, tried = 0 } = lastEvaluation ?? {};
     const what = `the last evaluation has no valid token (${succeeded} of ${tried} batches succeeded)`;
@@ -171,13 +203,19 @@ async function finish(
 /** A checkpoint goes on only with its own student and data; elsewhere it may, with other bits. */
 function checkSame(before: RunFacts, now: RunFacts, say: TrainParts['say']): void {
   if (before.data !== now.data) {
-    throw new CheckpointError('The data or its tokenizer changed since the checkpoint. Put them back, or start anew.');
+    throw new CheckpointError(
+      'The data or its tokenizer changed since the checkpoint. Put them back, or start anew.',
+    );
   }
   if (JSON.stringify(before.student) !== JSON.stringify(now.student)) {
-    throw new CheckpointError('The student’s sizes changed since the checkpoint. Put its folder back, or start anew.');
+    throw new CheckpointError(
+      'The student’s sizes changed since the checkpoint. Put its folder back, or start anew.',
+    );
   }
   if (before.adapter !== now.adapter || before.dtype !== now.dtype) {
-    say(`The checkpoint was made on ${before.adapter} in ${before.dtype}. It goes on, with other bits than there.`);
+    say(
+      `The checkpoint was made on ${before.adapter} in ${before.dtype}. It goes on, with other bits than there.`,
+    );
   }
 }
 

@@ -1,5 +1,6 @@
-// Batches of token windows: the training order, which is a function of the step number alone, and the held-out ones,
-// which are fixed. B sequences in a batch, T tokens in a sequence; the target of a token is the one after it.
+// Batches of token windows: the training order, which is a function of the step number alone, and
+// the held-out ones, which are fixed. B sequences in a batch, T tokens in a sequence; the target of
+// a token is the one after it.
 
 /** The target of a row that does not count, as in PyTorch. */
 export const IGNORED_TARGET = -100;
@@ -40,15 +41,21 @@ function requireWindow(operation: string, tokens: Uint32Array, contextLength: nu
 }
 
 /** Writes the window that starts at `start` into a row of the batch. */
-function fillRow(batch: Batch, row: number, tokens: Uint32Array, start: number, contextLength: number): void {
+function fillRow(
+  batch: Batch,
+  row: number,
+  tokens: Uint32Array,
+  start: number,
+  contextLength: number,
+): void {
   batch.inputs.set(tokens.subarray(start, start + contextLength), row * contextLength);
   batch.targets.set(tokens.subarray(start + 1, start + contextLength + 1), row * contextLength);
 }
 
 /**
- * Training batches. An epoch is a shuffled pass over windows that follow one another from a random phase on, so that a
- * token is a target at most once an epoch and its place in the window differs from epoch to epoch. Sequences run on
- * over the end of an epoch.
+ * Training batches. An epoch is a shuffled pass over windows that follow one another from a random
+ * phase on, so that a token is a target at most once an epoch and its place in the window differs
+ * from epoch to epoch. Sequences run on over the end of an epoch.
  */
 export class Batches {
   readonly windowsPerEpoch: number;
@@ -58,7 +65,8 @@ export class Batches {
   constructor(private readonly options: BatchesOptions) {
     const { tokens, contextLength } = options;
     requireWindow('make batches', tokens, contextLength);
-    // As many windows as fit behind any phase, so that all epochs are of one length and a step's epoch can be computed.
+    // As many windows as fit behind any phase, so that all epochs are of one length and a step's
+    // epoch can be computed.
     this.windowsPerEpoch = Math.max(1, Math.floor((tokens.length - contextLength) / contextLength));
   }
 
@@ -72,7 +80,13 @@ export class Batches {
     for (let row = 0; row < batchSize; row++) {
       const sequence = index * batchSize + row;
       const { phase, order } = this.epochAt(Math.floor(sequence / this.windowsPerEpoch));
-      fillRow(batch, row, tokens, phase + order[sequence % this.windowsPerEpoch] * contextLength, contextLength);
+      fillRow(
+        batch,
+        row,
+        tokens,
+        phase + order[sequence % this.windowsPerEpoch] * contextLength,
+        contextLength,
+      );
     }
     return batch;
   }
@@ -81,7 +95,10 @@ export class Batches {
     if (this.epoch?.number === number) return this.epoch;
     const { tokens, contextLength, randomOf } = this.options;
     const random = randomOf(number);
-    const lastPhase = Math.min(contextLength - 1, tokens.length - 1 - this.windowsPerEpoch * contextLength);
+    const lastPhase = Math.min(
+      contextLength - 1,
+      tokens.length - 1 - this.windowsPerEpoch * contextLength,
+    );
     const phase = Math.floor(random() * (lastPhase + 1));
     const order = Uint32Array.from({ length: this.windowsPerEpoch }, (_, window) => window);
     for (let last = order.length - 1; last > 0; last--) {
@@ -94,11 +111,16 @@ export class Batches {
 }
 
 /**
- * At most `count` fixed batches of the held-out text, in its order: windows that share no target, spread evenly over
- * all of it. A text with fewer windows gives fewer batches, and the last one's missing rows are ignored ones. Throws a
- * RangeError if the text is shorter than a window of T + 1.
+ * At most `count` fixed batches of the held-out text, in its order: windows that share no target,
+ * spread evenly over all of it. A text with fewer windows gives fewer batches, and the last one's
+ * missing rows are ignored ones. Throws a RangeError if the text is shorter than a window of T + 1.
  */
-export function heldOutBatches(tokens: Uint32Array, batchSize: number, contextLength: number, count: number): Batch[] {
+export function heldOutBatches(
+  tokens: Uint32Array,
+  batchSize: number,
+  contextLength: number,
+  count: number,
+): Batch[] {
   requireWindow('make held-out batches', tokens, contextLength);
   const available = Math.floor((tokens.length - 1) / contextLength);
   const used = Math.min(available, batchSize * count);
@@ -116,8 +138,9 @@ export function heldOutBatches(tokens: Uint32Array, batchSize: number, contextLe
 }
 
 /**
- * Row numbers ordered by token id, and by row where ids are equal: (B·T). The embedding's backward adds up each token's
- * rows in this order, so that its sums need no atomics and come out the same each time.
+ * Row numbers ordered by token id, and by row where ids are equal: (B·T). The embedding's backward
+ * adds up each token's rows in this order, so that its sums need no atomics and come out the same
+ * each time.
  */
 export function sortedRows(inputs: Uint32Array): Uint32Array {
   let highest = 0;

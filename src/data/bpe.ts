@@ -1,5 +1,6 @@
-// Training of a byte-level BPE vocabulary as GPT-2 has it, and its Hugging Face files. Pure and deterministic.
-// Encoding and decoding are not here: tokenizer.ts does both, through a library that reads these files.
+// Training of a byte-level BPE vocabulary as GPT-2 has it, and its Hugging Face files. Pure and
+// deterministic. Encoding and decoding are not here: tokenizer.ts does both, through a library that
+// reads these files.
 
 export const END_OF_TEXT = '<|endoftext|>';
 
@@ -22,7 +23,9 @@ export function byteAlphabet(): { bytes: number[]; characters: string[] } {
   const isVisible = (byte: number) => (byte >= 33 && byte <= 126) || (byte >= 161 && byte !== 173);
   const hidden = all.filter((byte) => !isVisible(byte));
   const bytes = [...all.filter(isVisible), ...hidden];
-  const characters = bytes.map((byte) => String.fromCharCode(isVisible(byte) ? byte : 256 + hidden.indexOf(byte)));
+  const characters = bytes.map((byte) =>
+    String.fromCharCode(isVisible(byte) ? byte : 256 + hidden.indexOf(byte)),
+  );
   return { bytes, characters };
 }
 
@@ -53,9 +56,10 @@ function replacePair(ids: Int32Array, left: number, right: number, merged: numbe
 }
 
 /**
- * Learns `vocabularySize − 257` merges (256 bytes come first, `<|endoftext|>` last), each time the most frequent pair;
- * of equally frequent ones the pair with the lowest ids. Throws if the text has no pair that occurs twice any more.
- * Keeps a square table of pair counts: meant for vocabularies of a few thousand.
+ * Learns `vocabularySize − 257` merges (256 bytes come first, `<|endoftext|>` last), each time the
+ * most frequent pair; of equally frequent ones the pair with the lowest ids. Throws if the text has
+ * no pair that occurs twice any more. Keeps a square table of pair counts: meant for vocabularies
+ * of a few thousand.
  */
 export function trainBytePairs(text: string, vocabularySize: number): BytePairs {
   if (vocabularySize < 257) {
@@ -71,10 +75,12 @@ export function trainBytePairs(text: string, vocabularySize: number): BytePairs 
   while (tokens.length < vocabularySize - 1) {
     pairCounts.fill(0);
     for (const { ids, count } of pieces) {
-      for (let i = 1; i < ids.length; i++) pairCounts[ids[i - 1] * vocabularySize + ids[i]] += count;
+      for (let i = 1; i < ids.length; i++)
+        pairCounts[ids[i - 1] * vocabularySize + ids[i]] += count;
     }
     let best = 0;
-    for (let pair = 1; pair < pairCounts.length; pair++) if (pairCounts[pair] > pairCounts[best]) best = pair;
+    for (let pair = 1; pair < pairCounts.length; pair++)
+      if (pairCounts[pair] > pairCounts[best]) best = pair;
     if (pairCounts[best] < 2) {
       throw new Error(
         `train the tokenizer: no pair occurs twice after ${merges.length} merges (${tokens.length} tokens of the ` +
@@ -91,15 +97,17 @@ export function trainBytePairs(text: string, vocabularySize: number): BytePairs 
 }
 
 /**
- * GPT-2's own two files: `vocab.json` (id by token) and `merges.txt` (a pair a line, after a line with the version).
- * Throws where the ids are not 0, 1, 2, … or a line is no pair.
+ * GPT-2's own two files: `vocab.json` (id by token) and `merges.txt` (a pair a line, after a line
+ * with the version). Throws where the ids are not 0, 1, 2, … or a line is no pair.
  */
 export function readBytePairs(vocabulary: unknown, mergesText: string): BytePairs {
   const entries = Object.entries((vocabulary ?? {}) as Record<string, unknown>);
   const tokens: string[] = new Array(entries.length);
   for (const [token, id] of entries) {
     if (!Number.isInteger(id) || (id as number) < 0 || (id as number) >= tokens.length) {
-      throw new Error(`vocab.json: ${JSON.stringify(token)} has the id ${id}; ids run from 0 to ${tokens.length - 1}.`);
+      throw new Error(
+        `vocab.json: ${JSON.stringify(token)} has the id ${id}; ids run from 0 to ${tokens.length - 1}.`,
+      );
     }
     if (tokens[id as number] !== undefined) {
       throw new Error(`vocab.json: two tokens have the id ${id}. Use the model's own file.`);
@@ -112,14 +120,24 @@ export function readBytePairs(vocabulary: unknown, mergesText: string): BytePair
     .map((line) => {
       const pair = line.split(' ');
       if (pair.length === 2) return pair as [string, string];
-      throw new Error(`merges.txt: ${JSON.stringify(line.slice(0, 60))} is no pair. Use the model's own file.`);
+      throw new Error(
+        `merges.txt: ${JSON.stringify(line.slice(0, 60))} is no pair. Use the model's own file.`,
+      );
     });
   return { tokens, merges };
 }
 
-/** The contents of `tokenizer.json` and `tokenizer_config.json`. `contextLength` is in tokens, where one is known. */
+/**
+ * The contents of `tokenizer.json` and `tokenizer_config.json`. `contextLength` is in tokens, where
+ * one is known.
+ */
 export function tokenizerFiles({ tokens, merges }: BytePairs, contextLength?: number) {
-  const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true };
+  const byteLevel = {
+    type: 'ByteLevel',
+    add_prefix_space: false,
+    trim_offsets: true,
+    use_regex: true,
+  };
   const endOfText = {
     content: END_OF_TEXT,
     single_word: false,

@@ -1,4 +1,5 @@
-// Comma-separated values by RFC 4180, strictly: what a spreadsheet would guess at is an error with its line.
+// Comma-separated values by RFC 4180, strictly: what a spreadsheet would guess at is an error with
+// its line.
 
 /** A table that cannot be read, and on which line it stops being one. */
 export class CsvError extends Error {
@@ -18,9 +19,9 @@ export interface CsvRow {
 }
 
 /**
- * Rows of values. Line breaks are `\n`; a value in quotes may hold commas, line breaks and doubled quotes; an empty
- * line is no row. Throws a CsvError: a quote inside a bare value, anything but a comma after a closing one, or a quote
- * that is never closed.
+ * Rows of values. Line breaks are `\n`; a value in quotes may hold commas, line breaks and doubled
+ * quotes; an empty line is no row. Throws a CsvError: a quote inside a bare value, anything but a
+ * comma after a closing one, or a quote that is never closed.
  */
 export function parseCsv(text: string): CsvRow[] {
   const rows: CsvRow[] = [];
@@ -42,7 +43,9 @@ export function parseCsv(text: string): CsvRow[] {
         do {
           end = text.indexOf('"', end + 1);
           if (end < 0)
-            fail(`the quote that opens ${excerpt} is never closed; a quote within a value has to be doubled`);
+            fail(
+              `the quote that opens ${excerpt} is never closed; a quote within a value has to be doubled`,
+            );
         } while (text[end + 1] === '"' && ++end);
         end++;
       } else {

@@ -1,5 +1,5 @@
-// Files to documents: plain texts and dialogues from .txt, .jsonl and .csv. A file is read whole or refused with what was
-// found and what was expected; no row is ever left out in silence.
+// Files to documents: plain texts and dialogues from .txt, .jsonl and .csv. A file is read whole or
+// refused with what was found and what was expected; no row is ever left out in silence.
 
 import { CorpusError, decodeCorpus } from './corpus';
 import { CsvError, parseCsv } from './csv';
@@ -14,8 +14,9 @@ export interface CorpusFile {
 export interface Reading {
   /**
    * `text`: a .txt is one document; so is the chosen field or column of each row of the others.
-   * `dialogue`: in a .txt a turn a line, with empty lines between dialogues. In the others the chosen fields of a row, one
-   * after the other, are turns; a .jsonl field may hold a list of turns. A row is a dialogue unless `dialogueId` is given.
+   * `dialogue`: in a .txt a turn a line, with empty lines between dialogues. In the others the
+   * chosen fields of a row, one after the other, are turns; a .jsonl field may hold a list of
+   * turns. A row is a dialogue unless `dialogueId` is given.
    */
   format: 'text' | 'dialogue';
   /** Fields of a .jsonl's objects, or columns of a .csv. `text` takes one. */
@@ -24,7 +25,10 @@ export interface Reading {
   dialogueId?: string;
 }
 
-/** The texts that the end-of-text token joins and ends: the turns of a dialogue, or the one text of a plain document. */
+/**
+ * The texts that the end-of-text token joins and ends: the turns of a dialogue, or the one text of
+ * a plain document.
+ */
 export type Document = string[];
 
 export interface DocumentsOfFile {
@@ -56,8 +60,9 @@ interface Row {
 }
 
 /**
- * The documents of one file. Throws a CorpusError that names the file and, for bad rows, their lines, what stood there
- * and what was expected; a ColumnsError where a chosen field or column is not in it.
+ * The documents of one file. Throws a CorpusError that names the file and, for bad rows, their
+ * lines, what stood there and what was expected; a ColumnsError where a chosen field or column is
+ * not in it.
  */
 export function readDocuments(file: CorpusFile, reading: Reading): DocumentsOfFile {
   const kind = /\.(txt|jsonl|ndjson|csv)$/i.exec(file.name)?.[1].toLowerCase();
@@ -75,7 +80,10 @@ export function readDocuments(file: CorpusFile, reading: Reading): DocumentsOfFi
   const bad = new BadRows(file.name);
   const { rows, columns } = kind === 'csv' ? csvRows(text, bad) : jsonRows(text, bad);
   bad.throwAny(columns);
-  const wanted = [...reading.columns, ...(reading.dialogueId === undefined ? [] : [reading.dialogueId])];
+  const wanted = [
+    ...reading.columns,
+    ...(reading.dialogueId === undefined ? [] : [reading.dialogueId]),
+  ];
   const missing = wanted.find((name) => !columns.includes(name));
   if (missing !== undefined || wanted.length === 0) {
     const what = kind === 'csv' ? 'column' : 'field';
@@ -146,11 +154,15 @@ function csvRows(text: string, bad: BadRows): { rows: Row[]; columns: string[] }
   }
   const [{ line: headerLine, values: columns }, ...body] = table;
   const twice = columns.find((name, i) => columns.indexOf(name) !== i);
-  if (twice !== undefined) bad.add(headerLine, `two columns are named “${twice}”, where the names have to differ`);
+  if (twice !== undefined)
+    bad.add(headerLine, `two columns are named “${twice}”, where the names have to differ`);
   const rows = body.map(({ line, values }) => {
     if (values.length !== columns.length) {
       const expected = `${columns.length} were expected, as in the header`;
-      bad.add(line, `${values.length} ${values.length === 1 ? 'value' : 'values'} (${excerpt(values)}); ${expected}`);
+      bad.add(
+        line,
+        `${values.length} ${values.length === 1 ? 'value' : 'values'} (${excerpt(values)}); ${expected}`,
+      );
     }
     return { line, fields: new Map(columns.map((name, i) => [name, values[i]])) };
   });
@@ -184,7 +196,11 @@ function parseJson(source: string): unknown {
   }
 }
 
-function rowsToDocuments(rows: readonly Row[], reading: Reading, bad: BadRows): Omit<DocumentsOfFile, 'columns'> {
+function rowsToDocuments(
+  rows: readonly Row[],
+  reading: Reading,
+  bad: BadRows,
+): Omit<DocumentsOfFile, 'columns'> {
   const documents: Document[] = [];
   const byId = new Map<unknown, Document>();
   let empty = 0;
@@ -202,7 +218,10 @@ function rowsToDocuments(rows: readonly Row[], reading: Reading, bad: BadRows): 
     }
     const id = row.fields.get(reading.dialogueId);
     if ((typeof id !== 'string' && typeof id !== 'number') || id === '') {
-      bad.add(row.line, `“${reading.dialogueId}” is ${describe(id)}; a text or a number was expected`);
+      bad.add(
+        row.line,
+        `“${reading.dialogueId}” is ${describe(id)}; a text or a number was expected`,
+      );
       continue;
     }
     const dialogue = byId.get(id) ?? [];
@@ -214,9 +233,15 @@ function rowsToDocuments(rows: readonly Row[], reading: Reading, bad: BadRows): 
 }
 
 /** The texts of a field; in a dialogue without ids a lone text is no dialogue. */
-function textsOf(row: Row, column: string, { format, columns, dialogueId }: Reading, bad: BadRows): string[] {
+function textsOf(
+  row: Row,
+  column: string,
+  { format, columns, dialogueId }: Reading,
+  bad: BadRows,
+): string[] {
   const value = row.fields.get(column);
-  const isList = Array.isArray(value) && value.length > 0 && value.every((turn) => typeof turn === 'string');
+  const isList =
+    Array.isArray(value) && value.length > 0 && value.every((turn) => typeof turn === 'string');
   if (format === 'text') {
     if (typeof value === 'string') return [value];
     bad.add(row.line, `“${column}” is ${describe(value)}; a text was expected`);
@@ -225,7 +250,8 @@ function textsOf(row: Row, column: string, { format, columns, dialogueId }: Read
   } else if (typeof value === 'string' && (columns.length > 1 || dialogueId !== undefined)) {
     return [value];
   } else {
-    const expected = 'a list of turns was expected, or a second column of turns, or a column of dialogue ids';
+    const expected =
+      'a list of turns was expected, or a second column of turns, or a column of dialogue ids';
     bad.add(row.line, `“${column}” is ${describe(value)}; ${expected}`);
   }
   return [];

@@ -8,13 +8,18 @@ import type { Tokenizer } from './tokenizer';
 const PARAGRAPH = '\n\n';
 
 /**
- * Token ids of each document. Every text of a document is followed by the end-of-text token, as GPT-2's documents and
- * DialoGPT's turns are; one that ends with it already gets no second. A single plain text stays as it is: it has
- * nothing to be told apart from. Throws a CorpusError for dialogues where the tokenizer has no such token.
+ * Token ids of each document. Every text of a document is followed by the end-of-text token, as
+ * GPT-2's documents and DialoGPT's turns are; one that ends with it already gets no second. A
+ * single plain text stays as it is: it has nothing to be told apart from. Throws a CorpusError for
+ * dialogues where the tokenizer has no such token.
  */
-export function encodeDocuments(documents: readonly Document[], tokenizer: Tokenizer): Uint32Array[] {
+export function encodeDocuments(
+  documents: readonly Document[],
+  tokenizer: Tokenizer,
+): Uint32Array[] {
   const { endOfText } = tokenizer;
-  if (documents.length === 1 && documents[0].length === 1) return [tokenizer.encode(documents[0][0])];
+  if (documents.length === 1 && documents[0].length === 1)
+    return [tokenizer.encode(documents[0][0])];
   if (endOfText === undefined && documents.some((texts) => texts.length > 1)) {
     throw new CorpusError(
       'The teacher’s tokenizer names no end-of-text token, and turns of a dialogue are joined by it.',
@@ -61,12 +66,16 @@ export interface SplitOptions {
 }
 
 /**
- * Holds out documents drawn at random, whole, up to the share of all tokens; then, if they hold no window yet, the
- * shortest of the others. Documents that are the same go together, so that none is trained on under another number. Both
- * parts keep the documents' order. A single document is cut by `splitCorpus`. Throws a CorpusError if a part is shorter
- * than a context and one token, a RangeError for a share that is not between 0 and 1.
+ * Holds out documents drawn at random, whole, up to the share of all tokens; then, if they hold no
+ * window yet, the shortest of the others. Documents that are the same go together, so that none is
+ * trained on under another number. Both parts keep the documents' order. A single document is cut
+ * by `splitCorpus`. Throws a CorpusError if a part is shorter than a context and one token, a
+ * RangeError for a share that is not between 0 and 1.
  */
-export function splitDocuments(documents: readonly Uint32Array[], options: SplitOptions): CorpusSplit {
+export function splitDocuments(
+  documents: readonly Uint32Array[],
+  options: SplitOptions,
+): CorpusSplit {
   const { contextLength, random, heldOutFraction = 0.1 } = options;
   requireFraction(heldOutFraction);
   if (documents.length === 1) return splitCorpus(documents[0], options);
@@ -97,7 +106,8 @@ export function splitDocuments(documents: readonly Uint32Array[], options: Split
   });
   left.sort((a, b) => a.tokens - b.tokens);
   while (held <= contextLength && left.length > 1) hold(left.shift()!);
-  const part = (isHeldOut: boolean) => concatenate(documents.filter((_, index) => chosen.has(index) === isHeldOut));
+  const part = (isHeldOut: boolean) =>
+    concatenate(documents.filter((_, index) => chosen.has(index) === isHeldOut));
   const split = { train: part(false), heldOut: part(true), heldOutDocuments: chosen.size };
   if (Math.min(split.train.length, split.heldOut.length) <= contextLength) {
     const same = groups.size < documents.length ? ` (${groups.size} different)` : '';
@@ -112,13 +122,16 @@ export function splitDocuments(documents: readonly Uint32Array[], options: Split
 
 function requireFraction(heldOutFraction: number): void {
   if (heldOutFraction > 0 && heldOutFraction < 1) return;
-  throw new RangeError(`split the corpus: heldOutFraction is ${heldOutFraction}; it has to be between 0 and 1.`);
+  throw new RangeError(
+    `split the corpus: heldOutFraction is ${heldOutFraction}; it has to be between 0 and 1.`,
+  );
 }
 
 /**
- * Cuts a text's tokens in two contiguous parts; views of the same memory. Contiguous, because windows drawn from all
- * over would leave neighbours of each held-out sentence in training. Throws a CorpusError if a part is shorter than a
- * context and one token, a RangeError for a fraction that is not between 0 and 1.
+ * Cuts a text's tokens in two contiguous parts; views of the same memory. Contiguous, because
+ * windows drawn from all over would leave neighbours of each held-out sentence in training. Throws
+ * a CorpusError if a part is shorter than a context and one token, a RangeError for a fraction that
+ * is not between 0 and 1.
  */
 export function splitCorpus(
   tokens: Uint32Array,
@@ -126,7 +139,11 @@ export function splitCorpus(
 ): CorpusSplit {
   requireFraction(heldOutFraction);
   const cut = tokens.length - Math.round(tokens.length * heldOutFraction);
-  const split = { train: tokens.subarray(0, cut), heldOut: tokens.subarray(cut), heldOutDocuments: 0 };
+  const split = {
+    train: tokens.subarray(0, cut),
+    heldOut: tokens.subarray(cut),
+    heldOutDocuments: 0,
+  };
   const needed = contextLength + 1;
   const shorter = Math.min(split.train.length, split.heldOut.length);
   if (shorter < needed) {

@@ -1,5 +1,6 @@
-// Text to token ids and back, in the worker and in Node alike. The only file that names the tokenizer library.
-// The library gets two parsed files and never loads anything itself, so nothing leaves the page's own origin.
+// Text to token ids and back, in the worker and in Node alike. The only file that names the
+// tokenizer library. The library gets two parsed files and never loads anything itself, so nothing
+// leaves the page's own origin.
 
 import { PreTrainedTokenizer } from '@xenova/transformers';
 
@@ -10,7 +11,10 @@ export interface Tokenizer {
   endOfText?: number;
   /** Token ids of the text; nothing is added before or after it. The empty text gives none. */
   encode(text: string): Uint32Array;
-  /** The text of the ids, special tokens included. Throws a RangeError for an id outside the vocabulary. */
+  /**
+   * The text of the ids, special tokens included. Throws a RangeError for an id outside the
+   * vocabulary.
+   */
   decode(ids: ArrayLike<number>): string;
 }
 
@@ -46,15 +50,15 @@ const fetchText: ReadText = async (path) => {
 };
 
 /**
- * Characters encoded at once: long enough to lose no time between chunks, short enough for the library's regular
- * expressions.
+ * Characters encoded at once: long enough to lose no time between chunks, short enough for the
+ * library's regular expressions.
  */
 const CHUNK_LENGTH = 16_384;
 
 /**
- * Cuts before white space that follows a visible character. A piece of GPT-2's always begins there, so the chunks'
- * tokens are those of the whole text. (After white space would not do: its piece depends on what follows.) Texts
- * without it stay whole.
+ * Cuts before white space that follows a visible character. A piece of GPT-2's always begins there,
+ * so the chunks' tokens are those of the whole text. (After white space would not do: its piece
+ * depends on what follows.) Texts without it stay whole.
  */
 export function* chunks(text: string, length = CHUNK_LENGTH): Generator<string> {
   const boundary = /(?<=\S)\s/g;
@@ -113,11 +117,17 @@ function countTokens(tokenizerJson: unknown): number {
     }
   }
   if (ids.size === 0)
-    throw new TokenizerError('tokenizer.json: no tokens in it.', 'The file is damaged. Copy it again.');
+    throw new TokenizerError(
+      'tokenizer.json: no tokens in it.',
+      'The file is damaged. Copy it again.',
+    );
   return ids.size;
 }
 
-/** A tokenizer from the parsed `tokenizer.json` and `tokenizer_config.json`. Throws a TokenizerError. */
+/**
+ * A tokenizer from the parsed `tokenizer.json` and `tokenizer_config.json`. Throws a
+ * TokenizerError.
+ */
 export function makeTokenizer(tokenizerJson: unknown, tokenizerConfig: unknown): Tokenizer {
   const vocabularySize = countTokens(tokenizerJson);
   let library: PreTrainedTokenizer;
@@ -135,7 +145,9 @@ export function makeTokenizer(tokenizerJson: unknown, tokenizerConfig: unknown):
     vocabularySize,
     endOfText: typeof endOfText === 'number' ? endOfText : undefined,
     encode(text) {
-      const parts = [...chunks(text)].map((chunk) => library.encode(chunk, { add_special_tokens: false }));
+      const parts = [...chunks(text)].map((chunk) =>
+        library.encode(chunk, { add_special_tokens: false }),
+      );
       const ids = new Uint32Array(parts.reduce((sum, part) => sum + part.length, 0));
       let offset = 0;
       for (const part of parts) {
@@ -148,7 +160,9 @@ export function makeTokenizer(tokenizerJson: unknown, tokenizerConfig: unknown):
       const list = Array.from(ids);
       const strange = list.find((id) => !(Number.isInteger(id) && id >= 0 && id < vocabularySize));
       if (strange !== undefined) {
-        throw new RangeError(`decode: no token has the id ${strange}; ids run from 0 to ${vocabularySize - 1}.`);
+        throw new RangeError(
+          `decode: no token has the id ${strange}; ids run from 0 to ${vocabularySize - 1}.`,
+        );
       }
       // The library refuses to decode nothing.
       return list.length === 0
@@ -166,9 +180,9 @@ export interface LoadOptions {
 }
 
 /**
- * Loads `tokenizer.json` and `tokenizer_config.json` from a Hugging Face folder: a path or address, with or without the
- * last slash. Throws a TokenizerError: a file that is missing or damaged, HTML in place of JSON, or another vocabulary
- * than the model's.
+ * Loads `tokenizer.json` and `tokenizer_config.json` from a Hugging Face folder: a path or address,
+ * with or without the last slash. Throws a TokenizerError: a file that is missing or damaged, HTML
+ * in place of JSON, or another vocabulary than the model's.
  */
 export async function loadTokenizer(
   folder: string,
@@ -179,11 +193,15 @@ export async function loadTokenizer(
     const text = await read(path).catch((cause: Error) => {
       throw cause instanceof TokenizerError
         ? cause
-        : new TokenizerError(`${path}: ${cause.message}`, 'Check the folder and the connection.', { cause });
+        : new TokenizerError(`${path}: ${cause.message}`, 'Check the folder and the connection.', {
+            cause,
+          });
     });
     return parse(path, text);
   };
-  const [tokenizerJson, tokenizerConfig] = await Promise.all(['tokenizer.json', 'tokenizer_config.json'].map(load));
+  const [tokenizerJson, tokenizerConfig] = await Promise.all(
+    ['tokenizer.json', 'tokenizer_config.json'].map(load),
+  );
   const tokenizer = makeTokenizer(tokenizerJson, tokenizerConfig);
   if (vocabularySize !== undefined && vocabularySize !== tokenizer.vocabularySize) {
     throw new TokenizerError(

@@ -1,5 +1,5 @@
-// Everything that a run has on the GPU: teacher or its cache, trainer, evaluation, sampler. Built on a device that only counts, it is the plan of
-// the run's memory.
+// Everything that a run has on the GPU: teacher or its cache, trainer, evaluation, sampler. Built
+// on a device that only counts, it is the plan of the run's memory.
 
 import type { Config } from '../config';
 import { countingGpu } from '../gpu/counting';
@@ -22,7 +22,10 @@ export interface ApparatusParts {
   config: Config;
   dtype: 'f16' | 'f32';
   student: Gpt2Config;
-  /** Drawn or read only after the teacher is there; undefined leaves zeros, which is enough for a plan. */
+  /**
+   * Drawn or read only after the teacher is there; undefined leaves zeros, which is enough for a
+   * plan.
+   */
   weights(): Weights | undefined;
   makeTeacher(gpu: Gpu, shape: { B: number; T: number; dtype: 'f16' | 'f32' }): Promise<Teacher>;
   /** What was kept of the teacher: it is then not made. */
@@ -69,17 +72,32 @@ export class Apparatus {
     const start = weights();
     events.stage('compile', 'compiling kernels');
     const settings = {
-      ...{ student, dtype, batchSize: B, contextLength: T, loss: config },
-      ...{ initialLossScale: config.initial_loss_scale, lossPath: config.train_loss_path },
+      student,
+      dtype,
+      batchSize: B,
+      contextLength: T,
+      loss: config,
+      initialLossScale: config.initial_loss_scale,
+      lossPath: config.train_loss_path,
       recompute: config.gradient_checkpointing === 'on',
       adam: {
-        ...{ beta1: config.adam_beta1, beta2: config.adam_beta2, epsilon: 1e-8 },
-        ...{ weightDecay: config.weight_decay, maxGradNorm: config.max_grad_norm },
+        beta1: config.adam_beta1,
+        beta2: config.adam_beta2,
+        epsilon: 1e-8,
+        weightDecay: config.weight_decay,
+        maxGradNorm: config.max_grad_norm,
       },
     };
     // A loss of the data alone needs no teacher in its steps; the evaluation asks it all the same.
     this.training = needsTeacher(config.loss) ? training : undefined;
-    this.trainer = await Trainer.create(gpu, this.#pool, settings, start, this.training, events.record);
+    this.trainer = await Trainer.create(
+      gpu,
+      this.#pool,
+      settings,
+      start,
+      this.training,
+      events.record,
+    );
     const model = { config: student, weights: this.trainer.weights };
     this.evaluator = new Evaluator(gpu, this.#pool, model, heldOut, [B, T], config.eval_loss_path);
     await this.evaluator.prepare();
@@ -111,8 +129,8 @@ export class Apparatus {
 }
 
 /**
- * Bytes of GPU memory by purpose that a run of these parts will take; with a cached teacher, once that is written. Makes nothing on the
- * GPU.
+ * Bytes of GPU memory by purpose that a run of these parts will take; with a cached teacher, once
+ * that is written. Makes nothing on the GPU.
  */
 export async function planMemory(
   parts: Omit<ApparatusParts, 'events' | 'weights' | 'cache' | 'planned'>,

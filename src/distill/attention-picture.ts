@@ -1,4 +1,5 @@
-// Attention weights to look at: the probabilities of one layer on one text, from what the forward pass leaves on the GPU.
+// Attention weights to look at: the probabilities of one layer on one text, from what the forward
+// pass leaves on the GPU.
 
 import type { Gpu } from '../gpu/device';
 import { bufferOf, Pool, persistentTensor, Recorder, type Tensor } from '../gpu/program';
@@ -8,7 +9,10 @@ import { forward } from '../model/gpt2';
 import type { Arena } from '../model/parameters';
 import { Layout } from '../tensor/layout';
 
-/** One (T, T) matrix a head, row-major, row = query; rows and columns as the code takes them. tokens (T), at most the model's context. */
+/**
+ * One (T, T) matrix a head, row-major, row = query; rows and columns as the code takes them. tokens
+ * (T), at most the model's context.
+ */
 export async function attentionWeights(
   gpu: Gpu,
   { config, weights }: { config: Gpt2Config; weights: Arena },
@@ -24,7 +28,10 @@ export async function attentionWeights(
   const pool = new Pool(gpu);
   try {
     const inputs = make('picture tokens', [1, T], 'u32');
-    const [qkv, lse] = [make('picture qkv', [T, 3 * C], 'f32'), make('picture lse', [1, H, T], 'f32')];
+    const [qkv, lse] = [
+      make('picture qkv', [T, 3 * C], 'f32'),
+      make('picture lse', [1, H, T], 'f32'),
+    ];
     gpu.device.queue.writeBuffer(bufferOf(inputs), 0, new Uint32Array(tokens));
     const recorder = new Recorder(gpu, pool);
     const { attention } = forward(recorder, config, weights, inputs).blocks[layer].heads;
@@ -45,14 +52,19 @@ export async function attentionWeights(
 }
 
 /** exp(q · k / √D − lse), 0 for keys that come after their query. qkv (T, 3·C), lse (H, T). */
-function probabilities(qkv: Float32Array, lse: Float32Array, [T, C, H]: [number, number, number]): number[][] {
+function probabilities(
+  qkv: Float32Array,
+  lse: Float32Array,
+  [T, C, H]: [number, number, number],
+): number[][] {
   const D = C / H;
   return Array.from({ length: H }, (_, h) =>
     Array.from({ length: T * T }, (_, cell) => {
       const [t, j] = [Math.floor(cell / T), cell % T];
       if (j > t) return 0;
       let score = 0;
-      for (let d = 0; d < D; d++) score += qkv[t * 3 * C + h * D + d] * qkv[j * 3 * C + C + h * D + d];
+      for (let d = 0; d < D; d++)
+        score += qkv[t * 3 * C + h * D + d] * qkv[j * 3 * C + C + h * D + d];
       return Math.exp(score / Math.sqrt(D) - lse[h * T + t]);
     }),
   );

@@ -1,4 +1,5 @@
-// A step's batch on the GPU: tokens, targets and the order in which the embedding adds up its gradients, three ranges of one buffer.
+// A step's batch on the GPU: tokens, targets and the order in which the embedding adds up its
+// gradients, three ranges of one buffer.
 
 import { type Batch, sortedRows } from '../data/batches';
 import type { Gpu } from '../gpu/device';
@@ -30,8 +31,15 @@ export class BatchBuffer {
     this.#buffer = gpu.memory.create('data', 'batch', 3 * this.#stride);
     this.#words = new Uint32Array((3 * this.#stride) / 4);
     const make = (index: number, label: string, shape: number[], dtype: 'u32' | 'i32'): Tensor => ({
-      ...{ layout: Layout.contiguous(shape), dtype },
-      place: { label, bytes: B * T * 4, buffer: this.#buffer, offset: index * this.#stride, purpose: 'data' },
+      layout: Layout.contiguous(shape),
+      dtype,
+      place: {
+        label,
+        bytes: B * T * 4,
+        buffer: this.#buffer,
+        offset: index * this.#stride,
+        purpose: 'data',
+      },
     });
     this.tokens = make(0, 'tokens', [B, T], 'u32');
     this.targets = make(1, 'targets', [B, T], 'i32');

@@ -1,9 +1,11 @@
-// The file that keeps what a teacher said: a header that says whose words they are and for which run, then an entry (see
-// kernels/topk.ts) for each position of each batch that the run will ask for, training batches first. Where it lies is for others to
-// say: the page has the origin private file system, Node a file.
+// The file that keeps what a teacher said: a header that says whose words they are and for which
+// run, then an entry (see kernels/topk.ts) for each position of each batch that the run will ask
+// for, training batches first. Where it lies is for others to say: the page has the origin private
+// file system, Node a file.
 //
-// A batch's windows differ from epoch to epoch, and a position's logits with the window that it stands in. So it is batches that are
-// kept, not the text: (training batches + held-out batches) · B · T entries.
+// A batch's windows differ from epoch to epoch, and a position's logits with the window that it
+// stands in. So it is batches that are kept, not the text: (training batches + held-out batches) ·
+// B · T entries.
 
 import { entryWords, narrowIds, type TopK } from '../kernels/topk';
 
@@ -11,7 +13,10 @@ import { entryWords, narrowIds, type TopK } from '../kernels/topk';
 export class CacheError extends Error {
   override name = 'CacheError';
   constructor(
-    /** absent, other: nothing there, or another run's. damaged. full: no room to write. refused: it cannot do what is asked. */
+    /**
+     * absent, other: nothing there, or another run's. damaged. full: no room to write. refused: it
+     * cannot do what is asked.
+     */
     readonly kind: 'absent' | 'other' | 'damaged' | 'full' | 'refused',
     message: string,
   ) {
@@ -38,7 +43,10 @@ export interface CacheIdentity extends TopK {
   teacher: string;
   /** What the teacher computed in. */
   dtype: 'f16' | 'f32';
-  /** T of the rest in training batches; in held-out ones it is 1, as in every evaluation. 0 where k = V, which serves any. */
+  /**
+   * T of the rest in training batches; in held-out ones it is 1, as in every evaluation. 0 where k
+   * = V, which serves any.
+   */
   temperature: number;
   batchSize: number;
   contextLength: number;
@@ -59,7 +67,10 @@ export interface CacheTold {
   sample?: string;
   /** On the held-out batches, from all of its logits. Where k = V the entries tell it. */
   perplexity?: number;
-  /** KL(teacher ‖ student) on the held-out batches before training: from all logits, and from what is kept. Where k < V. */
+  /**
+   * KL(teacher ‖ student) on the held-out batches before training: from all logits, and from what
+   * is kept. Where k < V.
+   */
   kl?: { full: number; kept: number };
   /** Time that the pass over the batches took. */
   seconds: number;
@@ -71,17 +82,30 @@ const HEADER_BYTES = 2 ** 16;
 
 export const bytesPerPosition = (shape: TopK): number => 4 * entryWords(shape);
 
-const positionsOf = ({ batchSize, contextLength, trainBatches, heldOutBatches }: CacheIdentity): number =>
-  (trainBatches + heldOutBatches) * batchSize * contextLength;
+const positionsOf = ({
+  batchSize,
+  contextLength,
+  trainBatches,
+  heldOutBatches,
+}: CacheIdentity): number => (trainBatches + heldOutBatches) * batchSize * contextLength;
 
 /** Bytes of the whole file. */
 export const cacheBytes = (identity: CacheIdentity): number =>
   HEADER_BYTES + positionsOf(identity) * bytesPerPosition(identity);
 
 const LABELS: Record<keyof CacheIdentity, string> = {
-  ...{ teacher: 'teacher', dtype: 'precision', V: 'vocabulary', k: 'k', temperature: 'temperature' },
-  ...{ batchSize: 'batch size', contextLength: 'context', trainBatches: 'training batches' },
-  ...{ heldOutBatches: 'held-out batches', tokens: 'text', prompt: 'prompt', sampleTokens: 'sample length' },
+  teacher: 'teacher',
+  dtype: 'precision',
+  V: 'vocabulary',
+  k: 'k',
+  temperature: 'temperature',
+  batchSize: 'batch size',
+  contextLength: 'context',
+  trainBatches: 'training batches',
+  heldOutBatches: 'held-out batches',
+  tokens: 'text',
+  prompt: 'prompt',
+  sampleTokens: 'sample length',
 };
 
 export class CacheFile {
@@ -97,9 +121,13 @@ export class CacheFile {
     if (size === 0) throw new CacheError('absent', 'There is no cache yet.');
     const bytes = await storage.read(0, Math.min(size, HEADER_BYTES));
     const { identity: theirs, told } = parseHeader(bytes);
-    const differ = (Object.keys(LABELS) as (keyof CacheIdentity)[]).filter((name) => theirs[name] !== identity[name]);
+    const differ = (Object.keys(LABELS) as (keyof CacheIdentity)[]).filter(
+      (name) => theirs[name] !== identity[name],
+    );
     if (differ.length > 0) {
-      const each = differ.map((name) => `${LABELS[name]} ${brief(theirs[name])}, not ${brief(identity[name])}`);
+      const each = differ.map(
+        (name) => `${LABELS[name]} ${brief(theirs[name])}, not ${brief(identity[name])}`,
+      );
       throw new CacheError('other', `The teacher’s cache is another run’s: ${each.join('; ')}.`);
     }
     const wanted = cacheBytes(identity);
@@ -108,8 +136,9 @@ export class CacheFile {
   }
 
   /**
-   * Writes a new cache: `fill` writes the entries through what it is given, and tells what else the teacher said. Without its header,
-   * which is written last, a broken-off cache is none. @throws CacheError `full`
+   * Writes a new cache: `fill` writes the entries through what it is given, and tells what else the
+   * teacher said. Without its header, which is written last, a broken-off cache is none. @throws
+   * CacheError `full`
    */
   static async create(
     storage: CacheStorage,
@@ -142,11 +171,15 @@ export class CacheFile {
     return new CacheFile(storage, identity, told);
   }
 
-  /** Entries of batch `index`, held-out ones behind those of training. @throws CacheError for words that no teacher said */
+  /**
+   * Entries of batch `index`, held-out ones behind those of training. @throws CacheError for words
+   * that no teacher said
+   */
   async read(index: number): Promise<Uint32Array<ArrayBuffer>> {
     const [from, to] = this.#range(index);
     const bytes = await this.storage.read(from, to);
-    if (bytes.length !== to - from) throw damaged(`batch ${index} ends after ${bytes.length} of ${to - from} bytes`);
+    if (bytes.length !== to - from)
+      throw damaged(`batch ${index} ends after ${bytes.length} of ${to - from} bytes`);
     const words = new Uint32Array(bytes.slice().buffer);
     checkEntries(words, this.identity, `batch ${index}`);
     return words;
@@ -156,7 +189,10 @@ export class CacheFile {
   async write(index: number, words: Uint32Array<ArrayBuffer>): Promise<void> {
     const [from] = this.#range(index);
     checkEntries(words, this.identity, `batch ${index}`);
-    await this.storage.write(from, new Uint8Array(words.buffer, words.byteOffset, words.byteLength));
+    await this.storage.write(
+      from,
+      new Uint8Array(words.buffer, words.byteOffset, words.byteLength),
+    );
   }
 
   close(): Promise<void> {
@@ -171,30 +207,40 @@ export class CacheFile {
   }
 }
 
-const damaged = (why: string) => new CacheError('damaged', `The teacher’s cache is damaged: ${why}.`);
+const damaged = (why: string) =>
+  new CacheError('damaged', `The teacher’s cache is damaged: ${why}.`);
 
-const brief = (value: unknown) => (typeof value === 'string' ? JSON.stringify(value.slice(0, 100)) : String(value));
+const brief = (value: unknown) =>
+  typeof value === 'string' ? JSON.stringify(value.slice(0, 100)) : String(value);
 
 const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`;
 
-function parseHeader(bytes: Uint8Array<ArrayBuffer>): { identity: Record<string, unknown>; told: CacheTold } {
+function parseHeader(bytes: Uint8Array<ArrayBuffer>): {
+  identity: Record<string, unknown>;
+  told: CacheTold;
+} {
   const start = MAGIC.length + 4;
   const magic = new TextDecoder().decode(bytes.subarray(0, MAGIC.length));
-  if (bytes.length < HEADER_BYTES || magic !== MAGIC) throw damaged('it has no header; writing it was broken off');
+  if (bytes.length < HEADER_BYTES || magic !== MAGIC)
+    throw damaged('it has no header; writing it was broken off');
   const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(MAGIC.length, true);
   if (length > HEADER_BYTES - start) throw damaged(`its header claims ${length} bytes`);
   let header: unknown;
   try {
-    header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(start, start + length)));
+    header = JSON.parse(
+      new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(start, start + length)),
+    );
   } catch {
     throw damaged('its header is no JSON');
   }
   const { identity, told } = (isObject(header) ? header : {}) as Record<string, unknown>;
-  if (!isObject(identity) || !isTold(told)) throw damaged('its header lacks what a cache says of itself');
+  if (!isObject(identity) || !isTold(told))
+    throw damaged('its header lacks what a cache says of itself');
   return { identity, told };
 }
 
-const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null;
 
 function isTold(value: unknown): value is CacheTold {
   if (!isObject(value)) return false;
@@ -208,10 +254,15 @@ function isTold(value: unknown): value is CacheTold {
   );
 }
 
-/** f16: every number from −0 down to its lowest, 65504. What lies above is an infinity or no number. */
+/**
+ * f16: every number from −0 down to its lowest, 65504. What lies above is an infinity or no number.
+ */
 const [NEGATIVE_ZERO, LOWEST] = [0x8000, 0xfbff];
 
-/** Throws a CacheError for words that are no entries: values above 0 or not finite, ids out of order or of the vocabulary. */
+/**
+ * Throws a CacheError for words that are no entries: values above 0 or not finite, ids out of order
+ * or of the vocabulary.
+ */
 function checkEntries(words: Uint32Array<ArrayBuffer>, shape: TopK, where: string): void {
   const { V, k } = shape;
   const size = entryWords(shape);
@@ -228,11 +279,13 @@ function checkEntries(words: Uint32Array<ArrayBuffer>, shape: TopK, where: strin
     }
     if (k === V) continue;
     // V words of no less than 1/V each are the most that can be left out.
-    if (!(rests[entry] <= Math.log(V) + 1)) throw damaged(`${position} has a rest of ${rests[entry]}`);
+    if (!(rests[entry] <= Math.log(V) + 1))
+      throw damaged(`${position} has a rest of ${rests[entry]}`);
     const first = narrowIds(shape) ? 2 * (values + pairs) : values + pairs;
     let last = -1;
     for (let i = first; i < first + k; i++) {
-      if (ids[i] <= last || ids[i] >= V) throw damaged(`${position} names word ${ids[i]} after ${last}, of ${V}`);
+      if (ids[i] <= last || ids[i] >= V)
+        throw damaged(`${position} names word ${ids[i]} after ${last}, of ${V}`);
       last = ids[i];
     }
   }

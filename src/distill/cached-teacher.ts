@@ -1,5 +1,6 @@
-// What was kept of a teacher, in its place: a batch's entries go from the file to the GPU, and the losses read them there. Which
-// batch is asked for shows in its tokens, so that one that was not kept is refused and none is taken for another.
+// What was kept of a teacher, in its place: a batch's entries go from the file to the GPU, and the
+// losses read them there. Which batch is asked for shows in its tokens, so that one that was not
+// kept is refused and none is taken for another.
 
 import type { Batch } from '../data/batches';
 import type { Gpu } from '../gpu/device';
@@ -31,7 +32,10 @@ function fingerprint(tokens: ArrayLike<number>): string {
   return [one, two].map((half) => (half >>> 0).toString(16).padStart(8, '0')).join('');
 }
 
-/** Where the file has each batch. Held-out ones are found apart, for their rest is taken at another temperature. */
+/**
+ * Where the file has each batch. Held-out ones are found apart, for their rest is taken at another
+ * temperature.
+ */
 export class BatchIndex {
   readonly #train = new Map<string, number>();
   readonly #heldOut = new Map<string, number>();
@@ -69,7 +73,10 @@ export interface CachedTeacher {
 }
 
 /** Throws a CacheError unless the teacher, or what was kept of it, serves this temperature. */
-export function requireTemperature(teacher: Pick<Taught, 'temperature'> | undefined, temperature: number): void {
+export function requireTemperature(
+  teacher: Pick<Taught, 'temperature'> | undefined,
+  temperature: number,
+): void {
   const recorded = teacher?.temperature;
   if (recorded === undefined || recorded === temperature) return;
   throw new CacheError(
@@ -87,7 +94,13 @@ export function cachedTeacher(
   from?: { file: CacheFile; index: BatchIndex },
 ): CachedTeacher {
   const words = entryWords({ V, k });
-  const entries = persistentTensor(gpu, 'data', 'teacher’s words', Layout.contiguous([B * T, words]), 'u32');
+  const entries = persistentTensor(
+    gpu,
+    'data',
+    'teacher’s words',
+    Layout.contiguous([B * T, words]),
+    'u32',
+  );
   const part = (name: 'train' | 'heldOut'): Taught => ({
     async enqueue(inputs) {
       if (!from) throw new CacheError('refused', 'A planned cache has no words.');
@@ -95,23 +108,36 @@ export function cachedTeacher(
       gpu.device.queue.writeBuffer(bufferOf(entries), 0, batch);
     },
     logits(recorder, first, count) {
-      const own: Entries = { entries: { ...entries, layout: entries.layout.narrow(0, first, count) }, V, k };
+      const own: Entries = {
+        entries: { ...entries, layout: entries.layout.narrow(0, first, count) },
+        V,
+        k,
+      };
       if (k < V) return own;
-      const logits = recorder.tensor('teacher logits', Layout.contiguous([count, V]), 'f32', 'logits');
+      const logits = recorder.tensor(
+        'teacher logits',
+        Layout.contiguous([count, V]),
+        'f32',
+        'logits',
+      );
       expand(recorder, own, logits);
       return logits;
     },
   });
   const kept = k < V ? { k, perplexity: from?.file.told.perplexity } : undefined;
   return {
-    training: { ...part('train'), temperature: k < V ? from?.file.identity.temperature : undefined },
+    training: {
+      ...part('train'),
+      temperature: k < V ? from?.file.identity.temperature : undefined,
+    },
     heldOut: { ...part('heldOut'), kept },
     destroy: () => gpu.memory.destroy(bufferOf(entries)),
   };
 }
 
 /**
- * Has the teacher say what it thinks of every batch, and writes it down. `onBatch` hears of each. Frees what it made.
+ * Has the teacher say what it thinks of every batch, and writes it down. `onBatch` hears of each.
+ * Frees what it made.
  * @throws CacheError `full`; what aborts `signal`
  */
 export async function writeEntries(
@@ -124,14 +150,25 @@ export async function writeEntries(
   const { V, k, batchSize: B, contextLength: T, temperature } = file.identity;
   const words = entryWords({ V, k });
   const pool = new Pool(gpu);
-  const entries = persistentTensor(gpu, 'data', 'teacher’s words', Layout.contiguous([B * T, words]), 'u32');
+  const entries = persistentTensor(
+    gpu,
+    'data',
+    'teacher’s words',
+    Layout.contiguous([B * T, words]),
+    'u32',
+  );
   const record = (at: number) => {
     const recorder = new Recorder(gpu, pool);
     const chunkRows = Math.max(1, Math.min(B * T, Math.floor(chunkLimit(gpu) / V)));
     for (let first = 0; first < B * T; first += chunkRows) {
       const rows = Math.min(chunkRows, B * T - first);
       const own: Tensor = { ...entries, layout: entries.layout.narrow(0, first, rows) };
-      topK(recorder, teacher.logits(recorder, first, rows), { entries: own, V, k }, { temperature: at });
+      topK(
+        recorder,
+        teacher.logits(recorder, first, rows),
+        { entries: own, V, k },
+        { temperature: at },
+      );
     }
     return recorder.build('teacher’s words');
   };

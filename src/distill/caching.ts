@@ -1,5 +1,6 @@
-// Offloading: before a run builds its student, its teacher says once what it thinks of every batch, that is written down, and the
-// teacher leaves the GPU. A cache that is there already and is this run's makes even that needless.
+// Offloading: before a run builds its student, its teacher says once what it thinks of every batch,
+// that is written down, and the teacher leaves the GPU. A cache that is there already and is this
+// run's makes even that needless.
 
 import type { Config } from '../config';
 import type { Gpu } from '../gpu/device';
@@ -73,10 +74,12 @@ export interface OpenCache {
 const UNCACHED = 'The run goes on with the teacher in memory.';
 
 /**
- * The run's cache, found or written. Where it cannot be written the reason is noted, and the run goes on with the teacher in memory: the
- * one that was begun with, if there is one.
+ * The run's cache, found or written. Where it cannot be written the reason is noted, and the run
+ * goes on with the teacher in memory: the one that was begun with, if there is one.
  */
-export async function openCache(parts: CachingParts): Promise<OpenCache | { teacher: Teacher } | undefined> {
+export async function openCache(
+  parts: CachingParts,
+): Promise<OpenCache | { teacher: Teacher } | undefined> {
   const { place, progress } = parts;
   progress('looking for a cache of this run');
   let storage: CacheStorage;
@@ -96,15 +99,26 @@ export async function openCache(parts: CachingParts): Promise<OpenCache | { teac
   }
 }
 
-async function findOrWrite(parts: CachingParts, storage: CacheStorage): Promise<OpenCache | { teacher: Teacher }> {
+async function findOrWrite(
+  parts: CachingParts,
+  storage: CacheStorage,
+): Promise<OpenCache | { teacher: Teacher }> {
   const { gpu, config, dtype, student, batches, place, makeTeacher, progress } = parts;
   const { batch_size: B, max_length: T, temperature, prompt, sample_tokens: sampleTokens } = config;
   const index = new BatchIndex(batches);
   const shape = keptWords(config, student.vocab_size);
   const identity: CacheIdentity = {
-    ...{ teacher: place.teacher, dtype, ...shape, temperature: shape.k < shape.V ? temperature : 0 },
-    ...{ batchSize: B, contextLength: T, trainBatches: batches.count, heldOutBatches: batches.heldOut.length },
-    ...{ tokens: index.tokens, prompt: sampleTokens > 0 ? prompt : '', sampleTokens },
+    teacher: place.teacher,
+    dtype,
+    ...shape,
+    temperature: shape.k < shape.V ? temperature : 0,
+    batchSize: B,
+    contextLength: T,
+    trainBatches: batches.count,
+    heldOutBatches: batches.heldOut.length,
+    tokens: index.tokens,
+    prompt: sampleTokens > 0 ? prompt : '',
+    sampleTokens,
   };
   try {
     return { file: await CacheFile.open(storage, identity), index, found: true };
@@ -115,7 +129,9 @@ async function findOrWrite(parts: CachingParts, storage: CacheStorage): Promise<
   progress('starting the teacher');
   const teacher = await makeTeacher(gpu, { B, T, dtype });
   try {
-    const file = await CacheFile.create(storage, identity, (file) => fillCache(parts, file, index, teacher));
+    const file = await CacheFile.create(storage, identity, (file) =>
+      fillCache(parts, file, index, teacher),
+    );
     await teacher.dispose();
     return { file, index, found: false };
   } catch (error) {
@@ -158,7 +174,10 @@ async function fillCache(
   };
 }
 
-/** What is lost by keeping k words: KL on the held-out batches before training, both ways. Where no target is valid there is none. */
+/**
+ * What is lost by keeping k words: KL on the held-out batches before training, both ways. Where no
+ * target is valid there is none.
+ */
 async function compared(
   { gpu, dtype, student, weights, batches }: CachingParts,
   file: CacheFile,
@@ -167,7 +186,13 @@ async function compared(
 ): Promise<Pick<CacheTold, 'perplexity' | 'kl'>> {
   const { V, k, batchSize: B, contextLength: T } = file.identity;
   const pool = new Pool(gpu);
-  const arena = new Arena(gpu, planArena(student, gpu.limits.buffer), dtype, 'weights', 'student, to compare');
+  const arena = new Arena(
+    gpu,
+    planArena(student, gpu.limits.buffer),
+    dtype,
+    'weights',
+    'student, to compare',
+  );
   const cached = cachedTeacher(gpu, { V, k }, [B, T], { file, index });
   const evaluate = async (taught: Taught) => {
     const model = { config: student, weights: arena };

@@ -1,4 +1,5 @@
-// What a run reads, from documents to batches; and the same as text, so that people can look at it before the run starts.
+// What a run reads, from documents to batches; and the same as text, so that people can look at it
+// before the run starts.
 
 import type { Config } from '../config';
 import { Batches, heldOutBatches } from '../data/batches';
@@ -9,7 +10,10 @@ import { Random } from '../tensor/random';
 /** Rows of a batch that are shown; more are of the same kind. */
 const ROWS_SHOWN = 8;
 
-/** Training and held-out batches of (B, T), both functions of the seed. `documents` are token ids. Throws a CorpusError for too few. */
+/**
+ * Training and held-out batches of (B, T), both functions of the seed. `documents` are token ids.
+ * Throws a CorpusError for too few.
+ */
 export function prepareData(documents: readonly Uint32Array[], config: Config) {
   const { batch_size: B, max_length: T, seed, eval_batches } = config;
   const random = new Random(seed);
@@ -26,7 +30,9 @@ export function prepareData(documents: readonly Uint32Array[], config: Config) {
     heldOutTokens: heldOut.length,
     heldOutDocuments,
     batches: new Batches({
-      ...{ tokens: train, batchSize: B, contextLength: T },
+      tokens: train,
+      batchSize: B,
+      contextLength: T,
       randomOf: (epoch) => drawn(`epoch ${epoch}`),
     }),
     heldOut: heldOutBatches(heldOut, B, T, eval_batches),
@@ -48,7 +54,11 @@ export interface DataPreview {
   endOfText?: string;
 }
 
-export function previewData(documents: readonly Uint32Array[], config: Config, tokenizer: Tokenizer): DataPreview {
+export function previewData(
+  documents: readonly Uint32Array[],
+  config: Config,
+  tokenizer: Tokenizer,
+): DataPreview {
   const { batches, heldOutDocuments, trainTokens, heldOutTokens } = prepareData(documents, config);
   const { batch_size: B, max_length: T } = config;
   const { endOfText } = tokenizer;
@@ -62,7 +72,12 @@ export function previewData(documents: readonly Uint32Array[], config: Config, t
     return parts.map((ids) => tokenizer.decode(ids));
   });
   return {
-    ...{ documents: documents.length, heldOutDocuments, trainTokens, heldOutTokens, rows, batchSize: B },
+    documents: documents.length,
+    heldOutDocuments,
+    trainTokens,
+    heldOutTokens,
+    rows,
+    batchSize: B,
     endOfText: endOfText === undefined ? undefined : tokenizer.decode([endOfText]),
   };
 }

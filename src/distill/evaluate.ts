@@ -1,11 +1,20 @@
-// Evaluation on held-out text: both models' perplexity, the true KL between them, and how often they agree.
+// Evaluation on held-out text: both models' perplexity, the true KL between them, and how often
+// they agree.
 //
-// It meets the story's bug on its own ground: the logits of (B, T) tokens are sliced to [:, :-1] and the labels to [:, 1:].
-// How the slice meets the loss is a setting (loss-paths.ts). Where it throws, the batch counts as failed.
+// It meets the story's bug on its own ground: the logits of (B, T) tokens are sliced to [:, :-1]
+// and the labels to [:, 1:]. How the slice meets the loss is a setting (loss-paths.ts). Where it
+// throws, the batch counts as failed.
 
 import { type Batch, IGNORED_TARGET } from '../data/batches';
 import type { Gpu } from '../gpu/device';
-import { bufferOf, type Pool, type Program, persistentTensor, Recorder, type Tensor } from '../gpu/program';
+import {
+  bufferOf,
+  type Pool,
+  type Program,
+  persistentTensor,
+  Recorder,
+  type Tensor,
+} from '../gpu/program';
 import { Work } from '../gpu/work';
 import { columnSum } from '../kernels/columnSum';
 import { compare, distilTopK } from '../kernels/losses';
@@ -28,12 +37,18 @@ export class Evaluator {
   readonly #tokens: Tensor;
   readonly #labels: Tensor;
   readonly #sums: Tensor;
-  /** What a training loss reads of its step: temperature 1, and three numbers that only a gradient would take. */
+  /**
+   * What a training loss reads of its step: temperature 1, and three numbers that only a gradient
+   * would take.
+   */
   readonly #plain: GPUBuffer;
   #program?: Program;
   #bytesCopied = 0;
 
-  /** Without a teacher the student is compared with itself: its perplexity is all that the record then says. */
+  /**
+   * Without a teacher the student is compared with itself: its perplexity is all that the record
+   * then says.
+   */
   constructor(
     private readonly gpu: Gpu,
     private readonly pool: Pool,
@@ -44,7 +59,13 @@ export class Evaluator {
     private readonly path: LossPath,
   ) {
     const make = (label: string, dims: number[], dtype: 'u32' | 'i32' | 'f32') =>
-      persistentTensor(gpu, dtype === 'f32' ? 'metrics' : 'data', label, Layout.contiguous(dims), dtype);
+      persistentTensor(
+        gpu,
+        dtype === 'f32' ? 'metrics' : 'data',
+        label,
+        Layout.contiguous(dims),
+        dtype,
+      );
     this.#tokens = make('evaluation tokens', shape, 'u32');
     this.#labels = make('evaluation labels', shape, 'i32');
     this.#sums = make('evaluation sums', [SUMS], 'f32');
@@ -53,7 +74,10 @@ export class Evaluator {
     gpu.device.queue.writeBuffer(this.#plain, 0, Float32Array.of(0, 1, 0, 0));
   }
 
-  /** Records the evaluation ahead of the first batch. What the loss path refuses is left to each batch to tell. */
+  /**
+   * Records the evaluation ahead of the first batch. What the loss path refuses is left to each
+   * batch to tell.
+   */
   async prepare(): Promise<void> {
     try {
       this.#program ??= await this.#record();
@@ -63,8 +87,8 @@ export class Evaluator {
   }
 
   /**
-   * Evaluates on `batches`, all of which are on the queue before one is waited for. A batch that fails is counted, with the first error
-   * whole; the others still count.
+   * Evaluates on `batches`, all of which are on the queue before one is waited for. A batch that
+   * fails is counted, with the first error whole; the others still count.
    */
   async run(batches: Batch[], step: number): Promise<EvaluationRecord> {
     const started = performance.now();
@@ -84,7 +108,8 @@ export class Evaluator {
     }
     const sums = new Float64Array(SUMS);
     try {
-      const read = succeeded > 0 ? await this.gpu.read(results, 0, succeeded * SUMS_BYTES) : new ArrayBuffer();
+      const read =
+        succeeded > 0 ? await this.gpu.read(results, 0, succeeded * SUMS_BYTES) : new ArrayBuffer();
       for (const [i, value] of new Float32Array(read).entries()) sums[i % SUMS] += value;
     } finally {
       memory.destroy(results);
@@ -94,7 +119,14 @@ export class Evaluator {
     const kept = this.teacher?.kept;
     const teacherPerplexity = !kept ? perplexity(1) : tokens > 0 ? kept.perplexity : undefined;
     return {
-      ...{ step, tried: batches.length, succeeded, failed, firstError, tokens, path: this.path, bytesCopied },
+      step,
+      tried: batches.length,
+      succeeded,
+      failed,
+      firstError,
+      tokens,
+      path: this.path,
+      bytesCopied,
       studentPerplexity: perplexity(0),
       ...(this.teacher ? { teacherPerplexity, kl: mean(2), agreement: mean(3) } : {}),
       ...(kept ? { klWords: kept.k } : {}),
@@ -104,11 +136,15 @@ export class Evaluator {
 
   destroy(): void {
     this.#program?.destroy();
-    for (const tensor of [this.#tokens, this.#labels, this.#sums]) this.gpu.memory.destroy(bufferOf(tensor));
+    for (const tensor of [this.#tokens, this.#labels, this.#sums])
+      this.gpu.memory.destroy(bufferOf(tensor));
     this.gpu.memory.destroy(this.#plain);
   }
 
-  /** Puts a batch on the queue, and its sums behind those of `index` others. Returns the labels that count. */
+  /**
+   * Puts a batch on the queue, and its sums behind those of `index` others. Returns the labels that
+   * count.
+   */
   async #batch(batch: Batch, results: GPUBuffer, index: number): Promise<number> {
     const { device } = this.gpu;
     this.#program ??= await this.#record();
@@ -120,7 +156,13 @@ export class Evaluator {
     work.encoder.clearBuffer(bufferOf(this.#sums));
     await this.teacher?.enqueue(inputs, work);
     work.run(this.#program);
-    work.encoder.copyBufferToBuffer(bufferOf(this.#sums), 0, results, index * SUMS_BYTES, SUMS_BYTES);
+    work.encoder.copyBufferToBuffer(
+      bufferOf(this.#sums),
+      0,
+      results,
+      index * SUMS_BYTES,
+      SUMS_BYTES,
+    );
     await work.submit();
     return validTargets(labels);
   }
@@ -143,13 +185,22 @@ export class Evaluator {
         this.#bytesCopied += bytesCopied;
         return tensor;
       };
-      const logits = recorder.tensor('evaluation logits', Layout.contiguous([rows[1], V]), 'f32', 'logits');
+      const logits = recorder.tensor(
+        'evaluation logits',
+        Layout.contiguous([rows[1], V]),
+        'f32',
+        'logits',
+      );
       head(recorder, weights, { ...hidden, layout: hidden.layout.narrow(0, ...rows) }, logits);
       const student = facing(logits);
       const theirs = this.teacher?.logits(recorder, ...rows);
       const labels = this.#labels.layout.narrow(0, first, sequences).narrow(1, from + 1, to - from);
       const targets = { ...this.#labels, layout: labels };
-      const perToken = recorder.tensor('evaluation per token', Layout.contiguous([labels.numel, SUMS]), 'f32');
+      const perToken = recorder.tensor(
+        'evaluation per token',
+        Layout.contiguous([labels.numel, SUMS]),
+        'f32',
+      );
       const inputs = { student, targets, perToken, ignoreIndex: IGNORED_TARGET };
       if (theirs && 'entries' in theirs) this.#compareEntries(recorder, theirs, whole, inputs);
       else compare(recorder, { ...inputs, teacher: theirs ? facing(theirs) : student });
@@ -158,7 +209,10 @@ export class Evaluator {
     return recorder.build('evaluation');
   }
 
-  /** Entries are rows of words: those that face no label are left out by their layout, on every path. */
+  /**
+   * Entries are rows of words: those that face no label are left out by their layout, on every
+   * path.
+   */
   #compareEntries(
     recorder: Recorder,
     { entries, V, k }: Entries,
@@ -166,25 +220,37 @@ export class Evaluator {
     inputs: { student: Tensor; targets: Tensor; perToken: Tensor; ignoreIndex: number },
   ): void {
     const [sequences, labels] = inputs.targets.layout.shape;
-    const shaped = entries.layout.view([sequences, whole ? labels + 1 : labels, entryWords({ V, k })]);
+    const shaped = entries.layout.view([
+      sequences,
+      whole ? labels + 1 : labels,
+      entryWords({ V, k }),
+    ]);
     const layout = shaped.narrow(1, 0, labels);
     const options = { step: this.#plain, scaler: this.#plain, gradient: false, figures: true };
     distilTopK(recorder, { ...inputs, ...options, entries: { ...entries, layout }, V, k });
   }
 
   /**
-   * The rows to compare, `from` to `to` of some sequences at a time. Read where they lie, no more logits are made than a chunk holds;
-   * the story's two paths have the whole batch's, as the story had.
+   * The rows to compare, `from` to `to` of some sequences at a time. Read where they lie, no more
+   * logits are made than a chunk holds; the story's two paths have the whole batch's, as the story
+   * had.
    */
-  #pieces(V: number): { whole: boolean; first: number; sequences: number; from: number; to: number }[] {
+  #pieces(
+    V: number,
+  ): { whole: boolean; first: number; sequences: number; from: number; to: number }[] {
     const [B, T] = this.shape;
     const all = { whole: true, from: 0, to: T - 1 };
     if (this.path !== 'strided') return [{ first: 0, sequences: B, ...all }];
     const rows = Math.max(1, Math.floor(chunkLimit(this.gpu) / V));
-    const firsts = (count: number, step: number) => Array.from({ length: Math.ceil(count / step) }, (_, i) => i * step);
+    const firsts = (count: number, step: number) =>
+      Array.from({ length: Math.ceil(count / step) }, (_, i) => i * step);
     if (rows >= T) {
       const most = Math.floor(rows / T);
-      return firsts(B, most).map((first) => ({ first, sequences: Math.min(most, B - first), ...all }));
+      return firsts(B, most).map((first) => ({
+        first,
+        sequences: Math.min(most, B - first),
+        ...all,
+      }));
     }
     return firsts(B, 1).flatMap((first) =>
       firsts(T - 1, rows).map((from) => {

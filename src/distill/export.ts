@@ -1,4 +1,5 @@
-// A student to take away: a Hugging Face folder in one .zip, which transformers, transformers.js and Stillhouse itself read.
+// A student to take away: a Hugging Face folder in one .zip, which transformers, transformers.js
+// and Stillhouse itself read.
 
 import type { Config } from '../config';
 import { formatConfig, type Gpt2Config, parameterShapes } from '../model/config';
@@ -39,7 +40,10 @@ const LONGEST_ONNX = 2 ** 31 - 1;
 export function zipStudent(
   name: string,
   files: readonly StudentFile[],
-  { date, onProgress }: { date: Date; onProgress?: (file: string, written: number, total: number) => void },
+  {
+    date,
+    onProgress,
+  }: { date: Date; onProgress?: (file: string, written: number, total: number) => void },
 ): Promise<Blob> {
   const entries = files.map((file): ZipEntry => ({ ...file, name: `${name}/${file.name}` }));
   const told = (path: string, written: number, total: number) =>
@@ -47,8 +51,14 @@ export function zipStudent(
   return writeZip(entries, { date, onProgress: told });
 }
 
-/** The folder's files, which read the student when their chunks are taken. @throws ExportError for weights that are not finite or do not fit */
-export async function studentFiles(student: ExportedStudent, options: FolderOptions): Promise<StudentFile[]> {
+/**
+ * The folder's files, which read the student when their chunks are taken. @throws ExportError for
+ * weights that are not finite or do not fit
+ */
+export async function studentFiles(
+  student: ExportedStudent,
+  options: FolderOptions,
+): Promise<StudentFile[]> {
   const { dtype, card, signal } = options;
   const { config, tokenizer } = student;
   const largest = await largestValue(student, signal);
@@ -79,7 +89,12 @@ export async function studentFiles(student: ExportedStudent, options: FolderOpti
     ['config.json', json(formatConfig(config, dtype, endOfText))],
     ...(endOfText === undefined
       ? []
-      : [['generation_config.json', json({ bos_token_id: endOfText, eos_token_id: endOfText })] as [string, Piece[]]]),
+      : [
+          [
+            'generation_config.json',
+            json({ bos_token_id: endOfText, eos_token_id: endOfText }),
+          ] as [string, Piece[]],
+        ]),
     ...[...tokenizer.files].map(([file, bytes]): [string, Piece[]] => [file, [bytes]]),
     ['model.safetensors', safetensorsPieces(config, dtype === 'float16' ? 'F16' : 'F32')],
     ...onnx,
@@ -90,14 +105,20 @@ export async function studentFiles(student: ExportedStudent, options: FolderOpti
     async *chunks() {
       for (const piece of pieces) {
         signal?.throwIfAborted();
-        yield encodePiece(piece, 'parameter' in piece ? await student.parameter(piece.parameter) : undefined);
+        yield encodePiece(
+          piece,
+          'parameter' in piece ? await student.parameter(piece.parameter) : undefined,
+        );
       }
     },
   }));
 }
 
 /** The largest weight's size. @throws ExportError if one is not finite */
-async function largestValue({ config, parameter }: ExportedStudent, signal?: AbortSignal): Promise<number> {
+async function largestValue(
+  { config, parameter }: ExportedStudent,
+  signal?: AbortSignal,
+): Promise<number> {
   let largest = 0;
   for (const { name } of parameterShapes(config)) {
     signal?.throwIfAborted();
@@ -114,7 +135,10 @@ async function largestValue({ config, parameter }: ExportedStudent, signal?: Abo
   return largest;
 }
 
-/** What an exported student is called: `gpt2-2x64-from-moby-teacher-200-steps`. A name for files and for the hub. */
+/**
+ * What an exported student is called: `gpt2-2x64-from-moby-teacher-200-steps`. A name for files and
+ * for the hub.
+ */
 export function exportName(config: Config, student: Gpt2Config, step: number): string {
   // An id's last part, without its revision.
   const short = (reference: string) => reference.split('@')[0].split('/').at(-1) as string;

@@ -1,4 +1,5 @@
-// The part of a step where the logits are: head, loss and the head's backward, in chunks of rows or, on a path that slices, all at once.
+// The part of a step where the logits are: head, loss and the head's backward, in chunks of rows
+// or, on a path that slices, all at once.
 
 import { IGNORED_TARGET } from '../data/batches';
 import type { Gpu } from '../gpu/device';
@@ -16,12 +17,17 @@ import { recordLoss } from './losses';
 import type { Taught } from './teacher';
 import type { TrainerSettings } from './trainer';
 
-/** 16 MiB of f32 logits: small beside a model that has a large vocabulary, and one chunk for a small one. */
+/**
+ * 16 MiB of f32 logits: small beside a model that has a large vocabulary, and one chunk for a small
+ * one.
+ */
 const CHUNK_ELEMENTS = 2 ** 22;
 /** Rows that the matrix products take at a time: a chunk of as many leaves none of them idle. */
 const ROWS_AT_ONCE = 16;
 
-/** Elements of f32 logits that are made at a time: as many as asked for, if a binding can show them. */
+/**
+ * Elements of f32 logits that are made at a time: as many as asked for, if a binding can show them.
+ */
 export const chunkLimit = (gpu: Gpu, asked = CHUNK_ELEMENTS): number =>
   Math.min(asked, Math.floor(gpu.limits.binding / 4));
 
@@ -42,7 +48,8 @@ interface Rows {
 }
 
 /**
- * Records dhidden, the head's part of the gradients and the losses' sums. Returns the bytes that the loss path copies.
+ * Records dhidden, the head's part of the gradients and the losses' sums. Returns the bytes that
+ * the loss path copies.
  * @throws LayoutError on the path `view`, where PyTorch's view does
  */
 export function recordHeadLoss(recorder: Recorder, parts: Parts, rows: Rows): number {
@@ -69,7 +76,11 @@ function recordChunks(recorder: Recorder, parts: Parts, { hidden, targets, dhidd
     const logits = recorder.tensor('logits', Layout.contiguous([count, V]), 'f32', 'logits');
     const part = rowsOf(hidden, first, count);
     head(recorder, parts.weights, part, logits);
-    const inputs = { ...lossInputs(parts, targets, perToken), student: logits, chunk: { first, rows: count } };
+    const inputs = {
+      ...lossInputs(parts, targets, perToken),
+      student: logits,
+      chunk: { first, rows: count },
+    };
     recordLoss(recorder, loss, inputs, parts.teacher?.logits(recorder, first, count));
     recordHeadBackward(recorder, parts, part, logits, rowsOf(dhidden, first, count));
   }
@@ -77,7 +88,12 @@ function recordChunks(recorder: Recorder, parts: Parts, { hidden, targets, dhidd
 }
 
 /** All logits at once, sliced to [:, :-1] as scripts do. */
-function recordSliced(recorder: Recorder, path: LossPath, parts: Parts, { hidden, targets, dhidden }: Rows): number {
+function recordSliced(
+  recorder: Recorder,
+  path: LossPath,
+  parts: Parts,
+  { hidden, targets, dhidden }: Rows,
+): number {
   const { student, batchSize: B, contextLength: T, loss } = parts.settings;
   const { vocab_size: V } = student;
   const logits = recorder.tensor('logits', Layout.contiguous([B, T, V]), 'f32', 'logits');
@@ -86,7 +102,8 @@ function recordSliced(recorder: Recorder, path: LossPath, parts: Parts, { hidden
   const slice = sliceLogits(recorder, logits, path);
   const theirs = parts.teacher?.logits(recorder, 0, B * T);
   if (theirs && 'entries' in theirs) throw noSlices(path, theirs);
-  const taught = theirs && sliceLogits(recorder, { ...theirs, layout: theirs.layout.view([B, T, V]) }, path);
+  const taught =
+    theirs && sliceLogits(recorder, { ...theirs, layout: theirs.layout.view([B, T, V]) }, path);
   const inputs = { ...lossInputs(parts, sliceLabels(targets), perToken), student: slice.tensor };
   recordLoss(recorder, loss, inputs, taught?.tensor);
   columnSum(recorder, perToken, persistent(parts.buffers.sums, [2]), 'loss sums');
@@ -109,12 +126,24 @@ function lossInputs({ buffers: { step, scaler } }: Parts, targets: Tensor, perTo
   return { targets, ignoreIndex: IGNORED_TARGET, perToken, step, scaler, gradient: true };
 }
 
-function recordHeadBackward(recorder: Recorder, parts: Parts, hidden: Tensor, dlogits: Tensor, dhidden: Tensor): void {
+function recordHeadBackward(
+  recorder: Recorder,
+  parts: Parts,
+  hidden: Tensor,
+  dlogits: Tensor,
+  dhidden: Tensor,
+): void {
   if (parts.settings.faults?.detached) return;
   headBackward(recorder, parts.weights, parts.gradients, hidden, dlogits, dhidden);
 }
 
 function persistent(buffer: GPUBuffer, shape: number[]): Tensor {
-  const place: Placement = { label: buffer.label, bytes: buffer.size, buffer, offset: 0, purpose: 'metrics' };
+  const place: Placement = {
+    label: buffer.label,
+    bytes: buffer.size,
+    buffer,
+    offset: 0,
+    purpose: 'metrics',
+  };
   return { layout: Layout.contiguous(shape), dtype: 'f32', place };
 }

@@ -1,11 +1,15 @@
-// What the Bug Lab's experiments are asked and what they report: plain data, so that it crosses to the page unchanged.
+// What the Bug Lab's experiments are asked and what they report: plain data, so that it crosses to
+// the page unchanged.
 
 import type { EvaluationRecord, StepRecord } from './records';
 
 /** Three ways for `logits[:, :-1]` to meet the loss. */
 export type LossPath = EvaluationRecord['path'];
 
-/** What can keep a training loss from falling, or an evaluation from saying anything; each is reproduced for real. */
+/**
+ * What can keep a training loss from falling, or an evaluation from saying anything; each is
+ * reproduced for real.
+ */
 export type Cause = 'view' | 'skipped' | 'half-weights' | 'detached';
 
 export type Experiment =
@@ -34,13 +38,17 @@ export interface StepAttempt {
   record?: StepRecord;
   /** What it raised, whole. */
   error?: string;
-  /** Bytes that the step's loss copied to get its rows side by side, and to bring the gradient back. */
+  /**
+   * Bytes that the step's loss copied to get its rows side by side, and to bring the gradient back.
+   */
   bytesCopied: number;
   /** Wall time, the wait for the GPU included. */
   milliseconds: number;
 }
 
-/** Attention weights of one layer on one text, as the code takes them: row = query, column = key. */
+/**
+ * Attention weights of one layer on one text, as the code takes them: row = query, column = key.
+ */
 export interface AttentionPicture {
   layer: number;
   /** The text's tokens, T of them. */
@@ -55,7 +63,10 @@ export type LabReport =
       kind: 'evaluation';
       column: LabColumn;
       record: EvaluationRecord;
-      /** ‖w − w₀‖ / ‖w₀‖ over all weights that the model computes with: 0 if training changed nothing. */
+      /**
+       * ‖w − w₀‖ / ‖w₀‖ over all weights that the model computes with: 0 if training changed
+       * nothing.
+       */
       weightChange: number;
     }
   | { kind: 'attention'; column: LabColumn; picture: AttentionPicture }

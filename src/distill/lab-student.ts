@@ -1,4 +1,5 @@
-// A student of the Bug Lab: a trainer and an evaluation under one column's settings, one attempt at a step at a time.
+// A student of the Bug Lab: a trainer and an evaluation under one column's settings, one attempt at
+// a step at a time.
 
 import { DEFAULTS } from '../config';
 import type { Batch } from '../data/batches';
@@ -39,18 +40,32 @@ export class LabStudent {
 
   private constructor(private readonly settings: LabSettings) {}
 
-  static async create(gpu: Gpu, pool: Pool, teacher: Teacher, settings: LabSettings): Promise<LabStudent> {
+  static async create(
+    gpu: Gpu,
+    pool: Pool,
+    teacher: Teacher,
+    settings: LabSettings,
+  ): Promise<LabStudent> {
     const { config, dtype, shape, lossPath, faults, weightDecay } = settings;
     const student = new LabStudent(settings);
     student.#trainer = await Trainer.create(
       gpu,
       pool,
       {
-        ...{ student: config, dtype, batchSize: shape[0], contextLength: shape[1], lossPath, faults },
-        ...{ loss: DEFAULTS, initialLossScale: DEFAULTS.initial_loss_scale },
+        student: config,
+        dtype,
+        batchSize: shape[0],
+        contextLength: shape[1],
+        lossPath,
+        faults,
+        loss: DEFAULTS,
+        initialLossScale: DEFAULTS.initial_loss_scale,
         adam: {
-          ...{ beta1: DEFAULTS.adam_beta1, beta2: DEFAULTS.adam_beta2, epsilon: 1e-8 },
-          ...{ weightDecay, maxGradNorm: DEFAULTS.max_grad_norm },
+          beta1: DEFAULTS.adam_beta1,
+          beta2: DEFAULTS.adam_beta2,
+          epsilon: 1e-8,
+          weightDecay,
+          maxGradNorm: DEFAULTS.max_grad_norm,
         },
       },
       settings.weights,
@@ -59,7 +74,14 @@ export class LabStudent {
     );
     try {
       const { weights } = student.#trainer;
-      student.#evaluator = new Evaluator(gpu, pool, { config, weights }, teacher, shape, settings.evaluationPath);
+      student.#evaluator = new Evaluator(
+        gpu,
+        pool,
+        { config, weights },
+        teacher,
+        shape,
+        settings.evaluationPath,
+      );
       student.#start = await student.#weights();
     } catch (error) {
       student.destroy();
@@ -73,7 +95,10 @@ export class LabStudent {
     return { config: this.settings.config, weights: this.#trainer.weights };
   }
 
-  /** One optimiser step, waited for. What a layout refuses is the lab's subject and is reported; any other error is thrown. */
+  /**
+   * One optimiser step, waited for. What a layout refuses is the lab's subject and is reported; any
+   * other error is thrown.
+   */
   async attempt(batch: Batch): Promise<StepAttempt> {
     const { learningRate, halfWeights } = this.settings;
     const step = ++this.step;
@@ -84,11 +109,21 @@ export class LabStudent {
       await this.#trainer.drain();
     } catch (error) {
       if (!(error instanceof LayoutError)) throw error;
-      return { step, error: error.message, bytesCopied: 0, milliseconds: performance.now() - started };
+      return {
+        step,
+        error: error.message,
+        bytesCopied: 0,
+        milliseconds: performance.now() - started,
+      };
     }
     const milliseconds = performance.now() - started;
     if (halfWeights) await this.#roundWeights();
-    return { step, record: this.#records.pop(), bytesCopied: this.#trainer.bytesCopied, milliseconds };
+    return {
+      step,
+      record: this.#records.pop(),
+      bytesCopied: this.#trainer.bytesCopied,
+      milliseconds,
+    };
   }
 
   async evaluate(batches: Batch[]): Promise<{ record: EvaluationRecord; weightChange: number }> {

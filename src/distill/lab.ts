@@ -1,5 +1,6 @@
-// The Bug Lab's experiments, run with the real engine on the built-in models: small students, taught by the built-in teacher through our
-// own kernels. Columns advance in turns, one report at a time, so that whoever drives an experiment can end it between any two.
+// The Bug Lab's experiments, run with the real engine on the built-in models: small students,
+// taught by the built-in teacher through our own kernels. Columns advance in turns, one report at a
+// time, so that whoever drives an experiment can end it between any two.
 
 import { DEFAULTS } from '../config';
 import type { Batch } from '../data/batches';
@@ -29,7 +30,10 @@ export interface LabParts {
 
 const PATHS: LossPath[] = ['view', 'reshape', 'strided'];
 const CAUSES: Cause[] = ['view', 'skipped', 'half-weights', 'detached'];
-/** Steps and the steps between evaluations: long enough to see a loss fall, short enough for a software adapter. */
+/**
+ * Steps and the steps between evaluations: long enough to see a loss fall, short enough for a
+ * software adapter.
+ */
 const LENGTH = {
   replay: { steps: 24, every: 8 },
   causes: { steps: 12, every: 6 },
@@ -40,13 +44,15 @@ const LEARNING_RATE = 0.005;
 /** The learning rate of the story's script. */
 const STORY_LEARNING_RATE = 5e-6;
 /**
- * No weight of the causes' student is nearer to 0 than this: there f16's neighbours lie 1.5e-5 apart, and a step of 5e-6 is lost in rounding.
- * Nearer to 0 they lie closer, and the smallest weights would still move.
+ * No weight of the causes' student is nearer to 0 than this: there f16's neighbours lie 1.5e-5
+ * apart, and a step of 5e-6 is lost in rounding. Nearer to 0 they lie closer, and the smallest
+ * weights would still move.
  */
 const SMALLEST_WEIGHT = 0.02;
 /**
- * Loss scales that overflow at every step: in f16 the gradients, some 2^10 times too large for it. No finite scale does that to an f32 gradient
- * of norm 1; there the scale itself is infinite, as where it doubles with nothing to stop it, and no halving brings it back.
+ * Loss scales that overflow at every step: in f16 the gradients, some 2^10 times too large for it.
+ * No finite scale does that to an f32 gradient of norm 1; there the scale itself is infinite, as
+ * where it doubles with nothing to stop it, and no halving brings it back.
  */
 const OVERFLOWING_SCALE = { f16: 2 ** 32, f32: Number.POSITIVE_INFINITY };
 
@@ -69,8 +75,14 @@ interface Column {
   raised?: boolean;
 }
 
-/** Runs an experiment, a report at a time. Ending the iteration early frees everything, as its end and an error do. */
-export async function* runExperiment(parts: LabParts, experiment: Experiment): AsyncGenerator<LabReport, void, void> {
+/**
+ * Runs an experiment, a report at a time. Ending the iteration early frees everything, as its end
+ * and an error do.
+ */
+export async function* runExperiment(
+  parts: LabParts,
+  experiment: Experiment,
+): AsyncGenerator<LabReport, void, void> {
   const { gpu, teacherWeights, teacherConfig } = parts;
   const replay = experiment.kind === 'replay' ? experiment : { batchSize: 4, contextLength: 32 };
   const [B, T] = [replay.batchSize, replay.contextLength];
@@ -78,7 +90,13 @@ export async function* runExperiment(parts: LabParts, experiment: Experiment): A
   const teacher = await teacherFromWeights(gpu, teacherWeights, teacherConfig, { B, T, dtype });
   const pool = new Pool(gpu);
   try {
-    const bench = { ...parts, ...data(parts, B, T), pool, teacher, base: baseSettings(teacherConfig, dtype, [B, T]) };
+    const bench = {
+      ...parts,
+      ...data(parts, B, T),
+      pool,
+      teacher,
+      base: baseSettings(teacherConfig, dtype, [B, T]),
+    };
     yield* together(columns(bench, experiment).map((column) => runColumn(bench, column)));
   } finally {
     pool.destroy();
@@ -92,15 +110,29 @@ function data({ tokens }: LabParts, B: number, T: number): Pick<Bench, 'batch' |
   return { batch: (index) => batches.at(index), heldOut };
 }
 
-function baseSettings({ vocab_size }: Gpt2Config, dtype: 'f16' | 'f32', shape: [number, number]): LabSettings {
+function baseSettings(
+  { vocab_size }: Gpt2Config,
+  dtype: 'f16' | 'f32',
+  shape: [number, number],
+): LabSettings {
   const config: Gpt2Config = {
-    ...{ vocab_size, n_positions: shape[1], n_embd: 64, n_layer: 1, n_head: 2 },
-    ...{ layer_norm_epsilon: 1e-5, activation_function: 'gelu_new' },
+    vocab_size,
+    n_positions: shape[1],
+    n_embd: 64,
+    n_layer: 1,
+    n_head: 2,
+    layer_norm_epsilon: 1e-5,
+    activation_function: 'gelu_new',
   };
   return {
-    ...{ config, dtype, shape, weights: initialWeights(config, new Random(DEFAULTS.seed).fork('weights')) },
-    ...{ learningRate: LEARNING_RATE, weightDecay: DEFAULTS.weight_decay },
-    ...{ lossPath: 'labels', evaluationPath: 'strided' },
+    config,
+    dtype,
+    shape,
+    weights: initialWeights(config, new Random(DEFAULTS.seed).fork('weights')),
+    learningRate: LEARNING_RATE,
+    weightDecay: DEFAULTS.weight_decay,
+    lossPath: 'labels',
+    evaluationPath: 'strided',
   };
 }
 
@@ -112,11 +144,18 @@ function columns(bench: Bench, experiment: Experiment): Column[] {
     const raised = experiment.errors === 'raised';
     return PATHS.map((path) => {
       const lossPath = experiment.where === 'training' ? path : 'labels';
-      return { name: path, length, batch, raised, settings: { ...base, lossPath, evaluationPath: path } };
+      return {
+        name: path,
+        length,
+        batch,
+        raised,
+        settings: { ...base, lossPath, evaluationPath: path },
+      };
     });
   }
   if (experiment.kind === 'heads') {
-    // More heads than elsewhere: each then sees a smaller part of the text, and the picture shows it.
+    // More heads than elsewhere: each then sees a smaller part of the text, and the picture shows
+    // it.
     const config = { ...base.config, n_head: 4 };
     return (['transposed', 'reshaped'] as const).map((heads) => {
       return { name: heads, length, batch, settings: { ...base, config: { ...config, heads } } };
@@ -151,7 +190,8 @@ async function* runColumn(bench: Bench, column: Column): AsyncGenerator<LabRepor
       if (step === length.steps) break;
       const attempt = await student.attempt(column.batch(++step));
       yield { kind: 'step', column: name, attempt };
-      if (raised && attempt.error) return yield { kind: 'ended', column: name, error: attempt.error };
+      if (raised && attempt.error)
+        return yield { kind: 'ended', column: name, error: attempt.error };
     }
     if (settings.config.heads) {
       const layer = 0;
@@ -167,7 +207,9 @@ async function* runColumn(bench: Bench, column: Column): AsyncGenerator<LabRepor
 }
 
 /** One report of each in turn, until all are done. Ends them all when it is ended. */
-async function* together<T>(generators: AsyncGenerator<T, void, void>[]): AsyncGenerator<T, void, void> {
+async function* together<T>(
+  generators: AsyncGenerator<T, void, void>[],
+): AsyncGenerator<T, void, void> {
   let running = generators;
   try {
     while (running.length > 0) {
@@ -184,7 +226,10 @@ async function* together<T>(generators: AsyncGenerator<T, void, void>[]): AsyncG
   }
 }
 
-/** The weights moved away from 0 to at least SMALLEST_WEIGHT, to either side where they were 0, as f16 holds them. */
+/**
+ * The weights moved away from 0 to at least SMALLEST_WEIGHT, to either side where they were 0, as
+ * f16 holds them.
+ */
 function farFromZero(weights: ReadonlyMap<string, Float32Array>): Map<string, Float32Array> {
   const move = (w: number, i: number) => {
     const side = w === 0 ? 1 - 2 * (i % 2) : Math.sign(w);

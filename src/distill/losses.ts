@@ -1,4 +1,5 @@
-// The table of losses. Adding a divergence is its kernel, a reference function, a row here and its name in config.ts.
+// The table of losses. Adding a divergence is its kernel, a reference function, a row here and its
+// name in config.ts.
 
 import type { Config } from '../config';
 import type { Recorder, Tensor } from '../gpu/program';
@@ -7,10 +8,16 @@ import type { Entries, TopK } from '../kernels/topk';
 import { CacheError } from './cache-file';
 
 /** What a loss is made of, besides the logits. */
-export type LossSettings = Pick<Config, 'loss' | 'kd_loss' | 'kd_beta' | 'label_smoothing' | 'z_loss'>;
+export type LossSettings = Pick<
+  Config,
+  'loss' | 'kd_loss' | 'kd_beta' | 'label_smoothing' | 'z_loss'
+>;
 
 interface Loss {
-  /** How the student is drawn to the teacher; absent where it is not. `kd_loss` leaves it to that setting. */
+  /**
+   * How the student is drawn to the teacher; absent where it is not. `kd_loss` leaves it to that
+   * setting.
+   */
   divergence?: Divergence | 'kd_loss';
   /** The teacher's weight in the total, T² · KD; the rest of 1 goes to CE. */
   weight(alpha: number): number;
@@ -29,16 +36,23 @@ export const LOSSES: Record<Config['loss'], Loss> = {
   tvd: alone('tvd'),
 };
 
-export const needsTeacher = (loss: Config['loss']): boolean => LOSSES[loss].divergence !== undefined;
+export const needsTeacher = (loss: Config['loss']): boolean =>
+  LOSSES[loss].divergence !== undefined;
 
 /** How this loss draws the student to its teacher; undefined where it does not. */
-const divergenceOf = ({ loss, kd_loss }: Pick<LossSettings, 'loss' | 'kd_loss'>): Divergence | undefined => {
+const divergenceOf = ({
+  loss,
+  kd_loss,
+}: Pick<LossSettings, 'loss' | 'kd_loss'>): Divergence | undefined => {
   const { divergence } = LOSSES[loss];
   return divergence === 'kd_loss' ? kd_loss : divergence;
 };
 
 /** Throws a CacheError unless this loss can be had from k words and the rest. */
-export function requireEntriesServe(settings: Pick<LossSettings, 'loss' | 'kd_loss'>, { V, k }: TopK): void {
+export function requireEntriesServe(
+  settings: Pick<LossSettings, 'loss' | 'kd_loss'>,
+  { V, k }: TopK,
+): void {
   const divergence = divergenceOf(settings);
   if (!divergence || divergence === 'fkl' || k === V) return;
   throw new CacheError(
@@ -48,7 +62,10 @@ export function requireEntriesServe(settings: Pick<LossSettings, 'loss' | 'kd_lo
   );
 }
 
-/** Records the loss and its gradient. @throws if it needs a teacher and there is none, or one of whom too little was kept. */
+/**
+ * Records the loss and its gradient. @throws if it needs a teacher and there is none, or one of
+ * whom too little was kept.
+ */
 export function recordLoss(
   recorder: Recorder,
   settings: LossSettings,
@@ -62,7 +79,8 @@ export function recordLoss(
     ce(recorder, options);
     return;
   }
-  if (!teacher) throw new Error(`The loss "${loss}" needs a teacher. Choose one, or the loss "ce".`);
+  if (!teacher)
+    throw new Error(`The loss "${loss}" needs a teacher. Choose one, or the loss "ce".`);
   if ('entries' in teacher) {
     requireEntriesServe(settings, teacher);
     distilTopK(recorder, { ...options, ...teacher });
@@ -79,5 +97,7 @@ export function totalLoss(
   live: { alpha: number; temperature: number },
 ): number {
   const weight = LOSSES[loss].weight(live.alpha);
-  return (weight > 0 ? weight * live.temperature ** 2 * kd : 0) + (weight < 1 ? (1 - weight) * ce : 0);
+  return (
+    (weight > 0 ? weight * live.temperature ** 2 * kd : 0) + (weight < 1 ? (1 - weight) * ce : 0)
+  );
 }

@@ -1,5 +1,5 @@
-// An exported student's README.md: what it is, how it is used, what was measured and on what, how it was trained, and the link
-// that trains it again. Every figure is the run's own.
+// An exported student's README.md: what it is, how it is used, what was measured and on what, how
+// it was trained, and the link that trains it again. Every figure is the run's own.
 
 import { type Config, DEFAULTS, FIELDS, type FieldName } from '../config';
 import type { Gpt2Config } from '../model/config';
@@ -40,7 +40,14 @@ export interface CardFacts extends RunStory {
 }
 
 export function modelCard(facts: CardFacts): string {
-  const sections = [frontMatter(facts), summary(facts), use(facts), measured(facts), training(facts), settings(facts)];
+  const sections = [
+    frontMatter(facts),
+    summary(facts),
+    use(facts),
+    measured(facts),
+    training(facts),
+    settings(facts),
+  ];
   return `${sections.join('\n\n')}\n`;
 }
 
@@ -65,7 +72,8 @@ function summary(facts: CardFacts): string {
   const sizes =
     `${count(student.n_layer)} layers, width ${count(student.n_embd)}, ${count(student.n_head)} heads, ` +
     `${count(student.vocab_size)} words, contexts of up to ${count(student.n_positions)} tokens`;
-  const teacher = teacherParameters === undefined ? '' : ` (${count(teacherParameters)} parameters)`;
+  const teacher =
+    teacherParameters === undefined ? '' : ` (${count(teacherParameters)} parameters)`;
   const start: Record<string, string> = {
     '': 'It began with random weights.',
     teacher: `It began with the teacher’s layers ${config.student_from_layers.replaceAll(',', ', ')}.`,
@@ -101,7 +109,9 @@ function use({ dtype, leftOut, name }: CardFacts): string {
       'of what came before (`past_key_values`, empty at first), and give `logits` (batch, sequence, words) and `present`, the keys ' +
       'and values so far. They take no attention mask, so a batch’s texts are of one length. Dropped on the teacher’s or the ' +
       'student’s field in Stillhouse, the .zip or this folder is a model like any other.',
-    ...(leftOut.length > 0 ? ['Not in this folder:', leftOut.map((line) => `- ${line}`).join('\n')] : []),
+    ...(leftOut.length > 0
+      ? ['Not in this folder:', leftOut.map((line) => `- ${line}`).join('\n')]
+      : []),
   ].join('\n\n');
 }
 
@@ -125,7 +135,9 @@ function measured({ evaluations, step, corpus, config }: CardFacts): string {
       'asked for. KL is KL(teacher ‖ student) in nats a token; agreement is how often both models’ likeliest next token is the same.',
     ...(last.step === step
       ? []
-      : [`The weights are of step ${count(step)}; the last evaluation was at step ${count(last.step)}.`]),
+      : [
+          `The weights are of step ${count(step)}; the last evaluation was at step ${count(last.step)}.`,
+        ]),
     table(['step', 'perplexity', 'teacher’s', 'KL', 'agreement', 'tokens', 'batches'], rows),
     ...(last.firstError ? [`The first batch that failed: ${cell(last.firstError)}`] : []),
     ...(sample
@@ -153,7 +165,9 @@ function training({ losses, changes, corpus, adapter, computed }: CardFacts): st
     '## How it was trained',
     `On ${count(corpus.trainTokens)} tokens of ${code(corpus.name)}, computed in ${computed} on ${code(adapter)}. Losses of single ` +
       'steps, in nats a token: what was minimised, cross-entropy with the text, KL(teacher ‖ student) at the run’s temperature.',
-    rows.length > 0 ? table(['step', 'loss', 'CE', 'KD', 'learning rate'], rows) : 'No step was trained.',
+    rows.length > 0
+      ? table(['step', 'loss', 'CE', 'KD', 'learning rate'], rows)
+      : 'No step was trained.',
     ...(changes.length > 0
       ? [
           'Changed while it ran:',
@@ -170,15 +184,24 @@ function settings({ config, link, corpus, changes }: CardFacts): string {
     ...(config.student_model === 'files' ? ['the files that the student began with'] : []),
     ...(changes.length > 0 ? ['the changes while it ran'] : []),
   ];
-  const without = lacks.length > 0 ? `It does not bring ${lacks.join(', ')}.` : 'It brings all that this run took.';
+  const without =
+    lacks.length > 0
+      ? `It does not bring ${lacks.join(', ')}.`
+      : 'It brings all that this run took.';
   const rows = (Object.keys(FIELDS) as FieldName[]).map((name) => [
     code(name),
     config[name] === '' ? '' : code(String(config[name])),
-    config[name] === DEFAULTS[name] ? '' : DEFAULTS[name] === '' ? 'nothing' : code(String(DEFAULTS[name])),
+    config[name] === DEFAULTS[name]
+      ? ''
+      : DEFAULTS[name] === ''
+        ? 'nothing'
+        : code(String(DEFAULTS[name])),
   ]);
   return [
     '## Its settings',
-    ...(link === undefined ? [] : [`This link opens a run with these settings: <${link}>. ${without}`]),
+    ...(link === undefined
+      ? []
+      : [`This link opens a run with these settings: <${link}>. ${without}`]),
     table(['setting', 'value', 'default, where it differs'], rows),
   ].join('\n\n');
 }
@@ -192,7 +215,10 @@ function figure(value: number | undefined): string {
   return Math.abs(value) >= 1000 ? count(Math.round(value)) : String(Number(value.toPrecision(4)));
 }
 
-/** Text of anybody's in a table or a sentence: one line, and nothing that Markdown or HTML takes for its own. */
+/**
+ * Text of anybody's in a table or a sentence: one line, and nothing that Markdown or HTML takes for
+ * its own.
+ */
 function cell(text: string): string {
   return text
     .trim()
@@ -205,12 +231,15 @@ function cell(text: string): string {
 /** The same as code: fenced by more backticks than are in it. */
 function code(text: string): string {
   const line = text.replace(/\s+/g, ' ').replaceAll('|', '\\|');
-  const fence = '`'.repeat(Math.max(0, ...[...line.matchAll(/`+/g)].map(([run]) => run.length)) + 1);
+  const fence = '`'.repeat(
+    Math.max(0, ...[...line.matchAll(/`+/g)].map(([run]) => run.length)) + 1,
+  );
   const space = /^`|`$/.test(line) ? ' ' : '';
   return fence + space + line + space + fence;
 }
 
-const fenced = (language: string, lines: string[]) => [`\`\`\`${language}`, ...lines, '```'].join('\n');
+const fenced = (language: string, lines: string[]) =>
+  [`\`\`\`${language}`, ...lines, '```'].join('\n');
 
 function table(head: string[], rows: string[][]): string {
   return [head, head.map(() => '---'), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n');

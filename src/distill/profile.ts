@@ -1,5 +1,5 @@
-// Where a step goes: the times of its dispatches, measured again and again, then grouped by kernel and by kind. Knows no GPU: what
-// runs is given.
+// Where a step goes: the times of its dispatches, measured again and again, then grouped by kernel
+// and by kind. Knows no GPU: what runs is given.
 
 import type { DispatchTime, Work } from '../gpu/program';
 
@@ -23,7 +23,9 @@ export interface PartToTime extends PartRuns {
 export interface StepTimes {
   /** Each part's dispatches, one list a repetition. */
   parts: (PartRuns & { repetitions: DispatchTime[][] })[];
-  /** A whole step by the clock, from its first call to an idle GPU. Milliseconds, one a repetition. */
+  /**
+   * A whole step by the clock, from its first call to an idle GPU. Milliseconds, one a repetition.
+   */
   step: number[];
 }
 
@@ -63,7 +65,10 @@ export async function timeStep(
   parts: readonly PartToTime[],
   signal?: AbortSignal,
 ): Promise<StepTimes> {
-  const times: StepTimes = { parts: parts.map(({ run: _, ...part }) => ({ ...part, repetitions: [] })), step: [] };
+  const times: StepTimes = {
+    parts: parts.map(({ run: _, ...part }) => ({ ...part, repetitions: [] })),
+    step: [],
+  };
   const started = performance.now();
   for (let done = 0; done < REPETITIONS.most; done++) {
     if (done >= REPETITIONS.least && performance.now() - started > REPETITIONS.milliseconds) break;
@@ -76,7 +81,10 @@ export async function timeStep(
   return times;
 }
 
-/** Times that are all multiples of so many nanoseconds are rounded ones: browsers take 100 µs, or 2^16 ns. */
+/**
+ * Times that are all multiples of so many nanoseconds are rounded ones: browsers take 100 µs, or
+ * 2^16 ns.
+ */
 const LEAST_QUANTUM = 10_000;
 
 function quantumOf(nanoseconds: readonly number[]): number | undefined {
@@ -85,9 +93,13 @@ function quantumOf(nanoseconds: readonly number[]): number | undefined {
   return quantum >= LEAST_QUANTUM ? quantum : undefined;
 }
 
-/** Groups what was measured: `h.3.mlp.c_fc dw` counts with the same product of every other layer. */
+/**
+ * Groups what was measured: `h.3.mlp.c_fc dw` counts with the same product of every other layer.
+ */
 export function summarise({ parts, step }: StepTimes, roofline: Roofline): ProfileReport {
-  const stamped = parts.filter(({ clocked }) => !clocked).flatMap(({ repetitions }) => repetitions.flat());
+  const stamped = parts
+    .filter(({ clocked }) => !clocked)
+    .flatMap(({ repetitions }) => repetitions.flat());
   const quantum = quantumOf(stamped.map(({ nanoseconds }) => nanoseconds));
   // Most roundings of a short time are to nothing, and so is their median; their mean is right.
   const usual = quantum ? mean : median;
@@ -96,7 +108,10 @@ export function summarise({ parts, step }: StepTimes, roofline: Roofline): Profi
     const rows = first.map(({ kernel, label, flops, bytes }, i) => {
       const nanoseconds = times * usual(repetitions.map((dispatches) => dispatches[i].nanoseconds));
       const work = { flops: times * flops, bytes: times * bytes };
-      return { kernel, figures: { name: label.replace(/^h\.\d+\./, ''), dispatches: times, nanoseconds, ...work } };
+      return {
+        kernel,
+        figures: { name: label.replace(/^h\.\d+\./, ''), dispatches: times, nanoseconds, ...work },
+      };
     });
     const kernels = grouped(rows, ({ kernel }) => kernel).map(([kernel, own]) => {
       const all = own.map(({ figures }) => figures);
@@ -108,7 +123,10 @@ export function summarise({ parts, step }: StepTimes, roofline: Roofline): Profi
   return {
     ...total('step', reports),
     parts: reports,
-    ...{ stepMilliseconds: median(step), repetitions: step.length, quantum, roofline },
+    stepMilliseconds: median(step),
+    repetitions: step.length,
+    quantum,
+    roofline,
   };
 }
 
@@ -121,8 +139,11 @@ function grouped<T>(rows: readonly T[], key: (row: T) => string): [string, T[]][
 function total(name: string, rows: readonly Figures[]): Figures {
   const sum = (of: (row: Figures) => number) => rows.reduce((all, row) => all + of(row), 0);
   return {
-    ...{ name, dispatches: sum((row) => row.dispatches), nanoseconds: sum((row) => row.nanoseconds) },
-    ...{ flops: sum((row) => row.flops), bytes: sum((row) => row.bytes) },
+    name,
+    dispatches: sum((row) => row.dispatches),
+    nanoseconds: sum((row) => row.nanoseconds),
+    flops: sum((row) => row.flops),
+    bytes: sum((row) => row.bytes),
   };
 }
 
@@ -163,10 +184,14 @@ export function profileText(report: ProfileReport, adapter: string): string {
       ]),
     ]),
   ];
-  const widths = table[0].map((_, column) => Math.max(...table.map((cells) => cells[column].length)));
+  const widths = table[0].map((_, column) =>
+    Math.max(...table.map((cells) => cells[column].length)),
+  );
   const lines = table.map((cells) =>
     cells
-      .map((cell, column) => (column === 0 ? cell.padEnd(widths[0]) : cell.padStart(widths[column])))
+      .map((cell, column) =>
+        column === 0 ? cell.padEnd(widths[0]) : cell.padStart(widths[column]),
+      )
       .join('  ')
       .trimEnd(),
   );

@@ -1,11 +1,14 @@
-// What a run reports: one record an optimiser step, one an evaluation. Plain data, so that it crosses to the page,
-// into a recorded run and onto a log line unchanged.
+// What a run reports: one record an optimiser step, one an evaluation. Plain data, so that it
+// crosses to the page, into a recorded run and onto a log line unchanged.
 
 /** One optimiser step. Losses are token means in nats. */
 export interface StepRecord {
   /** 1 for the first step. */
   step: number;
-  /** What was minimised: alpha·T²·KD + (1 − alpha)·CE for `mixed`, CE for `ce`. NaN if no target was valid. */
+  /**
+   * What was minimised: alpha·T²·KD + (1 − alpha)·CE for `mixed`, CE for `ce`. NaN if no target was
+   * valid.
+   */
   loss: number;
   /** Cross-entropy with the data. */
   ce: number;
@@ -42,14 +45,20 @@ export interface EvaluationRecord {
   failed: number;
   /** The first failed batch's whole error, with sizes and strides. */
   firstError?: string;
-  /** Valid tokens behind the figures; with none, every figure below is undefined ("n/a"), never a number. */
+  /**
+   * Valid tokens behind the figures; with none, every figure below is undefined ("n/a"), never a
+   * number.
+   */
   tokens: number;
   /** exp of the mean negative log-likelihood. Never clamped. */
   studentPerplexity?: number;
   teacherPerplexity?: number;
   /** Mean KL(teacher ‖ student), nats a token. */
   kl?: number;
-  /** Where the teacher is cached: the words of each row that `kl` is over, the rest counting as one more. All where it is absent. */
+  /**
+   * Where the teacher is cached: the words of each row that `kl` is over, the rest counting as one
+   * more. All where it is absent.
+   */
   klWords?: number;
   /** Share of tokens on which both models' most likely next token is the same, 0 to 1. */
   agreement?: number;

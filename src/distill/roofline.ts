@@ -1,5 +1,5 @@
-// What this adapter does at its best: a copy's bytes and a large matrix product's operations in a second. Measured once a device, so that a
-// kernel's figures have something to be held against.
+// What this adapter does at its best: a copy's bytes and a large matrix product's operations in a
+// second. Measured once a device, so that a kernel's figures have something to be held against.
 
 import { type Gpu, GpuError } from '../gpu/device';
 import { Pool, Recorder } from '../gpu/program';
@@ -14,14 +14,20 @@ const ENOUGH_MILLISECONDS = 50;
 const TRIES = 5;
 /** More than the caches of most adapters hold, with the copy. */
 const COPY_BYTES = 64 * 2 ** 20;
-/** Sides of the squares: the next larger one has two to four times the work, so that even a slow adapter stops near what is enough. */
+/**
+ * Sides of the squares: the next larger one has two to four times the work, so that even a slow
+ * adapter stops near what is enough.
+ */
 const SIDES = [128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096];
 /** Below this, rounded timestamps say too little. */
 const LEAST_NANOSECONDS = 1e6;
 
 const measured = new WeakMap<Gpu, Promise<Roofline>>();
 
-/** Measures the device's roofline at the first call, in about a second. Frees what it made. @throws GpuError without timestamp-query */
+/**
+ * Measures the device's roofline at the first call, in about a second. Frees what it made. @throws
+ * GpuError without timestamp-query
+ */
 export function rooflineOf(gpu: Gpu): Promise<Roofline> {
   const known = measured.get(gpu);
   if (known) return known;
@@ -66,7 +72,8 @@ async function productRate(gpu: Gpu): Promise<number> {
     const long = await withRoom(gpu, [bytes, bytes, bytes], async (buffers) => {
       const layout = Layout.contiguous([side, side]);
       const [a, b, c] = buffers.map((buffer) => ({
-        ...{ layout, dtype: 'f32' as const },
+        layout,
+        dtype: 'f32' as const,
         place: { label: buffer.label, bytes, buffer, offset: 0, purpose: 'metrics' as const },
       }));
       // A GPU that multiplies zeros draws less power, and runs faster.
@@ -99,8 +106,15 @@ async function productRate(gpu: Gpu): Promise<number> {
   return Math.max(...rates);
 }
 
-/** Lends buffers of these sizes. @throws GpuError where the GPU has no room for them: the run that is paused must not fail for that */
-async function withRoom<T>(gpu: Gpu, sizes: number[], use: (buffers: GPUBuffer[]) => Promise<T>): Promise<T> {
+/**
+ * Lends buffers of these sizes. @throws GpuError where the GPU has no room for them: the run that
+ * is paused must not fail for that
+ */
+async function withRoom<T>(
+  gpu: Gpu,
+  sizes: number[],
+  use: (buffers: GPUBuffer[]) => Promise<T>,
+): Promise<T> {
   gpu.device.pushErrorScope('out-of-memory');
   const buffers = sizes.map((bytes, i) => gpu.memory.create('metrics', `roofline ${i}`, bytes));
   const full = await gpu.device.popErrorScope();

@@ -1,5 +1,6 @@
-// One distillation, from settings to the last step: data, student, teacher, schedule and evaluation around the trainer.
-// It knows no page and no worker: whoever drives it calls `advance` and hears of records through the events.
+// One distillation, from settings to the last step: data, student, teacher, schedule and evaluation
+// around the trainer. It knows no page and no worker: whoever drives it calls `advance` and hears
+// of records through the events.
 
 import type { Config } from '../config';
 import type { Batch } from '../data/batches';
@@ -61,7 +62,10 @@ export interface RunParts {
   };
 }
 
-/** The storage type that `model_dtype` means on this adapter. @throws GpuError where float16 is asked for and missing. */
+/**
+ * The storage type that `model_dtype` means on this adapter. @throws GpuError where float16 is
+ * asked for and missing.
+ */
 export function dtypeOf({ model_dtype }: Config, { adapter }: Gpu): 'f16' | 'f32' {
   if (model_dtype === 'float16' && !adapter.f16) {
     throw new GpuError(
@@ -73,7 +77,9 @@ export function dtypeOf({ model_dtype }: Config, { adapter }: Gpu): 'f16' | 'f32
   return model_dtype === 'float32' || !adapter.f16 ? 'f32' : 'f16';
 }
 
-/** Parameters above which a snapshot (12 bytes each, read back) takes long enough to be spaced out. */
+/**
+ * Parameters above which a snapshot (12 bytes each, read back) takes long enough to be spaced out.
+ */
 const LARGE_STUDENT = 4e6;
 /** Then snapshots take at most one part in so many of the run's time. */
 const SNAPSHOT_SPACING = 20;
@@ -81,14 +87,22 @@ const SNAPSHOT_SPACING = 20;
 /** The sizes of a student that starts from nothing. */
 export function newStudent(config: Config, vocabularySize: number): Gpt2Config {
   return {
-    ...{ vocab_size: vocabularySize, n_positions: config.max_length, n_embd: config.student_width },
-    ...{ n_layer: config.student_layers, n_head: config.student_heads },
-    ...{ layer_norm_epsilon: 1e-5, activation_function: 'gelu_new' },
+    vocab_size: vocabularySize,
+    n_positions: config.max_length,
+    n_embd: config.student_width,
+    n_layer: config.student_layers,
+    n_head: config.student_heads,
+    layer_norm_epsilon: 1e-5,
+    activation_function: 'gelu_new',
   };
 }
 
 /** @throws GpuError for a context that is longer than one of the models was trained on. */
-export function requireContext({ max_length: T }: Config, teacher: TeacherSizes, student?: Gpt2Config): void {
+export function requireContext(
+  { max_length: T }: Config,
+  teacher: TeacherSizes,
+  student?: Gpt2Config,
+): void {
   for (const [model, n_positions] of [
     ['teacher', teacher.n_positions],
     ['student', student?.n_positions ?? T],
@@ -105,7 +119,10 @@ export function requireContext({ max_length: T }: Config, teacher: TeacherSizes,
 export class Run {
   /** Optimiser steps done. */
   step = 0;
-  /** State at an evaluation, the last one unless the student is large: what a run goes on from when the device is lost. */
+  /**
+   * State at an evaluation, the last one unless the student is large: what a run goes on from when
+   * the device is lost.
+   */
   snapshot: Snapshot | undefined;
   readonly studentConfig: Gpt2Config;
   readonly studentParameters: number;
@@ -132,7 +149,10 @@ export class Run {
     this.studentParameters = planArena(this.studentConfig).parameters;
   }
 
-  /** Builds everything, from `snapshot` where one is given; the first `advance` evaluates before it trains. */
+  /**
+   * Builds everything, from `snapshot` where one is given; the first `advance` evaluates before it
+   * trains.
+   */
   static async create(parts: RunParts, snapshot?: Snapshot): Promise<Run> {
     const run = new Run(parts);
     try {
@@ -146,12 +166,16 @@ export class Run {
 
   async #build(snapshot?: Snapshot): Promise<void> {
     const { gpu, config, events, student } = this.parts;
-    const weights = () => student?.weights ?? initialWeights(this.studentConfig, this.#random.fork('weights'));
+    const weights = () =>
+      student?.weights ?? initialWeights(this.studentConfig, this.#random.fork('weights'));
     const parts = { gpu, config, dtype: this.dtype, student: this.studentConfig, weights };
     let { makeTeacher } = this.parts;
     events.stage('compile', 'trying the adapter’s matrix products');
     for (const { name, fault } of await tuneMatmul(gpu, this.dtype)) {
-      if (fault) events.note?.(`This adapter gets matrix products by ${name} wrong; they are left out. ${fault}`);
+      if (fault)
+        events.note?.(
+          `This adapter gets matrix products by ${name} wrong; they are left out. ${fault}`,
+        );
     }
     const opened = await this.#openCache(parts);
     if (opened && 'teacher' in opened) makeTeacher = () => Promise.resolve(opened.teacher);
@@ -163,16 +187,27 @@ export class Run {
     this.snapshot = snapshot;
   }
 
-  /** The teacher's cache, or the teacher again where none could be written; undefined where none was asked for. */
-  async #openCache(parts: Pick<ApparatusParts, 'gpu' | 'config' | 'dtype' | 'student' | 'weights'>) {
+  /**
+   * The teacher's cache, or the teacher again where none could be written; undefined where none was
+   * asked for.
+   */
+  async #openCache(
+    parts: Pick<ApparatusParts, 'gpu' | 'config' | 'dtype' | 'student' | 'weights'>,
+  ) {
     const { cache, config, events, makeTeacher, signal } = this.parts;
     if (config.teacher_cache !== 'on') return undefined;
     if (!cache)
-      throw new CacheError('refused', 'There is nowhere to write the teacher’s cache. Use teacher_cache=off.');
+      throw new CacheError(
+        'refused',
+        'There is nowhere to write the teacher’s cache. Use teacher_cache=off.',
+      );
     const { batches, heldOut } = this.#data;
     const count = needsTeacher(config.loss) ? config.train_steps * config.gradient_accumulation : 0;
     const opened = await openCache({
-      ...{ ...parts, place: cache, makeTeacher, signal },
+      ...parts,
+      place: cache,
+      makeTeacher,
+      signal,
       batches: { count, at: (index) => batches.at(index), heldOut },
       sample: async (write) => (config.sample_tokens > 0 ? this.#text(write) : undefined),
       progress: (...said) => events.stage('cache', ...said),
@@ -212,26 +247,36 @@ export class Run {
     return this.#apparatus.trainer.dispatches(this.#config.gradient_accumulation);
   }
 
-  /** Our submissions in the last optimiser step; one a batch until it is known how long they take. */
+  /**
+   * Our submissions in the last optimiser step; one a batch until it is known how long they take.
+   */
   get submissionsPerStep(): number {
     return this.#apparatus.trainer.submissions ?? this.#config.gradient_accumulation;
   }
 
-  /** Takes effect at the next step. @throws CacheError for a temperature that the teacher's cache does not serve; nothing changes then */
+  /**
+   * Takes effect at the next step. @throws CacheError for a temperature that the teacher's cache
+   * does not serve; nothing changes then
+   */
   change(changes: Partial<Pick<Config, 'student_lr' | 'temperature' | 'alpha'>>): void {
     const { temperature } = changes;
     if (temperature !== undefined) requireTemperature(this.#apparatus.training, temperature);
     Object.assign(this.#config, changes);
   }
 
-  /** Evaluates first if nothing was yet, then trains one step, then evaluates if it is due. Settles when that is done or queued. */
+  /**
+   * Evaluates first if nothing was yet, then trains one step, then evaluates if it is due. Settles
+   * when that is done or queued.
+   */
   async advance(): Promise<void> {
     if (!this.snapshot) await this.#evaluate();
     if (this.done) return;
     const { temperature, alpha, eval_steps } = this.#config;
     this.step++;
     await this.#apparatus.trainer.step(this.#batchesOf(this.step), {
-      ...{ step: this.step, temperature, alpha },
+      step: this.step,
+      temperature,
+      alpha,
       learningRate: learningRate(this.step, this.#config),
     });
     if (this.step % eval_steps === 0 || this.done) {
@@ -246,13 +291,19 @@ export class Run {
   }
 
   /**
-   * Where a step goes, measured on the last one's batches. To be asked between two steps; the run goes on from the same bits.
-   * @throws GpuError without timestamp-query, or without room for the measurement; what aborts `signal`
+   * Where a step goes, measured on the last one's batches. To be asked between two steps; the run
+   * goes on from the same bits.
+   * @throws GpuError without timestamp-query, or without room for the measurement; what aborts
+   * `signal`
    */
   async profile(signal?: AbortSignal): Promise<ProfileReport> {
     const { temperature, alpha } = this.#config;
     const step = Math.max(1, this.step);
-    const times = await this.#apparatus.trainer.profile(this.#batchesOf(step), { step, temperature, alpha }, signal);
+    const times = await this.#apparatus.trainer.profile(
+      this.#batchesOf(step),
+      { step, temperature, alpha },
+      signal,
+    );
     return summarise(times, await rooflineOf(this.parts.gpu));
   }
 
@@ -277,7 +328,8 @@ export class Run {
     try {
       await this.#apparatus.destroy();
     } finally {
-      // Where the device is gone, freeing may fail; the file is needed again when the run is recovered.
+      // Where the device is gone, freeing may fail; the file is needed again when the run is
+      // recovered.
       await this.#cache?.file.close();
     }
   }
@@ -295,7 +347,12 @@ export class Run {
   async #keep(): Promise<void> {
     const started = performance.now();
     const large = this.studentParameters > LARGE_STUDENT;
-    if (large && this.snapshot && started < this.#kept.at + SNAPSHOT_SPACING * this.#kept.milliseconds) return;
+    if (
+      large &&
+      this.snapshot &&
+      started < this.#kept.at + SNAPSHOT_SPACING * this.#kept.milliseconds
+    )
+      return;
     this.snapshot = await this.#apparatus.trainer.snapshot(this.step);
     const at = performance.now();
     this.#kept = { at, milliseconds: at - started };
@@ -312,6 +369,10 @@ export class Run {
 
   #text(write: Write): Promise<string> {
     const { prompt, sample_tokens: count } = this.parts.config;
-    return sampleText(write, this.parts.tokenizer, { prompt, count, random: this.#random.fork('sample') });
+    return sampleText(write, this.parts.tokenizer, {
+      prompt,
+      count,
+      random: this.#random.fork('sample'),
+    });
   }
 }

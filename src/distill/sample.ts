@@ -1,9 +1,17 @@
-// Text from a model: the prompt continued token by token, each drawn from the most likely ones by a seeded stream. Our own models
-// write a whole text on the GPU, and it is read back once; training waits for the work, and never for a word's way to the CPU.
+// Text from a model: the prompt continued token by token, each drawn from the most likely ones by a
+// seeded stream. Our own models write a whole text on the GPU, and it is read back once; training
+// waits for the work, and never for a word's way to the CPU.
 
 import type { Tokenizer } from '../data/tokenizer';
 import type { Gpu } from '../gpu/device';
-import { bufferOf, type Pool, type Program, persistentTensor, Recorder, type Tensor } from '../gpu/program';
+import {
+  bufferOf,
+  type Pool,
+  type Program,
+  persistentTensor,
+  Recorder,
+  type Tensor,
+} from '../gpu/program';
 import { Work } from '../gpu/work';
 import { type Drawing, draw } from '../kernels/draw';
 import type { Gpt2Config } from '../model/config';
@@ -15,10 +23,15 @@ import type { Random } from '../tensor/random';
 /** Cool enough to stay on the subject, warm enough not to repeat itself. */
 const DRAWING: Drawing = { k: 40, temperature: 0.8 };
 
-/** Continues `start`, one token or more, by one for each of `rolls`, 0 to 1, which decide between the likeliest. A model sees its last T tokens. */
+/**
+ * Continues `start`, one token or more, by one for each of `rolls`, 0 to 1, which decide between
+ * the likeliest. A model sees its last T tokens.
+ */
 export type Write = (start: Uint32Array, rolls: Float32Array<ArrayBuffer>) => Promise<Uint32Array>;
 
-/** Continues the prompt by `count` tokens, or until the text ends. Returns the continuation alone. */
+/**
+ * Continues the prompt by `count` tokens, or until the text ends. Returns the continuation alone.
+ */
 export async function sampleText(
   write: Write,
   tokenizer: Tokenizer,
@@ -65,7 +78,9 @@ function drawn(logits: Float32Array, roll: number): number {
   return best[0];
 }
 
-/** A model's forward pass for one sequence, recorded once; the head sees the last token's row alone. */
+/**
+ * A model's forward pass for one sequence, recorded once; the head sees the last token's row alone.
+ */
 export class Sampler {
   /** (1, V): those of the word written last. */
   readonly logits: Tensor;
@@ -84,20 +99,41 @@ export class Sampler {
     private readonly T: number,
   ) {
     this.#tokens = persistentTensor(gpu, 'data', 'sample tokens', Layout.contiguous([1, T]), 'u32');
-    this.#row = persistentTensor(gpu, 'activations', 'sample row', Layout.contiguous([1, C]), weights.dtype);
-    this.logits = persistentTensor(gpu, 'logits', 'sample logits', Layout.contiguous([1, V]), 'f32');
+    this.#row = persistentTensor(
+      gpu,
+      'activations',
+      'sample row',
+      Layout.contiguous([1, C]),
+      weights.dtype,
+    );
+    this.logits = persistentTensor(
+      gpu,
+      'logits',
+      'sample logits',
+      Layout.contiguous([1, V]),
+      'f32',
+    );
     this.#roll = persistentTensor(gpu, 'data', 'sample roll', Layout.contiguous([1]), 'f32');
     this.#token = persistentTensor(gpu, 'data', 'sample token', Layout.contiguous([1]), 'u32');
   }
 
-  static async create(gpu: Gpu, pool: Pool, config: Gpt2Config, weights: Arena, T: number): Promise<Sampler> {
+  static async create(
+    gpu: Gpu,
+    pool: Pool,
+    config: Gpt2Config,
+    weights: Arena,
+    T: number,
+  ): Promise<Sampler> {
     const sampler = new Sampler(gpu, config, weights, T);
     const body = new Recorder(gpu, pool);
     sampler.#hidden = forward(body, config, weights, sampler.#tokens).hidden;
     const top = new Recorder(gpu, pool);
     head(top, weights, sampler.#row, sampler.logits);
     draw(top, { logits: sampler.logits, rolls: sampler.#roll, tokens: sampler.#token }, DRAWING);
-    [sampler.#body, sampler.#head] = await Promise.all([body.build('sample'), top.build('sample head')]);
+    [sampler.#body, sampler.#head] = await Promise.all([
+      body.build('sample'),
+      top.build('sample head'),
+    ]);
     return sampler;
   }
 
@@ -105,7 +141,8 @@ export class Sampler {
     const { gpu, T } = this;
     const { memory, device } = gpu;
     const length = start.length + rolls.length;
-    // Where the text is shorter than the window, zeros follow it: a causal model does not look there.
+    // Where the text is shorter than the window, zeros follow it: a causal model does not look
+    // there.
     const text = memory.create('data', 'sample text', 4 * Math.max(T, length));
     const dice = memory.create('data', 'sample rolls', rolls.byteLength);
     device.queue.writeBuffer(text, 0, new Uint32Array(start));

@@ -29,7 +29,10 @@ export async function openStudent(
   if (student_model === '') return undefined;
   const source = student_model === 'teacher' ? teacher : student;
   if (!source) throw new Error(`openStudent: student_model=${student_model} without its folder.`);
-  const config = parseConfig(await readJson(source, 'config.json'), `config.json of ${source.label}`);
+  const config = parseConfig(
+    await readJson(source, 'config.json'),
+    `config.json of ${source.label}`,
+  );
   if (config.vocab_size !== teacherSizes.vocab_size) {
     const [own, taught] = [count(config.vocab_size), count(teacherSizes.vocab_size)];
     throw new ModelFileError(
@@ -38,7 +41,8 @@ export async function openStudent(
         'tokenizer, or leave student_model empty for a new student with the teacher’s words.',
     );
   }
-  const layers = student_model === 'teacher' ? chosenLayers(student_from_layers, config.n_layer) : undefined;
+  const layers =
+    student_model === 'teacher' ? chosenLayers(student_from_layers, config.n_layer) : undefined;
   const files = await openWeights(source);
   return {
     config: layers ? { ...config, n_layer: layers.length } : config,
@@ -46,10 +50,15 @@ export async function openStudent(
   };
 }
 
-/** Words of the two vocabularies that are compared: enough to tell any two that were not made from one another. */
+/**
+ * Words of the two vocabularies that are compared: enough to tell any two that were not made from
+ * one another.
+ */
 const COMPARED_WORDS = 1000;
 
-/** @throws ModelFileError unless the student's tokenizer means the same by its ids as the teacher's */
+/**
+ * @throws ModelFileError unless the student's tokenizer means the same by its ids as the teacher's
+ */
 export function checkSameWords(
   teacher: Tokenizer,
   student: Tokenizer,

@@ -1,4 +1,5 @@
-// A run's student as a folder to take away: what the run knows of itself, and what whoever watched it tells, on one model card.
+// A run's student as a folder to take away: what the run knows of itself, and what whoever watched
+// it tells, on one model card.
 
 import type { Config } from '../config';
 import type { AdapterFacts } from '../gpu/device';
@@ -22,21 +23,36 @@ interface Options {
   signal?: AbortSignal;
 }
 
-/** The folder's name and its files, which read the student when they are taken. @throws ExportError for weights that cannot be written so */
+/**
+ * The folder's name and its files, which read the student when they are taken. @throws ExportError
+ * for weights that cannot be written so
+ */
 export async function takeStudent(
   { run, config, tokenizer, adapter, corpus }: Parts,
   { dtype, story, signal }: Options,
 ): Promise<{ name: string; files: StudentFile[] }> {
-  const { studentConfig, studentParameters, teacherParameters, trainTokens, heldOutTokens, step } = run;
+  const { studentConfig, studentParameters, teacherParameters, trainTokens, heldOutTokens, step } =
+    run;
   const name = exportName(config, studentConfig, step);
   const card = (leftOut: readonly string[]) =>
     modelCard({
-      ...{ ...story, name, config, dtype, leftOut, step, student: studentConfig },
+      ...story,
+      name,
+      config,
+      dtype,
+      leftOut,
+      step,
+      student: studentConfig,
       computed: run.dtype === 'f16' ? 'float16' : 'float32',
       adapter: adapter.software ? `${adapter.name}, a software renderer` : adapter.name,
-      ...{ studentParameters, teacherParameters },
+      studentParameters,
+      teacherParameters,
       corpus: { ...corpus, trainTokens, heldOutTokens },
     });
-  const student = { config: studentConfig, tokenizer, parameter: (parameter: string) => run.parameter(parameter) };
+  const student = {
+    config: studentConfig,
+    tokenizer,
+    parameter: (parameter: string) => run.parameter(parameter),
+  };
   return { name, files: await studentFiles(student, { dtype, card, signal }) };
 }

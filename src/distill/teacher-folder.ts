@@ -1,4 +1,5 @@
-// A teacher from a model's folder: what is known of it before anything large is read, its tokenizer, and the teacher itself.
+// A teacher from a model's folder: what is known of it before anything large is read, its
+// tokenizer, and the teacher itself.
 
 import { readBytePairs, tokenizerFiles } from '../data/bpe';
 import { loadTokenizer, makeTokenizer, type Tokenizer, TokenizerError } from '../data/tokenizer';
@@ -26,7 +27,10 @@ export interface TeacherFolder {
   /** Our own kernels, or onnxruntime. */
   engine: 'stillhouse' | 'onnxruntime';
   make(gpu: Gpu, shape: TeacherShape): Promise<Teacher>;
-  /** The same without its weights, for a device that only counts. What onnxruntime takes beside weights and logits is left out. */
+  /**
+   * The same without its weights, for a device that only counts. What onnxruntime takes beside
+   * weights and logits is left out.
+   */
   plan(gpu: Gpu, shape: TeacherShape): Promise<Teacher>;
 }
 
@@ -42,32 +46,44 @@ export interface TeacherChoice {
 }
 
 /**
- * Reads config.json and headers. A GPT-2 with safetensors runs in our own kernels, everything else in onnxruntime.
+ * Reads config.json and headers. A GPT-2 with safetensors runs in our own kernels, everything else
+ * in onnxruntime.
  * @throws ModelFileError if the folder has nothing that can be run, with what would work
  */
-export async function openTeacher(source: ModelSource, choice: TeacherChoice): Promise<TeacherFolder> {
+export async function openTeacher(
+  source: ModelSource,
+  choice: TeacherChoice,
+): Promise<TeacherFolder> {
   const file = `config.json of ${source.label}`;
   const json = await readJson(source, 'config.json');
   const gpt2 = (json as { model_type?: unknown } | null)?.model_type === 'gpt2';
-  if (!gpt2 || choice.onnx) return onnxTeacher(source, choice.onnx ?? (await findOnnx(source, choice, json)), json);
+  if (!gpt2 || choice.onnx)
+    return onnxTeacher(source, choice.onnx ?? (await findOnnx(source, choice, json)), json);
   const config = parseConfig(json, file);
   try {
     const files = await openWeights(source);
     return {
-      ...{ sizes: config, parameters: planArena(config).parameters, engine: 'stillhouse' },
+      sizes: config,
+      parameters: planArena(config).parameters,
+      engine: 'stillhouse',
       bytes: async () => files.bytes,
-      make: (gpu, shape) => teacherFromWeights(gpu, (sink) => streamGpt2Weights(files, config, sink), config, shape),
+      make: (gpu, shape) =>
+        teacherFromWeights(gpu, (sink) => streamGpt2Weights(files, config, sink), config, shape),
       plan: (gpu, shape) => teacherFromWeights(gpu, undefined, config, shape),
     };
   } catch (error) {
     // Without safetensors an ONNX file may be there. Damaged ones are told as they are.
-    const name = error instanceof ModelFileError && error.missing && (await findOnnx(source, choice));
+    const name =
+      error instanceof ModelFileError && error.missing && (await findOnnx(source, choice));
     if (!name) throw error;
     return onnxTeacher(source, name, json);
   }
 }
 
-/** The folder's ONNX file for this run; undefined if there is none. @throws ModelFileError instead, given the config.json */
+/**
+ * The folder's ONNX file for this run; undefined if there is none. @throws ModelFileError instead,
+ * given the config.json
+ */
 async function findOnnx(source: ModelSource, choice: TeacherChoice): Promise<string | undefined>;
 async function findOnnx(source: ModelSource, choice: TeacherChoice, json: unknown): Promise<string>;
 async function findOnnx(source: ModelSource, { f16, dtype }: TeacherChoice, json?: unknown) {
@@ -88,12 +104,19 @@ function onnxTeacher(source: ModelSource, name: string, json: unknown): TeacherF
   const gpt2 = (json as { model_type?: unknown }).model_type === 'gpt2';
   const parameters = gpt2 ? planArena(parseConfig(json, file)).parameters : undefined;
   return {
-    ...{ sizes, parameters, engine: 'onnxruntime' },
+    sizes,
+    parameters,
+    engine: 'onnxruntime',
     bytes: () => source.size(name),
     async make(gpu, { B, T }) {
       const model = await source.read(name);
       const label = `${name} of ${source.label}`;
-      const onnx = await OnnxTeacher.create({ device: gpu.device, model, config: sizes, file: label });
+      const onnx = await OnnxTeacher.create({
+        device: gpu.device,
+        model,
+        config: sizes,
+        file: label,
+      });
       return teacherFromOnnx(gpu, onnx, { ...sizes, parameters }, B, T);
     },
     async plan(gpu, { B, T, dtype }) {
@@ -106,7 +129,10 @@ function onnxTeacher(source: ModelSource, name: string, json: unknown): TeacherF
 
 /** Whether a folder has the files of a tokenizer; a checkpoint alone may have none. */
 export async function hasTokenizer(source: ModelSource): Promise<boolean> {
-  return (await source.has('tokenizer.json')) || ((await source.has('vocab.json')) && (await source.has('merges.txt')));
+  return (
+    (await source.has('tokenizer.json')) ||
+    ((await source.has('vocab.json')) && (await source.has('merges.txt')))
+  );
 }
 
 /** A folder's tokenizer, and the files that a model with the same words needs beside it. */
@@ -114,8 +140,14 @@ export interface FolderTokenizer extends Tokenizer {
   files: ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
 }
 
-/** The folder's tokenizer: tokenizer.json, or GPT-2's own two files. @throws TokenizerError, ModelFileError */
-export async function openTokenizer(source: ModelSource, vocabularySize: number): Promise<FolderTokenizer> {
+/**
+ * The folder's tokenizer: tokenizer.json, or GPT-2's own two files. @throws TokenizerError,
+ * ModelFileError
+ */
+export async function openTokenizer(
+  source: ModelSource,
+  vocabularySize: number,
+): Promise<FolderTokenizer> {
   // As they were read, byte by byte.
   const files = new Map<string, Uint8Array<ArrayBuffer>>();
   const read = async (name: string) => {
@@ -151,6 +183,8 @@ export async function openTokenizer(source: ModelSource, vocabularySize: number)
   }
   // What reads only the newer two files finds them too.
   const json = (value: object) => new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`);
-  files.set('tokenizer.json', json(tokenizerJson)).set('tokenizer_config.json', json(tokenizerConfig));
+  files
+    .set('tokenizer.json', json(tokenizerJson))
+    .set('tokenizer_config.json', json(tokenizerConfig));
   return { ...tokenizer, files };
 }

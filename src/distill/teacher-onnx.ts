@@ -1,22 +1,29 @@
-// A teacher that onnxruntime-web runs on our own GPUDevice: token ids in, logits into a buffer of ours, nothing through
-// the CPU. The only file that names onnxruntime-web, since its way to take a device is young and may change.
+// A teacher that onnxruntime-web runs on our own GPUDevice: token ids in, logits into a buffer of
+// ours, nothing through the CPU. The only file that names onnxruntime-web, since its way to take a
+// device is young and may change.
 
 import * as ort from 'onnxruntime-web/webgpu';
 import type { Gpt2Config } from '../model/config';
 import { ModelFileError } from '../model/download';
 
-/** What a teacher needs to know of the model: how long a context may be, and how many logits a position has. */
+/**
+ * What a teacher needs to know of the model: how long a context may be, and how many logits a
+ * position has.
+ */
 export type TeacherSizes = Pick<Gpt2Config, 'vocab_size' | 'n_positions'>;
 
 export interface OnnxTeacherOptions {
   device: GPUDevice;
   /**
-   * The bytes of the .onnx file: input_ids (B, T) int64 -> logits (B, T, V). It may also ask for attention_mask, position_ids
-   * and past_key_values, which are given full, counted up and empty.
+   * The bytes of the .onnx file: input_ids (B, T) int64 -> logits (B, T, V). It may also ask for
+   * attention_mask, position_ids and past_key_values, which are given full, counted up and empty.
    */
   model: Uint8Array;
   config: TeacherSizes;
-  /** Element type that the logits must have; the model's own, if not given. `f16` needs a device with shader-f16. */
+  /**
+   * Element type that the logits must have; the model's own, if not given. `f16` needs a device
+   * with shader-f16.
+   */
   dtype?: 'f32' | 'f16';
   /** The name that errors carry. */
   file?: string;
@@ -27,7 +34,8 @@ const TYPES = { f32: { name: 'float32', bytes: 4 }, f16: { name: 'float16', byte
 /** The runtime's log: errors are thrown as well, and told by whoever catches them. */
 const FATAL = 4;
 
-// The runtime is one WebAssembly module; two calls into it at once corrupt its memory. So all teachers share a queue.
+// The runtime is one WebAssembly module; two calls into it at once corrupt its memory. So all
+// teachers share a queue.
 let queue: Promise<unknown> = Promise.resolve();
 function serially<T>(work: () => Promise<T>): Promise<T> {
   const result = queue.then(work);
@@ -65,7 +73,10 @@ export class OnnxTeacher {
     });
   }
 
-  /** @throws ModelFileError if the file is not a model that this teacher can run, or its numbers are not `dtype`. */
+  /**
+   * @throws ModelFileError if the file is not a model that this teacher can run, or its numbers are
+   * not `dtype`.
+   */
   static create(options: OnnxTeacherOptions): Promise<OnnxTeacher> {
     const { device, model, config, dtype, file = 'model.onnx' } = options;
     if (dtype === 'f16' && !device.features.has('shader-f16')) {
@@ -79,12 +90,18 @@ export class OnnxTeacher {
       let session: ort.InferenceSession;
       try {
         session = await ort.InferenceSession.create(model, {
-          executionProviders: [{ name: 'webgpu', device } as ort.InferenceSession.WebGpuExecutionProviderOption],
+          executionProviders: [
+            { name: 'webgpu', device } as ort.InferenceSession.WebGpuExecutionProviderOption,
+          ],
           preferredOutputLocation: 'gpu-buffer',
           logSeverityLevel: FATAL,
         });
       } catch (error) {
-        throw refused(file, `onnxruntime cannot load its ${model.length.toLocaleString('en-US')} bytes`, error);
+        throw refused(
+          file,
+          `onnxruntime cannot load its ${model.length.toLocaleString('en-US')} bytes`,
+          error,
+        );
       }
       try {
         const found = checkInterface(session, config, dtype, file);
@@ -98,12 +115,18 @@ export class OnnxTeacher {
   }
 
   /**
-   * Writes the logits of `inputIds` (batch, length) to `output`: (batch, length, V), contiguous, from its first byte.
-   * The work is on the device's queue when the promise settles; what is submitted after it sees the logits.
-   * @throws RangeError if a size, a token or the buffer does not fit; ModelFileError if the model fails while running;
-   * Error if the device is lost
+   * Writes the logits of `inputIds` (batch, length) to `output`: (batch, length, V), contiguous,
+   * from its first byte. The work is on the device's queue when the promise settles; what is
+   * submitted after it sees the logits.
+   * @throws RangeError if a size, a token or the buffer does not fit; ModelFileError if the model
+   * fails while running; Error if the device is lost
    */
-  async run(inputIds: Uint32Array, batch: number, length: number, output: GPUBuffer): Promise<void> {
+  async run(
+    inputIds: Uint32Array,
+    batch: number,
+    length: number,
+    output: GPUBuffer,
+  ): Promise<void> {
     const { vocab_size: V, n_positions: P } = this.#sizes;
     if (inputIds.length !== batch * length || length < 1 || length > P) {
       throw new RangeError(
@@ -137,7 +160,8 @@ export class OnnxTeacher {
           { logSeverityLevel: FATAL },
         );
       } catch (error) {
-        // Let the loss of the device, which would explain the failure, be known before the file is blamed.
+        // Let the loss of the device, which would explain the failure, be known before the file is
+        // blamed.
         await new Promise((resolve) => setTimeout(resolve));
         this.#checkDevice();
         if (/requires f16/.test(String(error))) throw needsF16(this.#file);
@@ -148,11 +172,16 @@ export class OnnxTeacher {
 
   #checkDevice(): void {
     if (this.#lost) {
-      throw new Error(`teacher: the GPU device was lost (${this.#lost.message}). Create device and teacher again.`);
+      throw new Error(
+        `teacher: the GPU device was lost (${this.#lost.message}). Create device and teacher again.`,
+      );
     }
   }
 
-  /** Frees the runtime's memory on the device, once running work is done. A second call does nothing. */
+  /**
+   * Frees the runtime's memory on the device, once running work is done. A second call does
+   * nothing.
+   */
   dispose(): Promise<void> {
     return serially(async () => {
       if (this.#disposed) return;
@@ -169,7 +198,10 @@ function needsF16(file: string): ModelFileError {
   );
 }
 
-/** The model must take what we feed and give what we read; the runtime would only say so at the first run. */
+/**
+ * The model must take what we feed and give what we read; the runtime would only say so at the
+ * first run.
+ */
 function checkInterface(
   { inputMetadata, outputMetadata }: ort.InferenceSession,
   { vocab_size: V }: TeacherSizes,
@@ -190,13 +222,15 @@ function checkInterface(
   }
   const ids = inputMetadata.find(({ name }) => name === 'input_ids');
   if (!ids || strange.length > 0) {
-    const supported = 'supported is input_ids, with attention_mask, position_ids and past_key_values where it has them';
+    const supported =
+      'supported is input_ids, with attention_mask, position_ids and past_key_values where it has them';
     const which = ids ? `; not supported are ${strange.join(', ')}` : '';
     throw refusal(`its inputs are ${names(inputMetadata)}${which}; ${supported}`);
   }
   if (!ids.isTensor || ids.type !== 'int64') throw refusal('its input_ids are not int64');
   const output = outputMetadata.find(({ name }) => name === 'logits');
-  if (!output?.isTensor) throw refusal(`its outputs are ${names(outputMetadata)}; logits are missing`);
+  if (!output?.isTensor)
+    throw refusal(`its outputs are ${names(outputMetadata)}; logits are missing`);
   const found = (['f32', 'f16'] as const).find((type) => TYPES[type].name === output.type);
   if (!found || (dtype && dtype !== found)) {
     const expected = dtype ? TYPES[dtype].name : 'float32 or float16';
@@ -204,7 +238,9 @@ function checkInterface(
   }
   const last = output.shape.at(-1);
   if (output.shape.length !== 3 || (typeof last === 'number' && last !== V)) {
-    throw refusal(`its logits have shape [${output.shape.join(', ')}]; config.json asks for [batch, sequence, ${V}]`);
+    throw refusal(
+      `its logits have shape [${output.shape.join(', ')}]; config.json asks for [batch, sequence, ${V}]`,
+    );
   }
   return { dtype: found, feeds };
 }
@@ -219,12 +255,21 @@ function feedOf(input: ort.InferenceSession.ValueMetadata): Feed | undefined {
       BigInt64Array.from({ length: batch * length }, (_, i) => value(i % length)),
       [batch, length],
     );
-  if (type === 'int64' && name === 'attention_mask') return (batch, length) => integers(batch, length, () => 1n);
-  if (type === 'int64' && name === 'position_ids') return (batch, length) => integers(batch, length, BigInt);
-  // (batch, heads, 0, head size): nothing came before. Only the numbers are fixed; the batch comes first.
-  if (/^past_key_values[._]/.test(name) && (type === 'float32' || type === 'float16') && shape.length >= 3) {
+  if (type === 'int64' && name === 'attention_mask')
+    return (batch, length) => integers(batch, length, () => 1n);
+  if (type === 'int64' && name === 'position_ids')
+    return (batch, length) => integers(batch, length, BigInt);
+  // (batch, heads, 0, head size): nothing came before. Only the numbers are fixed; the batch comes
+  // first.
+  if (
+    /^past_key_values[._]/.test(name) &&
+    (type === 'float32' || type === 'float16') &&
+    shape.length >= 3
+  ) {
     return (batch) => {
-      const dims = shape.map((extent, axis) => (axis === 0 ? batch : typeof extent === 'number' ? extent : 0));
+      const dims = shape.map((extent, axis) =>
+        axis === 0 ? batch : typeof extent === 'number' ? extent : 0,
+      );
       return type === 'float32'
         ? new ort.Tensor('float32', new Float32Array(), dims)
         : new ort.Tensor('float16', new Uint16Array(), dims);
@@ -240,7 +285,13 @@ function refused(file: string, what: string, cause: unknown): ModelFileError {
     .replace(/[\s.]+$/, '');
   // Its WebAssembly did not arrive; it does not try again.
   if (/no available backend/.test(said)) {
-    return new ModelFileError('network', `onnxruntime could not start: ${said}. Reload the page.`, { cause });
+    return new ModelFileError('network', `onnxruntime could not start: ${said}. Reload the page.`, {
+      cause,
+    });
   }
-  return new ModelFileError('model', `${file}: ${what}: ${said}. Download it again, or choose another.`, { cause });
+  return new ModelFileError(
+    'model',
+    `${file}: ${what}: ${said}. Download it again, or choose another.`,
+    { cause },
+  );
 }

@@ -1,7 +1,15 @@
-// Teachers: whatever puts the logits of a batch on the GPU. One interface; onnxruntime or our own engine behind it.
+// Teachers: whatever puts the logits of a batch on the GPU. One interface; onnxruntime or our own
+// engine behind it.
 
 import type { Gpu } from '../gpu/device';
-import { bufferOf, type DispatchTime, Pool, persistentTensor, Recorder, type Tensor } from '../gpu/program';
+import {
+  bufferOf,
+  type DispatchTime,
+  Pool,
+  persistentTensor,
+  Recorder,
+  type Tensor,
+} from '../gpu/program';
 import type { Work } from '../gpu/work';
 import type { Entries } from '../kernels/topk';
 import type { Gpt2Config } from '../model/config';
@@ -12,24 +20,33 @@ import { Layout } from '../tensor/layout';
 import { Sampler, type Write, writeByLogits } from './sample';
 import type { OnnxTeacher, TeacherSizes } from './teacher-onnx';
 
-/** Where a loss and an evaluation have the teacher's side from: a teacher, or what was kept of one (cached-teacher.ts). */
+/**
+ * Where a loss and an evaluation have the teacher's side from: a teacher, or what was kept of one
+ * (cached-teacher.ts).
+ */
 export interface Taught {
   /**
-   * Puts the work for `inputs` (b, T), b ≤ B, on the queue before whatever the caller submits next: in submissions of its
-   * own, or at the end of `work`. Rows beyond b are undefined.
+   * Puts the work for `inputs` (b, T), b ≤ B, on the queue before whatever the caller submits next:
+   * in submissions of its own, or at the end of `work`. Rows beyond b are undefined.
    */
   enqueue(inputs: Uint32Array, work: Work): Promise<void>;
   /**
-   * The logits of the batch enqueued last, (count, V) f16 or f32, of its rows from `first` = b · T + t on. Records what it takes to
-   * have them, so that a large vocabulary's logits need never all be there at once. Where only k words of each row were kept, the
-   * rows' entries.
+   * The logits of the batch enqueued last, (count, V) f16 or f32, of its rows from `first` = b · T
+   * + t on. Records what it takes to have them, so that a large vocabulary's logits need never all
+   * be there at once. Where only k words of each row were kept, the rows' entries.
    */
   logits(recorder: Recorder, first: number, count: number): Tensor | Entries;
-  /** Times of its dispatches for the batch enqueued last, the head's apart; absent where they are not ours. Changes nothing. */
+  /**
+   * Times of its dispatches for the batch enqueued last, the head's apart; absent where they are
+   * not ours. Changes nothing.
+   */
   profile?(): Promise<DispatchTime[]>;
   /** The one temperature that its entries serve; any where it is undefined. */
   readonly temperature?: number;
-  /** Of entries: how many words they keep, and the perplexity that all logits of the evaluation's batches had. */
+  /**
+   * Of entries: how many words they keep, and the perplexity that all logits of the evaluation's
+   * batches had.
+   */
   readonly kept?: { k: number; perplexity?: number };
 }
 
@@ -41,7 +58,9 @@ export interface Teacher extends Taught {
   dispose(): Promise<void>;
 }
 
-/** A teacher that onnxruntime runs on our device, in submissions of its own, into a buffer of ours. */
+/**
+ * A teacher that onnxruntime runs on our device, in submissions of its own, into a buffer of ours.
+ */
 export function teacherFromOnnx(
   gpu: Gpu,
   onnx: Pick<OnnxTeacher, 'dtype' | 'run' | 'dispose'>,
@@ -49,7 +68,13 @@ export function teacherFromOnnx(
   B: number,
   T: number,
 ): Teacher {
-  const all = persistentTensor(gpu, 'teacher', 'teacher logits', Layout.contiguous([B * T, V]), onnx.dtype);
+  const all = persistentTensor(
+    gpu,
+    'teacher',
+    'teacher logits',
+    Layout.contiguous([B * T, V]),
+    onnx.dtype,
+  );
   const enqueue = (inputs: Uint32Array) => onnx.run(inputs, inputs.length / T, T, bufferOf(all));
   return {
     parameters,
@@ -67,14 +92,23 @@ export function teacherFromOnnx(
   };
 }
 
-/** A GPT-2 that our own kernels run, inside the caller's submission. Without weights it is a plan of one. */
+/**
+ * A GPT-2 that our own kernels run, inside the caller's submission. Without weights it is a plan of
+ * one.
+ */
 export async function teacherFromWeights(
   gpu: Gpu,
   weights: Weights | undefined,
   config: Gpt2Config,
   { B, T, dtype }: { B: number; T: number; dtype: 'f16' | 'f32' },
 ): Promise<Teacher> {
-  const arena = new Arena(gpu, planArena(config, gpu.limits.buffer), dtype, 'teacher', 'teacher weights');
+  const arena = new Arena(
+    gpu,
+    planArena(config, gpu.limits.buffer),
+    dtype,
+    'teacher',
+    'teacher weights',
+  );
   try {
     await fill(gpu, [arena], weights);
   } catch (error) {
@@ -82,7 +116,13 @@ export async function teacherFromWeights(
     arena.destroy();
     throw error;
   }
-  const tokens = persistentTensor(gpu, 'teacher', 'teacher tokens', Layout.contiguous([B, T]), 'u32');
+  const tokens = persistentTensor(
+    gpu,
+    'teacher',
+    'teacher tokens',
+    Layout.contiguous([B, T]),
+    'u32',
+  );
   const pool = new Pool(gpu, 'teacher');
   const recorder = new Recorder(gpu, pool);
   const { hidden } = forward(recorder, config, arena, tokens);
@@ -98,7 +138,13 @@ export async function teacherFromWeights(
     logits(rows, first, count) {
       const layout = Layout.contiguous([count, config.vocab_size]);
       const logits = rows.tensor('teacher logits', layout, 'f32', 'logits');
-      head(rows, arena, { ...hidden, layout: hidden.layout.narrow(0, first, count) }, logits, 'teacher head');
+      head(
+        rows,
+        arena,
+        { ...hidden, layout: hidden.layout.narrow(0, first, count) },
+        logits,
+        'teacher head',
+      );
       return logits;
     },
     write: sampler.write,
@@ -112,16 +158,30 @@ export async function teacherFromWeights(
   };
 }
 
-/** The last T tokens as one row of T, and the index of the last. Padding comes behind, where a causal model does not look. */
-function padded(tokens: Uint32Array, T: number): { inputs: Uint32Array<ArrayBuffer>; last: number } {
+/**
+ * The last T tokens as one row of T, and the index of the last. Padding comes behind, where a
+ * causal model does not look.
+ */
+function padded(
+  tokens: Uint32Array,
+  T: number,
+): { inputs: Uint32Array<ArrayBuffer>; last: number } {
   const seen = tokens.slice(-T);
   const inputs = new Uint32Array(T);
   inputs.set(seen);
   return { inputs, last: seen.length - 1 };
 }
 
-/** `count` elements from `first` on, as f32. Copies are of whole words, so an odd range of halves is read a little wider. */
-async function readRow(gpu: Gpu, tensor: Tensor, first: number, count: number): Promise<Float32Array> {
+/**
+ * `count` elements from `first` on, as f32. Copies are of whole words, so an odd range of halves is
+ * read a little wider.
+ */
+async function readRow(
+  gpu: Gpu,
+  tensor: Tensor,
+  first: number,
+  count: number,
+): Promise<Float32Array> {
   const size = BYTES[tensor.dtype];
   const start = Math.floor((first * size) / 4) * 4;
   const end = Math.ceil(((first + count) * size) / 4) * 4;

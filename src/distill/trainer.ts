@@ -1,4 +1,5 @@
-// The trainer: a student, its optimiser and the recorded step. It knows no data, no schedule and no page; see run.ts.
+// The trainer: a student, its optimiser and the recorded step. It knows no data, no schedule and no
+// page; see run.ts.
 
 import type { Config } from '../config';
 import type { Batch } from '../data/batches';
@@ -37,7 +38,10 @@ export interface TrainerSettings {
   recompute?: boolean;
   /** Logits that the head makes at a time, in elements; a chunk is as many whole rows as fit. */
   chunkElements?: number;
-  /** How logits and labels come to match. Labels are shifted when the batch is made, unless a path that slices the logits is named. */
+  /**
+   * How logits and labels come to match. Labels are shifted when the batch is made, unless a path
+   * that slices the logits is named.
+   */
   lossPath?: Config['train_loss_path'];
   /** Faults that the Bug Lab reproduces. */
   faults?: Faults;
@@ -95,7 +99,10 @@ export class Trainer {
   ) {
     const plan = planArena(settings.student, gpu.limits.buffer);
     this.master = new Arena(gpu, plan, 'f32', 'weights', 'master weights');
-    this.weights = settings.dtype === 'f16' ? new Arena(gpu, plan, 'f16', 'weights', 'f16 weights') : this.master;
+    this.weights =
+      settings.dtype === 'f16'
+        ? new Arena(gpu, plan, 'f16', 'weights', 'f16 weights')
+        : this.master;
     this.gradients = new Arena(gpu, plan, 'f32', 'gradients', 'gradients');
     this.#mean = new Arena(gpu, plan, 'f32', 'optimiser', 'first moments');
     this.#square = new Arena(gpu, plan, 'f32', 'optimiser', 'second moments');
@@ -124,7 +131,8 @@ export class Trainer {
     try {
       await fill(gpu, [...new Set([trainer.master, trainer.weights])], weights);
       gpu.device.queue.writeBuffer(trainer.#buffers.scaler, 0, initialScaler(settings));
-      // What a layout refuses is for each step to say, so that whoever drives them may go on, as a script does.
+      // What a layout refuses is for each step to say, so that whoever drives them may go on, as a
+      // script does.
       const micro = trainer.#recordMicro().catch((error) => {
         if (error instanceof LayoutError) return undefined;
         throw error;
@@ -137,7 +145,10 @@ export class Trainer {
     return trainer;
   }
 
-  /** Our dispatches in one step of `accumulation` batches, the teacher's apart. Without those that a layout refused. */
+  /**
+   * Our dispatches in one step of `accumulation` batches, the teacher's apart. Without those that a
+   * layout refused.
+   */
   dispatches(accumulation: number): number {
     return (this.#micro?.length ?? 0) * accumulation + this.#update.length;
   }
@@ -148,10 +159,10 @@ export class Trainer {
   }
 
   /**
-   * One optimiser step over `batches`, whose gradients add up. Settles when the work is on the queue; its record reaches
-   * `onRecord` a few steps later, in order.
-   * @throws LayoutError on the path `view`, where PyTorch's view does, CacheError for a temperature that the teacher's cache does not
-   * serve; nothing has changed then
+   * One optimiser step over `batches`, whose gradients add up. Settles when the work is on the
+   * queue; its record reaches `onRecord` a few steps later, in order.
+   * @throws LayoutError on the path `view`, where PyTorch's view does, CacheError for a temperature
+   * that the teacher's cache does not serve; nothing has changed then
    */
   async step(batches: Batch[], settings: StepSettings): Promise<void> {
     const { device } = this.gpu;
@@ -161,7 +172,12 @@ export class Trainer {
     const { learningRate, temperature, alpha } = settings;
     requireTemperature(this.teacher, temperature);
     const weight = LOSSES[this.settings.loss.loss].weight(alpha);
-    const uniform = new Float32Array([learningRate, temperature, weight, tokens > 0 ? 1 / tokens : 0]);
+    const uniform = new Float32Array([
+      learningRate,
+      temperature,
+      weight,
+      tokens > 0 ? 1 / tokens : 0,
+    ]);
     device.queue.writeBuffer(this.#buffers.step, 0, uniform);
     const work = new Work(this.gpu, `step ${settings.step}`);
     for (const [i, batch] of labelled.entries()) {
@@ -176,7 +192,8 @@ export class Trainer {
       work.run(this.#micro);
     }
     work.run(this.#update);
-    // Taken only here, where nothing is refused any more: a buffer that is not sent would be lost to the ring.
+    // Taken only here, where nothing is refused any more: a buffer that is not sent would be lost
+    // to the ring.
     const staging = await this.#ring.take();
     work.encoder.copyBufferToBuffer(this.#buffers.sums, 0, staging, 0, SUMS_BYTES);
     work.encoder.copyBufferToBuffer(this.#buffers.scaler, 0, staging, SUMS_BYTES, SCALER_BYTES);
@@ -206,12 +223,13 @@ export class Trainer {
     this.#mean.restore(mean);
     this.#square.restore(square);
     this.gpu.device.queue.writeBuffer(this.#buffers.scaler, 0, scaler);
-    if (this.weights !== this.master) this.weights.restore(toHalf(new Float32Array(master)).buffer as ArrayBuffer);
+    if (this.weights !== this.master)
+      this.weights.restore(toHalf(new Float32Array(master)).buffer as ArrayBuffer);
   }
 
   /**
-   * Times a step of `batches`, as a whole and dispatch by dispatch. It takes steps to do so, whose records reach nobody, and puts back
-   * all that a run goes on from, bit for bit.
+   * Times a step of `batches`, as a whole and dispatch by dispatch. It takes steps to do so, whose
+   * records reach nobody, and puts back all that a run goes on from, bit for bit.
    * @throws GpuError without timestamp-query; as `step` does; what aborts `signal`
    */
   async profile(
@@ -231,7 +249,8 @@ export class Trainer {
         await this.step(batches, { ...settings, learningRate: 0 });
         await this.gpu.idle();
       };
-      // Not counted. It leaves its batch and its settings for the parts, and has recorded what was not.
+      // Not counted. It leaves its batch and its settings for the parts, and has recorded what was
+      // not.
       await step();
       const micro = this.#micro as Program;
       return await timeStep(
@@ -253,7 +272,14 @@ export class Trainer {
 
   destroy(): void {
     for (const program of [this.#micro, this.#update]) program?.destroy();
-    for (const arena of new Set([this.master, this.weights, this.gradients, this.#mean, this.#square])) arena.destroy();
+    for (const arena of new Set([
+      this.master,
+      this.weights,
+      this.gradients,
+      this.#mean,
+      this.#square,
+    ]))
+      arena.destroy();
     for (const buffer of Object.values(this.#buffers)) this.gpu.memory.destroy(buffer);
     this.#batch.destroy();
     this.#ring.destroy();
@@ -291,12 +317,19 @@ export class Trainer {
       halves: this.weights === this.master ? undefined : this.weights.places,
     };
     const { adam: chosen, dtype, faults } = this.settings;
-    const adam = { ...chosen, dynamicScale: dtype === 'f16' && faults?.fixedLossScale === undefined };
+    const adam = {
+      ...chosen,
+      dynamicScale: dtype === 'f16' && faults?.fixedLossScale === undefined,
+    };
     optimiserStep(recorder, arenas, this.#buffers, plan, adam);
     return recorder.build('optimiser');
   }
 
-  #record(bytes: ArrayBuffer, tokens: number, { step, learningRate, temperature, alpha }: StepSettings): StepRecord {
+  #record(
+    bytes: ArrayBuffer,
+    tokens: number,
+    { step, learningRate, temperature, alpha }: StepSettings,
+  ): StepRecord {
     const floats = new Float32Array(bytes);
     const words = new Uint32Array(bytes);
     const at = SUMS_BYTES / 4;
@@ -308,14 +341,24 @@ export class Trainer {
     const { loss } = this.settings.loss;
     const kd = needsTeacher(loss) ? floats[1] / tokens : Number.NaN;
     return {
-      ...{ step, ce, kd, loss: totalLoss(loss, ce, kd, { alpha, temperature }) },
-      ...{ gradNorm, learningRate, lossScale: floats[at + 9], applied },
-      ...{ appliedTotal: words[at + 2], skippedTotal: words[at + 3], tokens },
+      step,
+      ce,
+      kd,
+      loss: totalLoss(loss, ce, kd, { alpha, temperature }),
+      gradNorm,
+      learningRate,
+      lossScale: floats[at + 9],
+      applied,
+      appliedTotal: words[at + 2],
+      skippedTotal: words[at + 3],
+      tokens,
     };
   }
 }
 
-/** What the teacher adds to a step: its dispatches where they are ours, else its run by the clock. */
+/**
+ * What the teacher adds to a step: its dispatches where they are ours, else its run by the clock.
+ */
 function teacherPart(gpu: Gpu, teacher: Taught, batches: Batch[]): PartToTime {
   const part = { part: 'teacher', times: batches.length } as const;
   const { profile } = teacher;
@@ -333,7 +376,11 @@ function teacherPart(gpu: Gpu, teacher: Taught, batches: Batch[]): PartToTime {
 }
 
 /** See struct Scaler in lossScaler.wgsl. */
-function initialScaler({ dtype, initialLossScale, faults }: TrainerSettings): Float32Array<ArrayBuffer> {
+function initialScaler({
+  dtype,
+  initialLossScale,
+  faults,
+}: TrainerSettings): Float32Array<ArrayBuffer> {
   const state = new Float32Array(SCALER_BYTES / 4);
   state[0] = faults?.fixedLossScale ?? (dtype === 'f16' ? initialLossScale : 1);
   state[6] = 1;

@@ -1,11 +1,14 @@
-// A GPU that makes nothing and counts everything: what is built on it takes the memory that it would take on the real one, by the
-// real code. The planner's device.
+// A GPU that makes nothing and counts everything: what is built on it takes the memory that it
+// would take on the real one, by the real code. The planner's device.
 
 import { Gpu } from './device';
 
 const NEVER = new Promise<never>(() => {});
 
-/** A Gpu with the limits and the features of `like`, whose buffers have a size and no contents. Nothing can be read back from it. */
+/**
+ * A Gpu with the limits and the features of `like`, whose buffers have a size and no contents.
+ * Nothing can be read back from it.
+ */
 export function countingGpu(like: Gpu): Gpu {
   const nothing = () => ({});
   const device = {
@@ -15,7 +18,12 @@ export function countingGpu(like: Gpu): Gpu {
     queue: { writeBuffer() {}, submit() {}, onSubmittedWorkDone: async () => {} },
     addEventListener() {},
     destroy() {},
-    createBuffer: ({ label, size, usage }: GPUBufferDescriptor) => ({ label, size, usage, destroy() {} }),
+    createBuffer: ({ label, size, usage }: GPUBufferDescriptor) => ({
+      label,
+      size,
+      usage,
+      destroy() {},
+    }),
     createShaderModule: nothing,
     createBindGroupLayout: nothing,
     createPipelineLayout: nothing,

@@ -1,4 +1,5 @@
-// The GPU device: what the adapter offers is asked for, what is missing is said. The only file that names navigator.gpu.
+// The GPU device: what the adapter offers is asked for, what is missing is said. The only file that
+// names navigator.gpu.
 
 import { Memory } from './memory';
 
@@ -39,27 +40,39 @@ const LIMITS = [
   'maxComputeInvocationsPerWorkgroup',
   'maxComputeWorkgroupSizeX',
 ] as const;
-/** Storage buffers that our largest kernel binds; WebGPU's own default, so a smaller adapter is not a WebGPU adapter. */
+/**
+ * Storage buffers that our largest kernel binds; WebGPU's own default, so a smaller adapter is not
+ * a WebGPU adapter.
+ */
 const STORAGE_BUFFERS = 8;
 
-/** Milliseconds that one submission should keep the GPU busy at most: nothing else is drawn in that time. */
+/**
+ * Milliseconds that one submission should keep the GPU busy at most: nothing else is drawn in that
+ * time.
+ */
 const SUBMISSION_MILLISECONDS = 100;
 
 /** Bytes that are read back at a time. */
 const READ_BYTES = 2 ** 24;
 
-const BROWSERS = 'Chrome or Edge 121 and later, Safari 26 and Firefox 141 and later have it on most machines.';
+const BROWSERS =
+  'Chrome or Edge 121 and later, Safari 26 and Firefox 141 and later have it on most machines.';
 
 /** A device, its adapter's facts and the account of its memory. */
 export class Gpu {
   readonly memory: Memory;
-  /** Bytes of one buffer, and of the part of it that one binding shows. Tests lower them, to see small models cut up. */
+  /**
+   * Bytes of one buffer, and of the part of it that one binding shows. Tests lower them, to see
+   * small models cut up.
+   */
   limits: { buffer: number; binding: number };
   /** What a submission may take before work is cut into several; see work.ts. Tests change it. */
   submissionMilliseconds = SUBMISSION_MILLISECONDS;
   /** Settles when the device is gone; never rejects. */
   readonly lost: Promise<GPUDeviceLostInfo>;
-  /** Called with WebGPU's own validation and out-of-memory errors, which reach no caller otherwise. */
+  /**
+   * Called with WebGPU's own validation and out-of-memory errors, which reach no caller otherwise.
+   */
   onError: (error: Error) => void = (error) => {
     throw error;
   };
@@ -70,7 +83,10 @@ export class Gpu {
   ) {
     this.memory = new Memory(device);
     const { maxBufferSize, maxStorageBufferBindingSize } = device.limits;
-    this.limits = { buffer: maxBufferSize, binding: Math.min(maxStorageBufferBindingSize, maxBufferSize) };
+    this.limits = {
+      buffer: maxBufferSize,
+      binding: Math.min(maxStorageBufferBindingSize, maxBufferSize),
+    };
     this.lost = device.lost;
     device.addEventListener('uncapturederror', (event) => {
       const error = (event as GPUUncapturedErrorEvent).error;
@@ -84,12 +100,17 @@ export class Gpu {
   }
 
   /**
-   * Copies a buffer range to the CPU, in pieces, so that a large model's weights need no second place on the GPU. `bytes` and
-   * `offset` are multiples of 4. Waits for the GPU.
+   * Copies a buffer range to the CPU, in pieces, so that a large model's weights need no second
+   * place on the GPU. `bytes` and `offset` are multiples of 4. Waits for the GPU.
    */
   async read(buffer: GPUBuffer, offset = 0, bytes = buffer.size - offset): Promise<ArrayBuffer> {
     const usage = GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ;
-    const staging = this.memory.create('metrics', `read ${buffer.label}`, Math.min(bytes, READ_BYTES), usage);
+    const staging = this.memory.create(
+      'metrics',
+      `read ${buffer.label}`,
+      Math.min(bytes, READ_BYTES),
+      usage,
+    );
     const copy = new Uint8Array(bytes);
     for (let done = 0; done < bytes; done += staging.size) {
       const count = Math.min(staging.size, bytes - done);
@@ -135,7 +156,11 @@ export async function openGpu(api: GPU | undefined = globalThis.navigator?.gpu):
   }
   const requiredFeatures = FEATURES.filter((feature) => adapter.features.has(feature));
   const requiredLimits = Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]]));
-  const device = await adapter.requestDevice({ label: 'stillhouse', requiredFeatures, requiredLimits });
+  const device = await adapter.requestDevice({
+    label: 'stillhouse',
+    requiredFeatures,
+    requiredLimits,
+  });
   return new Gpu(device, describe(adapter));
 }
 
@@ -153,7 +178,10 @@ function describe(adapter: GPUAdapter): AdapterFacts {
   };
 }
 
-/** Throws a GpuError unless one buffer of `bytes` can be made and bound. `what` names it to a person. */
+/**
+ * Throws a GpuError unless one buffer of `bytes` can be made and bound. `what` names it to a
+ * person.
+ */
 export function checkFits(gpu: Gpu, what: string, bytes: number): void {
   const limit = gpu.limits.binding;
   if (bytes <= limit) return;

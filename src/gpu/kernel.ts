@@ -1,9 +1,10 @@
 // A WGSL file made into a pipeline whose bindings and parameters go by name.
 //
-// A kernel's text declares, in group 0, `var<uniform> params: Params` (scalars only) and its storage buffers. The prelude put
-// before it defines `scalar` (f16 or f32) and the aliases and constants that the kernel names in its header, so that one text
-// serves every storage type. `@each(i, COUNT) … @end` is repeated with 0, 1, … in place of `$i`: registers have no index, so that
-// many of them want many names. A COUNT of 0 or 1 is a condition.
+// A kernel's text declares, in group 0, `var<uniform> params: Params` (scalars only) and its
+// storage buffers. The prelude put before it defines `scalar` (f16 or f32) and the aliases and
+// constants that the kernel names in its header, so that one text serves every storage type.
+// `@each(i, COUNT) … @end` is repeated with 0, 1, … in place of `$i`: registers have no index, so
+// that many of them want many names. A COUNT of 0 or 1 is a condition.
 
 import type { Gpu } from './device';
 
@@ -62,12 +63,16 @@ export class Kernel {
     const code = `${prelude}\n${text}`;
     const module = device.createShaderModule({ label: name, code });
     this.ready = this.#compile(gpu, module, code);
-    // Whoever records the kernel awaits `ready`; this keeps a failure from being reported as unhandled before that.
+    // Whoever records the kernel awaits `ready`; this keeps a failure from being reported as
+    // unhandled before that.
     this.ready.catch(() => undefined);
   }
 
   async #compile({ device }: Gpu, module: GPUShaderModule, code: string): Promise<void> {
-    const layout = device.createPipelineLayout({ label: this.name, bindGroupLayouts: [this.layout] });
+    const layout = device.createPipelineLayout({
+      label: this.name,
+      bindGroupLayouts: [this.layout],
+    });
     try {
       this.#pipeline = await device.createComputePipelineAsync({
         label: this.name,
@@ -78,24 +83,37 @@ export class Kernel {
       const { messages } = await module.getCompilationInfo();
       const lines = code.split('\n');
       const said = messages.map(
-        (m) => `${this.name}.wgsl:${m.lineNum - 1}: ${m.message}\n    ${lines[m.lineNum - 1] ?? ''}`,
+        (m) =>
+          `${this.name}.wgsl:${m.lineNum - 1}: ${m.message}\n    ${lines[m.lineNum - 1] ?? ''}`,
       );
-      throw new Error(`Kernel ${this.name} does not compile.\n${said.join('\n') || (cause as Error).message}`, {
-        cause,
-      });
+      throw new Error(
+        `Kernel ${this.name} does not compile.\n${said.join('\n') || (cause as Error).message}`,
+        {
+          cause,
+        },
+      );
     }
   }
 
   get pipeline(): GPUComputePipeline {
-    if (!this.#pipeline) throw new Error(`Kernel ${this.name} is not compiled yet; await its ready promise first.`);
+    if (!this.#pipeline)
+      throw new Error(`Kernel ${this.name} is not compiled yet; await its ready promise first.`);
     return this.#pipeline;
   }
 }
 
 const kernels = new WeakMap<Gpu, Map<string, Kernel>>();
 
-/** The kernel of this text and specialisation on this device, compiled once. `name` is that of its file. */
-export function kernel(gpu: Gpu, name: string, wgsl: string, specialisation: Specialisation = {}): Kernel {
+/**
+ * The kernel of this text and specialisation on this device, compiled once. `name` is that of its
+ * file.
+ */
+export function kernel(
+  gpu: Gpu,
+  name: string,
+  wgsl: string,
+  specialisation: Specialisation = {},
+): Kernel {
   const cache = kernels.get(gpu) ?? new Map<string, Kernel>();
   kernels.set(gpu, cache);
   const key = `${name} ${JSON.stringify(specialisation)}`;
@@ -104,13 +122,18 @@ export function kernel(gpu: Gpu, name: string, wgsl: string, specialisation: Spe
   return known;
 }
 
-/** Writes out every `@each(i, COUNT) … @end`, the inner ones first. COUNT is a number or a constant. Lines keep their numbers. */
+/**
+ * Writes out every `@each(i, COUNT) … @end`, the inner ones first. COUNT is a number or a constant.
+ * Lines keep their numbers.
+ */
 function repeated(wgsl: string, constants: Record<string, number>): string {
   const innermost = /@each\((\w+), (\w+)\)((?:(?!@each|@end).)*)@end/gs;
   const once = wgsl.replace(innermost, (_, index: string, count: string, body: string) => {
     const line = body.replaceAll('\n', ' ');
     const times = constants[count] ?? Number(count);
-    const all = Array.from({ length: times }, (_, i) => line.replaceAll(`$${index}`, `${i}`)).join('');
+    const all = Array.from({ length: times }, (_, i) => line.replaceAll(`$${index}`, `${i}`)).join(
+      '',
+    );
     return all + '\n'.repeat(body.split('\n').length - 1);
   });
   return once === wgsl ? wgsl : repeated(once, constants);
@@ -119,10 +142,12 @@ function repeated(wgsl: string, constants: Record<string, number>): string {
 const withoutComments = (wgsl: string) => wgsl.replace(/\/\/.*$/gm, '');
 
 function reflectBindings(name: string, wgsl: string): Map<string, Binding> {
-  const declaration = /@group\(0\)\s*@binding\((\d+)\)\s*var<(uniform|storage)(?:,\s*(read|read_write))?>\s*(\w+)\s*:/g;
+  const declaration =
+    /@group\(0\)\s*@binding\((\d+)\)\s*var<(uniform|storage)(?:,\s*(read|read_write))?>\s*(\w+)\s*:/g;
   const bindings = new Map<string, Binding>();
   for (const [, index, space, access, variable] of wgsl.matchAll(declaration)) {
-    const type = space === 'uniform' ? 'uniform' : access === 'read_write' ? 'storage' : 'read-only-storage';
+    const type =
+      space === 'uniform' ? 'uniform' : access === 'read_write' ? 'storage' : 'read-only-storage';
     bindings.set(variable, { index: Number(index), type });
   }
   if (bindings.size === 0) throw new Error(`Kernel ${name} declares no binding in group 0.`);

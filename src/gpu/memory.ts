@@ -1,8 +1,16 @@
-// GPU buffers, and the account of what they are for. Buffers that others make on our device count too: that is onnxruntime,
-// which runs the teacher.
+// GPU buffers, and the account of what they are for. Buffers that others make on our device count
+// too: that is onnxruntime, which runs the teacher.
 
 /** What a buffer is for, as the status strip lists it. */
-export type Purpose = 'weights' | 'gradients' | 'optimiser' | 'activations' | 'logits' | 'data' | 'teacher' | 'metrics';
+export type Purpose =
+  | 'weights'
+  | 'gradients'
+  | 'optimiser'
+  | 'activations'
+  | 'logits'
+  | 'data'
+  | 'teacher'
+  | 'metrics';
 
 export class Memory {
   #purposes = new Map<GPUBuffer, Purpose>();
@@ -21,14 +29,21 @@ export class Memory {
     };
   }
 
-  /** A zeroed buffer; `bytes` is rounded up to a multiple of 4. Storage, copy source and copy destination unless `usage` is given. */
+  /**
+   * A zeroed buffer; `bytes` is rounded up to a multiple of 4. Storage, copy source and copy
+   * destination unless `usage` is given.
+   */
   create(
     purpose: Purpose,
     label: string,
     bytes: number,
     usage: number = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
   ): GPUBuffer {
-    const buffer = this.device.createBuffer({ label, size: Math.max(4, Math.ceil(bytes / 4) * 4), usage });
+    const buffer = this.device.createBuffer({
+      label,
+      size: Math.max(4, Math.ceil(bytes / 4) * 4),
+      usage,
+    });
     this.#purposes.set(buffer, purpose);
     return buffer;
   }
@@ -40,7 +55,8 @@ export class Memory {
   /** Bytes by purpose; purposes without a buffer are absent. */
   totals(): Partial<Record<Purpose, number>> {
     const totals: Partial<Record<Purpose, number>> = {};
-    for (const [buffer, purpose] of this.#purposes) totals[purpose] = (totals[purpose] ?? 0) + buffer.size;
+    for (const [buffer, purpose] of this.#purposes)
+      totals[purpose] = (totals[purpose] ?? 0) + buffer.size;
     return totals;
   }
 }

@@ -1,5 +1,5 @@
-// A Program: dispatches recorded once, replayed every step. Recording plans the buffers by their lifetimes and makes every
-// pipeline, bind group and parameter buffer; replaying makes none.
+// A Program: dispatches recorded once, replayed every step. Recording plans the buffers by their
+// lifetimes and makes every pipeline, bind group and parameter buffer; replaying makes none.
 
 import { BYTES, type DType } from '../tensor/dtype';
 import type { Layout } from '../tensor/layout';
@@ -25,7 +25,13 @@ export interface Tensor {
 }
 
 /** A tensor with a buffer of its own, zeroed, that outlives every Program. */
-export function persistentTensor(gpu: Gpu, purpose: Purpose, label: string, layout: Layout, dtype: DType): Tensor {
+export function persistentTensor(
+  gpu: Gpu,
+  purpose: Purpose,
+  label: string,
+  layout: Layout,
+  dtype: DType,
+): Tensor {
   const bytes = layout.numel * BYTES[dtype];
   checkFits(gpu, label, bytes);
   return {
@@ -37,7 +43,8 @@ export function persistentTensor(gpu: Gpu, purpose: Purpose, label: string, layo
 
 /** The buffer of a tensor that has one: persistent, or part of a built Program. */
 export function bufferOf({ place }: Tensor): GPUBuffer {
-  if (!place.buffer) throw new Error(`${place.label} has no buffer yet; build the Program that makes it first.`);
+  if (!place.buffer)
+    throw new Error(`${place.label} has no buffer yet; build the Program that makes it first.`);
   return place.buffer;
 }
 
@@ -52,7 +59,10 @@ export type Grid = [x: number, y?: number, z?: number];
 
 /** What a dispatch has to do, however its kernel goes about it. */
 export interface Work {
-  /** Floating-point operations. A multiplication with an addition is two, an exponential or a logarithm one. */
+  /**
+   * Floating-point operations. A multiplication with an addition is two, an exponential or a
+   * logarithm one.
+   */
   flops: number;
   /** Bytes that must move: what is read, once, and what is written, once. */
   bytes: number;
@@ -75,10 +85,15 @@ interface Dispatch {
   group?: GPUBindGroup;
 }
 
-/** Physical buffers that several Programs of one device share, because they never run at the same time. */
+/**
+ * Physical buffers that several Programs of one device share, because they never run at the same
+ * time.
+ */
 export class Pool {
   readonly buffers: GPUBuffer[] = [];
-  /** `purpose`: what its buffers count as; that of the tensor that each was made for, unless given. */
+  /**
+   * `purpose`: what its buffers count as; that of the tensor that each was made for, unless given.
+   */
   constructor(
     readonly gpu: Gpu,
     readonly purpose?: Purpose,
@@ -103,12 +118,17 @@ export class Recorder {
 
   /** An activation that lives from its first dispatch to its last. */
   tensor(label: string, layout: Layout, dtype: DType, purpose: Purpose = 'activations'): Tensor {
-    return { layout, dtype, place: { label, bytes: layout.numel * BYTES[dtype], offset: 0, purpose } };
+    return {
+      layout,
+      dtype,
+      place: { label, bytes: layout.numel * BYTES[dtype], offset: 0, purpose },
+    };
   }
 
   /**
-   * Records one dispatch. `bound` has one entry for each of the kernel's bindings, `params` one for each field of its Params.
-   * Of its work, `flops` are 0 unless given, and `bytes` those of everything bound, once.
+   * Records one dispatch. `bound` has one entry for each of the kernel's bindings, `params` one for
+   * each field of its Params. Of its work, `flops` are 0 unless given, and `bytes` those of
+   * everything bound, once.
    * @throws if a name is missing or unknown, or the grid exceeds the device's limit.
    */
   dispatch(
@@ -116,7 +136,11 @@ export class Recorder {
     bound: Record<string, Bound>,
     params: Params,
     grid: Grid,
-    { label = kernel.name, flops = 0, bytes = bytesOf(...new Set(Object.values(bound))) }: DispatchOptions = {},
+    {
+      label = kernel.name,
+      flops = 0,
+      bytes = bytesOf(...new Set(Object.values(bound))),
+    }: DispatchOptions = {},
   ): void {
     const names = [...kernel.bindings.keys()].filter((name) => name !== 'params');
     requireSame(`Kernel ${kernel.name}: bindings`, names, Object.keys(bound));
@@ -127,7 +151,9 @@ export class Recorder {
     );
     const limit = this.gpu.device.limits.maxComputeWorkgroupsPerDimension;
     if (grid.some((n) => !Number.isInteger(n) || (n as number) < 1 || (n as number) > limit)) {
-      throw new Error(`Kernel ${kernel.name}: a grid of ${grid.join(' × ')} workgroups; each must be 1 to ${limit}.`);
+      throw new Error(
+        `Kernel ${kernel.name}: a grid of ${grid.join(' × ')} workgroups; each must be 1 to ${limit}.`,
+      );
     }
     this.#params.push({ offset: this.#paramBytes, kernel, values: params });
     this.#dispatches.push({
@@ -157,7 +183,10 @@ export class Recorder {
     return new Program(this.gpu, label, this.#dispatches, params);
   }
 
-  /** First fit over whole buffers: one buffer may not be both read and written in a dispatch, whatever the ranges. */
+  /**
+   * First fit over whole buffers: one buffer may not be both read and written in a dispatch,
+   * whatever the ranges.
+   */
   #place(): void {
     const last = new Map<Placement, number>();
     this.#dispatches.forEach(({ bound }, i) => {
@@ -168,7 +197,9 @@ export class Recorder {
       const here = [...new Set(bound.values())];
       for (const place of here) {
         if (place.buffer) continue;
-        const fitting = free.filter((b) => b.size >= place.bytes).sort((a, b) => a.size - b.size)[0];
+        const fitting = free
+          .filter((b) => b.size >= place.bytes)
+          .sort((a, b) => a.size - b.size)[0];
         if (fitting) free.splice(free.indexOf(fitting), 1);
         place.buffer = fitting ?? this.#grow(place);
       }
@@ -207,8 +238,16 @@ export class Recorder {
       entries.push({
         binding: index,
         resource: place
-          ? { buffer: place.buffer as GPUBuffer, offset: place.offset, size: Math.ceil(place.bytes / 4) * 4 }
-          : { buffer: params, offset: paramsOffset, size: Math.ceil((kernel.params.length * 4) / 16) * 16 },
+          ? {
+              buffer: place.buffer as GPUBuffer,
+              offset: place.offset,
+              size: Math.ceil(place.bytes / 4) * 4,
+            }
+          : {
+              buffer: params,
+              offset: paramsOffset,
+              size: Math.ceil((kernel.params.length * 4) / 16) * 16,
+            },
       });
     }
     return this.gpu.device.createBindGroup({ label: kernel.name, layout: kernel.layout, entries });
@@ -227,14 +266,20 @@ export class Program {
     return this.dispatches.length;
   }
 
-  /** Appends the dispatches from `first` up to `end` to the encoder, in one pass; all of them by default. */
+  /**
+   * Appends the dispatches from `first` up to `end` to the encoder, in one pass; all of them by
+   * default.
+   */
   encode(encoder: GPUCommandEncoder, first = 0, end = this.length): void {
     const pass = encoder.beginComputePass({ label: this.label });
     for (let i = first; i < end; i++) run(pass, this.dispatches[i]);
     pass.end();
   }
 
-  /** Runs once, each dispatch in a submission of its own between two timestamps. @throws GpuError without timestamp-query */
+  /**
+   * Runs once, each dispatch in a submission of its own between two timestamps. @throws GpuError
+   * without timestamp-query
+   */
   async profile(): Promise<DispatchTime[]> {
     if (!this.gpu.device.features.has('timestamp-query')) {
       throw new GpuError(
@@ -262,7 +307,11 @@ export class Program {
       device.queue.submit([encoder.finish()]);
     };
     for (const [i, dispatch] of dispatches.entries()) {
-      const timestampWrites = { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 };
+      const timestampWrites = {
+        querySet,
+        beginningOfPassWriteIndex: 2 * i,
+        endOfPassWriteIndex: 2 * i + 1,
+      };
       submit((encoder) => {
         const pass = encoder.beginComputePass({ label: dispatch.label, timestampWrites });
         run(pass, dispatch);
@@ -284,17 +333,28 @@ export class Program {
   }
 }
 
-/** Bytes that lie in these, or of a tensor, that its layout reaches: what it repeats counts once. */
+/**
+ * Bytes that lie in these, or of a tensor, that its layout reaches: what it repeats counts once.
+ */
 export function bytesOf(...all: Bound[]): number {
   return all.reduce((sum, bound) => {
     if ('size' in bound) return sum + bound.size;
     if ('bytes' in bound) return sum + bound.bytes;
     const { shape, strides } = bound.layout;
-    return sum + shape.reduce((count, size, d) => (strides[d] === 0 ? count : count * size), BYTES[bound.dtype]);
+    return (
+      sum +
+      shape.reduce(
+        (count, size, d) => (strides[d] === 0 ? count : count * size),
+        BYTES[bound.dtype],
+      )
+    );
   }, 0);
 }
 
-function run(pass: GPUComputePassEncoder, { kernel, group, grid: [x, y = 1, z = 1] }: Dispatch): void {
+function run(
+  pass: GPUComputePassEncoder,
+  { kernel, group, grid: [x, y = 1, z = 1] }: Dispatch,
+): void {
   pass.setPipeline(kernel.pipeline);
   pass.setBindGroup(0, group as GPUBindGroup);
   pass.dispatchWorkgroups(x, y, z);
@@ -310,6 +370,8 @@ function requireSame(what: string, wanted: string[], given: string[]): void {
   const missing = wanted.filter((name) => !given.includes(name));
   const unknown = given.filter((name) => !wanted.includes(name));
   if (missing.length || unknown.length) {
-    throw new Error(`${what}: missing [${missing}], unknown [${unknown}]; the kernel declares [${wanted}].`);
+    throw new Error(
+      `${what}: missing [${missing}], unknown [${unknown}]; the kernel declares [${wanted}].`,
+    );
   }
 }

@@ -1,8 +1,9 @@
-// Work on its way to the queue. Programs and copies come together in one submission until that would keep the GPU busy for too long; then it
-// is sent and the next one begun, so that a slow GPU can draw the screen in between. A cut lies between two dispatches and changes no result.
+// Work on its way to the queue. Programs and copies come together in one submission until that
+// would keep the GPU busy for too long; then it is sent and the next one begun, so that a slow GPU
+// can draw the screen in between. A cut lies between two dispatches and changes no result.
 //
-// How long a dispatch takes is measured in a program's first runs, each dispatch in a submission of its own: by the clock and the queue's word
-// that a submission is done, which every adapter has.
+// How long a dispatch takes is measured in a program's first runs, each dispatch in a submission of
+// its own: by the clock and the queue's word that a submission is done, which every adapter has.
 
 import type { Gpu } from './device';
 import type { Program } from './program';
@@ -12,7 +13,10 @@ const MEASURED_RUNS = 3;
 
 interface Pace {
   runs: number;
-  /** Milliseconds of each dispatch in the fastest run. Its sum is that run's time; a single one is as exact as the clock and the page's load. */
+  /**
+   * Milliseconds of each dispatch in the fastest run. Its sum is that run's time; a single one is
+   * as exact as the clock and the page's load.
+   */
   fastest: Float64Array;
   total: number;
 }
@@ -64,7 +68,10 @@ export class Work {
     program.encode(this.encoder, first);
   }
 
-  /** Sends what is left. Settles at once, unless a program was measured: then with its time, which the next run of it goes by. */
+  /**
+   * Sends what is left. Settles at once, unless a program was measured: then with its time, which
+   * the next run of it goes by.
+   */
   async submit(): Promise<void> {
     this.#send();
     await this.#measurement;
@@ -86,7 +93,8 @@ export class Work {
       this.#send();
       const sent = performance.now();
       this.#measurement = this.#whenDone((now) => {
-        // One that was sent late did not run from the end of the one before. What was on the queue already counts to the first.
+        // One that was sent late did not run from the end of the one before. What was on the queue
+        // already counts to the first.
         times[i] = now - Math.max(this.#last, sent);
         this.#last = now;
         if (i === program.length - 1) note(program, times);

@@ -1,7 +1,8 @@
-// AdamW with decoupled weight decay over one range of the arenas, and the working copy of the weights in the same pass:
-// m = β₁ m + (1 − β₁) g, v = β₂ v + (1 − β₂) g², w = w (1 − lr · decay) − lr · m̂ / (√v̂ + ε).
-// Does nothing where the scaler says that the step is bad.
-// Aliases: value (f32, or four of them at a time), scalar (the working copy). Constants: COPY (0 or 1: there is a working copy besides the master weights).
+// AdamW with decoupled weight decay over one range of the arenas, and the working copy of the
+// weights in the same pass: m = β₁ m + (1 − β₁) g, v = β₂ v + (1 − β₂) g², w = w (1 − lr · decay) −
+// lr · m̂ / (√v̂ + ε). Does nothing where the scaler says that the step is bad. Aliases: value
+// (f32, or four of them at a time), scalar (the working copy). Constants: COPY (0 or 1: there is a
+// working copy besides the master weights).
 
 struct Params { count: u32, beta1: f32, beta2: f32, epsilon: f32, decay: f32 }
 struct Step { learning_rate: f32, temperature: f32, alpha: f32, inverse_tokens: f32 }

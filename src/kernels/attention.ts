@@ -22,7 +22,9 @@ export interface Attention {
 /** out = softmax(q · kᵀ / √D, causal) · v, D = C / H, a multiple of 4. */
 export function attention(recorder: Recorder, { qkv, out, lse }: Attention): void {
   const { made, params, grid, multiplications } = setUp(recorder.gpu, qkv, lse);
-  recorder.dispatch(made('attention', wgsl), { qkv, out, lse }, params, grid, { flops: 4 * multiplications });
+  recorder.dispatch(made('attention', wgsl), { qkv, out, lse }, params, grid, {
+    flops: 4 * multiplications,
+  });
 }
 
 /** dqkv (B·T, 3·C) from dout (B·T, C); `delta` (B, H, T) f32 is scratch between the two passes. */
@@ -53,9 +55,12 @@ function setUp(gpu: Gpu, qkv: Tensor, lse: Tensor) {
   const [B, H, T] = lse.layout.shape;
   const D = qkv.layout.shape[1] / 3 / H;
   if (D % 4 !== 0)
-    throw new Error(`attention: heads of ${D} elements; want a multiple of 4. Change the width or the heads.`);
+    throw new Error(
+      `attention: heads of ${D} elements; want a multiple of 4. Change the width or the heads.`,
+    );
   const HEAD = D / 4;
-  // Lanes are numbered as quads need it on the software adapters there are; no GPU has to promise that.
+  // Lanes are numbered as quads need it on the software adapters there are; no GPU has to promise
+  // that.
   const quads = gpu.adapter.software && gpu.adapter.subgroupSize >= 4;
   const { LANES, SLICES } = quads ? { LANES: 8, SLICES: 1 } : { LANES: 64, SLICES: 4 };
   const constants = { HEAD, SLICES, LANES, UNROLL: Number(!gpu.adapter.software) };

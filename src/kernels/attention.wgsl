@@ -1,9 +1,10 @@
-// out = softmax(q · kᵀ / √D, causal) · v for each head, with an online softmax over blocks of eight keys: the (T, T) matrix is
-// never stored. lse keeps each query's log-sum-exp for the backward pass.
-// qkv (B, T, 3·C) holds q | k | v, the heads of D elements side by side in each.
-// A lane has two queries, one PAIRS after the other, or one of SLICES parts of them: what it loads of a key serves both. How lanes
-// share keys and rows is in attention_quads.wgsl and attention_slices.wgsl, one of which stands behind this text.
-// Aliases: scalar. Constants: HEAD = D / 4, SLICES, LANES, UNROLL (0 or 1).
+// out = softmax(q · kᵀ / √D, causal) · v for each head, with an online softmax over blocks of eight
+// keys: the (T, T) matrix is never stored. lse keeps each query's log-sum-exp for the backward
+// pass. qkv (B, T, 3·C) holds q | k | v, the heads of D elements side by side in each. A lane has
+// two queries, one PAIRS after the other, or one of SLICES parts of them: what it loads of a key
+// serves both. How lanes share keys and rows is in attention_quads.wgsl and attention_slices.wgsl,
+// one of which stands behind this text. Aliases: scalar. Constants: HEAD = D / 4, SLICES, LANES,
+// UNROLL (0 or 1).
 
 struct Params { T: u32, H: u32, scale: f32, width: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -19,8 +20,8 @@ fn four(at: vec4u) -> mat4x4f {
 }
 
 /**
- * What a query knows after a block: the block's weights, the largest score so far, the sum of all weights so far, and the factor
- * that turns what was summed before into terms of that score.
+ * What a query knows after a block: the block's weights, the largest score so far, the sum of all
+ * weights so far, and the factor that turns what was summed before into terms of that score.
  */
 struct Seen { near: vec4f, far: vec4f, largest: f32, total: f32, shrunk: f32 }
 
@@ -48,8 +49,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let t0 = start + lane / SLICES;
   let t1 = t0 + PAIRS;
   let slice = lane % SLICES;
-  // Known to the compiler, a head's loops unroll, and its vectors stay in a GPU's registers. A software adapter takes seconds
-  // for that, and gains little.
+  // Known to the compiler, a head's loops unroll, and its vectors stay in a GPU's registers. A
+  // software adapter takes seconds for that, and gains little.
   let width = select(params.width, WIDTH, UNROLL == 1u);
   let step = 3 * params.H * HEAD; // from one position to the next
   let first = b * params.T * step + h * HEAD;

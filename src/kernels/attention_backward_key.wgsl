@@ -1,8 +1,8 @@
-// Differentiates out = p · v, p = softmax(s), s = q · kᵀ / √D, of attention.wgsl with respect to k and v:
-// dv = Σ p · dout and dk = Σ ds · q / √D over the queries that see the key, ds = p (dout · v − delta).
-// A lane has two keys, as it has two queries in attention.wgsl, and takes eight queries at a time.
-// Runs after attention_backward_query.wgsl, which leaves delta.
-// Aliases: scalar. Constants: HEAD = D / 4, SLICES, LANES, UNROLL (0 or 1).
+// Differentiates out = p · v, p = softmax(s), s = q · kᵀ / √D, of attention.wgsl with respect to k
+// and v: dv = Σ p · dout and dk = Σ ds · q / √D over the queries that see the key, ds = p (dout · v
+// − delta). A lane has two keys, as it has two queries in attention.wgsl, and takes eight queries
+// at a time. Runs after attention_backward_query.wgsl, which leaves delta. Aliases: scalar.
+// Constants: HEAD = D / 4, SLICES, LANES, UNROLL (0 or 1).
 
 struct Params { T: u32, H: u32, scale: f32, width: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -47,8 +47,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let j0 = start + lane / SLICES;
   let j1 = j0 + PAIRS;
   let slice = lane % SLICES;
-  // Known to the compiler, a head's loops unroll, and its vectors stay in a GPU's registers. A software adapter takes seconds
-  // for that, and gains little.
+  // Known to the compiler, a head's loops unroll, and its vectors stay in a GPU's registers. A
+  // software adapter takes seconds for that, and gains little.
   let width = select(params.width, WIDTH, UNROLL == 1u);
   let out_step = params.H * HEAD; // from one position to the next
   let step = 3 * out_step;

@@ -1,7 +1,7 @@
-// Differentiates out = p · v, p = softmax(s), s = q · kᵀ / √D, of attention.wgsl with respect to q: dp = dout · vᵀ,
-// ds = p (dp − delta), dq = ds · k / √D, with delta = Σ dout · out, which is kept for the keys' pass.
-// p is made again from the scores and lse. A lane has two queries, as in attention.wgsl.
-// Aliases: scalar. Constants: HEAD = D / 4, SLICES, LANES, UNROLL (0 or 1).
+// Differentiates out = p · v, p = softmax(s), s = q · kᵀ / √D, of attention.wgsl with respect to q:
+// dp = dout · vᵀ, ds = p (dp − delta), dq = ds · k / √D, with delta = Σ dout · out, which is kept
+// for the keys' pass. p is made again from the scores and lse. A lane has two queries, as in
+// attention.wgsl. Aliases: scalar. Constants: HEAD = D / 4, SLICES, LANES, UNROLL (0 or 1).
 
 struct Params { T: u32, H: u32, scale: f32, width: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -34,8 +34,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let t0 = start + lane / SLICES;
   let t1 = t0 + PAIRS;
   let slice = lane % SLICES;
-  // Known to the compiler, a head's loops unroll, and its vectors stay in a GPU's registers. A software adapter takes seconds
-  // for that, and gains little.
+  // Known to the compiler, a head's loops unroll, and its vectors stay in a GPU's registers. A
+  // software adapter takes seconds for that, and gains little.
   let width = select(params.width, WIDTH, UNROLL == 1u);
   let step = 3 * params.H * HEAD; // from one position to the next
   let first = b * params.T * step + h * HEAD;

@@ -1,6 +1,7 @@
-// How the attention kernels share their loads on a software adapter, where a load costs more than the arithmetic on it: the four
-// lanes of a quad load one position each and give it to the others. A lane has whole rows to itself. Put behind the kernels.
-// Wants the subgroups feature, and a workgroup that is one subgroup or less, its lanes in order.
+// How the attention kernels share their loads on a software adapter, where a load costs more than
+// the arithmetic on it: the four lanes of a quad load one position each and give it to the others.
+// A lane has whole rows to itself. Put behind the kernels. Wants the subgroups feature, and a
+// workgroup that is one subgroup or less, its lanes in order.
 
 /** The one of the four positions after `first` that this lane loads. */
 fn positions(first: u32, lane: u32) -> vec4u {

@@ -1,6 +1,6 @@
-// How the attention kernels use a GPU: the SLICES lanes that share a row have a part of its elements each, so that the row fits in
-// their registers, and add up their parts of a scalar product. Each lane loads all positions, its neighbours the same ones. Put
-// behind the kernels.
+// How the attention kernels use a GPU: the SLICES lanes that share a row have a part of its
+// elements each, so that the row fits in their registers, and add up their parts of a scalar
+// product. Each lane loads all positions, its neighbours the same ones. Put behind the kernels.
 // Constants: SLICES (4, as whole() has a column for each), LANES.
 
 /** The four positions from `first` on. */
@@ -15,7 +15,10 @@ fn together(one: vec4f, two: vec4f, three: vec4f, four: vec4f) -> mat4x4f {
 
 var<workgroup> parts: array<vec4f, 4 * LANES>; // (4, LANES): neighbours write side by side
 
-/** The sums over a row's lanes: each adds up one column for all of them. Every lane of the workgroup calls it. */
+/**
+ * The sums over a row's lanes: each adds up one column for all of them. Every lane of the workgroup
+ * calls it.
+ */
 fn whole(sums: mat4x4f, lane: u32) -> mat4x4f {
   let column = lane % SLICES * LANES;
   let first = lane - lane % SLICES;

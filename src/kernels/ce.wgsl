@@ -1,8 +1,8 @@
-// Cross-entropy of logits with targets, and its gradient in the logits' place, one row (token) at a time:
-// ce = (1 − e)(lse − z_t) + e (lse − mean z) + l · lse², q = softmax(z),
-// dz = ((1 + 2 l · lse) q − (1 − e) 1_t − e / V) · loss_scale / tokens; e label smoothing, l the z-loss.
-// A row whose target is ignored gives 0 and a gradient of 0. Logits and targets are read where they lie: row r is (r / T, r % T).
-// Constants: LANES (threads a row), GRADIENT (0 or 1: leave the logits alone).
+// Cross-entropy of logits with targets, and its gradient in the logits' place, one row (token) at a
+// time: ce = (1 − e)(lse − z_t) + e (lse − mean z) + l · lse², q = softmax(z), dz = ((1 + 2 l ·
+// lse) q − (1 − e) 1_t − e / V) · loss_scale / tokens; e label smoothing, l the z-loss. A row whose
+// target is ignored gives 0 and a gradient of 0. Logits and targets are read where they lie: row r
+// is (r / T, r % T). Constants: LANES (threads a row), GRADIENT (0 or 1: leave the logits alone).
 
 struct Params {
   first: u32, rows: u32, T: u32, V: u32, ignore: i32, label_smoothing: f32, z_loss: f32,
@@ -45,7 +45,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) sl
   let log_sum = log(sums.x);
   let lse = largest + log_sum;
   if (!valid) { return; }
-  // Every read of the row lies before row_sum's barriers but this one, which the thread makes that overwrites the target's logit.
+  // Every read of the row lies before row_sum's barriers but this one, which the thread makes that
+  // overwrites the target's logit.
   if (lane == t % LANES) {
     let hard = log_sum - (student[z0 + t * params.student_v] - largest);
     let ce = mix(hard, log_sum - sums.y / f32(params.V), params.label_smoothing) + params.z_loss * lse * lse;

@@ -1,7 +1,7 @@
-// What an evaluation measures, one row (token) at a time, at temperature 1: both models' negative log-likelihood of the target,
-// KL(teacher ‖ student), and whether their most likely tokens agree. Reads all three where they lie; changes nothing.
-// Rows whose target is ignored give 0.
-// Aliases: teacher_type. Constants: LANES (threads a row).
+// What an evaluation measures, one row (token) at a time, at temperature 1: both models' negative
+// log-likelihood of the target, KL(teacher ‖ student), and whether their most likely tokens agree.
+// Reads all three where they lie; changes nothing. Rows whose target is ignored give 0. Aliases:
+// teacher_type. Constants: LANES (threads a row).
 
 struct Params {
   rows: u32, T: u32, V: u32, ignore: i32,

@@ -1,4 +1,5 @@
-// Copies a tensor of up to four dimensions into another, each through its own layout; converts f32 and f16.
+// Copies a tensor of up to four dimensions into another, each through its own layout; converts f32
+// and f16.
 
 import { kernel } from '../gpu/kernel';
 import type { Recorder, Tensor } from '../gpu/program';
@@ -6,13 +7,16 @@ import wgsl from './copy.wgsl?raw';
 import { elementGrid, scalarOf } from './tensors';
 
 /**
- * target = source, element by element in row-major order. The target has the source's shape, or is contiguous with as many elements.
- * They lie in different buffers; what the target's layout leaves out stays as it was.
+ * target = source, element by element in row-major order. The target has the source's shape, or is
+ * contiguous with as many elements. They lie in different buffers; what the target's layout leaves
+ * out stays as it was.
  */
 export function copy(recorder: Recorder, source: Tensor, target: Tensor): void {
   const { shape, numel: count } = source.layout;
   const to = target.layout.shape.join() === shape.join() || target.layout.isContiguous;
-  const repeated = target.layout.strides.some((stride, d) => stride === 0 && target.layout.shape[d] > 1);
+  const repeated = target.layout.strides.some(
+    (stride, d) => stride === 0 && target.layout.shape[d] > 1,
+  );
   if (shape.length > 4 || target.layout.numel !== count || !to || repeated) {
     throw new Error(
       `copy: (${source.layout}) → (${target.layout}); want at most 4 dimensions into a tensor of that shape, or a contiguous one, ` +
@@ -33,7 +37,10 @@ export function copy(recorder: Recorder, source: Tensor, target: Tensor): void {
     kernel(recorder.gpu, 'copy', wgsl, { aliases }),
     { source, destination: target },
     {
-      ...{ count, size1: size(1), size2: size(2), size3: size(3) },
+      count,
+      size1: size(1),
+      size2: size(2),
+      size3: size(3),
       ...place('source', source.layout),
       ...place('target', target.layout.view(shape)),
     },

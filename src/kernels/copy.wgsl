@@ -1,5 +1,6 @@
-// target = source, element by element, each through up to four strides: what `.contiguous()` and a copying `.reshape()` do, and what
-// their backward does in the other direction. Aliases: source_type, target_type.
+// target = source, element by element, each through up to four strides: what `.contiguous()` and a
+// copying `.reshape()` do, and what their backward does in the other direction. Aliases:
+// source_type, target_type.
 
 struct Params {
   count: u32, size1: u32, size2: u32, size3: u32,

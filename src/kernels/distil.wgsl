@@ -1,15 +1,15 @@
 // A distillation loss and its gradient in the student logits' place, one row (token) at a time:
-// alpha · T² · KD(p, q) + (1 − alpha) · CE,  p = softmax(y / T), q = softmax(z / T),
-// CE = (1 − e)(lse − z_t) + e (lse − mean z) + l · lse²,  lse = log Σ exp z,
-// dz = (alpha · T² · dKD + (1 − alpha) · ((1 + 2 l · lse) softmax(z) − (1 − e) 1_t − e / V)) · loss_scale / tokens.
-// KD is the file that stands before this one (fkl.wgsl, rkl.wgsl, …), with three functions of ln p and ln q:
-//   value(lp, lq, beta) → what the word adds to KD
-//   pull(lp, lq, beta) → h of the gradient T · dKD/dz = q (h − Σ q h)
-//   slope(lp, lq, h, mean) → that gradient. h and its mean come less the h of the student's most likely word: where the student
-//   is sure of a word, h and the mean are nearly equal there and would cancel.
-// A row whose target is ignored gives 0 and a gradient of 0. Student, teacher and targets are read where they lie: row r is
-// (r / T, r % T). per_token keeps CE and KD (without T²) apart.
-// Aliases: teacher_type. Constants: LANES (threads a row), GRADIENT (0 or 1: leave the logits alone).
+// alpha · T² · KD(p, q) + (1 − alpha) · CE, p = softmax(y / T), q = softmax(z / T), CE = (1 −
+// e)(lse − z_t) + e (lse − mean z) + l · lse², lse = log Σ exp z, dz = (alpha · T² · dKD + (1 −
+// alpha) · ((1 + 2 l · lse) softmax(z) − (1 − e) 1_t − e / V)) · loss_scale / tokens. KD is the
+// file that stands before this one (fkl.wgsl, rkl.wgsl, …), with three functions of ln p and ln q:
+// value(lp, lq, beta) → what the word adds to KD pull(lp, lq, beta) → h of the gradient T · dKD/dz
+// = q (h − Σ q h) slope(lp, lq, h, mean) → that gradient. h and its mean come less the h of the
+// student's most likely word: where the student is sure of a word, h and the mean are nearly equal
+// there and would cancel. A row whose target is ignored gives 0 and a gradient of 0. Student,
+// teacher and targets are read where they lie: row r is (r / T, r % T). per_token keeps CE and KD
+// (without T²) apart. Aliases: teacher_type. Constants: LANES (threads a row), GRADIENT (0 or 1:
+// leave the logits alone).
 
 struct Params {
   first: u32, rows: u32, T: u32, V: u32, ignore: i32, label_smoothing: f32, z_loss: f32,
@@ -31,11 +31,13 @@ struct Scaler { scale: f32 }
 const LOWEST = -3.4e38;
 // Below this ln p stands for p = 0: a word that the teacher rules out (−∞) must not make 0 · ∞.
 const LOG_ZERO = -1e30;
-// Sums are made in blocks of so many elements a thread: rounding then grows with the blocks and their length, not with V.
+// Sums are made in blocks of so many elements a thread: rounding then grows with the blocks and
+// their length, not with V.
 const BLOCK = 32 * LANES;
 alias row_value = vec4f;
 
-// ln(1 + exp x), exact to f32 where it is small: mixtures of p and q differ from one of them by this. log(1 + e) alone would lose e.
+// ln(1 + exp x), exact to f32 where it is small: mixtures of p and q differ from one of them by
+// this. log(1 + e) alone would lose e.
 fn softplus(x: f32) -> f32 {
   let e = exp(-abs(x));
   let series = e * (1.0 - e * (0.5 - e * (1.0 / 3.0 - 0.25 * e)));
@@ -82,7 +84,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) sl
   let lse = largest.x + logs.x;
   let centre = pull(max(likeliest * cold - logs.z, LOG_ZERO), -logs.y, params.beta);
 
-  // One thread reads the target's logit, and the barriers of the next row_sum lie between that and every write.
+  // One thread reads the target's logit, and the barriers of the next row_sum lie between that and
+  // every write.
   var terms = vec4f(); // KD, Σ q h, lse − z_t, Σ q
   for (var block = lane; block < params.V; block += BLOCK) {
     var part = vec4f();

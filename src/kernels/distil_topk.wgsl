@@ -1,11 +1,13 @@
-// Forward KL against a cached teacher, and its gradient in the student logits' place, one row (token) at a time:
-// alpha · T² · KL + (1 − alpha) · CE, the cross-entropy that of distil.wgsl. KL is over k + 1 outcomes: the k words of the entry and
-// all the others together, Σ p_j (ln p_j − ln q_j) + p_rest (ln p_rest − ln q_rest).
-// Its gradient is T · dKL/dz_v = q_v − p_v, where a word outside the k has p_v = p_rest · q_v / q_rest: the student's own share.
-// q_rest is summed from the words outside, less their own largest: 1 − Σ q_j would cancel, and underflow where the student is sure.
-// A row whose target is ignored gives 0 and a gradient of 0. Row r is (r / T, r % T). An entry is as topk.wgsl packs it, k < V, its rest
-// taken at the step's temperature.
-// Constants: LANES (threads a row), GRADIENT (0 or 1: leave the logits alone), FIGURES (1: per_token is an evaluation's).
+// Forward KL against a cached teacher, and its gradient in the student logits' place, one row
+// (token) at a time: alpha · T² · KL + (1 − alpha) · CE, the cross-entropy that of distil.wgsl. KL
+// is over k + 1 outcomes: the k words of the entry and all the others together, Σ p_j (ln p_j − ln
+// q_j) + p_rest (ln p_rest − ln q_rest). Its gradient is T · dKL/dz_v = q_v − p_v, where a word
+// outside the k has p_v = p_rest · q_v / q_rest: the student's own share. q_rest is summed from the
+// words outside, less their own largest: 1 − Σ q_j would cancel, and underflow where the student is
+// sure. A row whose target is ignored gives 0 and a gradient of 0. Row r is (r / T, r % T). An
+// entry is as topk.wgsl packs it, k < V, its rest taken at the step's temperature. Constants: LANES
+// (threads a row), GRADIENT (0 or 1: leave the logits alone), FIGURES (1: per_token is an
+// evaluation's).
 
 struct Params {
   first: u32, rows: u32, T: u32, V: u32, ignore: i32, label_smoothing: f32, z_loss: f32,
@@ -26,7 +28,8 @@ struct Scaler { scale: f32 }
 
 const LOWEST = -3.4e38;
 const LOG_ZERO = -1e30;
-// Sums are made in blocks of so many elements a thread: rounding then grows with the blocks and their length, not with V.
+// Sums are made in blocks of so many elements a thread: rounding then grows with the blocks and
+// their length, not with V.
 const BLOCK = 32 * LANES;
 const NO_ID = 0xffffffffu;
 alias row_value = vec4f;
@@ -116,7 +119,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) sl
   let outside_ratio = log_p_rest - log_q_rest;
   let best = row_max(vec4f(likeliest, first, LOWEST, LOWEST), slot, lane);
 
-  // One thread reads the target's logit, and the barriers of the next row_sum lie between that and every write.
+  // One thread reads the target's logit, and the barriers of the next row_sum lie between that and
+  // every write.
   var terms = vec4f(); // KL over the words inside, lse − z_t
   rewind();
   for (var v = lane; v < params.V; v += LANES) {

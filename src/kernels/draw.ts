@@ -1,4 +1,5 @@
-// Drawing the next token on the GPU, so that a text grows word by word without one of them being read back.
+// Drawing the next token on the GPU, so that a text grows word by word without one of them being
+// read back.
 
 import { kernel } from '../gpu/kernel';
 import type { Recorder, Tensor } from '../gpu/program';
@@ -11,7 +12,10 @@ export interface Drawing {
   temperature: number;
 }
 
-/** tokens (rows) u32: one for each row of logits (rows, V) f32, contiguous, as rolls (rows) f32, 0 to 1, decide. */
+/**
+ * tokens (rows) u32: one for each row of logits (rows, V) f32, contiguous, as rolls (rows) f32, 0
+ * to 1, decide.
+ */
 export function draw(
   recorder: Recorder,
   { logits, rolls, tokens }: Record<'logits' | 'rolls' | 'tokens', Tensor>,

@@ -1,8 +1,9 @@
-// One token of each row of logits: of its K likeliest words, the likeliest first, the one that the row's roll, 0 to 1, falls on when they share
-// that range by exp(logit / temperature). Of equal logits the lower ids come first.
-// Each thread keeps the first of its own words that is not taken yet; what is first among those is taken, K times, and its thread looks
-// for the next. So the row is read once, and a thread's part of it again for each word taken.
-// Constants: K, LANES (threads a row).
+// One token of each row of logits: of its K likeliest words, the likeliest first, the one that the
+// row's roll, 0 to 1, falls on when they share that range by exp(logit / temperature). Of equal
+// logits the lower ids come first. Each thread keeps the first of its own words that is not taken
+// yet; what is first among those is taken, K times, and its thread looks for the next. So the row
+// is read once, and a thread's part of it again for each word taken. Constants: K, LANES (threads a
+// row).
 
 struct Params { V: u32, temperature: f32 }
 @group(0) @binding(0) var<uniform> params: Params;

@@ -9,7 +9,13 @@ import backwardWgsl from './embedding_backward.wgsl?raw';
 import { matrix, rowRuns, scalarOf } from './tensors';
 
 /** x (B·T, C) = wte[tokens] + wpe[position]. tokens (B, T) u32. */
-export function embedding(recorder: Recorder, tokens: Tensor, wte: Tensor, wpe: Tensor, x: Tensor): void {
+export function embedding(
+  recorder: Recorder,
+  tokens: Tensor,
+  wte: Tensor,
+  wpe: Tensor,
+  x: Tensor,
+): void {
   const [, T] = tokens.layout.shape;
   const [rows, C] = x.layout.shape;
   const program = kernel(recorder.gpu, 'embedding', wgsl, { aliases: { scalar: scalarOf(wte) } });
@@ -20,7 +26,10 @@ export function embedding(recorder: Recorder, tokens: Tensor, wte: Tensor, wpe: 
     const flops = rows * C;
     // Of the tables, the rows that are named.
     const bytes = bytesOf(tokens, x) + BYTES[wte.dtype] * C * (Math.min(rows, count) + T);
-    recorder.dispatch(program, { tokens, wte: run, wpe, x }, params, [Math.ceil(C / 64), rows], { flops, bytes });
+    recorder.dispatch(program, { tokens, wte: run, wpe, x }, params, [Math.ceil(C / 64), rows], {
+      flops,
+      bytes,
+    });
   }
 }
 
@@ -30,16 +39,33 @@ export function embedding(recorder: Recorder, tokens: Tensor, wte: Tensor, wpe: 
  */
 export function embeddingBackward(
   recorder: Recorder,
-  { tokens, order, dx, dwte, dwpe }: { tokens: Tensor; order: Tensor; dx: Tensor; dwte: Tensor; dwpe: Tensor },
+  {
+    tokens,
+    order,
+    dx,
+    dwte,
+    dwpe,
+  }: { tokens: Tensor; order: Tensor; dx: Tensor; dwte: Tensor; dwpe: Tensor },
 ): void {
   const [B, T] = tokens.layout.shape;
   const [rows, C] = dx.layout.shape;
-  const program = kernel(recorder.gpu, 'embedding_backward', backwardWgsl, { aliases: { scalar: scalarOf(dx) } });
+  const program = kernel(recorder.gpu, 'embedding_backward', backwardWgsl, {
+    aliases: { scalar: scalarOf(dx) },
+  });
   for (const { first, rows: run } of rowRuns(recorder.gpu, dwte)) {
     const count = run.layout.shape[0];
     const params = { rows, C, first, count };
-    const work = { flops: rows * C, bytes: bytesOf(tokens, order, dx) + 2 * BYTES.f32 * C * Math.min(rows, count) };
-    recorder.dispatch(program, { tokens, order, dx, dwte: run }, params, [Math.ceil(C / 64), rows], work);
+    const work = {
+      flops: rows * C,
+      bytes: bytesOf(tokens, order, dx) + 2 * BYTES.f32 * C * Math.min(rows, count),
+    };
+    recorder.dispatch(
+      program,
+      { tokens, order, dx, dwte: run },
+      params,
+      [Math.ceil(C / 64), rows],
+      work,
+    );
   }
   // x = … + wpe[t]: every sequence adds to the same T rows.
   columnSum(recorder, matrix(dx, B, T * C), dwpe, 'wpe gradient');

@@ -1,5 +1,5 @@
-// x (rows, C) = wte[token] + wpe[row % T], rows = B·T. `wte` may be a run of the table: rows of other tokens are left alone.
-// Aliases: scalar.
+// x (rows, C) = wte[token] + wpe[row % T], rows = B·T. `wte` may be a run of the table: rows of
+// other tokens are left alone. Aliases: scalar.
 
 struct Params { rows: u32, T: u32, C: u32, V: u32, first: u32, count: u32 }
 @group(0) @binding(0) var<uniform> params: Params;

@@ -1,7 +1,7 @@
-// Differentiates `wte[token]` of embedding.wgsl: dwte[token] += the sum of dx over the rows that hold the token.
-// `order` lists the rows sorted by token, so one thread sums a whole run: no atomics, and always the same order.
-// `dwte` may be a run of the table: other tokens are left alone.
-// Aliases: scalar.
+// Differentiates `wte[token]` of embedding.wgsl: dwte[token] += the sum of dx over the rows that
+// hold the token. `order` lists the rows sorted by token, so one thread sums a whole run: no
+// atomics, and always the same order. `dwte` may be a run of the table: other tokens are left
+// alone. Aliases: scalar.
 
 struct Params { rows: u32, C: u32, first: u32, count: u32 }
 @group(0) @binding(0) var<uniform> params: Params;

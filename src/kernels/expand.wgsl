@@ -1,4 +1,5 @@
-// Logits out of cache entries that keep the whole vocabulary: values of f16, two to a word (see topk.ts), in its order.
+// Logits out of cache entries that keep the whole vocabulary: values of f16, two to a word (see
+// topk.ts), in its order.
 
 struct Params { count: u32, V: u32, words: u32, entry_offset: u32 }
 @group(0) @binding(0) var<uniform> params: Params;

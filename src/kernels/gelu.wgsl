@@ -1,5 +1,6 @@
-// gelu(x) = ½ x (1 + tanh u), u = √(2/π) (x + 0.044715 x³), GPT-2's "gelu_new", and its slope ½ (1 + tanh u) + ½ x (1 − tanh² u) u'.
-// Put behind the matrix products, which take it where they store: gelu would be a pass of its own over the widest activations.
+// gelu(x) = ½ x (1 + tanh u), u = √(2/π) (x + 0.044715 x³), GPT-2's "gelu_new", and its slope ½ (1
+// + tanh u) + ½ x (1 − tanh² u) u'. Put behind the matrix products, which take it where they store:
+// gelu would be a pass of its own over the widest activations.
 
 fn gelu(x: vec4f) -> vec4f {
   // tanh of a large argument overflows in some compilers; beyond ±10 it is ±1 in f32.

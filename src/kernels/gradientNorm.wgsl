@@ -1,5 +1,6 @@
-// partials[first + group] = (Σ (g / scale)², how many g are not finite) over the elements that the workgroup takes.
-// Finiteness is read from the bits: a compiler may assume that no NaN exists and fold `x != x`.
+// partials[first + group] = (Σ (g / scale)², how many g are not finite) over the elements that the
+// workgroup takes. Finiteness is read from the bits: a compiler may assume that no NaN exists and
+// fold `x != x`.
 
 struct Params { count: u32, first: u32 }
 struct Scaler { scale: f32 }

@@ -1,7 +1,7 @@
-// Generalised Jensen–Shannon divergence, for distil.wgsl: m = β p + (1 − β) q; β KL(p ‖ m) + (1 − β) KL(q ‖ m).
-// T · dz = q (h − Σ q h), h = (1 − β) (ln q − ln m) up to a constant, which the mean takes away.
-// m is never formed, since p or q may underflow: with s = ln p − ln q + ln(β / (1 − β)), ln(m/q) = ln(1 − β) + softplus(s) and
-// ln(m/p) = ln β + softplus(−s).
+// Generalised Jensen–Shannon divergence, for distil.wgsl: m = β p + (1 − β) q; β KL(p ‖ m) + (1 −
+// β) KL(q ‖ m). T · dz = q (h − Σ q h), h = (1 − β) (ln q − ln m) up to a constant, which the mean
+// takes away. m is never formed, since p or q may underflow: with s = ln p − ln q + ln(β / (1 −
+// β)), ln(m/q) = ln(1 − β) + softplus(s) and ln(m/p) = ln β + softplus(−s).
 
 fn value(lp: f32, lq: f32, beta: f32) -> f32 {
   let s = lp - lq + log(beta / (1.0 - beta));

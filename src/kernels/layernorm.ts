@@ -1,5 +1,5 @@
-// LayerNorm over the last dimension, forward and backward. x and dy are read through their layouts, so that a sliced or
-// transposed one needs no copy; what is written is contiguous.
+// LayerNorm over the last dimension, forward and backward. x and dy are read through their layouts,
+// so that a sliced or transposed one needs no copy; what is written is contiguous.
 
 import { kernel } from '../gpu/kernel';
 import { bytesOf, type Recorder, type Tensor } from '../gpu/program';
@@ -24,7 +24,11 @@ export interface LayerNorm {
 const FLOPS = { forward: 8, input: 12, parameters: 5 };
 
 /** y = (x − mean) · rstd · gamma + beta. */
-export function layerNorm(recorder: Recorder, { x, gamma, beta, y, moments }: LayerNorm, epsilon: number): void {
+export function layerNorm(
+  recorder: Recorder,
+  { x, gamma, beta, y, moments }: LayerNorm,
+  epsilon: number,
+): void {
   const [rows, C] = x.layout.shape;
   const LANES = rowLanes(recorder.gpu);
   const program = kernel(recorder.gpu, 'layernorm', withRows(wgsl), {
@@ -33,17 +37,25 @@ export function layerNorm(recorder: Recorder, { x, gamma, beta, y, moments }: La
   });
   const grid = Math.ceil((rows * LANES) / ROW_THREADS);
   const params = { rows, C, epsilon, ...strides('x', x) };
-  recorder.dispatch(program, { x, gamma, beta, y, moments }, params, [grid], { flops: FLOPS.forward * rows * C });
+  recorder.dispatch(program, { x, gamma, beta, y, moments }, params, [grid], {
+    flops: FLOPS.forward * rows * C,
+  });
 }
 
 /**
- * dx = the gradient of x, plus `addend` where given, both (rows, C) and contiguous; dy (rows, C) in any layout;
- * dgamma (C) and dbeta (C) are added to.
+ * dx = the gradient of x, plus `addend` where given, both (rows, C) and contiguous; dy (rows, C) in
+ * any layout; dgamma (C) and dbeta (C) are added to.
  */
 export function layerNormBackward(
   recorder: Recorder,
   { x, gamma, moments }: Omit<LayerNorm, 'beta' | 'y'>,
-  { dy, dx, dgamma, dbeta, addend }: { dy: Tensor; dx: Tensor; dgamma: Tensor; dbeta: Tensor; addend?: Tensor },
+  {
+    dy,
+    dx,
+    dgamma,
+    dbeta,
+    addend,
+  }: { dy: Tensor; dx: Tensor; dgamma: Tensor; dbeta: Tensor; addend?: Tensor },
 ): void {
   const [rows, C] = x.layout.shape;
   const { gpu } = recorder;

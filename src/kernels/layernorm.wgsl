@@ -1,5 +1,5 @@
-// y (rows, C) = (x − mean) · rstd · gamma + beta, the mean and rstd of each row in f32 and kept for the backward pass.
-// x is read where it lies, through a row and a column stride; y is contiguous.
+// y (rows, C) = (x − mean) · rstd · gamma + beta, the mean and rstd of each row in f32 and kept for
+// the backward pass. x is read where it lies, through a row and a column stride; y is contiguous.
 // Aliases: scalar. Constants: LANES (threads a row).
 
 struct Params { rows: u32, C: u32, epsilon: f32, x_offset: u32, x_row: u32, x_col: u32 }

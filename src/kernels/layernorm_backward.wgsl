@@ -1,8 +1,8 @@
-// Differentiates y = x̂ · gamma + beta, x̂ = (x − mean) · rstd, of layernorm.wgsl with respect to x:
-// dx = rstd · (dx̂ − mean(dx̂) − x̂ · mean(dx̂ · x̂)) [+ addend], dx̂ = dy · gamma. The addend is the gradient that goes round
-// the block, along the residual.
-// x and dy are read where they lie, through a row and a column stride; addend and dx are contiguous.
-// Aliases: scalar. Constants: LANES (threads a row), ADDEND (0 or 1).
+// Differentiates y = x̂ · gamma + beta, x̂ = (x − mean) · rstd, of layernorm.wgsl with respect to
+// x: dx = rstd · (dx̂ − mean(dx̂) − x̂ · mean(dx̂ · x̂)) [+ addend], dx̂ = dy · gamma. The addend
+// is the gradient that goes round the block, along the residual. x and dy are read where they lie,
+// through a row and a column stride; addend and dx are contiguous. Aliases: scalar. Constants:
+// LANES (threads a row), ADDEND (0 or 1).
 
 struct Params { rows: u32, C: u32, x_offset: u32, x_row: u32, x_col: u32, dy_offset: u32, dy_row: u32, dy_col: u32 }
 @group(0) @binding(0) var<uniform> params: Params;

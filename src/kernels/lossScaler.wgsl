@@ -1,6 +1,7 @@
-// Decides a step on the GPU, so that nothing is read back: the gradient's norm, whether all of it is finite, what every
-// gradient is multiplied by (1/scale and clipping), Adam's bias corrections, and the next loss scale.
-// The scale halves after a bad step, never below 1, and doubles after `interval` good ones. A bad step changes nothing else.
+// Decides a step on the GPU, so that nothing is read back: the gradient's norm, whether all of it
+// is finite, what every gradient is multiplied by (1/scale and clipping), Adam's bias corrections,
+// and the next loss scale. The scale halves after a bad step, never below 1, and doubles after
+// `interval` good ones. A bad step changes nothing else.
 
 struct Params { count: u32, dynamic: u32, interval: u32, max_norm: f32, beta1: f32, beta2: f32 }
 struct Step { learning_rate: f32, temperature: f32, alpha: f32, inverse_tokens: f32 }

@@ -1,5 +1,6 @@
-// The losses' launchers. Each reads student logits, teacher logits and targets through their layouts, so that a sliced,
-// transposed or padded tensor needs no copy, and leaves the gradient in the student logits' place.
+// The losses' launchers. Each reads student logits, teacher logits and targets through their
+// layouts, so that a sliced, transposed or padded tensor needs no copy, and leaves the gradient in
+// the student logits' place.
 
 import { kernel } from '../gpu/kernel';
 import { bytesOf, type Placement, type Recorder, type Tensor, type Work } from '../gpu/program';
@@ -17,7 +18,10 @@ import { ROW_THREADS, rowLanes, scalarOf, withRows } from './tensors';
 import { type Entries, narrowIds } from './topk';
 import tvd from './tvd.wgsl?raw';
 
-/** What a student may be drawn to its teacher by: the functions that distil.wgsl sums and differentiates. */
+/**
+ * What a student may be drawn to its teacher by: the functions that distil.wgsl sums and
+ * differentiates.
+ */
 const DIVERGENCES = { fkl, rkl, jsd, sfkl, srkl, tvd };
 export type Divergence = keyof typeof DIVERGENCES;
 
@@ -34,13 +38,19 @@ export interface LossInputs {
   step: Placement | GPUBuffer;
   /** The loss scaler's state; its first f32 is the scale. */
   scaler: Placement | GPUBuffer;
-  /** e of the cross-entropy: the share of the target that is spread over the vocabulary. 0 by default. */
+  /**
+   * e of the cross-entropy: the share of the target that is spread over the vocabulary. 0 by
+   * default.
+   */
   labelSmoothing?: number;
   /** l of the cross-entropy: the weight of lse². 0 by default. */
   zLoss?: number;
   /** Write the gradient; without it the logits stay. */
   gradient: boolean;
-  /** The rows that `student` and `teacher` hold, of the B·T; all of them by default. A chunk's logits are (rows, V). */
+  /**
+   * The rows that `student` and `teacher` hold, of the B·T; all of them by default. A chunk's
+   * logits are (rows, V).
+   */
   chunk?: { first: number; rows: number };
 }
 
@@ -50,7 +60,13 @@ export function ce(recorder: Recorder, inputs: LossInputs): void {
   const { constants, params, grid } = addressing(recorder, inputs);
   const work = workOf(inputs, FLOPS.ce);
   const program = kernel(recorder.gpu, 'ce', withRows(ceWgsl), { constants });
-  recorder.dispatch(program, { step, scaler, student, targets, per_token: perToken }, params, grid, work);
+  recorder.dispatch(
+    program,
+    { step, scaler, student, targets, per_token: perToken },
+    params,
+    grid,
+    work,
+  );
 }
 
 export interface DistilInputs extends LossInputs {
@@ -66,7 +82,10 @@ export function distil(recorder: Recorder, inputs: DistilInputs): void {
   const { student, targets, perToken, step, scaler, teacher, divergence, beta } = inputs;
   const { constants, params, grid } = addressing(recorder, inputs);
   const text = withRows(`${DIVERGENCES[divergence]}\n${distilWgsl}`);
-  const program = kernel(recorder.gpu, divergence, text, { aliases: { teacher_type: scalarOf(teacher) }, constants });
+  const program = kernel(recorder.gpu, divergence, text, {
+    aliases: { teacher_type: scalarOf(teacher) },
+    constants,
+  });
   recorder.dispatch(
     program,
     { step, scaler, student, targets, per_token: perToken, teacher },
@@ -77,9 +96,15 @@ export function distil(recorder: Recorder, inputs: DistilInputs): void {
 }
 
 export interface DistilTopKInputs extends LossInputs, Entries {
-  /** `entries` (B, T, words), or the rows of the chunk: k < V, the rest taken at the step's temperature. */
+  /**
+   * `entries` (B, T, words), or the rows of the chunk: k < V, the rest taken at the step's
+   * temperature.
+   */
   entries: Tensor;
-  /** perToken is (B·T, 4), as `compare` leaves it, but for the teacher's NLL, which an entry does not tell and which is 0. */
+  /**
+   * perToken is (B·T, 4), as `compare` leaves it, but for the teacher's NLL, which an entry does
+   * not tell and which is 0.
+   */
   figures?: boolean;
 }
 
@@ -87,7 +112,10 @@ export interface DistilTopKInputs extends LossInputs, Entries {
 export function distilTopK(recorder: Recorder, inputs: DistilTopKInputs): void {
   const { student, targets, perToken, step, scaler, entries, V, k, figures = false } = inputs;
   const { constants, params, grid } = addressing(recorder, inputs);
-  if (k >= V) throw new Error(`distilTopK: the entries keep all of ${V} words. Expand them, and use the other losses.`);
+  if (k >= V)
+    throw new Error(
+      `distilTopK: the entries keep all of ${V} words. Expand them, and use the other losses.`,
+    );
   const FIGURES = Number(figures);
   const program = kernel(recorder.gpu, 'distil_topk', withRows(distilTopKWgsl), {
     constants: { ...constants, FIGURES },
@@ -103,12 +131,19 @@ export function distilTopK(recorder: Recorder, inputs: DistilTopKInputs): void {
 }
 
 /**
- * An evaluation's figures at temperature 1. student (B, T, V) f32, teacher (B, T, V), targets (B, T), all through their
- * layouts → perToken (B·T, 4) f32: student NLL, teacher NLL, KL(teacher ‖ student), agreement (0 or 1).
+ * An evaluation's figures at temperature 1. student (B, T, V) f32, teacher (B, T, V), targets (B,
+ * T), all through their layouts → perToken (B·T, 4) f32: student NLL, teacher NLL, KL(teacher ‖
+ * student), agreement (0 or 1).
  */
 export function compare(
   recorder: Recorder,
-  inputs: { student: Tensor; teacher: Tensor; targets: Tensor; perToken: Tensor; ignoreIndex: number },
+  inputs: {
+    student: Tensor;
+    teacher: Tensor;
+    targets: Tensor;
+    perToken: Tensor;
+    ignoreIndex: number;
+  },
 ): void {
   const { student, teacher, targets, perToken, ignoreIndex } = inputs;
   const [B, T, V] = student.layout.shape;
@@ -122,7 +157,10 @@ export function compare(
     program,
     { student, teacher, targets, per_token: perToken },
     {
-      ...{ rows, T, V, ignore: ignoreIndex },
+      rows,
+      T,
+      V,
+      ignore: ignoreIndex,
       ...strides('student', student),
       ...strides('target', targets),
       ...strides('teacher', teacher),
@@ -140,7 +178,10 @@ const FLOPS = {
   compare: 14,
 };
 
-/** Logits are read, and written where the gradient takes their place; of the rest, a target and two figures a row. */
+/**
+ * Logits are read, and written where the gradient takes their place; of the rest, a target and two
+ * figures a row.
+ */
 function workOf(
   { student, gradient }: LossInputs,
   flops: { value: number; gradient: number },
@@ -150,7 +191,9 @@ function workOf(
   const rows = numel / (shape.at(-1) as number);
   return {
     flops: (flops.value + (gradient ? flops.gradient : 0)) * numel,
-    bytes: bytesOf(student, ...(gradient ? [student] : []), ...teacher) + rows * (BYTES.i32 + 2 * BYTES.f32),
+    bytes:
+      bytesOf(student, ...(gradient ? [student] : []), ...teacher) +
+      rows * (BYTES.i32 + 2 * BYTES.f32),
   };
 }
 
@@ -163,7 +206,13 @@ function addressing(recorder: Recorder, inputs: LossInputs) {
   return {
     constants: { LANES, GRADIENT: Number(gradient) },
     params: {
-      ...{ first, rows, T, V, ignore: ignoreIndex, label_smoothing: labelSmoothing, z_loss: zLoss },
+      first,
+      rows,
+      T,
+      V,
+      ignore: ignoreIndex,
+      label_smoothing: labelSmoothing,
+      z_loss: zLoss,
       ...logitStrides('student', student, inputs),
       ...strides('target', targets),
     },
@@ -171,11 +220,22 @@ function addressing(recorder: Recorder, inputs: LossInputs) {
   };
 }
 
-/** How the rows of (B, T, V) logits are found, or those of a chunk, which begins at a row of its own. */
-function logitStrides(name: string, logits: Tensor, { targets, chunk }: LossInputs): Record<string, number> {
+/**
+ * How the rows of (B, T, V) logits are found, or those of a chunk, which begins at a row of its
+ * own.
+ */
+function logitStrides(
+  name: string,
+  logits: Tensor,
+  { targets, chunk }: LossInputs,
+): Record<string, number> {
   if (!chunk) return { [`${name}_first`]: 0, ...strides(name, logits) };
   const [row, word] = logits.layout.strides; // (rows, V)
-  const rows = { [`${name}_b`]: targets.layout.shape[1] * row, [`${name}_t`]: row, [`${name}_v`]: word };
+  const rows = {
+    [`${name}_b`]: targets.layout.shape[1] * row,
+    [`${name}_t`]: row,
+    [`${name}_v`]: word,
+  };
   return { [`${name}_first`]: chunk.first, [`${name}_offset`]: logits.layout.offset, ...rows };
 }
 

@@ -1,5 +1,5 @@
-// At start-up: every way to multiply is held against the plain one on the adapter at hand, and timed; matmul() then takes the fastest of
-// those that are right.
+// At start-up: every way to multiply is held against the plain one on the adapter at hand, and
+// timed; matmul() then takes the fastest of those that are right.
 
 import type { Gpu } from '../gpu/device';
 import type { Storage } from '../gpu/kernel';
@@ -13,14 +13,20 @@ import { transposed } from './tensors';
 /** What is known of a way after the start-up. */
 export interface WayReport {
   name: string;
-  /** Floating-point operations in a second, 2·M·N·K of them in a product; 0 for a way that is not used. */
+  /**
+   * Floating-point operations in a second, 2·M·N·K of them in a product; 0 for a way that is not
+   * used.
+   */
   flops: number;
   /** Why it is not used. */
   fault?: string;
 }
 
 type Sizes = readonly [M: number, N: number, K: number];
-/** What is timed: products large enough to fill the adapter, and enough of them that their submission counts for little. */
+/**
+ * What is timed: products large enough to fill the adapter, and enough of them that their
+ * submission counts for little.
+ */
 interface Timed {
   sizes: Sizes;
   products: number;
@@ -29,14 +35,17 @@ const TIMED: Record<'software' | 'gpu', Timed> = {
   software: { sizes: [128, 512, 256], products: 1 },
   gpu: { sizes: [2048, 2048, 256], products: 8 },
 };
-/** What is checked fills no workgroup, subgroup or strip evenly, and lies in fours, as one of the ways wants it. */
+/**
+ * What is checked fills no workgroup, subgroup or strip evenly, and lies in fours, as one of the
+ * ways wants it.
+ */
 const CHECKED: Sizes = [148, 140, 44];
 /** The best of so many is what a way can do: other work on a machine only adds time. */
 const REPEATS = 3;
 
 /**
- * Checks and times this adapter's ways for products of `dtype`, once for each device. Takes some tenths of a second, most of it
- * compilation. A way that is wrong or does not run is never used.
+ * Checks and times this adapter's ways for products of `dtype`, once for each device. Takes some
+ * tenths of a second, most of it compilation. A way that is wrong or does not run is never used.
  */
 export async function tuneMatmul(
   gpu: Gpu,
@@ -62,16 +71,27 @@ export async function tuneMatmul(
   return reports;
 }
 
-/** Why a way is not to be used: it does not run, or its sums differ from the plain way's by more than another order would make them. */
-async function faultOf(gpu: Gpu, way: Way, dtype: Storage, truth: Float32Array[]): Promise<string | undefined> {
+/**
+ * Why a way is not to be used: it does not run, or its sums differ from the plain way's by more
+ * than another order would make them.
+ */
+async function faultOf(
+  gpu: Gpu,
+  way: Way,
+  dtype: Storage,
+  truth: Float32Array[],
+): Promise<string | undefined> {
   try {
     const found = await checkedProducts(gpu, way, dtype);
     const errors = found.map((sums, i) => sums.map((sum, at) => Math.abs(sum - truth[i][at])));
     // A NaN anywhere makes this a NaN, which no comparison lets pass.
     const error = Math.max(...errors.map((all) => Math.max(...all)));
-    // Sums of K products of numbers below 1, of which each may be rounded by half of 2^-23 of the sum so far, once here and once there.
+    // Sums of K products of numbers below 1, of which each may be rounded by half of 2^-23 of the
+    // sum so far, once here and once there.
     const tolerance = CHECKED[2] ** 2 * 2 ** -23;
-    return error <= tolerance ? undefined : `Its sums are off by ${error}; ${tolerance} is allowed.`;
+    return error <= tolerance
+      ? undefined
+      : `Its sums are off by ${error}; ${tolerance} is allowed.`;
   } catch (error) {
     return (error as Error).message;
   }
@@ -81,9 +101,13 @@ async function faultOf(gpu: Gpu, way: Way, dtype: Storage, truth: Float32Array[]
 async function checkedProducts(gpu: Gpu, way: Way, dtype: Storage): Promise<Float32Array[]> {
   const [M, N, K] = CHECKED;
   const tensors = {
-    ...{ a: made(gpu, [M, K], dtype), across: made(gpu, [K, M], dtype) },
-    ...{ b: made(gpu, [K, N], dtype), turned: made(gpu, [N, K], dtype) },
-    ...{ c: made(gpu, [M, N], 'f32'), d: made(gpu, [M, N], 'f32'), e: made(gpu, [M, N], 'f32') },
+    a: made(gpu, [M, K], dtype),
+    across: made(gpu, [K, M], dtype),
+    b: made(gpu, [K, N], dtype),
+    turned: made(gpu, [N, K], dtype),
+    c: made(gpu, [M, N], 'f32'),
+    d: made(gpu, [M, N], 'f32'),
+    e: made(gpu, [M, N], 'f32'),
   };
   const { a, across, b, turned, c, d, e } = tensors;
   try {
@@ -93,15 +117,23 @@ async function checkedProducts(gpu: Gpu, way: Way, dtype: Storage): Promise<Floa
       matmul(recorder, transposed(across), b, e, { way, accumulate: true });
     });
     const results: Float32Array[] = [];
-    for (const tensor of [c, d, e]) results.push(new Float32Array(await gpu.read(bufferOf(tensor))));
+    for (const tensor of [c, d, e])
+      results.push(new Float32Array(await gpu.read(bufferOf(tensor))));
     return results;
   } finally {
     for (const tensor of Object.values(tensors)) gpu.memory.destroy(bufferOf(tensor));
   }
 }
 
-/** Seconds that each way takes for one product, the best of several turns. The first turn compiles. */
-async function timed(gpu: Gpu, ways: readonly Way[], dtype: Storage, { sizes, products }: Timed): Promise<number[]> {
+/**
+ * Seconds that each way takes for one product, the best of several turns. The first turn compiles.
+ */
+async function timed(
+  gpu: Gpu,
+  ways: readonly Way[],
+  dtype: Storage,
+  { sizes, products }: Timed,
+): Promise<number[]> {
   const [M, N, K] = sizes;
   const [a, b, c] = [made(gpu, [M, K], dtype), made(gpu, [K, N], dtype), made(gpu, [M, N], dtype)];
   const best = ways.map(() => Number.POSITIVE_INFINITY);
@@ -120,7 +152,8 @@ async function timed(gpu: Gpu, ways: readonly Way[], dtype: Storage, { sizes, pr
 /** Seconds from the submission to its end. */
 async function run(gpu: Gpu, record: (recorder: Recorder) => void): Promise<number> {
   const recorder = new Recorder(gpu, new Pool(gpu));
-  // A shader that does not compile is a WebGPU error as well; the rejected pipeline says more about it.
+  // A shader that does not compile is a WebGPU error as well; the rejected pipeline says more about
+  // it.
   gpu.device.pushErrorScope('validation');
   try {
     record(recorder);

@@ -1,11 +1,11 @@
-// c (M, N) = a (M, K) · b (K, N) [+ bias (N)] [+ addend (M, N)] [+ c], the plain way: it asks nothing of an adapter, and the faster ways
-// are held against it.
+// c (M, N) = a (M, K) · b (K, N) [+ bias (N)] [+ addend (M, N)] [+ c], the plain way: it asks
+// nothing of an adapter, and the faster ways are held against it.
 //
-// a, b and c are read and written through strides, so a transpose is a layout and never a copy. Sums are f32, in the order of k: every
-// way to multiply makes the same bits.
-// A thread makes ROWS × 4 elements. Its columns lie one workgroup's width apart: neighbouring threads read neighbouring elements
-// of b, and all of them the same element of a.
-// Constants: LANES, ROWS. Goes before matmul_store.wgsl.
+// a, b and c are read and written through strides, so a transpose is a layout and never a copy.
+// Sums are f32, in the order of k: every way to multiply makes the same bits. A thread makes ROWS ×
+// 4 elements. Its columns lie one workgroup's width apart: neighbouring threads read neighbouring
+// elements of b, and all of them the same element of a. Constants: LANES, ROWS. Goes before
+// matmul_store.wgsl.
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u) {

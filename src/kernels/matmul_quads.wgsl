@@ -1,9 +1,9 @@
-// matmul.wgsl for software adapters whose subgroups are quads, where a load costs as much as a dozen products, one of four neighbours little
-// more, and handing a lane's number to its quad next to nothing. 16 · SIXTEENS rows × FOURS fours of columns a thread, four k at a
-// time.
-// a and b lie so that fours can be loaded: see `fours` in matmul-ways.ts.
-// Constants: LANES, SIXTEENS, FOURS; of each operand, either A_DEEP or A_ACROSS (B_…) is 1: its fours lie along k, or across it.
-// Goes before matmul_store.wgsl.
+// matmul.wgsl for software adapters whose subgroups are quads, where a load costs as much as a
+// dozen products, one of four neighbours little more, and handing a lane's number to its quad next
+// to nothing. 16 · SIXTEENS rows × FOURS fours of columns a thread, four k at a time. a and b lie
+// so that fours can be loaded: see `fours` in matmul-ways.ts. Constants: LANES, SIXTEENS, FOURS; of
+// each operand, either A_DEEP or A_ACROSS (B_…) is 1: its fours lie along k, or across it. Goes
+// before matmul_store.wgsl.
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -38,7 +38,8 @@ fn main(
       } @end @end @end
     } @end
   }
-  // Out of their registers and through a loop: what stores them, written out for each, would be more than an instruction cache holds.
+  // Out of their registers and through a loop: what stores them, written out for each, would be
+  // more than an instruction cache holds.
   var sums: array<vec4f, 16 * SIXTEENS * FOURS>;
   @each(h, SIXTEENS) @each(i, 4) @each(l, 4) @each(j, FOURS) sums[(16 * $h + 4 * $i + $l) * FOURS + $j] = c_$h_$i_$l_$j; @end @end @end @end
   for (var r = 0u; r < 16 * SIXTEENS; r++) {

@@ -1,7 +1,8 @@
-// What the matrix products have in common: their bindings, and what happens to a sum before it is stored. Put behind matmul*.wgsl.
-// Aliases: a_type, b_type, c_type, scalar (bias, addend, before).
-// Constants, 0 or 1: BIAS, ADDEND, ACCUMULATE (what c holds is added), SLOPE (multiplied by gelu's slope at `before`), GELU (of what is
-// stored, to `activated`), ALIKE or else UNLIKE (the four columns are inside or past the edge together). Goes before gelu.wgsl.
+// What the matrix products have in common: their bindings, and what happens to a sum before it is
+// stored. Put behind matmul*.wgsl. Aliases: a_type, b_type, c_type, scalar (bias, addend, before).
+// Constants, 0 or 1: BIAS, ADDEND, ACCUMULATE (what c holds is added), SLOPE (multiplied by gelu's
+// slope at `before`), GELU (of what is stored, to `activated`), ALIKE or else UNLIKE (the four
+// columns are inside or past the edge together). Goes before gelu.wgsl.
 
 struct Params {
   M: u32, N: u32, K: u32,
@@ -18,8 +19,8 @@ struct Params {
 @each(_, SLOPE) @group(0) @binding(6) var<storage, read> before: array<scalar>; @end
 @each(_, GELU) @group(0) @binding(7) var<storage, read_write> activated: array<c_type>; @end
 
-// Four columns of a row, from the products' sums on. What lies past the edges is not stored. Without branches: software adapters go
-// through the body of each, taken or not.
+// Four columns of a row, from the products' sums on. What lies past the edges is not stored.
+// Without branches: software adapters go through the body of each, taken or not.
 fn store(row: u32, columns: vec4u, sums: vec4f) {
   let inside = (columns < vec4u(params.N)) & vec4<bool>(row < params.M);
   let m = min(row, params.M - 1);

@@ -1,8 +1,8 @@
-// matmul.wgsl for adapters where a load costs as much as many products: software ones, which look up and check every lane's address.
-// Each lane of a subgroup loads one row's element of a, and all of them get it from there: 16 rows cost as many loads as the subgroup
-// goes into 16, where the plain way makes 16.
-// Constants: LANES, SUBGROUP (lanes of a subgroup, at most 16), LOADS = 16 / SUBGROUP,
-// FOURS of columns. Goes before matmul_store.wgsl.
+// matmul.wgsl for adapters where a load costs as much as many products: software ones, which look
+// up and check every lane's address. Each lane of a subgroup loads one row's element of a, and all
+// of them get it from there: 16 rows cost as many loads as the subgroup goes into 16, where the
+// plain way makes 16. Constants: LANES, SUBGROUP (lanes of a subgroup, at most 16), LOADS = 16 /
+// SUBGROUP, FOURS of columns. Goes before matmul_store.wgsl.
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -21,7 +21,8 @@ fn main(
     @each(j, FOURS) @each(f, 4) let y_$j_$f = f32(b[b_$j_$f + k * params.b_row]); @end @end
     @each(i, LOADS) @each(l, SUBGROUP) { let x = subgroupBroadcast(mine_$i, $l); @each(j, FOURS) @each(f, 4) c_$i_$l_$j_$f = fma(x, y_$j_$f, c_$i_$l_$j_$f); @end @end } @end @end
   }
-  // Out of their registers and through a loop: what stores them, written out for each, takes some compilers a minute.
+  // Out of their registers and through a loop: what stores them, written out for each, takes some
+  // compilers a minute.
   var sums: array<vec4f, 16 * FOURS>;
   @each(i, LOADS) @each(l, SUBGROUP) @each(j, FOURS) @each(f, 4) sums[($i * SUBGROUP + $l) * FOURS + $j][$f] = c_$i_$l_$j_$f; @end @end @end @end
   for (var r = 0u; r < 16u; r++) {

@@ -1,8 +1,8 @@
-// matmul.wgsl for GPUs: 16 × 16 threads make a square of 64 · QUADS rows and columns from strips of a and b that they keep in workgroup
-// memory. A thread makes QUADS × QUADS blocks of 4 × 4, 64 rows or columns apart. While a strip is in use, the next one is on its way;
-// the first is in use from the second turn on.
-// Constants: QUADS; A_DEEP, B_DEEP: 1 where an operand's neighbours in memory lie along k, 0 where they lie across it.
-// Goes before matmul_store.wgsl.
+// matmul.wgsl for GPUs: 16 × 16 threads make a square of 64 · QUADS rows and columns from strips of
+// a and b that they keep in workgroup memory. A thread makes QUADS × QUADS blocks of 4 × 4, 64 rows
+// or columns apart. While a strip is in use, the next one is on its way; the first is in use from
+// the second turn on. Constants: QUADS; A_DEEP, B_DEEP: 1 where an operand's neighbours in memory
+// lie along k, 0 where they lie across it. Goes before matmul_store.wgsl.
 
 const DEPTH = 16 / QUADS; // of a strip, so that each thread brings one vector of four
 const WIDTH = 16 * QUADS; // of a strip, in fours
@@ -10,13 +10,15 @@ const STRIDE = WIDTH + 1; // keeps a column of threads off one bank
 var<workgroup> a_strip: array<vec4f, DEPTH * STRIDE>; // (DEPTH, WIDTH)
 var<workgroup> b_strip: array<vec4f, DEPTH * STRIDE>;
 
-// (k, four) of the vector that a thread brings to a strip. Neighbouring threads read neighbours in memory.
+// (k, four) of the vector that a thread brings to a strip. Neighbouring threads read neighbours in
+// memory.
 fn brought(thread: u32, deep: u32) -> vec2u {
   if (deep == 1u) { return vec2u(thread % DEPTH, thread / DEPTH); }
   return vec2u(thread / WIDTH, thread % WIDTH);
 }
 
-// Past the edges of c the last row or column is read again, and not stored. Past the end of k there are zeros.
+// Past the edges of c the last row or column is read again, and not stored. Past the end of k there
+// are zeros.
 fn four_of_a(k: u32, row: u32) -> vec4f {
   let at = params.a_offset + min(k, params.K - 1) * params.a_col;
   let m = min(vec4u(row) + vec4u(0, 1, 2, 3), vec4u(params.M - 1)) * params.a_row;

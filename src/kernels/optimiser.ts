@@ -1,4 +1,5 @@
-// The optimiser's launchers: the gradient's norm, the decision about the step, AdamW. All on the GPU; nothing is read back.
+// The optimiser's launchers: the gradient's norm, the decision about the step, AdamW. All on the
+// GPU; nothing is read back.
 
 import { kernel, type Storage } from '../gpu/kernel';
 import type { Placement, Recorder } from '../gpu/program';
@@ -33,7 +34,10 @@ export interface OptimiserArenas {
   master: Placement[];
   mean: Placement[];
   square: Placement[];
-  /** The f16 copy of the master weights; absent where the kernels read the master weights themselves. */
+  /**
+   * The f16 copy of the master weights; absent where the kernels read the master weights
+   * themselves.
+   */
   halves?: Placement[];
 }
 
@@ -54,8 +58,9 @@ interface Range {
 }
 
 /**
- * One optimiser step over arenas whose parts have `parts` elements; the first `decayed` of all get weight decay.
- * `step` is the uniform { learning_rate, temperature, alpha, inverse_tokens }; `partials` holds NORM_PARTIALS × 2 f32.
+ * One optimiser step over arenas whose parts have `parts` elements; the first `decayed` of all get
+ * weight decay. `step` is the uniform { learning_rate, temperature, alpha, inverse_tokens };
+ * `partials` holds NORM_PARTIALS × 2 f32.
  */
 export function optimiserStep(
   recorder: Recorder,
@@ -72,8 +77,12 @@ export function optimiserStep(
     offset: places[part].offset + first * size,
     bytes: count * size,
   });
-  // A software adapter changes lanes at each barrier: it is to have few workgroups with many elements each.
-  const most = Math.max(1, Math.floor((gpu.adapter.software ? SOFTWARE_PARTIALS : NORM_PARTIALS) / ranges.length));
+  // A software adapter changes lanes at each barrier: it is to have few workgroups with many
+  // elements each.
+  const most = Math.max(
+    1,
+    Math.floor((gpu.adapter.software ? SOFTWARE_PARTIALS : NORM_PARTIALS) / ranges.length),
+  );
   let groups = 0;
   for (const range of ranges) {
     const own = Math.min(most, Math.ceil(range.count / 64));
@@ -89,7 +98,14 @@ export function optimiserStep(
   recorder.dispatch(
     kernel(gpu, 'lossScaler', lossScalerWgsl),
     { step, partials, scaler },
-    { count: groups, dynamic: Number(dynamicScale), interval: GROWTH_INTERVAL, max_norm: maxGradNorm, beta1, beta2 },
+    {
+      count: groups,
+      dynamic: Number(dynamicScale),
+      interval: GROWTH_INTERVAL,
+      max_norm: maxGradNorm,
+      beta1,
+      beta2,
+    },
     [1],
     { flops: 2 * groups },
   );
@@ -101,7 +117,8 @@ export function optimiserStep(
     recorder.dispatch(
       kernel(gpu, 'adamw', adamwWgsl, { aliases, constants: { COPY: Number(!!arenas.halves) } }),
       {
-        ...{ step, scaler },
+        step,
+        scaler,
         gradients: within(arenas.gradients, range, 4),
         master: within(arenas.master, range, 4),
         mean: within(arenas.mean, range, 4),
@@ -111,7 +128,10 @@ export function optimiserStep(
       { count: range.count / lanes, beta1, beta2, epsilon, decay: range.decayed ? weightDecay : 0 },
       elementGrid(gpu, range.count / lanes),
       // The gradient is read, the copy written, the rest both.
-      { flops: FLOPS.adamw * range.count, bytes: range.count * (4 + 3 * 8 + (arenas.halves ? 2 : 0)) },
+      {
+        flops: FLOPS.adamw * range.count,
+        bytes: range.count * (4 + 3 * 8 + (arenas.halves ? 2 : 0)),
+      },
     );
   }
 }
@@ -120,7 +140,10 @@ export function optimiserStep(
 const RANGE_ALIGNMENT = 128;
 
 /** Cuts the parts where weight decay ends and where a binding of f32 would be too large. */
-function rangesOf({ parts, decayed }: { parts: number[]; decayed: number }, limit: number): Range[] {
+function rangesOf(
+  { parts, decayed }: { parts: number[]; decayed: number },
+  limit: number,
+): Range[] {
   const most = Math.floor(limit / 4 / RANGE_ALIGNMENT) * RANGE_ALIGNMENT;
   const ranges: Range[] = [];
   let start = 0; // of the part, in the whole plan

@@ -1,6 +1,6 @@
-// Sums and maxima over the LANES threads that share a row, in workgroups of 64. Put behind kernels that declare `alias row_value`, the
-// f32 or vector of f32 that they reduce. Every thread of the workgroup calls them, and gets its row's result.
-// Constants: LANES.
+// Sums and maxima over the LANES threads that share a row, in workgroups of 64. Put behind kernels
+// that declare `alias row_value`, the f32 or vector of f32 that they reduce. Every thread of the
+// workgroup calls them, and gets its row's result. Constants: LANES.
 
 const ROWS = 64 / LANES; // of a workgroup
 var<workgroup> partial: array<row_value, 64>;

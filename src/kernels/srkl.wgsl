@@ -1,6 +1,7 @@
-// Skew reverse KL, for distil.wgsl: m = (1 − β) p + β q; KL(q ‖ m). T · dz = q (h − Σ q h), h = ln(q/m) − β q/m up to a
-// constant, which the mean takes away. m is never formed, since p or q may underflow: ln(m/q) = ln β + u,
-// u = softplus(ln p − ln q + ln((1 − β) / β)), so that h = −(u − 1 + exp(−u)).
+// Skew reverse KL, for distil.wgsl: m = (1 − β) p + β q; KL(q ‖ m). T · dz = q (h − Σ q h), h =
+// ln(q/m) − β q/m up to a constant, which the mean takes away. m is never formed, since p or q may
+// underflow: ln(m/q) = ln β + u, u = softplus(ln p − ln q + ln((1 − β) / β)), so that h = −(u − 1 +
+// exp(−u)).
 
 fn value(lp: f32, lq: f32, beta: f32) -> f32 {
   return -exp(lq) * (log(beta) + softplus(lp - lq + log((1.0 - beta) / beta)));

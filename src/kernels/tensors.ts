@@ -7,7 +7,10 @@ import { BYTES } from '../tensor/dtype';
 import { Layout } from '../tensor/layout';
 import rowsWgsl from './rows.wgsl?raw';
 
-/** The same tensor as a matrix (rows, columns); throws as PyTorch's view does where that needs a copy. */
+/**
+ * The same tensor as a matrix (rows, columns); throws as PyTorch's view does where that needs a
+ * copy.
+ */
 export const matrix = (t: Tensor, rows: number, columns: number): Tensor => ({
   ...t,
   layout: t.layout.view([rows, columns]),
@@ -16,8 +19,9 @@ export const matrix = (t: Tensor, rows: number, columns: number): Tensor => ({
 export const transposed = (t: Tensor): Tensor => ({ ...t, layout: t.layout.transpose(0, 1) });
 
 /**
- * A contiguous matrix cut into runs of rows that one binding can show: [{ first, rows }], `rows` a tensor of its own place. One run
- * where all of it fits. A vocabulary's embeddings are the one tensor that outgrows a small adapter's bindings.
+ * A contiguous matrix cut into runs of rows that one binding can show: [{ first, rows }], `rows` a
+ * tensor of its own place. One run where all of it fits. A vocabulary's embeddings are the one
+ * tensor that outgrows a small adapter's bindings.
  */
 export function rowRuns(gpu: Gpu, t: Tensor): { first: number; rows: Tensor }[] {
   const [count, columns] = t.layout.shape;
@@ -30,7 +34,11 @@ export function rowRuns(gpu: Gpu, t: Tensor): { first: number; rows: Tensor }[] 
   return Array.from({ length: Math.ceil(count / most) }, (_, i) => {
     const first = i * most;
     const layout = Layout.contiguous([Math.min(most, count - first), columns]);
-    const place = { ...t.place, offset: t.place.offset + first * columns * size, bytes: layout.numel * size };
+    const place = {
+      ...t.place,
+      offset: t.place.offset + first * columns * size,
+      bytes: layout.numel * size,
+    };
     return { first, rows: { ...t, layout, place } };
   });
 }
@@ -42,13 +50,16 @@ export function scalarOf({ dtype, place }: Tensor): Storage {
 }
 
 /**
- * Threads that share one row's sums. A software adapter runs a barrier as a switch between coroutines, so there one thread
- * takes a whole row and no barrier is left in the kernel.
+ * Threads that share one row's sums. A software adapter runs a barrier as a switch between
+ * coroutines, so there one thread takes a whole row and no barrier is left in the kernel.
  */
 export const rowLanes = (gpu: Gpu): number => (gpu.adapter.software ? 1 : 64);
 export const ROW_THREADS = 64;
 
-/** A kernel's text with what it takes to reduce over the threads of a row. Behind it, so that its own lines keep their numbers. */
+/**
+ * A kernel's text with what it takes to reduce over the threads of a row. Behind it, so that its
+ * own lines keep their numbers.
+ */
 export const withRows = (wgsl: string): string => `${wgsl}\n${rowsWgsl}`;
 
 /** Workgroups of 64 threads for a loop over `count` elements; each thread takes every n-th one. */

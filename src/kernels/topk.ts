@@ -1,10 +1,13 @@
-// Cache entries: a row of teacher logits as its k likeliest words and the rest as one outcome, packed on the GPU as it lies on disk.
+// Cache entries: a row of teacher logits as its k likeliest words and the rest as one outcome,
+// packed on the GPU as it lies on disk.
 //
-// An entry, in u32 words: the rest, ln Σ exp((y − largest)/T) over the words left out, f32; k values y − largest, f16, two to a word;
-// k ids in ascending order, u16 and two to a word where the vocabulary allows it, else u32. With k = V, the values alone.
+// An entry, in u32 words: the rest, ln Σ exp((y − largest)/T) over the words left out, f32; k
+// values y − largest, f16, two to a word; k ids in ascending order, u16 and two to a word where the
+// vocabulary allows it, else u32. With k = V, the values alone.
 //
-// Values are logits less the row's largest rather than log-probabilities: f16 is exactest near 0, and that is where the likely words
-// are (a word of probability e^-x is off by x · 2^-11 of itself), and a whole row of them serves every temperature.
+// Values are logits less the row's largest rather than log-probabilities: f16 is exactest near 0,
+// and that is where the likely words are (a word of probability e^-x is off by x · 2^-11 of
+// itself), and a whole row of them serves every temperature.
 
 import { kernel } from '../gpu/kernel';
 import type { Recorder, Tensor } from '../gpu/program';
@@ -35,7 +38,10 @@ export interface Entries extends TopK {
   entries: Tensor;
 }
 
-/** Teacher logits (rows, V), through their layout → as many entries (rows, words), contiguous. The rest is taken at `temperature`. */
+/**
+ * Teacher logits (rows, V), through their layout → as many entries (rows, words), contiguous. The
+ * rest is taken at `temperature`.
+ */
 export function topK(
   recorder: Recorder,
   teacher: Tensor,
@@ -49,22 +55,41 @@ export function topK(
     aliases: { teacher_type: scalarOf(teacher) },
     constants: { LANES },
   });
-  const chosen = recorder.tensor('chosen words', Layout.contiguous([rows, k < V ? k : 1]), 'u32', 'logits');
+  const chosen = recorder.tensor(
+    'chosen words',
+    Layout.contiguous([rows, k < V ? k : 1]),
+    'u32',
+    'logits',
+  );
   const narrow = Number(narrowIds({ V, k }));
   recorder.dispatch(
     program,
     { teacher, chosen, entries },
     {
-      ...{ rows, V, k, words: entryWords({ V, k }), narrow, temperature },
-      ...{ teacher_offset: teacher.layout.offset, teacher_row, teacher_v, entry_offset: entries.layout.offset },
+      rows,
+      V,
+      k,
+      words: entryWords({ V, k }),
+      narrow,
+      temperature,
+      teacher_offset: teacher.layout.offset,
+      teacher_row,
+      teacher_v,
+      entry_offset: entries.layout.offset,
     },
     [Math.ceil((rows * LANES) / ROW_THREADS)],
   );
 }
 
-/** Entries (rows, words) that keep the whole vocabulary → logits (rows, V) f32, contiguous, each row less its largest. */
+/**
+ * Entries (rows, words) that keep the whole vocabulary → logits (rows, V) f32, contiguous, each row
+ * less its largest.
+ */
 export function expand(recorder: Recorder, { entries, V, k }: Entries, logits: Tensor): void {
-  if (k !== V) throw new Error(`expand: the entries keep ${k} of ${V} words. Only whole rows can be expanded.`);
+  if (k !== V)
+    throw new Error(
+      `expand: the entries keep ${k} of ${V} words. Only whole rows can be expanded.`,
+    );
   const count = logits.layout.numel;
   recorder.dispatch(
     kernel(recorder.gpu, 'expand', expandWgsl),

@@ -1,9 +1,10 @@
-// The k likeliest words of each row of teacher logits, packed into an entry of u32 words as the cache keeps it (see topk.ts). Two to a
-// word: values, the logits less the row's largest, as f16; ids in ascending order, as u16 where `narrow`, else one to a word. Before
-// them the rest as one outcome: ln Σ exp((y − largest) / temperature) over the words left out, f32.
-// Of equal logits the lower ids are taken. With k = V there is no rest to write, and no id: values alone, in the vocabulary's order.
-// The k-th largest is found two bits at a time from the top: how many logits are not below a candidate says which bits it has. That
-// reads the row 16 times, whatever k is.
+// The k likeliest words of each row of teacher logits, packed into an entry of u32 words as the
+// cache keeps it (see topk.ts). Two to a word: values, the logits less the row's largest, as f16;
+// ids in ascending order, as u16 where `narrow`, else one to a word. Before them the rest as one
+// outcome: ln Σ exp((y − largest) / temperature) over the words left out, f32. Of equal logits the
+// lower ids are taken. With k = V there is no rest to write, and no id: values alone, in the
+// vocabulary's order. The k-th largest is found two bits at a time from the top: how many logits
+// are not below a candidate says which bits it has. That reads the row 16 times, whatever k is.
 // Aliases: teacher_type. Constants: LANES (threads a row).
 
 struct Params {

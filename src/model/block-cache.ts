@@ -1,4 +1,5 @@
-// The browser's own storage for blocks of model files. Where it is refused or full, loading goes on without it.
+// The browser's own storage for blocks of model files. Where it is refused or full, loading goes on
+// without it.
 
 import type { BlockCache } from './http';
 
@@ -8,8 +9,12 @@ const NAME = 'stillhouse-models';
  * Blocks in the browser's Cache Storage.
  * @param refused is told once why nothing is kept any more
  */
-export function browserCache(refused: (why: string) => void, storage = globalThis.caches): BlockCache {
-  // Cache Storage is keyed by addresses. This host cannot exist, so no entry is ever taken for the hub's.
+export function browserCache(
+  refused: (why: string) => void,
+  storage = globalThis.caches,
+): BlockCache {
+  // Cache Storage is keyed by addresses. This host cannot exist, so no entry is ever taken for the
+  // hub's.
   const request = (key: string) => `https://stillhouse.invalid/${encodeURIComponent(key)}`;
   let cache: Promise<Cache> | undefined;
   let given = false;

@@ -1,4 +1,5 @@
-// A GPT-2's config.json: what Stillhouse reads from it, what it writes, and the parameters that follow from it.
+// A GPT-2's config.json: what Stillhouse reads from it, what it writes, and the parameters that
+// follow from it.
 
 import { ModelFileError } from './download';
 import type { HeadSplit } from './heads';
@@ -17,7 +18,10 @@ export interface Gpt2Config {
   activation_function: 'gelu_new';
   /** false: the head has a matrix of its own, lm_head.weight. GPT-2's own is the embedding's. */
   tie_word_embeddings?: boolean;
-  /** No field of transformers': how rows become heads. `reshaped` is a bug to look at; see heads.ts. `transposed` by default. */
+  /**
+   * No field of transformers': how rows become heads. `reshaped` is a bug to look at; see heads.ts.
+   * `transposed` by default.
+   */
   heads?: HeadSplit;
 }
 
@@ -30,7 +34,13 @@ export interface ParameterShape {
 const TANH_GELU = ['gelu_new', 'gelu_pytorch_tanh', 'gelu_fast'];
 
 // Far above any GPT-2; a damaged or hostile file must not ask for endless work.
-const MAX_SIZE = { vocab_size: 2 ** 20, n_positions: 2 ** 17, n_embd: 2 ** 14, n_layer: 256, n_head: 256 };
+const MAX_SIZE = {
+  vocab_size: 2 ** 20,
+  n_positions: 2 ** 17,
+  n_embd: 2 ** 14,
+  n_layer: 256,
+  n_head: 256,
+};
 
 /**
  * Checks a parsed config.json and keeps what Stillhouse needs of it.
@@ -40,19 +50,29 @@ const MAX_SIZE = { vocab_size: 2 ** 20, n_positions: 2 ** 17, n_embd: 2 ** 14, n
 export function parseConfig(json: unknown, file = 'config.json'): Gpt2Config {
   if (typeof json !== 'object' || json === null || Array.isArray(json)) {
     const got = JSON.stringify(json)?.slice(0, 60);
-    throw new ModelFileError('model', `${file}: expected an object, got ${got}. Use the model's own config.json.`);
+    throw new ModelFileError(
+      'model',
+      `${file}: expected an object, got ${got}. Use the model's own config.json.`,
+    );
   }
   const fields = json as Record<string, unknown>;
   const value = (name: string) => (Object.hasOwn(fields, name) ? fields[name] : undefined);
   const refuse = (name: string, rule: string): never => {
-    throw new ModelFileError('model', `${file}: ${name} is ${JSON.stringify(value(name)) ?? 'missing'}; ${rule}.`);
+    throw new ModelFileError(
+      'model',
+      `${file}: ${name} is ${JSON.stringify(value(name)) ?? 'missing'}; ${rule}.`,
+    );
   };
 
   if (value('model_type') !== 'gpt2') {
-    refuse('model_type', 'Stillhouse reads "gpt2". Choose a GPT-2 model, or for a teacher one with onnx/model.onnx');
+    refuse(
+      'model_type',
+      'Stillhouse reads "gpt2". Choose a GPT-2 model, or for a teacher one with onnx/model.onnx',
+    );
   }
   const activation = value('activation_function') ?? 'gelu_new';
-  if (!TANH_GELU.includes(activation as string)) refuse('activation_function', `supported are ${TANH_GELU.join(', ')}`);
+  if (!TANH_GELU.includes(activation as string))
+    refuse('activation_function', `supported are ${TANH_GELU.join(', ')}`);
   const epsilon = value('layer_norm_epsilon') ?? 1e-5;
   if (typeof epsilon !== 'number' || !(epsilon > 0 && epsilon < 1)) {
     refuse('layer_norm_epsilon', 'it must be a number between 0 and 1, such as 0.00001');
@@ -75,7 +95,8 @@ export function parseConfig(json: unknown, file = 'config.json'): Gpt2Config {
     ...(value('tie_word_embeddings') === false && { tie_word_embeddings: false }),
   };
 
-  // These change the computation; a model that sets them otherwise would load and give wrong numbers.
+  // These change the computation; a model that sets them otherwise would load and give wrong
+  // numbers.
   const fixed: [string, unknown][] = [
     ['n_inner', 4 * config.n_embd],
     ['scale_attn_weights', true],
@@ -84,17 +105,22 @@ export function parseConfig(json: unknown, file = 'config.json'): Gpt2Config {
     ['add_cross_attention', false],
   ];
   for (const [name, only] of fixed) {
-    if ((value(name) ?? only) !== only) refuse(name, `supported is ${JSON.stringify(only)}, as GPT-2 itself has it`);
+    if ((value(name) ?? only) !== only)
+      refuse(name, `supported is ${JSON.stringify(only)}, as GPT-2 itself has it`);
   }
   checkSizes(config, file);
   return config;
 }
 
 /**
- * The sizes that any decoder's config.json has under one name or another: words, and the longest context.
+ * The sizes that any decoder's config.json has under one name or another: words, and the longest
+ * context.
  * @throws ModelFileError that names what is missing
  */
-export function parseSizes(json: unknown, file = 'config.json'): Pick<Gpt2Config, 'vocab_size' | 'n_positions'> {
+export function parseSizes(
+  json: unknown,
+  file = 'config.json',
+): Pick<Gpt2Config, 'vocab_size' | 'n_positions'> {
   const fields = (typeof json === 'object' && json !== null ? json : {}) as Record<string, unknown>;
   const size = (name: keyof typeof MAX_SIZE, others: string[]) => {
     const names = [name, ...others];
@@ -104,7 +130,10 @@ export function parseSizes(json: unknown, file = 'config.json'): Pick<Gpt2Config
     if (Number.isInteger(found) && (found as number) >= 1 && (found as number) <= MAX_SIZE[name])
       return found as number;
     const what = `${names.join(' or ')} is ${JSON.stringify(found) ?? 'missing'}`;
-    throw new ModelFileError('model', `${file}: ${what}; it must be a whole number from 1 to ${MAX_SIZE[name]}.`);
+    throw new ModelFileError(
+      'model',
+      `${file}: ${what}; it must be a whole number from 1 to ${MAX_SIZE[name]}.`,
+    );
   };
   return {
     vocab_size: size('vocab_size', []),
@@ -112,7 +141,10 @@ export function parseSizes(json: unknown, file = 'config.json'): Pick<Gpt2Config
   };
 }
 
-/** @throws ModelFileError unless the heads share the width evenly, each a multiple of 4 wide: kernels read vec4. */
+/**
+ * @throws ModelFileError unless the heads share the width evenly, each a multiple of 4 wide:
+ * kernels read vec4.
+ */
 function checkSizes({ n_embd, n_head }: Gpt2Config, file = 'config'): void {
   const headSize = n_embd / n_head;
   if (headSize % 4 === 0) return;
@@ -125,7 +157,10 @@ function checkSizes({ n_embd, n_head }: Gpt2Config, file = 'config'): void {
   );
 }
 
-/** config.json as transformers writes it for a GPT2LMHeadModel with these sizes. Give it to JSON.stringify. */
+/**
+ * config.json as transformers writes it for a GPT2LMHeadModel with these sizes. Give it to
+ * JSON.stringify.
+ */
 export function formatConfig(
   config: Gpt2Config,
   dtype: 'float32' | 'float16' = 'float32',
@@ -162,7 +197,10 @@ const tied = ({ tie_word_embeddings = true }: Gpt2Config) => tie_word_embeddings
 /** The matrix (V, C) that the head multiplies by. */
 export const headName = (config: Gpt2Config) => (tied(config) ? 'wte.weight' : 'lm_head.weight');
 
-/** Every parameter in arena order: rank 2, which weight decay touches, then the rest. Linear weights are (in, out). */
+/**
+ * Every parameter in arena order: rank 2, which weight decay touches, then the rest. Linear weights
+ * are (in, out).
+ */
 export function parameterShapes(config: Gpt2Config): ParameterShape[] {
   const { vocab_size: V, n_positions: P, n_embd: C, n_layer } = config;
   const matrices: ParameterShape[] = [

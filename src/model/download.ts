@@ -1,7 +1,10 @@
-// Fetches a model's files whole, with progress, and says plainly what is wrong when a file does not arrive.
-// Also home of ModelFileError, which every reader of a model's files throws.
+// Fetches a model's files whole, with progress, and says plainly what is wrong when a file does not
+// arrive. Also home of ModelFileError, which every reader of a model's files throws.
 
-/** A model's file could not be had, or is not what it should be. The message names the file and what to do next. */
+/**
+ * A model's file could not be had, or is not what it should be. The message names the file and what
+ * to do next.
+ */
 export class ModelFileError extends Error {
   override name = 'ModelFileError';
   constructor(
@@ -19,19 +22,28 @@ export class ModelFileError extends Error {
 }
 
 export interface DownloadOptions {
-  /** Bytes so far; `total` is undefined where neither the caller nor the server says it. Called for each piece. */
+  /**
+   * Bytes so far; `total` is undefined where neither the caller nor the server says it. Called for
+   * each piece.
+   */
   onProgress?: (loaded: number, total: number | undefined) => void;
   signal?: AbortSignal;
-  /** The file's exact size, where it is known from elsewhere. Stronger than what the server says. */
+  /**
+   * The file's exact size, where it is known from elsewhere. Stronger than what the server says.
+   */
   expectedBytes?: number;
 }
 
 /**
  * The bytes of the file at `url`.
- * @throws ModelFileError if there is no such file, a web page in its place, no connection, or less of it than promised
+ * @throws ModelFileError if there is no such file, a web page in its place, no connection, or less
+ * of it than promised
  * @throws the signal's reason if it was aborted
  */
-export async function download(url: string | URL, options: DownloadOptions = {}): Promise<Uint8Array<ArrayBuffer>> {
+export async function download(
+  url: string | URL,
+  options: DownloadOptions = {},
+): Promise<Uint8Array<ArrayBuffer>> {
   const { onProgress, signal, expectedBytes } = options;
   const name = fileName(url);
   let response: Response;
@@ -57,10 +69,11 @@ export async function download(url: string | URL, options: DownloadOptions = {})
   }
 
   const promised = promisedBytes(response);
-  // Another origin's Content-Encoding is hidden from us, so its Content-Length only serves to show progress;
-  // there, as everywhere, the browser itself fails a response that breaks off.
+  // Another origin's Content-Encoding is hidden from us, so its Content-Length only serves to show
+  // progress; there, as everywhere, the browser itself fails a response that breaks off.
   const total = expectedBytes ?? (response.type === 'cors' ? undefined : promised);
-  const progress = () => onProgress?.(loaded, total ?? (promised && promised >= loaded ? promised : undefined));
+  const progress = () =>
+    onProgress?.(loaded, total ?? (promised && promised >= loaded ? promised : undefined));
   let loaded = 0;
   const pieces: Uint8Array[] = [];
   progress();
@@ -73,9 +86,13 @@ export async function download(url: string | URL, options: DownloadOptions = {})
     }
   } catch (error) {
     signal?.throwIfAborted();
-    throw new ModelFileError('network', `${lengthOf(name, loaded, total)}: ${text(error)}. Try again.`, {
-      cause: error,
-    });
+    throw new ModelFileError(
+      'network',
+      `${lengthOf(name, loaded, total)}: ${text(error)}. Try again.`,
+      {
+        cause: error,
+      },
+    );
   }
   if (total !== undefined && loaded < total) {
     throw new ModelFileError('network', `${lengthOf(name, loaded, total)}. Try again.`);
@@ -102,21 +119,34 @@ export function isWebPage(bytes: Uint8Array): boolean {
   return /^\s*<(!doctype html|html)/i.test(new TextDecoder().decode(bytes.subarray(0, 64)));
 }
 
-/** `download`, parsed as JSON. @throws ModelFileError as download does, and if the text is not JSON. */
+/**
+ * `download`, parsed as JSON. @throws ModelFileError as download does, and if the text is not JSON.
+ */
 export async function downloadJson(url: string | URL, options?: DownloadOptions): Promise<unknown> {
   const bytes = await download(url, options);
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch (error) {
-    throw new ModelFileError('model', `${fileName(url)} is not JSON: ${text(error)}. Use the model's own file.`, {
-      cause: error,
-    });
+    throw new ModelFileError(
+      'model',
+      `${fileName(url)} is not JSON: ${text(error)}. Use the model's own file.`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 
-/** The length that the server promised, if that counts the bytes we get: Content-Length counts compressed ones. */
+/**
+ * The length that the server promised, if that counts the bytes we get: Content-Length counts
+ * compressed ones.
+ */
 export function promisedBytes(response: Response): number | undefined {
-  if (!['', 'identity'].includes((response.headers.get('content-encoding') ?? '').trim().toLowerCase()))
+  if (
+    !['', 'identity'].includes(
+      (response.headers.get('content-encoding') ?? '').trim().toLowerCase(),
+    )
+  )
     return undefined;
   const header = response.headers.get('content-length') ?? '';
   return /^\d+$/.test(header) ? Number(header) : undefined;
@@ -137,7 +167,10 @@ export function notServed(name: string, { status, statusText }: Response): Model
       `${name} is not open to everyone (${said}). Choose a model that needs no account.`,
     );
   }
-  return new ModelFileError('network', `${name} could not be fetched: the server answered ${said}. Try again later.`);
+  return new ModelFileError(
+    'network',
+    `${name} could not be fetched: the server answered ${said}. Try again later.`,
+  );
 }
 
 export function webPage(name: string): ModelFileError {

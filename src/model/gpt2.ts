@@ -1,5 +1,6 @@
-// GPT-2, forward and backward, as dispatches on a Recorder: pre-LayerNorm, learnt positions, tanh GELU, biases everywhere,
-// the head tied to wte, unless a model has one of its own. B batch, T length, C width, H heads, V vocabulary, rows = B·T.
+// GPT-2, forward and backward, as dispatches on a Recorder: pre-LayerNorm, learnt positions, tanh
+// GELU, biases everywhere, the head tied to wte, unless a model has one of its own. B batch, T
+// length, C width, H heads, V vocabulary, rows = B·T.
 
 import type { Recorder, Tensor } from '../gpu/program';
 import { columnSum } from '../kernels/columnSum';
@@ -37,8 +38,9 @@ export interface Activations {
 }
 
 /**
- * Records the forward pass up to the head. tokens (B, T) u32. With `recompute` only what each block was given outlives it, and the
- * backward pass computes the rest again: a third more work, and activations of one block in place of all.
+ * Records the forward pass up to the head. tokens (B, T) u32. With `recompute` only what each block
+ * was given outlives it, and the backward pass computes the rest again: a third more work, and
+ * activations of one block in place of all.
  */
 export function forward(
   recorder: Recorder,
@@ -50,7 +52,9 @@ export function forward(
   const [B, T] = tokens.layout.shape;
   const { n_embd: C } = config;
   if (T > config.n_positions)
-    throw new Error(`GPT-2: a context of ${T} tokens; the model has ${config.n_positions} positions.`);
+    throw new Error(
+      `GPT-2: a context of ${T} tokens; the model has ${config.n_positions} positions.`,
+    );
   let x = recorder.tensor('embedding', Layout.contiguous([B * T, C]), weights.dtype);
   embedding(recorder, tokens, weights.tensor('wte.weight'), weights.tensor('wpe.weight'), x);
   const inputs: Tensor[] = [];
@@ -59,13 +63,18 @@ export function forward(
     const block = forwardBlock(recorder, config, weights, x, layer, tokens.layout.shape);
     inputs.push(x);
     if (!recompute) blocks.push(block);
-    x = linear(recorder, weights, block.active, `h.${layer}.mlp.c_proj`, C, { addend: block.middle });
+    x = linear(recorder, weights, block.active, `h.${layer}.mlp.c_proj`, C, {
+      addend: block.middle,
+    });
   }
   const norm = normalise(recorder, config, weights, x, 'ln_f');
   return { config, tokens, inputs, blocks, norm, hidden: norm.y };
 }
 
-/** Records block `layer` up to its last product: x (rows, C) + attention, then what the multilayer perceptron projects back. */
+/**
+ * Records block `layer` up to its last product: x (rows, C) + attention, then what the multilayer
+ * perceptron projects back.
+ */
 function forwardBlock(
   recorder: Recorder,
   config: Gpt2Config,
@@ -101,11 +110,23 @@ function linear(
   return y;
 }
 
-function normalise(recorder: Recorder, config: Gpt2Config, weights: Arena, x: Tensor, name: string): LayerNorm {
+function normalise(
+  recorder: Recorder,
+  config: Gpt2Config,
+  weights: Arena,
+  x: Tensor,
+  name: string,
+): LayerNorm {
   const [rows] = x.layout.shape;
   const [gamma, beta] = [weights.tensor(`${name}.weight`), weights.tensor(`${name}.bias`)];
   const y = recorder.tensor(name, x.layout, weights.dtype);
-  const norm = { x, gamma, beta, y, moments: recorder.tensor(`${name} moments`, Layout.contiguous([rows, 2]), 'f32') };
+  const norm = {
+    x,
+    gamma,
+    beta,
+    y,
+    moments: recorder.tensor(`${name} moments`, Layout.contiguous([rows, 2]), 'f32'),
+  };
   layerNorm(recorder, norm, config.layer_norm_epsilon);
   return norm;
 }
@@ -115,7 +136,13 @@ const headOf = (arena: Arena) =>
   arena.tensor(arena.plan.tensors.has('lm_head.weight') ? 'lm_head.weight' : 'wte.weight');
 
 /** logits (rows, V) f32 = hidden (rows, C) · wᵀ, w the head's matrix. Left in f32: see the loss. */
-export function head(recorder: Recorder, weights: Arena, hidden: Tensor, logits: Tensor, label = 'head'): void {
+export function head(
+  recorder: Recorder,
+  weights: Arena,
+  hidden: Tensor,
+  logits: Tensor,
+  label = 'head',
+): void {
   for (const { first, rows: w } of rowRuns(recorder.gpu, headOf(weights))) {
     matmul(recorder, hidden, transposed(w), words(logits, first, w), { label });
   }
@@ -147,8 +174,8 @@ const words = (logits: Tensor, first: number, { layout: { shape } }: Tensor): Te
 });
 
 /**
- * Records the backward pass of `forward`: every parameter's gradient is added to `gradients` (f32), which must hold the
- * sum so far. dhidden (rows, C); order (B·T) u32, the rows sorted by token.
+ * Records the backward pass of `forward`: every parameter's gradient is added to `gradients` (f32),
+ * which must hold the sum so far. dhidden (rows, C); order (B·T) u32, the rows sorted by token.
  */
 export function backward(
   recorder: Recorder,
@@ -164,7 +191,10 @@ export function backward(
   // y = x · w + bias; where x = gelu(z), z given, what comes back is z's gradient
   const linearBackward = (x: Tensor, dy: Tensor, name: string, geluOf?: Tensor): Tensor => {
     const dx = activation(name, x.layout.shape[1]);
-    matmul(recorder, dy, transposed(weights.tensor(`${name}.weight`)), dx, { geluOf, label: `${name} dx` });
+    matmul(recorder, dy, transposed(weights.tensor(`${name}.weight`)), dx, {
+      geluOf,
+      label: `${name} dx`,
+    });
     const dw = gradients.tensor(`${name}.weight`);
     matmul(recorder, transposed(x), dy, dw, { accumulate: true, label: `${name} dw` });
     columnSum(recorder, dy, gradients.tensor(`${name}.bias`), `${name} dbias`);
@@ -181,15 +211,27 @@ export function backward(
   let dx = normBackward(norm, dhidden, 'ln_f');
   for (let layer = config.n_layer - 1; layer >= 0; layer--) {
     const h = `h.${layer}`;
-    const block = blocks[layer] ?? forwardBlock(recorder, config, weights, inputs[layer], layer, tokens.layout.shape);
+    const block =
+      blocks[layer] ??
+      forwardBlock(recorder, config, weights, inputs[layer], layer, tokens.layout.shape);
     // x = middle + c_proj(gelu(c_fc(ln_2(middle))))
     const dwide = linearBackward(block.active, dx, `${h}.mlp.c_proj`, block.wide);
-    const dmiddle = normBackward(block.norm2, linearBackward(block.norm2.y, dwide, `${h}.mlp.c_fc`), `${h}.ln_2`, dx);
+    const dmiddle = normBackward(
+      block.norm2,
+      linearBackward(block.norm2.y, dwide, `${h}.mlp.c_fc`),
+      `${h}.ln_2`,
+      dx,
+    );
     // middle = x + c_proj(attention(c_attn(ln_1(x))))
     const dout = linearBackward(block.heads.out, dmiddle, `${h}.attn.c_proj`);
     const dqkv = activation(`${h}.qkv`, 3 * C);
     attendBackward(recorder, block.heads, { dout, dqkv }, h);
-    dx = normBackward(block.norm1, linearBackward(block.norm1.y, dqkv, `${h}.attn.c_attn`), `${h}.ln_1`, dmiddle);
+    dx = normBackward(
+      block.norm1,
+      linearBackward(block.norm1.y, dqkv, `${h}.attn.c_attn`),
+      `${h}.ln_1`,
+      dmiddle,
+    );
   }
   // x = wte[token] + wpe[position]
   const [dwte, dwpe] = [gradients.tensor('wte.weight'), gradients.tensor('wpe.weight')];

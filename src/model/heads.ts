@@ -1,10 +1,13 @@
-// How a row of C elements becomes H heads of D: by transpose, as it should, or by a reshape that has the right sizes and the wrong elements.
+// How a row of C elements becomes H heads of D: by transpose, as it should, or by a reshape that
+// has the right sizes and the wrong elements.
 //
-// The bug: q is (B, T, C), and `q.reshape(B, H, T, D)` stands where `q.view(B, T, H, D).transpose(1, 2)` should. Nothing is refused. Cut
-// into slots of D elements, a sequence has T·H of them, slot s = token s / H, true head s % H. The reshape gives slots h·T … h·T + T − 1 to
-// head h, as if they were T tokens: a head then sees all H slices of T / H tokens, one after the other, and nothing of the rest. It stays
-// causal: a slot attends to slots before it, which belong to its own token or earlier ones, and `reshape(B, T, C)` puts each slot back where
-// it came from. That is why the loss hardly complains.
+// The bug: q is (B, T, C), and `q.reshape(B, H, T, D)` stands where `q.view(B, T, H,
+// D).transpose(1, 2)` should. Nothing is refused. Cut into slots of D elements, a sequence has T·H
+// of them, slot s = token s / H, true head s % H. The reshape gives slots h·T … h·T + T − 1 to head
+// h, as if they were T tokens: a head then sees all H slices of T / H tokens, one after the other,
+// and nothing of the rest. It stays causal: a slot attends to slots before it, which belong to its
+// own token or earlier ones, and `reshape(B, T, C)` puts each slot back where it came from. That is
+// why the loss hardly complains.
 
 import type { Recorder, Tensor } from '../gpu/program';
 import { type Attention, attention, attentionBackward } from '../kernels/attention';
@@ -21,7 +24,9 @@ export interface Heads {
   out: Tensor;
 }
 
-/** Records attention with the heads split as asked. qkv (B·T, 3·C); lse (B, H, T) f32 is made here. */
+/**
+ * Records attention with the heads split as asked. qkv (B·T, 3·C); lse (B, H, T) f32 is made here.
+ */
 export function attend(
   recorder: Recorder,
   qkv: Tensor,
@@ -65,7 +70,11 @@ export function attendBackward(
   const scrambled = { dout: like(dout), delta, dqkv: like(dqkv) };
   // out = (B, H, T, D).reshape(B, T, C)
   const D = dout.layout.shape[1] / H;
-  copy(recorder, { ...dout, layout: dout.layout.view([B, H, T, D]) }, byHead(scrambled.dout, [B, T, H]));
+  copy(
+    recorder,
+    { ...dout, layout: dout.layout.view([B, H, T, D]) },
+    byHead(scrambled.dout, [B, T, H]),
+  );
   attentionBackward(recorder, forward, scrambled);
   scramble(recorder, dqkv, scrambled.dqkv, [B, T, H], 'backward', label);
 }
@@ -76,8 +85,9 @@ function byHead(t: Tensor, [B, T, H]: [number, number, number]): Tensor {
 }
 
 /**
- * Each of q, k and v, (B, T, C) inside `plain`, taken for (B, H, T, D) and laid out in `scrambled` as the kernels want it; `backward`
- * carries gradients from `scrambled` to `plain`. Both are (B·T, 3·C).
+ * Each of q, k and v, (B, T, C) inside `plain`, taken for (B, H, T, D) and laid out in `scrambled`
+ * as the kernels want it; `backward` carries gradients from `scrambled` to `plain`. Both are (B·T,
+ * 3·C).
  */
 function scramble(
   recorder: Recorder,
@@ -88,12 +98,19 @@ function scramble(
   label: string,
 ): void {
   const C = plain.layout.shape[1] / 3;
-  // Inside rows of q | k | v no strides show a q as (B, H, T, D), so reshape copies it first, and so does this.
+  // Inside rows of q | k | v no strides show a q as (B, H, T, D), so reshape copies it first, and
+  // so does this.
   const parts = recorder.tensor(`${label}.parts`, Layout.contiguous([3, B, T, C]), plain.dtype);
-  const inRows: Tensor = { ...plain, layout: plain.layout.view([B, T, 3, C]).permute([2, 0, 1, 3]) };
+  const inRows: Tensor = {
+    ...plain,
+    layout: plain.layout.view([B, T, 3, C]).permute([2, 0, 1, 3]),
+  };
   if (direction === 'forward') copy(recorder, inRows, parts);
   for (let part = 0; part < 3; part++) {
-    const reshaped: Tensor = { ...parts, layout: parts.layout.select(0, part).view([B, H, T, C / H]) };
+    const reshaped: Tensor = {
+      ...parts,
+      layout: parts.layout.select(0, part).view([B, H, T, C / H]),
+    };
     const heads = { ...scrambled, layout: scrambled.layout.narrow(1, part * C, C) };
     const wanted: Tensor = {
       ...heads,

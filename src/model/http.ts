@@ -1,10 +1,23 @@
-// A model folder behind HTTP. A file is read as one stream from where it is needed; a stream that breaks is taken up again
-// where it stopped. What came is kept in blocks, so that a second load fetches only what is missing.
+// A model folder behind HTTP. A file is read as one stream from where it is needed; a stream that
+// breaks is taken up again where it stopped. What came is kept in blocks, so that a second load
+// fetches only what is missing.
 
-import { count, isWebPage, lengthOf, ModelFileError, notServed, promisedBytes, text, webPage } from './download';
+import {
+  count,
+  isWebPage,
+  lengthOf,
+  ModelFileError,
+  notServed,
+  promisedBytes,
+  text,
+  webPage,
+} from './download';
 import { endsBefore, type ModelSource, type Progress } from './source';
 
-/** Bytes that are fetched and cached at once: few entries for a large model, little to lose when a connection breaks. */
+/**
+ * Bytes that are fetched and cached at once: few entries for a large model, little to lose when a
+ * connection breaks.
+ */
 const BLOCK = 2 ** 21;
 /** Tries in a row without a single new byte before a file is given up. */
 const ATTEMPTS = 5;
@@ -12,7 +25,9 @@ const FIRST_PAUSE_MILLISECONDS = 400;
 /** A server that says nothing for so long has gone away. */
 const STALL_MILLISECONDS = 30_000;
 
-/** Where blocks are kept from one visit to the next. It may forget at any time, and must not throw. */
+/**
+ * Where blocks are kept from one visit to the next. It may forget at any time, and must not throw.
+ */
 export interface BlockCache {
   get(key: string): Promise<Uint8Array<ArrayBuffer> | undefined>;
   put(key: string, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
@@ -35,7 +50,8 @@ export interface HttpOptions {
 /** The hub's own host; a model's revision is a branch, a tag or a commit. */
 export function hubAddress(model: string, revision = 'main', host = 'https://huggingface.co') {
   const path = (name: string) => name.split('/').map(encodeURIComponent).join('/');
-  return (file: string) => `${host}/${path(model)}/resolve/${encodeURIComponent(revision)}/${path(file)}`;
+  return (file: string) =>
+    `${host}/${path(model)}/resolve/${encodeURIComponent(revision)}/${path(file)}`;
 }
 
 export function httpSource(options: HttpOptions): ModelSource {
@@ -68,7 +84,9 @@ export function httpSource(options: HttpOptions): ModelSource {
 interface Facts {
   /** Undefined where the server does not say. */
   size?: number;
-  /** The server's word for this version of the file; empty where it has none, or keeps it from us. */
+  /**
+   * The server's word for this version of the file; empty where it has none, or keeps it from us.
+   */
   tag: string;
 }
 
@@ -175,7 +193,10 @@ class HttpFile {
     return bytes;
   }
 
-  /** Does `work` again, after a pause, while what fails is the connection. `at` bytes have come when it begins. */
+  /**
+   * Does `work` again, after a pause, while what fails is the connection. `at` bytes have come when
+   * it begins.
+   */
   async #persist(at: number, work: () => Promise<void>): Promise<void> {
     const { signal, pause = FIRST_PAUSE_MILLISECONDS } = this.options;
     for (let attempt = 1; ; attempt++) {
@@ -197,15 +218,21 @@ class HttpFile {
     if (error instanceof ModelFileError) {
       return new ModelFileError('network', `${error.message} (${tried})`, { cause: error });
     }
-    const what = at === 0 ? `${this.#name} could not be fetched` : lengthOf(this.#name, at, this.#facts?.size);
+    const what =
+      at === 0 ? `${this.#name} could not be fetched` : lengthOf(this.#name, at, this.#facts?.size);
     const next =
       at === 0
         ? 'Check the connection, then try again.'
         : `${this.options.cache ? 'What came is kept: try' : 'Try'} again.`;
-    return new ModelFileError('network', `${what}: ${text(error)}, ${tried}. ${next}`, { cause: error });
+    return new ModelFileError('network', `${what}: ${text(error)}, ${tried}. ${next}`, {
+      cause: error,
+    });
   }
 
-  /** Opens the stream at `position`. A server that knows no ranges begins at 0; what comes before is thrown away. */
+  /**
+   * Opens the stream at `position`. A server that knows no ranges begins at 0; what comes before is
+   * thrown away.
+   */
   async #open(position: number): Promise<void> {
     this.close();
     const { signal, address, stall = STALL_MILLISECONDS } = this.options;
@@ -229,7 +256,8 @@ class HttpFile {
       const read = () => listen(body.read());
       this.#stream = { read, position: from, left: new Uint8Array(), end: () => silence.abort() };
       while (this.#stream.position < position) {
-        if (!(await this.#next(position - this.#stream.position))) throw new Error('the connection ended');
+        if (!(await this.#next(position - this.#stream.position)))
+          throw new Error('the connection ended');
       }
     } catch (error) {
       silence.abort();
@@ -237,13 +265,19 @@ class HttpFile {
     }
   }
 
-  /** Where the answer begins, and what it says of the file. @throws ModelFileError if it is not this file's bytes */
+  /**
+   * Where the answer begins, and what it says of the file. @throws ModelFileError if it is not this
+   * file's bytes
+   */
   #check(response: Response, position: number): { from: number; facts: Facts } {
     const name = this.#name;
-    const range = /^bytes (?:(\d+)-\d+|\*)\/(\d+)$/.exec(response.headers.get('content-range') ?? '');
+    const range = /^bytes (?:(\d+)-\d+|\*)\/(\d+)$/.exec(
+      response.headers.get('content-range') ?? '',
+    );
     if (response.status === 416) {
       const size = Number(range?.[2]);
-      if (size === 0 && position === 0) throw new ModelFileError('model', `${name} is empty. Use another copy of it.`);
+      if (size === 0 && position === 0)
+        throw new ModelFileError('model', `${name} is empty. Use another copy of it.`);
       const now = range ? `, it has ${count(size)}` : '';
       throw new ModelFileError(
         'model',
@@ -258,14 +292,24 @@ class HttpFile {
       throw new ModelFileError('network', `${name}: ${got}. Try again later.`);
     }
     const promised = promisedBytes(response);
-    // Another origin's Content-Encoding is hidden from us: of a text sent whole, the length may be that of its compressed form.
-    const unsure = response.status === 200 && response.type === 'cors' && !/\.(safetensors|onnx)$/.test(this.file);
+    // Another origin's Content-Encoding is hidden from us: of a text sent whole, the length may be
+    // that of its compressed form.
+    const unsure =
+      response.status === 200 &&
+      response.type === 'cors' &&
+      !/\.(safetensors|onnx)$/.test(this.file);
     const rest = promised === undefined || unsure ? undefined : from + promised;
-    const facts = { size: range ? Number(range[2]) : rest, tag: response.headers.get('etag') ?? '' };
+    const facts = {
+      size: range ? Number(range[2]) : rest,
+      tag: response.headers.get('etag') ?? '',
+    };
     const known = this.#facts;
     if (known && (known.size !== facts.size || known.tag !== facts.tag)) {
       const sizes = known.size === facts.size ? '' : ` from ${known.size} to ${facts.size} bytes`;
-      throw new ModelFileError('model', `${name} changed on its server${sizes} while it was read. Load it again.`);
+      throw new ModelFileError(
+        'model',
+        `${name} changed on its server${sizes} while it was read. Load it again.`,
+      );
     }
     return { from, facts };
   }
@@ -285,13 +329,19 @@ class HttpFile {
   }
 }
 
-/** What the hub means by its refusals: to a visitor without an account it says 401 of a model that is not there. */
+/**
+ * What the hub means by its refusals: to a visitor without an account it says 401 of a model that
+ * is not there.
+ */
 function refusal(name: string, response: Response): ModelFileError {
   const code = response.headers.get('x-error-code');
   if (code === 'RepoNotFound' || code === 'RevisionNotFound') {
     const what = code === 'RepoNotFound' ? 'no such public model' : 'no such revision of the model';
     const next = 'Check the id: org/name, or org/name@revision.';
-    return new ModelFileError('model', `${name}: the hub has ${what} (HTTP ${response.status}). ${next}`);
+    return new ModelFileError(
+      'model',
+      `${name}: the hub has ${what} (HTTP ${response.status}). ${next}`,
+    );
   }
   return notServed(name, response);
 }

@@ -1,5 +1,6 @@
-// A model's parameters in arenas: the weights one behind the other, the gradients likewise and so on, all of one plan, so that
-// the optimiser is a dispatch a range and a checkpoint a copy. An arena is one buffer, or several where one would be too large.
+// A model's parameters in arenas: the weights one behind the other, the gradients likewise and so
+// on, all of one plan, so that the optimiser is a dispatch a range and a checkpoint a copy. An
+// arena is one buffer, or several where one would be too large.
 
 import { type Gpu, GpuError } from '../gpu/device';
 import type { Purpose } from '../gpu/memory';
@@ -9,7 +10,10 @@ import { Layout } from '../tensor/layout';
 import type { Random } from '../tensor/random';
 import { type Gpt2Config, parameterShapes } from './config';
 
-/** Every tensor starts at a multiple of this many elements: 256 bytes in f16, which a binding's offset must be. */
+/**
+ * Every tensor starts at a multiple of this many elements: 256 bytes in f16, which a binding's
+ * offset must be.
+ */
 const ALIGNMENT = 128;
 
 export interface Plan {
@@ -24,7 +28,10 @@ export interface Plan {
   tensors: Map<string, { shape: number[]; first: number; size: number }>;
 }
 
-/** Where each parameter of a GPT-2 lies in its arenas, in elements. No buffer of an f32 arena exceeds `limit` bytes unless a single tensor does. */
+/**
+ * Where each parameter of a GPT-2 lies in its arenas, in elements. No buffer of an f32 arena
+ * exceeds `limit` bytes unless a single tensor does.
+ */
 export function planArena(config: Gpt2Config, limit = Number.POSITIVE_INFINITY): Plan {
   const plan: Plan = { count: 0, decayed: 0, parameters: 0, parts: [0], tensors: new Map() };
   for (const { name, shape } of parameterShapes(config)) {
@@ -72,7 +79,13 @@ export class Arena {
     }
     this.places = sizes.map((bytes, i) => {
       const name = sizes.length > 1 ? `${label} ${i}` : label;
-      return { label: name, bytes, buffer: gpu.memory.create(purpose, name, bytes), offset: 0, purpose };
+      return {
+        label: name,
+        bytes,
+        buffer: gpu.memory.create(purpose, name, bytes),
+        offset: 0,
+        purpose,
+      };
     });
   }
 
@@ -84,16 +97,26 @@ export class Arena {
   tensor(name: string): Tensor {
     const { shape, size, part, first } = this.#entry(name);
     const offset = first * this.#bytes;
-    const place = { ...this.places[part], label: `${this.label} ${name}`, offset, bytes: size * this.#bytes };
+    const place = {
+      ...this.places[part],
+      label: `${this.label} ${name}`,
+      offset,
+      bytes: size * this.#bytes,
+    };
     return { layout: Layout.contiguous(shape), dtype: this.dtype, place };
   }
 
-  /** Writes a parameter's elements from `first` on; `first` is even, and so is the length unless the parameter ends. */
+  /**
+   * Writes a parameter's elements from `first` on; `first` is even, and so is the length unless the
+   * parameter ends.
+   */
   writeSlice(name: string, first: number, values: Float32Array): void {
     const { part, size, first: start } = this.#entry(name);
     if (first % 2 !== 0 || first + values.length > size) {
       const end = first + values.length;
-      throw new Error(`${this.label}: ${name} has ${size} elements; cannot write ${first} to ${end}.`);
+      throw new Error(
+        `${this.label}: ${name} has ${size} elements; cannot write ${first} to ${end}.`,
+      );
     }
     const { queue } = this.gpu.device;
     const at = start + first;
@@ -101,7 +124,8 @@ export class Arena {
       queue.writeBuffer(this.buffers[part], at * 4, values as Float32Array<ArrayBuffer>);
       return;
     }
-    // A write is a multiple of four bytes; what is too much falls into the gap before the next tensor.
+    // A write is a multiple of four bytes; what is too much falls into the gap before the next
+    // tensor.
     const even = new Float32Array(Math.ceil(values.length / 2) * 2);
     even.set(values);
     queue.writeBuffer(this.buffers[part], at * 2, toHalf(even));
@@ -112,21 +136,30 @@ export class Arena {
     for (const [name, { size }] of this.plan.tensors) {
       const data = values.get(name);
       if (data?.length !== size)
-        throw new Error(`${this.label}: ${name} has ${data?.length ?? 'no'} numbers, want ${size}.`);
+        throw new Error(
+          `${this.label}: ${name} has ${data?.length ?? 'no'} numbers, want ${size}.`,
+        );
       this.writeSlice(name, 0, data);
     }
   }
 
   /** Every parameter, read back; f32 arenas only. Waits for the GPU. */
   async read(): Promise<Map<string, Float32Array>> {
-    if (this.dtype !== 'f32') throw new Error(`${this.label} are f16; read the master weights instead.`);
+    if (this.dtype !== 'f32')
+      throw new Error(`${this.label} are f16; read the master weights instead.`);
     const all = new Float32Array(await this.save());
-    return new Map([...this.plan.tensors].map(([name, { first, size }]) => [name, all.slice(first, first + size)]));
+    return new Map(
+      [...this.plan.tensors].map(([name, { first, size }]) => [
+        name,
+        all.slice(first, first + size),
+      ]),
+    );
   }
 
   /** One parameter, read back; f32 arenas only. Waits for the GPU. */
   async readParameter(name: string): Promise<Float32Array> {
-    if (this.dtype !== 'f32') throw new Error(`${this.label} are f16; read the master weights instead.`);
+    if (this.dtype !== 'f32')
+      throw new Error(`${this.label} are f16; read the master weights instead.`);
     const { part, first, size } = this.#entry(name);
     return new Float32Array(await this.gpu.read(this.buffers[part], first * 4, size * 4));
   }
@@ -174,17 +207,33 @@ export class Arena {
   }
 }
 
-/** Takes a parameter's values from element `first` on: whole parameters, or slices of an even length in any order. */
-export type WeightSink = (name: string, first: number, values: Float32Array<ArrayBuffer>) => void | Promise<void>;
+/**
+ * Takes a parameter's values from element `first` on: whole parameters, or slices of an even length
+ * in any order.
+ */
+export type WeightSink = (
+  name: string,
+  first: number,
+  values: Float32Array<ArrayBuffer>,
+) => void | Promise<void>;
 
-/** A model's weights: in memory, or given slice by slice by whoever reads them. f32, by Hugging Face name. */
+/**
+ * A model's weights: in memory, or given slice by slice by whoever reads them. f32, by Hugging Face
+ * name.
+ */
 export type Weights = ReadonlyMap<string, Float32Array> | ((sink: WeightSink) => Promise<void>);
 
 /** Bytes that may wait for the GPU at once: each of them is held a second time by the browser. */
 const UPLOAD_BYTES = 64 * 2 ** 20;
 
-/** Writes all weights into each of the arenas, which have one plan. Without weights they stay zeros. */
-export async function fill(gpu: Gpu, arenas: readonly Arena[], weights: Weights | undefined): Promise<void> {
+/**
+ * Writes all weights into each of the arenas, which have one plan. Without weights they stay zeros.
+ */
+export async function fill(
+  gpu: Gpu,
+  arenas: readonly Arena[],
+  weights: Weights | undefined,
+): Promise<void> {
   if (!weights) return;
   if (typeof weights !== 'function') {
     for (const arena of arenas) arena.write(weights);
@@ -200,12 +249,14 @@ export async function fill(gpu: Gpu, arenas: readonly Arena[], weights: Weights 
     await gpu.device.queue.onSubmittedWorkDone();
   });
   const { parameters } = arenas[0].plan;
-  if (written !== parameters) throw new Error(`fill: ${written} weights were given, the model has ${parameters}.`);
+  if (written !== parameters)
+    throw new Error(`fill: ${written} weights were given, the model has ${parameters}.`);
 }
 
 /**
- * GPT-2's initialisation: normal, output projections less by √(2·layers), LayerNorm 1 and 0, biases 0. Its deviation of 0.02 is for
- * a width of 768, and goes with 1/√width: much smaller embeddings would make the first LayerNorm multiply gradients by its large rstd.
+ * GPT-2's initialisation: normal, output projections less by √(2·layers), LayerNorm 1 and 0, biases
+ * 0. Its deviation of 0.02 is for a width of 768, and goes with 1/√width: much smaller embeddings
+ * would make the first LayerNorm multiply gradients by its large rstd.
  */
 export function initialWeights(config: Gpt2Config, random: Random): Map<string, Float32Array> {
   const values = new Map<string, Float32Array>();
@@ -213,7 +264,9 @@ export function initialWeights(config: Gpt2Config, random: Random): Map<string, 
   for (const { name, shape } of parameterShapes(config)) {
     const data = new Float32Array(shape.reduce((a, b) => a * b));
     if (shape.length === 2) {
-      const deviation = name.endsWith('c_proj.weight') ? base / Math.sqrt(2 * config.n_layer) : base;
+      const deviation = name.endsWith('c_proj.weight')
+        ? base / Math.sqrt(2 * config.n_layer)
+        : base;
       for (let i = 0; i < data.length; i++) data[i] = random.normal() * deviation;
     } else if (/ln_\w+\.weight$/.test(name)) {
       data.fill(1);

@@ -1,5 +1,5 @@
-// A model's file before its weights are there: pieces of known lengths, so that a large file is written parameter by parameter
-// and never lies in memory whole.
+// A model's file before its weights are there: pieces of known lengths, so that a large file is
+// written parameter by parameter and never lies in memory whole.
 
 import { toHalf } from '../tensor/dtype';
 
@@ -28,7 +28,10 @@ export function lengthOf(pieces: readonly Piece[]): number {
  * @param values the parameter's, f32, if it is one
  * @throws Error if they are missing, of another size, or not representable
  */
-export function encodePiece(piece: Piece, values: Float32Array | undefined): Uint8Array<ArrayBuffer> {
+export function encodePiece(
+  piece: Piece,
+  values: Float32Array | undefined,
+): Uint8Array<ArrayBuffer> {
   if (piece instanceof Uint8Array) return piece;
   const { parameter, shape } = piece;
   const size = shape.reduce((product, extent) => product * extent, 1);
@@ -46,7 +49,10 @@ export function joinPieces(
   const file = new Uint8Array(lengthOf(pieces));
   let offset = 0;
   for (const piece of pieces) {
-    file.set(encodePiece(piece, 'parameter' in piece ? weights.get(piece.parameter) : undefined), offset);
+    file.set(
+      encodePiece(piece, 'parameter' in piece ? weights.get(piece.parameter) : undefined),
+      offset,
+    );
     offset += piece.byteLength;
   }
   return file;
@@ -59,12 +65,20 @@ export const HALF_LIMIT = 65520;
  * Values as little-endian bytes.
  * @throws ExportError for a value that is not finite in that type
  */
-export function encodeValues(name: string, dtype: 'f16' | 'f32', values: Float32Array): Uint8Array<ArrayBuffer> {
+export function encodeValues(
+  name: string,
+  dtype: 'f16' | 'f32',
+  values: Float32Array,
+): Uint8Array<ArrayBuffer> {
   const limit = dtype === 'f16' ? HALF_LIMIT : Infinity;
   const bad = values.findIndex((value) => !(Math.abs(value) < limit));
   if (bad >= 0) {
-    const next = Number.isFinite(values[bad]) ? 'Export in f32, or train on' : 'Use weights of an earlier step';
-    throw new ExportError(`write ${name} in ${dtype}: ${name} holds ${values[bad]} at element ${bad}. ${next}.`);
+    const next = Number.isFinite(values[bad])
+      ? 'Export in f32, or train on'
+      : 'Use weights of an earlier step';
+    throw new ExportError(
+      `write ${name} in ${dtype}: ${name} holds ${values[bad]} at element ${bad}. ${next}.`,
+    );
   }
   const stored = dtype === 'f16' ? toHalf(values) : values;
   return new Uint8Array(stored.buffer as ArrayBuffer, stored.byteOffset, stored.byteLength);

@@ -41,9 +41,13 @@ const broken = (file: string) => (what: string) =>
  * @throws ModelFileError if such a header does not fit the file
  */
 export function headerLength(first: Uint8Array, fileBytes: number, file: string): number {
-  if (fileBytes < LENGTH_BYTES) throw broken(file)(`${count(fileBytes)} bytes are too few for a safetensors file`);
+  if (fileBytes < LENGTH_BYTES)
+    throw broken(file)(`${count(fileBytes)} bytes are too few for a safetensors file`);
   // As a bigint: the length is 64 bits wide and may be hostile.
-  const length = new DataView(first.buffer, first.byteOffset, first.byteLength).getBigUint64(0, true);
+  const length = new DataView(first.buffer, first.byteOffset, first.byteLength).getBigUint64(
+    0,
+    true,
+  );
   if (length > BigInt(Math.min(fileBytes - LENGTH_BYTES, MAX_HEADER))) {
     throw broken(file)(
       `its header says ${count(length)} bytes, the file has ${count(fileBytes)}; it is cut short or not safetensors`,
@@ -60,12 +64,16 @@ export function headerLength(first: Uint8Array, fileBytes: number, file: string)
 export function readHeader(header: Uint8Array, fileBytes: number, file: string): StoredEntry[] {
   const dataStart = LENGTH_BYTES + header.length;
   const found = entries(header, broken(file));
-  // Contiguous and complete, as the format asks: so no tensor overlaps another and nothing hides in between.
+  // Contiguous and complete, as the format asks: so no tensor overlaps another and nothing hides in
+  // between.
   let end = 0;
   for (const { name, from, to } of found) {
     if (from !== end) {
-      const relation = from < end ? 'overlaps the tensor before it' : 'leaves a gap after the tensor before it';
-      throw broken(file)(`tensor ${name} at ${count(from)} to ${count(to)} ${relation}, which ends at ${count(end)}`);
+      const relation =
+        from < end ? 'overlaps the tensor before it' : 'leaves a gap after the tensor before it';
+      throw broken(file)(
+        `tensor ${name} at ${count(from)} to ${count(to)} ${relation}, which ends at ${count(end)}`,
+      );
     }
     end = to;
   }
@@ -76,8 +84,13 @@ export function readHeader(header: Uint8Array, fileBytes: number, file: string):
       `${file} is ${count(fileBytes)} of ${count(needed)} bytes long. Download it again.`,
     );
   }
-  if (needed < fileBytes) throw broken(file)(`${count(fileBytes - needed)} bytes follow the last tensor`);
-  return found.map((entry) => ({ ...entry, from: dataStart + entry.from, to: dataStart + entry.to }));
+  if (needed < fileBytes)
+    throw broken(file)(`${count(fileBytes - needed)} bytes follow the last tensor`);
+  return found.map((entry) => ({
+    ...entry,
+    from: dataStart + entry.from,
+    to: dataStart + entry.to,
+  }));
 }
 
 /**
@@ -89,7 +102,10 @@ export function readSafetensors(bytes: Uint8Array, file: string): Map<string, St
   const length = headerLength(bytes, bytes.length, file);
   const found = readHeader(bytes.subarray(LENGTH_BYTES, LENGTH_BYTES + length), bytes.length, file);
   return new Map(
-    found.map(({ name, dtype, shape, from, to }) => [name, { dtype, shape, data: bytes.subarray(from, to) }]),
+    found.map(({ name, dtype, shape, from, to }) => [
+      name,
+      { dtype, shape, data: bytes.subarray(from, to) },
+    ]),
   );
 }
 
@@ -101,25 +117,43 @@ function entries(header: Uint8Array, broken: (what: string) => Error) {
   } catch (error) {
     throw broken(`its header is not JSON (${(error as Error).message})`);
   }
-  if (typeof json !== 'object' || json === null || Array.isArray(json)) throw broken('its header is not an object');
-  const found = Object.entries(json as Record<string, unknown>).filter(([name]) => name !== '__metadata__');
-  const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+  if (typeof json !== 'object' || json === null || Array.isArray(json))
+    throw broken('its header is not an object');
+  const found = Object.entries(json as Record<string, unknown>).filter(
+    ([name]) => name !== '__metadata__',
+  );
+  const isSize = (value: unknown): value is number =>
+    Number.isSafeInteger(value) && (value as number) >= 0;
   return found
     .map(([name, entry]) => {
       const { dtype, shape, data_offsets: offsets } = (entry ?? {}) as Record<string, unknown>;
       if (typeof dtype !== 'string' || !Object.hasOwn(BYTES, dtype)) {
-        throw broken(`tensor ${name} has type ${JSON.stringify(dtype)}; readable are ${Object.keys(BYTES).join(', ')}`);
+        throw broken(
+          `tensor ${name} has type ${JSON.stringify(dtype)}; readable are ${Object.keys(BYTES).join(', ')}`,
+        );
       }
       if (!Array.isArray(shape) || !shape.every(isSize))
         throw broken(`tensor ${name} has shape ${JSON.stringify(shape)}`);
-      if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize) || offsets[0] > offsets[1]) {
-        throw broken(`tensor ${name} has data_offsets ${JSON.stringify(offsets)}; expected [begin, end]`);
+      if (
+        !Array.isArray(offsets) ||
+        offsets.length !== 2 ||
+        !offsets.every(isSize) ||
+        offsets[0] > offsets[1]
+      ) {
+        throw broken(
+          `tensor ${name} has data_offsets ${JSON.stringify(offsets)}; expected [begin, end]`,
+        );
       }
       const [from, to] = offsets as [number, number];
-      const size = shape.reduce((product, extent) => product * extent, BYTES[dtype as SafetensorsType]);
+      const size = shape.reduce(
+        (product, extent) => product * extent,
+        BYTES[dtype as SafetensorsType],
+      );
       if (to - from !== size) {
         const stored = `${count(to - from)} bytes`;
-        throw broken(`tensor ${name} has ${stored}; ${dtype} of shape [${shape.join(', ')}] takes ${count(size)}`);
+        throw broken(
+          `tensor ${name} has ${stored}; ${dtype} of shape [${shape.join(', ')}] takes ${count(size)}`,
+        );
       }
       return { name, dtype: dtype as SafetensorsType, shape: shape as number[], from, to };
     })
@@ -127,11 +161,15 @@ function entries(header: Uint8Array, broken: (what: string) => Error) {
 }
 
 /**
- * A safetensors file. Wider types come first, so that every tensor is aligned; otherwise in the map's order.
+ * A safetensors file. Wider types come first, so that every tensor is aligned; otherwise in the
+ * map's order.
  * @throws Error if a tensor's bytes do not fit its shape
  */
 export function writeSafetensors(
-  tensors: ReadonlyMap<string, { dtype: SafetensorsType; shape: readonly number[]; data: ArrayBufferView }>,
+  tensors: ReadonlyMap<
+    string,
+    { dtype: SafetensorsType; shape: readonly number[]; data: ArrayBufferView }
+  >,
   metadata: Record<string, string> = {},
 ): Uint8Array<ArrayBuffer> {
   const ordered = [...tensors].sort(([, a], [, b]) => BYTES[b.dtype] - BYTES[a.dtype]);
@@ -157,10 +195,14 @@ function headerOf(
   tensors: Iterable<readonly [string, { dtype: SafetensorsType; shape: readonly number[] }]>,
   metadata: Record<string, string>,
 ): Uint8Array<ArrayBuffer> {
-  const entries: [string, unknown][] = Object.keys(metadata).length > 0 ? [['__metadata__', metadata]] : [];
+  const entries: [string, unknown][] =
+    Object.keys(metadata).length > 0 ? [['__metadata__', metadata]] : [];
   let offset = 0;
   for (const [name, { dtype, shape }] of tensors) {
-    entries.push([name, { dtype, shape, data_offsets: [offset, (offset += sizeOf(dtype, shape))] }]);
+    entries.push([
+      name,
+      { dtype, shape, data_offsets: [offset, (offset += sizeOf(dtype, shape))] },
+    ]);
   }
   const text = new TextEncoder().encode(JSON.stringify(Object.fromEntries(entries)));
   // Padded with spaces, so that the tensors are aligned.
@@ -173,7 +215,8 @@ function headerOf(
 
 /** The values as float32, always a copy. I64 and I32 are rounded beyond 2^24. */
 export function toFloat32({ dtype, data }: StoredTensor): Float32Array<ArrayBuffer> {
-  // The copy aligns: a file may place its tensors at any byte. Not slice(): a Node Buffer's is only a view.
+  // The copy aligns: a file may place its tensors at any byte. Not slice(): a Node Buffer's is only
+  // a view.
   const { buffer } = new Uint8Array(data);
   switch (dtype) {
     case 'F32':
@@ -182,7 +225,9 @@ export function toFloat32({ dtype, data }: StoredTensor): Float32Array<ArrayBuff
       return fromHalf(new Uint16Array(buffer));
     case 'BF16':
       // The upper half of a float32's bits.
-      return new Float32Array(Uint32Array.from(new Uint16Array(buffer), (bits) => bits << 16).buffer);
+      return new Float32Array(
+        Uint32Array.from(new Uint16Array(buffer), (bits) => bits << 16).buffer,
+      );
     case 'I32':
       return Float32Array.from(new Int32Array(buffer));
     case 'I64':
@@ -195,16 +240,22 @@ export function toFloat32({ dtype, data }: StoredTensor): Float32Array<ArrayBuff
 /** Buffers of older GPT-2 files: the causal mask, which kernels know without it. */
 const MASK = /^h\.\d+\.attn\.(masked_)?bias$/;
 
-/** The tensors of a file that are a GPT-2's parameters, by the names of `parameterShapes` and in its order. */
+/**
+ * The tensors of a file that are a GPT-2's parameters, by the names of `parameterShapes` and in its
+ * order.
+ */
 export interface Gpt2Tensors<T> {
   parameters: Map<string, T>;
-  /** A tied model's lm_head.weight where it stands beside wte.weight: it must hold the same values. */
+  /**
+   * A tied model's lm_head.weight where it stands beside wte.weight: it must hold the same values.
+   */
   head?: T;
   refuse(what: string): ModelFileError;
 }
 
 /**
- * Finds a GPT-2's parameters. Names may start with `transformer.`; masks are passed over; the head may stand for wte.
+ * Finds a GPT-2's parameters. Names may start with `transformer.`; masks are passed over; the head
+ * may stand for wte.
  * @throws ModelFileError for a parameter that is missing, unknown, or of another shape or type
  */
 export function gpt2Tensors<T extends { dtype: SafetensorsType; shape: number[] }>(
@@ -213,7 +264,10 @@ export function gpt2Tensors<T extends { dtype: SafetensorsType; shape: number[] 
   file: string,
 ): Gpt2Tensors<T> {
   const refuse = (what: string) =>
-    new ModelFileError('model', `${file}: ${what}. Check that it and config.json belong to the same GPT-2 model.`);
+    new ModelFileError(
+      'model',
+      `${file}: ${what}. Check that it and config.json belong to the same GPT-2 model.`,
+    );
   const left = new Map<string, T>();
   for (const [stored, tensor] of tensors) {
     const name = stored.replace(/^transformer\./, '');
@@ -256,7 +310,8 @@ export const UNTIED =
 
 /**
  * A GPT-2's parameters as float32, in `parameterShapes` order.
- * @throws ModelFileError as gpt2Tensors does, and for values that are not finite or a head that is not tied to wte.weight
+ * @throws ModelFileError as gpt2Tensors does, and for values that are not finite or a head that is
+ * not tied to wte.weight
  */
 export function loadGpt2Weights(
   tensors: ReadonlyMap<string, StoredTensor>,
@@ -294,7 +349,10 @@ export function safetensorsPieces(config: Gpt2Config, dtype: 'F32' | 'F16'): Pie
   // transformers refuses a file that does not say which framework's layout it has.
   const header = headerOf(
     // The head stands beside the transformer, not in it.
-    shapes.map(({ name, shape }) => [name === 'lm_head.weight' ? name : `transformer.${name}`, { dtype, shape }]),
+    shapes.map(({ name, shape }) => [
+      name === 'lm_head.weight' ? name : `transformer.${name}`,
+      { dtype, shape },
+    ]),
     { format: 'pt' },
   );
   const type = dtype === 'F16' ? 'f16' : 'f32';
@@ -307,5 +365,7 @@ export function safetensorsPieces(config: Gpt2Config, dtype: 'F32' | 'F16'): Pie
 
 function list(names: string[]): string {
   const shown = names.slice(0, 3).join(', ');
-  return names.length === 1 ? `${shown} is` : `${shown}${names.length > 3 ? ` and ${names.length - 3} more` : ''} are`;
+  return names.length === 1
+    ? `${shown} is`
+    : `${shown}${names.length > 3 ? ` and ${names.length - 3} more` : ''} are`;
 }

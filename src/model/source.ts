@@ -1,5 +1,6 @@
-// A model folder, wherever it lies: whole files and ranges of files by name. Behind HTTP it is http.ts; here are files that
-// somebody dropped on the page, and any folder that can be read in parts, such as Node's.
+// A model folder, wherever it lies: whole files and ranges of files by name. Behind HTTP it is
+// http.ts; here are files that somebody dropped on the page, and any folder that can be read in
+// parts, such as Node's.
 
 import { count, ModelFileError } from './download';
 
@@ -7,9 +8,14 @@ export interface ModelSource {
   /** What messages call the model, e.g. "openai-community/gpt2@main". */
   readonly label: string;
   has(file: string): Promise<boolean>;
-  /** Bytes of the file. @throws ModelFileError if there is no such file, or nobody knows its length */
+  /**
+   * Bytes of the file. @throws ModelFileError if there is no such file, or nobody knows its length
+   */
   size(file: string): Promise<number>;
-  /** The bytes from `from` up to but not including `to`. @throws ModelFileError if they are not all there */
+  /**
+   * The bytes from `from` up to but not including `to`. @throws ModelFileError if they are not all
+   * there
+   */
   range(file: string, from: number, to: number): Promise<Uint8Array<ArrayBuffer>>;
   /** The whole file. */
   read(file: string): Promise<Uint8Array<ArrayBuffer>>;
@@ -29,7 +35,12 @@ export interface Folder {
 }
 
 /** A folder on this machine. */
-export function folderSource(label: string, folder: Folder, onProgress?: Progress, signal?: AbortSignal): ModelSource {
+export function folderSource(
+  label: string,
+  folder: Folder,
+  onProgress?: Progress,
+  signal?: AbortSignal,
+): ModelSource {
   const size = async (file: string) => {
     const bytes = await folder.size(file);
     if (bytes !== undefined) return bytes;
@@ -45,14 +56,19 @@ export function folderSource(label: string, folder: Folder, onProgress?: Progres
     return bytes;
   };
   return {
-    ...{ label, size, range },
+    label,
+    size,
+    range,
     has: async (file) => (await folder.size(file)) !== undefined,
     read: async (file) => range(file, 0, await size(file)),
     close: () => {},
   };
 }
 
-/** Files by their path in the model's folder, such as "onnx/model.onnx". Nothing is read before it is asked for. */
+/**
+ * Files by their path in the model's folder, such as "onnx/model.onnx". Nothing is read before it
+ * is asked for.
+ */
 export function filesSource(
   files: ReadonlyMap<string, Blob>,
   onProgress?: Progress,

@@ -1,5 +1,6 @@
-// Writes a .zip whose entries are stored as they are: weights do not compress. Entries come in chunks, each handed to a Blob at
-// once, which a browser may keep on disk, so a large model is never in memory whole.
+// Writes a .zip whose entries are stored as they are: weights do not compress. Entries come in
+// chunks, each handed to a Blob at once, which a browser may keep on disk, so a large model is
+// never in memory whole.
 
 import { ExportError } from './pieces';
 
@@ -21,7 +22,10 @@ export interface ZipOptions {
 export const SIGNATURE = { entry: 0x04034b50, directory: 0x02014b50, end: 0x06054b50 } as const;
 /** Bytes of each part, without what varies in length. */
 export const HEADER = { entry: 30, directory: 46, end: 22 } as const;
-/** Sizes and offsets are 32 bits wide; this one says that a 64-bit one follows, which we neither write nor read. */
+/**
+ * Sizes and offsets are 32 bits wide; this one says that a 64-bit one follows, which we neither
+ * write nor read.
+ */
 export const ZIP64 = 0xffffffff;
 /** 2.0: the version of the format that has folders. */
 const VERSION = 20;
@@ -33,7 +37,10 @@ const UTF8 = 0x0800;
  * @throws ExportError if it would exceed 4 GiB
  * @throws Error if an entry's bytes are not as many as it said, or whatever its chunks throw
  */
-export async function writeZip(entries: readonly ZipEntry[], { date, onProgress }: ZipOptions): Promise<Blob> {
+export async function writeZip(
+  entries: readonly ZipEntry[],
+  { date, onProgress }: ZipOptions,
+): Promise<Blob> {
   const names = entries.map(({ name }) => new TextEncoder().encode(name));
   const total = entries.reduce((sum, { bytes }) => sum + bytes, 0);
   const around = names.reduce<number>(
@@ -61,7 +68,9 @@ export async function writeZip(entries: readonly ZipEntry[], { date, onProgress 
       onProgress?.(name, written, total);
     }
     if (written - before !== bytes) {
-      throw new Error(`write the .zip: ${name} has ${written - before} bytes, and ${bytes} were announced.`);
+      throw new Error(
+        `write the .zip: ${name} has ${written - before} bytes, and ${bytes} were announced.`,
+      );
     }
     const facts = factsOf({ crc, bytes, nameBytes: names[i].length, date });
     const header = [...u32(SIGNATURE.entry), ...u16(VERSION), ...facts, ...u16(0), ...names[i]];
@@ -77,20 +86,51 @@ export async function writeZip(entries: readonly ZipEntry[], { date, onProgress 
   }
   const directoryBytes = directory.reduce((sum, { length }) => sum + length, 0);
   const [number, size] = [u16(entries.length), u32(directoryBytes)];
-  const end = [...u32(SIGNATURE.end), ...u16(0), ...u16(0), ...number, ...number, ...size, ...u32(offset), ...u16(0)];
+  const end = [
+    ...u32(SIGNATURE.end),
+    ...u16(0),
+    ...u16(0),
+    ...number,
+    ...number,
+    ...size,
+    ...u32(offset),
+    ...u16(0),
+  ];
   return new Blob([...parts, ...directory, Uint8Array.from(end)], { type: 'application/zip' });
 }
 
 const u16 = (value: number) => [value & 255, (value >>> 8) & 255];
 const u32 = (value: number) => [...u16(value), ...u16(value >>> 16)];
 
-/** What an entry's two headers have in common: flags, method 0 (stored), time, date, CRC, both sizes, length of the name. */
-function factsOf({ crc, bytes, nameBytes, date }: { crc: number; bytes: number; nameBytes: number; date: Date }) {
+/**
+ * What an entry's two headers have in common: flags, method 0 (stored), time, date, CRC, both
+ * sizes, length of the name.
+ */
+function factsOf({
+  crc,
+  bytes,
+  nameBytes,
+  date,
+}: {
+  crc: number;
+  bytes: number;
+  nameBytes: number;
+  date: Date;
+}) {
   // Two seconds are the clock's unit, and 1980 its first year.
   const time = (date.getHours() << 11) | (date.getMinutes() << 5) | (date.getSeconds() >> 1);
-  const day = (Math.max(0, date.getFullYear() - 1980) << 9) | ((date.getMonth() + 1) << 5) | date.getDate();
+  const day =
+    (Math.max(0, date.getFullYear() - 1980) << 9) | ((date.getMonth() + 1) << 5) | date.getDate();
   const stored = [...u32(bytes), ...u32(bytes)];
-  return [...u16(UTF8), ...u16(0), ...u16(time), ...u16(day), ...u32(crc), ...stored, ...u16(nameBytes)];
+  return [
+    ...u16(UTF8),
+    ...u16(0),
+    ...u16(time),
+    ...u16(day),
+    ...u32(crc),
+    ...stored,
+    ...u16(nameBytes),
+  ];
 }
 
 /** For each byte, what it does to the sum: the polynomial is 0xEDB88320, lowest bit first. */

@@ -1,4 +1,5 @@
-// Element types of tensors, and float32 <-> float16 conversion on the CPU. Not a tensor: only numbers and their bits.
+// Element types of tensors, and float32 <-> float16 conversion on the CPU. Not a tensor: only
+// numbers and their bits.
 
 export type DType = 'f32' | 'f16' | 'u32' | 'i32';
 
@@ -26,7 +27,8 @@ function halfBits(bits: number): number {
   const halfExponent = exponent - 127 + 15;
   if (halfExponent >= 31) return sign | 0x7c00;
   if (halfExponent > 0) {
-    // A carry out of the mantissa moves the exponent up, and past 65504 gives infinity: just what rounding asks for.
+    // A carry out of the mantissa moves the exponent up, and past 65504 gives infinity: just what
+    // rounding asks for.
     return sign + (halfExponent << 10) + shiftRounded(mantissa, 13);
   }
   const shift = 14 - halfExponent;
@@ -46,7 +48,10 @@ function singleBits(half: number): number {
   return sign | ((127 - 14 - shift) << 23) | (((mantissa << shift) & 0x3ff) << 13);
 }
 
-/** float16 bits of each value, rounded to nearest, ties to even. Subnormals are kept; from 65520 on it is infinity. */
+/**
+ * float16 bits of each value, rounded to nearest, ties to even. Subnormals are kept; from 65520 on
+ * it is infinity.
+ */
 export function toHalf(values: Float32Array): Uint16Array<ArrayBuffer> {
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
   const halves = new Uint16Array(values.length);

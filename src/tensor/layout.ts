@@ -1,5 +1,6 @@
-// Layout: how a tensor's elements lie in their storage. It answers as PyTorch does, with PyTorch's own words where an
-// operation is impossible. Pure numbers: it holds no data, and copies none. It only says where a copy would be needed.
+// Layout: how a tensor's elements lie in their storage. It answers as PyTorch does, with PyTorch's
+// own words where an operation is impossible. Pure numbers: it holds no data, and copies none. It
+// only says where a copy would be needed.
 
 import type { Fail, Sizes } from './strides';
 import {
@@ -16,13 +17,16 @@ import {
 /** What an operation that may have to copy answers. */
 export interface Relayout {
   layout: Layout;
-  /** True if no strides over the old storage exist: the elements, in row-major order, go to a new one at offset 0. */
+  /**
+   * True if no strides over the old storage exist: the elements, in row-major order, go to a new
+   * one at offset 0.
+   */
   copied: boolean;
 }
 
 /**
- * An operation that the layout does not allow. The message's first line is PyTorch's text; its second says the operation
- * and the layout it met, for PyTorch leaves the sizes and strides out.
+ * An operation that the layout does not allow. The message's first line is PyTorch's text; its
+ * second says the operation and the layout it met, for PyTorch leaves the sizes and strides out.
  */
 export class LayoutError extends Error {
   override name = 'LayoutError';
@@ -39,7 +43,8 @@ export class LayoutError extends Error {
 }
 
 const without = (values: Sizes, at: number) => values.filter((_, d) => d !== at);
-const withValue = (values: Sizes, at: number, value: number) => values.map((v, d) => (d === at ? value : v));
+const withValue = (values: Sizes, at: number, value: number) =>
+  values.map((v, d) => (d === at ? value : v));
 
 export class Layout {
   /** Sizes, outermost dimension first. */
@@ -51,9 +56,14 @@ export class Layout {
   /** Number of elements. */
   readonly numel: number;
 
-  /** Any layout, e.g. rows padded to `pitch`: `new Layout([B, T, V], [T * pitch, pitch, 1])`. All are whole numbers ≥ 0. */
+  /**
+   * Any layout, e.g. rows padded to `pitch`: `new Layout([B, T, V], [T * pitch, pitch, 1])`. All
+   * are whole numbers ≥ 0.
+   */
   constructor(shape: Sizes, strides: Sizes, offset = 0) {
-    const whole = [...shape, ...strides, offset, product(shape)].every((n) => Number.isSafeInteger(n) && n >= 0);
+    const whole = [...shape, ...strides, offset, product(shape)].every(
+      (n) => Number.isSafeInteger(n) && n >= 0,
+    );
     if (!whole || shape.length !== strides.length) {
       throw new RangeError(
         `Layout: sizes ${list(shape)}, strides ${list(strides)}, offset ${offset} do not describe a tensor. ` +
@@ -79,7 +89,10 @@ export class Layout {
     return stridesAreContiguous(this.shape, this.strides);
   }
 
-  /** Elements that a storage must have for this layout to lie in it: the last address + 1, or 0 if there is no element. */
+  /**
+   * Elements that a storage must have for this layout to lie in it: the last address + 1, or 0 if
+   * there is no element.
+   */
   get extent(): number {
     return this.numel === 0
       ? 0
@@ -90,11 +103,15 @@ export class Layout {
     return `sizes ${list(this.shape)}, strides ${list(this.strides)}, offset ${this.offset}`;
   }
 
-  /** Address of one element, in elements from the start of the storage. Takes one index a dimension; negative ones count back. */
+  /**
+   * Address of one element, in elements from the start of the storage. Takes one index a dimension;
+   * negative ones count back.
+   */
   at(...index: number[]): number {
     const fail: Fail = this.failing(`at(${index.join(', ')})`);
     if (index.length > this.rank) fail(`too many indices for tensor of dimension ${this.rank}`);
-    if (index.length < this.rank) fail(`an element's address takes ${this.rank} indices, not ${index.length}`);
+    if (index.length < this.rank)
+      fail(`an element's address takes ${this.rank} indices, not ${index.length}`);
     return index.reduce((address, i, d) => {
       const size = this.shape[d];
       if (!Number.isInteger(i) || i < -size || i >= size) {
@@ -119,7 +136,10 @@ export class Layout {
     }
   }
 
-  /** The same elements as another shape, without a copy; one size may be −1. Throws where no strides can show it. */
+  /**
+   * The same elements as another shape, without a copy; one size may be −1. Throws where no strides
+   * can show it.
+   */
   view(shape: Sizes): Layout {
     const fail: Fail = this.failing(`view(${list(shape)})`);
     const sizes = inferShape(shape, this.numel, fail);
@@ -142,7 +162,10 @@ export class Layout {
       : { layout: Layout.contiguous(this.shape), copied: true };
   }
 
-  /** Dimensions `start` to `end`, both included, become one; a scalar gets one dimension. Copies where reshape does. */
+  /**
+   * Dimensions `start` to `end`, both included, become one; a scalar gets one dimension. Copies
+   * where reshape does.
+   */
   flatten(start = 0, end = -1): Relayout {
     const fail: Fail = this.failing(`flatten(${start}, ${end})`);
     const first = wrapDimension(start, this.rank, fail);
@@ -162,7 +185,10 @@ export class Layout {
     return this.view([...this.shape.slice(0, d), ...sizes, ...this.shape.slice(d + 1)]);
   }
 
-  /** Python's `[start:stop:step]` on one dimension: null is an open end, negative counts back, beyond the ends is cut off. */
+  /**
+   * Python's `[start:stop:step]` on one dimension: null is an open end, negative counts back,
+   * beyond the ends is cut off.
+   */
   slice(dim: number, start: number | null = null, stop: number | null = null, step = 1): Layout {
     const fail: Fail = this.failing(`slice(${dim}, ${start}, ${stop}, ${step})`);
     if (this.rank === 0) fail('slice() cannot be applied to a 0-dim tensor.');
@@ -183,7 +209,10 @@ export class Layout {
     );
   }
 
-  /** `length` indices of one dimension, from `start`. Its refusals are in PyTorch 2's words; older ones differ here. */
+  /**
+   * `length` indices of one dimension, from `start`. Its refusals are in PyTorch 2's words; older
+   * ones differ here.
+   */
   narrow(dim: number, start: number, length: number): Layout {
     const fail: Fail = this.failing(`narrow(${dim}, ${start}, ${length})`);
     if (this.rank === 0) fail('narrow() cannot be applied to a 0-dim tensor.');
@@ -207,7 +236,9 @@ export class Layout {
     const d = wrapDimension(dim, this.rank, fail);
     const size = this.shape[d];
     if (!Number.isInteger(index) || index < -size || index >= size) {
-      fail(`select(): index ${index} out of range for tensor of size ${list(this.shape)} at dimension ${d}`);
+      fail(
+        `select(): index ${index} out of range for tensor of size ${list(this.shape)} at dimension ${d}`,
+      );
     }
     const address = this.offset + (index < 0 ? index + size : index) * this.strides[d];
     return new Layout(without(this.shape, d), without(this.strides, d), address);
@@ -242,7 +273,9 @@ export class Layout {
     );
   }
 
-  /** Dimensions of size 1 are repeated with stride 0, and new ones put in front; −1 keeps a size. */
+  /**
+   * Dimensions of size 1 are repeated with stride 0, and new ones put in front; −1 keeps a size.
+   */
   expand(sizes: Sizes): Layout {
     const fail: Fail = this.failing(`expand(${list(sizes)})`);
     const { shape, strides } = expandGeometry(this.shape, this.strides, sizes, fail);
@@ -253,7 +286,8 @@ export class Layout {
   squeeze(dim?: number): Layout {
     const fail: Fail = this.failing(`squeeze(${dim ?? ''})`);
     const only = dim === undefined ? undefined : wrapDimension(dim, this.rank, fail);
-    const stays = (_: number, d: number) => this.shape[d] !== 1 || (only !== undefined && d !== only);
+    const stays = (_: number, d: number) =>
+      this.shape[d] !== 1 || (only !== undefined && d !== only);
     return new Layout(this.shape.filter(stays), this.strides.filter(stays), this.offset);
   }
 
@@ -262,7 +296,11 @@ export class Layout {
     const fail: Fail = this.failing(`unsqueeze(${dim})`);
     const d = wrapDimension(dim, this.rank + 1, fail);
     const stride = d < this.rank ? this.shape[d] * this.strides[d] : 1;
-    return new Layout(this.shape.toSpliced(d, 0, 1), this.strides.toSpliced(d, 0, stride), this.offset);
+    return new Layout(
+      this.shape.toSpliced(d, 0, 1),
+      this.strides.toSpliced(d, 0, stride),
+      this.offset,
+    );
   }
 
   private relayout(shape: Sizes): Relayout {

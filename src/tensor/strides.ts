@@ -1,5 +1,5 @@
-// Stride arithmetic on plain arrays: what Layout's methods are computed from. Sizes and strides are in elements.
-// Where PyTorch refuses, `fail` is called with PyTorch's text.
+// Stride arithmetic on plain arrays: what Layout's methods are computed from. Sizes and strides are
+// in elements. Where PyTorch refuses, `fail` is called with PyTorch's text.
 
 export type Sizes = readonly number[];
 export type Fail = (reason: string) => never;
@@ -23,7 +23,10 @@ export function contiguousStrides(shape: Sizes): number[] {
   return strides;
 }
 
-/** True if row-major order walks the storage one element at a time. A dimension of size 1 may have any stride. */
+/**
+ * True if row-major order walks the storage one element at a time. A dimension of size 1 may have
+ * any stride.
+ */
 export function stridesAreContiguous(shape: Sizes, strides: Sizes): boolean {
   if (shape.includes(0)) return true;
   let expected = 1;
@@ -36,11 +39,12 @@ export function stridesAreContiguous(shape: Sizes, strides: Sizes): boolean {
 }
 
 /**
- * The strides that show a tensor's elements, in the same order, as `newShape`; undefined where none exist, and only a copy
- * would do. Both shapes must have the same number of elements.
+ * The strides that show a tensor's elements, in the same order, as `newShape`; undefined where none
+ * exist, and only a copy would do. Both shapes must have the same number of elements.
  *
- * Neighbouring dimensions form a block where the left one's stride is size × stride of the right one: within a block the
- * elements are evenly spaced, so it can be cut into any sizes with its own product. A new dimension must not span blocks.
+ * Neighbouring dimensions form a block where the left one's stride is size × stride of the right
+ * one: within a block the elements are evenly spaced, so it can be cut into any sizes with its own
+ * product. A new dimension must not span blocks.
  */
 export function viewStrides(shape: Sizes, strides: Sizes, newShape: Sizes): number[] | undefined {
   if (shape.length === 0) return newShape.map(() => 1);
@@ -55,7 +59,8 @@ export function viewStrides(shape: Sizes, strides: Sizes, newShape: Sizes): numb
   let blockStride = strides[shape.length - 1];
   for (let from = shape.length - 1; from >= 0; from--) {
     blockSize *= shape[from];
-    const blockGoesOn = from > 0 && (shape[from - 1] === 1 || strides[from - 1] === blockSize * blockStride);
+    const blockGoesOn =
+      from > 0 && (shape[from - 1] === 1 || strides[from - 1] === blockSize * blockStride);
     if (blockGoesOn) continue;
     let filled = 1;
     while (to >= 0 && (filled < blockSize || newShape[to] === 1)) {
@@ -70,11 +75,16 @@ export function viewStrides(shape: Sizes, strides: Sizes, newShape: Sizes): numb
   return newStrides;
 }
 
-/** `dim` counted from the front. `rank` is how many dimensions there are to choose from; a scalar counts as one. */
+/**
+ * `dim` counted from the front. `rank` is how many dimensions there are to choose from; a scalar
+ * counts as one.
+ */
 export function wrapDimension(dim: number, rank: number, fail: Fail): number {
   const count = Math.max(rank, 1);
   if (!Number.isInteger(dim) || dim < -count || dim >= count) {
-    fail(`Dimension out of range (expected to be in range of [${-count}, ${count - 1}], but got ${dim})`);
+    fail(
+      `Dimension out of range (expected to be in range of [${-count}, ${count - 1}], but got ${dim})`,
+    );
   }
   return dim < 0 ? dim + count : dim;
 }
@@ -90,7 +100,8 @@ export function inferShape(shape: Sizes, numel: number, fail: Fail): number[] {
   }
   const known = product(shape.filter((size) => size !== -1));
   if (free === -1 && known === numel) return [...shape];
-  if (free !== -1 && known > 0 && numel % known === 0) return shape.map((size) => (size === -1 ? numel / known : size));
+  if (free !== -1 && known > 0 && numel % known === 0)
+    return shape.map((size) => (size === -1 ? numel / known : size));
   if (free !== -1 && known === 0 && numel === 0) {
     const why = 'because the unspecified dimension size -1 can be any value and is ambiguous';
     fail(`cannot reshape tensor of 0 elements into shape ${list(shape)} ${why}`);
@@ -103,7 +114,8 @@ export function expandGeometry(shape: Sizes, strides: Sizes, sizes: Sizes, fail:
   const rank = shape.length;
   const added = sizes.length - rank;
   if (added < 0) {
-    // PyTorch names the tensor's type here. A layout has none; float is the one that most people see.
+    // PyTorch names the tensor's type here. A layout has none; float is the one that most people
+    // see.
     fail(
       `expand(torch.FloatTensor{${list(shape)}}, size=${list(sizes)}): the number of sizes provided (${sizes.length}) ` +
         `must be greater or equal to the number of dimensions in the tensor (${rank})`,
@@ -115,7 +127,9 @@ export function expandGeometry(shape: Sizes, strides: Sizes, sizes: Sizes, fail:
     const d = i - added;
     const target = sizes[i];
     if (d < 0 && target === -1) {
-      fail(`The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension ${i}`);
+      fail(
+        `The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension ${i}`,
+      );
     }
     const size = d < 0 ? 1 : shape[d];
     const kept = target === -1 || target === size;

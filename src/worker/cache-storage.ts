@@ -1,5 +1,5 @@
-// Where the page keeps a teacher's cache: one file in the origin private file system, which no dialog asks for and no page but this
-// one reads.
+// Where the page keeps a teacher's cache: one file in the origin private file system, which no
+// dialog asks for and no page but this one reads.
 
 import { CacheError, type CacheStorage } from '../distill/cache-file';
 
@@ -42,7 +42,8 @@ export async function openCacheStorage(): Promise<CacheStorage> {
         if ((error as Error).name !== 'QuotaExceededError') throw error;
         written = 0;
       }
-      if (written < bytes.length) throw new CacheError('full', 'The browser’s storage for this page is full.');
+      if (written < bytes.length)
+        throw new CacheError('full', 'The browser’s storage for this page is full.');
     },
     async room() {
       const { quota, usage } = await navigator.storage.estimate();

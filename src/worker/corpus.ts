@@ -11,22 +11,32 @@ import { openTokenizerOf } from './models';
 import type { FileReport, ToWorker, UserCorpus } from './protocol';
 
 /** What the texts are called. */
-export const corpusName = (corpus?: UserCorpus) => corpus?.files.map(({ name }) => name).join(', ') ?? BUILT_IN_CORPUS;
+export const corpusName = (corpus?: UserCorpus) =>
+  corpus?.files.map(({ name }) => name).join(', ') ?? BUILT_IN_CORPUS;
 
 /** The user's documents, or the book as one. @throws CorpusError */
-export async function readTexts(corpus: UserCorpus | undefined, options: DownloadOptions): Promise<Document[]> {
+export async function readTexts(
+  corpus: UserCorpus | undefined,
+  options: DownloadOptions,
+): Promise<Document[]> {
   if (corpus) return corpus.files.flatMap((file) => readDocuments(file, corpus.reading).documents);
   return [[decodeCorpus(BUILT_IN_CORPUS, await download(new URL(BUILT_IN_CORPUS, base), options))]];
 }
 
 /** Reads the data as a run would, and posts what it found. */
-export async function preview({ id, config, corpus, files: dropped = {} }: Extract<ToWorker, { type: 'preview' }>) {
+export async function preview({
+  id,
+  config,
+  corpus,
+  files: dropped = {},
+}: Extract<ToWorker, { type: 'preview' }>) {
   let files: FileReport[] = [];
   try {
     let texts: Document[];
     if (corpus) ({ files, documents: texts } = inspectFiles(corpus));
     else texts = await readTexts(undefined, {});
-    if (files.some(({ problem }) => problem !== undefined)) return post({ type: 'preview', id, files });
+    if (files.some(({ problem }) => problem !== undefined))
+      return post({ type: 'preview', id, files });
     const tokenizer = await openTokenizerOf(config, { files: dropped, base });
     const read = previewData(encodeDocuments(texts, tokenizer), config, tokenizer);
     post({ type: 'preview', id, files, preview: read });
@@ -35,8 +45,14 @@ export async function preview({ id, config, corpus, files: dropped = {} }: Extra
   }
 }
 
-/** The user's documents, with a report for each file: one that cannot be read does not keep the others from being told. */
-function inspectFiles({ files, reading }: UserCorpus): { files: FileReport[]; documents: Document[] } {
+/**
+ * The user's documents, with a report for each file: one that cannot be read does not keep the
+ * others from being told.
+ */
+function inspectFiles({ files, reading }: UserCorpus): {
+  files: FileReport[];
+  documents: Document[];
+} {
   const documents: Document[] = [];
   const reports = files.map((file): FileReport => {
     try {
@@ -46,7 +62,13 @@ function inspectFiles({ files, reading }: UserCorpus): { files: FileReport[]; do
     } catch (error) {
       if (!(error instanceof CorpusError)) throw error;
       const columns = error instanceof ColumnsError ? error.columns : [];
-      return { name: file.name, documents: 0, empty: 0, columns, problem: `${error.message} ${error.hint}` };
+      return {
+        name: file.name,
+        documents: 0,
+        empty: 0,
+        columns,
+        problem: `${error.message} ${error.hint}`,
+      };
     }
   });
   return { files: reports, documents };

@@ -12,13 +12,16 @@ import type { Failure } from './protocol';
 /** An error as the page shows it, with nothing lost on the way. */
 export function describe(operation: string, error: unknown): Failure {
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
-  if (error instanceof GpuError) return { operation, message, hint: error.hint, kind: error.kind, stack };
+  if (error instanceof GpuError)
+    return { operation, message, hint: error.hint, kind: error.kind, stack };
   if (error instanceof CorpusError)
     return { operation: error.operation, message, hint: error.hint, kind: 'corpus', stack };
   if (error instanceof TokenizerError)
     return { operation: error.operation, message, hint: error.hint, kind: 'model', stack };
-  if (error instanceof ModelFileError) return { operation: 'load the model', message, kind: error.kind, stack };
-  if (error instanceof CacheError) return { operation: 'use the teacher’s cache', message, kind: 'limits', stack };
+  if (error instanceof ModelFileError)
+    return { operation: 'load the model', message, kind: error.kind, stack };
+  if (error instanceof CacheError)
+    return { operation: 'use the teacher’s cache', message, kind: 'limits', stack };
   if (error instanceof ExportError) return { operation, message, kind: 'model', stack };
   if (error instanceof LayoutError) {
     const hint = 'Set the loss path to strided or reshape, or the batch size to 1.';

@@ -5,7 +5,10 @@ import type { FromWorker } from './protocol';
 
 export const BUILT_IN_CORPUS = 'corpus/moby-dick.txt';
 
-/** The built worker lies in the page's assets folder; the dev server serves it from src, and the page's files from its root. */
+/**
+ * The built worker lies in the page's assets folder; the dev server serves it from src, and the
+ * page's files from its root.
+ */
 export const base = new URL(import.meta.env.DEV ? '/' : '../', self.location.href);
 
 export const post = (message: FromWorker) => self.postMessage(message);
@@ -18,7 +21,10 @@ export interface DeviceUser {
 
 let device: Promise<Gpu> | undefined;
 
-/** The page's one device, until it is lost. `users` are those that are there when something befalls it. */
+/**
+ * The page's one device, until it is lost. `users` are those that are there when something befalls
+ * it.
+ */
 export function openDevice(users: () => (DeviceUser | undefined)[]): Promise<Gpu> {
   if (device) return device;
   const opened = openGpu();

@@ -1,4 +1,5 @@
-// The Bug Lab's side of the worker: one experiment at a time, from loading its models to its last report.
+// The Bug Lab's side of the worker: one experiment at a time, from loading its models to its last
+// report.
 
 import { DEFAULTS } from '../config';
 import { decodeCorpus } from '../data/corpus';
@@ -79,8 +80,12 @@ export class LabRun implements DeviceUser {
         if (this.#over) break;
       }
     } catch (error) {
-      // A failing GPU call and the word that the device is gone come in no particular order; the word explains it.
-      await Promise.race([this.#gpu?.lost, new Promise((resolve) => setTimeout(resolve, LOST_MILLISECONDS))]);
+      // A failing GPU call and the word that the device is gone come in no particular order; the
+      // word explains it.
+      await Promise.race([
+        this.#gpu?.lost,
+        new Promise((resolve) => setTimeout(resolve, LOST_MILLISECONDS)),
+      ]);
       return this.fail('run the experiment', error);
     }
     if (this.#over) return;
@@ -101,9 +106,15 @@ async function loadModels(stage: (detail: string) => void): Promise<Models> {
     await downloadJson(new URL(`${folder}/config.json`, base)),
     `${folder}/config.json`,
   );
-  const tokenizer = await loadTokenizer(new URL(folder, base).href, { vocabularySize: teacherConfig.vocab_size });
+  const tokenizer = await loadTokenizer(new URL(folder, base).href, {
+    vocabularySize: teacherConfig.vocab_size,
+  });
   const file = `${folder}/model.safetensors`;
-  const teacherWeights = loadGpt2Weights(readSafetensors(await fetchFile(file), file), teacherConfig, file);
+  const teacherWeights = loadGpt2Weights(
+    readSafetensors(await fetchFile(file), file),
+    teacherConfig,
+    file,
+  );
   stage(`reading ${BUILT_IN_CORPUS}`);
   return { tokenizer, tokens: tokenizer.encode(text), teacherConfig, teacherWeights };
 }

@@ -1,11 +1,17 @@
-// Where a run's models come from: the page's own folder, the hub, or files that were dropped on the page. Nowhere else.
+// Where a run's models come from: the page's own folder, the hub, or files that were dropped on the
+// page. Nowhere else.
 
 import type { Config } from '../config';
 import { planMemory } from '../distill/apparatus';
 import { dtypeOf, newStudent } from '../distill/run';
 import { checkSameWords, openStudent, type StudentStart } from '../distill/student-start';
 import type { Teacher } from '../distill/teacher';
-import { type FolderTokenizer, hasTokenizer, openTeacher, openTokenizer } from '../distill/teacher-folder';
+import {
+  type FolderTokenizer,
+  hasTokenizer,
+  openTeacher,
+  openTokenizer,
+} from '../distill/teacher-folder';
 import type { TeacherSizes } from '../distill/teacher-onnx';
 import type { Gpu } from '../gpu/device';
 import { browserCache } from '../model/block-cache';
@@ -53,7 +59,8 @@ function sourceOf(
   note?: Report['note'],
 ) {
   const reference = modelReference(text);
-  if (!reference) throw new Error(`${role}_model is ${JSON.stringify(text)}, which names no model.`);
+  if (!reference)
+    throw new Error(`${role}_model is ${JSON.stringify(text)}, which names no model.`);
   if (reference.kind === 'files') {
     const dropped = files[role];
     const [alone] = dropped?.size === 1 ? dropped : [];
@@ -66,7 +73,12 @@ function sourceOf(
   }
   if (reference.kind === 'built-in') {
     const folder = new URL(`models/${reference.name}/`, base);
-    return httpSource({ label: text, address: (file) => new URL(file, folder).href, onProgress, signal });
+    return httpSource({
+      label: text,
+      address: (file) => new URL(file, folder).href,
+      onProgress,
+      signal,
+    });
   }
   const refused = (why: string) => note?.(`Nothing of ${text} is kept for the next visit: ${why}.`);
   const cache = browserCache(refused);
@@ -80,19 +92,27 @@ async function openFolders(config: Config, gpu: Gpu, place: Place & Report) {
     const onProgress: Progress = (file, loaded, total = 0) => {
       if (file === told.file && loaded < total && loaded - told.loaded < total * TOLD_SHARE) return;
       told = { file, loaded };
-      place.stage(/\.(json|txt)$/.test(file) ? 'tokenizer' : role, `${file} of ${text}`, loaded, total || undefined);
+      place.stage(
+        /\.(json|txt)$/.test(file) ? 'tokenizer' : role,
+        `${file} of ${text}`,
+        loaded,
+        total || undefined,
+      );
     };
     return sourceOf(role, text, place, onProgress, place.note);
   };
   const dtype = dtypeOf(config, gpu);
   const source = open('teacher', config.teacher_model);
-  const other = ['', 'teacher'].includes(config.student_model) ? undefined : open('student', config.student_model);
+  const other = ['', 'teacher'].includes(config.student_model)
+    ? undefined
+    : open('student', config.student_model);
   const close = () => {
     for (const opened of [source, other]) opened?.close();
   };
   try {
     place.stage('tokenizer', `config.json of ${config.teacher_model}`);
-    // The built-in folder has ONNX files of both precisions, which load sooner than our kernels compile.
+    // The built-in folder has ONNX files of both precisions, which load sooner than our kernels
+    // compile.
     const builtIn = modelReference(config.teacher_model)?.kind === 'built-in';
     const onnx = builtIn ? `onnx/${dtype === 'f16' ? 'model_fp16' : 'model'}.onnx` : undefined;
     const teacher = await openTeacher(source, { onnx, f16: gpu.adapter.f16, dtype });
@@ -104,7 +124,10 @@ async function openFolders(config: Config, gpu: Gpu, place: Place & Report) {
   }
 }
 
-/** What tells this teacher from others: its name, and for dropped files their names, sizes and dates. */
+/**
+ * What tells this teacher from others: its name, and for dropped files their names, sizes and
+ * dates.
+ */
 export function teacherName(text: string, files?: ReadonlyMap<string, Blob>): string {
   if (modelReference(text)?.kind !== 'files') return text;
   const each = [...(files ?? [])].map(([path, blob]) => {
@@ -115,10 +138,16 @@ export function teacherName(text: string, files?: ReadonlyMap<string, Blob>): st
 }
 
 /** The tokenizer that a run with these settings would have. */
-export async function openTokenizerOf({ teacher_model }: Config, place: Place): Promise<FolderTokenizer> {
+export async function openTokenizerOf(
+  { teacher_model }: Config,
+  place: Place,
+): Promise<FolderTokenizer> {
   const source = sourceOf('teacher', teacher_model, place);
   try {
-    const { vocab_size } = parseSizes(await readJson(source, 'config.json'), `config.json of ${source.label}`);
+    const { vocab_size } = parseSizes(
+      await readJson(source, 'config.json'),
+      `config.json of ${source.label}`,
+    );
     return await openTokenizer(source, vocab_size);
   } finally {
     source.close();
@@ -133,17 +162,26 @@ export async function openModels(config: Config, gpu: Gpu, place: Place & Report
     const tokenizer = await openTokenizer(source, words);
     if (other) {
       if (await hasTokenizer(other)) {
-        checkSameWords(tokenizer, await openTokenizer(other, words), { teacher: source.label, student: other.label });
-      } else place.note(`${other.label} has no tokenizer of its own: its words are taken to be the teacher’s.`);
+        checkSameWords(tokenizer, await openTokenizer(other, words), {
+          teacher: source.label,
+          student: other.label,
+        });
+      } else
+        place.note(
+          `${other.label} has no tokenizer of its own: its words are taken to be the teacher’s.`,
+        );
     }
-    return { ...{ tokenizer, teacherConfig: teacher.sizes, student, close }, makeTeacher: teacher.make };
+    return { tokenizer, teacherConfig: teacher.sizes, student, close, makeTeacher: teacher.make };
   } catch (error) {
     close();
     throw error;
   }
 }
 
-/** What a run of these settings will take of the GPU. Reads what the folders say of themselves, and makes nothing on the GPU. */
+/**
+ * What a run of these settings will take of the GPU. Reads what the folders say of themselves, and
+ * makes nothing on the GPU.
+ */
 export async function planModels(config: Config, gpu: Gpu, place: Place): Promise<MemoryPlan> {
   const { teacher, student, dtype, close } = await openFolders(config, gpu, {
     ...place,
@@ -152,7 +190,10 @@ export async function planModels(config: Config, gpu: Gpu, place: Place): Promis
   });
   try {
     const memory = await planMemory({
-      ...{ gpu, config, dtype, makeTeacher: teacher.plan },
+      gpu,
+      config,
+      dtype,
+      makeTeacher: teacher.plan,
       student: student?.config ?? newStudent(config, teacher.sizes.vocab_size),
     });
     return { memory, largestBuffer: gpu.limits.buffer, atLeast: teacher.engine === 'onnxruntime' };
@@ -166,18 +207,31 @@ export async function inspectModel(role: Role, text: string, place: Place): Prom
   const source = sourceOf(role, text, place);
   try {
     const json = await readJson(source, 'config.json');
-    const gpt2 = role === 'student' || (json as { model_type?: unknown } | null)?.model_type === 'gpt2';
+    const gpt2 =
+      role === 'student' || (json as { model_type?: unknown } | null)?.model_type === 'gpt2';
     const config = gpt2 ? parseConfig(json, `config.json of ${source.label}`) : undefined;
     if (role === 'student' && config) {
       const { bytes } = await openWeights(source);
       const parameters = planArena(config).parameters;
-      const sizes = { vocabularySize: config.vocab_size, positions: config.n_positions, layers: config.n_layer };
+      const sizes = {
+        vocabularySize: config.vocab_size,
+        positions: config.n_positions,
+        layers: config.n_layer,
+      };
       return { label: source.label, engine: 'stillhouse', parameters, bytes, ...sizes };
     }
-    const { sizes, parameters, engine, bytes } = await openTeacher(source, { f16: true, dtype: 'f16' });
+    const { sizes, parameters, engine, bytes } = await openTeacher(source, {
+      f16: true,
+      dtype: 'f16',
+    });
     return {
-      ...{ label: source.label, engine, parameters, bytes: await bytes(), layers: config?.n_layer },
-      ...{ vocabularySize: sizes.vocab_size, positions: sizes.n_positions },
+      label: source.label,
+      engine,
+      parameters,
+      bytes: await bytes(),
+      layers: config?.n_layer,
+      vocabularySize: sizes.vocab_size,
+      positions: sizes.n_positions,
     };
   } finally {
     source.close();

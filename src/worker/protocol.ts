@@ -25,7 +25,9 @@ export type { CacheReport } from '../distill/run';
 /** The settings that may change while a run is going on. */
 export type LiveChanges = Partial<Pick<Config, 'student_lr' | 'temperature' | 'alpha'>>;
 
-/** Files of the user's own, or a pasted text as one; without them the run uses the built-in book. */
+/**
+ * Files of the user's own, or a pasted text as one; without them the run uses the built-in book.
+ */
 export interface UserCorpus {
   files: CorpusFile[];
   reading: Reading;
@@ -46,7 +48,10 @@ export interface FileReport {
 /** Which of the two models is meant. */
 export type Role = 'teacher' | 'student';
 
-/** Files that were dropped on the page for a model, by their path in its folder; or the folder's .zip alone, by its name. */
+/**
+ * Files that were dropped on the page for a model, by their path in its folder; or the folder's
+ * .zip alone, by its name.
+ */
 export type DroppedFiles = Partial<Record<Role, ReadonlyMap<string, Blob>>>;
 
 /** What is known of a model before anything large of it is read. */
@@ -69,25 +74,43 @@ export interface ModelReport {
 export interface MemoryPlan {
   /** Bytes by purpose, as in a run's status. */
   memory: Record<string, number>;
-  /** Bytes; the most that the adapter gives in one piece. How much it has in all, no adapter tells. */
+  /**
+   * Bytes; the most that the adapter gives in one piece. How much it has in all, no adapter tells.
+   */
   largestBuffer: number;
   /** onnxruntime runs the teacher, and its working memory is not counted. */
   atLeast: boolean;
 }
 
 export type ToWorker =
-  /** Ask what this machine offers; answered by `adapter`, or `failed` with `runId: ''`. Starts nothing. */
+  /**
+   * Ask what this machine offers; answered by `adapter`, or `failed` with `runId: ''`. Starts
+   * nothing.
+   */
   | { type: 'probe' }
-  /** Hold every kernel against its slow twin; answered by `check-row` for each and `check-done`. Refused while a run trains. */
+  /**
+   * Hold every kernel against its slow twin; answered by `check-row` for each and `check-done`.
+   * Refused while a run trains.
+   */
   | { type: 'check' }
   /** Read what a model's folder says of it; answered by `inspected` with the same id. */
   | { type: 'inspect'; id: number; role: Role; reference: string; files?: DroppedFiles }
-  /** Read the data as a run with these settings would; answered by `preview` with the same id. Needs no GPU. */
+  /**
+   * Read the data as a run with these settings would; answered by `preview` with the same id. Needs
+   * no GPU.
+   */
   | { type: 'preview'; id: number; config: Config; corpus?: UserCorpus; files?: DroppedFiles }
   /** Work out what a run of these settings will take; answered by `planned` with the same id. */
   | { type: 'plan'; id: number; config: Config; files?: DroppedFiles }
   /** Load, build and (unless `paused`) train. */
-  | { type: 'start'; runId: string; config: Config; corpus?: UserCorpus; files?: DroppedFiles; paused?: boolean }
+  | {
+      type: 'start';
+      runId: string;
+      config: Config;
+      corpus?: UserCorpus;
+      files?: DroppedFiles;
+      paused?: boolean;
+    }
   | { type: 'pause'; runId: string }
   | { type: 'resume'; runId: string }
   /** One step while paused. */
@@ -95,13 +118,21 @@ export type ToWorker =
   /** Drop the run and free its memory. */
   | { type: 'reset'; runId: string }
   | { type: 'change'; runId: string; changes: LiveChanges }
-  /** Write the student as a .zip; answered by `exporting` and then `exported` or `export-failed`. Refused while the run trains. */
+  /**
+   * Write the student as a .zip; answered by `exporting` and then `exported` or `export-failed`.
+   * Refused while the run trains.
+   */
   | { type: 'export'; runId: string; dtype: ExportType; story: RunStory }
-  /** Measure where a step goes; answered by `profiled` or `profile-failed`. Refused while the run trains, and changes nothing of it. */
+  /**
+   * Measure where a step goes; answered by `profiled` or `profile-failed`. Refused while the run
+   * trains, and changes nothing of it.
+   */
   | { type: 'profile'; runId: string }
   /** After `lost`: a new device, and on from the last evaluation's weights. */
   | { type: 'recover'; runId: string }
-  /** Run one of the Bug Lab's experiments, after ending the one before. Refused while a run trains. */
+  /**
+   * Run one of the Bug Lab's experiments, after ending the one before. Refused while a run trains.
+   */
   | { type: 'lab'; experiment: Experiment }
   /** End the experiment that is going on. */
   | { type: 'lab-stop' };
@@ -134,7 +165,9 @@ export interface RunReport {
   /** Tokens of the corpus: for training, and held out. */
   trainTokens: number;
   heldOutTokens: number;
-  /** Our dispatches and submissions in one optimiser step; the status has submissions as they come. */
+  /**
+   * Our dispatches and submissions in one optimiser step; the status has submissions as they come.
+   */
   dispatchesPerStep: number;
   submissionsPerStep: number;
   /** What was kept of the teacher, where it is cached: it is then no longer in memory. */
@@ -175,7 +208,14 @@ export type FromWorker =
   /** Without a `preview`, a file has a problem, or `failure` says what else is wrong. */
   | { type: 'preview'; id: number; files: FileReport[]; preview?: DataPreview; failure?: Failure }
   /** `loaded` and `total` are bytes where the stage downloads, and absent where it does not. */
-  | { type: 'loading'; runId: string; stage: LoadingStage; detail: string; loaded?: number; total?: number }
+  | {
+      type: 'loading';
+      runId: string;
+      stage: LoadingStage;
+      detail: string;
+      loaded?: number;
+      total?: number;
+    }
   /** Worth a line in the log: something went another way than usual, and the run goes on. */
   | { type: 'note'; runId: string; text: string }
   | { type: 'inspected'; id: number; role: Role; report: ModelReport }
@@ -206,5 +246,8 @@ export type FromWorker =
   /** The experiment is over: done, or ended as asked. */
   | { type: 'lab-done' }
   | { type: 'lab-failed'; failure: Failure }
-  /** The GPU device went away. `resumeStep` is the step of the last evaluation's weights, if there are any. */
+  /**
+   * The GPU device went away. `resumeStep` is the step of the last evaluation's weights, if there
+   * are any.
+   */
   | { type: 'lost'; runId: string; message: string; resumeStep?: number };

@@ -1,4 +1,5 @@
-// One run as the page sees it: loaded, trained, paused, lost and recovered. It turns what the page asks of a run into steps, and reports.
+// One run as the page sees it: loaded, trained, paused, lost and recovered. It turns what the page
+// asks of a run into steps, and reports.
 
 import type { Config } from '../config';
 import { encodeDocuments } from '../data/split';
@@ -14,7 +15,15 @@ import { corpusName, readTexts } from './corpus';
 import { describe } from './failure';
 import { base, type DeviceUser, nextTask, post } from './host';
 import { type Models, openModels, teacherName } from './models';
-import type { DroppedFiles, Failure, LiveChanges, LoadingStage, RunStatus, ToWorker, UserCorpus } from './protocol';
+import type {
+  DroppedFiles,
+  Failure,
+  LiveChanges,
+  LoadingStage,
+  RunStatus,
+  ToWorker,
+  UserCorpus,
+} from './protocol';
 
 /** Records and status go to the page this often; the page draws no faster. */
 const REPORT_MILLISECONDS = 200;
@@ -24,7 +33,10 @@ const TAKE = 'take the student';
 const PROFILE = 'measure a step';
 
 const isTraining = (operation: string, hint: string): Failure => ({
-  ...{ operation, message: 'The run is training.', hint, kind: 'internal' },
+  operation,
+  message: 'The run is training.',
+  hint,
+  kind: 'internal',
 });
 
 export class Session implements DeviceUser {
@@ -83,7 +95,9 @@ export class Session implements DeviceUser {
     post({ type: 'changed', runId: this.runId, step: (this.#run?.step ?? 0) + 1, changes });
   }
 
-  /** Writes the student as it is between two steps; a run that is told to go on does so after that. */
+  /**
+   * Writes the student as it is between two steps; a run that is told to go on does so after that.
+   */
   export(asked: Extract<ToWorker, { type: 'export' }>): void {
     if (this.training) {
       const failure = isTraining(TAKE, 'Pause it, then take the student.');
@@ -134,7 +148,12 @@ export class Session implements DeviceUser {
     this.#state = 'paused';
     this.#flush();
     const resumeStep = this.#run?.snapshot?.step;
-    post({ type: 'lost', runId: this.runId, message: message || reason || 'no reason given', resumeStep });
+    post({
+      type: 'lost',
+      runId: this.runId,
+      message: message || reason || 'no reason given',
+      resumeStep,
+    });
   }
 
   /** A new device, and on from the last evaluation's state. */
@@ -167,11 +186,14 @@ export class Session implements DeviceUser {
     this.#gpu = gpu;
     const { signal } = this.#ended;
     const name = corpusName(corpus);
-    const onProgress = (loaded: number, total?: number) => this.#stage('corpus', name, loaded, total);
+    const onProgress = (loaded: number, total?: number) =>
+      this.#stage('corpus', name, loaded, total);
     const note = (text: string) => post({ type: 'note', runId: this.runId, text });
     const texts = await readTexts(corpus, { onProgress, signal });
     const models = await openModels(config, gpu, {
-      ...{ files: this.files ?? {}, base, signal },
+      files: this.files ?? {},
+      base,
+      signal,
       stage: (...said) => this.#stage(...said),
       note,
     });
@@ -180,7 +202,11 @@ export class Session implements DeviceUser {
     const documents = encodeDocuments(texts, models.tokenizer);
     this.#run = await Run.create(
       {
-        ...{ gpu, config, documents, ...models, signal },
+        gpu,
+        config,
+        documents,
+        ...models,
+        signal,
         cache: {
           open: openCacheStorage,
           teacher: teacherName(config.teacher_model, this.files?.teacher),
@@ -201,9 +227,14 @@ export class Session implements DeviceUser {
     const { dtype, studentParameters, studentConfig, trainTokens, heldOutTokens } = this.#run;
     const accumulation = config.gradient_accumulation;
     post({
-      ...{ type: 'ready', runId: this.runId, adapter: gpu.adapter },
+      type: 'ready',
+      runId: this.runId,
+      adapter: gpu.adapter,
       run: {
-        ...{ dtype: dtype === 'f16' ? 'float16' : 'float32', studentParameters, trainTokens, heldOutTokens },
+        dtype: dtype === 'f16' ? 'float16' : 'float32',
+        studentParameters,
+        trainTokens,
+        heldOutTokens,
         teacherParameters: this.#run.teacherParameters,
         vocabularySize: studentConfig.vocab_size,
         tokensPerStep: config.batch_size * config.max_length * accumulation,
@@ -241,8 +272,12 @@ export class Session implements DeviceUser {
       }
       await run.drain();
     } catch (error) {
-      // A failing GPU call and the word that the device is gone come in no particular order; the word explains it.
-      await Promise.race([this.#gpu?.lost, new Promise((resolve) => setTimeout(resolve, REPORT_MILLISECONDS))]);
+      // A failing GPU call and the word that the device is gone come in no particular order; the
+      // word explains it.
+      await Promise.race([
+        this.#gpu?.lost,
+        new Promise((resolve) => setTimeout(resolve, REPORT_MILLISECONDS)),
+      ]);
       return this.fail('train', error);
     }
     if (run.done && !this.#lost && this.#state !== 'over') this.#state = 'finished';
@@ -256,7 +291,10 @@ export class Session implements DeviceUser {
       if (!this.#run || !this.#gpu || !this.#tokenizer)
         throw new ExportError('There is no student yet. Start a run first.');
       const parts = {
-        ...{ run: this.#run, adapter: this.#gpu.adapter, tokenizer: this.#tokenizer, config },
+        run: this.#run,
+        adapter: this.#gpu.adapter,
+        tokenizer: this.#tokenizer,
+        config,
         corpus: { name: corpusName(corpus), own: corpus !== undefined },
       };
       const onProgress = (file: string, written: number, total: number) =>
@@ -277,12 +315,14 @@ export class Session implements DeviceUser {
       const report = await this.#run.profile(signal);
       post({ type: 'profiled', runId, report, text: profileText(report, this.#gpu.adapter.name) });
     } catch (error) {
-      if (!signal.aborted) post({ type: 'profile-failed', runId, failure: describe(PROFILE, error) });
+      if (!signal.aborted)
+        post({ type: 'profile-failed', runId, failure: describe(PROFILE, error) });
     }
   }
 
   #flush(): void {
-    if (this.#records.length > 0) post({ type: 'steps', runId: this.runId, records: this.#records.splice(0) });
+    if (this.#records.length > 0)
+      post({ type: 'steps', runId: this.runId, records: this.#records.splice(0) });
   }
 
   #report(): void {
@@ -295,9 +335,11 @@ export class Session implements DeviceUser {
     const seconds = steps > 0 ? (this.#times[steps] - this.#times[0]) / 1000 : 0;
     const stepsPerSecond = seconds > 0 ? steps / seconds : 0;
     post({
-      ...{ type: 'status', runId: this.runId },
+      type: 'status',
+      runId: this.runId,
       status: {
-        ...{ state: this.#state, step: run.step },
+        state: this.#state,
+        step: run.step,
         tokensPerSecond: stepsPerSecond * batch_size * max_length * gradient_accumulation,
         secondsLeft: stepsPerSecond > 0 ? (train_steps - run.step) / stepsPerSecond : undefined,
         submissionsPerStep: run.submissionsPerStep,

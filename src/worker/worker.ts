@@ -1,4 +1,5 @@
-// The worker: all GPU and model work happens here. It turns protocol messages into one Run, or one experiment of the Bug Lab, at a time.
+// The worker: all GPU and model work happens here. It turns protocol messages into one Run, or one
+// experiment of the Bug Lab, at a time.
 
 import { reportText, runChecks } from '../check/run';
 import { preview } from './corpus';
@@ -11,7 +12,10 @@ import { Session } from './session';
 
 let session: Session | undefined;
 let lab: LabRun | undefined;
-/** Starting, ending and recovering a run follow one another; what a running one is told takes effect at once. */
+/**
+ * Starting, ending and recovering a run follow one another; what a running one is told takes effect
+ * at once.
+ */
 let queue: Promise<void> = Promise.resolve();
 
 const openDevice = () => openSharedDevice(() => [session, lab]);
@@ -32,7 +36,8 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
     const { id, role, reference, files = {} } = data;
     void inspectModel(role, reference, { files, base }).then(
       (report) => post({ type: 'inspected', id, role, report }),
-      (error) => post({ type: 'inspected', id, role, failure: describe('look the model up', error) }),
+      (error) =>
+        post({ type: 'inspected', id, role, failure: describe('look the model up', error) }),
     );
     return;
   }
@@ -97,7 +102,10 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
 async function startLab(experiment: Experiment): Promise<void> {
   const operation = 'run the experiment';
   if (session?.training) {
-    const why = { message: 'A run is training on the GPU.', hint: 'Pause the run, then start the experiment again.' };
+    const why = {
+      message: 'A run is training on the GPU.',
+      hint: 'Pause the run, then start the experiment again.',
+    };
     return post({ type: 'lab-failed', failure: { operation, ...why, kind: 'internal' } });
   }
   await lab?.end();

@@ -1,5 +1,6 @@
-// `npm run bench`: Stillhouse beside TensorFlow.js and jax-js, in one process on one adapter (Node and Dawn; the system, or
-// VK_ICD_FILENAMES, says which driver). Prints tables, and writes every timing with --json FILE. See options.ts for the flags.
+// `npm run bench`: Stillhouse beside TensorFlow.js and jax-js, in one process on one adapter (Node
+// and Dawn; the system, or VK_ICD_FILENAMES, says which driver). Prints tables, and writes every
+// timing with --json FILE. See options.ts for the flags.
 
 import { writeFile } from 'node:fs/promises';
 import { openDawn } from '../../src/cli/dawn';
@@ -16,7 +17,12 @@ try {
   likeABrowser();
   const pytorch = findPyTorch();
   if (!pytorch) console.log('python3 without torch: its row is left out.');
-  const report = await runBench(gpu, options, `Node ${process.version}, Dawn`, pytorch ? [pytorch] : []);
+  const report = await runBench(
+    gpu,
+    options,
+    `Node ${process.version}, Dawn`,
+    pytorch ? [pytorch] : [],
+  );
   if (options.json) await writeFile(options.json, `${JSON.stringify([report], null, 1)}\n`);
   process.exit(0);
 } catch (error) {

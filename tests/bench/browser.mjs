@@ -1,6 +1,7 @@
-// `npm run bench:browser`: the benchmark in Chromium. Builds the page, opens it in each browser that the environment names (CHROMIUM,
-// on SwiftShader in f32; CHROMIUM_F16, with f16) and prints what it prints. The flags are those of `npm run bench`; see options.ts.
-// On a machine with a GPU: CHROMIUM=/path/to/chrome ADAPTER=gpu npm run bench:browser, which asks for no software adapter.
+// `npm run bench:browser`: the benchmark in Chromium. Builds the page, opens it in each browser
+// that the environment names (CHROMIUM, on SwiftShader in f32; CHROMIUM_F16, with f16) and prints
+// what it prints. The flags are those of `npm run bench`; see options.ts. On a machine with a GPU:
+// CHROMIUM=/path/to/chrome ADAPTER=gpu npm run bench:browser, which asks for no software adapter.
 
 import { existsSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -8,10 +9,18 @@ import { chromium } from 'playwright-core';
 import { build, preview } from 'vite';
 
 const root = fileURLToPath(new URL('page', import.meta.url));
-const outDir = fileURLToPath(new URL('../../node_modules/.cache/stillhouse/bench-page', import.meta.url));
+const outDir = fileURLToPath(
+  new URL('../../node_modules/.cache/stillhouse/bench-page', import.meta.url),
+);
 const args = process.argv.slice(2);
 const ADAPTER = process.env.ADAPTER === 'gpu' ? [] : ['--use-webgpu-adapter=swiftshader'];
-const FLAGS = ['--enable-unsafe-webgpu', ...ADAPTER, '--no-sandbox', '--disable-quic', '--no-first-run'];
+const FLAGS = [
+  '--enable-unsafe-webgpu',
+  ...ADAPTER,
+  '--no-sandbox',
+  '--disable-quic',
+  '--no-first-run',
+];
 
 const browsers = ['CHROMIUM', 'CHROMIUM_F16'].filter((name) => existsSync(process.env[name] ?? ''));
 if (browsers.length === 0) {
@@ -23,12 +32,22 @@ if (browsers.length === 0) {
 }
 
 await build({
-  ...{ root, configFile: false, logLevel: 'warn', base: './' },
+  root,
+  configFile: false,
+  logLevel: 'warn',
+  base: './',
   // Peers are large, and no visitor loads them.
-  build: { outDir, emptyOutDir: true, target: 'es2023', chunkSizeWarningLimit: Number.POSITIVE_INFINITY },
+  build: {
+    outDir,
+    emptyOutDir: true,
+    target: 'es2023',
+    chunkSizeWarningLimit: Number.POSITIVE_INFINITY,
+  },
 });
 const server = await preview({
-  ...{ root, configFile: false, logLevel: 'warn' },
+  root,
+  configFile: false,
+  logLevel: 'warn',
   build: { outDir },
   preview: { host: '127.0.0.1', port: 0 },
 });
@@ -39,7 +58,9 @@ for (const name of browsers) {
   const browser = await chromium.launch({ executablePath: process.env[name], args: FLAGS });
   try {
     const page = await browser.newPage();
-    page.on('console', (message) => (message.type() === 'log' ? console.log : console.error)(message.text()));
+    page.on('console', (message) =>
+      (message.type() === 'log' ? console.log : console.error)(message.text()),
+    );
     page.on('pageerror', (error) => {
       console.error(error.stack);
       process.exitCode = 1;
@@ -56,4 +77,5 @@ for (const name of browsers) {
 }
 await server.close();
 const at = args.indexOf('--json');
-if (at >= 0 && reports.length > 0) writeFileSync(args[at + 1], `${JSON.stringify(reports, null, 1)}\n`);
+if (at >= 0 && reports.length > 0)
+  writeFileSync(args[at + 1], `${JSON.stringify(reports, null, 1)}\n`);

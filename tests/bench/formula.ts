@@ -1,5 +1,6 @@
-// Weights and tokens that are a formula, the same here and in story_pair.py, so that no file need be written for another program to
-// start from the very same model. Every weight is a float16 number: both precisions have it exactly.
+// Weights and tokens that are a formula, the same here and in story_pair.py, so that no file need
+// be written for another program to start from the very same model. Every weight is a float16
+// number: both precisions have it exactly.
 
 import type { Batch } from '../../src/data/batches';
 import { type Gpt2Config, parameterShapes } from '../../src/model/config';
@@ -27,7 +28,10 @@ const drawn = (seed: number, i: number) => mixed(seed + Math.imul(i, 0x9e3779b1)
 /** Elements that are made at once; even, as an f16 arena wants it. */
 const SLICE = 2 ** 19;
 
-/** A model's weights, uniform about 0 with a deviation near GPT-2's 0.02, all of them odd multiples of a power of two. */
+/**
+ * A model's weights, uniform about 0 with a deviation near GPT-2's 0.02, all of them odd multiples
+ * of a power of two.
+ */
 export const weightsOf = (model: string, config: Gpt2Config) => async (sink: WeightSink) => {
   const projection = 2 ** (-4 - Math.round(Math.log2(Math.sqrt(2 * config.n_layer))));
   for (const { name, shape } of parameterShapes(config)) {
@@ -47,8 +51,13 @@ export const weightsOf = (model: string, config: Gpt2Config) => async (sink: Wei
 };
 
 /** The same weights, each whole. */
-export async function wholeWeights(model: string, config: Gpt2Config): Promise<Map<string, Float32Array>> {
-  const sizes = parameterShapes(config).map(({ name, shape }) => [name, shape.reduce((a, b) => a * b)] as const);
+export async function wholeWeights(
+  model: string,
+  config: Gpt2Config,
+): Promise<Map<string, Float32Array>> {
+  const sizes = parameterShapes(config).map(
+    ({ name, shape }) => [name, shape.reduce((a, b) => a * b)] as const,
+  );
   const whole = new Map(sizes.map(([name, size]) => [name, new Float32Array(size)]));
   await weightsOf(model, config)((name, first, values) => whole.get(name)?.set(values, first));
   return whole;
@@ -68,5 +77,8 @@ export function batchOf(B: number, T: number, V: number): Batch {
 /** `count` numbers, uniform from −scale to scale. */
 export function numbers(name: string, count: number, scale = 1): Float32Array<ArrayBuffer> {
   const seed = seedOf(name);
-  return Float32Array.from({ length: count }, (_, i) => ((2 * drawn(seed, i) - 1023) / 1024) * scale);
+  return Float32Array.from(
+    { length: count },
+    (_, i) => ((2 * drawn(seed, i) - 1023) / 1024) * scale,
+  );
 }

@@ -1,5 +1,6 @@
-// Timing side by side: contestants take turns in one process, so that a machine's noise meets all of them alike. What counts is
-// the ratio of medians; an absolute time says something about a GPU only.
+// Timing side by side: contestants take turns in one process, so that a machine's noise meets all
+// of them alike. What counts is the ratio of medians; an absolute time says something about a GPU
+// only.
 
 export interface Contestant {
   name: string;
@@ -23,8 +24,15 @@ export const median = (values: readonly number[]): number => {
   return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 };
 
-/** `turns` counted turns each, A B C A B C …, after `warmups` that are not counted: the first runs compile. */
-export async function interleaved(contestants: readonly Contestant[], turns: number, warmups = 2): Promise<Timing[]> {
+/**
+ * `turns` counted turns each, A B C A B C …, after `warmups` that are not counted: the first runs
+ * compile.
+ */
+export async function interleaved(
+  contestants: readonly Contestant[],
+  turns: number,
+  warmups = 2,
+): Promise<Timing[]> {
   const times = contestants.map((): number[] => []);
   for (let turn = -warmups; turn < turns; turn++) {
     for (const [i, contestant] of contestants.entries()) {

@@ -18,7 +18,8 @@ export function parseOptions(args: readonly string[]): Options {
   const options: Options = { only: [...WORKLOADS] };
   for (let i = 0; i < args.length; i += 2) {
     const [flag, value] = [args[i], args[i + 1]];
-    if (!['--only', '--turns', '--json'].includes(flag)) throw new Error(`bench: there is no flag ${flag}. ${USAGE}`);
+    if (!['--only', '--turns', '--json'].includes(flag))
+      throw new Error(`bench: there is no flag ${flag}. ${USAGE}`);
     if (value === undefined) throw new Error(`bench: ${flag} needs a value. ${USAGE}`);
     if (flag === '--json') options.json = value;
     if (flag === '--only') options.only = value.split(',').map(workload);

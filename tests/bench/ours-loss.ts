@@ -10,7 +10,10 @@ import type { Contestant } from './interleave';
 import type { LossRun, LossTask } from './peer';
 
 interface Inputs {
-  /** (B, T, V): the loss leaves its gradient there, so that each run begins with `kept` copied to it. */
+  /**
+   * (B, T, V): the loss leaves its gradient there, so that each run begins with `kept` copied to
+   * it.
+   */
   student: Tensor;
   kept: Tensor;
   teacher?: Tensor;
@@ -18,7 +21,10 @@ interface Inputs {
   end(): void;
 }
 
-export function ourInputs(gpu: Gpu, { shape, sliced, student, teacher, targets }: LossTask): Inputs {
+export function ourInputs(
+  gpu: Gpu,
+  { shape, sliced, student, teacher, targets }: LossTask,
+): Inputs {
   const [B, T] = shape;
   const tensor = (label: string, values: Float32Array) => upload(gpu, label, values, [...shape]);
   const inputs = {
@@ -35,7 +41,9 @@ export function ourInputs(gpu: Gpu, { shape, sliced, student, teacher, targets }
   };
 }
 
-/** Moves the student's logits once, by WebGPU's own copy: what moving bytes costs on this adapter. */
+/**
+ * Moves the student's logits once, by WebGPU's own copy: what moving bytes costs on this adapter.
+ */
 export function ourCopy(gpu: Gpu, { student, kept }: Inputs): Contestant {
   return {
     name: 'copyBufferToBuffer of the logits',
@@ -48,7 +56,10 @@ export function ourCopy(gpu: Gpu, { student, kept }: Inputs): Contestant {
   };
 }
 
-/** `strided` reads and writes in place; `copy` copies the slices first; `copy and back` also brings the gradient to where the logits lie. */
+/**
+ * `strided` reads and writes in place; `copy` copies the slices first; `copy and back` also brings
+ * the gradient to where the logits lie.
+ */
 export async function ourLoss(
   gpu: Gpu,
   inputs: Inputs,
@@ -66,15 +77,24 @@ export async function ourLoss(
   const zero = upload(gpu, 'zero', [0], [1]);
   const pool = new Pool(gpu);
   const recorder = new Recorder(gpu, pool);
-  const slice = sliced ? sliceLogits(recorder, student, path === 'strided' ? 'strided' : 'reshape') : undefined;
+  const slice = sliced
+    ? sliceLogits(recorder, student, path === 'strided' ? 'strided' : 'reshape')
+    : undefined;
   const taught =
-    teacher && sliced ? sliceLogits(recorder, teacher, path === 'strided' ? 'strided' : 'reshape').tensor : teacher;
+    teacher && sliced
+      ? sliceLogits(recorder, teacher, path === 'strided' ? 'strided' : 'reshape').tensor
+      : teacher;
   recordLoss(
     recorder,
     { ...DEFAULTS, loss: loss === 'kd' ? 'fkl' : 'ce' },
     {
-      ...{ student: slice?.tensor ?? student, targets, perToken, ignoreIndex: -100, gradient: true },
-      ...{ step: step.place, scaler: scaler.place },
+      student: slice?.tensor ?? student,
+      targets,
+      perToken,
+      ignoreIndex: -100,
+      gradient: true,
+      step: step.place,
+      scaler: scaler.place,
     },
     taught,
   );
@@ -82,7 +102,11 @@ export async function ourLoss(
   const program = await recorder.build('loss');
   const extraBytes = totalBytes(gpu) - before;
   const restore = ourCopy(gpu, inputs);
-  const names = { strided: 'sliced', copy: 'copied first', 'copy and back': 'copied first and back' };
+  const names = {
+    strided: 'sliced',
+    copy: 'copied first',
+    'copy and back': 'copied first and back',
+  };
   const run: LossRun = {
     name: `stillhouse, ${sliced ? names[path] : 'contiguous'}`,
     prepare: () => restore.run(),
@@ -96,7 +120,9 @@ export async function ourLoss(
       const values = await download(gpu, perToken);
       // CE and KL of each token, the KL without T².
       const own = values.filter((_, i) => i % 2 === (loss === 'kd' ? 1 : 0));
-      return (own.reduce((sum, value) => sum + value, 0) / rows) * (loss === 'kd' ? temperature ** 2 : 1);
+      return (
+        (own.reduce((sum, value) => sum + value, 0) / rows) * (loss === 'kd' ? temperature ** 2 : 1)
+      );
     },
     gradient: () => download(gpu, student),
     async end() {
@@ -108,4 +134,5 @@ export async function ourLoss(
   return { run, extraBytes };
 }
 
-const totalBytes = (gpu: Gpu): number => Object.values(gpu.memory.totals()).reduce((sum, bytes) => sum + bytes, 0);
+const totalBytes = (gpu: Gpu): number =>
+  Object.values(gpu.memory.totals()).reduce((sum, bytes) => sum + bytes, 0);

@@ -10,7 +10,10 @@ import { Pool } from '../../src/gpu/program';
 import { tuneMatmul } from '../../src/kernels/matmul-tuning';
 import { ADAM, type Training, type TrainingTask } from './peer';
 
-/** PyTorch's GradScaler begins here, and halves it as often as needed: the first steps of f16 may be skipped. */
+/**
+ * PyTorch's GradScaler begins here, and halves it as often as needed: the first steps of f16 may be
+ * skipped.
+ */
 const LOSS_SCALE = 65536;
 
 export async function ourTraining(
@@ -28,8 +31,13 @@ export async function ourTraining(
     gpu,
     pool,
     {
-      ...{ student, dtype, batchSize: B, contextLength: T, initialLossScale: LOSS_SCALE },
-      ...{ loss: { ...DEFAULTS, loss: 'ce' }, adam: { ...adam, maxGradNorm: 0 } },
+      student,
+      dtype,
+      batchSize: B,
+      contextLength: T,
+      initialLossScale: LOSS_SCALE,
+      loss: { ...DEFAULTS, loss: 'ce' },
+      adam: { ...adam, maxGradNorm: 0 },
     },
     weights,
     undefined,

@@ -1,5 +1,5 @@
-// jax-js on WebGPU, used as its own examples use it: one jitted function for the step, its results waited for. It has no AdamW on npm,
-// so that is written in its operations.
+// jax-js on WebGPU, used as its own examples use it: one jitted function for the step, its results
+// waited for. It has no AdamW on npm, so that is written in its operations.
 
 import {
   blockUntilReady,
@@ -50,7 +50,9 @@ function train(task: TrainingTask): Training {
   const shapes = new Map(parameterShapes(config).map(({ name, shape }) => [name, shape]));
   const whole = (value: (name: string, shape: number[]) => JaxArray): Tree =>
     Object.fromEntries([...shapes].map(([name, shape]) => [name, value(name, shape)]));
-  let params = whole((name, shape) => np.array(weights.get(name) as Float32Array<ArrayBuffer>, { shape }));
+  let params = whole((name, shape) =>
+    np.array(weights.get(name) as Float32Array<ArrayBuffer>, { shape }),
+  );
   let mean = whole((_, shape) => np.zeros(shape));
   let square = whole((_, shape) => np.zeros(shape));
   const tokens = np.array(Int32Array.from(batch.inputs), { shape: [B * T], dtype: np.int32 });
@@ -67,11 +69,15 @@ function train(task: TrainingTask): Training {
       tokens: JaxArray,
       targets: JaxArray,
     ) => {
-      const [loss, gradients] = valueAndGrad((p: Tree) => crossEntropy(forward(p, task, tokens), targets))(
-        mapTree(params, (p) => p.ref),
+      const [loss, gradients] = valueAndGrad((p: Tree) =>
+        crossEntropy(forward(p, task, tokens), targets),
+      )(mapTree(params, (p) => p.ref));
+      const nextMean = mapTree(mean, (m, name) =>
+        m.mul(beta1).add(gradients[name].ref.mul(1 - beta1)),
       );
-      const nextMean = mapTree(mean, (m, name) => m.mul(beta1).add(gradients[name].ref.mul(1 - beta1)));
-      const nextSquare = mapTree(square, (v, name) => v.mul(beta2).add(np.square(gradients[name]).mul(1 - beta2)));
+      const nextSquare = mapTree(square, (v, name) =>
+        v.mul(beta2).add(np.square(gradients[name]).mul(1 - beta2)),
+      );
       const next = mapTree(params, (p, name) => {
         const update = nextMean[name].ref
           .div(correction1.ref)
@@ -106,7 +112,8 @@ function train(task: TrainingTask): Training {
     },
     loss: async () => last,
     async end() {
-      for (const tree of [params, mean, square]) for (const array of Object.values(tree)) array.dispose();
+      for (const tree of [params, mean, square])
+        for (const array of Object.values(tree)) array.dispose();
       tokens.dispose();
       targets.dispose();
       step.dispose();
@@ -130,7 +137,8 @@ function forward(p: Tree, { config, B, T }: TrainingTask, tokens: JaxArray): Jax
       .standardize(x, -1, { epsilon: config.layer_norm_epsilon })
       .mul(p[`${name}.weight`].ref)
       .add(p[`${name}.bias`].ref);
-  const linear = (x: JaxArray, name: string) => np.matmul(x, p[`${name}.weight`].ref).add(p[`${name}.bias`].ref);
+  const linear = (x: JaxArray, name: string) =>
+    np.matmul(x, p[`${name}.weight`].ref).add(p[`${name}.bias`].ref);
   const embedded = np.take(p['wte.weight'].ref, tokens, 0);
   let x = embedded.add(np.tile(p['wpe.weight'].ref, [B, 1]));
   for (let layer = 0; layer < n_layer; layer++) {
@@ -170,7 +178,15 @@ function multiply({ M, K, N, a, transposeA, b, transposeB, repeats }: ProductTas
   };
 }
 
-function differentiate({ loss, shape, sliced, student, teacher, targets, temperature }: LossTask): LossRun {
+function differentiate({
+  loss,
+  shape,
+  sliced,
+  student,
+  teacher,
+  targets,
+  temperature,
+}: LossTask): LossRun {
   const [B, T, V] = shape;
   const given = np.array(student, { shape: [B, T, V] });
   const taught = loss === 'kd' ? np.array(teacher, { shape: [B, T, V] }) : np.array(0);
@@ -187,7 +203,9 @@ function differentiate({ loss, shape, sliced, student, teacher, targets, tempera
     const each = np.exp(theirs.ref).mul(theirs.sub(ours)).sum(-1);
     return each.mean().mul(temperature ** 2);
   };
-  const lossAndGradient = jit((z: JaxArray, y: JaxArray, labels: JaxArray) => valueAndGrad(lossOf)(z, y, labels));
+  const lossAndGradient = jit((z: JaxArray, y: JaxArray, labels: JaxArray) =>
+    valueAndGrad(lossOf)(z, y, labels),
+  );
   let gradient: JaxArray | undefined;
   let last = Number.NaN;
   return {

@@ -1,4 +1,5 @@
-// PyTorch on one core of the CPU, in a process of its own that takes a step when it is told to. No rival: the limit to look at. Node only.
+// PyTorch on one core of the CPU, in a process of its own that takes a step when it is told to. No
+// rival: the limit to look at. Node only.
 
 import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process';
 import { createInterface } from 'node:readline';
@@ -19,7 +20,11 @@ export function findPyTorch(): Peer | undefined {
   return undefined;
 }
 
-async function train(python: string, version: string, { config, B, T }: TrainingTask): Promise<Training> {
+async function train(
+  python: string,
+  version: string,
+  { config, B, T }: TrainingTask,
+): Promise<Training> {
   const child = spawn(python, [SCRIPT], { env: { ...process.env, OPENBLAS_NUM_THREADS: '1' } });
   child.stderr.pipe(process.stderr);
   const next = lines(child);
@@ -47,7 +52,8 @@ function lines(child: ChildProcessWithoutNullStreams): () => Promise<string> {
   const read = createInterface(child.stdout)[Symbol.asyncIterator]();
   return async () => {
     const { value, done } = await read.next();
-    if (done) throw new Error(`bench: ${SCRIPT} ended before it answered. What it said stands above.`);
+    if (done)
+      throw new Error(`bench: ${SCRIPT} ended before it answered. What it said stands above.`);
     return value;
   };
 }

@@ -1,4 +1,5 @@
-// TensorFlow.js with its WebGPU backend, used as its own examples use it: variables, minimise by tf.train.adam, read the loss.
+// TensorFlow.js with its WebGPU backend, used as its own examples use it: variables, minimise by
+// tf.train.adam, read the loss.
 
 import * as tf from '@tensorflow/tfjs';
 import '@tensorflow/tfjs-backend-webgpu';
@@ -19,7 +20,8 @@ const NAME = `tfjs ${tf.version_core}`;
 export async function openTfjs(): Promise<Peer> {
   await tf.setBackend('webgpu');
   await tf.ready();
-  if (tf.getBackend() !== 'webgpu') throw new Error(`tfjs: its backend is ${tf.getBackend()}; want webgpu.`);
+  if (tf.getBackend() !== 'webgpu')
+    throw new Error(`tfjs: its backend is ${tf.getBackend()}; want webgpu.`);
   return {
     name: 'tfjs',
     version: tf.version_core,
@@ -42,7 +44,9 @@ function train({ config, weights, B, T, batch }: TrainingTask): Training {
   const tokens = tf.tensor2d(Int32Array.from(batch.inputs), [B, T], 'int32');
   const targets = tf.tensor1d(batch.targets, 'int32');
   // The strict upper triangle is −∞, as far as f32 takes it.
-  const mask = tf.tidy(() => tf.sub(1, tf.linalg.bandPart(tf.ones([T, T]), -1, 0)).mul(-1e9)) as tf.Tensor2D;
+  const mask = tf.tidy(() =>
+    tf.sub(1, tf.linalg.bandPart(tf.ones([T, T]), -1, 0)).mul(-1e9),
+  ) as tf.Tensor2D;
   const adam = tf.train.adam(ADAM.learningRate, ADAM.beta1, ADAM.beta2, ADAM.epsilon);
   const lossOf = () => {
     const logits = forward(variables, { config, B, T }, tokens, mask);
@@ -55,7 +59,8 @@ function train({ config, weights, B, T, batch }: TrainingTask): Training {
     async run() {
       const loss = tf.tidy(() => {
         const { value, grads } = tf.variableGrads(lossOf);
-        for (const matrix of matrices) matrix.assign(matrix.mul(1 - ADAM.learningRate * ADAM.weightDecay));
+        for (const matrix of matrices)
+          matrix.assign(matrix.mul(1 - ADAM.learningRate * ADAM.weightDecay));
         adam.applyGradients(grads as Parameters<typeof adam.applyGradients>[0]);
         return value;
       });
@@ -73,7 +78,11 @@ function train({ config, weights, B, T, batch }: TrainingTask): Training {
 /** (B, T) ids → (B·T, V) logits: pre-LayerNorm, learnt positions, tanh GELU, head tied to wte. */
 function forward(
   p: Variables,
-  { config: { n_embd: C, n_head: H, n_layer, layer_norm_epsilon }, B, T }: Pick<TrainingTask, 'config' | 'B' | 'T'>,
+  {
+    config: { n_embd: C, n_head: H, n_layer, layer_norm_epsilon },
+    B,
+    T,
+  }: Pick<TrainingTask, 'config' | 'B' | 'T'>,
   tokens: tf.Tensor2D,
   mask: tf.Tensor2D,
 ): tf.Tensor2D {
@@ -84,7 +93,11 @@ function forward(
     return normal.mul(p[`${name}.weight`]).add(p[`${name}.bias`]);
   };
   const linear = (x: tf.Tensor, name: string) =>
-    tf.fused.matMul({ a: x as tf.Tensor2D, b: p[`${name}.weight`] as tf.Tensor, bias: p[`${name}.bias`] });
+    tf.fused.matMul({
+      a: x as tf.Tensor2D,
+      b: p[`${name}.weight`] as tf.Tensor,
+      bias: p[`${name}.bias`],
+    });
   const gelu = (x: tf.Tensor) =>
     x.mul(0.5).mul(
       x
@@ -137,12 +150,21 @@ function multiply({ M, K, N, a, transposeA, b, transposeB, repeats }: ProductTas
   };
 }
 
-function differentiate({ loss, shape, sliced, student, teacher, targets, temperature }: LossTask): LossRun {
+function differentiate({
+  loss,
+  shape,
+  sliced,
+  student,
+  teacher,
+  targets,
+  temperature,
+}: LossTask): LossRun {
   const [B, T, V] = shape;
   const given = tf.tensor3d(student, [B, T, V]);
   const taught = loss === 'kd' ? tf.tensor3d(teacher, [B, T, V]) : undefined;
   const labels = tf.tensor1d(targets, 'int32');
-  const rows = (x: tf.Tensor3D) => (sliced ? x.slice([0, 0, 0], [B, T - 1, V]) : x).reshape([-1, V]);
+  const rows = (x: tf.Tensor3D) =>
+    (sliced ? x.slice([0, 0, 0], [B, T - 1, V]) : x).reshape([-1, V]);
   const divergence = (z: tf.Tensor, y: tf.Tensor) => {
     const [ours, theirs] = [z, y].map((x) => tf.logSoftmax(x.div(temperature)));
     const each = theirs.exp().mul(theirs.sub(ours)).sum(-1);
@@ -168,6 +190,7 @@ function differentiate({ loss, shape, sliced, student, teacher, targets, tempera
     },
     loss: async () => last,
     gradient: async () => (await gradient?.data()) as Float32Array,
-    end: async () => tf.dispose([given, labels, ...(taught ? [taught] : []), ...(gradient ? [gradient] : [])]),
+    end: async () =>
+      tf.dispose([given, labels, ...(taught ? [taught] : []), ...(gradient ? [gradient] : [])]),
   };
 }

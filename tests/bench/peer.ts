@@ -1,4 +1,5 @@
-// What each of the others does in the benchmark, and what they are told. The workloads know them by this alone.
+// What each of the others does in the benchmark, and what they are told. The workloads know them by
+// this alone.
 
 import type { Batch } from '../../src/data/batches';
 import type { Gpt2Config } from '../../src/model/config';
@@ -23,8 +24,17 @@ export interface TrainingTask {
   batch: Batch;
 }
 
-/** AdamW: decoupled decay of the matrices alone, as GPT-2 is trained, ten times as strong, so that it shows in three steps. No clipping. */
-export const ADAM = { learningRate: 1e-3, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 1 } as const;
+/**
+ * AdamW: decoupled decay of the matrices alone, as GPT-2 is trained, ten times as strong, so that
+ * it shows in three steps. No clipping.
+ */
+export const ADAM = {
+  learningRate: 1e-3,
+  beta1: 0.9,
+  beta2: 0.95,
+  epsilon: 1e-8,
+  weightDecay: 1,
+} as const;
 
 /** c (M, N) = a (M, K) · b (K, N), `repeats` times over. */
 export interface ProductTask {
@@ -48,7 +58,10 @@ export interface Product extends Contestant {
 
 /** A loss and its gradient with respect to the student's logits. */
 export interface LossTask {
-  /** `kd`: T² · KL(teacher ‖ student) at temperature T, a mean over tokens; its teacher is not differentiated. */
+  /**
+   * `kd`: T² · KL(teacher ‖ student) at temperature T, a mean over tokens; its teacher is not
+   * differentiated.
+   */
   loss: 'ce' | 'kd';
   /** The logits' shape (B, T, V), which are all held; `sliced` takes [:, :-1] of them. */
   shape: readonly [B: number, T: number, V: number];

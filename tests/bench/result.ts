@@ -1,4 +1,5 @@
-// What a workload is given, and what it hands back: a table's rows, figures against their targets, and the agreement that came first.
+// What a workload is given, and what it hands back: a table's rows, figures against their targets,
+// and the agreement that came first.
 
 import type { ProfileReport } from '../../src/distill/profile';
 import type { Gpu } from '../../src/gpu/device';
@@ -23,7 +24,10 @@ export interface Row extends Pick<Timing, 'name' | 'median' | 'min' | 'milliseco
 export interface Table {
   title: string;
   rows: Row[];
-  /** Tables whose grids share a title are printed as one: a line each, a column a contestant, one figure of theirs. */
+  /**
+   * Tables whose grids share a title are printed as one: a line each, a column a contestant, one
+   * figure of theirs.
+   */
   grid?: { title: string; row: string; figure: string };
 }
 
@@ -66,7 +70,8 @@ export function requireAgreement(agreement: Agreement): Agreement {
   const far = agreement.rows.filter(({ difference, limit }) => !(difference <= limit));
   if (far.length === 0) return agreement;
   const said = far.map(
-    ({ name, difference, limit }) => `${name} is ${difference.toExponential(1)} away, ${limit.toExponential()} allowed`,
+    ({ name, difference, limit }) =>
+      `${name} is ${difference.toExponential(1)} away, ${limit.toExponential()} allowed`,
   );
   throw new Disagreement(
     `${agreement.what}: ${said.join('; ')} (${agreement.reason}). No time is printed: find out who is wrong first.`,

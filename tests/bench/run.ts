@@ -1,4 +1,5 @@
-// Opens the rivals, runs the workloads in order and prints what they find; in Node and on the page alike.
+// Opens the rivals, runs the workloads in order and prints what they find; in Node and on the page
+// alike.
 
 import { devDependencies } from '../../package.json';
 import type { Gpu } from '../../src/gpu/device';
@@ -30,9 +31,17 @@ export interface Report {
 }
 
 /** @throws Disagreement where contestants compute different things */
-export async function runBench(gpu: Gpu, options: Options, host: string, others: readonly Peer[]): Promise<Report> {
+export async function runBench(
+  gpu: Gpu,
+  options: Options,
+  host: string,
+  others: readonly Peer[],
+): Promise<Report> {
   // They look for navigator.gpu when they are imported.
-  const [{ openTfjs }, { openJax }] = await Promise.all([import('./peer-tfjs'), import('./peer-jax')]);
+  const [{ openTfjs }, { openJax }] = await Promise.all([
+    import('./peer-tfjs'),
+    import('./peer-jax'),
+  ]);
   const peers = [await openTfjs(), await openJax(), ...others];
   const date = new Date().toISOString();
   const versions = Object.fromEntries(peers.map(({ name, version }) => [name, version]));

@@ -1,12 +1,15 @@
-// One training step of the story's pair at full size, with random weights: microsoft/DialoGPT-medium's shape teaches distilgpt2's.
-// Its memory against the planner's word, its time, and figures that story_pair.py holds against PyTorch in float32.
+// One training step of the story's pair at full size, with random weights:
+// microsoft/DialoGPT-medium's shape teaches distilgpt2's. Its memory against the planner's word,
+// its time, and figures that story_pair.py holds against PyTorch in float32.
 //
-//   node src/cli/run.mjs tests/bench/story-pair [--batch 4] [--length 128] [--dtype f16|f32] [--cached K] [--small]
+// node src/cli/run.mjs tests/bench/story-pair [--batch 4] [--length 128] [--dtype f16|f32]
+// [--cached K] [--small]
 //     [--out FILE]
 //
-// Weights and tokens are a formula (formula.ts), the same in story_pair.py, so that 1.7 GB need not be written. --small is a pair of
-// the same build that takes seconds.
-// --cached K keeps the teacher's K likeliest words (0: all) in a file, and takes the step without the teacher in memory.
+// Weights and tokens are a formula (formula.ts), the same in story_pair.py, so that 1.7 GB need not
+// be written. --small is a pair of the same build that takes seconds.
+// --cached K keeps the teacher's K likeliest words (0: all) in a file, and takes the step without
+// the teacher in memory.
 
 import { rmSync } from 'node:fs';
 import { mkdtemp, writeFile } from 'node:fs/promises';
@@ -38,12 +41,20 @@ const { values: flags } = parseArgs({
 const [B, T] = [Number(flags.batch), Number(flags.length)];
 const dtype = flags.dtype === 'f32' ? 'f32' : 'f16';
 
-const common = { n_positions: 1024, layer_norm_epsilon: 1e-5, activation_function: 'gelu_new' } as const;
+const common = {
+  n_positions: 1024,
+  layer_norm_epsilon: 1e-5,
+  activation_function: 'gelu_new',
+} as const;
 const sizes = flags.small
   ? { teacher: [97, 64, 3, 4], student: [97, 48, 2, 3] }
   : { teacher: [50257, 1024, 24, 16], student: [50257, 768, 6, 12] };
 const shape = ([vocab_size, n_embd, n_layer, n_head]: number[]): Gpt2Config => ({
-  ...{ ...common, vocab_size, n_embd, n_layer, n_head },
+  ...common,
+  vocab_size,
+  n_embd,
+  n_layer,
+  n_head,
 });
 const [teacherConfig, student] = [shape(sizes.teacher), shape(sizes.student)];
 
@@ -51,7 +62,12 @@ const batch = batchOf(B, T, student.vocab_size);
 
 const gpu = await openGpu(await openDawn());
 const config: Config = {
-  ...{ ...DEFAULTS, batch_size: B, max_length: T, temperature: 2, alpha: 0.7, student_lr: 5e-6 },
+  ...DEFAULTS,
+  batch_size: B,
+  max_length: T,
+  temperature: 2,
+  alpha: 0.7,
+  student_lr: 5e-6,
   ...(flags.cached !== undefined && { teacher_cache: 'on', cache_top_k: Number(flags.cached) }),
 };
 const parts = { gpu, config, dtype, student } as const;
@@ -66,7 +82,11 @@ async function writeCache() {
   process.on('exit', () => rmSync(folder, { recursive: true }));
   const opened = await openCache({
     ...made,
-    place: { open: () => openCacheStorage(join(folder, 'cache')), teacher: 'a formula', note: console.log },
+    place: {
+      open: () => openCacheStorage(join(folder, 'cache')),
+      teacher: 'a formula',
+      note: console.log,
+    },
     batches: { count: 1, at: () => batch, heldOut: [] },
     sample: async () => undefined,
     progress: () => {},
@@ -81,13 +101,22 @@ const records: StepRecord[] = [];
 const made = {
   ...parts,
   makeTeacher: ((on, at) =>
-    teacherFromWeights(on, weightsOf('teacher', teacherConfig), teacherConfig, at)) as ApparatusParts['makeTeacher'],
+    teacherFromWeights(
+      on,
+      weightsOf('teacher', teacherConfig),
+      teacherConfig,
+      at,
+    )) as ApparatusParts['makeTeacher'],
   weights: () => weightsOf('student', student),
 };
 const cache = config.teacher_cache === 'on' ? await writeCache() : undefined;
-if (cache) console.log(`${(clock() - began).toFixed(0)} s  cached. Counted: ${memoryText(gpu.memory.totals())}`);
+if (cache)
+  console.log(
+    `${(clock() - began).toFixed(0)} s  cached. Counted: ${memoryText(gpu.memory.totals())}`,
+  );
 const apparatus = await Apparatus.create({
-  ...{ ...made, cache },
+  ...made,
+  cache,
   events: {
     stage: (stage, detail) => console.log(`${(clock() - began).toFixed(0)} s  ${stage}: ${detail}`),
     record: (record) => records.push(record),
@@ -103,7 +132,9 @@ await apparatus.trainer.drain();
 const seconds = clock() - built;
 const counted = gpu.memory.totals();
 const [record] = records;
-console.log(`One step: ${seconds.toFixed(1)} s, loss ${record.loss}, ${record.applied ? 'applied' : 'skipped'}.`);
+console.log(
+  `One step: ${seconds.toFixed(1)} s, loss ${record.loss}, ${record.applied ? 'applied' : 'skipped'}.`,
+);
 
 /** Of each parameter's gradient, without the loss scale. */
 const gradients: Record<string, number> = {};
@@ -121,23 +152,27 @@ console.log(
 );
 if (flags.out) {
   const result = {
-    ...{
-      adapter: gpu.adapter.name,
-      dtype,
-      B,
-      T,
-      temperature,
-      alpha,
-      teacher: teacherConfig,
-      student,
-      record,
-      gradients,
-    },
-    ...{ planned, counted, buildSeconds: built - began, stepSeconds: seconds },
+    adapter: gpu.adapter.name,
+    dtype,
+    B,
+    T,
+    temperature,
+    alpha,
+    teacher: teacherConfig,
+    student,
+    record,
+    gradients,
+    planned,
+    counted,
+    buildSeconds: built - began,
+    stepSeconds: seconds,
   };
   await writeFile(flags.out, `${JSON.stringify(result, null, 1)}\n`);
 }
 // The planner's word, to within 2%, and memory that does not grow, are what was promised.
 const kept = Math.abs(difference) < 0.02 && constant && record.applied;
-if (!kept) console.error('story-pair: the plan is off by 2% or more, memory changed, or the step was skipped.');
+if (!kept)
+  console.error(
+    'story-pair: the plan is off by 2% or more, memory changed, or the step was skipped.',
+  );
 process.exit(kept ? 0 : 1);

@@ -9,13 +9,21 @@ export const short = (value: number): string => {
   return value.toFixed(Math.min(3, digits));
 };
 
-export function formatResult({ workload, title, agreement, tables, figures, notes }: Result): string {
+export function formatResult({
+  workload,
+  title,
+  agreement,
+  tables,
+  figures,
+  notes,
+}: Result): string {
   const grids = [...new Set(tables.flatMap(({ grid }) => grid?.title ?? []))];
   return [
     `## ${workload}: ${title}`,
     ...agreement.map(({ what, reason, rows }) => {
       const said = rows.map(
-        ({ name, difference, limit }) => `${name} ${difference.toExponential(1)} of ${limit.toExponential()}`,
+        ({ name, difference, limit }) =>
+          `${name} ${difference.toExponential(1)} of ${limit.toExponential()}`,
       );
       return `Agree: ${what}. From the first, of what is allowed: ${said.join(', ')}. Why so much: ${reason}.`;
     }),
@@ -65,6 +73,7 @@ function formatFigure({ what, value, atLeast, atMost }: Figure): string {
     ...(atMost === undefined ? [] : [`at most ${atMost}`]),
   ];
   if (promises.length === 0) return `- ${what}: ${short(value)}`;
-  const met = value >= (atLeast ?? Number.NEGATIVE_INFINITY) && value <= (atMost ?? Number.POSITIVE_INFINITY);
+  const met =
+    value >= (atLeast ?? Number.NEGATIVE_INFINITY) && value <= (atMost ?? Number.POSITIVE_INFINITY);
   return `- ${what}: ${short(value)}, promised ${promises.join(' and ')}: ${met ? 'met' : 'MISSED'}`;
 }

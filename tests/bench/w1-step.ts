@@ -1,5 +1,5 @@
-// W1 and W2: one training step of a small GPT-2, AdamW, cross-entropy. All begin with the same weights and batch, and must come to the
-// same losses before anything is timed.
+// W1 and W2: one training step of a small GPT-2, AdamW, cross-entropy. All begin with the same
+// weights and batch, and must come to the same losses before anything is timed.
 
 import { profileText } from '../../src/distill/profile';
 import type { Gpt2Config } from '../../src/model/config';
@@ -7,7 +7,14 @@ import { batchOf, wholeWeights } from './formula';
 import { interleaved, type Timing } from './interleave';
 import { ourTraining } from './ours';
 import type { Training, TrainingTask } from './peer';
-import { type Agreement, type Bench, type Figure, furthest, type Result, requireAgreement } from './result';
+import {
+  type Agreement,
+  type Bench,
+  type Figure,
+  furthest,
+  type Result,
+  requireAgreement,
+} from './result';
 
 interface Shape {
   config: Gpt2Config;
@@ -15,7 +22,14 @@ interface Shape {
   T: number;
 }
 
-export function gpt2Shape(V: number, C: number, H: number, layers: number, B: number, T: number): Shape {
+export function gpt2Shape(
+  V: number,
+  C: number,
+  H: number,
+  layers: number,
+  B: number,
+  T: number,
+): Shape {
   const sizes = { vocab_size: V, n_positions: T, n_embd: C, n_layer: layers, n_head: H };
   return { config: { ...sizes, layer_norm_epsilon: 1e-5, activation_function: 'gelu_new' }, B, T };
 }
@@ -32,7 +46,13 @@ const LIMITS = { f32: [1e-5, 5e-5], f16: [1e-3, 5e-3] } as const;
 const TURNS = 10;
 
 export async function taskOf({ config, B, T }: Shape): Promise<TrainingTask> {
-  return { config, B, T, weights: await wholeWeights('bench', config), batch: batchOf(B, T, config.vocab_size) };
+  return {
+    config,
+    B,
+    T,
+    weights: await wholeWeights('bench', config),
+    batch: batchOf(B, T, config.vocab_size),
+  };
 }
 
 export async function benchStep(bench: Bench, workload: keyof typeof STEPS): Promise<Result> {
@@ -49,7 +69,10 @@ export async function benchStep(bench: Bench, workload: keyof typeof STEPS): Pro
   const profile = bench.gpu.adapter.timestamps ? await ours.profile() : undefined;
   for (const contestant of contestants) await contestant.end();
   const tokens = shape.B * shape.T;
-  const rows = timings.map((timing) => ({ ...timing, figures: { 'tokens/s': (1000 * tokens) / timing.median } }));
+  const rows = timings.map((timing) => ({
+    ...timing,
+    figures: { 'tokens/s': (1000 * tokens) / timing.median },
+  }));
   return {
     workload,
     title:
@@ -117,6 +140,9 @@ function figuresOf(timings: readonly Timing[], contestants: readonly Training[])
           },
         ]
       : []),
-    ...limits.map(({ name, median }) => ({ what: `${ours.name} over ${name}`, value: ours.median / median })),
+    ...limits.map(({ name, median }) => ({
+      what: `${ours.name} over ${name}`,
+      value: ours.median / median,
+    })),
   ];
 }

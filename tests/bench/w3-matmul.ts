@@ -1,4 +1,5 @@
-// W3: the matrix products of W1's and W2's step: forward, and both backward ones, which read a transpose of what lies there.
+// W3: the matrix products of W1's and W2's step: forward, and both backward ones, which read a
+// transpose of what lies there.
 
 import { download, upload } from '../../src/check/tensors';
 import { bufferOf, Pool, Recorder } from '../../src/gpu/program';
@@ -7,7 +8,15 @@ import { transposed } from '../../src/kernels/tensors';
 import { numbers } from './formula';
 import { interleaved } from './interleave';
 import type { Product, ProductTask } from './peer';
-import { type Agreement, type Bench, distance, type Figure, type Result, requireAgreement, type Table } from './result';
+import {
+  type Agreement,
+  type Bench,
+  distance,
+  type Figure,
+  type Result,
+  requireAgreement,
+  type Table,
+} from './result';
 import { STEPS } from './w1-step';
 
 interface Shape {
@@ -35,7 +44,11 @@ const head = (M: number, C: number, V: number): Shape[] => [
   { name: 'head dw', M: V, K: M, N: C, transposeA: true, stores: 'sums' },
 ];
 
-const productsOf = ({ config: { n_embd: C, vocab_size: V }, B, T }: (typeof STEPS)['W1']): Shape[] => [
+const productsOf = ({
+  config: { n_embd: C, vocab_size: V },
+  B,
+  T,
+}: (typeof STEPS)['W1']): Shape[] => [
   ...linear('C → 3C', B * T, C, 3 * C),
   ...linear('C → 4C', B * T, C, 4 * C),
   ...linear('4C → C', B * T, 4 * C, C),
@@ -46,7 +59,9 @@ const productsOf = ({ config: { n_embd: C, vocab_size: V }, B, T }: (typeof STEP
 const WORK = { software: 4e8, gpu: 2e11 };
 const MOST_REPEATS = { software: 10, gpu: 200 };
 const TURNS = 5;
-/** f32 sums of up to 8,192 terms in another order; a product stored in f16 is rounded to 11 bits. */
+/**
+ * f32 sums of up to 8,192 terms in another order; a product stored in f16 is rounded to 11 bits.
+ */
 const LIMITS = { f32: 1e-5, f16: 1e-3 };
 
 export async function benchMatmul(bench: Bench): Promise<Result> {
@@ -63,7 +78,9 @@ export async function benchMatmul(bench: Bench): Promise<Result> {
       if (ratio) ratios.push(ratio);
     }
     if (ratios.length > 0) {
-      const mean = Math.exp(ratios.reduce((sum, ratio) => sum + Math.log(ratio), 0) / ratios.length);
+      const mean = Math.exp(
+        ratios.reduce((sum, ratio) => sum + Math.log(ratio), 0) / ratios.length,
+      );
       figures.push({
         what: `${workload}: the fastest rival over stillhouse f32, geometric mean of ${ratios.length} products`,
         value: mean,
@@ -90,31 +107,57 @@ async function benchProduct(bench: Bench, workload: string, shape: Shape) {
     ? { work: WORK.software, most: MOST_REPEATS.software }
     : { work: WORK.gpu, most: MOST_REPEATS.gpu };
   const repeats = Math.min(most, Math.max(1, Math.round(work / flop)));
-  const task = { M, K, N, transposeA, transposeB, repeats, a: numbers('a', M * K), b: numbers('b', K * N) };
+  const task = {
+    M,
+    K,
+    N,
+    transposeA,
+    transposeB,
+    repeats,
+    a: numbers('a', M * K),
+    b: numbers('b', K * N),
+  };
   const contestants = [await ourProduct(bench, 'f32', task, shape.stores)];
   if (bench.gpu.adapter.f16) contestants.push(await ourProduct(bench, 'f16', task, shape.stores));
   const own = contestants.length;
   for (const peer of bench.peers) if (peer.product) contestants.push(await peer.product(task));
   for (const contestant of contestants) await contestant.run();
-  const [first, ...others] = await Promise.all(contestants.map((contestant) => contestant.result()));
+  const [first, ...others] = await Promise.all(
+    contestants.map((contestant) => contestant.result()),
+  );
   const agreed = requireAgreement({
     what: `${workload} ${name}`,
     reason: 'f32 sums in another order; a product that is stored in f16 is rounded to 11 bits',
     rows: others.map((result, i) => {
       const { name } = contestants[i + 1];
-      return { name, difference: distance(result, first), limit: /f16/.test(name) ? LIMITS.f16 : LIMITS.f32 };
+      return {
+        name,
+        difference: distance(result, first),
+        limit: /f16/.test(name) ? LIMITS.f16 : LIMITS.f32,
+      };
     }),
   });
   const timings = await interleaved(contestants, bench.turns ?? TURNS, 1);
   for (const contestant of contestants) await contestant.end();
   const rows = timings.map(({ name, milliseconds, median, min }) => ({
-    ...{ name, milliseconds: milliseconds.map((ms) => ms / repeats), median: median / repeats, min: min / repeats },
+    name,
+    milliseconds: milliseconds.map((ms) => ms / repeats),
+    median: median / repeats,
+    min: min / repeats,
     figures: { 'GFLOP/s': (flop * repeats) / median / 1e6 },
   }));
   const fastest = Math.min(...rows.slice(own).map(({ median }) => median));
   const ratio = rows.length > own ? fastest / rows[0].median : undefined;
-  const grid = { title: `${workload}: GFLOP/s`, row: `${name}: (${M}, ${K}) · (${K}, ${N})`, figure: 'GFLOP/s' };
-  return { agreed, ratio, table: { title: `${workload} ${name}, ${repeats} at a time`, grid, rows } };
+  const grid = {
+    title: `${workload}: GFLOP/s`,
+    row: `${name}: (${M}, ${K}) · (${K}, ${N})`,
+    figure: 'GFLOP/s',
+  };
+  return {
+    agreed,
+    ratio,
+    table: { title: `${workload} ${name}, ${repeats} at a time`, grid, rows },
+  };
 }
 
 async function ourProduct(
@@ -157,5 +200,9 @@ function joined(all: readonly Agreement[]): Agreement {
     const own = all.flatMap(({ rows }) => rows.filter((row) => row.name === name));
     return own.reduce((worst, row) => (row.difference > worst.difference ? row : worst));
   });
-  return { what: `‖difference‖ / ‖product‖, the largest of ${all.length} products`, reason: all[0].reason, rows };
+  return {
+    what: `‖difference‖ / ‖product‖, the largest of ${all.length} products`,
+    reason: all[0].reason,
+    rows,
+  };
 }

@@ -1,4 +1,5 @@
-// The head and its loss over a real vocabulary: all logits at once, against chunks of rows whose logits are made, read and let go.
+// The head and its loss over a real vocabulary: all logits at once, against chunks of rows whose
+// logits are made, read and let go.
 
 import { download, upload } from '../../src/check/tensors';
 import { DEFAULTS } from '../../src/config';
@@ -16,12 +17,20 @@ import { gpt2Shape } from './w1-step';
 const V = 50257;
 /** 512 rows: their logits, 103 MB, still fit into lavapipe's binding of 128 MiB at once. */
 const [B, T] = [4, 128];
-/** The width. GPT-2's own on a GPU; on a CPU a sixth of it, or the products would take minutes and hide the loss all the same. */
+/**
+ * The width. GPT-2's own on a GPU; on a CPU a sixth of it, or the products would take minutes and
+ * hide the loss all the same.
+ */
 const WIDTH = { software: 128, gpu: 768 };
 /** Elements a chunk: all of them, and the trainer's own choice. */
-const CHUNKS: Record<string, number | undefined> = { 'all at once': B * T * V, 'in chunks, as trained': undefined };
+const CHUNKS: Record<string, number | undefined> = {
+  'all at once': B * T * V,
+  'in chunks, as trained': undefined,
+};
 const TURNS = 3;
-/** The same products and losses row by row; only the head's gradient is added up in another order. */
+/**
+ * The same products and losses row by row; only the head's gradient is added up in another order.
+ */
 const LIMIT = 1e-5;
 
 export async function benchChunks(bench: Bench): Promise<Omit<Result, 'workload' | 'title'>> {
@@ -53,10 +62,18 @@ export async function benchChunks(bench: Bench): Promise<Omit<Result, 'workload'
   bench.log('timing');
   const timings = await interleaved(runs, bench.turns ?? TURNS, 1);
   for (const run of runs) run.end();
-  const rows = timings.map((timing, i) => ({ ...timing, figures: { 'MB of logits': runs[i].logitBytes / 1e6 } }));
+  const rows = timings.map((timing, i) => ({
+    ...timing,
+    figures: { 'MB of logits': runs[i].logitBytes / 1e6 },
+  }));
   return {
     agreement: [agreement],
-    tables: [{ title: `Head and cross-entropy with their gradients: ${B * T} rows, C ${C}, V ${V}, f32`, rows }],
+    tables: [
+      {
+        title: `Head and cross-entropy with their gradients: ${B * T} rows, C ${C}, V ${V}, f32`,
+        rows,
+      },
+    ],
     figures: rows.slice(1).flatMap(({ name, median }, i) => [
       { what: `${name}: time over all at once`, value: median / rows[0].median, atMost: 1.15 },
       {
@@ -80,18 +97,34 @@ async function headAndLoss(gpu: Gpu, name: string, C: number, chunkElements?: nu
   const dhidden = upload(gpu, 'd hidden', new Float32Array(B * T * C), [B * T, C]);
   const targets = upload(gpu, 'targets', batchOf(B, T, V).targets, [B, T], 'i32');
   const step = upload(gpu, 'step', [0, 1, 0, 1 / (B * T)], [4]);
-  const scaler = upload(gpu, 'scaler', [1, ...new Array(SCALER_BYTES / 4 - 1).fill(0)], [SCALER_BYTES / 4]);
+  const scaler = upload(
+    gpu,
+    'scaler',
+    [1, ...new Array(SCALER_BYTES / 4 - 1).fill(0)],
+    [SCALER_BYTES / 4],
+  );
   const sums = upload(gpu, 'sums', [0, 0], [2]);
   const zero = upload(gpu, 'zero', [0], [1]);
   const tensors = { hidden, dhidden, targets, step, scaler, sums, zero };
   const before = gpu.memory.totals().logits ?? 0;
   const pool = new Pool(gpu);
   const recorder = new Recorder(gpu, pool);
-  const buffers = { step: bufferOf(step), scaler: bufferOf(scaler), sums: bufferOf(sums), zero: bufferOf(zero) };
+  const buffers = {
+    step: bufferOf(step),
+    scaler: bufferOf(scaler),
+    sums: bufferOf(sums),
+    zero: bufferOf(zero),
+  };
   const { learningRate: _, ...adam } = ADAM;
   const settings = {
-    ...{ student, dtype: 'f32' as const, batchSize: B, contextLength: T, initialLossScale: 1, chunkElements },
-    ...{ loss: { ...DEFAULTS, loss: 'ce' as const }, adam: { ...adam, maxGradNorm: 0 } },
+    student,
+    dtype: 'f32' as const,
+    batchSize: B,
+    contextLength: T,
+    initialLossScale: 1,
+    chunkElements,
+    loss: { ...DEFAULTS, loss: 'ce' as const },
+    adam: { ...adam, maxGradNorm: 0 },
   };
   recordHeadLoss(recorder, { settings, weights, gradients, buffers }, { hidden, targets, dhidden });
   const program = await recorder.build(name);
@@ -113,7 +146,11 @@ async function headAndLoss(gpu: Gpu, name: string, C: number, chunkElements?: nu
     },
     async found() {
       const [loss] = await download(gpu, sums);
-      return { loss, dhidden: await download(gpu, dhidden), gradient: await gradients.readParameter('wte.weight') };
+      return {
+        loss,
+        dhidden: await download(gpu, dhidden),
+        gradient: await gradients.readParameter('wte.weight'),
+      };
     },
     end() {
       program.destroy();

@@ -1,17 +1,28 @@
-// W4: cross-entropy and distillation with their gradients on a real vocabulary's logits, contiguous and as the slice [:, :-1]: read where
-// they lie, or copied first, as view and reshape make others do. And the head with its loss in chunks, against all logits at once.
+// W4: cross-entropy and distillation with their gradients on a real vocabulary's logits, contiguous
+// and as the slice [:, :-1]: read where they lie, or copied first, as view and reshape make others
+// do. And the head with its loss in chunks, against all logits at once.
 
 import { numbers } from './formula';
 import { type Contestant, interleaved, type Timing } from './interleave';
 import { ourCopy, ourInputs, ourLoss } from './ours-loss';
 import type { LossRun, LossTask } from './peer';
-import { type Bench, distance, type Figure, furthest, type Result, requireAgreement } from './result';
+import {
+  type Bench,
+  distance,
+  type Figure,
+  furthest,
+  type Result,
+  requireAgreement,
+} from './result';
 import { benchChunks } from './w4-chunks';
 
 /** GPT-2's vocabulary. */
 const V = 50257;
 const TURNS = 5;
-/** Added up one after the other in f32, 50,257 terms come out up to 2e-5 off (jax-js); a factor forgotten would show a thousand times that. */
+/**
+ * Added up one after the other in f32, 50,257 terms come out up to 2e-5 off (jax-js); a factor
+ * forgotten would show a thousand times that.
+ */
 const LIMIT = 1e-4;
 const REASON = `f32 sums over ${V} words, in an order of each one’s own`;
 /** What the exponents are drawn from: logits of −4 to 4. */
@@ -19,7 +30,10 @@ const SCALE = 4;
 
 type Loss = LossTask['loss'];
 
-/** (B, T, V) logits, and how many rows of them the loss sees. Each fits into lavapipe's binding of 128 MiB. */
+/**
+ * (B, T, V) logits, and how many rows of them the loss sees. Each fits into lavapipe's binding of
+ * 128 MiB.
+ */
 const SHAPES = {
   // 512 rows either way.
   ce: { contiguous: [4, 128, V], sliced: [4, 129, V] },
@@ -64,7 +78,11 @@ async function benchLoss(bench: Bench, loss: Loss): Promise<Omit<Result, 'worklo
     entries.push({ run: strided.run, sliced, compared: 'gradient' });
     extraBytes = Math.max(extraBytes, strided.extraBytes);
     if (sliced) {
-      entries.push({ run: (await ourLoss(bench.gpu, inputs, task, 'copy')).run, sliced, compared: 'loss' });
+      entries.push({
+        run: (await ourLoss(bench.gpu, inputs, task, 'copy')).run,
+        sliced,
+        compared: 'loss',
+      });
       entries.push({
         run: (await ourLoss(bench.gpu, inputs, task, 'copy and back')).run,
         sliced,
@@ -111,7 +129,9 @@ async function benchLoss(bench: Bench, loss: Loss): Promise<Omit<Result, 'worklo
 }
 
 const title = (loss: Loss) =>
-  loss === 'ce' ? 'Cross-entropy with its gradient' : 'Distillation (forward KL at temperature 2) with its gradient';
+  loss === 'ce'
+    ? 'Cross-entropy with its gradient'
+    : 'Distillation (forward KL at temperature 2) with its gradient';
 const numel = (loss: Loss, sliced: boolean) =>
   SHAPES[loss][sliced ? 'sliced' : 'contiguous'].reduce((a, b) => a * b, 1);
 const rowsOf = (loss: Loss) => SHAPES[loss].contiguous[0] * SHAPES[loss].contiguous[1];
@@ -119,7 +139,10 @@ const rowsOf = (loss: Loss) => SHAPES[loss].contiguous[0] * SHAPES[loss].contigu
 function taskOf(loss: Loss, sliced: boolean): LossTask {
   const count = numel(loss, sliced);
   return {
-    ...{ loss, sliced, shape: SHAPES[loss][sliced ? 'sliced' : 'contiguous'], temperature: 2 },
+    loss,
+    sliced,
+    shape: SHAPES[loss][sliced ? 'sliced' : 'contiguous'],
+    temperature: 2,
     student: numbers('student', count, SCALE),
     teacher: loss === 'kd' ? numbers('teacher', count, SCALE) : new Float32Array(),
     targets: Int32Array.from({ length: rowsOf(loss) }, (_, row) => (row * 7919) % V),
@@ -132,7 +155,10 @@ async function agree(bench: Bench, what: string, entries: readonly Entry[]) {
     bench.log(`first run: ${run.name}`);
     await run.prepare?.();
     await run.run();
-    found.push({ loss: await run.loss(), gradient: compared === 'gradient' ? await run.gradient() : undefined });
+    found.push({
+      loss: await run.loss(),
+      gradient: compared === 'gradient' ? await run.gradient() : undefined,
+    });
   }
   const [first, ...others] = found;
   return requireAgreement({
@@ -141,18 +167,31 @@ async function agree(bench: Bench, what: string, entries: readonly Entry[]) {
     rows: others.map(({ loss, gradient }, i) => {
       const difference = furthest([loss], [first.loss]);
       const apart = gradient ? distance(gradient, first.gradient as Float32Array) : 0;
-      return { name: entries[i + 1].run.name, difference: Math.max(difference, apart), limit: LIMIT };
+      return {
+        name: entries[i + 1].run.name,
+        difference: Math.max(difference, apart),
+        limit: LIMIT,
+      };
     }),
   });
 }
 
 function figuresOf(loss: Loss, timings: readonly Timing[], extraBytes: number): Figure[] {
-  const time = (name: string) => timings.find((timing) => timing.name === `stillhouse, ${name}`)?.median ?? Number.NaN;
+  const time = (name: string) =>
+    timings.find((timing) => timing.name === `stillhouse, ${name}`)?.median ?? Number.NaN;
   const what = loss === 'ce' ? 'CE' : 'KD';
   const rivals = timings.filter(({ name }) => /sliced$/.test(name) && !/^stillhouse/.test(name));
   return [
-    { what: `${what}: sliced over contiguous`, value: time('sliced') / time('contiguous'), atMost: 1.1 },
-    { what: `${what}: copy and loss over sliced`, value: time('copied first') / time('sliced'), atLeast: 1.5 },
+    {
+      what: `${what}: sliced over contiguous`,
+      value: time('sliced') / time('contiguous'),
+      atMost: 1.1,
+    },
+    {
+      what: `${what}: copy and loss over sliced`,
+      value: time('copied first') / time('sliced'),
+      atLeast: 1.5,
+    },
     ...(rivals.length > 0
       ? [
           {

@@ -1,5 +1,6 @@
-// W5: cost grows as it should. The step's time at 2, 4 and 8 layers and sequences against a straight line, attention's at three lengths
-// against the square. Ours alone: it compares with itself.
+// W5: cost grows as it should. The step's time at 2, 4 and 8 layers and sequences against a
+// straight line, attention's at three lengths against the square. Ours alone: it compares with
+// itself.
 
 import { upload } from '../../src/check/tensors';
 import { bufferOf, Pool, Recorder } from '../../src/gpu/program';
@@ -20,7 +21,9 @@ const LINEAR = { atLeast: 0.85, atMost: 1.15 };
 
 export async function benchScaling(bench: Bench): Promise<Result> {
   const layers = await growth(bench, 'layers', SIZES, (n) => training(bench, `${n} layers`, n, B));
-  const batch = await growth(bench, 'sequences', SIZES, (n) => training(bench, `batch of ${n}`, LAYERS, n));
+  const batch = await growth(bench, 'sequences', SIZES, (n) =>
+    training(bench, `batch of ${n}`, LAYERS, n),
+  );
   const lengths = await growth(bench, 'tokens', LENGTHS, (n) => attentionOf(bench, n));
   return {
     workload: 'W5',
@@ -55,7 +58,10 @@ async function training({ gpu }: Bench, name: string, layers: number, batch: num
   return { ...(await ourTraining(gpu, 'f32', task)), name };
 }
 
-async function attentionOf({ gpu }: Bench, length: number): Promise<Contestant & { end(): Promise<void> }> {
+async function attentionOf(
+  { gpu }: Bench,
+  length: number,
+): Promise<Contestant & { end(): Promise<void> }> {
   const rows = B * length;
   const tensor = (label: string, shape: number[]) =>
     upload(
@@ -94,10 +100,20 @@ async function attentionOf({ gpu }: Bench, length: number): Promise<Contestant &
 const table = (title: string, rows: Timing[]): Table => ({ title, rows });
 
 /** Turn by turn: a machine that slows down for a while slows all three. */
-const overTurns = (timings: readonly Timing[], figure: (milliseconds: number[]) => number): number =>
-  median(timings[0].milliseconds.map((_, turn) => figure(timings.map(({ milliseconds }) => milliseconds[turn]))));
+const overTurns = (
+  timings: readonly Timing[],
+  figure: (milliseconds: number[]) => number,
+): number =>
+  median(
+    timings[0].milliseconds.map((_, turn) =>
+      figure(timings.map(({ milliseconds }) => milliseconds[turn])),
+    ),
+  );
 
-/** The third against the line through the first two, which lie at 2 and 4: 8 is two such steps further. */
+/**
+ * The third against the line through the first two, which lie at 2 and 4: 8 is two such steps
+ * further.
+ */
 const line = (what: string, timings: readonly Timing[]): Figure => ({
   what: `time at 8 ${what} over the line through 2 and 4`,
   value: overTurns(timings, ([two, four, eight]) => eight / (four + 2 * (four - two))),

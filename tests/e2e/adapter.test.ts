@@ -1,5 +1,5 @@
-// The browsers that e2e tests use are what they say. The one with shader-f16 relies on Chromium's internals
-// (tests/browser/vulkan-shim.c), so this is where a new Chromium would show.
+// The browsers that e2e tests use are what they say. The one with shader-f16 relies on Chromium's
+// internals (tests/browser/vulkan-shim.c), so this is where a new Chromium would show.
 
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -42,7 +42,10 @@ let site: Site;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'stillhouse-'));
-  await writeFile(join(folder, 'index.html'), '<!doctype html><link rel="icon" href="data:,"><title>Adapter</title>');
+  await writeFile(
+    join(folder, 'index.html'),
+    '<!doctype html><link rel="icon" href="data:,"><title>Adapter</title>',
+  );
   await writeFile(join(folder, 'worker.js'), WORKER);
   site = await openSite({ folder });
 });

@@ -1,10 +1,30 @@
-// What goes wrong gets a message and costs nothing: it says what happened, with the values, and the page goes on.
+// What goes wrong gets a message and costs nothing: it says what happened, with the values, and the
+// page goes on.
 
 import { beforeAll, describe, expect, test } from 'vitest';
-import { button, csvOf, eventually, FINISHED, link, logLines, notices, offered, primary, reached, set } from './drive';
+import {
+  button,
+  csvOf,
+  eventually,
+  FINISHED,
+  link,
+  logLines,
+  notices,
+  offered,
+  primary,
+  reached,
+  set,
+} from './drive';
 import { openSite, type Site, visit } from './harness';
 
-const SMALL = { batch_size: 2, max_length: 16, train_steps: 2, eval_batches: 1, sample_tokens: 2, student_layers: 1 };
+const SMALL = {
+  batch_size: 2,
+  max_length: 16,
+  train_steps: 2,
+  eval_batches: 1,
+  sample_tokens: 2,
+  student_layers: 1,
+};
 const TEACHER = 'models/moby-teacher';
 
 let site: Site;
@@ -15,7 +35,11 @@ beforeAll(async () => {
 describe('a machine that cannot', () => {
   test.each([
     { offer: 'no-webgpu', said: 'This browser has no WebGPU.', works: 'Chrome or Edge' },
-    { offer: 'no-adapter', said: 'it offers no adapter', works: 'The graphics driver may be blocked' },
+    {
+      offer: 'no-adapter',
+      said: 'it offers no adapter',
+      works: 'The graphics driver may be blocked',
+    },
   ] as const)(
     '$offer: says what is missing and what would work, and shows the recorded run',
     async ({ offer, said, works }) => {
@@ -24,13 +48,20 @@ describe('a machine that cannot', () => {
       expect(await notices(page)).toContain(works);
       expect(await notices(page)).toContain('The recorded run can be read all the same.');
       await offered(page, 'Distil, disabled');
-      expect(await page.getByText('No run can start on this machine.').first().isVisible()).toBe(true);
-      const curve = page.getByRole('figure', { name: 'Loss' }).locator('.recharts-line-curve').last();
-      await eventually(async () => (await curve.getAttribute('d'))?.length ?? 0).toBeGreaterThan(500);
-      await button(page, 'Perplexity as a table').click();
-      expect(await page.getByRole('region', { name: 'Perplexity, table' }).locator('tbody tr').count()).toBeGreaterThan(
-        2,
+      expect(await page.getByText('No run can start on this machine.').first().isVisible()).toBe(
+        true,
       );
+      const curve = page
+        .getByRole('figure', { name: 'Loss' })
+        .locator('.recharts-line-curve')
+        .last();
+      await eventually(async () => (await curve.getAttribute('d'))?.length ?? 0).toBeGreaterThan(
+        500,
+      );
+      await button(page, 'Perplexity as a table').click();
+      expect(
+        await page.getByRole('region', { name: 'Perplexity, table' }).locator('tbody tr').count(),
+      ).toBeGreaterThan(2);
       await close();
     },
   );
@@ -38,7 +69,9 @@ describe('a machine that cannot', () => {
   test('an adapter whose shaders see too few buffers is refused by number', async () => {
     const before = limit('maxStorageBuffersPerShaderStage', 4);
     const { page, close } = await visit(site, { offer: 'f16', before });
-    await eventually(() => notices(page)).toContain('lets a shader see 4 storage buffers; 8 are needed');
+    await eventually(() => notices(page)).toContain(
+      'lets a shader see 4 storage buffers; 8 are needed',
+    );
     await offered(page, 'Distil, disabled');
     await close();
   });
@@ -84,17 +117,29 @@ test('model files that are cut short, missing or web pages are named with what i
       { kind: 'short', bytes: 1_000_000 },
       /model_fp16\.onnx of moby-teacher: onnxruntime cannot load its 1,000,000 bytes: .*Download it again/,
     ],
-    [onnx, { kind: 'missing' }, /onnx\/model_fp16\.onnx of moby-teacher does not exist on the server \(HTTP 404\)/],
+    [
+      onnx,
+      { kind: 'missing' },
+      /onnx\/model_fp16\.onnx of moby-teacher does not exist on the server \(HTTP 404\)/,
+    ],
     [onnx, { kind: 'html' }, /onnx\/model_fp16\.onnx of moby-teacher is a web page, not the file/],
     [
       `${TEACHER}/config.json`,
       { kind: 'missing' },
       /config\.json of moby-teacher does not exist on the server \(HTTP 404\)/,
     ],
-    [`${TEACHER}/config.json`, { kind: 'short', bytes: 100 }, /config\.json of moby-teacher is not JSON/],
+    [
+      `${TEACHER}/config.json`,
+      { kind: 'short', bytes: 100 },
+      /config\.json of moby-teacher is not JSON/,
+    ],
     [`${TEACHER}/tokenizer.json`, { kind: 'html' }, /tokenizer\.json/],
     [`${TEACHER}/tokenizer.json`, { kind: 'short', bytes: 5000 }, /tokenizer\.json/],
-    ['corpus/moby-dick.txt', { kind: 'cut', bytes: 500_000 }, /moby-dick\.txt is \d\.\d of 1\.\d MB long/],
+    [
+      'corpus/moby-dick.txt',
+      { kind: 'cut', bytes: 500_000 },
+      /moby-dick\.txt is \d\.\d of 1\.\d MB long/,
+    ],
   ] as const;
   let label = 'Distil';
   for (const [path, fault, said] of faults) {
@@ -111,7 +156,8 @@ test('model files that are cut short, missing or web pages are named with what i
   await offered(page, FINISHED);
   expect(await notices(page)).not.toContain('Could not');
   // What the browser itself says of failed requests, and nothing else.
-  for (const problem of problems) expect(problem).toMatch(/404|ERR_CONTENT_LENGTH_MISMATCH|net::ERR_/);
+  for (const problem of problems)
+    expect(problem).toMatch(/404|ERR_CONTENT_LENGTH_MISMATCH|net::ERR_/);
   await close();
 });
 
@@ -132,7 +178,9 @@ test('a lost device offers to go on from the last evaluation, and does', async (
     const kept = (await evaluated()).at(-1);
     expect((await primary(page).innerText()).trim()).toBe(`Continue from step ${kept}`);
     expect(await notices(page)).toContain('The GPU device was lost.');
-    expect(await notices(page)).toContain(`The weights of the evaluation at step ${kept} are kept.`);
+    expect(await notices(page)).toContain(
+      `The weights of the evaluation at step ${kept} are kept.`,
+    );
     return kept as number;
   };
   await offered(page, 'Distil');
@@ -177,18 +225,27 @@ describe('evaluation through view', () => {
     expect(said).toMatch(/stride.*\[16384, 1024, 1\]/s);
     const lines = await logLines(page);
     expect(lines[0]).toBe('Step 0: Loss=n/a, PPL=n/a (0 valid tokens), Success=0.000 (0 of 3)');
-    expect(lines.at(-1)).toMatch(/^Step 4: Loss=\d+\.\d{4}, PPL=n\/a \(0 valid tokens\), Success=0\.000 \(0 of 3\)$/);
-    expect(await page.getByLabel('Status', { exact: true }).innerText()).toMatch(/9 tried, 9 failed/);
+    expect(lines.at(-1)).toMatch(
+      /^Step 4: Loss=\d+\.\d{4}, PPL=n\/a \(0 valid tokens\), Success=0\.000 \(0 of 3\)$/,
+    );
+    expect(await page.getByLabel('Status', { exact: true }).innerText()).toMatch(
+      /9 tried, 9 failed/,
+    );
     expect(problems).toEqual([]);
     await close();
   });
 
   test('at batch size 1 the same view works: the bug hides', async () => {
-    const { page, problems, close } = await visit(site, { offer: 'f16', path: link({ ...VIEW, batch_size: 1 }) });
+    const { page, problems, close } = await visit(site, {
+      offer: 'f16',
+      path: link({ ...VIEW, batch_size: 1 }),
+    });
     await offered(page, 'Distil');
     await primary(page).click();
     await offered(page, FINISHED);
-    expect((await logLines(page)).at(-1)).toMatch(/^Step 4: Loss=\d+\.\d{4}, PPL=[\d.,]+, Success=1\.000 \(3 of 3\)$/);
+    expect((await logLines(page)).at(-1)).toMatch(
+      /^Step 4: Loss=\d+\.\d{4}, PPL=[\d.,]+, Success=1\.000 \(3 of 3\)$/,
+    );
     expect(await notices(page)).not.toContain('failed');
     expect(problems).toEqual([]);
     await close();

@@ -1,5 +1,5 @@
-// The Bug Lab, in the built page: its experiments run on the real engine and measure what they claim; every state has a link;
-// everybody can read it.
+// The Bug Lab, in the built page: its experiments run on the real engine and measure what they
+// claim; every state has a link; everybody can read it.
 
 import { AxeBuilder } from '@axe-core/playwright';
 import type { Page } from 'playwright-core';
@@ -9,7 +9,10 @@ import { openSite, type Site, visit } from './harness';
 
 const EXPERIMENT = 120_000;
 const PATHS = ['view', 'reshape', 'strided'] as const;
-/** Both columns read the same logits; weights and activations are rounded to f16, by 2⁻¹¹ at the most, where the adapter has it. */
+/**
+ * Both columns read the same logits; weights and activations are rounded to f16, by 2⁻¹¹ at the
+ * most, where the adapter has it.
+ */
 const F16_ROUNDING = 2 ** -11;
 
 let site: Site;
@@ -36,7 +39,9 @@ async function run(page: Page, label: string): Promise<void> {
 async function figuresOf(page: Page, path: string): Promise<Record<string, string>> {
   const rows = await column(page, path)
     .locator('.bug-figures > div')
-    .evaluateAll((all) => all.map((row) => ['dt', 'dd'].map((part) => row.querySelector(part)?.textContent ?? '')));
+    .evaluateAll((all) =>
+      all.map((row) => ['dt', 'dd'].map((part) => row.querySelector(part)?.textContent ?? '')),
+    );
   return Object.fromEntries(rows);
 }
 
@@ -45,7 +50,8 @@ const allFigures = async (page: Page) => {
   return { view, reshape, strided };
 };
 const measured = (text: string) => Number(text.replaceAll(',', ''));
-const logOf = (page: Page, path: string) => column(page, path).locator('.lab-log li').allInnerTexts();
+const logOf = (page: Page, path: string) =>
+  column(page, path).locator('.lab-log li').allInnerTexts();
 
 /** Four batches before training, and after each third of it. */
 const BATCHES = 16;
@@ -82,16 +88,22 @@ describe.each(['f16', 'f32'] as const)('%s', (offer) => {
     expect(await page.getByTestId('symptom-flat').innerText()).toContain(
       `while 0 of ${BATCHES} evaluation batches succeeded`,
     );
-    expect(await page.locator('.code-line.raised').innerText()).toContain(`raised in ${BATCHES} of ${BATCHES} batches`);
+    expect(await page.locator('.code-line.raised').innerText()).toContain(
+      `raised in ${BATCHES} of ${BATCHES} batches`,
+    );
     expect(problems).toEqual([]);
     await close();
   });
 });
 
-// What the page does with the switches is one thing on every adapter; what the engine does, tests/gpu/lab shows on both.
+// What the page does with the switches is one thing on every adapter; what the engine does,
+// tests/gpu/lab shows on both.
 describe('switches and causes', () => {
   test('three of four causes print the same log; a better one tells them apart', async () => {
-    const { page, problems, close } = await visit(site, { offer: 'f16', path: '#bug=causes,seed=7' });
+    const { page, problems, close } = await visit(site, {
+      offer: 'f16',
+      path: '#bug=causes,seed=7',
+    });
     await run(page, 'Run the four causes');
     expect(await page.getByTestId('alike').innerText()).toMatch(
       /^Logs [A-D], [A-D] and [A-D] print the same lines\. This log cannot tell them apart\.$/,
@@ -100,7 +112,12 @@ describe('switches and causes', () => {
     const found: string[] = [];
     for (const letter of 'ABCD') {
       const log = await page.getByTestId(`log-${letter}`).locator('.better-log').innerText();
-      const cells = await page.getByTestId(`log-${letter}`).locator('tbody tr').last().locator('td').allInnerTexts();
+      const cells = await page
+        .getByTestId(`log-${letter}`)
+        .locator('tbody tr')
+        .last()
+        .locator('td')
+        .allInnerTexts();
       const unmoved = log.includes('Weights changed by 0%');
       const cause = !unmoved
         ? 'view'
@@ -121,7 +138,10 @@ describe('switches and causes', () => {
   });
 
   test('with batch size 1 and with context 2 view works; raised errors stop the script', async () => {
-    const { page, problems, close } = await visit(site, { offer: 'f16', path: '#bug=replay,batch=1' });
+    const { page, problems, close } = await visit(site, {
+      offer: 'f16',
+      path: '#bug=replay,batch=1',
+    });
     await run(page, 'Run the three columns');
     for (const figures of Object.values(await allFigures(page))) {
       expect(figures['evaluation batches']).toBe(ALL_SUCCEEDED);
@@ -137,12 +157,16 @@ describe('switches and causes', () => {
       const [here, there] = [measured(figures.unclamped), measured(short.strided.unclamped)];
       expect(Math.abs(here - there)).toBeLessThanOrEqual(F16_ROUNDING * there);
     }
-    expect(await page.getByTestId('symptom-quiet').innerText()).toContain(`view: ${BATCHES} of ${BATCHES}`);
+    expect(await page.getByTestId('symptom-quiet').innerText()).toContain(
+      `view: ${BATCHES} of ${BATCHES}`,
+    );
 
     await choose(page, 'Context', '32');
     await choose(page, 'Errors are', 'raised');
     await run(page, 'Run the three columns');
-    expect(await column(page, 'view').innerText()).toContain('Raised, and stopped before a step was done.');
+    expect(await column(page, 'view').innerText()).toContain(
+      'Raised, and stopped before a step was done.',
+    );
     expect((await allFigures(page)).strided['evaluation batches']).toBe(ALL_SUCCEEDED);
     expect(problems).toEqual([]);
     await close();
@@ -154,7 +178,9 @@ describe('switches and causes', () => {
     const { view, reshape, strided } = await allFigures(page);
     expect(view['training steps']).toBe('24 tried, 0 came back, 24 raised');
     expect(view['weights changed by']).toBe('0%');
-    expect((await logOf(page, 'view')).at(-1)).toBe('Step 24: Loss=n/a, PPL=10000.0, Success=1.000');
+    expect((await logOf(page, 'view')).at(-1)).toBe(
+      'Step 24: Loss=n/a, PPL=10000.0, Success=1.000',
+    );
     expect(reshape['training steps']).toBe('24 tried, 24 came back, 0 raised');
     expect(strided['bytes copied']).toBe('0 B');
     const [copied, read] = [measured(reshape.unclamped), measured(strided.unclamped)];
@@ -168,8 +194,10 @@ describe('heads', () => {
     const { page, problems, close } = await visit(site, { offer: 'f16', path: '#bug=heads' });
     await run(page, 'Train both');
     const said = await page.getByTestId('hardly').innerText();
-    const [right, wrong] = /losses are ([\d.]+) and ([\d.]+)/.exec(said)?.slice(1).map(Number) ?? [];
-    // A scrambled model that learnt nothing would still be at its first loss, well over a nat above.
+    const [right, wrong] =
+      /losses are ([\d.]+) and ([\d.]+)/.exec(said)?.slice(1).map(Number) ?? [];
+    // A scrambled model that learnt nothing would still be at its first loss, well over a nat
+    // above.
     expect(Math.abs(wrong - right)).toBeLessThan(0.5);
 
     const reshaped = page.getByTestId('heads-reshaped');
@@ -230,7 +258,9 @@ describe('the link', () => {
       ['Errors are', 'raised'],
       ['Perplexity', 'as it is'],
     ]) {
-      const chosen = page.getByRole('group', { name: legend }).getByRole('radio', { name: value, exact: true });
+      const chosen = page
+        .getByRole('group', { name: legend })
+        .getByRole('radio', { name: value, exact: true });
       expect(await chosen.isChecked(), legend).toBe(true);
     }
     expect(await column(page, 'view').innerText()).toContain('Not run yet.');
@@ -245,7 +275,9 @@ describe('the link', () => {
 
   test('that is wrong is refused with the reason, and the page stays as it was', async () => {
     const { page, close } = await visit(site, { path: '#bug=replay,context=2' });
-    const context = page.getByRole('group', { name: 'Context' }).getByRole('radio', { name: '2', exact: true });
+    const context = page
+      .getByRole('group', { name: 'Context' })
+      .getByRole('radio', { name: '2', exact: true });
     await eventually(() => context.isChecked()).toBe(true);
     await page.evaluate(() => {
       location.hash = '#bug=replay,batch=3';
@@ -261,7 +293,9 @@ describe('the link', () => {
 
 test('without WebGPU the page can be read, and says why nothing runs', async () => {
   const { page, close } = await visit(site, { offer: 'no-webgpu', path: '#bug=' });
-  await eventually(() => page.locator('.run-bar').innerText()).toContain('No experiment can run on this machine.');
+  await eventually(() => page.locator('.run-bar').innerText()).toContain(
+    'No experiment can run on this machine.',
+  );
   expect(await button(page, 'Run the three columns').isEnabled()).toBe(false);
   expect(await page.getByTestId('symptom-flat').innerText()).toContain('Evaluation does not train');
   await close();
@@ -271,30 +305,41 @@ test.each([
   { path: '#bug=', label: 'Run the three columns' },
   { path: '#bug=causes,seed=7,log=better', label: 'Run the four causes' },
   { path: '#bug=heads,axes=claimed', label: 'Train both' },
-])('$label: no rule of accessibility is broken, nothing scrolls sideways, in either theme', async ({ path, label }) => {
-  const { page, close } = await visit(site, { offer: 'f16', path });
-  await run(page, label);
-  // Each width and each theme once: what a rule of colour finds does not depend on the width.
-  for (const [viewport, colorScheme] of [
-    [{ width: 1440, height: 900 }, 'light'],
-    [{ width: 390, height: 844 }, 'dark'],
-  ] as const) {
-    await page.setViewportSize(viewport);
-    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
-    const state = `${viewport.width} ${colorScheme}`;
-    expect(await page.evaluate(() => document.documentElement.scrollWidth), state).toBeLessThanOrEqual(viewport.width);
-    const { violations, passes } = await new AxeBuilder({ page }).analyze();
-    expect(passes.length).toBeGreaterThan(10);
-    expect(
-      violations.map(({ id, nodes }) => `${state}, ${id}: ${nodes.map(({ target }) => target.join(' ')).join('; ')}`),
-    ).toEqual([]);
-  }
-  // One of the large tables is looked at as well, once and by itself: it has a thousand cells.
-  for (const table of await page.getByRole('button', { name: /^Head 0 of .* as a table$/ }).all()) {
-    await table.click();
-    const { violations } = await new AxeBuilder({ page }).include('.heat-table').analyze();
-    expect(violations.map(({ id }) => id)).toEqual([]);
-    await table.click();
-  }
-  await close();
-});
+])(
+  '$label: no rule of accessibility is broken, nothing scrolls sideways, in either theme',
+  async ({ path, label }) => {
+    const { page, close } = await visit(site, { offer: 'f16', path });
+    await run(page, label);
+    // Each width and each theme once: what a rule of colour finds does not depend on the width.
+    for (const [viewport, colorScheme] of [
+      [{ width: 1440, height: 900 }, 'light'],
+      [{ width: 390, height: 844 }, 'dark'],
+    ] as const) {
+      await page.setViewportSize(viewport);
+      await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+      const state = `${viewport.width} ${colorScheme}`;
+      expect(
+        await page.evaluate(() => document.documentElement.scrollWidth),
+        state,
+      ).toBeLessThanOrEqual(viewport.width);
+      const { violations, passes } = await new AxeBuilder({ page }).analyze();
+      expect(passes.length).toBeGreaterThan(10);
+      expect(
+        violations.map(
+          ({ id, nodes }) =>
+            `${state}, ${id}: ${nodes.map(({ target }) => target.join(' ')).join('; ')}`,
+        ),
+      ).toEqual([]);
+    }
+    // One of the large tables is looked at as well, once and by itself: it has a thousand cells.
+    for (const table of await page
+      .getByRole('button', { name: /^Head 0 of .* as a table$/ })
+      .all()) {
+      await table.click();
+      const { violations } = await new AxeBuilder({ page }).include('.heat-table').analyze();
+      expect(violations.map(({ id }) => id)).toEqual([]);
+      await table.click();
+    }
+    await close();
+  },
+);

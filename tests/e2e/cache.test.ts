@@ -1,12 +1,31 @@
-// Offloading on the page: the teacher says once what it thinks of every batch, leaves the GPU, and training goes on from what was written.
+// Offloading on the page: the teacher says once what it thinks of every batch, leaves the GPU, and
+// training goes on from what was written.
 
 import { beforeAll, describe, expect, test } from 'vitest';
-import { button, csvOf, eventually, FINISHED, link, logLines, offered, primary, reached, statusOf } from './drive';
+import {
+  button,
+  csvOf,
+  eventually,
+  FINISHED,
+  link,
+  logLines,
+  offered,
+  primary,
+  reached,
+  statusOf,
+} from './drive';
 import { openSite, type Site, type Visit, visit } from './harness';
 
 const SMALL = {
-  ...{ batch_size: 2, max_length: 16, train_steps: 12, eval_steps: 6, eval_batches: 2, sample_tokens: 4 },
-  ...{ student_layers: 1, warmup_steps: 2, student_lr: 0.01 },
+  batch_size: 2,
+  max_length: 16,
+  train_steps: 12,
+  eval_steps: 6,
+  eval_batches: 2,
+  sample_tokens: 4,
+  student_layers: 1,
+  warmup_steps: 2,
+  student_lr: 0.01,
 };
 const CACHED = { ...SMALL, teacher_cache: 'on' };
 
@@ -33,7 +52,9 @@ describe('offloading', () => {
     await offered(page, 'Distil');
     await primary(page).click();
     const bar = page.getByRole('progressbar', { name: 'Caching the teacher' });
-    await eventually(() => bar.getAttribute('aria-valuetext').catch(() => '')).toMatch(/[\d.]+ [kM]?B of 5\d\d kB/);
+    await eventually(() => bar.getAttribute('aria-valuetext').catch(() => '')).toMatch(
+      /[\d.]+ [kM]?B of 5\d\d kB/,
+    );
     await eventually(() => page.locator('.progress-detail').innerText()).toMatch(
       /^[\d,]+ of 1,984 positions, 260 bytes each/,
     );
@@ -56,7 +77,9 @@ describe('offloading', () => {
     expect(await temperature.locator('.locked-note').innerText()).toContain(
       'at this temperature. Words kept = 0 keeps all',
     );
-    expect(await page.getByTestId('field-alpha').locator('input[type=text]').isDisabled()).toBe(false);
+    expect(await page.getByTestId('field-alpha').locator('input[type=text]').isDisabled()).toBe(
+      false,
+    );
     await primary(page).click();
     await offered(page, FINISHED);
 
@@ -65,7 +88,9 @@ describe('offloading', () => {
     expect(Number(evaluations[0].teacherPerplexity)).toBeGreaterThan(1);
     expect(evaluations.every(({ klWords }) => klWords === '64')).toBe(true);
     expect(Number(evaluations.at(-1)?.kl)).toBeLessThan(Number(evaluations[0].kl));
-    expect(await page.locator('table.distance').innerText()).toContain('KL of 64 words and the rest');
+    expect(await page.locator('table.distance').innerText()).toContain(
+      'KL of 64 words and the rest',
+    );
     const quote = page.locator('figure.quote', { hasText: 'Teacher' }).locator('blockquote');
     expect((await quote.innerText()).length).toBeGreaterThan('The whale'.length);
 
@@ -111,7 +136,10 @@ test('a full disk is told with both sizes, and the run goes on with its teacher'
 });
 
 test('a cache that is being written is dropped with its run, and the next one writes it anew', async () => {
-  const visited = await visit(site, { offer: 'f16', path: link({ ...CACHED, train_steps: 400, eval_steps: 400 }) });
+  const visited = await visit(site, {
+    offer: 'f16',
+    path: link({ ...CACHED, train_steps: 400, eval_steps: 400 }),
+  });
   const { page, problems, close } = visited;
   await offered(page, 'Distil');
   await primary(page).click();
@@ -122,7 +150,9 @@ test('a cache that is being written is dropped with its run, and the next one wr
   await page.goto(`${site.url}${link(CACHED)}`);
   await page.reload();
   await finish(visited);
-  expect((await logLines(page)).join('\n')).toContain('writing it was broken off. It is written anew.');
+  expect((await logLines(page)).join('\n')).toContain(
+    'writing it was broken off. It is written anew.',
+  );
   expect(await kept(visited)).toContain('written in');
   expect(problems).toEqual([]);
   await close();

@@ -1,4 +1,5 @@
-// Check my GPU, in the built page: every kernel passes in both kinds of browser, and the table can be copied as text.
+// Check my GPU, in the built page: every kernel passes in both kinds of browser, and the table can
+// be copied as text.
 
 import { beforeAll, expect, test } from 'vitest';
 import { button, eventually } from './drive';
@@ -10,7 +11,10 @@ beforeAll(async () => {
 });
 
 test.each(['f16', 'f32'] as const)('every kernel passes (%s)', async (offer) => {
-  const { page, problems, close } = await visit(site, { offer, permissions: ['clipboard-read', 'clipboard-write'] });
+  const { page, problems, close } = await visit(site, {
+    offer,
+    permissions: ['clipboard-read', 'clipboard-write'],
+  });
   await page.getByText('Check my GPU', { exact: true }).click();
   await button(page, 'Check every kernel').click();
   await eventually(() => page.locator('.check summary').innerText(), 'the check is done').toMatch(
@@ -18,10 +22,14 @@ test.each(['f16', 'f32'] as const)('every kernel passes (%s)', async (offer) => 
   );
   const rows = await page
     .locator('.check-table tbody tr')
-    .evaluateAll((all) => all.map((row) => [...row.children].map((cell) => cell.textContent ?? '')));
+    .evaluateAll((all) =>
+      all.map((row) => [...row.children].map((cell) => cell.textContent ?? '')),
+    );
   expect(rows.filter((cells) => cells[2] !== 'passed')).toEqual([]);
   expect(await page.locator('.check summary').innerText()).toContain(`all ${rows.length} passed`);
-  expect(new Set(rows.map((cells) => cells[1]))).toEqual(new Set(offer === 'f16' ? ['f32', 'f16'] : ['f32']));
+  expect(new Set(rows.map((cells) => cells[1]))).toEqual(
+    new Set(offer === 'f16' ? ['f32', 'f16'] : ['f32']),
+  );
   expect(new Set(rows.map(([kernel]) => kernel.split(' ')[0])).size).toBeGreaterThan(12);
 
   await button(page, 'Copy as text').click();

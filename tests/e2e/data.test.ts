@@ -1,4 +1,5 @@
-// Data of one's own in the built page: what is read, what is refused and why, and a run on it. The worker is the real one.
+// Data of one's own in the built page: what is read, what is refused and why, and a run on it. The
+// worker is the real one.
 
 import { AxeBuilder } from '@axe-core/playwright';
 import type { Page } from 'playwright-core';
@@ -6,7 +7,14 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { button, eventually, FINISHED, link, notices, offered, primary, set } from './drive';
 import { openSite, type Site, visit } from './harness';
 
-const SMALL = { batch_size: 2, max_length: 16, train_steps: 2, eval_batches: 1, sample_tokens: 2, student_layers: 1 };
+const SMALL = {
+  batch_size: 2,
+  max_length: 16,
+  train_steps: 2,
+  eval_batches: 1,
+  sample_tokens: 2,
+  student_layers: 1,
+};
 
 let site: Site;
 beforeAll(async () => {
@@ -19,11 +27,14 @@ interface Given {
   buffer: Buffer;
 }
 const given = (name: string, content: string | Buffer): Given => ({
-  ...{ name, mimeType: 'text/plain' },
+  name,
+  mimeType: 'text/plain',
   buffer: Buffer.from(content),
 });
-const choose = (page: Page, ...files: Given[]) => page.getByLabel('Data files').setInputFiles(files);
-const drawerOf = (page: Page) => page.locator('details.fold:not(.outer)', { has: page.getByLabel('Data files') });
+const choose = (page: Page, ...files: Given[]) =>
+  page.getByLabel('Data files').setInputFiles(files);
+const drawerOf = (page: Page) =>
+  page.locator('details.fold:not(.outer)', { has: page.getByLabel('Data files') });
 const open = (page: Page) => drawerOf(page).locator('summary').click();
 const batchOf = (page: Page) => page.getByRole('region', { name: 'The first batch as text' });
 const says = (page: Page, name?: string) => eventually(() => drawerOf(page).innerText(), name);
@@ -38,7 +49,9 @@ test('a table of dialogues: columns to choose, counts, the batch, and a run that
   const { page, problems, close } = await visit(site, { offer: 'f16', path: link(SMALL) });
   await open(page);
   await choose(page, given('talk.csv', TALK));
-  await says(page).toContain('talk.csv: it has no column “text”; it has “id”, “context”, “response”.');
+  await says(page).toContain(
+    'talk.csv: it has no column “text”; it has “id”, “context”, “response”.',
+  );
   await says(page).toContain('The book stays in use until talk.csv can be read.');
 
   const select = (label: string, value: string) =>
@@ -56,7 +69,9 @@ test('a table of dialogues: columns to choose, counts, the batch, and a run that
   await select('Dialogue id', 'id');
   await says(page).toContain('30 documents.');
 
-  const held = /(\d[\d,]*) tokens\s+Held out\s+(\d[\d,]*) tokens/.exec(await drawerOf(page).innerText());
+  const held = /(\d[\d,]*) tokens\s+Held out\s+(\d[\d,]*) tokens/.exec(
+    await drawerOf(page).innerText(),
+  );
   await offered(page, 'Distil');
   await primary(page).click();
   await offered(page, FINISHED);
@@ -70,11 +85,17 @@ test('a table of dialogues: columns to choose, counts, the batch, and a run that
 test('several files, a dropped one, a pasted text, and the book again', async () => {
   const { page, problems, close } = await visit(site, { offer: 'f16', path: link(SMALL) });
   await open(page);
-  const text = (word: string) => `The ${word} swims in the deep sea, and nobody sees it. `.repeat(40);
-  const jsonl = Array.from({ length: 50 }, (_, i) => JSON.stringify({ text: `Number ${i} is a whale, too.` })).join(
-    '\n',
+  const text = (word: string) =>
+    `The ${word} swims in the deep sea, and nobody sees it. `.repeat(40);
+  const jsonl = Array.from({ length: 50 }, (_, i) =>
+    JSON.stringify({ text: `Number ${i} is a whale, too.` }),
+  ).join('\n');
+  await choose(
+    page,
+    given('a.txt', text('whale')),
+    given('b.txt', text('shark')),
+    given('c.jsonl', jsonl),
   );
-  await choose(page, given('a.txt', text('whale')), given('b.txt', text('shark')), given('c.jsonl', jsonl));
   await says(page).toMatch(/c\.jsonl, \d\.\d kB, 50 documents\./);
   await says(page).toMatch(/Documents\s+52/);
   expect(await drawerOf(page).locator('summary').innerText()).toContain('3 files');
@@ -108,14 +129,23 @@ describe('refusals', () => {
   const utf16 = Buffer.from(`\ufeff${whales}`, 'utf16le');
   const refused: [Given, string | RegExp][] = [
     [given('empty.txt', ''), 'empty.txt is empty. Choose a text'],
-    [given('huge.txt', Buffer.alloc(49 * 2 ** 20, 'whale ')), 'huge.txt has 51.4 MB. A text may have 20.0 MB.'],
-    [given('spaces.txt', ' \n\n '), 'spaces.txt: no text in it (4 bytes). Choose a file with text.'],
+    [
+      given('huge.txt', Buffer.alloc(49 * 2 ** 20, 'whale ')),
+      'huge.txt has 51.4 MB. A text may have 20.0 MB.',
+    ],
+    [
+      given('spaces.txt', ' \n\n '),
+      'spaces.txt: no text in it (4 bytes). Choose a file with text.',
+    ],
     [
       given('short.txt', 'Call me Ishmael.'),
       /\d+ tokens are too few: .* where each part needs a context of 16 and one more, 17\. Use a text of 170 tokens or more/,
     ],
     [
-      given('latin1.txt', Buffer.concat([Buffer.from('caf'), Buffer.of(0xe9), Buffer.from(` ${whales}`)])),
+      given(
+        'latin1.txt',
+        Buffer.concat([Buffer.from('caf'), Buffer.of(0xe9), Buffer.from(` ${whales}`)]),
+      ),
       'latin1.txt: not UTF-8 (byte 3 is 0xe9, in Latin-1 “é”, and 0x20 cannot follow it in UTF-8; 3005 bytes). Save it as plain text in UTF-8.',
     ],
     [
@@ -127,8 +157,14 @@ describe('refusals', () => {
       'program.txt: not text (byte 7 is 0x00)',
     ],
     [given('notes.pdf', 'x'), 'notes.pdf: no ending that says how to read it.'],
-    [given('rows.jsonl', '{"text": "good"}\n{"text": 3}'), 'Line 2: “text” is 3; a text was expected.'],
-    [given('quote.csv', 'text\n"open'), 'quote.csv: 1 row cannot be read. Line 2: the quote that opens'],
+    [
+      given('rows.jsonl', '{"text": "good"}\n{"text": 3}'),
+      'Line 2: “text” is 3; a text was expected.',
+    ],
+    [
+      given('quote.csv', 'text\n"open'),
+      'quote.csv: 1 row cannot be read. Line 2: the quote that opens',
+    ],
   ];
 
   test('each file is told what is wrong with it; the earlier data stays, and runs', async () => {
@@ -181,11 +217,15 @@ test.each(['light', 'dark'] as const)(
     const right = await page
       .locator('.drop')
       .evaluate((drop) =>
-        Math.max(...[drop, ...drop.querySelectorAll('*')].map((e) => e.getBoundingClientRect().right)),
+        Math.max(
+          ...[drop, ...drop.querySelectorAll('*')].map((e) => e.getBoundingClientRect().right),
+        ),
       );
     expect(right).toBeLessThanOrEqual(viewport.width);
     const { violations } = await new AxeBuilder({ page }).include('.drop').analyze();
-    expect(violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`)).toEqual([]);
+    expect(
+      violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`),
+    ).toEqual([]);
     if (process.env.SHOTS)
       await drawerOf(page)
         .last()

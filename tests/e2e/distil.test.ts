@@ -1,5 +1,6 @@
-// The purpose of the whole: a button is pressed, a teacher that onnxruntime runs teaches a student that our kernels train,
-// from the book, and the curves move. One run a browser, steered by hand in its first steps, watched to its end.
+// The purpose of the whole: a button is pressed, a teacher that onnxruntime runs teaches a student
+// that our kernels train, from the book, and the curves move. One run a browser, steered by hand in
+// its first steps, watched to its end.
 
 import { stat } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -21,8 +22,14 @@ import {
 import { openSite, type Site, type Visit, visit } from './harness';
 
 const SETTINGS = {
-  ...{ batch_size: 2, max_length: 16, student_layers: 1, student_lr: 0.01, warmup_steps: 10 },
-  ...{ eval_steps: 50, eval_batches: 5, sample_tokens: 12 },
+  batch_size: 2,
+  max_length: 16,
+  student_layers: 1,
+  student_lr: 0.01,
+  warmup_steps: 10,
+  eval_steps: 50,
+  eval_batches: 5,
+  sample_tokens: 12,
 };
 const STEPS = 200;
 const EVALUATED = [0, 50, 100, 150, 200];
@@ -41,7 +48,10 @@ describe.each([
 ] as const)('$offer', ({ offer, file }) => {
   let visited: Visit;
   beforeAll(async () => {
-    visited = await visit(site, { offer, path: link({ ...SETTINGS, ...START, train_steps: STEPS }) });
+    visited = await visit(site, {
+      offer,
+      path: link({ ...SETTINGS, ...START, train_steps: STEPS }),
+    });
   });
 
   /** The curve that a chart draws, as SVG path data. */
@@ -62,7 +72,9 @@ describe.each([
     const { size } = await stat(`dist/models/moby-teacher/onnx/${file}`);
     const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`;
     const half = size / 2 < 1e6 ? `${Math.round(size / 2000)} kB` : megabytes(size / 2);
-    expect(await bar.getAttribute('aria-valuetext')).toBe(`Loading the teacher ${half} of ${megabytes(size)}`);
+    expect(await bar.getAttribute('aria-valuetext')).toBe(
+      `Loading the teacher ${half} of ${megabytes(size)}`,
+    );
     await offered(page, 'Pause');
     site.faults.clear();
   });
@@ -92,7 +104,8 @@ describe.each([
   test('alpha, temperature and learning rate change while it runs, which charts and log say', async () => {
     const { page } = visited;
     for (const [field, value] of Object.entries(CHANGED)) await set(page, field, String(value));
-    const changes = async () => (await logLines(page)).filter((line) => line.includes('→')).join('\n');
+    const changes = async () =>
+      (await logLines(page)).filter((line) => line.includes('→')).join('\n');
     await eventually(changes).toMatch(/^Step \d+: .*lr 0.01 → 0.009/m);
     expect(await changes()).toMatch(/^Step \d+: .*α 1 → 0.95/m);
     expect(await changes()).toMatch(/^Step \d+: .*T 1 → 1.1/m);
@@ -115,7 +128,9 @@ describe.each([
   test('each step is recorded, and its loss is made of its parts by the weights of that moment', async () => {
     const { page } = visited;
     const steps = await csvOf(page, 'loss');
-    expect(steps.map(({ step }) => Number(step))).toEqual(Array.from({ length: STEPS }, (_, i) => i + 1));
+    expect(steps.map(({ step }) => Number(step))).toEqual(
+      Array.from({ length: STEPS }, (_, i) => i + 1),
+    );
     const mixed = ({ kd, ce }: Record<string, string>, alpha: number, temperature: number) =>
       alpha * temperature ** 2 * Number(kd) + (1 - alpha) * Number(ce);
     const last = steps[STEPS - 1];

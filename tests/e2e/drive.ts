@@ -1,14 +1,21 @@
-// What a person does on the page and reads there, by the names that the page itself gives to things.
+// What a person does on the page and reads there, by the names that the page itself gives to
+// things.
 
 import { readFile } from 'node:fs/promises';
 import type { Page } from 'playwright-core';
 import { expect } from 'vitest';
 
-/** Software adapters are slow, and slower while something else computes: limits for hangs, not for speed. */
+/**
+ * Software adapters are slow, and slower while something else computes: limits for hangs, not for
+ * speed.
+ */
 const PATIENCE = 60_000;
 const PATIENCE_WITH_A_RUN = 180_000;
 
-/** Settings as the page's link carries them: small enough for a software adapter unless `settings` says otherwise. */
+/**
+ * Settings as the page's link carries them: small enough for a software adapter unless `settings`
+ * says otherwise.
+ */
 export function link(settings: Record<string, string | number>): string {
   return `#v=1&${Object.entries(settings)
     .map(([name, value]) => `${name}=${encodeURIComponent(value)}`)
@@ -28,7 +35,8 @@ export const FINISHED = 'Again, from the same start';
 /** Waits until the primary button says `label` and can be pressed. */
 export async function offered(page: Page, label: string): Promise<void> {
   const says = async () =>
-    (await primary(page).innerText()).trim() + ((await primary(page).isEnabled()) ? '' : ', disabled');
+    (await primary(page).innerText()).trim() +
+    ((await primary(page).isEnabled()) ? '' : ', disabled');
   const timeout = label === FINISHED ? PATIENCE_WITH_A_RUN : PATIENCE;
   await eventually(says, `the primary button offers ${label}`, timeout).toBe(label);
 }
@@ -46,7 +54,8 @@ export async function reached(page: Page, step: number): Promise<void> {
 export const logLines = (page: Page) => page.getByTestId('log').locator('li').allInnerTexts();
 
 /** What the page warns of, one text a notice. */
-export const notices = async (page: Page) => (await page.locator('.notice').allInnerTexts()).join('\n');
+export const notices = async (page: Page) =>
+  (await page.locator('.notice').allInnerTexts()).join('\n');
 
 /** The status strip: what is said of each term. */
 export async function statusOf(page: Page): Promise<Record<string, string>> {
@@ -63,7 +72,8 @@ export async function set(page: Page, field: string, value: string): Promise<voi
   for (const fold of await page.locator('details', { has: control }).all()) {
     if ((await fold.getAttribute('open')) === null) await fold.locator('summary').first().click();
   }
-  if (await control.evaluate((element) => element instanceof HTMLSelectElement)) await control.selectOption(value);
+  if (await control.evaluate((element) => element instanceof HTMLSelectElement))
+    await control.selectOption(value);
   else await control.fill(value);
 }
 
@@ -81,8 +91,13 @@ export async function tableOf(page: Page, title: string): Promise<string[][]> {
 
 /** A chart's CSV as it is downloaded: one record a line, values by column as they were written. */
 export async function csvOf(page: Page, name: string): Promise<Record<string, string>[]> {
-  const [file] = await Promise.all([page.waitForEvent('download'), button(page, `Download ${name} as CSV`).click()]);
+  const [file] = await Promise.all([
+    page.waitForEvent('download'),
+    button(page, `Download ${name} as CSV`).click(),
+  ]);
   const [head, ...lines] = (await readFile(await file.path(), 'utf8')).trim().split('\n');
   const names = head.split(',');
-  return lines.map((line) => Object.fromEntries(line.split(',').map((value, i) => [names[i], value])));
+  return lines.map((line) =>
+    Object.fromEntries(line.split(',').map((value, i) => [names[i], value])),
+  );
 }

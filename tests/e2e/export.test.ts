@@ -1,4 +1,5 @@
-// The student taken away in the browser and brought back: a .zip with everything in it, which then teaches, and starts a student.
+// The student taken away in the browser and brought back: a .zip with everything in it, which then
+// teaches, and starts a student.
 
 import { readFileSync } from 'node:fs';
 import type { Page } from 'playwright-core';
@@ -8,10 +9,27 @@ import { parseLink } from '../../src/link';
 import { readSafetensors } from '../../src/model/safetensors';
 import { readJson } from '../../src/model/source';
 import { zipSource } from '../../src/model/unzip';
-import { button, eventually, FINISHED, link, logLines, notices, offered, primary, set } from './drive';
+import {
+  button,
+  eventually,
+  FINISHED,
+  link,
+  logLines,
+  notices,
+  offered,
+  primary,
+  set,
+} from './drive';
 import { openSite, type Site, visit } from './harness';
 
-const SMALL = { batch_size: 2, max_length: 16, train_steps: 4, eval_steps: 2, eval_batches: 1, sample_tokens: 2 };
+const SMALL = {
+  batch_size: 2,
+  max_length: 16,
+  train_steps: 4,
+  eval_steps: 2,
+  eval_batches: 1,
+  sample_tokens: 2,
+};
 const NAME = 'gpt2-1x32-from-moby-teacher-4-steps';
 
 let site: Site;
@@ -25,12 +43,21 @@ const found = async (page: Page) => (await page.locator('.model-found').allInner
 
 /** Presses the button and waits for the file. */
 async function take(page: Page): Promise<{ name: string; path: string }> {
-  const [file] = await Promise.all([page.waitForEvent('download'), button(page, 'Take the student').click()]);
+  const [file] = await Promise.all([
+    page.waitForEvent('download'),
+    button(page, 'Take the student').click(),
+  ]);
   return { name: file.suggestedFilename(), path: await file.path() };
 }
 
 test('a finished run’s student is taken, teaches itself, and starts another', async () => {
-  const settings = { ...SMALL, student_layers: 1, student_width: 32, prompt: 'A | whale', alpha: 0.5 };
+  const settings = {
+    ...SMALL,
+    student_layers: 1,
+    student_width: 32,
+    prompt: 'A | whale',
+    alpha: 0.5,
+  };
   const { page, problems, close } = await visit(site, { offer: 'f16', path: link(settings) });
   await offered(page, 'Distil');
   expect(await button(page, 'Take the student').count()).toBe(0);
@@ -39,7 +66,9 @@ test('a finished run’s student is taken, teaches itself, and starts another', 
 
   const { name, path } = await take(page);
   expect(name).toBe(`${NAME}.zip`);
-  await eventually(() => said(page)).toMatch(/4-steps\.zip, [\d.]+ kB\. Dropped on a model’s field/);
+  await eventually(() => said(page)).toMatch(
+    /4-steps\.zip, [\d.]+ kB\. Dropped on a model’s field/,
+  );
   const zip = zipSource(name, new Blob([readFileSync(path)]));
   expect(await readJson(zip, 'config.json')).toMatchObject({
     n_layer: 1,
@@ -49,7 +78,12 @@ test('a finished run’s student is taken, teaches itself, and starts another', 
   });
   const tensors = readSafetensors(await zip.read('model.safetensors'), 'model.safetensors');
   expect(tensors.get('transformer.wte.weight')).toMatchObject({ dtype: 'F32', shape: [1024, 32] });
-  for (const file of ['tokenizer.json', 'tokenizer_config.json', 'onnx/model.onnx', 'onnx/model_fp16.onnx']) {
+  for (const file of [
+    'tokenizer.json',
+    'tokenizer_config.json',
+    'onnx/model.onnx',
+    'onnx/model_fp16.onnx',
+  ]) {
     expect((await zip.read(file)).length, file).toBeGreaterThan(100);
   }
   const card = new TextDecoder().decode(await zip.read('README.md'));
@@ -69,7 +103,9 @@ test('a finished run’s student is taken, teaches itself, and starts another', 
   await fold.locator('summary').first().click();
   const upload = { name, mimeType: 'application/zip', buffer: readFileSync(path) };
   await page.getByLabel('Zip of the teacher').setInputFiles(upload);
-  await eventually(() => found(page)).toMatch(/4[\d.]+k parameters in 1 layer, .* Runs in Stillhouse’s own kernels/);
+  await eventually(() => found(page)).toMatch(
+    /4[\d.]+k parameters in 1 layer, .* Runs in Stillhouse’s own kernels/,
+  );
   const transfer = await page.evaluateHandle(
     ([name, base64]) => {
       const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
@@ -80,7 +116,9 @@ test('a finished run’s student is taken, teaches itself, and starts another', 
     [name, upload.buffer.toString('base64')],
   );
   await page.locator('.model-field').nth(1).dispatchEvent('drop', { dataTransfer: transfer });
-  await eventually(() => page.getByTestId('field-student_model').locator('input').inputValue()).toBe('files');
+  await eventually(() =>
+    page.getByTestId('field-student_model').locator('input').inputValue(),
+  ).toBe('files');
   await set(page, 'model_dtype', 'float32');
   await offered(page, 'Distil');
   await primary(page).click();
@@ -103,7 +141,13 @@ test('a finished run’s student is taken, teaches itself, and starts another', 
 });
 
 test('a paused run’s student is taken in float16, and the run goes on', async () => {
-  const settings = { ...SMALL, train_steps: 500, eval_steps: 500, student_layers: 1, student_width: 32 };
+  const settings = {
+    ...SMALL,
+    train_steps: 500,
+    eval_steps: 500,
+    student_layers: 1,
+    student_width: 32,
+  };
   const { page, problems, close } = await visit(site, { path: link(settings) });
   await offered(page, 'Distil');
   await primary(page).click();
@@ -129,7 +173,9 @@ test('a .zip that is none, or holds no model, is refused by its name, and the pa
   const fold = page.locator('details.fold', { has: page.getByTestId('field-teacher_model') });
   await fold.locator('summary').first().click();
   const drop = (buffer: Buffer) =>
-    page.getByLabel('Zip of the teacher').setInputFiles({ name: 'odd.zip', mimeType: 'application/zip', buffer });
+    page
+      .getByLabel('Zip of the teacher')
+      .setInputFiles({ name: 'odd.zip', mimeType: 'application/zip', buffer });
   await drop(Buffer.from('<!doctype html>'));
   await eventually(async () => await page.locator('.model-field').first().innerText()).toContain(
     'odd.zip: 15 bytes without the end of a .zip: it is cut short, or none.',

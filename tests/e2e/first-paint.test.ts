@@ -1,4 +1,5 @@
-// What the page is before anything is pressed: quick, small, readable by everybody, from any sub-path.
+// What the page is before anything is pressed: quick, small, readable by everybody, from any
+// sub-path.
 
 import { readFile } from 'node:fs/promises';
 import { gzipSync } from 'node:zlib';
@@ -33,9 +34,17 @@ test('it can be used in under two seconds', async () => {
 test('the JavaScript of the first paint is under 300 KB compressed', async () => {
   site.requests.splice(0);
   const { page, close } = await visit(site);
-  await page.getByRole('figure', { name: 'Loss' }).locator('.recharts-line-curve').first().waitFor();
-  const scripts = [...new Set(site.requests.filter((path) => path.endsWith('.js') && !path.includes('worker')))];
-  const sizes = await Promise.all(scripts.map(async (path) => gzipSync(await readFile(`dist/${path}`)).length));
+  await page
+    .getByRole('figure', { name: 'Loss' })
+    .locator('.recharts-line-curve')
+    .first()
+    .waitFor();
+  const scripts = [
+    ...new Set(site.requests.filter((path) => path.endsWith('.js') && !path.includes('worker'))),
+  ];
+  const sizes = await Promise.all(
+    scripts.map(async (path) => gzipSync(await readFile(`dist/${path}`)).length),
+  );
   expect(sizes.length).toBeGreaterThan(0);
   const total = sizes.reduce((a, b) => a + b);
   expect(total, `${scripts.join(', ')}: ${sizes.join(', ')} bytes`).toBeLessThan(MOST_SCRIPT_BYTES);
@@ -51,7 +60,10 @@ test('it shows a recorded run, and says so', async () => {
   const line = curves.getByRole('figure', { name: 'Loss' }).locator('.recharts-line-curve').last();
   await eventually(async () => (await line.getAttribute('d'))?.length ?? 0).toBeGreaterThan(500);
   for (const who of ['Teacher', 'Student, now', 'Student, before']) {
-    expect(await page.locator('figure.quote', { hasText: who }).locator('blockquote').isVisible(), who).toBe(true);
+    expect(
+      await page.locator('figure.quote', { hasText: who }).locator('blockquote').isVisible(),
+      who,
+    ).toBe(true);
   }
   await eventually(() => notices(page)).toContain('This adapter is a software renderer');
   expect(problems).toEqual([]);
@@ -69,10 +81,17 @@ test('it works without the recorded run', async () => {
 
 test('from a sub-path, by keyboard alone, a run starts and ends', async () => {
   const below = await openSite({ base: '/some/where/' });
-  const path = link({ batch_size: 2, max_length: 16, train_steps: 2, eval_batches: 1, sample_tokens: 2 });
+  const path = link({
+    batch_size: 2,
+    max_length: 16,
+    train_steps: 2,
+    eval_batches: 1,
+    sample_tokens: 2,
+  });
   const { page, problems, close } = await visit(below, { offer: 'f16', path });
   await offered(page, 'Distil');
-  const focused = () => page.evaluate(() => document.activeElement?.classList.contains('primary') ?? false);
+  const focused = () =>
+    page.evaluate(() => document.activeElement?.classList.contains('primary') ?? false);
   let presses = 0;
   while (!(await focused())) {
     expect(presses++, 'presses of Tab until the primary button').toBeLessThan(80);
@@ -95,17 +114,25 @@ describe.each([
     '%s: no rule of accessibility is broken, nothing scrolls sideways',
     async (colorScheme) => {
       const { page, close } = await visit(site, { viewport, colorScheme });
-      await page.getByRole('figure', { name: 'Loss' }).locator('.recharts-line-curve').first().waitFor();
+      await page
+        .getByRole('figure', { name: 'Loss' })
+        .locator('.recharts-line-curve')
+        .first()
+        .waitFor();
       await eventually(() => notices(page)).toContain('software renderer');
       // All that folds is unfolded, so that it is looked at too.
       await page.locator('details').evaluateAll((all) => {
         for (const fold of all) fold.setAttribute('open', '');
       });
-      expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(viewport.width);
+      expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(
+        viewport.width,
+      );
       const { violations, passes } = await new AxeBuilder({ page }).analyze();
       expect(passes.length).toBeGreaterThan(10);
       expect(
-        violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(' ')).join('; ')}`),
+        violations.map(
+          ({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(' ')).join('; ')}`,
+        ),
       ).toEqual([]);
       await close();
     },

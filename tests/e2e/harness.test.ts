@@ -1,5 +1,5 @@
-// The ground that e2e tests stand on: what goes wrong on a page or in its worker is heard, nothing leaves the page's origin,
-// and the site's files misbehave as told.
+// The ground that e2e tests stand on: what goes wrong on a page or in its worker is heard, nothing
+// leaves the page's origin, and the site's files misbehave as told.
 
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -9,7 +9,8 @@ import { openSite, type Site, visit } from './harness';
 
 const FILES = {
   'index.html': '<!doctype html><link rel="icon" href="data:,"><title>Fixture</title>',
-  'loud.js': "console.error('worker says no'); setTimeout(() => { throw new Error('worker fell'); });",
+  'loud.js':
+    "console.error('worker says no'); setTimeout(() => { throw new Error('worker fell'); });",
   'asks.js': "fetch('https://example.org/telemetry').catch(() => postMessage('refused'));",
   'models/data.bin': 'x'.repeat(1000),
 };
@@ -24,7 +25,8 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-const startWorker = (file: string) => `new Worker(new URL('${file}', document.baseURI), { type: 'module' })`;
+const startWorker = (file: string) =>
+  `new Worker(new URL('${file}', document.baseURI), { type: 'module' })`;
 
 test('a quiet page has no problems', async () => {
   const { problems, close } = await visit(site);
@@ -34,10 +36,18 @@ test('a quiet page has no problems', async () => {
 
 test('errors of the page, of its worker and of its requests are heard', async () => {
   const { page, problems, close } = await visit(site);
-  await page.evaluate("console.error('page says no'); setTimeout(() => { throw new Error('page fell'); });");
+  await page.evaluate(
+    "console.error('page says no'); setTimeout(() => { throw new Error('page fell'); });",
+  );
   await page.evaluate("fetch('nowhere.json')");
   await page.evaluate(startWorker('loud.js'));
-  for (const heard of ['page says no', 'page fell', 'nowhere.json: 404', 'worker says no', 'worker fell']) {
+  for (const heard of [
+    'page says no',
+    'page fell',
+    'nowhere.json: 404',
+    'worker says no',
+    'worker fell',
+  ]) {
     await expect.poll(() => problems.join('\n'), { timeout: 5000 }).toContain(heard);
   }
   await close();

@@ -1,5 +1,6 @@
-// Opens the built page in a real Chromium and hears everything that goes wrong on it. The browsers come from the
-// environment (tests/run.mjs sets it): CHROMIUM has WebGPU without f16, CHROMIUM_F16 has it.
+// Opens the built page in a real Chromium and hears everything that goes wrong on it. The browsers
+// come from the environment (tests/run.mjs sets it): CHROMIUM has WebGPU without f16, CHROMIUM_F16
+// has it.
 
 import { existsSync } from 'node:fs';
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
@@ -8,7 +9,10 @@ import { type Site, serveSite } from './site';
 
 export { type Fault, type Site, serveSite } from './site';
 
-/** What the browser offers: an adapter with f16 (lavapipe), one without (SwiftShader), none, or no `navigator.gpu` at all. */
+/**
+ * What the browser offers: an adapter with f16 (lavapipe), one without (SwiftShader), none, or no
+ * `navigator.gpu` at all.
+ */
 export type Offer = 'f16' | 'f32' | 'no-adapter' | 'no-webgpu';
 
 const ADAPTER = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'];
@@ -18,7 +22,10 @@ const FLAGS: Record<Offer, string[]> = {
   'no-adapter': [],
   'no-webgpu': [],
 };
-/** Chromium has no switch for this, and a worker no place for a script of ours: it goes before each that is served. */
+/**
+ * Chromium has no switch for this, and a worker no place for a script of ours: it goes before each
+ * that is served.
+ */
 const HIDE_WEBGPU = 'delete Object.getPrototypeOf(navigator).gpu;';
 const ALWAYS = [
   '--no-sandbox',
@@ -58,10 +65,15 @@ async function launch(offer: Offer): Promise<Browser> {
   return chromium.launch({ executablePath, args: [...FLAGS[offer], ...ALWAYS] });
 }
 
-/** The built page's server, closed at the test file's end. For options and faults of its own, a test calls serveSite. */
+/**
+ * The built page's server, closed at the test file's end. For options and faults of its own, a test
+ * calls serveSite.
+ */
 export async function openSite(options?: { folder?: string; base?: string }): Promise<Site> {
   if (!options?.folder && !existsSync('dist/index.html')) {
-    throw new Error('serve dist/: there is no dist/index.html. Run npm run build, or npm run test:e2e.');
+    throw new Error(
+      'serve dist/: there is no dist/index.html. Run npm run build, or npm run test:e2e.',
+    );
   }
   const site = await serveSite(options);
   sites.push(site);
@@ -70,7 +82,10 @@ export async function openSite(options?: { folder?: string; base?: string }): Pr
 
 export interface Visit {
   page: Page;
-  /** Console errors and warnings, uncaught errors, failed requests and answers from 400 up, of page and workers. */
+  /**
+   * Console errors and warnings, uncaught errors, failed requests and answers from 400 up, of page
+   * and workers.
+   */
   problems: string[];
   /** Requests to any other origin: there must be none. */
   foreign: string[];
@@ -82,7 +97,10 @@ export interface VisitOptions extends BrowserContextOptions {
   offer?: Offer;
   /** What follows the site's address, e.g. '#v=1&alpha=0.5'. */
   path?: string;
-  /** A script that goes before each of the site's, and so before the worker's, where a page's own scripts do not reach. */
+  /**
+   * A script that goes before each of the site's, and so before the worker's, where a page's own
+   * scripts do not reach.
+   */
   before?: string;
 }
 
@@ -90,7 +108,10 @@ export interface VisitOptions extends BrowserContextOptions {
 export async function visit(site: Site, options: VisitOptions = {}): Promise<Visit> {
   const { offer = 'f32', path = '', before = '', ...contextOptions } = options;
   const browser = await openBrowser(offer);
-  const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...contextOptions });
+  const context = await browser.newContext({
+    viewport: { width: 1440, height: 900 },
+    ...contextOptions,
+  });
   const problems: string[] = [];
   const foreign: string[] = [];
   const origin = new URL(site.url).origin;
@@ -113,8 +134,12 @@ export async function visit(site: Site, options: VisitOptions = {}): Promise<Vis
       problems.push(`console ${message.type()}: ${message.text()} (${message.location().url})`);
     }
   });
-  context.on('weberror', (error) => problems.push(`uncaught: ${error.error().stack ?? error.error()}`));
-  context.on('requestfailed', (request) => problems.push(`${request.url()}: ${request.failure()?.errorText}`));
+  context.on('weberror', (error) =>
+    problems.push(`uncaught: ${error.error().stack ?? error.error()}`),
+  );
+  context.on('requestfailed', (request) =>
+    problems.push(`${request.url()}: ${request.failure()?.errorText}`),
+  );
   context.on('response', (response) => {
     if (response.status() >= 400) problems.push(`${response.url()}: ${response.status()}`);
   });
@@ -127,7 +152,9 @@ export async function visit(site: Site, options: VisitOptions = {}): Promise<Vis
     close: async () => {
       await context.close();
       if (foreign.length > 0)
-        throw new Error(`The page asked other origins: ${foreign.join(', ')}. It may ask only its own.`);
+        throw new Error(
+          `The page asked other origins: ${foreign.join(', ')}. It may ask only its own.`,
+        );
     },
   };
 }

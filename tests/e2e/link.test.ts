@@ -1,5 +1,5 @@
-// A link restores a run's settings and starts nothing; the address follows the settings; what is wrong with a link is said,
-// and the page works on.
+// A link restores a run's settings and starts nothing; the address follows the settings; what is
+// wrong with a link is said, and the page works on.
 
 import { beforeAll, describe, expect, test } from 'vitest';
 import { button, eventually, link, notices, offered, primary, reached, set } from './drive';
@@ -36,7 +36,9 @@ test('a link restores the settings and starts nothing until the button is presse
 
   await primary(page).click();
   await reached(page, 2);
-  expect(site.requests.filter((path) => path.endsWith('.onnx'))).toEqual(['models/moby-teacher/onnx/model_fp16.onnx']);
+  expect(site.requests.filter((path) => path.endsWith('.onnx'))).toEqual([
+    'models/moby-teacher/onnx/model_fp16.onnx',
+  ]);
   expect(problems).toEqual([]);
   await close();
 });
@@ -47,13 +49,17 @@ test('settings that are changed on the page are in the address, and opening that
   await set(page, 'train_steps', '120');
   await set(page, 'temperature', '3.5');
   await set(page, 'lr_schedule', 'linear');
-  await eventually(() => new URL(page.url()).hash).toBe('#v=1&temperature=3.5&train_steps=120&lr_schedule=linear');
+  await eventually(() => new URL(page.url()).hash).toBe(
+    '#v=1&temperature=3.5&train_steps=120&lr_schedule=linear',
+  );
   await page.reload();
   expect(await shownValue(page, 'temperature')).toBe('3.5');
   expect(await shownValue(page, 'lr_schedule')).toBe('linear');
 
   await set(page, 'train_steps', 'many');
-  expect(await page.getByTestId('field-train_steps').innerText()).toContain('train_steps is "many"');
+  expect(await page.getByTestId('field-train_steps').innerText()).toContain(
+    'train_steps is "many"',
+  );
   await offered(page, 'Distil, disabled');
   await set(page, 'train_steps', '150');
   await offered(page, 'Distil');
@@ -87,15 +93,23 @@ test('a link that is followed while the page is open changes its settings', asyn
 });
 
 describe('a malformed link leaves the page as it was and says what is wrong', () => {
-  const noise = Array.from({ length: 100_000 }, (_, i) => String.fromCharCode(33 + ((i * 7919 + (i >> 3)) % 90))).join(
-    '',
-  );
+  const noise = Array.from({ length: 100_000 }, (_, i) =>
+    String.fromCharCode(33 + ((i * 7919 + (i >> 3)) % 90)),
+  ).join('');
   test.each([
     ['an unknown name', '#v=1&train_stepz=5', '"train_stepz" is not a setting'],
-    ['a value out of range', '#v=1&train_steps=0', 'train_steps is 0. It takes a whole number from 1 to 100000.'],
+    [
+      'a value out of range',
+      '#v=1&train_steps=0',
+      'train_steps is 0. It takes a whole number from 1 to 100000.',
+    ],
     ['no number', '#v=1&alpha=half', 'alpha is "half". It takes a number from 0 to 1.'],
     ['a choice that is none', '#v=1&loss=magic', 'loss is "magic". It takes one of mixed, ce'],
-    ['settings that do not fit', '#v=1&student_width=66', 'student_width is 66 and student_heads 2.'],
+    [
+      'settings that do not fit',
+      '#v=1&student_width=66',
+      'student_width is 66 and student_heads 2.',
+    ],
     [
       'a version from the future',
       '#v=9&train_steps=5',
@@ -107,7 +121,11 @@ describe('a malformed link leaves the page as it was and says what is wrong', ()
       '#v=1&__proto__=5&constructor=6&toString=7',
       '"__proto__", "constructor", "toString" are not settings',
     ],
-    ['broken percent signs', '#v=1&prompt=%E0%A4', 'prompt is "%E0%A4", which is not percent-encoded UTF-8'],
+    [
+      'broken percent signs',
+      '#v=1&prompt=%E0%A4',
+      'prompt is "%E0%A4", which is not percent-encoded UTF-8',
+    ],
     ['100 KB of noise', `#${noise}`, 'v is missing'],
     [
       '100 KB of one value',
@@ -121,7 +139,9 @@ describe('a malformed link leaves the page as it was and says what is wrong', ()
     expect(text).toContain(said);
     expect(text.length).toBeLessThan(3000);
     expect(await shownValue(page, 'train_steps')).toBe(DEFAULT_STEPS);
-    expect(await page.evaluate(() => ({}).constructor === Object && !('polluted' in {}))).toBe(true);
+    expect(await page.evaluate(() => ({}).constructor === Object && !('polluted' in {}))).toBe(
+      true,
+    );
     await offered(page, 'Distil');
     await button(page, 'Dismiss').click();
     expect(await notices(page)).not.toContain('The link’s settings');

@@ -1,5 +1,5 @@
-// Models of the hub, dropped folders and students that start from weights, in the browser. The hub is a server of this machine that
-// stands in for huggingface.co: the page knows no other.
+// Models of the hub, dropped folders and students that start from weights, in the browser. The hub
+// is a server of this machine that stands in for huggingface.co: the page knows no other.
 
 import { readFile } from 'node:fs/promises';
 import type { Page } from 'playwright-core';
@@ -10,15 +10,37 @@ import { saveGpt2Weights } from '../../src/model/safetensors';
 import { Random } from '../../src/tensor/random';
 import { publish } from '../hub-models';
 import { type Hub, serveHub } from '../hub-server';
-import { button, eventually, FINISHED, link, logLines, notices, offered, primary, set } from './drive';
+import {
+  button,
+  eventually,
+  FINISHED,
+  link,
+  logLines,
+  notices,
+  offered,
+  primary,
+  set,
+} from './drive';
 import { openSite, type Site, visit } from './harness';
 
-const SMALL = { batch_size: 2, max_length: 16, train_steps: 2, eval_batches: 1, sample_tokens: 2, student_layers: 1 };
+const SMALL = {
+  batch_size: 2,
+  max_length: 16,
+  train_steps: 2,
+  eval_batches: 1,
+  sample_tokens: 2,
+  student_layers: 1,
+};
 const FOLDER = 'public/models/moby-teacher';
 const WEIGHTS = 'org/moby@main/model.safetensors';
 const STUDENT: Gpt2Config = {
-  ...{ vocab_size: 1024, n_positions: 32, n_embd: 32, n_layer: 1, n_head: 2 },
-  ...{ layer_norm_epsilon: 1e-5, activation_function: 'gelu_new' },
+  vocab_size: 1024,
+  n_positions: 32,
+  n_embd: 32,
+  n_layer: 1,
+  n_head: 2,
+  layer_norm_epsilon: 1e-5,
+  activation_function: 'gelu_new',
 };
 
 let site: Site;
@@ -26,8 +48,18 @@ let hub: Hub;
 let moby: Map<string, Uint8Array>;
 beforeAll(async () => {
   [site, hub] = await Promise.all([openSite(), serveHub()]);
-  const names = ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'model.safetensors', 'onnx/model.onnx'];
-  moby = new Map(await Promise.all(names.map(async (name) => [name, await readFile(`${FOLDER}/${name}`)] as const)));
+  const names = [
+    'config.json',
+    'tokenizer.json',
+    'tokenizer_config.json',
+    'model.safetensors',
+    'onnx/model.onnx',
+  ];
+  moby = new Map(
+    await Promise.all(
+      names.map(async (name) => [name, await readFile(`${FOLDER}/${name}`)] as const),
+    ),
+  );
 });
 afterAll(() => hub.close());
 
@@ -51,9 +83,16 @@ async function open(settings: Record<string, string | number>, offer: 'f16' | 'f
     const { pathname } = new URL(request.url());
     try {
       const { range } = request.headers();
-      const answer = await fetch(hub.url + pathname, { method: request.method(), headers: range ? { range } : {} });
+      const answer = await fetch(hub.url + pathname, {
+        method: request.method(),
+        headers: range ? { range } : {},
+      });
       const headers = Object.fromEntries(answer.headers);
-      await route.fulfill({ status: answer.status, headers, body: Buffer.from(await answer.arrayBuffer()) });
+      await route.fulfill({
+        status: answer.status,
+        headers,
+        body: Buffer.from(await answer.arrayBuffer()),
+      });
     } catch {
       await route.abort('connectionreset').catch(() => {});
     }
@@ -73,7 +112,9 @@ const found = async (page: Page) => (await page.locator('.model-found').allInner
 async function distil(page: Page): Promise<void> {
   await primary(page).click();
   await offered(page, FINISHED);
-  expect((await logLines(page)).at(-1)).toMatch(/^Step 2: Loss=\d+\.\d{4}, PPL=[\d.,]+, Success=1\.000/);
+  expect((await logLines(page)).at(-1)).toMatch(
+    /^Step 2: Loss=\d+\.\d{4}, PPL=[\d.,]+, Success=1\.000/,
+  );
 }
 
 test('a model of the hub says what it is, teaches, and is kept for the next visit', async () => {
@@ -83,11 +124,20 @@ test('a model of the hub says what it is, teaches, and is kept for the next visi
   hub.requests.length = 0;
   await button(page, 'Look the teacher up').click();
   await eventually(() => found(page)).toContain('941k parameters in 4 layers, 3.8 MB to load.');
-  expect(await found(page)).toContain('1,024 words, contexts of up to 128. Runs in Stillhouse’s own kernels.');
+  expect(await found(page)).toContain(
+    '1,024 words, contexts of up to 128. Runs in Stillhouse’s own kernels.',
+  );
   await distil(page);
   const asked = new Set(hub.requests.map((line) => line.split('/').at(-1)?.split(' ')[0]));
-  expect([...asked].sort()).toEqual(['config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json']);
-  expect(await page.evaluate(async () => (await (await caches.open('stillhouse-models')).keys()).length)).toBe(5);
+  expect([...asked].sort()).toEqual([
+    'config.json',
+    'model.safetensors',
+    'tokenizer.json',
+    'tokenizer_config.json',
+  ]);
+  expect(
+    await page.evaluate(async () => (await (await caches.open('stillhouse-models')).keys()).length),
+  ).toBe(5);
 
   // Bytes that no run survives: what teaches now is what was kept.
   for (const path of hub.files.keys()) hub.faults.set(path, { kind: 'garbled' });
@@ -114,7 +164,9 @@ test('a student starts from the teacher’s layers, or from a checkpoint with th
   publishMoby();
   publishStudent(STUDENT);
   const { page, problems, close } = await open({
-    ...{ teacher_model: 'moby-teacher', student_model: 'teacher', student_from_layers: '0,3' },
+    teacher_model: 'moby-teacher',
+    student_model: 'teacher',
+    student_from_layers: '0,3',
   });
   await distil(page);
   expect(await page.locator('.model.student').innerText()).toContain('layers 0, 3');
@@ -122,7 +174,9 @@ test('a student starts from the teacher’s layers, or from a checkpoint with th
   await unfold(page);
   await set(page, 'student_from_layers', '0,4');
   await primary(page).click();
-  await eventually(() => notices(page)).toContain('the teacher has no layer 4. Its 4 layers are 0 to 3.');
+  await eventually(() => notices(page)).toContain(
+    'the teacher has no layer 4. Its 4 layers are 0 to 3.',
+  );
 
   await set(page, 'student_from_layers', '');
   await set(page, 'student_model', 'small');
@@ -146,7 +200,10 @@ test('what goes wrong with the hub is said, and the next try succeeds', async ()
   const { page, close } = await open({ teacher_model: 'org/moby' });
   const half = 1_900_000;
   const wrong: [() => void, RegExp][] = [
-    [() => hub.files.clear(), /config\.json of org\/moby: the hub has no such public model \(HTTP 401\)/],
+    [
+      () => hub.files.clear(),
+      /config\.json of org\/moby: the hub has no such public model \(HTTP 401\)/,
+    ],
     [() => hub.files.delete(WEIGHTS), /org\/moby has no model\.safetensors/],
     [() => hub.faults.set(WEIGHTS, { kind: 'html' }), /org\/moby has no model\.safetensors/],
     [
@@ -176,7 +233,9 @@ test('a slow download can be stopped at once, and started again', async () => {
   const { page, close } = await open({ teacher_model: 'org/moby' });
   await primary(page).click();
   await offered(page, 'Stop loading');
-  await eventually(() => page.locator('.progress-detail').innerText()).toContain('config.json of org/moby');
+  await eventually(() => page.locator('.progress-detail').innerText()).toContain(
+    'config.json of org/moby',
+  );
   const started = Date.now();
   await primary(page).click();
   await offered(page, 'Distil');
@@ -209,10 +268,19 @@ test('a folder of one’s own is read in the page, and nothing of it leaves', as
 });
 
 test('a link names models of the page and of the hub, and nothing else', async () => {
-  for (const model of ['https://example.com/model', '//example.com/model', '../../model', 'org/name?x=1']) {
+  for (const model of [
+    'https://example.com/model',
+    '//example.com/model',
+    '../../model',
+    'org/name?x=1',
+  ]) {
     const { page, close } = await visit(site, { path: link({ teacher_model: model }) });
-    await eventually(() => notices(page)).toContain('It takes moby-teacher, files, or an id of the hub');
-    expect(await page.getByTestId('field-teacher_model').locator('input[type=text]').inputValue()).toBe('moby-teacher');
+    await eventually(() => notices(page)).toContain(
+      'It takes moby-teacher, files, or an id of the hub',
+    );
+    expect(
+      await page.getByTestId('field-teacher_model').locator('input[type=text]').inputValue(),
+    ).toBe('moby-teacher');
     await close();
   }
 });

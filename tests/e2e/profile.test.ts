@@ -12,8 +12,12 @@ beforeAll(async () => {
 
 /** Small, and more steps than it can take before it is paused. */
 const SETTINGS = {
-  ...{ batch_size: 2, max_length: 16, train_steps: 5000 },
-  ...{ eval_steps: 5000, eval_batches: 1, sample_tokens: 2 },
+  batch_size: 2,
+  max_length: 16,
+  train_steps: 5000,
+  eval_steps: 5000,
+  eval_batches: 1,
+  sample_tokens: 2,
 };
 
 test.each([
@@ -35,12 +39,18 @@ test.each([
   const rows = () =>
     table
       .locator('tbody tr')
-      .evaluateAll((all) => all.map((row) => [...row.children].map((cell) => cell.textContent ?? '')));
+      .evaluateAll((all) =>
+        all.map((row) => [...row.children].map((cell) => cell.textContent ?? '')),
+      );
   const parts = ['Teacher, by the clock', 'Student, forward and backward', 'Optimiser'];
   const names = (await rows()).map(([name]) => name);
   expect(names.filter((name) => parts.includes(name))).toEqual(parts);
-  expect(names).toEqual(expect.arrayContaining(['attention', 'layernorm_backward', 'fkl', 'adamw']));
-  const [, time, share, flops, bytes] = (await rows()).find(([name]) => name.startsWith('matmul')) as string[];
+  expect(names).toEqual(
+    expect.arrayContaining(['attention', 'layernorm_backward', 'fkl', 'adamw']),
+  );
+  const [, time, share, flops, bytes] = (await rows()).find(([name]) =>
+    name.startsWith('matmul'),
+  ) as string[];
   expect(Number(time)).toBeGreaterThan(0);
   expect(share).toMatch(/^\d+\.\d%$/);
   for (const rate of [flops, bytes]) expect(rate).toMatch(/^[\d.,e-]+ \(\d+%\)$/);
@@ -54,10 +64,14 @@ test.each([
   );
   const { violations, passes } = await new AxeBuilder({ page }).include('.profile').analyze();
   expect(passes.length).toBeGreaterThan(5);
-  expect(violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(' ')).join('; ')}`)).toEqual(
-    [],
+  expect(
+    violations.map(
+      ({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(' ')).join('; ')}`,
+    ),
+  ).toEqual([]);
+  expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(
+    viewport.width,
   );
-  expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(viewport.width);
 
   const before = await stepOf(page);
   await primary(page).click();

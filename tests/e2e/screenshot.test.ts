@@ -1,4 +1,5 @@
-// A finished run looks like one: the picture in the README, which SCREENSHOT=1 renews from the default settings.
+// A finished run looks like one: the picture in the README, which SCREENSHOT=1 renews from the
+// default settings.
 
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -7,7 +8,14 @@ import { expect, test } from 'vitest';
 import { FINISHED, link, offered, primary } from './drive';
 import { openSite, visit } from './harness';
 
-const SMALL = { batch_size: 2, max_length: 16, train_steps: 10, eval_steps: 5, eval_batches: 1, sample_tokens: 8 };
+const SMALL = {
+  batch_size: 2,
+  max_length: 16,
+  train_steps: 10,
+  eval_steps: 5,
+  eval_batches: 1,
+  sample_tokens: 8,
+};
 /** An empty page of this size takes 5 kB. */
 const LEAST_BYTES = 40_000;
 
@@ -15,7 +23,10 @@ test('a finished run fills the page', async () => {
   const renew = Boolean(process.env.SCREENSHOT);
   const folder = await mkdtemp(join(tmpdir(), 'stillhouse-'));
   const path = renew ? 'public/screenshot.png' : join(folder, 'screenshot.png');
-  const { page, problems, close } = await visit(await openSite(), { offer: 'f16', path: renew ? '' : link(SMALL) });
+  const { page, problems, close } = await visit(await openSite(), {
+    offer: 'f16',
+    path: renew ? '' : link(SMALL),
+  });
   await offered(page, 'Distil');
   await primary(page).click();
   await offered(page, FINISHED);

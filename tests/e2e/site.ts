@@ -1,5 +1,5 @@
-// A small static server for the built page, as plain as a host can be: real 404s, any sub-path, and files that can be made
-// to misbehave. No header that a static host would not send.
+// A small static server for the built page, as plain as a host can be: real 404s, any sub-path, and
+// files that can be made to misbehave. No header that a static host would not send.
 
 import { readFile } from 'node:fs/promises';
 import { createServer, type ServerResponse } from 'node:http';
@@ -11,7 +11,10 @@ import { setTimeout as wait } from 'node:timers/promises';
 export type Fault =
   /** The connection closes after so many bytes of what was announced. */
   | { kind: 'cut'; bytes: number }
-  /** Fewer bytes than the file has, announced as the whole: a copy that was cut short when it was made. */
+  /**
+   * Fewer bytes than the file has, announced as the whole: a copy that was cut short when it was
+   * made.
+   */
   | { kind: 'short'; bytes: number }
   | { kind: 'slow'; milliseconds: number }
   /** Half of it comes at once, the rest so much later. */
@@ -53,7 +56,9 @@ export async function serveSite({ folder = 'dist', base = '/' } = {}): Promise<S
   const requests: string[] = [];
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url ?? '/', 'http://site');
-    const path = decodeURIComponent(pathname.startsWith(base) ? pathname.slice(base.length) : '') || 'index.html';
+    const path =
+      decodeURIComponent(pathname.startsWith(base) ? pathname.slice(base.length) : '') ||
+      'index.html';
     requests.push(path);
     const inside = pathname.startsWith(base) && !normalize(path).startsWith('..');
     const bytes = inside ? await readFile(join(folder, path)).catch(() => undefined) : undefined;
@@ -73,10 +78,17 @@ export async function serveSite({ folder = 'dist', base = '/' } = {}): Promise<S
   };
 }
 
-async function answer(response: ServerResponse, path: string, file: Buffer | undefined, fault?: Fault): Promise<void> {
+async function answer(
+  response: ServerResponse,
+  path: string,
+  file: Buffer | undefined,
+  fault?: Fault,
+): Promise<void> {
   if (fault?.kind === 'slow') await wait(fault.milliseconds);
   if (fault?.kind === 'html') {
-    response.writeHead(200, { 'content-type': TYPES['.html'] }).end('<!doctype html><title>A page</title>');
+    response
+      .writeHead(200, { 'content-type': TYPES['.html'] })
+      .end('<!doctype html><title>A page</title>');
     return;
   }
   if (!file || fault?.kind === 'missing') {

@@ -1,4 +1,5 @@
-// The Stride Lab as people meet it: every lesson by clicks, held against PyTorch's answers; links, cells, keyboard.
+// The Stride Lab as people meet it: every lesson by clicks, held against PyTorch's answers; links,
+// cells, keyboard.
 
 import { readFileSync } from 'node:fs';
 import { AxeBuilder } from '@axe-core/playwright';
@@ -111,7 +112,9 @@ test('a right prediction is said to be right; Show me asks for none; the lesson 
   const { page, close } = await visit(site, { offer, path: lab(STORY) });
   await button(page, LESSONS[0].options[LESSONS[0].right]).click();
   await eventually(() => said(page, 'predicted')).toBe('You said PyTorch refuses. So it is.');
-  expect(await page.evaluate(() => document.activeElement?.textContent)).toBe('PyTorch refuses view');
+  expect(await page.evaluate(() => document.activeElement?.textContent)).toBe(
+    'PyTorch refuses view',
+  );
   expect(await page.locator('.why').allInnerTexts()).toContain(
     'Dimension 0 must have stride 3 × 6 = 18 to be walked in one go with dimension 1; it has 24.',
   );
@@ -221,13 +224,17 @@ describe('the pictures', () => {
   test('a cell that is read many times lights all its readers; a copy says where each cell came from', async () => {
     const { page, close } = await visit(site, { offer, path: lab('1,3:expand(4,3)') });
     await button(page, 'cell 1, holds 1').hover();
-    await eventually(() => litIn(page, view)).toEqual([0, 1, 2, 3].map((i) => `index [${i}, 1], cell 1, holds 1`));
+    await eventually(() => litIn(page, view)).toEqual(
+      [0, 1, 2, 3].map((i) => `index [${i}, 1], cell 1, holds 1`),
+    );
     await eventually(() => said(page, 'sum')).toContain('4 places of the view read this cell.');
     await page.evaluate(() => {
       location.hash = '#lab=2,3:transpose(0,1):contiguous()';
     });
     await button(page, 'cell 1, holds 3').hover();
-    await eventually(() => said(page, 'sum')).toContain('The copy read it from cell 3 of the storage before.');
+    await eventually(() => said(page, 'sum')).toContain(
+      'The copy read it from cell 3 of the storage before.',
+    );
     await close();
   });
 
@@ -297,13 +304,16 @@ describe.each([
       await page.locator('details').evaluateAll((all) => {
         for (const fold of all) fold.setAttribute('open', '');
       });
-      expect(await page.evaluate(() => document.documentElement.scrollWidth), state).toBeLessThanOrEqual(
-        viewport.width,
-      );
+      expect(
+        await page.evaluate(() => document.documentElement.scrollWidth),
+        state,
+      ).toBeLessThanOrEqual(viewport.width);
       const { violations, passes } = await new AxeBuilder({ page }).analyze();
       expect(passes.length).toBeGreaterThan(10);
       expect(
-        violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(' ')).join('; ')}`),
+        violations.map(
+          ({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(' ')).join('; ')}`,
+        ),
         state,
       ).toEqual([]);
     };

@@ -1,5 +1,6 @@
-// A run with a cached teacher beside the same run without: losses, evaluation, memory, what is refused, and what is found again. The
-// built-in models at a size that a software adapter runs in seconds.
+// A run with a cached teacher beside the same run without: losses, evaluation, memory, what is
+// refused, and what is found again. The built-in models at a size that a software adapter runs in
+// seconds.
 
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -26,8 +27,17 @@ const FOLDER = 'public/models/moby-teacher';
 const CORPUS = 'public/corpus/moby-dick.txt';
 const SMALL: Config = {
   ...DEFAULTS,
-  ...{ student_layers: 1, batch_size: 2, max_length: 16, eval_steps: 3, eval_batches: 2, student_lr: 0.01 },
-  ...{ sample_tokens: 4, train_steps: 6, warmup_steps: 2, teacher_cache: 'on', model_dtype: 'float32' },
+  student_layers: 1,
+  batch_size: 2,
+  max_length: 16,
+  eval_steps: 3,
+  eval_batches: 2,
+  student_lr: 0.01,
+  sample_tokens: 4,
+  train_steps: 6,
+  warmup_steps: 2,
+  teacher_cache: 'on',
+  model_dtype: 'float32',
 };
 
 let gpu: Gpu;
@@ -60,9 +70,20 @@ interface Watched {
 }
 
 /** Builds a run. */
-async function start(changes: Partial<Config>, storage?: CacheStorage, signal?: AbortSignal): Promise<Watched> {
+async function start(
+  changes: Partial<Config>,
+  storage?: CacheStorage,
+  signal?: AbortSignal,
+): Promise<Watched> {
   const config: Config = { ...SMALL, ...changes };
-  const watched = { records: [], evaluations: [], notes: [], stages: [], made: 0, alive: 0 } as unknown as Watched;
+  const watched = {
+    records: [],
+    evaluations: [],
+    notes: [],
+    stages: [],
+    made: 0,
+    alive: 0,
+  } as unknown as Watched;
   const makeTeacher: RunParts['makeTeacher'] = async (gpu, shape) => {
     const teacher = await teacherFromWeights(gpu, weights, teacherConfig, shape);
     watched.made++;
@@ -76,7 +97,13 @@ async function start(changes: Partial<Config>, storage?: CacheStorage, signal?: 
     };
   };
   watched.run = await Run.create({
-    ...{ gpu, config, tokenizer, teacherConfig, documents, makeTeacher, signal },
+    gpu,
+    config,
+    tokenizer,
+    teacherConfig,
+    documents,
+    makeTeacher,
+    signal,
     cache: storage && {
       open: async () => storage,
       teacher: 'moby-teacher',
@@ -106,13 +133,19 @@ async function whole(changes: Partial<Config>, storage?: CacheStorage): Promise<
 const bytes = (totals: Partial<Record<string, number>>) =>
   Object.values(totals).reduce((a = 0, b = 0) => a + b, 0) as number;
 
-/** What f16 makes of logits that lie up to 30 below the largest: 2^-11 of them, in what a word's ln p is off by where it matters. */
+/**
+ * What f16 makes of logits that lie up to 30 below the largest: 2^-11 of them, in what a word's ln
+ * p is off by where it matters.
+ */
 const F16 = 2e-3;
 
 describe.each([
   ['mixed, fkl', {}],
   ['rkl', { loss: 'rkl' }],
-  ['jsd, two batches a step, another temperature', { loss: 'jsd', gradient_accumulation: 2, temperature: 1 }],
+  [
+    'jsd, two batches a step, another temperature',
+    { loss: 'jsd', gradient_accumulation: 2, temperature: 1 },
+  ],
   ['mixed, tvd, sliced logits', { kd_loss: 'tvd', train_loss_path: 'strided' }],
 ] as [string, Partial<Config>][])('all words kept: %s', (_, changes) => {
   it('losses, gradient norms and evaluations are those without a cache, but for f16', async () => {
@@ -133,10 +166,18 @@ describe.each([
       { teacherPerplexity, studentPerplexity, kl, klWords, sample, tokens },
     ] of cached.evaluations.entries()) {
       const wanted = plain.evaluations[i];
-      expect(Math.abs((teacherPerplexity as number) / (wanted.teacherPerplexity as number) - 1)).toBeLessThan(F16);
-      expect(Math.abs((studentPerplexity as number) / (wanted.studentPerplexity as number) - 1)).toBeLessThan(F16);
+      expect(
+        Math.abs((teacherPerplexity as number) / (wanted.teacherPerplexity as number) - 1),
+      ).toBeLessThan(F16);
+      expect(
+        Math.abs((studentPerplexity as number) / (wanted.studentPerplexity as number) - 1),
+      ).toBeLessThan(F16);
       expect(Math.abs((kl as number) / (wanted.kl as number) - 1)).toBeLessThan(F16);
-      expect([klWords, tokens, sample?.teacher]).toEqual([undefined, wanted.tokens, wanted.sample?.teacher]);
+      expect([klWords, tokens, sample?.teacher]).toEqual([
+        undefined,
+        wanted.tokens,
+        wanted.sample?.teacher,
+      ]);
     }
   });
 });
@@ -158,10 +199,17 @@ describe('64 words kept', () => {
 
   it('the run tells what the cache takes, and the stage counts to its end', () => {
     const report = cached.run.cache;
-    expect(report).toMatchObject({ V: teacherConfig.vocab_size, k: 64, bytesPerPosition: 4 + 64 * 4, found: false });
+    expect(report).toMatchObject({
+      V: teacherConfig.vocab_size,
+      k: 64,
+      bytesPerPosition: 4 + 64 * 4,
+      found: false,
+    });
     expect(report?.bytes).toBe(storage.bytes.length);
     expect(report?.seconds).toBeGreaterThan(0);
-    const counted = cached.stages.filter(([stage, loaded]) => stage === 'cache' && loaded !== undefined);
+    const counted = cached.stages.filter(
+      ([stage, loaded]) => stage === 'cache' && loaded !== undefined,
+    );
     expect(counted).toHaveLength(6 + 2);
     expect(counted.at(-1)?.[1]).toBe((6 + 2) * 2 * 16 * 260);
     expect(counted.at(-1)?.[1]).toBe(counted.at(-1)?.[2]);
@@ -172,7 +220,10 @@ describe('64 words kept', () => {
     expect(memory.built.teacher).toBe(memory.before.teacher);
     expect(memory.done).toEqual(memory.built);
     const planned = await planMemory({
-      ...{ gpu, config: SMALL, dtype: 'f32', student: cached.run.studentConfig },
+      gpu,
+      config: SMALL,
+      dtype: 'f32',
+      student: cached.run.studentConfig,
       makeTeacher: () => Promise.reject(new Error('A plan with a cache needs no teacher.')),
     });
     expect(bytes(memory.built) - bytes(memory.before)).toBe(bytes(planned));
@@ -192,11 +243,15 @@ describe('64 words kept', () => {
     const [first, ...rest] = cached.evaluations;
     const wanted = plain.evaluations[0];
     expect(first.teacherPerplexity).toBe(wanted.teacherPerplexity);
-    expect(rest.every(({ teacherPerplexity }) => teacherPerplexity === wanted.teacherPerplexity)).toBe(true);
+    expect(
+      rest.every(({ teacherPerplexity }) => teacherPerplexity === wanted.teacherPerplexity),
+    ).toBe(true);
     expect(first.klWords).toBe(64);
     expect(first.agreement).toBe(wanted.agreement);
     // Two kernels sum the same exponentials, in f32.
-    expect(Math.abs((first.studentPerplexity as number) / (wanted.studentPerplexity as number) - 1)).toBeLessThan(1e-5);
+    expect(
+      Math.abs((first.studentPerplexity as number) / (wanted.studentPerplexity as number) - 1),
+    ).toBeLessThan(1e-5);
     const { kl } = cached.run.cache ?? {};
     expect(kl?.full).toBe(wanted.kl);
     expect(kl?.kept).toBe(first.kl);
@@ -221,7 +276,8 @@ describe('64 words kept', () => {
     expect(again.run.cache).toMatchObject({ found: true, kl: cached.run.cache?.kl });
     expect(again.run.teacherParameters).toBe(cached.run.teacherParameters);
     expect(again.records).toEqual(cached.records);
-    const timeless = (all: EvaluationRecord[]) => all.map(({ milliseconds: _, ...figures }) => figures);
+    const timeless = (all: EvaluationRecord[]) =>
+      all.map(({ milliseconds: _, ...figures }) => figures);
     expect(timeless(again.evaluations)).toEqual(timeless(cached.evaluations));
   });
 
@@ -254,32 +310,43 @@ describe('what a cache of 64 words cannot serve is refused before the teacher is
   });
 
   it('teacher_cache=on with nowhere to write', async () => {
-    await expect(start({})).rejects.toThrow('There is nowhere to write the teacher’s cache. Use teacher_cache=off.');
+    await expect(start({})).rejects.toThrow(
+      'There is nowhere to write the teacher’s cache. Use teacher_cache=off.',
+    );
   });
 });
 
 describe('a disk that is full', () => {
-  it.each([true, false])('is noted, and the run goes on with its teacher (room known: %s)', async (knowsRoom) => {
-    const storage = memoryStorage();
-    Object.assign(storage, { capacity: 90_000, knowsRoom });
-    const plain = await whole({ teacher_cache: 'off', train_steps: 2 });
-    const uncached = await start({ train_steps: 2 }, storage);
-    expect(uncached.notes).toEqual([
-      expect.stringMatching(/(full|room for).* The run goes on with the teacher in memory\.$/),
-    ]);
-    expect([uncached.made, uncached.alive, uncached.run.cache]).toEqual([1, 1, undefined]);
-    expect([storage.bytes.length, storage.closed]).toEqual([0, 1]);
-    await finish(uncached);
-    expect(uncached.records).toEqual(plain.records);
-    await uncached.run.destroy();
-    expect(uncached.alive).toBe(0);
-  });
+  it.each([true, false])(
+    'is noted, and the run goes on with its teacher (room known: %s)',
+    async (knowsRoom) => {
+      const storage = memoryStorage();
+      Object.assign(storage, { capacity: 90_000, knowsRoom });
+      const plain = await whole({ teacher_cache: 'off', train_steps: 2 });
+      const uncached = await start({ train_steps: 2 }, storage);
+      expect(uncached.notes).toEqual([
+        expect.stringMatching(/(full|room for).* The run goes on with the teacher in memory\.$/),
+      ]);
+      expect([uncached.made, uncached.alive, uncached.run.cache]).toEqual([1, 1, undefined]);
+      expect([storage.bytes.length, storage.closed]).toEqual([0, 1]);
+      await finish(uncached);
+      expect(uncached.records).toEqual(plain.records);
+      await uncached.run.destroy();
+      expect(uncached.alive).toBe(0);
+    },
+  );
 
   it('and one that cannot be opened', async () => {
-    const broken = { open: () => Promise.reject(new Error('another tab of this page is using it')) };
+    const broken = {
+      open: () => Promise.reject(new Error('another tab of this page is using it')),
+    };
     const notes: string[] = [];
     const run = await Run.create({
-      ...{ gpu, config: { ...SMALL, train_steps: 1 }, tokenizer, teacherConfig, documents },
+      gpu,
+      config: { ...SMALL, train_steps: 1 },
+      tokenizer,
+      teacherConfig,
+      documents,
       makeTeacher: (gpu, shape) => teacherFromWeights(gpu, weights, teacherConfig, shape),
       cache: { ...broken, teacher: 'moby-teacher', note: (text) => notes.push(text) },
       events: { stage: () => {}, record: () => {}, evaluation: () => {} },
@@ -307,7 +374,9 @@ it('a pass that is broken off frees what it made and leaves no cache', async () 
   expect(storage.closed).toBe(1);
   storage.write = write;
   const next = await whole({ train_steps: 1 }, storage);
-  expect(next.notes[0]).toMatch(/damaged: it has no header; writing it was broken off\. It is written anew\./);
+  expect(next.notes[0]).toMatch(
+    /damaged: it has no header; writing it was broken off\. It is written anew\./,
+  );
 });
 
 it('a student that cannot be read once the cache is written: the file is let go, and the next run finds it', async () => {
@@ -317,14 +386,19 @@ it('a student that cannot be read once the cache is written: the file is let go,
   let reads = 0;
   const parameters = [...initialWeights(studentConfig, new Random(1))];
   const failing = Run.create({
-    ...{ gpu, config: SMALL, tokenizer, teacherConfig, documents },
+    gpu,
+    config: SMALL,
+    tokenizer,
+    teacherConfig,
+    documents,
     makeTeacher: (gpu, shape) => teacherFromWeights(gpu, weights, teacherConfig, shape),
     student: {
       config: studentConfig,
       // Read first to compare what is kept with the whole, then to train.
       weights: async (sink) => {
         if (++reads === 2) throw new Error('The connection was lost.');
-        for (const [name, values] of parameters) await sink(name, 0, values as Float32Array<ArrayBuffer>);
+        for (const [name, values] of parameters)
+          await sink(name, 0, values as Float32Array<ArrayBuffer>);
       },
     },
     cache: { open: async () => storage, teacher: 'moby-teacher', note: () => {} },

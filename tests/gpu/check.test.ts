@@ -1,4 +1,5 @@
-// Check my GPU: every kernel passes on this adapter, leaves nothing behind and is quick; what is broken is a failing row.
+// Check my GPU: every kernel passes on this adapter, leaves nothing behind and is quick; what is
+// broken is a failing row.
 
 import { describe, expect, it } from 'vitest';
 import { type CheckRow, reportText, runChecks } from '../../src/check/run';
@@ -35,13 +36,15 @@ async function openBroken(label: string, change: (code: string) => string): Prom
   gpu.device.createShaderModule = (descriptor) => {
     if (descriptor.label !== label) return create(descriptor);
     const code = change(descriptor.code);
-    if (code === descriptor.code) throw new Error(`break ${label}: the text is as before. Correct the test.`);
+    if (code === descriptor.code)
+      throw new Error(`break ${label}: the text is as before. Correct the test.`);
     return create({ ...descriptor, code });
   };
   return gpu;
 }
 
-const failed = (rows: CheckRow[]) => rows.filter(({ passed }) => !passed).map(({ kernel }) => kernel);
+const failed = (rows: CheckRow[]) =>
+  rows.filter(({ passed }) => !passed).map(({ kernel }) => kernel);
 
 it('passes on this adapter, in each storage type it has, within 20 s, and frees its buffers', async () => {
   const gpu = await openTestDevice();
@@ -53,8 +56,11 @@ it('passes on this adapter, in each storage type it has, within 20 s, and frees 
   const seconds = (performance.now() - started) / 1000;
   expect(rows.filter(({ passed }) => !passed)).toEqual([]);
   expect(told).toEqual(rows);
-  expect(new Set(rows.map(({ dtype }) => dtype))).toEqual(new Set(gpu.adapter.f16 ? ['f32', 'f16'] : ['f32']));
-  for (const { kernel, error, tolerance } of rows) expect(error, kernel).toBeLessThanOrEqual(tolerance);
+  expect(new Set(rows.map(({ dtype }) => dtype))).toEqual(
+    new Set(gpu.adapter.f16 ? ['f32', 'f16'] : ['f32']),
+  );
+  for (const { kernel, error, tolerance } of rows)
+    expect(error, kernel).toBeLessThanOrEqual(tolerance);
   // A GPU's kernels are the next test's.
   const others = ['matmul_tile', ...(gpu.adapter.subgroupSize === 4 ? [] : ['matmul_quads'])];
   expect(seen).toEqual(new Set(FILES.filter((name) => !others.includes(name))));
@@ -79,12 +85,16 @@ it('passes with the kernels that a GPU gets', async () => {
 });
 
 it('a kernel that computes a wrong number fails, and only that one', async () => {
-  const gpu = await openBroken('layernorm', (code) => code.replace('scalar((f32(', 'scalar(1.01 * (f32('));
+  const gpu = await openBroken('layernorm', (code) =>
+    code.replace('scalar((f32(', 'scalar(1.01 * (f32('),
+  );
   const rows = await runChecks(gpu, () => undefined);
   expect(new Set(failed(rows))).toEqual(new Set(['layernorm']));
   const row = rows.find(({ passed }) => !passed) as CheckRow;
   expect(row.error).toBeGreaterThan(row.tolerance);
-  expect(reportText(gpu.adapter, 'a test', rows, 1)).toContain('layernorm (f32): beyond the tolerance.');
+  expect(reportText(gpu.adapter, 'a test', rows, 1)).toContain(
+    'layernorm (f32): beyond the tolerance.',
+  );
 });
 
 it('a kernel that writes where its layout does not look fails', async () => {
@@ -137,9 +147,11 @@ describe('tuning of the matrix products', () => {
     const gpu = await openBroken('matmul_subgroup', (code) => code.replaceAll(text, broken));
     const reports = await tuneMatmul(gpu, 'f32');
     const wrong = reports.filter(({ name }) => name.startsWith('subgroups'));
-    for (const way of reports) if (!wrong.includes(way)) expect(way.flops, way.name).toBeGreaterThan(0);
+    for (const way of reports)
+      if (!wrong.includes(way)) expect(way.flops, way.name).toBeGreaterThan(0);
     expect(wrong).toHaveLength(2);
-    for (const way of wrong) expect(way).toMatchObject({ flops: 0, fault: expect.stringMatching(fault) });
+    for (const way of wrong)
+      expect(way).toMatchObject({ flops: 0, fault: expect.stringMatching(fault) });
     for (const size of [16, 64, 512]) {
       const layout = Layout.contiguous([size, size]);
       expect(wrong.map(({ name }) => name)).not.toContain(bestWay(gpu, layout, layout, 'f32').name);

@@ -1,5 +1,5 @@
-// `npm run distill` as a process: exit codes, what it prints, the files it leaves, models of a hub, and a run that is interrupted and
-// goes on with the same bits.
+// `npm run distill` as a process: exit codes, what it prints, the files it leaves, models of a hub,
+// and a run that is interrupted and goes on with the same bits.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -55,7 +55,10 @@ interface Result {
   output: string;
 }
 
-function finished(child: ChildProcess, onOutput: (output: string) => void = () => {}): Promise<Result> {
+function finished(
+  child: ChildProcess,
+  onOutput: (output: string) => void = () => {},
+): Promise<Result> {
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream?.on('data', (data) => {
@@ -74,10 +77,18 @@ const distil = (name: string, ...flags: string[]) => finished(start(name, flags)
 /** A GPT-2 with the built-in teacher's tokenizer, small and at random. */
 async function small(): Promise<Map<string, Uint8Array>> {
   const config: Gpt2Config = {
-    ...{ vocab_size: 1024, n_positions: 32, n_embd: 32, n_layer: 2, n_head: 2 },
-    ...{ layer_norm_epsilon: 1e-5, activation_function: 'gelu_new' },
+    vocab_size: 1024,
+    n_positions: 32,
+    n_embd: 32,
+    n_layer: 2,
+    n_head: 2,
+    layer_norm_epsilon: 1e-5,
+    activation_function: 'gelu_new',
   };
-  const files: Map<string, Uint8Array> = modelFiles({ config, weights: initialWeights(config, new Random(3)) });
+  const files: Map<string, Uint8Array> = modelFiles({
+    config,
+    weights: initialWeights(config, new Random(3)),
+  });
   for (const name of ['tokenizer.json', 'tokenizer_config.json']) {
     files.set(name, await readFile(`public/models/moby-teacher/${name}`));
   }
@@ -108,7 +119,10 @@ test('flags that cannot be used end with 2, before anything is written', async (
 test('a run that is interrupted goes on with the bits of one that was not', async () => {
   const flags = words('--train_steps 24 --eval_steps 8 --lr_schedule cosine');
   const straight = await distil('straight', ...flags);
-  expect([straight.code, straight.output]).toEqual([0, expect.stringContaining('GPU memory planned: ')]);
+  expect([straight.code, straight.output]).toEqual([
+    0,
+    expect.stringContaining('GPU memory planned: '),
+  ]);
   expect(straight.output).toMatch(
     /Step 24: Loss=\d\.\d{4}, PPL=\d+\.\d\d, Success=1\.000 \(2 of 2\), [\d,]+ tok\/s, 00:00 left/,
   );
@@ -117,15 +131,22 @@ test('a run that is interrupted goes on with the bits of one that was not', asyn
   const first = await finished(child, (output) => {
     if (!child.killed && output.includes('Step 8: ')) child.kill('SIGINT');
   });
-  expect([first.code, first.output]).toEqual([130, expect.stringMatching(/Interrupted at step \d+ of 24\. --resume/)]);
+  expect([first.code, first.output]).toEqual([
+    130,
+    expect.stringMatching(/Interrupted at step \d+ of 24\. --resume/),
+  ]);
   expect((await distil('halves', ...flags)).output).toContain('Add --resume to go on with its run');
   // Nothing else is asked for again: the checkpoint has the settings.
-  const second = await finished(spawn(process.execPath, [PROGRAM, '--output_dir', out('halves'), '--resume']));
+  const second = await finished(
+    spawn(process.execPath, [PROGRAM, '--output_dir', out('halves'), '--resume']),
+  );
   expect([second.code, second.output]).toEqual([0, expect.stringMatching(/On from step \d+\./)]);
 
   expect(studentOf('halves').equals(studentOf('straight'))).toBe(true);
   const steps = (name: string) => metricsOf(name).filter(({ type }) => type === 'step');
-  expect(steps('straight').map(({ step }) => step)).toEqual(Array.from({ length: 24 }, (_, i) => i + 1));
+  expect(steps('straight').map(({ step }) => step)).toEqual(
+    Array.from({ length: 24 }, (_, i) => i + 1),
+  );
   expect(steps('halves')).toEqual(steps('straight'));
   const judged = (name: string) =>
     metricsOf(name)
@@ -137,7 +158,10 @@ test('a run that is interrupted goes on with the bits of one that was not', asyn
 
 test('the metrics begin with the settings, and the planner’s word is what was counted', () => {
   const [settings, memory] = metricsOf('straight');
-  expect(settings).toMatchObject({ type: 'config', config: { train_steps: 24, student_width: 16, alpha: 0.7 } });
+  expect(settings).toMatchObject({
+    type: 'config',
+    config: { train_steps: 24, student_width: 16, alpha: 0.7 },
+  });
   expect(settings.link).toMatch(/^#v=1&/);
   const { planned, measured } = memory as unknown as Record<string, Record<string, number>>;
   const sum = (totals: Record<string, number>) => Object.values(totals).reduce((a, b) => a + b);
@@ -146,8 +170,13 @@ test('the metrics begin with the settings, and the planner’s word is what was 
 
 test('models come from the hub through a broken connection, texts from a table of dialogues', async () => {
   hub.faults.set('org/teacher@main/model.safetensors', { kind: 'cut', bytes: 70_000, times: 2 });
-  const flags = words('--teacher_model org/teacher --student_model teacher --student_from_layers 0 --train_steps 2');
-  const rows = Array.from({ length: 80 }, (_, i) => `Where is whale ${i}?,"${i} leagues off, and sounding."`);
+  const flags = words(
+    '--teacher_model org/teacher --student_model teacher --student_from_layers 0 --train_steps 2',
+  );
+  const rows = Array.from(
+    { length: 80 },
+    (_, i) => `Where is whale ${i}?,"${i} leagues off, and sounding."`,
+  );
   writeFileSync(out('talk.csv'), ['one,two', ...rows].join('\n'));
   const data = ['--data', out('talk.csv'), ...words('--format dialogue --column one two')];
   const { code, output } = await distil('hub', ...flags, ...data, ...fromHub());
@@ -167,15 +196,36 @@ test('the student is a folder that can be read, and trained on from; what came f
   );
   const source = filesSource(files);
   const settings = { student_model: 'files', student_from_layers: '' };
-  const student = await openStudent(settings, source, { vocab_size: 1024, n_positions: 128 }, source);
-  expect(student?.config).toMatchObject({ vocab_size: 1024, n_positions: 16, n_embd: 16, n_layer: 1, n_head: 2 });
+  const student = await openStudent(
+    settings,
+    source,
+    { vocab_size: 1024, n_positions: 128 },
+    source,
+  );
+  expect(student?.config).toMatchObject({
+    vocab_size: 1024,
+    n_positions: 16,
+    n_embd: 16,
+    n_layer: 1,
+    n_head: 2,
+  });
   const config = parseConfig(formatConfig(student?.config as Gpt2Config));
-  const weights = loadGpt2Weights(readSafetensors(studentOf('straight'), 'model.safetensors'), config, 'it');
+  const weights = loadGpt2Weights(
+    readSafetensors(studentOf('straight'), 'model.safetensors'),
+    config,
+    'it',
+  );
   expect(weights.get('wte.weight')).toHaveLength(1024 * 16);
 
   const asked = hub.requests.length;
   const flags = words('--teacher_model org/teacher --train_steps 1');
-  const { code, output } = await distil('again', '--student_model', out('straight'), ...flags, ...fromHub());
+  const { code, output } = await distil(
+    'again',
+    '--student_model',
+    out('straight'),
+    ...flags,
+    ...fromHub(),
+  );
   expect(code, output).toBe(0);
   // Only whether the files are still the same is asked again, once each.
   const requests = hub.requests.slice(asked).filter((request) => request.includes('org/teacher'));
@@ -183,7 +233,8 @@ test('the student is a folder that can be read, and trained on from; what came f
   expect(requests.every((request) => request.endsWith('bytes=0-'))).toBe(true);
   // It begins where the other ended.
   const perplexity = (name: string, step: number) =>
-    metricsOf(name).find((line) => line.type === 'evaluation' && line.step === step)?.studentPerplexity;
+    metricsOf(name).find((line) => line.type === 'evaluation' && line.step === step)
+      ?.studentPerplexity;
   expect(perplexity('again', 0)).toBe(perplexity('straight', 24));
 });
 
@@ -193,7 +244,9 @@ test('a model that is not there, does not come, or does not fit ends with 1 and 
     1,
     expect.stringContaining('the hub has no such public model (HTTP 401). Check the id'),
   ]);
-  const long = await finished(spawn(process.execPath, [PROGRAM, '--output_dir', out('long'), '--max_length=512']));
+  const long = await finished(
+    spawn(process.execPath, [PROGRAM, '--output_dir', out('long'), '--max_length=512']),
+  );
   expect([long.code, long.output]).toEqual([
     1,
     expect.stringContaining(
@@ -208,7 +261,9 @@ test('a model that is not there, does not come, or does not fit ends with 1 and 
 test('an evaluation without a valid batch ends with 1, and says so instead of a number', async () => {
   const { code, output } = await distil('view', ...words('--train_steps 1 --eval_loss_path view'));
   expect(code).toBe(1);
-  expect(output).toMatch(/Step 1: Loss=\d\.\d{4}, PPL=n\/a \(0 valid tokens\), Success=0\.000 \(0 of 2\)/);
+  expect(output).toMatch(
+    /Step 1: Loss=\d\.\d{4}, PPL=n\/a \(0 valid tokens\), Success=0\.000 \(0 of 2\)/,
+  );
   expect(output).toContain('The first failed batch: view size is not compatible with input tensor');
   expect(output).toContain(
     'the student is trained, but the last evaluation has no valid token (0 of 2 batches succeeded)',

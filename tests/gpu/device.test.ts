@@ -1,17 +1,26 @@
-// Opening the device, with adapters that are made up: each thing that can be missing has a message that says it, and a hint.
+// Opening the device, with adapters that are made up: each thing that can be missing has a message
+// that says it, and a hint.
 
 import { expect, it } from 'vitest';
 import { checkFits, GpuError, openGpu } from '../../src/gpu/device';
 import { openTestDevice } from './harness';
 
 const ENOUGH = {
-  ...{ maxBufferSize: 2 ** 28, maxStorageBufferBindingSize: 2 ** 27, maxStorageBuffersPerShaderStage: 8 },
-  ...{ maxComputeWorkgroupStorageSize: 16384, maxComputeInvocationsPerWorkgroup: 256, maxComputeWorkgroupSizeX: 256 },
+  maxBufferSize: 2 ** 28,
+  maxStorageBufferBindingSize: 2 ** 27,
+  maxStorageBuffersPerShaderStage: 8,
+  maxComputeWorkgroupStorageSize: 16384,
+  maxComputeInvocationsPerWorkgroup: 256,
+  maxComputeWorkgroupSizeX: 256,
 };
 
 /** A browser's GPU that offers one adapter, or none, and remembers what it was asked for. */
 function browser(
-  adapter: { limits?: Record<string, number>; features?: string[]; info?: Partial<GPUAdapterInfo> } | null,
+  adapter: {
+    limits?: Record<string, number>;
+    features?: string[];
+    info?: Partial<GPUAdapterInfo>;
+  } | null,
 ) {
   const asked: GPUDeviceDescriptor[] = [];
   const device = {
@@ -47,7 +56,11 @@ it('a browser without WebGPU is told which ones have it', async () => {
   Object.defineProperty(globalThis, 'navigator', { value: {}, configurable: true });
   try {
     const error = await refusal(undefined);
-    expect(error).toMatchObject({ name: 'GpuError', kind: 'no-webgpu', message: 'This browser has no WebGPU.' });
+    expect(error).toMatchObject({
+      name: 'GpuError',
+      kind: 'no-webgpu',
+      message: 'This browser has no WebGPU.',
+    });
     expect(error.hint).toMatch(/Chrome.*Safari.*Firefox/);
   } finally {
     if (own) Object.defineProperty(globalThis, 'navigator', own);
@@ -81,11 +94,20 @@ it('asks for what the adapter has, and for nothing else', async () => {
   expect(full.asked[0].requiredFeatures).toEqual(['shader-f16', 'timestamp-query']);
   expect(full.asked[0].requiredLimits).toEqual(ENOUGH);
   expect(gpu.adapter).toEqual({
-    ...{ name: 'acme one', vendor: 'acme', software: false, f16: true, subgroupSize: 0, timestamps: true },
+    name: 'acme one',
+    vendor: 'acme',
+    software: false,
+    f16: true,
+    subgroupSize: 0,
+    timestamps: true,
     maxBindingBytes: ENOUGH.maxStorageBufferBindingSize,
   });
   const bare = browser({});
-  expect((await openGpu(bare.api)).adapter).toMatchObject({ name: 'unnamed adapter', f16: false, timestamps: false });
+  expect((await openGpu(bare.api)).adapter).toMatchObject({
+    name: 'unnamed adapter',
+    f16: false,
+    timestamps: false,
+  });
   expect(bare.asked[0].requiredFeatures).toEqual([]);
 });
 
@@ -114,7 +136,11 @@ it('checkFits lets through what one buffer holds, and says how much too large th
   const mib = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
   const message = `The model’s weights needs one buffer of ${mib(3 * limit)}; this adapter allows ${mib(limit)}.`;
   expect(() => checkFits(gpu, 'The model’s weights', 3 * limit)).toThrow(
-    expect.objectContaining({ kind: 'limits', message, hint: 'Choose a smaller model, batch or context.' }),
+    expect.objectContaining({
+      kind: 'limits',
+      message,
+      hint: 'Choose a smaller model, batch or context.',
+    }),
   );
 });
 

@@ -1,5 +1,6 @@
-// The whole chain without a browser: the built-in teacher, book and tokenizer, 200 steps, on this adapter in its own storage type.
-// The size is one that a software adapter can run in a minute: one block, and 128 tokens a step instead of 512.
+// The whole chain without a browser: the built-in teacher, book and tokenizer, 200 steps, on this
+// adapter in its own storage type. The size is one that a software adapter can run in a minute: one
+// block, and 128 tokens a step instead of 512.
 
 import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
@@ -19,15 +20,13 @@ const FOLDER = 'public/models/moby-teacher';
 const CORPUS = 'public/corpus/moby-dick.txt';
 const SMALL: Config = {
   ...DEFAULTS,
-  ...{
-    student_layers: 1,
-    batch_size: 4,
-    max_length: 32,
-    eval_steps: 100,
-    eval_batches: 8,
-    student_lr: 0.01,
-    sample_tokens: 8,
-  },
+  student_layers: 1,
+  batch_size: 4,
+  max_length: 32,
+  eval_steps: 100,
+  eval_batches: 8,
+  student_lr: 0.01,
+  sample_tokens: 8,
 };
 
 let gpu: Gpu;
@@ -51,7 +50,10 @@ beforeAll(async () => {
   const file = `${FOLDER}/model.safetensors`;
   const weights = loadGpt2Weights(readSafetensors(await readFile(file), file), teacherConfig, file);
   run = await Run.create({
-    ...{ gpu, config: SMALL, tokenizer, teacherConfig },
+    gpu,
+    config: SMALL,
+    tokenizer,
+    teacherConfig,
     documents: [tokenizer.encode(decodeCorpus(CORPUS, await readFile(CORPUS)))],
     makeTeacher: (gpu, shape) => teacherFromWeights(gpu, weights, teacherConfig, shape),
     events: {
@@ -61,12 +63,15 @@ beforeAll(async () => {
     },
   });
   planned = await planMemory({
-    ...{ gpu, config: SMALL, dtype: run.dtype, student: run.studentConfig },
+    gpu,
+    config: SMALL,
+    dtype: run.dtype,
+    student: run.studentConfig,
     makeTeacher: (counting, shape) => teacherFromWeights(counting, undefined, teacherConfig, shape),
   });
-  const makers = (['createShaderModule', 'createComputePipelineAsync', 'createBindGroup'] as const).map((name) =>
-    vi.spyOn(gpu.device, name as 'createShaderModule'),
-  );
+  const makers = (
+    ['createShaderModule', 'createComputePipelineAsync', 'createBindGroup'] as const
+  ).map((name) => vi.spyOn(gpu.device, name as 'createShaderModule'));
   const busy = watchQueue(gpu);
   const started = performance.now();
   while (!run.done) {
@@ -124,8 +129,8 @@ it('records every step once, in order, and skips none once the loss scale has se
   expect(first.lossScale).toBe(run.dtype === 'f16' ? 65536 : 1);
   expect(last.appliedTotal + last.skippedTotal).toBe(200);
   expect(last.tokens).toBe(128);
-  // A gradient of this small student overflows f16 at 65536; a few halvings end that, and 200 good steps are fewer than
-  // the 2,000 that would double the scale again.
+  // A gradient of this small student overflows f16 at 65536; a few halvings end that, and 200 good
+  // steps are fewer than the 2,000 that would double the scale again.
   const settled = records.slice(10);
   expect(settled.every(({ applied }) => applied)).toBe(true);
   expect(new Set(settled.map(({ lossScale }) => lossScale)).size).toBe(1);
@@ -134,7 +139,9 @@ it('records every step once, in order, and skips none once the loss scale has se
 });
 
 it('keeps the GPU at work: evaluations, texts and snapshots cost little more than their own time', () => {
-  console.log(`${time.wall.toFixed(0)} ms, of which the GPU had nothing to do for ${time.idle.toFixed(0)}.`);
+  console.log(
+    `${time.wall.toFixed(0)} ms, of which the GPU had nothing to do for ${time.idle.toFixed(0)}.`,
+  );
   expect(time.idle).toBeLessThan(0.1 * time.wall);
 });
 

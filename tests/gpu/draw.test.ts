@@ -1,4 +1,5 @@
-// Words drawn on the GPU against the slow twin: whose share of the range a roll falls into, exactly.
+// Words drawn on the GPU against the slow twin: whose share of the range a roll falls into,
+// exactly.
 
 import { expect, it } from 'vitest';
 import type { Gpu } from '../../src/gpu/device';
@@ -8,7 +9,10 @@ import * as reference from '../reference';
 import { execute, testVariants, upload, zeros } from './variants';
 
 const TEMPERATURE = 0.8;
-/** What rounding may move a share's end by: exponentials are off by some 1e-6, and their sum by less. */
+/**
+ * What rounding may move a share's end by: exponentials are off by some 1e-6, and their sum by
+ * less.
+ */
 const EDGE = 1e-5;
 
 /** Draws a word for each roll, all from the same logits. */
@@ -63,7 +67,9 @@ testVariants(
     const equal = Array(50).fill(0);
     expect(await drawn(gpu, equal, [0, 0.51, 0.999], 40)).toEqual([0, 20, 39]);
     const ruledOut = equal.map((_, v) => (v % 10 === 7 ? 1 : Number.NEGATIVE_INFINITY));
-    expect(await drawn(gpu, ruledOut, [0, 0.3, 0.5, 0.7, 0.999, 1], 40)).toEqual([7, 17, 27, 37, 47, 7]);
+    expect(await drawn(gpu, ruledOut, [0, 0.3, 0.5, 0.7, 0.999, 1], 40)).toEqual([
+      7, 17, 27, 37, 47, 7,
+    ]);
   },
   undefined,
   ['f32'],

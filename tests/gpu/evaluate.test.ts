@@ -1,8 +1,8 @@
-// Evaluation and sampling on tiny random models, against the slow twin; and the story's bug, which must fail exactly where
-// PyTorch's view does.
+// Evaluation and sampling on tiny random models, against the slow twin; and the story's bug, which
+// must fail exactly where PyTorch's view does.
 //
-// Tolerances: sums of tens of f32 figures near 5 that are off by 1e-6 each, against float64: 1e-5 relative. f16 models pass some ten
-// roundings of 5e-4: 1e-2.
+// Tolerances: sums of tens of f32 figures near 5 that are off by 1e-6 each, against float64: 1e-5
+// relative. f16 models pass some ten roundings of 5e-4: 1e-2.
 
 import { expect, it } from 'vitest';
 import type { Batch } from '../../src/data/batches';
@@ -33,7 +33,12 @@ interface Models {
 }
 
 /** A student and a teacher that our engine runs, made and ended around `body`. */
-async function withModels(gpu: Gpu, [B, T]: [number, number], dtype: Storage, body: (models: Models) => Promise<void>) {
+async function withModels(
+  gpu: Gpu,
+  [B, T]: [number, number],
+  dtype: Storage,
+  body: (models: Models) => Promise<void>,
+) {
   const pool = new Pool(gpu);
   const arena = new Arena(gpu, planArena(TINY), dtype, 'weights', 'student');
   arena.write(weightsOf(TINY));
@@ -69,7 +74,13 @@ function truth([B, T]: [number, number], batches: Batch[]) {
   const sums = { student: 0, teacher: 0, kl: 0, agreement: 0, tokens: 0 };
   for (const { inputs, targets } of batches) {
     const logits = (config: Gpt2Config, salt: number) => ({
-      data: reference.gpt2Forward(referenceWeights(config, weightsOf(config, salt)), config, inputs, B, T).logits,
+      data: reference.gpt2Forward(
+        referenceWeights(config, weightsOf(config, salt)),
+        config,
+        inputs,
+        B,
+        T,
+      ).logits,
       layout: Layout.contiguous([B, T, V]).slice(1, 0, -1),
     });
     // The target of position t is the label of position t + 1.
@@ -92,24 +103,39 @@ function truth([B, T]: [number, number], batches: Batch[]) {
 }
 
 const figures = (record: EvaluationRecord) =>
-  [record.studentPerplexity, record.teacherPerplexity, record.kl].map((value) => value ?? Number.NaN);
+  [record.studentPerplexity, record.teacherPerplexity, record.kl].map(
+    (value) => value ?? Number.NaN,
+  );
 
 const SHAPE: [number, number] = [3, 7];
-const batches = [batchOf(TINY, ...SHAPE, 1, 0), batchOf(TINY, ...SHAPE, 2, 2), batchOf(TINY, ...SHAPE, 3, 5)];
+const batches = [
+  batchOf(TINY, ...SHAPE, 1, 0),
+  batchOf(TINY, ...SHAPE, 2, 2),
+  batchOf(TINY, ...SHAPE, 3, 5),
+];
 
 testVariants('strided logits give the slow twin’s figures, and copy nothing', (gpu, dtype) =>
   withModels(gpu, SHAPE, dtype, async (models) => {
     const record = await evaluate(models, SHAPE, 'strided', batches);
     const expected = truth(SHAPE, batches);
-    expect(record).toMatchObject({ step: 40, tried: 3, succeeded: 3, failed: 0, path: 'strided', bytesCopied: 0 });
+    expect(record).toMatchObject({
+      step: 40,
+      tried: 3,
+      succeeded: 3,
+      failed: 0,
+      path: 'strided',
+      bytesCopied: 0,
+    });
     expect(record.firstError).toBeUndefined();
     expect(record.tokens).toBe(expected.tokens);
     const limit = dtype === 'f32' ? 1e-5 : 1e-2;
-    expect(reference.relativeError(figures(record), figures(expected as EvaluationRecord))).toBeLessThan(limit);
+    expect(
+      reference.relativeError(figures(record), figures(expected as EvaluationRecord)),
+    ).toBeLessThan(limit);
     // Whole tokens agree or not; in f16 a near tie may fall the other way.
-    expect(Math.abs((record.agreement as number) - expected.agreement) * record.tokens).toBeLessThan(
-      dtype === 'f32' ? 1e-4 : 1.5,
-    );
+    expect(
+      Math.abs((record.agreement as number) - expected.agreement) * record.tokens,
+    ).toBeLessThan(dtype === 'f32' ? 1e-4 : 1.5);
     expect(record.milliseconds).toBeGreaterThan(0);
   }),
 );
@@ -129,7 +155,10 @@ testVariants(
         tokens: strided.tokens,
       });
       // The same numbers read from another place.
-      expect([...figures(record), record.agreement]).toEqual([...figures(strided), strided.agreement]);
+      expect([...figures(record), record.agreement]).toEqual([
+        ...figures(strided),
+        strided.agreement,
+      ]);
     }),
   ['one lane'],
 );
@@ -137,7 +166,14 @@ testVariants(
 it('view fails on every batch of more than one sequence, in PyTorch’s words', async () => {
   await withModels(await openVariant('one lane'), SHAPE, 'f32', async (models) => {
     const record = await evaluate(models, SHAPE, 'view', batches);
-    expect(record).toMatchObject({ tried: 3, succeeded: 0, failed: 3, tokens: 0, path: 'view', bytesCopied: 0 });
+    expect(record).toMatchObject({
+      tried: 3,
+      succeeded: 0,
+      failed: 3,
+      tokens: 0,
+      path: 'view',
+      bytesCopied: 0,
+    });
     expect(record.firstError).toBe(
       "view size is not compatible with input tensor's size and stride (at least one dimension spans across two contiguous " +
         'subspaces). Use .reshape(...) instead.\n' +
@@ -168,7 +204,9 @@ it.each([
           path,
           tokens: expected.tokens,
         });
-        expect(reference.relativeError(figures(record), figures(expected as EvaluationRecord))).toBeLessThan(1e-5);
+        expect(
+          reference.relativeError(figures(record), figures(expected as EvaluationRecord)),
+        ).toBeLessThan(1e-5);
       }
     });
   },
@@ -178,9 +216,12 @@ it('with no valid token there is no figure', async () => {
   await withModels(await openVariant('one lane'), SHAPE, 'f32', async (models) => {
     const record = await evaluate(models, SHAPE, 'strided', [batchOf(TINY, ...SHAPE, 1, 5)]);
     expect(record).toMatchObject({ tried: 1, succeeded: 1, failed: 0, tokens: 0 });
-    expect([record.studentPerplexity, record.teacherPerplexity, record.kl, record.agreement]).toEqual(
-      Array(4).fill(undefined),
-    );
+    expect([
+      record.studentPerplexity,
+      record.teacherPerplexity,
+      record.kl,
+      record.agreement,
+    ]).toEqual(Array(4).fill(undefined));
     expect(await evaluate(models, SHAPE, 'strided', [])).toMatchObject({
       tried: 0,
       succeeded: 0,
@@ -205,9 +246,17 @@ it('a batch that fails leaves the others’ figures', async () => {
       batches[1],
       batches[0],
     ]);
-    expect(record).toMatchObject({ tried: 3, succeeded: 2, failed: 1, firstError: 'the teacher stumbled' });
+    expect(record).toMatchObject({
+      tried: 3,
+      succeeded: 2,
+      failed: 1,
+      firstError: 'the teacher stumbled',
+    });
     expect(
-      reference.relativeError(figures(record), figures(truth(SHAPE, [batches[0]]) as EvaluationRecord)),
+      reference.relativeError(
+        figures(record),
+        figures(truth(SHAPE, [batches[0]]) as EvaluationRecord),
+      ),
     ).toBeLessThan(1e-5);
     expect(record.tokens).toBe(2 * truth(SHAPE, [batches[0]]).tokens);
   });
@@ -217,7 +266,10 @@ it('without a teacher the student’s perplexity is all there is', async () => {
   await withModels(await openVariant('one lane'), SHAPE, 'f32', async (models) => {
     const record = await evaluate(models, SHAPE, 'strided', batches, true);
     expect(
-      reference.relativeError([record.studentPerplexity as number], [truth(SHAPE, batches).studentPerplexity]),
+      reference.relativeError(
+        [record.studentPerplexity as number],
+        [truth(SHAPE, batches).studentPerplexity],
+      ),
     ).toBeLessThan(1e-5);
     expect(record).not.toHaveProperty('teacherPerplexity');
     expect(record).not.toHaveProperty('kl');
@@ -278,8 +330,12 @@ it('the same seed writes the same text, another seed another', async () => {
     expect(text.split(' ')).toHaveLength(12);
     expect(await write(1, 'whale')).toBe(text);
     expect(await write(2, 'whale')).not.toBe(text);
-    expect((await write(1, '')).split(' '), 'an empty prompt has a continuation too').toHaveLength(12);
-    expect(await sampleText(sampler.write, tokenizer, { prompt: 'a', count: 0, random: new Random(1) })).toBe('');
+    expect((await write(1, '')).split(' '), 'an empty prompt has a continuation too').toHaveLength(
+      12,
+    );
+    expect(
+      await sampleText(sampler.write, tokenizer, { prompt: 'a', count: 0, random: new Random(1) }),
+    ).toBe('');
     sampler.destroy();
   });
 });
@@ -292,9 +348,12 @@ it('ends with the token that ends a text, however the words were come by', async
   } as unknown as Tokenizer;
   const asked = { prompt: 'a', count: 4, random: new Random(1) };
   expect(await sampleText(async () => Uint32Array.of(7, 2, 8, 2), tokenizer, asked)).toBe('7');
-  expect(await sampleText(async () => Uint32Array.of(7, 3, 8, 9), tokenizer, asked)).toBe('7 3 8 9');
+  expect(await sampleText(async () => Uint32Array.of(7, 3, 8, 9), tokenizer, asked)).toBe(
+    '7 3 8 9',
+  );
   // Word 0 to 2 in turn, each far likelier than the others.
-  const next = async (tokens: Uint32Array) => Float32Array.from([0, 1, 2], (v) => (v === tokens.length - 1 ? 99 : 0));
+  const next = async (tokens: Uint32Array) =>
+    Float32Array.from([0, 1, 2], (v) => (v === tokens.length - 1 ? 99 : 0));
   expect(await sampleText(writeByLogits(next), tokenizer, { ...asked, count: 3 })).toBe('0 1');
 });
 
@@ -305,5 +364,7 @@ it('draws on the CPU what the slow twin draws', async () => {
   const rolls = Float32Array.from(ends, (end, i) => ((ends[i - 1] ?? 0) + end) / 2);
   expect([...(await writeByLogits(async () => logits)(Uint32Array.of(1), rolls))]).toEqual(words);
   const equal = writeByLogits(async () => new Float32Array(50));
-  expect([...(await equal(Uint32Array.of(1), Float32Array.of(0, 0.5, 0.999)))]).toEqual([0, 20, 39]);
+  expect([...(await equal(Uint32Array.of(1), Float32Array.of(0, 0.5, 0.999)))]).toEqual([
+    0, 20, 39,
+  ]);
 });

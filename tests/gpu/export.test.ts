@@ -1,5 +1,6 @@
-// A student taken away and brought back: the .zip's weights and graphs compute what the run's engine does, here, in onnxruntime-web and
-// in onnxruntime's native build; and the student taught by itself has nothing to learn.
+// A student taken away and brought back: the .zip's weights and graphs compute what the run's
+// engine does, here, in onnxruntime-web and in onnxruntime's native build; and the student taught
+// by itself has nothing to learn.
 
 import { readFile } from 'node:fs/promises';
 import * as native from 'onnxruntime-native';
@@ -26,11 +27,20 @@ const NAMES = ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'model.
 const [B, T] = [2, 16];
 const CONFIG: Config = {
   ...DEFAULTS,
-  ...{ batch_size: B, max_length: T, student_layers: 2, student_width: 32, train_steps: 30, student_lr: 0.01 },
-  ...{ eval_batches: 2, eval_steps: 1000, sample_tokens: 0 },
+  batch_size: B,
+  max_length: T,
+  student_layers: 2,
+  student_width: 32,
+  train_steps: 30,
+  student_lr: 0.01,
+  eval_batches: 2,
+  eval_steps: 1000,
+  sample_tokens: 0,
 };
-const TEXT = 'Call me Ishmael. Some years ago, never mind how long precisely, having little or no money in my purse. ';
-// onnxruntime-web compiles its shaders at the first run: half a minute and more on a software adapter.
+const TEXT =
+  'Call me Ishmael. Some years ago, never mind how long precisely, having little or no money in my purse. ';
+// onnxruntime-web compiles its shaders at the first run: half a minute and more on a software
+// adapter.
 const COMPILE = 240_000;
 
 let gpu: Gpu;
@@ -47,7 +57,12 @@ async function distil(teacher: ModelSource, config: Config, student?: ModelSourc
   const opened = await openTeacher(teacher, { f16: false, dtype: 'f32' });
   const evaluations: EvaluationRecord[] = [];
   const made = await Run.create({
-    ...{ gpu, config, tokenizer, documents, teacherConfig: opened.sizes, makeTeacher: opened.make },
+    gpu,
+    config,
+    tokenizer,
+    documents,
+    teacherConfig: opened.sizes,
+    makeTeacher: opened.make,
     student: await openStudent(config, teacher, opened.sizes, student),
     events: { stage: () => {}, record: () => {}, evaluation: (record) => evaluations.push(record) },
   });
@@ -58,7 +73,9 @@ beforeAll(async () => {
   gpu = await openTestDevice();
   const moby = filesSource(
     new Map(
-      await Promise.all(NAMES.map(async (name) => [name, new Blob([await readFile(`${FOLDER}/${name}`)])] as const)),
+      await Promise.all(
+        NAMES.map(async (name) => [name, new Blob([await readFile(`${FOLDER}/${name}`)])] as const),
+      ),
     ),
   );
   tokenizer = await openTokenizer(moby, 1024);
@@ -67,16 +84,25 @@ beforeAll(async () => {
   ({ run } = await distil(moby, { ...CONFIG, model_dtype: 'float32' }));
   while (!run.done) await run.advance();
   const weights = new Map<string, Float32Array>();
-  for (const { name } of parameterShapes(run.studentConfig)) weights.set(name, await run.parameter(name));
+  for (const { name } of parameterShapes(run.studentConfig))
+    weights.set(name, await run.parameter(name));
   const engine = await teacherFromWeights(gpu, weights, run.studentConfig, { B, T, dtype: 'f32' });
   expected = await readTeacherLogits(gpu, engine, inputs);
   await engine.dispose();
   for (const dtype of ['float32', 'float16'] as const) {
     const name = exportName(CONFIG, run.studentConfig, run.step);
-    const student = { config: run.studentConfig, tokenizer, parameter: (of: string) => run.parameter(of) };
-    const zip = await zipStudent(name, await studentFiles(student, { dtype, card: () => '# A student\n' }), {
-      date: new Date(),
-    });
+    const student = {
+      config: run.studentConfig,
+      tokenizer,
+      parameter: (of: string) => run.parameter(of),
+    };
+    const zip = await zipStudent(
+      name,
+      await studentFiles(student, { dtype, card: () => '# A student\n' }),
+      {
+        date: new Date(),
+      },
+    );
     zips.set(dtype, zipSource(`${name}.zip`, zip));
   }
 });
@@ -92,17 +118,29 @@ function furthest(a: ArrayLike<number>, b: ArrayLike<number>): number {
 test('the .zip is called after the run, and holds what a Hugging Face folder does', async () => {
   const zip = zips.get('float32')!;
   expect(zip.label).toBe('gpt2-2x32-from-moby-teacher-30-steps.zip');
-  const files = ['README.md', 'generation_config.json', ...NAMES, 'onnx/model.onnx', 'onnx/model_fp16.onnx'];
+  const files = [
+    'README.md',
+    'generation_config.json',
+    ...NAMES,
+    'onnx/model.onnx',
+    'onnx/model_fp16.onnx',
+  ];
   for (const file of files) expect([file, await zip.has(file)]).toEqual([file, true]);
   expect(parseConfig(await readJson(zip, 'config.json'))).toEqual(run.studentConfig);
-  expect(await readJson(zip, 'config.json')).toMatchObject({ torch_dtype: 'float32', eos_token_id: 1023 });
-  expect(await readJson(zips.get('float16')!, 'config.json')).toMatchObject({ torch_dtype: 'float16' });
+  expect(await readJson(zip, 'config.json')).toMatchObject({
+    torch_dtype: 'float32',
+    eos_token_id: 1023,
+  });
+  expect(await readJson(zips.get('float16')!, 'config.json')).toMatchObject({
+    torch_dtype: 'float16',
+  });
   for (const file of ['tokenizer.json', 'tokenizer_config.json']) {
     expect(Buffer.compare(await zip.read(file), await readFile(`${FOLDER}/${file}`))).toBe(0);
   }
 });
 
-// Of the largest logit. In f32 the weights are the run's own, bit by bit; f16 rounds each by up to 2^-12 of itself.
+// Of the largest logit. In f32 the weights are the run's own, bit by bit; f16 rounds each by up to
+// 2^-12 of itself.
 test.each([
   ['float32', 0],
   ['float16', 1e-3],
@@ -114,16 +152,22 @@ test.each([
   const weights = loadGpt2Weights(tensors, run.studentConfig, 'model.safetensors');
   const engine = await teacherFromWeights(gpu, weights, run.studentConfig, { B, T, dtype: 'f32' });
   const largest = furthest(expected, new Float32Array(expected.length));
-  expect(furthest(await readTeacherLogits(gpu, engine, inputs), expected) / largest).toBeLessThanOrEqual(tolerance);
+  expect(
+    furthest(await readTeacherLogits(gpu, engine, inputs), expected) / largest,
+  ).toBeLessThanOrEqual(tolerance);
   await engine.dispose();
 });
 
 test('the float32 graph gives the run’s logits in onnxruntime’s native build, at once and token by token', async () => {
-  const session = await native.InferenceSession.create(await zips.get('float32')!.read('onnx/model.onnx'));
+  const session = await native.InferenceSession.create(
+    await zips.get('float32')!.read('onnx/model.onnx'),
+  );
   const { n_layer, n_head: H, n_embd: C, vocab_size: V } = run.studentConfig;
   /** Tokens `from` to `to` of each row, after what is in the cache. */
   const forward = (from: number, to: number, past: Record<string, native.Tensor>) => {
-    const ids = Array.from({ length: B }, (_, row) => [...inputs.slice(row * T + from, row * T + to)]).flat();
+    const ids = Array.from({ length: B }, (_, row) => [
+      ...inputs.slice(row * T + from, row * T + to),
+    ]).flat();
     const input_ids = new native.Tensor('int64', BigInt64Array.from(ids, BigInt), [B, to - from]);
     return session.run({ input_ids, ...past });
   };
@@ -157,7 +201,12 @@ test('both graphs give the run’s logits in onnxruntime-web; the f16 one is ref
 }, async () => {
   const { device } = gpu;
   const open = async (file: string) =>
-    OnnxTeacher.create({ device, model: await zips.get('float32')!.read(file), config: run.studentConfig, file });
+    OnnxTeacher.create({
+      device,
+      model: await zips.get('float32')!.read(file),
+      config: run.studentConfig,
+      file,
+    });
   // Sums in f16, as onnxruntime-web's products have them, carry 11 bits.
   const graphs = [
     { file: 'onnx/model.onnx', bytes: 4, tolerance: 1e-3 },
@@ -170,7 +219,10 @@ test('both graphs give the run’s logits in onnxruntime-web; the f16 one is ref
     }
     const teacher = await open(file);
     const size = expected.length * bytes;
-    const output = device.createBuffer({ size, usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC });
+    const output = device.createBuffer({
+      size,
+      usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC,
+    });
     await teacher.run(inputs, B, T, output);
     const read = await gpu.read(output);
     const logits = bytes === 4 ? new Float32Array(read) : fromHalf(new Uint16Array(read));
@@ -182,7 +234,11 @@ test('both graphs give the run’s logits in onnxruntime-web; the f16 one is ref
 
 test('the student, brought back as its own teacher, begins with KL below 1e-5', async () => {
   const zip = zips.get('float32')!;
-  const files: Partial<Config> = { teacher_model: 'files', student_model: 'files', model_dtype: 'float32' };
+  const files: Partial<Config> = {
+    teacher_model: 'files',
+    student_model: 'files',
+    model_dtype: 'float32',
+  };
   const again = await distil(zip, { ...CONFIG, ...files, train_steps: 1 }, zip);
   await again.run.advance();
   expect(again.run.studentConfig).toEqual(run.studentConfig);
@@ -204,14 +260,20 @@ test('weights that cannot be written so are refused, or their file is left out w
       return '';
     };
     const student = { config: run.studentConfig, tokenizer, parameter };
-    const zip = await zipStudent('a', await studentFiles(student, { dtype, card }), { date: new Date() });
+    const zip = await zipStudent('a', await studentFiles(student, { dtype, card }), {
+      date: new Date(),
+    });
     return { left, has: (file: string) => zipSource('a.zip', zip).has(file) };
   };
-  await expect(written(Number.NaN, 'float32')).rejects.toThrow('ln_f.bias holds NaN, so the student says nothing.');
+  await expect(written(Number.NaN, 'float32')).rejects.toThrow(
+    'ln_f.bias holds NaN, so the student says nothing.',
+  );
   await expect(written(70_000, 'float16')).rejects.toThrow(
     'A weight of 70000 is beyond float16, which ends at 65,504.',
   );
   const { left, has } = await written(70_000, 'float32');
-  expect(left).toEqual(['onnx/model_fp16.onnx: a weight of 70000 is beyond float16, which ends at 65,504.']);
+  expect(left).toEqual([
+    'onnx/model_fp16.onnx: a weight of 70000 is beyond float16, which ends at 65,504.',
+  ]);
   expect([await has('onnx/model.onnx'), await has('onnx/model_fp16.onnx')]).toEqual([true, false]);
 });

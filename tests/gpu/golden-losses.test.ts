@@ -1,8 +1,9 @@
 // Every loss and its gradient against PyTorch's float64, through every layout of the goldens.
 //
-// Tolerances in f32: per-token losses 2e-5 relative plus 2e-6, gradients 1e-4 (relative norm), or four times what PyTorch's own float32
-// is off by (`float32_error`) where that is more, since some losses cancel. With teacher logits in f16: the same against the float64
-// answer for the rounded logits, which the reference computes.
+// Tolerances in f32: per-token losses 2e-5 relative plus 2e-6, gradients 1e-4 (relative norm), or
+// four times what PyTorch's own float32 is off by (`float32_error`) where that is more, since some
+// losses cancel. With teacher logits in f16: the same against the float64 answer for the rounded
+// logits, which the reference computes.
 
 import { expect, it } from 'vitest';
 import { type Config, DEFAULTS } from '../../src/config';
@@ -32,12 +33,20 @@ interface LossCase {
 
 const cases = readGoldenJson<LossCase[]>('losses.json');
 const tensors = readGoldenTensors('losses.safetensors');
-const WEIGHTS: Partial<Record<Config['loss'], (alpha: number) => number>> = { mixed: (alpha) => alpha, ce: () => 0 };
+const WEIGHTS: Partial<Record<Config['loss'], (alpha: number) => number>> = {
+  mixed: (alpha) => alpha,
+  ce: () => 0,
+};
 
 function viewOf({ stored: shape, view }: LossCase): Layout {
   return view.reduce<Layout>((layout, [name, ...a]) => {
     if (name === 'slice')
-      return layout.slice(a[0] as number, a[1] as number | null, a[2] as number | null, a[3] as number);
+      return layout.slice(
+        a[0] as number,
+        a[1] as number | null,
+        a[2] as number | null,
+        a[3] as number,
+      );
     if (name === 'transpose') return layout.transpose(a[0] as number, a[1] as number);
     if (name === 'permute') return layout.permute(a[0] as number[]);
     throw new Error(`losses.json: a view uses ${name}. Teach viewOf what it means.`);
@@ -56,15 +65,24 @@ testVariants('holds for every golden', async (gpu, teacherType: Storage) => {
     const z = tensor('student').data;
     const y = stored(tensor('teacher').data, teacherType);
     const weight = (WEIGHTS[c.kind] ?? (() => 1))(c.alpha);
-    const step = gpu.memory.create('data', 'step', 16, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
+    const step = gpu.memory.create(
+      'data',
+      'step',
+      16,
+      GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+    );
     const uniform = new Float32Array([1, c.temperature, weight, c.valid > 0 ? 1 / c.valid : 0]);
     gpu.device.queue.writeBuffer(step, 0, uniform);
     const student = upload(gpu, 'student', z, layout);
     const perToken = zeros(gpu, 'per token', [c.B * c.T, 2]);
     const inputs = {
-      ...{ student, perToken, step, scaler: upload(gpu, 'scaler', [1], [1]).place },
+      student,
+      perToken,
+      step,
+      scaler: upload(gpu, 'scaler', [1], [1]).place,
       targets: upload(gpu, 'targets', tensor('target').data, [c.B, c.T], 'i32'),
-      ...{ ignoreIndex: c.ignore_index, gradient: true },
+      ignoreIndex: c.ignore_index,
+      gradient: true,
     };
     const settings = {
       ...DEFAULTS,
@@ -86,8 +104,13 @@ testVariants('holds for every golden', async (gpu, teacherType: Storage) => {
         ? { perToken: tensor('per_token').data, gradient: tensor('grad').data }
         : reference.distillationLoss(
             {
-              ...{ kind: c.kind, temperature: c.temperature, alpha: c.alpha, beta: c.beta },
-              ...{ labelSmoothing: c.label_smoothing, zLoss: c.z_loss, ignoreIndex: c.ignore_index },
+              kind: c.kind,
+              temperature: c.temperature,
+              alpha: c.alpha,
+              beta: c.beta,
+              labelSmoothing: c.label_smoothing,
+              zLoss: c.z_loss,
+              ignoreIndex: c.ignore_index,
             },
             { data: z, layout },
             { data: y, layout },
@@ -95,7 +118,10 @@ testVariants('holds for every golden', async (gpu, teacherType: Storage) => {
           );
     for (const [i, want] of Array.from(truth.perToken).entries()) {
       const tolerance = Math.max(2e-5 * Math.abs(want) + 2e-6, 4 * c.float32_error.per_token);
-      expect(Math.abs(got[i] - want), `${c.name}, token ${i}: ${got[i]}, want ${want}`).toBeLessThanOrEqual(tolerance);
+      expect(
+        Math.abs(got[i] - want),
+        `${c.name}, token ${i}: ${got[i]}, want ${want}`,
+      ).toBeLessThanOrEqual(tolerance);
     }
     // The gradient lands where the logits lay; what the view does not cover keeps the logits.
     const after = await download(gpu, student);
@@ -109,7 +135,9 @@ testVariants('holds for every golden', async (gpu, teacherType: Storage) => {
     if (c.valid === 0) expect(new Set(gradient.map(Math.abs)), c.name).toEqual(new Set([0]));
     else {
       const tolerance = Math.max(1e-4, 4 * c.float32_error.grad);
-      expect(reference.relativeError(gradient, wanted), `${c.name}, gradient`).toBeLessThanOrEqual(tolerance);
+      expect(reference.relativeError(gradient, wanted), `${c.name}, gradient`).toBeLessThanOrEqual(
+        tolerance,
+      );
     }
   }
 });

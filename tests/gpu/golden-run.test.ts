@@ -1,9 +1,12 @@
-// A whole training run against PyTorch: Hugging Face weights in; logits, gradients, ten steps and the parameters after them out.
+// A whole training run against PyTorch: Hugging Face weights in; logits, gradients, ten steps and
+// the parameters after them out.
 //
-// Tolerances (relative norms), where PyTorch's own float32 is 5e-7 off its float64: logits 2e-5, gradients 1e-4, losses 1e-5, final
-// parameters 2e-4. One exception: the key third of attn.c_attn.bias has an exact gradient of 0 (softmax does not see a constant added to
-// all scores), so what Adam makes of it is amplified rounding; PyTorch's float32 is 5e-3 off there.
-// f16 rounds each activation by up to 2^-11 = 5e-4 and a gradient passes some ten of them: gradients 1e-2, losses 1e-2.
+// Tolerances (relative norms), where PyTorch's own float32 is 5e-7 off its float64: logits 2e-5,
+// gradients 1e-4, losses 1e-5, final parameters 2e-4. One exception: the key third of
+// attn.c_attn.bias has an exact gradient of 0 (softmax does not see a constant added to all
+// scores), so what Adam makes of it is amplified rounding; PyTorch's float32 is 5e-3 off there. f16
+// rounds each activation by up to 2^-11 = 5e-4 and a gradient passes some ten of them: gradients
+// 1e-2, losses 1e-2.
 
 import { beforeAll, describe, expect, it } from 'vitest';
 import { DEFAULTS } from '../../src/config';
@@ -32,7 +35,9 @@ const hyper = run.hyper_parameters;
 const { batch: B, context: T } = hyper;
 
 const weightsOf = (file: string) =>
-  new Map(Object.entries(readGoldenTensors(file)).map(([name, { data }]) => [name, data as Float32Array]));
+  new Map(
+    Object.entries(readGoldenTensors(file)).map(([name, { data }]) => [name, data as Float32Array]),
+  );
 
 function batchOf(step: number): Batch {
   const rows = Array.from({ length: B }, (_, b) =>
@@ -46,29 +51,37 @@ function batchOf(step: number): Batch {
 
 async function train(gpu: Gpu, dtype: 'f16' | 'f32', chunkElements?: number) {
   const pool = new Pool(gpu);
-  const teacher: Teacher = await teacherFromWeights(gpu, weightsOf('gpt2_teacher.safetensors'), run.teacher, {
-    B,
-    T,
-    dtype,
-  });
+  const teacher: Teacher = await teacherFromWeights(
+    gpu,
+    weightsOf('gpt2_teacher.safetensors'),
+    run.teacher,
+    {
+      B,
+      T,
+      dtype,
+    },
+  );
   const records: StepRecord[] = [];
   const settings = {
-    ...{
-      student: run.student,
-      dtype,
-      batchSize: B,
-      contextLength: T,
-      loss: { ...DEFAULTS, loss: 'mixed' } as const,
-      initialLossScale: 65536,
-      chunkElements,
-    },
+    student: run.student,
+    dtype,
+    batchSize: B,
+    contextLength: T,
+    loss: { ...DEFAULTS, loss: 'mixed' } as const,
+    initialLossScale: 65536,
+    chunkElements,
     adam: {
-      ...{ beta1: hyper.beta1, beta2: hyper.beta2, epsilon: hyper.eps, weightDecay: hyper.weight_decay },
+      beta1: hyper.beta1,
+      beta2: hyper.beta2,
+      epsilon: hyper.eps,
+      weightDecay: hyper.weight_decay,
       maxGradNorm: hyper.clip,
     },
   };
   const weights = weightsOf('gpt2_student.safetensors');
-  const trainer = await Trainer.create(gpu, pool, settings, weights, teacher, (record) => records.push(record));
+  const trainer = await Trainer.create(gpu, pool, settings, weights, teacher, (record) =>
+    records.push(record),
+  );
   let gradients = new Map<string, Float32Array>();
   let teacherLogits: Float32Array = new Float32Array();
   for (let step = 0; step < hyper.steps; step++) {
@@ -120,7 +133,9 @@ describe.each(['f32', 'f16'] as const)('ten steps in %s', (dtype) => {
 
   it('gives the teacher’s logits', () => {
     if (!possible) return expect(gpu.device.features.has('shader-f16')).toBe(false);
-    expect(relativeError(result.teacherLogits, truth['teacher.logits'].data)).toBeLessThan(tolerance.logits);
+    expect(relativeError(result.teacherLogits, truth['teacher.logits'].data)).toBeLessThan(
+      tolerance.logits,
+    );
   });
 
   it('gives every gradient of the first step', () => {
@@ -168,6 +183,9 @@ describe.each(['f32', 'f16'] as const)('ten steps in %s', (dtype) => {
 it('gives the same loss and gradients with the head in chunks of 7 rows', async () => {
   const gpu = await openTestDevice();
   const { records, gradients } = await train(gpu, 'f32', 7 * run.student.vocab_size + 1);
-  for (const [i, { loss }] of records.entries()) expect(relativeError([loss], [run.steps[i].loss])).toBeLessThan(1e-5);
-  expect(relativeError(gradients.get('wte.weight') as Float32Array, truth['grad.wte.weight'].data)).toBeLessThan(1e-4);
+  for (const [i, { loss }] of records.entries())
+    expect(relativeError([loss], [run.steps[i].loss])).toBeLessThan(1e-5);
+  expect(
+    relativeError(gradients.get('wte.weight') as Float32Array, truth['grad.wte.weight'].data),
+  ).toBeLessThan(1e-4);
 });

@@ -1,13 +1,23 @@
-// GPT-2's gradients as the trainer makes them: against the slow twin and against finite differences of the GPU's own loss; the
-// same whether a batch comes whole or in parts and the head whole or in chunks; and none applied that is not one.
+// GPT-2's gradients as the trainer makes them: against the slow twin and against finite differences
+// of the GPU's own loss; the same whether a batch comes whole or in parts and the head whole or in
+// chunks; and none applied that is not one.
 //
-// Tolerances, relative norms for each parameter: f32 1e-4, f16 1e-2 (each activation is rounded by 2^-11 = 5e-4, and a gradient
-// passes some ten of them). Sums taken in another order: 1e-5.
+// Tolerances, relative norms for each parameter: f32 1e-4, f16 1e-2 (each activation is rounded by
+// 2^-11 = 5e-4, and a gradient passes some ten of them). Sums taken in another order: 1e-5.
 
 import { expect, it } from 'vitest';
 import type { Batch } from '../../src/data/batches';
 import * as reference from '../reference';
-import { batchOf, formulaLogits, joined, LIVE, referenceWeights, startTrainer, TINY, weightsOf } from './students';
+import {
+  batchOf,
+  formulaLogits,
+  joined,
+  LIVE,
+  referenceWeights,
+  startTrainer,
+  TINY,
+  weightsOf,
+} from './students';
 import { openVariant, type Storage, testVariants } from './variants';
 
 const [B, T] = [3, 7];
@@ -19,7 +29,10 @@ function truth(batches: Batch[], loss: 'mixed' | 'ce', config = TINY) {
     referenceWeights(config, weightsOf(config)),
     config,
     batches.map(({ inputs, targets }) => ({
-      ...{ B: inputs.length / T, T, inputs, targets },
+      B: inputs.length / T,
+      T,
+      inputs,
+      targets,
       teacherLogits: loss === 'mixed' ? formulaLogits(inputs, TINY.vocab_size) : undefined,
     })),
     { kind: loss, temperature: LIVE.temperature, alpha: LIVE.alpha },
@@ -27,8 +40,9 @@ function truth(batches: Batch[], loss: 'mixed' | 'ce', config = TINY) {
 }
 
 /**
- * Parameters whose gradients are further apart than `limit`, with how far. The key third of attn.c_attn.bias has a gradient of
- * exactly 0, because softmax does not see a constant added to all scores; there it must be small beside the rest.
+ * Parameters whose gradients are further apart than `limit`, with how far. The key third of
+ * attn.c_attn.bias has a gradient of exactly 0, because softmax does not see a constant added to
+ * all scores; there it must be small beside the rest.
  */
 function differing(
   actual: ReadonlyMap<string, reference.Numbers>,
@@ -38,7 +52,8 @@ function differing(
 ) {
   const errors = [...actual].map(([name, data]) => {
     const [got, want] = [Array.from(data), Array.from(expected(name))];
-    if (!name.endsWith('attn.c_attn.bias')) return { name, error: reference.relativeError(got, want) };
+    if (!name.endsWith('attn.c_attn.bias'))
+      return { name, error: reference.relativeError(got, want) };
     const third = got.length / 3;
     const rest = (values: number[]) => [...values.slice(0, third), ...values.slice(2 * third)];
     const key = reference.norm(got.slice(third, 2 * third)) / reference.norm(want);
@@ -56,14 +71,20 @@ for (const loss of ['mixed', 'ce'] as const) {
       const run = await startTrainer(gpu, { batchSize: B, contextLength: T, dtype, loss });
       const record = await run.step([batch]);
       const expected = truth([batch], loss);
-      expect(differing(await run.gradients(), (name) => expected.gradients[name].data, LIMIT[dtype], dtype)).toEqual(
-        [],
-      );
+      expect(
+        differing(
+          await run.gradients(),
+          (name) => expected.gradients[name].data,
+          LIMIT[dtype],
+          dtype,
+        ),
+      ).toEqual([]);
       expect(record.tokens).toBe(expected.valid);
-      expect(reference.relativeError([record.loss, record.ce], [expected.loss, expected.ce])).toBeLessThan(
-        LIMIT[dtype],
-      );
-      if (loss === 'mixed') expect(reference.relativeError([record.kd], [expected.kd])).toBeLessThan(LIMIT[dtype]);
+      expect(
+        reference.relativeError([record.loss, record.ce], [expected.loss, expected.ce]),
+      ).toBeLessThan(LIMIT[dtype]);
+      if (loss === 'mixed')
+        expect(reference.relativeError([record.kd], [expected.kd])).toBeLessThan(LIMIT[dtype]);
       else expect(record.kd).toBeNaN();
       const norm = reference.norm(...Object.values(expected.gradients).map(({ data }) => data));
       expect(reference.relativeError([record.gradNorm], [norm])).toBeLessThan(LIMIT[dtype]);
@@ -74,8 +95,9 @@ for (const loss of ['mixed', 'ce'] as const) {
 }
 
 it('gradients are the slopes of the GPU’s own loss', async () => {
-  // The loss is near 5 and good to about 5e-7, so a step of 1e-2 to both sides gives slopes good to 3e-5; its third-order error is of
-  // the order of 1e-4. Of each parameter the coordinate with the largest gradient is moved: those are 1e-2 to 1.
+  // The loss is near 5 and good to about 5e-7, so a step of 1e-2 to both sides gives slopes good to
+  // 3e-5; its third-order error is of the order of 1e-4. Of each parameter the coordinate with the
+  // largest gradient is moved: those are 1e-2 to 1.
   const EPSILON = 1e-2;
   const run = await startTrainer(await openVariant('one lane'), { batchSize: B, contextLength: T });
   await run.step([batch], { learningRate: 0 });
@@ -89,7 +111,10 @@ it('gradients are the slopes of the GPU’s own loss', async () => {
   };
   const wrong = [];
   for (const [name, gradient] of gradients) {
-    const at = gradient.reduce((best, g, i) => (Math.abs(g) > Math.abs(gradient[best]) ? i : best), 0);
+    const at = gradient.reduce(
+      (best, g, i) => (Math.abs(g) > Math.abs(gradient[best]) ? i : best),
+      0,
+    );
     const [above, below] = [await lossWith(name, at, EPSILON), await lossWith(name, at, -EPSILON)];
     const slope = (above - below) / (2 * EPSILON);
     if (!(Math.abs(slope - gradient[at]) < 1e-2 * Math.abs(gradient[at]) + 1e-4))
@@ -108,14 +133,20 @@ testVariants(
     const large = await startTrainer(gpu, { batchSize: 6, contextLength: T, dtype });
     const [inParts, whole] = [await small.step(parts), await large.step([joined(parts)])];
     const [some, all] = [await small.gradients(), await large.gradients()];
-    // Rows do not see each other, so f16 rounds the same things in both; only the sums' order differs.
+    // Rows do not see each other, so f16 rounds the same things in both; only the sums' order
+    // differs.
     expect(differing(some, (name) => all.get(name) as Float32Array, 1e-5, dtype)).toEqual([]);
     expect(inParts.tokens).toBe(whole.tokens);
     expect(
-      reference.relativeError([inParts.loss, inParts.ce, inParts.kd], [whole.loss, whole.ce, whole.kd]),
+      reference.relativeError(
+        [inParts.loss, inParts.ce, inParts.kd],
+        [whole.loss, whole.ce, whole.kd],
+      ),
     ).toBeLessThan(1e-6);
     const expected = truth(parts, 'mixed');
-    expect(differing(some, (name) => expected.gradients[name].data, LIMIT[dtype], dtype)).toEqual([]);
+    expect(differing(some, (name) => expected.gradients[name].data, LIMIT[dtype], dtype)).toEqual(
+      [],
+    );
     await small.end();
     await large.end();
   },
@@ -130,7 +161,14 @@ testVariants(
     const { loss } = await run.step([batch]);
     const expected = truth([batch], 'mixed', untied);
     expect(expected.gradients['lm_head.weight'].shape).toEqual([TINY.vocab_size, TINY.n_embd]);
-    expect(differing(await run.gradients(), (name) => expected.gradients[name].data, LIMIT[dtype], dtype)).toEqual([]);
+    expect(
+      differing(
+        await run.gradients(),
+        (name) => expected.gradients[name].data,
+        LIMIT[dtype],
+        dtype,
+      ),
+    ).toEqual([]);
     expect(reference.relativeError([loss], [expected.loss])).toBeLessThan(LIMIT[dtype]);
     await run.end();
   },
@@ -145,12 +183,22 @@ testVariants(
     const gradients = await whole.gradients();
     // 21 rows in fours, and one at a time where not even one row fits.
     for (const chunkElements of [4 * TINY.vocab_size + 5, 1]) {
-      const chunked = await startTrainer(gpu, { batchSize: B, contextLength: T, dtype, chunkElements });
+      const chunked = await startTrainer(gpu, {
+        batchSize: B,
+        contextLength: T,
+        dtype,
+        chunkElements,
+      });
       const { loss } = await chunked.step([batch]);
       expect(reference.relativeError([loss], [record.loss])).toBeLessThan(1e-6);
-      expect(differing(await chunked.gradients(), (name) => gradients.get(name) as Float32Array, 1e-5, dtype)).toEqual(
-        [],
-      );
+      expect(
+        differing(
+          await chunked.gradients(),
+          (name) => gradients.get(name) as Float32Array,
+          1e-5,
+          dtype,
+        ),
+      ).toEqual([]);
       expect(chunked.trainer.dispatches(1)).toBeGreaterThan(whole.trainer.dispatches(1));
       await chunked.end();
     }
@@ -166,7 +214,13 @@ testVariants(
     await run.step([batch]);
     const before = await run.trainer.snapshot(1);
     const record = await run.step([batchOf(TINY, B, T, 2, 5)]);
-    expect(record).toMatchObject({ tokens: 0, applied: false, appliedTotal: 1, skippedTotal: 1, gradNorm: 0 });
+    expect(record).toMatchObject({
+      tokens: 0,
+      applied: false,
+      appliedTotal: 1,
+      skippedTotal: 1,
+      gradNorm: 0,
+    });
     expect([record.loss, record.ce, record.kd]).toEqual([Number.NaN, Number.NaN, Number.NaN]);
     const after = await run.trainer.snapshot(2);
     for (const part of ['master', 'mean', 'square'] as const) {
@@ -187,12 +241,25 @@ testVariants(
   'a gradient that overflows f16 is skipped, the scale halves until it fits, and training goes on',
   async (gpu, dtype) => {
     const initialLossScale = 2 ** 24;
-    const run = await startTrainer(gpu, { batchSize: B, contextLength: T, dtype, initialLossScale });
+    const run = await startTrainer(gpu, {
+      batchSize: B,
+      contextLength: T,
+      dtype,
+      initialLossScale,
+    });
     const start = await run.trainer.snapshot(0);
     let record = await run.step([batch]);
-    expect(record).toMatchObject({ applied: false, lossScale: initialLossScale, skippedTotal: 1, appliedTotal: 0 });
+    expect(record).toMatchObject({
+      applied: false,
+      lossScale: initialLossScale,
+      skippedTotal: 1,
+      appliedTotal: 0,
+    });
     expect(record.gradNorm, 'an infinite gradient has no norm').toBeNaN();
-    expect(record.loss, 'the loss itself is not scaled').toBeCloseTo(truth([batch], 'mixed').loss, 1);
+    expect(record.loss, 'the loss itself is not scaled').toBeCloseTo(
+      truth([batch], 'mixed').loss,
+      1,
+    );
     while (!record.applied && run.records.length < 20) {
       const { master, mean, square } = await run.trainer.snapshot(0);
       for (const [part, was] of [
@@ -206,9 +273,15 @@ testVariants(
       record = await run.step([batch]);
       expect(record.lossScale).toBe(lossScale / 2);
     }
-    expect(record).toMatchObject({ applied: true, appliedTotal: 1, skippedTotal: run.records.length - 1 });
+    expect(record).toMatchObject({
+      applied: true,
+      appliedTotal: 1,
+      skippedTotal: run.records.length - 1,
+    });
     const expected = truth([batch], 'mixed');
-    expect(differing(await run.gradients(), (name) => expected.gradients[name].data, LIMIT.f16, 'f16')).toEqual([]);
+    expect(
+      differing(await run.gradients(), (name) => expected.gradients[name].data, LIMIT.f16, 'f16'),
+    ).toEqual([]);
     const after = await run.trainer.snapshot(0);
     expect(new Uint32Array(after.master)).not.toEqual(new Uint32Array(start.master));
     await run.end();

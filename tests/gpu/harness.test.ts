@@ -1,4 +1,5 @@
-// The ground that gpu tests stand on: the driver asked for is the driver used, and WebGPU's errors are heard.
+// The ground that gpu tests stand on: the driver asked for is the driver used, and WebGPU's errors
+// are heard.
 
 import { expect, test } from 'vitest';
 import { openTestDevice, takeErrors } from './harness';

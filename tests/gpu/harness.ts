@@ -1,6 +1,6 @@
-// The device of the gpu tests: Dawn in Node, on the Vulkan driver that VK_ICD_FILENAMES names. tests/run.mjs sets that, and
-// ADAPTER to what the driver must offer. A missing adapter, another adapter than asked for, and any WebGPU error that nobody
-// caught fail the test.
+// The device of the gpu tests: Dawn in Node, on the Vulkan driver that VK_ICD_FILENAMES names.
+// tests/run.mjs sets that, and ADAPTER to what the driver must offer. A missing adapter, another
+// adapter than asked for, and any WebGPU error that nobody caught fail the test.
 
 import { afterEach } from 'vitest';
 import { openDawn } from '../../src/cli/dawn';
@@ -10,7 +10,8 @@ const opened = new Map<string, Promise<Gpu>>();
 const uncaught: Error[] = [];
 
 /**
- * The test file's one device, the same at every call with the same label. Its `adapter.f16` says what storage to test.
+ * The test file's one device, the same at every call with the same label. Its `adapter.f16` says
+ * what storage to test.
  * @param label a second label opens a second device, for tests that lose or destroy one
  */
 export function openTestDevice(label = 'shared'): Promise<Gpu> {
@@ -33,14 +34,18 @@ async function open(): Promise<Gpu> {
   return gpu;
 }
 
-/** Returns the WebGPU errors that no error scope caught, and forgets them: for tests that provoke one. */
+/**
+ * Returns the WebGPU errors that no error scope caught, and forgets them: for tests that provoke
+ * one.
+ */
 export function takeErrors(): Error[] {
   return uncaught.splice(0);
 }
 
 afterEach(async () => {
   for (const gpu of await Promise.allSettled(opened.values())) {
-    if (gpu.status === 'fulfilled') await gpu.value.device.queue.onSubmittedWorkDone().catch(() => {});
+    if (gpu.status === 'fulfilled')
+      await gpu.value.device.queue.onSubmittedWorkDone().catch(() => {});
   }
   const errors = takeErrors();
   if (errors.length > 0)

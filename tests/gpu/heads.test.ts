@@ -1,12 +1,20 @@
-// Attention heads split by a reshape where a transpose was meant: what the model then computes, its gradients, and that it is causal all
-// the same, which is why nothing complains.
+// Attention heads split by a reshape where a transpose was meant: what the model then computes, its
+// gradients, and that it is causal all the same, which is why nothing complains.
 //
 // Tolerances as in gradients.test.ts: relative norms, f32 1e-4, f16 1e-2.
 
 import { expect, it } from 'vitest';
 import type { Gpt2Config } from '../../src/model/config';
 import * as reference from '../reference';
-import { batchOf, formulaLogits, LIVE, referenceWeights, startTrainer, TINY, weightsOf } from './students';
+import {
+  batchOf,
+  formulaLogits,
+  LIVE,
+  referenceWeights,
+  startTrainer,
+  TINY,
+  weightsOf,
+} from './students';
 import { openVariant, testVariants } from './variants';
 
 // Of 7 tokens two heads get 3½ each; of 6 three whole ones.
@@ -30,7 +38,12 @@ for (const [B, T] of SHAPES) {
           [{ B, T, inputs: batch.inputs, targets: batch.targets, teacherLogits }],
           { kind: 'mixed', temperature: LIVE.temperature, alpha: LIVE.alpha },
         );
-      const run = await startTrainer(gpu, { batchSize: B, contextLength: T, dtype, student: RESHAPED });
+      const run = await startTrainer(gpu, {
+        batchSize: B,
+        contextLength: T,
+        dtype,
+        student: RESHAPED,
+      });
       const record = await run.step([batch]);
       const gradients = await run.gradients();
       const [expected, right] = [truth(RESHAPED), truth(TINY)];
@@ -44,7 +57,8 @@ for (const [B, T] of SHAPES) {
           flat((name) => expected.gradients[name].data),
         ),
       ).toBeLessThan(LIMIT[dtype]);
-      // The attention is another one: a test that compared too loosely would not see the bug at all.
+      // The attention is another one: a test that compared too loosely would not see the bug at
+      // all.
       expect(
         reference.relativeError(
           actual,
@@ -62,7 +76,11 @@ it('gradients through reshaped heads are the slopes of the GPU’s own loss', as
   const EPSILON = 1e-2;
   const [B, T] = SHAPES[0];
   const batch = batchOf(TINY, B, T, 1, 1);
-  const run = await startTrainer(await openVariant('one lane'), { batchSize: B, contextLength: T, student: RESHAPED });
+  const run = await startTrainer(await openVariant('one lane'), {
+    batchSize: B,
+    contextLength: T,
+    student: RESHAPED,
+  });
   await run.step([batch], { learningRate: 0 });
   const gradients = await run.gradients();
   const lossWith = async (name: string, at: number, delta: number) => {
@@ -71,10 +89,19 @@ it('gradients through reshaped heads are the slopes of the GPU’s own loss', as
     run.trainer.master.write(moved);
     return (await run.step([batch], { learningRate: 0 })).loss;
   };
-  for (const name of ['h.0.attn.c_attn.weight', 'h.1.attn.c_attn.weight', 'h.0.attn.c_proj.weight', 'h.0.ln_1.bias']) {
+  for (const name of [
+    'h.0.attn.c_attn.weight',
+    'h.1.attn.c_attn.weight',
+    'h.0.attn.c_proj.weight',
+    'h.0.ln_1.bias',
+  ]) {
     const gradient = gradients.get(name) as Float32Array;
-    const at = gradient.reduce((best, g, i) => (Math.abs(g) > Math.abs(gradient[best]) ? i : best), 0);
-    const slope = ((await lossWith(name, at, EPSILON)) - (await lossWith(name, at, -EPSILON))) / (2 * EPSILON);
+    const at = gradient.reduce(
+      (best, g, i) => (Math.abs(g) > Math.abs(gradient[best]) ? i : best),
+      0,
+    );
+    const slope =
+      ((await lossWith(name, at, EPSILON)) - (await lossWith(name, at, -EPSILON))) / (2 * EPSILON);
     expect(Math.abs(slope - gradient[at]), name).toBeLessThan(1e-2 * Math.abs(gradient[at]) + 1e-4);
   }
   await run.end();

@@ -1,9 +1,11 @@
-// Each kernel of a GPT-2's layers against its slow twin, at odd sizes and realistic ones, in both storage types.
+// Each kernel of a GPT-2's layers against its slow twin, at odd sizes and realistic ones, in both
+// storage types.
 //
-// Tolerances are relative to the largest expected element. A sum of n terms in f32 rounds n times by 2^-24, and cancellation
-// may leave it a few times smaller than its terms: 4 n · 2^-24. exp and tanh of WGSL may be off by 1e-5 at most. f16 results are
-// rounded once more, by 2^-11; the twin computes with the inputs as f16 holds them. Where a kernel reads an f16 result of
-// another one, its rounding counts again.
+// Tolerances are relative to the largest expected element. A sum of n terms in f32 rounds n times
+// by 2^-24, and cancellation may leave it a few times smaller than its terms: 4 n · 2^-24. exp and
+// tanh of WGSL may be off by 1e-5 at most. f16 results are rounded once more, by 2^-11; the twin
+// computes with the inputs as f16 holds them. Where a kernel reads an f16 result of another one,
+// its rounding counts again.
 
 import { describe, expect, it } from 'vitest';
 import { sortedRows } from '../../src/data/batches';
@@ -32,17 +34,24 @@ import {
 const { numbers } = reference;
 
 describe('embedding', () => {
-  // Tokens that come once, often, next to each other, first and last in the vocabulary; C narrower and wider than a workgroup.
+  // Tokens that come once, often, next to each other, first and last in the vocabulary; C narrower
+  // and wider than a workgroup.
   for (const [B, T, V, C] of [
     [1, 1, 3, 4],
     [2, 7, 11, 20],
     [3, 5, 9, 70],
   ]) {
-    const tokens = Uint32Array.from({ length: B * T }, (_, i) => [0, V - 1, V - 1, 2, (i * i) % V][i % 5]);
+    const tokens = Uint32Array.from(
+      { length: B * T },
+      (_, i) => [0, V - 1, V - 1, 2, (i * i) % V][i % 5],
+    );
     testVariants(
       `forward, B=${B} T=${T} C=${C}`,
       async (gpu, dtype) => {
-        const [wte, wpe] = [stored(numbers(V * C, 1), dtype), stored(numbers((T + 2) * C, 2), dtype)];
+        const [wte, wpe] = [
+          stored(numbers(V * C, 1), dtype),
+          stored(numbers((T + 2) * C, 2), dtype),
+        ];
         const x = zeros(gpu, 'x', [B * T, C], dtype);
         await execute(gpu, (recorder) =>
           embedding(
@@ -53,14 +62,21 @@ describe('embedding', () => {
             x,
           ),
         );
-        expectClose(await download(gpu, x), reference.embedding(tokens, wte, wpe, T, C), summed(1, dtype));
+        expectClose(
+          await download(gpu, x),
+          reference.embedding(tokens, wte, wpe, T, C),
+          summed(1, dtype),
+        );
       },
       ['one lane'],
     );
 
     testVariants(`backward adds to both tables, B=${B} T=${T} C=${C}`, async (gpu, dtype) => {
       const dxData = stored(numbers(B * T * C, 1), dtype);
-      const [wteBefore, wpeBefore] = [stored(numbers(V * C, 2), 'f32'), stored(numbers((T + 2) * C, 3), 'f32')];
+      const [wteBefore, wpeBefore] = [
+        stored(numbers(V * C, 2), 'f32'),
+        stored(numbers((T + 2) * C, 3), 'f32'),
+      ];
       const dwte = upload(gpu, 'dwte', wteBefore, [V, C]);
       const dwpe = upload(gpu, 'dwpe', wpeBefore, [T + 2, C]);
       await execute(gpu, (recorder) =>
@@ -73,7 +89,11 @@ describe('embedding', () => {
         }),
       );
       const expected = reference.embeddingBackward(tokens, dxData, T, C, V, T + 2);
-      expectClose(await download(gpu, dwte), reference.add(wteBefore, expected.dwte), summed(B * T));
+      expectClose(
+        await download(gpu, dwte),
+        reference.add(wteBefore, expected.dwte),
+        summed(B * T),
+      );
       expectClose(await download(gpu, dwpe), reference.add(wpeBefore, expected.dwpe), summed(B));
     });
   }
@@ -92,7 +112,10 @@ describe('layerNorm', () => {
       numbers(rows * C, 1).map((v, i) => 2 * v + (i % 3)),
       'f16',
     );
-    const [gamma, beta] = [stored(numbers(C, 2), 'f16').map((v) => 1 + v / 2), stored(numbers(C, 3), 'f16')];
+    const [gamma, beta] = [
+      stored(numbers(C, 2), 'f16').map((v) => 1 + v / 2),
+      stored(numbers(C, 3), 'f16'),
+    ];
 
     testVariants(`forward, (${rows}, ${C})`, async (gpu, dtype) => {
       const [x, g] = [stored(off, dtype), stored(gamma, dtype)];
@@ -120,39 +143,56 @@ describe('layerNorm', () => {
     });
 
     for (const residual of [false, true]) {
-      testVariants(`backward${residual ? ' with a residual' : ''}, (${rows}, ${C})`, async (gpu, dtype) => {
-        const [x, g, dyData] = [stored(off, dtype), stored(gamma, dtype), stored(numbers(rows * C, 4), dtype)];
-        const around = stored(numbers(rows * C, 5), dtype);
-        const [gammaBefore, betaBefore] = [stored(numbers(C, 6), 'f32'), stored(numbers(C, 7), 'f32')];
-        const { mean, rstd } = reference.layerNorm(x, g, beta, EPSILON);
-        const moments = upload(
-          gpu,
-          'moments',
-          [...mean].flatMap((m, i) => [m, rstd[i]]),
-          [rows, 2],
-        );
-        const dx = zeros(gpu, 'dx', [rows, C], dtype);
-        const dgamma = upload(gpu, 'dgamma', gammaBefore, [C]);
-        const dbeta = upload(gpu, 'dbeta', betaBefore, [C]);
-        const tensors = {
-          x: upload(gpu, 'x', x, [rows, C], dtype),
-          gamma: upload(gpu, 'gamma', g, [C], dtype),
-          moments,
-        };
-        const dy = upload(gpu, 'dy', dyData, [rows, C], dtype);
-        const addend = residual ? upload(gpu, 'addend', around, [rows, C], dtype) : undefined;
-        await execute(gpu, (recorder) => layerNormBackward(recorder, tensors, { dy, dx, dgamma, dbeta, addend }));
-        const expected = reference.layerNormBackward(dyData, x, g, EPSILON);
-        const whole = residual ? reference.add(expected.dx, around) : expected.dx;
-        expectClose(await download(gpu, dx), whole, summed(C + 8, dtype), 'dx');
-        expectClose(
-          await download(gpu, dgamma),
-          reference.add(gammaBefore, expected.dgamma),
-          summed(rows + 4),
-          'dgamma',
-        );
-        expectClose(await download(gpu, dbeta), reference.add(betaBefore, expected.dbeta), summed(rows), 'dbeta');
-      });
+      testVariants(
+        `backward${residual ? ' with a residual' : ''}, (${rows}, ${C})`,
+        async (gpu, dtype) => {
+          const [x, g, dyData] = [
+            stored(off, dtype),
+            stored(gamma, dtype),
+            stored(numbers(rows * C, 4), dtype),
+          ];
+          const around = stored(numbers(rows * C, 5), dtype);
+          const [gammaBefore, betaBefore] = [
+            stored(numbers(C, 6), 'f32'),
+            stored(numbers(C, 7), 'f32'),
+          ];
+          const { mean, rstd } = reference.layerNorm(x, g, beta, EPSILON);
+          const moments = upload(
+            gpu,
+            'moments',
+            [...mean].flatMap((m, i) => [m, rstd[i]]),
+            [rows, 2],
+          );
+          const dx = zeros(gpu, 'dx', [rows, C], dtype);
+          const dgamma = upload(gpu, 'dgamma', gammaBefore, [C]);
+          const dbeta = upload(gpu, 'dbeta', betaBefore, [C]);
+          const tensors = {
+            x: upload(gpu, 'x', x, [rows, C], dtype),
+            gamma: upload(gpu, 'gamma', g, [C], dtype),
+            moments,
+          };
+          const dy = upload(gpu, 'dy', dyData, [rows, C], dtype);
+          const addend = residual ? upload(gpu, 'addend', around, [rows, C], dtype) : undefined;
+          await execute(gpu, (recorder) =>
+            layerNormBackward(recorder, tensors, { dy, dx, dgamma, dbeta, addend }),
+          );
+          const expected = reference.layerNormBackward(dyData, x, g, EPSILON);
+          const whole = residual ? reference.add(expected.dx, around) : expected.dx;
+          expectClose(await download(gpu, dx), whole, summed(C + 8, dtype), 'dx');
+          expectClose(
+            await download(gpu, dgamma),
+            reference.add(gammaBefore, expected.dgamma),
+            summed(rows + 4),
+            'dgamma',
+          );
+          expectClose(
+            await download(gpu, dbeta),
+            reference.add(betaBefore, expected.dbeta),
+            summed(rows),
+            'dbeta',
+          );
+        },
+      );
     }
   }
 });
@@ -163,19 +203,29 @@ describe('columnSum', () => {
     [37, 20],
     [130, 192],
   ]) {
-    testVariants(`adds the sums of (${rows}, ${N}), and touches nothing behind them`, async (gpu, dtype) => {
-      const [x, before] = [stored(numbers(rows * N, 1), dtype), stored(numbers(N + 3, 2), 'f32')];
-      const sums = upload(gpu, 'sums', before, [N + 3]);
-      await execute(gpu, (recorder) => columnSum(recorder, upload(gpu, 'x', x, [rows, N], dtype), sums));
-      const actual = await download(gpu, sums);
-      expectClose(actual, reference.add(before, [...reference.columnSum(x, rows, N), 0, 0, 0]), summed(rows));
-      expect([...actual.slice(N)]).toEqual([...before.slice(N)]);
-    });
+    testVariants(
+      `adds the sums of (${rows}, ${N}), and touches nothing behind them`,
+      async (gpu, dtype) => {
+        const [x, before] = [stored(numbers(rows * N, 1), dtype), stored(numbers(N + 3, 2), 'f32')];
+        const sums = upload(gpu, 'sums', before, [N + 3]);
+        await execute(gpu, (recorder) =>
+          columnSum(recorder, upload(gpu, 'x', x, [rows, N], dtype), sums),
+        );
+        const actual = await download(gpu, sums);
+        expectClose(
+          actual,
+          reference.add(before, [...reference.columnSum(x, rows, N), 0, 0, 0]),
+          summed(rows),
+        );
+        expect([...actual.slice(N)]).toEqual([...before.slice(N)]);
+      },
+    );
   }
 });
 
 describe('gelu, in the product before it and in the gradient’s after it', () => {
-  // More elements than a software adapter's grid has threads. Beyond ±6 the function is x or 0, its slope 1 or 0, to 1e-9.
+  // More elements than a software adapter's grid has threads. Beyond ±6 the function is x or 0, its
+  // slope 1 or 0, to 1e-9.
   const COUNT = 5001;
   const FAR = [7, -7, 10.5, -10.5, 31, -31, 1000, -1000, 60000, -60000];
   const values = [...numbers(COUNT, 1, 6), 0, ...FAR];
@@ -188,9 +238,14 @@ describe('gelu, in the product before it and in the gradient’s after it', () =
   // A product with 1 takes the GELU of what it multiplies.
   testVariants('forward', async (gpu, dtype) => {
     const x = stored(values, dtype);
-    const [same, y] = [zeros(gpu, 'same', [x.length, 1], dtype), zeros(gpu, 'y', [x.length, 1], dtype)];
+    const [same, y] = [
+      zeros(gpu, 'same', [x.length, 1], dtype),
+      zeros(gpu, 'y', [x.length, 1], dtype),
+    ];
     await execute(gpu, (recorder) =>
-      matmul(recorder, column(gpu, 'x', x, dtype), column(gpu, 'one', [1], dtype), same, { gelu: y }),
+      matmul(recorder, column(gpu, 'x', x, dtype), column(gpu, 'one', [1], dtype), same, {
+        gelu: y,
+      }),
     );
     expect([...(await download(gpu, same))]).toEqual([...x]);
     const [actual, expected] = [await download(gpu, y), reference.gelu(x)];
@@ -199,7 +254,8 @@ describe('gelu, in the product before it and in the gradient’s after it', () =
       near.map((i) => expected[i]),
       tolerance(dtype),
     );
-    for (const i of far) expect(Math.abs(actual[i] - expected[i]), `at ${x[i]}`).toBeLessThan(1e-6 * Math.abs(x[i]));
+    for (const i of far)
+      expect(Math.abs(actual[i] - expected[i]), `at ${x[i]}`).toBeLessThan(1e-6 * Math.abs(x[i]));
   });
 
   testVariants('backward', async (gpu, dtype) => {
@@ -221,11 +277,20 @@ describe('gelu, in the product before it and in the gradient’s after it', () =
 });
 
 describe('attention', () => {
-  // T of 1, odd, whole blocks of keys, and beyond a workgroup of either form; heads of 4 to 64. `size` 12 makes scores of ±50, which only
-  // an online maximum survives. What a GPU gets is unrolled, which takes lavapipe 20 s a width: one width, which gives its four
-  // lanes unequal parts of a head. Its f16 form is in check.test.ts.
+  // T of 1, odd, whole blocks of keys, and beyond a workgroup of either form; heads of 4 to 64.
+  // `size` 12 makes scores of ±50, which only an online maximum survives. What a GPU gets is
+  // unrolled, which takes lavapipe 20 s a width: one width, which gives its four lanes unequal
+  // parts of a head. Its f16 form is in check.test.ts.
   const ONE: Lanes[] = ['one lane'];
-  const CASES: { B: number; T: number; H: number; D: number; size: number; lanes?: Lanes[]; dtypes?: Storage[] }[] = [
+  const CASES: {
+    B: number;
+    T: number;
+    H: number;
+    D: number;
+    size: number;
+    lanes?: Lanes[];
+    dtypes?: Storage[];
+  }[] = [
     { B: 1, T: 1, H: 1, D: 4, size: 1 },
     { B: 2, T: 5, H: 3, D: 8, size: 1 },
     { B: 2, T: 33, H: 2, D: 20, size: 1 },
@@ -260,7 +325,12 @@ describe('attention', () => {
         });
         const expected = reference.attention(qkvData, sizes);
         // exp(s) is off by 2|s| · 2^-23 and more, as s itself is: 1e-5 for the largest scores here.
-        expectClose(await download(gpu, tensors.out), expected.output, 2e-5 + summed(0, dtype), 'out');
+        expectClose(
+          await download(gpu, tensors.out),
+          expected.output,
+          2e-5 + summed(0, dtype),
+          'out',
+        );
         expectClose(await download(gpu, tensors.lse), expected.lse, 1e-5, 'lse');
         // delta reads `out` as it was rounded, and ds multiplies it by keys of `size`.
         const gradient = reference.attentionBackward(doutData, qkvData, sizes);

@@ -1,8 +1,10 @@
-// The losses, the evaluation's figures and the copy against their slow twins, through every layout that logits come in.
+// The losses, the evaluation's figures and the copy against their slow twins, through every layout
+// that logits come in.
 //
-// Tolerances are relative to the largest expected element. Logarithms of sums of V exponentials, each off by some
-// (3 + 2|x|) · 2^-23 with |x| up to 10 here, and their differences: 1e-5. Probabilities the same. Teacher logits in f16 are exact:
-// the twin reads them as f16 holds them, and nothing is written back in f16.
+// Tolerances are relative to the largest expected element. Logarithms of sums of V exponentials,
+// each off by some (3 + 2|x|) · 2^-23 with |x| up to 10 here, and their differences: 1e-5.
+// Probabilities the same. Teacher logits in f16 are exact: the twin reads them as f16 holds them,
+// and nothing is written back in f16.
 
 import { describe, expect, it } from 'vitest';
 import type { Gpu } from '../../src/gpu/device';
@@ -39,8 +41,11 @@ const LAYOUTS: Record<string, (V: number) => Layout> = {
   'with words apart': (V) => Layout.contiguous([B, T, V, 2]).select(3, 1),
 };
 const names = Object.keys(LAYOUTS);
-/** Another layout for the teacher than for the student, so that no kernel can mix them up unseen. */
-const teacherLayout = (student: string) => LAYOUTS[names[(names.indexOf(student) + 1) % names.length]];
+/**
+ * Another layout for the teacher than for the student, so that no kernel can mix them up unseen.
+ */
+const teacherLayout = (student: string) =>
+  LAYOUTS[names[(names.indexOf(student) + 1) % names.length]];
 /** [:, 1:] of (B, T + 1), time-major, and contiguous. */
 const targetLayouts = [
   Layout.contiguous([B, T + 1]).slice(1, 1, null),
@@ -48,7 +53,9 @@ const targetLayouts = [
   Layout.contiguous([B, T]),
 ];
 
-/** A storage with something in the elements that the layout does not look at, and some behind them. */
+/**
+ * A storage with something in the elements that the layout does not look at, and some behind them.
+ */
 const fill = (layout: Layout, salt: number, dtype: Storage = 'f32') =>
   stored(numbers(layout.extent + 9, salt, 4), dtype);
 
@@ -65,7 +72,12 @@ const SCALE = 1024;
 
 /** What the trainer keeps on the GPU for the loss kernels. */
 function controls(gpu: Gpu, valid: number, temperature = 1, alpha = 0) {
-  const step = gpu.memory.create('data', 'step', 16, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
+  const step = gpu.memory.create(
+    'data',
+    'step',
+    16,
+    GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+  );
   const values = new Float32Array([1e-3, temperature, alpha, valid > 0 ? 1 / valid : 0]);
   gpu.device.queue.writeBuffer(step, 0, values);
   return { step, scaler: upload(gpu, 'scaler', [SCALE], [1]).place };
@@ -84,7 +96,10 @@ interface Setting {
   gradient?: boolean;
 }
 
-/** Runs a loss and compares values, gradient and all that must stay as it was. `kind` ce has no teacher. */
+/**
+ * Runs a loss and compares values, gradient and all that must stay as it was. `kind` ce has no
+ * teacher.
+ */
 async function compareLoss(gpu: Gpu, kind: 'ce' | 'mixed', teacherType: Storage, setting: Setting) {
   const {
     V,
@@ -99,7 +114,8 @@ async function compareLoss(gpu: Gpu, kind: 'ce' | 'mixed', teacherType: Storage,
   const tLayout = targetLayouts[names.indexOf(name) % targetLayouts.length];
   const sData = fill(sLayout, 1);
   const yData = fill(yLayout, 2, teacherType);
-  for (const [i, at] of [...yLayout.addresses()].entries()) if (ruledOut(i % V)) yData[at] = Number.NEGATIVE_INFINITY;
+  for (const [i, at] of [...yLayout.addresses()].entries())
+    if (ruledOut(i % V)) yData[at] = Number.NEGATIVE_INFINITY;
   const tData = targetsOf(tLayout, V, ignored);
   const expected = reference.distillationLoss(
     { kind, temperature, alpha, ignoreIndex: IGNORED },
@@ -111,7 +127,8 @@ async function compareLoss(gpu: Gpu, kind: 'ce' | 'mixed', teacherType: Storage,
     targets: upload(gpu, 'targets', tData, tLayout, 'i32'),
     perToken: upload(gpu, 'per token', new Float64Array(B * T * 2).fill(777), [B * T, 2]),
     ...controls(gpu, expected.valid, temperature, alpha),
-    ...{ ignoreIndex: IGNORED, gradient },
+    ignoreIndex: IGNORED,
+    gradient,
   };
   const whole = upload(gpu, 'teacher', yData, yLayout, teacherType);
   /** Some rows of the teacher's, in row-major order, one word apart from each other's end. */
@@ -128,7 +145,9 @@ async function compareLoss(gpu: Gpu, kind: 'ce' | 'mixed', teacherType: Storage,
     const count = Math.min(rows, B * T - first);
     const part = sData.slice(first * V, (first + count) * V);
     const chunk = setting.chunkRows ? { first, rows: count } : undefined;
-    const student = chunk ? upload(gpu, 'chunk', part, [count, V]) : upload(gpu, 'student', sData, sLayout);
+    const student = chunk
+      ? upload(gpu, 'chunk', part, [count, V])
+      : upload(gpu, 'student', sData, sLayout);
     const teacher = chunk ? teacherRows(first, count) : whole;
     await execute(gpu, (recorder) =>
       kind === 'ce'
@@ -170,24 +189,35 @@ for (const kind of ['ce', 'mixed'] as const) {
   describe(kind, () => {
     // ce reads no teacher, so there is nothing of it in f16.
     const dtypes: Storage[] = kind === 'ce' ? ['f32'] : ['f32', 'f16'];
-    const test = (title: string, setting: Omit<Setting, 'V' | 'temperature' | 'alpha'> & Partial<Setting>) =>
+    const test = (
+      title: string,
+      setting: Omit<Setting, 'V' | 'temperature' | 'alpha'> & Partial<Setting>,
+    ) =>
       testVariants(
         title,
         async (gpu, dtype) => {
           for (const V of VOCABULARIES)
             await compareLoss(gpu, kind, dtype, { temperature: 2, alpha: 0.7, ...setting, V });
         },
-        // Whether a gradient is written is decided behind the last line that lanes share; once is enough, for each variant is
-        // compiled afresh.
+        // Whether a gradient is written is decided behind the last line that lanes share; once is
+        // enough, for each variant is compiled afresh.
         setting.gradient === false ? ['one lane'] : undefined,
         dtypes,
       );
 
-    for (const student of names) test(`logits ${student}, some targets ignored`, { student, ignored: someIgnored });
+    for (const student of names)
+      test(`logits ${student}, some targets ignored`, { student, ignored: someIgnored });
     test('no target ignored', { student: 'contiguous' });
-    test('every target ignored: zeros, and a gradient of zeros', { student: 'shifted, [:, :-1]', ignored: () => true });
+    test('every target ignored: zeros, and a gradient of zeros', {
+      student: 'shifted, [:, :-1]',
+      ignored: () => true,
+    });
     test('in chunks of 4 rows', { student: 'contiguous', ignored: someIgnored, chunkRows: 4 });
-    test('without a gradient the logits stay', { student: 'time-major', ignored: someIgnored, gradient: false });
+    test('without a gradient the logits stay', {
+      student: 'time-major',
+      ignored: someIgnored,
+      gradient: false,
+    });
   });
 }
 
@@ -198,40 +228,62 @@ describe('mixed', () => {
     [8, 0.3],
   ]) {
     testVariants(`temperature ${temperature}, alpha ${alpha}`, (gpu, dtype) =>
-      compareLoss(gpu, 'mixed', dtype, { V: 131, student: 'contiguous', temperature, alpha, ignored: someIgnored }),
+      compareLoss(gpu, 'mixed', dtype, {
+        V: 131,
+        student: 'contiguous',
+        temperature,
+        alpha,
+        ignored: someIgnored,
+      }),
     );
   }
   testVariants('words that the teacher rules out with −∞', (gpu, dtype) =>
     compareLoss(gpu, 'mixed', dtype, {
-      ...{ V: 131, student: 'shifted, [:, :-1]', temperature: 2, alpha: 0.7 },
+      V: 131,
+      student: 'shifted, [:, :-1]',
+      temperature: 2,
+      alpha: 0.7,
       ruledOut: (v) => v % 3 === 0 || v > 100,
     }),
   );
 
-  testVariants('a student that equals its teacher has no KL and no gradient from it', async (gpu, dtype) => {
-    const layout = Layout.contiguous([B, T, 37]);
-    const logits = fill(layout, 3, dtype);
-    const student = upload(gpu, 'student', logits, layout);
-    const perToken = zeros(gpu, 'per token', [B * T, 2]);
-    const targets = upload(gpu, 'targets', new Float64Array(B * T), [B, T], 'i32');
-    const inputs = { student, targets, ignoreIndex: IGNORED, perToken, ...controls(gpu, B * T, 2, 1), gradient: true };
-    await execute(gpu, (recorder) =>
-      distil(recorder, {
-        ...inputs,
-        ...{ divergence: 'fkl', beta: 0.5 },
-        teacher: upload(gpu, 'teacher', logits, layout, dtype),
-      }),
-    );
-    // 37 terms, each p times a difference of logarithms near 10 that are off by 1e-6.
-    expect(
-      reference.maxAbsError(
-        (await download(gpu, perToken)).filter((_, i) => i % 2 === 1),
-        new Float64Array(B * T),
-      ),
-    ).toBeLessThan(1e-5);
-    const gradient = (await download(gpu, student)).slice(0, layout.numel);
-    expect(reference.maxAbsError(gradient, new Float64Array(layout.numel))).toBeLessThan((1e-5 * SCALE) / (B * T));
-  });
+  testVariants(
+    'a student that equals its teacher has no KL and no gradient from it',
+    async (gpu, dtype) => {
+      const layout = Layout.contiguous([B, T, 37]);
+      const logits = fill(layout, 3, dtype);
+      const student = upload(gpu, 'student', logits, layout);
+      const perToken = zeros(gpu, 'per token', [B * T, 2]);
+      const targets = upload(gpu, 'targets', new Float64Array(B * T), [B, T], 'i32');
+      const inputs = {
+        student,
+        targets,
+        ignoreIndex: IGNORED,
+        perToken,
+        ...controls(gpu, B * T, 2, 1),
+        gradient: true,
+      };
+      await execute(gpu, (recorder) =>
+        distil(recorder, {
+          ...inputs,
+          divergence: 'fkl',
+          beta: 0.5,
+          teacher: upload(gpu, 'teacher', logits, layout, dtype),
+        }),
+      );
+      // 37 terms, each p times a difference of logarithms near 10 that are off by 1e-6.
+      expect(
+        reference.maxAbsError(
+          (await download(gpu, perToken)).filter((_, i) => i % 2 === 1),
+          new Float64Array(B * T),
+        ),
+      ).toBeLessThan(1e-5);
+      const gradient = (await download(gpu, student)).slice(0, layout.numel);
+      expect(reference.maxAbsError(gradient, new Float64Array(layout.numel))).toBeLessThan(
+        (1e-5 * SCALE) / (B * T),
+      );
+    },
+  );
 });
 
 describe('compare', () => {
@@ -247,7 +299,8 @@ describe('compare', () => {
     const tLayout = targetLayouts[names.indexOf(name) % targetLayouts.length];
     const [sData, yData] = [fill(sLayout, 4), fill(yLayout, 5, dtype)];
     if (ties) {
-      // Two words share the largest logit; which one counts decides the agreement. Words of one lane and of two.
+      // Two words share the largest logit; which one counts decides the agreement. Words of one
+      // lane and of two.
       for (let row = 0; row < B * T; row++) {
         const at = (layout: Layout, v: number) => layout.at(Math.floor(row / T), row % T, v);
         const [low, high] = [
@@ -262,9 +315,14 @@ describe('compare', () => {
     }
     const tData = targetsOf(tLayout, V, ignored);
     const perToken = upload(gpu, 'per token', new Float64Array(B * T * 4).fill(777), [B * T, 4]);
-    const [student, teacher] = [upload(gpu, 'student', sData, sLayout), upload(gpu, 'teacher', yData, yLayout, dtype)];
+    const [student, teacher] = [
+      upload(gpu, 'student', sData, sLayout),
+      upload(gpu, 'teacher', yData, yLayout, dtype),
+    ];
     const targets = upload(gpu, 'targets', tData, tLayout, 'i32');
-    await execute(gpu, (recorder) => compare(recorder, { student, teacher, targets, perToken, ignoreIndex: IGNORED }));
+    await execute(gpu, (recorder) =>
+      compare(recorder, { student, teacher, targets, perToken, ignoreIndex: IGNORED }),
+    );
     const expected = reference.evaluateRows(
       { data: sData, layout: sLayout },
       { data: yData, layout: yLayout },
@@ -316,8 +374,13 @@ describe('copy', () => {
         for (const [name, layout] of Object.entries(SOURCES)) {
           const data = stored(numbers(layout.extent + 2, 6, 4), from);
           const target = zeros(gpu, 'target', [layout.numel], to);
-          await execute(gpu, (recorder) => copy(recorder, upload(gpu, 'source', data, layout, from), target));
-          const dense = { data: new Float64Array(layout.numel), layout: reference.rowMajor(layout.shape) };
+          await execute(gpu, (recorder) =>
+            copy(recorder, upload(gpu, 'source', data, layout, from), target),
+          );
+          const dense = {
+            data: new Float64Array(layout.numel),
+            layout: reference.rowMajor(layout.shape),
+          };
           const expected = reference.copied({ data, layout }, dense);
           const actual = await download(gpu, target);
           if (from === 'f32' && to === 'f16') expectClose(actual, expected, 2 ** -11, name);
@@ -329,36 +392,47 @@ describe('copy', () => {
     );
   }
 
-  testVariants('into every layout, which leaves what the layout does not reach', async (gpu, dtype) => {
-    const TARGETS: Record<string, Layout> = {
-      'logits[:, :-1]': Layout.contiguous([3, 5, 7]).slice(1, 0, -1),
-      'the last position': Layout.contiguous([3, 5, 7]).slice(1, -1),
-      'heads, turned': Layout.contiguous([2, 6, 3, 4]).transpose(1, 2),
-      'the middle third of wider rows': Layout.contiguous([2, 5, 3, 8])
-        .select(2, 1)
-        .unflatten(2, [2, 4])
-        .transpose(1, 2),
-      'a transposed matrix': Layout.contiguous([101, 100]).transpose(0, 1),
-    };
-    for (const [name, layout] of Object.entries(TARGETS)) {
-      const before = stored(numbers(layout.extent + 2, 5, 4), dtype);
-      const sources = { dense: Layout.contiguous(layout.shape), 'one element': Layout.contiguous([1]) };
-      for (const [what, own] of Object.entries(sources)) {
-        const data = stored(numbers(own.extent, 6, 4), dtype);
-        const spread = own.numel === 1 ? own.expand(layout.shape) : own;
-        const target = upload(gpu, 'target', before, layout, dtype);
-        await execute(gpu, (recorder) => copy(recorder, upload(gpu, 'source', data, spread, dtype), target));
-        const expected = reference.copied({ data, layout: spread }, { data: before, layout });
-        expect([...(await download(gpu, target))], `${what} into ${name}`).toEqual([...expected]);
+  testVariants(
+    'into every layout, which leaves what the layout does not reach',
+    async (gpu, dtype) => {
+      const TARGETS: Record<string, Layout> = {
+        'logits[:, :-1]': Layout.contiguous([3, 5, 7]).slice(1, 0, -1),
+        'the last position': Layout.contiguous([3, 5, 7]).slice(1, -1),
+        'heads, turned': Layout.contiguous([2, 6, 3, 4]).transpose(1, 2),
+        'the middle third of wider rows': Layout.contiguous([2, 5, 3, 8])
+          .select(2, 1)
+          .unflatten(2, [2, 4])
+          .transpose(1, 2),
+        'a transposed matrix': Layout.contiguous([101, 100]).transpose(0, 1),
+      };
+      for (const [name, layout] of Object.entries(TARGETS)) {
+        const before = stored(numbers(layout.extent + 2, 5, 4), dtype);
+        const sources = {
+          dense: Layout.contiguous(layout.shape),
+          'one element': Layout.contiguous([1]),
+        };
+        for (const [what, own] of Object.entries(sources)) {
+          const data = stored(numbers(own.extent, 6, 4), dtype);
+          const spread = own.numel === 1 ? own.expand(layout.shape) : own;
+          const target = upload(gpu, 'target', before, layout, dtype);
+          await execute(gpu, (recorder) =>
+            copy(recorder, upload(gpu, 'source', data, spread, dtype), target),
+          );
+          const expected = reference.copied({ data, layout: spread }, { data: before, layout });
+          expect([...(await download(gpu, target))], `${what} into ${name}`).toEqual([...expected]);
+        }
       }
-    }
-  });
+    },
+  );
 
   it('refuses five dimensions, and a target that is of another shape and not contiguous, of another size or overlapping', async () => {
     const gpu = await openVariant('one lane');
     const five = zeros(gpu, 'five', [1, 2, 1, 2, 1]);
     const four = zeros(gpu, 'four', [4]);
-    const column = { ...zeros(gpu, 'column', [4, 2]), layout: Layout.contiguous([4, 2]).slice(1, 0, 1) };
+    const column = {
+      ...zeros(gpu, 'column', [4, 2]),
+      layout: Layout.contiguous([4, 2]).slice(1, 0, 1),
+    };
     for (const [source, target] of [
       [five, four],
       [four, column],

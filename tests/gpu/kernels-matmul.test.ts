@@ -1,7 +1,9 @@
-// Matrix products against their slow twin, at sizes that fill nothing evenly, and the ways of making them against one another.
+// Matrix products against their slow twin, at sizes that fill nothing evenly, and the ways of
+// making them against one another.
 //
-// A sum of n terms in f32 rounds n times by 2^-24, and cancellation may leave it a few times smaller than its terms: 4 n · 2^-24 of
-// the largest sum of their magnitudes. A result in f16 is rounded once more, by 2^-11; the twin computes with the inputs as f16 holds them.
+// A sum of n terms in f32 rounds n times by 2^-24, and cancellation may leave it a few times
+// smaller than its terms: 4 n · 2^-24 of the largest sum of their magnitudes. A result in f16 is
+// rounded once more, by 2^-11; the twin computes with the inputs as f16 holds them.
 
 import { describe, expect, it } from 'vitest';
 import type { Gpu } from '../../src/gpu/device';
@@ -57,8 +59,12 @@ describe('matmul', () => {
         stored(numbers(M * N, 4), dtype),
         stored(numbers(M * N, 5), cType),
       ];
-      const a = how.a ? transposed(upload(gpu, 'a', aData, [K, M], left)) : upload(gpu, 'a', aData, [M, K], left);
-      const b = how.b ? transposed(upload(gpu, 'b', bData, [N, K], dtype)) : upload(gpu, 'b', bData, [K, N], dtype);
+      const a = how.a
+        ? transposed(upload(gpu, 'a', aData, [K, M], left))
+        : upload(gpu, 'a', aData, [M, K], left);
+      const b = how.b
+        ? transposed(upload(gpu, 'b', bData, [N, K], dtype))
+        : upload(gpu, 'b', bData, [K, N], dtype);
       const c = upload(gpu, 'c', before, [M, N], cType);
       const options: MatmulOptions = {
         bias: add.includes('bias') ? upload(gpu, 'bias', bias, [N], dtype) : undefined,
@@ -76,15 +82,25 @@ describe('matmul', () => {
           }),
         );
       const [expected, terms] = [sum((values) => values), sum((values) => values.map(Math.abs))];
-      expectClose(await download(gpu, c), expected, summed(K + 3, cType), `(${M}, ${K}) · (${K}, ${N})`, terms);
+      expectClose(
+        await download(gpu, c),
+        expected,
+        summed(K + 3, cType),
+        `(${M}, ${K}) · (${K}, ${N})`,
+        terms,
+      );
     }
   }
 
   testVariants('x · w', (gpu, dtype) => products(gpu, dtype, {}));
   testVariants('x · w + bias', (gpu, dtype) => products(gpu, dtype, { add: ['bias'] }));
-  testVariants('x · w + bias + residual', (gpu, dtype) => products(gpu, dtype, { add: ['bias', 'addend'] }));
+  testVariants('x · w + bias + residual', (gpu, dtype) =>
+    products(gpu, dtype, { add: ['bias', 'addend'] }),
+  );
   testVariants('dy · wᵀ', (gpu, dtype) => products(gpu, dtype, { b: 'transposed' }));
-  testVariants('f32 logits = x · wᵀ', (gpu, dtype) => products(gpu, dtype, { b: 'transposed', c: 'f32' }));
+  testVariants('f32 logits = x · wᵀ', (gpu, dtype) =>
+    products(gpu, dtype, { b: 'transposed', c: 'f32' }),
+  );
   testVariants('dw += xᵀ · dy in f32', (gpu, dtype) =>
     products(gpu, dtype, { a: 'transposed', c: 'f32', add: ['accumulate'] }),
   );
@@ -100,7 +116,12 @@ describe('matmul', () => {
     const gather = (layout: Layout) => Array.from(layout.addresses(), (at) => wide[at]);
     const c = upload(gpu, 'c', before, cLayout, dtype);
     await execute(gpu, (recorder) =>
-      matmul(recorder, upload(gpu, 'a', wide, aLayout, dtype), upload(gpu, 'b', wide, bLayout, dtype), c),
+      matmul(
+        recorder,
+        upload(gpu, 'a', wide, aLayout, dtype),
+        upload(gpu, 'b', wide, bLayout, dtype),
+        c,
+      ),
     );
     const product = reference.matmul(gather(aLayout), gather(bLayout), M, K, N);
     const expected = before.slice();
@@ -129,12 +150,18 @@ describe('matmul', () => {
           [true, false],
         ]) {
           const [aData, bData, before] = [numbers(M * K, 1), numbers(K * N, 2), numbers(M * N, 3)];
-          const a = turnA ? transposed(upload(gpu, 'a', aData, [K, M], dtype)) : upload(gpu, 'a', aData, [M, K], dtype);
-          const b = turnB ? transposed(upload(gpu, 'b', bData, [N, K], dtype)) : upload(gpu, 'b', bData, [K, N], dtype);
+          const a = turnA
+            ? transposed(upload(gpu, 'a', aData, [K, M], dtype))
+            : upload(gpu, 'a', aData, [M, K], dtype);
+          const b = turnB
+            ? transposed(upload(gpu, 'b', bData, [N, K], dtype))
+            : upload(gpu, 'b', bData, [K, N], dtype);
           const bias = upload(gpu, 'bias', numbers(N, 4), [N], dtype);
           const made = async (way: Way) => {
             const c = upload(gpu, 'c', before, [M, N]);
-            await execute(gpu, (recorder) => matmul(recorder, a, b, c, { way, bias, accumulate: true }));
+            await execute(gpu, (recorder) =>
+              matmul(recorder, a, b, c, { way, bias, accumulate: true }),
+            );
             return download(gpu, c);
           };
           const truth = await made(plain);
@@ -184,6 +211,8 @@ describe('matmul', () => {
       'matmul h.0 dx: (2,3) · (2,3) → (2,3)',
     );
     const tokens = zeros(gpu, 'tokens', [3, 3], 'u32');
-    await expect(execute(gpu, (r) => matmul(r, tokens, tokens, tokens))).rejects.toThrow('tokens holds u32');
+    await expect(execute(gpu, (r) => matmul(r, tokens, tokens, tokens))).rejects.toThrow(
+      'tokens holds u32',
+    );
   });
 });

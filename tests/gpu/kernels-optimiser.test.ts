@@ -1,23 +1,48 @@
-// The optimiser's kernels against the slow AdamW and GradScaler, over scripted steps: small gradients, ones that are clipped, and
-// ones that are not finite.
+// The optimiser's kernels against the slow AdamW and GradScaler, over scripted steps: small
+// gradients, ones that are clipped, and ones that are not finite.
 //
-// Tolerances. A step changes a parameter by learning rate × a ratio that a dozen f32 operations make: 12 · 2^-24 = 1e-6 of it, and
-// 1 − β₂ᵗ loses more at first, 2^-24 / (1 − β₂) = 1.2e-6. Relative to parameters near 1 and over ten steps: 1e-5 is far
-// above that, and far below what a wrong constant does (1e-3). The f16 copy is one rounding, up or down: 2^-10.
+// Tolerances. A step changes a parameter by learning rate × a ratio that a dozen f32 operations
+// make: 12 · 2^-24 = 1e-6 of it, and 1 − β₂ᵗ loses more at first, 2^-24 / (1 − β₂) = 1.2e-6.
+// Relative to parameters near 1 and over ten steps: 1e-5 is far above that, and far below what a
+// wrong constant does (1e-3). The f16 copy is one rounding, up or down: 2^-10.
 
 import { expect, it } from 'vitest';
 import type { Gpu } from '../../src/gpu/device';
 import { Pool, Recorder, type Tensor } from '../../src/gpu/program';
-import { type AdamW, NORM_PARTIALS, optimiserStep, SCALER_BYTES } from '../../src/kernels/optimiser';
+import {
+  type AdamW,
+  NORM_PARTIALS,
+  optimiserStep,
+  SCALER_BYTES,
+} from '../../src/kernels/optimiser';
 import * as reference from '../reference';
-import { download, expectClose, openVariant, type Storage, stored, testVariants, upload, zeros } from './variants';
+import {
+  download,
+  expectClose,
+  openVariant,
+  type Storage,
+  stored,
+  testVariants,
+  upload,
+  zeros,
+} from './variants';
 
 const { numbers } = reference;
-const ADAM = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, maxGradNorm: 1, dynamicScale: true };
+const ADAM = {
+  beta1: 0.9,
+  beta2: 0.95,
+  epsilon: 1e-8,
+  weightDecay: 0.1,
+  maxGradNorm: 1,
+  dynamicScale: true,
+};
 const LEARNING_RATE = 1e-2;
 const { NaN: NAN, POSITIVE_INFINITY: INFINITE } = Number;
 
-/** A range with decay and one without, both larger than one workgroup; or more elements than the norm has threads. */
+/**
+ * A range with decay and one without, both larger than one workgroup; or more elements than the
+ * norm has threads.
+ */
 const SMALL = { count: 200, decayed: 128 };
 const LARGE = { count: 17_000, decayed: 128 };
 
@@ -32,7 +57,13 @@ interface State {
 }
 
 /** Arenas of `count` elements with the optimiser recorded over them. */
-async function setUp(gpu: Gpu, dtype: Storage, sizes: { count: number; decayed: number }, adam: AdamW, scale: number) {
+async function setUp(
+  gpu: Gpu,
+  dtype: Storage,
+  sizes: { count: number; decayed: number },
+  adam: AdamW,
+  scale: number,
+) {
   const { count } = sizes;
   const start = stored(numbers(count, 1), 'f32').map(Math.fround);
   const tensors = {
@@ -58,7 +89,10 @@ async function setUp(gpu: Gpu, dtype: Storage, sizes: { count: number; decayed: 
   const recorder = new Recorder(gpu, new Pool(gpu));
   const { gradients, master, mean, square, halves } = tensors;
   const places = {
-    ...{ gradients: [gradients.place], master: [master.place], mean: [mean.place], square: [square.place] },
+    gradients: [gradients.place],
+    master: [master.place],
+    mean: [mean.place],
+    square: [square.place],
     halves: halves && [halves.place],
   };
   optimiserStep(recorder, places, buffers, { parts: [count], decayed: sizes.decayed }, adam);
@@ -68,8 +102,13 @@ async function setUp(gpu: Gpu, dtype: Storage, sizes: { count: number; decayed: 
     const bytes = await gpu.read(buffers.scaler);
     const [floats, words] = [new Float32Array(bytes), new Uint32Array(bytes)];
     return {
-      ...{ scale: floats[0], goodSteps: words[1], applied: words[2], skipped: words[3], apply: words[4] },
-      ...{ norm: floats[8], usedScale: floats[9] },
+      scale: floats[0],
+      goodSteps: words[1],
+      applied: words[2],
+      skipped: words[3],
+      apply: words[4],
+      norm: floats[8],
+      usedScale: floats[9],
     };
   };
   /** One step with these gradients, as they lie in the arena: scaled. */
@@ -93,7 +132,8 @@ async function setUp(gpu: Gpu, dtype: Storage, sizes: { count: number; decayed: 
 }
 
 /** One element of otherwise small gradients is replaced. */
-const spoiled = (count: number, at: number, by: number) => numbers(count, 3, 0.01).map((g, i) => (i === at ? by : g));
+const spoiled = (count: number, at: number, by: number) =>
+  numbers(count, 3, 0.01).map((g, i) => (i === at ? by : g));
 
 for (const [name, sizes] of Object.entries({ SMALL, LARGE })) {
   testVariants(
@@ -102,14 +142,25 @@ for (const [name, sizes] of Object.entries({ SMALL, LARGE })) {
       const { count, decayed } = sizes;
       let scaler: reference.Scaler = { scale: 256, goodSteps: 0 };
       const { start, tensors, step, bits } = await setUp(gpu, dtype, sizes, ADAM, scaler.scale);
-      const truth = { w: Float64Array.from(start), m: new Float64Array(count), v: new Float64Array(count) };
+      const truth = {
+        w: Float64Array.from(start),
+        m: new Float64Array(count),
+        v: new Float64Array(count),
+      };
       let [applied, skipped] = [0, 0];
       const small = numbers(count, 2, 0.01);
       const large = numbers(count, 4, 3);
-      // Unscaled gradients. Not finite at the first, at some and at the last element; finite ones whose sum of squares is not.
+      // Unscaled gradients. Not finite at the first, at some and at the last element; finite ones
+      // whose sum of squares is not.
       const script = [
         ...[small, large, spoiled(count, 0, INFINITE), spoiled(count, count - 1, NAN), large],
-        ...[spoiled(count, 130, -INFINITE), small, new Float64Array(count).fill(1e30), small, large],
+        ...[
+          spoiled(count, 130, -INFINITE),
+          small,
+          new Float64Array(count).fill(1e30),
+          small,
+          large,
+        ],
       ];
       for (const [i, raw] of script.entries()) {
         const gradients = raw.map((g) => Math.fround(g * scaler.scale));
@@ -120,7 +171,12 @@ for (const [name, sizes] of Object.entries({ SMALL, LARGE })) {
         expect(state.usedScale, `step ${i}`).toBe(scaler.scale);
         if (finite) {
           applied++;
-          expectClose([state.norm], [reference.clipGradients([g], ADAM.maxGradNorm)], 1e-5, `norm of step ${i}`);
+          expectClose(
+            [state.norm],
+            [reference.clipGradients([g], ADAM.maxGradNorm)],
+            1e-5,
+            `norm of step ${i}`,
+          );
           for (const [from, to, weightDecay] of [
             [0, decayed, ADAM.weightDecay],
             [decayed, count, 0],
@@ -134,14 +190,20 @@ for (const [name, sizes] of Object.entries({ SMALL, LARGE })) {
           expect(await bits(), `step ${i} is bad and changes nothing`).toEqual(before);
         }
         scaler = reference.updateScaler(scaler, finite);
-        expect(state, `step ${i}`).toMatchObject({ ...scaler, applied, skipped, apply: Number(finite) });
+        expect(state, `step ${i}`).toMatchObject({
+          ...scaler,
+          applied,
+          skipped,
+          apply: Number(finite),
+        });
       }
       expect([applied, skipped]).toEqual([6, 4]);
       const master = await download(gpu, tensors.master);
       expectClose(master, truth.w, 1e-5, 'parameters');
       expectClose(await download(gpu, tensors.mean), truth.m, 1e-5, 'first moments');
       expectClose(await download(gpu, tensors.square), truth.v, 1e-5, 'second moments');
-      if (tensors.halves) expectClose(await download(gpu, tensors.halves), master, 2 ** -10, 'f16 copy');
+      if (tensors.halves)
+        expectClose(await download(gpu, tensors.halves), master, 2 ** -10, 'f16 copy');
     },
     ['one lane', 'many lanes'],
   );
@@ -160,7 +222,10 @@ it('clips to the norm that is asked for, and never with 0', async () => {
   ]) {
     const { tensors, step } = await setUp(gpu, 'f32', SMALL, { ...ADAM, beta1: 0, maxGradNorm }, 1);
     await step(large);
-    expect(reference.norm(await download(gpu, tensors.mean)), `clip at ${maxGradNorm}`).toBeCloseTo(norm, 4);
+    expect(reference.norm(await download(gpu, tensors.mean)), `clip at ${maxGradNorm}`).toBeCloseTo(
+      norm,
+      4,
+    );
   }
 });
 
@@ -171,7 +236,11 @@ it('doubles the scale after 2000 good steps, counted from the last change', asyn
   expect(await step(good)).toMatchObject({ scale: 1024, goodSteps: 0, usedScale: 512 });
   expect(await step(good)).toMatchObject({ scale: 1024, goodSteps: 1, usedScale: 1024 });
   setScale(1024, 1999);
-  expect(await step(spoiled(SMALL.count, 3, NAN))).toMatchObject({ scale: 512, goodSteps: 0, usedScale: 1024 });
+  expect(await step(spoiled(SMALL.count, 3, NAN))).toMatchObject({
+    scale: 512,
+    goodSteps: 0,
+    usedScale: 1024,
+  });
 });
 
 it('never scales below 1, and not beyond what f32 holds', async () => {
@@ -182,7 +251,11 @@ it('never scales below 1, and not beyond what f32 holds', async () => {
   setScale(1.5);
   expect(await step(bad)).toMatchObject({ scale: 1 });
   setScale(2 ** 127, 1999);
-  expect(await step(new Float64Array(SMALL.count))).toMatchObject({ scale: 2 ** 127, goodSteps: 0, apply: 1 });
+  expect(await step(new Float64Array(SMALL.count))).toMatchObject({
+    scale: 2 ** 127,
+    goodSteps: 0,
+    apply: 1,
+  });
 });
 
 it('leaves a scale alone that is not to adapt', async () => {
@@ -205,7 +278,13 @@ it('leaves a scale alone that is not to adapt', async () => {
 });
 
 it('skips a step without a valid target, which says nothing about the scale', async () => {
-  const { step, setScale, bits } = await setUp(await openVariant('many lanes'), 'f32', SMALL, ADAM, 512);
+  const { step, setScale, bits } = await setUp(
+    await openVariant('many lanes'),
+    'f32',
+    SMALL,
+    ADAM,
+    512,
+  );
   await step(good);
   setScale(512, 1999);
   const before = await bits();

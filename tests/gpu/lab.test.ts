@@ -1,5 +1,5 @@
-// The Bug Lab's experiments on the built-in models: what each column claims, that each ends where it should, and that nothing stays on the
-// GPU afterwards.
+// The Bug Lab's experiments on the built-in models: what each column claims, that each ends where
+// it should, and that nothing stays on the GPU afterwards.
 
 import { readFile } from 'node:fs/promises';
 import { beforeAll, expect, it } from 'vitest';
@@ -15,12 +15,21 @@ import { openTestDevice } from './harness';
 const FOLDER = 'public/models/moby-teacher';
 const CORPUS = 'public/corpus/moby-dick.txt';
 const V = 1024;
-const STORY = { kind: 'replay', batchSize: 4, contextLength: 32, where: 'evaluation', errors: 'swallowed' } as const;
+const STORY = {
+  kind: 'replay',
+  batchSize: 4,
+  contextLength: 32,
+  where: 'evaluation',
+  errors: 'swallowed',
+} as const;
 const REFUSAL =
   "view size is not compatible with input tensor's size and stride (at least one dimension spans across two contiguous " +
   'subspaces). Use .reshape(...) instead.\n' +
   `view([-1, ${V}]) on sizes [4, 31, ${V}], strides [${32 * V}, ${V}, 1], offset 0`;
-/** f16 halves differ by 2^-10 at most from rounding alone. The columns do the same sums, so they should not differ at all. */
+/**
+ * f16 halves differ by 2^-10 at most from rounding alone. The columns do the same sums, so they
+ * should not differ at all.
+ */
 const F16_ROUNDING = 2 ** -10;
 
 let parts: LabParts;
@@ -33,12 +42,18 @@ beforeAll(async () => {
     vocabularySize: teacherConfig.vocab_size,
   });
   const file = `${FOLDER}/model.safetensors`;
-  const teacherWeights = loadGpt2Weights(readSafetensors(await readFile(file), file), teacherConfig, file);
+  const teacherWeights = loadGpt2Weights(
+    readSafetensors(await readFile(file), file),
+    teacherConfig,
+    file,
+  );
   const tokens = tokenizer.encode(decodeCorpus(CORPUS, await readFile(CORPUS)));
   parts = { gpu, tokenizer, tokens, teacherConfig, teacherWeights };
 });
 
-/** Runs the whole experiment, or until `stop` says so, and checks that it leaves nothing on the GPU. */
+/**
+ * Runs the whole experiment, or until `stop` says so, and checks that it leaves nothing on the GPU.
+ */
 async function run(experiment: Experiment, stop: (report: LabReport) => boolean = () => false) {
   const before = parts.gpu.memory.totals();
   const reports: LabReport[] = [];
@@ -54,7 +69,8 @@ async function run(experiment: Experiment, stop: (report: LabReport) => boolean 
   return {
     reports,
     attempts: (column: LabColumn) => of('step', column).map(({ attempt }) => attempt),
-    losses: (column: LabColumn) => of('step', column).map(({ attempt }) => attempt.record?.loss as number),
+    losses: (column: LabColumn) =>
+      of('step', column).map(({ attempt }) => attempt.record?.loss as number),
     records: (column: LabColumn) => of('step', column).map(({ attempt }) => attempt.record),
     evaluations: (column: LabColumn) => of('evaluation', column),
     ended: (column: LabColumn) => of('ended', column),
@@ -74,7 +90,9 @@ function expectFalls(losses: number[]): void {
 function expectSame(actual: number[], expected: number[]): void {
   expect(actual.length).toBe(expected.length);
   for (const [i, value] of expected.entries()) {
-    expect(Math.abs(actual[i] - value), `number ${i}`).toBeLessThanOrEqual(F16_ROUNDING * Math.abs(value));
+    expect(Math.abs(actual[i] - value), `number ${i}`).toBeLessThanOrEqual(
+      F16_ROUNDING * Math.abs(value),
+    );
   }
 }
 
@@ -88,7 +106,14 @@ it('replay, as it was: view evaluates nothing, the other two agree, strided copi
   // A visitor without a GPU waits for this.
   expect(performance.now() - started).toBeLessThan(60_000);
   for (const { record } of lab.evaluations('view')) {
-    expect(record).toMatchObject({ tried: 4, succeeded: 0, failed: 4, tokens: 0, firstError: REFUSAL, bytesCopied: 0 });
+    expect(record).toMatchObject({
+      tried: 4,
+      succeeded: 0,
+      failed: 4,
+      tokens: 0,
+      firstError: REFUSAL,
+      bytesCopied: 0,
+    });
     expect(record.studentPerplexity).toBeUndefined();
   }
   // Student and teacher logits of four batches, f32.
@@ -98,14 +123,24 @@ it('replay, as it was: view evaluates nothing, the other two agree, strided copi
     ['strided', 0],
   ] as const) {
     for (const { record } of lab.evaluations(column)) {
-      expect(record).toMatchObject({ tried: 4, succeeded: 4, failed: 0, tokens: 4 * 4 * 31, bytesCopied });
+      expect(record).toMatchObject({
+        tried: 4,
+        succeeded: 4,
+        failed: 0,
+        tokens: 4 * 4 * 31,
+        bytesCopied,
+      });
     }
   }
   for (const column of ['view', 'reshape', 'strided'] as const) {
-    expect(lab.attempts(column).map(({ step }) => step)).toEqual(Array.from({ length: 24 }, (_, i) => i + 1));
-    expect(lab.attempts(column).every(({ milliseconds, bytesCopied }) => milliseconds > 0 && bytesCopied === 0)).toBe(
-      true,
+    expect(lab.attempts(column).map(({ step }) => step)).toEqual(
+      Array.from({ length: 24 }, (_, i) => i + 1),
     );
+    expect(
+      lab
+        .attempts(column)
+        .every(({ milliseconds, bytesCopied }) => milliseconds > 0 && bytesCopied === 0),
+    ).toBe(true);
     expect(lab.evaluations(column).map(({ record }) => record.step)).toEqual([0, 8, 16, 24]);
     expect(lab.ended(column)).toEqual([{ kind: 'ended', column }]);
     // The failing evaluation does not make the training loss flat.
@@ -120,12 +155,14 @@ it('replay, as it was: view evaluates nothing, the other two agree, strided copi
 
 it('replay in training: each step on view fails and changes nothing; reshape copies three slices a step; strided none', async () => {
   const lab = await run({ ...STORY, where: 'training' }, evaluatedStep8);
-  for (const attempt of lab.attempts('view')) expect(attempt).toMatchObject({ error: REFUSAL, bytesCopied: 0 });
+  for (const attempt of lab.attempts('view'))
+    expect(attempt).toMatchObject({ error: REFUSAL, bytesCopied: 0 });
   expect(lab.attempts('view')).toHaveLength(8);
   expect(lab.records('view').every((record) => record === undefined)).toBe(true);
   expect(lab.evaluations('view').map(({ weightChange }) => weightChange)).toEqual([0, 0]);
   // The student's slice, its gradient back, the teacher's slice: f32 each.
-  for (const { bytesCopied } of lab.attempts('reshape')) expect(bytesCopied).toBe(3 * 4 * 31 * V * 4);
+  for (const { bytesCopied } of lab.attempts('reshape'))
+    expect(bytesCopied).toBe(3 * 4 * 31 * V * 4);
   for (const { bytesCopied } of lab.attempts('strided')) expect(bytesCopied).toBe(0);
   expectFalls(lab.losses('strided'));
   expectSame(lab.losses('reshape'), lab.losses('strided'));
@@ -140,7 +177,8 @@ for (const [name, change] of [
     const lab = await run({ ...STORY, ...change, where: 'training' }, evaluatedStep8);
     for (const column of ['view', 'reshape', 'strided'] as const) {
       expect(lab.attempts(column)).toHaveLength(8);
-      for (const { record } of lab.evaluations(column)) expect(record).toMatchObject({ succeeded: 4, bytesCopied: 0 });
+      for (const { record } of lab.evaluations(column))
+        expect(record).toMatchObject({ succeeded: 4, bytesCopied: 0 });
       for (const attempt of lab.attempts(column))
         expect(attempt).toMatchObject({ bytesCopied: 0, record: { applied: true } });
       expectSame(lab.losses(column), lab.losses('strided'));
@@ -182,7 +220,8 @@ it('each cause has its own signature, and only under the failing view do the wei
       expect(perplexities(lab, column)[0]).toBeGreaterThan(1);
     }
     const succeeded = column === 'view' ? 0 : 4;
-    for (const { record } of lab.evaluations(column)) expect(record).toMatchObject({ tried: 4, succeeded });
+    for (const { record } of lab.evaluations(column))
+      expect(record).toMatchObject({ tried: 4, succeeded });
   }
   for (const record of lab.records('skipped')) {
     expect(record).toMatchObject({ applied: false, appliedTotal: 0, gradNorm: Number.NaN });
@@ -193,8 +232,10 @@ it('each cause has its own signature, and only under the failing view do the wei
     expect(record).toMatchObject({ applied: true, skippedTotal: 0, learningRate: 5e-6 });
     expect(record?.gradNorm).toBeGreaterThan(0.1);
   }
-  for (const record of lab.records('detached')) expect(record).toMatchObject({ applied: true, gradNorm: 0 });
-  for (const record of lab.records('view')) expect(record).toMatchObject({ applied: true, skippedTotal: 0 });
+  for (const record of lab.records('detached'))
+    expect(record).toMatchObject({ applied: true, gradNorm: 0 });
+  for (const record of lab.records('view'))
+    expect(record).toMatchObject({ applied: true, skippedTotal: 0 });
 });
 
 it('heads: both train, and attention over the same text differs; each row sums to 1 and sees no later position', async () => {
@@ -217,9 +258,13 @@ it('heads: both train, and attention over the same text differs; each row sums t
   }
   expect(wrong.tokens).toEqual(right.tokens);
   // The loss hardly complains: the two end within a tenth of each other. The pictures do not agree.
-  const [end, other] = [lab.losses('transposed'), lab.losses('reshaped')].map((losses) => losses.at(-1) as number);
+  const [end, other] = [lab.losses('transposed'), lab.losses('reshaped')].map(
+    (losses) => losses.at(-1) as number,
+  );
   expect(Math.abs(other - end)).toBeLessThan(0.1 * end);
-  const apart = right.heads.flatMap((head, h) => head.map((p, i) => Math.abs(p - wrong.heads[h][i])));
+  const apart = right.heads.flatMap((head, h) =>
+    head.map((p, i) => Math.abs(p - wrong.heads[h][i])),
+  );
   expect(Math.max(...apart)).toBeGreaterThan(0.1);
 });
 

@@ -1,9 +1,10 @@
-// Every loss, the evaluation's figures and LayerNorm through every way that their tensors may lie; and random chains of views, through
-// which a kernel must read what a contiguous copy would hold.
+// Every loss, the evaluation's figures and LayerNorm through every way that their tensors may lie;
+// and random chains of views, through which a kernel must read what a contiguous copy would hold.
 //
-// Tolerances. Losses, as for the goldens: 2e-5 relative plus 2e-6 a token, gradients 1e-4 (relative norm). LayerNorm: one rounding
-// for each of the row's terms, twice, for its backward takes the moments that the forward left. A chain of views: none at all, for
-// the kernel makes the same sums in the same order wherever it reads.
+// Tolerances. Losses, as for the goldens: 2e-5 relative plus 2e-6 a token, gradients 1e-4 (relative
+// norm). LayerNorm: one rounding for each of the row's terms, twice, for its backward takes the
+// moments that the forward left. A chain of views: none at all, for the kernel makes the same sums
+// in the same order wherever it reads.
 
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -48,7 +49,10 @@ const LOGITS: Record<string, (B: number, T: number, V: number) => Layout> = {
   'padded rows': (B, T, V) => new Layout([B, T, V], [T * (V + 3), V + 3, 1]),
   'at an offset': (B, T, V) => new Layout([B, T, V], [T * V, V, 1], 7),
 };
-/** Stride 0: several elements of the view are one of the storage, so a gradient has no place of its own. */
+/**
+ * Stride 0: several elements of the view are one of the storage, so a gradient has no place of its
+ * own.
+ */
 const EXPANDED: typeof LOGITS = {
   'one sequence for all': (B, T, V) => Layout.contiguous([1, T, V]).expand([B, T, V]),
   'one row for all': (B, T, V) => Layout.contiguous([V]).expand([B, T, V]),
@@ -67,7 +71,10 @@ const fill = (layout: Layout, salt: number, dtype: Storage = 'f32'): View => ({
   layout,
 });
 
-/** Every fourth target that the layout shows is ignored; where it does not look there are valid ones. */
+/**
+ * Every fourth target that the layout shows is ignored; where it does not look there are valid
+ * ones.
+ */
 function targetsOf(layout: Layout, V: number): View {
   const data = new Float64Array(layout.extent + 3).fill(1);
   for (const [row, at] of [...new Set(layout.addresses())].entries())
@@ -75,7 +82,10 @@ function targetsOf(layout: Layout, V: number): View {
   return { data, layout };
 }
 
-/** Every layout of the student at every size, each with another layout of the teacher and of the targets. */
+/**
+ * Every layout of the student at every size, each with another layout of the teacher and of the
+ * targets.
+ */
 function* settings(students: typeof LOGITS, teacherType: Storage) {
   const teachers = Object.entries({ ...LOGITS, ...EXPANDED });
   for (const [i, [name, student]] of Object.entries(students).entries()) {
@@ -94,7 +104,9 @@ function* settings(students: typeof LOGITS, teacherType: Storage) {
 
 const expectTokens = (actual: Float32Array, expected: Float64Array, title: string) => {
   for (const [i, want] of expected.entries())
-    expect(Math.abs(actual[i] - want), `${title}, token ${i}`).toBeLessThanOrEqual(2e-5 * Math.abs(want) + 2e-6);
+    expect(Math.abs(actual[i] - want), `${title}, token ${i}`).toBeLessThanOrEqual(
+      2e-5 * Math.abs(want) + 2e-6,
+    );
 };
 
 async function losses(
@@ -105,7 +117,15 @@ async function losses(
   gradient: boolean,
 ) {
   const runs = [...settings(students, teacherType)].map((setting) => {
-    const run: LossRun = { ...setting, loss, temperature: 2, alpha: 0.7, beta: 0.3, scale: 1024, gradient };
+    const run: LossRun = {
+      ...setting,
+      loss,
+      temperature: 2,
+      alpha: 0.7,
+      beta: 0.3,
+      scale: 1024,
+      gradient,
+    };
     return { title: setting.title, run, prepared: prepareLoss(gpu, run) };
   });
   await execute(gpu, (recorder) => {
@@ -119,7 +139,9 @@ async function losses(
       expect(actual.unchanged, title).toBe(true);
       continue;
     }
-    expect(reference.relativeError(actual.gradient, expected.gradient), title).toBeLessThanOrEqual(1e-4);
+    expect(reference.relativeError(actual.gradient, expected.gradient), title).toBeLessThanOrEqual(
+      1e-4,
+    );
     expect(actual.disturbed, title).toEqual([]);
   }
 }
@@ -185,7 +207,8 @@ describe('layerNorm', () => {
     'one row for all': (rows, C) => Layout.contiguous([1, C]).expand([rows, C]),
   };
   const names = Object.keys(MATRICES);
-  const gather = ({ data, layout }: View) => Float64Array.from(layout.addresses(), (at) => data[at]);
+  const gather = ({ data, layout }: View) =>
+    Float64Array.from(layout.addresses(), (at) => data[at]);
 
   testVariants('x and dy in any layout', async (gpu, dtype) => {
     for (const [rows, C] of [
@@ -202,18 +225,29 @@ describe('layerNorm', () => {
       const beta = stored(numbers(C, 3), 'f16');
       const runs = names.map((name, i) => {
         const dyName = names[(i + 4) % names.length];
-        const [x, dy] = [fill(MATRICES[name](rows, C), 4, dtype), fill(MATRICES[dyName](rows, C), 5, dtype)];
-        const make = (label: string, shape: number[], type: Storage = 'f32') => zeros(gpu, label, shape, type);
+        const [x, dy] = [
+          fill(MATRICES[name](rows, C), 4, dtype),
+          fill(MATRICES[dyName](rows, C), 5, dtype),
+        ];
+        const make = (label: string, shape: number[], type: Storage = 'f32') =>
+          zeros(gpu, label, shape, type);
         return {
           title: `(${rows}, ${C}) ${name}, dy ${dyName}`,
-          ...{ x, dy, y: make('y', [rows, C], dtype), dx: make('dx', [rows, C], dtype) },
-          ...{ dgamma: make('dgamma', [C]), dbeta: make('dbeta', [C]), moments: make('moments', [rows, 2]) },
+          x,
+          dy,
+          y: make('y', [rows, C], dtype),
+          dx: make('dx', [rows, C], dtype),
+          dgamma: make('dgamma', [C]),
+          dbeta: make('dbeta', [C]),
+          moments: make('moments', [rows, 2]),
         };
       });
       await execute(gpu, (recorder) => {
         for (const { x, dy, y, dx, dgamma, dbeta, moments } of runs) {
           const norm = {
-            ...{ x: upload(gpu, 'x', x.data, x.layout, dtype), y, moments },
+            x: upload(gpu, 'x', x.data, x.layout, dtype),
+            y,
+            moments,
             gamma: upload(gpu, 'gamma', gamma, [C], dtype),
             beta: upload(gpu, 'beta', beta, [C], dtype),
           };
@@ -239,14 +273,25 @@ describe('a random chain of views', () => {
   // Even: fast-check's own doubles lie mostly next to 0, and every slice would be one element long.
   const fraction = fc.noBias(fc.integer({ min: 0, max: 9999 })).map((n) => n / 10000);
   const operation = fc.record({
-    name: fc.constantFrom('slice', 'transpose', 'permute', 'select', 'expand', 'unsqueeze', 'unflatten'),
+    name: fc.constantFrom(
+      'slice',
+      'transpose',
+      'permute',
+      'select',
+      'expand',
+      'unsqueeze',
+      'unflatten',
+    ),
     a: fraction,
     b: fraction,
     c: fraction,
   });
   type Operation = typeof operation extends fc.Arbitrary<infer T> ? T : never;
 
-  /** The view after one more operation; as it was where that would leave no element or five dimensions. */
+  /**
+   * The view after one more operation; as it was where that would leave no element or five
+   * dimensions.
+   */
   function apply(layout: Layout, { name, a, b, c }: Operation): Layout {
     const below = (part: number, count: number) => Math.floor(part * count);
     const { rank, shape } = layout;
@@ -254,7 +299,12 @@ describe('a random chain of views', () => {
     switch (name) {
       case 'slice': {
         const start = below(b, shape[dim]);
-        return layout.slice(dim, start, start + 1 + below(c, shape[dim] - start), 1 + below(a * 7 - below(a, 7), 3));
+        return layout.slice(
+          dim,
+          start,
+          start + 1 + below(c, shape[dim] - start),
+          1 + below(a * 7 - below(a, 7), 3),
+        );
       }
       case 'transpose':
         return layout.transpose(dim, below(b, rank));
@@ -263,7 +313,9 @@ describe('a random chain of views', () => {
       case 'select':
         return rank > 1 ? layout.select(dim, below(b, shape[dim])) : layout;
       case 'expand':
-        return shape[dim] === 1 ? layout.expand(shape.map((size, d) => (d === dim ? 2 + below(b, 3) : size))) : layout;
+        return shape[dim] === 1
+          ? layout.expand(shape.map((size, d) => (d === dim ? 2 + below(b, 3) : size)))
+          : layout;
       case 'unsqueeze':
         return rank < 4 ? layout.unsqueeze(below(b, rank + 1)) : layout;
       case 'unflatten':
@@ -297,7 +349,9 @@ describe('a random chain of views', () => {
         const gpu = await openVariant(which);
         const source = fill(layout, 6);
         const target = zeros(gpu, 'target', [layout.numel]);
-        await execute(gpu, (recorder) => copy(recorder, upload(gpu, 'source', source.data, layout), target));
+        await execute(gpu, (recorder) =>
+          copy(recorder, upload(gpu, 'source', source.data, layout), target),
+        );
         expect([...(await download(gpu, target))]).toEqual([...contiguous(source).data]);
       }),
       { numRuns: 60 },
@@ -311,10 +365,18 @@ describe('a random chain of views', () => {
         const gpu = await openVariant(which);
         const layout = threeDimensions(view);
         const [B, T, V] = layout.shape;
-        const [chained, other] = [fill(layout, 7), fill(Layout.contiguous([T, V, B]).permute([2, 0, 1]), 8)];
+        const [chained, other] = [
+          fill(layout, 7),
+          fill(Layout.contiguous([T, V, B]).permute([2, 0, 1]), 8),
+        ];
         const [student, teacher] = ofStudent ? [chained, other] : [other, chained];
         const targets = targetsOf(Layout.contiguous([T, B]).transpose(0, 1), V);
-        const how = { loss: name, temperature: 2, alpha: 0.7, gradient: !isExpanded(student.layout) };
+        const how = {
+          loss: name,
+          temperature: 2,
+          alpha: 0.7,
+          gradient: !isExpanded(student.layout),
+        };
         const strided = prepareLoss(gpu, { ...how, student, teacher, targets });
         const copied = prepareLoss(gpu, {
           ...how,
@@ -336,9 +398,12 @@ describe('a random chain of views', () => {
     );
   });
 
-  const isExpanded = ({ shape, strides }: Layout) => shape.some((size, d) => size > 1 && strides[d] === 0);
+  const isExpanded = ({ shape, strides }: Layout) =>
+    shape.some((size, d) => size > 1 && strides[d] === 0);
 
-  /** (B, T, V) from any view: dimensions of size 1 in front, or the first index of what is too much. */
+  /**
+   * (B, T, V) from any view: dimensions of size 1 in front, or the first index of what is too much.
+   */
   function threeDimensions(view: Layout): Layout {
     let layout = view;
     while (layout.rank < 3) layout = layout.unsqueeze(0);

@@ -1,7 +1,8 @@
-// Training that slices its logits as scripts do, on each path: the same gradients as where the labels were shifted beforehand, or PyTorch's
-// refusal.
+// Training that slices its logits as scripts do, on each path: the same gradients as where the
+// labels were shifted beforehand, or PyTorch's refusal.
 //
-// The same numbers are added in the same order on every path, but for zeros. The tolerance, 1e-6 relative, allows a few f32 roundings.
+// The same numbers are added in the same order on every path, but for zeros. The tolerance, 1e-6
+// relative, allows a few f32 roundings.
 
 import { expect, it } from 'vitest';
 import type { Config } from '../../src/config';
@@ -30,7 +31,12 @@ async function train(
   settings: { dtype: Storage; shape?: [number, number] },
 ) {
   const { dtype, shape = [B, T] } = settings;
-  const run = await startTrainer(gpu, { batchSize: shape[0], contextLength: shape[1], dtype, lossPath });
+  const run = await startTrainer(gpu, {
+    batchSize: shape[0],
+    contextLength: shape[1],
+    dtype,
+    lossPath,
+  });
   const first = await run.step([batches[0]]);
   const second = await run.step(batches);
   const gradients = [...(await run.gradients()).values()].flatMap((data) => [...data]);
@@ -62,7 +68,9 @@ testVariants('strided and reshaped slices train as shifted labels do', async (gp
   expectSame(strided, labels);
   expectSame(reshaped, labels);
   // The denominator is what counts in the slice.
-  const counted = joined(batches.map((batch) => withoutLast(batch))).targets.filter((t) => t !== IGNORED_TARGET).length;
+  const counted = joined(batches.map((batch) => withoutLast(batch))).targets.filter(
+    (t) => t !== IGNORED_TARGET,
+  ).length;
   expect(strided.second.tokens).toBe(counted);
   // Nothing; and the student's slice, its gradient back, both f32, and the teacher's slice.
   expect([labels.bytesCopied, strided.bytesCopied]).toEqual([0, 0]);
@@ -72,21 +80,24 @@ testVariants('strided and reshaped slices train as shifted labels do', async (gp
 it.each([
   ['one sequence', [1, 7]],
   ['two tokens', [3, 2]],
-] as [string, [number, number]][])('with %s view trains, and reshape copies nothing', async (_, shape) => {
-  const gpu = await openVariant('one lane');
-  const few = [batchOf(TINY, ...shape, 1), batchOf(TINY, ...shape, 2)];
-  const labels = await train(
-    gpu,
-    'labels',
-    few.map((batch) => withoutLast(batch, shape[1])),
-    { dtype: 'f32', shape },
-  );
-  for (const path of ['view', 'reshape'] as const) {
-    const trained = await train(gpu, path, few, { dtype: 'f32', shape });
-    expectSame(trained, labels);
-    expect(trained.bytesCopied, path).toBe(0);
-  }
-});
+] as [string, [number, number]][])(
+  'with %s view trains, and reshape copies nothing',
+  async (_, shape) => {
+    const gpu = await openVariant('one lane');
+    const few = [batchOf(TINY, ...shape, 1), batchOf(TINY, ...shape, 2)];
+    const labels = await train(
+      gpu,
+      'labels',
+      few.map((batch) => withoutLast(batch, shape[1])),
+      { dtype: 'f32', shape },
+    );
+    for (const path of ['view', 'reshape'] as const) {
+      const trained = await train(gpu, path, few, { dtype: 'f32', shape });
+      expectSame(trained, labels);
+      expect(trained.bytesCopied, path).toBe(0);
+    }
+  },
+);
 
 it('with more of both each step on view fails in PyTorch’s words, and changes nothing', async () => {
   const gpu = await openVariant('one lane');
@@ -114,7 +125,10 @@ testVariants(
     const fixedLossScale = dtype === 'f16' ? 2 ** 32 : Number.POSITIVE_INFINITY;
     for (const [faults, signature] of [
       [{ detached: true }, { gradNorm: 0, applied: true, skippedTotal: 0 }],
-      [{ fixedLossScale }, { gradNorm: Number.NaN, applied: false, appliedTotal: 0, lossScale: fixedLossScale }],
+      [
+        { fixedLossScale },
+        { gradNorm: Number.NaN, applied: false, appliedTotal: 0, lossScale: fixedLossScale },
+      ],
     ] as const) {
       const run = await startTrainer(gpu, { batchSize: B, contextLength: T, dtype, adam, faults });
       const start = await run.trainer.snapshot(0);

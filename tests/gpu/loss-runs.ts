@@ -1,5 +1,5 @@
-// What the layout matrix and the traps share: a loss recorded through the table of losses, its answer from the GPU, and the slow
-// twin's answer to the same question.
+// What the layout matrix and the traps share: a loss recorded through the table of losses, its
+// answer from the GPU, and the slow twin's answer to the same question.
 
 import { type Config, DEFAULTS } from '../../src/config';
 import { LOSSES, recordLoss } from '../../src/distill/losses';
@@ -36,22 +36,40 @@ export interface LossRun {
   gradient?: boolean;
 }
 
-const validOf = ({ data, layout }: View) => [...layout.addresses()].filter((at) => data[at] !== IGNORED).length;
+const validOf = ({ data, layout }: View) =>
+  [...layout.addresses()].filter((at) => data[at] !== IGNORED).length;
 
 /** Uploads a run's tensors. `record` adds its dispatch, and `read` says what that left. */
 export function prepareLoss(gpu: Gpu, run: LossRun) {
   const { loss, temperature = 1, alpha = 1, beta = 0.5, scale = 1, gradient = true } = run;
   const tokens = run.tokens ?? validOf(run.targets);
   const [B, T] = run.targets.layout.shape;
-  const step = gpu.memory.create('data', 'step', 16, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
-  const uniform = new Float32Array([1, temperature, LOSSES[loss].weight(alpha), tokens > 0 ? 1 / tokens : 0]);
+  const step = gpu.memory.create(
+    'data',
+    'step',
+    16,
+    GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+  );
+  const uniform = new Float32Array([
+    1,
+    temperature,
+    LOSSES[loss].weight(alpha),
+    tokens > 0 ? 1 / tokens : 0,
+  ]);
   gpu.device.queue.writeBuffer(step, 0, uniform);
   const student = upload(gpu, 'student', run.student.data, run.student.layout);
   const teacher = upload(gpu, 'teacher', run.teacher.data, run.teacher.layout, run.teacherType);
   const targets = upload(gpu, 'targets', run.targets.data, run.targets.layout, 'i32');
   const perToken = zeros(gpu, 'per token', [B * T, 2]);
   const scaler = upload(gpu, 'scaler', [scale], [1]).place;
-  const settings = { ...DEFAULTS, loss, kd_loss: 'fkl' as const, kd_beta: beta, label_smoothing: 0, z_loss: 0 };
+  const settings = {
+    ...DEFAULTS,
+    loss,
+    kd_loss: 'fkl' as const,
+    kd_beta: beta,
+    label_smoothing: 0,
+    z_loss: 0,
+  };
   const inputs = { student, targets, perToken, step, scaler, ignoreIndex: IGNORED, gradient };
   return {
     record: (recorder: Recorder) => recordLoss(recorder, settings, inputs, teacher),
@@ -67,7 +85,9 @@ export function prepareLoss(gpu: Gpu, run: LossRun) {
         /** In row-major order of the view. */
         gradient: Float64Array.from(addresses, (at) => storage[at]),
         /** Elements of the storage that the view does not cover and that are not what they were. */
-        disturbed: [...storage.keys()].filter((at) => !covered.has(at) && storage[at] !== run.student.data[at]),
+        disturbed: [...storage.keys()].filter(
+          (at) => !covered.has(at) && storage[at] !== run.student.data[at],
+        ),
         unchanged: storage.every((value, at) => value === run.student.data[at]),
       };
     },
@@ -77,11 +97,28 @@ export function prepareLoss(gpu: Gpu, run: LossRun) {
 /** The same from the slow twin, in float64. */
 export function lossTruth(run: LossRun) {
   const { loss, temperature = 1, alpha = 1, beta, scale = 1, student, teacher, targets } = run;
-  const options = { temperature, beta, ignoreIndex: IGNORED, denominator: run.tokens ?? validOf(targets) };
-  const whole = reference.distillationLoss({ ...options, kind: loss, alpha }, student, teacher, targets);
-  const ce = reference.distillationLoss({ ...options, kind: 'ce' }, student, undefined, targets).perToken;
+  const options = {
+    temperature,
+    beta,
+    ignoreIndex: IGNORED,
+    denominator: run.tokens ?? validOf(targets),
+  };
+  const whole = reference.distillationLoss(
+    { ...options, kind: loss, alpha },
+    student,
+    teacher,
+    targets,
+  );
+  const ce = reference.distillationLoss(
+    { ...options, kind: 'ce' },
+    student,
+    undefined,
+    targets,
+  ).perToken;
   const kd =
-    loss === 'mixed' ? reference.distillationLoss({ ...options, kind: 'fkl' }, student, teacher, targets) : whole;
+    loss === 'mixed'
+      ? reference.distillationLoss({ ...options, kind: 'fkl' }, student, teacher, targets)
+      : whole;
   return {
     ce,
     kd: kd.perToken.map((value) => (loss === 'ce' ? 0 : value / temperature ** 2)),

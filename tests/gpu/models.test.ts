@@ -1,5 +1,5 @@
-// Teachers and students from folders of the test hub: their logits are PyTorch's, their weights the file's, and what does not fit
-// together is refused.
+// Teachers and students from folders of the test hub: their logits are PyTorch's, their weights the
+// file's, and what does not fit together is refused.
 
 import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -19,9 +19,9 @@ import { readGoldenJson, readGoldenTensors } from '../safetensors-fixture';
 import { openTestDevice } from './harness';
 import { readTeacherLogits } from './students';
 
-const { batch: B, context: T } = readGoldenJson<{ hyper_parameters: { batch: number; context: number } }>(
-  'gpt2_run.json',
-).hyper_parameters;
+const { batch: B, context: T } = readGoldenJson<{
+  hyper_parameters: { batch: number; context: number };
+}>('gpt2_run.json').hyper_parameters;
 const truth = readGoldenTensors('gpt2_run.safetensors');
 const teacher = goldenModel('teacher');
 const student = goldenModel('student');
@@ -33,7 +33,8 @@ beforeAll(async () => {
 });
 afterAll(() => hub.close());
 
-const source = (id: string) => httpSource({ label: id, address: hubAddress(id, 'main', hub.url), pause: 1 });
+const source = (id: string) =>
+  httpSource({ label: id, address: hubAddress(id, 'main', hub.url), pause: 1 });
 
 /** ‖a − b‖ / ‖b‖ */
 function relativeError(a: ArrayLike<number>, b: ArrayLike<number>): number {
@@ -51,20 +52,26 @@ const variants: [Variant, number][] = [
   [{ dtype: 'F16', shards: 2, masks: true, prefix: '' }, 2e-3],
   [{ dtype: 'BF16', head: 'tied' }, 2e-2],
 ];
-test.each(variants)('a GPT-2 of the hub stored as %o gives PyTorch’s logits', async (variant, tolerance) => {
-  publish(hub, 'org/teacher', modelFiles(teacher, variant));
-  const folder = await openTeacher(source('org/teacher'), { f16: gpu.adapter.f16, dtype: 'f32' });
-  expect([folder.engine, folder.parameters]).toEqual(['stillhouse', planArena(teacher.config).parameters]);
-  const running = await folder.make(gpu, { B, T, dtype: 'f32' });
-  // tokens are (steps, B, T + 1); the model reads the first T of each row.
-  const inputs = Uint32Array.from(
-    { length: B * T },
-    (_, i) => truth.tokens.data[Math.floor(i / T) * (T + 1) + (i % T)],
-  );
-  const logits = await readTeacherLogits(gpu, running, inputs);
-  expect(relativeError(logits, truth['teacher.logits'].data)).toBeLessThan(tolerance);
-  await running.dispose();
-});
+test.each(variants)(
+  'a GPT-2 of the hub stored as %o gives PyTorch’s logits',
+  async (variant, tolerance) => {
+    publish(hub, 'org/teacher', modelFiles(teacher, variant));
+    const folder = await openTeacher(source('org/teacher'), { f16: gpu.adapter.f16, dtype: 'f32' });
+    expect([folder.engine, folder.parameters]).toEqual([
+      'stillhouse',
+      planArena(teacher.config).parameters,
+    ]);
+    const running = await folder.make(gpu, { B, T, dtype: 'f32' });
+    // tokens are (steps, B, T + 1); the model reads the first T of each row.
+    const inputs = Uint32Array.from(
+      { length: B * T },
+      (_, i) => truth.tokens.data[Math.floor(i / T) * (T + 1) + (i % T)],
+    );
+    const logits = await readTeacherLogits(gpu, running, inputs);
+    expect(relativeError(logits, truth['teacher.logits'].data)).toBeLessThan(tolerance);
+    await running.dispose();
+  },
+);
 
 test('streamed weights fill every arena as whole ones do', async () => {
   publish(hub, 'org/student', modelFiles(student, { shards: 3 }));
@@ -77,47 +84,65 @@ test('streamed weights fill every arena as whole ones do', async () => {
   expect(start?.config).toEqual(student.config);
   const plan = planArena(student.config);
   const single = new Arena(gpu, plan, 'f32', 'weights', 'single');
-  const arenas = gpu.adapter.f16 ? [single, new Arena(gpu, plan, 'f16', 'weights', 'half')] : [single];
+  const arenas = gpu.adapter.f16
+    ? [single, new Arena(gpu, plan, 'f16', 'weights', 'half')]
+    : [single];
   await fill(gpu, arenas, start!.weights);
   expect(await single.read()).toEqual(student.weights);
   if (arenas[1]) {
     const halves = fromHalf(new Uint16Array(await arenas[1].save()));
     for (const [name, { first, size }] of plan.tensors) {
-      expect(halves.subarray(first, first + size), name).toEqual(fromHalf(toHalf(student.weights.get(name)!)));
+      expect(halves.subarray(first, first + size), name).toEqual(
+        fromHalf(toHalf(student.weights.get(name)!)),
+      );
     }
   }
   for (const arena of arenas) arena.destroy();
-  await expect(fill(gpu, [new Arena(gpu, plan, 'f32', 'weights', 'less')], async () => {})).rejects.toThrow(
-    '0 weights were given',
-  );
+  await expect(
+    fill(gpu, [new Arena(gpu, plan, 'f32', 'weights', 'less')], async () => {}),
+  ).rejects.toThrow('0 weights were given');
 });
 
 test('a student takes the teacher’s layers that were chosen, and no others exist', async () => {
   publish(hub, 'org/teacher', modelFiles(teacher));
   const from = (student_from_layers: string) =>
-    openStudent({ student_model: 'teacher', student_from_layers }, source('org/teacher'), teacher.config);
+    openStudent(
+      { student_model: 'teacher', student_from_layers },
+      source('org/teacher'),
+      teacher.config,
+    );
   const start = await from('2,0');
   expect(start?.config).toEqual({ ...teacher.config, n_layer: 2 });
   const arena = new Arena(gpu, planArena(start!.config), 'f32', 'weights', 'student');
   await fill(gpu, [arena], start!.weights);
   const weights = await arena.read();
-  expect(weights.get('h.0.attn.c_attn.weight')).toEqual(teacher.weights.get('h.2.attn.c_attn.weight'));
-  expect(weights.get('h.1.attn.c_attn.weight')).toEqual(teacher.weights.get('h.0.attn.c_attn.weight'));
+  expect(weights.get('h.0.attn.c_attn.weight')).toEqual(
+    teacher.weights.get('h.2.attn.c_attn.weight'),
+  );
+  expect(weights.get('h.1.attn.c_attn.weight')).toEqual(
+    teacher.weights.get('h.0.attn.c_attn.weight'),
+  );
   expect(weights.get('wte.weight')).toEqual(teacher.weights.get('wte.weight'));
   arena.destroy();
   await expect(from('0,3')).rejects.toThrow(
     'student_from_layers is 0,3, and the teacher has no layer 3. Its 3 layers are 0 to 2.',
   );
-  expect(await openStudent({ student_model: '', student_from_layers: '' }, source('org/teacher'), teacher.config)).toBe(
-    undefined,
-  );
+  expect(
+    await openStudent(
+      { student_model: '', student_from_layers: '' },
+      source('org/teacher'),
+      teacher.config,
+    ),
+  ).toBe(undefined);
 });
 
 test('another vocabulary is refused with what would work', async () => {
   publish(hub, 'org/student', modelFiles(student));
   const sizes = { vocab_size: 1024, n_positions: 128 };
   const settings = { student_model: 'org/student', student_from_layers: '' };
-  await expect(openStudent(settings, source('org/none'), sizes, source('org/student'))).rejects.toThrow(
+  await expect(
+    openStudent(settings, source('org/none'), sizes, source('org/student')),
+  ).rejects.toThrow(
     'The student org/student has 97 words, the teacher org/none 1,024. Choose two models with one tokenizer',
   );
 });
@@ -131,14 +156,21 @@ test('the folder decides what runs it', async () => {
   expect((await opened(files)).engine).toBe('stillhouse');
   files.delete('model.safetensors');
   const onnx = await opened(files, true);
-  expect([onnx.engine, await onnx.bytes()]).toEqual(['onnxruntime', files.get('onnx/model.onnx')!.length]);
+  expect([onnx.engine, await onnx.bytes()]).toEqual([
+    'onnxruntime',
+    files.get('onnx/model.onnx')!.length,
+  ]);
   files.delete('onnx/model.onnx');
-  await expect(opened(files)).rejects.toThrow('org/any has no model.safetensors. Choose a model or a revision');
+  await expect(opened(files)).rejects.toThrow(
+    'org/any has no model.safetensors. Choose a model or a revision',
+  );
 
   const json = (value: object) => new TextEncoder().encode(JSON.stringify(value));
   const llama = { model_type: 'llama', vocab_size: 97, max_position_embeddings: 32 };
   const other = new Map([['config.json', json(llama)]]);
-  await expect(opened(other)).rejects.toThrow('org/any is of type "llama" and has no onnx/model.onnx.');
+  await expect(opened(other)).rejects.toThrow(
+    'org/any is of type "llama" and has no onnx/model.onnx.',
+  );
   const sizes = await opened(new Map([...other, ['onnx/model.onnx', json({})]]));
   expect([sizes.sizes, sizes.parameters]).toEqual([{ vocab_size: 97, n_positions: 32 }, undefined]);
   await expect(
@@ -148,7 +180,9 @@ test('the folder decides what runs it', async () => {
         ['onnx/model.onnx', json({})],
       ]),
     ),
-  ).rejects.toThrow('config.json of org/any: n_positions or max_position_embeddings or n_ctx is missing');
+  ).rejects.toThrow(
+    'config.json of org/any: n_positions or max_position_embeddings or n_ctx is missing',
+  );
 });
 
 test('a run whose student is all of its teacher’s layers begins at the teacher: KL below 1e-5', async () => {
@@ -159,17 +193,37 @@ test('a run whose student is all of its teacher’s layers begins at the teacher
         ({ length }) => length,
         () => undefined,
       ),
-    range: async (file, from, to) => new Uint8Array(await readFile(`${folder}/${file}`)).slice(from, to),
+    range: async (file, from, to) =>
+      new Uint8Array(await readFile(`${folder}/${file}`)).slice(from, to),
   });
   const layers: Partial<Config> = { student_model: 'teacher', student_from_layers: '0,1,2,3' };
-  const small = { batch_size: 2, max_length: 16, eval_batches: 2, sample_tokens: 0, train_steps: 1 };
-  const config: Config = { ...DEFAULTS, ...layers, ...small, model_dtype: 'float32', student_lr: 1e-7 };
+  const small = {
+    batch_size: 2,
+    max_length: 16,
+    eval_batches: 2,
+    sample_tokens: 0,
+    train_steps: 1,
+  };
+  const config: Config = {
+    ...DEFAULTS,
+    ...layers,
+    ...small,
+    model_dtype: 'float32',
+    student_lr: 1e-7,
+  };
   const opened = await openTeacher(local, { f16: false, dtype: 'f32' });
   const tokenizer = await openTokenizer(local, opened.sizes.vocab_size);
   const evaluations: EvaluationRecord[] = [];
   const run = await Run.create({
-    ...{ gpu, config, tokenizer, teacherConfig: opened.sizes },
-    documents: [tokenizer.encode('Call me Ishmael. Some years ago, never mind how long precisely. '.repeat(60))],
+    gpu,
+    config,
+    tokenizer,
+    teacherConfig: opened.sizes,
+    documents: [
+      tokenizer.encode(
+        'Call me Ishmael. Some years ago, never mind how long precisely. '.repeat(60),
+      ),
+    ],
     student: await openStudent(config, local, opened.sizes),
     makeTeacher: opened.make,
     events: { stage: () => {}, record: () => {}, evaluation: (record) => evaluations.push(record) },

@@ -1,4 +1,5 @@
-// Where a step goes: what each dispatch of a default step has to do and how long it takes, and that measuring changes nothing.
+// Where a step goes: what each dispatch of a default step has to do and how long it takes, and that
+// measuring changes nothing.
 
 import { afterEach, expect, it, vi } from 'vitest';
 import { DEFAULTS } from '../../src/config';
@@ -30,12 +31,21 @@ it('every dispatch of a default step has its work and its time, and together the
   const dtype = gpu.adapter.f16 ? 'f16' : 'f32';
   const { batch_size: B, max_length: T } = DEFAULTS;
   const pool = new Pool(gpu);
-  const teacher = await teacherFromWeights(gpu, initialWeights(TEACHER, new Random(1)), TEACHER, { B, T, dtype });
+  const teacher = await teacherFromWeights(gpu, initialWeights(TEACHER, new Random(1)), TEACHER, {
+    B,
+    T,
+    dtype,
+  });
   const trainer = await Trainer.create(
     gpu,
     pool,
     {
-      ...{ student: STUDENT, dtype, batchSize: B, contextLength: T, loss: DEFAULTS, adam: ADAM },
+      student: STUDENT,
+      dtype,
+      batchSize: B,
+      contextLength: T,
+      loss: DEFAULTS,
+      adam: ADAM,
       initialLossScale: 1024,
     },
     initialWeights(STUDENT, new Random(2)),
@@ -58,21 +68,26 @@ it('every dispatch of a default step has its work and its time, and together the
 
   const roofline = await rooflineOf(gpu);
   const report = summarise(times, roofline);
-  const part = (name: string) => report.parts.find((row) => row.name === name) as (typeof report.parts)[0];
+  const part = (name: string) =>
+    report.parts.find((row) => row.name === name) as (typeof report.parts)[0];
   expect(report.dispatches).toBe(times.parts[0].repetitions[0].length + trainer.dispatches(1));
   for (const { kernels } of report.parts) {
     for (const { name, nanoseconds } of kernels) expect(nanoseconds, name).toBeGreaterThan(0);
   }
-  // Two operations a weight and token for the forward products, as many for each of the two backward ones; the head is the embedding.
+  // Two operations a weight and token for the forward products, as many for each of the two
+  // backward ones; the head is the embedding.
   const rows = B * T;
   const weights = ({ n_layer, n_embd: C }: Gpt2Config) => 12 * n_layer * C * C;
-  const products = (name: string) => part(name).kernels.filter((kernel) => kernel.name.startsWith('matmul'));
+  const products = (name: string) =>
+    part(name).kernels.filter((kernel) => kernel.name.startsWith('matmul'));
   const productFlops = (name: string) => products(name).reduce((sum, { flops }) => sum + flops, 0);
   const head = 2 * rows * V * STUDENT.n_embd;
   const teacherHead = 2 * rows * V * TEACHER.n_embd;
   expect(productFlops('teacher')).toBe(2 * rows * weights(TEACHER));
   expect(productFlops('student')).toBe(6 * rows * weights(STUDENT) + 3 * head + teacherHead);
-  const kinds = products('student').flatMap((kernel) => kernel.kinds.map(({ name, dispatches }) => [name, dispatches]));
+  const kinds = products('student').flatMap((kernel) =>
+    kernel.kinds.map(({ name, dispatches }) => [name, dispatches]),
+  );
   expect(kinds).toHaveLength(4 * 3 + 4);
   const layers = STUDENT.n_layer;
   expect(kinds).toEqual(
@@ -82,12 +97,14 @@ it('every dispatch of a default step has its work and its time, and together the
       ['teacher head', 1],
     ]),
   );
-  // Gradient in, master weights and two moments in and out, a copy of two bytes in f16. The arena's gaps are passed over too.
+  // Gradient in, master weights and two moments in and out, a copy of two bytes in f16. The arena's
+  // gaps are passed over too.
   const { count } = planArena(STUDENT);
   const adamw = part('optimiser').kernels.find(({ name }) => name === 'adamw');
   expect(adamw?.bytes).toBe(count * (dtype === 'f16' ? 30 : 28));
 
-  // Dispatch by dispatch nothing overlaps, and the clock sees the calls as well. Three times either way is the noise of a shared machine.
+  // Dispatch by dispatch nothing overlaps, and the clock sees the calls as well. Three times either
+  // way is the noise of a shared machine.
   const ratio = report.nanoseconds / 1e6 / report.stepMilliseconds;
   expect(ratio, profileText(report, gpu.adapter.name)).toBeGreaterThan(0.3);
   expect(ratio, profileText(report, gpu.adapter.name)).toBeLessThan(3);
@@ -97,10 +114,14 @@ it('every dispatch of a default step has its work and its time, and together the
 }, 60_000);
 
 /** All that a run goes on from. */
-async function stateOf({ trainer }: Awaited<ReturnType<typeof startTrainer>>): Promise<Record<string, Uint32Array>> {
+async function stateOf({
+  trainer,
+}: Awaited<ReturnType<typeof startTrainer>>): Promise<Record<string, Uint32Array>> {
   const { step: _, ...snapshot } = await trainer.snapshot(0);
   const all = { ...snapshot, weights: await trainer.weights.save() };
-  return Object.fromEntries(Object.entries(all).map(([name, bytes]) => [name, new Uint32Array(bytes)]));
+  return Object.fromEntries(
+    Object.entries(all).map(([name, bytes]) => [name, new Uint32Array(bytes)]),
+  );
 }
 
 it('a run that is measured between two steps goes on from the same bits, its records too', async () => {
@@ -135,7 +156,13 @@ it('a teacher whose kernels are not ours is one row by the clock', async () => {
   const run = await startTrainer(gpu, { batchSize: 2, contextLength: 4 });
   const times = await run.trainer.profile([batchOf(TINY, 2, 4, 1)], { ...LIVE, step: 1 });
   const [teacher] = summarise(times, { flopsPerSecond: 1e9, bytesPerSecond: 1e9 }).parts;
-  expect(teacher).toMatchObject({ name: 'teacher', clocked: true, dispatches: 1, flops: 0, bytes: 0 });
+  expect(teacher).toMatchObject({
+    name: 'teacher',
+    clocked: true,
+    dispatches: 1,
+    flops: 0,
+    bytes: 0,
+  });
   expect(teacher.nanoseconds).toBeGreaterThan(0);
   await run.end();
 }, 60_000);
@@ -180,7 +207,8 @@ it('the adapter’s best is measured once, is as the clock has it, and leaves no
     await gpu.idle();
     seconds.push((performance.now() - started) / 1000);
   }
-  // Smaller buffers may lie in a cache, and the machine is shared: a factor is all that can be said.
+  // Smaller buffers may lie in a cache, and the machine is shared: a factor is all that can be
+  // said.
   const ratio = bytesPerSecond / ((4 * 2 * bytes) / Math.min(...seconds));
   expect(ratio).toBeGreaterThan(0.1);
   expect(ratio).toBeLessThan(10);
@@ -189,7 +217,9 @@ it('the adapter’s best is measured once, is as the clock has it, and leaves no
 
 it('where the GPU has no room for the measurement, it says so and can be asked again', async () => {
   const gpu = await openVariant('one lane');
-  vi.spyOn(gpu.device, 'popErrorScope').mockResolvedValueOnce({ message: 'Not enough memory left.' } as GPUError);
+  vi.spyOn(gpu.device, 'popErrorScope').mockResolvedValueOnce({
+    message: 'Not enough memory left.',
+  } as GPUError);
   const before = gpu.memory.totals();
   await expect(rooflineOf(gpu)).rejects.toThrow(
     'The GPU has no room for 134 MB beside the run: Not enough memory left.',

@@ -1,5 +1,5 @@
-// What a step costs and leaves behind: dispatches, submissions, objects made, memory, the same bits each time. And what recording
-// refuses.
+// What a step costs and leaves behind: dispatches, submissions, objects made, memory, the same bits
+// each time. And what recording refuses.
 
 import { expect, it, vi } from 'vitest';
 import { DEFAULTS } from '../../src/config';
@@ -20,7 +20,13 @@ import { download, execute, openVariant, upload, zeros } from './variants';
 
 /** Everything on a device that makes an object, and what hands work to it. */
 const MAKERS = [
-  ...['createBuffer', 'createBindGroup', 'createBindGroupLayout', 'createPipelineLayout', 'createShaderModule'],
+  ...[
+    'createBuffer',
+    'createBindGroup',
+    'createBindGroupLayout',
+    'createPipelineLayout',
+    'createShaderModule',
+  ],
   ...['createComputePipeline', 'createComputePipelineAsync', 'createTexture', 'createQuerySet'],
 ] as const;
 
@@ -31,7 +37,9 @@ function watch({ device }: Gpu) {
   const waited = vi.spyOn(device.queue, 'onSubmittedWorkDone');
   return {
     made: () =>
-      Object.fromEntries(made.map((spy, i) => [MAKERS[i], spy.mock.calls.length]).filter(([, count]) => count)),
+      Object.fromEntries(
+        made.map((spy, i) => [MAKERS[i], spy.mock.calls.length]).filter(([, count]) => count),
+      ),
     submissions: () => submitted.mock.calls.length,
     waits: () => waited.mock.calls.length,
     end: () => [...made, submitted, waited].forEach((spy) => void spy.mockRestore()),
@@ -41,13 +49,26 @@ function watch({ device }: Gpu) {
 it('a step of the default preset: at most 150 dispatches, one submission where that is short enough, nothing made', async () => {
   const gpu = await openTestDevice();
   const { submissionMilliseconds } = gpu;
-  // As on an adapter that does a step in less: a GPU takes some milliseconds, this one may take a second.
+  // As on an adapter that does a step in less: a GPU takes some milliseconds, this one may take a
+  // second.
   gpu.submissionMilliseconds = Number.POSITIVE_INFINITY;
   const dtype = gpu.adapter.f16 ? 'f16' : 'f32';
-  const { max_length: T, student_layers: n_layer, student_width: n_embd, student_heads: n_head } = DEFAULTS;
+  const {
+    max_length: T,
+    student_layers: n_layer,
+    student_width: n_embd,
+    student_heads: n_head,
+  } = DEFAULTS;
   // On the slower of the adapters one sequence: the dispatches are the same.
   const B = gpu.adapter.f16 ? DEFAULTS.batch_size : 1;
-  const student: Gpt2Config = { ...TINY, vocab_size: 1024, n_positions: T, n_embd, n_layer, n_head };
+  const student: Gpt2Config = {
+    ...TINY,
+    vocab_size: 1024,
+    n_positions: T,
+    n_embd,
+    n_layer,
+    n_head,
+  };
   const pool = new Pool(gpu);
   const weights = initialWeights(student, new Random(1));
   // The built-in teacher's sizes.
@@ -64,9 +85,12 @@ it('a step of the default preset: at most 150 dispatches, one submission where t
     initialLossScale: 65536,
   } as const;
   const records: StepRecord[] = [];
-  const trainer = await Trainer.create(gpu, pool, settings, weights, teacher, (record) => records.push(record));
+  const trainer = await Trainer.create(gpu, pool, settings, weights, teacher, (record) =>
+    records.push(record),
+  );
   const batch = batchOf(student, B, T, 1);
-  // The first three are measured, a submission for each dispatch; nothing else is made in them either.
+  // The first three are measured, a submission for each dispatch; nothing else is made in them
+  // either.
   const MEASURED = 3;
   const STEPS = 20;
   const first = watch(gpu);
@@ -79,7 +103,8 @@ it('a step of the default preset: at most 150 dispatches, one submission where t
 
   const dispatched = vi.spyOn(Object.getPrototypeOf(passOf(gpu)), 'dispatchWorkgroups');
   const watched = watch(gpu);
-  for (let step = 1; step <= STEPS; step++) await trainer.step([batch], { ...LIVE, step: MEASURED + step });
+  for (let step = 1; step <= STEPS; step++)
+    await trainer.step([batch], { ...LIVE, step: MEASURED + step });
   await trainer.drain();
   const [made, submissions, waits] = [watched.made(), watched.submissions(), watched.waits()];
   watched.end();
@@ -95,7 +120,9 @@ it('a step of the default preset: at most 150 dispatches, one submission where t
   expect(perStep).toBeGreaterThan(trainer.dispatches(1));
   expect(perStep).toBeLessThanOrEqual(150);
   expect(records.map(({ tokens }) => tokens)).toEqual(Array(MEASURED + STEPS).fill(B * T));
-  console.log(`A default step: ${trainer.dispatches(1)} dispatches of the student, ${perStep} with the teacher's.`);
+  console.log(
+    `A default step: ${trainer.dispatches(1)} dispatches of the student, ${perStep} with the teacher's.`,
+  );
 
   trainer.destroy();
   await teacher.dispose();
@@ -118,7 +145,9 @@ it.each(['f32', 'f16'] as const)(
       const { step, end } = await startTrainer(gpu, { batchSize: 3, contextLength: 7, dtype });
       const losses: number[] = [];
       for (let i = 0; i < 50; i++) {
-        const { loss, gradNorm } = await step([batchOf(TINY, 3, 7, i, i % 3)], { learningRate: 1e-2 });
+        const { loss, gradNorm } = await step([batchOf(TINY, 3, 7, i, i % 3)], {
+          learningRate: 1e-2,
+        });
         losses.push(loss, gradNorm);
       }
       await end();
@@ -142,7 +171,8 @@ it('holds as much memory after 1000 steps as after 10, and nothing when it is ov
   const run = await startTrainer(gpu, { batchSize: 2, contextLength: 4, student });
   const batch = batchOf(student, 2, 4, 1);
   const many = async (count: number) => {
-    for (let i = 0; i < count; i++) await run.trainer.step([batch], { ...LIVE, step: run.records.length + 1 });
+    for (let i = 0; i < count; i++)
+      await run.trainer.step([batch], { ...LIVE, step: run.records.length + 1 });
     await run.trainer.drain();
   };
   await many(10);
@@ -175,9 +205,14 @@ it('refuses a batch of another size, as often as it comes, and goes on', async (
   const run = await startTrainer(await openVariant('one lane'), { batchSize: 2, contextLength: 4 });
   // More often than the ring of results has buffers, each of which must come back.
   for (let i = 0; i < 20; i++) {
-    await expect(run.step([batchOf(TINY, 2, 5, 1)])).rejects.toThrow('a batch of 10 tokens; this trainer takes 2 × 4');
+    await expect(run.step([batchOf(TINY, 2, 5, 1)])).rejects.toThrow(
+      'a batch of 10 tokens; this trainer takes 2 × 4',
+    );
   }
-  expect(await run.step([batchOf(TINY, 2, 4, 1)])).toMatchObject({ applied: true, appliedTotal: 1 });
+  expect(await run.step([batchOf(TINY, 2, 4, 1)])).toMatchObject({
+    applied: true,
+    appliedTotal: 1,
+  });
   await run.end();
 }, 30_000);
 
@@ -202,14 +237,19 @@ it('activations share buffers once they are no longer needed, and never within a
   const recorder = new Recorder(gpu, pool);
   const input = upload(gpu, 'input', [0.5, -1, 2, 3], [4]);
   const output = zeros(gpu, 'output', [4]);
-  const between = Array.from({ length: 5 }, (_, i) => recorder.tensor(`x${i}`, Layout.contiguous([4]), 'f32'));
+  const between = Array.from({ length: 5 }, (_, i) =>
+    recorder.tensor(`x${i}`, Layout.contiguous([4]), 'f32'),
+  );
   const chain = [input, ...between, output];
   for (let i = 0; i + 1 < chain.length; i++) copy(recorder, chain[i], chain[i + 1]);
-  expect(() => bufferOf(between[0])).toThrow('x0 has no buffer yet; build the Program that makes it first.');
+  expect(() => bufferOf(between[0])).toThrow(
+    'x0 has no buffer yet; build the Program that makes it first.',
+  );
   const program = await recorder.build('chain');
   expect(program.length).toBe(6);
   expect(pool.buffers).toHaveLength(2);
-  for (let i = 0; i + 1 < between.length; i++) expect(bufferOf(between[i])).not.toBe(bufferOf(between[i + 1]));
+  for (let i = 0; i + 1 < between.length; i++)
+    expect(bufferOf(between[i])).not.toBe(bufferOf(between[i + 1]));
   program.destroy();
   pool.destroy();
 });
@@ -229,16 +269,28 @@ it('recording refuses missing and unknown names, and grids beyond the device', a
   const gpu = await openTestDevice();
   const recorder = new Recorder(gpu, new Pool(gpu));
   const double = kernel(gpu, 'double', DOUBLE);
-  const [x, y] = ['x', 'y'].map((name) => persistentTensor(gpu, 'data', name, Layout.contiguous([4]), 'f32'));
+  const [x, y] = ['x', 'y'].map((name) =>
+    persistentTensor(gpu, 'data', name, Layout.contiguous([4]), 'f32'),
+  );
   const params = { count: 4, factor: 2 };
   expect(() => recorder.dispatch(double, { x }, params, [1])).toThrow(
     'Kernel double: bindings: missing [y], unknown []; the kernel declares [x,y].',
   );
-  expect(() => recorder.dispatch(double, { x, y, z: y }, params, [1])).toThrow('missing [], unknown [z]');
-  expect(() => recorder.dispatch(double, { x, y }, { count: 4 }, [1])).toThrow('params: missing [factor], unknown []');
-  expect(() => recorder.dispatch(double, { x, y }, { ...params, size: 1 }, [1])).toThrow('unknown [size]');
+  expect(() => recorder.dispatch(double, { x, y, z: y }, params, [1])).toThrow(
+    'missing [], unknown [z]',
+  );
+  expect(() => recorder.dispatch(double, { x, y }, { count: 4 }, [1])).toThrow(
+    'params: missing [factor], unknown []',
+  );
+  expect(() => recorder.dispatch(double, { x, y }, { ...params, size: 1 }, [1])).toThrow(
+    'unknown [size]',
+  );
   const limit = gpu.device.limits.maxComputeWorkgroupsPerDimension;
-  for (const grid of [[limit + 1], [0], [1, 1.5], [1, 1, limit + 1]] as [number, number?, number?][]) {
+  for (const grid of [[limit + 1], [0], [1, 1.5], [1, 1, limit + 1]] as [
+    number,
+    number?,
+    number?,
+  ][]) {
     expect(() => recorder.dispatch(double, { x, y }, params, grid)).toThrow(
       `Kernel double: a grid of ${grid.join(' × ')} workgroups; each must be 1 to ${limit}.`,
     );
@@ -256,12 +308,18 @@ it('recording refuses missing and unknown names, and grids beyond the device', a
 
 it('a kernel that does not compile says which line of which file, and the line', async () => {
   const gpu = await openTestDevice();
-  const broken = kernel(gpu, 'broken', DOUBLE.replace('params.factor * x[id.x]', 'params.factor * z[id.x]'));
+  const broken = kernel(
+    gpu,
+    'broken',
+    DOUBLE.replace('params.factor * x[id.x]', 'params.factor * z[id.x]'),
+  );
   // Line 8 of the text above, which begins with an empty line.
   await expect(broken.ready).rejects.toThrow(
     /^Kernel broken does not compile\.\nbroken\.wgsl:8: .*z.*\n +if \(id\.x < params\.count\)/,
   );
-  expect(() => broken.pipeline).toThrow('Kernel broken is not compiled yet; await its ready promise first.');
+  expect(() => broken.pipeline).toThrow(
+    'Kernel broken is not compiled yet; await its ready promise first.',
+  );
   expect(takeErrors().length).toBeGreaterThan(0);
   expect(() => kernel(gpu, 'bare', '@compute @workgroup_size(1) fn main() {}')).toThrow(
     'Kernel bare declares no binding in group 0.',

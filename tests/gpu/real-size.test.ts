@@ -1,5 +1,5 @@
-// What a model of real size needs, at a small one: weights in several buffers, embeddings that no binding shows whole, activations
-// that are computed again. Each gives what the plain way gives.
+// What a model of real size needs, at a small one: weights in several buffers, embeddings that no
+// binding shows whole, activations that are computed again. Each gives what the plain way gives.
 
 import { describe, expect, it } from 'vitest';
 import { type Config, DEFAULTS } from '../../src/config';
@@ -19,7 +19,10 @@ import { download, testVariants } from './variants';
 /** Many words for its width, as real vocabularies are. */
 const WORDY: Gpt2Config = { ...TINY, vocab_size: 300 };
 const [B, T] = [2, 4];
-/** The embeddings take 19,200 bytes in f32: five bindings, and a buffer that nothing else fits into. Every other matrix fits. */
+/**
+ * The embeddings take 19,200 bytes in f32: five bindings, and a buffer that nothing else fits into.
+ * Every other matrix fits.
+ */
 const SMALL = { binding: 4096, buffer: 19_456 };
 
 async function withLimits<R>(gpu: Gpu, limits: Gpu['limits'], body: () => Promise<R>): Promise<R> {
@@ -35,8 +38,16 @@ async function withLimits<R>(gpu: Gpu, limits: Gpu['limits'], body: () => Promis
 async function train(gpu: Gpu, dtype: 'f16' | 'f32', recompute = false) {
   const student = WORDY;
   const before = gpu.memory.totals().activations ?? 0;
-  // Of the data alone: the formula that stands for a teacher elsewhere has all its logits in one buffer.
-  const run = await startTrainer(gpu, { batchSize: B, contextLength: T, student, dtype, recompute, loss: 'ce' });
+  // Of the data alone: the formula that stands for a teacher elsewhere has all its logits in one
+  // buffer.
+  const run = await startTrainer(gpu, {
+    batchSize: B,
+    contextLength: T,
+    student,
+    dtype,
+    recompute,
+    loss: 'ce',
+  });
   const activations = (gpu.memory.totals().activations ?? 0) - before;
   for (let step = 1; step <= 3; step++) await run.step([batchOf(student, B, T, step, 1)]);
   const result = {
@@ -50,10 +61,18 @@ async function train(gpu: Gpu, dtype: 'f16' | 'f32', recompute = false) {
   return result;
 }
 
-/** Beside attn.c_attn.bias: its keys' gradient is 0 but for rounding, which AdamW then makes as large as any. */
-function largestDifference(a: ReadonlyMap<string, Float32Array>, b: ReadonlyMap<string, Float32Array>): number {
+/**
+ * Beside attn.c_attn.bias: its keys' gradient is 0 but for rounding, which AdamW then makes as
+ * large as any.
+ */
+function largestDifference(
+  a: ReadonlyMap<string, Float32Array>,
+  b: ReadonlyMap<string, Float32Array>,
+): number {
   const compared = [...a].filter(([name]) => !name.endsWith('attn.c_attn.bias'));
-  return Math.max(...compared.map(([name, data]) => reference.relativeError(data, b.get(name) as Float32Array)));
+  return Math.max(
+    ...compared.map(([name, data]) => reference.relativeError(data, b.get(name) as Float32Array)),
+  );
 }
 
 testVariants(
@@ -64,12 +83,16 @@ testVariants(
     expect(whole.parts).toBe(1);
     expect(parted.parts).toBeGreaterThan(2);
     expect(parted.dispatches).toBeGreaterThan(whole.dispatches);
-    // The head's products are summed run by run: in f32 that changes the last bits, in f16 each run's sum is stored in between.
+    // The head's products are summed run by run: in f32 that changes the last bits, in f16 each
+    // run's sum is stored in between.
     const limit = dtype === 'f32' ? 1e-5 : 1e-2;
     expect(largestDifference(parted.weights, whole.weights)).toBeLessThan(limit);
     for (const [i, { loss, gradNorm }] of parted.records.entries()) {
       expect(
-        reference.relativeError([loss, gradNorm], [whole.records[i].loss, whole.records[i].gradNorm]),
+        reference.relativeError(
+          [loss, gradNorm],
+          [whole.records[i].loss, whole.records[i].gradNorm],
+        ),
       ).toBeLessThan(limit);
     }
   },
@@ -81,13 +104,29 @@ testVariants(
   async (gpu, dtype) => {
     const measure = async () => {
       const pool = new Pool(gpu);
-      const weights = new Arena(gpu, planArena(WORDY, gpu.limits.buffer), dtype, 'weights', 'student');
+      const weights = new Arena(
+        gpu,
+        planArena(WORDY, gpu.limits.buffer),
+        dtype,
+        'weights',
+        'student',
+      );
       weights.write(weightsOf(WORDY));
       const teacher = await teacherFromWeights(gpu, weightsOf(WORDY, 2), WORDY, { B, T, dtype });
-      const evaluator = new Evaluator(gpu, pool, { config: WORDY, weights }, teacher, [B, T], 'strided');
+      const evaluator = new Evaluator(
+        gpu,
+        pool,
+        { config: WORDY, weights },
+        teacher,
+        [B, T],
+        'strided',
+      );
       const record = await evaluator.run([batchOf(WORDY, B, T, 1)], 0);
       const sampler = await Sampler.create(gpu, pool, WORDY, weights, T);
-      const words = await sampler.write(Uint32Array.of(3, 299, 150), Float32Array.of(0.3, 0.6, 0.9));
+      const words = await sampler.write(
+        Uint32Array.of(3, 299, 150),
+        Float32Array.of(0.3, 0.6, 0.9),
+      );
       const next = [...words, ...(await download(gpu, sampler.logits))];
       for (const made of [sampler, evaluator, weights, pool]) made.destroy();
       await teacher.dispose();
@@ -117,58 +156,76 @@ testVariants(
 );
 
 /** microsoft/DialoGPT-medium and distilgpt2. */
-const MEDIUM: Gpt2Config = { ...TINY, vocab_size: 50257, n_positions: 1024, n_embd: 1024, n_layer: 24, n_head: 16 };
+const MEDIUM: Gpt2Config = {
+  ...TINY,
+  vocab_size: 50257,
+  n_positions: 1024,
+  n_embd: 1024,
+  n_layer: 24,
+  n_head: 16,
+};
 const DISTIL: Gpt2Config = { ...MEDIUM, n_embd: 768, n_layer: 6, n_head: 12 };
 
 describe.each([
   // What WebGPU promises everywhere, and what a desktop GPU gives.
   { binding: 2 ** 27, buffer: 2 ** 28 },
   { binding: 2 ** 31 - 4, buffer: 2 ** 31 },
-])('the story’s pair in f16, four sequences of 128 tokens, with bindings of $binding bytes', (limits) => {
-  const plan = async (changes: Partial<Config>, makeTeacher: ApparatusParts['makeTeacher']) => {
-    const gpu = await openTestDevice();
-    const config: Config = { ...DEFAULTS, batch_size: 4, max_length: 128, ...changes };
-    const totals = await withLimits(gpu, limits, () =>
-      planMemory({ gpu, config, dtype: 'f16', student: DISTIL, makeTeacher }),
+])(
+  'the story’s pair in f16, four sequences of 128 tokens, with bindings of $binding bytes',
+  (limits) => {
+    const plan = async (changes: Partial<Config>, makeTeacher: ApparatusParts['makeTeacher']) => {
+      const gpu = await openTestDevice();
+      const config: Config = { ...DEFAULTS, batch_size: 4, max_length: 128, ...changes };
+      const totals = await withLimits(gpu, limits, () =>
+        planMemory({ gpu, config, dtype: 'f16', student: DISTIL, makeTeacher }),
+      );
+      return Object.values(totals).reduce((a, b) => a + b);
+    };
+    const engine: ApparatusParts['makeTeacher'] = (gpu, shape) =>
+      teacherFromWeights(gpu, undefined, MEDIUM, shape);
+
+    it('fits into 2.6 GB', async () => {
+      const bytes = await plan({}, engine);
+      expect(bytes).toBeLessThan(2.6e9);
+      // Its weights alone: the teacher's in f16; the student's in f32 and f16, with gradients and
+      // two moments.
+      expect(bytes).toBeGreaterThan(354.8e6 * 2 + 81.9e6 * (4 + 2 + 4 + 8));
+    });
+
+    it.each([
+      ['64 words', {}],
+      ['all words', { cache_top_k: 0 }],
+    ] as [string, Partial<Config>][])(
+      'fits into 1.9 GB with a cached teacher, %s of each position kept',
+      async (_, changes) => {
+        // A plan that made a teacher would fail.
+        const none = () => Promise.reject(new Error('The teacher is cached.'));
+        const bytes = await plan({ teacher_cache: 'on', ...changes }, none);
+        expect(bytes).toBeLessThan(1.9e9);
+        expect(bytes).toBeGreaterThan(81.9e6 * (4 + 2 + 4 + 8));
+      },
     );
-    return Object.values(totals).reduce((a, b) => a + b);
-  };
-  const engine: ApparatusParts['makeTeacher'] = (gpu, shape) => teacherFromWeights(gpu, undefined, MEDIUM, shape);
 
-  it('fits into 2.6 GB', async () => {
-    const bytes = await plan({}, engine);
-    expect(bytes).toBeLessThan(2.6e9);
-    // Its weights alone: the teacher's in f16; the student's in f32 and f16, with gradients and two moments.
-    expect(bytes).toBeGreaterThan(354.8e6 * 2 + 81.9e6 * (4 + 2 + 4 + 8));
-  });
-
-  it.each([
-    ['64 words', {}],
-    ['all words', { cache_top_k: 0 }],
-  ] as [string, Partial<Config>][])(
-    'fits into 1.9 GB with a cached teacher, %s of each position kept',
-    async (_, changes) => {
-      // A plan that made a teacher would fail.
-      const none = () => Promise.reject(new Error('The teacher is cached.'));
-      const bytes = await plan({ teacher_cache: 'on', ...changes }, none);
-      expect(bytes).toBeLessThan(1.9e9);
-      expect(bytes).toBeGreaterThan(81.9e6 * (4 + 2 + 4 + 8));
-    },
-  );
-
-  it('takes less when activations are computed again', async () => {
-    expect(await plan({ gradient_checkpointing: 'on' }, engine)).toBeLessThan(await plan({}, engine));
-  });
-});
+    it('takes less when activations are computed again', async () => {
+      expect(await plan({ gradient_checkpointing: 'on' }, engine)).toBeLessThan(
+        await plan({}, engine),
+      );
+    });
+  },
+);
 
 it('a matrix that no binding shows is refused by name, with both sizes', async () => {
   const gpu = await openTestDevice();
   const make = () => new Arena(gpu, planArena(WORDY), 'f32', 'weights', 'weights');
   await withLimits(gpu, { ...SMALL, binding: 4092 }, async () => {
     expect(make).toThrow(GpuError);
-    expect(make).toThrow(/The model's weights need one buffer of .* MiB; this adapter allows .* MiB/);
+    expect(make).toThrow(
+      /The model's weights need one buffer of .* MiB; this adapter allows .* MiB/,
+    );
   });
   await withLimits(gpu, { ...gpu.limits, binding: 4092 }, async () => {
-    expect(make).toThrow(/h\.0\.mlp\.c_fc\.weight needs one binding of .* MiB; this adapter allows .* MiB/);
+    expect(make).toThrow(
+      /h\.0\.mlp\.c_fc\.weight needs one binding of .* MiB; this adapter allows .* MiB/,
+    );
   });
 });

@@ -1,4 +1,5 @@
-// What the tests of training share: a tiny GPT-2, batches for it, and a teacher whose logits are a formula.
+// What the tests of training share: a tiny GPT-2, batches for it, and a teacher whose logits are a
+// formula.
 
 import { type Config, DEFAULTS } from '../../src/config';
 import type { Batch } from '../../src/data/batches';
@@ -16,11 +17,19 @@ import { stored } from './variants';
 
 /** Sizes that no kernel's workgroup divides. */
 export const TINY: Gpt2Config = {
-  ...{ vocab_size: 37, n_positions: 9, n_embd: 16, n_layer: 2, n_head: 2 },
-  ...{ layer_norm_epsilon: 1e-5, activation_function: 'gelu_new' },
+  vocab_size: 37,
+  n_positions: 9,
+  n_embd: 16,
+  n_layer: 2,
+  n_head: 2,
+  layer_norm_epsilon: 1e-5,
+  activation_function: 'gelu_new',
 };
 
-/** Weights that f16 holds, so that both storage types start from the same ones; every tensor matters, biases too. */
+/**
+ * Weights that f16 holds, so that both storage types start from the same ones; every tensor
+ * matters, biases too.
+ */
 export function weightsOf(config: Gpt2Config, salt = 1): Map<string, Float32Array> {
   return new Map(
     parameterShapes(config).map(({ name, shape }, i) => {
@@ -44,19 +53,36 @@ export function weightsOf(config: Gpt2Config, salt = 1): Map<string, Float32Arra
 }
 
 /** The same weights as the slow twin takes them. */
-export function referenceWeights(config: Gpt2Config, weights: ReadonlyMap<string, Float32Array>): reference.Weights {
+export function referenceWeights(
+  config: Gpt2Config,
+  weights: ReadonlyMap<string, Float32Array>,
+): reference.Weights {
   return Object.fromEntries(
-    parameterShapes(config).map(({ name, shape }) => [name, { shape, data: weights.get(name) as Float32Array }]),
+    parameterShapes(config).map(({ name, shape }) => [
+      name,
+      { shape, data: weights.get(name) as Float32Array },
+    ]),
   );
 }
 
-/** Tokens that look random, each row's targets the tokens that follow; of every 5 targets, `ignoredOf5` are ignored. */
-export function batchOf(config: Gpt2Config, B: number, T: number, salt: number, ignoredOf5 = 0): Batch {
+/**
+ * Tokens that look random, each row's targets the tokens that follow; of every 5 targets,
+ * `ignoredOf5` are ignored.
+ */
+export function batchOf(
+  config: Gpt2Config,
+  B: number,
+  T: number,
+  salt: number,
+  ignoredOf5 = 0,
+): Batch {
   const V = config.vocab_size;
   const token = (i: number) => (i * i * 7 + i * 3 + salt * 11) % V;
   return {
     inputs: Uint32Array.from({ length: B * T }, (_, i) => token(i)),
-    targets: Int32Array.from({ length: B * T }, (_, i) => (i % 5 < ignoredOf5 ? -100 : token(i + 1))),
+    targets: Int32Array.from({ length: B * T }, (_, i) =>
+      i % 5 < ignoredOf5 ? -100 : token(i + 1),
+    ),
   };
 }
 
@@ -75,8 +101,20 @@ export function formulaLogits(inputs: Uint32Array, V: number): Float64Array {
 }
 
 /** A teacher without a model: `formulaLogits` of each batch. */
-export function formulaTeacher(gpu: Gpu, config: Gpt2Config, B: number, T: number, dtype: 'f16' | 'f32'): Teacher {
-  const all = persistentTensor(gpu, 'teacher', 'formula', Layout.contiguous([B * T, config.vocab_size]), dtype);
+export function formulaTeacher(
+  gpu: Gpu,
+  config: Gpt2Config,
+  B: number,
+  T: number,
+  dtype: 'f16' | 'f32',
+): Teacher {
+  const all = persistentTensor(
+    gpu,
+    'teacher',
+    'formula',
+    Layout.contiguous([B * T, config.vocab_size]),
+    dtype,
+  );
   return {
     parameters: 0,
     logits: (_, first, count) => ({ ...all, layout: all.layout.narrow(0, first, count) }),
@@ -94,7 +132,11 @@ export function formulaTeacher(gpu: Gpu, config: Gpt2Config, B: number, T: numbe
 }
 
 /** (rows, V): an engine teacher's logits of a batch. */
-export async function readTeacherLogits(gpu: Gpu, teacher: Teacher, inputs: Uint32Array): Promise<Float32Array> {
+export async function readTeacherLogits(
+  gpu: Gpu,
+  teacher: Teacher,
+  inputs: Uint32Array,
+): Promise<Float32Array> {
   const pool = new Pool(gpu);
   const recorder = new Recorder(gpu, pool);
   const logits = teacher.logits(recorder, 0, inputs.length);
@@ -121,12 +163,27 @@ export async function startTrainer(
     loss?: Config['loss'];
   },
 ) {
-  const { batchSize: B, contextLength: T, student = TINY, dtype = 'f32', loss = 'mixed' } = settings;
+  const {
+    batchSize: B,
+    contextLength: T,
+    student = TINY,
+    dtype = 'f32',
+    loss = 'mixed',
+  } = settings;
   const pool = new Pool(gpu);
   const teacher = loss === 'mixed' ? formulaTeacher(gpu, student, B, T, dtype) : undefined;
   const records: StepRecord[] = [];
-  const all = { initialLossScale: 4096, adam: ADAM, ...settings, student, dtype, loss: { ...DEFAULTS, loss } };
-  const trainer = await Trainer.create(gpu, pool, all, weightsOf(student), teacher, (record) => records.push(record));
+  const all = {
+    initialLossScale: 4096,
+    adam: ADAM,
+    ...settings,
+    student,
+    dtype,
+    loss: { ...DEFAULTS, loss },
+  };
+  const trainer = await Trainer.create(gpu, pool, all, weightsOf(student), teacher, (record) =>
+    records.push(record),
+  );
   let step = 0;
   return {
     trainer,

@@ -10,7 +10,8 @@ import { exportOnnx } from '../../src/model/onnx';
 import { loadGpt2Weights, readSafetensors, toFloat32 } from '../../src/model/safetensors';
 import { fromHalf } from '../../src/tensor/dtype';
 
-const goldens = (name: string) => readFileSync(new URL(`../fixtures/goldens/${name}`, import.meta.url));
+const goldens = (name: string) =>
+  readFileSync(new URL(`../fixtures/goldens/${name}`, import.meta.url));
 
 const sizes = JSON.parse(goldens('gpt2_run.json').toString());
 const config: Gpt2Config = parseConfig({ model_type: 'gpt2', ...sizes.teacher });
@@ -22,7 +23,10 @@ const run = readSafetensors(goldens('gpt2_run.safetensors'), 'gpt2_run.safetenso
 const expected = toFloat32(run.get('teacher.logits')!); // (B, T, V)
 // tokens are (steps, B, T + 1); the model reads the first T of each row.
 const tokens = toFloat32(run.get('tokens')!);
-const inputIds = Uint32Array.from({ length: B * T }, (_, i) => tokens[Math.floor(i / T) * (T + 1) + (i % T)]);
+const inputIds = Uint32Array.from(
+  { length: B * T },
+  (_, i) => tokens[Math.floor(i / T) * (T + 1) + (i % T)],
+);
 
 // The first run compiles every shader: half a minute on a software adapter.
 const COMPILE = 240_000;
@@ -44,7 +48,9 @@ afterAll(async () => {
 async function openDevice(): Promise<GPUDevice> {
   const adapter = await (await openDawn()).requestAdapter();
   if (!adapter) throw new Error('no WebGPU adapter: set VK_ICD_FILENAMES to a Vulkan driver.');
-  return adapter.requestDevice({ requiredFeatures: adapter.features.has('shader-f16') ? ['shader-f16'] : [] });
+  return adapter.requestDevice({
+    requiredFeatures: adapter.features.has('shader-f16') ? ['shader-f16'] : [],
+  });
 }
 
 function create(
@@ -63,7 +69,12 @@ function buffer(
 }
 
 /** The logits of `ids` (batch, length), as float32, with no error of WebGPU's on the way. */
-async function logitsOf(model: OnnxTeacher, ids: Uint32Array, batch: number, length: number): Promise<Float32Array> {
+async function logitsOf(
+  model: OnnxTeacher,
+  ids: Uint32Array,
+  batch: number,
+  length: number,
+): Promise<Float32Array> {
   const count = batch * length * V;
   const size = Math.ceil((count * (model.dtype === 'f32' ? 4 : 2)) / 4) * 4;
   const output = buffer(size);
@@ -77,7 +88,9 @@ async function logitsOf(model: OnnxTeacher, ids: Uint32Array, batch: number, len
   await copy.mapAsync(GPUMapMode.READ);
   const bytes = copy.getMappedRange().slice(0);
   for (const used of [output, copy]) used.destroy();
-  return model.dtype === 'f32' ? new Float32Array(bytes) : fromHalf(new Uint16Array(bytes)).subarray(0, count);
+  return model.dtype === 'f32'
+    ? new Float32Array(bytes)
+    : fromHalf(new Uint16Array(bytes)).subarray(0, count);
 }
 
 function alteredModel(dtype: 'f32' | 'f16', change: (graph: onnxProto.onnx.IGraphProto) => void) {
@@ -90,11 +103,20 @@ function castLogits({ node, output }: onnxProto.onnx.IGraphProto): void {
   node!.at(-1)!.output = ['half_logits'];
   const float32 = onnxProto.onnx.TensorProto.DataType.FLOAT;
   const to = { name: 'to', type: onnxProto.onnx.AttributeProto.AttributeType.INT, i: float32 };
-  node!.push({ name: 'cast', opType: 'Cast', input: ['half_logits'], output: ['logits'], attribute: [to] });
+  node!.push({
+    name: 'cast',
+    opType: 'Cast',
+    input: ['half_logits'],
+    output: ['logits'],
+    attribute: [to],
+  });
   output![0].type!.tensorType!.elemType = float32;
 }
 
-/** The graph as decoders of the hub have it: positions and mask given, and layer 0's keys and values after earlier ones. */
+/**
+ * The graph as decoders of the hub have it: positions and mask given, and layer 0's keys and values
+ * after earlier ones.
+ */
 function asDecoder({ node, input }: onnxProto.onnx.IGraphProto): void {
   const { AttributeType } = onnxProto.onnx.AttributeProto;
   const { INT64, FLOAT } = onnxProto.onnx.TensorProto.DataType;
@@ -117,7 +139,11 @@ function asDecoder({ node, input }: onnxProto.onnx.IGraphProto): void {
       type: {
         tensorType: {
           elemType,
-          shape: { dim: dims.map((dim) => (typeof dim === 'string' ? { dimParam: dim } : { dimValue: dim })) },
+          shape: {
+            dim: dims.map((dim) =>
+              typeof dim === 'string' ? { dimParam: dim } : { dimValue: dim },
+            ),
+          },
         },
       },
     });
@@ -125,7 +151,8 @@ function asDecoder({ node, input }: onnxProto.onnx.IGraphProto): void {
   const D = config.n_embd / H;
   declare('attention_mask', INT64, ['batch', 'sequence']);
   declare('position_ids', INT64, ['batch', 'sequence']);
-  for (const part of ['key', 'value']) declare(`past_key_values.0.${part}`, FLOAT, ['batch', H, 'past', D]);
+  for (const part of ['key', 'value'])
+    declare(`past_key_values.0.${part}`, FLOAT, ['batch', H, 'past', D]);
 
   const positions = node!.find(({ output }) => output![0] === 'position_embedding')!;
   Object.assign(positions, { opType: 'Gather', input: ['wpe.weight', 'position_ids'] });
@@ -148,7 +175,9 @@ function asDecoder({ node, input }: onnxProto.onnx.IGraphProto): void {
   ]);
   add('h.0.scores', 'Concat', ['past.key', 'h.0.k.transposed'], 'keys', [int('axis', 3)]);
   node!.find(({ output }) => output![0] === 'h.0.scores')!.input![1] = 'keys';
-  add('h.0.mixed', 'Concat', ['past_key_values.0.value', 'h.0.v.by_head'], 'values', [int('axis', 2)]);
+  add('h.0.mixed', 'Concat', ['past_key_values.0.value', 'h.0.v.by_head'], 'values', [
+    int('axis', 2),
+  ]);
   node!.find(({ output }) => output![0] === 'h.0.mixed')!.input![1] = 'values';
 }
 
@@ -170,7 +199,9 @@ test('f16 logits agree with PyTorch where the adapter has shader-f16, and are re
   timeout: COMPILE,
 }, async () => {
   if (!hasF16) {
-    await expect(create('f16')).rejects.toThrow('model.onnx computes in float16, and this device has no shader-f16');
+    await expect(create('f16')).rejects.toThrow(
+      'model.onnx computes in float16, and this device has no shader-f16',
+    );
     // Some exports compute in float16 and cast the logits at the end: only a run can tell.
     const cast = await create('f32', alteredModel('f16', castLogits));
     await expect(logitsOf(cast, inputIds, B, T)).rejects.toThrow(
@@ -205,18 +236,25 @@ test('a decoder that asks for mask, positions and earlier keys and values gets t
   );
 });
 
-test('a position sees itself and what came before, in its own row only', { timeout: COMPILE }, async () => {
+test('a position sees itself and what came before, in its own row only', {
+  timeout: COMPILE,
+}, async () => {
   const [row, position] = [1, 9];
   const changed = inputIds.slice();
   changed[row * T + position] = (changed[row * T + position] + 1) % V;
-  const [before, after] = [await logitsOf(teacher, inputIds, B, T), await logitsOf(teacher, changed, B, T)];
+  const [before, after] = [
+    await logitsOf(teacher, inputIds, B, T),
+    await logitsOf(teacher, changed, B, T),
+  ];
   const moved = Array.from({ length: B * T }, (_, i) => i).filter((i) =>
     before.subarray(i * V, (i + 1) * V).some((value, v) => value !== after[i * V + v]),
   );
   expect(moved).toEqual(Array.from({ length: T - position }, (_, i) => row * T + position + i));
 });
 
-test('other batch sizes and lengths give the same logits for the same tokens', { timeout: COMPILE }, async () => {
+test('other batch sizes and lengths give the same logits for the same tokens', {
+  timeout: COMPILE,
+}, async () => {
   const length = 5;
   const shorter = await logitsOf(teacher, inputIds.slice(0, length), 1, length);
   expect(relativeError(shorter, expected.subarray(0, length * V))).toBeLessThan(1e-4);
@@ -226,7 +264,10 @@ test('runs started at once are done one after the other', { timeout: COMPILE }, 
   const reversed = inputIds.slice().reverse();
   const alone = [await logitsOf(teacher, inputIds, B, T), await logitsOf(teacher, reversed, B, T)];
   const outputs = alone.map(({ byteLength }) => buffer(byteLength));
-  await Promise.all([teacher.run(inputIds, B, T, outputs[0]), teacher.run(reversed, B, T, outputs[1])]);
+  await Promise.all([
+    teacher.run(inputIds, B, T, outputs[0]),
+    teacher.run(reversed, B, T, outputs[1]),
+  ]);
   const copy = buffer(2 * alone[0].byteLength, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
   const encoder = device.createCommandEncoder();
   for (const [i, output] of outputs.entries()) {
@@ -234,7 +275,9 @@ test('runs started at once are done one after the other', { timeout: COMPILE }, 
   }
   device.queue.submit([encoder.finish()]);
   await copy.mapAsync(GPUMapMode.READ);
-  expect(new Float32Array(copy.getMappedRange())).toEqual(Float32Array.of(...alone[0], ...alone[1]));
+  expect(new Float32Array(copy.getMappedRange())).toEqual(
+    Float32Array.of(...alone[0], ...alone[1]),
+  );
   for (const used of [...outputs, copy]) used.destroy();
 });
 
@@ -244,7 +287,9 @@ test('what does not fit is refused with both values', async () => {
     `${B * T} tokens for batch ${B} × length ${T + 1}`,
   );
   const long = config.n_positions + 1;
-  await expect(teacher.run(new Uint32Array(long), 1, long, output)).rejects.toThrow(`a length may be 1 to ${long - 1}`);
+  await expect(teacher.run(new Uint32Array(long), 1, long, output)).rejects.toThrow(
+    `a length may be 1 to ${long - 1}`,
+  );
   await expect(teacher.run(Uint32Array.of(1, V), 1, 2, output)).rejects.toThrow(
     `token ${V} at 1 is outside the vocabulary of ${V}`,
   );
@@ -257,7 +302,11 @@ test('what does not fit is refused with both values', async () => {
 
 test('a file that is not a usable model is refused by name', async () => {
   const model = exportOnnx(config, weights, 'f32');
-  const refused = (bytes: Uint8Array<ArrayBuffer>, dtype: 'f32' | 'f16' = 'f32', sizes = config) => {
+  const refused = (
+    bytes: Uint8Array<ArrayBuffer>,
+    dtype: 'f32' | 'f16' = 'f32',
+    sizes = config,
+  ) => {
     return create(dtype, bytes, sizes).then(
       () => 'accepted',
       (error: Error) => `${error.name}: ${error.message}`,
@@ -278,13 +327,17 @@ test('a file that is not a usable model is refused by name', async () => {
   expect(await refused(unknown)).toContain('Gelatine');
   const renamed = alteredModel('f32', ({ input, node }) => {
     input![0].name = 'tokens';
-    for (const made of node!) made.input = made.input!.map((name) => (name === 'input_ids' ? 'tokens' : name));
+    for (const made of node!)
+      made.input = made.input!.map((name) => (name === 'input_ids' ? 'tokens' : name));
   });
-  expect(await refused(renamed)).toContain('its inputs are tokens; supported is input_ids, with attention_mask');
+  expect(await refused(renamed)).toContain(
+    'its inputs are tokens; supported is input_ids, with attention_mask',
+  );
   expect(await refused(model, 'f32', { ...config, vocab_size: V + 1 })).toContain(
     `config.json asks for [batch, sequence, ${V + 1}]`,
   );
-  if (hasF16) expect(await refused(model, 'f16')).toContain('its logits are float32, expected float16');
+  if (hasF16)
+    expect(await refused(model, 'f16')).toContain('its logits are float32, expected float16');
 });
 
 test('after dispose, a run is refused and a second dispose does nothing', async () => {
@@ -296,11 +349,15 @@ test('after dispose, a run is refused and a second dispose does nothing', async 
   output.destroy();
 });
 
-test('after the device is lost, a run says so, and a teacher on a new device works', { timeout: COMPILE }, async () => {
+test('after the device is lost, a run says so, and a teacher on a new device works', {
+  timeout: COMPILE,
+}, async () => {
   const output = buffer(B * T * V * 4);
   device.destroy();
   await device.lost;
-  await expect(teacher.run(inputIds, B, T, output)).rejects.toThrow('teacher: the GPU device was lost');
+  await expect(teacher.run(inputIds, B, T, output)).rejects.toThrow(
+    'teacher: the GPU device was lost',
+  );
   await teacher.dispose();
 
   device = await openDevice();

@@ -1,7 +1,9 @@
-// Cache entries against their slow twin: which words are kept, what the rest comes to, and the loss that reads them.
+// Cache entries against their slow twin: which words are kept, what the rest comes to, and the loss
+// that reads them.
 //
-// Tolerances. A value is rounded to f16 once, either way: 2^-10 of it. The rest is a logarithm of a sum of exponentials, and losses
-// and gradients are made of such: 1e-5 of the largest, as in kernels-losses.
+// Tolerances. A value is rounded to f16 once, either way: 2^-10 of it. The rest is a logarithm of a
+// sum of exponentials, and losses and gradients are made of such: 1e-5 of the largest, as in
+// kernels-losses.
 
 import { describe, expect, it } from 'vitest';
 import type { Gpu } from '../../src/gpu/device';
@@ -11,7 +13,16 @@ import { type Entries, entryWords, expand, topK } from '../../src/kernels/topk';
 import { fromHalf } from '../../src/tensor/dtype';
 import { Layout } from '../../src/tensor/layout';
 import * as reference from '../reference';
-import { download, execute, expectClose, openVariant, type Storage, stored, testVariants, upload } from './variants';
+import {
+  download,
+  execute,
+  expectClose,
+  openVariant,
+  type Storage,
+  stored,
+  testVariants,
+  upload,
+} from './variants';
 
 const { numbers } = reference;
 const TOLERANCE = 1e-5;
@@ -20,7 +31,9 @@ const SCALE = 1024;
 const [B, T] = [3, 5];
 const ROWS = B * T;
 
-/** Rows through strides: contiguous, with a gap behind each row, and with words apart, at an offset. */
+/**
+ * Rows through strides: contiguous, with a gap behind each row, and with words apart, at an offset.
+ */
 const LAYOUTS = {
   contiguous: (V: number) => Layout.contiguous([ROWS, V]),
   'rows apart': (V: number) => Layout.contiguous([ROWS, V + 3]).slice(1, 0, V),
@@ -30,7 +43,9 @@ const LAYOUTS = {
 const rowsOf = (data: Float64Array, layout: Layout): Float64Array[] => {
   const [rows, V] = layout.shape;
   const at = [...layout.addresses()];
-  return Array.from({ length: rows }, (_, row) => Float64Array.from({ length: V }, (_, v) => data[at[row * V + v]]));
+  return Array.from({ length: rows }, (_, row) =>
+    Float64Array.from({ length: V }, (_, v) => data[at[row * V + v]]),
+  );
 };
 
 async function wordsOf(gpu: Gpu, { entries }: Entries): Promise<Uint32Array> {
@@ -45,19 +60,36 @@ function unpack(words: Uint32Array, V: number, k: number) {
   const values = fromHalf(halves(start)).slice(0, k);
   if (k === V) return { values, ids: [...values.keys()], rest: Number.NEGATIVE_INFINITY };
   const ids = V <= 65536 ? halves(start + pairs) : words.slice(start + pairs, start + pairs + k);
-  return { values, ids: [...ids.slice(0, k)], rest: new Float32Array(words.buffer, words.byteOffset, 1)[0] };
+  return {
+    values,
+    ids: [...ids.slice(0, k)],
+    rest: new Float32Array(words.buffer, words.byteOffset, 1)[0],
+  };
 }
 
 const emptyEntries = (gpu: Gpu, V: number, k: number): Entries => {
   const words = entryWords({ V, k });
-  return { entries: upload(gpu, 'entries', new Float64Array(ROWS * words), [ROWS, words], 'u32'), V, k };
+  return {
+    entries: upload(gpu, 'entries', new Float64Array(ROWS * words), [ROWS, words], 'u32'),
+    V,
+    k,
+  };
 };
 
 /** Runs topK and holds every entry against the twin's. */
-async function keeps(gpu: Gpu, dtype: Storage, data: Float64Array, layout: Layout, k: number, temperature: number) {
+async function keeps(
+  gpu: Gpu,
+  dtype: Storage,
+  data: Float64Array,
+  layout: Layout,
+  k: number,
+  temperature: number,
+) {
   const V = layout.shape[1];
   const kept = emptyEntries(gpu, V, k);
-  await execute(gpu, (r) => topK(r, upload(gpu, 'teacher', data, layout, dtype), kept, { temperature }));
+  await execute(gpu, (r) =>
+    topK(r, upload(gpu, 'teacher', data, layout, dtype), kept, { temperature }),
+  );
   const words = await wordsOf(gpu, kept);
   const size = entryWords(kept);
   const expected = rowsOf(data, layout).map((y) => reference.topKRow(y, k, temperature));
@@ -66,9 +98,15 @@ async function keeps(gpu: Gpu, dtype: Storage, data: Float64Array, layout: Layou
     expect(ids, `row ${row}`).toEqual(twin.ids);
     // One rounding of f16, or, among its subnormals, of their distance.
     for (const [j, value] of values.entries())
-      expect(Math.abs(value - twin.values[j])).toBeLessThanOrEqual(Math.abs(twin.values[j]) * 2 ** -10 + 2 ** -24);
-    if (twin.rest === Number.NEGATIVE_INFINITY) expect(rest).toBeLessThanOrEqual(k === V ? 0 : -1e29);
-    else expect(Math.abs(rest - twin.rest)).toBeLessThanOrEqual(TOLERANCE * Math.max(1, Math.abs(twin.rest)));
+      expect(Math.abs(value - twin.values[j])).toBeLessThanOrEqual(
+        Math.abs(twin.values[j]) * 2 ** -10 + 2 ** -24,
+      );
+    if (twin.rest === Number.NEGATIVE_INFINITY)
+      expect(rest).toBeLessThanOrEqual(k === V ? 0 : -1e29);
+    else
+      expect(Math.abs(rest - twin.rest)).toBeLessThanOrEqual(
+        TOLERANCE * Math.max(1, Math.abs(twin.rest)),
+      );
   }
 }
 
@@ -97,20 +135,30 @@ describe('the k likeliest words and the rest', () => {
     await keeps(gpu, dtype, new Float64Array(layout.extent), layout, 9, 1);
   });
 
-  testVariants('words that the teacher rules out, and rests that are next to nothing', async (gpu, dtype) => {
-    const layout = Layout.contiguous([ROWS, 37]);
-    const data = stored(numbers(layout.extent, 5, 4), dtype);
-    for (const i of data.keys()) if (i % 37 > 6) data[i] = Number.NEGATIVE_INFINITY;
-    for (const k of [4, 7, 20]) await keeps(gpu, dtype, data, layout, k, 1);
-    const sure = data.map((_, i) => (i % 37 === 5 ? 60 : i % 37 === 9 ? -30 : -20 - (i % 7)));
-    await keeps(gpu, dtype, sure, layout, 3, 1);
-  });
+  testVariants(
+    'words that the teacher rules out, and rests that are next to nothing',
+    async (gpu, dtype) => {
+      const layout = Layout.contiguous([ROWS, 37]);
+      const data = stored(numbers(layout.extent, 5, 4), dtype);
+      for (const i of data.keys()) if (i % 37 > 6) data[i] = Number.NEGATIVE_INFINITY;
+      for (const k of [4, 7, 20]) await keeps(gpu, dtype, data, layout, k, 1);
+      const sure = data.map((_, i) => (i % 37 === 5 ? 60 : i % 37 === 9 ? -30 : -20 - (i % 7)));
+      await keeps(gpu, dtype, sure, layout, 3, 1);
+    },
+  );
 
   it('a vocabulary of more than 65,536 words has ids of 32 bits', async () => {
     const V = 70_001;
     const layout = Layout.contiguous([1, V]).expand([ROWS, V]);
     for (const lanes of ['one lane', 'many lanes'] as const)
-      await keeps(await openVariant(lanes), 'f32', stored(numbers(V, 1, 5), 'f32'), layout, 33, 1.5);
+      await keeps(
+        await openVariant(lanes),
+        'f32',
+        stored(numbers(V, 1, 5), 'f32'),
+        layout,
+        33,
+        1.5,
+      );
   });
 
   testVariants('whole rows expand to the logits less their largest', async (gpu, dtype) => {
@@ -118,7 +166,10 @@ describe('the k likeliest words and the rest', () => {
     const layout = Layout.contiguous([ROWS, V]);
     const data = stored(numbers(layout.extent, 2, 5), dtype);
     const kept = emptyEntries(gpu, V, V);
-    const some = { ...kept, entries: { ...kept.entries, layout: kept.entries.layout.narrow(0, 4, 6) } };
+    const some = {
+      ...kept,
+      entries: { ...kept.entries, layout: kept.entries.layout.narrow(0, 4, 6) },
+    };
     const logits = upload(gpu, 'logits', new Float64Array(6 * V), [6, V]);
     await execute(gpu, (r) => {
       topK(r, upload(gpu, 'teacher', data, layout, dtype), kept, { temperature: 1 });
@@ -128,7 +179,9 @@ describe('the k likeliest words and the rest', () => {
       .slice(4, 10)
       .flatMap((y) => [...y.map((v) => v - Math.max(...y))]);
     expectClose(await download(gpu, logits), expected, 2 ** -10);
-    await expect(execute(gpu, (r) => expand(r, { ...kept, k: 5 }, logits))).rejects.toThrow('keep 5 of 37 words');
+    await expect(execute(gpu, (r) => expand(r, { ...kept, k: 5 }, logits))).rejects.toThrow(
+      'keep 5 of 37 words',
+    );
   });
 });
 
@@ -147,14 +200,20 @@ interface Case {
 /** What the twin packed, through the kernel, and what the twin makes of it. */
 async function loss(gpu: Gpu, given: Case) {
   const { V, k, temperature = 2, alpha = 0.7, labelSmoothing = 0, zLoss = 0 } = given;
-  const sLayout = given.chunkRows ? Layout.contiguous([B, T, V]) : Layout.contiguous([B, T + 1, V]).slice(1, 0, -1);
+  const sLayout = given.chunkRows
+    ? Layout.contiguous([B, T, V])
+    : Layout.contiguous([B, T + 1, V]).slice(1, 0, -1);
   const sData = stored(numbers(sLayout.extent + 3, 1, 4), 'f32');
   const yData = stored(numbers(ROWS * V, 2, 4), 'f32');
   given.student?.(sData, V);
   sData.set(stored(sData, 'f32'));
   given.teacher?.(yData, V);
-  const kept = rowsOf(yData, Layout.contiguous([ROWS, V])).map((y) => reference.topKRow(y, k, temperature));
-  const targets = Float64Array.from({ length: ROWS }, (_, row) => (row % 4 === 1 ? IGNORED : (row * 29) % V));
+  const kept = rowsOf(yData, Layout.contiguous([ROWS, V])).map((y) =>
+    reference.topKRow(y, k, temperature),
+  );
+  const targets = Float64Array.from({ length: ROWS }, (_, row) =>
+    row % 4 === 1 ? IGNORED : (row * 29) % V,
+  );
   const [student, labels] = [
     { data: sData, layout: sLayout },
     { data: targets, layout: Layout.contiguous([B, T]) },
@@ -176,7 +235,11 @@ async function loss(gpu: Gpu, given: Case) {
     targets: upload(gpu, 'targets', targets, [B, T], 'i32'),
     step: upload(gpu, 'step', [1e-3, temperature, alpha, 1 / valid], [4]).place,
     scaler: upload(gpu, 'scaler', [SCALE], [1]).place,
-    ...{ ignoreIndex: IGNORED, labelSmoothing, zLoss, V, k },
+    ignoreIndex: IGNORED,
+    labelSmoothing,
+    zLoss,
+    V,
+    k,
   };
   const perToken = upload(gpu, 'per token', new Float64Array(ROWS * 2).fill(777), [ROWS, 2]);
   const figures = upload(gpu, 'figures', new Float64Array(ROWS * 4).fill(777), [ROWS, 4]);
@@ -190,8 +253,12 @@ async function loss(gpu: Gpu, given: Case) {
       : upload(gpu, 'student', sData, sLayout);
     const theirs = chunk ? { ...entries, layout: whole.narrow(0, first, count) } : entries;
     const inputs = { ...common, student: own, entries: theirs, chunk };
-    await execute(gpu, (r) => distilTopK(r, { ...inputs, perToken: figures, gradient: false, figures: true }));
-    expect([...(await download(gpu, own))]).toEqual([...(chunk ? sData.slice(first * V, (first + count) * V) : sData)]);
+    await execute(gpu, (r) =>
+      distilTopK(r, { ...inputs, perToken: figures, gradient: false, figures: true }),
+    );
+    expect([...(await download(gpu, own))]).toEqual([
+      ...(chunk ? sData.slice(first * V, (first + count) * V) : sData),
+    ]);
     await execute(gpu, (r) => distilTopK(r, { ...inputs, perToken, gradient: true }));
     actual.set(await download(gpu, own), first * V);
   }
@@ -227,14 +294,18 @@ describe('the loss against k words and the rest', () => {
   f32('in chunks of 4 rows', { V: 131, k: 64, chunkRows: 4 });
   f32('label smoothing and z-loss', { V: 131, k: 8, labelSmoothing: 0.1, zLoss: 1e-3 });
   f32('a teacher that leaves no rest', {
-    ...{ V: 37, k: 8 },
+    V: 37,
+    k: 8,
     teacher: (data, V) => {
       for (const i of data.keys()) if (i % V > 5) data[i] = Number.NEGATIVE_INFINITY;
     },
   });
   // e^-150 is no f32: the rest's probability exists in logarithms alone.
   f32('a student that is sure of a word inside', {
-    ...{ V: 37, k: 8, temperature: 1, alpha: 1 },
+    V: 37,
+    k: 8,
+    temperature: 1,
+    alpha: 1,
     student: (data) => {
       for (const i of data.keys()) data[i] *= 0.2;
       for (let row = 0; row < B * (T + 1); row++) data[row * 37 + 3] = 150;
@@ -244,7 +315,10 @@ describe('the loss against k words and the rest', () => {
     },
   });
   f32('a student that is sure of a word outside', {
-    ...{ V: 37, k: 4, temperature: 1, alpha: 1 },
+    V: 37,
+    k: 4,
+    temperature: 1,
+    alpha: 1,
     student: (data) => {
       for (let row = 0; row < B * (T + 1); row++) data[row * 37 + 3] = 150;
     },
@@ -281,8 +355,15 @@ describe('the loss against k words and the rest', () => {
     const layout = Layout.contiguous([B, T, V]);
     const [student, y] = [numbers(layout.numel, 1, 3), numbers(layout.numel, 2, 3)];
     const labels = { data: new Float64Array(ROWS), layout: Layout.contiguous([B, T]) };
-    const rows = rowsOf(y, Layout.contiguous([ROWS, V])).map((row) => reference.topKRow(row, V - 1, 2));
-    const few = reference.topKLoss({ temperature: 2, alpha: 1 }, { data: student, layout }, rows, labels);
+    const rows = rowsOf(y, Layout.contiguous([ROWS, V])).map((row) =>
+      reference.topKRow(row, V - 1, 2),
+    );
+    const few = reference.topKLoss(
+      { temperature: 2, alpha: 1 },
+      { data: student, layout },
+      rows,
+      labels,
+    );
     const all = reference.distillationLoss(
       { kind: 'fkl', temperature: 2 },
       ...([{ data: student, layout }, { data: y, layout }, labels] as const),
@@ -295,11 +376,21 @@ describe('the loss against k words and the rest', () => {
   it('entries of whole rows are refused: they have no rest', async () => {
     const gpu = await openVariant('one lane');
     const tensor = upload(gpu, 'any', [0], [1, 1, 1]);
-    const given = { student: tensor, targets: upload(gpu, 't', [0], [1, 1], 'i32'), perToken: tensor, entries: tensor };
-    const places = { step: tensor.place, scaler: tensor.place, ignoreIndex: IGNORED, gradient: true };
-    await expect(execute(gpu, (r) => distilTopK(r, { ...given, ...places, V: 5, k: 5 }))).rejects.toThrow(
-      'all of 5 words',
-    );
+    const given = {
+      student: tensor,
+      targets: upload(gpu, 't', [0], [1, 1], 'i32'),
+      perToken: tensor,
+      entries: tensor,
+    };
+    const places = {
+      step: tensor.place,
+      scaler: tensor.place,
+      ignoreIndex: IGNORED,
+      gradient: true,
+    };
+    await expect(
+      execute(gpu, (r) => distilTopK(r, { ...given, ...places, V: 5, k: 5 })),
+    ).rejects.toThrow('all of 5 words');
   });
 });
 

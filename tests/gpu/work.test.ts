@@ -1,4 +1,5 @@
-// A slow GPU stays responsive: work is cut into submissions by what its dispatches took, and no cut changes a bit.
+// A slow GPU stays responsive: work is cut into submissions by what its dispatches took, and no cut
+// changes a bit.
 
 import { afterEach, expect, it, vi } from 'vitest';
 import type { Gpu } from '../../src/gpu/device';
@@ -52,7 +53,12 @@ it('cuts a step into submissions of the time that is allowed, and the result is 
   const batch = (step: number) => batchOf(HEAVY, B, T, step);
   const train = async (limit: (wall: number) => number, cut: number) => {
     gpu.submissionMilliseconds = UNCUT;
-    const run = await startTrainer(gpu, { batchSize: B, contextLength: T, student: HEAVY, loss: 'ce' });
+    const run = await startTrainer(gpu, {
+      batchSize: B,
+      contextLength: T,
+      student: HEAVY,
+      loss: 'ce',
+    });
     const losses: number[] = [];
     let wall = UNCUT;
     for (let step = 1; step <= MEASURED_RUNS + 2; step++) {
@@ -69,20 +75,30 @@ it('cuts a step into submissions of the time that is allowed, and the result is 
     }
     const { master } = await run.trainer.snapshot(0);
     await run.end();
-    return { losses, master: new Uint32Array(master), wall, limit: gpu.submissionMilliseconds, steps };
+    return {
+      losses,
+      master: new Uint32Array(master),
+      wall,
+      limit: gpu.submissionMilliseconds,
+      steps,
+    };
   };
   const whole = await train(() => UNCUT, 3);
   const PARTS = 4;
   const parts = await train((wall) => wall / PARTS, 3);
   expect(whole.steps.map((times) => times.length)).toEqual([1, 1, 1]);
-  expect(whole.wall, 'the step is long enough to be cut by a clock of milliseconds').toBeGreaterThan(100);
-  // About as many as asked for: the load that the program was measured under is another than now, and a part ends before the dispatch that
-  // would be too much.
+  expect(
+    whole.wall,
+    'the step is long enough to be cut by a clock of milliseconds',
+  ).toBeGreaterThan(100);
+  // About as many as asked for: the load that the program was measured under is another than now,
+  // and a part ends before the dispatch that would be too much.
   for (const times of parts.steps) {
     expect(times.length).toBeGreaterThanOrEqual(PARTS / 2);
     expect(times.length).toBeLessThanOrEqual(3 * PARTS);
   }
-  // Shares of the step: whatever else this machine does makes all of it slower. Of the steps the one that was least disturbed.
+  // Shares of the step: whatever else this machine does makes all of it slower. Of the steps the
+  // one that was least disturbed.
   const share = (times: number[]) => Math.max(...times) / times.reduce((a, b) => a + b);
   const longest = Math.min(...parts.steps.map(share));
   expect(longest).toBeLessThan(2 / PARTS);

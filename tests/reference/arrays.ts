@@ -18,7 +18,9 @@ export interface Strided {
 
 /** The layout of a row-major tensor that fills its storage. */
 export function rowMajor(shape: readonly number[]): LayoutLike {
-  const strides = shape.map((_, i) => shape.slice(i + 1).reduce((product, size) => product * size, 1));
+  const strides = shape.map((_, i) =>
+    shape.slice(i + 1).reduce((product, size) => product * size, 1),
+  );
   return { shape, strides, offset: 0 };
 }
 
@@ -33,7 +35,10 @@ export function contiguous(data: Numbers, shape: readonly number[]): Strided {
   return { data, layout: rowMajor(shape) };
 }
 
-/** Throws unless `data` has `length` elements. A silent `undefined` would turn into NaN far away from its cause. */
+/**
+ * Throws unless `data` has `length` elements. A silent `undefined` would turn into NaN far away
+ * from its cause.
+ */
 export function expectLength(operation: string, name: string, data: Numbers, length: number): void {
   if (data.length !== length) {
     throw new Error(
@@ -42,11 +47,16 @@ export function expectLength(operation: string, name: string, data: Numbers, len
   }
 }
 
-/** `target` after every element of `source` went to the same index of it, through its own layout of the same shape. The rest stays. */
+/**
+ * `target` after every element of `source` went to the same index of it, through its own layout of
+ * the same shape. The rest stays.
+ */
 export function copied(source: Strided, target: Strided): Float64Array {
   const { shape } = source.layout;
   if (target.layout.shape.join() !== shape.join()) {
-    throw new Error(`copied: (${shape}) into (${target.layout.shape}). Give the target the source's shape.`);
+    throw new Error(
+      `copied: (${shape}) into (${target.layout.shape}). Give the target the source's shape.`,
+    );
   }
   const result = Float64Array.from(target.data);
   const visit = (d: number, from: number, to: number) => {
@@ -110,7 +120,9 @@ export function transpose(x: Numbers, M: number, N: number): Float64Array {
   return Float64Array.from({ length: M * N }, (_, i) => x[(i % M) * N + Math.floor(i / M)]);
 }
 
-/** a + b, element by element: the residual connection. Its backward hands the same gradient to both. */
+/**
+ * a + b, element by element: the residual connection. Its backward hands the same gradient to both.
+ */
 export function add(a: Numbers, b: Numbers): Float64Array {
   expectLength('add', 'b', b, a.length);
   return Float64Array.from(a, (value, i) => value + b[i]);

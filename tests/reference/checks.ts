@@ -1,4 +1,5 @@
-// What tests compare with: numbers to feed in, finite differences, and how far two arrays are apart.
+// What tests compare with: numbers to feed in, finite differences, and how far two arrays are
+// apart.
 
 import { expectLength, type Numbers, norm } from './arrays';
 
@@ -10,7 +11,10 @@ export function numbers(length: number, salt: number, size = 1): Float64Array {
   );
 }
 
-/** d f / d x by central differences of a scalar f that reads x; x is restored. Good to about 1e-9 for values near 1. */
+/**
+ * d f / d x by central differences of a scalar f that reads x; x is restored. Good to about 1e-9
+ * for values near 1.
+ */
 export function finiteDifferences(x: Float64Array, f: () => number, epsilon = 1e-5): Float64Array {
   return x.map((value, i) => {
     x[i] = value + epsilon;
@@ -22,7 +26,9 @@ export function finiteDifferences(x: Float64Array, f: () => number, epsilon = 1e
   });
 }
 
-/** ‖actual − expected‖ / ‖expected‖; 0 where both are all zero, NaN as soon as either holds a NaN. */
+/**
+ * ‖actual − expected‖ / ‖expected‖; 0 where both are all zero, NaN as soon as either holds a NaN.
+ */
 export function relativeError(actual: Numbers, expected: Numbers): number {
   expectLength('relativeError', 'actual', actual, expected.length);
   const difference = norm(Float64Array.from(expected, (value, i) => actual[i] - value));
@@ -33,6 +39,7 @@ export function relativeError(actual: Numbers, expected: Numbers): number {
 export function maxAbsError(actual: Numbers, expected: Numbers): number {
   expectLength('maxAbsError', 'actual', actual, expected.length);
   let worst = 0;
-  for (let i = 0; i < expected.length; i++) worst = Math.max(worst, Math.abs(actual[i] - expected[i]));
+  for (let i = 0; i < expected.length; i++)
+    worst = Math.max(worst, Math.abs(actual[i] - expected[i]));
   return worst;
 }

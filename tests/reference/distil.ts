@@ -5,7 +5,10 @@ import { type GPT2Config, gpt2Backward, gpt2Forward, type Parameters, type Weigh
 import { distillationLoss, type LossOptions } from './losses';
 import { type AdamWOptions, adamW, clipGradients } from './optimiser';
 
-/** One batch. `inputs` and `targets` are (B, T), `teacherLogits` (B, T, V); a `ce` run needs no teacher. */
+/**
+ * One batch. `inputs` and `targets` are (B, T), `teacherLogits` (B, T, V); a `ce` run needs no
+ * teacher.
+ */
 export interface DistilBatch {
   B: number;
   T: number;
@@ -25,8 +28,8 @@ export interface LossAndGradients {
 }
 
 /**
- * Loss and gradients of one batch, or of several that add up to one step: all are divided by the valid targets of all.
- * `options.denominator` is overruled.
+ * Loss and gradients of one batch, or of several that add up to one step: all are divided by the
+ * valid targets of all. `options.denominator` is overruled.
  */
 export function lossAndGradients(
   weights: Weights,
@@ -75,7 +78,9 @@ export interface DistilState {
 /** A run that has not started: moments of zero. */
 export function startDistilling(parameters: Parameters): DistilState {
   const zeros = () =>
-    Object.fromEntries(Object.entries(parameters).map(([name, { data }]) => [name, new Float64Array(data.length)]));
+    Object.fromEntries(
+      Object.entries(parameters).map(([name, { data }]) => [name, new Float64Array(data.length)]),
+    );
   return { parameters, m: zeros(), v: zeros(), applied: 0 };
 }
 
@@ -86,7 +91,9 @@ export interface DistilStepResult extends LossAndGradients {
   applied: boolean;
 }
 
-/** One step, in place. `maxGradNorm` 0 never clips. Weight decay is for parameters of rank 2 alone. */
+/**
+ * One step, in place. `maxGradNorm` 0 never clips. Weight decay is for parameters of rank 2 alone.
+ */
 export function distilStep(
   state: DistilState,
   config: GPT2Config,
@@ -95,14 +102,19 @@ export function distilStep(
   optimiser: AdamWOptions & { maxGradNorm: number },
 ): DistilStepResult {
   const result = lossAndGradients(state.parameters, config, batches, loss);
-  const clipped = Object.fromEntries(Object.entries(result.gradients).map(([name, { data }]) => [name, data.slice()]));
+  const clipped = Object.fromEntries(
+    Object.entries(result.gradients).map(([name, { data }]) => [name, data.slice()]),
+  );
   const gradNorm = clipGradients(Object.values(clipped), optimiser.maxGradNorm);
   const applied = Number.isFinite(gradNorm) && result.valid > 0;
   if (applied) {
     state.applied++;
     for (const [name, { shape, data }] of Object.entries(state.parameters)) {
       const weightDecay = shape.length === 2 ? optimiser.weightDecay : 0;
-      adamW(data, clipped[name], state.m[name], state.v[name], state.applied, { ...optimiser, weightDecay });
+      adamW(data, clipped[name], state.m[name], state.v[name], state.applied, {
+        ...optimiser,
+        weightDecay,
+      });
     }
   }
   return { ...result, gradNorm, applied };

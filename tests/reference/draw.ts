@@ -2,8 +2,15 @@
 
 import type { Numbers } from './arrays';
 
-/** The k likeliest words, of equal ones the lowest ids first, and where the part of the range 0 to 1 ends that belongs to each. */
-export function shares(logits: Numbers, k: number, temperature: number): { words: number[]; ends: number[] } {
+/**
+ * The k likeliest words, of equal ones the lowest ids first, and where the part of the range 0 to 1
+ * ends that belongs to each.
+ */
+export function shares(
+  logits: Numbers,
+  k: number,
+  temperature: number,
+): { words: number[]; ends: number[] } {
   const words = Array.from(logits, (_, v) => v)
     .sort((a, b) => logits[b] - logits[a] || a - b)
     .slice(0, k);

@@ -1,5 +1,6 @@
 // A whole GPT-2: logits, and the gradient of every parameter under its Hugging Face name.
-// Pre-LayerNorm, learnt positions, tanh GELU, biases everywhere, (in, out) weights, head tied to wte or not.
+// Pre-LayerNorm, learnt positions, tanh GELU, biases everywhere, (in, out) weights, head tied to
+// wte or not.
 
 import { add, columnSum, matmul, type Numbers } from './arrays';
 import {
@@ -47,7 +48,8 @@ export function parameterShapes({
 }: GPT2Config): Record<string, number[]> {
   const shapes: Record<string, number[]> = { 'wte.weight': [V, C], 'wpe.weight': [P, C] };
   if (!tied) shapes['lm_head.weight'] = [V, C];
-  const layerNormed = (name: string) => Object.assign(shapes, { [`${name}.weight`]: [C], [`${name}.bias`]: [C] });
+  const layerNormed = (name: string) =>
+    Object.assign(shapes, { [`${name}.weight`]: [C], [`${name}.bias`]: [C] });
   const linear = (name: string, from: number, to: number) =>
     Object.assign(shapes, { [`${name}.weight`]: [from, to], [`${name}.bias`]: [to] });
   for (let layer = 0; layer < n_layer; layer++) {
@@ -108,18 +110,34 @@ function attend(qkv: Numbers, sizes: Sizes, { heads }: GPT2Config): Float64Array
   return reshapeHeads(attention(reshapeHeads(qkv, sizes, 3), sizes).output, sizes, 1, 'back');
 }
 
-function attendBackward(doutput: Numbers, qkv: Numbers, sizes: Sizes, { heads }: GPT2Config): Float64Array {
+function attendBackward(
+  doutput: Numbers,
+  qkv: Numbers,
+  sizes: Sizes,
+  { heads }: GPT2Config,
+): Float64Array {
   if (heads !== 'reshaped') return attentionBackward(doutput, qkv, sizes);
-  const dtaken = attentionBackward(reshapeHeads(doutput, sizes, 1), reshapeHeads(qkv, sizes, 3), sizes);
+  const dtaken = attentionBackward(
+    reshapeHeads(doutput, sizes, 1),
+    reshapeHeads(qkv, sizes, 3),
+    sizes,
+  );
   return reshapeHeads(dtaken, sizes, 3, 'back');
 }
 
 /** Logits (B, T, V) of tokens (B, T), with the activations that `gpt2Backward` reads. */
-export function gpt2Forward(weights: Weights, config: GPT2Config, tokens: Numbers, B: number, T: number): GPT2Forward {
+export function gpt2Forward(
+  weights: Weights,
+  config: GPT2Config,
+  tokens: Numbers,
+  B: number,
+  T: number,
+): GPT2Forward {
   const { n_embd: C, n_head: H, vocab_size: V, layer_norm_epsilon: epsilon } = config;
   const N = B * T;
   const get = (name: string) => weights[name].data;
-  const normalise = (x: Numbers, name: string) => layerNorm(x, get(`${name}.weight`), get(`${name}.bias`), epsilon).y;
+  const normalise = (x: Numbers, name: string) =>
+    layerNorm(x, get(`${name}.weight`), get(`${name}.bias`), epsilon).y;
   const linear = (x: Numbers, name: string, from: number, to: number) =>
     matmul(x, get(`${name}.weight`), N, from, to, { bias: get(`${name}.bias`) });
 
@@ -145,9 +163,23 @@ export function gpt2Forward(weights: Weights, config: GPT2Config, tokens: Number
   return { logits, tokens, B, T, blocks, last: x, normed };
 }
 
-/** Gradients of every parameter, by name, from dlogits (B, T, V). Read it beside `gpt2Forward`, from the bottom up. */
-export function gpt2Backward(weights: Weights, config: GPT2Config, forward: GPT2Forward, dlogits: Numbers): Parameters {
-  const { n_embd: C, n_head: H, vocab_size: V, n_positions: P, layer_norm_epsilon: epsilon } = config;
+/**
+ * Gradients of every parameter, by name, from dlogits (B, T, V). Read it beside `gpt2Forward`, from
+ * the bottom up.
+ */
+export function gpt2Backward(
+  weights: Weights,
+  config: GPT2Config,
+  forward: GPT2Forward,
+  dlogits: Numbers,
+): Parameters {
+  const {
+    n_embd: C,
+    n_head: H,
+    vocab_size: V,
+    n_positions: P,
+    layer_norm_epsilon: epsilon,
+  } = config;
   const { tokens, B, T, blocks, last, normed } = forward;
   const N = B * T;
   const get = (name: string) => weights[name].data;
@@ -175,13 +207,23 @@ export function gpt2Backward(weights: Weights, config: GPT2Config, forward: GPT2
   // logits = normed · headᵀ
   const tied = config.tie_word_embeddings !== false;
   const dhead = matmul(dlogits, normed, V, N, C, { transposeA: true });
-  let dx = normaliseBackward(matmul(dlogits, get(tied ? 'wte.weight' : 'lm_head.weight'), N, V, C), last, 'ln_f');
+  let dx = normaliseBackward(
+    matmul(dlogits, get(tied ? 'wte.weight' : 'lm_head.weight'), N, V, C),
+    last,
+    'ln_f',
+  );
   for (let layer = config.n_layer - 1; layer >= 0; layer--) {
     const h = `h.${layer}`;
     const { input, normed1, qkv, attended, middle, normed2, hidden, activated } = blocks[layer];
     // x = middle + mlp(ln_2(middle))
     const dactivated = linearBackward(dx, activated, `${h}.mlp.c_proj`, 4 * C, C);
-    const dnormed2 = linearBackward(geluBackward(dactivated, hidden), normed2, `${h}.mlp.c_fc`, C, 4 * C);
+    const dnormed2 = linearBackward(
+      geluBackward(dactivated, hidden),
+      normed2,
+      `${h}.mlp.c_fc`,
+      C,
+      4 * C,
+    );
     const dmiddle = add(dx, normaliseBackward(dnormed2, middle, `${h}.ln_2`));
     // middle = input + attention(ln_1(input))
     const dattended = linearBackward(dmiddle, attended, `${h}.attn.c_proj`, C, C);

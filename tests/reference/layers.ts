@@ -1,24 +1,41 @@
-// The layers of a GPT-2: embedding, LayerNorm, tanh GELU, causal attention. Each backward follows its forward.
+// The layers of a GPT-2: embedding, LayerNorm, tanh GELU, causal attention. Each backward follows
+// its forward.
 
 import { expectLength, type Numbers } from './arrays';
 
-/** x (N, C) = wte[token] + wpe[position]; row n stands at position n mod T. `tokens` (N), wte (V, C), wpe (≥ T, C). */
-export function embedding(tokens: Numbers, wte: Numbers, wpe: Numbers, T: number, C: number): Float64Array {
+/**
+ * x (N, C) = wte[token] + wpe[position]; row n stands at position n mod T. `tokens` (N), wte (V,
+ * C), wpe (≥ T, C).
+ */
+export function embedding(
+  tokens: Numbers,
+  wte: Numbers,
+  wpe: Numbers,
+  T: number,
+  C: number,
+): Float64Array {
   const V = wte.length / C;
   if (T * C > wpe.length) {
-    throw new Error(`embedding: ${T} positions, but wpe holds ${wpe.length / C}. Shorten the context.`);
+    throw new Error(
+      `embedding: ${T} positions, but wpe holds ${wpe.length / C}. Shorten the context.`,
+    );
   }
   const x = new Float64Array(tokens.length * C);
   for (let n = 0; n < tokens.length; n++) {
     if (!(tokens[n] >= 0 && tokens[n] < V)) {
-      throw new Error(`embedding: token ${tokens[n]} in row ${n} is outside 0..${V - 1}. Check the tokenizer.`);
+      throw new Error(
+        `embedding: token ${tokens[n]} in row ${n} is outside 0..${V - 1}. Check the tokenizer.`,
+      );
     }
     for (let c = 0; c < C; c++) x[n * C + c] = wte[tokens[n] * C + c] + wpe[(n % T) * C + c];
   }
   return x;
 }
 
-/** Backward of `embedding`: row n of dx (N, C) adds to rows of dwte (V, C) and dwpe (P, C): its token's, its position's. */
+/**
+ * Backward of `embedding`: row n of dx (N, C) adds to rows of dwte (V, C) and dwpe (P, C): its
+ * token's, its position's.
+ */
 export function embeddingBackward(
   tokens: Numbers,
   dx: Numbers,
@@ -49,17 +66,27 @@ export interface LayerNormResult {
 }
 
 /** y (N, C) = gamma (C) · (x − mean) · rstd + beta (C), statistics over each row of x (N, C). */
-export function layerNorm(x: Numbers, gamma: Numbers, beta: Numbers, epsilon = 1e-5): LayerNormResult {
+export function layerNorm(
+  x: Numbers,
+  gamma: Numbers,
+  beta: Numbers,
+  epsilon = 1e-5,
+): LayerNormResult {
   const C = gamma.length;
   const N = x.length / C;
-  const result = { y: new Float64Array(x.length), mean: new Float64Array(N), rstd: new Float64Array(N) };
+  const result = {
+    y: new Float64Array(x.length),
+    mean: new Float64Array(N),
+    rstd: new Float64Array(N),
+  };
   for (let n = 0; n < N; n++) {
     let mean = 0;
     for (let c = 0; c < C; c++) mean += x[n * C + c] / C;
     let variance = 0;
     for (let c = 0; c < C; c++) variance += (x[n * C + c] - mean) ** 2 / C;
     const rstd = 1 / Math.sqrt(variance + epsilon);
-    for (let c = 0; c < C; c++) result.y[n * C + c] = gamma[c] * (x[n * C + c] - mean) * rstd + beta[c];
+    for (let c = 0; c < C; c++)
+      result.y[n * C + c] = gamma[c] * (x[n * C + c] - mean) * rstd + beta[c];
     result.mean[n] = mean;
     result.rstd[n] = rstd;
   }
@@ -93,7 +120,8 @@ export function layerNormBackward(
       dgamma[c] += d * normalised(c);
       dbeta[c] += d;
     }
-    for (let c = 0; c < C; c++) dx[n * C + c] = rstd[n] * (gamma[c] * dy[n * C + c] - meanG - normalised(c) * meanGX);
+    for (let c = 0; c < C; c++)
+      dx[n * C + c] = rstd[n] * (gamma[c] * dy[n * C + c] - meanG - normalised(c) * meanGX);
   }
   return { dx, dgamma, dbeta };
 }
@@ -103,15 +131,23 @@ const GELU_CUBE = 0.044715;
 
 /** ½ x (1 + tanh(√(2/π) (x + 0.044715 x³))): the GELU that GPT-2 was trained with ("gelu_new"). */
 export function gelu(x: Numbers): Float64Array {
-  return Float64Array.from(x, (v) => 0.5 * v * (1 + Math.tanh(GELU_SLOPE * (v + GELU_CUBE * v ** 3))));
+  return Float64Array.from(
+    x,
+    (v) => 0.5 * v * (1 + Math.tanh(GELU_SLOPE * (v + GELU_CUBE * v ** 3))),
+  );
 }
 
-/** Backward of `gelu` at x: dx = dy · (½ (1 + t) + ½ x (1 − t²) √(2/π) (1 + 3·0.044715 x²)), t the tanh above. */
+/**
+ * Backward of `gelu` at x: dx = dy · (½ (1 + t) + ½ x (1 − t²) √(2/π) (1 + 3·0.044715 x²)), t the
+ * tanh above.
+ */
 export function geluBackward(dy: Numbers, x: Numbers): Float64Array {
   expectLength('geluBackward', 'dy', dy, x.length);
   return Float64Array.from(x, (v, i) => {
     const t = Math.tanh(GELU_SLOPE * (v + GELU_CUBE * v ** 3));
-    return dy[i] * (0.5 * (1 + t) + 0.5 * v * (1 - t * t) * GELU_SLOPE * (1 + 3 * GELU_CUBE * v * v));
+    return (
+      dy[i] * (0.5 * (1 + t) + 0.5 * v * (1 - t * t) * GELU_SLOPE * (1 + 3 * GELU_CUBE * v * v))
+    );
   });
 }
 
@@ -123,7 +159,9 @@ export interface AttentionSizes {
   H: number;
 }
 
-/** Where query, key and value of (sequence b, token t, head h) start in the packed qkv (B, T, 3C). */
+/**
+ * Where query, key and value of (sequence b, token t, head h) start in the packed qkv (B, T, 3C).
+ */
 function heads({ T, C, H }: AttentionSizes, b: number, t: number, h: number) {
   const query = (b * T + t) * 3 * C + h * (C / H);
   return { query, key: query + C, value: query + 2 * C };
@@ -137,11 +175,14 @@ function dot(a: Numbers, i: number, b: Numbers, j: number, D: number): number {
 }
 
 /**
- * Causal attention. qkv (B, T, 3C) is packed q | k | v, and inside each the heads lie one after the other.
- * s_tj = q_t · k_j / √D for j ≤ t;  lse_t = ln Σ_j exp s_tj;  output_t = Σ_j exp(s_tj − lse_t) v_j.
- * Gives `output` (B, T, C) and `lse` (B, H, T), natural logarithms of the scaled scores' sums.
+ * Causal attention. qkv (B, T, 3C) is packed q | k | v, and inside each the heads lie one after the
+ * other. s_tj = q_t · k_j / √D for j ≤ t; lse_t = ln Σ_j exp s_tj; output_t = Σ_j exp(s_tj − lse_t)
+ * v_j. Gives `output` (B, T, C) and `lse` (B, H, T), natural logarithms of the scaled scores' sums.
  */
-export function attention(qkv: Numbers, sizes: AttentionSizes): { output: Float64Array; lse: Float64Array } {
+export function attention(
+  qkv: Numbers,
+  sizes: AttentionSizes,
+): { output: Float64Array; lse: Float64Array } {
   const { B, T, C, H } = sizes;
   const D = C / H;
   if (!Number.isInteger(D))
@@ -171,8 +212,9 @@ export function attention(qkv: Numbers, sizes: AttentionSizes): { output: Float6
 }
 
 /**
- * The bug `reshape(B, H, T, D)` where a transpose was meant, on x (B, T, parts · C): in slots of D elements, a sequence of each part holds
- * slot s = token · H + head, and the reshape gives slot h · T + t to head h at position t. `back` undoes it.
+ * The bug `reshape(B, H, T, D)` where a transpose was meant, on x (B, T, parts · C): in slots of D
+ * elements, a sequence of each part holds slot s = token · H + head, and the reshape gives slot h ·
+ * T + t to head h at position t. `back` undoes it.
  */
 export function reshapeHeads(
   x: Numbers,
@@ -183,7 +225,8 @@ export function reshapeHeads(
   expectLength('reshapeHeads', 'x', x, B * T * parts * C);
   const D = C / H;
   const result = new Float64Array(x.length);
-  const at = (b: number, t: number, part: number, h: number) => ((b * T + t) * parts + part) * C + h * D;
+  const at = (b: number, t: number, part: number, h: number) =>
+    ((b * T + t) * parts + part) * C + h * D;
   for (let b = 0; b < B; b++) {
     for (let part = 0; part < parts; part++) {
       for (let h = 0; h < H; h++) {
@@ -201,10 +244,15 @@ export function reshapeHeads(
 }
 
 /**
- * Backward of `attention`: doutput (B, T, C) -> dqkv (B, T, 3C). p_tj = exp(s_tj − lse_t), dp_tj = doutput_t · v_j,
- * dv_j += p_tj doutput_t;  ds_tj = p_tj (dp_tj − Σ_i p_ti dp_ti);  dq_t += ds_tj k_j / √D;  dk_j += ds_tj q_t / √D.
+ * Backward of `attention`: doutput (B, T, C) -> dqkv (B, T, 3C). p_tj = exp(s_tj − lse_t), dp_tj =
+ * doutput_t · v_j, dv_j += p_tj doutput_t; ds_tj = p_tj (dp_tj − Σ_i p_ti dp_ti); dq_t += ds_tj k_j
+ * / √D; dk_j += ds_tj q_t / √D.
  */
-export function attentionBackward(doutput: Numbers, qkv: Numbers, sizes: AttentionSizes): Float64Array {
+export function attentionBackward(
+  doutput: Numbers,
+  qkv: Numbers,
+  sizes: AttentionSizes,
+): Float64Array {
   const { B, T, C, H } = sizes;
   const D = C / H;
   expectLength('attentionBackward', 'doutput', doutput, B * T * C);

@@ -1,7 +1,9 @@
-// The distillation losses, their gradients, and what an evaluation measures, row by row through a layout.
+// The distillation losses, their gradients, and what an evaluation measures, row by row through a
+// layout.
 //
-// One row: z student logits, y teacher logits, T temperature, q = softmax(z/T), p = softmax(y/T), t the target,
-// e label smoothing, l z-loss weight, β the mixing weight. Every divergence is multiplied by T².
+// One row: z student logits, y teacher logits, T temperature, q = softmax(z/T), p = softmax(y/T), t
+// the target, e label smoothing, l z-loss weight, β the mixing weight. Every divergence is
+// multiplied by T².
 
 import type { Strided } from './arrays';
 import { logSumExp } from './layers';
@@ -20,19 +22,28 @@ export interface LossOptions {
   zLoss?: number;
   /** Targets with this value count for nothing. */
   ignoreIndex?: number;
-  /** What sums are divided by: this call's valid targets unless given. Accumulation gives those of all its batches. */
+  /**
+   * What sums are divided by: this call's valid targets unless given. Accumulation gives those of
+   * all its batches.
+   */
   denominator?: number;
 }
 
 export interface LossResult {
   /** Mean over valid targets; NaN if there are none. */
   loss: number;
-  /** Mean cross-entropy, and mean divergence without T² (fkl for `ce` and `mixed`; NaN without a teacher). */
+  /**
+   * Mean cross-entropy, and mean divergence without T² (fkl for `ce` and `mixed`; NaN without a
+   * teacher).
+   */
   ce: number;
   kd: number;
   /** (B, T), not divided by anything; 0 where ignored. */
   perToken: Float64Array;
-  /** d loss / d student, in the student's storage; 0 where the layout does not look, and with no valid target. */
+  /**
+   * d loss / d student, in the student's storage; 0 where the layout does not look, and with no
+   * valid target.
+   */
   gradient: Float64Array;
   /** Targets that were not ignored. */
   valid: number;
@@ -60,19 +71,28 @@ function kullbackLeibler(logA: Float64Array, logM: Float64Array): number {
   return expectation(logA.map(Math.exp), (v) => logA[v] - logM[v]);
 }
 
-/** ln(w a + (1 − w) b), formed from logarithms: a mixture of underflowed probabilities still has one. */
+/**
+ * ln(w a + (1 − w) b), formed from logarithms: a mixture of underflowed probabilities still has
+ * one.
+ */
 function logMixture(w: number, logA: Float64Array, logB: Float64Array): Float64Array {
   return logA.map((a, v) => logSumExp([Math.log(w) + a, Math.log(1 - w) + logB[v]]));
 }
 
-/** q (f − Σ q f): the gradient of a function whose derivative by ln q is q·f, taken through the softmax. */
+/**
+ * q (f − Σ q f): the gradient of a function whose derivative by ln q is q·f, taken through the
+ * softmax.
+ */
 function throughSoftmax(q: Float64Array, f: (v: number) => number): Float64Array {
   const mean = expectation(q, f);
   return q.map((weight, v) => (weight === 0 ? 0 : weight * (f(v) - mean)));
 }
 
 /** Divergences between teacher p and student q, given as logarithms; one row each. */
-const DIVERGENCES: Record<Divergence, (logP: Float64Array, logQ: Float64Array, beta: number) => RowLoss> = {
+const DIVERGENCES: Record<
+  Divergence,
+  (logP: Float64Array, logQ: Float64Array, beta: number) => RowLoss
+> = {
   // KL(p ‖ q); q − p
   fkl: (logP, logQ) => ({
     value: kullbackLeibler(logP, logQ),
@@ -96,7 +116,10 @@ const DIVERGENCES: Record<Divergence, (logP: Float64Array, logQ: Float64Array, b
     const logM = logMixture(beta, logP, logQ);
     return {
       value: kullbackLeibler(logP, logM),
-      gradient: throughSoftmax(logQ.map(Math.exp), (v) => -(1 - beta) * Math.exp(logP[v] - logM[v])),
+      gradient: throughSoftmax(
+        logQ.map(Math.exp),
+        (v) => -(1 - beta) * Math.exp(logP[v] - logM[v]),
+      ),
     };
   },
   // m = (1−β) p + β q: KL(q ‖ m); h = ln(q/m) − β q/m, q (h − Σ q h)
@@ -104,7 +127,10 @@ const DIVERGENCES: Record<Divergence, (logP: Float64Array, logQ: Float64Array, b
     const logM = logMixture(beta, logQ, logP);
     return {
       value: kullbackLeibler(logQ, logM),
-      gradient: throughSoftmax(logQ.map(Math.exp), (v) => logQ[v] - logM[v] - beta * Math.exp(logQ[v] - logM[v])),
+      gradient: throughSoftmax(
+        logQ.map(Math.exp),
+        (v) => logQ[v] - logM[v] - beta * Math.exp(logQ[v] - logM[v]),
+      ),
     };
   },
   // ½ Σ |p − q|; s = ½ sign(q − p), q (s − Σ q s)
@@ -125,7 +151,9 @@ export function crossEntropy(z: Float64Array, target: number, e: number, l: numb
   const mean = e === 0 ? 0 : z.reduce((sum, v) => sum + v, 0) / V;
   return {
     value: (1 - e) * (lse - z[target]) + (e === 0 ? 0 : e * (lse - mean)) + l * lse * lse,
-    gradient: z.map((v, i) => (1 + 2 * l * lse) * Math.exp(v - lse) - (i === target ? 1 - e : 0) - e / V),
+    gradient: z.map(
+      (v, i) => (1 + 2 * l * lse) * Math.exp(v - lse) - (i === target ? 1 - e : 0) - e / V,
+    ),
   };
 }
 
@@ -149,12 +177,19 @@ function row(logits: Strided, b: number, t: number): Float64Array {
 
 function expectShape(name: string, { layout }: Strided, shape: readonly number[]): void {
   if (layout.shape.join() !== shape.join()) {
-    throw new Error(`loss: ${name} is (${layout.shape.join(', ')}), not (${shape.join(', ')}). Slice both alike.`);
+    throw new Error(
+      `loss: ${name} is (${layout.shape.join(', ')}), not (${shape.join(', ')}). Slice both alike.`,
+    );
   }
 }
 
 /** Walks the rows whose target counts. */
-export function* validRows(student: Strided, teacher: Strided | undefined, targets: Strided, ignoreIndex = -100) {
+export function* validRows(
+  student: Strided,
+  teacher: Strided | undefined,
+  targets: Strided,
+  ignoreIndex = -100,
+) {
   const [B, T, V] = student.layout.shape;
   expectShape('targets', targets, [B, T]);
   if (teacher) expectShape('teacher', teacher, [B, T, V]);
@@ -173,8 +208,9 @@ export function* validRows(student: Strided, teacher: Strided | undefined, targe
 }
 
 /**
- * A loss and its gradient. `student` and `teacher` are read as (B, T, V), `targets` as (B, T), each by its own layout.
- * Throws if shapes differ, a target is out of range, or a divergence has no teacher.
+ * A loss and its gradient. `student` and `teacher` are read as (B, T, V), `targets` as (B, T), each
+ * by its own layout. Throws if shapes differ, a target is out of range, or a divergence has no
+ * teacher.
  */
 export function distillationLoss(
   options: LossOptions,
@@ -182,16 +218,29 @@ export function distillationLoss(
   teacher: Strided | undefined,
   targets: Strided,
 ): LossResult {
-  const { kind, temperature: T = 1, alpha = 0.5, beta = 0.5, labelSmoothing = 0, zLoss = 0 } = options;
+  const {
+    kind,
+    temperature: T = 1,
+    alpha = 0.5,
+    beta = 0.5,
+    labelSmoothing = 0,
+    zLoss = 0,
+  } = options;
   if (kind !== 'ce' && !teacher)
     throw new Error(`loss: ${kind} compares with a teacher, and none was given. Pass its logits.`);
-  const [ceWeight, kdWeight] = kind === 'ce' ? [1, 0] : kind === 'mixed' ? [1 - alpha, alpha] : [0, 1];
+  const [ceWeight, kdWeight] =
+    kind === 'ce' ? [1, 0] : kind === 'mixed' ? [1 - alpha, alpha] : [0, 1];
   const diverge = DIVERGENCES[kind === 'ce' || kind === 'mixed' ? 'fkl' : kind];
   const perToken = new Float64Array(student.layout.shape[0] * student.layout.shape[1]);
   const gradient = new Float64Array(student.data.length);
   const sums = { ce: 0, kd: 0, loss: 0 };
   let valid = 0;
-  for (const { b, t, n, target, z, y } of validRows(student, teacher, targets, options.ignoreIndex)) {
+  for (const { b, t, n, target, z, y } of validRows(
+    student,
+    teacher,
+    targets,
+    options.ignoreIndex,
+  )) {
     valid++;
     const ce = crossEntropy(z, target, labelSmoothing, zLoss);
     const kd = y && diverge(logSoftmax(y.map((v) => v / T)), logSoftmax(z.map((v) => v / T)), beta);
@@ -231,10 +280,21 @@ export interface EvaluationRows {
   valid: number;
 }
 
-/** Compares two models on held-out rows. Shapes as in `distillationLoss`; a sum divided by `valid` is a mean. */
-export function evaluateRows(student: Strided, teacher: Strided, targets: Strided, ignoreIndex = -100): EvaluationRows {
+/**
+ * Compares two models on held-out rows. Shapes as in `distillationLoss`; a sum divided by `valid`
+ * is a mean.
+ */
+export function evaluateRows(
+  student: Strided,
+  teacher: Strided,
+  targets: Strided,
+  ignoreIndex = -100,
+): EvaluationRows {
   const rows = student.layout.shape[0] * student.layout.shape[1];
-  const [studentNll, teacherNll, kl, agreement] = Array.from({ length: 4 }, () => new Float64Array(rows));
+  const [studentNll, teacherNll, kl, agreement] = Array.from(
+    { length: 4 },
+    () => new Float64Array(rows),
+  );
   let valid = 0;
   for (const { n, target, z, y } of validRows(student, teacher, targets, ignoreIndex)) {
     const logQ = logSoftmax(z);

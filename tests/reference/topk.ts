@@ -1,4 +1,5 @@
-// What a cache keeps of a teacher, and the loss against it: k words and all the others as one outcome.
+// What a cache keeps of a teacher, and the loss against it: k words and all the others as one
+// outcome.
 
 import { roundToHalf, toHalf } from '../../src/tensor/dtype';
 import type { Numbers, Strided } from './arrays';
@@ -26,7 +27,9 @@ export function topKRow(y: Numbers, k: number, temperature: number): TopKRow {
   return {
     ids,
     values: ids.map((v) => roundToHalf(Math.max(y[v] - largest, LOWEST_HALF))),
-    rest: others.some((x) => x > Number.NEGATIVE_INFINITY) ? logSumExp(others) : Number.NEGATIVE_INFINITY,
+    rest: others.some((x) => x > Number.NEGATIVE_INFINITY)
+      ? logSumExp(others)
+      : Number.NEGATIVE_INFINITY,
   };
 }
 
@@ -51,11 +54,20 @@ export function topKLoss(
 ): TopKLossResult {
   const { temperature: T = 1, alpha = 0.5, labelSmoothing = 0, zLoss = 0 } = options;
   const count = student.layout.shape[0] * student.layout.shape[1];
-  const [ce, kl, agreement] = [new Float64Array(count), new Float64Array(count), new Float64Array(count)];
+  const [ce, kl, agreement] = [
+    new Float64Array(count),
+    new Float64Array(count),
+    new Float64Array(count),
+  ];
   const gradient = new Float64Array(student.data.length);
   let valid = 0;
   let sum = 0;
-  for (const { b, t, n, target, z } of validRows(student, undefined, targets, options.ignoreIndex)) {
+  for (const { b, t, n, target, z } of validRows(
+    student,
+    undefined,
+    targets,
+    options.ignoreIndex,
+  )) {
     valid++;
     const { ids, values, rest } = rows[n];
     const hard = crossEntropy(z, target, labelSmoothing, zLoss);
@@ -71,7 +83,9 @@ export function topKLoss(
     agreement[n] = argmax(z) === ids[argmax(Float64Array.from(values))] ? 1 : 0;
     const slope = logQ.map((lq, v) => {
       const j = ids.indexOf(v);
-      return j >= 0 ? Math.exp(lq) - p[j] : Math.exp(lq) * (1 - Math.exp(logP[ids.length] - logOutcomes[ids.length]));
+      return j >= 0
+        ? Math.exp(lq) - p[j]
+        : Math.exp(lq) * (1 - Math.exp(logP[ids.length] - logOutcomes[ids.length]));
     });
     for (let v = 0; v < z.length; v++) {
       gradient[address(student, b, t, v)] += alpha * T * slope[v] + (1 - alpha) * hard.gradient[v];
@@ -79,7 +93,13 @@ export function topKLoss(
     sum += alpha * T * T * kl[n] + (1 - alpha) * ce[n];
   }
   const denominator = options.denominator ?? valid;
-  return { ce, kl, agreement, gradient: gradient.map((g) => g / denominator), loss: sum / denominator };
+  return {
+    ce,
+    kl,
+    agreement,
+    gradient: gradient.map((g) => g / denominator),
+    loss: sum / denominator,
+  };
 }
 
 /** An entry's u32 words as src/kernels/topk.ts describes them. */

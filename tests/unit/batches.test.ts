@@ -1,4 +1,5 @@
-// The order of training data and the held-out batches: what is seen, how often, and that any step can be had at once.
+// The order of training data and the held-out batches: what is seen, how often, and that any step
+// can be had at once.
 
 import { describe, expect, test } from 'vitest';
 import type { Batch } from '../../src/data/batches';
@@ -63,7 +64,8 @@ describe('Batches', () => {
   test('any batch can be had without the ones before it', () => {
     const inOrder = makeBatches(300, 4, 8);
     const all = Array.from({ length: 60 }, (_, index) => inOrder.at(index));
-    for (const index of [59, 0, 23, 8, 9]) expect(makeBatches(300, 4, 8).at(index)).toEqual(all[index]);
+    for (const index of [59, 0, 23, 8, 9])
+      expect(makeBatches(300, 4, 8).at(index)).toEqual(all[index]);
   });
 
   test('the same seed gives the same batches, another one others', () => {
@@ -106,7 +108,8 @@ describe('heldOutBatches', () => {
     expect(batches.length).toBe(5);
     const starts = batches.flatMap((batch) => rowsOf(batch, 10).map((row) => row[0]));
     expect(starts).toEqual([0, 100, 200, 300, 400, 500, 600, 700, 800, 900]);
-    for (const { inputs, targets } of batches) expect([...targets]).toEqual(Array.from(inputs, (id) => id + 1));
+    for (const { inputs, targets } of batches)
+      expect([...targets]).toEqual(Array.from(inputs, (id) => id + 1));
     expect(heldOutBatches(ascending(1001), 2, 10, 5)).toEqual(batches);
   });
 
@@ -119,7 +122,9 @@ describe('heldOutBatches', () => {
   });
 
   test('too short a text says both lengths', () => {
-    expect(() => heldOutBatches(ascending(10), 2, 10, 1)).toThrow(/10 tokens hold no window of 10 \+ 1/);
+    expect(() => heldOutBatches(ascending(10), 2, 10, 1)).toThrow(
+      /10 tokens hold no window of 10 \+ 1/,
+    );
   });
 });
 
@@ -132,6 +137,8 @@ describe('sortedRows', () => {
   test('agrees with a comparison sort', () => {
     const random = randomFrom(9);
     const inputs = Uint32Array.from({ length: 2048 }, () => Math.floor(random() * 1024));
-    expect([...sortedRows(inputs)]).toEqual([...ascending(2048)].sort((a, b) => inputs[a] - inputs[b] || a - b));
+    expect([...sortedRows(inputs)]).toEqual(
+      [...ascending(2048)].sort((a, b) => inputs[a] - inputs[b] || a - b),
+    );
   });
 });

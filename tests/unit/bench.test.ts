@@ -1,4 +1,5 @@
-// What the benchmark may print: only times of contestants that agree, taken in turns, each figure beside what was promised.
+// What the benchmark may print: only times of contestants that agree, taken in turns, each figure
+// beside what was promised.
 
 import { expect, test } from 'vitest';
 import { type Contestant, interleaved, median } from '../bench/interleave';
@@ -9,10 +10,16 @@ import { formatResult } from '../bench/table';
 test('the flags are read, and what they may not be is named', () => {
   expect(parseOptions([])).toEqual({ only: [...WORKLOADS] });
   expect(parseOptions(['--only', 'w1,W3', '--turns', '7', '--json', 'a.json'])).toEqual({
-    ...{ only: ['W1', 'W3'], turns: 7, json: 'a.json' },
+    only: ['W1', 'W3'],
+    turns: 7,
+    json: 'a.json',
   });
-  expect(() => parseOptions(['--only', 'W9'])).toThrow('bench: --only names W9; there are W1, W2, W3, W4, W5.');
-  expect(() => parseOptions(['--turns', '1.5'])).toThrow('--turns is 1.5; give a whole number from 1 on');
+  expect(() => parseOptions(['--only', 'W9'])).toThrow(
+    'bench: --only names W9; there are W1, W2, W3, W4, W5.',
+  );
+  expect(() => parseOptions(['--turns', '1.5'])).toThrow(
+    '--turns is 1.5; give a whole number from 1 on',
+  );
   expect(() => parseOptions(['--turns'])).toThrow('--turns needs a value');
   expect(() => parseOptions(['--fast', '1'])).toThrow('there is no flag --fast');
 });
@@ -45,7 +52,9 @@ const agreement = (difference: number) => ({
 test('whoever is too far away, or no number, stops the benchmark', () => {
   expect(requireAgreement(agreement(1e-6)).what).toBe('losses');
   expect(() => requireAgreement(agreement(2e-5))).toThrow(Disagreement);
-  expect(() => requireAgreement(agreement(2e-5))).toThrow('losses: other is 2.0e-5 away, 1e-5 allowed (rounding)');
+  expect(() => requireAgreement(agreement(2e-5))).toThrow(
+    'losses: other is 2.0e-5 away, 1e-5 allowed (rounding)',
+  );
   expect(() => requireAgreement(agreement(Number.NaN))).toThrow(Disagreement);
 });
 
@@ -58,13 +67,25 @@ test('differences are relative, and lists of two lengths are no match', () => {
 });
 
 test('a result is a table beside the first row, and a figure that was missed is called so', () => {
-  const row = (name: string, time: number) => ({ name, median: time, min: time - 1, milliseconds: [time] });
+  const row = (name: string, time: number) => ({
+    name,
+    median: time,
+    min: time - 1,
+    milliseconds: [time],
+  });
   const result: Result = {
-    ...{ workload: 'W1', title: 'a step', agreement: [agreement(1e-6)], notes: ['Left out: none.'] },
+    workload: 'W1',
+    title: 'a step',
+    agreement: [agreement(1e-6)],
+    notes: ['Left out: none.'],
     tables: [
-      { title: 'Times', rows: [row('ours', 10), { ...row('theirs', 25), figures: { 'tokens/s': 1234.5 } }] },
+      {
+        title: 'Times',
+        rows: [row('ours', 10), { ...row('theirs', 25), figures: { 'tokens/s': 1234.5 } }],
+      },
       ...['y', 'dx'].map((line, i) => ({
-        ...{ title: line, grid: { title: 'GFLOP/s', row: line, figure: 'GFLOP/s' } },
+        title: line,
+        grid: { title: 'GFLOP/s', row: line, figure: 'GFLOP/s' },
         rows: [{ ...row('ours', 1), figures: { 'GFLOP/s': 5 + i } }, row('theirs', 1)],
       })),
     ],

@@ -1,10 +1,24 @@
-// The command line's files: a checkpoint is whole or refused, metrics go on after a checkpoint, and a cache never stops a run.
+// The command line's files: a checkpoint is whole or refused, metrics go on after a checkpoint, and
+// a cache never stops a run.
 
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { CheckpointError, type RunFacts, readCheckpoint, writeCheckpoint } from '../../src/cli/checkpoint';
+import {
+  CheckpointError,
+  type RunFacts,
+  readCheckpoint,
+  writeCheckpoint,
+} from '../../src/cli/checkpoint';
 import { diskCache } from '../../src/cli/disk-cache';
 import { explain } from '../../src/cli/failure';
 import { Metrics } from '../../src/cli/metrics';
@@ -30,10 +44,17 @@ const facts: RunFacts = {
   config: { ...DEFAULTS, prompt: 'Zwölf\nWale' },
   places: { data: ['a.txt'], reading: { format: 'text', columns: [] } },
   student: {
-    ...{ vocab_size: 97, n_positions: 16, n_embd: 16, n_layer: 1, n_head: 2 },
-    ...{ layer_norm_epsilon: 1e-5, activation_function: 'gelu_new' },
+    vocab_size: 97,
+    n_positions: 16,
+    n_embd: 16,
+    n_layer: 1,
+    n_head: 2,
+    layer_norm_epsilon: 1e-5,
+    activation_function: 'gelu_new',
   },
-  ...{ dtype: 'f32', adapter: 'test', data: 'abc' },
+  dtype: 'f32',
+  adapter: 'test',
+  data: 'abc',
 };
 
 test('a checkpoint comes back as it was, and takes the place of the one before', async () => {
@@ -54,12 +75,16 @@ test('a checkpoint that is cut, strange, newer or missing is refused with what t
   await writeCheckpoint(path, facts, snapshot);
   const { size } = statSync(path);
   truncateSync(path, size - 4);
-  await expect(readCheckpoint(path)).rejects.toThrow(`cut.bin is ${size - 4} bytes long, its first line says ${size}.`);
+  await expect(readCheckpoint(path)).rejects.toThrow(
+    `cut.bin is ${size - 4} bytes long, its first line says ${size}.`,
+  );
   const whole = readFileSync(path);
   writeFileSync(path, 'PK\u0003\u0004');
   await expect(readCheckpoint(path)).rejects.toThrow('cut.bin is no checkpoint of Stillhouse.');
   writeFileSync(path, whole.toString('latin1').replace('"version":1', '"version":2'), 'latin1');
-  await expect(readCheckpoint(path)).rejects.toThrow('cut.bin has version 2; this Stillhouse reads 1.');
+  await expect(readCheckpoint(path)).rejects.toThrow(
+    'cut.bin has version 2; this Stillhouse reads 1.',
+  );
   await expect(readCheckpoint(join(folder, 'none.bin'))).rejects.toThrow(CheckpointError);
 });
 
@@ -119,21 +144,31 @@ test('a cache keeps blocks; where it cannot, it says so once and the run goes on
 });
 
 test('errors are said with what can be done, and only faults of ours with where they happened', () => {
-  expect(explain(new GpuError('limits', 'Too large.', 'Choose less.'))).toBe('Too large. Choose less.');
+  expect(explain(new GpuError('limits', 'Too large.', 'Choose less.'))).toBe(
+    'Too large. Choose less.',
+  );
   expect(explain(new GpuError('no-adapter', 'No adapter.', 'See chrome://gpu.'))).toBe(
     'No adapter. A graphics driver with Vulkan, Metal or Direct3D 12 is needed; on Linux VK_ICD_FILENAMES can name one.',
   );
   expect(explain(new CorpusError('Bad text.', 'Save it.'))).toBe('Bad text. Save it.');
-  expect(explain(new ModelFileError('model', 'No model. Choose one.'))).toBe('No model. Choose one.');
+  expect(explain(new ModelFileError('model', 'No model. Choose one.'))).toBe(
+    'No model. Choose one.',
+  );
   let refused: unknown;
   try {
     Layout.contiguous([2, 4, 5]).narrow(1, 0, 3).view([-1, 5]);
   } catch (error) {
     refused = error;
   }
-  expect(explain(refused)).toMatch(/^view size is not compatible.*Use another loss path, or --batch_size 1\.$/s);
-  const full = Object.assign(new Error('ENOSPC: no space left on device, write'), { syscall: 'write' });
-  expect(explain(full)).toBe('ENOSPC: no space left on device, write. Check the path and the space on the disk.');
+  expect(explain(refused)).toMatch(
+    /^view size is not compatible.*Use another loss path, or --batch_size 1\.$/s,
+  );
+  const full = Object.assign(new Error('ENOSPC: no space left on device, write'), {
+    syscall: 'write',
+  });
+  expect(explain(full)).toBe(
+    'ENOSPC: no space left on device, write. Check the path and the space on the disk.',
+  );
   expect(explain(new TypeError('x is not a function'))).toMatch(
     /x is not a function This is a fault of Stillhouse\.\n.*at /s,
   );

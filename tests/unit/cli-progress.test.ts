@@ -1,16 +1,39 @@
 // What the command line prints of a run: the story's line, and no number where there is none.
 
 import { expect, test } from 'vitest';
-import { evaluationLine, figure, loadedText, memoryText, Pace, stepLine } from '../../src/cli/progress';
+import {
+  evaluationLine,
+  figure,
+  loadedText,
+  memoryText,
+  Pace,
+  stepLine,
+} from '../../src/cli/progress';
 import type { EvaluationRecord, StepRecord } from '../../src/distill/records';
 
 const step: StepRecord = {
-  ...{ step: 20, loss: 6.12344, ce: 7, kd: 1, gradNorm: 1, learningRate: 1e-3, lossScale: 65536 },
-  ...{ applied: true, appliedTotal: 20, skippedTotal: 0, tokens: 512 },
+  step: 20,
+  loss: 6.12344,
+  ce: 7,
+  kd: 1,
+  gradNorm: 1,
+  learningRate: 1e-3,
+  lossScale: 65536,
+  applied: true,
+  appliedTotal: 20,
+  skippedTotal: 0,
+  tokens: 512,
 };
 const evaluation: EvaluationRecord = {
-  ...{ step: 20, tried: 4, succeeded: 4, failed: 0, tokens: 2000, studentPerplexity: 812.4 },
-  ...{ path: 'strided', bytesCopied: 0, milliseconds: 12 },
+  step: 20,
+  tried: 4,
+  succeeded: 4,
+  failed: 0,
+  tokens: 2000,
+  studentPerplexity: 812.4,
+  path: 'strided',
+  bytesCopied: 0,
+  milliseconds: 12,
 };
 
 /** 20 steps of 512 tokens in 8.3 s, of 478. */
@@ -27,20 +50,31 @@ test('an evaluation is the story’s line', () => {
 });
 
 test('what is not known is n/a; a large perplexity is not clamped; skipped steps are told', () => {
-  const failed = { ...evaluation, succeeded: 0, failed: 4, tokens: 0, studentPerplexity: undefined };
-  expect(evaluationLine(failed, { ...step, loss: Number.NaN, skippedTotal: 3 }, new Pace(512, 100).at(20))).toBe(
+  const failed = {
+    ...evaluation,
+    succeeded: 0,
+    failed: 4,
+    tokens: 0,
+    studentPerplexity: undefined,
+  };
+  expect(
+    evaluationLine(
+      failed,
+      { ...step, loss: Number.NaN, skippedTotal: 3 },
+      new Pace(512, 100).at(20),
+    ),
+  ).toBe(
     'Step 20: Loss=n/a, PPL=n/a (0 valid tokens), Success=0.000 (0 of 4), 3 skipped, n/a tok/s, n/a left',
   );
-  expect(evaluationLine({ ...evaluation, step: 0, studentPerplexity: 51_234.56 }, undefined, '')).toContain(
-    'Step 0: Loss=n/a, PPL=51234.56,',
+  expect(
+    evaluationLine({ ...evaluation, step: 0, studentPerplexity: 51_234.56 }, undefined, ''),
+  ).toContain('Step 0: Loss=n/a, PPL=51234.56,');
+  expect(evaluationLine({ ...evaluation, tried: 0, succeeded: 0 }, step, '')).toContain(
+    'Success=n/a (0 of 0)',
   );
-  expect(evaluationLine({ ...evaluation, tried: 0, succeeded: 0 }, step, '')).toContain('Success=n/a (0 of 0)');
-  expect([undefined, null, Number.NaN, Number.POSITIVE_INFINITY].map((value) => figure(value, 2))).toEqual([
-    'n/a',
-    'n/a',
-    'n/a',
-    'Infinity',
-  ]);
+  expect(
+    [undefined, null, Number.NaN, Number.POSITIVE_INFINITY].map((value) => figure(value, 2)),
+  ).toEqual(['n/a', 'n/a', 'n/a', 'Infinity']);
 });
 
 test('a step tells its loss and whether it was skipped', () => {

@@ -1,8 +1,17 @@
-// The table of settings: its rows hold together, and a value that is not allowed is named with what is.
+// The table of settings: its rows hold together, and a value that is not allowed is named with what
+// is.
 
 import { describe, expect, test } from 'vitest';
 import type { Config, Field, FieldName } from '../../src/config';
-import { allowed, checkConfig, checkField, DEFAULTS, FIELDS, isFieldName, shown } from '../../src/config';
+import {
+  allowed,
+  checkConfig,
+  checkField,
+  DEFAULTS,
+  FIELDS,
+  isFieldName,
+  shown,
+} from '../../src/config';
 import { modelReference } from '../../src/model-reference';
 
 const names = Object.keys(FIELDS) as FieldName[];
@@ -39,16 +48,33 @@ describe('checkField', () => {
 
   test('takes no text, nothing and no NaN for a number', () => {
     for (const name of withNumbers) {
-      for (const value of ['1', '', null, undefined, Number.NaN, Number.POSITIVE_INFINITY, [1], {}, true, 1n]) {
+      for (const value of [
+        '1',
+        '',
+        null,
+        undefined,
+        Number.NaN,
+        Number.POSITIVE_INFINITY,
+        [1],
+        {},
+        true,
+        1n,
+      ]) {
         expect(checkField(name, value), `${name} ${shown(value)}`).toContain(`${name} is `);
       }
     }
   });
 
   test('says the field, the value and what is allowed', () => {
-    expect(checkField('train_steps', 2.5)).toBe('train_steps is 2.5. It takes a whole number from 1 to 100000.');
-    expect(checkField('student_lr', 1)).toBe('student_lr is 1. It takes a number from 1e-7 to 0.1.');
-    expect(checkField('lr_schedule', 'step')).toBe('lr_schedule is "step". It takes one of constant, linear, cosine.');
+    expect(checkField('train_steps', 2.5)).toBe(
+      'train_steps is 2.5. It takes a whole number from 1 to 100000.',
+    );
+    expect(checkField('student_lr', 1)).toBe(
+      'student_lr is 1. It takes a number from 1e-7 to 0.1.',
+    );
+    expect(checkField('lr_schedule', 'step')).toBe(
+      'lr_schedule is "step". It takes one of constant, linear, cosine.',
+    );
     expect(checkField('lr_schedule', 'toString')).toContain('It takes one of');
     expect(checkField('teacher_model', 7)).toMatch(
       /^teacher_model is 7\. It takes moby-teacher, files, or an id of the hub such as openai-community\/gpt2/,
@@ -67,13 +93,28 @@ describe('model references', () => {
   test('a model is built in, dropped, or of the hub', () => {
     expect(modelReference('moby-teacher')).toEqual({ kind: 'built-in', name: 'moby-teacher' });
     expect(modelReference('files')).toEqual({ kind: 'files' });
-    expect(modelReference('distilgpt2')).toEqual({ kind: 'hub', id: 'distilgpt2', revision: undefined });
+    expect(modelReference('distilgpt2')).toEqual({
+      kind: 'hub',
+      id: 'distilgpt2',
+      revision: undefined,
+    });
     const id = 'microsoft/DialoGPT-medium';
     expect(modelReference(`${id}@refs/pr/1`)).toEqual({ kind: 'hub', id, revision: 'refs/pr/1' });
   });
 
   test('nothing else is: no address, no path, nothing that a web server reads as another', () => {
-    const others = ['', '/', 'a/b/c', '../gpt2', 'org/..', 'org/na..me', 'org/', '/name', 'org/name@', 'org/name@../x'];
+    const others = [
+      '',
+      '/',
+      'a/b/c',
+      '../gpt2',
+      'org/..',
+      'org/na..me',
+      'org/',
+      '/name',
+      'org/name@',
+      'org/name@../x',
+    ];
     const addresses = [
       'https://example.com/x',
       '//example.com/x',
@@ -82,17 +123,32 @@ describe('model references', () => {
       'org/name?x',
       'org/name#x',
     ];
-    for (const text of [...others, ...addresses, 'org/na me', 'org/name%2f', 'órg/name', 'a@b@c', '-a', '.a', 'a\n'])
+    for (const text of [
+      ...others,
+      ...addresses,
+      'org/na me',
+      'org/name%2f',
+      'órg/name',
+      'a@b@c',
+      '-a',
+      '.a',
+      'a\n',
+    ])
       expect([text, modelReference(text)]).toEqual([text, undefined]);
   });
 
   test('a student is new, from a checkpoint, or from layers', () => {
     for (const value of ['', 'teacher', 'files', 'distilgpt2', 'moby-teacher'])
       expect(checkField('student_model', value), value).toBeUndefined();
-    expect(checkField('student_model', 'https://x')).toContain('It takes nothing for a new student');
-    for (const value of ['', '0', '0,2,4,7,9,11']) expect(checkField('student_from_layers', value)).toBeUndefined();
+    expect(checkField('student_model', 'https://x')).toContain(
+      'It takes nothing for a new student',
+    );
+    for (const value of ['', '0', '0,2,4,7,9,11'])
+      expect(checkField('student_from_layers', value)).toBeUndefined();
     for (const value of [',', '0,', '0, 2', '-1', 'a', '0.5', '1e3', '9999']) {
-      expect(checkField('student_from_layers', value)).toContain('It takes layer numbers with commas between them');
+      expect(checkField('student_from_layers', value)).toContain(
+        'It takes layer numbers with commas between them',
+      );
     }
   });
 });
@@ -123,8 +179,12 @@ describe('checkConfig', () => {
     expect(changed({ student_model: 'teacher' })).toEqual([
       'student_model is teacher and student_from_layers is empty. Name the layers, such as 0,1.',
     ]);
-    expect(changed({ student_from_layers: '0,1' })[0]).toContain('Layers are taken with student_model=teacher.');
-    expect(changed({ student_model: 'teacher', student_from_layers: '0,2', student_width: 60 })).toEqual([]);
+    expect(changed({ student_from_layers: '0,1' })[0]).toContain(
+      'Layers are taken with student_model=teacher.',
+    );
+    expect(
+      changed({ student_model: 'teacher', student_from_layers: '0,2', student_width: 60 }),
+    ).toEqual([]);
   });
 
   test('lets a warm-up be longer than the run', () => {

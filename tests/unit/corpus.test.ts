@@ -17,13 +17,23 @@ describe('decodeCorpus', () => {
     ['white space', ' \n\t\n'],
     ['a mark alone', '\uFEFF'],
   ])('refuses %s', (_, text) => {
-    expect(() => decodeCorpus('a.txt', utf8(text))).toThrow(`a.txt: no text in it (${utf8(text).length} bytes).`);
+    expect(() => decodeCorpus('a.txt', utf8(text))).toThrow(
+      `a.txt: no text in it (${utf8(text).length} bytes).`,
+    );
     expect(() => decodeCorpus('a.txt', utf8(text))).toThrow(CorpusError);
   });
 
   test.each([
-    ['a lone byte', [0x61, 0xff, 0x62], 'byte 1 is 0xff, in Latin-1 “ÿ”, which begins no character of UTF-8; 3 bytes'],
-    ['a byte that only goes on', [0x61, 0x80], 'byte 1 is 0x80, which begins no character of UTF-8; 2 bytes'],
+    [
+      'a lone byte',
+      [0x61, 0xff, 0x62],
+      'byte 1 is 0xff, in Latin-1 “ÿ”, which begins no character of UTF-8; 3 bytes',
+    ],
+    [
+      'a byte that only goes on',
+      [0x61, 0x80],
+      'byte 1 is 0x80, which begins no character of UTF-8; 2 bytes',
+    ],
     [
       'Latin-1, by the accented letter',
       [0x63, 0x61, 0x66, 0xe9, 0x20, 0x61],
@@ -34,7 +44,11 @@ describe('decodeCorpus', () => {
       [0xc3, 0xa9, 0xe9, 0x20],
       'byte 2 is 0xe9, in Latin-1 “é”, and 0x20 cannot follow it in UTF-8; 4 bytes',
     ],
-    ['Latin-1 at the end', [0x61, 0xe9], 'its last character, from byte 1 (0xe9) on, is cut short; 2 bytes'],
+    [
+      'Latin-1 at the end',
+      [0x61, 0xe9],
+      'its last character, from byte 1 (0xe9) on, is cut short; 2 bytes',
+    ],
     [
       'a character that breaks off in the middle',
       [0x61, 0xe9, 0xaf, 0x61],
@@ -45,9 +59,15 @@ describe('decodeCorpus', () => {
       [0x61, 0xed, 0xa0, 0x80],
       'byte 1 is 0xed, in Latin-1 “í”, and 0xa0 cannot follow it in UTF-8; 4 bytes',
     ],
-    ['a cut character', [0x61, 0xe9, 0xaf], 'its last character, from byte 1 (0xe9) on, is cut short; 3 bytes'],
+    [
+      'a cut character',
+      [0x61, 0xe9, 0xaf],
+      'its last character, from byte 1 (0xe9) on, is cut short; 3 bytes',
+    ],
   ])('refuses %s and says where', (_, bytes, where) => {
-    expect(() => decodeCorpus('a.txt', Uint8Array.from(bytes))).toThrow(`a.txt: not UTF-8 (${where}).`);
+    expect(() => decodeCorpus('a.txt', Uint8Array.from(bytes))).toThrow(
+      `a.txt: not UTF-8 (${where}).`,
+    );
   });
 
   const utf16 = (text: string, order: 'le' | 'be', mark: boolean) => {
@@ -60,9 +80,9 @@ describe('decodeCorpus', () => {
     ['le', false, 'in UTF-16, little-endian (byte 1 is 0x00, as are most in its places)'],
     ['be', false, 'in UTF-16, big-endian (byte 0 is 0x00, as are most in its places)'],
   ] as const)('refuses UTF-16 (%s, mark: %s)', (order, mark, said) => {
-    expect(() => decodeCorpus('a.txt', utf16('Call me Ishmael — some years ago.', order, mark))).toThrow(
-      `a.txt: ${said}, where UTF-8 was expected.`,
-    );
+    expect(() =>
+      decodeCorpus('a.txt', utf16('Call me Ishmael — some years ago.', order, mark)),
+    ).toThrow(`a.txt: ${said}, where UTF-8 was expected.`);
   });
 
   test('refuses binary files by their first zero, and by bytes that are not UTF-8', () => {
@@ -84,7 +104,9 @@ describe('decodeCorpus', () => {
           const bytes = utf8(`${text}.`);
           const place = at % text.length;
           bytes[place] = byte;
-          expect(() => decodeCorpus('a.txt', bytes)).toThrow(`byte ${place} is 0x${byte.toString(16)}`);
+          expect(() => decodeCorpus('a.txt', bytes)).toThrow(
+            `byte ${place} is 0x${byte.toString(16)}`,
+          );
         },
       ),
       { seed: 1 },
@@ -101,7 +123,9 @@ describe('decodeCorpus', () => {
     expect(() => decodeCorpus('big.txt', new Uint8Array(50_000_000))).toThrow(
       'big.txt: 50 MB, and at most 20 MB can be used.',
     );
-    expect(decodeCorpus('a.txt', new Uint8Array(MAX_CORPUS_BYTES).fill(0x61)).length).toBe(MAX_CORPUS_BYTES);
+    expect(decodeCorpus('a.txt', new Uint8Array(MAX_CORPUS_BYTES).fill(0x61)).length).toBe(
+      MAX_CORPUS_BYTES,
+    );
   });
 
   test('an error carries what can be done next', () => {

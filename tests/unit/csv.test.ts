@@ -11,7 +11,11 @@ test.each([
   ['the last line break is optional', 'a\nb\n', [['a'], ['b']]],
   ['empty values', ',a,,b,', [['', 'a', '', 'b', '']]],
   ['spaces belong to values', ' a , b ', [[' a ', ' b ']]],
-  ['quotes, with commas, line breaks and quotes within', '"a,b","c\nd","e""f",""', [['a,b', 'c\nd', 'e"f', '']]],
+  [
+    'quotes, with commas, line breaks and quotes within',
+    '"a,b","c\nd","e""f",""',
+    [['a,b', 'c\nd', 'e"f', '']],
+  ],
   ['quotes alone', '"""",""""""', [['"', '""']]],
   ['an empty line is no row, a quoted nothing is one', 'a\n\n""\nb\n', [['a'], [''], ['b']]],
   ['nothing', '', []],
@@ -25,26 +29,44 @@ test('a row’s line is the one that it begins on', () => {
 
 test.each([
   ['a quote in a bare value', 'a\nb"c,d', 2, 'a quote inside "b\\"c,d"'],
-  ['text after the closing quote', 'a\nb\n"c"d', 3, 'more text after the closing quote of "\\"c\\"d"'],
+  [
+    'text after the closing quote',
+    'a\nb\n"c"d',
+    3,
+    'more text after the closing quote of "\\"c\\"d"',
+  ],
   ['a space after the closing quote', '"c" ,d', 1, 'more text after the closing quote'],
-  ['a quote never closed', 'a,b\nc,"d\ne\nf', 2, 'the quote that opens "\\"d\\ne\\nf" is never closed'],
+  [
+    'a quote never closed',
+    'a,b\nc,"d\ne\nf',
+    2,
+    'the quote that opens "\\"d\\ne\\nf" is never closed',
+  ],
   ['a quote never closed, at the end', 'a,"', 1, 'never closed'],
   ['only doubled ones', 'a,"b""', 1, 'never closed'],
 ])('%s is an error with its line', (_, text, line, message) => {
   expect(() => parseCsv(text)).toThrow(CsvError);
-  expect(() => parseCsv(text)).toThrow(expect.objectContaining({ line, message: expect.stringContaining(message) }));
+  expect(() => parseCsv(text)).toThrow(
+    expect.objectContaining({ line, message: expect.stringContaining(message) }),
+  );
 });
 
 const cell = fc.string({ unit: fc.constantFrom('a', ',', '"', '\n', ' ', 'é', '🐋', ';') });
 
 test('any table comes back from quotes, and from as few quotes as there can be', () => {
   fc.assert(
-    fc.property(fc.array(fc.array(cell, { minLength: 2, maxLength: 5 }), { maxLength: 8 }), (table) => {
-      const quote = (value: string) => `"${value.replaceAll('"', '""')}"`;
-      const write = (form: (value: string) => string) => table.map((row) => row.map(form).join(',')).join('\n');
-      expect(values(write(quote))).toEqual(table);
-      expect(values(write((value) => (/[",\n]/.test(value) ? quote(value) : value)))).toEqual(table);
-    }),
+    fc.property(
+      fc.array(fc.array(cell, { minLength: 2, maxLength: 5 }), { maxLength: 8 }),
+      (table) => {
+        const quote = (value: string) => `"${value.replaceAll('"', '""')}"`;
+        const write = (form: (value: string) => string) =>
+          table.map((row) => row.map(form).join(',')).join('\n');
+        expect(values(write(quote))).toEqual(table);
+        expect(values(write((value) => (/[",\n]/.test(value) ? quote(value) : value)))).toEqual(
+          table,
+        );
+      },
+    ),
     { seed: 1, numRuns: 500 },
   );
 });

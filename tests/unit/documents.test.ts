@@ -8,7 +8,8 @@ const TEXT: Reading = { format: 'text', columns: ['text'] };
 const DIALOGUE: Reading = { format: 'dialogue', columns: ['text'] };
 const read = (name: string, text: string, reading: Reading = TEXT) =>
   readDocuments({ name, bytes: new TextEncoder().encode(text) }, reading);
-const documents = (name: string, text: string, reading: Reading = TEXT) => read(name, text, reading).documents;
+const documents = (name: string, text: string, reading: Reading = TEXT) =>
+  read(name, text, reading).documents;
 
 /** What a refused file is told. */
 function refusal(name: string, text: string, reading: Reading = TEXT): CorpusError {
@@ -29,8 +30,14 @@ describe('texts', () => {
 
   test('each row of a .jsonl is one, by its field', () => {
     const lines = '{"text": "one\\ntwo", "id": 1}\r\n\n{"id": 2, "text": "three"}\n';
-    expect(read('a.jsonl', lines)).toEqual({ documents: [['one\ntwo'], ['three']], columns: ['text', 'id'], empty: 0 });
-    expect(documents('a.ndjson', '{"body": "x"}', { format: 'text', columns: ['body'] })).toEqual([['x']]);
+    expect(read('a.jsonl', lines)).toEqual({
+      documents: [['one\ntwo'], ['three']],
+      columns: ['text', 'id'],
+      empty: 0,
+    });
+    expect(documents('a.ndjson', '{"body": "x"}', { format: 'text', columns: ['body'] })).toEqual([
+      ['x'],
+    ]);
   });
 
   test('each row of a .csv is one, by its column', () => {
@@ -43,25 +50,31 @@ describe('texts', () => {
   });
 
   test('empty values are counted', () => {
-    expect(read('a.csv', 'id,text\n1,\n2,two\n3,"  "\n')).toMatchObject({ documents: [['two']], empty: 2 });
+    expect(read('a.csv', 'id,text\n1,\n2,two\n3,"  "\n')).toMatchObject({
+      documents: [['two']],
+      empty: 2,
+    });
   });
 });
 
 describe('dialogues', () => {
   test('a .txt has a turn a line and empty lines between dialogues', () => {
-    expect(documents('a.txt', '\nHi.\nWho?\r\n \r\n\r\nCall me Ishmael.\n  Why?\n', DIALOGUE)).toEqual([
+    expect(
+      documents('a.txt', '\nHi.\nWho?\r\n \r\n\r\nCall me Ishmael.\n  Why?\n', DIALOGUE),
+    ).toEqual([
       ['Hi.', 'Who?'],
       ['Call me Ishmael.', 'Why?'],
     ]);
   });
 
   test('a .jsonl’s field is a list of turns, or context and reply', () => {
-    expect(documents('a.jsonl', '{"text": ["Hi.", "Who?"]}\n{"text": ["Alone."]}', DIALOGUE)).toEqual([
-      ['Hi.', 'Who?'],
-      ['Alone.'],
-    ]);
+    expect(
+      documents('a.jsonl', '{"text": ["Hi.", "Who?"]}\n{"text": ["Alone."]}', DIALOGUE),
+    ).toEqual([['Hi.', 'Who?'], ['Alone.']]);
     const reading: Reading = { format: 'dialogue', columns: ['context', 'response'] };
-    expect(documents('a.jsonl', '{"response": "c", "context": ["a", "b"]}', reading)).toEqual([['a', 'b', 'c']]);
+    expect(documents('a.jsonl', '{"response": "c", "context": ["a", "b"]}', reading)).toEqual([
+      ['a', 'b', 'c'],
+    ]);
   });
 
   test('a .csv’s columns are turns in the chosen order', () => {
@@ -78,24 +91,33 @@ describe('dialogues', () => {
       ['a', 'b'],
       ['x', 'y'],
     ]);
-    expect(documents('a.jsonl', '{"id": 1, "text": "a"}\n{"id": 1, "text": "b"}', reading)).toEqual([['a', 'b']]);
+    expect(documents('a.jsonl', '{"id": 1, "text": "a"}\n{"id": 1, "text": "b"}', reading)).toEqual(
+      [['a', 'b']],
+    );
   });
 
   test('empty turns are counted, and an empty dialogue is none', () => {
     const reading: Reading = { ...DIALOGUE, dialogueId: 'id' };
-    expect(read('a.csv', 'id,text\n1,a\n1,\n2,\n', reading)).toMatchObject({ documents: [['a']], empty: 2 });
+    expect(read('a.csv', 'id,text\n1,a\n1,\n2,\n', reading)).toMatchObject({
+      documents: [['a']],
+      empty: 2,
+    });
   });
 });
 
 describe('refusals', () => {
   test('an ending that says nothing', () => {
-    expect(refusal('notes.pdf', 'x').message).toBe('notes.pdf: no ending that says how to read it.');
+    expect(refusal('notes.pdf', 'x').message).toBe(
+      'notes.pdf: no ending that says how to read it.',
+    );
     expect(refusal('notes', 'x').hint).toContain('.jsonl for a JSON object a line');
   });
 
   test('bytes that are no text are told as for any text', () => {
     const bytes = Uint8Array.of(0x74, 0xe9, 0x0a);
-    expect(() => readDocuments({ name: 'a.csv', bytes }, TEXT)).toThrow('a.csv: not UTF-8 (byte 1 is 0xe9');
+    expect(() => readDocuments({ name: 'a.csv', bytes }, TEXT)).toThrow(
+      'a.csv: not UTF-8 (byte 1 is 0xe9',
+    );
   });
 
   test('a column that is not there: which there are', () => {
@@ -103,13 +125,19 @@ describe('refusals', () => {
     expect(error.message).toBe('a.csv: it has no column “text”; it has “id”, “body”.');
     expect(error).toBeInstanceOf(ColumnsError);
     expect((error as ColumnsError).columns).toEqual(['id', 'body']);
-    expect(refusal('a.jsonl', '{"body": "x"}').message).toBe('a.jsonl: it has no field “text”; it has “body”.');
-    expect(refusal('a.csv', 'text\nx', { ...DIALOGUE, dialogueId: 'id' }).message).toContain('no column “id”');
+    expect(refusal('a.jsonl', '{"body": "x"}').message).toBe(
+      'a.jsonl: it has no field “text”; it has “body”.',
+    );
+    expect(refusal('a.csv', 'text\nx', { ...DIALOGUE, dialogueId: 'id' }).message).toContain(
+      'no column “id”',
+    );
     expect(refusal('a.csv', 'id;text\n1;x\n').hint).toContain('Commas part columns');
   });
 
   test('a column without any text', () => {
-    expect(refusal('a.csv', 'text,id\n,1\n,2\n').message).toBe('a.csv: no text in “text” (2 rows).');
+    expect(refusal('a.csv', 'text,id\n,1\n,2\n').message).toBe(
+      'a.csv: no text in “text” (2 rows).',
+    );
   });
 
   test('bad rows of a .csv: the line, what stood there, what was expected, how many', () => {
@@ -126,7 +154,9 @@ describe('refusals', () => {
     expect(refusal('a.csv', 'id,text\n1,"open\n').message).toContain(
       'Line 2: the quote that opens "\\"open\\n" is never closed',
     );
-    expect(refusal('a.csv', 'text,text\na,b\n').message).toContain('Line 1: two columns are named “text”');
+    expect(refusal('a.csv', 'text,text\na,b\n').message).toContain(
+      'Line 1: two columns are named “text”',
+    );
   });
 
   test.each([

@@ -17,16 +17,24 @@ const routes: Record<string, RequestListener> = {
   },
   '/zipped.bin': (_, response) => {
     const zipped = gzipSync(new Uint8Array(body.length));
-    response.writeHead(200, { 'content-encoding': 'gzip', 'content-length': zipped.length }).end(zipped);
+    response
+      .writeHead(200, { 'content-encoding': 'gzip', 'content-length': zipped.length })
+      .end(zipped);
   },
   '/onnx/cut.onnx': (_, response) => {
-    response.writeHead(200, { 'content-length': 4_100_000 }).write(new Uint8Array(1_900_000), () => response.destroy());
+    response
+      .writeHead(200, { 'content-length': 4_100_000 })
+      .write(new Uint8Array(1_900_000), () => response.destroy());
   },
   '/page.bin': (_, response) => {
-    response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end('<p>start page</p>');
+    response
+      .writeHead(200, { 'content-type': 'text/html; charset=utf-8' })
+      .end('<p>start page</p>');
   },
   '/disguised.bin': (_, response) => {
-    response.writeHead(200, { 'content-type': 'application/octet-stream' }).end('\n<!DOCTYPE html><p>start page</p>');
+    response
+      .writeHead(200, { 'content-type': 'application/octet-stream' })
+      .end('\n<!DOCTYPE html><p>start page</p>');
   },
   '/closed.bin': (_, response) => void response.writeHead(403).end(),
   '/busy.bin': (_, response) => void response.writeHead(503, 'Busy').end(),
@@ -51,7 +59,10 @@ afterAll(() => {
   server.close();
 });
 
-async function refusal(path: string, options?: Parameters<typeof download>[1]): Promise<[string, string]> {
+async function refusal(
+  path: string,
+  options?: Parameters<typeof download>[1],
+): Promise<[string, string]> {
   const error = await download(`${origin}${path}`, options).then(
     () => new Error('accepted'),
     (error: unknown) => error,
@@ -76,12 +87,17 @@ test('brings the bytes, and tells how far it is', async () => {
 test('without a known length, progress has no total', async () => {
   for (const path of ['/chunked.bin', '/zipped.bin']) {
     const totals = new Set<number | undefined>();
-    const bytes = await download(`${origin}${path}`, { onProgress: (_, total) => totals.add(total) });
+    const bytes = await download(`${origin}${path}`, {
+      onProgress: (_, total) => totals.add(total),
+    });
     expect([bytes.length, ...totals]).toEqual([body.length, undefined]);
   }
   // Unless the caller knows it.
   const totals = new Set<number | undefined>();
-  const options = { onProgress: (_: number, total?: number) => totals.add(total), expectedBytes: body.length };
+  const options = {
+    onProgress: (_: number, total?: number) => totals.add(total),
+    expectedBytes: body.length,
+  };
   await download(`${origin}/zipped.bin`, options);
   expect([...totals]).toEqual([body.length]);
 });
@@ -103,7 +119,10 @@ test('a file cut short says how much came', async () => {
 
 test('a longer file is another file', async () => {
   const [kind, message] = await refusal('/onnx/model.onnx', { expectedBytes: 100 });
-  expect([kind, message]).toEqual(['model', expect.stringContaining('is 200,000 bytes long, expected 100')]);
+  expect([kind, message]).toEqual([
+    'model',
+    expect.stringContaining('is 200,000 bytes long, expected 100'),
+  ]);
 });
 
 test('a missing file, a closed one and a failing server are told apart', async () => {
@@ -140,10 +159,14 @@ test('no server at all is a network error', async () => {
 });
 
 test('an abort is the caller’s own reason, before and during the download', async () => {
-  await expect(download(`${origin}/slow.bin`, { signal: AbortSignal.abort('enough') })).rejects.toBe('enough');
+  await expect(
+    download(`${origin}/slow.bin`, { signal: AbortSignal.abort('enough') }),
+  ).rejects.toBe('enough');
   const controller = new AbortController();
   const onProgress = (loaded: number) => loaded > 0 && controller.abort('enough');
-  await expect(download(`${origin}/slow.bin`, { signal: controller.signal, onProgress })).rejects.toBe('enough');
+  await expect(
+    download(`${origin}/slow.bin`, { signal: controller.signal, onProgress }),
+  ).rejects.toBe('enough');
 });
 
 test('JSON is parsed, or refused by name', async () => {

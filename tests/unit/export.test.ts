@@ -1,18 +1,26 @@
-// An exported student at sizes that files cannot hold: said before anything is written. gpu/export shows what is written.
+// An exported student at sizes that files cannot hold: said before anything is written. gpu/export
+// shows what is written.
 
 import { expect, test } from 'vitest';
 import { studentFiles, zipStudent } from '../../src/distill/export';
 import type { Gpt2Config } from '../../src/model/config';
 
 const sizes = { vocab_size: 50257, n_positions: 1024, layer_norm_epsilon: 1e-5 };
-const XL: Gpt2Config = { ...sizes, n_layer: 48, n_embd: 1600, n_head: 25, activation_function: 'gelu_new' };
+const XL: Gpt2Config = {
+  ...sizes,
+  n_layer: 48,
+  n_embd: 1600,
+  n_head: 25,
+  activation_function: 'gelu_new',
+};
 
 test('graphs beyond protobuf’s 2 GB are left out with their size, and more than 4 GiB are not begun', async () => {
   let left: readonly string[] = [];
   const asked: string[] = [];
   const files = await studentFiles(
     {
-      ...{ config: XL, tokenizer: { files: new Map() } },
+      config: XL,
+      tokenizer: { files: new Map() },
       // Read once to be checked; the first that is written would be of another size.
       parameter: async (name) => {
         asked.push(name);
@@ -40,7 +48,11 @@ test('graphs beyond protobuf’s 2 GB are left out with their size, and more tha
 test('a run that is dropped stops its export', async () => {
   const ended = new AbortController();
   ended.abort(new Error('The run was dropped.'));
-  const student = { config: XL, tokenizer: { files: new Map() }, parameter: async () => new Float32Array(1) };
+  const student = {
+    config: XL,
+    tokenizer: { files: new Map() },
+    parameter: async () => new Float32Array(1),
+  };
   const options = { dtype: 'float32' as const, card: () => '', signal: ended.signal };
   await expect(studentFiles(student, options)).rejects.toThrow('The run was dropped.');
 });

@@ -1,4 +1,5 @@
-// The flags of `npm run distill`: the table's names and rules, the few of its own, and what is said of wrong ones.
+// The flags of `npm run distill`: the table's names and rules, the few of its own, and what is said
+// of wrong ones.
 
 import { describe, expect, it, test } from 'vitest';
 import { type Flags, helpText, mayChange, parseFlags, settle } from '../../src/cli/flags';
@@ -14,7 +15,8 @@ function parsed(...words: string[]): Flags {
 
 function problems(...words: string[]): string[] {
   const flags = parseFlags([...OUT, ...words]);
-  if (flags === 'help' || !('problems' in flags)) throw new Error(`taken: ${JSON.stringify(flags)}`);
+  if (flags === 'help' || !('problems' in flags))
+    throw new Error(`taken: ${JSON.stringify(flags)}`);
   return flags.problems;
 }
 
@@ -25,8 +27,11 @@ test('the story’s command gives the story’s settings', () => {
   expect(settle(flags.settings, DEFAULTS)).toEqual({
     config: {
       ...DEFAULTS,
-      ...{ teacher_model: 'microsoft/DialoGPT-medium', student_model: 'distilgpt2', model_dtype: 'float16' },
-      ...{ train_steps: 500, student_lr: 5e-6 },
+      teacher_model: 'microsoft/DialoGPT-medium',
+      student_model: 'distilgpt2',
+      model_dtype: 'float16',
+      train_steps: 500,
+      student_lr: 5e-6,
     },
   });
   expect([flags.outputDir, flags.resume]).toEqual(['out', false]);
@@ -68,19 +73,28 @@ describe('what is refused', () => {
     [['--alfa', '0.5'], '--alfa is no flag. Near it are --alpha.'],
     [['--ouput_dir', 'x'], '--ouput_dir is no flag. Near it are --output_dir.'],
     [['--max-length=3'], '--max-length is no flag. Near it are --max_length.'],
-    [['--steps', '3'], '--steps is no flag. Near it are --eval_steps, --train_steps, --warmup_steps.'],
+    [
+      ['--steps', '3'],
+      '--steps is no flag. Near it are --eval_steps, --train_steps, --warmup_steps.',
+    ],
     [['--constructor', '3'], '--constructor is no flag. --help lists them all.'],
     [['--alpha', '7'], '--alpha is 7. It takes a number from 0 to 1.'],
     [['--alpha', 'x'], '--alpha is "x". It takes a number from 0 to 1.'],
     [['--alpha', ''], '--alpha is "". It takes a number from 0 to 1.'],
     [['--train_steps', '1.5'], '--train_steps is 1.5. It takes a whole number from 1 to 100000.'],
-    [['--loss', 'kl'], '--loss is "kl". It takes one of mixed, ce, fkl, rkl, jsd, sfkl, srkl, tvd.'],
+    [
+      ['--loss', 'kl'],
+      '--loss is "kl". It takes one of mixed, ce, fkl, rkl, jsd, sfkl, srkl, tvd.',
+    ],
     [['--alpha'], '--alpha has no value. It takes a number from 0 to 1.'],
     [['--alpha', '--resume'], '--alpha has no value. It takes a number from 0 to 1.'],
     [['--data'], '--data has no value. It takes FILE….'],
     [['--resume=yes'], '--resume is "yes". It takes no value.'],
     [['--alpha', '0.5', '--alpha', '0.6'], '--alpha is given twice. Give it once.'],
-    [['0.5'], '"0.5" belongs to no flag. A flag is --name value; put a value with spaces in quotes.'],
+    [
+      ['0.5'],
+      '"0.5" belongs to no flag. A flag is --name value; put a value with spaces in quotes.',
+    ],
     [
       ['--prompt', 'The', 'sea'],
       '"sea" belongs to no flag. A flag is --name value; put a value with spaces in quotes.',
@@ -156,7 +170,15 @@ test('data takes several files, and the page’s readings', () => {
 test('a run that goes on may change how long it is, how it is watched, and what may change on the page', () => {
   const names = (Object.keys(FIELDS) as FieldName[]).filter(mayChange);
   expect(names).toEqual([
-    ...['alpha', 'temperature', 'train_steps', 'student_lr', 'eval_steps', 'eval_batches', 'eval_loss_path'],
+    ...[
+      'alpha',
+      'temperature',
+      'train_steps',
+      'student_lr',
+      'eval_steps',
+      'eval_batches',
+      'eval_loss_path',
+    ],
     ...['prompt', 'sample_tokens'],
   ]);
 });

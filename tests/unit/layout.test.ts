@@ -1,5 +1,5 @@
-// Layout against PyTorch's word: random chains of operations with PyTorch's answers, and what the chains leave out.
-// STILLHOUSE_GOLDENS names another folder to take the chains from.
+// Layout against PyTorch's word: random chains of operations with PyTorch's answers, and what the
+// chains leave out. STILLHOUSE_GOLDENS names another folder to take the chains from.
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -35,12 +35,21 @@ interface State {
   storage: number[];
 }
 
-function apply({ layout, storage }: State, [name, ...args]: Chain['ops'][number]): State & { copied: boolean } {
-  const method = (layout as unknown as Record<string, (...args: unknown[]) => Layout | Relayout>)[name];
+function apply(
+  { layout, storage }: State,
+  [name, ...args]: Chain['ops'][number],
+): State & { copied: boolean } {
+  const method = (layout as unknown as Record<string, (...args: unknown[]) => Layout | Relayout>)[
+    name
+  ];
   const answer = method.apply(layout, args);
   if (answer instanceof Layout) return { layout: answer, storage, copied: false };
   const { layout: next, copied } = answer;
-  return { layout: next, storage: copied ? [...layout.addresses()].map((a) => storage[a]) : storage, copied };
+  return {
+    layout: next,
+    storage: copied ? [...layout.addresses()].map((a) => storage[a]) : storage,
+    copied,
+  };
 }
 
 /** Runs a chain; gives what the golden line should say of it. */
@@ -154,10 +163,14 @@ test('what the chains leave out: PyTorch’s words for wrong arguments', () => {
   );
   expect(reason(() => scalar.slice(0))).toBe('slice() cannot be applied to a 0-dim tensor.');
   expect(reason(() => scalar.select(0, 0))).toBe('select() cannot be applied to a 0-dim tensor.');
-  expect(reason(() => scalar.narrow(0, 0, 0))).toBe('narrow() cannot be applied to a 0-dim tensor.');
+  expect(reason(() => scalar.narrow(0, 0, 0))).toBe(
+    'narrow() cannot be applied to a 0-dim tensor.',
+  );
   expect(reason(() => matrix.slice(0, 0, 2, 0))).toBe('slice step cannot be zero');
   expect(reason(() => matrix.slice(0, null, null, -1))).toBe('step must be greater than zero');
-  expect(reason(() => matrix.slice(0, 0.5))).toBe('slice indices must be integers or None or have an __index__ method');
+  expect(reason(() => matrix.slice(0, 0.5))).toBe(
+    'slice indices must be integers or None or have an __index__ method',
+  );
   expect(reason(() => matrix.narrow(0, 0, -1))).toBe('narrow(): length must be non-negative.');
   expect(reason(() => matrix.narrow(1, 4, 0))).toBe(
     'start out of range (expected to be in range of [-3, 3], but got 4)',
@@ -173,7 +186,9 @@ test('what the chains leave out: PyTorch’s words for wrong arguments', () => {
     'permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired ordering of ' +
       'dimensions i.e. input.dim() = 2 is not equal to len(dims) = 1',
   );
-  expect(reason(() => matrix.flatten(1, 0))).toBe('flatten() has invalid args: start_dim cannot come after end_dim');
+  expect(reason(() => matrix.flatten(1, 0))).toBe(
+    'flatten() has invalid args: start_dim cannot come after end_dim',
+  );
   expect(reason(() => matrix.expand([3]))).toBe(
     'expand(torch.FloatTensor{[2, 3]}, size=[3]): the number of sizes provided (1) must be greater or equal to the number ' +
       'of dimensions in the tensor (2)',
@@ -196,7 +211,10 @@ test('a scalar has one element, and grows', () => {
 
 describe('addresses', () => {
   test('at gives an address in elements, and agrees with the walk over all elements', () => {
-    const layout = Layout.contiguous([4, 5, 6]).slice(1, 1, null, 2).transpose(0, 2).narrow(0, 2, 3);
+    const layout = Layout.contiguous([4, 5, 6])
+      .slice(1, 1, null, 2)
+      .transpose(0, 2)
+      .narrow(0, 2, 3);
     const walked: number[] = [];
     for (let i = 0; i < 3; i++) {
       for (let j = 0; j < 2; j++) for (let k = 0; k < 4; k++) walked.push(layout.at(i, j, k));
@@ -208,7 +226,9 @@ describe('addresses', () => {
 
   test('an index out of range says so', () => {
     const layout = Layout.contiguous([2, 3]);
-    expect(reason(() => layout.at(0, 3))).toBe('index 3 is out of bounds for dimension 1 with size 3');
+    expect(reason(() => layout.at(0, 3))).toBe(
+      'index 3 is out of bounds for dimension 1 with size 3',
+    );
     expect(reason(() => layout.at(0, 0, 0))).toBe('too many indices for tensor of dimension 2');
     expect(reason(() => layout.at(0))).toBe("an element's address takes 2 indices, not 1");
   });

@@ -1,4 +1,5 @@
-// Links: what is written is read back, and what is malformed is refused whole, with a message that helps.
+// Links: what is written is read back, and what is malformed is refused whole, with a message that
+// helps.
 
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -13,7 +14,9 @@ function arbitraryValue(field: Field): fc.Arbitrary<string | number> {
     case 'choice':
       return fc.constantFrom(...field.choices);
     case 'text':
-      return fc.string({ unit: 'binary', maxLength: field.maxLength }).filter((text) => text.length <= field.maxLength);
+      return fc
+        .string({ unit: 'binary', maxLength: field.maxLength })
+        .filter((text) => text.length <= field.maxLength);
     case 'integer':
       return fc.integer({ min: field.min, max: field.max });
     case 'number':
@@ -23,11 +26,16 @@ function arbitraryValue(field: Field): fc.Arbitrary<string | number> {
 
 /** Valid configs in which any fields differ from the defaults. */
 const configs = fc
-  .record(Object.fromEntries(names.map((name) => [name, arbitraryValue(FIELDS[name])])), { requiredKeys: [] })
+  .record(Object.fromEntries(names.map((name) => [name, arbitraryValue(FIELDS[name])])), {
+    requiredKeys: [],
+  })
   .map((fields): Config => {
     const config = { ...DEFAULTS, ...fields } as Config;
     const unit = 4 * config.student_heads;
-    return { ...config, student_width: Math.max(1, Math.floor(config.student_width / unit)) * unit };
+    return {
+      ...config,
+      student_width: Math.max(1, Math.floor(config.student_width / unit)) * unit,
+    };
   })
   .filter((config) => checkConfig(config).length === 0);
 
@@ -44,7 +52,9 @@ function problemsOf(hash: string): string[] {
 function changesOf(hash: string): Partial<Config> {
   const parsed = parseLink(hash);
   if ('problems' in parsed) throw new Error(parsed.problems.join(' '));
-  return Object.fromEntries(names.filter((n) => parsed.config[n] !== DEFAULTS[n]).map((n) => [n, parsed.config[n]]));
+  return Object.fromEntries(
+    names.filter((n) => parsed.config[n] !== DEFAULTS[n]).map((n) => [n, parsed.config[n]]),
+  );
 }
 
 test('every valid config comes back from its link', () => {
@@ -63,7 +73,10 @@ test('every valid config comes back from its link', () => {
 });
 
 test('no text makes the parser throw, or gives a config that is not valid', () => {
-  const piece = fc.oneof(fc.constantFrom(...names, 'v=1', '&', '=', '%', '#', '1', '-', '__proto__'), fc.string());
+  const piece = fc.oneof(
+    fc.constantFrom(...names, 'v=1', '&', '=', '%', '#', '1', '-', '__proto__'),
+    fc.string(),
+  );
   const check = (text: string) => {
     const parsed = parseLink(text);
     if ('config' in parsed) expect(checkConfig(parsed.config)).toEqual([]);
@@ -101,13 +114,16 @@ describe('formatLink', () => {
   });
 
   test('has no link for a config that is not valid', () => {
-    expect(() => formatLink({ ...DEFAULTS, alpha: 2 })).toThrow('alpha is 2. It takes a number from 0 to 1.');
+    expect(() => formatLink({ ...DEFAULTS, alpha: 2 })).toThrow(
+      'alpha is 2. It takes a number from 0 to 1.',
+    );
   });
 });
 
 describe('parseLink takes', () => {
   test('nothing, and the version alone: the defaults, each time a new object', () => {
-    for (const hash of ['', '#', 'v=1', '#v=1']) expect(parseLink(hash)).toEqual({ config: DEFAULTS });
+    for (const hash of ['', '#', 'v=1', '#v=1'])
+      expect(parseLink(hash)).toEqual({ config: DEFAULTS });
     const parsed = parseLink('');
     expect('config' in parsed && parsed.config).not.toBe(DEFAULTS);
   });
@@ -146,18 +162,24 @@ describe('parseLink refuses', () => {
         `temperature is ${JSON.stringify(decodeURIComponent(raw))}. It takes ${allowed('temperature')}.`,
       ]);
     }
-    expect(problemsOf('v=1&temperature')).toEqual([`temperature has no value. It takes ${allowed('temperature')}.`]);
+    expect(problemsOf('v=1&temperature')).toEqual([
+      `temperature has no value. It takes ${allowed('temperature')}.`,
+    ]);
     expect(problemsOf('v=1&temperature=1e999')).toEqual([
       `temperature is Infinity. It takes ${allowed('temperature')}.`,
     ]);
   });
 
   test('what is out of range, not whole or no choice', () => {
-    expect(problemsOf('v=1&alpha=1.5&train_steps=2.5&loss=mse&teacher_model=../constructor')).toEqual([
+    expect(
+      problemsOf('v=1&alpha=1.5&train_steps=2.5&loss=mse&teacher_model=../constructor'),
+    ).toEqual([
       'alpha is 1.5. It takes a number from 0 to 1.',
       'train_steps is 2.5. It takes a whole number from 1 to 100000.',
       'loss is "mse". It takes one of mixed, ce, fkl, rkl, jsd, sfkl, srkl, tvd.',
-      expect.stringContaining('teacher_model is "../constructor". It takes moby-teacher, files, or an id of the hub'),
+      expect.stringContaining(
+        'teacher_model is "../constructor". It takes moby-teacher, files, or an id of the hub',
+      ),
     ]);
     expect(problemsOf('v=1&seed=-1')).toEqual([`seed is -1. It takes ${allowed('seed')}.`]);
     expect(problemsOf(`v=1&prompt=${'a'.repeat(201)}`)[0]).toContain('prompt has 201 characters.');
@@ -172,14 +194,29 @@ describe('parseLink refuses', () => {
   });
 
   test('names that are no settings, and lists those that are', () => {
-    for (const name of ['learning_rate', '__proto__', 'constructor', 'toString', 'prototype', 'Alpha', '', ' alpha']) {
+    for (const name of [
+      'learning_rate',
+      '__proto__',
+      'constructor',
+      'toString',
+      'prototype',
+      'Alpha',
+      '',
+      ' alpha',
+    ]) {
       const problems = problemsOf(`v=1&${name}=1`);
       expect(problems).toHaveLength(1);
-      expect(problems[0]).toContain(`${JSON.stringify(name)} is not a setting. The settings are v, teacher_model,`);
+      expect(problems[0]).toContain(
+        `${JSON.stringify(name)} is not a setting. The settings are v, teacher_model,`,
+      );
     }
-    expect(problemsOf('v=1&a=1&b=1&c=1&d=1&e=1')[0]).toMatch(/^"a", "b", "c" and 2 more are not settings\./);
+    expect(problemsOf('v=1&a=1&b=1&c=1&d=1&e=1')[0]).toMatch(
+      /^"a", "b", "c" and 2 more are not settings\./,
+    );
     expect(({} as Record<string, unknown>).polluted).toBeUndefined();
-    expect(problemsOf('v=1&__proto__[polluted]=1&constructor.prototype.polluted=1')[0]).toContain('are not settings');
+    expect(problemsOf('v=1&__proto__[polluted]=1&constructor.prototype.polluted=1')[0]).toContain(
+      'are not settings',
+    );
     expect(({} as Record<string, unknown>).polluted).toBeUndefined();
   });
 
@@ -193,7 +230,9 @@ describe('parseLink refuses', () => {
       ]);
     }
     for (const version of ['', '0', '-1', '1.0', 'x', ' 1']) {
-      expect(problemsOf(`v=${version}`)).toEqual([`v is ${JSON.stringify(version)}. It takes only 1.`]);
+      expect(problemsOf(`v=${version}`)).toEqual([
+        `v is ${JSON.stringify(version)}. It takes only 1.`,
+      ]);
     }
   });
 

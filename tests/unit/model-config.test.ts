@@ -35,7 +35,10 @@ test('what is written is read back, and defaults are GPT-2’s', () => {
 
 test('GPT-2 small has 148 parameters of 124,439,808 values, matrices first', () => {
   const shapes = parameterShapes(parseConfig(gpt2));
-  const total = shapes.reduce((sum, { shape }) => sum + shape.reduce((product, extent) => product * extent, 1), 0);
+  const total = shapes.reduce(
+    (sum, { shape }) => sum + shape.reduce((product, extent) => product * extent, 1),
+    0,
+  );
   expect([shapes.length, total]).toEqual([148, 124_439_808]);
   const ranks = shapes.map(({ shape }) => shape.length);
   expect(ranks).toEqual([...ranks].sort((a, b) => b - a));
@@ -43,21 +46,45 @@ test('GPT-2 small has 148 parameters of 124,439,808 values, matrices first', () 
 
 test('the hub’s own files are read: DistilGPT2’s and DialoGPT’s, with all that they carry', () => {
   const carried = {
-    ...{ architectures: ['GPT2LMHeadModel'], attn_pdrop: 0.1, embd_pdrop: 0.1, resid_pdrop: 0.1, n_ctx: 1024 },
-    ...{ bos_token_id: 50256, eos_token_id: 50256, initializer_range: 0.02, _num_labels: 1, output_past: true },
-    ...{ id2label: { 0: 'LABEL_0' }, label2id: { LABEL_0: 0 }, summary_activation: null, summary_use_proj: true },
-    ...{ summary_first_dropout: 0.1, summary_proj_to_labels: true, summary_type: 'cls_index' },
-    ...{ task_specific_params: { 'text-generation': { do_sample: true, max_length: 50 } } },
+    architectures: ['GPT2LMHeadModel'],
+    attn_pdrop: 0.1,
+    embd_pdrop: 0.1,
+    resid_pdrop: 0.1,
+    n_ctx: 1024,
+    bos_token_id: 50256,
+    eos_token_id: 50256,
+    initializer_range: 0.02,
+    _num_labels: 1,
+    output_past: true,
+    id2label: { 0: 'LABEL_0' },
+    label2id: { LABEL_0: 0 },
+    summary_activation: null,
+    summary_use_proj: true,
+    summary_first_dropout: 0.1,
+    summary_proj_to_labels: true,
+    summary_type: 'cls_index',
+    task_specific_params: { 'text-generation': { do_sample: true, max_length: 50 } },
   };
   const { layer_norm_epsilon: _epsilon, ...rest } = gpt2;
-  expect(parseConfig({ ...rest, ...carried, layer_norm_epsilon: 1e-5, n_layer: 6 })).toEqual({ ...config, n_layer: 6 });
+  expect(parseConfig({ ...rest, ...carried, layer_norm_epsilon: 1e-5, n_layer: 6 })).toEqual({
+    ...config,
+    n_layer: 6,
+  });
   const medium = { n_embd: 1024, n_head: 16, n_layer: 24 };
-  const dialogue = { task_specific_params: { conversational: { max_length: 1000 } }, n_inner: null };
-  expect(parseConfig({ ...gpt2, ...carried, ...dialogue, ...medium })).toEqual({ ...config, ...medium });
+  const dialogue = {
+    task_specific_params: { conversational: { max_length: 1000 } },
+    n_inner: null,
+  };
+  expect(parseConfig({ ...gpt2, ...carried, ...dialogue, ...medium })).toEqual({
+    ...config,
+    ...medium,
+  });
 });
 
 test('what would load and compute wrong numbers is refused with field, value and what is supported', () => {
-  expect(refusal({ ...gpt2, model_type: 'llama' })).toContain('model_type is "llama"; Stillhouse reads "gpt2"');
+  expect(refusal({ ...gpt2, model_type: 'llama' })).toContain(
+    'model_type is "llama"; Stillhouse reads "gpt2"',
+  );
   expect(refusal({ ...gpt2, activation_function: 'relu' })).toContain(
     'activation_function is "relu"; supported are gelu_new',
   );
@@ -65,8 +92,12 @@ test('what would load and compute wrong numbers is refused with field, value and
   expect(refusal({ ...gpt2, scale_attn_by_inverse_layer_idx: true })).toContain(
     'scale_attn_by_inverse_layer_idx is true',
   );
-  expect(refusal({ ...gpt2, reorder_and_upcast_attn: true })).toContain('supported is false, as GPT-2 itself has it');
-  expect(refusal({ ...gpt2, layer_norm_epsilon: '1e-5' })).toContain('layer_norm_epsilon is "1e-5"');
+  expect(refusal({ ...gpt2, reorder_and_upcast_attn: true })).toContain(
+    'supported is false, as GPT-2 itself has it',
+  );
+  expect(refusal({ ...gpt2, layer_norm_epsilon: '1e-5' })).toContain(
+    'layer_norm_epsilon is "1e-5"',
+  );
 });
 
 test('sizes must be whole, in range, and divide into heads of a multiple of 4', () => {
@@ -78,10 +109,13 @@ test('sizes must be whole, in range, and divide into heads of a multiple of 4', 
   expect(refusal({ ...gpt2, n_head: 7 })).toContain(
     'n_embd 768 over n_head 7 does not divide evenly. Choose n_embd as a multiple of 28',
   );
-  expect(refusal({ ...gpt2, n_embd: 72 })).toContain('heads of size 6, which is not a multiple of 4');
+  expect(refusal({ ...gpt2, n_embd: 72 })).toContain(
+    'heads of size 6, which is not a multiple of 4',
+  );
 });
 
 test('what is not an object is refused', () => {
-  for (const json of [null, [], 'gpt2', 3, undefined]) expect(refusal(json)).toContain('expected an object');
+  for (const json of [null, [], 'gpt2', 3, undefined])
+    expect(refusal(json)).toContain('expected an object');
   expect(refusal(Object.create(gpt2))).toContain('model_type is missing');
 });

@@ -1,4 +1,5 @@
-// The ONNX file as a protobuf: interface, constants, refusals. gpu/teacher-onnx shows that it computes a GPT-2.
+// The ONNX file as a protobuf: interface, constants, refusals. gpu/teacher-onnx shows that it
+// computes a GPT-2.
 
 import onnxProto from 'onnx-proto';
 import { expect, test } from 'vitest';
@@ -16,9 +17,11 @@ const config: Gpt2Config = {
 };
 const shapes = parameterShapes(config);
 const size = (shape: number[]) => shape.reduce((product, extent) => product * extent, 1);
-const weights = () => new Map(shapes.map(({ name, shape }) => [name, new Float32Array(size(shape)).fill(0.5)]));
+const weights = () =>
+  new Map(shapes.map(({ name, shape }) => [name, new Float32Array(size(shape)).fill(0.5)]));
 const { FLOAT, FLOAT16, INT64 } = onnxProto.onnx.TensorProto.DataType;
-const graphOf = (dtype: 'f32' | 'f16') => onnxProto.onnx.ModelProto.decode(exportOnnx(config, weights(), dtype)).graph!;
+const graphOf = (dtype: 'f32' | 'f16') =>
+  onnxProto.onnx.ModelProto.decode(exportOnnx(config, weights(), dtype)).graph!;
 
 test('token ids in, logits out, any batch and length', () => {
   for (const [dtype, type] of [
@@ -28,7 +31,11 @@ test('token ids in, logits out, any batch and length', () => {
     const { input, output } = graphOf(dtype);
     const interfaceOf = ({ name, type }: onnxProto.onnx.IValueInfoProto) => {
       const { elemType, shape } = type!.tensorType!;
-      return [name, elemType, ...shape!.dim!.map(({ dimParam, dimValue }) => dimParam || Number(dimValue))];
+      return [
+        name,
+        elemType,
+        ...shape!.dim!.map(({ dimParam, dimValue }) => dimParam || Number(dimValue)),
+      ];
     };
     expect(input!.map(interfaceOf)).toEqual([['input_ids', INT64, 'batch', 'sequence']]);
     expect(output!.map(interfaceOf)).toEqual([['logits', type, 'batch', 'sequence', 11]]);
@@ -50,7 +57,9 @@ test('every parameter is stored once, matrices in the file’s own type', () => 
     }
   }
   // Half the bytes, for all that is large.
-  expect(exportOnnx(config, weights(), 'f16').length).toBeLessThan(exportOnnx(config, weights(), 'f32').length);
+  expect(exportOnnx(config, weights(), 'f16').length).toBeLessThan(
+    exportOnnx(config, weights(), 'f32').length,
+  );
 });
 
 test('only standard operators are used, and each input is a constant, the model’s input or an earlier output', () => {
@@ -95,11 +104,15 @@ test('weights that do not fit are refused by name', () => {
       change(changed);
       return exportOnnx(config, changed, dtype);
     };
-  expect(exporting((all) => all.delete('ln_f.bias'))).toThrow('ln_f.bias has no values; shape [8] needs 8');
+  expect(exporting((all) => all.delete('ln_f.bias'))).toThrow(
+    'ln_f.bias has no values; shape [8] needs 8',
+  );
   expect(exporting((all) => all.set('wpe.weight', new Float32Array(5)))).toThrow(
     'wpe.weight has 5 values; shape [6, 8] needs 48',
   );
-  expect(exporting((all) => (all.get('wte.weight')![3] = NaN), 'f32')).toThrow('wte.weight holds NaN at element 3');
+  expect(exporting((all) => (all.get('wte.weight')![3] = NaN), 'f32')).toThrow(
+    'wte.weight holds NaN at element 3',
+  );
   expect(exporting((all) => (all.get('wte.weight')![3] = 65519))).not.toThrow();
   expect(exporting((all) => (all.get('wte.weight')![3] = -65520))).toThrow(
     'wte.weight holds -65520 at element 3. Export in f32',
@@ -108,8 +121,12 @@ test('weights that do not fit are refused by name', () => {
 
 test('a head of its own is stored beside the embedding and multiplied by', () => {
   const untied = { ...config, tie_word_embeddings: false };
-  const own = new Map(weights()).set('lm_head.weight', new Float32Array(config.vocab_size * config.n_embd).fill(2));
-  const { node, initializer } = onnxProto.onnx.ModelProto.decode(exportOnnx(untied, own, 'f32')).graph!;
+  const own = new Map(weights()).set(
+    'lm_head.weight',
+    new Float32Array(config.vocab_size * config.n_embd).fill(2),
+  );
+  const { node, initializer } = onnxProto.onnx.ModelProto.decode(exportOnnx(untied, own, 'f32'))
+    .graph!;
   expect(initializer!.filter(({ name }) => name === 'lm_head.weight')).toHaveLength(1);
   expect(node!.find(({ name }) => name === 'head')!.input).toEqual(['lm_head.weight']);
 });

@@ -1,18 +1,25 @@
-// A step's times made into a table: what is grouped, what is added up, and which of many repetitions counts.
+// A step's times made into a table: what is grouped, what is added up, and which of many
+// repetitions counts.
 
 import { expect, test } from 'vitest';
 import { profileText, type StepTimes, summarise, timeStep } from '../../src/distill/profile';
 
 const ROOFLINE = { flopsPerSecond: 100e9, bytesPerSecond: 10e9 };
 const dispatch = (kernel: string, label: string, nanoseconds: number, flops = 0, bytes = 0) => ({
-  ...{ kernel, label, nanoseconds, flops, bytes },
+  kernel,
+  label,
+  nanoseconds,
+  flops,
+  bytes,
 });
 
 /** A student of two layers and an optimiser, three repetitions; the second was disturbed. */
 const TIMES: StepTimes = {
   parts: [
     {
-      ...{ part: 'student', times: 2, clocked: false },
+      part: 'student',
+      times: 2,
+      clocked: false,
       repetitions: [1, 50, 1].map((slower) => [
         dispatch('matmul', 'h.0.mlp.c_fc', 1001 * slower, 50_000, 3000),
         dispatch('matmul', 'h.1.mlp.c_fc', 2001 * slower, 50_000, 3000),
@@ -23,7 +30,9 @@ const TIMES: StepTimes = {
       ]),
     },
     {
-      ...{ part: 'optimiser', times: 1, clocked: false },
+      part: 'optimiser',
+      times: 1,
+      clocked: false,
       repetitions: [7, 9, 8].map((time) => [dispatch('adamw', 'adamw', time * 1000, 400, 20_000)]),
     },
   ],
@@ -38,11 +47,33 @@ test('rows are summed by kernel and, whatever the layer, by kind; the slowest co
     { name: 'mlp.c_fc dw', dispatches: 4, nanoseconds: 20_002, flops: 200_000, bytes: 12_000 },
     { name: 'mlp.c_fc', dispatches: 4, nanoseconds: 6004, flops: 200_000, bytes: 12_000 },
   ]);
-  expect(student.kernels[0]).toMatchObject({ dispatches: 8, nanoseconds: 26_006, flops: 400_000, bytes: 24_000 });
-  expect(student).toMatchObject({ name: 'student', dispatches: 12, nanoseconds: 27_006, bytes: 28_020 });
+  expect(student.kernels[0]).toMatchObject({
+    dispatches: 8,
+    nanoseconds: 26_006,
+    flops: 400_000,
+    bytes: 24_000,
+  });
+  expect(student).toMatchObject({
+    name: 'student',
+    dispatches: 12,
+    nanoseconds: 27_006,
+    bytes: 28_020,
+  });
   // Once a step, where the student has two batches; the median of 7, 9 and 8.
-  expect(optimiser).toMatchObject({ name: 'optimiser', dispatches: 1, nanoseconds: 8000, flops: 400, bytes: 20_000 });
-  expect(report).toMatchObject({ name: 'step', dispatches: 13, nanoseconds: 35_006, flops: 400_600, bytes: 48_020 });
+  expect(optimiser).toMatchObject({
+    name: 'optimiser',
+    dispatches: 1,
+    nanoseconds: 8000,
+    flops: 400,
+    bytes: 20_000,
+  });
+  expect(report).toMatchObject({
+    name: 'step',
+    dispatches: 13,
+    nanoseconds: 35_006,
+    flops: 400_600,
+    bytes: 48_020,
+  });
   expect(report).toMatchObject({ stepMilliseconds: 0.05, repetitions: 3, roofline: ROOFLINE });
   expect(report.quantum).toBeUndefined();
 });
@@ -65,7 +96,10 @@ test.each([100_000, 65_536])(
     };
     const report = summarise(times, ROOFLINE);
     expect(report.quantum).toBe(quantum);
-    expect(report.parts[1].kernels.map(({ nanoseconds }) => nanoseconds)).toEqual([3 * quantum, 0.4 * quantum]);
+    expect(report.parts[1].kernels.map(({ nanoseconds }) => nanoseconds)).toEqual([
+      3 * quantum,
+      0.4 * quantum,
+    ]);
     expect(profileText(report, 'x')).toContain(
       `means of 5 repetitions, timestamps rounded to ${Math.round(quantum / 1000)} µs`,
     );

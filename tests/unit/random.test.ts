@@ -1,4 +1,5 @@
-// The seeded generator: against its published definition in big integers, and by statistics; and float16 on the CPU.
+// The seeded generator: against its published definition in big integers, and by statistics; and
+// float16 on the CPU.
 
 import { describe, expect, test } from 'vitest';
 import { fromHalf, roundToHalf, toHalf } from '../../src/tensor/dtype';
@@ -11,7 +12,9 @@ const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.le
 function correlation(a: number[], b: number[]): number {
   const [ma, mb] = [mean(a), mean(b)];
   const covariance = mean(a.map((x, i) => (x - ma) * (b[i] - mb)));
-  return covariance / Math.sqrt(mean(a.map((x) => (x - ma) ** 2)) * mean(b.map((x) => (x - mb) ** 2)));
+  return (
+    covariance / Math.sqrt(mean(a.map((x) => (x - ma) ** 2)) * mean(b.map((x) => (x - mb) ** 2)))
+  );
 }
 
 test('xoshiro128 follows its definition in exact integers', () => {
@@ -70,13 +73,19 @@ describe('fork', () => {
     ];
     const streams = near.map((stream) => draw(n, () => stream.uniform()));
     for (const [i, a] of streams.entries()) {
-      for (const b of streams.slice(i + 1)) expect(Math.abs(correlation(a, b))).toBeLessThan(5 / Math.sqrt(n));
+      for (const b of streams.slice(i + 1))
+        expect(Math.abs(correlation(a, b))).toBeLessThan(5 / Math.sqrt(n));
     }
   });
 
   test('of a fork is not a fork by a longer name', () => {
     const random = new Random(1);
-    const paths = [random.fork('a').fork('b'), random.fork('a/b'), random.fork('a"/"b'), random.fork('ab')];
+    const paths = [
+      random.fork('a').fork('b'),
+      random.fork('a/b'),
+      random.fork('a"/"b'),
+      random.fork('ab'),
+    ];
     expect(new Set(paths.map((stream) => stream.uniform())).size).toBe(paths.length);
   });
 });
@@ -109,24 +118,29 @@ test('normal has the moments and the tails of a standard normal', () => {
   near(mean(values.map((x) => x ** 3)), 0, Math.sqrt(15));
   near(mean(values.map((x) => x ** 4)), 3, Math.sqrt(96));
   near(mean(values.map((x) => (Math.abs(x) > 1.959964 ? 1 : 0))), 0.05, Math.sqrt(0.05 * 0.95));
-  expect(Math.abs(correlation(values.slice(1), values.slice(0, -1)))).toBeLessThan(5 / Math.sqrt(n));
+  expect(Math.abs(correlation(values.slice(1), values.slice(0, -1)))).toBeLessThan(
+    5 / Math.sqrt(n),
+  );
 });
 
 test('integer is even over its range, also where the range does not divide 2³²', () => {
   const random = new Random(5);
   const n = 90_000;
-  // With a plain remainder the lowest third of this range would come twice as often as each of the others.
+  // With a plain remainder the lowest third of this range would come twice as often as each of the
+  // others.
   const range = 3 * 2 ** 30;
   const thirds = [0, 0, 0];
   for (let i = 0; i < n; i++) thirds[Math.floor(random.integer(range) / 2 ** 30)]++;
-  for (const count of thirds) expect(Math.abs(count - n / 3)).toBeLessThan(5 * Math.sqrt((n * 2) / 9));
+  for (const count of thirds)
+    expect(Math.abs(count - n / 3)).toBeLessThan(5 * Math.sqrt((n * 2) / 9));
   expect(new Set(draw(200, () => random.integer(3)))).toEqual(new Set([0, 1, 2]));
   expect(random.integer(1)).toBe(0);
 });
 
 test('what is no seed and no range says so', () => {
   expect(() => new Random(0.5)).toThrow('the seed 0.5 is not a whole number');
-  for (const n of [0, -1, 1.5, 2 ** 33, Number.NaN]) expect(() => new Random(1).integer(n)).toThrow(`n is ${n}.`);
+  for (const n of [0, -1, 1.5, 2 ** 33, Number.NaN])
+    expect(() => new Random(1).integer(n)).toThrow(`n is ${n}.`);
 });
 
 describe('float16', () => {
@@ -144,7 +158,8 @@ describe('float16', () => {
     const values = fromHalf(halves);
     const expected = Float32Array.from(halves, value);
     for (let i = 0; i < 65536; i++) {
-      if (!Object.is(values[i], expected[i])) throw new Error(`${i}: ${values[i]} is not ${expected[i]}`);
+      if (!Object.is(values[i], expected[i]))
+        throw new Error(`${i}: ${values[i]} is not ${expected[i]}`);
     }
     const back = toHalf(values);
     for (let i = 0; i < 65536; i++) {
@@ -169,14 +184,23 @@ describe('float16', () => {
         throw new Error(`around ${single[1]}: ${rounded} is not ${half}, ${even}, ${half + 1}`);
       }
       single[1] = -single[1];
-      if (toHalf(single)[1] !== even + 0x8000) throw new Error(`${single[1]} is not rounded as its positive`);
+      if (toHalf(single)[1] !== even + 0x8000)
+        throw new Error(`${single[1]} is not rounded as its positive`);
     }
   });
 
   test('what has no float16 nearby: infinities, NaN, and the smallest float32', () => {
     const nan = new Float32Array(Uint32Array.of(0x7f800001, 0xffc00000).buffer);
     expect([...fromHalf(toHalf(nan))]).toEqual([Number.NaN, Number.NaN]);
-    const odd = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 3.4e38, -65520, 2 ** -149, 2 ** -25, -0];
+    const odd = [
+      Number.POSITIVE_INFINITY,
+      Number.NEGATIVE_INFINITY,
+      3.4e38,
+      -65520,
+      2 ** -149,
+      2 ** -25,
+      -0,
+    ];
     expect([...fromHalf(toHalf(Float32Array.from(odd)))]).toEqual([
       Number.POSITIVE_INFINITY,
       Number.NEGATIVE_INFINITY,

@@ -1,15 +1,17 @@
-// The slow truth as a whole: GPT-2 and its distillation against PyTorch's ten steps and finite differences.
+// The slow truth as a whole: GPT-2 and its distillation against PyTorch's ten steps and finite
+// differences.
 
 import { describe, expect, test } from 'vitest';
 import * as reference from '../reference';
 import { readGoldenJson, readGoldenTensors } from '../safetensors-fixture';
 
-// Goldens are float64 results stored as float32: each element is off by at most 2^-24 of itself. Twice that leaves
-// room for sums in another order.
+// Goldens are float64 results stored as float32: each element is off by at most 2^-24 of itself.
+// Twice that leaves room for sums in another order.
 const STORED_AS_F32 = 2 ** -23;
 // Float64 against float64 over ten steps, each built on the last.
 const FLOAT64_RUN = 1e-10;
-// Central differences at 1e-5: about 1e-10 from the cubic term and 1e-11 from rounding, for values around 1.
+// Central differences at 1e-5: about 1e-10 from the cubic term and 1e-11 from rounding, for values
+// around 1.
 const DIFFERENCES = 1e-7;
 
 describe('GPT-2', () => {
@@ -36,7 +38,10 @@ describe('GPT-2', () => {
     const run = readGoldenJson<Run>('gpt2_run.json');
     const golden = readGoldenTensors('gpt2_run.safetensors');
     const { batch: B, context: T, temperature, alpha, ...h } = run.hyper_parameters;
-    const teacher = reference.toParameters(readGoldenTensors('gpt2_teacher.safetensors'), run.teacher);
+    const teacher = reference.toParameters(
+      readGoldenTensors('gpt2_teacher.safetensors'),
+      run.teacher,
+    );
     const state = reference.startDistilling(
       reference.toParameters(readGoldenTensors('gpt2_student.safetensors'), run.student),
     );
@@ -51,8 +56,12 @@ describe('GPT-2', () => {
       const teacherLogits = reference.gpt2Forward(teacher, run.teacher, inputs, B, T).logits;
       if (index === 0) {
         const { logits } = reference.gpt2Forward(state.parameters, run.student, inputs, B, T);
-        expect(reference.relativeError(logits, golden['student.logits'].data)).toBeLessThan(STORED_AS_F32);
-        expect(reference.relativeError(teacherLogits, golden['teacher.logits'].data)).toBeLessThan(STORED_AS_F32);
+        expect(reference.relativeError(logits, golden['student.logits'].data)).toBeLessThan(
+          STORED_AS_F32,
+        );
+        expect(reference.relativeError(teacherLogits, golden['teacher.logits'].data)).toBeLessThan(
+          STORED_AS_F32,
+        );
       }
       const learningRate = reference.learningRateAt(index + 1, {
         kind: 'constant',
@@ -77,21 +86,34 @@ describe('GPT-2', () => {
       expect(step.applied).toBe(true);
       if (index === 0) {
         for (const [name, { data }] of Object.entries(step.gradients)) {
-          expect(reference.relativeError(data, golden[`grad.${name}`].data), name).toBeLessThan(STORED_AS_F32);
+          expect(reference.relativeError(data, golden[`grad.${name}`].data), name).toBeLessThan(
+            STORED_AS_F32,
+          );
         }
       }
       const actual = [step.loss, step.ce, step.kd, step.gradNorm, learningRate];
       const { loss, ce, kd, grad_norm, lr } = expected;
       for (const [i, value] of [loss, ce, kd, grad_norm, lr].entries()) {
-        expect(Math.abs(actual[i] / value - 1), `step ${index}, figure ${i}`).toBeLessThan(FLOAT64_RUN);
+        expect(Math.abs(actual[i] / value - 1), `step ${index}, figure ${i}`).toBeLessThan(
+          FLOAT64_RUN,
+        );
       }
     }
     for (const [name, { data }] of Object.entries(state.parameters)) {
-      expect(reference.relativeError(data, golden[`after.${name}`].data), name).toBeLessThan(STORED_AS_F32);
+      expect(reference.relativeError(data, golden[`after.${name}`].data), name).toBeLessThan(
+        STORED_AS_F32,
+      );
     }
   });
 
-  const config = { vocab_size: 7, n_positions: 5, n_embd: 4, n_layer: 2, n_head: 2, layer_norm_epsilon: 1e-5 };
+  const config = {
+    vocab_size: 7,
+    n_positions: 5,
+    n_embd: 4,
+    n_layer: 2,
+    n_head: 2,
+    layer_norm_epsilon: 1e-5,
+  };
   const tiny = () =>
     Object.fromEntries(
       Object.entries(reference.parameterShapes(config)).map(([name, shape], salt) => [
@@ -115,7 +137,14 @@ describe('GPT-2', () => {
     teacherLogits: reference.numbers(B * T * 7, 99, 2),
   };
   const loss = { kind: 'mixed', temperature: 2, alpha: 0.7 } as const;
-  const optimiser = { learningRate: 0.01, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, maxGradNorm: 1 };
+  const optimiser = {
+    learningRate: 0.01,
+    beta1: 0.9,
+    beta2: 0.95,
+    epsilon: 1e-8,
+    weightDecay: 0.1,
+    maxGradNorm: 1,
+  };
 
   test('every gradient of a tiny model agrees with finite differences', () => {
     const parameters = tiny();
@@ -127,10 +156,14 @@ describe('GPT-2', () => {
       ...reference.finiteDifferences(data, () => run().loss),
     ]);
     expect(reference.relativeError(exact, differences)).toBeLessThan(DIFFERENCES);
-    // Each parameter by itself: the bias of the keys has no effect at all, so it is compared with the largest.
+    // Each parameter by itself: the bias of the keys has no effect at all, so it is compared with
+    // the largest.
     let at = 0;
     for (const [name, { data }] of Object.entries(gradients)) {
-      expect(reference.maxAbsError(data, differences.slice(at, at + data.length)), name).toBeLessThan(1e-8);
+      expect(
+        reference.maxAbsError(data, differences.slice(at, at + data.length)),
+        name,
+      ).toBeLessThan(1e-8);
       at += data.length;
     }
   });
@@ -143,8 +176,20 @@ describe('GPT-2', () => {
       targets: batch.targets.slice(b * T, (b + 1) * T),
       teacherLogits: batch.teacherLogits.slice(b * T * 7, (b + 1) * T * 7),
     });
-    const whole = reference.distilStep(reference.startDistilling(tiny()), config, [batch], loss, optimiser);
-    const halves = reference.distilStep(reference.startDistilling(tiny()), config, [half(0), half(1)], loss, optimiser);
+    const whole = reference.distilStep(
+      reference.startDistilling(tiny()),
+      config,
+      [batch],
+      loss,
+      optimiser,
+    );
+    const halves = reference.distilStep(
+      reference.startDistilling(tiny()),
+      config,
+      [half(0), half(1)],
+      loss,
+      optimiser,
+    );
     for (const figure of ['loss', 'ce', 'kd', 'gradNorm', 'valid'] as const)
       expect(halves[figure]).toBeCloseTo(whole[figure], 12);
   });
@@ -167,6 +212,8 @@ describe('GPT-2', () => {
 
   test('weights of another shape are refused by name', () => {
     const weights = { ...tiny(), 'wpe.weight': { shape: [4, 4], data: new Float64Array(16) } };
-    expect(() => reference.toParameters(weights, config)).toThrow('wpe.weight is (4, 4), not (5, 4)');
+    expect(() => reference.toParameters(weights, config)).toThrow(
+      'wpe.weight is (4, 4), not (5, 4)',
+    );
   });
 });

@@ -6,15 +6,17 @@ import type { LossOptions, Numbers, Strided } from '../reference';
 import * as reference from '../reference';
 import { readGoldenJson, readGoldenTensors } from '../safetensors-fixture';
 
-// Goldens are float64 results stored as float32: each element is off by at most 2^-24 of itself. Twice that leaves
-// room for sums in another order.
+// Goldens are float64 results stored as float32: each element is off by at most 2^-24 of itself.
+// Twice that leaves room for sums in another order.
 const STORED_AS_F32 = 2 ** -23;
 // Float64 against float64: sums in another order, over a few thousand terms.
 const FLOAT64 = 1e-12;
-// Central differences at 1e-5: about 1e-10 from the cubic term and 1e-11 from rounding, for values around 1.
+// Central differences at 1e-5: about 1e-10 from the cubic term and 1e-11 from rounding, for values
+// around 1.
 const DIFFERENCES = 1e-7;
 
-const dot = (a: Numbers, b: Numbers) => Float64Array.from(a, (v, i) => v * b[i]).reduce((sum, v) => sum + v, 0);
+const dot = (a: Numbers, b: Numbers) =>
+  Float64Array.from(a, (v, i) => v * b[i]).reduce((sum, v) => sum + v, 0);
 
 /** The chains of losses.json. */
 function viewOf(stored: readonly number[], chain: LossCase['view']): Layout {
@@ -39,7 +41,9 @@ describe('arrays', () => {
     expect([...aT]).toEqual([1, 4, 2, 5, 3, 6]);
     expect([...reference.matmul(aT, b, 2, 3, 2, { transposeA: true })]).toEqual(y);
     expect([...reference.matmul(a, bT, 2, 3, 2, { transposeB: true })]).toEqual(y);
-    expect([...reference.matmul(aT, bT, 2, 3, 2, { transposeA: true, transposeB: true })]).toEqual(y);
+    expect([...reference.matmul(aT, bT, 2, 3, 2, { transposeA: true, transposeB: true })]).toEqual(
+      y,
+    );
     expect([...reference.columnSum(a, 2, 3)]).toEqual([5, 7, 9]);
     expect([...reference.add(a, b)]).toEqual([8, 10, 12, 14, 16, 18]);
   });
@@ -68,9 +72,15 @@ describe('layers against finite differences', () => {
     const dx = reference.numbers(tokens.length * C, 3);
     const f = () => dot(reference.embedding(tokens, wte, wpe, T, C), dx);
     const { dwte, dwpe } = reference.embeddingBackward(tokens, dx, T, C, V, P);
-    expect(reference.relativeError(dwte, reference.finiteDifferences(wte, f))).toBeLessThan(DIFFERENCES);
-    expect(reference.relativeError(dwpe, reference.finiteDifferences(wpe, f))).toBeLessThan(DIFFERENCES);
-    expect(() => reference.embedding([5], wte, wpe, 1, C)).toThrow('token 5 in row 0 is outside 0..4');
+    expect(reference.relativeError(dwte, reference.finiteDifferences(wte, f))).toBeLessThan(
+      DIFFERENCES,
+    );
+    expect(reference.relativeError(dwpe, reference.finiteDifferences(wpe, f))).toBeLessThan(
+      DIFFERENCES,
+    );
+    expect(() => reference.embedding([5], wte, wpe, 1, C)).toThrow(
+      'token 5 in row 0 is outside 0..4',
+    );
   });
 
   test('LayerNorm', () => {
@@ -81,23 +91,33 @@ describe('layers against finite differences', () => {
     const dy = reference.numbers(N * C, 4);
     const f = () => dot(reference.layerNorm(x, gamma, beta).y, dy);
     const { dx, dgamma, dbeta } = reference.layerNormBackward(dy, x, gamma);
-    expect(reference.relativeError(dx, reference.finiteDifferences(x, f))).toBeLessThan(DIFFERENCES);
-    expect(reference.relativeError(dgamma, reference.finiteDifferences(gamma, f))).toBeLessThan(DIFFERENCES);
-    expect(reference.relativeError(dbeta, reference.finiteDifferences(beta, f))).toBeLessThan(DIFFERENCES);
+    expect(reference.relativeError(dx, reference.finiteDifferences(x, f))).toBeLessThan(
+      DIFFERENCES,
+    );
+    expect(reference.relativeError(dgamma, reference.finiteDifferences(gamma, f))).toBeLessThan(
+      DIFFERENCES,
+    );
+    expect(reference.relativeError(dbeta, reference.finiteDifferences(beta, f))).toBeLessThan(
+      DIFFERENCES,
+    );
   });
 
   test('GELU', () => {
     const x = reference.numbers(40, 1, 4);
     const dy = reference.numbers(40, 2);
     const difference = reference.finiteDifferences(x, () => dot(reference.gelu(x), dy));
-    expect(reference.relativeError(reference.geluBackward(dy, x), difference)).toBeLessThan(DIFFERENCES);
+    expect(reference.relativeError(reference.geluBackward(dy, x), difference)).toBeLessThan(
+      DIFFERENCES,
+    );
   });
 
   test('causal attention, which never looks ahead', () => {
     const sizes = { B: 2, T: 5, C: 6, H: 2 };
     const qkv = reference.numbers(2 * 5 * 18, 1, 2);
     const doutput = reference.numbers(2 * 5 * 6, 2);
-    const difference = reference.finiteDifferences(qkv, () => dot(reference.attention(qkv, sizes).output, doutput));
+    const difference = reference.finiteDifferences(qkv, () =>
+      dot(reference.attention(qkv, sizes).output, doutput),
+    );
     const dqkv = reference.attentionBackward(doutput, qkv, sizes);
     expect(reference.relativeError(dqkv, difference)).toBeLessThan(DIFFERENCES);
 
@@ -109,7 +129,9 @@ describe('layers against finite differences', () => {
     expect(after.output.slice(4 * 6, 5 * 6)).not.toEqual(before.output.slice(4 * 6, 5 * 6));
     expect(after.output.slice(5 * 6)).toEqual(before.output.slice(5 * 6));
     // The first token sees itself alone: its output is its value, its log-sum-exp its own score.
-    expect(reference.relativeError(before.output.slice(0, 6), qkv.slice(12, 18))).toBeLessThan(FLOAT64);
+    expect(reference.relativeError(before.output.slice(0, 6), qkv.slice(12, 18))).toBeLessThan(
+      FLOAT64,
+    );
     expect(before.lse[0]).toBeCloseTo(dot(qkv.slice(0, 3), qkv.slice(6, 9)) / Math.sqrt(3), 12);
   });
 });
@@ -162,8 +184,12 @@ describe('losses', () => {
     expect(result.valid).toBe(c.valid);
     if (c.loss === null) expect(result.loss).toBeNaN();
     else expect(Math.abs(result.loss / c.loss - 1)).toBeLessThan(FLOAT64);
-    expect(reference.relativeError(result.perToken, tensors[`${c.name}.per_token`].data)).toBeLessThan(STORED_AS_F32);
-    expect(reference.relativeError(result.gradient, tensors[`${c.name}.grad`].data)).toBeLessThan(STORED_AS_F32);
+    expect(
+      reference.relativeError(result.perToken, tensors[`${c.name}.per_token`].data),
+    ).toBeLessThan(STORED_AS_F32);
+    expect(reference.relativeError(result.gradient, tensors[`${c.name}.grad`].data)).toBeLessThan(
+      STORED_AS_F32,
+    );
   });
 
   const [B, T, V] = [2, 3, 5];
@@ -172,20 +198,33 @@ describe('losses', () => {
   const teacher = reference.contiguous(reference.numbers(B * T * V, 2, 3), [B, T, V]);
   const targets = reference.contiguous([0, 4, -100, 2, 3, 1], [B, T]);
   test.each(KINDS)('%s agrees with finite differences', (kind) => {
-    const options = { kind, temperature: 1.7, beta: 0.3, alpha: 0.6, labelSmoothing: 0.1, zLoss: 0.01 };
+    const options = {
+      kind,
+      temperature: 1.7,
+      beta: 0.3,
+      alpha: 0.6,
+      labelSmoothing: 0.1,
+      zLoss: 0.01,
+    };
     const run = () => reference.distillationLoss(options, student, teacher, targets);
     const difference = reference.finiteDifferences(z, () => run().loss);
     expect(reference.relativeError(run().gradient, difference)).toBeLessThan(DIFFERENCES);
   });
 
   test.each(DIVERGENCES)('%s of equal models is 0, and so is its gradient', (kind) => {
-    const { loss, gradient } = reference.distillationLoss({ kind, temperature: 2 }, student, student, targets);
+    const { loss, gradient } = reference.distillationLoss(
+      { kind, temperature: 2 },
+      student,
+      student,
+      targets,
+    );
     expect(Math.abs(loss)).toBeLessThan(FLOAT64);
     expect(reference.norm(gradient)).toBeLessThan(FLOAT64);
   });
 
   test.each(KINDS)('%s stays finite where probabilities underflow', (kind) => {
-    const spread = (salt: number) => reference.contiguous(reference.numbers(B * T * V, salt, 3000), [B, T, V]);
+    const spread = (salt: number) =>
+      reference.contiguous(reference.numbers(B * T * V, salt, 3000), [B, T, V]);
     const { loss, gradient } = reference.distillationLoss({ kind }, spread(1), spread(2), targets);
     expect(Number.isFinite(loss)).toBe(true);
     expect(gradient.every(Number.isFinite)).toBe(true);
@@ -193,7 +232,10 @@ describe('losses', () => {
 
   test('a vocabulary padded with −∞ changes neither the divergence nor its gradient', () => {
     const pad = ({ data }: Strided) => {
-      const rows = Array.from({ length: B * T }, (_, n) => [...Array.from(data).slice(n * V, (n + 1) * V), -Infinity]);
+      const rows = Array.from({ length: B * T }, (_, n) => [
+        ...Array.from(data).slice(n * V, (n + 1) * V),
+        -Infinity,
+      ]);
       return reference.contiguous(rows.flat(), [B, T, V + 1]);
     };
     for (const kind of KINDS) {
@@ -217,16 +259,23 @@ describe('losses', () => {
     const ce = (logits: Strided, labels: Strided) => () =>
       reference.distillationLoss({ kind: 'ce' }, logits, undefined, labels);
     const outside = { data: z, layout: { ...student.layout, offset: 1 } };
-    expect(() => reference.distillationLoss({ kind: 'fkl' }, student, undefined, targets)).toThrow('with a teacher');
-    expect(ce(student, reference.contiguous([0, 1, 2, 3, 4, 5], [B, T]))).toThrow('target 5 at (1, 2) is outside 0..4');
-    expect(ce(student, reference.contiguous([0, 1], [B, 1]))).toThrow('targets is (2, 1), not (2, 3)');
+    expect(() => reference.distillationLoss({ kind: 'fkl' }, student, undefined, targets)).toThrow(
+      'with a teacher',
+    );
+    expect(ce(student, reference.contiguous([0, 1, 2, 3, 4, 5], [B, T]))).toThrow(
+      'target 5 at (1, 2) is outside 0..4',
+    );
+    expect(ce(student, reference.contiguous([0, 1], [B, 1]))).toThrow(
+      'targets is (2, 1), not (2, 3)',
+    );
     expect(ce(outside, targets)).toThrow('(1, 2, 4) lies outside a storage of 30');
   });
 
   test('evaluation gives both likelihoods, the true KL and the agreement', () => {
     const rows = reference.evaluateRows(student, teacher, targets);
     const fkl = reference.distillationLoss({ kind: 'fkl' }, student, teacher, targets).perToken;
-    const ce = (logits: Strided) => reference.distillationLoss({ kind: 'ce' }, logits, undefined, targets).perToken;
+    const ce = (logits: Strided) =>
+      reference.distillationLoss({ kind: 'ce' }, logits, undefined, targets).perToken;
     expect(reference.maxAbsError(rows.studentNll, ce(student))).toBeLessThan(FLOAT64);
     expect(reference.maxAbsError(rows.teacherNll, ce(teacher))).toBeLessThan(FLOAT64);
     expect(reference.maxAbsError(rows.kl, fkl)).toBeLessThan(FLOAT64);
@@ -247,7 +296,9 @@ describe('optimiser', () => {
     const v = new Float64Array(2);
     const options = { learningRate: 0.1, beta1: 0.9, beta2: 0.95, epsilon: 0, weightDecay: 0.5 };
     reference.adamW(parameter, [1e-3, -40], m, v, 1, options);
-    expect(reference.maxAbsError(parameter, [1 - 0.1 - 0.05, 1 + 0.1 - 0.05])).toBeLessThan(FLOAT64);
+    expect(reference.maxAbsError(parameter, [1 - 0.1 - 0.05, 1 + 0.1 - 0.05])).toBeLessThan(
+      FLOAT64,
+    );
     reference.adamW(parameter, [0, 0], m, v, 2, { ...options, weightDecay: 0 });
     // m̂ = 0.09 g / 0.19 and v̂ = 0.0475 g² / 0.0975
     const second = (0.1 * (0.09 / 0.19)) / Math.sqrt(0.0475 / 0.0975);
@@ -260,9 +311,9 @@ describe('optimiser', () => {
     expect(reference.clipGradients(gradients, 6)).toBe(5);
     expect(gradients).toEqual([Float64Array.of(3), Float64Array.of(4)]);
     expect(reference.clipGradients(gradients, 1)).toBe(5);
-    expect(reference.maxAbsError([gradients[0][0], gradients[1][0]], [3 / 5.000001, 4 / 5.000001])).toBeLessThan(
-      FLOAT64,
-    );
+    expect(
+      reference.maxAbsError([gradients[0][0], gradients[1][0]], [3 / 5.000001, 4 / 5.000001]),
+    ).toBeLessThan(FLOAT64);
   });
 
   test('the scaler doubles after 2000 good steps, halves on a bad one and never goes below 1', () => {
@@ -272,7 +323,10 @@ describe('optimiser', () => {
     expect(scaler).toEqual({ scale: 65536, goodSteps: 1999 });
     expect(reference.updateScaler(scaler, false)).toEqual({ scale: 32768, goodSteps: 0 });
     expect(reference.updateScaler(scaler, true)).toEqual({ scale: 131072, goodSteps: 0 });
-    expect(reference.updateScaler({ scale: 1, goodSteps: 5 }, false)).toEqual({ scale: 1, goodSteps: 0 });
+    expect(reference.updateScaler({ scale: 1, goodSteps: 5 }, false)).toEqual({
+      scale: 1,
+      goodSteps: 0,
+    });
     expect(reference.updateScaler({ scale: 2 ** 127, goodSteps: 1999 }, true)).toEqual({
       scale: 2 ** 127,
       goodSteps: 0,
@@ -282,10 +336,13 @@ describe('optimiser', () => {
   test('schedules rise over the warm-up, then stay, or fall to 0 at the last step', () => {
     const at = (kind: reference.Schedule['kind'], steps: number[], warmup = 4) =>
       steps.map((step) => reference.learningRateAt(step, { kind, peak: 2, warmup, steps: 12 }));
-    for (const kind of ['constant', 'linear', 'cosine'] as const) expect(at(kind, [1, 2, 4])).toEqual([0.5, 1, 2]);
+    for (const kind of ['constant', 'linear', 'cosine'] as const)
+      expect(at(kind, [1, 2, 4])).toEqual([0.5, 1, 2]);
     expect(at('constant', [5, 12])).toEqual([2, 2]);
     expect(at('linear', [6, 8, 12, 13])).toEqual([1.5, 1, 0, 0]);
-    expect(reference.maxAbsError(at('cosine', [6, 8, 12]), [1 + Math.SQRT1_2, 1, 0])).toBeLessThan(FLOAT64);
+    expect(reference.maxAbsError(at('cosine', [6, 8, 12]), [1 + Math.SQRT1_2, 1, 0])).toBeLessThan(
+      FLOAT64,
+    );
     expect(at('linear', [3, 12], 0)).toEqual([1.5, 0]);
   });
 });

@@ -16,19 +16,30 @@ test('tests that passed and failed are counted over all files', () => {
 
 test.each(['skipped', 'pending', 'todo', 'disabled'])('a %s test has failed', (status) => {
   const report = { testResults: [file('passed', status)] };
-  expect(countReport(report, 0)).toEqual({ passed: 1, failed: 1, notes: [`not run (${status}): test 1`] });
+  expect(countReport(report, 0)).toEqual({
+    passed: 1,
+    failed: 1,
+    notes: [`not run (${status}): test 1`],
+  });
 });
 
 test('a file that could not start has failed', () => {
   const broken = { ...file(), status: 'failed' };
-  expect(countReport({ testResults: [file('passed'), broken] }, 1)).toMatchObject({ passed: 1, failed: 1 });
+  expect(countReport({ testResults: [file('passed'), broken] }, 1)).toMatchObject({
+    passed: 1,
+    failed: 1,
+  });
   // A hook that failed after its tests had passed.
   const after = { ...file('passed'), status: 'failed' };
   expect(countReport({ testResults: [after] }, 1)).toMatchObject({ passed: 1, failed: 1 });
 });
 
 test('no tests, no report and an error outside the tests have each failed', () => {
-  expect(countReport({ testResults: [] }, 0)).toEqual({ passed: 0, failed: 1, notes: ['no tests'] });
+  expect(countReport({ testResults: [] }, 0)).toEqual({
+    passed: 0,
+    failed: 1,
+    notes: ['no tests'],
+  });
   expect(countReport(undefined, 1)).toMatchObject({ passed: 0, failed: 1 });
   expect(countReport({ testResults: [file('passed')] }, 1)).toMatchObject({ passed: 1, failed: 1 });
 });

@@ -1,4 +1,5 @@
-// The safetensors format: round trips, hostile and damaged files, and a GPT-2's weights under Hugging Face's names.
+// The safetensors format: round trips, hostile and damaged files, and a GPT-2's weights under
+// Hugging Face's names.
 
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
@@ -34,13 +35,19 @@ const weights = new Map(
 
 /** A file with this header, word for word, and so many bytes of data. */
 function rawFile(header: unknown, dataBytes: number, headerLength?: bigint): Uint8Array {
-  const text = new TextEncoder().encode(typeof header === 'string' ? header : JSON.stringify(header));
+  const text = new TextEncoder().encode(
+    typeof header === 'string' ? header : JSON.stringify(header),
+  );
   const file = new Uint8Array(8 + text.length + dataBytes);
   new DataView(file.buffer).setBigUint64(0, headerLength ?? BigInt(text.length), true);
   file.set(text, 8);
   return file;
 }
-const entry = (dtype: string, shape: unknown, data_offsets: unknown) => ({ dtype, shape, data_offsets });
+const entry = (dtype: string, shape: unknown, data_offsets: unknown) => ({
+  dtype,
+  shape,
+  data_offsets,
+});
 function refusal(work: () => unknown): string {
   try {
     work();
@@ -119,7 +126,9 @@ test('a file written by another library reads: PyTorch’s goldens', () => {
   const bytes = readFileSync(new URL('../fixtures/goldens/gpt2_run.safetensors', import.meta.url));
   const tokens = readSafetensors(bytes, 'gpt2_run.safetensors').get('tokens')!;
   expect([tokens.dtype, ...tokens.shape]).toEqual(['I32', 10, 3, 18]);
-  expect(toFloat32(tokens).every((token) => Number.isInteger(token) && token >= 0 && token < 97)).toBe(true);
+  expect(
+    toFloat32(tokens).every((token) => Number.isInteger(token) && token >= 0 && token < 97),
+  ).toBe(true);
 });
 
 test('a file cut short says how much of it is there', () => {
@@ -133,7 +142,9 @@ test('a file cut short says how much of it is there', () => {
 });
 
 test('hostile header lengths are refused before anything is allocated', () => {
-  expect(reading(rawFile('{}', 0, 2n ** 63n))).toContain('9,223,372,036,854,775,808 bytes, the file has 10');
+  expect(reading(rawFile('{}', 0, 2n ** 63n))).toContain(
+    '9,223,372,036,854,775,808 bytes, the file has 10',
+  );
   expect(reading(rawFile('{}', 0, 2n ** 64n - 1n))).toContain('cut short or not safetensors');
   expect(reading(rawFile('{}', 0, 3n))).toContain('cut short or not safetensors');
 });
@@ -146,10 +157,18 @@ test('a header that is not a table of tensors is refused', () => {
   expect(reading(rawFile({ a: entry('F8_E4M3', [1], [0, 1]) }, 1))).toContain(
     'tensor a has type "F8_E4M3"; readable are F32',
   );
-  expect(reading(rawFile({ a: entry('toString', [1], [0, 4]) }, 4))).toContain('tensor a has type "toString"');
-  expect(reading(rawFile({ a: entry('F32', [-1], [0, 4]) }, 4))).toContain('tensor a has shape [-1]');
-  expect(reading(rawFile({ a: entry('F32', [1], [4, 0]) }, 4))).toContain('tensor a has data_offsets [4,0]');
-  expect(reading(rawFile({ a: entry('F32', [1], [0, 2 ** 60]) }, 4))).toContain('tensor a has data_offsets');
+  expect(reading(rawFile({ a: entry('toString', [1], [0, 4]) }, 4))).toContain(
+    'tensor a has type "toString"',
+  );
+  expect(reading(rawFile({ a: entry('F32', [-1], [0, 4]) }, 4))).toContain(
+    'tensor a has shape [-1]',
+  );
+  expect(reading(rawFile({ a: entry('F32', [1], [4, 0]) }, 4))).toContain(
+    'tensor a has data_offsets [4,0]',
+  );
+  expect(reading(rawFile({ a: entry('F32', [1], [0, 2 ** 60]) }, 4))).toContain(
+    'tensor a has data_offsets',
+  );
 });
 
 test('offsets must fit the shape, each other and the file', () => {
@@ -157,10 +176,14 @@ test('offsets must fit the shape, each other and the file', () => {
     'tensor a has 8 bytes; F32 of shape [3] takes 12',
   );
   const overlap = { a: entry('F32', [2], [0, 8]), b: entry('F32', [2], [4, 12]) };
-  expect(reading(rawFile(overlap, 12))).toContain('tensor b at 4 to 12 overlaps the tensor before it, which ends at 8');
+  expect(reading(rawFile(overlap, 12))).toContain(
+    'tensor b at 4 to 12 overlaps the tensor before it, which ends at 8',
+  );
   const gap = { a: entry('F32', [1], [0, 4]), b: entry('F32', [1], [8, 12]) };
   expect(reading(rawFile(gap, 12))).toContain('tensor b at 8 to 12 leaves a gap');
-  expect(reading(rawFile({ a: entry('F32', [1], [0, 4]) }, 7))).toContain('3 bytes follow the last tensor');
+  expect(reading(rawFile({ a: entry('F32', [1], [0, 4]) }, 7))).toContain(
+    '3 bytes follow the last tensor',
+  );
 });
 
 test('writing refuses bytes that do not fit the shape', () => {
@@ -175,27 +198,41 @@ test('a GPT-2’s weights come back in arena order, with or without the prefix',
   const loaded = loadGpt2Weights(read, config, FILE);
   expect([...loaded.keys()]).toEqual(parameterShapes(config).map(({ name }) => name));
   expect(loaded).toEqual(weights);
-  const bare = new Map([...read].map(([name, tensor]) => [name.replace('transformer.', ''), tensor]));
+  const bare = new Map(
+    [...read].map(([name, tensor]) => [name.replace('transformer.', ''), tensor]),
+  );
   expect(loadGpt2Weights(bare, config, FILE)).toEqual(weights);
 });
 
 test('stored in float16, weights come back rounded', () => {
-  const loaded = loadGpt2Weights(readSafetensors(saveGpt2Weights(config, weights, 'F16'), FILE), config, FILE);
+  const loaded = loadGpt2Weights(
+    readSafetensors(saveGpt2Weights(config, weights, 'F16'), FILE),
+    config,
+    FILE,
+  );
   for (const [name, values] of weights) {
-    expect(Math.max(...values.map((value, i) => Math.abs(value - loaded.get(name)![i])))).toBeLessThan(2 ** -12 + 1e-9);
+    expect(
+      Math.max(...values.map((value, i) => Math.abs(value - loaded.get(name)![i]))),
+    ).toBeLessThan(2 ** -12 + 1e-9);
   }
 });
 
 test('masks are ignored, a tied head is accepted, another head is refused', () => {
   const read = readSafetensors(saveGpt2Weights(config, weights), FILE);
   const embedding = read.get('transformer.wte.weight')!;
-  read.set('transformer.h.0.attn.bias', { dtype: 'U8', shape: [1, 1, 6, 6], data: new Uint8Array(36) });
+  read.set('transformer.h.0.attn.bias', {
+    dtype: 'U8',
+    shape: [1, 1, 6, 6],
+    data: new Uint8Array(36),
+  });
   read.set('transformer.h.1.attn.masked_bias', f32([], -1e4) as never);
   read.set('lm_head.weight', embedding);
   expect(loadGpt2Weights(read, config, FILE)).toEqual(weights);
 
   read.set('lm_head.weight', { ...embedding, data: new Uint8Array(embedding.data.length) });
-  expect(refusal(() => loadGpt2Weights(read, config, FILE))).toContain('lm_head.weight differs from wte.weight');
+  expect(refusal(() => loadGpt2Weights(read, config, FILE))).toContain(
+    'lm_head.weight differs from wte.weight',
+  );
 
   read.set('lm_head.weight', embedding);
   read.delete('transformer.wte.weight');
@@ -210,17 +247,21 @@ test('weights that do not belong to the config are refused by name', () => {
   };
   const bias = 'transformer.ln_f.bias';
   expect(after((read) => read.delete(bias))).toContain(`${FILE}: ln_f.bias is missing`);
-  expect(after(() => {}, { ...config, n_layer: 3 })).toContain('h.2.attn.c_attn.weight, h.2.attn.c_proj.weight, ');
+  expect(after(() => {}, { ...config, n_layer: 3 })).toContain(
+    'h.2.attn.c_attn.weight, h.2.attn.c_proj.weight, ',
+  );
   expect(after(() => {}, { ...config, n_layer: 3 })).toContain('and 9 more are missing');
   expect(after(() => {}, { ...config, n_layer: 1 })).toContain('and 9 more are unknown');
   expect(after(() => {}, { ...config, n_positions: 7 })).toContain(
     'wpe.weight has shape [6, 8], config.json asks for [7, 8]',
   );
-  expect(after((read) => read.set('ln_f.bias', read.get(bias)!))).toContain('ln_f.bias is there twice');
+  expect(after((read) => read.set('ln_f.bias', read.get(bias)!))).toContain(
+    'ln_f.bias is there twice',
+  );
   const ints = { dtype: 'I32' as const, shape: [8], data: new Uint8Array(32) };
   expect(after((read) => read.set(bias, ints))).toContain('ln_f.bias has type I32');
   const broken = Float32Array.of(0, 0, NaN, 0, 0, 0, 0, 0);
-  expect(after((read) => read.set(bias, { ...ints, dtype: 'F32', data: new Uint8Array(broken.buffer) }))).toContain(
-    'ln_f.bias holds NaN at element 2',
-  );
+  expect(
+    after((read) => read.set(bias, { ...ints, dtype: 'F32', data: new Uint8Array(broken.buffer) })),
+  ).toContain('ln_f.bias holds NaN at element 2');
 });

@@ -41,7 +41,12 @@ const cache: BlockCache = {
   put: async (key, bytes) => void cached.set(key, bytes),
 };
 const open = (options: Partial<HttpOptions> = {}) =>
-  httpSource({ label: 'org/tiny', address: hubAddress('org/tiny', 'main', hub.url), pause: 1, ...options });
+  httpSource({
+    label: 'org/tiny',
+    address: hubAddress('org/tiny', 'main', hub.url),
+    pause: 1,
+    ...options,
+  });
 
 async function refusal(work: Promise<unknown>): Promise<[kind: string, message: string]> {
   const error = await work.then(
@@ -130,7 +135,10 @@ test('a silent server is asked again, and given up', async () => {
   same(await open({ stall: 100 }).range(FILE, 0, 10), body.subarray(0, 10));
   hub.faults.set(PATH, { kind: 'silent' });
   const [kind, message] = await reading({ stall: 50 });
-  expect([kind, message]).toEqual(['network', expect.stringContaining('nothing came for 0.05 s, tried 5 times')]);
+  expect([kind, message]).toEqual([
+    'network',
+    expect.stringContaining('nothing came for 0.05 s, tried 5 times'),
+  ]);
 });
 
 test('a slow server is waited for', async () => {
@@ -140,7 +148,10 @@ test('a slow server is waited for', async () => {
 
 test('what is not there, not open or not a file is told apart', async () => {
   const missing = "does not exist on the server (HTTP 404). Check the model's name and its files.";
-  expect(await refusal(open().size('onnx/model.onnx'))).toEqual(['model', `onnx/model.onnx of org/tiny ${missing}`]);
+  expect(await refusal(open().size('onnx/model.onnx'))).toEqual([
+    'model',
+    `onnx/model.onnx of org/tiny ${missing}`,
+  ]);
   const nobody = open({ label: 'org/none', address: hubAddress('org/none', 'main', hub.url) });
   expect(await refusal(nobody.read('config.json'))).toEqual([
     'model',
@@ -151,10 +162,16 @@ test('what is not there, not open or not a file is told apart', async () => {
   hub.faults.set(PATH, { kind: 'status', status: 404, code: 'RevisionNotFound' });
   expect((await reading())[1]).toContain('no such revision of the model (HTTP 404)');
   hub.faults.set(PATH, { kind: 'status', status: 503 });
-  expect(await reading()).toEqual(['network', expect.stringMatching(/HTTP 503.* \(tried 5 times\)$/)]);
+  expect(await reading()).toEqual([
+    'network',
+    expect.stringMatching(/HTTP 503.* \(tried 5 times\)$/),
+  ]);
   for (const kind of ['html', 'disguised-html'] as const) {
     hub.faults.set(PATH, { kind });
-    expect(await refusal(open().read(FILE))).toEqual(['model', expect.stringContaining('is a web page, not the file')]);
+    expect(await refusal(open().read(FILE))).toEqual([
+      'model',
+      expect.stringContaining('is a web page, not the file'),
+    ]);
   }
 });
 
@@ -174,7 +191,9 @@ test('an offline hub is a network error', async () => {
   const source = open({ address: hubAddress('org/tiny', 'main', `http://127.0.0.1:${port}`) });
   expect(await refusal(source.read('config.json'))).toEqual([
     'network',
-    expect.stringMatching(/^config\.json of org\/tiny could not be fetched: .*Check the connection, then try again\.$/),
+    expect.stringMatching(
+      /^config\.json of org\/tiny could not be fetched: .*Check the connection, then try again\.$/,
+    ),
   ]);
 });
 
@@ -191,7 +210,9 @@ test('wrong lengths and wrong ranges are noticed', async () => {
   hub.faults.set(PATH, { kind: 'wrong-range' });
   expect(await refusal(open().range(FILE, 3_000_000, SIZE))).toEqual([
     'network',
-    expect.stringContaining('the server sent bytes from 2,097,159, asked for were those from 2,097,152'),
+    expect.stringContaining(
+      'the server sent bytes from 2,097,159, asked for were those from 2,097,152',
+    ),
   ]);
   hub.faults.delete(PATH);
   hub.files.set(PATH, new Uint8Array());
@@ -223,8 +244,11 @@ test('an abort is the caller’s own reason', async () => {
 test('what was read comes from the cache, also after a broken load', async () => {
   hub.faults.set(PATH, { kind: 'cut', bytes: 2_500_000, times: 1 });
   const controller = new AbortController();
-  const onProgress = (_: string, loaded: number) => loaded >= 2_097_152 && controller.abort('stopped');
-  await expect(open({ cache, onProgress, signal: controller.signal }).read(FILE)).rejects.toBe('stopped');
+  const onProgress = (_: string, loaded: number) =>
+    loaded >= 2_097_152 && controller.abort('stopped');
+  await expect(open({ cache, onProgress, signal: controller.signal }).read(FILE)).rejects.toBe(
+    'stopped',
+  );
   expect(cached.size).toBe(1);
 
   hub.requests.length = 0;
@@ -271,7 +295,9 @@ test('the browser’s storage keeps blocks; a full or refused one is told once a
 
 test('dropped files and folders are read in the same way', async () => {
   const seen: number[] = [];
-  const dropped = filesSource(new Map([[FILE, new Blob([body])]]), (_, loaded) => seen.push(loaded));
+  const dropped = filesSource(new Map([[FILE, new Blob([body])]]), (_, loaded) =>
+    seen.push(loaded),
+  );
   same(await dropped.range(FILE, 5, 9), body.subarray(5, 9));
   same(await dropped.read(FILE), body);
   expect(seen).toEqual([9, SIZE]);
@@ -279,7 +305,9 @@ test('dropped files and folders are read in the same way', async () => {
   expect((await refusal(readJson(dropped, 'config.json')))[1]).toBe(
     "config.json is not in the dropped files. Choose a folder with all of the model's files.",
   );
-  expect((await refusal(readJson(dropped, FILE)))[1]).toMatch(/^model\.safetensors of the dropped files is not JSON: /);
+  expect((await refusal(readJson(dropped, FILE)))[1]).toMatch(
+    /^model\.safetensors of the dropped files is not JSON: /,
+  );
   expect((await refusal(dropped.range(FILE, 0, SIZE + 1)))[1]).toContain('is cut short');
 
   const folder = folderSource('models/tiny', {

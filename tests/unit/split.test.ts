@@ -1,4 +1,5 @@
-// The held-out part: whole documents, the same for a seed, and nothing of them in training; a single text is cut.
+// The held-out part: whole documents, the same for a seed, and nothing of them in training; a
+// single text is cut.
 
 import { readFile } from 'node:fs/promises';
 import fc from 'fast-check';
@@ -11,7 +12,9 @@ import { loadTokenizer, type Tokenizer } from '../../src/data/tokenizer';
 import { prepareData, previewData } from '../../src/distill/data';
 import { Random } from '../../src/tensor/random';
 
-const tokenizer = await loadTokenizer('public/models/moby-teacher', { read: (path) => readFile(path, 'utf8') });
+const tokenizer = await loadTokenizer('public/models/moby-teacher', {
+  read: (path) => readFile(path, 'utf8'),
+});
 const END = tokenizer.endOfText as number;
 const random = (seed: number | string) => {
   const stream = new Random(seed);
@@ -46,7 +49,9 @@ describe('splitCorpus', () => {
   test('the length that the hint asks for is enough', () => {
     const enough = 1010;
     expect(() => splitCorpus(tokens, { contextLength: 100 })).toThrow(
-      expect.objectContaining({ hint: `Use a text of ${enough} tokens or more, or a shorter context.` }),
+      expect.objectContaining({
+        hint: `Use a text of ${enough} tokens or more, or a shorter context.`,
+      }),
     );
     expect(splitCorpus(new Uint32Array(enough), { contextLength: 100 }).heldOut.length).toBe(101);
   });
@@ -60,11 +65,16 @@ describe('encodeDocuments', () => {
   const ids = (text: string) => Array.from(tokenizer.encode(text));
 
   test('a single plain text stays as it is', () => {
-    expect(encodeDocuments([['The whale']], tokenizer).map((d) => [...d])).toEqual([ids('The whale')]);
+    expect(encodeDocuments([['The whale']], tokenizer).map((d) => [...d])).toEqual([
+      ids('The whale'),
+    ]);
   });
 
   test('documents end with the end-of-text token, and turns are joined by it', () => {
-    const documents = encodeDocuments([['The whale'], ['Hello.', 'Who are you?', 'Ishmael.']], tokenizer);
+    const documents = encodeDocuments(
+      [['The whale'], ['Hello.', 'Who are you?', 'Ishmael.']],
+      tokenizer,
+    );
     expect(documents.map((document) => [...document])).toEqual([
       [...ids('The whale'), END],
       [...ids('Hello.'), END, ...ids('Who are you?'), END, ...ids('Ishmael.'), END],
@@ -92,7 +102,8 @@ describe('splitDocuments', () => {
 
   test('whole documents, about a tenth, in their order; the same for a seed, others for another', () => {
     const documents = numbered(Array.from({ length: 200 }, (_, i) => 5 + (i % 11)));
-    const split = (seed: number) => splitDocuments(documents, { contextLength: 16, random: random(seed) });
+    const split = (seed: number) =>
+      splitDocuments(documents, { contextLength: 16, random: random(seed) });
     const { train, heldOut, heldOutDocuments } = split(1);
     const total = train.length + heldOut.length;
     expect(total).toBe(documents.reduce((sum, { length }) => sum + length, 0));
@@ -121,7 +132,9 @@ describe('splitDocuments', () => {
           const { train, heldOut } = split;
           const held = new Set(heldOut);
           expect(train.some((number) => held.has(number))).toBe(false);
-          expect([...train, ...heldOut].sort((a, b) => a - b)).toEqual(documents.flatMap((document) => [...document]));
+          expect([...train, ...heldOut].sort((a, b) => a - b)).toEqual(
+            documents.flatMap((document) => [...document]),
+          );
           expect(Math.min(train.length, heldOut.length)).toBeGreaterThan(4);
         },
       ),
@@ -134,13 +147,22 @@ describe('splitDocuments', () => {
       contextLength: 8,
       random: random(1),
     });
-    expect([new Set(train), new Set(heldOut), heldOutDocuments]).toEqual([new Set([0]), new Set([1]), 1]);
+    expect([new Set(train), new Set(heldOut), heldOutDocuments]).toEqual([
+      new Set([0]),
+      new Set([1]),
+      1,
+    ]);
   });
 
   test('documents that are the same go to the same part', () => {
-    const documents = numbered(Array.from({ length: 60 }, () => 8)).map((ids, i) => ids.fill(i % 20));
+    const documents = numbered(Array.from({ length: 60 }, () => 8)).map((ids, i) =>
+      ids.fill(i % 20),
+    );
     for (let seed = 0; seed < 20; seed++) {
-      const { train, heldOut } = splitDocuments(documents, { contextLength: 8, random: random(seed) });
+      const { train, heldOut } = splitDocuments(documents, {
+        contextLength: 8,
+        random: random(seed),
+      });
       const held = new Set(heldOut);
       expect(train.some((number) => held.has(number))).toBe(false);
     }
@@ -171,7 +193,9 @@ describe('splitDocuments', () => {
 
 describe('prepareData', () => {
   const config = { ...DEFAULTS, batch_size: 3, max_length: 16, eval_batches: 5 };
-  const documents = Array.from({ length: 80 }, (_, number) => new Uint32Array(20 + (number % 7)).fill(number));
+  const documents = Array.from({ length: 80 }, (_, number) =>
+    new Uint32Array(20 + (number % 7)).fill(number),
+  );
 
   test('training batches never hold a token of a held-out document, in many epochs', () => {
     const { batches, heldOut, heldOutDocuments } = prepareData(documents, config);
@@ -199,7 +223,9 @@ describe('prepareData', () => {
     const text = Uint32Array.from({ length: 3000 }, (_, i) => i);
     const { batches } = prepareData([text], config);
     const plain = new Batches({
-      ...{ tokens: text.subarray(0, 2700), batchSize: 3, contextLength: 16 },
+      tokens: text.subarray(0, 2700),
+      batchSize: 3,
+      contextLength: 16,
       randomOf: (epoch) => {
         const stream = new Random(config.seed).fork(`epoch ${epoch}`);
         return () => stream.uniform();
@@ -209,18 +235,25 @@ describe('prepareData', () => {
   });
 
   test('the preview is the run’s first batch as text, parted where documents end', () => {
-    const texts = Array.from({ length: 60 }, (_, i) => [`Whale number ${i} swims.`, `So it does, ${i} times.`]);
+    const texts = Array.from({ length: 60 }, (_, i) => [
+      `Whale number ${i} swims.`,
+      `So it does, ${i} times.`,
+    ]);
     const ids = encodeDocuments(texts, tokenizer);
     const preview = previewData(ids, config, tokenizer);
     const { inputs } = prepareData(ids, config).batches.at(0);
     expect(preview.rows.length).toBe(3);
     preview.rows.forEach((parts, row) => {
       expect(parts.length).toBeGreaterThan(1);
-      expect(parts.join(preview.endOfText)).toBe(tokenizer.decode(inputs.subarray(row * 16, row * 16 + 16)));
+      expect(parts.join(preview.endOfText)).toBe(
+        tokenizer.decode(inputs.subarray(row * 16, row * 16 + 16)),
+      );
     });
     expect(preview).toMatchObject({ documents: 60, batchSize: 3, endOfText: '<|endoftext|>' });
     expect(preview.heldOutDocuments).toBeGreaterThan(0);
-    expect(preview.trainTokens + preview.heldOutTokens).toBe(ids.reduce((sum, { length }) => sum + length, 0));
+    expect(preview.trainTokens + preview.heldOutTokens).toBe(
+      ids.reduce((sum, { length }) => sum + length, 0),
+    );
   });
 
   test('of a large batch the first rows are shown', () => {

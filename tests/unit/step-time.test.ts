@@ -1,4 +1,5 @@
-// What our own JavaScript takes of a step: the default preset on a GPU that accepts everything and does nothing.
+// What our own JavaScript takes of a step: the default preset on a GPU that accepts everything and
+// does nothing.
 
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { DEFAULTS } from '../../src/config';
@@ -15,7 +16,13 @@ const { batch_size: B, max_length: T } = DEFAULTS;
 const V = 1024;
 
 beforeAll(() => {
-  vi.stubGlobal('GPUBufferUsage', { MAP_READ: 1, COPY_SRC: 4, COPY_DST: 8, UNIFORM: 64, STORAGE: 128 });
+  vi.stubGlobal('GPUBufferUsage', {
+    MAP_READ: 1,
+    COPY_SRC: 4,
+    COPY_DST: 8,
+    UNIFORM: 64,
+    STORAGE: 128,
+  });
   vi.stubGlobal('GPUMapMode', { READ: 1 });
   vi.stubGlobal('GPUShaderStage', { COMPUTE: 4 });
 });
@@ -23,7 +30,10 @@ afterAll(() => void vi.unstubAllGlobals());
 
 /** The planner's device, with what a step calls on top. */
 function idleGpu() {
-  const limits = { maxComputeWorkgroupsPerDimension: 65535, maxBufferSize: 2 ** 28 } as GPUSupportedLimits;
+  const limits = {
+    maxComputeWorkgroupsPerDimension: 65535,
+    maxBufferSize: 2 ** 28,
+  } as GPUSupportedLimits;
   const like = {
     device: { limits, features: new Set() },
     adapter: { software: false, f16: true },
@@ -31,10 +41,24 @@ function idleGpu() {
   };
   const gpu = countingGpu(like as unknown as Gpu);
   const calls = { dispatches: 0, submissions: 0 };
-  const pass = { setPipeline() {}, setBindGroup() {}, dispatchWorkgroups: () => calls.dispatches++, end() {} };
-  const encoder = { beginComputePass: () => pass, clearBuffer() {}, copyBufferToBuffer() {}, finish: () => undefined };
+  const pass = {
+    setPipeline() {},
+    setBindGroup() {},
+    dispatchWorkgroups: () => calls.dispatches++,
+    end() {},
+  };
+  const encoder = {
+    beginComputePass: () => pass,
+    clearBuffer() {},
+    copyBufferToBuffer() {},
+    finish: () => undefined,
+  };
   const create = gpu.device.createBuffer.bind(gpu.device);
-  const result = { mapAsync: async () => undefined, getMappedRange: () => new ArrayBuffer(64), unmap() {} };
+  const result = {
+    mapAsync: async () => undefined,
+    getMappedRange: () => new ArrayBuffer(64),
+    unmap() {},
+  };
   Object.assign(gpu.device, {
     createCommandEncoder: () => encoder,
     createBuffer: (descriptor: GPUBufferDescriptor) => Object.assign(create(descriptor), result),
@@ -49,20 +73,35 @@ test('a step of the default preset takes less than 1 ms of JavaScript, making it
   const builtIn = { ...student, n_positions: 128, n_embd: 128, n_layer: 4, n_head: 4 };
   const teacher = await teacherFromWeights(gpu, undefined, builtIn, { B, T, dtype: 'f16' });
   const settings = {
-    ...{ student, dtype: 'f16' as const, batchSize: B, contextLength: T, loss: DEFAULTS, initialLossScale: 65536 },
+    student,
+    dtype: 'f16' as const,
+    batchSize: B,
+    contextLength: T,
+    loss: DEFAULTS,
+    initialLossScale: 65536,
     adam: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, maxGradNorm: 1 },
   } as const;
   const records: StepRecord[] = [];
   const onRecord = (record: StepRecord) => records.push(record);
   const trainer = await Trainer.create(gpu, new Pool(gpu), settings, undefined, teacher, onRecord);
   const tokens = Uint32Array.from({ length: 100_000 }, (_, i) => (i * i * 7 + i) % V);
-  const batches = new Batches({ tokens, batchSize: B, contextLength: T, randomOf: () => () => 0.5 });
+  const batches = new Batches({
+    tokens,
+    batchSize: B,
+    contextLength: T,
+    randomOf: () => () => 0.5,
+  });
   const [WARM_UP, STEPS] = [50, 200];
   const times: number[] = [];
   for (let step = 1; step <= WARM_UP + STEPS; step++) {
     if (step === WARM_UP + 1) Object.assign(calls, { dispatches: 0, submissions: 0 });
     const start = performance.now();
-    await trainer.step([batches.at(step)], { step, learningRate: 1e-3, temperature: 2, alpha: 0.7 });
+    await trainer.step([batches.at(step)], {
+      step,
+      learningRate: 1e-3,
+      temperature: 2,
+      alpha: 0.7,
+    });
     await trainer.drain();
     if (step > WARM_UP) times.push(performance.now() - start);
   }
@@ -72,5 +111,7 @@ test('a step of the default preset takes less than 1 ms of JavaScript, making it
   expect(calls.submissions).toBe(STEPS);
   expect(calls.dispatches / STEPS).toBeGreaterThan(trainer.dispatches(1));
   expect(median).toBeLessThan(1);
-  console.log(`JavaScript of a step: median ${median.toFixed(3)} ms, ${calls.dispatches / STEPS} dispatches.`);
+  console.log(
+    `JavaScript of a step: median ${median.toFixed(3)} ms, ${calls.dispatches / STEPS} dispatches.`,
+  );
 });

@@ -1,4 +1,5 @@
-// A folder's tokenizer: tokenizer.json, GPT-2's older pair of files, and what is said where there is neither.
+// A folder's tokenizer: tokenizer.json, GPT-2's older pair of files, and what is said where there
+// is neither.
 
 import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
@@ -9,7 +10,10 @@ import { filesSource } from '../../src/model/source';
 
 const FOLDER = 'public/models/moby-teacher';
 const tokenizerJson = await readFile(`${FOLDER}/tokenizer.json`, 'utf8');
-const { vocab, merges } = JSON.parse(tokenizerJson).model as { vocab: Record<string, number>; merges: string[] };
+const { vocab, merges } = JSON.parse(tokenizerJson).model as {
+  vocab: Record<string, number>;
+  merges: string[];
+};
 const SIZE = Object.keys(vocab).length;
 const TEXT =
   'Call me Ishmael. Some years ago — never mind how long precisely — 🐋\r\n  I thought\tI’d sail.<|endoftext|>';
@@ -17,10 +21,16 @@ const TEXT =
 const folder = (files: Record<string, string>) =>
   filesSource(new Map(Object.entries(files).map(([name, text]) => [name, new Blob([text])])));
 const config = await readFile(`${FOLDER}/tokenizer_config.json`, 'utf8');
-const whole = await openTokenizer(folder({ 'tokenizer.json': tokenizerJson, 'tokenizer_config.json': config }), SIZE);
+const whole = await openTokenizer(
+  folder({ 'tokenizer.json': tokenizerJson, 'tokenizer_config.json': config }),
+  SIZE,
+);
 
 test('vocab.json and merges.txt give the same tokens as tokenizer.json', async () => {
-  const old = { 'vocab.json': JSON.stringify(vocab), 'merges.txt': `#version: 0.2\n${merges.join('\n')}\n` };
+  const old = {
+    'vocab.json': JSON.stringify(vocab),
+    'merges.txt': `#version: 0.2\n${merges.join('\n')}\n`,
+  };
   const pair = await openTokenizer(folder(old), SIZE);
   expect([...pair.encode(TEXT)]).toEqual([...whole.encode(TEXT)]);
   expect(pair.decode(pair.encode(TEXT))).toBe(TEXT);
@@ -36,25 +46,39 @@ test('the tokenizer’s files stay as they were read, and the older pair gets th
   const texts = ({ files }: typeof whole) =>
     Object.fromEntries([...files].map(([name, bytes]) => [name, decode(bytes)]));
   const decode = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-  expect(texts(whole)).toEqual({ 'tokenizer.json': tokenizerJson, 'tokenizer_config.json': config });
-  const old = { 'vocab.json': JSON.stringify(vocab), 'merges.txt': `#version: 0.2\n${merges.join('\n')}\n` };
+  expect(texts(whole)).toEqual({
+    'tokenizer.json': tokenizerJson,
+    'tokenizer_config.json': config,
+  });
+  const old = {
+    'vocab.json': JSON.stringify(vocab),
+    'merges.txt': `#version: 0.2\n${merges.join('\n')}\n`,
+  };
   const pair = texts(await openTokenizer(folder(old), SIZE));
   expect(pair).toMatchObject(old);
-  const made = { 'tokenizer.json': pair['tokenizer.json'], 'tokenizer_config.json': pair['tokenizer_config.json'] };
+  const made = {
+    'tokenizer.json': pair['tokenizer.json'],
+    'tokenizer_config.json': pair['tokenizer_config.json'],
+  };
   const again = await openTokenizer(folder(made), SIZE);
   expect([...again.encode(TEXT)]).toEqual([...whole.encode(TEXT)]);
   expect(again.endOfText).toBe(SIZE - 1);
 });
 
 test('a tokenizer of another model, and none, are refused by name', async () => {
-  const opening = (files: Record<string, string>, size = SIZE) => openTokenizer(folder(files), size);
+  const opening = (files: Record<string, string>, size = SIZE) =>
+    openTokenizer(folder(files), size);
   await expect(opening({ 'tokenizer.json': tokenizerJson }, 50257)).rejects.toThrow(
     'the dropped files: the tokenizer has 1024 tokens, the model 50257.',
   );
   const old = { 'vocab.json': JSON.stringify(vocab), 'merges.txt': merges.join('\n') };
   await expect(opening(old, 50257)).rejects.toThrow('vocab.json has 1024 tokens, the model 50257.');
-  await expect(opening({ 'vocab.json': '{}' })).rejects.toThrow('There is no tokenizer.json in the dropped files.');
-  await expect(opening({ ...old, 'merges.txt': 'a b c' })).rejects.toThrow('merges.txt: "a b c" is no pair.');
+  await expect(opening({ 'vocab.json': '{}' })).rejects.toThrow(
+    'There is no tokenizer.json in the dropped files.',
+  );
+  await expect(opening({ ...old, 'merges.txt': 'a b c' })).rejects.toThrow(
+    'merges.txt: "a b c" is no pair.',
+  );
 });
 
 test('two tokenizers of one size that mean different words are told apart', async () => {

@@ -1,4 +1,5 @@
-// The tokenizer: trained reproducibly, read by the library as we mean it, and honest about bad files.
+// The tokenizer: trained reproducibly, read by the library as we mean it, and honest about bad
+// files.
 
 import { readFile } from 'node:fs/promises';
 import fc from 'fast-check';
@@ -15,13 +16,23 @@ const tokenizerJson = JSON.parse(await fromDisk(`${FOLDER}/tokenizer.json`));
 const tokenizerConfig = JSON.parse(await fromDisk(`${FOLDER}/tokenizer_config.json`));
 const tokenizer = await loadTokenizer(FOLDER, { read: fromDisk, vocabularySize: 1024 });
 
-/** The definition, slowly: cut in GPT-2's pieces, then apply to each the merge of lowest rank until none applies. */
+/**
+ * The definition, slowly: cut in GPT-2's pieces, then apply to each the merge of lowest rank until
+ * none applies.
+ */
 function encodeByDefinition(text: string): number[] {
   const { bytes, characters } = byteAlphabet();
-  const ranks = new Map<string, number>(tokenizerJson.model.merges.map((merge: string, rank: number) => [merge, rank]));
-  const pieces = text.match(/'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu) ?? [];
+  const ranks = new Map<string, number>(
+    tokenizerJson.model.merges.map((merge: string, rank: number) => [merge, rank]),
+  );
+  const pieces =
+    text.match(/'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu) ??
+    [];
   return pieces.flatMap((piece) => {
-    const parts = Array.from(new TextEncoder().encode(piece), (byte) => characters[bytes.indexOf(byte)]);
+    const parts = Array.from(
+      new TextEncoder().encode(piece),
+      (byte) => characters[bytes.indexOf(byte)],
+    );
     for (;;) {
       const rankAt = parts.map((part, i) => ranks.get(`${part} ${parts[i + 1]}`) ?? Infinity);
       const best = Math.min(...rankAt);
@@ -34,7 +45,10 @@ function encodeByDefinition(text: string): number[] {
 
 describe('training', () => {
   test('the book and the tokenizer in public/ are what the chapters give', async () => {
-    const names = [...Array.from({ length: 135 }, (_, index) => `chapter_${index + 1}`), 'epilogue'];
+    const names = [
+      ...Array.from({ length: 135 }, (_, index) => `chapter_${index + 1}`),
+      'epilogue',
+    ];
     const chapters = await Promise.all(
       names.map(async (name) => ({
         name,
@@ -90,7 +104,11 @@ describe('encoding', () => {
   });
 
   test('agrees with the definition of byte-level BPE', () => {
-    for (const text of [book.slice(0, 6000), book.slice(-3000), "Don't  they'll\n\n\n 42nd — naïve 鯨 🐋\t."]) {
+    for (const text of [
+      book.slice(0, 6000),
+      book.slice(-3000),
+      "Don't  they'll\n\n\n 42nd — naïve 鯨 🐋\t.",
+    ]) {
       expect(Array.from(tokenizer.encode(text))).toEqual(encodeByDefinition(text));
     }
   });
@@ -110,10 +128,13 @@ describe('encoding', () => {
 
   test('chunks of any white space give the tokens of the whole', () => {
     fc.assert(
-      fc.property(fc.array(fc.constantFrom('\n', '\n\n', ' ', '\r\n', '\t', 'a', "'s", '.', '1', 'é')), (parts) => {
-        const text = parts.join('');
-        expect(encodePieces(tokenizer, [...chunks(text, 1)])).toEqual(encodeByDefinition(text));
-      }),
+      fc.property(
+        fc.array(fc.constantFrom('\n', '\n\n', ' ', '\r\n', '\t', 'a', "'s", '.', '1', 'é')),
+        (parts) => {
+          const text = parts.join('');
+          expect(encodePieces(tokenizer, [...chunks(text, 1)])).toEqual(encodeByDefinition(text));
+        },
+      ),
       { seed: 1 },
     );
   });
@@ -139,7 +160,9 @@ describe('encoding', () => {
   });
 
   test('an id outside the vocabulary is named', () => {
-    expect(() => tokenizer.decode([5, 1024])).toThrow(/no token has the id 1024; ids run from 0 to 1023/);
+    expect(() => tokenizer.decode([5, 1024])).toThrow(
+      /no token has the id 1024; ids run from 0 to 1023/,
+    );
     expect(() => tokenizer.decode([NaN])).toThrow(RangeError);
   });
 });
@@ -149,11 +172,15 @@ function encodePieces(by: Tokenizer, pieces: readonly string[]): number[] {
 }
 
 describe('bad files', () => {
-  const serve = (files: Record<string, string>) => async (path: string) => files[path.replace('models/', '')] ?? '';
+  const serve = (files: Record<string, string>) => async (path: string) =>
+    files[path.replace('models/', '')] ?? '';
   afterEach(() => vi.unstubAllGlobals());
 
   test('HTML in place of JSON', async () => {
-    const read = serve({ 'tokenizer.json': '<!doctype html><title>Home</title>', 'tokenizer_config.json': '{}' });
+    const read = serve({
+      'tokenizer.json': '<!doctype html><title>Home</title>',
+      'tokenizer_config.json': '{}',
+    });
     await expect(loadTokenizer('models/', { read })).rejects.toThrow(
       'models/tokenizer.json: an HTML page came in place of JSON.',
     );
@@ -170,7 +197,9 @@ describe('bad files', () => {
   });
 
   test('a missing file, on the web and on disk', async () => {
-    const fetched = vi.fn(async () => new Response('gone', { status: 404, statusText: 'Not Found' }));
+    const fetched = vi.fn(
+      async () => new Response('gone', { status: 404, statusText: 'Not Found' }),
+    );
     vi.stubGlobal('fetch', fetched);
     await expect(loadTokenizer('models/x')).rejects.toThrow(
       'models/x/tokenizer.json: the server answered 404 Not Found.',
@@ -197,12 +226,14 @@ describe('bad files', () => {
   test('JSON of another kind, and ids with a gap', () => {
     expect(() => makeTokenizer([], {})).toThrow(/no model.vocab/);
     expect(() => makeTokenizer(null, {})).toThrow(TokenizerError);
-    expect(() => makeTokenizer({ model: { type: 'BPE', vocab: {}, merges: [] } }, {})).toThrow(/no tokens/);
-    expect(() => makeTokenizer({ model: { type: 'BPE', vocab: { a: 0, b: 2 }, merges: [] } }, {})).toThrow(
-      /none has the id 1/,
+    expect(() => makeTokenizer({ model: { type: 'BPE', vocab: {}, merges: [] } }, {})).toThrow(
+      /no tokens/,
     );
-    expect(() => makeTokenizer({ ...tokenizerJson, pre_tokenizer: { type: 'Unheard' } }, tokenizerConfig)).toThrow(
-      /library refused the files/,
-    );
+    expect(() =>
+      makeTokenizer({ model: { type: 'BPE', vocab: { a: 0, b: 2 }, merges: [] } }, {}),
+    ).toThrow(/none has the id 1/);
+    expect(() =>
+      makeTokenizer({ ...tokenizerJson, pre_tokenizer: { type: 'Unheard' } }, tokenizerConfig),
+    ).toThrow(/library refused the files/);
   });
 });

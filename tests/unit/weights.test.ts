@@ -1,11 +1,22 @@
-// Weights read by ranges from the test hub: every way of storing them gives PyTorch's values, and damage is refused by name.
+// Weights read by ranges from the test hub: every way of storing them gives PyTorch's values, and
+// damage is refused by name.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { formatConfig, type Gpt2Config, parameterShapes, parseConfig } from '../../src/model/config';
+import {
+  formatConfig,
+  type Gpt2Config,
+  parameterShapes,
+  parseConfig,
+} from '../../src/model/config';
 import { ModelFileError } from '../../src/model/download';
 import { httpSource, hubAddress } from '../../src/model/http';
 import { hubSource } from '../../src/model/hub';
-import { loadGpt2Weights, readSafetensors, saveGpt2Weights, writeSafetensors } from '../../src/model/safetensors';
+import {
+  loadGpt2Weights,
+  readSafetensors,
+  saveGpt2Weights,
+  writeSafetensors,
+} from '../../src/model/safetensors';
 import { openWeights, streamGpt2Weights } from '../../src/model/weights';
 import { goldenModel, modelFiles, publish, type Variant } from '../hub-models';
 import { type Hub, serveHub } from '../hub-server';
@@ -57,7 +68,9 @@ function damaged(change: (file: Uint8Array<ArrayBuffer>) => Uint8Array): Promise
   publish(hub, ID, new Map<string, Uint8Array>(files).set(SINGLE, change(files.get(SINGLE)!)));
   return refusal();
 }
-const retold = (change: (header: Record<string, { data_offsets: number[]; shape: number[] }>) => void) =>
+const retold = (
+  change: (header: Record<string, { data_offsets: number[]; shape: number[] }>) => void,
+) =>
   damaged((file) => {
     const length = Number(new DataView(file.buffer).getBigUint64(0, true));
     const header = JSON.parse(new TextDecoder().decode(file.subarray(8, 8 + length)));
@@ -70,7 +83,10 @@ const retold = (change: (header: Record<string, { data_offsets: number[]; shape:
     return bytes;
   });
 
-/** The largest error of a type, relative to the value: half a unit in its last place, and f16's smallest steps. */
+/**
+ * The largest error of a type, relative to the value: half a unit in its last place, and f16's
+ * smallest steps.
+ */
 const EXACT = { F32: [0, 0], F16: [2 ** -11, 2 ** -25], BF16: [2 ** -8, 0] };
 
 const variants: [string, Variant][] = [
@@ -78,7 +94,10 @@ const variants: [string, Variant][] = [
   ['f16', { dtype: 'F16' }],
   ['bf16, no prefix', { dtype: 'BF16', prefix: '' }],
   ['three shards', { shards: 3 }],
-  ['f16 in two shards with masks and no prefix', { dtype: 'F16', shards: 2, masks: true, prefix: '' }],
+  [
+    'f16 in two shards with masks and no prefix',
+    { dtype: 'F16', shards: 2, masks: true, prefix: '' },
+  ],
   ['a tied head beside the embedding', { head: 'tied', shards: 2 }],
   ['a head in the embedding’s place', { head: 'alone' }],
 ];
@@ -98,11 +117,20 @@ test.each(variants)('stored as %s, all weights arrive', async (_, variant) => {
 });
 
 test('tensors larger than a slice and a block arrive whole', async () => {
-  const config: Gpt2Config = { ...golden.config, vocab_size: 9_001, n_embd: 60, n_head: 3, n_layer: 1 };
+  const config: Gpt2Config = {
+    ...golden.config,
+    vocab_size: 9_001,
+    n_embd: 60,
+    n_head: 3,
+    n_layer: 1,
+  };
   const weights = new Map(
     parameterShapes(config).map(({ name, shape }, salt) => {
       const length = shape.reduce((a, b) => a * b);
-      return [name, Float32Array.from({ length }, (_, i) => Math.fround(((i * 31 + salt) % 2048) / 512 - 2))] as const;
+      return [
+        name,
+        Float32Array.from({ length }, (_, i) => Math.fround(((i * 31 + salt) % 2048) / 512 - 2)),
+      ] as const;
     }),
   );
   publish(hub, ID, modelFiles({ config, weights: new Map(weights) }, { dtype: 'F16' }));
@@ -149,7 +177,8 @@ describe('a model whose weights are a pickle', () => {
     isPullRequest: true,
     title: 'Adding',
   });
-  const offer = (...discussions: unknown[]) => hub.discussions.set(ID, { discussions, count: discussions.length });
+  const offer = (...discussions: unknown[]) =>
+    hub.discussions.set(ID, { discussions, count: discussions.length });
   beforeEach(() => {
     hub.discussions.clear();
     publish(hub, ID, new Map([['config.json', config]]));
@@ -202,14 +231,21 @@ describe('a model whose weights are a pickle', () => {
 
 test('a head of its own is read where config.json says so, and refused where it does not', async () => {
   publish(hub, ID, modelFiles(golden, { head: 'untied' }));
-  expect(await refusal()).toContain('model.safetensors of org/tiny: lm_head.weight differs from wte.weight');
+  expect(await refusal()).toContain(
+    'model.safetensors of org/tiny: lm_head.weight differs from wte.weight',
+  );
   const config = parseConfig({ model_type: 'gpt2', ...golden.config, tie_word_embeddings: false });
   const weights = await stream(config);
   const embedding = golden.weights.get('wte.weight')!;
   expect(weights.get('wte.weight')).toEqual([...embedding]);
-  expect(weights.get('lm_head.weight')).toEqual([...embedding].map((value, i) => Math.fround(value + Number(i === 5))));
+  expect(weights.get('lm_head.weight')).toEqual(
+    [...embedding].map((value, i) => Math.fround(value + Number(i === 5))),
+  );
   // Written out, it is found again.
-  const written = saveGpt2Weights(config, new Map([...weights].map(([name, data]) => [name, Float32Array.from(data)])));
+  const written = saveGpt2Weights(
+    config,
+    new Map([...weights].map(([name, data]) => [name, Float32Array.from(data)])),
+  );
   const stored = readSafetensors(written, 'model.safetensors');
   expect(stored.has('lm_head.weight')).toBe(true);
   expect(loadGpt2Weights(stored, config, 'model.safetensors').get('lm_head.weight')![5]).toBe(
@@ -236,7 +272,9 @@ test('hostile and damaged headers are refused by file and tensor', async () => {
   };
   expect(await retold(moved(-4))).toContain('overlaps the tensor before it');
   expect(await retold(moved(2 ** 40))).toContain('leaves a gap');
-  expect(await retold((header) => void (header[bias].shape = [2 ** 31, 2 ** 31]))).toContain(`tensor ${bias} has`);
+  expect(await retold((header) => void (header[bias].shape = [2 ** 31, 2 ** 31]))).toContain(
+    `tensor ${bias} has`,
+  );
 });
 
 test('tensors that are missing, unknown, of another shape or not finite are named', async () => {
@@ -251,7 +289,9 @@ test('tensors that are missing, unknown, of another shape or not finite are name
   expect(await rewritten((tensors) => tensors.set('adapter.weight', tensors.get(bias)!))).toContain(
     'adapter.weight is unknown',
   );
-  expect(await rewritten((tensors) => (tensors.get(bias)!.shape = [1, golden.config.n_embd]))).toContain(
+  expect(
+    await rewritten((tensors) => (tensors.get(bias)!.shape = [1, golden.config.n_embd])),
+  ).toContain(
     `ln_f.bias has shape [1, ${golden.config.n_embd}], config.json asks for [${golden.config.n_embd}]`,
   );
   expect(
@@ -270,12 +310,16 @@ test('an index that leads nowhere is refused', async () => {
     return refusal();
   };
   expect(await withIndex({})).toContain('has no weight_map');
-  expect(await withIndex({ a: '../../secret.safetensors' })).toContain('which is no safetensors file beside it');
+  expect(await withIndex({ a: '../../secret.safetensors' })).toContain(
+    'which is no safetensors file beside it',
+  );
   expect(await withIndex({ a: 7 })).toContain('puts a into 7');
   expect(await withIndex({ a: 'model-00001-of-00002.safetensors' })).toContain(
     'model-00001-of-00002.safetensors of org/tiny: tensor a is missing, which model.safetensors.index.json names.',
   );
-  expect(await withIndex({ a: 'model-00003-of-00002.safetensors' })).toContain('does not exist on the server');
+  expect(await withIndex({ a: 'model-00003-of-00002.safetensors' })).toContain(
+    'does not exist on the server',
+  );
 });
 
 test('a folder without safetensors says what to look for', async () => {

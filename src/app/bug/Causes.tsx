@@ -1,5 +1,6 @@
-// "Which cause explains this log?": four causes, each reproduced for real, their logs without names. First as the script printed
-// them, then as a better log would; the person says which is which, and then reads why.
+// "Which cause explains this log?": four causes, each reproduced for real, their logs without
+// names. First as the script printed them, then as a better log would; the person says which is
+// which, and then reads why.
 
 import { useState } from 'react';
 import type { Cause } from '../../worker/protocol';
@@ -20,8 +21,9 @@ export function Causes() {
       <section className="bug-intro" aria-labelledby="causes-title">
         <h2 id="causes-title">Which cause explains this log?</h2>
         <p>
-          Four small runs, each with one thing wrong, on one batch that is the same in every step: any change of the
-          weights must show. Their logs come without names. Say which cause is behind which log.
+          Four small runs, each with one thing wrong, on one batch that is the same in every step:
+          any change of the weights must show. Their logs come without names. Say which cause is
+          behind which log.
         </p>
         <ul className="cause-list">
           {COLUMNS.causes.map((cause) => (
@@ -56,8 +58,12 @@ function Logs({ run }: { run: LabRun }) {
     <>
       <div className="bug-tools">
         <label className="toggle">
-          <input type="checkbox" checked={better} onChange={() => choose({ log: better ? 'story' : 'better' })} /> Show
-          what a better log prints
+          <input
+            type="checkbox"
+            checked={better}
+            onChange={() => choose({ log: better ? 'story' : 'better' })}
+          />{' '}
+          Show what a better log prints
         </label>
         <button type="button" className="quiet outlined" onClick={shuffle}>
           Lay them out anew
@@ -100,15 +106,20 @@ function Logs({ run }: { run: LabRun }) {
             </label>
             {checked && (
               <p className="answer-text">
-                <strong>{answers[cause] === cause ? 'Right.' : 'No.'}</strong> {CAUSES[cause].label}.{' '}
-                {CAUSES[cause].why(columns[index])}
+                <strong>{answers[cause] === cause ? 'Right.' : 'No.'}</strong> {CAUSES[cause].label}
+                . {CAUSES[cause].why(columns[index])}
               </p>
             )}
           </section>
         ))}
       </section>
       <div className="bug-tools">
-        <button type="button" className="secondary" disabled={given < order.length} onClick={() => setChecked(true)}>
+        <button
+          type="button"
+          className="secondary"
+          disabled={given < order.length}
+          onClick={() => setChecked(true)}
+        >
           Check the answers
         </button>
         <p role="status">

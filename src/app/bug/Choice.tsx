@@ -9,7 +9,14 @@ interface ChoiceProps<Value extends string> {
   help?: string;
 }
 
-export function Choice<Value extends string>({ legend, choices, value, onChoose, disabled, help }: ChoiceProps<Value>) {
+export function Choice<Value extends string>({
+  legend,
+  choices,
+  value,
+  onChoose,
+  disabled,
+  help,
+}: ChoiceProps<Value>) {
   return (
     <fieldset className="choice" disabled={disabled}>
       <legend>{legend}</legend>

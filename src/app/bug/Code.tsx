@@ -1,5 +1,5 @@
-// The code beside the replay: PyTorch as the story had it, and our kernel, which is given offset and strides. What ran, raised
-// or copied is marked by the reports.
+// The code beside the replay: PyTorch as the story had it, and our kernel, which is given offset
+// and strides. What ran, raised or copied is marked by the reports.
 
 import { useState } from 'react';
 import compareWgsl from '../../kernels/compare.wgsl?raw';
@@ -31,9 +31,13 @@ function markOf(run: LabRun | undefined, path: LossPath): MarkText | undefined {
   if (run.state === 'running' && !column.ended && totalsOf(column).firstError === undefined)
     return { text: 'runs now', problem: false };
   const { failed, tried, raised, steps, bytesCopied } = totalsOf(column);
-  if (column.ended?.error !== undefined) return { text: 'raised, and stopped the script', problem: true };
+  if (column.ended?.error !== undefined)
+    return { text: 'raised, and stopped the script', problem: true };
   if (failed > 0 || raised > 0) {
-    const where = [failed > 0 && `${failed} of ${tried} batches`, raised > 0 && `${raised} of ${steps} steps`];
+    const where = [
+      failed > 0 && `${failed} of ${tried} batches`,
+      raised > 0 && `${raised} of ${steps} steps`,
+    ];
     return { text: `raised in ${where.filter(Boolean).join(', ')}`, problem: true };
   }
   return { text: `worked, ${formatBytes(bytesCopied)} copied`, problem: false };
@@ -55,7 +59,11 @@ function Torch({ run, settings }: { run?: LabRun; settings: Settings<'replay'> }
       </figcaption>
       <pre tabIndex={0} className="listing">
         {storyCode(settings).map((line) => (
-          <Line key={line.text} text={line.text} mark={line.path && (markOf(run, line.path) ?? true)} />
+          <Line
+            key={line.text}
+            text={line.text}
+            mark={line.path && (markOf(run, line.path) ?? true)}
+          />
         ))}
       </pre>
       <p className="help">{said[outcome]}</p>
@@ -66,7 +74,13 @@ function Torch({ run, settings }: { run?: LabRun; settings: Settings<'replay'> }
 /** `true` marks a line of which nothing is known yet. */
 function Line({ text, mark, number }: { text: string; mark?: MarkText | true; number?: number }) {
   const state =
-    mark === undefined ? '' : mark === true ? ' marked' : mark.problem ? ' marked raised' : ' marked worked';
+    mark === undefined
+      ? ''
+      : mark === true
+        ? ' marked'
+        : mark.problem
+          ? ' marked raised'
+          : ' marked worked';
   const margin = ' '.repeat(text.search(/\S|$/) + (number === undefined ? 0 : 4));
   return (
     <span className={`code-line${state}`}>
@@ -100,7 +114,12 @@ function Kernel({ run }: { run?: LabRun }) {
         <h2>
           Ours <span className="unit">WGSL: kernels/compare.wgsl, the evaluation’s kernel</span>
         </h2>
-        <button type="button" className="tool" aria-pressed={whole} onClick={() => setWhole(!whole)}>
+        <button
+          type="button"
+          className="tool"
+          aria-pressed={whole}
+          onClick={() => setWhole(!whole)}
+        >
           whole file
         </button>
       </figcaption>
@@ -116,8 +135,8 @@ function Kernel({ run }: { run?: LabRun }) {
         ))}
       </pre>
       <p className="help">
-        The marked lines make every address from offset and strides. A slice only changes those numbers, so nothing is
-        copied and nothing can raise.
+        The marked lines make every address from offset and strides. A slice only changes those
+        numbers, so nothing is copied and nothing can raise.
       </p>
     </figure>
   );

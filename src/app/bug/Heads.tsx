@@ -1,5 +1,5 @@
-// The second bug, which raises nothing: heads made by reshape where a transpose was meant. Both models side by side, what their
-// losses say, and what each head sees.
+// The second bug, which raises nothing: heads made by reshape where a transpose was meant. Both
+// models side by side, what their losses say, and what each head sees.
 
 import { useState } from 'react';
 import type { AttentionPicture } from '../../worker/protocol';
@@ -31,10 +31,11 @@ export function Heads() {
       <section className="bug-intro" aria-labelledby="heads-title">
         <h2 id="heads-title">The bug that raises nothing</h2>
         <p>
-          Attention wants queries as <code>(B, H, T, D)</code>. They come as <code>(B, T, C)</code>, with C = H·D.
-          Reshape gives that shape at once: it is legal, it raises nothing, and it is wrong. It keeps the elements in
-          their order, so head h gets the tokens h·T/H to (h + 1)·T/H − 1, each cut into H slices that pass for tokens.
-          Two students train from the same seed; only this differs.
+          Attention wants queries as <code>(B, H, T, D)</code>. They come as <code>(B, T, C)</code>,
+          with C = H·D. Reshape gives that shape at once: it is legal, it raises nothing, and it is
+          wrong. It keeps the elements in their order, so head h gets the tokens h·T/H to (h +
+          1)·T/H − 1, each cut into H slices that pass for tokens. Two students train from the same
+          seed; only this differs.
         </p>
         <RunBar label="Train both" />
       </section>
@@ -180,12 +181,15 @@ function lookBack({ heads, tokens }: AttentionPicture, way: Way): string {
 
 /** How little the loss says about it. */
 function Hardly({ run }: { run: LabRun }) {
-  const [right, wrong] = WAYS.map((way) => run.columns[way]?.ended && totalsOf(run.columns[way] as ColumnRun));
+  const [right, wrong] = WAYS.map(
+    (way) => run.columns[way]?.ended && totalsOf(run.columns[way] as ColumnRun),
+  );
   if (right?.lastLoss === undefined || wrong?.lastLoss === undefined) return null;
   return (
     <p className="bug-verdict" data-testid="hardly">
-      After {plural(right.steps, 'step')} the losses are {right.lastLoss.toFixed(3)} and {wrong.lastLoss.toFixed(3)},
-      with no error in either. The loss alone would not send you looking; the attention does.
+      After {plural(right.steps, 'step')} the losses are {right.lastLoss.toFixed(3)} and{' '}
+      {wrong.lastLoss.toFixed(3)}, with no error in either. The loss alone would not send you
+      looking; the attention does.
     </p>
   );
 }
@@ -217,7 +221,12 @@ function HeadsLoss({ run }: { run: LabRun }) {
             dash: '6 3',
             label: `transpose ${last('transposed')}`,
           },
-          { key: 'reshaped', colour: 'var(--student)', width: 1.75, label: `reshape ${last('reshaped')}` },
+          {
+            key: 'reshaped',
+            colour: 'var(--student)',
+            width: 1.75,
+            label: `reshape ${last('reshaped')}`,
+          },
         ]}
         lastStep={steps}
         axis={linearAxis(WAYS.flatMap((way) => losses[way]))}

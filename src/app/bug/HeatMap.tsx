@@ -1,5 +1,5 @@
-// One head's attention weights as a grid, query rows by key columns, with the chosen query's strongest keys in words and all
-// weights as a table.
+// One head's attention weights as a grid, query rows by key columns, with the chosen query's
+// strongest keys in words and all weights as a table.
 
 import { useState } from 'react';
 import { readable, rowMeaning, strongest } from './slices';
@@ -23,7 +23,16 @@ interface HeatMapProps {
 const FAINTEST = 0.002;
 const NAMED_KEYS = 3;
 
-export function HeatMap({ of, head, heads, tokens, weights, scrambled, query, onQuery }: HeatMapProps) {
+export function HeatMap({
+  of,
+  head,
+  heads,
+  tokens,
+  weights,
+  scrambled,
+  query,
+  onQuery,
+}: HeatMapProps) {
   const [key, setKey] = useState<number>();
   const [asTable, setAsTable] = useState(false);
   const T = tokens.length;
@@ -31,7 +40,8 @@ export function HeatMap({ of, head, heads, tokens, weights, scrambled, query, on
   const shown = key === undefined ? keys : [key];
   const point = (event: React.PointerEvent<SVGSVGElement>) => {
     const box = event.currentTarget.getBoundingClientRect();
-    const cell = (offset: number, size: number) => Math.min(T - 1, Math.max(0, Math.floor((offset / size) * T)));
+    const cell = (offset: number, size: number) =>
+      Math.min(T - 1, Math.max(0, Math.floor((offset / size) * T)));
     onQuery(cell(event.clientY - box.top, box.height));
     setKey(cell(event.clientX - box.left, box.width));
   };
@@ -64,7 +74,8 @@ export function HeatMap({ of, head, heads, tokens, weights, scrambled, query, on
           {[...weights.entries()]
             .filter(([, weight]) => weight > FAINTEST)
             .map(([at, weight]) => (
-              // The eye takes a weight of 0.1 for nothing beside one of 1; its root can be told from both.
+              // The eye takes a weight of 0.1 for nothing beside one of 1; its root can be told
+              // from both.
               <rect
                 key={at}
                 x={at % T}
@@ -96,7 +107,12 @@ function rowWords(head: number, row: number, tokens: readonly string[], heads: n
   return `This row is slice ${slice + 1} of ${heads} of token ${token}, ${readable(tokens[token])}. The code believes:`;
 }
 
-function Weights({ of, head, tokens, weights }: Pick<HeatMapProps, 'of' | 'head' | 'tokens' | 'weights'>) {
+function Weights({
+  of,
+  head,
+  tokens,
+  weights,
+}: Pick<HeatMapProps, 'of' | 'head' | 'tokens' | 'weights'>) {
   const T = tokens.length;
   return (
     <section className="heat-table" tabIndex={0} aria-label={`Head ${head} of ${of}, table`}>

@@ -1,4 +1,5 @@
-// The story, replayed: three columns from the same seed, what each symptom comes from, and the code beside it.
+// The story, replayed: three columns from the same seed, what each symptom comes from, and the code
+// beside it.
 
 import type { LossPath } from '../../worker/protocol';
 import { formatBytes, formatMeasure } from '../format';
@@ -49,10 +50,10 @@ export function Replay() {
       <section className="bug-intro" aria-labelledby="replay-title">
         <h2 id="replay-title">The story of the stuck run</h2>
         <p>
-          A training script printed <code>Loss=9.7453, PPL=10000.0, Success=1.000</code> for 500 steps, and{' '}
-          <code>.view()</code> on <code>logits[:, :-1]</code> got all the blame. Here a small student trains from the
-          same seed three times; only the way in which sliced logits meet the loss differs. Nothing is recorded: this
-          machine runs it.
+          A training script printed <code>Loss=9.7453, PPL=10000.0, Success=1.000</code> for 500
+          steps, and <code>.view()</code> on <code>logits[:, :-1]</code> got all the blame. Here a
+          small student trains from the same seed three times; only the way in which sliced logits
+          meet the loss differs. Nothing is recorded: this machine runs it.
         </p>
         <div className="switches">
           {SWITCHES.map(({ name, legend, help, labels, display }) => (
@@ -61,7 +62,10 @@ export function Replay() {
               legend={legend}
               help={help}
               value={settings[name]}
-              choices={choicesOf('replay', name).map((value) => ({ value, label: labels?.[value] ?? value }))}
+              choices={choicesOf('replay', name).map((value) => ({
+                value,
+                label: labels?.[value] ?? value,
+              }))}
               onChoose={(value) => choose({ [name]: value })}
               disabled={going && !display}
             />
@@ -99,13 +103,16 @@ function Comparison({ run }: { run?: LabRun }) {
     const column = run.columns[path];
     const totals = column && totalsOf(column);
     const perplexity = totals?.evaluation?.studentPerplexity;
-    return totals && perplexity !== undefined ? [{ path, perplexity, bytes: totals.bytesCopied }] : [];
+    return totals && perplexity !== undefined
+      ? [{ path, perplexity, bytes: totals.bytesCopied }]
+      : [];
   });
   if (measured.length < 2) return null;
   const values = measured.map(({ perplexity }) => perplexity);
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const figures = measured.map(
-    ({ path, perplexity, bytes }) => `${path} ${formatMeasure(perplexity)} with ${formatBytes(bytes)} copied`,
+    ({ path, perplexity, bytes }) =>
+      `${path} ${formatMeasure(perplexity)} with ${formatBytes(bytes)} copied`,
   );
   return (
     <p className="bug-verdict" data-testid="comparison">

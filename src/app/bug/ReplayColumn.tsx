@@ -1,4 +1,5 @@
-// One column of the replay: its log in the script's style, what was evaluated, what it cost, and the first error whole.
+// One column of the replay: its log in the script's style, what was evaluated, what it cost, and
+// the first error whole.
 
 import type { LossPath } from '../../worker/protocol';
 import { formatBytes, formatMeasure, plural } from '../format';
@@ -13,12 +14,24 @@ const NAMES: Record<LossPath, { title: string; note: string }> = {
   strided: { title: 'strided', note: 'ours: read where it lies' },
 };
 
-export function ReplayColumn({ path, run, clamp }: { path: LossPath; run?: LabRun; clamp: boolean }) {
+export function ReplayColumn({
+  path,
+  run,
+  clamp,
+}: {
+  path: LossPath;
+  run?: LabRun;
+  clamp: boolean;
+}) {
   const column = run?.columns[path];
   const { title, note } = NAMES[path];
   const active = run?.state === 'running' && column && !column.ended;
   return (
-    <section className={`bug-column ${path}`} aria-labelledby={`column-${path}`} data-testid={`column-${path}`}>
+    <section
+      className={`bug-column ${path}`}
+      aria-labelledby={`column-${path}`}
+      data-testid={`column-${path}`}
+    >
       <h3 id={`column-${path}`}>
         <code>{title}</code> <span className="unit">{note}</span>
         {active && <span className="chip">running</span>}
@@ -30,7 +43,9 @@ export function ReplayColumn({ path, run, clamp }: { path: LossPath; run?: LabRu
 
 function waiting(run?: LabRun): string {
   if (!run) return 'Not run yet.';
-  return run.state === 'loading' || run.state === 'running' ? 'Waits for its turn.' : 'Did not run.';
+  return run.state === 'loading' || run.state === 'running'
+    ? 'Waits for its turn.'
+    : 'Did not run.';
 }
 
 function Results({ column, clamp }: { column: ColumnRun; clamp: boolean }) {
@@ -43,7 +58,9 @@ function Results({ column, clamp }: { column: ColumnRun; clamp: boolean }) {
         {log.map((line) => (
           <li key={line.step}>{line.text}</li>
         ))}
-        {column.ended?.error !== undefined && <li className="problem">Stopped: the exception was not caught.</li>}
+        {column.ended?.error !== undefined && (
+          <li className="problem">Stopped: the exception was not caught.</li>
+        )}
         {log.length === 0 && column.ended === undefined && <li>…</li>}
       </ol>
       <Figures totals={totals} clamp={clamp} />
@@ -61,7 +78,8 @@ function Results({ column, clamp }: { column: ColumnRun; clamp: boolean }) {
 
 function verdict({ tried, succeeded, steps, raised }: Totals, { ended }: ColumnRun): string {
   if (ended?.error !== undefined) {
-    const after = steps - raised === 0 ? 'before a step was done' : `after ${plural(steps - raised, 'step')}`;
+    const after =
+      steps - raised === 0 ? 'before a step was done' : `after ${plural(steps - raised, 'step')}`;
     return `Raised, and stopped ${after}.`;
   }
   const batches = `${succeeded} of ${tried} evaluation batches succeeded`;
@@ -69,15 +87,32 @@ function verdict({ tried, succeeded, steps, raised }: Totals, { ended }: ColumnR
 }
 
 function Figures({ totals, clamp }: { totals: Totals; clamp: boolean }) {
-  const { tried, succeeded, failed, steps, raised, evaluation, bytesCopied, milliseconds, weightChange } = totals;
-  const printed = clamp ? scriptPerplexity(evaluation?.studentPerplexity) : honestPerplexity(evaluation);
+  const {
+    tried,
+    succeeded,
+    failed,
+    steps,
+    raised,
+    evaluation,
+    bytesCopied,
+    milliseconds,
+    weightChange,
+  } = totals;
+  const printed = clamp
+    ? scriptPerplexity(evaluation?.studentPerplexity)
+    : honestPerplexity(evaluation);
   const rows: [string, string][] = [
     ['evaluation batches', `${tried} tried, ${succeeded} succeeded, ${failed} failed`],
     ['training steps', `${steps} tried, ${steps - raised} came back, ${raised} raised`],
     ['perplexity', evaluation ? printed : 'n/a'],
-    ...(clamp && evaluation ? ([['unclamped', honestPerplexity(evaluation)]] as [string, string][]) : []),
+    ...(clamp && evaluation
+      ? ([['unclamped', honestPerplexity(evaluation)]] as [string, string][])
+      : []),
     ['bytes copied', formatBytes(bytesCopied)],
-    ['time a step', milliseconds === undefined ? 'n/a' : `${formatMeasure(milliseconds)} ms, median`],
+    [
+      'time a step',
+      milliseconds === undefined ? 'n/a' : `${formatMeasure(milliseconds)} ms, median`,
+    ],
     ['weights changed by', percent(weightChange)],
   ];
   return (

@@ -42,12 +42,14 @@ function useObstacle(): string | undefined {
   const unavailable = useRun((state) => state.unavailable);
   const card = useBug((state) => state.card);
   const current = useBug((state) => state.current);
-  if (unavailable) return `No experiment can run on this machine. ${unavailable.message} ${unavailable.hint ?? ''}`;
+  if (unavailable)
+    return `No experiment can run on this machine. ${unavailable.message} ${unavailable.hint ?? ''}`;
   if (phase === 'loading' || phase === 'running') {
     const doing = phase === 'loading' ? 'loading' : 'training';
     return `A run is ${doing} in Distil, and the GPU is busy with it. Pause or reset it there first.`;
   }
-  if (current && current !== card) return 'Another experiment is going on. Wait for it, or stop it on its card.';
+  if (current && current !== card)
+    return 'Another experiment is going on. Wait for it, or stop it on its card.';
   return undefined;
 }
 

@@ -1,4 +1,5 @@
-// The symptoms, one beside the other: where each comes from, where it does not, and what was measured just now.
+// The symptoms, one beside the other: where each comes from, where it does not, and what was
+// measured just now.
 
 import { formatState } from './settings';
 import type { LabRun } from './store';
@@ -15,7 +16,12 @@ export function Symptoms({ run }: { run?: LabRun }) {
         {SYMPTOMS.map(({ id, title, from, notFrom, measured }) => {
           const figures = replay && measured(replay);
           return (
-            <article key={id} className="symptom" aria-labelledby={`symptom-${id}`} data-testid={`symptom-${id}`}>
+            <article
+              key={id}
+              className="symptom"
+              aria-labelledby={`symptom-${id}`}
+              data-testid={`symptom-${id}`}
+            >
               <h3 id={`symptom-${id}`}>{title}</h3>
               <dl>
                 <dt>Comes from</dt>
@@ -28,7 +34,9 @@ export function Symptoms({ run }: { run?: LabRun }) {
                 </dd>
               </dl>
               {id === 'flat' && (
-                <a href={`#bug=${formatState('causes', causes)}`}>Four causes to tell apart: which explains the log?</a>
+                <a href={`#bug=${formatState('causes', causes)}`}>
+                  Four causes to tell apart: which explains the log?
+                </a>
               )}
             </article>
           );

@@ -1,5 +1,6 @@
-// "Which cause explains this log?": the order in which the logs are laid out, the causes to choose from, and the number that
-// gives each away. Every figure in an answer is read from the reports. Pure.
+// "Which cause explains this log?": the order in which the logs are laid out, the causes to choose
+// from, and the number that gives each away. Every figure in an answer is read from the reports.
+// Pure.
 
 import { Random } from '../../tensor/random';
 import type { Cause } from '../../worker/protocol';
@@ -23,7 +24,8 @@ export const CAUSES: Record<Cause, CauseRow> = {
     means:
       'logits[:, :-1].view(-1, V) raises in every evaluation batch, and the exception is swallowed. Training is sound.',
     why: (column) => {
-      const { tried, succeeded, applied, steps, weightChange, firstLoss, lastLoss } = totalsOf(column);
+      const { tried, succeeded, applied, steps, weightChange, firstLoss, lastLoss } =
+        totalsOf(column);
       return (
         `${succeeded} of ${tried} evaluation batches succeeded, while ${applied} of ${plural(steps, 'step')} changed the weights ` +
         `(by ${percent(weightChange)}) and the loss went from ${fixed(firstLoss)} to ${fixed(lastLoss)}.`
@@ -52,7 +54,8 @@ export const CAUSES: Record<Cause, CauseRow> = {
   },
   detached: {
     label: 'The loss is not connected',
-    means: 'The loss was cut from the graph, as .detach() or .item() does: no gradient reaches the weights.',
+    means:
+      'The loss was cut from the graph, as .detach() or .item() does: no gradient reaches the weights.',
     why: (column) => {
       const { applied, steps, weightChange } = totalsOf(column);
       const last = column.attempts.at(-1)?.record;
@@ -76,7 +79,9 @@ export function orderOf(seed: number): Cause[] {
     const other = random.integer(last + 1);
     [order[last], order[other]] = [order[other], order[last]];
   }
-  return order.some((cause, index) => cause !== COLUMNS.causes[index]) ? order : [...order.slice(1), order[0]];
+  return order.some((cause, index) => cause !== COLUMNS.causes[index])
+    ? order
+    : [...order.slice(1), order[0]];
 }
 
 export const LETTERS = ['A', 'B', 'C', 'D'];

@@ -1,5 +1,5 @@
-// The lines beside the experiments: PyTorch as the story had it and as it was fixed, with the switches' own sizes. What raised,
-// copied or ran is marked by the reports, never here. Pure.
+// The lines beside the experiments: PyTorch as the story had it and as it was fixed, with the
+// switches' own sizes. What raised, copied or ran is marked by the reports, never here. Pure.
 
 import { Layout } from '../../tensor/layout';
 import type { LossPath } from '../../worker/protocol';
@@ -11,7 +11,10 @@ export interface CodeLine {
   path?: LossPath;
 }
 
-/** The built-in models' vocabulary does not matter to where view fails; any from 2 on shows the same. */
+/**
+ * The built-in models' vocabulary does not matter to where view fails; any from 2 on shows the
+ * same.
+ */
 const ANY_VOCABULARY = 2;
 
 /** The script's step or evaluation, from the slice to the loss. */
@@ -23,8 +26,12 @@ export function storyCode({ batch, context, where, errors }: Settings<'replay'>)
     ? [{ text: 'for tokens in held_out:' }]
     : [{ text: 'for step, tokens in enumerate(batches, 1):' }];
   const body: CodeLine[] = [
-    { text: `logits = model(tokens).logits      # sizes (${B}, ${T}, V), strides (${times(T)}, V, 1)` },
-    { text: `logits = logits[:, :-1]            # sizes (${B}, ${T - 1}, V), strides (${times(T)}, V, 1)` },
+    {
+      text: `logits = model(tokens).logits      # sizes (${B}, ${T}, V), strides (${times(T)}, V, 1)`,
+    },
+    {
+      text: `logits = logits[:, :-1]            # sizes (${B}, ${T - 1}, V), strides (${times(T)}, V, 1)`,
+    },
     { text: 'labels = tokens[:, 1:]' },
     { text: 'loss = cross_entropy(logits.view(-1, V), labels.view(-1))', path: 'view' },
     { text: 'loss = cross_entropy(logits.reshape(-1, V), labels.reshape(-1))', path: 'reshape' },
@@ -43,7 +50,11 @@ export function storyCode({ batch, context, where, errors }: Settings<'replay'>)
           { text: evaluation ? '        continue' : '        steps_that_came_back += 1' },
         ]
       : indented(body, 4);
-  return [...loop, ...guarded, ...(evaluation ? [{ text: 'ppl = min(exp(total / n) if n else inf, 10000.0)' }] : [])];
+  return [
+    ...loop,
+    ...guarded,
+    ...(evaluation ? [{ text: 'ppl = min(exp(total / n) if n else inf, 10000.0)' }] : []),
+  ];
 }
 
 const times = (T: number) => `${T}·V`;
@@ -58,7 +69,10 @@ export function viewOutcome(B: number, T: number): 'refused' | 'contiguous' | 's
   }
 }
 
-/** The lines in which a kernel works out where an element lies: from offset and strides, not from sizes. */
+/**
+ * The lines in which a kernel works out where an element lies: from offset and strides, not from
+ * sizes.
+ */
 export function isAddressing(line: string): boolean {
   return /\b(student|teacher|target)_(offset|b|t|v)\b/.test(line.replace(/\/\/.*$/, ''));
 }
@@ -69,5 +83,8 @@ export const HEADS_CODE = {
     'q = q.view(B, T, H, D).transpose(1, 2)          # (B, H, T, D)',
     'out = out.transpose(1, 2).reshape(B, T, C)',
   ],
-  reshaped: ['q = q.reshape(B, H, T, D)                       # (B, H, T, D) too', 'out = out.reshape(B, T, C)'],
+  reshaped: [
+    'q = q.reshape(B, H, T, D)                       # (B, H, T, D) too',
+    'out = out.reshape(B, T, C)',
+  ],
 } as const;

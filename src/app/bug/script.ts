@@ -1,4 +1,5 @@
-// What the script of the story would have printed, and what one reads from the same reports without its habits. Pure.
+// What the script of the story would have printed, and what one reads from the same reports without
+// its habits. Pure.
 
 import type { EvaluationRecord } from '../../worker/protocol';
 import { formatMeasure, plural } from '../format';
@@ -21,24 +22,37 @@ export function honestPerplexity(record: EvaluationRecord | undefined): string {
 }
 
 /**
- * The share of training steps that came back, up to and including `step`. An exception that was swallowed came back too,
- * so this says nothing about what was measured. Undefined before the first step.
+ * The share of training steps that came back, up to and including `step`. An exception that was
+ * swallowed came back too, so this says nothing about what was measured. Undefined before the first
+ * step.
  */
-export function scriptSuccess(column: ColumnRun, step = Number.POSITIVE_INFINITY): number | undefined {
+export function scriptSuccess(
+  column: ColumnRun,
+  step = Number.POSITIVE_INFINITY,
+): number | undefined {
   const tried = column.attempts.filter((attempt) => attempt.step <= step);
   if (tried.length === 0) return undefined;
   const last = tried[tried.length - 1];
-  const stoppedHere = column.ended?.error !== undefined && last.error !== undefined && last === column.attempts.at(-1);
+  const stoppedHere =
+    column.ended?.error !== undefined &&
+    last.error !== undefined &&
+    last === column.attempts.at(-1);
   return (tried.length - Number(stoppedHere)) / tried.length;
 }
 
-/** A line an evaluation: `Step 8: Loss=6.1234, PPL=10000.0, Success=1.000`. Before the first step there is no loss to print. */
+/**
+ * A line an evaluation: `Step 8: Loss=6.1234, PPL=10000.0, Success=1.000`. Before the first step
+ * there is no loss to print.
+ */
 export function scriptLog(column: ColumnRun, clamp: boolean): { step: number; text: string }[] {
   return column.evaluations.map(({ record }) => {
     const { step } = record;
-    const loss = column.attempts.findLast((attempt) => attempt.step <= step && attempt.record)?.record?.loss;
+    const loss = column.attempts.findLast((attempt) => attempt.step <= step && attempt.record)
+      ?.record?.loss;
     const success = scriptSuccess(column, step);
-    const perplexity = clamp ? scriptPerplexity(record.studentPerplexity) : honestPerplexity(record);
+    const perplexity = clamp
+      ? scriptPerplexity(record.studentPerplexity)
+      : honestPerplexity(record);
     const figures = `Loss=${fixed(loss, 4)}, PPL=${perplexity}, Success=${fixed(success, 3)}`;
     return { step, text: `Step ${step}: ${figures}` };
   });

@@ -1,5 +1,6 @@
-// What can be chosen in the Bug Lab, as tables, and the text that carries it in the address: `#bug=replay,batch=1,errors=raised`.
-// A link names its card and what differs from the first of the choices. Pure.
+// What can be chosen in the Bug Lab, as tables, and the text that carries it in the address:
+// `#bug=replay,batch=1,errors=raised`. A link names its card and what differs from the first of the
+// choices. Pure.
 
 /** The ways to lay out four logs are few; as many seeds are plenty. */
 const SEEDS = Array.from({ length: 99 }, (_, index) => String(index + 1));
@@ -19,7 +20,9 @@ const OPTIONS = {
 
 export type Card = keyof typeof OPTIONS;
 export type Settings<C extends Card = Card> = {
-  [Name in keyof (typeof OPTIONS)[C]]: (typeof OPTIONS)[C][Name] extends readonly (infer Value)[] ? Value : never;
+  [Name in keyof (typeof OPTIONS)[C]]: (typeof OPTIONS)[C][Name] extends readonly (infer Value)[]
+    ? Value
+    : never;
 };
 /** One set of choices a card. */
 export type AllSettings = { [C in Card]: Settings<C> };
@@ -27,12 +30,17 @@ export type AllSettings = { [C in Card]: Settings<C> };
 export const CARDS = Object.keys(OPTIONS) as Card[];
 
 /** What an option can be, the default first. */
-export function choicesOf<C extends Card, Name extends keyof Settings<C>>(card: C, name: Name): Settings<C>[Name][] {
+export function choicesOf<C extends Card, Name extends keyof Settings<C>>(
+  card: C,
+  name: Name,
+): Settings<C>[Name][] {
   const options: Record<PropertyKey, readonly unknown[]> = OPTIONS[card];
   return [...options[name]] as Settings<C>[Name][];
 }
 
-export const DEFAULTS = Object.fromEntries(CARDS.map((card) => [card, defaultsOf(card)])) as AllSettings;
+export const DEFAULTS = Object.fromEntries(
+  CARDS.map((card) => [card, defaultsOf(card)]),
+) as AllSettings;
 
 function defaultsOf(card: Card): Record<string, string> {
   const options: Record<string, readonly string[]> = OPTIONS[card];
@@ -56,7 +64,8 @@ const MOST_SHOWN = 40;
 export function parseState(text: string): Parsed {
   const [name, ...parts] = text.split(',');
   const card = text === '' ? CARDS[0] : CARDS.find((candidate) => candidate === name);
-  if (!card) return { problem: `There is no experiment ${quoted(name)}. There are ${CARDS.join(', ')}.` };
+  if (!card)
+    return { problem: `There is no experiment ${quoted(name)}. There are ${CARDS.join(', ')}.` };
   const options = new Map<string, readonly string[]>(Object.entries(OPTIONS[card]));
   const settings = defaultsOf(card);
   const seen = new Set<string>();
@@ -65,9 +74,12 @@ export function parseState(text: string): Parsed {
     const value = rest.join('=');
     const choices = options.get(option);
     if (!choices)
-      return { problem: `${card} has no switch ${quoted(option)}. It has ${[...options.keys()].join(', ')}.` };
+      return {
+        problem: `${card} has no switch ${quoted(option)}. It has ${[...options.keys()].join(', ')}.`,
+      };
     if (seen.has(option)) return { problem: `${option} is given twice. Give it once.` };
-    if (!choices.includes(value)) return { problem: `${option} is ${quoted(value)}. It can be ${spoken(choices)}.` };
+    if (!choices.includes(value))
+      return { problem: `${option} is ${quoted(value)}. It can be ${spoken(choices)}.` };
     seen.add(option);
     settings[option] = value;
   }
@@ -78,4 +90,5 @@ function quoted(text: string): string {
   return `"${text.length > MOST_SHOWN ? `${text.slice(0, MOST_SHOWN)}…` : text}"`;
 }
 
-const spoken = (choices: readonly string[]) => (choices === SEEDS ? `1 to ${SEEDS.length}` : choices.join(' or '));
+const spoken = (choices: readonly string[]) =>
+  choices === SEEDS ? `1 to ${SEEDS.length}` : choices.join(' or ');

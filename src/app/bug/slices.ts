@@ -1,17 +1,24 @@
 // What attention weights stand for when the heads were made by reshape. Pure.
 //
-// q (B, T, C).reshape(B, H, T, D) keeps the elements in their order, so head h holds the tokens h·T/H to (h + 1)·T/H − 1, each cut
-// into H slices of D elements: row r of head h is slice r mod H of token h·T/H + ⌊r / H⌋. The code takes it for token r.
+// q (B, T, C).reshape(B, H, T, D) keeps the elements in their order, so head h holds the tokens
+// h·T/H to (h + 1)·T/H − 1, each cut into H slices of D elements: row r of head h is slice r mod H
+// of token h·T/H + ⌊r / H⌋. The code takes it for token r.
 
 /** What row r of head h really holds. */
-export function rowMeaning(head: number, row: number, T: number, H: number): { token: number; slice: number } {
+export function rowMeaning(
+  head: number,
+  row: number,
+  T: number,
+  H: number,
+): { token: number; slice: number } {
   const element = head * T + row;
   return { token: Math.floor(element / H), slice: element % H };
 }
 
 /**
- * A head's (T, T) weights, moved to the tokens that they really lie between: a query token's row is the mean of its slices' rows, a key
- * token's column the sum over its slices. Rows of tokens that the head never sees are 0.
+ * A head's (T, T) weights, moved to the tokens that they really lie between: a query token's row is
+ * the mean of its slices' rows, a key token's column the sum over its slices. Rows of tokens that
+ * the head never sees are 0.
  */
 export function byToken(weights: readonly number[], head: number, T: number, H: number): number[] {
   const moved = new Array<number>(T * T).fill(0);
@@ -27,7 +34,12 @@ export function byToken(weights: readonly number[], head: number, T: number, H: 
 }
 
 /** The keys with the largest weights of one query, largest first; those of 0 are left out. */
-export function strongest(weights: readonly number[], query: number, T: number, count: number): number[] {
+export function strongest(
+  weights: readonly number[],
+  query: number,
+  T: number,
+  count: number,
+): number[] {
   const row = weights.slice(query * T, (query + 1) * T);
   return [...row.keys()]
     .filter((key) => row[key] > 0)

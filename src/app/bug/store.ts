@@ -1,5 +1,6 @@
-// The Bug Lab's store: what is chosen (it follows the address), and what the experiments reported. One experiment runs at a
-// time; its reports stay until it runs again. React is told at most five times a second.
+// The Bug Lab's store: what is chosen (it follows the address), and what the experiments reported.
+// One experiment runs at a time; its reports stay until it runs again. React is told at most five
+// times a second.
 
 import { create } from 'zustand';
 import type { Experiment, Failure, FromWorker, LabColumn, LabReport } from '../../worker/protocol';
@@ -81,7 +82,11 @@ export const useBug = create<BugStore>()((set, get) => {
     update({ state: 'running', columns });
   }
 
-  function end(state: 'done' | 'stopped' | 'failed', announcement: string, failure?: Failure): void {
+  function end(
+    state: 'done' | 'stopped' | 'failed',
+    announcement: string,
+    failure?: Failure,
+  ): void {
     update({ state, failure }, { current: undefined, stopping: false, announcement });
   }
 
@@ -141,8 +146,18 @@ export const useBug = create<BugStore>()((set, get) => {
       const experiment = experimentOf(card, settings);
       reports = [];
       const startedAt = performance.now();
-      const run: LabRun = { experiment, startedAt, state: 'loading', detail: 'Asking for the GPU', columns: {} };
-      set({ runs: { ...runs, [card]: run }, current: card, announcement: 'The experiment begins.' });
+      const run: LabRun = {
+        experiment,
+        startedAt,
+        state: 'loading',
+        detail: 'Asking for the GPU',
+        columns: {},
+      };
+      set({
+        runs: { ...runs, [card]: run },
+        current: card,
+        announcement: 'The experiment begins.',
+      });
       send({ type: 'lab', experiment });
     },
 
@@ -174,7 +189,10 @@ export function experimentOf(card: Card, settings: AllSettings): Experiment {
   };
 }
 
-function taken(column: ColumnRun = { attempts: [], evaluations: [] }, report: LabReport): ColumnRun {
+function taken(
+  column: ColumnRun = { attempts: [], evaluations: [] },
+  report: LabReport,
+): ColumnRun {
   switch (report.kind) {
     case 'step':
       return { ...column, attempts: [...column.attempts, report.attempt] };

@@ -1,4 +1,5 @@
-// What each line of the story's log comes from, what it does not come from, and what the replay measured of it just now. Pure.
+// What each line of the story's log comes from, what it does not come from, and what the replay
+// measured of it just now. Pure.
 
 import type { LossPath } from '../../worker/protocol';
 import { formatBytes, formatMeasure, plural } from '../format';
@@ -41,7 +42,12 @@ export function replayed(run: LabRun | undefined): Replayed | undefined {
     }),
   );
   const { where, contextLength } = run.experiment;
-  return { where, context: contextLength, columns, success: run.columns.view && scriptSuccess(run.columns.view) };
+  return {
+    where,
+    context: contextLength,
+    columns,
+    success: run.columns.view && scriptSuccess(run.columns.view),
+  };
 }
 
 const each = (replay: Replayed, say: (totals: Totals) => string) =>
@@ -52,7 +58,8 @@ const each = (replay: Replayed, say: (totals: Totals) => string) =>
     })
     .join('; ');
 
-const batches = ({ succeeded, tried }: Totals) => `${succeeded} of ${tried} evaluation batches succeeded`;
+const batches = ({ succeeded, tried }: Totals) =>
+  `${succeeded} of ${tried} evaluation batches succeeded`;
 const loss = (value: number | undefined) => value?.toFixed(4) ?? 'n/a';
 
 export const SYMPTOMS: readonly Symptom[] = [
@@ -84,7 +91,8 @@ export const SYMPTOMS: readonly Symptom[] = [
     from:
       'No effective update, and a value that stays or is stale: every step skipped by the loss scaler, a loss that is not connected, ' +
       'a learning rate lost in f16 weights (0.02 − 0.000005 is 0.02 in f16).',
-    notFrom: 'The failing evaluation. Evaluation does not train, so the flat loss of the story is not explained by it.',
+    notFrom:
+      'The failing evaluation. Evaluation does not train, so the flat loss of the story is not explained by it.',
     measured: ({ columns: { view }, where }) => {
       if (!view || view.steps === 0) return undefined;
       if (where === 'training' && view.raised > 0) {
@@ -97,7 +105,8 @@ export const SYMPTOMS: readonly Symptom[] = [
     id: 'success',
     title: 'Success=1.000',
     from: 'The script counted training steps that came back. A swallowed exception comes back too.',
-    notFrom: 'Anything that was measured: where every evaluation batch failed, 1.000 is a contradiction.',
+    notFrom:
+      'Anything that was measured: where every evaluation batch failed, 1.000 is a contradiction.',
     measured: ({ columns: { view }, success }) =>
       view && success !== undefined
         ? `view: Success=${success.toFixed(3)} was printed, ${batches(view)}, and ${view.raised} of ${plural(view.steps, 'training step')} raised.`
@@ -107,7 +116,8 @@ export const SYMPTOMS: readonly Symptom[] = [
     id: 'level',
     title: `A loss of ${STORY_LOSS}`,
     from: `A GPT-2 that knows nothing has a cross-entropy of ln ${GPT2_VOCABULARY.toLocaleString('en')} = ${Math.log(GPT2_VOCABULARY).toFixed(3)}. If the log’s value is one, it lies ${(Math.log(GPT2_VOCABULARY) - STORY_LOSS).toFixed(3)} below: a model that knows next to nothing.`,
-    notFrom: 'view. Where it raises there is no loss at all; where it works the rows are the right ones.',
+    notFrom:
+      'view. Where it raises there is no loss at all; where it works the rows are the right ones.',
     measured: ({ columns: { strided } }) =>
       strided?.before?.studentPerplexity === undefined
         ? undefined
@@ -131,6 +141,7 @@ export const SYMPTOMS: readonly Symptom[] = [
     from: `Where view raises, reshape copies. A slice of GPT-2’s logits, (4, 127, ${GPT2_VOCABULARY}) in f16, is ${formatBytes(STORY_SLICE_BYTES)}, each time.`,
     notFrom:
       'Any need. Shift the labels instead and nothing is sliced; or read offset and strides in the kernel, and nothing is copied.',
-    measured: (replay) => `${each(replay, ({ bytesCopied }) => `${formatBytes(bytesCopied)} copied`)}.`,
+    measured: (replay) =>
+      `${each(replay, ({ bytesCopied }) => `${formatBytes(bytesCopied)} copied`)}.`,
   },
 ];

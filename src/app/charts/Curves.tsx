@@ -1,4 +1,5 @@
-// The two large charts: the loss with its two parts, and the student's perplexity against the teacher's.
+// The two large charts: the loss with its two parts, and the student's perplexity against the
+// teacher's.
 
 import { useState } from 'react';
 import type { EvaluationRecord } from '../../worker/protocol';
@@ -27,15 +28,32 @@ export function LossChart({ run }: { run: ShownRun }) {
   const last = history.last();
   const total: PlotSeries[] = [
     { key: 'loss', colour: 'var(--student)', width: 1, faint: true },
-    { key: 'lossSmooth', colour: 'var(--student)', width: 2.25, label: `total ${formatMeasure(last?.loss)}` },
+    {
+      key: 'lossSmooth',
+      colour: 'var(--student)',
+      width: 2.25,
+      label: `total ${formatMeasure(last?.loss)}`,
+    },
   ];
   // Plain cross-entropy is the total: its own line would lie on it.
   const parts: PlotSeries[] = taught
     ? [
         { key: 'ce', colour: 'var(--ce)', width: 1, faint: true },
-        { key: 'ceSmooth', colour: 'var(--ce)', width: 1.5, dash: '7 2', label: `CE ${formatMeasure(last?.ce)}` },
+        {
+          key: 'ceSmooth',
+          colour: 'var(--ce)',
+          width: 1.5,
+          dash: '7 2',
+          label: `CE ${formatMeasure(last?.ce)}`,
+        },
         { key: 'kd', colour: 'var(--kd)', width: 1, faint: true },
-        { key: 'kdSmooth', colour: 'var(--kd)', width: 1.5, dash: '2 2', label: `KD ${formatMeasure(last?.kd)}` },
+        {
+          key: 'kdSmooth',
+          colour: 'var(--kd)',
+          width: 1.5,
+          dash: '2 2',
+          label: `KD ${formatMeasure(last?.kd)}`,
+        },
       ]
     : [];
   const skipped = rows.filter((row) => !row.applied).map((row) => ({ step: row.step }));
@@ -54,7 +72,9 @@ export function LossChart({ run }: { run: ShownRun }) {
         const point = history.atStep(step);
         if (!point || point.step !== step) return undefined;
         const all = `total ${formatMeasure(point.loss)}`;
-        return taught ? `${all} · CE ${formatMeasure(point.ce)} · KD ${formatMeasure(point.kd)}` : all;
+        return taught
+          ? `${all} · CE ${formatMeasure(point.ce)} · KD ${formatMeasure(point.kd)}`
+          : all;
       }}
       table={{
         head: ['step', 'total', 'CE', 'KD', 'applied'],
@@ -88,8 +108,13 @@ export function PerplexityChart({ run }: { run: ShownRun }) {
   const [log, setLog] = useState(true);
   const { evaluations } = run.history;
   const shown = thinEvaluations(evaluations);
-  const rows = shown.map((record) => ({ step: record.step, student: record.studentPerplexity ?? null }));
-  const teacher = shown.findLast((record) => record.teacherPerplexity !== undefined)?.teacherPerplexity;
+  const rows = shown.map((record) => ({
+    step: record.step,
+    student: record.studentPerplexity ?? null,
+  }));
+  const teacher = shown.findLast(
+    (record) => record.teacherPerplexity !== undefined,
+  )?.teacherPerplexity;
   const values = [...rows.map((row) => row.student), teacher];
   const last = shown[shown.length - 1];
   return (

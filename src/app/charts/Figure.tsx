@@ -1,4 +1,5 @@
-// A chart with all that belongs to it: title and unit, what it says at the step under the pointer, its table twin, its CSV.
+// A chart with all that belongs to it: title and unit, what it says at the step under the pointer,
+// its table twin, its CSV.
 
 import { lazy, Suspense, useId, useState } from 'react';
 import { download } from '../browser';
@@ -35,7 +36,13 @@ export function Figure({ title, unit, readout, table, csv, log, now, ...plot }: 
         <Readout readout={readout} now={now} />
         <div className="figure-tools">
           {log && (
-            <button type="button" className="tool" aria-pressed={log.on} onClick={log.toggle} title="Logarithmic axis">
+            <button
+              type="button"
+              className="tool"
+              aria-pressed={log.on}
+              onClick={log.toggle}
+              title="Logarithmic axis"
+            >
               log
             </button>
           )}
@@ -73,7 +80,8 @@ export function Figure({ title, unit, readout, table, csv, log, now, ...plot }: 
 
 function Readout({ readout, now }: Pick<FigureProps, 'readout' | 'now'>) {
   const step = usePointer((state) => state.step);
-  if (step === undefined) return <span className="readout">{now !== undefined && readout(now)}</span>;
+  if (step === undefined)
+    return <span className="readout">{now !== undefined && readout(now)}</span>;
   const text = readout(step) ?? 'nothing yet';
   return <span className="readout">{now === undefined ? `step ${step} · ${text}` : text}</span>;
 }

@@ -1,4 +1,5 @@
-// One plot: recharts draws axes and lines; labels at the lines' ends, marks and the pointer are drawn over them here.
+// One plot: recharts draws axes and lines; labels at the lines' ends, marks and the pointer are
+// drawn over them here.
 
 import { useRef } from 'react';
 import {
@@ -44,7 +45,9 @@ export interface PlotProps {
   /** Writes the vertical axis' values. */
   formatValue?: (value: number) => string;
   marks?: readonly Mark[];
-  /** Hollow triangles: something failed or was skipped here. Without a value they stand on the axis. */
+  /**
+   * Hollow triangles: something failed or was skipped here. Without a value they stand on the axis.
+   */
   triangles?: readonly { step: number; value?: number }[];
   /** A horizontal line to compare with. */
   goal?: { value: number; label: string; colour: string };
@@ -56,9 +59,16 @@ const LABEL_HEIGHT = 14;
 const CHARACTER = 6.8;
 const LEADER = 14;
 
-/** Room for the longest label; a few more characters than there are now, so that the plot does not move as figures grow. */
+/**
+ * Room for the longest label; a few more characters than there are now, so that the plot does not
+ * move as figures grow.
+ */
 function labelWidth({ series, goal }: PlotProps): number {
-  const longest = Math.max(14, ...series.map((line) => line.label?.length ?? 0), goal?.label.length ?? 0);
+  const longest = Math.max(
+    14,
+    ...series.map((line) => line.label?.length ?? 0),
+    goal?.label.length ?? 0,
+  );
   return Math.round(longest * CHARACTER + LEADER);
 }
 
@@ -73,7 +83,13 @@ export default function Plot(props: PlotProps) {
   return (
     <div className="plot" ref={frame}>
       {width > 0 && height > 0 && (
-        <LineChart data={rows as object[]} width={width} height={height} margin={margin} accessibilityLayer={false}>
+        <LineChart
+          data={rows as object[]}
+          width={width}
+          height={height}
+          margin={margin}
+          accessibilityLayer={false}
+        >
           <CartesianGrid vertical={false} stroke="var(--hairline)" />
           <XAxis
             dataKey="step"
@@ -133,10 +149,23 @@ function Overlay({ rows, series, marks = [], triangles = [], goal, compact, last
   const labels = series.flatMap((line) => {
     const last = line.label === undefined ? undefined : lastValue(rows, line.key);
     return last
-      ? [{ text: line.label as string, colour: line.colour, x: x(last.step) as number, y: y(last.value) as number }]
+      ? [
+          {
+            text: line.label as string,
+            colour: line.colour,
+            x: x(last.step) as number,
+            y: y(last.value) as number,
+          },
+        ]
       : [];
   });
-  if (goal) labels.push({ text: goal.label, colour: goal.colour, x: area.x + area.width, y: y(goal.value) as number });
+  if (goal)
+    labels.push({
+      text: goal.label,
+      colour: goal.colour,
+      x: area.x + area.width,
+      y: y(goal.value) as number,
+    });
   return (
     <g className="overlay">
       {goal && (
@@ -168,14 +197,26 @@ function Overlay({ rows, series, marks = [], triangles = [], goal, compact, last
         </g>
       ))}
       {triangles.map(({ step, value }) => {
-        const [left, top] = [x(step) as number, value === undefined ? bottom - 6 : (y(value) as number)];
+        const [left, top] = [
+          x(step) as number,
+          value === undefined ? bottom - 6 : (y(value) as number),
+        ];
         return <path key={step} d={`M${left},${top - 5} l5,9 h-10 z`} className="triangle" />;
       })}
       {!compact &&
         spread(labels, area.y, bottom).map((label) => (
           <g key={label.text}>
-            <path d={`M${label.x + 2},${label.from} L${label.x + 8},${label.y}`} stroke={label.colour} fill="none" />
-            <text x={label.x + 11} y={label.y + 4} className="end-label" style={{ color: label.colour }}>
+            <path
+              d={`M${label.x + 2},${label.from} L${label.x + 8},${label.y}`}
+              stroke={label.colour}
+              fill="none"
+            />
+            <text
+              x={label.x + 11}
+              y={label.y + 4}
+              className="end-label"
+              style={{ color: label.colour }}
+            >
               {label.text}
             </text>
           </g>
@@ -185,15 +226,22 @@ function Overlay({ rows, series, marks = [], triangles = [], goal, compact, last
   );
 }
 
-function lastValue(rows: readonly object[], key: string): { step: number; value: number } | undefined {
-  const row = rows.findLast((candidate) => typeof (candidate as Record<string, unknown>)[key] === 'number') as
-    | Record<string, number>
-    | undefined;
+function lastValue(
+  rows: readonly object[],
+  key: string,
+): { step: number; value: number } | undefined {
+  const row = rows.findLast(
+    (candidate) => typeof (candidate as Record<string, unknown>)[key] === 'number',
+  ) as Record<string, number> | undefined;
   return row && { step: row.step, value: row[key] };
 }
 
 /** Labels in the order of their values, at least a line apart, inside the plot. */
-function spread<L extends { y: number }>(labels: L[], top: number, bottom: number): (L & { from: number })[] {
+function spread<L extends { y: number }>(
+  labels: L[],
+  top: number,
+  bottom: number,
+): (L & { from: number })[] {
   const sorted = labels.map((label) => ({ ...label, from: label.y })).sort((a, b) => a.y - b.y);
   for (let index = 0; index < sorted.length; index++) {
     const above = index === 0 ? top : sorted[index - 1].y + LABEL_HEIGHT;

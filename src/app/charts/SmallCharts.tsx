@@ -17,9 +17,28 @@ const CHARTS: readonly {
   axis: 'linear' | 'log';
   stepped?: boolean;
 }[] = [
-  { measure: 'learningRate', title: 'Learning rate', unit: '', colour: 'var(--ink-soft)', axis: 'linear' },
-  { measure: 'gradNorm', title: 'Gradient norm', unit: 'before clipping', colour: 'var(--ink-soft)', axis: 'linear' },
-  { measure: 'lossScale', title: 'Loss scale', unit: '', colour: 'var(--ink-soft)', axis: 'log', stepped: true },
+  {
+    measure: 'learningRate',
+    title: 'Learning rate',
+    unit: '',
+    colour: 'var(--ink-soft)',
+    axis: 'linear',
+  },
+  {
+    measure: 'gradNorm',
+    title: 'Gradient norm',
+    unit: 'before clipping',
+    colour: 'var(--ink-soft)',
+    axis: 'linear',
+  },
+  {
+    measure: 'lossScale',
+    title: 'Loss scale',
+    unit: '',
+    colour: 'var(--ink-soft)',
+    axis: 'log',
+    stepped: true,
+  },
 ];
 
 export function SmallCharts({ run }: { run: ShownRun }) {
@@ -63,9 +82,15 @@ function SmallChart({
       now={history.lastStep}
       axis={axis === 'log' ? logAxis(values, 3) : linearAxis([...values, clip], 2, true)}
       marks={run.marks}
-      goal={clip === undefined ? undefined : { value: clip, label: `clip ${clip}`, colour: 'var(--teacher)' }}
+      goal={
+        clip === undefined
+          ? undefined
+          : { value: clip, label: `clip ${clip}`, colour: 'var(--teacher)' }
+      }
       triangles={
-        measure === 'learningRate' ? [] : rows.filter((row) => !row.applied).map((row) => ({ step: row.step }))
+        measure === 'learningRate'
+          ? []
+          : rows.filter((row) => !row.applied).map((row) => ({ step: row.step }))
       }
       readout={(step) => {
         const point = history.atStep(step);
@@ -74,7 +99,11 @@ function SmallChart({
       }}
       table={{
         head: ['step', title.toLowerCase(), 'applied'],
-        rows: rows.map((row) => [row.step, formatMeasure(row[measure]), row.applied ? 'yes' : 'skipped']),
+        rows: rows.map((row) => [
+          row.step,
+          formatMeasure(row[measure]),
+          row.applied ? 'yes' : 'skipped',
+        ]),
         note: `${rows.length} of ${history.length} steps. The CSV has every step.`,
       }}
       csv={() => history.csv([measure])}

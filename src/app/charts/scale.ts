@@ -1,5 +1,5 @@
-// Axis domains with few, round ticks. They are computed from what is drawn and rounded outwards, so that an axis holds
-// still while a line moves within it.
+// Axis domains with few, round ticks. They are computed from what is drawn and rounded outwards, so
+// that an axis holds still while a line moves within it.
 
 export interface Axis {
   scale: 'linear' | 'log';
@@ -10,8 +10,15 @@ export interface Axis {
 /** With nothing to draw, ticks would be figures that nobody measured. */
 const EMPTY: Axis = { scale: 'linear', domain: [0, 1], ticks: [] };
 
-/** A linear axis over `values` with about `count` steps; from 0 where `fromZero`. Values that are not finite do not count. */
-export function linearAxis(values: Iterable<number | null | undefined>, count = 4, fromZero = false): Axis {
+/**
+ * A linear axis over `values` with about `count` steps; from 0 where `fromZero`. Values that are
+ * not finite do not count.
+ */
+export function linearAxis(
+  values: Iterable<number | null | undefined>,
+  count = 4,
+  fromZero = false,
+): Axis {
   let [low, high] = extent(values, -Infinity);
   if (low > high) return EMPTY;
   if (fromZero) [low, high] = [Math.min(low, 0), Math.max(high, 0)];
@@ -29,19 +36,27 @@ export function linearAxis(values: Iterable<number | null | undefined>, count = 
 /** Positions of ticks within a decade, from many to few. */
 const LADDERS = [[1, 2, 5], [1, 3], [1]];
 
-/** A logarithmic axis over the positive `values`, with at most `most` ticks where the finest ladder of a decade allows it. */
+/**
+ * A logarithmic axis over the positive `values`, with at most `most` ticks where the finest ladder
+ * of a decade allows it.
+ */
 export function logAxis(values: Iterable<number | null | undefined>, most = 5): Axis {
   const [low, high] = extent(values, 0);
   if (low > high) return EMPTY;
   const candidates = LADDERS.map((mantissas) => rungs(mantissas, low, high));
-  const ticks = candidates.find((inside) => inside.length <= most) ?? candidates[candidates.length - 1];
+  const ticks =
+    candidates.find((inside) => inside.length <= most) ?? candidates[candidates.length - 1];
   return { scale: 'log', domain: [ticks[0], ticks[ticks.length - 1]], ticks };
 }
 
 /** The rungs that hold `low` and `high` between the first and the last. */
 function rungs(mantissas: readonly number[], low: number, high: number): number[] {
   const ladder: number[] = [];
-  for (let power = Math.floor(Math.log10(low)) - 1; power <= Math.ceil(Math.log10(high)) + 1; power++) {
+  for (
+    let power = Math.floor(Math.log10(low)) - 1;
+    power <= Math.ceil(Math.log10(high)) + 1;
+    power++
+  ) {
     for (const mantissa of mantissas) ladder.push(Number((mantissa * 10 ** power).toPrecision(12)));
   }
   const first = ladder.findLastIndex((rung) => rung <= low);
@@ -58,14 +73,19 @@ export function stepAxis(lastStep: number, count: number): Axis {
   const ticks: number[] = [];
   // A round tick too near the end would run into the last one's label.
   for (let tick = 0; tick <= lastStep - step * 0.6; tick += step) ticks.push(tick);
-  return { scale: 'linear', domain: [0, Math.max(1, lastStep)], ticks: [...ticks, Math.max(1, lastStep)] };
+  return {
+    scale: 'linear',
+    domain: [0, Math.max(1, lastStep)],
+    ticks: [...ticks, Math.max(1, lastStep)],
+  };
 }
 
 function extent(values: Iterable<number | null | undefined>, above: number): [number, number] {
   let low = Infinity;
   let high = -Infinity;
   for (const value of values) {
-    if (value === null || value === undefined || !Number.isFinite(value) || value <= above) continue;
+    if (value === null || value === undefined || !Number.isFinite(value) || value <= above)
+      continue;
     low = Math.min(low, value);
     high = Math.max(high, value);
   }

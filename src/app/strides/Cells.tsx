@@ -1,5 +1,5 @@
-// The cells of the two pictures. Each picture is one stop of Tab; the arrows walk its cells, and what has the focus is
-// pointed at, as what is under the pointer is.
+// The cells of the two pictures. Each picture is one stop of Tab; the arrows walk its cells, and
+// what has the focus is pointed at, as what is under the pointer is.
 
 import type { KeyboardEvent } from 'react';
 import { useMemo, useRef } from 'react';
@@ -25,7 +25,11 @@ export function View({ layout, places, values, lit, pointed, onPoint }: ViewProp
   const current = 'place' in pointed ? pointed.place : 0;
   const row = shape.at(-1) ?? 1;
   const onKeyDown = (event: KeyboardEvent) =>
-    walk(event, box.current, current, { row, page: row * (shape.at(-2) ?? 1), count: places.length });
+    walk(event, box.current, current, {
+      row,
+      page: row * (shape.at(-2) ?? 1),
+      count: places.length,
+    });
   const cellAt = (n: number) => {
     const { index, cell } = places[n];
     return (
@@ -46,7 +50,8 @@ export function View({ layout, places, values, lit, pointed, onPoint }: ViewProp
       </button>
     );
   };
-  // Two dimensions are rows of cells; each further one is a row, and then a column, of what is inside it.
+  // Two dimensions are rows of cells; each further one is a row, and then a column, of what is
+  // inside it.
   const block = (d: number, first: number, index: readonly number[]) => {
     const size = shape[d] ?? 1;
     const inside = product(shape.slice(d + 1));
@@ -89,7 +94,8 @@ export function Strip({ stage: { storage }, places, lit, told, columns, onPoint 
   const box = useRef<HTMLFieldSetElement>(null);
   const read = useMemo(() => new Set(places.map(({ cell }) => cell)), [places]);
   const count = storage.values.length;
-  const onKeyDown = (event: KeyboardEvent) => walk(event, box.current, lit, { row: columns, page: count, count });
+  const onKeyDown = (event: KeyboardEvent) =>
+    walk(event, box.current, lit, { row: columns, page: count, count });
   return (
     <fieldset
       className="strip"

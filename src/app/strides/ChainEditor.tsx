@@ -1,4 +1,5 @@
-// The chain as PyTorch lines, each with what it gave, and the controls that build it. They offer what the lab can show.
+// The chain as PyTorch lines, each with what it gave, and the controls that build it. They offer
+// what the lab can show.
 
 import { useEffect, useId, useRef, useState } from 'react';
 import { product } from '../../tensor/strides';
@@ -62,14 +63,20 @@ export function ChainEditor({ chain, stages, hidden, onChange }: EditorProps) {
   return (
     <section className="chain" aria-label="Chain">
       <h2>Chain</h2>
-      <StartShape shape={shape} onChange={(next) => onChange(longestFit({ shape: next, operations }))} />
+      <StartShape
+        shape={shape}
+        onChange={(next) => onChange(longestFit({ shape: next, operations }))}
+      />
       <ol className="stages" ref={list}>
         {stages.map((stage, i) => {
           const isLast = i === stages.length - 1;
           return (
-            // The same line can stand twice: its place is what it is.
-            // biome-ignore lint/suspicious/noArrayIndexKey: see above
-            <li key={i} tabIndex={-1} className={hidden && isLast ? 'stage asked' : `stage ${outcomeOf(stage)}`}>
+            <li
+              // biome-ignore lint/suspicious/noArrayIndexKey: a line can occur twice; its place identifies it
+              key={i}
+              tabIndex={-1}
+              className={hidden && isLast ? 'stage asked' : `stage ${outcomeOf(stage)}`}
+            >
               <code>{stage.line}</code>
               <StageNote stage={stage} hidden={hidden && isLast} />
               {i > 0 && (
@@ -106,7 +113,9 @@ export function ChainEditor({ chain, stages, hidden, onChange }: EditorProps) {
           draft={draft}
           before={before}
           onDraft={setDraft}
-          onDone={(operation) => edit([...(draft.replaces ? operations.slice(0, -1) : operations), operation])}
+          onDone={(operation) =>
+            edit([...(draft.replaces ? operations.slice(0, -1) : operations), operation])
+          }
           onCancel={() => setDraft(undefined)}
         />
       ) : (
@@ -116,13 +125,26 @@ export function ChainEditor({ chain, stages, hidden, onChange }: EditorProps) {
   );
 }
 
-/** With another start, the operations that still fit stay; from the first that does not, they go. */
+/**
+ * With another start, the operations that still fit stay; from the first that does not, they go.
+ */
 function longestFit({ shape, operations }: Chain): Chain {
   const chains = operations.map((_, i) => ({ shape, operations: operations.slice(0, i + 1) }));
-  return chains.findLast((chain) => 'chain' in parseChain(formatChain(chain))) ?? { shape, operations: [] };
+  return (
+    chains.findLast((chain) => 'chain' in parseChain(formatChain(chain))) ?? {
+      shape,
+      operations: [],
+    }
+  );
 }
 
-function StageNote({ stage: { failure, copied, layout }, hidden }: { stage: Stage; hidden: boolean }) {
+function StageNote({
+  stage: { failure, copied, layout },
+  hidden,
+}: {
+  stage: Stage;
+  hidden: boolean;
+}) {
   if (hidden) return <span className="stage-note">What does this come to?</span>;
   if (failure) return <span className="stage-note">refused</span>;
   return (
@@ -134,9 +156,16 @@ function StageNote({ stage: { failure, copied, layout }, hidden }: { stage: Stag
   );
 }
 
-function StartShape({ shape, onChange }: { shape: readonly number[]; onChange: (shape: readonly number[]) => void }) {
+function StartShape({
+  shape,
+  onChange,
+}: {
+  shape: readonly number[];
+  onChange: (shape: readonly number[]) => void;
+}) {
   const dimensions = Array.from({ length: LIMITS.startDimensions }, (_, i) => i + 1);
-  const resized = (count: number) => (count <= shape.length ? shape.slice(0, count) : padded(shape, count));
+  const resized = (count: number) =>
+    count <= shape.length ? shape.slice(0, count) : padded(shape, count);
   const sizesOf = (d: number) => {
     const others = product(shape) / shape[d];
     const all = Array.from({ length: LIMITS.startSize }, (_, i) => i + 1);
@@ -164,11 +193,28 @@ function StartShape({ shape, onChange }: { shape: readonly number[]; onChange: (
   );
 }
 
-const padded = (shape: readonly number[], count: number) => [...shape, ...Array(count - shape.length).fill(1)];
+const padded = (shape: readonly number[], count: number) => [
+  ...shape,
+  ...Array(count - shape.length).fill(1),
+];
 
-function Chips({ stage, full, onPick }: { stage: Stage; full: boolean; onPick: (name: OperationName) => void }) {
-  if (stage.failure) return <p className="stage-note">The last line fails. Change it or remove it to go on.</p>;
-  if (full) return <p className="stage-note">The lab takes {LIMITS.operations} operations. Remove one to go on.</p>;
+function Chips({
+  stage,
+  full,
+  onPick,
+}: {
+  stage: Stage;
+  full: boolean;
+  onPick: (name: OperationName) => void;
+}) {
+  if (stage.failure)
+    return <p className="stage-note">The last line fails. Change it or remove it to go on.</p>;
+  if (full)
+    return (
+      <p className="stage-note">
+        The lab takes {LIMITS.operations} operations. Remove one to go on.
+      </p>
+    );
   return (
     <fieldset className="chips">
       <legend>Add an operation</legend>
@@ -206,7 +252,13 @@ function DraftForm({ draft, before, onDraft, onDone, onCancel }: DraftProps) {
     >
       <div className="fields">
         {fields.map(({ label, value, choices }, i) => (
-          <Select key={label} label={label} value={value} choices={choices} onChange={(next) => set(i, next)} />
+          <Select
+            key={label}
+            label={label}
+            value={value}
+            choices={choices}
+            onChange={(next) => set(i, next)}
+          />
         ))}
       </div>
       <code>{lineOf(operation, before.layout)}</code>

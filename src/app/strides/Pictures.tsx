@@ -1,5 +1,6 @@
-// A tensor twice: its storage as a strip of cells, and the view of it as a grid of grids. The cell that is pointed at, or
-// has the focus, lights its twins in the other picture, and the sum that leads from index to cell is written out.
+// A tensor twice: its storage as a strip of cells, and the view of it as a grid of grids. The cell
+// that is pointed at, or has the focus, lights its twins in the other picture, and the sum that
+// leads from index to cell is written out.
 
 import { useMemo, useState } from 'react';
 import { Strip, View } from './Cells';
@@ -12,7 +13,15 @@ import { type Place, type Pointed, placesOf, sumOf } from './places';
 /** Cells in a row of the strip. */
 const ROW = { wide: 24, narrow: 12 };
 
-export function Pictures({ stage, wide, hidden }: { stage: Stage; wide: boolean; hidden: boolean }) {
+export function Pictures({
+  stage,
+  wide,
+  hidden,
+}: {
+  stage: Stage;
+  wide: boolean;
+  hidden: boolean;
+}) {
   const { layout, storage } = stage;
   const places = useMemo(() => placesOf(layout), [layout]);
   const [pointed, setPointed] = useState<Pointed>({ place: places.length - 1 });
@@ -32,8 +41,8 @@ export function Pictures({ stage, wide, hidden }: { stage: Stage; wide: boolean;
       <h2>
         View{' '}
         <span className="unit">
-          {hidden && 'before the last line · '}[{layout.shape.join(', ')}] · strides [{layout.strides.join(', ')}] ·
-          offset {layout.offset}
+          {hidden && 'before the last line · '}[{layout.shape.join(', ')}] · strides [
+          {layout.strides.join(', ')}] · offset {layout.offset}
         </span>
       </h2>
       <View
@@ -67,12 +76,22 @@ export function Pictures({ stage, wide, hidden }: { stage: Stage; wide: boolean;
 }
 
 /** From index to cell, written out: `offset + i·s0 + j·s1 = 0 + 1·24 + 2·6 = 36`. */
-function Sum({ stage: { layout, storage }, places, pointed }: { stage: Stage; places: Place[]; pointed: Pointed }) {
+function Sum({
+  stage: { layout, storage },
+  places,
+  pointed,
+}: {
+  stage: Stage;
+  places: Place[];
+  pointed: Pointed;
+}) {
   if ('unread' in pointed) {
     return (
       <div className="sum" data-testid="sum">
         <p>Cell {pointed.unread}</p>
-        <p className="sum-note">No index of the view leads here. The cell is in memory all the same.</p>
+        <p className="sum-note">
+          No index of the view leads here. The cell is in memory all the same.
+        </p>
       </div>
     );
   }
@@ -97,7 +116,15 @@ function Sum({ stage: { layout, storage }, places, pointed }: { stage: Stage; pl
 
 const LETTERS = ['i', 'j', 'k', 'l', 'm'];
 
-function Legend({ stage: { storage }, places, told }: { stage: Stage; places: Place[]; told: boolean }) {
+function Legend({
+  stage: { storage },
+  places,
+  told,
+}: {
+  stage: Stage;
+  places: Place[];
+  told: boolean;
+}) {
   const read = new Set(places.map(({ cell }) => cell)).size;
   const unread = storage.values.length - read;
   if (unread === 0 && !told && storage.generation === 0) return null;
@@ -105,8 +132,8 @@ function Legend({ stage: { storage }, places, told }: { stage: Stage; places: Pl
     <p className="legend">
       {unread > 0 && (
         <span>
-          <span className="cell unread" aria-hidden="true" /> {unread} of {storage.values.length} cells are not in the
-          view
+          <span className="cell unread" aria-hidden="true" /> {unread} of {storage.values.length}{' '}
+          cells are not in the view
         </span>
       )}
       {told && (

@@ -1,5 +1,5 @@
-// The Stride Lab: lessons and a chain of operations to build, pictures of storage and view, the verdict. The chain is the
-// address; a link that cannot be opened leaves the lab as it was.
+// The Stride Lab: lessons and a chain of operations to build, pictures of storage and view, the
+// verdict. The chain is the address; a link that cannot be opened leaves the lab as it was.
 
 import { useEffect, useState } from 'react';
 import { useMedia } from '../browser';
@@ -16,7 +16,10 @@ import './strides.css';
 /** From here on three columns have room; as in the Distil room. */
 const WIDE = '(min-width: 1080px)';
 
-/** The prediction that was made for a chain's text; no choice if the answer was asked for without one. */
+/**
+ * The prediction that was made for a chain's text; no choice if the answer was asked for without
+ * one.
+ */
 interface Prediction {
   text: string;
   choice?: number;
@@ -48,7 +51,9 @@ export function StrideLab() {
   const predict = (choice?: number) => setPrediction({ text, choice });
 
   const lessons = <Lessons current={lesson} />;
-  const editor = <ChainEditor chain={opened.chain} stages={stages} hidden={hidden} onChange={change} />;
+  const editor = (
+    <ChainEditor chain={opened.chain} stages={stages} hidden={hidden} onChange={change} />
+  );
   const verdict = (
     <section className="verdict" aria-label="Verdict">
       {!wide && <pre>{stages.map(({ line }) => line).join('\n')}</pre>}
@@ -65,7 +70,14 @@ export function StrideLab() {
       )}
     </section>
   );
-  const pictures = <Pictures key={`${text} ${hidden}`} stage={shown[shown.length - 1]} wide={wide} hidden={hidden} />;
+  const pictures = (
+    <Pictures
+      key={`${text} ${hidden}`}
+      stage={shown[shown.length - 1]}
+      wide={wide}
+      hidden={hidden}
+    />
+  );
 
   return (
     <div className={wide ? 'room wide strides' : 'room strides'}>
@@ -90,7 +102,8 @@ export function StrideLab() {
           <>
             <details className="lessons-fold">
               <summary>
-                Lessons <span className="unit">{lesson ? lesson.title : 'a chain of your own'}</span>
+                Lessons{' '}
+                <span className="unit">{lesson ? lesson.title : 'a chain of your own'}</span>
               </summary>
               {lessons}
             </details>
@@ -104,7 +117,10 @@ export function StrideLab() {
   );
 }
 
-/** The chain that the address names; where it names none that can be opened, the last one that could, and why. */
+/**
+ * The chain that the address names; where it names none that can be opened, the last one that
+ * could, and why.
+ */
 function useOpened(): { opened: Opened; problem?: string } {
   const lab = useRoom((state) => state.lab);
   const [last, setLast] = useState(LESSONS[0].chain);

@@ -1,5 +1,5 @@
-// What the last operation of a chain comes to. A lesson asks for a prediction first; then the verdict, large, why a view
-// is refused, and the lesson's one sentence.
+// What the last operation of a chain comes to. A lesson asks for a prediction first; then the
+// verdict, large, why a view is refused, and the lesson's one sentence.
 
 import { useEffect, useRef } from 'react';
 import { contiguousStrides } from '../../tensor/strides';
@@ -8,7 +8,13 @@ import { DTYPE, outcomeOf } from './chain';
 import { explain } from './explain';
 import { LESSONS, type Lesson } from './lessons';
 
-export function Question({ lesson, onPredict }: { lesson: Lesson; onPredict: (choice?: number) => void }) {
+export function Question({
+  lesson,
+  onPredict,
+}: {
+  lesson: Lesson;
+  onPredict: (choice?: number) => void;
+}) {
   return (
     <>
       <h2>{lesson.title}</h2>
@@ -94,8 +100,8 @@ function Facts({ stage: { failure, layout } }: { stage: Stage }) {
   if (failure) {
     return (
       <p className="met">
-        It was called on sizes [{layout.shape.join(', ')}], strides [{layout.strides.join(', ')}], offset{' '}
-        {layout.offset}.
+        It was called on sizes [{layout.shape.join(', ')}], strides [{layout.strides.join(', ')}],
+        offset {layout.offset}.
       </p>
     );
   }
@@ -103,7 +109,12 @@ function Facts({ stage: { failure, layout } }: { stage: Stage }) {
     ['shape', `[${layout.shape.join(', ')}]`],
     ['strides', `[${layout.strides.join(', ')}]`],
     ['offset', String(layout.offset)],
-    ['contiguous', layout.isContiguous ? 'yes' : `no; row order has [${contiguousStrides(layout.shape).join(', ')}]`],
+    [
+      'contiguous',
+      layout.isContiguous
+        ? 'yes'
+        : `no; row order has [${contiguousStrides(layout.shape).join(', ')}]`,
+    ],
   ];
   return (
     <dl className="facts">

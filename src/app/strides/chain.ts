@@ -1,12 +1,19 @@
-// A chain: a small tensor and the operations done to it, carried out on the project's own Layout. Pure; no text, no page.
-// Storages hold numbers here (an arange), so that a copy really moves elements and a wrong view shows wrong numbers.
+// A chain: a small tensor and the operations done to it, carried out on the project's own Layout.
+// Pure; no text, no page. Storages hold numbers here (an arange), so that a copy really moves
+// elements and a wrong view shows wrong numbers.
 
 import type { Relayout } from '../../tensor/layout';
 import { Layout, LayoutError } from '../../tensor/layout';
 import type { Sizes } from '../../tensor/strides';
 
 /** What the lab can draw legibly. */
-export const LIMITS = { startDimensions: 4, dimensions: 5, startSize: 8, elements: 96, operations: 8 };
+export const LIMITS = {
+  startDimensions: 4,
+  dimensions: 5,
+  startSize: 8,
+  elements: 96,
+  operations: 8,
+};
 
 /** The type that the lab's sums of bytes assume: a tensor of logits as it is mostly kept. */
 export const DTYPE = { name: 'f16', bytes: 2 };
@@ -28,14 +35,20 @@ interface Rule {
   /** Fewest and most arguments. */
   takes: readonly [number, number];
   apply(layout: Layout, args: Sizes): Layout | Relayout;
-  /** True if a refusal of PyTorch's is a state of the lab, to be looked at; else the arguments are simply wrong. */
+  /**
+   * True if a refusal of PyTorch's is a state of the lab, to be looked at; else the arguments are
+   * simply wrong.
+   */
   mayFail?: true;
 }
 
 const ANY_RANK = [1, LIMITS.dimensions] as const;
 
 const RULES = {
-  slice: { takes: [1, 4], apply: (x, [dim, start, stop, step]) => x.slice(dim, start, stop, step ?? 1) },
+  slice: {
+    takes: [1, 4],
+    apply: (x, [dim, start, stop, step]) => x.slice(dim, start, stop, step ?? 1),
+  },
   transpose: { takes: [2, 2], apply: (x, [a, b]) => x.transpose(a, b) },
   permute: { takes: ANY_RANK, apply: (x, order) => x.permute(order) },
   narrow: { takes: [3, 3], apply: (x, [dim, start, length]) => x.narrow(dim, start, length) },
@@ -60,7 +73,10 @@ export function isOperationName(name: string): name is OperationName {
 export const takes = (name: OperationName): readonly [number, number] => RULES[name].takes;
 
 export interface Storage {
-  /** What each cell holds: the number that the arange of the start put there, carried along by copies. */
+  /**
+   * What each cell holds: the number that the arange of the start put there, carried along by
+   * copies.
+   */
   readonly values: Sizes;
   /** For a copy: the cell of the storage before that each cell was read from. */
   readonly from?: Sizes;
@@ -68,7 +84,10 @@ export interface Storage {
   readonly generation: number;
 }
 
-/** How things stand after one line. A failed operation leaves the layout and the storage that it met. */
+/**
+ * How things stand after one line. A failed operation leaves the layout and the storage that it
+ * met.
+ */
 export interface Stage {
   readonly operation?: Operation;
   /** The PyTorch line, e.g. `x = x[:, :-1]`. */
@@ -84,11 +103,16 @@ export class ChainProblem extends Error {
   override name = 'ChainProblem';
 }
 
-/** The start and the stage after each operation. @throws ChainProblem where the lab cannot show the chain. */
+/**
+ * The start and the stage after each operation. @throws ChainProblem where the lab cannot show the
+ * chain.
+ */
 export function run({ shape, operations }: Chain): Stage[] {
   checkStart(shape);
   if (operations.length > LIMITS.operations) {
-    throw new ChainProblem(`${operations.length} operations are too many. The lab takes up to ${LIMITS.operations}.`);
+    throw new ChainProblem(
+      `${operations.length} operations are too many. The lab takes up to ${LIMITS.operations}.`,
+    );
   }
   const layout = Layout.contiguous(shape);
   const values = Array.from({ length: layout.numel }, (_, i) => i);
@@ -97,7 +121,9 @@ export function run({ shape, operations }: Chain): Stage[] {
   for (const [i, operation] of operations.entries()) {
     const before = stages[i];
     if (before.failure) {
-      throw new ChainProblem(`Operation ${i}, ${callOf(operations[i - 1])}, fails. Nothing can follow it.`);
+      throw new ChainProblem(
+        `Operation ${i}, ${callOf(operations[i - 1])}, fails. Nothing can follow it.`,
+      );
     }
     stages.push(advance(before, operation, `Operation ${i + 1}, ${callOf(operation)}`));
   }
@@ -122,7 +148,9 @@ function advance(before: Stage, operation: Operation, where: string): Stage {
   let answer: Layout | Relayout;
   try {
     if (operation.name === 'expand' && operation.args.length < layout.rank) {
-      throw new ChainProblem(`${where}: expand takes at least one size a dimension, ${layout.rank} here.`);
+      throw new ChainProblem(
+        `${where}: expand takes at least one size a dimension, ${layout.rank} here.`,
+      );
     }
     answer = rule.apply(layout, operation.args as Sizes);
   } catch (error) {
@@ -130,19 +158,30 @@ function advance(before: Stage, operation: Operation, where: string): Stage {
     if (!rule.mayFail) throw new ChainProblem(`${where}: ${error.reason}`);
     return { ...before, operation, line, copied: false, failure: error };
   }
-  const { layout: next, copied } = answer instanceof Layout ? { layout: answer, copied: false } : answer;
+  const { layout: next, copied } =
+    answer instanceof Layout ? { layout: answer, copied: false } : answer;
   if (next.numel < 1 || next.numel > LIMITS.elements || next.rank > LIMITS.dimensions) {
     throw new ChainProblem(
       `${where}: gives sizes [${next.shape.join(', ')}]. ` +
         `The lab draws 1 to ${LIMITS.elements} elements in up to ${LIMITS.dimensions} dimensions.`,
     );
   }
-  return { operation, line, layout: next, copied, storage: copied ? copyOf(storage, layout) : storage };
+  return {
+    operation,
+    line,
+    layout: next,
+    copied,
+    storage: copied ? copyOf(storage, layout) : storage,
+  };
 }
 
 function copyOf(storage: Storage, layout: Layout): Storage {
   const from = [...layout.addresses()];
-  return { values: from.map((address) => storage.values[address]), from, generation: storage.generation + 1 };
+  return {
+    values: from.map((address) => storage.values[address]),
+    from,
+    generation: storage.generation + 1,
+  };
 }
 
 /** As in the link, e.g. `view(-1,6)`. */
@@ -155,7 +194,8 @@ export function lineOf({ name, args }: Operation, layout: Layout): string {
   if (name !== 'slice') return `x = x.${name}(${args.join(', ')})`;
   const [dim, start, stop, step] = args as [number, Argument?, Argument?, Argument?];
   const before = Math.max(dim < 0 ? dim + layout.rank : dim, 0);
-  // A wrong dimension is refused when it is applied; here it only must not make a line of any length.
+  // A wrong dimension is refused when it is applied; here it only must not make a line of any
+  // length.
   const colons = Array.from({ length: Math.min(before, LIMITS.dimensions) }, () => ':, ').join('');
   return `x = x[${colons}${start || ''}:${stop ?? ''}${step && step !== 1 ? `:${step}` : ''}]`;
 }

@@ -1,5 +1,6 @@
-// Which arguments the lab offers for an operation on the tensor at hand: one field after the other, each with the values
-// that are legal after those before it. What PyTorch may still refuse is a view or an expansion, and that is the lesson.
+// Which arguments the lab offers for an operation on the tensor at hand: one field after the other,
+// each with the values that are legal after those before it. What PyTorch may still refuse is a
+// view or an expansion, and that is the lesson.
 
 import type { Layout } from '../../tensor/layout';
 import { product } from '../../tensor/strides';
@@ -25,18 +26,29 @@ export interface FilledField extends Field {
 /** In a list of sizes, null is no size: the list ends, or has nothing in front. */
 const NOTHING: Choice = { value: null, text: 'none' };
 
-const plain = (values: readonly number[]): Choice[] => values.map((value) => ({ value, text: String(value) }));
-const upTo = (count: number, first = 0) => Array.from({ length: Math.max(count, 0) }, (_, i) => first + i);
+const plain = (values: readonly number[]): Choice[] =>
+  values.map((value) => ({ value, text: String(value) }));
+const upTo = (count: number, first = 0) =>
+  Array.from({ length: Math.max(count, 0) }, (_, i) => first + i);
 
 /** The operations that can be added to a tensor of this layout. */
 export function isOffered(name: OperationName, { rank }: Layout): boolean {
   if (name === 'unsqueeze') return rank < LIMITS.dimensions;
   if (name === 'transpose' || name === 'permute') return rank > 1;
-  return rank > 0 || name === 'contiguous' || name === 'flatten' || name === 'view' || name === 'reshape';
+  return (
+    rank > 0 || name === 'contiguous' || name === 'flatten' || name === 'view' || name === 'reshape'
+  );
 }
 
-/** The operation's fields, filled with the wanted values where they are legal, with presets where they are not. */
-export function fill(name: OperationName, layout: Layout, wanted: readonly Argument[]): FilledField[] {
+/**
+ * The operation's fields, filled with the wanted values where they are legal, with presets where
+ * they are not.
+ */
+export function fill(
+  name: OperationName,
+  layout: Layout,
+  wanted: readonly Argument[],
+): FilledField[] {
   const filled: FilledField[] = [];
   for (;;) {
     const before = filled.map(({ value }) => value);
@@ -66,7 +78,11 @@ export function valuesOf({ name, args }: Operation, layout: Layout): readonly Ar
   return args;
 }
 
-function nextField(name: OperationName, layout: Layout, before: readonly Argument[]): Field | undefined {
+function nextField(
+  name: OperationName,
+  layout: Layout,
+  before: readonly Argument[],
+): Field | undefined {
   switch (name) {
     case 'slice':
       return sliceField(layout, before);
@@ -86,7 +102,11 @@ function nextField(name: OperationName, layout: Layout, before: readonly Argumen
       return expandField(layout, before);
     case 'squeeze':
       if (before.length > 0) return undefined;
-      return { label: 'dim', choices: [{ value: null, text: 'all' }, ...plain(upTo(layout.rank))], preset: null };
+      return {
+        label: 'dim',
+        choices: [{ value: null, text: 'all' }, ...plain(upTo(layout.rank))],
+        preset: null,
+      };
     case 'unsqueeze':
       if (before.length > 0) return undefined;
       return { label: 'dim', choices: plain(upTo(layout.rank + 1)), preset: 0 };
@@ -107,7 +127,10 @@ function dimension({ rank }: Layout, preset: number, label = 'dim'): Field {
 /** A slice mostly cuts time, dimension 1 of (B, T, V). */
 const timeOf = ({ rank }: Layout) => Math.min(1, rank - 1);
 
-function sliceField(layout: Layout, [dim, start, stop, step]: readonly Argument[]): Field | undefined {
+function sliceField(
+  layout: Layout,
+  [dim, start, stop, step]: readonly Argument[],
+): Field | undefined {
   if (dim === undefined) return dimension(layout, timeOf(layout));
   const size = layout.shape[dim as number];
   if (start === undefined) return { label: 'start', choices: plain(upTo(size)), preset: 0 };
@@ -143,7 +166,9 @@ function permuteField({ rank }: Layout, before: readonly Argument[]): Field | un
 function expandField({ shape, numel }: Layout, before: readonly Argument[]): Field | undefined {
   if (before.length > shape.length) return undefined;
   // What the earlier fields have repeated already leaves so much room for the rest.
-  const repeated = before.map((size, i) => (size === null || size === -1 || (i > 0 && shape[i - 1] !== 1) ? 1 : size));
+  const repeated = before.map((size, i) =>
+    size === null || size === -1 || (i > 0 && shape[i - 1] !== 1) ? 1 : size,
+  );
   const room = LIMITS.elements / (numel * product(repeated));
   if (before.length === 0) {
     const sizes = shape.length < LIMITS.dimensions ? upTo(3, 2).filter((size) => size <= room) : [];

@@ -1,12 +1,16 @@
-// Why PyTorch refuses an operation of the lab, from the numbers of the layout that it met: for a view, which two
-// dimensions do not join, which stride was needed, which was there. Pure; it repeats no step of Layout's own search.
+// Why PyTorch refuses an operation of the lab, from the numbers of the layout that it met: for a
+// view, which two dimensions do not join, which stride was needed, which was there. Pure; it
+// repeats no step of Layout's own search.
 
 import type { Layout } from '../../tensor/layout';
 import type { Sizes } from '../../tensor/strides';
 import { inferShape, product } from '../../tensor/strides';
 import type { Stage } from './chain';
 
-/** Where a view breaks. Dimensions `left` and `right` are neighbours, but for dimensions of size 1 between them. */
+/**
+ * Where a view breaks. Dimensions `left` and `right` are neighbours, but for dimensions of size 1
+ * between them.
+ */
 export interface Break {
   left: number;
   right: number;
@@ -18,7 +22,10 @@ export interface Break {
   spans: number;
   /** Two neighbouring cells along that dimension, within one index of `left`. */
   even: [number, number];
-  /** Neighbouring cells along that dimension; the last is the first beyond the break, and not as far off as the others. */
+  /**
+   * Neighbouring cells along that dimension; the last is the first beyond the break, and not as far
+   * off as the others.
+   */
   walk: number[];
 }
 
@@ -29,8 +36,9 @@ export interface Explanation {
 }
 
 /**
- * The rightmost place where the chain of strides breaks inside a dimension of the new shape; undefined if the view exists.
- * `sizes` has no −1, and as many elements as the layout, which are at least one.
+ * The rightmost place where the chain of strides breaks inside a dimension of the new shape;
+ * undefined if the view exists. `sizes` has no −1, and as many elements as the layout, which are at
+ * least one.
  */
 export function findBreak(layout: Layout, sizes: Sizes): Break | undefined {
   const { shape, strides } = layout;
@@ -47,7 +55,8 @@ export function findBreak(layout: Layout, sizes: Sizes): Break | undefined {
     if (spans === -1) continue;
     const step = stepOf(spans);
     const addresses = [...layout.addresses()];
-    // The first of the lines along `spans` that reaches over the break: the one from index 0, if that is long enough.
+    // The first of the lines along `spans` that reaches over the break: the one from index 0, if
+    // that is long enough.
     const start = Math.max(0, inside - (sizes[spans] - 1) * step);
     const stops = Math.ceil((inside - start) / step) + 1;
     const walk = Array.from({ length: stops }, (_, n) => addresses[start + n * step]);
@@ -67,7 +76,10 @@ export function explain({ failure, operation, layout }: Stage): Explanation | un
     throw new Error(`explain: ${reason}`);
   });
   const found = findBreak(layout, wanted);
-  if (!found) throw new Error(`explain: view to ${wanted} failed on ${layout}, and no break was found. Report this.`);
+  if (!found)
+    throw new Error(
+      `explain: view to ${wanted} failed on ${layout}, and no break was found. Report this.`,
+    );
   return { sentences: explainBreak(layout, wanted, found), cells: [...found.even, ...found.walk] };
 }
 
@@ -99,29 +111,42 @@ function toldAlong({ even: [from, to], walk }: Break): string {
 const MOST_LISTED = 5;
 
 function listed(cells: readonly number[]): string {
-  return cells.length <= MOST_LISTED ? cells.join(', ') : `${cells.slice(0, 3).join(', ')}, … ${cells.at(-1)}`;
+  return cells.length <= MOST_LISTED
+    ? cells.join(', ')
+    : `${cells.slice(0, 3).join(', ')}, … ${cells.at(-1)}`;
 }
 
 function explainCount({ numel }: Layout, sizes: Sizes): string[] | undefined {
   const given = sizes.filter((size) => size !== -1);
   const free = sizes.length - given.length;
   const asked = product(given);
-  if (free > 1) return ['Each -1 is worked out from the other sizes. With two of them there is no single answer.'];
+  if (free > 1)
+    return [
+      'Each -1 is worked out from the other sizes. With two of them there is no single answer.',
+    ];
   const sum = given.length > 1 ? `${given.join(' × ')} = ${asked}` : `${asked}`;
   if (free === 1 && numel % asked !== 0) {
-    return [`The tensor has ${numel} elements, and ${sum} does not divide ${numel}: no whole number can stand for -1.`];
+    return [
+      `The tensor has ${numel} elements, and ${sum} does not divide ${numel}: no whole number can stand for -1.`,
+    ];
   }
   if (free === 0 && asked !== numel) {
-    return [`The sizes ask for ${sum} elements, and the tensor has ${numel}. A new shape must hold just those.`];
+    return [
+      `The sizes ask for ${sum} elements, and the tensor has ${numel}. A new shape must hold just those.`,
+    ];
   }
   return undefined;
 }
 
 function explainExpand({ shape, strides }: Layout, sizes: Sizes): string[] {
   const added = sizes.length - shape.length;
-  const d = shape.findLastIndex((size, i) => size !== 1 && sizes[i + added] !== -1 && sizes[i + added] !== size);
+  const d = shape.findLastIndex(
+    (size, i) => size !== 1 && sizes[i + added] !== -1 && sizes[i + added] !== size,
+  );
   if (d === -1) {
-    return [`-1 keeps a size, and dimension ${sizes.indexOf(-1)} of the new shape has no old size to keep.`];
+    return [
+      `-1 keeps a size, and dimension ${sizes.indexOf(-1)} of the new shape has no old size to keep.`,
+    ];
   }
   return [
     `Dimension ${d} has size ${shape[d]} and stride ${strides[d]}. Only a dimension of size 1 can be repeated: ` +

@@ -1,5 +1,6 @@
-// The Stride Lab's lessons, one row each: a chain, a question about its last operation to answer before its verdict is
-// shown, and one sentence afterwards. tests/fixtures/goldens/make_lessons.py has PyTorch carry out each chain.
+// The Stride Lab's lessons, one row each: a chain, a question about its last operation to answer
+// before its verdict is shown, and one sentence afterwards. tests/fixtures/goldens/make_lessons.py
+// has PyTorch carry out each chain.
 
 import type { Outcome } from './chain';
 
@@ -28,13 +29,17 @@ export const OUTCOMES: Record<Outcome, string> = {
 };
 
 const outcomes = Object.keys(OUTCOMES) as Outcome[];
-const comesTo = (outcome: Outcome) => ({ options: Object.values(OUTCOMES), right: outcomes.indexOf(outcome) });
+const comesTo = (outcome: Outcome) => ({
+  options: Object.values(OUTCOMES),
+  right: outcomes.indexOf(outcome),
+});
 
 export const LESSONS: readonly Lesson[] = [
   {
     title: 'The slice of the story',
     chain: '2,4,6:slice(1,0,-1):view(-1,6)',
-    setting: 'Logits of 2 sequences, 4 positions, 6 tokens; a loss drops the last position and wants rows.',
+    setting:
+      'Logits of 2 sequences, 4 positions, 6 tokens; a loss drops the last position and wants rows.',
     question: 'What does view(-1, 6) come to?',
     ...comesTo('refused'),
     answer:
@@ -46,7 +51,8 @@ export const LESSONS: readonly Lesson[] = [
     setting: 'The same slice, with reshape in the place of view.',
     question: 'What does reshape(-1, 6) come to?',
     ...comesTo('copies'),
-    answer: 'Where view refuses, reshape copies: for a (4, 127, 50257) slice in f16 that is 51 MB, each step.',
+    answer:
+      'Where view refuses, reshape copies: for a (4, 127, 50257) slice in f16 that is 51 MB, each step.',
   },
   {
     title: 'Nothing to fix',
@@ -86,12 +92,17 @@ export const LESSONS: readonly Lesson[] = [
   {
     title: 'Reshape where a transpose was meant',
     chain: '1,4,6:reshape(1,2,4,3)',
-    setting: 'Attention: 4 positions of 6 features are to become 2 heads of 4 positions and 3 features.',
+    setting:
+      'Attention: 4 positions of 6 features are to become 2 heads of 4 positions and 3 features.',
     question: 'Does head 0 get its 3 features of every position?',
     options: ['Yes', 'No, it gets other numbers', 'PyTorch refuses'],
     right: 1,
-    answer: 'Legal, free and wrong: head 0 has all 6 features of positions 0 and 1, and nothing of positions 2 and 3.',
-    beside: { chain: '1,4,6:view(1,4,2,3):transpose(1,2)', label: 'The heads as they should be: view, then transpose' },
+    answer:
+      'Legal, free and wrong: head 0 has all 6 features of positions 0 and 1, and nothing of positions 2 and 3.',
+    beside: {
+      chain: '1,4,6:view(1,4,2,3):transpose(1,2)',
+      label: 'The heads as they should be: view, then transpose',
+    },
   },
   {
     title: 'Expand, then view',
@@ -99,7 +110,8 @@ export const LESSONS: readonly Lesson[] = [
     setting: 'A row of 3 numbers, shown 4 times by expand, then laid out in one line.',
     question: 'What does view(12) come to?',
     ...comesTo('refused'),
-    answer: 'The 4 rows are the same 3 cells, read with stride 0: a line of 12 would have to jump back to the start.',
+    answer:
+      'The 4 rows are the same 3 cells, read with stride 0: a line of 12 would have to jump back to the start.',
   },
   {
     title: 'A padded vocabulary',

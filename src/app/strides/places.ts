@@ -3,7 +3,10 @@
 import type { Layout } from '../../tensor/layout';
 import { product } from '../../tensor/strides';
 
-/** What is pointed at: a place of the view by its number in row order, or a cell of the storage that no index reaches. */
+/**
+ * What is pointed at: a place of the view by its number in row order, or a cell of the storage that
+ * no index reaches.
+ */
 export type Pointed = { place: number } | { unread: number };
 
 export interface Place {

@@ -1,5 +1,5 @@
-// @vitest-environment jsdom
-// The Bug Lab's page: what it asks of the worker, what it shows of the reports, what it refuses, and the links to its states.
+// @vitest-environment jsdom The Bug Lab's page: what it asks of the worker, what it shows of the
+// reports, what it refuses, and the links to its states.
 
 import { act, cleanup, configure, fireEvent, render, screen, within } from '@testing-library/react';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -62,7 +62,13 @@ describe('the replay', () => {
     expect(sent()).toEqual([
       {
         type: 'lab',
-        experiment: { kind: 'replay', batchSize: 4, contextLength: 32, where: 'evaluation', errors: 'swallowed' },
+        experiment: {
+          kind: 'replay',
+          batchSize: 4,
+          contextLength: 32,
+          where: 'evaluation',
+          errors: 'swallowed',
+        },
       },
     ]);
     expect(text('column-view')).toContain('0 of 8 evaluation batches succeeded.');
@@ -89,7 +95,9 @@ describe('the replay', () => {
     expect(text('symptom-perplexity')).toContain(
       'view: n/a (0 valid tokens), printed as 10000.0; reshape: 666.7, printed as 666.7',
     );
-    expect(text('symptom-success')).toContain('Success=1.000 was printed, 0 of 8 evaluation batches succeeded');
+    expect(text('symptom-success')).toContain(
+      'Success=1.000 was printed, 0 of 8 evaluation batches succeeded',
+    );
     expect(text('symptom-level')).toContain('ln 50,257 = 10.825');
     expect(text('symptom-cost')).toContain('51.1 MB');
     expect(text('symptom-cost')).toContain('strided: 0 B copied');
@@ -103,7 +111,9 @@ describe('the replay', () => {
     expect(screen.queryByText(/ran with other switches/)).toBeNull();
     pick('Batch size', '1');
     expect(
-      screen.getByText(/ran with other switches: batch 4, context 32, in evaluation, errors swallowed/),
+      screen.getByText(
+        /ran with other switches: batch 4, context 32, in evaluation, errors swallowed/,
+      ),
     ).toBeTruthy();
     expect(location.hash).toBe('#bug=replay,batch=1,clamp=off');
     press('Run the three columns again');
@@ -112,7 +122,11 @@ describe('the replay', () => {
 
   test('an exception that is raised stops its column, and is shown whole', () => {
     press('Run the three columns');
-    report({ kind: 'step', column: 'view', attempt: attempt(1, { record: undefined, error: VIEW_ERROR }) });
+    report({
+      kind: 'step',
+      column: 'view',
+      attempt: attempt(1, { record: undefined, error: VIEW_ERROR }),
+    });
     report({ kind: 'ended', column: 'view', error: VIEW_ERROR });
     reportAll('reshape');
     reportAll('strided');
@@ -121,14 +135,19 @@ describe('the replay', () => {
     expect(text('column-view')).toContain('Stopped: the exception was not caught.');
     expect(text('column-view')).toContain(VIEW_ERROR);
     expect(screen.getByText(/raised, and stopped the script/)).toBeTruthy();
-    expect(text('symptom-exception')).toContain('view: raised, and stopped; reshape: 8 of 8 batches succeeded');
+    expect(text('symptom-exception')).toContain(
+      'view: raised, and stopped; reshape: 8 of 8 batches succeeded',
+    );
   });
 
   test('the code marks the line that raised, the line that copied, and the kernel that did not', () => {
-    const marked = (path: string) => screen.getByText(path, { selector: 'mark' }).parentElement?.textContent ?? '';
+    const marked = (path: string) =>
+      screen.getByText(path, { selector: 'mark' }).parentElement?.textContent ?? '';
     expect(marked('loss = cross_entropy(logits.view(-1, V), labels.view(-1))')).not.toContain('↳');
     replay();
-    expect(marked('loss = cross_entropy(logits.view(-1, V), labels.view(-1))')).toContain('↳ raised in 8 of 8 batches');
+    expect(marked('loss = cross_entropy(logits.view(-1, V), labels.view(-1))')).toContain(
+      '↳ raised in 8 of 8 batches',
+    );
     expect(marked('loss = cross_entropy(logits.reshape(-1, V), labels.reshape(-1))')).toContain(
       '↳ worked, 4.0 MB copied',
     );
@@ -159,7 +178,9 @@ describe('the replay', () => {
       kind: 'internal' as const,
     };
     say({ type: 'lab-failed', failure });
-    expect(screen.getByRole('alert').textContent).toBe('Could not run the experiment. The GPU went away. Try again.');
+    expect(screen.getByRole('alert').textContent).toBe(
+      'Could not run the experiment. The GPU went away. Try again.',
+    );
     expect(button('Run the three columns again')).toHaveProperty('disabled', false);
   });
 
@@ -186,7 +207,9 @@ describe('the replay', () => {
     );
     expect(button('Run the three columns')).toHaveProperty('disabled', true);
     expect(
-      screen.getByText('No experiment can run on this machine. This browser has no WebGPU. Use Chrome.'),
+      screen.getByText(
+        'No experiment can run on this machine. This browser has no WebGPU. Use Chrome.',
+      ),
     ).toBeTruthy();
   });
 });
@@ -215,14 +238,20 @@ describe('which cause explains this log?', () => {
       attempt(step, { record: stepRecord(step, { ...flat, applied: false, lossScale: 2 ** 40 }) }),
     ),
     'half-weights': [1, 2].map((step) => attempt(step, { record: stepRecord(step, flat) })),
-    detached: [1, 2].map((step) => attempt(step, { record: stepRecord(step, { ...flat, gradNorm: 0 }) })),
+    detached: [1, 2].map((step) =>
+      attempt(step, { record: stepRecord(step, { ...flat, gradNorm: 0 }) }),
+    ),
   };
 
   function run(): void {
     goTo('/#bug=causes,seed=7');
     press('Run the four causes');
     for (const cause of Object.keys(steps) as Cause[]) {
-      reportAll(cause, { steps: steps[cause], failing: cause === 'view', weightChange: cause === 'view' ? 0.03 : 0 });
+      reportAll(cause, {
+        steps: steps[cause],
+        failing: cause === 'view',
+        weightChange: cause === 'view' ? 0.03 : 0,
+      });
     }
     expect(screen.queryByTestId('log-A')).toBeNull();
     done();
@@ -249,7 +278,9 @@ describe('which cause explains this log?', () => {
     expect(button('Check the answers')).toHaveProperty('disabled', true);
     for (const [index, cause] of order.entries()) {
       const value = cause === 'skipped' ? 'view' : cause;
-      fireEvent.change(screen.getByLabelText(`Log ${'ABCD'[index]} comes from`), { target: { value } });
+      fireEvent.change(screen.getByLabelText(`Log ${'ABCD'[index]} comes from`), {
+        target: { value },
+      });
     }
     press('Check the answers');
     expect(screen.getByText('3 of 4 right.')).toBeTruthy();
@@ -290,7 +321,9 @@ describe('scrambled heads', () => {
     run();
     pick('Rows and columns as', 'the code takes them');
     expect(location.hash).toBe('#bug=heads,axes=claimed');
-    expect(text('hardly')).toContain('After 2 steps the losses are 4.000 and 4.000, with no error in either.');
+    expect(text('hardly')).toContain(
+      'After 2 steps the losses are 4.000 and 4.000, with no error in either.',
+    );
     const reshaped = within(screen.getByTestId('heads-reshaped'));
     expect(reshaped.getAllByRole('img')).toHaveLength(2);
     fireEvent.change(screen.getByRole('slider', { name: /Query row/ }), { target: { value: '3' } });

@@ -1,4 +1,5 @@
-// What the Bug Lab's tests share: the store as the page finds it, and made-up reports that arrive as the worker sends them.
+// What the Bug Lab's tests share: the store as the page finds it, and made-up reports that arrive
+// as the worker sends them.
 
 import { act } from '@testing-library/react';
 import { useBug } from '../../../src/app/bug/store';
@@ -13,7 +14,8 @@ export function freshLab(): void {
 }
 
 /** From the worker to everybody who listens. */
-export const say = (message: FromWorker) => act(() => FakeWorker.made.at(-1)?.onmessage?.({ data: message }));
+export const say = (message: FromWorker) =>
+  act(() => FakeWorker.made.at(-1)?.onmessage?.({ data: message }));
 
 export const report = (value: LabReport) => say({ type: 'lab-report', report: value });
 
@@ -40,7 +42,12 @@ interface Shape {
 
 /** An evaluation before the steps, the steps, an evaluation after them, the end. */
 export function columnReports(column: LabColumn, shape: Shape = {}): LabReport[] {
-  const { failing = false, bytesCopied = 0, steps = [attempt(1), attempt(2)], weightChange = 0.03 } = shape;
+  const {
+    failing = false,
+    bytesCopied = 0,
+    steps = [attempt(1), attempt(2)],
+    weightChange = 0.03,
+  } = shape;
   const evaluation = (step: number): LabReport => ({
     kind: 'evaluation',
     column,

@@ -1,10 +1,18 @@
-// The Bug Lab without its page: links, the script's log and its habits, the code, the logs' order, what scrambled heads hold.
+// The Bug Lab without its page: links, the script's log and its habits, the code, the logs' order,
+// what scrambled heads hold.
 
 import { describe, expect, test, vi } from 'vitest';
 import { alike, CAUSES, orderOf } from '../../../src/app/bug/cause-rows';
 import { isAddressing, storyCode, viewOutcome } from '../../../src/app/bug/listing';
 import { scriptLog, scriptSuccess, totalsOf } from '../../../src/app/bug/script';
-import { CARDS, choicesOf, DEFAULTS, formatState, parseState, type Settings } from '../../../src/app/bug/settings';
+import {
+  CARDS,
+  choicesOf,
+  DEFAULTS,
+  formatState,
+  parseState,
+  type Settings,
+} from '../../../src/app/bug/settings';
 import { byToken, meanDistance, rowMeaning, strongest } from '../../../src/app/bug/slices';
 import { COLUMNS, type ColumnRun } from '../../../src/app/bug/store';
 import { Layout } from '../../../src/tensor/layout';
@@ -13,7 +21,11 @@ import { evaluationRecord, failedEvaluation, stepRecord } from './support';
 
 vi.stubGlobal('matchMedia', () => ({ matches: false }));
 
-const column = (values: Partial<ColumnRun>): ColumnRun => ({ attempts: [], evaluations: [], ...values });
+const column = (values: Partial<ColumnRun>): ColumnRun => ({
+  attempts: [],
+  evaluations: [],
+  ...values,
+});
 const evaluated = (step: number, failed = false) => ({
   record: failed ? failedEvaluation(step) : evaluationRecord(step),
   weightChange: 0,
@@ -80,9 +92,13 @@ describe('the script’s log', () => {
   });
 
   test('unclamped says that there is no perplexity, and prints a measured one as it is', () => {
-    expect(scriptLog(failing, false)[1].text).toBe('Step 2: Loss=4.0000, PPL=n/a (0 valid tokens), Success=1.000');
+    expect(scriptLog(failing, false)[1].text).toBe(
+      'Step 2: Loss=4.0000, PPL=n/a (0 valid tokens), Success=1.000',
+    );
     const high = column({
-      evaluations: [{ ...evaluated(0), record: evaluationRecord(0, { studentPerplexity: 17_074.3 }) }],
+      evaluations: [
+        { ...evaluated(0), record: evaluationRecord(0, { studentPerplexity: 17_074.3 }) },
+      ],
     });
     expect(scriptLog(high, true)[0].text).toContain('PPL=10000.0');
     expect(scriptLog(high, false)[0].text).toContain('PPL=17,074');
@@ -90,7 +106,10 @@ describe('the script’s log', () => {
 
   test('a swallowed exception in training came back; the one that stopped the script did not', () => {
     const raised = { record: undefined, error: VIEW_ERROR };
-    const swallowed = column({ attempts: [attempt(1, raised), attempt(2, raised)], evaluations: [evaluated(2, true)] });
+    const swallowed = column({
+      attempts: [attempt(1, raised), attempt(2, raised)],
+      evaluations: [evaluated(2, true)],
+    });
     expect(scriptSuccess(swallowed)).toBe(1);
     expect(scriptLog(swallowed, true)[0].text).toBe('Step 2: Loss=n/a, PPL=10000.0, Success=1.000');
     expect(totalsOf(swallowed)).toMatchObject({ steps: 2, raised: 2 });
@@ -107,7 +126,13 @@ describe('the script’s log', () => {
       ],
       evaluations: [{ ...evaluated(0), record: evaluationRecord(0, { bytesCopied: 11 }) }],
     });
-    expect(totalsOf(mixed)).toMatchObject({ bytesCopied: 111, applied: 2, skipped: 1, milliseconds: 7, firstLoss: 8 });
+    expect(totalsOf(mixed)).toMatchObject({
+      bytesCopied: 111,
+      applied: 2,
+      skipped: 1,
+      milliseconds: 7,
+      firstLoss: 8,
+    });
   });
 });
 
@@ -118,8 +143,16 @@ describe('the code beside it', () => {
     expect(text).toContain('sizes (4, 31, V), strides (32·V, V, 1)');
     expect(text).toContain('except RuntimeError');
     expect(code.filter((line) => line.path).map((line) => line.path)).toEqual(['view', 'reshape']);
-    const other = storyCode({ batch: '1', context: '2', where: 'training', errors: 'raised', clamp: 'on' });
-    expect(other.map((line) => line.text).join('\n')).toContain('sizes (1, 1, V), strides (2·V, V, 1)');
+    const other = storyCode({
+      batch: '1',
+      context: '2',
+      where: 'training',
+      errors: 'raised',
+      clamp: 'on',
+    });
+    expect(other.map((line) => line.text).join('\n')).toContain(
+      'sizes (1, 1, V), strides (2·V, V, 1)',
+    );
     expect(other.some((line) => line.text.includes('try'))).toBe(false);
     expect(new Set(other.map((line) => line.text)).size).toBe(other.length);
   });
@@ -146,7 +179,9 @@ describe('the four logs', () => {
       expect([...order].sort()).toEqual([...COLUMNS.causes].sort());
       expect(orderOf(Number(seed))).toEqual(order);
     }
-    expect(new Set(choicesOf('causes', 'seed').map((seed) => orderOf(Number(seed)).join())).size).toBeGreaterThan(12);
+    expect(
+      new Set(choicesOf('causes', 'seed').map((seed) => orderOf(Number(seed)).join())).size,
+    ).toBeGreaterThan(12);
   });
 
   test('that print the same lines are named together', () => {

@@ -1,5 +1,5 @@
-// @vitest-environment jsdom
-// What the page says of a cached teacher: what is kept and lost, over what its KL is, and which setting then stays.
+// @vitest-environment jsdom What the page says of a cached teacher: what is kept and lost, over
+// what its KL is, and which setting then stays.
 
 import { act, cleanup, render, screen } from '@testing-library/react';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -7,19 +7,41 @@ import { App } from '../../../src/app/App';
 import { evaluationsCsv } from '../../../src/app/evaluation';
 import { lockReason } from '../../../src/app/run';
 import { useRun } from '../../../src/app/store';
-import type { AdapterReport, CacheReport, FromWorker, RunReport } from '../../../src/worker/protocol';
+import type {
+  AdapterReport,
+  CacheReport,
+  FromWorker,
+  RunReport,
+} from '../../../src/worker/protocol';
 import { evaluationRecord, freshStore, receive, status, stubBrowser } from './support';
 
 const adapter: AdapterReport = {
-  ...{ name: 'Test GPU', vendor: '', software: false, f16: true, subgroupSize: 32, timestamps: false },
+  name: 'Test GPU',
+  vendor: '',
+  software: false,
+  f16: true,
+  subgroupSize: 32,
+  timestamps: false,
   maxBindingBytes: 2 ** 27,
 };
 const report: RunReport = {
-  ...{ dtype: 'float16', teacherParameters: 3_400_000, studentParameters: 240_000, vocabularySize: 2048 },
-  ...{ tokensPerStep: 512, trainTokens: 300_000, heldOutTokens: 16_000, dispatchesPerStep: 96, submissionsPerStep: 1 },
+  dtype: 'float16',
+  teacherParameters: 3_400_000,
+  studentParameters: 240_000,
+  vocabularySize: 2048,
+  tokensPerStep: 512,
+  trainTokens: 300_000,
+  heldOutTokens: 16_000,
+  dispatchesPerStep: 96,
+  submissionsPerStep: 1,
 };
 const some: CacheReport = {
-  ...{ V: 2048, k: 64, bytesPerPosition: 260, bytes: 12_345_678, seconds: 72, found: false },
+  V: 2048,
+  k: 64,
+  bytesPerPosition: 260,
+  bytes: 12_345_678,
+  seconds: 72,
+  found: false,
   kl: { full: 3.2, kept: 3.04 },
 };
 const all: CacheReport = { ...some, k: 2048, bytesPerPosition: 4096, kl: undefined, found: true };
@@ -74,7 +96,9 @@ describe('64 words kept', () => {
   test('the temperature stays, and its place says why; a change is refused', async () => {
     await running(some);
     expect(disabled()).toBe(true);
-    expect(temperature().querySelector('.locked-note')?.textContent).toContain('Fixed: the teacher’s cache');
+    expect(temperature().querySelector('.locked-note')?.textContent).toContain(
+      'Fixed: the teacher’s cache',
+    );
     expect(() => useRun.getState().setField('temperature', '3')).toThrow(
       'temperature cannot change. Fixed: the teacher’s cache',
     );

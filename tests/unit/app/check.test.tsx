@@ -1,5 +1,5 @@
-// @vitest-environment jsdom
-// Check my GPU, the drawer: what it asks of the worker, the table that comes back, and what it says when it cannot check.
+// @vitest-environment jsdom Check my GPU, the drawer: what it asks of the worker, the table that
+// comes back, and what it says when it cannot check.
 
 import { act, cleanup, configure, render, screen, within } from '@testing-library/react';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
@@ -11,11 +11,23 @@ import { freshStore, receive, sent, status, stubBrowser } from './support';
 configure({ defaultHidden: true });
 
 const ROW: CheckRow = {
-  ...{ kernel: 'gelu', sizes: '1009', layout: 'contiguous', dtype: 'f32', output: 'out' },
-  ...{ error: 8.7e-8, tolerance: 3e-5, reason: 'tanh may be off by 1e-5.', passed: true },
+  kernel: 'gelu',
+  sizes: '1009',
+  layout: 'contiguous',
+  dtype: 'f32',
+  output: 'out',
+  error: 8.7e-8,
+  tolerance: 3e-5,
+  reason: 'tanh may be off by 1e-5.',
+  passed: true,
 };
 const { error: _, ...NEVER_RAN } = ROW;
-const BROKEN: CheckRow = { ...NEVER_RAN, kernel: 'copy', passed: false, message: 'copy.wgsl:20: no such type' };
+const BROKEN: CheckRow = {
+  ...NEVER_RAN,
+  kernel: 'copy',
+  passed: false,
+  message: 'copy.wgsl:20: no such type',
+};
 
 const say = (message: FromWorker) => act(() => receive(message));
 const button = (name: string) => screen.getByRole('button', { name });
@@ -98,7 +110,11 @@ test('a check that stops says why, and can be tried again', () => {
 
 test('a worker that dies ends the check', () => {
   act(() => button('Check every kernel').click());
-  const failure = { operation: 'run the worker', message: 'It went away.', kind: 'internal' as const };
+  const failure = {
+    operation: 'run the worker',
+    message: 'It went away.',
+    kind: 'internal' as const,
+  };
   say({ type: 'failed', runId: '', failure });
   expect(screen.getByRole('alert').textContent).toContain('It went away.');
 });

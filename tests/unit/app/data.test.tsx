@@ -1,5 +1,5 @@
-// @vitest-environment jsdom
-// The Data drawer: what is proposed is asked of the worker, and takes the place of the data in use only once it is read.
+// @vitest-environment jsdom The Data drawer: what is proposed is asked of the worker, and takes the
+// place of the data in use only once it is read.
 
 import { act, cleanup, configure, fireEvent, render, screen } from '@testing-library/react';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -21,7 +21,10 @@ const preview: DataPreview = {
   endOfText: '<|endoftext|>',
 };
 const report = (values: Partial<FileReport> = {}): FileReport => ({
-  ...{ name: 'own.txt', documents: 40, empty: 0, columns: [] },
+  name: 'own.txt',
+  documents: 40,
+  empty: 0,
+  columns: [],
   ...values,
 });
 
@@ -29,7 +32,9 @@ const asked = () => sent().filter((message) => message.type === 'preview');
 /** The worker's answer to what was asked last. */
 const answer = (message: Omit<Extract<FromWorker, { type: 'preview' }>, 'type' | 'id'>) =>
   act(() =>
-    FakeWorker.made.at(-1)?.onmessage?.({ data: { type: 'preview', id: asked().at(-1)?.id ?? 0, ...message } }),
+    FakeWorker.made
+      .at(-1)
+      ?.onmessage?.({ data: { type: 'preview', id: asked().at(-1)?.id ?? 0, ...message } }),
   );
 const press = (name: string) => act(() => screen.getByRole('button', { name }).click());
 const drawer = () => document.querySelector('details')?.textContent ?? '';
@@ -41,7 +46,9 @@ function file(name: string, text: string): File {
   return made;
 }
 const choose = (...files: File[]) =>
-  act(async () => void fireEvent.change(screen.getByLabelText('Data files'), { target: { files } }));
+  act(
+    async () => void fireEvent.change(screen.getByLabelText('Data files'), { target: { files } }),
+  );
 
 beforeEach(() => {
   stubBrowser();
@@ -60,9 +67,16 @@ test('several files are asked of the worker, and used once it has read them', as
   ]);
   expect(drawer()).toContain('reading …');
   expect(useRun.getState().corpus).toBeUndefined();
-  answer({ files: [report({ name: 'a.txt', documents: 1 }), report({ name: 'b.txt', empty: 2 })], preview });
+  answer({
+    files: [report({ name: 'a.txt', documents: 1 }), report({ name: 'b.txt', empty: 2 })],
+    preview,
+  });
   expect(useRun.getState().corpus?.files.map(({ name }) => name)).toEqual(['a.txt', 'b.txt']);
-  for (const said of ['2 files', 'a.txt, 16 B, 1 document.', 'b.txt, 15 B, 40 documents, 2 empty values left out.']) {
+  for (const said of [
+    '2 files',
+    'a.txt, 16 B, 1 document.',
+    'b.txt, 15 B, 40 documents, 2 empty values left out.',
+  ]) {
     expect(drawer()).toContain(said);
   }
 });
@@ -79,7 +93,9 @@ test('counts, what is held out, and the batch with the boundaries of documents',
   ]) {
     expect(drawer()).toContain(said);
   }
-  const rows = screen.getByRole('region', { name: 'The first batch as text' }).querySelectorAll('li');
+  const rows = screen
+    .getByRole('region', { name: 'The first batch as text' })
+    .querySelectorAll('li');
   expect([...rows].map((row) => row.textContent)).toEqual([
     'the end of one<|endoftext|>the start of the next',
     'a row of one document',
@@ -92,7 +108,12 @@ test('a file that is refused is told of under its name, and the earlier data sta
   answer({ files: [report()], preview });
   const earlier = useRun.getState().corpus;
   await choose(file('good.txt', 'x'), file('bad.txt', 'y'));
-  answer({ files: [report({ name: 'good.txt' }), report({ name: 'bad.txt', problem: 'bad.txt: not UTF-8.' })] });
+  answer({
+    files: [
+      report({ name: 'good.txt' }),
+      report({ name: 'bad.txt', problem: 'bad.txt: not UTF-8.' }),
+    ],
+  });
   expect(screen.getByRole('alert').textContent).toBe('bad.txt: not UTF-8.');
   expect(drawer()).toContain('own.txt stays in use until 2 files can be read.');
   expect(useRun.getState().corpus).toBe(earlier);
@@ -106,7 +127,11 @@ test('a file that is refused is told of under its name, and the earlier data sta
 
 test('what concerns no one file is told with what can be done, and can be tried again', async () => {
   await choose(file('own.txt', 'x'));
-  const failure = { operation: 'read the corpus', message: '4 tokens are too few.', hint: 'Use a longer text.' };
+  const failure = {
+    operation: 'read the corpus',
+    message: '4 tokens are too few.',
+    hint: 'Use a longer text.',
+  };
   answer({ files: [report()], failure: { ...failure, kind: 'corpus' } });
   expect(screen.getByRole('alert').textContent).toBe('4 tokens are too few. Use a longer text.');
   press('Read again');
@@ -128,7 +153,9 @@ test('empty and oversized files are not even asked of the worker', async () => {
 test('a pasted text is a file of its own', () => {
   press('Paste a text');
   expect(screen.getByRole('button', { name: 'Use this text' })).toHaveProperty('disabled', true);
-  fireEvent.change(screen.getByLabelText('Your text'), { target: { value: 'Call me Ishmael. 🐋' } });
+  fireEvent.change(screen.getByLabelText('Your text'), {
+    target: { value: 'Call me Ishmael. 🐋' },
+  });
   press('Use this text');
   const [{ corpus }] = asked();
   expect(corpus?.files[0].name).toBe('pasted.txt');
@@ -144,8 +171,12 @@ describe('how files are read', () => {
 
   test('columns are offered as the files have them, and a choice is asked anew', async () => {
     await choose(file('talk.csv', 'id,context,response\n1,a,b'));
-    answer({ files: [report({ name: 'talk.csv', columns, problem: 'talk.csv: it has no column “text”.' })] });
-    const options = [...(screen.getByLabelText('Text') as HTMLSelectElement).options].map(({ value }) => value);
+    answer({
+      files: [report({ name: 'talk.csv', columns, problem: 'talk.csv: it has no column “text”.' })],
+    });
+    const options = [...(screen.getByLabelText('Text') as HTMLSelectElement).options].map(
+      ({ value }) => value,
+    );
     expect(options).toEqual(['text', ...columns]);
     select('Text', 'response');
     expect(reading()).toEqual({ format: 'text', columns: ['response'] });
@@ -153,14 +184,20 @@ describe('how files are read', () => {
     expect(useRun.getState().corpus?.reading.columns).toEqual(['response']);
 
     select('Read as', 'dialogue');
-    answer({ files: [report({ name: 'talk.csv', columns, problem: 'a list of turns was expected' })] });
+    answer({
+      files: [report({ name: 'talk.csv', columns, problem: 'a list of turns was expected' })],
+    });
     select('Turns', 'context');
-    answer({ files: [report({ name: 'talk.csv', columns, problem: 'a list of turns was expected' })] });
+    answer({
+      files: [report({ name: 'talk.csv', columns, problem: 'a list of turns was expected' })],
+    });
     select('Reply', 'response');
     expect(reading()).toEqual({ format: 'dialogue', columns: ['context', 'response'] });
     answer({ files: [report({ name: 'talk.csv', columns })], preview });
     select('Reply', '');
-    answer({ files: [report({ name: 'talk.csv', columns, problem: 'a list of turns was expected' })] });
+    answer({
+      files: [report({ name: 'talk.csv', columns, problem: 'a list of turns was expected' })],
+    });
     select('Dialogue id', 'id');
     expect(reading()).toEqual({ format: 'dialogue', columns: ['context'], dialogueId: 'id' });
     // While it is read the choices stay where they are, for the keyboard's sake.
@@ -168,7 +205,10 @@ describe('how files are read', () => {
     answer({ files: [report({ name: 'talk.csv', columns, problem: 'no column' })] });
     // What was in use, and how it was read, comes back.
     press('Keep talk.csv');
-    expect(useData.getState().reading).toEqual({ format: 'dialogue', columns: ['context', 'response'] });
+    expect(useData.getState().reading).toEqual({
+      format: 'dialogue',
+      columns: ['context', 'response'],
+    });
   });
 
   test('a .txt has no columns to choose', async () => {
@@ -195,7 +235,11 @@ test('an answer to an earlier question changes nothing', async () => {
   await choose(file('first.txt', 'x'));
   const first = asked()[0].id;
   await choose(file('second.txt', 'y'));
-  act(() => FakeWorker.made.at(-1)?.onmessage?.({ data: { type: 'preview', id: first, files: [report()], preview } }));
+  act(() =>
+    FakeWorker.made
+      .at(-1)
+      ?.onmessage?.({ data: { type: 'preview', id: first, files: [report()], preview } }),
+  );
   expect(useRun.getState().corpus).toBeUndefined();
   answer({ files: [report()], preview });
   expect(useRun.getState().corpus?.files[0].name).toBe('second.txt');

@@ -4,9 +4,14 @@ import { describe, expect, test } from 'vitest';
 import { RunHistory } from '../../../src/app/history';
 import { evaluationRecord, stepRecord } from './support';
 
-const filled = (count: number, values: (step: number) => Parameters<typeof stepRecord>[1] = () => ({})) => {
+const filled = (
+  count: number,
+  values: (step: number) => Parameters<typeof stepRecord>[1] = () => ({}),
+) => {
   const history = new RunHistory(count);
-  history.append(Array.from({ length: count }, (_, index) => stepRecord(index + 1, values(index + 1))));
+  history.append(
+    Array.from({ length: count }, (_, index) => stepRecord(index + 1, values(index + 1))),
+  );
   return history;
 };
 
@@ -31,7 +36,10 @@ describe('RunHistory', () => {
   });
 
   test('thins to at most the limit, keeping both ends, the peak, and every skipped bucket', () => {
-    const history = filled(10_000, (step) => ({ loss: step === 4321 ? 99 : 1, applied: step !== 7777 }));
+    const history = filled(10_000, (step) => ({
+      loss: step === 4321 ? 99 : 1,
+      applied: step !== 7777,
+    }));
     const rows = history.thin('loss', 500);
     expect(rows.length).toBeLessThanOrEqual(500);
     expect(rows.length).toBeGreaterThan(100);

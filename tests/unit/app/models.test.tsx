@@ -1,5 +1,5 @@
-// @vitest-environment jsdom
-// The model fields: what is asked of the worker and when, what its answers say, folders of one's own, and how fast a download is.
+// @vitest-environment jsdom The model fields: what is asked of the worker and when, what its
+// answers say, folders of one's own, and how fast a download is.
 
 import { act, cleanup, configure, fireEvent, render, screen, within } from '@testing-library/react';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -13,8 +13,13 @@ import { FakeWorker, freshStore, sent, stubBrowser } from './support';
 configure({ defaultHidden: true });
 
 const REPORT: ModelReport = {
-  ...{ label: 'org/name', engine: 'stillhouse', parameters: 81_912_576, bytes: 352_824_413 },
-  ...{ vocabularySize: 50257, positions: 1024, layers: 6 },
+  label: 'org/name',
+  engine: 'stillhouse',
+  parameters: 81_912_576,
+  bytes: 352_824_413,
+  vocabularySize: 50257,
+  positions: 1024,
+  layers: 6,
 };
 
 beforeEach(() => {
@@ -27,7 +32,8 @@ afterEach(() => {
   freshStore();
 });
 
-const answer = (message: FromWorker) => act(() => FakeWorker.made.at(-1)?.onmessage?.({ data: message }));
+const answer = (message: FromWorker) =>
+  act(() => FakeWorker.made.at(-1)?.onmessage?.({ data: message }));
 const type = (field: string, value: string) =>
   act(() => {
     const control = within(screen.getByTestId(`field-${field}`)).getByRole('textbox');
@@ -45,7 +51,9 @@ test('nothing is asked of the hub before somebody asks for it, and the answer be
   expect(screen.getByText('Reading its config.json and headers.')).toBeTruthy();
   answer({ type: 'inspected', id: question.id, role: 'teacher', report: REPORT });
   expect(
-    screen.getByText(/^81\.9M parameters in 6 layers, 353 MB to load\. 50,257 words, contexts of up to 1,024\./),
+    screen.getByText(
+      /^81\.9M parameters in 6 layers, 353 MB to load\. 50,257 words, contexts of up to 1,024\./,
+    ),
   ).toBeTruthy();
 
   type('teacher_model', 'org/other');
@@ -94,7 +102,9 @@ test('the sizes of a student that starts from weights are not asked for', () => 
 
 test('files must be there before a run that reads them', () => {
   type('teacher_model', 'files');
-  expect(screen.getAllByText('Drop the teacher’s folder or .zip on its field first.').length).toBeGreaterThan(0);
+  expect(
+    screen.getAllByText('Drop the teacher’s folder or .zip on its field first.').length,
+  ).toBeGreaterThan(0);
   expect((screen.getByRole('button', { name: 'Distil' }) as HTMLButtonElement).disabled).toBe(true);
 });
 
@@ -103,7 +113,9 @@ test('the memory plan is of the settings that it was made for', () => {
   const { id } = asked('plan')[0] as { id: number };
   const memory = { teacher: 1_100_000_000, weights: 500_000_000 };
   answer({ type: 'planned', id, plan: { memory, largestBuffer: 4_294_967_296, atLeast: true } });
-  const told = screen.getByText(/^This run takes 1\.6 GB of GPU memory: teacher 1\.1 GB, weights 500 MB\./).textContent;
+  const told = screen.getByText(
+    /^This run takes 1\.6 GB of GPU memory: teacher 1\.1 GB, weights 500 MB\./,
+  ).textContent;
   expect(told).toContain('onnxruntime needs working memory beside it.');
   expect(told).toContain('at most 4.3 GB in one piece');
   type('batch_size', '4');
@@ -112,12 +124,21 @@ test('the memory plan is of the settings that it was made for', () => {
 });
 
 test('a folder is where its config.json lies', () => {
-  const file = (path: string) => ({ path, file: new File(['x'], path.split('/').at(-1) as string) });
+  const file = (path: string) => ({
+    path,
+    file: new File(['x'], path.split('/').at(-1) as string),
+  });
   const names = (paths: string[]) => {
     const found = modelFolder(paths.map(file));
     return typeof found === 'string' ? found : [...found.keys()];
   };
-  const nested = ['gpt2/config.json', 'gpt2/onnx/model.onnx', 'gpt2/README.md', 'gpt2/old/config.json', 'other.json'];
+  const nested = [
+    'gpt2/config.json',
+    'gpt2/onnx/model.onnx',
+    'gpt2/README.md',
+    'gpt2/old/config.json',
+    'other.json',
+  ];
   expect(names(nested)).toEqual(['config.json', 'onnx/model.onnx', 'old/config.json']);
   expect(names(['model.safetensors', 'config.json'])).toEqual(['model.safetensors', 'config.json']);
   expect(names(['a.txt', 'my-config.json'])).toBe(
@@ -129,7 +150,8 @@ test('speed and time left are of the last seconds, and of one file', () => {
   const rate = new Rate();
   expect(rate.tell('a', 0, 0, 10_000_000)).toBe(undefined);
   expect(rate.tell('a', 1, 1_000_000, 10_000_000)).toBe('1.0 MB/s, 00:09 left');
-  for (let second = 2; second <= 10; second++) rate.tell('a', second, 1_000_000 + (second - 1) * 100_000, 10_000_000);
+  for (let second = 2; second <= 10; second++)
+    rate.tell('a', second, 1_000_000 + (second - 1) * 100_000, 10_000_000);
   expect(rate.tell('a', 11, 2_000_000, 10_000_000)).toBe('100 kB/s, 01:20 left');
   // A stall shows.
   expect(rate.tell('a', 31, 2_000_000, undefined)).toMatch(/^[\d.]+ (B|kB)\/s$/);

@@ -1,5 +1,5 @@
-// @vitest-environment jsdom
-// The page as people meet it: one primary button that says what will happen, fields, words, charts with their twins.
+// @vitest-environment jsdom The page as people meet it: one primary button that says what will
+// happen, fields, words, charts with their twins.
 
 import { act, cleanup, configure, fireEvent, render, screen, within } from '@testing-library/react';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -108,9 +108,9 @@ describe('the recipe', () => {
   test('says what is wrong under the field, keeps the start from being pressed, and goes back with one click', () => {
     const steps = screen.getByLabelText('Steps');
     fireEvent.change(steps, { target: { value: '1.5' } });
-    expect(within(screen.getByTestId('field-train_steps')).getByRole('alert').textContent).toContain(
-      'train_steps is 1.5',
-    );
+    expect(
+      within(screen.getByTestId('field-train_steps')).getByRole('alert').textContent,
+    ).toContain('train_steps is 1.5');
     expect(screen.getByRole('button', { name: 'Distil' })).toHaveProperty('disabled', true);
     press('Steps: back to the default, 200');
     expect(within(screen.getByTestId('field-train_steps')).queryByRole('alert')).toBeNull();
@@ -119,7 +119,9 @@ describe('the recipe', () => {
 
   test('names fields that do not fit each other', () => {
     fireEvent.change(screen.getByLabelText('Student heads'), { target: { value: '3' } });
-    expect(screen.getAllByText(/student_width is 64 and student_heads 3/).length).toBeGreaterThan(0);
+    expect(screen.getAllByText(/student_width is 64 and student_heads 3/).length).toBeGreaterThan(
+      0,
+    );
     expect(screen.getByRole('button', { name: 'Distil' })).toHaveProperty('disabled', true);
   });
 
@@ -183,7 +185,11 @@ describe('a run', () => {
 
   test('a loss that is not finite is said', async () => {
     await running();
-    say({ type: 'steps', runId: id(), records: [stepRecord(3, { loss: NaN, applied: false, skippedTotal: 1 })] });
+    say({
+      type: 'steps',
+      runId: id(),
+      records: [stepRecord(3, { loss: NaN, applied: false, skippedTotal: 1 })],
+    });
     await settle();
     expect(screen.getByText('The loss of step 3 is NaN.')).toBeTruthy();
   });
@@ -224,7 +230,11 @@ describe('a run', () => {
 
   test('a finished one says what was achieved against the start and the teacher', async () => {
     await running();
-    say({ type: 'evaluation', runId: id(), record: evaluationRecord(200, { studentPerplexity: 100 }) });
+    say({
+      type: 'evaluation',
+      runId: id(),
+      record: evaluationRecord(200, { studentPerplexity: 100 }),
+    });
     say(status('finished', 200));
     const result = screen.getByTestId('result').textContent;
     expect(result).toContain('perplexity went from 2,000 to 100.0');
@@ -237,7 +247,12 @@ describe('states around a run', () => {
     say({
       type: 'failed',
       runId: '',
-      failure: { operation: 'find a GPU', message: 'None here.', hint: 'Chrome has it.', kind: 'no-webgpu' },
+      failure: {
+        operation: 'find a GPU',
+        message: 'None here.',
+        hint: 'Chrome has it.',
+        kind: 'no-webgpu',
+      },
     });
     expect(screen.getByText('This browser has no WebGPU.')).toBeTruthy();
     expect(screen.getByText(/Chrome has it/)).toBeTruthy();
@@ -269,7 +284,10 @@ describe('states around a run', () => {
       records: [stepRecord(1), { ...stepRecord(2), loss: null }],
       evaluations: [evaluationRecord(0)],
     };
-    vi.stubGlobal('fetch', async () => ({ ok: true, json: async () => JSON.parse(JSON.stringify(recording)) }));
+    vi.stubGlobal('fetch', async () => ({
+      ok: true,
+      json: async () => JSON.parse(JSON.stringify(recording)),
+    }));
     await act(() => store().showRecording('recorded/default.json'));
     expect(screen.getByText(/Made on Test GPU, 23 November 2026/)).toBeTruthy();
     expect(store().run?.history.last()?.loss).toBeNaN();

@@ -1,12 +1,17 @@
-// @vitest-environment jsdom
-// Where a step goes, the drawer: when it can be asked, what it asks, the table that comes back, and what it says of rounding and failing.
+// @vitest-environment jsdom Where a step goes, the drawer: when it can be asked, what it asks, the
+// table that comes back, and what it says of rounding and failing.
 
 import { act, cleanup, configure, fireEvent, render, screen, within } from '@testing-library/react';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { ProfileDrawer } from '../../../src/app/ProfileDrawer';
 import { useProfile } from '../../../src/app/profile';
 import { useRun } from '../../../src/app/store';
-import type { AdapterReport, Figures, FromWorker, ProfileReport } from '../../../src/worker/protocol';
+import type {
+  AdapterReport,
+  Figures,
+  FromWorker,
+  ProfileReport,
+} from '../../../src/worker/protocol';
 import { FakeWorker, freshStore, sent, status, stubBrowser } from './support';
 
 // In jsdom a closed <details> hides nothing.
@@ -14,7 +19,8 @@ configure({ defaultHidden: true });
 
 const id = () => useRun.getState().run?.id ?? '';
 /** As the worker itself says it, to every listener. */
-const say = (message: FromWorker) => act(() => FakeWorker.made.at(-1)?.onmessage?.({ data: message }));
+const say = (message: FromWorker) =>
+  act(() => FakeWorker.made.at(-1)?.onmessage?.({ data: message }));
 const button = (name: string | RegExp) => screen.getByRole('button', { name });
 const cells = () =>
   within(screen.getByRole('region', { name: 'Kernels of a step, table' }))
@@ -22,15 +28,30 @@ const cells = () =>
     .slice(1)
     .map((row) => [...row.children].map((cell) => cell.textContent));
 
-const figures = (name: string, dispatches: number, nanoseconds: number, flops = 0, bytes = 0): Figures => ({
-  ...{ name, dispatches, nanoseconds, flops, bytes },
+const figures = (
+  name: string,
+  dispatches: number,
+  nanoseconds: number,
+  flops = 0,
+  bytes = 0,
+): Figures => ({
+  name,
+  dispatches,
+  nanoseconds,
+  flops,
+  bytes,
 });
 const REPORT: ProfileReport = {
   ...figures('step', 9, 20e6, 80e6, 5e6),
   parts: [
-    { ...figures('teacher', 1, 10e6), clocked: true, kernels: [{ ...figures('teacher', 1, 10e6), kinds: [] }] },
     {
-      ...{ ...figures('student', 8, 10e6, 80e6, 5e6), clocked: false },
+      ...figures('teacher', 1, 10e6),
+      clocked: true,
+      kernels: [{ ...figures('teacher', 1, 10e6), kinds: [] }],
+    },
+    {
+      ...figures('student', 8, 10e6, 80e6, 5e6),
+      clocked: false,
       kernels: [
         {
           ...figures('matmul', 6, 8e6, 80e6, 4e6),
@@ -40,12 +61,18 @@ const REPORT: ProfileReport = {
       ],
     },
   ],
-  ...{ stepMilliseconds: 25, repetitions: 12 },
+  stepMilliseconds: 25,
+  repetitions: 12,
   roofline: { flopsPerSecond: 40e9, bytesPerSecond: 10e9 },
 };
 const ADAPTER: AdapterReport = {
-  ...{ name: 'Some GPU', vendor: 'some', software: false, f16: true, subgroupSize: 32 },
-  ...{ timestamps: true, maxBindingBytes: 2 ** 27 },
+  name: 'Some GPU',
+  vendor: 'some',
+  software: false,
+  f16: true,
+  subgroupSize: 32,
+  timestamps: true,
+  maxBindingBytes: 2 ** 27,
 };
 
 beforeEach(async () => {
@@ -113,13 +140,16 @@ test('asks the worker once, and shows parts, kernels and, unfolded, what they we
   ]);
   // What it controls is there by that name.
   const controlled = (fold.getAttribute('aria-controls') ?? '').split(' ');
-  expect(controlled.map((row) => document.getElementById(row)?.firstElementChild?.textContent)).toEqual([
-    'mlp.c_fc',
-    'head',
-  ]);
+  expect(
+    controlled.map((row) => document.getElementById(row)?.firstElementChild?.textContent),
+  ).toEqual(['mlp.c_fc', 'head']);
   const text = document.body.textContent;
-  expect(text).toContain('A step takes 25.0 ms by the clock; its parts, one kernel at a time, 20.0 ms.');
-  expect(text).toContain('40.0 GFLOP/s, in a large matrix product of ours, and 10.0 GB/s, read and written, in a copy');
+  expect(text).toContain(
+    'A step takes 25.0 ms by the clock; its parts, one kernel at a time, 20.0 ms.',
+  );
+  expect(text).toContain(
+    '40.0 GFLOP/s, in a large matrix product of ours, and 10.0 GB/s, read and written, in a copy',
+  );
   expect(text).toContain('Its time is the clock’s');
   expect(text).not.toContain('rounds timestamps');
   expect(button('Copy as text')).toBeTruthy();
@@ -130,15 +160,24 @@ test('rounded timestamps are told, with what makes them exact', () => {
   paused();
   act(() => button('Measure').click());
   say({ type: 'profiled', runId: id(), report: { ...REPORT, quantum: 65_536 }, text: '' });
-  expect(document.body.textContent).toMatch(/rounds timestamps to 66 µs.*mean of 12 rounded ones.*chrome:\/\/flags/);
+  expect(document.body.textContent).toMatch(
+    /rounds timestamps to 66 µs.*mean of 12 rounded ones.*chrome:\/\/flags/,
+  );
 });
 
 test('a failure says what to do; a worker that dies, a lost device and another run end the measurement', () => {
   paused();
   act(() => button('Measure').click());
-  const failure = { operation: 'measure a step', message: 'No room.', hint: 'Close pages.', kind: 'limits' as const };
+  const failure = {
+    operation: 'measure a step',
+    message: 'No room.',
+    hint: 'Close pages.',
+    kind: 'limits' as const,
+  };
   say({ type: 'profile-failed', runId: id(), failure });
-  expect(screen.getByRole('alert').textContent).toBe('The step was not measured. No room. Close pages.');
+  expect(screen.getByRole('alert').textContent).toBe(
+    'The step was not measured. No room. Close pages.',
+  );
   expect(button('Measure')).toHaveProperty('disabled', false);
 
   act(() => button('Measure').click());

@@ -1,9 +1,16 @@
-// Axes with few round ticks, sliders with round stops, and figures that are written without being bent.
+// Axes with few round ticks, sliders with round stops, and figures that are written without being
+// bent.
 
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { linearAxis, logAxis, stepAxis } from '../../../src/app/charts/scale';
-import { formatBytes, formatDuration, formatMeasure, formatShare, formatTick } from '../../../src/app/format';
+import {
+  formatBytes,
+  formatDuration,
+  formatMeasure,
+  formatShare,
+  formatTick,
+} from '../../../src/app/format';
 import { ladder, nearestStop } from '../../../src/app/ladder';
 import { checkField, FIELDS, type Field, type FieldName } from '../../../src/config';
 
@@ -59,7 +66,14 @@ test('figures', () => {
     '10,000',
     '17,074',
   ]);
-  expect([0, 0.0005, 0.25, 20, 4000, 2e6].map(formatTick)).toEqual(['0', '5e-4', '0.25', '20', '4k', '2M']);
+  expect([0, 0.0005, 0.25, 20, 4000, 2e6].map(formatTick)).toEqual([
+    '0',
+    '5e-4',
+    '0.25',
+    '20',
+    '4k',
+    '2M',
+  ]);
   expect([9, 190, 3725].map(formatDuration)).toEqual(['00:09', '03:10', '1:02:05']);
   expect([812, 4_100_000, 212_000_000].map(formatBytes)).toEqual(['812 B', '4.1 MB', '212 MB']);
   expect([undefined, 0.614].map(formatShare)).toEqual(['n/a', '61%']);

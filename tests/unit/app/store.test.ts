@@ -43,7 +43,9 @@ describe('a run', () => {
     store().setField('alpha', '0.25');
     store().start();
     expect(store().phase).toBe('loading');
-    expect(sent()).toEqual([{ type: 'start', runId: runId(), config: { ...DEFAULTS, alpha: 0.25 } }]);
+    expect(sent()).toEqual([
+      { type: 'start', runId: runId(), config: { ...DEFAULTS, alpha: 0.25 } },
+    ]);
   });
 
   test('goes through its phases as the worker says, not as buttons ask', () => {
@@ -71,7 +73,11 @@ describe('a run', () => {
     expect(sent().map((message) => message.type)).toEqual(['start', 'reset', 'start']);
     receive({ type: 'steps', runId: old, records: [stepRecord(1)] });
     receive({ type: 'evaluation', runId: old, record: evaluationRecord(0) });
-    receive({ type: 'failed', runId: old, failure: { operation: 'x', message: 'y', kind: 'internal' } });
+    receive({
+      type: 'failed',
+      runId: old,
+      failure: { operation: 'x', message: 'y', kind: 'internal' },
+    });
     expect(store().phase).toBe('loading');
     expect(run().history.length).toBe(0);
     expect(run().history.evaluations).toEqual([]);
@@ -86,7 +92,13 @@ describe('a run', () => {
       receive({
         type: 'status',
         runId: runId(),
-        status: { state: 'running', step, tokensPerSecond: step, submissionsPerStep: 1, memory: {} },
+        status: {
+          state: 'running',
+          step,
+          tokensPerSecond: step,
+          submissionsPerStep: 1,
+          memory: {},
+        },
       });
       vi.advanceTimersByTime(10);
     }
@@ -157,7 +169,11 @@ describe('a run', () => {
 
   test('a probe that fails starts nothing and stays apart from runs', () => {
     store().probe();
-    receive({ type: 'failed', runId: '', failure: { operation: 'find a GPU', message: 'none', kind: 'no-webgpu' } });
+    receive({
+      type: 'failed',
+      runId: '',
+      failure: { operation: 'find a GPU', message: 'none', kind: 'no-webgpu' },
+    });
     expect(store()).toMatchObject({ phase: 'idle', unavailable: { kind: 'no-webgpu' } });
     expect(store().failure).toBeUndefined();
   });
@@ -202,14 +218,18 @@ describe('settings', () => {
     for (const text of ['2.5', '3', '4']) store().setField('temperature', text);
     expect(sent()).toHaveLength(1);
     vi.advanceTimersByTime(200);
-    expect(sent().slice(1)).toEqual([{ type: 'change', runId: runId(), changes: { temperature: 4 } }]);
+    expect(sent().slice(1)).toEqual([
+      { type: 'change', runId: runId(), changes: { temperature: 4 } },
+    ]);
     receive({ type: 'changed', runId: runId(), step: 12, changes: { temperature: 4 } });
     expect(run().marks).toEqual([{ step: 12, text: 'T 2 → 4' }]);
   });
 
   test('the others are fixed while a run exists', () => {
     started();
-    expect(() => store().setField('seed', '2')).toThrow('seed cannot change. Fixed while a run exists.');
+    expect(() => store().setField('seed', '2')).toThrow(
+      'seed cannot change. Fixed while a run exists.',
+    );
     receive(status('finished', 200));
     store().setField('seed', '2');
     expect(store().config.seed).toBe(2);
@@ -263,7 +283,11 @@ describe('the log', () => {
       runId: runId(),
       records: [stepRecord(1), stepRecord(2, { applied: false, loss: NaN, skippedTotal: 1 })],
     });
-    receive({ type: 'failed', runId: runId(), failure: { operation: 'train', message: 'no more', kind: 'internal' } });
+    receive({
+      type: 'failed',
+      runId: runId(),
+      failure: { operation: 'train', message: 'no more', kind: 'internal' },
+    });
     receive({ type: 'evaluation', runId: runId(), record: evaluationRecord(2) });
     expect(texts().map((text) => text.slice(0, 16))).toEqual([
       'Step 2: skipped,',

@@ -1,4 +1,5 @@
-// Chains as somebody at the Stride Lab's controls could build them: every value is one that the controls offer.
+// Chains as somebody at the Stride Lab's controls could build them: every value is one that the
+// controls offer.
 
 import fc from 'fast-check';
 import type { Chain } from '../../../src/app/strides/chain';
@@ -8,7 +9,10 @@ import type { Layout } from '../../../src/tensor/layout';
 import { product } from '../../../src/tensor/strides';
 
 const shapes = fc
-  .array(fc.integer({ min: 1, max: LIMITS.startSize }), { minLength: 1, maxLength: LIMITS.startDimensions })
+  .array(fc.integer({ min: 1, max: LIMITS.startSize }), {
+    minLength: 1,
+    maxLength: LIMITS.startDimensions,
+  })
   .filter((shape) => product(shape) <= LIMITS.elements);
 
 /** One press of a chip, and which of the offered values is taken in each field. */
@@ -20,7 +24,10 @@ function press(layout: Layout, [which, picks]: [number, number[]]) {
   let fields = fill(name, layout, []);
   for (let i = 0; i < fields.length; i++) {
     const { choices } = fields[i];
-    const values = [...fields.slice(0, i).map(({ value }) => value), choices[picks[i] % choices.length].value];
+    const values = [
+      ...fields.slice(0, i).map(({ value }) => value),
+      choices[picks[i] % choices.length].value,
+    ];
     fields = fill(name, layout, values);
   }
   return operationFrom(name, fields);

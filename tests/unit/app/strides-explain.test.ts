@@ -1,4 +1,5 @@
-// The Stride Lab's explanations: the break that is named is one by the addresses themselves, for every view that fails.
+// The Stride Lab's explanations: the break that is named is one by the addresses themselves, for
+// every view that fails.
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -33,10 +34,17 @@ function exists(layout: Layout, sizes: readonly number[]): boolean {
 
 /** Layouts that need not come from any chain, with a new shape of as many elements. */
 const views = fc
-  .array(fc.tuple(fc.constantFrom(1, 2, 2, 3, 4, 6), fc.constantFrom('joined', 'joined', 'other'), fc.nat(40)), {
-    minLength: 1,
-    maxLength: 5,
-  })
+  .array(
+    fc.tuple(
+      fc.constantFrom(1, 2, 2, 3, 4, 6),
+      fc.constantFrom('joined', 'joined', 'other'),
+      fc.nat(40),
+    ),
+    {
+      minLength: 1,
+      maxLength: 5,
+    },
+  )
   .chain((dimensions) => {
     const shape: number[] = [];
     const strides: number[] = [];
@@ -81,15 +89,21 @@ test('the named break is one: along the new dimension the cells are even until t
       expect(at!.needed).toBe(shape[right] * strides[right]);
       expect(at!.found).toBe(strides[left]);
       expect(at!.found).not.toBe(at!.needed);
-      // Every line along the new dimension, as old indices: the cells that are told lie on such lines.
+      // Every line along the new dimension, as old indices: the cells that are told lie on such
+      // lines.
       const step = product(sizes.slice(spans + 1));
       const cell = (n: number) => layout.at(...indexOf(n, shape));
-      const starts = Array.from({ length: layout.numel }, (_, n) => n).filter((n) => indexOf(n, sizes)[spans] === 0);
+      const starts = Array.from({ length: layout.numel }, (_, n) => n).filter(
+        (n) => indexOf(n, sizes)[spans] === 0,
+      );
       const lines = starts.map((n) => Array.from({ length: sizes[spans] }, (_, k) => n + k * step));
       expect(even).toEqual(lines[0].slice(0, 2).map(cell));
-      const line = lines.find((all) => walk.every((address, k) => k < all.length && cell(all[k]) === address));
+      const line = lines.find((all) =>
+        walk.every((address, k) => k < all.length && cell(all[k]) === address),
+      );
       expect(line, `a line that holds ${walk}`).toBeDefined();
-      // Steps are even but for the last; that one leaves the first index of `left`, and no other does.
+      // Steps are even but for the last; that one leaves the first index of `left`, and no other
+      // does.
       const steps = walk.slice(1).map((address, n) => address - walk[n]);
       for (const before of steps.slice(0, -1)) expect(before).toBe(even[1] - even[0]);
       expect(steps.at(-1)! - (even[1] - even[0])).toBe(at!.found - at!.needed);
@@ -115,14 +129,18 @@ test('every refusal that the controls can reach is explained', () => {
       const room = chain.operations.length < LIMITS.operations;
       const line: Operation = { name: 'view', args: [-1] };
       const last =
-        before.failure || !room ? before : run({ ...chain, operations: [...chain.operations, line] }).at(-1)!;
+        before.failure || !room
+          ? before
+          : run({ ...chain, operations: [...chain.operations, line] }).at(-1)!;
       const sentences = explain(last)?.sentences;
       expect(sentences === undefined).toBe(last.failure === undefined);
       if (sentences) refusals.push(sentences[0]);
     }),
     { numRuns: 1000 },
   );
-  expect(refusals.filter((sentence) => sentence.includes('would have to run through')).length).toBeGreaterThan(20);
+  expect(
+    refusals.filter((sentence) => sentence.includes('would have to run through')).length,
+  ).toBeGreaterThan(20);
 });
 
 test('the story’s slice: which dimensions, which stride was needed, which was there', () => {
@@ -134,7 +152,8 @@ test('the story’s slice: which dimensions, which stride was needed, which was 
 });
 
 test('a break between new dimensions is passed over', () => {
-  // Strides [48, 8, 1] over sizes [2, 2, 4]: 1 and 2 do not join either, but the new shape parts there.
+  // Strides [48, 8, 1] over sizes [2, 2, 4]: 1 and 2 do not join either, but the new shape parts
+  // there.
   expect(explained('2,6,8:slice(1,0,2):slice(2,0,4):view(4,4)')?.[1]).toBe(
     'Dimension 0 must have stride 2 × 8 = 16 to be walked in one go with dimension 1; it has 48.',
   );
@@ -158,7 +177,11 @@ test('refusals that are not about strides say what does not fit', () => {
   expect(explained('2,3:view(-1,4)')).toEqual([
     'The tensor has 6 elements, and 4 does not divide 6: no whole number can stand for -1.',
   ]);
-  expect(explained('2,3:view(-1,-1)')?.[0]).toContain('With two of them there is no single answer.');
+  expect(explained('2,3:view(-1,-1)')?.[0]).toContain(
+    'With two of them there is no single answer.',
+  );
   expect(explained('1,3:expand(2,4)')?.[0]).toContain('Dimension 1 has size 3 and stride 1.');
-  expect(explained('3:expand(-1,3)')?.[0]).toContain('dimension 0 of the new shape has no old size to keep');
+  expect(explained('3:expand(-1,3)')?.[0]).toContain(
+    'dimension 0 of the new shape has no old size to keep',
+  );
 });

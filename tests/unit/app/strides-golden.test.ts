@@ -1,4 +1,5 @@
-// The Stride Lab's lessons against PyTorch's word: each chain's answer, and that what a lesson calls right is right.
+// The Stride Lab's lessons against PyTorch's word: each chain's answer, and that what a lesson
+// calls right is right.
 
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
@@ -11,7 +12,13 @@ interface Golden {
   shape: number[];
   error?: string;
   at?: number;
-  result?: { shape: number[]; stride: number[]; storage_offset: number; contiguous: boolean; copied: boolean };
+  result?: {
+    shape: number[];
+    stride: number[];
+    storage_offset: number;
+    contiguous: boolean;
+    copied: boolean;
+  };
   values?: number[];
 }
 
@@ -37,7 +44,10 @@ test.each(goldens)('$id gives what PyTorch gives', ({ id, shape, ...golden }) =>
   const { layout, storage, failure } = stages.at(-1)!;
   expect(stages[0].layout.shape).toEqual(shape);
   if (failure) {
-    expect({ error: failure.reason, at: stages.length - 2 }).toEqual({ error: golden.error, at: golden.at });
+    expect({ error: failure.reason, at: stages.length - 2 }).toEqual({
+      error: golden.error,
+      at: golden.at,
+    });
     return;
   }
   expect(golden.result).toMatchObject({
@@ -58,14 +68,18 @@ describe('what the lessons say', () => {
   });
 
   test('each outcome is the answer to some lesson', () => {
-    expect(new Set(asked.map(({ options, right }) => options[right])).size).toBe(Object.keys(OUTCOMES).length);
+    expect(new Set(asked.map(({ options, right }) => options[right])).size).toBe(
+      Object.keys(OUTCOMES).length,
+    );
   });
 
   test('the scrambled heads: head 0 has positions 0 and 1 whole, where it should have features 0 to 2 of all four', () => {
     const lesson = LESSONS.find(({ beside }) => beside)!;
     expect(lesson.options[lesson.right]).toBe('No, it gets other numbers');
     expect(valuesOf(lesson.chain)?.slice(0, 12)).toEqual(Array.from({ length: 12 }, (_, i) => i));
-    const meant = [0, 1, 2, 3].flatMap((position) => [0, 1, 2].map((feature) => position * 6 + feature));
+    const meant = [0, 1, 2, 3].flatMap((position) =>
+      [0, 1, 2].map((feature) => position * 6 + feature),
+    );
     expect(valuesOf(lesson.beside!.chain)?.slice(0, 12)).toEqual(meant);
   });
 

@@ -1,4 +1,5 @@
-// The Stride Lab's chains: what their text may say, what the controls offer, where copies put their cells.
+// The Stride Lab's chains: what their text may say, what the controls offer, where copies put their
+// cells.
 
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -41,11 +42,18 @@ describe('a chain', () => {
 
   test('goes on in a new storage after a copy, which knows the old cell of each', () => {
     const [, , copied, later] = open('2,3:transpose(0,1):contiguous():select(0,1)');
-    expect(copied).toMatchObject({ copied: true, storage: { generation: 1, from: [0, 3, 1, 4, 2, 5] } });
+    expect(copied).toMatchObject({
+      copied: true,
+      storage: { generation: 1, from: [0, 3, 1, 4, 2, 5] },
+    });
     expect(later.storage).toBe(copied.storage);
     expect(later).toMatchObject({ copied: false, layout: { offset: 2 } });
     const twice = open('2,3:transpose(0,1):contiguous():transpose(0,1):contiguous()').at(-1)!;
-    expect(twice.storage).toEqual({ generation: 2, from: [0, 2, 4, 1, 3, 5], values: [0, 1, 2, 3, 4, 5] });
+    expect(twice.storage).toEqual({
+      generation: 2,
+      from: [0, 2, 4, 1, 3, 5],
+      values: [0, 1, 2, 3, 4, 5],
+    });
   });
 
   test('ends where PyTorch refuses, with its words and what it refused', () => {
@@ -112,9 +120,15 @@ describe('the text of a chain', () => {
       '2,3:slice(0,2)',
       'Operation 1, slice(0,2): gives sizes [0, 3]. The lab draws 1 to 96 elements in up to 5 dimensions.',
     ],
-    ['2,3:expand(3)', 'Operation 1, expand(3): expand takes at least one size a dimension, 2 here.'],
+    [
+      '2,3:expand(3)',
+      'Operation 1, expand(3): expand takes at least one size a dimension, 2 here.',
+    ],
     ['8,8:expand(2,8,8)', 'Operation 1, expand(2,8,8): gives sizes [2, 8, 8]. The lab draws'],
-    ['2,9', 'The lab cannot start from sizes 2,9. It takes 1 to 4 sizes from 1 to 8, and 96 elements in all.'],
+    [
+      '2,9',
+      'The lab cannot start from sizes 2,9. It takes 1 to 4 sizes from 1 to 8, and 96 elements in all.',
+    ],
     ['8,8,8', 'The lab cannot start from sizes 8,8,8.'],
     ['1,1,1,1,1', 'The lab cannot start from sizes 1,1,1,1,1.'],
     ['0', 'The lab cannot start from sizes 0.'],
@@ -146,7 +160,9 @@ describe('the text of a chain', () => {
     fc.assert(
       fc.property(fc.array(pieces, { maxLength: 30 }), fc.boolean(), (parts, start) => {
         const opened = parseChain(`${start ? '2,3:' : ''}${parts.join('')}`);
-        expect('problem' in opened ? opened.problem.length : opened.stages.length).toBeGreaterThan(0);
+        expect('problem' in opened ? opened.problem.length : opened.stages.length).toBeGreaterThan(
+          0,
+        );
       }),
       { numRuns: 500 },
     );
@@ -173,7 +189,10 @@ describe('the controls', () => {
         const stages = run(chain);
         for (const [i, operation] of chain.operations.entries()) {
           const { layout } = stages[i];
-          const again = operationFrom(operation.name, fill(operation.name, layout, valuesOf(operation, layout)));
+          const again = operationFrom(
+            operation.name,
+            fill(operation.name, layout, valuesOf(operation, layout)),
+          );
           expect(again).toEqual(operation);
         }
       }),
@@ -183,7 +202,13 @@ describe('the controls', () => {
   test('offer every operation on a tensor of the story’s shape', () => {
     const { layout } = run({ shape: [2, 4, 6], operations: [] })[0];
     expect(OPERATIONS.filter((name) => !isOffered(name, layout))).toEqual([]);
-    expect(operationFrom('slice', fill('slice', layout, []))).toEqual({ name: 'slice', args: [1, 0, -1] });
-    expect(operationFrom('view', fill('view', layout, []))).toEqual({ name: 'view', args: [-1, 6] });
+    expect(operationFrom('slice', fill('slice', layout, []))).toEqual({
+      name: 'slice',
+      args: [1, 0, -1],
+    });
+    expect(operationFrom('view', fill('view', layout, []))).toEqual({
+      name: 'view',
+      args: [-1, 6],
+    });
   });
 });

@@ -1,9 +1,16 @@
-// What the page's tests share: a worker that only listens, the browser parts that jsdom lacks, and made-up measurements.
+// What the page's tests share: a worker that only listens, the browser parts that jsdom lacks, and
+// made-up measurements.
 
 import { vi } from 'vitest';
 import { useData } from '../../../src/app/data';
 import { useRun } from '../../../src/app/store';
-import type { EvaluationRecord, FromWorker, RunStatus, StepRecord, ToWorker } from '../../../src/worker/protocol';
+import type {
+  EvaluationRecord,
+  FromWorker,
+  RunStatus,
+  StepRecord,
+  ToWorker,
+} from '../../../src/worker/protocol';
 
 export class FakeWorker {
   static made: FakeWorker[] = [];
@@ -43,9 +50,15 @@ export function stubBrowser({ wide = true, plots = false } = {}): void {
   vi.stubGlobal(
     'ResizeObserver',
     class {
-      constructor(private readonly observed: (entries: { contentRect: { width: number; height: number } }[]) => void) {}
+      constructor(
+        private readonly observed: (
+          entries: { contentRect: { width: number; height: number } }[],
+        ) => void,
+      ) {}
       observe() {
-        this.observed([{ contentRect: plots ? { width: 700, height: 200 } : { width: 0, height: 0 } }]);
+        this.observed([
+          { contentRect: plots ? { width: 700, height: 200 } : { width: 0, height: 0 } },
+        ]);
       }
       disconnect() {}
     },
@@ -78,7 +91,10 @@ export function stepRecord(step: number, values: Partial<StepRecord> = {}): Step
   };
 }
 
-export function evaluationRecord(step: number, values: Partial<EvaluationRecord> = {}): EvaluationRecord {
+export function evaluationRecord(
+  step: number,
+  values: Partial<EvaluationRecord> = {},
+): EvaluationRecord {
   return {
     step,
     tried: 4,

@@ -1,5 +1,5 @@
-// @vitest-environment jsdom
-// Taking the student: offered when a run stands still, told while it is written, saved under the run's name, and a failure said.
+// @vitest-environment jsdom Taking the student: offered when a run stands still, told while it is
+// written, saved under the run's name, and a failure said.
 
 import { act, cleanup, render, screen } from '@testing-library/react';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
@@ -8,24 +8,40 @@ import { useRun } from '../../../src/app/store';
 import { TakeStudent } from '../../../src/app/TakeStudent';
 import { useTake } from '../../../src/app/take';
 import type { FromWorker, ToWorker } from '../../../src/worker/protocol';
-import { evaluationRecord, FakeWorker, freshStore, sent, status, stepRecord, stubBrowser } from './support';
+import {
+  evaluationRecord,
+  FakeWorker,
+  freshStore,
+  sent,
+  status,
+  stepRecord,
+  stubBrowser,
+} from './support';
 
 const id = () => useRun.getState().run?.id ?? '';
 /** As the worker itself says it, to every listener. */
-const say = (message: FromWorker) => act(() => FakeWorker.made.at(-1)?.onmessage?.({ data: message }));
+const say = (message: FromWorker) =>
+  act(() => FakeWorker.made.at(-1)?.onmessage?.({ data: message }));
 const press = () => act(() => screen.getByRole('button', { name: 'Take the student' }).click());
 const asked = () =>
-  sent().filter((message): message is Extract<ToWorker, { type: 'export' }> => message.type === 'export');
+  sent().filter(
+    (message): message is Extract<ToWorker, { type: 'export' }> => message.type === 'export',
+  );
 const text = () => document.body.textContent;
 
 let saved: string[];
 beforeEach(() => {
   stubBrowser();
   saved = [];
-  vi.spyOn(HTMLAnchorElement.prototype, 'click').mockImplementation(function (this: HTMLAnchorElement) {
+  vi.spyOn(HTMLAnchorElement.prototype, 'click').mockImplementation(function (
+    this: HTMLAnchorElement,
+  ) {
     saved.push(this.download);
   });
-  vi.stubGlobal('URL', Object.assign(URL, { createObjectURL: () => 'blob:1', revokeObjectURL: () => {} }));
+  vi.stubGlobal(
+    'URL',
+    Object.assign(URL, { createObjectURL: () => 'blob:1', revokeObjectURL: () => {} }),
+  );
   render(<TakeStudent />);
 });
 afterEach(() => {
@@ -41,7 +57,11 @@ function paused(steps: number): void {
   act(() => useRun.getState().start());
   say(status('running'));
   say({ type: 'evaluation', runId: id(), record: evaluationRecord(0) });
-  say({ type: 'steps', runId: id(), records: Array.from({ length: steps }, (_, i) => stepRecord(i + 1)) });
+  say({
+    type: 'steps',
+    runId: id(),
+    records: Array.from({ length: steps }, (_, i) => stepRecord(i + 1)),
+  });
   say({ type: 'changed', runId: id(), step: 3, changes: { temperature: 4 } });
   say(status('paused', steps));
 }
@@ -53,7 +73,10 @@ test('nothing is offered before a run, nor while one trains', () => {
   say(status('running'));
   expect(screen.queryByRole('button')).toBe(null);
   say(status('paused', 3));
-  expect(screen.getByRole('button', { name: 'Take the student' })).toHaveProperty('disabled', false);
+  expect(screen.getByRole('button', { name: 'Take the student' })).toHaveProperty(
+    'disabled',
+    false,
+  );
 });
 
 test('the worker is told the run’s story: some of its losses, all evaluations, the changes, the link', () => {
@@ -72,7 +95,13 @@ test('what is written is told, and the file saved; a second one can be asked for
   paused(2);
   press();
   expect(screen.getByRole('button', { name: 'Take the student' })).toHaveProperty('disabled', true);
-  say({ type: 'exporting', runId: id(), file: 'onnx/model.onnx', written: 1_200_000, total: 4_000_000 });
+  say({
+    type: 'exporting',
+    runId: id(),
+    file: 'onnx/model.onnx',
+    written: 1_200_000,
+    total: 4_000_000,
+  });
   expect(text()).toContain('Writing onnx/model.onnx: 1.2 MB of 4.0 MB');
   say({ type: 'exported', runId: 'run-of-before', name: 'other', zip: new Blob(['x']) });
   expect(saved).toEqual([]);
@@ -87,9 +116,15 @@ test('what is written is told, and the file saved; a second one can be asked for
 test('a failure is said, and the run can be taken again', () => {
   paused(2);
   press();
-  const failure = { operation: 'take the student', message: 'ln_f.bias holds NaN.', kind: 'model' as const };
+  const failure = {
+    operation: 'take the student',
+    message: 'ln_f.bias holds NaN.',
+    kind: 'model' as const,
+  };
   say({ type: 'export-failed', runId: id(), failure });
-  expect(screen.getByRole('alert').textContent).toContain('The student was not written. ln_f.bias holds NaN.');
+  expect(screen.getByRole('alert').textContent).toContain(
+    'The student was not written. ln_f.bias holds NaN.',
+  );
   press();
   expect(screen.queryByRole('alert')).toBe(null);
   expect(asked().length).toBe(2);
