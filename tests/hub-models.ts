@@ -2,14 +2,14 @@
 // weights are stored.
 
 import { readFileSync } from 'node:fs';
-import { formatConfig, type Gpt2Config, parseConfig } from '../src/model/config';
-import { exportOnnx } from '../src/model/onnx';
 import {
   loadGpt2Weights,
   readSafetensors,
   type SafetensorsType,
   writeSafetensors,
-} from '../src/model/safetensors';
+} from '../src/files/safetensors';
+import { formatConfig, type Gpt2Config, parseConfig } from '../src/model/gpt2/config';
+import { exportOnnx } from '../src/model/gpt2/onnx';
 import { toHalf } from '../src/tensor/dtype';
 import type { Hub } from './hub-server';
 import { goldenPath, readGoldenJson } from './safetensors-fixture';

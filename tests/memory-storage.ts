@@ -1,6 +1,6 @@
 // A teacher's cache in memory, of limited size: what tests look into and damage.
 
-import { CacheError, type CacheStorage } from '../src/distill/cache-file';
+import { CacheError, type CacheStorage } from '../src/distill/teacher/cache-file';
 
 export interface MemoryStorage extends CacheStorage {
   bytes: Uint8Array<ArrayBuffer>;

@@ -9,29 +9,25 @@ import { posix } from 'node:path';
  * a file in src/.
  */
 const ROOMS = {
+  reference: [],
   config: [],
   tensor: [],
   data: [],
+  files: ['tensor'],
   gpu: ['tensor'],
   kernels: ['gpu', 'tensor'],
-  model: ['kernels', 'gpu', 'tensor'],
-  distill: ['model', 'kernels', 'gpu', 'tensor', 'data', 'config'],
-  check: ['distill', 'model', 'kernels', 'gpu', 'tensor', 'config'],
-  worker: ['check', 'distill', 'model', 'kernels', 'gpu', 'tensor', 'data', 'config'],
-  cli: ['check', 'distill', 'model', 'kernels', 'gpu', 'tensor', 'data', 'config'],
+  model: ['kernels', 'gpu', 'tensor', 'files'],
+  distill: ['model', 'kernels', 'gpu', 'tensor', 'files', 'data', 'config'],
+  check: ['reference', 'distill', 'model', 'kernels', 'gpu', 'tensor', 'config'],
+  worker: ['check', 'distill', 'model', 'kernels', 'gpu', 'tensor', 'files', 'data', 'config'],
+  cli: ['check', 'distill', 'model', 'kernels', 'gpu', 'tensor', 'files', 'data', 'config'],
   app: ['config', 'tensor'],
 };
 /** Single files that a room may import although the room they are in is closed to it. */
 const DOORS = {
-  // The Bug Lab shows a kernel's own text beside the code that fails, so that what is shown is what
-  // runs.
+  // The Bug Lab shows the text of the kernel that runs, beside the code that fails.
   app: ['src/worker/protocol.ts', 'src/kernels/compare.wgsl'],
 };
-/**
- * Files outside src/ that a room may import: what visitors check their GPU against is what tests
- * check kernels against.
- */
-const OUTSIDE = { check: ['tests/reference.ts'] };
 /** Files of src/ that belong to a room of another name. */
 const ROOM_OF_FILE = { 'link.ts': 'config', 'model-reference.ts': 'config', 'field.ts': 'config' };
 /**
@@ -54,6 +50,7 @@ export function checkTree(tree) {
     if (isCode(path)) modules.set(path, readModule(path, text, tree));
   return [
     ...checkRooms(modules),
+    ...checkCircles(modules),
     ...checkOneImporter(modules),
     ...checkNavigator(modules),
     ...checkExports(modules),
@@ -83,7 +80,7 @@ function checkRooms(modules) {
         continue;
       }
       if (!target.startsWith('src/')) {
-        if (!target.startsWith('public/') && !OUTSIDE[room]?.includes(target)) {
+        if (!target.startsWith('public/')) {
           problems.push(
             `${path}:${line}: imports ${target}, which is outside src/. Move what is shared into src/.`,
           );
@@ -98,6 +95,28 @@ function checkRooms(modules) {
       );
     }
   }
+  return problems;
+}
+
+/** Files that import one another in a circle, types included: none of them can be read or moved alone. */
+function checkCircles(modules) {
+  const problems = [];
+  const finished = new Set();
+  const visit = (path, chain) => {
+    const start = chain.indexOf(path);
+    if (start >= 0) {
+      problems.push(
+        `${path}:1: a circle of imports: ${[...chain.slice(start), path].join(' → ')}. Move what they share.`,
+      );
+      return;
+    }
+    if (finished.has(path)) return;
+    for (const { target } of modules.get(path).imports) {
+      if (target && isSource(target) && modules.has(target)) visit(target, [...chain, path]);
+    }
+    finished.add(path);
+  };
+  for (const path of modules.keys()) if (isSource(path)) visit(path, []);
   return problems;
 }
 

@@ -2,9 +2,9 @@
 // opened.
 
 import { lazy, Suspense } from 'react';
-import { Distil } from './Distil';
-import { Header } from './Header';
-import { useRoom } from './rooms';
+import { Distil } from './run/Distil';
+import { Header } from './shared/Header';
+import { useRoom } from './shared/rooms';
 
 const StrideLab = lazy(() =>
   import('./strides/StrideLab').then(({ StrideLab: room }) => ({ default: room }), missing),

@@ -3,15 +3,15 @@
 
 import { createRoot } from 'react-dom/client';
 import { App } from './App';
-import { followAddress } from './address';
-import { useRun } from './store';
-import './base.css';
-import './layout.css';
-import './controls.css';
-import './recipe.css';
-import './charts.css';
-import './check.css';
-import './data.css';
+import { useRun } from './run/store';
+import { followAddress } from './shared/address';
+import './shared/base.css';
+import './shared/layout.css';
+import './run/controls.css';
+import './run/recipe.css';
+import './charts/charts.css';
+import './run/check.css';
+import './data/data.css';
 
 followAddress();
 document.addEventListener('visibilitychange', () => useRun.getState().setHidden(document.hidden));

@@ -3,8 +3,8 @@
 // The twin is tests/reference.ts, the one thing outside src/ that this room imports: tests and
 // visitors hold the kernels against the same slow truth, and a second copy of it could differ.
 
-import type { Numbers } from '../../tests/reference';
 import type { Recorder, Tensor } from '../gpu/program';
+import type { Numbers } from '../reference';
 import type { DType } from '../tensor/dtype';
 import type { Layout } from '../tensor/layout';
 import type { Storage } from './tensors';

@@ -1,14 +1,14 @@
 // The checks of a GPT-2's layers: small odd sizes that fill no workgroup evenly.
 
-import * as reference from '../../tests/reference';
 import type { Gpu } from '../gpu/device';
 import { attention, attentionBackward } from '../kernels/attention';
-import { columnSum } from '../kernels/columnSum';
+import { columnSum } from '../kernels/column_sum';
 import { embedding, embeddingBackward } from '../kernels/embedding';
 import { layerNorm, layerNormBackward } from '../kernels/layernorm';
 import { matmul } from '../kernels/matmul';
-import { type Way, waysOf } from '../kernels/matmul-ways';
+import { type Way, waysOf } from '../kernels/matmul_variants';
 import { transposed } from '../kernels/tensors';
+import * as reference from '../reference';
 import { Layout } from '../tensor/layout';
 import { type Check, check, EXACT, stored16, summed, type Tolerance } from './check';
 import { type Storage, stored } from './tensors';

@@ -1,9 +1,9 @@
 // The checks of what reads logits through layouts: the losses with their gradients, the
 // evaluation's figures, the copy.
 
-import * as reference from '../../tests/reference';
 import { copy } from '../kernels/copy';
 import { ce, compare, type Divergence, distil } from '../kernels/losses';
+import * as reference from '../reference';
 import { Layout } from '../tensor/layout';
 import { type Check, check, EXACT, stored16, type Tolerance } from './check';
 import { type Storage, stored } from './tensors';

@@ -1,9 +1,9 @@
 // The checks of what turns gradients into a step: a good step that is clipped, and one that must
 // change nothing.
 
-import * as reference from '../../tests/reference';
 import { bufferOf } from '../gpu/program';
 import { type AdamW, NORM_PARTIALS, optimiserStep, SCALER_BYTES } from '../kernels/optimiser';
+import * as reference from '../reference';
 import { type Check, check, EXACT, stored16, type Tolerance } from './check';
 import { type Storage, stored } from './tensors';
 

@@ -1,14 +1,14 @@
 // Check my GPU: every kernel against its slow twin on the adapter at hand, one row a check, and the
 // table as text.
 
-import { maxAbsError } from '../../tests/reference';
 import type { AdapterFacts, Gpu } from '../gpu/device';
 import type { Tensor } from '../gpu/program';
+import { maxAbsError } from '../reference';
 import type { Check } from './check';
-import { drawChecks } from './draw';
 import { layerChecks } from './layers';
 import { lossChecks } from './losses';
 import { optimiserChecks } from './optimiser';
+import { drawChecks } from './sample';
 import { download, execute, upload } from './tensors';
 import { topKChecks } from './topk';
 

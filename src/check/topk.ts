@@ -1,9 +1,9 @@
 // The checks of what a teacher's cache is made of: the k likeliest words, whole rows, and the loss
 // that reads either.
 
-import * as reference from '../../tests/reference';
 import { distilTopK } from '../kernels/losses';
 import { entryWords, expand, topK } from '../kernels/topk';
+import * as reference from '../reference';
 import { fromHalf } from '../tensor/dtype';
 import { Layout } from '../tensor/layout';
 import { type Check, check, EXACT, stored16, type Tolerance } from './check';

@@ -2,7 +2,7 @@
 
 import { open, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { CacheError, type CacheStorage } from '../distill/cache-file';
+import { CacheError, type CacheStorage } from '../distill/teacher/cache-file';
 
 /** The file is made if it is not there; its folder is not. @throws if it cannot be opened */
 export async function openCacheStorage(path: string): Promise<CacheStorage> {

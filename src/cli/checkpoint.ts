@@ -5,7 +5,7 @@
 import { open, rename } from 'node:fs/promises';
 import type { Config } from '../config';
 import type { Snapshot } from '../distill/trainer';
-import type { Gpt2Config } from '../model/config';
+import type { Gpt2Config } from '../model/gpt2/config';
 import type { Places } from './flags';
 
 /** What a run needs to know of the one that it continues. */

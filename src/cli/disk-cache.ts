@@ -4,7 +4,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { BlockCache } from '../model/http';
+import type { BlockCache } from '../files/http';
 
 /** @param refused is told once why nothing is kept any more */
 export function diskCache(folder: string, refused: (why: string) => void): BlockCache {

@@ -2,7 +2,7 @@
 // number that is none (NaN) is null.
 
 import { appendFileSync, existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import type { RunStory } from '../distill/model-card';
+import type { RunStory } from '../distill/export/model-card';
 import type { EvaluationRecord, StepRecord } from '../distill/records';
 import { CheckpointError } from './checkpoint';
 

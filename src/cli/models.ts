@@ -12,10 +12,10 @@ import {
   openTeacher,
   openTokenizer,
   type TeacherFolder,
-} from '../distill/teacher-folder';
+} from '../distill/teacher/folder';
+import { hubSource } from '../files/hub';
+import { type Folder, folderSource, type ModelSource, type Progress } from '../files/source';
 import type { Gpu } from '../gpu/device';
-import { hubSource } from '../model/hub';
-import { type Folder, folderSource, type ModelSource, type Progress } from '../model/source';
 import { modelReference } from '../model-reference';
 import { diskCache } from './disk-cache';
 import type { Places } from './flags';

@@ -11,10 +11,10 @@ import { decodeCorpus } from '../data/corpus';
 import { loadTokenizer } from '../data/tokenizer';
 import type { EvaluationRecord, StepRecord } from '../distill/records';
 import { Run } from '../distill/run';
-import { teacherFromWeights } from '../distill/teacher';
+import { teacherFromWeights } from '../distill/teacher/teacher';
+import { loadGpt2Weights, readSafetensors } from '../files/safetensors';
 import { openGpu } from '../gpu/device';
-import { parseConfig } from '../model/config';
-import { loadGpt2Weights, readSafetensors } from '../model/safetensors';
+import { parseConfig } from '../model/gpt2/config';
 import { openDawn } from './dawn';
 
 const FOLDER = `public/models/${DEFAULTS.teacher_model}`;

@@ -3,7 +3,7 @@
 
 import { mkdir, open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { StudentFile } from '../distill/export';
+import type { StudentFile } from '../distill/export/export';
 
 /** Writes the files one after another, each in chunks, and returns their names. */
 export async function writeFolder(

@@ -18,12 +18,12 @@ import type { StepRecord } from '../distill/records';
 import { Sampler, sampleText } from '../distill/sample';
 import { learningRate } from '../distill/schedule';
 import { type Snapshot, Trainer } from '../distill/trainer';
+import { saveGpt2Weights } from '../files/safetensors';
 import { openGpu } from '../gpu/device';
 import { Pool } from '../gpu/program';
-import { formatConfig, type Gpt2Config } from '../model/config';
-import { exportOnnx } from '../model/onnx';
+import { formatConfig, type Gpt2Config } from '../model/gpt2/config';
+import { exportOnnx } from '../model/gpt2/onnx';
 import { initialWeights } from '../model/parameters';
-import { saveGpt2Weights } from '../model/safetensors';
 import { Random } from '../tensor/random';
 import { openDawn } from './dawn';
 

@@ -6,15 +6,15 @@ import { countingGpu } from '../gpu/counting';
 import type { Gpu } from '../gpu/device';
 import type { Purpose } from '../gpu/memory';
 import { Pool } from '../gpu/program';
-import type { Gpt2Config } from '../model/config';
+import type { Gpt2Config } from '../model/gpt2/config';
 import type { Weights } from '../model/parameters';
-import { type CachedTeacher, cachedTeacher } from './cached-teacher';
-import { keptWords, type OpenCache } from './caching';
 import { Evaluator } from './evaluate';
 import { needsTeacher } from './losses';
 import type { StepRecord } from './records';
 import { Sampler } from './sample';
-import type { Taught, Teacher } from './teacher';
+import { type CachedTeacher, cachedTeacher } from './teacher/cached';
+import { keptWords, type OpenCache } from './teacher/caching';
+import type { Taught, Teacher } from './teacher/teacher';
 import { Trainer } from './trainer';
 
 export interface ApparatusParts {

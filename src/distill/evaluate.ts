@@ -6,6 +6,7 @@
 // throws, the batch counts as failed.
 
 import { type Batch, IGNORED_TARGET } from '../data/batches';
+import { Work } from '../gpu/command-batch';
 import type { Gpu } from '../gpu/device';
 import {
   bufferOf,
@@ -15,19 +16,18 @@ import {
   Recorder,
   type Tensor,
 } from '../gpu/program';
-import { Work } from '../gpu/work';
-import { columnSum } from '../kernels/columnSum';
+import { columnSum } from '../kernels/column_sum';
 import { compare, distilTopK } from '../kernels/losses';
 import { type Entries, entryWords } from '../kernels/topk';
-import type { Gpt2Config } from '../model/config';
-import { forward, head } from '../model/gpt2';
+import type { Gpt2Config } from '../model/gpt2/config';
+import { forward, head } from '../model/gpt2/forward';
 import type { Arena } from '../model/parameters';
 import { Layout, LayoutError } from '../tensor/layout';
-import { chunkLimit } from './head-loss';
-import type { LossPath } from './lab-records';
+import type { LossPath } from './lab/records';
 import { sliceLogits, tokenLabels, validTargets } from './loss-paths';
 import type { EvaluationRecord } from './records';
-import type { Taught } from './teacher';
+import { chunkLimit } from './step';
+import type { Taught } from './teacher/teacher';
 
 /** Sums over tokens: student NLL, teacher NLL, KL, agreements. */
 const SUMS = 4;

@@ -8,7 +8,7 @@ import type { Recorder, Tensor } from '../gpu/program';
 import { copy } from '../kernels/copy';
 import { BYTES } from '../tensor/dtype';
 import { Layout } from '../tensor/layout';
-import type { LossPath } from './lab-records';
+import type { LossPath } from './lab/records';
 
 export interface Slice {
   /** (B, T−1, V): what the loss reads. */

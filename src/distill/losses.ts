@@ -5,7 +5,7 @@ import type { Config } from '../config';
 import type { Recorder, Tensor } from '../gpu/program';
 import { ce, type Divergence, distil, distilTopK, type LossInputs } from '../kernels/losses';
 import type { Entries, TopK } from '../kernels/topk';
-import { CacheError } from './cache-file';
+import { CacheError } from './teacher/cache-file';
 
 /** What a loss is made of, besides the logits. */
 export type LossSettings = Pick<

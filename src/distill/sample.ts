@@ -3,6 +3,7 @@
 // waits for the work, and never for a word's way to the CPU.
 
 import type { Tokenizer } from '../data/tokenizer';
+import { Work } from '../gpu/command-batch';
 import type { Gpu } from '../gpu/device';
 import {
   bufferOf,
@@ -12,10 +13,9 @@ import {
   Recorder,
   type Tensor,
 } from '../gpu/program';
-import { Work } from '../gpu/work';
-import { type Drawing, draw } from '../kernels/draw';
-import type { Gpt2Config } from '../model/config';
-import { forward, head } from '../model/gpt2';
+import { type Drawing, draw } from '../kernels/sample';
+import type { Gpt2Config } from '../model/gpt2/config';
+import { forward, head } from '../model/gpt2/forward';
 import type { Arena } from '../model/parameters';
 import { Layout } from '../tensor/layout';
 import type { Random } from '../tensor/random';

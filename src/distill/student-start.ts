@@ -2,12 +2,12 @@
 
 import type { Config } from '../config';
 import type { Tokenizer } from '../data/tokenizer';
-import { type Gpt2Config, parseConfig } from '../model/config';
-import { count, ModelFileError } from '../model/download';
+import { count, ModelFileError } from '../files/download';
+import { type ModelSource, readJson } from '../files/source';
+import { type Gpt2Config, parseConfig } from '../model/gpt2/config';
 import type { Weights } from '../model/parameters';
-import { type ModelSource, readJson } from '../model/source';
 import { openWeights, streamGpt2Weights } from '../model/weights';
-import type { TeacherSizes } from './teacher-onnx';
+import type { TeacherSizes } from './teacher/onnx';
 
 export interface StudentStart {
   config: Gpt2Config;

@@ -3,25 +3,25 @@
 
 import type { Config } from '../config';
 import type { Batch } from '../data/batches';
+import { Work } from '../gpu/command-batch';
 import type { Gpu } from '../gpu/device';
 import type { Pool, Program } from '../gpu/program';
 import { Recorder } from '../gpu/program';
-import { Work } from '../gpu/work';
 import { type AdamW, NORM_PARTIALS, optimiserStep, SCALER_BYTES } from '../kernels/optimiser';
-import type { Gpt2Config } from '../model/config';
-import { backward, forward } from '../model/gpt2';
+import type { Gpt2Config } from '../model/gpt2/config';
+import { backward, forward } from '../model/gpt2/forward';
 import { Arena, fill, planArena, type Weights } from '../model/parameters';
 import { toHalf } from '../tensor/dtype';
 import { LayoutError } from '../tensor/layout';
 import { BatchBuffer } from './batch-buffer';
-import { requireTemperature } from './cached-teacher';
-import { recordHeadLoss } from './head-loss';
 import { tokenLabels, validTargets } from './loss-paths';
 import { LOSSES, type LossSettings, needsTeacher, totalLoss } from './losses';
-import { type PartToTime, type StepTimes, timeStep } from './profile';
+import { type PartToTime, type StepTimes, timeStep } from './profile/profile';
 import type { StepRecord } from './records';
 import { Ring } from './ring';
-import type { Taught } from './teacher';
+import { recordHeadLoss } from './step';
+import { requireTemperature } from './teacher/cached';
+import type { Taught } from './teacher/teacher';
 
 export interface TrainerSettings {
   student: Gpt2Config;

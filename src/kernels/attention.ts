@@ -6,8 +6,8 @@ import { bytesOf, type Grid, type Recorder, type Tensor } from '../gpu/program';
 import wgsl from './attention.wgsl?raw';
 import keyWgsl from './attention_backward_key.wgsl?raw';
 import queryWgsl from './attention_backward_query.wgsl?raw';
-import quadsWgsl from './attention_quads.wgsl?raw';
 import slicesWgsl from './attention_slices.wgsl?raw';
+import quadsWgsl from './software/attention_quads.wgsl?raw';
 import { scalarOf } from './tensors';
 
 export interface Attention {

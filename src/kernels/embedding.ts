@@ -3,7 +3,7 @@
 import { kernel } from '../gpu/kernel';
 import { bytesOf, type Recorder, type Tensor } from '../gpu/program';
 import { BYTES } from '../tensor/dtype';
-import { columnSum } from './columnSum';
+import { columnSum } from './column_sum';
 import wgsl from './embedding.wgsl?raw';
 import backwardWgsl from './embedding_backward.wgsl?raw';
 import { matrix, rowRuns, scalarOf } from './tensors';

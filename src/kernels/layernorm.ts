@@ -3,10 +3,10 @@
 
 import { kernel } from '../gpu/kernel';
 import { bytesOf, type Recorder, type Tensor } from '../gpu/program';
-import { columnLanes } from './columnSum';
+import { columnLanes } from './column_sum';
 import wgsl from './layernorm.wgsl?raw';
 import backwardWgsl from './layernorm_backward.wgsl?raw';
-import parametersWgsl from './layernorm_parameters.wgsl?raw';
+import parametersWgsl from './layernorm_backward_parameters.wgsl?raw';
 import { ROW_THREADS, rowLanes, scalarOf, withRows } from './tensors';
 
 export interface LayerNorm {
@@ -70,7 +70,7 @@ export function layerNormBackward(
   recorder.dispatch(input, { x, gamma, moments, dy, addend: addend ?? dy, dx }, params, [grid], {
     flops: FLOPS.input * rows * C,
   });
-  const parameters = kernel(gpu, 'layernorm_parameters', parametersWgsl, {
+  const parameters = kernel(gpu, 'layernorm_backward_parameters', parametersWgsl, {
     aliases,
     constants: { LANES: columnLanes(gpu) },
   });

@@ -6,7 +6,7 @@ import { bytesOf, type Recorder, type Tensor } from '../gpu/program';
 import type { Layout } from '../tensor/layout';
 import geluWgsl from './gelu.wgsl?raw';
 import storeWgsl from './matmul_store.wgsl?raw';
-import { bestWay, lie, type Way } from './matmul-ways';
+import { bestWay, lie, type Way } from './matmul_variants';
 import { scalarOf } from './tensors';
 
 export interface MatmulOptions {

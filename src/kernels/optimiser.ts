@@ -4,8 +4,8 @@
 import { kernel, type Storage } from '../gpu/kernel';
 import type { Placement, Recorder } from '../gpu/program';
 import adamwWgsl from './adamw.wgsl?raw';
-import gradientNormWgsl from './gradientNorm.wgsl?raw';
-import lossScalerWgsl from './lossScaler.wgsl?raw';
+import gradientNormWgsl from './gradient_norm.wgsl?raw';
+import lossScalerWgsl from './loss_scaler.wgsl?raw';
 import { elementGrid } from './tensors';
 
 /** Bytes of the scaler's state; see struct Scaler in lossScaler.wgsl. */
@@ -87,7 +87,7 @@ export function optimiserStep(
   for (const range of ranges) {
     const own = Math.min(most, Math.ceil(range.count / 64));
     recorder.dispatch(
-      kernel(gpu, 'gradientNorm', gradientNormWgsl),
+      kernel(gpu, 'gradient_norm', gradientNormWgsl),
       { scaler, gradients: within(arenas.gradients, range, 4), partials },
       { count: range.count, first: groups },
       [own],
@@ -96,7 +96,7 @@ export function optimiserStep(
     groups += own;
   }
   recorder.dispatch(
-    kernel(gpu, 'lossScaler', lossScalerWgsl),
+    kernel(gpu, 'loss_scaler', lossScalerWgsl),
     { step, partials, scaler },
     {
       count: groups,

@@ -8,7 +8,7 @@ import type { Placement, Tensor } from '../gpu/program';
 import { toHalf } from '../tensor/dtype';
 import { Layout } from '../tensor/layout';
 import type { Random } from '../tensor/random';
-import { type Gpt2Config, parameterShapes } from './config';
+import { type Gpt2Config, parameterShapes } from './gpt2/config';
 
 /**
  * Every tensor starts at a multiple of this many elements: 256 bytes in f16, which a binding's

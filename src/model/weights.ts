@@ -1,9 +1,7 @@
 // A model's weights from its folder's safetensors, one file or several, read slice by slice: never
 // a whole model in memory.
 
-import type { Gpt2Config } from './config';
-import { count, ModelFileError } from './download';
-import type { WeightSink } from './parameters';
+import { count, ModelFileError } from '../files/download';
 import {
   gpt2Tensors,
   headerLength,
@@ -12,8 +10,10 @@ import {
   type StoredEntry,
   toFloat32,
   UNTIED,
-} from './safetensors';
-import { type ModelSource, readJson } from './source';
+} from '../files/safetensors';
+import { type ModelSource, readJson } from '../files/source';
+import type { Gpt2Config } from './gpt2/config';
+import type { WeightSink } from './parameters';
 
 const SINGLE = 'model.safetensors';
 const INDEX = 'model.safetensors.index.json';

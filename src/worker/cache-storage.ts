@@ -1,7 +1,7 @@
 // Where the page keeps a teacher's cache: one file in the origin private file system, which no
 // dialog asks for and no page but this one reads.
 
-import { CacheError, type CacheStorage } from '../distill/cache-file';
+import { CacheError, type CacheStorage } from '../distill/teacher/cache-file';
 
 const NAME = 'teacher-cache';
 

@@ -4,7 +4,7 @@ import { CorpusError, decodeCorpus } from '../data/corpus';
 import { ColumnsError, type Document, readDocuments } from '../data/documents';
 import { encodeDocuments } from '../data/split';
 import { previewData } from '../distill/data';
-import { type DownloadOptions, download } from '../model/download';
+import { type DownloadOptions, download } from '../files/download';
 import { describe } from './failure';
 import { BUILT_IN_CORPUS, base, post } from './host';
 import { openTokenizerOf } from './models';

@@ -2,10 +2,10 @@
 
 import { CorpusError } from '../data/corpus';
 import { TokenizerError } from '../data/tokenizer';
-import { CacheError } from '../distill/cache-file';
+import { CacheError } from '../distill/teacher/cache-file';
+import { ModelFileError } from '../files/download';
+import { ExportError } from '../files/pieces';
 import { GpuError } from '../gpu/device';
-import { ModelFileError } from '../model/download';
-import { ExportError } from '../model/pieces';
 import { LayoutError } from '../tensor/layout';
 import type { Failure } from './protocol';
 

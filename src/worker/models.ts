@@ -5,23 +5,23 @@ import type { Config } from '../config';
 import { planMemory } from '../distill/apparatus';
 import { dtypeOf, newStudent } from '../distill/run';
 import { checkSameWords, openStudent, type StudentStart } from '../distill/student-start';
-import type { Teacher } from '../distill/teacher';
 import {
   type FolderTokenizer,
   hasTokenizer,
   openTeacher,
   openTokenizer,
-} from '../distill/teacher-folder';
-import type { TeacherSizes } from '../distill/teacher-onnx';
+} from '../distill/teacher/folder';
+import type { TeacherSizes } from '../distill/teacher/onnx';
+import type { Teacher } from '../distill/teacher/teacher';
+import { browserCache } from '../files/block-cache';
+import { ModelFileError } from '../files/download';
+import { httpSource } from '../files/http';
+import { hubSource } from '../files/hub';
+import { filesSource, type ModelSource, type Progress, readJson } from '../files/source';
+import { zipSource } from '../files/unzip';
 import type { Gpu } from '../gpu/device';
-import { browserCache } from '../model/block-cache';
-import { parseConfig, parseSizes } from '../model/config';
-import { ModelFileError } from '../model/download';
-import { httpSource } from '../model/http';
-import { hubSource } from '../model/hub';
+import { parseConfig, parseSizes } from '../model/gpt2/config';
 import { planArena } from '../model/parameters';
-import { filesSource, type ModelSource, type Progress, readJson } from '../model/source';
-import { zipSource } from '../model/unzip';
 import { openWeights } from '../model/weights';
 import { modelReference } from '../model-reference';
 import type { DroppedFiles, LoadingStage, MemoryPlan, ModelReport, Role } from './protocol';

@@ -5,20 +5,20 @@ import type { CheckRow } from '../check/run';
 import type { Config } from '../config';
 import type { CorpusFile, Reading } from '../data/documents';
 import type { DataPreview } from '../distill/data';
-import type { ExportType } from '../distill/export';
-import type { Experiment, LabReport } from '../distill/lab-records';
-import type { RunStory } from '../distill/model-card';
-import type { ProfileReport } from '../distill/profile';
+import type { ExportType } from '../distill/export/export';
+import type { RunStory } from '../distill/export/model-card';
+import type { Experiment, LabReport } from '../distill/lab/records';
+import type { ProfileReport } from '../distill/profile/profile';
 import type { EvaluationRecord, StepRecord } from '../distill/records';
 import type { CacheReport, RunStage } from '../distill/run';
 
 export type { CheckRow } from '../check/run';
 export type { Reading } from '../data/documents';
 export type { DataPreview } from '../distill/data';
-export type { ExportType } from '../distill/export';
-export type * from '../distill/lab-records';
-export type { LossRow, RunStory } from '../distill/model-card';
-export type { Figures, ProfileReport } from '../distill/profile';
+export type { ExportType } from '../distill/export/export';
+export type { LossRow, RunStory } from '../distill/export/model-card';
+export type * from '../distill/lab/records';
+export type { Figures, ProfileReport } from '../distill/profile/profile';
 export type { EvaluationRecord, Sample, StepRecord } from '../distill/records';
 export type { CacheReport } from '../distill/run';
 

@@ -3,13 +3,13 @@
 
 import type { Config } from '../config';
 import { encodeDocuments } from '../data/split';
-import { zipStudent } from '../distill/export';
-import { profileText } from '../distill/profile';
+import { zipStudent } from '../distill/export/export';
+import { takeStudent } from '../distill/export/student-folder';
+import { profileText } from '../distill/profile/profile';
 import type { StepRecord } from '../distill/records';
 import { Run } from '../distill/run';
-import { takeStudent } from '../distill/take';
+import { ExportError } from '../files/pieces';
 import type { Gpu } from '../gpu/device';
-import { ExportError } from '../model/pieces';
 import { openCacheStorage } from './cache-storage';
 import { corpusName, readTexts } from './corpus';
 import { describe } from './failure';

@@ -2,10 +2,10 @@
 // experiment of the Bug Lab, at a time.
 
 import { reportText, runChecks } from '../check/run';
+import { LabRun } from './bug-lab';
 import { preview } from './corpus';
 import { describe } from './failure';
 import { base, openDevice as openSharedDevice, post } from './host';
-import { LabRun } from './lab';
 import { inspectModel, planModels } from './models';
 import type { Experiment, ToWorker } from './protocol';
 import { Session } from './session';

@@ -3,7 +3,7 @@
 // number: both precisions have it exactly.
 
 import type { Batch } from '../../src/data/batches';
-import { type Gpt2Config, parameterShapes } from '../../src/model/config';
+import { type Gpt2Config, parameterShapes } from '../../src/model/gpt2/config';
 import type { WeightSink } from '../../src/model/parameters';
 
 /** MurmurHash3's finaliser: 32 bits that depend on all bits of `x`. */

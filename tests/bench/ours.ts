@@ -1,13 +1,13 @@
 // Stillhouse as a contestant: the trainer that the page uses, on a device of its own.
 
 import { DEFAULTS } from '../../src/config';
-import { type ProfileReport, summarise } from '../../src/distill/profile';
+import { type ProfileReport, summarise } from '../../src/distill/profile/profile';
+import { rooflineOf } from '../../src/distill/profile/roofline';
 import type { StepRecord } from '../../src/distill/records';
-import { rooflineOf } from '../../src/distill/roofline';
 import { Trainer } from '../../src/distill/trainer';
 import type { Gpu } from '../../src/gpu/device';
 import { Pool } from '../../src/gpu/program';
-import { tuneMatmul } from '../../src/kernels/matmul-tuning';
+import { tuneMatmul } from '../../src/kernels/matmul_tuning';
 import { ADAM, type Training, type TrainingTask } from './peer';
 
 /**

@@ -12,7 +12,7 @@ import {
   valueAndGrad,
 } from '@jax-js/jax';
 import { devDependencies } from '../../package.json';
-import { parameterShapes } from '../../src/model/config';
+import { parameterShapes } from '../../src/model/gpt2/config';
 import {
   ADAM,
   type LossRun,

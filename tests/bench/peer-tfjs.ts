@@ -3,7 +3,7 @@
 
 import * as tf from '@tensorflow/tfjs';
 import '@tensorflow/tfjs-backend-webgpu';
-import { parameterShapes } from '../../src/model/config';
+import { parameterShapes } from '../../src/model/gpt2/config';
 import {
   ADAM,
   type LossRun,

@@ -2,7 +2,7 @@
 // this alone.
 
 import type { Batch } from '../../src/data/batches';
-import type { Gpt2Config } from '../../src/model/config';
+import type { Gpt2Config } from '../../src/model/gpt2/config';
 import type { Contestant } from './interleave';
 
 /** A GPT-2 training step: `run` takes one AdamW step on the batch and waits for it. */

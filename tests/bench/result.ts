@@ -1,7 +1,7 @@
 // What a workload is given, and what it hands back: a table's rows, figures against their targets,
 // and the agreement that came first.
 
-import type { ProfileReport } from '../../src/distill/profile';
+import type { ProfileReport } from '../../src/distill/profile/profile';
 import type { Gpu } from '../../src/gpu/device';
 import type { Timing } from './interleave';
 import type { Peer } from './peer';

@@ -21,11 +21,11 @@ import { openDawn } from '../../src/cli/dawn';
 import { memoryText } from '../../src/cli/progress';
 import { type Config, DEFAULTS } from '../../src/config';
 import { Apparatus, type ApparatusParts, planMemory } from '../../src/distill/apparatus';
-import { openCache } from '../../src/distill/caching';
 import type { StepRecord } from '../../src/distill/records';
-import { teacherFromWeights } from '../../src/distill/teacher';
+import { openCache } from '../../src/distill/teacher/caching';
+import { teacherFromWeights } from '../../src/distill/teacher/teacher';
 import { openGpu } from '../../src/gpu/device';
-import type { Gpt2Config } from '../../src/model/config';
+import type { Gpt2Config } from '../../src/model/gpt2/config';
 import { batchOf, weightsOf } from './formula';
 
 const { values: flags } = parseArgs({

@@ -1,8 +1,8 @@
 // W1 and W2: one training step of a small GPT-2, AdamW, cross-entropy. All begin with the same
 // weights and batch, and must come to the same losses before anything is timed.
 
-import { profileText } from '../../src/distill/profile';
-import type { Gpt2Config } from '../../src/model/config';
+import { profileText } from '../../src/distill/profile/profile';
+import type { Gpt2Config } from '../../src/model/gpt2/config';
 import { batchOf, wholeWeights } from './formula';
 import { interleaved, type Timing } from './interleave';
 import { ourTraining } from './ours';

@@ -3,7 +3,7 @@
 
 import { download, upload } from '../../src/check/tensors';
 import { DEFAULTS } from '../../src/config';
-import { recordHeadLoss } from '../../src/distill/head-loss';
+import { recordHeadLoss } from '../../src/distill/step';
 import type { Gpu } from '../../src/gpu/device';
 import { bufferOf, Pool, Recorder } from '../../src/gpu/program';
 import { SCALER_BYTES } from '../../src/kernels/optimiser';

@@ -5,10 +5,10 @@ import { readFileSync } from 'node:fs';
 import type { Page } from 'playwright-core';
 import { beforeAll, expect, test } from 'vitest';
 import { DEFAULTS } from '../../src/config';
+import { readSafetensors } from '../../src/files/safetensors';
+import { readJson } from '../../src/files/source';
+import { zipSource } from '../../src/files/unzip';
 import { parseLink } from '../../src/link';
-import { readSafetensors } from '../../src/model/safetensors';
-import { readJson } from '../../src/model/source';
-import { zipSource } from '../../src/model/unzip';
 import {
   button,
   eventually,

@@ -4,9 +4,9 @@
 import { readFile } from 'node:fs/promises';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { formatConfig, type Gpt2Config } from '../../src/model/config';
+import { saveGpt2Weights } from '../../src/files/safetensors';
+import { formatConfig, type Gpt2Config } from '../../src/model/gpt2/config';
 import { initialWeights } from '../../src/model/parameters';
-import { saveGpt2Weights } from '../../src/model/safetensors';
 import { Random } from '../../src/tensor/random';
 import { publish } from '../hub-models';
 import { type Hub, serveHub } from '../hub-server';

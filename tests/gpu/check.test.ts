@@ -4,15 +4,15 @@
 import { describe, expect, it } from 'vitest';
 import { type CheckRow, reportText, runChecks } from '../../src/check/run';
 import type { Gpu } from '../../src/gpu/device';
-import { tuneMatmul } from '../../src/kernels/matmul-tuning';
-import { bestWay, waysOf } from '../../src/kernels/matmul-ways';
+import { tuneMatmul } from '../../src/kernels/matmul_tuning';
+import { bestWay, waysOf } from '../../src/kernels/matmul_variants';
 import { Layout } from '../../src/tensor/layout';
 import { openTestDevice } from './harness';
 import { openVariant } from './variants';
 
 /** Parts of other kernels; distil.wgsl goes by the name of its divergence. */
 const PARTS = ['distil', 'rows', 'matmul_store', 'gelu', 'attention_quads', 'attention_slices'];
-const FILES = Object.keys(import.meta.glob('../../src/kernels/*.wgsl'))
+const FILES = Object.keys(import.meta.glob('../../src/kernels/**/*.wgsl'))
   .map((path) => /(\w+)\.wgsl$/.exec(path)?.[1] ?? path)
   .filter((name) => !PARTS.includes(name));
 

@@ -10,10 +10,10 @@ import { loadTokenizer } from '../../src/data/tokenizer';
 import { planMemory } from '../../src/distill/apparatus';
 import type { EvaluationRecord, StepRecord } from '../../src/distill/records';
 import { Run } from '../../src/distill/run';
-import { teacherFromWeights } from '../../src/distill/teacher';
+import { teacherFromWeights } from '../../src/distill/teacher/teacher';
+import { loadGpt2Weights, readSafetensors } from '../../src/files/safetensors';
 import type { Gpu } from '../../src/gpu/device';
-import { parseConfig } from '../../src/model/config';
-import { loadGpt2Weights, readSafetensors } from '../../src/model/safetensors';
+import { parseConfig } from '../../src/model/gpt2/config';
 import { openTestDevice } from './harness';
 
 const FOLDER = 'public/models/moby-teacher';

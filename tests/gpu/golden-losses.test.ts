@@ -8,8 +8,8 @@
 import { expect, it } from 'vitest';
 import { type Config, DEFAULTS } from '../../src/config';
 import { recordLoss } from '../../src/distill/losses';
+import * as reference from '../../src/reference';
 import { Layout } from '../../src/tensor/layout';
-import * as reference from '../reference';
 import { type GoldenTensor, readGoldenJson, readGoldenTensors } from '../safetensors-fixture';
 import { download, execute, type Storage, stored, testVariants, upload, zeros } from './variants';
 

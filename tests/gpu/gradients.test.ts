@@ -7,7 +7,7 @@
 
 import { expect, it } from 'vitest';
 import type { Batch } from '../../src/data/batches';
-import * as reference from '../reference';
+import * as reference from '../../src/reference';
 import {
   batchOf,
   formulaLogits,

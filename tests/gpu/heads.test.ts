@@ -4,8 +4,8 @@
 // Tolerances as in gradients.test.ts: relative norms, f32 1e-4, f16 1e-2.
 
 import { expect, it } from 'vitest';
-import type { Gpt2Config } from '../../src/model/config';
-import * as reference from '../reference';
+import type { Gpt2Config } from '../../src/model/gpt2/config';
+import * as reference from '../../src/reference';
 import {
   batchOf,
   formulaLogits,

@@ -11,11 +11,11 @@ import { describe, expect, it } from 'vitest';
 import { sortedRows } from '../../src/data/batches';
 import type { Gpu } from '../../src/gpu/device';
 import { attention, attentionBackward } from '../../src/kernels/attention';
-import { columnSum } from '../../src/kernels/columnSum';
+import { columnSum } from '../../src/kernels/column_sum';
 import { embedding, embeddingBackward } from '../../src/kernels/embedding';
 import { layerNorm, layerNormBackward } from '../../src/kernels/layernorm';
 import { matmul } from '../../src/kernels/matmul';
-import * as reference from '../reference';
+import * as reference from '../../src/reference';
 import {
   download,
   execute,

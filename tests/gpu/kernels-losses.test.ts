@@ -10,8 +10,8 @@ import { describe, expect, it } from 'vitest';
 import type { Gpu } from '../../src/gpu/device';
 import { copy } from '../../src/kernels/copy';
 import { ce, compare, distil } from '../../src/kernels/losses';
+import * as reference from '../../src/reference';
 import { Layout } from '../../src/tensor/layout';
-import * as reference from '../reference';
 import {
   download,
   execute,

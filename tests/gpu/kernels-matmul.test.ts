@@ -8,10 +8,10 @@
 import { describe, expect, it } from 'vitest';
 import type { Gpu } from '../../src/gpu/device';
 import { type MatmulOptions, matmul } from '../../src/kernels/matmul';
-import { allWays, bestWay, setSpeeds, type Way, waysOf } from '../../src/kernels/matmul-ways';
+import { allWays, bestWay, setSpeeds, type Way, waysOf } from '../../src/kernels/matmul_variants';
 import { transposed } from '../../src/kernels/tensors';
+import * as reference from '../../src/reference';
 import { Layout } from '../../src/tensor/layout';
-import * as reference from '../reference';
 import {
   download,
   execute,

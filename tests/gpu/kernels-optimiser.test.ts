@@ -15,7 +15,7 @@ import {
   optimiserStep,
   SCALER_BYTES,
 } from '../../src/kernels/optimiser';
-import * as reference from '../reference';
+import * as reference from '../../src/reference';
 import {
   download,
   expectClose,

@@ -5,11 +5,11 @@ import { readFile } from 'node:fs/promises';
 import { beforeAll, expect, it } from 'vitest';
 import { decodeCorpus } from '../../src/data/corpus';
 import { loadTokenizer } from '../../src/data/tokenizer';
-import { type LabParts, runExperiment } from '../../src/distill/lab';
-import type { Experiment, LabColumn, LabReport } from '../../src/distill/lab-records';
+import { type LabParts, runExperiment } from '../../src/distill/lab/lab';
+import type { Experiment, LabColumn, LabReport } from '../../src/distill/lab/records';
+import { loadGpt2Weights, readSafetensors } from '../../src/files/safetensors';
 import { Gpu } from '../../src/gpu/device';
-import { parseConfig } from '../../src/model/config';
-import { loadGpt2Weights, readSafetensors } from '../../src/model/safetensors';
+import { parseConfig } from '../../src/model/gpt2/config';
 import { openTestDevice } from './harness';
 
 const FOLDER = 'public/models/moby-teacher';

@@ -12,8 +12,8 @@ import type { Gpu } from '../../src/gpu/device';
 import { copy } from '../../src/kernels/copy';
 import { layerNorm, layerNormBackward } from '../../src/kernels/layernorm';
 import { compare } from '../../src/kernels/losses';
+import * as reference from '../../src/reference';
 import { Layout } from '../../src/tensor/layout';
-import * as reference from '../reference';
 import { IGNORED, LOSS_NAMES, type LossRun, lossTruth, prepareLoss, type View } from './loss-runs';
 import {
   download,

@@ -8,8 +8,8 @@ import { expect, it } from 'vitest';
 import type { Config } from '../../src/config';
 import { type Batch, IGNORED_TARGET } from '../../src/data/batches';
 import type { Gpu } from '../../src/gpu/device';
+import * as reference from '../../src/reference';
 import { BYTES } from '../../src/tensor/dtype';
-import * as reference from '../reference';
 import { ADAM, batchOf, joined, startTrainer, TINY } from './students';
 import { openVariant, type Storage, testVariants } from './variants';
 

@@ -5,8 +5,8 @@ import { type Config, DEFAULTS } from '../../src/config';
 import { LOSSES, recordLoss } from '../../src/distill/losses';
 import type { Gpu } from '../../src/gpu/device';
 import type { Recorder } from '../../src/gpu/program';
+import * as reference from '../../src/reference';
 import type { Layout } from '../../src/tensor/layout';
-import * as reference from '../reference';
 import { download, type Storage, upload, zeros } from './variants';
 
 export const IGNORED = -100;

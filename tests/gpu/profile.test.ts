@@ -3,15 +3,15 @@
 
 import { afterEach, expect, it, vi } from 'vitest';
 import { DEFAULTS } from '../../src/config';
-import { profileText, summarise } from '../../src/distill/profile';
-import { rooflineOf } from '../../src/distill/roofline';
+import { profileText, summarise } from '../../src/distill/profile/profile';
+import { rooflineOf } from '../../src/distill/profile/roofline';
 import { newStudent } from '../../src/distill/run';
-import { teacherFromWeights } from '../../src/distill/teacher';
+import { teacherFromWeights } from '../../src/distill/teacher/teacher';
 import { Trainer } from '../../src/distill/trainer';
 import type { Gpu } from '../../src/gpu/device';
 import { bytesOf, Pool, Recorder } from '../../src/gpu/program';
 import { matmul } from '../../src/kernels/matmul';
-import type { Gpt2Config } from '../../src/model/config';
+import type { Gpt2Config } from '../../src/model/gpt2/config';
 import { initialWeights, planArena } from '../../src/model/parameters';
 import { Layout } from '../../src/tensor/layout';
 import { Random } from '../../src/tensor/random';

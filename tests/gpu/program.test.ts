@@ -4,13 +4,13 @@
 import { expect, it, vi } from 'vitest';
 import { DEFAULTS } from '../../src/config';
 import type { StepRecord } from '../../src/distill/records';
-import { teacherFromWeights } from '../../src/distill/teacher';
+import { teacherFromWeights } from '../../src/distill/teacher/teacher';
 import { Trainer } from '../../src/distill/trainer';
 import type { Gpu } from '../../src/gpu/device';
 import { kernel } from '../../src/gpu/kernel';
 import { bufferOf, Pool, persistentTensor, Recorder } from '../../src/gpu/program';
 import { copy } from '../../src/kernels/copy';
-import type { Gpt2Config } from '../../src/model/config';
+import type { Gpt2Config } from '../../src/model/gpt2/config';
 import { initialWeights } from '../../src/model/parameters';
 import { Layout } from '../../src/tensor/layout';
 import { Random } from '../../src/tensor/random';

@@ -4,15 +4,15 @@
 import { type Config, DEFAULTS } from '../../src/config';
 import type { Batch } from '../../src/data/batches';
 import type { StepRecord } from '../../src/distill/records';
-import type { Teacher } from '../../src/distill/teacher';
+import type { Teacher } from '../../src/distill/teacher/teacher';
 import { Trainer, type TrainerSettings } from '../../src/distill/trainer';
+import { Work } from '../../src/gpu/command-batch';
 import type { Gpu } from '../../src/gpu/device';
 import { bufferOf, Pool, persistentTensor, Recorder } from '../../src/gpu/program';
-import { Work } from '../../src/gpu/work';
-import { type Gpt2Config, parameterShapes } from '../../src/model/config';
+import { type Gpt2Config, parameterShapes } from '../../src/model/gpt2/config';
+import * as reference from '../../src/reference';
 import { toHalf } from '../../src/tensor/dtype';
 import { Layout } from '../../src/tensor/layout';
-import * as reference from '../reference';
 import { stored } from './variants';
 
 /** Sizes that no kernel's workgroup divides. */

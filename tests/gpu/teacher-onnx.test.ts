@@ -4,10 +4,10 @@ import { readFileSync } from 'node:fs';
 import onnxProto from 'onnx-proto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openDawn } from '../../src/cli/dawn';
-import { OnnxTeacher } from '../../src/distill/teacher-onnx';
-import { type Gpt2Config, parseConfig } from '../../src/model/config';
-import { exportOnnx } from '../../src/model/onnx';
-import { loadGpt2Weights, readSafetensors, toFloat32 } from '../../src/model/safetensors';
+import { OnnxTeacher } from '../../src/distill/teacher/onnx';
+import { loadGpt2Weights, readSafetensors, toFloat32 } from '../../src/files/safetensors';
+import { type Gpt2Config, parseConfig } from '../../src/model/gpt2/config';
+import { exportOnnx } from '../../src/model/gpt2/onnx';
 import { fromHalf } from '../../src/tensor/dtype';
 
 const goldens = (name: string) =>

@@ -10,9 +10,9 @@ import type { Gpu } from '../../src/gpu/device';
 import { bufferOf } from '../../src/gpu/program';
 import { distil, distilTopK } from '../../src/kernels/losses';
 import { type Entries, entryWords, expand, topK } from '../../src/kernels/topk';
+import * as reference from '../../src/reference';
 import { fromHalf } from '../../src/tensor/dtype';
 import { Layout } from '../../src/tensor/layout';
-import * as reference from '../reference';
 import {
   download,
   execute,

@@ -8,10 +8,10 @@
 import { describe, expect, it } from 'vitest';
 import type { Gpu } from '../../src/gpu/device';
 import { compare } from '../../src/kernels/losses';
+import * as reference from '../../src/reference';
 import { roundToHalf } from '../../src/tensor/dtype';
 import { Layout } from '../../src/tensor/layout';
 import { Random } from '../../src/tensor/random';
-import * as reference from '../reference';
 import {
   DIVERGENCES,
   IGNORED,

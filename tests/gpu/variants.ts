@@ -8,9 +8,9 @@
 import { expect, it } from 'vitest';
 import { type Storage, upload } from '../../src/check/tensors';
 import { Gpu } from '../../src/gpu/device';
+import * as reference from '../../src/reference';
 import type { DType } from '../../src/tensor/dtype';
 import { Layout } from '../../src/tensor/layout';
-import * as reference from '../reference';
 import { openTestDevice, takeErrors } from './harness';
 
 export { download, execute, type Storage, stored, upload } from '../../src/check/tensors';

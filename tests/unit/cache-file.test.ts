@@ -9,11 +9,11 @@ import {
   type CacheIdentity,
   type CacheTold,
   cacheBytes,
-} from '../../src/distill/cache-file';
-import { BatchIndex } from '../../src/distill/cached-teacher';
+} from '../../src/distill/teacher/cache-file';
+import { BatchIndex } from '../../src/distill/teacher/cached';
 import { entryWords } from '../../src/kernels/topk';
+import { packEntry } from '../../src/reference/topk';
 import { type MemoryStorage, memoryStorage } from '../memory-storage';
-import { packEntry } from '../reference/topk';
 
 const IDENTITY: CacheIdentity = {
   teacher: 'org/name@main',

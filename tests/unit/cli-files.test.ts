@@ -25,8 +25,8 @@ import { Metrics } from '../../src/cli/metrics';
 import { DEFAULTS } from '../../src/config';
 import { CorpusError } from '../../src/data/corpus';
 import type { EvaluationRecord, StepRecord } from '../../src/distill/records';
+import { ModelFileError } from '../../src/files/download';
 import { GpuError } from '../../src/gpu/device';
-import { ModelFileError } from '../../src/model/download';
 import { Layout } from '../../src/tensor/layout';
 
 const folder = mkdtempSync(join(tmpdir(), 'stillhouse-files-'));

@@ -4,7 +4,7 @@ import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { download, downloadJson, ModelFileError } from '../../src/model/download';
+import { download, downloadJson, ModelFileError } from '../../src/files/download';
 
 const body = Uint8Array.from({ length: 200_000 }, (_, i) => i * 31);
 const routes: Record<string, RequestListener> = {

@@ -2,8 +2,8 @@
 // shows what is written.
 
 import { expect, test } from 'vitest';
-import { studentFiles, zipStudent } from '../../src/distill/export';
-import type { Gpt2Config } from '../../src/model/config';
+import { studentFiles, zipStudent } from '../../src/distill/export/export';
+import type { Gpt2Config } from '../../src/model/gpt2/config';
 
 const sizes = { vocab_size: 50257, n_positions: 1024, layer_norm_epsilon: 1e-5 };
 const XL: Gpt2Config = {

@@ -3,10 +3,10 @@
 
 import { expect, test } from 'vitest';
 import { DEFAULTS } from '../../src/config';
-import { exportName } from '../../src/distill/export';
-import { type CardFacts, modelCard } from '../../src/distill/model-card';
+import { exportName } from '../../src/distill/export/export';
+import { type CardFacts, modelCard } from '../../src/distill/export/model-card';
 import type { EvaluationRecord } from '../../src/distill/records';
-import type { Gpt2Config } from '../../src/model/config';
+import type { Gpt2Config } from '../../src/model/gpt2/config';
 
 const student: Gpt2Config = {
   vocab_size: 1024,

@@ -1,8 +1,8 @@
 // A GPT-2's config.json: what is read, what is refused and why, and the parameters that follow.
 
 import { expect, test } from 'vitest';
-import { formatConfig, parameterShapes, parseConfig } from '../../src/model/config';
-import { ModelFileError } from '../../src/model/download';
+import { ModelFileError } from '../../src/files/download';
+import { formatConfig, parameterShapes, parseConfig } from '../../src/model/gpt2/config';
 
 const gpt2 = {
   model_type: 'gpt2',

@@ -3,8 +3,8 @@
 
 import onnxProto from 'onnx-proto';
 import { expect, test } from 'vitest';
-import { type Gpt2Config, parameterShapes } from '../../src/model/config';
-import { exportOnnx } from '../../src/model/onnx';
+import { type Gpt2Config, parameterShapes } from '../../src/model/gpt2/config';
+import { exportOnnx } from '../../src/model/gpt2/onnx';
 
 const config: Gpt2Config = {
   vocab_size: 11,

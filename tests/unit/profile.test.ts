@@ -2,7 +2,12 @@
 // repetitions counts.
 
 import { expect, test } from 'vitest';
-import { profileText, type StepTimes, summarise, timeStep } from '../../src/distill/profile';
+import {
+  profileText,
+  type StepTimes,
+  summarise,
+  timeStep,
+} from '../../src/distill/profile/profile';
 
 const ROOFLINE = { flopsPerSecond: 100e9, bytesPerSecond: 10e9 };
 const dispatch = (kernel: string, label: string, nanoseconds: number, flops = 0, bytes = 0) => ({

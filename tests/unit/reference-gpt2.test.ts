@@ -2,7 +2,7 @@
 // differences.
 
 import { describe, expect, test } from 'vitest';
-import * as reference from '../reference';
+import * as reference from '../../src/reference';
 import { readGoldenJson, readGoldenTensors } from '../safetensors-fixture';
 
 // Goldens are float64 results stored as float32: each element is off by at most 2^-24 of itself.

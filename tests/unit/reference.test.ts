@@ -1,9 +1,9 @@
 // The slow truth, operation by operation, against PyTorch's goldens and central finite differences.
 
 import { describe, expect, test } from 'vitest';
+import type { LossOptions, Numbers, Strided } from '../../src/reference';
+import * as reference from '../../src/reference';
 import { Layout } from '../../src/tensor/layout';
-import type { LossOptions, Numbers, Strided } from '../reference';
-import * as reference from '../reference';
 import { readGoldenJson, readGoldenTensors } from '../safetensors-fixture';
 
 // Goldens are float64 results stored as float32: each element is off by at most 2^-24 of itself.

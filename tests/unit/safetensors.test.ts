@@ -4,8 +4,7 @@
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { type Gpt2Config, parameterShapes } from '../../src/model/config';
-import { ModelFileError } from '../../src/model/download';
+import { ModelFileError } from '../../src/files/download';
 import {
   loadGpt2Weights,
   readSafetensors,
@@ -14,7 +13,8 @@ import {
   saveGpt2Weights,
   toFloat32,
   writeSafetensors,
-} from '../../src/model/safetensors';
+} from '../../src/files/safetensors';
+import { type Gpt2Config, parameterShapes } from '../../src/model/gpt2/config';
 
 const FILE = 'student.safetensors';
 const config: Gpt2Config = {

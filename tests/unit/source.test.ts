@@ -3,10 +3,10 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { browserCache } from '../../src/model/block-cache';
-import { ModelFileError } from '../../src/model/download';
-import { type BlockCache, type HttpOptions, httpSource, hubAddress } from '../../src/model/http';
-import { filesSource, folderSource, readJson } from '../../src/model/source';
+import { browserCache } from '../../src/files/block-cache';
+import { ModelFileError } from '../../src/files/download';
+import { type BlockCache, type HttpOptions, httpSource, hubAddress } from '../../src/files/http';
+import { filesSource, folderSource, readJson } from '../../src/files/source';
 import { type Hub, serveHub } from '../hub-server';
 
 /** Two whole blocks of 2 MiB and a part of a third. */

@@ -6,7 +6,7 @@ import { DEFAULTS } from '../../src/config';
 import { Batches } from '../../src/data/batches';
 import type { StepRecord } from '../../src/distill/records';
 import { newStudent } from '../../src/distill/run';
-import { teacherFromWeights } from '../../src/distill/teacher';
+import { teacherFromWeights } from '../../src/distill/teacher/teacher';
 import { Trainer } from '../../src/distill/trainer';
 import { countingGpu } from '../../src/gpu/counting';
 import type { Gpu } from '../../src/gpu/device';

@@ -5,8 +5,8 @@ import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { readBytePairs } from '../../src/data/bpe';
 import { checkSameWords } from '../../src/distill/student-start';
-import { openTokenizer } from '../../src/distill/teacher-folder';
-import { filesSource } from '../../src/model/source';
+import { openTokenizer } from '../../src/distill/teacher/folder';
+import { filesSource } from '../../src/files/source';
 
 const FOLDER = 'public/models/moby-teacher';
 const tokenizerJson = await readFile(`${FOLDER}/tokenizer.json`, 'utf8');

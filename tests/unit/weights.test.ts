@@ -2,21 +2,21 @@
 // damage is refused by name.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import {
-  formatConfig,
-  type Gpt2Config,
-  parameterShapes,
-  parseConfig,
-} from '../../src/model/config';
-import { ModelFileError } from '../../src/model/download';
-import { httpSource, hubAddress } from '../../src/model/http';
-import { hubSource } from '../../src/model/hub';
+import { ModelFileError } from '../../src/files/download';
+import { httpSource, hubAddress } from '../../src/files/http';
+import { hubSource } from '../../src/files/hub';
 import {
   loadGpt2Weights,
   readSafetensors,
   saveGpt2Weights,
   writeSafetensors,
-} from '../../src/model/safetensors';
+} from '../../src/files/safetensors';
+import {
+  formatConfig,
+  type Gpt2Config,
+  parameterShapes,
+  parseConfig,
+} from '../../src/model/gpt2/config';
 import { openWeights, streamGpt2Weights } from '../../src/model/weights';
 import { goldenModel, modelFiles, publish, type Variant } from '../hub-models';
 import { type Hub, serveHub } from '../hub-server';

@@ -4,8 +4,8 @@
 
 import { useState } from 'react';
 import type { Cause } from '../../worker/protocol';
-import { formatMeasure } from '../format';
-import { TableHead } from '../TableHead';
+import { formatMeasure } from '../shared/format';
+import { TableHead } from '../shared/TableHead';
 import { alike, CAUSES, LETTERS, orderOf, percent } from './cause-rows';
 import { RunBar } from './RunBar';
 import { scriptLog, totalsOf } from './script';

@@ -4,7 +4,7 @@
 import { useState } from 'react';
 import compareWgsl from '../../kernels/compare.wgsl?raw';
 import type { LossPath } from '../../worker/protocol';
-import { formatBytes } from '../format';
+import { formatBytes } from '../shared/format';
 import { isAddressing, storyCode, viewOutcome } from './listing';
 import { totalsOf } from './script';
 import type { Settings } from './settings';

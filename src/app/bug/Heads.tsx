@@ -5,7 +5,7 @@ import { useState } from 'react';
 import type { AttentionPicture } from '../../worker/protocol';
 import { Figure } from '../charts/Figure';
 import { linearAxis } from '../charts/scale';
-import { formatMeasure, plural } from '../format';
+import { formatMeasure, plural } from '../shared/format';
 import { Choice } from './Choice';
 import { HeatMap } from './HeatMap';
 import { HEADS_CODE } from './listing';

@@ -2,7 +2,7 @@
 // beside it.
 
 import type { LossPath } from '../../worker/protocol';
-import { formatBytes, formatMeasure } from '../format';
+import { formatBytes, formatMeasure } from '../shared/format';
 import { Choice } from './Choice';
 import { Code } from './Code';
 import { ReplayColumn } from './ReplayColumn';

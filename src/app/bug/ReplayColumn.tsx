@@ -2,7 +2,7 @@
 // the first error whole.
 
 import type { LossPath } from '../../worker/protocol';
-import { formatBytes, formatMeasure, plural } from '../format';
+import { formatBytes, formatMeasure, plural } from '../shared/format';
 import { percent } from './cause-rows';
 import type { Totals } from './script';
 import { honestPerplexity, scriptLog, scriptPerplexity, totalsOf } from './script';

@@ -1,7 +1,7 @@
 // The button that runs an experiment, how far it is, and why it cannot run where it cannot.
 
-import { Icon } from '../Icon';
-import { useRun } from '../store';
+import { useRun } from '../run/store';
+import { Icon } from '../shared/Icon';
 import type { LabRun } from './store';
 import { COLUMNS, useBug } from './store';
 

@@ -4,7 +4,7 @@
 
 import { Random } from '../../tensor/random';
 import type { Cause } from '../../worker/protocol';
-import { formatMeasure, plural } from '../format';
+import { formatMeasure, plural } from '../shared/format';
 import { scriptLog, totalsOf } from './script';
 import type { ColumnRun } from './store';
 import { COLUMNS } from './store';

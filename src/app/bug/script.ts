@@ -2,7 +2,7 @@
 // its habits. Pure.
 
 import type { EvaluationRecord } from '../../worker/protocol';
-import { formatMeasure, plural } from '../format';
+import { formatMeasure, plural } from '../shared/format';
 import type { ColumnRun } from './store';
 
 /** The script printed no perplexity above this one. */

@@ -4,8 +4,8 @@
 
 import { create } from 'zustand';
 import type { Experiment, Failure, FromWorker, LabColumn, LabReport } from '../../worker/protocol';
-import { listen, send } from '../client';
-import { useRoom, writeRoom } from '../rooms';
+import { listen, send } from '../shared/client';
+import { useRoom, writeRoom } from '../shared/rooms';
 import type { AllSettings, Card, Settings } from './settings';
 import { DEFAULTS, formatState, parseState } from './settings';
 

@@ -2,7 +2,7 @@
 // measured of it just now. Pure.
 
 import type { LossPath } from '../../worker/protocol';
-import { formatBytes, formatMeasure, plural } from '../format';
+import { formatBytes, formatMeasure, plural } from '../shared/format';
 import { percent } from './cause-rows';
 import type { Totals } from './script';
 import { CLAMP, honestPerplexity, scriptPerplexity, scriptSuccess, totalsOf } from './script';

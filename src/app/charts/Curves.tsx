@@ -3,9 +3,9 @@
 
 import { useState } from 'react';
 import type { EvaluationRecord } from '../../worker/protocol';
-import { evaluationsCsv, perplexity } from '../evaluation';
-import { formatMeasure, formatShare } from '../format';
-import type { ShownRun } from '../run';
+import { evaluationsCsv, perplexity } from '../run/evaluation';
+import type { ShownRun } from '../run/shown-run';
+import { formatMeasure, formatShare } from '../shared/format';
 import { Figure } from './Figure';
 import type { PlotSeries } from './Plot';
 import { linearAxis, logAxis } from './scale';

@@ -2,8 +2,8 @@
 // its table twin, its CSV.
 
 import { lazy, Suspense, useId, useState } from 'react';
-import { download } from '../browser';
-import { TableHead } from '../TableHead';
+import { download } from '../shared/browser';
+import { TableHead } from '../shared/TableHead';
 import type { PlotProps } from './Plot';
 import { usePointer } from './pointer';
 

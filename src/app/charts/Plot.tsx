@@ -13,9 +13,9 @@ import {
   XAxis,
   YAxis,
 } from 'recharts';
-import { useSize } from '../browser';
-import { formatTick } from '../format';
-import type { Mark } from '../run';
+import type { Mark } from '../run/shown-run';
+import { useSize } from '../shared/browser';
+import { formatTick } from '../shared/format';
 import { usePointer } from './pointer';
 import type { Axis } from './scale';
 import { stepAxis } from './scale';

@@ -1,9 +1,9 @@
 // The three small charts under the curves: what the optimiser is doing.
 
-import { formatMeasure } from '../format';
-import type { Measure } from '../history';
-import type { ShownRun } from '../run';
+import type { ShownRun } from '../run/shown-run';
+import { formatMeasure } from '../shared/format';
 import { Figure } from './Figure';
+import type { Measure } from './history';
 import { linearAxis, logAxis } from './scale';
 
 /** They are narrow: more points would share pixels. */

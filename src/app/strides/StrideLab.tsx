@@ -2,8 +2,8 @@
 // verdict. The chain is the address; a link that cannot be opened leaves the lab as it was.
 
 import { useEffect, useState } from 'react';
-import { useMedia } from '../browser';
-import { useRoom, writeRoom } from '../rooms';
+import { useMedia } from '../shared/browser';
+import { useRoom, writeRoom } from '../shared/rooms';
 import { ChainEditor } from './ChainEditor';
 import type { Chain } from './chain';
 import { formatChain, type Opened, parseChain } from './chain-text';

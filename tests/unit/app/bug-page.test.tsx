@@ -3,10 +3,10 @@
 
 import { act, cleanup, configure, fireEvent, render, screen, within } from '@testing-library/react';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { followAddress } from '../../../src/app/address';
 import { BugLab } from '../../../src/app/bug/BugLab';
 import { orderOf } from '../../../src/app/bug/cause-rows';
-import { useRun } from '../../../src/app/store';
+import { useRun } from '../../../src/app/run/store';
+import { followAddress } from '../../../src/app/shared/address';
 import type { Cause, LabColumn } from '../../../src/worker/protocol';
 import { attempt, columnReports, done, freshLab, report, say, VIEW_ERROR } from './bug-support';
 import { sent, status, stepRecord, stubBrowser } from './support';

@@ -3,7 +3,7 @@
 
 import { act } from '@testing-library/react';
 import { useBug } from '../../../src/app/bug/store';
-import { useRoom } from '../../../src/app/rooms';
+import { useRoom } from '../../../src/app/shared/rooms';
 import type { FromWorker, LabColumn, LabReport, StepAttempt } from '../../../src/worker/protocol';
 import { evaluationRecord, FakeWorker, failedEvaluation, freshStore, stepRecord } from './support';
 

@@ -4,9 +4,9 @@
 import { act, cleanup, render, screen } from '@testing-library/react';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { App } from '../../../src/app/App';
-import { evaluationsCsv } from '../../../src/app/evaluation';
-import { lockReason } from '../../../src/app/run';
-import { useRun } from '../../../src/app/store';
+import { evaluationsCsv } from '../../../src/app/run/evaluation';
+import { lockReason } from '../../../src/app/run/shown-run';
+import { useRun } from '../../../src/app/run/store';
 import type {
   AdapterReport,
   CacheReport,

@@ -3,8 +3,8 @@
 
 import { act, cleanup, configure, render, screen, within } from '@testing-library/react';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { CheckDrawer } from '../../../src/app/CheckDrawer';
-import { useRun } from '../../../src/app/store';
+import { CheckDrawer } from '../../../src/app/run/CheckDrawer';
+import { useRun } from '../../../src/app/run/store';
 import type { CheckRow, FromWorker } from '../../../src/worker/protocol';
 import { freshStore, receive, sent, status, stubBrowser } from './support';
 

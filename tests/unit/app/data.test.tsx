@@ -3,9 +3,9 @@
 
 import { act, cleanup, configure, fireEvent, render, screen } from '@testing-library/react';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { DataDrawer } from '../../../src/app/DataDrawer';
-import { useData } from '../../../src/app/data';
-import { useRun } from '../../../src/app/store';
+import { DataDrawer } from '../../../src/app/data/DataDrawer';
+import { useData } from '../../../src/app/data/store';
+import { useRun } from '../../../src/app/run/store';
 import type { DataPreview, FileReport, FromWorker } from '../../../src/worker/protocol';
 import { FakeWorker, freshStore, sent, stubBrowser } from './support';
 

@@ -1,7 +1,7 @@
 // The run's history: ring, thinning that keeps peaks, smoothing that survives NaN, and recovery.
 
 import { describe, expect, test } from 'vitest';
-import { RunHistory } from '../../../src/app/history';
+import { RunHistory } from '../../../src/app/charts/history';
 import { evaluationRecord, stepRecord } from './support';
 
 const filled = (

@@ -4,9 +4,9 @@
 import { act, cleanup, configure, fireEvent, render, screen, within } from '@testing-library/react';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { App } from '../../../src/app/App';
-import { modelFolder, useModels } from '../../../src/app/models';
-import { Rate } from '../../../src/app/rate';
-import { useRun } from '../../../src/app/store';
+import { modelFolder, useModels } from '../../../src/app/models/store';
+import { Rate } from '../../../src/app/run/rate';
+import { useRun } from '../../../src/app/run/store';
 import type { FromWorker, ModelReport } from '../../../src/worker/protocol';
 import { FakeWorker, freshStore, sent, stubBrowser } from './support';
 

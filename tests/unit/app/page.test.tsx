@@ -4,8 +4,8 @@
 import { act, cleanup, configure, fireEvent, render, screen, within } from '@testing-library/react';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { App } from '../../../src/app/App';
-import { followAddress } from '../../../src/app/address';
-import { useRun } from '../../../src/app/store';
+import { useRun } from '../../../src/app/run/store';
+import { followAddress } from '../../../src/app/shared/address';
 import { DEFAULTS, FIELDS, type Field, type FieldName } from '../../../src/config';
 import type { AdapterReport, FromWorker, RunReport } from '../../../src/worker/protocol';
 import {

@@ -3,9 +3,9 @@
 
 import { act, cleanup, configure, fireEvent, render, screen, within } from '@testing-library/react';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { ProfileDrawer } from '../../../src/app/ProfileDrawer';
-import { useProfile } from '../../../src/app/profile';
-import { useRun } from '../../../src/app/store';
+import { ProfileDrawer } from '../../../src/app/run/ProfileDrawer';
+import { useProfile } from '../../../src/app/run/profile';
+import { useRun } from '../../../src/app/run/store';
 import type {
   AdapterReport,
   Figures,

@@ -4,14 +4,14 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { linearAxis, logAxis, stepAxis } from '../../../src/app/charts/scale';
+import { ladder, nearestStop } from '../../../src/app/run/ladder';
 import {
   formatBytes,
   formatDuration,
   formatMeasure,
   formatShare,
   formatTick,
-} from '../../../src/app/format';
-import { ladder, nearestStop } from '../../../src/app/ladder';
+} from '../../../src/app/shared/format';
 import { checkField, FIELDS, type Field, type FieldName } from '../../../src/config';
 
 describe('axes', () => {

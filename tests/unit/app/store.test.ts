@@ -2,9 +2,9 @@
 // The run's state machine: what is sent, what each message does, and what is dropped.
 
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { logLines } from '../../../src/app/LogView';
-import type { ShownRun } from '../../../src/app/run';
-import { useRun } from '../../../src/app/store';
+import { logLines } from '../../../src/app/run/LogView';
+import type { ShownRun } from '../../../src/app/run/shown-run';
+import { useRun } from '../../../src/app/run/store';
 import { DEFAULTS } from '../../../src/config';
 import {
   evaluationRecord,

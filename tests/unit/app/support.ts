@@ -2,8 +2,8 @@
 // made-up measurements.
 
 import { vi } from 'vitest';
-import { useData } from '../../../src/app/data';
-import { useRun } from '../../../src/app/store';
+import { useData } from '../../../src/app/data/store';
+import { useRun } from '../../../src/app/run/store';
 import type {
   EvaluationRecord,
   FromWorker,

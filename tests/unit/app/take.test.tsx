@@ -3,10 +3,10 @@
 
 import { act, cleanup, render, screen } from '@testing-library/react';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { modelFolder } from '../../../src/app/models';
-import { useRun } from '../../../src/app/store';
-import { TakeStudent } from '../../../src/app/TakeStudent';
-import { useTake } from '../../../src/app/take';
+import { modelFolder } from '../../../src/app/models/store';
+import { TakeStudent } from '../../../src/app/run/DownloadStudent';
+import { useTake } from '../../../src/app/run/download-student';
+import { useRun } from '../../../src/app/run/store';
 import type { FromWorker, ToWorker } from '../../../src/worker/protocol';
 import {
   evaluationRecord,

@@ -1,0 +1,175 @@
+// What both models read: the built-in book, or files and pasted text of the user's own. Nothing of
+// them leaves the tab.
+
+import { useId, useRef, useState } from 'react';
+import type { UserCorpus } from '../../worker/protocol';
+import { isActive } from '../run/shown-run';
+import { useRun } from '../run/store';
+import { useDrop } from '../shared/dropped';
+import { formatBytes, plural } from '../shared/format';
+import { DataPreview } from './DataPreview';
+import { DataReading } from './DataReading';
+import { useData } from './store';
+
+const nameOf = ({ files }: UserCorpus) =>
+  files.length === 1 ? files[0].name : `${files.length} files`;
+
+export function DataDrawer() {
+  const corpus = useRun((state) => state.corpus);
+  const locked = useRun((state) => isActive(state.phase));
+  const { proposed, busy, problem, addFiles, discard, clear, show } = useData();
+  const [pasting, setPasting] = useState(false);
+  const input = useRef<HTMLInputElement>(null);
+
+  const { over, handlers } = useDrop(locked, ({ files }) => {
+    if (files.length > 0) void addFiles([...files]);
+  });
+  return (
+    <details className="fold">
+      <summary>
+        <span>Data</span>
+        <span className={corpus ? 'changed-count' : 'fold-value'}>
+          {corpus ? nameOf(corpus) : 'Moby-Dick, built in'}
+        </span>
+      </summary>
+      <div className={`drop${over ? ' over' : ''}`} {...handlers}>
+        <Files />
+        <input
+          ref={input}
+          type="file"
+          multiple
+          accept=".txt,.jsonl,.ndjson,.csv,text/plain,text/csv"
+          className="visually-hidden"
+          aria-label="Data files"
+          disabled={locked}
+          tabIndex={-1}
+          onChange={(event) => {
+            const files = [...(event.target.files ?? [])];
+            if (files.length > 0) void addFiles(files);
+            event.target.value = '';
+          }}
+        />
+        <div className="drop-tools">
+          <button
+            type="button"
+            className="quiet outlined"
+            disabled={locked}
+            onClick={() => input.current?.click()}
+          >
+            Choose files
+          </button>
+          <button
+            type="button"
+            className="quiet outlined"
+            disabled={locked}
+            aria-expanded={pasting}
+            onClick={() => setPasting(!pasting)}
+          >
+            Paste a text
+          </button>
+          {corpus && (
+            <button type="button" className="quiet" disabled={locked} onClick={clear}>
+              Back to the book
+            </button>
+          )}
+        </div>
+        <p className="help">
+          {locked
+            ? 'Fixed while a run exists.'
+            : 'Or drop them here: .txt, .jsonl or .csv in UTF-8, up to 20 MB. They stay in this tab and are not part of the link.'}
+        </p>
+        {pasting && !locked && <Paste done={() => setPasting(false)} />}
+        {(corpus || proposed) && <DataReading locked={locked} />}
+        {problem && (
+          <p className="field-problem" role="alert">
+            {problem}
+          </p>
+        )}
+        {proposed && !busy && (
+          <>
+            <p className="help">
+              {corpus ? nameOf(corpus) : 'The book'} stays in use
+              {proposed.files === corpus?.files
+                ? ' as it was read before'
+                : ` until ${nameOf(proposed)} can be read`}
+              .
+            </p>
+            <div className="drop-tools">
+              <button type="button" className="quiet outlined" disabled={locked} onClick={show}>
+                Read again
+              </button>
+              <button type="button" className="quiet" disabled={locked} onClick={discard}>
+                Keep {corpus ? nameOf(corpus) : 'the book'}
+              </button>
+            </div>
+          </>
+        )}
+        {!proposed && <DataPreview locked={locked} />}
+        <p className="visually-hidden" role="status">
+          {busy && 'Reading the data.'}
+        </p>
+      </div>
+    </details>
+  );
+}
+
+/** The files by name, each with its size and what is in it or wrong with it. */
+function Files() {
+  const corpus = useRun((state) => state.corpus);
+  const { proposed, busy, files } = useData();
+  const shown = proposed ?? corpus;
+  if (!shown)
+    return <p>Moby-Dick; or, The Whale. It comes with the page.{busy && ' Reading it …'}</p>;
+  return (
+    <ul className="data-files">
+      {shown.files.map(({ name, bytes }, index) => {
+        const report = files[index];
+        const empty =
+          report && report.empty > 0 ? `, ${plural(report.empty, 'empty value')} left out` : '';
+        const count =
+          report && !report.problem ? `, ${plural(report.documents, 'document')}${empty}` : '';
+        return (
+          // biome-ignore lint/suspicious/noArrayIndexKey: the list is replaced as a whole, and two files may have one name
+          <li key={index}>
+            {name}, {formatBytes(bytes.byteLength)}
+            {busy ? ', reading …' : `${count}.`}
+            {!busy && report?.problem && (
+              <p className="field-problem" role="alert">
+                {report.problem}
+              </p>
+            )}
+          </li>
+        );
+      })}
+    </ul>
+  );
+}
+
+function Paste({ done }: { done: () => void }) {
+  const paste = useData((state) => state.paste);
+  const [text, setText] = useState('');
+  const id = useId();
+  return (
+    <div className="paste">
+      <label htmlFor={id}>Your text</label>
+      <textarea
+        id={id}
+        rows={6}
+        value={text}
+        spellCheck={false}
+        onChange={(event) => setText(event.target.value)}
+      />
+      <button
+        type="button"
+        className="quiet outlined"
+        disabled={text.trim() === ''}
+        onClick={() => {
+          paste(text);
+          done();
+        }}
+      >
+        Use this text
+      </button>
+    </div>
+  );
+}

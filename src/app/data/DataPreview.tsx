@@ -1,0 +1,88 @@
+// The data in figures, and the first training batch as text: what a run with the present settings
+// would read.
+
+import { useRun } from '../run/store';
+import { plural } from '../shared/format';
+import { previewSettings, useData } from './store';
+
+export function DataPreview({ locked }: { locked: boolean }) {
+  const { preview, busy, show } = useData();
+  // Read so that a changed setting is noticed; the settings themselves are compared.
+  useRun((state) => state.config);
+  const current = preview?.settings === previewSettings();
+  return (
+    <>
+      {preview && current && <Figures />}
+      {!current && (
+        <div className="drop-tools">
+          <button type="button" className="quiet outlined" disabled={locked || busy} onClick={show}>
+            {preview ? 'Count again with these settings' : 'Count and show a batch'}
+          </button>
+        </div>
+      )}
+    </>
+  );
+}
+
+function Figures() {
+  const preview = useData((state) => state.preview);
+  if (!preview) return null;
+  const {
+    documents,
+    heldOutDocuments,
+    trainTokens,
+    heldOutTokens,
+    rows,
+    batchSize,
+    endOfText,
+    contextLength,
+  } = preview;
+  const count = (value: number) => value.toLocaleString('en');
+  const shown = rows.length < batchSize ? ` The first ${rows.length} rows of ${batchSize}.` : '';
+  return (
+    <>
+      <dl className="data-figures">
+        <dt>Documents</dt>
+        <dd>{count(documents)}</dd>
+        <dt>Tokens</dt>
+        <dd>{count(trainTokens + heldOutTokens)}</dd>
+        <dt>To train on</dt>
+        <dd>{plural(trainTokens, 'token')}</dd>
+        <dt>Held out</dt>
+        <dd>{plural(heldOutTokens, 'token')}</dd>
+      </dl>
+      <p className="help">
+        {heldOutDocuments > 0
+          ? `${plural(heldOutDocuments, 'whole document')} held out, drawn by the seed; training reads none of them.`
+          : 'The end of the one document is held out; training reads none of it.'}
+        {documents > 1 &&
+          endOfText === undefined &&
+          ' The tokenizer has no end-of-text token: an empty line parts documents.'}
+      </p>
+      <h3 className="data-batch-title">
+        The first batch: {batchSize} × {contextLength} tokens
+      </h3>
+      <section className="data-batch" tabIndex={0} aria-label="The first batch as text">
+        <ol>
+          {rows.map((parts, row) => (
+            // biome-ignore lint/suspicious/noArrayIndexKey: rows and parts have no other name than their place
+            <li key={row}>
+              {parts.map((part, index) => (
+                // biome-ignore lint/suspicious/noArrayIndexKey: as above
+                <span key={index}>
+                  {index > 0 && <mark>{endOfText}</mark>}
+                  {part}
+                </span>
+              ))}
+            </li>
+          ))}
+        </ol>
+      </section>
+      <p className="help">
+        Rows are windows of one long text, so they begin and end anywhere.
+        {endOfText && ` ${endOfText} ends a text.`}
+        {shown}
+      </p>
+    </>
+  );
+}

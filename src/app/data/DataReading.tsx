@@ -1,0 +1,121 @@
+// How the user's files are read: as texts or dialogues, and from which fields or columns. Choices
+// are what the files have.
+
+import { useId } from 'react';
+import type { Reading } from '../../worker/protocol';
+import { useData } from './store';
+
+const HELP: Record<Reading['format'], string> = {
+  text: 'A .txt is one document; of .jsonl and .csv the chosen text of each row is one. Each ends with the end-of-text token.',
+  dialogue:
+    'Turns are joined and ended by the end-of-text token, as for DialoGPT. In a .txt: a turn a line, an empty line between dialogues. ' +
+    'In .jsonl and .csv: a row a dialogue, of a list of turns or of turn and reply; or rows with the same dialogue id.',
+};
+
+export function DataReading({ locked }: { locked: boolean }) {
+  const reading = useData((state) => state.reading);
+  const files = useData((state) => state.files);
+  const setReading = useData((state) => state.setReading);
+  const found = [...new Set(files.flatMap(({ columns }) => columns))];
+  const [first, reply] = reading.columns;
+  const isDialogue = reading.format === 'dialogue';
+  const none = '';
+  const setColumns = (...columns: (string | undefined)[]) =>
+    setReading({
+      ...reading,
+      columns: columns.filter((name) => name !== undefined && name !== none) as string[],
+    });
+  // A choice that the files do not have is shown all the same: the message under the file says so.
+  const offered = (chosen: string | undefined) =>
+    chosen === undefined || found.includes(chosen) ? found : [chosen, ...found];
+
+  return (
+    <div className="data-reading">
+      <Choice
+        label="Read as"
+        value={reading.format}
+        disabled={locked}
+        options={[
+          ['text', 'Texts'],
+          ['dialogue', 'Dialogues'],
+        ]}
+        onChange={(format) =>
+          setReading(
+            format === 'text'
+              ? { format: 'text', columns: [first] }
+              : { format: 'dialogue', columns: reading.columns },
+          )
+        }
+      />
+      {found.length > 0 && (
+        <Choice
+          label={isDialogue ? 'Turns' : 'Text'}
+          value={first}
+          disabled={locked}
+          options={offered(first).map((name) => [name, name])}
+          onChange={(name) => setColumns(name, reply)}
+        />
+      )}
+      {found.length > 0 && isDialogue && (
+        <>
+          <Choice
+            label="Reply"
+            value={reply ?? none}
+            disabled={locked}
+            options={[
+              [none, 'none'],
+              ...offered(reply).map((name): [string, string] => [name, name]),
+            ]}
+            onChange={(name) => setColumns(first, name)}
+          />
+          <Choice
+            label="Dialogue id"
+            value={reading.dialogueId ?? none}
+            disabled={locked}
+            options={[
+              [none, 'none'],
+              ...offered(reading.dialogueId).map((name): [string, string] => [name, name]),
+            ]}
+            onChange={(name) =>
+              setReading({ ...reading, dialogueId: name === none ? undefined : name })
+            }
+          />
+        </>
+      )}
+      <p className="help">{HELP[reading.format]}</p>
+    </div>
+  );
+}
+
+function Choice({
+  label,
+  value,
+  options,
+  disabled,
+  onChange,
+}: {
+  label: string;
+  value: string;
+  options: [string, string][];
+  disabled: boolean;
+  onChange: (value: string) => void;
+}) {
+  const id = useId();
+  return (
+    <div className="field field-line">
+      <label htmlFor={id}>{label}</label>
+      <select
+        id={id}
+        value={value}
+        disabled={disabled}
+        onChange={(event) => onChange(event.target.value)}
+      >
+        {options.map(([option, text]) => (
+          <option key={option} value={option}>
+            {text}
+          </option>
+        ))}
+      </select>
+    </div>
+  );
+}

@@ -1,0 +1,127 @@
+// A model's field: its name, a folder of one's own in its place, and what the model says of itself
+// before anything large is loaded.
+
+import { useId, useState } from 'react';
+import { modelReference } from '../../model-reference';
+import type { ModelReport, Role } from '../../worker/protocol';
+import { FieldControl } from '../run/FieldControl';
+import { isActive } from '../run/shown-run';
+import { useRun } from '../run/store';
+import { chosenFiles, droppedFiles, useDrop } from '../shared/dropped';
+import { formatBytes, formatCount, plural } from '../shared/format';
+import { modelFolder, useModels } from './store';
+
+/** A dialogue takes folders or files, never both. */
+const CHOOSERS = [
+  { text: 'Choose a folder', label: 'Folder', input: { webkitdirectory: '', multiple: true } },
+  { text: 'Choose a .zip', label: 'Zip', input: { accept: '.zip,application/zip' } },
+];
+
+export function ModelField({ role }: { role: Role }) {
+  const name = `${role}_model` as const;
+  const reference = useRun((state) => state.config[name]);
+  const wrong = useRun((state) => state.drafts[name] !== undefined);
+  const locked = useRun((state) => isActive(state.phase));
+  const setField = useRun((state) => state.setField);
+  const { drop, lookUp } = useModels();
+  const [problem, setProblem] = useState<string>();
+  const chooser = useId();
+  const kind =
+    role === 'student' && reference === 'teacher' ? undefined : modelReference(reference)?.kind;
+
+  const take = async (reading: Promise<{ path: string; file: File }[]>) => {
+    try {
+      const files = modelFolder(await reading);
+      if (typeof files === 'string') return setProblem(files);
+      setProblem(undefined);
+      setField(name, 'files');
+      drop(role, files);
+    } catch (error) {
+      setProblem(
+        `The files could not be read: ${error instanceof Error ? error.message : error}. Choose them again.`,
+      );
+    }
+  };
+
+  const { over, handlers } = useDrop(locked, (transfer) => void take(droppedFiles(transfer)));
+  return (
+    <div className={`model-field${over ? ' over' : ''}`} {...handlers}>
+      <FieldControl name={name} />
+      <div className="drop-tools">
+        {kind === 'hub' && !wrong && (
+          <button type="button" className="quiet outlined" onClick={() => lookUp(role, reference)}>
+            Look the {role} up
+          </button>
+        )}
+        {CHOOSERS.map(({ text, label, input }) => (
+          <span key={text}>
+            <label
+              className={`quiet outlined file-button${locked ? ' disabled' : ''}`}
+              htmlFor={chooser + text}
+            >
+              {text}
+            </label>
+            <input
+              {...input}
+              id={chooser + text}
+              type="file"
+              className="visually-hidden"
+              aria-label={`${label} of the ${role}`}
+              disabled={locked}
+              onChange={(event) => {
+                if (event.target.files?.length)
+                  void take(Promise.resolve(chosenFiles(event.target.files)));
+                event.target.value = '';
+              }}
+            />
+          </span>
+        ))}
+      </div>
+      {!wrong && <Found role={role} reference={reference} />}
+      {problem && (
+        <p className="field-problem" role="alert">
+          {problem}
+        </p>
+      )}
+    </div>
+  );
+}
+
+function Found({ role, reference }: { role: Role; reference: string }) {
+  const asked = useModels((state) => state.lookUps[role]);
+  if (asked?.reference !== reference) return null;
+  if (asked.failure) {
+    return (
+      <p className="field-problem" role="alert">
+        {asked.failure.message}
+      </p>
+    );
+  }
+  return (
+    <p className="model-found" role="status">
+      {asked.report ? described(asked.report) : 'Reading its config.json and headers.'}
+    </p>
+  );
+}
+
+/**
+ * "81.9M parameters in 6 layers, 353 MB to load. 50,257 words, contexts of up to 1,024. Runs in
+ * Stillhouse’s own kernels."
+ */
+function described({
+  engine,
+  parameters,
+  bytes,
+  vocabularySize,
+  positions,
+  layers,
+}: ModelReport): string {
+  const size =
+    parameters === undefined ? 'Parameters unknown' : `${formatCount(parameters)} parameters`;
+  const runs =
+    engine === 'stillhouse' ? 'Runs in Stillhouse’s own kernels.' : 'Runs in onnxruntime.';
+  return (
+    `${size}${layers ? ` in ${plural(layers, 'layer')}` : ''}, ${formatBytes(bytes)} to load. ` +
+    `${plural(vocabularySize, 'word')}, contexts of up to ${positions.toLocaleString('en')}. ${runs}`
+  );
+}

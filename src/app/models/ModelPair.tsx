@@ -1,0 +1,92 @@
+// Teacher and student, drawn with areas in proportion to their parameters, once those are known.
+
+import type { Config, FieldName } from '../../config';
+import { DEFAULTS } from '../../config';
+import type { Role } from '../../worker/protocol';
+import { useRun } from '../run/store';
+import { formatCount, plural } from '../shared/format';
+import { useModels } from './store';
+
+const SHAPE: readonly FieldName[] = [
+  ...(['student_layers', 'student_width', 'student_heads', 'max_length'] as const),
+  ...(['student_model', 'student_from_layers', 'teacher_model'] as const),
+];
+
+export function ModelPair() {
+  const config = useRun((state) => state.config);
+  const run = useRun((state) => state.run);
+  useRun((state) => state.commits);
+  const sameTeacher = run?.config.teacher_model === config.teacher_model;
+  const lookUps = useModels((state) => state.lookUps);
+  const said = (role: Role) => {
+    const asked = lookUps[role];
+    return asked?.reference === config[`${role}_model`] ? asked.report?.parameters : undefined;
+  };
+  const teacher = (sameTeacher ? run?.report?.teacherParameters : undefined) ?? said('teacher');
+  // Counts belong to the shape that they were counted for.
+  const sameShape = run && SHAPE.every((name) => run.config[name] === config[name]);
+  const student = (sameShape ? run.report?.studentParameters : undefined) ?? said('student');
+  const side = teacher && student ? 44 * Math.min(1, Math.sqrt(student / teacher)) : undefined;
+  return (
+    <div className="models">
+      <svg className="model-areas" viewBox="0 0 48 84" width="48" height="84" aria-hidden="true">
+        <rect x="2" y="2" width="44" height="44" rx="3" className="teacher-area" />
+        <path d="M24 49v8m-3-3l3 3l3-3" className="flow" />
+        {side !== undefined ? (
+          <rect
+            x={24 - side / 2}
+            y="61"
+            width={side}
+            height={side}
+            rx="2"
+            className="student-area"
+          />
+        ) : (
+          <rect x="14" y="61" width="20" height="20" rx="2" className="student-area unknown" />
+        )}
+      </svg>
+      <div>
+        <p className="model">
+          <strong>{config.teacher_model}</strong> <span className="role">teacher</span>
+        </p>
+        <p className="model-detail">
+          {teacher === undefined
+            ? 'parameters are counted when it loads'
+            : `${formatCount(teacher)} parameters`}
+        </p>
+        <p className="model student">
+          <strong>{studentName(config)}</strong> <span className="role">student</span>
+        </p>
+        <p className="model-detail">
+          {[
+            ...(config.student_model === ''
+              ? [plural(config.student_layers, 'block'), plural(config.student_heads, 'head')]
+              : ['its weights are the start']),
+            ...(student === undefined ? [] : [`${formatCount(student)} parameters`]),
+            ...(teacher && student ? [`${(teacher / student).toPrecision(2)}× smaller`] : []),
+          ].join(', ')}
+        </p>
+      </div>
+    </div>
+  );
+}
+
+function studentName({
+  student_model,
+  student_from_layers,
+  student_layers,
+  student_width,
+}: Config): string {
+  if (student_model === '') return `${student_layers} × ${student_width}`;
+  return student_model === 'teacher'
+    ? `layers ${student_from_layers.replaceAll(',', ', ')}`
+    : student_model;
+}
+
+/** How many of these settings differ from their defaults. */
+export function countChanged(
+  config: Record<FieldName, unknown>,
+  names: readonly FieldName[],
+): number {
+  return names.filter((name) => config[name] !== DEFAULTS[name]).length;
+}

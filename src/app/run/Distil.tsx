@@ -1,0 +1,95 @@
+// The Distil room: recipe, curves and words side by side on a wide window, one under the other on a
+// narrow one.
+
+import { LossChart, PerplexityChart } from '../charts/Curves';
+import { RunHistory } from '../charts/history';
+import { SmallCharts } from '../charts/SmallCharts';
+import { useMedia } from '../shared/browser';
+import { CheckDrawer } from './CheckDrawer';
+import { TakeStudent } from './DownloadStudent';
+import { LogView } from './LogView';
+import { Notices, RunCaption } from './Notices';
+import { ProfileDrawer } from './ProfileDrawer';
+import { Recipe } from './Recipe';
+import { RunControls } from './RunControls';
+import { Words } from './Samples';
+import { StatusStrip } from './StatusStrip';
+import type { ShownRun } from './shown-run';
+import { useRun } from './store';
+import { useShownRun } from './use-shown-run';
+
+/** From here on three columns have room. */
+const WIDE = '(min-width: 1080px)';
+
+export function Distil() {
+  const wide = useMedia(WIDE);
+  const announcement = useRun((state) => state.announcement);
+  return (
+    <div className={wide ? 'room wide' : 'room'}>
+      <StatusStrip />
+      <Notices />
+      <main>
+        {wide ? (
+          <>
+            <div className="column left">
+              <Recipe />
+              <RunControls />
+              <TakeStudent />
+            </div>
+            <div className="column middle">
+              <MainCurves />
+              <Details />
+            </div>
+            <div className="column right">
+              <Words />
+            </div>
+          </>
+        ) : (
+          <>
+            <RunControls />
+            <TakeStudent />
+            <MainCurves />
+            <Words />
+            <Details />
+            <Recipe folded />
+          </>
+        )}
+      </main>
+      <p className="visually-hidden" aria-live="polite">
+        {announcement}
+      </p>
+    </div>
+  );
+}
+
+/** The run to draw; before there is one, empty charts of the settings' length. */
+function useDrawnRun(): ShownRun {
+  const run = useShownRun();
+  const config = useRun((state) => state.config);
+  return (
+    run ?? { id: '', source: 'live', config, history: new RunHistory(1), marks: [], events: [] }
+  );
+}
+
+function MainCurves() {
+  const run = useDrawnRun();
+  return (
+    <section className="curves" aria-label="Curves">
+      <RunCaption />
+      <LossChart run={run} />
+      <PerplexityChart run={run} />
+    </section>
+  );
+}
+
+function Details() {
+  const run = useDrawnRun();
+  return (
+    <section className="details" aria-label="Details">
+      <SmallCharts run={run} />
+      <LogView run={run} />
+      <CheckDrawer />
+      <ProfileDrawer />
+    </section>
+  );
+}

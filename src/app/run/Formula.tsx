@@ -1,0 +1,133 @@
+// What alpha and the temperature do, typeset, with the values that are set; while a run goes on,
+// with its last step's figures.
+
+import type { Config } from '../../config';
+import { formatMeasure } from '../shared/format';
+import { useRun } from './store';
+import { useShownRun } from './use-shown-run';
+
+/** The divergences between p and q, and the mixture m where they have one. */
+const DIVERGENCES: Record<Config['kd_loss'], { formula: string; mixture?: string }> = {
+  fkl: { formula: 'KL(p ‖ q)' },
+  rkl: { formula: 'KL(q ‖ p)' },
+  jsd: { formula: 'β KL(p ‖ m) + (1 − β) KL(q ‖ m)', mixture: 'm = β p + (1 − β) q' },
+  sfkl: { formula: 'KL(p ‖ m)', mixture: 'm = β p + (1 − β) q' },
+  srkl: { formula: 'KL(q ‖ m)', mixture: 'm = (1 − β) p + β q' },
+  tvd: { formula: '½ Σ |p − q|' },
+};
+
+export function LossFormula() {
+  const { loss, alpha, temperature } = useRun((state) => state.config);
+  const run = useShownRun();
+  // Settings that the last step did not run with would make a sum that never was.
+  const current =
+    run?.source === 'live' && run.config.alpha === alpha && run.config.temperature === temperature;
+  const last = current ? run.history.last() : undefined;
+  if (loss === 'ce') {
+    return (
+      <p className="formula-note">The loss is CE alone. Neither alpha nor T has a part in it.</p>
+    );
+  }
+  if (loss !== 'mixed') {
+    return (
+      <p className="formula-note">
+        The loss is T² · KD alone: the teacher, without the data. Alpha has no part in it.
+      </p>
+    );
+  }
+  const rest = Number((1 - alpha).toPrecision(6));
+  return (
+    <figure className="formula" aria-label="The loss">
+      <math>
+        <mi>loss</mi>
+        <mo>=</mo>
+        <mi>α</mi>
+        <mo>·</mo>
+        <msup>
+          <mi>T</mi>
+          <mn>2</mn>
+        </msup>
+        <mo>·</mo>
+        <mi className="kd">KD</mi>
+        <mo>+</mo>
+        <mo form="prefix" stretchy="false">
+          (
+        </mo>
+        <mn>1</mn>
+        <mo>−</mo>
+        <mi>α</mi>
+        <mo form="postfix" stretchy="false">
+          )
+        </mo>
+        <mo>·</mo>
+        <mi className="ce">CE</mi>
+      </math>
+      <math>
+        <mo form="infix">=</mo>
+        <mn>{alpha}</mn>
+        <mo>·</mo>
+        <msup>
+          <mn>{temperature}</mn>
+          <mn>2</mn>
+        </msup>
+        <mo>·</mo>
+        {last ? <mn className="kd">{formatMeasure(last.kd)}</mn> : <mi className="kd">KD</mi>}
+        <mo>+</mo>
+        <mn>{rest}</mn>
+        <mo>·</mo>
+        {last ? <mn className="ce">{formatMeasure(last.ce)}</mn> : <mi className="ce">CE</mi>}
+        {last && (
+          <>
+            <mo>=</mo>
+            <mn className="total">
+              {formatMeasure(alpha * temperature ** 2 * last.kd + rest * last.ce)}
+            </mn>
+          </>
+        )}
+      </math>
+    </figure>
+  );
+}
+
+export function TemperatureFormula() {
+  const { loss, kd_loss, kd_beta, temperature } = useRun((state) => state.config);
+  if (loss === 'ce') return null;
+  const { formula, mixture } = DIVERGENCES[loss === 'mixed' ? kd_loss : loss];
+  const model = (name: string, logits: string, className: string) => (
+    <>
+      <mi className={className}>{name}</mi>
+      <mo>=</mo>
+      <mi>softmax</mi>
+      <mo form="prefix" stretchy="false">
+        (
+      </mo>
+      <mi>{logits}</mi>
+      <mo stretchy="false">/</mo>
+      <mn>{temperature}</mn>
+      <mo form="postfix" stretchy="false">
+        )
+      </mo>
+    </>
+  );
+  return (
+    <figure className="formula" aria-label="What is compared">
+      <math>
+        <mi className="kd">KD</mi>
+        <mo>=</mo>
+        <mtext>{formula}</mtext>
+      </math>
+      <math>
+        {model('p', 'y', 'teacher')}
+        <mspace width="0.9em" />
+        {model('q', 'z', 'student')}
+      </math>
+      {mixture && (
+        <math>
+          <mtext>
+            {mixture}, β = {kd_beta}
+          </mtext>
+        </math>
+      )}
+    </figure>
+  );
+}

@@ -1,0 +1,242 @@
+// What the page has to say beyond the figures: what went wrong, with the values, and what can be
+// done.
+
+import type { Failure } from '../../worker/protocol';
+import { formatDuration, formatMeasure, plural } from '../shared/format';
+import { useRun } from './store';
+import { useShownRun } from './use-shown-run';
+
+/** As many skipped steps in a row are more than the loss scale finding its level. */
+const MANY_SKIPPED = 4;
+
+export function Notices() {
+  return (
+    <div className="notices">
+      <LinkNotice />
+      <MachineNotice />
+      <StopNotice />
+      <EvaluationNotice />
+      <LossNotice />
+      <HiddenNotice />
+    </div>
+  );
+}
+
+function Notice({
+  kind,
+  title,
+  onDismiss,
+  children,
+}: {
+  kind: 'problem' | 'note';
+  title: string;
+  onDismiss?: () => void;
+  children?: React.ReactNode;
+}) {
+  return (
+    <section className={`notice ${kind}`} role={kind === 'problem' ? 'alert' : 'status'}>
+      <div>
+        <strong>{title}</strong> {children}
+      </div>
+      {onDismiss && (
+        <button type="button" className="quiet" onClick={onDismiss}>
+          Dismiss
+        </button>
+      )}
+    </section>
+  );
+}
+
+function LinkNotice() {
+  const problems = useRun((state) => state.linkProblems);
+  const dismiss = useRun((state) => state.dismissLinkProblems);
+  if (problems.length === 0) return null;
+  return (
+    <Notice kind="problem" title="The link’s settings were not used." onDismiss={dismiss}>
+      {problems.length === 1 ? (
+        <span>{problems[0]}</span>
+      ) : (
+        <ul>
+          {problems.map((problem) => (
+            <li key={problem}>{problem}</li>
+          ))}
+        </ul>
+      )}
+    </Notice>
+  );
+}
+
+/** `title` is what stands before it already. */
+function FailureText({ failure, title }: { failure: Failure; title?: string }) {
+  return (
+    <>
+      {failure.message !== title && <span className="failure-message">{failure.message}</span>}
+      {failure.hint && <span> {failure.hint}</span>}
+      {failure.stack && (
+        <details className="stack">
+          <summary>Where it happened</summary>
+          <pre tabIndex={0}>{failure.stack}</pre>
+        </details>
+      )}
+    </>
+  );
+}
+
+function MachineNotice() {
+  const unavailable = useRun((state) => state.unavailable);
+  const software = useRun((state) => state.adapter?.software === true);
+  const speed = useRun((state) => state.status?.tokensPerSecond);
+  const run = useShownRun();
+  if (unavailable) {
+    const title =
+      unavailable.kind === 'no-webgpu'
+        ? 'This browser has no WebGPU.'
+        : 'No run can start on this machine.';
+    return (
+      <Notice kind="problem" title={title}>
+        <FailureText failure={unavailable} title={title} /> The recorded run can be read all the
+        same.
+      </Notice>
+    );
+  }
+  if (!software) return null;
+  const tokens = run?.source === 'live' ? run.report?.tokensPerStep : undefined;
+  const measured =
+    speed && tokens
+      ? `${formatMeasure(speed / tokens)} steps a second here.`
+      : 'expect about 1 step a second.';
+  return (
+    <Notice kind="note" title="This adapter is a software renderer:">
+      {measured}
+    </Notice>
+  );
+}
+
+function StopNotice() {
+  const failure = useRun((state) => state.failure);
+  const lost = useRun((state) => state.lost);
+  if (lost) {
+    const next =
+      lost.resumeStep === undefined
+        ? 'No evaluation was done yet, so there are no weights to go on from.'
+        : `The weights of the evaluation at step ${lost.resumeStep} are kept.`;
+    return (
+      <Notice kind="problem" title="The GPU device was lost.">
+        <span className="failure-message">{lost.message}</span> {next}
+      </Notice>
+    );
+  }
+  if (!failure) return null;
+  return (
+    <Notice kind="problem" title={`Could not ${failure.operation}.`}>
+      <FailureText failure={failure} />
+    </Notice>
+  );
+}
+
+function EvaluationNotice() {
+  const run = useShownRun();
+  const evaluations = run?.history.evaluations ?? [];
+  const last = evaluations[evaluations.length - 1];
+  if (!last || last.failed === 0) return null;
+  return (
+    <Notice
+      kind="problem"
+      title={`${last.failed} of ${last.tried} evaluation batches failed at step ${last.step}.`}
+    >
+      {last.firstError && (
+        <>
+          First error: <pre tabIndex={0}>{last.firstError}</pre>
+        </>
+      )}
+    </Notice>
+  );
+}
+
+function LossNotice() {
+  const run = useShownRun();
+  const phase = useRun((state) => state.phase);
+  const last = run?.history.last();
+  if (!run || !last || run.source === 'recorded') return null;
+  const skipped = run.history.skippedInARow();
+  if (!Number.isFinite(last.loss)) {
+    const why = last.tokens === 0 ? 'No target was valid.' : 'No parameter changed in this step.';
+    const title = `The loss of step ${last.step} is ${last.loss}.`;
+    return (
+      <Notice kind="problem" title={title}>
+        {why} {skipped > 1 && `${plural(skipped, 'step')} skipped in a row. `}A lower learning rate
+        or float32 may help.
+      </Notice>
+    );
+  }
+  if (skipped < MANY_SKIPPED || phase === 'finished') return null;
+  return (
+    <Notice kind="problem" title={`The last ${skipped} steps were skipped.`}>
+      A gradient was not finite at loss scale {last.lossScale}. The scale halves with each until one
+      fits.
+    </Notice>
+  );
+}
+
+function HiddenNotice() {
+  const note = useRun((state) => state.hiddenNote);
+  const dismiss = useRun((state) => state.dismissHiddenNote);
+  return note ? (
+    <Notice kind="note" title="The tab was hidden." onDismiss={dismiss}>
+      {note}
+    </Notice>
+  ) : null;
+}
+
+/**
+ * Said in the place of the curves' heading, so that nobody takes the recording for a run of their
+ * own.
+ */
+export function RunCaption() {
+  const run = useShownRun();
+  const recording = useRun((state) => state.recording);
+  const phase = useRun((state) => state.phase);
+  const unavailable = useRun((state) => state.unavailable !== undefined);
+  const active = useRun((state) => state.activeMilliseconds);
+  const lately = useRun((state) => state.status?.submissionsPerStep);
+  if (!run) {
+    return (
+      <p className="run-caption">
+        {recording === null
+          ? 'No recorded run is at hand. The curves start with your own.'
+          : 'The recorded run is loading.'}
+      </p>
+    );
+  }
+  if (run.source === 'recorded') {
+    const day = new Date(run.date ?? '').toLocaleDateString('en-GB', {
+      day: 'numeric',
+      month: 'long',
+      year: 'numeric',
+    });
+    return (
+      <p className="run-caption">
+        <span className="chip">Recording</span> Made on {run.adapter?.name}, {day}.
+        {!unavailable && ' Press Distil for a run of your own.'}
+      </p>
+    );
+  }
+  const said: Record<typeof phase, string> = {
+    idle: '',
+    loading: 'Your run is being prepared.',
+    running: 'Your run.',
+    paused: 'Your run, paused.',
+    failed: 'Your run, up to where it stopped.',
+    lost: 'Your run, up to where the GPU was lost.',
+    finished: `Your run, finished in ${formatDuration(active / 1000)}.`,
+  };
+  const report = run.report;
+  const submissions = lately ?? report?.submissionsPerStep ?? 1;
+  return (
+    <p className="run-caption">
+      {said[phase]}
+      {report &&
+        ` ${plural(report.tokensPerStep, 'target')} a step, ${report.dispatchesPerStep} dispatches in ${plural(submissions, 'submission')}.`}
+    </p>
+  );
+}

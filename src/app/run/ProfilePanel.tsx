@@ -1,0 +1,223 @@
+// Where a step goes: its kernels by the time they take, what that comes to in operations and bytes,
+// and how near it is to the best that this adapter does. The worker measures.
+
+import './profile.css';
+import { Fragment, useId, useState } from 'react';
+import type { Figures, ProfileReport } from '../../worker/protocol';
+import { CopyButton } from '../shared/CopyButton';
+import { formatMeasure, formatShare } from '../shared/format';
+import { TableHead } from '../shared/TableHead';
+import { useProfile } from './profile';
+import type { RunStore } from './store';
+import { useRun } from './store';
+
+export default function ProfilePanel() {
+  const reason = useRun(reasonNot);
+  const run = useRun((state) => state.run);
+  const { measuring, measure } = useProfile();
+  const own = run && measuring?.runId === run.id ? measuring : undefined;
+  const going = own !== undefined && !own.report && !own.failure;
+  return (
+    <div className="profile">
+      <p>
+        Times every kernel of a step, several times over. The run goes on as if nothing had been.
+      </p>
+      <div className="drop-tools">
+        <button
+          type="button"
+          className="quiet outlined"
+          disabled={going || reason !== undefined}
+          onClick={measure}
+        >
+          {own?.report ? 'Measure again' : 'Measure'}
+        </button>
+        {own?.text && <CopyButton key={own.text} text={own.text} />}
+      </div>
+      <p className="help" role="status">
+        {going ? 'Measuring. On a software adapter this takes up to a minute.' : reason}
+      </p>
+      {own?.failure && (
+        <p className="field-problem" role="alert">
+          The step was not measured. {own.failure.message} {own.failure.hint}
+        </p>
+      )}
+      {own?.report && <Report report={own.report} />}
+    </div>
+  );
+}
+
+/** Why a step cannot be measured now, and what to do. */
+function reasonNot({ adapter, run, phase }: RunStore): string | undefined {
+  if (adapter && !adapter.timestamps) {
+    return (
+      'This adapter has no timestamp-query, so its kernels cannot be timed. Chrome and Edge have it on most machines; a newer ' +
+      'graphics driver may bring it.'
+    );
+  }
+  if (phase === 'loading') return 'The run is loading. Pause it once it trains, then measure.';
+  if (phase === 'running')
+    return 'The run is going on, and the GPU is busy with it. Pause it, then measure.';
+  if (run?.source !== 'live' || (phase !== 'paused' && phase !== 'finished'))
+    return 'A step is measured in a run that is paused or finished. Start one first.';
+  return undefined;
+}
+
+const PARTS: Record<string, string> = {
+  teacher: 'Teacher',
+  student: 'Student, forward and backward',
+  optimiser: 'Optimiser',
+};
+
+const HEAD = ['Kernel', 'Time (ms)', 'Share', 'GFLOP/s (of best)', 'GB/s (of best)'];
+
+function Report({ report }: { report: ProfileReport }) {
+  const { roofline, quantum, repetitions, parts } = report;
+  const drawn = parts.filter(({ clocked }) => !clocked).flatMap(({ kernels }) => kernels);
+  const longest = Math.max(...drawn.map(({ nanoseconds }) => nanoseconds));
+  return (
+    <>
+      <p>
+        A step takes {milliseconds(report.stepMilliseconds)} ms by the clock; its parts, one kernel
+        at a time, {milliseconds(report.nanoseconds / 1e6)} ms. At its best this adapter does{' '}
+        {threeDigits(roofline.flopsPerSecond / 1e9)} GFLOP/s, in a large matrix product of ours, and{' '}
+        {threeDigits(roofline.bytesPerSecond / 1e9)} GB/s, read and written, in a copy.
+      </p>
+      <section className="profile-table" tabIndex={0} aria-label="Kernels of a step, table">
+        <table>
+          <TableHead names={HEAD} />
+          {parts.map((part) => (
+            <tbody key={part.name}>
+              <Row figures={part} report={report} kind="part">
+                {PARTS[part.name] ?? part.name}
+                {part.clocked && ', by the clock'}
+              </Row>
+              {!part.clocked &&
+                part.kernels.map((kernel) => (
+                  <KernelRows key={kernel.name} kernel={kernel} report={report} longest={longest} />
+                ))}
+            </tbody>
+          ))}
+        </table>
+      </section>
+      {parts.some(({ clocked }) => clocked) && (
+        <p className="help">
+          The teacher runs in kernels that are not ours, or is read from its cache. Its time is the
+          clock’s, from the call until the GPU is idle.
+        </p>
+      )}
+      {quantum !== undefined && (
+        <p className="help">
+          This browser rounds timestamps to {Math.round(quantum / 1000)} µs, so each time is the
+          mean of {repetitions} rounded ones, and short ones are rough. In Chrome, WebGPU Developer
+          Features in chrome://flags makes them exact.
+        </p>
+      )}
+    </>
+  );
+}
+
+interface KernelProps {
+  kernel: ProfileReport['parts'][0]['kernels'][0];
+  report: ProfileReport;
+  longest: number;
+}
+
+/** A kernel, and behind a button what it was used for. */
+function KernelRows({ kernel, report, longest }: KernelProps) {
+  const [open, setOpen] = useState(false);
+  const id = useId();
+  const { name, kinds } = kernel;
+  const bar = (
+    <span className="profile-bar" style={{ width: `${(100 * kernel.nanoseconds) / longest}%` }} />
+  );
+  if (kinds.length === 1) {
+    return (
+      <Row figures={kernel} report={report} kind="kernel">
+        <Name>{name}</Name>
+        {bar}
+      </Row>
+    );
+  }
+  const rows = kinds.map((_, i) => `${id}-${i}`);
+  return (
+    <>
+      <Row figures={kernel} report={report} kind="kernel">
+        <button
+          type="button"
+          aria-expanded={open}
+          aria-controls={open ? rows.join(' ') : undefined}
+          onClick={() => setOpen(!open)}
+        >
+          <Name>{name}</Name>
+        </button>
+        {bar}
+      </Row>
+      {open &&
+        kinds.map((own, i) => (
+          <Row key={own.name} id={rows[i]} figures={own} report={report} kind="use">
+            <Name>{own.name}</Name>
+          </Row>
+        ))}
+    </>
+  );
+}
+
+interface RowProps {
+  id?: string;
+  figures: Figures;
+  report: ProfileReport;
+  kind: 'part' | 'kernel' | 'use';
+  children: React.ReactNode;
+}
+
+function Row({
+  id,
+  figures: { dispatches, nanoseconds, flops, bytes },
+  report,
+  kind,
+  children,
+}: RowProps) {
+  const { flopsPerSecond, bytesPerSecond } = report.roofline;
+  return (
+    <tr id={id} className={`profile-${kind}`}>
+      <th scope={kind === 'part' ? 'rowgroup' : 'row'} title={`${dispatches} a step`}>
+        {children}
+      </th>
+      <td>{milliseconds(nanoseconds / 1e6)}</td>
+      <td>{fineShare(nanoseconds / report.nanoseconds)}</td>
+      <Rate perSecond={(flops / nanoseconds) * 1e9} best={flopsPerSecond} />
+      <Rate perSecond={(bytes / nanoseconds) * 1e9} best={bytesPerSecond} />
+    </tr>
+  );
+}
+
+/** A name that may break behind its underscores. */
+function Name({ children: name }: { children: string }) {
+  return name.split(/(?<=_)/).map((piece, i) => (
+    // biome-ignore lint/suspicious/noArrayIndexKey: the pieces of one name stay where they are
+    <Fragment key={i}>
+      {piece}
+      <wbr />
+    </Fragment>
+  ));
+}
+
+/**
+ * In billions a second; what took no time that a timestamp shows, or does nothing of the kind, has
+ * no rate.
+ */
+function Rate({ perSecond, best }: { perSecond: number; best: number }) {
+  if (!(perSecond > 0 && Number.isFinite(perSecond))) return <td>n/a</td>;
+  return (
+    <td>
+      {threeDigits(perSecond / 1e9)} <small>({formatShare(perSecond / best)})</small>
+    </td>
+  );
+}
+
+const threeDigits = (value: number) => (value < 1000 ? value.toPrecision(3) : formatMeasure(value));
+
+/** Most kernels take a few hundredths. */
+const fineShare = (share: number) => `${(100 * share).toFixed(1)}%`;
+
+const milliseconds = (value: number) => (value < 10 ? value.toFixed(3) : formatMeasure(value));

@@ -1,0 +1,149 @@
+// The recipe: the five things that matter, then all other settings by group, folded.
+
+import type { Config, Field, FieldName } from '../../config';
+import { checkConfig, FIELDS } from '../../config';
+import { DataDrawer } from '../data/DataDrawer';
+import { ModelField } from '../models/ModelField';
+import { countChanged, ModelPair } from '../models/ModelPair';
+import { CacheNote } from './CacheNote';
+import { FieldControl } from './FieldControl';
+import { LossFormula, TemperatureFormula } from './Formula';
+import { Plan } from './Plan';
+import { isActive } from './shown-run';
+import { useRun } from './store';
+
+/** Which of them are shown depends on what the student starts from. */
+const STUDENT: readonly FieldName[] = [
+  'student_model',
+  'student_from_layers',
+  'student_layers',
+  'student_width',
+  'student_heads',
+];
+const CACHE: readonly FieldName[] = ['teacher_cache', 'cache_top_k'];
+const FIRST: readonly FieldName[] = [
+  'teacher_model',
+  ...STUDENT,
+  'train_steps',
+  'alpha',
+  'temperature',
+];
+
+const GROUPS: readonly { group: Field['group']; title: string }[] = [
+  { group: 'recipe', title: 'Loss' },
+  { group: 'optimiser', title: 'Optimiser' },
+  { group: 'data', title: 'Batches' },
+  { group: 'evaluation', title: 'Evaluation' },
+  { group: 'numerics', title: 'Numerics' },
+];
+
+/** The settings of a group that are not among the first five; the prompt stands with the words. */
+function rest(group: Field['group']): FieldName[] {
+  return (Object.keys(FIELDS) as FieldName[]).filter(
+    (name) => FIELDS[name].group === group && !FIRST.includes(name) && name !== 'prompt',
+  );
+}
+
+export function Recipe({ folded }: { folded?: boolean }) {
+  const content = <RecipeFields />;
+  if (!folded)
+    return (
+      <section className="recipe" aria-label="Recipe">
+        {content}
+      </section>
+    );
+  return (
+    <section className="recipe" aria-label="Recipe">
+      <details className="fold outer">
+        <summary>
+          <h2>Recipe</h2>
+        </summary>
+        {content}
+      </details>
+    </section>
+  );
+}
+
+function RecipeFields() {
+  const config = useRun((state) => state.config);
+  const phase = useRun((state) => state.phase);
+  const mismatch = checkConfig(config);
+  return (
+    <>
+      <ModelPair />
+      <CacheNote />
+      <Fold
+        title="Teacher and student"
+        names={['teacher_model', ...STUDENT, ...CACHE]}
+        open={mismatch.length > 0}
+      >
+        <Plan />
+      </Fold>
+      {mismatch.map((problem) => (
+        <p key={problem} className="field-problem" role="alert">
+          {problem}
+        </p>
+      ))}
+      <div className="main-fields">
+        <FieldControl name="train_steps" slider />
+        <FieldControl name="alpha" slider label="α, teacher’s weight" />
+        <LossFormula />
+        <FieldControl name="temperature" slider label="T, temperature" />
+        <TemperatureFormula />
+      </div>
+      {isActive(phase) && (
+        <p className="locked-note">
+          Fixed while a run exists, but for α, T and the learning rate. Reset to change the rest.
+        </p>
+      )}
+      {GROUPS.map(({ group, title }) => (
+        <Fold key={group} title={title} names={rest(group)} />
+      ))}
+      <DataDrawer />
+    </>
+  );
+}
+
+/** Sizes are a new student's: one that starts from a model has that model's. */
+function shownFor(name: FieldName, { student_model }: Config): boolean {
+  return (
+    !['student_layers', 'student_width', 'student_heads'].includes(name) || student_model === ''
+  );
+}
+
+function Fold({
+  title,
+  names,
+  open,
+  children,
+}: {
+  title: string;
+  names: readonly FieldName[];
+  open?: boolean;
+  children?: React.ReactNode;
+}) {
+  const config = useRun((state) => state.config);
+  const drafts = useRun((state) => state.drafts);
+  const changed = countChanged(config, names);
+  const wrong = names.some((name) => drafts[name]);
+  return (
+    <details className="fold" open={open || wrong || undefined}>
+      <summary>
+        <span>{title}</span>
+        {changed > 0 && <span className="changed-count">{changed} changed</span>}
+      </summary>
+      <div className="fold-fields">
+        {names
+          .filter((name) => drafts[name] || shownFor(name, config))
+          .map((name) =>
+            name === 'teacher_model' || name === 'student_model' ? (
+              <ModelField key={name} role={name === 'teacher_model' ? 'teacher' : 'student'} />
+            ) : (
+              <FieldControl key={name} name={name} slider={'live' in FIELDS[name]} />
+            ),
+          )}
+        {children}
+      </div>
+    </details>
+  );
+}

@@ -1,0 +1,109 @@
+// One run as the page shows it, live or recorded, and what may be done with it in each phase.
+
+import type { Config, FieldName } from '../../config';
+import { FIELDS } from '../../config';
+import type {
+  AdapterReport,
+  LiveChanges,
+  LoadingStage,
+  RunReport,
+  UserCorpus,
+} from '../../worker/protocol';
+import type { RunHistory } from '../charts/history';
+import { perplexity } from './evaluation';
+
+/**
+ * idle: nothing runs, the recorded run is shown. finished and failed: the run is over, its curves
+ * stay.
+ */
+export type Phase = 'idle' | 'loading' | 'running' | 'paused' | 'finished' | 'failed' | 'lost';
+
+/** Something worth a line of its own in the log. */
+export interface LogEvent {
+  step: number;
+  text: string;
+  kind: 'note' | 'skipped' | 'changed' | 'stopped';
+}
+
+/** A live change, drawn as a thin line in every chart. */
+export interface Mark {
+  step: number;
+  text: string;
+}
+
+/** Text in a field that is not a value yet, and why. */
+export interface Draft {
+  text: string;
+  problem: string;
+}
+
+export interface Loading {
+  stage: LoadingStage;
+  detail: string;
+  loaded?: number;
+  total?: number;
+}
+
+export interface ShownRun {
+  /** Empty for the recorded run. */
+  id: string;
+  source: 'recorded' | 'live';
+  config: Config;
+  history: RunHistory;
+  marks: Mark[];
+  events: LogEvent[];
+  adapter?: AdapterReport;
+  report?: RunReport;
+  /** The user's own text, if the run reads one. */
+  corpus?: UserCorpus;
+  /** When the recorded run was made, as an ISO date. */
+  date?: string;
+}
+
+/** A run exists that holds settings: only the live ones may change until it is over. */
+export function isActive(phase: Phase): boolean {
+  return phase === 'loading' || phase === 'running' || phase === 'paused' || phase === 'lost';
+}
+
+/** Why a setting cannot change now; undefined if it can. */
+export function lockReason(
+  phase: Phase,
+  name: FieldName,
+  run: ShownRun | undefined,
+): string | undefined {
+  if (!isActive(phase)) return undefined;
+  if (!('live' in FIELDS[name]) || phase === 'loading' || phase === 'lost')
+    return 'Fixed while a run exists. Reset the run to change it.';
+  const cache = run?.report?.cache;
+  if (name !== 'temperature' || !cache || cache.k === cache.V) return undefined;
+  return `Fixed: the teacher’s cache has what the words left out come to at this temperature. Words kept = 0 keeps all, for any.`;
+}
+
+/**
+ * True if a run from `a` and one from `b` start alike: all but the settings that may change on the
+ * way.
+ */
+export function sameStart(a: Config, b: Config): boolean {
+  return (Object.keys(FIELDS) as FieldName[]).every(
+    (name) => 'live' in FIELDS[name] || a[name] === b[name],
+  );
+}
+
+const SHORT: Record<keyof LiveChanges, string> = { student_lr: 'lr', temperature: 'T', alpha: 'α' };
+
+/** "T 2 → 4, α 0.7 → 0.5" */
+export function describeChanges(before: Config, changes: LiveChanges): string {
+  return (Object.keys(changes) as (keyof LiveChanges)[])
+    .map((name) => `${SHORT[name]} ${before[name]} → ${changes[name]}`)
+    .join(', ');
+}
+
+/** A line of the log for an evaluation, in the style of the script that this project grew from. */
+export function evaluationLine(run: ShownRun, index: number): string {
+  const record = run.history.evaluations[index];
+  const point = run.history.atStep(record.step);
+  const loss =
+    record.step === 0 ? 'n/a' : point?.step === record.step ? point.loss.toFixed(4) : '…';
+  const success = record.tried === 0 ? 'n/a' : (record.succeeded / record.tried).toFixed(3);
+  return `Step ${record.step}: Loss=${loss}, PPL=${perplexity(record)}, Success=${success} (${record.succeeded} of ${record.tried})`;
+}

@@ -1,0 +1,102 @@
+// The page's header: its name, its rooms, the link to what is shown, the theme.
+
+import { useState } from 'react';
+import { checkConfig } from '../../config';
+import { formatLink } from '../../link';
+import { useRun } from '../run/store';
+import { linkTo } from './address';
+import type { Theme } from './browser';
+import { copyText, THEMES, useTheme } from './browser';
+import { Icon } from './Icon';
+import type { Room } from './rooms';
+import { useRoom } from './rooms';
+
+export function Header() {
+  return (
+    <header className="header">
+      <h1>
+        <Icon name="still" /> Stillhouse
+      </h1>
+      <Rooms />
+      <div className="header-tools">
+        <ShareButton />
+        <ThemeButton />
+      </div>
+    </header>
+  );
+}
+
+function Rooms() {
+  const { room, lab, bug } = useRoom();
+  const config = useRun((state) => state.config);
+  const training = useRun((state) => state.phase === 'running');
+  const distil = checkConfig(config).length === 0 ? formatLink(config) : '';
+  const rooms: { name: Room; label: string; href: string }[] = [
+    { name: 'distil', label: 'Distil', href: `#${distil}` },
+    { name: 'lab', label: 'Strides', href: `#lab=${lab}` },
+    { name: 'bug', label: 'The bug', href: `#bug=${bug}` },
+  ];
+  return (
+    <nav className="rooms" aria-label="Rooms">
+      {rooms.map(({ name, label, href }) => (
+        <a key={name} href={href} aria-current={name === room ? 'page' : undefined}>
+          {label}
+          {name === 'distil' && training && room !== 'distil' && (
+            <span className="rooms-note"> training</span>
+          )}
+        </a>
+      ))}
+    </nav>
+  );
+}
+
+/** Copies the link to what the room shows. */
+export function ShareButton() {
+  const room = useRoom((state) => state.room);
+  const config = useRun((state) => state.config);
+  const ownText = useRun((state) => state.corpus !== undefined);
+  const [copied, setCopied] = useState<'yes' | 'refused'>();
+  const link = () => (room === 'distil' ? linkTo(config) : location.href);
+  const share = async () => setCopied((await copyText(link())) ? 'yes' : 'refused');
+  return (
+    <span className="share">
+      <button
+        type="button"
+        className="quiet"
+        onClick={share}
+        disabled={room === 'distil' && checkConfig(config).length > 0}
+        title={
+          room === 'distil' ? 'Copy the link to these settings' : 'Copy the link to what is shown'
+        }
+        onBlur={() => setCopied(undefined)}
+      >
+        <Icon name="link" /> <span>{copied === 'yes' ? 'Link copied' : 'Share'}</span>
+      </button>
+      <span role="status" className={copied ? 'share-note' : 'visually-hidden'}>
+        {copied === 'yes' && room !== 'distil' && 'The link opens the lab as it is now.'}
+        {copied === 'yes' &&
+          room === 'distil' &&
+          `The link holds the settings${ownText ? '; your own text stays here.' : '. Opening it starts nothing.'}`}
+        {copied === 'refused' &&
+          'The browser did not let the page copy. The same link is in the address bar.'}
+      </span>
+    </span>
+  );
+}
+
+const NAMES: Record<Theme, string> = { system: 'System', light: 'Light', dark: 'Dark' };
+
+function ThemeButton() {
+  const [theme, setTheme] = useTheme();
+  const next = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length];
+  return (
+    <button
+      type="button"
+      className="quiet"
+      onClick={() => setTheme(next)}
+      aria-label={`Theme: ${NAMES[theme]}. Change to ${NAMES[next]}`}
+    >
+      <Icon name={theme} /> <span aria-hidden="true">{NAMES[theme]}</span>
+    </button>
+  );
+}

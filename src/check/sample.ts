@@ -1,0 +1,43 @@
+// The check of how a text's next word is drawn.
+
+import { draw } from '../kernels/sample';
+import * as reference from '../reference';
+import { type Check, check, EXACT } from './check';
+import { type Storage, stored } from './tensors';
+
+const [ROWS, V, k] = [24, 131, 40];
+const TEMPERATURE = 0.8;
+
+/**
+ * Rolls in the middle of a word's share, a word further down the list for each row. Logits for
+ * drawing are f32 always.
+ */
+export function drawChecks(dtype: Storage): Check[] {
+  if (dtype === 'f16') return [];
+  const logits = stored(reference.numbers(ROWS * V, 3, 4), 'f32');
+  const rows = Array.from({ length: ROWS }, (_, row) => {
+    const { words, ends } = reference.shares(
+      logits.subarray(row * V, (row + 1) * V),
+      k,
+      TEMPERATURE,
+    );
+    return { word: words[row], roll: ((ends[row - 1] ?? 0) + ends[row]) / 2 };
+  });
+  // Read back as f32, whatever the bits mean.
+  const expected = new Float32Array(Uint32Array.from(rows, ({ word }) => word).buffer);
+  return [
+    check({
+      kernel: 'draw',
+      sizes: `rows=${ROWS} V=${V} k=${k}`,
+      layout: 'contiguous',
+      dtype,
+      inputs: {
+        logits: { values: logits, layout: [ROWS, V] },
+        rolls: { values: rows.map(({ roll }) => roll), layout: [ROWS] },
+        tokens: { values: new Float64Array(ROWS).fill(V), layout: [ROWS], dtype: 'u32' },
+      },
+      record: (recorder, tensors) => draw(recorder, tensors, { k, temperature: TEMPERATURE }),
+      outputs: [{ tensor: 'tokens', expected, tolerance: EXACT }],
+    }),
+  ];
+}

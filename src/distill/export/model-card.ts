@@ -1,0 +1,246 @@
+// An exported student's README.md: what it is, how it is used, what was measured and on what, how
+// it was trained, and the link that trains it again. Every figure is the run's own.
+
+import { type Config, DEFAULTS, FIELDS, type FieldName } from '../../config';
+import type { Gpt2Config } from '../../model/gpt2/config';
+import { modelReference } from '../../model-reference';
+import type { EvaluationRecord, StepRecord } from '../records';
+
+export type LossRow = Pick<StepRecord, 'step' | 'loss' | 'ce' | 'kd' | 'learningRate'>;
+
+/** What whoever watched the run knows of it. */
+export interface RunStory {
+  /** A link with the run's settings, where there is a page to open it. */
+  link?: string;
+  evaluations: readonly EvaluationRecord[];
+  /** Some of the steps, in order. */
+  losses: readonly LossRow[];
+  /** Settings that changed while it ran. */
+  changes: readonly { step: number; text: string }[];
+}
+
+export interface CardFacts extends RunStory {
+  name: string;
+  /** As at the end of the run. */
+  config: Config;
+  student: Gpt2Config;
+  /** Optimiser steps done. */
+  step: number;
+  /** What model.safetensors is stored in, and what the run computed in. */
+  dtype: 'float32' | 'float16';
+  computed: 'float32' | 'float16';
+  adapter: string;
+  studentParameters: number;
+  /** Undefined for a graph that does not tell. */
+  teacherParameters?: number;
+  /** `own`: the user's text, which no link brings. Tokens for training, and held out. */
+  corpus: { name: string; own: boolean; trainTokens: number; heldOutTokens: number };
+  /** A line for each file that is not there, and why. */
+  leftOut: readonly string[];
+}
+
+export function modelCard(facts: CardFacts): string {
+  const sections = [
+    frontMatter(facts),
+    summary(facts),
+    use(facts),
+    measured(facts),
+    training(facts),
+    settings(facts),
+  ];
+  return `${sections.join('\n\n')}\n`;
+}
+
+/** YAML; a JSON string is one of its strings, whatever is in it. */
+function frontMatter({ config, name }: CardFacts): string {
+  const starts = config.student_model === 'teacher' ? config.teacher_model : config.student_model;
+  const start = starts === '' ? undefined : modelReference(starts);
+  return [
+    '---',
+    'library_name: transformers',
+    'pipeline_tag: text-generation',
+    `model_name: ${JSON.stringify(name)}`,
+    ...(start?.kind === 'hub' ? [`base_model: ${JSON.stringify(start.id)}`] : []),
+    'tags:',
+    ...['gpt2', 'knowledge-distillation', 'onnx', 'stillhouse'].map((tag) => `  - ${tag}`),
+    '---',
+  ].join('\n');
+}
+
+function summary(facts: CardFacts): string {
+  const { name, config, student, step, corpus, studentParameters, teacherParameters } = facts;
+  const sizes =
+    `${count(student.n_layer)} layers, width ${count(student.n_embd)}, ${count(student.n_head)} heads, ` +
+    `${count(student.vocab_size)} words, contexts of up to ${count(student.n_positions)} tokens`;
+  const teacher =
+    teacherParameters === undefined ? '' : ` (${count(teacherParameters)} parameters)`;
+  const start: Record<string, string> = {
+    '': 'It began with random weights.',
+    teacher: `It began with the teacher’s layers ${config.student_from_layers.replaceAll(',', ', ')}.`,
+  };
+  return [
+    `# ${name}`,
+    `A GPT-2 of ${count(studentParameters)} parameters (${sizes}), taught by ${code(config.teacher_model)}${teacher} on ` +
+      `${code(corpus.name)} with Stillhouse, which distils language models in a browser. ` +
+      `${start[config.student_model] ?? `It began with the weights of ${code(config.student_model)}.`} ` +
+      `These are its weights after step ${count(step)} of ${count(config.train_steps)}.`,
+  ].join('\n\n');
+}
+
+function use({ dtype, leftOut, name }: CardFacts): string {
+  return [
+    '## How to use it',
+    'In Python:',
+    fenced('python', [
+      'from transformers import AutoModelForCausalLM, AutoTokenizer',
+      '',
+      `tokenizer = AutoTokenizer.from_pretrained("./${name}")`,
+      `model = AutoModelForCausalLM.from_pretrained("./${name}")`,
+    ]),
+    'In JavaScript, from a server that has this folder below `models/`:',
+    fenced('js', [
+      "import { AutoModelForCausalLM, AutoTokenizer, env } from '@huggingface/transformers';",
+      '',
+      "Object.assign(env, { allowRemoteModels: false, allowLocalModels: true, localModelPath: '/models/' });",
+      `const tokenizer = await AutoTokenizer.from_pretrained('${name}');`,
+      `const model = await AutoModelForCausalLM.from_pretrained('${name}', { dtype: 'fp32' });`,
+    ]),
+    `\`model.safetensors\` holds ${dtype}. The files in \`onnx/\` take \`input_ids\` (batch, sequence) as int64 and the keys and values ` +
+      'of what came before (`past_key_values`, empty at first), and give `logits` (batch, sequence, words) and `present`, the keys ' +
+      'and values so far. They take no attention mask, so a batch’s texts are of one length. Dropped on the teacher’s or the ' +
+      'student’s field in Stillhouse, the .zip or this folder is a model like any other.',
+    ...(leftOut.length > 0
+      ? ['Not in this folder:', leftOut.map((line) => `- ${line}`).join('\n')]
+      : []),
+  ].join('\n\n');
+}
+
+function measured({ evaluations, step, corpus, config }: CardFacts): string {
+  const last = evaluations.at(-1);
+  if (!last) return '## What was measured\n\nNothing: the run was not evaluated.';
+  const rows = evaluations.map((record) => [
+    count(record.step),
+    figure(record.studentPerplexity),
+    figure(record.teacherPerplexity),
+    figure(record.kl),
+    record.agreement === undefined ? 'n/a' : `${(100 * record.agreement).toFixed(1)}%`,
+    count(record.tokens),
+    `${record.succeeded} of ${record.tried}`,
+  ]);
+  const sample = last.sample;
+  return [
+    '## What was measured',
+    `On held-out text of ${code(corpus.name)}, at temperature 1, over the same tokens each time; ${count(corpus.heldOutTokens)} ` +
+      `tokens are held out, and ${count(config.eval_batches)} batches of ${count(config.batch_size)} × ${count(config.max_length)} were ` +
+      'asked for. KL is KL(teacher ‖ student) in nats a token; agreement is how often both models’ likeliest next token is the same.',
+    ...(last.step === step
+      ? []
+      : [
+          `The weights are of step ${count(step)}; the last evaluation was at step ${count(last.step)}.`,
+        ]),
+    table(['step', 'perplexity', 'teacher’s', 'KL', 'agreement', 'tokens', 'batches'], rows),
+    ...(last.firstError ? [`The first batch that failed: ${cell(last.firstError)}`] : []),
+    ...(sample
+      ? [
+          `What both say after ${code(sample.prompt)}, at step ${count(last.step)}:`,
+          table(
+            ['', 'continuation'],
+            [
+              ['teacher', cell(sample.teacher)],
+              ['this model', cell(sample.student)],
+            ],
+          ),
+        ]
+      : []),
+  ].join('\n\n');
+}
+
+function training({ losses, changes, corpus, adapter, computed }: CardFacts): string {
+  const rows = losses.map(({ step, loss, ce, kd, learningRate }) => [
+    count(step),
+    ...[loss, ce, kd].map(figure),
+    learningRate.toExponential(2),
+  ]);
+  return [
+    '## How it was trained',
+    `On ${count(corpus.trainTokens)} tokens of ${code(corpus.name)}, computed in ${computed} on ${code(adapter)}. Losses of single ` +
+      'steps, in nats a token: what was minimised, cross-entropy with the text, KL(teacher ‖ student) at the run’s temperature.',
+    rows.length > 0
+      ? table(['step', 'loss', 'CE', 'KD', 'learning rate'], rows)
+      : 'No step was trained.',
+    ...(changes.length > 0
+      ? [
+          'Changed while it ran:',
+          changes.map(({ step, text }) => `- before step ${count(step)}: ${cell(text)}`).join('\n'),
+        ]
+      : []),
+  ].join('\n\n');
+}
+
+function settings({ config, link, corpus, changes }: CardFacts): string {
+  const lacks = [
+    ...(corpus.own ? [`the text (${code(corpus.name)})`] : []),
+    ...(config.teacher_model === 'files' ? ['the teacher’s files'] : []),
+    ...(config.student_model === 'files' ? ['the files that the student began with'] : []),
+    ...(changes.length > 0 ? ['the changes while it ran'] : []),
+  ];
+  const without =
+    lacks.length > 0
+      ? `It does not bring ${lacks.join(', ')}.`
+      : 'It brings all that this run took.';
+  const rows = (Object.keys(FIELDS) as FieldName[]).map((name) => [
+    code(name),
+    config[name] === '' ? '' : code(String(config[name])),
+    config[name] === DEFAULTS[name]
+      ? ''
+      : DEFAULTS[name] === ''
+        ? 'nothing'
+        : code(String(DEFAULTS[name])),
+  ]);
+  return [
+    '## Its settings',
+    ...(link === undefined
+      ? []
+      : [`This link opens a run with these settings: <${link}>. ${without}`]),
+    table(['setting', 'value', 'default, where it differs'], rows),
+  ].join('\n\n');
+}
+
+const count = (value: number) => value.toLocaleString('en-US');
+
+/** Four digits; n/a for what was not measured. */
+function figure(value: number | undefined): string {
+  if (value === undefined) return 'n/a';
+  if (!Number.isFinite(value)) return String(value);
+  return Math.abs(value) >= 1000 ? count(Math.round(value)) : String(Number(value.toPrecision(4)));
+}
+
+/**
+ * Text of anybody's in a table or a sentence: one line, and nothing that Markdown or HTML takes for
+ * its own.
+ */
+function cell(text: string): string {
+  return text
+    .trim()
+    .replace(/\s+/g, ' ')
+    .replace(/[\\`*_[\]|#~]/g, '\\$&')
+    .replaceAll('&', '&amp;')
+    .replaceAll('<', '&lt;');
+}
+
+/** The same as code: fenced by more backticks than are in it. */
+function code(text: string): string {
+  const line = text.replace(/\s+/g, ' ').replaceAll('|', '\\|');
+  const fence = '`'.repeat(
+    Math.max(0, ...[...line.matchAll(/`+/g)].map(([run]) => run.length)) + 1,
+  );
+  const space = /^`|`$/.test(line) ? ' ' : '';
+  return fence + space + line + space + fence;
+}
+
+const fenced = (language: string, lines: string[]) =>
+  [`\`\`\`${language}`, ...lines, '```'].join('\n');
+
+function table(head: string[], rows: string[][]): string {
+  return [head, head.map(() => '---'), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n');
+}

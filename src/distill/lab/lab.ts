@@ -1,0 +1,239 @@
+// The Bug Lab's experiments, run with the real engine on the built-in models: small students,
+// taught by the built-in teacher through our own kernels. Columns advance in turns, one report at a
+// time, so that whoever drives an experiment can end it between any two.
+
+import { DEFAULTS } from '../../config';
+import type { Batch } from '../../data/batches';
+import type { Tokenizer } from '../../data/tokenizer';
+import type { Gpu } from '../../gpu/device';
+import { Pool } from '../../gpu/program';
+import type { Gpt2Config } from '../../model/gpt2/config';
+import { initialWeights } from '../../model/parameters';
+import { roundToHalf } from '../../tensor/dtype';
+import { Random } from '../../tensor/random';
+import { prepareData } from '../data';
+import { dtypeOf } from '../run';
+import { type Teacher, teacherFromWeights } from '../teacher/teacher';
+import { attentionWeights } from './attention-picture';
+import type { Cause, Experiment, LabColumn, LabReport, LossPath } from './records';
+import { type LabSettings, LabStudent } from './student';
+
+export interface LabParts {
+  gpu: Gpu;
+  tokenizer: Tokenizer;
+  /** The whole corpus. */
+  tokens: Uint32Array;
+  teacherConfig: Gpt2Config;
+  /** By Hugging Face name. */
+  teacherWeights: ReadonlyMap<string, Float32Array>;
+}
+
+const PATHS: LossPath[] = ['view', 'reshape', 'strided'];
+const CAUSES: Cause[] = ['view', 'skipped', 'half-weights', 'detached'];
+/**
+ * Steps and the steps between evaluations: long enough to see a loss fall, short enough for a
+ * software adapter.
+ */
+const LENGTH = {
+  replay: { steps: 24, every: 8 },
+  causes: { steps: 12, every: 6 },
+  heads: { steps: 40, every: 20 },
+};
+const EVALUATION_BATCHES = 4;
+const LEARNING_RATE = 0.005;
+/** The learning rate of the story's script. */
+const STORY_LEARNING_RATE = 5e-6;
+/**
+ * No weight of the causes' student is nearer to 0 than this: there f16's neighbours lie 1.5e-5
+ * apart, and a step of 5e-6 is lost in rounding. Nearer to 0 they lie closer, and the smallest
+ * weights would still move.
+ */
+const SMALLEST_WEIGHT = 0.02;
+/**
+ * Loss scales that overflow at every step: in f16 the gradients, some 2^10 times too large for it.
+ * No finite scale does that to an f32 gradient of norm 1; there the scale itself is infinite, as
+ * where it doubles with nothing to stop it, and no halving brings it back.
+ */
+const OVERFLOWING_SCALE = { f16: 2 ** 32, f32: Number.POSITIVE_INFINITY };
+
+/** What the columns of one experiment share. */
+interface Bench extends LabParts {
+  pool: Pool;
+  teacher: Teacher;
+  /** What every column starts from, but for what makes it a column. */
+  base: LabSettings;
+  /** Training batch number `index`. */
+  batch(index: number): Batch;
+  heldOut: Batch[];
+}
+
+interface Column {
+  name: LabColumn;
+  settings: LabSettings;
+  length: { steps: number; every: number };
+  batch(step: number): Batch;
+  raised?: boolean;
+}
+
+/**
+ * Runs an experiment, a report at a time. Ending the iteration early frees everything, as its end
+ * and an error do.
+ */
+export async function* runExperiment(
+  parts: LabParts,
+  experiment: Experiment,
+): AsyncGenerator<LabReport, void, void> {
+  const { gpu, teacherWeights, teacherConfig } = parts;
+  const replay = experiment.kind === 'replay' ? experiment : { batchSize: 4, contextLength: 32 };
+  const [B, T] = [replay.batchSize, replay.contextLength];
+  const dtype = dtypeOf(DEFAULTS, gpu);
+  const teacher = await teacherFromWeights(gpu, teacherWeights, teacherConfig, { B, T, dtype });
+  const pool = new Pool(gpu);
+  try {
+    const bench = {
+      ...parts,
+      ...data(parts, B, T),
+      pool,
+      teacher,
+      base: baseSettings(teacherConfig, dtype, [B, T]),
+    };
+    yield* together(columns(bench, experiment).map((column) => runColumn(bench, column)));
+  } finally {
+    pool.destroy();
+    await teacher.dispose();
+  }
+}
+
+function data({ tokens }: LabParts, B: number, T: number): Pick<Bench, 'batch' | 'heldOut'> {
+  const sizes = { batch_size: B, max_length: T, eval_batches: EVALUATION_BATCHES };
+  const { batches, heldOut } = prepareData([tokens], { ...DEFAULTS, ...sizes });
+  return { batch: (index) => batches.at(index), heldOut };
+}
+
+function baseSettings(
+  { vocab_size }: Gpt2Config,
+  dtype: 'f16' | 'f32',
+  shape: [number, number],
+): LabSettings {
+  const config: Gpt2Config = {
+    vocab_size,
+    n_positions: shape[1],
+    n_embd: 64,
+    n_layer: 1,
+    n_head: 2,
+    layer_norm_epsilon: 1e-5,
+    activation_function: 'gelu_new',
+  };
+  return {
+    config,
+    dtype,
+    shape,
+    weights: initialWeights(config, new Random(DEFAULTS.seed).fork('weights')),
+    learningRate: LEARNING_RATE,
+    weightDecay: DEFAULTS.weight_decay,
+    lossPath: 'labels',
+    evaluationPath: 'strided',
+  };
+}
+
+function columns(bench: Bench, experiment: Experiment): Column[] {
+  const { base } = bench;
+  const length = LENGTH[experiment.kind];
+  const batch = (step: number) => bench.batch(step - 1);
+  if (experiment.kind === 'replay') {
+    const raised = experiment.errors === 'raised';
+    return PATHS.map((path) => {
+      const lossPath = experiment.where === 'training' ? path : 'labels';
+      return {
+        name: path,
+        length,
+        batch,
+        raised,
+        settings: { ...base, lossPath, evaluationPath: path },
+      };
+    });
+  }
+  if (experiment.kind === 'heads') {
+    // More heads than elsewhere: each then sees a smaller part of the text, and the picture shows
+    // it.
+    const config = { ...base.config, n_head: 4 };
+    return (['transposed', 'reshaped'] as const).map((heads) => {
+      return { name: heads, length, batch, settings: { ...base, config: { ...config, heads } } };
+    });
+  }
+  // One batch, again and again: whatever changed the weights would show in its loss.
+  const same = bench.batch(0);
+  const plain = { ...base, weights: farFromZero(base.weights), weightDecay: 0 };
+  const settings: Record<Cause, LabSettings> = {
+    view: { ...plain, evaluationPath: 'view' },
+    skipped: { ...plain, faults: { fixedLossScale: OVERFLOWING_SCALE[base.dtype] } },
+    'half-weights': { ...plain, learningRate: STORY_LEARNING_RATE, halfWeights: true },
+    detached: { ...plain, faults: { detached: true } },
+  };
+  return CAUSES.map((name) => ({ name, length, batch: () => same, settings: settings[name] }));
+}
+
+/** Trains and evaluates one column; `raised`, it ends with its first exception. */
+async function* runColumn(bench: Bench, column: Column): AsyncGenerator<LabReport, void, void> {
+  const { gpu, pool, teacher, tokenizer, heldOut } = bench;
+  const { name, settings, length, raised } = column;
+  const student = await LabStudent.create(gpu, pool, teacher, settings);
+  try {
+    for (let step = 0; ; ) {
+      if (step % length.every === 0) {
+        const evaluation = await student.evaluate(heldOut);
+        const error = evaluation.record.firstError;
+        // A script that does not catch the exception gets no figures from the evaluation.
+        if (raised && error) return yield { kind: 'ended', column: name, error };
+        yield { kind: 'evaluation', column: name, ...evaluation };
+      }
+      if (step === length.steps) break;
+      const attempt = await student.attempt(column.batch(++step));
+      yield { kind: 'step', column: name, attempt };
+      if (raised && attempt.error)
+        return yield { kind: 'ended', column: name, error: attempt.error };
+    }
+    if (settings.config.heads) {
+      const layer = 0;
+      const text = heldOut[0].inputs.slice(0, settings.config.n_positions);
+      const heads = await attentionWeights(gpu, student.model, text, layer);
+      const tokens = Array.from(text, (token) => tokenizer.decode([token]));
+      yield { kind: 'attention', column: name, picture: { layer, tokens, heads } };
+    }
+    yield { kind: 'ended', column: name };
+  } finally {
+    student.destroy();
+  }
+}
+
+/** One report of each in turn, until all are done. Ends them all when it is ended. */
+async function* together<T>(
+  generators: AsyncGenerator<T, void, void>[],
+): AsyncGenerator<T, void, void> {
+  let running = generators;
+  try {
+    while (running.length > 0) {
+      const done = new Set<AsyncGenerator<T>>();
+      for (const generator of running) {
+        const { value, done: over } = await generator.next();
+        if (over) done.add(generator);
+        else yield value;
+      }
+      running = running.filter((generator) => !done.has(generator));
+    }
+  } finally {
+    for (const generator of generators) await generator.return();
+  }
+}
+
+/**
+ * The weights moved away from 0 to at least SMALLEST_WEIGHT, to either side where they were 0, as
+ * f16 holds them.
+ */
+function farFromZero(weights: ReadonlyMap<string, Float32Array>): Map<string, Float32Array> {
+  const move = (w: number, i: number) => {
+    const side = w === 0 ? 1 - 2 * (i % 2) : Math.sign(w);
+    return roundToHalf(side * Math.max(Math.abs(w), SMALLEST_WEIGHT));
+  };
+  return new Map([...weights].map(([name, data]) => [name, data.map(move)]));
+}

@@ -1,0 +1,157 @@
+// A student of the Bug Lab: a trainer and an evaluation under one column's settings, one attempt at
+// a step at a time.
+
+import { DEFAULTS } from '../../config';
+import type { Batch } from '../../data/batches';
+import type { Gpu } from '../../gpu/device';
+import type { Pool } from '../../gpu/program';
+import type { Gpt2Config } from '../../model/gpt2/config';
+import { fromHalf, roundToHalf } from '../../tensor/dtype';
+import { LayoutError } from '../../tensor/layout';
+import { Evaluator } from '../evaluate';
+import type { EvaluationRecord, StepRecord } from '../records';
+import type { Teacher } from '../teacher/teacher';
+import { type Faults, Trainer, type TrainerSettings } from '../trainer';
+import type { LossPath, StepAttempt } from './records';
+
+export interface LabSettings {
+  config: Gpt2Config;
+  dtype: 'f16' | 'f32';
+  /** B and T. */
+  shape: [number, number];
+  /** Initial values by name. */
+  weights: ReadonlyMap<string, Float32Array>;
+  learningRate: number;
+  weightDecay: number;
+  lossPath: NonNullable<TrainerSettings['lossPath']>;
+  evaluationPath: LossPath;
+  faults?: Faults;
+  /** Keep the weights in f16 alone, as an optimiser without f32 master weights does. */
+  halfWeights?: boolean;
+}
+
+export class LabStudent {
+  /** Attempts so far. */
+  step = 0;
+  #trainer!: Trainer;
+  #evaluator!: Evaluator;
+  readonly #records: StepRecord[] = [];
+  #start!: Float32Array;
+
+  private constructor(private readonly settings: LabSettings) {}
+
+  static async create(
+    gpu: Gpu,
+    pool: Pool,
+    teacher: Teacher,
+    settings: LabSettings,
+  ): Promise<LabStudent> {
+    const { config, dtype, shape, lossPath, faults, weightDecay } = settings;
+    const student = new LabStudent(settings);
+    student.#trainer = await Trainer.create(
+      gpu,
+      pool,
+      {
+        student: config,
+        dtype,
+        batchSize: shape[0],
+        contextLength: shape[1],
+        lossPath,
+        faults,
+        loss: DEFAULTS,
+        initialLossScale: DEFAULTS.initial_loss_scale,
+        adam: {
+          beta1: DEFAULTS.adam_beta1,
+          beta2: DEFAULTS.adam_beta2,
+          epsilon: 1e-8,
+          weightDecay,
+          maxGradNorm: DEFAULTS.max_grad_norm,
+        },
+      },
+      settings.weights,
+      teacher,
+      (record) => student.#records.push(record),
+    );
+    try {
+      const { weights } = student.#trainer;
+      student.#evaluator = new Evaluator(
+        gpu,
+        pool,
+        { config, weights },
+        teacher,
+        shape,
+        settings.evaluationPath,
+      );
+      student.#start = await student.#weights();
+    } catch (error) {
+      student.destroy();
+      throw error;
+    }
+    return student;
+  }
+
+  /** The model that attention is looked at in. */
+  get model() {
+    return { config: this.settings.config, weights: this.#trainer.weights };
+  }
+
+  /**
+   * One optimiser step, waited for. What a layout refuses is the lab's subject and is reported; any
+   * other error is thrown.
+   */
+  async attempt(batch: Batch): Promise<StepAttempt> {
+    const { learningRate, halfWeights } = this.settings;
+    const step = ++this.step;
+    const started = performance.now();
+    try {
+      const { temperature, alpha } = DEFAULTS;
+      await this.#trainer.step([batch], { step, learningRate, temperature, alpha });
+      await this.#trainer.drain();
+    } catch (error) {
+      if (!(error instanceof LayoutError)) throw error;
+      return {
+        step,
+        error: error.message,
+        bytesCopied: 0,
+        milliseconds: performance.now() - started,
+      };
+    }
+    const milliseconds = performance.now() - started;
+    if (halfWeights) await this.#roundWeights();
+    return {
+      step,
+      record: this.#records.pop(),
+      bytesCopied: this.#trainer.bytesCopied,
+      milliseconds,
+    };
+  }
+
+  async evaluate(batches: Batch[]): Promise<{ record: EvaluationRecord; weightChange: number }> {
+    const record = await this.#evaluator.run(batches, this.step);
+    const now = await this.#weights();
+    let [change, size] = [0, 0];
+    for (const [i, start] of this.#start.entries()) {
+      change += (now[i] - start) ** 2;
+      size += start ** 2;
+    }
+    return { record, weightChange: Math.sqrt(change / size) };
+  }
+
+  destroy(): void {
+    this.#evaluator?.destroy();
+    this.#trainer.destroy();
+  }
+
+  /** What the kernels read. */
+  async #weights(): Promise<Float32Array> {
+    const { weights } = this.#trainer;
+    const bytes = await weights.save();
+    return weights.dtype === 'f16' ? fromHalf(new Uint16Array(bytes)) : new Float32Array(bytes);
+  }
+
+  async #roundWeights(): Promise<void> {
+    const state = await this.#trainer.snapshot(this.step);
+    const master = new Float32Array(state.master).map(roundToHalf);
+    this.#trainer.restore({ ...state, master: master.buffer });
+  }
+}

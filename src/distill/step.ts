@@ -1,0 +1,149 @@
+// The part of a step where the logits are: head, loss and the head's backward, in chunks of rows
+// or, on a path that slices, all at once.
+
+import { IGNORED_TARGET } from '../data/batches';
+import type { Gpu } from '../gpu/device';
+import type { Placement, Recorder, Tensor } from '../gpu/program';
+import { columnSum } from '../kernels/column_sum';
+import { matrix } from '../kernels/tensors';
+import type { TopK } from '../kernels/topk';
+import { head, headBackward } from '../model/gpt2/forward';
+import type { Arena } from '../model/parameters';
+import { Layout } from '../tensor/layout';
+import type { LossPath } from './lab/records';
+import { sliceLabels, sliceLogits, sliceLogitsBackward } from './loss-paths';
+import { recordLoss } from './losses';
+import { CacheError } from './teacher/cache-file';
+import type { Taught } from './teacher/teacher';
+import type { TrainerSettings } from './trainer';
+
+/**
+ * 16 MiB of f32 logits: small beside a model that has a large vocabulary, and one chunk for a small
+ * one.
+ */
+const CHUNK_ELEMENTS = 2 ** 22;
+/** Rows that the matrix products take at a time: a chunk of as many leaves none of them idle. */
+const ROWS_AT_ONCE = 16;
+
+/**
+ * Elements of f32 logits that are made at a time: as many as asked for, if a binding can show them.
+ */
+export const chunkLimit = (gpu: Gpu, asked = CHUNK_ELEMENTS): number =>
+  Math.min(asked, Math.floor(gpu.limits.binding / 4));
+
+interface Parts {
+  settings: TrainerSettings;
+  weights: Arena;
+  gradients: Arena;
+  /** Absent where the loss needs none. */
+  teacher?: Pick<Taught, 'logits'>;
+  /** `sums`: 2 f32, the sums of CE and KD over tokens. `zero`: one f32 that is 0. */
+  buffers: Record<'step' | 'scaler' | 'sums' | 'zero', GPUBuffer>;
+}
+
+interface Rows {
+  hidden: Tensor; // (B·T, C)
+  targets: Tensor; // (B, T), or labels where the path slices
+  dhidden: Tensor; // (B·T, C)
+}
+
+/**
+ * Records dhidden, the head's part of the gradients and the losses' sums. Returns the bytes that
+ * the loss path copies.
+ * @throws LayoutError on the path `view`, where PyTorch's view does
+ */
+export function recordHeadLoss(recorder: Recorder, parts: Parts, rows: Rows): number {
+  const { lossPath = 'labels' } = parts.settings;
+  if (lossPath !== 'labels') return recordSliced(recorder, lossPath, parts, rows);
+  recordChunks(recorder, parts, rows);
+  return 0;
+}
+
+function recordChunks(recorder: Recorder, parts: Parts, { hidden, targets, dhidden }: Rows): void {
+  const { student, loss, chunkElements } = parts.settings;
+  const { vocab_size: V } = student;
+  const [rows] = hidden.layout.shape;
+  const perToken = recorder.tensor('per token', Layout.contiguous([rows, 2]), 'f32');
+  const most = Math.floor(chunkLimit(recorder.gpu, chunkElements) / V);
+  const even = most > ROWS_AT_ONCE && !chunkElements ? most - (most % ROWS_AT_ONCE) : most;
+  const chunkRows = rows <= most ? rows : Math.max(1, even);
+  const rowsOf = (tensor: Tensor, first: number, count: number): Tensor => ({
+    ...tensor,
+    layout: tensor.layout.narrow(0, first, count),
+  });
+  for (let first = 0; first < rows; first += chunkRows) {
+    const count = Math.min(chunkRows, rows - first);
+    const logits = recorder.tensor('logits', Layout.contiguous([count, V]), 'f32', 'logits');
+    const part = rowsOf(hidden, first, count);
+    head(recorder, parts.weights, part, logits);
+    const inputs = {
+      ...lossInputs(parts, targets, perToken),
+      student: logits,
+      chunk: { first, rows: count },
+    };
+    recordLoss(recorder, loss, inputs, parts.teacher?.logits(recorder, first, count));
+    recordHeadBackward(recorder, parts, part, logits, rowsOf(dhidden, first, count));
+  }
+  columnSum(recorder, perToken, persistent(parts.buffers.sums, [2]), 'loss sums');
+}
+
+/** All logits at once, sliced to [:, :-1] as scripts do. */
+function recordSliced(
+  recorder: Recorder,
+  path: LossPath,
+  parts: Parts,
+  { hidden, targets, dhidden }: Rows,
+): number {
+  const { student, batchSize: B, contextLength: T, loss } = parts.settings;
+  const { vocab_size: V } = student;
+  const logits = recorder.tensor('logits', Layout.contiguous([B, T, V]), 'f32', 'logits');
+  const perToken = recorder.tensor('per token', Layout.contiguous([B * (T - 1), 2]), 'f32');
+  head(recorder, parts.weights, hidden, matrix(logits, B * T, V));
+  const slice = sliceLogits(recorder, logits, path);
+  const theirs = parts.teacher?.logits(recorder, 0, B * T);
+  if (theirs && 'entries' in theirs) throw noSlices(path, theirs);
+  const taught =
+    theirs && sliceLogits(recorder, { ...theirs, layout: theirs.layout.view([B, T, V]) }, path);
+  const inputs = { ...lossInputs(parts, sliceLabels(targets), perToken), student: slice.tensor };
+  recordLoss(recorder, loss, inputs, taught?.tensor);
+  columnSum(recorder, perToken, persistent(parts.buffers.sums, [2]), 'loss sums');
+  const there = slice.bytesCopied + (taught?.bytesCopied ?? 0);
+  if (parts.settings.faults?.detached) return there;
+  const back = sliceLogitsBackward(recorder, slice, logits, persistent(parts.buffers.zero, [1]));
+  recordHeadBackward(recorder, parts, hidden, matrix(logits, B * T, V), dhidden);
+  return there + back;
+}
+
+/** What is thrown where logits would be sliced that were not kept. */
+export const noSlices = (path: LossPath, { V, k }: TopK): CacheError =>
+  new CacheError(
+    'refused',
+    `train_loss_path=${path} slices the teacher’s logits, of which the cache has ${k} of ${V}. ` +
+      'Use train_loss_path=labels, or cache_top_k=0.',
+  );
+
+function lossInputs({ buffers: { step, scaler } }: Parts, targets: Tensor, perToken: Tensor) {
+  return { targets, ignoreIndex: IGNORED_TARGET, perToken, step, scaler, gradient: true };
+}
+
+function recordHeadBackward(
+  recorder: Recorder,
+  parts: Parts,
+  hidden: Tensor,
+  dlogits: Tensor,
+  dhidden: Tensor,
+): void {
+  if (parts.settings.faults?.detached) return;
+  headBackward(recorder, parts.weights, parts.gradients, hidden, dlogits, dhidden);
+}
+
+function persistent(buffer: GPUBuffer, shape: number[]): Tensor {
+  const place: Placement = {
+    label: buffer.label,
+    bytes: buffer.size,
+    buffer,
+    offset: 0,
+    purpose: 'metrics',
+  };
+  return { layout: Layout.contiguous(shape), dtype: 'f32', place };
+}

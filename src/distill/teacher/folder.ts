@@ -1,0 +1,190 @@
+// A teacher from a model's folder: what is known of it before anything large is read, its
+// tokenizer, and the teacher itself.
+
+import { readBytePairs, tokenizerFiles } from '../../data/bpe';
+import { loadTokenizer, makeTokenizer, type Tokenizer, TokenizerError } from '../../data/tokenizer';
+import { ModelFileError } from '../../files/download';
+import { type ModelSource, readJson } from '../../files/source';
+import type { Gpu } from '../../gpu/device';
+import { parseConfig, parseSizes } from '../../model/gpt2/config';
+import { planArena } from '../../model/parameters';
+import { openWeights, streamGpt2Weights } from '../../model/weights';
+import { OnnxTeacher, type TeacherSizes } from './onnx';
+import { type Teacher, teacherFromOnnx, teacherFromWeights } from './teacher';
+
+interface TeacherShape {
+  B: number;
+  T: number;
+  dtype: 'f16' | 'f32';
+}
+
+export interface TeacherFolder {
+  sizes: TeacherSizes;
+  /** Undefined where config.json describes no GPT-2. */
+  parameters: number | undefined;
+  /** What will be read of the weights. */
+  bytes(): Promise<number>;
+  /** Our own kernels, or onnxruntime. */
+  engine: 'stillhouse' | 'onnxruntime';
+  make(gpu: Gpu, shape: TeacherShape): Promise<Teacher>;
+  /**
+   * The same without its weights, for a device that only counts. What onnxruntime takes beside
+   * weights and logits is left out.
+   */
+  plan(gpu: Gpu, shape: TeacherShape): Promise<Teacher>;
+}
+
+const HALF = 'onnx/model_fp16.onnx';
+const SINGLE = 'onnx/model.onnx';
+
+export interface TeacherChoice {
+  /** The ONNX file to run, whatever else the folder has. */
+  onnx?: string;
+  /** Whether the adapter has float16, and what the run computes in. */
+  f16: boolean;
+  dtype: 'f16' | 'f32';
+}
+
+/**
+ * Reads config.json and headers. A GPT-2 with safetensors runs in our own kernels, everything else
+ * in onnxruntime.
+ * @throws ModelFileError if the folder has nothing that can be run, with what would work
+ */
+export async function openTeacher(
+  source: ModelSource,
+  choice: TeacherChoice,
+): Promise<TeacherFolder> {
+  const file = `config.json of ${source.label}`;
+  const json = await readJson(source, 'config.json');
+  const gpt2 = (json as { model_type?: unknown } | null)?.model_type === 'gpt2';
+  if (!gpt2 || choice.onnx)
+    return onnxTeacher(source, choice.onnx ?? (await findOnnx(source, choice, json)), json);
+  const config = parseConfig(json, file);
+  try {
+    const files = await openWeights(source);
+    return {
+      sizes: config,
+      parameters: planArena(config).parameters,
+      engine: 'stillhouse',
+      bytes: async () => files.bytes,
+      make: (gpu, shape) =>
+        teacherFromWeights(gpu, (sink) => streamGpt2Weights(files, config, sink), config, shape),
+      plan: (gpu, shape) => teacherFromWeights(gpu, undefined, config, shape),
+    };
+  } catch (error) {
+    // Without safetensors an ONNX file may be there. Damaged ones are told as they are.
+    const name =
+      error instanceof ModelFileError && error.missing && (await findOnnx(source, choice));
+    if (!name) throw error;
+    return onnxTeacher(source, name, json);
+  }
+}
+
+/**
+ * The folder's ONNX file for this run; undefined if there is none. @throws ModelFileError instead,
+ * given the config.json
+ */
+async function findOnnx(source: ModelSource, choice: TeacherChoice): Promise<string | undefined>;
+async function findOnnx(source: ModelSource, choice: TeacherChoice, json: unknown): Promise<string>;
+async function findOnnx(source: ModelSource, { f16, dtype }: TeacherChoice, json?: unknown) {
+  const names = dtype === 'f16' ? [HALF, SINGLE] : f16 ? [SINGLE, HALF] : [SINGLE];
+  for (const name of names) if (await source.has(name)) return name;
+  if (json === undefined) return undefined;
+  const type = JSON.stringify((json as { model_type?: unknown } | null)?.model_type);
+  throw new ModelFileError(
+    'model',
+    `${source.label} is of type ${type} and has no ${names.join(' or ')}. Stillhouse runs GPT-2 from safetensors, and other ` +
+      'decoders from ONNX. Choose a model that has one of them.',
+  );
+}
+
+function onnxTeacher(source: ModelSource, name: string, json: unknown): TeacherFolder {
+  const file = `config.json of ${source.label}`;
+  const sizes = parseSizes(json, file);
+  const gpt2 = (json as { model_type?: unknown }).model_type === 'gpt2';
+  const parameters = gpt2 ? planArena(parseConfig(json, file)).parameters : undefined;
+  return {
+    sizes,
+    parameters,
+    engine: 'onnxruntime',
+    bytes: () => source.size(name),
+    async make(gpu, { B, T }) {
+      const model = await source.read(name);
+      const label = `${name} of ${source.label}`;
+      const onnx = await OnnxTeacher.create({
+        device: gpu.device,
+        model,
+        config: sizes,
+        file: label,
+      });
+      return teacherFromOnnx(gpu, onnx, { ...sizes, parameters }, B, T);
+    },
+    async plan(gpu, { B, T, dtype }) {
+      gpu.memory.create('teacher', name, await source.size(name));
+      const counted = { dtype, run: async () => {}, dispose: async () => {} };
+      return teacherFromOnnx(gpu, counted, { ...sizes, parameters }, B, T);
+    },
+  };
+}
+
+/** Whether a folder has the files of a tokenizer; a checkpoint alone may have none. */
+export async function hasTokenizer(source: ModelSource): Promise<boolean> {
+  return (
+    (await source.has('tokenizer.json')) ||
+    ((await source.has('vocab.json')) && (await source.has('merges.txt')))
+  );
+}
+
+/** A folder's tokenizer, and the files that a model with the same words needs beside it. */
+export interface FolderTokenizer extends Tokenizer {
+  files: ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
+}
+
+/**
+ * The folder's tokenizer: tokenizer.json, or GPT-2's own two files. @throws TokenizerError,
+ * ModelFileError
+ */
+export async function openTokenizer(
+  source: ModelSource,
+  vocabularySize: number,
+): Promise<FolderTokenizer> {
+  // As they were read, byte by byte.
+  const files = new Map<string, Uint8Array<ArrayBuffer>>();
+  const read = async (name: string) => {
+    const bytes = await source.read(name);
+    files.set(name, bytes);
+    return bytes;
+  };
+  const text = async (name: string) => new TextDecoder().decode(await read(name));
+  if (await source.has('tokenizer.json')) {
+    const readText = async (path: string) => {
+      const name = path.slice(path.lastIndexOf('/') + 1);
+      // Only tokenizer.json is always there; the other says which token ends a text.
+      if (name !== 'tokenizer.json' && !(await source.has(name))) return '{}';
+      return text(name);
+    };
+    return { ...(await loadTokenizer(source.label, { read: readText, vocabularySize })), files };
+  }
+  if (!(await hasTokenizer(source))) {
+    throw new TokenizerError(
+      `There is no tokenizer.json in ${source.label}.`,
+      'Choose a model with a tokenizer.json, or with vocab.json and merges.txt as GPT-2 has them.',
+    );
+  }
+  const vocabulary = await readJson({ ...source, read }, 'vocab.json');
+  const pairs = readBytePairs(vocabulary, await text('merges.txt'));
+  const { tokenizerJson, tokenizerConfig } = tokenizerFiles(pairs);
+  const tokenizer = makeTokenizer(tokenizerJson, tokenizerConfig);
+  if (tokenizer.vocabularySize !== vocabularySize) {
+    throw new TokenizerError(
+      `${source.label}: vocab.json has ${tokenizer.vocabularySize} tokens, the model ${vocabularySize}.`,
+      'Use the tokenizer that came with the model.',
+    );
+  }
+  // What reads only the newer two files finds them too.
+  const json = (value: object) => new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`);
+  files
+    .set('tokenizer.json', json(tokenizerJson))
+    .set('tokenizer_config.json', json(tokenizerConfig));
+  return { ...tokenizer, files };
+}

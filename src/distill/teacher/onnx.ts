@@ -1,0 +1,297 @@
+// A teacher that onnxruntime-web runs on our own GPUDevice: token ids in, logits into a buffer of
+// ours, nothing through the CPU. The only file that names onnxruntime-web, since its way to take a
+// device is young and may change.
+
+import * as ort from 'onnxruntime-web/webgpu';
+import { ModelFileError } from '../../files/download';
+import type { Gpt2Config } from '../../model/gpt2/config';
+
+/**
+ * What a teacher needs to know of the model: how long a context may be, and how many logits a
+ * position has.
+ */
+export type TeacherSizes = Pick<Gpt2Config, 'vocab_size' | 'n_positions'>;
+
+export interface OnnxTeacherOptions {
+  device: GPUDevice;
+  /**
+   * The bytes of the .onnx file: input_ids (B, T) int64 -> logits (B, T, V). It may also ask for
+   * attention_mask, position_ids and past_key_values, which are given full, counted up and empty.
+   */
+  model: Uint8Array;
+  config: TeacherSizes;
+  /**
+   * Element type that the logits must have; the model's own, if not given. `f16` needs a device
+   * with shader-f16.
+   */
+  dtype?: 'f32' | 'f16';
+  /** The name that errors carry. */
+  file?: string;
+}
+
+const TYPES = { f32: { name: 'float32', bytes: 4 }, f16: { name: 'float16', bytes: 2 } } as const;
+
+/** The runtime's log: errors are thrown as well, and told by whoever catches them. */
+const FATAL = 4;
+
+// The runtime is one WebAssembly module; two calls into it at once corrupt its memory. So all
+// teachers share a queue.
+let queue: Promise<unknown> = Promise.resolve();
+function serially<T>(work: () => Promise<T>): Promise<T> {
+  const result = queue.then(work);
+  queue = result.catch(() => {});
+  return result;
+}
+
+/** Makes an input for a batch of `batch` × `length`. */
+type Feed = (batch: number, length: number) => ort.Tensor;
+
+export class OnnxTeacher {
+  readonly dtype: 'f32' | 'f16';
+  readonly #session: ort.InferenceSession;
+  readonly #sizes: TeacherSizes;
+  readonly #file: string;
+  #disposed = false;
+  #lost?: GPUDeviceLostInfo;
+
+  /** What the graph asks for beside input_ids. */
+  readonly #feeds: Map<string, Feed>;
+
+  private constructor(
+    session: ort.InferenceSession,
+    { device, config }: OnnxTeacherOptions,
+    { dtype, feeds }: ReturnType<typeof checkInterface>,
+    file: string,
+  ) {
+    this.#session = session;
+    this.#sizes = config;
+    this.#file = file;
+    this.#feeds = feeds;
+    this.dtype = dtype;
+    void device.lost.then((info) => {
+      this.#lost = info;
+    });
+  }
+
+  /**
+   * @throws ModelFileError if the file is not a model that this teacher can run, or its numbers are
+   * not `dtype`.
+   */
+  static create(options: OnnxTeacherOptions): Promise<OnnxTeacher> {
+    const { device, model, config, dtype, file = 'model.onnx' } = options;
+    if (dtype === 'f16' && !device.features.has('shader-f16')) {
+      return Promise.reject(needsF16(file));
+    }
+    return serially(async () => {
+      // With more threads and cross-origin isolation, session creation hangs without a word.
+      ort.env.wasm.numThreads = 1;
+      // Other libraries point this at a server of theirs; the bundler knows where the file is.
+      ort.env.wasm.wasmPaths = undefined;
+      let session: ort.InferenceSession;
+      try {
+        session = await ort.InferenceSession.create(model, {
+          executionProviders: [
+            { name: 'webgpu', device } as ort.InferenceSession.WebGpuExecutionProviderOption,
+          ],
+          preferredOutputLocation: 'gpu-buffer',
+          logSeverityLevel: FATAL,
+        });
+      } catch (error) {
+        throw refused(
+          file,
+          `onnxruntime cannot load its ${model.length.toLocaleString('en-US')} bytes`,
+          error,
+        );
+      }
+      try {
+        const found = checkInterface(session, config, dtype, file);
+        if (found.dtype === 'f16' && !device.features.has('shader-f16')) throw needsF16(file);
+        return new OnnxTeacher(session, options, found, file);
+      } catch (error) {
+        await session.release();
+        throw error;
+      }
+    });
+  }
+
+  /**
+   * Writes the logits of `inputIds` (batch, length) to `output`: (batch, length, V), contiguous,
+   * from its first byte. The work is on the device's queue when the promise settles; what is
+   * submitted after it sees the logits.
+   * @throws RangeError if a size, a token or the buffer does not fit; ModelFileError if the model
+   * fails while running; Error if the device is lost
+   */
+  async run(
+    inputIds: Uint32Array,
+    batch: number,
+    length: number,
+    output: GPUBuffer,
+  ): Promise<void> {
+    const { vocab_size: V, n_positions: P } = this.#sizes;
+    if (inputIds.length !== batch * length || length < 1 || length > P) {
+      throw new RangeError(
+        `teacher: ${inputIds.length} tokens for batch ${batch} × length ${length}; a length may be 1 to ${P}.`,
+      );
+    }
+    const unknown = inputIds.findIndex((id) => id >= V);
+    if (unknown >= 0) {
+      throw new RangeError(
+        `teacher: token ${inputIds[unknown]} at ${unknown} is outside the vocabulary of ${V}. Use its tokenizer.`,
+      );
+    }
+    const { name: dataType, bytes } = TYPES[this.dtype];
+    const needed = batch * length * V * bytes;
+    if (output.size < needed) {
+      throw new RangeError(
+        `teacher: logits take ${needed} bytes, the output buffer has ${output.size}. Make it larger.`,
+      );
+    }
+    const ids = new ort.Tensor('int64', BigInt64Array.from(inputIds, BigInt), [batch, length]);
+    // Named by us, so that the runtime writes into our buffer and never owns it.
+    const logits = ort.Tensor.fromGpuBuffer(output, { dataType, dims: [batch, length, V] });
+    await serially(async () => {
+      if (this.#disposed) throw new Error('teacher: run after dispose. Create it again.');
+      this.#checkDevice();
+      try {
+        const others = [...this.#feeds].map(([name, feed]) => [name, feed(batch, length)]);
+        await this.#session.run(
+          { input_ids: ids, ...Object.fromEntries(others) },
+          { logits },
+          { logSeverityLevel: FATAL },
+        );
+      } catch (error) {
+        // Let the loss of the device, which would explain the failure, be known before the file is
+        // blamed.
+        await new Promise((resolve) => setTimeout(resolve));
+        this.#checkDevice();
+        if (/requires f16/.test(String(error))) throw needsF16(this.#file);
+        throw refused(this.#file, `onnxruntime failed on a batch of ${batch} × ${length}`, error);
+      }
+    });
+  }
+
+  #checkDevice(): void {
+    if (this.#lost) {
+      throw new Error(
+        `teacher: the GPU device was lost (${this.#lost.message}). Create device and teacher again.`,
+      );
+    }
+  }
+
+  /**
+   * Frees the runtime's memory on the device, once running work is done. A second call does
+   * nothing.
+   */
+  dispose(): Promise<void> {
+    return serially(async () => {
+      if (this.#disposed) return;
+      this.#disposed = true;
+      await this.#session.release();
+    });
+  }
+}
+
+function needsF16(file: string): ModelFileError {
+  return new ModelFileError(
+    'model',
+    `${file} computes in float16, and this device has no shader-f16. Use the float32 file.`,
+  );
+}
+
+/**
+ * The model must take what we feed and give what we read; the runtime would only say so at the
+ * first run.
+ */
+function checkInterface(
+  { inputMetadata, outputMetadata }: ort.InferenceSession,
+  { vocab_size: V }: TeacherSizes,
+  dtype: 'f32' | 'f16' | undefined,
+  file: string,
+): { dtype: 'f32' | 'f16'; feeds: Map<string, Feed> } {
+  const refusal = (what: string) =>
+    new ModelFileError('model', `${file}: ${what}. Choose another export of this model.`);
+  const names = (metadata: readonly ort.InferenceSession.ValueMetadata[]) =>
+    metadata.map(({ name }) => name).join(', ');
+  const feeds = new Map<string, Feed>();
+  const strange: string[] = [];
+  for (const input of inputMetadata) {
+    if (input.name === 'input_ids') continue;
+    const feed = feedOf(input);
+    if (feed) feeds.set(input.name, feed);
+    else strange.push(input.name);
+  }
+  const ids = inputMetadata.find(({ name }) => name === 'input_ids');
+  if (!ids || strange.length > 0) {
+    const supported =
+      'supported is input_ids, with attention_mask, position_ids and past_key_values where it has them';
+    const which = ids ? `; not supported are ${strange.join(', ')}` : '';
+    throw refusal(`its inputs are ${names(inputMetadata)}${which}; ${supported}`);
+  }
+  if (!ids.isTensor || ids.type !== 'int64') throw refusal('its input_ids are not int64');
+  const output = outputMetadata.find(({ name }) => name === 'logits');
+  if (!output?.isTensor)
+    throw refusal(`its outputs are ${names(outputMetadata)}; logits are missing`);
+  const found = (['f32', 'f16'] as const).find((type) => TYPES[type].name === output.type);
+  if (!found || (dtype && dtype !== found)) {
+    const expected = dtype ? TYPES[dtype].name : 'float32 or float16';
+    throw refusal(`its logits are ${output.type}, expected ${expected}`);
+  }
+  const last = output.shape.at(-1);
+  if (output.shape.length !== 3 || (typeof last === 'number' && last !== V)) {
+    throw refusal(
+      `its logits have shape [${output.shape.join(', ')}]; config.json asks for [batch, sequence, ${V}]`,
+    );
+  }
+  return { dtype: found, feeds };
+}
+
+/** How an input beside input_ids is made; undefined where nobody knows. */
+function feedOf(input: ort.InferenceSession.ValueMetadata): Feed | undefined {
+  if (!input.isTensor) return undefined;
+  const { name, type, shape } = input;
+  const integers = (batch: number, length: number, value: (position: number) => bigint) =>
+    new ort.Tensor(
+      'int64',
+      BigInt64Array.from({ length: batch * length }, (_, i) => value(i % length)),
+      [batch, length],
+    );
+  if (type === 'int64' && name === 'attention_mask')
+    return (batch, length) => integers(batch, length, () => 1n);
+  if (type === 'int64' && name === 'position_ids')
+    return (batch, length) => integers(batch, length, BigInt);
+  // (batch, heads, 0, head size): nothing came before. Only the numbers are fixed; the batch comes
+  // first.
+  if (
+    /^past_key_values[._]/.test(name) &&
+    (type === 'float32' || type === 'float16') &&
+    shape.length >= 3
+  ) {
+    return (batch) => {
+      const dims = shape.map((extent, axis) =>
+        axis === 0 ? batch : typeof extent === 'number' ? extent : 0,
+      );
+      return type === 'float32'
+        ? new ort.Tensor('float32', new Float32Array(), dims)
+        : new ort.Tensor('float16', new Uint16Array(), dims);
+    };
+  }
+  return undefined;
+}
+
+function refused(file: string, what: string, cause: unknown): ModelFileError {
+  // The runtime's own message, without its codes and its final stop.
+  const said = (cause instanceof Error ? cause.message : String(cause))
+    .replace(/^.*ERROR_MESSAGE: /s, '')
+    .replace(/[\s.]+$/, '');
+  // Its WebAssembly did not arrive; it does not try again.
+  if (/no available backend/.test(said)) {
+    return new ModelFileError('network', `onnxruntime could not start: ${said}. Reload the page.`, {
+      cause,
+    });
+  }
+  return new ModelFileError(
+    'model',
+    `${file}: ${what}: ${said}. Download it again, or choose another.`,
+    { cause },
+  );
+}

@@ -1,0 +1,192 @@
+// Teachers: whatever puts the logits of a batch on the GPU. One interface; onnxruntime or our own
+// engine behind it.
+
+import type { Work } from '../../gpu/command-batch';
+import type { Gpu } from '../../gpu/device';
+import {
+  bufferOf,
+  type DispatchTime,
+  Pool,
+  persistentTensor,
+  Recorder,
+  type Tensor,
+} from '../../gpu/program';
+import type { Entries } from '../../kernels/topk';
+import type { Gpt2Config } from '../../model/gpt2/config';
+import { forward, head } from '../../model/gpt2/forward';
+import { Arena, fill, planArena, type Weights } from '../../model/parameters';
+import { BYTES, fromHalf } from '../../tensor/dtype';
+import { Layout } from '../../tensor/layout';
+import { Sampler, type Write, writeByLogits } from '../sample';
+import type { OnnxTeacher, TeacherSizes } from './onnx';
+
+/**
+ * Where a loss and an evaluation have the teacher's side from: a teacher, or what was kept of one
+ * (cached-teacher.ts).
+ */
+export interface Taught {
+  /**
+   * Puts the work for `inputs` (b, T), b ≤ B, on the queue before whatever the caller submits next:
+   * in submissions of its own, or at the end of `work`. Rows beyond b are undefined.
+   */
+  enqueue(inputs: Uint32Array, work: Work): Promise<void>;
+  /**
+   * The logits of the batch enqueued last, (count, V) f16 or f32, of its rows from `first` = b · T
+   * + t on. Records what it takes to have them, so that a large vocabulary's logits need never all
+   * be there at once. Where only k words of each row were kept, the rows' entries.
+   */
+  logits(recorder: Recorder, first: number, count: number): Tensor | Entries;
+  /**
+   * Times of its dispatches for the batch enqueued last, the head's apart; absent where they are
+   * not ours. Changes nothing.
+   */
+  profile?(): Promise<DispatchTime[]>;
+  /** The one temperature that its entries serve; any where it is undefined. */
+  readonly temperature?: number;
+  /**
+   * Of entries: how many words they keep, and the perplexity that all logits of the evaluation's
+   * batches had.
+   */
+  readonly kept?: { k: number; perplexity?: number };
+}
+
+export interface Teacher extends Taught {
+  /** Undefined where only the graph knows. */
+  readonly parameters: number | undefined;
+  logits(recorder: Recorder, first: number, count: number): Tensor;
+  write: Write;
+  dispose(): Promise<void>;
+}
+
+/**
+ * A teacher that onnxruntime runs on our device, in submissions of its own, into a buffer of ours.
+ */
+export function teacherFromOnnx(
+  gpu: Gpu,
+  onnx: Pick<OnnxTeacher, 'dtype' | 'run' | 'dispose'>,
+  { vocab_size: V, parameters }: TeacherSizes & { parameters?: number },
+  B: number,
+  T: number,
+): Teacher {
+  const all = persistentTensor(
+    gpu,
+    'teacher',
+    'teacher logits',
+    Layout.contiguous([B * T, V]),
+    onnx.dtype,
+  );
+  const enqueue = (inputs: Uint32Array) => onnx.run(inputs, inputs.length / T, T, bufferOf(all));
+  return {
+    parameters,
+    enqueue,
+    logits: (_, first, count) => ({ ...all, layout: all.layout.narrow(0, first, count) }),
+    write: writeByLogits(async (tokens) => {
+      const { inputs, last } = padded(tokens, T);
+      await enqueue(inputs);
+      return readRow(gpu, all, last * V, V);
+    }),
+    async dispose() {
+      await onnx.dispose();
+      gpu.memory.destroy(bufferOf(all));
+    },
+  };
+}
+
+/**
+ * A GPT-2 that our own kernels run, inside the caller's submission. Without weights it is a plan of
+ * one.
+ */
+export async function teacherFromWeights(
+  gpu: Gpu,
+  weights: Weights | undefined,
+  config: Gpt2Config,
+  { B, T, dtype }: { B: number; T: number; dtype: 'f16' | 'f32' },
+): Promise<Teacher> {
+  const arena = new Arena(
+    gpu,
+    planArena(config, gpu.limits.buffer),
+    dtype,
+    'teacher',
+    'teacher weights',
+  );
+  try {
+    await fill(gpu, [arena], weights);
+  } catch (error) {
+    // Weights come over the network: a load that breaks off must not keep the GPU's memory.
+    arena.destroy();
+    throw error;
+  }
+  const tokens = persistentTensor(
+    gpu,
+    'teacher',
+    'teacher tokens',
+    Layout.contiguous([B, T]),
+    'u32',
+  );
+  const pool = new Pool(gpu, 'teacher');
+  const recorder = new Recorder(gpu, pool);
+  const { hidden } = forward(recorder, config, arena, tokens);
+  const program = await recorder.build('teacher');
+  const sampler = await Sampler.create(gpu, pool, config, arena, T);
+  return {
+    parameters: arena.plan.parameters,
+    async enqueue(inputs, work) {
+      gpu.device.queue.writeBuffer(bufferOf(tokens), 0, inputs as Uint32Array<ArrayBuffer>);
+      work.run(program);
+    },
+    profile: () => program.profile(),
+    logits(rows, first, count) {
+      const layout = Layout.contiguous([count, config.vocab_size]);
+      const logits = rows.tensor('teacher logits', layout, 'f32', 'logits');
+      head(
+        rows,
+        arena,
+        { ...hidden, layout: hidden.layout.narrow(0, first, count) },
+        logits,
+        'teacher head',
+      );
+      return logits;
+    },
+    write: sampler.write,
+    async dispose() {
+      sampler.destroy();
+      program.destroy();
+      pool.destroy();
+      arena.destroy();
+      gpu.memory.destroy(bufferOf(tokens));
+    },
+  };
+}
+
+/**
+ * The last T tokens as one row of T, and the index of the last. Padding comes behind, where a
+ * causal model does not look.
+ */
+function padded(
+  tokens: Uint32Array,
+  T: number,
+): { inputs: Uint32Array<ArrayBuffer>; last: number } {
+  const seen = tokens.slice(-T);
+  const inputs = new Uint32Array(T);
+  inputs.set(seen);
+  return { inputs, last: seen.length - 1 };
+}
+
+/**
+ * `count` elements from `first` on, as f32. Copies are of whole words, so an odd range of halves is
+ * read a little wider.
+ */
+async function readRow(
+  gpu: Gpu,
+  tensor: Tensor,
+  first: number,
+  count: number,
+): Promise<Float32Array> {
+  const size = BYTES[tensor.dtype];
+  const start = Math.floor((first * size) / 4) * 4;
+  const end = Math.ceil(((first + count) * size) / 4) * 4;
+  const bytes = await gpu.read(bufferOf(tensor), start, end - start);
+  const skip = first - start / size;
+  const all = tensor.dtype === 'f16' ? fromHalf(new Uint16Array(bytes)) : new Float32Array(bytes);
+  return all.slice(skip, skip + count);
+}

@@ -1,0 +1,371 @@
+// The safetensors format: 8 bytes of header length, a JSON header, then the tensors' bytes.
+// And a GPT-2's weights from and to such a file, under Hugging Face's names.
+
+import { type Gpt2Config, headName, parameterShapes } from '../model/gpt2/config';
+import { fromHalf } from '../tensor/dtype';
+import { count, ModelFileError } from './download';
+import { encodeValues, joinPieces, type Piece } from './pieces';
+
+const BYTES = { F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, U8: 1, BOOL: 1 } as const;
+export type SafetensorsType = keyof typeof BYTES;
+
+export interface StoredTensor {
+  dtype: SafetensorsType;
+  shape: number[];
+  /** Little-endian, row-major; a view into the file's bytes where it was read. */
+  data: Uint8Array;
+}
+
+/** A header beyond this is damage or an attack; the format's own library draws the same line. */
+const MAX_HEADER = 100_000_000;
+
+/** Where a tensor lies in its file. */
+export interface StoredEntry {
+  name: string;
+  dtype: SafetensorsType;
+  shape: number[];
+  /** Bytes from the file's begin, `to` not included. */
+  from: number;
+  to: number;
+}
+
+/** Bytes before the header: its length, 64 bits wide. */
+export const LENGTH_BYTES = 8;
+
+const broken = (file: string) => (what: string) =>
+  new ModelFileError('model', `${file}: ${what}. Download it again, or choose another file.`);
+
+/**
+ * How long the header is, from a file's first 8 bytes.
+ * @param fileBytes the whole file's length
+ * @throws ModelFileError if such a header does not fit the file
+ */
+export function headerLength(first: Uint8Array, fileBytes: number, file: string): number {
+  if (fileBytes < LENGTH_BYTES)
+    throw broken(file)(`${count(fileBytes)} bytes are too few for a safetensors file`);
+  // As a bigint: the length is 64 bits wide and may be hostile.
+  const length = new DataView(first.buffer, first.byteOffset, first.byteLength).getBigUint64(
+    0,
+    true,
+  );
+  if (length > BigInt(Math.min(fileBytes - LENGTH_BYTES, MAX_HEADER))) {
+    throw broken(file)(
+      `its header says ${count(length)} bytes, the file has ${count(fileBytes)}; it is cut short or not safetensors`,
+    );
+  }
+  return Number(length);
+}
+
+/**
+ * The tensors that a header lists, in the order in which they lie.
+ * @param fileBytes the whole file's length
+ * @throws ModelFileError that names the file, the tensor and what was expected
+ */
+export function readHeader(header: Uint8Array, fileBytes: number, file: string): StoredEntry[] {
+  const dataStart = LENGTH_BYTES + header.length;
+  const found = entries(header, broken(file));
+  // Contiguous and complete, as the format asks: so no tensor overlaps another and nothing hides in
+  // between.
+  let end = 0;
+  for (const { name, from, to } of found) {
+    if (from !== end) {
+      const relation =
+        from < end ? 'overlaps the tensor before it' : 'leaves a gap after the tensor before it';
+      throw broken(file)(
+        `tensor ${name} at ${count(from)} to ${count(to)} ${relation}, which ends at ${count(end)}`,
+      );
+    }
+    end = to;
+  }
+  const needed = dataStart + end;
+  if (needed > fileBytes) {
+    throw new ModelFileError(
+      'model',
+      `${file} is ${count(fileBytes)} of ${count(needed)} bytes long. Download it again.`,
+    );
+  }
+  if (needed < fileBytes)
+    throw broken(file)(`${count(fileBytes - needed)} bytes follow the last tensor`);
+  return found.map((entry) => ({
+    ...entry,
+    from: dataStart + entry.from,
+    to: dataStart + entry.to,
+  }));
+}
+
+/**
+ * The tensors of a safetensors file in memory, in the order in which they lie. Nothing is copied.
+ * @param file the name that errors carry
+ * @throws ModelFileError that names the file, the tensor and what was expected
+ */
+export function readSafetensors(bytes: Uint8Array, file: string): Map<string, StoredTensor> {
+  const length = headerLength(bytes, bytes.length, file);
+  const found = readHeader(bytes.subarray(LENGTH_BYTES, LENGTH_BYTES + length), bytes.length, file);
+  return new Map(
+    found.map(({ name, dtype, shape, from, to }) => [
+      name,
+      { dtype, shape, data: bytes.subarray(from, to) },
+    ]),
+  );
+}
+
+/** The header's tensors by offset, each checked by itself. */
+function entries(header: Uint8Array, broken: (what: string) => Error) {
+  let json: unknown;
+  try {
+    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(header));
+  } catch (error) {
+    throw broken(`its header is not JSON (${(error as Error).message})`);
+  }
+  if (typeof json !== 'object' || json === null || Array.isArray(json))
+    throw broken('its header is not an object');
+  const found = Object.entries(json as Record<string, unknown>).filter(
+    ([name]) => name !== '__metadata__',
+  );
+  const isSize = (value: unknown): value is number =>
+    Number.isSafeInteger(value) && (value as number) >= 0;
+  return found
+    .map(([name, entry]) => {
+      const { dtype, shape, data_offsets: offsets } = (entry ?? {}) as Record<string, unknown>;
+      if (typeof dtype !== 'string' || !Object.hasOwn(BYTES, dtype)) {
+        throw broken(
+          `tensor ${name} has type ${JSON.stringify(dtype)}; readable are ${Object.keys(BYTES).join(', ')}`,
+        );
+      }
+      if (!Array.isArray(shape) || !shape.every(isSize))
+        throw broken(`tensor ${name} has shape ${JSON.stringify(shape)}`);
+      if (
+        !Array.isArray(offsets) ||
+        offsets.length !== 2 ||
+        !offsets.every(isSize) ||
+        offsets[0] > offsets[1]
+      ) {
+        throw broken(
+          `tensor ${name} has data_offsets ${JSON.stringify(offsets)}; expected [begin, end]`,
+        );
+      }
+      const [from, to] = offsets as [number, number];
+      const size = shape.reduce(
+        (product, extent) => product * extent,
+        BYTES[dtype as SafetensorsType],
+      );
+      if (to - from !== size) {
+        const stored = `${count(to - from)} bytes`;
+        throw broken(
+          `tensor ${name} has ${stored}; ${dtype} of shape [${shape.join(', ')}] takes ${count(size)}`,
+        );
+      }
+      return { name, dtype: dtype as SafetensorsType, shape: shape as number[], from, to };
+    })
+    .sort((a, b) => a.from - b.from || a.to - b.to);
+}
+
+/**
+ * A safetensors file. Wider types come first, so that every tensor is aligned; otherwise in the
+ * map's order.
+ * @throws Error if a tensor's bytes do not fit its shape
+ */
+export function writeSafetensors(
+  tensors: ReadonlyMap<
+    string,
+    { dtype: SafetensorsType; shape: readonly number[]; data: ArrayBufferView }
+  >,
+  metadata: Record<string, string> = {},
+): Uint8Array<ArrayBuffer> {
+  const ordered = [...tensors].sort(([, a], [, b]) => BYTES[b.dtype] - BYTES[a.dtype]);
+  for (const [name, { dtype, shape, data }] of ordered) {
+    const size = sizeOf(dtype, shape);
+    if (data.byteLength === size) continue;
+    const given = `${count(data.byteLength)} bytes`;
+    throw new Error(
+      `writing tensor ${name}: got ${given}; ${dtype} of shape [${shape.join(', ')}] takes ${count(size)}.`,
+    );
+  }
+  const bytesOf = ({ buffer, byteOffset, byteLength }: ArrayBufferView) =>
+    new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);
+  const pieces = [headerOf(ordered, metadata), ...ordered.map(([, { data }]) => bytesOf(data))];
+  return joinPieces(pieces, new Map());
+}
+
+const sizeOf = (dtype: SafetensorsType, shape: readonly number[]) =>
+  shape.reduce((product, extent) => product * extent, BYTES[dtype]);
+
+/** What stands before the tensors, if they follow in this order. */
+function headerOf(
+  tensors: Iterable<readonly [string, { dtype: SafetensorsType; shape: readonly number[] }]>,
+  metadata: Record<string, string>,
+): Uint8Array<ArrayBuffer> {
+  const entries: [string, unknown][] =
+    Object.keys(metadata).length > 0 ? [['__metadata__', metadata]] : [];
+  let offset = 0;
+  for (const [name, { dtype, shape }] of tensors) {
+    entries.push([
+      name,
+      { dtype, shape, data_offsets: [offset, (offset += sizeOf(dtype, shape))] },
+    ]);
+  }
+  const text = new TextEncoder().encode(JSON.stringify(Object.fromEntries(entries)));
+  // Padded with spaces, so that the tensors are aligned.
+  const length = Math.ceil(text.length / 8) * 8;
+  const header = new Uint8Array(LENGTH_BYTES + length).fill(0x20);
+  new DataView(header.buffer).setBigUint64(0, BigInt(length), true);
+  header.set(text, LENGTH_BYTES);
+  return header;
+}
+
+/** The values as float32, always a copy. I64 and I32 are rounded beyond 2^24. */
+export function toFloat32({ dtype, data }: StoredTensor): Float32Array<ArrayBuffer> {
+  // The copy aligns: a file may place its tensors at any byte. Not slice(): a Node Buffer's is only
+  // a view.
+  const { buffer } = new Uint8Array(data);
+  switch (dtype) {
+    case 'F32':
+      return new Float32Array(buffer);
+    case 'F16':
+      return fromHalf(new Uint16Array(buffer));
+    case 'BF16':
+      // The upper half of a float32's bits.
+      return new Float32Array(
+        Uint32Array.from(new Uint16Array(buffer), (bits) => bits << 16).buffer,
+      );
+    case 'I32':
+      return Float32Array.from(new Int32Array(buffer));
+    case 'I64':
+      return Float32Array.from(new BigInt64Array(buffer), Number);
+    default:
+      return Float32Array.from(data);
+  }
+}
+
+/** Buffers of older GPT-2 files: the causal mask, which kernels know without it. */
+const MASK = /^h\.\d+\.attn\.(masked_)?bias$/;
+
+/**
+ * The tensors of a file that are a GPT-2's parameters, by the names of `parameterShapes` and in its
+ * order.
+ */
+export interface Gpt2Tensors<T> {
+  parameters: Map<string, T>;
+  /**
+   * A tied model's lm_head.weight where it stands beside wte.weight: it must hold the same values.
+   */
+  head?: T;
+  refuse(what: string): ModelFileError;
+}
+
+/**
+ * Finds a GPT-2's parameters. Names may start with `transformer.`; masks are passed over; the head
+ * may stand for wte.
+ * @throws ModelFileError for a parameter that is missing, unknown, or of another shape or type
+ */
+export function gpt2Tensors<T extends { dtype: SafetensorsType; shape: number[] }>(
+  tensors: ReadonlyMap<string, T>,
+  config: Gpt2Config,
+  file: string,
+): Gpt2Tensors<T> {
+  const refuse = (what: string) =>
+    new ModelFileError(
+      'model',
+      `${file}: ${what}. Check that it and config.json belong to the same GPT-2 model.`,
+    );
+  const left = new Map<string, T>();
+  for (const [stored, tensor] of tensors) {
+    const name = stored.replace(/^transformer\./, '');
+    if (MASK.test(name)) continue;
+    if (left.has(name)) throw refuse(`${name} is there twice, with and without "transformer."`);
+    left.set(name, tensor);
+  }
+  let head: T | undefined;
+  if (headName(config) === 'wte.weight') {
+    head = left.get('lm_head.weight');
+    left.delete('lm_head.weight');
+  }
+  if (head && !left.has('wte.weight')) {
+    left.set('wte.weight', head);
+    head = undefined;
+  }
+  const shapes = parameterShapes(config);
+  const missing = shapes.filter(({ name }) => !left.has(name)).map(({ name }) => name);
+  if (missing.length > 0) throw refuse(`${list(missing)} missing`);
+  const parameters = new Map<string, T>();
+  for (const { name, shape } of shapes) {
+    const tensor = left.get(name)!;
+    left.delete(name);
+    const wanted = shape.join(', ');
+    for (const { dtype, shape } of name === 'wte.weight' && head ? [tensor, head] : [tensor]) {
+      if (shape.join(', ') !== wanted)
+        throw refuse(`${name} has shape [${shape.join(', ')}], config.json asks for [${wanted}]`);
+      if (!['F32', 'F16', 'BF16'].includes(dtype))
+        throw refuse(`${name} has type ${dtype}; weights are F32, F16 or BF16`);
+    }
+    parameters.set(name, tensor);
+  }
+  if (left.size > 0) throw refuse(`${list([...left.keys()])} unknown`);
+  return { parameters, head, refuse };
+}
+
+/** Why a head of its own is refused. */
+export const UNTIED =
+  'lm_head.weight differs from wte.weight, and config.json does not say "tie_word_embeddings": false';
+
+/**
+ * A GPT-2's parameters as float32, in `parameterShapes` order.
+ * @throws ModelFileError as gpt2Tensors does, and for values that are not finite or a head that is
+ * not tied to wte.weight
+ */
+export function loadGpt2Weights(
+  tensors: ReadonlyMap<string, StoredTensor>,
+  config: Gpt2Config,
+  file: string,
+): Map<string, Float32Array<ArrayBuffer>> {
+  const { parameters, head, refuse } = gpt2Tensors(tensors, config, file);
+  const weights = new Map<string, Float32Array<ArrayBuffer>>();
+  for (const [name, tensor] of parameters) {
+    const values = toFloat32(tensor);
+    const bad = values.findIndex((value) => !Number.isFinite(value));
+    if (bad >= 0) throw refuse(`${name} holds ${values[bad]} at element ${count(bad)}`);
+    weights.set(name, values);
+  }
+  const embedding = weights.get('wte.weight')!;
+  if (head && !toFloat32(head).every((value, i) => value === embedding[i])) throw refuse(UNTIED);
+  return weights;
+}
+
+/**
+ * model.safetensors of a GPT2LMHeadModel, as transformers names its parameters.
+ * @throws Error if a parameter is missing, of another size, or not finite in that type
+ */
+export function saveGpt2Weights(
+  config: Gpt2Config,
+  weights: ReadonlyMap<string, Float32Array>,
+  dtype: 'F32' | 'F16' = 'F32',
+): Uint8Array<ArrayBuffer> {
+  return joinPieces(safetensorsPieces(config, dtype), weights);
+}
+
+/** `saveGpt2Weights` before the weights are there. */
+export function safetensorsPieces(config: Gpt2Config, dtype: 'F32' | 'F16'): Piece[] {
+  const shapes = parameterShapes(config);
+  // transformers refuses a file that does not say which framework's layout it has.
+  const header = headerOf(
+    // The head stands beside the transformer, not in it.
+    shapes.map(({ name, shape }) => [
+      name === 'lm_head.weight' ? name : `transformer.${name}`,
+      { dtype, shape },
+    ]),
+    { format: 'pt' },
+  );
+  const type = dtype === 'F16' ? 'f16' : 'f32';
+  const parameters = shapes.map(({ name, shape }) => {
+    const encode = (values: Float32Array) => encodeValues(name, type, values);
+    return { parameter: name, shape, byteLength: sizeOf(dtype, shape), encode };
+  });
+  return [header, ...parameters];
+}
+
+function list(names: string[]): string {
+  const shown = names.slice(0, 3).join(', ');
+  return names.length === 1
+    ? `${shown} is`
+    : `${shown}${names.length > 3 ? ` and ${names.length - 3} more` : ''} are`;
+}
