@@ -6,7 +6,7 @@
 // throws, the batch counts as failed.
 
 import { type Batch, IGNORED_TARGET } from '../data/batches';
-import { Work } from '../gpu/command-batch';
+import { CommandBatch } from '../gpu/command-batch';
 import type { Gpu } from '../gpu/device';
 import {
   bufferOf,
@@ -152,18 +152,18 @@ export class Evaluator {
     const labels = tokenLabels(batch, this.shape[1]);
     device.queue.writeBuffer(bufferOf(this.#tokens), 0, new Uint32Array(inputs));
     device.queue.writeBuffer(bufferOf(this.#labels), 0, labels);
-    const work = new Work(this.gpu, 'evaluation');
-    work.encoder.clearBuffer(bufferOf(this.#sums));
-    await this.teacher?.enqueue(inputs, work);
-    work.run(this.#program);
-    work.encoder.copyBufferToBuffer(
+    const commands = new CommandBatch(this.gpu, 'evaluation');
+    commands.encoder.clearBuffer(bufferOf(this.#sums));
+    await this.teacher?.enqueue(inputs, commands);
+    commands.run(this.#program);
+    commands.encoder.copyBufferToBuffer(
       bufferOf(this.#sums),
       0,
       results,
       index * SUMS_BYTES,
       SUMS_BYTES,
     );
-    await work.submit();
+    await commands.submit();
     return validTargets(labels);
   }
 

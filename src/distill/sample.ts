@@ -3,7 +3,7 @@
 // waits for the work, and never for a word's way to the CPU.
 
 import type { Tokenizer } from '../data/tokenizer';
-import { Work } from '../gpu/command-batch';
+import { CommandBatch } from '../gpu/command-batch';
 import type { Gpu } from '../gpu/device';
 import {
   bufferOf,
@@ -148,16 +148,16 @@ export class Sampler {
     device.queue.writeBuffer(text, 0, new Uint32Array(start));
     device.queue.writeBuffer(dice, 0, rolls);
     for (let at = start.length; at < length; at++) {
-      const work = new Work(gpu, 'sample');
+      const commands = new CommandBatch(gpu, 'sample');
       const copy = (from: GPUBuffer, offset: number, to: Tensor, bytes = to.place.bytes) =>
-        work.encoder.copyBufferToBuffer(from, offset, bufferOf(to), 0, bytes);
+        commands.encoder.copyBufferToBuffer(from, offset, bufferOf(to), 0, bytes);
       copy(text, 4 * Math.max(0, at - T), this.#tokens);
       copy(dice, 4 * (at - start.length), this.#roll);
-      work.run(this.#body);
+      commands.run(this.#body);
       copy(bufferOf(this.#hidden), (Math.min(at, T) - 1) * this.#row.place.bytes, this.#row);
-      work.run(this.#head);
-      work.encoder.copyBufferToBuffer(bufferOf(this.#token), 0, text, 4 * at, 4);
-      await work.submit();
+      commands.run(this.#head);
+      commands.encoder.copyBufferToBuffer(bufferOf(this.#token), 0, text, 4 * at, 4);
+      await commands.submit();
     }
     try {
       return new Uint32Array(await gpu.read(text, 4 * start.length, 4 * rolls.length));

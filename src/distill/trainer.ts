@@ -3,7 +3,7 @@
 
 import type { Config } from '../config';
 import type { Batch } from '../data/batches';
-import { Work } from '../gpu/command-batch';
+import { CommandBatch } from '../gpu/command-batch';
 import type { Gpu } from '../gpu/device';
 import type { Pool, Program } from '../gpu/program';
 import { Recorder } from '../gpu/program';
@@ -179,27 +179,27 @@ export class Trainer {
       tokens > 0 ? 1 / tokens : 0,
     ]);
     device.queue.writeBuffer(this.#buffers.step, 0, uniform);
-    const work = new Work(this.gpu, `step ${settings.step}`);
+    const commands = new CommandBatch(this.gpu, `step ${settings.step}`);
     for (const [i, batch] of labelled.entries()) {
       // The batch before is read until here.
-      await work.submit();
+      await commands.submit();
       this.#batch.write(batch);
       if (i === 0) {
-        this.gradients.clear(work.encoder);
-        work.encoder.clearBuffer(this.#buffers.sums);
+        this.gradients.clear(commands.encoder);
+        commands.encoder.clearBuffer(this.#buffers.sums);
       }
-      await this.teacher?.enqueue(batch.inputs, work);
-      work.run(this.#micro);
+      await this.teacher?.enqueue(batch.inputs, commands);
+      commands.run(this.#micro);
     }
-    work.run(this.#update);
+    commands.run(this.#update);
     // Taken only here, where nothing is refused any more: a buffer that is not sent would be lost
     // to the ring.
     const staging = await this.#ring.take();
-    work.encoder.copyBufferToBuffer(this.#buffers.sums, 0, staging, 0, SUMS_BYTES);
-    work.encoder.copyBufferToBuffer(this.#buffers.scaler, 0, staging, SUMS_BYTES, SCALER_BYTES);
-    const submitted = work.submit();
+    commands.encoder.copyBufferToBuffer(this.#buffers.sums, 0, staging, 0, SUMS_BYTES);
+    commands.encoder.copyBufferToBuffer(this.#buffers.scaler, 0, staging, SUMS_BYTES, SCALER_BYTES);
+    const submitted = commands.submit();
     this.#ring.send(staging, (bytes) => this.onRecord(this.#record(bytes, tokens, settings)));
-    if (!work.measured) this.submissions = work.submissions;
+    if (!commands.measured) this.submissions = commands.submissions;
     await submitted;
   }
 
@@ -365,9 +365,9 @@ function teacherPart(gpu: Gpu, teacher: Taught, batches: Batch[]): PartToTime {
   if (profile) return { ...part, clocked: false, run: profile };
   const run = async () => {
     const started = performance.now();
-    const work = new Work(gpu, 'teacher by the clock');
-    await teacher.enqueue(batches[0].inputs, work);
-    await work.submit();
+    const commands = new CommandBatch(gpu, 'teacher by the clock');
+    await teacher.enqueue(batches[0].inputs, commands);
+    await commands.submit();
     await gpu.idle();
     const nanoseconds = (performance.now() - started) * 1e6;
     return [{ kernel: 'teacher', label: 'teacher', flops: 0, bytes: 0, nanoseconds }];

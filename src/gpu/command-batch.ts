@@ -23,7 +23,7 @@ interface Pace {
 
 const paces = new WeakMap<Program, Pace>();
 
-export class Work {
+export class CommandBatch {
   /** Sent so far; those of a run that is measured are many. */
   submissions = 0;
   #encoder?: GPUCommandEncoder;

@@ -66,7 +66,7 @@ export class Gpu {
    * small models cut up.
    */
   limits: { buffer: number; binding: number };
-  /** What a submission may take before work is cut into several; see work.ts. Tests change it. */
+  /** The longest that one submission should take; see command-batch.ts. Tests change it. */
   submissionMilliseconds = SUBMISSION_MILLISECONDS;
   /** Settles when the device is gone; never rejects. */
   readonly lost: Promise<GPUDeviceLostInfo>;

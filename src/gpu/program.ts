@@ -48,7 +48,7 @@ export function bufferOf({ place }: Tensor): GPUBuffer {
   return place.buffer;
 }
 
-interface DispatchOptions extends Partial<Work> {
+interface DispatchOptions extends Partial<DispatchCost> {
   /** The kernel's name unless given. A label of layer 3 begins with `h.3.`. */
   label?: string;
 }
@@ -58,7 +58,7 @@ type Bound = Tensor | Placement | GPUBuffer;
 export type Grid = [x: number, y?: number, z?: number];
 
 /** What a dispatch has to do, however its kernel goes about it. */
-export interface Work {
+export interface DispatchCost {
   /**
    * Floating-point operations. A multiplication with an addition is two, an exponential or a
    * logarithm one.
@@ -69,7 +69,7 @@ export interface Work {
 }
 
 /** A dispatch and how long it took. */
-export interface DispatchTime extends Work {
+export interface DispatchTime extends DispatchCost {
   kernel: string;
   label: string;
   nanoseconds: number;
@@ -78,7 +78,7 @@ export interface DispatchTime extends Work {
 interface Dispatch {
   kernel: Kernel;
   label: string;
-  work: Work;
+  cost: DispatchCost;
   bound: Map<string, Placement>;
   paramsOffset: number;
   grid: Grid;
@@ -159,7 +159,7 @@ export class Recorder {
     this.#dispatches.push({
       kernel,
       label,
-      work: { flops, bytes },
+      cost: { flops, bytes },
       bound: new Map(Object.entries(bound).map(([name, value]) => [name, placement(value)])),
       paramsOffset: this.#paramBytes,
       grid,
@@ -322,9 +322,9 @@ export class Program {
     const times = new BigUint64Array(await this.gpu.read(resolved));
     memory.destroy(resolved);
     querySet.destroy();
-    return dispatches.map(({ kernel: { name }, label, work }, i) => {
+    return dispatches.map(({ kernel: { name }, label, cost }, i) => {
       const nanoseconds = Number(times[2 * i + 1] - times[2 * i]);
-      return { kernel: name, label, ...work, nanoseconds };
+      return { kernel: name, label, ...cost, nanoseconds };
     });
   }
 

@@ -21,6 +21,6 @@ export function columnSum(recorder: Recorder, x: Tensor, sums: Tensor, label = '
     constants,
   });
   // Sums may be longer than N; they are read and written.
-  const work = { label, flops: rows * N, bytes: bytesOf(x) + 2 * 4 * N };
-  recorder.dispatch(program, { x, sums }, { rows, N }, [Math.ceil(N / 16)], work);
+  const cost = { label, flops: rows * N, bytes: bytesOf(x) + 2 * 4 * N };
+  recorder.dispatch(program, { x, sums }, { rows, N }, [Math.ceil(N / 16)], cost);
 }

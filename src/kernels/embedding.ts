@@ -55,7 +55,7 @@ export function embeddingBackward(
   for (const { first, rows: run } of rowRuns(recorder.gpu, dwte)) {
     const count = run.layout.shape[0];
     const params = { rows, C, first, count };
-    const work = {
+    const cost = {
       flops: rows * C,
       bytes: bytesOf(tokens, order, dx) + 2 * BYTES.f32 * C * Math.min(rows, count),
     };
@@ -64,7 +64,7 @@ export function embeddingBackward(
       { tokens, order, dx, dwte: run },
       params,
       [Math.ceil(C / 64), rows],
-      work,
+      cost,
     );
   }
   // x = … + wpe[t]: every sequence adds to the same T rows.

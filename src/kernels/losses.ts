@@ -3,7 +3,13 @@
 // the student logits' place.
 
 import { kernel } from '../gpu/kernel';
-import { bytesOf, type Placement, type Recorder, type Tensor, type Work } from '../gpu/program';
+import {
+  bytesOf,
+  type DispatchCost,
+  type Placement,
+  type Recorder,
+  type Tensor,
+} from '../gpu/program';
 import { BYTES } from '../tensor/dtype';
 import ceWgsl from './ce.wgsl?raw';
 import compareWgsl from './compare.wgsl?raw';
@@ -58,14 +64,14 @@ export interface LossInputs {
 export function ce(recorder: Recorder, inputs: LossInputs): void {
   const { student, targets, perToken, step, scaler } = inputs;
   const { constants, params, grid } = addressing(recorder, inputs);
-  const work = workOf(inputs, FLOPS.ce);
+  const cost = costOf(inputs, FLOPS.ce);
   const program = kernel(recorder.gpu, 'ce', withRows(ceWgsl), { constants });
   recorder.dispatch(
     program,
     { step, scaler, student, targets, per_token: perToken },
     params,
     grid,
-    work,
+    cost,
   );
 }
 
@@ -91,7 +97,7 @@ export function distil(recorder: Recorder, inputs: DistilInputs): void {
     { step, scaler, student, targets, per_token: perToken, teacher },
     { ...params, ...logitStrides('teacher', teacher, inputs), beta },
     grid,
-    workOf(inputs, FLOPS.distil, teacher),
+    costOf(inputs, FLOPS.distil, teacher),
   );
 }
 
@@ -126,7 +132,7 @@ export function distilTopK(recorder: Recorder, inputs: DistilTopKInputs): void {
     { step, scaler, student, targets, per_token: perToken, entries },
     { ...params, ...found, k, narrow: Number(narrowIds({ V, k })) },
     grid,
-    workOf(inputs, FLOPS.distilTopK, entries),
+    costOf(inputs, FLOPS.distilTopK, entries),
   );
 }
 
@@ -182,11 +188,11 @@ const FLOPS = {
  * Logits are read, and written where the gradient takes their place; of the rest, a target and two
  * figures a row.
  */
-function workOf(
+function costOf(
   { student, gradient }: LossInputs,
   flops: { value: number; gradient: number },
   ...teacher: Tensor[]
-): Work {
+): DispatchCost {
   const { numel, shape } = student.layout;
   const rows = numel / (shape.at(-1) as number);
   return {

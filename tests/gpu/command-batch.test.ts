@@ -9,7 +9,7 @@ import { batchOf, startTrainer, TINY } from './students';
 /** Takes a software adapter some hundred milliseconds a step; no dispatch is much of that. */
 const HEAVY = { ...TINY, vocab_size: 512, n_positions: 64, n_embd: 96, n_layer: 4, n_head: 4 };
 const T = 64;
-/** Of a program's runs, those that measure it; see work.ts. */
+/** Of a program's runs, those that measure it; see command-batch.ts. */
 const MEASURED_RUNS = 3;
 const UNCUT = Number.POSITIVE_INFINITY;
 

@@ -1,7 +1,7 @@
 // Where a step goes: the times of its dispatches, measured again and again, then grouped by kernel
 // and by kind. Knows no GPU: what runs is given.
 
-import type { DispatchTime, Work } from '../../gpu/program';
+import type { DispatchCost, DispatchTime } from '../../gpu/program';
 
 /** Parts of a step, in the order in which they run. */
 export type Part = 'teacher' | 'student' | 'optimiser';
@@ -37,7 +37,7 @@ export interface Roofline {
   bytesPerSecond: number;
 }
 
-export interface Figures extends Work {
+export interface Figures extends DispatchCost {
   name: string;
   /** In one step. */
   dispatches: number;
@@ -107,10 +107,10 @@ export function summarise({ parts, step }: StepTimes, roofline: Roofline): Profi
     const [first] = repetitions;
     const rows = first.map(({ kernel, label, flops, bytes }, i) => {
       const nanoseconds = times * usual(repetitions.map((dispatches) => dispatches[i].nanoseconds));
-      const work = { flops: times * flops, bytes: times * bytes };
+      const cost = { flops: times * flops, bytes: times * bytes };
       return {
         kernel,
-        figures: { name: label.replace(/^h\.\d+\./, ''), dispatches: times, nanoseconds, ...work },
+        figures: { name: label.replace(/^h\.\d+\./, ''), dispatches: times, nanoseconds, ...cost },
       };
     });
     const kernels = grouped(rows, ({ kernel }) => kernel).map(([kernel, own]) => {

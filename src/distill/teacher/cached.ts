@@ -3,7 +3,7 @@
 // kept is refused and none is taken for another.
 
 import type { Batch } from '../../data/batches';
-import { Work } from '../../gpu/command-batch';
+import { CommandBatch } from '../../gpu/command-batch';
 import type { Gpu } from '../../gpu/device';
 import { bufferOf, Pool, persistentTensor, Recorder, type Tensor } from '../../gpu/program';
 import { type Entries, entryWords, expand, type TopK, topK } from '../../kernels/topk';
@@ -181,10 +181,10 @@ export async function writeEntries(
     for (let index = 0; index < count + heldOut.length; index++) {
       signal?.throwIfAborted();
       const { inputs } = index < count ? at(index) : heldOut[index - count];
-      const work = new Work(gpu, 'teacher’s words');
-      await teacher.enqueue(inputs, work);
-      work.run(index < count ? training : evaluation);
-      await work.submit();
+      const commands = new CommandBatch(gpu, 'teacher’s words');
+      await teacher.enqueue(inputs, commands);
+      commands.run(index < count ? training : evaluation);
+      await commands.submit();
       await file.write(index, new Uint32Array(await gpu.read(bufferOf(entries))));
       onBatch?.(index + 1);
     }

@@ -1,7 +1,7 @@
 // Teachers: whatever puts the logits of a batch on the GPU. One interface; onnxruntime or our own
 // engine behind it.
 
-import type { Work } from '../../gpu/command-batch';
+import type { CommandBatch } from '../../gpu/command-batch';
 import type { Gpu } from '../../gpu/device';
 import {
   bufferOf,
@@ -29,7 +29,7 @@ export interface Taught {
    * Puts the work for `inputs` (b, T), b ≤ B, on the queue before whatever the caller submits next:
    * in submissions of its own, or at the end of `work`. Rows beyond b are undefined.
    */
-  enqueue(inputs: Uint32Array, work: Work): Promise<void>;
+  enqueue(inputs: Uint32Array, commands: CommandBatch): Promise<void>;
   /**
    * The logits of the batch enqueued last, (count, V) f16 or f32, of its rows from `first` = b · T
    * + t on. Records what it takes to have them, so that a large vocabulary's logits need never all
@@ -130,9 +130,9 @@ export async function teacherFromWeights(
   const sampler = await Sampler.create(gpu, pool, config, arena, T);
   return {
     parameters: arena.plan.parameters,
-    async enqueue(inputs, work) {
+    async enqueue(inputs, commands) {
       gpu.device.queue.writeBuffer(bufferOf(tokens), 0, inputs as Uint32Array<ArrayBuffer>);
-      work.run(program);
+      commands.run(program);
     },
     profile: () => program.profile(),
     logits(rows, first, count) {
