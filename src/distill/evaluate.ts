@@ -23,10 +23,9 @@ import type { Gpt2Config } from '../model/gpt2/config';
 import { forward, head } from '../model/gpt2/forward';
 import type { Arena } from '../model/parameters';
 import { Layout, LayoutError } from '../tensor/layout';
-import type { LossPath } from './lab/records';
-import { sliceLogits, tokenLabels, validTargets } from './loss-paths';
+import { chunksOf, rowsPerChunk } from './chunks';
+import { type LossPath, sliceLogits, tokenLabels, validTargets } from './loss-paths';
 import type { EvaluationRecord } from './records';
-import { chunkLimit } from './step';
 import type { Taught } from './teacher/teacher';
 
 /** Sums over tokens: student NLL, teacher NLL, KL, agreements. */
@@ -241,22 +240,22 @@ export class Evaluator {
     const [B, T] = this.shape;
     const all = { whole: true, from: 0, to: T - 1 };
     if (this.path !== 'strided') return [{ first: 0, sequences: B, ...all }];
-    const rows = Math.max(1, Math.floor(chunkLimit(this.gpu) / V));
-    const firsts = (count: number, step: number) =>
-      Array.from({ length: Math.ceil(count / step) }, (_, i) => i * step);
-    if (rows >= T) {
-      const most = Math.floor(rows / T);
-      return firsts(B, most).map((first) => ({
+    const most = rowsPerChunk(this.gpu, V);
+    if (most >= T) {
+      return chunksOf(B, Math.floor(most / T)).map(({ first, count }) => ({
         first,
-        sequences: Math.min(most, B - first),
+        sequences: count,
         ...all,
       }));
     }
-    return firsts(B, 1).flatMap((first) =>
-      firsts(T - 1, rows).map((from) => {
-        const to = Math.min(from + rows, T - 1);
-        return { whole: false, first, sequences: 1, from, to };
-      }),
+    return chunksOf(B, 1).flatMap(({ first }) =>
+      chunksOf(T - 1, most).map(({ first: from, count }) => ({
+        whole: false,
+        first,
+        sequences: 1,
+        from,
+        to: from + count,
+      })),
     );
   }
 }

@@ -8,7 +8,9 @@ import type { Recorder, Tensor } from '../gpu/program';
 import { copy } from '../kernels/copy';
 import { BYTES } from '../tensor/dtype';
 import { Layout } from '../tensor/layout';
-import type { LossPath } from './lab/records';
+
+/** Three ways for the logits' slice to meet the loss. */
+export type LossPath = 'strided' | 'reshape' | 'view';
 
 export interface Slice {
   /** (B, T−1, V): what the loss reads. */

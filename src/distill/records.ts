@@ -1,6 +1,8 @@
 // What a run reports: one record an optimiser step, one an evaluation. Plain data, so that it
 // crosses to the page, into a recorded run and onto a log line unchanged.
 
+import type { LossPath } from './loss-paths';
+
 /** One optimiser step. Losses are token means in nats. */
 export interface StepRecord {
   /** 1 for the first step. */
@@ -63,7 +65,7 @@ export interface EvaluationRecord {
   /** Share of tokens on which both models' most likely next token is the same, 0 to 1. */
   agreement?: number;
   /** How logits met the loss, and what that copied. */
-  path: 'strided' | 'reshape' | 'view';
+  path: LossPath;
   bytesCopied: number;
   /** Wall time of the evaluation. */
   milliseconds: number;

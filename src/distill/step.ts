@@ -2,7 +2,6 @@
 // or, on a path that slices, all at once.
 
 import { IGNORED_TARGET } from '../data/batches';
-import type { Gpu } from '../gpu/device';
 import type { Placement, Recorder, Tensor } from '../gpu/program';
 import { columnSum } from '../kernels/column_sum';
 import { matrix } from '../kernels/tensors';
@@ -10,26 +9,12 @@ import type { TopK } from '../kernels/topk';
 import { head, headBackward } from '../model/gpt2/forward';
 import type { Arena } from '../model/parameters';
 import { Layout } from '../tensor/layout';
-import type { LossPath } from './lab/records';
-import { sliceLabels, sliceLogits, sliceLogitsBackward } from './loss-paths';
+import { chunksOf, rowsPerChunk, TILE_ROWS } from './chunks';
+import { type LossPath, sliceLabels, sliceLogits, sliceLogitsBackward } from './loss-paths';
 import { recordLoss } from './losses';
 import { CacheError } from './teacher/cache-file';
 import type { Taught } from './teacher/teacher';
 import type { TrainerSettings } from './trainer';
-
-/**
- * 16 MiB of f32 logits: small beside a model that has a large vocabulary, and one chunk for a small
- * one.
- */
-const CHUNK_ELEMENTS = 2 ** 22;
-/** Rows that the matrix products take at a time: a chunk of as many leaves none of them idle. */
-const ROWS_AT_ONCE = 16;
-
-/**
- * Elements of f32 logits that are made at a time: as many as asked for, if a binding can show them.
- */
-export const chunkLimit = (gpu: Gpu, asked = CHUNK_ELEMENTS): number =>
-  Math.min(asked, Math.floor(gpu.limits.binding / 4));
 
 interface Parts {
   settings: TrainerSettings;
@@ -64,15 +49,12 @@ function recordChunks(recorder: Recorder, parts: Parts, { hidden, targets, dhidd
   const { vocab_size: V } = student;
   const [rows] = hidden.layout.shape;
   const perToken = recorder.tensor('per token', Layout.contiguous([rows, 2]), 'f32');
-  const most = Math.floor(chunkLimit(recorder.gpu, chunkElements) / V);
-  const even = most > ROWS_AT_ONCE && !chunkElements ? most - (most % ROWS_AT_ONCE) : most;
-  const chunkRows = rows <= most ? rows : Math.max(1, even);
+  const most = rowsPerChunk(recorder.gpu, V, chunkElements);
   const rowsOf = (tensor: Tensor, first: number, count: number): Tensor => ({
     ...tensor,
     layout: tensor.layout.narrow(0, first, count),
   });
-  for (let first = 0; first < rows; first += chunkRows) {
-    const count = Math.min(chunkRows, rows - first);
+  for (const { first, count } of chunksOf(rows, most, chunkElements ? 1 : TILE_ROWS)) {
     const logits = recorder.tensor('logits', Layout.contiguous([count, V]), 'f32', 'logits');
     const part = rowsOf(hidden, first, count);
     head(recorder, parts.weights, part, logits);

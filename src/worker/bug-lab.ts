@@ -4,7 +4,7 @@
 import { DEFAULTS } from '../config';
 import { decodeCorpus } from '../data/corpus';
 import { loadTokenizer } from '../data/tokenizer';
-import { type LabParts, runExperiment } from '../distill/lab/lab';
+import { type BugLabOptions, runExperiment } from '../distill/bug-lab/experiments';
 import { download, downloadJson } from '../files/download';
 import { loadGpt2Weights, readSafetensors } from '../files/safetensors';
 import type { Gpu } from '../gpu/device';
@@ -13,7 +13,7 @@ import { describe } from './failure';
 import { BUILT_IN_CORPUS, base, type DeviceUser, nextTask, post } from './host';
 import type { Experiment } from './protocol';
 
-type Models = Omit<LabParts, 'gpu'>;
+type Models = Omit<BugLabOptions, 'gpu'>;
 
 /** Loaded once. Forgotten where loading failed, so that the next experiment tries again. */
 let models: Promise<Models> | undefined;

@@ -4,20 +4,21 @@
 import type { CheckRow } from '../check/run';
 import type { Config } from '../config';
 import type { CorpusFile, Reading } from '../data/documents';
+import type { BugLabReport, Experiment } from '../distill/bug-lab/records';
 import type { DataPreview } from '../distill/data';
 import type { ExportType } from '../distill/export/export';
 import type { RunStory } from '../distill/export/model-card';
-import type { Experiment, LabReport } from '../distill/lab/records';
 import type { ProfileReport } from '../distill/profile/profile';
 import type { EvaluationRecord, StepRecord } from '../distill/records';
 import type { CacheReport, RunStage } from '../distill/run';
 
 export type { CheckRow } from '../check/run';
 export type { Reading } from '../data/documents';
+export type * from '../distill/bug-lab/records';
 export type { DataPreview } from '../distill/data';
 export type { ExportType } from '../distill/export/export';
 export type { LossRow, RunStory } from '../distill/export/model-card';
-export type * from '../distill/lab/records';
+export type { LossPath } from '../distill/loss-paths';
 export type { Figures, ProfileReport } from '../distill/profile/profile';
 export type { EvaluationRecord, Sample, StepRecord } from '../distill/records';
 export type { CacheReport } from '../distill/run';
@@ -242,7 +243,7 @@ export type FromWorker =
   | { type: 'failed'; runId: string; failure: Failure }
   /** What the experiment is loading or building. */
   | { type: 'lab-loading'; detail: string }
-  | { type: 'lab-report'; report: LabReport }
+  | { type: 'lab-report'; report: BugLabReport }
   /** The experiment is over: done, or ended as asked. */
   | { type: 'lab-done' }
   | { type: 'lab-failed'; failure: Failure }

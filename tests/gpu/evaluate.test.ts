@@ -8,7 +8,7 @@ import { expect, it } from 'vitest';
 import type { Batch } from '../../src/data/batches';
 import type { Tokenizer } from '../../src/data/tokenizer';
 import { Evaluator } from '../../src/distill/evaluate';
-import type { LossPath } from '../../src/distill/lab/records';
+import type { LossPath } from '../../src/distill/loss-paths';
 import type { EvaluationRecord } from '../../src/distill/records';
 import { Sampler, sampleText, writeByLogits } from '../../src/distill/sample';
 import { type Teacher, teacherFromWeights } from '../../src/distill/teacher/teacher';

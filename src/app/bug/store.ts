@@ -3,7 +3,13 @@
 // times a second.
 
 import { create } from 'zustand';
-import type { Experiment, Failure, FromWorker, LabColumn, LabReport } from '../../worker/protocol';
+import type {
+  BugLabColumn,
+  BugLabReport,
+  Experiment,
+  Failure,
+  FromWorker,
+} from '../../worker/protocol';
 import { listen, send } from '../shared/client';
 import { useRoom, writeRoom } from '../shared/rooms';
 import type { AllSettings, Card, Settings } from './settings';
@@ -11,7 +17,7 @@ import { DEFAULTS, formatState, parseState } from './settings';
 
 const COMMIT_INTERVAL = 200;
 
-type Of<Kind extends LabReport['kind']> = Extract<LabReport, { kind: Kind }>;
+type Of<Kind extends BugLabReport['kind']> = Extract<BugLabReport, { kind: Kind }>;
 
 /** What one column reported. */
 export interface ColumnRun {
@@ -29,7 +35,7 @@ export interface LabRun {
   state: 'loading' | 'running' | 'done' | 'stopped' | 'failed';
   /** What is being loaded. */
   detail: string;
-  columns: Partial<Record<LabColumn, ColumnRun>>;
+  columns: Partial<Record<BugLabColumn, ColumnRun>>;
   failure?: Failure;
 }
 
@@ -38,7 +44,7 @@ export const COLUMNS = {
   replay: ['view', 'reshape', 'strided'],
   causes: ['view', 'skipped', 'half-weights', 'detached'],
   heads: ['transposed', 'reshaped'],
-} as const satisfies Record<Card, readonly LabColumn[]>;
+} as const satisfies Record<Card, readonly BugLabColumn[]>;
 
 interface BugStore {
   card: Card;
@@ -61,7 +67,7 @@ interface BugStore {
 }
 
 export const useBug = create<BugStore>()((set, get) => {
-  let reports: LabReport[] = [];
+  let reports: BugLabReport[] = [];
   let timer: ReturnType<typeof setTimeout> | undefined;
 
   function update(change: Partial<LabRun>, more: Partial<BugStore> = {}): void {
@@ -191,7 +197,7 @@ export function experimentOf(card: Card, settings: AllSettings): Experiment {
 
 function taken(
   column: ColumnRun = { attempts: [], evaluations: [] },
-  report: LabReport,
+  report: BugLabReport,
 ): ColumnRun {
   switch (report.kind) {
     case 'step':

@@ -8,7 +8,7 @@ import type { Gpu } from '../../gpu/device';
 import { bufferOf, Pool, persistentTensor, Recorder, type Tensor } from '../../gpu/program';
 import { type Entries, entryWords, expand, type TopK, topK } from '../../kernels/topk';
 import { Layout } from '../../tensor/layout';
-import { chunkLimit } from '../step';
+import { chunksOf, rowsPerChunk } from '../chunks';
 import { CacheError, type CacheFile } from './cache-file';
 import type { Taught, Teacher } from './teacher';
 
@@ -159,9 +159,7 @@ export async function writeEntries(
   );
   const record = (at: number) => {
     const recorder = new Recorder(gpu, pool);
-    const chunkRows = Math.max(1, Math.min(B * T, Math.floor(chunkLimit(gpu) / V)));
-    for (let first = 0; first < B * T; first += chunkRows) {
-      const rows = Math.min(chunkRows, B * T - first);
+    for (const { first, count: rows } of chunksOf(B * T, rowsPerChunk(gpu, V))) {
       const own: Tensor = { ...entries, layout: entries.layout.narrow(0, first, rows) };
       topK(
         recorder,

@@ -7,7 +7,7 @@ import { BugLab } from '../../../src/app/bug/BugLab';
 import { orderOf } from '../../../src/app/bug/cause-rows';
 import { useRun } from '../../../src/app/run/store';
 import { followAddress } from '../../../src/app/shared/address';
-import type { Cause, LabColumn } from '../../../src/worker/protocol';
+import type { BugLabColumn, Cause } from '../../../src/worker/protocol';
 import { attempt, columnReports, done, freshLab, report, say, VIEW_ERROR } from './bug-support';
 import { sent, status, stepRecord, stubBrowser } from './support';
 
@@ -28,7 +28,7 @@ const goTo = (hash: string) =>
     history.replaceState(null, '', hash);
     dispatchEvent(new HashChangeEvent('hashchange'));
   });
-const reportAll = (column: LabColumn, shape?: Parameters<typeof columnReports>[1]) => {
+const reportAll = (column: BugLabColumn, shape?: Parameters<typeof columnReports>[1]) => {
   for (const value of columnReports(column, shape)) report(value);
 };
 

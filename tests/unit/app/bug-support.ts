@@ -4,7 +4,12 @@
 import { act } from '@testing-library/react';
 import { useBug } from '../../../src/app/bug/store';
 import { useRoom } from '../../../src/app/shared/rooms';
-import type { FromWorker, LabColumn, LabReport, StepAttempt } from '../../../src/worker/protocol';
+import type {
+  BugLabColumn,
+  BugLabReport,
+  FromWorker,
+  StepAttempt,
+} from '../../../src/worker/protocol';
 import { evaluationRecord, FakeWorker, failedEvaluation, freshStore, stepRecord } from './support';
 
 export function freshLab(): void {
@@ -17,7 +22,7 @@ export function freshLab(): void {
 export const say = (message: FromWorker) =>
   act(() => FakeWorker.made.at(-1)?.onmessage?.({ data: message }));
 
-export const report = (value: LabReport) => say({ type: 'lab-report', report: value });
+export const report = (value: BugLabReport) => say({ type: 'lab-report', report: value });
 
 /** Ends the experiment; what was reported is then committed. */
 export const done = () => say({ type: 'lab-done' });
@@ -41,14 +46,14 @@ interface Shape {
 }
 
 /** An evaluation before the steps, the steps, an evaluation after them, the end. */
-export function columnReports(column: LabColumn, shape: Shape = {}): LabReport[] {
+export function columnReports(column: BugLabColumn, shape: Shape = {}): BugLabReport[] {
   const {
     failing = false,
     bytesCopied = 0,
     steps = [attempt(1), attempt(2)],
     weightChange = 0.03,
   } = shape;
-  const evaluation = (step: number): LabReport => ({
+  const evaluation = (step: number): BugLabReport => ({
     kind: 'evaluation',
     column,
     record: failing
@@ -58,7 +63,7 @@ export function columnReports(column: LabColumn, shape: Shape = {}): LabReport[]
   });
   return [
     evaluation(0),
-    ...steps.map((taken): LabReport => ({ kind: 'step', column, attempt: taken })),
+    ...steps.map((taken): BugLabReport => ({ kind: 'step', column, attempt: taken })),
     evaluation(steps.length),
     { kind: 'ended', column },
   ];

@@ -5,8 +5,8 @@ import { readFile } from 'node:fs/promises';
 import { beforeAll, expect, it } from 'vitest';
 import { decodeCorpus } from '../../src/data/corpus';
 import { loadTokenizer } from '../../src/data/tokenizer';
-import { type LabParts, runExperiment } from '../../src/distill/lab/lab';
-import type { Experiment, LabColumn, LabReport } from '../../src/distill/lab/records';
+import { type BugLabOptions, runExperiment } from '../../src/distill/bug-lab/experiments';
+import type { BugLabColumn, BugLabReport, Experiment } from '../../src/distill/bug-lab/records';
 import { loadGpt2Weights, readSafetensors } from '../../src/files/safetensors';
 import { Gpu } from '../../src/gpu/device';
 import { parseConfig } from '../../src/model/gpt2/config';
@@ -32,7 +32,7 @@ const REFUSAL =
  */
 const F16_ROUNDING = 2 ** -10;
 
-let parts: LabParts;
+let parts: BugLabOptions;
 
 beforeAll(async () => {
   const gpu = await openTestDevice();
@@ -54,32 +54,32 @@ beforeAll(async () => {
 /**
  * Runs the whole experiment, or until `stop` says so, and checks that it leaves nothing on the GPU.
  */
-async function run(experiment: Experiment, stop: (report: LabReport) => boolean = () => false) {
+async function run(experiment: Experiment, stop: (report: BugLabReport) => boolean = () => false) {
   const before = parts.gpu.memory.totals();
-  const reports: LabReport[] = [];
+  const reports: BugLabReport[] = [];
   for await (const report of runExperiment(parts, experiment)) {
     reports.push(report);
     if (stop(report)) break;
   }
   expect(parts.gpu.memory.totals()).toEqual(before);
-  const of = <K extends LabReport['kind']>(kind: K, column: LabColumn) =>
-    reports.filter((report): report is Extract<LabReport, { kind: K }> => {
+  const of = <K extends BugLabReport['kind']>(kind: K, column: BugLabColumn) =>
+    reports.filter((report): report is Extract<BugLabReport, { kind: K }> => {
       return report.kind === kind && report.column === column;
     });
   return {
     reports,
-    attempts: (column: LabColumn) => of('step', column).map(({ attempt }) => attempt),
-    losses: (column: LabColumn) =>
+    attempts: (column: BugLabColumn) => of('step', column).map(({ attempt }) => attempt),
+    losses: (column: BugLabColumn) =>
       of('step', column).map(({ attempt }) => attempt.record?.loss as number),
-    records: (column: LabColumn) => of('step', column).map(({ attempt }) => attempt.record),
-    evaluations: (column: LabColumn) => of('evaluation', column),
-    ended: (column: LabColumn) => of('ended', column),
-    picture: (column: LabColumn) => of('attention', column)[0].picture,
+    records: (column: BugLabColumn) => of('step', column).map(({ attempt }) => attempt.record),
+    evaluations: (column: BugLabColumn) => of('evaluation', column),
+    ended: (column: BugLabColumn) => of('ended', column),
+    picture: (column: BugLabColumn) => of('attention', column)[0].picture,
   };
 }
 
 type Lab = Awaited<ReturnType<typeof run>>;
-const perplexities = (lab: Lab, column: LabColumn) =>
+const perplexities = (lab: Lab, column: BugLabColumn) =>
   lab.evaluations(column).map(({ record }) => record.studentPerplexity as number);
 
 function expectFalls(losses: number[]): void {
@@ -97,7 +97,7 @@ function expectSame(actual: number[], expected: number[]): void {
 }
 
 /** The last column's evaluation after a third of the steps: enough to see what training does. */
-const evaluatedStep8 = (report: LabReport) =>
+const evaluatedStep8 = (report: BugLabReport) =>
   report.kind === 'evaluation' && report.column === 'strided' && report.record.step === 8;
 
 it('replay, as it was: view evaluates nothing, the other two agree, strided copies nothing, and all three train alike', async () => {
@@ -271,7 +271,7 @@ it('heads: both train, and attention over the same text differs; each row sums t
 it('an experiment that fails, in building or between two steps, says why and frees what it made', async () => {
   const { gpu, tokens } = parts;
   const before = gpu.memory.totals();
-  const all = async (changed: Partial<LabParts>) => {
+  const all = async (changed: Partial<BugLabOptions>) => {
     for await (const _ of runExperiment({ ...parts, ...changed }, STORY));
   };
   await expect(all({ tokens: tokens.slice(0, 20) })).rejects.toThrow('20 tokens are too few');

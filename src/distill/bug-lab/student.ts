@@ -9,12 +9,13 @@ import type { Gpt2Config } from '../../model/gpt2/config';
 import { fromHalf, roundToHalf } from '../../tensor/dtype';
 import { LayoutError } from '../../tensor/layout';
 import { Evaluator } from '../evaluate';
+import type { LossPath } from '../loss-paths';
 import type { EvaluationRecord, StepRecord } from '../records';
 import type { Teacher } from '../teacher/teacher';
 import { type Faults, Trainer, type TrainerSettings } from '../trainer';
-import type { LossPath, StepAttempt } from './records';
+import type { StepAttempt } from './records';
 
-export interface LabSettings {
+export interface BugLabSettings {
   config: Gpt2Config;
   dtype: 'f16' | 'f32';
   /** B and T. */
@@ -30,7 +31,7 @@ export interface LabSettings {
   halfWeights?: boolean;
 }
 
-export class LabStudent {
+export class BugLabStudent {
   /** Attempts so far. */
   step = 0;
   #trainer!: Trainer;
@@ -38,16 +39,16 @@ export class LabStudent {
   readonly #records: StepRecord[] = [];
   #start!: Float32Array;
 
-  private constructor(private readonly settings: LabSettings) {}
+  private constructor(private readonly settings: BugLabSettings) {}
 
   static async create(
     gpu: Gpu,
     pool: Pool,
     teacher: Teacher,
-    settings: LabSettings,
-  ): Promise<LabStudent> {
+    settings: BugLabSettings,
+  ): Promise<BugLabStudent> {
     const { config, dtype, shape, lossPath, faults, weightDecay } = settings;
-    const student = new LabStudent(settings);
+    const student = new BugLabStudent(settings);
     student.#trainer = await Trainer.create(
       gpu,
       pool,

@@ -12,13 +12,14 @@ import { initialWeights } from '../../model/parameters';
 import { roundToHalf } from '../../tensor/dtype';
 import { Random } from '../../tensor/random';
 import { prepareData } from '../data';
+import type { LossPath } from '../loss-paths';
 import { dtypeOf } from '../run';
 import { type Teacher, teacherFromWeights } from '../teacher/teacher';
 import { attentionWeights } from './attention-picture';
-import type { Cause, Experiment, LabColumn, LabReport, LossPath } from './records';
-import { type LabSettings, LabStudent } from './student';
+import type { BugLabColumn, BugLabReport, Cause, Experiment } from './records';
+import { type BugLabSettings, BugLabStudent } from './student';
 
-export interface LabParts {
+export interface BugLabOptions {
   gpu: Gpu;
   tokenizer: Tokenizer;
   /** The whole corpus. */
@@ -57,19 +58,19 @@ const SMALLEST_WEIGHT = 0.02;
 const OVERFLOWING_SCALE = { f16: 2 ** 32, f32: Number.POSITIVE_INFINITY };
 
 /** What the columns of one experiment share. */
-interface Bench extends LabParts {
+interface Bench extends BugLabOptions {
   pool: Pool;
   teacher: Teacher;
   /** What every column starts from, but for what makes it a column. */
-  base: LabSettings;
+  base: BugLabSettings;
   /** Training batch number `index`. */
   batch(index: number): Batch;
   heldOut: Batch[];
 }
 
 interface Column {
-  name: LabColumn;
-  settings: LabSettings;
+  name: BugLabColumn;
+  settings: BugLabSettings;
   length: { steps: number; every: number };
   batch(step: number): Batch;
   raised?: boolean;
@@ -80,9 +81,9 @@ interface Column {
  * and an error do.
  */
 export async function* runExperiment(
-  parts: LabParts,
+  parts: BugLabOptions,
   experiment: Experiment,
-): AsyncGenerator<LabReport, void, void> {
+): AsyncGenerator<BugLabReport, void, void> {
   const { gpu, teacherWeights, teacherConfig } = parts;
   const replay = experiment.kind === 'replay' ? experiment : { batchSize: 4, contextLength: 32 };
   const [B, T] = [replay.batchSize, replay.contextLength];
@@ -104,7 +105,7 @@ export async function* runExperiment(
   }
 }
 
-function data({ tokens }: LabParts, B: number, T: number): Pick<Bench, 'batch' | 'heldOut'> {
+function data({ tokens }: BugLabOptions, B: number, T: number): Pick<Bench, 'batch' | 'heldOut'> {
   const sizes = { batch_size: B, max_length: T, eval_batches: EVALUATION_BATCHES };
   const { batches, heldOut } = prepareData([tokens], { ...DEFAULTS, ...sizes });
   return { batch: (index) => batches.at(index), heldOut };
@@ -114,7 +115,7 @@ function baseSettings(
   { vocab_size }: Gpt2Config,
   dtype: 'f16' | 'f32',
   shape: [number, number],
-): LabSettings {
+): BugLabSettings {
   const config: Gpt2Config = {
     vocab_size,
     n_positions: shape[1],
@@ -164,7 +165,7 @@ function columns(bench: Bench, experiment: Experiment): Column[] {
   // One batch, again and again: whatever changed the weights would show in its loss.
   const same = bench.batch(0);
   const plain = { ...base, weights: farFromZero(base.weights), weightDecay: 0 };
-  const settings: Record<Cause, LabSettings> = {
+  const settings: Record<Cause, BugLabSettings> = {
     view: { ...plain, evaluationPath: 'view' },
     skipped: { ...plain, faults: { fixedLossScale: OVERFLOWING_SCALE[base.dtype] } },
     'half-weights': { ...plain, learningRate: STORY_LEARNING_RATE, halfWeights: true },
@@ -174,10 +175,10 @@ function columns(bench: Bench, experiment: Experiment): Column[] {
 }
 
 /** Trains and evaluates one column; `raised`, it ends with its first exception. */
-async function* runColumn(bench: Bench, column: Column): AsyncGenerator<LabReport, void, void> {
+async function* runColumn(bench: Bench, column: Column): AsyncGenerator<BugLabReport, void, void> {
   const { gpu, pool, teacher, tokenizer, heldOut } = bench;
   const { name, settings, length, raised } = column;
-  const student = await LabStudent.create(gpu, pool, teacher, settings);
+  const student = await BugLabStudent.create(gpu, pool, teacher, settings);
   try {
     for (let step = 0; ; ) {
       if (step % length.every === 0) {

@@ -1,10 +1,8 @@
 // What the Bug Lab's experiments are asked and what they report: plain data, so that it crosses to
 // the page unchanged.
 
+import type { LossPath } from '../loss-paths';
 import type { EvaluationRecord, StepRecord } from '../records';
-
-/** Three ways for `logits[:, :-1]` to meet the loss. */
-export type LossPath = EvaluationRecord['path'];
 
 /**
  * What can keep a training loss from falling, or an evaluation from saying anything; each is
@@ -28,7 +26,7 @@ export type Experiment =
   /** Heads by transpose, as they should be, and by reshape, which raises nothing. */
   | { kind: 'heads' };
 
-export type LabColumn = LossPath | Cause | 'transposed' | 'reshaped';
+export type BugLabColumn = LossPath | Cause | 'transposed' | 'reshaped';
 
 /** One attempt at an optimiser step. */
 export interface StepAttempt {
@@ -57,11 +55,11 @@ export interface AttentionPicture {
   heads: number[][];
 }
 
-export type LabReport =
-  | { kind: 'step'; column: LabColumn; attempt: StepAttempt }
+export type BugLabReport =
+  | { kind: 'step'; column: BugLabColumn; attempt: StepAttempt }
   | {
       kind: 'evaluation';
-      column: LabColumn;
+      column: BugLabColumn;
       record: EvaluationRecord;
       /**
        * ‖w − w₀‖ / ‖w₀‖ over all weights that the model computes with: 0 if training changed
@@ -69,6 +67,6 @@ export type LabReport =
        */
       weightChange: number;
     }
-  | { kind: 'attention'; column: LabColumn; picture: AttentionPicture }
+  | { kind: 'attention'; column: BugLabColumn; picture: AttentionPicture }
   /** The column is done; with the error that stopped it, if one was raised. */
-  | { kind: 'ended'; column: LabColumn; error?: string };
+  | { kind: 'ended'; column: BugLabColumn; error?: string };
