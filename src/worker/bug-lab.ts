@@ -21,7 +21,7 @@ let models: Promise<Models> | undefined;
 /** How long a failing GPU call waits for the word that the device is gone, which explains it. */
 const LOST_MILLISECONDS = 200;
 
-export class LabRun implements DeviceUser {
+export class BugLabSession implements DeviceUser {
   #over = false;
   #gpu: Gpu | undefined;
   readonly #done: Promise<void>;
@@ -32,7 +32,7 @@ export class LabRun implements DeviceUser {
 
   /** Ends the experiment after the step that is under way, and waits until its memory is free. */
   async end(): Promise<void> {
-    if (!this.#over) post({ type: 'lab-done' });
+    if (!this.#over) post({ type: 'bug-lab-done' });
     this.#over = true;
     await this.#done;
   }
@@ -40,14 +40,14 @@ export class LabRun implements DeviceUser {
   fail(operation: string, error: unknown): void {
     if (this.#over) return;
     this.#over = true;
-    post({ type: 'lab-failed', failure: describe(operation, error) });
+    post({ type: 'bug-lab-failed', failure: describe(operation, error) });
   }
 
   lose(gpu: Gpu, { message, reason }: GPUDeviceLostInfo): void {
     if (gpu !== this.#gpu || this.#over) return;
     this.#over = true;
     post({
-      type: 'lab-failed',
+      type: 'bug-lab-failed',
       failure: {
         operation: 'run the experiment',
         message: `The GPU device was lost: ${message || reason || 'no reason given'}.`,
@@ -60,7 +60,7 @@ export class LabRun implements DeviceUser {
   async #run(experiment: Experiment, openDevice: () => Promise<Gpu>): Promise<void> {
     try {
       const stage = (detail: string) => {
-        if (!this.#over) post({ type: 'lab-loading', detail });
+        if (!this.#over) post({ type: 'bug-lab-loading', detail });
       };
       stage('opening the GPU');
       const gpu = await openDevice();
@@ -75,7 +75,7 @@ export class LabRun implements DeviceUser {
       // Left by `break` or by an error, the loop ends the experiment, which frees its memory.
       for await (const report of runExperiment({ gpu, ...loaded }, experiment)) {
         if (this.#over) break;
-        post({ type: 'lab-report', report });
+        post({ type: 'bug-lab-report', report });
         await nextTask();
         if (this.#over) break;
       }
@@ -90,7 +90,7 @@ export class LabRun implements DeviceUser {
     }
     if (this.#over) return;
     this.#over = true;
-    post({ type: 'lab-done' });
+    post({ type: 'bug-lab-done' });
   }
 }
 

@@ -2,7 +2,7 @@
 // experiment of the Bug Lab, at a time.
 
 import { reportText, runChecks } from '../check/run';
-import { LabRun } from './bug-lab';
+import { BugLabSession } from './bug-lab';
 import { preview } from './corpus';
 import { describe } from './failure';
 import { base, openDevice as openSharedDevice, post } from './host';
@@ -11,14 +11,14 @@ import type { Experiment, ToWorker } from './protocol';
 import { Session } from './session';
 
 let session: Session | undefined;
-let lab: LabRun | undefined;
+let bugLab: BugLabSession | undefined;
 /**
  * Starting, ending and recovering a run follow one another; what a running one is told takes effect
  * at once.
  */
 let queue: Promise<void> = Promise.resolve();
 
-const openDevice = () => openSharedDevice(() => [session, lab]);
+const openDevice = () => openSharedDevice(() => [session, bugLab]);
 
 self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
   if (data.type === 'probe') {
@@ -61,18 +61,18 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
     session = next;
     previous?.stop();
     queue = queue.then(async () => {
-      await lab?.end();
+      await bugLab?.end();
       await previous?.end();
       await next.start(data.paused ?? false);
     });
     return;
   }
-  if (data.type === 'lab') {
-    queue = queue.then(() => startLab(data.experiment));
+  if (data.type === 'bug-lab') {
+    queue = queue.then(() => startExperiment(data.experiment));
     return;
   }
-  if (data.type === 'lab-stop') {
-    queue = queue.then(() => lab?.end());
+  if (data.type === 'bug-lab-stop') {
+    queue = queue.then(() => bugLab?.end());
     return;
   }
   const current = session;
@@ -86,30 +86,30 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
   } else if (data.type === 'profile') {
     // In the queue, so that no check of the kernels and no experiment runs beside it.
     queue = queue.then(async () => {
-      await lab?.end();
+      await bugLab?.end();
       await current.profile();
     });
   } else if (data.type === 'recover') {
     queue = queue.then(() => current.recover());
   } else {
     // A run that goes on has the GPU to itself, as one that starts.
-    if (data.type === 'resume') void lab?.end();
+    if (data.type === 'resume') void bugLab?.end();
     current.handle(data);
   }
 };
 
 /** Ends the experiment before and starts this one, which goes on beside the queue. */
-async function startLab(experiment: Experiment): Promise<void> {
+async function startExperiment(experiment: Experiment): Promise<void> {
   const operation = 'run the experiment';
   if (session?.training) {
     const why = {
       message: 'A run is training on the GPU.',
       hint: 'Pause the run, then start the experiment again.',
     };
-    return post({ type: 'lab-failed', failure: { operation, ...why, kind: 'internal' } });
+    return post({ type: 'bug-lab-failed', failure: { operation, ...why, kind: 'internal' } });
   }
-  await lab?.end();
-  lab = new LabRun(experiment, openDevice);
+  await bugLab?.end();
+  bugLab = new BugLabSession(experiment, openDevice);
 }
 
 async function checkGpu(): Promise<void> {

@@ -100,14 +100,14 @@ export const useBug = create<BugStore>()((set, get) => {
     const { current, runs } = get();
     const run = current && runs[current];
     if (!run) return;
-    if (message.type === 'lab-loading') update({ detail: message.detail });
-    if (message.type === 'lab-report') {
+    if (message.type === 'bug-lab-loading') update({ detail: message.detail });
+    if (message.type === 'bug-lab-report') {
       reports.push(message.report);
       timer ??= setTimeout(flush, COMMIT_INTERVAL);
     }
-    if (message.type !== 'lab-done' && message.type !== 'lab-failed') return;
+    if (message.type !== 'bug-lab-done' && message.type !== 'bug-lab-failed') return;
     flush();
-    if (message.type === 'lab-failed') {
+    if (message.type === 'bug-lab-failed') {
       end('failed', `The experiment stopped: ${message.failure.message}`, message.failure);
       return;
     }
@@ -164,11 +164,11 @@ export const useBug = create<BugStore>()((set, get) => {
         current: card,
         announcement: 'The experiment begins.',
       });
-      send({ type: 'lab', experiment });
+      send({ type: 'bug-lab', experiment });
     },
 
     stop() {
-      send({ type: 'lab-stop' });
+      send({ type: 'bug-lab-stop' });
       set({ stopping: true });
     },
   };

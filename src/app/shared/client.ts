@@ -44,7 +44,7 @@ function open(): Worker {
     const hint = 'Try again, or reload the page.';
     const failure = { operation: 'run the worker', message, hint, kind: 'internal' as const };
     receive({ type: 'failed', runId, failure });
-    receive({ type: 'lab-failed', failure });
+    receive({ type: 'bug-lab-failed', failure });
   };
   // A worker whose script did not load reports an event without a message.
   made.onerror = (event) => fail(event.message ?? 'The worker’s script did not load.');

@@ -48,7 +48,7 @@ afterEach(() => {
 
 function replay(): void {
   press('Run the three columns');
-  say({ type: 'lab-loading', detail: 'Loading the teacher' });
+  say({ type: 'bug-lab-loading', detail: 'Loading the teacher' });
   reportAll('view', { failing: true });
   reportAll('reshape', { bytesCopied: 2_000_000 });
   reportAll('strided');
@@ -61,7 +61,7 @@ describe('the replay', () => {
     replay();
     expect(sent()).toEqual([
       {
-        type: 'lab',
+        type: 'bug-lab',
         experiment: {
           kind: 'replay',
           batchSize: 4,
@@ -161,7 +161,7 @@ describe('the replay', () => {
     expect(screen.getByText('Asking for the GPU')).toBeTruthy();
     report({ kind: 'step', column: 'view', attempt: attempt(1) });
     press('Stop');
-    expect(sent().at(-1)).toEqual({ type: 'lab-stop' });
+    expect(sent().at(-1)).toEqual({ type: 'bug-lab-stop' });
     expect(button('Stopping')).toHaveProperty('disabled', true);
     done();
     expect(screen.getByText('Stopped before every column was done.')).toBeTruthy();
@@ -177,7 +177,7 @@ describe('the replay', () => {
       hint: 'Try again.',
       kind: 'internal' as const,
     };
-    say({ type: 'lab-failed', failure });
+    say({ type: 'bug-lab-failed', failure });
     expect(screen.getByRole('alert').textContent).toBe(
       'Could not run the experiment. The GPU went away. Try again.',
     );

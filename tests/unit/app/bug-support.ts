@@ -22,10 +22,10 @@ export function freshLab(): void {
 export const say = (message: FromWorker) =>
   act(() => FakeWorker.made.at(-1)?.onmessage?.({ data: message }));
 
-export const report = (value: BugLabReport) => say({ type: 'lab-report', report: value });
+export const report = (value: BugLabReport) => say({ type: 'bug-lab-report', report: value });
 
 /** Ends the experiment; what was reported is then committed. */
-export const done = () => say({ type: 'lab-done' });
+export const done = () => say({ type: 'bug-lab-done' });
 
 export function attempt(step: number, values: Partial<StepAttempt> = {}): StepAttempt {
   return { step, record: stepRecord(step), bytesCopied: 0, milliseconds: 10 + step, ...values };
