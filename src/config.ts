@@ -131,6 +131,7 @@ export const FIELDS = {
     type: 'number',
     group: 'recipe',
     label: 'alpha',
+    symbol: 'α',
     default: 0.7,
     min: 0,
     max: 1,
@@ -141,6 +142,7 @@ export const FIELDS = {
     type: 'number',
     group: 'recipe',
     label: 'Temperature',
+    symbol: 'T',
     default: 2,
     min: 0.25,
     max: 16,
@@ -170,6 +172,7 @@ export const FIELDS = {
     type: 'number',
     group: 'optimiser',
     label: 'Learning rate',
+    symbol: 'lr',
     default: 0.006,
     min: 1e-7,
     max: 0.1,
@@ -344,6 +347,14 @@ type Value<F> = F extends { type: 'choice'; choices: readonly (infer C)[] }
     ? string
     : number;
 export type Config = { -readonly [K in FieldName]: Value<(typeof FIELDS)[K]> };
+
+/** The fields whose row says `live`: they may change while a run is going on. */
+type LiveField = {
+  [K in FieldName]: (typeof FIELDS)[K] extends { live: true } ? K : never;
+}[FieldName];
+export type LiveChanges = Partial<Pick<Config, LiveField>>;
+
+export const isLive = (name: FieldName): name is LiveField => 'live' in FIELDS[name];
 
 export const DEFAULTS = Object.fromEntries(
   Object.entries(FIELDS).map(([name, field]) => [name, field.default]),

@@ -6,8 +6,10 @@ interface FieldBase {
   /** One line, shown under the control and in `--help`. */
   help: string;
   group: 'models' | 'recipe' | 'optimiser' | 'data' | 'evaluation' | 'numerics';
-  /** May change while a run is going on. */
+  /** May change while a run is going on. The charts mark each change by its `symbol`. */
   live?: true;
+  /** A short name for formulas and charts; without one, the label. */
+  symbol?: string;
 }
 interface NumberField extends FieldBase {
   type: 'number' | 'integer';

@@ -10,6 +10,7 @@ import {
   FIELDS,
   type FieldName,
   isFieldName,
+  isLive,
   shown,
 } from '../config';
 import type { Reading } from '../data/documents';
@@ -189,7 +190,7 @@ export function settle(
 
 /** A run that goes on may be told these anew; with any other it would be another run. */
 export const mayChange = (name: FieldName): boolean =>
-  name === 'train_steps' || FIELDS[name].group === 'evaluation' || 'live' in FIELDS[name];
+  name === 'train_steps' || FIELDS[name].group === 'evaluation' || isLive(name);
 
 /** Words by the flag before them. Problems with the flags themselves come first. */
 function group(words: readonly string[]): { given: Map<string, string[]>; problems: string[] } {

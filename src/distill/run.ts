@@ -2,7 +2,7 @@
 // around the trainer. It knows no page and no worker: whoever drives it calls `advance` and hears
 // of records through the events.
 
-import type { Config } from '../config';
+import type { Config, LiveChanges } from '../config';
 import type { Batch } from '../data/batches';
 import type { Tokenizer } from '../data/tokenizer';
 import { type Gpu, GpuError } from '../gpu/device';
@@ -258,7 +258,7 @@ export class Run {
    * Takes effect at the next step. @throws CacheError for a temperature that the teacher's cache
    * does not serve; nothing changes then
    */
-  change(changes: Partial<Pick<Config, 'student_lr' | 'temperature' | 'alpha'>>): void {
+  change(changes: LiveChanges): void {
     const { temperature } = changes;
     if (temperature !== undefined) requireTemperature(this.#apparatus.training, temperature);
     Object.assign(this.#config, changes);

@@ -2,7 +2,7 @@
 // A run id goes with each message about a run; what arrives for a run that is over is dropped.
 
 import type { CheckRow } from '../check/run';
-import type { Config } from '../config';
+import type { Config, LiveChanges } from '../config';
 import type { CorpusFile, Reading } from '../data/documents';
 import type { BugLabReport, Experiment } from '../distill/bug-lab/records';
 import type { DataPreview } from '../distill/data';
@@ -22,9 +22,6 @@ export type { LossPath } from '../distill/loss-paths';
 export type { Figures, ProfileReport } from '../distill/profile/profile';
 export type { EvaluationRecord, Sample, StepRecord } from '../distill/records';
 export type { CacheReport } from '../distill/run';
-
-/** The settings that may change while a run is going on. */
-export type LiveChanges = Partial<Pick<Config, 'student_lr' | 'temperature' | 'alpha'>>;
 
 /**
  * Files of the user's own, or a pasted text as one; without them the run uses the built-in book.
@@ -134,9 +131,9 @@ export type ToWorker =
   /**
    * Run one of the Bug Lab's experiments, after ending the one before. Refused while a run trains.
    */
-  | { type: 'lab'; experiment: Experiment }
+  | { type: 'bug-lab'; experiment: Experiment }
   /** End the experiment that is going on. */
-  | { type: 'lab-stop' };
+  | { type: 'bug-lab-stop' };
 
 /** What the status strip says about the machine. */
 export interface AdapterReport {
@@ -242,11 +239,11 @@ export type FromWorker =
   /** The run cannot go on. What it reported so far stays valid. */
   | { type: 'failed'; runId: string; failure: Failure }
   /** What the experiment is loading or building. */
-  | { type: 'lab-loading'; detail: string }
-  | { type: 'lab-report'; report: BugLabReport }
+  | { type: 'bug-lab-loading'; detail: string }
+  | { type: 'bug-lab-report'; report: BugLabReport }
   /** The experiment is over: done, or ended as asked. */
-  | { type: 'lab-done' }
-  | { type: 'lab-failed'; failure: Failure }
+  | { type: 'bug-lab-done' }
+  | { type: 'bug-lab-failed'; failure: Failure }
   /**
    * The GPU device went away. `resumeStep` is the step of the last evaluation's weights, if there
    * are any.

@@ -1,7 +1,7 @@
 // One run as the page sees it: loaded, trained, paused, lost and recovered. It turns what the page
 // asks of a run into steps, and reports.
 
-import type { Config } from '../config';
+import type { Config, LiveChanges } from '../config';
 import { encodeDocuments } from '../data/split';
 import { zipStudent } from '../distill/export/export';
 import { takeStudent } from '../distill/export/student-folder';
@@ -18,7 +18,6 @@ import { type Models, openModels, teacherName } from './models';
 import type {
   DroppedFiles,
   Failure,
-  LiveChanges,
   LoadingStage,
   RunStatus,
   ToWorker,

@@ -1,7 +1,7 @@
-// The recipe: the five things that matter, then all other settings by group, folded.
+// The recipe: what matters first, always in view, and all other settings by group, folded.
 
 import type { Config, Field, FieldName } from '../../config';
-import { checkConfig, FIELDS } from '../../config';
+import { checkConfig, FIELDS, isLive } from '../../config';
 import { DataDrawer } from '../data/DataDrawer';
 import { ModelField } from '../models/ModelField';
 import { countChanged, ModelPair } from '../models/ModelPair';
@@ -12,22 +12,8 @@ import { Plan } from './Plan';
 import { isActive } from './shown-run';
 import { useRun } from './store';
 
-/** Which of them are shown depends on what the student starts from. */
-const STUDENT: readonly FieldName[] = [
-  'student_model',
-  'student_from_layers',
-  'student_layers',
-  'student_width',
-  'student_heads',
-];
-const CACHE: readonly FieldName[] = ['teacher_cache', 'cache_top_k'];
-const FIRST: readonly FieldName[] = [
-  'teacher_model',
-  ...STUDENT,
-  'train_steps',
-  'alpha',
-  'temperature',
-];
+/** Always in view, with sliders and formulas. */
+const FIRST: readonly FieldName[] = ['train_steps', 'alpha', 'temperature'];
 
 const GROUPS: readonly { group: Field['group']; title: string }[] = [
   { group: 'recipe', title: 'Loss' },
@@ -37,8 +23,8 @@ const GROUPS: readonly { group: Field['group']; title: string }[] = [
   { group: 'numerics', title: 'Numerics' },
 ];
 
-/** The settings of a group that are not among the first five; the prompt stands with the words. */
-function rest(group: Field['group']): FieldName[] {
+/** The settings of a group that no other place on the page shows: the prompt stands with the samples. */
+function rowsOf(group: Field['group']): FieldName[] {
   return (Object.keys(FIELDS) as FieldName[]).filter(
     (name) => FIELDS[name].group === group && !FIRST.includes(name) && name !== 'prompt',
   );
@@ -72,11 +58,7 @@ function RecipeFields() {
     <>
       <ModelPair />
       <CacheNote />
-      <Fold
-        title="Teacher and student"
-        names={['teacher_model', ...STUDENT, ...CACHE]}
-        open={mismatch.length > 0}
-      >
+      <Fold title="Teacher and student" names={rowsOf('models')} open={mismatch.length > 0}>
         <Plan />
       </Fold>
       {mismatch.map((problem) => (
@@ -97,7 +79,7 @@ function RecipeFields() {
         </p>
       )}
       {GROUPS.map(({ group, title }) => (
-        <Fold key={group} title={title} names={rest(group)} />
+        <Fold key={group} title={title} names={rowsOf(group)} />
       ))}
       <DataDrawer />
     </>
@@ -139,7 +121,7 @@ function Fold({
             name === 'teacher_model' || name === 'student_model' ? (
               <ModelField key={name} role={name === 'teacher_model' ? 'teacher' : 'student'} />
             ) : (
-              <FieldControl key={name} name={name} slider={'live' in FIELDS[name]} />
+              <FieldControl key={name} name={name} slider={isLive(name)} />
             ),
           )}
         {children}

@@ -1,14 +1,8 @@
 // One run as the page shows it, live or recorded, and what may be done with it in each phase.
 
-import type { Config, FieldName } from '../../config';
-import { FIELDS } from '../../config';
-import type {
-  AdapterReport,
-  LiveChanges,
-  LoadingStage,
-  RunReport,
-  UserCorpus,
-} from '../../worker/protocol';
+import type { Config, Field, FieldName, LiveChanges } from '../../config';
+import { FIELDS, isLive } from '../../config';
+import type { AdapterReport, LoadingStage, RunReport, UserCorpus } from '../../worker/protocol';
 import type { RunHistory } from '../charts/history';
 import { perplexity } from './evaluation';
 
@@ -72,7 +66,7 @@ export function lockReason(
   run: ShownRun | undefined,
 ): string | undefined {
   if (!isActive(phase)) return undefined;
-  if (!('live' in FIELDS[name]) || phase === 'loading' || phase === 'lost')
+  if (!isLive(name) || phase === 'loading' || phase === 'lost')
     return 'Fixed while a run exists. Reset the run to change it.';
   const cache = run?.report?.cache;
   if (name !== 'temperature' || !cache || cache.k === cache.V) return undefined;
@@ -84,17 +78,16 @@ export function lockReason(
  * way.
  */
 export function sameStart(a: Config, b: Config): boolean {
-  return (Object.keys(FIELDS) as FieldName[]).every(
-    (name) => 'live' in FIELDS[name] || a[name] === b[name],
-  );
+  return (Object.keys(FIELDS) as FieldName[]).every((name) => isLive(name) || a[name] === b[name]);
 }
-
-const SHORT: Record<keyof LiveChanges, string> = { student_lr: 'lr', temperature: 'T', alpha: 'α' };
 
 /** "T 2 → 4, α 0.7 → 0.5" */
 export function describeChanges(before: Config, changes: LiveChanges): string {
   return (Object.keys(changes) as (keyof LiveChanges)[])
-    .map((name) => `${SHORT[name]} ${before[name]} → ${changes[name]}`)
+    .map((name) => {
+      const { symbol, label }: Field = FIELDS[name];
+      return `${symbol ?? label} ${before[name]} → ${changes[name]}`;
+    })
     .join(', ');
 }
 

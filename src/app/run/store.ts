@@ -3,14 +3,13 @@
 // times a second.
 
 import { create } from 'zustand';
-import type { Config, FieldName } from '../../config';
+import type { Config, FieldName, LiveChanges } from '../../config';
 import { checkConfig, checkField, DEFAULTS, FIELDS } from '../../config';
 import type {
   AdapterReport,
   CheckRow,
   Failure,
   FromWorker,
-  LiveChanges,
   RunStatus,
   UserCorpus,
 } from '../../worker/protocol';
