@@ -24,7 +24,9 @@ process.on('exit', () => rmSync(reports, { recursive: true, force: true }));
  * What is the same on either adapter: the kernels that it uses have tests of their own, and whole
  * runs are seen in f32 end to end.
  */
-const ONCE = ['cache', 'cli', 'distil', 'profile', 'work'];
+const ONCE = ['cache', 'cli', 'command-batch', 'distil', 'profile'].map(
+  (name) => `tests/gpu/${name}.test.ts`,
+);
 const STAGES = [
   { name: 'check', command: ['node', 'tests/check.mjs'] },
   // That stage times nothing, and leaves a core half idle.
@@ -41,6 +43,10 @@ const STAGES = [
   { name: 'e2e', project: 'e2e', after: 'build', browsers: true },
 ];
 const BROUGHT = ['CHROMIUM', 'CHROMIUM_F16', 'VK_ICD_SWIFTSHADER', 'VK_ICD_LAVAPIPE'];
+
+for (const path of ONCE)
+  if (!existsSync(join(root, path)))
+    stop(`ONCE names ${path}, and there is no such file. Correct the list.`);
 
 const { only, filters } = readArguments(process.argv.slice(2));
 const chosen = STAGES.filter(
@@ -100,7 +106,7 @@ async function runStage(stage) {
     ].concat(
       `--outputFile.json=${report}`,
       '--allowOnly=false',
-      (stage.without ?? []).map((name) => `--exclude=tests/gpu/${name}.test.ts`),
+      (stage.without ?? []).map((path) => `--exclude=${path}`),
       filters,
     ),
     {
