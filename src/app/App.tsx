@@ -27,7 +27,7 @@ export function App() {
         <Distil />
       ) : (
         <Suspense fallback={<p className="room-note">The lab is loading.</p>}>
-          {room === 'lab' ? <StrideLab /> : <BugLab />}
+          {room === 'strideLab' ? <StrideLab /> : <BugLab />}
         </Suspense>
       )}
     </div>

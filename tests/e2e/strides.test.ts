@@ -1,5 +1,5 @@
-// The Stride Lab as people meet it: every lesson by clicks, held against PyTorch's answers; links,
-// cells, keyboard.
+// The Stride Lab in the built page: every lesson answered by clicks and compared with PyTorch;
+// links, cells, keyboard.
 
 import { readFileSync } from 'node:fs';
 import { AxeBuilder } from '@axe-core/playwright';
@@ -31,7 +31,7 @@ const goldens = new Map(
     .map((golden) => [golden.id, golden]),
 );
 const STORY = LESSONS[0].chain;
-/** The adapter plays no part in this room, and its start is what takes time. */
+/** This room needs no adapter, and starting one is slow. */
 const offer = 'no-webgpu';
 
 let site: Site;
@@ -40,23 +40,23 @@ beforeAll(async () => {
 });
 
 const lab = (chain: string) => `#lab=${chain}`;
-const said = (page: Page, what: string) => page.getByTestId(what).innerText();
+const textOf = (page: Page, what: string) => page.getByTestId(what).innerText();
 const hash = (page: Page) => page.evaluate(() => location.hash);
 const view = (page: Page) => page.getByRole('group', { name: /^View/ });
 const strip = (page: Page) => page.getByRole('group', { name: /^Storage/ });
-const litIn = (page: Page, picture: (page: Page) => ReturnType<typeof view>) =>
+const highlightedIn = (page: Page, picture: (page: Page) => ReturnType<typeof view>) =>
   picture(page)
     .locator('[aria-current=true]')
     .evaluateAll((all) => all.map((cell) => cell.getAttribute('aria-label')));
 
-/** What the page says that a chain came to, in the golden's form. */
+/** The verdict that the page shows, in the form of the goldens. */
 async function verdictOf(page: Page): Promise<Omit<Golden, 'id'>> {
-  const verdict = await said(page, 'verdict');
+  const verdict = await textOf(page, 'verdict');
   if (await page.getByTestId('refusal').isVisible()) {
     expect(verdict).toMatch(/^PyTorch refuses /);
-    return { error: await said(page, 'refusal') };
+    return { error: await textOf(page, 'refusal') };
   }
-  const numbers = async (name: string) => JSON.parse(await said(page, `fact-${name}`));
+  const numbers = async (name: string) => JSON.parse(await textOf(page, `fact-${name}`));
   const shape: number[] = await numbers('shape');
   const numel = shape.reduce((a, b) => a * b, 1);
   const copied = verdict === `Copies ${numel} elements, ${numel * 2} bytes`;
@@ -67,7 +67,7 @@ async function verdictOf(page: Page): Promise<Omit<Golden, 'id'>> {
       shape,
       stride: await numbers('strides'),
       storage_offset: await numbers('offset'),
-      contiguous: (await said(page, 'fact-contiguous')) === 'yes',
+      contiguous: (await textOf(page, 'fact-contiguous')) === 'yes',
       numel,
       copied,
     },
@@ -75,7 +75,7 @@ async function verdictOf(page: Page): Promise<Omit<Golden, 'id'>> {
   };
 }
 
-test('every lesson asks first, and then says what PyTorch says', async () => {
+test('every lesson asks first, then shows PyTorch’s result', async () => {
   const { page, problems, close } = await visit(site, { offer, path: lab('') });
   for (const lesson of LESSONS) {
     await page
@@ -84,7 +84,7 @@ test('every lesson asks first, and then says what PyTorch says', async () => {
       .click();
     await eventually(() => page.locator('.question').innerText()).toBe(lesson.question);
     await eventually(() => hash(page)).toContain(lesson.chain === STORY ? '#lab=' : lesson.chain);
-    // Nothing on the page tells the answer yet.
+    // Nothing on the page gives the answer away yet.
     expect(await page.getByTestId('verdict').count()).toBe(0);
     expect(await page.locator('.strides').innerText()).not.toMatch(/refused|copied|fails/i);
     const options = await page.locator('.options .secondary').allInnerTexts();
@@ -92,8 +92,8 @@ test('every lesson asks first, and then says what PyTorch says', async () => {
     const choice = (lesson.right + 1) % options.length;
     await button(page, lesson.options[choice]).click();
     expect(await verdictOf(page), lesson.title).toEqual(pick(lesson.chain));
-    await eventually(() => said(page, 'predicted')).toBe(
-      `You said ${lesson.options[choice]}. It is: ${lesson.options[lesson.right]}.`,
+    await eventually(() => textOf(page, 'predicted')).toBe(
+      `You chose “${lesson.options[choice]}”. Answer: ${lesson.options[lesson.right]}.`,
     );
     await eventually(() => page.locator('.verdict .answer').innerText()).toBe(lesson.answer);
   }
@@ -101,72 +101,72 @@ test('every lesson asks first, and then says what PyTorch says', async () => {
   await close();
 });
 
-/** The golden answer, without what the page does not show. */
+/** The golden, reduced to the fields that the page shows. */
 function pick(chain: string): Omit<Golden, 'id'> {
   const golden = goldens.get(chain);
   if (!golden) throw new Error(`lessons.jsonl has no ${chain}. Run make_lessons.py.`);
   return golden.error ? { error: golden.error } : { result: golden.result, values: golden.values };
 }
 
-test('a right prediction is said to be right; Show me asks for none; the lesson leads to the next', async () => {
+test('a right prediction is confirmed; Show me asks for none; the next lesson is linked', async () => {
   const { page, close } = await visit(site, { offer, path: lab(STORY) });
   await button(page, LESSONS[0].options[LESSONS[0].right]).click();
-  await eventually(() => said(page, 'predicted')).toBe('You said PyTorch refuses. So it is.');
+  await eventually(() => textOf(page, 'predicted')).toBe('You chose “PyTorch refuses”. Correct.');
   expect(await page.evaluate(() => document.activeElement?.textContent)).toBe(
     'PyTorch refuses view',
   );
   expect(await page.locator('.why').allInnerTexts()).toContain(
-    'Dimension 0 must have stride 3 × 6 = 18 to be walked in one go with dimension 1; it has 24.',
+    'To merge with dimension 1, dimension 0 would need stride 3 × 6 = 18. Its stride is 24.',
   );
   await page.getByRole('link', { name: `Next: ${LESSONS[1].title}` }).click();
   await button(page, 'Show me').click();
-  await eventually(() => said(page, 'verdict')).toBe('Copies 36 elements, 72 bytes');
+  await eventually(() => textOf(page, 'verdict')).toBe('Copies 36 elements, 72 bytes');
   expect(await page.getByTestId('predicted').count()).toBe(0);
   await close();
 });
 
-test('a chain is built by the controls, its verdict stands at once, and its link opens it again', async () => {
+test('the controls build a chain, show its verdict, and its link restores it', async () => {
   const { page, problems, close } = await visit(site, { offer, path: lab('2,3') });
-  await eventually(() => said(page, 'verdict')).toBe('A new tensor, in row order');
+  await eventually(() => textOf(page, 'verdict')).toBe('A new tensor, in row-major order');
   await button(page, 'transpose').click();
   await button(page, 'Add transpose').click();
   await eventually(() => hash(page)).toBe('#lab=2,3:transpose(0,1)');
-  await eventually(() => said(page, 'verdict')).toBe('Free: the same memory');
+  await eventually(() => textOf(page, 'verdict')).toBe('Free: the same memory');
   await button(page, 'view').click();
   await page.getByLabel('size 0').selectOption('6');
   await page.getByLabel('size 1').selectOption('none');
   await eventually(() => page.locator('.draft code').innerText()).toBe('x = x.view(6)');
   await button(page, 'Add view').click();
-  await eventually(() => said(page, 'refusal')).toMatch(/^view size is not compatible/);
+  await eventually(() => textOf(page, 'refusal')).toMatch(/^view size is not compatible/);
   await eventually(() => page.locator('.chips').count()).toBe(0);
   await button(page, 'Change').click();
   await page.getByLabel('size 0').selectOption('-1');
   await page.getByLabel('size 1').selectOption('2');
   await button(page, 'Change view').click();
-  await eventually(() => said(page, 'verdict')).toBe('Free: the same memory');
+  await eventually(() => textOf(page, 'verdict')).toBe('Free: the same memory');
   await eventually(() => hash(page)).toBe('#lab=2,3:transpose(0,1):view(-1,2)');
   await button(page, 'Remove').click();
   await button(page, 'contiguous').click();
   await button(page, 'Add contiguous').click();
-  await eventually(() => said(page, 'verdict')).toBe('Copies 6 elements, 12 bytes');
+  await eventually(() => textOf(page, 'verdict')).toBe('Copies 6 elements, 12 bytes');
   const built = await hash(page);
   expect(built).toBe('#lab=2,3:transpose(0,1):contiguous()');
   const shown = await page.locator('.strides').innerText();
   await page.reload();
   await eventually(() => page.locator('.strides').innerText()).toBe(shown);
-  // Another start: what no longer fits goes, the rest stays.
+  // A new start shape drops the operations that no longer fit.
   await page.getByLabel('dimensions').selectOption('1');
   await eventually(() => hash(page)).toBe('#lab=2');
   expect(problems).toEqual([]);
   await close();
 });
 
-test('a lesson’s chain that was built here is not asked about, until its link is opened', async () => {
+test('a lesson’s chain built by hand asks no question until its link is opened', async () => {
   const { page, close } = await visit(site, { offer, path: lab('2,4,6') });
   await button(page, 'slice').click();
   await button(page, 'Add slice').click();
   await eventually(() => hash(page)).toBe('#lab=2,4,6:slice(1,0,-1)');
-  await eventually(() => said(page, 'verdict')).toBe('Free: the same memory');
+  await eventually(() => textOf(page, 'verdict')).toBe('Free: the same memory');
   for (const { title } of [LESSONS[3], LESSONS[2]]) {
     await page.getByRole('link', { name: title, exact: true }).click();
     await button(page, 'Show me').waitFor();
@@ -174,7 +174,7 @@ test('a lesson’s chain that was built here is not asked about, until its link 
   await close();
 });
 
-test.each(LESSONS.map(({ chain }) => chain))('the link %s opens its state', async (chain) => {
+test.each(LESSONS.map(({ chain }) => chain))('the link %s opens its lesson', async (chain) => {
   const { page, close } = await visit(site, { offer, path: lab(chain) });
   const lesson = LESSONS.find((one) => one.chain === chain);
   await eventually(() => page.locator('.question').innerText()).toBe(lesson?.question);
@@ -183,16 +183,16 @@ test.each(LESSONS.map(({ chain }) => chain))('the link %s opens its state', asyn
   await close();
 });
 
-test('a link that cannot be read says why, and leaves the lab as it was', async () => {
+test('an invalid link says why and changes nothing', async () => {
   const { page, problems, close } = await visit(site, { offer, path: lab('2,3:transpose(0,1)') });
-  await eventually(() => said(page, 'fact-strides')).toBe('[1, 3]');
+  await eventually(() => textOf(page, 'fact-strides')).toBe('[1, 3]');
   await page.evaluate(() => {
     location.hash = '#lab=2,3:explode(1)';
   });
   await eventually(() => page.getByRole('alert').innerText()).toMatch(
-    /^This link does not open\. Operation 1, "explode", is none of: slice, .+ The lab stays as it was\.$/,
+    /^This link cannot be opened\. Operation 1 is "explode"\. .+ The lab has not changed\.$/,
   );
-  await eventually(() => said(page, 'fact-strides')).toBe('[1, 3]');
+  await eventually(() => textOf(page, 'fact-strides')).toBe('[1, 3]');
   await button(page, 'select').click();
   await button(page, 'Add select').click();
   await eventually(() => page.getByRole('alert').count()).toBe(0);
@@ -202,43 +202,43 @@ test('a link that cannot be read says why, and leaves the lab as it was', async 
 });
 
 describe('the pictures', () => {
-  test('a cell that is pointed at lights its twin, and the sum is written out', async () => {
+  test('pointing at a cell highlights it in both pictures and shows the address sum', async () => {
     const { page, close } = await visit(site, { offer, path: lab('2,4,6:slice(1,0,-1)') });
     await button(page, 'Show me').click();
     await button(page, 'index [1, 2, 3], cell 39, holds 39').hover();
-    await eventually(() => litIn(page, strip)).toEqual(['cell 39, holds 39']);
-    await eventually(() => said(page, 'sum')).toContain(
+    await eventually(() => highlightedIn(page, strip)).toEqual(['cell 39, holds 39']);
+    await eventually(() => textOf(page, 'sum')).toContain(
       'x[1, 2, 3] is at offset + i·s0 + j·s1 + k·s2 = 0 + 1·24 + 2·6 + 3·1 = 39',
     );
     await button(page, 'cell 8, holds 8').hover();
-    await eventually(() => litIn(page, view)).toEqual(['index [0, 1, 2], cell 8, holds 8']);
+    await eventually(() => highlightedIn(page, view)).toEqual(['index [0, 1, 2], cell 8, holds 8']);
     const unread = button(page, 'cell 20, holds 20, not in the view');
     const before = await unread.boundingBox();
     await unread.hover();
-    await eventually(() => litIn(page, view)).toEqual([]);
-    await eventually(() => said(page, 'sum')).toContain('No index of the view leads here.');
-    expect(await unread.boundingBox(), 'what the sum says moves no cell').toEqual(before);
+    await eventually(() => highlightedIn(page, view)).toEqual([]);
+    await eventually(() => textOf(page, 'sum')).toContain('No index of the view reaches this cell');
+    expect(await unread.boundingBox(), 'the text of the sum moves no cell').toEqual(before);
     await close();
   });
 
-  test('a cell that is read many times lights all its readers; a copy says where each cell came from', async () => {
+  test('a cell highlights all its readers; a copy names each cell’s source', async () => {
     const { page, close } = await visit(site, { offer, path: lab('1,3:expand(4,3)') });
     await button(page, 'cell 1, holds 1').hover();
-    await eventually(() => litIn(page, view)).toEqual(
+    await eventually(() => highlightedIn(page, view)).toEqual(
       [0, 1, 2, 3].map((i) => `index [${i}, 1], cell 1, holds 1`),
     );
-    await eventually(() => said(page, 'sum')).toContain('4 places of the view read this cell.');
+    await eventually(() => textOf(page, 'sum')).toContain('4 elements of the view read this cell.');
     await page.evaluate(() => {
       location.hash = '#lab=2,3:transpose(0,1):contiguous()';
     });
     await button(page, 'cell 1, holds 3').hover();
-    await eventually(() => said(page, 'sum')).toContain(
-      'The copy read it from cell 3 of the storage before.',
+    await eventually(() => textOf(page, 'sum')).toContain(
+      'It was copied from cell 3 of the previous storage.',
     );
     await close();
   });
 
-  test('are walked by keyboard: one stop of Tab each, then the arrows', async () => {
+  test('are one tab stop each, and the arrow keys move inside', async () => {
     const { page, close } = await visit(site, { offer, path: lab('2,3,4:slice(2,0,3)') });
     const focused = () => page.evaluate(() => document.activeElement?.getAttribute('aria-label'));
     const first = view(page).getByRole('button').first();
@@ -263,10 +263,10 @@ describe('the pictures', () => {
     await close();
   });
 
-  test('have a table twin', async () => {
+  test('can be shown as a table', async () => {
     const { page, close } = await visit(site, { offer, path: lab('2,3:transpose(0,1)') });
     await page.getByText('As a table').click();
-    const rows = await page.locator('.twin tbody tr').allInnerTexts();
+    const rows = await page.locator('.cell-table tbody tr').allInnerTexts();
     expect(rows.map((row) => row.split(/\s*\t\s*/))).toEqual([
       ['[0, 0]', '0 + 0·1 + 0·3', '0', '0'],
       ['[0, 1]', '0 + 0·1 + 1·3', '3', '3'],
@@ -279,26 +279,26 @@ describe('the pictures', () => {
   });
 });
 
-test('a lesson is answered by keyboard alone', async () => {
+test('a lesson can be answered with the keyboard alone', async () => {
   const { page, close } = await visit(site, { offer, path: lab(STORY) });
   await page.locator('.question').waitFor();
   const on = () => page.evaluate(() => document.activeElement?.textContent);
   let presses = 0;
   while ((await on()) !== 'PyTorch refuses') {
-    expect(presses++, 'presses of Tab until the option').toBeLessThan(60);
+    expect(presses++, 'Tab presses until the option').toBeLessThan(60);
     await page.keyboard.press('Tab');
   }
   await page.keyboard.press('Enter');
-  await eventually(() => said(page, 'verdict')).toBe('PyTorch refuses view');
+  await eventually(() => textOf(page, 'verdict')).toBe('PyTorch refuses view');
   await close();
 });
 
-// Each width and each theme once: what a rule of colour finds does not depend on the width.
+// Each width and each theme once: the colour rules do not depend on the width.
 describe.each([
   { viewport: { width: 1440, height: 900 }, colorScheme: 'light' },
   { viewport: { width: 390, height: 844 }, colorScheme: 'dark' },
 ] as const)('at $viewport.width, $colorScheme', ({ viewport, colorScheme }) => {
-  test('no rule of accessibility is broken, nothing scrolls sideways', async () => {
+  test('no accessibility rule is violated, nothing scrolls sideways', async () => {
     const { page, close } = await visit(site, { offer, viewport, colorScheme, path: lab(STORY) });
     const check = async (state: string) => {
       await page.locator('details').evaluateAll((all) => {
@@ -321,7 +321,7 @@ describe.each([
     await check('a question');
     await button(page, 'Show me').click();
     await check('a refusal');
-    // The widest and the deepest, with a form open and a problem told.
+    // The widest and deepest tensor, with a form open and a problem shown.
     await page.evaluate(() => {
       location.hash = '#lab=2,3,4,4:permute(3,2,1,0):contiguous():flatten()';
     });
@@ -330,7 +330,7 @@ describe.each([
       location.hash = '#lab=nothing';
     });
     await page.getByRole('alert').waitFor();
-    await check('a copy, and a link that does not open');
+    await check('a copy, and an invalid link');
     await close();
   }, 60_000);
 });

@@ -118,8 +118,8 @@ export const useBug = create<BugStore>()((set, get) => {
   }
 
   listen(receive);
-  useRoom.subscribe(({ bug }, before) => {
-    if (bug !== before.bug) get().open(bug);
+  useRoom.subscribe(({ bugLab }, before) => {
+    if (bugLab !== before.bugLab) get().open(bugLab);
   });
 
   const first = {
@@ -131,19 +131,19 @@ export const useBug = create<BugStore>()((set, get) => {
   };
   return {
     ...first,
-    ...opened(first, useRoom.getState().bug),
+    ...opened(first, useRoom.getState().bugLab),
 
     open: (text) => set((state) => opened(state, text)),
 
     dismissProblem() {
       const { card, settings } = get();
       set({ problem: undefined });
-      writeRoom('bug', formatState(card, settings[card]));
+      writeRoom('bugLab', formatState(card, settings[card]));
     },
 
     choose(changes) {
       const { card, settings } = get();
-      writeRoom('bug', formatState(card, { ...settings[card], ...changes }));
+      writeRoom('bugLab', formatState(card, { ...settings[card], ...changes }));
     },
 
     run() {

@@ -1,4 +1,4 @@
-// The page's header: its name, its rooms, the link to what is shown, the theme.
+// The page's header: name, navigation between the rooms, share button, theme.
 
 import { useState } from 'react';
 import { checkConfig } from '../../config';
@@ -9,7 +9,7 @@ import type { Theme } from './browser';
 import { copyText, THEMES, useTheme } from './browser';
 import { Icon } from './Icon';
 import type { Room } from './rooms';
-import { useRoom } from './rooms';
+import { labHash, useRoom } from './rooms';
 
 export function Header() {
   return (
@@ -27,14 +27,14 @@ export function Header() {
 }
 
 function Rooms() {
-  const { room, lab, bug } = useRoom();
+  const { room, strideLab, bugLab } = useRoom();
   const config = useRun((state) => state.config);
   const training = useRun((state) => state.phase === 'running');
   const distil = checkConfig(config).length === 0 ? formatLink(config) : '';
   const rooms: { name: Room; label: string; href: string }[] = [
     { name: 'distil', label: 'Distil', href: `#${distil}` },
-    { name: 'lab', label: 'Strides', href: `#lab=${lab}` },
-    { name: 'bug', label: 'The bug', href: `#bug=${bug}` },
+    { name: 'strideLab', label: 'Strides', href: labHash('strideLab', strideLab) },
+    { name: 'bugLab', label: 'The bug', href: labHash('bugLab', bugLab) },
   ];
   return (
     <nav className="rooms" aria-label="Rooms">

@@ -1,30 +1,38 @@
-// Which room the page shows, and the part of the address that belongs to it: `#lab=…`, `#bug=…`, or
-// a run's link.
+// Which room the page shows, and the part of the address that belongs to it: `#lab=…` for the Stride
+// Lab, `#bug=…` for the Bug Lab, otherwise a run's link.
 
 import { create } from 'zustand';
 
-export type Room = 'distil' | 'lab' | 'bug';
+export type Lab = 'strideLab' | 'bugLab';
+export type Room = 'distil' | Lab;
 
-interface RoomStore {
+/** The labs' names in the address. Shared links depend on them. */
+const HASH_NAMES: Record<Lab, string> = { strideLab: 'lab', bugLab: 'bug' };
+
+interface RoomStore extends Record<Lab, string> {
   room: Room;
-  /** What stands after `#lab=` or `#bug=`, as it is written there; not to be trusted. */
-  lab: string;
-  bug: string;
+  /** The text after `#lab=`, untrusted. */
+  strideLab: string;
+  /** The text after `#bug=`, untrusted. */
+  bugLab: string;
 }
 
-export const useRoom = create<RoomStore>()(() => ({ room: 'distil', lab: '', bug: '' }));
+export const useRoom = create<RoomStore>()(() => ({ room: 'distil', strideLab: '', bugLab: '' }));
 
-/** The room of an address's hash, and what it says to that room. */
+/** The room that a hash names, and the text for that room. */
 export function roomOf(hash: string): { room: Room; text: string } {
-  const [, name, text] = /^#?(lab|bug)(?:=(.*))?$/s.exec(hash) ?? [];
-  return name ? { room: name as Room, text: text ?? '' } : { room: 'distil', text: hash };
+  for (const lab of Object.keys(HASH_NAMES) as Lab[]) {
+    const [match, text = ''] = new RegExp(`^#?${HASH_NAMES[lab]}(?:=(.*))?$`, 's').exec(hash) ?? [];
+    if (match !== undefined) return { room: lab, text };
+  }
+  return { room: 'distil', text: hash };
 }
 
-/**
- * Puts a lab's new state into the address, where a reload and a shared link find it; no step of the
- * browser's history.
- */
-export function writeRoom(room: 'lab' | 'bug', text: string): void {
-  useRoom.setState({ [room]: text });
-  history.replaceState(null, '', `#${room}=${text}`);
+/** The hash that opens a lab in the state that `text` describes. */
+export const labHash = (lab: Lab, text: string): string => `#${HASH_NAMES[lab]}=${text}`;
+
+/** Writes a lab's new state to the address. It adds no entry to the browser's history. */
+export function writeRoom(lab: Lab, text: string): void {
+  useRoom.setState({ [lab]: text });
+  history.replaceState(null, '', labHash(lab, text));
 }

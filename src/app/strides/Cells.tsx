@@ -1,46 +1,47 @@
-// The cells of the two pictures. Each picture is one stop of Tab; the arrows walk its cells, and
-// what has the focus is pointed at, as what is under the pointer is.
+// The cells of the two pictures. Each picture is one tab stop; the arrow keys move the focus among
+// its cells. Focusing a cell has the same effect as pointing at it.
 
 import type { KeyboardEvent } from 'react';
 import { useMemo, useRef } from 'react';
 import type { Layout } from '../../tensor/layout';
 import { product } from '../../tensor/strides';
 import type { Stage } from './chain';
-import type { Place, Pointed } from './places';
+import type { PointerTarget, ViewElement } from './elements';
 
-interface ViewProps {
+interface ViewGridProps {
   layout: Layout;
-  places: Place[];
+  elements: ViewElement[];
   values: readonly number[];
-  /** The cell whose readers are lit. */
-  lit: number;
-  pointed: Pointed;
-  onPoint(place: number): void;
+  /** The storage cell whose readers are highlighted. */
+  activeCell: number;
+  target: PointerTarget;
+  onPoint(element: number): void;
 }
 
 /** The view: rows of cells, in blocks of rows where there are more than two dimensions. */
-export function View({ layout, places, values, lit, pointed, onPoint }: ViewProps) {
+export function ViewGrid({ layout, elements, values, activeCell, target, onPoint }: ViewGridProps) {
   const box = useRef<HTMLFieldSetElement>(null);
   const { shape } = layout;
-  const current = 'place' in pointed ? pointed.place : 0;
+  const current = 'element' in target ? target.element : 0;
   const row = shape.at(-1) ?? 1;
   const onKeyDown = (event: KeyboardEvent) =>
-    walk(event, box.current, current, {
+    moveFocus(event, box.current, current, {
       row,
       page: row * (shape.at(-2) ?? 1),
-      count: places.length,
+      count: elements.length,
     });
   const cellAt = (n: number) => {
-    const { index, cell } = places[n];
+    const { index, cell } = elements[n];
+    const pointed = n === current && 'element' in target;
     return (
       <button
         key={n}
         type="button"
         data-n={n}
-        className={`cell read${n === current && 'place' in pointed ? ' pointed' : ''}${cell === lit ? ' lit' : ''}`}
+        className={classes('cell read', { pointed, highlighted: cell === activeCell })}
         tabIndex={n === current ? 0 : -1}
         aria-label={`index [${index.join(', ')}], cell ${cell}, holds ${values[cell]}`}
-        aria-current={cell === lit ? 'true' : undefined}
+        aria-current={cell === activeCell ? 'true' : undefined}
         onPointerEnter={() => onPoint(n)}
         onFocus={() => onPoint(n)}
         onClick={() => onPoint(n)}
@@ -50,84 +51,101 @@ export function View({ layout, places, values, lit, pointed, onPoint }: ViewProp
       </button>
     );
   };
-  // Two dimensions are rows of cells; each further one is a row, and then a column, of what is
-  // inside it.
+  // The last two dimensions are rows of cells. Each further dimension lays out its blocks in a row
+  // or in a column, in turn.
   const block = (d: number, first: number, index: readonly number[]) => {
     const size = shape[d] ?? 1;
-    const inside = product(shape.slice(d + 1));
-    const parts = Array.from({ length: size }, (_, i) => i);
+    const blockSize = product(shape.slice(d + 1));
+    const indices = Array.from({ length: size }, (_, i) => i);
     if (d >= shape.length - 1) {
-      return <span className="cells">{parts.map((i) => cellAt(first + i))}</span>;
+      return <span className="cells">{indices.map((i) => cellAt(first + i))}</span>;
     }
     const rows = d === shape.length - 2;
     const across = (shape.length - d) % 2 === 1;
     return (
       <div className={rows ? 'rows' : across ? 'blocks across' : 'blocks'}>
-        {parts.map((i) => (
+        {indices.map((i) => (
           <div key={i} className={rows ? 'line' : 'block'}>
             <span className="at">{rows ? i : `x[${[...index, i].join(', ')}]`}</span>
-            {block(d + 1, first + i * inside, [...index, i])}
+            {block(d + 1, first + i * blockSize, [...index, i])}
           </div>
         ))}
       </div>
     );
   };
   return (
-    <fieldset className="view" ref={box} aria-label="View, move with the arrow keys">
+    <fieldset className="view" ref={box} aria-label="View. Move with the arrow keys.">
       {block(0, 0, [])}
     </fieldset>
   );
 }
 
-interface StripProps {
+interface StorageStripProps {
   stage: Stage;
-  places: Place[];
-  lit: number;
-  /** Cells that the explanation speaks of. */
-  told: ReadonlySet<number>;
+  elements: ViewElement[];
+  activeCell: number;
+  /** Cells that the explanation mentions. */
+  mentionedCells: ReadonlySet<number>;
   columns: number;
   onPoint(cell: number): void;
 }
 
-/** The storage, cell by cell; the rows of the strip mean nothing. */
-export function Strip({ stage: { storage }, places, lit, told, columns, onPoint }: StripProps) {
+/** The storage, cell by cell. Where the strip wraps has no meaning. */
+export function StorageStrip({
+  stage: { storage },
+  elements,
+  activeCell,
+  mentionedCells,
+  columns,
+  onPoint,
+}: StorageStripProps) {
   const box = useRef<HTMLFieldSetElement>(null);
-  const read = useMemo(() => new Set(places.map(({ cell }) => cell)), [places]);
+  const readCells = useMemo(() => new Set(elements.map(({ cell }) => cell)), [elements]);
   const count = storage.values.length;
   const onKeyDown = (event: KeyboardEvent) =>
-    walk(event, box.current, lit, { row: columns, page: count, count });
+    moveFocus(event, box.current, activeCell, { row: columns, page: count, count });
   return (
     <fieldset
       className="strip"
       ref={box}
-      aria-label="Storage, move with the arrow keys"
+      aria-label="Storage. Move with the arrow keys."
       style={{ gridTemplateColumns: `repeat(${Math.min(columns, count)}, minmax(24px, 32px))` }}
     >
-      {storage.values.map((value, cell) => (
-        <button
-          // biome-ignore lint/suspicious/noArrayIndexKey: a cell is its place
-          key={cell}
-          type="button"
-          data-n={cell}
-          className={`cell ${read.has(cell) ? 'read' : 'unread'}${cell === lit ? ' lit' : ''}${told.has(cell) ? ' told' : ''}`}
-          tabIndex={cell === lit ? 0 : -1}
-          aria-label={`cell ${cell}, holds ${value}${read.has(cell) ? '' : ', not in the view'}`}
-          aria-current={cell === lit ? 'true' : undefined}
-          onPointerEnter={() => onPoint(cell)}
-          onFocus={() => onPoint(cell)}
-          onClick={() => onPoint(cell)}
-          onKeyDown={onKeyDown}
-        >
-          {storage.generation > 0 && <span className="address">{cell}</span>}
-          {value}
-        </button>
-      ))}
+      {storage.values.map((value, cell) => {
+        const inView = readCells.has(cell);
+        return (
+          <button
+            // biome-ignore lint/suspicious/noArrayIndexKey: a cell is identified by its position
+            key={cell}
+            type="button"
+            data-n={cell}
+            className={classes(inView ? 'cell read' : 'cell unread', {
+              highlighted: cell === activeCell,
+              mentioned: mentionedCells.has(cell),
+            })}
+            tabIndex={cell === activeCell ? 0 : -1}
+            aria-label={`cell ${cell}, holds ${value}${inView ? '' : ', not in the view'}`}
+            aria-current={cell === activeCell ? 'true' : undefined}
+            onPointerEnter={() => onPoint(cell)}
+            onFocus={() => onPoint(cell)}
+            onClick={() => onPoint(cell)}
+            onKeyDown={onKeyDown}
+          >
+            {storage.generation > 0 && <span className="address">{cell}</span>}
+            {value}
+          </button>
+        );
+      })}
     </fieldset>
   );
 }
 
-/** Moves the focus among a picture's cells; what has the focus is pointed at. */
-function walk(
+function classes(base: string, optional: Record<string, boolean>): string {
+  return [base, ...Object.keys(optional).filter((name) => optional[name])].join(' ');
+}
+
+/** Handles the keys that move the focus among a picture's cells. */
+function moveFocus(
   event: KeyboardEvent,
   box: HTMLElement | null,
   current: number,

@@ -1,10 +1,10 @@
-// The chain as PyTorch lines, each with what it gave, and the controls that build it. They offer
-// what the lab can show.
+// The chain as PyTorch lines, each with its result, and the controls that build it. The controls
+// offer only what the lab can show.
 
 import { useEffect, useId, useRef, useState } from 'react';
 import { product } from '../../tensor/strides';
 import type { Argument, Chain, OperationName, Stage } from './chain';
-import { LIMITS, lineOf, OPERATIONS, outcomeOf } from './chain';
+import { bracketed, LIMITS, lineOf, OPERATIONS, outcomeOf } from './chain';
 import { formatChain, parseChain } from './chain-text';
 import { fill, isOffered, operationFrom, valuesOf } from './choices';
 
@@ -16,22 +16,22 @@ interface EditorProps {
   onChange(chain: Chain): void;
 }
 
-/** An operation that is being chosen, for the end of the chain or in place of its last. */
+/** An operation that is being edited: a new last one, or a change of the last one. */
 interface Draft {
-  /** The text of the chain that it was begun on; with another chain it is gone. */
-  on: string;
+  /** The text of the chain being edited. A draft is dropped when the chain changes. */
+  chainText: string;
   name: OperationName;
   values: readonly Argument[];
   replaces: boolean;
 }
 
 export function ChainEditor({ chain, stages, hidden, onChange }: EditorProps) {
-  const [begun, setDraft] = useState<Draft>();
+  const [lastDraft, setDraft] = useState<Draft>();
   const list = useRef<HTMLOListElement>(null);
   const changed = useRef(false);
   const { shape, operations } = chain;
   const text = formatChain(chain);
-  const draft = begun?.on === text ? begun : undefined;
+  const draft = lastDraft?.chainText === text ? lastDraft : undefined;
   const last = stages[stages.length - 1];
   const edit = (next: Chain['operations']) => {
     changed.current = true;
@@ -39,21 +39,22 @@ export function ChainEditor({ chain, stages, hidden, onChange }: EditorProps) {
     onChange({ shape, operations: next });
   };
   const cut = (count: number) => edit(operations.slice(0, count));
-  // The button that had the focus has gone with the change; the line that is now the last takes it.
-  // biome-ignore lint/correctness/useExhaustiveDependencies: after each change of the chain
+  // The focused button disappears with the change, so the focus moves to the last line.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: runs after each change of the chain
   useEffect(() => {
     if (changed.current) (list.current?.lastElementChild as HTMLElement | null)?.focus();
     changed.current = false;
   }, [text]);
   const full = operations.length >= LIMITS.operations;
-  // The tensor that the draft works on.
+  // The tensor that the draft's operation is applied to.
   const before = draft?.replaces ? stages[stages.length - 2] : last;
 
-  const begin = (name: OperationName) => setDraft({ on: text, name, values: [], replaces: false });
+  const startDraft = (name: OperationName) =>
+    setDraft({ chainText: text, name, values: [], replaces: false });
   const changeLast = () => {
     const operation = operations[operations.length - 1];
     setDraft({
-      on: text,
+      chainText: text,
       name: operation.name,
       values: valuesOf(operation, stages[stages.length - 2].layout),
       replaces: true,
@@ -65,17 +66,17 @@ export function ChainEditor({ chain, stages, hidden, onChange }: EditorProps) {
       <h2>Chain</h2>
       <StartShape
         shape={shape}
-        onChange={(next) => onChange(longestFit({ shape: next, operations }))}
+        onChange={(next) => onChange(longestValid({ shape: next, operations }))}
       />
       <ol className="stages" ref={list}>
         {stages.map((stage, i) => {
           const isLast = i === stages.length - 1;
           return (
             <li
-              // biome-ignore lint/suspicious/noArrayIndexKey: a line can occur twice; its place identifies it
+              // biome-ignore lint/suspicious/noArrayIndexKey: lines can repeat; position identifies one
               key={i}
               tabIndex={-1}
-              className={hidden && isLast ? 'stage asked' : `stage ${outcomeOf(stage)}`}
+              className={hidden && isLast ? 'stage question' : `stage ${outcomeOf(stage)}`}
             >
               <code>{stage.line}</code>
               <StageNote stage={stage} hidden={hidden && isLast} />
@@ -119,16 +120,14 @@ export function ChainEditor({ chain, stages, hidden, onChange }: EditorProps) {
           onCancel={() => setDraft(undefined)}
         />
       ) : (
-        !hidden && <Chips stage={last} full={full} onPick={begin} />
+        !hidden && <Chips stage={last} full={full} onPick={startDraft} />
       )}
     </section>
   );
 }
 
-/**
- * With another start, the operations that still fit stay; from the first that does not, they go.
- */
-function longestFit({ shape, operations }: Chain): Chain {
+/** After a change of the start shape: drops the operations from the first invalid one on. */
+function longestValid({ shape, operations }: Chain): Chain {
   const chains = operations.map((_, i) => ({ shape, operations: operations.slice(0, i + 1) }));
   return (
     chains.findLast((chain) => 'chain' in parseChain(formatChain(chain))) ?? {
@@ -145,11 +144,11 @@ function StageNote({
   stage: Stage;
   hidden: boolean;
 }) {
-  if (hidden) return <span className="stage-note">What does this come to?</span>;
+  if (hidden) return <span className="stage-note">What happens here?</span>;
   if (failure) return <span className="stage-note">refused</span>;
   return (
     <span className="stage-note">
-      [{layout.shape.join(', ')}], strides [{layout.strides.join(', ')}], offset {layout.offset},{' '}
+      {bracketed(layout.shape)}, strides {bracketed(layout.strides)}, offset {layout.offset},{' '}
       {layout.isContiguous ? 'contiguous' : 'not contiguous'}
       {copied && ', copied'}
     </span>
@@ -164,7 +163,7 @@ function StartShape({
   onChange: (shape: readonly number[]) => void;
 }) {
   const dimensions = Array.from({ length: LIMITS.startDimensions }, (_, i) => i + 1);
-  const resized = (count: number) =>
+  const withRank = (count: number) =>
     count <= shape.length ? shape.slice(0, count) : padded(shape, count);
   const sizesOf = (d: number) => {
     const others = product(shape) / shape[d];
@@ -177,13 +176,13 @@ function StartShape({
         label="dimensions"
         value={shape.length}
         choices={dimensions.map((value) => ({ value, text: String(value) }))}
-        onChange={(count) => onChange(resized(count as number))}
+        onChange={(count) => onChange(withRank(count as number))}
       />
       {shape.map((size, d) => (
         <Select
-          // biome-ignore lint/suspicious/noArrayIndexKey: a dimension is its place
+          // biome-ignore lint/suspicious/noArrayIndexKey: a dimension is identified by its position
           key={d}
-          label={`start ${d}`}
+          label={`dim ${d}`}
           value={size}
           choices={sizesOf(d).map((value) => ({ value, text: String(value) }))}
           onChange={(next) => onChange(shape.with(d, next as number))}
@@ -208,11 +207,11 @@ function Chips({
   onPick: (name: OperationName) => void;
 }) {
   if (stage.failure)
-    return <p className="stage-note">The last line fails. Change it or remove it to go on.</p>;
+    return <p className="stage-note">The last line fails. Change or remove it to continue.</p>;
   if (full)
     return (
       <p className="stage-note">
-        The lab takes {LIMITS.operations} operations. Remove one to go on.
+        The lab takes up to {LIMITS.operations} operations. Remove one to add another.
       </p>
     );
   return (
@@ -263,7 +262,7 @@ function DraftForm({ draft, before, onDraft, onDone, onCancel }: DraftProps) {
       </div>
       <code>{lineOf(operation, before.layout)}</code>
       <div className="draft-buttons">
-        {/* biome-ignore lint/a11y/noAutofocus: the chip that had the focus has just gone */}
+        {/* biome-ignore lint/a11y/noAutofocus: the chip that had the focus has just disappeared */}
         <button type="submit" className="secondary" autoFocus>
           {draft.replaces ? 'Change' : 'Add'} {name}
         </button>

@@ -1,17 +1,18 @@
-// A tensor twice: its storage as a strip of cells, and the view of it as a grid of grids. The cell
-// that is pointed at, or has the focus, lights its twins in the other picture, and the sum that
-// leads from index to cell is written out.
+// A tensor in two pictures: its storage as a strip of cells, and the view of it as nested grids.
+// Pointing at a cell, or focusing it, highlights the same cell in the other picture and shows the
+// sum that leads from index to cell.
 
 import { useMemo, useState } from 'react';
-import { Strip, View } from './Cells';
+import { StorageStrip, ViewGrid } from './Cells';
 import type { Stage } from './chain';
-import { DTYPE } from './chain';
+import { bracketed, DTYPE } from './chain';
+import type { PointerTarget, ViewElement } from './elements';
+import { addressSum, elementsOf } from './elements';
 import { explain } from './explain';
 import './pictures.css';
-import { type Place, type Pointed, placesOf, sumOf } from './places';
 
-/** Cells in a row of the strip. */
-const ROW = { wide: 24, narrow: 12 };
+/** Cells in a row of the storage strip. */
+const STRIP_COLUMNS = { wide: 24, narrow: 12 };
 
 export function Pictures({
   stage,
@@ -23,92 +24,90 @@ export function Pictures({
   hidden: boolean;
 }) {
   const { layout, storage } = stage;
-  const places = useMemo(() => placesOf(layout), [layout]);
-  const [pointed, setPointed] = useState<Pointed>({ place: places.length - 1 });
-  const cell = 'place' in pointed ? places[pointed.place].cell : pointed.unread;
-  const point = {
-    place: (place: number) => setPointed({ place }),
-    cell: (at: number) => {
-      // Of several places that read a cell, the one that is pointed at stays.
-      if (at === cell) return;
-      const place = places.findIndex((one) => one.cell === at);
-      setPointed(place === -1 ? { unread: at } : { place });
-    },
+  const elements = useMemo(() => elementsOf(layout), [layout]);
+  const [target, setTarget] = useState<PointerTarget>({ element: elements.length - 1 });
+  const activeCell = 'element' in target ? elements[target.element].cell : target.unreadCell;
+  const pointAtCell = (cell: number) => {
+    // If several elements read the cell, the current one stays the target.
+    if (cell === activeCell) return;
+    const element = elements.findIndex((candidate) => candidate.cell === cell);
+    setTarget(element === -1 ? { unreadCell: cell } : { element });
   };
-  const told = new Set(explain(stage)?.cells);
+  const mentionedCells = new Set(explain(stage)?.cells);
   return (
     <section className="pictures" aria-label="Pictures">
       <h2>
         View{' '}
         <span className="unit">
-          {hidden && 'before the last line · '}[{layout.shape.join(', ')}] · strides [
-          {layout.strides.join(', ')}] · offset {layout.offset}
+          {hidden && 'before the last line · '}
+          {bracketed(layout.shape)} · strides {bracketed(layout.strides)} · offset {layout.offset}
         </span>
       </h2>
-      <View
+      <ViewGrid
         layout={layout}
-        places={places}
+        elements={elements}
         values={storage.values}
-        lit={cell}
-        pointed={pointed}
-        onPoint={point.place}
+        activeCell={activeCell}
+        target={target}
+        onPoint={(element) => setTarget({ element })}
       />
       <h2>
         Storage{' '}
         <span className="unit">
           {storage.values.length} cells, {storage.values.length * DTYPE.bytes} bytes in {DTYPE.name}
-          {storage.generation > 0 && ', made by a copy'}
+          {storage.generation > 0 && ', created by a copy'}
         </span>
       </h2>
-      <Strip
+      <StorageStrip
         stage={stage}
-        places={places}
-        lit={cell}
-        told={told}
-        columns={wide ? ROW.wide : ROW.narrow}
-        onPoint={point.cell}
+        elements={elements}
+        activeCell={activeCell}
+        mentionedCells={mentionedCells}
+        columns={wide ? STRIP_COLUMNS.wide : STRIP_COLUMNS.narrow}
+        onPoint={pointAtCell}
       />
-      <Legend stage={stage} places={places} told={told.size > 0} />
-      <Sum stage={stage} places={places} pointed={pointed} />
-      <Twin stage={stage} places={places} />
+      <Legend stage={stage} elements={elements} hasMentions={mentionedCells.size > 0} />
+      <AddressSum stage={stage} elements={elements} target={target} />
+      <CellTable stage={stage} elements={elements} />
     </section>
   );
 }
 
-/** From index to cell, written out: `offset + i·s0 + j·s1 = 0 + 1·24 + 2·6 = 36`. */
-function Sum({
+/** The sum from index to cell: `offset + i·s0 + j·s1 = 0 + 1·24 + 2·6 = 36`. */
+function AddressSum({
   stage: { layout, storage },
-  places,
-  pointed,
+  elements,
+  target,
 }: {
   stage: Stage;
-  places: Place[];
-  pointed: Pointed;
+  elements: ViewElement[];
+  target: PointerTarget;
 }) {
-  if ('unread' in pointed) {
+  if ('unreadCell' in target) {
     return (
       <div className="sum" data-testid="sum">
-        <p>Cell {pointed.unread}</p>
+        <p>Cell {target.unreadCell}</p>
         <p className="sum-note">
-          No index of the view leads here. The cell is in memory all the same.
+          No index of the view reaches this cell, but it is still in memory.
         </p>
       </div>
     );
   }
-  const { index, cell } = places[pointed.place];
-  const readers = places.filter((place) => place.cell === cell).length;
+  const { index, cell } = elements[target.element];
+  const formula = ['offset', ...index.map((_, d) => `${LETTERS[d]}·s${d}`)].join(' + ');
+  const readers = elements.filter((element) => element.cell === cell).length;
   const from = storage.from?.[cell];
   return (
     <div className="sum" data-testid="sum">
       <p>
-        x[{index.join(', ')}] is at offset{index.map((_, d) => ` + ${LETTERS[d]}·s${d}`).join('')} ={' '}
-        <span className="sum-line">{sumOf(index, layout)} = </span>
+        x{bracketed(index)} is at {formula} ={' '}
+        <span className="sum-line">{addressSum(index, layout)} = </span>
         <strong>{cell}</strong>
       </p>
       <p className="sum-note">
-        It holds {storage.values[cell]}.
-        {from !== undefined && ` The copy read it from cell ${from} of the storage before.`}
-        {readers > 1 && ` ${readers} places of the view read this cell.`}
+        The cell holds {storage.values[cell]}.
+        {from !== undefined && ` It was copied from cell ${from} of the previous storage.`}
+        {readers > 1 && ` ${readers} elements of the view read this cell.`}
       </p>
     </div>
   );
@@ -118,55 +117,61 @@ const LETTERS = ['i', 'j', 'k', 'l', 'm'];
 
 function Legend({
   stage: { storage },
-  places,
-  told,
+  elements,
+  hasMentions,
 }: {
   stage: Stage;
-  places: Place[];
-  told: boolean;
+  elements: ViewElement[];
+  hasMentions: boolean;
 }) {
-  const read = new Set(places.map(({ cell }) => cell)).size;
-  const unread = storage.values.length - read;
-  if (unread === 0 && !told && storage.generation === 0) return null;
+  const unread = storage.values.length - new Set(elements.map(({ cell }) => cell)).size;
+  if (unread === 0 && !hasMentions && storage.generation === 0) return null;
   return (
     <p className="legend">
       {unread > 0 && (
         <span>
-          <span className="cell unread" aria-hidden="true" /> {unread} of {storage.values.length}{' '}
-          cells are not in the view
+          <span className="cell unread" aria-hidden="true" />{' '}
+          {`${unread} of ${storage.values.length} cells are not in the view`}
         </span>
       )}
-      {told && (
+      {hasMentions && (
         <span>
-          <span className="cell read told" aria-hidden="true" /> cells that the explanation names
+          <span className="cell read mentioned" aria-hidden="true" /> cells mentioned in the
+          explanation
         </span>
       )}
-      {storage.generation > 0 && <span>small: the cell; large: what it holds</span>}
+      {storage.generation > 0 && <span>small: the cell’s number; large: its value</span>}
     </p>
   );
 }
 
 /** The pictures as a table: which index reads which cell. */
-function Twin({ stage: { layout, storage }, places }: { stage: Stage; places: Place[] }) {
+function CellTable({
+  stage: { layout, storage },
+  elements,
+}: {
+  stage: Stage;
+  elements: ViewElement[];
+}) {
   return (
-    <details className="twin">
+    <details className="cell-table">
       <summary>As a table</summary>
-      <section className="twin-scroll" aria-label="Index and cell" tabIndex={0}>
+      <section className="cell-table-scroll" aria-label="Index and cell, table" tabIndex={0}>
         <table>
           <thead>
             <tr>
               <th scope="col">Index</th>
               <th scope="col">Sum</th>
               <th scope="col">Cell</th>
-              <th scope="col">Holds</th>
+              <th scope="col">Value</th>
               {storage.from && <th scope="col">Copied from</th>}
             </tr>
           </thead>
           <tbody>
-            {places.map(({ index, cell }) => (
+            {elements.map(({ index, cell }) => (
               <tr key={index.join()}>
-                <th scope="row">[{index.join(', ')}]</th>
-                <td>{sumOf(index, layout)}</td>
+                <th scope="row">{bracketed(index)}</th>
+                <td>{addressSum(index, layout)}</td>
                 <td>{cell}</td>
                 <td>{storage.values[cell]}</td>
                 {storage.from && <td>{storage.from[cell]}</td>}

@@ -1,58 +1,58 @@
-// The Stride Lab: lessons and a chain of operations to build, pictures of storage and view, the
-// verdict. The chain is the address; a link that cannot be opened leaves the lab as it was.
+// The Stride Lab: lessons, a chain of operations that the user can edit, pictures of storage and
+// view, and the verdict. The address holds the chain. A link that cannot be opened changes nothing.
 
 import { useEffect, useState } from 'react';
 import { useMedia } from '../shared/browser';
-import { useRoom, writeRoom } from '../shared/rooms';
+import { labHash, useRoom, writeRoom } from '../shared/rooms';
 import { ChainEditor } from './ChainEditor';
 import type { Chain } from './chain';
-import { formatChain, type Opened, parseChain } from './chain-text';
+import type { ParsedChain } from './chain-text';
+import { formatChain, parseChain } from './chain-text';
 import type { Lesson } from './lessons';
 import { LESSONS } from './lessons';
 import { Pictures } from './Pictures';
 import { Answer, Question } from './Verdict';
 import './strides.css';
 
-/** From here on three columns have room; as in the Distil room. */
+/** Wide enough for three columns, as in the Distil room. */
 const WIDE = '(min-width: 1080px)';
 
-/**
- * The prediction that was made for a chain's text; no choice if the answer was asked for without
- * one.
- */
 interface Prediction {
-  text: string;
+  /** The chain that the user predicted. */
+  chainText: string;
+  /** Index of the option; undefined after "Show me". */
   choice?: number;
 }
 
 export function StrideLab() {
   const wide = useMedia(WIDE);
-  const { opened, problem } = useOpened();
-  const text = formatChain(opened.chain);
-  // What was built here, and not opened by a link, is explored: nothing is asked about it.
-  const [built, setBuilt] = useState<string>();
+  const { parsed, problem } = useAddressChain();
+  const text = formatChain(parsed.chain);
+  // A chain built in the editor asks no question, even if a lesson has the same one.
+  const [editedText, setEditedText] = useState<string>();
   useEffect(() => {
-    const opened = () => setBuilt(undefined);
-    addEventListener('hashchange', opened);
-    return () => removeEventListener('hashchange', opened);
+    const openLink = () => setEditedText(undefined);
+    addEventListener('hashchange', openLink);
+    return () => removeEventListener('hashchange', openLink);
   }, []);
   const [prediction, setPrediction] = useState<Prediction>();
-  const lesson = text === built ? undefined : LESSONS.find(({ chain }) => chain === text);
-  const answered = prediction?.text === text;
+  const lesson = text === editedText ? undefined : LESSONS.find(({ chain }) => chain === text);
+  const answered = prediction?.chainText === text;
   const hidden = lesson !== undefined && !answered;
-  const { stages } = opened;
-  const shown = hidden ? stages.slice(0, -1) : stages;
+  const { stages } = parsed;
+  // Until the user answers, the pictures show the tensor before the last operation.
+  const pictured = stages[stages.length - (hidden ? 2 : 1)];
 
   const change = (chain: Chain) => {
     const next = formatChain(chain);
-    setBuilt(next);
-    writeRoom('lab', next);
+    setEditedText(next);
+    writeRoom('strideLab', next);
   };
-  const predict = (choice?: number) => setPrediction({ text, choice });
+  const predict = (choice?: number) => setPrediction({ chainText: text, choice });
 
   const lessons = <Lessons current={lesson} />;
   const editor = (
-    <ChainEditor chain={opened.chain} stages={stages} hidden={hidden} onChange={change} />
+    <ChainEditor chain={parsed.chain} stages={stages} hidden={hidden} onChange={change} />
   );
   const verdict = (
     <section className="verdict" aria-label="Verdict">
@@ -71,12 +71,7 @@ export function StrideLab() {
     </section>
   );
   const pictures = (
-    <Pictures
-      key={`${text} ${hidden}`}
-      stage={shown[shown.length - 1]}
-      wide={wide}
-      hidden={hidden}
-    />
+    <Pictures key={`${text} ${hidden}`} stage={pictured} wide={wide} hidden={hidden} />
   );
 
   return (
@@ -84,7 +79,7 @@ export function StrideLab() {
       {problem && (
         <div className="notice problem" role="alert">
           <div>
-            <strong>This link does not open.</strong> {problem} The lab stays as it was.
+            <strong>This link cannot be opened.</strong> {problem} The lab has not changed.
           </div>
         </div>
       )}
@@ -102,8 +97,7 @@ export function StrideLab() {
           <>
             <details className="lessons-fold">
               <summary>
-                Lessons{' '}
-                <span className="unit">{lesson ? lesson.title : 'a chain of your own'}</span>
+                Lessons <span className="unit">{lesson ? lesson.title : 'your own chain'}</span>
               </summary>
               {lessons}
             </details>
@@ -117,22 +111,21 @@ export function StrideLab() {
   );
 }
 
-/**
- * The chain that the address names; where it names none that can be opened, the last one that
- * could, and why.
- */
-function useOpened(): { opened: Opened; problem?: string } {
-  const lab = useRoom((state) => state.lab);
-  const [last, setLast] = useState(LESSONS[0].chain);
-  const found = parseChain(lab === '' ? LESSONS[0].chain : lab);
-  const opens = 'chain' in found;
+/** The chain in the address. If it is invalid: the last valid one, and what is wrong. */
+function useAddressChain(): { parsed: ParsedChain; problem?: string } {
+  const text = useRoom((state) => state.strideLab) || LESSONS[0].chain;
+  const [lastValid, setLastValid] = useState(LESSONS[0].chain);
+  const parsed = parseChain(text);
+  const valid = 'chain' in parsed;
   useEffect(() => {
-    if (opens) setLast(lab === '' ? LESSONS[0].chain : lab);
-  }, [opens, lab]);
-  if (opens) return { opened: found };
-  const before = parseChain(last);
-  if ('problem' in before) throw new Error(`Stride Lab: ${last} opened before. ${before.problem}`);
-  return { opened: before, problem: found.problem };
+    if (valid) setLastValid(text);
+  }, [valid, text]);
+  if (valid) return { parsed };
+  const previous = parseChain(lastValid);
+  if ('problem' in previous) {
+    throw new Error(`Stride Lab: ${lastValid} was valid before. ${previous.problem}`);
+  }
+  return { parsed: previous, problem: parsed.problem };
 }
 
 function Lessons({ current }: { current: Lesson | undefined }) {
@@ -142,7 +135,10 @@ function Lessons({ current }: { current: Lesson | undefined }) {
       <ol>
         {LESSONS.map((lesson) => (
           <li key={lesson.chain}>
-            <a href={`#lab=${lesson.chain}`} aria-current={lesson === current ? 'true' : undefined}>
+            <a
+              href={labHash('strideLab', lesson.chain)}
+              aria-current={lesson === current ? 'true' : undefined}
+            >
               {lesson.title}
             </a>
           </li>

@@ -1,10 +1,11 @@
-// What the last operation of a chain comes to. A lesson asks for a prediction first; then the
-// verdict, large, why a view is refused, and the lesson's one sentence.
+// The right column: a lesson's question, then the verdict on the chain's last operation, why it was
+// refused, and what the lesson teaches.
 
 import { useEffect, useRef } from 'react';
 import { contiguousStrides } from '../../tensor/strides';
+import { labHash } from '../shared/rooms';
 import type { Stage } from './chain';
-import { DTYPE, outcomeOf } from './chain';
+import { bracketed, DTYPE, outcomeOf } from './chain';
 import { explain } from './explain';
 import { LESSONS, type Lesson } from './lessons';
 
@@ -39,9 +40,9 @@ export function Question({
 interface AnswerProps {
   stage: Stage;
   lesson: Lesson | undefined;
-  /** The option that was predicted, if one was. */
+  /** The option that the user predicted; undefined if none. */
   choice: number | undefined;
-  /** True if the question stood here before: the focus, which was on it, comes along. */
+  /** Moves the focus to the verdict, because it replaces the question that had the focus. */
   focus: boolean;
 }
 
@@ -62,8 +63,8 @@ export function Answer({ stage, lesson, choice, focus }: AnswerProps) {
       )}
       {lesson && choice !== undefined && (
         <p className="predicted" data-testid="predicted">
-          <span className="unit">You said</span> {lesson.options[choice]}.{' '}
-          {choice === lesson.right ? 'So it is.' : `It is: ${lesson.options[lesson.right]}.`}
+          <span className="unit">You chose</span> “{lesson.options[choice]}”.{' '}
+          {choice === lesson.right ? 'Correct.' : `Answer: ${lesson.options[lesson.right]}.`}
         </p>
       )}
       <h2 className={`verdict-line ${outcome}`} ref={heading} tabIndex={-1} data-testid="verdict">
@@ -82,10 +83,10 @@ export function Answer({ stage, lesson, choice, focus }: AnswerProps) {
       ))}
       {stage.copied && (
         <p className="why">
-          Counted in {DTYPE.name}, {DTYPE.bytes} bytes an element.
+          In {DTYPE.name}, with {DTYPE.bytes} bytes per element.
         </p>
       )}
-      {lesson && <Sequel lesson={lesson} />}
+      {lesson && <NextSteps lesson={lesson} />}
     </>
   );
 }
@@ -93,27 +94,27 @@ export function Answer({ stage, lesson, choice, focus }: AnswerProps) {
 function verdictOf({ failure, operation, copied, layout }: Stage): string {
   if (failure) return `PyTorch refuses ${operation?.name}`;
   if (copied) return `Copies ${layout.numel} elements, ${layout.numel * DTYPE.bytes} bytes`;
-  return operation ? 'Free: the same memory' : 'A new tensor, in row order';
+  return operation ? 'Free: the same memory' : 'A new tensor, in row-major order';
 }
 
 function Facts({ stage: { failure, layout } }: { stage: Stage }) {
   if (failure) {
     return (
-      <p className="met">
-        It was called on sizes [{layout.shape.join(', ')}], strides [{layout.strides.join(', ')}],
-        offset {layout.offset}.
+      <p className="called-on">
+        Called on sizes {bracketed(layout.shape)}, strides {bracketed(layout.strides)}, offset{' '}
+        {layout.offset}.
       </p>
     );
   }
   const facts: [string, string][] = [
-    ['shape', `[${layout.shape.join(', ')}]`],
-    ['strides', `[${layout.strides.join(', ')}]`],
+    ['shape', bracketed(layout.shape)],
+    ['strides', bracketed(layout.strides)],
     ['offset', String(layout.offset)],
     [
       'contiguous',
       layout.isContiguous
         ? 'yes'
-        : `no; row order has [${contiguousStrides(layout.shape).join(', ')}]`,
+        : `no; that would be ${bracketed(contiguousStrides(layout.shape))}`,
     ],
   ];
   return (
@@ -128,20 +129,20 @@ function Facts({ stage: { failure, layout } }: { stage: Stage }) {
   );
 }
 
-function Sequel({ lesson }: { lesson: Lesson }) {
+function NextSteps({ lesson }: { lesson: Lesson }) {
   const next = LESSONS[LESSONS.indexOf(lesson) + 1];
   return (
     <>
       <p className="answer">{lesson.answer}</p>
-      <ul className="sequel">
+      <ul className="next-steps">
         {lesson.beside && (
           <li>
-            <a href={`#lab=${lesson.beside.chain}`}>{lesson.beside.label}</a>
+            <a href={labHash('strideLab', lesson.beside.chain)}>{lesson.beside.label}</a>
           </li>
         )}
         {next && (
           <li>
-            <a href={`#lab=${next.chain}`}>Next: {next.title}</a>
+            <a href={labHash('strideLab', next.chain)}>Next: {next.title}</a>
           </li>
         )}
       </ul>

@@ -1,39 +1,40 @@
-// A chain as text, for the link: `2,4,6:slice(1,0,-1):view(-1,6)`. Written to be read and edited by
-// hand. It is not trusted: reading it gives a whole chain that the lab can show, or one line that
-// says what is wrong.
+// A chain as text, for the link: `2,4,6:slice(1,0,-1):view(-1,6)`. People can read and edit it.
+// The text is untrusted: parsing gives a chain that the lab can show, or one line that says what is
+// wrong.
 
 import type { Argument, Chain, Operation, Stage } from './chain';
-import { ChainProblem, callOf, isOperationName, OPERATIONS, run, takes } from './chain';
+import { arityOf, ChainProblem, callOf, isOperationName, OPERATIONS, run } from './chain';
 
 /** Far more than the longest chain needs. */
 const MOST_CHARACTERS = 400;
-/** Of what is wrong, this much is quoted. */
+/** A message quotes no more than this. */
 const MOST_QUOTED = 40;
 
 const NUMBER = /^(0|-?[1-9]\d{0,2})$/;
 const CALL = /^([a-z_]+)\(([^()]*)\)$/i;
 
-export interface Opened {
+export interface ParsedChain {
   chain: Chain;
   stages: Stage[];
 }
 
-/** The text of a chain, as it stands in the link. */
+/** The chain's text in the link. */
 export function formatChain({ shape, operations }: Chain): string {
   return [shape.join(','), ...operations.map(callOf)].join(':');
 }
 
 /**
- * The chain of a text, carried out; or why the lab cannot open it. Percent signs of a link and
- * spaces are read away.
+ * Parses and runs a chain, or says why the lab cannot open it. Percent-encoding and spaces are
+ * accepted.
  */
-export function parseChain(text: string): Opened | { problem: string } {
+export function parseChain(text: string): ParsedChain | { problem: string } {
   try {
-    if (text.length > MOST_CHARACTERS)
-      fail(`It has ${text.length} characters, where ${MOST_CHARACTERS} are the most.`);
-    const [start, ...calls] = closed(decoded(text).replaceAll(' ', '')).split(':');
-    const shape = start.split(',').map((size) => number(size, 'The start'));
-    const chain = { shape, operations: calls.map(operationOf) };
+    if (text.length > MOST_CHARACTERS) {
+      fail(`The chain has ${text.length} characters; the limit is ${MOST_CHARACTERS}.`);
+    }
+    const [start, ...calls] = closeBracket(decode(text).replaceAll(' ', '')).split(':');
+    const shape = start.split(',').map((size) => parseNumber(size, 'The start shape'));
+    const chain = { shape, operations: calls.map(parseOperation) };
     return { chain, stages: run(chain) };
   } catch (error) {
     if (!(error instanceof ChainProblem)) throw error;
@@ -41,54 +42,57 @@ export function parseChain(text: string): Opened | { problem: string } {
   }
 }
 
-/** Chat programs take a bracket at a link's end for the sentence's own, and leave it out. */
-function closed(text: string): string {
+/** Chat programs often drop a closing bracket at the end of a link. */
+function closeBracket(text: string): string {
   return /\([^()]*$/.test(text) ? `${text})` : text;
 }
 
-function decoded(text: string): string {
+function decode(text: string): string {
   try {
     return decodeURIComponent(text);
   } catch {
-    return fail(`${quoted(text)} holds a percent sign that stands for no character.`);
+    return fail(`${quote(text)} has a percent sign that encodes no character.`);
   }
 }
 
-function operationOf(call: string, i: number): Operation {
+function parseOperation(call: string, i: number): Operation {
   const where = `Operation ${i + 1}`;
   const [, name, list] = CALL.exec(call) ?? [];
-  if (name === undefined)
-    return fail(`${where}, ${quoted(call)}, is not written as name(numbers), e.g. view(-1,6).`);
-  if (!isOperationName(name))
-    return fail(`${where}, ${quoted(name)}, is none of: ${OPERATIONS.join(', ')}.`);
-  const args = list === '' ? [] : list.split(',').map((arg, at) => argument(arg, at, name, where));
-  const [fewest, most] = takes(name);
+  if (name === undefined) {
+    return fail(`${where} is ${quote(call)}. Write it as name(numbers), e.g. view(-1,6).`);
+  }
+  if (!isOperationName(name)) {
+    return fail(`${where} is ${quote(name)}. It must be one of: ${OPERATIONS.join(', ')}.`);
+  }
+  const args =
+    list === '' ? [] : list.split(',').map((arg, at) => parseArgument(arg, at, name, where));
+  const [fewest, most] = arityOf(name);
   if (args.length < fewest || args.length > most) {
-    fail(
-      `${where}, ${name}, takes ${fewest === most ? fewest : `${fewest} to ${most}`} numbers, not ${args.length}.`,
-    );
+    const range = fewest === most ? fewest : `${fewest} to ${most}`;
+    fail(`${where}, ${name}, takes ${range} numbers, not ${args.length}.`);
   }
   if (
     ['view', 'reshape', 'expand'].includes(name) &&
     args.some((size) => size !== null && (size < -1 || size === 0))
   ) {
-    fail(`${where}, ${quoted(call)}: a size is 1 or more, or -1.`);
+    fail(`${where}, ${quote(call)}: each size must be 1 or more, or -1.`);
   }
   return { name, args };
 }
 
-/** In a slice, nothing between two commas is an open end. */
-function argument(text: string, at: number, name: string, where: string): Argument {
-  return name === 'slice' && at > 0 && text === '' ? null : number(text, where);
+/** In a slice, an empty start, stop or step means the default. */
+function parseArgument(text: string, at: number, name: string, where: string): Argument {
+  return name === 'slice' && at > 0 && text === '' ? null : parseNumber(text, where);
 }
 
-function number(text: string, where: string): number {
-  if (!NUMBER.test(text))
-    fail(`${where} has ${quoted(text)} where a whole number of up to 3 digits should stand.`);
+function parseNumber(text: string, where: string): number {
+  if (!NUMBER.test(text)) {
+    fail(`${where} has ${quote(text)} in place of a whole number of up to 3 digits.`);
+  }
   return Number(text);
 }
 
-const quoted = (text: string) =>
+const quote = (text: string) =>
   text === ''
     ? 'nothing'
     : `"${text.length > MOST_QUOTED ? `${text.slice(0, MOST_QUOTED)}…` : text}"`;

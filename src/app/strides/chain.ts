@@ -1,6 +1,6 @@
-// A chain: a small tensor and the operations done to it, carried out on the project's own Layout.
-// Pure; no text, no page. Storages hold numbers here (an arange), so that a copy really moves
-// elements and a wrong view shows wrong numbers.
+// A chain: a small tensor and a list of operations on it, run on the engine's own Layout. The
+// storage holds numbers (an arange), so a copy really moves elements and a wrong view shows wrong
+// numbers. Pure: no parsing, no page.
 
 import type { Relayout } from '../../tensor/layout';
 import { Layout, LayoutError } from '../../tensor/layout';
@@ -15,10 +15,10 @@ export const LIMITS = {
   operations: 8,
 };
 
-/** The type that the lab's sums of bytes assume: a tensor of logits as it is mostly kept. */
+/** The element type for byte counts: logits are usually f16. */
 export const DTYPE = { name: 'f16', bytes: 2 };
 
-/** null is an open end of a slice. */
+/** null: an omitted start, stop or step of a slice. */
 export type Argument = number | null;
 
 export interface Operation {
@@ -32,13 +32,10 @@ export interface Chain {
 }
 
 interface Rule {
-  /** Fewest and most arguments. */
-  takes: readonly [number, number];
+  /** The fewest and the most arguments. */
+  arity: readonly [number, number];
   apply(layout: Layout, args: Sizes): Layout | Relayout;
-  /**
-   * True if a refusal of PyTorch's is a state of the lab, to be looked at; else the arguments are
-   * simply wrong.
-   */
+  /** The lab shows a refusal by PyTorch. Without this flag a refusal makes the chain invalid. */
   mayFail?: true;
 }
 
@@ -46,20 +43,20 @@ const ANY_RANK = [1, LIMITS.dimensions] as const;
 
 const RULES = {
   slice: {
-    takes: [1, 4],
+    arity: [1, 4],
     apply: (x, [dim, start, stop, step]) => x.slice(dim, start, stop, step ?? 1),
   },
-  transpose: { takes: [2, 2], apply: (x, [a, b]) => x.transpose(a, b) },
-  permute: { takes: ANY_RANK, apply: (x, order) => x.permute(order) },
-  narrow: { takes: [3, 3], apply: (x, [dim, start, length]) => x.narrow(dim, start, length) },
-  select: { takes: [2, 2], apply: (x, [dim, index]) => x.select(dim, index) },
-  expand: { takes: ANY_RANK, apply: (x, sizes) => x.expand(sizes), mayFail: true },
-  squeeze: { takes: [0, 1], apply: (x, [dim]) => x.squeeze(dim) },
-  unsqueeze: { takes: [1, 1], apply: (x, [dim]) => x.unsqueeze(dim) },
-  view: { takes: ANY_RANK, apply: (x, sizes) => x.view(sizes), mayFail: true },
-  reshape: { takes: ANY_RANK, apply: (x, sizes) => x.reshape(sizes), mayFail: true },
-  flatten: { takes: [0, 2], apply: (x, [start, end]) => x.flatten(start, end) },
-  contiguous: { takes: [0, 0], apply: (x) => x.contiguous() },
+  transpose: { arity: [2, 2], apply: (x, [a, b]) => x.transpose(a, b) },
+  permute: { arity: ANY_RANK, apply: (x, order) => x.permute(order) },
+  narrow: { arity: [3, 3], apply: (x, [dim, start, length]) => x.narrow(dim, start, length) },
+  select: { arity: [2, 2], apply: (x, [dim, index]) => x.select(dim, index) },
+  expand: { arity: ANY_RANK, apply: (x, sizes) => x.expand(sizes), mayFail: true },
+  squeeze: { arity: [0, 1], apply: (x, [dim]) => x.squeeze(dim) },
+  unsqueeze: { arity: [1, 1], apply: (x, [dim]) => x.unsqueeze(dim) },
+  view: { arity: ANY_RANK, apply: (x, sizes) => x.view(sizes), mayFail: true },
+  reshape: { arity: ANY_RANK, apply: (x, sizes) => x.reshape(sizes), mayFail: true },
+  flatten: { arity: [0, 2], apply: (x, [start, end]) => x.flatten(start, end) },
+  contiguous: { arity: [0, 0], apply: (x) => x.contiguous() },
 } satisfies Record<string, Rule>;
 
 export type OperationName = keyof typeof RULES;
@@ -69,24 +66,21 @@ export function isOperationName(name: string): name is OperationName {
   return Object.hasOwn(RULES, name);
 }
 
-/** Fewest and most arguments of an operation. */
-export const takes = (name: OperationName): readonly [number, number] => RULES[name].takes;
+/** The fewest and the most arguments of an operation. */
+export const arityOf = (name: OperationName): readonly [number, number] => RULES[name].arity;
 
 export interface Storage {
-  /**
-   * What each cell holds: the number that the arange of the start put there, carried along by
-   * copies.
-   */
+  /** The number in each cell: the initial arange, moved by copies. */
   readonly values: Sizes;
-  /** For a copy: the cell of the storage before that each cell was read from. */
+  /** After a copy: for each cell, the cell of the previous storage that it was copied from. */
   readonly from?: Sizes;
-  /** 0 for the start's storage, one more after each copy. */
+  /** How many copies led to this storage; 0 for the initial one. */
   readonly generation: number;
 }
 
 /**
- * How things stand after one line. A failed operation leaves the layout and the storage that it
- * met.
+ * The state after one line. After a failed operation, layout and storage are the ones it was called
+ * on.
  */
 export interface Stage {
   readonly operation?: Operation;
@@ -98,20 +92,20 @@ export interface Stage {
   readonly failure?: LayoutError;
 }
 
-/** Why a chain is no state of the lab; the message is for people to read. */
+/** The lab cannot show a chain. The message goes to the user. */
 export class ChainProblem extends Error {
   override name = 'ChainProblem';
 }
 
 /**
- * The start and the stage after each operation. @throws ChainProblem where the lab cannot show the
+ * The initial stage, then one after each operation. @throws ChainProblem if the lab cannot show the
  * chain.
  */
 export function run({ shape, operations }: Chain): Stage[] {
   checkStart(shape);
   if (operations.length > LIMITS.operations) {
     throw new ChainProblem(
-      `${operations.length} operations are too many. The lab takes up to ${LIMITS.operations}.`,
+      `The chain has ${operations.length} operations; the lab takes up to ${LIMITS.operations}.`,
     );
   }
   const layout = Layout.contiguous(shape);
@@ -122,7 +116,7 @@ export function run({ shape, operations }: Chain): Stage[] {
     const before = stages[i];
     if (before.failure) {
       throw new ChainProblem(
-        `Operation ${i}, ${callOf(operations[i - 1])}, fails. Nothing can follow it.`,
+        `Operation ${i}, ${callOf(operations[i - 1])}, fails, so nothing can follow it.`,
       );
     }
     stages.push(advance(before, operation, `Operation ${i + 1}, ${callOf(operation)}`));
@@ -136,8 +130,8 @@ function checkStart(shape: Sizes): void {
   const count = shape.reduce((a, b) => a * b, 1);
   if (fits && shape.length >= 1 && shape.length <= startDimensions && count <= elements) return;
   throw new ChainProblem(
-    `The lab cannot start from sizes ${shape.join(',')}. ` +
-      `It takes 1 to ${startDimensions} sizes from 1 to ${startSize}, and ${elements} elements in all.`,
+    `The lab cannot start from shape ${bracketed(shape)}. It takes 1 to ${startDimensions} ` +
+      `dimensions of size 1 to ${startSize}, and at most ${elements} elements.`,
   );
 }
 
@@ -145,25 +139,25 @@ function advance(before: Stage, operation: Operation, where: string): Stage {
   const { layout, storage } = before;
   const rule: Rule = RULES[operation.name];
   const line = lineOf(operation, layout);
-  let answer: Layout | Relayout;
+  let result: Layout | Relayout;
   try {
     if (operation.name === 'expand' && operation.args.length < layout.rank) {
       throw new ChainProblem(
-        `${where}: expand takes at least one size a dimension, ${layout.rank} here.`,
+        `${where}: expand needs a size for each dimension, at least ${layout.rank} here.`,
       );
     }
-    answer = rule.apply(layout, operation.args as Sizes);
+    result = rule.apply(layout, operation.args as Sizes);
   } catch (error) {
     if (!(error instanceof LayoutError)) throw error;
     if (!rule.mayFail) throw new ChainProblem(`${where}: ${error.reason}`);
     return { ...before, operation, line, copied: false, failure: error };
   }
   const { layout: next, copied } =
-    answer instanceof Layout ? { layout: answer, copied: false } : answer;
+    result instanceof Layout ? { layout: result, copied: false } : result;
   if (next.numel < 1 || next.numel > LIMITS.elements || next.rank > LIMITS.dimensions) {
     throw new ChainProblem(
-      `${where}: gives sizes [${next.shape.join(', ')}]. ` +
-        `The lab draws 1 to ${LIMITS.elements} elements in up to ${LIMITS.dimensions} dimensions.`,
+      `${where}: the result has shape ${bracketed(next.shape)}. The lab can draw ` +
+        `1 to ${LIMITS.elements} elements in up to ${LIMITS.dimensions} dimensions.`,
     );
   }
   return {
@@ -184,7 +178,10 @@ function copyOf(storage: Storage, layout: Layout): Storage {
   };
 }
 
-/** As in the link, e.g. `view(-1,6)`. */
+/** Sizes or strides as PyTorch prints them, e.g. `[2, 3]`. */
+export const bracketed = (numbers: readonly number[]) => `[${numbers.join(', ')}]`;
+
+/** An operation as the link spells it, e.g. `view(-1,6)`. */
 export function callOf({ name, args }: Operation): string {
   return `${name}(${args.map((arg) => arg ?? '').join(',')})`;
 }
@@ -194,13 +191,12 @@ export function lineOf({ name, args }: Operation, layout: Layout): string {
   if (name !== 'slice') return `x = x.${name}(${args.join(', ')})`;
   const [dim, start, stop, step] = args as [number, Argument?, Argument?, Argument?];
   const before = Math.max(dim < 0 ? dim + layout.rank : dim, 0);
-  // A wrong dimension is refused when it is applied; here it only must not make a line of any
-  // length.
+  // A wrong dimension is refused later, by apply. Here it must not produce an endless line.
   const colons = Array.from({ length: Math.min(before, LIMITS.dimensions) }, () => ':, ').join('');
   return `x = x[${colons}${start || ''}:${stop ?? ''}${step && step !== 1 ? `:${step}` : ''}]`;
 }
 
-/** What the last line of a chain came to. */
+/** The outcome of an operation. */
 export type Outcome = 'contiguous' | 'strided' | 'copies' | 'refused';
 
 export function outcomeOf({ failure, copied, layout }: Stage): Outcome {

@@ -1,6 +1,6 @@
-// Which arguments the lab offers for an operation on the tensor at hand: one field after the other,
-// each with the values that are legal after those before it. What PyTorch may still refuse is a
-// view or an expansion, and that is the lesson.
+// The argument fields that the chain editor offers for an operation on a given tensor. Each field
+// lists the values that are legal after the fields before it. PyTorch can still refuse a view, a
+// reshape or an expand: that is the lesson.
 
 import type { Layout } from '../../tensor/layout';
 import { product } from '../../tensor/strides';
@@ -15,7 +15,7 @@ export interface Choice {
 interface Field {
   label: string;
   choices: Choice[];
-  /** The value to begin with. */
+  /** The initial value. */
   preset: Argument;
 }
 
@@ -23,8 +23,8 @@ export interface FilledField extends Field {
   value: Argument;
 }
 
-/** In a list of sizes, null is no size: the list ends, or has nothing in front. */
-const NOTHING: Choice = { value: null, text: 'none' };
+/** In a list of sizes, null means no size: the list ends here, or has no leading dimension. */
+const NO_SIZE: Choice = { value: null, text: 'none' };
 
 const plain = (values: readonly number[]): Choice[] =>
   values.map((value) => ({ value, text: String(value) }));
@@ -40,27 +40,24 @@ export function isOffered(name: OperationName, { rank }: Layout): boolean {
   );
 }
 
-/**
- * The operation's fields, filled with the wanted values where they are legal, with presets where
- * they are not.
- */
+/** The operation's fields. A wanted value that is not legal is replaced by the field's preset. */
 export function fill(
   name: OperationName,
   layout: Layout,
   wanted: readonly Argument[],
 ): FilledField[] {
-  const filled: FilledField[] = [];
+  const fields: FilledField[] = [];
   for (;;) {
-    const before = filled.map(({ value }) => value);
+    const before = fields.map(({ value }) => value);
     const field = nextField(name, layout, before);
-    if (!field) return filled;
-    const want = wanted[filled.length];
+    if (!field) return fields;
+    const want = wanted[fields.length];
     const legal = field.choices.some(({ value }) => value === want);
-    filled.push({ ...field, value: want !== undefined && legal ? want : field.preset });
+    fields.push({ ...field, value: want !== undefined && legal ? want : field.preset });
   }
 }
 
-/** The operation that the fields' values make. */
+/** The operation with the fields' values as its arguments. */
 export function operationFrom(name: OperationName, fields: readonly FilledField[]): Operation {
   const values = fields.map(({ value }) => value);
   if (name !== 'slice') return { name, args: values.filter((value) => value !== null) };
@@ -68,7 +65,7 @@ export function operationFrom(name: OperationName, fields: readonly FilledField[
   return { name, args: step === 1 ? (stop === null ? [dim, start] : [dim, start, stop]) : values };
 }
 
-/** The fields' values that make an operation, for changing it. */
+/** The inverse of operationFrom: the field values of an operation that is being changed. */
 export function valuesOf({ name, args }: Operation, layout: Layout): readonly Argument[] {
   if (name === 'expand') return args.length > layout.rank ? args : [null, ...args];
   const dim = typeof args[0] === 'number' && args[0] < 0 ? args[0] + layout.rank : args[0];
@@ -94,8 +91,8 @@ function nextField(
       return before.length === 1 ? { label: 'index', choices: indices, preset: 0 } : undefined;
     }
     case 'transpose':
-      if (before.length === 0) return dimension(layout, layout.rank - 2);
-      return before.length === 1 ? dimension(layout, layout.rank - 1, 'with dim') : undefined;
+      if (before.length === 0) return dimension(layout, layout.rank - 2, 'dim0');
+      return before.length === 1 ? dimension(layout, layout.rank - 1, 'dim1') : undefined;
     case 'permute':
       return permuteField(layout, before);
     case 'expand':
@@ -124,14 +121,14 @@ function dimension({ rank }: Layout, preset: number, label = 'dim'): Field {
   return { label, choices: plain(upTo(rank)), preset: Math.max(preset, 0) };
 }
 
-/** A slice mostly cuts time, dimension 1 of (B, T, V). */
-const timeOf = ({ rank }: Layout) => Math.min(1, rank - 1);
+/** The default dimension of a slice is time, dimension 1 of (B, T, V). */
+const timeDimension = ({ rank }: Layout) => Math.min(1, rank - 1);
 
 function sliceField(
   layout: Layout,
   [dim, start, stop, step]: readonly Argument[],
 ): Field | undefined {
-  if (dim === undefined) return dimension(layout, timeOf(layout));
+  if (dim === undefined) return dimension(layout, timeDimension(layout));
   const size = layout.shape[dim as number];
   if (start === undefined) return { label: 'start', choices: plain(upTo(size)), preset: 0 };
   const first = start as number;
@@ -148,7 +145,7 @@ function sliceField(
 }
 
 function narrowField(layout: Layout, [dim, start, length]: readonly Argument[]): Field | undefined {
-  if (dim === undefined) return dimension(layout, timeOf(layout));
+  if (dim === undefined) return dimension(layout, timeDimension(layout));
   const size = layout.shape[dim as number];
   if (start === undefined) return { label: 'start', choices: plain(upTo(size)), preset: 0 };
   const rest = size - (start as number);
@@ -165,14 +162,14 @@ function permuteField({ rank }: Layout, before: readonly Argument[]): Field | un
 
 function expandField({ shape, numel }: Layout, before: readonly Argument[]): Field | undefined {
   if (before.length > shape.length) return undefined;
-  // What the earlier fields have repeated already leaves so much room for the rest.
+  // The elements that earlier fields repeat count towards the limit.
   const repeated = before.map((size, i) =>
     size === null || size === -1 || (i > 0 && shape[i - 1] !== 1) ? 1 : size,
   );
   const room = LIMITS.elements / (numel * product(repeated));
   if (before.length === 0) {
     const sizes = shape.length < LIMITS.dimensions ? upTo(3, 2).filter((size) => size <= room) : [];
-    return { label: 'in front', choices: [NOTHING, ...plain(sizes)], preset: null };
+    return { label: 'leading size', choices: [NO_SIZE, ...plain(sizes)], preset: null };
   }
   const d = before.length - 1;
   const sizes = upTo(LIMITS.startSize, 1).filter((size) => shape[d] !== 1 || size <= room);
@@ -185,7 +182,7 @@ function sizeField({ shape, numel, rank }: Layout, before: readonly Argument[]):
   if (before.includes(null) || at === LIMITS.dimensions) return undefined;
   const divisors = upTo(numel, 1).filter((size) => numel % size === 0);
   const choices = [
-    ...(at > 0 ? [NOTHING] : []),
+    ...(at > 0 ? [NO_SIZE] : []),
     ...(before.includes(-1) ? [] : [{ value: -1, text: '-1' }]),
     ...plain(divisors),
   ];
@@ -195,8 +192,8 @@ function sizeField({ shape, numel, rank }: Layout, before: readonly Argument[]):
 
 function flattenField({ rank }: Layout, [start, end]: readonly Argument[]): Field | undefined {
   if (rank === 0) return undefined;
-  if (start === undefined) return { label: 'from dim', choices: plain(upTo(rank)), preset: 0 };
+  if (start === undefined) return { label: 'start_dim', choices: plain(upTo(rank)), preset: 0 };
   if (end !== undefined) return undefined;
   const last = upTo(rank - (start as number), start as number);
-  return { label: 'to dim', choices: plain(last), preset: rank - 1 };
+  return { label: 'end_dim', choices: plain(last), preset: rank - 1 };
 }

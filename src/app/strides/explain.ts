@@ -1,113 +1,121 @@
-// Why PyTorch refuses an operation of the lab, from the numbers of the layout that it met: for a
-// view, which two dimensions do not join, which stride was needed, which was there. Pure; it
-// repeats no step of Layout's own search.
+// Explains why PyTorch refuses an operation, from the layout that it was called on. For a view: the
+// two dimensions that cannot merge, the stride that merging needs, and the stride found. Pure, and
+// independent of the search in Layout.
 
 import type { Layout } from '../../tensor/layout';
 import type { Sizes } from '../../tensor/strides';
 import { inferShape, product } from '../../tensor/strides';
 import type { Stage } from './chain';
 
-/**
- * Where a view breaks. Dimensions `left` and `right` are neighbours, but for dimensions of size 1
- * between them.
- */
+/** Two neighbouring dimensions that a view cannot merge. Dimensions of size 1 are ignored. */
 export interface Break {
   left: number;
   right: number;
-  /** The stride that `left` needs to be walked in one go with `right`: size × stride of `right`. */
-  needed: number;
-  /** The stride that it has. */
-  found: number;
-  /** The dimension of the new shape that would have to run through both. */
-  spans: number;
-  /** Two neighbouring cells along that dimension, within one index of `left`. */
-  even: [number, number];
-  /**
-   * Neighbouring cells along that dimension; the last is the first beyond the break, and not as far
-   * off as the others.
-   */
-  walk: number[];
+  /** The stride that `left` needs in order to merge with `right`: size × stride of `right`. */
+  neededStride: number;
+  /** The stride of `left`. */
+  actualStride: number;
+  /** The dimension of the new shape that would span both. */
+  newDimension: number;
+  /** Two neighbouring cells along the new dimension, within one index of `left`. */
+  regularStep: [number, number];
+  /** Neighbouring cells along the new dimension. The step to the last one crosses the break. */
+  cells: number[];
 }
 
 export interface Explanation {
   sentences: string[];
-  /** Cells of the storage that the sentences speak of. */
+  /** Storage cells that the sentences mention. */
   cells: number[];
 }
 
 /**
- * The rightmost place where the chain of strides breaks inside a dimension of the new shape;
- * undefined if the view exists. `sizes` has no −1, and as many elements as the layout, which are at
- * least one.
+ * The rightmost break inside a dimension of the new shape; undefined if the view exists. `sizes`
+ * must have no −1 and the layout's number of elements, at least one.
  */
 export function findBreak(layout: Layout, sizes: Sizes): Break | undefined {
   const { shape, strides } = layout;
-  const wide = [...shape.keys()].filter((d) => shape[d] !== 1);
-  for (let i = wide.length - 1; i > 0; i--) {
-    const [left, right] = [wide[i - 1], wide[i]];
-    const needed = shape[right] * strides[right];
-    const found = strides[left];
-    if (found === needed) continue;
-    // A break at a border between new dimensions does no harm: there a new stride begins.
-    const inside = product(shape.slice(right));
+  const dimensions = [...shape.keys()].filter((d) => shape[d] !== 1);
+  for (let i = dimensions.length - 1; i > 0; i--) {
+    const [left, right] = [dimensions[i - 1], dimensions[i]];
+    const neededStride = shape[right] * strides[right];
+    const actualStride = strides[left];
+    if (actualStride === neededStride) continue;
+    // A break at a border between new dimensions is harmless: the new stride starts there.
+    const inner = product(shape.slice(right));
     const stepOf = (d: number) => product(sizes.slice(d + 1));
-    const spans = sizes.findIndex((size, d) => stepOf(d) < inside && inside < stepOf(d) * size);
-    if (spans === -1) continue;
-    const step = stepOf(spans);
+    const newDimension = sizes.findIndex(
+      (size, d) => stepOf(d) < inner && inner < stepOf(d) * size,
+    );
+    if (newDimension === -1) continue;
+    const step = stepOf(newDimension);
     const addresses = [...layout.addresses()];
-    // The first of the lines along `spans` that reaches over the break: the one from index 0, if
-    // that is long enough.
-    const start = Math.max(0, inside - (sizes[spans] - 1) * step);
-    const stops = Math.ceil((inside - start) / step) + 1;
-    const walk = Array.from({ length: stops }, (_, n) => addresses[start + n * step]);
-    return { left, right, needed, found, spans, even: [addresses[0], addresses[step]], walk };
+    // The first line along the new dimension that crosses the break: the line from element 0 if it
+    // is long enough.
+    const start = Math.max(0, inner - (sizes[newDimension] - 1) * step);
+    const count = Math.ceil((inner - start) / step) + 1;
+    return {
+      left,
+      right,
+      neededStride,
+      actualStride,
+      newDimension,
+      regularStep: [addresses[0], addresses[step]],
+      cells: Array.from({ length: count }, (_, n) => addresses[start + n * step]),
+    };
   }
   return undefined;
 }
 
-/** Why a stage failed; nothing for one that did not. */
+/** Why a stage failed; undefined for a stage that did not. */
 export function explain({ failure, operation, layout }: Stage): Explanation | undefined {
   if (!failure || !operation) return undefined;
   const sizes = operation.args as Sizes;
   if (operation.name === 'expand') return { sentences: explainExpand(layout, sizes), cells: [] };
-  const counts = explainCount(layout, sizes);
-  if (counts) return { sentences: counts, cells: [] };
-  const wanted = inferShape(sizes, layout.numel, (reason) => {
+  const sentences = explainCount(layout, sizes);
+  if (sentences) return { sentences, cells: [] };
+  const newShape = inferShape(sizes, layout.numel, (reason) => {
     throw new Error(`explain: ${reason}`);
   });
-  const found = findBreak(layout, wanted);
-  if (!found)
+  const at = findBreak(layout, newShape);
+  if (!at) {
     throw new Error(
-      `explain: view to ${wanted} failed on ${layout}, and no break was found. Report this.`,
+      `explain: view to ${newShape} failed on ${layout}, and no break was found. Report this.`,
     );
-  return { sentences: explainBreak(layout, wanted, found), cells: [...found.even, ...found.walk] };
+  }
+  return {
+    sentences: explainBreak(layout, newShape, at),
+    cells: [...at.regularStep, ...at.cells],
+  };
 }
 
 function explainBreak({ shape, strides }: Layout, sizes: Sizes, at: Break): string[] {
-  const { left, right, needed, found, spans } = at;
+  const { left, right, neededStride, actualStride, newDimension } = at;
   return [
-    `Dimension ${spans} of the new shape, of size ${sizes[spans]}, would have to run through dimensions ${left} and ${right} of the old one.`,
-    `Dimension ${left} must have stride ${shape[right]} × ${strides[right]} = ${needed} to be walked in one go with dimension ${right}; it has ${found}.`,
-    `${toldAlong(at)} One stride cannot do both.`,
+    `Dimension ${newDimension} of the new shape, of size ${sizes[newDimension]}, would have to ` +
+      `span dimensions ${left} and ${right} of the old shape.`,
+    `To merge with dimension ${right}, dimension ${left} would need stride ` +
+      `${shape[right]} × ${strides[right]} = ${neededStride}. Its stride is ${actualStride}.`,
+    `${stepsAlong(at)} One stride cannot do both.`,
   ];
 }
 
-function toldAlong({ even: [from, to], walk }: Break): string {
-  const last = walk.length - 1;
-  const jump = walk[last] - walk[last - 1];
+function stepsAlong({ regularStep: [from, to], cells }: Break): string {
+  const last = cells.length - 1;
+  const jump = cells[last] - cells[last - 1];
   if (last > 1) {
     return (
-      `Along the new dimension lie cells ${listed(walk.slice(0, last))}, then ${walk[last]}: ` +
-      `steps of ${to - from}, then one of ${jump}.`
+      `Along the new dimension the cells are ${listed(cells.slice(0, last))}, ` +
+      `then ${cells[last]}: steps of ${to - from}, then a step of ${jump}.`
     );
   }
   return (
-    `Along the new dimension cell ${to} comes after cell ${from}, and cell ${walk[1]} after cell ${walk[0]}: ` +
-    `a step of ${to - from}, and one of ${jump}.`
+    `Along the new dimension cell ${to} follows cell ${from}, and cell ${cells[1]} follows ` +
+    `cell ${cells[0]}: a step of ${to - from} and a step of ${jump}.`
   );
 }
 
-/** Beyond this, a walk is told by its ends. */
+/** A longer list is abbreviated. */
 const MOST_LISTED = 5;
 
 function listed(cells: readonly number[]): string {
@@ -117,22 +125,25 @@ function listed(cells: readonly number[]): string {
 }
 
 function explainCount({ numel }: Layout, sizes: Sizes): string[] | undefined {
-  const given = sizes.filter((size) => size !== -1);
-  const free = sizes.length - given.length;
-  const asked = product(given);
-  if (free > 1)
+  const explicit = sizes.filter((size) => size !== -1);
+  const inferred = sizes.length - explicit.length;
+  const count = product(explicit);
+  if (inferred > 1) {
     return [
-      'Each -1 is worked out from the other sizes. With two of them there is no single answer.',
-    ];
-  const sum = given.length > 1 ? `${given.join(' × ')} = ${asked}` : `${asked}`;
-  if (free === 1 && numel % asked !== 0) {
-    return [
-      `The tensor has ${numel} elements, and ${sum} does not divide ${numel}: no whole number can stand for -1.`,
+      'A size of -1 is inferred from the other sizes. With more than one -1 there is no single ' +
+        'answer.',
     ];
   }
-  if (free === 0 && asked !== numel) {
+  const sum = explicit.length > 1 ? `${explicit.join(' × ')} = ${count}` : `${count}`;
+  if (inferred === 1 && numel % count !== 0) {
     return [
-      `The sizes ask for ${sum} elements, and the tensor has ${numel}. A new shape must hold just those.`,
+      `The tensor has ${numel} elements, and ${sum} does not divide ${numel}. ` +
+        'No whole number can replace -1.',
+    ];
+  }
+  if (inferred === 0 && count !== numel) {
+    return [
+      `The new shape has ${sum} elements, but the tensor has ${numel}. The two must be equal.`,
     ];
   }
   return undefined;
@@ -145,11 +156,12 @@ function explainExpand({ shape, strides }: Layout, sizes: Sizes): string[] {
   );
   if (d === -1) {
     return [
-      `-1 keeps a size, and dimension ${sizes.indexOf(-1)} of the new shape has no old size to keep.`,
+      `-1 keeps the old size, but dimension ${sizes.indexOf(-1)} of the new shape is new and has ` +
+        'no old size.',
     ];
   }
   return [
-    `Dimension ${d} has size ${shape[d]} and stride ${strides[d]}. Only a dimension of size 1 can be repeated: ` +
-      'its stride becomes 0, so that every index reads the same cell.',
+    `Dimension ${d} has size ${shape[d]} and stride ${strides[d]}. Only a dimension of size 1 ` +
+      'can be repeated: its stride becomes 0, so every index reads the same cell.',
   ];
 }

@@ -14,7 +14,7 @@ import { evaluationRecord, FakeWorker, failedEvaluation, freshStore, stepRecord 
 
 export function freshLab(): void {
   freshStore();
-  useRoom.setState({ room: 'bug', lab: '', bug: '' });
+  useRoom.setState({ room: 'bugLab', strideLab: '', bugLab: '' });
   useBug.setState(useBug.getInitialState(), true);
 }
 

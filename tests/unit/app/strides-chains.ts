@@ -1,4 +1,4 @@
-// Chains as somebody at the Stride Lab's controls could build them: every value is one that the
+// Generates the chains that a user can build in the Stride Lab: every value is one that the
 // controls offer.
 
 import fc from 'fast-check';
@@ -15,7 +15,7 @@ const shapes = fc
   })
   .filter((shape) => product(shape) <= LIMITS.elements);
 
-/** One press of a chip, and which of the offered values is taken in each field. */
+/** The operation to add, and the choice in each of its fields. */
 const presses = fc.tuple(fc.nat(1000), fc.array(fc.nat(1000), { minLength: 6, maxLength: 6 }));
 
 function press(layout: Layout, [which, picks]: [number, number[]]) {

@@ -1,5 +1,5 @@
-// The Stride Lab's explanations: the break that is named is one by the addresses themselves, for
-// every view that fails.
+// The Stride Lab's explanations: for every view that fails, the cells' addresses confirm the break
+// that the explanation names.
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -11,10 +11,10 @@ import { Layout, LayoutError } from '../../../src/tensor/layout';
 import { product } from '../../../src/tensor/strides';
 import { chains } from './strides-chains';
 
-function explained(text: string): string[] | undefined {
-  const opened = parseChain(text);
-  if ('problem' in opened) throw new Error(opened.problem);
-  return explain(opened.stages.at(-1)!)?.sentences;
+function explanationOf(text: string): string[] | undefined {
+  const parsed = parseChain(text);
+  if ('problem' in parsed) throw new Error(parsed.problem);
+  return explain(parsed.stages.at(-1)!)?.sentences;
 }
 
 /** The index of the n-th element in row-major order. */
@@ -22,7 +22,7 @@ function indexOf(n: number, shape: readonly number[]): number[] {
   return shape.map((size, d) => Math.floor(n / product(shape.slice(d + 1))) % size);
 }
 
-function exists(layout: Layout, sizes: readonly number[]): boolean {
+function viewExists(layout: Layout, sizes: readonly number[]): boolean {
   try {
     layout.view(sizes);
     return true;
@@ -32,7 +32,7 @@ function exists(layout: Layout, sizes: readonly number[]): boolean {
   }
 }
 
-/** Layouts that need not come from any chain, with a new shape of as many elements. */
+/** Arbitrary layouts, each with a new shape of the same number of elements. */
 const views = fc
   .array(
     fc.tuple(
@@ -61,55 +61,57 @@ const views = fc
     });
   });
 
-test('a break is found exactly where view fails', () => {
-  const seen = { failed: 0, passed: 0 };
+test('findBreak finds a break exactly when view fails', () => {
+  const counts = { failed: 0, passed: 0 };
   fc.assert(
     fc.property(views, ({ layout, sizes }) => {
-      const passes = exists(layout, sizes);
-      seen[passes ? 'passed' : 'failed']++;
+      const passes = viewExists(layout, sizes);
+      counts[passes ? 'passed' : 'failed']++;
       expect(findBreak(layout, sizes) === undefined).toBe(passes);
     }),
     { numRuns: 2000 },
   );
-  expect(Math.min(seen.failed, seen.passed)).toBeGreaterThan(200);
+  expect(Math.min(counts.failed, counts.passed)).toBeGreaterThan(200);
 });
 
-test('the named break is one: along the new dimension the cells are even until the old dimensions change', () => {
+test('along the new dimension, steps are equal until the outer index changes', () => {
   let inner = 0;
   fc.assert(
     fc.property(views, ({ layout, sizes }) => {
       const at = findBreak(layout, sizes);
       fc.pre(at !== undefined);
       const { shape, strides } = layout;
-      const { left, right, spans, even, walk } = at!;
-      // Two dimensions that both move, and nothing that moves between them.
+      const { left, right, newDimension, regularStep, cells } = at!;
+      // Both dimensions have more than one index; those between them have size 1.
       expect(left).toBeLessThan(right);
       expect(Math.min(shape[left], shape[right])).toBeGreaterThan(1);
       expect(shape.slice(left + 1, right).every((size) => size === 1)).toBe(true);
-      expect(at!.needed).toBe(shape[right] * strides[right]);
-      expect(at!.found).toBe(strides[left]);
-      expect(at!.found).not.toBe(at!.needed);
-      // Every line along the new dimension, as old indices: the cells that are told lie on such
-      // lines.
-      const step = product(sizes.slice(spans + 1));
+      expect(at!.neededStride).toBe(shape[right] * strides[right]);
+      expect(at!.actualStride).toBe(strides[left]);
+      expect(at!.actualStride).not.toBe(at!.neededStride);
+      // Every line along the new dimension, as element numbers. The reported cells lie on them.
+      const step = product(sizes.slice(newDimension + 1));
       const cell = (n: number) => layout.at(...indexOf(n, shape));
       const starts = Array.from({ length: layout.numel }, (_, n) => n).filter(
-        (n) => indexOf(n, sizes)[spans] === 0,
+        (n) => indexOf(n, sizes)[newDimension] === 0,
       );
-      const lines = starts.map((n) => Array.from({ length: sizes[spans] }, (_, k) => n + k * step));
-      expect(even).toEqual(lines[0].slice(0, 2).map(cell));
+      const lines = starts.map((n) =>
+        Array.from({ length: sizes[newDimension] }, (_, k) => n + k * step),
+      );
+      expect(regularStep).toEqual(lines[0].slice(0, 2).map(cell));
       const line = lines.find((all) =>
-        walk.every((address, k) => k < all.length && cell(all[k]) === address),
+        cells.every((address, k) => k < all.length && cell(all[k]) === address),
       );
-      expect(line, `a line that holds ${walk}`).toBeDefined();
-      // Steps are even but for the last; that one leaves the first index of `left`, and no other
-      // does.
-      const steps = walk.slice(1).map((address, n) => address - walk[n]);
-      for (const before of steps.slice(0, -1)) expect(before).toBe(even[1] - even[0]);
-      expect(steps.at(-1)! - (even[1] - even[0])).toBe(at!.found - at!.needed);
-      const outer = line!.slice(0, walk.length).map((n) => indexOf(n, shape)[left]);
-      expect(outer).toEqual(walk.map((_, n) => (n === walk.length - 1 ? 1 : 0)));
-      // It need not be the first place where the layout is not contiguous.
+      expect(line, `a line with cells ${cells}`).toBeDefined();
+      // All steps are equal except the last, and only the last changes the index of `left`.
+      const steps = cells.slice(1).map((address, n) => address - cells[n]);
+      for (const before of steps.slice(0, -1)) expect(before).toBe(regularStep[1] - regularStep[0]);
+      expect(steps.at(-1)! - (regularStep[1] - regularStep[0])).toBe(
+        at!.actualStride - at!.neededStride,
+      );
+      const outer = line!.slice(0, cells.length).map((n) => indexOf(n, shape)[left]);
+      expect(outer).toEqual(cells.map((_, n) => (n === cells.length - 1 ? 1 : 0)));
+      // Counts breaks further right that the new shape does not span.
       const breaks = [...shape.keys()].filter(
         (d) => d > right && shape[d] > 1 && strides[d - 1] !== shape[d] * strides[d],
       );
@@ -120,11 +122,11 @@ test('the named break is one: along the new dimension the cells are even until t
   expect(inner).toBeGreaterThan(20);
 });
 
-test('every refusal that the controls can reach is explained', () => {
+test('every refusal that the controls can produce has an explanation', () => {
   const refusals: string[] = [];
   fc.assert(
     fc.property(chains, (chain) => {
-      // To each chain that still stands, the view that is refused most often.
+      // Adds view(-1), the view that fails most often, to each chain that has not failed.
       const before = run(chain).at(-1)!;
       const room = chain.operations.length < LIMITS.operations;
       const line: Operation = { name: 'view', args: [-1] };
@@ -139,49 +141,51 @@ test('every refusal that the controls can reach is explained', () => {
     { numRuns: 1000 },
   );
   expect(
-    refusals.filter((sentence) => sentence.includes('would have to run through')).length,
+    refusals.filter((sentence) => sentence.includes('would have to span dimensions')).length,
   ).toBeGreaterThan(20);
 });
 
-test('the story’s slice: which dimensions, which stride was needed, which was there', () => {
-  expect(explained('2,4,6:slice(1,0,-1):view(-1,6)')).toEqual([
-    'Dimension 0 of the new shape, of size 6, would have to run through dimensions 0 and 1 of the old one.',
-    'Dimension 0 must have stride 3 × 6 = 18 to be walked in one go with dimension 1; it has 24.',
-    'Along the new dimension lie cells 0, 6, 12, then 24: steps of 6, then one of 12. One stride cannot do both.',
-  ]);
-});
-
-test('a break between new dimensions is passed over', () => {
-  // Strides [48, 8, 1] over sizes [2, 2, 4]: 1 and 2 do not join either, but the new shape parts
-  // there.
-  expect(explained('2,6,8:slice(1,0,2):slice(2,0,4):view(4,4)')?.[1]).toBe(
-    'Dimension 0 must have stride 2 × 8 = 16 to be walked in one go with dimension 1; it has 48.',
-  );
-});
-
-test('a line too short to show both steps is told with another', () => {
-  expect(explained('3,8:slice(1,0,4):view(2,2,3)')?.[2]).toBe(
-    'Along the new dimension cell 3 comes after cell 0, and cell 8 after cell 1: a step of 3, and one of 7. ' +
+test('the story’s slice: the two dimensions, the stride needed, the stride found', () => {
+  expect(explanationOf('2,4,6:slice(1,0,-1):view(-1,6)')).toEqual([
+    'Dimension 0 of the new shape, of size 6, would have to span ' +
+      'dimensions 0 and 1 of the old shape.',
+    'To merge with dimension 1, dimension 0 would need stride 3 × 6 = 18. Its stride is 24.',
+    'Along the new dimension the cells are 0, 6, 12, then 24: steps of 6, then a step of 12. ' +
       'One stride cannot do both.',
+  ]);
+});
+
+test('a break at a border between new dimensions is ignored', () => {
+  // Strides [48, 8, 1] over sizes [2, 2, 4]: dimensions 1 and 2 do not merge either, but the new
+  // shape has a border there.
+  expect(explanationOf('2,6,8:slice(1,0,2):slice(2,0,4):view(4,4)')?.[1]).toBe(
+    'To merge with dimension 1, dimension 0 would need stride 2 × 8 = 16. Its stride is 48.',
   );
 });
 
-test('refusals that are not about strides say what does not fit', () => {
-  expect(explained('2,3')).toBeUndefined();
-  expect(explained('2,3:view(7)')).toEqual([
-    'The sizes ask for 7 elements, and the tensor has 6. A new shape must hold just those.',
-  ]);
-  expect(explained('2,3:reshape(2,2)')).toEqual([
-    'The sizes ask for 2 × 2 = 4 elements, and the tensor has 6. A new shape must hold just those.',
-  ]);
-  expect(explained('2,3:view(-1,4)')).toEqual([
-    'The tensor has 6 elements, and 4 does not divide 6: no whole number can stand for -1.',
-  ]);
-  expect(explained('2,3:view(-1,-1)')?.[0]).toContain(
-    'With two of them there is no single answer.',
+test('two lines show the two steps when one line is too short', () => {
+  expect(explanationOf('3,8:slice(1,0,4):view(2,2,3)')?.[2]).toBe(
+    'Along the new dimension cell 3 follows cell 0, and cell 8 follows cell 1: ' +
+      'a step of 3 and a step of 7. One stride cannot do both.',
   );
-  expect(explained('1,3:expand(2,4)')?.[0]).toContain('Dimension 1 has size 3 and stride 1.');
-  expect(explained('3:expand(-1,3)')?.[0]).toContain(
-    'dimension 0 of the new shape has no old size to keep',
+});
+
+test('other refusals name the sizes that do not fit', () => {
+  expect(explanationOf('2,3')).toBeUndefined();
+  expect(explanationOf('2,3:view(7)')).toEqual([
+    'The new shape has 7 elements, but the tensor has 6. The two must be equal.',
+  ]);
+  expect(explanationOf('2,3:reshape(2,2)')).toEqual([
+    'The new shape has 2 × 2 = 4 elements, but the tensor has 6. The two must be equal.',
+  ]);
+  expect(explanationOf('2,3:view(-1,4)')).toEqual([
+    'The tensor has 6 elements, and 4 does not divide 6. No whole number can replace -1.',
+  ]);
+  expect(explanationOf('2,3:view(-1,-1)')?.[0]).toContain(
+    'With more than one -1 there is no single answer.',
+  );
+  expect(explanationOf('1,3:expand(2,4)')?.[0]).toContain('Dimension 1 has size 3 and stride 1.');
+  expect(explanationOf('3:expand(-1,3)')?.[0]).toContain(
+    'dimension 0 of the new shape is new and has no old size',
   );
 });

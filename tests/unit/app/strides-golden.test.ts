@@ -1,5 +1,5 @@
-// The Stride Lab's lessons against PyTorch's word: each chain's answer, and that what a lesson
-// calls right is right.
+// The Stride Lab's lessons agree with PyTorch: the result of each chain, and the option that each
+// lesson marks as right.
 
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
@@ -28,18 +28,18 @@ const goldens = readFileSync('tests/fixtures/goldens/lessons.jsonl', 'utf8')
   .map((line) => JSON.parse(line) as Golden);
 
 const stagesOf = (text: string) => {
-  const opened = parseChain(text);
-  if ('problem' in opened) throw new Error(opened.problem);
-  return opened.stages;
+  const parsed = parseChain(text);
+  if ('problem' in parsed) throw new Error(parsed.problem);
+  return parsed.stages;
 };
 const valuesOf = (text: string) => goldens.find(({ id }) => id === text)?.values;
 
-test('PyTorch has answered every lesson, and nothing else', () => {
+test('the goldens are exactly the lessons’ chains', () => {
   const chains = LESSONS.flatMap(({ chain, beside }) => (beside ? [chain, beside.chain] : [chain]));
   expect(goldens.map(({ id }) => id)).toEqual(chains);
 });
 
-test.each(goldens)('$id gives what PyTorch gives', ({ id, shape, ...golden }) => {
+test.each(goldens)('$id gives PyTorch’s result', ({ id, shape, ...golden }) => {
   const stages = stagesOf(id);
   const { layout, storage, failure } = stages.at(-1)!;
   expect(stages[0].layout.shape).toEqual(shape);
@@ -60,27 +60,32 @@ test.each(goldens)('$id gives what PyTorch gives', ({ id, shape, ...golden }) =>
   expect([...layout.addresses()].map((address) => storage.values[address])).toEqual(golden.values);
 });
 
-describe('what the lessons say', () => {
-  const asked = LESSONS.filter(({ options }) => options.length === Object.keys(OUTCOMES).length);
+describe('the lessons’ answers', () => {
+  const outcomeLessons = LESSONS.filter(
+    ({ options }) => options.length === Object.keys(OUTCOMES).length,
+  );
 
-  test.each(asked)('$title: the right answer is what happens', ({ chain, options, right }) => {
-    expect(options[right]).toBe(OUTCOMES[outcomeOf(stagesOf(chain).at(-1)!)]);
-  });
+  test.each(outcomeLessons)(
+    '$title: the right option is the chain’s outcome',
+    ({ chain, options, right }) => {
+      expect(options[right]).toBe(OUTCOMES[outcomeOf(stagesOf(chain).at(-1)!)]);
+    },
+  );
 
-  test('each outcome is the answer to some lesson', () => {
-    expect(new Set(asked.map(({ options, right }) => options[right])).size).toBe(
+  test('every outcome is the answer of some lesson', () => {
+    expect(new Set(outcomeLessons.map(({ options, right }) => options[right])).size).toBe(
       Object.keys(OUTCOMES).length,
     );
   });
 
-  test('the scrambled heads: head 0 has positions 0 and 1 whole, where it should have features 0 to 2 of all four', () => {
+  test('scrambled heads: head 0 has two positions, not its features of all four', () => {
     const lesson = LESSONS.find(({ beside }) => beside)!;
-    expect(lesson.options[lesson.right]).toBe('No, it gets other numbers');
+    expect(lesson.options[lesson.right]).toBe('No, it gets the wrong numbers');
     expect(valuesOf(lesson.chain)?.slice(0, 12)).toEqual(Array.from({ length: 12 }, (_, i) => i));
-    const meant = [0, 1, 2, 3].flatMap((position) =>
+    const expected = [0, 1, 2, 3].flatMap((position) =>
       [0, 1, 2].map((feature) => position * 6 + feature),
     );
-    expect(valuesOf(lesson.beside!.chain)?.slice(0, 12)).toEqual(meant);
+    expect(valuesOf(lesson.beside!.chain)?.slice(0, 12)).toEqual(expected);
   });
 
   test('the copy of a (4, 127, 50257) slice is 51 MB', () => {

@@ -1,5 +1,4 @@
-// The Stride Lab's chains: what their text may say, what the controls offer, where copies put their
-// cells.
+// The Stride Lab's chains: their text, the choices of the controls, and the storage after copies.
 
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -10,16 +9,16 @@ import { fill, isOffered, operationFrom, valuesOf } from '../../../src/app/strid
 import { chains } from './strides-chains';
 
 function open(text: string): Stage[] {
-  const opened = parseChain(text);
-  if ('problem' in opened) throw new Error(opened.problem);
-  expect(formatChain(opened.chain)).toBe(text);
-  return opened.stages;
+  const parsed = parseChain(text);
+  if ('problem' in parsed) throw new Error(parsed.problem);
+  expect(formatChain(parsed.chain)).toBe(text);
+  return parsed.stages;
 }
 
 function problemOf(text: string): string {
-  const opened = parseChain(text);
-  if (!('problem' in opened)) throw new Error(`${text} was opened`);
-  return opened.problem;
+  const parsed = parseChain(text);
+  if (!('problem' in parsed)) throw new Error(`${text} was parsed without a problem`);
+  return parsed.problem;
 }
 
 const lines = (text: string) => open(text).map(({ line }) => line);
@@ -40,7 +39,7 @@ describe('a chain', () => {
     expect(lines('3:slice(0)')[1]).toBe('x = x[:]');
   });
 
-  test('goes on in a new storage after a copy, which knows the old cell of each', () => {
+  test('continues after a copy in a new storage that records each cell’s source', () => {
     const [, , copied, later] = open('2,3:transpose(0,1):contiguous():select(0,1)');
     expect(copied).toMatchObject({
       copied: true,
@@ -56,12 +55,12 @@ describe('a chain', () => {
     });
   });
 
-  test('ends where PyTorch refuses, with its words and what it refused', () => {
+  test('ends where PyTorch refuses, with PyTorch’s message and the refused layout', () => {
     const stages = open('2,4,6:slice(1,0,-1):view(-1,6)');
     expect(stages[2].failure?.reason).toMatch(/^view size is not compatible/);
     expect(stages[2].layout).toBe(stages[1].layout);
     expect(problemOf('2,4,6:slice(1,0,-1):view(-1,6):contiguous()')).toBe(
-      'Operation 2, view(-1,6), fails. Nothing can follow it.',
+      'Operation 2, view(-1,6), fails, so nothing can follow it.',
     );
   });
 
@@ -71,13 +70,13 @@ describe('a chain', () => {
     ['2,3:transpose(0,1):flatten()', 'copies'],
     ['2,3:view(7)', 'refused'],
     ['2,3:expand(3,3)', 'refused'],
-  ] as const)('%s comes to: %s', (text, outcome) => {
+  ] as const)('the outcome of %s is %s', (text, outcome) => {
     expect(outcomeOf(open(text).at(-1)!)).toBe(outcome);
   });
 });
 
 describe('the text of a chain', () => {
-  test('gives back what the controls built', () => {
+  test('parses back to the chain that the controls built', () => {
     fc.assert(
       fc.property(chains, (chain) => {
         const text = formatChain(chain);
@@ -87,60 +86,66 @@ describe('the text of a chain', () => {
     );
   });
 
-  test('may come with percent signs, with spaces, and without the last bracket', () => {
+  test('may be percent-encoded, contain spaces, and lack the last bracket', () => {
     const plain = parseChain('2,4,6:slice(1,0,-1):view(-1,6)');
     expect(plain).toHaveProperty('chain');
     expect(parseChain(encodeURIComponent('2, 4, 6:slice(1, 0, -1):view(-1, 6'))).toEqual(plain);
   });
 
   test.each([
-    ['', 'The start has nothing where a whole number of up to 3 digits should stand.'],
-    ['2,x', 'The start has "x" where a whole number of up to 3 digits should stand.'],
-    ['2,3:', 'Operation 1, nothing, is not written as name(numbers), e.g. view(-1,6).'],
-    ['2,3:view', 'Operation 1, "view", is not written as name(numbers), e.g. view(-1,6).'],
-    ['2,3:constructor(1)', 'Operation 1, "constructor", is none of: slice, transpose,'],
-    ['2,3:__proto__(1)', 'Operation 1, "__proto__", is none of: slice,'],
-    ['2,3:toString()', 'Operation 1, "toString", is none of: slice,'],
-    ['2,3:view(1e2)', 'Operation 1 has "1e2" where a whole number of up to 3 digits should stand.'],
-    ['2,3:view(-0)', 'Operation 1 has "-0" where'],
-    ['2,3:view(9999)', 'Operation 1 has "9999" where'],
-    ['2,3:view(6,,1)', 'Operation 1 has nothing where'],
-    ['2,3:slice(,1)', 'Operation 1 has nothing where'],
-    ['2,3:view(0,6)', 'Operation 1, "view(0,6)": a size is 1 or more, or -1.'],
-    ['2,3:view(-2,3)', 'Operation 1, "view(-2,3)": a size is 1 or more, or -1.'],
+    ['', 'The start shape has nothing in place of a whole number of up to 3 digits.'],
+    ['2,x', 'The start shape has "x" in place of a whole number of up to 3 digits.'],
+    ['2,3:', 'Operation 1 is nothing. Write it as name(numbers), e.g. view(-1,6).'],
+    ['2,3:view', 'Operation 1 is "view". Write it as name(numbers), e.g. view(-1,6).'],
+    ['2,3:constructor(1)', 'Operation 1 is "constructor". It must be one of: slice, transpose,'],
+    ['2,3:__proto__(1)', 'Operation 1 is "__proto__". It must be one of: slice,'],
+    ['2,3:toString()', 'Operation 1 is "toString". It must be one of: slice,'],
+    ['2,3:view(1e2)', 'Operation 1 has "1e2" in place of a whole number of up to 3 digits.'],
+    ['2,3:view(-0)', 'Operation 1 has "-0" in place of'],
+    ['2,3:view(9999)', 'Operation 1 has "9999" in place of'],
+    ['2,3:view(6,,1)', 'Operation 1 has nothing in place of'],
+    ['2,3:slice(,1)', 'Operation 1 has nothing in place of'],
+    ['2,3:view(0,6)', 'Operation 1, "view(0,6)": each size must be 1 or more, or -1.'],
+    ['2,3:view(-2,3)', 'Operation 1, "view(-2,3)": each size must be 1 or more, or -1.'],
     ['2,3:view()', 'Operation 1, view, takes 1 to 5 numbers, not 0.'],
     ['2,3:transpose(0)', 'Operation 1, transpose, takes 2 numbers, not 1.'],
     [
       '2,3:transpose(0,2)',
-      'Operation 1, transpose(0,2): Dimension out of range (expected to be in range of [-2, 1], but got 2)',
+      'Operation 1, transpose(0,2): ' +
+        'Dimension out of range (expected to be in range of [-2, 1], but got 2)',
     ],
     ['2,3:slice(99,1)', 'Operation 1, slice(99,1): Dimension out of range'],
     ['2,3:slice(0,0,2,-1)', 'Operation 1, slice(0,0,2,-1): step must be greater than zero'],
     [
       '2,3:slice(0,2)',
-      'Operation 1, slice(0,2): gives sizes [0, 3]. The lab draws 1 to 96 elements in up to 5 dimensions.',
+      'Operation 1, slice(0,2): the result has shape [0, 3]. ' +
+        'The lab can draw 1 to 96 elements in up to 5 dimensions.',
     ],
     [
       '2,3:expand(3)',
-      'Operation 1, expand(3): expand takes at least one size a dimension, 2 here.',
+      'Operation 1, expand(3): expand needs a size for each dimension, at least 2 here.',
     ],
-    ['8,8:expand(2,8,8)', 'Operation 1, expand(2,8,8): gives sizes [2, 8, 8]. The lab draws'],
+    [
+      '8,8:expand(2,8,8)',
+      'Operation 1, expand(2,8,8): the result has shape [2, 8, 8]. The lab can draw',
+    ],
     [
       '2,9',
-      'The lab cannot start from sizes 2,9. It takes 1 to 4 sizes from 1 to 8, and 96 elements in all.',
+      'The lab cannot start from shape [2, 9]. ' +
+        'It takes 1 to 4 dimensions of size 1 to 8, and at most 96 elements.',
     ],
-    ['8,8,8', 'The lab cannot start from sizes 8,8,8.'],
-    ['1,1,1,1,1', 'The lab cannot start from sizes 1,1,1,1,1.'],
-    ['0', 'The lab cannot start from sizes 0.'],
-    [`2${':contiguous()'.repeat(9)}`, '9 operations are too many. The lab takes up to 8.'],
-    ['9'.repeat(401), 'It has 401 characters, where 400 are the most.'],
-    ['2,3:%', '"2,3:%" holds a percent sign that stands for no character.'],
-    [`2:${'y'.repeat(60)}`, `Operation 1, "${'y'.repeat(40)}…", is not written as`],
-  ])('refuses %s and says why', (text, problem) => {
+    ['8,8,8', 'The lab cannot start from shape [8, 8, 8].'],
+    ['1,1,1,1,1', 'The lab cannot start from shape [1, 1, 1, 1, 1].'],
+    ['0', 'The lab cannot start from shape [0].'],
+    [`2${':contiguous()'.repeat(9)}`, 'The chain has 9 operations; the lab takes up to 8.'],
+    ['9'.repeat(401), 'The chain has 401 characters; the limit is 400.'],
+    ['2,3:%', '"2,3:%" has a percent sign that encodes no character.'],
+    [`2:${'y'.repeat(60)}`, `Operation 1 is "${'y'.repeat(40)}…". Write it as`],
+  ])('is refused with the reason: %s', (text, problem) => {
     expect(problemOf(text)).toContain(problem);
   });
 
-  test('whatever it says, the answer is a chain or one problem', () => {
+  test('always parses to a chain or one problem', () => {
     const pieces = fc.constantFrom(
       ...OPERATIONS,
       '(',
@@ -159,8 +164,8 @@ describe('the text of a chain', () => {
     );
     fc.assert(
       fc.property(fc.array(pieces, { maxLength: 30 }), fc.boolean(), (parts, start) => {
-        const opened = parseChain(`${start ? '2,3:' : ''}${parts.join('')}`);
-        expect('problem' in opened ? opened.problem.length : opened.stages.length).toBeGreaterThan(
+        const parsed = parseChain(`${start ? '2,3:' : ''}${parts.join('')}`);
+        expect('problem' in parsed ? parsed.problem.length : parsed.stages.length).toBeGreaterThan(
           0,
         );
       }),
@@ -170,7 +175,7 @@ describe('the text of a chain', () => {
 });
 
 describe('the controls', () => {
-  test('offer only what the lab can show, and reach refusals of view, reshape and expand alone', () => {
+  test('offer only what the lab can show; only view, reshape and expand can be refused', () => {
     const refused = new Set<string>();
     fc.assert(
       fc.property(chains, (chain) => {
@@ -183,7 +188,7 @@ describe('the controls', () => {
     expect([...refused].sort()).toEqual(['expand', 'reshape', 'view']);
   });
 
-  test('take up an operation as it is, for changing it', () => {
+  test('are filled with an operation’s own arguments when it is changed', () => {
     fc.assert(
       fc.property(chains, (chain) => {
         const stages = run(chain);
