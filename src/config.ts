@@ -1,13 +1,13 @@
-// The table of settings: the page's controls, the link and the command line all read these rows.
-// Names are those of the training script that this project grew from, where it had one.
+// The table of settings: the page's controls, links and the command line all read these rows.
+// Names come from the training script that this project grew out of, where it had one.
 
-import { checkValue, type Field, shown, taken } from './field';
+import { allowedValues, checkValue, type Field, shown } from './field';
 import { modelReference } from './model-reference';
 
 export { type Field, shown } from './field';
 
 const MODEL =
-  'moby-teacher, files, or an id of the hub such as openai-community/gpt2 or org/name@revision';
+  'moby-teacher, files, or a Hugging Face model such as openai-community/gpt2 or org/name@revision';
 
 export const FIELDS = {
   teacher_model: {
@@ -17,8 +17,8 @@ export const FIELDS = {
     default: 'moby-teacher',
     maxLength: 200,
     accepts: (text) => modelReference(text) !== undefined,
-    takes: MODEL,
-    help: 'The model whose predictions are taught: built in, of the hub (org/name@revision), or dropped files.',
+    expected: MODEL,
+    help: 'The model to learn from: built in, from Hugging Face, or your own files.',
   },
   student_model: {
     type: 'text',
@@ -27,18 +27,18 @@ export const FIELDS = {
     default: '',
     maxLength: 200,
     accepts: (text) => text === '' || modelReference(text) !== undefined,
-    takes: `nothing for a new student, teacher for some of the teacher’s layers, or a checkpoint: ${MODEL}`,
-    help: 'Empty: new, of the sizes below. teacher: the layers named below. Or a GPT-2, as for the teacher.',
+    expected: `empty for a new student, teacher for a copy of its layers, or a GPT-2: ${MODEL}`,
+    help: 'Empty: a new student. teacher: copies the layers listed below. Or any GPT-2.',
   },
   student_from_layers: {
     type: 'text',
     group: 'models',
-    label: 'Teacher’s layers',
+    label: 'Layers to copy',
     default: '',
     maxLength: 1000,
     accepts: (text) => text === '' || /^\d{1,3}(,\d{1,3})*$/.test(text),
-    takes: 'layer numbers with commas between them, such as 0,2,4,7,9,11',
-    help: 'With student_model=teacher: the layers it starts from, counted from 0. DistilGPT2 took 0,2,4,7,9,11.',
+    expected: 'layer numbers separated by commas, such as 0,2,4,7,9,11',
+    help: 'The teacher’s layers to copy, counted from 0. DistilGPT2 copied 0,2,4,7,9,11.',
   },
   student_layers: {
     type: 'integer',
@@ -47,7 +47,7 @@ export const FIELDS = {
     default: 2,
     min: 1,
     max: 12,
-    help: 'Transformer blocks of the student.',
+    help: 'Transformer blocks in the student.',
   },
   student_width: {
     type: 'integer',
@@ -56,7 +56,7 @@ export const FIELDS = {
     default: 64,
     min: 16,
     max: 768,
-    help: 'Embedding size; a multiple of 4 × heads.',
+    help: 'Embedding size: a multiple of 4 × heads.',
   },
   student_heads: {
     type: 'integer',
@@ -65,7 +65,7 @@ export const FIELDS = {
     default: 2,
     min: 1,
     max: 12,
-    help: 'Attention heads; they share the width.',
+    help: 'Attention heads; the width is divided among them.',
   },
   teacher_cache: {
     type: 'choice',
@@ -73,16 +73,18 @@ export const FIELDS = {
     label: 'Cache teacher',
     default: 'off',
     choices: ['off', 'on'],
-    help: 'on writes what the teacher says of every batch to disk first; its memory is then free for the student.',
+    help: 'on: save the teacher’s predictions for every batch first, then free its memory.',
   },
   cache_top_k: {
     type: 'integer',
     group: 'models',
-    label: 'Words kept',
+    label: 'Cached tokens',
     default: 64,
     min: 0,
     max: 2 ** 20,
-    help: 'Likeliest words of each position that the cache keeps, the rest as one; 0 keeps all and serves every loss and temperature.',
+    help:
+      'Most likely tokens kept at each position; the rest become one tail. ' +
+      '0 keeps all, for any loss and temperature.',
   },
   loss: {
     type: 'choice',
@@ -90,15 +92,19 @@ export const FIELDS = {
     label: 'Loss',
     default: 'mixed',
     choices: ['mixed', 'ce', 'fkl', 'rkl', 'jsd', 'sfkl', 'srkl', 'tvd'],
-    help: 'mixed: alpha·T²·KD + (1 − alpha)·CE. ce: the data alone. The others: the teacher alone, T²·KD.',
+    help:
+      'mixed: alpha·T²·KD + (1 − alpha)·CE. ce: only the data. ' +
+      'The others: only the teacher, T²·KD.',
   },
   kd_loss: {
     type: 'choice',
     group: 'recipe',
-    label: 'KD of mixed',
+    label: 'KD loss',
     default: 'fkl',
     choices: ['fkl', 'rkl', 'jsd', 'sfkl', 'srkl', 'tvd'],
-    help: 'Forward or reverse KL, generalised JSD, skew forward or reverse KL, total variation.',
+    help:
+      'The divergence in mixed: forward or reverse KL, generalised JSD, ' +
+      'skew forward or reverse KL, total variation.',
   },
   kd_beta: {
     type: 'number',
@@ -107,7 +113,7 @@ export const FIELDS = {
     default: 0.5,
     min: 0.01,
     max: 0.99,
-    help: 'Weight of the mixture in jsd, sfkl and srkl; the others have none.',
+    help: 'Mixing weight in jsd, sfkl and srkl; the others do not use it.',
   },
   label_smoothing: {
     type: 'number',
@@ -125,7 +131,7 @@ export const FIELDS = {
     default: 0,
     min: 0,
     max: 0.1,
-    help: 'Weight of lse² in CE; keeps logits from growing.',
+    help: 'Weight of the squared log-sum-exp of the logits in CE; it keeps logits from growing.',
   },
   alpha: {
     type: 'number',
@@ -136,7 +142,7 @@ export const FIELDS = {
     min: 0,
     max: 1,
     live: true,
-    help: 'Weight of the teacher; the rest goes to the data.',
+    help: 'Weight of the teacher’s loss; the data’s loss gets the rest.',
   },
   temperature: {
     type: 'number',
@@ -156,7 +162,9 @@ export const FIELDS = {
     label: 'Training loss path',
     default: 'labels',
     choices: ['labels', 'strided', 'reshape', 'view'],
-    help: 'Labels shifted when the batch is made, or logits sliced: read in place, copied, or as PyTorch’s view. A slice takes all logits at once.',
+    help:
+      'labels shifts the labels. The others slice the logits, all in memory at once: strided ' +
+      'reads them in place, reshape copies them, view fails where PyTorch’s view does.',
   },
   train_steps: {
     type: 'integer',
@@ -166,7 +174,7 @@ export const FIELDS = {
     min: 1,
     max: 100_000,
     scale: 'log',
-    help: 'Optimiser steps.',
+    help: 'Number of optimiser steps.',
   },
   student_lr: {
     type: 'number',
@@ -186,7 +194,7 @@ export const FIELDS = {
     label: 'Schedule',
     default: 'cosine',
     choices: ['constant', 'linear', 'cosine'],
-    help: 'What the learning rate does after the warm-up.',
+    help: 'How the learning rate changes after the warm-up.',
   },
   warmup_steps: {
     type: 'integer',
@@ -204,7 +212,7 @@ export const FIELDS = {
     default: 0.1,
     min: 0,
     max: 1,
-    help: 'Decoupled decay of matrices; biases and LayerNorm have none.',
+    help: 'Decoupled decay of the matrices; biases and LayerNorm do not decay.',
   },
   adam_beta1: {
     type: 'number',
@@ -213,7 +221,7 @@ export const FIELDS = {
     default: 0.9,
     min: 0,
     max: 0.999,
-    help: 'Memory of the mean gradient.',
+    help: 'Decay rate of the running mean of the gradient.',
   },
   adam_beta2: {
     type: 'number',
@@ -222,7 +230,7 @@ export const FIELDS = {
     default: 0.95,
     min: 0,
     max: 0.9999,
-    help: 'Memory of the squared gradient.',
+    help: 'Decay rate of the running mean of the squared gradient.',
   },
   max_grad_norm: {
     type: 'number',
@@ -231,7 +239,7 @@ export const FIELDS = {
     default: 1,
     min: 0,
     max: 1000,
-    help: 'Global gradient norm above which the gradient is scaled down; 0 never clips.',
+    help: 'A gradient with a larger global norm is scaled down to this one; 0 never clips.',
   },
   gradient_accumulation: {
     type: 'integer',
@@ -240,7 +248,7 @@ export const FIELDS = {
     default: 1,
     min: 1,
     max: 64,
-    help: 'Batches whose gradients add up to one step.',
+    help: 'Batches accumulated into one optimiser step.',
   },
   gradient_checkpointing: {
     type: 'choice',
@@ -248,7 +256,9 @@ export const FIELDS = {
     label: 'Recompute',
     default: 'off',
     choices: ['off', 'on'],
-    help: 'on computes activations again in the backward pass: a third more work, far less memory for long contexts.',
+    help:
+      'on: recompute activations in the backward pass. ' +
+      'A third more work, far less memory for long contexts.',
   },
   batch_size: {
     type: 'integer',
@@ -257,7 +267,7 @@ export const FIELDS = {
     default: 8,
     min: 1,
     max: 64,
-    help: 'Sequences in a batch.',
+    help: 'Sequences per batch.',
   },
   max_length: {
     type: 'integer',
@@ -266,7 +276,7 @@ export const FIELDS = {
     default: 64,
     min: 2,
     max: 1024,
-    help: 'Tokens of context in a sequence; at most what the teacher was trained on.',
+    help: 'Tokens per sequence; at most the teacher’s context length.',
   },
   seed: {
     type: 'integer',
@@ -275,7 +285,9 @@ export const FIELDS = {
     default: 1,
     min: 0,
     max: 2 ** 31 - 1,
-    help: 'Initialisation and the order of the data. The same seed and adapter give the same bits.',
+    help:
+      'Sets the initial weights and the order of the data. ' +
+      'The same seed and adapter give the same bits.',
   },
   eval_steps: {
     type: 'integer',
@@ -293,7 +305,7 @@ export const FIELDS = {
     default: 4,
     min: 1,
     max: 256,
-    help: 'Held-out batches of an evaluation.',
+    help: 'Held-out batches per evaluation.',
   },
   eval_loss_path: {
     type: 'choice',
@@ -301,7 +313,9 @@ export const FIELDS = {
     label: 'Loss path',
     default: 'strided',
     choices: ['strided', 'reshape', 'view'],
-    help: 'How sliced logits meet the loss: read where they lie, copied first, or refused as PyTorch’s view refuses.',
+    help:
+      'How the loss reads sliced logits: strided reads them in place, reshape copies them, ' +
+      'view fails where PyTorch’s view does.',
   },
   prompt: {
     type: 'text',
@@ -309,7 +323,7 @@ export const FIELDS = {
     label: 'Prompt',
     default: 'The whale',
     maxLength: 200,
-    help: 'What both models continue at each evaluation.',
+    help: 'Text that both models continue at each evaluation.',
   },
   sample_tokens: {
     type: 'integer',
@@ -318,7 +332,7 @@ export const FIELDS = {
     default: 32,
     min: 0,
     max: 256,
-    help: 'Tokens that each model writes after the prompt; 0 writes none.',
+    help: 'Tokens that each model generates after the prompt; 0 turns samples off.',
   },
   model_dtype: {
     type: 'choice',
@@ -326,17 +340,17 @@ export const FIELDS = {
     label: 'Precision',
     default: 'auto',
     choices: ['auto', 'float16', 'float32'],
-    help: 'Storage and matrix products; auto is float16 where the adapter has shader-f16.',
+    help: 'Type for storage and matrix products; auto is float16 if the adapter has shader-f16.',
   },
   initial_loss_scale: {
     type: 'number',
     group: 'numerics',
-    label: 'First loss scale',
+    label: 'Initial loss scale',
     default: 65536,
     min: 1,
     max: 2 ** 24,
     scale: 'log',
-    help: 'What the loss is multiplied by in float16 so that small gradients survive; it adapts.',
+    help: 'Multiplies the loss in float16 so that small gradients survive; it adapts.',
   },
 } as const satisfies Record<string, Field>;
 
@@ -348,7 +362,7 @@ type Value<F> = F extends { type: 'choice'; choices: readonly (infer C)[] }
     : number;
 export type Config = { -readonly [K in FieldName]: Value<(typeof FIELDS)[K]> };
 
-/** The fields whose row says `live`: they may change while a run is going on. */
+/** The fields whose row says `live`: they may change during a run. */
 type LiveField = {
   [K in FieldName]: (typeof FIELDS)[K] extends { live: true } ? K : never;
 }[FieldName];
@@ -360,57 +374,50 @@ export const DEFAULTS = Object.fromEntries(
   Object.entries(FIELDS).map(([name, field]) => [name, field.default]),
 ) as Config;
 
-/**
- * Whether a name, e.g. from a link, is one of the table's own. False for names that every object
- * inherits.
- */
+/** Whether a row has this name. False for names that every object inherits, such as toString. */
 export function isFieldName(name: string): name is FieldName {
   return Object.hasOwn(FIELDS, name);
 }
 
-/** What a field takes, to end a sentence with: "a whole number from 1 to 12". */
-export const allowed = (name: FieldName): string => taken(FIELDS[name]);
+/** The allowed values, as the end of a sentence: "a whole number from 1 to 12". */
+export const allowed = (name: FieldName): string => allowedValues(FIELDS[name]);
 
-/**
- * What is wrong with a field's value, with the value and what is allowed; undefined if nothing is.
- */
+/** An error message with the value and the allowed values; undefined if the value is valid. */
 export const checkField = (name: FieldName, value: unknown): string | undefined =>
   checkValue(name, FIELDS[name], value);
 
 /**
- * Everything that is wrong with a config, a line each; empty if it can run. Beside each field on
- * its own, the fields must fit each other. A warm-up longer than the run is allowed: the run then
- * ends while the learning rate still rises.
+ * Everything that is wrong with a config, one line a problem; empty if it can run. First each field
+ * by itself, then whether the fields fit together. A warm-up longer than the run is allowed: the
+ * run then ends while the learning rate is still rising.
  */
 export function checkConfig(config: Config): string[] {
   const problems = (Object.keys(FIELDS) as FieldName[]).flatMap(
     (name) => checkField(name, config[name]) ?? [],
   );
   if (problems.length > 0) return problems;
-  const {
-    student_width: width,
-    student_heads: heads,
-    student_model: start,
-    student_from_layers: layers,
-  } = config;
+  const { student_width: width, student_heads: heads } = config;
+  const { student_model: start, student_from_layers: layers } = config;
   if (start === 'teacher' && layers === '') {
     problems.push(
-      'student_model is teacher and student_from_layers is empty. Name the layers, such as 0,1.',
+      'student_model is teacher, but student_from_layers is empty. List the layers, such as 0,1.',
     );
   }
   if (start !== 'teacher' && layers !== '') {
     problems.push(
-      `student_from_layers is ${shown(layers)} and student_model ${shown(start)}. Layers are taken with student_model=teacher.`,
+      `student_from_layers is ${shown(layers)}, but student_model is ${shown(start)}. ` +
+        'Layers are copied only with student_model=teacher.',
     );
   }
-  // A student that starts from a model has that model's sizes.
-  if (start === '' && width % (4 * heads) !== 0) {
-    const below = width - (width % (4 * heads));
+  // Sizes are for a new student; one that starts from a model has that model's sizes.
+  const unit = 4 * heads;
+  if (start === '' && width % unit !== 0) {
+    const below = width - (width % unit);
     const { min, max } = FIELDS.student_width;
-    const nearest = [below, below + 4 * heads].filter((fits) => fits >= min && fits <= max);
+    const nearest = [below, below + unit].filter((value) => value >= min && value <= max);
     problems.push(
-      `student_width is ${width} and student_heads ${heads}. The width must be a multiple of 4 × heads = ${4 * heads}, ` +
-        `such as ${nearest.join(' or ')}.`,
+      `student_width is ${width} and student_heads is ${heads}. ` +
+        `The width must be a multiple of 4 × heads = ${unit}, such as ${nearest.join(' or ')}.`,
     );
   }
   return problems;

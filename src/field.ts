@@ -1,12 +1,12 @@
-// One row of the table of settings: what kinds there are, what each takes, and what is wrong with a
-// value. The rows are in config.ts.
+// The kinds of rows in the table of settings (config.ts), what each kind allows, and the check of a
+// value.
 
 interface FieldBase {
   label: string;
   /** One line, shown under the control and in `--help`. */
   help: string;
   group: 'models' | 'recipe' | 'optimiser' | 'data' | 'evaluation' | 'numerics';
-  /** May change while a run is going on. The charts mark each change by its `symbol`. */
+  /** May change during a run. The charts mark each change with `symbol`. */
   live?: true;
   /** A short name for formulas and charts; without one, the label. */
   symbol?: string;
@@ -16,7 +16,7 @@ interface NumberField extends FieldBase {
   default: number;
   min: number;
   max: number;
-  /** How a slider should move. */
+  /** How a slider moves; linear by default. */
   scale?: 'log';
 }
 interface ChoiceField extends FieldBase {
@@ -28,50 +28,47 @@ interface TextField extends FieldBase {
   type: 'text';
   default: string;
   maxLength: number;
-  /** Which texts are allowed; all, if not given. */
+  /** Which texts are allowed; all by default. */
   accepts?: (text: string) => boolean;
-  /** What they are, to end a sentence with. */
-  takes?: string;
+  /** Describes the allowed texts, as the end of a sentence that begins "It must be". */
+  expected?: string;
 }
 export type Field = NumberField | ChoiceField | TextField;
 
-/** What a field takes, to end a sentence with: "a whole number from 1 to 12". */
-export function taken(field: Field): string {
+/** The allowed values, as the end of a sentence: "a whole number from 1 to 12". */
+export function allowedValues(field: Field): string {
   if (field.type === 'choice') {
-    return field.choices.length === 1
-      ? `only ${field.choices[0]}`
-      : `one of ${field.choices.join(', ')}`;
+    return field.choices.length === 1 ? field.choices[0] : `one of ${field.choices.join(', ')}`;
   }
-  if (field.type === 'text') return field.takes ?? `text of at most ${field.maxLength} characters`;
-  return `${field.type === 'integer' ? 'a whole number' : 'a number'} from ${field.min} to ${field.max}`;
+  if (field.type === 'text')
+    return field.expected ?? `text of at most ${field.maxLength} characters`;
+  const kind = field.type === 'integer' ? 'a whole number' : 'a number';
+  return `${kind} from ${field.min} to ${field.max}`;
 }
 
-/** A value as messages show it: on one line, and never long. */
+/** A value as error messages show it: quoted if it is text, on one line, never long. */
 export function shown(value: unknown): string {
   if (typeof value === 'object' && value !== null) return 'an object';
   const quote = typeof value === 'string' ? '"' : '';
-  // Escaped, so that line breaks and the like cannot upset the message; cut before, so that it
-  // stays cheap.
+  // Escaped, so that line breaks cannot spoil the message. Cut first, to keep it cheap.
   const text = quote ? JSON.stringify(String(value).slice(0, 60)).slice(1, -1) : String(value);
   return quote + (text.length > 40 ? `${text.slice(0, 39)}…` : text) + quote;
 }
 
-/**
- * What is wrong with the value of the field of that name, with the value and what is allowed;
- * undefined if nothing is.
- */
+/** An error message with the value and the allowed values; undefined if the value is valid. */
 export function checkValue(name: string, field: Field, value: unknown): string | undefined {
-  const takes = `It takes ${taken(field)}.`;
-  const problem = `${name} is ${shown(value)}. ${takes}`;
+  const rule = `It must be ${allowedValues(field)}.`;
+  const problem = `${name} is ${shown(value)}. ${rule}`;
   if (field.type === 'choice')
     return field.choices.some((choice) => choice === value) ? undefined : problem;
   if (field.type === 'text') {
     if (typeof value !== 'string') return problem;
     if (value.length > field.maxLength) {
-      return `${name} has ${value.length} characters. It takes text of at most ${field.maxLength} characters.`;
+      return `${name} has ${value.length} characters. It must have at most ${field.maxLength}.`;
     }
-    // Half of a character pair has no UTF-8, so neither a link nor the tokenizer could carry it.
-    if (/\p{Surrogate}/u.test(value)) return `${name} ends or begins inside a character. ${takes}`;
+    // An unpaired surrogate has no UTF-8 form, so neither a link nor the tokenizer could carry it.
+    if (/\p{Surrogate}/u.test(value))
+      return `${name} contains half of a character pair, which is not valid text. ${rule}`;
     return field.accepts?.(value) === false ? problem : undefined;
   }
   if (typeof value !== 'number' || !(value >= field.min && value <= field.max)) return problem;

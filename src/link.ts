@@ -1,26 +1,30 @@
-// The link that carries a run's settings: `v=1` and the fields that differ from their defaults,
-// after a page's `#`. Written to be read and edited by hand. It is not trusted: reading it gives a
-// whole valid config, or what is wrong with it.
+// The link that carries a run's settings: after the page's `#`, `v=1` and the fields that differ
+// from their defaults, easy to read and edit by hand. Links are not trusted: parsing one gives a
+// complete, valid config, or a list of problems.
 
 import type { Config, FieldName } from './config';
 import { allowed, checkConfig, checkField, DEFAULTS, FIELDS, isFieldName, shown } from './config';
+import { didYouMean, nearest } from './nearest';
 
 const VERSION = '1';
 
-/** More than these would be noise. */
+/** Further problems are only counted. */
 const MOST_PROBLEMS = 5;
+/** Unknown names that a message lists; further ones are only counted. */
+const MOST_NAMES = 3;
+const WHERE_NAMES_ARE = 'To see a setting’s name, change it on the page and look at the address.';
 
 const NUMBER = /^-?(\d+(\.\d+)?|\.\d+)(e[+-]?\d+)?$/i;
 
 /**
- * The link of a config, without the `#`: `v=1&alpha=0.5&prompt=The%20sea`. Fields come in the
- * table's order. Throws if the config is not valid, as checkConfig says: its link could not be
- * opened.
+ * The link of a config, without the `#`: `v=1&alpha=0.5&prompt=The%20sea`. Fields stand in the
+ * table's order.
+ * @throws Error for a config that checkConfig refuses, because its link could not be opened
  */
 export function formatLink(config: Config): string {
   const problems = checkConfig(config);
   if (problems.length > 0)
-    throw new Error(`These settings have no link yet. ${problems.join(' ')}`);
+    throw new Error(`These settings cannot become a link. ${problems.join(' ')}`);
   const differing = (Object.keys(FIELDS) as FieldName[]).filter(
     (name) => config[name] !== DEFAULTS[name],
   );
@@ -31,8 +35,8 @@ export function formatLink(config: Config): string {
 }
 
 /**
- * Chat and mail programs end a link before such characters, or drop them at its end; a number's
- * point is safe inside.
+ * Percent-encodes what chat and mail programs would cut off: they end a link at these characters,
+ * or drop a full stop at its end. A full stop inside, as in 0.5, is safe.
  */
 function escaped(text: string): string {
   return encodeURIComponent(text).replace(
@@ -42,9 +46,9 @@ function escaped(text: string): string {
 }
 
 /**
- * The config of a link, with or without its `#`; an empty one gives the defaults. All or nothing:
- * with any problem there is no config, and each problem is one short line that names the field, its
- * value and what is allowed.
+ * The config of a link, with or without its `#`; an empty link gives the defaults. All or nothing:
+ * any problem means no config. Each problem is one short line with the field, its value and the
+ * allowed values.
  */
 export function parseLink(hash: string): { config: Config } | { problems: string[] } {
   const text = hash.replace(/^#/, '');
@@ -52,18 +56,18 @@ export function parseLink(hash: string): { config: Config } | { problems: string
 
   const problems: string[] = [];
   const unknown: string[] = [];
-  const given = new Map<string, number>();
+  const times = new Map<string, number>();
   let version: string | undefined;
   const config: Record<string, unknown> = { ...DEFAULTS };
 
   for (const part of text.split('&')) {
-    // Left behind where somebody deleted a field; it says nothing, so nothing is lost.
+    // `&&` is left behind when someone deletes a field by hand. Harmless.
     if (part === '') continue;
     const equals = part.indexOf('=');
     const rawName = equals < 0 ? part : part.slice(0, equals);
     const raw = equals < 0 ? undefined : part.slice(equals + 1);
     const name = decoded(rawName) ?? rawName;
-    given.set(name, (given.get(name) ?? 0) + 1);
+    times.set(name, (times.get(name) ?? 0) + 1);
     if (name === 'v') version ??= raw ?? '';
     else if (!isFieldName(name)) unknown.push(name);
     else {
@@ -74,14 +78,13 @@ export function parseLink(hash: string): { config: Config } | { problems: string
     }
   }
 
-  // A link from another version may mean anything by its fields, so nothing is said about them.
+  // Fields may mean something else in another version, so their problems are not reported.
   const wrongVersion = versionProblem(version);
   if (wrongVersion && version !== undefined) return { problems: [wrongVersion] };
   if (wrongVersion) problems.unshift(wrongVersion);
-  for (const [name, times] of given) {
-    if (times > 1 && (name === 'v' || isFieldName(name))) {
-      problems.push(`${name} is given ${times} times. Give it once.`);
-    }
+  for (const [name, count] of times) {
+    if (count > 1 && (name === 'v' || isFieldName(name)))
+      problems.push(`${name} is given ${count} times. Give it once.`);
   }
   if (unknown.length > 0) problems.push(unknownProblem(unknown));
   if (problems.length === 0) problems.push(...checkConfig(config as Config));
@@ -103,42 +106,45 @@ function decoded(text: string): string | undefined {
   }
 }
 
-/** A field's value from a link's text; whether the value is allowed is checkField's matter. */
+/** Decodes a field's value. The caller checks it with checkField. */
 function fieldValue(
   name: FieldName,
   raw: string | undefined,
 ): { value: unknown } | { problem: string } {
-  const takes = `It takes ${allowed(name)}.`;
-  if (raw === undefined) return { problem: `${name} has no value. ${takes}` };
+  const rule = `It must be ${allowed(name)}.`;
+  if (raw === undefined) return { problem: `${name} has no value. ${rule}` };
   const text = decoded(raw);
   if (text === undefined) {
-    return {
-      problem: `${name} is ${shown(raw)}, which is not percent-encoded UTF-8. ${takes} Write a % sign as %25.`,
-    };
+    const problem = `${name} is ${shown(raw)}, which is not percent-encoded UTF-8.`;
+    return { problem: `${problem} ${rule} Write a % sign as %25.` };
   }
   return readValue(name, text);
 }
 
-/** A field's value as a person writes it; whether it is allowed is checkField's matter. */
+/** Reads a value as people write it. The caller checks it with checkField. */
 export function readValue(name: FieldName, text: string): { value: unknown } | { problem: string } {
   const { type } = FIELDS[name];
   if (type === 'choice' || type === 'text') return { value: text };
-  const problem = `${name} is ${shown(text)}. It takes ${allowed(name)}.`;
+  const problem = `${name} is ${shown(text)}. It must be ${allowed(name)}.`;
   return NUMBER.test(text) ? { value: Number(text) } : { problem };
 }
 
 function versionProblem(version: string | undefined): string | undefined {
   if (version === VERSION) return undefined;
-  if (version === undefined) return `v is missing. A link begins with v=${VERSION}, its version.`;
-  const from = /^[1-9]\d*$/.test(version)
-    ? 'The link was made by a newer Stillhouse. Reload the page to get it.'
+  if (version === undefined) return `v is missing. A link starts with its version, v=${VERSION}.`;
+  const hint = /^[1-9]\d*$/.test(version)
+    ? 'The link was made by a newer Stillhouse. Reload the page to update it.'
     : '';
-  return `v is ${shown(version)}. It takes only ${VERSION}. ${from}`.trimEnd();
+  return `v is ${shown(version)}. It must be ${VERSION}. ${hint}`.trimEnd();
 }
 
-function unknownProblem(names: string[]): string {
-  const listed = names.slice(0, 3).map(shown).join(', ');
-  const more = names.length > 3 ? ` and ${names.length - 3} more` : '';
-  const are = names.length > 1 ? 'are not settings' : 'is not a setting';
-  return `${listed}${more} ${are}. The settings are v, ${Object.keys(FIELDS).join(', ')}.`;
+function unknownProblem(unknown: string[]): string {
+  const listed = unknown.slice(0, MOST_NAMES);
+  const more = unknown.length > MOST_NAMES ? ` and ${unknown.length - MOST_NAMES} more` : '';
+  const are = unknown.length > 1 ? 'are not settings' : 'is not a setting';
+  // One suggestion for each of several names; for a single name, all that are near.
+  const perName = unknown.length > 1 ? 1 : MOST_NAMES;
+  const near = listed.flatMap((name) => nearest(name, Object.keys(FIELDS)).slice(0, perName));
+  const guess = near.length > 0 ? ` ${didYouMean([...new Set(near)])}` : '';
+  return `${listed.map(shown).join(', ')}${more} ${are}.${guess} ${WHERE_NAMES_ARE}`;
 }

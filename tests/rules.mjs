@@ -29,7 +29,12 @@ const DOORS = {
   app: ['src/worker/protocol.ts', 'src/kernels/compare.wgsl'],
 };
 /** Files of src/ that belong to a room of another name. */
-const ROOM_OF_FILE = { 'link.ts': 'config', 'model-reference.ts': 'config', 'field.ts': 'config' };
+const ROOM_OF_FILE = {
+  'field.ts': 'config',
+  'link.ts': 'config',
+  'model-reference.ts': 'config',
+  'nearest.ts': 'config',
+};
 /**
  * Packages that exactly one file may import, so that a change of theirs is a change in one place.
  */

@@ -17,7 +17,7 @@ import { openGpu } from '../gpu/device';
 import { CheckpointError, type RunFacts, readCheckpoint } from './checkpoint';
 import { openDawn } from './dawn';
 import { explain } from './failure';
-import { type Flags, helpText, mayChange, type Places, parseFlags, settle } from './flags';
+import { applySettings, type Flags, helpText, mayChange, type Places, parseFlags } from './flags';
 import { BOOK, openModels } from './models';
 import { train } from './train';
 
@@ -144,7 +144,7 @@ async function distil(flags: Flags): Promise<number> {
 }
 
 function started({ settings, places }: Flags): { config: Config; places: Places } {
-  const settled = settle(settings, DEFAULTS);
+  const settled = applySettings(settings, DEFAULTS);
   if ('problems' in settled) throw new FlagError(settled.problems.join('\n'));
   return { config: settled.config, places };
 }
@@ -154,10 +154,10 @@ function continued(
   flags: Flags,
   { config: before, places }: RunFacts,
 ): { config: Config; places: Places } {
-  const [place] = flags.placesGiven;
+  const [place] = flags.placeFlags;
   if (place)
     throw new FlagError(`--${place} is the checkpoint's own in a run that goes on. Leave it away.`);
-  const settled = settle(flags.settings, before);
+  const settled = applySettings(flags.settings, before);
   if ('problems' in settled) throw new FlagError(settled.problems.join('\n'));
   const names = Object.keys(before) as (keyof Config)[];
   const changed = names.filter((name) => settled.config[name] !== before[name] && !mayChange(name));

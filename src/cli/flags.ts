@@ -1,5 +1,5 @@
-// The flags of `npm run distill`: every setting of the table under its own name, and what only a
-// command line needs. Pure.
+// The flags of `npm run distill`: every setting under its own name, and a few that only a command
+// line needs. Pure.
 
 import {
   allowed,
@@ -15,47 +15,45 @@ import {
 } from '../config';
 import type { Reading } from '../data/documents';
 import { parseLink, readValue } from '../link';
+import { didYouMean, nearest } from '../nearest';
 
-/** How many values a flag takes: none, one, or one or more, also when it is given again. */
+/** How many values a flag takes. `many`: one or more, and the flag may be repeated. */
 type Arity = 'none' | 'one' | 'many';
 
-const OWN = {
+/** Flags that are not settings: how many values they take, how --help shows those, the help. */
+const COMMAND_FLAGS = {
   output_dir: [
     'one',
     'FOLDER',
-    'Where the student, metrics.jsonl and the checkpoint are written. Needed.',
+    'Required. The folder for the student, metrics.jsonl and the checkpoint.',
   ],
-  resume: ['none', '', 'Goes on from the checkpoint in output_dir, with its settings and data.'],
-  link: ['one', "'#v=1&…'", 'Settings of a link of the page; flags beside it win.'],
-  data: ['many', 'FILE…', 'Texts to train on: .txt, .jsonl, .csv. Without it, the built-in book.'],
-  format: ['one', 'text|dialogue', 'How the data is read; text, if not given.'],
-  column: ['many', 'NAME…', 'Fields of a .jsonl or columns of a .csv to read. text takes one.'],
-  dialogue_id: ['one', 'NAME', 'The column that is the same in all rows of a dialogue.'],
+  resume: ['none', '', 'Continues from the checkpoint in output_dir, with its settings and data.'],
+  link: ['one', "'#v=1&…'", 'Takes the settings of a link from the page; other flags override it.'],
+  data: ['many', 'FILE…', 'Texts to train on: .txt, .jsonl or .csv. Default: the built-in book.'],
+  format: ['one', 'text|dialogue', 'How to read the data. Default: text.'],
+  column: [
+    'many',
+    'NAME…',
+    'Fields of a .jsonl or columns of a .csv to read. The text format takes one.',
+  ],
+  dialogue_id: ['one', 'NAME', 'The column with the same value in all rows of a dialogue.'],
   teacher_dir: [
     'one',
     'FOLDER',
-    'The teacher from a folder of this machine. --teacher_model ./folder means the same.',
+    'A folder on this machine with the teacher. Same as --teacher_model ./folder.',
   ],
   student_dir: [
     'one',
     'FOLDER',
-    'What the student starts from, likewise. --student_model ./folder means the same.',
+    'A folder on this machine that the student starts from. Same as --student_model ./folder.',
   ],
-  hub: [
-    'one',
-    'ADDRESS',
-    'The server that hub ids are asked of; https://huggingface.co, if not given.',
-  ],
-  cache_dir: [
-    'one',
-    'FOLDER',
-    'Where what came from the hub is kept; ~/.cache/stillhouse, if not given.',
-  ],
-  help: ['none', '', 'Prints this.'],
+  hub: ['one', 'URL', 'The server for Hugging Face models. Default: https://huggingface.co.'],
+  cache_dir: ['one', 'FOLDER', 'Where downloaded models are kept. Default: ~/.cache/stillhouse.'],
+  help: ['none', '', 'Prints this help.'],
 } as const satisfies Record<string, readonly [Arity, string, string]>;
-type OwnName = keyof typeof OWN;
+type CommandFlag = keyof typeof COMMAND_FLAGS;
 
-/** Where a run's models and texts come from, beside what its settings say. */
+/** Where a run's models and texts come from, in addition to its settings. */
 export interface Places {
   data: string[];
   reading: Reading;
@@ -65,27 +63,24 @@ export interface Places {
 }
 
 export interface Flags {
-  /** The settings that were given, by link or flag. */
+  /** The settings given by a link or by flags. */
   settings: Partial<Config>;
   outputDir: string;
   resume: boolean;
   places: Places;
-  /** Names of the flags that say something about `places`. */
-  placesGiven: string[];
+  /** Names of the flags that set something in `places`. */
+  placeFlags: string[];
   cacheDir?: string;
 }
 
 const MOST_PROBLEMS = 5;
 
-/**
- * What a command line asks for; or that it asks for help; or everything that is wrong with it, a
- * line each.
- */
-export function parseFlags(words: readonly string[]): Flags | 'help' | { problems: string[] } {
-  const { given, problems } = group(words);
-  if (given.has('help')) return 'help';
-  const own = (name: OwnName) => given.get(name);
-  const one = (name: OwnName) => own(name)?.[0];
+/** Parses a command line. Any problem means no flags; each problem is one line. */
+export function parseFlags(args: readonly string[]): Flags | 'help' | { problems: string[] } {
+  const { values, problems } = groupByFlag(args);
+  if (values.has('help')) return 'help';
+  const all = (name: CommandFlag) => values.get(name);
+  const one = (name: CommandFlag) => all(name)?.[0];
 
   const settings: Partial<Record<FieldName, unknown>> = {};
   const link = one('link');
@@ -97,12 +92,12 @@ export function parseFlags(words: readonly string[]): Flags | 'help' | { problem
         if (read.config[name] !== DEFAULTS[name]) settings[name] = read.config[name];
   }
   const folders = { teacher: one('teacher_dir'), student: one('student_dir') };
-  for (const [name, [text]] of given) {
+  for (const [name, [text]] of values) {
     if (!isFieldName(name)) continue;
     const role =
       name === 'teacher_model' ? 'teacher' : name === 'student_model' ? 'student' : undefined;
     if (role && folders[role] !== undefined) {
-      problems.push(`--${name} and --${role}_dir both name the ${role}. Give one of them.`);
+      problems.push(`--${name} and --${role}_dir both name the ${role}. Give only one.`);
     } else if (role && /^(\.{0,2}\/|\.{1,2}$)/.test(text)) {
       folders[role] = text;
     } else {
@@ -116,35 +111,35 @@ export function parseFlags(words: readonly string[]): Flags | 'help' | { problem
     if (folders[role] !== undefined) settings[`${role}_model`] = 'files';
     else if (settings[`${role}_model`] === 'files') {
       problems.push(
-        `--${role}_model is files, which are dropped on the page. Here, give --${role}_dir FOLDER.`,
+        `--${role}_model is files, which only the page can have. Use --${role}_dir FOLDER here.`,
       );
     }
   }
 
-  const data = own('data') ?? [];
+  const data = all('data') ?? [];
   const format = one('format') ?? 'text';
-  const columns = own('column') ?? [];
+  const columns = all('column') ?? [];
   if (format !== 'text' && format !== 'dialogue') {
-    problems.push(`--format is ${shown(format)}. It takes one of text, dialogue.`);
+    problems.push(`--format is ${shown(format)}. It must be one of text, dialogue.`);
   }
   if (format === 'text' && columns.length > 1) {
     problems.push(
-      `--column names ${columns.length} columns. Text takes one; --format dialogue takes several.`,
+      `--column names ${columns.length} columns. --format text takes one, dialogue several.`,
     );
   }
   if (data.length === 0) {
     for (const name of ['format', 'column', 'dialogue_id'] as const) {
-      if (own(name))
-        problems.push(`--${name} says how files are read, and there are none. Add --data FILE.`);
+      if (all(name))
+        problems.push(`--${name} is about data files, but there are none. Add --data FILE.`);
     }
   }
   const hub = one('hub');
   if (hub !== undefined && !/^https?:\/\/[^\s/]+/.test(hub)) {
-    problems.push(`--hub is ${shown(hub)}. It takes an address such as https://huggingface.co.`);
+    problems.push(`--hub is ${shown(hub)}. It must be a URL such as https://huggingface.co.`);
   }
   const outputDir = one('output_dir');
   if (outputDir === undefined)
-    problems.push('--output_dir is missing. It takes a folder to write to, such as out.');
+    problems.push('--output_dir is missing. Give a folder to write to, such as --output_dir out.');
 
   if (problems.length > 0 || outputDir === undefined) {
     const more = problems.length - MOST_PROBLEMS;
@@ -165,7 +160,7 @@ export function parseFlags(words: readonly string[]): Flags | 'help' | { problem
   return {
     settings: settings as Partial<Config>,
     outputDir,
-    resume: own('resume') !== undefined,
+    resume: all('resume') !== undefined,
     cacheDir: one('cache_dir'),
     places: {
       data,
@@ -174,12 +169,12 @@ export function parseFlags(words: readonly string[]): Flags | 'help' | { problem
       studentDir: folders.student,
       reading: { format: format as Reading['format'], columns, dialogueId: one('dialogue_id') },
     },
-    placesGiven: placeNames.filter((name) => own(name)),
+    placeFlags: placeNames.filter((name) => all(name)),
   };
 }
 
-/** The config that given settings make of `base`. All or nothing, as with a link. */
-export function settle(
+/** The config with these settings changed. All or nothing, as with a link. */
+export function applySettings(
   settings: Partial<Config>,
   base: Config,
 ): { config: Config } | { problems: string[] } {
@@ -188,96 +183,77 @@ export function settle(
   return problems.length > 0 ? { problems } : { config };
 }
 
-/** A run that goes on may be told these anew; with any other it would be another run. */
+/** Whether a resumed run may change this setting; any other would make it a different run. */
 export const mayChange = (name: FieldName): boolean =>
   name === 'train_steps' || FIELDS[name].group === 'evaluation' || isLive(name);
 
-/** Words by the flag before them. Problems with the flags themselves come first. */
-function group(words: readonly string[]): { given: Map<string, string[]>; problems: string[] } {
-  const given = new Map<string, string[]>();
+/** The values after each flag. Problems with the flags themselves come first. */
+function groupByFlag(args: readonly string[]): {
+  values: Map<string, string[]>;
+  problems: string[];
+} {
+  const values = new Map<string, string[]>();
   const problems: string[] = [];
-  for (let i = 0; i < words.length; ) {
-    const word = words[i++];
-    if (!word.startsWith('--')) {
-      problems.push(
-        `${shown(word)} belongs to no flag. A flag is --name value; put a value with spaces in quotes.`,
-      );
+  for (let i = 0; i < args.length; ) {
+    const arg = args[i++];
+    if (!arg.startsWith('--')) {
+      const hint = 'Write --name value; put a value with spaces in quotes.';
+      problems.push(`${shown(arg)} has no flag before it. ${hint}`);
       continue;
     }
-    const equals = word.indexOf('=');
-    const name = word.slice(2, equals < 0 ? undefined : equals);
-    const values = equals < 0 ? [] : [word.slice(equals + 1)];
-    const arity = Object.hasOwn(OWN, name)
-      ? OWN[name as OwnName][0]
-      : isFieldName(name)
-        ? 'one'
-        : undefined;
+    const equals = arg.indexOf('=');
+    const name = arg.slice(2, equals < 0 ? undefined : equals);
+    const taken = equals < 0 ? [] : [arg.slice(equals + 1)];
+    const arity = arityOf(name);
     const most =
-      arity === 'none' || values.length > 0 ? 0 : arity === 'one' ? 1 : Number.POSITIVE_INFINITY;
-    while (values.length < most && i < words.length && !words[i].startsWith('--'))
-      values.push(words[i++]);
+      arity === 'none' || taken.length > 0 ? 0 : arity === 'one' ? 1 : Number.POSITIVE_INFINITY;
+    while (taken.length < most && i < args.length && !args[i].startsWith('--'))
+      taken.push(args[i++]);
     if (arity === undefined) {
-      while (i < words.length && !words[i].startsWith('--')) i++;
-      problems.push(`--${name} is no flag. ${nearest(name)}`);
-    } else if (arity === 'none' && values.length > 0) {
-      problems.push(`--${name} is ${shown(values[0])}. It takes no value.`);
-    } else if (arity !== 'none' && values.length === 0) {
-      const takes = isFieldName(name) ? allowed(name) : OWN[name as OwnName][1];
-      problems.push(`--${name} has no value. It takes ${takes}.`);
-    } else if (given.has(name) && arity !== 'many') {
+      while (i < args.length && !args[i].startsWith('--')) i++;
+      problems.push(`--${name} is not a flag. ${suggestion(name)}`);
+    } else if (arity === 'none' && taken.length > 0) {
+      problems.push(`--${name} is ${shown(taken[0])}. It takes no value.`);
+    } else if (arity !== 'none' && taken.length === 0) {
+      const expected = isFieldName(name) ? allowed(name) : COMMAND_FLAGS[name as CommandFlag][1];
+      problems.push(`--${name} needs a value: ${expected}.`);
+    } else if (values.has(name) && arity !== 'many') {
       problems.push(`--${name} is given twice. Give it once.`);
     } else {
-      given.set(name, [...(given.get(name) ?? []), ...values]);
+      values.set(name, [...(values.get(name) ?? []), ...taken]);
     }
   }
-  return { given, problems };
+  return { values, problems };
+}
+
+function arityOf(name: string): Arity | undefined {
+  if (Object.hasOwn(COMMAND_FLAGS, name)) return COMMAND_FLAGS[name as CommandFlag][0];
+  return isFieldName(name) ? 'one' : undefined;
+}
+
+function suggestion(name: string): string {
+  const near = nearest(name, [...Object.keys(COMMAND_FLAGS), ...fieldNames()]);
+  return near.length > 0
+    ? didYouMean(near.map((other) => `--${other}`))
+    : '--help lists all flags.';
 }
 
 const fieldNames = () => Object.keys(FIELDS) as FieldName[];
 
-/** Names that a mistyped one may have meant: those that few letters away, or that contain it. */
-function nearest(name: string): string {
-  const plain = name.toLowerCase().replaceAll('-', '_');
-  const candidates = [...Object.keys(OWN), ...fieldNames()]
-    .map((other) => ({ other, away: distance(plain, other) }))
-    .filter(
-      ({ other, away }) =>
-        away <= Math.max(2, other.length / 3) || (plain.length > 3 && other.includes(plain)),
-    )
-    .sort((a, b) => a.away - b.away)
-    .slice(0, 3)
-    .map(({ other }) => `--${other}`);
-  return candidates.length > 0 ? `Near it are ${candidates.join(', ')}.` : '--help lists them all.';
-}
-
-/** Letters to put in, take out or change. */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next.push(
-        Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1)),
-      );
-    }
-    row = next;
-  }
-  return row[b.length];
-}
-
-/** What --help prints, from the tables. */
+/** The text of --help, made from the tables. */
 export function helpText(): string {
   const lines = [
     'npm run distill -- --output_dir out [--name value …]',
     '',
-    'Distils a student from a teacher on this machine’s GPU, without a browser. The settings are those of the page and its',
-    'links. A model is moby-teacher (built in), an id of the hub (org/name or org/name@revision), or a folder (./folder).',
+    'Distils a student from a teacher on this machine’s GPU, without a browser. The settings are',
+    'those of the page and its links. A model is moby-teacher (built in), a Hugging Face model',
+    '(org/name or org/name@revision), or a folder (./folder).',
     '',
-    'Ends with 0 if all steps are done and the student is written, 1 if the run failed, 2 for flags that cannot be used, and',
-    '130 if it was interrupted; --resume then goes on.',
+    'Exit codes: 0 if all steps are done and the student is written, 1 if the run failed, 2 for',
+    'invalid flags, 130 if it was interrupted; --resume then continues it.',
     '',
-    'files and places',
-    ...Object.entries(OWN).flatMap(([name, [, value, help]]) => [
+    'files and folders',
+    ...Object.entries(COMMAND_FLAGS).flatMap(([name, [, value, help]]) => [
       `  --${name} ${value}`.trimEnd(),
       `      ${help}`,
     ]),
@@ -287,11 +263,8 @@ export function helpText(): string {
     for (const name of fieldNames()) {
       const field = FIELDS[name];
       if (field.group !== title) continue;
-      const { default: usual } = field;
-      lines.push(
-        `  --${name}  ${allowed(name)}; default ${usual === '' ? 'empty' : usual}`,
-        `      ${field.help}`,
-      );
+      const initial = field.default === '' ? 'empty' : field.default;
+      lines.push(`  --${name}  ${allowed(name)}; default ${initial}`, `      ${field.help}`);
     }
   }
   return lines.join('\n');

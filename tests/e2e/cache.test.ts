@@ -75,7 +75,7 @@ describe('offloading', () => {
     const temperature = page.getByTestId('field-temperature');
     expect(await temperature.locator('input[type=text]').isDisabled()).toBe(true);
     expect(await temperature.locator('.locked-note').innerText()).toContain(
-      'at this temperature. Words kept = 0 keeps all',
+      'at this temperature. Cached tokens = 0 keeps all',
     );
     expect(await page.getByTestId('field-alpha').locator('input[type=text]').isDisabled()).toBe(
       false,

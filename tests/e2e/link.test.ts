@@ -101,10 +101,10 @@ describe('a malformed link leaves the page as it was and says what is wrong', ()
     [
       'a value out of range',
       '#v=1&train_steps=0',
-      'train_steps is 0. It takes a whole number from 1 to 100000.',
+      'train_steps is 0. It must be a whole number from 1 to 100000.',
     ],
-    ['no number', '#v=1&alpha=half', 'alpha is "half". It takes a number from 0 to 1.'],
-    ['a choice that is none', '#v=1&loss=magic', 'loss is "magic". It takes one of mixed, ce'],
+    ['no number', '#v=1&alpha=half', 'alpha is "half". It must be a number from 0 to 1.'],
+    ['a choice that is none', '#v=1&loss=magic', 'loss is "magic". It must be one of mixed, ce'],
     [
       'settings that do not fit',
       '#v=1&student_width=66',
@@ -113,7 +113,7 @@ describe('a malformed link leaves the page as it was and says what is wrong', ()
     [
       'a version from the future',
       '#v=9&train_steps=5',
-      'v is "9". It takes only 1. The link was made by a newer Stillhouse.',
+      'v is "9". It must be 1. The link was made by a newer Stillhouse.',
     ],
     ['no version', '#train_steps=5', 'v is missing'],
     [
@@ -130,7 +130,7 @@ describe('a malformed link leaves the page as it was and says what is wrong', ()
     [
       '100 KB of one value',
       `#v=1&prompt=${'a'.repeat(100_000)}`,
-      'prompt has 100000 characters. It takes text of at most 200 characters.',
+      'prompt has 100000 characters. It must have at most 200.',
     ],
   ])('%s', async (_, path, said) => {
     const { page, problems, close } = await visit(site, { path });

@@ -276,7 +276,7 @@ test('a link names models of the page and of the hub, and nothing else', async (
   ]) {
     const { page, close } = await visit(site, { path: link({ teacher_model: model }) });
     await eventually(() => notices(page)).toContain(
-      'It takes moby-teacher, files, or an id of the hub',
+      'It must be moby-teacher, files, or a Hugging Face model',
     );
     expect(
       await page.getByTestId('field-teacher_model').locator('input[type=text]').inputValue(),

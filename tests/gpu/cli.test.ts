@@ -108,7 +108,7 @@ test('flags that cannot be used end with 2, before anything is written', async (
   const { code, output } = await distil('none', ...words('--alfa 0.5 --temperature 99'));
   expect(code).toBe(2);
   expect(output).toContain(
-    '--alfa is no flag. Near it are --alpha.\n--temperature is 99. It takes a number from 0.25 to 16.',
+    '--alfa is not a flag. Did you mean --alpha?\n--temperature is 99. It must be a number from 0.25 to 16.',
   );
   expect((await distil('none', '--resume')).output).toContain(
     'checkpoint.bin is not there, so there is nothing to go on from.',

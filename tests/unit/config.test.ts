@@ -1,5 +1,5 @@
-// The table of settings: its rows hold together, and a value that is not allowed is named with what
-// is.
+// The table of settings: its rows are consistent, and an error names the field, the value and the
+// allowed values.
 
 import { describe, expect, test } from 'vitest';
 import type { Config, Field, FieldName } from '../../src/config';
@@ -10,6 +10,7 @@ import {
   DEFAULTS,
   FIELDS,
   isFieldName,
+  isLive,
   shown,
 } from '../../src/config';
 import { modelReference } from '../../src/model-reference';
@@ -22,7 +23,7 @@ test('the defaults are valid', () => {
   expect(Object.keys(DEFAULTS)).toEqual(names);
 });
 
-test('every row says its ends and its help', () => {
+test('every row has a range and a help sentence', () => {
   for (const name of names) {
     const field: Field = FIELDS[name];
     expect(field.help, name).toMatch(/\.$/);
@@ -34,19 +35,24 @@ test('every row says its ends and its help', () => {
   }
 });
 
+test('a live field has a symbol, which the charts mark its changes with', () => {
+  expect(names.filter(isLive)).toEqual(['alpha', 'temperature', 'student_lr']);
+  for (const name of names.filter(isLive)) expect(FIELDS[name].symbol).toMatch(/^\p{L}{1,2}$/u);
+});
+
 describe('checkField', () => {
-  test('takes both ends of a range, and nothing beyond', () => {
+  test('accepts both ends of a range and nothing beyond', () => {
     for (const name of withNumbers) {
       const { min, max } = FIELDS[name] as { min: number; max: number };
       expect(checkField(name, min)).toBeUndefined();
       expect(checkField(name, max)).toBeUndefined();
       for (const value of [min - 1, max + 1]) {
-        expect(checkField(name, value)).toBe(`${name} is ${value}. It takes ${allowed(name)}.`);
+        expect(checkField(name, value)).toBe(`${name} is ${value}. It must be ${allowed(name)}.`);
       }
     }
   });
 
-  test('takes no text, nothing and no NaN for a number', () => {
+  test('accepts nothing but a number for a number', () => {
     for (const name of withNumbers) {
       for (const value of [
         '1',
@@ -65,32 +71,32 @@ describe('checkField', () => {
     }
   });
 
-  test('says the field, the value and what is allowed', () => {
+  test('names the field, the value and the allowed values', () => {
     expect(checkField('train_steps', 2.5)).toBe(
-      'train_steps is 2.5. It takes a whole number from 1 to 100000.',
+      'train_steps is 2.5. It must be a whole number from 1 to 100000.',
     );
     expect(checkField('student_lr', 1)).toBe(
-      'student_lr is 1. It takes a number from 1e-7 to 0.1.',
+      'student_lr is 1. It must be a number from 1e-7 to 0.1.',
     );
     expect(checkField('lr_schedule', 'step')).toBe(
-      'lr_schedule is "step". It takes one of constant, linear, cosine.',
+      'lr_schedule is "step". It must be one of constant, linear, cosine.',
     );
-    expect(checkField('lr_schedule', 'toString')).toContain('It takes one of');
+    expect(checkField('lr_schedule', 'toString')).toContain('It must be one of');
     expect(checkField('teacher_model', 7)).toMatch(
-      /^teacher_model is 7\. It takes moby-teacher, files, or an id of the hub such as openai-community\/gpt2/,
+      /^teacher_model is 7\. It must be moby-teacher, files, or a Hugging Face model such as openai-community\/gpt2/,
     );
     expect(checkField('prompt', 'a'.repeat(201))).toBe(
-      'prompt has 201 characters. It takes text of at most 200 characters.',
+      'prompt has 201 characters. It must have at most 200.',
     );
-    expect(checkField('prompt', 3)).toBe('prompt is 3. It takes text of at most 200 characters.');
-    expect(checkField('prompt', '🐋'.slice(1))).toContain('inside a character');
+    expect(checkField('prompt', 3)).toBe('prompt is 3. It must be text of at most 200 characters.');
+    expect(checkField('prompt', '🐋'.slice(1))).toContain('half of a character pair');
     expect(checkField('prompt', '🐋 🐋')).toBeUndefined();
     expect(checkField('prompt', '')).toBeUndefined();
   });
 });
 
 describe('model references', () => {
-  test('a model is built in, dropped, or of the hub', () => {
+  test('a model is built in, dropped or on Hugging Face', () => {
     expect(modelReference('moby-teacher')).toEqual({ kind: 'built-in', name: 'moby-teacher' });
     expect(modelReference('files')).toEqual({ kind: 'files' });
     expect(modelReference('distilgpt2')).toEqual({
@@ -102,7 +108,7 @@ describe('model references', () => {
     expect(modelReference(`${id}@refs/pr/1`)).toEqual({ kind: 'hub', id, revision: 'refs/pr/1' });
   });
 
-  test('nothing else is: no address, no path, nothing that a web server reads as another', () => {
+  test('no address, no path and nothing that a web server could read as one', () => {
     const others = [
       '',
       '/',
@@ -137,17 +143,17 @@ describe('model references', () => {
       expect([text, modelReference(text)]).toEqual([text, undefined]);
   });
 
-  test('a student is new, from a checkpoint, or from layers', () => {
+  test('a student is new, a checkpoint or a copy of layers', () => {
     for (const value of ['', 'teacher', 'files', 'distilgpt2', 'moby-teacher'])
       expect(checkField('student_model', value), value).toBeUndefined();
     expect(checkField('student_model', 'https://x')).toContain(
-      'It takes nothing for a new student',
+      'It must be empty for a new student',
     );
     for (const value of ['', '0', '0,2,4,7,9,11'])
       expect(checkField('student_from_layers', value)).toBeUndefined();
     for (const value of [',', '0,', '0, 2', '-1', 'a', '0.5', '1e3', '9999']) {
       expect(checkField('student_from_layers', value)).toContain(
-        'It takes layer numbers with commas between them',
+        'It must be layer numbers separated by commas',
       );
     }
   });
@@ -156,50 +162,50 @@ describe('model references', () => {
 describe('checkConfig', () => {
   const changed = (changes: Partial<Config>) => checkConfig({ ...DEFAULTS, ...changes });
 
-  test('lists every field that is wrong', () => {
+  test('lists every invalid field', () => {
     expect(changed({ alpha: 2, temperature: 0 })).toEqual([
-      'alpha is 2. It takes a number from 0 to 1.',
-      'temperature is 0. It takes a number from 0.25 to 16.',
+      'alpha is 2. It must be a number from 0 to 1.',
+      'temperature is 0. It must be a number from 0.25 to 16.',
     ]);
   });
 
-  test('says what a config from elsewhere leaves out', () => {
+  test('reports each field that is missing', () => {
     expect(checkConfig({} as Config).length).toBe(names.length);
   });
 
-  test('wants a width that the heads can share, and names the nearest', () => {
+  test('requires a width that the heads can share, and suggests the nearest', () => {
     expect(changed({ student_width: 60, student_heads: 2 })).toEqual([
-      'student_width is 60 and student_heads 2. The width must be a multiple of 4 × heads = 8, such as 56 or 64.',
+      'student_width is 60 and student_heads is 2. The width must be a multiple of 4 × heads = 8, such as 56 or 64.',
     ]);
     expect(changed({ student_width: 16, student_heads: 12 })[0]).toMatch(/such as 48\.$/);
     expect(changed({ student_width: 768, student_heads: 11 })[0]).toMatch(/such as 748\.$/);
   });
 
-  test('wants layers with student_model=teacher, and only there; sizes are for a new student', () => {
+  test('requires layers with student_model=teacher and only there; sizes are for a new student', () => {
     expect(changed({ student_model: 'teacher' })).toEqual([
-      'student_model is teacher and student_from_layers is empty. Name the layers, such as 0,1.',
+      'student_model is teacher, but student_from_layers is empty. List the layers, such as 0,1.',
     ]);
     expect(changed({ student_from_layers: '0,1' })[0]).toContain(
-      'Layers are taken with student_model=teacher.',
+      'Layers are copied only with student_model=teacher.',
     );
     expect(
       changed({ student_model: 'teacher', student_from_layers: '0,2', student_width: 60 }),
     ).toEqual([]);
   });
 
-  test('lets a warm-up be longer than the run', () => {
+  test('allows a warm-up longer than the run', () => {
     expect(changed({ train_steps: 10, warmup_steps: 20 })).toEqual([]);
   });
 });
 
-test('only the table’s own names are fields', () => {
+test('only the names in the table are fields', () => {
   for (const name of ['__proto__', 'constructor', 'toString', 'hasOwnProperty', '', 'v', 'Alpha']) {
     expect(isFieldName(name), name).toBe(false);
   }
   expect(names.every(isFieldName)).toBe(true);
 });
 
-test('a value is shown on one line and shortened', () => {
+test('messages show a value on one line, shortened', () => {
   expect(shown('a\nb')).toBe('"a\\nb"');
   expect(shown('x'.repeat(100_000))).toBe(`"${'x'.repeat(39)}…"`);
   expect(shown('x'.repeat(40))).toBe(`"${'x'.repeat(40)}"`);

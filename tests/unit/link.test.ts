@@ -1,5 +1,5 @@
-// Links: what is written is read back, and what is malformed is refused whole, with a message that
-// helps.
+// Links: every valid config survives the round trip, and a malformed link is refused as a whole, with
+// a message that helps.
 
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -24,7 +24,7 @@ function arbitraryValue(field: Field): fc.Arbitrary<string | number> {
   }
 }
 
-/** Valid configs in which any fields differ from the defaults. */
+/** Valid configs; any field may differ from its default. */
 const configs = fc
   .record(Object.fromEntries(names.map((name) => [name, arbitraryValue(FIELDS[name])])), {
     requiredKeys: [],
@@ -41,9 +41,9 @@ const configs = fc
 
 function problemsOf(hash: string): string[] {
   const parsed = parseLink(hash);
-  if ('config' in parsed) throw new Error(`${hash.slice(0, 80)} was taken`);
+  if ('config' in parsed) throw new Error(`${hash.slice(0, 80)} was accepted`);
   expect(parsed.problems.length).toBeGreaterThan(0);
-  // All of it fits on a small screen.
+  // The whole message fits on a small screen.
   expect(parsed.problems.join('\n').length).toBeLessThan(1500);
   return parsed.problems;
 }
@@ -63,7 +63,7 @@ test('every valid config comes back from its link', () => {
       const link = formatLink(config);
       expect(parseLink(link)).toEqual({ config });
       expect(parseLink(`#${link}`)).toEqual({ config });
-      // What a URL does to its fragment must not matter.
+      // Nor does it matter what the URL class does to its fragment.
       const url = new URL('https://example.org/');
       url.hash = link;
       expect(parseLink(url.hash)).toEqual({ config });
@@ -72,7 +72,7 @@ test('every valid config comes back from its link', () => {
   );
 });
 
-test('no text makes the parser throw, or gives a config that is not valid', () => {
+test('no text makes the parser throw or return an invalid config', () => {
   const piece = fc.oneof(
     fc.constantFrom(...names, 'v=1', '&', '=', '%', '#', '1', '-', '__proto__'),
     fc.string(),
@@ -99,7 +99,7 @@ test('no text makes the parser throw, or gives a config that is not valid', () =
 });
 
 describe('formatLink', () => {
-  test('holds only what differs, in the table’s order, readable', () => {
+  test('contains only the fields that differ, readable and in the table’s order', () => {
     expect(formatLink(DEFAULTS)).toBe('v=1');
     expect(formatLink({ ...DEFAULTS, student_lr: 0.0001, alpha: 0.5, loss: 'ce' })).toBe(
       'v=1&loss=ce&alpha=0.5&student_lr=0.0001',
@@ -107,28 +107,28 @@ describe('formatLink', () => {
     expect(formatLink({ ...DEFAULTS, prompt: 'Call me' })).toBe('v=1&prompt=Call%20me');
   });
 
-  test('ends in no character that chat programs cut off', () => {
+  test('never ends in a character that chat programs cut off', () => {
     for (const end of ['.', '!', ')', "'", '*', '~', ',', ';', '?']) {
       expect(formatLink({ ...DEFAULTS, prompt: `The sea${end}` })).toMatch(/[\w]$/);
     }
   });
 
-  test('has no link for a config that is not valid', () => {
+  test('refuses a config that is not valid', () => {
     expect(() => formatLink({ ...DEFAULTS, alpha: 2 })).toThrow(
-      'alpha is 2. It takes a number from 0 to 1.',
+      'alpha is 2. It must be a number from 0 to 1.',
     );
   });
 });
 
-describe('parseLink takes', () => {
-  test('nothing, and the version alone: the defaults, each time a new object', () => {
+describe('parseLink accepts', () => {
+  test('an empty link and a version alone: a new copy of the defaults each time', () => {
     for (const hash of ['', '#', 'v=1', '#v=1'])
       expect(parseLink(hash)).toEqual({ config: DEFAULTS });
     const parsed = parseLink('');
     expect('config' in parsed && parsed.config).not.toBe(DEFAULTS);
   });
 
-  test('what people write by hand', () => {
+  test('numbers and texts as people write them', () => {
     expect(changesOf('v=1&train_steps=1e3')).toEqual({ train_steps: 1000 });
     expect(changesOf('train_steps=300.0&v=1')).toEqual({ train_steps: 300 });
     expect(changesOf('v=1&&alpha=.5&')).toEqual({ alpha: 0.5 });
@@ -140,7 +140,7 @@ describe('parseLink takes', () => {
 });
 
 describe('parseLink refuses', () => {
-  test('what is no number, and says what was expected', () => {
+  test('text in place of a number, and says what was expected', () => {
     for (const raw of [
       '',
       ' 5',
@@ -159,60 +159,64 @@ describe('parseLink refuses', () => {
     ]) {
       const problems = problemsOf(`v=1&temperature=${raw}`);
       expect(problems).toEqual([
-        `temperature is ${JSON.stringify(decodeURIComponent(raw))}. It takes ${allowed('temperature')}.`,
+        `temperature is ${JSON.stringify(decodeURIComponent(raw))}. It must be ${allowed('temperature')}.`,
       ]);
     }
     expect(problemsOf('v=1&temperature')).toEqual([
-      `temperature has no value. It takes ${allowed('temperature')}.`,
+      `temperature has no value. It must be ${allowed('temperature')}.`,
     ]);
     expect(problemsOf('v=1&temperature=1e999')).toEqual([
-      `temperature is Infinity. It takes ${allowed('temperature')}.`,
+      `temperature is Infinity. It must be ${allowed('temperature')}.`,
     ]);
   });
 
-  test('what is out of range, not whole or no choice', () => {
+  test('values out of range, fractions of a step and unknown choices', () => {
     expect(
       problemsOf('v=1&alpha=1.5&train_steps=2.5&loss=mse&teacher_model=../constructor'),
     ).toEqual([
-      'alpha is 1.5. It takes a number from 0 to 1.',
-      'train_steps is 2.5. It takes a whole number from 1 to 100000.',
-      'loss is "mse". It takes one of mixed, ce, fkl, rkl, jsd, sfkl, srkl, tvd.',
+      'alpha is 1.5. It must be a number from 0 to 1.',
+      'train_steps is 2.5. It must be a whole number from 1 to 100000.',
+      'loss is "mse". It must be one of mixed, ce, fkl, rkl, jsd, sfkl, srkl, tvd.',
       expect.stringContaining(
-        'teacher_model is "../constructor". It takes moby-teacher, files, or an id of the hub',
+        'teacher_model is "../constructor". It must be moby-teacher, files, or a Hugging Face model',
       ),
     ]);
-    expect(problemsOf('v=1&seed=-1')).toEqual([`seed is -1. It takes ${allowed('seed')}.`]);
+    expect(problemsOf('v=1&seed=-1')).toEqual([`seed is -1. It must be ${allowed('seed')}.`]);
     expect(problemsOf(`v=1&prompt=${'a'.repeat(201)}`)[0]).toContain('prompt has 201 characters.');
     expect(problemsOf('v=1&student_width=62')[0]).toContain('multiple of 4 × heads');
   });
 
-  test('a field given twice, even with the same value, even spelt otherwise', () => {
+  test('a field given twice, even with the same value or another spelling', () => {
     for (const hash of ['v=1&alpha=0.5&alpha=0.5', 'v=1&alpha=0.5&%61lpha=0.6']) {
       expect(problemsOf(hash)).toEqual(['alpha is given 2 times. Give it once.']);
     }
     expect(problemsOf('v=1&v=1')).toEqual(['v is given 2 times. Give it once.']);
   });
 
-  test('names that are no settings, and lists those that are', () => {
-    for (const name of [
-      'learning_rate',
-      '__proto__',
-      'constructor',
-      'toString',
-      'prototype',
-      'Alpha',
-      '',
-      ' alpha',
-    ]) {
-      const problems = problemsOf(`v=1&${name}=1`);
-      expect(problems).toHaveLength(1);
-      expect(problems[0]).toContain(
-        `${JSON.stringify(name)} is not a setting. The settings are v, teacher_model,`,
-      );
+  test('unknown names, suggests the nearest and says where names are found', () => {
+    const where = 'To see a setting’s name, change it on the page and look at the address.';
+    for (const name of ['learning_rate', '__proto__', 'constructor', 'toString', 'prototype', '']) {
+      expect(problemsOf(`v=1&${name}=1`)).toEqual([
+        `${JSON.stringify(name)} is not a setting. ${where}`,
+      ]);
     }
-    expect(problemsOf('v=1&a=1&b=1&c=1&d=1&e=1')[0]).toMatch(
-      /^"a", "b", "c" and 2 more are not settings\./,
-    );
+    for (const [name, guess] of [
+      ['Alpha', 'alpha'],
+      [' alpha', 'alpha'],
+      ['train-steps', 'train_steps'],
+      ['steps', 'eval_steps, train_steps or warmup_steps'],
+      ['student_lrr', 'student_lr'],
+    ]) {
+      expect(problemsOf(`v=1&${name}=1`)).toEqual([
+        `"${name}" is not a setting. Did you mean ${guess}? ${where}`,
+      ]);
+    }
+    expect(problemsOf('v=1&a=1&b=1&c=1&d=1&e=1')).toEqual([
+      `"a", "b", "c" and 2 more are not settings. ${where}`,
+    ]);
+    expect(problemsOf('v=1&alfa=1&sed=1')).toEqual([
+      `"alfa", "sed" are not settings. Did you mean alpha or seed? ${where}`,
+    ]);
     expect(({} as Record<string, unknown>).polluted).toBeUndefined();
     expect(problemsOf('v=1&__proto__[polluted]=1&constructor.prototype.polluted=1')[0]).toContain(
       'are not settings',
@@ -220,18 +224,18 @@ describe('parseLink refuses', () => {
     expect(({} as Record<string, unknown>).polluted).toBeUndefined();
   });
 
-  test('a missing version and one from elsewhere', () => {
-    expect(problemsOf('alpha=0.5')).toEqual(['v is missing. A link begins with v=1, its version.']);
+  test('a missing version and an unknown one', () => {
+    expect(problemsOf('alpha=0.5')).toEqual(['v is missing. A link starts with its version, v=1.']);
     for (const version of ['2', '10']) {
-      // What a later version means by its fields is not known here, so only the version is named.
+      // Fields may mean something else in a later version, so only the version is reported.
       const problems = problemsOf(`v=${version}&alpha=9&depth=3`);
       expect(problems).toEqual([
-        `v is "${version}". It takes only 1. The link was made by a newer Stillhouse. Reload the page to get it.`,
+        `v is "${version}". It must be 1. The link was made by a newer Stillhouse. Reload the page to update it.`,
       ]);
     }
     for (const version of ['', '0', '-1', '1.0', 'x', ' 1']) {
       expect(problemsOf(`v=${version}`)).toEqual([
-        `v is ${JSON.stringify(version)}. It takes only 1.`,
+        `v is ${JSON.stringify(version)}. It must be 1.`,
       ]);
     }
   });
@@ -244,13 +248,13 @@ describe('parseLink refuses', () => {
     expect(problemsOf('v=1&%zz=1')[0]).toContain('"%zz" is not a setting.');
   });
 
-  test('all of a link for one problem in it', () => {
+  test('the whole link for a single problem', () => {
     const parsed = parseLink('v=1&alpha=0.5&temperature=0');
     expect(Object.keys(parsed)).toEqual(['problems']);
     expect(problemsOf('v=1&alpha=0.5&temperature=0')).toHaveLength(1);
   });
 
-  test('100 KB of noise, fast and briefly', () => {
+  test('100 KB of noise, quickly and with a short message', () => {
     const size = 100 * 1024;
     const repeated = (text: string) => text.repeat(Math.ceil(size / text.length)).slice(0, size);
     const noise: [string, RegExp][] = [
@@ -262,16 +266,16 @@ describe('parseLink refuses', () => {
       [`v=1&${repeated('a=1&')}`, /are not settings/],
       [`v=1&${repeated('alpha=2&')}`, /alpha is 2\./],
       [`v=1&alpha=${repeated('1')}`, /alpha is Infinity\./],
-      [`v=1&alpha=${repeated('1')}x`, /alpha is "1+…"\. It takes a number from 0 to 1/],
+      [`v=1&alpha=${repeated('1')}x`, /alpha is "1+…"\. It must be a number from 0 to 1/],
       [`v=1&prompt=${'%41'.repeat(size / 3)}`, /prompt has \d+ characters/],
       [`v=1&prompt=${repeated('%')}`, /prompt is "%+…", which is not/],
-      [`v=1&loss=${repeated('\u0000\n"')}`, /loss is ".{1,40}…"\. It takes one of/],
-      [`v=${repeated('2')}`, /v is "2+…"\. It takes only 1/],
+      [`v=1&loss=${repeated('\u0000\n"')}`, /loss is ".{1,40}…"\. It must be one of/],
+      [`v=${repeated('2')}`, /v is "2+…"\. It must be 1/],
     ];
     for (const [hash, message] of noise) {
       const start = performance.now();
       const problems = problemsOf(hash);
-      // One pass over the text takes milliseconds; anything quadratic takes minutes.
+      // One pass takes milliseconds; anything quadratic takes minutes.
       expect(performance.now() - start, hash.slice(0, 30)).toBeLessThan(1000);
       expect(problems.join('\n')).toMatch(message);
     }

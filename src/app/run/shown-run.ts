@@ -70,7 +70,7 @@ export function lockReason(
     return 'Fixed while a run exists. Reset the run to change it.';
   const cache = run?.report?.cache;
   if (name !== 'temperature' || !cache || cache.k === cache.V) return undefined;
-  return `Fixed: the teacher’s cache has what the words left out come to at this temperature. Words kept = 0 keeps all, for any.`;
+  return `Fixed: the teacher’s cache has what the words left out come to at this temperature. Cached tokens = 0 keeps all, for any.`;
 }
 
 /**

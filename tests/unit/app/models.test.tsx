@@ -85,7 +85,7 @@ test('built-in models are not looked up; a name that can be none is refused wher
   expect(screen.queryByRole('button', { name: 'Look the teacher up' })).toBe(null);
   type('teacher_model', 'https://example.com/gpt2');
   expect(screen.getByTestId('field-teacher_model').textContent).toContain(
-    'It takes moby-teacher, files, or an id of the hub',
+    'It must be moby-teacher, files, or a Hugging Face model',
   );
   expect(screen.queryByRole('button', { name: 'Look the teacher up' })).toBe(null);
 });

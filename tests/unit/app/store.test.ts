@@ -238,7 +238,7 @@ describe('settings', () => {
   test('a link sets them at rest, and is refused with a reason while a run exists', () => {
     store().openLink({ config: { ...DEFAULTS, alpha: 0.1 } });
     expect(store().config.alpha).toBe(0.1);
-    store().openLink({ problems: ['alpha is 7. It takes a number from 0 to 1.'] });
+    store().openLink({ problems: ['alpha is 7. It must be a number from 0 to 1.'] });
     expect(store().config.alpha).toBe(0.1);
     expect(store().linkProblems).toHaveLength(1);
     started();
