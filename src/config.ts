@@ -1,6 +1,7 @@
 // The table of settings: the page's controls, links and the command line all read these rows.
 // Names come from the training script that this project grew out of, where it had one.
 
+import { DIVERGENCE_NAMES, DIVERGENCES } from './divergences';
 import { allowedValues, checkValue, type Field, shown } from './field';
 import { modelReference } from './model-reference';
 
@@ -8,6 +9,10 @@ export { type Field, shown } from './field';
 
 const MODEL =
   'moby-teacher, files, or a Hugging Face model such as openai-community/gpt2 or org/name@revision';
+
+const and = new Intl.ListFormat('en-GB');
+const or = new Intl.ListFormat('en-GB', { type: 'disjunction' });
+const takingBeta = DIVERGENCE_NAMES.filter((name) => DIVERGENCES[name].takesBeta);
 
 export const FIELDS = {
   teacher_model: {
@@ -91,7 +96,7 @@ export const FIELDS = {
     group: 'recipe',
     label: 'Loss',
     default: 'mixed',
-    choices: ['mixed', 'ce', 'fkl', 'rkl', 'jsd', 'sfkl', 'srkl', 'tvd'],
+    choices: ['mixed', 'ce', ...DIVERGENCE_NAMES],
     help:
       'mixed: alpha·T²·KD + (1 − alpha)·CE. ce: only the data. ' +
       'The others: only the teacher, T²·KD.',
@@ -101,10 +106,8 @@ export const FIELDS = {
     group: 'recipe',
     label: 'KD loss',
     default: 'fkl',
-    choices: ['fkl', 'rkl', 'jsd', 'sfkl', 'srkl', 'tvd'],
-    help:
-      'The divergence in mixed: forward or reverse KL, generalised JSD, ' +
-      'skew forward or reverse KL, total variation.',
+    choices: DIVERGENCE_NAMES,
+    help: `The divergence in mixed: ${or.format(DIVERGENCE_NAMES.map((name) => DIVERGENCES[name].label))}.`,
   },
   kd_beta: {
     type: 'number',
@@ -113,7 +116,7 @@ export const FIELDS = {
     default: 0.5,
     min: 0.01,
     max: 0.99,
-    help: 'Mixing weight in jsd, sfkl and srkl; the others do not use it.',
+    help: `Mixing weight in ${and.format(takingBeta)}; the others do not use it.`,
   },
   label_smoothing: {
     type: 'number',

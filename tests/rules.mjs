@@ -10,18 +10,19 @@ import { posix } from 'node:path';
  */
 const ROOMS = {
   reference: [],
-  config: [],
+  divergences: [],
+  config: ['divergences'],
   tensor: [],
   data: [],
   files: ['tensor'],
   gpu: ['tensor'],
-  kernels: ['gpu', 'tensor'],
+  kernels: ['gpu', 'tensor', 'divergences'],
   model: ['kernels', 'gpu', 'tensor', 'files'],
-  distill: ['model', 'kernels', 'gpu', 'tensor', 'files', 'data', 'config'],
-  check: ['reference', 'distill', 'model', 'kernels', 'gpu', 'tensor', 'config'],
+  distill: ['model', 'kernels', 'gpu', 'tensor', 'files', 'data', 'config', 'divergences'],
+  check: ['reference', 'kernels', 'gpu', 'tensor', 'divergences'],
   worker: ['check', 'distill', 'model', 'kernels', 'gpu', 'tensor', 'files', 'data', 'config'],
   cli: ['check', 'distill', 'model', 'kernels', 'gpu', 'tensor', 'files', 'data', 'config'],
-  app: ['config', 'tensor'],
+  app: ['config', 'divergences', 'tensor'],
 };
 /** Single files that a room may import although the room they are in is closed to it. */
 const DOORS = {

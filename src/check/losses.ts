@@ -1,8 +1,9 @@
 // The checks of what reads logits through layouts: the losses with their gradients, the
 // evaluation's figures, the copy.
 
+import { DIVERGENCE_NAMES, type Divergence } from '../divergences';
 import { copy } from '../kernels/copy';
-import { ce, compare, type Divergence, distil } from '../kernels/losses';
+import { ce, compare, distil } from '../kernels/losses';
 import * as reference from '../reference';
 import { Layout } from '../tensor/layout';
 import { type Check, check, EXACT, stored16, type Tolerance } from './check';
@@ -14,7 +15,6 @@ const SIZES = `B=${B} T=${T} V=${V}`;
 const IGNORED = -100;
 const SCALE = 1024;
 const WEIGHTS = { temperature: 2, alpha: 0.7, labelSmoothing: 0.1, zLoss: 1e-3, beta: 0.4 };
-const KINDS: readonly Divergence[] = ['fkl', 'rkl', 'jsd', 'sfkl', 'srkl', 'tvd'];
 
 const LOSS: Tolerance = {
   value: 2e-5,
@@ -46,7 +46,7 @@ export function lossChecks(dtype: Storage): Check[] {
   return [
     // Cross-entropy reads no teacher, so nothing of it is in f16.
     ...(dtype === 'f32' ? named.map((layout) => loss('ce', layout, dtype)) : []),
-    ...KINDS.flatMap((kind) => named.map((layout) => loss(kind, layout, dtype))),
+    ...DIVERGENCE_NAMES.flatMap((kind) => named.map((layout) => loss(kind, layout, dtype))),
     ...named.map((layout) => figures(layout, dtype)),
     ...copies(dtype),
   ];

@@ -1,54 +1,37 @@
-// The table of losses. Adding a divergence is its kernel, a reference function, a row here and its
-// name in config.ts.
+// What the settings of a recipe ask for: which divergence, how much the teacher weighs, which
+// kernel. The divergences themselves are a table, src/divergences.ts.
 
 import type { Config } from '../config';
+import { DIVERGENCES, type Divergence } from '../divergences';
 import type { Recorder, Tensor } from '../gpu/program';
-import { ce, type Divergence, distil, distilTopK, type LossInputs } from '../kernels/losses';
+import { ce, distil, distilTopK, type LossInputs } from '../kernels/losses';
 import type { Entries, TopK } from '../kernels/topk';
 import { CacheError } from './teacher/cache-file';
 
-/** What a loss is made of, besides the logits. */
+/** The settings that decide what is recorded; alpha and temperature may change in a run. */
 export type LossSettings = Pick<
   Config,
   'loss' | 'kd_loss' | 'kd_beta' | 'label_smoothing' | 'z_loss'
 >;
 
-interface Loss {
-  /**
-   * How the student is drawn to the teacher; absent where it is not. `kd_loss` leaves it to that
-   * setting.
-   */
-  divergence?: Divergence | 'kd_loss';
-  /** The teacher's weight in the total, T² · KD; the rest of 1 goes to CE. */
-  weight(alpha: number): number;
+export const needsTeacher = (loss: Config['loss']): boolean => loss !== 'ce';
+
+/** The weight of T² · KD in the total; CE has the rest of 1. */
+export function teacherWeight(loss: Config['loss'], alpha: number): number {
+  if (loss === 'ce') return 0;
+  return loss === 'mixed' ? alpha : 1;
 }
 
-const alone = (divergence: Divergence): Loss => ({ divergence, weight: () => 1 });
-
-export const LOSSES: Record<Config['loss'], Loss> = {
-  mixed: { divergence: 'kd_loss', weight: (alpha) => alpha },
-  ce: { weight: () => 0 },
-  fkl: alone('fkl'),
-  rkl: alone('rkl'),
-  jsd: alone('jsd'),
-  sfkl: alone('sfkl'),
-  srkl: alone('srkl'),
-  tvd: alone('tvd'),
-};
-
-export const needsTeacher = (loss: Config['loss']): boolean =>
-  LOSSES[loss].divergence !== undefined;
-
-/** How this loss draws the student to its teacher; undefined where it does not. */
-const divergenceOf = ({
+/** The divergence from the teacher that is minimised; undefined for cross-entropy alone. */
+function divergenceOf({
   loss,
   kd_loss,
-}: Pick<LossSettings, 'loss' | 'kd_loss'>): Divergence | undefined => {
-  const { divergence } = LOSSES[loss];
-  return divergence === 'kd_loss' ? kd_loss : divergence;
-};
+}: Pick<LossSettings, 'loss' | 'kd_loss'>): Divergence | undefined {
+  if (loss === 'ce') return undefined;
+  return loss === 'mixed' ? kd_loss : loss;
+}
 
-/** Throws a CacheError unless this loss can be had from k words and the rest. */
+/** @throws CacheError unless the loss can be computed from k tokens and the tail */
 export function requireEntriesServe(
   settings: Pick<LossSettings, 'loss' | 'kd_loss'>,
   { V, k }: TopK,
@@ -57,14 +40,16 @@ export function requireEntriesServe(
   if (!divergence || divergence === 'fkl' || k === V) return;
   throw new CacheError(
     'refused',
-    `A cache of ${k} of ${V} words serves forward KL, fkl; this run’s loss is ${divergence}. ` +
-      'Use fkl, or cache_top_k=0, which keeps all words and serves every loss.',
+    `A cache of ${k} of ${V} tokens serves ${DIVERGENCES.fkl.label}, fkl; this run’s loss is ` +
+      `${divergence}. Use fkl, or cache_top_k=0, which keeps every token and serves every loss.`,
   );
 }
 
 /**
- * Records the loss and its gradient. @throws if it needs a teacher and there is none, or one of
- * whom too little was kept.
+ * Records the loss and its gradient against the teacher's logits, or against the entries of a
+ * cache.
+ * @throws if the loss needs a teacher and there is none
+ * @throws CacheError if the entries hold too few tokens for it
  */
 export function recordLoss(
   recorder: Recorder,
@@ -89,15 +74,14 @@ export function recordLoss(
   distil(recorder, { ...options, teacher, divergence, beta });
 }
 
-/** What was minimised, from the token means of CE and KD (without T²). */
+/** The total that a step minimised, from the means over tokens of CE and of KD without T². */
 export function totalLoss(
   loss: Config['loss'],
   ce: number,
   kd: number,
-  live: { alpha: number; temperature: number },
+  { alpha, temperature }: { alpha: number; temperature: number },
 ): number {
-  const weight = LOSSES[loss].weight(live.alpha);
-  return (
-    (weight > 0 ? weight * live.temperature ** 2 * kd : 0) + (weight < 1 ? (1 - weight) * ce : 0)
-  );
+  const weight = teacherWeight(loss, alpha);
+  // A term of weight 0 is left out: it may be NaN, and 0 · NaN is not 0.
+  return (weight > 0 ? weight * temperature ** 2 * kd : 0) + (weight < 1 ? (1 - weight) * ce : 0);
 }

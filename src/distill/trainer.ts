@@ -15,7 +15,7 @@ import { toHalf } from '../tensor/dtype';
 import { LayoutError } from '../tensor/layout';
 import { BatchBuffer } from './batch-buffer';
 import { tokenLabels, validTargets } from './loss-paths';
-import { LOSSES, type LossSettings, needsTeacher, totalLoss } from './losses';
+import { type LossSettings, needsTeacher, teacherWeight, totalLoss } from './losses';
 import { type PartToTime, type StepTimes, timeStep } from './profile/profile';
 import type { StepRecord } from './records';
 import { Ring } from './ring';
@@ -171,7 +171,7 @@ export class Trainer {
     const tokens = labelled.reduce((sum, { targets }) => sum + validTargets(targets), 0);
     const { learningRate, temperature, alpha } = settings;
     requireTemperature(this.teacher, temperature);
-    const weight = LOSSES[this.settings.loss.loss].weight(alpha);
+    const weight = teacherWeight(this.settings.loss.loss, alpha);
     const uniform = new Float32Array([
       learningRate,
       temperature,

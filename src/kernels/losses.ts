@@ -2,6 +2,7 @@
 // layouts, so that a sliced, transposed or padded tensor needs no copy, and leaves the gradient in
 // the student logits' place.
 
+import type { Divergence } from '../divergences';
 import { kernel } from '../gpu/kernel';
 import {
   bytesOf,
@@ -15,21 +16,14 @@ import ceWgsl from './ce.wgsl?raw';
 import compareWgsl from './compare.wgsl?raw';
 import distilWgsl from './distil.wgsl?raw';
 import distilTopKWgsl from './distil_topk.wgsl?raw';
-import fkl from './fkl.wgsl?raw';
-import jsd from './jsd.wgsl?raw';
-import rkl from './rkl.wgsl?raw';
-import sfkl from './sfkl.wgsl?raw';
-import srkl from './srkl.wgsl?raw';
 import { ROW_THREADS, rowLanes, scalarOf, withRows } from './tensors';
 import { type Entries, narrowIds } from './topk';
-import tvd from './tvd.wgsl?raw';
 
-/**
- * What a student may be drawn to its teacher by: the functions that distil.wgsl sums and
- * differentiates.
- */
-const DIVERGENCES = { fkl, rkl, jsd, sfkl, srkl, tvd };
-export type Divergence = keyof typeof DIVERGENCES;
+const FILES = import.meta.glob<string>('./*.wgsl', {
+  query: '?raw',
+  import: 'default',
+  eager: true,
+});
 
 export interface LossInputs {
   /** (B, T, V) f32, or the rows of one chunk; becomes the gradient where `gradient` is set. */
@@ -87,7 +81,7 @@ export interface DistilInputs extends LossInputs {
 export function distil(recorder: Recorder, inputs: DistilInputs): void {
   const { student, targets, perToken, step, scaler, teacher, divergence, beta } = inputs;
   const { constants, params, grid } = addressing(recorder, inputs);
-  const text = withRows(`${DIVERGENCES[divergence]}\n${distilWgsl}`);
+  const text = withRows(`${FILES[`./${divergence}.wgsl`]}\n${distilWgsl}`);
   const program = kernel(recorder.gpu, divergence, text, {
     aliases: { teacher_type: scalarOf(teacher) },
     constants,

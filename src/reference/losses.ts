@@ -8,8 +8,6 @@
 import type { Strided } from './arrays';
 import { logSumExp } from './layers';
 
-export type Divergence = 'fkl' | 'rkl' | 'jsd' | 'sfkl' | 'srkl' | 'tvd';
-
 export interface LossOptions {
   /** `mixed` is alpha·T²·fkl + (1 − alpha)·ce. */
   kind: Divergence | 'ce' | 'mixed';
@@ -88,11 +86,11 @@ function throughSoftmax(q: Float64Array, f: (v: number) => number): Float64Array
   return q.map((weight, v) => (weight === 0 ? 0 : weight * (f(v) - mean)));
 }
 
-/** Divergences between teacher p and student q, given as logarithms; one row each. */
-const DIVERGENCES: Record<
-  Divergence,
-  (logP: Float64Array, logQ: Float64Array, beta: number) => RowLoss
-> = {
+/** A divergence of one row, from ln p of the teacher and ln q of the student, (V) each. */
+type RowDivergence = (logP: Float64Array, logQ: Float64Array, beta: number) => RowLoss;
+
+/** By the names of src/divergences.ts. Above each: its formula; its gradient by z/T. */
+const DIVERGENCES = {
   // KL(p ‖ q); q − p
   fkl: (logP, logQ) => ({
     value: kullbackLeibler(logP, logQ),
@@ -142,7 +140,8 @@ const DIVERGENCES: Record<
       gradient: throughSoftmax(q, (v) => 0.5 * Math.sign(q[v] - p[v])),
     };
   },
-};
+} satisfies Record<string, RowDivergence>;
+type Divergence = keyof typeof DIVERGENCES;
 
 /** (1−e)(lse − z_t) + e (lse − mean z) + l lse²; (1 + 2 l lse) softmax(z) − (1−e) 1_t − e/V. */
 export function crossEntropy(z: Float64Array, target: number, e: number, l: number): RowLoss {

@@ -1,8 +1,8 @@
 // What the layout matrix and the traps share: a loss recorded through the table of losses, its
 // answer from the GPU, and the slow twin's answer to the same question.
 
-import { type Config, DEFAULTS } from '../../src/config';
-import { LOSSES, recordLoss } from '../../src/distill/losses';
+import { type Config, DEFAULTS, FIELDS } from '../../src/config';
+import { recordLoss, teacherWeight } from '../../src/distill/losses';
 import type { Gpu } from '../../src/gpu/device';
 import type { Recorder } from '../../src/gpu/program';
 import * as reference from '../../src/reference';
@@ -10,8 +10,7 @@ import type { Layout } from '../../src/tensor/layout';
 import { download, type Storage, upload, zeros } from './variants';
 
 export const IGNORED = -100;
-export const LOSS_NAMES = Object.keys(LOSSES) as Config['loss'][];
-export const DIVERGENCES = LOSS_NAMES.filter((name) => name !== 'ce' && name !== 'mixed');
+export const LOSS_NAMES = FIELDS.loss.choices;
 
 export interface View {
   data: Float64Array;
@@ -53,7 +52,7 @@ export function prepareLoss(gpu: Gpu, run: LossRun) {
   const uniform = new Float32Array([
     1,
     temperature,
-    LOSSES[loss].weight(alpha),
+    teacherWeight(loss, alpha),
     tokens > 0 ? 1 / tokens : 0,
   ]);
   gpu.device.queue.writeBuffer(step, 0, uniform);

@@ -71,7 +71,7 @@ test('the app reaches the worker by its protocol alone', () => {
   const problems = check(files);
   expect(problems).toHaveLength(1);
   expect(problems[0]).toContain(
-    'src/app/store.ts:1: app imports src/worker/worker.ts. app may import config, tensor, src/worker/protocol.ts, src/kernels/compare.wgsl.',
+    'src/app/store.ts:1: app imports src/worker/worker.ts. app may import config, divergences, tensor, src/worker/protocol.ts, src/kernels/compare.wgsl.',
   );
 });
 

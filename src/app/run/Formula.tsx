@@ -1,20 +1,10 @@
 // What alpha and the temperature do, typeset, with the values that are set; while a run goes on,
 // with its last step's figures.
 
-import type { Config } from '../../config';
+import { DIVERGENCES } from '../../divergences';
 import { formatMeasure } from '../shared/format';
 import { useRun } from './store';
 import { useShownRun } from './use-shown-run';
-
-/** The divergences between p and q, and the mixture m where they have one. */
-const DIVERGENCES: Record<Config['kd_loss'], { formula: string; mixture?: string }> = {
-  fkl: { formula: 'KL(p ‖ q)' },
-  rkl: { formula: 'KL(q ‖ p)' },
-  jsd: { formula: 'β KL(p ‖ m) + (1 − β) KL(q ‖ m)', mixture: 'm = β p + (1 − β) q' },
-  sfkl: { formula: 'KL(p ‖ m)', mixture: 'm = β p + (1 − β) q' },
-  srkl: { formula: 'KL(q ‖ m)', mixture: 'm = (1 − β) p + β q' },
-  tvd: { formula: '½ Σ |p − q|' },
-};
 
 export function LossFormula() {
   const { loss, alpha, temperature } = useRun((state) => state.config);
@@ -92,7 +82,7 @@ export function LossFormula() {
 export function TemperatureFormula() {
   const { loss, kd_loss, kd_beta, temperature } = useRun((state) => state.config);
   if (loss === 'ce') return null;
-  const { formula, mixture } = DIVERGENCES[loss === 'mixed' ? kd_loss : loss];
+  const { formula, mixture, takesBeta } = DIVERGENCES[loss === 'mixed' ? kd_loss : loss];
   const model = (name: string, logits: string, className: string) => (
     <>
       <mi className={className}>{name}</mi>
@@ -121,10 +111,10 @@ export function TemperatureFormula() {
         <mspace width="0.9em" />
         {model('q', 'z', 'student')}
       </math>
-      {mixture && (
+      {takesBeta && (
         <math>
           <mtext>
-            {mixture}, β = {kd_beta}
+            {mixture && `${mixture}, `}β = {kd_beta}
           </mtext>
         </math>
       )}
