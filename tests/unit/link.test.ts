@@ -206,7 +206,7 @@ describe('parseLink refuses', () => {
       [' alpha', 'alpha'],
       ['train-steps', 'train_steps'],
       ['steps', 'eval_steps, train_steps or warmup_steps'],
-      ['student_lrr', 'student_lr'],
+      ['student_lrr', 'student_lr or student_layers'],
     ]) {
       expect(problemsOf(`v=1&${name}=1`)).toEqual([
         `"${name}" is not a setting. Did you mean ${guess}? ${where}`,

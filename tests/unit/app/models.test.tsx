@@ -95,7 +95,7 @@ test('the sizes of a student that starts from weights are not asked for', () => 
   type('student_model', 'distilgpt2');
   expect(screen.queryByTestId('field-student_width')).toBe(null);
   type('student_model', 'teacher');
-  expect(screen.getAllByText(/Name the layers, such as 0,1\./)).toHaveLength(2);
+  expect(screen.getAllByText(/List the layers, such as 0,1\./)).toHaveLength(2);
   type('student_from_layers', '0,2');
   expect(screen.getByText('layers 0, 2')).toBeTruthy();
 });
