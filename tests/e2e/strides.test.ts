@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { AxeBuilder } from '@axe-core/playwright';
 import type { Page } from 'playwright-core';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { OPERATIONS } from '../../src/app/strides/chain';
 import { LESSONS } from '../../src/app/strides/lessons';
 import { button, eventually } from './drive';
 import { openSite, type Site, visit } from './harness';
@@ -108,7 +109,7 @@ function pick(chain: string): Omit<Golden, 'id'> {
   return golden.error ? { error: golden.error } : { result: golden.result, values: golden.values };
 }
 
-test('a right prediction is confirmed; Show me asks for none; the next lesson is linked', async () => {
+test('confirms a right prediction; Show me needs none; links to the next lesson', async () => {
   const { page, close } = await visit(site, { offer, path: lab(STORY) });
   await button(page, LESSONS[0].options[LESSONS[0].right]).click();
   await eventually(() => textOf(page, 'predicted')).toBe('You chose “PyTorch refuses”. Correct.');
@@ -189,8 +190,9 @@ test('an invalid link says why and changes nothing', async () => {
   await page.evaluate(() => {
     location.hash = '#lab=2,3:explode(1)';
   });
-  await eventually(() => page.getByRole('alert').innerText()).toMatch(
-    /^This link cannot be opened\. Operation 1 is "explode"\. .+ The lab has not changed\.$/,
+  await eventually(() => page.getByRole('alert').innerText()).toBe(
+    `This link cannot be opened. Operation 1 is "explode". It must be one of: ` +
+      `${OPERATIONS.join(', ')}. The lab has not changed.`,
   );
   await eventually(() => textOf(page, 'fact-strides')).toBe('[1, 3]');
   await button(page, 'select').click();

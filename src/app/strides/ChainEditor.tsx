@@ -73,7 +73,7 @@ export function ChainEditor({ chain, stages, hidden, onChange }: EditorProps) {
           const isLast = i === stages.length - 1;
           return (
             <li
-              // biome-ignore lint/suspicious/noArrayIndexKey: lines can repeat; position identifies one
+              // biome-ignore lint/suspicious/noArrayIndexKey: lines can repeat
               key={i}
               tabIndex={-1}
               className={hidden && isLast ? 'stage question' : `stage ${outcomeOf(stage)}`}
