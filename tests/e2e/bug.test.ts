@@ -1,5 +1,5 @@
-// The Bug Lab, in the built page: its experiments run on the real engine and measure what they
-// claim; every state has a link; everybody can read it.
+// The Bug Lab in the built page: its experiments run on the real engine and measure what they
+// claim; every state has a link; the page is accessible.
 
 import { AxeBuilder } from '@axe-core/playwright';
 import type { Page } from 'playwright-core';
@@ -10,8 +10,8 @@ import { openSite, type Site, visit } from './harness';
 const EXPERIMENT = 120_000;
 const PATHS = ['view', 'reshape', 'strided'] as const;
 /**
- * Both columns read the same logits; weights and activations are rounded to f16, by 2⁻¹¹ at the
- * most, where the adapter has it.
+ * Both columns read the same logits. On an f16 adapter weights and activations are rounded, by at
+ * most 2⁻¹¹.
  */
 const F16_ROUNDING = 2 ** -11;
 
@@ -24,18 +24,20 @@ const column = (page: Page, path: string) => page.getByTestId(`column-${path}`);
 const choose = (page: Page, legend: string, value: string) =>
   page.getByRole('group', { name: legend }).getByText(value, { exact: true }).click();
 
-/** Presses the card's button, and waits until it offers the same again. */
+/** Presses the card's button and waits until the experiment has finished. */
 async function run(page: Page, label: string): Promise<void> {
   const again = `${label} again`;
   const ready = button(page, label).or(button(page, again));
   await eventually(() => ready.isEnabled(), `${label} can be pressed`).toBe(true);
   await ready.click();
   await button(page, 'Stop').waitFor();
-  await eventually(() => button(page, again).isVisible(), `${label}: done`, EXPERIMENT).toBe(true);
+  await eventually(() => button(page, again).isVisible(), `${label}: finished`, EXPERIMENT).toBe(
+    true,
+  );
   expect((await page.locator('.run-bar').innerText()).trim(), 'nothing stopped it').toBe(again);
 }
 
-/** A column's figures, by what stands before them. */
+/** A column's figures, by their labels. */
 async function figuresOf(page: Page, path: string): Promise<Record<string, string>> {
   const rows = await column(page, path)
     .locator('.bug-figures > div')
@@ -51,14 +53,14 @@ const allFigures = async (page: Page) => {
 };
 const measured = (text: string) => Number(text.replaceAll(',', ''));
 const logOf = (page: Page, path: string) =>
-  column(page, path).locator('.lab-log li').allInnerTexts();
+  column(page, path).locator('.script-log li').allInnerTexts();
 
-/** Four batches before training, and after each third of it. */
+/** Four batches before training and after each third of it. */
 const BATCHES = 16;
 const ALL_SUCCEEDED = `${BATCHES} tried, ${BATCHES} succeeded, 0 failed`;
 
 describe.each(['f16', 'f32'] as const)('%s', (offer) => {
-  test('the three columns: view evaluates nothing, the other two the same, and strided copies nothing', async () => {
+  test('view evaluates nothing; reshape and strided agree; strided copies nothing', async () => {
     const { page, problems, close } = await visit(site, { offer, path: '#bug=' });
     await run(page, 'Run the three columns');
     const { view, reshape, strided } = await allFigures(page);
@@ -74,7 +76,7 @@ describe.each(['f16', 'f32'] as const)('%s', (offer) => {
     expect(strided['bytes copied']).toBe('0 B');
     expect(reshape['bytes copied']).toMatch(/^[\d.]+ MB$/);
 
-    // Evaluation does not train: the column whose evaluation fails learns as the others do.
+    // Evaluation does not train: the column whose evaluation fails learns like the others.
     const logs = await Promise.all(PATHS.map((path) => logOf(page, path)));
     for (const [step, line] of [8, 16, 24].entries()) {
       expect(logs[0][step + 1]).toMatch(
@@ -96,16 +98,15 @@ describe.each(['f16', 'f32'] as const)('%s', (offer) => {
   });
 });
 
-// What the page does with the switches is one thing on every adapter; what the engine does,
-// tests/gpu/lab shows on both.
-describe('switches and causes', () => {
-  test('three of four causes print the same log; a better one tells them apart', async () => {
+// The page handles options alike on every adapter; tests/gpu/bug-lab tests the engine on both.
+describe('options and causes', () => {
+  test('three of four causes print the same log; a better log tells them apart', async () => {
     const { page, problems, close } = await visit(site, {
       offer: 'f16',
       path: '#bug=causes,seed=7',
     });
     await run(page, 'Run the four causes');
-    expect(await page.getByTestId('alike').innerText()).toMatch(
+    expect(await page.getByTestId('identical-logs').innerText()).toMatch(
       /^Logs [A-D], [A-D] and [A-D] print the same lines\. This log cannot tell them apart\.$/,
     );
     await page.getByText('Show what a better log prints').click();
@@ -127,17 +128,17 @@ describe('switches and causes', () => {
             ? 'detached'
             : 'half-weights';
       expect(log.includes('Evaluation batches: 0 of 12 succeeded')).toBe(cause === 'view');
-      await page.getByLabel(`Log ${letter} comes from`).selectOption(cause);
+      await page.getByLabel(`Cause of log ${letter}`).selectOption(cause);
       found.push(cause);
     }
     expect(found.sort()).toEqual(['detached', 'half-weights', 'skipped', 'view']);
     await button(page, 'Check the answers').click();
-    await eventually(() => page.getByText('4 of 4 right.').isVisible()).toBe(true);
+    await eventually(() => page.getByText('4 of 4 correct.').isVisible()).toBe(true);
     expect(problems).toEqual([]);
     await close();
   });
 
-  test('with batch size 1 and with context 2 view works; raised errors stop the script', async () => {
+  test('view works with batch size 1 or context 2; raised errors stop the script', async () => {
     const { page, problems, close } = await visit(site, {
       offer: 'f16',
       path: '#bug=replay,batch=1',
@@ -165,23 +166,23 @@ describe('switches and causes', () => {
     await choose(page, 'Errors are', 'raised');
     await run(page, 'Run the three columns');
     expect(await column(page, 'view').innerText()).toContain(
-      'Raised, and stopped before a step was done.',
+      'Raised and stopped before the first step finished.',
     );
     expect((await allFigures(page)).strided['evaluation batches']).toBe(ALL_SUCCEEDED);
     expect(problems).toEqual([]);
     await close();
   });
 
-  test('the slice in training, errors swallowed: no step comes to a loss, and the script still counts successes', async () => {
+  test('with the slice in training no step computes a loss, yet Success is 1.000', async () => {
     const { page, close } = await visit(site, { offer: 'f16', path: '#bug=replay,where=training' });
     await run(page, 'Run the three columns');
     const { view, reshape, strided } = await allFigures(page);
-    expect(view['training steps']).toBe('24 tried, 0 came back, 24 raised');
+    expect(view['training steps']).toBe('24 tried, 0 completed, 24 raised');
     expect(view['weights changed by']).toBe('0%');
     expect((await logOf(page, 'view')).at(-1)).toBe(
       'Step 24: Loss=n/a, PPL=10000.0, Success=1.000',
     );
-    expect(reshape['training steps']).toBe('24 tried, 24 came back, 0 raised');
+    expect(reshape['training steps']).toBe('24 tried, 24 completed, 0 raised');
     expect(strided['bytes copied']).toBe('0 B');
     const [copied, read] = [measured(reshape.unclamped), measured(strided.unclamped)];
     expect(Math.abs(copied - read)).toBeLessThanOrEqual(F16_ROUNDING * read);
@@ -190,14 +191,13 @@ describe('switches and causes', () => {
 });
 
 describe('heads', () => {
-  test('both students learn, no error is raised, and each scrambled head sees only its block of tokens', async () => {
+  test('both students learn without an error; a scrambled head sees only its block', async () => {
     const { page, problems, close } = await visit(site, { offer: 'f16', path: '#bug=heads' });
     await run(page, 'Train both');
-    const said = await page.getByTestId('hardly').innerText();
+    const text = await page.getByTestId('loss-verdict').innerText();
     const [right, wrong] =
-      /losses are ([\d.]+) and ([\d.]+)/.exec(said)?.slice(1).map(Number) ?? [];
-    // A scrambled model that learnt nothing would still be at its first loss, well over a nat
-    // above.
+      /losses are ([\d.]+) and ([\d.]+)/.exec(text)?.slice(1).map(Number) ?? [];
+    // A scrambled model that had learnt nothing would still have its first loss, over a nat higher.
     expect(Math.abs(wrong - right)).toBeLessThan(0.5);
 
     const reshaped = page.getByTestId('heads-reshaped');
@@ -214,18 +214,20 @@ describe('heads', () => {
       expect(rows).toHaveLength(T);
       for (const [query, row] of rows.entries()) {
         const block = Math.floor(query / (T / H));
-        const seen = row.flatMap((weight, key) => (weight > 0 ? [key] : []));
-        if (block !== head) expect(seen).toEqual([]);
+        const attended = row.flatMap((weight, key) => (weight > 0 ? [key] : []));
+        if (block !== head) expect(attended).toEqual([]);
         // Every weight is written to two digits.
         else expect(Math.abs(row.reduce((a, b) => a + b) - 1)).toBeLessThan(0.01 * row.length);
-        expect(seen.every((key) => Math.floor(key / (T / H)) === head && key <= query)).toBe(true);
+        expect(attended.every((key) => Math.floor(key / (T / H)) === head && key <= query)).toBe(
+          true,
+        );
       }
     }
     expect(problems).toEqual([]);
     await close();
   });
 
-  test('by pointer and by keyboard, a row says what it looks at', async () => {
+  test('pointer and keyboard select a row, and the text says what it attends to', async () => {
     const { page, close } = await visit(site, { offer: 'f16', path: '#bug=heads' });
     await run(page, 'Train both');
     const first = page.getByTestId('heads-transposed').locator('.heat-map').first();
@@ -233,30 +235,30 @@ describe('heads', () => {
     await query.focus();
     await page.keyboard.press('End');
     expect(await query.getAttribute('aria-valuetext')).toMatch(/^31 of 31, “/);
-    const words = await first.locator('.heat-words').innerText();
+    const words = await first.locator('.heat-text').innerText();
     const box = await first.locator('svg').boundingBox();
     if (!box) throw new Error('The heat map is not laid out.');
     await page.mouse.move(box.x + 2, box.y + 2);
     expect(await query.getAttribute('aria-valuetext')).toMatch(/^0 of 31, “/);
-    expect(await first.locator('.heat-words').innerText()).toMatch(/^(“.+”) looks at \1 1\.00\.$/);
-    expect(await first.locator('.heat-words').innerText()).not.toBe(words);
+    expect(await first.locator('.heat-text').innerText()).toMatch(/^(“.+”) attends to \1 1\.00\.$/);
+    expect(await first.locator('.heat-text').innerText()).not.toBe(words);
     await close();
   });
 });
 
 describe('the link', () => {
-  test('follows the switches, restores them, and starts nothing', async () => {
+  test('follows the options, restores them, and starts nothing', async () => {
     const { page, close } = await visit(site, { path: '#bug=' });
     await choose(page, 'Batch size', '1');
     await choose(page, 'Errors are', 'raised');
-    await choose(page, 'Perplexity', 'as it is');
+    await choose(page, 'Perplexity', 'as measured');
     expect(new URL(page.url()).hash).toBe('#bug=replay,batch=1,errors=raised,clamp=off');
     await page.reload();
     for (const [legend, value] of [
       ['Batch size', '1'],
       ['Context', '32'],
       ['Errors are', 'raised'],
-      ['Perplexity', 'as it is'],
+      ['Perplexity', 'as measured'],
     ]) {
       const chosen = page
         .getByRole('group', { name: legend })
@@ -273,7 +275,7 @@ describe('the link', () => {
     await close();
   });
 
-  test('that is wrong is refused with the reason, and the page stays as it was', async () => {
+  test('that is invalid is refused with the reason, and changes nothing', async () => {
     const { page, close } = await visit(site, { path: '#bug=replay,context=2' });
     const context = page
       .getByRole('group', { name: 'Context' })
@@ -282,7 +284,7 @@ describe('the link', () => {
     await page.evaluate(() => {
       location.hash = '#bug=replay,batch=3';
     });
-    await eventually(() => notices(page)).toContain('batch is "3". It can be 4 or 1.');
+    await eventually(() => notices(page)).toContain('batch is "3". It must be 4 or 1.');
     expect(await context.isChecked()).toBe(true);
     await button(page, 'Dismiss').click();
     expect(new URL(page.url()).hash).toBe('#bug=replay,context=2');
@@ -291,7 +293,7 @@ describe('the link', () => {
   });
 });
 
-test('without WebGPU the page can be read, and says why nothing runs', async () => {
+test('without WebGPU the page can be read, and says why nothing can run', async () => {
   const { page, close } = await visit(site, { offer: 'no-webgpu', path: '#bug=' });
   await eventually(() => page.locator('.run-bar').innerText()).toContain(
     'No experiment can run on this machine.',
@@ -306,11 +308,11 @@ test.each([
   { path: '#bug=causes,seed=7,log=better', label: 'Run the four causes' },
   { path: '#bug=heads,axes=claimed', label: 'Train both' },
 ])(
-  '$label: no rule of accessibility is broken, nothing scrolls sideways, in either theme',
+  '$label: no accessibility rule is violated, nothing scrolls sideways, in either theme',
   async ({ path, label }) => {
     const { page, close } = await visit(site, { offer: 'f16', path });
     await run(page, label);
-    // Each width and each theme once: what a rule of colour finds does not depend on the width.
+    // Each width and each theme once: the colour rules do not depend on the width.
     for (const [viewport, colorScheme] of [
       [{ width: 1440, height: 900 }, 'light'],
       [{ width: 390, height: 844 }, 'dark'],
@@ -331,7 +333,7 @@ test.each([
         ),
       ).toEqual([]);
     }
-    // One of the large tables is looked at as well, once and by itself: it has a thousand cells.
+    // One of the large tables is checked too, by itself: it has a thousand cells.
     for (const table of await page
       .getByRole('button', { name: /^Head 0 of .* as a table$/ })
       .all()) {

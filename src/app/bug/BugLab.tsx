@@ -1,24 +1,25 @@
-// The Bug Lab: one bug, replayed with the real engine, and what its symptoms can and cannot mean.
+// The Bug Lab: one bug, replayed with the real engine, and what its symptoms do and do not show.
 
+import { labHash } from '../shared/rooms';
 import { Causes } from './Causes';
 import { Heads } from './Heads';
 import { Replay } from './Replay';
 import type { Card } from './settings';
-import { CARDS, formatState } from './settings';
-import { useBug } from './store';
-import './bug.css';
-import './lessons.css';
+import { CARDS, formatState, TITLES } from './settings';
+import { useBugLab } from './store';
+import './bug-lab.css';
+import './experiments.css';
 
-const ROOMS: Record<Card, { label: string; show: () => React.ReactNode }> = {
-  replay: { label: 'The story, replayed', show: () => <Replay /> },
-  causes: { label: 'Which cause explains this log?', show: () => <Causes /> },
-  heads: { label: 'The bug that raises nothing', show: () => <Heads /> },
+const PANELS: Record<Card, () => React.ReactNode> = {
+  replay: () => <Replay />,
+  causes: () => <Causes />,
+  heads: () => <Heads />,
 };
 
 export function BugLab() {
-  const card = useBug((state) => state.card);
-  const settings = useBug((state) => state.settings);
-  const announcement = useBug((state) => state.announcement);
+  const card = useBugLab((state) => state.card);
+  const settings = useBugLab((state) => state.settings);
+  const announcement = useBugLab((state) => state.announcement);
   return (
     <div className="room bug">
       <Problem />
@@ -27,14 +28,14 @@ export function BugLab() {
           {CARDS.map((name) => (
             <a
               key={name}
-              href={`#bug=${formatState(name, settings[name]) || name}`}
+              href={labHash('bugLab', formatState(name, settings[name]) || name)}
               aria-current={name === card ? 'page' : undefined}
             >
-              {ROOMS[name].label}
+              {TITLES[name]}
             </a>
           ))}
         </nav>
-        {ROOMS[card].show()}
+        {PANELS[card]()}
       </main>
       <p className="visually-hidden" aria-live="polite">
         {announcement}
@@ -44,13 +45,13 @@ export function BugLab() {
 }
 
 function Problem() {
-  const problem = useBug((state) => state.problem);
-  const dismiss = useBug((state) => state.dismissProblem);
+  const problem = useBugLab((state) => state.problem);
+  const dismiss = useBugLab((state) => state.dismissProblem);
   if (!problem) return null;
   return (
     <section className="notice problem" role="alert">
       <div>
-        <strong>The link was not used.</strong> <span>{problem}</span>
+        <strong>This link cannot be opened.</strong> <span>{problem}</span>
       </div>
       <button type="button" className="quiet" onClick={dismiss}>
         Dismiss

@@ -1,58 +1,58 @@
-// "Which cause explains this log?": four causes, each reproduced for real, their logs without
-// names. First as the script printed them, then as a better log would; the person says which is
-// which, and then reads why.
+// "Which cause explains this log?": four causes, each reproduced, with unlabelled logs. The user
+// matches logs to causes, first from what the script printed, then from a better log, and reads the
+// evidence.
 
 import { useState } from 'react';
 import type { Cause } from '../../worker/protocol';
 import { formatMeasure } from '../shared/format';
 import { TableHead } from '../shared/TableHead';
-import { alike, CAUSES, LETTERS, orderOf, percent } from './cause-rows';
+import { CAUSES, identicalLogs, LETTERS, orderOf, percent } from './cause-rows';
 import { RunBar } from './RunBar';
 import { scriptLog, totalsOf } from './script';
 import { choicesOf } from './settings';
-import type { ColumnRun, LabRun } from './store';
-import { COLUMNS, useBug } from './store';
+import type { BugLabRun, ColumnRun } from './store';
+import { COLUMNS, useBugLab } from './store';
 
 export function Causes() {
-  const run = useBug((state) => state.runs.causes);
-  const seed = useBug((state) => state.settings.causes.seed);
+  const run = useBugLab((state) => state.runs.causes);
+  const seed = useBugLab((state) => state.settings.causes.seed);
   return (
     <>
       <section className="bug-intro" aria-labelledby="causes-title">
         <h2 id="causes-title">Which cause explains this log?</h2>
         <p>
-          Four small runs, each with one thing wrong, on one batch that is the same in every step:
-          any change of the weights must show. Their logs come without names. Say which cause is
-          behind which log.
+          Four small runs, each with one fault. Every step uses the same batch, so any change of the
+          weights must show in the loss. The logs are unlabelled: choose the cause that explains
+          each one.
         </p>
         <ul className="cause-list">
           {COLUMNS.causes.map((cause) => (
             <li key={cause}>
-              <strong>{CAUSES[cause].label}.</strong> {CAUSES[cause].means}
+              <strong>{CAUSES[cause].label}.</strong> {CAUSES[cause].description}
             </li>
           ))}
         </ul>
         <RunBar label="Run the four causes" />
       </section>
-      {/* Another order or another run is another question: no answer is carried over. */}
+      {/* A new order or a new run is a new question: the key drops the old answers. */}
       {run?.state === 'done' && <Logs key={`${seed} ${run.startedAt}`} run={run} />}
     </>
   );
 }
 
-function Logs({ run }: { run: LabRun }) {
-  const { seed, log } = useBug((state) => state.settings.causes);
-  const choose = useBug((state) => state.choose);
+function Logs({ run }: { run: BugLabRun }) {
+  const { seed, log } = useBugLab((state) => state.settings.causes);
+  const choose = useBugLab((state) => state.choose);
   const [answers, setAnswers] = useState<Partial<Record<Cause, Cause>>>({});
   const [checked, setChecked] = useState(false);
   const order = orderOf(Number(seed));
   const columns = order.map((cause) => run.columns[cause] as ColumnRun);
   const better = log === 'better';
-  const right = order.filter((cause) => answers[cause] === cause).length;
-  const given = order.filter((cause) => answers[cause]).length;
+  const correct = order.filter((cause) => answers[cause] === cause).length;
+  const answered = order.filter((cause) => answers[cause]).length;
   const shuffle = () => {
-    const others = choicesOf('causes', 'seed').filter((other) => other !== seed);
-    choose({ seed: others[Math.floor(Math.random() * others.length)] });
+    const seeds = choicesOf('causes', 'seed').filter((other) => other !== seed);
+    choose({ seed: seeds[Math.floor(Math.random() * seeds.length)] });
   };
   return (
     <>
@@ -66,10 +66,10 @@ function Logs({ run }: { run: LabRun }) {
           Show what a better log prints
         </label>
         <button type="button" className="quiet outlined" onClick={shuffle}>
-          Lay them out anew
+          Shuffle the logs
         </button>
       </div>
-      {!better && <Alike groups={alike(columns)} />}
+      {!better && <IdenticalLogs groups={identicalLogs(columns)} />}
       <section className="bug-logs" aria-label="Four logs">
         {order.map((cause, index) => (
           <section
@@ -79,14 +79,17 @@ function Logs({ run }: { run: LabRun }) {
             data-testid={`log-${LETTERS[index]}`}
           >
             <h3 id={`log-${index}`}>Log {LETTERS[index]}</h3>
-            <ol className="lab-log" aria-label={`Log ${LETTERS[index]}, as the script printed it`}>
+            <ol
+              className="script-log"
+              aria-label={`Log ${LETTERS[index]}, as the script printed it`}
+            >
               {scriptLog(columns[index], true).map((line) => (
                 <li key={line.step}>{line.text}</li>
               ))}
             </ol>
             {better && <BetterLog column={columns[index]} letter={LETTERS[index]} />}
             <label className="answer">
-              <span>Log {LETTERS[index]} comes from</span>
+              <span>Cause of log {LETTERS[index]}</span>
               <select
                 value={answers[cause] ?? ''}
                 onChange={(event) => {
@@ -106,8 +109,8 @@ function Logs({ run }: { run: LabRun }) {
             </label>
             {checked && (
               <p className="answer-text">
-                <strong>{answers[cause] === cause ? 'Right.' : 'No.'}</strong> {CAUSES[cause].label}
-                . {CAUSES[cause].why(columns[index])}
+                <strong>{answers[cause] === cause ? 'Correct.' : 'No. Answer:'}</strong>{' '}
+                {CAUSES[cause].label}. {CAUSES[cause].evidence(columns[index])}
               </p>
             )}
           </section>
@@ -117,36 +120,36 @@ function Logs({ run }: { run: LabRun }) {
         <button
           type="button"
           className="secondary"
-          disabled={given < order.length}
+          disabled={answered < order.length}
           onClick={() => setChecked(true)}
         >
           Check the answers
         </button>
         <p role="status">
           {checked
-            ? `${right} of ${order.length} right.`
-            : given < order.length && `${given} of ${order.length} given.`}
+            ? `${correct} of ${order.length} correct.`
+            : answered < order.length && `${answered} of ${order.length} answered.`}
         </p>
       </div>
     </>
   );
 }
 
-function Alike({ groups }: { groups: string[][] }) {
+function IdenticalLogs({ groups }: { groups: string[][] }) {
   if (groups.length === 0) return null;
   const names = groups.map((letters) => `${letters.slice(0, -1).join(', ')} and ${letters.at(-1)}`);
   return (
-    <p className="bug-verdict" data-testid="alike">
+    <p className="bug-verdict" data-testid="identical-logs">
       Logs {names.join('; ')} print the same lines. This log cannot tell them apart.
     </p>
   );
 }
 
-/** What tells the causes apart, and costs a line to print. */
+/** The figures that tell the causes apart. Printing them takes one line per step. */
 function BetterLog({ column, letter }: { column: ColumnRun; letter: string }) {
   const totals = totalsOf(column);
   return (
-    <section className="better-log" tabIndex={0} aria-label={`Log ${letter}, better: table`}>
+    <section className="better-log" tabIndex={0} aria-label={`Better log ${letter}, table`}>
       <table>
         <TableHead names={['step', 'loss', 'gradient norm', 'update', 'loss scale']} />
         <tbody>

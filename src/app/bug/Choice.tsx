@@ -1,4 +1,4 @@
-// A switch with two positions, as radio buttons side by side.
+// An option with a few values, as radio buttons side by side.
 
 interface ChoiceProps<Value extends string> {
   legend: string;

@@ -1,5 +1,5 @@
-// The code beside the replay: PyTorch as the story had it, and our kernel, which is given offset
-// and strides. What ran, raised or copied is marked by the reports.
+// The code beside the replay: the story's PyTorch script, and our kernel, which takes offset and
+// strides. The reports mark the lines that ran, raised or copied.
 
 import { useState } from 'react';
 import compareWgsl from '../../kernels/compare.wgsl?raw';
@@ -8,31 +8,32 @@ import { formatBytes } from '../shared/format';
 import { isAddressing, storyCode, viewOutcome } from './listing';
 import { totalsOf } from './script';
 import type { Settings } from './settings';
-import type { LabRun } from './store';
+import type { BugLabRun } from './store';
 
-export function Code({ run, settings }: { run?: LabRun; settings: Settings<'replay'> }) {
+export function Code({ run, settings }: { run?: BugLabRun; settings: Settings<'replay'> }) {
   return (
     <section className="bug-code" aria-label="The code">
-      <Torch run={run} settings={settings} />
-      <Kernel run={run} />
+      <ScriptListing run={run} settings={settings} />
+      <KernelListing run={run} />
     </section>
   );
 }
 
-interface MarkText {
+/** What a column's reports say about its line. */
+interface LineMark {
   text: string;
   problem: boolean;
 }
 
-/** What a column did, said at its line; while it runs, that it runs. */
-function markOf(run: LabRun | undefined, path: LossPath): MarkText | undefined {
+/** The note at a column's line: what it did, or that it is running. */
+function markOf(run: BugLabRun | undefined, path: LossPath): LineMark | undefined {
   const column = run?.columns[path];
   if (!run || !column) return undefined;
   if (run.state === 'running' && !column.ended && totalsOf(column).firstError === undefined)
-    return { text: 'runs now', problem: false };
+    return { text: 'running', problem: false };
   const { failed, tried, raised, steps, bytesCopied } = totalsOf(column);
   if (column.ended?.error !== undefined)
-    return { text: 'raised, and stopped the script', problem: true };
+    return { text: 'raised and stopped the script', problem: true };
   if (failed > 0 || raised > 0) {
     const where = [
       failed > 0 && `${failed} of ${tried} batches`,
@@ -43,36 +44,45 @@ function markOf(run: LabRun | undefined, path: LossPath): MarkText | undefined {
   return { text: `worked, ${formatBytes(bytesCopied)} copied`, problem: false };
 }
 
-function Torch({ run, settings }: { run?: LabRun; settings: Settings<'replay'> }) {
+function ScriptListing({ run, settings }: { run?: BugLabRun; settings: Settings<'replay'> }) {
   const outcome = viewOutcome(Number(settings.batch), Number(settings.context));
-  const said = {
-    refused: 'At these sizes view has no strides to give, and raises.',
-    contiguous: 'At these sizes the slice is contiguous, and view works.',
-    strided: 'At these sizes view works, and its rows are not side by side.',
+  const notes = {
+    refused: 'No strides describe this shape, so view raises.',
+    contiguous: 'At these sizes the slice is contiguous, so view works.',
+    strided: 'At these sizes view works, but its rows are not adjacent in memory.',
   };
   return (
     <figure>
       <figcaption>
         <h2>
-          The script <span className="unit">PyTorch: one of the two marked lines, or ours</span>
+          The script{' '}
+          <span className="unit">PyTorch, with one of the marked lines or our kernel</span>
         </h2>
       </figcaption>
       <pre tabIndex={0} className="listing">
         {storyCode(settings).map((line) => (
-          <Line
+          <ListingLine
             key={line.text}
             text={line.text}
             mark={line.path && (markOf(run, line.path) ?? true)}
           />
         ))}
       </pre>
-      <p className="help">{said[outcome]}</p>
+      <p className="help">{notes[outcome]}</p>
     </figure>
   );
 }
 
-/** `true` marks a line of which nothing is known yet. */
-function Line({ text, mark, number }: { text: string; mark?: MarkText | true; number?: number }) {
+/** `mark` is true for a line of interest that has not been run. */
+function ListingLine({
+  text,
+  mark,
+  number,
+}: {
+  text: string;
+  mark?: LineMark | true;
+  number?: number;
+}) {
   const state =
     mark === undefined
       ? ''
@@ -98,35 +108,35 @@ function Line({ text, mark, number }: { text: string; mark?: MarkText | true; nu
 }
 
 const LINES = compareWgsl.trimEnd().split('\n');
-/** The part in which every element's address is made. */
+/** The excerpt that computes each element's address. */
 const START = LINES.findIndex((line) => line.includes('@compute'));
 const END = LINES.findIndex((line, at) => at > START && line.includes('best = row_best'));
 
-function Kernel({ run }: { run?: LabRun }) {
-  const [whole, setWhole] = useState(false);
+function KernelListing({ run }: { run?: BugLabRun }) {
+  const [wholeFile, setWholeFile] = useState(false);
   const mark = markOf(run, 'strided');
-  const first = whole ? 0 : START;
-  const lines = LINES.slice(first, whole ? undefined : END + 1);
+  const first = wholeFile ? 0 : START;
+  const lines = LINES.slice(first, wholeFile ? undefined : END + 1);
   const lastMarked = lines.findLastIndex(isAddressing);
   return (
     <figure>
       <figcaption>
         <h2>
-          Ours <span className="unit">WGSL: kernels/compare.wgsl, the evaluation’s kernel</span>
+          Our kernel <span className="unit">WGSL: kernels/compare.wgsl, for evaluation</span>
         </h2>
         <button
           type="button"
           className="tool"
-          aria-pressed={whole}
-          onClick={() => setWhole(!whole)}
+          aria-pressed={wholeFile}
+          onClick={() => setWholeFile(!wholeFile)}
         >
           whole file
         </button>
       </figcaption>
-      <pre tabIndex={0} className={whole ? 'listing whole' : 'listing'}>
+      <pre tabIndex={0} className={wholeFile ? 'listing whole' : 'listing'}>
         {lines.map((line, index) => (
-          <Line
-            // biome-ignore lint/suspicious/noArrayIndexKey: a line is its number
+          <ListingLine
+            // biome-ignore lint/suspicious/noArrayIndexKey: a line is identified by its number
             key={first + index}
             number={first + index + 1}
             text={line}
@@ -135,8 +145,8 @@ function Kernel({ run }: { run?: LabRun }) {
         ))}
       </pre>
       <p className="help">
-        The marked lines make every address from offset and strides. A slice only changes those
-        numbers, so nothing is copied and nothing can raise.
+        The marked lines compute every address from an offset and strides. A slice only changes
+        those numbers, so nothing is copied and nothing can raise.
       </p>
     </figure>
   );

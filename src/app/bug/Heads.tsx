@@ -1,5 +1,5 @@
-// The second bug, which raises nothing: heads made by reshape where a transpose was meant. Both
-// models side by side, what their losses say, and what each head sees.
+// The second bug, which raises nothing: heads made by reshape instead of transpose. Both models
+// side by side, their losses, and what each head attends to.
 
 import { useState } from 'react';
 import type { AttentionPicture } from '../../worker/protocol';
@@ -10,20 +10,20 @@ import { Choice } from './Choice';
 import { HeatMap } from './HeatMap';
 import { HEADS_CODE } from './listing';
 import { RunBar } from './RunBar';
-import { honestPerplexity, totalsOf } from './script';
-import { byToken, meanDistance, readable } from './slices';
-import type { ColumnRun, LabRun } from './store';
-import { useBug } from './store';
+import { measuredPerplexity, totalsOf } from './script';
+import { meanLookBack, quoteToken, weightsByToken } from './slices';
+import type { BugLabRun, ColumnRun } from './store';
+import { useBugLab } from './store';
 
-const NAMES = { transposed: 'as it should be', reshaped: 'legal, and wrong' } as const;
-const OPERATION = { transposed: 'transpose', reshaped: 'reshape' } as const;
-type Way = keyof typeof NAMES;
-const WAYS = Object.keys(NAMES) as Way[];
+const NAMES = { transposed: 'correct', reshaped: 'legal but wrong' } as const;
+const OPERATIONS = { transposed: 'transpose', reshaped: 'reshape' } as const;
+type Variant = keyof typeof NAMES;
+const VARIANTS = Object.keys(NAMES) as Variant[];
 
 export function Heads() {
-  const run = useBug((state) => state.runs.heads);
-  const axes = useBug((state) => state.settings.heads.axes);
-  const choose = useBug((state) => state.choose);
+  const run = useBugLab((state) => state.runs.heads);
+  const axes = useBugLab((state) => state.settings.heads.axes);
+  const choose = useBugLab((state) => state.choose);
   const [query, setQuery] = useState(0);
   const picture = run && (run.columns.reshaped?.picture ?? run.columns.transposed?.picture);
   return (
@@ -31,24 +31,25 @@ export function Heads() {
       <section className="bug-intro" aria-labelledby="heads-title">
         <h2 id="heads-title">The bug that raises nothing</h2>
         <p>
-          Attention wants queries as <code>(B, H, T, D)</code>. They come as <code>(B, T, C)</code>,
-          with C = H·D. Reshape gives that shape at once: it is legal, it raises nothing, and it is
-          wrong. It keeps the elements in their order, so head h gets the tokens h·T/H to (h +
-          1)·T/H − 1, each cut into H slices that pass for tokens. Two students train from the same
-          seed; only this differs.
+          Attention needs queries of shape <code>(B, H, T, D)</code>. They arrive as{' '}
+          <code>(B, T, C)</code>, with C = H·D. One reshape gives the shape: it is legal, raises
+          nothing, and is wrong. It keeps the elements in their order, so head h gets only tokens
+          h·T/H to (h + 1)·T/H − 1, each cut into H slices that are treated as tokens. The harm is
+          lost context: no query can look further back than T/H − 1 tokens. Two students train from
+          the same seed and differ only in this.
         </p>
         <RunBar label="Train both" />
       </section>
       {run && <HeadsLoss run={run} />}
-      {run && <Hardly run={run} />}
+      {run && <LossVerdict run={run} />}
       {picture && (
         <div className="bug-tools heads-tools">
           <Choice
-            legend="Rows and columns as"
+            legend="Rows and columns"
             value={axes}
             choices={[
-              { value: 'real', label: 'the tokens they hold' },
-              { value: 'claimed', label: 'the code takes them' },
+              { value: 'real', label: 'actual tokens' },
+              { value: 'claimed', label: 'tokens the code assumes' },
             ]}
             onChoose={(value) => choose({ axes: value })}
           />
@@ -56,12 +57,12 @@ export function Heads() {
         </div>
       )}
       <section className="bug-pair" aria-label="Two models">
-        {WAYS.map((way) => (
+        {VARIANTS.map((variant) => (
           <Model
-            key={way}
-            way={way}
-            column={run?.columns[way]}
-            real={axes === 'real'}
+            key={variant}
+            variant={variant}
+            column={run?.columns[variant]}
+            actualTokens={axes === 'real'}
             query={query}
             onQuery={setQuery}
           />
@@ -81,18 +82,18 @@ function Query({
   onQuery: (query: number) => void;
 }) {
   const last = picture.tokens.length - 1;
-  const said = `${query} of ${last}, ${readable(picture.tokens[query])}`;
+  const label = `${query} of ${last}, ${quoteToken(picture.tokens[query])}`;
   return (
     <label className="query">
       <span>
-        Query row <b>{said}</b>
+        Query row <b>{label}</b>
       </span>
       <input
         type="range"
         min={0}
         max={last}
         value={query}
-        aria-valuetext={said}
+        aria-valuetext={label}
         style={{ '--filled': `${(100 * query) / last}%` } as React.CSSProperties}
         onChange={(event) => onQuery(Number(event.target.value))}
       />
@@ -101,15 +102,16 @@ function Query({
 }
 
 function Model({
-  way,
+  variant,
   column,
-  real,
+  actualTokens,
   query,
   onQuery,
 }: {
-  way: Way;
+  variant: Variant;
   column?: ColumnRun;
-  real: boolean;
+  /** Show the weights by the tokens that the rows hold, not those that the code assumes. */
+  actualTokens: boolean;
   query: number;
   onQuery: (query: number) => void;
 }) {
@@ -118,21 +120,25 @@ function Model({
   const T = picture?.tokens.length ?? 0;
   const H = picture?.heads.length ?? 0;
   const heads = picture?.heads.map((weights, head) =>
-    way === 'reshaped' && real ? byToken(weights, head, T, H) : weights,
+    variant === 'reshaped' && actualTokens ? weightsByToken(weights, head, T, H) : weights,
   );
   return (
-    <section className="bug-column" aria-labelledby={`heads-${way}`} data-testid={`heads-${way}`}>
-      <h3 id={`heads-${way}`}>
-        <code>{OPERATION[way]}</code> <span className="unit">{NAMES[way]}</span>
+    <section
+      className="bug-column"
+      aria-labelledby={`heads-${variant}`}
+      data-testid={`heads-${variant}`}
+    >
+      <h3 id={`heads-${variant}`}>
+        <code>{OPERATIONS[variant]}</code> <span className="unit">{NAMES[variant]}</span>
       </h3>
       <pre tabIndex={0} className="listing">
-        {HEADS_CODE[way].join('\n')}
+        {HEADS_CODE[variant].join('\n')}
       </pre>
       {totals && (
         <dl className="bug-figures">
           <div>
-            <dt>perplexity, held out</dt>
-            <dd>{honestPerplexity(totals.evaluation)}</dd>
+            <dt>held-out perplexity</dt>
+            <dd>{measuredPerplexity(totals.evaluation)}</dd>
           </div>
           <div>
             <dt>errors raised</dt>
@@ -140,8 +146,8 @@ function Model({
           </div>
           {picture && (
             <div>
-              <dt>a query looks back</dt>
-              <dd>{lookBack(picture, way)}</dd>
+              <dt>a query attends back</dt>
+              <dd>{describeLookBack(picture, variant)}</dd>
             </div>
           )}
         </dl>
@@ -150,14 +156,14 @@ function Model({
         <div className="heat-maps">
           {heads.map((weights, head) => (
             <HeatMap
-              // biome-ignore lint/suspicious/noArrayIndexKey: a head is its number
+              // biome-ignore lint/suspicious/noArrayIndexKey: a head is identified by its number
               key={head}
-              of={OPERATION[way]}
+              operation={OPERATIONS[variant]}
               head={head}
-              heads={H}
+              headCount={H}
               tokens={picture.tokens}
               weights={weights}
-              scrambled={way === 'reshaped' && !real}
+              scrambled={variant === 'reshaped' && !actualTokens}
               query={query}
               onQuery={onQuery}
             />
@@ -168,50 +174,73 @@ function Model({
   );
 }
 
-/** In tokens of the text, whatever the rows are taken for. */
-function lookBack({ heads, tokens }: AttentionPicture, way: Way): string {
-  const T = tokens.length;
-  const distances = heads.map((weights, head) =>
-    meanDistance(way === 'reshaped' ? byToken(weights, head, T, heads.length) : weights, T),
-  );
-  const farthest = way === 'reshaped' ? T / heads.length - 1 : T - 1;
-  const mean = distances.reduce((a, b) => a + b, 0) / distances.length;
-  return `${formatMeasure(mean)} tokens on average, ${plural(farthest, 'token')} at the most`;
+/** The most tokens that a query can look back. */
+function farthest({ heads, tokens }: AttentionPicture, variant: Variant): number {
+  return (variant === 'reshaped' ? tokens.length / heads.length : tokens.length) - 1;
 }
 
-/** How little the loss says about it. */
-function Hardly({ run }: { run: LabRun }) {
-  const [right, wrong] = WAYS.map(
-    (way) => run.columns[way]?.ended && totalsOf(run.columns[way] as ColumnRun),
+function describeLostContext(picture: AttentionPicture): string {
+  const reshaped = plural(farthest(picture, 'reshaped'), 'token');
+  return (
+    `a query of the reshaped model sees at most ${reshaped} back, a query of the correct model ` +
+    'up ' +
+    `to ${farthest(picture, 'transposed')}.`
+  );
+}
+
+/** How far back queries attend, in tokens of the text. */
+function describeLookBack(picture: AttentionPicture, variant: Variant): string {
+  const { heads, tokens } = picture;
+  const T = tokens.length;
+  const distances = heads.map((weights, head) =>
+    meanLookBack(
+      variant === 'reshaped' ? weightsByToken(weights, head, T, heads.length) : weights,
+      T,
+    ),
+  );
+  const mean = distances.reduce((a, b) => a + b, 0) / distances.length;
+  const most = farthest(picture, variant);
+  return `${formatMeasure(mean)} tokens on average, ${plural(most, 'token')} at most`;
+}
+
+/** The two losses, and the harm that they do not show. */
+function LossVerdict({ run }: { run: BugLabRun }) {
+  const [right, wrong] = VARIANTS.map(
+    (variant) => run.columns[variant]?.ended && totalsOf(run.columns[variant] as ColumnRun),
   );
   if (right?.lastLoss === undefined || wrong?.lastLoss === undefined) return null;
+  const picture = run.columns.reshaped?.picture;
   return (
-    <p className="bug-verdict" data-testid="hardly">
+    <p className="bug-verdict" data-testid="loss-verdict">
       After {plural(right.steps, 'step')} the losses are {right.lastLoss.toFixed(3)} and{' '}
-      {wrong.lastLoss.toFixed(3)}, with no error in either. The loss alone would not send you
-      looking; the attention does.
+      {wrong.lastLoss.toFixed(3)}, and neither run raised an error. The loss alone does not reveal
+      the bug.
+      {picture && ` The attention does: ${describeLostContext(picture)}`}
     </p>
   );
 }
 
-function HeadsLoss({ run }: { run: LabRun }) {
+function HeadsLoss({ run }: { run: BugLabRun }) {
   const losses = Object.fromEntries(
-    WAYS.map((way) => [way, run.columns[way]?.attempts.map(({ record }) => record?.loss) ?? []]),
-  ) as Record<Way, (number | undefined)[]>;
-  const steps = Math.max(...WAYS.map((way) => losses[way].length));
+    VARIANTS.map((variant) => [
+      variant,
+      run.columns[variant]?.attempts.map(({ record }) => record?.loss) ?? [],
+    ]),
+  ) as Record<Variant, (number | undefined)[]>;
+  const steps = Math.max(...VARIANTS.map((variant) => losses[variant].length));
   if (steps === 0) return null;
   const rows = Array.from({ length: steps }, (_, index) => ({
     step: index + 1,
     transposed: losses.transposed[index],
     reshaped: losses.reshaped[index],
   }));
-  const said = (value: number | undefined) => value?.toFixed(4) ?? 'n/a';
-  const last = (way: Way) => formatMeasure(losses[way].at(-1));
+  const text = (value: number | undefined) => value?.toFixed(4) ?? 'n/a';
+  const last = (variant: Variant) => formatMeasure(losses[variant].at(-1));
   return (
     <div className="heads-loss">
       <Figure
         title="Training loss"
-        unit="nats a token"
+        unit="nats per token"
         rows={rows}
         series={[
           {
@@ -229,17 +258,23 @@ function HeadsLoss({ run }: { run: LabRun }) {
           },
         ]}
         lastStep={steps}
-        axis={linearAxis(WAYS.flatMap((way) => losses[way]))}
+        axis={linearAxis(VARIANTS.flatMap((variant) => losses[variant]))}
         readout={(step) => {
           const row = rows[step - 1];
-          return row && `transpose ${said(row.transposed)} · reshape ${said(row.reshaped)}`;
+          return row && `transpose ${text(row.transposed)} · reshape ${text(row.reshaped)}`;
         }}
         table={{
           head: ['step', 'transpose', 'reshape'],
-          rows: rows.map((row) => [row.step, said(row.transposed), said(row.reshaped)]),
+          rows: rows.map((row) => [row.step, text(row.transposed), text(row.reshaped)]),
         }}
         csv={() =>
-          `step,transpose,reshape\n${rows.map((row) => [row.step, row.transposed ?? 'n/a', row.reshaped ?? 'n/a'].join(',')).join('\n')}\n`
+          [
+            'step,transpose,reshape',
+            ...rows.map((row) =>
+              [row.step, row.transposed ?? 'n/a', row.reshaped ?? 'n/a'].join(','),
+            ),
+            '',
+          ].join('\n')
         }
       />
     </div>

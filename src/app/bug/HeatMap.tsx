@@ -1,32 +1,32 @@
-// One head's attention weights as a grid, query rows by key columns, with the chosen query's
-// strongest keys in words and all weights as a table.
+// One head's attention weights as a grid, query rows by key columns. A sentence names the selected
+// query's strongest keys; a table has all weights.
 
 import { useState } from 'react';
-import { readable, rowMeaning, strongest } from './slices';
+import { quoteToken, rowContent, strongestKeys } from './slices';
 
 interface HeatMapProps {
-  /** What made the heads: transpose or reshape. */
-  of: string;
+  /** The operation that made the heads: transpose or reshape. */
+  operation: string;
   head: number;
-  /** How many heads there are. */
-  heads: number;
+  /** Number of heads. */
+  headCount: number;
   tokens: readonly string[];
   /** (T, T), row-major. */
   weights: readonly number[];
-  /** The rows are not the tokens that the code takes them for. */
+  /** The rows do not hold the tokens that the code assumes. */
   scrambled: boolean;
   query: number;
   onQuery: (query: number) => void;
 }
 
-/** A weight below this would not be seen. */
+/** Smaller weights would be invisible. */
 const FAINTEST = 0.002;
 const NAMED_KEYS = 3;
 
 export function HeatMap({
-  of,
+  operation,
   head,
-  heads,
+  headCount,
   tokens,
   weights,
   scrambled,
@@ -36,7 +36,7 @@ export function HeatMap({
   const [key, setKey] = useState<number>();
   const [asTable, setAsTable] = useState(false);
   const T = tokens.length;
-  const keys = strongest(weights, query, T, NAMED_KEYS);
+  const keys = strongestKeys(weights, query, T, NAMED_KEYS);
   const shown = key === undefined ? keys : [key];
   const point = (event: React.PointerEvent<SVGSVGElement>) => {
     const box = event.currentTarget.getBoundingClientRect();
@@ -53,19 +53,22 @@ export function HeatMap({
           type="button"
           className="tool"
           aria-pressed={asTable}
-          aria-label={`Head ${head} of ${of} as a table`}
+          aria-label={`Head ${head} of ${operation} as a table`}
           onClick={() => setAsTable(!asTable)}
         >
           table
         </button>
       </figcaption>
       {asTable ? (
-        <Weights of={of} head={head} tokens={tokens} weights={weights} />
+        <Weights operation={operation} head={head} tokens={tokens} weights={weights} />
       ) : (
         <svg
           viewBox={`0 0 ${T} ${T}`}
           role="img"
-          aria-label={`Attention of head ${head} of ${of}: ${T} query rows by ${T} key columns. All weights are in the table.`}
+          aria-label={
+            `Attention of head ${head} of ${operation}: ${T} query rows by ${T} key columns. ` +
+            'All weights are in the table.'
+          }
           onPointerMove={point}
           onPointerDown={point}
           onPointerLeave={() => setKey(undefined)}
@@ -74,8 +77,8 @@ export function HeatMap({
           {[...weights.entries()]
             .filter(([, weight]) => weight > FAINTEST)
             .map(([at, weight]) => (
-              // The eye takes a weight of 0.1 for nothing beside one of 1; its root can be told
-              // from both.
+              // Beside a weight of 1, a weight of 0.1 would look like 0. Its square root differs
+              // visibly from both.
               <rect
                 key={at}
                 x={at % T}
@@ -90,40 +93,48 @@ export function HeatMap({
           {key !== undefined && <rect x={key} y={0} width={1} height={T} className="heat-query" />}
         </svg>
       )}
-      <p className="heat-words">
-        {scrambled && `${rowWords(head, query, tokens, heads)} `}
+      <p className="heat-text">
+        {scrambled && `${describeRow(head, query, tokens, headCount)} `}
         {shown.length === 0
-          ? `${readable(tokens[query])} is not in this head.`
-          : `${readable(tokens[query])} looks at ${shown
-              .map((at) => `${readable(tokens[at])} ${weights[query * T + at].toFixed(2)}`)
+          ? `${quoteToken(tokens[query])} is not in this head.`
+          : `${quoteToken(tokens[query])} attends to ${shown
+              .map((at) => `${quoteToken(tokens[at])} ${weights[query * T + at].toFixed(2)}`)
               .join(', ')}.`}
       </p>
     </figure>
   );
 }
 
-function rowWords(head: number, row: number, tokens: readonly string[], heads: number): string {
-  const { token, slice } = rowMeaning(head, row, tokens.length, heads);
-  return `This row is slice ${slice + 1} of ${heads} of token ${token}, ${readable(tokens[token])}. The code believes:`;
+function describeRow(
+  head: number,
+  row: number,
+  tokens: readonly string[],
+  headCount: number,
+): string {
+  const { token, slice } = rowContent(head, row, tokens.length, headCount);
+  return (
+    `This row is slice ${slice + 1} of ${headCount} of token ${token}, ` +
+    `${quoteToken(tokens[token])}. The code assumes:`
+  );
 }
 
 function Weights({
-  of,
+  operation,
   head,
   tokens,
   weights,
-}: Pick<HeatMapProps, 'of' | 'head' | 'tokens' | 'weights'>) {
+}: Pick<HeatMapProps, 'operation' | 'head' | 'tokens' | 'weights'>) {
   const T = tokens.length;
   return (
-    <section className="heat-table" tabIndex={0} aria-label={`Head ${head} of ${of}, table`}>
+    <section className="heat-table" tabIndex={0} aria-label={`Head ${head} of ${operation}, table`}>
       <table>
         <thead>
           <tr>
             <th scope="col">query</th>
             {tokens.map((token, at) => (
-              // biome-ignore lint/suspicious/noArrayIndexKey: a token may come twice; its place does not change
+              // biome-ignore lint/suspicious/noArrayIndexKey: tokens can repeat
               <th key={at} scope="col">
-                {readable(token)}
+                {quoteToken(token)}
               </th>
             ))}
           </tr>
@@ -132,7 +143,7 @@ function Weights({
           {tokens.map((token, row) => (
             // biome-ignore lint/suspicious/noArrayIndexKey: as above
             <tr key={row}>
-              <th scope="row">{readable(token)}</th>
+              <th scope="row">{quoteToken(token)}</th>
               {weights.slice(row * T, (row + 1) * T).map((weight, at) => (
                 // biome-ignore lint/suspicious/noArrayIndexKey: as above
                 <td key={at}>{weight === 0 ? '0' : weight.toFixed(2)}</td>

@@ -1,5 +1,4 @@
-// The story, replayed: three columns from the same seed, what each symptom comes from, and the code
-// beside it.
+// The story, replayed: three columns from the same seed, the code, and the cause of each symptom.
 
 import type { LossPath } from '../../worker/protocol';
 import { formatBytes, formatMeasure } from '../shared/format';
@@ -11,39 +10,39 @@ import { Symptoms } from './Symptoms';
 import { totalsOf } from './script';
 import type { Settings } from './settings';
 import { choicesOf } from './settings';
-import type { LabRun } from './store';
-import { COLUMNS, experimentOf, useBug } from './store';
+import type { BugLabRun } from './store';
+import { COLUMNS, experimentOf, useBugLab } from './store';
 
-type Switches = Settings<'replay'>;
+type Options = Settings<'replay'>;
 
-const SWITCHES: readonly {
-  name: keyof Switches;
+const OPTIONS: readonly {
+  name: keyof Options;
   legend: string;
   help: string;
-  /** Where the choices are not said as the link says them. */
+  /** Labels of values whose name in the link reads badly. */
   labels?: Record<string, string>;
-  /** Changes what is printed, not what runs. */
-  display?: boolean;
+  /** Changes only what is printed. */
+  displayOnly?: boolean;
 }[] = [
   { name: 'batch', legend: 'Batch size', help: 'Sequences in a batch, B.' },
   { name: 'context', legend: 'Context', help: 'Tokens in a sequence, T.' },
-  { name: 'where', legend: 'Slice and loss in', help: 'Where logits[:, :-1] is made.' },
-  { name: 'errors', legend: 'Errors are', help: 'What the script does with them.' },
+  { name: 'where', legend: 'Slice in', help: 'Where the script slices the logits.' },
+  { name: 'errors', legend: 'Errors are', help: 'What the script does with an exception.' },
   {
     name: 'clamp',
     legend: 'Perplexity',
     help: 'How the log prints it.',
-    labels: { on: 'clamped', off: 'as it is' },
-    display: true,
+    labels: { on: 'clamped', off: 'as measured' },
+    displayOnly: true,
   },
 ];
 
 export function Replay() {
-  const settings = useBug((state) => state.settings.replay);
-  const all = useBug((state) => state.settings);
-  const going = useBug((state) => state.current === 'replay');
-  const run = useBug((state) => state.runs.replay);
-  const choose = useBug((state) => state.choose);
+  const settings = useBugLab((state) => state.settings.replay);
+  const all = useBugLab((state) => state.settings);
+  const running = useBugLab((state) => state.current === 'replay');
+  const run = useBugLab((state) => state.runs.replay);
+  const choose = useBugLab((state) => state.choose);
   const stale = useIsStale(experimentOf('replay', all));
   return (
     <>
@@ -52,11 +51,11 @@ export function Replay() {
         <p>
           A training script printed <code>Loss=9.7453, PPL=10000.0, Success=1.000</code> for 500
           steps, and <code>.view()</code> on <code>logits[:, :-1]</code> got all the blame. Here a
-          small student trains from the same seed three times; only the way in which sliced logits
-          meet the loss differs. Nothing is recorded: this machine runs it.
+          small student trains three times from the same seed. The runs differ only in how the
+          sliced logits reach the loss. Nothing is prerecorded: your machine runs all three.
         </p>
-        <div className="switches">
-          {SWITCHES.map(({ name, legend, help, labels, display }) => (
+        <div className="bug-options">
+          {OPTIONS.map(({ name, legend, help, labels, displayOnly }) => (
             <Choice
               key={name}
               legend={legend}
@@ -67,14 +66,14 @@ export function Replay() {
                 label: labels?.[value] ?? value,
               }))}
               onChoose={(value) => choose({ [name]: value })}
-              disabled={going && !display}
+              disabled={running && !displayOnly}
             />
           ))}
         </div>
         <RunBar label="Run the three columns" />
         {run && stale && (
           <p className="help" role="status">
-            The columns below ran with other switches: {describe(run)}. Run them again.
+            These results are from other options: {describe(run)}. Run the columns again.
           </p>
         )}
       </section>
@@ -90,14 +89,14 @@ export function Replay() {
   );
 }
 
-function describe({ experiment }: LabRun): string {
+function describe({ experiment }: BugLabRun): string {
   if (experiment.kind !== 'replay') return experiment.kind;
   const { batchSize, contextLength, where, errors } = experiment;
-  return `batch ${batchSize}, context ${contextLength}, in ${where}, errors ${errors}`;
+  return `batch size ${batchSize}, context ${contextLength}, slice in ${where}, errors ${errors}`;
 }
 
-/** How far the columns that measured something lie apart. */
-function Comparison({ run }: { run?: LabRun }) {
+/** How far apart the measured perplexities are. */
+function Comparison({ run }: { run?: BugLabRun }) {
   if (run?.state !== 'done') return null;
   const measured = COLUMNS.replay.flatMap((path: LossPath) => {
     const column = run.columns[path];
@@ -116,10 +115,10 @@ function Comparison({ run }: { run?: LabRun }) {
   );
   return (
     <p className="bug-verdict" data-testid="comparison">
-      Last perplexities: {figures.join(', ')}.{' '}
-      {low === high ? 'They are equal.' : `They lie ${apart(low, high)} apart.`}
+      Final perplexity: {figures.join(', ')}.{' '}
+      {low === high ? 'They are equal.' : `They differ by ${difference(low, high)}.`}
     </p>
   );
 }
 
-const apart = (low: number, high: number) => `${formatMeasure((100 * (high - low)) / low)}%`;
+const difference = (low: number, high: number) => `${formatMeasure((100 * (high - low)) / low)}%`;

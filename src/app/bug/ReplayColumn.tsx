@@ -1,17 +1,17 @@
-// One column of the replay: its log in the script's style, what was evaluated, what it cost, and
-// the first error whole.
+// One column of the replay: the log as the script would print it, the evaluation, the cost, and the
+// full text of the first error.
 
 import type { LossPath } from '../../worker/protocol';
 import { formatBytes, formatMeasure, plural } from '../shared/format';
 import { percent } from './cause-rows';
 import type { Totals } from './script';
-import { honestPerplexity, scriptLog, scriptPerplexity, totalsOf } from './script';
-import type { ColumnRun, LabRun } from './store';
+import { measuredPerplexity, scriptLog, scriptPerplexity, totalsOf } from './script';
+import type { BugLabRun, ColumnRun } from './store';
 
 const NAMES: Record<LossPath, { title: string; note: string }> = {
-  view: { title: 'view', note: 'as it was' },
+  view: { title: 'view', note: 'the original' },
   reshape: { title: 'reshape', note: 'the fix: a copy' },
-  strided: { title: 'strided', note: 'ours: read where it lies' },
+  strided: { title: 'strided', note: 'ours: read in place' },
 };
 
 export function ReplayColumn({
@@ -20,7 +20,7 @@ export function ReplayColumn({
   clamp,
 }: {
   path: LossPath;
-  run?: LabRun;
+  run?: BugLabRun;
   clamp: boolean;
 }) {
   const column = run?.columns[path];
@@ -41,10 +41,10 @@ export function ReplayColumn({
   );
 }
 
-function waiting(run?: LabRun): string {
+function waiting(run?: BugLabRun): string {
   if (!run) return 'Not run yet.';
   return run.state === 'loading' || run.state === 'running'
-    ? 'Waits for its turn.'
+    ? 'Waiting for its turn.'
     : 'Did not run.';
 }
 
@@ -54,7 +54,7 @@ function Results({ column, clamp }: { column: ColumnRun; clamp: boolean }) {
   return (
     <>
       <p className="bug-verdict">{verdict(totals, column)}</p>
-      <ol className="lab-log" aria-label="Log">
+      <ol className="script-log" aria-label="Log">
         {log.map((line) => (
           <li key={line.step}>{line.text}</li>
         ))}
@@ -78,9 +78,10 @@ function Results({ column, clamp }: { column: ColumnRun; clamp: boolean }) {
 
 function verdict({ tried, succeeded, steps, raised }: Totals, { ended }: ColumnRun): string {
   if (ended?.error !== undefined) {
-    const after =
-      steps - raised === 0 ? 'before a step was done' : `after ${plural(steps - raised, 'step')}`;
-    return `Raised, and stopped ${after}.`;
+    const completed = steps - raised;
+    return completed === 0
+      ? 'Raised and stopped before the first step finished.'
+      : `Raised and stopped after ${plural(completed, 'step')}.`;
   }
   const batches = `${succeeded} of ${tried} evaluation batches succeeded`;
   return raised > 0 ? `${batches}, ${raised} of ${plural(steps, 'step')} raised.` : `${batches}.`;
@@ -100,17 +101,17 @@ function Figures({ totals, clamp }: { totals: Totals; clamp: boolean }) {
   } = totals;
   const printed = clamp
     ? scriptPerplexity(evaluation?.studentPerplexity)
-    : honestPerplexity(evaluation);
+    : measuredPerplexity(evaluation);
   const rows: [string, string][] = [
     ['evaluation batches', `${tried} tried, ${succeeded} succeeded, ${failed} failed`],
-    ['training steps', `${steps} tried, ${steps - raised} came back, ${raised} raised`],
+    ['training steps', `${steps} tried, ${steps - raised} completed, ${raised} raised`],
     ['perplexity', evaluation ? printed : 'n/a'],
     ...(clamp && evaluation
-      ? ([['unclamped', honestPerplexity(evaluation)]] as [string, string][])
+      ? ([['unclamped', measuredPerplexity(evaluation)]] as [string, string][])
       : []),
     ['bytes copied', formatBytes(bytesCopied)],
     [
-      'time a step',
+      'time per step',
       milliseconds === undefined ? 'n/a' : `${formatMeasure(milliseconds)} ms, median`,
     ],
     ['weights changed by', percent(weightChange)],

@@ -1,19 +1,20 @@
-// The symptoms, one beside the other: where each comes from, where it does not, and what was
-// measured just now.
+// The symptoms side by side: the cause of each, what does not explain it, and what the replay has
+// just measured.
 
+import { labHash } from '../shared/rooms';
 import { formatState } from './settings';
-import type { LabRun } from './store';
-import { useBug } from './store';
-import { replayed, SYMPTOMS } from './symptom-rows';
+import type { BugLabRun } from './store';
+import { useBugLab } from './store';
+import { SYMPTOMS, summariseReplay } from './symptom-rows';
 
-export function Symptoms({ run }: { run?: LabRun }) {
-  const replay = replayed(run);
-  const causes = useBug((state) => state.settings.causes);
+export function Symptoms({ run }: { run?: BugLabRun }) {
+  const replay = summariseReplay(run);
+  const causes = useBugLab((state) => state.settings.causes);
   return (
     <section className="symptoms" aria-labelledby="symptoms-title">
-      <h2 id="symptoms-title">What each symptom comes from, and what it does not come from</h2>
+      <h2 id="symptoms-title">What causes each symptom, and what does not</h2>
       <div className="symptom-grid">
-        {SYMPTOMS.map(({ id, title, from, notFrom, measured }) => {
+        {SYMPTOMS.map(({ id, title, cause, notTheCause, measured }) => {
           const figures = replay && measured(replay);
           return (
             <article
@@ -24,18 +25,21 @@ export function Symptoms({ run }: { run?: LabRun }) {
             >
               <h3 id={`symptom-${id}`}>{title}</h3>
               <dl>
-                <dt>Comes from</dt>
-                <dd>{from}</dd>
-                <dt>Not from</dt>
-                <dd>{notFrom}</dd>
+                <dt>Cause</dt>
+                <dd>{cause}</dd>
+                <dt>Not the cause</dt>
+                <dd>{notTheCause}</dd>
                 <dt>Measured here</dt>
                 <dd className={figures ? 'measured' : 'not-measured'}>
-                  {figures ?? (replay ? 'Not with these switches.' : 'Run the three columns.')}
+                  {figures ??
+                    (replay
+                      ? 'Not measured with these options.'
+                      : 'Nothing yet. Run the three columns.')}
                 </dd>
               </dl>
               {id === 'flat' && (
-                <a href={`#bug=${formatState('causes', causes)}`}>
-                  Four causes to tell apart: which explains the log?
+                <a href={labHash('bugLab', formatState('causes', causes))}>
+                  Four possible causes: which one explains the log?
                 </a>
               )}
             </article>

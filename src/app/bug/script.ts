@@ -1,20 +1,20 @@
-// What the script of the story would have printed, and what one reads from the same reports without
-// its habits. Pure.
+// What the story's script would have printed for a column's reports, and the figures that the
+// reports really contain. Pure.
 
 import type { EvaluationRecord } from '../../worker/protocol';
 import { formatMeasure, plural } from '../shared/format';
 import type { ColumnRun } from './store';
 
-/** The script printed no perplexity above this one. */
+/** The script printed no perplexity above this. */
 export const CLAMP = 10_000;
 
-/** min(∞, 10000) = 10000.0, which the script printed where nothing had been measured. */
+/** min(perplexity, 10000), where a missing perplexity counts as ∞: 10000.0. */
 export function scriptPerplexity(perplexity: number | undefined): string {
   return Math.min(perplexity ?? Number.POSITIVE_INFINITY, CLAMP).toFixed(1);
 }
 
-/** As measured: with no valid token there is none. */
-export function honestPerplexity(record: EvaluationRecord | undefined): string {
+/** The perplexity as measured, or that there was no valid token. */
+export function measuredPerplexity(record: EvaluationRecord | undefined): string {
   if (record === undefined) return 'n/a';
   return record.studentPerplexity === undefined
     ? `n/a (${plural(record.tokens, 'valid token')})`
@@ -22,9 +22,8 @@ export function honestPerplexity(record: EvaluationRecord | undefined): string {
 }
 
 /**
- * The share of training steps that came back, up to and including `step`. An exception that was
- * swallowed came back too, so this says nothing about what was measured. Undefined before the first
- * step.
+ * The fraction of training steps that returned, up to and including `step`. A step whose exception
+ * was swallowed counts, so this says nothing about measurements. Undefined before the first step.
  */
 export function scriptSuccess(
   column: ColumnRun,
@@ -41,8 +40,8 @@ export function scriptSuccess(
 }
 
 /**
- * A line an evaluation: `Step 8: Loss=6.1234, PPL=10000.0, Success=1.000`. Before the first step
- * there is no loss to print.
+ * One line per evaluation: `Step 8: Loss=6.1234, PPL=10000.0, Success=1.000`. Before the first step
+ * the loss is n/a.
  */
 export function scriptLog(column: ColumnRun, clamp: boolean): { step: number; text: string }[] {
   return column.evaluations.map(({ record }) => {
@@ -52,7 +51,7 @@ export function scriptLog(column: ColumnRun, clamp: boolean): { step: number; te
     const success = scriptSuccess(column, step);
     const perplexity = clamp
       ? scriptPerplexity(record.studentPerplexity)
-      : honestPerplexity(record);
+      : measuredPerplexity(record);
     const figures = `Loss=${fixed(loss, 4)}, PPL=${perplexity}, Success=${fixed(success, 3)}`;
     return { step, text: `Step ${step}: ${figures}` };
   });
@@ -60,49 +59,49 @@ export function scriptLog(column: ColumnRun, clamp: boolean): { step: number; te
 
 const fixed = (value: number | undefined, digits: number) => value?.toFixed(digits) ?? 'n/a';
 
-/** What a column did in all. */
+/** The totals of a column's reports. */
 export interface Totals {
   /** Evaluation batches: tried = succeeded + failed. */
   tried: number;
   succeeded: number;
   failed: number;
-  /** Training steps that were tried, and those that raised. */
+  /** Training steps tried, and those that raised. */
   steps: number;
   raised: number;
   /** Steps that changed the weights, and those that were skipped. */
   applied: number;
   skipped: number;
-  /** Bytes that steps and evaluations copied to get their rows side by side. */
+  /** Bytes that steps and evaluations copied to make their rows contiguous. */
   bytesCopied: number;
-  /** The median step, wall time. */
+  /** Median wall time of a step. */
   milliseconds?: number;
   firstLoss?: number;
   lastLoss?: number;
-  /** The evaluation before training, and the last one. */
+  /** The evaluation before training, and the last evaluation. */
   before?: EvaluationRecord;
   evaluation?: EvaluationRecord;
   weightChange?: number;
   firstError?: string;
-  /** An exception that was raised ended the column. */
+  /** An uncaught exception ended the column. */
   stopped: boolean;
 }
 
 export function totalsOf({ attempts, evaluations, ended }: ColumnRun): Totals {
   const sum = (values: number[]) => values.reduce((a, b) => a + b, 0);
-  const of = (name: 'tried' | 'succeeded' | 'failed' | 'bytesCopied') =>
+  const evaluationSum = (name: 'tried' | 'succeeded' | 'failed' | 'bytesCopied') =>
     sum(evaluations.map(({ record }) => record[name]));
   const records = attempts.flatMap(({ record }) => record ?? []);
   const times = attempts.map(({ milliseconds }) => milliseconds).sort((a, b) => a - b);
   const last = evaluations.at(-1);
   return {
-    tried: of('tried'),
-    succeeded: of('succeeded'),
-    failed: of('failed'),
+    tried: evaluationSum('tried'),
+    succeeded: evaluationSum('succeeded'),
+    failed: evaluationSum('failed'),
     steps: attempts.length,
     raised: attempts.filter(({ error }) => error !== undefined).length,
     applied: records.filter(({ applied }) => applied).length,
     skipped: records.filter(({ applied }) => !applied).length,
-    bytesCopied: of('bytesCopied') + sum(attempts.map(({ bytesCopied }) => bytesCopied)),
+    bytesCopied: evaluationSum('bytesCopied') + sum(attempts.map(({ bytesCopied }) => bytesCopied)),
     milliseconds: times.length > 0 ? times[Math.floor(times.length / 2)] : undefined,
     firstLoss: records[0]?.loss,
     lastLoss: records.at(-1)?.loss,

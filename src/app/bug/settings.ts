@@ -1,8 +1,8 @@
-// What can be chosen in the Bug Lab, as tables, and the text that carries it in the address:
-// `#bug=replay,batch=1,errors=raised`. A link names its card and what differs from the first of the
-// choices. Pure.
+// The Bug Lab's cards and their options, and the text that stores them in the address:
+// `#bug=replay,batch=1,errors=raised`. A link names its card and the options that differ from the
+// defaults. Pure.
 
-/** The ways to lay out four logs are few; as many seeds are plenty. */
+/** Four logs have few orders; 99 seeds are plenty. */
 const SEEDS = Array.from({ length: 99 }, (_, index) => String(index + 1));
 
 /** The first choice is the default. */
@@ -24,12 +24,18 @@ export type Settings<C extends Card = Card> = {
     ? Value
     : never;
 };
-/** One set of choices a card. */
+/** The options of every card. */
 export type AllSettings = { [C in Card]: Settings<C> };
 
 export const CARDS = Object.keys(OPTIONS) as Card[];
 
-/** What an option can be, the default first. */
+export const TITLES: Record<Card, string> = {
+  replay: 'The story, replayed',
+  causes: 'Which cause explains this log?',
+  heads: 'The bug that raises nothing',
+};
+
+/** The values of an option, the default first. */
 export function choicesOf<C extends Card, Name extends keyof Settings<C>>(
   card: C,
   name: Name,
@@ -47,7 +53,7 @@ function defaultsOf(card: Card): Record<string, string> {
   return Object.fromEntries(Object.entries(options).map(([name, [first]]) => [name, first]));
 }
 
-/** The text after `#bug=` for a card as it is; empty for the first card with all its defaults. */
+/** The text after `#bug=`: empty for the first card with all its defaults. */
 export function formatState(card: Card, settings: Settings): string {
   const defaults = defaultsOf(card);
   const chosen = Object.entries(settings).filter(([name, value]) => value !== defaults[name]);
@@ -55,40 +61,43 @@ export function formatState(card: Card, settings: Settings): string {
   return [card, ...chosen.map(([name, value]) => `${name}=${value}`)].join(',');
 }
 
-export type Parsed = { card: Card; settings: Settings } | { problem: string };
+export type ParsedState = { card: Card; settings: Settings } | { problem: string };
 
-/** Longer than any link of ours: what is beyond is not repeated in a message. */
-const MOST_SHOWN = 40;
+/** A message quotes no more characters than this. */
+const MOST_QUOTED = 40;
 
-/** Reads the text after `#bug=`. What is wrong is named, with the value and what is allowed. */
-export function parseState(text: string): Parsed {
-  const [name, ...parts] = text.split(',');
+/** Parses the text after `#bug=`. A problem names the value and the values allowed. */
+export function parseState(text: string): ParsedState {
+  const [name, ...assignments] = text.split(',');
   const card = text === '' ? CARDS[0] : CARDS.find((candidate) => candidate === name);
-  if (!card)
-    return { problem: `There is no experiment ${quoted(name)}. There are ${CARDS.join(', ')}.` };
+  if (!card) {
+    return {
+      problem: `There is no experiment ${quote(name)}. The experiments are ${CARDS.join(', ')}.`,
+    };
+  }
   const options = new Map<string, readonly string[]>(Object.entries(OPTIONS[card]));
   const settings = defaultsOf(card);
-  const seen = new Set<string>();
-  for (const part of parts) {
-    const [option, ...rest] = part.split('=');
+  const names = new Set<string>();
+  for (const assignment of assignments) {
+    const [option, ...rest] = assignment.split('=');
     const value = rest.join('=');
     const choices = options.get(option);
-    if (!choices)
-      return {
-        problem: `${card} has no switch ${quoted(option)}. It has ${[...options.keys()].join(', ')}.`,
-      };
-    if (seen.has(option)) return { problem: `${option} is given twice. Give it once.` };
+    if (!choices) {
+      const known = [...options.keys()].join(', ');
+      return { problem: `${card} has no option ${quote(option)}. It has ${known}.` };
+    }
+    if (names.has(option)) return { problem: `${option} is set more than once.` };
     if (!choices.includes(value))
-      return { problem: `${option} is ${quoted(value)}. It can be ${spoken(choices)}.` };
-    seen.add(option);
+      return { problem: `${option} is ${quote(value)}. It must be ${choicesText(choices)}.` };
+    names.add(option);
     settings[option] = value;
   }
   return { card, settings: settings as Settings };
 }
 
-function quoted(text: string): string {
-  return `"${text.length > MOST_SHOWN ? `${text.slice(0, MOST_SHOWN)}…` : text}"`;
+function quote(text: string): string {
+  return `"${text.length > MOST_QUOTED ? `${text.slice(0, MOST_QUOTED)}…` : text}"`;
 }
 
-const spoken = (choices: readonly string[]) =>
+const choicesText = (choices: readonly string[]) =>
   choices === SEEDS ? `1 to ${SEEDS.length}` : choices.join(' or ');

@@ -1,11 +1,11 @@
-// What attention weights stand for when the heads were made by reshape. Pure.
+// The tokens that attention weights really belong to when the heads were made by reshape. Pure.
 //
-// q (B, T, C).reshape(B, H, T, D) keeps the elements in their order, so head h holds the tokens
-// h·T/H to (h + 1)·T/H − 1, each cut into H slices of D elements: row r of head h is slice r mod H
-// of token h·T/H + ⌊r / H⌋. The code takes it for token r.
+// q (B, T, C).reshape(B, H, T, D) keeps the elements in their order, so head h holds tokens h·T/H
+// to (h + 1)·T/H − 1, each cut into H slices of D elements. Row r of head h is slice r mod H of
+// token h·T/H + ⌊r / H⌋, but the code assumes that it is token r.
 
-/** What row r of head h really holds. */
-export function rowMeaning(
+/** The token and slice that row `row` of a head really holds. */
+export function rowContent(
   head: number,
   row: number,
   T: number,
@@ -16,25 +16,29 @@ export function rowMeaning(
 }
 
 /**
- * A head's (T, T) weights, moved to the tokens that they really lie between: a query token's row is
- * the mean of its slices' rows, a key token's column the sum over its slices. Rows of tokens that
- * the head never sees are 0.
+ * A head's (T, T) weights by actual tokens: a query token's row is the mean of its slices' rows, a
+ * key token's column the sum over its slices. Rows of tokens that the head never sees are 0.
  */
-export function byToken(weights: readonly number[], head: number, T: number, H: number): number[] {
+export function weightsByToken(
+  weights: readonly number[],
+  head: number,
+  T: number,
+  H: number,
+): number[] {
   const moved = new Array<number>(T * T).fill(0);
   const rows = new Array<number>(T).fill(0);
   for (let row = 0; row < T; row++) {
-    const query = rowMeaning(head, row, T, H).token;
+    const query = rowContent(head, row, T, H).token;
     rows[query]++;
     for (let column = 0; column < T; column++) {
-      moved[query * T + rowMeaning(head, column, T, H).token] += weights[row * T + column];
+      moved[query * T + rowContent(head, column, T, H).token] += weights[row * T + column];
     }
   }
   return moved.map((weight, at) => weight / Math.max(1, rows[Math.floor(at / T)]));
 }
 
-/** The keys with the largest weights of one query, largest first; those of 0 are left out. */
-export function strongest(
+/** The keys with the largest weights of one query, largest first. Weights of 0 are left out. */
+export function strongestKeys(
   weights: readonly number[],
   query: number,
   T: number,
@@ -47,8 +51,8 @@ export function strongest(
     .slice(0, count);
 }
 
-/** How many tokens back a query looks, on average over all weights. */
-export function meanDistance(weights: readonly number[], T: number): number {
+/** How many tokens back the queries attend, averaged over all weights. */
+export function meanLookBack(weights: readonly number[], T: number): number {
   let sum = 0;
   let total = 0;
   for (const [at, weight] of weights.entries()) {
@@ -58,7 +62,7 @@ export function meanDistance(weights: readonly number[], T: number): number {
   return total > 0 ? sum / total : 0;
 }
 
-/** A token as it can be read in a line of prose: spaces and line ends are seen. */
-export function readable(token: string): string {
+/** A token in quotation marks, with visible line ends. */
+export function quoteToken(token: string): string {
   return `“${token.replaceAll('\n', '⏎')}”`;
 }

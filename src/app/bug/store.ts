@@ -1,6 +1,5 @@
-// The Bug Lab's store: what is chosen (it follows the address), and what the experiments reported.
-// One experiment runs at a time; its reports stay until it runs again. React is told at most five
-// times a second.
+// The Bug Lab's store: the options (they follow the address) and the reports of the experiments.
+// One experiment runs at a time, and its reports stay until it runs again.
 
 import { create } from 'zustand';
 import type {
@@ -15,62 +14,65 @@ import { useRoom, writeRoom } from '../shared/rooms';
 import type { AllSettings, Card, Settings } from './settings';
 import { DEFAULTS, formatState, parseState } from './settings';
 
+/** Milliseconds between updates of React while reports arrive. */
 const COMMIT_INTERVAL = 200;
 
-type Of<Kind extends BugLabReport['kind']> = Extract<BugLabReport, { kind: Kind }>;
+type ReportOf<Kind extends BugLabReport['kind']> = Extract<BugLabReport, { kind: Kind }>;
 
-/** What one column reported. */
+/** The reports of one column. */
 export interface ColumnRun {
-  attempts: Of<'step'>['attempt'][];
-  evaluations: Pick<Of<'evaluation'>, 'record' | 'weightChange'>[];
-  picture?: Of<'attention'>['picture'];
+  /** How many steps the column trains for; undefined before the first. */
+  totalSteps?: number;
+  attempts: ReportOf<'step'>['attempt'][];
+  evaluations: Pick<ReportOf<'evaluation'>, 'record' | 'weightChange'>[];
+  picture?: ReportOf<'attention'>['picture'];
   ended?: { error?: string };
 }
 
-export interface LabRun {
+export interface BugLabRun {
   experiment: Experiment;
-  /** Milliseconds, as performance.now() has them: tells one run from the next. */
+  /** From performance.now(), in milliseconds. Identifies the run. */
   startedAt: number;
-  /** stopped: ended before every column was done. */
+  /** stopped: ended before every column had finished. */
   state: 'loading' | 'running' | 'done' | 'stopped' | 'failed';
-  /** What is being loaded. */
+  /** What is being loaded, for the user. */
   detail: string;
   columns: Partial<Record<BugLabColumn, ColumnRun>>;
   failure?: Failure;
 }
 
-/** The columns of each experiment, in the order in which they run. */
+/** The columns of each experiment, in the order in which they take turns. */
 export const COLUMNS = {
   replay: ['view', 'reshape', 'strided'],
   causes: ['view', 'skipped', 'half-weights', 'detached'],
   heads: ['transposed', 'reshaped'],
 } as const satisfies Record<Card, readonly BugLabColumn[]>;
 
-interface BugStore {
+interface BugLabStore {
   card: Card;
   settings: AllSettings;
-  /** What was wrong with the link that was opened; the page stayed as it was. */
+  /** What is wrong with the last link. Such a link changes nothing else. */
   problem?: string;
-  runs: Partial<Record<Card, LabRun>>;
-  /** The experiment that is going on. */
+  runs: Partial<Record<Card, BugLabRun>>;
+  /** The experiment that is running. */
   current?: Card;
   stopping: boolean;
-  /** Read out politely by screen readers. */
+  /** For screen readers. */
   announcement: string;
 
   open(text: string): void;
   dismissProblem(): void;
-  /** Changes switches of the card that is open, and the address with them. */
+  /** Changes options of the current card, and the address. */
   choose(settings: Partial<Settings<'replay'> & Settings<'causes'> & Settings<'heads'>>): void;
   run(): void;
   stop(): void;
 }
 
-export const useBug = create<BugStore>()((set, get) => {
+export const useBugLab = create<BugLabStore>()((set, get) => {
   let reports: BugLabReport[] = [];
   let timer: ReturnType<typeof setTimeout> | undefined;
 
-  function update(change: Partial<LabRun>, more: Partial<BugStore> = {}): void {
+  function update(change: Partial<BugLabRun>, more: Partial<BugLabStore> = {}): void {
     const { current, runs } = get();
     const run = current && runs[current];
     if (run) set({ runs: { ...runs, [current]: { ...run, ...change } }, ...more });
@@ -83,7 +85,8 @@ export const useBug = create<BugStore>()((set, get) => {
     const run = current && runs[current];
     if (!run || reports.length === 0) return;
     const columns = { ...run.columns };
-    for (const report of reports) columns[report.column] = taken(columns[report.column], report);
+    for (const report of reports)
+      columns[report.column] = addReport(columns[report.column], report);
     reports = [];
     update({ state: 'running', columns });
   }
@@ -108,12 +111,12 @@ export const useBug = create<BugStore>()((set, get) => {
     if (message.type !== 'bug-lab-done' && message.type !== 'bug-lab-failed') return;
     flush();
     if (message.type === 'bug-lab-failed') {
-      end('failed', `The experiment stopped: ${message.failure.message}`, message.failure);
+      end('failed', `The experiment failed: ${message.failure.message}`, message.failure);
       return;
     }
-    const { columns } = get().runs[current] as LabRun;
-    const whole = COLUMNS[current].every((column) => columns[column]?.ended);
-    if (whole) end('done', 'The experiment is done.');
+    const { columns } = get().runs[current] as BugLabRun;
+    const complete = COLUMNS[current].every((column) => columns[column]?.ended);
+    if (complete) end('done', 'The experiment has finished.');
     else end('stopped', 'The experiment was stopped.');
   }
 
@@ -122,7 +125,7 @@ export const useBug = create<BugStore>()((set, get) => {
     if (bugLab !== before.bugLab) get().open(bugLab);
   });
 
-  const first = {
+  const initial = {
     card: 'replay' as const,
     settings: DEFAULTS,
     runs: {},
@@ -130,10 +133,10 @@ export const useBug = create<BugStore>()((set, get) => {
     announcement: '',
   };
   return {
-    ...first,
-    ...opened(first, useRoom.getState().bugLab),
+    ...initial,
+    ...stateFromLink(initial, useRoom.getState().bugLab),
 
-    open: (text) => set((state) => opened(state, text)),
+    open: (text) => set((state) => stateFromLink(state, text)),
 
     dismissProblem() {
       const { card, settings } = get();
@@ -148,21 +151,21 @@ export const useBug = create<BugStore>()((set, get) => {
 
     run() {
       const { card, settings, runs, current } = get();
-      if (current) throw new Error(`The experiment ${current} is going on. Stop it first.`);
+      if (current) throw new Error(`The experiment ${current} is running. Stop it first.`);
       const experiment = experimentOf(card, settings);
       reports = [];
       const startedAt = performance.now();
-      const run: LabRun = {
+      const run: BugLabRun = {
         experiment,
         startedAt,
         state: 'loading',
-        detail: 'Asking for the GPU',
+        detail: 'Requesting the GPU',
         columns: {},
       };
       set({
         runs: { ...runs, [card]: run },
         current: card,
-        announcement: 'The experiment begins.',
+        announcement: 'The experiment has started.',
       });
       send({ type: 'bug-lab', experiment });
     },
@@ -174,15 +177,18 @@ export const useBug = create<BugStore>()((set, get) => {
   };
 });
 
-/** The state after a link was opened; a link that is wrong changes nothing but what is said. */
-function opened(state: Pick<BugStore, 'card' | 'settings'>, text: string): Partial<BugStore> {
+/** The changes that a link makes. An invalid link changes only the problem. */
+function stateFromLink(
+  state: Pick<BugLabStore, 'card' | 'settings'>,
+  text: string,
+): Partial<BugLabStore> {
   const parsed = parseState(text);
   if ('problem' in parsed) return { problem: parsed.problem };
   const { card, settings } = parsed;
   return { card, settings: { ...state.settings, [card]: settings }, problem: undefined };
 }
 
-/** What the worker is asked for. */
+/** The experiment that a card's options describe, as the worker runs it. */
 export function experimentOf(card: Card, settings: AllSettings): Experiment {
   if (card !== 'replay') return { kind: card };
   const { batch, context, where, errors } = settings.replay;
@@ -195,13 +201,17 @@ export function experimentOf(card: Card, settings: AllSettings): Experiment {
   };
 }
 
-function taken(
+function addReport(
   column: ColumnRun = { attempts: [], evaluations: [] },
   report: BugLabReport,
 ): ColumnRun {
   switch (report.kind) {
     case 'step':
-      return { ...column, attempts: [...column.attempts, report.attempt] };
+      return {
+        ...column,
+        totalSteps: report.totalSteps,
+        attempts: [...column.attempts, report.attempt],
+      };
     case 'evaluation':
       return { ...column, evaluations: [...column.evaluations, report] };
     case 'attention':

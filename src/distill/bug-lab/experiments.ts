@@ -190,7 +190,7 @@ async function* runColumn(bench: Bench, column: Column): AsyncGenerator<BugLabRe
       }
       if (step === length.steps) break;
       const attempt = await student.attempt(column.batch(++step));
-      yield { kind: 'step', column: name, attempt };
+      yield { kind: 'step', column: name, attempt, totalSteps: length.steps };
       if (raised && attempt.error)
         return yield { kind: 'ended', column: name, error: attempt.error };
     }

@@ -56,7 +56,13 @@ export interface AttentionPicture {
 }
 
 export type BugLabReport =
-  | { kind: 'step'; column: BugLabColumn; attempt: StepAttempt }
+  | {
+      kind: 'step';
+      column: BugLabColumn;
+      attempt: StepAttempt;
+      /** How many steps the column trains for. */
+      totalSteps: number;
+    }
   | {
       kind: 'evaluation';
       column: BugLabColumn;

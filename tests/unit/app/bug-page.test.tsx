@@ -1,5 +1,6 @@
-// @vitest-environment jsdom The Bug Lab's page: what it asks of the worker, what it shows of the
-// reports, what it refuses, and the links to its states.
+// @vitest-environment jsdom
+// The Bug Lab's page: the experiments it requests, the reports it shows, when it refuses to run,
+// and its links.
 
 import { act, cleanup, configure, fireEvent, render, screen, within } from '@testing-library/react';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -8,7 +9,15 @@ import { orderOf } from '../../../src/app/bug/cause-rows';
 import { useRun } from '../../../src/app/run/store';
 import { followAddress } from '../../../src/app/shared/address';
 import type { BugLabColumn, Cause } from '../../../src/worker/protocol';
-import { attempt, columnReports, done, freshLab, report, say, VIEW_ERROR } from './bug-support';
+import {
+  attempt,
+  columnReports,
+  finish,
+  freshBugLab,
+  receive,
+  report,
+  VIEW_ERROR,
+} from './bug-support';
 import { sent, status, stepRecord, stubBrowser } from './support';
 
 configure({ defaultHidden: true });
@@ -34,7 +43,7 @@ const reportAll = (column: BugLabColumn, shape?: Parameters<typeof columnReports
 
 beforeEach(() => {
   stubBrowser();
-  freshLab();
+  freshBugLab();
   history.replaceState(null, '', '/#bug=');
   unfollow = followAddress();
   render(<BugLab />);
@@ -42,21 +51,21 @@ beforeEach(() => {
 afterEach(() => {
   cleanup();
   unfollow();
-  freshLab();
+  freshBugLab();
   vi.unstubAllGlobals();
 });
 
 function replay(): void {
   press('Run the three columns');
-  say({ type: 'bug-lab-loading', detail: 'Loading the teacher' });
+  receive({ type: 'bug-lab-loading', detail: 'Loading the teacher' });
   reportAll('view', { failing: true });
   reportAll('reshape', { bytesCopied: 2_000_000 });
   reportAll('strided');
-  done();
+  finish();
 }
 
 describe('the replay', () => {
-  test('asks for what the switches say, and shows the three columns as measured', () => {
+  test('requests the chosen experiment and shows the measurements of three columns', () => {
     expect(text('column-view')).toContain('Not run yet.');
     replay();
     expect(sent()).toEqual([
@@ -78,17 +87,19 @@ describe('the replay', () => {
     expect(text('column-reshape')).toContain('bytes copied4.0 MB');
     expect(text('column-strided')).toContain('bytes copied0 B');
     expect(text('comparison')).toBe(
-      'Last perplexities: reshape 666.7 with 4.0 MB copied, strided 666.7 with 0 B copied. They are equal.',
+      'Final perplexity: reshape 666.7 with 4.0 MB copied, strided 666.7 with 0 B copied. They ' +
+        'are equal.',
     );
     expect(button('Run the three columns again')).toHaveProperty('disabled', false);
-    expect(screen.getByText('The experiment is done.')).toBeTruthy();
+    expect(screen.getByText('The experiment has finished.')).toBeTruthy();
   });
 
-  test('its symptoms point at what was measured, and say so where nothing was', () => {
-    expect(text('symptom-flat')).toContain('Run the three columns.');
+  test('shows with each symptom what was measured, or that nothing was', () => {
+    expect(text('symptom-flat')).toContain('Nothing yet. Run the three columns.');
     replay();
     expect(text('symptom-flat')).toContain(
-      'view: the loss went from 8.0000 to 4.0000 in 2 steps and the weights changed by 3.000%, while 0 of 8 evaluation batches succeeded.',
+      'view: the loss went from 8.0000 to 4.0000 in 2 steps and the weights changed by 3.000%, ' +
+        'while 0 of 8 evaluation batches succeeded.',
     );
     expect(text('symptom-flat')).toContain('Evaluation does not train');
     expect(text('symptom-perplexity')).toContain('exp(9.7453) = 17,074');
@@ -96,23 +107,23 @@ describe('the replay', () => {
       'view: n/a (0 valid tokens), printed as 10000.0; reshape: 666.7, printed as 666.7',
     );
     expect(text('symptom-success')).toContain(
-      'Success=1.000 was printed, 0 of 8 evaluation batches succeeded',
+      'the script printed Success=1.000, while 0 of 8 evaluation batches succeeded',
     );
     expect(text('symptom-level')).toContain('ln 50,257 = 10.825');
     expect(text('symptom-cost')).toContain('51.1 MB');
     expect(text('symptom-cost')).toContain('strided: 0 B copied');
-    expect(text('symptom-quiet')).toContain('Not with these switches.');
+    expect(text('symptom-quiet')).toContain('Not measured with these options.');
   });
 
-  test('the clamp changes what is printed, not what ran; any other switch asks to run again', () => {
+  test('the clamp changes only what is printed; any other option asks for another run', () => {
     replay();
-    pick('Perplexity', 'as it is');
+    pick('Perplexity', 'as measured');
     expect(text('column-view')).toContain('PPL=n/a (0 valid tokens)');
-    expect(screen.queryByText(/ran with other switches/)).toBeNull();
+    expect(screen.queryByText(/from other options/)).toBeNull();
     pick('Batch size', '1');
     expect(
       screen.getByText(
-        /ran with other switches: batch 4, context 32, in evaluation, errors swallowed/,
+        /from other options: batch size 4, context 32, slice in evaluation, errors swallowed/,
       ),
     ).toBeTruthy();
     expect(location.hash).toBe('#bug=replay,batch=1,clamp=off');
@@ -120,27 +131,28 @@ describe('the replay', () => {
     expect(sent().at(-1)).toMatchObject({ experiment: { batchSize: 1 } });
   });
 
-  test('an exception that is raised stops its column, and is shown whole', () => {
+  test('an uncaught exception stops its column and is shown in full', () => {
     press('Run the three columns');
     report({
       kind: 'step',
       column: 'view',
       attempt: attempt(1, { record: undefined, error: VIEW_ERROR }),
+      totalSteps: 2,
     });
     report({ kind: 'ended', column: 'view', error: VIEW_ERROR });
     reportAll('reshape');
     reportAll('strided');
-    done();
-    expect(text('column-view')).toContain('Raised, and stopped before a step was done.');
+    finish();
+    expect(text('column-view')).toContain('Raised and stopped before the first step finished.');
     expect(text('column-view')).toContain('Stopped: the exception was not caught.');
     expect(text('column-view')).toContain(VIEW_ERROR);
-    expect(screen.getByText(/raised, and stopped the script/)).toBeTruthy();
+    expect(screen.getByText(/raised and stopped the script/)).toBeTruthy();
     expect(text('symptom-exception')).toContain(
-      'view: raised, and stopped; reshape: 8 of 8 batches succeeded',
+      'view: raised and stopped; reshape: 8 of 8 batches succeeded',
     );
   });
 
-  test('the code marks the line that raised, the line that copied, and the kernel that did not', () => {
+  test('the code marks the lines that raised and copied, and the kernel that did neither', () => {
     const marked = (path: string) =>
       screen.getByText(path, { selector: 'mark' }).parentElement?.textContent ?? '';
     expect(marked('loss = cross_entropy(logits.view(-1, V), labels.view(-1))')).not.toContain('↳');
@@ -156,20 +168,20 @@ describe('the replay', () => {
     expect(screen.getByText(/^\/\/ What an evaluation measures/)).toBeTruthy();
   });
 
-  test('can be stopped; what came until then stays', () => {
+  test('can be stopped, and keeps the reports so far', () => {
     press('Run the three columns');
-    expect(screen.getByText('Asking for the GPU')).toBeTruthy();
-    report({ kind: 'step', column: 'view', attempt: attempt(1) });
+    expect(screen.getByText('Requesting the GPU')).toBeTruthy();
+    report({ kind: 'step', column: 'view', attempt: attempt(1), totalSteps: 24 });
     press('Stop');
     expect(sent().at(-1)).toEqual({ type: 'bug-lab-stop' });
     expect(button('Stopping')).toHaveProperty('disabled', true);
-    done();
-    expect(screen.getByText('Stopped before every column was done.')).toBeTruthy();
-    expect(text('column-view')).toContain('1 tried, 1 came back, 0 raised');
+    finish();
+    expect(screen.getByText('Stopped before every column had finished.')).toBeTruthy();
+    expect(text('column-view')).toContain('1 tried, 1 completed, 0 raised');
     expect(text('column-strided')).toContain('Did not run.');
   });
 
-  test('a failure is said with what to do, and the experiment can be tried again', () => {
+  test('a failure is shown with a hint, and the experiment can be run again', () => {
     press('Run the three columns');
     const failure = {
       operation: 'run the experiment',
@@ -177,24 +189,24 @@ describe('the replay', () => {
       hint: 'Try again.',
       kind: 'internal' as const,
     };
-    say({ type: 'bug-lab-failed', failure });
+    receive({ type: 'bug-lab-failed', failure });
     expect(screen.getByRole('alert').textContent).toBe(
       'Could not run the experiment. The GPU went away. Try again.',
     );
     expect(button('Run the three columns again')).toHaveProperty('disabled', false);
   });
 
-  test('waits while a run loads or trains in Distil, and says why', () => {
+  test('cannot run while a run loads or trains in Distil, and says why', () => {
     act(() => useRun.getState().start());
     expect(button('Run the three columns')).toHaveProperty('disabled', true);
-    expect(screen.getByText(/A run is loading in Distil/)).toBeTruthy();
-    say(status('running'));
-    expect(screen.getByText(/A run is training in Distil.*Pause or reset it/)).toBeTruthy();
-    say(status('paused', 1));
+    expect(screen.getByText(/a run is loading in Distil/)).toBeTruthy();
+    receive(status('running'));
+    expect(screen.getByText(/a run is training in Distil.*Pause or reset it/)).toBeTruthy();
+    receive(status('paused', 1));
     expect(button('Run the three columns')).toHaveProperty('disabled', false);
   });
 
-  test('without WebGPU nothing runs, and the page says why', () => {
+  test('without WebGPU nothing can run, and the page says why', () => {
     act(() =>
       useRun.setState({
         unavailable: {
@@ -215,14 +227,14 @@ describe('the replay', () => {
 });
 
 describe('the link', () => {
-  test('restores a state, and one that is wrong changes nothing but what is said', () => {
+  test('restores a state; an invalid link only shows its problem', () => {
     goTo('/#bug=replay,context=2,where=training');
     const radio = (legend: string, value: string) =>
       within(screen.getByRole('group', { name: legend })).getByRole('radio', { name: value });
     expect(radio('Context', '2')).toHaveProperty('checked', true);
-    expect(radio('Slice and loss in', 'training')).toHaveProperty('checked', true);
+    expect(radio('Slice in', 'training')).toHaveProperty('checked', true);
     goTo('/#bug=replay,context=3');
-    expect(screen.getByRole('alert').textContent).toContain('context is "3". It can be 32 or 2.');
+    expect(screen.getByRole('alert').textContent).toContain('context is "3". It must be 32 or 2.');
     expect(radio('Context', '2')).toHaveProperty('checked', true);
     press('Dismiss');
     expect(screen.queryByRole('alert')).toBeNull();
@@ -254,15 +266,16 @@ describe('which cause explains this log?', () => {
       });
     }
     expect(screen.queryByTestId('log-A')).toBeNull();
-    done();
+    finish();
   }
 
-  test('shows four logs without names, says which look alike, and a better log on demand', () => {
+  test('shows four unlabelled logs, says which are identical, and offers a better log', () => {
     run();
     const viewLog = 'ABCD'[orderOf(7).indexOf('view')];
     const others = ['A', 'B', 'C', 'D'].filter((letter) => letter !== viewLog);
-    expect(text('alike')).toBe(
-      `Logs ${others[0]}, ${others[1]} and ${others[2]} print the same lines. This log cannot tell them apart.`,
+    expect(text('identical-logs')).toBe(
+      `Logs ${others[0]}, ${others[1]} and ${others[2]} print the same lines. This log cannot ` +
+        'tell them apart.',
     );
     expect(text('log-A')).not.toContain('gradient norm');
     act(() => screen.getByRole('checkbox').click());
@@ -272,29 +285,29 @@ describe('which cause explains this log?', () => {
     expect(detached.textContent).toContain('Weights changed by 0%');
   });
 
-  test('takes an answer for each, then says which are right and the number that gives each away', () => {
+  test('takes an answer for each log, then shows which are correct and the evidence', () => {
     run();
     const order = orderOf(7);
     expect(button('Check the answers')).toHaveProperty('disabled', true);
     for (const [index, cause] of order.entries()) {
       const value = cause === 'skipped' ? 'view' : cause;
-      fireEvent.change(screen.getByLabelText(`Log ${'ABCD'[index]} comes from`), {
+      fireEvent.change(screen.getByLabelText(`Cause of log ${'ABCD'[index]}`), {
         target: { value },
       });
     }
     press('Check the answers');
-    expect(screen.getByText('3 of 4 right.')).toBeTruthy();
+    expect(screen.getByText('3 of 4 correct.')).toBeTruthy();
     expect(text(`log-${'ABCD'[order.indexOf('skipped')]}`)).toContain(
-      'No. Every step is skipped (loss scale). 2 of 2 steps skipped',
+      'No. Answer: Every step is skipped (loss scale). 2 of 2 steps skipped',
     );
     expect(text(`log-${'ABCD'[order.indexOf('detached')]}`)).toContain(
-      'Right. The loss is not connected. The gradient norm is 0',
+      'Correct. The loss is detached. The gradient norm is 0',
     );
   });
 
-  test('laid out anew, it is another question with another link', () => {
+  test('shuffled, it is a new question with a new link', () => {
     run();
-    press('Lay them out anew');
+    press('Shuffle the logs');
     expect(location.hash).toMatch(/^#bug=causes,seed=\d+$/);
     expect(location.hash).not.toBe('#bug=causes,seed=7');
     expect(button('Check the answers')).toHaveProperty('disabled', true);
@@ -304,7 +317,7 @@ describe('which cause explains this log?', () => {
 describe('scrambled heads', () => {
   const tokens = [' the', ' sea', '\n', ' whale'];
   const T = tokens.length;
-  /** Each query looks at itself alone. */
+  /** Each query attends only to itself. */
   const self = Array.from({ length: T * T }, (_, at) => (at % T === Math.floor(at / T) ? 1 : 0));
 
   function run(): void {
@@ -314,31 +327,32 @@ describe('scrambled heads', () => {
       report({ kind: 'attention', column, picture: { layer: 0, tokens, heads: [self, self] } });
       reportAll(column);
     }
-    done();
+    finish();
   }
 
-  test('shows both losses, both perplexities and every head, in words and as a table', () => {
+  test('shows both losses, both perplexities and every head, as text and as a table', () => {
     run();
-    pick('Rows and columns as', 'the code takes them');
+    pick('Rows and columns', 'tokens the code assumes');
     expect(location.hash).toBe('#bug=heads,axes=claimed');
-    expect(text('hardly')).toContain(
-      'After 2 steps the losses are 4.000 and 4.000, with no error in either.',
+    expect(text('loss-verdict')).toContain(
+      'After 2 steps the losses are 4.000 and 4.000, and neither run raised an error.',
     );
     const reshaped = within(screen.getByTestId('heads-reshaped'));
     expect(reshaped.getAllByRole('img')).toHaveLength(2);
     fireEvent.change(screen.getByRole('slider', { name: /Query row/ }), { target: { value: '3' } });
-    expect(text('heads-transposed')).toContain('“ whale” looks at “ whale” 1.00.');
+    expect(text('heads-transposed')).toContain('“ whale” attends to “ whale” 1.00.');
     expect(text('heads-reshaped')).toContain(
-      'This row is slice 2 of 2 of token 1, “ sea”. The code believes: “ whale” looks at “ whale” 1.00.',
+      'This row is slice 2 of 2 of token 1, “ sea”. The code assumes: “ whale” attends to “ ' +
+        'whale” 1.00.',
     );
     act(() => reshaped.getByRole('button', { name: 'Head 0 of reshape as a table' }).click());
     expect(reshaped.getAllByRole('row')[3].textContent).toBe('“⏎”001.000');
   });
 
-  test('by the tokens that rows really hold, a head does not see the others’ tokens', () => {
+  test('by actual tokens, a head sees none of the other heads’ tokens', () => {
     run();
     const heads = within(screen.getByTestId('heads-reshaped')).getAllByRole('figure');
-    expect(heads[0].textContent).toContain('“ the” looks at “ the” 1.00.');
+    expect(heads[0].textContent).toContain('“ the” attends to “ the” 1.00.');
     expect(heads[1].textContent).toContain('“ the” is not in this head.');
   });
 });

@@ -1,8 +1,8 @@
-// What the Bug Lab's tests share: the store as the page finds it, and made-up reports that arrive
-// as the worker sends them.
+// Shared by the Bug Lab's tests: a fresh store, and made-up reports that arrive as messages from
+// the worker.
 
 import { act } from '@testing-library/react';
-import { useBug } from '../../../src/app/bug/store';
+import { useBugLab } from '../../../src/app/bug/store';
 import { useRoom } from '../../../src/app/shared/rooms';
 import type {
   BugLabColumn,
@@ -12,41 +12,43 @@ import type {
 } from '../../../src/worker/protocol';
 import { evaluationRecord, FakeWorker, failedEvaluation, freshStore, stepRecord } from './support';
 
-export function freshLab(): void {
+export function freshBugLab(): void {
   freshStore();
   useRoom.setState({ room: 'bugLab', strideLab: '', bugLab: '' });
-  useBug.setState(useBug.getInitialState(), true);
+  useBugLab.setState(useBugLab.getInitialState(), true);
 }
 
-/** From the worker to everybody who listens. */
-export const say = (message: FromWorker) =>
+/** Delivers a message from the worker. */
+export const receive = (message: FromWorker) =>
   act(() => FakeWorker.made.at(-1)?.onmessage?.({ data: message }));
 
-export const report = (value: BugLabReport) => say({ type: 'bug-lab-report', report: value });
+export const report = (value: BugLabReport) => receive({ type: 'bug-lab-report', report: value });
 
-/** Ends the experiment; what was reported is then committed. */
-export const done = () => say({ type: 'bug-lab-done' });
+/** Ends the experiment, which commits all reports. */
+export const finish = () => receive({ type: 'bug-lab-done' });
 
 export function attempt(step: number, values: Partial<StepAttempt> = {}): StepAttempt {
   return { step, record: stepRecord(step), bytesCopied: 0, milliseconds: 10 + step, ...values };
 }
 
-/** The exception as the engine words it. */
+/** The exception in the engine's words. */
 export const VIEW_ERROR =
-  "view size is not compatible with input tensor's size and stride (at least one dimension spans across two contiguous " +
-  'subspaces). Use .reshape(...) instead.\nview([-1, 1024]) on sizes [4, 31, 1024], strides [32768, 1024, 1], offset 0';
+  "view size is not compatible with input tensor's size and stride (at least one dimension spans " +
+  'across two contiguous ' +
+  'subspaces). Use .reshape(...) instead.\nview([-1, 1024]) on sizes [4, 31, 1024], strides ' +
+  '[32768, 1024, 1], offset 0';
 
-interface Shape {
-  /** Evaluations fail. */
+interface ColumnShape {
+  /** Every evaluation batch fails. */
   failing?: boolean;
-  /** Bytes that each evaluation copies. */
+  /** Bytes copied by each evaluation. */
   bytesCopied?: number;
   steps?: StepAttempt[];
   weightChange?: number;
 }
 
-/** An evaluation before the steps, the steps, an evaluation after them, the end. */
-export function columnReports(column: BugLabColumn, shape: Shape = {}): BugLabReport[] {
+/** An evaluation, the steps, another evaluation, the end. */
+export function columnReports(column: BugLabColumn, shape: ColumnShape = {}): BugLabReport[] {
   const {
     failing = false,
     bytesCopied = 0,
@@ -63,7 +65,9 @@ export function columnReports(column: BugLabColumn, shape: Shape = {}): BugLabRe
   });
   return [
     evaluation(0),
-    ...steps.map((taken): BugLabReport => ({ kind: 'step', column, attempt: taken })),
+    ...steps.map((attempt): BugLabReport => {
+      return { kind: 'step', column, attempt, totalSteps: steps.length };
+    }),
     evaluation(steps.length),
     { kind: 'ended', column },
   ];

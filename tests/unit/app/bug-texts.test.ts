@@ -1,8 +1,8 @@
-// The Bug Lab without its page: links, the script's log and its habits, the code, the logs' order,
-// what scrambled heads hold.
+// The Bug Lab without its page: links, the script's log, the code, the order of the logs, and the
+// content of scrambled heads.
 
 import { describe, expect, test, vi } from 'vitest';
-import { alike, CAUSES, orderOf } from '../../../src/app/bug/cause-rows';
+import { CAUSES, identicalLogs, orderOf } from '../../../src/app/bug/cause-rows';
 import { isAddressing, storyCode, viewOutcome } from '../../../src/app/bug/listing';
 import { scriptLog, scriptSuccess, totalsOf } from '../../../src/app/bug/script';
 import {
@@ -13,7 +13,12 @@ import {
   parseState,
   type Settings,
 } from '../../../src/app/bug/settings';
-import { byToken, meanDistance, rowMeaning, strongest } from '../../../src/app/bug/slices';
+import {
+  meanLookBack,
+  rowContent,
+  strongestKeys,
+  weightsByToken,
+} from '../../../src/app/bug/slices';
 import { COLUMNS, type ColumnRun } from '../../../src/app/bug/store';
 import { Layout } from '../../../src/tensor/layout';
 import { attempt, VIEW_ERROR } from './bug-support';
@@ -26,7 +31,7 @@ const column = (values: Partial<ColumnRun>): ColumnRun => ({
   evaluations: [],
   ...values,
 });
-const evaluated = (step: number, failed = false) => ({
+const evaluation = (step: number, failed = false) => ({
   record: failed ? failedEvaluation(step) : evaluationRecord(step),
   weightChange: 0,
 });
@@ -36,7 +41,7 @@ const settingsOf = (parsed: ReturnType<typeof parseState>) => {
 };
 
 describe('a link', () => {
-  test('is empty for the first card with its defaults, and names what differs', () => {
+  test('is empty for the first card with its defaults, and names other options', () => {
     expect(formatState('replay', DEFAULTS.replay)).toBe('');
     expect(formatState('heads', DEFAULTS.heads)).toBe('heads');
     expect(formatState('replay', { ...DEFAULTS.replay, batch: '1', errors: 'raised' })).toBe(
@@ -45,7 +50,7 @@ describe('a link', () => {
     expect(formatState('causes', { seed: '7', log: 'better' })).toBe('causes,seed=7,log=better');
   });
 
-  test('comes back from its text, for every choice of every card', () => {
+  test('parses back to the same options, for every value of every card', () => {
     expect(settingsOf(parseState(''))).toEqual({ card: 'replay', settings: DEFAULTS.replay });
     for (const card of CARDS) {
       for (const name of Object.keys(DEFAULTS[card])) {
@@ -58,32 +63,32 @@ describe('a link', () => {
   });
 
   test.each([
-    ['nothing', 'There is no experiment "nothing". There are replay, causes, heads.'],
-    ['replay,batch=7', 'batch is "7". It can be 4 or 1.'],
-    ['replay,seed=1', 'replay has no switch "seed". It has batch, context, where, errors, clamp.'],
-    ['heads,__proto__=1', 'heads has no switch "__proto__". It has axes.'],
+    ['nothing', 'There is no experiment "nothing". The experiments are replay, causes, heads.'],
+    ['replay,batch=7', 'batch is "7". It must be 4 or 1.'],
+    ['replay,seed=1', 'replay has no option "seed". It has batch, context, where, errors, clamp.'],
+    ['heads,__proto__=1', 'heads has no option "__proto__". It has axes.'],
     ['constructor', 'There is no experiment "constructor".'],
-    ['causes,seed=100', 'seed is "100". It can be 1 to 99.'],
-    ['replay,batch=1,batch=4', 'batch is given twice. Give it once.'],
-    ['replay,', 'replay has no switch "".'],
+    ['causes,seed=100', 'seed is "100". It must be 1 to 99.'],
+    ['replay,batch=1,batch=4', 'batch is set more than once.'],
+    ['replay,', 'replay has no option "".'],
     [',batch=1', 'There is no experiment "".'],
-  ])('that is wrong says what is wrong: %s', (text, problem) => {
+  ])('that is invalid says why: %s', (text, problem) => {
     expect(parseState(text)).toEqual({ problem: expect.stringContaining(problem) });
   });
 
-  test('that is long is not repeated whole', () => {
+  test('that is too long is quoted in part', () => {
     const parsed = parseState(`replay,batch=${'9'.repeat(5000)}`);
-    expect(parsed).toEqual({ problem: `batch is "${'9'.repeat(40)}…". It can be 4 or 1.` });
+    expect(parsed).toEqual({ problem: `batch is "${'9'.repeat(40)}…". It must be 4 or 1.` });
   });
 });
 
 describe('the script’s log', () => {
   const failing = column({
     attempts: [1, 2].map((step) => attempt(step)),
-    evaluations: [evaluated(0, true), evaluated(2, true)],
+    evaluations: [evaluation(0, true), evaluation(2, true)],
   });
 
-  test('prints 10000.0 where nothing was measured, and success although every batch failed', () => {
+  test('prints 10000.0 without a measurement, and success though every batch failed', () => {
     expect(scriptLog(failing, true).map(({ text }) => text)).toEqual([
       'Step 0: Loss=n/a, PPL=10000.0, Success=n/a',
       'Step 2: Loss=4.0000, PPL=10000.0, Success=1.000',
@@ -91,24 +96,24 @@ describe('the script’s log', () => {
     expect(totalsOf(failing)).toMatchObject({ tried: 8, succeeded: 0, failed: 8, weightChange: 0 });
   });
 
-  test('unclamped says that there is no perplexity, and prints a measured one as it is', () => {
+  test('unclamped, prints n/a for a missing perplexity and any measured one in full', () => {
     expect(scriptLog(failing, false)[1].text).toBe(
       'Step 2: Loss=4.0000, PPL=n/a (0 valid tokens), Success=1.000',
     );
     const high = column({
       evaluations: [
-        { ...evaluated(0), record: evaluationRecord(0, { studentPerplexity: 17_074.3 }) },
+        { ...evaluation(0), record: evaluationRecord(0, { studentPerplexity: 17_074.3 }) },
       ],
     });
     expect(scriptLog(high, true)[0].text).toContain('PPL=10000.0');
     expect(scriptLog(high, false)[0].text).toContain('PPL=17,074');
   });
 
-  test('a swallowed exception in training came back; the one that stopped the script did not', () => {
+  test('counts a step with a swallowed exception as success, but not an uncaught one', () => {
     const raised = { record: undefined, error: VIEW_ERROR };
     const swallowed = column({
       attempts: [attempt(1, raised), attempt(2, raised)],
-      evaluations: [evaluated(2, true)],
+      evaluations: [evaluation(2, true)],
     });
     expect(scriptSuccess(swallowed)).toBe(1);
     expect(scriptLog(swallowed, true)[0].text).toBe('Step 2: Loss=n/a, PPL=10000.0, Success=1.000');
@@ -117,14 +122,14 @@ describe('the script’s log', () => {
     expect(scriptSuccess(stopped)).toBe(0);
   });
 
-  test('counts the bytes of steps and evaluations, applied and skipped steps, and the median time', () => {
+  test('totals: bytes copied, applied and skipped steps, median time', () => {
     const mixed = column({
       attempts: [
         attempt(1, { bytesCopied: 100, milliseconds: 50 }),
         attempt(2, { record: stepRecord(2, { applied: false }), milliseconds: 5 }),
         attempt(3, { milliseconds: 7 }),
       ],
-      evaluations: [{ ...evaluated(0), record: evaluationRecord(0, { bytesCopied: 11 }) }],
+      evaluations: [{ ...evaluation(0), record: evaluationRecord(0, { bytesCopied: 11 }) }],
     });
     expect(totalsOf(mixed)).toMatchObject({
       bytesCopied: 111,
@@ -136,8 +141,8 @@ describe('the script’s log', () => {
   });
 });
 
-describe('the code beside it', () => {
-  test('has the switches’ sizes, the guard only where errors are swallowed, and one line for each path', () => {
+describe('the code listing', () => {
+  test('has the chosen sizes, a try only if errors are swallowed, and one line per path', () => {
     const code = storyCode(DEFAULTS.replay);
     const text = code.map((line) => line.text).join('\n');
     expect(text).toContain('sizes (4, 31, V), strides (32·V, V, 1)');
@@ -157,14 +162,14 @@ describe('the code beside it', () => {
     expect(new Set(other.map((line) => line.text)).size).toBe(other.length);
   });
 
-  test('view is refused exactly where B > 1 and T − 1 > 1', () => {
+  test('view raises exactly when B > 1 and T − 1 > 1', () => {
     expect(viewOutcome(4, 32)).toBe('refused');
     expect(viewOutcome(1, 32)).toBe('contiguous');
     expect(viewOutcome(4, 2)).toBe('strided');
     expect(viewOutcome(1, 2)).toBe('contiguous');
   });
 
-  test('an addressing line is one that uses an offset or a stride, not a comment about one', () => {
+  test('an addressing line uses an offset or a stride; a comment about one does not count', () => {
     expect(isAddressing('let z0 = params.student_offset + b * params.student_b;')).toBe(true);
     expect(isAddressing('// student_offset is added')).toBe(false);
     expect(isAddressing('let student_best = 1;')).toBe(false);
@@ -172,7 +177,7 @@ describe('the code beside it', () => {
 });
 
 describe('the four logs', () => {
-  test('are never in the order in which they ran, and a seed always gives the same order', () => {
+  test('never have the order in which they ran, and a seed fixes their order', () => {
     for (const seed of choicesOf('causes', 'seed')) {
       const order = orderOf(Number(seed));
       expect(order).not.toEqual(COLUMNS.causes);
@@ -184,26 +189,26 @@ describe('the four logs', () => {
     ).toBeGreaterThan(12);
   });
 
-  test('that print the same lines are named together', () => {
-    const flat = column({ attempts: [attempt(1)], evaluations: [evaluated(1)] });
-    const falling = column({ attempts: [attempt(2)], evaluations: [evaluated(1)] });
-    expect(alike([flat, falling, flat, flat])).toEqual([['A', 'C', 'D']]);
-    expect(alike([flat, falling])).toEqual([]);
+  test('are grouped when they print the same lines', () => {
+    const flat = column({ attempts: [attempt(1)], evaluations: [evaluation(1)] });
+    const falling = column({ attempts: [attempt(2)], evaluations: [evaluation(1)] });
+    expect(identicalLogs([flat, falling, flat, flat])).toEqual([['A', 'C', 'D']]);
+    expect(identicalLogs([flat, falling])).toEqual([]);
   });
 
-  test('each answer names the number that gives it away, from the reports', () => {
+  test('have evidence with the reported numbers', () => {
     const values = { applied: false, lossScale: 2 ** 20, gradNorm: Number.POSITIVE_INFINITY };
     const skipped = column({ attempts: [attempt(1, { record: stepRecord(1, values) })] });
-    expect(CAUSES.skipped.why(skipped)).toBe(
-      '1 of 1 step skipped, at a loss scale of 1,048,576 that never falls; gradient norm Infinity.',
+    expect(CAUSES.skipped.evidence(skipped)).toBe(
+      '1 of 1 step skipped. The loss scale stays at 1,048,576; the gradient norm is Infinity.',
     );
     const detached = column({
       attempts: [attempt(1, { record: stepRecord(1, { gradNorm: 0 }) })],
-      evaluations: [evaluated(1)],
+      evaluations: [evaluation(1)],
     });
-    expect(CAUSES.detached.why(detached)).toContain('The gradient norm is 0');
-    expect(CAUSES['half-weights'].why(detached)).toContain('weights changed by 0%');
-    expect(CAUSES.view.why(column({ evaluations: [evaluated(0, true)] }))).toContain(
+    expect(CAUSES.detached.evidence(detached)).toContain('The gradient norm is 0');
+    expect(CAUSES['half-weights'].evidence(detached)).toContain('weights changed by 0%');
+    expect(CAUSES.view.evidence(column({ evaluations: [evaluation(0, true)] }))).toContain(
       '0 of 4 evaluation batches succeeded',
     );
   });
@@ -212,13 +217,13 @@ describe('the four logs', () => {
 describe('scrambled heads', () => {
   const [T, H, D] = [8, 2, 3];
 
-  test('row r of head h is the slice that Layout finds at its address', () => {
+  test('row r of head h holds the slice that Layout finds at its address', () => {
     const reshaped = Layout.contiguous([T, H * D]).reshape([H, T, D]);
     expect(reshaped.copied).toBe(false);
     for (let head = 0; head < H; head++) {
       for (let row = 0; row < T; row++) {
         const address = reshaped.layout.at(head, row, 0);
-        expect(rowMeaning(head, row, T, H)).toEqual({
+        expect(rowContent(head, row, T, H)).toEqual({
           token: Math.floor(address / (H * D)),
           slice: (address % (H * D)) / D,
         });
@@ -226,22 +231,22 @@ describe('scrambled heads', () => {
     }
   });
 
-  test('weights moved to their tokens stay in the head’s block, and each query’s sum to 1', () => {
+  test('weights by token stay in the head’s block, and each query’s weights sum to 1', () => {
     const causal = Array.from({ length: T * T }, (_, at) =>
       at % T <= Math.floor(at / T) ? 1 / (Math.floor(at / T) + 1) : 0,
     );
-    const moved = byToken(causal, 1, T, H);
+    const moved = weightsByToken(causal, 1, T, H);
     for (let query = 0; query < T; query++) {
       const row = moved.slice(query * T, (query + 1) * T);
       const inBlock = query >= T / H;
       expect(row.reduce((a, b) => a + b)).toBeCloseTo(inBlock ? 1 : 0);
       expect(row.every((weight, key) => weight === 0 || (key >= T / H && key <= query))).toBe(true);
     }
-    expect(strongest(moved, 0, T, 3)).toEqual([]);
-    expect(strongest(moved, T / H, T, 3)).toEqual([T / H]);
+    expect(strongestKeys(moved, 0, T, 3)).toEqual([]);
+    expect(strongestKeys(moved, T / H, T, 3)).toEqual([T / H]);
   });
 
-  test('a query that looks one back and at itself looks half a token back on average', () => {
-    expect(meanDistance([1, 0, 0.5, 0.5], 2)).toBeCloseTo(0.25);
+  test('weights 0.5 on itself and 0.5 on the token before look half a token back', () => {
+    expect(meanLookBack([1, 0, 0.5, 0.5], 2)).toBeCloseTo(0.25);
   });
 });
