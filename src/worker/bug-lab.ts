@@ -1,5 +1,5 @@
-// The Bug Lab's side of the worker: one experiment at a time, from loading its models to its last
-// report.
+// The Bug Lab's part of the worker: runs one experiment at a time, from loading its models to its
+// last report.
 
 import { DEFAULTS } from '../config';
 import { decodeCorpus } from '../data/corpus';
@@ -15,10 +15,10 @@ import type { Experiment } from './protocol';
 
 type Models = Omit<BugLabOptions, 'gpu'>;
 
-/** Loaded once. Forgotten where loading failed, so that the next experiment tries again. */
+/** Loaded once. Reset if loading fails, so that the next experiment tries again. */
 let models: Promise<Models> | undefined;
 
-/** How long a failing GPU call waits for the word that the device is gone, which explains it. */
+/** After a failed GPU call, how long to wait for a lost device to be reported as the cause. */
 const LOST_MILLISECONDS = 200;
 
 export class BugLabSession implements DeviceUser {
@@ -30,7 +30,7 @@ export class BugLabSession implements DeviceUser {
     this.#done = this.#run(experiment, openDevice);
   }
 
-  /** Ends the experiment after the step that is under way, and waits until its memory is free. */
+  /** Ends the experiment after the current step, and waits until its memory is freed. */
   async end(): Promise<void> {
     if (!this.#over) post({ type: 'bug-lab-done' });
     this.#over = true;
@@ -72,7 +72,7 @@ export class BugLabSession implements DeviceUser {
       const loaded = await models;
       if (this.#over) return;
       stage('compiling kernels');
-      // Left by `break` or by an error, the loop ends the experiment, which frees its memory.
+      // Leaving the loop, by `break` or an error, ends the generator, which frees its memory.
       for await (const report of runExperiment({ gpu, ...loaded }, experiment)) {
         if (this.#over) break;
         post({ type: 'bug-lab-report', report });
@@ -80,8 +80,7 @@ export class BugLabSession implements DeviceUser {
         if (this.#over) break;
       }
     } catch (error) {
-      // A failing GPU call and the word that the device is gone come in no particular order; the
-      // word explains it.
+      // A lost device also makes GPU calls fail, in no fixed order. Its loss is the better message.
       await Promise.race([
         this.#gpu?.lost,
         new Promise((resolve) => setTimeout(resolve, LOST_MILLISECONDS)),

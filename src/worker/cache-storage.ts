@@ -1,11 +1,11 @@
-// Where the page keeps a teacher's cache: one file in the origin private file system, which no
-// dialog asks for and no page but this one reads.
+// Storage for the page's teacher cache: one file in the origin private file system, which needs no
+// permission and is visible to this origin only.
 
 import { CacheError, type CacheStorage } from '../distill/teacher/cache-file';
 
-const NAME = 'teacher-cache';
+const FILE_NAME = 'teacher-cache';
 
-/** What the compiler's list of the page's interfaces lacks: only workers have it. */
+/** Not in TypeScript's DOM types: only workers have it. */
 interface SyncAccessHandle {
   getSize(): number;
   read(into: Uint8Array, options: { at: number }): number;
@@ -15,10 +15,10 @@ interface SyncAccessHandle {
   close(): void;
 }
 
-/** @throws if the browser has no such files, or another tab has this one open */
+/** @throws Error if the browser has no such file system, or another tab has the file open */
 export async function openCacheStorage(): Promise<CacheStorage> {
   const folder = await navigator.storage.getDirectory();
-  const entry = await folder.getFileHandle(NAME, { create: true });
+  const entry = await folder.getFileHandle(FILE_NAME, { create: true });
   let handle: SyncAccessHandle;
   try {
     handle = await (

@@ -1,4 +1,4 @@
-// The texts of a run, the book's or the user's, and the look at them before it starts.
+// The texts of a run, the built-in book or the user's files, and their preview before it starts.
 
 import { CorpusError, decodeCorpus } from '../data/corpus';
 import { ColumnsError, type Document, readDocuments } from '../data/documents';
@@ -10,11 +10,11 @@ import { BUILT_IN_CORPUS, base, post } from './host';
 import { openTokenizerOf } from './models';
 import type { FileReport, ToWorker, UserCorpus } from './protocol';
 
-/** What the texts are called. */
+/** What the page calls these texts. */
 export const corpusName = (corpus?: UserCorpus) =>
   corpus?.files.map(({ name }) => name).join(', ') ?? BUILT_IN_CORPUS;
 
-/** The user's documents, or the book as one. @throws CorpusError */
+/** The user's documents, or the book as a single one. @throws CorpusError */
 export async function readTexts(
   corpus: UserCorpus | undefined,
   options: DownloadOptions,
@@ -23,7 +23,7 @@ export async function readTexts(
   return [[decodeCorpus(BUILT_IN_CORPUS, await download(new URL(BUILT_IN_CORPUS, base), options))]];
 }
 
-/** Reads the data as a run would, and posts what it found. */
+/** Reads the data as a run would, and posts a preview of it. */
 export async function preview({
   id,
   config,
@@ -38,17 +38,15 @@ export async function preview({
     if (files.some(({ problem }) => problem !== undefined))
       return post({ type: 'preview', id, files });
     const tokenizer = await openTokenizerOf(config, { files: dropped, base });
-    const read = previewData(encodeDocuments(texts, tokenizer), config, tokenizer);
-    post({ type: 'preview', id, files, preview: read });
+    const documents = encodeDocuments(texts, tokenizer);
+    const preview = previewData(documents, config, tokenizer);
+    post({ type: 'preview', id, files, preview });
   } catch (error) {
     post({ type: 'preview', id, files, failure: describe('read the data', error) });
   }
 }
 
-/**
- * The user's documents, with a report for each file: one that cannot be read does not keep the
- * others from being told.
- */
+/** The user's documents, and a report for each file: one bad file does not hide the others. */
 function inspectFiles({ files, reading }: UserCorpus): {
   files: FileReport[];
   documents: Document[];
@@ -56,9 +54,9 @@ function inspectFiles({ files, reading }: UserCorpus): {
   const documents: Document[] = [];
   const reports = files.map((file): FileReport => {
     try {
-      const { documents: found, columns, empty } = readDocuments(file, reading);
-      for (const document of found) documents.push(document);
-      return { name: file.name, documents: found.length, empty, columns };
+      const { documents: ofFile, columns, empty } = readDocuments(file, reading);
+      for (const document of ofFile) documents.push(document);
+      return { name: file.name, documents: ofFile.length, empty, columns };
     } catch (error) {
       if (!(error instanceof CorpusError)) throw error;
       const columns = error instanceof ColumnsError ? error.columns : [];

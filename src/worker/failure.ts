@@ -1,4 +1,4 @@
-// Errors as the page shows them: what was being done, what happened, and what can be done next.
+// Turns errors into what the page shows: the operation, what happened, and what to do next.
 
 import { CorpusError } from '../data/corpus';
 import { TokenizerError } from '../data/tokenizer';
@@ -9,7 +9,7 @@ import { GpuError } from '../gpu/device';
 import { LayoutError } from '../tensor/layout';
 import type { Failure } from './protocol';
 
-/** An error as the page shows it, with nothing lost on the way. */
+/** An error as the page shows it. Keeps the message and the stack. */
 export function describe(operation: string, error: unknown): Failure {
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
   if (error instanceof GpuError)
@@ -30,7 +30,7 @@ export function describe(operation: string, error: unknown): Failure {
   return {
     operation,
     message,
-    hint: 'This is a fault of Stillhouse. The log has the details.',
+    hint: 'This is a bug in Stillhouse. The log has the details.',
     kind: 'internal',
     stack,
   };

@@ -1,4 +1,4 @@
-// What the worker's parts share: the way to the page, the page's files, and the one GPU device.
+// Shared by the worker's files: messages to the page, the page's base URL, and the one GPU device.
 
 import { type Gpu, openGpu } from '../gpu/device';
 import type { FromWorker } from './protocol';
@@ -6,14 +6,14 @@ import type { FromWorker } from './protocol';
 export const BUILT_IN_CORPUS = 'corpus/moby-dick.txt';
 
 /**
- * The built worker lies in the page's assets folder; the dev server serves it from src, and the
- * page's files from its root.
+ * The page's folder. The built worker is in the page's assets folder; the dev server serves it from
+ * src/ and the page from the root.
  */
 export const base = new URL(import.meta.env.DEV ? '/' : '../', self.location.href);
 
 export const post = (message: FromWorker) => self.postMessage(message);
 
-/** Whoever is told of what befalls the device while no call of its own is under way. */
+/** Told about device errors and loss that no pending call reports. */
 export interface DeviceUser {
   fail(operation: string, error: unknown): void;
   lose(gpu: Gpu, info: GPUDeviceLostInfo): void;
@@ -21,10 +21,7 @@ export interface DeviceUser {
 
 let device: Promise<Gpu> | undefined;
 
-/**
- * The page's one device, until it is lost. `users` are those that are there when something befalls
- * it.
- */
+/** The page's one device, until it is lost. `users` lists who is told about errors and the loss. */
 export function openDevice(users: () => (DeviceUser | undefined)[]): Promise<Gpu> {
   if (device) return device;
   const opened = openGpu();
@@ -44,12 +41,12 @@ export function openDevice(users: () => (DeviceUser | undefined)[]): Promise<Gpu
   return opened;
 }
 
-/** What waits for its turn; one message to ourselves a turn. */
+/** Resolvers of pending `nextTask` calls; each message to ourselves runs one. */
 const turns: (() => void)[] = [];
 const { port1, port2 } = new MessageChannel();
 port1.onmessage = () => turns.shift()?.();
 
-/** Lets messages in between two steps; a timer would wait longer. */
+/** Lets messages from the page in between two steps. A timer would take longer. */
 export function nextTask(): Promise<void> {
   return new Promise((resolve) => {
     turns.push(resolve);

@@ -1,5 +1,5 @@
-// Where a run's models come from: the page's own folder, the hub, or files that were dropped on the
-// page. Nowhere else.
+// Opens a run's models from the page's own folder, from Hugging Face, or from files dropped on the
+// page. Nothing is loaded from anywhere else.
 
 import type { Config } from '../config';
 import { planMemory } from '../distill/apparatus';
@@ -38,7 +38,7 @@ interface Report {
   note(text: string): void;
 }
 
-/** What a run takes of its models. `close` ends the connections once the run is built. */
+/** The models of a run. `close` ends their connections once the run is built. */
 export interface Models {
   tokenizer: FolderTokenizer;
   teacherConfig: TeacherSizes;
@@ -47,10 +47,10 @@ export interface Models {
   close(): void;
 }
 
-/** A file's progress is told each time so much of it has come: often enough for the eye. */
-const TOLD_SHARE = 1 / 500;
+/** Progress is reported each time this share of a file has arrived: often enough for the eye. */
+const PROGRESS_SHARE = 1 / 500;
 
-/** The folder that a setting names. @throws ModelFileError for files that nobody dropped */
+/** The folder that a setting names. @throws ModelFileError for `files` if none were dropped */
 function sourceOf(
   role: Role,
   text: string,
@@ -60,15 +60,16 @@ function sourceOf(
 ) {
   const reference = modelReference(text);
   if (!reference)
-    throw new Error(`${role}_model is ${JSON.stringify(text)}, which names no model.`);
+    throw new Error(`${role}_model is ${JSON.stringify(text)}, which cannot name a model.`);
   if (reference.kind === 'files') {
     const dropped = files[role];
-    const [alone] = dropped?.size === 1 ? dropped : [];
-    if (alone && /\.zip$/i.test(alone[0])) return zipSource(...alone, onProgress, signal);
+    const [single] = dropped?.size === 1 ? dropped : [];
+    if (single && /\.zip$/i.test(single[0])) return zipSource(...single, onProgress, signal);
     if (dropped) return filesSource(dropped, onProgress, signal);
     throw new ModelFileError(
       'model',
-      `${role}_model is files, and no files were dropped for the ${role}. Drop the model's folder or .zip on its field.`,
+      `${role}_model is files, but no files were dropped for the ${role}. ` +
+        "Drop the model's folder or .zip on its field.",
     );
   }
   if (reference.kind === 'built-in') {
@@ -80,18 +81,19 @@ function sourceOf(
       signal,
     });
   }
-  const refused = (why: string) => note?.(`Nothing of ${text} is kept for the next visit: ${why}.`);
-  const cache = browserCache(refused);
+  const onRefused = (why: string) => note?.(`${text} cannot be kept for the next visit: ${why}.`);
+  const cache = browserCache(onRefused);
   return hubSource({ id: reference.id, revision: reference.revision, cache, onProgress, signal });
 }
 
-/** Reads what both folders say of themselves. Weights are read when the run is built. */
+/** Reads both models' config and headers. Weights are read when the run is built. */
 async function openFolders(config: Config, gpu: Gpu, place: Place & Report) {
   const open = (role: Role, text: string): ModelSource => {
-    let told = { file: '', loaded: 0 };
+    let reported = { file: '', loaded: 0 };
     const onProgress: Progress = (file, loaded, total = 0) => {
-      if (file === told.file && loaded < total && loaded - told.loaded < total * TOLD_SHARE) return;
-      told = { file, loaded };
+      const step = loaded - reported.loaded;
+      if (file === reported.file && loaded < total && step < total * PROGRESS_SHARE) return;
+      reported = { file, loaded };
       place.stage(
         /\.(json|txt)$/.test(file) ? 'tokenizer' : role,
         `${file} of ${text}`,
@@ -111,7 +113,7 @@ async function openFolders(config: Config, gpu: Gpu, place: Place & Report) {
   };
   try {
     place.stage('tokenizer', `config.json of ${config.teacher_model}`);
-    // The built-in folder has ONNX files of both precisions, which load sooner than our kernels
+    // The built-in folder has ONNX files in both precisions. They load faster than our kernels
     // compile.
     const builtIn = modelReference(config.teacher_model)?.kind === 'built-in';
     const onnx = builtIn ? `onnx/${dtype === 'f16' ? 'model_fp16' : 'model'}.onnx` : undefined;
@@ -124,10 +126,7 @@ async function openFolders(config: Config, gpu: Gpu, place: Place & Report) {
   }
 }
 
-/**
- * What tells this teacher from others: its name, and for dropped files their names, sizes and
- * dates.
- */
+/** Identifies a teacher in its cache: the setting; for dropped files, names, sizes and dates. */
 export function teacherName(text: string, files?: ReadonlyMap<string, Blob>): string {
   if (modelReference(text)?.kind !== 'files') return text;
   const each = [...(files ?? [])].map(([path, blob]) => {
@@ -137,7 +136,7 @@ export function teacherName(text: string, files?: ReadonlyMap<string, Blob>): st
   return `files: ${each.sort().join(', ')}`;
 }
 
-/** The tokenizer that a run with these settings would have. */
+/** The tokenizer of a run with these settings. */
 export async function openTokenizerOf(
   { teacher_model }: Config,
   place: Place,
@@ -158,18 +157,15 @@ export async function openTokenizerOf(
 export async function openModels(config: Config, gpu: Gpu, place: Place & Report): Promise<Models> {
   const { source, other, teacher, student, close } = await openFolders(config, gpu, place);
   try {
-    const words = teacher.sizes.vocab_size;
-    const tokenizer = await openTokenizer(source, words);
+    const { vocab_size } = teacher.sizes;
+    const tokenizer = await openTokenizer(source, vocab_size);
     if (other) {
       if (await hasTokenizer(other)) {
-        checkSameWords(tokenizer, await openTokenizer(other, words), {
+        checkSameWords(tokenizer, await openTokenizer(other, vocab_size), {
           teacher: source.label,
           student: other.label,
         });
-      } else
-        place.note(
-          `${other.label} has no tokenizer of its own: its words are taken to be the teacher’s.`,
-        );
+      } else place.note(`${other.label} has no tokenizer: it is assumed to use the teacher’s.`);
     }
     return { tokenizer, teacherConfig: teacher.sizes, student, close, makeTeacher: teacher.make };
   } catch (error) {
@@ -178,10 +174,7 @@ export async function openModels(config: Config, gpu: Gpu, place: Place & Report
   }
 }
 
-/**
- * What a run of these settings will take of the GPU. Reads what the folders say of themselves, and
- * makes nothing on the GPU.
- */
+/** The GPU memory of a run with these settings. Reads configs and headers; allocates nothing. */
 export async function planModels(config: Config, gpu: Gpu, place: Place): Promise<MemoryPlan> {
   const { teacher, student, dtype, close } = await openFolders(config, gpu, {
     ...place,
@@ -202,7 +195,7 @@ export async function planModels(config: Config, gpu: Gpu, place: Place): Promis
   }
 }
 
-/** What a model's folder says of it: config.json and headers are read, nothing else. */
+/** A report on a model, from its config.json and headers only. */
 export async function inspectModel(role: Role, text: string, place: Place): Promise<ModelReport> {
   const source = sourceOf(role, text, place);
   try {

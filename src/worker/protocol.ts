@@ -1,5 +1,5 @@
-// Every message between the page and the worker: two discriminated unions, nothing beside them.
-// A run id goes with each message about a run; what arrives for a run that is over is dropped.
+// Every message between the page and the worker: two discriminated unions, nothing else. Messages
+// about a run carry its id; those about a run that is over are ignored.
 
 import type { CheckRow } from '../check/run';
 import type { Config, LiveChanges } from '../config';
@@ -23,82 +23,68 @@ export type { Figures, ProfileReport } from '../distill/profile/profile';
 export type { EvaluationRecord, Sample, StepRecord } from '../distill/records';
 export type { CacheReport } from '../distill/run';
 
-/**
- * Files of the user's own, or a pasted text as one; without them the run uses the built-in book.
- */
+/** The user's files; a pasted text counts as one. Without them a run uses the built-in book. */
 export interface UserCorpus {
   files: CorpusFile[];
   reading: Reading;
 }
 
-/** What is in one of the user's files. */
+/** The contents of one of the user's files. */
 export interface FileReport {
   name: string;
   documents: number;
-  /** Values that were empty and so are in no document. */
+  /** Empty values; they are in no document. */
   empty: number;
-  /** What can be chosen in it: columns of a .csv, fields of a .jsonl. */
+  /** The user can choose among these: columns of a .csv, fields of a .jsonl. */
   columns: string[];
-  /** Why it cannot be read, and what can be done. */
+  /** Why it cannot be read, and what to do. */
   problem?: string;
 }
 
-/** Which of the two models is meant. */
 export type Role = 'teacher' | 'student';
 
-/**
- * Files that were dropped on the page for a model, by their path in its folder; or the folder's
- * .zip alone, by its name.
- */
+/** Files dropped on the page for a model, by path in its folder; or a single .zip, by name. */
 export type DroppedFiles = Partial<Record<Role, ReadonlyMap<string, Blob>>>;
 
-/** What is known of a model before anything large of it is read. */
+/** A model, as far as its config and headers tell. */
 export interface ModelReport {
   label: string;
-  /** What will run it: our own kernels, or onnxruntime. */
+  /** Runs the model: our own kernels, or onnxruntime. */
   engine: 'stillhouse' | 'onnxruntime';
-  /** Undefined for a graph whose config.json does not tell. */
+  /** Undefined for an ONNX graph whose config.json does not say. */
   parameters?: number;
-  /** Of the weights, on disk. */
+  /** Size of the weights on disk. */
   bytes: number;
   vocabularySize: number;
-  /** The longest context. */
+  /** The longest context, in tokens. */
   positions: number;
-  /** Of a GPT-2. */
+  /** Known for a GPT-2 only. */
   layers?: number;
 }
 
-/** What a run will take of the GPU. */
+/** The GPU memory that a run will use. */
 export interface MemoryPlan {
   /** Bytes by purpose, as in a run's status. */
   memory: Record<string, number>;
-  /**
-   * Bytes; the most that the adapter gives in one piece. How much it has in all, no adapter tells.
-   */
+  /** Bytes of the adapter's largest buffer. WebGPU does not say how much memory there is. */
   largestBuffer: number;
-  /** onnxruntime runs the teacher, and its working memory is not counted. */
+  /** True if onnxruntime runs the teacher: its working memory is not counted. */
   atLeast: boolean;
 }
 
 export type ToWorker =
-  /**
-   * Ask what this machine offers; answered by `adapter`, or `failed` with `runId: ''`. Starts
-   * nothing.
-   */
+  /** Open the GPU; answered by `adapter`, or `failed` with `runId: ''`. Starts nothing. */
   | { type: 'probe' }
   /**
-   * Hold every kernel against its slow twin; answered by `check-row` for each and `check-done`.
+   * Compare every kernel with its slow reference; answered by a `check-row` each, then `check-done`.
    * Refused while a run trains.
    */
   | { type: 'check' }
-  /** Read what a model's folder says of it; answered by `inspected` with the same id. */
+  /** Read a model's config and headers; answered by `inspected` with the same id. */
   | { type: 'inspect'; id: number; role: Role; reference: string; files?: DroppedFiles }
-  /**
-   * Read the data as a run with these settings would; answered by `preview` with the same id. Needs
-   * no GPU.
-   */
+  /** Read the data as a run would; answered by `preview` with the same id. Needs no GPU. */
   | { type: 'preview'; id: number; config: Config; corpus?: UserCorpus; files?: DroppedFiles }
-  /** Work out what a run of these settings will take; answered by `planned` with the same id. */
+  /** Work out the GPU memory of a run; answered by `planned` with the same id. */
   | { type: 'plan'; id: number; config: Config; files?: DroppedFiles }
   /** Load, build and (unless `paused`) train. */
   | {
@@ -111,39 +97,37 @@ export type ToWorker =
     }
   | { type: 'pause'; runId: string }
   | { type: 'resume'; runId: string }
-  /** One step while paused. */
+  /** Take one step while paused. */
   | { type: 'step'; runId: string }
-  /** Drop the run and free its memory. */
+  /** End the run and free its memory. */
   | { type: 'reset'; runId: string }
   | { type: 'change'; runId: string; changes: LiveChanges }
   /**
-   * Write the student as a .zip; answered by `exporting` and then `exported` or `export-failed`.
+   * Export the student as a .zip; answered by `exporting`, then `exported` or `export-failed`.
    * Refused while the run trains.
    */
   | { type: 'export'; runId: string; dtype: ExportType; story: RunStory }
   /**
-   * Measure where a step goes; answered by `profiled` or `profile-failed`. Refused while the run
-   * trains, and changes nothing of it.
+   * Measure where a step's time goes; answered by `profiled` or `profile-failed`. Refused while the
+   * run trains. The run is not changed.
    */
   | { type: 'profile'; runId: string }
-  /** After `lost`: a new device, and on from the last evaluation's weights. */
+  /** After `lost`: open a new device and continue from the last evaluation's weights. */
   | { type: 'recover'; runId: string }
-  /**
-   * Run one of the Bug Lab's experiments, after ending the one before. Refused while a run trains.
-   */
+  /** End the Bug Lab's current experiment, then run this one. Refused while a run trains. */
   | { type: 'bug-lab'; experiment: Experiment }
-  /** End the experiment that is going on. */
+  /** End the current experiment. */
   | { type: 'bug-lab-stop' };
 
-/** What the status strip says about the machine. */
+/** The adapter, as the status strip shows it. */
 export interface AdapterReport {
-  /** As the driver names it, e.g. "NVIDIA GeForce RTX 4070" or "SwiftShader". */
+  /** The driver's name for it, e.g. "NVIDIA GeForce RTX 4070" or "SwiftShader". */
   name: string;
   vendor: string;
-  /** True for a software renderer: works, slowly. */
+  /** True for a software renderer, which works but is slow. */
   software: boolean;
   f16: boolean;
-  /** The fewest lanes that a subgroup has; 0 without subgroups. */
+  /** Smallest subgroup size; 0 without subgroups. */
   subgroupSize: number;
   timestamps: boolean;
   maxBindingBytes: number;
@@ -151,24 +135,23 @@ export interface AdapterReport {
 
 export type LoadingStage = 'device' | 'corpus' | 'tokenizer' | RunStage;
 
-/** What is fixed once a run is built. */
+/** Facts about a run that are fixed once it is built. */
 export interface RunReport {
   dtype: 'float16' | 'float32';
-  /** Undefined for a graph whose config.json does not tell. */
+  /** Undefined for an ONNX graph whose config.json does not say. */
   teacherParameters?: number;
   studentParameters: number;
   vocabularySize: number;
-  /** Targets of one optimiser step: batch_size × max_length × gradient_accumulation. */
+  /** Targets per optimiser step: batch_size × max_length × gradient_accumulation. */
   tokensPerStep: number;
-  /** Tokens of the corpus: for training, and held out. */
+  /** Tokens of the data: for training, and held out. */
   trainTokens: number;
   heldOutTokens: number;
-  /**
-   * Our dispatches and submissions in one optimiser step; the status has submissions as they come.
-   */
+  /** Our dispatches in one optimiser step. */
   dispatchesPerStep: number;
+  /** Our submissions in one optimiser step, as planned; RunStatus has the current number. */
   submissionsPerStep: number;
-  /** What was kept of the teacher, where it is cached: it is then no longer in memory. */
+  /** The teacher's cache, if there is one: the teacher is then no longer in memory. */
   cache?: CacheReport;
 }
 
@@ -177,19 +160,19 @@ export interface RunStatus {
   /** Optimiser steps done. */
   step: number;
   tokensPerSecond: number;
-  /** Undefined until there is something to estimate it from. */
+  /** Undefined until it can be estimated. */
   secondsLeft?: number;
-  /** One a batch, more where they would keep the GPU busy for too long. */
+  /** One per batch; more if a single one would keep the GPU busy for too long. */
   submissionsPerStep: number;
   /** Bytes of GPU memory by purpose, e.g. { weights: …, activations: …, teacher: … }. */
   memory: Record<string, number>;
 }
 
-/** An error with everything needed to say it whole. */
+/** An error with everything needed to explain it. */
 export interface Failure {
-  /** What was being done, e.g. "load the teacher". */
+  /** What failed, e.g. "load the teacher". */
   operation: string;
-  /** What happened, with the values. */
+  /** What happened, with its values. */
   message: string;
   /** What the user can do next. */
   hint?: string;
@@ -200,12 +183,12 @@ export interface Failure {
 export type FromWorker =
   | { type: 'adapter'; adapter: AdapterReport }
   | { type: 'check-row'; row: CheckRow }
-  /** The table as text for a bug report, or why there is none. */
+  /** The table as text, for a bug report; or why there is none. */
   | { type: 'check-done'; text: string }
   | { type: 'check-done'; failure: Failure }
-  /** Without a `preview`, a file has a problem, or `failure` says what else is wrong. */
+  /** Without a `preview`, a file has a problem or `failure` says what is wrong. */
   | { type: 'preview'; id: number; files: FileReport[]; preview?: DataPreview; failure?: Failure }
-  /** `loaded` and `total` are bytes where the stage downloads, and absent where it does not. */
+  /** `loaded` and `total` are bytes, in stages that download. */
   | {
       type: 'loading';
       runId: string;
@@ -214,7 +197,7 @@ export type FromWorker =
       loaded?: number;
       total?: number;
     }
-  /** Worth a line in the log: something went another way than usual, and the run goes on. */
+  /** A line for the log: something unusual happened and the run continues. */
   | { type: 'note'; runId: string; text: string }
   | { type: 'inspected'; id: number; role: Role; report: ModelReport }
   | { type: 'inspected'; id: number; role: Role; failure: Failure }
@@ -226,26 +209,23 @@ export type FromWorker =
   | { type: 'status'; runId: string; status: RunStatus }
   /** A live change took effect before this step. */
   | { type: 'changed'; runId: string; step: number; changes: LiveChanges }
-  /** Bytes of all files so far, of how many; `file` is the one that is being written. */
+  /** Bytes written of all files, and their total; `file` is the current one. */
   | { type: 'exporting'; runId: string; file: string; written: number; total: number }
-  /** A folder of this name in a .zip. */
+  /** The .zip contains a folder called `name`. */
   | { type: 'exported'; runId: string; name: string; zip: Blob }
-  /** The run itself goes on. */
+  /** The run itself is not affected. */
   | { type: 'export-failed'; runId: string; failure: Failure }
-  /** And the same as text, for a bug report. */
+  /** `text` is the report for a bug report. */
   | { type: 'profiled'; runId: string; report: ProfileReport; text: string }
-  /** The run itself goes on. */
+  /** The run itself is not affected. */
   | { type: 'profile-failed'; runId: string; failure: Failure }
-  /** The run cannot go on. What it reported so far stays valid. */
+  /** The run cannot continue. Its reports so far stay valid. */
   | { type: 'failed'; runId: string; failure: Failure }
-  /** What the experiment is loading or building. */
+  /** What the experiment is loading or compiling. */
   | { type: 'bug-lab-loading'; detail: string }
   | { type: 'bug-lab-report'; report: BugLabReport }
-  /** The experiment is over: done, or ended as asked. */
+  /** The experiment is over: finished, or ended on request. */
   | { type: 'bug-lab-done' }
   | { type: 'bug-lab-failed'; failure: Failure }
-  /**
-   * The GPU device went away. `resumeStep` is the step of the last evaluation's weights, if there
-   * are any.
-   */
+  /** The GPU device was lost. `resumeStep`: the step of the last evaluation's weights, if any. */
   | { type: 'lost'; runId: string; message: string; resumeStep?: number };

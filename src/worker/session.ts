@@ -1,5 +1,5 @@
-// One run as the page sees it: loaded, trained, paused, lost and recovered. It turns what the page
-// asks of a run into steps, and reports.
+// One run as the page sees it: loaded, trained, paused, lost and recovered. Turns the page's
+// messages into steps, and posts reports.
 
 import type { Config, LiveChanges } from '../config';
 import { encodeDocuments } from '../data/split';
@@ -24,14 +24,14 @@ import type {
   UserCorpus,
 } from './protocol';
 
-/** Records and status go to the page this often; the page draws no faster. */
+/** How often records and status go to the page. The page draws no faster. */
 const REPORT_MILLISECONDS = 200;
 /** Steps that the speed is averaged over. */
 const SPEED_STEPS = 20;
-const TAKE = 'take the student';
+const EXPORT = 'export the student';
 const PROFILE = 'measure a step';
 
-const isTraining = (operation: string, hint: string): Failure => ({
+const refuseWhileTraining = (operation: string, hint: string): Failure => ({
   operation,
   message: 'The run is training.',
   hint,
@@ -43,8 +43,8 @@ export class Session implements DeviceUser {
   #gpu: Gpu | undefined;
   #tokenizer: Models['tokenizer'] | undefined;
   #state: RunStatus['state'] | 'over' = 'paused';
-  /** Steps asked for one at a time. */
-  #singles = 0;
+  /** Single steps requested while paused, and not yet taken. */
+  #singleSteps = 0;
   readonly #ended = new AbortController();
   #loop: Promise<void> = Promise.resolve();
   #lost: Promise<void> | undefined;
@@ -77,7 +77,7 @@ export class Session implements DeviceUser {
     if (message.type === 'change') {
       this.#change(message.changes);
     } else if (this.#state === 'running' || this.#state === 'paused') {
-      if (message.type === 'step') this.#singles++;
+      if (message.type === 'step') this.#singleSteps++;
       this.#resume(message.type === 'resume' ? 'running' : 'paused');
     }
   }
@@ -86,7 +86,7 @@ export class Session implements DeviceUser {
     try {
       this.#run?.change(changes);
     } catch (error) {
-      // A temperature that the teacher's cache does not serve; the run goes on as it was.
+      // The teacher's cache does not support this temperature; the run continues unchanged.
       post({ type: 'note', runId: this.runId, text: (error as Error).message });
       return;
     }
@@ -94,22 +94,20 @@ export class Session implements DeviceUser {
     post({ type: 'changed', runId: this.runId, step: (this.#run?.step ?? 0) + 1, changes });
   }
 
-  /**
-   * Writes the student as it is between two steps; a run that is told to go on does so after that.
-   */
-  export(asked: Extract<ToWorker, { type: 'export' }>): void {
+  /** Exports the student between two steps. A run resumed meanwhile continues afterwards. */
+  export(request: Extract<ToWorker, { type: 'export' }>): void {
     if (this.training) {
-      const failure = isTraining(TAKE, 'Pause it, then take the student.');
+      const failure = refuseWhileTraining(EXPORT, 'Pause the run, then download the student.');
       post({ type: 'export-failed', runId: this.runId, failure });
       return;
     }
-    this.#loop = this.#loop.then(() => this.#export(asked));
+    this.#loop = this.#loop.then(() => this.#export(request));
   }
 
-  /** Measures a step between two others. Settles when that is done. */
+  /** Profiles a step between two others. Resolves when that is done. */
   profile(): Promise<void> {
     if (this.training) {
-      const failure = isTraining(PROFILE, 'Pause it, then measure.');
+      const failure = refuseWhileTraining(PROFILE, 'Pause the run, then measure.');
       post({ type: 'profile-failed', runId: this.runId, failure });
       return Promise.resolve();
     }
@@ -117,13 +115,13 @@ export class Session implements DeviceUser {
     return this.#loop;
   }
 
-  /** Breaks off what is being loaded, and trains no further. */
+  /** Cancels loading and stops training. */
   stop(): void {
     this.#state = 'over';
-    this.#ended.abort(new Error('The run was dropped.'));
+    this.#ended.abort(new Error('The run was reset.'));
   }
 
-  /** Stops, and frees what the run holds on the GPU. */
+  /** Stops, and frees the run's GPU memory. */
   async end(): Promise<void> {
     this.stop();
     await this.#loop;
@@ -134,7 +132,7 @@ export class Session implements DeviceUser {
 
   fail(operation: string, error: unknown): void {
     if (this.#state === 'over') return;
-    // A device that goes away fails whatever was under way; `lost` says it better.
+    // A lost device makes pending calls fail, too. The `lost` message is the better one.
     if (this.#lost) return;
     this.#state = 'over';
     this.#flush();
@@ -155,7 +153,7 @@ export class Session implements DeviceUser {
     });
   }
 
-  /** A new device, and on from the last evaluation's state. */
+  /** Opens a new device and continues from the last evaluation's snapshot. */
   async recover(): Promise<void> {
     if (!this.#lost) return;
     await this.#lost;
@@ -163,7 +161,7 @@ export class Session implements DeviceUser {
     const lost = this.#run;
     const snapshot = lost?.snapshot;
     this.#run = undefined;
-    // Its buffers went with the device; what is left is onnxruntime's session.
+    // Its buffers are gone with the device, but onnxruntime's session is not.
     await lost?.destroy().catch(() => undefined);
     try {
       await this.#build(snapshot);
@@ -193,7 +191,7 @@ export class Session implements DeviceUser {
       files: this.files ?? {},
       base,
       signal,
-      stage: (...said) => this.#stage(...said),
+      stage: (...report) => this.#stage(...report),
       note,
     });
     this.#tokenizer = models.tokenizer;
@@ -213,7 +211,7 @@ export class Session implements DeviceUser {
         },
         events: {
           note,
-          stage: (...said) => this.#stage(...said),
+          stage: (...report) => this.#stage(...report),
           record: (record) => this.#records.push(record),
           evaluation: (record) => {
             this.#flush();
@@ -253,7 +251,7 @@ export class Session implements DeviceUser {
     if (changed) this.#report();
   }
 
-  /** Trains until paused, done or over; one step for each single one asked for. */
+  /** Trains until paused, done or over; while paused, takes the single steps requested. */
   async #advance(): Promise<void> {
     const run = this.#run;
     if (!run) return;
@@ -261,9 +259,9 @@ export class Session implements DeviceUser {
       while (
         !run.done &&
         !this.#lost &&
-        (this.#state === 'running' || (this.#state === 'paused' && this.#singles > 0))
+        (this.#state === 'running' || (this.#state === 'paused' && this.#singleSteps > 0))
       ) {
-        if (this.#state === 'paused') this.#singles--;
+        if (this.#state === 'paused') this.#singleSteps--;
         await run.advance();
         this.#times = [...this.#times.slice(-SPEED_STEPS), performance.now()];
         if (performance.now() - this.#reported > REPORT_MILLISECONDS) this.#report();
@@ -271,8 +269,7 @@ export class Session implements DeviceUser {
       }
       await run.drain();
     } catch (error) {
-      // A failing GPU call and the word that the device is gone come in no particular order; the
-      // word explains it.
+      // A lost device also makes GPU calls fail, in no fixed order. Its loss is the better message.
       await Promise.race([
         this.#gpu?.lost,
         new Promise((resolve) => setTimeout(resolve, REPORT_MILLISECONDS)),
@@ -302,7 +299,7 @@ export class Session implements DeviceUser {
       const zip = await zipStudent(name, files, { date: new Date(), onProgress });
       post({ type: 'exported', runId, name, zip });
     } catch (error) {
-      if (!signal.aborted) post({ type: 'export-failed', runId, failure: describe(TAKE, error) });
+      if (!signal.aborted) post({ type: 'export-failed', runId, failure: describe(EXPORT, error) });
     }
   }
 

@@ -1,5 +1,5 @@
-// The worker: all GPU and model work happens here. It turns protocol messages into one Run, or one
-// experiment of the Bug Lab, at a time.
+// The worker's entry point. All GPU and model work happens here: one Session or one Bug Lab
+// experiment at a time, started and steered by the protocol's messages.
 
 import { reportText, runChecks } from '../check/run';
 import { BugLabSession } from './bug-lab';
@@ -7,15 +7,12 @@ import { preview } from './corpus';
 import { describe } from './failure';
 import { base, openDevice as openSharedDevice, post } from './host';
 import { inspectModel, planModels } from './models';
-import type { Experiment, ToWorker } from './protocol';
+import type { Experiment, Failure, ToWorker } from './protocol';
 import { Session } from './session';
 
 let session: Session | undefined;
 let bugLab: BugLabSession | undefined;
-/**
- * Starting, ending and recovering a run follow one another; what a running one is told takes effect
- * at once.
- */
+/** Starting, ending and recovering a run wait for one another; messages to a run act at once. */
 let queue: Promise<void> = Promise.resolve();
 
 const openDevice = () => openSharedDevice(() => [session, bugLab]);
@@ -37,7 +34,7 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
     void inspectModel(role, reference, { files, base }).then(
       (report) => post({ type: 'inspected', id, role, report }),
       (error) =>
-        post({ type: 'inspected', id, role, failure: describe('look the model up', error) }),
+        post({ type: 'inspected', id, role, failure: describe('look up the model', error) }),
     );
     return;
   }
@@ -84,7 +81,7 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
   } else if (data.type === 'export') {
     current.export(data);
   } else if (data.type === 'profile') {
-    // In the queue, so that no check of the kernels and no experiment runs beside it.
+    // Queued, so that no kernel check and no experiment runs at the same time.
     queue = queue.then(async () => {
       await bugLab?.end();
       await current.profile();
@@ -92,21 +89,20 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
   } else if (data.type === 'recover') {
     queue = queue.then(() => current.recover());
   } else {
-    // A run that goes on has the GPU to itself, as one that starts.
+    // A resumed run has the GPU to itself, like a new one.
     if (data.type === 'resume') void bugLab?.end();
     current.handle(data);
   }
 };
 
-/** Ends the experiment before and starts this one, which goes on beside the queue. */
+/** Ends the previous experiment and starts this one, which runs outside the queue. */
 async function startExperiment(experiment: Experiment): Promise<void> {
   const operation = 'run the experiment';
   if (session?.training) {
-    const why = {
-      message: 'A run is training on the GPU.',
-      hint: 'Pause the run, then start the experiment again.',
-    };
-    return post({ type: 'bug-lab-failed', failure: { operation, ...why, kind: 'internal' } });
+    const message = 'A run is training on the GPU.';
+    const hint = 'Pause the run, then start the experiment again.';
+    const failure: Failure = { operation, message, hint, kind: 'internal' };
+    return post({ type: 'bug-lab-failed', failure });
   }
   await bugLab?.end();
   bugLab = new BugLabSession(experiment, openDevice);
@@ -115,8 +111,10 @@ async function startExperiment(experiment: Experiment): Promise<void> {
 async function checkGpu(): Promise<void> {
   const operation = 'check the GPU';
   if (session?.training) {
-    const why = { message: 'A run is training on it.', hint: 'Pause the run, then check again.' };
-    return post({ type: 'check-done', failure: { operation, ...why, kind: 'internal' } });
+    const message = 'A run is training on the GPU.';
+    const hint = 'Pause the run, then check again.';
+    const failure: Failure = { operation, message, hint, kind: 'internal' };
+    return post({ type: 'check-done', failure });
   }
   try {
     const gpu = await openDevice();

@@ -68,7 +68,7 @@ test('nothing is asked of the hub before somebody asks for it, and the answer be
     type: 'inspected',
     id,
     role: 'teacher',
-    failure: { operation: 'look the model up', message, kind: 'model' },
+    failure: { operation: 'look up the model', message, kind: 'model' },
   });
   expect(screen.getByText(message)).toBeTruthy();
 });

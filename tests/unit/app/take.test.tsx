@@ -117,7 +117,7 @@ test('a failure is said, and the run can be taken again', () => {
   paused(2);
   press();
   const failure = {
-    operation: 'take the student',
+    operation: 'export the student',
     message: 'ln_f.bias holds NaN.',
     kind: 'model' as const,
   };
