@@ -1,12 +1,13 @@
 // A WGSL file made into a pipeline whose bindings and parameters go by name.
 //
-// A kernel's text declares, in group 0, `var<uniform> params: Params` (scalars only) and its
-// storage buffers. The prelude put before it defines `scalar` (f16 or f32) and the aliases and
-// constants that the kernel names in its header, so that one text serves every storage type.
-// `@each(i, COUNT) … @end` is repeated with 0, 1, … in place of `$i`: registers have no index, so
-// that many of them want many names. A COUNT of 0 or 1 is a condition.
+// A kernel declares its storage buffers in group 0 and may declare `var<uniform> params: Params`, a
+// struct of scalars. Its launcher chooses storage types and constants: the prelude put before the
+// text defines `scalar` (f16 or f32) and the other names in the kernel's header, so that one text
+// serves every storage type. What the text may say besides WGSL is in wgsl.ts.
 
 import type { Gpu } from './device';
+import { Struct, structOf } from './struct';
+import { compose, type SourceLine, type Sources, withoutComments } from './wgsl';
 
 export type Storage = 'f16' | 'f32';
 
@@ -15,35 +16,36 @@ export interface Specialisation {
   aliases?: Record<string, Storage | `vec4<${Storage}>`>;
   /** `const` declarations (u32) that must be known to the compiler, e.g. array lengths. */
   constants?: Record<string, number>;
+  /** The file for each `#include <name>`, e.g. { lanes: 'attention_slices.wgsl' }. */
+  includes?: Record<string, string>;
 }
 
 interface Binding {
   index: number;
   type: GPUBufferBindingType;
 }
-interface Param {
-  name: string;
-  type: 'u32' | 'i32' | 'f32';
-}
 
 export class Kernel {
   readonly bindings: ReadonlyMap<string, Binding>;
-  readonly params: readonly Param[];
+  readonly params: Struct;
   readonly layout: GPUBindGroupLayout;
-  /** Rejects with the compiler's message, line and source. */
+  /** Rejects with the compiler's message, and the file, line and text that it is about. */
   readonly ready: Promise<void>;
   #pipeline: GPUComputePipeline | undefined;
 
+  /** `lines`: the whole text, as `compose` and the prelude make it. */
   constructor(
     gpu: Gpu,
     readonly name: string,
-    wgsl: string,
-    { aliases = {}, constants = {} }: Specialisation,
+    readonly lines: readonly SourceLine[],
   ) {
     const { device } = gpu;
-    const text = repeated(withoutComments(wgsl), constants);
-    this.bindings = reflectBindings(name, text);
-    this.params = reflectParams(text);
+    const code = textOf(lines);
+    const plain = withoutComments(code);
+    this.bindings = reflectBindings(name, plain);
+    this.params = this.bindings.has('params')
+      ? structOf(plain, 'Params')
+      : new Struct('Params', []);
     this.layout = device.createBindGroupLayout({
       label: name,
       entries: [...this.bindings.values()].map(({ index, type }) => ({
@@ -52,23 +54,14 @@ export class Kernel {
         buffer: { type },
       })),
     });
-    const halves = Object.values(aliases).some((type) => type.includes('f16'));
-    const prelude = [
-      ...(halves ? ['enable f16;'] : []),
-      ...(/\b(subgroup|quad)[A-Z]/.test(text) ? ['enable subgroups;'] : []),
-      ...Object.entries(aliases).map(([alias, type]) => `alias ${alias} = ${type};`),
-      ...Object.entries(constants).map(([constant, value]) => `const ${constant} = ${value}u;`),
-    ].join(' ');
-    // One line, so that the compiler's line numbers are the file's plus one.
-    const code = `${prelude}\n${text}`;
     const module = device.createShaderModule({ label: name, code });
-    this.ready = this.#compile(gpu, module, code);
+    this.ready = this.#compile(gpu, module);
     // Whoever records the kernel awaits `ready`; this keeps a failure from being reported as
     // unhandled before that.
     this.ready.catch(() => undefined);
   }
 
-  async #compile({ device }: Gpu, module: GPUShaderModule, code: string): Promise<void> {
+  async #compile({ device }: Gpu, module: GPUShaderModule): Promise<void> {
     const layout = device.createPipelineLayout({
       label: this.name,
       bindGroupLayouts: [this.layout],
@@ -81,16 +74,14 @@ export class Kernel {
       });
     } catch (cause) {
       const { messages } = await module.getCompilationInfo();
-      const lines = code.split('\n');
-      const said = messages.map(
-        (m) =>
-          `${this.name}.wgsl:${m.lineNum - 1}: ${m.message}\n    ${lines[m.lineNum - 1] ?? ''}`,
-      );
+      const reports = messages.map(({ lineNum, message }) => {
+        // Some messages are about no line; those carry line 0.
+        const { file, line, text } = this.lines[Math.max(lineNum, 1) - 1];
+        return `${file}:${line}: ${message}\n    ${text}`;
+      });
       throw new Error(
-        `Kernel ${this.name} does not compile.\n${said.join('\n') || (cause as Error).message}`,
-        {
-          cause,
-        },
+        `Kernel ${this.name} does not compile.\n${reports.join('\n') || (cause as Error).message}`,
+        { cause },
       );
     }
   }
@@ -102,44 +93,46 @@ export class Kernel {
   }
 }
 
+/** A device's kernels by their whole text: the same text is compiled once. */
 const kernels = new WeakMap<Gpu, Map<string, Kernel>>();
 
 /**
- * The kernel of this text and specialisation on this device, compiled once. `name` is that of its
- * file.
+ * The kernel in the file `name`.wgsl of the sources, specialised, on this device. It goes by the
+ * file's name without its folder.
  */
-export function kernel(
+export function kernelFrom(
+  sources: Sources,
   gpu: Gpu,
   name: string,
-  wgsl: string,
   specialisation: Specialisation = {},
 ): Kernel {
   const cache = kernels.get(gpu) ?? new Map<string, Kernel>();
   kernels.set(gpu, cache);
-  const key = `${name} ${JSON.stringify(specialisation)}`;
-  const known = cache.get(key) ?? new Kernel(gpu, name, wgsl, specialisation);
+  const lines = sourceLines(sources, `${name}.wgsl`, specialisation);
+  const key = textOf(lines);
+  const known = cache.get(key) ?? new Kernel(gpu, name.replace(/^.*\//, ''), lines);
   cache.set(key, known);
   return known;
 }
 
-/**
- * Writes out every `@each(i, COUNT) … @end`, the inner ones first. COUNT is a number or a constant.
- * Lines keep their numbers.
- */
-function repeated(wgsl: string, constants: Record<string, number>): string {
-  const innermost = /@each\((\w+), (\w+)\)((?:(?!@each|@end).)*)@end/gs;
-  const once = wgsl.replace(innermost, (_, index: string, count: string, body: string) => {
-    const line = body.replaceAll('\n', ' ');
-    const times = constants[count] ?? Number(count);
-    const all = Array.from({ length: times }, (_, i) => line.replaceAll(`$${index}`, `${i}`)).join(
-      '',
-    );
-    return all + '\n'.repeat(body.split('\n').length - 1);
-  });
-  return once === wgsl ? wgsl : repeated(once, constants);
+/** The prelude and the composed file. */
+function sourceLines(
+  sources: Sources,
+  file: string,
+  { aliases = {}, constants = {}, includes = {} }: Specialisation,
+): SourceLine[] {
+  const body = compose(file, { sources, constants, includes });
+  const halves = Object.values(aliases).some((type) => type.includes('f16'));
+  const prelude = [
+    ...(halves ? ['enable f16;'] : []),
+    ...(/\b(subgroup|quad)[A-Z]/.test(withoutComments(textOf(body))) ? ['enable subgroups;'] : []),
+    ...Object.entries(aliases).map(([alias, type]) => `alias ${alias} = ${type};`),
+    ...Object.entries(constants).map(([constant, value]) => `const ${constant} = ${value}u;`),
+  ].map((text, i) => ({ text, file: `${file} (prelude)`, line: i + 1 }));
+  return [...prelude, ...body];
 }
 
-const withoutComments = (wgsl: string) => wgsl.replace(/\/\/.*$/gm, '');
+const textOf = (lines: readonly SourceLine[]): string => lines.map(({ text }) => text).join('\n');
 
 function reflectBindings(name: string, wgsl: string): Map<string, Binding> {
   const declaration =
@@ -152,12 +145,4 @@ function reflectBindings(name: string, wgsl: string): Map<string, Binding> {
   }
   if (bindings.size === 0) throw new Error(`Kernel ${name} declares no binding in group 0.`);
   return bindings;
-}
-
-function reflectParams(wgsl: string): Param[] {
-  const body = /struct Params\s*\{([^}]*)\}/.exec(wgsl)?.[1] ?? '';
-  return [...body.matchAll(/(\w+)\s*:\s*(u32|i32|f32)/g)].map(([, name, type]) => ({
-    name,
-    type: type as Param['type'],
-  }));
 }

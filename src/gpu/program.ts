@@ -6,6 +6,7 @@ import type { Layout } from '../tensor/layout';
 import { checkFits, type Gpu, GpuError } from './device';
 import type { Kernel } from './kernel';
 import type { Purpose } from './memory';
+import { requireSame } from './struct';
 
 /** Where a tensor lies. Without a buffer it is an activation, placed when the Program is built. */
 export interface Placement {
@@ -146,7 +147,7 @@ export class Recorder {
     requireSame(`Kernel ${kernel.name}: bindings`, names, Object.keys(bound));
     requireSame(
       `Kernel ${kernel.name}: params`,
-      kernel.params.map((p) => p.name),
+      kernel.params.fields.map(({ name }) => name),
       Object.keys(params),
     );
     const limit = this.gpu.device.limits.maxComputeWorkgroupsPerDimension;
@@ -164,7 +165,7 @@ export class Recorder {
       paramsOffset: this.#paramBytes,
       grid,
     });
-    this.#paramBytes += Math.ceil((kernel.params.length * 4) / ALIGNMENT) * ALIGNMENT;
+    this.#paramBytes += Math.ceil(kernel.params.bytes / ALIGNMENT) * ALIGNMENT;
   }
 
   /** Places the activations, compiles what is not compiled yet and makes the bind groups. */
@@ -220,14 +221,8 @@ export class Recorder {
 
   #packParams(): ArrayBuffer {
     const view = new DataView(new ArrayBuffer(this.#paramBytes));
-    for (const { offset, kernel, values } of this.#params) {
-      kernel.params.forEach(({ name, type }, i) => {
-        const at = offset + 4 * i;
-        if (type === 'f32') view.setFloat32(at, values[name], true);
-        else if (type === 'i32') view.setInt32(at, values[name], true);
-        else view.setUint32(at, values[name], true);
-      });
-    }
+    for (const { offset, kernel, values } of this.#params)
+      kernel.params.writeInto(view, offset, values);
     return view.buffer;
   }
 
@@ -246,7 +241,7 @@ export class Recorder {
           : {
               buffer: params,
               offset: paramsOffset,
-              size: Math.ceil((kernel.params.length * 4) / 16) * 16,
+              size: Math.ceil(kernel.params.bytes / 16) * 16,
             },
       });
     }
@@ -364,14 +359,4 @@ function placement(bound: Bound): Placement {
   if ('place' in bound) return bound.place;
   if ('bytes' in bound) return bound;
   return { label: bound.label, bytes: bound.size, buffer: bound, offset: 0, purpose: 'data' };
-}
-
-function requireSame(what: string, wanted: string[], given: string[]): void {
-  const missing = wanted.filter((name) => !given.includes(name));
-  const unknown = given.filter((name) => !wanted.includes(name));
-  if (missing.length || unknown.length) {
-    throw new Error(
-      `${what}: missing [${missing}], unknown [${unknown}]; the kernel declares [${wanted}].`,
-    );
-  }
 }

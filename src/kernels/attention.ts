@@ -1,13 +1,9 @@
 // Causal self-attention, forward and backward. The (B, H, T, T) matrix is never stored.
 
 import type { Gpu } from '../gpu/device';
-import { type Kernel, kernel } from '../gpu/kernel';
+import type { Kernel } from '../gpu/kernel';
 import { bytesOf, type Grid, type Recorder, type Tensor } from '../gpu/program';
-import wgsl from './attention.wgsl?raw';
-import keyWgsl from './attention_backward_key.wgsl?raw';
-import queryWgsl from './attention_backward_query.wgsl?raw';
-import slicesWgsl from './attention_slices.wgsl?raw';
-import quadsWgsl from './software/attention_quads.wgsl?raw';
+import { kernel } from './sources';
 import { scalarOf } from './tensors';
 
 export interface Attention {
@@ -22,7 +18,7 @@ export interface Attention {
 /** out = softmax(q · kᵀ / √D, causal) · v, D = C / H, a multiple of 4. */
 export function attention(recorder: Recorder, { qkv, out, lse }: Attention): void {
   const { made, params, grid, multiplications } = setUp(recorder.gpu, qkv, lse);
-  recorder.dispatch(made('attention', wgsl), { qkv, out, lse }, params, grid, {
+  recorder.dispatch(made('attention'), { qkv, out, lse }, params, grid, {
     flops: 4 * multiplications,
   });
 }
@@ -34,14 +30,14 @@ export function attentionBackward(
   { dout, delta, dqkv }: { dout: Tensor; delta: Tensor; dqkv: Tensor },
 ): void {
   const { made, params, grid, multiplications } = setUp(recorder.gpu, qkv, lse);
-  const query = made('attention_backward_query', queryWgsl);
+  const query = made('attention_backward_query');
   // Of dqkv, the query's pass writes a third and the keys' the rest.
   const third = bytesOf(dqkv) / 3;
   recorder.dispatch(query, { qkv, out, dout, lse, delta, dqkv }, params, grid, {
     flops: 6 * multiplications,
     bytes: bytesOf(qkv, out, dout, lse, delta) + third,
   });
-  const key = made('attention_backward_key', keyWgsl);
+  const key = made('attention_backward_key');
   recorder.dispatch(key, { qkv, dout, lse, delta, dqkv }, params, grid, {
     flops: 8 * multiplications,
     bytes: bytesOf(qkv, dout, lse, delta) + 2 * third,
@@ -64,9 +60,9 @@ function setUp(gpu: Gpu, qkv: Tensor, lse: Tensor) {
   const quads = gpu.adapter.software && gpu.adapter.subgroupSize >= 4;
   const { LANES, SLICES } = quads ? { LANES: 8, SLICES: 1 } : { LANES: 64, SLICES: 4 };
   const constants = { HEAD, SLICES, LANES, UNROLL: Number(!gpu.adapter.software) };
-  const specialisation = { aliases: { scalar: scalarOf(qkv) }, constants };
-  const made = (name: string, text: string): Kernel =>
-    kernel(gpu, name, `${text}\n${quads ? quadsWgsl : slicesWgsl}`, specialisation);
+  const lanes = quads ? 'software/attention_quads.wgsl' : 'attention_slices.wgsl';
+  const made = (name: string): Kernel =>
+    kernel(gpu, name, { aliases: { scalar: scalarOf(qkv) }, constants, includes: { lanes } });
   const params = { T, H, scale: 1 / Math.sqrt(D), width: Math.ceil(HEAD / SLICES) };
   const grid: Grid = [Math.ceil((T * SLICES) / (LANES * ROWS)), H, B];
   // Of each of the products with (T, T): every query with the keys that it sees.

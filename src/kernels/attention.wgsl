@@ -6,6 +6,8 @@
 // one of which stands behind this text. Aliases: scalar. Constants: HEAD = D / 4, SLICES, LANES,
 // UNROLL (0 or 1).
 
+#include <lanes>
+
 struct Params { T: u32, H: u32, scale: f32, width: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> qkv: array<vec4<scalar>>; // (B, T, 3, H, HEAD)

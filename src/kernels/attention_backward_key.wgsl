@@ -4,6 +4,8 @@
 // at a time. Runs after attention_backward_query.wgsl, which leaves delta. Aliases: scalar.
 // Constants: HEAD = D / 4, SLICES, LANES, UNROLL (0 or 1).
 
+#include <lanes>
+
 struct Params { T: u32, H: u32, scale: f32, width: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> qkv: array<vec4<scalar>>; // (B, T, 3, H, HEAD)

@@ -3,6 +3,8 @@
 // for the keys' pass. p is made again from the scores and lse. A lane has two queries, as in
 // attention.wgsl. Aliases: scalar. Constants: HEAD = D / 4, SLICES, LANES, UNROLL (0 or 1).
 
+#include <lanes>
+
 struct Params { T: u32, H: u32, scale: f32, width: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> qkv: array<vec4<scalar>>; // (B, T, 3, H, HEAD)

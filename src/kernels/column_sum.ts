@@ -1,9 +1,8 @@
 // Sums over rows: gradients of biases and of positions, and the totals of per-token losses.
 
 import type { Gpu } from '../gpu/device';
-import { kernel } from '../gpu/kernel';
 import { bytesOf, type Recorder, type Tensor } from '../gpu/program';
-import wgsl from './column_sum.wgsl?raw';
+import { kernel } from './sources';
 import { scalarOf } from './tensors';
 
 /** Threads that share a column; one on a software adapter, as for rows. */
@@ -16,7 +15,7 @@ export const columnLanes = (gpu: Gpu): number => (gpu.adapter.software ? 1 : 16)
 export function columnSum(recorder: Recorder, x: Tensor, sums: Tensor, label = 'columnSum'): void {
   const [rows, N] = x.layout.shape;
   const constants = { LANES: columnLanes(recorder.gpu) };
-  const program = kernel(recorder.gpu, 'column_sum', wgsl, {
+  const program = kernel(recorder.gpu, 'column_sum', {
     aliases: { scalar: scalarOf(x) },
     constants,
   });

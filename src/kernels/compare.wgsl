@@ -3,6 +3,8 @@
 // Reads all three where they lie; changes nothing. Rows whose target is ignored give 0. Aliases:
 // teacher_type. Constants: LANES (threads a row).
 
+#include "rows.wgsl"
+
 struct Params {
   rows: u32, T: u32, V: u32, ignore: i32,
   student_offset: u32, student_b: u32, student_t: u32, student_v: u32,

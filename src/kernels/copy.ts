@@ -1,9 +1,8 @@
 // Copies a tensor of up to four dimensions into another, each through its own layout; converts f32
 // and f16.
 
-import { kernel } from '../gpu/kernel';
 import type { Recorder, Tensor } from '../gpu/program';
-import wgsl from './copy.wgsl?raw';
+import { kernel } from './sources';
 import { elementGrid, scalarOf } from './tensors';
 
 /**
@@ -34,7 +33,7 @@ export function copy(recorder: Recorder, source: Tensor, target: Tensor): void {
   };
   const aliases = { source_type: scalarOf(source), target_type: scalarOf(target) };
   recorder.dispatch(
-    kernel(recorder.gpu, 'copy', wgsl, { aliases }),
+    kernel(recorder.gpu, 'copy', { aliases }),
     { source, destination: target },
     {
       count,

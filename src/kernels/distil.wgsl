@@ -11,6 +11,8 @@
 // (without T²) apart. Aliases: teacher_type. Constants: LANES (threads a row), GRADIENT (0 or 1:
 // leave the logits alone).
 
+#include "rows.wgsl"
+
 struct Params {
   first: u32, rows: u32, T: u32, V: u32, ignore: i32, label_smoothing: f32, z_loss: f32,
   student_first: u32, student_offset: u32, student_b: u32, student_t: u32, student_v: u32,

@@ -9,6 +9,8 @@
 // (threads a row), GRADIENT (0 or 1: leave the logits alone), FIGURES (1: per_token is an
 // evaluation's).
 
+#include "rows.wgsl"
+
 struct Params {
   first: u32, rows: u32, T: u32, V: u32, ignore: i32, label_smoothing: f32, z_loss: f32,
   student_first: u32, student_offset: u32, student_b: u32, student_t: u32, student_v: u32,

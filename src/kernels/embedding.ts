@@ -1,11 +1,9 @@
 // Token and position embeddings, forward and backward.
 
-import { kernel } from '../gpu/kernel';
 import { bytesOf, type Recorder, type Tensor } from '../gpu/program';
 import { BYTES } from '../tensor/dtype';
 import { columnSum } from './column_sum';
-import wgsl from './embedding.wgsl?raw';
-import backwardWgsl from './embedding_backward.wgsl?raw';
+import { kernel } from './sources';
 import { matrix, rowRuns, scalarOf } from './tensors';
 
 /** x (B·T, C) = wte[tokens] + wpe[position]. tokens (B, T) u32. */
@@ -18,7 +16,7 @@ export function embedding(
 ): void {
   const [, T] = tokens.layout.shape;
   const [rows, C] = x.layout.shape;
-  const program = kernel(recorder.gpu, 'embedding', wgsl, { aliases: { scalar: scalarOf(wte) } });
+  const program = kernel(recorder.gpu, 'embedding', { aliases: { scalar: scalarOf(wte) } });
   const V = wte.layout.shape[0];
   for (const { first, rows: run } of rowRuns(recorder.gpu, wte)) {
     const count = run.layout.shape[0];
@@ -49,7 +47,7 @@ export function embeddingBackward(
 ): void {
   const [B, T] = tokens.layout.shape;
   const [rows, C] = dx.layout.shape;
-  const program = kernel(recorder.gpu, 'embedding_backward', backwardWgsl, {
+  const program = kernel(recorder.gpu, 'embedding_backward', {
     aliases: { scalar: scalarOf(dx) },
   });
   for (const { first, rows: run } of rowRuns(recorder.gpu, dwte)) {

@@ -3,6 +3,8 @@
 // takes away. m is never formed, since p or q may underflow: with s = ln p − ln q + ln(β / (1 −
 // β)), ln(m/q) = ln(1 − β) + softplus(s) and ln(m/p) = ln β + softplus(−s).
 
+#include "distil.wgsl"
+
 fn value(lp: f32, lq: f32, beta: f32) -> f32 {
   let s = lp - lq + log(beta / (1.0 - beta));
   let forward = log(beta) + softplus(-s); // ln(m/p)

@@ -1,13 +1,10 @@
 // LayerNorm over the last dimension, forward and backward. x and dy are read through their layouts,
 // so that a sliced or transposed one needs no copy; what is written is contiguous.
 
-import { kernel } from '../gpu/kernel';
 import { bytesOf, type Recorder, type Tensor } from '../gpu/program';
 import { columnLanes } from './column_sum';
-import wgsl from './layernorm.wgsl?raw';
-import backwardWgsl from './layernorm_backward.wgsl?raw';
-import parametersWgsl from './layernorm_backward_parameters.wgsl?raw';
-import { ROW_THREADS, rowLanes, scalarOf, withRows } from './tensors';
+import { kernel } from './sources';
+import { ROW_THREADS, rowLanes, scalarOf } from './tensors';
 
 export interface LayerNorm {
   /** (rows, C), in any layout. */
@@ -31,7 +28,7 @@ export function layerNorm(
 ): void {
   const [rows, C] = x.layout.shape;
   const LANES = rowLanes(recorder.gpu);
-  const program = kernel(recorder.gpu, 'layernorm', withRows(wgsl), {
+  const program = kernel(recorder.gpu, 'layernorm', {
     aliases: { scalar: scalarOf(x) },
     constants: { LANES },
   });
@@ -62,7 +59,7 @@ export function layerNormBackward(
   const aliases = { scalar: scalarOf(x) };
   const params = { rows, C, ...strides('x', x), ...strides('dy', dy) };
   const LANES = rowLanes(gpu);
-  const input = kernel(gpu, 'layernorm_backward', withRows(backwardWgsl), {
+  const input = kernel(gpu, 'layernorm_backward', {
     aliases,
     constants: { LANES, ADDEND: Number(!!addend) },
   });
@@ -70,7 +67,7 @@ export function layerNormBackward(
   recorder.dispatch(input, { x, gamma, moments, dy, addend: addend ?? dy, dx }, params, [grid], {
     flops: FLOPS.input * rows * C,
   });
-  const parameters = kernel(gpu, 'layernorm_backward_parameters', parametersWgsl, {
+  const parameters = kernel(gpu, 'layernorm_backward_parameters', {
     aliases,
     constants: { LANES: columnLanes(gpu) },
   });

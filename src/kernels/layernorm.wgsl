@@ -2,6 +2,8 @@
 // the backward pass. x is read where it lies, through a row and a column stride; y is contiguous.
 // Aliases: scalar. Constants: LANES (threads a row).
 
+#include "rows.wgsl"
+
 struct Params { rows: u32, C: u32, epsilon: f32, x_offset: u32, x_row: u32, x_col: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<scalar>; // (rows, C) through strides

@@ -4,6 +4,8 @@
 // through a row and a column stride; addend and dx are contiguous. Aliases: scalar. Constants:
 // LANES (threads a row), ADDEND (0 or 1).
 
+#include "rows.wgsl"
+
 struct Params { rows: u32, C: u32, x_offset: u32, x_row: u32, x_col: u32, dy_offset: u32, dy_row: u32, dy_col: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<scalar>; // (rows, C) through strides

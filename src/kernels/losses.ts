@@ -3,7 +3,6 @@
 // the student logits' place.
 
 import type { Divergence } from '../divergences';
-import { kernel } from '../gpu/kernel';
 import {
   bytesOf,
   type DispatchCost,
@@ -12,18 +11,9 @@ import {
   type Tensor,
 } from '../gpu/program';
 import { BYTES } from '../tensor/dtype';
-import ceWgsl from './ce.wgsl?raw';
-import compareWgsl from './compare.wgsl?raw';
-import distilWgsl from './distil.wgsl?raw';
-import distilTopKWgsl from './distil_topk.wgsl?raw';
-import { ROW_THREADS, rowLanes, scalarOf, withRows } from './tensors';
+import { kernel } from './sources';
+import { ROW_THREADS, rowLanes, scalarOf } from './tensors';
 import { type Entries, narrowIds } from './topk';
-
-const FILES = import.meta.glob<string>('./*.wgsl', {
-  query: '?raw',
-  import: 'default',
-  eager: true,
-});
 
 export interface LossInputs {
   /** (B, T, V) f32, or the rows of one chunk; becomes the gradient where `gradient` is set. */
@@ -59,7 +49,7 @@ export function ce(recorder: Recorder, inputs: LossInputs): void {
   const { student, targets, perToken, step, scaler } = inputs;
   const { constants, params, grid } = addressing(recorder, inputs);
   const cost = costOf(inputs, FLOPS.ce);
-  const program = kernel(recorder.gpu, 'ce', withRows(ceWgsl), { constants });
+  const program = kernel(recorder.gpu, 'ce', { constants });
   recorder.dispatch(
     program,
     { step, scaler, student, targets, per_token: perToken },
@@ -81,8 +71,7 @@ export interface DistilInputs extends LossInputs {
 export function distil(recorder: Recorder, inputs: DistilInputs): void {
   const { student, targets, perToken, step, scaler, teacher, divergence, beta } = inputs;
   const { constants, params, grid } = addressing(recorder, inputs);
-  const text = withRows(`${FILES[`./${divergence}.wgsl`]}\n${distilWgsl}`);
-  const program = kernel(recorder.gpu, divergence, text, {
+  const program = kernel(recorder.gpu, divergence, {
     aliases: { teacher_type: scalarOf(teacher) },
     constants,
   });
@@ -117,7 +106,7 @@ export function distilTopK(recorder: Recorder, inputs: DistilTopKInputs): void {
       `distilTopK: the entries keep all of ${V} words. Expand them, and use the other losses.`,
     );
   const FIGURES = Number(figures);
-  const program = kernel(recorder.gpu, 'distil_topk', withRows(distilTopKWgsl), {
+  const program = kernel(recorder.gpu, 'distil_topk', {
     constants: { ...constants, FIGURES },
   });
   const { entry_v: _, ...found } = logitStrides('entry', entries, inputs);
@@ -149,7 +138,7 @@ export function compare(
   const [B, T, V] = student.layout.shape;
   const rows = B * T;
   const LANES = rowLanes(recorder.gpu);
-  const program = kernel(recorder.gpu, 'compare', withRows(compareWgsl), {
+  const program = kernel(recorder.gpu, 'compare', {
     aliases: { teacher_type: scalarOf(teacher) },
     constants: { LANES },
   });

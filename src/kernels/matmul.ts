@@ -1,12 +1,10 @@
 // Matrix product with optional bias, addend and accumulation; forward and both backward products
 // are this one operation.
 
-import { kernel } from '../gpu/kernel';
 import { bytesOf, type Recorder, type Tensor } from '../gpu/program';
 import type { Layout } from '../tensor/layout';
-import geluWgsl from './gelu.wgsl?raw';
-import storeWgsl from './matmul_store.wgsl?raw';
 import { bestWay, lie, type Way } from './matmul_variants';
+import { kernel } from './sources';
 import { scalarOf } from './tensors';
 
 export interface MatmulOptions {
@@ -57,7 +55,7 @@ export function matmul(
     );
   }
   const [a_type, b_type, c_type, scalar] = [a, b, c, bias ?? addend ?? geluOf ?? b].map(scalarOf);
-  const { file, wgsl, constants, rows, columns, orders, fours } =
+  const { file, constants, rows, columns, orders, fours } =
     way ?? bestWay(recorder.gpu, a.layout, b.layout, b_type);
   if (fours && !(lie(a.layout, 1).fours && lie(b.layout, 0).fours))
     throw new Error(
@@ -66,7 +64,7 @@ export function matmul(
   const [[a_row, a_col], [b_row, b_col], [c_row, c_col]] = [a, b, c].map(
     ({ layout }) => layout.strides,
   );
-  const program = kernel(recorder.gpu, file, `${wgsl}\n${storeWgsl}\n${geluWgsl}`, {
+  const program = kernel(recorder.gpu, file, {
     aliases: {
       a_type: fours ? `vec4<${a_type}>` : a_type,
       b_type: fours ? `vec4<${b_type}>` : b_type,

@@ -7,6 +7,8 @@
 // elements of b, and all of them the same element of a. Constants: LANES, ROWS. Goes before
 // matmul_store.wgsl.
 
+#include "matmul_store.wgsl"
+
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u) {
   let row = group.y * ROWS;

@@ -4,6 +4,8 @@
 // slope at `before`), GELU (of what is stored, to `activated`), ALIKE or else UNLIKE (the four
 // columns are inside or past the edge together). Goes before gelu.wgsl.
 
+#include "gelu.wgsl"
+
 struct Params {
   M: u32, N: u32, K: u32,
   a_offset: u32, a_row: u32, a_col: u32,

@@ -4,6 +4,8 @@
 // the second turn on. Constants: QUADS; A_DEEP, B_DEEP: 1 where an operand's neighbours in memory
 // lie along k, 0 where they lie across it. Goes before matmul_store.wgsl.
 
+#include "matmul_store.wgsl"
+
 const DEPTH = 16 / QUADS; // of a strip, so that each thread brings one vector of four
 const WIDTH = 16 * QUADS; // of a strip, in fours
 const STRIDE = WIDTH + 1; // keeps a column of threads off one bank

@@ -4,16 +4,11 @@
 import type { Gpu } from '../gpu/device';
 import type { Storage } from '../gpu/kernel';
 import type { Layout } from '../tensor/layout';
-import plainWgsl from './matmul.wgsl?raw';
-import tileWgsl from './matmul_tile.wgsl?raw';
-import quadsWgsl from './software/matmul_quads.wgsl?raw';
-import subgroupWgsl from './software/matmul_subgroup.wgsl?raw';
 
 /** A kernel and its constants. A workgroup makes `rows` × `columns` elements of c. */
 export interface Way {
   name: string;
   file: string;
-  wgsl: string;
   constants: Record<string, number>;
   rows: number;
   columns: number;
@@ -31,7 +26,6 @@ export interface Way {
 const plain = (LANES: number): Way => ({
   name: `plain, ${LANES} lanes`,
   file: 'matmul',
-  wgsl: plainWgsl,
   speed: 1,
   constants: { LANES, ROWS: 8 },
   rows: 8,
@@ -42,8 +36,7 @@ const subgroup = (size: number, FOURS: number, speed: number): Way => {
   const SUBGROUP = 2 ** Math.floor(Math.log2(Math.min(16, size)));
   return {
     name: `subgroups, 16 × ${4 * FOURS}`,
-    file: 'matmul_subgroup',
-    wgsl: subgroupWgsl,
+    file: 'software/matmul_subgroup',
     speed,
     constants: { LANES: 16, SUBGROUP, LOADS: 16 / SUBGROUP, FOURS },
     rows: 16,
@@ -53,8 +46,7 @@ const subgroup = (size: number, FOURS: number, speed: number): Way => {
 
 const quads = (SIXTEENS: number, FOURS: number, speed: number): Way => ({
   name: `quads, ${16 * SIXTEENS} × ${4 * FOURS}`,
-  file: 'matmul_quads',
-  wgsl: quadsWgsl,
+  file: 'software/matmul_quads',
   speed,
   orders: true,
   fours: true,
@@ -66,7 +58,6 @@ const quads = (SIXTEENS: number, FOURS: number, speed: number): Way => ({
 const tile = (QUADS: number, speed: number): Way => ({
   name: `tiles of ${64 * QUADS}`,
   file: 'matmul_tile',
-  wgsl: tileWgsl,
   speed,
   constants: { QUADS },
   rows: 64 * QUADS,

@@ -1,11 +1,9 @@
 // The optimiser's launchers: the gradient's norm, the decision about the step, AdamW. All on the
 // GPU; nothing is read back.
 
-import { kernel, type Storage } from '../gpu/kernel';
+import type { Storage } from '../gpu/kernel';
 import type { Placement, Recorder } from '../gpu/program';
-import adamwWgsl from './adamw.wgsl?raw';
-import gradientNormWgsl from './gradient_norm.wgsl?raw';
-import lossScalerWgsl from './loss_scaler.wgsl?raw';
+import { kernel } from './sources';
 import { elementGrid } from './tensors';
 
 /** Bytes of the scaler's state; see struct Scaler in lossScaler.wgsl. */
@@ -87,7 +85,7 @@ export function optimiserStep(
   for (const range of ranges) {
     const own = Math.min(most, Math.ceil(range.count / 64));
     recorder.dispatch(
-      kernel(gpu, 'gradient_norm', gradientNormWgsl),
+      kernel(gpu, 'gradient_norm'),
       { scaler, gradients: within(arenas.gradients, range, 4), partials },
       { count: range.count, first: groups },
       [own],
@@ -96,7 +94,7 @@ export function optimiserStep(
     groups += own;
   }
   recorder.dispatch(
-    kernel(gpu, 'loss_scaler', lossScalerWgsl),
+    kernel(gpu, 'loss_scaler'),
     { step, partials, scaler },
     {
       count: groups,
@@ -115,7 +113,7 @@ export function optimiserStep(
     const lanes = range.count % 4 === 0 ? 4 : 1;
     const aliases = lanes === 4 ? FOURS[scalar] : { value: 'f32' as const, scalar };
     recorder.dispatch(
-      kernel(gpu, 'adamw', adamwWgsl, { aliases, constants: { COPY: Number(!!arenas.halves) } }),
+      kernel(gpu, 'adamw', { aliases, constants: { COPY: Number(!!arenas.halves) } }),
       {
         step,
         scaler,

@@ -1,9 +1,8 @@
 // Drawing the next token on the GPU, so that a text grows word by word without one of them being
 // read back.
 
-import { kernel } from '../gpu/kernel';
 import type { Recorder, Tensor } from '../gpu/program';
-import wgsl from './sample.wgsl?raw';
+import { kernel } from './sources';
 import { rowLanes } from './tensors';
 
 /** How words are drawn: from the `k` likeliest, by exp(logit / temperature). */
@@ -23,6 +22,6 @@ export function draw(
 ): void {
   const [rows, V] = logits.layout.shape;
   const constants = { K: Math.min(k, V), LANES: rowLanes(recorder.gpu) };
-  const program = kernel(recorder.gpu, 'sample', wgsl, { constants });
+  const program = kernel(recorder.gpu, 'sample', { constants });
   recorder.dispatch(program, { logits, rolls, tokens }, { V, temperature }, [rows]);
 }

@@ -2,6 +2,8 @@
 // − β) p/m. m is never formed, since p or q may underflow: with s = ln p − ln q + ln(β / (1 − β)),
 // ln(m/p) = ln β + softplus(−s) and p/m = sigmoid(s) / β.
 
+#include "distil.wgsl"
+
 fn value(lp: f32, lq: f32, beta: f32) -> f32 {
   return -exp(lp) * (log(beta) + softplus(lq - lp - log(beta / (1.0 - beta))));
 }

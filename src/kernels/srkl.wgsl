@@ -3,6 +3,8 @@
 // underflow: ln(m/q) = ln β + u, u = softplus(ln p − ln q + ln((1 − β) / β)), so that h = −(u − 1 +
 // exp(−u)).
 
+#include "distil.wgsl"
+
 fn value(lp: f32, lq: f32, beta: f32) -> f32 {
   return -exp(lq) * (log(beta) + softplus(lp - lq + log((1.0 - beta) / beta)));
 }

@@ -5,7 +5,6 @@ import type { Storage } from '../gpu/kernel';
 import type { Tensor } from '../gpu/program';
 import { BYTES } from '../tensor/dtype';
 import { Layout } from '../tensor/layout';
-import rowsWgsl from './rows.wgsl?raw';
 
 /**
  * The same tensor as a matrix (rows, columns); throws as PyTorch's view does where that needs a
@@ -55,12 +54,6 @@ export function scalarOf({ dtype, place }: Tensor): Storage {
  */
 export const rowLanes = (gpu: Gpu): number => (gpu.adapter.software ? 1 : 64);
 export const ROW_THREADS = 64;
-
-/**
- * A kernel's text with what it takes to reduce over the threads of a row. Behind it, so that its
- * own lines keep their numbers.
- */
-export const withRows = (wgsl: string): string => `${wgsl}\n${rowsWgsl}`;
 
 /** Workgroups of 64 threads for a loop over `count` elements; each thread takes every n-th one. */
 export function elementGrid(gpu: Gpu, count: number): [number] {

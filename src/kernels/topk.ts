@@ -9,12 +9,10 @@
 // and that is where the likely words are (a word of probability e^-x is off by x · 2^-11 of
 // itself), and a whole row of them serves every temperature.
 
-import { kernel } from '../gpu/kernel';
 import type { Recorder, Tensor } from '../gpu/program';
 import { Layout } from '../tensor/layout';
-import expandWgsl from './expand.wgsl?raw';
-import { elementGrid, ROW_THREADS, rowLanes, scalarOf, withRows } from './tensors';
-import topKWgsl from './topk.wgsl?raw';
+import { kernel } from './sources';
+import { elementGrid, ROW_THREADS, rowLanes, scalarOf } from './tensors';
 
 /** How many words of a vocabulary an entry keeps, 1 ≤ k ≤ V. */
 export interface TopK {
@@ -51,7 +49,7 @@ export function topK(
   const [rows] = teacher.layout.shape;
   const [teacher_row, teacher_v] = teacher.layout.strides;
   const LANES = rowLanes(recorder.gpu);
-  const program = kernel(recorder.gpu, 'topk', withRows(topKWgsl), {
+  const program = kernel(recorder.gpu, 'topk', {
     aliases: { teacher_type: scalarOf(teacher) },
     constants: { LANES },
   });
@@ -92,7 +90,7 @@ export function expand(recorder: Recorder, { entries, V, k }: Entries, logits: T
     );
   const count = logits.layout.numel;
   recorder.dispatch(
-    kernel(recorder.gpu, 'expand', expandWgsl),
+    kernel(recorder.gpu, 'expand'),
     { entries, logits },
     { count, V, words: entryWords({ V, k }), entry_offset: entries.layout.offset },
     elementGrid(recorder.gpu, count),

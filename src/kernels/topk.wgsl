@@ -7,6 +7,8 @@
 // are not below a candidate says which bits it has. That reads the row 16 times, whatever k is.
 // Aliases: teacher_type. Constants: LANES (threads a row).
 
+#include "rows.wgsl"
+
 struct Params {
   rows: u32, V: u32, k: u32, words: u32, narrow: u32, temperature: f32,
   teacher_offset: u32, teacher_row: u32, teacher_v: u32, entry_offset: u32,

@@ -11,7 +11,16 @@ import { openTestDevice } from './harness';
 import { openVariant } from './variants';
 
 /** Parts of other kernels; distil.wgsl goes by the name of its divergence. */
-const PARTS = ['distil', 'rows', 'matmul_store', 'gelu', 'attention_quads', 'attention_slices'];
+const PARTS = [
+  'distil',
+  'rows',
+  'step',
+  'scaler',
+  'matmul_store',
+  'gelu',
+  'attention_quads',
+  'attention_slices',
+];
 const FILES = Object.keys(import.meta.glob('../../src/kernels/**/*.wgsl'))
   .map((path) => /(\w+)\.wgsl$/.exec(path)?.[1] ?? path)
   .filter((name) => !PARTS.includes(name));

@@ -7,7 +7,7 @@ import type { StepRecord } from '../../src/distill/records';
 import { teacherFromWeights } from '../../src/distill/teacher/teacher';
 import { Trainer } from '../../src/distill/trainer';
 import type { Gpu } from '../../src/gpu/device';
-import { kernel } from '../../src/gpu/kernel';
+import { kernelFrom, type Specialisation } from '../../src/gpu/kernel';
 import { bufferOf, Pool, persistentTensor, Recorder } from '../../src/gpu/program';
 import { copy } from '../../src/kernels/copy';
 import type { Gpt2Config } from '../../src/model/gpt2/config';
@@ -17,6 +17,9 @@ import { Random } from '../../src/tensor/random';
 import { openTestDevice, takeErrors } from './harness';
 import { ADAM, batchOf, LIVE, startTrainer, TINY } from './students';
 import { download, execute, openVariant, upload, zeros } from './variants';
+
+const kernel = (gpu: Gpu, name: string, text: string, specialisation?: Specialisation) =>
+  kernelFrom({ [`${name}.wgsl`]: text }, gpu, name, specialisation);
 
 /** Everything on a device that makes an object, and what hands work to it. */
 const MAKERS = [
@@ -326,29 +329,43 @@ it('a kernel that does not compile says which line of which file, and the line',
   );
 });
 
-it('what a kernel’s text repeats is written out, and lines keep their numbers', async () => {
+it('a line that #for repeats is reported where it was written, and so is an included one', async () => {
   const gpu = await openTestDevice();
   const text = DOUBLE.replace(
     'if (id.x < params.count) { y[id.x] = params.factor * x[id.x]; }',
     `var sum = 0.0;
-  @each(_, NONE) sum = nothing; @end
-  @each(i, TWO) {
-    @each(j, 3) sum += f32(10 * $i + $j); @end
-  } @end
-  y[id.x] = sum;`,
+#for i < TWO
+  #for j < 3
+  sum += f32(10 * $i + $j);
+  #endfor
+#endfor
+  y[id.x] = sum + one();`,
   );
   const y = zeros(gpu, 'y', [1]);
-  const record = (name: string, made: string) => (recorder: Recorder) =>
-    recorder.dispatch(
-      kernel(gpu, name, made, { constants: { TWO: 2, NONE: 0 } }),
-      { x: zeros(gpu, 'x', [1]), y },
-      { count: 1, factor: 1 },
-      [1],
-    );
-  await execute(gpu, record('repeats', text));
-  expect([...(await download(gpu, y))]).toEqual([0 + 1 + 2 + 10 + 11 + 12]);
-  const broken = text.replace('y[id.x] = sum', 'y[id.x] = nowhere');
-  const line = broken.split('\n').findIndex((words) => words.includes('nowhere')) + 1;
-  await expect(execute(gpu, record('misspelt', broken))).rejects.toThrow(`misspelt.wgsl:${line}: `);
+  const run = (main: string, one: string) =>
+    execute(gpu, (recorder) => {
+      const sources = { 'main.wgsl': `#include "one.wgsl"\n${main}`, 'one.wgsl': one };
+      const k = kernelFrom(sources, gpu, 'main', { constants: { TWO: 2 } });
+      recorder.dispatch(k, { x: zeros(gpu, 'x', [1]), y }, { count: 1, factor: 1 }, [1]);
+    });
+  const one = '// 1, for a test.\nfn one() -> f32 {\n  return 1.0;\n}';
+  await run(text, one);
+  expect([...(await download(gpu, y))]).toEqual([0 + 1 + 2 + 10 + 11 + 12 + 1]);
+  const line = text.split('\n').findIndex((written) => written.includes('$j);')) + 2;
+  await expect(run(text.replace('sum += f32', 'sum += f64'), one)).rejects.toThrow(
+    new RegExp(
+      `Kernel main does not compile\\.\nmain\\.wgsl:${line}: .*\n +sum \\+= f64\\(10 \\* 0 \\+ 0`,
+    ),
+  );
+  await expect(run(text, one.replace('1.0', 'nowhere'))).rejects.toThrow('one.wgsl:3: ');
   takeErrors();
+});
+
+it('a kernel is compiled once for each text, whatever its name', async () => {
+  const gpu = await openTestDevice();
+  const text = `${DOUBLE}// a test’s own`;
+  const first = kernel(gpu, 'once', text);
+  expect(kernel(gpu, 'once', text)).toBe(first);
+  expect(kernel(gpu, 'once', text.replace('params.factor *', '3 *'))).not.toBe(first);
+  expect(kernel(gpu, 'once', text, { constants: { UNUSED: 1 } })).not.toBe(first);
 });

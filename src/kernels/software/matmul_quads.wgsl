@@ -5,6 +5,8 @@
 // each operand, either A_DEEP or A_ACROSS (B_…) is 1: its fours lie along k, or across it. Goes
 // before matmul_store.wgsl.
 
+#include "matmul_store.wgsl"
+
 @compute @workgroup_size(LANES)
 fn main(
   @builtin(workgroup_id) group: vec3u,

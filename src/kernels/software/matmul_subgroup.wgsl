@@ -4,6 +4,8 @@
 // plain way makes 16. Constants: LANES, SUBGROUP (lanes of a subgroup, at most 16), LOADS = 16 /
 // SUBGROUP, FOURS of columns. Goes before matmul_store.wgsl.
 
+#include "matmul_store.wgsl"
+
 @compute @workgroup_size(LANES)
 fn main(
   @builtin(workgroup_id) group: vec3u,
