@@ -333,16 +333,16 @@ function attentions(dtype: Storage): Check[] {
   // More positions than a workgroup takes, in either form. The larger size makes scores of ±50,
   // which only an online maximum survives.
   return [1, 12].flatMap((size) => {
-    const [B, T, H, D] = [2, 37, 2, 8];
-    const [rows, C] = [B * T, H * D];
-    const sizes = `B=${B} T=${T} H=${H} D=${D}${size > 1 ? ', large scores' : ''}`;
+    const [B, T, NH, D] = [2, 37, 2, 8];
+    const [rows, C] = [B * T, NH * D];
+    const sizes = `B=${B} T=${T} NH=${NH} D=${D}${size > 1 ? ', large scores' : ''}`;
     const [qkv, dout] = [
       stored(numbers(rows * 3 * C, 1, size), dtype),
       stored(numbers(rows * C, 2), dtype),
     ];
-    const forward = reference.attention(qkv, { B, T, C, H });
+    const forward = reference.attention(qkv, { B, T, C, NH });
     const out = stored(forward.output, dtype);
-    const heads = { layout: [B, H, T] };
+    const heads = { layout: [B, NH, T] };
     return [
       check({
         kernel: 'attention',
@@ -352,7 +352,7 @@ function attentions(dtype: Storage): Check[] {
         inputs: {
           qkv: { values: qkv, layout: [rows, 3 * C], dtype },
           out: { values: new Float64Array(rows * C), layout: [rows, C], dtype },
-          lse: { values: new Float64Array(B * H * T), ...heads },
+          lse: { values: new Float64Array(B * NH * T), ...heads },
         },
         record: attention,
         outputs: [
@@ -370,14 +370,14 @@ function attentions(dtype: Storage): Check[] {
           out: { values: out, layout: [rows, C], dtype },
           lse: { values: forward.lse, ...heads },
           dout: { values: dout, layout: [rows, C], dtype },
-          delta: { values: new Float64Array(B * H * T), ...heads },
+          delta: { values: new Float64Array(B * NH * T), ...heads },
           dqkv: { values: new Float64Array(rows * 3 * C), layout: [rows, 3 * C], dtype },
         },
         record: (recorder, tensors) => attentionBackward(recorder, tensors, tensors),
         outputs: [
           {
             tensor: 'dqkv',
-            expected: reference.attentionBackward(dout, qkv, { B, T, C, H }),
+            expected: reference.attentionBackward(dout, qkv, { B, T, C, NH }),
             // delta reads `out` as it was rounded, and ds multiplies that by keys.
             tolerance: stored16(ATTENTION_BACKWARD, dtype, 4),
           },

@@ -1,4 +1,4 @@
-// The check of how a text's next word is drawn.
+// The check of the kernel that samples the next token.
 
 import { draw } from '../kernels/sample';
 import * as reference from '../reference';
@@ -9,22 +9,22 @@ const [ROWS, V, k] = [24, 131, 40];
 const TEMPERATURE = 0.8;
 
 /**
- * Rolls in the middle of a word's share, a word further down the list for each row. Logits for
- * drawing are f32 always.
+ * Rolls in the middle of a token's share, one token less likely for each row. Logits for sampling
+ * are always f32.
  */
 export function drawChecks(dtype: Storage): Check[] {
   if (dtype === 'f16') return [];
   const logits = stored(reference.numbers(ROWS * V, 3, 4), 'f32');
   const rows = Array.from({ length: ROWS }, (_, row) => {
-    const { words, ends } = reference.shares(
+    const { tokens, ends } = reference.tokenShares(
       logits.subarray(row * V, (row + 1) * V),
       k,
       TEMPERATURE,
     );
-    return { word: words[row], roll: ((ends[row - 1] ?? 0) + ends[row]) / 2 };
+    return { token: tokens[row], roll: ((ends[row - 1] ?? 0) + ends[row]) / 2 };
   });
   // Read back as f32, whatever the bits mean.
-  const expected = new Float32Array(Uint32Array.from(rows, ({ word }) => word).buffer);
+  const expected = new Float32Array(Uint32Array.from(rows, ({ token }) => token).buffer);
   return [
     check({
       kernel: 'draw',

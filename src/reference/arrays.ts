@@ -1,22 +1,22 @@
-// Arrays, matrices and how far two of them are apart.
+// Flat arrays as tensors and matrices: layouts, strided copies, products and sums.
 
 /** Any flat array of numbers: typed or plain. */
 export type Numbers = ArrayLike<number>;
 
-/** Where a tensor's elements lie in its storage, in elements, as `Layout` says it. */
+/** How a tensor lies in its storage; strides and offset count elements. */
 export interface LayoutLike {
   readonly shape: readonly number[];
   readonly strides: readonly number[];
   readonly offset: number;
 }
 
-/** A storage and the view through which it is read. */
+/** A tensor: a storage, and the layout through which it is read. */
 export interface Strided {
   data: Numbers;
   layout: LayoutLike;
 }
 
-/** The layout of a row-major tensor that fills its storage. */
+/** The layout of a row-major tensor that starts at element 0. */
 export function rowMajor(shape: readonly number[]): LayoutLike {
   const strides = shape.map((_, i) =>
     shape.slice(i + 1).reduce((product, size) => product * size, 1),
@@ -36,8 +36,8 @@ export function contiguous(data: Numbers, shape: readonly number[]): Strided {
 }
 
 /**
- * Throws unless `data` has `length` elements. A silent `undefined` would turn into NaN far away
- * from its cause.
+ * @throws unless `data` has `length` elements. Reading past the end gives `undefined`, which would
+ * become a NaN far from its cause.
  */
 export function expectLength(operation: string, name: string, data: Numbers, length: number): void {
   if (data.length !== length) {
@@ -48,14 +48,14 @@ export function expectLength(operation: string, name: string, data: Numbers, len
 }
 
 /**
- * `target` after every element of `source` went to the same index of it, through its own layout of
- * the same shape. The rest stays.
+ * The storage of `target` after source → target, element by element, each through its own layout.
+ * Both have the same shape. What the target's layout does not reach keeps its value.
  */
-export function copied(source: Strided, target: Strided): Float64Array {
+export function copy(source: Strided, target: Strided): Float64Array {
   const { shape } = source.layout;
   if (target.layout.shape.join() !== shape.join()) {
     throw new Error(
-      `copied: (${shape}) into (${target.layout.shape}). Give the target the source's shape.`,
+      `copy: (${shape}) into (${target.layout.shape}). Give the target the source's shape.`,
     );
   }
   const result = Float64Array.from(target.data);
@@ -106,7 +106,7 @@ export function matmul(
   return y;
 }
 
-/** (M, N) -> (N): the sum over rows, which is the gradient of a bias. */
+/** (M, N) → (N): the sum over rows. It is the gradient of a bias. */
 export function columnSum(x: Numbers, M: number, N: number): Float64Array {
   expectLength('columnSum', 'x', x, M * N);
   const sums = new Float64Array(N);
@@ -114,21 +114,19 @@ export function columnSum(x: Numbers, M: number, N: number): Float64Array {
   return sums;
 }
 
-/** (M, N) -> (N, M). */
+/** (M, N) → (N, M). */
 export function transpose(x: Numbers, M: number, N: number): Float64Array {
   expectLength('transpose', 'x', x, M * N);
   return Float64Array.from({ length: M * N }, (_, i) => x[(i % M) * N + Math.floor(i / M)]);
 }
 
-/**
- * a + b, element by element: the residual connection. Its backward hands the same gradient to both.
- */
+/** a + b, element by element: the residual connection. Both get the same gradient. */
 export function add(a: Numbers, b: Numbers): Float64Array {
   expectLength('add', 'b', b, a.length);
   return Float64Array.from(a, (value, i) => value + b[i]);
 }
 
-/** ‖x‖, over all arrays as if they were one. */
+/** √(Σ x²) over the elements of all arrays. */
 export function norm(...arrays: Numbers[]): number {
   let squares = 0;
   for (const x of arrays) for (let i = 0; i < x.length; i++) squares += x[i] * x[i];

@@ -1,9 +1,9 @@
-// What tests compare with: numbers to feed in, finite differences, and how far two arrays are
-// apart.
+// What tests and checks need: input numbers, finite differences, and the distance between two
+// arrays.
 
 import { expectLength, type Numbers, norm } from './arrays';
 
-/** Smooth, irregular numbers around 0; the same for the same `salt`. */
+/** Irregular numbers in ±`size`, the same for the same `salt`. */
 export function numbers(length: number, salt: number, size = 1): Float64Array {
   return Float64Array.from(
     { length },
@@ -12,8 +12,8 @@ export function numbers(length: number, salt: number, size = 1): Float64Array {
 }
 
 /**
- * d f / d x by central differences of a scalar f that reads x; x is restored. Good to about 1e-9
- * for values near 1.
+ * d f / d x by central differences, for a scalar f that reads x. Restores x. The error is about
+ * 1e-9 for values near 1.
  */
 export function finiteDifferences(x: Float64Array, f: () => number, epsilon = 1e-5): Float64Array {
   return x.map((value, i) => {
@@ -26,16 +26,14 @@ export function finiteDifferences(x: Float64Array, f: () => number, epsilon = 1e
   });
 }
 
-/**
- * ‖actual − expected‖ / ‖expected‖; 0 where both are all zero, NaN as soon as either holds a NaN.
- */
+/** ‖actual − expected‖ / ‖expected‖; 0 if both are all zeros, NaN if either holds a NaN. */
 export function relativeError(actual: Numbers, expected: Numbers): number {
   expectLength('relativeError', 'actual', actual, expected.length);
   const difference = norm(Float64Array.from(expected, (value, i) => actual[i] - value));
   return difference === 0 ? 0 : difference / norm(expected);
 }
 
-/** The largest |actual − expected|; NaN as soon as either holds a NaN. */
+/** The largest |actual − expected|; NaN if either holds a NaN. */
 export function maxAbsError(actual: Numbers, expected: Numbers): number {
   expectLength('maxAbsError', 'actual', actual, expected.length);
   let worst = 0;

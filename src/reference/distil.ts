@@ -5,15 +5,12 @@ import { type GPT2Config, gpt2Backward, gpt2Forward, type Parameters, type Weigh
 import { distillationLoss, type LossOptions } from './losses';
 import { type AdamWOptions, adamW, clipGradients } from './optimiser';
 
-/**
- * One batch. `inputs` and `targets` are (B, T), `teacherLogits` (B, T, V); a `ce` run needs no
- * teacher.
- */
 export interface DistilBatch {
   B: number;
   T: number;
-  inputs: Numbers;
-  targets: Numbers;
+  inputs: Numbers; // (B, T)
+  targets: Numbers; // (B, T)
+  /** (B, T, V); not needed for the loss `ce`. */
   teacherLogits?: Numbers;
 }
 
@@ -24,12 +21,13 @@ export interface LossAndGradients {
   kd: number;
   /** Before clipping. */
   gradients: Parameters;
+  /** Targets that are not ignored. */
   valid: number;
 }
 
 /**
- * Loss and gradients of one batch, or of several that add up to one step: all are divided by the
- * valid targets of all. `options.denominator` is overruled.
+ * Loss and gradients of a step over one batch or several. Sums over all batches are divided by the
+ * valid targets of all batches; `options.denominator` is ignored.
  */
 export function lossAndGradients(
   weights: Weights,
@@ -42,7 +40,7 @@ export function lossAndGradients(
     (sum, { targets }) => sum + Array.from(targets).filter((t) => t !== ignoreIndex).length,
     0,
   );
-  const parts = batches.map(({ B, T, inputs, targets, teacherLogits }): LossAndGradients => {
+  const results = batches.map(({ B, T, inputs, targets, teacherLogits }): LossAndGradients => {
     const shape = [B, T, config.vocab_size];
     const forward = gpt2Forward(weights, config, inputs, B, T);
     const { loss, ce, kd, gradient } = distillationLoss(
@@ -53,21 +51,21 @@ export function lossAndGradients(
     );
     return { loss, ce, kd, gradients: gpt2Backward(weights, config, forward, gradient), valid };
   });
-  return parts.reduce((sum, part) => ({
-    loss: sum.loss + part.loss,
-    ce: sum.ce + part.ce,
-    kd: sum.kd + part.kd,
+  return results.reduce((sum, result) => ({
+    loss: sum.loss + result.loss,
+    ce: sum.ce + result.ce,
+    kd: sum.kd + result.kd,
     gradients: Object.fromEntries(
       Object.entries(sum.gradients).map(([name, { shape, data }]) => [
         name,
-        { shape, data: add(data, part.gradients[name].data) },
+        { shape, data: add(data, result.gradients[name].data) },
       ]),
     ),
     valid,
   }));
 }
 
-/** Parameters, AdamW's moments under the same names, and the number of steps applied so far. */
+/** Parameters, AdamW's moments m and v under the same names, and the steps applied so far. */
 export interface DistilState {
   parameters: Parameters;
   m: Record<string, Float64Array>;
@@ -75,7 +73,7 @@ export interface DistilState {
   applied: number;
 }
 
-/** A run that has not started: moments of zero. */
+/** The state before the first step: moments of zero. */
 export function startDistilling(parameters: Parameters): DistilState {
   const zeros = () =>
     Object.fromEntries(
@@ -87,13 +85,11 @@ export function startDistilling(parameters: Parameters): DistilState {
 export interface DistilStepResult extends LossAndGradients {
   /** Global norm before clipping. */
   gradNorm: number;
-  /** False where a gradient is not finite or no target is valid: then nothing has changed. */
+  /** False if a gradient is not finite or no target is valid. The state is then unchanged. */
   applied: boolean;
 }
 
-/**
- * One step, in place. `maxGradNorm` 0 never clips. Weight decay is for parameters of rank 2 alone.
- */
+/** One step, in place. Only parameters of rank 2 decay. A `maxGradNorm` of 0 never clips. */
 export function distilStep(
   state: DistilState,
   config: GPT2Config,

@@ -1,6 +1,6 @@
-// A whole GPT-2: logits, and the gradient of every parameter under its Hugging Face name.
-// Pre-LayerNorm, learnt positions, tanh GELU, biases everywhere, (in, out) weights, head tied to
-// wte or not.
+// GPT-2, whole: logits forward, and backward the gradient of every parameter under its Hugging Face
+// name. Pre-LayerNorm, learned positions, tanh GELU, a bias in every layer, weights stored
+// (in, out), and a head that is wte or its own matrix.
 
 import { add, columnSum, matmul, type Numbers } from './arrays';
 import {
@@ -16,7 +16,7 @@ import {
   reshapeHeads,
 } from './layers';
 
-/** The fields of a Hugging Face config.json that the mathematics depends on. */
+/** The fields of a Hugging Face config.json that change the result. */
 export interface GPT2Config {
   vocab_size: number;
   n_positions: number;
@@ -25,7 +25,7 @@ export interface GPT2Config {
   n_head: number;
   layer_norm_epsilon: number;
   tie_word_embeddings?: boolean;
-  /** `reshaped` is the bug that raises nothing; see reshapeHeads. */
+  /** `reshaped` is a bug that raises no error; see reshapeHeads. */
   heads?: 'transposed' | 'reshaped';
 }
 
@@ -35,7 +35,7 @@ export interface Weight {
 }
 /** By Hugging Face name: `wte.weight` (V, C), `h.0.attn.c_attn.weight` (C, 3C), … */
 export type Weights = Readonly<Record<string, Weight>>;
-/** As `Weights`, in numbers that can be written. */
+/** As `Weights`, in arrays that can be written to. */
 export type Parameters = Record<string, { shape: readonly number[]; data: Float64Array }>;
 
 /** Every parameter's name and shape, in Hugging Face's order. */
@@ -64,7 +64,7 @@ export function parameterShapes({
   return shapes;
 }
 
-/** A float64 copy; throws where a parameter is missing or has another shape. */
+/** A float64 copy. @throws if a parameter is missing or has another shape */
 export function toParameters(weights: Weights, config: GPT2Config): Parameters {
   return Object.fromEntries(
     Object.entries(parameterShapes(config)).map(([name, shape]) => {
@@ -79,16 +79,16 @@ export function toParameters(weights: Weights, config: GPT2Config): Parameters {
   );
 }
 
-/** What a block's backward needs from its forward; all (N, ·). */
+/** What the backward of a block reads of its forward. */
 interface BlockActivations {
-  input: Float64Array;
-  normed1: Float64Array;
-  qkv: Float64Array;
-  attended: Float64Array;
-  middle: Float64Array;
-  normed2: Float64Array;
-  hidden: Float64Array;
-  activated: Float64Array;
+  input: Float64Array; // (N, C)
+  normed1: Float64Array; // (N, C): ln_1 of the input
+  qkv: Float64Array; // (N, 3C)
+  attended: Float64Array; // (N, C)
+  middle: Float64Array; // (N, C): input + attention
+  normed2: Float64Array; // (N, C): ln_2 of the middle
+  hidden: Float64Array; // (N, 4C)
+  activated: Float64Array; // (N, 4C): GELU of hidden
 }
 
 export interface GPT2Forward {
@@ -98,14 +98,11 @@ export interface GPT2Forward {
   B: number;
   T: number;
   blocks: BlockActivations[];
-  /** (N, C): the residual stream after the last block, and after ln_f. */
-  last: Float64Array;
-  normed: Float64Array;
+  last: Float64Array; // (N, C): the residual stream after the last block
+  normed: Float64Array; // (N, C): ln_f of that
 }
 
-type Sizes = AttentionSizes;
-
-function attend(qkv: Numbers, sizes: Sizes, { heads }: GPT2Config): Float64Array {
+function attend(qkv: Numbers, sizes: AttentionSizes, { heads }: GPT2Config): Float64Array {
   if (heads !== 'reshaped') return attention(qkv, sizes).output;
   return reshapeHeads(attention(reshapeHeads(qkv, sizes, 3), sizes).output, sizes, 1, 'back');
 }
@@ -113,19 +110,19 @@ function attend(qkv: Numbers, sizes: Sizes, { heads }: GPT2Config): Float64Array
 function attendBackward(
   doutput: Numbers,
   qkv: Numbers,
-  sizes: Sizes,
+  sizes: AttentionSizes,
   { heads }: GPT2Config,
 ): Float64Array {
   if (heads !== 'reshaped') return attentionBackward(doutput, qkv, sizes);
-  const dtaken = attentionBackward(
+  const dreshaped = attentionBackward(
     reshapeHeads(doutput, sizes, 1),
     reshapeHeads(qkv, sizes, 3),
     sizes,
   );
-  return reshapeHeads(dtaken, sizes, 3, 'back');
+  return reshapeHeads(dreshaped, sizes, 3, 'back');
 }
 
-/** Logits (B, T, V) of tokens (B, T), with the activations that `gpt2Backward` reads. */
+/** Tokens (B, T) → logits (B, T, V), with the activations that `gpt2Backward` reads. */
 export function gpt2Forward(
   weights: Weights,
   config: GPT2Config,
@@ -133,7 +130,7 @@ export function gpt2Forward(
   B: number,
   T: number,
 ): GPT2Forward {
-  const { n_embd: C, n_head: H, vocab_size: V, layer_norm_epsilon: epsilon } = config;
+  const { n_embd: C, n_head: NH, vocab_size: V, layer_norm_epsilon: epsilon } = config;
   const N = B * T;
   const get = (name: string) => weights[name].data;
   const normalise = (x: Numbers, name: string) =>
@@ -148,7 +145,7 @@ export function gpt2Forward(
     const input = x;
     const normed1 = normalise(input, `${h}.ln_1`);
     const qkv = linear(normed1, `${h}.attn.c_attn`, C, 3 * C);
-    const attended = attend(qkv, { B, T, C, H }, config);
+    const attended = attend(qkv, { B, T, C, NH }, config);
     const middle = add(input, linear(attended, `${h}.attn.c_proj`, C, C));
     const normed2 = normalise(middle, `${h}.ln_2`);
     const hidden = linear(normed2, `${h}.mlp.c_fc`, C, 4 * C);
@@ -157,15 +154,15 @@ export function gpt2Forward(
     blocks.push({ input, normed1, qkv, attended, middle, normed2, hidden, activated });
   }
   const normed = normalise(x, 'ln_f');
-  // The head's matrix is the embedding's, unless the model has one of its own.
+  // A tied head multiplies by the embedding's matrix.
   const head = get(config.tie_word_embeddings === false ? 'lm_head.weight' : 'wte.weight');
   const logits = matmul(normed, head, N, C, V, { transposeB: true });
   return { logits, tokens, B, T, blocks, last: x, normed };
 }
 
 /**
- * Gradients of every parameter, by name, from dlogits (B, T, V). Read it beside `gpt2Forward`, from
- * the bottom up.
+ * dlogits (B, T, V) → the gradient of every parameter, by name. It retraces `gpt2Forward` from its
+ * last line to its first; each comment quotes the line that is differentiated.
  */
 export function gpt2Backward(
   weights: Weights,
@@ -175,7 +172,7 @@ export function gpt2Backward(
 ): Parameters {
   const {
     n_embd: C,
-    n_head: H,
+    n_head: NH,
     vocab_size: V,
     n_positions: P,
     layer_norm_epsilon: epsilon,
@@ -227,12 +224,12 @@ export function gpt2Backward(
     const dmiddle = add(dx, normaliseBackward(dnormed2, middle, `${h}.ln_2`));
     // middle = input + attention(ln_1(input))
     const dattended = linearBackward(dmiddle, attended, `${h}.attn.c_proj`, C, C);
-    const dqkv = attendBackward(dattended, qkv, { B, T, C, H }, config);
+    const dqkv = attendBackward(dattended, qkv, { B, T, C, NH }, config);
     const dnormed1 = linearBackward(dqkv, normed1, `${h}.attn.c_attn`, C, 3 * C);
     dx = add(dmiddle, normaliseBackward(dnormed1, input, `${h}.ln_1`));
   }
   const { dwte, dwpe } = embeddingBackward(tokens, dx, T, C, V, P);
-  // A tied wte is used twice: as the embedding and as the head.
+  // A tied wte is both embedding and head, and gets the sum of both gradients.
   set('wte.weight', tied ? add(dwte, dhead) : dwte);
   if (!tied) set('lm_head.weight', dhead);
   set('wpe.weight', dwpe);

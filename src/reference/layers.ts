@@ -1,11 +1,11 @@
-// The layers of a GPT-2: embedding, LayerNorm, tanh GELU, causal attention. Each backward follows
+// The layers of GPT-2: embedding, LayerNorm, tanh GELU, causal attention. Each backward stands under
 // its forward.
 
 import { expectLength, type Numbers } from './arrays';
 
 /**
- * x (N, C) = wte[token] + wpe[position]; row n stands at position n mod T. `tokens` (N), wte (V,
- * C), wpe (≥ T, C).
+ * x (N, C) = wte[token] + wpe[position], where row n has position n mod T. tokens (N), wte (V, C),
+ * wpe (≥ T, C).
  */
 export function embedding(
   tokens: Numbers,
@@ -33,8 +33,8 @@ export function embedding(
 }
 
 /**
- * Backward of `embedding`: row n of dx (N, C) adds to rows of dwte (V, C) and dwpe (P, C): its
- * token's, its position's.
+ * Backward of `embedding`: dwte[token] += dx[n], dwpe[position] += dx[n]. dx (N, C), dwte (V, C),
+ * dwpe (P, C).
  */
 export function embeddingBackward(
   tokens: Numbers,
@@ -57,15 +57,12 @@ export function embeddingBackward(
 }
 
 export interface LayerNormResult {
-  /** (N, C) */
-  y: Float64Array;
-  /** (N) */
-  mean: Float64Array;
-  /** (N), 1 / √(variance + epsilon); the variance divides by C. */
-  rstd: Float64Array;
+  y: Float64Array; // (N, C)
+  mean: Float64Array; // (N)
+  rstd: Float64Array; // (N): 1 / √(variance + epsilon), the variance divided by C
 }
 
-/** y (N, C) = gamma (C) · (x − mean) · rstd + beta (C), statistics over each row of x (N, C). */
+/** y (N, C) = gamma (C) · (x − mean) · rstd + beta (C); mean and rstd of each row of x (N, C). */
 export function layerNorm(
   x: Numbers,
   gamma: Numbers,
@@ -94,8 +91,10 @@ export function layerNorm(
 }
 
 /**
- * Backward of `layerNorm`. With x̂ = (x − mean)·rstd and g = gamma·dy:
- * dx = rstd · (g − mean(g) − x̂ · mean(g·x̂)), dgamma = Σ dy·x̂, dbeta = Σ dy, sums over rows.
+ * Backward of `layerNorm`, with x̂ = (x − mean) · rstd and g = gamma · dy:
+ *
+ *     dx (N, C)  = rstd · (g − mean(g) − x̂ · mean(g · x̂))
+ *     dgamma (C) = Σ dy · x̂, dbeta (C) = Σ dy, sums over rows
  */
 export function layerNormBackward(
   dy: Numbers,
@@ -129,7 +128,7 @@ export function layerNormBackward(
 const GELU_SLOPE = Math.sqrt(2 / Math.PI);
 const GELU_CUBE = 0.044715;
 
-/** ½ x (1 + tanh(√(2/π) (x + 0.044715 x³))): the GELU that GPT-2 was trained with ("gelu_new"). */
+/** y = ½ x (1 + tanh(√(2/π) (x + 0.044715 x³))): GPT-2's GELU, Hugging Face's `gelu_new`. */
 export function gelu(x: Numbers): Float64Array {
   return Float64Array.from(
     x,
@@ -138,8 +137,8 @@ export function gelu(x: Numbers): Float64Array {
 }
 
 /**
- * Backward of `gelu` at x: dx = dy · (½ (1 + t) + ½ x (1 − t²) √(2/π) (1 + 3·0.044715 x²)), t the
- * tanh above.
+ * Backward of `gelu`, where t is the tanh above:
+ * dx = dy · (½ (1 + t) + ½ x (1 − t²) √(2/π) (1 + 3 · 0.044715 x²)).
  */
 export function geluBackward(dy: Numbers, x: Numbers): Float64Array {
   expectLength('geluBackward', 'dy', dy, x.length);
@@ -151,23 +150,21 @@ export function geluBackward(dy: Numbers, x: Numbers): Float64Array {
   });
 }
 
-/** Sizes of an attention: C = H · head width. */
+/** C is a multiple of NH. */
 export interface AttentionSizes {
   B: number;
   T: number;
   C: number;
-  H: number;
+  NH: number;
 }
 
-/**
- * Where query, key and value of (sequence b, token t, head h) start in the packed qkv (B, T, 3C).
- */
-function heads({ T, C, H }: AttentionSizes, b: number, t: number, h: number) {
-  const query = (b * T + t) * 3 * C + h * (C / H);
+/** Where the query, key and value of head h at (b, t) start in the packed qkv (B, T, 3C). */
+function heads({ T, C, NH }: AttentionSizes, b: number, t: number, h: number) {
+  const query = (b * T + t) * 3 * C + h * (C / NH);
   return { query, key: query + C, value: query + 2 * C };
 }
 
-/** The dot product of D elements of a from i and of b from j. */
+/** The dot product of a[i .. i + D] and b[j .. j + D]. */
 function dot(a: Numbers, i: number, b: Numbers, j: number, D: number): number {
   let sum = 0;
   for (let d = 0; d < D; d++) sum += a[i + d] * b[j + d];
@@ -175,23 +172,28 @@ function dot(a: Numbers, i: number, b: Numbers, j: number, D: number): number {
 }
 
 /**
- * Causal attention. qkv (B, T, 3C) is packed q | k | v, and inside each the heads lie one after the
- * other. s_tj = q_t · k_j / √D for j ≤ t; lse_t = ln Σ_j exp s_tj; output_t = Σ_j exp(s_tj − lse_t)
- * v_j. Gives `output` (B, T, C) and `lse` (B, H, T), natural logarithms of the scaled scores' sums.
+ * Causal attention. qkv (B, T, 3C) holds q | k | v in each row, and each of those its heads one
+ * after the other.
+ *
+ *     s_tj = q_t · k_j / √D for j ≤ t
+ *     lse_t = ln Σ_j exp s_tj                    (B, NH, T)
+ *     output_t = Σ_j exp(s_tj − lse_t) v_j       (B, T, C)
  */
 export function attention(
   qkv: Numbers,
   sizes: AttentionSizes,
 ): { output: Float64Array; lse: Float64Array } {
-  const { B, T, C, H } = sizes;
-  const D = C / H;
+  const { B, T, C, NH } = sizes;
+  const D = C / NH;
   if (!Number.isInteger(D))
-    throw new Error(`attention: ${H} heads do not share a width of ${C}. Take a multiple of H.`);
+    throw new Error(
+      `attention: C = ${C} is not a multiple of NH = ${NH}. Every head takes C / NH channels.`,
+    );
   expectLength('attention', 'qkv', qkv, B * T * 3 * C);
   const output = new Float64Array(B * T * C);
-  const lse = new Float64Array(B * H * T);
+  const lse = new Float64Array(B * NH * T);
   for (let b = 0; b < B; b++) {
-    for (let h = 0; h < H; h++) {
+    for (let h = 0; h < NH; h++) {
       for (let t = 0; t < T; t++) {
         const { query } = heads(sizes, b, t, h);
         const scores = Array.from(
@@ -199,7 +201,7 @@ export function attention(
           (_, j) => dot(qkv, query, qkv, heads(sizes, b, j, h).key, D) / Math.sqrt(D),
         );
         const sum = logSumExp(scores);
-        lse[(b * H + h) * T + t] = sum;
+        lse[(b * NH + h) * T + t] = sum;
         for (let j = 0; j <= t; j++) {
           const { value } = heads(sizes, b, j, h);
           const p = Math.exp(scores[j] - sum);
@@ -212,29 +214,29 @@ export function attention(
 }
 
 /**
- * The bug `reshape(B, H, T, D)` where a transpose was meant, on x (B, T, parts · C): in slots of D
- * elements, a sequence of each part holds slot s = token · H + head, and the reshape gives slot h ·
- * T + t to head h at position t. `back` undoes it.
+ * The bug of splitting heads with `reshape(B, NH, T, D)` where a transpose is needed, on x
+ * (B, T, parts · C). Counted in runs of D elements, head h of token t is run t · NH + h of its
+ * sequence; the reshape takes run h · T + t in its place. `back` is the inverse.
  */
 export function reshapeHeads(
   x: Numbers,
-  { B, T, C, H }: AttentionSizes,
+  { B, T, C, NH }: AttentionSizes,
   parts: 1 | 3,
   direction: 'there' | 'back' = 'there',
 ): Float64Array {
   expectLength('reshapeHeads', 'x', x, B * T * parts * C);
-  const D = C / H;
+  const D = C / NH;
   const result = new Float64Array(x.length);
   const at = (b: number, t: number, part: number, h: number) =>
     ((b * T + t) * parts + part) * C + h * D;
   for (let b = 0; b < B; b++) {
     for (let part = 0; part < parts; part++) {
-      for (let h = 0; h < H; h++) {
+      for (let h = 0; h < NH; h++) {
         for (let t = 0; t < T; t++) {
-          const slot = h * T + t;
-          const plain = at(b, Math.floor(slot / H), part, slot % H);
-          const taken = at(b, t, part, h);
-          const [from, to] = direction === 'there' ? [plain, taken] : [taken, plain];
+          const run = h * T + t;
+          const straight = at(b, Math.floor(run / NH), part, run % NH);
+          const reshaped = at(b, t, part, h);
+          const [from, to] = direction === 'there' ? [straight, reshaped] : [reshaped, straight];
           for (let d = 0; d < D; d++) result[to + d] = x[from + d];
         }
       }
@@ -244,22 +246,24 @@ export function reshapeHeads(
 }
 
 /**
- * Backward of `attention`: doutput (B, T, C) -> dqkv (B, T, 3C). p_tj = exp(s_tj − lse_t), dp_tj =
- * doutput_t · v_j, dv_j += p_tj doutput_t; ds_tj = p_tj (dp_tj − Σ_i p_ti dp_ti); dq_t += ds_tj k_j
- * / √D; dk_j += ds_tj q_t / √D.
+ * Backward of `attention`: doutput (B, T, C) → dqkv (B, T, 3C).
+ *
+ *     p_tj = exp(s_tj − lse_t), dp_tj = doutput_t · v_j
+ *     ds_tj = p_tj (dp_tj − Σ_i p_ti dp_ti)
+ *     dq_t += ds_tj k_j / √D, dk_j += ds_tj q_t / √D, dv_j += p_tj doutput_t
  */
 export function attentionBackward(
   doutput: Numbers,
   qkv: Numbers,
   sizes: AttentionSizes,
 ): Float64Array {
-  const { B, T, C, H } = sizes;
-  const D = C / H;
+  const { B, T, C, NH } = sizes;
+  const D = C / NH;
   expectLength('attentionBackward', 'doutput', doutput, B * T * C);
   const { lse } = attention(qkv, sizes);
   const dqkv = new Float64Array(qkv.length);
   for (let b = 0; b < B; b++) {
-    for (let h = 0; h < H; h++) {
+    for (let h = 0; h < NH; h++) {
       for (let t = 0; t < T; t++) {
         const { query } = heads(sizes, b, t, h);
         const out = (b * T + t) * C + h * D;
@@ -267,7 +271,7 @@ export function attentionBackward(
         const dp: number[] = [];
         for (let j = 0; j <= t; j++) {
           const { key, value } = heads(sizes, b, j, h);
-          p.push(Math.exp(dot(qkv, query, qkv, key, D) / Math.sqrt(D) - lse[(b * H + h) * T + t]));
+          p.push(Math.exp(dot(qkv, query, qkv, key, D) / Math.sqrt(D) - lse[(b * NH + h) * T + t]));
           dp.push(dot(doutput, out, qkv, value, D));
         }
         const mean = dot(p, 0, dp, 0, t + 1);
@@ -286,7 +290,7 @@ export function attentionBackward(
   return dqkv;
 }
 
-/** ln Σ exp x, with the largest x taken out first so that nothing overflows. */
+/** ln Σ exp x. Subtracts the largest x first, so that no exponential overflows. */
 export function logSumExp(x: Numbers): number {
   let largest = Number.NEGATIVE_INFINITY;
   for (let i = 0; i < x.length; i++) largest = Math.max(largest, x[i]);

@@ -1,107 +1,103 @@
-// The distillation losses, their gradients, and what an evaluation measures, row by row through a
-// layout.
+// The losses with their gradients, and what an evaluation measures. Logits and targets are read row
+// by row through their layouts.
 //
-// One row: z student logits, y teacher logits, T temperature, q = softmax(z/T), p = softmax(y/T), t
-// the target, e label smoothing, l z-loss weight, β the mixing weight. Every divergence is
-// multiplied by T².
+// Of one row: z the student's logits (V), y the teacher's (V), T the temperature, q = softmax(z/T),
+// p = softmax(y/T), t the target token, e the label smoothing, l the weight of the z-loss, β the
+// mixing weight. A divergence enters the loss multiplied by T².
 
 import type { Strided } from './arrays';
 import { logSumExp } from './layers';
 
 export interface LossOptions {
-  /** `mixed` is alpha·T²·fkl + (1 − alpha)·ce. */
+  /** `mixed`: alpha · T² · fkl + (1 − alpha) · ce. */
   kind: Divergence | 'ce' | 'mixed';
-  /** T, of the divergences alone: ce runs at 1. */
+  /** T, for the divergences; cross-entropy has none. */
   temperature?: number;
   alpha?: number;
   /** β of jsd, sfkl and srkl, between 0 and 1. */
   beta?: number;
   labelSmoothing?: number;
   zLoss?: number;
-  /** Targets with this value count for nothing. */
+  /** Rows with this target are left out; −100 by default. */
   ignoreIndex?: number;
   /**
-   * What sums are divided by: this call's valid targets unless given. Accumulation gives those of
-   * all its batches.
+   * Divides the sums: by default the valid targets of this call. With accumulation, those of all
+   * batches.
    */
   denominator?: number;
 }
 
 export interface LossResult {
-  /** Mean over valid targets; NaN if there are none. */
+  /** Mean over valid targets; NaN without any. */
   loss: number;
-  /**
-   * Mean cross-entropy, and mean divergence without T² (fkl for `ce` and `mixed`; NaN without a
-   * teacher).
-   */
+  /** Mean cross-entropy. */
   ce: number;
+  /** Mean divergence, without T²: fkl for `ce` and `mixed`; NaN without a teacher. */
   kd: number;
-  /** (B, T), not divided by anything; 0 where ignored. */
+  /** (B, T): each token's loss, 0 if its target is ignored. */
   perToken: Float64Array;
   /**
-   * d loss / d student, in the student's storage; 0 where the layout does not look, and with no
-   * valid target.
+   * d loss / d student, laid out as the student's storage. 0 outside the layout, and everywhere if
+   * no target is valid.
    */
   gradient: Float64Array;
-  /** Targets that were not ignored. */
+  /** Targets that are not ignored. */
   valid: number;
 }
 
-/** A row's value and its gradient; a divergence's gradient is with respect to z/T. */
+/** The loss of one row and its gradient (V): by z for cross-entropy, by z/T for a divergence. */
 export interface RowLoss {
   value: number;
   gradient: Float64Array;
 }
 
-/** ln softmax(x). */
+/** ln softmax(x), (V) → (V). */
 export function logSoftmax(x: Float64Array): Float64Array {
   const lse = logSumExp(x);
   return x.map((v) => v - lse);
 }
 
-/** Σ w f, where a weight of 0 wins over an infinite f: 0 · ln 0 is 0. */
+/** Σ w · f. A term of weight 0 is 0, even if f is infinite: 0 · ln 0 = 0. */
 function expectation(weights: Float64Array, f: (v: number) => number): number {
   return weights.reduce((sum, w, v) => (w === 0 ? sum : sum + w * f(v)), 0);
 }
 
-/** KL(a ‖ m) = Σ a (ln a − ln m), from logarithms. */
+/** KL(a ‖ m) = Σ a (ln a − ln m), from ln a and ln m. */
 function kullbackLeibler(logA: Float64Array, logM: Float64Array): number {
   return expectation(logA.map(Math.exp), (v) => logA[v] - logM[v]);
 }
 
-/**
- * ln(w a + (1 − w) b), formed from logarithms: a mixture of underflowed probabilities still has
- * one.
- */
+/** ln(w a + (1 − w) b), from ln a and ln b, so that it exists where a and b underflow. */
 function logMixture(w: number, logA: Float64Array, logB: Float64Array): Float64Array {
   return logA.map((a, v) => logSumExp([Math.log(w) + a, Math.log(1 - w) + logB[v]]));
 }
 
 /**
- * q (f − Σ q f): the gradient of a function whose derivative by ln q is q·f, taken through the
- * softmax.
+ * The gradient by z/T of a divergence whose derivative by ln q is q · f, taken through the softmax:
+ * q (f − Σ q f).
  */
 function throughSoftmax(q: Float64Array, f: (v: number) => number): Float64Array {
   const mean = expectation(q, f);
   return q.map((weight, v) => (weight === 0 ? 0 : weight * (f(v) - mean)));
 }
 
-/** A divergence of one row, from ln p of the teacher and ln q of the student, (V) each. */
+/** A divergence of one row, from ln p and ln q, (V) each. */
 type RowDivergence = (logP: Float64Array, logQ: Float64Array, beta: number) => RowLoss;
 
-/** By the names of src/divergences.ts. Above each: its formula; its gradient by z/T. */
+/** By the names of src/divergences.ts. D is the divergence, dD its gradient by z/T. */
 const DIVERGENCES = {
-  // KL(p ‖ q); q − p
+  // D = KL(p ‖ q), dD = q − p
   fkl: (logP, logQ) => ({
     value: kullbackLeibler(logP, logQ),
     gradient: logQ.map((lq, v) => Math.exp(lq) - Math.exp(logP[v])),
   }),
-  // KL(q ‖ p); q (ln q − ln p − KL)
+  // D = KL(q ‖ p), dD = q (ln q − ln p − D)
   rkl: (logP, logQ) => ({
     value: kullbackLeibler(logQ, logP),
     gradient: throughSoftmax(logQ.map(Math.exp), (v) => logQ[v] - logP[v]),
   }),
-  // m = β p + (1−β) q: β KL(p ‖ m) + (1−β) KL(q ‖ m); (1−β) q (ln q − ln m − KL(q ‖ m))
+  // m = β p + (1 − β) q, D = β KL(p ‖ m) + (1 − β) KL(q ‖ m),
+  // dD = (1 − β) q (ln q − ln m − KL(q ‖ m))
   jsd: (logP, logQ, beta) => {
     const logM = logMixture(beta, logP, logQ);
     return {
@@ -109,7 +105,7 @@ const DIVERGENCES = {
       gradient: throughSoftmax(logQ.map(Math.exp), (v) => (1 - beta) * (logQ[v] - logM[v])),
     };
   },
-  // m = β p + (1−β) q: KL(p ‖ m); (1−β) q (Σ q p/m − p/m)
+  // m = β p + (1 − β) q, D = KL(p ‖ m), dD = (1 − β) q (Σ q p/m − p/m)
   sfkl: (logP, logQ, beta) => {
     const logM = logMixture(beta, logP, logQ);
     return {
@@ -120,7 +116,7 @@ const DIVERGENCES = {
       ),
     };
   },
-  // m = (1−β) p + β q: KL(q ‖ m); h = ln(q/m) − β q/m, q (h − Σ q h)
+  // m = (1 − β) p + β q, D = KL(q ‖ m), dD = q (h − Σ q h) with h = ln(q/m) − β q/m
   srkl: (logP, logQ, beta) => {
     const logM = logMixture(beta, logQ, logP);
     return {
@@ -131,7 +127,7 @@ const DIVERGENCES = {
       ),
     };
   },
-  // ½ Σ |p − q|; s = ½ sign(q − p), q (s − Σ q s)
+  // D = ½ Σ |p − q|, dD = q (s − Σ q s) with s = ½ sign(q − p)
   tvd: (logP, logQ) => {
     const p = logP.map(Math.exp);
     const q = logQ.map(Math.exp);
@@ -143,7 +139,12 @@ const DIVERGENCES = {
 } satisfies Record<string, RowDivergence>;
 type Divergence = keyof typeof DIVERGENCES;
 
-/** (1−e)(lse − z_t) + e (lse − mean z) + l lse²; (1 + 2 l lse) softmax(z) − (1−e) 1_t − e/V. */
+/**
+ * Cross-entropy with target t, for lse = ln Σ exp z:
+ *
+ *     loss = (1 − e)(lse − z_t) + e (lse − mean z) + l · lse²
+ *     dz (V) = (1 + 2 l · lse) softmax(z) − (1 − e) 1_t − e / V
+ */
 export function crossEntropy(z: Float64Array, target: number, e: number, l: number): RowLoss {
   const V = z.length;
   const lse = logSumExp(z);
@@ -156,7 +157,7 @@ export function crossEntropy(z: Float64Array, target: number, e: number, l: numb
   };
 }
 
-/** The storage address of element (b, t, v), or (b, t). */
+/** The storage address of the element at this index, e.g. (b, t, v) or (b, t). */
 export function address({ layout }: Strided, ...index: number[]): number {
   return index.reduce((sum, i, dimension) => sum + i * layout.strides[dimension], layout.offset);
 }
@@ -167,7 +168,8 @@ function row(logits: Strided, b: number, t: number): Float64Array {
     const value = logits.data[address(logits, b, t, v)];
     if (value === undefined) {
       throw new Error(
-        `loss: element (${b}, ${t}, ${v}) lies outside a storage of ${logits.data.length}. Check the layout.`,
+        `loss: element (${b}, ${t}, ${v}) lies outside a storage of ${logits.data.length}. ` +
+          'Check the layout.',
       );
     }
     return value;
@@ -182,7 +184,7 @@ function expectShape(name: string, { layout }: Strided, shape: readonly number[]
   }
 }
 
-/** Walks the rows whose target counts. */
+/** Yields the rows whose target is not ignored: z and, with a teacher, y. */
 export function* validRows(
   student: Strided,
   teacher: Strided | undefined,
@@ -198,7 +200,8 @@ export function* validRows(
       if (target === ignoreIndex) continue;
       if (!(target >= 0 && target < V)) {
         throw new Error(
-          `loss: target ${target} at (${b}, ${t}) is outside 0..${V - 1}. Use ${ignoreIndex} to ignore it.`,
+          `loss: target ${target} at (${b}, ${t}) is outside 0..${V - 1}. ` +
+            `Use ${ignoreIndex} to ignore it.`,
         );
       }
       yield { b, t, n: b * T + t, target, z: row(student, b, t), y: teacher && row(teacher, b, t) };
@@ -207,9 +210,9 @@ export function* validRows(
 }
 
 /**
- * A loss and its gradient. `student` and `teacher` are read as (B, T, V), `targets` as (B, T), each
- * by its own layout. Throws if shapes differ, a target is out of range, or a divergence has no
- * teacher.
+ * A loss and its gradient. `student` and `teacher` are (B, T, V), `targets` (B, T), each read
+ * through its own layout.
+ * @throws if shapes differ, a target is out of range, or a divergence has no teacher
  */
 export function distillationLoss(
   options: LossOptions,
@@ -226,7 +229,7 @@ export function distillationLoss(
     zLoss = 0,
   } = options;
   if (kind !== 'ce' && !teacher)
-    throw new Error(`loss: ${kind} compares with a teacher, and none was given. Pass its logits.`);
+    throw new Error(`loss: ${kind} compares with a teacher, but none is given. Pass its logits.`);
   const [ceWeight, kdWeight] =
     kind === 'ce' ? [1, 0] : kind === 'mixed' ? [1 - alpha, alpha] : [0, 1];
   const diverge = DIVERGENCES[kind === 'ce' || kind === 'mixed' ? 'fkl' : kind];
@@ -243,13 +246,13 @@ export function distillationLoss(
     valid++;
     const ce = crossEntropy(z, target, labelSmoothing, zLoss);
     const kd = y && diverge(logSoftmax(y.map((v) => v / T)), logSoftmax(z.map((v) => v / T)), beta);
-    // A term of weight 0 is left out, not multiplied: it may be infinite, and 0 · ∞ is not 0.
+    // A term of weight 0 is skipped, since it may be infinite and 0 · ∞ is not 0.
     if (ceWeight !== 0) perToken[n] += ceWeight * ce.value;
     if (kd && kdWeight !== 0) perToken[n] += kdWeight * T * T * kd.value;
     for (let v = 0; v < z.length; v++) {
       const at = address(student, b, t, v);
       if (ceWeight !== 0) gradient[at] += ceWeight * ce.gradient[v];
-      // T² of the loss, over the T of z/T.
+      // T² from the loss, divided by the T of z/T.
       if (kd && kdWeight !== 0) gradient[at] += kdWeight * T * kd.gradient[v];
     }
     sums.ce += ce.value;
@@ -267,22 +270,20 @@ export function distillationLoss(
   };
 }
 
-/** What an evaluation sees, a value per token (B, T), 0 where ignored, at temperature 1. */
+/** What an evaluation measures, at temperature 1: (B, T) each, 0 where the target is ignored. */
 export interface EvaluationRows {
-  /** −ln of the probability that the model gave to the target. */
+  /** −ln of the student's probability of the target. */
   studentNll: Float64Array;
+  /** −ln of the teacher's. */
   teacherNll: Float64Array;
   /** KL(teacher ‖ student). */
   kl: Float64Array;
-  /** 1 where both models' most likely token is the same; the lowest index wins a tie. */
+  /** 1 if both models have the same most likely token; in a tie, the lowest id counts. */
   agreement: Float64Array;
   valid: number;
 }
 
-/**
- * Compares two models on held-out rows. Shapes as in `distillationLoss`; a sum divided by `valid`
- * is a mean.
- */
+/** Compares two models on held-out text. Shapes as in `distillationLoss`. */
 export function evaluateRows(
   student: Strided,
   teacher: Strided,
@@ -307,7 +308,7 @@ export function evaluateRows(
   return { studentNll, teacherNll, kl, agreement, valid };
 }
 
-/** The index of the largest element; the lowest index wins a tie. */
+/** The index of the largest element; in a tie, the lowest. */
 export function argmax(x: Float64Array): number {
   return x.reduce((best, value, i) => (value > x[best] ? i : best), 0);
 }

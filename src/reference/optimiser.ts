@@ -1,4 +1,4 @@
-// What turns gradients into a step: clipping, AdamW, the loss scaler, the learning rate's schedule.
+// From gradients to a step: clipping, AdamW, the loss scaler and the learning rate schedule.
 
 import { type Numbers, norm } from './arrays';
 
@@ -7,13 +7,16 @@ export interface AdamWOptions {
   beta1: number;
   beta2: number;
   epsilon: number;
-  /** Decoupled: the parameter shrinks by learningRate · weightDecay, whatever its gradient. */
+  /** Decoupled: the parameter shrinks by learningRate · weightDecay of itself. */
   weightDecay: number;
 }
 
 /**
- * One AdamW update, in place, of a parameter and its moments. `step` is 1 for the first update that
- * is applied.
+ * One AdamW update of a parameter w and its moments, in place. `step` counts applied updates from 1.
+ *
+ *     m = β₁ m + (1 − β₁) g, v = β₂ v + (1 − β₂) g²
+ *     m̂ = m / (1 − β₁^step), v̂ = v / (1 − β₂^step)
+ *     w −= lr · (m̂ / (√v̂ + ε) + decay · w)
  */
 export function adamW(
   parameter: Float64Array,
@@ -27,27 +30,22 @@ export function adamW(
   for (let i = 0; i < parameter.length; i++) {
     m[i] = beta1 * m[i] + (1 - beta1) * gradient[i];
     v[i] = beta2 * v[i] + (1 - beta2) * gradient[i] ** 2;
-    const meanHat = m[i] / (1 - beta1 ** step);
-    const squareHat = v[i] / (1 - beta2 ** step);
+    const mHat = m[i] / (1 - beta1 ** step);
+    const vHat = v[i] / (1 - beta2 ** step);
     parameter[i] -=
-      learningRate * (meanHat / (Math.sqrt(squareHat) + epsilon) + weightDecay * parameter[i]);
+      learningRate * (mHat / (Math.sqrt(vHat) + epsilon) + weightDecay * parameter[i]);
   }
 }
 
-/** PyTorch adds this to the norm before it divides. */
+/** PyTorch adds this to the norm before dividing. */
 const CLIP_EPSILON = 1e-6;
 
-/**
- * The factor, at most 1, that brings gradients of norm `gradNorm` down to about `max`; a `max` of 0
- * never clips.
- */
+/** The factor, at most 1, that brings a norm down to about `max`. A `max` of 0 never clips. */
 export function clipCoefficient(gradNorm: number, max: number): number {
   return max === 0 ? 1 : Math.min(1, max / (gradNorm + CLIP_EPSILON));
 }
 
-/**
- * Scales all gradients, in place, to a global norm of at most about `max`. Returns the norm before.
- */
+/** Scales all gradients, in place, to a global norm of at most `max`. Returns the norm before. */
 export function clipGradients(gradients: Float64Array[], max: number): number {
   const before = norm(...gradients);
   const coefficient = clipCoefficient(before, max);
@@ -57,13 +55,13 @@ export function clipGradients(gradients: Float64Array[], max: number): number {
 }
 
 export interface Scaler {
-  /** What the loss is multiplied by, and gradients divided by. */
+  /** Multiplies the loss; gradients are divided by it. */
   scale: number;
-  /** Steps since the last change of scale whose gradients were all finite. */
+  /** Steps with finite gradients since the scale last changed. */
   goodSteps: number;
 }
 
-/** PyTorch's GradScaler. */
+/** PyTorch's GradScaler, but never below `smallest`. */
 export const SCALER = {
   initial: 65536,
   growth: 2,
@@ -72,28 +70,26 @@ export const SCALER = {
   smallest: 1,
 } as const;
 
-/**
- * The scaler after a step whose gradients were all `finite`, or were not: such a step changes
- * nothing else.
- */
+/** The scaler after a step. `finite`: whether all gradients were; if not, the step is skipped. */
 export function updateScaler({ scale, goodSteps }: Scaler, finite: boolean): Scaler {
   if (!finite) return { scale: Math.max(SCALER.smallest, scale * SCALER.backoff), goodSteps: 0 };
   if (goodSteps + 1 < SCALER.interval) return { scale, goodSteps: goodSteps + 1 };
-  // The scale lives in a float32; one that would overflow stays where it is.
+  // The GPU keeps the scale in a float32. A scale that would overflow stays as it is.
   const grown = scale * SCALER.growth;
   return { scale: Number.isFinite(Math.fround(grown)) ? grown : scale, goodSteps: 0 };
 }
 
 export interface Schedule {
   kind: 'constant' | 'linear' | 'cosine';
-  /** The learning rate after the warm-up. */
+  /** The highest learning rate, reached at the end of the warm-up. */
   peak: number;
+  /** Steps over which the learning rate rises to the peak. */
   warmup: number;
-  /** All steps, those of the warm-up included; `linear` and `cosine` reach 0 at the last. */
+  /** Steps in all, warm-up included; `linear` and `cosine` reach 0 at the last. */
   steps: number;
 }
 
-/** The learning rate of `step`, 1 for the first. */
+/** The learning rate of `step`, counted from 1. */
 export function learningRateAt(step: number, { kind, peak, warmup, steps }: Schedule): number {
   if (step < warmup) return (peak * step) / warmup;
   if (kind === 'constant' || step === warmup) return peak;

@@ -1,24 +1,24 @@
-// What a cache keeps of a teacher, and the loss against it: k words and all the others as one
-// outcome.
+// A cached teacher: the k most likely tokens of a row and the tail, which is all other tokens as one
+// outcome; and the loss against such rows.
 
-import { roundToHalf, toHalf } from '../tensor/dtype';
 import type { Numbers, Strided } from './arrays';
+import { halfBits, roundToHalf } from './half';
 import { logSumExp } from './layers';
 import { address, argmax, crossEntropy, type LossOptions, logSoftmax, validRows } from './losses';
 
-/** f16's lowest stands for −∞. */
+/** The lowest float16. It stands for −∞, whose probability is 0 at any temperature. */
 const LOWEST_HALF = -65504;
 
 export interface TopKRow {
-  /** Ascending. */
+  /** Tokens, in ascending order. */
   ids: number[];
-  /** Logits less the row's largest, as f16 holds them. */
+  /** Their logits minus the row's largest, rounded to float16. */
   values: number[];
-  /** ln Σ exp((y − largest)/T) over the other words; −∞ where their probabilities are 0. */
-  rest: number;
+  /** ln Σ exp((y − largest) / T) over all other tokens; −∞ if they all have probability 0. */
+  tail: number;
 }
 
-/** The k largest of a row of logits, of equal ones the lowest ids. */
+/** The k largest of logits y (V); among equals, the lowest ids. */
 export function topKRow(y: Numbers, k: number, temperature: number): TopKRow {
   const order = Array.from(y, (_, v) => v).sort((a, b) => y[b] - y[a] || a - b);
   const largest = y[order[0]];
@@ -27,25 +27,30 @@ export function topKRow(y: Numbers, k: number, temperature: number): TopKRow {
   return {
     ids,
     values: ids.map((v) => roundToHalf(Math.max(y[v] - largest, LOWEST_HALF))),
-    rest: others.some((x) => x > Number.NEGATIVE_INFINITY)
+    tail: others.some((x) => x > Number.NEGATIVE_INFINITY)
       ? logSumExp(others)
       : Number.NEGATIVE_INFINITY,
   };
 }
 
 export interface TopKLossResult {
-  /** (B, T), not divided by anything; 0 where ignored. KL without T². */
+  /** (B, T): each token's cross-entropy, 0 if its target is ignored. */
   ce: Float64Array;
+  /** (B, T): each token's KL, without T². */
   kl: Float64Array;
-  /** 1 where student and teacher find the same word likeliest. */
+  /** (B, T): 1 if student and teacher have the same most likely token. */
   agreement: Float64Array;
-  /** d (mean of alpha · T² · KL + (1 − alpha) · CE) / d student, in the student's storage. */
+  /** d loss / d student, laid out as the student's storage. */
   gradient: Float64Array;
-  /** That mean. */
+  /** The mean over valid targets of alpha · T² · KL + (1 − alpha) · CE. */
   loss: number;
 }
 
-/** The mixed loss with forward KL over k + 1 outcomes; `rows` has an entry for each of the B·T. */
+/**
+ * The mixed loss, its forward KL taken over k + 1 outcomes: the k tokens and the tail. `rows` holds
+ * the teacher's B·T rows. The gradient of KL by z/T is q − p for a token of the k. A token of the
+ * tail gets the tail's p in proportion to q: q (1 − p_tail / q_tail).
+ */
 export function topKLoss(
   options: Omit<LossOptions, 'kind' | 'beta'>,
   student: Strided,
@@ -69,11 +74,11 @@ export function topKLoss(
     options.ignoreIndex,
   )) {
     valid++;
-    const { ids, values, rest } = rows[n];
+    const { ids, values, tail } = rows[n];
     const hard = crossEntropy(z, target, labelSmoothing, zLoss);
     const logQ = logSoftmax(z.map((v) => v / T));
     const others = [...z.keys()].filter((v) => !ids.includes(v));
-    const logP = logSoftmax(Float64Array.from([...values.map((y) => y / T), rest]));
+    const logP = logSoftmax(Float64Array.from([...values.map((y) => y / T), tail]));
     const logOutcomes = [...ids.map((v) => logQ[v]), logSumExp(others.map((v) => logQ[v]))];
     const p = logP.map(Math.exp);
     ce[n] = hard.value;
@@ -81,14 +86,14 @@ export function topKLoss(
       if (weight > 0) kl[n] += weight * (logP[j] - logOutcomes[j]);
     });
     agreement[n] = argmax(z) === ids[argmax(Float64Array.from(values))] ? 1 : 0;
-    const slope = logQ.map((lq, v) => {
+    const dkl = logQ.map((lq, v) => {
       const j = ids.indexOf(v);
       return j >= 0
         ? Math.exp(lq) - p[j]
         : Math.exp(lq) * (1 - Math.exp(logP[ids.length] - logOutcomes[ids.length]));
     });
     for (let v = 0; v < z.length; v++) {
-      gradient[address(student, b, t, v)] += alpha * T * slope[v] + (1 - alpha) * hard.gradient[v];
+      gradient[address(student, b, t, v)] += alpha * T * dkl[v] + (1 - alpha) * hard.gradient[v];
     }
     sum += alpha * T * T * kl[n] + (1 - alpha) * ce[n];
   }
@@ -102,15 +107,15 @@ export function topKLoss(
   };
 }
 
-/** An entry's u32 words as src/kernels/topk.ts describes them. */
-export function packEntry({ ids, values, rest }: TopKRow, V: number): Uint32Array {
-  const halves = toHalf(Float32Array.from(values));
+/** A row as the u32 of a cache entry; src/kernels/topk.ts describes the format. */
+export function packEntry({ ids, values, tail }: TopKRow, V: number): Uint32Array {
+  const halves = values.map(halfBits);
   const pairs = (numbers: ArrayLike<number>) =>
     Array.from(
       { length: Math.ceil(numbers.length / 2) },
       (_, i) => numbers[2 * i] + 2 ** 16 * (numbers[2 * i + 1] ?? 0),
     );
   if (ids.length === V) return Uint32Array.from(pairs(halves));
-  const bits = new Uint32Array(Float32Array.of(Math.max(rest, -1e30)).buffer);
+  const bits = new Uint32Array(Float32Array.of(Math.max(tail, -1e30)).buffer);
   return Uint32Array.from([bits[0], ...pairs(halves), ...(V <= 65536 ? pairs(ids) : ids)]);
 }

@@ -298,8 +298,8 @@ testVariants(
           for (const [i, roll] of rolls.entries()) {
             const seen = tokens.slice(0, length + i).slice(-T);
             logits = reference.gpt2Forward(weights, config, seen, 1, seen.length).logits.slice(-V);
-            const { words, ends } = reference.shares(logits, 40, 0.8);
-            const place = words.indexOf(tokens[length + i]);
+            const { tokens: likeliest, ends } = reference.tokenShares(logits, 40, 0.8);
+            const place = likeliest.indexOf(tokens[length + i]);
             // In f16 neighbours in the order may change places, and take their share with them.
             const near = dtype === 'f32' ? 1e-4 : 0.1;
             expect(roll, who).toBeGreaterThan((ends[place - 1] ?? 0) - near);
@@ -359,10 +359,12 @@ it('ends with the token that ends a text, however the words were come by', async
 
 it('draws on the CPU what the slow twin draws', async () => {
   const logits = Float32Array.from(reference.numbers(300, 7, 4));
-  const { words, ends } = reference.shares(logits, 40, 0.8);
+  const { tokens: likeliest, ends } = reference.tokenShares(logits, 40, 0.8);
   // The middle of each word's share, and a row of equals: the lowest ids come first.
   const rolls = Float32Array.from(ends, (end, i) => ((ends[i - 1] ?? 0) + end) / 2);
-  expect([...(await writeByLogits(async () => logits)(Uint32Array.of(1), rolls))]).toEqual(words);
+  expect([...(await writeByLogits(async () => logits)(Uint32Array.of(1), rolls))]).toEqual(
+    likeliest,
+  );
   const equal = writeByLogits(async () => new Float32Array(50));
   expect([...(await equal(Uint32Array.of(1), Float32Array.of(0, 0.5, 0.999)))]).toEqual([
     0, 20, 39,

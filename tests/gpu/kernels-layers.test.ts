@@ -306,7 +306,7 @@ describe('attention', () => {
       async (gpu, dtype) => {
         const C = H * D;
         const rows = B * T;
-        const sizes = { B, T, C, H };
+        const sizes = { B, T, C, NH: H };
         const [qkvData, doutData] = [
           stored(numbers(rows * 3 * C, 1, size), dtype),
           stored(numbers(rows * C, 2), dtype),

@@ -381,7 +381,7 @@ describe('copy', () => {
             data: new Float64Array(layout.numel),
             layout: reference.rowMajor(layout.shape),
           };
-          const expected = reference.copied({ data, layout }, dense);
+          const expected = reference.copy({ data, layout }, dense);
           const actual = await download(gpu, target);
           if (from === 'f32' && to === 'f16') expectClose(actual, expected, 2 ** -11, name);
           else expect([...actual], name).toEqual([...expected]);
@@ -418,7 +418,7 @@ describe('copy', () => {
           await execute(gpu, (recorder) =>
             copy(recorder, upload(gpu, 'source', data, spread, dtype), target),
           );
-          const expected = reference.copied({ data, layout: spread }, { data: before, layout });
+          const expected = reference.copy({ data, layout: spread }, { data: before, layout });
           expect([...(await download(gpu, target))], `${what} into ${name}`).toEqual([...expected]);
         }
       }

@@ -1,4 +1,4 @@
-// Words drawn on the GPU against the slow twin: whose share of the range a roll falls into,
+// Tokens sampled on the GPU against the reference: the token into whose share a random number falls,
 // exactly.
 
 import { expect, it } from 'vitest';
@@ -10,13 +10,13 @@ import { execute, testVariants, upload, zeros } from './variants';
 
 const TEMPERATURE = 0.8;
 /**
- * What rounding may move a share's end by: exponentials are off by some 1e-6, and their sum by
- * less.
+ * Rounding may move the end of a share by this much: exponentials are off by some 1e-6, and their
+ * sum by less.
  */
 const EDGE = 1e-5;
 
-/** Draws a word for each roll, all from the same logits. */
-async function drawn(gpu: Gpu, logits: number[], rolls: number[], k: number): Promise<number[]> {
+/** Samples one token for each roll, all from the same logits. */
+async function sampled(gpu: Gpu, logits: number[], rolls: number[], k: number): Promise<number[]> {
   const all = upload(
     gpu,
     'logits',
@@ -29,9 +29,9 @@ async function drawn(gpu: Gpu, logits: number[], rolls: number[], k: number): Pr
   return [...new Uint32Array(await gpu.read(bufferOf(tokens)))];
 }
 
-// Fewer words than lanes and than k, and numbers of words that the lanes do not divide.
+// Fewer tokens than lanes and than k, and vocabularies that the lanes do not divide evenly.
 testVariants(
-  'a roll falls on the word whose share it is in',
+  'a roll samples the token whose share it falls into',
   async (gpu) => {
     for (const [V, k] of [
       [37, 40],
@@ -40,21 +40,21 @@ testVariants(
       [131, 1],
     ]) {
       const logits = [...Float32Array.from(reference.numbers(V, V, 4))];
-      const { words, ends } = reference.shares(logits, k, TEMPERATURE);
-      // Just inside both ends of every share that is wide enough to have an inside.
-      const cases = words.flatMap((word, i) => {
+      const { tokens, ends } = reference.tokenShares(logits, k, TEMPERATURE);
+      // Just inside both ends of every share that is wide enough.
+      const cases = tokens.flatMap((token, i) => {
         const start = ends[i - 1] ?? 0;
         if (ends[i] - start < 4 * EDGE) return [];
-        return [start + EDGE, ends[i] - EDGE].map((roll) => ({ word, roll }));
+        return [start + EDGE, ends[i] - EDGE].map((roll) => ({ token, roll }));
       });
-      const got = await drawn(
+      const got = await sampled(
         gpu,
         logits,
         cases.map(({ roll }) => roll),
         k,
       );
       expect(cases.length).toBeGreaterThan(Math.min(k, V));
-      expect(got, `V=${V} k=${k}`).toEqual(cases.map(({ word }) => word));
+      expect(got, `V=${V} k=${k}`).toEqual(cases.map(({ token }) => token));
     }
   },
   undefined,
@@ -62,12 +62,12 @@ testVariants(
 );
 
 testVariants(
-  'of equal logits the lower ids come first, and words without a chance are never drawn',
+  'of equal logits the lower ids come first, and a token of probability 0 is never sampled',
   async (gpu) => {
     const equal = Array(50).fill(0);
-    expect(await drawn(gpu, equal, [0, 0.51, 0.999], 40)).toEqual([0, 20, 39]);
+    expect(await sampled(gpu, equal, [0, 0.51, 0.999], 40)).toEqual([0, 20, 39]);
     const ruledOut = equal.map((_, v) => (v % 10 === 7 ? 1 : Number.NEGATIVE_INFINITY));
-    expect(await drawn(gpu, ruledOut, [0, 0.3, 0.5, 0.7, 0.999, 1], 40)).toEqual([
+    expect(await sampled(gpu, ruledOut, [0, 0.3, 0.5, 0.7, 0.999, 1], 40)).toEqual([
       7, 17, 27, 37, 47, 7,
     ]);
   },
@@ -76,18 +76,18 @@ testVariants(
 );
 
 testVariants(
-  'a row without a number still gives a word of the vocabulary',
+  'a row of NaN still gives a token of the vocabulary',
   async (gpu) => {
-    const [token] = await drawn(gpu, Array(50).fill(Number.NaN), [0.5], 40);
+    const [token] = await sampled(gpu, Array(50).fill(Number.NaN), [0.5], 40);
     expect(token).toBeLessThan(50);
   },
   undefined,
   ['f32'],
 );
 
-it('the twin gives each word its part of the range', () => {
-  const { words, ends } = reference.shares([0, Math.log(4), Math.log(3)], 2, 1);
-  expect(words).toEqual([1, 2]);
+it('in the reference, shares are in proportion to probabilities', () => {
+  const { tokens, ends } = reference.tokenShares([0, Math.log(4), Math.log(3)], 2, 1);
+  expect(tokens).toEqual([1, 2]);
   expect(ends[0]).toBeCloseTo(4 / 7, 12);
   expect(ends[1]).toBeCloseTo(1, 12);
 });

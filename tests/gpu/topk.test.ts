@@ -58,12 +58,12 @@ function unpack(words: Uint32Array, V: number, k: number) {
   const start = k < V ? 1 : 0;
   const halves = (from: number) => new Uint16Array(words.slice(from, from + pairs).buffer);
   const values = fromHalf(halves(start)).slice(0, k);
-  if (k === V) return { values, ids: [...values.keys()], rest: Number.NEGATIVE_INFINITY };
+  if (k === V) return { values, ids: [...values.keys()], tail: Number.NEGATIVE_INFINITY };
   const ids = V <= 65536 ? halves(start + pairs) : words.slice(start + pairs, start + pairs + k);
   return {
     values,
     ids: [...ids.slice(0, k)],
-    rest: new Float32Array(words.buffer, words.byteOffset, 1)[0],
+    tail: new Float32Array(words.buffer, words.byteOffset, 1)[0],
   };
 }
 
@@ -94,18 +94,18 @@ async function keeps(
   const size = entryWords(kept);
   const expected = rowsOf(data, layout).map((y) => reference.topKRow(y, k, temperature));
   for (const [row, twin] of expected.entries()) {
-    const { ids, values, rest } = unpack(words.slice(row * size, (row + 1) * size), V, k);
+    const { ids, values, tail } = unpack(words.slice(row * size, (row + 1) * size), V, k);
     expect(ids, `row ${row}`).toEqual(twin.ids);
     // One rounding of f16, or, among its subnormals, of their distance.
     for (const [j, value] of values.entries())
       expect(Math.abs(value - twin.values[j])).toBeLessThanOrEqual(
         Math.abs(twin.values[j]) * 2 ** -10 + 2 ** -24,
       );
-    if (twin.rest === Number.NEGATIVE_INFINITY)
-      expect(rest).toBeLessThanOrEqual(k === V ? 0 : -1e29);
+    if (twin.tail === Number.NEGATIVE_INFINITY)
+      expect(tail).toBeLessThanOrEqual(k === V ? 0 : -1e29);
     else
-      expect(Math.abs(rest - twin.rest)).toBeLessThanOrEqual(
-        TOLERANCE * Math.max(1, Math.abs(twin.rest)),
+      expect(Math.abs(tail - twin.tail)).toBeLessThanOrEqual(
+        TOLERANCE * Math.max(1, Math.abs(twin.tail)),
       );
   }
 }

@@ -48,7 +48,7 @@ function batch(
       k === V
         ? Array.from({ length: V }, (_, v) => v)
         : Array.from({ length: k }, (_, j) => j * 7 + row + salt);
-    return packEntry({ ids, values: ids.map((_, j) => -j / 4), rest: -1 - salt }, V);
+    return packEntry({ ids, values: ids.map((_, j) => -j / 4), tail: -1 - salt }, V);
   });
   return Uint32Array.from(entries.flatMap((entry) => [...entry]));
 }

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { DIVERGENCE_NAMES } from '../../src/divergences';
 import type { LossOptions, Numbers, Strided } from '../../src/reference';
 import * as reference from '../../src/reference';
+import { fromHalf, roundToHalf } from '../../src/tensor/dtype';
 import { Layout } from '../../src/tensor/layout';
 import { readGoldenJson, readGoldenTensors } from '../safetensors-fixture';
 
@@ -113,7 +114,7 @@ describe('layers against finite differences', () => {
   });
 
   test('causal attention, which never looks ahead', () => {
-    const sizes = { B: 2, T: 5, C: 6, H: 2 };
+    const sizes = { B: 2, T: 5, C: 6, NH: 2 };
     const qkv = reference.numbers(2 * 5 * 18, 1, 2);
     const doutput = reference.numbers(2 * 5 * 6, 2);
     const difference = reference.finiteDifferences(qkv, () =>
@@ -260,7 +261,7 @@ describe('losses', () => {
       reference.distillationLoss({ kind: 'ce' }, logits, undefined, labels);
     const outside = { data: z, layout: { ...student.layout, offset: 1 } };
     expect(() => reference.distillationLoss({ kind: 'fkl' }, student, undefined, targets)).toThrow(
-      'with a teacher',
+      'fkl compares with a teacher, but none is given',
     );
     expect(ce(student, reference.contiguous([0, 1, 2, 3, 4, 5], [B, T]))).toThrow(
       'target 5 at (1, 2) is outside 0..4',
@@ -286,6 +287,26 @@ describe('losses', () => {
     );
     expect([...small.agreement]).toEqual([1, 0, 0]);
     expect(small.valid).toBe(2);
+  });
+});
+
+describe('float16', () => {
+  test('rounds as the engine does: between neighbours, at ties, among subnormals, to infinity', () => {
+    const halves = fromHalf(Uint16Array.from({ length: 0x7c00 }, (_, bits) => bits));
+    for (const [i, value] of halves.entries()) {
+      const next = halves[i + 1] ?? 65536;
+      for (const x of [value, value + (next - value) / 4, (value + next) / 2, -value]) {
+        if (reference.roundToHalf(x) !== roundToHalf(x))
+          throw new Error(`${x}: ${reference.roundToHalf(x)}, not ${roundToHalf(x)}`);
+      }
+    }
+    expect(reference.roundToHalf(Number.NEGATIVE_INFINITY)).toBe(Number.NEGATIVE_INFINITY);
+  });
+
+  test('has the bits that the format says, for every number', () => {
+    const bits = Uint16Array.from({ length: 0x10000 }, (_, i) => i);
+    const finite = bits.filter((half) => (half & 0x7fff) <= 0x7c00); // the others are NaN
+    expect(Uint16Array.from(fromHalf(finite), reference.halfBits)).toEqual(finite);
   });
 });
 
