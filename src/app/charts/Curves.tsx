@@ -1,5 +1,4 @@
-// The two large charts: the loss with its two parts, and the student's perplexity against the
-// teacher's.
+// The two large charts: the loss with its two terms, and the perplexity of student and teacher.
 
 import { useState } from 'react';
 import type { EvaluationRecord } from '../../worker/protocol';
@@ -12,7 +11,7 @@ import { linearAxis, logAxis } from './scale';
 
 const MAX_POINTS = 500;
 
-/** The evaluations to draw: all, or evenly chosen ones and the last. */
+/** Every n-th evaluation, and the last one, so that at most about MAX_POINTS are drawn. */
 function thinEvaluations(evaluations: readonly EvaluationRecord[]): EvaluationRecord[] {
   const stride = Math.ceil(evaluations.length / MAX_POINTS);
   return evaluations.filter((_, index) => index % stride === 0 || index === evaluations.length - 1);
@@ -22,8 +21,8 @@ export function LossChart({ run }: { run: ShownRun }) {
   const [log, setLog] = useState(false);
   const { history, config } = run;
   const rows = history.thin('loss', MAX_POINTS);
-  const taught = config.loss !== 'ce';
-  const losses = rows.flatMap((row) => (taught ? [row.loss, row.ce, row.kd] : [row.loss]));
+  const distils = config.loss !== 'ce';
+  const losses = rows.flatMap((row) => (distils ? [row.loss, row.ce, row.kd] : [row.loss]));
   const axis = log ? logAxis(losses) : linearAxis(losses, 4, true);
   const last = history.last();
   const total: PlotSeries[] = [
@@ -35,8 +34,8 @@ export function LossChart({ run }: { run: ShownRun }) {
       label: `total ${formatMeasure(last?.loss)}`,
     },
   ];
-  // Plain cross-entropy is the total: its own line would lie on it.
-  const parts: PlotSeries[] = taught
+  // Without distillation the total is the cross-entropy, and one line shows both.
+  const terms: PlotSeries[] = distils
     ? [
         { key: 'ce', colour: 'var(--ce)', width: 1, faint: true },
         {
@@ -60,9 +59,9 @@ export function LossChart({ run }: { run: ShownRun }) {
   return (
     <Figure
       title="Loss"
-      unit="nats a token"
+      unit="nats per token"
       rows={rows}
-      series={[...parts, ...total]}
+      series={[...terms, ...total]}
       lastStep={config.train_steps}
       axis={axis}
       marks={run.marks}
@@ -71,10 +70,10 @@ export function LossChart({ run }: { run: ShownRun }) {
       readout={(step) => {
         const point = history.atStep(step);
         if (!point || point.step !== step) return undefined;
-        const all = `total ${formatMeasure(point.loss)}`;
-        return taught
-          ? `${all} · CE ${formatMeasure(point.ce)} · KD ${formatMeasure(point.kd)}`
-          : all;
+        const total = `total ${formatMeasure(point.loss)}`;
+        return distils
+          ? `${total} · CE ${formatMeasure(point.ce)} · KD ${formatMeasure(point.kd)}`
+          : total;
       }}
       table={{
         head: ['step', 'total', 'CE', 'KD', 'applied'],
@@ -85,7 +84,9 @@ export function LossChart({ run }: { run: ShownRun }) {
           formatMeasure(row.kd),
           row.applied ? 'yes' : 'skipped',
         ]),
-        note: `${rows.length} of ${history.length} steps. KD is at T, without T². The CSV has every step.`,
+        note:
+          `${rows.length} of ${history.length} steps. KD is at temperature T, without the factor ` +
+          'T². The CSV has every step.',
       }}
       csv={() =>
         history.csv([
@@ -148,14 +149,15 @@ export function PerplexityChart({ run }: { run: ShownRun }) {
         if (!record || step > run.history.lastStep) return undefined;
         const at = record.step === step ? '' : ` (evaluated at ${record.step})`;
         const failed = record.failed > 0 ? ` · ${record.failed} of ${record.tried} failed` : '';
-        return `student ${perplexity(record)} · teacher ${formatMeasure(record.teacherPerplexity)}${failed}${at}`;
+        const teacher = formatMeasure(record.teacherPerplexity);
+        return `student ${perplexity(record)} · teacher ${teacher}${failed}${at}`;
       }}
       table={{
         head: [
           'step',
           'student',
           'teacher',
-          last?.klWords ? `KL of ${last.klWords} words` : 'KL',
+          last?.klWords ? `KL, top ${last.klWords} tokens` : 'KL',
           'agreement',
           'batches failed',
         ],

@@ -1,5 +1,4 @@
-// A chart with all that belongs to it: title and unit, what it says at the step under the pointer,
-// its table twin, its CSV.
+// A chart with its title, its unit, the values at the step under the pointer, a table and a CSV.
 
 import { lazy, Suspense, useId, useState } from 'react';
 import { download } from '../shared/browser';
@@ -7,19 +6,19 @@ import { TableHead } from '../shared/TableHead';
 import type { PlotProps } from './Plot';
 import { usePointer } from './pointer';
 
-/** The charting library comes after the first paint. */
+/** The charting library is large, so it loads after the first paint. */
 const Plot = lazy(() => import('./Plot'));
 
 export interface FigureProps extends PlotProps {
   title: string;
   /** Unit of the vertical axis. */
   unit: string;
-  /** What the chart says at a step; undefined where it knows nothing. */
+  /** The values at a step as text; undefined if there are none. */
   readout: (step: number) => string | undefined;
   table: { head: string[]; rows: (string | number)[][]; note?: string };
   csv: () => string;
   log?: { on: boolean; toggle: () => void };
-  /** The step to read out while the pointer is elsewhere. */
+  /** The step to read out while no step is under a pointer. */
   now?: number;
 }
 
@@ -82,11 +81,11 @@ function Readout({ readout, now }: Pick<FigureProps, 'readout' | 'now'>) {
   const step = usePointer((state) => state.step);
   if (step === undefined)
     return <span className="readout">{now !== undefined && readout(now)}</span>;
-  const text = readout(step) ?? 'nothing yet';
+  const text = readout(step) ?? 'no data';
   return <span className="readout">{now === undefined ? `step ${step} · ${text}` : text}</span>;
 }
 
-/** Arrow keys move the step under the pointer, as the mouse does. */
+/** Lets the arrow keys select a step, as the pointer does. */
 function StepSlider({
   title,
   lastStep,
@@ -117,7 +116,7 @@ function StepSlider({
       aria-valuemin={0}
       aria-valuemax={lastStep}
       aria-valuenow={Math.min(now, lastStep)}
-      aria-valuetext={`step ${now}: ${readout(now) ?? 'nothing yet'}`}
+      aria-valuetext={`step ${now}: ${readout(now) ?? 'no data'}`}
       onKeyDown={(event) => {
         if (!(event.key in moves)) return;
         event.preventDefault();
@@ -132,7 +131,7 @@ function StepSlider({
 
 function Table({ head, rows, note, title }: FigureProps['table'] & { title: string }) {
   return (
-    <section className="table-twin" tabIndex={0} aria-label={`${title}, table`}>
+    <section className="figure-table" tabIndex={0} aria-label={`${title}, table`}>
       <table>
         {note && <caption>{note}</caption>}
         <TableHead names={head} />

@@ -1,5 +1,5 @@
-// One plot: recharts draws axes and lines; labels at the lines' ends, marks and the pointer are
-// drawn over them here.
+// One plot. Recharts draws axes and lines; this file adds labels at the ends of the lines, marks
+// and the pointer.
 
 import { useRef } from 'react';
 import {
@@ -21,7 +21,7 @@ import type { Axis } from './scale';
 import { stepAxis } from './scale';
 
 export interface PlotSeries {
-  /** The row's key. */
+  /** The key in each row. */
   key: string;
   /** A CSS colour. */
   colour: string;
@@ -33,7 +33,7 @@ export interface PlotSeries {
   /** Holds each value until the next. */
   stepped?: boolean;
   dots?: boolean;
-  /** Said at the line's end. */
+  /** Text at the end of the line. */
   label?: string;
 }
 
@@ -42,27 +42,22 @@ export interface PlotProps {
   series: readonly PlotSeries[];
   lastStep: number;
   axis: Axis;
-  /** Writes the vertical axis' values. */
+  /** Formats the values of the vertical axis. */
   formatValue?: (value: number) => string;
   marks?: readonly Mark[];
-  /**
-   * Hollow triangles: something failed or was skipped here. Without a value they stand on the axis.
-   */
+  /** Hollow triangles where something failed or was skipped; without a value, on the step axis. */
   triangles?: readonly { step: number; value?: number }[];
-  /** A horizontal line to compare with. */
+  /** A horizontal reference line. */
   goal?: { value: number; label: string; colour: string };
   compact?: boolean;
 }
 
 const LABEL_HEIGHT = 14;
-/** Pixels of a character at the labels' size, and of the line that leads to them. */
+/** Width in pixels of a label's character, and of the line that leads to the label. */
 const CHARACTER = 6.8;
 const LEADER = 14;
 
-/**
- * Room for the longest label; a few more characters than there are now, so that the plot does not
- * move as figures grow.
- */
+/** Room for the longest label. The minimum keeps the plot still while values grow. */
 function labelWidth({ series, goal }: PlotProps): number {
   const longest = Math.max(
     14,
@@ -236,7 +231,7 @@ function lastValue(
   return row && { step: row.step, value: row[key] };
 }
 
-/** Labels in the order of their values, at least a line apart, inside the plot. */
+/** Spreads labels inside the plot, in the order of their values, at least one line apart. */
 function spread<L extends { y: number }>(
   labels: L[],
   top: number,
@@ -254,7 +249,7 @@ function spread<L extends { y: number }>(
   return sorted;
 }
 
-/** A part of its own, so that only this line is drawn again as the pointer moves. */
+/** A separate component, so that moving the pointer redraws only this line. */
 function PointerLine({ lastStep }: { lastStep: number }) {
   const { step, point } = usePointer();
   const x = useXAxisScale();
@@ -263,8 +258,8 @@ function PointerLine({ lastStep }: { lastStep: number }) {
   if (!x || !inverse || !area) return null;
   const move = (event: React.PointerEvent<SVGRectElement>) => {
     const offset = event.clientX - event.currentTarget.getBoundingClientRect().left;
-    const under = Math.round(inverse(area.x + offset) as number);
-    point(Math.min(Math.max(under, 0), lastStep));
+    const stepUnderPointer = Math.round(inverse(area.x + offset) as number);
+    point(Math.min(Math.max(stepUnderPointer, 0), lastStep));
   };
   return (
     <>

@@ -1,4 +1,4 @@
-// The three small charts under the curves: what the optimiser is doing.
+// The three small charts under the curves: learning rate, gradient norm, loss scale.
 
 import type { ShownRun } from '../run/shown-run';
 import { formatMeasure } from '../shared/format';
@@ -6,7 +6,7 @@ import { Figure } from './Figure';
 import type { Measure } from './history';
 import { linearAxis, logAxis } from './scale';
 
-/** They are narrow: more points would share pixels. */
+/** More points would share pixels: the charts are narrow. */
 const MAX_POINTS = 200;
 
 const CHARTS: readonly {
@@ -66,7 +66,7 @@ function SmallChart({
   const rows = history.thin(measure, MAX_POINTS);
   const values = rows.map((row) => row[measure]);
   const highest = Math.max(0, ...values.map((value) => value ?? 0));
-  // A threshold far above the curve would flatten it.
+  // A threshold far above the curve is not drawn: it would flatten the curve.
   const clip =
     measure === 'gradNorm' && config.max_grad_norm > 0 && config.max_grad_norm <= 4 * highest
       ? config.max_grad_norm

@@ -1,5 +1,5 @@
-// What a run has reported so far, in ring buffers outside React. Charts ask for a thinned view; the
-// CSV has every row.
+// A run's reports so far, in ring buffers outside React. Charts draw a thinned set of rows; the CSV
+// has every row.
 
 import type { EvaluationRecord, StepRecord } from '../../worker/protocol';
 
@@ -15,7 +15,7 @@ type Column =
   | 'tokens';
 
 const MEASURES: readonly Measure[] = ['loss', 'ce', 'kd', 'gradNorm', 'learningRate', 'lossScale'];
-const SMOOTHED: readonly [SmoothMeasure, Measure][] = [
+const SMOOTH_MEASURES: readonly [SmoothMeasure, Measure][] = [
   ['lossSmooth', 'loss'],
   ['ceSmooth', 'ce'],
   ['kdSmooth', 'kd'],
@@ -23,22 +23,22 @@ const SMOOTHED: readonly [SmoothMeasure, Measure][] = [
 const COLUMNS: readonly Column[] = [
   'step',
   ...MEASURES,
-  ...SMOOTHED.map(([name]) => name),
+  ...SMOOTH_MEASURES.map(([name]) => name),
   'applied',
   'appliedTotal',
   'skippedTotal',
   'tokens',
 ];
 
-/** Share of the past in the smoothed loss: about the last five steps count. */
+/** Weight of the past in the smoothed loss; about the last five steps count. */
 const SMOOTHING = 0.8;
 
-/** One row of a chart: values that are not finite are null, which a line shows as a gap. */
+/** One row of a chart. A value that is not finite is null, which leaves a gap in the line. */
 export type Row = { step: number; applied: boolean } & Partial<
   Record<Measure | SmoothMeasure, number | null>
 >;
 
-/** Values of one kept step, as they were reported. */
+/** The reported values of one step. */
 export type Point = { applied: boolean } & Record<Exclude<Column, 'applied'>, number>;
 
 export class RunHistory {
@@ -63,8 +63,8 @@ export class RunHistory {
   }
 
   /**
-   * Adds steps in order. A step that was reported before replaces it and all that followed: the run
-   * was recovered.
+   * Appends steps. A step that comes again, because the run was recovered, replaces the old one and
+   * all later ones.
    */
   append(records: readonly StepRecord[]): void {
     for (const record of records) {
@@ -82,12 +82,12 @@ export class RunHistory {
       this.columns.appliedTotal[at] = record.appliedTotal;
       this.columns.skippedTotal[at] = record.skippedTotal;
       this.columns.tokens[at] = record.tokens;
-      for (const [smooth, measure] of SMOOTHED)
+      for (const [smooth, measure] of SMOOTH_MEASURES)
         this.columns[smooth][at] = this.smooth(smooth, record[measure], last);
     }
   }
 
-  /** Adds an evaluation; one at a step that was seen before replaces it and all that followed. */
+  /** Appends an evaluation. If its step comes again, it replaces the old one and all later ones. */
   appendEvaluation(record: EvaluationRecord): void {
     while (
       this.evaluations.length > 0 &&
@@ -98,10 +98,10 @@ export class RunHistory {
     this.evaluations.push(record);
   }
 
-  /** The kept row `index`, 0 for the oldest. */
+  /** Row `index` of those kept, 0 for the oldest. @throws RangeError */
   at(index: number): Point {
     if (index < 0 || index >= this.count)
-      throw new RangeError(`row ${index} of a history of ${this.count}`);
+      throw new RangeError(`at: row ${index} of a history of ${this.count} rows`);
     const entries = COLUMNS.map((name) => [
       name,
       name === 'applied' ? this.value(name, index) === 1 : this.value(name, index),
@@ -113,7 +113,7 @@ export class RunHistory {
     return this.count === 0 ? undefined : this.at(this.count - 1);
   }
 
-  /** The row of the last kept step that is not after `step`. */
+  /** The row of the last step kept that is not after `step`. */
   atStep(step: number): Point | undefined {
     let low = 0;
     let high = this.count;
@@ -125,7 +125,7 @@ export class RunHistory {
     return low === 0 ? undefined : this.at(low - 1);
   }
 
-  /** Steps skipped without one applied since, up to now. */
+  /** How many of the latest steps were skipped, without an applied one among them. */
   skippedInARow(): number {
     let skipped = 0;
     while (skipped < this.count && this.value('applied', this.count - 1 - skipped) === 0)
@@ -134,9 +134,9 @@ export class RunHistory {
   }
 
   /**
-   * At most `limit` rows. Each bucket of neighbouring steps keeps the rows where `by` is lowest and
-   * highest, so that peaks stay; a skipped step or a value that is not finite counts as the
-   * highest. Buckets do not move as rows come.
+   * At most `limit` rows. Each bucket of neighbouring steps keeps the rows with the lowest and the
+   * highest `by`, so that peaks stay. A skipped step and a value that is not finite count as the
+   * highest. Bucket borders do not move as rows arrive.
    */
   thin(by: Measure, limit: number): Row[] {
     let bucket = 1;
@@ -150,7 +150,7 @@ export class RunHistory {
         if (this.height(by, index) < this.height(by, lowest)) lowest = index;
         if (this.height(by, index) > this.height(by, highest)) highest = index;
       }
-      // The newest row always shows, or the line would end before the run does.
+      // The newest row is always kept, or the line would end before the run does.
       if (to === this.count && lowest !== to - 1) highest = to - 1;
       rows.push(this.row(Math.min(lowest, highest)));
       if (lowest !== highest) rows.push(this.row(Math.max(lowest, highest)));
@@ -158,7 +158,7 @@ export class RunHistory {
     return rows;
   }
 
-  /** All kept steps as comma-separated values, one row a step. */
+  /** All steps kept as comma-separated values, one row per step. */
   csv(columns: readonly (Measure | 'appliedTotal' | 'skippedTotal' | 'tokens')[]): string {
     const lines = [['step', ...columns, 'applied'].join(',')];
     for (let index = 0; index < this.count; index++) {
@@ -184,14 +184,14 @@ export class RunHistory {
       step: this.value('step', index),
       applied: this.value('applied', index) === 1,
     };
-    for (const name of [...MEASURES, ...SMOOTHED.map(([smooth]) => smooth)]) {
+    for (const name of [...MEASURES, ...SMOOTH_MEASURES.map(([smooth]) => smooth)]) {
       const value = this.value(name, index);
       row[name] = Number.isFinite(value) ? value : null;
     }
     return row;
   }
 
-  /** A value that is not finite stays as it is, and does not spoil those after it. */
+  /** A value that is not finite stays as it is and does not affect later values. */
   private smooth(name: SmoothMeasure, value: number, index: number): number {
     if (!Number.isFinite(value)) return value;
     for (let before = index - 1; before >= 0; before--) {

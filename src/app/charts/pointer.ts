@@ -1,5 +1,5 @@
-// The step under the pointer, shared by all charts. Apart from the run's store, so that moving the
-// pointer redraws no line.
+// The step under the pointer, shared by all charts. It is not in the run's store, so that moving
+// the pointer redraws no line.
 
 import { create } from 'zustand';
 

@@ -1,5 +1,5 @@
-// Axis domains with few, round ticks. They are computed from what is drawn and rounded outwards, so
-// that an axis holds still while a line moves within it.
+// Axis domains with a few round ticks. A domain is rounded outwards to ticks, so that the axis
+// stays still while a line moves inside it.
 
 export interface Axis {
   scale: 'linear' | 'log';
@@ -7,12 +7,12 @@ export interface Axis {
   ticks: number[];
 }
 
-/** With nothing to draw, ticks would be figures that nobody measured. */
+/** With nothing to draw there are no ticks: they would suggest measurements. */
 const EMPTY: Axis = { scale: 'linear', domain: [0, 1], ticks: [] };
 
 /**
- * A linear axis over `values` with about `count` steps; from 0 where `fromZero`. Values that are
- * not finite do not count.
+ * A linear axis over `values` with about `count` steps, from 0 if `fromZero`. Values that are not
+ * finite are ignored.
  */
 export function linearAxis(
   values: Iterable<number | null | undefined>,
@@ -26,52 +26,52 @@ export function linearAxis(
   const step = niceStep((high - low) / count);
   const first = Math.floor(low / step + 1e-9);
   const last = Math.ceil(high / step - 1e-9);
-  // A multiplication leaves 0.30000000000000004; twelve digits do not.
+  // Twelve digits turn 0.30000000000000004 into 0.3.
   const ticks = Array.from({ length: last - first + 1 }, (_, index) =>
     Number(((first + index) * step).toPrecision(12)),
   );
   return { scale: 'linear', domain: [ticks[0], ticks[ticks.length - 1]], ticks };
 }
 
-/** Positions of ticks within a decade, from many to few. */
-const LADDERS = [[1, 2, 5], [1, 3], [1]];
+/** Mantissas of the ticks in a decade, from many ticks to few. */
+const MANTISSAS = [[1, 2, 5], [1, 3], [1]];
 
 /**
- * A logarithmic axis over the positive `values`, with at most `most` ticks where the finest ladder
- * of a decade allows it.
+ * A logarithmic axis over the positive `values`: the finest ticks of which at most `most` fit, or
+ * one tick per decade.
  */
 export function logAxis(values: Iterable<number | null | undefined>, most = 5): Axis {
   const [low, high] = extent(values, 0);
   if (low > high) return EMPTY;
-  const candidates = LADDERS.map((mantissas) => rungs(mantissas, low, high));
+  const candidates = MANTISSAS.map((mantissas) => logTicks(mantissas, low, high));
   const ticks =
-    candidates.find((inside) => inside.length <= most) ?? candidates[candidates.length - 1];
+    candidates.find((candidate) => candidate.length <= most) ?? candidates[candidates.length - 1];
   return { scale: 'log', domain: [ticks[0], ticks[ticks.length - 1]], ticks };
 }
 
-/** The rungs that hold `low` and `high` between the first and the last. */
-function rungs(mantissas: readonly number[], low: number, high: number): number[] {
-  const ladder: number[] = [];
+/** The ticks from the last one at or below `low` to the first one at or above `high`. */
+function logTicks(mantissas: readonly number[], low: number, high: number): number[] {
+  const all: number[] = [];
   for (
     let power = Math.floor(Math.log10(low)) - 1;
     power <= Math.ceil(Math.log10(high)) + 1;
     power++
   ) {
-    for (const mantissa of mantissas) ladder.push(Number((mantissa * 10 ** power).toPrecision(12)));
+    for (const mantissa of mantissas) all.push(Number((mantissa * 10 ** power).toPrecision(12)));
   }
-  const first = ladder.findLastIndex((rung) => rung <= low);
+  const first = all.findLastIndex((tick) => tick <= low);
   const last = Math.max(
     first + 1,
-    ladder.findIndex((rung) => rung >= high),
+    all.findIndex((tick) => tick >= high),
   );
-  return ladder.slice(first, last + 1);
+  return all.slice(first, last + 1);
 }
 
 /** Steps from 0 to the run's last, with about `count` round ticks and the last step itself. */
 export function stepAxis(lastStep: number, count: number): Axis {
   const step = Math.max(1, niceStep(lastStep / count));
   const ticks: number[] = [];
-  // A round tick too near the end would run into the last one's label.
+  // A round tick too close to the end would overlap the label of the last step.
   for (let tick = 0; tick <= lastStep - step * 0.6; tick += step) ticks.push(tick);
   return {
     scale: 'linear',

@@ -1,4 +1,4 @@
-// A button that copies a text, and says so; where the browser refuses, it says what to do.
+// A button that copies a text. If the browser refuses, it says what to do.
 
 import { useState } from 'react';
 import { copyText } from './browser';
@@ -12,7 +12,7 @@ export function CopyButton({ text }: { text: string }) {
       </button>
       {copied === false && (
         <p className="field-problem" role="alert">
-          The browser did not let the page copy. Allow the clipboard for this page, then copy again.
+          The browser blocked copying. Allow clipboard access for this page, then try again.
         </p>
       )}
     </>

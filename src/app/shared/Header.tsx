@@ -50,11 +50,11 @@ function Rooms() {
   );
 }
 
-/** Copies the link to what the room shows. */
+/** Copies the link to the current room and its state. */
 export function ShareButton() {
   const room = useRoom((state) => state.room);
   const config = useRun((state) => state.config);
-  const ownText = useRun((state) => state.corpus !== undefined);
+  const hasOwnText = useRun((state) => state.corpus !== undefined);
   const [copied, setCopied] = useState<'yes' | 'refused'>();
   const link = () => (room === 'distil' ? linkTo(config) : location.href);
   const share = async () => setCopied((await copyText(link())) ? 'yes' : 'refused');
@@ -66,7 +66,9 @@ export function ShareButton() {
         onClick={share}
         disabled={room === 'distil' && checkConfig(config).length > 0}
         title={
-          room === 'distil' ? 'Copy the link to these settings' : 'Copy the link to what is shown'
+          room === 'distil'
+            ? 'Copy the link to these settings'
+            : 'Copy the link to this state of the lab'
         }
         onBlur={() => setCopied(undefined)}
       >
@@ -76,15 +78,17 @@ export function ShareButton() {
         {copied === 'yes' && room !== 'distil' && 'The link opens the lab as it is now.'}
         {copied === 'yes' &&
           room === 'distil' &&
-          `The link holds the settings${ownText ? '; your own text stays here.' : '. Opening it starts nothing.'}`}
+          (hasOwnText
+            ? 'The link holds the settings, but not your own text.'
+            : 'The link holds the settings. Opening it starts nothing.')}
         {copied === 'refused' &&
-          'The browser did not let the page copy. The same link is in the address bar.'}
+          'The browser blocked copying. The same link is in the address bar.'}
       </span>
     </span>
   );
 }
 
-const NAMES: Record<Theme, string> = { system: 'System', light: 'Light', dark: 'Dark' };
+const THEME_NAMES: Record<Theme, string> = { system: 'System', light: 'Light', dark: 'Dark' };
 
 function ThemeButton() {
   const [theme, setTheme] = useTheme();
@@ -94,9 +98,9 @@ function ThemeButton() {
       type="button"
       className="quiet"
       onClick={() => setTheme(next)}
-      aria-label={`Theme: ${NAMES[theme]}. Change to ${NAMES[next]}`}
+      aria-label={`Theme: ${THEME_NAMES[theme]}. Change to ${THEME_NAMES[next]}`}
     >
-      <Icon name={theme} /> <span aria-hidden="true">{NAMES[theme]}</span>
+      <Icon name={theme} /> <span aria-hidden="true">{THEME_NAMES[theme]}</span>
     </button>
   );
 }

@@ -1,4 +1,4 @@
-// The head of a table: a column's name each.
+// The head of a table, from the names of its columns.
 
 export function TableHead({ names }: { names: readonly string[] }) {
   return (

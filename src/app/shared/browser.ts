@@ -1,5 +1,5 @@
-// Small things that components ask of the browser: media queries, an element's size, the colour
-// theme, the clipboard.
+// What components need from the browser: media queries, an element's size, the colour theme, the
+// clipboard, downloads.
 
 import type { RefObject } from 'react';
 import { useEffect, useLayoutEffect, useState, useSyncExternalStore } from 'react';
@@ -15,7 +15,7 @@ export function useMedia(query: string): boolean {
   );
 }
 
-/** The element's inner size in CSS pixels; 0 × 0 until it is laid out. */
+/** The element's content size in CSS pixels; 0 × 0 until it has been laid out. */
 export function useSize(element: RefObject<HTMLElement | null>): { width: number; height: number } {
   const [size, setSize] = useState({ width: 0, height: 0 });
   useLayoutEffect(() => {
@@ -36,7 +36,7 @@ export type Theme = (typeof THEMES)[number];
 /** index.html reads the same key before the first paint. */
 const THEME_KEY = 'stillhouse-theme';
 
-/** The remembered theme. Where storage is refused it lasts as long as the page. */
+/** The theme, remembered across visits if the browser allows storage. */
 export function useTheme(): [Theme, (theme: Theme) => void] {
   const [theme, setTheme] = useState<Theme>(() => {
     const chosen = document.documentElement.dataset.theme;
@@ -48,13 +48,13 @@ export function useTheme(): [Theme, (theme: Theme) => void] {
     try {
       localStorage.setItem(THEME_KEY, theme);
     } catch {
-      // Remembering is a courtesy; the theme itself is set.
+      // Storage is blocked: the theme is set, but not remembered.
     }
   }, [theme]);
   return [theme, setTheme];
 }
 
-/** False where the browser refuses, as it does on plain http from another machine. */
+/** False if the browser refuses, e.g. on plain http from another machine. */
 export async function copyText(text: string): Promise<boolean> {
   try {
     await navigator.clipboard.writeText(text);
@@ -64,6 +64,7 @@ export async function copyText(text: string): Promise<boolean> {
   }
 }
 
+/** Saves a CSV text as a file. */
 export function download(name: string, text: string): void {
   const url = URL.createObjectURL(new Blob([text], { type: 'text/csv' }));
   const link = document.createElement('a');

@@ -1,28 +1,27 @@
-// The files of a drop or of a file dialogue, with their paths; folders are walked. And the place
-// that takes a drop.
+// Files from a drop or a file dialogue, with their paths. Folders are read recursively.
 
 import { useState } from 'react';
 
-interface Found {
+interface PathFile {
   path: string;
   file: File;
 }
 
-/** Of `<input type=file>`: with `webkitdirectory` each file knows its path. */
-export function chosenFiles(list: FileList): Found[] {
+/** The files of an `<input type=file>`. With `webkitdirectory` each file has its path. */
+export function chosenFiles(list: FileList): PathFile[] {
   return [...list].map((file) => ({ path: file.webkitRelativePath || file.name, file }));
 }
 
-/** Of a drop. The transfer is empty once the event is over, so its entries are taken at once. */
-export async function droppedFiles({ items, files }: DataTransfer): Promise<Found[]> {
+/** The files of a drop. The transfer is empty after the event, so its entries are read at once. */
+export async function droppedFiles({ items, files }: DataTransfer): Promise<PathFile[]> {
   const entries = [...items]
     .map((item) => item.webkitGetAsEntry?.())
     .filter((entry) => entry != null);
   if (entries.length === 0) return chosenFiles(files);
-  return (await Promise.all(entries.map(walk))).flat();
+  return (await Promise.all(entries.map(filesIn))).flat();
 }
 
-async function walk(entry: FileSystemEntry): Promise<Found[]> {
+async function filesIn(entry: FileSystemEntry): Promise<PathFile[]> {
   if (entry.isFile) {
     const file = await new Promise<File>((resolve, reject) =>
       (entry as FileSystemFileEntry).file(resolve, reject),
@@ -30,19 +29,19 @@ async function walk(entry: FileSystemEntry): Promise<Found[]> {
     return [{ path: entry.fullPath.replace(/^\//, ''), file }];
   }
   const reader = (entry as FileSystemDirectoryEntry).createReader();
-  const found: FileSystemEntry[] = [];
-  // A reader gives a hundred entries at a time, and none at the end.
+  const entries: FileSystemEntry[] = [];
+  // A reader returns about a hundred entries at a time, and none at the end.
   for (;;) {
-    const some = await new Promise<FileSystemEntry[]>((resolve, reject) =>
+    const batch = await new Promise<FileSystemEntry[]>((resolve, reject) =>
       reader.readEntries(resolve, reject),
     );
-    if (some.length === 0) break;
-    found.push(...some);
+    if (batch.length === 0) break;
+    entries.push(...batch);
   }
-  return (await Promise.all(found.map(walk))).flat();
+  return (await Promise.all(entries.map(filesIn))).flat();
 }
 
-/** What an element takes to be a place for drops, and whether one is held over it. */
+/** Event handlers that make an element a drop target, and whether a drag is over it. */
 export function useDrop(locked: boolean, onDrop: (transfer: DataTransfer) => void) {
   const [over, setOver] = useState(false);
   const handlers = {

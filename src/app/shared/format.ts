@@ -1,6 +1,6 @@
-// How numbers are written on the page. Undefined reads "n/a"; nothing is clamped.
+// Formats numbers for the page. Undefined becomes "n/a"; nothing is clamped.
 
-/** A measured value in about four digits: 4.367, 96.3, 1,024, 3.0e-3. */
+/** A measured value with about four digits: 4.367, 96.3, 1,024, 3.0e-3. */
 export function formatMeasure(value: number | null | undefined): string {
   if (value === undefined || value === null) return 'n/a';
   if (!Number.isFinite(value)) return String(value);
@@ -12,7 +12,7 @@ export function formatMeasure(value: number | null | undefined): string {
   return Math.round(value).toLocaleString('en');
 }
 
-/** A number on an axis, as short as it can be: 0.5, 20, 4k, 1e-3. */
+/** A number on an axis, as short as possible: 0.5, 20, 4k, 1e-3. */
 export function formatTick(value: number): string {
   const size = Math.abs(value);
   if (size >= 1e6) return `${trim(value / 1e6)}M`;
@@ -23,17 +23,17 @@ export function formatTick(value: number): string {
 
 const trim = (value: number) => String(Number(value.toPrecision(3)));
 
-/** 3:10 or 1:02:05. */
+/** 03:10 or 1:02:05. */
 export function formatDuration(seconds: number): string {
-  const whole = Math.max(0, Math.round(seconds));
-  const parts = [Math.floor(whole / 60) % 60, whole % 60].map((part) =>
-    String(part).padStart(2, '0'),
-  );
-  const hours = Math.floor(whole / 3600);
-  return hours > 0 ? `${hours}:${parts.join(':')}` : parts.join(':');
+  const total = Math.max(0, Math.round(seconds));
+  const minutesAndSeconds = [Math.floor(total / 60) % 60, total % 60]
+    .map((value) => String(value).padStart(2, '0'))
+    .join(':');
+  const hours = Math.floor(total / 3600);
+  return hours > 0 ? `${hours}:${minutesAndSeconds}` : minutesAndSeconds;
 }
 
-/** Bytes in powers of ten: 812 B, 4.1 MB. */
+/** Bytes in decimal units: 812 B, 4.1 MB. */
 export function formatBytes(bytes: number): string {
   const units = ['B', 'kB', 'MB', 'GB'];
   let value = bytes;
@@ -45,7 +45,7 @@ export function formatBytes(bytes: number): string {
   return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
 }
 
-/** A count in three digits: 860, 12.4k, 3.21M. */
+/** A count with three digits: 860, 12.4k, 3.21M. */
 export function formatCount(count: number): string {
   if (count >= 1e9) return `${(count / 1e9).toPrecision(3)}B`;
   if (count >= 1e6) return `${(count / 1e6).toPrecision(3)}M`;
@@ -53,7 +53,7 @@ export function formatCount(count: number): string {
   return String(Math.round(count));
 }
 
-/** A share from 0 to 1 as a whole percentage. */
+/** A fraction from 0 to 1 as a whole percentage. */
 export function formatShare(share: number | undefined): string {
   return share === undefined ? 'n/a' : `${Math.round(share * 100)}%`;
 }

@@ -1,5 +1,5 @@
-// Which room the page shows, and the part of the address that belongs to it: `#lab=…` for the Stride
-// Lab, `#bug=…` for the Bug Lab, otherwise a run's link.
+// Which room the page shows, and the part of the address that belongs to it: `#lab=…` for the
+// Stride Lab, `#bug=…` for the Bug Lab, otherwise a run's link.
 
 import { create } from 'zustand';
 

@@ -1,4 +1,4 @@
-// The run's history: ring, thinning that keeps peaks, smoothing that survives NaN, and recovery.
+// The run's history: the ring buffer, thinning that keeps peaks, smoothing past NaN, and recovery.
 
 import { describe, expect, test } from 'vitest';
 import { RunHistory } from '../../../src/app/charts/history';
@@ -16,7 +16,7 @@ const filled = (
 };
 
 describe('RunHistory', () => {
-  test('keeps the newest steps once it is full', () => {
+  test('keeps the newest steps when it is full', () => {
     const history = new RunHistory(3);
     history.append([1, 2, 3, 4, 5].map((step) => stepRecord(step)));
     expect([0, 1, 2].map((index) => history.at(index).step)).toEqual([3, 4, 5]);
@@ -24,7 +24,7 @@ describe('RunHistory', () => {
     expect(history.atStep(4)?.step).toBe(4);
   });
 
-  test('goes back when a step comes again, as after a recovery', () => {
+  test('drops later steps when a step comes again after a recovery', () => {
     const history = filled(10);
     history.append([stepRecord(7, { loss: 42 })]);
     expect(history.length).toBe(7);
@@ -51,12 +51,12 @@ describe('RunHistory', () => {
     expect(steps).toEqual([...steps].sort((a, b) => a - b));
   });
 
-  test('shows every step while they fit', () => {
+  test('keeps every step while they fit the limit', () => {
     expect(filled(500).thin('loss', 500)).toHaveLength(500);
     expect(filled(501).thin('loss', 500).length).toBeLessThanOrEqual(500);
   });
 
-  test('a loss that is not finite is a gap, and spoils no later value', () => {
+  test('a loss that is not finite leaves a gap and does not affect later values', () => {
     const history = filled(4, (step) => ({ loss: step === 2 ? NaN : step }));
     const rows = history.thin('loss', 500);
     expect(rows.map((row) => row.loss)).toEqual([1, null, 3, 4]);
@@ -64,12 +64,12 @@ describe('RunHistory', () => {
     expect(rows[2].lossSmooth).toBeCloseTo(0.8 * 1 + 0.2 * 3, 12);
   });
 
-  test('counts the steps skipped in a row', () => {
+  test('counts the latest steps skipped in a row', () => {
     expect(filled(5, (step) => ({ applied: step < 3 })).skippedInARow()).toBe(3);
     expect(filled(5, (step) => ({ applied: step !== 3 })).skippedInARow()).toBe(0);
   });
 
-  test('the CSV has every step, NaN written as NaN', () => {
+  test('the CSV has every step and writes NaN as NaN', () => {
     const lines = filled(600, (step) => ({ loss: step === 2 ? NaN : 1 }))
       .csv(['loss', 'tokens'])
       .trimEnd()

@@ -1,5 +1,5 @@
-// Axes with few round ticks, sliders with round stops, and figures that are written without being
-// bent.
+// Axes have a few round ticks, sliders have round stops, and numbers are formatted without
+// clamping.
 
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -15,7 +15,7 @@ import {
 import { checkField, FIELDS, type Field, type FieldName } from '../../../src/config';
 
 describe('axes', () => {
-  test('hold every finite value between their ends, with few ticks', () => {
+  test('contain every finite value and have few ticks', () => {
     const value = fc.double({ min: 1e-6, max: 1e6, noNaN: true });
     fc.assert(
       fc.property(fc.array(value, { minLength: 1 }), (values) => {
@@ -30,7 +30,7 @@ describe('axes', () => {
     );
   });
 
-  test('round as people do', () => {
+  test('have round ticks', () => {
     expect(linearAxis([0.3, 8.4], 4, true).ticks).toEqual([0, 5, 10]);
     expect(linearAxis([0.1, 0.3], 2, true).ticks).toEqual([0, 0.2, 0.4]);
     expect(logAxis([58, 2048]).ticks).toEqual([30, 100, 300, 1000, 3000]);
@@ -38,14 +38,14 @@ describe('axes', () => {
     expect(stepAxis(210, 4).ticks).toEqual([0, 100, 210]);
   });
 
-  test('say nothing where nothing was measured', () => {
+  test('have no ticks without values', () => {
     expect(linearAxis([]).ticks).toEqual([]);
     expect(logAxis([null, NaN, undefined]).ticks).toEqual([]);
   });
 });
 
 test.each(Object.keys(FIELDS).filter((name) => 'min' in FIELDS[name as FieldName]) as FieldName[])(
-  'every stop of a slider for %s is a value that the field takes, and the default is one',
+  'every stop of the slider for %s is a valid value, and the default is one of them',
   (name) => {
     const field = FIELDS[name] as Extract<Field, { min: number }>;
     const stops = ladder(field);
@@ -55,7 +55,7 @@ test.each(Object.keys(FIELDS).filter((name) => 'min' in FIELDS[name as FieldName
   },
 );
 
-test('figures', () => {
+test('formats numbers', () => {
   expect([undefined, NaN, 0, 0.00123, 4.3671, 96.34, 10_000, 17_074.2].map(formatMeasure)).toEqual([
     'n/a',
     'NaN',
