@@ -119,9 +119,9 @@ describe('the recipe', () => {
 
   test('names fields that do not fit each other', () => {
     fireEvent.change(screen.getByLabelText('Student heads'), { target: { value: '3' } });
-    expect(screen.getAllByText(/student_width is 64 and student_heads 3/).length).toBeGreaterThan(
-      0,
-    );
+    expect(
+      screen.getAllByText(/student_width is 64 and student_heads is 3/).length,
+    ).toBeGreaterThan(0);
     expect(screen.getByRole('button', { name: 'Distil' })).toHaveProperty('disabled', true);
   });
 
