@@ -2,14 +2,11 @@
 // weights are stored.
 
 import { readFileSync } from 'node:fs';
-import {
-  loadGpt2Weights,
-  readSafetensors,
-  type SafetensorsType,
-  writeSafetensors,
-} from '../src/files/safetensors';
-import { formatConfig, type Gpt2Config, parseConfig } from '../src/model/gpt2/config';
-import { exportOnnx } from '../src/model/gpt2/onnx';
+import { joinPieces } from '../src/files/pieces';
+import { readSafetensors, type SafetensorsType, writeSafetensors } from '../src/files/safetensors';
+import { type Gpt2Config, parseFields } from '../src/model/gpt2/config';
+import { type Gpt2, gpt2 } from '../src/model/gpt2/gpt2';
+import { loadWeights } from '../src/model/weights';
 import { toHalf } from '../src/tensor/dtype';
 import type { Hub } from './hub-server';
 import { goldenPath, readGoldenJson } from './safetensors-fixture';
@@ -17,16 +14,21 @@ import { goldenPath, readGoldenJson } from './safetensors-fixture';
 /** The goldens' teacher or student. */
 export function goldenModel(which: 'teacher' | 'student'): {
   config: Gpt2Config;
+  architecture: Gpt2;
   weights: Map<string, Float32Array>;
 } {
   const sizes = readGoldenJson<Record<string, object>>('gpt2_run.json')[which];
-  const config = parseConfig({ model_type: 'gpt2', ...sizes });
+  const config = parseFields({ ...sizes }, 'gpt2_run.json');
+  const architecture = gpt2(config);
   const file = `gpt2_${which}.safetensors`;
   return {
     config,
-    weights: loadGpt2Weights(readSafetensors(readFileSync(goldenPath(file)), file), config, file),
+    architecture,
+    weights: loadWeights(readSafetensors(readFileSync(goldenPath(file)), file), architecture, file),
   };
 }
+
+type StoredModel = Omit<ReturnType<typeof goldenModel>, 'architecture'>;
 
 export interface Variant {
   dtype?: 'F32' | 'F16' | 'BF16';
@@ -54,10 +56,7 @@ const STORE: Record<'F32' | 'F16' | 'BF16', (values: Float32Array) => ArrayBuffe
 };
 
 /** The tensors of a model as a file has them. */
-function storedTensors(
-  { config, weights }: ReturnType<typeof goldenModel>,
-  variant: Variant,
-): Stored {
+function storedTensors({ config, weights }: StoredModel, variant: Variant): Stored {
   const { dtype = 'F32', prefix = 'transformer.', head, masks } = variant;
   const shapes: Record<string, number[]> = { 'wte.weight': [config.vocab_size, config.n_embd] };
   shapes['wpe.weight'] = [config.n_positions, config.n_embd];
@@ -94,12 +93,13 @@ function storedTensors(
 
 /** The files of a model's folder, tokenizer apart. */
 export function modelFiles(
-  model: ReturnType<typeof goldenModel>,
+  model: StoredModel,
   variant: Variant = {},
 ): Map<string, Uint8Array<ArrayBuffer>> {
+  const architecture = gpt2(model.config);
   const json = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
   const files = new Map<string, Uint8Array<ArrayBuffer>>([
-    ['config.json', json(formatConfig(model.config))],
+    ['config.json', json(architecture.formatConfig('float32'))],
   ]);
   const tensors = [...storedTensors(model, variant)];
   const { shards = 1 } = variant;
@@ -117,7 +117,10 @@ export function modelFiles(
   }
   if (shards > 1)
     files.set('model.safetensors.index.json', json({ metadata: { total_size: 1 }, weight_map }));
-  if (variant.onnx) files.set('onnx/model.onnx', exportOnnx(model.config, model.weights, 'f32'));
+  if (variant.onnx) {
+    const pieces = architecture.onnxPieces('f32', false);
+    files.set('onnx/model.onnx', joinPieces(pieces, model.weights));
+  }
   return files;
 }
 

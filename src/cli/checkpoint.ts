@@ -5,14 +5,14 @@
 import { open, rename } from 'node:fs/promises';
 import type { Config } from '../config';
 import type { Snapshot } from '../distill/trainer';
-import type { Gpt2Config } from '../model/gpt2/config';
 import type { Places } from './flags';
 
 /** What a run needs to know of the one that it continues. */
 export interface RunFacts {
   config: Config;
   places: Places;
-  student: Gpt2Config;
+  /** The student's config, as its family has it. */
+  student: object;
   dtype: 'f16' | 'f32';
   adapter: string;
   /** Of all documents' tokens, SHA-256 in hex. */

@@ -67,7 +67,7 @@ export async function openModels(
       dtype: dtypeOf(config, gpu),
     });
     const student = await openStudent(config, source, teacher.sizes, other);
-    const tokenizer = await openTokenizer(source, teacher.sizes.vocab_size);
+    const tokenizer = await openTokenizer(source, teacher.sizes.vocabularySize);
     return { tokenizer, teacher, source, student, close };
   } catch (error) {
     close();

@@ -12,9 +12,10 @@ import { loadTokenizer } from '../data/tokenizer';
 import type { EvaluationRecord, StepRecord } from '../distill/records';
 import { Run } from '../distill/run';
 import { teacherFromWeights } from '../distill/teacher/teacher';
-import { loadGpt2Weights, readSafetensors } from '../files/safetensors';
+import { readSafetensors } from '../files/safetensors';
 import { openGpu } from '../gpu/device';
-import { parseConfig } from '../model/gpt2/config';
+import { parseConfig } from '../model/families';
+import { loadWeights } from '../model/weights';
 import { openDawn } from './dawn';
 
 const FOLDER = `public/models/${DEFAULTS.teacher_model}`;
@@ -24,10 +25,10 @@ const gpu = await openGpu(await openDawn());
 const teacherConfig = parseConfig(JSON.parse(await readFile(`${FOLDER}/config.json`, 'utf8')));
 const tokenizer = await loadTokenizer(FOLDER, {
   read: (path) => readFile(path, 'utf8'),
-  vocabularySize: teacherConfig.vocab_size,
+  vocabularySize: teacherConfig.vocabularySize,
 });
 const file = `${FOLDER}/model.safetensors`;
-const teacherWeights = loadGpt2Weights(
+const teacherWeights = loadWeights(
   readSafetensors(await readFile(file), file),
   teacherConfig,
   file,
@@ -68,7 +69,7 @@ const recording = {
     teacherParameters,
     trainTokens,
     heldOutTokens,
-    vocabularySize: teacherConfig.vocab_size,
+    vocabularySize: teacherConfig.vocabularySize,
     tokensPerStep: batch_size * max_length * gradient_accumulation,
     dispatchesPerStep,
     submissionsPerStep,

@@ -17,13 +17,13 @@ import { Evaluator } from '../distill/evaluate';
 import type { StepRecord } from '../distill/records';
 import { Sampler, sampleText } from '../distill/sample';
 import { learningRate } from '../distill/schedule';
-import { type Snapshot, Trainer } from '../distill/trainer';
-import { saveGpt2Weights } from '../files/safetensors';
+import { type Snapshot, Trainer, type TrainerSettings } from '../distill/trainer';
+import { joinPieces } from '../files/pieces';
 import { openGpu } from '../gpu/device';
 import { Pool } from '../gpu/program';
-import { formatConfig, type Gpt2Config } from '../model/gpt2/config';
-import { exportOnnx } from '../model/gpt2/onnx';
+import { NEW_STUDENT_FAMILY } from '../model/families';
 import { initialWeights } from '../model/parameters';
+import { saveWeights } from '../model/weights';
 import { Random } from '../tensor/random';
 import { openDawn } from './dawn';
 
@@ -52,15 +52,14 @@ if (!(Number.isInteger(steps) && steps > 0 && Number.isInteger(B) && B > 0)) {
 const dtype = flags.dtype === 'float16' ? 'f16' : 'f32';
 
 const tokenizer = await loadTokenizer(FOLDER, { read: (path) => readFile(path, 'utf8') });
-const config: Gpt2Config = {
-  vocab_size: tokenizer.vocabularySize,
-  n_positions: T,
-  n_embd: 128,
-  n_layer: 4,
-  n_head: 4,
-  layer_norm_epsilon: 1e-5,
-  activation_function: 'gelu_new',
-};
+const architecture = NEW_STUDENT_FAMILY.create({
+  vocabularySize: tokenizer.vocabularySize,
+  contextWindow: T,
+  width: 128,
+  layers: 4,
+  heads: 4,
+});
+const { config } = architecture;
 const { train, heldOut } = splitCorpus(tokenizer.encode(await readFile(CORPUS, 'utf8')), {
   contextLength: T,
 });
@@ -78,24 +77,21 @@ const batches = new Batches({
 const gpu = await openGpu(await openDawn());
 const pool = new Pool(gpu);
 let latest: StepRecord | undefined;
-const settings = {
-  ...({
-    student: config,
-    dtype,
-    batchSize: B,
-    contextLength: T,
-    loss: { ...DEFAULTS, loss: 'ce' },
-    initialLossScale: 65536,
-  } as const),
+const settings: TrainerSettings = {
+  student: architecture,
+  dtype,
+  batchSize: B,
+  contextLength: T,
+  loss: { ...DEFAULTS, loss: 'ce' },
+  initialLossScale: 65536,
   adam: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, maxGradNorm: 1 },
 };
-const weights = initialWeights(config, random.fork('weights'));
+const weights = initialWeights(architecture.parameters, random.fork('weights'));
 const trainer = await Trainer.create(gpu, pool, settings, weights, undefined, (record) => {
   latest = record;
 });
-const student = { config, weights: trainer.weights };
-const evaluator = new Evaluator(gpu, pool, student, undefined, [B, T], 'strided');
-const sampler = await Sampler.create(gpu, pool, config, trainer.weights, T);
+const evaluator = new Evaluator(gpu, pool, trainer.model, undefined, [B, T], 'strided');
+const sampler = await Sampler.create(gpu, pool, trainer.model, T);
 const heldOutAll = heldOutBatches(heldOut, B, T, Number.MAX_SAFE_INTEGER);
 const heldOutSome = heldOutBatches(heldOut, B, T, 8);
 
@@ -169,7 +165,7 @@ async function save(): Promise<void> {
 async function restore(): Promise<number> {
   const state = JSON.parse(await readFile(`${CHECKPOINT}/state.json`, 'utf8')) as {
     step: number;
-    config: Gpt2Config;
+    config: object;
   };
   if (JSON.stringify(state.config) !== JSON.stringify(config)) {
     throw new Error(
@@ -192,11 +188,12 @@ async function writeFolder(): Promise<void> {
   await mkdir(`${FOLDER}/onnx`, { recursive: true });
   await writeFile(
     `${FOLDER}/config.json`,
-    `${JSON.stringify(formatConfig(config, 'float32', tokenizer.endOfText), null, 2)}\n`,
+    `${JSON.stringify(architecture.formatConfig('float32', tokenizer.endOfText), null, 2)}\n`,
   );
-  await writeFile(`${FOLDER}/model.safetensors`, saveGpt2Weights(config, trained));
-  await writeFile(`${FOLDER}/onnx/model.onnx`, exportOnnx(config, trained, 'f32'));
-  await writeFile(`${FOLDER}/onnx/model_fp16.onnx`, exportOnnx(config, trained, 'f16'));
+  await writeFile(`${FOLDER}/model.safetensors`, saveWeights(architecture, trained));
+  const onnx = (type: 'f32' | 'f16') => joinPieces(architecture.onnxPieces(type, false), trained);
+  await writeFile(`${FOLDER}/onnx/model.onnx`, onnx('f32'));
+  await writeFile(`${FOLDER}/onnx/model_fp16.onnx`, onnx('f16'));
   const record = {
     steps: step,
     tokens_seen: step * B * T,

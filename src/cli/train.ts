@@ -51,13 +51,13 @@ export async function train(parts: TrainParts): Promise<TrainResult> {
   const { outputDir, files, saved, config, places, gpu, models, texts, signal, say } = parts;
   const { teacher, tokenizer, source } = models;
   const dtype = dtypeOf(config, gpu);
-  requireContext(config, teacher.sizes, models.student?.config);
-  const student = models.student?.config ?? newStudent(config, teacher.sizes.vocab_size);
+  requireContext(config, teacher.sizes, models.student?.architecture);
+  const student = models.student?.architecture ?? newStudent(config, teacher.sizes.vocabularySize);
   const documents = encodeDocuments(texts, tokenizer);
   const facts: RunFacts = {
     config,
     places,
-    student,
+    student: student.config,
     dtype,
     adapter: gpu.adapter.name,
     data: fingerprint(documents),
@@ -120,7 +120,7 @@ export async function train(parts: TrainParts): Promise<TrainResult> {
     places,
     adapter: gpu.adapter,
     dtype,
-    student,
+    student: student.config,
   };
   if (saved) metrics.resume(saved.snapshot.step, settings);
   else metrics.begin(settings);

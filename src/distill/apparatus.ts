@@ -6,7 +6,7 @@ import { countingGpu } from '../gpu/counting';
 import type { Gpu } from '../gpu/device';
 import type { Purpose } from '../gpu/memory';
 import { Pool } from '../gpu/program';
-import type { Gpt2Config } from '../model/gpt2/config';
+import type { Architecture } from '../model/family';
 import type { Weights } from '../model/parameters';
 import { Evaluator } from './evaluate';
 import { needsTeacher } from './losses';
@@ -21,7 +21,7 @@ export interface ApparatusParts {
   gpu: Gpu;
   config: Config;
   dtype: 'f16' | 'f32';
-  student: Gpt2Config;
+  student: Architecture;
   /**
    * Drawn or read only after the teacher is there; undefined leaves zeros, which is enough for a
    * plan.
@@ -98,10 +98,10 @@ export class Apparatus {
       this.training,
       events.record,
     );
-    const model = { config: student, weights: this.trainer.weights };
+    const { model } = this.trainer;
     this.evaluator = new Evaluator(gpu, this.#pool, model, heldOut, [B, T], config.eval_loss_path);
     await this.evaluator.prepare();
-    this.sampler = await Sampler.create(gpu, this.#pool, student, this.trainer.weights, T);
+    this.sampler = await Sampler.create(gpu, this.#pool, model, T);
   }
 
   /** Where training and evaluation have the teacher's side from. */
@@ -109,7 +109,7 @@ export class Apparatus {
     const { gpu, config, dtype, student, makeTeacher, cache, planned, events } = this.parts;
     const { batch_size: B, max_length: T } = config;
     if (cache || (planned && config.teacher_cache === 'on')) {
-      this.#cached = cachedTeacher(gpu, keptWords(config, student.vocab_size), [B, T], cache);
+      this.#cached = cachedTeacher(gpu, keptWords(config, student.vocabularySize), [B, T], cache);
       return this.#cached;
     }
     events.stage('teacher', 'starting the teacher');

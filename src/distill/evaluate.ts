@@ -19,9 +19,7 @@ import {
 import { columnSum } from '../kernels/column_sum';
 import { compare, distilTopK } from '../kernels/losses';
 import { type Entries, entryWords } from '../kernels/topk';
-import type { Gpt2Config } from '../model/gpt2/config';
-import { forward, head } from '../model/gpt2/forward';
-import type { Arena } from '../model/parameters';
+import type { LanguageModel } from '../model/family';
 import { Layout, LayoutError } from '../tensor/layout';
 import { chunksOf, rowsPerChunk } from './chunks';
 import { type LossPath, sliceLogits, tokenLabels, validTargets } from './loss-paths';
@@ -51,7 +49,7 @@ export class Evaluator {
   constructor(
     private readonly gpu: Gpu,
     private readonly pool: Pool,
-    private readonly student: { config: Gpt2Config; weights: Arena },
+    private readonly student: LanguageModel,
     private readonly teacher: Taught | undefined,
     /** B and T of a batch. */
     private readonly shape: [number, number],
@@ -168,10 +166,9 @@ export class Evaluator {
 
   async #record(): Promise<Program> {
     const [, T] = this.shape;
-    const { config, weights } = this.student;
     const recorder = new Recorder(this.gpu, this.pool);
-    const { hidden } = forward(recorder, config, weights, this.#tokens);
-    const V = config.vocab_size;
+    const { hidden } = this.student.forward(recorder, this.#tokens);
+    const V = this.student.architecture.vocabularySize;
     this.#bytesCopied = 0;
     for (const { whole, first, sequences, from, to } of this.#pieces(V)) {
       // Of a whole sequence the last row is made too, and sliced off.
@@ -190,7 +187,8 @@ export class Evaluator {
         'f32',
         'logits',
       );
-      head(recorder, weights, { ...hidden, layout: hidden.layout.narrow(0, ...rows) }, logits);
+      const layout = hidden.layout.narrow(0, ...rows);
+      this.student.head(recorder, { ...hidden, layout }, logits);
       const student = facing(logits);
       const theirs = this.teacher?.logits(recorder, ...rows);
       const labels = this.#labels.layout.narrow(0, first, sequences).narrow(1, from + 1, to - from);

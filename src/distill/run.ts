@@ -7,7 +7,8 @@ import type { Batch } from '../data/batches';
 import type { Tokenizer } from '../data/tokenizer';
 import { type Gpu, GpuError } from '../gpu/device';
 import { tuneMatmul } from '../kernels/matmul_tuning';
-import type { Gpt2Config } from '../model/gpt2/config';
+import { NEW_STUDENT_FAMILY } from '../model/families';
+import type { Architecture } from '../model/family';
 import { initialWeights, planArena } from '../model/parameters';
 import { Random } from '../tensor/random';
 import { Apparatus, type ApparatusParts } from './apparatus';
@@ -84,34 +85,32 @@ const LARGE_STUDENT = 4e6;
 /** Then snapshots take at most one part in so many of the run's time. */
 const SNAPSHOT_SPACING = 20;
 
-/** The sizes of a student that starts from nothing. */
-export function newStudent(config: Config, vocabularySize: number): Gpt2Config {
-  return {
-    vocab_size: vocabularySize,
-    n_positions: config.max_length,
-    n_embd: config.student_width,
-    n_layer: config.student_layers,
-    n_head: config.student_heads,
-    layer_norm_epsilon: 1e-5,
-    activation_function: 'gelu_new',
-  };
+/** The student that the settings describe, for one that starts from random weights. */
+export function newStudent(config: Config, vocabularySize: number): Architecture {
+  return NEW_STUDENT_FAMILY.create({
+    vocabularySize,
+    contextWindow: config.max_length,
+    width: config.student_width,
+    layers: config.student_layers,
+    heads: config.student_heads,
+  });
 }
 
 /** @throws GpuError for a context that is longer than one of the models was trained on. */
 export function requireContext(
   { max_length: T }: Config,
   teacher: TeacherSizes,
-  student?: Gpt2Config,
+  student?: Architecture,
 ): void {
-  for (const [model, n_positions] of [
-    ['teacher', teacher.n_positions],
-    ['student', student?.n_positions ?? T],
+  for (const [model, positions] of [
+    ['teacher', teacher.contextWindow],
+    ['student', student?.contextWindow ?? T],
   ] as const) {
-    if (T <= n_positions) continue;
+    if (T <= positions) continue;
     throw new GpuError(
       'limits',
-      `max_length=${T} is longer than the ${model}'s ${n_positions} positions.`,
-      `Use a max_length of at most ${n_positions}.`,
+      `max_length=${T} is longer than the ${model}'s ${positions} positions.`,
+      `Use a max_length of at most ${positions}.`,
     );
   }
 }
@@ -124,7 +123,7 @@ export class Run {
    * the device is lost.
    */
   snapshot: Snapshot | undefined;
-  readonly studentConfig: Gpt2Config;
+  readonly student: Architecture;
   readonly studentParameters: number;
   readonly dtype: 'f16' | 'f32';
   readonly #config: Config;
@@ -138,15 +137,15 @@ export class Run {
 
   private constructor(private readonly parts: RunParts) {
     const { config, documents, tokenizer, gpu, teacherConfig } = parts;
-    requireContext(config, teacherConfig, parts.student?.config);
+    requireContext(config, teacherConfig, parts.student?.architecture);
     this.#config = { ...config };
     this.dtype = dtypeOf(config, gpu);
     this.#data = prepareData(documents, config);
     this.#random = new Random(config.seed);
-    const start = parts.student?.config;
-    this.studentConfig = start ?? newStudent(config, tokenizer.vocabularySize);
-    if (config.teacher_cache === 'on') requireCacheServes(config, this.studentConfig.vocab_size);
-    this.studentParameters = planArena(this.studentConfig).parameters;
+    const start = parts.student?.architecture;
+    this.student = start ?? newStudent(config, tokenizer.vocabularySize);
+    if (config.teacher_cache === 'on') requireCacheServes(config, this.student.vocabularySize);
+    this.studentParameters = planArena(this.student.parameters).parameters;
   }
 
   /**
@@ -167,8 +166,8 @@ export class Run {
   async #build(snapshot?: Snapshot): Promise<void> {
     const { gpu, config, events, student } = this.parts;
     const weights = () =>
-      student?.weights ?? initialWeights(this.studentConfig, this.#random.fork('weights'));
-    const parts = { gpu, config, dtype: this.dtype, student: this.studentConfig, weights };
+      student?.weights ?? initialWeights(this.student.parameters, this.#random.fork('weights'));
+    const parts = { gpu, config, dtype: this.dtype, student: this.student, weights };
     let { makeTeacher } = this.parts;
     events.stage('compile', 'trying the adapter’s matrix products');
     for (const { name, fault } of await tuneMatmul(gpu, this.dtype)) {

@@ -14,9 +14,7 @@ import {
   type Tensor,
 } from '../gpu/program';
 import { type Drawing, draw } from '../kernels/sample';
-import type { Gpt2Config } from '../model/gpt2/config';
-import { forward, head } from '../model/gpt2/forward';
-import type { Arena } from '../model/parameters';
+import type { LanguageModel } from '../model/family';
 import { Layout } from '../tensor/layout';
 import type { Random } from '../tensor/random';
 
@@ -94,8 +92,7 @@ export class Sampler {
 
   private constructor(
     private readonly gpu: Gpu,
-    { n_embd: C, vocab_size: V }: Gpt2Config,
-    weights: Arena,
+    { architecture: { width: C, vocabularySize: V }, weights }: LanguageModel,
     private readonly T: number,
   ) {
     this.#tokens = persistentTensor(gpu, 'data', 'sample tokens', Layout.contiguous([1, T]), 'u32');
@@ -117,18 +114,12 @@ export class Sampler {
     this.#token = persistentTensor(gpu, 'data', 'sample token', Layout.contiguous([1]), 'u32');
   }
 
-  static async create(
-    gpu: Gpu,
-    pool: Pool,
-    config: Gpt2Config,
-    weights: Arena,
-    T: number,
-  ): Promise<Sampler> {
-    const sampler = new Sampler(gpu, config, weights, T);
+  static async create(gpu: Gpu, pool: Pool, model: LanguageModel, T: number): Promise<Sampler> {
+    const sampler = new Sampler(gpu, model, T);
     const body = new Recorder(gpu, pool);
-    sampler.#hidden = forward(body, config, weights, sampler.#tokens).hidden;
+    sampler.#hidden = model.forward(body, sampler.#tokens).hidden;
     const top = new Recorder(gpu, pool);
-    head(top, weights, sampler.#row, sampler.logits);
+    model.head(top, sampler.#row, sampler.logits);
     draw(top, { logits: sampler.logits, rolls: sampler.#roll, tokens: sampler.#token }, DRAWING);
     [sampler.#body, sampler.#head] = await Promise.all([
       body.build('sample'),

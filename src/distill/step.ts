@@ -6,7 +6,7 @@ import type { Placement, Recorder, Tensor } from '../gpu/program';
 import { columnSum } from '../kernels/column_sum';
 import { matrix } from '../kernels/tensors';
 import type { TopK } from '../kernels/topk';
-import { head, headBackward } from '../model/gpt2/forward';
+import type { LanguageModel } from '../model/family';
 import type { Arena } from '../model/parameters';
 import { Layout } from '../tensor/layout';
 import { chunksOf, rowsPerChunk, TILE_ROWS } from './chunks';
@@ -18,7 +18,7 @@ import type { TrainerSettings } from './trainer';
 
 interface Parts {
   settings: TrainerSettings;
-  weights: Arena;
+  model: LanguageModel;
   gradients: Arena;
   /** Absent where the loss needs none. */
   teacher?: Pick<Taught, 'logits'>;
@@ -46,7 +46,7 @@ export function recordHeadLoss(recorder: Recorder, parts: Parts, rows: Rows): nu
 
 function recordChunks(recorder: Recorder, parts: Parts, { hidden, targets, dhidden }: Rows): void {
   const { student, loss, chunkElements } = parts.settings;
-  const { vocab_size: V } = student;
+  const { vocabularySize: V } = student;
   const [rows] = hidden.layout.shape;
   const perToken = recorder.tensor('per token', Layout.contiguous([rows, 2]), 'f32');
   const most = rowsPerChunk(recorder.gpu, V, chunkElements);
@@ -57,7 +57,7 @@ function recordChunks(recorder: Recorder, parts: Parts, { hidden, targets, dhidd
   for (const { first, count } of chunksOf(rows, most, chunkElements ? 1 : TILE_ROWS)) {
     const logits = recorder.tensor('logits', Layout.contiguous([count, V]), 'f32', 'logits');
     const part = rowsOf(hidden, first, count);
-    head(recorder, parts.weights, part, logits);
+    parts.model.head(recorder, part, logits);
     const inputs = {
       ...lossInputs(parts, targets, perToken),
       student: logits,
@@ -77,10 +77,10 @@ function recordSliced(
   { hidden, targets, dhidden }: Rows,
 ): number {
   const { student, batchSize: B, contextLength: T, loss } = parts.settings;
-  const { vocab_size: V } = student;
+  const { vocabularySize: V } = student;
   const logits = recorder.tensor('logits', Layout.contiguous([B, T, V]), 'f32', 'logits');
   const perToken = recorder.tensor('per token', Layout.contiguous([B * (T - 1), 2]), 'f32');
-  head(recorder, parts.weights, hidden, matrix(logits, B * T, V));
+  parts.model.head(recorder, hidden, matrix(logits, B * T, V));
   const slice = sliceLogits(recorder, logits, path);
   const theirs = parts.teacher?.logits(recorder, 0, B * T);
   if (theirs && 'entries' in theirs) throw noSlices(path, theirs);
@@ -116,7 +116,7 @@ function recordHeadBackward(
   dhidden: Tensor,
 ): void {
   if (parts.settings.faults?.detached) return;
-  headBackward(recorder, parts.weights, parts.gradients, hidden, dlogits, dhidden);
+  parts.model.headBackward(recorder, parts.gradients, { hidden, dlogits, dhidden });
 }
 
 function persistent(buffer: GPUBuffer, shape: number[]): Tensor {

@@ -4,13 +4,14 @@ import type { Config } from '../config';
 import type { Tokenizer } from '../data/tokenizer';
 import { count, ModelFileError } from '../files/download';
 import { type ModelSource, readJson } from '../files/source';
-import { type Gpt2Config, parseConfig } from '../model/gpt2/config';
+import { parseConfig } from '../model/families';
+import type { Architecture } from '../model/family';
 import type { Weights } from '../model/parameters';
-import { openWeights, streamGpt2Weights } from '../model/weights';
+import { openWeights, streamWeights } from '../model/weights';
 import type { TeacherSizes } from './teacher/onnx';
 
 export interface StudentStart {
-  config: Gpt2Config;
+  architecture: Architecture;
   weights: Weights;
 }
 
@@ -29,12 +30,12 @@ export async function openStudent(
   if (student_model === '') return undefined;
   const source = student_model === 'teacher' ? teacher : student;
   if (!source) throw new Error(`openStudent: student_model=${student_model} without its folder.`);
-  const config = parseConfig(
+  const stored = parseConfig(
     await readJson(source, 'config.json'),
     `config.json of ${source.label}`,
   );
-  if (config.vocab_size !== teacherSizes.vocab_size) {
-    const [own, taught] = [count(config.vocab_size), count(teacherSizes.vocab_size)];
+  if (stored.vocabularySize !== teacherSizes.vocabularySize) {
+    const [own, taught] = [count(stored.vocabularySize), count(teacherSizes.vocabularySize)];
     throw new ModelFileError(
       'model',
       `The student ${source.label} has ${own} words, the teacher ${teacher.label} ${taught}. Choose two models with one ` +
@@ -42,11 +43,11 @@ export async function openStudent(
     );
   }
   const layers =
-    student_model === 'teacher' ? chosenLayers(student_from_layers, config.n_layer) : undefined;
+    student_model === 'teacher' ? chosenLayers(student_from_layers, stored.layers) : undefined;
   const files = await openWeights(source);
   return {
-    config: layers ? { ...config, n_layer: layers.length } : config,
-    weights: (sink) => streamGpt2Weights(files, config, sink, layers),
+    architecture: layers ? stored.withLayers(layers.length) : stored,
+    weights: (sink) => streamWeights(files, stored, sink, layers),
   };
 }
 

@@ -8,8 +8,7 @@ import type { Gpu } from '../gpu/device';
 import type { Pool, Program } from '../gpu/program';
 import { Recorder } from '../gpu/program';
 import { type AdamW, NORM_PARTIALS, optimiserStep, SCALER_BYTES } from '../kernels/optimiser';
-import type { Gpt2Config } from '../model/gpt2/config';
-import { backward, forward } from '../model/gpt2/forward';
+import type { Architecture, LanguageModel } from '../model/family';
 import { Arena, fill, planArena, type Weights } from '../model/parameters';
 import { toHalf } from '../tensor/dtype';
 import { LayoutError } from '../tensor/layout';
@@ -24,7 +23,7 @@ import { requireTemperature } from './teacher/cached';
 import type { Taught } from './teacher/teacher';
 
 export interface TrainerSettings {
-  student: Gpt2Config;
+  student: Architecture;
   /** Storage and matrix products; sums, losses and master weights are f32 in either case. */
   dtype: 'f16' | 'f32';
   /** B and T. */
@@ -79,6 +78,8 @@ export class Trainer {
   /** What the kernels read: the master weights themselves, or their f16 copy. */
   readonly weights: Arena;
   readonly gradients: Arena;
+  /** The student, which computes with `weights`. */
+  readonly model: LanguageModel;
   readonly #mean: Arena;
   readonly #square: Arena;
   readonly #buffers: Record<'step' | 'scaler' | 'partials' | 'zero' | 'sums', GPUBuffer>;
@@ -97,12 +98,13 @@ export class Trainer {
     private readonly teacher: Taught | undefined,
     private onRecord: (record: StepRecord) => void,
   ) {
-    const plan = planArena(settings.student, gpu.limits.buffer);
+    const plan = planArena(settings.student.parameters, gpu.limits.buffer);
     this.master = new Arena(gpu, plan, 'f32', 'weights', 'master weights');
     this.weights =
       settings.dtype === 'f16'
         ? new Arena(gpu, plan, 'f16', 'weights', 'f16 weights')
         : this.master;
+    this.model = settings.student.withWeights(this.weights);
     this.gradients = new Arena(gpu, plan, 'f32', 'gradients', 'gradients');
     this.#mean = new Arena(gpu, plan, 'f32', 'optimiser', 'first moments');
     this.#square = new Arena(gpu, plan, 'f32', 'optimiser', 'second moments');
@@ -293,16 +295,16 @@ export class Trainer {
 
   /** Forward, head and loss, backward: gradients and sums are added to. */
   async #recordMicro(): Promise<Program> {
-    const { student, recompute, faults } = this.settings;
+    const { recompute, faults } = this.settings;
     const { tokens, targets, order } = this.#batch;
     const recorder = new Recorder(this.gpu, this.pool);
-    const activations = forward(recorder, student, this.weights, tokens, recompute);
+    const activations = this.model.forward(recorder, tokens, recompute);
     const { hidden } = activations;
     const dhidden = recorder.tensor('d hidden', hidden.layout, hidden.dtype);
-    const { settings, weights, gradients, teacher } = this;
-    const parts = { settings, weights, gradients, teacher, buffers: this.#buffers };
+    const { settings, model, gradients, teacher } = this;
+    const parts = { settings, model, gradients, teacher, buffers: this.#buffers };
     this.#bytesCopied = recordHeadLoss(recorder, parts, { hidden, targets, dhidden });
-    if (!faults?.detached) backward(recorder, weights, gradients, activations, dhidden, order);
+    if (!faults?.detached) model.backward(recorder, gradients, activations, dhidden, order);
     return recorder.build('gradients');
   }
 

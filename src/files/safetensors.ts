@@ -1,10 +1,8 @@
 // The safetensors format: 8 bytes of header length, a JSON header, then the tensors' bytes.
-// And a GPT-2's weights from and to such a file, under Hugging Face's names.
 
-import { type Gpt2Config, headName, parameterShapes } from '../model/gpt2/config';
 import { fromHalf } from '../tensor/dtype';
 import { count, ModelFileError } from './download';
-import { encodeValues, joinPieces, type Piece } from './pieces';
+import { joinPieces } from './pieces';
 
 const BYTES = { F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, U8: 1, BOOL: 1 } as const;
 export type SafetensorsType = keyof typeof BYTES;
@@ -187,11 +185,11 @@ export function writeSafetensors(
   return joinPieces(pieces, new Map());
 }
 
-const sizeOf = (dtype: SafetensorsType, shape: readonly number[]) =>
+export const sizeOf = (dtype: SafetensorsType, shape: readonly number[]) =>
   shape.reduce((product, extent) => product * extent, BYTES[dtype]);
 
 /** What stands before the tensors, if they follow in this order. */
-function headerOf(
+export function headerOf(
   tensors: Iterable<readonly [string, { dtype: SafetensorsType; shape: readonly number[] }]>,
   metadata: Record<string, string>,
 ): Uint8Array<ArrayBuffer> {
@@ -235,137 +233,4 @@ export function toFloat32({ dtype, data }: StoredTensor): Float32Array<ArrayBuff
     default:
       return Float32Array.from(data);
   }
-}
-
-/** Buffers of older GPT-2 files: the causal mask, which kernels know without it. */
-const MASK = /^h\.\d+\.attn\.(masked_)?bias$/;
-
-/**
- * The tensors of a file that are a GPT-2's parameters, by the names of `parameterShapes` and in its
- * order.
- */
-export interface Gpt2Tensors<T> {
-  parameters: Map<string, T>;
-  /**
-   * A tied model's lm_head.weight where it stands beside wte.weight: it must hold the same values.
-   */
-  head?: T;
-  refuse(what: string): ModelFileError;
-}
-
-/**
- * Finds a GPT-2's parameters. Names may start with `transformer.`; masks are passed over; the head
- * may stand for wte.
- * @throws ModelFileError for a parameter that is missing, unknown, or of another shape or type
- */
-export function gpt2Tensors<T extends { dtype: SafetensorsType; shape: number[] }>(
-  tensors: ReadonlyMap<string, T>,
-  config: Gpt2Config,
-  file: string,
-): Gpt2Tensors<T> {
-  const refuse = (what: string) =>
-    new ModelFileError(
-      'model',
-      `${file}: ${what}. Check that it and config.json belong to the same GPT-2 model.`,
-    );
-  const left = new Map<string, T>();
-  for (const [stored, tensor] of tensors) {
-    const name = stored.replace(/^transformer\./, '');
-    if (MASK.test(name)) continue;
-    if (left.has(name)) throw refuse(`${name} is there twice, with and without "transformer."`);
-    left.set(name, tensor);
-  }
-  let head: T | undefined;
-  if (headName(config) === 'wte.weight') {
-    head = left.get('lm_head.weight');
-    left.delete('lm_head.weight');
-  }
-  if (head && !left.has('wte.weight')) {
-    left.set('wte.weight', head);
-    head = undefined;
-  }
-  const shapes = parameterShapes(config);
-  const missing = shapes.filter(({ name }) => !left.has(name)).map(({ name }) => name);
-  if (missing.length > 0) throw refuse(`${list(missing)} missing`);
-  const parameters = new Map<string, T>();
-  for (const { name, shape } of shapes) {
-    const tensor = left.get(name)!;
-    left.delete(name);
-    const wanted = shape.join(', ');
-    for (const { dtype, shape } of name === 'wte.weight' && head ? [tensor, head] : [tensor]) {
-      if (shape.join(', ') !== wanted)
-        throw refuse(`${name} has shape [${shape.join(', ')}], config.json asks for [${wanted}]`);
-      if (!['F32', 'F16', 'BF16'].includes(dtype))
-        throw refuse(`${name} has type ${dtype}; weights are F32, F16 or BF16`);
-    }
-    parameters.set(name, tensor);
-  }
-  if (left.size > 0) throw refuse(`${list([...left.keys()])} unknown`);
-  return { parameters, head, refuse };
-}
-
-/** Why a head of its own is refused. */
-export const UNTIED =
-  'lm_head.weight differs from wte.weight, and config.json does not say "tie_word_embeddings": false';
-
-/**
- * A GPT-2's parameters as float32, in `parameterShapes` order.
- * @throws ModelFileError as gpt2Tensors does, and for values that are not finite or a head that is
- * not tied to wte.weight
- */
-export function loadGpt2Weights(
-  tensors: ReadonlyMap<string, StoredTensor>,
-  config: Gpt2Config,
-  file: string,
-): Map<string, Float32Array<ArrayBuffer>> {
-  const { parameters, head, refuse } = gpt2Tensors(tensors, config, file);
-  const weights = new Map<string, Float32Array<ArrayBuffer>>();
-  for (const [name, tensor] of parameters) {
-    const values = toFloat32(tensor);
-    const bad = values.findIndex((value) => !Number.isFinite(value));
-    if (bad >= 0) throw refuse(`${name} holds ${values[bad]} at element ${count(bad)}`);
-    weights.set(name, values);
-  }
-  const embedding = weights.get('wte.weight')!;
-  if (head && !toFloat32(head).every((value, i) => value === embedding[i])) throw refuse(UNTIED);
-  return weights;
-}
-
-/**
- * model.safetensors of a GPT2LMHeadModel, as transformers names its parameters.
- * @throws Error if a parameter is missing, of another size, or not finite in that type
- */
-export function saveGpt2Weights(
-  config: Gpt2Config,
-  weights: ReadonlyMap<string, Float32Array>,
-  dtype: 'F32' | 'F16' = 'F32',
-): Uint8Array<ArrayBuffer> {
-  return joinPieces(safetensorsPieces(config, dtype), weights);
-}
-
-/** `saveGpt2Weights` before the weights are there. */
-export function safetensorsPieces(config: Gpt2Config, dtype: 'F32' | 'F16'): Piece[] {
-  const shapes = parameterShapes(config);
-  // transformers refuses a file that does not say which framework's layout it has.
-  const header = headerOf(
-    // The head stands beside the transformer, not in it.
-    shapes.map(({ name, shape }) => [
-      name === 'lm_head.weight' ? name : `transformer.${name}`,
-      { dtype, shape },
-    ]),
-    { format: 'pt' },
-  );
-  const type = dtype === 'F16' ? 'f16' : 'f32';
-  const parameters = shapes.map(({ name, shape }) => {
-    const encode = (values: Float32Array) => encodeValues(name, type, values);
-    return { parameter: name, shape, byteLength: sizeOf(dtype, shape), encode };
-  });
-  return [header, ...parameters];
-}
-
-function list(names: string[]): string {
-  const shown = names.slice(0, 3).join(', ');
-  return names.length === 1
-    ? `${shown} is`
-    : `${shown}${names.length > 3 ? ` and ${names.length - 3} more` : ''} are`;
 }

@@ -8,7 +8,6 @@ import type { Placement, Tensor } from '../gpu/program';
 import { toHalf } from '../tensor/dtype';
 import { Layout } from '../tensor/layout';
 import type { Random } from '../tensor/random';
-import { type Gpt2Config, parameterShapes } from './gpt2/config';
 
 /**
  * Every tensor starts at a multiple of this many elements: 256 bytes in f16, which a binding's
@@ -16,34 +15,71 @@ import { type Gpt2Config, parameterShapes } from './gpt2/config';
  */
 const ALIGNMENT = 128;
 
+/**
+ * A parameter's role. Weight decay applies to tables and matrices, not to `norm` and `bias`.
+ * - embedding: the table (V, C) of token embeddings
+ * - head: the head's own matrix (V, C), where it is not tied to the embedding
+ * - position: the table of position embeddings
+ * - matrix: a linear layer's weight
+ * - norm: a normalisation's gain or shift
+ * - bias: a linear layer's bias
+ */
+export type Role = 'embedding' | 'head' | 'position' | 'matrix' | 'norm' | 'bias';
+
+/** Initial values: normal with mean 0 and this standard deviation, or one value everywhere. */
+export type Initial = { deviation: number } | { value: number };
+
+export interface Parameter {
+  /** Its name, which dispatches and exported files carry too. */
+  readonly name: string;
+  readonly role: Role;
+  readonly shape: number[];
+  readonly initial: Initial;
+  /** The layer that it belongs to; undefined outside of layers. */
+  readonly layer?: number;
+}
+
+const isDecayed = ({ role }: Parameter) => role !== 'norm' && role !== 'bias';
+/** Kernels take a matrix (V, C) in runs of rows; every other tensor needs a single binding. */
+const isBoundInRuns = (role: Role) => role === 'embedding' || role === 'head';
+
 export interface Plan {
   /** Elements, with the gaps between tensors. */
   count: number;
-  /** The first so many belong to matrices, which get weight decay. */
+  /** Weight decay applies to this many elements, the first ones. */
   decayed: number;
   /** Numbers that are learnt, without the gaps. */
   parameters: number;
   /** Elements of each buffer of an arena, in order. No tensor lies in two. */
   parts: number[];
-  tensors: Map<string, { shape: number[]; first: number; size: number }>;
+  tensors: Map<string, { shape: number[]; role: Role; first: number; size: number }>;
 }
 
 /**
- * Where each parameter of a GPT-2 lies in its arenas, in elements. No buffer of an f32 arena
- * exceeds `limit` bytes unless a single tensor does.
+ * Where each parameter lies in its arenas, in elements. No buffer of an f32 arena exceeds `limit`
+ * bytes unless a single tensor does.
+ * @throws Error if a parameter with weight decay follows one without
  */
-export function planArena(config: Gpt2Config, limit = Number.POSITIVE_INFINITY): Plan {
+export function planArena(
+  parameters: readonly Parameter[],
+  limit = Number.POSITIVE_INFINITY,
+): Plan {
   const plan: Plan = { count: 0, decayed: 0, parameters: 0, parts: [0], tensors: new Map() };
-  for (const { name, shape } of parameterShapes(config)) {
+  for (const parameter of parameters) {
+    const { name, role, shape } = parameter;
     const size = shape.reduce((a, b) => a * b);
     const room = Math.ceil(size / ALIGNMENT) * ALIGNMENT;
     const last = plan.parts.length - 1;
     if (plan.parts[last] > 0 && (plan.parts[last] + room) * 4 > limit) plan.parts.push(room);
     else plan.parts[last] += room;
-    plan.tensors.set(name, { shape, first: plan.count, size });
+    plan.tensors.set(name, { shape, role, first: plan.count, size });
+    if (isDecayed(parameter)) {
+      if (plan.decayed < plan.count)
+        throw new Error(`${name} has weight decay, and follows a parameter that has none.`);
+      plan.decayed += room;
+    }
     plan.count += room;
     plan.parameters += size;
-    if (shape.length === 2) plan.decayed = plan.count;
   }
   return plan;
 }
@@ -72,9 +108,8 @@ export class Arena {
     this.#bytes = dtype === 'f16' ? 2 : 4;
     const sizes = plan.parts.map((count) => count * this.#bytes);
     requireAtMost(gpu.limits.buffer, Math.max(...sizes), `The model's ${label} need one buffer`);
-    for (const [name, { size }] of plan.tensors) {
-      // Kernels take matrices of the vocabulary in runs of rows; every other tensor is bound whole.
-      if (!/^(wte|lm_head)\.weight$/.test(name))
+    for (const [name, { role, size }] of plan.tensors) {
+      if (!isBoundInRuns(role))
         requireAtMost(gpu.limits.binding, size * this.#bytes, `${name} needs one binding`);
     }
     this.places = sizes.map((bytes, i) => {
@@ -253,25 +288,23 @@ export async function fill(
     throw new Error(`fill: ${written} weights were given, the model has ${parameters}.`);
 }
 
-/**
- * GPT-2's initialisation: normal, output projections less by √(2·layers), LayerNorm 1 and 0, biases
- * 0. Its deviation of 0.02 is for a width of 768, and goes with 1/√width: much smaller embeddings
- * would make the first LayerNorm multiply gradients by its large rstd.
- */
-export function initialWeights(config: Gpt2Config, random: Random): Map<string, Float32Array> {
+/** Random initial values, drawn in the parameters' order. */
+export function initialWeights(
+  parameters: readonly Parameter[],
+  random: Random,
+): Map<string, Float32Array> {
   const values = new Map<string, Float32Array>();
-  const base = 0.02 * Math.sqrt(768 / config.n_embd);
-  for (const { name, shape } of parameterShapes(config)) {
+  for (const { name, shape, initial } of parameters) {
     const data = new Float32Array(shape.reduce((a, b) => a * b));
-    if (shape.length === 2) {
-      const deviation = name.endsWith('c_proj.weight')
-        ? base / Math.sqrt(2 * config.n_layer)
-        : base;
-      for (let i = 0; i < data.length; i++) data[i] = random.normal() * deviation;
-    } else if (/ln_\w+\.weight$/.test(name)) {
-      data.fill(1);
-    }
+    if ('value' in initial) data.fill(initial.value);
+    else for (let i = 0; i < data.length; i++) data[i] = random.normal() * initial.deviation;
     values.set(name, data);
   }
   return values;
 }
+
+/**
+ * A dispatch's label without the layer that it belongs to, so that equal dispatches of all layers
+ * can be grouped. Families name what layer i holds `PREFIX.i.REST`, as transformers does.
+ */
+export const withoutLayer = (label: string): string => label.replace(/^[a-z_.]+\.\d+\./, '');

@@ -1,26 +1,29 @@
-// A model's weights from its folder's safetensors, one file or several, read slice by slice: never
-// a whole model in memory.
+// A model's weights from and to safetensors. A folder's weights, in one file or several, are read
+// slice by slice, so that a whole model is never in memory.
 
 import { count, ModelFileError } from '../files/download';
+import { encodeValues, joinPieces, type Piece } from '../files/pieces';
 import {
-  gpt2Tensors,
   headerLength,
+  headerOf,
   LENGTH_BYTES,
   readHeader,
+  type SafetensorsType,
   type StoredEntry,
+  type StoredTensor,
+  sizeOf,
   toFloat32,
-  UNTIED,
 } from '../files/safetensors';
 import { type ModelSource, readJson } from '../files/source';
-import type { Gpt2Config } from './gpt2/config';
+import type { Architecture } from './family';
 import type { WeightSink } from './parameters';
 
 const SINGLE = 'model.safetensors';
 const INDEX = 'model.safetensors.index.json';
-/** Elements that are converted at once; even, as an f16 arena wants it. */
+/** Elements that are converted at a time; even, as an f16 arena needs. */
 const SLICE = 2 ** 19;
 
-/** What the headers of a folder's safetensors say. */
+/** A folder's safetensors files with their headers read. */
 export interface WeightFiles {
   source: ModelSource;
   tensors: Map<string, StoredEntry & { file: string }>;
@@ -29,8 +32,8 @@ export interface WeightFiles {
 }
 
 /**
- * Reads the headers of a folder's weights, and nothing else of them.
- * @throws ModelFileError: `missing` where the folder has no safetensors at all
+ * Reads the headers of a folder's safetensors files, and no weights.
+ * @throws ModelFileError; its `missing` is true if the folder has no safetensors at all
  */
 export async function openWeights(source: ModelSource): Promise<WeightFiles> {
   const opened: WeightFiles = { source, tensors: new Map(), bytes: 0 };
@@ -96,59 +99,220 @@ function shardsOf(json: unknown, name: string): Map<string, string> {
   return new Map(listed as [string, string][]);
 }
 
+/** A stored tensor as its header describes it. */
+interface TensorHeader {
+  dtype: SafetensorsType;
+  shape: readonly number[];
+}
+
+interface FoundTensors<T> {
+  /** By parameter name, in the architecture's order. */
+  parameters: Map<string, T>;
+  /**
+   * The head's tensor where a tied model's file has it beside the embedding: it must hold the same
+   * values.
+   */
+  head?: T;
+  refuse(what: string): ModelFileError;
+  /** @throws ModelFileError unless the head's values are the embedding's */
+  requireTied(same: (embedding: string) => boolean): void;
+}
+
 /**
- * Gives a GPT-2's parameters to `sink` as float32, in the order of the files.
- * @param config the stored model's
- * @param layers the layers to take, by the stored model's numbers: they become layers 0, 1, … All,
- * if not given.
- * @throws ModelFileError for a parameter that is missing, unknown, of another shape or type, or not
- * finite, and for a head that is not tied to the embedding
+ * Finds a model's parameters among the tensors of a file.
+ * @throws ModelFileError for a parameter that is missing, unknown, or of another shape or type
  */
-export async function streamGpt2Weights(
+function findTensors<T extends TensorHeader>(
+  tensors: ReadonlyMap<string, T>,
+  { parameters, tensorNames, title }: Architecture,
+  file: string,
+): FoundTensors<T> {
+  const refuse = (what: string) =>
+    new ModelFileError(
+      'model',
+      `${file}: ${what}. Check that it and config.json belong to the same ${title} model.`,
+    );
+  const left = new Map<string, T>();
+  const storedNames = new Map<string, string>();
+  for (const [stored, tensor] of tensors) {
+    const name = tensorNames.parameter(stored);
+    if (name === undefined) continue;
+    const other = storedNames.get(name);
+    if (other !== undefined) throw refuse(`${name} is stored twice, as ${other} and as ${stored}`);
+    left.set(name, tensor);
+    storedNames.set(name, stored);
+  }
+  const { tied } = tensorNames;
+  let head: T | undefined;
+  if (tied) {
+    head = left.get(tied.head);
+    left.delete(tied.head);
+    if (head && !left.has(tied.embedding)) {
+      left.set(tied.embedding, head);
+      head = undefined;
+    }
+  }
+  const missing = parameters.filter(({ name }) => !left.has(name)).map(({ name }) => name);
+  if (missing.length > 0) throw refuse(`${list(missing)} missing`);
+  const found = new Map<string, T>();
+  for (const { name, shape: expected } of parameters) {
+    const tensor = left.get(name) as T;
+    left.delete(name);
+    for (const { dtype, shape } of name === tied?.embedding && head ? [tensor, head] : [tensor]) {
+      if (shape.join() !== expected.join()) {
+        const wanted = expected.join(', ');
+        throw refuse(`${name} has shape [${shape.join(', ')}], config.json asks for [${wanted}]`);
+      }
+      if (!['F32', 'F16', 'BF16'].includes(dtype))
+        throw refuse(`${name} has type ${dtype}; weights are F32, F16 or BF16`);
+    }
+    found.set(name, tensor);
+  }
+  if (left.size > 0) throw refuse(`${list([...left.keys()])} unknown`);
+  return {
+    parameters: found,
+    head,
+    refuse,
+    requireTied(same) {
+      if (!head || !tied || same(tied.embedding)) return;
+      const differs = `${tied.head} differs from ${tied.embedding}`;
+      throw refuse(`${differs}, and config.json does not say "tie_word_embeddings": false`);
+    },
+  };
+}
+
+function list(names: string[]): string {
+  const shown = names.slice(0, 3).join(', ');
+  return names.length === 1
+    ? `${shown} is`
+    : `${shown}${names.length > 3 ? ` and ${names.length - 3} more` : ''} are`;
+}
+
+/**
+ * Passes a stored model's parameters to `sink` as float32, in the order of the files.
+ * @param layers the stored model's layers to take, which become layers 0, 1, …; all by default
+ * @throws ModelFileError for a parameter that is missing, unknown, of another shape or type, or not
+ * finite, and for a head that should be tied to the embedding and is not
+ */
+export async function streamWeights(
   { source, tensors }: WeightFiles,
-  config: Gpt2Config,
+  architecture: Architecture,
   sink: WeightSink,
   layers?: readonly number[],
 ): Promise<void> {
-  const stored = [...new Set([...tensors.values()].map(({ file }) => file))];
-  const { parameters, head, refuse } = gpt2Tensors(
-    tensors,
-    config,
-    `${stored[0]} of ${source.label}`,
-  );
-  const wanted = [...parameters].flatMap(([name, entry]) => {
-    const [, layer, rest] = /^h\.(\d+)\.(.+)$/.exec(name) ?? [];
-    if (!layers || layer === undefined) return { entry, name, as: [name] };
-    const places = layers.flatMap((taken, place) =>
-      taken === Number(layer) ? `h.${place}.${rest}` : [],
-    );
-    return places.length > 0 ? { entry, name, as: places } : [];
+  const files = [...new Set([...tensors.values()].map(({ file }) => file))];
+  const found = findTensors(tensors, architecture, `${files[0]} of ${source.label}`);
+  const { parameters, head, refuse } = found;
+  const targets = layers && targetsOf(architecture, layers);
+  const reads = [...parameters].flatMap(([name, entry]) => {
+    const names = targets ? (targets.get(name) ?? []) : [name];
+    return names.length > 0 ? [{ entry, name, targets: names }] : [];
   });
-  if (head) wanted.push({ entry: head, name: 'lm_head.weight', as: [] });
-  const place = ({ file, from }: { file: string; from: number }) =>
-    stored.indexOf(file) * 2 ** 45 + from;
-  wanted.sort((a, b) => place(a.entry) - place(b.entry));
+  const headName = architecture.tensorNames.tied?.head ?? '';
+  if (head) reads.push({ entry: head, name: headName, targets: [] });
+  const position = ({ file, from }: { file: string; from: number }) =>
+    files.indexOf(file) * 2 ** 45 + from;
+  reads.sort((a, b) => position(a.entry) - position(b.entry));
 
-  const marks = new Map<string, string>();
-  for (const { entry, name, as } of wanted) {
-    const mark = new Fingerprint();
+  const fingerprints = new Map<string, string>();
+  for (const { entry, name, targets } of reads) {
+    const fingerprint = new Fingerprint();
     const bytes = (entry.to - entry.from) / entry.shape.reduce((a, b) => a * b);
     for (let from = entry.from; from < entry.to; from += SLICE * bytes) {
       const data = await source.range(entry.file, from, Math.min(from + SLICE * bytes, entry.to));
       const values = toFloat32({ dtype: entry.dtype, shape: entry.shape, data });
       const first = (from - entry.from) / bytes;
-      const bad = values.findIndex((value) => !Number.isFinite(value));
-      if (bad >= 0) throw refuse(`${name} holds ${values[bad]} at element ${count(first + bad)}`);
-      if (head) mark.add(values);
-      for (const parameter of as) await sink(parameter, first, values);
+      requireFinite(values, first, name, refuse);
+      if (head) fingerprint.add(values);
+      for (const target of targets) await sink(target, first, values);
     }
-    marks.set(name, mark.text);
+    fingerprints.set(name, fingerprint.text);
   }
-  if (head && marks.get('lm_head.weight') !== marks.get('wte.weight')) throw refuse(UNTIED);
+  found.requireTied((embedding) => fingerprints.get(headName) === fingerprints.get(embedding));
+}
+
+/** The names under which each stored parameter is passed on when only some layers are taken. */
+function targetsOf(architecture: Architecture, layers: readonly number[]): Map<string, string[]> {
+  const ofLayer = ({ parameters }: Architecture, layer?: number) =>
+    parameters.filter((parameter) => parameter.layer === layer);
+  const targets = new Map(ofLayer(architecture).map(({ name }) => [name, [name]]));
+  const target = architecture.withLayers(layers.length);
+  for (const [place, layer] of layers.entries()) {
+    // Layers have the same parameters in the same order.
+    const names = ofLayer(target, place).map(({ name }) => name);
+    for (const [i, { name }] of ofLayer(architecture, layer).entries())
+      targets.set(name, [...(targets.get(name) ?? []), names[i]]);
+  }
+  return targets;
 }
 
 /**
- * Tells two tensors apart that are not in memory together: two sums of FNV's kind over the values'
+ * A model's parameters as float32, from the tensors of a file in memory, in the architecture's
+ * order.
+ * @throws ModelFileError as `streamWeights` does
+ */
+export function loadWeights(
+  tensors: ReadonlyMap<string, StoredTensor>,
+  architecture: Architecture,
+  file: string,
+): Map<string, Float32Array<ArrayBuffer>> {
+  const found = findTensors(tensors, architecture, file);
+  const weights = new Map<string, Float32Array<ArrayBuffer>>();
+  for (const [name, tensor] of found.parameters) {
+    const values = toFloat32(tensor);
+    requireFinite(values, 0, name, found.refuse);
+    weights.set(name, values);
+  }
+  const head = found.head && toFloat32(found.head);
+  found.requireTied((embedding) => {
+    const values = weights.get(embedding) as Float32Array;
+    return head?.every((value, i) => value === values[i]) === true;
+  });
+  return weights;
+}
+
+function requireFinite(
+  values: Float32Array,
+  first: number,
+  name: string,
+  refuse: (what: string) => Error,
+): void {
+  const bad = values.findIndex((value) => !Number.isFinite(value));
+  if (bad >= 0) throw refuse(`${name} holds ${values[bad]} at element ${count(first + bad)}`);
+}
+
+/**
+ * model.safetensors, with the tensors named as transformers names them.
+ * @throws Error if a parameter is missing, of another size, or not finite in that type
+ */
+export function saveWeights(
+  architecture: Architecture,
+  weights: ReadonlyMap<string, Float32Array>,
+  dtype: 'F32' | 'F16' = 'F32',
+): Uint8Array<ArrayBuffer> {
+  return joinPieces(safetensorsPieces(architecture, dtype), weights);
+}
+
+/** `saveWeights`, before the weights are there. */
+export function safetensorsPieces(
+  { parameters, tensorNames }: Architecture,
+  dtype: 'F32' | 'F16',
+): Piece[] {
+  // transformers refuses a file that does not say which framework's layout it has.
+  const header = headerOf(
+    parameters.map(({ name, shape }) => [tensorNames.stored(name), { dtype, shape }]),
+    { format: 'pt' },
+  );
+  const type = dtype === 'F16' ? 'f16' : 'f32';
+  const pieces = parameters.map(({ name, shape }) => {
+    const encode = (values: Float32Array) => encodeValues(name, type, values);
+    return { parameter: name, shape, byteLength: sizeOf(dtype, shape), encode };
+  });
+  return [header, ...pieces];
+}
+
+/**
+ * Compares two tensors that are never in memory together: two sums like FNV's over the values'
  * bits.
  */
 class Fingerprint {

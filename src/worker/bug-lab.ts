@@ -6,9 +6,10 @@ import { decodeCorpus } from '../data/corpus';
 import { loadTokenizer } from '../data/tokenizer';
 import { type BugLabOptions, runExperiment } from '../distill/bug-lab/experiments';
 import { download, downloadJson } from '../files/download';
-import { loadGpt2Weights, readSafetensors } from '../files/safetensors';
+import { readSafetensors } from '../files/safetensors';
 import type { Gpu } from '../gpu/device';
-import { parseConfig } from '../model/gpt2/config';
+import { parseConfig } from '../model/families';
+import { loadWeights } from '../model/weights';
 import { describe } from './failure';
 import { BUILT_IN_CORPUS, base, type DeviceUser, nextTask, post } from './host';
 import type { Experiment } from './protocol';
@@ -106,10 +107,10 @@ async function loadModels(stage: (detail: string) => void): Promise<Models> {
     `${folder}/config.json`,
   );
   const tokenizer = await loadTokenizer(new URL(folder, base).href, {
-    vocabularySize: teacherConfig.vocab_size,
+    vocabularySize: teacherConfig.vocabularySize,
   });
   const file = `${folder}/model.safetensors`;
-  const teacherWeights = loadGpt2Weights(
+  const teacherWeights = loadWeights(
     readSafetensors(await fetchFile(file), file),
     teacherConfig,
     file,

@@ -20,7 +20,7 @@ import { hubSource } from '../files/hub';
 import { filesSource, type ModelSource, type Progress, readJson } from '../files/source';
 import { zipSource } from '../files/unzip';
 import type { Gpu } from '../gpu/device';
-import { parseConfig, parseSizes } from '../model/gpt2/config';
+import { isSupported, parseConfig, parseSizes } from '../model/families';
 import { planArena } from '../model/parameters';
 import { openWeights } from '../model/weights';
 import { modelReference } from '../model-reference';
@@ -143,11 +143,11 @@ export async function openTokenizerOf(
 ): Promise<FolderTokenizer> {
   const source = sourceOf('teacher', teacher_model, place);
   try {
-    const { vocab_size } = parseSizes(
+    const { vocabularySize } = parseSizes(
       await readJson(source, 'config.json'),
       `config.json of ${source.label}`,
     );
-    return await openTokenizer(source, vocab_size);
+    return await openTokenizer(source, vocabularySize);
   } finally {
     source.close();
   }
@@ -157,11 +157,11 @@ export async function openTokenizerOf(
 export async function openModels(config: Config, gpu: Gpu, place: Place & Report): Promise<Models> {
   const { source, other, teacher, student, close } = await openFolders(config, gpu, place);
   try {
-    const { vocab_size } = teacher.sizes;
-    const tokenizer = await openTokenizer(source, vocab_size);
+    const { vocabularySize } = teacher.sizes;
+    const tokenizer = await openTokenizer(source, vocabularySize);
     if (other) {
       if (await hasTokenizer(other)) {
-        checkSameWords(tokenizer, await openTokenizer(other, vocab_size), {
+        checkSameWords(tokenizer, await openTokenizer(other, vocabularySize), {
           teacher: source.label,
           student: other.label,
         });
@@ -187,7 +187,7 @@ export async function planModels(config: Config, gpu: Gpu, place: Place): Promis
       config,
       dtype,
       makeTeacher: teacher.plan,
-      student: student?.config ?? newStudent(config, teacher.sizes.vocab_size),
+      student: student?.architecture ?? newStudent(config, teacher.sizes.vocabularySize),
     });
     return { memory, largestBuffer: gpu.limits.buffer, atLeast: teacher.engine === 'onnxruntime' };
   } finally {
@@ -200,16 +200,17 @@ export async function inspectModel(role: Role, text: string, place: Place): Prom
   const source = sourceOf(role, text, place);
   try {
     const json = await readJson(source, 'config.json');
-    const gpt2 =
-      role === 'student' || (json as { model_type?: unknown } | null)?.model_type === 'gpt2';
-    const config = gpt2 ? parseConfig(json, `config.json of ${source.label}`) : undefined;
-    if (role === 'student' && config) {
+    const architecture =
+      role === 'student' || isSupported(json)
+        ? parseConfig(json, `config.json of ${source.label}`)
+        : undefined;
+    if (role === 'student' && architecture) {
       const { bytes } = await openWeights(source);
-      const parameters = planArena(config).parameters;
+      const parameters = planArena(architecture.parameters).parameters;
       const sizes = {
-        vocabularySize: config.vocab_size,
-        positions: config.n_positions,
-        layers: config.n_layer,
+        vocabularySize: architecture.vocabularySize,
+        positions: architecture.contextWindow,
+        layers: architecture.layers,
       };
       return { label: source.label, engine: 'stillhouse', parameters, bytes, ...sizes };
     }
@@ -222,9 +223,9 @@ export async function inspectModel(role: Role, text: string, place: Place): Prom
       engine,
       parameters,
       bytes: await bytes(),
-      layers: config?.n_layer,
-      vocabularySize: sizes.vocab_size,
-      positions: sizes.n_positions,
+      layers: architecture?.layers,
+      vocabularySize: sizes.vocabularySize,
+      positions: sizes.contextWindow,
     };
   } finally {
     source.close();

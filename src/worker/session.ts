@@ -221,7 +221,7 @@ export class Session implements DeviceUser {
       },
       snapshot,
     ).finally(models.close);
-    const { dtype, studentParameters, studentConfig, trainTokens, heldOutTokens } = this.#run;
+    const { dtype, studentParameters, student, trainTokens, heldOutTokens } = this.#run;
     const accumulation = config.gradient_accumulation;
     post({
       type: 'ready',
@@ -233,7 +233,7 @@ export class Session implements DeviceUser {
         trainTokens,
         heldOutTokens,
         teacherParameters: this.#run.teacherParameters,
-        vocabularySize: studentConfig.vocab_size,
+        vocabularySize: student.vocabularySize,
         tokensPerStep: config.batch_size * config.max_length * accumulation,
         dispatchesPerStep: this.#run.dispatchesPerStep,
         submissionsPerStep: this.#run.submissionsPerStep,

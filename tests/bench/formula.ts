@@ -3,7 +3,7 @@
 // number: both precisions have it exactly.
 
 import type { Batch } from '../../src/data/batches';
-import { type Gpt2Config, parameterShapes } from '../../src/model/gpt2/config';
+import { type Gpt2Config, parametersOf } from '../../src/model/gpt2/config';
 import type { WeightSink } from '../../src/model/parameters';
 
 /** MurmurHash3's finaliser: 32 bits that depend on all bits of `x`. */
@@ -34,7 +34,7 @@ const SLICE = 2 ** 19;
  */
 export const weightsOf = (model: string, config: Gpt2Config) => async (sink: WeightSink) => {
   const projection = 2 ** (-4 - Math.round(Math.log2(Math.sqrt(2 * config.n_layer))));
-  for (const { name, shape } of parameterShapes(config)) {
+  for (const { name, shape } of parametersOf(config)) {
     const seed = seedOf(`${model}.${name}`);
     const size = shape.reduce((a, b) => a * b);
     const norm = /ln_\w+\.weight$/.test(name);
@@ -55,7 +55,7 @@ export async function wholeWeights(
   model: string,
   config: Gpt2Config,
 ): Promise<Map<string, Float32Array>> {
-  const sizes = parameterShapes(config).map(
+  const sizes = parametersOf(config).map(
     ({ name, shape }) => [name, shape.reduce((a, b) => a * b)] as const,
   );
   const whole = new Map(sizes.map(([name, size]) => [name, new Float32Array(size)]));

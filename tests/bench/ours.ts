@@ -8,6 +8,7 @@ import { Trainer } from '../../src/distill/trainer';
 import type { Gpu } from '../../src/gpu/device';
 import { Pool } from '../../src/gpu/program';
 import { tuneMatmul } from '../../src/kernels/matmul_tuning';
+import { gpt2 } from '../../src/model/gpt2/gpt2';
 import { ADAM, type Training, type TrainingTask } from './peer';
 
 /**
@@ -21,7 +22,7 @@ export async function ourTraining(
   dtype: 'f16' | 'f32',
   task: TrainingTask,
 ): Promise<Training & { profile(): Promise<ProfileReport> }> {
-  const { config: student, weights, B, T, batch } = task;
+  const { config, weights, B, T, batch } = task;
   const pool = new Pool(gpu);
   const { learningRate, ...adam } = ADAM;
   let last: StepRecord | undefined;
@@ -31,7 +32,7 @@ export async function ourTraining(
     gpu,
     pool,
     {
-      student,
+      student: gpt2(config),
       dtype,
       batchSize: B,
       contextLength: T,

@@ -12,7 +12,7 @@ import {
   valueAndGrad,
 } from '@jax-js/jax';
 import { devDependencies } from '../../package.json';
-import { parameterShapes } from '../../src/model/gpt2/config';
+import { parametersOf } from '../../src/model/gpt2/config';
 import {
   ADAM,
   type LossRun,
@@ -47,7 +47,7 @@ const mapTree = (tree: Tree, value: (array: JaxArray, name: string) => JaxArray)
 
 function train(task: TrainingTask): Training {
   const { config, weights, B, T, batch } = task;
-  const shapes = new Map(parameterShapes(config).map(({ name, shape }) => [name, shape]));
+  const shapes = new Map(parametersOf(config).map(({ name, shape }) => [name, shape]));
   const whole = (value: (name: string, shape: number[]) => JaxArray): Tree =>
     Object.fromEntries([...shapes].map(([name, shape]) => [name, value(name, shape)]));
   let params = whole((name, shape) =>

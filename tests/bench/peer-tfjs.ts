@@ -3,7 +3,7 @@
 
 import * as tf from '@tensorflow/tfjs';
 import '@tensorflow/tfjs-backend-webgpu';
-import { parameterShapes } from '../../src/model/gpt2/config';
+import { parametersOf } from '../../src/model/gpt2/config';
 import {
   ADAM,
   type LossRun,
@@ -35,7 +35,7 @@ type Variables = Record<string, tf.Variable>;
 
 function train({ config, weights, B, T, batch }: TrainingTask): Training {
   const variables: Variables = Object.fromEntries(
-    parameterShapes(config).map(({ name, shape }) => [
+    parametersOf(config).map(({ name, shape }) => [
       name,
       tf.variable(tf.tensor(weights.get(name) as Float32Array, shape)),
     ]),

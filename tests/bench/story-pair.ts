@@ -25,7 +25,7 @@ import type { StepRecord } from '../../src/distill/records';
 import { openCache } from '../../src/distill/teacher/caching';
 import { teacherFromWeights } from '../../src/distill/teacher/teacher';
 import { openGpu } from '../../src/gpu/device';
-import type { Gpt2Config } from '../../src/model/gpt2/config';
+import { gpt2 } from '../../src/model/gpt2/gpt2';
 import { batchOf, weightsOf } from './formula';
 
 const { values: flags } = parseArgs({
@@ -49,16 +49,11 @@ const common = {
 const sizes = flags.small
   ? { teacher: [97, 64, 3, 4], student: [97, 48, 2, 3] }
   : { teacher: [50257, 1024, 24, 16], student: [50257, 768, 6, 12] };
-const shape = ([vocab_size, n_embd, n_layer, n_head]: number[]): Gpt2Config => ({
-  ...common,
-  vocab_size,
-  n_embd,
-  n_layer,
-  n_head,
-});
+const shape = ([vocab_size, n_embd, n_layer, n_head]: number[]) =>
+  gpt2({ ...common, vocab_size, n_embd, n_layer, n_head });
 const [teacherConfig, student] = [shape(sizes.teacher), shape(sizes.student)];
 
-const batch = batchOf(B, T, student.vocab_size);
+const batch = batchOf(B, T, student.vocabularySize);
 
 const gpu = await openGpu(await openDawn());
 const config: Config = {
@@ -103,11 +98,11 @@ const made = {
   makeTeacher: ((on, at) =>
     teacherFromWeights(
       on,
-      weightsOf('teacher', teacherConfig),
+      weightsOf('teacher', teacherConfig.config),
       teacherConfig,
       at,
     )) as ApparatusParts['makeTeacher'],
-  weights: () => weightsOf('student', student),
+  weights: () => weightsOf('student', student.config),
 };
 const cache = config.teacher_cache === 'on' ? await writeCache() : undefined;
 if (cache)

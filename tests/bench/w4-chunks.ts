@@ -7,6 +7,7 @@ import { recordHeadLoss } from '../../src/distill/step';
 import type { Gpu } from '../../src/gpu/device';
 import { bufferOf, Pool, Recorder } from '../../src/gpu/program';
 import { SCALER_BYTES } from '../../src/kernels/optimiser';
+import { gpt2 } from '../../src/model/gpt2/gpt2';
 import { Arena, fill, planArena } from '../../src/model/parameters';
 import { batchOf, numbers, weightsOf } from './formula';
 import { interleaved } from './interleave';
@@ -88,11 +89,13 @@ export async function benchChunks(bench: Bench): Promise<Omit<Result, 'workload'
 
 async function headAndLoss(gpu: Gpu, name: string, C: number, chunkElements?: number) {
   // A model of embeddings alone: its last hidden states are given.
-  const { config: student } = gpt2Shape(V, C, C / 32, 0, B, T);
-  const plan = planArena(student, gpu.limits.buffer);
+  const { config } = gpt2Shape(V, C, C / 32, 0, B, T);
+  const student = gpt2(config);
+  const plan = planArena(student.parameters, gpu.limits.buffer);
   const weights = new Arena(gpu, plan, 'f32', 'weights', `weights, ${name}`);
   const gradients = new Arena(gpu, plan, 'f32', 'gradients', `gradients, ${name}`);
-  await fill(gpu, [weights], weightsOf('head', student));
+  await fill(gpu, [weights], weightsOf('head', config));
+  const model = student.withWeights(weights);
   const hidden = upload(gpu, 'hidden', numbers('hidden', B * T * C), [B * T, C]);
   const dhidden = upload(gpu, 'd hidden', new Float32Array(B * T * C), [B * T, C]);
   const targets = upload(gpu, 'targets', batchOf(B, T, V).targets, [B, T], 'i32');
@@ -126,7 +129,7 @@ async function headAndLoss(gpu: Gpu, name: string, C: number, chunkElements?: nu
     loss: { ...DEFAULTS, loss: 'ce' as const },
     adam: { ...adam, maxGradNorm: 0 },
   };
-  recordHeadLoss(recorder, { settings, weights, gradients, buffers }, { hidden, targets, dhidden });
+  recordHeadLoss(recorder, { settings, model, gradients, buffers }, { hidden, targets, dhidden });
   const program = await recorder.build(name);
   return {
     name,

@@ -4,9 +4,10 @@
 import { readFile } from 'node:fs/promises';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { saveGpt2Weights } from '../../src/files/safetensors';
-import { formatConfig, type Gpt2Config } from '../../src/model/gpt2/config';
+import type { Gpt2Config } from '../../src/model/gpt2/config';
+import { gpt2 } from '../../src/model/gpt2/gpt2';
 import { initialWeights } from '../../src/model/parameters';
+import { saveWeights } from '../../src/model/weights';
 import { Random } from '../../src/tensor/random';
 import { publish } from '../hub-models';
 import { type Hub, serveHub } from '../hub-server';
@@ -69,8 +70,9 @@ function publishMoby(...without: string[]): void {
 }
 
 function publishStudent(config: Gpt2Config): void {
-  const json = new TextEncoder().encode(JSON.stringify(formatConfig(config)));
-  const weights = saveGpt2Weights(config, initialWeights(config, new Random(1)), 'F16');
+  const model = gpt2(config);
+  const json = new TextEncoder().encode(JSON.stringify(model.formatConfig('float16')));
+  const weights = saveWeights(model, initialWeights(model.parameters, new Random(1)), 'F16');
   const own = [...moby].filter(([name]) => name.startsWith('tokenizer'));
   publish(hub, 'small', new Map([['config.json', json], ['model.safetensors', weights], ...own]));
 }

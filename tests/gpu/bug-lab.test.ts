@@ -7,9 +7,10 @@ import { decodeCorpus } from '../../src/data/corpus';
 import { loadTokenizer } from '../../src/data/tokenizer';
 import { type BugLabOptions, runExperiment } from '../../src/distill/bug-lab/experiments';
 import type { BugLabColumn, BugLabReport, Experiment } from '../../src/distill/bug-lab/records';
-import { loadGpt2Weights, readSafetensors } from '../../src/files/safetensors';
+import { readSafetensors } from '../../src/files/safetensors';
 import { Gpu } from '../../src/gpu/device';
-import { parseConfig } from '../../src/model/gpt2/config';
+import { parseConfig } from '../../src/model/families';
+import { loadWeights } from '../../src/model/weights';
 import { openTestDevice } from './harness';
 
 const FOLDER = 'public/models/moby-teacher';
@@ -39,10 +40,10 @@ beforeAll(async () => {
   const teacherConfig = parseConfig(JSON.parse(await readFile(`${FOLDER}/config.json`, 'utf8')));
   const tokenizer = await loadTokenizer(FOLDER, {
     read: (path) => readFile(path, 'utf8'),
-    vocabularySize: teacherConfig.vocab_size,
+    vocabularySize: teacherConfig.vocabularySize,
   });
   const file = `${FOLDER}/model.safetensors`;
-  const teacherWeights = loadGpt2Weights(
+  const teacherWeights = loadWeights(
     readSafetensors(await readFile(file), file),
     teacherConfig,
     file,

@@ -15,10 +15,12 @@ import type { EvaluationRecord, StepRecord } from '../../src/distill/records';
 import { Run, type RunParts } from '../../src/distill/run';
 import type { CacheStorage } from '../../src/distill/teacher/cache-file';
 import { teacherFromWeights } from '../../src/distill/teacher/teacher';
-import { loadGpt2Weights, readSafetensors } from '../../src/files/safetensors';
+import { readSafetensors } from '../../src/files/safetensors';
 import type { Gpu } from '../../src/gpu/device';
-import { type Gpt2Config, parseConfig } from '../../src/model/gpt2/config';
+import { parseConfig } from '../../src/model/families';
+import type { Architecture } from '../../src/model/family';
 import { initialWeights } from '../../src/model/parameters';
+import { loadWeights } from '../../src/model/weights';
 import { Random } from '../../src/tensor/random';
 import { type MemoryStorage, memoryStorage } from '../memory-storage';
 import { openTestDevice } from './harness';
@@ -43,7 +45,7 @@ const SMALL: Config = {
 let gpu: Gpu;
 let tokenizer: Tokenizer;
 let documents: Uint32Array[];
-let teacherConfig: Gpt2Config;
+let teacherConfig: Architecture;
 let weights: ReadonlyMap<string, Float32Array>;
 
 beforeAll(async () => {
@@ -51,10 +53,10 @@ beforeAll(async () => {
   teacherConfig = parseConfig(JSON.parse(await readFile(`${FOLDER}/config.json`, 'utf8')));
   tokenizer = await loadTokenizer(FOLDER, {
     read: (path) => readFile(path, 'utf8'),
-    vocabularySize: teacherConfig.vocab_size,
+    vocabularySize: teacherConfig.vocabularySize,
   });
   const file = `${FOLDER}/model.safetensors`;
-  weights = loadGpt2Weights(readSafetensors(await readFile(file), file), teacherConfig, file);
+  weights = loadWeights(readSafetensors(await readFile(file), file), teacherConfig, file);
   documents = [tokenizer.encode(decodeCorpus(CORPUS, await readFile(CORPUS)).slice(0, 60_000))];
 });
 
@@ -200,7 +202,7 @@ describe('64 words kept', () => {
   it('the run tells what the cache takes, and the stage counts to its end', () => {
     const report = cached.run.cache;
     expect(report).toMatchObject({
-      V: teacherConfig.vocab_size,
+      V: teacherConfig.vocabularySize,
       k: 64,
       bytesPerPosition: 4 + 64 * 4,
       found: false,
@@ -223,7 +225,7 @@ describe('64 words kept', () => {
       gpu,
       config: SMALL,
       dtype: 'f32',
-      student: cached.run.studentConfig,
+      student: cached.run.student,
       makeTeacher: () => Promise.reject(new Error('A plan with a cache needs no teacher.')),
     });
     expect(bytes(memory.built) - bytes(memory.before)).toBe(bytes(planned));
@@ -382,9 +384,9 @@ it('a pass that is broken off frees what it made and leaves no cache', async () 
 it('a student that cannot be read once the cache is written: the file is let go, and the next run finds it', async () => {
   const before = gpu.memory.totals();
   const storage = memoryStorage();
-  const { studentConfig } = (await whole({ teacher_cache: 'off', train_steps: 1 })).run;
+  const { student } = (await whole({ teacher_cache: 'off', train_steps: 1 })).run;
   let reads = 0;
-  const parameters = [...initialWeights(studentConfig, new Random(1))];
+  const parameters = [...initialWeights(student.parameters, new Random(1))];
   const failing = Run.create({
     gpu,
     config: SMALL,
@@ -393,7 +395,7 @@ it('a student that cannot be read once the cache is written: the file is let go,
     documents,
     makeTeacher: (gpu, shape) => teacherFromWeights(gpu, weights, teacherConfig, shape),
     student: {
-      config: studentConfig,
+      architecture: student,
       // Read first to compare what is kept with the whole, then to train.
       weights: async (sink) => {
         if (++reads === 2) throw new Error('The connection was lost.');

@@ -9,10 +9,13 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { helpText } from '../../src/cli/flags';
 import { openStudent } from '../../src/distill/student-start';
-import { loadGpt2Weights, readSafetensors } from '../../src/files/safetensors';
+import { readSafetensors } from '../../src/files/safetensors';
 import { filesSource } from '../../src/files/source';
-import { formatConfig, type Gpt2Config, parseConfig } from '../../src/model/gpt2/config';
+import { parseConfig } from '../../src/model/families';
+import type { Gpt2Config } from '../../src/model/gpt2/config';
+import { gpt2 } from '../../src/model/gpt2/gpt2';
 import { initialWeights } from '../../src/model/parameters';
+import { loadWeights } from '../../src/model/weights';
 import { Random } from '../../src/tensor/random';
 import { modelFiles, publish } from '../hub-models';
 import { type Hub, serveHub } from '../hub-server';
@@ -87,7 +90,7 @@ async function small(): Promise<Map<string, Uint8Array>> {
   };
   const files: Map<string, Uint8Array> = modelFiles({
     config,
-    weights: initialWeights(config, new Random(3)),
+    weights: initialWeights(gpt2(config).parameters, new Random(3)),
   });
   for (const name of ['tokenizer.json', 'tokenizer_config.json']) {
     files.set(name, await readFile(`public/models/moby-teacher/${name}`));
@@ -199,18 +202,18 @@ test('the student is a folder that can be read, and trained on from; what came f
   const student = await openStudent(
     settings,
     source,
-    { vocab_size: 1024, n_positions: 128 },
+    { vocabularySize: 1024, contextWindow: 128 },
     source,
   );
-  expect(student?.config).toMatchObject({
+  expect(student?.architecture.config).toMatchObject({
     vocab_size: 1024,
     n_positions: 16,
     n_embd: 16,
     n_layer: 1,
     n_head: 2,
   });
-  const config = parseConfig(formatConfig(student?.config as Gpt2Config));
-  const weights = loadGpt2Weights(
+  const config = parseConfig(student?.architecture.formatConfig('float32'));
+  const weights = loadWeights(
     readSafetensors(studentOf('straight'), 'model.safetensors'),
     config,
     'it',

@@ -11,9 +11,10 @@ import { planMemory } from '../../src/distill/apparatus';
 import type { EvaluationRecord, StepRecord } from '../../src/distill/records';
 import { Run } from '../../src/distill/run';
 import { teacherFromWeights } from '../../src/distill/teacher/teacher';
-import { loadGpt2Weights, readSafetensors } from '../../src/files/safetensors';
+import { readSafetensors } from '../../src/files/safetensors';
 import type { Gpu } from '../../src/gpu/device';
-import { parseConfig } from '../../src/model/gpt2/config';
+import { parseConfig } from '../../src/model/families';
+import { loadWeights } from '../../src/model/weights';
 import { openTestDevice } from './harness';
 
 const FOLDER = 'public/models/moby-teacher';
@@ -45,10 +46,10 @@ beforeAll(async () => {
   const teacherConfig = parseConfig(JSON.parse(await readFile(`${FOLDER}/config.json`, 'utf8')));
   const tokenizer = await loadTokenizer(FOLDER, {
     read: (path) => readFile(path, 'utf8'),
-    vocabularySize: teacherConfig.vocab_size,
+    vocabularySize: teacherConfig.vocabularySize,
   });
   const file = `${FOLDER}/model.safetensors`;
-  const weights = loadGpt2Weights(readSafetensors(await readFile(file), file), teacherConfig, file);
+  const weights = loadWeights(readSafetensors(await readFile(file), file), teacherConfig, file);
   run = await Run.create({
     gpu,
     config: SMALL,
@@ -66,7 +67,7 @@ beforeAll(async () => {
     gpu,
     config: SMALL,
     dtype: run.dtype,
-    student: run.studentConfig,
+    student: run.student,
     makeTeacher: (counting, shape) => teacherFromWeights(counting, undefined, teacherConfig, shape),
   });
   const makers = (

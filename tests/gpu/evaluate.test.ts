@@ -15,6 +15,7 @@ import { type Teacher, teacherFromWeights } from '../../src/distill/teacher/teac
 import type { Gpu } from '../../src/gpu/device';
 import { Pool } from '../../src/gpu/program';
 import type { Gpt2Config } from '../../src/model/gpt2/config';
+import { gpt2 } from '../../src/model/gpt2/gpt2';
 import { Arena, planArena } from '../../src/model/parameters';
 import * as reference from '../../src/reference';
 import { Layout } from '../../src/tensor/layout';
@@ -40,9 +41,13 @@ async function withModels(
   body: (models: Models) => Promise<void>,
 ) {
   const pool = new Pool(gpu);
-  const arena = new Arena(gpu, planArena(TINY), dtype, 'weights', 'student');
+  const arena = new Arena(gpu, planArena(gpt2(TINY).parameters), dtype, 'weights', 'student');
   arena.write(weightsOf(TINY));
-  const teacher = await teacherFromWeights(gpu, weightsOf(TEACHER, 2), TEACHER, { B, T, dtype });
+  const teacher = await teacherFromWeights(gpu, weightsOf(TEACHER, 2), gpt2(TEACHER), {
+    B,
+    T,
+    dtype,
+  });
   await body({ gpu, pool, arena, teacher });
   await teacher.dispose();
   arena.destroy();
@@ -59,7 +64,7 @@ async function evaluate(
   const evaluator = new Evaluator(
     gpu,
     pool,
-    { config: TINY, weights: arena },
+    gpt2(TINY).withWeights(arena),
     alone ? undefined : teacher,
     shape,
     path,
@@ -282,7 +287,7 @@ testVariants(
   'each word is drawn from the slow twin’s logits, for prompts shorter and longer than the context',
   (gpu, dtype) =>
     withModels(gpu, SHAPE, dtype, async ({ pool, arena, teacher }) => {
-      const sampler = await Sampler.create(gpu, pool, TINY, arena, T);
+      const sampler = await Sampler.create(gpu, pool, gpt2(TINY).withWeights(arena), T);
       const rolls = Float32Array.of(0.1, 0.5, 0.9);
       for (const length of [1, T - 1, T, T + 5]) {
         const start = Uint32Array.from({ length }, (_, i) => (i * 5 + length) % V);
@@ -323,7 +328,7 @@ it('the same seed writes the same text, another seed another', async () => {
     endOfText: undefined,
   } as unknown as Tokenizer;
   await withModels(await openVariant('one lane'), SHAPE, 'f32', async ({ gpu, pool, arena }) => {
-    const sampler = await Sampler.create(gpu, pool, TINY, arena, T);
+    const sampler = await Sampler.create(gpu, pool, gpt2(TINY).withWeights(arena), T);
     const write = (seed: number, prompt: string) =>
       sampleText(sampler.write, tokenizer, { prompt, count: 12, random: new Random(seed) });
     const text = await write(1, 'whale');

@@ -13,11 +13,12 @@ import { openStudent } from '../../src/distill/student-start';
 import { type FolderTokenizer, openTeacher, openTokenizer } from '../../src/distill/teacher/folder';
 import { OnnxTeacher } from '../../src/distill/teacher/onnx';
 import { teacherFromWeights } from '../../src/distill/teacher/teacher';
-import { loadGpt2Weights, readSafetensors } from '../../src/files/safetensors';
+import { readSafetensors } from '../../src/files/safetensors';
 import { filesSource, type ModelSource, readJson } from '../../src/files/source';
 import { zipSource } from '../../src/files/unzip';
 import type { Gpu } from '../../src/gpu/device';
-import { parameterShapes, parseConfig } from '../../src/model/gpt2/config';
+import { parseConfig } from '../../src/model/families';
+import { loadWeights } from '../../src/model/weights';
 import { fromHalf } from '../../src/tensor/dtype';
 import { openTestDevice } from './harness';
 import { readTeacherLogits } from './students';
@@ -84,15 +85,14 @@ beforeAll(async () => {
   ({ run } = await distil(moby, { ...CONFIG, model_dtype: 'float32' }));
   while (!run.done) await run.advance();
   const weights = new Map<string, Float32Array>();
-  for (const { name } of parameterShapes(run.studentConfig))
-    weights.set(name, await run.parameter(name));
-  const engine = await teacherFromWeights(gpu, weights, run.studentConfig, { B, T, dtype: 'f32' });
+  for (const { name } of run.student.parameters) weights.set(name, await run.parameter(name));
+  const engine = await teacherFromWeights(gpu, weights, run.student, { B, T, dtype: 'f32' });
   expected = await readTeacherLogits(gpu, engine, inputs);
   await engine.dispose();
   for (const dtype of ['float32', 'float16'] as const) {
-    const name = exportName(CONFIG, run.studentConfig, run.step);
+    const name = exportName(CONFIG, run.student, run.step);
     const student = {
-      config: run.studentConfig,
+      architecture: run.student,
       tokenizer,
       parameter: (of: string) => run.parameter(of),
     };
@@ -126,7 +126,7 @@ test('the .zip is called after the run, and holds what a Hugging Face folder doe
     'onnx/model_fp16.onnx',
   ];
   for (const file of files) expect([file, await zip.has(file)]).toEqual([file, true]);
-  expect(parseConfig(await readJson(zip, 'config.json'))).toEqual(run.studentConfig);
+  expect(parseConfig(await readJson(zip, 'config.json')).config).toEqual(run.student.config);
   expect(await readJson(zip, 'config.json')).toMatchObject({
     torch_dtype: 'float32',
     eos_token_id: 1023,
@@ -149,8 +149,8 @@ test.each([
   const bytes = await zip.read('model.safetensors');
   const tensors = readSafetensors(bytes, 'model.safetensors');
   expect([...tensors.keys()].every((name) => name.startsWith('transformer.'))).toBe(true);
-  const weights = loadGpt2Weights(tensors, run.studentConfig, 'model.safetensors');
-  const engine = await teacherFromWeights(gpu, weights, run.studentConfig, { B, T, dtype: 'f32' });
+  const weights = loadWeights(tensors, run.student, 'model.safetensors');
+  const engine = await teacherFromWeights(gpu, weights, run.student, { B, T, dtype: 'f32' });
   const largest = furthest(expected, new Float32Array(expected.length));
   expect(
     furthest(await readTeacherLogits(gpu, engine, inputs), expected) / largest,
@@ -162,7 +162,7 @@ test('the float32 graph gives the run’s logits in onnxruntime’s native build
   const session = await native.InferenceSession.create(
     await zips.get('float32')!.read('onnx/model.onnx'),
   );
-  const { n_layer, n_head: H, n_embd: C, vocab_size: V } = run.studentConfig;
+  const { layers, heads: H, width: C, vocabularySize: V } = run.student;
   /** Tokens `from` to `to` of each row, after what is in the cache. */
   const forward = (from: number, to: number, past: Record<string, native.Tensor>) => {
     const ids = Array.from({ length: B }, (_, row) => [
@@ -174,7 +174,7 @@ test('the float32 graph gives the run’s logits in onnxruntime’s native build
   const empty = () => new native.Tensor('float32', new Float32Array(), [B, H, 0, C / H]);
   const cache = (outputs?: native.InferenceSession.OnnxValueMapType) =>
     Object.fromEntries(
-      Array.from({ length: n_layer }, (_, layer) =>
+      Array.from({ length: layers }, (_, layer) =>
         ['key', 'value'].map((part): [string, native.Tensor] => [
           `past_key_values.${layer}.${part}`,
           (outputs?.[`present.${layer}.${part}`] as native.Tensor | undefined) ?? empty(),
@@ -204,7 +204,7 @@ test('both graphs give the run’s logits in onnxruntime-web; the f16 one is ref
     OnnxTeacher.create({
       device,
       model: await zips.get('float32')!.read(file),
-      config: run.studentConfig,
+      config: run.student,
       file,
     });
   // Sums in f16, as onnxruntime-web's products have them, carry 11 bits.
@@ -241,7 +241,7 @@ test('the student, brought back as its own teacher, begins with KL below 1e-5', 
   };
   const again = await distil(zip, { ...CONFIG, ...files, train_steps: 1 }, zip);
   await again.run.advance();
-  expect(again.run.studentConfig).toEqual(run.studentConfig);
+  expect(again.run.student.config).toEqual(run.student.config);
   expect(again.evaluations[0].kl).toBeLessThan(1e-5);
   expect(again.evaluations[0].agreement).toBe(1);
   await again.run.destroy();
@@ -259,7 +259,7 @@ test('weights that cannot be written so are refused, or their file is left out w
       left = leftOut;
       return '';
     };
-    const student = { config: run.studentConfig, tokenizer, parameter };
+    const student = { architecture: run.student, tokenizer, parameter };
     const zip = await zipStudent('a', await studentFiles(student, { dtype, card }), {
       date: new Date(),
     });

@@ -17,6 +17,7 @@ import { Trainer } from '../../src/distill/trainer';
 import type { Gpu } from '../../src/gpu/device';
 import { Pool } from '../../src/gpu/program';
 import type { Gpt2Config } from '../../src/model/gpt2/config';
+import { gpt2 } from '../../src/model/gpt2/gpt2';
 import { relativeError } from '../../src/reference';
 import { readGoldenJson, readGoldenTensors } from '../safetensors-fixture';
 import { openTestDevice, takeErrors } from './harness';
@@ -54,7 +55,7 @@ async function train(gpu: Gpu, dtype: 'f16' | 'f32', chunkElements?: number) {
   const teacher: Teacher = await teacherFromWeights(
     gpu,
     weightsOf('gpt2_teacher.safetensors'),
-    run.teacher,
+    gpt2(run.teacher),
     {
       B,
       T,
@@ -63,7 +64,7 @@ async function train(gpu: Gpu, dtype: 'f16' | 'f32', chunkElements?: number) {
   );
   const records: StepRecord[] = [];
   const settings = {
-    student: run.student,
+    student: gpt2(run.student),
     dtype,
     batchSize: B,
     contextLength: T,

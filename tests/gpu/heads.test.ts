@@ -4,7 +4,7 @@
 // Tolerances as in gradients.test.ts: relative norms, f32 1e-4, f16 1e-2.
 
 import { expect, it } from 'vitest';
-import type { Gpt2Config } from '../../src/model/gpt2/config';
+import { reshapedHeads } from '../../src/distill/bug-lab/reshaped-heads';
 import * as reference from '../../src/reference';
 import {
   batchOf,
@@ -22,7 +22,7 @@ const SHAPES = [
   [3, 7],
   [2, 6],
 ] as const;
-const RESHAPED: Gpt2Config = { ...TINY, heads: 'reshaped' };
+const RESHAPED: reference.GPT2Config = { ...TINY, heads: 'reshaped' };
 const LIMIT = { f32: 1e-4, f16: 1e-2 };
 
 for (const [B, T] of SHAPES) {
@@ -31,7 +31,7 @@ for (const [B, T] of SHAPES) {
     async (gpu, dtype) => {
       const batch = batchOf(TINY, B, T, 1, 1);
       const teacherLogits = formulaLogits(batch.inputs, TINY.vocab_size);
-      const truth = (config: Gpt2Config) =>
+      const truth = (config: reference.GPT2Config) =>
         reference.lossAndGradients(
           referenceWeights(TINY, weightsOf(TINY)),
           config,
@@ -42,7 +42,7 @@ for (const [B, T] of SHAPES) {
         batchSize: B,
         contextLength: T,
         dtype,
-        student: RESHAPED,
+        heads: reshapedHeads,
       });
       const record = await run.step([batch]);
       const gradients = await run.gradients();
@@ -79,7 +79,7 @@ it('gradients through reshaped heads are the slopes of the GPU’s own loss', as
   const run = await startTrainer(await openVariant('one lane'), {
     batchSize: B,
     contextLength: T,
-    student: RESHAPED,
+    heads: reshapedHeads,
   });
   await run.step([batch], { learningRate: 0 });
   const gradients = await run.gradients();

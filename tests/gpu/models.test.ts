@@ -59,7 +59,7 @@ test.each(variants)(
     const folder = await openTeacher(source('org/teacher'), { f16: gpu.adapter.f16, dtype: 'f32' });
     expect([folder.engine, folder.parameters]).toEqual([
       'stillhouse',
-      planArena(teacher.config).parameters,
+      planArena(teacher.architecture.parameters).parameters,
     ]);
     const running = await folder.make(gpu, { B, T, dtype: 'f32' });
     // tokens are (steps, B, T + 1); the model reads the first T of each row.
@@ -78,11 +78,11 @@ test('streamed weights fill every arena as whole ones do', async () => {
   const start = await openStudent(
     { student_model: 'org/student', student_from_layers: '' },
     source('org/none'),
-    teacher.config,
+    teacher.architecture,
     source('org/student'),
   );
-  expect(start?.config).toEqual(student.config);
-  const plan = planArena(student.config);
+  expect(start?.architecture.config).toEqual(student.config);
+  const plan = planArena(student.architecture.parameters);
   const single = new Arena(gpu, plan, 'f32', 'weights', 'single');
   const arenas = gpu.adapter.f16
     ? [single, new Arena(gpu, plan, 'f16', 'weights', 'half')]
@@ -109,11 +109,17 @@ test('a student takes the teacher’s layers that were chosen, and no others exi
     openStudent(
       { student_model: 'teacher', student_from_layers },
       source('org/teacher'),
-      teacher.config,
+      teacher.architecture,
     );
   const start = await from('2,0');
-  expect(start?.config).toEqual({ ...teacher.config, n_layer: 2 });
-  const arena = new Arena(gpu, planArena(start!.config), 'f32', 'weights', 'student');
+  expect(start?.architecture.config).toEqual({ ...teacher.config, n_layer: 2 });
+  const arena = new Arena(
+    gpu,
+    planArena(start!.architecture.parameters),
+    'f32',
+    'weights',
+    'student',
+  );
   await fill(gpu, [arena], start!.weights);
   const weights = await arena.read();
   expect(weights.get('h.0.attn.c_attn.weight')).toEqual(
@@ -131,14 +137,14 @@ test('a student takes the teacher’s layers that were chosen, and no others exi
     await openStudent(
       { student_model: '', student_from_layers: '' },
       source('org/teacher'),
-      teacher.config,
+      teacher.architecture,
     ),
   ).toBe(undefined);
 });
 
 test('another vocabulary is refused with what would work', async () => {
   publish(hub, 'org/student', modelFiles(student));
-  const sizes = { vocab_size: 1024, n_positions: 128 };
+  const sizes = { vocabularySize: 1024, contextWindow: 128 };
   const settings = { student_model: 'org/student', student_from_layers: '' };
   await expect(
     openStudent(settings, source('org/none'), sizes, source('org/student')),
@@ -172,7 +178,10 @@ test('the folder decides what runs it', async () => {
     'org/any is of type "llama" and has no onnx/model.onnx.',
   );
   const sizes = await opened(new Map([...other, ['onnx/model.onnx', json({})]]));
-  expect([sizes.sizes, sizes.parameters]).toEqual([{ vocab_size: 97, n_positions: 32 }, undefined]);
+  expect([sizes.sizes, sizes.parameters]).toEqual([
+    { vocabularySize: 97, contextWindow: 32 },
+    undefined,
+  ]);
   await expect(
     opened(
       new Map([
@@ -212,7 +221,7 @@ test('a run whose student is all of its teacher’s layers begins at the teacher
     student_lr: 1e-7,
   };
   const opened = await openTeacher(local, { f16: false, dtype: 'f32' });
-  const tokenizer = await openTokenizer(local, opened.sizes.vocab_size);
+  const tokenizer = await openTokenizer(local, opened.sizes.vocabularySize);
   const evaluations: EvaluationRecord[] = [];
   const run = await Run.create({
     gpu,

@@ -11,7 +11,8 @@ import { Trainer } from '../../src/distill/trainer';
 import type { Gpu } from '../../src/gpu/device';
 import { bytesOf, Pool, Recorder } from '../../src/gpu/program';
 import { matmul } from '../../src/kernels/matmul';
-import type { Gpt2Config } from '../../src/model/gpt2/config';
+import { NEW_STUDENT_FAMILY } from '../../src/model/families';
+import type { ModelSizes } from '../../src/model/family';
 import { initialWeights, planArena } from '../../src/model/parameters';
 import { Layout } from '../../src/tensor/layout';
 import { Random } from '../../src/tensor/random';
@@ -24,18 +25,29 @@ afterEach(() => void vi.restoreAllMocks());
 const V = 1024;
 const STUDENT = newStudent(DEFAULTS, V);
 /** A teacher of our own engine, so that all of a step is ours. */
-const TEACHER: Gpt2Config = { ...STUDENT, n_embd: 128, n_head: 4 };
+const TEACHER = NEW_STUDENT_FAMILY.create({
+  vocabularySize: V,
+  contextWindow: DEFAULTS.max_length,
+  width: 128,
+  layers: DEFAULTS.student_layers,
+  heads: 4,
+});
 
 it('every dispatch of a default step has its work and its time, and together they take about as long as the step', async () => {
   const gpu = await openTestDevice();
   const dtype = gpu.adapter.f16 ? 'f16' : 'f32';
   const { batch_size: B, max_length: T } = DEFAULTS;
   const pool = new Pool(gpu);
-  const teacher = await teacherFromWeights(gpu, initialWeights(TEACHER, new Random(1)), TEACHER, {
-    B,
-    T,
-    dtype,
-  });
+  const teacher = await teacherFromWeights(
+    gpu,
+    initialWeights(TEACHER.parameters, new Random(1)),
+    TEACHER,
+    {
+      B,
+      T,
+      dtype,
+    },
+  );
   const trainer = await Trainer.create(
     gpu,
     pool,
@@ -48,11 +60,11 @@ it('every dispatch of a default step has its work and its time, and together the
       adam: ADAM,
       initialLossScale: 1024,
     },
-    initialWeights(STUDENT, new Random(2)),
+    initialWeights(STUDENT.parameters, new Random(2)),
     teacher,
     () => {},
   );
-  const times = await trainer.profile([batchOf(STUDENT, B, T, 1)], { ...LIVE, step: 1 });
+  const times = await trainer.profile([batchOf({ vocab_size: V }, B, T, 1)], { ...LIVE, step: 1 });
   expect(times.parts.map(({ part, times: runs, clocked }) => [part, runs, clocked])).toEqual([
     ['teacher', 1, false],
     ['student', 1, false],
@@ -77,19 +89,19 @@ it('every dispatch of a default step has its work and its time, and together the
   // Two operations a weight and token for the forward products, as many for each of the two
   // backward ones; the head is the embedding.
   const rows = B * T;
-  const weights = ({ n_layer, n_embd: C }: Gpt2Config) => 12 * n_layer * C * C;
+  const weights = ({ layers, width: C }: ModelSizes) => 12 * layers * C * C;
   const products = (name: string) =>
     part(name).kernels.filter((kernel) => kernel.name.startsWith('matmul'));
   const productFlops = (name: string) => products(name).reduce((sum, { flops }) => sum + flops, 0);
-  const head = 2 * rows * V * STUDENT.n_embd;
-  const teacherHead = 2 * rows * V * TEACHER.n_embd;
+  const head = 2 * rows * V * STUDENT.width;
+  const teacherHead = 2 * rows * V * TEACHER.width;
   expect(productFlops('teacher')).toBe(2 * rows * weights(TEACHER));
   expect(productFlops('student')).toBe(6 * rows * weights(STUDENT) + 3 * head + teacherHead);
   const kinds = products('student').flatMap((kernel) =>
     kernel.kinds.map(({ name, dispatches }) => [name, dispatches]),
   );
   expect(kinds).toHaveLength(4 * 3 + 4);
-  const layers = STUDENT.n_layer;
+  const layers = STUDENT.layers;
   expect(kinds).toEqual(
     expect.arrayContaining([
       ['attn.c_attn', layers],
@@ -99,7 +111,7 @@ it('every dispatch of a default step has its work and its time, and together the
   );
   // Gradient in, master weights and two moments in and out, a copy of two bytes in f16. The arena's
   // gaps are passed over too.
-  const { count } = planArena(STUDENT);
+  const { count } = planArena(STUDENT.parameters);
   const adamw = part('optimiser').kernels.find(({ name }) => name === 'adamw');
   expect(adamw?.bytes).toBe(count * (dtype === 'f16' ? 30 : 28));
 

@@ -11,6 +11,7 @@ import { kernelFrom, type Specialisation } from '../../src/gpu/kernel';
 import { bufferOf, Pool, persistentTensor, Recorder } from '../../src/gpu/program';
 import { copy } from '../../src/kernels/copy';
 import type { Gpt2Config } from '../../src/model/gpt2/config';
+import { gpt2 } from '../../src/model/gpt2/gpt2';
 import { initialWeights } from '../../src/model/parameters';
 import { Layout } from '../../src/tensor/layout';
 import { Random } from '../../src/tensor/random';
@@ -73,13 +74,13 @@ it('a step of the default preset: at most 150 dispatches, one submission where t
     n_head,
   };
   const pool = new Pool(gpu);
-  const weights = initialWeights(student, new Random(1));
+  const weights = initialWeights(gpt2(student).parameters, new Random(1));
   // The built-in teacher's sizes.
-  const larger: Gpt2Config = { ...student, n_positions: 128, n_embd: 128, n_layer: 4, n_head: 4 };
-  const theirs = initialWeights(larger, new Random(2));
+  const larger = gpt2({ ...student, n_positions: 128, n_embd: 128, n_layer: 4, n_head: 4 });
+  const theirs = initialWeights(larger.parameters, new Random(2));
   const teacher = await teacherFromWeights(gpu, theirs, larger, { B, T, dtype });
   const settings = {
-    student,
+    student: gpt2(student),
     dtype,
     batchSize: B,
     contextLength: T,

@@ -10,6 +10,7 @@ import { teacherFromWeights } from '../../src/distill/teacher/teacher';
 import { type Gpu, GpuError } from '../../src/gpu/device';
 import { Pool } from '../../src/gpu/program';
 import type { Gpt2Config } from '../../src/model/gpt2/config';
+import { gpt2 } from '../../src/model/gpt2/gpt2';
 import { Arena, planArena } from '../../src/model/parameters';
 import * as reference from '../../src/reference';
 import { openTestDevice } from './harness';
@@ -106,23 +107,21 @@ testVariants(
       const pool = new Pool(gpu);
       const weights = new Arena(
         gpu,
-        planArena(WORDY, gpu.limits.buffer),
+        planArena(gpt2(WORDY).parameters, gpu.limits.buffer),
         dtype,
         'weights',
         'student',
       );
       weights.write(weightsOf(WORDY));
-      const teacher = await teacherFromWeights(gpu, weightsOf(WORDY, 2), WORDY, { B, T, dtype });
-      const evaluator = new Evaluator(
-        gpu,
-        pool,
-        { config: WORDY, weights },
-        teacher,
-        [B, T],
-        'strided',
-      );
+      const model = gpt2(WORDY).withWeights(weights);
+      const teacher = await teacherFromWeights(gpu, weightsOf(WORDY, 2), gpt2(WORDY), {
+        B,
+        T,
+        dtype,
+      });
+      const evaluator = new Evaluator(gpu, pool, model, teacher, [B, T], 'strided');
       const record = await evaluator.run([batchOf(WORDY, B, T, 1)], 0);
-      const sampler = await Sampler.create(gpu, pool, WORDY, weights, T);
+      const sampler = await Sampler.create(gpu, pool, model, T);
       const words = await sampler.write(
         Uint32Array.of(3, 299, 150),
         Float32Array.of(0.3, 0.6, 0.9),
@@ -156,7 +155,7 @@ testVariants(
 );
 
 /** microsoft/DialoGPT-medium and distilgpt2. */
-const MEDIUM: Gpt2Config = {
+const MEDIUM_CONFIG: Gpt2Config = {
   ...TINY,
   vocab_size: 50257,
   n_positions: 1024,
@@ -164,7 +163,8 @@ const MEDIUM: Gpt2Config = {
   n_layer: 24,
   n_head: 16,
 };
-const DISTIL: Gpt2Config = { ...MEDIUM, n_embd: 768, n_layer: 6, n_head: 12 };
+const MEDIUM = gpt2(MEDIUM_CONFIG);
+const DISTIL = gpt2({ ...MEDIUM_CONFIG, n_embd: 768, n_layer: 6, n_head: 12 });
 
 describe.each([
   // What WebGPU promises everywhere, and what a desktop GPU gives.
@@ -216,7 +216,7 @@ describe.each([
 
 it('a matrix that no binding shows is refused by name, with both sizes', async () => {
   const gpu = await openTestDevice();
-  const make = () => new Arena(gpu, planArena(WORDY), 'f32', 'weights', 'weights');
+  const make = () => new Arena(gpu, planArena(gpt2(WORDY).parameters), 'f32', 'weights', 'weights');
   await withLimits(gpu, { ...SMALL, binding: 4092 }, async () => {
     expect(make).toThrow(GpuError);
     expect(make).toThrow(

@@ -9,7 +9,9 @@ import { Trainer, type TrainerSettings } from '../../src/distill/trainer';
 import { CommandBatch } from '../../src/gpu/command-batch';
 import type { Gpu } from '../../src/gpu/device';
 import { bufferOf, Pool, persistentTensor, Recorder } from '../../src/gpu/program';
-import { type Gpt2Config, parameterShapes } from '../../src/model/gpt2/config';
+import type { AttentionHeads } from '../../src/model/gpt2/attention';
+import { type Gpt2Config, parametersOf } from '../../src/model/gpt2/config';
+import { gpt2 } from '../../src/model/gpt2/gpt2';
 import * as reference from '../../src/reference';
 import { toHalf } from '../../src/tensor/dtype';
 import { Layout } from '../../src/tensor/layout';
@@ -32,7 +34,7 @@ export const TINY: Gpt2Config = {
  */
 export function weightsOf(config: Gpt2Config, salt = 1): Map<string, Float32Array> {
   return new Map(
-    parameterShapes(config).map(({ name, shape }, i) => {
+    parametersOf(config).map(({ name, shape }, i) => {
       const values = reference.numbers(
         shape.reduce((a, b) => a * b),
         salt * 100 + i,
@@ -58,7 +60,7 @@ export function referenceWeights(
   weights: ReadonlyMap<string, Float32Array>,
 ): reference.Weights {
   return Object.fromEntries(
-    parameterShapes(config).map(({ name, shape }) => [
+    parametersOf(config).map(({ name, shape }) => [
       name,
       { shape, data: weights.get(name) as Float32Array },
     ]),
@@ -70,7 +72,7 @@ export function referenceWeights(
  * `ignoredOf5` are ignored.
  */
 export function batchOf(
-  config: Gpt2Config,
+  config: Pick<Gpt2Config, 'vocab_size'>,
   B: number,
   T: number,
   salt: number,
@@ -157,7 +159,9 @@ export const LIVE = { learningRate: 1e-3, temperature: 2, alpha: 0.7 };
 /** A trainer of the tiny GPT-2, its records, and the end of all that it made. */
 export async function startTrainer(
   gpu: Gpu,
-  settings: Partial<Omit<TrainerSettings, 'loss'>> & {
+  settings: Partial<Omit<TrainerSettings, 'loss' | 'student'>> & {
+    student?: Gpt2Config;
+    heads?: AttentionHeads;
     batchSize: number;
     contextLength: number;
     loss?: Config['loss'];
@@ -177,7 +181,7 @@ export async function startTrainer(
     initialLossScale: 4096,
     adam: ADAM,
     ...settings,
-    student,
+    student: gpt2(student, settings.heads),
     dtype,
     loss: { ...DEFAULTS, loss },
   };

@@ -5,20 +5,24 @@ import onnxProto from 'onnx-proto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openDawn } from '../../src/cli/dawn';
 import { OnnxTeacher } from '../../src/distill/teacher/onnx';
-import { loadGpt2Weights, readSafetensors, toFloat32 } from '../../src/files/safetensors';
-import { type Gpt2Config, parseConfig } from '../../src/model/gpt2/config';
-import { exportOnnx } from '../../src/model/gpt2/onnx';
+import { joinPieces } from '../../src/files/pieces';
+import { readSafetensors, toFloat32 } from '../../src/files/safetensors';
+import { parseConfig } from '../../src/model/families';
+import { loadWeights } from '../../src/model/weights';
 import { fromHalf } from '../../src/tensor/dtype';
 
 const goldens = (name: string) =>
   readFileSync(new URL(`../fixtures/goldens/${name}`, import.meta.url));
 
 const sizes = JSON.parse(goldens('gpt2_run.json').toString());
-const config: Gpt2Config = parseConfig({ model_type: 'gpt2', ...sizes.teacher });
+const architecture = parseConfig({ model_type: 'gpt2', ...sizes.teacher });
 const { batch: B, context: T } = sizes.hyper_parameters as { batch: number; context: number };
-const V = config.vocab_size;
+const V = architecture.vocabularySize;
 const stored = readSafetensors(goldens('gpt2_teacher.safetensors'), 'gpt2_teacher.safetensors');
-const weights = loadGpt2Weights(stored, config, 'gpt2_teacher.safetensors');
+const weights = loadWeights(stored, architecture, 'gpt2_teacher.safetensors');
+
+const exportOnnx = (type: 'f32' | 'f16') =>
+  joinPieces(architecture.onnxPieces(type, false), weights);
 const run = readSafetensors(goldens('gpt2_run.safetensors'), 'gpt2_run.safetensors');
 const expected = toFloat32(run.get('teacher.logits')!); // (B, T, V)
 // tokens are (steps, B, T + 1); the model reads the first T of each row.
@@ -55,8 +59,8 @@ async function openDevice(): Promise<GPUDevice> {
 
 function create(
   dtype: 'f32' | 'f16' | undefined,
-  model = exportOnnx(config, weights, dtype ?? 'f32'),
-  sizes = config,
+  model = exportOnnx(dtype ?? 'f32'),
+  sizes = architecture,
 ): Promise<OnnxTeacher> {
   return OnnxTeacher.create({ device, model, config: sizes, dtype, file: 'model.onnx' });
 }
@@ -94,7 +98,7 @@ async function logitsOf(
 }
 
 function alteredModel(dtype: 'f32' | 'f16', change: (graph: onnxProto.onnx.IGraphProto) => void) {
-  const decoded = onnxProto.onnx.ModelProto.decode(exportOnnx(config, weights, dtype));
+  const decoded = onnxProto.onnx.ModelProto.decode(exportOnnx(dtype));
   change(decoded.graph!);
   return Uint8Array.from(onnxProto.onnx.ModelProto.encode(decoded).finish());
 }
@@ -147,8 +151,8 @@ function asDecoder({ node, input }: onnxProto.onnx.IGraphProto): void {
         },
       },
     });
-  const H = config.n_head;
-  const D = config.n_embd / H;
+  const { heads: H } = architecture;
+  const D = architecture.width / H;
   declare('attention_mask', INT64, ['batch', 'sequence']);
   declare('position_ids', INT64, ['batch', 'sequence']);
   for (const part of ['key', 'value'])
@@ -286,7 +290,7 @@ test('what does not fit is refused with both values', async () => {
   await expect(teacher.run(inputIds, B, T + 1, output)).rejects.toThrow(
     `${B * T} tokens for batch ${B} × length ${T + 1}`,
   );
-  const long = config.n_positions + 1;
+  const long = architecture.contextWindow + 1;
   await expect(teacher.run(new Uint32Array(long), 1, long, output)).rejects.toThrow(
     `a length may be 1 to ${long - 1}`,
   );
@@ -301,11 +305,11 @@ test('what does not fit is refused with both values', async () => {
 });
 
 test('a file that is not a usable model is refused by name', async () => {
-  const model = exportOnnx(config, weights, 'f32');
+  const model = exportOnnx('f32');
   const refused = (
     bytes: Uint8Array<ArrayBuffer>,
     dtype: 'f32' | 'f16' = 'f32',
-    sizes = config,
+    sizes = architecture,
   ) => {
     return create(dtype, bytes, sizes).then(
       () => 'accepted',
@@ -333,7 +337,7 @@ test('a file that is not a usable model is refused by name', async () => {
   expect(await refused(renamed)).toContain(
     'its inputs are tokens; supported is input_ids, with attention_mask',
   );
-  expect(await refused(model, 'f32', { ...config, vocab_size: V + 1 })).toContain(
+  expect(await refused(model, 'f32', { ...architecture, vocabularySize: V + 1 })).toContain(
     `config.json asks for [batch, sequence, ${V + 1}]`,
   );
   if (hasF16)

@@ -3,23 +3,23 @@
 
 import { expect, test } from 'vitest';
 import { studentFiles, zipStudent } from '../../src/distill/export/export';
-import type { Gpt2Config } from '../../src/model/gpt2/config';
+import { gpt2 } from '../../src/model/gpt2/gpt2';
 
 const sizes = { vocab_size: 50257, n_positions: 1024, layer_norm_epsilon: 1e-5 };
-const XL: Gpt2Config = {
+const XL = gpt2({
   ...sizes,
   n_layer: 48,
   n_embd: 1600,
   n_head: 25,
   activation_function: 'gelu_new',
-};
+});
 
 test('graphs beyond protobuf’s 2 GB are left out with their size, and more than 4 GiB are not begun', async () => {
   let left: readonly string[] = [];
   const asked: string[] = [];
   const files = await studentFiles(
     {
-      config: XL,
+      architecture: XL,
       tokenizer: { files: new Map() },
       // Read once to be checked; the first that is written would be of another size.
       parameter: async (name) => {
@@ -49,7 +49,7 @@ test('a run that is dropped stops its export', async () => {
   const ended = new AbortController();
   ended.abort(new Error('The run was dropped.'));
   const student = {
-    config: XL,
+    architecture: XL,
     tokenizer: { files: new Map() },
     parameter: async () => new Float32Array(1),
   };

@@ -6,9 +6,9 @@ import { DEFAULTS } from '../../src/config';
 import { exportName } from '../../src/distill/export/export';
 import { type CardFacts, modelCard } from '../../src/distill/export/model-card';
 import type { EvaluationRecord } from '../../src/distill/records';
-import type { Gpt2Config } from '../../src/model/gpt2/config';
+import { gpt2 } from '../../src/model/gpt2/gpt2';
 
-const student: Gpt2Config = {
+const student = gpt2({
   vocab_size: 1024,
   n_positions: 64,
   n_embd: 64,
@@ -16,7 +16,7 @@ const student: Gpt2Config = {
   n_head: 2,
   layer_norm_epsilon: 1e-5,
   activation_function: 'gelu_new',
-};
+});
 const evaluation: EvaluationRecord = {
   step: 200,
   tried: 4,

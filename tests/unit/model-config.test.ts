@@ -2,9 +2,11 @@
 
 import { expect, test } from 'vitest';
 import { ModelFileError } from '../../src/files/download';
-import { formatConfig, parameterShapes, parseConfig } from '../../src/model/gpt2/config';
+import { parseConfig } from '../../src/model/families';
+import type { Gpt2Config } from '../../src/model/gpt2/config';
+import { gpt2 } from '../../src/model/gpt2/gpt2';
 
-const gpt2 = {
+const published = {
   model_type: 'gpt2',
   vocab_size: 50257,
   n_positions: 1024,
@@ -14,7 +16,7 @@ const gpt2 = {
   layer_norm_epsilon: 1e-5,
   activation_function: 'gelu_new',
 };
-const { model_type: _, ...config } = gpt2;
+const { model_type: _, ...config } = published;
 
 function refusal(json: unknown): string {
   try {
@@ -27,14 +29,17 @@ function refusal(json: unknown): string {
 }
 
 test('what is written is read back, and defaults are GPT-2’s', () => {
-  expect(parseConfig(formatConfig(config as ReturnType<typeof parseConfig>))).toEqual(config);
-  const { layer_norm_epsilon: _epsilon, activation_function: _activation, ...bare } = gpt2;
-  expect(parseConfig(bare)).toEqual(config);
-  expect(parseConfig({ ...gpt2, activation_function: 'gelu_pytorch_tanh' })).toEqual(config);
+  const written = gpt2(config as Gpt2Config).formatConfig('float32');
+  expect(parseConfig(written).config).toEqual(config);
+  const { layer_norm_epsilon: _epsilon, activation_function: _activation, ...bare } = published;
+  expect(parseConfig(bare).config).toEqual(config);
+  expect(parseConfig({ ...published, activation_function: 'gelu_pytorch_tanh' }).config).toEqual(
+    config,
+  );
 });
 
 test('GPT-2 small has 148 parameters of 124,439,808 values, matrices first', () => {
-  const shapes = parameterShapes(parseConfig(gpt2));
+  const shapes = parseConfig(published).parameters;
   const total = shapes.reduce(
     (sum, { shape }) => sum + shape.reduce((product, extent) => product * extent, 1),
     0,
@@ -65,51 +70,53 @@ test('the hub’s own files are read: DistilGPT2’s and DialoGPT’s, with all 
     summary_type: 'cls_index',
     task_specific_params: { 'text-generation': { do_sample: true, max_length: 50 } },
   };
-  const { layer_norm_epsilon: _epsilon, ...rest } = gpt2;
-  expect(parseConfig({ ...rest, ...carried, layer_norm_epsilon: 1e-5, n_layer: 6 })).toEqual({
-    ...config,
-    n_layer: 6,
-  });
+  const { layer_norm_epsilon: _epsilon, ...rest } = published;
+  expect(parseConfig({ ...rest, ...carried, layer_norm_epsilon: 1e-5, n_layer: 6 }).config).toEqual(
+    {
+      ...config,
+      n_layer: 6,
+    },
+  );
   const medium = { n_embd: 1024, n_head: 16, n_layer: 24 };
   const dialogue = {
     task_specific_params: { conversational: { max_length: 1000 } },
     n_inner: null,
   };
-  expect(parseConfig({ ...gpt2, ...carried, ...dialogue, ...medium })).toEqual({
+  expect(parseConfig({ ...published, ...carried, ...dialogue, ...medium }).config).toEqual({
     ...config,
     ...medium,
   });
 });
 
 test('what would load and compute wrong numbers is refused with field, value and what is supported', () => {
-  expect(refusal({ ...gpt2, model_type: 'llama' })).toContain(
+  expect(refusal({ ...published, model_type: 'llama' })).toContain(
     'model_type is "llama"; Stillhouse reads "gpt2"',
   );
-  expect(refusal({ ...gpt2, activation_function: 'relu' })).toContain(
+  expect(refusal({ ...published, activation_function: 'relu' })).toContain(
     'activation_function is "relu"; supported are gelu_new',
   );
-  expect(refusal({ ...gpt2, n_inner: 100 })).toContain('n_inner is 100; supported is 3072');
-  expect(refusal({ ...gpt2, scale_attn_by_inverse_layer_idx: true })).toContain(
+  expect(refusal({ ...published, n_inner: 100 })).toContain('n_inner is 100; supported is 3072');
+  expect(refusal({ ...published, scale_attn_by_inverse_layer_idx: true })).toContain(
     'scale_attn_by_inverse_layer_idx is true',
   );
-  expect(refusal({ ...gpt2, reorder_and_upcast_attn: true })).toContain(
+  expect(refusal({ ...published, reorder_and_upcast_attn: true })).toContain(
     'supported is false, as GPT-2 itself has it',
   );
-  expect(refusal({ ...gpt2, layer_norm_epsilon: '1e-5' })).toContain(
+  expect(refusal({ ...published, layer_norm_epsilon: '1e-5' })).toContain(
     'layer_norm_epsilon is "1e-5"',
   );
 });
 
 test('sizes must be whole, in range, and divide into heads of a multiple of 4', () => {
-  expect(refusal({ ...gpt2, n_layer: undefined })).toContain(
+  expect(refusal({ ...published, n_layer: undefined })).toContain(
     'n_layer is missing; it must be a whole number from 1 to 256',
   );
   for (const n_layer of [0, -1, 1.5, '12', 1e9, null, NaN])
-    expect(refusal({ ...gpt2, n_layer })).toContain('n_layer is');
-  expect(refusal({ ...gpt2, n_head: 7 })).toContain(
+    expect(refusal({ ...published, n_layer })).toContain('n_layer is');
+  expect(refusal({ ...published, n_head: 7 })).toContain(
     'n_embd 768 over n_head 7 does not divide evenly. Choose n_embd as a multiple of 28',
   );
-  expect(refusal({ ...gpt2, n_embd: 72 })).toContain(
+  expect(refusal({ ...published, n_embd: 72 })).toContain(
     'heads of size 6, which is not a multiple of 4',
   );
 });

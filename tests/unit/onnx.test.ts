@@ -3,8 +3,9 @@
 
 import onnxProto from 'onnx-proto';
 import { expect, test } from 'vitest';
-import { type Gpt2Config, parameterShapes } from '../../src/model/gpt2/config';
-import { exportOnnx } from '../../src/model/gpt2/onnx';
+import { joinPieces } from '../../src/files/pieces';
+import { type Gpt2Config, parametersOf } from '../../src/model/gpt2/config';
+import { onnxPieces } from '../../src/model/gpt2/onnx';
 
 const config: Gpt2Config = {
   vocab_size: 11,
@@ -15,7 +16,13 @@ const config: Gpt2Config = {
   layer_norm_epsilon: 1e-5,
   activation_function: 'gelu_new',
 };
-const shapes = parameterShapes(config);
+const shapes = parametersOf(config);
+
+const exportOnnx = (
+  config: Gpt2Config,
+  weights: ReadonlyMap<string, Float32Array>,
+  dtype: 'f32' | 'f16',
+) => joinPieces(onnxPieces(config, dtype, false), weights);
 const size = (shape: number[]) => shape.reduce((product, extent) => product * extent, 1);
 const weights = () =>
   new Map(shapes.map(({ name, shape }) => [name, new Float32Array(size(shape)).fill(0.5)]));

@@ -6,15 +6,15 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { ModelFileError } from '../../src/files/download';
 import {
-  loadGpt2Weights,
   readSafetensors,
   type SafetensorsType,
   type StoredTensor,
-  saveGpt2Weights,
   toFloat32,
   writeSafetensors,
 } from '../../src/files/safetensors';
-import { type Gpt2Config, parameterShapes } from '../../src/model/gpt2/config';
+import type { Gpt2Config } from '../../src/model/gpt2/config';
+import { gpt2 } from '../../src/model/gpt2/gpt2';
+import { loadWeights, saveWeights } from '../../src/model/weights';
 
 const FILE = 'student.safetensors';
 const config: Gpt2Config = {
@@ -26,8 +26,9 @@ const config: Gpt2Config = {
   layer_norm_epsilon: 1e-5,
   activation_function: 'gelu_new',
 };
+const model = gpt2(config);
 const weights = new Map(
-  parameterShapes(config).map(({ name, shape }, parameter) => {
+  model.parameters.map(({ name, shape }, parameter) => {
     const length = shape.reduce((product, extent) => product * extent, 1);
     return [name, Float32Array.from({ length }, (_, i) => Math.sin(i + parameter))];
   }),
@@ -193,21 +194,21 @@ test('writing refuses bytes that do not fit the shape', () => {
 });
 
 test('a GPT-2’s weights come back in arena order, with or without the prefix', () => {
-  const read = readSafetensors(saveGpt2Weights(config, weights), FILE);
+  const read = readSafetensors(saveWeights(model, weights), FILE);
   expect([...read.keys()].every((name) => name.startsWith('transformer.'))).toBe(true);
-  const loaded = loadGpt2Weights(read, config, FILE);
-  expect([...loaded.keys()]).toEqual(parameterShapes(config).map(({ name }) => name));
+  const loaded = loadWeights(read, model, FILE);
+  expect([...loaded.keys()]).toEqual(model.parameters.map(({ name }) => name));
   expect(loaded).toEqual(weights);
   const bare = new Map(
     [...read].map(([name, tensor]) => [name.replace('transformer.', ''), tensor]),
   );
-  expect(loadGpt2Weights(bare, config, FILE)).toEqual(weights);
+  expect(loadWeights(bare, model, FILE)).toEqual(weights);
 });
 
 test('stored in float16, weights come back rounded', () => {
-  const loaded = loadGpt2Weights(
-    readSafetensors(saveGpt2Weights(config, weights, 'F16'), FILE),
-    config,
+  const loaded = loadWeights(
+    readSafetensors(saveWeights(model, weights, 'F16'), FILE),
+    model,
     FILE,
   );
   for (const [name, values] of weights) {
@@ -218,7 +219,7 @@ test('stored in float16, weights come back rounded', () => {
 });
 
 test('masks are ignored, a tied head is accepted, another head is refused', () => {
-  const read = readSafetensors(saveGpt2Weights(config, weights), FILE);
+  const read = readSafetensors(saveWeights(model, weights), FILE);
   const embedding = read.get('transformer.wte.weight')!;
   read.set('transformer.h.0.attn.bias', {
     dtype: 'U8',
@@ -227,23 +228,23 @@ test('masks are ignored, a tied head is accepted, another head is refused', () =
   });
   read.set('transformer.h.1.attn.masked_bias', f32([], -1e4) as never);
   read.set('lm_head.weight', embedding);
-  expect(loadGpt2Weights(read, config, FILE)).toEqual(weights);
+  expect(loadWeights(read, model, FILE)).toEqual(weights);
 
   read.set('lm_head.weight', { ...embedding, data: new Uint8Array(embedding.data.length) });
-  expect(refusal(() => loadGpt2Weights(read, config, FILE))).toContain(
+  expect(refusal(() => loadWeights(read, model, FILE))).toContain(
     'lm_head.weight differs from wte.weight',
   );
 
   read.set('lm_head.weight', embedding);
   read.delete('transformer.wte.weight');
-  expect(loadGpt2Weights(read, config, FILE)).toEqual(weights);
+  expect(loadWeights(read, model, FILE)).toEqual(weights);
 });
 
 test('weights that do not belong to the config are refused by name', () => {
   const after = (change: (read: ReturnType<typeof readSafetensors>) => void, sizes = config) => {
-    const read = readSafetensors(saveGpt2Weights(config, weights), FILE);
+    const read = readSafetensors(saveWeights(model, weights), FILE);
     change(read);
-    return refusal(() => loadGpt2Weights(read, sizes, FILE));
+    return refusal(() => loadWeights(read, gpt2(sizes), FILE));
   };
   const bias = 'transformer.ln_f.bias';
   expect(after((read) => read.delete(bias))).toContain(`${FILE}: ln_f.bias is missing`);
@@ -256,7 +257,7 @@ test('weights that do not belong to the config are refused by name', () => {
     'wpe.weight has shape [6, 8], config.json asks for [7, 8]',
   );
   expect(after((read) => read.set('ln_f.bias', read.get(bias)!))).toContain(
-    'ln_f.bias is there twice',
+    'ln_f.bias is stored twice, as transformer.ln_f.bias and as ln_f.bias',
   );
   const ints = { dtype: 'I32' as const, shape: [8], data: new Uint8Array(32) };
   expect(after((read) => read.set(bias, ints))).toContain('ln_f.bias has type I32');

@@ -5,19 +5,11 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { ModelFileError } from '../../src/files/download';
 import { httpSource, hubAddress } from '../../src/files/http';
 import { hubSource } from '../../src/files/hub';
-import {
-  loadGpt2Weights,
-  readSafetensors,
-  saveGpt2Weights,
-  writeSafetensors,
-} from '../../src/files/safetensors';
-import {
-  formatConfig,
-  type Gpt2Config,
-  parameterShapes,
-  parseConfig,
-} from '../../src/model/gpt2/config';
-import { openWeights, streamGpt2Weights } from '../../src/model/weights';
+import { readSafetensors, writeSafetensors } from '../../src/files/safetensors';
+import type { Architecture } from '../../src/model/family';
+import { type Gpt2Config, parametersOf } from '../../src/model/gpt2/config';
+import { gpt2 } from '../../src/model/gpt2/gpt2';
+import { loadWeights, openWeights, saveWeights, streamWeights } from '../../src/model/weights';
 import { goldenModel, modelFiles, publish, type Variant } from '../hub-models';
 import { type Hub, serveHub } from '../hub-server';
 
@@ -39,7 +31,7 @@ beforeEach(() => {
 const source = () => httpSource({ label: ID, address: hubAddress(ID, 'main', hub.url), pause: 1 });
 
 /** All weights that arrive, put together from their slices. */
-async function stream(config: Gpt2Config = golden.config, layers?: number[]) {
+async function stream(architecture: Architecture = golden.architecture, layers?: number[]) {
   const weights = new Map<string, number[]>();
   const files = await openWeights(source());
   const sink = (name: string, first: number, values: Float32Array) => {
@@ -49,7 +41,7 @@ async function stream(config: Gpt2Config = golden.config, layers?: number[]) {
     for (const value of values) all.push(value);
     weights.set(name, all);
   };
-  await streamGpt2Weights(files, config, sink, layers);
+  await streamWeights(files, architecture, sink, layers);
   return weights;
 }
 
@@ -125,7 +117,7 @@ test('tensors larger than a slice and a block arrive whole', async () => {
     n_layer: 1,
   };
   const weights = new Map(
-    parameterShapes(config).map(({ name, shape }, salt) => {
+    parametersOf(config).map(({ name, shape }, salt) => {
       const length = shape.reduce((a, b) => a * b);
       return [
         name,
@@ -134,7 +126,7 @@ test('tensors larger than a slice and a block arrive whole', async () => {
     }),
   );
   publish(hub, ID, modelFiles({ config, weights: new Map(weights) }, { dtype: 'F16' }));
-  const got = (await stream(config)).get('wte.weight')!;
+  const got = (await stream(gpt2(config))).get('wte.weight')!;
   const expected = new Map(weights).get('wte.weight')!;
   expect(got.length).toBe(540_060);
   expect(got.findIndex((value, i) => value !== expected[i])).toBe(-1);
@@ -159,7 +151,7 @@ test('each file is asked for once, from its begin to its end', async () => {
 test('chosen layers become a smaller model’s, in the order chosen', async () => {
   publish(hub, ID, modelFiles(golden));
   const last = golden.config.n_layer - 1;
-  const weights = await stream(golden.config, [last, 0]);
+  const weights = await stream(golden.architecture, [last, 0]);
   const of = (name: string) => [...golden.weights.get(name)!];
   expect(weights.get('h.0.mlp.c_fc.weight')).toEqual(of(`h.${last}.mlp.c_fc.weight`));
   expect(weights.get('h.1.ln_1.bias')).toEqual(of('h.0.ln_1.bias'));
@@ -198,7 +190,7 @@ describe('a model whose weights are a pickle', () => {
     const files = await openWeights(source);
     expect(files.source.label).toBe(`${ID}@refs/pr/7`);
     const found = new Map<string, number>();
-    await streamGpt2Weights(files, golden.config, (name, first, values) => {
+    await streamWeights(files, golden.architecture, (name, first, values) => {
       expect(values).toEqual(golden.weights.get(name)!.slice(first, first + values.length));
       found.set(name, (found.get(name) ?? 0) + values.length);
     });
@@ -234,24 +226,24 @@ test('a head of its own is read where config.json says so, and refused where it 
   expect(await refusal()).toContain(
     'model.safetensors of org/tiny: lm_head.weight differs from wte.weight',
   );
-  const config = parseConfig({ model_type: 'gpt2', ...golden.config, tie_word_embeddings: false });
-  const weights = await stream(config);
+  const untied = gpt2({ ...golden.config, tie_word_embeddings: false });
+  const weights = await stream(untied);
   const embedding = golden.weights.get('wte.weight')!;
   expect(weights.get('wte.weight')).toEqual([...embedding]);
   expect(weights.get('lm_head.weight')).toEqual(
     [...embedding].map((value, i) => Math.fround(value + Number(i === 5))),
   );
   // Written out, it is found again.
-  const written = saveGpt2Weights(
-    config,
+  const written = saveWeights(
+    untied,
     new Map([...weights].map(([name, data]) => [name, Float32Array.from(data)])),
   );
   const stored = readSafetensors(written, 'model.safetensors');
   expect(stored.has('lm_head.weight')).toBe(true);
-  expect(loadGpt2Weights(stored, config, 'model.safetensors').get('lm_head.weight')![5]).toBe(
+  expect(loadWeights(stored, untied, 'model.safetensors').get('lm_head.weight')![5]).toBe(
     Math.fround(embedding[5] + 1),
   );
-  expect(formatConfig(config).tie_word_embeddings).toBe(false);
+  expect(untied.formatConfig('float32').tie_word_embeddings).toBe(false);
 });
 
 test('hostile and damaged headers are refused by file and tensor', async () => {

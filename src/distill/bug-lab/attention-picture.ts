@@ -4,9 +4,7 @@
 import type { Gpu } from '../../gpu/device';
 import { bufferOf, Pool, persistentTensor, Recorder, type Tensor } from '../../gpu/program';
 import { copy } from '../../kernels/copy';
-import type { Gpt2Config } from '../../model/gpt2/config';
-import { forward } from '../../model/gpt2/forward';
-import type { Arena } from '../../model/parameters';
+import type { Gpt2Model } from '../../model/gpt2/forward';
 import { Layout } from '../../tensor/layout';
 
 /**
@@ -15,11 +13,12 @@ import { Layout } from '../../tensor/layout';
  */
 export async function attentionWeights(
   gpu: Gpu,
-  { config, weights }: { config: Gpt2Config; weights: Arena },
+  model: Gpt2Model,
   tokens: Uint32Array,
   layer: number,
 ): Promise<number[][]> {
-  const [T, C, H] = [tokens.length, config.n_embd, config.n_head];
+  const { width: C, heads: H } = model.architecture;
+  const T = tokens.length;
   const own: Tensor[] = [];
   const make = (label: string, shape: number[], dtype: 'u32' | 'f32') => {
     own.push(persistentTensor(gpu, 'metrics', label, Layout.contiguous(shape), dtype));
@@ -34,7 +33,7 @@ export async function attentionWeights(
     ];
     gpu.device.queue.writeBuffer(bufferOf(inputs), 0, new Uint32Array(tokens));
     const recorder = new Recorder(gpu, pool);
-    const { attention } = forward(recorder, config, weights, inputs).blocks[layer].heads;
+    const { attention } = model.forward(recorder, inputs).blocks[layer].heads;
     // Copied at the end, so that they are alive until then: layers share memory.
     copy(recorder, attention.qkv, qkv);
     copy(recorder, attention.lse, lse);

@@ -7,7 +7,9 @@ import type { Batch } from '../../data/batches';
 import type { Tokenizer } from '../../data/tokenizer';
 import type { Gpu } from '../../gpu/device';
 import { Pool } from '../../gpu/program';
+import type { Architecture } from '../../model/family';
 import type { Gpt2Config } from '../../model/gpt2/config';
+import { gpt2 } from '../../model/gpt2/gpt2';
 import { initialWeights } from '../../model/parameters';
 import { roundToHalf } from '../../tensor/dtype';
 import { Random } from '../../tensor/random';
@@ -17,6 +19,7 @@ import { dtypeOf } from '../run';
 import { type Teacher, teacherFromWeights } from '../teacher/teacher';
 import { attentionWeights } from './attention-picture';
 import type { BugLabColumn, BugLabReport, Cause, Experiment } from './records';
+import { reshapedHeads } from './reshaped-heads';
 import { type BugLabSettings, BugLabStudent } from './student';
 
 export interface BugLabOptions {
@@ -24,7 +27,7 @@ export interface BugLabOptions {
   tokenizer: Tokenizer;
   /** The whole corpus. */
   tokens: Uint32Array;
-  teacherConfig: Gpt2Config;
+  teacherConfig: Architecture;
   /** By Hugging Face name. */
   teacherWeights: ReadonlyMap<string, Float32Array>;
 }
@@ -74,6 +77,8 @@ interface Column {
   length: { steps: number; every: number };
   batch(step: number): Batch;
   raised?: boolean;
+  /** Report the attention of the trained student. */
+  attention?: boolean;
 }
 
 /**
@@ -112,12 +117,12 @@ function data({ tokens }: BugLabOptions, B: number, T: number): Pick<Bench, 'bat
 }
 
 function baseSettings(
-  { vocab_size }: Gpt2Config,
+  { vocabularySize }: Architecture,
   dtype: 'f16' | 'f32',
   shape: [number, number],
 ): BugLabSettings {
   const config: Gpt2Config = {
-    vocab_size,
+    vocab_size: vocabularySize,
     n_positions: shape[1],
     n_embd: 64,
     n_layer: 1,
@@ -125,11 +130,12 @@ function baseSettings(
     layer_norm_epsilon: 1e-5,
     activation_function: 'gelu_new',
   };
+  const architecture = gpt2(config);
   return {
-    config,
+    architecture,
     dtype,
     shape,
-    weights: initialWeights(config, new Random(DEFAULTS.seed).fork('weights')),
+    weights: initialWeights(architecture.parameters, new Random(DEFAULTS.seed).fork('weights')),
     learningRate: LEARNING_RATE,
     weightDecay: DEFAULTS.weight_decay,
     lossPath: 'labels',
@@ -157,9 +163,11 @@ function columns(bench: Bench, experiment: Experiment): Column[] {
   if (experiment.kind === 'heads') {
     // More heads than elsewhere: each then sees a smaller part of the text, and the picture shows
     // it.
-    const config = { ...base.config, n_head: 4 };
-    return (['transposed', 'reshaped'] as const).map((heads) => {
-      return { name: heads, length, batch, settings: { ...base, config: { ...config, heads } } };
+    const config = { ...base.architecture.config, n_head: 4 };
+    const architectures = { transposed: gpt2(config), reshaped: gpt2(config, reshapedHeads) };
+    return (['transposed', 'reshaped'] as const).map((name) => {
+      const settings = { ...base, architecture: architectures[name] };
+      return { name, length, batch, attention: true, settings };
     });
   }
   // One batch, again and again: whatever changed the weights would show in its loss.
@@ -177,7 +185,7 @@ function columns(bench: Bench, experiment: Experiment): Column[] {
 /** Trains and evaluates one column; `raised`, it ends with its first exception. */
 async function* runColumn(bench: Bench, column: Column): AsyncGenerator<BugLabReport, void, void> {
   const { gpu, pool, teacher, tokenizer, heldOut } = bench;
-  const { name, settings, length, raised } = column;
+  const { name, settings, length, raised, attention } = column;
   const student = await BugLabStudent.create(gpu, pool, teacher, settings);
   try {
     for (let step = 0; ; ) {
@@ -194,9 +202,9 @@ async function* runColumn(bench: Bench, column: Column): AsyncGenerator<BugLabRe
       if (raised && attempt.error)
         return yield { kind: 'ended', column: name, error: attempt.error };
     }
-    if (settings.config.heads) {
+    if (attention) {
       const layer = 0;
-      const text = heldOut[0].inputs.slice(0, settings.config.n_positions);
+      const text = heldOut[0].inputs.slice(0, settings.architecture.contextWindow);
       const heads = await attentionWeights(gpu, student.model, text, layer);
       const tokens = Array.from(text, (token) => tokenizer.decode([token]));
       yield { kind: 'attention', column: name, picture: { layer, tokens, heads } };

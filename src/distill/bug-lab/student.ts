@@ -5,7 +5,7 @@ import { DEFAULTS } from '../../config';
 import type { Batch } from '../../data/batches';
 import type { Gpu } from '../../gpu/device';
 import type { Pool } from '../../gpu/program';
-import type { Gpt2Config } from '../../model/gpt2/config';
+import type { Gpt2 } from '../../model/gpt2/gpt2';
 import { fromHalf, roundToHalf } from '../../tensor/dtype';
 import { LayoutError } from '../../tensor/layout';
 import { Evaluator } from '../evaluate';
@@ -16,7 +16,7 @@ import { type Faults, Trainer, type TrainerSettings } from '../trainer';
 import type { StepAttempt } from './records';
 
 export interface BugLabSettings {
-  config: Gpt2Config;
+  architecture: Gpt2;
   dtype: 'f16' | 'f32';
   /** B and T. */
   shape: [number, number];
@@ -47,13 +47,13 @@ export class BugLabStudent {
     teacher: Teacher,
     settings: BugLabSettings,
   ): Promise<BugLabStudent> {
-    const { config, dtype, shape, lossPath, faults, weightDecay } = settings;
+    const { architecture, dtype, shape, lossPath, faults, weightDecay } = settings;
     const student = new BugLabStudent(settings);
     student.#trainer = await Trainer.create(
       gpu,
       pool,
       {
-        student: config,
+        student: architecture,
         dtype,
         batchSize: shape[0],
         contextLength: shape[1],
@@ -74,11 +74,10 @@ export class BugLabStudent {
       (record) => student.#records.push(record),
     );
     try {
-      const { weights } = student.#trainer;
       student.#evaluator = new Evaluator(
         gpu,
         pool,
-        { config, weights },
+        student.model,
         teacher,
         shape,
         settings.evaluationPath,
@@ -93,7 +92,7 @@ export class BugLabStudent {
 
   /** The model that attention is looked at in. */
   get model() {
-    return { config: this.settings.config, weights: this.#trainer.weights };
+    return this.settings.architecture.withWeights(this.#trainer.weights);
   }
 
   /**

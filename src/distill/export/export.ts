@@ -3,17 +3,16 @@
 
 import type { Config } from '../../config';
 import { ExportError, encodePiece, HALF_LIMIT, lengthOf, type Piece } from '../../files/pieces';
-import { safetensorsPieces } from '../../files/safetensors';
 import { writeZip, type ZipEntry } from '../../files/zip';
-import { formatConfig, type Gpt2Config, parameterShapes } from '../../model/gpt2/config';
-import { onnxPieces } from '../../model/gpt2/onnx';
+import type { Architecture } from '../../model/family';
+import { safetensorsPieces } from '../../model/weights';
 import type { FolderTokenizer } from '../teacher/folder';
 
 /** The type of model.safetensors; the ONNX files come in both. */
 export type ExportType = 'float32' | 'float16';
 
 export interface ExportedStudent {
-  config: Gpt2Config;
+  architecture: Architecture;
   tokenizer: Pick<FolderTokenizer, 'files' | 'endOfText'>;
   /** A parameter's values, f32. Each is asked for once a file. */
   parameter(name: string): Promise<Float32Array>;
@@ -60,7 +59,7 @@ export async function studentFiles(
   options: FolderOptions,
 ): Promise<StudentFile[]> {
   const { dtype, card, signal } = options;
-  const { config, tokenizer } = student;
+  const { architecture, tokenizer } = student;
   const largest = await largestValue(student, signal);
   if (dtype === 'float16' && largest >= HALF_LIMIT) {
     throw new ExportError(
@@ -70,7 +69,7 @@ export async function studentFiles(
   const leftOut: string[] = [];
   const onnx = (['f32', 'f16'] as const).flatMap((type): [string, Piece[]][] => {
     const file = type === 'f32' ? 'onnx/model.onnx' : 'onnx/model_fp16.onnx';
-    const pieces = onnxPieces(config, type, true);
+    const pieces = architecture.onnxPieces(type, true);
     const gigabytes = (lengthOf(pieces) / 1e9).toFixed(2);
     if (lengthOf(pieces) > LONGEST_ONNX) {
       leftOut.push(`${file}: it would have ${gigabytes} GB, and an ONNX file ends at 2.15.`);
@@ -86,7 +85,7 @@ export async function studentFiles(
   const json = (value: object) => [new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`)];
   const files: [string, Piece[]][] = [
     ['README.md', [new TextEncoder().encode(card(leftOut))]],
-    ['config.json', json(formatConfig(config, dtype, endOfText))],
+    ['config.json', json(architecture.formatConfig(dtype, endOfText))],
     ...(endOfText === undefined
       ? []
       : [
@@ -96,7 +95,7 @@ export async function studentFiles(
           ] as [string, Piece[]],
         ]),
     ...[...tokenizer.files].map(([file, bytes]): [string, Piece[]] => [file, [bytes]]),
-    ['model.safetensors', safetensorsPieces(config, dtype === 'float16' ? 'F16' : 'F32')],
+    ['model.safetensors', safetensorsPieces(architecture, dtype === 'float16' ? 'F16' : 'F32')],
     ...onnx,
   ];
   return files.map(([name, pieces]) => ({
@@ -116,11 +115,11 @@ export async function studentFiles(
 
 /** The largest weight's size. @throws ExportError if one is not finite */
 async function largestValue(
-  { config, parameter }: ExportedStudent,
+  { architecture, parameter }: ExportedStudent,
   signal?: AbortSignal,
 ): Promise<number> {
   let largest = 0;
-  for (const { name } of parameterShapes(config)) {
+  for (const { name } of architecture.parameters) {
     signal?.throwIfAborted();
     for (const value of await parameter(name)) {
       const size = Math.abs(value);
@@ -139,12 +138,12 @@ async function largestValue(
  * What an exported student is called: `gpt2-2x64-from-moby-teacher-200-steps`. A name for files and
  * for the hub.
  */
-export function exportName(config: Config, student: Gpt2Config, step: number): string {
+export function exportName(config: Config, student: Architecture, step: number): string {
   // An id's last part, without its revision.
   const short = (reference: string) => reference.split('@')[0].split('/').at(-1) as string;
   const { student_model: from, teacher_model } = config;
   const own = from === '' || from === 'teacher' || from === 'files';
-  const what = own ? `gpt2-${student.n_layer}x${student.n_embd}` : short(from);
+  const what = own ? `${student.modelType}-${student.layers}x${student.width}` : short(from);
   const teacher = teacher_model === 'files' ? 'own-files' : short(teacher_model);
   return `${what}-from-${teacher}-${step}-step${step === 1 ? '' : 's'}`.replace(/[^\w.-]/g, '-');
 }

@@ -2,7 +2,7 @@
 // it was trained, and the link that trains it again. Every figure is the run's own.
 
 import { type Config, DEFAULTS, FIELDS, type FieldName } from '../../config';
-import type { Gpt2Config } from '../../model/gpt2/config';
+import type { Architecture } from '../../model/family';
 import { modelReference } from '../../model-reference';
 import type { EvaluationRecord, StepRecord } from '../records';
 
@@ -23,7 +23,7 @@ export interface CardFacts extends RunStory {
   name: string;
   /** As at the end of the run. */
   config: Config;
-  student: Gpt2Config;
+  student: Architecture;
   /** Optimiser steps done. */
   step: number;
   /** What model.safetensors is stored in, and what the run computed in. */
@@ -52,7 +52,7 @@ export function modelCard(facts: CardFacts): string {
 }
 
 /** YAML; a JSON string is one of its strings, whatever is in it. */
-function frontMatter({ config, name }: CardFacts): string {
+function frontMatter({ config, name, student }: CardFacts): string {
   const starts = config.student_model === 'teacher' ? config.teacher_model : config.student_model;
   const start = starts === '' ? undefined : modelReference(starts);
   return [
@@ -62,7 +62,9 @@ function frontMatter({ config, name }: CardFacts): string {
     `model_name: ${JSON.stringify(name)}`,
     ...(start?.kind === 'hub' ? [`base_model: ${JSON.stringify(start.id)}`] : []),
     'tags:',
-    ...['gpt2', 'knowledge-distillation', 'onnx', 'stillhouse'].map((tag) => `  - ${tag}`),
+    ...[student.modelType, 'knowledge-distillation', 'onnx', 'stillhouse'].map(
+      (tag) => `  - ${tag}`,
+    ),
     '---',
   ].join('\n');
 }
@@ -70,8 +72,8 @@ function frontMatter({ config, name }: CardFacts): string {
 function summary(facts: CardFacts): string {
   const { name, config, student, step, corpus, studentParameters, teacherParameters } = facts;
   const sizes =
-    `${count(student.n_layer)} layers, width ${count(student.n_embd)}, ${count(student.n_head)} heads, ` +
-    `${count(student.vocab_size)} words, contexts of up to ${count(student.n_positions)} tokens`;
+    `${count(student.layers)} layers, width ${count(student.width)}, ${count(student.heads)} heads, ` +
+    `${count(student.vocabularySize)} words, contexts of up to ${count(student.contextWindow)} tokens`;
   const teacher =
     teacherParameters === undefined ? '' : ` (${count(teacherParameters)} parameters)`;
   const start: Record<string, string> = {
@@ -80,7 +82,7 @@ function summary(facts: CardFacts): string {
   };
   return [
     `# ${name}`,
-    `A GPT-2 of ${count(studentParameters)} parameters (${sizes}), taught by ${code(config.teacher_model)}${teacher} on ` +
+    `A ${student.title} of ${count(studentParameters)} parameters (${sizes}), taught by ${code(config.teacher_model)}${teacher} on ` +
       `${code(corpus.name)} with Stillhouse, which distils language models in a browser. ` +
       `${start[config.student_model] ?? `It began with the weights of ${code(config.student_model)}.`} ` +
       `These are its weights after step ${count(step)} of ${count(config.train_steps)}.`,

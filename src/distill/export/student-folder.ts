@@ -31,9 +31,15 @@ export async function takeStudent(
   { run, config, tokenizer, adapter, corpus }: Parts,
   { dtype, story, signal }: Options,
 ): Promise<{ name: string; files: StudentFile[] }> {
-  const { studentConfig, studentParameters, teacherParameters, trainTokens, heldOutTokens, step } =
-    run;
-  const name = exportName(config, studentConfig, step);
+  const {
+    student: architecture,
+    studentParameters,
+    teacherParameters,
+    trainTokens,
+    heldOutTokens,
+    step,
+  } = run;
+  const name = exportName(config, architecture, step);
   const card = (leftOut: readonly string[]) =>
     modelCard({
       ...story,
@@ -42,7 +48,7 @@ export async function takeStudent(
       dtype,
       leftOut,
       step,
-      student: studentConfig,
+      student: architecture,
       computed: run.dtype === 'f16' ? 'float16' : 'float32',
       adapter: adapter.software ? `${adapter.name}, a software renderer` : adapter.name,
       studentParameters,
@@ -50,7 +56,7 @@ export async function takeStudent(
       corpus: { ...corpus, trainTokens, heldOutTokens },
     });
   const student = {
-    config: studentConfig,
+    architecture,
     tokenizer,
     parameter: (parameter: string) => run.parameter(parameter),
   };

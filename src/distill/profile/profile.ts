@@ -2,6 +2,7 @@
 // and by kind. Knows no GPU: what runs is given.
 
 import type { DispatchCost, DispatchTime } from '../../gpu/program';
+import { withoutLayer } from '../../model/parameters';
 
 /** Parts of a step, in the order in which they run. */
 export type Part = 'teacher' | 'student' | 'optimiser';
@@ -110,7 +111,7 @@ export function summarise({ parts, step }: StepTimes, roofline: Roofline): Profi
       const cost = { flops: times * flops, bytes: times * bytes };
       return {
         kernel,
-        figures: { name: label.replace(/^h\.\d+\./, ''), dispatches: times, nanoseconds, ...cost },
+        figures: { name: withoutLayer(label), dispatches: times, nanoseconds, ...cost },
       };
     });
     const kernels = grouped(rows, ({ kernel }) => kernel).map(([kernel, own]) => {

@@ -6,7 +6,7 @@ import type { Config } from '../../config';
 import type { Gpu } from '../../gpu/device';
 import { Pool } from '../../gpu/program';
 import type { TopK } from '../../kernels/topk';
-import type { Gpt2Config } from '../../model/gpt2/config';
+import type { Architecture } from '../../model/family';
 import { Arena, fill, planArena, type Weights } from '../../model/parameters';
 import { Evaluator } from '../evaluate';
 import { needsTeacher, requireEntriesServe } from '../losses';
@@ -53,7 +53,7 @@ interface CachingParts {
   dtype: 'f16' | 'f32';
   place: CachePlace;
   batches: AskedBatches;
-  student: Gpt2Config;
+  student: Architecture;
   /** What the student starts from; asked for a second time when it is built. */
   weights(): Weights | undefined;
   makeTeacher(gpu: Gpu, shape: { B: number; T: number; dtype: 'f16' | 'f32' }): Promise<Teacher>;
@@ -106,7 +106,7 @@ async function findOrWrite(
   const { gpu, config, dtype, student, batches, place, makeTeacher, progress } = parts;
   const { batch_size: B, max_length: T, temperature, prompt, sample_tokens: sampleTokens } = config;
   const index = new BatchIndex(batches);
-  const shape = keptWords(config, student.vocab_size);
+  const shape = keptWords(config, student.vocabularySize);
   const identity: CacheIdentity = {
     teacher: place.teacher,
     dtype,
@@ -188,14 +188,14 @@ async function compared(
   const pool = new Pool(gpu);
   const arena = new Arena(
     gpu,
-    planArena(student, gpu.limits.buffer),
+    planArena(student.parameters, gpu.limits.buffer),
     dtype,
     'weights',
     'student, to compare',
   );
   const cached = cachedTeacher(gpu, { V, k }, [B, T], { file, index });
   const evaluate = async (taught: Taught) => {
-    const model = { config: student, weights: arena };
+    const model = student.withWeights(arena);
     // The path that neither copies nor fails: what is compared is the teachers.
     const evaluator = new Evaluator(gpu, pool, model, taught, [B, T], 'strided');
     const record = await evaluator.run([...batches.heldOut], 0).finally(() => evaluator.destroy());

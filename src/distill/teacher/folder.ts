@@ -6,9 +6,9 @@ import { loadTokenizer, makeTokenizer, type Tokenizer, TokenizerError } from '..
 import { ModelFileError } from '../../files/download';
 import { type ModelSource, readJson } from '../../files/source';
 import type { Gpu } from '../../gpu/device';
-import { parseConfig, parseSizes } from '../../model/gpt2/config';
+import { isSupported, parseConfig, parseSizes } from '../../model/families';
 import { planArena } from '../../model/parameters';
-import { openWeights, streamGpt2Weights } from '../../model/weights';
+import { openWeights, streamWeights } from '../../model/weights';
 import { OnnxTeacher, type TeacherSizes } from './onnx';
 import { type Teacher, teacherFromOnnx, teacherFromWeights } from './teacher';
 
@@ -20,7 +20,7 @@ interface TeacherShape {
 
 export interface TeacherFolder {
   sizes: TeacherSizes;
-  /** Undefined where config.json describes no GPT-2. */
+  /** Undefined for a family that our own kernels do not know. */
   parameters: number | undefined;
   /** What will be read of the weights. */
   bytes(): Promise<number>;
@@ -56,20 +56,24 @@ export async function openTeacher(
 ): Promise<TeacherFolder> {
   const file = `config.json of ${source.label}`;
   const json = await readJson(source, 'config.json');
-  const gpt2 = (json as { model_type?: unknown } | null)?.model_type === 'gpt2';
-  if (!gpt2 || choice.onnx)
+  if (!isSupported(json) || choice.onnx)
     return onnxTeacher(source, choice.onnx ?? (await findOnnx(source, choice, json)), json);
-  const config = parseConfig(json, file);
+  const architecture = parseConfig(json, file);
   try {
     const files = await openWeights(source);
     return {
-      sizes: config,
-      parameters: planArena(config).parameters,
+      sizes: architecture,
+      parameters: planArena(architecture.parameters).parameters,
       engine: 'stillhouse',
       bytes: async () => files.bytes,
       make: (gpu, shape) =>
-        teacherFromWeights(gpu, (sink) => streamGpt2Weights(files, config, sink), config, shape),
-      plan: (gpu, shape) => teacherFromWeights(gpu, undefined, config, shape),
+        teacherFromWeights(
+          gpu,
+          (sink) => streamWeights(files, architecture, sink),
+          architecture,
+          shape,
+        ),
+      plan: (gpu, shape) => teacherFromWeights(gpu, undefined, architecture, shape),
     };
   } catch (error) {
     // Without safetensors an ONNX file may be there. Damaged ones are told as they are.
@@ -101,8 +105,9 @@ async function findOnnx(source: ModelSource, { f16, dtype }: TeacherChoice, json
 function onnxTeacher(source: ModelSource, name: string, json: unknown): TeacherFolder {
   const file = `config.json of ${source.label}`;
   const sizes = parseSizes(json, file);
-  const gpt2 = (json as { model_type?: unknown }).model_type === 'gpt2';
-  const parameters = gpt2 ? planArena(parseConfig(json, file)).parameters : undefined;
+  const parameters = isSupported(json)
+    ? planArena(parseConfig(json, file).parameters).parameters
+    : undefined;
   return {
     sizes,
     parameters,

@@ -4,13 +4,13 @@
 
 import * as ort from 'onnxruntime-web/webgpu';
 import { ModelFileError } from '../../files/download';
-import type { Gpt2Config } from '../../model/gpt2/config';
+import type { ModelSizes } from '../../model/family';
 
 /**
  * What a teacher needs to know of the model: how long a context may be, and how many logits a
  * position has.
  */
-export type TeacherSizes = Pick<Gpt2Config, 'vocab_size' | 'n_positions'>;
+export type TeacherSizes = Pick<ModelSizes, 'vocabularySize' | 'contextWindow'>;
 
 export interface OnnxTeacherOptions {
   device: GPUDevice;
@@ -127,7 +127,7 @@ export class OnnxTeacher {
     length: number,
     output: GPUBuffer,
   ): Promise<void> {
-    const { vocab_size: V, n_positions: P } = this.#sizes;
+    const { vocabularySize: V, contextWindow: P } = this.#sizes;
     if (inputIds.length !== batch * length || length < 1 || length > P) {
       throw new RangeError(
         `teacher: ${inputIds.length} tokens for batch ${batch} × length ${length}; a length may be 1 to ${P}.`,
@@ -204,7 +204,7 @@ function needsF16(file: string): ModelFileError {
  */
 function checkInterface(
   { inputMetadata, outputMetadata }: ort.InferenceSession,
-  { vocab_size: V }: TeacherSizes,
+  { vocabularySize: V }: TeacherSizes,
   dtype: 'f32' | 'f16' | undefined,
   file: string,
 ): { dtype: 'f32' | 'f16'; feeds: Map<string, Feed> } {

@@ -12,8 +12,7 @@ import {
   type Tensor,
 } from '../../gpu/program';
 import type { Entries } from '../../kernels/topk';
-import type { Gpt2Config } from '../../model/gpt2/config';
-import { forward, head } from '../../model/gpt2/forward';
+import type { Architecture } from '../../model/family';
 import { Arena, fill, planArena, type Weights } from '../../model/parameters';
 import { BYTES, fromHalf } from '../../tensor/dtype';
 import { Layout } from '../../tensor/layout';
@@ -64,7 +63,7 @@ export interface Teacher extends Taught {
 export function teacherFromOnnx(
   gpu: Gpu,
   onnx: Pick<OnnxTeacher, 'dtype' | 'run' | 'dispose'>,
-  { vocab_size: V, parameters }: TeacherSizes & { parameters?: number },
+  { vocabularySize: V, parameters }: TeacherSizes & { parameters?: number },
   B: number,
   T: number,
 ): Teacher {
@@ -93,18 +92,18 @@ export function teacherFromOnnx(
 }
 
 /**
- * A GPT-2 that our own kernels run, inside the caller's submission. Without weights it is a plan of
+ * A model that our own kernels run, inside the caller's submission. Without weights it is a plan of
  * one.
  */
 export async function teacherFromWeights(
   gpu: Gpu,
   weights: Weights | undefined,
-  config: Gpt2Config,
+  architecture: Architecture,
   { B, T, dtype }: { B: number; T: number; dtype: 'f16' | 'f32' },
 ): Promise<Teacher> {
   const arena = new Arena(
     gpu,
-    planArena(config, gpu.limits.buffer),
+    planArena(architecture.parameters, gpu.limits.buffer),
     dtype,
     'teacher',
     'teacher weights',
@@ -125,9 +124,10 @@ export async function teacherFromWeights(
   );
   const pool = new Pool(gpu, 'teacher');
   const recorder = new Recorder(gpu, pool);
-  const { hidden } = forward(recorder, config, arena, tokens);
+  const model = architecture.withWeights(arena);
+  const { hidden } = model.forward(recorder, tokens);
   const program = await recorder.build('teacher');
-  const sampler = await Sampler.create(gpu, pool, config, arena, T);
+  const sampler = await Sampler.create(gpu, pool, model, T);
   return {
     parameters: arena.plan.parameters,
     async enqueue(inputs, commands) {
@@ -136,15 +136,10 @@ export async function teacherFromWeights(
     },
     profile: () => program.profile(),
     logits(rows, first, count) {
-      const layout = Layout.contiguous([count, config.vocab_size]);
+      const layout = Layout.contiguous([count, architecture.vocabularySize]);
       const logits = rows.tensor('teacher logits', layout, 'f32', 'logits');
-      head(
-        rows,
-        arena,
-        { ...hidden, layout: hidden.layout.narrow(0, first, count) },
-        logits,
-        'teacher head',
-      );
+      const hiddenRows = { ...hidden, layout: hidden.layout.narrow(0, first, count) };
+      model.head(rows, hiddenRows, logits, 'teacher head');
       return logits;
     },
     write: sampler.write,

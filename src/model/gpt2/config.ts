@@ -1,10 +1,11 @@
-// A GPT-2's config.json: what Stillhouse reads from it, what it writes, and the parameters that
-// follow from it.
+// A GPT-2's config.json: the fields that Stillhouse reads and writes, and the parameters that
+// follow from them.
 
 import { ModelFileError } from '../../files/download';
-import type { HeadSplit } from './heads';
+import type { ModelSizes } from '../family';
+import type { Initial, Parameter } from '../parameters';
 
-/** The sizes of a GPT-2, under transformers' own names. */
+/** The sizes of a GPT-2, under transformers' names. */
 export interface Gpt2Config {
   /** V */
   vocab_size: number;
@@ -16,18 +17,8 @@ export interface Gpt2Config {
   n_head: number;
   layer_norm_epsilon: number;
   activation_function: 'gelu_new';
-  /** false: the head has a matrix of its own, lm_head.weight. GPT-2's own is the embedding's. */
+  /** false: the head has its own matrix, lm_head.weight. By default it shares the embedding's. */
   tie_word_embeddings?: boolean;
-  /**
-   * No field of transformers': how rows become heads. `reshaped` is a bug to look at; see heads.ts.
-   * `transposed` by default.
-   */
-  heads?: HeadSplit;
-}
-
-export interface ParameterShape {
-  name: string;
-  shape: number[];
 }
 
 // gelu_pytorch_tanh and gelu_fast are the same function under other names.
@@ -43,19 +34,11 @@ const MAX_SIZE = {
 };
 
 /**
- * Checks a parsed config.json and keeps what Stillhouse needs of it.
+ * Checks the fields of a config.json and returns those that Stillhouse needs.
  * @param file the name that errors carry
  * @throws ModelFileError that names the field, its value and what is supported
  */
-export function parseConfig(json: unknown, file = 'config.json'): Gpt2Config {
-  if (typeof json !== 'object' || json === null || Array.isArray(json)) {
-    const got = JSON.stringify(json)?.slice(0, 60);
-    throw new ModelFileError(
-      'model',
-      `${file}: expected an object, got ${got}. Use the model's own config.json.`,
-    );
-  }
-  const fields = json as Record<string, unknown>;
+export function parseFields(fields: Readonly<Record<string, unknown>>, file: string): Gpt2Config {
   const value = (name: string) => (Object.hasOwn(fields, name) ? fields[name] : undefined);
   const refuse = (name: string, rule: string): never => {
     throw new ModelFileError(
@@ -64,12 +47,6 @@ export function parseConfig(json: unknown, file = 'config.json'): Gpt2Config {
     );
   };
 
-  if (value('model_type') !== 'gpt2') {
-    refuse(
-      'model_type',
-      'Stillhouse reads "gpt2". Choose a GPT-2 model, or for a teacher one with onnx/model.onnx',
-    );
-  }
   const activation = value('activation_function') ?? 'gelu_new';
   if (!TANH_GELU.includes(activation as string))
     refuse('activation_function', `supported are ${TANH_GELU.join(', ')}`);
@@ -106,46 +83,17 @@ export function parseConfig(json: unknown, file = 'config.json'): Gpt2Config {
   ];
   for (const [name, only] of fixed) {
     if ((value(name) ?? only) !== only)
-      refuse(name, `supported is ${JSON.stringify(only)}, as GPT-2 itself has it`);
+      refuse(name, `supported is ${JSON.stringify(only)}, as in GPT-2 itself`);
   }
-  checkSizes(config, file);
+  checkHeads(config, file);
   return config;
-}
-
-/**
- * The sizes that any decoder's config.json has under one name or another: words, and the longest
- * context.
- * @throws ModelFileError that names what is missing
- */
-export function parseSizes(
-  json: unknown,
-  file = 'config.json',
-): Pick<Gpt2Config, 'vocab_size' | 'n_positions'> {
-  const fields = (typeof json === 'object' && json !== null ? json : {}) as Record<string, unknown>;
-  const size = (name: keyof typeof MAX_SIZE, others: string[]) => {
-    const names = [name, ...others];
-    const found = names
-      .map((key) => (Object.hasOwn(fields, key) ? fields[key] : undefined))
-      .find((v) => v !== undefined);
-    if (Number.isInteger(found) && (found as number) >= 1 && (found as number) <= MAX_SIZE[name])
-      return found as number;
-    const what = `${names.join(' or ')} is ${JSON.stringify(found) ?? 'missing'}`;
-    throw new ModelFileError(
-      'model',
-      `${file}: ${what}; it must be a whole number from 1 to ${MAX_SIZE[name]}.`,
-    );
-  };
-  return {
-    vocab_size: size('vocab_size', []),
-    n_positions: size('n_positions', ['max_position_embeddings', 'n_ctx']),
-  };
 }
 
 /**
  * @throws ModelFileError unless the heads share the width evenly, each a multiple of 4 wide:
  * kernels read vec4.
  */
-function checkSizes({ n_embd, n_head }: Gpt2Config, file = 'config'): void {
+function checkHeads({ n_embd, n_head }: Gpt2Config, file: string): void {
   const headSize = n_embd / n_head;
   if (headSize % 4 === 0) return;
   const what = Number.isInteger(headSize)
@@ -153,17 +101,15 @@ function checkSizes({ n_embd, n_head }: Gpt2Config, file = 'config'): void {
     : 'does not divide evenly';
   throw new ModelFileError(
     'model',
-    `${file}: n_embd ${n_embd} over n_head ${n_head} ${what}. Choose n_embd as a multiple of ${4 * n_head}.`,
+    `${file}: n_embd ${n_embd} over n_head ${n_head} ${what}. ` +
+      `Choose n_embd as a multiple of ${4 * n_head}.`,
   );
 }
 
-/**
- * config.json as transformers writes it for a GPT2LMHeadModel with these sizes. Give it to
- * JSON.stringify.
- */
-export function formatConfig(
+/** config.json as transformers writes it for a GPT2LMHeadModel. */
+export function formatFields(
   config: Gpt2Config,
-  dtype: 'float32' | 'float16' = 'float32',
+  dtype: 'float32' | 'float16',
   endOfText?: number,
 ): Record<string, unknown> {
   return {
@@ -184,50 +130,80 @@ export function formatConfig(
     n_positions: config.n_positions,
     resid_pdrop: 0,
     scale_attn_weights: true,
-    tie_word_embeddings: tied(config),
+    tie_word_embeddings: isTied(config),
     torch_dtype: dtype,
     use_cache: true,
     vocab_size: config.vocab_size,
   };
 }
 
+/** The config of a new GPT-2. */
+export const configOf = (sizes: ModelSizes): Gpt2Config => ({
+  vocab_size: sizes.vocabularySize,
+  n_positions: sizes.contextWindow,
+  n_embd: sizes.width,
+  n_layer: sizes.layers,
+  n_head: sizes.heads,
+  layer_norm_epsilon: 1e-5,
+  activation_function: 'gelu_new',
+});
+
+export const sizesOf = (config: Gpt2Config): ModelSizes => ({
+  vocabularySize: config.vocab_size,
+  contextWindow: config.n_positions,
+  width: config.n_embd,
+  layers: config.n_layer,
+  heads: config.n_head,
+});
+
 /** Whether the head multiplies by the embedding's matrix. */
-const tied = ({ tie_word_embeddings = true }: Gpt2Config) => tie_word_embeddings;
+export const isTied = ({ tie_word_embeddings = true }: Gpt2Config) => tie_word_embeddings;
 
 /** The matrix (V, C) that the head multiplies by. */
-export const headName = (config: Gpt2Config) => (tied(config) ? 'wte.weight' : 'lm_head.weight');
+export const headName = (config: Gpt2Config) => (isTied(config) ? 'wte.weight' : 'lm_head.weight');
 
 /**
- * Every parameter in arena order: rank 2, which weight decay touches, then the rest. Linear weights
- * are (in, out).
+ * Every parameter in arena order. Linear weights are (in, out).
+ *
+ * Initial values are GPT-2's: normal, output projections less by √(2·layers), LayerNorm 1 and 0,
+ * biases 0. GPT-2's deviation of 0.02 is for a width of 768; ours scales it by 1/√width, because
+ * much smaller embeddings would make the first LayerNorm multiply gradients by its large rstd.
  */
-export function parameterShapes(config: Gpt2Config): ParameterShape[] {
+export function parametersOf(config: Gpt2Config): Parameter[] {
   const { vocab_size: V, n_positions: P, n_embd: C, n_layer } = config;
-  const matrices: ParameterShape[] = [
-    { name: 'wte.weight', shape: [V, C] },
-    { name: 'wpe.weight', shape: [P, C] },
-    ...(tied(config) ? [] : [{ name: headName(config), shape: [V, C] }]),
+  const deviation = 0.02 * Math.sqrt(768 / C);
+  const normal: Initial = { deviation };
+  const projection: Initial = { deviation: deviation / Math.sqrt(2 * n_layer) };
+  const [zero, one]: Initial[] = [{ value: 0 }, { value: 1 }];
+
+  const matrices: Parameter[] = [
+    { name: 'wte.weight', role: 'embedding', shape: [V, C], initial: normal },
+    { name: 'wpe.weight', role: 'position', shape: [P, C], initial: normal },
   ];
-  const vectors: ParameterShape[] = [];
+  if (!isTied(config))
+    matrices.push({ name: headName(config), role: 'head', shape: [V, C], initial: normal });
+  const vectors: Parameter[] = [];
   for (let layer = 0; layer < n_layer; layer++) {
-    const name = (part: string) => `h.${layer}.${part}`;
-    matrices.push(
-      { name: name('attn.c_attn.weight'), shape: [C, 3 * C] },
-      { name: name('attn.c_proj.weight'), shape: [C, C] },
-      { name: name('mlp.c_fc.weight'), shape: [C, 4 * C] },
-      { name: name('mlp.c_proj.weight'), shape: [4 * C, C] },
-    );
-    vectors.push(
-      { name: name('ln_1.weight'), shape: [C] },
-      { name: name('ln_1.bias'), shape: [C] },
-      { name: name('attn.c_attn.bias'), shape: [3 * C] },
-      { name: name('attn.c_proj.bias'), shape: [C] },
-      { name: name('ln_2.weight'), shape: [C] },
-      { name: name('ln_2.bias'), shape: [C] },
-      { name: name('mlp.c_fc.bias'), shape: [4 * C] },
-      { name: name('mlp.c_proj.bias'), shape: [C] },
-    );
+    const matrix = (name: string, shape: number[], initial: Initial) =>
+      matrices.push({ name: `h.${layer}.${name}`, role: 'matrix', shape, initial, layer });
+    const vector = (name: string, role: 'norm' | 'bias', length: number, initial: Initial) =>
+      vectors.push({ name: `h.${layer}.${name}`, role, shape: [length], initial, layer });
+    matrix('attn.c_attn.weight', [C, 3 * C], normal);
+    matrix('attn.c_proj.weight', [C, C], projection);
+    matrix('mlp.c_fc.weight', [C, 4 * C], normal);
+    matrix('mlp.c_proj.weight', [4 * C, C], projection);
+    vector('ln_1.weight', 'norm', C, one);
+    vector('ln_1.bias', 'norm', C, zero);
+    vector('attn.c_attn.bias', 'bias', 3 * C, zero);
+    vector('attn.c_proj.bias', 'bias', C, zero);
+    vector('ln_2.weight', 'norm', C, one);
+    vector('ln_2.bias', 'norm', C, zero);
+    vector('mlp.c_fc.bias', 'bias', 4 * C, zero);
+    vector('mlp.c_proj.bias', 'bias', C, zero);
   }
-  vectors.push({ name: 'ln_f.weight', shape: [C] }, { name: 'ln_f.bias', shape: [C] });
+  vectors.push(
+    { name: 'ln_f.weight', role: 'norm', shape: [C], initial: one },
+    { name: 'ln_f.bias', role: 'norm', shape: [C], initial: zero },
+  );
   return [...matrices, ...vectors];
 }

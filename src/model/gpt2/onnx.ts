@@ -9,8 +9,8 @@
 
 import type { onnx as Onnx } from 'onnx-proto';
 import onnxProto from 'onnx-proto';
-import { encodeValues, joinPieces, lengthOf, type Piece } from '../../files/pieces';
-import { type Gpt2Config, headName, parameterShapes } from './config';
+import { encodeValues, lengthOf, type Piece } from '../../files/pieces';
+import { type Gpt2Config, headName, parametersOf } from './config';
 
 const { onnx } = onnxProto;
 
@@ -39,7 +39,10 @@ class Graph {
     content: number[] | Piece,
   ): string {
     const bytes = Array.isArray(content) ? encode(name, type, content) : content;
-    this.constants.push({ tensor: { name, dataType: TYPE[type], dims }, content: bytes });
+    this.constants.push({
+      tensor: { name, dataType: TYPE[type], dims },
+      content: bytes,
+    });
     return name;
   }
 
@@ -70,29 +73,16 @@ function encode(name: string, type: keyof typeof TYPE, values: number[]): Uint8A
 }
 
 /**
- * The bytes of model.onnx (`f32`) or model_fp16.onnx (`f16`).
- * @param weights float32, by the names of `parameterShapes(config)`; a tied head is stored once
- * @throws Error if a parameter is missing, of another size, not finite, or beyond f16's range
+ * model.onnx (`f32`) or model_fp16.onnx (`f16`); a tied head is stored once.
+ * @param cached whether the graph also takes and returns the keys and values of earlier tokens
  */
-export function exportOnnx(
-  config: Gpt2Config,
-  weights: ReadonlyMap<string, Float32Array>,
-  dtype: 'f32' | 'f16',
-): Uint8Array<ArrayBuffer> {
-  return joinPieces(onnxPieces(config, dtype), weights);
-}
-
-/**
- * `exportOnnx` before the weights are there. @param cached whether it takes and gives keys and
- * values
- */
-export function onnxPieces(config: Gpt2Config, dtype: 'f32' | 'f16', cached = false): Piece[] {
+export function onnxPieces(config: Gpt2Config, dtype: 'f32' | 'f16', cached: boolean): Piece[] {
   const { vocab_size: V, n_positions, n_embd: C, n_layer, n_head: H } = config;
   const graph = new Graph();
-  for (const { name, shape } of parameterShapes(config)) {
-    // What is added to f32 values stays f32: LayerNorm's parameters, and biases on the way to the
+  for (const { name, shape, role } of parametersOf(config)) {
+    // Parameters that meet f32 values stay f32: LayerNorm's, and biases of projections onto the
     // residual stream.
-    const inF32 = /ln_[12f]\.|c_proj\.bias$/.test(name);
+    const inF32 = role === 'norm' || name.endsWith('.c_proj.bias');
     const type = inF32 ? 'f32' : dtype;
     const scaled = (values: Float32Array) =>
       name.includes('.c_attn.') ? scaleQueries(values, C, 1 / Math.sqrt(C / H)) : values;

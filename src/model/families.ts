@@ -1,0 +1,75 @@
+// The families of models that Stillhouse's own kernels run: one row each.
+
+import { ModelFileError } from '../files/download';
+import type { Architecture, Family, ModelSizes } from './family';
+import { GPT2 } from './gpt2/gpt2';
+
+const FAMILIES: Family[] = [GPT2];
+
+/** The family of a student that starts from random weights. */
+export const NEW_STUDENT_FAMILY: Family = GPT2;
+
+// A damaged or hostile file must not ask for endless work.
+const MOST_TOKENS = { vocabulary: 2 ** 20, context: 2 ** 17 };
+
+/** Whether our kernels run the model of this config.json; onnxruntime may run any other. */
+export const isSupported = (json: unknown): boolean => familyOf(json) !== undefined;
+
+/**
+ * The model that a parsed config.json describes.
+ * @param file the name that errors carry
+ * @throws ModelFileError that names the field, its value and what is supported
+ */
+export function parseConfig(json: unknown, file = 'config.json'): Architecture {
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) {
+    const got = JSON.stringify(json)?.slice(0, 60);
+    throw new ModelFileError(
+      'model',
+      `${file}: expected an object, got ${got}. Use the model's own config.json.`,
+    );
+  }
+  const family = familyOf(json);
+  if (family) return family.parseConfig(json as Record<string, unknown>, file);
+  const type = JSON.stringify(field(json, 'model_type')) ?? 'missing';
+  const supported = FAMILIES.map(({ modelType }) => JSON.stringify(modelType)).join(', ');
+  throw new ModelFileError(
+    'model',
+    `${file}: model_type is ${type}; Stillhouse reads ${supported}. Choose a GPT-2 model, ` +
+      'or for a teacher one with onnx/model.onnx.',
+  );
+}
+
+/**
+ * The sizes that any decoder's config.json has, under one name or another.
+ * @throws ModelFileError that names the missing field
+ */
+export function parseSizes(
+  json: unknown,
+  file = 'config.json',
+): Pick<ModelSizes, 'vocabularySize' | 'contextWindow'> {
+  const size = (names: string[], most: number) => {
+    const value = names.map((name) => field(json, name)).find((v) => v !== undefined);
+    if (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= most)
+      return value as number;
+    throw new ModelFileError(
+      'model',
+      `${file}: ${names.join(' or ')} is ${JSON.stringify(value) ?? 'missing'}; ` +
+        `it must be a whole number from 1 to ${most}.`,
+    );
+  };
+  return {
+    vocabularySize: size(['vocab_size'], MOST_TOKENS.vocabulary),
+    contextWindow: size(['n_positions', 'max_position_embeddings', 'n_ctx'], MOST_TOKENS.context),
+  };
+}
+
+function familyOf(json: unknown): Family | undefined {
+  const type = field(json, 'model_type');
+  return FAMILIES.find(({ modelType }) => modelType === type);
+}
+
+/** A field of an object that came from a file. */
+function field(json: unknown, name: string): unknown {
+  if (typeof json !== 'object' || json === null || !Object.hasOwn(json, name)) return undefined;
+  return (json as Record<string, unknown>)[name];
+}

@@ -1,0 +1,114 @@
+// The seam between the engine and the models it trains. Trainer, evaluator, sampler, teacher,
+// planner, checkpoint and export know a model by these interfaces alone.
+//
+// To add a family, write a folder beside this file that implements `Family`, and add a row to
+// families.ts. gpt2/ is the example; nothing outside the folder and the row names a family.
+
+import type { Piece } from '../files/pieces';
+import type { Recorder, Tensor } from '../gpu/program';
+import type { Arena, Parameter } from './parameters';
+
+/** The sizes that every decoder has, whatever its config.json calls them. */
+export interface ModelSizes {
+  /** V */
+  vocabularySize: number;
+  /** P: the longest context, in tokens. */
+  contextWindow: number;
+  /** C: the length of a hidden state. */
+  width: number;
+  layers: number;
+  /** H */
+  heads: number;
+}
+
+/** A row of the table in families.ts. */
+export interface Family {
+  /** As config.json has it in `model_type`. */
+  readonly modelType: string;
+  /**
+   * Reads the fields of a config.json.
+   * @param file the name that errors carry
+   * @throws ModelFileError that names the field, its value and what is supported
+   */
+  parseConfig(fields: Readonly<Record<string, unknown>>, file: string): Architecture;
+  /** A new model's architecture. */
+  create(sizes: ModelSizes): Architecture;
+}
+
+/** A model without weights: its sizes, its parameters, its files, and how it is computed. */
+export interface Architecture extends ModelSizes {
+  readonly modelType: string;
+  /** The family's name in a sentence, e.g. GPT-2. */
+  readonly title: string;
+  /** The family's own fields, as plain data that a checkpoint stores. */
+  readonly config: object;
+  /** In arena order: those that weight decay applies to, then the rest. */
+  readonly parameters: readonly Parameter[];
+  readonly tensorNames: TensorNames;
+
+  /** The same with another number of layers. */
+  withLayers(layers: number): Architecture;
+  /** config.json as transformers writes it. `endOfText`: the token that ends a text. */
+  formatConfig(dtype: 'float32' | 'float16', endOfText?: number): Record<string, unknown>;
+  /**
+   * model.onnx: input_ids (B, T) int64 -> logits (B, T, V).
+   * @param cached whether the graph also takes and returns the keys and values of earlier tokens
+   */
+  onnxPieces(dtype: 'f32' | 'f16', cached: boolean): Piece[];
+  /** The model that computes with these weights, whose plan must be that of `parameters`. */
+  withWeights(weights: Arena): LanguageModel;
+}
+
+/** How a family names its tensors in safetensors. */
+export interface TensorNames {
+  /** The tensor's name when the parameter is written. */
+  stored(parameter: string): string;
+  /** The parameter's name when the tensor is read; undefined for a buffer, which is skipped. */
+  parameter(stored: string): string | undefined;
+  /**
+   * Present where the head multiplies by the embedding: the two parameters' names. A file may hold
+   * either, or both with the same values.
+   */
+  tied?: { embedding: string; head: string };
+}
+
+/** A model with weights. It records its passes; nothing runs until the recorder's program does. */
+export interface LanguageModel {
+  readonly architecture: Architecture;
+  readonly weights: Arena;
+
+  /**
+   * Records the forward pass up to the head. tokens (B, T) u32.
+   * @param recompute keep each block's input alone; `backward` then computes the block again
+   */
+  forward(recorder: Recorder, tokens: Tensor, recompute?: boolean): Activations;
+  /** Records logits (rows, V) f32 = hidden (rows, C) · headᵀ. */
+  head(recorder: Recorder, hidden: Tensor, logits: Tensor, label?: string): void;
+  /**
+   * Differentiates `head`: writes dhidden (rows, C), and adds the head's gradient to `gradients`.
+   */
+  headBackward(
+    recorder: Recorder,
+    gradients: Arena,
+    rows: { hidden: Tensor; dlogits: Tensor; dhidden: Tensor },
+  ): void;
+  /**
+   * Differentiates `forward`: adds every parameter's gradient to `gradients`.
+   * @param activations what this model's `forward` returned
+   * @param dhidden (B·T, C)
+   * @param order (B·T) u32, the rows sorted by token
+   */
+  backward(
+    recorder: Recorder,
+    gradients: Arena,
+    activations: Activations,
+    dhidden: Tensor,
+    order: Tensor,
+  ): void;
+}
+
+/** What a forward pass leaves. A family adds what its backward pass reads. */
+export interface Activations {
+  /** (B·T, C): the rows that the head multiplies. */
+  hidden: Tensor;
+}

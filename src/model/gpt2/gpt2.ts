@@ -1,0 +1,45 @@
+// The family of GPT-2: what its folder offers to the rest.
+
+import type { Architecture, Family } from '../family';
+import type { Arena } from '../parameters';
+import type { AttentionHeads } from './attention';
+import {
+  configOf,
+  formatFields,
+  type Gpt2Config,
+  isTied,
+  parametersOf,
+  parseFields,
+  sizesOf,
+} from './config';
+import { Gpt2Model } from './forward';
+import { onnxPieces } from './onnx';
+import { tensorNames } from './weights';
+
+export const GPT2: Family = {
+  modelType: 'gpt2',
+  parseConfig: (fields, file) => gpt2(parseFields(fields, file)),
+  create: (sizes) => gpt2(configOf(sizes)),
+};
+
+export interface Gpt2 extends Architecture {
+  readonly config: Gpt2Config;
+  withWeights(weights: Arena): Gpt2Model;
+}
+
+/** @param heads how rows become heads; the Bug Lab passes a wrong way. */
+export function gpt2(config: Gpt2Config, heads?: AttentionHeads): Gpt2 {
+  const architecture: Gpt2 = {
+    ...sizesOf(config),
+    modelType: 'gpt2',
+    title: 'GPT-2',
+    config,
+    parameters: parametersOf(config),
+    tensorNames: tensorNames(isTied(config)),
+    withLayers: (layers) => gpt2({ ...config, n_layer: layers }, heads),
+    formatConfig: (dtype, endOfText) => formatFields(config, dtype, endOfText),
+    onnxPieces: (dtype, cached) => onnxPieces(config, dtype, cached),
+    withWeights: (weights) => new Gpt2Model(architecture, config, weights, heads),
+  };
+  return architecture;
+}
