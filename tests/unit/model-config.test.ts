@@ -100,7 +100,7 @@ test('what would load and compute wrong numbers is refused with field, value and
     'scale_attn_by_inverse_layer_idx is true',
   );
   expect(refusal({ ...published, reorder_and_upcast_attn: true })).toContain(
-    'supported is false, as GPT-2 itself has it',
+    'supported is false, as in GPT-2 itself',
   );
   expect(refusal({ ...published, layer_norm_epsilon: '1e-5' })).toContain(
     'layer_norm_epsilon is "1e-5"',
