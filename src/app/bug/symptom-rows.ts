@@ -181,8 +181,8 @@ export const SYMPTOMS: readonly Symptom[] = [
       `${GPT2_VOCABULARY}) ` +
       `in f16, is ${formatBytes(STORY_SLICE_BYTES)} per copy.`,
     notTheCause:
-      'Necessity. Shift the labels instead, and nothing is sliced. Or read offset and strides in ' +
-      'the kernel, and nothing is copied.',
+      'Necessity: no copy is needed. Shift the labels instead, and nothing is sliced. Or read ' +
+      'offset and strides in the kernel, and nothing is copied.',
     measured: (replay) =>
       `${perColumn(replay, ({ bytesCopied }) => `${formatBytes(bytesCopied)} copied`)}.`,
   },

@@ -76,7 +76,7 @@ export function ChainEditor({ chain, stages, hidden, onChange }: EditorProps) {
               // biome-ignore lint/suspicious/noArrayIndexKey: lines can repeat
               key={i}
               tabIndex={-1}
-              className={hidden && isLast ? 'stage question' : `stage ${outcomeOf(stage)}`}
+              className={hidden && isLast ? 'stage unanswered' : `stage ${outcomeOf(stage)}`}
             >
               <code>{stage.line}</code>
               <StageNote stage={stage} hidden={hidden && isLast} />

@@ -85,7 +85,7 @@ function AddressSum({
 }) {
   if ('unreadCell' in target) {
     return (
-      <div className="sum" data-testid="sum">
+      <div className="address-sum" data-testid="sum">
         <p>Cell {target.unreadCell}</p>
         <p className="sum-note">
           No index of the view reaches this cell, but it is still in memory.
@@ -98,7 +98,7 @@ function AddressSum({
   const readers = elements.filter((element) => element.cell === cell).length;
   const from = storage.from?.[cell];
   return (
-    <div className="sum" data-testid="sum">
+    <div className="address-sum" data-testid="sum">
       <p>
         x{bracketed(index)} is at {formula} ={' '}
         <span className="sum-line">{addressSum(index, layout)} = </span>

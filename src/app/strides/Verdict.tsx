@@ -83,7 +83,7 @@ export function Answer({ stage, lesson, choice, focus }: AnswerProps) {
       ))}
       {stage.copied && (
         <p className="why">
-          In {DTYPE.name}, with {DTYPE.bytes} bytes per element.
+          Counted in {DTYPE.name}: {DTYPE.bytes} bytes per element.
         </p>
       )}
       {lesson && <NextSteps lesson={lesson} />}
@@ -112,9 +112,7 @@ function Facts({ stage: { failure, layout } }: { stage: Stage }) {
     ['offset', String(layout.offset)],
     [
       'contiguous',
-      layout.isContiguous
-        ? 'yes'
-        : `no; that would be ${bracketed(contiguousStrides(layout.shape))}`,
+      layout.isContiguous ? 'yes' : `no; needs ${bracketed(contiguousStrides(layout.shape))}`,
     ],
   ];
   return (
