@@ -1,15 +1,14 @@
-// Where a run without a browser keeps its teacher's cache: a file.
+// Storage for the teacher cache of a run without a browser: a file.
 
 import { open, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { CacheError, type CacheStorage } from '../distill/teacher/cache-file';
 
-/** The file is made if it is not there; its folder is not. @throws if it cannot be opened */
+/** Creates the file if needed, but not its folder. @throws Error if it cannot be opened */
 export async function openCacheStorage(path: string): Promise<CacheStorage> {
-  const file = await open(path, 'a+').then(async (made) => {
-    await made.close();
-    return open(path, 'r+');
-  });
+  // 'a+' creates a missing file, but would append every write; 'r+' does not create it.
+  await (await open(path, 'a+')).close();
+  const file = await open(path, 'r+');
   return {
     size: async () => (await file.stat()).size,
     async read(from, to) {
@@ -24,7 +23,7 @@ export async function openCacheStorage(path: string): Promise<CacheStorage> {
         }
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
-        throw new CacheError('full', `The disk of ${path} is full.`);
+        throw new CacheError('full', `The disk with ${path} is full.`);
       }
     },
     async room() {

@@ -1,10 +1,9 @@
-// Checks every kernel against its slow twin on the adapter that Node finds, and prints the table.
-// Exits 1 if a row fails.
+// Checks every kernel against its slow reference on the adapter that Node finds, and prints a
+// table. Exits with 1 if a row fails.
 //
 //   npm run check:gpu
 //
-// Which driver is checked is the system's choice; on Linux the environment variable
-// VK_ICD_FILENAMES names another.
+// The system chooses the driver; on Linux the environment variable VK_ICD_FILENAMES overrides it.
 
 import { reportText, runChecks } from '../check/run';
 import { openGpu } from '../gpu/device';

@@ -1,13 +1,13 @@
-// A run's state as one file: a line of JSON that says what it is, then the optimiser's arrays as
-// they lie on the GPU. Written beside and renamed, so that the file is always whole: the last
-// checkpoint, or the one before it.
+// A run's state in one file: a line of JSON that describes it, then the optimiser's arrays with the
+// bytes of their GPU buffers. Written to a temporary file and renamed, so that an interrupted write
+// leaves the previous checkpoint intact.
 
 import { open, rename } from 'node:fs/promises';
 import type { Config } from '../config';
 import type { Snapshot } from '../distill/trainer';
 import type { Places } from './flags';
 
-/** What a run needs to know of the one that it continues. */
+/** What a resumed run must know about the run that it continues. */
 export interface RunFacts {
   config: Config;
   places: Places;
@@ -15,26 +15,26 @@ export interface RunFacts {
   student: object;
   dtype: 'f16' | 'f32';
   adapter: string;
-  /** Of all documents' tokens, SHA-256 in hex. */
+  /** SHA-256 of all documents' tokens, in hex. */
   data: string;
 }
 
 interface Header extends RunFacts {
   version: 1;
   step: number;
-  /** Bytes of each array, in order. */
+  /** Byte length of each array, in the file's order. */
   bytes: number[];
 }
 
 const ARRAYS = ['master', 'mean', 'square', 'scaler'] as const;
-/** A header is a few thousand bytes; a file without a line break so far is something else. */
-const MOST_HEADER = 2 ** 20;
+/** Bytes to search for the end of the header, which is a few thousand bytes long. */
+const LONGEST_HEADER = 2 ** 20;
 
 export class CheckpointError extends Error {
   override name = 'CheckpointError';
 }
 
-/** @throws the file system's error, e.g. of a full disk; the checkpoint before it stays */
+/** @throws the file system's error, e.g. for a full disk; the previous checkpoint is then kept */
 export async function writeCheckpoint(
   path: string,
   facts: RunFacts,
@@ -53,19 +53,19 @@ export async function writeCheckpoint(
   await rename(`${path}.new`, path);
 }
 
-/** @throws CheckpointError if there is no whole checkpoint of this version */
+/** @throws CheckpointError if there is no complete checkpoint of this version */
 export async function readCheckpoint(
   path: string,
 ): Promise<{ facts: RunFacts; snapshot: Snapshot }> {
   const file = await open(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT') throw error;
     throw new CheckpointError(
-      `${path} is not there, so there is nothing to go on from. Start without --resume.`,
+      `${path} does not exist, so there is nothing to resume. Start without --resume.`,
     );
   });
   try {
     const { size } = await file.stat();
-    const start = Buffer.alloc(Math.min(size, MOST_HEADER));
+    const start = Buffer.alloc(Math.min(size, LONGEST_HEADER));
     await file.read(start, 0, start.length, 0);
     const end = start.indexOf('\n');
     const { version, step, bytes, ...facts } = parseHeader(
@@ -74,14 +74,15 @@ export async function readCheckpoint(
     );
     if (version !== 1) {
       throw new CheckpointError(
-        `${path} has version ${version}; this Stillhouse reads 1. Use the one that wrote it.`,
+        `${path} has version ${version}; this Stillhouse reads version 1. ` +
+          'Resume with the version that wrote it.',
       );
     }
     const needed = bytes.reduce((sum, count) => sum + count, end + 1);
     if (size !== needed) {
-      const told = `${path} is ${size} bytes long, its first line says ${needed}`;
       throw new CheckpointError(
-        `${told}. It is damaged; start without --resume, in another folder.`,
+        `${path} is damaged: it has ${size} bytes, but its first line says ${needed}. ` +
+          'Start without --resume, in another folder.',
       );
     }
     let at = end + 1;
@@ -105,9 +106,9 @@ function parseHeader(line: string, path: string): Header {
     const header = JSON.parse(line) as Header;
     if (Array.isArray(header.bytes) && header.bytes.length === ARRAYS.length) return header;
   } catch {
-    // Told below: whatever it is, it is no checkpoint.
+    // Not JSON, so not a checkpoint: reported below.
   }
   throw new CheckpointError(
-    `${path} is no checkpoint of Stillhouse. Start without --resume, in another folder.`,
+    `${path} is not a Stillhouse checkpoint. Start without --resume, in another folder.`,
   );
 }

@@ -1,6 +1,6 @@
-// Opens WebGPU in Node: Dawn, from the npm package `webgpu`. Which driver it finds is the system's
-// choice (on Linux the environment variable VK_ICD_FILENAMES). Node does not exit by itself while
-// the instance lives.
+// Opens WebGPU in Node: Dawn, from the npm package `webgpu`. The system chooses the driver; on
+// Linux the environment variable VK_ICD_FILENAMES overrides it. Node does not exit by itself while
+// the instance exists.
 
 import { create, globals } from 'webgpu';
 
@@ -8,8 +8,8 @@ import { create, globals } from 'webgpu';
 const alive = globalThis as { dawnInstance?: GPU; dawnDevices?: GPUDevice[] };
 
 /**
- * The process's one GPU instance, with GPUBufferUsage and its like made global. Devices made from
- * it are kept alive for as long as the process; `device.destroy()` frees their memory.
+ * The process's one GPU instance. Makes GPUBufferUsage and the other WebGPU constants global.
+ * Devices stay referenced until the process ends; `device.destroy()` frees their memory.
  */
 export async function openDawn(): Promise<GPU> {
   if (alive.dawnInstance) return alive.dawnInstance;
@@ -17,10 +17,10 @@ export async function openDawn(): Promise<GPU> {
   keepDevices();
   copySharedViews();
   waitInsteadOfSpinning();
-  // Rounding is for pages that may not be trusted; a profile wants the nanoseconds.
+  // Browsers round timestamps against malicious pages; a profile needs the nanoseconds.
   alive.dawnInstance = create(['disable-dawn-features=timestamp_quantization']);
-  // onnxruntime looks for WebGPU where a browser has it, even when it is handed a device. Node 20
-  // has no navigator.
+  // onnxruntime looks for navigator.gpu even when it is given a device, and Node 20 has no
+  // navigator.
   if (typeof navigator === 'undefined')
     Object.defineProperty(globalThis, 'navigator', { value: {}, configurable: true });
   Object.defineProperty(navigator, 'gpu', { value: alive.dawnInstance, configurable: true });
@@ -40,9 +40,8 @@ function keepDevices(): void {
 }
 
 /**
- * While the GPU is at work, Dawn asks after it in an endless chain of setImmediate, which keeps one
- * core busy. A software adapter needs that core: Dawn's own (native) callback comes a millisecond
- * later instead.
+ * While the GPU works, Dawn polls it in an endless chain of setImmediate, which keeps a core busy. A
+ * software adapter needs that core, so Dawn's native callbacks are delayed by a millisecond.
  */
 function waitInsteadOfSpinning(): void {
   const immediately = globalThis.setImmediate;
@@ -53,10 +52,7 @@ function waitInsteadOfSpinning(): void {
   globalThis.setImmediate = Object.assign(patched, immediately) as unknown as typeof setImmediate;
 }
 
-/**
- * Dawn in Node refuses views of a SharedArrayBuffer, which is what onnxruntime's WebAssembly memory
- * is.
- */
+/** Dawn in Node refuses views of a SharedArrayBuffer, which onnxruntime's WebAssembly memory is. */
 function copySharedViews(): void {
   const writeBuffer = GPUQueue.prototype.writeBuffer as (
     this: GPUQueue,
@@ -73,8 +69,8 @@ function copySharedViews(): void {
     if (!ArrayBuffer.isView(data) || !(data.buffer instanceof SharedArrayBuffer)) {
       return writeBuffer.call(this, buffer, bufferOffset, data, dataOffset, size);
     }
-    // Offset and size count elements of the view, as in WebGPU's specification; slice() copies to
-    // unshared memory.
+    // As WebGPU specifies, offset and size count elements of the view. slice() copies to unshared
+    // memory.
     const view = data as unknown as Uint8Array;
     return writeBuffer.call(
       this,

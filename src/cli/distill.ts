@@ -1,11 +1,10 @@
 // Distils a student from a teacher without a browser: the page's engine and settings, on Node and
 // Dawn.
 //
-// npm run distill -- --teacher_model microsoft/DialoGPT-medium --student_model distilgpt2
-// --model_dtype float16 \
-//     --train_steps 500 --student_lr 5e-6 --output_dir out
+//   npm run distill -- --teacher_model microsoft/DialoGPT-medium --student_model distilgpt2 \
+//     --model_dtype float16 --train_steps 500 --student_lr 5e-6 --output_dir out
 //
-// --help lists all flags. Exit codes: 0 done, 1 failed, 2 bad flags, 130 interrupted.
+// --help lists all flags. Exit codes: 0 done, 1 failed, 2 invalid flags, 130 interrupted.
 
 import { existsSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
@@ -26,24 +25,24 @@ const FAILED = 1;
 const BAD_FLAGS = 2;
 const INTERRUPTED = 130;
 
-/** Flags that name something that is not there, or contradict what is. */
+/** Flags that are valid by themselves but do not fit the output folder or its checkpoint. */
 class FlagError extends Error {}
 
 /** The step of the last checkpoint that this process wrote. */
-let kept = 0;
+let checkpointStep = 0;
 
 const stop = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {
     if (stop.signal.aborted) process.exit(INTERRUPTED);
-    say('Stopping after this step. Once more stops at once, without a checkpoint.');
+    say('Stopping after this step. Interrupt again to stop at once, without a checkpoint.');
     stop.abort(new Error('interrupted'));
   });
 }
 process.exit(await main(process.argv.slice(2)));
 
-async function main(words: string[]): Promise<number> {
-  const flags = parseFlags(words);
+async function main(args: string[]): Promise<number> {
+  const flags = parseFlags(args);
   if (flags === 'help') {
     say(helpText());
     return DONE;
@@ -53,13 +52,13 @@ async function main(words: string[]): Promise<number> {
     return await distil(flags);
   } catch (error) {
     if (error === stop.signal.reason) {
-      say('Interrupted before a step was done. What came from the hub is kept.');
+      say('Interrupted before the first step. Downloaded files are kept.');
       return INTERRUPTED;
     }
     if (error instanceof FlagError || error instanceof CheckpointError)
       return refuse(error.message);
-    const on = kept ? ` --resume --output_dir ${flags.outputDir} goes on from step ${kept}.` : '';
-    console.error(`distill: ${explain(error)}${on}`);
+    const hint = checkpointStep > 0 ? ` ${resumeHint(flags, checkpointStep)}` : '';
+    console.error(`distill: ${explain(error)}${hint}`);
     return FAILED;
   }
 }
@@ -76,33 +75,35 @@ async function distil(flags: Flags): Promise<number> {
     cache: join(flags.outputDir, 'teacher-cache.bin'),
   };
   const saved = flags.resume ? await readCheckpoint(files.checkpoint) : undefined;
-  const { config, places } = saved ? continued(flags, saved.facts) : started(flags);
-  const there = ['checkpoint.bin', 'model.safetensors'].find((file) =>
+  const { config, places } = saved ? resumedRun(flags, saved.facts) : newRun(flags);
+  const existing = ['checkpoint.bin', 'model.safetensors'].find((file) =>
     existsSync(join(flags.outputDir, file)),
   );
-  if (!saved && there) {
-    const on =
-      there === 'checkpoint.bin' ? 'Add --resume to go on with its run, or choose' : 'Choose';
+  if (!saved && existing) {
+    const hint =
+      existing === 'checkpoint.bin' ? 'Add --resume to continue its run, or choose' : 'Choose';
     throw new FlagError(
-      `--output_dir is ${flags.outputDir}, which has a ${there}. ${on} another folder.`,
+      `--output_dir is ${flags.outputDir}, which has a ${existing} already. ` +
+        `${hint} another folder.`,
     );
   }
   if (saved && saved.snapshot.step > config.train_steps) {
     throw new FlagError(
-      `--train_steps is ${config.train_steps}, and the checkpoint is at ${saved.snapshot.step} already.`,
+      `--train_steps is ${config.train_steps}, but the checkpoint is at step ` +
+        `${saved.snapshot.step}. Give more steps.`,
     );
   }
   const gpu = await openGpu(await openDawn());
-  // What befalls the device reaches no call of ours otherwise.
-  const broken = new Promise<never>((_, reject) => {
+  // Device errors and loss that no pending call reports.
+  const deviceFailure = new Promise<never>((_, reject) => {
     gpu.onError = reject;
     void gpu.lost.then(({ message, reason }) =>
       reject(new Error(`The GPU was lost: ${message || reason}.`)),
     );
   });
-  broken.catch(() => undefined);
-  const work = async () => {
-    // Now rather than after a long download: the folder may be one that cannot be made.
+  deviceFailure.catch(() => undefined);
+  const run = async () => {
+    // Fails now, rather than after a long download, if the folder cannot be created.
     await mkdir(flags.outputDir, { recursive: true });
     const texts = await readTexts(places);
     const models = await openModels(config, gpu, {
@@ -125,13 +126,12 @@ async function distil(flags: Flags): Promise<number> {
         signal: stop.signal,
         say,
         onCheckpoint: (step) => {
-          kept = step;
+          checkpointStep = step;
         },
       });
       if (done.interrupted !== undefined) {
-        const on =
-          done.interrupted > 0 ? ` --resume --output_dir ${outputDir} goes on from there.` : '';
-        say(`Interrupted at step ${done.interrupted} of ${config.train_steps}.${on}`);
+        const hint = done.interrupted > 0 ? ` ${resumeHint(flags, done.interrupted)}` : '';
+        say(`Interrupted at step ${done.interrupted} of ${config.train_steps}.${hint}`);
         return INTERRUPTED;
       }
       if (done.failure) console.error(`distill: ${done.failure}`);
@@ -140,38 +140,41 @@ async function distil(flags: Flags): Promise<number> {
       models.close();
     }
   };
-  return Promise.race([work(), broken]);
+  return Promise.race([run(), deviceFailure]);
 }
 
-function started({ settings, places }: Flags): { config: Config; places: Places } {
-  const settled = applySettings(settings, DEFAULTS);
-  if ('problems' in settled) throw new FlagError(settled.problems.join('\n'));
-  return { config: settled.config, places };
+const resumeHint = ({ outputDir }: Flags, step: number) =>
+  `Use --resume --output_dir ${outputDir} to continue from step ${step}.`;
+
+function newRun({ settings, places }: Flags): { config: Config; places: Places } {
+  const result = applySettings(settings, DEFAULTS);
+  if ('problems' in result) throw new FlagError(result.problems.join('\n'));
+  return { config: result.config, places };
 }
 
-/** The settings of the run that is continued, with what may change. */
-function continued(
+/** The checkpoint's settings, with those changed that a resumed run may change. */
+function resumedRun(
   flags: Flags,
   { config: before, places }: RunFacts,
 ): { config: Config; places: Places } {
   const [place] = flags.placeFlags;
-  if (place)
-    throw new FlagError(`--${place} is the checkpoint's own in a run that goes on. Leave it away.`);
-  const settled = applySettings(flags.settings, before);
-  if ('problems' in settled) throw new FlagError(settled.problems.join('\n'));
+  if (place) throw new FlagError(`--${place} cannot change in a resumed run. Leave it out.`);
+  const result = applySettings(flags.settings, before);
+  if ('problems' in result) throw new FlagError(result.problems.join('\n'));
+  const { config } = result;
   const names = Object.keys(before) as (keyof Config)[];
-  const changed = names.filter((name) => settled.config[name] !== before[name] && !mayChange(name));
+  const changed = names.filter((name) => config[name] !== before[name] && !mayChange(name));
   if (changed.length > 0) {
-    const told = changed.map(
-      (name) => `--${name} is ${settled.config[name]}, in the checkpoint ${before[name]}`,
+    const differences = changed.map(
+      (name) => `--${name} is ${config[name]}, but ${before[name]} in the checkpoint`,
     );
     const may = names.filter(mayChange).join(', ');
-    throw new FlagError(`${told.join('; ')}. A run that goes on may change only ${may}.`);
+    throw new FlagError(`${differences.join('; ')}. A resumed run may change only ${may}.`);
   }
-  return { config: settled.config, places };
+  return { config, places };
 }
 
-/** The user's documents, or the book as one. */
+/** The user's documents, or the built-in book as a single one. */
 async function readTexts({ data, reading }: Places): Promise<Document[]> {
   if (data.length === 0) return [[decodeCorpus(BOOK, await readFile(BOOK))]];
   const all: Document[] = [];
@@ -180,9 +183,8 @@ async function readTexts({ data, reading }: Places): Promise<Document[]> {
       { name: basename(path), bytes: await readFile(path) },
       reading,
     );
-    say(
-      `${path}: ${documents.length} documents${empty > 0 ? `, ${empty} empty values left out` : ''}`,
-    );
+    const skipped = empty > 0 ? `, ${empty} empty values left out` : '';
+    say(`${path}: ${documents.length} documents${skipped}`);
     for (const document of documents) all.push(document);
   }
   return all;

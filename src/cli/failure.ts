@@ -1,5 +1,5 @@
-// Errors as the command line says them: what happened and what can be done next; a fault of ours
-// with where it happened.
+// Errors as the command line prints them: what happened and what to do next. A bug in Stillhouse is
+// printed with its stack.
 
 import { CorpusError } from '../data/corpus';
 import { TokenizerError } from '../data/tokenizer';
@@ -10,7 +10,8 @@ import { GpuError } from '../gpu/device';
 import { LayoutError } from '../tensor/layout';
 
 const DRIVERS =
-  'A graphics driver with Vulkan, Metal or Direct3D 12 is needed; on Linux VK_ICD_FILENAMES can name one.';
+  'Install a graphics driver with Vulkan, Metal or Direct3D 12. ' +
+  'On Linux, VK_ICD_FILENAMES can name one.';
 
 export function explain(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
@@ -26,7 +27,7 @@ export function explain(error: unknown): string {
   )
     return message;
   if (error instanceof LayoutError) return `${message} Use another loss path, or --batch_size 1.`;
-  // The system's own, of a file that is not there or a disk that is full.
-  if ('syscall' in error) return `${message}. Check the path and the space on the disk.`;
-  return `${message} This is a fault of Stillhouse.\n${error.stack}`;
+  // The system's own, for example a missing file or a full disk.
+  if ('syscall' in error) return `${message}. Check the path and the free disk space.`;
+  return `${message} This is a bug in Stillhouse.\n${error.stack}`;
 }

@@ -1,5 +1,5 @@
-// metrics.jsonl: one JSON a line, the settings first, then every step and every evaluation. A
-// number that is none (NaN) is null.
+// metrics.jsonl: one JSON object per line, first the settings, then every step and evaluation. JSON
+// has no NaN, so NaN is written as null.
 
 import { appendFileSync, existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import type { RunStory } from '../distill/export/model-card';
@@ -12,25 +12,22 @@ const MOST_LOSSES = 25;
 type Line = { type: string; step?: number } & Record<string, unknown>;
 
 export class Metrics {
-  /** The newest of each, also of the run that is continued. */
+  /** The latest of each, including those of a run that is resumed. */
   lastStep: StepRecord | undefined;
   lastEvaluation: EvaluationRecord | undefined;
 
   constructor(private readonly path: string) {}
 
-  /** Begins the file anew. */
+  /** Starts a new file. */
   begin(settings: object): void {
     writeFileSync(this.path, '');
     this.#write({ type: 'config', ...settings });
   }
 
-  /**
-   * Goes on after `step`: what was recorded beyond it did not make it into the checkpoint, and will
-   * come again.
-   */
+  /** Continues after the checkpoint's `step`. Later lines are removed: their steps run again. */
   resume(step: number, settings: object): void {
     const text = existsSync(this.path) ? readFileSync(this.path, 'utf8') : '';
-    // The last line may be cut short, where a run was killed.
+    // If the run was killed, the last line may be incomplete.
     const lines = text.split('\n').slice(0, -1);
     const kept = lines.filter((line, i) => {
       const record = this.#parse(line, i + 1);
@@ -54,15 +51,12 @@ export class Metrics {
     this.#write({ type: 'evaluation', ...record });
   }
 
-  /**
-   * Bytes of GPU memory by purpose: the planner's word, and what was counted once the run was
-   * built.
-   */
+  /** GPU memory by purpose, in bytes: planned before the run, and measured once it is built. */
   memory(planned: object, measured: object): void {
     this.#write({ type: 'memory', planned, measured });
   }
 
-  /** What a model card tells of the run: every evaluation, and some of the steps. */
+  /** The run as a model card shows it: every evaluation, and a sample of the steps. */
   story(): RunStory {
     const lines = readFileSync(this.path, 'utf8').trimEnd().split('\n');
     const all = lines.map((line, i) => this.#parse(line, i + 1));
@@ -88,10 +82,8 @@ export class Metrics {
       return JSON.parse(line) as Line;
     } catch (cause) {
       throw new CheckpointError(
-        `${this.path}: line ${number} is not JSON. Move the file away to go on without it.`,
-        {
-          cause,
-        },
+        `${this.path}: line ${number} is not JSON. Move the file away to continue without it.`,
+        { cause },
       );
     }
   }

@@ -1,5 +1,5 @@
-// Where the command line's models come from: the built-in folder, a folder of this machine, or the
-// hub through a cache on disk.
+// Opens the command line's models: from the built-in folder, from a folder on this machine, or from
+// Hugging Face through a cache on disk.
 
 import { open, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
@@ -21,12 +21,12 @@ import { diskCache } from './disk-cache';
 import type { Places } from './flags';
 import { loadedText } from './progress';
 
-/** What is trained on where no data is given. */
+/** The default data. */
 export const BOOK = 'public/corpus/moby-dick.txt';
 const BUILT_IN = 'public/models';
 const CACHE = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'stillhouse');
-/** A long download is told of this often. */
-const TOLD_MILLISECONDS = 5000;
+/** How often a long download is reported. */
+const PROGRESS_MILLISECONDS = 5000;
 
 export interface OpenModels {
   tokenizer: FolderTokenizer;
@@ -34,20 +34,19 @@ export interface OpenModels {
   /** The teacher's folder. */
   source: ModelSource;
   student?: StudentStart;
-  /** Ends the connections. */
+  /** Closes the connections. */
   close(): void;
 }
 
 export interface ModelPlaces extends Places {
   cacheDir?: string;
-  /** Ends loading with its reason. */
+  /** Once aborted, loading throws its reason. */
   signal: AbortSignal;
   say(line: string): void;
 }
 
 /**
- * Reads what both folders say of themselves, and the tokenizer. Weights are read when the run is
- * built.
+ * Reads both models' config and headers, and the tokenizer. Weights are read when the run is built.
  */
 export async function openModels(
   config: Config,
@@ -77,13 +76,13 @@ export async function openModels(
 
 function sourceOf(role: 'teacher' | 'student', text: string, places: ModelPlaces): ModelSource {
   const { hub, cacheDir = CACHE, signal, say } = places;
-  const onProgress = told(text, say);
+  const onProgress = progressLines(text, say);
   const reference = modelReference(text);
   if (!reference)
-    throw new Error(`${role}_model is ${JSON.stringify(text)}, which names no model.`);
+    throw new Error(`${role}_model is ${JSON.stringify(text)}, which cannot name a model.`);
   if (reference.kind === 'hub') {
     const cache = diskCache(cacheDir, (why) =>
-      say(`Nothing more of ${text} is kept for the next time: ${why}.`),
+      say(`${text} cannot be kept for the next run: ${why}.`),
     );
     return hubSource({
       id: reference.id,
@@ -97,7 +96,7 @@ function sourceOf(role: 'teacher' | 'student', text: string, places: ModelPlaces
   const folder =
     reference.kind === 'built-in' ? `${BUILT_IN}/${reference.name}` : places[`${role}Dir`];
   if (folder === undefined)
-    throw new Error(`${role}_model is ${text}, and no folder was given for it.`);
+    throw new Error(`${role}_model is ${text}, but no folder was given. Use --${role}_dir FOLDER.`);
   return folderSource(folder, folderOnDisk(folder), undefined, signal);
 }
 
@@ -105,8 +104,8 @@ function folderOnDisk(folder: string): Folder {
   return {
     async size(file) {
       try {
-        const found = await stat(join(folder, file));
-        return found.isFile() ? found.size : undefined;
+        const stats = await stat(join(folder, file));
+        return stats.isFile() ? stats.size : undefined;
       } catch (error) {
         if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? ''))
           return undefined;
@@ -120,9 +119,7 @@ function folderOnDisk(folder: string): Folder {
         for (let done = 0; done < bytes.length; ) {
           const { bytesRead } = await opened.read(bytes, done, bytes.length - done, from + done);
           if (bytesRead === 0)
-            throw new Error(
-              `${join(folder, file)} became shorter while it was read. Run it again.`,
-            );
+            throw new Error(`${join(folder, file)} became shorter while it was read. Try again.`);
           done += bytesRead;
         }
         return bytes;
@@ -133,15 +130,15 @@ function folderOnDisk(folder: string): Folder {
   };
 }
 
-/** Says how far a long download is, now and then, and that it is done. */
-function told(label: string, say: ModelPlaces['say']): Progress {
-  let last = { file: '', at: 0, said: false };
+/** Prints the progress of a long download every few seconds, and its end. */
+function progressLines(label: string, say: ModelPlaces['say']): Progress {
+  let last = { file: '', at: 0, printed: false };
   return (file, loaded, total) => {
     const now = performance.now();
-    if (file !== last.file) last = { file, at: now, said: false };
+    if (file !== last.file) last = { file, at: now, printed: false };
     const done = loaded === total;
-    if (now - last.at < TOLD_MILLISECONDS && !(done && last.said)) return;
-    last = { file, at: now, said: !done };
+    if (now - last.at < PROGRESS_MILLISECONDS && !(done && last.printed)) return;
+    last = { file, at: now, printed: !done };
     say(loadedText(file, label, loaded, total));
   };
 }

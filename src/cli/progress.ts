@@ -1,5 +1,4 @@
-// The lines that a run prints, in the style of the script that this project grew from, and figures
-// as people read them. Pure.
+// The lines that a run prints, in the style of the script that this project grew out of. Pure.
 
 import type { EvaluationRecord, StepRecord } from '../distill/records';
 import type { Purpose } from '../gpu/memory';
@@ -7,7 +6,7 @@ import type { Purpose } from '../gpu/memory';
 /** Steps that the speed is averaged over. */
 const SPEED_STEPS = 20;
 
-/** How fast a run is, from when its steps ended. */
+/** A run's speed, from the times at which its steps ended. */
 export class Pace {
   #times: number[] = [];
 
@@ -16,7 +15,7 @@ export class Pace {
     private readonly steps: number,
   ) {}
 
-  /** A step ended at `milliseconds`. The first call is before any has, and starts the clock. */
+  /** Call before the first step, to start the clock, and after each step. */
   tick(milliseconds: number): void {
     this.#times = [...this.#times.slice(-SPEED_STEPS), milliseconds];
   }
@@ -27,16 +26,16 @@ export class Pace {
     const seconds = count > 0 ? (this.#times[count] - this.#times[0]) / 1000 : 0;
     if (seconds <= 0) return 'n/a tok/s, n/a left';
     const speed = (count * this.tokensPerStep) / seconds;
-    return `${whole(speed)} tok/s, ${duration(((this.steps - step) * seconds) / count)} left`;
+    return `${rounded(speed)} tok/s, ${duration(((this.steps - step) * seconds) / count)} left`;
   }
 }
 
-/** One step. */
+/** The line for a step. */
 export function stepLine({ step, loss, applied }: StepRecord, pace: string): string {
   return `Step ${step}: Loss=${figure(loss, 4)}${applied ? '' : ' (skipped)'}, ${pace}`;
 }
 
-/** One evaluation, with the loss of the step before it: none before training. */
+/** The line for an evaluation. `last` is the step before it, undefined before training. */
 export function evaluationLine(
   record: EvaluationRecord,
   last: StepRecord | undefined,
@@ -46,29 +45,26 @@ export function evaluationLine(
   const perplexity =
     studentPerplexity === undefined ? `n/a (${tokens} valid tokens)` : figure(studentPerplexity, 2);
   const success = tried > 0 ? figure(succeeded / tried, 3) : 'n/a';
-  const skipped = last && last.skippedTotal > 0 ? `${whole(last.skippedTotal)} skipped, ` : '';
+  const skipped = last && last.skippedTotal > 0 ? `${rounded(last.skippedTotal)} skipped, ` : '';
   return (
     `Step ${step}: Loss=${figure(last?.loss, 4)}, PPL=${perplexity}, ` +
     `Success=${success} (${succeeded} of ${tried}), ${skipped}${pace}`
   );
 }
 
-/**
- * A number with so many digits behind the point; never clamped, and n/a where there is none:
- * metrics.jsonl has null for NaN.
- */
+/** A number with `digits` decimals, never clamped. NaN, which metrics.jsonl has as null, is n/a. */
 export function figure(value: number | null | undefined, digits: number): string {
   return typeof value !== 'number' || Number.isNaN(value) ? 'n/a' : value.toFixed(digits);
 }
 
-const whole = (value: number) => Math.round(value).toLocaleString('en-US');
+const rounded = (value: number) => Math.round(value).toLocaleString('en-US');
 
 /** mm:ss, or h:mm:ss. */
 function duration(seconds: number): string {
-  const all = Math.round(seconds);
+  const total = Math.round(seconds);
   const two = (value: number) => String(value).padStart(2, '0');
-  const [hours, minutes] = [Math.floor(all / 3600), Math.floor(all / 60) % 60];
-  return `${hours > 0 ? `${hours}:` : ''}${two(minutes)}:${two(all % 60)}`;
+  const [hours, minutes] = [Math.floor(total / 3600), Math.floor(total / 60) % 60];
+  return `${hours > 0 ? `${hours}:` : ''}${two(minutes)}:${two(total % 60)}`;
 }
 
 /** 1.61 GB, 12.3 MB, 4.5 kB */
@@ -80,9 +76,10 @@ function size(bytes: number): string {
 
 /** "57.3 MB: weights 12.0 MB, …", largest first. */
 export function memoryText(totals: Partial<Record<Purpose, number>>): string {
-  const parts = Object.entries(totals).sort(([, a], [, b]) => b - a);
-  const sum = parts.reduce((total, [, bytes]) => total + bytes, 0);
-  return `${size(sum)}: ${parts.map(([purpose, bytes]) => `${purpose} ${size(bytes)}`).join(', ')}`;
+  const purposes = Object.entries(totals).sort(([, a], [, b]) => b - a);
+  const sum = purposes.reduce((total, [, bytes]) => total + bytes, 0);
+  const list = purposes.map(([purpose, bytes]) => `${purpose} ${size(bytes)}`);
+  return `${size(sum)}: ${list.join(', ')}`;
 }
 
 /** "model.safetensors of distilgpt2: 120.5 MB of 352.8 MB" */

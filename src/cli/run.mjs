@@ -1,7 +1,7 @@
-// Runs a script of this folder under Node: `node src/cli/run.mjs train-teacher --steps 100` builds
-// train-teacher.ts and starts it with `--steps 100`. A name with a / is a script elsewhere, from
-// the project's root: tests/bench/story-pair. What it builds needs only the packages in EXTERNAL
-// beside it.
+// Builds a script of this folder and runs it in Node: `node src/cli/run.mjs train-teacher --steps
+// 100` builds train-teacher.ts and starts it with `--steps 100`. A name with a / is a path from the
+// project's root, such as tests/bench/story-pair. Everything is bundled except the packages in
+// EXTERNAL.
 
 import { spawn } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
@@ -9,16 +9,16 @@ import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'vite';
 
-/** `webgpu` is native code, and onnxruntime finds its WebAssembly beside its own file. */
+/** `webgpu` is native code; onnxruntime looks for its WebAssembly next to its own file. */
 const EXTERNAL = ['webgpu', 'onnxruntime-web'];
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const [given, ...args] = process.argv.slice(2);
-const path = given?.includes('/') ? given : `src/cli/${given}`;
-if (!given || !existsSync(`${root}/${path}.ts`)) {
+const [script, ...args] = process.argv.slice(2);
+const path = script?.includes('/') ? script : `src/cli/${script}`;
+if (!script || !existsSync(`${root}/${path}.ts`)) {
   const scripts = readdirSync(`${root}/src/cli`).filter((file) => file.endsWith('.ts'));
   console.error(
-    `run: no script ${given ? path : 'src/cli/NAME'}.ts. There are: ${scripts.join(', ')}.`,
+    `run: there is no ${script ? path : 'src/cli/NAME'}.ts. Choose one of ${scripts.join(', ')}.`,
   );
   process.exit(2);
 }
@@ -28,12 +28,12 @@ const outDir = `${root}/node_modules/.cache/stillhouse/${name}`;
 await build({
   root,
   logLevel: 'warn',
-  // Without the page's plugins and index.html: this is a program.
+  // Not the page's configuration: a script needs no plugins and no index.html.
   configFile: false,
   ssr: { noExternal: true, external: EXTERNAL },
   resolve: {
-    // The browser's build of the tokenizer library, which runs in Node as well; its Node build
-    // wants native packages.
+    // The tokenizer library's browser build, which also runs in Node. Its Node build needs native
+    // packages.
     alias: {
       '@xenova/transformers': `${root}/node_modules/@xenova/transformers/dist/transformers.web.js`,
     },
@@ -51,8 +51,7 @@ await build({
 const child = spawn(process.execPath, ['--enable-source-maps', `${outDir}/${name}.js`, ...args], {
   stdio: 'inherit',
 });
-// Ctrl-C reaches the child by itself; a signal to this process is passed on, so that a run can save
-// before it ends.
+// Ctrl-C reaches the child directly; SIGTERM is passed on, so that a run can save before it ends.
 process.on('SIGINT', () => {});
 process.on('SIGTERM', () => child.kill('SIGTERM'));
 child.on('exit', (code, signal) => {

@@ -1,11 +1,11 @@
-// The trained student as a Hugging Face folder, which transformers, transformers.js and Stillhouse
-// itself read.
+// Writes the trained student as a Hugging Face folder, which transformers, transformers.js and
+// Stillhouse itself can load.
 
 import { mkdir, open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { StudentFile } from '../distill/export/export';
 
-/** Writes the files one after another, each in chunks, and returns their names. */
+/** Writes the files one after another, chunk by chunk. Returns their names. */
 export async function writeFolder(
   folder: string,
   files: readonly StudentFile[],

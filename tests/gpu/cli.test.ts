@@ -1,5 +1,5 @@
-// `npm run distill` as a process: exit codes, what it prints, the files it leaves, models of a hub,
-// and a run that is interrupted and goes on with the same bits.
+// `npm run distill` as a process: exit codes, output, the files it writes, models from a hub, and
+// an interrupted run that continues with the same bits.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -21,8 +21,9 @@ import { modelFiles, publish } from '../hub-models';
 import { type Hub, serveHub } from '../hub-server';
 
 /** Small enough that starting takes longer than training. */
-const TINY = words(
-  '--batch_size 2 --max_length 16 --eval_batches 2 --sample_tokens 4 --student_layers 1 --student_width 16 --warmup_steps 0',
+const TINY = args(
+  '--batch_size 2 --max_length 16 --eval_batches 2 --sample_tokens 4 ' +
+    '--student_layers 1 --student_width 16 --warmup_steps 0',
 );
 const PROGRAM = 'node_modules/.cache/stillhouse/distill/distill.js';
 
@@ -37,16 +38,16 @@ beforeAll(async () => {
   expect([built.code, built.output.trim()]).toEqual([0, helpText()]);
   publish(hub, 'org/teacher', await small());
   publish(hub, 'org/broken', await small());
-  // It waits longer and longer before it gives up, which others need not wait for.
+  // This run waits longer and longer before it gives up; the other tests need not wait for it.
   hub.faults.set('org/broken@main/model.safetensors', { kind: 'cut', bytes: 0 });
-  breaking = distil('broken', ...words('--train_steps 1 --teacher_model org/broken'), ...fromHub());
+  breaking = distil('broken', ...args('--train_steps 1 --teacher_model org/broken'), ...fromHub());
 });
 afterAll(async () => {
   await hub.close();
   rmSync(folder, { recursive: true, force: true });
 });
 
-function words(text: string): string[] {
+function args(text: string): string[] {
   return text.split(' ');
 }
 
@@ -54,7 +55,7 @@ const fromHub = () => ['--hub', hub.url, '--cache_dir', out('cache')];
 
 interface Result {
   code: number | null;
-  /** Both streams together, as a terminal has them. */
+  /** Both streams together, as in a terminal. */
   output: string;
 }
 
@@ -77,7 +78,7 @@ const start = (name: string, flags: string[]) =>
 
 const distil = (name: string, ...flags: string[]) => finished(start(name, flags));
 
-/** A GPT-2 with the built-in teacher's tokenizer, small and at random. */
+/** A small GPT-2 with random weights and the built-in teacher's tokenizer. */
 async function small(): Promise<Map<string, Uint8Array>> {
   const config: Gpt2Config = {
     vocab_size: 1024,
@@ -107,20 +108,21 @@ const metricsOf = (name: string): Line[] =>
 
 const studentOf = (name: string) => readFileSync(join(out(name), 'model.safetensors'));
 
-test('flags that cannot be used end with 2, before anything is written', async () => {
-  const { code, output } = await distil('none', ...words('--alfa 0.5 --temperature 99'));
+test('invalid flags exit with 2 before anything is written', async () => {
+  const { code, output } = await distil('none', ...args('--alfa 0.5 --temperature 99'));
   expect(code).toBe(2);
   expect(output).toContain(
-    '--alfa is not a flag. Did you mean --alpha?\n--temperature is 99. It must be a number from 0.25 to 16.',
+    '--alfa is not a flag. Did you mean --alpha?\n' +
+      '--temperature is 99. It must be a number from 0.25 to 16.',
   );
   expect((await distil('none', '--resume')).output).toContain(
-    'checkpoint.bin is not there, so there is nothing to go on from.',
+    'checkpoint.bin does not exist, so there is nothing to resume.',
   );
   expect(() => metricsOf('none')).toThrow('ENOENT');
 });
 
-test('a run that is interrupted goes on with the bits of one that was not', async () => {
-  const flags = words('--train_steps 24 --eval_steps 8 --lr_schedule cosine');
+test('a run that is interrupted and resumed ends with the same bits as one that is not', async () => {
+  const flags = args('--train_steps 24 --eval_steps 8 --lr_schedule cosine');
   const straight = await distil('straight', ...flags);
   expect([straight.code, straight.output]).toEqual([
     0,
@@ -136,14 +138,19 @@ test('a run that is interrupted goes on with the bits of one that was not', asyn
   });
   expect([first.code, first.output]).toEqual([
     130,
-    expect.stringMatching(/Interrupted at step \d+ of 24\. --resume/),
+    expect.stringMatching(
+      /Interrupted at step (\d+) of 24\. Use --resume --output_dir \S+ to continue from step \1\./,
+    ),
   ]);
-  expect((await distil('halves', ...flags)).output).toContain('Add --resume to go on with its run');
-  // Nothing else is asked for again: the checkpoint has the settings.
+  expect((await distil('halves', ...flags)).output).toContain('Add --resume to continue its run');
+  // No other flags: the checkpoint has the settings.
   const second = await finished(
     spawn(process.execPath, [PROGRAM, '--output_dir', out('halves'), '--resume']),
   );
-  expect([second.code, second.output]).toEqual([0, expect.stringMatching(/On from step \d+\./)]);
+  expect([second.code, second.output]).toEqual([
+    0,
+    expect.stringMatching(/Continuing from step \d+\./),
+  ]);
 
   expect(studentOf('halves').equals(studentOf('straight'))).toBe(true);
   const steps = (name: string) => metricsOf(name).filter(({ type }) => type === 'step');
@@ -151,15 +158,15 @@ test('a run that is interrupted goes on with the bits of one that was not', asyn
     Array.from({ length: 24 }, (_, i) => i + 1),
   );
   expect(steps('halves')).toEqual(steps('straight'));
-  const judged = (name: string) =>
+  const evaluations = (name: string) =>
     metricsOf(name)
       .filter(({ type }) => type === 'evaluation')
       .map((record) => ({ ...record, milliseconds: 0 }));
-  expect(judged('halves')).toEqual(judged('straight'));
-  expect(judged('straight').map(({ step }) => step)).toEqual([0, 8, 16, 24]);
+  expect(evaluations('halves')).toEqual(evaluations('straight'));
+  expect(evaluations('straight').map(({ step }) => step)).toEqual([0, 8, 16, 24]);
 });
 
-test('the metrics begin with the settings, and the planner’s word is what was counted', () => {
+test('the metrics begin with the settings, and the planned memory is what was measured', () => {
   const [settings, memory] = metricsOf('straight');
   expect(settings).toMatchObject({
     type: 'config',
@@ -171,9 +178,9 @@ test('the metrics begin with the settings, and the planner’s word is what was 
   expect(Math.abs(sum(planned) / sum(measured) - 1)).toBeLessThan(0.02);
 });
 
-test('models come from the hub through a broken connection, texts from a table of dialogues', async () => {
+test('models come over a breaking connection, and texts from a table of dialogues', async () => {
   hub.faults.set('org/teacher@main/model.safetensors', { kind: 'cut', bytes: 70_000, times: 2 });
-  const flags = words(
+  const flags = args(
     '--teacher_model org/teacher --student_model teacher --student_from_layers 0 --train_steps 2',
   );
   const rows = Array.from(
@@ -181,7 +188,7 @@ test('models come from the hub through a broken connection, texts from a table o
     (_, i) => `Where is whale ${i}?,"${i} leagues off, and sounding."`,
   );
   writeFileSync(out('talk.csv'), ['one,two', ...rows].join('\n'));
-  const data = ['--data', out('talk.csv'), ...words('--format dialogue --column one two')];
+  const data = ['--data', out('talk.csv'), ...args('--format dialogue --column one two')];
   const { code, output } = await distil('hub', ...flags, ...data, ...fromHub());
   expect(code, output).toBe(0);
   expect(output).toContain('talk.csv: 80 documents');
@@ -189,7 +196,7 @@ test('models come from the hub through a broken connection, texts from a table o
   expect(studentOf('hub').length).toBeGreaterThan(100_000);
 });
 
-test('the student is a folder that can be read, and trained on from; what came from the hub is kept', async () => {
+test('the student folder can be loaded and trained further; downloads are kept', async () => {
   const names = ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'model.safetensors'];
   const files = new Map(
     [...names, 'onnx/model.onnx', 'onnx/model_fp16.onnx'].map((name) => [
@@ -220,8 +227,8 @@ test('the student is a folder that can be read, and trained on from; what came f
   );
   expect(weights.get('wte.weight')).toHaveLength(1024 * 16);
 
-  const asked = hub.requests.length;
-  const flags = words('--teacher_model org/teacher --train_steps 1');
+  const before = hub.requests.length;
+  const flags = args('--teacher_model org/teacher --train_steps 1');
   const { code, output } = await distil(
     'again',
     '--student_model',
@@ -230,18 +237,18 @@ test('the student is a folder that can be read, and trained on from; what came f
     ...fromHub(),
   );
   expect(code, output).toBe(0);
-  // Only whether the files are still the same is asked again, once each.
-  const requests = hub.requests.slice(asked).filter((request) => request.includes('org/teacher'));
+  // Each file is requested only once, to see whether it has changed.
+  const requests = hub.requests.slice(before).filter((request) => request.includes('org/teacher'));
   expect(requests.length).toBe(new Set(requests).size);
   expect(requests.every((request) => request.endsWith('bytes=0-'))).toBe(true);
-  // It begins where the other ended.
+  // It starts where the other ended.
   const perplexity = (name: string, step: number) =>
     metricsOf(name).find((line) => line.type === 'evaluation' && line.step === step)
       ?.studentPerplexity;
   expect(perplexity('again', 0)).toBe(perplexity('straight', 24));
 });
 
-test('a model that is not there, does not come, or does not fit ends with 1 and what to do', async () => {
+test('a model that is missing, does not arrive or does not fit exits with 1 and a hint', async () => {
   const { code, output } = await distil('missing', '--teacher_model', 'org/none', ...fromHub());
   expect([code, output]).toEqual([
     1,
@@ -261,8 +268,8 @@ test('a model that is not there, does not come, or does not fit ends with 1 and 
   expect(broken.output).toMatch(/model\.safetensors of org\/broken .*tried 5 times.*[Tt]ry again/);
 });
 
-test('an evaluation without a valid batch ends with 1, and says so instead of a number', async () => {
-  const { code, output } = await distil('view', ...words('--train_steps 1 --eval_loss_path view'));
+test('an evaluation without a valid batch exits with 1, and has no perplexity', async () => {
+  const { code, output } = await distil('view', ...args('--train_steps 1 --eval_loss_path view'));
   expect(code).toBe(1);
   expect(output).toMatch(
     /Step 1: Loss=\d\.\d{4}, PPL=n\/a \(0 valid tokens\), Success=0\.000 \(0 of 2\)/,

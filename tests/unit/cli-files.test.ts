@@ -1,5 +1,5 @@
-// The command line's files: a checkpoint is whole or refused, metrics go on after a checkpoint, and
-// a cache never stops a run.
+// The command line's files: a checkpoint is complete or refused, metrics continue after a
+// checkpoint, and a broken cache never stops a run.
 
 import {
   mkdtempSync,
@@ -57,7 +57,7 @@ const facts: RunFacts = {
   data: 'abc',
 };
 
-test('a checkpoint comes back as it was, and takes the place of the one before', async () => {
+test('a checkpoint is read back unchanged, and replaces the previous one', async () => {
   const path = join(folder, 'whole.bin');
   await writeCheckpoint(path, facts, { ...snapshot, step: 3 });
   await writeCheckpoint(path, facts, snapshot);
@@ -70,20 +70,20 @@ test('a checkpoint comes back as it was, and takes the place of the one before',
   expect(readdirSync(folder)).toEqual(['whole.bin']);
 });
 
-test('a checkpoint that is cut, strange, newer or missing is refused with what to do', async () => {
+test('a truncated, foreign, newer or missing checkpoint is refused with a message', async () => {
   const path = join(folder, 'cut.bin');
   await writeCheckpoint(path, facts, snapshot);
   const { size } = statSync(path);
   truncateSync(path, size - 4);
   await expect(readCheckpoint(path)).rejects.toThrow(
-    `cut.bin is ${size - 4} bytes long, its first line says ${size}.`,
+    `cut.bin is damaged: it has ${size - 4} bytes, but its first line says ${size}.`,
   );
   const whole = readFileSync(path);
   writeFileSync(path, 'PK\u0003\u0004');
-  await expect(readCheckpoint(path)).rejects.toThrow('cut.bin is no checkpoint of Stillhouse.');
+  await expect(readCheckpoint(path)).rejects.toThrow('cut.bin is not a Stillhouse checkpoint.');
   writeFileSync(path, whole.toString('latin1').replace('"version":1', '"version":2'), 'latin1');
   await expect(readCheckpoint(path)).rejects.toThrow(
-    'cut.bin has version 2; this Stillhouse reads 1.',
+    'cut.bin has version 2; this Stillhouse reads version 1.',
   );
   await expect(readCheckpoint(join(folder, 'none.bin'))).rejects.toThrow(CheckpointError);
 });
@@ -91,7 +91,7 @@ test('a checkpoint that is cut, strange, newer or missing is refused with what t
 const step = (number: number) => ({ step: number, loss: number / 2, kd: Number.NaN }) as StepRecord;
 const evaluation = (number: number) => ({ step: number, tokens: 5 }) as EvaluationRecord;
 
-test('metrics that go on lose what came after the checkpoint, and a line that was cut', () => {
+test('resumed metrics drop lines after the checkpoint and an incomplete last line', () => {
   const path = join(folder, 'metrics.jsonl');
   const metrics = new Metrics(path);
   metrics.begin({ config: DEFAULTS });
@@ -108,47 +108,44 @@ test('metrics that go on lose what came after the checkpoint, and a line that wa
     .split('\n')
     .map((line) => JSON.parse(line));
   expect(lines.map(({ type, step }) => [type, step])).toEqual([
-    ...[
-      ['config', undefined],
-      ['evaluation', 0],
-      ['step', 1],
-      ['step', 2],
-    ],
-    ...[
-      ['resumed', 2],
-      ['step', 3],
-    ],
+    ['config', undefined],
+    ['evaluation', 0],
+    ['step', 1],
+    ['step', 2],
+    ['resumed', 2],
+    ['step', 3],
   ]);
-  // No number is null, never 0.
+  // NaN is null, never 0.
   expect(lines[2].kd).toBeNull();
 
   writeFileSync(path, '{"type":"config"}\nhello\n');
   expect(() => new Metrics(path).resume(2, {})).toThrow('metrics.jsonl: line 2 is not JSON.');
 });
 
-test('a cache keeps blocks; where it cannot, it says so once and the run goes on', async () => {
-  const said: string[] = [];
-  const cache = diskCache(join(folder, 'cache'), (why) => said.push(why));
+test('a cache keeps blocks; if it cannot, it says so once and the run continues', async () => {
+  const reasons: string[] = [];
+  const cache = diskCache(join(folder, 'cache'), (why) => reasons.push(why));
   expect(await cache.get('a')).toBeUndefined();
   await cache.put('a', Uint8Array.of(1, 2, 3));
   expect(await cache.get('a')).toEqual(Uint8Array.of(1, 2, 3));
   expect(await diskCache(join(folder, 'cache'), () => {}).get('a')).toEqual(Uint8Array.of(1, 2, 3));
-  expect(said).toEqual([]);
+  expect(reasons).toEqual([]);
 
   writeFileSync(join(folder, 'file'), '');
-  const refused = diskCache(join(folder, 'file'), (why) => said.push(why));
+  const refused = diskCache(join(folder, 'file'), (why) => reasons.push(why));
   await refused.put('a', Uint8Array.of(1));
   await refused.put('b', Uint8Array.of(1));
   expect(await refused.get('a')).toBeUndefined();
-  expect(said).toEqual([expect.stringContaining('ENOTDIR')]);
+  expect(reasons).toEqual([expect.stringContaining('ENOTDIR')]);
 });
 
-test('errors are said with what can be done, and only faults of ours with where they happened', () => {
+test('errors are printed with what to do, and only our own bugs with a stack', () => {
   expect(explain(new GpuError('limits', 'Too large.', 'Choose less.'))).toBe(
     'Too large. Choose less.',
   );
   expect(explain(new GpuError('no-adapter', 'No adapter.', 'See chrome://gpu.'))).toBe(
-    'No adapter. A graphics driver with Vulkan, Metal or Direct3D 12 is needed; on Linux VK_ICD_FILENAMES can name one.',
+    'No adapter. Install a graphics driver with Vulkan, Metal or Direct3D 12. ' +
+      'On Linux, VK_ICD_FILENAMES can name one.',
   );
   expect(explain(new CorpusError('Bad text.', 'Save it.'))).toBe('Bad text. Save it.');
   expect(explain(new ModelFileError('model', 'No model. Choose one.'))).toBe(
@@ -167,9 +164,9 @@ test('errors are said with what can be done, and only faults of ours with where 
     syscall: 'write',
   });
   expect(explain(full)).toBe(
-    'ENOSPC: no space left on device, write. Check the path and the space on the disk.',
+    'ENOSPC: no space left on device, write. Check the path and the free disk space.',
   );
   expect(explain(new TypeError('x is not a function'))).toMatch(
-    /x is not a function This is a fault of Stillhouse\.\n.*at /s,
+    /x is not a function This is a bug in Stillhouse\.\n.*at /s,
   );
 });

@@ -1,4 +1,5 @@
-// What the command line prints of a run: the story's line, and no number where there is none.
+// The lines that the command line prints for a run: the story's format, and n/a for missing
+// numbers.
 
 import { expect, test } from 'vitest';
 import {
@@ -36,20 +37,20 @@ const evaluation: EvaluationRecord = {
   milliseconds: 12,
 };
 
-/** 20 steps of 512 tokens in 8.3 s, of 478. */
+/** 20 of 478 steps of 512 tokens, in 8.3 s. */
 function paced(): Pace {
   const pace = new Pace(512, 478);
   for (let i = 0; i <= 20; i++) pace.tick(1000 + i * 415);
   return pace;
 }
 
-test('an evaluation is the story’s line', () => {
+test('an evaluation prints the story’s line', () => {
   expect(evaluationLine(evaluation, step, paced().at(20))).toBe(
     'Step 20: Loss=6.1234, PPL=812.40, Success=1.000 (4 of 4), 1,234 tok/s, 03:10 left',
   );
 });
 
-test('what is not known is n/a; a large perplexity is not clamped; skipped steps are told', () => {
+test('missing numbers are n/a, a large perplexity is not clamped, skips are counted', () => {
   const failed = {
     ...evaluation,
     succeeded: 0,
@@ -64,7 +65,8 @@ test('what is not known is n/a; a large perplexity is not clamped; skipped steps
       new Pace(512, 100).at(20),
     ),
   ).toBe(
-    'Step 20: Loss=n/a, PPL=n/a (0 valid tokens), Success=0.000 (0 of 4), 3 skipped, n/a tok/s, n/a left',
+    'Step 20: Loss=n/a, PPL=n/a (0 valid tokens), Success=0.000 (0 of 4), ' +
+      '3 skipped, n/a tok/s, n/a left',
   );
   expect(
     evaluationLine({ ...evaluation, step: 0, studentPerplexity: 51_234.56 }, undefined, ''),
@@ -77,23 +79,23 @@ test('what is not known is n/a; a large perplexity is not clamped; skipped steps
   ).toEqual(['n/a', 'n/a', 'n/a', 'Infinity']);
 });
 
-test('a step tells its loss and whether it was skipped', () => {
+test('a step prints its loss and whether it was skipped', () => {
   expect(stepLine(step, 'x')).toBe('Step 20: Loss=6.1234, x');
   expect(stepLine({ ...step, applied: false }, 'x')).toBe('Step 20: Loss=6.1234 (skipped), x');
 });
 
-test('the pace is that of the last steps, and needs one', () => {
+test('the pace is that of the last steps, and n/a before the first', () => {
   const pace = new Pace(100, 7221);
   pace.tick(0);
   expect(pace.at(0)).toBe('n/a tok/s, n/a left');
   pace.tick(1000);
   expect(pace.at(1)).toBe('100 tok/s, 2:00:20 left');
-  // 20 steps of half a second each leave the first, slow one behind.
+  // After 20 steps of half a second each, the slow first one no longer counts.
   for (let i = 1; i <= 20; i++) pace.tick(1000 + i * 500);
   expect(pace.at(21)).toBe('200 tok/s, 1:00:00 left');
 });
 
-test('bytes by purpose, largest first, in units that fit', () => {
+test('memory is printed by purpose, largest first, in fitting units', () => {
   expect(memoryText({ data: 4500, weights: 1_610_000_000, teacher: 709_600_000 })).toBe(
     '2.32 GB: weights 1.61 GB, teacher 709.6 MB, data 4.5 kB',
   );
