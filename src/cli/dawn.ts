@@ -40,8 +40,8 @@ function keepDevices(): void {
 }
 
 /**
- * While the GPU works, Dawn polls it in an endless chain of setImmediate, which keeps a core busy. A
- * software adapter needs that core, so Dawn's native callbacks are delayed by a millisecond.
+ * While the GPU works, Dawn polls it in an endless chain of setImmediate, which keeps a core busy.
+ * A software adapter needs that core, so Dawn's native callbacks are delayed by a millisecond.
  */
 function waitInsteadOfSpinning(): void {
   const immediately = globalThis.setImmediate;

@@ -121,7 +121,7 @@ test('invalid flags exit with 2 before anything is written', async () => {
   expect(() => metricsOf('none')).toThrow('ENOENT');
 });
 
-test('a run that is interrupted and resumed ends with the same bits as one that is not', async () => {
+test('an interrupted and resumed run has the same bits as an uninterrupted one', async () => {
   const flags = args('--train_steps 24 --eval_steps 8 --lr_schedule cosine');
   const straight = await distil('straight', ...flags);
   expect([straight.code, straight.output]).toEqual([
@@ -248,7 +248,7 @@ test('the student folder can be loaded and trained further; downloads are kept',
   expect(perplexity('again', 0)).toBe(perplexity('straight', 24));
 });
 
-test('a model that is missing, does not arrive or does not fit exits with 1 and a hint', async () => {
+test('a model that is missing, incomplete or does not fit exits with 1 and a hint', async () => {
   const { code, output } = await distil('missing', '--teacher_model', 'org/none', ...fromHub());
   expect([code, output]).toEqual([
     1,
