@@ -1,34 +1,34 @@
-// The browser's own storage for blocks of model files. Where it is refused or full, loading goes on
+// Caches blocks of model files in the browser. If storage is refused or full, loading continues
 // without it.
 
 import type { BlockCache } from './http';
 
-const NAME = 'stillhouse-models';
+const CACHE_NAME = 'stillhouse-models';
 
 /**
  * Blocks in the browser's Cache Storage.
- * @param refused is told once why nothing is kept any more
+ * @param onRefused called once, with the reason, when blocks cannot be stored
  */
 export function browserCache(
-  refused: (why: string) => void,
+  onRefused: (why: string) => void,
   storage = globalThis.caches,
 ): BlockCache {
-  // Cache Storage is keyed by addresses. This host cannot exist, so no entry is ever taken for the
-  // hub's.
+  // Cache Storage is keyed by URL. This host cannot exist, so no entry can pass for a real
+  // response.
   const request = (key: string) => `https://stillhouse.invalid/${encodeURIComponent(key)}`;
   let cache: Promise<Cache> | undefined;
-  let given = false;
+  let gaveUp = false;
   const attempt = async <T>(work: (cache: Cache) => Promise<T>): Promise<T | undefined> => {
-    if (given) return undefined;
+    if (gaveUp) return undefined;
     try {
       if (!storage) throw new Error('this page has no storage; it needs https or localhost');
-      cache ??= storage.open(NAME);
+      cache ??= storage.open(CACHE_NAME);
       return await work(await cache);
     } catch (error) {
-      if (!given) {
-        given = true;
+      if (!gaveUp) {
+        gaveUp = true;
         const full = (error as Error).name === 'QuotaExceededError';
-        refused(full ? 'the browser’s storage for this page is full' : (error as Error).message);
+        onRefused(full ? 'the browser’s storage for this page is full' : (error as Error).message);
       }
       return undefined;
     }

@@ -1,14 +1,11 @@
-// Fetches a model's files whole, with progress, and says plainly what is wrong when a file does not
-// arrive. Also home of ModelFileError, which every reader of a model's files throws.
+// Downloads whole files with progress, and explains what is wrong when a file does not arrive. Also
+// defines ModelFileError, which every reader of model files throws.
 
-/**
- * A model's file could not be had, or is not what it should be. The message names the file and what
- * to do next.
- */
+/** A model's file is unavailable or wrong. The message names the file and says what to do next. */
 export class ModelFileError extends Error {
   override name = 'ModelFileError';
   constructor(
-    /** `network`: trying again may help. `model`: the file itself is wrong. */
+    /** `network`: trying again may help. `model`: it will not. */
     readonly kind: 'network' | 'model',
     message: string,
     options?: ErrorOptions & { missing?: boolean },
@@ -17,28 +14,22 @@ export class ModelFileError extends Error {
     this.missing = options?.missing ?? false;
   }
 
-  /** There is no such file, which a folder may be allowed. */
+  /** True if there is no such file, which is fine for optional files of a folder. */
   readonly missing: boolean;
 }
 
 export interface DownloadOptions {
-  /**
-   * Bytes so far; `total` is undefined where neither the caller nor the server says it. Called for
-   * each piece.
-   */
+  /** Called for each piece. `total` is undefined if neither caller nor server knows it. */
   onProgress?: (loaded: number, total: number | undefined) => void;
   signal?: AbortSignal;
-  /**
-   * The file's exact size, where it is known from elsewhere. Stronger than what the server says.
-   */
+  /** The file's exact size, if known. Overrides what the server says. */
   expectedBytes?: number;
 }
 
 /**
- * The bytes of the file at `url`.
- * @throws ModelFileError if there is no such file, a web page in its place, no connection, or less
- * of it than promised
- * @throws the signal's reason if it was aborted
+ * Downloads the file at `url`.
+ * @throws ModelFileError if it is missing, incomplete or a web page, or if the connection fails
+ * @throws the signal's reason if it is aborted
  */
 export async function download(
   url: string | URL,
@@ -53,7 +44,7 @@ export async function download(
     signal?.throwIfAborted();
     throw new ModelFileError(
       'network',
-      `${name} could not be fetched: ${text(error)}. Check the connection, then try again.`,
+      `${name} could not be downloaded: ${text(error)}. Check the connection, then try again.`,
       {
         cause: error,
       },
@@ -69,8 +60,9 @@ export async function download(
   }
 
   const promised = promisedBytes(response);
-  // Another origin's Content-Encoding is hidden from us, so its Content-Length only serves to show
-  // progress; there, as everywhere, the browser itself fails a response that breaks off.
+  // Another origin's Content-Encoding is hidden from us, so its Content-Length may be that of the
+  // compressed file: good enough for progress, not for a check. The browser itself reports a
+  // connection that breaks.
   const total = expectedBytes ?? (response.type === 'cors' ? undefined : promised);
   const progress = () =>
     onProgress?.(loaded, total ?? (promised && promised >= loaded ? promised : undefined));
@@ -100,7 +92,8 @@ export async function download(
   if (expectedBytes !== undefined && loaded > expectedBytes) {
     throw new ModelFileError(
       'model',
-      `${name} is ${count(loaded)} bytes long, expected ${count(expectedBytes)}: another version. Reload the page.`,
+      `${name} has ${count(loaded)} bytes, but ${count(expectedBytes)} were expected: ` +
+        'it is another version. Reload the page.',
     );
   }
   const bytes = new Uint8Array(loaded);
@@ -109,19 +102,17 @@ export async function download(
     bytes.set(piece, offset);
     offset += piece.length;
   }
-  // Some servers answer a missing file with their start page and call it octets.
+  // Some servers answer a request for a missing file with their start page, labelled as bytes.
   if (isWebPage(bytes)) throw webPage(name);
   return bytes;
 }
 
-/** Whether a file begins as a web page does, whatever its server calls it. */
+/** Whether a file starts like a web page, whatever content type its server gives. */
 export function isWebPage(bytes: Uint8Array): boolean {
   return /^\s*<(!doctype html|html)/i.test(new TextDecoder().decode(bytes.subarray(0, 64)));
 }
 
-/**
- * `download`, parsed as JSON. @throws ModelFileError as download does, and if the text is not JSON.
- */
+/** `download`, parsed as JSON. @throws ModelFileError as `download` does, and if it is not JSON */
 export async function downloadJson(url: string | URL, options?: DownloadOptions): Promise<unknown> {
   const bytes = await download(url, options);
   try {
@@ -129,7 +120,7 @@ export async function downloadJson(url: string | URL, options?: DownloadOptions)
   } catch (error) {
     throw new ModelFileError(
       'model',
-      `${fileName(url)} is not JSON: ${text(error)}. Use the model's own file.`,
+      `${fileName(url)} is not JSON: ${text(error)}. Use the model's original file.`,
       {
         cause: error,
       },
@@ -137,10 +128,7 @@ export async function downloadJson(url: string | URL, options?: DownloadOptions)
   }
 }
 
-/**
- * The length that the server promised, if that counts the bytes we get: Content-Length counts
- * compressed ones.
- */
+/** Content-Length, unless the response is compressed: it then counts the compressed bytes. */
 export function promisedBytes(response: Response): number | undefined {
   if (
     !['', 'identity'].includes(
@@ -156,50 +144,51 @@ export function notServed(name: string, { status, statusText }: Response): Model
   if (status === 404 || status === 410) {
     return new ModelFileError(
       'model',
-      `${name} does not exist on the server (HTTP ${status}). Check the model's name and its files.`,
+      `${name} does not exist on the server (HTTP ${status}). Check the model's name and files.`,
       { missing: true },
     );
   }
-  const said = `HTTP ${status}${statusText && ` ${statusText}`}`;
+  const reason = `HTTP ${status}${statusText && ` ${statusText}`}`;
   if (status === 401 || status === 403) {
     return new ModelFileError(
       'model',
-      `${name} is not open to everyone (${said}). Choose a model that needs no account.`,
+      `${name} is not public (${reason}). Choose a model that needs no account.`,
     );
   }
   return new ModelFileError(
     'network',
-    `${name} could not be fetched: the server answered ${said}. Try again later.`,
+    `${name} could not be downloaded: the server answered ${reason}. Try again later.`,
   );
 }
 
 export function webPage(name: string): ModelFileError {
   return new ModelFileError(
     'model',
-    `${name} is a web page, not the file. The server has no such file; check the model's address.`,
+    `${name} is a web page: the server has no such file. Check the model's address.`,
     { missing: true },
   );
 }
 
 export function lengthOf(name: string, loaded: number, total: number | undefined): string {
-  if (total === undefined) return `${name} broke off after ${count(loaded)} bytes`;
-  // Megabytes where they tell the two lengths apart.
+  if (total === undefined) return `${name} stopped after ${count(loaded)} bytes`;
+  // In megabytes, unless that makes the two lengths look the same.
   const megabytes = (bytes: number) => (bytes / 1e6).toFixed(1);
   return total >= 1e6 && megabytes(loaded) !== megabytes(total)
-    ? `${name} is ${megabytes(loaded)} of ${megabytes(total)} MB long`
-    : `${name} is ${count(loaded)} of ${count(total)} bytes long`;
+    ? `${name} is incomplete (${megabytes(loaded)} of ${megabytes(total)} MB)`
+    : `${name} is incomplete (${count(loaded)} of ${count(total)} bytes)`;
 }
 
-/** The last two parts of the path: enough to tell onnx/model.onnx from its neighbours. */
+/** The last two parts of the path, such as onnx/model.onnx. */
 function fileName(url: string | URL): string {
   return String(url).split(/[?#]/)[0].split('/').filter(Boolean).slice(-2).join('/');
 }
 
-/** 1234567 as 1,234,567. */
+/** 1234567 becomes 1,234,567. */
 export function count(number: number | bigint): string {
   return number.toLocaleString('en-US');
 }
 
+/** An error's message without its full stop, to go inside a sentence. */
 export function text(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   return message.replace(/\.$/, '');

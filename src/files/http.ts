@@ -1,6 +1,6 @@
-// A model folder behind HTTP. A file is read as one stream from where it is needed; a stream that
-// breaks is taken up again where it stopped. What came is kept in blocks, so that a second load
-// fetches only what is missing.
+// A model folder behind HTTP. A file is read as one stream, from the first byte that is needed. A
+// broken stream is resumed where it stopped. Data is cached in blocks, so that loading again
+// downloads only what is missing.
 
 import {
   count,
@@ -15,18 +15,18 @@ import {
 import { endsBefore, type ModelSource, type Progress } from './source';
 
 /**
- * Bytes that are fetched and cached at once: few entries for a large model, little to lose when a
- * connection breaks.
+ * Bytes per block: large enough for few cache entries, small enough that a broken connection loses
+ * little.
  */
 const BLOCK = 2 ** 21;
-/** Tries in a row without a single new byte before a file is given up. */
+/** Tries in a row without a single new byte before giving up on a file. */
 const ATTEMPTS = 5;
 const FIRST_PAUSE_MILLISECONDS = 400;
-/** A server that says nothing for so long has gone away. */
+/** A server that sends nothing for this long is considered gone. */
 const STALL_MILLISECONDS = 30_000;
 
 /**
- * Where blocks are kept from one visit to the next. It may forget at any time, and must not throw.
+ * Keeps blocks from one visit to the next. It may forget any block at any time; it never throws.
  */
 export interface BlockCache {
   get(key: string): Promise<Uint8Array<ArrayBuffer> | undefined>;
@@ -35,19 +35,19 @@ export interface BlockCache {
 
 export interface HttpOptions {
   label: string;
-  /** The address of a file of the folder. */
+  /** The URL of a file in the folder. */
   address(file: string): string;
   cache?: BlockCache;
   onProgress?: Progress;
-  /** Ends everything with its reason. */
+  /** Once aborted, reading throws its reason. */
   signal?: AbortSignal;
-  /** Milliseconds before the second try; doubles with each further one. */
+  /** Milliseconds before the second try; doubles with each further try. */
   pause?: number;
   /** Milliseconds of silence that count as a broken connection. */
   stall?: number;
 }
 
-/** The hub's own host; a model's revision is a branch, a tag or a commit. */
+/** The URLs of a model's files on the hub. `revision`: a branch, tag or commit. */
 export function hubAddress(model: string, revision = 'main', host = 'https://huggingface.co') {
   const path = (name: string) => name.split('/').map(encodeURIComponent).join('/');
   return (file: string) =>
@@ -82,19 +82,17 @@ export function httpSource(options: HttpOptions): ModelSource {
 }
 
 interface Facts {
-  /** Undefined where the server does not say. */
+  /** Undefined if the server does not say. */
   size?: number;
-  /**
-   * The server's word for this version of the file; empty where it has none, or keeps it from us.
-   */
+  /** The ETag; empty if the server has none or does not expose it. */
   tag: string;
 }
 
 interface Stream {
   read(): Promise<ReadableStreamReadResult<Uint8Array>>;
-  /** Of the byte that `next` gives first. */
+  /** Position in the file of the next byte. */
   position: number;
-  /** Read from the connection and not taken yet. */
+  /** Received from the connection, but not yet consumed. */
   left: Uint8Array;
   end(): void;
 }
@@ -103,7 +101,7 @@ class HttpFile {
   readonly #name: string;
   #facts: Facts | undefined;
   #stream: Stream | undefined;
-  /** The block that was read last: tensors that follow each other share blocks. */
+  /** The last block read: neighbouring tensors share blocks. */
   #block: { index: number; bytes: Uint8Array<ArrayBuffer> } | undefined;
 
   constructor(
@@ -114,15 +112,18 @@ class HttpFile {
   }
 
   async facts(): Promise<Facts> {
-    if (!this.#facts) await this.#persist(0, () => this.#open(0));
+    if (!this.#facts) await this.#retry(0, () => this.#open(0));
     return this.#facts as Facts;
   }
 
   async size(): Promise<number> {
     const { size } = await this.facts();
     if (size !== undefined) return size;
-    const what = `${this.#name}: its server does not say how long it is, so it cannot be read in parts`;
-    throw new ModelFileError('model', `${what}. Drop the model's files on the page instead.`);
+    throw new ModelFileError(
+      'model',
+      `${this.#name}: the server does not give its length, so it cannot be read in ranges. ` +
+        "Drop the model's files on the page instead.",
+    );
   }
 
   async range(from: number, to: number): Promise<Uint8Array<ArrayBuffer>> {
@@ -142,9 +143,9 @@ class HttpFile {
   async read(): Promise<Uint8Array<ArrayBuffer>> {
     const { size } = await this.facts();
     if (size !== undefined) return this.range(0, size);
-    // Without a length there is no telling a whole file from a cut one, and nothing to go on from.
+    // Without a length, a complete file looks like a cut one, and there is nothing to resume.
     const pieces: Uint8Array[] = [];
-    if (this.#stream?.position !== 0) await this.#persist(0, () => this.#open(0));
+    if (this.#stream?.position !== 0) await this.#retry(0, () => this.#open(0));
     for (let piece = await this.#next(); piece; piece = await this.#next()) pieces.push(piece);
     this.close();
     return new Uint8Array(await new Blob(pieces as Uint8Array<ArrayBuffer>[]).arrayBuffer());
@@ -175,7 +176,7 @@ class HttpFile {
     const bytes = new Uint8Array(to - from);
     let filled = 0;
     while (filled < bytes.length) {
-      await this.#persist(from + filled, async () => {
+      await this.#retry(from + filled, async () => {
         if (this.#stream?.position !== from + filled) await this.#open(from + filled);
         const piece = await this.#next(bytes.length - filled);
         if (!piece) throw new Error('the connection ended');
@@ -193,11 +194,8 @@ class HttpFile {
     return bytes;
   }
 
-  /**
-   * Does `work` again, after a pause, while what fails is the connection. `at` bytes have come when
-   * it begins.
-   */
-  async #persist(at: number, work: () => Promise<void>): Promise<void> {
+  /** Repeats `work`, after a pause, as long as the connection is what fails. `at`: bytes so far. */
+  async #retry(at: number, work: () => Promise<void>): Promise<void> {
     const { signal, pause = FIRST_PAUSE_MILLISECONDS } = this.options;
     for (let attempt = 1; ; attempt++) {
       signal?.throwIfAborted();
@@ -207,53 +205,57 @@ class HttpFile {
         this.close();
         signal?.throwIfAborted();
         if (error instanceof ModelFileError && error.kind === 'model') throw error;
-        if (attempt === ATTEMPTS) throw this.#givenUp(at, error);
+        if (attempt === ATTEMPTS) throw this.#gaveUp(at, error);
         await new Promise((resolve) => setTimeout(resolve, pause * 2 ** (attempt - 1)));
       }
     }
   }
 
-  #givenUp(at: number, error: unknown): ModelFileError {
+  #gaveUp(at: number, error: unknown): ModelFileError {
     const tried = `tried ${ATTEMPTS} times`;
     if (error instanceof ModelFileError) {
       return new ModelFileError('network', `${error.message} (${tried})`, { cause: error });
     }
     const what =
-      at === 0 ? `${this.#name} could not be fetched` : lengthOf(this.#name, at, this.#facts?.size);
+      at === 0
+        ? `${this.#name} could not be downloaded`
+        : lengthOf(this.#name, at, this.#facts?.size);
     const next =
       at === 0
         ? 'Check the connection, then try again.'
-        : `${this.options.cache ? 'What came is kept: try' : 'Try'} again.`;
+        : `${this.options.cache ? 'What arrived is kept: try' : 'Try'} again.`;
     return new ModelFileError('network', `${what}: ${text(error)}, ${tried}. ${next}`, {
       cause: error,
     });
   }
 
   /**
-   * Opens the stream at `position`. A server that knows no ranges begins at 0; what comes before is
-   * thrown away.
+   * Opens the stream at `position`. A server without range requests starts at 0; the bytes before
+   * `position` are discarded.
    */
   async #open(position: number): Promise<void> {
     this.close();
     const { signal, address, stall = STALL_MILLISECONDS } = this.options;
     const silence = new AbortController();
-    // Only while something is waited for: between two reads it may be the GPU that takes its time.
-    const listen = async <T>(answer: Promise<T>): Promise<T> => {
-      const gone = new Error(`nothing came for ${stall / 1000} s`);
+    // Timed only during a read: between two reads, the GPU may be what takes long.
+    const withTimeout = async <T>(answer: Promise<T>): Promise<T> => {
+      const gone = new Error(`nothing arrived for ${stall / 1000} s`);
       const timer = setTimeout(() => silence.abort(gone), stall);
       return answer.finally(() => clearTimeout(timer));
     };
     const headers = { range: `bytes=${position}-` };
     const either = signal ? AbortSignal.any([signal, silence.signal]) : silence.signal;
     try {
-      // What is kept in blocks need not lie in the browser's own cache too.
+      // Blocks have their own cache, so the browser's need not hold the file as well.
       const cache = this.options.cache ? 'no-store' : 'default';
-      const response = await listen(fetch(address(this.file), { headers, signal: either, cache }));
+      const response = await withTimeout(
+        fetch(address(this.file), { headers, signal: either, cache }),
+      );
       const { from, facts } = this.#check(response, position);
       this.#facts ??= facts;
       const body = response.body?.getReader();
       if (!body) throw new Error('the answer has no body');
-      const read = () => listen(body.read());
+      const read = () => withTimeout(body.read());
       this.#stream = { read, position: from, left: new Uint8Array(), end: () => silence.abort() };
       while (this.#stream.position < position) {
         if (!(await this.#next(position - this.#stream.position)))
@@ -265,10 +267,7 @@ class HttpFile {
     }
   }
 
-  /**
-   * Where the answer begins, and what it says of the file. @throws ModelFileError if it is not this
-   * file's bytes
-   */
+  /** The response's first position and file facts. @throws ModelFileError for any other bytes */
   #check(response: Response, position: number): { from: number; facts: Facts } {
     const name = this.#name;
     const range = /^bytes (?:(\d+)-\d+|\*)\/(\d+)$/.exec(
@@ -277,30 +276,30 @@ class HttpFile {
     if (response.status === 416) {
       const size = Number(range?.[2]);
       if (size === 0 && position === 0)
-        throw new ModelFileError('model', `${name} is empty. Use another copy of it.`);
-      const now = range ? `, it has ${count(size)}` : '';
+        throw new ModelFileError('model', `${name} is empty. Use another copy.`);
+      const actual = range ? `; the file has ${count(size)} bytes` : '';
       throw new ModelFileError(
         'model',
-        `${name}: the server has nothing at byte ${count(position)}${now}. Load the model again.`,
+        `${name}: the server has no byte ${count(position)}${actual}. Load the model again.`,
       );
     }
     if (!response.ok) throw refusal(name, response);
     if (/^\s*text\/html/i.test(response.headers.get('content-type') ?? '')) throw webPage(name);
     const from = response.status === 206 ? Number(range?.[1] ?? position) : 0;
     if (from !== position && response.status === 206) {
-      const got = `the server sent bytes from ${count(from)}, asked for were those from ${count(position)}`;
-      throw new ModelFileError('network', `${name}: ${got}. Try again later.`);
+      const range = `the server sent bytes from ${count(from)} instead of ${count(position)}`;
+      throw new ModelFileError('network', `${name}: ${range}. Try again later.`);
     }
     const promised = promisedBytes(response);
-    // Another origin's Content-Encoding is hidden from us: of a text sent whole, the length may be
-    // that of its compressed form.
-    const unsure =
+    // Another origin's Content-Encoding is hidden from us: the length of a whole text may be that
+    // of its compressed form.
+    const maybeCompressed =
       response.status === 200 &&
       response.type === 'cors' &&
       !/\.(safetensors|onnx)$/.test(this.file);
-    const rest = promised === undefined || unsure ? undefined : from + promised;
+    const end = promised === undefined || maybeCompressed ? undefined : from + promised;
     const facts = {
-      size: range ? Number(range[2]) : rest,
+      size: range ? Number(range[2]) : end,
       tag: response.headers.get('etag') ?? '',
     };
     const known = this.#facts;
@@ -308,13 +307,13 @@ class HttpFile {
       const sizes = known.size === facts.size ? '' : ` from ${known.size} to ${facts.size} bytes`;
       throw new ModelFileError(
         'model',
-        `${name} changed on its server${sizes} while it was read. Load it again.`,
+        `${name} changed on the server${sizes} while it was read. Load it again.`,
       );
     }
     return { from, facts };
   }
 
-  /** The stream's next bytes, at most so many; undefined at its end. */
+  /** The stream's next bytes, at most `most`; undefined at its end. */
   async #next(most = Number.POSITIVE_INFINITY): Promise<Uint8Array | undefined> {
     const stream = this.#stream as Stream;
     while (stream.left.length === 0) {
@@ -329,10 +328,7 @@ class HttpFile {
   }
 }
 
-/**
- * What the hub means by its refusals: to a visitor without an account it says 401 of a model that
- * is not there.
- */
+/** Explains the hub's refusals. Without an account, a model that does not exist gets status 401. */
 function refusal(name: string, response: Response): ModelFileError {
   const code = response.headers.get('x-error-code');
   if (code === 'RepoNotFound' || code === 'RevisionNotFound') {

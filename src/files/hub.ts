@@ -1,6 +1,6 @@
-// A model of the hub. Where its own weights are a pickle, which cannot be read here, the hub's
-// converter may have offered safetensors as a pull request that nobody merged: that revision's
-// weights are then read.
+// A model on the Hugging Face hub. If its weights are a pickle, which cannot be read here, the
+// hub's converter bot may have offered safetensors in a pull request that nobody merged. The
+// weights are then read from that revision.
 
 import { downloadJson } from './download';
 import { type HttpOptions, httpSource, hubAddress } from './http';
@@ -8,42 +8,41 @@ import type { ModelSource } from './source';
 
 const HUB = 'https://huggingface.co';
 /**
- * The hub's own account for conversions. Anyone may open a pull request; only this one's are looked
- * at.
+ * The hub's conversion account. Anyone can open a pull request; only this account's are trusted.
  */
 const CONVERTER = 'SFconvertbot';
 
 interface HubModel extends Omit<HttpOptions, 'label' | 'address'> {
   /** "org/name", or "name" */
   id: string;
-  /** A branch, tag or commit. Without it "main", or the converter's offer. */
+  /** A branch, tag or commit. Default: "main", with the converter's weights if needed. */
   revision?: string;
   host?: string;
 }
 
 export function hubSource({ id, revision, host = HUB, ...options }: HubModel): ModelSource {
-  const at = (named?: string) =>
+  const at = (commit?: string) =>
     httpSource({
       ...options,
-      label: named ? `${id}@${named}` : id,
-      address: hubAddress(id, named, host),
+      label: commit ? `${id}@${commit}` : id,
+      address: hubAddress(id, commit, host),
     });
   const source = at(revision);
-  // Whoever names a revision means it.
+  // A named revision is read as it is, without the converter's weights.
   if (revision !== undefined) return source;
-  let found: Promise<ModelSource | undefined> | undefined;
+  let conversion: Promise<ModelSource | undefined> | undefined;
   return {
     ...source,
     async converted() {
-      found ??= offered(id, host, options.signal).then((pull) =>
+      conversion ??= conversionRequest(id, host, options.signal).then((pull) =>
         pull === undefined ? undefined : at(`refs/pr/${pull}`),
       );
-      return found;
+      return conversion;
     },
     close() {
       source.close();
-      // A search that failed has told whoever asked.
-      found?.then(
+      // If the search failed, converted() has already thrown the error.
+      conversion?.then(
         (other) => other?.close(),
         () => undefined,
       );
@@ -51,22 +50,20 @@ export function hubSource({ id, revision, host = HUB, ...options }: HubModel): M
   };
 }
 
-/**
- * The number of the converter's latest pull request; undefined if there is none, or the hub does
- * not say.
- */
-async function offered(
+/** The number of the converter's latest pull request; undefined if none is listed. */
+async function conversionRequest(
   id: string,
   host: string,
   signal?: AbortSignal,
 ): Promise<number | undefined> {
   const path = id.split('/').map(encodeURIComponent).join('/');
-  const address = `${host}/api/models/${path}/discussions?type=pull_request&status=all&author=${CONVERTER}`;
+  const query = `type=pull_request&status=all&author=${CONVERTER}`;
+  const address = `${host}/api/models/${path}/discussions?${query}`;
   const answer = await downloadJson(address, { signal }).catch(() => undefined);
   signal?.throwIfAborted();
-  const listed = (answer as { discussions?: unknown } | undefined)?.discussions;
-  if (!Array.isArray(listed)) return undefined;
-  const numbers = listed.flatMap(
+  const discussions = (answer as { discussions?: unknown } | undefined)?.discussions;
+  if (!Array.isArray(discussions)) return undefined;
+  const numbers = discussions.flatMap(
     (entry: { num?: unknown; author?: { name?: unknown }; isPullRequest?: unknown }) =>
       Number.isInteger(entry?.num) &&
       entry.author?.name === CONVERTER &&

@@ -1,6 +1,6 @@
-// A model folder, wherever it lies: whole files and ranges of files by name. Behind HTTP it is
-// http.ts; here are files that somebody dropped on the page, and any folder that can be read in
-// parts, such as Node's.
+// The interface to a model folder: whole files and ranges of files, by name. http.ts implements it
+// over HTTP. Here are the files that a user dropped on the page, and any folder that supports range
+// reads, such as one on disk in Node.
 
 import { count, ModelFileError } from './download';
 
@@ -8,27 +8,22 @@ export interface ModelSource {
   /** What messages call the model, e.g. "openai-community/gpt2@main". */
   readonly label: string;
   has(file: string): Promise<boolean>;
-  /**
-   * Bytes of the file. @throws ModelFileError if there is no such file, or nobody knows its length
-   */
+  /** The file's length in bytes. @throws ModelFileError if it is missing or its length unknown */
   size(file: string): Promise<number>;
-  /**
-   * The bytes from `from` up to but not including `to`. @throws ModelFileError if they are not all
-   * there
-   */
+  /** The bytes in [from, to). @throws ModelFileError if the file ends before `to` */
   range(file: string, from: number, to: number): Promise<Uint8Array<ArrayBuffer>>;
   /** The whole file. */
   read(file: string): Promise<Uint8Array<ArrayBuffer>>;
-  /** The same model with its weights as safetensors, where somebody offers it so. */
+  /** The same model with its weights converted to safetensors, if that exists. */
   converted?(): Promise<ModelSource | undefined>;
-  /** Ends what is open. What is asked for later opens it again. */
+  /** Closes connections. A later read opens them again. */
   close(): void;
 }
 
-/** Bytes that have come so far, of how many; for the file that is being read. */
+/** Bytes read of a file so far, and their total if known. */
 export type Progress = (file: string, loaded: number, total: number | undefined) => void;
 
-/** How a folder's files are read: `undefined` for a file that is not there. */
+/** Reads a folder's files. `size` is undefined for a missing file. */
 export interface Folder {
   size(file: string): Promise<number | undefined>;
   range(file: string, from: number, to: number): Promise<Uint8Array<ArrayBuffer>>;
@@ -44,8 +39,8 @@ export function folderSource(
   const size = async (file: string) => {
     const bytes = await folder.size(file);
     if (bytes !== undefined) return bytes;
-    const missing = `${file} is not in ${label}. Choose a folder with all of the model's files.`;
-    throw new ModelFileError('model', missing, { missing: true });
+    const message = `${file} is not in ${label}. Choose a folder with all of the model's files.`;
+    throw new ModelFileError('model', message, { missing: true });
   };
   const range = async (file: string, from: number, to: number) => {
     signal?.throwIfAborted();
@@ -65,10 +60,7 @@ export function folderSource(
   };
 }
 
-/**
- * Files by their path in the model's folder, such as "onnx/model.onnx". Nothing is read before it
- * is asked for.
- */
+/** Files by path in the model's folder, such as "onnx/model.onnx". They are read when needed. */
 export function filesSource(
   files: ReadonlyMap<string, Blob>,
   onProgress?: Progress,
@@ -80,8 +72,8 @@ export function filesSource(
       try {
         return new Uint8Array(await (files.get(file) as Blob).slice(from, to).arrayBuffer());
       } catch (error) {
-        // Deleted or written to since it was dropped.
-        const what = `${file} cannot be read any more: ${(error as Error).message}`;
+        // The file was deleted or changed after it was dropped.
+        const what = `${file} can no longer be read: ${(error as Error).message}`;
         throw new ModelFileError('model', `${what} Drop the files again.`, { cause: error });
       }
     },
@@ -89,20 +81,21 @@ export function filesSource(
   return folderSource('the dropped files', folder, onProgress, signal);
 }
 
-/** JSON of a source. @throws ModelFileError if the file is not there or not JSON */
+/** Reads and parses a JSON file. @throws ModelFileError if it is missing or not JSON */
 export async function readJson(source: ModelSource, file: string): Promise<unknown> {
   const bytes = await source.read(file);
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch (error) {
     const what = `${file} of ${source.label} is not JSON: ${(error as Error).message}`;
-    throw new ModelFileError('model', `${what}. Use the model's own file.`, { cause: error });
+    throw new ModelFileError('model', `${what}. Use the model's original file.`, { cause: error });
   }
 }
 
 export function endsBefore(name: string, total: number, to: number): ModelFileError {
   return new ModelFileError(
     'model',
-    `${name} is ${count(total)} of at least ${count(to)} bytes long: it is cut short. Download it again.`,
+    `${name} has ${count(total)} bytes, but at least ${count(to)} are needed: it is incomplete. ` +
+      'Download it again.',
   );
 }

@@ -1,22 +1,23 @@
-// A model's folder in a .zip, read where it lies: stored entries as slices of the file, deflated
-// ones unpacked when they are asked for. A .zip comes from anywhere, so whatever it says is checked
-// against what it is.
+// A model folder inside a .zip, read without unpacking it first: stored entries are slices of the
+// file, deflated ones are unpacked when they are needed. A .zip may come from anywhere, so every
+// size and offset in it is checked.
 
 import { count, ModelFileError, text } from './download';
 import { type Folder, folderSource, type ModelSource, type Progress } from './source';
 import { crc32, HEADER, SIGNATURE, ZIP64 } from './zip';
 
-/** Far more than a model has. */
+/** Far more than any model has. */
 const MOST_ENTRIES = 1000;
-/** A comment's length is 16 bits wide, and the end of the directory stands before it. */
+/** The comment after the end record has a 16-bit length. */
 const LONGEST_COMMENT = 65535;
-/** A longer list of so few entries is damage or an attack. */
+/** In bytes. A longer directory of so few entries is damaged or an attack. */
 const LONGEST_DIRECTORY = 2 ** 20;
 const METHOD = { stored: 0, deflated: 8 } as const;
-/** Sizes follow the entry's bytes; the directory has them too. */
+/** Flag: the sizes follow the entry's bytes, instead of standing in its header. */
 const SIZES_LATER = 1 << 3;
+/** Flag. */
 const ENCRYPTED = 1;
-/** Deflate makes nothing smaller than by this factor. */
+/** Deflate cannot compress by more than this factor. */
 const MOST_DEFLATED = 1032;
 
 interface Entry {
@@ -24,17 +25,17 @@ interface Entry {
   flags: number;
   method: number;
   crc: number;
-  /** Bytes in the file, and bytes unpacked. */
+  /** Packed and unpacked size, in bytes. */
   stored: number;
   size: number;
-  /** Where its own header begins, and where the next entry's does. */
+  /** Offsets of its header and of the next entry's. */
   offset: number;
   end: number;
 }
 
 /**
- * The model's folder in a .zip: where the config.json lies that is nearest to its top. Nothing is
- * read before it is asked for; a file is checked whole, by its CRC-32, when it is first read.
+ * The model folder in a .zip: the folder of the config.json nearest to the top. Everything is read
+ * when it is needed. A file's CRC-32 is checked when it is first read.
  */
 export function zipSource(
   name: string,
@@ -50,9 +51,9 @@ export function zipSource(
   };
   const content = async (file: string) => {
     const entry = (await entries()).get(file) as Entry;
-    const found = contents.get(file) ?? unpack(name, zip, entry, signal);
-    contents.set(file, found);
-    return found;
+    const unpacked = contents.get(file) ?? unpack(name, zip, entry, signal);
+    contents.set(file, unpacked);
+    return unpacked;
   };
   const folder: Folder = {
     size: async (file) => (await entries()).get(file)?.size,
@@ -65,14 +66,14 @@ export function zipSource(
 const refuse = (zip: string, what: string) =>
   new ModelFileError('model', `${zip}: ${what}. Pack the folder again, or drop the folder itself.`);
 
-/** The entries by their path. @throws ModelFileError that names the file and the entry */
+/** All entries. @throws ModelFileError that names the .zip and the entry */
 async function readDirectory(name: string, zip: Blob): Promise<Entry[]> {
-  const refused = (what: string) => refuse(name, what);
+  const invalid = (what: string) => refuse(name, what);
   const read = async (from: number, bytes: number) => {
     try {
       return new DataView(await zip.slice(from, from + bytes).arrayBuffer());
     } catch (error) {
-      throw refused(`it cannot be read any more (${text(error)})`);
+      throw invalid(`it can no longer be read (${text(error)})`);
     }
   };
   const tailFrom = Math.max(0, zip.size - HEADER.end - LONGEST_COMMENT);
@@ -83,29 +84,30 @@ async function readDirectory(name: string, zip: Blob): Promise<Entry[]> {
     tail.getUint16(at + 20, true) === tail.byteLength - at - HEADER.end;
   while (at >= 0 && !isEnd()) at--;
   if (at < 0)
-    throw refused(`${count(zip.size)} bytes without the end of a .zip: it is cut short, or none`);
+    throw invalid(`${count(zip.size)} bytes without the end of a .zip: incomplete, or not a .zip`);
   const [disk, firstDisk, here, total] = [4, 6, 8, 10].map((field) =>
     tail.getUint16(at + field, true),
   );
   const [bytes, from] = [12, 16].map((field) => tail.getUint32(at + field, true));
-  if (disk !== 0 || firstDisk !== 0 || here !== total) throw refused('it is one part of several');
+  if (disk !== 0 || firstDisk !== 0 || here !== total)
+    throw invalid('it is one part of a .zip in several parts');
   if (bytes === ZIP64 || from === ZIP64)
-    throw refused('it is in the format for more than 4 GiB, which is not read');
+    throw invalid('it is in the format for more than 4 GiB, which is not supported');
   if (total > MOST_ENTRIES)
-    throw refused(`it has ${count(total)} entries, and a model has at most ${MOST_ENTRIES}`);
+    throw invalid(`it has ${count(total)} entries; at most ${MOST_ENTRIES} are supported`);
   if (from + bytes !== tailFrom + at)
-    throw refused('its list of entries is not where its end says');
+    throw invalid('its directory is not where its end record says');
   if (bytes > LONGEST_DIRECTORY)
-    throw refused(`its list of ${total} entries has ${count(bytes)} bytes`);
-  const entries = readEntries(await read(from, bytes), total, refused);
+    throw invalid(`its directory of ${total} entries has ${count(bytes)} bytes`);
+  const entries = readEntries(await read(from, bytes), total, invalid);
 
-  // Each ends where the next begins at the latest: none lies over another.
+  // Every entry must end before the next one begins, so that none overlap.
   const ordered = [...entries].sort((a, b) => a.offset - b.offset);
   for (const [i, entry] of ordered.entries()) {
     entry.end = ordered[i + 1]?.offset ?? from;
     if (entry.offset + HEADER.entry + entry.stored <= entry.end) continue;
-    throw refused(
-      `${entry.name} has ${count(entry.stored)} bytes by its list, and the .zip no room for them there`,
+    throw invalid(
+      `${entry.name} has ${count(entry.stored)} bytes in the directory, and no room for them`,
     );
   }
   return entries;
@@ -114,7 +116,7 @@ async function readDirectory(name: string, zip: Blob): Promise<Entry[]> {
 function readEntries(
   directory: DataView<ArrayBuffer>,
   total: number,
-  refused: (what: string) => Error,
+  invalid: (what: string) => Error,
 ): Entry[] {
   const entries = new Map<string, Entry>();
   let at = 0;
@@ -123,24 +125,24 @@ function readEntries(
       at + HEADER.directory > directory.byteLength ||
       directory.getUint32(at, true) !== SIGNATURE.directory
     )
-      throw refused(`entry ${i + 1} of ${total} is not in its list`);
+      throw invalid(`entry ${i + 1} of ${total} is missing from its directory`);
     const [flags, method] = [8, 10].map((field) => directory.getUint16(at + field, true));
     const [crc, stored, size] = [16, 20, 24].map((field) => directory.getUint32(at + field, true));
     const lengths = [28, 30, 32].map((field) => directory.getUint16(at + field, true));
     const offset = directory.getUint32(at + 42, true);
     const next = at + HEADER.directory + lengths[0] + lengths[1] + lengths[2];
     if (next > directory.byteLength)
-      throw refused(`entry ${i + 1} of ${total} goes beyond its list`);
+      throw invalid(`entry ${i + 1} of ${total} goes beyond its directory`);
     const bytes = new Uint8Array(directory.buffer, at + HEADER.directory, lengths[0]);
     const name = new TextDecoder().decode(bytes);
     at = next;
-    const wrong = problemOf({ name, flags, method, stored, size, offset });
-    if (wrong) throw refused(`${JSON.stringify(name.slice(0, 100))} ${wrong}`);
-    if (entries.has(name)) throw refused(`${JSON.stringify(name)} is in it twice`);
+    const problem = problemOf({ name, flags, method, stored, size, offset });
+    if (problem) throw invalid(`${JSON.stringify(name.slice(0, 100))} ${problem}`);
+    if (entries.has(name)) throw invalid(`${JSON.stringify(name)} is in it twice`);
     entries.set(name, { name, flags, method, crc, stored, size, offset, end: 0 });
   }
   if (at !== directory.byteLength)
-    throw refused(`${count(directory.byteLength - at)} bytes follow its list of entries`);
+    throw invalid(`${count(directory.byteLength - at)} bytes follow its last entry`);
   return [...entries.values()];
 }
 
@@ -152,24 +154,24 @@ function problemOf({
   size,
   offset,
 }: Omit<Entry, 'crc' | 'end'>): string | undefined {
-  const strange = [...name].some(
+  const hasBadCharacter = [...name].some(
     (character) => character < ' ' || character === '\\' || character === '\uFFFD',
   );
-  if (name === '' || strange || /^\/|^[A-Za-z]:|(^|\/)\.\.?(\/|$)/.test(name))
-    return 'is no path inside a folder';
+  if (name === '' || hasBadCharacter || /^\/|^[A-Za-z]:|(^|\/)\.\.?(\/|$)/.test(name))
+    return 'is not a path inside a folder';
   if (flags & ENCRYPTED) return 'is encrypted';
   if (method !== METHOD.stored && method !== METHOD.deflated)
-    return `is packed by method ${method}; readable are 0 (stored) and 8 (deflated)`;
+    return `is packed with method ${method}; only 0 (stored) and 8 (deflated) are supported`;
   if ([stored, size, offset].includes(ZIP64))
-    return 'is in the format for more than 4 GiB, which is not read';
+    return 'is in the format for more than 4 GiB, which is not supported';
   if (method === METHOD.stored && stored !== size)
-    return `has ${count(stored)} bytes, and ${count(size)} where it says how long it is`;
+    return `has ${count(stored)} bytes, but claims to unpack to ${count(size)}`;
   if (size > stored * MOST_DEFLATED)
-    return `says that ${count(stored)} bytes unpack to ${count(size)}, which none can`;
+    return `claims that ${count(stored)} bytes unpack to ${count(size)}, which is impossible`;
   return undefined;
 }
 
-/** The files of the folder where config.json lies, by their path in it. */
+/** The files of the folder with config.json, by path in that folder. */
 function modelFolder(zip: string, entries: readonly Entry[]): Map<string, Entry> {
   const depth = ({ name }: Entry) => name.split('/').length;
   const [config] = entries
@@ -178,13 +180,13 @@ function modelFolder(zip: string, entries: readonly Entry[]): Map<string, Entry>
   if (!config)
     throw refuse(zip, `there is no config.json among its ${count(entries.length)} entries`);
   const folder = config.name.slice(0, -'config.json'.length);
-  const own = entries.filter(({ name }) => name.startsWith(folder) && !name.endsWith('/'));
-  return new Map(own.map((entry) => [entry.name.slice(folder.length), entry]));
+  const files = entries.filter(({ name }) => name.startsWith(folder) && !name.endsWith('/'));
+  return new Map(files.map((entry) => [entry.name.slice(folder.length), entry]));
 }
 
-/** An entry's bytes, all of which were read once and are what the directory says. */
+/** An entry's bytes, read once in full and checked against the directory. */
 async function unpack(zip: string, file: Blob, entry: Entry, signal?: AbortSignal): Promise<Blob> {
-  const refused = (what: string) => refuse(zip, `${entry.name} ${what}`);
+  const invalid = (what: string) => refuse(zip, `${entry.name} ${what}`);
   const header = new DataView(
     await file.slice(entry.offset, entry.offset + HEADER.entry).arrayBuffer(),
   );
@@ -201,14 +203,15 @@ async function unpack(zip: string, file: Blob, entry: Entry, signal?: AbortSigna
       (sizes && fields.some(([field, value]) => header.getUint32(field, true) !== value))
     );
   };
-  if (differs()) throw refused('says something else of itself than the list of entries does');
+  if (differs()) throw invalid('has a header that contradicts the directory');
   const [nameBytes, extraBytes] = [26, 28].map((field) => header.getUint16(field, true));
   const from = entry.offset + HEADER.entry;
   const name = new TextDecoder().decode(await file.slice(from, from + nameBytes).arrayBuffer());
-  if (name !== entry.name) throw refused(`calls itself ${JSON.stringify(name.slice(0, 100))}`);
+  if (name !== entry.name)
+    throw invalid(`is named ${JSON.stringify(name.slice(0, 100))} in its header`);
   const begin = from + nameBytes + extraBytes;
   if (begin + entry.stored > entry.end)
-    throw refused(`has ${count(entry.stored)} bytes, and the .zip no room for them`);
+    throw invalid(`has ${count(entry.stored)} bytes, and no room for them`);
   const packed = file.slice(begin, begin + entry.stored);
   const deflated = entry.method === METHOD.deflated;
   const stream = deflated
@@ -222,24 +225,23 @@ async function unpack(zip: string, file: Blob, entry: Entry, signal?: AbortSigna
     for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
       signal?.throwIfAborted();
       size += piece.value.length;
-      // Not one byte more than it said, whatever the rest may unpack to.
+      // Stop at the first byte too many: the rest may unpack to anything.
       if (size > entry.size) break;
       crc = crc32(piece.value, crc);
       if (deflated) pieces.push(new Blob([piece.value]));
     }
   } catch (error) {
     signal?.throwIfAborted();
-    throw refused(
+    throw invalid(
       `cannot be unpacked after ${count(size)} of ${count(entry.size)} bytes (${text(error)})`,
     );
   } finally {
     await reader.cancel().catch(() => {});
   }
   if (size !== entry.size) {
-    throw refused(
-      `unpacks to ${size > entry.size ? 'more than' : `${count(size)} of`} ${count(entry.size)} bytes`,
-    );
+    const amount = size > entry.size ? 'more than' : `${count(size)} of`;
+    throw invalid(`unpacks to ${amount} ${count(entry.size)} bytes`);
   }
-  if (crc !== entry.crc) throw refused('is damaged: its CRC-32 is another');
+  if (crc !== entry.crc) throw invalid('is damaged: its CRC-32 does not match');
   return deflated ? new Blob(pieces) : packed;
 }

@@ -1,10 +1,10 @@
-// Writes a .zip whose entries are stored as they are: weights do not compress. Entries come in
-// chunks, each handed to a Blob at once, which a browser may keep on disk, so a large model is
-// never in memory whole.
+// Writes a .zip with uncompressed entries, because weights do not compress. Each chunk of an entry
+// becomes a Blob at once, which a browser may keep on disk, so that a large model is never in
+// memory as a whole.
 
 import { ExportError } from './pieces';
 
-/** An entry of a length that is known before its bytes are. */
+/** An entry whose length is known before its bytes. */
 export interface ZipEntry {
   name: string;
   bytes: number;
@@ -12,30 +12,27 @@ export interface ZipEntry {
 }
 
 export interface ZipOptions {
-  /** When the entries were last changed. */
+  /** Modification date of all entries. */
   date: Date;
-  /** Called for each chunk: bytes of all entries so far, of how many. */
+  /** Called for each chunk, with the bytes of all entries so far and their total. */
   onProgress?: (name: string, written: number, total: number) => void;
 }
 
 /** Signatures of the parts of a .zip. */
 export const SIGNATURE = { entry: 0x04034b50, directory: 0x02014b50, end: 0x06054b50 } as const;
-/** Bytes of each part, without what varies in length. */
+/** Length of each part in bytes, without its fields of variable length. */
 export const HEADER = { entry: 30, directory: 46, end: 22 } as const;
-/**
- * Sizes and offsets are 32 bits wide; this one says that a 64-bit one follows, which we neither
- * write nor read.
- */
+/** As a 32-bit size or offset: "a 64-bit one follows". Neither written nor read here. */
 export const ZIP64 = 0xffffffff;
-/** 2.0: the version of the format that has folders. */
+/** Version 2.0 of the format, which introduced folders. */
 const VERSION = 20;
-/** Names are UTF-8. */
+/** Flag: names are UTF-8. */
 const UTF8 = 0x0800;
 
 /**
- * The file, in the entries' order.
- * @throws ExportError if it would exceed 4 GiB
- * @throws Error if an entry's bytes are not as many as it said, or whatever its chunks throw
+ * Writes the entries in order.
+ * @throws ExportError if the file would exceed 4 GiB
+ * @throws Error if an entry's chunks do not add up to its length; and whatever its chunks throw
  */
 export async function writeZip(
   entries: readonly ZipEntry[],
@@ -43,42 +40,42 @@ export async function writeZip(
 ): Promise<Blob> {
   const names = entries.map(({ name }) => new TextEncoder().encode(name));
   const total = entries.reduce((sum, { bytes }) => sum + bytes, 0);
-  const around = names.reduce<number>(
+  const overhead = names.reduce<number>(
     (sum, { length }) => sum + HEADER.entry + HEADER.directory + 2 * length,
     HEADER.end,
   );
-  if (total + around >= ZIP64) {
+  if (total + overhead >= ZIP64) {
     const gib = (total / 2 ** 30).toFixed(2);
     throw new ExportError(
-      `write the .zip: its files have ${gib} GiB, and a .zip holds 4. Take the weights in float16.`,
+      `write the .zip: its files have ${gib} GiB, but a .zip holds 4. Export in float16.`,
     );
   }
-  const parts: BlobPart[] = [];
+  const blobs: BlobPart[] = [];
   const directory: Uint8Array<ArrayBuffer>[] = [];
   let offset = 0;
   let written = 0;
   for (const [i, { name, bytes, chunks }] of entries.entries()) {
-    const at = parts.push('') - 1;
+    const at = blobs.push('') - 1;
     let crc = 0;
     const before = written;
     for await (const chunk of chunks()) {
       crc = crc32(chunk, crc);
-      parts.push(new Blob([chunk]));
+      blobs.push(new Blob([chunk]));
       written += chunk.length;
       onProgress?.(name, written, total);
     }
     if (written - before !== bytes) {
       throw new Error(
-        `write the .zip: ${name} has ${written - before} bytes, and ${bytes} were announced.`,
+        `write the .zip: ${name} has ${written - before} bytes, but ${bytes} were announced.`,
       );
     }
-    const facts = factsOf({ crc, bytes, nameBytes: names[i].length, date });
-    const header = [...u32(SIGNATURE.entry), ...u16(VERSION), ...facts, ...u16(0), ...names[i]];
-    parts[at] = Uint8Array.from(header);
+    const fields = commonFields({ crc, bytes, nameBytes: names[i].length, date });
+    const header = [...u32(SIGNATURE.entry), ...u16(VERSION), ...fields, ...u16(0), ...names[i]];
+    blobs[at] = Uint8Array.from(header);
     directory.push(
       Uint8Array.from([
-        ...[...u32(SIGNATURE.directory), ...u16(VERSION), ...u16(VERSION), ...facts],
-        // No extra field, no comment, on disk 0, nothing about its kind.
+        ...[...u32(SIGNATURE.directory), ...u16(VERSION), ...u16(VERSION), ...fields],
+        // No extra field, no comment, disk 0, no internal or external attributes.
         ...[...u16(0), ...u16(0), ...u16(0), ...u16(0), ...u32(0), ...u32(offset), ...names[i]],
       ]),
     );
@@ -96,17 +93,17 @@ export async function writeZip(
     ...u32(offset),
     ...u16(0),
   ];
-  return new Blob([...parts, ...directory, Uint8Array.from(end)], { type: 'application/zip' });
+  return new Blob([...blobs, ...directory, Uint8Array.from(end)], { type: 'application/zip' });
 }
 
 const u16 = (value: number) => [value & 255, (value >>> 8) & 255];
 const u32 = (value: number) => [...u16(value), ...u16(value >>> 16)];
 
 /**
- * What an entry's two headers have in common: flags, method 0 (stored), time, date, CRC, both
+ * The fields that an entry's two headers share: flags, method 0 (stored), time, date, CRC, both
  * sizes, length of the name.
  */
-function factsOf({
+function commonFields({
   crc,
   bytes,
   nameBytes,
@@ -117,7 +114,7 @@ function factsOf({
   nameBytes: number;
   date: Date;
 }) {
-  // Two seconds are the clock's unit, and 1980 its first year.
+  // MS-DOS time: units of two seconds, years from 1980.
   const time = (date.getHours() << 11) | (date.getMinutes() << 5) | (date.getSeconds() >> 1);
   const day =
     (Math.max(0, date.getFullYear() - 1980) << 9) | ((date.getMonth() + 1) << 5) | date.getDate();
@@ -133,14 +130,14 @@ function factsOf({
   ];
 }
 
-/** For each byte, what it does to the sum: the polynomial is 0xEDB88320, lowest bit first. */
+/** CRC-32 of each single byte, for the polynomial 0xEDB88320, lowest bit first. */
 const TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
   let sum = byte;
   for (let bit = 0; bit < 8; bit++) sum = sum & 1 ? (sum >>> 1) ^ 0xedb88320 : sum >>> 1;
   return sum;
 });
 
-/** The CRC-32 of `bytes`, after those whose CRC-32 was `before`. */
+/** The CRC-32 of `bytes`, continuing from the bytes whose CRC-32 is `before`. */
 export function crc32(bytes: Uint8Array, before = 0): number {
   let sum = ~before;
   for (let i = 0; i < bytes.length; i++) sum = (sum >>> 8) ^ TABLE[(sum ^ bytes[i]) & 255];

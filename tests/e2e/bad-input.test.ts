@@ -110,7 +110,7 @@ test('model files that are cut short, missing or web pages are named with what i
     [
       onnx,
       { kind: 'cut', bytes: 1_000_000 },
-      /onnx\/model_fp16\.onnx of moby-teacher is \d\.\d of 1\.9 MB long.* Try again\./,
+      /onnx\/model_fp16\.onnx of moby-teacher is incomplete \(\d\.\d of 1\.9 MB\).* Try again\./,
     ],
     [
       onnx,
@@ -122,7 +122,11 @@ test('model files that are cut short, missing or web pages are named with what i
       { kind: 'missing' },
       /onnx\/model_fp16\.onnx of moby-teacher does not exist on the server \(HTTP 404\)/,
     ],
-    [onnx, { kind: 'html' }, /onnx\/model_fp16\.onnx of moby-teacher is a web page, not the file/],
+    [
+      onnx,
+      { kind: 'html' },
+      /onnx\/model_fp16\.onnx of moby-teacher is a web page: the server has no such file/,
+    ],
     [
       `${TEACHER}/config.json`,
       { kind: 'missing' },
@@ -138,7 +142,7 @@ test('model files that are cut short, missing or web pages are named with what i
     [
       'corpus/moby-dick.txt',
       { kind: 'cut', bytes: 500_000 },
-      /moby-dick\.txt is \d\.\d of 1\.\d MB long/,
+      /moby-dick\.txt is incomplete \(\d\.\d of 1\.\d MB\)/,
     ],
   ] as const;
   let label = 'Distil';

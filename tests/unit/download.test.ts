@@ -1,4 +1,4 @@
-// Downloads from a real server on this machine that behaves well and badly.
+// Downloads from a local server that behaves well and badly.
 
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -72,7 +72,7 @@ async function refusal(
   return [kind, message];
 }
 
-test('brings the bytes, and tells how far it is', async () => {
+test('returns the bytes and reports progress', async () => {
   const progress: [number, number | undefined][] = [];
   const bytes = await download(`${origin}/onnx/model.onnx`, {
     onProgress: (loaded, total) => progress.push([loaded, total]),
@@ -92,7 +92,7 @@ test('without a known length, progress has no total', async () => {
     });
     expect([bytes.length, ...totals]).toEqual([body.length, undefined]);
   }
-  // Unless the caller knows it.
+  // Unless the caller knows the length.
   const totals = new Set<number | undefined>();
   const options = {
     onProgress: (_: number, total?: number) => totals.add(total),
@@ -102,46 +102,46 @@ test('without a known length, progress has no total', async () => {
   expect([...totals]).toEqual([body.length]);
 });
 
-test('a file cut short says how much came', async () => {
+test('an incomplete file says how much arrived', async () => {
   const [kind, message] = await refusal('/onnx/cut.onnx');
   expect(kind).toBe('network');
-  expect(message).toMatch(/^onnx\/cut\.onnx is \d\.\d of 4\.1 MB long.*\. Try again\.$/);
-  // Whole for the server, but shorter than the model's list of files says.
+  expect(message).toMatch(/^onnx\/cut\.onnx is incomplete \(\d\.\d of 4\.1 MB\).*\. Try again\.$/);
+  // Complete for the server, but shorter than the caller expects.
   expect(await refusal('/onnx/model.onnx', { expectedBytes: 4_100_000 })).toEqual([
     'network',
-    'onnx/model.onnx is 0.2 of 4.1 MB long. Try again.',
+    'onnx/model.onnx is incomplete (0.2 of 4.1 MB). Try again.',
   ]);
   expect(await refusal('/onnx/model.onnx', { expectedBytes: 200_001 })).toEqual([
     'network',
-    'onnx/model.onnx is 200,000 of 200,001 bytes long. Try again.',
+    'onnx/model.onnx is incomplete (200,000 of 200,001 bytes). Try again.',
   ]);
 });
 
-test('a longer file is another file', async () => {
+test('a file that is too long is another version', async () => {
   const [kind, message] = await refusal('/onnx/model.onnx', { expectedBytes: 100 });
   expect([kind, message]).toEqual([
     'model',
-    expect.stringContaining('is 200,000 bytes long, expected 100'),
+    expect.stringContaining('has 200,000 bytes, but 100 were expected'),
   ]);
 });
 
-test('a missing file, a closed one and a failing server are told apart', async () => {
+test('a missing file, a private one and a failing server have different errors', async () => {
   expect(await refusal('/onnx/none.onnx?download=1')).toEqual([
     'model',
-    "onnx/none.onnx does not exist on the server (HTTP 404). Check the model's name and its files.",
+    "onnx/none.onnx does not exist on the server (HTTP 404). Check the model's name and files.",
   ]);
-  expect((await refusal('/closed.bin'))[1]).toContain('is not open to everyone (HTTP 403');
+  expect((await refusal('/closed.bin'))[1]).toContain('is not public (HTTP 403');
   expect(await refusal('/busy.bin')).toEqual([
     'network',
     expect.stringContaining('the server answered HTTP 503 Busy. Try again later.'),
   ]);
 });
 
-test('a web page in place of a file is recognised, whatever it calls itself', async () => {
+test('a web page in place of a file is recognised, whatever its content type', async () => {
   for (const path of ['/page.bin', '/disguised.bin']) {
     expect(await refusal(path)).toEqual([
       'model',
-      expect.stringContaining(`${path.slice(1)} is a web page, not the file`),
+      expect.stringContaining(`${path.slice(1)} is a web page: the server has no such file`),
     ]);
   }
 });
@@ -154,11 +154,11 @@ test('no server at all is a network error', async () => {
   await expect(download(`http://127.0.0.1:${port}/model.onnx`)).rejects.toMatchObject({
     name: 'ModelFileError',
     kind: 'network',
-    message: expect.stringContaining('model.onnx could not be fetched'),
+    message: expect.stringContaining('model.onnx could not be downloaded'),
   });
 });
 
-test('an abort is the caller’s own reason, before and during the download', async () => {
+test('an abort throws the caller’s reason, before and during the download', async () => {
   await expect(
     download(`${origin}/slow.bin`, { signal: AbortSignal.abort('enough') }),
   ).rejects.toBe('enough');
@@ -169,9 +169,9 @@ test('an abort is the caller’s own reason, before and during the download', as
   ).rejects.toBe('enough');
 });
 
-test('JSON is parsed, or refused by name', async () => {
+test('JSON is parsed; anything else is an error that names the file', async () => {
   expect(await downloadJson(`${origin}/config.json`)).toEqual({ n_layer: 2 });
   await expect(downloadJson(`${origin}/broken.json`)).rejects.toThrow(
-    /broken\.json is not JSON: .*Use the model's own file\./,
+    /broken\.json is not JSON: .*Use the model's original file\./,
   );
 });

@@ -36,7 +36,7 @@ test('graphs beyond protobuf’s 2 GB are left out with their size, and more tha
     },
   );
   await expect(zipStudent('gpt2-xl', files, { date: new Date() })).rejects.toThrow(
-    'its files have 5.80 GiB, and a .zip holds 4. Take the weights in float16.',
+    'its files have 5.80 GiB, but a .zip holds 4. Export in float16.',
   );
   expect(left).toEqual([
     'onnx/model.onnx: it would have 6.23 GB, and an ONNX file ends at 2.15.',

@@ -1,4 +1,4 @@
-// Model folders behind a server that behaves well and badly, in dropped files and in any folder.
+// Model folders: on a server that behaves well and badly, in dropped files, and on disk.
 
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -9,7 +9,7 @@ import { type BlockCache, type HttpOptions, httpSource, hubAddress } from '../..
 import { filesSource, folderSource, readJson } from '../../src/files/source';
 import { type Hub, serveHub } from '../hub-server';
 
-/** Two whole blocks of 2 MiB and a part of a third. */
+/** Two full blocks of 2 MiB and part of a third. */
 const SIZE = 5_000_000;
 const body = Uint8Array.from({ length: SIZE }, (_, i) => (i * 2654435761) >>> 24);
 const FILE = 'model.safetensors';
@@ -30,10 +30,10 @@ beforeEach(() => {
   cached = new Map();
 });
 
-/** A whole file at once: expect's own way through five million elements takes half a minute. */
-function same(got: Uint8Array, expected: Uint8Array): void {
-  expect(got.length).toBe(expected.length);
-  expect(Buffer.compare(got, expected)).toBe(0);
+/** Compares at once: expect takes half a minute for five million elements. */
+function same(actual: Uint8Array, expected: Uint8Array): void {
+  expect(actual.length).toBe(expected.length);
+  expect(Buffer.compare(actual, expected)).toBe(0);
 }
 
 const cache: BlockCache = {
@@ -58,7 +58,7 @@ async function refusal(work: Promise<unknown>): Promise<[kind: string, message: 
 }
 const reading = (options?: Partial<HttpOptions>) => refusal(open(options).range(FILE, 0, SIZE));
 
-test('an id becomes the hub’s address, whatever its revision', () => {
+test('an id and a revision become a URL on the hub', () => {
   expect(hubAddress('openai-community/gpt2')('onnx/model.onnx')).toBe(
     'https://huggingface.co/openai-community/gpt2/resolve/main/onnx/model.onnx',
   );
@@ -67,7 +67,7 @@ test('an id becomes the hub’s address, whatever its revision', () => {
   );
 });
 
-test('ranges are the file’s bytes, in any order, and one answer serves those that follow each other', async () => {
+test('ranges are read in any order; consecutive ones share a single request', async () => {
   const source = open();
   expect(await source.size(FILE)).toBe(SIZE);
   for (let at = 0; at < SIZE; at += 700_000) {
@@ -82,15 +82,15 @@ test('ranges are the file’s bytes, in any order, and one answer serves those t
 });
 
 test('progress rises to the file’s length', async () => {
-  const seen: [string, number, number | undefined][] = [];
-  await open({ onProgress: (...progress) => seen.push(progress) }).read(FILE);
-  const counts = seen.map(([, loaded]) => loaded);
+  const reports: [string, number, number | undefined][] = [];
+  await open({ onProgress: (...progress) => reports.push(progress) }).read(FILE);
+  const counts = reports.map(([, loaded]) => loaded);
   expect(counts.length).toBeGreaterThan(3);
   expect(counts).toEqual([...counts].sort((a, b) => a - b));
-  expect(seen.at(-1)).toEqual([FILE, SIZE, SIZE]);
+  expect(reports.at(-1)).toEqual([FILE, SIZE, SIZE]);
 });
 
-test('a server without ranges serves all the same, with or without a length', async () => {
+test('a server without range requests works, with or without a length', async () => {
   hub.faults.set(PATH, { kind: 'no-ranges' });
   const source = open();
   same(await source.range(FILE, 3_000_000, 3_000_100), body.subarray(3_000_000, 3_000_100));
@@ -100,23 +100,23 @@ test('a server without ranges serves all the same, with or without a length', as
   same(await open().read(FILE), body);
   expect(await reading()).toEqual([
     'model',
-    'model.safetensors of org/tiny: its server does not say how long it is, so it cannot be read in parts. ' +
-      "Drop the model's files on the page instead.",
+    'model.safetensors of org/tiny: the server does not give its length, ' +
+      "so it cannot be read in ranges. Drop the model's files on the page instead.",
   ]);
 });
 
-test('a connection that breaks is taken up where it stopped', async () => {
+test('a broken connection is resumed where it stopped', async () => {
   hub.faults.set(PATH, { kind: 'cut', bytes: 600_000 });
   same(await open().range(FILE, 0, SIZE), body);
   const starts = hub.requests.map((line) => Number(/bytes=(\d+)-/.exec(line)?.[1]));
   expect(starts.length).toBeGreaterThan(8);
   expect(starts).toEqual([...new Set(starts)].sort((a, b) => a - b));
-  // A server that is busy for a moment is asked again too.
+  // A server that is briefly busy is tried again, too.
   hub.faults.set(PATH, { kind: 'status', status: 503, times: hub.requests.length + 2 });
   same(await open().range(FILE, 0, SIZE), body);
 });
 
-test('a connection that keeps breaking is given up, with how far it came', async () => {
+test('after a connection broke five times, the error says how much arrived', async () => {
   const source = open({ cache });
   await source.range(FILE, 0, 3_000_000);
   source.close();
@@ -124,41 +124,41 @@ test('a connection that keeps breaking is given up, with how far it came', async
   const [kind, message] = await refusal(source.range(FILE, 4_194_304, SIZE));
   expect([kind, message]).toEqual([
     'network',
-    expect.stringMatching(
-      /^model\.safetensors of org\/tiny is 4\.2 of 5\.0 MB long: .+, tried 5 times\. What came is kept: try again\.$/,
-    ),
+    expect.stringMatching(/^model\.safetensors of org\/tiny is incomplete \(4\.2 of 5\.0 MB\): ./),
   ]);
+  expect(message).toMatch(/: .+, tried 5 times\. What arrived is kept: try again\.$/);
 });
 
-test('a silent server is asked again, and given up', async () => {
+test('a silent server is tried again, five times at most', async () => {
   hub.faults.set(PATH, { kind: 'silent', times: 1 });
   same(await open({ stall: 100 }).range(FILE, 0, 10), body.subarray(0, 10));
   hub.faults.set(PATH, { kind: 'silent' });
   const [kind, message] = await reading({ stall: 50 });
   expect([kind, message]).toEqual([
     'network',
-    expect.stringContaining('nothing came for 0.05 s, tried 5 times'),
+    expect.stringContaining('nothing arrived for 0.05 s, tried 5 times'),
   ]);
 });
 
-test('a slow server is waited for', async () => {
+test('a slow server is given time', async () => {
   hub.faults.set(PATH, { kind: 'slow', milliseconds: 300 });
   same(await open().range(FILE, 0, 10), body.subarray(0, 10));
 });
 
-test('what is not there, not open or not a file is told apart', async () => {
-  const missing = "does not exist on the server (HTTP 404). Check the model's name and its files.";
+test('missing files and models, private ones and web pages have different errors', async () => {
+  const missing = "does not exist on the server (HTTP 404). Check the model's name and files.";
   expect(await refusal(open().size('onnx/model.onnx'))).toEqual([
     'model',
     `onnx/model.onnx of org/tiny ${missing}`,
   ]);
-  const nobody = open({ label: 'org/none', address: hubAddress('org/none', 'main', hub.url) });
-  expect(await refusal(nobody.read('config.json'))).toEqual([
+  const noModel = open({ label: 'org/none', address: hubAddress('org/none', 'main', hub.url) });
+  expect(await refusal(noModel.read('config.json'))).toEqual([
     'model',
-    'config.json of org/none: the hub has no such public model (HTTP 401). Check the id: org/name, or org/name@revision.',
+    'config.json of org/none: the hub has no such public model (HTTP 401). ' +
+      'Check the id: org/name, or org/name@revision.',
   ]);
   hub.faults.set(PATH, { kind: 'status', status: 403, code: 'GatedRepo' });
-  expect((await reading())[1]).toContain('is not open to everyone (HTTP 403');
+  expect((await reading())[1]).toContain('is not public (HTTP 403');
   hub.faults.set(PATH, { kind: 'status', status: 404, code: 'RevisionNotFound' });
   expect((await reading())[1]).toContain('no such revision of the model (HTTP 404)');
   hub.faults.set(PATH, { kind: 'status', status: 503 });
@@ -170,12 +170,12 @@ test('what is not there, not open or not a file is told apart', async () => {
     hub.faults.set(PATH, { kind });
     expect(await refusal(open().read(FILE))).toEqual([
       'model',
-      expect.stringContaining('is a web page, not the file'),
+      expect.stringContaining('is a web page: the server has no such file'),
     ]);
   }
 });
 
-test('has tells a missing file from a failing server', async () => {
+test('has() returns false for a missing file and throws for a failing server', async () => {
   expect([await open().has('config.json'), await open().has('vocab.json')]).toEqual([true, false]);
   hub.faults.set('org/tiny@main/vocab.json', { kind: 'html' });
   expect(await open().has('vocab.json')).toBe(false);
@@ -189,37 +189,35 @@ test('an offline hub is a network error', async () => {
   const { port } = closed.address() as AddressInfo;
   await new Promise((resolve) => closed.close(resolve));
   const source = open({ address: hubAddress('org/tiny', 'main', `http://127.0.0.1:${port}`) });
-  expect(await refusal(source.read('config.json'))).toEqual([
-    'network',
-    expect.stringMatching(
-      /^config\.json of org\/tiny could not be fetched: .*Check the connection, then try again\.$/,
-    ),
-  ]);
+  const [kind, message] = await refusal(source.read('config.json'));
+  expect(kind).toBe('network');
+  expect(message).toMatch(/^config\.json of org\/tiny could not be downloaded: /);
+  expect(message).toMatch(/Check the connection, then try again\.$/);
 });
 
-test('wrong lengths and wrong ranges are noticed', async () => {
+test('wrong lengths and wrong ranges are detected', async () => {
   const source = open();
   expect((await refusal(source.range(FILE, 0, SIZE + 1)))[1]).toBe(
-    'model.safetensors of org/tiny is 5,000,000 of at least 5,000,001 bytes long: it is cut short. Download it again.',
+    'model.safetensors of org/tiny has 5,000,000 bytes, but at least 5,000,001 are needed: ' +
+      'it is incomplete. Download it again.',
   );
   hub.faults.set(PATH, { kind: 'longer', bytes: 100 });
   expect(await refusal(open().range(FILE, 0, SIZE + 100))).toEqual([
     'model',
-    'model.safetensors of org/tiny: the server has nothing at byte 5,000,000, it has 5,000,000. Load the model again.',
+    'model.safetensors of org/tiny: the server has no byte 5,000,000; ' +
+      'the file has 5,000,000 bytes. Load the model again.',
   ]);
   hub.faults.set(PATH, { kind: 'wrong-range' });
   expect(await refusal(open().range(FILE, 3_000_000, SIZE))).toEqual([
     'network',
-    expect.stringContaining(
-      'the server sent bytes from 2,097,159, asked for were those from 2,097,152',
-    ),
+    expect.stringContaining('the server sent bytes from 2,097,159 instead of 2,097,152'),
   ]);
   hub.faults.delete(PATH);
   hub.files.set(PATH, new Uint8Array());
   expect((await refusal(open().read(FILE)))[1]).toContain('is empty');
 });
 
-test('a file that changes while it is read is not mixed', async () => {
+test('versions of a file that changes while it is read are not mixed', async () => {
   const fresh = `${PATH}.new`;
   hub.files.set(fresh, body);
   hub.faults.set(fresh, { kind: 'changes' });
@@ -227,11 +225,11 @@ test('a file that changes while it is read is not mixed', async () => {
   await source.range(`${FILE}.new`, 0, 10);
   source.close();
   expect((await refusal(source.range(`${FILE}.new`, 3_000_000, 3_000_010)))[1]).toContain(
-    'changed on its server while it was read. Load it again.',
+    'changed on the server while it was read. Load it again.',
   );
 });
 
-test('an abort is the caller’s own reason', async () => {
+test('an abort throws the caller’s reason', async () => {
   const controller = new AbortController();
   hub.faults.set(PATH, { kind: 'slow', milliseconds: 5_000 });
   const work = open({ signal: controller.signal }).read(FILE);
@@ -241,7 +239,7 @@ test('an abort is the caller’s own reason', async () => {
   await expect(open({ signal: controller.signal, onProgress }).read(FILE)).rejects.toBe('enough');
 });
 
-test('what was read comes from the cache, also after a broken load', async () => {
+test('cached blocks are not downloaded again, even after a load that broke off', async () => {
   hub.faults.set(PATH, { kind: 'cut', bytes: 2_500_000, times: 1 });
   const controller = new AbortController();
   const onProgress = (_: string, loaded: number) =>
@@ -253,19 +251,19 @@ test('what was read comes from the cache, also after a broken load', async () =>
 
   hub.requests.length = 0;
   same(await open({ cache }).read(FILE), body);
-  // One answer for what the file is, one from where the cache ends.
+  // One request for the file's facts, one from where the cache ends.
   expect(hub.requests).toEqual([`GET ${PATH} bytes=0-`, `GET ${PATH} bytes=2097152-`]);
 
   hub.requests.length = 0;
   same(await open({ cache }).read(FILE), body);
   expect(hub.requests.length).toBe(1);
 
-  // Another version of the file is another entry.
+  // Another version of the file has its own entries.
   hub.files.set(PATH, body.slice(0, SIZE - 1));
   same(await open({ cache }).read(FILE), body.subarray(0, SIZE - 1));
 });
 
-test('the browser’s storage keeps blocks; a full or refused one is told once and does no harm', async () => {
+test('the browser’s storage keeps blocks; if full, it says so once and harms nothing', async () => {
   const entries = new Map<string, Response>();
   let full = false;
   const storage = {
@@ -277,30 +275,30 @@ test('the browser’s storage keeps blocks; a full or refused one is told once a
       },
     }),
   } as unknown as CacheStorage;
-  const told: string[] = [];
-  const kept = browserCache((why) => told.push(why), storage);
-  expect(await kept.get('a b')).toBe(undefined);
-  await kept.put('a b', Uint8Array.of(1, 2));
-  expect(await kept.get('a b')).toEqual(Uint8Array.of(1, 2));
+  const reasons: string[] = [];
+  const working = browserCache((why) => reasons.push(why), storage);
+  expect(await working.get('a b')).toBe(undefined);
+  await working.put('a b', Uint8Array.of(1, 2));
+  expect(await working.get('a b')).toEqual(Uint8Array.of(1, 2));
 
   full = true;
-  same(await open({ cache: kept }).read(FILE), body);
-  expect(told).toEqual(['the browser’s storage for this page is full']);
+  same(await open({ cache: working }).read(FILE), body);
+  expect(reasons).toEqual(['the browser’s storage for this page is full']);
 
-  const none = browserCache((why) => told.push(why), undefined);
+  const none = browserCache((why) => reasons.push(why), undefined);
   same(await open({ cache: none }).read(FILE), body);
-  expect(told[1]).toContain('no storage');
-  expect(told.length).toBe(2);
+  expect(reasons[1]).toContain('no storage');
+  expect(reasons.length).toBe(2);
 });
 
-test('dropped files and folders are read in the same way', async () => {
-  const seen: number[] = [];
+test('dropped files and folders on disk work the same way', async () => {
+  const counts: number[] = [];
   const dropped = filesSource(new Map([[FILE, new Blob([body])]]), (_, loaded) =>
-    seen.push(loaded),
+    counts.push(loaded),
   );
   same(await dropped.range(FILE, 5, 9), body.subarray(5, 9));
   same(await dropped.read(FILE), body);
-  expect(seen).toEqual([9, SIZE]);
+  expect(counts).toEqual([9, SIZE]);
   expect([await dropped.has(FILE), await dropped.has('config.json')]).toEqual([true, false]);
   expect((await refusal(readJson(dropped, 'config.json')))[1]).toBe(
     "config.json is not in the dropped files. Choose a folder with all of the model's files.",
@@ -308,7 +306,7 @@ test('dropped files and folders are read in the same way', async () => {
   expect((await refusal(readJson(dropped, FILE)))[1]).toMatch(
     /^model\.safetensors of the dropped files is not JSON: /,
   );
-  expect((await refusal(dropped.range(FILE, 0, SIZE + 1)))[1]).toContain('is cut short');
+  expect((await refusal(dropped.range(FILE, 0, SIZE + 1)))[1]).toContain('it is incomplete');
 
   const folder = folderSource('models/tiny', {
     size: async (file) => (file === FILE ? SIZE : undefined),
