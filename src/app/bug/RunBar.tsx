@@ -69,7 +69,7 @@ function Progress({ run }: { run: BugLabRun }) {
   return (
     <p className="help">
       {run.state === 'loading'
-        ? run.detail
+        ? `Loading: ${run.detail}`
         : `${progress}, ${NUMBERS[columns.length]} runs in parallel`}
     </p>
   );

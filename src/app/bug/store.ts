@@ -159,7 +159,7 @@ export const useBugLab = create<BugLabStore>()((set, get) => {
         experiment,
         startedAt,
         state: 'loading',
-        detail: 'Requesting the GPU',
+        detail: 'requesting the GPU',
         columns: {},
       };
       set({

@@ -170,7 +170,7 @@ describe('the replay', () => {
 
   test('can be stopped, and keeps the reports so far', () => {
     press('Run the three columns');
-    expect(screen.getByText('Requesting the GPU')).toBeTruthy();
+    expect(screen.getByText('Loading: requesting the GPU')).toBeTruthy();
     report({ kind: 'step', column: 'view', attempt: attempt(1), totalSteps: 24 });
     press('Stop');
     expect(sent().at(-1)).toEqual({ type: 'bug-lab-stop' });
