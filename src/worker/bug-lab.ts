@@ -10,9 +10,9 @@ import { readSafetensors } from '../files/safetensors';
 import type { Gpu } from '../gpu/device';
 import { parseConfig } from '../model/families';
 import { loadWeights } from '../model/weights';
-import { describe } from './failure';
-import { BUILT_IN_CORPUS, base, type DeviceUser, nextTask, post } from './host';
-import type { Experiment } from './protocol';
+import { describe, FailureError } from './failure';
+import { BUILT_IN_CORPUS, base, type DeviceUser, nextTask } from './host';
+import type { Experiment, ExperimentProgress, Failure } from './protocol';
 
 type Models = Omit<BugLabOptions, 'gpu'>;
 
@@ -23,48 +23,61 @@ let models: Promise<Models> | undefined;
 const LOST_MILLISECONDS = 200;
 
 export class BugLabSession implements DeviceUser {
+  /** Resolves when the experiment is done or was ended; rejects with a FailureError. */
+  readonly finished: Promise<void>;
   #over = false;
   #gpu: Gpu | undefined;
-  readonly #done: Promise<void>;
+  #resolve = () => {};
+  #reject: (error: FailureError) => void = () => {};
+  readonly #released: Promise<void>;
 
-  constructor(experiment: Experiment, openDevice: () => Promise<Gpu>) {
-    this.#done = this.#run(experiment, openDevice);
+  constructor(
+    experiment: Experiment,
+    private readonly openDevice: () => Promise<Gpu>,
+    private readonly report: (progress: ExperimentProgress) => void,
+  ) {
+    this.finished = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    this.#released = this.#run(experiment);
   }
 
   /** Ends the experiment after the current step, and waits until its memory is freed. */
   async end(): Promise<void> {
-    if (!this.#over) post({ type: 'bug-lab-done' });
-    this.#over = true;
-    await this.#done;
+    this.#finish();
+    await this.#released;
   }
 
   fail(operation: string, error: unknown): void {
-    if (this.#over) return;
-    this.#over = true;
-    post({ type: 'bug-lab-failed', failure: describe(operation, error) });
+    this.#finish(describe(operation, error));
   }
 
   lose(gpu: Gpu, { message, reason }: GPUDeviceLostInfo): void {
-    if (gpu !== this.#gpu || this.#over) return;
-    this.#over = true;
-    post({
-      type: 'bug-lab-failed',
-      failure: {
-        operation: 'run the experiment',
-        message: `The GPU device was lost: ${message || reason || 'no reason given'}.`,
-        hint: 'Start the experiment again. It opens a new device.',
-        kind: 'internal',
-      },
+    if (gpu !== this.#gpu) return;
+    this.#finish({
+      operation: 'run the experiment',
+      message: `The GPU device was lost: ${message || reason || 'no reason given'}.`,
+      hint: 'Start the experiment again. It opens a new device.',
+      kind: 'internal',
     });
   }
 
-  async #run(experiment: Experiment, openDevice: () => Promise<Gpu>): Promise<void> {
+  /** The first end counts. */
+  #finish(failure?: Failure): void {
+    if (this.#over) return;
+    this.#over = true;
+    if (failure) this.#reject(new FailureError(failure));
+    else this.#resolve();
+  }
+
+  async #run(experiment: Experiment): Promise<void> {
     try {
       const stage = (detail: string) => {
-        if (!this.#over) post({ type: 'bug-lab-loading', detail });
+        if (!this.#over) this.report({ detail });
       };
       stage('opening the GPU');
-      const gpu = await openDevice();
+      const gpu = await this.openDevice();
       this.#gpu = gpu;
       models ??= loadModels(stage).catch((error) => {
         models = undefined;
@@ -76,7 +89,7 @@ export class BugLabSession implements DeviceUser {
       // Leaving the loop, by `break` or an error, ends the generator, which frees its memory.
       for await (const report of runExperiment({ gpu, ...loaded }, experiment)) {
         if (this.#over) break;
-        post({ type: 'bug-lab-report', report });
+        this.report({ report });
         await nextTask();
         if (this.#over) break;
       }
@@ -88,9 +101,7 @@ export class BugLabSession implements DeviceUser {
       ]);
       return this.fail('run the experiment', error);
     }
-    if (this.#over) return;
-    this.#over = true;
-    post({ type: 'bug-lab-done' });
+    this.#finish();
   }
 }
 

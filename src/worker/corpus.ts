@@ -5,10 +5,9 @@ import { ColumnsError, type Document, readDocuments } from '../data/documents';
 import { encodeDocuments } from '../data/split';
 import { previewData } from '../distill/data';
 import { type DownloadOptions, download } from '../files/download';
-import { describe } from './failure';
-import { BUILT_IN_CORPUS, base, post } from './host';
+import { BUILT_IN_CORPUS, base } from './host';
 import { openTokenizerOf } from './models';
-import type { FileReport, ToWorker, UserCorpus } from './protocol';
+import type { DataPreview, FileReport, Requests, UserCorpus } from './protocol';
 
 /** What the page calls these texts. */
 export const corpusName = (corpus?: UserCorpus) =>
@@ -23,27 +22,23 @@ export async function readTexts(
   return [[decodeCorpus(BUILT_IN_CORPUS, await download(new URL(BUILT_IN_CORPUS, base), options))]];
 }
 
-/** Reads the data as a run would, and posts a preview of it. */
-export async function preview({
-  id,
-  config,
-  corpus,
-  files: dropped = {},
-}: Extract<ToWorker, { type: 'preview' }>) {
-  let files: FileReport[] = [];
-  try {
-    let texts: Document[];
-    if (corpus) ({ files, documents: texts } = inspectFiles(corpus));
-    else texts = await readTexts(undefined, {});
-    if (files.some(({ problem }) => problem !== undefined))
-      return post({ type: 'preview', id, files });
-    const tokenizer = await openTokenizerOf(config, { files: dropped, base });
-    const documents = encodeDocuments(texts, tokenizer);
-    const preview = previewData(documents, config, tokenizer);
-    post({ type: 'preview', id, files, preview });
-  } catch (error) {
-    post({ type: 'preview', id, files, failure: describe('read the data', error) });
-  }
+/**
+ * Reads the data as a run would. Reports what each file holds; undefined where one of them has a
+ * problem. @throws CorpusError
+ */
+export async function preview(
+  { config, corpus, files: dropped = {} }: Requests['preview']['input'],
+  report: (files: FileReport[]) => void,
+): Promise<DataPreview | undefined> {
+  let texts: Document[];
+  if (corpus) {
+    const { files, documents } = inspectFiles(corpus);
+    report(files);
+    if (files.some(({ problem }) => problem !== undefined)) return undefined;
+    texts = documents;
+  } else texts = await readTexts(undefined, {});
+  const tokenizer = await openTokenizerOf(config, { files: dropped, base });
+  return previewData(encodeDocuments(texts, tokenizer), config, tokenizer);
 }
 
 /** The user's documents, and a report for each file: one bad file does not hide the others. */

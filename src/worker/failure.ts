@@ -9,8 +9,20 @@ import { GpuError } from '../gpu/device';
 import { LayoutError } from '../tensor/layout';
 import type { Failure } from './protocol';
 
+/** Thrown where the failure is already as the page shows it. */
+export class FailureError extends Error {
+  constructor(readonly failure: Failure) {
+    super(failure.message);
+  }
+}
+
+/** Thrown where the GPU is not free. `hint` says what frees it. */
+export const busy = (operation: string, message: string, hint: string) =>
+  new FailureError({ operation, message, hint, kind: 'internal' });
+
 /** An error as the page shows it. Keeps the message and the stack. */
 export function describe(operation: string, error: unknown): Failure {
+  if (error instanceof FailureError) return error.failure;
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
   if (error instanceof GpuError)
     return { operation, message, hint: error.hint, kind: error.kind, stack };

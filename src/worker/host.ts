@@ -1,7 +1,8 @@
 // Shared by the worker's files: messages to the page, the page's base URL, and the one GPU device.
 
 import { type Gpu, openGpu } from '../gpu/device';
-import type { FromWorker } from './protocol';
+import { describe } from './failure';
+import type { FromWorker, RequestName, Requests } from './protocol';
 
 export const BUILT_IN_CORPUS = 'corpus/moby-dick.txt';
 
@@ -12,6 +13,34 @@ export const BUILT_IN_CORPUS = 'corpus/moby-dick.txt';
 export const base = new URL(import.meta.env.DEV ? '/' : '../', self.location.href);
 
 export const post = (message: FromWorker) => self.postMessage(message);
+
+/** What each request does, as its failure says it: "Could not …". */
+const OPERATIONS: Record<RequestName, string> = {
+  probe: 'open the GPU',
+  check: 'check the GPU',
+  inspect: 'look up the model',
+  preview: 'read the data',
+  plan: 'plan the memory',
+  export: 'export the student',
+  profile: 'measure a step',
+  'bug-lab': 'run the experiment',
+};
+
+/** Does the work of a request and posts its answer: progress, then the result or why it failed. */
+export async function answer<Name extends RequestName>(
+  name: Name,
+  id: number,
+  work: (
+    report: (progress: Requests[Name]['progress']) => void,
+  ) => Promise<Requests[Name]['result']>,
+): Promise<void> {
+  try {
+    const result = await work((progress) => post({ type: 'progress', id, progress }));
+    post({ type: 'result', id, result });
+  } catch (error) {
+    post({ type: 'failure', id, failure: describe(OPERATIONS[name], error) });
+  }
+}
 
 /** Told about device errors and loss that no pending call reports. */
 export interface DeviceUser {

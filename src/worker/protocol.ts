@@ -1,5 +1,6 @@
-// Every message between the page and the worker: two discriminated unions, nothing else. Messages
-// about a run carry its id; those about a run that is over are ignored.
+// Every message between the page and the worker, as two discriminated unions. There are two kinds:
+// requests, each answered once under its id, and commands to a run, whose effects come back as
+// events with the run's id. Events of a run that is over are dropped.
 
 import type { CheckRow } from '../check/run';
 import type { Config, LiveChanges } from '../config';
@@ -72,20 +73,98 @@ export interface MemoryPlan {
   atLeast: boolean;
 }
 
-export type ToWorker =
-  /** Open the GPU; answered by `adapter`, or `failed` with `runId: ''`. Starts nothing. */
-  | { type: 'probe' }
+/**
+ * What the page asks for and waits for. The worker answers each request once, with a `result` or a
+ * `failure`; some report `progress` before that.
+ */
+export interface Requests {
+  /** Open the GPU and report what it offers. Starts no run. */
+  probe: { input: object; progress: never; result: AdapterReport };
   /**
-   * Compare every kernel with its slow reference; answered by a `check-row` each, then `check-done`.
-   * Refused while a run trains.
+   * Compare every kernel with its slow reference. Each row is a progress; the result is the table
+   * as text for a bug report. Refused while a run trains.
    */
-  | { type: 'check' }
-  /** Read a model's config and headers; answered by `inspected` with the same id. */
-  | { type: 'inspect'; id: number; role: Role; reference: string; files?: DroppedFiles }
-  /** Read the data as a run would; answered by `preview` with the same id. Needs no GPU. */
-  | { type: 'preview'; id: number; config: Config; corpus?: UserCorpus; files?: DroppedFiles }
-  /** Work out the GPU memory of a run; answered by `planned` with the same id. */
-  | { type: 'plan'; id: number; config: Config; files?: DroppedFiles }
+  check: { input: object; progress: CheckRow; result: string };
+  /** Read a model's config.json and headers, and nothing else. */
+  inspect: {
+    input: { role: Role; reference: string; files?: DroppedFiles };
+    progress: never;
+    result: ModelReport;
+  };
+  /**
+   * Read the data as a run with these settings would. Needs no GPU. What each file holds is the
+   * progress; the result is undefined where a file has a problem.
+   */
+  preview: {
+    input: { config: Config; corpus?: UserCorpus; files?: DroppedFiles };
+    progress: FileReport[];
+    result: DataPreview | undefined;
+  };
+  /** Estimate the GPU memory of a run with these settings. */
+  plan: {
+    input: { config: Config; files?: DroppedFiles };
+    progress: never;
+    result: MemoryPlan;
+  };
+  /** Write the student as a .zip. Refused while its run trains; the run can go on afterwards. */
+  export: {
+    input: { runId: string; dtype: ExportType; story: RunStory };
+    progress: ExportProgress;
+    result: ExportedStudent;
+  };
+  /** Measure where a step goes. Refused while its run trains, which it does not change. */
+  profile: {
+    input: { runId: string };
+    progress: never;
+    result: ProfileResult;
+  };
+  /**
+   * Run one of the Bug Lab's experiments, after ending the one before. Refused while a run trains.
+   * Resolves when the experiment is done, or was stopped by `bug-lab-stop`.
+   */
+  'bug-lab': {
+    input: { experiment: Experiment };
+    progress: ExperimentProgress;
+    result: undefined;
+  };
+}
+
+export type RequestName = keyof Requests;
+
+/** A request on its way to the worker; its answers carry the same id. */
+export type RequestMessage = {
+  [Name in RequestName]: { type: Name; id: number } & Requests[Name]['input'];
+}[RequestName];
+
+export type RequestAnswer =
+  | { type: 'progress'; id: number; progress: Requests[RequestName]['progress'] }
+  | { type: 'result'; id: number; result: Requests[RequestName]['result'] }
+  | { type: 'failure'; id: number; failure: Failure };
+
+/** Bytes of all files so far, and of how many; `file` is being written. */
+export interface ExportProgress {
+  file: string;
+  written: number;
+  total: number;
+}
+
+/** A folder of this name in a .zip. */
+export interface ExportedStudent {
+  name: string;
+  zip: Blob;
+}
+
+/** The report, and the same as text for a bug report. */
+export interface ProfileResult {
+  report: ProfileReport;
+  text: string;
+}
+
+/** What the experiment is loading or building, then what it measured. */
+export type ExperimentProgress = { detail: string } | { report: BugLabReport };
+
+/** What the page tells a run to do. Its effects are reported as run events. */
+export type RunCommand =
   /** Load, build and (unless `paused`) train. */
   | {
       type: 'start';
@@ -102,21 +181,13 @@ export type ToWorker =
   /** End the run and free its memory. */
   | { type: 'reset'; runId: string }
   | { type: 'change'; runId: string; changes: LiveChanges }
-  /**
-   * Export the student as a .zip; answered by `exporting`, then `exported` or `export-failed`.
-   * Refused while the run trains.
-   */
-  | { type: 'export'; runId: string; dtype: ExportType; story: RunStory }
-  /**
-   * Measure where a step's time goes; answered by `profiled` or `profile-failed`. Refused while the
-   * run trains. The run is not changed.
-   */
-  | { type: 'profile'; runId: string }
   /** After `lost`: open a new device and continue from the last evaluation's weights. */
-  | { type: 'recover'; runId: string }
-  /** End the Bug Lab's current experiment, then run this one. Refused while a run trains. */
-  | { type: 'bug-lab'; experiment: Experiment }
-  /** End the current experiment. */
+  | { type: 'recover'; runId: string };
+
+export type ToWorker =
+  | RequestMessage
+  | RunCommand
+  /** End the Bug Lab's experiment. */
   | { type: 'bug-lab-stop' };
 
 /** The adapter, as the status strip shows it. */
@@ -180,15 +251,9 @@ export interface Failure {
   stack?: string;
 }
 
-export type FromWorker =
-  | { type: 'adapter'; adapter: AdapterReport }
-  | { type: 'check-row'; row: CheckRow }
-  /** The table as text, for a bug report; or why there is none. */
-  | { type: 'check-done'; text: string }
-  | { type: 'check-done'; failure: Failure }
-  /** Without a `preview`, a file has a problem or `failure` says what is wrong. */
-  | { type: 'preview'; id: number; files: FileReport[]; preview?: DataPreview; failure?: Failure }
-  /** `loaded` and `total` are bytes, in stages that download. */
+/** What the worker reports about a run. */
+export type RunEvent =
+  /** `loaded` and `total` are bytes where the stage downloads, and absent where it does not. */
   | {
       type: 'loading';
       runId: string;
@@ -199,33 +264,18 @@ export type FromWorker =
     }
   /** A line for the log: something unusual happened and the run continues. */
   | { type: 'note'; runId: string; text: string }
-  | { type: 'inspected'; id: number; role: Role; report: ModelReport }
-  | { type: 'inspected'; id: number; role: Role; failure: Failure }
-  | { type: 'planned'; id: number; plan: MemoryPlan }
-  | { type: 'planned'; id: number; failure: Failure }
   | { type: 'ready'; runId: string; adapter: AdapterReport; run: RunReport }
   | { type: 'steps'; runId: string; records: StepRecord[] }
   | { type: 'evaluation'; runId: string; record: EvaluationRecord }
   | { type: 'status'; runId: string; status: RunStatus }
   /** A live change took effect before this step. */
   | { type: 'changed'; runId: string; step: number; changes: LiveChanges }
-  /** Bytes written of all files, and their total; `file` is the current one. */
-  | { type: 'exporting'; runId: string; file: string; written: number; total: number }
-  /** The .zip contains a folder called `name`. */
-  | { type: 'exported'; runId: string; name: string; zip: Blob }
-  /** The run itself is not affected. */
-  | { type: 'export-failed'; runId: string; failure: Failure }
-  /** `text` is the report for a bug report. */
-  | { type: 'profiled'; runId: string; report: ProfileReport; text: string }
-  /** The run itself is not affected. */
-  | { type: 'profile-failed'; runId: string; failure: Failure }
-  /** The run cannot continue. Its reports so far stay valid. */
+  /** The run cannot go on. What it reported so far stays valid. */
   | { type: 'failed'; runId: string; failure: Failure }
-  /** What the experiment is loading or compiling. */
-  | { type: 'bug-lab-loading'; detail: string }
-  | { type: 'bug-lab-report'; report: BugLabReport }
-  /** The experiment is over: finished, or ended on request. */
-  | { type: 'bug-lab-done' }
-  | { type: 'bug-lab-failed'; failure: Failure }
-  /** The GPU device was lost. `resumeStep`: the step of the last evaluation's weights, if any. */
+  /**
+   * The GPU device went away. `resumeStep` is the step of the last evaluation's weights, if there
+   * are any.
+   */
   | { type: 'lost'; runId: string; message: string; resumeStep?: number };
+
+export type FromWorker = RunEvent | RequestAnswer;

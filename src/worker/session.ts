@@ -12,15 +12,18 @@ import { ExportError } from '../files/pieces';
 import type { Gpu } from '../gpu/device';
 import { openCacheStorage } from './cache-storage';
 import { corpusName, readTexts } from './corpus';
-import { describe } from './failure';
+import { busy, describe } from './failure';
 import { base, type DeviceUser, nextTask, post } from './host';
 import { type Models, openModels, teacherName } from './models';
 import type {
   DroppedFiles,
-  Failure,
+  ExportedStudent,
+  ExportProgress,
   LoadingStage,
+  ProfileResult,
+  Requests,
+  RunCommand,
   RunStatus,
-  ToWorker,
   UserCorpus,
 } from './protocol';
 
@@ -28,16 +31,6 @@ import type {
 const REPORT_MILLISECONDS = 200;
 /** Steps that the speed is averaged over. */
 const SPEED_STEPS = 20;
-const EXPORT = 'export the student';
-const PROFILE = 'measure a step';
-
-const refuseWhileTraining = (operation: string, hint: string): Failure => ({
-  operation,
-  message: 'The run is training.',
-  hint,
-  kind: 'internal',
-});
-
 export class Session implements DeviceUser {
   #run: Run | undefined;
   #gpu: Gpu | undefined;
@@ -73,7 +66,7 @@ export class Session implements DeviceUser {
     this.#resume(paused ? 'paused' : 'running');
   }
 
-  handle(message: Extract<ToWorker, { type: 'pause' | 'resume' | 'step' | 'change' }>): void {
+  handle(message: Extract<RunCommand, { type: 'pause' | 'resume' | 'step' | 'change' }>): void {
     if (message.type === 'change') {
       this.#change(message.changes);
     } else if (this.#state === 'running' || this.#state === 'paused') {
@@ -94,25 +87,57 @@ export class Session implements DeviceUser {
     post({ type: 'changed', runId: this.runId, step: (this.#run?.step ?? 0) + 1, changes });
   }
 
-  /** Exports the student between two steps. A run resumed meanwhile continues afterwards. */
-  export(request: Extract<ToWorker, { type: 'export' }>): void {
-    if (this.training) {
-      const failure = refuseWhileTraining(EXPORT, 'Pause the run, then download the student.');
-      post({ type: 'export-failed', runId: this.runId, failure });
-      return;
-    }
-    this.#loop = this.#loop.then(() => this.#export(request));
+  /**
+   * Exports the student between two steps. A run resumed meanwhile continues afterwards.
+   * @throws FailureError while the run trains
+   */
+  async export(
+    { dtype, story }: Requests['export']['input'],
+    report: (progress: ExportProgress) => void,
+  ): Promise<ExportedStudent> {
+    if (this.training)
+      throw busy(
+        'export the student',
+        'The run is training.',
+        'Pause the run, then download the student.',
+      );
+    return this.#betweenSteps(async () => {
+      if (!this.#run || !this.#gpu || !this.#tokenizer)
+        throw new ExportError('There is no student yet. Start a run first.');
+      const { config, corpus } = this;
+      const { signal } = this.#ended;
+      const parts = {
+        run: this.#run,
+        adapter: this.#gpu.adapter,
+        tokenizer: this.#tokenizer,
+        config,
+        corpus: { name: corpusName(corpus), own: corpus !== undefined },
+      };
+      const onProgress = (file: string, written: number, total: number) =>
+        report({ file, written, total });
+      const { name, files } = await takeStudent(parts, { dtype, story, signal });
+      return { name, zip: await zipStudent(name, files, { date: new Date(), onProgress }) };
+    });
   }
 
-  /** Profiles a step between two others. Resolves when that is done. */
-  profile(): Promise<void> {
-    if (this.training) {
-      const failure = refuseWhileTraining(PROFILE, 'Pause the run, then measure.');
-      post({ type: 'profile-failed', runId: this.runId, failure });
-      return Promise.resolve();
-    }
-    this.#loop = this.#loop.then(() => this.#profile());
-    return this.#loop;
+  /** Profiles a step between two others. @throws FailureError while the run trains */
+  async profile(): Promise<ProfileResult> {
+    if (this.training)
+      throw busy('measure a step', 'The run is training.', 'Pause the run, then measure.');
+    return this.#betweenSteps(async () => {
+      if (!this.#run || !this.#gpu) throw new Error('There is no run to measure. Start one first.');
+      const report = await this.#run.profile(this.#ended.signal);
+      return { report, text: profileText(report, this.#gpu.adapter.name) };
+    });
+  }
+
+  #betweenSteps<Result>(task: () => Promise<Result>): Promise<Result> {
+    const result = this.#loop.then(task);
+    this.#loop = result.then(
+      () => undefined,
+      () => undefined,
+    );
+    return result;
   }
 
   /** Cancels loading and stops training. */
@@ -278,42 +303,6 @@ export class Session implements DeviceUser {
     }
     if (run.done && !this.#lost && this.#state !== 'over') this.#state = 'finished';
     this.#report();
-  }
-
-  async #export({ dtype, story }: Extract<ToWorker, { type: 'export' }>): Promise<void> {
-    const { runId, config, corpus } = this;
-    const { signal } = this.#ended;
-    try {
-      if (!this.#run || !this.#gpu || !this.#tokenizer)
-        throw new ExportError('There is no student yet. Start a run first.');
-      const parts = {
-        run: this.#run,
-        adapter: this.#gpu.adapter,
-        tokenizer: this.#tokenizer,
-        config,
-        corpus: { name: corpusName(corpus), own: corpus !== undefined },
-      };
-      const onProgress = (file: string, written: number, total: number) =>
-        post({ type: 'exporting', runId, file, written, total });
-      const { name, files } = await takeStudent(parts, { dtype, story, signal });
-      const zip = await zipStudent(name, files, { date: new Date(), onProgress });
-      post({ type: 'exported', runId, name, zip });
-    } catch (error) {
-      if (!signal.aborted) post({ type: 'export-failed', runId, failure: describe(EXPORT, error) });
-    }
-  }
-
-  async #profile(): Promise<void> {
-    const { runId } = this;
-    const { signal } = this.#ended;
-    try {
-      if (!this.#run || !this.#gpu) throw new Error('There is no run to measure. Start one first.');
-      const report = await this.#run.profile(signal);
-      post({ type: 'profiled', runId, report, text: profileText(report, this.#gpu.adapter.name) });
-    } catch (error) {
-      if (!signal.aborted)
-        post({ type: 'profile-failed', runId, failure: describe(PROFILE, error) });
-    }
   }
 
   #flush(): void {

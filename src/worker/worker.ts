@@ -4,125 +4,147 @@
 import { reportText, runChecks } from '../check/run';
 import { BugLabSession } from './bug-lab';
 import { preview } from './corpus';
-import { describe } from './failure';
-import { base, openDevice as openSharedDevice, post } from './host';
+import { busy, FailureError } from './failure';
+import { answer, base, openDevice as openSharedDevice } from './host';
 import { inspectModel, planModels } from './models';
-import type { Experiment, Failure, ToWorker } from './protocol';
+import type {
+  CheckRow,
+  Experiment,
+  ExperimentProgress,
+  RequestMessage,
+  RunCommand,
+  ToWorker,
+} from './protocol';
 import { Session } from './session';
 
 let session: Session | undefined;
 let bugLab: BugLabSession | undefined;
 /** Starting, ending and recovering a run wait for one another; messages to a run act at once. */
-let queue: Promise<void> = Promise.resolve();
+let queue: Promise<unknown> = Promise.resolve();
 
 const openDevice = () => openSharedDevice(() => [session, bugLab]);
 
 self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
-  if (data.type === 'probe') {
-    void openDevice().then(
-      (gpu) => post({ type: 'adapter', adapter: gpu.adapter }),
-      (error) => post({ type: 'failed', runId: '', failure: describe('open the GPU', error) }),
-    );
-    return;
-  }
-  if (data.type === 'check') {
-    queue = queue.then(checkGpu);
-    return;
-  }
-  if (data.type === 'inspect') {
-    const { id, role, reference, files = {} } = data;
-    void inspectModel(role, reference, { files, base }).then(
-      (report) => post({ type: 'inspected', id, role, report }),
-      (error) =>
-        post({ type: 'inspected', id, role, failure: describe('look up the model', error) }),
-    );
-    return;
-  }
-  if (data.type === 'preview') {
-    queue = queue.then(() => preview(data));
-    return;
-  }
-  if (data.type === 'plan') {
-    const { id, config, files = {} } = data;
-    void openDevice()
-      .then((gpu) => planModels(config, gpu, { files, base }))
-      .then(
-        (plan) => post({ type: 'planned', id, plan }),
-        (error) => post({ type: 'planned', id, failure: describe('plan the memory', error) }),
+  if (data.type === 'bug-lab-stop') void enqueue(async () => bugLab?.end());
+  else if ('id' in data) void onRequest(data);
+  else onCommand(data);
+};
+
+/** Runs `task` when all that was enqueued before it has ended. */
+function enqueue<Result>(task: () => Promise<Result>): Promise<Result> {
+  const result = queue.then(task);
+  queue = result.catch(() => undefined);
+  return result;
+}
+
+/** Settles when the request is answered. */
+function onRequest(request: RequestMessage): Promise<void> {
+  const { id } = request;
+  switch (request.type) {
+    case 'probe':
+      return answer('probe', id, async () => (await openDevice()).adapter);
+    case 'inspect': {
+      const { role, reference, files = {} } = request;
+      return answer('inspect', id, () => inspectModel(role, reference, { files, base }));
+    }
+    case 'plan': {
+      const { config, files = {} } = request;
+      return answer('plan', id, async () =>
+        planModels(config, await openDevice(), { files, base }),
       );
-    return;
+    }
+    case 'preview':
+      return answer('preview', id, (report) => enqueue(() => preview(request, report)));
+    case 'check':
+      return answer('check', id, (report) => enqueue(() => checkGpu(report)));
+    case 'bug-lab':
+      return answer('bug-lab', id, async (report) => {
+        const started = await enqueue(() => startExperiment(request.experiment, report));
+        await started.finished;
+        return undefined;
+      });
+    case 'export':
+      return answer('export', id, (report) => sessionOf(request).export(request, report));
+    case 'profile':
+      // Queued, so that no kernel check and no experiment runs at the same time.
+      return answer('profile', id, () =>
+        enqueue(async () => {
+          await bugLab?.end();
+          return sessionOf(request).profile();
+        }),
+      );
   }
-  if (data.type === 'start') {
-    const next = new Session(data.runId, data.config, data.corpus, data.files, openDevice);
+}
+
+/** @throws FailureError if the run is over */
+function sessionOf({ runId }: { runId: string }): Session {
+  if (session?.runId === runId) return session;
+  throw new FailureError({
+    operation: 'find the run',
+    message: 'The run is over.',
+    hint: 'Start a run first.',
+    kind: 'internal',
+  });
+}
+
+function onCommand(command: RunCommand): void {
+  if (command.type === 'start') {
+    const { runId, config, corpus, files, paused = false } = command;
+    const next = new Session(runId, config, corpus, files, openDevice);
     const previous = session;
     session = next;
     previous?.stop();
-    queue = queue.then(async () => {
+    void enqueue(async () => {
       await bugLab?.end();
       await previous?.end();
-      await next.start(data.paused ?? false);
+      await next.start(paused);
     });
-    return;
-  }
-  if (data.type === 'bug-lab') {
-    queue = queue.then(() => startExperiment(data.experiment));
-    return;
-  }
-  if (data.type === 'bug-lab-stop') {
-    queue = queue.then(() => bugLab?.end());
     return;
   }
   const current = session;
-  if (!current || current.runId !== data.runId) return;
-  if (data.type === 'reset') {
+  if (!current || current.runId !== command.runId) return;
+  if (command.type === 'reset') {
     session = undefined;
     current.stop();
-    queue = queue.then(() => current.end());
-  } else if (data.type === 'export') {
-    current.export(data);
-  } else if (data.type === 'profile') {
-    // Queued, so that no kernel check and no experiment runs at the same time.
-    queue = queue.then(async () => {
-      await bugLab?.end();
-      await current.profile();
-    });
-  } else if (data.type === 'recover') {
-    queue = queue.then(() => current.recover());
+    void enqueue(() => current.end());
+  } else if (command.type === 'recover') {
+    void enqueue(() => current.recover());
   } else {
     // A resumed run has the GPU to itself, like a new one.
-    if (data.type === 'resume') void bugLab?.end();
-    current.handle(data);
+    if (command.type === 'resume') void bugLab?.end();
+    current.handle(command);
   }
-};
-
-/** Ends the previous experiment and starts this one, which runs outside the queue. */
-async function startExperiment(experiment: Experiment): Promise<void> {
-  const operation = 'run the experiment';
-  if (session?.training) {
-    const message = 'A run is training on the GPU.';
-    const hint = 'Pause the run, then start the experiment again.';
-    const failure: Failure = { operation, message, hint, kind: 'internal' };
-    return post({ type: 'bug-lab-failed', failure });
-  }
-  await bugLab?.end();
-  bugLab = new BugLabSession(experiment, openDevice);
 }
 
-async function checkGpu(): Promise<void> {
-  const operation = 'check the GPU';
+/** Ends the previous experiment and starts this one, which runs outside the queue. */
+async function startExperiment(
+  experiment: Experiment,
+  report: (progress: ExperimentProgress) => void,
+): Promise<BugLabSession> {
   if (session?.training) {
-    const message = 'A run is training on the GPU.';
-    const hint = 'Pause the run, then check again.';
-    const failure: Failure = { operation, message, hint, kind: 'internal' };
-    return post({ type: 'check-done', failure });
+    throw busy(
+      'run the experiment',
+      'A run is training on the GPU.',
+      'Pause the run, then start the experiment again.',
+    );
   }
-  try {
-    const gpu = await openDevice();
-    const started = performance.now();
-    const rows = await runChecks(gpu, (row) => post({ type: 'check-row', row }));
-    const seconds = (performance.now() - started) / 1000;
-    post({ type: 'check-done', text: reportText(gpu.adapter, navigator.userAgent, rows, seconds) });
-  } catch (error) {
-    post({ type: 'check-done', failure: describe(operation, error) });
+  await bugLab?.end();
+  bugLab = new BugLabSession(experiment, openDevice, report);
+  return bugLab;
+}
+
+/** The table as text. */
+async function checkGpu(report: (row: CheckRow) => void): Promise<string> {
+  if (session?.training) {
+    throw busy(
+      'check the GPU',
+      'A run is training on the GPU.',
+      'Pause the run, then check again.',
+    );
   }
+  const gpu = await openDevice();
+  const started = performance.now();
+  const rows = await runChecks(gpu, report);
+  const seconds = (performance.now() - started) / 1000;
+  return reportText(gpu.adapter, navigator.userAgent, rows, seconds);
 }

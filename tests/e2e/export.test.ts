@@ -38,14 +38,14 @@ beforeAll(async () => {
 });
 
 /** What is said of the student that is being taken. */
-const said = (page: Page) => page.getByRole('region', { name: 'Take the student' }).innerText();
+const said = (page: Page) => page.getByRole('region', { name: 'Download student' }).innerText();
 const found = async (page: Page) => (await page.locator('.model-found').allInnerTexts()).join('\n');
 
 /** Presses the button and waits for the file. */
 async function take(page: Page): Promise<{ name: string; path: string }> {
   const [file] = await Promise.all([
     page.waitForEvent('download'),
-    button(page, 'Take the student').click(),
+    button(page, 'Download student').click(),
   ]);
   return { name: file.suggestedFilename(), path: await file.path() };
 }
@@ -60,14 +60,14 @@ test('a finished run’s student is taken, teaches itself, and starts another', 
   };
   const { page, problems, close } = await visit(site, { offer: 'f16', path: link(settings) });
   await offered(page, 'Distil');
-  expect(await button(page, 'Take the student').count()).toBe(0);
+  expect(await button(page, 'Download student').count()).toBe(0);
   await primary(page).click();
   await offered(page, FINISHED);
 
   const { name, path } = await take(page);
   expect(name).toBe(`${NAME}.zip`);
   await eventually(() => said(page)).toMatch(
-    /4-steps\.zip, [\d.]+ kB\. Dropped on a model’s field/,
+    /4-steps\.zip, [\d.]+ kB\. Drop it on a model’s field/,
   );
   const zip = zipSource(name, new Blob([readFileSync(path)]));
   expect(await readJson(zip, 'config.json')).toMatchObject({
@@ -154,7 +154,7 @@ test('a paused run’s student is taken in float16, and the run goes on', async 
   await offered(page, 'Pause');
   await primary(page).click();
   await offered(page, 'Continue');
-  await page.getByLabel('Type of the weights').selectOption('float16');
+  await page.getByLabel('Weight precision').selectOption('float16');
   const { name, path } = await take(page);
   expect(name).toMatch(/^gpt2-1x32-from-moby-teacher-\d+-steps?\.zip$/);
   const zip = zipSource(name, new Blob([readFileSync(path)]));

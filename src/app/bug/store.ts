@@ -6,10 +6,10 @@ import type {
   BugLabColumn,
   BugLabReport,
   Experiment,
+  ExperimentProgress,
   Failure,
-  FromWorker,
 } from '../../worker/protocol';
-import { listen, send } from '../shared/client';
+import { request, stopExperiment } from '../shared/client';
 import { useRoom, writeRoom } from '../shared/rooms';
 import type { AllSettings, Card, Settings } from './settings';
 import { DEFAULTS, formatState, parseState } from './settings';
@@ -99,28 +99,29 @@ export const useBugLab = create<BugLabStore>()((set, get) => {
     update({ state, failure }, { current: undefined, stopping: false, announcement });
   }
 
-  function receive(message: FromWorker): void {
+  function receive(progress: ExperimentProgress): void {
+    if ('detail' in progress) update({ detail: progress.detail });
+    else {
+      reports.push(progress.report);
+      timer ??= setTimeout(flush, COMMIT_INTERVAL);
+    }
+  }
+
+  function finish(): void {
+    flush();
     const { current, runs } = get();
     const run = current && runs[current];
     if (!run) return;
-    if (message.type === 'bug-lab-loading') update({ detail: message.detail });
-    if (message.type === 'bug-lab-report') {
-      reports.push(message.report);
-      timer ??= setTimeout(flush, COMMIT_INTERVAL);
-    }
-    if (message.type !== 'bug-lab-done' && message.type !== 'bug-lab-failed') return;
-    flush();
-    if (message.type === 'bug-lab-failed') {
-      end('failed', `The experiment failed: ${message.failure.message}`, message.failure);
-      return;
-    }
-    const { columns } = get().runs[current] as BugLabRun;
-    const complete = COLUMNS[current].every((column) => columns[column]?.ended);
-    if (complete) end('done', 'The experiment has finished.');
+    if (COLUMNS[current].every((column) => run.columns[column]?.ended))
+      end('done', 'The experiment has finished.');
     else end('stopped', 'The experiment was stopped.');
   }
 
-  listen(receive);
+  function fail(failure: Failure): void {
+    flush();
+    end('failed', `The experiment failed: ${failure.message}`, failure);
+  }
+
   useRoom.subscribe(({ bugLab }, before) => {
     if (bugLab !== before.bugLab) get().open(bugLab);
   });
@@ -167,11 +168,11 @@ export const useBugLab = create<BugLabStore>()((set, get) => {
         current: card,
         announcement: 'The experiment has started.',
       });
-      send({ type: 'bug-lab', experiment });
+      request('bug-lab', { experiment }, receive).then(finish, fail);
     },
 
     stop() {
-      send({ type: 'bug-lab-stop' });
+      stopExperiment();
       set({ stopping: true });
     },
   };

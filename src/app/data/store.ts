@@ -5,16 +5,23 @@
 import { create } from 'zustand';
 import type { DataPreview, FileReport, Reading, UserCorpus } from '../../worker/protocol';
 import { useRun } from '../run/store';
-import { listen, send } from '../shared/client';
+import { request } from '../shared/client';
 import { formatBytes } from '../shared/format';
+import { latestRequest } from '../shared/request';
 
 /** As many as the worker takes (data/corpus.ts) a file, and here in all; more are not even read. */
 const MAX_BYTES = 20_000_000;
 /** How a field or column with text is most often called. */
 const USUAL_COLUMN = 'text';
 
+interface PreviewSettings {
+  /** As previewSettings() has them. */
+  settings: string;
+  contextLength: number;
+}
+
 /** A preview of the data in use, with the settings that it was made with. */
-type Shown = DataPreview & { files: FileReport[]; contextLength: number; settings: string };
+type ShownPreview = DataPreview & PreviewSettings & { files: FileReport[] };
 
 export interface DataStore {
   /** How the next files are read. */
@@ -22,10 +29,12 @@ export interface DataStore {
   /** Files that the worker reads or has refused. */
   proposed?: UserCorpus;
   busy: boolean;
-  /** The worker's word on the files that it read last. */
+  /** What the files hold that were read last. */
   files: FileReport[];
   problem?: string;
-  preview?: Shown;
+  preview?: ShownPreview;
+  /** The settings of the last reading. */
+  asked: PreviewSettings;
 
   /** Files from disk, in place of those there are. */
   addFiles(files: readonly File[]): Promise<void>;
@@ -46,50 +55,40 @@ export function previewSettings(): string {
 }
 
 export const useData = create<DataStore>()((set, get) => {
-  let asked = 0;
-  let settings = '';
-  let contextLength = 0;
+  const latest = latestRequest<DataPreview | undefined, FileReport[]>((state) => {
+    const files = state.progress ?? get().files;
+    if (state.status === 'failed') {
+      const { message, hint = '' } = state.failure;
+      set({ busy: false, files, problem: `${message} ${hint}`.trim() });
+    } else if (state.status === 'done' && state.value) {
+      const { proposed, asked } = get();
+      useRun.getState().setCorpus(proposed);
+      const preview = { ...state.value, ...asked, files };
+      set({ busy: false, files, proposed: undefined, preview });
+    } else {
+      set({ busy: state.status === 'running', files });
+    }
+  });
 
-  function ask(corpus: UserCorpus | undefined): void {
-    const { config } = useRun.getState();
-    settings = previewSettings();
-    contextLength = config.max_length;
-    asked += 1;
+  function read(corpus: UserCorpus | undefined): void {
+    const { config, corpus: used } = useRun.getState();
     const { proposed, files } = get();
     // Read in another way, the same files have the same columns to choose from.
-    const isSame = corpus?.files === (proposed ?? useRun.getState().corpus)?.files;
-    set({ proposed: corpus, busy: true, files: isSame ? files : [], problem: undefined });
-    send({ type: 'preview', id: asked, config, ...(corpus && { corpus }) });
-  }
-
-  listen((message) => {
-    if (message.type === 'failed' && get().busy) {
-      // A worker that could not start, or that died, answers no more.
-      if (message.failure.operation === 'run the worker')
-        set({ busy: false, problem: message.failure.message });
-    }
-    if (message.type !== 'preview' || message.id !== asked) return;
-    const { files, preview, failure } = message;
-    if (!preview) {
-      return set({
-        busy: false,
-        files,
-        problem: failure && `${failure.message} ${failure.hint ?? ''}`.trim(),
-      });
-    }
-    useRun.getState().setCorpus(get().proposed);
+    const isSame = corpus?.files === (proposed ?? used)?.files;
     set({
-      busy: false,
-      files,
-      proposed: undefined,
-      preview: { ...preview, files, settings, contextLength },
+      proposed: corpus,
+      files: isSame ? files : [],
+      problem: undefined,
+      asked: { settings: previewSettings(), contextLength: config.max_length },
     });
-  });
+    latest.start((report) => request('preview', { config, ...(corpus && { corpus }) }, report));
+  }
 
   return {
     reading: { format: 'text', columns: [USUAL_COLUMN] },
     busy: false,
     files: [],
+    asked: { settings: '', contextLength: 0 },
 
     async addFiles(files) {
       const bytes = files.reduce((sum, { size }) => sum + size, 0);
@@ -105,11 +104,11 @@ export const useData = create<DataStore>()((set, get) => {
         });
       }
       try {
-        const read = files.map(async (file) => ({
+        const contents = files.map(async (file) => ({
           name: file.name,
           bytes: await file.arrayBuffer(),
         }));
-        ask({ files: await Promise.all(read), reading: get().reading });
+        read({ files: await Promise.all(contents), reading: get().reading });
       } catch (error) {
         const names = files.map(({ name }) => name).join(', ');
         set({
@@ -125,34 +124,32 @@ export const useData = create<DataStore>()((set, get) => {
           problem: `The pasted text has ${formatBytes(bytes.length)}. It may have ${formatBytes(MAX_BYTES)}.`,
         });
       }
-      ask({ files: [{ name: 'pasted.txt', bytes }], reading: get().reading });
+      read({ files: [{ name: 'pasted.txt', bytes }], reading: get().reading });
     },
 
     setReading(reading) {
       set({ reading });
       const corpus = get().proposed ?? useRun.getState().corpus;
-      if (corpus) ask({ ...corpus, reading });
+      if (corpus) read({ ...corpus, reading });
     },
 
-    show: () => ask(get().proposed ?? useRun.getState().corpus),
+    show: () => read(get().proposed ?? useRun.getState().corpus),
 
     discard() {
-      asked += 1;
+      latest.drop();
       const { preview, reading } = get();
-      const kept = useRun.getState().corpus?.reading ?? reading;
       set({
         proposed: undefined,
-        busy: false,
         files: preview?.files ?? [],
         problem: undefined,
-        reading: kept,
+        reading: useRun.getState().corpus?.reading ?? reading,
       });
     },
 
     clear() {
-      asked += 1;
+      latest.drop();
       useRun.getState().setCorpus(undefined);
-      set({ proposed: undefined, busy: false, files: [], problem: undefined, preview: undefined });
+      set({ proposed: undefined, files: [], problem: undefined, preview: undefined });
     },
   };
 });

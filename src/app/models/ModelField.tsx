@@ -9,7 +9,7 @@ import { isActive } from '../run/shown-run';
 import { useRun } from '../run/store';
 import { chosenFiles, droppedFiles, useDrop } from '../shared/dropped';
 import { formatBytes, formatCount, plural } from '../shared/format';
-import { modelFolder, useModels } from './store';
+import { lookUps, modelFolder, useModels } from './store';
 
 /** A dialogue takes folders or files, never both. */
 const CHOOSERS = [
@@ -23,7 +23,8 @@ export function ModelField({ role }: { role: Role }) {
   const wrong = useRun((state) => state.drafts[name] !== undefined);
   const locked = useRun((state) => isActive(state.phase));
   const setField = useRun((state) => state.setField);
-  const { drop, lookUp } = useModels();
+  const drop = useModels((state) => state.drop);
+  const lookUp = lookUps[role]((state) => state.start);
   const [problem, setProblem] = useState<string>();
   const chooser = useId();
   const kind =
@@ -49,7 +50,7 @@ export function ModelField({ role }: { role: Role }) {
       <FieldControl name={name} />
       <div className="drop-tools">
         {kind === 'hub' && !wrong && (
-          <button type="button" className="quiet outlined" onClick={() => lookUp(role, reference)}>
+          <button type="button" className="quiet outlined" onClick={() => lookUp(reference)}>
             Look the {role} up
           </button>
         )}
@@ -77,7 +78,7 @@ export function ModelField({ role }: { role: Role }) {
           </span>
         ))}
       </div>
-      {!wrong && <Found role={role} reference={reference} />}
+      {!wrong && <LookUp role={role} reference={reference} />}
       {problem && (
         <p className="field-problem" role="alert">
           {problem}
@@ -87,19 +88,22 @@ export function ModelField({ role }: { role: Role }) {
   );
 }
 
-function Found({ role, reference }: { role: Role; reference: string }) {
-  const asked = useModels((state) => state.lookUps[role]);
-  if (asked?.reference !== reference) return null;
-  if (asked.failure) {
+/** What the model's folder says of itself, if it is the model that the field names. */
+function LookUp({ role, reference }: { role: Role; reference: string }) {
+  const { input, request } = lookUps[role]();
+  if (input !== reference || request.status === 'idle') return null;
+  if (request.status === 'failed') {
     return (
       <p className="field-problem" role="alert">
-        {asked.failure.message}
+        {request.failure.message}
       </p>
     );
   }
   return (
     <p className="model-found" role="status">
-      {asked.report ? described(asked.report) : 'Reading its config.json and headers.'}
+      {request.status === 'done'
+        ? described(request.value)
+        : 'Reading its config.json and headers.'}
     </p>
   );
 }

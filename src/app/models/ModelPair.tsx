@@ -2,10 +2,11 @@
 
 import type { Config, FieldName } from '../../config';
 import { DEFAULTS } from '../../config';
-import type { Role } from '../../worker/protocol';
+import type { ModelReport, Role } from '../../worker/protocol';
 import { useRun } from '../run/store';
 import { formatCount, plural } from '../shared/format';
-import { useModels } from './store';
+import type { RequestStore } from '../shared/request';
+import { lookUps } from './store';
 
 const SHAPE: readonly FieldName[] = [
   ...(['student_layers', 'student_width', 'student_heads', 'max_length'] as const),
@@ -17,15 +18,14 @@ export function ModelPair() {
   const run = useRun((state) => state.run);
   useRun((state) => state.commits);
   const sameTeacher = run?.config.teacher_model === config.teacher_model;
-  const lookUps = useModels((state) => state.lookUps);
-  const said = (role: Role) => {
-    const asked = lookUps[role];
-    return asked?.reference === config[`${role}_model`] ? asked.report?.parameters : undefined;
+  const lookedUp = {
+    teacher: parametersOf('teacher', lookUps.teacher(), config),
+    student: parametersOf('student', lookUps.student(), config),
   };
-  const teacher = (sameTeacher ? run?.report?.teacherParameters : undefined) ?? said('teacher');
+  const teacher = (sameTeacher ? run?.report?.teacherParameters : undefined) ?? lookedUp.teacher;
   // Counts belong to the shape that they were counted for.
   const sameShape = run && SHAPE.every((name) => run.config[name] === config[name]);
-  const student = (sameShape ? run.report?.studentParameters : undefined) ?? said('student');
+  const student = (sameShape ? run.report?.studentParameters : undefined) ?? lookedUp.student;
   const side = teacher && student ? 44 * Math.min(1, Math.sqrt(student / teacher)) : undefined;
   return (
     <div className="models">
@@ -69,6 +69,16 @@ export function ModelPair() {
       </div>
     </div>
   );
+}
+
+/** Parameters of the model that was looked up, if the field still names it. */
+function parametersOf(
+  role: Role,
+  { input, request }: RequestStore<string, ModelReport, never>,
+  config: Config,
+): number | undefined {
+  const current = request.status === 'done' && input === config[`${role}_model`];
+  return current ? request.value.parameters : undefined;
 }
 
 function studentName({

@@ -1,102 +1,41 @@
-// What the page knows of the models that its fields name: files that were dropped for them, and
-// what their folders say of themselves.
+// What the page knows of the models that its fields name: files that were dropped for them, what
+// their folders say of themselves, and the memory that a run with them would take.
 
 import { create } from 'zustand';
 import type { Config } from '../../config';
 import { modelReference } from '../../model-reference';
-import type {
-  DroppedFiles,
-  Failure,
-  FromWorker,
-  MemoryPlan,
-  ModelReport,
-  Role,
-} from '../../worker/protocol';
-import { listen, send } from '../shared/client';
-
-/**
- * The state of a question about one model. It belongs to the reference, and for dropped files to
- * those files.
- */
-export interface LookUp {
-  id: number;
-  reference: string;
-  report?: ModelReport;
-  failure?: Failure;
-}
-
-/** What a run of these settings will take, or why that is not known. */
-export interface Planned {
-  id: number;
-  /** A plan is of the settings that it was made for. */
-  config: Config;
-  plan?: MemoryPlan;
-  failure?: Failure;
-}
+import type { DroppedFiles, MemoryPlan, ModelReport, Role } from '../../worker/protocol';
+import { request } from '../shared/client';
+import { requestStore } from '../shared/request';
 
 interface ModelStore {
-  planned?: Planned;
   dropped: DroppedFiles;
-  lookUps: Partial<Record<Role, LookUp>>;
-  /** Takes a folder's files for a model, and asks what they are. */
+  /** Takes a folder's files for a model, and looks up what they are. */
   drop(role: Role, files: ReadonlyMap<string, Blob>): void;
-  /** Asks the folder what it is: config.json and headers are read, nothing else. */
-  lookUp(role: Role, reference: string): void;
-  /** Asks what a run of these settings will take of the GPU. */
-  plan(config: Config): void;
 }
 
-let questions = 0;
+export const useModels = create<ModelStore>()((set, get) => ({
+  dropped: {},
+  drop(role, files) {
+    set({ dropped: { ...get().dropped, [role]: files } });
+    usePlan.getState().drop();
+    lookUps[role].getState().start('files');
+  },
+}));
 
-export const useModels = create<ModelStore>()((set, get) => {
-  const answer = (message: FromWorker) => {
-    const { lookUps } = get();
-    if (message.type === 'inspected') {
-      const { type: _, role, ...found } = message;
-      const asked = lookUps[role];
-      if (asked?.id === found.id) set({ lookUps: { ...lookUps, [role]: { ...asked, ...found } } });
-    }
-    const { planned } = get();
-    if (message.type === 'planned' && planned?.id === message.id)
-      set({ planned: { ...planned, ...message } });
-    if (message.type === 'failed') {
-      if (planned && !planned.plan && !planned.failure)
-        set({ planned: { ...planned, failure: message.failure } });
-      // A worker that ended takes its questions with it.
-      for (const role of ['teacher', 'student'] as const) {
-        const asked = get().lookUps[role];
-        if (!asked || asked.report || asked.failure) continue;
-        set({ lookUps: { ...get().lookUps, [role]: { ...asked, failure: message.failure } } });
-      }
-    }
-  };
-  listen(answer);
-  return {
-    dropped: {},
-    lookUps: {},
-    drop(role, files) {
-      set({ dropped: { ...get().dropped, [role]: files }, planned: undefined });
-      get().lookUp(role, 'files');
-    },
-    lookUp(role, reference) {
-      const id = ++questions;
-      const { dropped, lookUps } = get();
-      set({ lookUps: { ...lookUps, [role]: { id, reference } } });
-      send({
-        type: 'inspect',
-        id,
-        role,
-        reference,
-        ...(reference === 'files' && { files: dropped }),
-      });
-    },
-    plan(config) {
-      const id = ++questions;
-      set({ planned: { id, config } });
-      send({ type: 'plan', id, config, files: get().dropped });
-    },
-  };
-});
+/** Reads the config.json and headers of the model that a reference names. */
+const lookUpStore = (role: Role) =>
+  requestStore<string, ModelReport>((reference) => {
+    const files = reference === 'files' ? { files: useModels.getState().dropped } : {};
+    return request('inspect', { role, reference, ...files });
+  });
+
+export const lookUps = { teacher: lookUpStore('teacher'), student: lookUpStore('student') };
+
+/** Estimates the GPU memory of a run with these settings. */
+export const usePlan = requestStore<Config, MemoryPlan>((config) =>
+  request('plan', { config, files: useModels.getState().dropped }),
+);
 
 /** Why a run cannot load this model yet. */
 export function missingFiles(
@@ -117,7 +56,7 @@ export function modelFolder(
   files: readonly { path: string; file: File }[],
 ): Map<string, File> | string {
   const [first] = files;
-  // The worker reads it: what is in it is known there.
+  // Only the worker reads what is in it.
   if (files.length === 1 && /\.zip$/i.test(first.path))
     return new Map([[first.file.name, first.file]]);
   const configs = files
@@ -128,8 +67,8 @@ export function modelFolder(
   const depth = (path: string) => path.split('/').length;
   const [config] = configs.sort((a, b) => depth(a) - depth(b));
   const folder = config.slice(0, -'config.json'.length);
-  const own = files.filter(
+  const inFolder = files.filter(
     ({ path }) => path.startsWith(folder) && /\.(json|txt|safetensors|onnx)$/.test(path),
   );
-  return new Map(own.map(({ path, file }) => [path.slice(folder.length), file]));
+  return new Map(inFolder.map(({ path, file }) => [path.slice(folder.length), file]));
 }

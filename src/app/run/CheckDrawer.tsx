@@ -5,21 +5,22 @@ import type { CheckRow } from '../../worker/protocol';
 import { CopyButton } from '../shared/CopyButton';
 import { plural } from '../shared/format';
 import { TableHead } from '../shared/TableHead';
+import { useCheck } from './check';
 import { useRun } from './store';
 
 export function CheckDrawer() {
-  const check = useRun((state) => state.check);
+  const { request, start } = useCheck();
   const phase = useRun((state) => state.phase);
   const unavailable = useRun((state) => state.unavailable);
-  const checkGpu = useRun((state) => state.checkGpu);
-  const going = check !== undefined && check.text === undefined && check.failure === undefined;
+  const rows = request.progress ?? [];
+  const checking = request.status === 'running';
   const busy = phase === 'loading' || phase === 'running';
   return (
     <details className="fold check">
       <summary>
         <span>Check my GPU</span>
         <span className="fold-value" role="status">
-          {check && verdict(check.rows, going)}
+          {request.status !== 'idle' && verdict(rows, checking)}
         </span>
       </summary>
       <div className="check-box">
@@ -30,34 +31,36 @@ export function CheckDrawer() {
           <button
             type="button"
             className="quiet outlined"
-            disabled={going || busy || !!unavailable}
-            onClick={checkGpu}
+            disabled={checking || busy || !!unavailable}
+            onClick={() => start(undefined)}
           >
-            {check && !going ? 'Check again' : 'Check every kernel'}
+            {request.status === 'done' || request.status === 'failed'
+              ? 'Check again'
+              : 'Check every kernel'}
           </button>
-          {check?.text && <CopyButton key={check.text} text={check.text} />}
+          {request.status === 'done' && <CopyButton key={request.value} text={request.value} />}
         </div>
-        {busy && !going && (
+        {busy && !checking && (
           <p className="help">
             A run is {phase === 'loading' ? 'loading' : 'going on'}, and the GPU is busy with it.
             Pause or reset it first.
           </p>
         )}
-        {check?.failure && (
+        {request.status === 'failed' && (
           <p className="field-problem" role="alert">
-            The check stopped: {check.failure.message} {check.failure.hint}
+            The check stopped: {request.failure.message} {request.failure.hint}
           </p>
         )}
-        {check && check.rows.length > 0 && <Table rows={check.rows} />}
+        {rows.length > 0 && <Table rows={rows} />}
       </div>
     </details>
   );
 }
 
 /** "46 passed", "2 of 46 failed". */
-function verdict(rows: readonly CheckRow[], going: boolean): string {
+function verdict(rows: readonly CheckRow[], checking: boolean): string {
   const failed = rows.filter(({ passed }) => !passed).length;
-  if (going) return `checking, ${plural(rows.length, 'row')} so far`;
+  if (checking) return `checking, ${plural(rows.length, 'row')} so far`;
   if (rows.length === 0) return 'stopped';
   return failed > 0 ? `${failed} of ${rows.length} failed` : `all ${rows.length} passed`;
 }

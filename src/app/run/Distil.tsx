@@ -6,13 +6,13 @@ import { RunHistory } from '../charts/history';
 import { SmallCharts } from '../charts/SmallCharts';
 import { useMedia } from '../shared/browser';
 import { CheckDrawer } from './CheckDrawer';
-import { TakeStudent } from './DownloadStudent';
+import { DownloadStudent } from './DownloadStudent';
 import { LogView } from './LogView';
 import { Notices, RunCaption } from './Notices';
 import { ProfileDrawer } from './ProfileDrawer';
 import { Recipe } from './Recipe';
 import { RunControls } from './RunControls';
-import { Words } from './Samples';
+import { Samples } from './Samples';
 import { StatusStrip } from './StatusStrip';
 import type { ShownRun } from './shown-run';
 import { useRun } from './store';
@@ -34,22 +34,22 @@ export function Distil() {
             <div className="column left">
               <Recipe />
               <RunControls />
-              <TakeStudent />
+              <DownloadStudent />
             </div>
             <div className="column middle">
               <MainCurves />
               <Details />
             </div>
             <div className="column right">
-              <Words />
+              <Samples />
             </div>
           </>
         ) : (
           <>
             <RunControls />
-            <TakeStudent />
+            <DownloadStudent />
             <MainCurves />
-            <Words />
+            <Samples />
             <Details />
             <Recipe folded />
           </>

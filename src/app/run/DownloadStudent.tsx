@@ -1,36 +1,36 @@
-// The student as a .zip to take away, once a run is paused or finished: its weights' type, how far
-// the writing is, the file.
+// The student as a .zip to download, once a run is paused or finished: the precision of its weights,
+// how far the writing is, and the file.
 
 import { useId, useState } from 'react';
 import type { ExportType } from '../../worker/protocol';
 import { formatBytes } from '../shared/format';
-import { isWriting, useTake } from './download-student';
+import { useDownload } from './download-student';
 import { useRun } from './store';
 
-export function TakeStudent() {
+export function DownloadStudent() {
   const phase = useRun((state) => state.phase);
   const run = useRun((state) => state.run);
-  const { taking, take } = useTake();
+  const { input, request, start } = useDownload();
   const [dtype, setDtype] = useState<ExportType>('float32');
   const choice = useId();
   if (run?.source !== 'live') return null;
-  const own = taking?.runId === run.id ? taking : undefined;
-  const writing = own !== undefined && isWriting(own);
+  const current = input?.run.id === run.id ? request : undefined;
+  const writing = current?.status === 'running';
   const still = phase === 'paused' || phase === 'finished';
   if (!still && !writing) return null;
   return (
-    <section className="take" aria-label="Take the student">
+    <section className="take" aria-label="Download student">
       <div className="field-line">
         <button
           type="button"
           className="secondary"
           disabled={!still || writing}
-          onClick={() => take(dtype)}
+          onClick={() => start({ run, dtype })}
         >
-          Take the student
+          Download student
         </button>
         <label className="visually-hidden" htmlFor={choice}>
-          Type of the weights
+          Weight precision
         </label>
         <select
           id={choice}
@@ -42,22 +42,22 @@ export function TakeStudent() {
           <option>float16</option>
         </select>
       </div>
-      {own?.failure ? (
+      {current?.status === 'failed' ? (
         <p className="field-problem" role="alert">
-          The student was not written. {own.failure.message} {own.failure.hint}
+          The student was not written. {current.failure.message} {current.failure.hint}
         </p>
       ) : (
         <p className="help" role="status">
-          {own?.zip ? (
+          {current?.status === 'done' ? (
             <>
-              <a href={own.zip.url} download={own.zip.name}>
-                {own.zip.name}
+              <a href={current.value.url} download={current.value.name}>
+                {current.value.name}
               </a>
-              , {formatBytes(own.zip.bytes)}. Dropped on a model’s field, it teaches or starts a
-              student.
+              , {formatBytes(current.value.bytes)}. Drop it on a model’s field to use it as a
+              teacher, or as the start of a student.
             </>
-          ) : own?.progress ? (
-            `Writing ${own.progress.file}: ${formatBytes(own.progress.written)} of ${formatBytes(own.progress.total)}`
+          ) : current?.progress ? (
+            `Writing ${current.progress.file}: ${formatBytes(current.progress.written)} of ${formatBytes(current.progress.total)}`
           ) : writing ? (
             'Reading the weights.'
           ) : (

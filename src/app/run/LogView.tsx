@@ -1,19 +1,9 @@
-// The log, in the style of the script that this project grew from: a line an evaluation, and
-// whatever else happened.
+// The log, in the style of the script that this project grew from: a line for each evaluation, and
+// for whatever else happened.
 
 import { useLayoutEffect, useRef } from 'react';
+import { logLines } from './log';
 import type { ShownRun } from './shown-run';
-import { evaluationLine } from './shown-run';
-
-/** More lines would only be scrolled past; the CSV of the perplexity chart has every evaluation. */
-const MAX_LINES = 300;
-
-interface LogLine {
-  step: number;
-  text: string;
-  kind: (typeof ORDER)[number];
-  problem: boolean;
-}
 
 export function LogView({ run }: { run: ShownRun }) {
   const list = useRef<HTMLOListElement>(null);
@@ -41,26 +31,4 @@ export function LogView({ run }: { run: ShownRun }) {
       </ol>
     </section>
   );
-}
-
-/** Within one step: what happened in it, what was measured after it, what ended it. */
-const ORDER = ['skipped', 'changed', 'evaluation', 'note', 'stopped'] as const;
-
-/** Evaluations and events by step. */
-export function logLines(run: ShownRun): LogLine[] {
-  const { evaluations } = run.history;
-  const from = Math.max(0, evaluations.length - MAX_LINES);
-  const measured = evaluations.slice(from).map((record, index) => ({
-    step: record.step,
-    text: evaluationLine(run, from + index),
-    kind: 'evaluation' as const,
-    problem: record.failed > 0,
-  }));
-  const lines: LogLine[] = [
-    ...run.events.map((event) => ({ ...event, problem: event.kind === 'stopped' })),
-    ...measured,
-  ];
-  return lines
-    .sort((a, b) => a.step - b.step || ORDER.indexOf(a.kind) - ORDER.indexOf(b.kind))
-    .slice(-MAX_LINES);
 }

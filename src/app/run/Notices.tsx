@@ -197,7 +197,7 @@ export function RunCaption() {
   const recording = useRun((state) => state.recording);
   const phase = useRun((state) => state.phase);
   const unavailable = useRun((state) => state.unavailable !== undefined);
-  const active = useRun((state) => state.activeMilliseconds);
+  const trained = useRun((state) => state.trainedMilliseconds);
   const lately = useRun((state) => state.status?.submissionsPerStep);
   if (!run) {
     return (
@@ -228,7 +228,7 @@ export function RunCaption() {
     paused: 'Your run, paused.',
     failed: 'Your run, up to where it stopped.',
     lost: 'Your run, up to where the GPU was lost.',
-    finished: `Your run, finished in ${formatDuration(active / 1000)}.`,
+    finished: `Your run, finished in ${formatDuration(trained / 1000)}.`,
   };
   const report = run.report;
   const submissions = lately ?? report?.submissionsPerStep ?? 1;

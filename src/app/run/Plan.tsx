@@ -2,7 +2,7 @@
 
 import { checkConfig } from '../../config';
 import type { MemoryPlan } from '../../worker/protocol';
-import { useModels } from '../models/store';
+import { usePlan } from '../models/store';
 import { formatBytes } from '../shared/format';
 import { sameStart } from './shown-run';
 import { useRun } from './store';
@@ -10,27 +10,33 @@ import { useRun } from './store';
 export function Plan() {
   const config = useRun((state) => state.config);
   const drafts = useRun((state) => state.drafts);
-  const { planned, plan } = useModels();
+  const { input, request, start } = usePlan();
   const valid = Object.keys(drafts).length === 0 && checkConfig(config).length === 0;
-  const current = planned && sameStart(planned.config, config) ? planned : undefined;
+  // A plan belongs to the settings that it was made for.
+  const current = input && sameStart(input, config) ? request : undefined;
   return (
     <div className="plan">
       <button
         type="button"
         className="quiet outlined"
         disabled={!valid}
-        onClick={() => plan(config)}
+        onClick={() => start(config)}
       >
         Plan the GPU memory
       </button>
-      {current?.failure && (
+      {current?.status === 'failed' && (
         <p className="field-problem" role="alert">
           {current.failure.message} {current.failure.hint}
         </p>
       )}
-      {current && !current.failure && (
+      {current?.status === 'running' && (
         <p className="model-found" role="status">
-          {current.plan ? told(current.plan) : 'Reading what the models say of themselves.'}
+          Reading both models’ config.json and headers.
+        </p>
+      )}
+      {current?.status === 'done' && (
+        <p className="model-found" role="status">
+          {planText(current.value)}
         </p>
       )}
     </div>
@@ -38,7 +44,7 @@ export function Plan() {
 }
 
 /** "2.59 GB: teacher 1.1 GB, optimiser 656 MB, … The adapter gives at most 4.3 GB in one piece." */
-function told({ memory, largestBuffer, atLeast }: MemoryPlan): string {
+function planText({ memory, largestBuffer, atLeast }: MemoryPlan): string {
   const purposes = Object.entries(memory).sort(([, a], [, b]) => b - a);
   const total = purposes.reduce((sum, [, bytes]) => sum + bytes, 0);
   const parts = purposes.map(([purpose, bytes]) => `${purpose} ${formatBytes(bytes)}`).join(', ');

@@ -14,9 +14,10 @@ import { useRun } from './store';
 export default function ProfilePanel() {
   const reason = useRun(reasonNot);
   const run = useRun((state) => state.run);
-  const { measuring, measure } = useProfile();
-  const own = run && measuring?.runId === run.id ? measuring : undefined;
-  const going = own !== undefined && !own.report && !own.failure;
+  const { input, request, start } = useProfile();
+  const current = run && input === run.id ? request : undefined;
+  // A run that was lost or failed takes the measurement with it.
+  const measuring = current?.status === 'running' && reason === undefined;
   return (
     <div className="profile">
       <p>
@@ -26,22 +27,24 @@ export default function ProfilePanel() {
         <button
           type="button"
           className="quiet outlined"
-          disabled={going || reason !== undefined}
-          onClick={measure}
+          disabled={measuring || reason !== undefined}
+          onClick={() => run && start(run.id)}
         >
-          {own?.report ? 'Measure again' : 'Measure'}
+          {current?.status === 'done' ? 'Measure again' : 'Measure'}
         </button>
-        {own?.text && <CopyButton key={own.text} text={own.text} />}
+        {current?.status === 'done' && (
+          <CopyButton key={current.value.text} text={current.value.text} />
+        )}
       </div>
       <p className="help" role="status">
-        {going ? 'Measuring. On a software adapter this takes up to a minute.' : reason}
+        {measuring ? 'Measuring. On a software adapter this takes up to a minute.' : reason}
       </p>
-      {own?.failure && (
+      {current?.status === 'failed' && (
         <p className="field-problem" role="alert">
-          The step was not measured. {own.failure.message} {own.failure.hint}
+          The step was not measured. {current.failure.message} {current.failure.hint}
         </p>
       )}
-      {own?.report && <Report report={own.report} />}
+      {current?.status === 'done' && <Report report={current.value.report} />}
     </div>
   );
 }

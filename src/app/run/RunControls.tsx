@@ -120,7 +120,7 @@ const STAGES: Record<LoadingStage, string> = {
 };
 
 function Progress() {
-  const { phase, run, config, loading, status, activeMilliseconds } = useRun();
+  const { phase, run, config, loading, status, trainedMilliseconds } = useRun();
   const rate = useRef(new Rate());
   if (loading && (phase === 'loading' || loading.stage === 'evaluate')) {
     const { loaded, total, stage, detail } = loading;
@@ -155,7 +155,7 @@ function Progress() {
     paused: 'paused',
     failed: 'stopped',
     lost: 'stopped',
-    finished: formatDuration(activeMilliseconds / 1000),
+    finished: formatDuration(trainedMilliseconds / 1000),
   };
   return (
     <Bar

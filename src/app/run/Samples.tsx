@@ -9,7 +9,7 @@ import { FieldControl } from './FieldControl';
 import { useRun } from './store';
 import { useShownRun } from './use-shown-run';
 
-export function Words() {
+export function Samples() {
   const run = useShownRun();
   const phase = useRun((state) => state.phase);
   const evaluations = run?.history.evaluations ?? [];

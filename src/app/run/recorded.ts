@@ -1,25 +1,16 @@
 // The recorded run that the page shows before anything has loaded: a file beside the page, made
 // with the same engine.
 
-import type { Config } from '../../config';
 import { DEFAULTS } from '../../config';
 import type { AdapterReport, EvaluationRecord, RunReport, StepRecord } from '../../worker/protocol';
 import { RunHistory } from '../charts/history';
-
-export interface Recording {
-  config: Config;
-  adapter: AdapterReport;
-  run: RunReport;
-  history: RunHistory;
-  /** ISO date on which it was recorded. */
-  date: string;
-}
+import type { ShownRun } from './shown-run';
 
 /**
  * Undefined if there is no recording at `url`, or it cannot be read: the page then starts with
  * empty charts.
  */
-export async function loadRecording(url: string): Promise<Recording | undefined> {
+export async function loadRecording(url: string): Promise<ShownRun | undefined> {
   try {
     const response = await fetch(url);
     if (!response.ok) return undefined;
@@ -30,8 +21,8 @@ export async function loadRecording(url: string): Promise<Recording | undefined>
   }
 }
 
-/** Throws where a part is missing. Numbers that JSON cannot say (NaN) were written as null. */
-function readRecording(json: unknown): Recording {
+/** Numbers that JSON lacks (NaN) were written as null. @throws Error if a key is missing */
+function readRecording(json: unknown): ShownRun {
   const { config, adapter, run, records, evaluations, date } = json as Record<string, unknown>;
   if (
     !Array.isArray(records) ||
@@ -49,10 +40,14 @@ function readRecording(json: unknown): Recording {
   history.append(records.map((record) => withNaN(record) as StepRecord));
   for (const evaluation of evaluations as EvaluationRecord[]) history.appendEvaluation(evaluation);
   return {
+    id: '',
+    source: 'recorded',
     config: { ...DEFAULTS, ...config },
     adapter: adapter as AdapterReport,
-    run: run as RunReport,
+    report: run as RunReport,
     history,
+    marks: [],
+    events: [],
     date,
   };
 }

@@ -2,9 +2,14 @@
 
 import type { Config, Field, FieldName, LiveChanges } from '../../config';
 import { FIELDS, isLive } from '../../config';
-import type { AdapterReport, LoadingStage, RunReport, UserCorpus } from '../../worker/protocol';
+import type {
+  AdapterReport,
+  LoadingStage,
+  RunEvent,
+  RunReport,
+  UserCorpus,
+} from '../../worker/protocol';
 import type { RunHistory } from '../charts/history';
-import { perplexity } from './evaluation';
 
 /**
  * idle: nothing runs, the recorded run is shown. finished and failed: the run is over, its curves
@@ -54,6 +59,12 @@ export interface ShownRun {
   date?: string;
 }
 
+/** Adds what an event measured to the run's history, which lies outside the page's state. */
+export function record({ history }: ShownRun, event: RunEvent): void {
+  if (event.type === 'steps') history.append(event.records);
+  else if (event.type === 'evaluation') history.appendEvaluation(event.record);
+}
+
 /** A run exists that holds settings: only the live ones may change until it is over. */
 export function isActive(phase: Phase): boolean {
   return phase === 'loading' || phase === 'running' || phase === 'paused' || phase === 'lost';
@@ -89,14 +100,4 @@ export function describeChanges(before: Config, changes: LiveChanges): string {
       return `${symbol ?? label} ${before[name]} → ${changes[name]}`;
     })
     .join(', ');
-}
-
-/** A line of the log for an evaluation, in the style of the script that this project grew from. */
-export function evaluationLine(run: ShownRun, index: number): string {
-  const record = run.history.evaluations[index];
-  const point = run.history.atStep(record.step);
-  const loss =
-    record.step === 0 ? 'n/a' : point?.step === record.step ? point.loss.toFixed(4) : '…';
-  const success = record.tried === 0 ? 'n/a' : (record.succeeded / record.tried).toFixed(3);
-  return `Step ${record.step}: Loss=${loss}, PPL=${perplexity(record)}, Success=${success} (${record.succeeded} of ${record.tried})`;
 }

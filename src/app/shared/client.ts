@@ -1,53 +1,112 @@
-// The page's end of the protocol: makes the worker when something is first asked of it, and passes
-// messages both ways.
+// The page's end of the protocol. It makes the worker when the page first needs it, turns each
+// request into a promise, and passes on what the worker reports about a run. It keeps no state of
+// the page.
 
-import type { FromWorker, ToWorker } from '../../worker/protocol';
+import type {
+  Failure,
+  FromWorker,
+  RequestMessage,
+  RequestName,
+  Requests,
+  RunCommand,
+  RunEvent,
+  ToWorker,
+} from '../../worker/protocol';
 
-type Listener = (message: FromWorker) => void;
+interface Pending {
+  report(progress: unknown): void;
+  resolve(result: unknown): void;
+  reject(failure: Failure): void;
+}
 
-const listeners = new Set<Listener>();
 let worker: Worker | undefined;
-let runId = '';
+/** The run that the worker holds, if any. */
+let runId: string | undefined;
+let lastId = 0;
+const pending = new Map<number, Pending>();
+const listeners = new Set<(event: RunEvent) => void>();
 
-/**
- * Every message of the worker goes to every listener; each takes what concerns it. Returns what
- * ends it.
- */
-export function listen(listener: Listener): () => void {
+/** Calls `listener` with whatever the worker reports about a run. */
+export function onRunEvent(listener: (event: RunEvent) => void): void {
   listeners.add(listener);
-  return () => listeners.delete(listener);
+}
+
+/** Sends a command about a run; its effects arrive as run events. */
+export function command(message: RunCommand): void {
+  runId = message.runId;
+  post(message);
+}
+
+/** Ends the Bug Lab's experiment: its request then resolves. */
+export function stopExperiment(): void {
+  post({ type: 'bug-lab-stop' });
 }
 
 /**
- * A worker that cannot start, or that throws outside a run's own errors, arrives as `failed`; the
- * next message makes a new one.
+ * Asks the worker and resolves with its result. `report` is called with each progress before that.
+ * Rejects with a Failure: the worker's own, or that the worker could not start or died.
  */
-export function send(message: ToWorker): void {
-  if ('runId' in message) runId = message.runId;
+export function request<Name extends RequestName>(
+  type: Name,
+  input: Requests[Name]['input'],
+  report: (progress: Requests[Name]['progress']) => void = () => {},
+): Promise<Requests[Name]['result']> {
+  lastId += 1;
+  const id = lastId;
+  return new Promise((resolve, reject) => {
+    // The worker answers an id with the types of its request.
+    pending.set(id, { report, resolve, reject } as Pending);
+    post({ type, id, ...input } as RequestMessage);
+  });
+}
+
+function post(message: ToWorker): void {
   worker ??= open();
   worker.postMessage(message);
 }
 
-function receive(message: FromWorker): void {
-  for (const listener of listeners) listener(message);
-}
-
 function open(): Worker {
-  const made = new Worker(new URL('../../worker/worker.ts', import.meta.url), {
+  const opened = new Worker(new URL('../../worker/worker.ts', import.meta.url), {
     type: 'module',
     name: 'stillhouse',
   });
-  made.onmessage = (event: MessageEvent<FromWorker>) => receive(event.data);
+  opened.onmessage = (event: MessageEvent<FromWorker>) => receive(event.data);
   const fail = (message: string) => {
-    made.terminate();
-    worker = undefined;
-    const hint = 'Try again, or reload the page.';
-    const failure = { operation: 'run the worker', message, hint, kind: 'internal' as const };
-    receive({ type: 'failed', runId, failure });
-    receive({ type: 'bug-lab-failed', failure });
+    opened.terminate();
+    if (worker === opened) worker = undefined;
+    failAll({
+      operation: 'run the worker',
+      message,
+      hint: 'Try again, or reload the page.',
+      kind: 'internal',
+    });
   };
   // A worker whose script did not load reports an event without a message.
-  made.onerror = (event) => fail(event.message ?? 'The worker’s script did not load.');
-  made.onmessageerror = () => fail('A message from the worker could not be read.');
-  return made;
+  opened.onerror = (event) => fail(event.message ?? 'The worker’s script did not load.');
+  opened.onmessageerror = () => fail('A message from the worker could not be read.');
+  return opened;
+}
+
+function receive(message: FromWorker): void {
+  if (!('id' in message)) {
+    for (const listener of listeners) listener(message);
+    return;
+  }
+  const waiting = pending.get(message.id);
+  if (message.type === 'progress') waiting?.report(message.progress);
+  else {
+    pending.delete(message.id);
+    if (message.type === 'result') waiting?.resolve(message.result);
+    else waiting?.reject(message.failure);
+  }
+}
+
+/** The worker is gone, with its run and every request. The next message makes a new one. */
+function failAll(failure: Failure): void {
+  const requests = [...pending.values()];
+  pending.clear();
+  for (const { reject } of requests) reject(failure);
+  if (runId === undefined) return;
+  for (const listener of listeners) listener({ type: 'failed', runId, failure });
+  runId = undefined;
 }

@@ -63,7 +63,7 @@ export async function studentFiles(
   const largest = await largestValue(student, signal);
   if (dtype === 'float16' && largest >= HALF_LIMIT) {
     throw new ExportError(
-      `A weight of ${largest} is beyond float16, which ends at 65,504. Take the student in float32.`,
+      `A weight of ${largest} is beyond float16, which ends at 65,504. Export the student in float32.`,
     );
   }
   const leftOut: string[] = [];

@@ -12,13 +12,14 @@ import type { BugLabColumn, Cause } from '../../../src/worker/protocol';
 import {
   attempt,
   columnReports,
+  fail,
   finish,
   freshBugLab,
-  receive,
+  loading,
   report,
   VIEW_ERROR,
 } from './bug-support';
-import { sent, status, stepRecord, stubBrowser } from './support';
+import { asked, receive, sent, status, stepRecord, stubBrowser } from './support';
 
 configure({ defaultHidden: true });
 
@@ -55,22 +56,23 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-function replay(): void {
+async function replay(): Promise<void> {
   press('Run the three columns');
-  receive({ type: 'bug-lab-loading', detail: 'Loading the teacher' });
+  loading('Loading the teacher');
   reportAll('view', { failing: true });
   reportAll('reshape', { bytesCopied: 2_000_000 });
   reportAll('strided');
-  finish();
+  await finish();
 }
 
 describe('the replay', () => {
-  test('requests the chosen experiment and shows the measurements of three columns', () => {
+  test('requests the chosen experiment and shows the measurements of three columns', async () => {
     expect(text('column-view')).toContain('Not run yet.');
-    replay();
+    await replay();
     expect(sent()).toEqual([
       {
         type: 'bug-lab',
+        id: asked('bug-lab')[0].id,
         experiment: {
           kind: 'replay',
           batchSize: 4,
@@ -94,9 +96,9 @@ describe('the replay', () => {
     expect(screen.getByText('The experiment has finished.')).toBeTruthy();
   });
 
-  test('shows with each symptom what was measured, or that nothing was', () => {
+  test('shows with each symptom what was measured, or that nothing was', async () => {
     expect(text('symptom-flat')).toContain('Nothing yet. Run the three columns.');
-    replay();
+    await replay();
     expect(text('symptom-flat')).toContain(
       'view: the loss went from 8.0000 to 4.0000 in 2 steps and the weights changed by 3.000%, ' +
         'while 0 of 8 evaluation batches succeeded.',
@@ -115,8 +117,8 @@ describe('the replay', () => {
     expect(text('symptom-quiet')).toContain('Not measured with these options.');
   });
 
-  test('the clamp changes only what is printed; any other option asks for another run', () => {
-    replay();
+  test('the clamp changes only what is printed; any other option asks for another run', async () => {
+    await replay();
     pick('Perplexity', 'as measured');
     expect(text('column-view')).toContain('PPL=n/a (0 valid tokens)');
     expect(screen.queryByText(/from other options/)).toBeNull();
@@ -131,7 +133,7 @@ describe('the replay', () => {
     expect(sent().at(-1)).toMatchObject({ experiment: { batchSize: 1 } });
   });
 
-  test('an uncaught exception stops its column and is shown in full', () => {
+  test('an uncaught exception stops its column and is shown in full', async () => {
     press('Run the three columns');
     report({
       kind: 'step',
@@ -142,7 +144,7 @@ describe('the replay', () => {
     report({ kind: 'ended', column: 'view', error: VIEW_ERROR });
     reportAll('reshape');
     reportAll('strided');
-    finish();
+    await finish();
     expect(text('column-view')).toContain('Raised and stopped before the first step finished.');
     expect(text('column-view')).toContain('Stopped: the exception was not caught.');
     expect(text('column-view')).toContain(VIEW_ERROR);
@@ -152,11 +154,11 @@ describe('the replay', () => {
     );
   });
 
-  test('the code marks the lines that raised and copied, and the kernel that did neither', () => {
+  test('the code marks the lines that raised and copied, and the kernel that did neither', async () => {
     const marked = (path: string) =>
       screen.getByText(path, { selector: 'mark' }).parentElement?.textContent ?? '';
     expect(marked('loss = cross_entropy(logits.view(-1, V), labels.view(-1))')).not.toContain('↳');
-    replay();
+    await replay();
     expect(marked('loss = cross_entropy(logits.view(-1, V), labels.view(-1))')).toContain(
       '↳ raised in 8 of 8 batches',
     );
@@ -168,20 +170,20 @@ describe('the replay', () => {
     expect(screen.getByText(/^\/\/ What an evaluation measures/)).toBeTruthy();
   });
 
-  test('can be stopped, and keeps the reports so far', () => {
+  test('can be stopped, and keeps the reports so far', async () => {
     press('Run the three columns');
     expect(screen.getByText('Loading: requesting the GPU')).toBeTruthy();
     report({ kind: 'step', column: 'view', attempt: attempt(1), totalSteps: 24 });
     press('Stop');
     expect(sent().at(-1)).toEqual({ type: 'bug-lab-stop' });
     expect(button('Stopping')).toHaveProperty('disabled', true);
-    finish();
+    await finish();
     expect(screen.getByText('Stopped before every column had finished.')).toBeTruthy();
     expect(text('column-view')).toContain('1 tried, 1 completed, 0 raised');
     expect(text('column-strided')).toContain('Did not run.');
   });
 
-  test('a failure is shown with a hint, and the experiment can be run again', () => {
+  test('a failure is shown with a hint, and the experiment can be run again', async () => {
     press('Run the three columns');
     const failure = {
       operation: 'run the experiment',
@@ -189,7 +191,7 @@ describe('the replay', () => {
       hint: 'Try again.',
       kind: 'internal' as const,
     };
-    receive({ type: 'bug-lab-failed', failure });
+    await fail(failure);
     expect(screen.getByRole('alert').textContent).toBe(
       'Could not run the experiment. The GPU went away. Try again.',
     );
@@ -200,9 +202,9 @@ describe('the replay', () => {
     act(() => useRun.getState().start());
     expect(button('Run the three columns')).toHaveProperty('disabled', true);
     expect(screen.getByText(/a run is loading in Distil/)).toBeTruthy();
-    receive(status('running'));
+    act(() => receive(status('running')));
     expect(screen.getByText(/a run is training in Distil.*Pause or reset it/)).toBeTruthy();
-    receive(status('paused', 1));
+    act(() => receive(status('paused', 1)));
     expect(button('Run the three columns')).toHaveProperty('disabled', false);
   });
 
@@ -255,7 +257,7 @@ describe('which cause explains this log?', () => {
     ),
   };
 
-  function run(): void {
+  async function run(): Promise<void> {
     goTo('/#bug=causes,seed=7');
     press('Run the four causes');
     for (const cause of Object.keys(steps) as Cause[]) {
@@ -266,11 +268,11 @@ describe('which cause explains this log?', () => {
       });
     }
     expect(screen.queryByTestId('log-A')).toBeNull();
-    finish();
+    await finish();
   }
 
-  test('shows four unlabelled logs, says which are identical, and offers a better log', () => {
-    run();
+  test('shows four unlabelled logs, says which are identical, and offers a better log', async () => {
+    await run();
     const viewLog = 'ABCD'[orderOf(7).indexOf('view')];
     const others = ['A', 'B', 'C', 'D'].filter((letter) => letter !== viewLog);
     expect(text('identical-logs')).toBe(
@@ -285,8 +287,8 @@ describe('which cause explains this log?', () => {
     expect(detached.textContent).toContain('Weights changed by 0%');
   });
 
-  test('takes an answer for each log, then shows which are correct and the evidence', () => {
-    run();
+  test('takes an answer for each log, then shows which are correct and the evidence', async () => {
+    await run();
     const order = orderOf(7);
     expect(button('Check the answers')).toHaveProperty('disabled', true);
     for (const [index, cause] of order.entries()) {
@@ -305,8 +307,8 @@ describe('which cause explains this log?', () => {
     );
   });
 
-  test('shuffled, it is a new question with a new link', () => {
-    run();
+  test('shuffled, it is a new question with a new link', async () => {
+    await run();
     press('Shuffle the logs');
     expect(location.hash).toMatch(/^#bug=causes,seed=\d+$/);
     expect(location.hash).not.toBe('#bug=causes,seed=7');
@@ -320,18 +322,18 @@ describe('scrambled heads', () => {
   /** Each query attends only to itself. */
   const self = Array.from({ length: T * T }, (_, at) => (at % T === Math.floor(at / T) ? 1 : 0));
 
-  function run(): void {
+  async function run(): Promise<void> {
     goTo('/#bug=heads');
     press('Train both');
     for (const column of ['transposed', 'reshaped'] as const) {
       report({ kind: 'attention', column, picture: { layer: 0, tokens, heads: [self, self] } });
       reportAll(column);
     }
-    finish();
+    await finish();
   }
 
-  test('shows both losses, both perplexities and every head, as text and as a table', () => {
-    run();
+  test('shows both losses, both perplexities and every head, as text and as a table', async () => {
+    await run();
     pick('Rows and columns', 'tokens the code assumes');
     expect(location.hash).toBe('#bug=heads,axes=claimed');
     expect(text('loss-verdict')).toContain(
@@ -349,8 +351,8 @@ describe('scrambled heads', () => {
     expect(reshaped.getAllByRole('row')[3].textContent).toBe('“⏎”001.000');
   });
 
-  test('by actual tokens, a head sees none of the other heads’ tokens', () => {
-    run();
+  test('by actual tokens, a head sees none of the other heads’ tokens', async () => {
+    await run();
     const heads = within(screen.getByTestId('heads-reshaped')).getAllByRole('figure');
     expect(heads[0].textContent).toContain('“ the” attends to “ the” 1.00.');
     expect(heads[1].textContent).toContain('“ the” is not in this head.');

@@ -7,10 +7,18 @@ import { useRoom } from '../../../src/app/shared/rooms';
 import type {
   BugLabColumn,
   BugLabReport,
-  FromWorker,
+  Failure,
   StepAttempt,
 } from '../../../src/worker/protocol';
-import { evaluationRecord, FakeWorker, failedEvaluation, freshStore, stepRecord } from './support';
+import {
+  evaluationRecord,
+  failedEvaluation,
+  freshStore,
+  report as progress,
+  reject,
+  resolve,
+  stepRecord,
+} from './support';
 
 export function freshBugLab(): void {
   freshStore();
@@ -18,14 +26,14 @@ export function freshBugLab(): void {
   useBugLab.setState(useBugLab.getInitialState(), true);
 }
 
-/** Delivers a message from the worker. */
-export const receive = (message: FromWorker) =>
-  act(() => FakeWorker.made.at(-1)?.onmessage?.({ data: message }));
+export const loading = (detail: string) => act(() => progress('bug-lab', { detail }));
 
-export const report = (value: BugLabReport) => receive({ type: 'bug-lab-report', report: value });
+export const report = (value: BugLabReport) => act(() => progress('bug-lab', { report: value }));
 
 /** Ends the experiment, which commits all reports. */
-export const finish = () => receive({ type: 'bug-lab-done' });
+export const finish = () => act(() => resolve('bug-lab', undefined));
+
+export const fail = (failure: Failure) => act(() => reject('bug-lab', failure));
 
 export function attempt(step: number, values: Partial<StepAttempt> = {}): StepAttempt {
   return { step, record: stepRecord(step), bytesCopied: 0, milliseconds: 10 + step, ...values };

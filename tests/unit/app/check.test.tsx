@@ -5,8 +5,19 @@ import { act, cleanup, configure, render, screen, within } from '@testing-librar
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { CheckDrawer } from '../../../src/app/run/CheckDrawer';
 import { useRun } from '../../../src/app/run/store';
-import type { CheckRow, FromWorker } from '../../../src/worker/protocol';
-import { freshStore, receive, sent, status, stubBrowser } from './support';
+import type { CheckRow } from '../../../src/worker/protocol';
+import {
+  asked,
+  crash,
+  freshStore,
+  receive,
+  reject,
+  report,
+  resolve,
+  sent,
+  status,
+  stubBrowser,
+} from './support';
 
 configure({ defaultHidden: true });
 
@@ -29,7 +40,8 @@ const BROKEN: CheckRow = {
   message: 'copy.wgsl:20: no such type',
 };
 
-const say = (message: FromWorker) => act(() => receive(message));
+const row = (value: CheckRow) => act(() => report('check', value));
+const done = (text: string) => act(() => resolve('check', text));
 const button = (name: string) => screen.getByRole('button', { name });
 const cells = () =>
   within(screen.getByRole('region', { name: 'Kernels, table' }))
@@ -39,27 +51,27 @@ const cells = () =>
 
 beforeEach(() => {
   stubBrowser();
-  freshStore();
   render(<CheckDrawer />);
 });
 afterEach(() => {
   cleanup();
+  freshStore();
   vi.unstubAllGlobals();
 });
 
 test('asks the worker once, shows each row as it comes, and copies the text', async () => {
   act(() => button('Check every kernel').click());
-  expect(sent()).toEqual([{ type: 'check' }]);
+  expect(sent()).toEqual([{ type: 'check', id: asked('check')[0].id }]);
   expect(button('Check every kernel')).toHaveProperty('disabled', true);
-  say({ type: 'check-row', row: ROW });
+  row(ROW);
   expect(screen.getByRole('status').textContent).toBe('checking, 1 row so far');
-  say({ type: 'check-row', row: { ...ROW, layout: 'transposed', error: 0, tolerance: 0 } });
+  row({ ...ROW, layout: 'transposed', error: 0, tolerance: 0 });
   expect(cells()).toEqual([
     ['gelu', 'f32', 'passed', '8.7e-8', '3.0e-5', 'contiguous', '1009', 'out'],
     ['gelu', 'f32', 'passed', '0', '0', 'transposed', '1009', 'out'],
   ]);
   expect(screen.queryByRole('button', { name: 'Copy as text' })).toBeNull();
-  say({ type: 'check-done', text: 'the whole table' });
+  await done('the whole table');
   expect(screen.getByRole('status').textContent).toBe('all 2 passed');
 
   const writeText = vi.fn(async () => {});
@@ -73,11 +85,11 @@ test('asks the worker once, shows each row as it comes, and copies the text', as
   expect(screen.queryByRole('table')).toBeNull();
 });
 
-test('a kernel that did not compile is a failed row with the compiler’s words', () => {
+test('a kernel that did not compile is a failed row with the compiler’s words', async () => {
   act(() => button('Check every kernel').click());
-  say({ type: 'check-row', row: ROW });
-  say({ type: 'check-row', row: BROKEN });
-  say({ type: 'check-done', text: 'table' });
+  row(ROW);
+  row(BROKEN);
+  await done('table');
   expect(screen.getByRole('status').textContent).toBe('1 of 2 failed');
   expect(cells()[1]).toEqual([
     'copycopy.wgsl:20: no such type',
@@ -89,13 +101,13 @@ test('refuses while a run loads or trains, and says what to do', () => {
   act(() => useRun.getState().start());
   expect(button('Check every kernel')).toHaveProperty('disabled', true);
   expect(screen.getByText(/A run is loading.*Pause or reset it first/)).toBeTruthy();
-  say(status('running'));
+  act(() => receive(status('running')));
   expect(screen.getByText(/A run is going on/)).toBeTruthy();
-  say(status('paused'));
+  act(() => receive(status('paused')));
   expect(button('Check every kernel')).toHaveProperty('disabled', false);
 });
 
-test('a check that stops says why, and can be tried again', () => {
+test('a check that stops says why, and can be tried again', async () => {
   act(() => button('Check every kernel').click());
   const failure = {
     operation: 'check the GPU',
@@ -103,18 +115,15 @@ test('a check that stops says why, and can be tried again', () => {
     hint: 'Look here.',
     kind: 'no-adapter' as const,
   };
-  say({ type: 'check-done', failure });
+  await act(() => reject('check', failure));
   expect(screen.getByRole('alert').textContent).toBe('The check stopped: No adapter. Look here.');
   expect(button('Check again')).toHaveProperty('disabled', false);
 });
 
-test('a worker that dies ends the check', () => {
+test('a worker that dies ends the check and keeps its rows', async () => {
   act(() => button('Check every kernel').click());
-  const failure = {
-    operation: 'run the worker',
-    message: 'It went away.',
-    kind: 'internal' as const,
-  };
-  say({ type: 'failed', runId: '', failure });
+  row(ROW);
+  await act(() => crash('It went away.'));
   expect(screen.getByRole('alert').textContent).toContain('It went away.');
+  expect(cells()).toHaveLength(1);
 });

@@ -1,13 +1,21 @@
-// @vitest-environment jsdom The Data drawer: what is proposed is asked of the worker, and takes the
-// place of the data in use only once it is read.
+// @vitest-environment jsdom
+// The Data drawer: new data is read by the worker first, and replaces the data in use only then.
 
 import { act, cleanup, configure, fireEvent, render, screen } from '@testing-library/react';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { DataDrawer } from '../../../src/app/data/DataDrawer';
 import { useData } from '../../../src/app/data/store';
 import { useRun } from '../../../src/app/run/store';
-import type { DataPreview, FileReport, FromWorker } from '../../../src/worker/protocol';
-import { FakeWorker, freshStore, sent, stubBrowser } from './support';
+import type { DataPreview, Failure, FileReport } from '../../../src/worker/protocol';
+import {
+  asked as askedFor,
+  crash,
+  freshStore,
+  report as progress,
+  reject,
+  resolve,
+  stubBrowser,
+} from './support';
 
 configure({ defaultHidden: true });
 
@@ -28,14 +36,22 @@ const report = (values: Partial<FileReport> = {}): FileReport => ({
   ...values,
 });
 
-const asked = () => sent().filter((message) => message.type === 'preview');
-/** The worker's answer to what was asked last. */
-const answer = (message: Omit<Extract<FromWorker, { type: 'preview' }>, 'type' | 'id'>) =>
-  act(() =>
-    FakeWorker.made
-      .at(-1)
-      ?.onmessage?.({ data: { type: 'preview', id: asked().at(-1)?.id ?? 0, ...message } }),
-  );
+const asked = () => askedFor('preview');
+/** The worker's answer to the newest request. */
+const answer = ({
+  files,
+  preview: result,
+  failure,
+}: {
+  files: FileReport[];
+  preview?: DataPreview;
+  failure?: Failure;
+}) =>
+  act(async () => {
+    progress('preview', files);
+    if (failure) await reject('preview', failure);
+    else await resolve('preview', result);
+  });
 const press = (name: string) => act(() => screen.getByRole('button', { name }).click());
 const drawer = () => document.querySelector('details')?.textContent ?? '';
 
@@ -67,7 +83,7 @@ test('several files are asked of the worker, and used once it has read them', as
   ]);
   expect(drawer()).toContain('reading …');
   expect(useRun.getState().corpus).toBeUndefined();
-  answer({
+  await answer({
     files: [report({ name: 'a.txt', documents: 1 }), report({ name: 'b.txt', empty: 2 })],
     preview,
   });
@@ -83,7 +99,7 @@ test('several files are asked of the worker, and used once it has read them', as
 
 test('counts, what is held out, and the batch with the boundaries of documents', async () => {
   await choose(file('own.txt', 'x'));
-  answer({ files: [report()], preview });
+  await answer({ files: [report()], preview });
   for (const said of [
     '10,000',
     '9,000 tokens',
@@ -105,10 +121,10 @@ test('counts, what is held out, and the batch with the boundaries of documents',
 
 test('a file that is refused is told of under its name, and the earlier data stays until the person decides', async () => {
   await choose(file('own.txt', 'x'));
-  answer({ files: [report()], preview });
+  await answer({ files: [report()], preview });
   const earlier = useRun.getState().corpus;
   await choose(file('good.txt', 'x'), file('bad.txt', 'y'));
-  answer({
+  await answer({
     files: [
       report({ name: 'good.txt' }),
       report({ name: 'bad.txt', problem: 'bad.txt: not UTF-8.' }),
@@ -132,11 +148,11 @@ test('what concerns no one file is told with what can be done, and can be tried 
     message: '4 tokens are too few.',
     hint: 'Use a longer text.',
   };
-  answer({ files: [report()], failure: { ...failure, kind: 'corpus' } });
+  await answer({ files: [report()], failure: { ...failure, kind: 'corpus' } });
   expect(screen.getByRole('alert').textContent).toBe('4 tokens are too few. Use a longer text.');
   press('Read again');
   expect(asked().length).toBe(2);
-  answer({ files: [report()], preview });
+  await answer({ files: [report()], preview });
   expect(useRun.getState().corpus?.files[0].name).toBe('own.txt');
 });
 
@@ -171,7 +187,7 @@ describe('how files are read', () => {
 
   test('columns are offered as the files have them, and a choice is asked anew', async () => {
     await choose(file('talk.csv', 'id,context,response\n1,a,b'));
-    answer({
+    await answer({
       files: [report({ name: 'talk.csv', columns, problem: 'talk.csv: it has no column “text”.' })],
     });
     const options = [...(screen.getByLabelText('Text') as HTMLSelectElement).options].map(
@@ -180,29 +196,29 @@ describe('how files are read', () => {
     expect(options).toEqual(['text', ...columns]);
     select('Text', 'response');
     expect(reading()).toEqual({ format: 'text', columns: ['response'] });
-    answer({ files: [report({ name: 'talk.csv', columns })], preview });
+    await answer({ files: [report({ name: 'talk.csv', columns })], preview });
     expect(useRun.getState().corpus?.reading.columns).toEqual(['response']);
 
     select('Read as', 'dialogue');
-    answer({
+    await answer({
       files: [report({ name: 'talk.csv', columns, problem: 'a list of turns was expected' })],
     });
     select('Turns', 'context');
-    answer({
+    await answer({
       files: [report({ name: 'talk.csv', columns, problem: 'a list of turns was expected' })],
     });
     select('Reply', 'response');
     expect(reading()).toEqual({ format: 'dialogue', columns: ['context', 'response'] });
-    answer({ files: [report({ name: 'talk.csv', columns })], preview });
+    await answer({ files: [report({ name: 'talk.csv', columns })], preview });
     select('Reply', '');
-    answer({
+    await answer({
       files: [report({ name: 'talk.csv', columns, problem: 'a list of turns was expected' })],
     });
     select('Dialogue id', 'id');
     expect(reading()).toEqual({ format: 'dialogue', columns: ['context'], dialogueId: 'id' });
     // While it is read the choices stay where they are, for the keyboard's sake.
     expect(screen.getByLabelText('Dialogue id')).toHaveProperty('disabled', false);
-    answer({ files: [report({ name: 'talk.csv', columns, problem: 'no column' })] });
+    await answer({ files: [report({ name: 'talk.csv', columns, problem: 'no column' })] });
     // What was in use, and how it was read, comes back.
     press('Keep talk.csv');
     expect(useData.getState().reading).toEqual({
@@ -213,16 +229,16 @@ describe('how files are read', () => {
 
   test('a .txt has no columns to choose', async () => {
     await choose(file('own.txt', 'x'));
-    answer({ files: [report()], preview });
+    await answer({ files: [report()], preview });
     expect(screen.queryByLabelText('Text')).toBeNull();
     expect(screen.getByLabelText('Read as')).toBeTruthy();
   });
 });
 
-test('the book can be counted and shown too; changed settings ask for it again', () => {
+test('the book can be counted and shown too; changed settings ask for it again', async () => {
   press('Count and show a batch');
   expect(asked()[0].corpus).toBeUndefined();
-  answer({ files: [], preview: { ...preview, documents: 1, heldOutDocuments: 0 } });
+  await answer({ files: [], preview: { ...preview, documents: 1, heldOutDocuments: 0 } });
   expect(drawer()).toContain('The end of the one document is held out');
   expect(drawer()).toContain(`8 × ${useRun.getState().config.max_length} tokens`);
   act(() => useRun.getState().setField('max_length', '32'));
@@ -235,26 +251,22 @@ test('an answer to an earlier question changes nothing', async () => {
   await choose(file('first.txt', 'x'));
   const first = asked()[0].id;
   await choose(file('second.txt', 'y'));
-  act(() =>
-    FakeWorker.made
-      .at(-1)
-      ?.onmessage?.({ data: { type: 'preview', id: first, files: [report()], preview } }),
-  );
+  await act(() => resolve('preview', preview, first));
   expect(useRun.getState().corpus).toBeUndefined();
-  answer({ files: [report()], preview });
+  await answer({ files: [report()], preview });
   expect(useRun.getState().corpus?.files[0].name).toBe('second.txt');
 });
 
 test('a worker that dies leaves the drawer usable', async () => {
   await choose(file('own.txt', 'x'));
-  act(() => FakeWorker.made.at(-1)?.onerror?.({ message: 'out of memory' }));
+  await act(() => crash('out of memory'));
   expect(screen.getByRole('alert').textContent).toContain('out of memory');
   expect(screen.getByRole('button', { name: 'Read again' })).toHaveProperty('disabled', false);
 });
 
 test('while a run exists nothing can be changed', async () => {
   await choose(file('own.txt', 'x'));
-  answer({ files: [report()], preview });
+  await answer({ files: [report()], preview });
   act(() => useRun.setState({ phase: 'running' }));
   for (const name of ['Choose files', 'Paste a text', 'Back to the book']) {
     expect(screen.getByRole('button', { name })).toHaveProperty('disabled', true);

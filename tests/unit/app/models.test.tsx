@@ -1,14 +1,15 @@
-// @vitest-environment jsdom The model fields: what is asked of the worker and when, what its
-// answers say, folders of one's own, and how fast a download is.
+// @vitest-environment jsdom
+// The model fields: what the worker is asked and when, how its answers read, dropped folders, and
+// how fast a download is.
 
 import { act, cleanup, configure, fireEvent, render, screen, within } from '@testing-library/react';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { App } from '../../../src/app/App';
-import { modelFolder, useModels } from '../../../src/app/models/store';
+import { lookUps, modelFolder } from '../../../src/app/models/store';
 import { Rate } from '../../../src/app/run/rate';
 import { useRun } from '../../../src/app/run/store';
-import type { FromWorker, ModelReport } from '../../../src/worker/protocol';
-import { FakeWorker, freshStore, sent, stubBrowser } from './support';
+import type { ModelReport } from '../../../src/worker/protocol';
+import { asked, crash, freshStore, reject, resolve, stubBrowser } from './support';
 
 configure({ defaultHidden: true });
 
@@ -24,7 +25,6 @@ const REPORT: ModelReport = {
 
 beforeEach(() => {
   stubBrowser();
-  useModels.setState(useModels.getInitialState(), true);
   render(<App />);
 });
 afterEach(() => {
@@ -32,24 +32,21 @@ afterEach(() => {
   freshStore();
 });
 
-const answer = (message: FromWorker) =>
-  act(() => FakeWorker.made.at(-1)?.onmessage?.({ data: message }));
 const type = (field: string, value: string) =>
   act(() => {
     const control = within(screen.getByTestId(`field-${field}`)).getByRole('textbox');
     fireEvent.change(control, { target: { value } });
   });
 const press = (name: string) => act(() => screen.getByRole('button', { name }).click());
-const asked = (kind: string) => sent().filter((message) => message.type === kind);
 
-test('nothing is asked of the hub before somebody asks for it, and the answer belongs to its model', () => {
+test('the hub is asked only on demand, and an answer belongs to its model', async () => {
   type('teacher_model', 'org/name');
   expect(asked('inspect')).toEqual([]);
   press('Look the teacher up');
-  const [question] = asked('inspect') as { id: number }[];
+  const [question] = asked('inspect');
   expect(question).toMatchObject({ role: 'teacher', reference: 'org/name' });
   expect(screen.getByText('Reading its config.json and headers.')).toBeTruthy();
-  answer({ type: 'inspected', id: question.id, role: 'teacher', report: REPORT });
+  await act(() => resolve('inspect', REPORT));
   expect(
     screen.getByText(
       /^81\.9M parameters in 6 layers, 353 MB to load\. 50,257 words, contexts of up to 1,024\./,
@@ -59,26 +56,24 @@ test('nothing is asked of the hub before somebody asks for it, and the answer be
   type('teacher_model', 'org/other');
   expect(screen.queryByText(/81\.9M parameters in 6 layers/)).toBe(null);
   press('Look the teacher up');
-  // The answer to the question before comes late.
-  answer({ type: 'inspected', id: question.id, role: 'teacher', report: REPORT });
+  // The first answer comes again, late.
+  await act(() => resolve('inspect', REPORT, question.id));
   expect(screen.getByText('Reading its config.json and headers.')).toBeTruthy();
-  const { id } = asked('inspect').at(-1) as { id: number };
   const message = 'config.json of org/other: the hub has no such public model (HTTP 401).';
-  answer({
-    type: 'inspected',
-    id,
-    role: 'teacher',
-    failure: { operation: 'look up the model', message, kind: 'model' },
-  });
+  const failure = { operation: 'look up the model', message, kind: 'model' as const };
+  await act(() => reject('inspect', failure));
   expect(screen.getByText(message)).toBeTruthy();
 });
 
-test('a worker that ends answers its open questions', () => {
+test('a worker that dies fails its open requests', async () => {
   type('student_model', 'org/name');
   press('Look the student up');
-  act(() => FakeWorker.made.at(-1)?.onerror?.({ message: 'out of memory' }));
+  await act(() => crash('out of memory'));
   expect(screen.getAllByText(/out of memory/).length).toBeGreaterThan(0);
-  expect(useModels.getState().lookUps.student?.failure?.message).toBe('out of memory');
+  expect(lookUps.student.getState().request).toMatchObject({
+    status: 'failed',
+    failure: { message: 'out of memory' },
+  });
 });
 
 test('built-in models are not looked up; a name that can be none is refused where it is written', () => {
@@ -108,11 +103,10 @@ test('files must be there before a run that reads them', () => {
   expect((screen.getByRole('button', { name: 'Distil' }) as HTMLButtonElement).disabled).toBe(true);
 });
 
-test('the memory plan is of the settings that it was made for', () => {
+test('a memory plan belongs to the settings that it was made for', async () => {
   press('Plan the GPU memory');
-  const { id } = asked('plan')[0] as { id: number };
   const memory = { teacher: 1_100_000_000, weights: 500_000_000 };
-  answer({ type: 'planned', id, plan: { memory, largestBuffer: 4_294_967_296, atLeast: true } });
+  await act(() => resolve('plan', { memory, largestBuffer: 4_294_967_296, atLeast: true }));
   const told = screen.getByText(
     /^This run takes 1\.6 GB of GPU memory: teacher 1\.1 GB, weights 500 MB\./,
   ).textContent;

@@ -1,5 +1,6 @@
-// @vitest-environment jsdom The page as people meet it: one primary button that says what will
-// happen, fields, words, charts with their twins.
+// @vitest-environment jsdom
+// The page as people meet it: one primary button that says what will happen, fields, samples,
+// charts with their tables.
 
 import { act, cleanup, configure, fireEvent, render, screen, within } from '@testing-library/react';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -14,6 +15,7 @@ import {
   failedEvaluation,
   freshStore,
   receive,
+  reject,
   sent,
   status,
   stepRecord,
@@ -243,16 +245,16 @@ describe('a run', () => {
 });
 
 describe('states around a run', () => {
-  test('no WebGPU: what would work, and nothing to press', () => {
-    say({
-      type: 'failed',
-      runId: '',
-      failure: {
-        operation: 'find a GPU',
-        message: 'None here.',
-        hint: 'Chrome has it.',
-        kind: 'no-webgpu',
-      },
+  test('no WebGPU: what would work, and nothing to press', async () => {
+    const failure = {
+      operation: 'open the GPU',
+      message: 'None here.',
+      hint: 'Chrome has it.',
+      kind: 'no-webgpu' as const,
+    };
+    await act(async () => {
+      void store().probe();
+      await reject('probe', failure);
     });
     expect(screen.getByText('This browser has no WebGPU.')).toBeTruthy();
     expect(screen.getByText(/Chrome has it/)).toBeTruthy();
@@ -291,7 +293,7 @@ describe('states around a run', () => {
     await act(() => store().showRecording('recorded/default.json'));
     expect(screen.getByText(/Made on Test GPU, 23 November 2026/)).toBeTruthy();
     expect(store().run?.history.last()?.loss).toBeNaN();
-    freshStore();
+    act(freshStore);
     vi.stubGlobal('fetch', async () => ({ ok: false }));
     await act(() => store().showRecording('recorded/default.json'));
     expect(screen.getByText(/No recorded run is at hand/)).toBeTruthy();

@@ -1,26 +1,31 @@
-// @vitest-environment jsdom Where a step goes, the drawer: when it can be asked, what it asks, the
-// table that comes back, and what it says of rounding and failing.
+// @vitest-environment jsdom
+// Where a step goes, the drawer: when it can measure, what it asks for, the table that comes back,
+// and what it says about rounded timestamps and failures.
 
 import { act, cleanup, configure, fireEvent, render, screen, within } from '@testing-library/react';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { ProfileDrawer } from '../../../src/app/run/ProfileDrawer';
-import { useProfile } from '../../../src/app/run/profile';
 import { useRun } from '../../../src/app/run/store';
-import type {
-  AdapterReport,
-  Figures,
-  FromWorker,
-  ProfileReport,
-} from '../../../src/worker/protocol';
-import { FakeWorker, freshStore, sent, status, stubBrowser } from './support';
+import type { AdapterReport, Figures, ProfileReport, RunEvent } from '../../../src/worker/protocol';
+import {
+  asked,
+  crash,
+  freshStore,
+  receive,
+  reject,
+  resolve,
+  sent,
+  status,
+  stubBrowser,
+} from './support';
 
 // In jsdom a closed <details> hides nothing.
 configure({ defaultHidden: true });
 
 const id = () => useRun.getState().run?.id ?? '';
-/** As the worker itself says it, to every listener. */
-const say = (message: FromWorker) =>
-  act(() => FakeWorker.made.at(-1)?.onmessage?.({ data: message }));
+const say = (event: RunEvent) => act(() => receive(event));
+const profiled = (report: ProfileReport, text = '', request?: number) =>
+  act(() => resolve('profile', { report, text }, request));
 const button = (name: string | RegExp) => screen.getByRole('button', { name });
 const cells = () =>
   within(screen.getByRole('region', { name: 'Kernels of a step, table' }))
@@ -86,7 +91,6 @@ beforeEach(async () => {
 afterEach(() => {
   cleanup();
   freshStore();
-  useProfile.setState({ measuring: undefined });
   vi.unstubAllGlobals();
 });
 
@@ -96,7 +100,7 @@ function paused(): void {
   say(status('paused', 3));
 }
 
-test('it can be asked of a run that stands still, and says why not otherwise', () => {
+test('a run that stands still can be measured; otherwise it says why not', async () => {
   const reads = (text: RegExp) => {
     expect(screen.getByRole('status').textContent).toMatch(text);
     expect(button('Measure')).toHaveProperty('disabled', true);
@@ -109,17 +113,24 @@ test('it can be asked of a run that stands still, and says why not otherwise', (
   say(status('paused', 3));
   expect(button('Measure')).toHaveProperty('disabled', false);
   expect(screen.getByRole('status').textContent).toBe('');
-  say({ type: 'adapter', adapter: { ...ADAPTER, timestamps: false } });
+  await act(async () => {
+    void useRun.getState().probe();
+    await resolve('probe', { ...ADAPTER, timestamps: false });
+  });
   reads(/no timestamp-query.*Chrome and Edge/);
 });
 
-test('asks the worker once, and shows parts, kernels and, unfolded, what they were used for', () => {
+test('asks the worker once, and shows parts, kernels and, unfolded, what they were used for', async () => {
   paused();
   act(() => button('Measure').click());
-  expect(sent().at(-1)).toEqual({ type: 'profile', runId: id() });
+  expect(sent().at(-1)).toEqual({
+    type: 'profile',
+    id: asked('profile')[0].id,
+    runId: id(),
+  });
   expect(button('Measure')).toHaveProperty('disabled', true);
   expect(screen.getByRole('status').textContent).toMatch(/^Measuring/);
-  say({ type: 'profiled', runId: id(), report: REPORT, text: 'the table as text' });
+  await profiled(REPORT, 'the table as text');
   const rows = [
     ['Teacher, by the clock', '10.0', '50.0%', 'n/a', 'n/a'],
     // 80 million operations and 5 million bytes in 10 ms.
@@ -156,16 +167,16 @@ test('asks the worker once, and shows parts, kernels and, unfolded, what they we
   expect(button('Measure again')).toHaveProperty('disabled', false);
 });
 
-test('rounded timestamps are told, with what makes them exact', () => {
+test('rounded timestamps are told, with what makes them exact', async () => {
   paused();
   act(() => button('Measure').click());
-  say({ type: 'profiled', runId: id(), report: { ...REPORT, quantum: 65_536 }, text: '' });
+  await profiled({ ...REPORT, quantum: 65_536 });
   expect(document.body.textContent).toMatch(
     /rounds timestamps to 66 µs.*mean of 12 rounded ones.*chrome:\/\/flags/,
   );
 });
 
-test('a failure says what to do; a worker that dies, a lost device and another run end the measurement', () => {
+test('a failure says what to do; a worker that dies, a lost device and another run end the measurement', async () => {
   paused();
   act(() => button('Measure').click());
   const failure = {
@@ -174,7 +185,7 @@ test('a failure says what to do; a worker that dies, a lost device and another r
     hint: 'Close pages.',
     kind: 'limits' as const,
   };
-  say({ type: 'profile-failed', runId: id(), failure });
+  await act(() => reject('profile', failure));
   expect(screen.getByRole('alert').textContent).toBe(
     'The step was not measured. No room. Close pages.',
   );
@@ -187,14 +198,13 @@ test('a failure says what to do; a worker that dies, a lost device and another r
 
   paused();
   act(() => button('Measure').click());
-  act(() => FakeWorker.made.at(-1)?.onerror?.({ message: 'It went away.' }));
+  await act(() => crash('It went away.'));
   expect(screen.getByRole('alert').textContent).toContain('It went away.');
 
   paused();
   expect(screen.queryByRole('alert')).toBeNull();
   act(() => button('Measure').click());
-  const before = id();
   paused();
-  say({ type: 'profiled', runId: before, report: REPORT, text: '' });
+  await profiled(REPORT);
   expect(screen.queryByRole('table')).toBeNull();
 });

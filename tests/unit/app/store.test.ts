@@ -2,7 +2,7 @@
 // The run's state machine: what is sent, what each message does, and what is dropped.
 
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { logLines } from '../../../src/app/run/LogView';
+import { logLines } from '../../../src/app/run/log';
 import type { ShownRun } from '../../../src/app/run/shown-run';
 import { useRun } from '../../../src/app/run/store';
 import { DEFAULTS } from '../../../src/config';
@@ -12,6 +12,7 @@ import {
   failedEvaluation,
   freshStore,
   receive,
+  reject,
   sent,
   status,
   stepRecord,
@@ -167,13 +168,9 @@ describe('a run', () => {
     expect(store().phase).toBe('loading');
   });
 
-  test('a probe that fails starts nothing and stays apart from runs', () => {
-    store().probe();
-    receive({
-      type: 'failed',
-      runId: '',
-      failure: { operation: 'find a GPU', message: 'none', kind: 'no-webgpu' },
-    });
+  test('a probe that fails starts nothing and stays apart from runs', async () => {
+    void store().probe();
+    await reject('probe', { operation: 'open the GPU', message: 'none', kind: 'no-webgpu' });
     expect(store()).toMatchObject({ phase: 'idle', unavailable: { kind: 'no-webgpu' } });
     expect(store().failure).toBeUndefined();
   });
@@ -185,7 +182,7 @@ describe('a run', () => {
     vi.advanceTimersByTime(65_000);
     receive({ type: 'steps', runId: runId(), records: [stepRecord(2), stepRecord(3)] });
     store().setHidden(false);
-    expect(store().hiddenNote).toBe('The run went from step 1 to 3 in these 65 s.');
+    expect(store().hiddenNote).toBe('In these 65 s the run went from step 1 to 3.');
   });
 
   test('training time leaves out pauses', () => {
@@ -196,7 +193,7 @@ describe('a run', () => {
     receive(status('running', 1));
     vi.advanceTimersByTime(2000);
     receive(status('finished', 200));
-    expect(store().activeMilliseconds).toBeCloseTo(7000, -1);
+    expect(store().trainedMilliseconds).toBeCloseTo(7000, -1);
   });
 });
 
@@ -244,7 +241,7 @@ describe('settings', () => {
     started();
     store().openLink({ config: { ...DEFAULTS } });
     expect(store().config.alpha).toBe(0.1);
-    expect(store().linkProblems[0]).toContain('A run is going on');
+    expect(store().linkProblems[0]).toContain('A run exists');
     expect(sent().map((message) => message.type)).toEqual(['start']);
   });
 });

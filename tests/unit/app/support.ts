@@ -3,10 +3,19 @@
 
 import { vi } from 'vitest';
 import { useData } from '../../../src/app/data/store';
+import { lookUps, useModels, usePlan } from '../../../src/app/models/store';
+import { useCheck } from '../../../src/app/run/check';
+import { useDownload } from '../../../src/app/run/download-student';
+import { useProfile } from '../../../src/app/run/profile';
 import { useRun } from '../../../src/app/run/store';
 import type {
   EvaluationRecord,
+  Failure,
   FromWorker,
+  RequestMessage,
+  RequestName,
+  Requests,
+  RunEvent,
   RunStatus,
   StepRecord,
   ToWorker,
@@ -35,8 +44,52 @@ export class FakeWorker {
 /** All that was sent to any worker since the test began. */
 export const sent = () => FakeWorker.made.flatMap((worker) => worker.sent);
 
-/** Lets the page's store receive what a worker would send. */
-export const receive = (message: FromWorker) => useRun.getState().receive(message);
+/** Lets the page receive what its worker would send. */
+export const receive = (message: FromWorker) =>
+  FakeWorker.made.at(-1)?.onmessage?.({ data: message });
+
+/** The requests of a type, the oldest first. */
+export function asked<Name extends RequestName>(type: Name) {
+  return sent().filter(
+    (message): message is Extract<RequestMessage, { type: Name }> => message.type === type,
+  );
+}
+
+const newestId = (type: RequestName) => {
+  const id = asked(type).at(-1)?.id;
+  if (id === undefined) throw new Error(`Nothing asked for ${type}.`);
+  return id;
+};
+
+/** Reports progress of the newest request of a type. */
+export const report = <Name extends RequestName>(
+  type: Name,
+  progress: Requests[Name]['progress'],
+) => receive({ type: 'progress', id: newestId(type), progress });
+
+/** Answers the newest request of a type, and waits until the page has taken the answer. */
+export async function resolve<Name extends RequestName>(
+  type: Name,
+  result: Requests[Name]['result'],
+  id = newestId(type),
+): Promise<void> {
+  receive({ type: 'result', id, result });
+  await settled();
+}
+
+export async function reject(type: RequestName, failure: Failure): Promise<void> {
+  receive({ type: 'failure', id: newestId(type), failure });
+  await settled();
+}
+
+/** The worker dies, and every request with it. */
+export async function crash(message?: string): Promise<void> {
+  FakeWorker.made.at(-1)?.onerror?.({ message });
+  await settled();
+}
+
+/** Promises settle before the next task. */
+const settled = () => new Promise<void>((done) => queueMicrotask(() => queueMicrotask(done)));
 
 /** Without `plots` every element has no size, so that charts draw nothing and tests are quick. */
 export function stubBrowser({ wide = true, plots = false } = {}): void {
@@ -67,10 +120,13 @@ export function stubBrowser({ wide = true, plots = false } = {}): void {
 
 /** The store as the page finds it; its worker, too, is a new one. */
 export function freshStore(): void {
-  const made = FakeWorker.made.at(-1);
-  made?.onerror?.({ message: 'end of the test' });
+  FakeWorker.made.at(-1)?.onerror?.({ message: 'end of the test' });
+  useData.getState().discard();
+  for (const store of [useCheck, useDownload, usePlan, useProfile, ...Object.values(lookUps)])
+    store.getState().drop();
   useRun.setState(useRun.getInitialState(), true);
   useData.setState(useData.getInitialState(), true);
+  useModels.setState(useModels.getInitialState(), true);
   FakeWorker.made = [];
 }
 
@@ -124,7 +180,7 @@ export function failedEvaluation(step: number): EvaluationRecord {
   };
 }
 
-export const status = (state: RunStatus['state'], step = 0): FromWorker => ({
+export const status = (state: RunStatus['state'], step = 0): RunEvent => ({
   type: 'status',
   runId: useRun.getState().run?.id ?? '',
   status: {

@@ -1,32 +1,29 @@
-// @vitest-environment jsdom Taking the student: offered when a run stands still, told while it is
-// written, saved under the run's name, and a failure said.
+// @vitest-environment jsdom
+// Downloading the student: offered while a run stands still, its progress shown, the file saved
+// under the run's name, and a failure said.
 
 import { act, cleanup, render, screen } from '@testing-library/react';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { modelFolder } from '../../../src/app/models/store';
-import { TakeStudent } from '../../../src/app/run/DownloadStudent';
-import { useTake } from '../../../src/app/run/download-student';
+import { DownloadStudent } from '../../../src/app/run/DownloadStudent';
 import { useRun } from '../../../src/app/run/store';
-import type { FromWorker, ToWorker } from '../../../src/worker/protocol';
+import type { RunEvent } from '../../../src/worker/protocol';
 import {
+  asked,
   evaluationRecord,
-  FakeWorker,
   freshStore,
-  sent,
+  receive,
+  reject,
+  report,
+  resolve,
   status,
   stepRecord,
   stubBrowser,
 } from './support';
 
 const id = () => useRun.getState().run?.id ?? '';
-/** As the worker itself says it, to every listener. */
-const say = (message: FromWorker) =>
-  act(() => FakeWorker.made.at(-1)?.onmessage?.({ data: message }));
-const press = () => act(() => screen.getByRole('button', { name: 'Take the student' }).click());
-const asked = () =>
-  sent().filter(
-    (message): message is Extract<ToWorker, { type: 'export' }> => message.type === 'export',
-  );
+const say = (event: RunEvent) => act(() => receive(event));
+const press = () => act(() => screen.getByRole('button', { name: 'Download student' }).click());
 const text = () => document.body.textContent;
 
 let saved: string[];
@@ -42,12 +39,11 @@ beforeEach(() => {
     'URL',
     Object.assign(URL, { createObjectURL: () => 'blob:1', revokeObjectURL: () => {} }),
   );
-  render(<TakeStudent />);
+  render(<DownloadStudent />);
 });
 afterEach(() => {
   cleanup();
   freshStore();
-  useTake.setState({ taking: undefined });
   vi.restoreAllMocks();
   vi.unstubAllGlobals();
 });
@@ -73,16 +69,16 @@ test('nothing is offered before a run, nor while one trains', () => {
   say(status('running'));
   expect(screen.queryByRole('button')).toBe(null);
   say(status('paused', 3));
-  expect(screen.getByRole('button', { name: 'Take the student' })).toHaveProperty(
+  expect(screen.getByRole('button', { name: 'Download student' })).toHaveProperty(
     'disabled',
     false,
   );
 });
 
-test('the worker is told the run’s story: some of its losses, all evaluations, the changes, the link', () => {
+test('the request carries the run’s story: some of its losses, all evaluations, the changes, the link', () => {
   paused(60);
   press();
-  const [{ dtype, runId, story }] = asked();
+  const [{ dtype, runId, story }] = asked('export');
   expect([dtype, runId, story.evaluations.length]).toEqual(['float32', id(), 1]);
   expect(story.losses.length).toBe(25);
   expect([story.losses[0].step, story.losses[24].step]).toEqual([2, 60]);
@@ -91,29 +87,25 @@ test('the worker is told the run’s story: some of its losses, all evaluations,
   expect(story.link).toMatch(/#v=1&temperature=4$/);
 });
 
-test('what is written is told, and the file saved; a second one can be asked for', () => {
+test('progress is shown and the file saved; a second one can be asked for', async () => {
   paused(2);
   press();
-  expect(screen.getByRole('button', { name: 'Take the student' })).toHaveProperty('disabled', true);
-  say({
-    type: 'exporting',
-    runId: id(),
-    file: 'onnx/model.onnx',
-    written: 1_200_000,
-    total: 4_000_000,
-  });
+  expect(screen.getByRole('button', { name: 'Download student' })).toHaveProperty('disabled', true);
+  const progress = { file: 'onnx/model.onnx', written: 1_200_000, total: 4_000_000 };
+  act(() => report('export', progress));
   expect(text()).toContain('Writing onnx/model.onnx: 1.2 MB of 4.0 MB');
-  say({ type: 'exported', runId: 'run-of-before', name: 'other', zip: new Blob(['x']) });
+  const { id: request } = asked('export')[0];
+  await act(() => resolve('export', { name: 'other', zip: new Blob(['x']) }, request - 1));
   expect(saved).toEqual([]);
-  say({ type: 'exported', runId: id(), name: 'gpt2-2x64', zip: new Blob(['12345']) });
+  await act(() => resolve('export', { name: 'gpt2-2x64', zip: new Blob(['12345']) }));
   expect(saved).toEqual(['gpt2-2x64.zip']);
   expect(screen.getByRole('link').getAttribute('download')).toBe('gpt2-2x64.zip');
   expect(text()).toContain('gpt2-2x64.zip, 5 B.');
   press();
-  expect(asked().length).toBe(2);
+  expect(asked('export').length).toBe(2);
 });
 
-test('a failure is said, and the run can be taken again', () => {
+test('a failure is said, and the student can be asked for again', async () => {
   paused(2);
   press();
   const failure = {
@@ -121,13 +113,13 @@ test('a failure is said, and the run can be taken again', () => {
     message: 'ln_f.bias holds NaN.',
     kind: 'model' as const,
   };
-  say({ type: 'export-failed', runId: id(), failure });
+  await act(() => reject('export', failure));
   expect(screen.getByRole('alert').textContent).toContain(
     'The student was not written. ln_f.bias holds NaN.',
   );
   press();
   expect(screen.queryByRole('alert')).toBe(null);
-  expect(asked().length).toBe(2);
+  expect(asked('export').length).toBe(2);
 });
 
 test('a .zip alone is a model; beside other files it is none', () => {

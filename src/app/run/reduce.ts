@@ -1,0 +1,295 @@
+// The page's state as a pure function of what happened: `reduce(state, message, now)`. Messages come
+// from the worker (RunEvent) and from the page itself (PageMessage). Nothing here knows React, the
+// DOM, a timer or the worker.
+//
+// Measurements are not in the state. They lie in the run's RunHistory, to which the caller appends
+// (`record`) before it reduces; the state only carries the reference.
+
+import type { Config, FieldName } from '../../config';
+import { checkField, DEFAULTS, FIELDS } from '../../config';
+import type {
+  AdapterReport,
+  Failure,
+  RunEvent,
+  RunStatus,
+  UserCorpus,
+} from '../../worker/protocol';
+import type { RunHistory } from '../charts/history';
+import * as log from './log';
+import type { Draft, Loading, LogEvent, Phase, ShownRun } from './shown-run';
+import { describeChanges, isActive, lockReason } from './shown-run';
+
+const MAX_EVENTS = 500;
+/** A shorter look at another tab is not worth a notice. */
+const HIDDEN_MILLISECONDS = 10_000;
+
+export interface RunState {
+  phase: Phase;
+  /** The settings as shown: those of the next run, or of the current one. */
+  config: Config;
+  /** Texts that their fields refuse. */
+  drafts: Partial<Record<FieldName, Draft>>;
+  corpus?: UserCorpus;
+  /** What was wrong with the link that was opened. */
+  linkProblems: string[];
+  /** What the charts show. */
+  run?: ShownRun;
+  /** `undefined` while it loads, `null` if there is none. */
+  recording?: ShownRun | null;
+  adapter?: AdapterReport;
+  /** Why no run can start on this machine. */
+  unavailable?: Failure;
+  status?: RunStatus;
+  loading?: Loading;
+  failure?: Failure;
+  lost?: { message: string; resumeStep?: number };
+  /** The command that the worker has not confirmed yet. */
+  requested?: 'pause' | 'resume';
+  /** The last optimiser step that the worker reported. */
+  lastStep: number;
+  /** How long the run has trained, without pauses, up to the last change of phase. */
+  trainedMilliseconds: number;
+  /** When the present stretch of training began, on the clock of `now`. */
+  trainingSince?: number;
+  /** When the tab was hidden during training, and at which step. */
+  hidden?: { since: number; step: number };
+  /** Shown once the tab is visible again. */
+  hiddenNote?: string;
+  /** Read out politely by screen readers. */
+  announcement: string;
+}
+
+/** What happens on the page itself. */
+export type PageMessage =
+  | { type: 'adapter'; adapter: AdapterReport }
+  /** The GPU cannot be opened. */
+  | { type: 'unavailable'; failure: Failure }
+  /** The recorded run has loaded, or there is none. */
+  | { type: 'recording'; run: ShownRun | null }
+  /** A run starts with the settings as they are. */
+  | { type: 'start'; runId: string; history: RunHistory }
+  | { type: 'ask'; for: 'pause' | 'resume' }
+  | { type: 'reset' }
+  | { type: 'recover' }
+  /** Text in a field. A locked field keeps its value. */
+  | { type: 'field'; name: FieldName; text: string }
+  | { type: 'corpus'; corpus?: UserCorpus }
+  | { type: 'link'; link: { config: Config } | { problems: string[] } }
+  | { type: 'dismiss'; notice: 'link' | 'hidden' }
+  | { type: 'visibility'; hidden: boolean };
+
+export type RunMessage = RunEvent | PageMessage;
+
+export const INITIAL: RunState = {
+  phase: 'idle',
+  config: { ...DEFAULTS },
+  drafts: {},
+  linkProblems: [],
+  lastStep: 0,
+  trainedMilliseconds: 0,
+  announcement: '',
+};
+
+/** What a new run, or none, knows nothing of. */
+const NO_RUN = {
+  status: undefined,
+  failure: undefined,
+  lost: undefined,
+  hidden: undefined,
+  hiddenNote: undefined,
+  lastStep: 0,
+  trainedMilliseconds: 0,
+  trainingSince: undefined,
+};
+
+/**
+ * True if an event is about the run that is shown. Events of a run that was reset or replaced may
+ * still be on their way.
+ */
+export function isCurrent({ run }: RunState, event: RunEvent): boolean {
+  return run?.source === 'live' && run.id === event.runId;
+}
+
+/** The state after `message`. `now` is a clock in milliseconds, such as performance.now(). */
+export function reduce(state: RunState, message: RunMessage, now: number): RunState {
+  if ('runId' in message && message.type !== 'start')
+    return isCurrent(state, message) ? reduceEvent(state, message, now) : state;
+  return reducePage(state, message, now);
+}
+
+function reducePage(state: RunState, message: PageMessage, now: number): RunState {
+  switch (message.type) {
+    case 'adapter':
+      return { ...state, adapter: message.adapter, unavailable: undefined };
+    case 'unavailable':
+      return { ...state, unavailable: message.failure };
+    case 'recording': {
+      const recording = message.run;
+      const run = state.phase === 'idle' ? (recording ?? undefined) : state.run;
+      return { ...state, recording, run };
+    }
+    case 'start': {
+      const run: ShownRun = {
+        id: message.runId,
+        source: 'live',
+        config: { ...state.config },
+        corpus: state.corpus,
+        history: message.history,
+        marks: [],
+        events: [],
+      };
+      return {
+        ...enter({ ...state, ...NO_RUN, run }, 'loading', now),
+        loading: { stage: 'device', detail: '' },
+        announcement: log.LOADING,
+      };
+    }
+    case 'ask':
+      return { ...state, requested: message.for };
+    case 'reset': {
+      const run = state.recording ?? undefined;
+      return { ...enter({ ...state, run }, 'idle', now), ...NO_RUN, announcement: log.DROPPED };
+    }
+    case 'recover': {
+      const text = log.recovering(state.lost?.resumeStep ?? 0);
+      return {
+        ...enter(withEvent(state, { step: state.lastStep, kind: 'note', text }), 'loading', now),
+        lost: undefined,
+        loading: { stage: 'device', detail: '' },
+      };
+    }
+    case 'field':
+      return reduceField(state, message.name, message.text);
+    case 'corpus':
+      return { ...state, corpus: message.corpus };
+    case 'link': {
+      const { link } = message;
+      if ('problems' in link) return { ...state, linkProblems: link.problems };
+      if (isActive(state.phase)) return { ...state, linkProblems: [log.LINK_REFUSED] };
+      return { ...state, config: link.config, drafts: {}, linkProblems: [] };
+    }
+    case 'dismiss':
+      return message.notice === 'link'
+        ? { ...state, linkProblems: [] }
+        : { ...state, hiddenNote: undefined };
+    case 'visibility':
+      return reduceVisibility(state, message.hidden, now);
+  }
+}
+
+function reduceEvent(state: RunState, event: RunEvent, now: number): RunState {
+  const run = state.run as ShownRun;
+  switch (event.type) {
+    case 'loading': {
+      const { runId: _, type: __, ...loading } = event;
+      return { ...state, loading };
+    }
+    case 'note':
+      return withEvent(state, { step: state.lastStep, kind: 'note', text: event.text });
+    case 'ready': {
+      const ready = { ...run, adapter: event.adapter, report: event.run };
+      return { ...state, adapter: event.adapter, run: ready };
+    }
+    case 'steps': {
+      const skipped = event.records
+        .filter(({ applied }) => !applied)
+        .map((record): LogEvent => {
+          return { step: record.step, kind: 'skipped', text: log.skipped(record) };
+        });
+      const lastStep = event.records.at(-1)?.step ?? state.lastStep;
+      return withEvent({ ...state, lastStep, loading: undefined }, ...skipped);
+    }
+    case 'evaluation':
+      return { ...state, loading: undefined, announcement: log.evaluated(event.record) };
+    case 'status':
+      return reduceStatus(state, event.status, now);
+    case 'changed': {
+      const { step, changes } = event;
+      const text = describeChanges(run.config, changes);
+      const changed: ShownRun = {
+        ...run,
+        config: { ...run.config, ...changes },
+        marks: [...run.marks, { step, text }],
+      };
+      const line: LogEvent = { step, kind: 'changed', text: log.changed(step, text) };
+      return withEvent({ ...state, run: changed }, line);
+    }
+    case 'failed': {
+      const text = log.stopped(event.failure);
+      const stopped = withEvent(state, { step: state.lastStep, kind: 'stopped', text });
+      return { ...enter(stopped, 'failed', now), failure: event.failure };
+    }
+    case 'lost': {
+      const { message, resumeStep } = event;
+      const text = log.deviceLost(message);
+      const stopped = withEvent(state, { step: state.lastStep, kind: 'stopped', text });
+      return { ...enter(stopped, 'lost', now), lost: { message, resumeStep } };
+    }
+  }
+}
+
+/** The worker alone decides when a run trains, pauses and finishes. */
+function reduceStatus(state: RunState, status: RunStatus, now: number): RunState {
+  const { phase, requested } = state;
+  if (phase === 'failed' || phase === 'lost' || phase === 'idle') return state;
+  if (phase === status.state) {
+    const confirmed = requested === (status.state === 'paused' ? 'pause' : 'resume');
+    return { ...state, status, requested: confirmed ? undefined : requested };
+  }
+  return {
+    ...enter(state, status.state, now),
+    status,
+    announcement: log.entered(status.state, status.step),
+  };
+}
+
+function reduceField(state: RunState, name: FieldName, text: string): RunState {
+  const { phase, config, drafts, run } = state;
+  if (lockReason(phase, name, run)) return state;
+  const { type } = FIELDS[name];
+  const value = type === 'number' || type === 'integer' ? numberOf(text) : text;
+  const problem = checkField(name, value);
+  if (problem !== undefined) return { ...state, drafts: { ...drafts, [name]: { text, problem } } };
+  const { [name]: _, ...others } = drafts;
+  return { ...state, config: { ...config, [name]: value }, drafts: others };
+}
+
+function reduceVisibility(state: RunState, hides: boolean, now: number): RunState {
+  const { phase, run, lastStep, hidden } = state;
+  if (hides) {
+    const since = phase === 'running' ? { since: now, step: lastStep } : undefined;
+    return { ...state, hidden: since };
+  }
+  if (!hidden || run?.source !== 'live') return state;
+  const milliseconds = now - hidden.since;
+  const shown = { ...state, hidden: undefined };
+  if (milliseconds < HIDDEN_MILLISECONDS) return shown;
+  return { ...shown, hiddenNote: log.hidden(hidden.step, lastStep, milliseconds / 1000) };
+}
+
+/** The state in another phase. Nothing that was asked for or loading outlives the change. */
+function enter(state: RunState, phase: Phase, now: number): RunState {
+  const { trainingSince, trainedMilliseconds } = state;
+  return {
+    ...state,
+    phase,
+    requested: undefined,
+    loading: undefined,
+    trainedMilliseconds:
+      trainedMilliseconds + (trainingSince === undefined ? 0 : now - trainingSince),
+    trainingSince: phase === 'running' ? now : undefined,
+  };
+}
+
+/** The state with lines added to the run's log; the oldest go when there are too many. */
+function withEvent(state: RunState, ...lines: LogEvent[]): RunState {
+  if (lines.length === 0 || !state.run) return state;
+  const events = [...state.run.events, ...lines].slice(-MAX_EVENTS);
+  return { ...state, run: { ...state.run, events } };
+}
+
+/** Text that is not a number stays text, so that the field's message can quote it. */
+function numberOf(text: string): number | string {
+  const value = Number(text);
+  return text.trim() === '' || Number.isNaN(value) ? text : value;
+}
