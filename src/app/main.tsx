@@ -1,5 +1,5 @@
 // Where the page begins: it shows the recorded run, follows the address, and asks the worker what
-// this machine offers.
+// this machine offers. With `?states` in the address it shows designed states instead.
 
 import { createRoot } from 'react-dom/client';
 import { App } from './App';
@@ -13,11 +13,26 @@ import './charts/charts.css';
 import './run/check.css';
 import './data/data.css';
 
-followAddress();
-document.addEventListener('visibilitychange', () => useRun.getState().setHidden(document.hidden));
-createRoot(document.getElementById('root') as HTMLElement).render(<App />);
-void useRun.getState().showRecording(new URL('recorded/default.json', document.baseURI).href);
+const root = createRoot(document.getElementById('root') as HTMLElement);
+const query = new URLSearchParams(location.search);
 
-// The worker is large: it may come once the page stands.
-const whenIdle = window.requestIdleCallback ?? ((task: () => void) => setTimeout(task, 500));
-whenIdle(() => useRun.getState().probe());
+if (query.has('states')) void showStates();
+else showPage();
+
+function showPage(): void {
+  followAddress();
+  document.addEventListener('visibilitychange', () => useRun.getState().setHidden(document.hidden));
+  root.render(<App />);
+  void useRun.getState().showRecording(new URL('recorded/default.json', document.baseURI).href);
+
+  // The worker is large: it may come once the page stands.
+  const whenIdle = window.requestIdleCallback ?? ((task: () => void) => setTimeout(task, 500));
+  whenIdle(() => void useRun.getState().probe());
+}
+
+/** In a chunk of its own, which costs the page nothing until it is asked for. */
+async function showStates(): Promise<void> {
+  const { enterState, StatesPage } = await import('./states/StatesPage');
+  enterState(query.get('states'));
+  root.render(<StatesPage query={query} />);
+}

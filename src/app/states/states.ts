@@ -1,0 +1,336 @@
+// Every designed state of the page: a scene (a phase of the run) with at most one notice. Each is
+// made by the page's own reducer from the messages that would lead to it, so that none can show
+// what the page cannot become.
+
+import { DEFAULTS } from '../../config';
+import type { Failure, RunEvent } from '../../worker/protocol';
+import { RunHistory } from '../charts/history';
+import type { RunMessage, RunState } from '../run/reduce';
+import { INITIAL, reduce } from '../run/reduce';
+import type { ShownRun } from '../run/shown-run';
+import { record } from '../run/shown-run';
+import {
+  ADAPTER,
+  evaluationAt,
+  failedEvaluationAt,
+  REPORT,
+  statusAt,
+  stepsBetween,
+} from './measurements';
+
+export interface DesignedState {
+  /** As the address has it: `scene` or `scene,notice`. */
+  name: string;
+  title: string;
+  make(): RunState;
+}
+
+const RUN = 'run-1';
+const STEPS = DEFAULTS.train_steps;
+/** Where the scenes in mid-run stand; the last evaluation is at the same step. */
+const MIDWAY = 140;
+const EVALUATION_STEPS = 20;
+const MILLISECONDS_PER_STEP = 41;
+
+function recordedRun(): ShownRun {
+  const history = new RunHistory(STEPS);
+  history.append(stepsBetween(0, STEPS));
+  for (let step = 0; step <= STEPS; step += EVALUATION_STEPS)
+    history.appendEvaluation(evaluationAt(step));
+  return {
+    id: '',
+    source: 'recorded',
+    config: { ...DEFAULTS },
+    history,
+    marks: [],
+    events: [],
+    adapter: ADAPTER,
+    report: REPORT,
+    date: '2026-11-23T00:00:00Z',
+  };
+}
+
+const recorded = (): RunMessage => ({ type: 'recording', run: recordedRun() });
+const adapter: RunMessage = { type: 'adapter', adapter: ADAPTER };
+const start = (): RunMessage => ({ type: 'start', runId: RUN, history: new RunHistory(STEPS) });
+const ready: RunEvent = { type: 'ready', runId: RUN, adapter: ADAPTER, run: REPORT };
+const status = (state: 'running' | 'paused' | 'finished', step: number): RunEvent => ({
+  type: 'status',
+  runId: RUN,
+  status: statusAt(step, state),
+});
+const lost = (resumeStep?: number): RunEvent => ({
+  type: 'lost',
+  runId: RUN,
+  message: 'The driver was reset.',
+  resumeStep,
+});
+const failed = (failure: Failure): RunEvent => ({ type: 'failed', runId: RUN, failure });
+
+/** What a run reports from its start to `step`. */
+function trained(step: number): RunEvent[] {
+  const events: RunEvent[] = [
+    ready,
+    status('running', 0),
+    { type: 'evaluation', runId: RUN, record: evaluationAt(0) },
+  ];
+  for (let from = 0; from < step; from += EVALUATION_STEPS) {
+    const to = from + EVALUATION_STEPS;
+    events.push({ type: 'steps', runId: RUN, records: stepsBetween(from, to) });
+    events.push({ type: 'evaluation', runId: RUN, record: evaluationAt(to) });
+    events.push(status('running', to));
+  }
+  return events;
+}
+
+interface Scene {
+  title: string;
+  messages(): RunMessage[];
+}
+
+const before = (): RunMessage[] => [recorded(), adapter];
+
+const SCENES = {
+  idle: { title: 'Nothing loaded, the recorded run', messages: before },
+  'no-recording': {
+    title: 'Nothing loaded, no recorded run',
+    messages: () => [{ type: 'recording', run: null }, adapter],
+  },
+  loading: {
+    title: 'Loading',
+    messages: () => [
+      ...before(),
+      start(),
+      {
+        type: 'loading',
+        runId: RUN,
+        stage: 'teacher',
+        detail: 'onnx/model_fp16.onnx of moby-teacher',
+        loaded: 1_900_000,
+        total: 4_100_000,
+      },
+    ],
+  },
+  compiling: {
+    title: 'Compiling shaders',
+    messages: () => [
+      ...before(),
+      start(),
+      { type: 'loading', runId: RUN, stage: 'compile', detail: 'the training step' },
+    ],
+  },
+  evaluating: {
+    title: 'The first evaluation',
+    messages: () => [
+      ...before(),
+      start(),
+      ready,
+      status('running', 0),
+      { type: 'loading', runId: RUN, stage: 'evaluate', detail: '' },
+    ],
+  },
+  running: { title: 'Running', messages: () => [...before(), start(), ...trained(MIDWAY)] },
+  paused: {
+    title: 'Paused',
+    messages: () => [...before(), start(), ...trained(MIDWAY), status('paused', MIDWAY)],
+  },
+  finished: {
+    title: 'Finished',
+    messages: () => [...before(), start(), ...trained(STEPS), status('finished', STEPS)],
+  },
+  failed: {
+    title: 'Failed while loading',
+    messages: () => [
+      ...before(),
+      start(),
+      failed({
+        operation: 'load the model',
+        message: 'onnx/model_fp16.onnx is 1.9 of 4.1 MB long.',
+        hint: 'Try again.',
+        kind: 'model',
+        stack: 'ModelFileError: onnx/model_fp16.onnx\n    at download (download.ts:80)',
+      }),
+    ],
+  },
+  lost: {
+    title: 'The device was lost',
+    messages: () => [...before(), start(), ...trained(MIDWAY), lost(MIDWAY)],
+  },
+  'lost-early': {
+    title: 'The device was lost before an evaluation',
+    messages: () => [...before(), start(), ready, status('running', 0), lost()],
+  },
+} as const satisfies Record<string, Scene>;
+
+type SceneName = keyof typeof SCENES;
+
+interface Notice {
+  title: string;
+  /** The scenes that it can stand in. */
+  scenes: readonly SceneName[];
+  messages: readonly RunMessage[];
+}
+
+const ALL = Object.keys(SCENES) as SceneName[];
+const TRAINED: readonly SceneName[] = ['running', 'paused'];
+const next = stepsBetween(MIDWAY, MIDWAY + 4);
+
+const unavailable = (kind: Failure['kind'], message: string, hint: string): RunMessage => ({
+  type: 'unavailable',
+  failure: { operation: 'open the GPU', message, hint, kind },
+});
+
+const NOTICES = {
+  'no-webgpu': {
+    title: 'no WebGPU',
+    scenes: ['idle', 'no-recording'],
+    messages: [
+      unavailable(
+        'no-webgpu',
+        'This browser has no WebGPU.',
+        'Use Chrome or Edge 113 or newer, or Safari 26.',
+      ),
+    ],
+  },
+  'no-adapter': {
+    title: 'no usable GPU',
+    scenes: ['idle', 'no-recording'],
+    messages: [
+      unavailable(
+        'no-adapter',
+        'This browser supports WebGPU but found no usable GPU.',
+        'Turn hardware acceleration on, then restart the browser.',
+      ),
+    ],
+  },
+  software: {
+    title: 'a software adapter',
+    scenes: ALL,
+    messages: [
+      {
+        type: 'adapter',
+        adapter: { ...ADAPTER, name: 'SwiftShader', vendor: 'google', software: true, f16: false },
+      },
+    ],
+  },
+  link: {
+    title: 'a link that cannot be read',
+    scenes: ALL,
+    messages: [
+      {
+        type: 'link',
+        link: {
+          problems: [
+            'alpha is 7. It takes a number from 0 to 1.',
+            'train_steps is "many". It takes a whole number from 1 to 100,000.',
+          ],
+        },
+      },
+    ],
+  },
+  draft: {
+    title: 'a setting that is out of range',
+    scenes: ['idle', 'finished'],
+    messages: [{ type: 'field', name: 'train_steps', text: '1.5' }],
+  },
+  evaluation: {
+    title: 'a failed evaluation',
+    scenes: [...TRAINED, 'lost'],
+    messages: [{ type: 'evaluation', runId: RUN, record: failedEvaluationAt(MIDWAY) }],
+  },
+  loss: {
+    title: 'a loss that is not finite',
+    scenes: TRAINED,
+    messages: [
+      {
+        type: 'steps',
+        runId: RUN,
+        records: next.map((step) => ({ ...step, loss: NaN, ce: NaN, applied: false })),
+      },
+    ],
+  },
+  skipped: {
+    title: 'skipped steps',
+    scenes: TRAINED,
+    messages: [
+      {
+        type: 'steps',
+        runId: RUN,
+        records: next.map((step, index) => ({
+          ...step,
+          applied: false,
+          gradNorm: Infinity,
+          lossScale: 65_536 / 2 ** index,
+          appliedTotal: MIDWAY,
+          skippedTotal: index + 1,
+        })),
+      },
+    ],
+  },
+  change: {
+    title: 'a live change',
+    scenes: TRAINED,
+    messages: [
+      { type: 'field', name: 'alpha', text: '0.4' },
+      { type: 'changed', runId: RUN, step: MIDWAY, changes: { alpha: 0.4 } },
+    ],
+  },
+  cache: {
+    title: 'a cached teacher',
+    scenes: TRAINED,
+    messages: [
+      {
+        ...ready,
+        run: {
+          ...REPORT,
+          cache: {
+            V: 2048,
+            k: 64,
+            bytesPerPosition: 260,
+            bytes: 12_345_678,
+            seconds: 72,
+            found: false,
+            kl: { full: 3.2, kept: 3.04 },
+          },
+        },
+      },
+    ],
+  },
+  hidden: {
+    title: 'a tab that was hidden',
+    scenes: ['running'],
+    messages: [
+      { type: 'visibility', hidden: true },
+      { type: 'steps', runId: RUN, records: stepsBetween(MIDWAY, STEPS - 1) },
+      { type: 'visibility', hidden: false },
+    ],
+  },
+} as const satisfies Record<string, Notice>;
+
+/** The state after these messages. Only a step takes time. */
+function play(messages: readonly RunMessage[]): RunState {
+  let state = INITIAL;
+  let now = 0;
+  for (const message of messages) {
+    if (message.type === 'steps') now += message.records.length * MILLISECONDS_PER_STEP;
+    // Long enough for the notice.
+    if (message.type === 'visibility' && !message.hidden) now += 65_000;
+    if ('runId' in message && message.type !== 'start' && state.run) record(state.run, message);
+    state = reduce(state, message, now);
+  }
+  return state;
+}
+
+/** Every scene alone, then with each notice that can stand in it. */
+export const STATES: readonly DesignedState[] = ALL.flatMap((name) => {
+  const scene: Scene = SCENES[name];
+  const notices = Object.entries<Notice>(NOTICES).filter(([, { scenes }]) => scenes.includes(name));
+  return [
+    { name, title: scene.title, make: () => play(scene.messages()) },
+    ...notices.map(([notice, { title, messages }]) => ({
+      name: `${name},${notice}`,
+      title: `${scene.title}: ${title}`,
+      make: () => play([...scene.messages(), ...messages]),
+    })),
+  ];
+});
