@@ -1,12 +1,12 @@
-// Breaks each kernel by 1% in turn and lists which tests notice. A mutation that none notices
-// fails, as does a kernel without one.
+// Makes each kernel wrong by 1% in turn and lists which tests notice. Fails if no test notices a
+// mutation, or a kernel has none.
 //
 // node tests/mutate.mjs [--first] [FILTER…] --first: run only the first of a mutation's test files.
 //                                               FILTER: a part of the kernels' file names; all of them by default.
 //
-// Needs VK_ICD_FILENAMES to name a Vulkan driver (of tests/run.mjs, VK_ICD_LAVAPIPE, or
-// VK_ICD_SWIFTSHADER for matmul_quads). Takes about 10 s a mutation and test file, so it is no part
-// of `npm test`. Works in a copy: the checkout is never touched.
+// Needs VK_ICD_FILENAMES to name a Vulkan driver: the VK_ICD_LAVAPIPE of tests/run.mjs, or its
+// VK_ICD_SWIFTSHADER for matmul_quads. Takes about 10 s for each mutation and test file, so it is not
+// part of `npm test`. Works in a copy and never touches the checkout.
 
 import { spawn } from 'node:child_process';
 import {
@@ -27,20 +27,18 @@ const MATMUL = ['kernels-matmul', 'gradients'];
 const NORMS = ['kernels-layers', 'layout-matrix', 'gradients'];
 const LOSSES = ['layout-matrix', 'golden-losses', 'traps'];
 const TOPK = ['topk'];
-const DRAW = ['draw'];
+const SAMPLE = ['sample'];
 const OPTIMISER = ['kernels-optimiser', 'golden-run'];
 
-/**
- * What stands in the kernel, what takes its place, and the files of tests/gpu that should notice.
- */
+/** Kernel, text to find, text to put in its place, and the files of tests/gpu that should notice. */
 const MUTATIONS = [
   ['adamw', 'mean[i] = m;', 'mean[i] = 1.01 * m;', OPTIMISER],
   ['adamw', 'square[i] = v;', 'square[i] = 1.01 * v;', OPTIMISER],
   ['adamw', 'step.learning_rate * update;', '1.01 * step.learning_rate * update;', OPTIMISER],
   ['adamw', 'scalar(w);', 'scalar(1.01 * w);', OPTIMISER],
-  ['attention', '(sum0[i] / seen0.total)', '(1.01 * sum0[i] / seen0.total)', LAYERS],
+  ['attention', '(sum0[i] / softmax0.total)', '(1.01 * sum0[i] / softmax0.total)', LAYERS],
   ['attention', 'lse[at + t0] =', 'lse[at + t0] = 0.01 +', LAYERS],
-  ['attention', '(sum1[i] / seen1.total)', '(1.01 * sum1[i] / seen1.total)', LAYERS],
+  ['attention', '(sum1[i] / softmax1.total)', '(1.01 * sum1[i] / softmax1.total)', LAYERS],
   ['attention', 'lse[at + t1] =', 'lse[at + t1] = 0.01 +', LAYERS],
   ['attention_backward_key', '<scalar>(dk0[i])', '<scalar>(1.01 * dk0[i])', LAYERS],
   ['attention_backward_key', '<scalar>(dv0[i])', '<scalar>(1.01 * dv0[i])', LAYERS],
@@ -50,11 +48,16 @@ const MUTATIONS = [
   ['attention_backward_query', '= delta0;', '= 1.01 * delta0;', LAYERS],
   ['attention_backward_query', '(dq1[i] * params.scale)', '(1.01 * dq1[i] * params.scale)', LAYERS],
   ['attention_backward_query', '= delta1;', '= 1.01 * delta1;', LAYERS],
-  ['attention_quads', 'quadBroadcast(own, 3)', '1.01 * quadBroadcast(own, 3)', LAYERS],
-  ['attention_slices', '+ parts[at + 3]', '+ 1.01 * parts[at + 3]', ['kernels-layers', 'check']],
+  [
+    'software/attention_quads',
+    'quadBroadcast(loaded, 3)',
+    '1.01 * quadBroadcast(loaded, 3)',
+    LAYERS,
+  ],
+  ['attention_slices', '+ shares[at + 3]', '+ 1.01 * shares[at + 3]', ['kernels-layers', 'check']],
   ['ce', 'select(0.0, ce, counts)', 'select(0.0, 1.01 * ce, counts)', LOSSES],
   ['ce', 'student[at] = weight *', 'student[at] = 1.01 * weight *', LOSSES],
-  ['columnSum', 'sums[n] += sum;', 'sums[n] += 1.01 * sum;', LAYERS],
+  ['column_sum', 'sums[n] += sum;', 'sums[n] += 1.01 * sum;', LAYERS],
   [
     'compare',
     'terms.x = -log_q;',
@@ -92,8 +95,8 @@ const MUTATIONS = [
   ],
   ['distil_topk', 'exp(lp) * (lp - (z * cold', '1.01 * exp(lp) * (lp - (z * cold', TOPK],
   ['distil_topk', 'student[at] = soft *', 'student[at] = 1.01 * soft *', TOPK],
-  ['draw', 'rolls[row] * total;', '0.99 * rolls[row] * total;', DRAW],
-  ['draw', 'find(row, lane, y, v);', 'find(row, lane, y, v + 1u);', DRAW],
+  ['sample', 'rolls[row] * total;', '0.99 * rolls[row] * total;', SAMPLE],
+  ['sample', 'find(row, lane, y, v);', 'find(row, lane, y, v + 1u);', SAMPLE],
   ['embedding', 'scalar(f32(wte[', 'scalar(1.01 * f32(wte[', LAYERS],
   ['embedding', '+ f32(wpe[', '+ 1.01 * f32(wpe[', LAYERS],
   ['embedding_backward', '+= sum;', '+= 1.01 * sum;', LAYERS],
@@ -102,7 +105,7 @@ const MUTATIONS = [
   ['fkl', 'return exp(lq) - exp(lp);', 'return 1.01 * (exp(lq) - exp(lp));', LOSSES],
   ['gelu', 'return 0.5 * x', 'return 1.01 * 0.5 * x', LAYERS],
   ['gelu', 'return 0.5 * (1.0', 'return 1.01 * 0.5 * (1.0', LAYERS],
-  ['gradientNorm', 'vec2f(g * g,', 'vec2f(1.01 * g * g,', OPTIMISER],
+  ['gradient_norm', 'vec2f(g * g,', 'vec2f(1.01 * g * g,', OPTIMISER],
   ['jsd', 'return -beta * exp(lp)', 'return -1.01 * beta * exp(lp)', LOSSES],
   [
     'jsd',
@@ -117,31 +120,31 @@ const MUTATIONS = [
   ['layernorm', 'vec2f(mean, rstd)', 'vec2f(mean, 1.01 * rstd)', NORMS],
   ['layernorm_backward', 'var value = rstd *', 'var value = 1.01 * rstd *', NORMS],
   ['layernorm_backward', '{ value += f32(', '{ value += 1.01 * f32(', LAYERS],
-  ['layernorm_parameters', '+= sums.x;', '+= 1.01 * sums.x;', NORMS],
-  ['layernorm_parameters', '+= sums.y;', '+= 1.01 * sums.y;', NORMS],
-  ['lossScaler', 'scaler.norm = norm;', 'scaler.norm = 1.01 * norm;', OPTIMISER],
-  ['lossScaler', 'scaler.factor = clip', 'scaler.factor = 1.01 * clip', OPTIMISER],
+  ['layernorm_backward_parameters', '+= sums.x;', '+= 1.01 * sums.x;', NORMS],
+  ['layernorm_backward_parameters', '+= sums.y;', '+= 1.01 * sums.y;', NORMS],
+  ['loss_scaler', 'scaler.norm = norm;', 'scaler.norm = 1.01 * norm;', OPTIMISER],
+  ['loss_scaler', 'scaler.factor = clip', 'scaler.factor = 1.01 * clip', OPTIMISER],
   ['matmul', 'var c_$r_$j = 0.0;', 'var c_$r_$j = 0.01;', MATMUL],
   [
-    'matmul_quads',
-    'let x = quadBroadcast(mine_$h_$i[',
-    'let x = 1.01 * quadBroadcast(mine_$h_$i[',
+    'software/matmul_quads',
+    'let x = quadBroadcast(a4_$h_$i[',
+    'let x = 1.01 * quadBroadcast(a4_$h_$i[',
     ['kernels-matmul'],
   ],
   [
-    'matmul_quads',
-    'let x = quadBroadcast(mine_$h_$u[',
-    'let x = 1.01 * quadBroadcast(mine_$h_$u[',
+    'software/matmul_quads',
+    'let x = quadBroadcast(a4_$h_$u[',
+    'let x = 1.01 * quadBroadcast(a4_$h_$u[',
     ['kernels-matmul'],
   ],
-  ['matmul_store', 'var four = sums;', 'var four = 1.01 * sums;', MATMUL],
-  ['matmul_store', 'four += vec4f(f32(bias[', 'four += 1.01 * vec4f(f32(bias[', MATMUL],
-  ['matmul_store', 'four += vec4f(f32(addend[', 'four += 1.01 * vec4f(f32(addend[', MATMUL],
-  ['matmul_store', 'four += vec4f(f32(c[', 'four += 1.01 * vec4f(f32(c[', MATMUL],
+  ['matmul_store', 'var value = sums;', 'var value = 1.01 * sums;', MATMUL],
+  ['matmul_store', 'value += vec4f(f32(bias[', 'value += 1.01 * vec4f(f32(bias[', MATMUL],
+  ['matmul_store', 'f32(addend[dense.x])', '1.01 * f32(addend[dense.x])', MATMUL],
+  ['matmul_store', 'value += vec4f(f32(c[', 'value += 1.01 * vec4f(f32(c[', MATMUL],
   [
-    'matmul_subgroup',
-    'subgroupBroadcast(mine_$i, $l);',
-    '1.01 * subgroupBroadcast(mine_$i, $l);',
+    'software/matmul_subgroup',
+    'subgroupBroadcast(a_value_$i, $l);',
+    '1.01 * subgroupBroadcast(a_value_$i, $l);',
     MATMUL,
   ],
   ['matmul_tile', 'let x = a_strip[', 'let x = 1.01 * a_strip[', MATMUL],
@@ -169,13 +172,15 @@ const MUTATIONS = [
 ].map(([kernel, find, replace, tests]) => ({ kernel, find, replace, tests }));
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const words = process.argv.slice(2);
-const first = words.includes('--first');
-const filters = words.filter((word) => word !== '--first');
+const args = process.argv.slice(2);
+const first = args.includes('--first');
+const filters = args.filter((arg) => arg !== '--first');
 
-const kernels = readdirSync(join(root, 'src/kernels'))
-  .filter((name) => name.endsWith('.wgsl'))
-  .map((name) => name.slice(0, -'.wgsl'.length));
+// Files without a function only declare structs.
+const kernels = readdirSync(join(root, 'src/kernels'), { recursive: true })
+  .filter((path) => path.endsWith('.wgsl'))
+  .map((path) => path.slice(0, -'.wgsl'.length))
+  .filter((kernel) => /\bfn /.test(textOf(root, kernel)));
 const problems = [
   ...kernels
     .filter((name) => !MUTATIONS.some(({ kernel }) => kernel === name))
@@ -209,10 +214,10 @@ for (const name of ['src', 'tests', 'package.json', 'tsconfig.json', 'vite.confi
 for (const name of ['node_modules', 'public']) symlinkSync(join(root, name), join(copy, name));
 
 const chosen = MUTATIONS.filter(
-  ({ kernel }) => filters.length === 0 || filters.some((word) => kernel.includes(word)),
+  ({ kernel }) => filters.length === 0 || filters.some((filter) => kernel.includes(filter)),
 );
 const files = [...new Set(chosen.flatMap(({ tests }) => (first ? tests.slice(0, 1) : tests)))];
-// A test that fails by itself would notice everything.
+// A test that fails without a mutation would notice everything.
 for (const file of files) {
   const { passed, output } = await runTests(file);
   if (passed) continue;
@@ -222,16 +227,16 @@ for (const file of files) {
 
 let unnoticed = 0;
 for (const { kernel, find, replace, tests } of chosen) {
-  const whole = textOf(copy, kernel);
+  const text = textOf(copy, kernel);
   const path = join(copy, 'src/kernels', `${kernel}.wgsl`);
   writeFileSync(
     path,
-    whole.replace(find, () => replace),
+    text.replace(find, () => replace),
   );
   const noticed = [];
   for (const file of first ? tests.slice(0, 1) : tests) {
     const { passed, output } = await runTests(file);
-    // A text that does not compile proves nothing about the numbers.
+    // A kernel that does not compile proves nothing about its numbers.
     if (/does not compile/.test(output) && !/AssertionError/.test(output)) {
       console.error(
         `mutate: ${kernel}.wgsl with "${replace}" does not compile. Correct its row.\n${output}`,
@@ -240,7 +245,7 @@ for (const { kernel, find, replace, tests } of chosen) {
     }
     if (!passed) noticed.push(file);
   }
-  writeFileSync(path, whole);
+  writeFileSync(path, text);
   if (noticed.length === 0) unnoticed++;
   console.log(`${kernel.padEnd(26)}${replace.padEnd(60)} ${noticed.join(', ') || 'NOBODY'}`);
 }

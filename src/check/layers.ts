@@ -6,7 +6,7 @@ import { columnSum } from '../kernels/column_sum';
 import { embedding, embeddingBackward } from '../kernels/embedding';
 import { layerNorm, layerNormBackward } from '../kernels/layernorm';
 import { matmul } from '../kernels/matmul';
-import { type Way, waysOf } from '../kernels/matmul_variants';
+import { type MatmulVariant, variantsFor } from '../kernels/matmul_variants';
 import { transposed } from '../kernels/tensors';
 import * as reference from '../reference';
 import { Layout } from '../tensor/layout';
@@ -31,7 +31,7 @@ const ATTENTION_BACKWARD: Tolerance = {
 
 export function layerChecks(dtype: Storage, gpu: Gpu): Check[] {
   return [
-    ...waysOf(gpu).flatMap((way, i) => products(dtype, way, i === 0)),
+    ...variantsFor(gpu).flatMap((variant, i) => products(dtype, variant, i === 0)),
     ...embeddings(dtype),
     ...layerNorms(dtype),
     ...gelus(dtype),
@@ -43,11 +43,11 @@ export function layerChecks(dtype: Storage, gpu: Gpu): Check[] {
 const contiguous = 'contiguous';
 
 /**
- * What a product can be asked for, made one way; `all` adds what the start-up holds the other ways
- * against.
+ * The products of one variant; `all` adds those that only the plain variant needs, since the start-up
+ * checks the others against it.
  */
-function products(dtype: Storage, way: Way, all: boolean): Check[] {
-  const [M, N, K] = way.fours ? [20, 68, 36] : [17, 67, 33];
+function products(dtype: Storage, variant: MatmulVariant, all: boolean): Check[] {
+  const [M, N, K] = variant.vec4Loads ? [20, 68, 36] : [17, 67, 33];
   const sizes = `(${M}, ${K}) · (${K}, ${N})`;
   const absolute = (values: Float64Array) => values.map(Math.abs);
   const a = stored(numbers(M * K, 1), dtype);
@@ -60,7 +60,7 @@ function products(dtype: Storage, way: Way, all: boolean): Check[] {
     const multiply = (of: (values: Float64Array) => Float64Array) =>
       reference.matmul(of(a), of(b), M, K, N, { transposeA, transposeB });
     return check({
-      kernel: `${kernel}, ${way.name}`,
+      kernel: `${kernel}, ${variant.name}`,
       sizes,
       dtype,
       layout: transposeA || transposeB ? 'transposed view' : contiguous,
@@ -75,7 +75,7 @@ function products(dtype: Storage, way: Way, all: boolean): Check[] {
           transposeA ? transposed(tensors.a) : tensors.a,
           transposeB ? transposed(tensors.b) : tensors.b,
           tensors.c,
-          { way },
+          { variant },
         ),
       outputs: [
         {
@@ -93,7 +93,7 @@ function products(dtype: Storage, way: Way, all: boolean): Check[] {
     const sum = (of: (values: Float64Array) => Float64Array) =>
       add(add(reference.matmul(of(a), of(b), M, K, N, { bias: of(bias) }), of(addend)), of(before));
     return check({
-      kernel: `matmul + bias + addend + c, ${way.name}`,
+      kernel: `matmul + bias + addend + c, ${variant.name}`,
       sizes,
       dtype,
       layout: contiguous,
@@ -105,7 +105,7 @@ function products(dtype: Storage, way: Way, all: boolean): Check[] {
         c: { values: before, layout: [M, N] },
       },
       record: (recorder, { a, b, c, bias, addend }) =>
-        matmul(recorder, a, b, c, { bias, addend, accumulate: true, way }),
+        matmul(recorder, a, b, c, { bias, addend, accumulate: true, variant }),
       outputs: [
         { tensor: 'c', expected: sum((x) => x), terms: sum(absolute), tolerance: summed(K + 3) },
       ],
@@ -114,7 +114,7 @@ function products(dtype: Storage, way: Way, all: boolean): Check[] {
 
   /** Matrices inside wider storages, at offsets; what lies around c must stay. */
   const inside = (): Check => {
-    const apart = way.fours ? 4 : 3;
+    const apart = variant.vec4Loads ? 4 : 3;
     const layouts = {
       a: new Layout([M, K], [K + apart, 1], 3 * apart),
       b: new Layout([K, N], [1, K + apart], 2 * apart),
@@ -128,7 +128,7 @@ function products(dtype: Storage, way: Way, all: boolean): Check[] {
     const covered = [...target.addresses()];
     const around = [...storeC.keys()].filter((at) => !covered.includes(at));
     return check({
-      kernel: `matmul, ${way.name}`,
+      kernel: `matmul, ${variant.name}`,
       sizes,
       dtype,
       layout: 'rows apart, at offsets',
@@ -137,7 +137,7 @@ function products(dtype: Storage, way: Way, all: boolean): Check[] {
         b: { values: storeB, layout: layouts.b, dtype },
         c: { values: storeC, layout: target, dtype },
       },
-      record: (recorder, { a, b, c }) => matmul(recorder, a, b, c, { way }),
+      record: (recorder, { a, b, c }) => matmul(recorder, a, b, c, { variant }),
       outputs: [
         {
           tensor: 'c',
@@ -314,7 +314,8 @@ function gelus(dtype: Storage): Check[] {
       dtype,
       layout: contiguous,
       inputs,
-      record: (recorder, { x, one, same, out }) => matmul(recorder, x, one, same, { gelu: out }),
+      record: (recorder, { x, one, same, out }) =>
+        matmul(recorder, x, one, same, { geluOutput: out }),
       outputs: outputs(reference.gelu(x)),
     }),
     check({
@@ -323,7 +324,7 @@ function gelus(dtype: Storage): Check[] {
       dtype,
       layout: contiguous,
       inputs: { ...inputs, dy: { values: dy, layout: [x.length, 1], dtype } },
-      record: (recorder, { x, one, dy, out }) => matmul(recorder, dy, one, out, { geluOf: x }),
+      record: (recorder, { x, one, dy, out }) => matmul(recorder, dy, one, out, { geluInput: x }),
       outputs: outputs(reference.geluBackward(dy, x)),
     }),
   ];

@@ -5,9 +5,10 @@
 //   #include <lanes>           the file that the launcher names for `lanes`
 //   #if BIAS, #else, #endif    keep lines where a constant is not 0, or where it is
 //   #for i < ROWS, #endfor     repeat lines with 0, 1, … in place of $i; i is one letter
+//   #for i < ROWS, j < 4       the same for each i and, inside it, each j
 //
-// `#for` exists because registers have no index: a loop over an array of sums is slow, so the matrix
-// products want many sums with many names.
+// `#for` exists because registers have no index: a loop over an array of sums is slow, so the
+// matrix products want many sums with many names.
 
 /** WGSL files by path, e.g. 'software/matmul_quads.wgsl'. */
 export type Sources = Readonly<Record<string, string>>;
@@ -70,11 +71,15 @@ export function compose(file: string, { sources, constants, includes }: Composit
   };
 
   const repeat = (at: SourceLine, argument: string, body: SourceLine[]): SourceLine[] => {
-    const [, index, count] = /^([a-z]) < (\w+)$/.exec(argument) ?? [];
-    if (!index) throw mistake(at, `#for ${argument}: want the form "#for i < COUNT".`);
-    return Array.from({ length: constant(at, count) }, (_, n) =>
-      expand(body.map((line) => ({ ...line, text: line.text.replaceAll(`$${index}`, String(n)) }))),
-    ).flat();
+    const [, index, count, inner] = /^([a-z]) < (\w+)(?:, (.+))?$/.exec(argument) ?? [];
+    if (!index) throw mistake(at, `#for ${argument}: want the form "#for i < COUNT, j < COUNT".`);
+    return Array.from({ length: constant(at, count) }, (_, n) => {
+      const copy = body.map((line) => ({
+        ...line,
+        text: line.text.replaceAll(`$${index}`, String(n)),
+      }));
+      return inner ? repeat(at, inner, copy) : expand(copy);
+    }).flat();
   };
 
   const pathOf = (at: SourceLine, argument: string): string => {

@@ -15,11 +15,14 @@ export interface Attention {
   lse: Tensor;
 }
 
-/** out = softmax(q · kᵀ / √D, causal) · v, D = C / H, a multiple of 4. */
+/**
+ * out = softmax(q · kᵀ / √D, causal) · v for each of the H heads, D = C / H.
+ * @throws if D is not a multiple of 4
+ */
 export function attention(recorder: Recorder, { qkv, out, lse }: Attention): void {
-  const { made, params, grid, multiplications } = setUp(recorder.gpu, qkv, lse);
-  recorder.dispatch(made('attention'), { qkv, out, lse }, params, grid, {
-    flops: 4 * multiplications,
+  const { kernelOf, params, grid, products } = setUp(recorder.gpu, qkv, lse);
+  recorder.dispatch(kernelOf('attention'), { qkv, out, lse }, params, grid, {
+    flops: 4 * products,
   });
 }
 
@@ -29,22 +32,22 @@ export function attentionBackward(
   { qkv, out, lse }: Attention,
   { dout, delta, dqkv }: { dout: Tensor; delta: Tensor; dqkv: Tensor },
 ): void {
-  const { made, params, grid, multiplications } = setUp(recorder.gpu, qkv, lse);
-  const query = made('attention_backward_query');
-  // Of dqkv, the query's pass writes a third and the keys' the rest.
+  const { kernelOf, params, grid, products } = setUp(recorder.gpu, qkv, lse);
+  const query = kernelOf('attention_backward_query');
+  // The first pass writes dq, a third of dqkv; the second writes dk and dv.
   const third = bytesOf(dqkv) / 3;
   recorder.dispatch(query, { qkv, out, dout, lse, delta, dqkv }, params, grid, {
-    flops: 6 * multiplications,
+    flops: 6 * products,
     bytes: bytesOf(qkv, out, dout, lse, delta) + third,
   });
-  const key = made('attention_backward_key');
+  const key = kernelOf('attention_backward_key');
   recorder.dispatch(key, { qkv, dout, lse, delta, dqkv }, params, grid, {
-    flops: 8 * multiplications,
+    flops: 8 * products,
     bytes: bytesOf(qkv, dout, lse, delta) + 2 * third,
   });
 }
 
-/** Rows, queries or keys, that a lane has at once. */
+/** Queries, or keys, that a lane holds at a time. */
 const ROWS = 2;
 
 function setUp(gpu: Gpu, qkv: Tensor, lse: Tensor) {
@@ -55,17 +58,17 @@ function setUp(gpu: Gpu, qkv: Tensor, lse: Tensor) {
       `attention: heads of ${D} elements; want a multiple of 4. Change the width or the heads.`,
     );
   const HEAD = D / 4;
-  // Lanes are numbered as quads need it on the software adapters there are; no GPU has to promise
-  // that.
+  // The kernels for quads need a workgroup's lanes in order. The known software adapters number
+  // them so; WebGPU does not promise it.
   const quads = gpu.adapter.software && gpu.adapter.subgroupSize >= 4;
   const { LANES, SLICES } = quads ? { LANES: 8, SLICES: 1 } : { LANES: 64, SLICES: 4 };
   const constants = { HEAD, SLICES, LANES, UNROLL: Number(!gpu.adapter.software) };
   const lanes = quads ? 'software/attention_quads.wgsl' : 'attention_slices.wgsl';
-  const made = (name: string): Kernel =>
+  const kernelOf = (name: string): Kernel =>
     kernel(gpu, name, { aliases: { scalar: scalarOf(qkv) }, constants, includes: { lanes } });
   const params = { T, H, scale: 1 / Math.sqrt(D), width: Math.ceil(HEAD / SLICES) };
   const grid: Grid = [Math.ceil((T * SLICES) / (LANES * ROWS)), H, B];
-  // Of each of the products with (T, T): every query with the keys that it sees.
-  const multiplications = (B * H * D * T * (T + 1)) / 2;
-  return { made, params, grid, multiplications };
+  // Multiplications of one of the products of size (T, T): each query with the keys up to its own.
+  const products = (B * H * D * T * (T + 1)) / 2;
+  return { kernelOf, params, grid, products };
 }

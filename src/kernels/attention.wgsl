@@ -1,10 +1,13 @@
-// out = softmax(q · kᵀ / √D, causal) · v for each head, with an online softmax over blocks of eight
-// keys: the (T, T) matrix is never stored. lse keeps each query's log-sum-exp for the backward
-// pass. qkv (B, T, 3·C) holds q | k | v, the heads of D elements side by side in each. A lane has
-// two queries, one PAIRS after the other, or one of SLICES parts of them: what it loads of a key
-// serves both. How lanes share keys and rows is in attention_quads.wgsl and attention_slices.wgsl,
-// one of which stands behind this text. Aliases: scalar. Constants: HEAD = D / 4, SLICES, LANES,
-// UNROLL (0 or 1).
+// Causal self-attention for each head: out = softmax(s) · v, s = q · kᵀ / √D. An online softmax
+// over blocks of eight keys keeps running sums, so the (T, T) matrix is never stored. lse holds
+// each query's log-sum-exp for the backward pass.
+//
+// qkv (B, T, 3·C) holds q | k | v, each with its heads of D elements side by side. A lane holds two
+// queries, PAIRS apart, or one of SLICES slices of them, so that one load of a key serves both. How
+// lanes share rows and loads is in the file included as <lanes>: attention_slices.wgsl on GPUs,
+// software/attention_quads.wgsl on software adapters.
+//
+// Aliases: scalar. Constants: HEAD = D / 4, SLICES, LANES, UNROLL (0 or 1).
 
 #include <lanes>
 
@@ -14,32 +17,37 @@ struct Params { T: u32, H: u32, scale: f32, width: u32 }
 @group(0) @binding(2) var<storage, read_write> out: array<vec4<scalar>>; // (B, T, H, HEAD)
 @group(0) @binding(3) var<storage, read_write> lse: array<f32>; // (B, H, T)
 
-const WIDTH = (HEAD + SLICES - 1) / SLICES; // vectors that a lane has of a row
-const PAIRS = LANES / SLICES; // of queries that a workgroup has
+const WIDTH = (HEAD + SLICES - 1) / SLICES; // vectors of a row that a lane holds
+const PAIRS = LANES / SLICES; // pairs of queries in a workgroup
 
-fn four(at: vec4u) -> mat4x4f {
-  return together(vec4f(qkv[at.x]), vec4f(qkv[at.y]), vec4f(qkv[at.z]), vec4f(qkv[at.w]));
+/** The vectors at four places of qkv, as columns. */
+fn load4(at: vec4u) -> mat4x4f {
+  return gather4(vec4f(qkv[at.x]), vec4f(qkv[at.y]), vec4f(qkv[at.z]), vec4f(qkv[at.w]));
 }
 
-/**
- * What a query knows after a block: the block's weights, the largest score so far, the sum of all
- * weights so far, and the factor that turns what was summed before into terms of that score.
- */
-struct Seen { near: vec4f, far: vec4f, largest: f32, total: f32, shrunk: f32 }
+/** The running softmax of a query, after a block of eight keys. */
+struct Softmax {
+  p_lo: vec4f, // exp(s − largest) of the block's first four keys
+  p_hi: vec4f, // and of its last four
+  largest: f32, // score so far
+  total: f32, // of exp(s − largest) so far
+  rescale: f32, // turns sums made before this block into terms of the new largest score
+}
 
-/** Query t meets keys j to j + 7, with scores near and far. */
-fn see(before: Seen, near: vec4f, far: vec4f, j: u32, t: u32) -> Seen {
+/** Query t goes on to keys j to j + 7, with scores s_lo and s_hi. */
+fn next_block(last: Softmax, s_lo: vec4f, s_hi: vec4f, j: u32, t: u32) -> Softmax {
   let keys = vec4u(j) + vec4u(0, 1, 2, 3);
-  let s0 = select(near, vec4f(-3.4e38), keys > vec4u(t));
-  let s1 = select(far, vec4f(-3.4e38), keys + 4 > vec4u(t));
-  let four = max(s0, s1);
-  var now: Seen;
-  now.largest = max(before.largest, max(max(four.x, four.y), max(four.z, four.w)));
-  now.near = exp(s0 - now.largest);
-  now.far = exp(s1 - now.largest);
-  now.shrunk = exp(before.largest - now.largest);
-  now.total = before.total * now.shrunk + dot(now.near + now.far, vec4f(1));
-  return now;
+  let s0 = select(s_lo, vec4f(-3.4e38), keys > vec4u(t));
+  let s1 = select(s_hi, vec4f(-3.4e38), keys + 4 > vec4u(t));
+  let largest4 = max(s0, s1);
+  var next: Softmax;
+  next.largest =
+    max(last.largest, max(max(largest4.x, largest4.y), max(largest4.z, largest4.w)));
+  next.p_lo = exp(s0 - next.largest);
+  next.p_hi = exp(s1 - next.largest);
+  next.rescale = exp(last.largest - next.largest);
+  next.total = last.total * next.rescale + dot(next.p_lo + next.p_hi, vec4f(1));
+  return next;
 }
 
 @compute @workgroup_size(LANES)
@@ -47,12 +55,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let h = group.y;
   let b = group.z;
   let start = group.x * 2 * PAIRS;
-  let last = min(start + 2 * PAIRS, params.T) - 1; // of the keys that the workgroup's queries see
+  let last = min(start + 2 * PAIRS, params.T) - 1; // key that a query of the workgroup attends to
   let t0 = start + lane / SLICES;
   let t1 = t0 + PAIRS;
   let slice = lane % SLICES;
-  // Known to the compiler, a head's loops unroll, and its vectors stay in a GPU's registers. A
-  // software adapter takes seconds for that, and gains little.
+  // A width known to the compiler unrolls the loops over a row, so that its vectors stay in a GPU's
+  // registers. On a software adapter that takes seconds and gains little.
   let width = select(params.width, WIDTH, UNROLL == 1u);
   let step = 3 * params.H * HEAD; // from one position to the next
   let first = b * params.T * step + h * HEAD;
@@ -65,7 +73,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   var sum0: array<vec4f, WIDTH>;
   var sum1: array<vec4f, WIDTH>;
   for (var i = 0u; i < width; i++) {
-    // Past the head's end a part has zeros.
+    // Past the head's end a slice has zeros.
     let element = min(i * SLICES + slice, HEAD - 1);
     let scale = select(params.scale, 0.0, i * SLICES + slice >= HEAD);
     q0[i] = vec4f(qkv[row0 + element]) * scale;
@@ -73,41 +81,43 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     sum0[i] = vec4f();
     sum1[i] = vec4f();
   }
-  var seen0: Seen;
-  var seen1: Seen;
-  seen0.largest = -3.4e38;
-  seen1.largest = -3.4e38;
+  var softmax0: Softmax;
+  var softmax1: Softmax;
+  softmax0.largest = -3.4e38;
+  softmax1.largest = -3.4e38;
   for (var j = 0u; j <= last; j += 8) {
-    let at0 = min(positions(j, lane), vec4u(last)) * step;
-    let at1 = min(positions(j + 4, lane), vec4u(last)) * step;
+    let at0 = min(load_positions(j, lane), vec4u(last)) * step;
+    let at1 = min(load_positions(j + 4, lane), vec4u(last)) * step;
     var s = mat4x4f();
     for (var i = 0u; i < width; i++) {
       let element = k0 + min(i * SLICES + slice, HEAD - 1);
-      let near = four(at0 + element);
-      let far = four(at1 + element);
-      s[0] += q0[i] * near;
-      s[1] += q0[i] * far;
-      s[2] += q1[i] * near;
-      s[3] += q1[i] * far;
+      let k_lo = load4(at0 + element);
+      let k_hi = load4(at1 + element);
+      s[0] += q0[i] * k_lo;
+      s[1] += q0[i] * k_hi;
+      s[2] += q1[i] * k_lo;
+      s[3] += q1[i] * k_hi;
     }
-    s = whole(s, lane);
-    seen0 = see(seen0, s[0], s[1], j, t0);
-    seen1 = see(seen1, s[2], s[3], j, t1);
+    s = row_sum4(s, lane);
+    softmax0 = next_block(softmax0, s[0], s[1], j, t0);
+    softmax1 = next_block(softmax1, s[2], s[3], j, t1);
     for (var i = 0u; i < width; i++) {
       let element = v0 + min(i * SLICES + slice, HEAD - 1);
-      let near = four(at0 + element);
-      let far = four(at1 + element);
-      sum0[i] = sum0[i] * seen0.shrunk + near * seen0.near + far * seen0.far;
-      sum1[i] = sum1[i] * seen1.shrunk + near * seen1.near + far * seen1.far;
+      let v_lo = load4(at0 + element);
+      let v_hi = load4(at1 + element);
+      sum0[i] = sum0[i] * softmax0.rescale + v_lo * softmax0.p_lo + v_hi * softmax0.p_hi;
+      sum1[i] = sum1[i] * softmax1.rescale + v_lo * softmax1.p_lo + v_hi * softmax1.p_hi;
     }
   }
   for (var i = 0u; i < width; i++) {
     let element = h * HEAD + i * SLICES + slice;
     if (i * SLICES + slice >= HEAD) { continue; }
-    if (t0 <= last) { out[(b * params.T + t0) * params.H * HEAD + element] = vec4<scalar>(sum0[i] / seen0.total); }
-    if (t1 <= last) { out[(b * params.T + t1) * params.H * HEAD + element] = vec4<scalar>(sum1[i] / seen1.total); }
+    let out0 = (b * params.T + t0) * params.H * HEAD + element;
+    let out1 = (b * params.T + t1) * params.H * HEAD + element;
+    if (t0 <= last) { out[out0] = vec4<scalar>(sum0[i] / softmax0.total); }
+    if (t1 <= last) { out[out1] = vec4<scalar>(sum1[i] / softmax1.total); }
   }
   let at = (b * params.H + h) * params.T;
-  if (slice == 0 && t0 <= last) { lse[at + t0] = seen0.largest + log(seen0.total); }
-  if (slice == 0 && t1 <= last) { lse[at + t1] = seen1.largest + log(seen1.total); }
+  if (slice == 0 && t0 <= last) { lse[at + t0] = softmax0.largest + log(softmax0.total); }
+  if (slice == 0 && t1 <= last) { lse[at + t1] = softmax1.largest + log(softmax1.total); }
 }

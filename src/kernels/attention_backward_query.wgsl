@@ -1,7 +1,12 @@
-// Differentiates out = p · v, p = softmax(s), s = q · kᵀ / √D, of attention.wgsl with respect to q:
-// dp = dout · vᵀ, ds = p (dp − delta), dq = ds · k / √D, with delta = Σ dout · out, which is kept
-// for the keys' pass. p is made again from the scores and lse. A lane has two queries, as in
-// attention.wgsl. Aliases: scalar. Constants: HEAD = D / 4, SLICES, LANES, UNROLL (0 or 1).
+// Backward pass of attention.wgsl with respect to q. Differentiates out = p · v, p = softmax(s),
+// s = q · kᵀ / √D:
+//
+//   dp = dout · vᵀ,  ds = p (dp − delta),  dq = ds · k / √D,  delta = Σ dout · out
+//
+// p is computed again from the scores and lse. delta is stored for attention_backward_key.wgsl.
+// Lanes hold queries and share loads as in attention.wgsl.
+//
+// Aliases: scalar. Constants: HEAD = D / 4, SLICES, LANES, UNROLL (0 or 1).
 
 #include <lanes>
 
@@ -14,17 +19,18 @@ struct Params { T: u32, H: u32, scale: f32, width: u32 }
 @group(0) @binding(5) var<storage, read_write> delta: array<f32>; // (B, H, T)
 @group(0) @binding(6) var<storage, read_write> dqkv: array<vec4<scalar>>; // (B, T, 3, H, HEAD)
 
-const WIDTH = (HEAD + SLICES - 1) / SLICES; // vectors that a lane has of a row
-const PAIRS = LANES / SLICES; // of queries that a workgroup has
+const WIDTH = (HEAD + SLICES - 1) / SLICES; // vectors of a row that a lane holds
+const PAIRS = LANES / SLICES; // pairs of queries in a workgroup
 
-fn four(at: vec4u) -> mat4x4f {
-  return together(vec4f(qkv[at.x]), vec4f(qkv[at.y]), vec4f(qkv[at.z]), vec4f(qkv[at.w]));
+/** The vectors at four places of qkv, as columns. */
+fn load4(at: vec4u) -> mat4x4f {
+  return gather4(vec4f(qkv[at.x]), vec4f(qkv[at.y]), vec4f(qkv[at.z]), vec4f(qkv[at.w]));
 }
 
-/** ds of query t and four keys from j on. */
-fn ds(s: vec4f, dp: vec4f, j: u32, t: u32, lse: f32, delta: f32) -> vec4f {
-  let hidden = vec4u(j) + vec4u(0, 1, 2, 3) > vec4u(t);
-  return select(exp(s - lse) * (dp - delta), vec4f(), hidden);
+/** ds of query t and the four keys from j on. */
+fn score_gradient(s: vec4f, dp: vec4f, j: u32, t: u32, lse: f32, delta: f32) -> vec4f {
+  let masked = vec4u(j) + vec4u(0, 1, 2, 3) > vec4u(t);
+  return select(exp(s - lse) * (dp - delta), vec4f(), masked);
 }
 
 @compute @workgroup_size(LANES)
@@ -32,12 +38,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let h = group.y;
   let b = group.z;
   let start = group.x * 2 * PAIRS;
-  let last = min(start + 2 * PAIRS, params.T) - 1; // of the keys that the workgroup's queries see
+  let last = min(start + 2 * PAIRS, params.T) - 1; // key that a query of the workgroup attends to
   let t0 = start + lane / SLICES;
   let t1 = t0 + PAIRS;
   let slice = lane % SLICES;
-  // Known to the compiler, a head's loops unroll, and its vectors stay in a GPU's registers. A
-  // software adapter takes seconds for that, and gains little.
+  // A constant width unrolls the loops over a row: see attention.wgsl.
   let width = select(params.width, WIDTH, UNROLL == 1u);
   let step = 3 * params.H * HEAD; // from one position to the next
   let first = b * params.T * step + h * HEAD;
@@ -54,57 +59,57 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   var dout1: array<vec4f, WIDTH>;
   var dq0: array<vec4f, WIDTH>;
   var dq1: array<vec4f, WIDTH>;
-  var own = mat4x4f();
+  var delta_sums = mat4x4f();
   for (var i = 0u; i < width; i++) {
-    // Past the head's end a part has zeros.
+    // Past the head's end a slice has zeros.
     let element = min(i * SLICES + slice, HEAD - 1);
     let inside = select(1.0, 0.0, i * SLICES + slice >= HEAD);
     q0[i] = vec4f(qkv[first + row0 * step + element]) * params.scale * inside;
     q1[i] = vec4f(qkv[first + row1 * step + element]) * params.scale * inside;
     dout0[i] = vec4f(dout[out0 + element]) * inside;
     dout1[i] = vec4f(dout[out1 + element]) * inside;
-    own[0] += dout0[i] * vec4f(out[out0 + element]);
-    own[1] += dout1[i] * vec4f(out[out1 + element]);
+    delta_sums[0] += dout0[i] * vec4f(out[out0 + element]);
+    delta_sums[1] += dout1[i] * vec4f(out[out1 + element]);
     dq0[i] = vec4f();
     dq1[i] = vec4f();
   }
-  own = whole(own, lane);
-  let delta0 = dot(own[0], vec4f(1));
-  let delta1 = dot(own[1], vec4f(1));
+  delta_sums = row_sum4(delta_sums, lane);
+  let delta0 = dot(delta_sums[0], vec4f(1));
+  let delta1 = dot(delta_sums[1], vec4f(1));
   let lse0 = lse[at + row0];
   let lse1 = lse[at + row1];
   for (var j = 0u; j <= last; j += 8) {
-    let at0 = min(positions(j, lane), vec4u(last)) * step;
-    let at1 = min(positions(j + 4, lane), vec4u(last)) * step;
+    let at0 = min(load_positions(j, lane), vec4u(last)) * step;
+    let at1 = min(load_positions(j + 4, lane), vec4u(last)) * step;
     var s = mat4x4f();
     var dp = mat4x4f();
     for (var i = 0u; i < width; i++) {
       let element = min(i * SLICES + slice, HEAD - 1);
-      let k_near = four(at0 + k0 + element);
-      let k_far = four(at1 + k0 + element);
-      s[0] += q0[i] * k_near;
-      s[1] += q0[i] * k_far;
-      s[2] += q1[i] * k_near;
-      s[3] += q1[i] * k_far;
-      let v_near = four(at0 + v0 + element);
-      let v_far = four(at1 + v0 + element);
-      dp[0] += dout0[i] * v_near;
-      dp[1] += dout0[i] * v_far;
-      dp[2] += dout1[i] * v_near;
-      dp[3] += dout1[i] * v_far;
+      let k_lo = load4(at0 + k0 + element);
+      let k_hi = load4(at1 + k0 + element);
+      s[0] += q0[i] * k_lo;
+      s[1] += q0[i] * k_hi;
+      s[2] += q1[i] * k_lo;
+      s[3] += q1[i] * k_hi;
+      let v_lo = load4(at0 + v0 + element);
+      let v_hi = load4(at1 + v0 + element);
+      dp[0] += dout0[i] * v_lo;
+      dp[1] += dout0[i] * v_hi;
+      dp[2] += dout1[i] * v_lo;
+      dp[3] += dout1[i] * v_hi;
     }
-    s = whole(s, lane);
-    dp = whole(dp, lane);
-    let near0 = ds(s[0], dp[0], j, t0, lse0, delta0);
-    let far0 = ds(s[1], dp[1], j + 4, t0, lse0, delta0);
-    let near1 = ds(s[2], dp[2], j, t1, lse1, delta1);
-    let far1 = ds(s[3], dp[3], j + 4, t1, lse1, delta1);
+    s = row_sum4(s, lane);
+    dp = row_sum4(dp, lane);
+    let ds_lo0 = score_gradient(s[0], dp[0], j, t0, lse0, delta0);
+    let ds_hi0 = score_gradient(s[1], dp[1], j + 4, t0, lse0, delta0);
+    let ds_lo1 = score_gradient(s[2], dp[2], j, t1, lse1, delta1);
+    let ds_hi1 = score_gradient(s[3], dp[3], j + 4, t1, lse1, delta1);
     for (var i = 0u; i < width; i++) {
       let element = k0 + min(i * SLICES + slice, HEAD - 1);
-      let near = four(at0 + element);
-      let far = four(at1 + element);
-      dq0[i] += near * near0 + far * far0;
-      dq1[i] += near * near1 + far * far1;
+      let k_lo = load4(at0 + element);
+      let k_hi = load4(at1 + element);
+      dq0[i] += k_lo * ds_lo0 + k_hi * ds_hi0;
+      dq1[i] += k_lo * ds_lo1 + k_hi * ds_hi1;
     }
   }
   for (var i = 0u; i < width; i++) {

@@ -1,37 +1,40 @@
-// matmul.wgsl for GPUs: 16 × 16 threads make a square of 64 · QUADS rows and columns from strips of
-// a and b that they keep in workgroup memory. A thread makes QUADS × QUADS blocks of 4 × 4, 64 rows
-// or columns apart. While a strip is in use, the next one is on its way; the first is in use from
-// the second turn on. Constants: QUADS; A_DEEP, B_DEEP: 1 where an operand's neighbours in memory
-// lie along k, 0 where they lie across it. Goes before matmul_store.wgsl.
+// The matrix product of matmul.wgsl for GPUs. 16 × 16 threads make a square of 64 · BLOCKS rows and
+// columns of c from strips of a and b in workgroup memory. A thread makes BLOCKS × BLOCKS blocks of
+// 4 × 4 elements, 64 rows or columns apart. While the threads multiply one strip, the loads of the
+// next are under way; the first turn only loads.
+//
+// Constants: BLOCKS; A_ALONG_K, B_ALONG_K (1 where an operand's neighbours in memory lie along k, 0
+// where they lie across it).
 
 #include "matmul_store.wgsl"
 
-const DEPTH = 16 / QUADS; // of a strip, so that each thread brings one vector of four
-const WIDTH = 16 * QUADS; // of a strip, in fours
-const STRIDE = WIDTH + 1; // keeps a column of threads off one bank
+const DEPTH = 16 / BLOCKS; // of a strip along k, so that each thread loads one vector of it
+const WIDTH = 16 * BLOCKS; // of a strip across k, in vec4s
+const STRIDE = WIDTH + 1; // one more, so that a column of threads does not meet in one memory bank
 var<workgroup> a_strip: array<vec4f, DEPTH * STRIDE>; // (DEPTH, WIDTH)
-var<workgroup> b_strip: array<vec4f, DEPTH * STRIDE>;
+var<workgroup> b_strip: array<vec4f, DEPTH * STRIDE>; // (DEPTH, WIDTH)
 
-// (k, four) of the vector that a thread brings to a strip. Neighbouring threads read neighbours in
+// (k, vec4) of the vector of a strip that a thread loads. Neighbouring threads load neighbours in
 // memory.
-fn brought(thread: u32, deep: u32) -> vec2u {
-  if (deep == 1u) { return vec2u(thread % DEPTH, thread / DEPTH); }
+fn load_position(thread: u32, along_k: u32) -> vec2u {
+  if (along_k == 1u) { return vec2u(thread % DEPTH, thread / DEPTH); }
   return vec2u(thread / WIDTH, thread % WIDTH);
 }
 
 // Past the edges of c the last row or column is read again, and not stored. Past the end of k there
 // are zeros.
-fn four_of_a(k: u32, row: u32) -> vec4f {
+fn load4_a(k: u32, row: u32) -> vec4f {
   let at = params.a_offset + min(k, params.K - 1) * params.a_col;
   let m = min(vec4u(row) + vec4u(0, 1, 2, 3), vec4u(params.M - 1)) * params.a_row;
-  let four = vec4f(f32(a[at + m.x]), f32(a[at + m.y]), f32(a[at + m.z]), f32(a[at + m.w]));
-  return select(vec4f(), four, k < params.K);
+  let loaded = vec4f(f32(a[at + m.x]), f32(a[at + m.y]), f32(a[at + m.z]), f32(a[at + m.w]));
+  return select(vec4f(), loaded, k < params.K);
 }
-fn four_of_b(k: u32, col: u32) -> vec4f {
+
+fn load4_b(k: u32, col: u32) -> vec4f {
   let at = params.b_offset + min(k, params.K - 1) * params.b_row;
   let n = min(vec4u(col) + vec4u(0, 1, 2, 3), vec4u(params.N - 1)) * params.b_col;
-  let four = vec4f(f32(b[at + n.x]), f32(b[at + n.y]), f32(b[at + n.z]), f32(b[at + n.w]));
-  return select(vec4f(), four, k < params.K);
+  let loaded = vec4f(f32(b[at + n.x]), f32(b[at + n.y]), f32(b[at + n.z]), f32(b[at + n.w]));
+  return select(vec4f(), loaded, k < params.K);
 }
 
 @compute @workgroup_size(16, 16)
@@ -42,28 +45,41 @@ fn main(
 ) {
   let row = group.y * (4 * WIDTH);
   let col = group.x * (4 * WIDTH);
-  let from_a = brought(thread, A_DEEP);
-  let from_b = brought(thread, B_DEEP);
-  @each(i, QUADS) @each(e, 4) @each(j, QUADS) var c_$i_$e_$j = vec4f(); @end @end @end
+  let a_position = load_position(thread, A_ALONG_K);
+  let b_position = load_position(thread, B_ALONG_K);
+  #for i < BLOCKS, e < 4, j < BLOCKS
+  var c_$i_$e_$j = vec4f();
+  #endfor
   for (var strip = 0u; strip < params.K + DEPTH; strip += DEPTH) {
-    let next_a = four_of_a(strip + from_a.x, row + 4 * from_a.y);
-    let next_b = four_of_b(strip + from_b.x, col + 4 * from_b.y);
+    let next_a = load4_a(strip + a_position.x, row + 4 * a_position.y);
+    let next_b = load4_b(strip + b_position.x, col + 4 * b_position.y);
     for (var k = select(0u, DEPTH, strip == 0u); k < DEPTH; k++) {
-      @each(j, QUADS) let y_$j = b_strip[k * STRIDE + local.x + 16 * $j]; @end
-      @each(i, QUADS) { let x = a_strip[k * STRIDE + local.y + 16 * $i]; @each(e, 4) @each(j, QUADS) c_$i_$e_$j = fma(vec4f(x[$e]), y_$j, c_$i_$e_$j); @end @end } @end
+      #for j < BLOCKS
+      let y_$j = b_strip[k * STRIDE + local.x + 16 * $j];
+      #endfor
+      #for i < BLOCKS
+      {
+        let x = a_strip[k * STRIDE + local.y + 16 * $i];
+        #for e < 4, j < BLOCKS
+        c_$i_$e_$j = fma(vec4f(x[$e]), y_$j, c_$i_$e_$j);
+        #endfor
+      }
+      #endfor
     }
-    workgroupBarrier(); // the strip's readers are done
-    a_strip[from_a.x * STRIDE + from_a.y] = next_a;
-    b_strip[from_b.x * STRIDE + from_b.y] = next_b;
-    workgroupBarrier(); // the next one is whole
+    workgroupBarrier(); // so that nobody overwrites a strip that another thread still reads
+    a_strip[a_position.x * STRIDE + a_position.y] = next_a;
+    b_strip[b_position.x * STRIDE + b_position.y] = next_b;
+    workgroupBarrier(); // so that nobody reads a vector before its thread has written it
   }
-  // Through a loop, so that what stores an element is compiled once.
-  var sums: array<vec4f, 4 * QUADS * QUADS>;
-  @each(i, QUADS) @each(e, 4) @each(j, QUADS) sums[($i * 4 + $e) * QUADS + $j] = c_$i_$e_$j; @end @end @end
-  for (var r = 0u; r < 4 * QUADS; r++) {
-    for (var j = 0u; j < QUADS; j++) {
+  // The sums leave their registers and are stored in a loop, so that store() is compiled once.
+  var sums: array<vec4f, 4 * BLOCKS * BLOCKS>;
+  #for i < BLOCKS, e < 4, j < BLOCKS
+  sums[($i * 4 + $e) * BLOCKS + $j] = c_$i_$e_$j;
+  #endfor
+  for (var r = 0u; r < 4 * BLOCKS; r++) {
+    for (var j = 0u; j < BLOCKS; j++) {
       let m = row + (local.y + 16 * (r / 4)) * 4 + r % 4;
-      store(m, col + (local.x + 16 * j) * 4 + vec4u(0, 1, 2, 3), sums[r * QUADS + j]);
+      store(m, col + (local.x + 16 * j) * 4 + vec4u(0, 1, 2, 3), sums[r * BLOCKS + j]);
     }
   }
 }

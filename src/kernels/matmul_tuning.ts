@@ -1,5 +1,5 @@
-// At start-up: every way to multiply is held against the plain one on the adapter at hand, and
-// timed; matmul() then takes the fastest of those that are right.
+// At start-up: checks every variant of the matrix product against the plain one on this adapter,
+// and times it. matmul() then takes the fastest variant that is right.
 
 import type { Gpu } from '../gpu/device';
 import type { Storage } from '../gpu/kernel';
@@ -7,87 +7,80 @@ import { bufferOf, Pool, persistentTensor, Recorder, type Tensor } from '../gpu/
 import { toHalf } from '../tensor/dtype';
 import { Layout } from '../tensor/layout';
 import { matmul } from './matmul';
-import { isMeasured, setSpeeds, type Way, waysOf } from './matmul_variants';
+import { isMeasured, type MatmulVariant, setSpeeds, variantsFor } from './matmul_variants';
 import { transposed } from './tensors';
 
-/** What is known of a way after the start-up. */
-export interface WayReport {
+/** What the start-up found out about a variant. */
+export interface VariantReport {
   name: string;
-  /**
-   * Floating-point operations in a second, 2·M·N·K of them in a product; 0 for a way that is not
-   * used.
-   */
+  /** Floating-point operations a second, 2·M·N·K of them in a product; 0 if it must not be used. */
   flops: number;
-  /** Why it is not used. */
+  /** Why it must not be used. */
   fault?: string;
 }
 
 type Sizes = readonly [M: number, N: number, K: number];
-/**
- * What is timed: products large enough to fill the adapter, and enough of them that their
- * submission counts for little.
- */
-interface Timed {
+/** The products that are timed. */
+interface Timing {
   sizes: Sizes;
   products: number;
 }
-const TIMED: Record<'software' | 'gpu', Timed> = {
+/** Products large enough to fill the adapter, and enough of them that submitting costs little. */
+const TIMINGS: Record<'software' | 'gpu', Timing> = {
   software: { sizes: [128, 512, 256], products: 1 },
   gpu: { sizes: [2048, 2048, 256], products: 8 },
 };
-/**
- * What is checked fills no workgroup, subgroup or strip evenly, and lies in fours, as one of the
- * ways wants it.
- */
+/** Multiples of 4, as vec4 loads need; they fill no workgroup, subgroup or strip evenly. */
 const CHECKED: Sizes = [148, 140, 44];
-/** The best of so many is what a way can do: other work on a machine only adds time. */
+/** The best of so many times counts: other load on the machine only adds time. */
 const REPEATS = 3;
 
 /**
- * Checks and times this adapter's ways for products of `dtype`, once for each device. Takes some
- * tenths of a second, most of it compilation. A way that is wrong or does not run is never used.
+ * Checks and times this adapter's variants for products of `dtype`, once a device. Takes some
+ * tenths of a second, most of it compilation. A variant that is wrong or does not run is never
+ * used. Returns no reports if there is only one variant, or the variants were measured before.
  */
 export async function tuneMatmul(
   gpu: Gpu,
   dtype: Storage,
-  work: Timed = TIMED[gpu.adapter.software ? 'software' : 'gpu'],
-): Promise<WayReport[]> {
-  const [plain, ...others] = waysOf(gpu);
+  timing: Timing = TIMINGS[gpu.adapter.software ? 'software' : 'gpu'],
+): Promise<VariantReport[]> {
+  const [plain, ...others] = variantsFor(gpu);
   if (others.length === 0 || isMeasured(gpu, dtype)) return [];
-  const truth = await checkedProducts(gpu, plain, dtype);
-  const faults = new Map<Way, string>();
-  for (const way of others) {
-    const fault = await faultOf(gpu, way, dtype, truth);
-    if (fault) faults.set(way, fault);
+  const expected = await checkedProducts(gpu, plain, dtype);
+  const faults = new Map<MatmulVariant, string>();
+  for (const variant of others) {
+    const fault = await faultOf(gpu, variant, dtype, expected);
+    if (fault) faults.set(variant, fault);
   }
-  const right = [plain, ...others].filter((way) => !faults.has(way));
-  const seconds = await timed(gpu, right, dtype, work);
-  const [M, N, K] = work.sizes;
-  const reports = [plain, ...others].map((way) => {
-    const flops = faults.has(way) ? 0 : (2 * M * N * K) / seconds[right.indexOf(way)];
-    return { name: way.name, flops, fault: faults.get(way) };
+  const usable = [plain, ...others].filter((variant) => !faults.has(variant));
+  const seconds = await timeVariants(gpu, usable, dtype, timing);
+  const [M, N, K] = timing.sizes;
+  const reports = [plain, ...others].map((variant) => {
+    const flops = faults.has(variant) ? 0 : (2 * M * N * K) / seconds[usable.indexOf(variant)];
+    return { name: variant.name, flops, fault: faults.get(variant) };
   });
   setSpeeds(gpu, dtype, new Map(reports.map(({ name, flops }) => [name, flops])));
   return reports;
 }
 
 /**
- * Why a way is not to be used: it does not run, or its sums differ from the plain way's by more
- * than another order would make them.
+ * Why a variant must not be used: it does not run, or its sums differ from the plain variant's by
+ * more than another order of summation explains.
  */
 async function faultOf(
   gpu: Gpu,
-  way: Way,
+  variant: MatmulVariant,
   dtype: Storage,
-  truth: Float32Array[],
+  expected: Float32Array[],
 ): Promise<string | undefined> {
   try {
-    const found = await checkedProducts(gpu, way, dtype);
-    const errors = found.map((sums, i) => sums.map((sum, at) => Math.abs(sum - truth[i][at])));
+    const results = await checkedProducts(gpu, variant, dtype);
+    const errors = results.map((sums, i) => sums.map((sum, at) => Math.abs(sum - expected[i][at])));
     // A NaN anywhere makes this a NaN, which no comparison lets pass.
     const error = Math.max(...errors.map((all) => Math.max(...all)));
-    // Sums of K products of numbers below 1, of which each may be rounded by half of 2^-23 of the
-    // sum so far, once here and once there.
+    // A sum of K products of numbers below 1 may round each time by half of 2^-23 of the sum so
+    // far, in this variant and in the plain one.
     const tolerance = CHECKED[2] ** 2 * 2 ** -23;
     return error <= tolerance
       ? undefined
@@ -98,26 +91,30 @@ async function faultOf(
 }
 
 /** x · w, dy · wᵀ and c + xᵀ · dy, in f32. */
-async function checkedProducts(gpu: Gpu, way: Way, dtype: Storage): Promise<Float32Array[]> {
+async function checkedProducts(
+  gpu: Gpu,
+  variant: MatmulVariant,
+  dtype: Storage,
+): Promise<Float32Array[]> {
   const [M, N, K] = CHECKED;
   const tensors = {
-    a: made(gpu, [M, K], dtype),
-    across: made(gpu, [K, M], dtype),
-    b: made(gpu, [K, N], dtype),
-    turned: made(gpu, [N, K], dtype),
-    c: made(gpu, [M, N], 'f32'),
-    d: made(gpu, [M, N], 'f32'),
-    e: made(gpu, [M, N], 'f32'),
+    x: filled(gpu, [M, K], dtype),
+    xT: filled(gpu, [K, M], dtype),
+    w: filled(gpu, [K, N], dtype),
+    wT: filled(gpu, [N, K], dtype),
+    y: filled(gpu, [M, N], 'f32'),
+    dx: filled(gpu, [M, N], 'f32'),
+    dw: filled(gpu, [M, N], 'f32'),
   };
-  const { a, across, b, turned, c, d, e } = tensors;
+  const { x, xT, w, wT, y, dx, dw } = tensors;
   try {
     await run(gpu, (recorder) => {
-      matmul(recorder, a, b, c, { way });
-      matmul(recorder, a, transposed(turned), d, { way });
-      matmul(recorder, transposed(across), b, e, { way, accumulate: true });
+      matmul(recorder, x, w, y, { variant });
+      matmul(recorder, x, transposed(wT), dx, { variant });
+      matmul(recorder, transposed(xT), w, dw, { variant, accumulate: true });
     });
     const results: Float32Array[] = [];
-    for (const tensor of [c, d, e])
+    for (const tensor of [y, dx, dw])
       results.push(new Float32Array(await gpu.read(bufferOf(tensor))));
     return results;
   } finally {
@@ -125,23 +122,24 @@ async function checkedProducts(gpu: Gpu, way: Way, dtype: Storage): Promise<Floa
   }
 }
 
-/**
- * Seconds that each way takes for one product, the best of several turns. The first turn compiles.
- */
-async function timed(
+/** Seconds that each variant takes for one product, the best of several turns. */
+async function timeVariants(
   gpu: Gpu,
-  ways: readonly Way[],
+  variants: readonly MatmulVariant[],
   dtype: Storage,
-  { sizes, products }: Timed,
+  { sizes, products }: Timing,
 ): Promise<number[]> {
   const [M, N, K] = sizes;
-  const [a, b, c] = [made(gpu, [M, K], dtype), made(gpu, [K, N], dtype), made(gpu, [M, N], dtype)];
-  const best = ways.map(() => Number.POSITIVE_INFINITY);
+  const a = filled(gpu, [M, K], dtype);
+  const b = filled(gpu, [K, N], dtype);
+  const c = filled(gpu, [M, N], dtype);
+  const best = variants.map(() => Number.POSITIVE_INFINITY);
   for (let turn = 0; turn <= REPEATS; turn++) {
-    for (const [i, way] of ways.entries()) {
+    for (const [i, variant] of variants.entries()) {
       const seconds = await run(gpu, (recorder) => {
-        for (let n = 0; n < products; n++) matmul(recorder, a, b, c, { way });
+        for (let n = 0; n < products; n++) matmul(recorder, a, b, c, { variant });
       });
+      // The first turn compiles and is not counted.
       if (turn > 0) best[i] = Math.min(best[i], seconds / products);
     }
   }
@@ -149,11 +147,10 @@ async function timed(
   return best;
 }
 
-/** Seconds from the submission to its end. */
+/** Seconds from submission to completion. */
 async function run(gpu: Gpu, record: (recorder: Recorder) => void): Promise<number> {
   const recorder = new Recorder(gpu, new Pool(gpu));
-  // A shader that does not compile is a WebGPU error as well; the rejected pipeline says more about
-  // it.
+  // A shader that does not compile is a WebGPU error as well, but the rejected pipeline says more.
   gpu.device.pushErrorScope('validation');
   try {
     record(recorder);
@@ -172,8 +169,8 @@ async function run(gpu: Gpu, record: (recorder: Recorder) => void): Promise<numb
   return (performance.now() - start) / 1000;
 }
 
-/** A tensor of numbers between -1 and 1 that no short period repeats. */
-function made(gpu: Gpu, shape: number[], dtype: Storage): Tensor {
+/** A tensor of numbers between -1 and 1, without a short period. */
+function filled(gpu: Gpu, shape: number[], dtype: Storage): Tensor {
   const tensor = persistentTensor(gpu, 'data', 'tuning', Layout.contiguous(shape), dtype);
   const values = Float32Array.from({ length: tensor.layout.numel }, (_, i) => Math.sin(1 + i * i));
   gpu.device.queue.writeBuffer(bufferOf(tensor), 0, dtype === 'f16' ? toHalf(values) : values);

@@ -1,29 +1,30 @@
-// The ways to multiply matrices, which all make the same bits, and the choice between them: what is
-// fast on a software adapter is slow on a GPU, and the other way round.
+// The variants of the matrix product, which all make the same bits, and the choice between them:
+// what is fast on a software adapter is slow on a GPU, and the other way round.
 
 import type { Gpu } from '../gpu/device';
 import type { Storage } from '../gpu/kernel';
 import type { Layout } from '../tensor/layout';
 
 /** A kernel and its constants. A workgroup makes `rows` × `columns` elements of c. */
-export interface Way {
+export interface MatmulVariant {
   name: string;
+  /** In this folder, without its extension. */
   file: string;
   constants: Record<string, number>;
   rows: number;
   columns: number;
-  /** Its text depends on which of their dimensions the operands' neighbours in memory lie along. */
-  orders?: boolean;
-  /** It loads four neighbours at once, and so serves only operands that lie in fours; see `lie`. */
-  fours?: boolean;
+  /** The kernel needs the constants A_ALONG_K and B_ALONG_K: see `memoryOrder`. */
+  readsMemoryOrder?: boolean;
+  /** It loads vec4s, so it serves only operands whose layout allows that: see `memoryOrder`. */
+  vec4Loads?: boolean;
   /**
-   * Multiplications in a second if every element that workgroups make is wanted. A guess in units
-   * of the plain way's, until measured.
+   * Multiplications a second, counting all elements that workgroups make, relative to the plain
+   * variant's. An estimate that `setSpeeds` replaces.
    */
   speed: number;
 }
 
-const plain = (LANES: number): Way => ({
+const plain = (LANES: number): MatmulVariant => ({
   name: `plain, ${LANES} lanes`,
   file: 'matmul',
   speed: 1,
@@ -32,75 +33,79 @@ const plain = (LANES: number): Way => ({
   columns: 4 * LANES,
 });
 
-const subgroup = (size: number, FOURS: number, speed: number): Way => {
+const subgroup = (size: number, COLUMN_VEC4S: number, speed: number): MatmulVariant => {
   const SUBGROUP = 2 ** Math.floor(Math.log2(Math.min(16, size)));
   return {
-    name: `subgroups, 16 × ${4 * FOURS}`,
+    name: `subgroups, 16 × ${4 * COLUMN_VEC4S}`,
     file: 'software/matmul_subgroup',
     speed,
-    constants: { LANES: 16, SUBGROUP, LOADS: 16 / SUBGROUP, FOURS },
+    constants: { LANES: 16, SUBGROUP, LOADS: 16 / SUBGROUP, COLUMN_VEC4S },
     rows: 16,
-    columns: 64 * FOURS,
+    columns: 64 * COLUMN_VEC4S,
   };
 };
 
-const quads = (SIXTEENS: number, FOURS: number, speed: number): Way => ({
-  name: `quads, ${16 * SIXTEENS} × ${4 * FOURS}`,
+const quads = (ROW_BLOCKS: number, COLUMN_VEC4S: number, speed: number): MatmulVariant => ({
+  name: `quads, ${16 * ROW_BLOCKS} × ${4 * COLUMN_VEC4S}`,
   file: 'software/matmul_quads',
   speed,
-  orders: true,
-  fours: true,
-  constants: { LANES: 16, SIXTEENS, FOURS },
-  rows: 16 * SIXTEENS,
-  columns: 64 * FOURS,
+  readsMemoryOrder: true,
+  vec4Loads: true,
+  constants: { LANES: 16, ROW_BLOCKS, COLUMN_VEC4S },
+  rows: 16 * ROW_BLOCKS,
+  columns: 64 * COLUMN_VEC4S,
 });
 
-const tile = (QUADS: number, speed: number): Way => ({
-  name: `tiles of ${64 * QUADS}`,
+const tile = (BLOCKS: number, speed: number): MatmulVariant => ({
+  name: `tiles of ${64 * BLOCKS}`,
   file: 'matmul_tile',
   speed,
-  constants: { QUADS },
-  rows: 64 * QUADS,
-  columns: 64 * QUADS,
-  orders: true,
+  constants: { BLOCKS },
+  rows: 64 * BLOCKS,
+  columns: 64 * BLOCKS,
+  readsMemoryOrder: true,
 });
 
 /**
- * The ways that are worth trying on an adapter, the plain one first. It and some other serve all
- * operands.
+ * The variants worth trying on an adapter, the plain one first. At least two of them serve operands
+ * of every layout, unless there is only one variant.
  */
-export function waysOf({ adapter: { software, subgroupSize } }: Gpu): [Way, ...Way[]] {
+export function variantsFor({
+  adapter: { software, subgroupSize },
+}: Gpu): [MatmulVariant, ...MatmulVariant[]] {
   if (!software) return [plain(64), tile(1, 3), tile(2, 5)];
   if (subgroupSize < 4) return [plain(16)];
-  // In a larger subgroup a quad has a part of the lanes alone, and all of them share more loads.
-  const byQuads = subgroupSize === 4 ? [quads(1, 1, 3), quads(1, 2, 4), quads(2, 2, 4.5)] : [];
-  return [plain(16), subgroup(subgroupSize, 1, 2), subgroup(subgroupSize, 2, 2.3), ...byQuads];
+  // In a larger subgroup, quads share loads among four lanes only; the subgroup variant among all.
+  const withQuads = subgroupSize === 4 ? [quads(1, 1, 3), quads(1, 2, 4), quads(2, 2, 4.5)] : [];
+  return [plain(16), subgroup(subgroupSize, 1, 2), subgroup(subgroupSize, 2, 2.3), ...withQuads];
 }
 
 /**
- * How an operand lies: its neighbours in memory along dimension `k` or across it, and all of it in
- * fours that can be loaded at once.
+ * How an operand lies in memory. `alongK`: its neighbours in memory lie along dimension `k`, not
+ * across it. `vec4Loads`: all of it can be loaded in aligned vec4s of neighbours.
  */
-export function lie({ shape, strides, offset }: Layout, k: 0 | 1) {
-  const deep = strides[k] === 1;
-  const along = deep ? k : 1 - k;
+export function memoryOrder({ shape, strides, offset }: Layout, k: 0 | 1) {
+  const alongK = strides[k] === 1;
+  const along = alongK ? k : 1 - k;
   return {
-    deep,
-    fours: strides[along] === 1 && [...shape, strides[1 - along], offset].every((n) => n % 4 === 0),
+    alongK,
+    vec4Loads:
+      strides[along] === 1 && [...shape, strides[1 - along], offset].every((n) => n % 4 === 0),
   };
 }
 
-/** The ways of this adapter, and those of a GPU: for checks. */
-export const allWays = (gpu: Gpu): Way[] =>
+/** The variants of this adapter, then those of a GPU: for tests. */
+export const allVariants = (gpu: Gpu): MatmulVariant[] =>
   [gpu.adapter.software, false].flatMap((software) =>
-    waysOf({ ...gpu, adapter: { ...gpu.adapter, software } } as Gpu),
+    variantsFor({ ...gpu, adapter: { ...gpu.adapter, software } } as Gpu),
   );
 
+/** Measured speeds by storage type and name. */
 const measured = new WeakMap<Gpu, Map<string, number>>();
 
 /**
- * What was measured, in place of the guess; 0 where a way is not to be used. All of an adapter's
- * ways, or none, for a storage type.
+ * Replaces the estimated speeds for a storage type; 0 for a variant that must not be used. `speeds`
+ * has all of the adapter's variants.
  */
 export function setSpeeds(gpu: Gpu, dtype: Storage, speeds: ReadonlyMap<string, number>): void {
   const table = measured.get(gpu) ?? new Map<string, number>();
@@ -110,24 +115,24 @@ export function setSpeeds(gpu: Gpu, dtype: Storage, speeds: ReadonlyMap<string, 
 
 /** Whether speeds were measured for a storage type. */
 export const isMeasured = (gpu: Gpu, dtype: Storage): boolean =>
-  waysOf(gpu).every(({ name }) => measured.get(gpu)?.has(`${dtype} ${name}`));
+  variantsFor(gpu).every(({ name }) => measured.get(gpu)?.has(`${dtype} ${name}`));
 
-/** Workgroups that a GPU runs side by side, more or less: with fewer, a part of it is idle. */
-const SIDE_BY_SIDE = 128;
+/** Workgroups that a GPU runs at a time, roughly: with fewer, some of it is idle. */
+const CONCURRENT_GROUPS = 128;
 
 /**
- * The way that takes least time for a (M, K) · b (K, N), counting what workgroups make beyond c's
- * edges. `dtype`: what b holds.
+ * The fastest variant for a (M, K) · b (K, N), counting the elements that workgroups make beyond
+ * c's edges. `dtype` is b's.
  */
-export function bestWay(gpu: Gpu, a: Layout, b: Layout, dtype: Storage): Way {
+export function bestVariant(gpu: Gpu, a: Layout, b: Layout, dtype: Storage): MatmulVariant {
   const [M, N] = [a.shape[0], b.shape[1]];
-  const least = gpu.adapter.software ? 1 : SIDE_BY_SIDE;
-  const time = ({ name, rows, columns, speed }: Way) => {
-    const groups = Math.max(least, Math.ceil(M / rows) * Math.ceil(N / columns));
+  const fewest = gpu.adapter.software ? 1 : CONCURRENT_GROUPS;
+  const time = ({ name, rows, columns, speed }: MatmulVariant) => {
+    const groups = Math.max(fewest, Math.ceil(M / rows) * Math.ceil(N / columns));
     return (groups * rows * columns) / (measured.get(gpu)?.get(`${dtype} ${name}`) ?? speed);
   };
-  const inFours = lie(a, 1).fours && lie(b, 0).fours;
-  return waysOf(gpu)
-    .filter(({ fours }) => !fours || inFours)
-    .reduce((best, way) => (time(way) < time(best) ? way : best));
+  const allowsVec4Loads = memoryOrder(a, 1).vec4Loads && memoryOrder(b, 0).vec4Loads;
+  return variantsFor(gpu)
+    .filter(({ vec4Loads }) => !vec4Loads || allowsVec4Loads)
+    .reduce((best, variant) => (time(variant) < time(best) ? variant : best));
 }

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { type CheckRow, reportText, runChecks } from '../../src/check/run';
 import type { Gpu } from '../../src/gpu/device';
 import { tuneMatmul } from '../../src/kernels/matmul_tuning';
-import { bestWay, waysOf } from '../../src/kernels/matmul_variants';
+import { bestVariant, variantsFor } from '../../src/kernels/matmul_variants';
 import { Layout } from '../../src/tensor/layout';
 import { openTestDevice } from './harness';
 import { openVariant } from './variants';
@@ -131,13 +131,13 @@ it('a kernel that does not compile is a failing row with the compiler’s words,
 
 describe('tuning of the matrix products', () => {
   it.each(['one lane', 'many lanes'] as const)(
-    'finds every way right and times it, once a device (%s)',
+    'finds every variant right and times it, once a device (%s)',
     async (lanes) => {
       const gpu = await openVariant(lanes);
       const before = gpu.memory.totals();
       // A GPU's size would take a software adapter minutes.
       const reports = await tuneMatmul(gpu, 'f32', { sizes: [64, 64, 32], products: 2 });
-      expect(reports.map(({ name }) => name)).toEqual(waysOf(gpu).map(({ name }) => name));
+      expect(reports.map(({ name }) => name)).toEqual(variantsFor(gpu).map(({ name }) => name));
       for (const { name, flops, fault } of reports) {
         expect(fault, name).toBeUndefined();
         // From a slow adapter's to more than any GPU's.
@@ -152,18 +152,20 @@ describe('tuning of the matrix products', () => {
   it.each([
     ['computes a wrong number', 'fma(x, y_', 'fma(1.001 * x, y_', /^Its sums are off by 0\.\d+; /],
     ['does not compile', 'fma(x, y_', 'fma(nothing, y_', /does not compile/],
-  ])('a way that %s is reported and never taken', async (_, text, broken, fault) => {
+  ])('a variant that %s is reported and never taken', async (_, text, broken, fault) => {
     const gpu = await openBroken('matmul_subgroup', (code) => code.replaceAll(text, broken));
     const reports = await tuneMatmul(gpu, 'f32');
     const wrong = reports.filter(({ name }) => name.startsWith('subgroups'));
-    for (const way of reports)
-      if (!wrong.includes(way)) expect(way.flops, way.name).toBeGreaterThan(0);
+    for (const variant of reports)
+      if (!wrong.includes(variant)) expect(variant.flops, variant.name).toBeGreaterThan(0);
     expect(wrong).toHaveLength(2);
-    for (const way of wrong)
-      expect(way).toMatchObject({ flops: 0, fault: expect.stringMatching(fault) });
+    for (const variant of wrong)
+      expect(variant).toMatchObject({ flops: 0, fault: expect.stringMatching(fault) });
     for (const size of [16, 64, 512]) {
       const layout = Layout.contiguous([size, size]);
-      expect(wrong.map(({ name }) => name)).not.toContain(bestWay(gpu, layout, layout, 'f32').name);
+      expect(wrong.map(({ name }) => name)).not.toContain(
+        bestVariant(gpu, layout, layout, 'f32').name,
+      );
     }
   });
 });

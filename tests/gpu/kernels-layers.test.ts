@@ -244,7 +244,7 @@ describe('gelu, in the product before it and in the gradient’s after it', () =
     ];
     await execute(gpu, (recorder) =>
       matmul(recorder, column(gpu, 'x', x, dtype), column(gpu, 'one', [1], dtype), same, {
-        gelu: y,
+        geluOutput: y,
       }),
     );
     expect([...(await download(gpu, same))]).toEqual([...x]);
@@ -263,7 +263,7 @@ describe('gelu, in the product before it and in the gradient’s after it', () =
     const dx = zeros(gpu, 'dx', [x.length, 1], dtype);
     await execute(gpu, (recorder) =>
       matmul(recorder, column(gpu, 'dy', dyData, dtype), column(gpu, 'one', [1], dtype), dx, {
-        geluOf: column(gpu, 'x', x, dtype),
+        geluInput: column(gpu, 'x', x, dtype),
       }),
     );
     const [actual, expected] = [await download(gpu, dx), reference.geluBackward(dyData, x)];

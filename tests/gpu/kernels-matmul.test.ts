@@ -1,5 +1,5 @@
-// Matrix products against their slow twin, at sizes that fill nothing evenly, and the ways of
-// making them against one another.
+// Matrix products against their slow twin, at sizes that fill nothing evenly, and the
+// variants against one another.
 //
 // A sum of n terms in f32 rounds n times by 2^-24, and cancellation may leave it a few times
 // smaller than its terms: 4 n · 2^-24 of the largest sum of their magnitudes. A result in f16 is
@@ -8,7 +8,13 @@
 import { describe, expect, it } from 'vitest';
 import type { Gpu } from '../../src/gpu/device';
 import { type MatmulOptions, matmul } from '../../src/kernels/matmul';
-import { allWays, bestWay, setSpeeds, type Way, waysOf } from '../../src/kernels/matmul_variants';
+import {
+  allVariants,
+  bestVariant,
+  type MatmulVariant,
+  setSpeeds,
+  variantsFor,
+} from '../../src/kernels/matmul_variants';
 import { transposed } from '../../src/kernels/tensors';
 import * as reference from '../../src/reference';
 import { Layout } from '../../src/tensor/layout';
@@ -134,10 +140,10 @@ describe('matmul', () => {
   });
 
   testVariants(
-    'every way makes the same bits',
+    'every variant makes the same bits',
     async (gpu, dtype) => {
-      const [plain, ...others] = allWays(gpu);
-      // In fours, as some ways want it, and not; wider than a tile, and a strip and a bit in depth.
+      const [plain, ...others] = allVariants(gpu);
+      // Multiples of 4, as vec4 loads need, and others; wider than a tile, and deeper than a strip.
       for (const [M, N, K] of [
         [33, 67, 31],
         [36, 68, 32],
@@ -157,17 +163,18 @@ describe('matmul', () => {
             ? transposed(upload(gpu, 'b', bData, [N, K], dtype))
             : upload(gpu, 'b', bData, [K, N], dtype);
           const bias = upload(gpu, 'bias', numbers(N, 4), [N], dtype);
-          const made = async (way: Way) => {
+          const product = async (variant: MatmulVariant) => {
             const c = upload(gpu, 'c', before, [M, N]);
             await execute(gpu, (recorder) =>
-              matmul(recorder, a, b, c, { way, bias, accumulate: true }),
+              matmul(recorder, a, b, c, { variant, bias, accumulate: true }),
             );
             return download(gpu, c);
           };
-          const truth = await made(plain);
-          for (const way of others) {
-            if (way.fours && K % 4) await expect(made(way)).rejects.toThrow('do not lie in fours');
-            else expect(await made(way), way.name).toEqual(truth);
+          const truth = await product(plain);
+          for (const variant of others) {
+            if (variant.vec4Loads && K % 4)
+              await expect(product(variant)).rejects.toThrow('cannot be loaded in vec4s');
+            else expect(await product(variant), variant.name).toEqual(truth);
           }
         }
       }
@@ -175,12 +182,12 @@ describe('matmul', () => {
     ['one lane'],
   );
 
-  it('takes the way that was measured to be fastest, and never one that is out', async () => {
+  it('takes the variant that was measured to be fastest, and never one that is wrong', async () => {
     const gpu = await openVariant('many lanes');
-    const names = waysOf(gpu).map(({ name }) => name);
+    const names = variantsFor(gpu).map(({ name }) => name);
     const [plain, small, large] = names;
     const best = (M: number, N: number) =>
-      bestWay(gpu, Layout.contiguous([M, 8]), Layout.contiguous([8, N]), 'f32').name;
+      bestVariant(gpu, Layout.contiguous([M, 8]), Layout.contiguous([8, N]), 'f32').name;
     setSpeeds(
       gpu,
       'f32',

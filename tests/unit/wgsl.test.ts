@@ -53,6 +53,10 @@ describe('directives', () => {
       'main:3 let c_1_1 = 1;',
     ]);
     expect(composed({ 'main.wgsl': text }, { ROWS: 0 })).toEqual([]);
+    const short = '#for i < ROWS, j < 2\n$i$j\n#endfor';
+    expect(composed({ 'main.wgsl': short }, { ROWS: 2 })).toEqual(
+      ['00', '01', '10', '11'].map((copy) => `main:2 ${copy}`),
+    );
   });
 
   it.each([
@@ -61,7 +65,10 @@ describe('directives', () => {
     ['#if BIAS\n#endif', 'main.wgsl:1: the launcher gives no constant "BIAS".'],
     ['x\n#if ONE\n#if ONE\n#endif', 'main.wgsl:2: #if has no #endif.'],
     ['#for i < 2', 'main.wgsl:1: #for has no #endfor.'],
-    ['#for i in 2\n#endfor', 'main.wgsl:1: #for i in 2: want the form "#for i < COUNT".'],
+    [
+      '#for i in 2\n#endfor',
+      'main.wgsl:1: #for i in 2: want the form "#for i < COUNT, j < COUNT".',
+    ],
     ['x\n#endif', 'main.wgsl:2: #endif stands alone, or is no directive. See gpu/wgsl.ts.'],
     ['#pragma once', 'main.wgsl:1: #pragma stands alone, or is no directive. See gpu/wgsl.ts.'],
   ])('%j is refused with its file and line', (text, message) => {

@@ -81,7 +81,7 @@ export class Gpt2Model implements LanguageModel {
     const norm2 = this.#norm(recorder, middle, `${h}.ln_2`);
     const layout = Layout.contiguous([B * T, 4 * C]);
     const active = recorder.tensor(`${h}.mlp.gelu`, layout, this.weights.dtype);
-    const wide = this.#linear(recorder, norm2.y, `${h}.mlp.c_fc`, 4 * C, { gelu: active });
+    const wide = this.#linear(recorder, norm2.y, `${h}.mlp.c_fc`, 4 * C, { geluOutput: active });
     return { norm1, heads, middle, norm2, wide, active };
   }
 
@@ -140,10 +140,10 @@ export class Gpt2Model implements LanguageModel {
     const activation = (label: string, columns: number) =>
       recorder.tensor(`d ${label}`, Layout.contiguous([rows, columns]), weights.dtype);
     // y = x · w + bias; where x = gelu(z), passing z returns z's gradient
-    const linearBackward = (x: Tensor, dy: Tensor, name: string, geluOf?: Tensor): Tensor => {
+    const linearBackward = (x: Tensor, dy: Tensor, name: string, geluInput?: Tensor): Tensor => {
       const dx = activation(name, x.layout.shape[1]);
       matmul(recorder, dy, transposed(weights.tensor(`${name}.weight`)), dx, {
-        geluOf,
+        geluInput,
         label: `${name} dx`,
       });
       const dw = gradients.tensor(`${name}.weight`);
