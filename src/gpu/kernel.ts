@@ -23,7 +23,10 @@ export interface Specialisation {
 interface Binding {
   index: number;
   type: GPUBufferBindingType;
+  /** What its array holds, or a vector in it; undefined for a struct. */
+  element?: Element;
 }
+type Element = Storage | 'u32' | 'i32';
 
 export class Kernel {
   readonly bindings: ReadonlyMap<string, Binding>;
@@ -40,7 +43,7 @@ export class Kernel {
     readonly lines: readonly SourceLine[],
   ) {
     const { device } = gpu;
-    const code = textOf(lines);
+    const code = codeOf(lines);
     const plain = withoutComments(code);
     this.bindings = reflectBindings(name, plain);
     this.params = this.bindings.has('params')
@@ -95,6 +98,8 @@ export class Kernel {
 
 /** A device's kernels by their whole text: the same text is compiled once. */
 const kernels = new WeakMap<Gpu, Map<string, Kernel>>();
+/** Composed texts by file and specialisation, since a step records the same kernel many times. */
+const texts = new WeakMap<Sources, Map<string, { lines: SourceLine[]; code: string }>>();
 
 /**
  * The kernel in the file `name`.wgsl of the sources, specialised, on this device. It goes by the
@@ -106,42 +111,59 @@ export function kernelFrom(
   name: string,
   specialisation: Specialisation = {},
 ): Kernel {
+  const composed = texts.get(sources) ?? new Map();
+  texts.set(sources, composed);
+  const request = `${name} ${JSON.stringify(specialisation)}`;
+  const text = composed.get(request) ?? composeText(sources, `${name}.wgsl`, specialisation);
+  composed.set(request, text);
   const cache = kernels.get(gpu) ?? new Map<string, Kernel>();
   kernels.set(gpu, cache);
-  const lines = sourceLines(sources, `${name}.wgsl`, specialisation);
-  const key = textOf(lines);
-  const known = cache.get(key) ?? new Kernel(gpu, name.replace(/^.*\//, ''), lines);
-  cache.set(key, known);
+  const known = cache.get(text.code) ?? new Kernel(gpu, name.replace(/^.*\//, ''), text.lines);
+  cache.set(text.code, known);
   return known;
 }
 
 /** The prelude and the composed file. */
-function sourceLines(
+function composeText(
   sources: Sources,
   file: string,
   { aliases = {}, constants = {}, includes = {} }: Specialisation,
-): SourceLine[] {
+): { lines: SourceLine[]; code: string } {
   const body = compose(file, { sources, constants, includes });
   const halves = Object.values(aliases).some((type) => type.includes('f16'));
+  const subgroups = /\b(subgroup|quad)[A-Z]/.test(withoutComments(codeOf(body)));
   const prelude = [
     ...(halves ? ['enable f16;'] : []),
-    ...(/\b(subgroup|quad)[A-Z]/.test(withoutComments(textOf(body))) ? ['enable subgroups;'] : []),
+    ...(subgroups ? ['enable subgroups;'] : []),
     ...Object.entries(aliases).map(([alias, type]) => `alias ${alias} = ${type};`),
     ...Object.entries(constants).map(([constant, value]) => `const ${constant} = ${value}u;`),
   ].map((text, i) => ({ text, file: `${file} (prelude)`, line: i + 1 }));
-  return [...prelude, ...body];
+  const lines = [...prelude, ...body];
+  return { lines, code: codeOf(lines) };
 }
 
-const textOf = (lines: readonly SourceLine[]): string => lines.map(({ text }) => text).join('\n');
+const codeOf = (lines: readonly SourceLine[]): string => lines.map(({ text }) => text).join('\n');
+
+/** In vec2f and the like. */
+const SUFFIXES: Record<string, Element> = { f: 'f32', h: 'f16', u: 'u32', i: 'i32' };
+const DECLARATION = new RegExp(
+  String.raw`@group\(0\)\s*@binding\((\d+)\)\s*var<(uniform|storage)(?:,\s*(read|read_write))?>` +
+    String.raw`\s*(\w+)\s*:\s*([^;]+);`,
+  'g',
+);
 
 function reflectBindings(name: string, wgsl: string): Map<string, Binding> {
-  const declaration =
-    /@group\(0\)\s*@binding\((\d+)\)\s*var<(uniform|storage)(?:,\s*(read|read_write))?>\s*(\w+)\s*:/g;
+  const aliases = new Map<string, string>();
+  for (const [, alias, type] of wgsl.matchAll(/alias (\w+) = ([^;]+);/g)) aliases.set(alias, type);
   const bindings = new Map<string, Binding>();
-  for (const [, index, space, access, variable] of wgsl.matchAll(declaration)) {
+  for (const [, index, space, access, variable, declared] of wgsl.matchAll(DECLARATION)) {
     const type =
       space === 'uniform' ? 'uniform' : access === 'read_write' ? 'storage' : 'read-only-storage';
-    bindings.set(variable, { index: Number(index), type });
+    const resolved = declared.replace(/\w+/g, (word) => aliases.get(word) ?? word);
+    // array<f16>, array<vec4<f32>>, array<vec2f>
+    const [, held] = /^array<(?:vec\d<?)?(f16|f32|u32|i32|[fhui])\b/.exec(resolved) ?? [];
+    const element = SUFFIXES[held] ?? (held as Element | undefined);
+    bindings.set(variable, { index: Number(index), type, element });
   }
   if (bindings.size === 0) throw new Error(`Kernel ${name} declares no binding in group 0.`);
   return bindings;

@@ -1,14 +1,17 @@
 // A Program: dispatches recorded once, replayed every step. Recording plans the buffers by their
-// lifetimes and makes every pipeline, bind group and parameter buffer; replaying makes none.
+// lifetimes and makes every pipeline, bind group and parameter buffer; replaying makes none. A
+// Program can also be profiled and traced, dispatch by dispatch.
 
-import { BYTES, type DType } from '../tensor/dtype';
+import { BYTES, type DType, fromHalf } from '../tensor/dtype';
 import type { Layout } from '../tensor/layout';
 import { checkFits, type Gpu, GpuError } from './device';
 import type { Kernel } from './kernel';
 import type { Purpose } from './memory';
 import { requireSame } from './struct';
 
-/** Where a tensor lies. Without a buffer it is an activation, placed when the Program is built. */
+/**
+ * Where a tensor is stored. Without a buffer it is an activation, placed when the Program is built.
+ */
 export interface Placement {
   label: string;
   bytes: number;
@@ -18,14 +21,14 @@ export interface Placement {
   purpose: Purpose;
 }
 
-/** A tensor on the GPU: how it is laid out, what it holds and where it lies. */
+/** A tensor on the GPU: its layout, its storage type and its place in memory. */
 export interface Tensor {
   layout: Layout;
   dtype: DType;
   place: Placement;
 }
 
-/** A tensor with a buffer of its own, zeroed, that outlives every Program. */
+/** A zeroed tensor that no Program shares or replaces. @throws GpuError if it fits no binding */
 export function persistentTensor(
   gpu: Gpu,
   purpose: Purpose,
@@ -42,15 +45,19 @@ export function persistentTensor(
   };
 }
 
-/** The buffer of a tensor that has one: persistent, or part of a built Program. */
+/** The buffer of a tensor that is persistent or part of a built Program. @throws otherwise */
 export function bufferOf({ place }: Tensor): GPUBuffer {
-  if (!place.buffer)
-    throw new Error(`${place.label} has no buffer yet; build the Program that makes it first.`);
-  return place.buffer;
+  return bufferAt(place);
+}
+
+function bufferAt({ buffer, label }: Placement): GPUBuffer {
+  if (!buffer)
+    throw new Error(`${label} has no buffer yet; build the Program that makes it first.`);
+  return buffer;
 }
 
 interface DispatchOptions extends Partial<DispatchCost> {
-  /** The kernel's name unless given. A label of layer 3 begins with `h.3.`. */
+  /** The kernel's name by default. In layer 3 of a model it begins with `h.3.`. */
   label?: string;
 }
 
@@ -58,14 +65,14 @@ type Params = Record<string, number>;
 type Bound = Tensor | Placement | GPUBuffer;
 export type Grid = [x: number, y?: number, z?: number];
 
-/** What a dispatch has to do, however its kernel goes about it. */
+/** The least that a dispatch must compute and move, whatever its kernel does. */
 export interface DispatchCost {
   /**
-   * Floating-point operations. A multiplication with an addition is two, an exponential or a
-   * logarithm one.
+   * Floating-point operations. A multiplication and an addition are two; an exponential or a
+   * logarithm is one.
    */
   flops: number;
-  /** Bytes that must move: what is read, once, and what is written, once. */
+  /** Bytes read and written, each counted once. */
   bytes: number;
 }
 
@@ -76,25 +83,46 @@ export interface DispatchTime extends DispatchCost {
   nanoseconds: number;
 }
 
+/** What one of a dispatch's bindings held after it ran: see Program.trace. */
+export interface TracedTensor {
+  /** The kernel's name for it. */
+  binding: string;
+  /** The tensor's label. */
+  label: string;
+  /** Whether the kernel may write it. */
+  written: boolean;
+  /** In the order of its storage. A struct's or unknown contents are u32. */
+  values: Float32Array | Uint32Array | Int32Array;
+}
+
+/** A dispatch that left a NaN or an infinity behind. */
+export interface NonFinite {
+  kernel: string;
+  label: string;
+  /** The kernel's name for the tensor, and the tensor's label. */
+  binding: string;
+  tensor: string;
+  /** Of the element, in the order of its storage. */
+  index: number;
+  value: number;
+}
+
 interface Dispatch {
   kernel: Kernel;
   label: string;
   cost: DispatchCost;
   bound: Map<string, Placement>;
+  /** Activations that no earlier dispatch binds. */
+  firstUses: Placement[];
   paramsOffset: number;
   grid: Grid;
   group?: GPUBindGroup;
 }
 
-/**
- * Physical buffers that several Programs of one device share, because they never run at the same
- * time.
- */
+/** Buffers for activations, shared by Programs of one device that never run at the same time. */
 export class Pool {
   readonly buffers: GPUBuffer[] = [];
-  /**
-   * `purpose`: what its buffers count as; that of the tensor that each was made for, unless given.
-   */
+  /** `purpose` counts all its buffers; by default each counts as the tensor that it was made for. */
   constructor(
     readonly gpu: Gpu,
     readonly purpose?: Purpose,
@@ -104,8 +132,10 @@ export class Pool {
   }
 }
 
-const MOST_QUERIES = 4096; // WebGPU's limit of a query set
-const ALIGNMENT = 256; // minUniformBufferOffsetAlignment and minStorageBufferOffsetAlignment, at most
+/** WebGPU's limit for a query set. */
+const MOST_QUERIES = 4096;
+/** The largest that minUniformBufferOffsetAlignment and minStorageBufferOffsetAlignment may be. */
+const ALIGNMENT = 256;
 
 export class Recorder {
   #dispatches: Dispatch[] = [];
@@ -117,7 +147,7 @@ export class Recorder {
     private readonly pool: Pool,
   ) {}
 
-  /** An activation that lives from its first dispatch to its last. */
+  /** An activation. Its contents last from the first dispatch that binds it to the last. */
   tensor(label: string, layout: Layout, dtype: DType, purpose: Purpose = 'activations'): Tensor {
     return {
       layout,
@@ -128,9 +158,8 @@ export class Recorder {
 
   /**
    * Records one dispatch. `bound` has one entry for each of the kernel's bindings, `params` one for
-   * each field of its Params. Of its work, `flops` are 0 unless given, and `bytes` those of
-   * everything bound, once.
-   * @throws if a name is missing or unknown, or the grid exceeds the device's limit.
+   * each field of its Params. By default `flops` is 0 and `bytes` counts everything bound once.
+   * @throws if a name is missing or unknown, or the grid exceeds the device's limit
    */
   dispatch(
     kernel: Kernel,
@@ -153,7 +182,8 @@ export class Recorder {
     const limit = this.gpu.device.limits.maxComputeWorkgroupsPerDimension;
     if (grid.some((n) => !Number.isInteger(n) || (n as number) < 1 || (n as number) > limit)) {
       throw new Error(
-        `Kernel ${kernel.name}: a grid of ${grid.join(' × ')} workgroups; each must be 1 to ${limit}.`,
+        `Kernel ${kernel.name}: a grid of ${grid.join(' × ')} workgroups; ` +
+          `each must be 1 to ${limit}.`,
       );
     }
     this.#params.push({ offset: this.#paramBytes, kernel, values: params });
@@ -162,13 +192,14 @@ export class Recorder {
       label,
       cost: { flops, bytes },
       bound: new Map(Object.entries(bound).map(([name, value]) => [name, placement(value)])),
+      firstUses: [],
       paramsOffset: this.#paramBytes,
       grid,
     });
     this.#paramBytes += Math.ceil(kernel.params.bytes / ALIGNMENT) * ALIGNMENT;
   }
 
-  /** Places the activations, compiles what is not compiled yet and makes the bind groups. */
+  /** Places the activations, compiles the kernels that are new and makes the bind groups. */
   async build(label: string): Promise<Program> {
     this.#place();
     const { device, memory } = this.gpu;
@@ -185,8 +216,8 @@ export class Recorder {
   }
 
   /**
-   * First fit over whole buffers: one buffer may not be both read and written in a dispatch,
-   * whatever the ranges.
+   * Gives each activation the smallest free buffer that holds it. Buffers are shared whole: WebGPU
+   * lets no dispatch read one range of a buffer and write another.
    */
   #place(): void {
     const last = new Map<Placement, number>();
@@ -194,17 +225,19 @@ export class Recorder {
       for (const place of bound.values()) if (!place.buffer) last.set(place, i);
     });
     const free = [...this.pool.buffers];
-    this.#dispatches.forEach(({ bound }, i) => {
-      const here = [...new Set(bound.values())];
-      for (const place of here) {
+    this.#dispatches.forEach(({ bound, firstUses }, i) => {
+      const places = [...new Set(bound.values())];
+      for (const place of places) {
         if (place.buffer) continue;
+        firstUses.push(place);
         const fitting = free
           .filter((b) => b.size >= place.bytes)
           .sort((a, b) => a.size - b.size)[0];
         if (fitting) free.splice(free.indexOf(fitting), 1);
         place.buffer = fitting ?? this.#grow(place);
       }
-      for (const place of here) if (place.buffer && last.get(place) === i) free.push(place.buffer);
+      for (const place of places)
+        if (place.buffer && last.get(place) === i) free.push(place.buffer);
     });
   }
 
@@ -261,10 +294,7 @@ export class Program {
     return this.dispatches.length;
   }
 
-  /**
-   * Appends the dispatches from `first` up to `end` to the encoder, in one pass; all of them by
-   * default.
-   */
+  /** Appends dispatches `first` to `end` − 1 to the encoder, in one pass; all by default. */
   encode(encoder: GPUCommandEncoder, first = 0, end = this.length): void {
     const pass = encoder.beginComputePass({ label: this.label });
     for (let i = first; i < end; i++) run(pass, this.dispatches[i]);
@@ -272,15 +302,15 @@ export class Program {
   }
 
   /**
-   * Runs once, each dispatch in a submission of its own between two timestamps. @throws GpuError
-   * without timestamp-query
+   * Runs once and times each dispatch, in a submission of its own, by timestamps.
+   * @throws GpuError without timestamp-query
    */
   async profile(): Promise<DispatchTime[]> {
     if (!this.gpu.device.features.has('timestamp-query')) {
       throw new GpuError(
         'limits',
         `Profiling ${this.label} needs the timestamp-query feature, which this adapter lacks.`,
-        'Chrome and Edge have it on most machines; a newer graphics driver may bring it.',
+        'Chrome and Edge have it on most machines; a newer graphics driver may add it.',
       );
     }
     const times: DispatchTime[] = [];
@@ -288,6 +318,68 @@ export class Program {
       times.push(...(await this.#time(this.dispatches.slice(first, first + MOST_QUERIES / 2))));
     }
     return times;
+  }
+
+  /**
+   * Runs up to the first dispatch with this label, or a later one by its `occurrence` from 0, and
+   * reads what each of its storage bindings holds then. What these dispatches accumulate is added
+   * once more: save and restore what the run must keep.
+   * @throws if there is no such dispatch
+   */
+  async trace(label: string, occurrence = 0): Promise<TracedTensor[]> {
+    const matches = this.dispatches.filter((dispatch) => dispatch.label === label);
+    const last = this.dispatches.indexOf(matches[occurrence]);
+    if (last < 0) {
+      const labels = [...new Set(this.dispatches.map((dispatch) => dispatch.label))];
+      throw new Error(
+        `${this.label} has ${matches.length} dispatches "${label}", not ${occurrence + 1}. ` +
+          `Its labels: ${labels.join(', ')}.`,
+      );
+    }
+    for (let i = 0; i <= last; i++) this.#runFresh(i);
+    const { kernel, bound } = this.dispatches[last];
+    const traced: TracedTensor[] = [];
+    for (const [binding, { type, element }] of kernel.bindings) {
+      if (type === 'uniform') continue;
+      const place = bound.get(binding) as Placement;
+      const values = numbersOf(await this.#read(place), element);
+      traced.push({ binding, label: place.label, written: type === 'storage', values });
+    }
+    return traced;
+  }
+
+  /**
+   * Runs dispatch by dispatch to the first that leaves a NaN or an infinity in a float tensor that
+   * it may write. Slow, since it reads each of them. Accumulates as `trace` does.
+   */
+  async firstNonFinite(): Promise<NonFinite | undefined> {
+    for (const [i, { kernel, label, bound }] of this.dispatches.entries()) {
+      this.#runFresh(i);
+      for (const [binding, { type, element }] of kernel.bindings) {
+        if (type !== 'storage' || !(element === 'f32' || element === 'f16')) continue;
+        const place = bound.get(binding) as Placement;
+        const bytes = await this.#read(place);
+        const index = nonFiniteIndex(bytes, element);
+        if (index < 0) continue;
+        const value = numbersOf(bytes, element)[index];
+        return { kernel: kernel.name, label, binding, tensor: place.label, index, value };
+      }
+    }
+    return undefined;
+  }
+
+  /** Runs a dispatch whose new activations are zeroed, so that they hold nothing of other tensors. */
+  #runFresh(i: number): void {
+    const encoder = this.gpu.device.createCommandEncoder();
+    for (const place of this.dispatches[i].firstUses)
+      encoder.clearBuffer(bufferAt(place), 0, Math.ceil(place.bytes / 4) * 4);
+    this.encode(encoder, i, i + 1);
+    this.gpu.device.queue.submit([encoder.finish()]);
+  }
+
+  async #read(place: Placement): Promise<ArrayBuffer> {
+    const whole = Math.ceil(place.bytes / 4) * 4;
+    return (await this.gpu.read(bufferAt(place), place.offset, whole)).slice(0, place.bytes);
   }
 
   async #time(dispatches: readonly Dispatch[]): Promise<DispatchTime[]> {
@@ -328,9 +420,7 @@ export class Program {
   }
 }
 
-/**
- * Bytes that lie in these, or of a tensor, that its layout reaches: what it repeats counts once.
- */
+/** Bytes of these; of a tensor, those that its layout reaches, repeated ones counted once. */
 export function bytesOf(...all: Bound[]): number {
   return all.reduce((sum, bound) => {
     if ('size' in bound) return sum + bound.size;
@@ -344,6 +434,19 @@ export function bytesOf(...all: Bound[]): number {
       )
     );
   }, 0);
+}
+
+/** By its bits, since a compiler may assume that no number is NaN. -1 if all are finite. */
+function nonFiniteIndex(bytes: ArrayBuffer, element: 'f32' | 'f16'): number {
+  return element === 'f32'
+    ? new Uint32Array(bytes).findIndex((bits) => (bits & 0x7f800000) === 0x7f800000)
+    : new Uint16Array(bytes).findIndex((bits) => (bits & 0x7c00) === 0x7c00);
+}
+
+function numbersOf(bytes: ArrayBuffer, element?: DType): Float32Array | Uint32Array | Int32Array {
+  if (element === 'f32') return new Float32Array(bytes);
+  if (element === 'f16') return fromHalf(new Uint16Array(bytes));
+  return element === 'i32' ? new Int32Array(bytes) : new Uint32Array(bytes);
 }
 
 function run(
