@@ -143,8 +143,9 @@ async function distil(flags: Flags): Promise<number> {
   return Promise.race([run(), deviceFailure]);
 }
 
-const resumeHint = ({ outputDir }: Flags, step: number) =>
-  `Use --resume --output_dir ${outputDir} to continue from step ${step}.`;
+function resumeHint({ outputDir }: Flags, step: number): string {
+  return `Use --resume --output_dir ${outputDir} to continue from step ${step}.`;
+}
 
 function newRun({ settings, places }: Flags): { config: Config; places: Places } {
   const result = applySettings(settings, DEFAULTS);

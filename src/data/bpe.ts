@@ -1,22 +1,22 @@
-// Training of a byte-level BPE vocabulary as GPT-2 has it, and its Hugging Face files. Pure and
-// deterministic. Encoding and decoding are not here: tokenizer.ts does both, through a library that
-// reads these files.
+// Trains a byte-level BPE vocabulary like GPT-2's, and builds its Hugging Face files. Pure and
+// deterministic. Encoding and decoding are in tokenizer.ts, through a library that reads these
+// files.
 
 export const END_OF_TEXT = '<|endoftext|>';
 
-/** Where GPT-2 cuts a text before merging: no merge crosses one of these pieces. */
+/** GPT-2's pre-tokenizer: a text is cut into these pieces, and no merge crosses two of them. */
 const PIECES = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
 
 export interface BytePairs {
   /** Token texts in GPT-2's byte alphabet; the index is the id. The last is `<|endoftext|>`. */
   tokens: string[];
-  /** The two tokens of each merge, by falling priority. */
+  /** The two tokens of each merge, highest priority first. */
   merges: [string, string][];
 }
 
 /**
- * GPT-2's byte alphabet: one visible character a byte, in the order of its ids.
- * Bytes that Latin-1 shows stand for themselves, the others for the characters from U+0100 on.
+ * GPT-2's byte alphabet: one visible character per byte, in the order of the token ids. Visible
+ * Latin-1 characters stand for their own byte; those from U+0100 on stand for the other bytes.
  */
 export function byteAlphabet(): { bytes: number[]; characters: string[] } {
   const all = Array.from({ length: 256 }, (_, byte) => byte);
@@ -29,7 +29,7 @@ export function byteAlphabet(): { bytes: number[]; characters: string[] } {
   return { bytes, characters };
 }
 
-/** Each different piece of the text as byte ids, and how often it occurs. */
+/** The distinct pieces of the text, as byte ids, and how often each occurs. */
 function countPieces(text: string, bytes: readonly number[]): { ids: Int32Array; count: number }[] {
   const idOfByte = new Int32Array(256);
   bytes.forEach((byte, id) => {
@@ -56,15 +56,17 @@ function replacePair(ids: Int32Array, left: number, right: number, merged: numbe
 }
 
 /**
- * Learns `vocabularySize − 257` merges (256 bytes come first, `<|endoftext|>` last), each time the
- * most frequent pair; of equally frequent ones the pair with the lowest ids. Throws if the text has
- * no pair that occurs twice any more. Keeps a square table of pair counts: meant for vocabularies
- * of a few thousand.
+ * Learns `vocabularySize − 257` merges; the other tokens are the 256 bytes, first, and
+ * `<|endoftext|>`, last. Each merge takes the most frequent pair; among equally frequent ones, the
+ * pair with the lowest ids. The pair counts are a square table, so the vocabulary should have at
+ * most a few thousand tokens.
+ * @throws Error once no pair occurs twice
  */
 export function trainBytePairs(text: string, vocabularySize: number): BytePairs {
   if (vocabularySize < 257) {
     throw new Error(
-      `train the tokenizer: ${vocabularySize} tokens asked for, 256 bytes and ${END_OF_TEXT} need 257. Ask for more.`,
+      `train the tokenizer: a vocabulary of ${vocabularySize} is too small. ` +
+        `256 bytes and ${END_OF_TEXT} need 257.`,
     );
   }
   const { bytes, characters: tokens } = byteAlphabet();
@@ -83,8 +85,9 @@ export function trainBytePairs(text: string, vocabularySize: number): BytePairs 
       if (pairCounts[pair] > pairCounts[best]) best = pair;
     if (pairCounts[best] < 2) {
       throw new Error(
-        `train the tokenizer: no pair occurs twice after ${merges.length} merges (${tokens.length} tokens of the ` +
-          `${vocabularySize} asked for). Use a longer text or a smaller vocabulary.`,
+        `train the tokenizer: after ${merges.length} merges (${tokens.length} of ` +
+          `${vocabularySize} tokens), no pair occurs twice. ` +
+          'Use a longer text or a smaller vocabulary.',
       );
     }
     const [left, right] = [Math.floor(best / vocabularySize), best % vocabularySize];
@@ -97,8 +100,9 @@ export function trainBytePairs(text: string, vocabularySize: number): BytePairs 
 }
 
 /**
- * GPT-2's own two files: `vocab.json` (id by token) and `merges.txt` (a pair a line, after a line
- * with the version). Throws where the ids are not 0, 1, 2, … or a line is no pair.
+ * Reads GPT-2's original files: `vocab.json` (ids by token) and `merges.txt` (a version line, then
+ * one pair per line).
+ * @throws Error if the ids are not 0, 1, 2, … or a line is not a pair
  */
 export function readBytePairs(vocabulary: unknown, mergesText: string): BytePairs {
   const entries = Object.entries((vocabulary ?? {}) as Record<string, unknown>);
@@ -106,11 +110,12 @@ export function readBytePairs(vocabulary: unknown, mergesText: string): BytePair
   for (const [token, id] of entries) {
     if (!Number.isInteger(id) || (id as number) < 0 || (id as number) >= tokens.length) {
       throw new Error(
-        `vocab.json: ${JSON.stringify(token)} has the id ${id}; ids run from 0 to ${tokens.length - 1}.`,
+        `vocab.json: ${JSON.stringify(token)} has id ${id}, but ids run from 0 to ` +
+          `${tokens.length - 1}.`,
       );
     }
     if (tokens[id as number] !== undefined) {
-      throw new Error(`vocab.json: two tokens have the id ${id}. Use the model's own file.`);
+      throw new Error(`vocab.json: two tokens have id ${id}. Use the model's original file.`);
     }
     tokens[id as number] = token;
   }
@@ -121,16 +126,14 @@ export function readBytePairs(vocabulary: unknown, mergesText: string): BytePair
       const pair = line.split(' ');
       if (pair.length === 2) return pair as [string, string];
       throw new Error(
-        `merges.txt: ${JSON.stringify(line.slice(0, 60))} is no pair. Use the model's own file.`,
+        `merges.txt: ${JSON.stringify(line.slice(0, 60))} is not a pair. ` +
+          "Use the model's original file.",
       );
     });
   return { tokens, merges };
 }
 
-/**
- * The contents of `tokenizer.json` and `tokenizer_config.json`. `contextLength` is in tokens, where
- * one is known.
- */
+/** The contents of `tokenizer.json` and `tokenizer_config.json`. `contextLength`: in tokens. */
 export function tokenizerFiles({ tokens, merges }: BytePairs, contextLength?: number) {
   const byteLevel = {
     type: 'ByteLevel',

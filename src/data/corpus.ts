@@ -1,10 +1,10 @@
-// A text from its bytes, and the cut of a single text for evaluation. Texts of many documents:
-// documents.ts and split.ts.
+// Decodes a text file, and explains why a file is not UTF-8 text. documents.ts reads files with
+// many documents.
 
-/** The largest text that is taken, in bytes. */
+/** The largest accepted text, in bytes. */
 export const MAX_CORPUS_BYTES = 20_000_000;
 
-/** A text that cannot be used. `hint` says what can be done next. */
+/** A text that cannot be used. `hint` says what to do next. */
 export class CorpusError extends Error {
   override name = 'CorpusError';
   readonly operation = 'read the corpus';
@@ -21,13 +21,13 @@ const megabytes = (bytes: number) =>
   `${(bytes / 1e6).toLocaleString('en', { maximumFractionDigits: 1 })} MB`;
 
 /**
- * Where bytes stop being UTF-8: the offset of the first byte that cannot follow those before it;
- * their length if they only end too soon.
+ * The offset of the first byte that cannot follow those before it in UTF-8; the number of bytes, if
+ * they only end too early. Bisects, because decoding says only whether a prefix is valid.
  */
 function firstBadByte(bytes: Uint8Array): number {
   const isPrefixValid = (length: number) => {
     try {
-      // stream: a character that the end of the prefix cuts in two is no error.
+      // stream: a character cut by the end of the prefix is not an error.
       new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(0, length), { stream: true });
       return true;
     } catch {
@@ -46,71 +46,60 @@ function firstBadByte(bytes: Uint8Array): number {
 
 const hex = (byte: number) => `0x${byte.toString(16).padStart(2, '0')}`;
 
-/**
- * What stands where the bytes stop being UTF-8: the lead byte of a broken character rather than the
- * innocent one after it.
- */
+/** Describes the first invalid byte: the lead byte of a broken character, not the byte after it. */
 function describeBadByte(bytes: Uint8Array): string {
   const offset = firstBadByte(bytes);
   let start = offset;
   while (start > 0 && offset - start < 3 && bytes[start - 1] >> 6 === 0b10) start--;
-  // Up to three bytes back stands a lead byte, if a character was begun; ASCII has nothing to
-  // continue.
+  // The lead byte of an unfinished character is at most three bytes back. ASCII is not a lead byte.
   if (start > 0 && bytes[start - 1] >= 0xc2) start--;
   else start = offset;
   if (offset === bytes.length)
-    return `its last character, from byte ${start} (${hex(bytes[start])}) on, is cut short`;
+    return `its last character, at byte ${start} (${hex(bytes[start])}), is incomplete`;
   const what = `byte ${start} is ${hex(bytes[start])}`;
-  // From 0xa0 on Latin-1 has letters and signs, and U+00A0 to U+00FF are the same ones.
-  const latin1 = bytes[start] >= 0xa0 ? `, in Latin-1 “${String.fromCharCode(bytes[start])}”` : '';
+  // In Latin-1, bytes from 0xa0 on are the characters U+00A0 to U+00FF.
+  const latin1 = bytes[start] >= 0xa0 ? ` (“${String.fromCharCode(bytes[start])}” in Latin-1)` : '';
   return start === offset
-    ? `${what}${latin1}, which begins no character of UTF-8`
+    ? `${what}${latin1}, which starts no UTF-8 character`
     : `${what}${latin1}, and ${hex(bytes[offset])} cannot follow it in UTF-8`;
 }
 
-/**
- * Why bytes are not text at all, if they are not: UTF-16 by its mark or its zeros, or a zero that
- * no text has.
- */
+/** Why bytes are not UTF-8 text at all: UTF-16, by its mark or its zeros, or binary, by a zero. */
 function notText(bytes: Uint8Array): string | undefined {
-  const utf16 = (order: string, sign: string) =>
-    `in UTF-16, ${order} (${sign}), where UTF-8 was expected`;
+  const utf16 = (order: string, reason: string) => `UTF-16, ${order} (${reason}); expected UTF-8`;
   const [first, second] = bytes;
   if (first === 0xff && second === 0xfe)
-    return utf16('little-endian', 'byte 0 is 0xff and byte 1 0xfe, its mark');
+    return utf16('little-endian', 'it starts with the mark 0xff 0xfe');
   if (first === 0xfe && second === 0xff)
-    return utf16('big-endian', 'byte 0 is 0xfe and byte 1 0xff, its mark');
+    return utf16('big-endian', 'it starts with the mark 0xfe 0xff');
   const zero = bytes.indexOf(0);
   if (zero < 0) return undefined;
   const zeros = [0, 0];
   for (let i = zero; i < bytes.length; i++) if (bytes[i] === 0) zeros[i % 2]++;
-  // English in UTF-16 has a zero in every second place; other scripts at least at line breaks and
-  // spaces.
+  // In UTF-16, every second byte of an English text is zero; in other scripts, at least those of
+  // spaces and line breaks.
   const where = `byte ${zero} is 0x00`;
   if (zeros[0] === 0 && zeros[1] > bytes.length / 8)
-    return utf16('little-endian', `${where}, as are most in its places`);
+    return utf16('little-endian', `${where}, like many odd bytes and no even one`);
   if (zeros[1] === 0 && zeros[0] > bytes.length / 8)
-    return utf16('big-endian', `${where}, as are most in its places`);
-  return `not text (${where}), where text in UTF-8 was expected`;
+    return utf16('big-endian', `${where}, like many even bytes and no odd one`);
+  return `not text (${where}); expected UTF-8 text`;
 }
 
 /**
- * The text of a UTF-8 file, without a byte order mark and with `\n` line breaks. Throws a
- * CorpusError that names the file: over 20 MB, nothing but white space, UTF-16, binary, or not
- * UTF-8.
+ * The text of a UTF-8 file, without a byte order mark and with `\n` line breaks.
+ * @throws CorpusError, naming the file, if it is over 20 MB, blank, UTF-16, binary or not UTF-8
  */
 export function decodeCorpus(name: string, bytes: ArrayBuffer | Uint8Array): string {
   const view = bytes instanceof Uint8Array ? bytes : new Uint8Array(bytes);
   if (view.length > MAX_CORPUS_BYTES) {
     throw new CorpusError(
-      `${name}: ${megabytes(view.length)}, and at most ${megabytes(MAX_CORPUS_BYTES)} can be used.`,
-      'Take a part of the text.',
+      `${name}: ${megabytes(view.length)}, but the limit is ${megabytes(MAX_CORPUS_BYTES)}.`,
+      'Use a part of the text.',
     );
   }
-  const wrong = notText(view);
-  if (wrong) {
-    throw new CorpusError(`${name}: ${wrong}.`, 'Save it as plain text in UTF-8.');
-  }
+  const problem = notText(view);
+  if (problem) throw new CorpusError(`${name}: ${problem}.`, 'Save it as plain text in UTF-8.');
   let text: string;
   try {
     text = new TextDecoder('utf-8', { fatal: true }).decode(view);
@@ -123,7 +112,7 @@ export function decodeCorpus(name: string, bytes: ArrayBuffer | Uint8Array): str
   }
   if (text.trim() === '') {
     throw new CorpusError(
-      `${name}: no text in it (${view.length} bytes).`,
+      `${name}: there is no text in it (${view.length} bytes).`,
       'Choose a file with text.',
     );
   }

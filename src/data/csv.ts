@@ -1,7 +1,7 @@
-// Comma-separated values by RFC 4180, strictly: what a spreadsheet would guess at is an error with
-// its line.
+// Parses comma-separated values strictly by RFC 4180. Where a spreadsheet would guess, this reports
+// an error with its line.
 
-/** A table that cannot be read, and on which line it stops being one. */
+/** A table that cannot be parsed, and the line of the error. */
 export class CsvError extends Error {
   override name = 'CsvError';
   constructor(
@@ -13,15 +13,16 @@ export class CsvError extends Error {
 }
 
 export interface CsvRow {
-  /** The line that the row begins on, from 1; a quoted value may go on over several. */
+  /** The line on which the row begins, from 1. Quoted values may span several lines. */
   line: number;
   values: string[];
 }
 
 /**
- * Rows of values. Line breaks are `\n`; a value in quotes may hold commas, line breaks and doubled
- * quotes; an empty line is no row. Throws a CsvError: a quote inside a bare value, anything but a
- * comma after a closing one, or a quote that is never closed.
+ * Rows of values. Line breaks are `\n`. A quoted value may contain commas, line breaks and doubled
+ * quotes. Empty lines are skipped.
+ * @throws CsvError for a quote inside an unquoted value, text after a closing quote, or a quote
+ * that is never closed
  */
 export function parseCsv(text: string): CsvRow[] {
   const rows: CsvRow[] = [];
@@ -39,12 +40,12 @@ export function parseCsv(text: string): CsvRow[] {
       const quoted = text[at] === '"';
       let end = at;
       if (quoted) {
-        // A quote that is doubled stands for itself; the first that is not closes the value.
+        // A doubled quote stands for one quote; a single one closes the value.
         do {
           end = text.indexOf('"', end + 1);
           if (end < 0)
             fail(
-              `the quote that opens ${excerpt} is never closed; a quote within a value has to be doubled`,
+              `the quote that opens ${excerpt} is never closed; double the quotes inside a value`,
             );
         } while (text[end + 1] === '"' && ++end);
         end++;
@@ -56,8 +57,8 @@ export function parseCsv(text: string): CsvRow[] {
       if (next !== undefined && next !== ',' && next !== '\n') {
         fail(
           quoted
-            ? `more text after the closing quote of ${excerpt}, where a comma or a line break was expected`
-            : `a quote inside ${excerpt}; a value with quotes has to stand in quotes, with its own doubled`,
+            ? `more text after the closing quote of ${excerpt}; expected a comma or a line break`
+            : `a quote inside ${excerpt}; put the value in quotes and double those inside it`,
         );
       }
       const value = text.slice(at, end);

@@ -1,45 +1,42 @@
-// Files to documents: plain texts and dialogues from .txt, .jsonl and .csv. A file is read whole or
-// refused with what was found and what was expected; no row is ever left out in silence.
+// Reads documents, plain texts or dialogues, from .txt, .jsonl and .csv files. A file is read
+// completely or refused with what was found and what was expected. No row is dropped silently.
 
 import { CorpusError, decodeCorpus } from './corpus';
 import { CsvError, parseCsv } from './csv';
 
 export interface CorpusFile {
-  /** Its ending says what it is: .txt, .jsonl (or .ndjson), .csv. */
+  /** The extension gives the type: .txt, .jsonl (or .ndjson) or .csv. */
   name: string;
   bytes: ArrayBuffer | Uint8Array;
 }
 
-/** How files are read; a .txt has no columns and ignores them. */
+/** How files are read. A .txt has no columns and ignores them. */
 export interface Reading {
   /**
-   * `text`: a .txt is one document; so is the chosen field or column of each row of the others.
-   * `dialogue`: in a .txt a turn a line, with empty lines between dialogues. In the others the
-   * chosen fields of a row, one after the other, are turns; a .jsonl field may hold a list of
-   * turns. A row is a dialogue unless `dialogueId` is given.
+   * `text`: a .txt is one document. In the other types, each row is one: its chosen column.
+   * `dialogue`: in a .txt, each line is a turn, and empty lines separate dialogues. In the other
+   * types, the chosen columns of a row are turns, in that order; a .jsonl field may also be a list
+   * of turns. Each row is one dialogue, unless `dialogueId` is given.
    */
   format: 'text' | 'dialogue';
-  /** Fields of a .jsonl's objects, or columns of a .csv. `text` takes one. */
+  /** Columns of a .csv, or fields of a .jsonl's objects. `text` takes one. */
   columns: string[];
-  /** The field or column with the same value in all rows of a dialogue, wherever they stand. */
+  /** The column with the same value in all rows of a dialogue. They need not be adjacent. */
   dialogueId?: string;
 }
 
-/**
- * The texts that the end-of-text token joins and ends: the turns of a dialogue, or the one text of
- * a plain document.
- */
+/** The turns of a dialogue, or the single text of a plain document. */
 export type Document = string[];
 
 export interface DocumentsOfFile {
   documents: Document[];
-  /** Fields or columns that the file has; none for a .txt. */
+  /** The file's columns or fields; none for a .txt. */
   columns: string[];
-  /** Values that were empty or white space and so are in no document. */
+  /** Blank values; they are in no document. */
   empty: number;
 }
 
-/** A CorpusError that knows which columns there would be to choose from. */
+/** A CorpusError that lists the columns to choose from. */
 export class ColumnsError extends CorpusError {
   override name = 'ColumnsError';
   constructor(
@@ -51,7 +48,7 @@ export class ColumnsError extends CorpusError {
   }
 }
 
-/** So many bad rows are quoted; the others are counted. */
+/** Number of bad rows that a message describes; the others are only counted. */
 const ROWS_QUOTED = 3;
 
 interface Row {
@@ -60,16 +57,16 @@ interface Row {
 }
 
 /**
- * The documents of one file. Throws a CorpusError that names the file and, for bad rows, their
- * lines, what stood there and what was expected; a ColumnsError where a chosen field or column is
- * not in it.
+ * The documents of one file.
+ * @throws CorpusError with the file and, for bad rows, their lines and what was expected there
+ * @throws ColumnsError if a chosen column does not exist
  */
 export function readDocuments(file: CorpusFile, reading: Reading): DocumentsOfFile {
   const kind = /\.(txt|jsonl|ndjson|csv)$/i.exec(file.name)?.[1].toLowerCase();
   if (!kind) {
     throw new CorpusError(
-      `${file.name}: no ending that says how to read it.`,
-      'Use .txt for text, .jsonl for a JSON object a line, .csv for a table with a header.',
+      `${file.name}: unsupported file type.`,
+      'Use .txt for text, .jsonl for one JSON object per line, or .csv for a table with a header.',
     );
   }
   const text = decodeCorpus(file.name, file.bytes);
@@ -80,16 +77,18 @@ export function readDocuments(file: CorpusFile, reading: Reading): DocumentsOfFi
   const bad = new BadRows(file.name);
   const { rows, columns } = kind === 'csv' ? csvRows(text, bad) : jsonRows(text, bad);
   bad.throwAny(columns);
-  const wanted = [
-    ...reading.columns,
-    ...(reading.dialogueId === undefined ? [] : [reading.dialogueId]),
-  ];
-  const missing = wanted.find((name) => !columns.includes(name));
-  if (missing !== undefined || wanted.length === 0) {
-    const what = kind === 'csv' ? 'column' : 'field';
+  const chosen = [...reading.columns];
+  if (reading.dialogueId !== undefined) chosen.push(reading.dialogueId);
+  const missing = chosen.find((name) => !columns.includes(name));
+  if (missing !== undefined || chosen.length === 0) {
+    const column = kind === 'csv' ? 'column' : 'field';
+    const problem =
+      missing === undefined ? `no ${column} is chosen` : `there is no ${column} “${missing}”`;
+    const format =
+      kind === 'csv' ? ' Columns are separated by commas, and the first line names them.' : '';
     throw new ColumnsError(
-      `${file.name}: ${missing === undefined ? `no ${what} is chosen` : `it has no ${what} “${missing}”`}; it has ${list(columns)}.`,
-      `Choose the ${what} with the text.${kind === 'csv' ? ' Commas part columns, and the first line names them.' : ''}`,
+      `${file.name}: ${problem}; it has ${list(columns)}.`,
+      `Choose the ${column} with the text.${format}`,
       columns,
     );
   }
@@ -97,7 +96,7 @@ export function readDocuments(file: CorpusFile, reading: Reading): DocumentsOfFi
   bad.throwAny(columns);
   if (result.documents.length === 0) {
     throw new ColumnsError(
-      `${file.name}: no text in ${list(reading.columns)} (${rows.length} rows).`,
+      `${file.name}: there is no text in ${list(reading.columns)} (${rows.length} rows).`,
       'Choose another column, or another file.',
       columns,
     );
@@ -107,7 +106,7 @@ export function readDocuments(file: CorpusFile, reading: Reading): DocumentsOfFi
 
 const list = (names: readonly string[]) => names.map((name) => `“${name}”`).join(', ') || 'none';
 
-/** Bad rows of a file, gathered so that all are told at once. */
+/** Collects a file's bad rows, to report all of them at once. */
 class BadRows {
   private count = 0;
   private readonly quoted: string[] = [];
@@ -122,10 +121,11 @@ class BadRows {
   throwAny(columns: string[]): void {
     if (this.count === 0) return;
     const more = this.count - this.quoted.length;
+    const rows = `${this.count} ${this.count === 1 ? 'row' : 'rows'}`;
     throw new ColumnsError(
-      `${this.file}: ${this.count} ${this.count === 1 ? 'row' : 'rows'} cannot be read. ${this.quoted.join(' ')}` +
+      `${this.file}: ${rows} cannot be read. ${this.quoted.join(' ')}` +
         (more > 0 ? ` And ${more} more.` : ''),
-      'Correct the file and choose it again; nothing of it was taken.',
+      'Correct the file and choose it again; nothing was imported.',
       columns,
     );
   }
@@ -155,14 +155,11 @@ function csvRows(text: string, bad: BadRows): { rows: Row[]; columns: string[] }
   const [{ line: headerLine, values: columns }, ...body] = table;
   const twice = columns.find((name, i) => columns.indexOf(name) !== i);
   if (twice !== undefined)
-    bad.add(headerLine, `two columns are named “${twice}”, where the names have to differ`);
+    bad.add(headerLine, `two columns are named “${twice}”; names must be unique`);
   const rows = body.map(({ line, values }) => {
     if (values.length !== columns.length) {
-      const expected = `${columns.length} were expected, as in the header`;
-      bad.add(
-        line,
-        `${values.length} ${values.length === 1 ? 'value' : 'values'} (${excerpt(values)}); ${expected}`,
-      );
+      const found = `${values.length} ${values.length === 1 ? 'value' : 'values'}`;
+      bad.add(line, `${found} (${excerpt(values)}), but the header has ${columns.length}`);
     }
     return { line, fields: new Map(columns.map((name, i) => [name, values[i]])) };
   });
@@ -181,13 +178,13 @@ function jsonRows(text: string, bad: BadRows): { rows: Row[]; columns: string[] 
       rows.push({ line: index + 1, fields });
     } else {
       const what = value === undefined ? `“${shorten(source)}” is not JSON` : describe(value);
-      bad.add(index + 1, `${what}; an object was expected`);
+      bad.add(index + 1, `${what}; expected an object`);
     }
   }
   return { rows, columns: [...columns] };
 }
 
-/** Undefined, which JSON cannot say, for what is no JSON. */
+/** Undefined if it is not JSON; no JSON value is undefined. */
 function parseJson(source: string): unknown {
   try {
     return JSON.parse(source);
@@ -218,10 +215,7 @@ function rowsToDocuments(
     }
     const id = row.fields.get(reading.dialogueId);
     if ((typeof id !== 'string' && typeof id !== 'number') || id === '') {
-      bad.add(
-        row.line,
-        `“${reading.dialogueId}” is ${describe(id)}; a text or a number was expected`,
-      );
+      bad.add(row.line, `“${reading.dialogueId}” is ${describe(id)}; expected a text or a number`);
       continue;
     }
     const dialogue = byId.get(id) ?? [];
@@ -232,7 +226,7 @@ function rowsToDocuments(
   return { documents, empty };
 }
 
-/** The texts of a field; in a dialogue without ids a lone text is no dialogue. */
+/** The texts of a field. A single text is not a dialogue, unless rows are joined by an id. */
 function textsOf(
   row: Row,
   column: string,
@@ -244,15 +238,14 @@ function textsOf(
     Array.isArray(value) && value.length > 0 && value.every((turn) => typeof turn === 'string');
   if (format === 'text') {
     if (typeof value === 'string') return [value];
-    bad.add(row.line, `“${column}” is ${describe(value)}; a text was expected`);
+    bad.add(row.line, `“${column}” is ${describe(value)}; expected a text`);
   } else if (isList) {
     return value;
   } else if (typeof value === 'string' && (columns.length > 1 || dialogueId !== undefined)) {
     return [value];
   } else {
-    const expected =
-      'a list of turns was expected, or a second column of turns, or a column of dialogue ids';
-    bad.add(row.line, `“${column}” is ${describe(value)}; ${expected}`);
+    const expected = 'a list of turns, a second column of turns, or a column of dialogue ids';
+    bad.add(row.line, `“${column}” is ${describe(value)}; expected ${expected}`);
   }
   return [];
 }
@@ -261,7 +254,7 @@ const shorten = (text: string) => (text.length > 40 ? `${text.slice(0, 40)}…` 
 const excerpt = (values: readonly string[]) => `“${shorten(values.join(','))}”`;
 
 function describe(value: unknown): string {
-  if (value === undefined) return 'not there';
+  if (value === undefined) return 'missing';
   if (typeof value === 'string') return `the text “${shorten(value)}”`;
   if (Array.isArray(value)) return `a list, ${shorten(JSON.stringify(value))}`;
   return shorten(JSON.stringify(value));

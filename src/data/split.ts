@@ -1,17 +1,17 @@
-// Tokens of documents, and the part of them that training never sees.
+// Encodes documents, and splits their tokens into a training set and a held-out set.
 
 import { CorpusError } from './corpus';
 import type { Document } from './documents';
 import type { Tokenizer } from './tokenizer';
 
-/** Where a tokenizer has no end-of-text token, plain documents are told apart as paragraphs are. */
+/** Separates plain documents if the tokenizer has no end-of-text token. */
 const PARAGRAPH = '\n\n';
 
 /**
- * Token ids of each document. Every text of a document is followed by the end-of-text token, as
- * GPT-2's documents and DialoGPT's turns are; one that ends with it already gets no second. A
- * single plain text stays as it is: it has nothing to be told apart from. Throws a CorpusError for
- * dialogues where the tokenizer has no such token.
+ * Token ids of each document. The end-of-text token follows every text of a document, as it follows
+ * GPT-2's documents and DialoGPT's turns, unless the text already ends with it. A single plain text
+ * gets none, since there is nothing to separate it from.
+ * @throws CorpusError for dialogues, if the tokenizer has no end-of-text token
  */
 export function encodeDocuments(
   documents: readonly Document[],
@@ -22,7 +22,7 @@ export function encodeDocuments(
     return [tokenizer.encode(documents[0][0])];
   if (endOfText === undefined && documents.some((texts) => texts.length > 1)) {
     throw new CorpusError(
-      'The teacher’s tokenizer names no end-of-text token, and turns of a dialogue are joined by it.',
+      'The teacher’s tokenizer has no end-of-text token, which joins the turns of a dialogue.',
       'Read the data as text, or choose another teacher.',
     );
   }
@@ -37,40 +37,39 @@ export function encodeDocuments(
   );
 }
 
-function concatenate(parts: readonly Uint32Array[]): Uint32Array {
-  const whole = new Uint32Array(parts.reduce((sum, part) => sum + part.length, 0));
+function concatenate(arrays: readonly Uint32Array[]): Uint32Array {
+  const joined = new Uint32Array(arrays.reduce((sum, { length }) => sum + length, 0));
   let offset = 0;
-  for (const part of parts) {
-    whole.set(part, offset);
-    offset += part.length;
+  for (const array of arrays) {
+    joined.set(array, offset);
+    offset += array.length;
   }
-  return whole;
+  return joined;
 }
 
 export interface CorpusSplit {
-  /** For training. */
   train: Uint32Array;
-  /** For evaluation. No document is in both; of a single document, no token. */
+  /** For evaluation. Shares no document with `train`; a single document is cut in two. */
   heldOut: Uint32Array;
-  /** How many whole documents are held out; 0 where the end of a single one is. */
+  /** Number of documents held out; 0 if it is the end of a single one. */
   heldOutDocuments: number;
 }
 
 export interface SplitOptions {
-  /** Tokens of context (T). Each part holds at least one window of T + 1 tokens. */
+  /** T, in tokens. Each of the two sets has at least one window of T + 1 tokens. */
   contextLength: number;
-  /** Numbers in [0, 1) that choose the documents; the same ones choose the same. */
+  /** Random numbers in [0, 1) that choose the documents. */
   random: () => number;
-  /** Share of the tokens kept for evaluation, between 0 and 1. */
+  /** Share of the tokens to hold out, between 0 and 1. */
   heldOutFraction?: number;
 }
 
 /**
- * Holds out documents drawn at random, whole, up to the share of all tokens; then, if they hold no
- * window yet, the shortest of the others. Documents that are the same go together, so that none is
- * trained on under another number. Both parts keep the documents' order. A single document is cut
- * by `splitCorpus`. Throws a CorpusError if a part is shorter than a context and one token, a
- * RangeError for a share that is not between 0 and 1.
+ * Holds out random documents, up to the given share of all tokens, then the shortest others until
+ * there is a window. Identical documents go to the same set, so that training never sees a held-out
+ * text. Both sets keep the documents' order. A single document is cut by `splitCorpus`.
+ * @throws CorpusError if a set has fewer than T + 1 tokens
+ * @throws RangeError for a share that is not between 0 and 1
  */
 export function splitDocuments(
   documents: readonly Uint32Array[],
@@ -99,39 +98,46 @@ export function splitDocuments(
     for (const index of members) chosen.add(index);
     held += tokens;
   };
-  const left = order.filter((group) => {
+  const remaining = order.filter((group) => {
     if (held + group.tokens > total * heldOutFraction) return true;
     hold(group);
     return false;
   });
-  left.sort((a, b) => a.tokens - b.tokens);
-  while (held <= contextLength && left.length > 1) hold(left.shift()!);
-  const part = (isHeldOut: boolean) =>
+  remaining.sort((a, b) => a.tokens - b.tokens);
+  while (held <= contextLength && remaining.length > 1) hold(remaining.shift()!);
+  const tokensOf = (isHeldOut: boolean) =>
     concatenate(documents.filter((_, index) => chosen.has(index) === isHeldOut));
-  const split = { train: part(false), heldOut: part(true), heldOutDocuments: chosen.size };
+  const split = { train: tokensOf(false), heldOut: tokensOf(true), heldOutDocuments: chosen.size };
   if (Math.min(split.train.length, split.heldOut.length) <= contextLength) {
     const same = groups.size < documents.length ? ` (${groups.size} different)` : '';
     throw new CorpusError(
-      `${documents.length} documents${same} with ${total} tokens are too few: ${split.train.length} for training and ` +
-        `${split.heldOut.length} held out, where each part needs a context of ${contextLength} and one more, ${contextLength + 1}.`,
+      `${documents.length} documents${same} with ${total} tokens are too few: ` +
+        tooFew(split, contextLength),
       'Add different documents, or use a shorter context.',
     );
   }
   return split;
 }
 
+/** "9 for training and 3 held out, but each needs at least 17 (a context of 16 and one more)." */
+function tooFew({ train, heldOut }: CorpusSplit, contextLength: number): string {
+  const counts = `${train.length} for training and ${heldOut.length} held out`;
+  const needed = `at least ${contextLength + 1} (a context of ${contextLength} and one more)`;
+  return `${counts}, but each needs ${needed}.`;
+}
+
 function requireFraction(heldOutFraction: number): void {
   if (heldOutFraction > 0 && heldOutFraction < 1) return;
   throw new RangeError(
-    `split the corpus: heldOutFraction is ${heldOutFraction}; it has to be between 0 and 1.`,
+    `split the corpus: heldOutFraction is ${heldOutFraction}; it must be between 0 and 1.`,
   );
 }
 
 /**
- * Cuts a text's tokens in two contiguous parts; views of the same memory. Contiguous, because
- * windows drawn from all over would leave neighbours of each held-out sentence in training. Throws
- * a CorpusError if a part is shorter than a context and one token, a RangeError for a fraction that
- * is not between 0 and 1.
+ * Cuts a text's tokens in two: the end is held out. If windows were drawn from everywhere, training
+ * would see the neighbours of each held-out sentence. Both sets are views of the same memory.
+ * @throws CorpusError if a set has fewer than T + 1 tokens
+ * @throws RangeError for a share that is not between 0 and 1
  */
 export function splitCorpus(
   tokens: Uint32Array,
@@ -149,9 +155,8 @@ export function splitCorpus(
   if (shorter < needed) {
     const enough = Math.ceil(needed / Math.min(heldOutFraction, 1 - heldOutFraction));
     throw new CorpusError(
-      `${tokens.length} tokens are too few: ${split.train.length} for training and ${split.heldOut.length} held out, ` +
-        `where each part needs a context of ${contextLength} and one more, ${needed}.`,
-      `Use a text of ${enough} tokens or more, or a shorter context.`,
+      `${tokens.length} tokens are too few: ${tooFew(split, contextLength)}`,
+      `Use a text of at least ${enough} tokens, or a shorter context.`,
     );
   }
   return split;

@@ -1,24 +1,22 @@
-// Text to token ids and back, in the worker and in Node alike. The only file that names the
-// tokenizer library. The library gets two parsed files and never loads anything itself, so nothing
-// leaves the page's own origin.
+// Text to token ids and back, in the worker and in Node. The only file that imports the tokenizer
+// library. The library is given two parsed files and loads nothing itself, so it makes no requests.
 
 import { PreTrainedTokenizer } from '@xenova/transformers';
 
 export interface Tokenizer {
-  /** Ids run from 0 to vocabularySize − 1. */
+  /** V; ids run from 0 to V − 1. */
   vocabularySize: number;
-  /** The id that ends a text, where the folder names one. */
+  /** The id of the end-of-text token, if the tokenizer names one. */
   endOfText?: number;
-  /** Token ids of the text; nothing is added before or after it. The empty text gives none. */
+  /** Token ids of the text, without special tokens around it. */
   encode(text: string): Uint32Array;
   /**
-   * The text of the ids, special tokens included. Throws a RangeError for an id outside the
-   * vocabulary.
+   * The ids' text, including special tokens. @throws RangeError for an id outside the vocabulary
    */
   decode(ids: ArrayLike<number>): string;
 }
 
-/** A tokenizer that could not be loaded. `hint` says what can be done next. */
+/** A tokenizer that could not be loaded. `hint` says what to do next. */
 export class TokenizerError extends Error {
   override name = 'TokenizerError';
   readonly operation = 'load the tokenizer';
@@ -31,12 +29,12 @@ export class TokenizerError extends Error {
   }
 }
 
-/** Reads a text file; the path begins with the folder as `loadTokenizer` was given it. */
+/** Reads a text file. The path starts with the folder given to `loadTokenizer`. */
 export type ReadText = (path: string) => Promise<string>;
 
 /**
- * Reads over HTTP. A relative path is relative to the page, in a worker to the worker's script.
- * Throws a TokenizerError that names the path and status.
+ * Reads over HTTP. A relative path is relative to the page; in a worker, to the worker's script.
+ * @throws TokenizerError with the path and the status
  */
 const fetchText: ReadText = async (path) => {
   const response = await fetch(path);
@@ -50,15 +48,14 @@ const fetchText: ReadText = async (path) => {
 };
 
 /**
- * Characters encoded at once: long enough to lose no time between chunks, short enough for the
- * library's regular expressions.
+ * Characters per chunk: long enough to be fast, short enough for the library's regular expressions.
  */
 const CHUNK_LENGTH = 16_384;
 
 /**
- * Cuts before white space that follows a visible character. A piece of GPT-2's always begins there,
- * so the chunks' tokens are those of the whole text. (After white space would not do: its piece
- * depends on what follows.) Texts without it stay whole.
+ * Cuts a text before white space that follows a visible character. GPT-2's pre-tokenizer always
+ * starts a piece there, so the tokens of the chunks are those of the whole text. (Cutting after
+ * white space would not work: its piece depends on what follows.)
  */
 export function* chunks(text: string, length = CHUNK_LENGTH): Generator<string> {
   const boundary = /(?<=\S)\s/g;
@@ -75,16 +72,15 @@ function parse(path: string, text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
-    const found = text.trimStart();
-    throw found.startsWith('<')
+    throw text.trimStart().startsWith('<')
       ? new TokenizerError(
-          `${path}: an HTML page came in place of JSON.`,
+          `${path}: an HTML page instead of JSON.`,
           'The server has no such file. Check the address.',
           { cause },
         )
       : new TokenizerError(
           `${path}: not valid JSON (${text.length} characters: ${(cause as Error).message}).`,
-          'The file may be cut short. Copy it again.',
+          'The file may be incomplete. Copy it again.',
           { cause },
         );
   }
@@ -93,14 +89,14 @@ function parse(path: string, text: string): unknown {
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** How many ids a `tokenizer.json` has. Throws where they are not 0, 1, 2, … without gaps. */
+/** The number of ids in a `tokenizer.json`. @throws TokenizerError if they are not 0, 1, 2, … */
 function countTokens(tokenizerJson: unknown): number {
   const model = isRecord(tokenizerJson) ? tokenizerJson.model : undefined;
   const vocabulary = isRecord(model) ? model.vocab : undefined;
   if (!isRecord(tokenizerJson) || !isRecord(vocabulary)) {
     throw new TokenizerError(
-      'tokenizer.json: no model.vocab in it.',
-      'It has to be a Hugging Face tokenizer.json with a BPE model.',
+      'tokenizer.json: there is no model.vocab in it.',
+      'Use a Hugging Face tokenizer.json with a BPE model.',
     );
   }
   const added = Array.isArray(tokenizerJson.added_tokens) ? tokenizerJson.added_tokens : [];
@@ -111,23 +107,20 @@ function countTokens(tokenizerJson: unknown): number {
   for (let id = 0; id < ids.size; id++) {
     if (!ids.has(id)) {
       throw new TokenizerError(
-        `tokenizer.json: ${ids.size} tokens, but none has the id ${id}.`,
+        `tokenizer.json: ${ids.size} tokens, but none has id ${id}.`,
         'The file is damaged. Copy it again.',
       );
     }
   }
   if (ids.size === 0)
     throw new TokenizerError(
-      'tokenizer.json: no tokens in it.',
+      'tokenizer.json: there are no tokens in it.',
       'The file is damaged. Copy it again.',
     );
   return ids.size;
 }
 
-/**
- * A tokenizer from the parsed `tokenizer.json` and `tokenizer_config.json`. Throws a
- * TokenizerError.
- */
+/** From the parsed `tokenizer.json` and `tokenizer_config.json`. @throws TokenizerError */
 export function makeTokenizer(tokenizerJson: unknown, tokenizerConfig: unknown): Tokenizer {
   const vocabularySize = countTokens(tokenizerJson);
   let library: PreTrainedTokenizer;
@@ -136,7 +129,7 @@ export function makeTokenizer(tokenizerJson: unknown, tokenizerConfig: unknown):
   } catch (cause) {
     throw new TokenizerError(
       `the tokenizer library refused the files: ${(cause as Error).message}`,
-      'They have to be a Hugging Face tokenizer.json and tokenizer_config.json.',
+      'Use a Hugging Face tokenizer.json and tokenizer_config.json.',
       { cause },
     );
   }
@@ -145,26 +138,26 @@ export function makeTokenizer(tokenizerJson: unknown, tokenizerConfig: unknown):
     vocabularySize,
     endOfText: typeof endOfText === 'number' ? endOfText : undefined,
     encode(text) {
-      const parts = [...chunks(text)].map((chunk) =>
+      const encoded = [...chunks(text)].map((chunk) =>
         library.encode(chunk, { add_special_tokens: false }),
       );
-      const ids = new Uint32Array(parts.reduce((sum, part) => sum + part.length, 0));
+      const ids = new Uint32Array(encoded.reduce((sum, { length }) => sum + length, 0));
       let offset = 0;
-      for (const part of parts) {
-        ids.set(part, offset);
-        offset += part.length;
+      for (const chunk of encoded) {
+        ids.set(chunk, offset);
+        offset += chunk.length;
       }
       return ids;
     },
     decode(ids) {
       const list = Array.from(ids);
-      const strange = list.find((id) => !(Number.isInteger(id) && id >= 0 && id < vocabularySize));
-      if (strange !== undefined) {
+      const unknown = list.find((id) => !(Number.isInteger(id) && id >= 0 && id < vocabularySize));
+      if (unknown !== undefined) {
         throw new RangeError(
-          `decode: no token has the id ${strange}; ids run from 0 to ${vocabularySize - 1}.`,
+          `decode: no token has id ${unknown}; ids run from 0 to ${vocabularySize - 1}.`,
         );
       }
-      // The library refuses to decode nothing.
+      // The library refuses to decode an empty list.
       return list.length === 0
         ? ''
         : library.decode(list, { skip_special_tokens: false, clean_up_tokenization_spaces: false });
@@ -173,16 +166,17 @@ export function makeTokenizer(tokenizerJson: unknown, tokenizerConfig: unknown):
 }
 
 export interface LoadOptions {
-  /** How a file is read; the default fetches. In Node: `(path) => readFile(path, 'utf8')`. */
+  /** Default: fetch. In Node: `(path) => readFile(path, 'utf8')`. */
   read?: ReadText;
-  /** The vocabulary of the model that the tokens are for; another one is an error. */
+  /** The model's vocabulary size; a tokenizer with another is an error. */
   vocabularySize?: number;
 }
 
 /**
- * Loads `tokenizer.json` and `tokenizer_config.json` from a Hugging Face folder: a path or address,
- * with or without the last slash. Throws a TokenizerError: a file that is missing or damaged, HTML
- * in place of JSON, or another vocabulary than the model's.
+ * Loads `tokenizer.json` and `tokenizer_config.json` from a Hugging Face folder, given as a path or
+ * URL with or without a slash at its end.
+ * @throws TokenizerError for a missing or damaged file, HTML instead of JSON, or a vocabulary size
+ * that is not the model's
  */
 export async function loadTokenizer(
   folder: string,
@@ -205,7 +199,8 @@ export async function loadTokenizer(
   const tokenizer = makeTokenizer(tokenizerJson, tokenizerConfig);
   if (vocabularySize !== undefined && vocabularySize !== tokenizer.vocabularySize) {
     throw new TokenizerError(
-      `${folder}: the tokenizer has ${tokenizer.vocabularySize} tokens, the model ${vocabularySize}.`,
+      `${folder}: the tokenizer has ${tokenizer.vocabularySize} tokens, ` +
+        `but the model has ${vocabularySize}.`,
       'Use the tokenizer that came with the model.',
     );
   }

@@ -135,31 +135,32 @@ describe('refusals', () => {
     ],
     [
       given('spaces.txt', ' \n\n '),
-      'spaces.txt: no text in it (4 bytes). Choose a file with text.',
+      'spaces.txt: there is no text in it (4 bytes). Choose a file with text.',
     ],
     [
       given('short.txt', 'Call me Ishmael.'),
-      /\d+ tokens are too few: .* where each part needs a context of 16 and one more, 17\. Use a text of 170 tokens or more/,
+      /\d+ tokens are too few: .* at least 17 \(a context of 16 .*\)\. Use .* at least 170 tokens/,
     ],
     [
       given(
         'latin1.txt',
         Buffer.concat([Buffer.from('caf'), Buffer.of(0xe9), Buffer.from(` ${whales}`)]),
       ),
-      'latin1.txt: not UTF-8 (byte 3 is 0xe9, in Latin-1 “é”, and 0x20 cannot follow it in UTF-8; 3005 bytes). Save it as plain text in UTF-8.',
+      'latin1.txt: not UTF-8 (byte 3 is 0xe9 (“é” in Latin-1), and 0x20 cannot follow it in UTF-8; ' +
+        '3005 bytes). Save it as plain text in UTF-8.',
     ],
     [
       given('wide.txt', utf16),
-      'wide.txt: in UTF-16, little-endian (byte 0 is 0xff and byte 1 0xfe, its mark), where UTF-8 was expected.',
+      'wide.txt: UTF-16, little-endian (it starts with the mark 0xff 0xfe); expected UTF-8.',
     ],
     [
       given('program.txt', Buffer.of(0x7f, 0x45, 0x4c, 0x46, 2, 1, 1, 0, 0, 0)),
       'program.txt: not text (byte 7 is 0x00)',
     ],
-    [given('notes.pdf', 'x'), 'notes.pdf: no ending that says how to read it.'],
+    [given('notes.pdf', 'x'), 'notes.pdf: unsupported file type.'],
     [
       given('rows.jsonl', '{"text": "good"}\n{"text": 3}'),
-      'Line 2: “text” is 3; a text was expected.',
+      'Line 2: “text” is 3; expected a text.',
     ],
     [
       given('quote.csv', 'text\n"open'),

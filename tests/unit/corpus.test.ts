@@ -1,4 +1,4 @@
-// A text from bytes: what is taken, and what each bad file is told.
+// Decoding a text file: what is accepted, and the error for each kind of bad file.
 
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -7,7 +7,7 @@ import { CorpusError, decodeCorpus, MAX_CORPUS_BYTES } from '../../src/data/corp
 const utf8 = (text: string) => new TextEncoder().encode(text);
 
 describe('decodeCorpus', () => {
-  test('takes UTF-8, drops the byte order mark, makes line breaks one kind', () => {
+  test('accepts UTF-8, drops the byte order mark, normalises line breaks', () => {
     expect(decodeCorpus('a.txt', utf8('Wal 鯨 🐋\n'))).toBe('Wal 鯨 🐋\n');
     expect(decodeCorpus('a.txt', utf8('\uFEFFone\r\ntwo\rthree').buffer)).toBe('one\ntwo\nthree');
   });
@@ -15,54 +15,54 @@ describe('decodeCorpus', () => {
   test.each([
     ['no bytes', ''],
     ['white space', ' \n\t\n'],
-    ['a mark alone', '\uFEFF'],
+    ['a byte order mark alone', '\uFEFF'],
   ])('refuses %s', (_, text) => {
     expect(() => decodeCorpus('a.txt', utf8(text))).toThrow(
-      `a.txt: no text in it (${utf8(text).length} bytes).`,
+      `a.txt: there is no text in it (${utf8(text).length} bytes).`,
     );
     expect(() => decodeCorpus('a.txt', utf8(text))).toThrow(CorpusError);
   });
 
   test.each([
     [
-      'a lone byte',
+      'an invalid byte',
       [0x61, 0xff, 0x62],
-      'byte 1 is 0xff, in Latin-1 “ÿ”, which begins no character of UTF-8; 3 bytes',
+      'byte 1 is 0xff (“ÿ” in Latin-1), which starts no UTF-8 character; 3 bytes',
     ],
     [
-      'a byte that only goes on',
+      'a continuation byte alone',
       [0x61, 0x80],
-      'byte 1 is 0x80, which begins no character of UTF-8; 2 bytes',
+      'byte 1 is 0x80, which starts no UTF-8 character; 2 bytes',
     ],
     [
-      'Latin-1, by the accented letter',
+      'Latin-1, at the accented letter',
       [0x63, 0x61, 0x66, 0xe9, 0x20, 0x61],
-      'byte 3 is 0xe9, in Latin-1 “é”, and 0x20 cannot follow it in UTF-8; 6 bytes',
+      'byte 3 is 0xe9 (“é” in Latin-1), and 0x20 cannot follow it in UTF-8; 6 bytes',
     ],
     [
-      'Latin-1 after a good character',
+      'Latin-1 after a valid character',
       [0xc3, 0xa9, 0xe9, 0x20],
-      'byte 2 is 0xe9, in Latin-1 “é”, and 0x20 cannot follow it in UTF-8; 4 bytes',
+      'byte 2 is 0xe9 (“é” in Latin-1), and 0x20 cannot follow it in UTF-8; 4 bytes',
     ],
     [
       'Latin-1 at the end',
       [0x61, 0xe9],
-      'its last character, from byte 1 (0xe9) on, is cut short; 2 bytes',
+      'its last character, at byte 1 (0xe9), is incomplete; 2 bytes',
     ],
     [
-      'a character that breaks off in the middle',
+      'a character that stops in the middle',
       [0x61, 0xe9, 0xaf, 0x61],
-      'byte 1 is 0xe9, in Latin-1 “é”, and 0x61 cannot follow it in UTF-8; 4 bytes',
+      'byte 1 is 0xe9 (“é” in Latin-1), and 0x61 cannot follow it in UTF-8; 4 bytes',
     ],
     [
       'a surrogate',
       [0x61, 0xed, 0xa0, 0x80],
-      'byte 1 is 0xed, in Latin-1 “í”, and 0xa0 cannot follow it in UTF-8; 4 bytes',
+      'byte 1 is 0xed (“í” in Latin-1), and 0xa0 cannot follow it in UTF-8; 4 bytes',
     ],
     [
-      'a cut character',
+      'a character cut by the end',
       [0x61, 0xe9, 0xaf],
-      'its last character, from byte 1 (0xe9) on, is cut short; 3 bytes',
+      'its last character, at byte 1 (0xe9), is incomplete; 3 bytes',
     ],
   ])('refuses %s and says where', (_, bytes, where) => {
     expect(() => decodeCorpus('a.txt', Uint8Array.from(bytes))).toThrow(
@@ -75,26 +75,26 @@ describe('decodeCorpus', () => {
     return Uint8Array.from(order === 'le' ? bytes : bytes.swap16());
   };
   test.each([
-    ['le', true, 'in UTF-16, little-endian (byte 0 is 0xff and byte 1 0xfe, its mark)'],
-    ['be', true, 'in UTF-16, big-endian (byte 0 is 0xfe and byte 1 0xff, its mark)'],
-    ['le', false, 'in UTF-16, little-endian (byte 1 is 0x00, as are most in its places)'],
-    ['be', false, 'in UTF-16, big-endian (byte 0 is 0x00, as are most in its places)'],
-  ] as const)('refuses UTF-16 (%s, mark: %s)', (order, mark, said) => {
+    ['le', true, 'UTF-16, little-endian (it starts with the mark 0xff 0xfe)'],
+    ['be', true, 'UTF-16, big-endian (it starts with the mark 0xfe 0xff)'],
+    ['le', false, 'UTF-16, little-endian (byte 1 is 0x00, like many odd bytes and no even one)'],
+    ['be', false, 'UTF-16, big-endian (byte 0 is 0x00, like many even bytes and no odd one)'],
+  ] as const)('refuses UTF-16 (%s, mark: %s)', (order, mark, problem) => {
     expect(() =>
       decodeCorpus('a.txt', utf16('Call me Ishmael — some years ago.', order, mark)),
-    ).toThrow(`a.txt: ${said}, where UTF-8 was expected.`);
+    ).toThrow(`a.txt: ${problem}; expected UTF-8.`);
   });
 
   test('refuses binary files by their first zero, and by bytes that are not UTF-8', () => {
     const zip = Uint8Array.of(0x50, 0x4b, 3, 4, 0x14, 0, 0, 0, 8, 0, 0x21);
     expect(() => decodeCorpus('a.txt', zip)).toThrow(
-      'a.txt: not text (byte 5 is 0x00), where text in UTF-8 was expected.',
+      'a.txt: not text (byte 5 is 0x00); expected UTF-8 text.',
     );
     const png = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a);
     expect(() => decodeCorpus('a.txt', png)).toThrow('a.txt: not UTF-8 (byte 0 is 0x89');
   });
 
-  test('whatever is one character of Latin-1 above ASCII is named itself, at its own place', () => {
+  test('names every Latin-1 character above ASCII and its position', () => {
     fc.assert(
       fc.property(
         fc.stringMatching(/^[a-z ]{1,20}$/),
@@ -119,16 +119,16 @@ describe('decodeCorpus', () => {
     expect(() => decodeCorpus('a.txt', bytes)).toThrow('byte 17654321 is 0x80');
   });
 
-  test('refuses 50 MB with both sizes, and takes the largest size', () => {
+  test('refuses 50 MB, naming the limit, and accepts exactly the limit', () => {
     expect(() => decodeCorpus('big.txt', new Uint8Array(50_000_000))).toThrow(
-      'big.txt: 50 MB, and at most 20 MB can be used.',
+      'big.txt: 50 MB, but the limit is 20 MB.',
     );
     expect(decodeCorpus('a.txt', new Uint8Array(MAX_CORPUS_BYTES).fill(0x61)).length).toBe(
       MAX_CORPUS_BYTES,
     );
   });
 
-  test('an error carries what can be done next', () => {
+  test('an error says what to do next', () => {
     try {
       decodeCorpus('a.txt', new Uint8Array(0));
       expect.unreachable();

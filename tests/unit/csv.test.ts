@@ -1,4 +1,4 @@
-// CSV by RFC 4180: what is a row, on which line it begins, and what is none.
+// CSV by RFC 4180: rows, the lines on which they begin, and what is not valid.
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -10,25 +10,25 @@ test.each([
   ['a row', 'a,b', [['a', 'b']]],
   ['the last line break is optional', 'a\nb\n', [['a'], ['b']]],
   ['empty values', ',a,,b,', [['', 'a', '', 'b', '']]],
-  ['spaces belong to values', ' a , b ', [[' a ', ' b ']]],
+  ['spaces are part of the value', ' a , b ', [[' a ', ' b ']]],
   [
-    'quotes, with commas, line breaks and quotes within',
+    'quotes around commas, line breaks and doubled quotes',
     '"a,b","c\nd","e""f",""',
     [['a,b', 'c\nd', 'e"f', '']],
   ],
   ['quotes alone', '"""",""""""', [['"', '""']]],
-  ['an empty line is no row, a quoted nothing is one', 'a\n\n""\nb\n', [['a'], [''], ['b']]],
+  ['an empty line is not a row, an empty quoted value is', 'a\n\n""\nb\n', [['a'], [''], ['b']]],
   ['nothing', '', []],
 ])('%s', (_, text, expected) => {
   expect(values(text)).toEqual(expected);
 });
 
-test('a row’s line is the one that it begins on', () => {
+test('a row’s line is the one on which it begins', () => {
   expect(parseCsv('a\n"b\n\nc",x\n\nd').map(({ line }) => line)).toEqual([1, 2, 6]);
 });
 
 test.each([
-  ['a quote in a bare value', 'a\nb"c,d', 2, 'a quote inside "b\\"c,d"'],
+  ['a quote in an unquoted value', 'a\nb"c,d', 2, 'a quote inside "b\\"c,d"'],
   [
     'text after the closing quote',
     'a\nb\n"c"d',
@@ -43,7 +43,7 @@ test.each([
     'the quote that opens "\\"d\\ne\\nf" is never closed',
   ],
   ['a quote never closed, at the end', 'a,"', 1, 'never closed'],
-  ['only doubled ones', 'a,"b""', 1, 'never closed'],
+  ['an opening quote and a doubled one', 'a,"b""', 1, 'never closed'],
 ])('%s is an error with its line', (_, text, line, message) => {
   expect(() => parseCsv(text)).toThrow(CsvError);
   expect(() => parseCsv(text)).toThrow(
@@ -53,7 +53,7 @@ test.each([
 
 const cell = fc.string({ unit: fc.constantFrom('a', ',', '"', '\n', ' ', 'é', '🐋', ';') });
 
-test('any table comes back from quotes, and from as few quotes as there can be', () => {
+test('any table is read back, fully quoted or with the fewest quotes', () => {
   fc.assert(
     fc.property(
       fc.array(fc.array(cell, { minLength: 2, maxLength: 5 }), { maxLength: 8 }),
@@ -71,7 +71,7 @@ test('any table comes back from quotes, and from as few quotes as there can be',
   );
 });
 
-test('a value of 10 MB, quoted and bare', () => {
+test('a value of 10 MB, quoted and unquoted', () => {
   const long = 'whale '.repeat(1_700_000);
   expect(values(`"${long}""",${long}`)).toEqual([[`${long}"`, long]]);
 });

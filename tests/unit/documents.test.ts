@@ -1,4 +1,4 @@
-// Files to documents: what each kind gives, and what a file is told that cannot be read.
+// Reading documents: what each file type gives, and the errors for files that cannot be read.
 
 import { describe, expect, test } from 'vitest';
 import { CorpusError } from '../../src/data/corpus';
@@ -11,7 +11,7 @@ const read = (name: string, text: string, reading: Reading = TEXT) =>
 const documents = (name: string, text: string, reading: Reading = TEXT) =>
   read(name, text, reading).documents;
 
-/** What a refused file is told. */
+/** The error of a refused file. */
 function refusal(name: string, text: string, reading: Reading = TEXT): CorpusError {
   try {
     read(name, text, reading);
@@ -23,12 +23,12 @@ function refusal(name: string, text: string, reading: Reading = TEXT): CorpusErr
 }
 
 describe('texts', () => {
-  test('a .txt is one document, empty lines and all', () => {
+  test('a .txt is one document, with its empty lines', () => {
     expect(documents('a.txt', 'one\n\ntwo\r\n')).toEqual([['one\n\ntwo\n']]);
     expect(documents('A.TXT', 'one')).toEqual([['one']]);
   });
 
-  test('each row of a .jsonl is one, by its field', () => {
+  test('each row of a .jsonl is a document: the chosen field', () => {
     const lines = '{"text": "one\\ntwo", "id": 1}\r\n\n{"id": 2, "text": "three"}\n';
     expect(read('a.jsonl', lines)).toEqual({
       documents: [['one\ntwo'], ['three']],
@@ -40,7 +40,7 @@ describe('texts', () => {
     ]);
   });
 
-  test('each row of a .csv is one, by its column', () => {
+  test('each row of a .csv is a document: the chosen column', () => {
     const table = 'id,text\r\n1,"one, with a ""quote""\r\nand a line"\r\n2,two\r\n';
     expect(read('a.csv', table)).toEqual({
       documents: [['one, with a "quote"\nand a line'], ['two']],
@@ -58,7 +58,7 @@ describe('texts', () => {
 });
 
 describe('dialogues', () => {
-  test('a .txt has a turn a line and empty lines between dialogues', () => {
+  test('in a .txt, each line is a turn, and empty lines separate dialogues', () => {
     expect(
       documents('a.txt', '\nHi.\nWho?\r\n \r\n\r\nCall me Ishmael.\n  Why?\n', DIALOGUE),
     ).toEqual([
@@ -67,7 +67,7 @@ describe('dialogues', () => {
     ]);
   });
 
-  test('a .jsonl’s field is a list of turns, or context and reply', () => {
+  test('in a .jsonl, a field is a list of turns, or there are fields for context and reply', () => {
     expect(
       documents('a.jsonl', '{"text": ["Hi.", "Who?"]}\n{"text": ["Alone."]}', DIALOGUE),
     ).toEqual([['Hi.', 'Who?'], ['Alone.']]);
@@ -77,7 +77,7 @@ describe('dialogues', () => {
     ]);
   });
 
-  test('a .csv’s columns are turns in the chosen order', () => {
+  test('in a .csv, columns are turns in the chosen order', () => {
     const reading: Reading = { format: 'dialogue', columns: ['context', 'response'] };
     expect(documents('a.csv', 'response,context\nb,a\nd,c\n', reading)).toEqual([
       ['a', 'b'],
@@ -85,7 +85,7 @@ describe('dialogues', () => {
     ]);
   });
 
-  test('rows with one dialogue id are one dialogue, wherever they stand', () => {
+  test('rows with the same dialogue id are one dialogue, even if not adjacent', () => {
     const reading: Reading = { ...DIALOGUE, dialogueId: 'id' };
     expect(documents('a.csv', 'id,text\n1,a\n2,x\n1,b\n2,y\n', reading)).toEqual([
       ['a', 'b'],
@@ -96,7 +96,7 @@ describe('dialogues', () => {
     );
   });
 
-  test('empty turns are counted, and an empty dialogue is none', () => {
+  test('empty turns are counted, and an empty dialogue is dropped', () => {
     const reading: Reading = { ...DIALOGUE, dialogueId: 'id' };
     expect(read('a.csv', 'id,text\n1,a\n1,\n2,\n', reading)).toMatchObject({
       documents: [['a']],
@@ -106,51 +106,49 @@ describe('dialogues', () => {
 });
 
 describe('refusals', () => {
-  test('an ending that says nothing', () => {
-    expect(refusal('notes.pdf', 'x').message).toBe(
-      'notes.pdf: no ending that says how to read it.',
-    );
-    expect(refusal('notes', 'x').hint).toContain('.jsonl for a JSON object a line');
+  test('an unsupported file type', () => {
+    expect(refusal('notes.pdf', 'x').message).toBe('notes.pdf: unsupported file type.');
+    expect(refusal('notes', 'x').hint).toContain('.jsonl for one JSON object per line');
   });
 
-  test('bytes that are no text are told as for any text', () => {
+  test('bytes that are not text, as in any file', () => {
     const bytes = Uint8Array.of(0x74, 0xe9, 0x0a);
     expect(() => readDocuments({ name: 'a.csv', bytes }, TEXT)).toThrow(
       'a.csv: not UTF-8 (byte 1 is 0xe9',
     );
   });
 
-  test('a column that is not there: which there are', () => {
+  test('a missing column, listing those that exist', () => {
     const error = refusal('a.csv', 'id,body\n1,x\n');
-    expect(error.message).toBe('a.csv: it has no column “text”; it has “id”, “body”.');
+    expect(error.message).toBe('a.csv: there is no column “text”; it has “id”, “body”.');
     expect(error).toBeInstanceOf(ColumnsError);
     expect((error as ColumnsError).columns).toEqual(['id', 'body']);
     expect(refusal('a.jsonl', '{"body": "x"}').message).toBe(
-      'a.jsonl: it has no field “text”; it has “body”.',
+      'a.jsonl: there is no field “text”; it has “body”.',
     );
     expect(refusal('a.csv', 'text\nx', { ...DIALOGUE, dialogueId: 'id' }).message).toContain(
       'no column “id”',
     );
-    expect(refusal('a.csv', 'id;text\n1;x\n').hint).toContain('Commas part columns');
+    expect(refusal('a.csv', 'id;text\n1;x\n').hint).toContain('Columns are separated by commas');
   });
 
   test('a column without any text', () => {
     expect(refusal('a.csv', 'text,id\n,1\n,2\n').message).toBe(
-      'a.csv: no text in “text” (2 rows).',
+      'a.csv: there is no text in “text” (2 rows).',
     );
   });
 
-  test('bad rows of a .csv: the line, what stood there, what was expected, how many', () => {
+  test('bad rows of a .csv: their number, lines, contents and what was expected', () => {
     const error = refusal('a.csv', 'id,text\n1,x\n2\n3,y,z\n4,w\n5\n6\n');
     expect(error.message).toBe(
-      'a.csv: 4 rows cannot be read. Line 3: 1 value (“2”); 2 were expected, as in the header. ' +
-        'Line 4: 3 values (“3,y,z”); 2 were expected, as in the header. ' +
-        'Line 6: 1 value (“5”); 2 were expected, as in the header. And 1 more.',
+      'a.csv: 4 rows cannot be read. Line 3: 1 value (“2”), but the header has 2. ' +
+        'Line 4: 3 values (“3,y,z”), but the header has 2. ' +
+        'Line 6: 1 value (“5”), but the header has 2. And 1 more.',
     );
-    expect(error.hint).toContain('nothing of it was taken');
+    expect(error.hint).toContain('nothing was imported');
   });
 
-  test('a .csv that is none', () => {
+  test('a .csv that cannot be parsed', () => {
     expect(refusal('a.csv', 'id,text\n1,"open\n').message).toContain(
       'Line 2: the quote that opens "\\"open\\n" is never closed',
     );
@@ -160,12 +158,12 @@ describe('refusals', () => {
   });
 
   test.each([
-    ['{"text": "x"', '“{"text": "x"” is not JSON; an object was expected'],
-    ['["x"]', 'a list, ["x"]; an object was expected'],
-    ['null', 'null; an object was expected'],
-    ['{"id": 1}', '“text” is not there; a text was expected'],
-    ['{"text": 42}', '“text” is 42; a text was expected'],
-    ['{"text": ["a"]}', '“text” is a list, ["a"]; a text was expected'],
+    ['{"text": "x"', '“{"text": "x"” is not JSON; expected an object'],
+    ['["x"]', 'a list, ["x"]; expected an object'],
+    ['null', 'null; expected an object'],
+    ['{"id": 1}', '“text” is missing; expected a text'],
+    ['{"text": 42}', '“text” is 42; expected a text'],
+    ['{"text": ["a"]}', '“text” is a list, ["a"]; expected a text'],
   ])('a bad line of a .jsonl: %s', (line, what) => {
     expect(refusal('a.jsonl', `{"text": "good"}\n${line}\n`).message).toBe(
       `a.jsonl: 1 row cannot be read. Line 2: ${what}.`,
@@ -173,16 +171,16 @@ describe('refusals', () => {
   });
 
   test.each([
-    ['{"text": "lone"}', '“text” is the text “lone”; a list of turns was expected'],
-    ['{"text": []}', '“text” is a list, []; a list of turns was expected'],
-    ['{"text": ["a", 1]}', '“text” is a list, ["a",1]; a list of turns was expected'],
+    ['{"text": "lone"}', '“text” is the text “lone”; expected a list of turns'],
+    ['{"text": []}', '“text” is a list, []; expected a list of turns'],
+    ['{"text": ["a", 1]}', '“text” is a list, ["a",1]; expected a list of turns'],
   ])('a bad dialogue of a .jsonl: %s', (line, what) => {
     expect(refusal('a.jsonl', line, DIALOGUE).message).toContain(`Line 1: ${what}`);
   });
 
-  test('a dialogue id that is none', () => {
+  test('an empty dialogue id', () => {
     expect(refusal('a.csv', 'id,text\n,x\n', { ...DIALOGUE, dialogueId: 'id' }).message).toContain(
-      'Line 2: “id” is the text “”; a text or a number was expected',
+      'Line 2: “id” is the text “”; expected a text or a number',
     );
   });
 });

