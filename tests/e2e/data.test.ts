@@ -158,10 +158,7 @@ describe('refusals', () => {
       'program.txt: not text (byte 7 is 0x00)',
     ],
     [given('notes.pdf', 'x'), 'notes.pdf: unsupported file type.'],
-    [
-      given('rows.jsonl', '{"text": "good"}\n{"text": 3}'),
-      'Line 2: “text” is 3; expected a text.',
-    ],
+    [given('rows.jsonl', '{"text": "good"}\n{"text": 3}'), 'Line 2: “text” is 3; expected a text.'],
     [
       given('quote.csv', 'text\n"open'),
       'quote.csv: 1 row cannot be read. Line 2: the quote that opens',
