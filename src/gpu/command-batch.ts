@@ -1,22 +1,20 @@
-// Work on its way to the queue. Programs and copies come together in one submission until that
-// would keep the GPU busy for too long; then it is sent and the next one begun, so that a slow GPU
-// can draw the screen in between. A cut lies between two dispatches and changes no result.
+// GPU commands on their way to the queue. Programs and copies are batched into one submission until
+// it would keep the GPU busy for too long. Then it is submitted and the next one begun, so that a
+// slow GPU can draw the screen in between. Cuts lie between dispatches and change no result.
 //
-// How long a dispatch takes is measured in a program's first runs, each dispatch in a submission of
-// its own: by the clock and the queue's word that a submission is done, which every adapter has.
+// A Program's first runs measure how long its dispatches take. Each dispatch gets a submission of
+// its own, timed from the CPU by onSubmittedWorkDone, which every adapter has.
 
 import type { Gpu } from './device';
 import type { Program } from './program';
 
-/** The first compiles what a driver left for then; the fastest counts. */
+/** Several, since the first run compiles what the driver left until then. The fastest counts. */
 const MEASURED_RUNS = 3;
 
+/** What a Program's measured runs have shown so far. */
 interface Pace {
   runs: number;
-  /**
-   * Milliseconds of each dispatch in the fastest run. Its sum is that run's time; a single one is
-   * as exact as the clock and the page's load.
-   */
+  /** Milliseconds of each dispatch in the fastest run. Only their sum is precise. */
   fastest: Float64Array;
   total: number;
 }
@@ -24,13 +22,13 @@ interface Pace {
 const paces = new WeakMap<Program, Pace>();
 
 export class CommandBatch {
-  /** Sent so far; those of a run that is measured are many. */
+  /** Submissions so far. A measured run makes one for each dispatch. */
   submissions = 0;
   #encoder?: GPUCommandEncoder;
-  /** Milliseconds that what is not sent yet will take. */
+  /** Milliseconds that the pending commands are expected to take. */
   #expected = 0;
   #measurement?: Promise<void>;
-  /** When the dispatch measured last was done. */
+  /** When the dispatch measured last was done, by performance.now(). */
   #last = 0;
 
   constructor(
@@ -38,17 +36,18 @@ export class CommandBatch {
     private readonly label: string,
   ) {}
 
+  /** Whether any of its programs was measured. */
   get measured(): boolean {
     return this.#measurement !== undefined;
   }
 
-  /** Takes copies and clears between programs. Ask for it anew each time: a submission ends it. */
+  /** For copies and clears between programs. A submission ends it, so get it anew each time. */
   get encoder(): GPUCommandEncoder {
     this.#encoder ??= this.gpu.device.createCommandEncoder({ label: this.label });
     return this.#encoder;
   }
 
-  /** Appends a program, and sends what is too long for one submission. */
+  /** Appends a program, and submits as soon as the pending commands would take too long. */
   run(program: Program): void {
     const pace = paces.get(program);
     if (!pace || pace.runs < MEASURED_RUNS) {
@@ -60,7 +59,7 @@ export class CommandBatch {
       const milliseconds = pace.fastest[i];
       if (this.#expected > 0 && this.#expected + milliseconds > this.gpu.submissionMilliseconds) {
         if (i > first) program.encode(this.encoder, first, i);
-        this.#send();
+        this.#submit();
         first = i;
       }
       this.#expected += milliseconds;
@@ -69,15 +68,15 @@ export class CommandBatch {
   }
 
   /**
-   * Sends what is left. Settles at once, unless a program was measured: then with its time, which
-   * the next run of it goes by.
+   * Submits pending commands. Resolves at once, except in measured runs: then after the dispatch
+   * times are known.
    */
   async submit(): Promise<void> {
-    this.#send();
+    this.#submit();
     await this.#measurement;
   }
 
-  #send(): void {
+  #submit(): void {
     if (!this.#encoder) return;
     this.gpu.device.queue.submit([this.#encoder.finish()]);
     this.#encoder = undefined;
@@ -87,17 +86,17 @@ export class CommandBatch {
 
   #measure(program: Program): void {
     const times = new Float64Array(program.length);
-    this.#send();
+    this.#submit();
     for (let i = 0; i < program.length; i++) {
       program.encode(this.encoder, i, i + 1);
-      this.#send();
-      const sent = performance.now();
+      this.#submit();
+      const submitted = performance.now();
       this.#measurement = this.#whenDone((now) => {
-        // One that was sent late did not run from the end of the one before. What was on the queue
-        // already counts to the first.
-        times[i] = now - Math.max(this.#last, sent);
+        // A dispatch runs from the end of the one before it, or from its submission if that was
+        // later. The first one's time includes what was on the queue before.
+        times[i] = now - Math.max(this.#last, submitted);
         this.#last = now;
-        if (i === program.length - 1) note(program, times);
+        if (i === program.length - 1) addRun(program, times);
       });
     }
   }
@@ -107,12 +106,12 @@ export class CommandBatch {
       await this.gpu.device.queue.onSubmittedWorkDone();
       then(performance.now());
     } catch {
-      // A device that is lost says so elsewhere.
+      // The device is lost, which gpu.lost reports.
     }
   }
 }
 
-function note(program: Program, times: Float64Array): void {
+function addRun(program: Program, times: Float64Array): void {
   const pace = paces.get(program) ?? { runs: 0, fastest: times, total: Number.POSITIVE_INFINITY };
   paces.set(program, pace);
   pace.runs++;

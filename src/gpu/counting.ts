@@ -1,14 +1,11 @@
-// A GPU that makes nothing and counts everything: what is built on it takes the memory that it
-// would take on the real one, by the real code. The planner's device.
+// The planner's device: a GPU that allocates nothing but counts everything. The real code builds on
+// it, so it counts the memory that the real device would need.
 
 import { Gpu } from './device';
 
 const NEVER = new Promise<never>(() => {});
 
-/**
- * A Gpu with the limits and the features of `like`, whose buffers have a size and no contents.
- * Nothing can be read back from it.
- */
+/** A Gpu with the limits and features of `like`. Its buffers have sizes but no contents to read. */
 export function countingGpu(like: Gpu): Gpu {
   const nothing = () => ({});
   const device = {

@@ -1,4 +1,4 @@
-// The GPU device: what the adapter offers is asked for, what is missing is said. The only file that
+// Opens the GPU device with every optional feature we use that the adapter has. Only this file
 // names navigator.gpu.
 
 import { Memory } from './memory';
@@ -15,18 +15,18 @@ export class GpuError extends Error {
   }
 }
 
-/** What the adapter is, and which of the optional features it has. */
+/** The adapter's description and optional features. */
 export interface AdapterFacts {
-  /** The driver's description, or vendor and architecture where it gives none. */
+  /** The driver's description, or vendor and architecture if it gives none. */
   name: string;
   vendor: string;
-  /** A software renderer: works, slowly. */
+  /** A software renderer: correct, but slow. */
   software: boolean;
   f16: boolean;
-  /** The fewest lanes that a subgroup has; 0 without subgroups. */
+  /** Lanes of the smallest subgroup; 0 without subgroups. */
   subgroupSize: number;
   timestamps: boolean;
-  /** Largest buffer range that a shader can see, in bytes. */
+  /** The largest buffer range that one binding can hold, in bytes. */
   maxBindingBytes: number;
 }
 
@@ -41,38 +41,30 @@ const LIMITS = [
   'maxComputeWorkgroupSizeX',
 ] as const;
 /**
- * Storage buffers that our largest kernel binds; WebGPU's own default, so a smaller adapter is not
- * a WebGPU adapter.
+ * Storage buffers that our largest kernel binds. WebGPU guarantees 8 unless it is in compatibility
+ * mode.
  */
 const STORAGE_BUFFERS = 8;
 
-/**
- * Milliseconds that one submission should keep the GPU busy at most: nothing else is drawn in that
- * time.
- */
+/** The longest that one submission should take: nothing else is drawn in that time. */
 const SUBMISSION_MILLISECONDS = 100;
 
-/** Bytes that are read back at a time. */
+/** Bytes read back at a time. */
 const READ_BYTES = 2 ** 24;
 
 const BROWSERS =
   'Chrome or Edge 121 and later, Safari 26 and Firefox 141 and later have it on most machines.';
 
-/** A device, its adapter's facts and the account of its memory. */
+/** A device, its adapter's facts and its memory by purpose. */
 export class Gpu {
   readonly memory: Memory;
-  /**
-   * Bytes of one buffer, and of the part of it that one binding shows. Tests lower them, to see
-   * small models cut up.
-   */
+  /** Most bytes of one buffer and of one binding. Tests lower them to split small models. */
   limits: { buffer: number; binding: number };
   /** The longest that one submission should take; see command-batch.ts. Tests change it. */
   submissionMilliseconds = SUBMISSION_MILLISECONDS;
-  /** Settles when the device is gone; never rejects. */
+  /** Resolves when the device is lost; never rejects. */
   readonly lost: Promise<GPUDeviceLostInfo>;
-  /**
-   * Called with WebGPU's own validation and out-of-memory errors, which reach no caller otherwise.
-   */
+  /** Called with WebGPU's validation and out-of-memory errors, which no call throws. */
   onError: (error: Error) => void = (error) => {
     throw error;
   };
@@ -94,14 +86,14 @@ export class Gpu {
     });
   }
 
-  /** Waits until everything submitted so far is done. Never called inside a step. */
+  /** Waits for everything submitted so far. Never called inside a step. */
   async idle(): Promise<void> {
     await this.device.queue.onSubmittedWorkDone();
   }
 
   /**
-   * Copies a buffer range to the CPU, in pieces, so that a large model's weights need no second
-   * place on the GPU. `bytes` and `offset` are multiples of 4. Waits for the GPU.
+   * Copies a buffer range to the CPU and waits for the GPU. Large ranges go through one small
+   * staging buffer, piece by piece. `bytes` and `offset` are multiples of 4.
    */
   async read(buffer: GPUBuffer, offset = 0, bytes = buffer.size - offset): Promise<ArrayBuffer> {
     const usage = GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ;
@@ -131,9 +123,9 @@ export class Gpu {
 }
 
 /**
- * Opens a device with every feature of ours that the adapter has, and its own limits.
- * @param api the browser's `navigator.gpu`, or Dawn's in Node.
- * @throws GpuError that says what is missing and what would work.
+ * Opens a device with the adapter's own limits, and the features in FEATURES that it has.
+ * @param api the browser's `navigator.gpu`, or Dawn's in Node
+ * @throws GpuError that says what is missing and what would work
  */
 export async function openGpu(api: GPU | undefined = globalThis.navigator?.gpu): Promise<Gpu> {
   if (!api) {
@@ -143,14 +135,16 @@ export async function openGpu(api: GPU | undefined = globalThis.navigator?.gpu):
   if (!adapter) {
     throw new GpuError(
       'no-adapter',
-      'WebGPU is there, but it offers no adapter.',
+      'WebGPU is available, but it offers no adapter.',
       `The graphics driver may be blocked or switched off: see chrome://gpu. ${BROWSERS}`,
     );
   }
-  if (adapter.limits.maxStorageBuffersPerShaderStage < STORAGE_BUFFERS) {
+  const { maxStorageBuffersPerShaderStage } = adapter.limits;
+  if (maxStorageBuffersPerShaderStage < STORAGE_BUFFERS) {
     throw new GpuError(
       'limits',
-      `The adapter lets a shader see ${adapter.limits.maxStorageBuffersPerShaderStage} storage buffers; ${STORAGE_BUFFERS} are needed.`,
+      `The adapter lets a shader bind ${maxStorageBuffersPerShaderStage} storage buffers; ` +
+        `${STORAGE_BUFFERS} are needed.`,
       'Try another browser, or a newer graphics driver.',
     );
   }
@@ -178,10 +172,7 @@ function describe(adapter: GPUAdapter): AdapterFacts {
   };
 }
 
-/**
- * Throws a GpuError unless one buffer of `bytes` can be made and bound. `what` names it to a
- * person.
- */
+/** @throws GpuError unless one binding can hold `bytes`. `what` names the buffer in the message. */
 export function checkFits(gpu: Gpu, what: string, bytes: number): void {
   const limit = gpu.limits.binding;
   if (bytes <= limit) return;

@@ -1,7 +1,7 @@
-// GPU buffers, and the account of what they are for. Buffers that others make on our device count
-// too: that is onnxruntime, which runs the teacher.
+// GPU buffers and what they are for. Counts buffers that others create on our device too: that is
+// onnxruntime, which runs the teacher.
 
-/** What a buffer is for, as the status strip lists it. */
+/** What a buffer is for. The status strip lists memory by it. */
 export type Purpose =
   | 'weights'
   | 'gradients'
@@ -30,8 +30,8 @@ export class Memory {
   }
 
   /**
-   * A zeroed buffer; `bytes` is rounded up to a multiple of 4. Storage, copy source and copy
-   * destination unless `usage` is given.
+   * A zeroed buffer; `bytes` is rounded up to a multiple of 4. By default it is storage, copy
+   * source and copy destination.
    */
   create(
     purpose: Purpose,
@@ -52,7 +52,7 @@ export class Memory {
     buffer.destroy();
   }
 
-  /** Bytes by purpose; purposes without a buffer are absent. */
+  /** Bytes by purpose. A purpose without a buffer has no entry. */
   totals(): Partial<Record<Purpose, number>> {
     const totals: Partial<Record<Purpose, number>> = {};
     for (const [buffer, purpose] of this.#purposes)

@@ -122,7 +122,9 @@ interface Dispatch {
 /** Buffers for activations, shared by Programs of one device that never run at the same time. */
 export class Pool {
   readonly buffers: GPUBuffer[] = [];
-  /** `purpose` counts all its buffers; by default each counts as the tensor that it was made for. */
+  /**
+   * `purpose` counts all its buffers; by default each counts as the tensor that it was made for.
+   */
   constructor(
     readonly gpu: Gpu,
     readonly purpose?: Purpose,
@@ -368,7 +370,9 @@ export class Program {
     return undefined;
   }
 
-  /** Runs a dispatch whose new activations are zeroed, so that they hold nothing of other tensors. */
+  /**
+   * Runs a dispatch whose new activations are zeroed, so that they hold nothing of other tensors.
+   */
   #runFresh(i: number): void {
     const encoder = this.gpu.device.createCommandEncoder();
     for (const place of this.dispatches[i].firstUses)

@@ -30,7 +30,10 @@ export interface Composition {
 
 const DIRECTIVE = /^\s*#(\w+)\s*(.*?)\s*(?:\/\/.*)?$/;
 
-/** The lines of `file` with every directive carried out. @throws at a directive that makes no sense. */
+/**
+ * The lines of `file` with every directive carried out.
+ * @throws at a directive that makes no sense.
+ */
 export function compose(file: string, { sources, constants, includes }: Composition): SourceLine[] {
   const included = new Set<string>();
 

@@ -1,4 +1,4 @@
-// What the kernels' launchers share: views of tensors, and the sizes that depend on the adapter.
+// What the kernels' launchers share: views of tensors, and sizes that depend on the adapter.
 
 import type { Gpu } from '../gpu/device';
 import type { Storage } from '../gpu/kernel';
@@ -7,20 +7,21 @@ import { BYTES } from '../tensor/dtype';
 import { Layout } from '../tensor/layout';
 
 /**
- * The same tensor as a matrix (rows, columns); throws as PyTorch's view does where that needs a
- * copy.
+ * The same tensor as a matrix (rows, columns).
+ * @throws as PyTorch's view does if that needs a copy
  */
 export const matrix = (t: Tensor, rows: number, columns: number): Tensor => ({
   ...t,
   layout: t.layout.view([rows, columns]),
 });
 
+/** The same matrix with its dimensions swapped. */
 export const transposed = (t: Tensor): Tensor => ({ ...t, layout: t.layout.transpose(0, 1) });
 
 /**
- * A contiguous matrix cut into runs of rows that one binding can show: [{ first, rows }], `rows` a
- * tensor of its own place. One run where all of it fits. A vocabulary's embeddings are the one
- * tensor that outgrows a small adapter's bindings.
+ * Cuts a contiguous matrix into runs of rows that each fit one binding; a single run if all of it
+ * fits. Only a vocabulary's embeddings outgrow a small adapter's bindings. `first` is a run's first
+ * row, `rows` the tensor of its rows.
  */
 export function rowRuns(gpu: Gpu, t: Tensor): { first: number; rows: Tensor }[] {
   const [count, columns] = t.layout.shape;
@@ -42,20 +43,21 @@ export function rowRuns(gpu: Gpu, t: Tensor): { first: number; rows: Tensor }[] 
   });
 }
 
-/** The storage type that a kernel's text should be made for. */
+/** A tensor's dtype as a kernel's alias. @throws if the tensor holds integers */
 export function scalarOf({ dtype, place }: Tensor): Storage {
   if (dtype === 'f16' || dtype === 'f32') return dtype;
   throw new Error(`${place.label} holds ${dtype}; this kernel wants f16 or f32.`);
 }
 
 /**
- * Threads that share one row's sums. A software adapter runs a barrier as a switch between
- * coroutines, so there one thread takes a whole row and no barrier is left in the kernel.
+ * Threads that share one row's sums. A software adapter switches coroutines at each barrier, so
+ * there one thread takes a whole row and the kernel runs no barrier.
  */
 export const rowLanes = (gpu: Gpu): number => (gpu.adapter.software ? 1 : 64);
+/** Threads of a workgroup whose threads share rows: see rows.wgsl. */
 export const ROW_THREADS = 64;
 
-/** Workgroups of 64 threads for a loop over `count` elements; each thread takes every n-th one. */
+/** The grid for `count` elements, in workgroups of 64 threads that each loop over several. */
 export function elementGrid(gpu: Gpu, count: number): [number] {
   const enough = gpu.adapter.software ? 64 : 4096;
   return [Math.min(Math.ceil(count / 64), enough)];

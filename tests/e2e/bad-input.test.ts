@@ -70,7 +70,7 @@ describe('a machine that cannot', () => {
     const before = limit('maxStorageBuffersPerShaderStage', 4);
     const { page, close } = await visit(site, { offer: 'f16', before });
     await eventually(() => notices(page)).toContain(
-      'lets a shader see 4 storage buffers; 8 are needed',
+      'lets a shader bind 4 storage buffers; 8 are needed',
     );
     await offered(page, 'Distil, disabled');
     await close();

@@ -71,7 +71,7 @@ it('a browser without WebGPU is told which ones have it', async () => {
 it('WebGPU without an adapter names the driver and where to look', async () => {
   const error = await refusal(browser(null).api);
   expect(error.kind).toBe('no-adapter');
-  expect(error.message).toBe('WebGPU is there, but it offers no adapter.');
+  expect(error.message).toBe('WebGPU is available, but it offers no adapter.');
   expect(error.hint).toContain('chrome://gpu');
 });
 
@@ -79,7 +79,7 @@ it('too few storage buffers: both numbers', async () => {
   const { api, asked } = browser({ limits: { maxStorageBuffersPerShaderStage: 4 } });
   const error = await refusal(api);
   expect(error.kind).toBe('limits');
-  expect(error.message).toBe('The adapter lets a shader see 4 storage buffers; 8 are needed.');
+  expect(error.message).toBe('The adapter lets a shader bind 4 storage buffers; 8 are needed.');
   expect(error.hint).toContain('another browser');
   expect(asked).toEqual([]);
 });
