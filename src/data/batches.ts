@@ -1,14 +1,15 @@
-// Batches of token windows: the training order, which is a function of the step number alone, and
-// the held-out ones, which are fixed. B sequences in a batch, T tokens in a sequence; the target of
-// a token is the one after it.
+// Batches of token windows. Training batches depend on the seed and their index alone; held-out
+// batches are fixed. A batch has B sequences of T tokens; a token's target is the one after it.
 
-/** The target of a row that does not count, as in PyTorch. */
+/** The target of a position that does not count, as in PyTorch. */
 export const IGNORED_TARGET = -100;
 
 export interface Batch {
+  /** Its number in the training order, or its place among the held-out batches; 0 for the first. */
+  index: number;
   /** (B, T) token ids. */
   inputs: Uint32Array;
-  /** (B, T) the ids that follow; IGNORED_TARGET where there is none. */
+  /** (B, T) the id after each token; IGNORED_TARGET for a position that does not count. */
   targets: Int32Array;
 }
 
@@ -19,22 +20,22 @@ export interface BatchesOptions {
   batchSize: number;
   /** T. */
   contextLength: number;
-  /** A fresh random source for an epoch: numbers in [0, 1), the same ones for the same epoch. */
+  /** A new random source for an epoch, in [0, 1): the same numbers for the same epoch. */
   randomOf: (epoch: number) => () => number;
 }
 
 interface Epoch {
   number: number;
-  /** Where the first window starts. */
+  /** Token at which the first window starts. */
   phase: number;
-  /** Window numbers in the order of training. */
+  /** Windows in training order. */
   order: Uint32Array;
 }
 
 function requireWindow(operation: string, tokens: Uint32Array, contextLength: number): void {
   if (tokens.length < contextLength + 1) {
     throw new RangeError(
-      `${operation}: ${tokens.length} tokens hold no window of ${contextLength} + 1. ` +
+      `${operation}: ${tokens.length} tokens are too few for a window of ${contextLength} + 1. ` +
         'Use a longer text or a shorter context.',
     );
   }
@@ -53,27 +54,28 @@ function fillRow(
 }
 
 /**
- * Training batches. An epoch is a shuffled pass over windows that follow one another from a random
- * phase on, so that a token is a target at most once an epoch and its place in the window differs
- * from epoch to epoch. Sequences run on over the end of an epoch.
+ * Training batches. An epoch is a shuffled pass over adjacent windows, the first of which starts at
+ * a random phase: a token is a target at most once an epoch, and its position in the window differs
+ * from epoch to epoch. A batch may span two epochs.
  */
 export class Batches {
   readonly windowsPerEpoch: number;
   private epoch?: Epoch;
 
-  /** Throws a RangeError if the text is shorter than a window of T + 1. */
+  /** @throws RangeError if the text is shorter than a window of T + 1 */
   constructor(private readonly options: BatchesOptions) {
     const { tokens, contextLength } = options;
     requireWindow('make batches', tokens, contextLength);
-    // As many windows as fit behind any phase, so that all epochs are of one length and a step's
-    // epoch can be computed.
+    // As many windows as fit after any phase: all epochs have one length, so the epoch of a batch
+    // follows from its index.
     this.windowsPerEpoch = Math.max(1, Math.floor((tokens.length - contextLength) / contextLength));
   }
 
-  /** Batch number `index`, from 0 on: the same whatever was drawn before it. */
+  /** Batch `index`, 0 for the first. Does not depend on earlier calls. */
   at(index: number): Batch {
     const { tokens, batchSize, contextLength } = this.options;
     const batch = {
+      index,
       inputs: new Uint32Array(batchSize * contextLength),
       targets: new Int32Array(batchSize * contextLength),
     };
@@ -111,9 +113,10 @@ export class Batches {
 }
 
 /**
- * At most `count` fixed batches of the held-out text, in its order: windows that share no target,
- * spread evenly over all of it. A text with fewer windows gives fewer batches, and the last one's
- * missing rows are ignored ones. Throws a RangeError if the text is shorter than a window of T + 1.
+ * At most `count` fixed batches, in the order of the held-out text: windows without a common target,
+ * spread evenly over the text. A short text gives fewer batches; missing rows of the last one are
+ * ignored.
+ * @throws RangeError if the text is shorter than a window of T + 1
  */
 export function heldOutBatches(
   tokens: Uint32Array,
@@ -126,6 +129,7 @@ export function heldOutBatches(
   const used = Math.min(available, batchSize * count);
   return Array.from({ length: Math.ceil(used / batchSize) }, (_, index) => {
     const batch = {
+      index,
       inputs: new Uint32Array(batchSize * contextLength),
       targets: new Int32Array(batchSize * contextLength).fill(IGNORED_TARGET),
     };
@@ -138,14 +142,13 @@ export function heldOutBatches(
 }
 
 /**
- * Row numbers ordered by token id, and by row where ids are equal: (B·T). The embedding's backward
- * adds up each token's rows in this order, so that its sums need no atomics and come out the same
- * each time.
+ * Row numbers (B·T) ordered by token id, and by row where ids are equal. The embedding's backward
+ * sums each token's rows in this order, so it needs no atomics and gives the same bits every time.
  */
 export function sortedRows(inputs: Uint32Array): Uint32Array {
   let highest = 0;
   for (const id of inputs) highest = Math.max(highest, id);
-  const next = new Uint32Array(highest + 2); // counts first, then where the id's next row goes
+  const next = new Uint32Array(highest + 2); // counts, then the place of each id's next row
   for (const id of inputs) next[id + 1]++;
   for (let id = 1; id < next.length; id++) next[id] += next[id - 1];
   const rows = new Uint32Array(inputs.length);

@@ -13,8 +13,8 @@ import { needsTeacher } from './losses';
 import type { StepRecord } from './records';
 import { Sampler } from './sample';
 import { type CachedTeacher, cachedTeacher } from './teacher/cached';
-import { keptWords, type OpenCache } from './teacher/caching';
-import type { Taught, Teacher } from './teacher/teacher';
+import { cacheShape, type OpenCache } from './teacher/open-cache';
+import type { MakeTeacher, Teacher, TeacherSource } from './teacher/teacher';
 import { Trainer } from './trainer';
 
 export interface ApparatusParts {
@@ -27,7 +27,7 @@ export interface ApparatusParts {
    * plan.
    */
   weights(): Weights | undefined;
-  makeTeacher(gpu: Gpu, shape: { B: number; T: number; dtype: 'f16' | 'f32' }): Promise<Teacher>;
+  makeTeacher: MakeTeacher;
   /** What was kept of the teacher: it is then not made. */
   cache?: OpenCache;
   /** Nothing is run: a cache that the config asks for need not be there. */
@@ -45,7 +45,7 @@ export class Apparatus {
   evaluator!: Evaluator;
   sampler!: Sampler;
   /** What training has the teacher's side from; absent where its loss needs none. */
-  training?: Taught;
+  training?: TeacherSource;
   #cached?: CachedTeacher;
   readonly #pool: Pool;
 
@@ -105,11 +105,11 @@ export class Apparatus {
   }
 
   /** Where training and evaluation have the teacher's side from. */
-  async #taught(): Promise<{ training: Taught; heldOut: Taught }> {
+  async #taught(): Promise<{ training: TeacherSource; heldOut: TeacherSource }> {
     const { gpu, config, dtype, student, makeTeacher, cache, planned, events } = this.parts;
     const { batch_size: B, max_length: T } = config;
     if (cache || (planned && config.teacher_cache === 'on')) {
-      this.#cached = cachedTeacher(gpu, keptWords(config, student.vocabularySize), [B, T], cache);
+      this.#cached = cachedTeacher(gpu, cacheShape(config, student.vocabularySize), [B, T], cache);
       return this.#cached;
     }
     events.stage('teacher', 'starting the teacher');

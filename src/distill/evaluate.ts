@@ -24,7 +24,7 @@ import { Layout, LayoutError } from '../tensor/layout';
 import { chunksOf, rowsPerChunk } from './chunks';
 import { type LossPath, sliceLogits, tokenLabels, validTargets } from './loss-paths';
 import type { EvaluationRecord } from './records';
-import type { Taught } from './teacher/teacher';
+import type { TeacherSource } from './teacher/teacher';
 
 /** Sums over tokens: student NLL, teacher NLL, KL, agreements. */
 const SUMS = 4;
@@ -50,7 +50,7 @@ export class Evaluator {
     private readonly gpu: Gpu,
     private readonly pool: Pool,
     private readonly student: LanguageModel,
-    private readonly teacher: Taught | undefined,
+    private readonly teacher: TeacherSource | undefined,
     /** B and T of a batch. */
     private readonly shape: [number, number],
     private readonly path: LossPath,
@@ -113,8 +113,10 @@ export class Evaluator {
     }
     const mean = (i: number) => (tokens > 0 ? sums[i] / tokens : undefined);
     const perplexity = (i: number) => (tokens > 0 ? Math.exp(sums[i] / tokens) : undefined);
-    const kept = this.teacher?.kept;
-    const teacherPerplexity = !kept ? perplexity(1) : tokens > 0 ? kept.perplexity : undefined;
+    // Entries give no perplexity; the cache's summary has it from all logits.
+    const topK = this.teacher?.topK;
+    const cachedPerplexity = tokens > 0 ? topK?.teacherPerplexity : undefined;
+    const teacherPerplexity = topK ? cachedPerplexity : perplexity(1);
     return {
       step,
       tried: batches.length,
@@ -126,7 +128,7 @@ export class Evaluator {
       bytesCopied,
       studentPerplexity: perplexity(0),
       ...(this.teacher ? { teacherPerplexity, kl: mean(2), agreement: mean(3) } : {}),
-      ...(kept ? { klWords: kept.k } : {}),
+      ...(topK ? { klWords: topK.k } : {}),
       milliseconds: performance.now() - started,
     };
   }
@@ -145,13 +147,12 @@ export class Evaluator {
   async #batch(batch: Batch, results: GPUBuffer, index: number): Promise<number> {
     const { device } = this.gpu;
     this.#program ??= await this.#record();
-    const { inputs } = batch;
     const labels = tokenLabels(batch, this.shape[1]);
-    device.queue.writeBuffer(bufferOf(this.#tokens), 0, new Uint32Array(inputs));
+    device.queue.writeBuffer(bufferOf(this.#tokens), 0, new Uint32Array(batch.inputs));
     device.queue.writeBuffer(bufferOf(this.#labels), 0, labels);
     const commands = new CommandBatch(this.gpu, 'evaluation');
     commands.encoder.clearBuffer(bufferOf(this.#sums));
-    await this.teacher?.enqueue(inputs, commands);
+    await this.teacher?.enqueue(batch, commands);
     commands.run(this.#program);
     commands.encoder.copyBufferToBuffer(
       bufferOf(this.#sums),

@@ -6,8 +6,10 @@
 import { type Batch, IGNORED_TARGET } from '../data/batches';
 import type { Recorder, Tensor } from '../gpu/program';
 import { copy } from '../kernels/copy';
+import type { TopK } from '../kernels/topk';
 import { BYTES } from '../tensor/dtype';
 import { Layout } from '../tensor/layout';
+import { CacheError } from './teacher/cache-file';
 
 /** Three ways for the logits' slice to meet the loss. */
 export type LossPath = 'strided' | 'reshape' | 'view';
@@ -64,6 +66,14 @@ export function sliceLogitsBackward(
   copy(recorder, tensor, { ...logits, layout: logits.layout.slice(1, 0, -1) });
   return tensor.layout.numel * BYTES[tensor.dtype];
 }
+
+/** The error for a sliced loss path with a top-k cache, which holds no full logits. */
+export const slicedCacheError = (path: LossPath, { V, k }: TopK): CacheError =>
+  new CacheError(
+    'refused',
+    `train_loss_path=${path} needs all of the teacher’s logits; the cache holds ${k} of ${V} per ` +
+      'position. Use train_loss_path=labels, or cache_top_k=0.',
+  );
 
 /** labels[:, 1:] as a view of labels (B, T). */
 export const sliceLabels = (labels: Tensor): Tensor => ({

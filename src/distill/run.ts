@@ -20,16 +20,21 @@ import type { EvaluationRecord, StepRecord } from './records';
 import { sampleText, type Write } from './sample';
 import { learningRate } from './schedule';
 import type { StudentStart } from './student-start';
-import { bytesPerPosition, CacheError, type CacheTold, cacheBytes } from './teacher/cache-file';
+import { bytesPerPosition, CacheError, type CacheSummary, cacheBytes } from './teacher/cache-file';
 import { requireTemperature } from './teacher/cached';
-import { type CachePlace, type OpenCache, openCache, requireCacheServes } from './teacher/caching';
 import type { TeacherSizes } from './teacher/onnx';
+import {
+  type CachePlace,
+  type OpenCache,
+  openCache,
+  requireCacheServes,
+} from './teacher/open-cache';
 import type { Snapshot } from './trainer';
 
 export type RunStage = 'cache' | 'teacher' | 'student' | 'compile' | 'evaluate';
 
 /** What a run with a cached teacher says of it. */
-export interface CacheReport extends Omit<CacheTold, 'parameters' | 'sample' | 'perplexity'> {
+export interface CacheReport extends Omit<CacheSummary, 'parameters' | 'sample' | 'perplexity'> {
   V: number;
   k: number;
   bytesPerPosition: number;
@@ -211,7 +216,7 @@ export class Run {
       sample: async (write) => (config.sample_tokens > 0 ? this.#text(write) : undefined),
       progress: (...said) => events.stage('cache', ...said),
     });
-    if (opened && 'file' in opened) this.#teacherText = opened.file.told.sample;
+    if (opened && 'file' in opened) this.#teacherText = opened.file.summary.sample;
     return opened;
   }
 
@@ -229,16 +234,16 @@ export class Run {
   }
 
   get teacherParameters(): number | undefined {
-    return this.#apparatus.teacher?.parameters ?? this.#cache?.file.told.parameters;
+    return this.#apparatus.teacher?.parameters ?? this.#cache?.file.summary.parameters;
   }
 
   /** What was kept of the teacher, if it is cached. */
   get cache(): CacheReport | undefined {
     if (!this.#cache) return undefined;
-    const { identity, told } = this.#cache.file;
+    const { identity, summary } = this.#cache.file;
     const { V, k } = identity;
     const sizes = { bytesPerPosition: bytesPerPosition(identity), bytes: cacheBytes(identity) };
-    return { V, k, ...sizes, seconds: told.seconds, kl: told.kl, found: this.#cache.found };
+    return { V, k, ...sizes, seconds: summary.seconds, kl: summary.kl, found: this.#cache.found };
   }
 
   /** Our dispatches in an optimiser step; the teacher's runs in submissions of its own. */

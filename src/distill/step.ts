@@ -5,15 +5,19 @@ import { IGNORED_TARGET } from '../data/batches';
 import type { Placement, Recorder, Tensor } from '../gpu/program';
 import { columnSum } from '../kernels/column_sum';
 import { matrix } from '../kernels/tensors';
-import type { TopK } from '../kernels/topk';
 import type { LanguageModel } from '../model/family';
 import type { Arena } from '../model/parameters';
 import { Layout } from '../tensor/layout';
 import { chunksOf, rowsPerChunk, TILE_ROWS } from './chunks';
-import { type LossPath, sliceLabels, sliceLogits, sliceLogitsBackward } from './loss-paths';
+import {
+  type LossPath,
+  slicedCacheError,
+  sliceLabels,
+  sliceLogits,
+  sliceLogitsBackward,
+} from './loss-paths';
 import { recordLoss } from './losses';
-import { CacheError } from './teacher/cache-file';
-import type { Taught } from './teacher/teacher';
+import type { TeacherSource } from './teacher/teacher';
 import type { TrainerSettings } from './trainer';
 
 interface Parts {
@@ -21,7 +25,7 @@ interface Parts {
   model: LanguageModel;
   gradients: Arena;
   /** Absent where the loss needs none. */
-  teacher?: Pick<Taught, 'logits'>;
+  teacher?: Pick<TeacherSource, 'logits'>;
   /** `sums`: 2 f32, the sums of CE and KD over tokens. `zero`: one f32 that is 0. */
   buffers: Record<'step' | 'scaler' | 'sums' | 'zero', GPUBuffer>;
 }
@@ -83,7 +87,7 @@ function recordSliced(
   parts.model.head(recorder, hidden, matrix(logits, B * T, V));
   const slice = sliceLogits(recorder, logits, path);
   const theirs = parts.teacher?.logits(recorder, 0, B * T);
-  if (theirs && 'entries' in theirs) throw noSlices(path, theirs);
+  if (theirs && 'entries' in theirs) throw slicedCacheError(path, theirs);
   const taught =
     theirs && sliceLogits(recorder, { ...theirs, layout: theirs.layout.view([B, T, V]) }, path);
   const inputs = { ...lossInputs(parts, sliceLabels(targets), perToken), student: slice.tensor };
@@ -95,14 +99,6 @@ function recordSliced(
   recordHeadBackward(recorder, parts, hidden, matrix(logits, B * T, V), dhidden);
   return there + back;
 }
-
-/** What is thrown where logits would be sliced that were not kept. */
-export const noSlices = (path: LossPath, { V, k }: TopK): CacheError =>
-  new CacheError(
-    'refused',
-    `train_loss_path=${path} slices the teacher’s logits, of which the cache has ${k} of ${V}. ` +
-      'Use train_loss_path=labels, or cache_top_k=0.',
-  );
 
 function lossInputs({ buffers: { step, scaler } }: Parts, targets: Tensor, perToken: Tensor) {
   return { targets, ignoreIndex: IGNORED_TARGET, perToken, step, scaler, gradient: true };

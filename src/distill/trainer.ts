@@ -20,7 +20,7 @@ import type { StepRecord } from './records';
 import { Ring } from './ring';
 import { recordHeadLoss } from './step';
 import { requireTemperature } from './teacher/cached';
-import type { Taught } from './teacher/teacher';
+import type { TeacherSource } from './teacher/teacher';
 
 export interface TrainerSettings {
   student: Architecture;
@@ -95,7 +95,7 @@ export class Trainer {
     private readonly gpu: Gpu,
     private readonly pool: Pool,
     readonly settings: TrainerSettings,
-    private readonly teacher: Taught | undefined,
+    private readonly teacher: TeacherSource | undefined,
     private onRecord: (record: StepRecord) => void,
   ) {
     const plan = planArena(settings.student.parameters, gpu.limits.buffer);
@@ -126,7 +126,7 @@ export class Trainer {
     pool: Pool,
     settings: TrainerSettings,
     weights: Weights | undefined,
-    teacher: Taught | undefined,
+    teacher: TeacherSource | undefined,
     onRecord: (record: StepRecord) => void,
   ): Promise<Trainer> {
     const trainer = new Trainer(gpu, pool, settings, teacher, onRecord);
@@ -190,7 +190,7 @@ export class Trainer {
         this.gradients.clear(commands.encoder);
         commands.encoder.clearBuffer(this.#buffers.sums);
       }
-      await this.teacher?.enqueue(batch.inputs, commands);
+      await this.teacher?.enqueue(batch, commands);
       commands.run(this.#micro);
     }
     commands.run(this.#update);
@@ -361,14 +361,14 @@ export class Trainer {
 /**
  * What the teacher adds to a step: its dispatches where they are ours, else its run by the clock.
  */
-function teacherPart(gpu: Gpu, teacher: Taught, batches: Batch[]): PartToTime {
+function teacherPart(gpu: Gpu, teacher: TeacherSource, batches: Batch[]): PartToTime {
   const part = { part: 'teacher', times: batches.length } as const;
   const { profile } = teacher;
   if (profile) return { ...part, clocked: false, run: profile };
   const run = async () => {
     const started = performance.now();
     const commands = new CommandBatch(gpu, 'teacher by the clock');
-    await teacher.enqueue(batches[0].inputs, commands);
+    await teacher.enqueue(batches[0], commands);
     await commands.submit();
     await gpu.idle();
     const nanoseconds = (performance.now() - started) * 1e6;

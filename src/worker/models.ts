@@ -12,7 +12,7 @@ import {
   openTokenizer,
 } from '../distill/teacher/folder';
 import type { TeacherSizes } from '../distill/teacher/onnx';
-import type { Teacher } from '../distill/teacher/teacher';
+import type { MakeTeacher } from '../distill/teacher/teacher';
 import { browserCache } from '../files/block-cache';
 import { ModelFileError } from '../files/download';
 import { httpSource } from '../files/http';
@@ -43,7 +43,7 @@ export interface Models {
   tokenizer: FolderTokenizer;
   teacherConfig: TeacherSizes;
   student?: StudentStart;
-  makeTeacher(gpu: Gpu, shape: { B: number; T: number; dtype: 'f16' | 'f32' }): Promise<Teacher>;
+  makeTeacher: MakeTeacher;
   close(): void;
 }
 

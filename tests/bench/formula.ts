@@ -69,6 +69,7 @@ const tokenSeed = seedOf('tokens');
 export function batchOf(B: number, T: number, V: number): Batch {
   const token = (row: number, t: number) => mixed(tokenSeed + row * (T + 1) + t) % V;
   return {
+    index: 0,
     inputs: Uint32Array.from({ length: B * T }, (_, i) => token(Math.floor(i / T), i % T)),
     targets: Int32Array.from({ length: B * T }, (_, i) => token(Math.floor(i / T), (i % T) + 1)),
   };

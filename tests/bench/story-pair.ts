@@ -22,7 +22,7 @@ import { memoryText } from '../../src/cli/progress';
 import { type Config, DEFAULTS } from '../../src/config';
 import { Apparatus, type ApparatusParts, planMemory } from '../../src/distill/apparatus';
 import type { StepRecord } from '../../src/distill/records';
-import { openCache } from '../../src/distill/teacher/caching';
+import { openCache } from '../../src/distill/teacher/open-cache';
 import { teacherFromWeights } from '../../src/distill/teacher/teacher';
 import { openGpu } from '../../src/gpu/device';
 import { gpt2 } from '../../src/model/gpt2/gpt2';

@@ -127,7 +127,7 @@ test('a full disk is told with both sizes, and the run goes on with its teacher'
   const { page, problems, close } = visited;
   await finish(visited);
   expect((await logLines(page)).join('\n')).toMatch(
-    /The teacher’s cache needs 0\.2 MB; there is room for 0\.1 MB\. The run goes on with the teacher in memory\./,
+    /The teacher’s cache needs 0\.2 MB; there is room for 0\.1 MB\. The run continues with the teacher in memory\./,
   );
   expect(await page.getByTestId('cache').count()).toBe(0);
   expect((await statusOf(page))['GPU memory']).toContain('teacher');
@@ -151,7 +151,7 @@ test('a cache that is being written is dropped with its run, and the next one wr
   await page.reload();
   await finish(visited);
   expect((await logLines(page)).join('\n')).toContain(
-    'writing it was broken off. It is written anew.',
+    'writing it was interrupted. The run writes a new one.',
   );
   expect(await kept(visited)).toContain('written in');
   expect(problems).toEqual([]);

@@ -264,7 +264,8 @@ describe('64 words kept', () => {
 
   it('another temperature is refused while it trains, with both, and nothing changes; alpha may change', async () => {
     expect(() => cached.run.change({ temperature: 3, alpha: 0.1 })).toThrow(
-      'The temperature stays at 2: the teacher’s cache has what its left-out words come to at 2, not at 3.',
+      'Temperature is fixed at 2: the cache’s tail mass was computed at T = 2, not 3. ' +
+        'Use cache_top_k=0 to change it.',
     );
     cached.run.change({ temperature: 2, alpha: 0.5 });
     await cached.run.destroy();
@@ -288,7 +289,7 @@ describe('64 words kept', () => {
     expect(other.made).toBe(1);
     expect(other.notes).toHaveLength(1);
     expect(other.notes[0]).toMatch(
-      /another run’s: training batches 6, not 2; text "\w+", not "\w+"\. It is written anew\./,
+      /belongs to another run: training batches 6, not 2; text "\w+", not "\w+"\. The run writes a new one\./,
     );
     expect((await whole({ seed: 2, train_steps: 2 }, storage)).made).toBe(0);
   });
@@ -327,7 +328,7 @@ describe('a disk that is full', () => {
       const plain = await whole({ teacher_cache: 'off', train_steps: 2 });
       const uncached = await start({ train_steps: 2 }, storage);
       expect(uncached.notes).toEqual([
-        expect.stringMatching(/(full|room for).* The run goes on with the teacher in memory\.$/),
+        expect.stringMatching(/(full|room for).* The run continues with the teacher in memory\.$/),
       ]);
       expect([uncached.made, uncached.alive, uncached.run.cache]).toEqual([1, 1, undefined]);
       expect([storage.bytes.length, storage.closed]).toEqual([0, 1]);
@@ -354,7 +355,7 @@ describe('a disk that is full', () => {
       events: { stage: () => {}, record: () => {}, evaluation: () => {} },
     });
     expect(notes).toEqual([
-      'The teacher’s cache cannot be opened: another tab of this page is using it. The run goes on with the teacher in memory.',
+      'The teacher’s cache cannot be opened: another tab of this page is using it. The run continues with the teacher in memory.',
     ]);
     expect(run.cache).toBeUndefined();
     await run.destroy();
@@ -377,7 +378,7 @@ it('a pass that is broken off frees what it made and leaves no cache', async () 
   storage.write = write;
   const next = await whole({ train_steps: 1 }, storage);
   expect(next.notes[0]).toMatch(
-    /damaged: it has no header; writing it was broken off\. It is written anew\./,
+    /damaged: it has no header, because writing it was interrupted\. The run writes a new one\./,
   );
 });
 

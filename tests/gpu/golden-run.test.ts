@@ -45,6 +45,7 @@ function batchOf(step: number): Batch {
     truth.tokens.data.slice((step * B + b) * (T + 1), (step * B + b + 1) * (T + 1)),
   );
   return {
+    index: step,
     inputs: Uint32Array.from(rows.flatMap((row) => [...row.slice(0, T)])),
     targets: Int32Array.from(rows.flatMap((row) => [...row.slice(1)])),
   };

@@ -18,9 +18,9 @@ const LIMIT = 1e-6;
 type Path = Config['train_loss_path'];
 
 /** The batch whose last position has no label, as in a slice. */
-const withoutLast = ({ inputs, targets }: Batch, length = T): Batch => ({
-  inputs,
-  targets: targets.map((target, i) => (i % length === length - 1 ? IGNORED_TARGET : target)),
+const withoutLast = (batch: Batch, length = T): Batch => ({
+  ...batch,
+  targets: batch.targets.map((target, i) => (i % length === length - 1 ? IGNORED_TARGET : target)),
 });
 
 /** Records and gradients of two steps, the second of two batches. */

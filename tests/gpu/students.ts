@@ -81,6 +81,7 @@ export function batchOf(
   const V = config.vocab_size;
   const token = (i: number) => (i * i * 7 + i * 3 + salt * 11) % V;
   return {
+    index: 0,
     inputs: Uint32Array.from({ length: B * T }, (_, i) => token(i)),
     targets: Int32Array.from({ length: B * T }, (_, i) =>
       i % 5 < ignoredOf5 ? -100 : token(i + 1),
@@ -90,6 +91,7 @@ export function batchOf(
 
 /** Batches one after the other as one. */
 export const joined = (batches: Batch[]): Batch => ({
+  index: 0,
   inputs: Uint32Array.from(batches.flatMap(({ inputs }) => [...inputs])),
   targets: Int32Array.from(batches.flatMap(({ targets }) => [...targets])),
 });
@@ -121,7 +123,7 @@ export function formulaTeacher(
     parameters: 0,
     logits: (_, first, count) => ({ ...all, layout: all.layout.narrow(0, first, count) }),
     write: () => Promise.reject(new Error('A formula continues no text.')),
-    async enqueue(inputs) {
+    async enqueue({ inputs }) {
       const values = Float32Array.from(formulaLogits(inputs, config.vocab_size));
       const bytes = new Uint8Array(bufferOf(all).size);
       bytes.set(new Uint8Array((dtype === 'f16' ? toHalf(values) : values).buffer));
@@ -144,7 +146,7 @@ export async function readTeacherLogits(
   const logits = teacher.logits(recorder, 0, inputs.length);
   const program = await recorder.build('teacher logits');
   const commands = new CommandBatch(gpu, 'teacher logits');
-  await teacher.enqueue(inputs, commands);
+  await teacher.enqueue({ index: 0, inputs }, commands);
   commands.run(program);
   await commands.submit();
   const values = new Float32Array(await gpu.read(bufferOf(logits), 0, logits.place.bytes));

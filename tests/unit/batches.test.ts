@@ -1,5 +1,5 @@
-// The order of training data and the held-out batches: what is seen, how often, and that any step
-// can be had at once.
+// The training order and the held-out batches: which tokens a batch has, how often each is a
+// target, and that any batch can be made without those before it.
 
 import { describe, expect, test } from 'vitest';
 import type { Batch } from '../../src/data/batches';
@@ -15,7 +15,7 @@ function randomFrom(seed: number): () => number {
 }
 
 const ascending = (length: number) => Uint32Array.from({ length }, (_, i) => i);
-const rowsOf = ({ inputs }: Batch, T: number) =>
+const rowsOf = ({ inputs }: Pick<Batch, 'inputs'>, T: number) =>
   Array.from({ length: inputs.length / T }, (_, row) => [...inputs.subarray(row * T, row * T + T)]);
 const makeBatches = (length: number, batchSize: number, contextLength: number, seed = 1) =>
   new Batches({
@@ -29,12 +29,12 @@ describe('Batches', () => {
   test('a row is consecutive tokens, and its targets the ones after', () => {
     const { inputs, targets } = makeBatches(500, 4, 16).at(0);
     expect([inputs.length, targets.length]).toEqual([64, 64]);
-    for (const row of rowsOf({ inputs, targets }, 16))
+    for (const row of rowsOf({ inputs }, 16))
       expect(row).toEqual(Array.from({ length: 16 }, (_, t) => row[0] + t));
     expect([...targets]).toEqual(Array.from(inputs, (id) => id + 1));
   });
 
-  test('an epoch sees no target twice and misses only the ends', () => {
+  test('an epoch has no target twice and leaves out only the ends of the text', () => {
     const T = 16;
     const batches = makeBatches(1000, 1, T);
     for (const epoch of [0, 1, 7]) {
@@ -61,19 +61,20 @@ describe('Batches', () => {
     expect(phases.size).toBeGreaterThan(T / 2);
   });
 
-  test('any batch can be had without the ones before it', () => {
+  test('a batch does not depend on the ones before it, and carries its index', () => {
     const inOrder = makeBatches(300, 4, 8);
     const all = Array.from({ length: 60 }, (_, index) => inOrder.at(index));
     for (const index of [59, 0, 23, 8, 9])
       expect(makeBatches(300, 4, 8).at(index)).toEqual(all[index]);
+    expect(all.map(({ index }) => index)).toEqual(all.map((_, i) => i));
   });
 
-  test('the same seed gives the same batches, another one others', () => {
+  test('the same seed gives the same batches, another seed gives others', () => {
     expect(makeBatches(500, 4, 16, 3).at(5)).toEqual(makeBatches(500, 4, 16, 3).at(5));
     expect(makeBatches(500, 4, 16, 3).at(5)).not.toEqual(makeBatches(500, 4, 16, 4).at(5));
   });
 
-  test('sequences run on over the end of an epoch', () => {
+  test('a batch may span two epochs', () => {
     const [single, wide] = [makeBatches(100, 1, 8), makeBatches(100, 5, 8)];
     expect(single.windowsPerEpoch % 5).not.toBe(0);
     const rows = Array.from({ length: 30 }, (_, i) => rowsOf(single.at(i), 8)).flat();
@@ -88,7 +89,7 @@ describe('Batches', () => {
     [24, 8],
     [25, 8],
     [3, 2],
-  ])('%i tokens serve a context of %i in every phase', (length, T) => {
+  ])('%i tokens are enough for a context of %i in every phase', (length, T) => {
     const batches = makeBatches(length, 2, T);
     for (let index = 0; index < 50; index++) {
       const { inputs, targets } = batches.at(index);
@@ -97,15 +98,15 @@ describe('Batches', () => {
     }
   });
 
-  test('too short a text says both lengths', () => {
-    expect(() => makeBatches(8, 2, 8)).toThrow(/8 tokens hold no window of 8 \+ 1/);
+  test('a text that is too short is refused with both lengths', () => {
+    expect(() => makeBatches(8, 2, 8)).toThrow(/8 tokens are too few for a window of 8 \+ 1/);
   });
 });
 
 describe('heldOutBatches', () => {
   test('fixed windows in order, spread over the whole text, no target twice', () => {
     const batches = heldOutBatches(ascending(1001), 2, 10, 5);
-    expect(batches.length).toBe(5);
+    expect(batches.map(({ index }) => index)).toEqual([0, 1, 2, 3, 4]);
     const starts = batches.flatMap((batch) => rowsOf(batch, 10).map((row) => row[0]));
     expect(starts).toEqual([0, 100, 200, 300, 400, 500, 600, 700, 800, 900]);
     for (const { inputs, targets } of batches)
@@ -121,9 +122,9 @@ describe('heldOutBatches', () => {
     expect(targets.slice(50)).toEqual(new Array(10).fill(IGNORED_TARGET));
   });
 
-  test('too short a text says both lengths', () => {
+  test('a text that is too short is refused with both lengths', () => {
     expect(() => heldOutBatches(ascending(10), 2, 10, 1)).toThrow(
-      /10 tokens hold no window of 10 \+ 1/,
+      /10 tokens are too few for a window of 10 \+ 1/,
     );
   });
 });

@@ -1,16 +1,16 @@
-// The file of a teacher's cache: what is written comes back; a file of another run, a broken-off,
-// cut or hostile one is refused by what is wrong with it; a storage that is too small is told with
-// both sizes.
+// The file of a teacher's cache: it reads back what was written; a file that belongs to another
+// run, or is incomplete, cut or hostile, is refused with the reason; a storage that is too small is
+// reported with both sizes.
 
 import { beforeEach, describe, expect, it } from 'vitest';
+import { BatchIndex } from '../../src/distill/teacher/batch-index';
 import {
   CacheError,
   CacheFile,
   type CacheIdentity,
-  type CacheTold,
+  type CacheSummary,
   cacheBytes,
 } from '../../src/distill/teacher/cache-file';
-import { BatchIndex } from '../../src/distill/teacher/cached';
 import { entryWords } from '../../src/kernels/topk';
 import { packEntry } from '../../src/reference/topk';
 import { type MemoryStorage, memoryStorage } from '../memory-storage';
@@ -29,7 +29,7 @@ const IDENTITY: CacheIdentity = {
   prompt: 'The whale',
   sampleTokens: 4,
 };
-const TOLD: CacheTold = {
+const SUMMARY: CacheSummary = {
   parameters: 7,
   sample: 'swims',
   perplexity: 12.5,
@@ -38,7 +38,7 @@ const TOLD: CacheTold = {
 };
 const HEADER_BYTES = cacheBytes({ ...IDENTITY, trainBatches: 0, heldOutBatches: 0 });
 
-/** Six positions that a teacher could have said. */
+/** Entries of six positions, all valid. */
 function batch(
   salt: number,
   { V, k }: Pick<CacheIdentity, 'V' | 'k'> = IDENTITY,
@@ -56,11 +56,11 @@ function batch(
 async function written(
   storage: MemoryStorage,
   identity = IDENTITY,
-  told = TOLD,
+  summary = SUMMARY,
 ): Promise<CacheFile> {
   return CacheFile.create(storage, identity, async (file) => {
     for (let index = 0; index < 4; index++) await file.write(index, batch(index, identity));
-    return told;
+    return summary;
   });
 }
 
@@ -80,27 +80,27 @@ const refusal = async (work: Promise<unknown>): Promise<CacheError> => {
 
 describe('a cache that was written', () => {
   it.each([5, 100])(
-    'with k = %i of 100 words comes back, batch by batch, with what the teacher told',
+    'with k = %i of 100 tokens reads back batch by batch, with its summary',
     async (k) => {
       const identity = { ...IDENTITY, k };
       await written(storage, identity);
       expect(storage.bytes.length).toBe(cacheBytes(identity));
       expect(cacheBytes(identity) - HEADER_BYTES).toBe(4 * 6 * 4 * entryWords(identity));
       const file = await CacheFile.open(storage, { ...identity });
-      expect(file.told).toEqual(TOLD);
+      expect(file.summary).toEqual(SUMMARY);
       for (const index of [3, 0, 2, 1])
         expect(await file.read(index)).toEqual(batch(index, identity));
     },
   );
 
-  it('takes 4 bytes a word of a small or large vocabulary, and 4 for the rest, half of that where ids fit into 16 bits', () => {
+  it('takes 4 bytes for the tail, and 4 a token, or 6 if ids do not fit into 16 bits; 2 a token if all are cached', () => {
     expect(entryWords({ V: 50257, k: 64 })).toBe(1 + 32 + 32);
     expect(entryWords({ V: 65537, k: 64 })).toBe(1 + 32 + 64);
     expect(entryWords({ V: 50257, k: 50257 })).toBe(25129);
   });
 
   it.each(Object.keys(IDENTITY) as (keyof CacheIdentity)[])(
-    'is refused for a run of another %s',
+    'is refused for a run with another %s',
     async (name) => {
       await written(storage);
       const value = IDENTITY[name];
@@ -110,19 +110,19 @@ describe('a cache that was written', () => {
       } as CacheIdentity;
       const { kind, message } = await refusal(CacheFile.open(storage, other));
       expect(kind).toBe('other');
-      const shown = (given: unknown) =>
-        typeof given === 'string' ? JSON.stringify(given) : String(given);
+      const shown = (part: unknown) =>
+        typeof part === 'string' ? JSON.stringify(part) : String(part);
       expect(message).toContain(`${shown(value)}, not ${shown(other[name])}`);
     },
   );
 });
 
-describe('a file that is no whole cache', () => {
-  it('is absent where nothing was written', async () => {
+describe('a file that is no complete cache', () => {
+  it('is absent if nothing was written', async () => {
     expect((await refusal(CacheFile.open(storage, IDENTITY))).kind).toBe('absent');
   });
 
-  it('was broken off before its header', async () => {
+  it('was interrupted before its header', async () => {
     const broken = CacheFile.create(storage, IDENTITY, async (file) => {
       for (let index = 0; index < 4; index++) await file.write(index, batch(index));
       throw new Error('the tab was closed');
@@ -131,36 +131,36 @@ describe('a file that is no whole cache', () => {
     expect(storage.bytes.length).toBe(cacheBytes(IDENTITY));
     const { kind, message } = await refusal(CacheFile.open(storage, IDENTITY));
     expect(kind).toBe('damaged');
-    expect(message).toContain('writing it was broken off');
+    expect(message).toContain('writing it was interrupted');
   });
 
   it.each([
     [
       'a byte short',
       (bytes: Uint8Array<ArrayBuffer>) => bytes.slice(0, -1),
-      /has \d+ bytes, and \d+ would be whole/,
+      /has \d+ bytes instead of \d+/,
     ],
     [
       'a byte long',
       (bytes: Uint8Array<ArrayBuffer>) => Uint8Array.from([...bytes, 0]),
-      /would be whole/,
+      /bytes instead of \d+/,
     ],
     ['cut in its header', (bytes: Uint8Array<ArrayBuffer>) => bytes.slice(0, 100), /no header/],
-    ['of some other kind', (bytes: Uint8Array<ArrayBuffer>) => bytes.fill(0x3c, 0, 8), /no header/],
+    ['of another kind', (bytes: Uint8Array<ArrayBuffer>) => bytes.fill(0x3c, 0, 8), /no header/],
     [
-      'of a header that claims too much',
+      'with a header that claims too much',
       (bytes: Uint8Array<ArrayBuffer>) => bytes.fill(0xff, 8, 12),
       /claims 4294967295/,
     ],
     [
-      'of a header that is no JSON',
+      'with a header that is not JSON',
       (bytes: Uint8Array<ArrayBuffer>) => bytes.fill(0x7b, 12, 20),
-      /no JSON/,
+      /not valid JSON/,
     ],
     [
-      'of a header that is no UTF-8',
+      'with a header that is not UTF-8',
       (bytes: Uint8Array<ArrayBuffer>) => bytes.fill(0xff, 12, 20),
-      /no JSON/,
+      /not valid JSON/,
     ],
   ])('%s', async (_, damage, says) => {
     await written(storage);
@@ -175,60 +175,61 @@ describe('a file that is no whole cache', () => {
     7,
     {},
     { identity: IDENTITY },
-    { identity: null, told: TOLD },
-    { identity: IDENTITY, told: { ...TOLD, seconds: 'long' } },
-    { identity: IDENTITY, told: { ...TOLD, kl: { full: 1 } } },
-    { identity: IDENTITY, told: { ...TOLD, sample: 5 } },
-  ])('of a header that says %j', async (header) => {
+    { identity: null, told: SUMMARY },
+    { identity: IDENTITY, told: { ...SUMMARY, seconds: 'long' } },
+    { identity: IDENTITY, told: { ...SUMMARY, kl: { full: 1 } } },
+    { identity: IDENTITY, told: { ...SUMMARY, sample: 5 } },
+  ])('with the header %j', async (header) => {
     await written(storage);
     const text = new TextEncoder().encode(JSON.stringify(header));
     new DataView(storage.bytes.buffer).setUint32(8, text.length, true);
     storage.bytes.set(text, 12);
     const { kind, message } = await refusal(CacheFile.open(storage, IDENTITY));
-    expect([kind, message]).toEqual([
-      'damaged',
-      expect.stringContaining('lacks what a cache says of itself'),
-    ]);
+    expect([kind, message]).toEqual(['damaged', expect.stringContaining('lacks required fields')]);
   });
 });
 
-describe('an entry that no teacher said', () => {
-  const WORDS = entryWords(IDENTITY);
-  const half = (bits: number, at: number) => (words: Uint32Array<ArrayBuffer>) => {
-    new Uint16Array(words.buffer)[at] = bits;
+describe('an entry that no teacher can have produced', () => {
+  const SIZE = entryWords(IDENTITY);
+  const half = (bits: number, at: number) => (entries: Uint32Array<ArrayBuffer>) => {
+    new Uint16Array(entries.buffer)[at] = bits;
   };
   it.each([
-    ['an infinite value', half(0xfc00, 2), /position 0 of batch 1 has a value/],
-    ['a value that is no number', half(0x7e00, 4), /has a value/],
-    ['a value above the largest', half(0x3c00, 3), /has a value/],
-    ['an id twice', half(1, 2 + 6 + 1), /names word 1 after 1/],
-    ['an id out of order', half(0, 2 + 6 + 1), /names word 0 after 1/],
-    ['an id beyond the vocabulary', half(100, 2 + 6 + 4), /names word 100 after \d+, of 100/],
+    ['an infinite logit', half(0xfc00, 2), /position 0 of batch 1 has a logit that is not finite/],
+    ['a logit that is NaN', half(0x7e00, 4), /has a logit that is not finite/],
+    ['a logit above the largest', half(0x3c00, 3), /exceeds the largest/],
+    ['an id twice', half(1, 2 + 6 + 1), /has token 1 after 1/],
+    ['an id out of order', half(0, 2 + 6 + 1), /has token 0 after 1/],
     [
-      'a rest that is no number',
-      (words: Uint32Array) => void (words[WORDS] = 0x7fc00000),
-      /position 1 .* a rest of NaN/,
+      'an id beyond the vocabulary',
+      half(100, 2 + 6 + 4),
+      /has token 100 after \d+ in a vocabulary of 100/,
     ],
     [
-      'a rest of more than everything',
-      (words: Uint32Array) => void (words[0] = 0x42c80000),
-      /a rest of 100/,
+      'a tail that is NaN',
+      (entries: Uint32Array) => void (entries[SIZE] = 0x7fc00000),
+      /position 1 .* a tail of NaN/,
     ],
-  ])('%s: refused when it is read, and when it is written', async (_, damage, says) => {
+    [
+      'a tail of more than all tokens',
+      (entries: Uint32Array) => void (entries[0] = 0x42c80000),
+      /a tail of 100/,
+    ],
+  ])('%s: refused by read and by write', async (_, damage, says) => {
     const file = await written(storage);
-    const words = batch(1);
-    damage(words);
-    storage.bytes.set(new Uint8Array(words.buffer), HEADER_BYTES + words.byteLength);
+    const entries = batch(1);
+    damage(entries);
+    storage.bytes.set(new Uint8Array(entries.buffer), HEADER_BYTES + entries.byteLength);
     const { kind, message } = await refusal(file.read(1));
     expect(kind).toBe('damaged');
     expect(message).toMatch(says);
-    expect((await refusal(file.write(1, words))).message).toMatch(says);
+    expect((await refusal(file.write(1, entries))).message).toMatch(says);
     expect(await file.read(0)).toEqual(batch(0));
   });
 });
 
 describe('a storage that is too small', () => {
-  it('is told before anything is written, with both sizes, where it knows its room', async () => {
+  it('is reported before anything is written, with both sizes, if it knows its room', async () => {
     Object.assign(storage, { capacity: 66_000, knowsRoom: true });
     const { kind, message } = await refusal(written(storage));
     expect(kind).toBe('full');
@@ -236,41 +237,49 @@ describe('a storage that is too small', () => {
     expect(storage.bytes.length).toBe(0);
   });
 
-  it('is told where it fills up', async () => {
+  it('is reported when it fills up', async () => {
     storage.capacity = HEADER_BYTES + 2.5 * batch(0).byteLength;
     expect((await refusal(written(storage))).kind).toBe('full');
   });
 });
 
-describe('which batch is asked for', () => {
-  const of = (...ids: number[]) => ({
+describe('the index of batches', () => {
+  const of = (index: number, ...ids: number[]) => ({
+    index,
     inputs: Uint32Array.from(ids),
     targets: Int32Array.from(ids),
   });
-  const batches = [of(1, 2), of(2, 1), of(1, 2, 0), of(0, 1, 2)];
-  const index = new BatchIndex({ count: 4, at: (i) => batches[i], heldOut: [of(1, 2), of(9, 9)] });
+  const batches = [of(0, 1, 2), of(1, 2, 1), of(2, 1, 2, 0), of(3, 0, 1, 2)];
+  const heldOut = [of(0, 1, 2), of(1, 9, 9)];
+  const index = new BatchIndex({ count: 4, at: (i) => batches[i], heldOut });
 
-  it('shows in its tokens and their order', () => {
-    for (const [i, { inputs }] of batches.entries()) expect(index.find('train', inputs)).toBe(i);
+  it('places training batches first, in their order', () => {
+    for (const [i, batch] of batches.entries()) expect(index.place('training', batch)).toBe(i);
   });
 
-  it('is another in training and in evaluation', () => {
-    expect(index.find('heldOut', of(1, 2).inputs)).toBe(4);
-    expect(index.find('heldOut', of(9, 9).inputs)).toBe(5);
+  it('places held-out batches after them', () => {
+    expect(heldOut.map((batch) => index.place('held-out', batch))).toEqual([4, 5]);
   });
 
-  it('is refused where it was not announced', () => {
-    expect(() => index.find('train', of(9, 9).inputs)).toThrow(CacheError);
-    expect(() => index.find('train', of(2, 2).inputs)).toThrow('no such batch');
+  it('refuses a batch that the file does not hold: beyond the last, or of other tokens', () => {
+    const refused = (split: 'training' | 'held-out', batch: ReturnType<typeof of>) => {
+      expect(() => index.place(split, batch)).toThrow(CacheError);
+      expect(() => index.place(split, batch)).toThrow(
+        `does not hold ${split} batch ${batch.index}.`,
+      );
+    };
+    refused('training', of(1, 9, 9));
+    refused('training', of(0, 2, 2));
+    refused('training', of(4, 1, 2));
+    refused('held-out', of(0, 2, 1));
+    refused('held-out', of(2, 9, 9));
   });
 
-  it('changes the fingerprint of all tokens', () => {
+  it('has a fingerprint of all tokens, which depends on each token and the order', () => {
     const tokens = (all: typeof batches) =>
       new BatchIndex({ count: all.length, at: (i) => all[i], heldOut: [] }).tokens;
     expect(tokens(batches)).toBe(tokens([...batches]));
-    const changed = [batches.slice(1), [...batches].reverse(), [of(1, 3), ...batches.slice(1)]].map(
-      tokens,
-    );
-    expect(new Set([tokens(batches), ...changed]).size).toBe(4);
+    const others = [batches.slice(1), [...batches].reverse(), [of(0, 1, 3), ...batches.slice(1)]];
+    expect(new Set([batches, ...others].map(tokens)).size).toBe(4);
   });
 });

@@ -1,21 +1,19 @@
-// The file that keeps what a teacher said: a header that says whose words they are and for which
-// run, then an entry (see kernels/topk.ts) for each position of each batch that the run will ask
-// for, training batches first. Where it lies is for others to say: the page has the origin private
-// file system, Node a file.
+// The file of a teacher's cache: a header with the cache's identity, then one entry (see
+// kernels/topk.ts) for each position of each batch of the run, training batches first. It knows no
+// file system: the page stores it in the origin private file system, Node in a file.
 //
-// A batch's windows differ from epoch to epoch, and a position's logits with the window that it
-// stands in. So it is batches that are kept, not the text: (training batches + held-out batches) ·
-// B · T entries.
+// A position's logits depend on its window, and windows differ from epoch to epoch. So the file
+// holds batches, not the text: (training batches + held-out batches) · B · T entries.
 
 import { entryWords, narrowIds, type TopK } from '../../kernels/topk';
 
-/** A cache that cannot be used, or not for this. */
+/** A cache that cannot be used, or not for this run. */
 export class CacheError extends Error {
   override name = 'CacheError';
   constructor(
     /**
-     * absent, other: nothing there, or another run's. damaged. full: no room to write. refused: it
-     * cannot do what is asked.
+     * `absent`: no file. `other`: another run's. `damaged`. `full`: no room to write. `refused`: it
+     * does not serve this loss, temperature or batch.
      */
     readonly kind: 'absent' | 'other' | 'damaged' | 'full' | 'refused',
     message: string,
@@ -24,60 +22,60 @@ export class CacheError extends Error {
   }
 }
 
-/** Bytes that stay when the page or the process ends. */
+/** Bytes that outlive the page or the process. */
 export interface CacheStorage {
   size(): Promise<number>;
-  /** From `from` up to but not including `to`; fewer where the file ends before. */
+  /** Bytes [from, to); fewer if the file ends earlier. */
   read(from: number, to: number): Promise<Uint8Array<ArrayBuffer>>;
-  /** @throws CacheError `full` where they do not all fit */
+  /** @throws CacheError `full` if they do not all fit */
   write(at: number, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
-  /** Bytes that may still be written; undefined where nobody knows. */
+  /** Bytes that can still be written; undefined if unknown. */
   room(): Promise<number | undefined>;
   clear(): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Which run a cache serves: any difference, and it is another's. */
+/** The run that a cache serves. A cache with any other value belongs to another run. */
 export interface CacheIdentity extends TopK {
-  /** What names the teacher, with its revision. A branch that has moved since is not noticed. */
+  /** Name of the teacher, with its revision. A branch that moved since then is not noticed. */
   teacher: string;
-  /** What the teacher computed in. */
+  /** Precision of the teacher. */
   dtype: 'f16' | 'f32';
   /**
-   * T of the rest in training batches; in held-out ones it is 1, as in every evaluation. 0 where k
-   * = V, which serves any.
+   * T of the tails in training batches; in held-out batches it is 1, as in every evaluation. 0 if
+   * k = V, which serves every temperature.
    */
   temperature: number;
   batchSize: number;
   contextLength: number;
   trainBatches: number;
   heldOutBatches: number;
-  /** Of all batches' token ids, in order. */
+  /** Fingerprint of all batches' token ids, in order. */
   tokens: string;
-  /** What the teacher continued before it was dropped, and by how many tokens. */
+  /** The prompt that the teacher continued, and by how many tokens. */
   prompt: string;
   sampleTokens: number;
 }
 
-/** What only the teacher could tell, kept with its words. */
-export interface CacheTold {
+/** What the run needs of its teacher beside the entries. */
+export interface CacheSummary {
   /** Parameters of the teacher. */
   parameters?: number;
   /** Its continuation of the prompt. */
   sample?: string;
-  /** On the held-out batches, from all of its logits. Where k = V the entries tell it. */
+  /** On the held-out batches, from all logits. Absent if k = V: the entries give it. */
   perplexity?: number;
   /**
-   * KL(teacher ‖ student) on the held-out batches before training: from all logits, and from what
-   * is kept. Where k < V.
+   * KL(teacher ‖ student) on the held-out batches before training, in nats a token: from all logits,
+   * and from the k tokens of the cache. Absent if k = V.
    */
   kl?: { full: number; kept: number };
-  /** Time that the pass over the batches took. */
+  /** Duration of the pass over the batches. */
   seconds: number;
 }
 
 const MAGIC = 'stillkd1';
-/** Room for the prompt and the teacher's continuation, of 256 tokens at most, many times over. */
+/** Ample for the prompt and the teacher's continuation of at most 256 tokens. */
 const HEADER_BYTES = 2 ** 16;
 
 export const bytesPerPosition = (shape: TopK): number => 4 * entryWords(shape);
@@ -112,97 +110,99 @@ export class CacheFile {
   private constructor(
     private readonly storage: CacheStorage,
     readonly identity: CacheIdentity,
-    readonly told: CacheTold,
+    readonly summary: CacheSummary,
   ) {}
 
-  /** The cache that is there. @throws CacheError unless it is whole and this run's */
+  /** Opens an existing cache. @throws CacheError unless it is complete and this run's */
   static async open(storage: CacheStorage, identity: CacheIdentity): Promise<CacheFile> {
     const size = await storage.size();
     if (size === 0) throw new CacheError('absent', 'There is no cache yet.');
     const bytes = await storage.read(0, Math.min(size, HEADER_BYTES));
-    const { identity: theirs, told } = parseHeader(bytes);
-    const differ = (Object.keys(LABELS) as (keyof CacheIdentity)[]).filter(
-      (name) => theirs[name] !== identity[name],
+    const header = parseHeader(bytes);
+    const different = (Object.keys(LABELS) as (keyof CacheIdentity)[]).filter(
+      (name) => header.identity[name] !== identity[name],
     );
-    if (differ.length > 0) {
-      const each = differ.map(
-        (name) => `${LABELS[name]} ${brief(theirs[name])}, not ${brief(identity[name])}`,
+    if (different.length > 0) {
+      const each = different.map(
+        (name) => `${LABELS[name]} ${brief(header.identity[name])}, not ${brief(identity[name])}`,
       );
-      throw new CacheError('other', `The teacher’s cache is another run’s: ${each.join('; ')}.`);
+      throw new CacheError(
+        'other',
+        `The teacher’s cache belongs to another run: ${each.join('; ')}.`,
+      );
     }
-    const wanted = cacheBytes(identity);
-    if (size !== wanted) throw damaged(`it has ${size} bytes, and ${wanted} would be whole`);
-    return new CacheFile(storage, identity, told);
+    const expected = cacheBytes(identity);
+    if (size !== expected) throw damaged(`it has ${size} bytes instead of ${expected}`);
+    return new CacheFile(storage, identity, header.summary);
   }
 
   /**
-   * Writes a new cache: `fill` writes the entries through what it is given, and tells what else the
-   * teacher said. Without its header, which is written last, a broken-off cache is none. @throws
-   * CacheError `full`
+   * Writes a new cache: `fill` writes the entries and returns the summary. The header is written
+   * last, so an interrupted cache has none and is not used.
+   * @throws CacheError `full`
    */
   static async create(
     storage: CacheStorage,
     identity: CacheIdentity,
-    fill: (file: CacheFile) => Promise<CacheTold>,
+    fill: (file: CacheFile) => Promise<CacheSummary>,
   ): Promise<CacheFile> {
     await storage.clear();
-    const wanted = cacheBytes(identity);
+    const bytes = cacheBytes(identity);
     const room = await storage.room();
-    if (room !== undefined && room < wanted) {
+    if (room !== undefined && room < bytes) {
       throw new CacheError(
         'full',
-        `The teacher’s cache needs ${megabytes(wanted)}; there is room for ${megabytes(room)}.`,
+        `The teacher’s cache needs ${megabytes(bytes)}; there is room for ${megabytes(room)}.`,
       );
     }
     await storage.write(0, new Uint8Array(HEADER_BYTES));
-    const told = await fill(new CacheFile(storage, identity, { seconds: 0 }));
-    const text = new TextEncoder().encode(JSON.stringify({ identity, told }));
+    const summary = await fill(new CacheFile(storage, identity, { seconds: 0 }));
+    const text = new TextEncoder().encode(JSON.stringify({ identity, told: summary }));
     const start = new TextEncoder().encode(MAGIC);
     const head = new Uint8Array(start.length + 4 + text.length);
     if (head.length > HEADER_BYTES)
       throw new CacheError(
         'refused',
-        `The header takes ${head.length} bytes; ${HEADER_BYTES} are set aside. Use a shorter prompt.`,
+        `The cache’s header takes ${head.length} bytes; at most ${HEADER_BYTES} fit. Use a shorter prompt.`,
       );
     head.set(start);
     new DataView(head.buffer).setUint32(start.length, text.length, true);
     head.set(text, start.length + 4);
     await storage.write(0, head);
-    return new CacheFile(storage, identity, told);
+    return new CacheFile(storage, identity, summary);
   }
 
   /**
-   * Entries of batch `index`, held-out ones behind those of training. @throws CacheError for words
-   * that no teacher said
+   * Entries of the batch at `place`: (B·T, entry size). Held-out batches come after those of
+   * training.
+   * @throws CacheError `damaged` if they are cut or are no valid entries
    */
-  async read(index: number): Promise<Uint32Array<ArrayBuffer>> {
-    const [from, to] = this.#range(index);
+  async read(place: number): Promise<Uint32Array<ArrayBuffer>> {
+    const [from, to] = this.#range(place);
     const bytes = await this.storage.read(from, to);
     if (bytes.length !== to - from)
-      throw damaged(`batch ${index} ends after ${bytes.length} of ${to - from} bytes`);
-    const words = new Uint32Array(bytes.slice().buffer);
-    checkEntries(words, this.identity, `batch ${index}`);
-    return words;
+      throw damaged(`batch ${place} ends after ${bytes.length} of ${to - from} bytes`);
+    const entries = new Uint32Array(bytes.slice().buffer);
+    checkEntries(entries, this.identity, `batch ${place}`);
+    return entries;
   }
 
-  /** @throws CacheError where they do not fit, or hold a number that no cache can */
-  async write(index: number, words: Uint32Array<ArrayBuffer>): Promise<void> {
-    const [from] = this.#range(index);
-    checkEntries(words, this.identity, `batch ${index}`);
-    await this.storage.write(
-      from,
-      new Uint8Array(words.buffer, words.byteOffset, words.byteLength),
-    );
+  /** @throws CacheError `full`; `damaged` if they are no valid entries */
+  async write(place: number, entries: Uint32Array<ArrayBuffer>): Promise<void> {
+    const [from] = this.#range(place);
+    checkEntries(entries, this.identity, `batch ${place}`);
+    const { buffer, byteOffset, byteLength } = entries;
+    await this.storage.write(from, new Uint8Array(buffer, byteOffset, byteLength));
   }
 
   close(): Promise<void> {
     return this.storage.close();
   }
 
-  #range(index: number): [number, number] {
+  #range(place: number): [number, number] {
     const { batchSize, contextLength } = this.identity;
     const bytes = batchSize * contextLength * bytesPerPosition(this.identity);
-    const from = HEADER_BYTES + index * bytes;
+    const from = HEADER_BYTES + place * bytes;
     return [from, from + bytes];
   }
 }
@@ -217,12 +217,12 @@ const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`;
 
 function parseHeader(bytes: Uint8Array<ArrayBuffer>): {
   identity: Record<string, unknown>;
-  told: CacheTold;
+  summary: CacheSummary;
 } {
   const start = MAGIC.length + 4;
   const magic = new TextDecoder().decode(bytes.subarray(0, MAGIC.length));
   if (bytes.length < HEADER_BYTES || magic !== MAGIC)
-    throw damaged('it has no header; writing it was broken off');
+    throw damaged('it has no header, because writing it was interrupted');
   const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(MAGIC.length, true);
   if (length > HEADER_BYTES - start) throw damaged(`its header claims ${length} bytes`);
   let header: unknown;
@@ -231,61 +231,59 @@ function parseHeader(bytes: Uint8Array<ArrayBuffer>): {
       new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(start, start + length)),
     );
   } catch {
-    throw damaged('its header is no JSON');
+    throw damaged('its header is not valid JSON');
   }
-  const { identity, told } = (isObject(header) ? header : {}) as Record<string, unknown>;
-  if (!isObject(identity) || !isTold(told))
-    throw damaged('its header lacks what a cache says of itself');
-  return { identity, told };
+  const { identity, told: summary } = (isObject(header) ? header : {}) as Record<string, unknown>;
+  if (!isObject(identity) || !isSummary(summary)) throw damaged('its header lacks required fields');
+  return { identity, summary };
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null;
 
-function isTold(value: unknown): value is CacheTold {
+function isSummary(value: unknown): value is CacheSummary {
   if (!isObject(value)) return false;
   const { parameters, sample, perplexity, kl, seconds } = value;
-  const number = (given: unknown) => typeof given === 'number' && Number.isFinite(given);
   return (
-    number(seconds) &&
-    [parameters, perplexity].every((given) => given === undefined || number(given)) &&
+    isFiniteNumber(seconds) &&
+    [parameters, perplexity].every((figure) => figure === undefined || isFiniteNumber(figure)) &&
     (sample === undefined || typeof sample === 'string') &&
-    (kl === undefined || (isObject(kl) && number(kl.full) && number(kl.kept)))
+    (kl === undefined || (isObject(kl) && isFiniteNumber(kl.full) && isFiniteNumber(kl.kept)))
   );
 }
 
-/**
- * f16: every number from −0 down to its lowest, 65504. What lies above is an infinity or no number.
- */
+const isFiniteNumber = (value: unknown) => typeof value === 'number' && Number.isFinite(value);
+
+/** Bits of f16: from −0 down to the lowest number, −65504. Above them are −∞ and NaN. */
 const [NEGATIVE_ZERO, LOWEST] = [0x8000, 0xfbff];
 
 /**
- * Throws a CacheError for words that are no entries: values above 0 or not finite, ids out of order
- * or of the vocabulary.
+ * @throws CacheError for values above 0 or not finite, tails too large, ids out of order or outside
+ * the vocabulary
  */
-function checkEntries(words: Uint32Array<ArrayBuffer>, shape: TopK, where: string): void {
+function checkEntries(data: Uint32Array<ArrayBuffer>, shape: TopK, where: string): void {
   const { V, k } = shape;
   const size = entryWords(shape);
   const pairs = Math.ceil(k / 2);
-  const halves = new Uint16Array(words.buffer, words.byteOffset, 2 * words.length);
-  const rests = new Float32Array(words.buffer, words.byteOffset, words.length);
-  const ids = narrowIds(shape) ? halves : words;
-  for (let entry = 0; entry < words.length; entry += size) {
+  const halves = new Uint16Array(data.buffer, data.byteOffset, 2 * data.length);
+  const tails = new Float32Array(data.buffer, data.byteOffset, data.length);
+  const ids = narrowIds(shape) ? halves : data;
+  for (let entry = 0; entry < data.length; entry += size) {
     const position = `position ${entry / size} of ${where}`;
     const values = entry + (k < V ? 1 : 0);
     for (let i = 2 * values; i < 2 * values + k; i++) {
       if (halves[i] === 0 || (halves[i] >= NEGATIVE_ZERO && halves[i] <= LOWEST)) continue;
-      throw damaged(`${position} has a value that is no logit less the largest`);
+      throw damaged(`${position} has a logit that is not finite or exceeds the largest`);
     }
     if (k === V) continue;
-    // V words of no less than 1/V each are the most that can be left out.
-    if (!(rests[entry] <= Math.log(V) + 1))
-      throw damaged(`${position} has a rest of ${rests[entry]}`);
+    // The tail sums at most V terms of at most 1 each.
+    if (!(tails[entry] <= Math.log(V) + 1))
+      throw damaged(`${position} has a tail of ${tails[entry]}`);
     const first = narrowIds(shape) ? 2 * (values + pairs) : values + pairs;
     let last = -1;
     for (let i = first; i < first + k; i++) {
       if (ids[i] <= last || ids[i] >= V)
-        throw damaged(`${position} names word ${ids[i]} after ${last}, of ${V}`);
+        throw damaged(`${position} has token ${ids[i]} after ${last} in a vocabulary of ${V}`);
       last = ids[i];
     }
   }

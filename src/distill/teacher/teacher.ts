@@ -17,45 +17,52 @@ import { Arena, fill, planArena, type Weights } from '../../model/parameters';
 import { BYTES, fromHalf } from '../../tensor/dtype';
 import { Layout } from '../../tensor/layout';
 import { Sampler, type Write, writeByLogits } from '../sample';
+import type { TokenBatch } from './batch-index';
 import type { OnnxTeacher, TeacherSizes } from './onnx';
 
-/**
- * Where a loss and an evaluation have the teacher's side from: a teacher, or what was kept of one
- * (cached-teacher.ts).
- */
-export interface Taught {
+/** What losses and evaluations read: a teacher, or its cache (cached.ts). */
+export interface TeacherSource {
   /**
-   * Puts the work for `inputs` (b, T), b ≤ B, on the queue before whatever the caller submits next:
-   * in submissions of its own, or at the end of `work`. Rows beyond b are undefined.
+   * Enqueues the teacher's work for `batch` (b, T), b ≤ B, ahead of what the caller submits next:
+   * in submissions of its own, or at the end of `commands`. Logits of rows beyond b are undefined.
    */
-  enqueue(inputs: Uint32Array, commands: CommandBatch): Promise<void>;
+  enqueue(batch: TokenBatch, commands: CommandBatch): Promise<void>;
   /**
-   * The logits of the batch enqueued last, (count, V) f16 or f32, of its rows from `first` = b · T
-   * + t on. Records what it takes to have them, so that a large vocabulary's logits need never all
-   * be there at once. Where only k words of each row were kept, the rows' entries.
+   * Logits (count, V), f16 or f32, of the batch enqueued last: its rows from `first` = b · T + t on.
+   * Records the dispatches that compute them, so a large vocabulary's logits need not all exist at
+   * once. A top-k cache gives the rows' entries instead.
    */
   logits(recorder: Recorder, first: number, count: number): Tensor | Entries;
   /**
-   * Times of its dispatches for the batch enqueued last, the head's apart; absent where they are
-   * not ours. Changes nothing.
+   * Times of its dispatches for the batch enqueued last, without the head. Absent if its dispatches
+   * are not ours. Changes no result.
    */
   profile?(): Promise<DispatchTime[]>;
-  /** The one temperature that its entries serve; any where it is undefined. */
+  /** The only temperature that a top-k cache serves; undefined if every temperature works. */
   readonly temperature?: number;
   /**
-   * Of entries: how many words they keep, and the perplexity that all logits of the evaluation's
-   * batches had.
+   * Of a top-k cache: tokens per entry, and the teacher's perplexity on the held-out batches, from
+   * all logits.
    */
-  readonly kept?: { k: number; perplexity?: number };
+  readonly topK?: { k: number; teacherPerplexity?: number };
 }
 
-export interface Teacher extends Taught {
-  /** Undefined where only the graph knows. */
+export interface Teacher extends TeacherSource {
+  /** Undefined for an ONNX graph that does not tell. */
   readonly parameters: number | undefined;
   logits(recorder: Recorder, first: number, count: number): Tensor;
   write: Write;
   dispose(): Promise<void>;
 }
+
+/** The batches that a teacher is built for, (B, T), and its precision. */
+export interface TeacherShape {
+  B: number;
+  T: number;
+  dtype: 'f16' | 'f32';
+}
+
+export type MakeTeacher = (gpu: Gpu, shape: TeacherShape) => Promise<Teacher>;
 
 /**
  * A teacher that onnxruntime runs on our device, in submissions of its own, into a buffer of ours.
@@ -74,14 +81,14 @@ export function teacherFromOnnx(
     Layout.contiguous([B * T, V]),
     onnx.dtype,
   );
-  const enqueue = (inputs: Uint32Array) => onnx.run(inputs, inputs.length / T, T, bufferOf(all));
+  const run = (inputs: Uint32Array) => onnx.run(inputs, inputs.length / T, T, bufferOf(all));
   return {
     parameters,
-    enqueue,
+    enqueue: ({ inputs }) => run(inputs),
     logits: (_, first, count) => ({ ...all, layout: all.layout.narrow(0, first, count) }),
     write: writeByLogits(async (tokens) => {
       const { inputs, last } = padded(tokens, T);
-      await enqueue(inputs);
+      await run(inputs);
       return readRow(gpu, all, last * V, V);
     }),
     async dispose() {
@@ -99,7 +106,7 @@ export async function teacherFromWeights(
   gpu: Gpu,
   weights: Weights | undefined,
   architecture: Architecture,
-  { B, T, dtype }: { B: number; T: number; dtype: 'f16' | 'f32' },
+  { B, T, dtype }: TeacherShape,
 ): Promise<Teacher> {
   const arena = new Arena(
     gpu,
@@ -130,7 +137,7 @@ export async function teacherFromWeights(
   const sampler = await Sampler.create(gpu, pool, model, T);
   return {
     parameters: arena.plan.parameters,
-    async enqueue(inputs, commands) {
+    async enqueue({ inputs }, commands) {
       gpu.device.queue.writeBuffer(bufferOf(tokens), 0, inputs as Uint32Array<ArrayBuffer>);
       commands.run(program);
     },

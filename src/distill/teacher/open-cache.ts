@@ -1,6 +1,6 @@
-// Offloading: before a run builds its student, its teacher says once what it thinks of every batch,
-// that is written down, and the teacher leaves the GPU. A cache that is there already and is this
-// run's makes even that needless.
+// Offloading: before a run builds its student, the teacher reads every batch once, its top logits
+// go to a file, and the teacher leaves the GPU. If the run's cache already exists, no teacher is
+// needed.
 
 import type { Config } from '../../config';
 import type { Gpu } from '../../gpu/device';
@@ -9,55 +9,57 @@ import type { TopK } from '../../kernels/topk';
 import type { Architecture } from '../../model/family';
 import { Arena, fill, planArena, type Weights } from '../../model/parameters';
 import { Evaluator } from '../evaluate';
+import { slicedCacheError } from '../loss-paths';
 import { needsTeacher, requireEntriesServe } from '../losses';
 import type { Write } from '../sample';
-import { noSlices } from '../step';
+import { BatchIndex, type RunBatches } from './batch-index';
 import {
   bytesPerPosition,
   CacheError,
   CacheFile,
   type CacheIdentity,
   type CacheStorage,
-  type CacheTold,
+  type CacheSummary,
 } from './cache-file';
-import { type AskedBatches, BatchIndex, cachedTeacher, writeEntries } from './cached';
-import type { Taught, Teacher } from './teacher';
+import { cachedTeacher } from './cached';
+import type { MakeTeacher, Teacher, TeacherSource } from './teacher';
+import { writeEntries } from './write-cache';
 
-/** How many of V words a config asks a cache to keep. */
-export const keptWords = ({ cache_top_k: k }: Pick<Config, 'cache_top_k'>, V: number): TopK => ({
+/** The entries that a config asks for; cache_top_k=0 keeps all V tokens. */
+export const cacheShape = ({ cache_top_k: k }: Pick<Config, 'cache_top_k'>, V: number): TopK => ({
   V,
   k: k === 0 ? V : Math.min(k, V),
 });
 
-/** Throws a CacheError if this run's loss cannot be had from k words and the rest. */
+/** @throws CacheError if this run's loss needs more than k logits and their tail */
 export function requireCacheServes(config: Config, V: number): void {
-  const shape = keptWords(config, V);
+  const shape = cacheShape(config, V);
   if (shape.k === V || !needsTeacher(config.loss)) return;
   requireEntriesServe(config, shape);
-  if (config.train_loss_path !== 'labels') throw noSlices(config.train_loss_path, shape);
+  if (config.train_loss_path !== 'labels') throw slicedCacheError(config.train_loss_path, shape);
 }
 
 /** Where a run may write its cache. */
 export interface CachePlace {
-  /** @throws where nothing can be written, for what reason ever */
+  /** @throws if the storage is not available */
   open(): Promise<CacheStorage>;
-  /** What names the teacher. */
+  /** Name of the teacher, with its revision. */
   teacher: string;
-  /** Something went another way than was asked for, and the run goes on. */
+  /** A message for the user about a run that goes on differently than configured. */
   note(text: string): void;
 }
 
-interface CachingParts {
+interface OpenCacheOptions {
   gpu: Gpu;
   config: Config;
   dtype: 'f16' | 'f32';
   place: CachePlace;
-  batches: AskedBatches;
+  batches: RunBatches;
   student: Architecture;
-  /** What the student starts from; asked for a second time when it is built. */
+  /** The student's initial weights; called again when the student is built. */
   weights(): Weights | undefined;
-  makeTeacher(gpu: Gpu, shape: { B: number; T: number; dtype: 'f16' | 'f32' }): Promise<Teacher>;
-  /** The teacher's continuation of the prompt; undefined where the run has none. */
+  makeTeacher: MakeTeacher;
+  /** The teacher's continuation of the prompt; undefined for a run that samples nothing. */
   sample(write: Write): Promise<string | undefined>;
   signal?: AbortSignal;
   /** `loaded` of `total` bytes are written. */
@@ -67,21 +69,21 @@ interface CachingParts {
 export interface OpenCache {
   file: CacheFile;
   index: BatchIndex;
-  /** It was there before this run. */
+  /** The cache existed before this run. */
   found: boolean;
 }
 
-const UNCACHED = 'The run goes on with the teacher in memory.';
+const UNCACHED = 'The run continues with the teacher in memory.';
 
 /**
- * The run's cache, found or written. Where it cannot be written the reason is noted, and the run
- * goes on with the teacher in memory: the one that was begun with, if there is one.
+ * Finds or writes the run's cache. Where it cannot be written, the reason is noted and the run
+ * continues with the teacher in memory: the one returned, or undefined if none was started.
  */
 export async function openCache(
-  parts: CachingParts,
+  options: OpenCacheOptions,
 ): Promise<OpenCache | { teacher: Teacher } | undefined> {
-  const { place, progress } = parts;
-  progress('looking for a cache of this run');
+  const { place, progress } = options;
+  progress('looking for this run’s cache');
   let storage: CacheStorage;
   try {
     storage = await place.open();
@@ -90,7 +92,7 @@ export async function openCache(
     return undefined;
   }
   try {
-    const opened = await findOrWrite(parts, storage);
+    const opened = await findOrWrite(options, storage);
     if ('teacher' in opened) await storage.close();
     return opened;
   } catch (error) {
@@ -100,18 +102,19 @@ export async function openCache(
 }
 
 async function findOrWrite(
-  parts: CachingParts,
+  options: OpenCacheOptions,
   storage: CacheStorage,
 ): Promise<OpenCache | { teacher: Teacher }> {
-  const { gpu, config, dtype, student, batches, place, makeTeacher, progress } = parts;
+  const { gpu, config, dtype, student, batches, place, makeTeacher, progress } = options;
   const { batch_size: B, max_length: T, temperature, prompt, sample_tokens: sampleTokens } = config;
   const index = new BatchIndex(batches);
-  const shape = keptWords(config, student.vocabularySize);
+  const { V, k } = cacheShape(config, student.vocabularySize);
   const identity: CacheIdentity = {
     teacher: place.teacher,
     dtype,
-    ...shape,
-    temperature: shape.k < shape.V ? temperature : 0,
+    V,
+    k,
+    temperature: k < V ? temperature : 0,
     batchSize: B,
     contextLength: T,
     trainBatches: batches.count,
@@ -124,13 +127,13 @@ async function findOrWrite(
     return { file: await CacheFile.open(storage, identity), index, found: true };
   } catch (error) {
     if (!(error instanceof CacheError)) throw error;
-    if (error.kind !== 'absent') place.note(`${error.message} It is written anew.`);
+    if (error.kind !== 'absent') place.note(`${error.message} The run writes a new one.`);
   }
   progress('starting the teacher');
   const teacher = await makeTeacher(gpu, { B, T, dtype });
   try {
     const file = await CacheFile.create(storage, identity, (file) =>
-      fillCache(parts, file, index, teacher),
+      fillCache(options, file, index, teacher),
     );
     await teacher.dispose();
     return { file, index, found: false };
@@ -146,12 +149,12 @@ async function findOrWrite(
 }
 
 async function fillCache(
-  parts: CachingParts,
+  options: OpenCacheOptions,
   file: CacheFile,
   index: BatchIndex,
   teacher: Teacher,
-): Promise<CacheTold> {
-  const { gpu, batches, signal, progress } = parts;
+): Promise<CacheSummary> {
+  const { gpu, batches, signal, progress } = options;
   const { V, k, batchSize: B, contextLength: T } = file.identity;
   const started = performance.now();
   const bytes = bytesPerPosition({ V, k });
@@ -159,45 +162,40 @@ async function fillCache(
   await writeEntries(gpu, teacher, file, batches, {
     signal,
     onBatch: (done) => {
-      const said = `${count(done * B * T)} of ${count(positions)} positions, ${count(bytes)} bytes each`;
-      progress(said, done * B * T * bytes, positions * bytes);
+      const detail = `${count(done * B * T)} of ${count(positions)} positions, ${count(bytes)} bytes each`;
+      progress(detail, done * B * T * bytes, positions * bytes);
     },
   });
   const seconds = (performance.now() - started) / 1000;
-  progress('comparing what is kept with the whole');
-  const sample = await parts.sample(teacher.write);
+  progress('comparing the cache with the full logits');
+  const sample = await options.sample(teacher.write);
   return {
     parameters: teacher.parameters,
     sample,
     seconds,
-    ...(k < V && (await compared(parts, file, index, teacher))),
+    ...(k < V && (await compareWithFull(options, file, index, teacher))),
   };
 }
 
 /**
- * What is lost by keeping k words: KL on the held-out batches before training, both ways. Where no
- * target is valid there is none.
+ * What keeping k tokens loses: KL on the held-out batches before training, from all logits and from
+ * the cache. Empty if no target is valid.
  */
-async function compared(
-  { gpu, dtype, student, weights, batches }: CachingParts,
+async function compareWithFull(
+  { gpu, dtype, student, weights, batches }: OpenCacheOptions,
   file: CacheFile,
   index: BatchIndex,
   teacher: Teacher,
-): Promise<Pick<CacheTold, 'perplexity' | 'kl'>> {
+): Promise<Pick<CacheSummary, 'perplexity' | 'kl'>> {
   const { V, k, batchSize: B, contextLength: T } = file.identity;
   const pool = new Pool(gpu);
-  const arena = new Arena(
-    gpu,
-    planArena(student.parameters, gpu.limits.buffer),
-    dtype,
-    'weights',
-    'student, to compare',
-  );
+  const plan = planArena(student.parameters, gpu.limits.buffer);
+  const arena = new Arena(gpu, plan, dtype, 'weights', 'student, to compare');
   const cached = cachedTeacher(gpu, { V, k }, [B, T], { file, index });
-  const evaluate = async (taught: Taught) => {
+  const evaluate = async (source: TeacherSource) => {
     const model = student.withWeights(arena);
-    // The path that neither copies nor fails: what is compared is the teachers.
-    const evaluator = new Evaluator(gpu, pool, model, taught, [B, T], 'strided');
+    // The path that neither copies nor fails: this compares teachers, not paths.
+    const evaluator = new Evaluator(gpu, pool, model, source, [B, T], 'strided');
     const record = await evaluator.run([...batches.heldOut], 0).finally(() => evaluator.destroy());
     if (record.firstError !== undefined) throw new Error(record.firstError);
     return record;
@@ -205,9 +203,9 @@ async function compared(
   try {
     await fill(gpu, [arena], weights());
     const full = await evaluate(teacher);
-    const kept = await evaluate(cached.heldOut);
-    if (full.kl === undefined || kept.kl === undefined) return {};
-    return { perplexity: full.teacherPerplexity, kl: { full: full.kl, kept: kept.kl } };
+    const topK = await evaluate(cached.heldOut);
+    if (full.kl === undefined || topK.kl === undefined) return {};
+    return { perplexity: full.teacherPerplexity, kl: { full: full.kl, kept: topK.kl } };
   } finally {
     cached.destroy();
     arena.destroy();
