@@ -4,7 +4,7 @@
 
 import { open, rename } from 'node:fs/promises';
 import type { Config } from '../config';
-import type { Snapshot } from '../distill/trainer';
+import type { Snapshot } from '../distill/training-state';
 import type { Places } from './flags';
 
 /** What a resumed run must know about the run that it continues. */

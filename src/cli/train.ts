@@ -9,7 +9,7 @@ import { encodeDocuments } from '../data/split';
 import { planMemory } from '../distill/apparatus';
 import { takeStudent } from '../distill/export/student-folder';
 import { dtypeOf, newStudent, Run, requireContext } from '../distill/run';
-import type { Snapshot } from '../distill/trainer';
+import type { Snapshot } from '../distill/training-state';
 import type { Gpu } from '../gpu/device';
 import { formatLink } from '../link';
 import { openCacheStorage } from './cache-storage';

@@ -29,7 +29,7 @@ import {
   openCache,
   requireCacheServes,
 } from './teacher/open-cache';
-import type { Snapshot } from './trainer';
+import type { Snapshot } from './training-state';
 
 export type RunStage = 'cache' | 'teacher' | 'student' | 'compile' | 'evaluate';
 

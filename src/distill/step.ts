@@ -1,127 +1,140 @@
-// The part of a step where the logits are: head, loss and the head's backward, in chunks of rows
-// or, on a path that slices, all at once.
+// One training step, recorded once and replayed by the trainer. It runs in this order:
+//
+//   clear gradients and sums                            Trainer.step
+//   for each batch of the step:
+//     teacher's forward                                 TeacherSource.enqueue
+//     student's forward                                 recordGradients
+//     for each chunk of rows: head, loss, head backward
+//     backward
+//   gradient norm, loss scale, clipping and AdamW       recordOptimiser
+//
+// B sequences of T tokens, V tokens of vocabulary, C width.
 
 import { IGNORED_TARGET } from '../data/batches';
-import type { Placement, Recorder, Tensor } from '../gpu/program';
+import type { Recorder, Tensor } from '../gpu/program';
 import { columnSum } from '../kernels/column_sum';
+import { optimiserStep } from '../kernels/optimiser';
 import { matrix } from '../kernels/tensors';
-import type { LanguageModel } from '../model/family';
-import type { Arena } from '../model/parameters';
 import { Layout } from '../tensor/layout';
+import type { BatchBuffer } from './batch-buffer';
 import { chunksOf, rowsPerChunk, TILE_ROWS } from './chunks';
-import {
-  type LossPath,
-  slicedCacheError,
-  sliceLabels,
-  sliceLogits,
-  sliceLogitsBackward,
-} from './loss-paths';
+import * as paths from './loss-paths';
 import { recordLoss } from './losses';
+import { lossScalingOf } from './settings';
 import type { TeacherSource } from './teacher/teacher';
-import type { TrainerSettings } from './trainer';
+import type { TrainingState } from './training-state';
 
-interface Parts {
-  settings: TrainerSettings;
-  model: LanguageModel;
-  gradients: Arena;
-  /** Absent where the loss needs none. */
-  teacher?: Pick<TeacherSource, 'logits'>;
-  /** `sums`: 2 f32, the sums of CE and KD over tokens. `zero`: one f32 that is 0. */
-  buffers: Record<'step' | 'scaler' | 'sums' | 'zero', GPUBuffer>;
-}
+type Teacher = Pick<TeacherSource, 'logits'> | undefined;
 
-interface Rows {
-  hidden: Tensor; // (B·T, C)
-  targets: Tensor; // (B, T), or labels where the path slices
-  dhidden: Tensor; // (B·T, C)
-}
+/** What the losses of a step read and write. */
+type LossState = Pick<
+  TrainingState,
+  'settings' | 'model' | 'gradients' | 'step' | 'scaler' | 'sums' | 'zero'
+> & { batch: Pick<BatchBuffer, 'targets'> };
 
 /**
- * Records dhidden, the head's part of the gradients and the losses' sums. Returns the bytes that
- * the loss path copies.
+ * Records one batch's forward and backward pass, which adds to the gradients and to the losses'
+ * sums. Returns the bytes that the loss path copies.
  * @throws LayoutError on the path `view`, where PyTorch's view does
  */
-export function recordHeadLoss(recorder: Recorder, parts: Parts, rows: Rows): number {
-  const { lossPath = 'labels' } = parts.settings;
-  if (lossPath !== 'labels') return recordSliced(recorder, lossPath, parts, rows);
-  recordChunks(recorder, parts, rows);
-  return 0;
+export function recordGradients(
+  recorder: Recorder,
+  state: TrainingState,
+  teacher: Teacher,
+): number {
+  const { model, gradients, settings, batch } = state;
+  const { lossPath = 'labels' } = settings;
+  const activations = model.forward(recorder, batch.tokens, settings.recompute);
+  const { hidden } = activations; // (B·T, C)
+  const dhidden = recorder.tensor('d hidden', hidden.layout, hidden.dtype);
+  let bytesCopied = 0;
+  if (lossPath === 'labels') recordChunks(recorder, state, teacher, hidden, dhidden);
+  else bytesCopied = recordSliced(recorder, lossPath, state, teacher, hidden, dhidden);
+  model.backward(recorder, gradients, activations, dhidden, batch.order);
+  return bytesCopied;
 }
 
-function recordChunks(recorder: Recorder, parts: Parts, { hidden, targets, dhidden }: Rows): void {
-  const { student, loss, chunkElements } = parts.settings;
-  const { vocabularySize: V } = student;
+/** Head, loss and the head's backward, a chunk of rows at a time. */
+export function recordChunks(
+  recorder: Recorder,
+  state: LossState,
+  teacher: Teacher,
+  hidden: Tensor,
+  dhidden: Tensor,
+): void {
+  const { model, gradients, settings, batch } = state;
+  const { loss, chunkElements } = settings;
+  const { vocabularySize: V } = model.architecture;
   const [rows] = hidden.layout.shape;
   const perToken = recorder.tensor('per token', Layout.contiguous([rows, 2]), 'f32');
   const most = rowsPerChunk(recorder.gpu, V, chunkElements);
-  const rowsOf = (tensor: Tensor, first: number, count: number): Tensor => ({
-    ...tensor,
-    layout: tensor.layout.narrow(0, first, count),
-  });
   for (const { first, count } of chunksOf(rows, most, chunkElements ? 1 : TILE_ROWS)) {
+    const narrow = (x: Tensor): Tensor => ({ ...x, layout: x.layout.narrow(0, first, count) });
     const logits = recorder.tensor('logits', Layout.contiguous([count, V]), 'f32', 'logits');
-    const part = rowsOf(hidden, first, count);
-    parts.model.head(recorder, part, logits);
-    const inputs = {
-      ...lossInputs(parts, targets, perToken),
-      student: logits,
-      chunk: { first, rows: count },
-    };
-    recordLoss(recorder, loss, inputs, parts.teacher?.logits(recorder, first, count));
-    recordHeadBackward(recorder, parts, part, logits, rowsOf(dhidden, first, count));
+    model.head(recorder, narrow(hidden), logits);
+    const inputs = lossInputs(state, logits, batch.targets, perToken);
+    const teacherLogits = teacher?.logits(recorder, first, count);
+    recordLoss(recorder, loss, { ...inputs, chunk: { first, rows: count } }, teacherLogits);
+    // The loss left its gradient in the logits' place.
+    const dlogits = logits;
+    model.headBackward(recorder, gradients, {
+      hidden: narrow(hidden),
+      dlogits,
+      dhidden: narrow(dhidden),
+    });
   }
-  columnSum(recorder, perToken, persistent(parts.buffers.sums, [2]), 'loss sums');
+  columnSum(recorder, perToken, state.sums, 'loss sums');
 }
 
-/** All logits at once, sliced to [:, :-1] as scripts do. */
+/** The same for all logits at once, sliced to [:, :-1] as training scripts do. */
 function recordSliced(
   recorder: Recorder,
-  path: LossPath,
-  parts: Parts,
-  { hidden, targets, dhidden }: Rows,
+  path: paths.LossPath,
+  state: LossState,
+  teacher: Teacher,
+  hidden: Tensor,
+  dhidden: Tensor,
 ): number {
-  const { student, batchSize: B, contextLength: T, loss } = parts.settings;
-  const { vocabularySize: V } = student;
+  const { model, gradients, settings, batch } = state;
+  const { batchSize: B, contextLength: T, loss } = settings;
+  const { vocabularySize: V } = model.architecture;
   const logits = recorder.tensor('logits', Layout.contiguous([B, T, V]), 'f32', 'logits');
   const perToken = recorder.tensor('per token', Layout.contiguous([B * (T - 1), 2]), 'f32');
-  parts.model.head(recorder, hidden, matrix(logits, B * T, V));
-  const slice = sliceLogits(recorder, logits, path);
-  const theirs = parts.teacher?.logits(recorder, 0, B * T);
-  if (theirs && 'entries' in theirs) throw slicedCacheError(path, theirs);
-  const taught =
-    theirs && sliceLogits(recorder, { ...theirs, layout: theirs.layout.view([B, T, V]) }, path);
-  const inputs = { ...lossInputs(parts, sliceLabels(targets), perToken), student: slice.tensor };
-  recordLoss(recorder, loss, inputs, taught?.tensor);
-  columnSum(recorder, perToken, persistent(parts.buffers.sums, [2]), 'loss sums');
-  const there = slice.bytesCopied + (taught?.bytesCopied ?? 0);
-  if (parts.settings.faults?.detached) return there;
-  const back = sliceLogitsBackward(recorder, slice, logits, persistent(parts.buffers.zero, [1]));
-  recordHeadBackward(recorder, parts, hidden, matrix(logits, B * T, V), dhidden);
-  return there + back;
+  model.head(recorder, hidden, matrix(logits, B * T, V));
+  const slice = paths.sliceLogits(recorder, logits, path);
+  const all = teacher?.logits(recorder, 0, B * T);
+  if (all && 'entries' in all) throw paths.slicedCacheError(path, all);
+  const teacherSlice =
+    all && paths.sliceLogits(recorder, { ...all, layout: all.layout.view([B, T, V]) }, path);
+  const inputs = lossInputs(state, slice.tensor, paths.sliceLabels(batch.targets), perToken);
+  recordLoss(recorder, loss, inputs, teacherSlice?.tensor);
+  columnSum(recorder, perToken, state.sums, 'loss sums');
+  const copiedBack = paths.sliceLogitsBackward(recorder, slice, logits, state.zero);
+  const dlogits = matrix(logits, B * T, V);
+  model.headBackward(recorder, gradients, { hidden, dlogits, dhidden });
+  return slice.bytesCopied + (teacherSlice?.bytesCopied ?? 0) + copiedBack;
 }
 
-function lossInputs({ buffers: { step, scaler } }: Parts, targets: Tensor, perToken: Tensor) {
-  return { targets, ignoreIndex: IGNORED_TARGET, perToken, step, scaler, gradient: true };
+function lossInputs(
+  { step, scaler }: LossState,
+  student: Tensor,
+  targets: Tensor,
+  perToken: Tensor,
+) {
+  const ignoreIndex = IGNORED_TARGET;
+  return { student, targets, ignoreIndex, perToken, step, scaler, gradient: true };
 }
 
-function recordHeadBackward(
-  recorder: Recorder,
-  parts: Parts,
-  hidden: Tensor,
-  dlogits: Tensor,
-  dhidden: Tensor,
-): void {
-  if (parts.settings.faults?.detached) return;
-  parts.model.headBackward(recorder, parts.gradients, { hidden, dlogits, dhidden });
-}
-
-function persistent(buffer: GPUBuffer, shape: number[]): Tensor {
-  const place: Placement = {
-    label: buffer.label,
-    bytes: buffer.size,
-    buffer,
-    offset: 0,
-    purpose: 'metrics',
+/** Records the update: gradient norm, the loss scaler's decision, clipping and AdamW. */
+export function recordOptimiser(recorder: Recorder, state: TrainingState): void {
+  const { master, weights, gradients, mean, square, settings } = state;
+  const arenas = {
+    gradients: gradients.places,
+    master: master.places,
+    mean: mean.places,
+    square: square.places,
+    halves: weights === master ? undefined : weights.places,
   };
-  return { layout: Layout.contiguous(shape), dtype: 'f32', place };
+  const dynamicScale = lossScalingOf(settings) === 'dynamic';
+  optimiserStep(recorder, arenas, state, gradients.plan, { ...settings.adam, dynamicScale });
 }

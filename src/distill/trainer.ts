@@ -1,94 +1,35 @@
-// The trainer: a student, its optimiser and the recorded step. It knows no data, no schedule and no
-// page; see run.ts.
+// The trainer: replays the recorded step (step.ts) on a student and its optimiser. It knows no data,
+// no schedule and no page; see run.ts.
 
-import type { Config } from '../config';
 import type { Batch } from '../data/batches';
 import { CommandBatch } from '../gpu/command-batch';
 import type { Gpu } from '../gpu/device';
-import type { Pool, Program } from '../gpu/program';
-import { Recorder } from '../gpu/program';
-import { type AdamW, NORM_PARTIALS, optimiserStep, SCALER_BYTES } from '../kernels/optimiser';
-import type { Architecture, LanguageModel } from '../model/family';
-import { Arena, fill, planArena, type Weights } from '../model/parameters';
-import { toHalf } from '../tensor/dtype';
+import { bufferOf, type Pool, type Program, Recorder } from '../gpu/program';
+import { SCALER_BYTES } from '../kernels/optimiser';
+import type { LanguageModel } from '../model/family';
+import type { Arena, Weights } from '../model/parameters';
 import { LayoutError } from '../tensor/layout';
-import { BatchBuffer } from './batch-buffer';
 import { tokenLabels, validTargets } from './loss-paths';
-import { type LossSettings, needsTeacher, teacherWeight, totalLoss } from './losses';
+import { needsTeacher, teacherWeight, totalLoss } from './losses';
 import { type PartToTime, type StepTimes, timeStep } from './profile/profile';
 import type { StepRecord } from './records';
 import { Ring } from './ring';
-import { recordHeadLoss } from './step';
+import type { StepSettings, TrainerSettings } from './settings';
+import { recordGradients, recordOptimiser } from './step';
 import { requireTemperature } from './teacher/cached';
 import type { TeacherSource } from './teacher/teacher';
-
-export interface TrainerSettings {
-  student: Architecture;
-  /** Storage and matrix products; sums, losses and master weights are f32 in either case. */
-  dtype: 'f16' | 'f32';
-  /** B and T. */
-  batchSize: number;
-  contextLength: number;
-  loss: LossSettings;
-  adam: Omit<AdamW, 'dynamicScale'>;
-  /** Of the dynamic loss scaler; used in f16 only. */
-  initialLossScale: number;
-  /** Compute a block's activations again in the backward pass, in place of keeping them. */
-  recompute?: boolean;
-  /** Logits that the head makes at a time, in elements; a chunk is as many whole rows as fit. */
-  chunkElements?: number;
-  /**
-   * How logits and labels come to match. Labels are shifted when the batch is made, unless a path
-   * that slices the logits is named.
-   */
-  lossPath?: Config['train_loss_path'];
-  /** Faults that the Bug Lab reproduces. */
-  faults?: Faults;
-}
-
-export interface Faults {
-  /** A loss scale that never adapts, as where `scaler.update()` was forgotten; in f32 too. */
-  fixedLossScale?: number;
-  /** The loss is computed, and no gradient comes from it. */
-  detached?: boolean;
-}
-
-/** What changes from step to step. */
-export interface StepSettings {
-  step: number;
-  learningRate: number;
-  temperature: number;
-  alpha: number;
-}
-
-/** Everything that training needs to go on from here. */
-export interface Snapshot {
-  step: number;
-  master: ArrayBuffer;
-  mean: ArrayBuffer;
-  square: ArrayBuffer;
-  scaler: ArrayBuffer;
-}
+import { type Snapshot, TrainingState } from './training-state';
 
 const SUMS_BYTES = 8;
 
 export class Trainer {
-  /** Master weights, f32. */
-  readonly master: Arena;
-  /** What the kernels read: the master weights themselves, or their f16 copy. */
-  readonly weights: Arena;
-  readonly gradients: Arena;
-  /** The student, which computes with `weights`. */
-  readonly model: LanguageModel;
-  readonly #mean: Arena;
-  readonly #square: Arena;
-  readonly #buffers: Record<'step' | 'scaler' | 'partials' | 'zero' | 'sums', GPUBuffer>;
-  readonly #batch: BatchBuffer;
+  readonly #state: TrainingState;
   readonly #ring: Ring;
-  #micro?: Program;
-  #update!: Program;
+  /** Undefined while a layout refuses the loss path. */
+  #gradients?: Program;
+  #optimiser!: Program;
   #bytesCopied = 0;
-  /** Of the last step, our own; undefined until their length is measured. */
+  /** Our submissions in the last step; undefined until the dispatch times are known. */
   submissions?: number;
 
   private constructor(
@@ -98,29 +39,15 @@ export class Trainer {
     private readonly teacher: TeacherSource | undefined,
     private onRecord: (record: StepRecord) => void,
   ) {
-    const plan = planArena(settings.student.parameters, gpu.limits.buffer);
-    this.master = new Arena(gpu, plan, 'f32', 'weights', 'master weights');
-    this.weights =
-      settings.dtype === 'f16'
-        ? new Arena(gpu, plan, 'f16', 'weights', 'f16 weights')
-        : this.master;
-    this.model = settings.student.withWeights(this.weights);
-    this.gradients = new Arena(gpu, plan, 'f32', 'gradients', 'gradients');
-    this.#mean = new Arena(gpu, plan, 'f32', 'optimiser', 'first moments');
-    this.#square = new Arena(gpu, plan, 'f32', 'optimiser', 'second moments');
-    const { memory } = gpu;
-    this.#buffers = {
-      step: memory.create('data', 'step', 16, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST),
-      scaler: memory.create('optimiser', 'scaler', SCALER_BYTES),
-      partials: memory.create('optimiser', 'norm partials', NORM_PARTIALS * 8),
-      zero: memory.create('data', 'zero', 4),
-      sums: memory.create('metrics', 'sums', SUMS_BYTES),
-    };
-    this.#batch = new BatchBuffer(gpu, settings.batchSize, settings.contextLength);
+    this.#state = new TrainingState(gpu, settings);
     this.#ring = new Ring(gpu, SUMS_BYTES + SCALER_BYTES);
   }
 
-  /** Records the step and compiles its kernels. */
+  /**
+   * Records the step and compiles its kernels.
+   * @param weights initial weights; without any they are 0
+   * @param onRecord gets each step's record, in order, a few steps later
+   */
   static async create(
     gpu: Gpu,
     pool: Pool,
@@ -131,15 +58,19 @@ export class Trainer {
   ): Promise<Trainer> {
     const trainer = new Trainer(gpu, pool, settings, teacher, onRecord);
     try {
-      await fill(gpu, [...new Set([trainer.master, trainer.weights])], weights);
-      gpu.device.queue.writeBuffer(trainer.#buffers.scaler, 0, initialScaler(settings));
-      // What a layout refuses is for each step to say, so that whoever drives them may go on, as a
-      // script does.
-      const micro = trainer.#recordMicro().catch((error) => {
+      await trainer.#state.fill(weights);
+      // If a layout refuses the loss path, each step throws that error, so that the caller can go on
+      // to the next, as a training script does.
+      const gradients = trainer.#recordGradients().catch((error) => {
         if (error instanceof LayoutError) return undefined;
         throw error;
       });
-      [trainer.#micro, trainer.#update] = await Promise.all([micro, trainer.#recordUpdate()]);
+      const optimiser = new Recorder(gpu, pool);
+      recordOptimiser(optimiser, trainer.#state);
+      [trainer.#gradients, trainer.#optimiser] = await Promise.all([
+        gradients,
+        optimiser.build('optimiser'),
+      ]);
     } catch (error) {
       trainer.destroy();
       throw error;
@@ -147,60 +78,72 @@ export class Trainer {
     return trainer;
   }
 
-  /**
-   * Our dispatches in one step of `accumulation` batches, the teacher's apart. Without those that a
-   * layout refused.
-   */
-  dispatches(accumulation: number): number {
-    return (this.#micro?.length ?? 0) * accumulation + this.#update.length;
+  /** Master weights, f32. */
+  get master(): Arena {
+    return this.#state.master;
   }
 
-  /** Bytes that one batch's loss copies: slices of logits into place, and the gradient back. */
+  /** What the kernels read: the master weights themselves, or their f16 copy. */
+  get weights(): Arena {
+    return this.#state.weights;
+  }
+
+  /** Sums of the last step, times the loss scale. */
+  get gradients(): Arena {
+    return this.#state.gradients;
+  }
+
+  /** The student, which computes with `weights`. */
+  get model(): LanguageModel {
+    return this.#state.model;
+  }
+
+  /**
+   * Our dispatches in a step of `accumulation` batches, without the teacher's, and without those
+   * that a layout refused.
+   */
+  dispatches(accumulation: number): number {
+    return (this.#gradients?.length ?? 0) * accumulation + this.#optimiser.length;
+  }
+
+  /** Bytes that one batch's loss copies: slices of logits, and the gradient back. */
   get bytesCopied(): number {
     return this.#bytesCopied;
   }
 
   /**
-   * One optimiser step over `batches`, whose gradients add up. Settles when the work is on the
-   * queue; its record reaches `onRecord` a few steps later, in order.
-   * @throws LayoutError on the path `view`, where PyTorch's view does, CacheError for a temperature
-   * that the teacher's cache does not serve; nothing has changed then
+   * One optimiser step over `batches`, whose gradients add up. Resolves when its commands are on the
+   * queue; `onRecord` gets its record a few steps later.
+   * @throws LayoutError on the path `view`, where PyTorch's view does; CacheError for a temperature
+   * that the teacher's cache does not serve. Nothing has changed then.
    */
   async step(batches: Batch[], settings: StepSettings): Promise<void> {
-    const { device } = this.gpu;
-    this.#micro ??= await this.#recordMicro();
+    const { batch: buffer, gradients, sums, scaler } = this.#state;
+    requireTemperature(this.teacher, settings.temperature);
+    this.#gradients ??= await this.#recordGradients();
     const labelled = batches.map((batch) => this.#labelled(batch));
     const tokens = labelled.reduce((sum, { targets }) => sum + validTargets(targets), 0);
-    const { learningRate, temperature, alpha } = settings;
-    requireTemperature(this.teacher, temperature);
-    const weight = teacherWeight(this.settings.loss.loss, alpha);
-    const uniform = new Float32Array([
-      learningRate,
-      temperature,
-      weight,
-      tokens > 0 ? 1 / tokens : 0,
-    ]);
-    device.queue.writeBuffer(this.#buffers.step, 0, uniform);
+    this.#writeSettings(settings, tokens);
     const commands = new CommandBatch(this.gpu, `step ${settings.step}`);
     for (const [i, batch] of labelled.entries()) {
-      // The batch before is read until here.
+      // Commands that are not submitted yet read the previous batch.
       await commands.submit();
-      this.#batch.write(batch);
+      buffer.write(batch);
       if (i === 0) {
-        this.gradients.clear(commands.encoder);
-        commands.encoder.clearBuffer(this.#buffers.sums);
+        gradients.clear(commands.encoder);
+        commands.encoder.clearBuffer(bufferOf(sums));
       }
       await this.teacher?.enqueue(batch, commands);
-      commands.run(this.#micro);
+      commands.run(this.#gradients);
     }
-    commands.run(this.#update);
-    // Taken only here, where nothing is refused any more: a buffer that is not sent would be lost
-    // to the ring.
+    commands.run(this.#optimiser);
+    // Taken only here, where nothing can throw any more: the ring would lose a buffer that is taken
+    // and not sent.
     const staging = await this.#ring.take();
-    commands.encoder.copyBufferToBuffer(this.#buffers.sums, 0, staging, 0, SUMS_BYTES);
-    commands.encoder.copyBufferToBuffer(this.#buffers.scaler, 0, staging, SUMS_BYTES, SCALER_BYTES);
+    commands.encoder.copyBufferToBuffer(bufferOf(sums), 0, staging, 0, SUMS_BYTES);
+    commands.encoder.copyBufferToBuffer(scaler, 0, staging, SUMS_BYTES, SCALER_BYTES);
     const submitted = commands.submit();
-    this.#ring.send(staging, (bytes) => this.onRecord(this.#record(bytes, tokens, settings)));
+    this.#ring.send(staging, (bytes) => this.onRecord(this.#readRecord(bytes, tokens, settings)));
     if (!commands.measured) this.submissions = commands.submissions;
     await submitted;
   }
@@ -210,29 +153,20 @@ export class Trainer {
     return this.#ring.drain();
   }
 
-  /** Copies all state to the CPU. Waits for the GPU. */
-  async snapshot(step: number): Promise<Snapshot> {
-    const [scaler, master, mean, square] = await Promise.all([
-      this.gpu.read(this.#buffers.scaler),
-      ...[this.master, this.#mean, this.#square].map((arena) => arena.save()),
-    ]);
-    return { step, master, mean, square, scaler };
+  /** Copies the training state to the CPU. Waits for the GPU. */
+  snapshot(step: number): Promise<Snapshot> {
+    return this.#state.snapshot(step);
   }
 
-  /** Puts a snapshot of the same student back. @throws if its sizes are another student's. */
-  restore({ master, mean, square, scaler }: Snapshot): void {
-    this.master.restore(master);
-    this.#mean.restore(mean);
-    this.#square.restore(square);
-    this.gpu.device.queue.writeBuffer(this.#buffers.scaler, 0, scaler);
-    if (this.weights !== this.master)
-      this.weights.restore(toHalf(new Float32Array(master)).buffer as ArrayBuffer);
+  /** Restores a snapshot of the same student. @throws if it has other sizes */
+  restore(snapshot: Snapshot): void {
+    this.#state.restore(snapshot);
   }
 
   /**
-   * Times a step of `batches`, as a whole and dispatch by dispatch. It takes steps to do so, whose
-   * records reach nobody, and puts back all that a run goes on from, bit for bit.
-   * @throws GpuError without timestamp-query; as `step` does; what aborts `signal`
+   * Times a step of `batches`, as a whole and dispatch by dispatch. It runs steps without records,
+   * then restores the training state bit for bit.
+   * @throws GpuError without timestamp-query; as `step` does; the reason of an aborted `signal`
    */
   async profile(
     batches: Batch[],
@@ -240,10 +174,10 @@ export class Trainer {
     signal?: AbortSignal,
   ): Promise<StepTimes> {
     await this.drain();
-    const arenas = [...new Set([this.master, this.weights, this.#mean, this.#square])];
-    const kept: ArrayBuffer[] = [];
-    for (const arena of arenas) kept.push(await arena.save());
-    const scaler = await this.gpu.read(this.#buffers.scaler);
+    const { arenas, scaler } = this.#state;
+    const saved: ArrayBuffer[] = [];
+    for (const arena of arenas) saved.push(await arena.save());
+    const savedScaler = await this.gpu.read(scaler);
     const { onRecord } = this;
     this.onRecord = () => {};
     try {
@@ -251,40 +185,41 @@ export class Trainer {
         await this.step(batches, { ...settings, learningRate: 0 });
         await this.gpu.idle();
       };
-      // Not counted. It leaves its batch and its settings for the parts, and has recorded what was
-      // not.
+      // Warm-up, not timed: uploads the batch and the settings that the parts below reuse.
       await step();
-      const micro = this.#micro as Program;
+      const gradients = this.#gradients as Program;
       return await timeStep(
         step,
         [
           ...(this.teacher ? [teacherPart(this.gpu, this.teacher, batches)] : []),
-          { part: 'student', times: batches.length, clocked: false, run: () => micro.profile() },
-          { part: 'optimiser', times: 1, clocked: false, run: () => this.#update.profile() },
+          {
+            part: 'student',
+            times: batches.length,
+            clocked: false,
+            run: () => gradients.profile(),
+          },
+          { part: 'optimiser', times: 1, clocked: false, run: () => this.#optimiser.profile() },
         ],
         signal,
       );
     } finally {
       await this.drain();
       this.onRecord = onRecord;
-      for (const [i, arena] of arenas.entries()) arena.restore(kept[i]);
-      this.gpu.device.queue.writeBuffer(this.#buffers.scaler, 0, scaler);
+      for (const [i, arena] of arenas.entries()) arena.restore(saved[i]);
+      this.gpu.device.queue.writeBuffer(scaler, 0, savedScaler);
     }
   }
 
   destroy(): void {
-    for (const program of [this.#micro, this.#update]) program?.destroy();
-    for (const arena of new Set([
-      this.master,
-      this.weights,
-      this.gradients,
-      this.#mean,
-      this.#square,
-    ]))
-      arena.destroy();
-    for (const buffer of Object.values(this.#buffers)) this.gpu.memory.destroy(buffer);
-    this.#batch.destroy();
+    for (const program of [this.#gradients, this.#optimiser]) program?.destroy();
+    this.#state.destroy();
     this.#ring.destroy();
+  }
+
+  async #recordGradients(): Promise<Program> {
+    const recorder = new Recorder(this.gpu, this.pool);
+    this.#bytesCopied = recordGradients(recorder, this.#state, this.teacher);
+    return recorder.build('gradients');
   }
 
   /** The batch with the labels that the loss path takes. */
@@ -293,41 +228,15 @@ export class Trainer {
     return lossPath === 'labels' ? batch : { ...batch, targets: tokenLabels(batch, contextLength) };
   }
 
-  /** Forward, head and loss, backward: gradients and sums are added to. */
-  async #recordMicro(): Promise<Program> {
-    const { recompute, faults } = this.settings;
-    const { tokens, targets, order } = this.#batch;
-    const recorder = new Recorder(this.gpu, this.pool);
-    const activations = this.model.forward(recorder, tokens, recompute);
-    const { hidden } = activations;
-    const dhidden = recorder.tensor('d hidden', hidden.layout, hidden.dtype);
-    const { settings, model, gradients, teacher } = this;
-    const parts = { settings, model, gradients, teacher, buffers: this.#buffers };
-    this.#bytesCopied = recordHeadLoss(recorder, parts, { hidden, targets, dhidden });
-    if (!faults?.detached) model.backward(recorder, gradients, activations, dhidden, order);
-    return recorder.build('gradients');
+  /** Writes the step's uniform. `tokens`: targets that count, over all batches of the step. */
+  #writeSettings({ learningRate, temperature, alpha }: StepSettings, tokens: number): void {
+    const weight = teacherWeight(this.settings.loss.loss, alpha);
+    const inverseTokens = tokens > 0 ? 1 / tokens : 0;
+    const uniform = Float32Array.of(learningRate, temperature, weight, inverseTokens);
+    this.gpu.device.queue.writeBuffer(this.#state.step, 0, uniform);
   }
 
-  #recordUpdate(): Promise<Program> {
-    const recorder = new Recorder(this.gpu, this.pool);
-    const { plan } = this.gradients;
-    const arenas = {
-      gradients: this.gradients.places,
-      master: this.master.places,
-      mean: this.#mean.places,
-      square: this.#square.places,
-      halves: this.weights === this.master ? undefined : this.weights.places,
-    };
-    const { adam: chosen, dtype, faults } = this.settings;
-    const adam = {
-      ...chosen,
-      dynamicScale: dtype === 'f16' && faults?.fixedLossScale === undefined,
-    };
-    optimiserStep(recorder, arenas, this.#buffers, plan, adam);
-    return recorder.build('optimiser');
-  }
-
-  #record(
+  #readRecord(
     bytes: ArrayBuffer,
     tokens: number,
     { step, learningRate, temperature, alpha }: StepSettings,
@@ -335,10 +244,10 @@ export class Trainer {
     const floats = new Float32Array(bytes);
     const words = new Uint32Array(bytes);
     const at = SUMS_BYTES / 4;
-    // 0 / 0 is NaN: without a valid target there is no loss.
+    // Without a valid target, 0 / 0 is NaN: there is no loss.
     const ce = floats[0] / tokens;
     const applied = words[at + 4] === 1;
-    // The sum of squares leaves out what is not finite, so a gradient that overflowed has no norm.
+    // The sum of squares skips values that are not finite, so an overflown gradient has no norm.
     const gradNorm = applied || tokens === 0 ? floats[at + 8] : Number.NaN;
     const { loss } = this.settings.loss;
     const kd = needsTeacher(loss) ? floats[1] / tokens : Number.NaN;
@@ -358,9 +267,7 @@ export class Trainer {
   }
 }
 
-/**
- * What the teacher adds to a step: its dispatches where they are ours, else its run by the clock.
- */
+/** The teacher's part of a step: its dispatches if they are ours, else one run by the clock. */
 function teacherPart(gpu: Gpu, teacher: TeacherSource, batches: Batch[]): PartToTime {
   const part = { part: 'teacher', times: batches.length } as const;
   const { profile } = teacher;
@@ -375,17 +282,4 @@ function teacherPart(gpu: Gpu, teacher: TeacherSource, batches: Batch[]): PartTo
     return [{ kernel: 'teacher', label: 'teacher', flops: 0, bytes: 0, nanoseconds }];
   };
   return { ...part, clocked: true, run };
-}
-
-/** See struct Scaler in lossScaler.wgsl. */
-function initialScaler({
-  dtype,
-  initialLossScale,
-  faults,
-}: TrainerSettings): Float32Array<ArrayBuffer> {
-  const state = new Float32Array(SCALER_BYTES / 4);
-  state[0] = faults?.fixedLossScale ?? (dtype === 'f16' ? initialLossScale : 1);
-  state[6] = 1;
-  state[7] = 1;
-  return state;
 }

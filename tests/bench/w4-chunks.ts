@@ -3,7 +3,7 @@
 
 import { download, upload } from '../../src/check/tensors';
 import { DEFAULTS } from '../../src/config';
-import { recordHeadLoss } from '../../src/distill/step';
+import { recordChunks } from '../../src/distill/step';
 import type { Gpu } from '../../src/gpu/device';
 import { bufferOf, Pool, Recorder } from '../../src/gpu/program';
 import { SCALER_BYTES } from '../../src/kernels/optimiser';
@@ -112,12 +112,6 @@ async function headAndLoss(gpu: Gpu, name: string, C: number, chunkElements?: nu
   const before = gpu.memory.totals().logits ?? 0;
   const pool = new Pool(gpu);
   const recorder = new Recorder(gpu, pool);
-  const buffers = {
-    step: bufferOf(step),
-    scaler: bufferOf(scaler),
-    sums: bufferOf(sums),
-    zero: bufferOf(zero),
-  };
   const { learningRate: _, ...adam } = ADAM;
   const settings = {
     student,
@@ -129,7 +123,17 @@ async function headAndLoss(gpu: Gpu, name: string, C: number, chunkElements?: nu
     loss: { ...DEFAULTS, loss: 'ce' as const },
     adam: { ...adam, maxGradNorm: 0 },
   };
-  recordHeadLoss(recorder, { settings, model, gradients, buffers }, { hidden, targets, dhidden });
+  const state = {
+    settings,
+    model,
+    gradients,
+    batch: { targets },
+    step: bufferOf(step),
+    scaler: bufferOf(scaler),
+    sums,
+    zero,
+  };
+  recordChunks(recorder, state, undefined, hidden, dhidden);
   const program = await recorder.build(name);
   return {
     name,
@@ -137,7 +141,7 @@ async function headAndLoss(gpu: Gpu, name: string, C: number, chunkElements?: nu
     async prepare() {
       const encoder = gpu.device.createCommandEncoder();
       gradients.clear(encoder);
-      encoder.clearBuffer(buffers.sums);
+      encoder.clearBuffer(bufferOf(sums));
       gpu.device.queue.submit([encoder.finish()]);
       await gpu.idle();
     },

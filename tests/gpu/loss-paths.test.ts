@@ -7,6 +7,7 @@
 import { expect, it } from 'vitest';
 import type { Config } from '../../src/config';
 import { type Batch, IGNORED_TARGET } from '../../src/data/batches';
+import { detached } from '../../src/distill/bug-lab/detached';
 import type { Gpu } from '../../src/gpu/device';
 import * as reference from '../../src/reference';
 import { BYTES } from '../../src/tensor/dtype';
@@ -118,19 +119,25 @@ it('with more of both each step on view fails in PyTorch’s words, and changes 
 });
 
 testVariants(
-  'a detached loss is measured and trains nothing; a fixed scale that overflows skips every step',
+  'a detached loss is measured and trains nothing; a static scale that overflows skips every step',
   async (gpu, dtype) => {
     const adam = { ...ADAM, weightDecay: 0 };
     // A scale that f16 gradients overflow under; f32 ones take an infinite one.
-    const fixedLossScale = dtype === 'f16' ? 2 ** 32 : Number.POSITIVE_INFINITY;
-    for (const [faults, signature] of [
-      [{ detached: true }, { gradNorm: 0, applied: true, skippedTotal: 0 }],
+    const initialLossScale = dtype === 'f16' ? 2 ** 32 : Number.POSITIVE_INFINITY;
+    for (const [fault, signature] of [
+      [{ architecture: detached }, { gradNorm: 0, applied: true, skippedTotal: 0 }],
       [
-        { fixedLossScale },
-        { gradNorm: Number.NaN, applied: false, appliedTotal: 0, lossScale: fixedLossScale },
+        { initialLossScale, lossScaling: 'static' },
+        { gradNorm: Number.NaN, applied: false, appliedTotal: 0, lossScale: initialLossScale },
       ],
     ] as const) {
-      const run = await startTrainer(gpu, { batchSize: B, contextLength: T, dtype, adam, faults });
+      const run = await startTrainer(gpu, {
+        batchSize: B,
+        contextLength: T,
+        dtype,
+        adam,
+        ...fault,
+      });
       const start = await run.trainer.snapshot(0);
       const losses = [];
       for (let step = 0; step < 3; step++) {

@@ -4,11 +4,13 @@
 import { type Config, DEFAULTS } from '../../src/config';
 import type { Batch } from '../../src/data/batches';
 import type { StepRecord } from '../../src/distill/records';
+import type { TrainerSettings } from '../../src/distill/settings';
 import type { Teacher } from '../../src/distill/teacher/teacher';
-import { Trainer, type TrainerSettings } from '../../src/distill/trainer';
+import { Trainer } from '../../src/distill/trainer';
 import { CommandBatch } from '../../src/gpu/command-batch';
 import type { Gpu } from '../../src/gpu/device';
 import { bufferOf, Pool, persistentTensor, Recorder } from '../../src/gpu/program';
+import type { Architecture } from '../../src/model/family';
 import type { AttentionHeads } from '../../src/model/gpt2/attention';
 import { type Gpt2Config, parametersOf } from '../../src/model/gpt2/config';
 import { gpt2 } from '../../src/model/gpt2/gpt2';
@@ -164,6 +166,8 @@ export async function startTrainer(
   settings: Partial<Omit<TrainerSettings, 'loss' | 'student'>> & {
     student?: Gpt2Config;
     heads?: AttentionHeads;
+    /** Changes the student's architecture. */
+    architecture?: (student: Architecture) => Architecture;
     batchSize: number;
     contextLength: number;
     loss?: Config['loss'];
@@ -183,7 +187,7 @@ export async function startTrainer(
     initialLossScale: 4096,
     adam: ADAM,
     ...settings,
-    student: gpt2(student, settings.heads),
+    student: (settings.architecture ?? ((same) => same))(gpt2(student, settings.heads)),
     dtype,
     loss: { ...DEFAULTS, loss },
   };

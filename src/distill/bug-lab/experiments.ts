@@ -18,6 +18,7 @@ import type { LossPath } from '../loss-paths';
 import { dtypeOf } from '../run';
 import { type Teacher, teacherFromWeights } from '../teacher/teacher';
 import { attentionWeights } from './attention-picture';
+import { detached } from './detached';
 import type { BugLabColumn, BugLabReport, Cause, Experiment } from './records';
 import { reshapedHeads } from './reshaped-heads';
 import { type BugLabSettings, BugLabStudent } from './student';
@@ -175,9 +176,12 @@ function columns(bench: Bench, experiment: Experiment): Column[] {
   const plain = { ...base, weights: farFromZero(base.weights), weightDecay: 0 };
   const settings: Record<Cause, BugLabSettings> = {
     view: { ...plain, evaluationPath: 'view' },
-    skipped: { ...plain, faults: { fixedLossScale: OVERFLOWING_SCALE[base.dtype] } },
+    skipped: {
+      ...plain,
+      fault: { initialLossScale: OVERFLOWING_SCALE[base.dtype], lossScaling: 'static' },
+    },
     'half-weights': { ...plain, learningRate: STORY_LEARNING_RATE, halfWeights: true },
-    detached: { ...plain, faults: { detached: true } },
+    detached: { ...plain, fault: { student: detached(base.architecture) } },
   };
   return CAUSES.map((name) => ({ name, length, batch: () => same, settings: settings[name] }));
 }

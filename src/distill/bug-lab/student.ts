@@ -11,8 +11,9 @@ import { LayoutError } from '../../tensor/layout';
 import { Evaluator } from '../evaluate';
 import type { LossPath } from '../loss-paths';
 import type { EvaluationRecord, StepRecord } from '../records';
+import type { TrainerSettings } from '../settings';
 import type { Teacher } from '../teacher/teacher';
-import { type Faults, Trainer, type TrainerSettings } from '../trainer';
+import { Trainer } from '../trainer';
 import type { StepAttempt } from './records';
 
 export interface BugLabSettings {
@@ -26,7 +27,8 @@ export interface BugLabSettings {
   weightDecay: number;
   lossPath: NonNullable<TrainerSettings['lossPath']>;
   evaluationPath: LossPath;
-  faults?: Faults;
+  /** The trainer's settings that make the column's fault. */
+  fault?: Partial<TrainerSettings>;
   /** Keep the weights in f16 alone, as an optimiser without f32 master weights does. */
   halfWeights?: boolean;
 }
@@ -47,7 +49,7 @@ export class BugLabStudent {
     teacher: Teacher,
     settings: BugLabSettings,
   ): Promise<BugLabStudent> {
-    const { architecture, dtype, shape, lossPath, faults, weightDecay } = settings;
+    const { architecture, dtype, shape, lossPath, fault, weightDecay } = settings;
     const student = new BugLabStudent(settings);
     student.#trainer = await Trainer.create(
       gpu,
@@ -58,7 +60,6 @@ export class BugLabStudent {
         batchSize: shape[0],
         contextLength: shape[1],
         lossPath,
-        faults,
         loss: DEFAULTS,
         initialLossScale: DEFAULTS.initial_loss_scale,
         adam: {
@@ -68,6 +69,7 @@ export class BugLabStudent {
           weightDecay,
           maxGradNorm: DEFAULTS.max_grad_norm,
         },
+        ...fault,
       },
       settings.weights,
       teacher,

@@ -1,0 +1,43 @@
+// What a trainer is built with, and what a step may change.
+
+import type { AdamW } from '../kernels/optimiser';
+import type { Architecture } from '../model/family';
+import type { LossPath } from './loss-paths';
+import type { LossSettings } from './losses';
+
+export interface TrainerSettings {
+  student: Architecture;
+  /** Storage and matrix products; sums, losses and master weights are f32 in either case. */
+  dtype: 'f16' | 'f32';
+  /** B */
+  batchSize: number;
+  /** T */
+  contextLength: number;
+  loss: LossSettings;
+  adam: Omit<AdamW, 'dynamicScale'>;
+  /** Factor of the loss, so that small gradients survive f16. Unused if `lossScaling` is off. */
+  initialLossScale: number;
+  /** Whether the loss is scaled, and the scale adapts. By default dynamic in f16, off in f32. */
+  lossScaling?: 'dynamic' | 'static' | 'off';
+  /** Compute a block's activations again in the backward pass instead of keeping them. */
+  recompute?: boolean;
+  /** Logits per chunk of the head, in elements; a chunk has as many whole rows as fit. */
+  chunkElements?: number;
+  /**
+   * How logits meet their labels: `labels`, the default, shifts the labels when the batch is made;
+   * the other paths slice the logits.
+   */
+  lossPath?: LossPath | 'labels';
+}
+
+/** What may change from step to step. */
+export interface StepSettings {
+  /** 1 for the first. */
+  step: number;
+  learningRate: number;
+  temperature: number;
+  alpha: number;
+}
+
+export const lossScalingOf = ({ lossScaling, dtype }: TrainerSettings) =>
+  lossScaling ?? (dtype === 'f16' ? 'dynamic' : 'off');

@@ -1,0 +1,119 @@
+// Everything on the GPU that a training step reads and writes and that outlives it: weights,
+// gradients, moments, the loss scaler, the batch.
+
+import type { Gpu } from '../gpu/device';
+import { bufferOf, persistentTensor, type Tensor } from '../gpu/program';
+import { NORM_PARTIALS, SCALER_BYTES } from '../kernels/optimiser';
+import type { LanguageModel } from '../model/family';
+import { Arena, fill, planArena, type Weights } from '../model/parameters';
+import { toHalf } from '../tensor/dtype';
+import { Layout } from '../tensor/layout';
+import { BatchBuffer } from './batch-buffer';
+import { lossScalingOf, type TrainerSettings } from './settings';
+
+/** What a run needs to continue from a step. */
+export interface Snapshot {
+  step: number;
+  master: ArrayBuffer;
+  mean: ArrayBuffer;
+  square: ArrayBuffer;
+  scaler: ArrayBuffer;
+}
+
+export class TrainingState {
+  /** Master weights, f32. */
+  readonly master: Arena;
+  /** What the kernels read: the master weights themselves, or their f16 copy. */
+  readonly weights: Arena;
+  readonly gradients: Arena;
+  /** First and second moments of AdamW. */
+  readonly mean: Arena;
+  readonly square: Arena;
+  /** The student, which computes with `weights`. */
+  readonly model: LanguageModel;
+  readonly batch: BatchBuffer;
+  /** Uniform { learning_rate, temperature, alpha, inverse_tokens }. */
+  readonly step: GPUBuffer;
+  /** struct Scaler of loss_scaler.wgsl. */
+  readonly scaler: GPUBuffer;
+  readonly partials: GPUBuffer;
+  /** (2) f32: sums of CE and KD over the step's tokens. */
+  readonly sums: Tensor;
+  /** (1) f32: 0. */
+  readonly zero: Tensor;
+
+  constructor(
+    private readonly gpu: Gpu,
+    readonly settings: TrainerSettings,
+  ) {
+    const { student, dtype, batchSize, contextLength } = settings;
+    const { memory, limits, device } = gpu;
+    const plan = planArena(student.parameters, limits.buffer);
+    this.master = new Arena(gpu, plan, 'f32', 'weights', 'master weights');
+    this.weights =
+      dtype === 'f16' ? new Arena(gpu, plan, 'f16', 'weights', 'f16 weights') : this.master;
+    this.gradients = new Arena(gpu, plan, 'f32', 'gradients', 'gradients');
+    this.mean = new Arena(gpu, plan, 'f32', 'optimiser', 'first moments');
+    this.square = new Arena(gpu, plan, 'f32', 'optimiser', 'second moments');
+    this.model = student.withWeights(this.weights);
+    this.batch = new BatchBuffer(gpu, batchSize, contextLength);
+    const { UNIFORM, COPY_DST } = GPUBufferUsage;
+    this.step = memory.create('data', 'step', 16, UNIFORM | COPY_DST);
+    this.scaler = memory.create('optimiser', 'scaler', SCALER_BYTES);
+    this.partials = memory.create('optimiser', 'norm partials', NORM_PARTIALS * 8);
+    this.sums = persistentTensor(gpu, 'metrics', 'sums', Layout.contiguous([2]), 'f32');
+    this.zero = persistentTensor(gpu, 'data', 'zero', Layout.contiguous([1]), 'f32');
+    device.queue.writeBuffer(this.scaler, 0, initialScaler(settings));
+  }
+
+  /** The arenas that a run continues from, each once. */
+  get arenas(): Arena[] {
+    return [...new Set([this.master, this.weights, this.mean, this.square])];
+  }
+
+  /** Writes the initial weights; without any, they stay 0. */
+  fill(weights: Weights | undefined): Promise<void> {
+    return fill(this.gpu, [...new Set([this.master, this.weights])], weights);
+  }
+
+  /** Copies the state to the CPU. Waits for the GPU. */
+  async snapshot(step: number): Promise<Snapshot> {
+    const [scaler, master, mean, square] = await Promise.all([
+      this.gpu.read(this.scaler),
+      ...[this.master, this.mean, this.square].map((arena) => arena.save()),
+    ]);
+    return { step, master, mean, square, scaler };
+  }
+
+  /** Restores a snapshot of the same student. @throws if it has other sizes */
+  restore({ master, mean, square, scaler }: Snapshot): void {
+    this.master.restore(master);
+    this.mean.restore(mean);
+    this.square.restore(square);
+    this.gpu.device.queue.writeBuffer(this.scaler, 0, scaler);
+    if (this.weights !== this.master)
+      this.weights.restore(toHalf(new Float32Array(master)).buffer as ArrayBuffer);
+  }
+
+  destroy(): void {
+    for (const arena of [...this.arenas, this.gradients]) arena.destroy();
+    this.batch.destroy();
+    const buffers = [
+      this.step,
+      this.scaler,
+      this.partials,
+      bufferOf(this.sums),
+      bufferOf(this.zero),
+    ];
+    for (const buffer of buffers) this.gpu.memory.destroy(buffer);
+  }
+}
+
+/** See struct Scaler in loss_scaler.wgsl. */
+function initialScaler(settings: TrainerSettings): Float32Array<ArrayBuffer> {
+  const state = new Float32Array(SCALER_BYTES / 4);
+  state[0] = lossScalingOf(settings) === 'off' ? 1 : settings.initialLossScale;
+  state[6] = 1;
+  state[7] = 1;
+  return state;
+}
