@@ -5,7 +5,7 @@ import { open, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { Config } from '../config';
-import { dtypeOf } from '../distill/run';
+import { dtypeOf } from '../distill/run-setup';
 import { openStudent, type StudentStart } from '../distill/student-start';
 import {
   type FolderTokenizer,

@@ -6,9 +6,10 @@ import { basename } from 'node:path';
 import type { Config } from '../config';
 import type { Document } from '../data/documents';
 import { encodeDocuments } from '../data/split';
-import { planMemory } from '../distill/apparatus';
-import { takeStudent } from '../distill/export/student-folder';
-import { dtypeOf, newStudent, Run, requireContext } from '../distill/run';
+import { exportStudent } from '../distill/export/student-folder';
+import { Run } from '../distill/run';
+import { planMemory } from '../distill/run-models';
+import { dtypeOf, newStudent, requireContext } from '../distill/run-setup';
 import type { Snapshot } from '../distill/training-state';
 import type { Gpu } from '../gpu/device';
 import { formatLink } from '../link';
@@ -163,16 +164,24 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     name: data.map((path) => basename(path)).join(', ') || BOOK,
     own: data.length > 0,
   };
-  const taken = { run, config, tokenizer, corpus, adapter: gpu.adapter };
-  const take = () => takeStudent(taken, { dtype: 'float32', story: metrics.story(), signal });
-  return finish(outputDir, metrics, take, say);
+  const exported = () =>
+    exportStudent({
+      run,
+      tokenizer,
+      corpus,
+      adapter: gpu.adapter,
+      dtype: 'float32',
+      story: metrics.story(),
+      signal,
+    });
+  return finish(outputDir, metrics, exported, say);
 }
 
 /** Writes the student, unless no step changed it, and checks the last evaluation. */
 async function finish(
   folder: string,
   { lastStep, lastEvaluation }: Metrics,
-  take: () => ReturnType<typeof takeStudent>,
+  take: () => ReturnType<typeof exportStudent>,
   say: TrainOptions['say'],
 ): Promise<TrainResult> {
   if (!lastStep?.appliedTotal) {

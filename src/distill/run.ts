@@ -1,22 +1,22 @@
-// One distillation, from settings to the last step: data, student, teacher, schedule and evaluation
-// around the trainer. It knows no page and no worker: whoever drives it calls `advance` and hears
-// of records through the events.
+// One distillation, from settings to the last step: data, schedule, evaluation and snapshots around
+// the trainer. It knows no page and no worker: a caller calls `advance` and gets records through the
+// events.
 
 import type { Config, LiveChanges } from '../config';
 import type { Batch } from '../data/batches';
 import type { Tokenizer } from '../data/tokenizer';
-import { type Gpu, GpuError } from '../gpu/device';
+import type { Gpu } from '../gpu/device';
 import { tuneMatmul } from '../kernels/matmul_tuning';
-import { NEW_STUDENT_FAMILY } from '../model/families';
 import type { Architecture } from '../model/family';
-import { initialWeights, planArena } from '../model/parameters';
+import { initialWeights, planArena, type Weights } from '../model/parameters';
 import { Random } from '../tensor/random';
-import { Apparatus, type ApparatusParts } from './apparatus';
 import { prepareData } from './data';
 import { needsTeacher } from './losses';
 import { type ProfileReport, summarise } from './profile/profile';
 import { rooflineOf } from './profile/roofline';
 import type { EvaluationRecord, StepRecord } from './records';
+import { buildRunModels, type RunModels } from './run-models';
+import { dtypeOf, newStudent, requireContext } from './run-setup';
 import { sampleText, type Write } from './sample';
 import { learningRate } from './schedule';
 import type { StudentStart } from './student-start';
@@ -29,103 +29,59 @@ import {
   openCache,
   requireCacheServes,
 } from './teacher/open-cache';
+import type { MakeTeacher } from './teacher/teacher';
+import type { Trainer } from './trainer';
 import type { Snapshot } from './training-state';
 
 export type RunStage = 'cache' | 'teacher' | 'student' | 'compile' | 'evaluate';
 
-/** What a run with a cached teacher says of it. */
+/** What a run reports about its teacher's cache. */
 export interface CacheReport extends Omit<CacheSummary, 'parameters' | 'sample' | 'perplexity'> {
   V: number;
   k: number;
   bytesPerPosition: number;
   bytes: number;
-  /** It was there before this run. */
+  /** The cache existed before this run. */
   found: boolean;
 }
 
-export interface RunParts {
+export interface RunOptions {
   gpu: Gpu;
   config: Config;
   tokenizer: Tokenizer;
   /** The whole corpus: token ids of each document. */
   documents: readonly Uint32Array[];
-  /** The teacher's sizes, and the teacher itself for batches of (B, T). */
   teacherConfig: TeacherSizes;
-  /** What the student starts from; without it, a new one of the config's sizes. */
+  /** The student's initial weights; without them, a new student of the config's sizes. */
   student?: StudentStart;
-  makeTeacher: ApparatusParts['makeTeacher'];
-  /** Where the teacher's cache lies; needed with teacher_cache=on. */
+  makeTeacher: MakeTeacher;
+  /** Where to write the teacher's cache; required with teacher_cache=on. */
   cache?: CachePlace;
-  /** Breaks off what takes long while the run is built. */
+  /** Aborts the slow parts of building the run. */
   signal?: AbortSignal;
   events: {
-    /** `loaded` of `total` bytes, where the stage writes some. */
+    /** `loaded` of `total` bytes, if the stage counts any. */
     stage(stage: RunStage, detail: string, loaded?: number, total?: number): void;
     record(record: StepRecord): void;
     evaluation(record: EvaluationRecord): void;
-    /** What whoever runs it should know. */
+    /** A message for the user. */
     note?(text: string): void;
   };
 }
 
 /**
- * The storage type that `model_dtype` means on this adapter. @throws GpuError where float16 is
- * asked for and missing.
- */
-export function dtypeOf({ model_dtype }: Config, { adapter }: Gpu): 'f16' | 'f32' {
-  if (model_dtype === 'float16' && !adapter.f16) {
-    throw new GpuError(
-      'limits',
-      `model_dtype=float16 needs the shader-f16 feature, which ${adapter.name} lacks.`,
-      'Use model_dtype=auto or float32.',
-    );
-  }
-  return model_dtype === 'float32' || !adapter.f16 ? 'f32' : 'f16';
-}
-
-/**
- * Parameters above which a snapshot (12 bytes each, read back) takes long enough to be spaced out.
+ * Parameters above which a snapshot (12 bytes each, read back) is slow enough to be spaced out.
  */
 const LARGE_STUDENT = 4e6;
-/** Then snapshots take at most one part in so many of the run's time. */
+/** Snapshots of a large student take at most 1 / SNAPSHOT_SPACING of the run's time. */
 const SNAPSHOT_SPACING = 20;
-
-/** The student that the settings describe, for one that starts from random weights. */
-export function newStudent(config: Config, vocabularySize: number): Architecture {
-  return NEW_STUDENT_FAMILY.create({
-    vocabularySize,
-    contextWindow: config.max_length,
-    width: config.student_width,
-    layers: config.student_layers,
-    heads: config.student_heads,
-  });
-}
-
-/** @throws GpuError for a context that is longer than one of the models was trained on. */
-export function requireContext(
-  { max_length: T }: Config,
-  teacher: TeacherSizes,
-  student?: Architecture,
-): void {
-  for (const [model, positions] of [
-    ['teacher', teacher.contextWindow],
-    ['student', student?.contextWindow ?? T],
-  ] as const) {
-    if (T <= positions) continue;
-    throw new GpuError(
-      'limits',
-      `max_length=${T} is longer than the ${model}'s ${positions} positions.`,
-      `Use a max_length of at most ${positions}.`,
-    );
-  }
-}
 
 export class Run {
   /** Optimiser steps done. */
   step = 0;
   /**
-   * State at an evaluation, the last one unless the student is large: what a run goes on from when
-   * the device is lost.
+   * State at the last evaluation, or an earlier one for a large student. A run whose device is lost
+   * continues from here.
    */
   snapshot: Snapshot | undefined;
   readonly student: Architecture;
@@ -134,31 +90,33 @@ export class Run {
   readonly #config: Config;
   readonly #data: ReturnType<typeof prepareData>;
   readonly #random: Random;
-  #apparatus!: Apparatus;
+  #models!: RunModels;
   #cache?: OpenCache;
   #teacherText: string | undefined;
-  /** When the last snapshot was taken, and how long that took. */
-  #kept = { at: 0, milliseconds: 0 };
+  /** When the last snapshot was taken, and how long it took. */
+  #lastSnapshot = { at: 0, milliseconds: 0 };
 
-  private constructor(private readonly parts: RunParts) {
-    const { config, documents, tokenizer, gpu, teacherConfig } = parts;
-    requireContext(config, teacherConfig, parts.student?.architecture);
+  private constructor(
+    config: Config,
+    private readonly options: Omit<RunOptions, 'config'>,
+  ) {
+    const { documents, tokenizer, gpu, teacherConfig } = options;
+    requireContext(config, teacherConfig, options.student?.architecture);
     this.#config = { ...config };
     this.dtype = dtypeOf(config, gpu);
     this.#data = prepareData(documents, config);
     this.#random = new Random(config.seed);
-    const start = parts.student?.architecture;
-    this.student = start ?? newStudent(config, tokenizer.vocabularySize);
+    this.student = options.student?.architecture ?? newStudent(config, tokenizer.vocabularySize);
     if (config.teacher_cache === 'on') requireCacheServes(config, this.student.vocabularySize);
     this.studentParameters = planArena(this.student.parameters).parameters;
   }
 
   /**
-   * Builds everything, from `snapshot` where one is given; the first `advance` evaluates before it
-   * trains.
+   * Builds a run, which continues from `snapshot` if there is one. Otherwise the first `advance`
+   * evaluates before it trains.
    */
-  static async create(parts: RunParts, snapshot?: Snapshot): Promise<Run> {
-    const run = new Run(parts);
+  static async create({ config, ...options }: RunOptions, snapshot?: Snapshot): Promise<Run> {
+    const run = new Run(config, options);
     try {
       await run.#build(snapshot);
     } catch (error) {
@@ -169,11 +127,7 @@ export class Run {
   }
 
   async #build(snapshot?: Snapshot): Promise<void> {
-    const { gpu, config, events, student } = this.parts;
-    const weights = () =>
-      student?.weights ?? initialWeights(this.student.parameters, this.#random.fork('weights'));
-    const parts = { gpu, config, dtype: this.dtype, student: this.student, weights };
-    let { makeTeacher } = this.parts;
+    const { gpu, events } = this.options;
     events.stage('compile', 'trying the adapter’s matrix products');
     for (const { name, fault } of await tuneMatmul(gpu, this.dtype)) {
       if (fault)
@@ -181,43 +135,69 @@ export class Run {
           `This adapter gets matrix products by ${name} wrong; they are left out. ${fault}`,
         );
     }
-    const opened = await this.#openCache(parts);
-    if (opened && 'teacher' in opened) makeTeacher = () => Promise.resolve(opened.teacher);
-    else this.#cache = opened;
-    this.#apparatus = await Apparatus.create({ ...parts, makeTeacher, events, cache: this.#cache });
+    let { makeTeacher } = this.options;
+    if (this.#config.teacher_cache === 'on') {
+      const opened = await this.#openCache();
+      if (opened && 'teacher' in opened) makeTeacher = async () => opened.teacher;
+      else this.#cache = opened;
+    }
+    this.#teacherText = this.#cache?.file.summary.sample;
+    this.#models = await buildRunModels({
+      gpu,
+      config: this.#config,
+      dtype: this.dtype,
+      student: this.student,
+      weights: () => this.#initialWeights(),
+      makeTeacher,
+      cache: this.#cache,
+      events,
+    });
     if (!snapshot) return;
-    this.#apparatus.trainer.restore(snapshot);
+    this.#trainer.restore(snapshot);
     this.step = snapshot.step;
     this.snapshot = snapshot;
   }
 
-  /**
-   * The teacher's cache, or the teacher again where none could be written; undefined where none was
-   * asked for.
-   */
-  async #openCache(
-    parts: Pick<ApparatusParts, 'gpu' | 'config' | 'dtype' | 'student' | 'weights'>,
-  ) {
-    const { cache, config, events, makeTeacher, signal } = this.parts;
-    if (config.teacher_cache !== 'on') return undefined;
-    if (!cache)
+  #initialWeights(): Weights {
+    const { student } = this.options;
+    return (
+      student?.weights ?? initialWeights(this.student.parameters, this.#random.fork('weights'))
+    );
+  }
+
+  #openCache() {
+    const { gpu, cache, events, makeTeacher, signal } = this.options;
+    if (!cache) {
       throw new CacheError(
         'refused',
-        'There is nowhere to write the teacher’s cache. Use teacher_cache=off.',
+        'There is no place to write the teacher’s cache. Use teacher_cache=off.',
       );
+    }
+    const config = this.#config;
     const { batches, heldOut } = this.#data;
     const count = needsTeacher(config.loss) ? config.train_steps * config.gradient_accumulation : 0;
-    const opened = await openCache({
-      ...parts,
+    return openCache({
+      gpu,
+      config,
+      dtype: this.dtype,
+      student: this.student,
+      weights: () => this.#initialWeights(),
       place: cache,
       makeTeacher,
       signal,
       batches: { count, at: (index) => batches.at(index), heldOut },
-      sample: async (write) => (config.sample_tokens > 0 ? this.#text(write) : undefined),
-      progress: (...said) => events.stage('cache', ...said),
+      sample: async (write) => (config.sample_tokens > 0 ? this.#continuePrompt(write) : undefined),
+      progress: (...progress) => events.stage('cache', ...progress),
     });
-    if (opened && 'file' in opened) this.#teacherText = opened.file.summary.sample;
-    return opened;
+  }
+
+  get #trainer(): Trainer {
+    return this.#models.trainer;
+  }
+
+  /** The run's settings; `change` changes some of them. */
+  get config(): Readonly<Config> {
+    return this.#config;
   }
 
   get done(): boolean {
@@ -234,57 +214,62 @@ export class Run {
   }
 
   get teacherParameters(): number | undefined {
-    return this.#apparatus.teacher?.parameters ?? this.#cache?.file.summary.parameters;
+    return this.#models.teacher?.parameters ?? this.#cache?.file.summary.parameters;
   }
 
-  /** What was kept of the teacher, if it is cached. */
+  /** Undefined if the teacher is not cached. */
   get cache(): CacheReport | undefined {
     if (!this.#cache) return undefined;
     const { identity, summary } = this.#cache.file;
-    const { V, k } = identity;
-    const sizes = { bytesPerPosition: bytesPerPosition(identity), bytes: cacheBytes(identity) };
-    return { V, k, ...sizes, seconds: summary.seconds, kl: summary.kl, found: this.#cache.found };
+    return {
+      V: identity.V,
+      k: identity.k,
+      bytesPerPosition: bytesPerPosition(identity),
+      bytes: cacheBytes(identity),
+      seconds: summary.seconds,
+      kl: summary.kl,
+      found: this.#cache.found,
+    };
   }
 
-  /** Our dispatches in an optimiser step; the teacher's runs in submissions of its own. */
+  /** Our dispatches in an optimiser step, without the teacher's. */
   get dispatchesPerStep(): number {
-    return this.#apparatus.trainer.dispatches(this.#config.gradient_accumulation);
+    return this.#trainer.dispatches(this.#config.gradient_accumulation);
   }
 
-  /**
-   * Our submissions in the last optimiser step; one a batch until it is known how long they take.
-   */
+  /** Our submissions in the last step; one for each batch until the dispatch times are known. */
   get submissionsPerStep(): number {
-    return this.#apparatus.trainer.submissions ?? this.#config.gradient_accumulation;
+    return this.#trainer.submissions ?? this.#config.gradient_accumulation;
   }
 
   /**
-   * Takes effect at the next step. @throws CacheError for a temperature that the teacher's cache
-   * does not serve; nothing changes then
+   * Takes effect at the next step.
+   * @throws CacheError for a temperature that the teacher's cache does not serve. Nothing changes
+   * then.
    */
   change(changes: LiveChanges): void {
     const { temperature } = changes;
-    if (temperature !== undefined) requireTemperature(this.#apparatus.training, temperature);
+    if (temperature !== undefined) requireTemperature(this.#models.training, temperature);
     Object.assign(this.#config, changes);
   }
 
   /**
-   * Evaluates first if nothing was yet, then trains one step, then evaluates if it is due. Settles
-   * when that is done or queued.
+   * Trains one step. Evaluates before the first one, and after it if an evaluation is due. Resolves
+   * when the step is on the queue and the evaluation is done.
    */
   async advance(): Promise<void> {
     if (!this.snapshot) await this.#evaluate();
     if (this.done) return;
     const { temperature, alpha, eval_steps } = this.#config;
     this.step++;
-    await this.#apparatus.trainer.step(this.#batchesOf(this.step), {
+    await this.#trainer.step(this.#batchesOf(this.step), {
       step: this.step,
       temperature,
       alpha,
       learningRate: learningRate(this.step, this.#config),
     });
     if (this.step % eval_steps === 0 || this.done) {
-      await this.#apparatus.trainer.drain();
+      await this.#trainer.drain();
       await this.#evaluate();
     }
   }
@@ -295,85 +280,80 @@ export class Run {
   }
 
   /**
-   * Where a step goes, measured on the last one's batches. To be asked between two steps; the run
-   * goes on from the same bits.
-   * @throws GpuError without timestamp-query, or without room for the measurement; what aborts
+   * Measures where a step's time goes, on the last step's batches. Call between two steps; the run
+   * continues from the same bits.
+   * @throws GpuError without timestamp-query, or without memory for it; the reason of an aborted
    * `signal`
    */
   async profile(signal?: AbortSignal): Promise<ProfileReport> {
     const { temperature, alpha } = this.#config;
     const step = Math.max(1, this.step);
-    const times = await this.#apparatus.trainer.profile(
+    const times = await this.#trainer.profile(
       this.#batchesOf(step),
       { step, temperature, alpha },
       signal,
     );
-    return summarise(times, await rooflineOf(this.parts.gpu));
+    return summarise(times, await rooflineOf(this.options.gpu));
   }
 
   /** Waits until every record has been delivered. */
   async drain(): Promise<void> {
-    await this.#apparatus.trainer.drain();
+    await this.#trainer.drain();
   }
 
-  /** State as it is now, to go on from; every record has been delivered then. */
+  /** The current state, after every record has been delivered. */
   async save(): Promise<Snapshot> {
     await this.drain();
-    return this.#apparatus.trainer.snapshot(this.step);
+    return this.#trainer.snapshot(this.step);
   }
 
-  /** One of the student's parameters as it is now, f32, by Hugging Face name. Waits for the GPU. */
+  /** A parameter's current values, f32, by Hugging Face name. Waits for the GPU. */
   async parameter(name: string): Promise<Float32Array> {
-    return this.#apparatus.trainer.master.readParameter(name);
+    return this.#trainer.master.readParameter(name);
   }
 
   /** Frees everything on the GPU. */
   async destroy(): Promise<void> {
     try {
-      await this.#apparatus.destroy();
+      await this.#models.destroy();
     } finally {
-      // Where the device is gone, freeing may fail; the file is needed again when the run is
-      // recovered.
+      // Freeing may fail on a lost device, and the recovered run opens this file again.
       await this.#cache?.file.close();
     }
   }
 
   async #evaluate(): Promise<void> {
-    const { events, config } = this.parts;
+    const { events } = this.options;
     if (this.step === 0) events.stage('evaluate', 'before training');
-    const record = await this.#apparatus.evaluator.run(this.#data.heldOut, this.step);
-    if (config.sample_tokens > 0) record.sample = await this.#sample();
-    await this.#keep();
+    const record = await this.#models.evaluator.run(this.#data.heldOut, this.step);
+    if (this.#config.sample_tokens > 0) record.sample = await this.#sample();
+    await this.#takeSnapshot();
     events.evaluation(record);
   }
 
-  /** Takes the snapshot, unless taking one is slow and the last was taken a short while ago. */
-  async #keep(): Promise<void> {
+  /** Takes a snapshot, unless that is slow and the last one is recent. */
+  async #takeSnapshot(): Promise<void> {
     const started = performance.now();
-    const large = this.studentParameters > LARGE_STUDENT;
-    if (
-      large &&
-      this.snapshot &&
-      started < this.#kept.at + SNAPSHOT_SPACING * this.#kept.milliseconds
-    )
-      return;
-    this.snapshot = await this.#apparatus.trainer.snapshot(this.step);
+    const { at: last, milliseconds } = this.#lastSnapshot;
+    const recent = started < last + SNAPSHOT_SPACING * milliseconds;
+    if (this.studentParameters > LARGE_STUDENT && this.snapshot && recent) return;
+    this.snapshot = await this.#trainer.snapshot(this.step);
     const at = performance.now();
-    this.#kept = { at, milliseconds: at - started };
+    this.#lastSnapshot = { at, milliseconds: at - started };
   }
 
-  /** Both models draw from the same stream, so that what differs is the models. */
+  /** Both models sample with the same random numbers, so only the models differ. */
   async #sample() {
-    const { teacher, sampler } = this.#apparatus;
-    // Of a cached teacher it is there already.
-    if (teacher) this.#teacherText ??= await this.#text(teacher.write);
-    const student = await this.#text(sampler.write);
-    return { prompt: this.parts.config.prompt, teacher: this.#teacherText ?? '', student };
+    const { teacher, sampler } = this.#models;
+    // A cache has the teacher's text already.
+    if (teacher) this.#teacherText ??= await this.#continuePrompt(teacher.write);
+    const student = await this.#continuePrompt(sampler.write);
+    return { prompt: this.#config.prompt, teacher: this.#teacherText ?? '', student };
   }
 
-  #text(write: Write): Promise<string> {
-    const { prompt, sample_tokens: count } = this.parts.config;
-    return sampleText(write, this.parts.tokenizer, {
+  #continuePrompt(write: Write): Promise<string> {
+    const { prompt, sample_tokens: count } = this.#config;
+    return sampleText(write, this.options.tokenizer, {
       prompt,
       count,
       random: this.#random.fork('sample'),

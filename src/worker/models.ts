@@ -2,8 +2,8 @@
 // page. Nothing is loaded from anywhere else.
 
 import type { Config } from '../config';
-import { planMemory } from '../distill/apparatus';
-import { dtypeOf, newStudent } from '../distill/run';
+import { planMemory } from '../distill/run-models';
+import { dtypeOf, newStudent } from '../distill/run-setup';
 import { checkSameWords, openStudent, type StudentStart } from '../distill/student-start';
 import {
   type FolderTokenizer,

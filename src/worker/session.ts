@@ -4,7 +4,7 @@
 import type { Config, LiveChanges } from '../config';
 import { encodeDocuments } from '../data/split';
 import { zipStudent } from '../distill/export/export';
-import { takeStudent } from '../distill/export/student-folder';
+import { exportStudent } from '../distill/export/student-folder';
 import { profileText } from '../distill/profile/profile';
 import type { StepRecord } from '../distill/records';
 import { Run } from '../distill/run';
@@ -83,6 +83,7 @@ export class Session implements DeviceUser {
       post({ type: 'note', runId: this.runId, text: (error as Error).message });
       return;
     }
+    // A recovered run is built from these.
     Object.assign(this.config, changes);
     post({ type: 'changed', runId: this.runId, step: (this.#run?.step ?? 0) + 1, changes });
   }
@@ -104,18 +105,18 @@ export class Session implements DeviceUser {
     return this.#betweenSteps(async () => {
       if (!this.#run || !this.#gpu || !this.#tokenizer)
         throw new ExportError('There is no student yet. Start a run first.');
-      const { config, corpus } = this;
       const { signal } = this.#ended;
-      const parts = {
+      const onProgress = (file: string, written: number, total: number) =>
+        report({ file, written, total });
+      const { name, files } = await exportStudent({
         run: this.#run,
         adapter: this.#gpu.adapter,
         tokenizer: this.#tokenizer,
-        config,
-        corpus: { name: corpusName(corpus), own: corpus !== undefined },
-      };
-      const onProgress = (file: string, written: number, total: number) =>
-        report({ file, written, total });
-      const { name, files } = await takeStudent(parts, { dtype, story, signal });
+        corpus: { name: corpusName(this.corpus), own: this.corpus !== undefined },
+        dtype,
+        story,
+        signal,
+      });
       return { name, zip: await zipStudent(name, files, { date: new Date(), onProgress }) };
     });
   }

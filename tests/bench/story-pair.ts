@@ -20,10 +20,10 @@ import { openCacheStorage } from '../../src/cli/cache-storage';
 import { openDawn } from '../../src/cli/dawn';
 import { memoryText } from '../../src/cli/progress';
 import { type Config, DEFAULTS } from '../../src/config';
-import { Apparatus, type ApparatusParts, planMemory } from '../../src/distill/apparatus';
 import type { StepRecord } from '../../src/distill/records';
+import { buildRunModels, planMemory } from '../../src/distill/run-models';
 import { openCache } from '../../src/distill/teacher/open-cache';
-import { teacherFromWeights } from '../../src/distill/teacher/teacher';
+import { type MakeTeacher, teacherFromWeights } from '../../src/distill/teacher/teacher';
 import { openGpu } from '../../src/gpu/device';
 import { gpt2 } from '../../src/model/gpt2/gpt2';
 import { batchOf, weightsOf } from './formula';
@@ -66,12 +66,12 @@ const config: Config = {
   ...(flags.cached !== undefined && { teacher_cache: 'on', cache_top_k: Number(flags.cached) }),
 };
 const parts = { gpu, config, dtype, student } as const;
-const plan: ApparatusParts['makeTeacher'] = (counting, at) =>
+const plan: MakeTeacher = (counting, at) =>
   teacherFromWeights(counting, undefined, teacherConfig, at);
 const planned = await planMemory({ ...parts, makeTeacher: plan });
 console.log(`${gpu.adapter.name}, ${dtype}, ${B} × ${T}. Planned: ${memoryText(planned)}`);
 
-/** What the teacher says of the batch, in a file of its own. */
+/** The teacher's entries of the batch, in a temporary file. */
 async function writeCache() {
   const folder = await mkdtemp(join(tmpdir(), 'stillhouse-story-pair-'));
   process.on('exit', () => rmSync(folder, { recursive: true }));
@@ -101,7 +101,7 @@ const made = {
       weightsOf('teacher', teacherConfig.config),
       teacherConfig,
       at,
-    )) as ApparatusParts['makeTeacher'],
+    )) as MakeTeacher,
   weights: () => weightsOf('student', student.config),
 };
 const cache = config.teacher_cache === 'on' ? await writeCache() : undefined;
@@ -109,7 +109,7 @@ if (cache)
   console.log(
     `${(clock() - began).toFixed(0)} s  cached. Counted: ${memoryText(gpu.memory.totals())}`,
   );
-const apparatus = await Apparatus.create({
+const models = await buildRunModels({
   ...made,
   cache,
   events: {
@@ -122,8 +122,8 @@ const built = clock();
 const before = gpu.memory.totals();
 console.log(`${(built - began).toFixed(0)} s  built. Counted: ${memoryText(before)}`);
 const { temperature, alpha, student_lr: learningRate } = config;
-await apparatus.trainer.step([batch], { step: 1, learningRate, temperature, alpha });
-await apparatus.trainer.drain();
+await models.trainer.step([batch], { step: 1, learningRate, temperature, alpha });
+await models.trainer.drain();
 const seconds = clock() - built;
 const counted = gpu.memory.totals();
 const [record] = records;
@@ -133,7 +133,7 @@ console.log(
 
 /** Of each parameter's gradient, without the loss scale. */
 const gradients: Record<string, number> = {};
-for (const [name, values] of await apparatus.trainer.gradients.read()) {
+for (const [name, values] of await models.trainer.gradients.read()) {
   let sum = 0;
   for (const value of values) sum += (value / record.lossScale) ** 2;
   gradients[name] = Math.sqrt(sum);

@@ -10,11 +10,11 @@ import { openCacheStorage } from '../../src/cli/cache-storage';
 import { type Config, DEFAULTS } from '../../src/config';
 import { decodeCorpus } from '../../src/data/corpus';
 import { loadTokenizer, type Tokenizer } from '../../src/data/tokenizer';
-import { planMemory } from '../../src/distill/apparatus';
 import type { EvaluationRecord, StepRecord } from '../../src/distill/records';
-import { Run, type RunParts } from '../../src/distill/run';
+import { Run } from '../../src/distill/run';
+import { planMemory } from '../../src/distill/run-models';
 import type { CacheStorage } from '../../src/distill/teacher/cache-file';
-import { teacherFromWeights } from '../../src/distill/teacher/teacher';
+import { type MakeTeacher, teacherFromWeights } from '../../src/distill/teacher/teacher';
 import { readSafetensors } from '../../src/files/safetensors';
 import type { Gpu } from '../../src/gpu/device';
 import { parseConfig } from '../../src/model/families';
@@ -86,7 +86,7 @@ async function start(
     made: 0,
     alive: 0,
   } as unknown as Watched;
-  const makeTeacher: RunParts['makeTeacher'] = async (gpu, shape) => {
+  const makeTeacher: MakeTeacher = async (gpu, shape) => {
     const teacher = await teacherFromWeights(gpu, weights, teacherConfig, shape);
     watched.made++;
     watched.alive++;

@@ -5,7 +5,7 @@ import { afterEach, expect, it, vi } from 'vitest';
 import { DEFAULTS } from '../../src/config';
 import { profileText, summarise } from '../../src/distill/profile/profile';
 import { rooflineOf } from '../../src/distill/profile/roofline';
-import { newStudent } from '../../src/distill/run';
+import { newStudent } from '../../src/distill/run-setup';
 import { teacherFromWeights } from '../../src/distill/teacher/teacher';
 import { Trainer } from '../../src/distill/trainer';
 import type { Gpu } from '../../src/gpu/device';

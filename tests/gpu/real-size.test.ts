@@ -3,10 +3,10 @@
 
 import { describe, expect, it } from 'vitest';
 import { type Config, DEFAULTS } from '../../src/config';
-import { type ApparatusParts, planMemory } from '../../src/distill/apparatus';
 import { Evaluator } from '../../src/distill/evaluate';
+import { planMemory } from '../../src/distill/run-models';
 import { Sampler } from '../../src/distill/sample';
-import { teacherFromWeights } from '../../src/distill/teacher/teacher';
+import { type MakeTeacher, teacherFromWeights } from '../../src/distill/teacher/teacher';
 import { type Gpu, GpuError } from '../../src/gpu/device';
 import { Pool } from '../../src/gpu/program';
 import type { Gpt2Config } from '../../src/model/gpt2/config';
@@ -173,7 +173,7 @@ describe.each([
 ])(
   'the story’s pair in f16, four sequences of 128 tokens, with bindings of $binding bytes',
   (limits) => {
-    const plan = async (changes: Partial<Config>, makeTeacher: ApparatusParts['makeTeacher']) => {
+    const plan = async (changes: Partial<Config>, makeTeacher: MakeTeacher) => {
       const gpu = await openTestDevice();
       const config: Config = { ...DEFAULTS, batch_size: 4, max_length: 128, ...changes };
       const totals = await withLimits(gpu, limits, () =>
@@ -181,8 +181,7 @@ describe.each([
       );
       return Object.values(totals).reduce((a, b) => a + b);
     };
-    const engine: ApparatusParts['makeTeacher'] = (gpu, shape) =>
-      teacherFromWeights(gpu, undefined, MEDIUM, shape);
+    const engine: MakeTeacher = (gpu, shape) => teacherFromWeights(gpu, undefined, MEDIUM, shape);
 
     it('fits into 2.6 GB', async () => {
       const bytes = await plan({}, engine);

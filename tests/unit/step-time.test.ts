@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { DEFAULTS } from '../../src/config';
 import { Batches } from '../../src/data/batches';
 import type { StepRecord } from '../../src/distill/records';
-import { newStudent } from '../../src/distill/run';
+import { newStudent } from '../../src/distill/run-setup';
 import { teacherFromWeights } from '../../src/distill/teacher/teacher';
 import { Trainer } from '../../src/distill/trainer';
 import { countingGpu } from '../../src/gpu/counting';

@@ -15,7 +15,7 @@ import { roundToHalf } from '../../tensor/dtype';
 import { Random } from '../../tensor/random';
 import { prepareData } from '../data';
 import type { LossPath } from '../loss-paths';
-import { dtypeOf } from '../run';
+import { dtypeOf } from '../run-setup';
 import { type Teacher, teacherFromWeights } from '../teacher/teacher';
 import { attentionWeights } from './attention-picture';
 import { detached } from './detached';

@@ -1,44 +1,37 @@
-// A run's student as a folder to take away: what the run knows of itself, and what whoever watched
-// it tells, on one model card.
+// A run's student as a folder: its files, and a model card with what the run knows of itself and what
+// its watcher (the page or the command line) recorded.
 
-import type { Config } from '../../config';
 import type { AdapterFacts } from '../../gpu/device';
 import type { Run } from '../run';
 import type { FolderTokenizer } from '../teacher/folder';
 import { type ExportType, exportName, type StudentFile, studentFiles } from './export';
 import { modelCard, type RunStory } from './model-card';
 
-interface Parts {
+interface ExportOptions {
   run: Run;
-  config: Config;
   tokenizer: FolderTokenizer;
   adapter: AdapterFacts;
-  /** `own`: the user's text, which no link brings. */
+  /** `own`: the user's text, which a link does not contain. */
   corpus: { name: string; own: boolean };
-}
-
-interface Options {
   dtype: ExportType;
   story: RunStory;
   signal?: AbortSignal;
 }
 
 /**
- * The folder's name and its files, which read the student when they are taken. @throws ExportError
- * for weights that cannot be written so
+ * The folder's name and its files, which read the student's weights as their chunks are read.
+ * @throws ExportError for weights that are not finite or do not fit `dtype`
  */
-export async function takeStudent(
-  { run, config, tokenizer, adapter, corpus }: Parts,
-  { dtype, story, signal }: Options,
-): Promise<{ name: string; files: StudentFile[] }> {
-  const {
-    student: architecture,
-    studentParameters,
-    teacherParameters,
-    trainTokens,
-    heldOutTokens,
-    step,
-  } = run;
+export async function exportStudent({
+  run,
+  tokenizer,
+  adapter,
+  corpus,
+  dtype,
+  story,
+  signal,
+}: ExportOptions): Promise<{ name: string; files: StudentFile[] }> {
+  const { config, student: architecture, step, trainTokens, heldOutTokens } = run;
   const name = exportName(config, architecture, step);
   const card = (leftOut: readonly string[]) =>
     modelCard({
@@ -51,14 +44,11 @@ export async function takeStudent(
       student: architecture,
       computed: run.dtype === 'f16' ? 'float16' : 'float32',
       adapter: adapter.software ? `${adapter.name}, a software renderer` : adapter.name,
-      studentParameters,
-      teacherParameters,
+      studentParameters: run.studentParameters,
+      teacherParameters: run.teacherParameters,
       corpus: { ...corpus, trainTokens, heldOutTokens },
     });
-  const student = {
-    architecture,
-    tokenizer,
-    parameter: (parameter: string) => run.parameter(parameter),
-  };
+  const parameter = (parameterName: string) => run.parameter(parameterName);
+  const student = { architecture, tokenizer, parameter };
   return { name, files: await studentFiles(student, { dtype, card, signal }) };
 }

@@ -1,0 +1,137 @@
+// What a run keeps on the GPU: the teacher or its cache, the trainer, the evaluator and the sampler.
+// Built on a device that only counts, it is the plan of the run's memory.
+
+import type { Config } from '../config';
+import { countingGpu } from '../gpu/counting';
+import type { Gpu } from '../gpu/device';
+import type { Purpose } from '../gpu/memory';
+import { Pool } from '../gpu/program';
+import type { Architecture } from '../model/family';
+import type { Weights } from '../model/parameters';
+import { Evaluator } from './evaluate';
+import { needsTeacher } from './losses';
+import type { StepRecord } from './records';
+import { Sampler } from './sample';
+import type { TrainerSettings } from './settings';
+import { type CachedTeacher, cachedTeacher } from './teacher/cached';
+import { cacheShape, type OpenCache } from './teacher/open-cache';
+import type { MakeTeacher, Teacher, TeacherSource } from './teacher/teacher';
+import { Trainer } from './trainer';
+
+interface PlanOptions {
+  gpu: Gpu;
+  config: Config;
+  dtype: 'f16' | 'f32';
+  student: Architecture;
+  makeTeacher: MakeTeacher;
+}
+
+export interface RunModelsOptions extends PlanOptions {
+  /**
+   * The student's initial weights, asked for once the teacher is there; undefined leaves them 0,
+   * which is enough for a plan.
+   */
+  weights(): Weights | undefined;
+  /** Replaces the teacher, which is then not made. */
+  cache?: OpenCache;
+  /** Nothing will run: a cache that the config asks for need not exist. */
+  planned?: boolean;
+  events: {
+    stage(stage: 'teacher' | 'student' | 'compile', detail: string): void;
+    record(record: StepRecord): void;
+  };
+}
+
+export interface RunModels {
+  /** Undefined if the teacher is cached. */
+  teacher?: Teacher;
+  /** What the training loss reads; undefined if it needs no teacher. */
+  training?: TeacherSource;
+  trainer: Trainer;
+  evaluator: Evaluator;
+  sampler: Sampler;
+  /** Frees everything on the GPU. */
+  destroy(): Promise<void>;
+}
+
+/** The order matters for memory: the teacher's weights are loaded before the student's. */
+export async function buildRunModels(options: RunModelsOptions): Promise<RunModels> {
+  const { gpu, config, dtype, student, weights, makeTeacher, cache, planned, events } = options;
+  const { batch_size: B, max_length: T, eval_loss_path: evaluationPath } = config;
+  const cleanups: (() => void | Promise<void>)[] = [];
+  const destroy = async () => {
+    for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+  };
+  try {
+    let teacher: Teacher | undefined;
+    let sources: Pick<CachedTeacher, 'training' | 'heldOut'>;
+    if (cache || (planned && config.teacher_cache === 'on')) {
+      const cached = cachedTeacher(gpu, cacheShape(config, student.vocabularySize), [B, T], cache);
+      cleanups.push(cached.destroy);
+      sources = cached;
+    } else {
+      events.stage('teacher', 'starting the teacher');
+      const made = await makeTeacher(gpu, { B, T, dtype });
+      cleanups.push(() => made.dispose());
+      sources = { training: made, heldOut: made };
+      teacher = made;
+    }
+    // Some losses need no teacher; the evaluation always compares with it.
+    const training = needsTeacher(config.loss) ? sources.training : undefined;
+
+    const pool = new Pool(gpu);
+    cleanups.push(() => pool.destroy());
+    events.stage('student', 'writing its weights');
+    const initial = weights();
+    events.stage('compile', 'compiling kernels');
+    const settings = trainerSettings(config, student, dtype);
+    const trainer = await Trainer.create(gpu, pool, settings, initial, training, events.record);
+    cleanups.push(() => trainer.destroy());
+    const { model } = trainer;
+    const { heldOut } = sources;
+    const evaluator = new Evaluator(gpu, pool, model, heldOut, [B, T], evaluationPath);
+    cleanups.push(() => evaluator.destroy());
+    await evaluator.prepare();
+    const sampler = await Sampler.create(gpu, pool, model, T);
+    cleanups.push(() => sampler.destroy());
+    return { teacher, training, trainer, evaluator, sampler, destroy };
+  } catch (error) {
+    await destroy();
+    throw error;
+  }
+}
+
+function trainerSettings(
+  config: Config,
+  student: Architecture,
+  dtype: 'f16' | 'f32',
+): TrainerSettings {
+  return {
+    student,
+    dtype,
+    batchSize: config.batch_size,
+    contextLength: config.max_length,
+    loss: config,
+    initialLossScale: config.initial_loss_scale,
+    lossPath: config.train_loss_path,
+    recompute: config.gradient_checkpointing === 'on',
+    adam: {
+      beta1: config.adam_beta1,
+      beta2: config.adam_beta2,
+      epsilon: 1e-8,
+      weightDecay: config.weight_decay,
+      maxGradNorm: config.max_grad_norm,
+    },
+  };
+}
+
+/**
+ * GPU memory that a run will take, in bytes by purpose; with a cached teacher, once the cache is
+ * written. Makes nothing on the GPU.
+ */
+export async function planMemory(options: PlanOptions): Promise<Partial<Record<Purpose, number>>> {
+  const gpu = countingGpu(options.gpu);
+  const events = { stage: () => {}, record: () => {} };
+  await buildRunModels({ ...options, gpu, weights: () => undefined, events, planned: true });
+  return gpu.memory.totals();
+}

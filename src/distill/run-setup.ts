@@ -1,0 +1,52 @@
+// What a run's settings mean on this adapter and with these models.
+
+import type { Config } from '../config';
+import { type Gpu, GpuError } from '../gpu/device';
+import { NEW_STUDENT_FAMILY } from '../model/families';
+import type { Architecture } from '../model/family';
+import type { TeacherSizes } from './teacher/onnx';
+
+/**
+ * The storage type that `model_dtype` means on this adapter.
+ * @throws GpuError for float16 on an adapter without it
+ */
+export function dtypeOf({ model_dtype }: Config, { adapter }: Gpu): 'f16' | 'f32' {
+  if (model_dtype === 'float16' && !adapter.f16) {
+    throw new GpuError(
+      'limits',
+      `model_dtype=float16 needs the shader-f16 feature, which ${adapter.name} lacks.`,
+      'Use model_dtype=auto or float32.',
+    );
+  }
+  return model_dtype === 'float32' || !adapter.f16 ? 'f32' : 'f16';
+}
+
+/** The student that the settings describe, for a start from random weights. */
+export function newStudent(config: Config, vocabularySize: number): Architecture {
+  return NEW_STUDENT_FAMILY.create({
+    vocabularySize,
+    contextWindow: config.max_length,
+    width: config.student_width,
+    layers: config.student_layers,
+    heads: config.student_heads,
+  });
+}
+
+/** @throws GpuError for a context that is longer than one of the models takes */
+export function requireContext(
+  { max_length: T }: Config,
+  teacher: TeacherSizes,
+  student?: Architecture,
+): void {
+  for (const [model, positions] of [
+    ['teacher', teacher.contextWindow],
+    ['student', student?.contextWindow ?? T],
+  ] as const) {
+    if (T <= positions) continue;
+    throw new GpuError(
+      'limits',
+      `max_length=${T} is longer than the ${model}'s ${positions} positions.`,
+      `Use a max_length of at most ${positions}.`,
+    );
+  }
+}
