@@ -18,6 +18,7 @@ import {
 } from '../gpu/program';
 import { columnSum } from '../kernels/column_sum';
 import { compare, distilTopK } from '../kernels/losses';
+import { SCALER, STEP } from '../kernels/sources';
 import { type Entries, entryWords } from '../kernels/topk';
 import type { LanguageModel } from '../model/family';
 import { Layout, LayoutError } from '../tensor/layout';
@@ -34,11 +35,9 @@ export class Evaluator {
   readonly #tokens: Tensor;
   readonly #labels: Tensor;
   readonly #sums: Tensor;
-  /**
-   * What a training loss reads of its step: temperature 1, and three numbers that only a gradient
-   * would take.
-   */
-  readonly #plain: GPUBuffer;
+  /** What a training loss reads of its step: temperature 1. Only a gradient needs the rest. */
+  readonly #step: GPUBuffer;
+  readonly #scaler: GPUBuffer;
   #program?: Program;
   #bytesCopied = 0;
 
@@ -66,9 +65,12 @@ export class Evaluator {
     this.#tokens = make('evaluation tokens', shape, 'u32');
     this.#labels = make('evaluation labels', shape, 'i32');
     this.#sums = make('evaluation sums', [SUMS], 'f32');
-    const { UNIFORM, STORAGE, COPY_DST } = GPUBufferUsage;
-    this.#plain = gpu.memory.create('data', 'evaluation step', 16, UNIFORM | STORAGE | COPY_DST);
-    gpu.device.queue.writeBuffer(this.#plain, 0, Float32Array.of(0, 1, 0, 0));
+    const { UNIFORM, COPY_DST } = GPUBufferUsage;
+    const { memory, device } = gpu;
+    this.#step = memory.create('data', 'evaluation step', STEP.bytes, UNIFORM | COPY_DST);
+    this.#scaler = memory.create('data', 'evaluation scaler', SCALER.bytes);
+    const values = { learning_rate: 0, temperature: 1, alpha: 0, inverse_tokens: 0 };
+    device.queue.writeBuffer(this.#step, 0, STEP.write(values));
   }
 
   /**
@@ -137,7 +139,7 @@ export class Evaluator {
     this.#program?.destroy();
     for (const tensor of [this.#tokens, this.#labels, this.#sums])
       this.gpu.memory.destroy(bufferOf(tensor));
-    this.gpu.memory.destroy(this.#plain);
+    for (const buffer of [this.#step, this.#scaler]) this.gpu.memory.destroy(buffer);
   }
 
   /**
@@ -224,7 +226,7 @@ export class Evaluator {
       entryWords({ V, k }),
     ]);
     const layout = shaped.narrow(1, 0, labels);
-    const options = { step: this.#plain, scaler: this.#plain, gradient: false, figures: true };
+    const options = { step: this.#step, scaler: this.#scaler, gradient: false, figures: true };
     distilTopK(recorder, { ...inputs, ...options, entries: { ...entries, layout }, V, k });
   }
 

@@ -5,7 +5,7 @@ import type { Batch } from '../data/batches';
 import { CommandBatch } from '../gpu/command-batch';
 import type { Gpu } from '../gpu/device';
 import { bufferOf, type Pool, type Program, Recorder } from '../gpu/program';
-import { SCALER_BYTES } from '../kernels/optimiser';
+import { SCALER, STEP } from '../kernels/sources';
 import type { LanguageModel } from '../model/family';
 import type { Arena, Weights } from '../model/parameters';
 import { LayoutError } from '../tensor/layout';
@@ -40,7 +40,7 @@ export class Trainer {
     private onRecord: (record: StepRecord) => void,
   ) {
     this.#state = new TrainingState(gpu, settings);
-    this.#ring = new Ring(gpu, SUMS_BYTES + SCALER_BYTES);
+    this.#ring = new Ring(gpu, SUMS_BYTES + SCALER.bytes);
   }
 
   /**
@@ -141,7 +141,7 @@ export class Trainer {
     // and not sent.
     const staging = await this.#ring.take();
     commands.encoder.copyBufferToBuffer(bufferOf(sums), 0, staging, 0, SUMS_BYTES);
-    commands.encoder.copyBufferToBuffer(scaler, 0, staging, SUMS_BYTES, SCALER_BYTES);
+    commands.encoder.copyBufferToBuffer(scaler, 0, staging, SUMS_BYTES, SCALER.bytes);
     const submitted = commands.submit();
     this.#ring.send(staging, (bytes) => this.onRecord(this.#readRecord(bytes, tokens, settings)));
     if (!commands.measured) this.submissions = commands.submissions;
@@ -230,9 +230,12 @@ export class Trainer {
 
   /** Writes the step's uniform. `tokens`: targets that count, over all batches of the step. */
   #writeSettings({ learningRate, temperature, alpha }: StepSettings, tokens: number): void {
-    const weight = teacherWeight(this.settings.loss.loss, alpha);
-    const inverseTokens = tokens > 0 ? 1 / tokens : 0;
-    const uniform = Float32Array.of(learningRate, temperature, weight, inverseTokens);
+    const uniform = STEP.write({
+      learning_rate: learningRate,
+      temperature,
+      alpha: teacherWeight(this.settings.loss.loss, alpha),
+      inverse_tokens: tokens > 0 ? 1 / tokens : 0,
+    });
     this.gpu.device.queue.writeBuffer(this.#state.step, 0, uniform);
   }
 
@@ -241,16 +244,15 @@ export class Trainer {
     tokens: number,
     { step, learningRate, temperature, alpha }: StepSettings,
   ): StepRecord {
-    const floats = new Float32Array(bytes);
-    const words = new Uint32Array(bytes);
-    const at = SUMS_BYTES / 4;
+    const [sumOfCe, sumOfKd] = new Float32Array(bytes, 0, 2);
+    const scaler = SCALER.read(bytes, SUMS_BYTES);
     // Without a valid target, 0 / 0 is NaN: there is no loss.
-    const ce = floats[0] / tokens;
-    const applied = words[at + 4] === 1;
+    const ce = sumOfCe / tokens;
+    const applied = scaler.apply === 1;
     // The sum of squares skips values that are not finite, so an overflown gradient has no norm.
-    const gradNorm = applied || tokens === 0 ? floats[at + 8] : Number.NaN;
+    const gradNorm = applied || tokens === 0 ? scaler.norm : Number.NaN;
     const { loss } = this.settings.loss;
-    const kd = needsTeacher(loss) ? floats[1] / tokens : Number.NaN;
+    const kd = needsTeacher(loss) ? sumOfKd / tokens : Number.NaN;
     return {
       step,
       ce,
@@ -258,10 +260,10 @@ export class Trainer {
       loss: totalLoss(loss, ce, kd, { alpha, temperature }),
       gradNorm,
       learningRate,
-      lossScale: floats[at + 9],
+      lossScale: scaler.used_scale,
       applied,
-      appliedTotal: words[at + 2],
-      skippedTotal: words[at + 3],
+      appliedTotal: scaler.applied,
+      skippedTotal: scaler.skipped,
       tokens,
     };
   }

@@ -3,7 +3,8 @@
 
 import type { Gpu } from '../gpu/device';
 import { bufferOf, persistentTensor, type Tensor } from '../gpu/program';
-import { NORM_PARTIALS, SCALER_BYTES } from '../kernels/optimiser';
+import { NORM_PARTIALS } from '../kernels/optimiser';
+import { SCALER, STEP } from '../kernels/sources';
 import type { LanguageModel } from '../model/family';
 import { Arena, fill, planArena, type Weights } from '../model/parameters';
 import { toHalf } from '../tensor/dtype';
@@ -32,9 +33,9 @@ export class TrainingState {
   /** The student, which computes with `weights`. */
   readonly model: LanguageModel;
   readonly batch: BatchBuffer;
-  /** Uniform { learning_rate, temperature, alpha, inverse_tokens }. */
+  /** A uniform: struct Step. */
   readonly step: GPUBuffer;
-  /** struct Scaler of loss_scaler.wgsl. */
+  /** struct Scaler. */
   readonly scaler: GPUBuffer;
   readonly partials: GPUBuffer;
   /** (2) f32: sums of CE and KD over the step's tokens. */
@@ -58,8 +59,8 @@ export class TrainingState {
     this.model = student.withWeights(this.weights);
     this.batch = new BatchBuffer(gpu, batchSize, contextLength);
     const { UNIFORM, COPY_DST } = GPUBufferUsage;
-    this.step = memory.create('data', 'step', 16, UNIFORM | COPY_DST);
-    this.scaler = memory.create('optimiser', 'scaler', SCALER_BYTES);
+    this.step = memory.create('data', 'step', STEP.bytes, UNIFORM | COPY_DST);
+    this.scaler = memory.create('optimiser', 'scaler', SCALER.bytes);
     this.partials = memory.create('optimiser', 'norm partials', NORM_PARTIALS * 8);
     this.sums = persistentTensor(gpu, 'metrics', 'sums', Layout.contiguous([2]), 'f32');
     this.zero = persistentTensor(gpu, 'data', 'zero', Layout.contiguous([1]), 'f32');
@@ -109,11 +110,18 @@ export class TrainingState {
   }
 }
 
-/** See struct Scaler in loss_scaler.wgsl. */
-function initialScaler(settings: TrainerSettings): Float32Array<ArrayBuffer> {
-  const state = new Float32Array(SCALER_BYTES / 4);
-  state[0] = lossScalingOf(settings) === 'off' ? 1 : settings.initialLossScale;
-  state[6] = 1;
-  state[7] = 1;
-  return state;
+/** The loss scaler's state before the first step; loss_scaler.wgsl fills in the rest. */
+function initialScaler(settings: TrainerSettings): ArrayBuffer {
+  return SCALER.write({
+    scale: lossScalingOf(settings) === 'off' ? 1 : settings.initialLossScale,
+    good_steps: 0,
+    applied: 0,
+    skipped: 0,
+    apply: 0,
+    factor: 0,
+    power1: 1,
+    power2: 1,
+    norm: 0,
+    used_scale: 0,
+  });
 }
