@@ -11,7 +11,7 @@ import { decodeCorpus } from '../data/corpus';
 import { loadTokenizer } from '../data/tokenizer';
 import type { EvaluationRecord, StepRecord } from '../distill/records';
 import { Run } from '../distill/run';
-import { teacherFromWeights } from '../distill/teacher/teacher';
+import { teacherFromWeights } from '../distill/teacher/engine';
 import { readSafetensors } from '../files/safetensors';
 import { openGpu } from '../gpu/device';
 import { parseConfig } from '../model/families';

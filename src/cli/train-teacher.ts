@@ -141,7 +141,7 @@ process.exit(0);
 
 async function report(on: typeof heldOutAll): Promise<void> {
   const { studentPerplexity, tokens } = await evaluator.run(on, step);
-  const text = await sampleText(sampler.write, tokenizer, {
+  const text = await sampleText(sampler.generate, tokenizer, {
     prompt: 'The whale',
     count: 60,
     random: random.fork('sample'),

@@ -1,13 +1,14 @@
-// Evaluation on held-out text: both models' perplexity, the true KL between them, and how often
-// they agree.
+// Evaluation on held-out text at temperature 1: both models' perplexity, the KL between them, and
+// how often their likeliest next tokens agree.
 //
-// It meets the story's bug on its own ground: the logits of (B, T) tokens are sliced to [:, :-1]
-// and the labels to [:, 1:]. How the slice meets the loss is a setting (loss-paths.ts). Where it
+// The logits of (B, T) tokens are sliced to [:, :-1] and the labels to [:, 1:], as in the script
+// whose bug the Bug Lab shows. How the slice meets the loss is a setting (loss-paths.ts). If it
 // throws, the batch counts as failed.
 
 import { type Batch, IGNORED_TARGET } from '../data/batches';
 import { CommandBatch } from '../gpu/command-batch';
 import type { Gpu } from '../gpu/device';
+import type { Purpose } from '../gpu/memory';
 import {
   bufferOf,
   type Pool,
@@ -21,15 +22,26 @@ import { compare, distilTopK } from '../kernels/losses';
 import { SCALER, STEP } from '../kernels/sources';
 import { type Entries, entryWords } from '../kernels/topk';
 import type { LanguageModel } from '../model/family';
+import type { DType } from '../tensor/dtype';
 import { Layout, LayoutError } from '../tensor/layout';
 import { chunksOf, rowsPerChunk } from './chunks';
 import { type LossPath, sliceLogits, tokenLabels, validTargets } from './loss-paths';
 import type { EvaluationRecord } from './records';
 import type { TeacherSource } from './teacher/teacher';
 
-/** Sums over tokens: student NLL, teacher NLL, KL, agreements. */
-const SUMS = 4;
-const SUMS_BYTES = SUMS * 4;
+/** What `compare` gives for each token, in its order; the evaluation sums them over tokens. */
+const FIGURES = ['studentNll', 'teacherNll', 'kl', 'agreement'] as const;
+const SUMS_BYTES = FIGURES.length * 4;
+
+/** Rows that are compared at a time: positions `from` to `to` of some sequences. */
+interface RowChunk {
+  /** All T rows of each sequence; the loss path slices off the last. */
+  whole: boolean;
+  first: number;
+  sequences: number;
+  from: number;
+  to: number;
+}
 
 export class Evaluator {
   readonly #tokens: Tensor;
@@ -42,29 +54,22 @@ export class Evaluator {
   #bytesCopied = 0;
 
   /**
-   * Without a teacher the student is compared with itself: its perplexity is all that the record
-   * then says.
+   * Without a teacher the student is compared with itself, and the record has its perplexity alone.
+   * @param shape B and T of a batch
    */
   constructor(
     private readonly gpu: Gpu,
     private readonly pool: Pool,
     private readonly student: LanguageModel,
     private readonly teacher: TeacherSource | undefined,
-    /** B and T of a batch. */
     private readonly shape: [number, number],
     private readonly path: LossPath,
   ) {
-    const make = (label: string, dims: number[], dtype: 'u32' | 'i32' | 'f32') =>
-      persistentTensor(
-        gpu,
-        dtype === 'f32' ? 'metrics' : 'data',
-        label,
-        Layout.contiguous(dims),
-        dtype,
-      );
-    this.#tokens = make('evaluation tokens', shape, 'u32');
-    this.#labels = make('evaluation labels', shape, 'i32');
-    this.#sums = make('evaluation sums', [SUMS], 'f32');
+    const make = (purpose: Purpose, label: string, dims: number[], dtype: DType) =>
+      persistentTensor(gpu, purpose, label, Layout.contiguous(dims), dtype);
+    this.#tokens = make('data', 'evaluation tokens', shape, 'u32');
+    this.#labels = make('data', 'evaluation labels', shape, 'i32');
+    this.#sums = make('metrics', 'evaluation sums', [FIGURES.length], 'f32');
     const { UNIFORM, COPY_DST } = GPUBufferUsage;
     const { memory, device } = gpu;
     this.#step = memory.create('data', 'evaluation step', STEP.bytes, UNIFORM | COPY_DST);
@@ -73,10 +78,7 @@ export class Evaluator {
     device.queue.writeBuffer(this.#step, 0, STEP.write(values));
   }
 
-  /**
-   * Records the evaluation ahead of the first batch. What the loss path refuses is left to each
-   * batch to tell.
-   */
+  /** Records the evaluation. If the loss path throws, each batch throws that error again. */
   async prepare(): Promise<void> {
     try {
       this.#program ??= await this.#record();
@@ -86,8 +88,8 @@ export class Evaluator {
   }
 
   /**
-   * Evaluates on `batches`, all of which are on the queue before one is waited for. A batch that
-   * fails is counted, with the first error whole; the others still count.
+   * Evaluates on `batches`; waits for the GPU once, after enqueueing them all. A batch that fails is
+   * counted, and the record has the first error's whole message.
    */
   async run(batches: Batch[], step: number): Promise<EvaluationRecord> {
     const started = performance.now();
@@ -97,7 +99,7 @@ export class Evaluator {
     let firstError: string | undefined;
     for (const batch of batches) {
       try {
-        tokens += await this.#batch(batch, results, succeeded);
+        tokens += await this.#enqueue(batch, results, succeeded);
         succeeded++;
         bytesCopied += this.#bytesCopied;
       } catch (error) {
@@ -105,20 +107,21 @@ export class Evaluator {
         firstError ??= error instanceof Error ? error.message : String(error);
       }
     }
-    const sums = new Float64Array(SUMS);
+    const sums = { studentNll: 0, teacherNll: 0, kl: 0, agreement: 0 };
     try {
       const read =
         succeeded > 0 ? await this.gpu.read(results, 0, succeeded * SUMS_BYTES) : new ArrayBuffer();
-      for (const [i, value] of new Float32Array(read).entries()) sums[i % SUMS] += value;
+      for (const [i, value] of new Float32Array(read).entries())
+        sums[FIGURES[i % FIGURES.length]] += value;
     } finally {
       memory.destroy(results);
     }
-    const mean = (i: number) => (tokens > 0 ? sums[i] / tokens : undefined);
-    const perplexity = (i: number) => (tokens > 0 ? Math.exp(sums[i] / tokens) : undefined);
+    const mean = (sum: number) => (tokens > 0 ? sum / tokens : undefined);
+    const perplexity = (sum: number) => (tokens > 0 ? Math.exp(sum / tokens) : undefined);
     // Entries give no perplexity; the cache's summary has it from all logits.
     const topK = this.teacher?.topK;
     const cachedPerplexity = tokens > 0 ? topK?.teacherPerplexity : undefined;
-    const teacherPerplexity = topK ? cachedPerplexity : perplexity(1);
+    const teacherPerplexity = topK ? cachedPerplexity : perplexity(sums.teacherNll);
     return {
       step,
       tried: batches.length,
@@ -128,9 +131,13 @@ export class Evaluator {
       tokens,
       path: this.path,
       bytesCopied,
-      studentPerplexity: perplexity(0),
-      ...(this.teacher ? { teacherPerplexity, kl: mean(2), agreement: mean(3) } : {}),
-      ...(topK ? { klWords: topK.k } : {}),
+      studentPerplexity: perplexity(sums.studentNll),
+      ...(this.teacher && {
+        teacherPerplexity,
+        kl: mean(sums.kl),
+        agreement: mean(sums.agreement),
+      }),
+      ...(topK && { klWords: topK.k }),
       milliseconds: performance.now() - started,
     };
   }
@@ -143,10 +150,10 @@ export class Evaluator {
   }
 
   /**
-   * Puts a batch on the queue, and its sums behind those of `index` others. Returns the labels that
-   * count.
+   * Enqueues a batch and copies its sums to place `index` of `results`. Returns the number of labels
+   * that count.
    */
-  async #batch(batch: Batch, results: GPUBuffer, index: number): Promise<number> {
+  async #enqueue(batch: Batch, results: GPUBuffer, index: number): Promise<number> {
     const { device } = this.gpu;
     this.#program ??= await this.#record();
     const labels = tokenLabels(batch, this.shape[1]);
@@ -156,13 +163,8 @@ export class Evaluator {
     commands.encoder.clearBuffer(bufferOf(this.#sums));
     await this.teacher?.enqueue(batch, commands);
     commands.run(this.#program);
-    commands.encoder.copyBufferToBuffer(
-      bufferOf(this.#sums),
-      0,
-      results,
-      index * SUMS_BYTES,
-      SUMS_BYTES,
-    );
+    const sums = bufferOf(this.#sums);
+    commands.encoder.copyBufferToBuffer(sums, 0, results, index * SUMS_BYTES, SUMS_BYTES);
     await commands.submit();
     return validTargets(labels);
   }
@@ -173,46 +175,35 @@ export class Evaluator {
     const { hidden } = this.student.forward(recorder, this.#tokens);
     const V = this.student.architecture.vocabularySize;
     this.#bytesCopied = 0;
-    for (const { whole, first, sequences, from, to } of this.#pieces(V)) {
-      // Of a whole sequence the last row is made too, and sliced off.
+    for (const { whole, first, sequences, from, to } of this.#chunks(V)) {
       const rows: [number, number] = [first * T + from, whole ? sequences * T : to - from];
       const shape = [sequences, rows[1] / sequences, V];
-      const facing = (logits: Tensor): Tensor => {
+      const sliced = (logits: Tensor): Tensor => {
         const shaped = { ...logits, layout: logits.layout.view(shape) };
         if (!whole) return shaped;
         const { tensor, bytesCopied } = sliceLogits(recorder, shaped, this.path);
         this.#bytesCopied += bytesCopied;
         return tensor;
       };
-      const logits = recorder.tensor(
-        'evaluation logits',
-        Layout.contiguous([rows[1], V]),
-        'f32',
-        'logits',
-      );
+      const matrix = Layout.contiguous([rows[1], V]);
+      const logits = recorder.tensor('evaluation logits', matrix, 'f32', 'logits');
       const layout = hidden.layout.narrow(0, ...rows);
       this.student.head(recorder, { ...hidden, layout }, logits);
-      const student = facing(logits);
-      const theirs = this.teacher?.logits(recorder, ...rows);
+      const student = sliced(logits);
+      const teacher = this.teacher?.logits(recorder, ...rows);
       const labels = this.#labels.layout.narrow(0, first, sequences).narrow(1, from + 1, to - from);
       const targets = { ...this.#labels, layout: labels };
-      const perToken = recorder.tensor(
-        'evaluation per token',
-        Layout.contiguous([labels.numel, SUMS]),
-        'f32',
-      );
+      const figures = Layout.contiguous([labels.numel, FIGURES.length]);
+      const perToken = recorder.tensor('evaluation per token', figures, 'f32');
       const inputs = { student, targets, perToken, ignoreIndex: IGNORED_TARGET };
-      if (theirs && 'entries' in theirs) this.#compareEntries(recorder, theirs, whole, inputs);
-      else compare(recorder, { ...inputs, teacher: theirs ? facing(theirs) : student });
+      if (teacher && 'entries' in teacher) this.#compareEntries(recorder, teacher, whole, inputs);
+      else compare(recorder, { ...inputs, teacher: teacher ? sliced(teacher) : student });
       columnSum(recorder, perToken, this.#sums, 'evaluation sums');
     }
     return recorder.build('evaluation');
   }
 
-  /**
-   * Entries are rows of words: those that face no label are left out by their layout, on every
-   * path.
-   */
+  /** Whatever the loss path, a layout leaves out the entries of rows without a label. */
   #compareEntries(
     recorder: Recorder,
     { entries, V, k }: Entries,
@@ -231,13 +222,10 @@ export class Evaluator {
   }
 
   /**
-   * The rows to compare, `from` to `to` of some sequences at a time. Read where they lie, no more
-   * logits are made than a chunk holds; the story's two paths have the whole batch's, as the story
-   * had.
+   * The path `strided` never makes more logits than a chunk holds; the other two slice those of the
+   * whole batch, as the script does.
    */
-  #pieces(
-    V: number,
-  ): { whole: boolean; first: number; sequences: number; from: number; to: number }[] {
+  #chunks(V: number): RowChunk[] {
     const [B, T] = this.shape;
     const all = { whole: true, from: 0, to: T - 1 };
     if (this.path !== 'strided') return [{ first: 0, sequences: B, ...all }];

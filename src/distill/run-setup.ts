@@ -4,7 +4,7 @@ import type { Config } from '../config';
 import { type Gpu, GpuError } from '../gpu/device';
 import { NEW_STUDENT_FAMILY } from '../model/families';
 import type { Architecture } from '../model/family';
-import type { TeacherSizes } from './teacher/onnx';
+import type { TeacherSizes } from './teacher/teacher';
 
 /**
  * The storage type that `model_dtype` means on this adapter.

@@ -17,19 +17,18 @@ import { rooflineOf } from './profile/roofline';
 import type { EvaluationRecord, StepRecord } from './records';
 import { buildRunModels, type RunModels } from './run-models';
 import { dtypeOf, newStudent, requireContext } from './run-setup';
-import { sampleText, type Write } from './sample';
+import { type Generate, sampleText } from './sample';
 import { learningRate } from './schedule';
 import type { StudentStart } from './student-start';
 import { bytesPerPosition, CacheError, type CacheSummary, cacheBytes } from './teacher/cache-file';
 import { requireTemperature } from './teacher/cached';
-import type { TeacherSizes } from './teacher/onnx';
 import {
   type CachePlace,
   type OpenCache,
   openCache,
   requireCacheServes,
 } from './teacher/open-cache';
-import type { MakeTeacher } from './teacher/teacher';
+import type { MakeTeacher, TeacherSizes } from './teacher/teacher';
 import type { Trainer } from './trainer';
 import type { Snapshot } from './training-state';
 
@@ -186,7 +185,8 @@ export class Run {
       makeTeacher,
       signal,
       batches: { count, at: (index) => batches.at(index), heldOut },
-      sample: async (write) => (config.sample_tokens > 0 ? this.#continuePrompt(write) : undefined),
+      sample: async (generate) =>
+        config.sample_tokens > 0 ? this.#continuePrompt(generate) : undefined,
       progress: (...progress) => events.stage('cache', ...progress),
     });
   }
@@ -346,14 +346,14 @@ export class Run {
   async #sample() {
     const { teacher, sampler } = this.#models;
     // A cache has the teacher's text already.
-    if (teacher) this.#teacherText ??= await this.#continuePrompt(teacher.write);
-    const student = await this.#continuePrompt(sampler.write);
+    if (teacher) this.#teacherText ??= await this.#continuePrompt(teacher.generate);
+    const student = await this.#continuePrompt(sampler.generate);
     return { prompt: this.#config.prompt, teacher: this.#teacherText ?? '', student };
   }
 
-  #continuePrompt(write: Write): Promise<string> {
+  #continuePrompt(generate: Generate): Promise<string> {
     const { prompt, sample_tokens: count } = this.#config;
-    return sampleText(write, this.options.tokenizer, {
+    return sampleText(generate, this.options.tokenizer, {
       prompt,
       count,
       random: this.#random.fork('sample'),

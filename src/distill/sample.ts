@@ -1,6 +1,6 @@
-// Text from a model: the prompt continued token by token, each drawn from the most likely ones by a
-// seeded stream. Our own models write a whole text on the GPU, and it is read back once; training
-// waits for the work, and never for a word's way to the CPU.
+// Text from a model: the prompt, continued token by token, each sampled from the k likeliest with
+// seeded random numbers. Our own models generate a whole text on the GPU, which is read back once,
+// so training does not wait for a round trip per token.
 
 import type { Tokenizer } from '../data/tokenizer';
 import { CommandBatch } from '../gpu/command-batch';
@@ -18,27 +18,28 @@ import type { LanguageModel } from '../model/family';
 import { Layout } from '../tensor/layout';
 import type { Random } from '../tensor/random';
 
-/** Cool enough to stay on the subject, warm enough not to repeat itself. */
-const DRAWING: Drawing = { k: 40, temperature: 0.8 };
+/** A temperature low enough to stay on the subject, and high enough not to repeat itself. */
+const SAMPLING: Drawing = { k: 40, temperature: 0.8 };
 
 /**
- * Continues `start`, one token or more, by one for each of `rolls`, 0 to 1, which decide between
- * the likeliest. A model sees its last T tokens.
+ * Continues `start`, at least one token, by one token for each of `rolls`: random numbers in [0, 1)
+ * that choose among the likeliest. The model sees the last T tokens.
  */
-export type Write = (start: Uint32Array, rolls: Float32Array<ArrayBuffer>) => Promise<Uint32Array>;
+export type Generate = (
+  start: Uint32Array,
+  rolls: Float32Array<ArrayBuffer>,
+) => Promise<Uint32Array>;
 
-/**
- * Continues the prompt by `count` tokens, or until the text ends. Returns the continuation alone.
- */
+/** Continues the prompt by `count` tokens, or until the text ends. Returns the continuation. */
 export async function sampleText(
-  write: Write,
+  generate: Generate,
   tokenizer: Tokenizer,
   { prompt, count, random }: { prompt: string; count: number; random: Random },
 ): Promise<string> {
   if (count === 0) return '';
   // An empty prompt still needs a token to start from.
   const start = tokenizer.encode(prompt || '\n');
-  const tokens = await write(
+  const tokens = await generate(
     start,
     Float32Array.from({ length: count }, () => random.uniform()),
   );
@@ -46,19 +47,19 @@ export async function sampleText(
   return tokenizer.decode(tokens.subarray(0, end < 0 ? count : end));
 }
 
-/** Writes with a model that others run: each word's logits (V) come to the CPU. */
-export const writeByLogits =
-  (next: (tokens: Uint32Array) => Promise<Float32Array>): Write =>
+/** Generates with a model whose logits (V) of each next token are read back to the CPU. */
+export const generateByLogits =
+  (next: (tokens: Uint32Array) => Promise<Float32Array>): Generate =>
   async (start, rolls) => {
     const tokens = [...start];
-    for (const roll of rolls) tokens.push(drawn(await next(Uint32Array.from(tokens)), roll));
+    for (const roll of rolls) tokens.push(sampleToken(await next(Uint32Array.from(tokens)), roll));
     return Uint32Array.from(tokens.slice(start.length));
   };
 
-/** What draw.wgsl draws. */
-function drawn(logits: Float32Array, roll: number): number {
-  const { k, temperature } = DRAWING;
-  // The likeliest so far, in their order. Sorting a whole vocabulary takes far longer.
+/** The same as sample.wgsl. */
+function sampleToken(logits: Float32Array, roll: number): number {
+  const { k, temperature } = SAMPLING;
+  // The likeliest so far, in order. Sorting a whole vocabulary would take far longer.
   const best: number[] = [];
   for (const [token, logit] of logits.entries()) {
     if (best.length === k && !(logit > logits[best[k - 1]])) continue;
@@ -76,12 +77,11 @@ function drawn(logits: Float32Array, roll: number): number {
   return best[0];
 }
 
-/**
- * A model's forward pass for one sequence, recorded once; the head sees the last token's row alone.
- */
+/** A model's forward pass for one sequence, recorded once. The head sees the last token's row. */
 export class Sampler {
-  /** (1, V): those of the word written last. */
+  /** (1, V), of the last token generated. */
   readonly logits: Tensor;
+  readonly #T: number;
   readonly #tokens: Tensor;
   readonly #row: Tensor;
   readonly #roll: Tensor;
@@ -93,8 +93,9 @@ export class Sampler {
   private constructor(
     private readonly gpu: Gpu,
     { architecture: { width: C, vocabularySize: V }, weights }: LanguageModel,
-    private readonly T: number,
+    T: number,
   ) {
+    this.#T = T;
     this.#tokens = persistentTensor(gpu, 'data', 'sample tokens', Layout.contiguous([1, T]), 'u32');
     this.#row = persistentTensor(
       gpu,
@@ -120,7 +121,7 @@ export class Sampler {
     sampler.#hidden = model.forward(body, sampler.#tokens).hidden;
     const top = new Recorder(gpu, pool);
     model.head(top, sampler.#row, sampler.logits);
-    draw(top, { logits: sampler.logits, rolls: sampler.#roll, tokens: sampler.#token }, DRAWING);
+    draw(top, { logits: sampler.logits, rolls: sampler.#roll, tokens: sampler.#token }, SAMPLING);
     [sampler.#body, sampler.#head] = await Promise.all([
       body.build('sample'),
       top.build('sample head'),
@@ -128,22 +129,22 @@ export class Sampler {
     return sampler;
   }
 
-  write: Write = async (start, rolls) => {
-    const { gpu, T } = this;
+  generate: Generate = async (start, rolls) => {
+    const { gpu } = this;
+    const T = this.#T;
     const { memory, device } = gpu;
     const length = start.length + rolls.length;
-    // Where the text is shorter than the window, zeros follow it: a causal model does not look
-    // there.
+    // A text shorter than the window is followed by zeros, which a causal model does not look at.
     const text = memory.create('data', 'sample text', 4 * Math.max(T, length));
-    const dice = memory.create('data', 'sample rolls', rolls.byteLength);
+    const allRolls = memory.create('data', 'sample rolls', rolls.byteLength);
     device.queue.writeBuffer(text, 0, new Uint32Array(start));
-    device.queue.writeBuffer(dice, 0, rolls);
+    device.queue.writeBuffer(allRolls, 0, rolls);
     for (let at = start.length; at < length; at++) {
       const commands = new CommandBatch(gpu, 'sample');
       const copy = (from: GPUBuffer, offset: number, to: Tensor, bytes = to.place.bytes) =>
         commands.encoder.copyBufferToBuffer(from, offset, bufferOf(to), 0, bytes);
       copy(text, 4 * Math.max(0, at - T), this.#tokens);
-      copy(dice, 4 * (at - start.length), this.#roll);
+      copy(allRolls, 4 * (at - start.length), this.#roll);
       commands.run(this.#body);
       copy(bufferOf(this.#hidden), (Math.min(at, T) - 1) * this.#row.place.bytes, this.#row);
       commands.run(this.#head);
@@ -154,7 +155,7 @@ export class Sampler {
       return new Uint32Array(await gpu.read(text, 4 * start.length, 4 * rolls.length));
     } finally {
       memory.destroy(text);
-      memory.destroy(dice);
+      memory.destroy(allRolls);
     }
   };
 

@@ -8,7 +8,7 @@ import { parseConfig } from '../model/families';
 import type { Architecture } from '../model/family';
 import type { Weights } from '../model/parameters';
 import { openWeights, streamWeights } from '../model/weights';
-import type { TeacherSizes } from './teacher/onnx';
+import type { TeacherSizes } from './teacher/teacher';
 
 export interface StudentStart {
   architecture: Architecture;

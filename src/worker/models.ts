@@ -11,8 +11,7 @@ import {
   openTeacher,
   openTokenizer,
 } from '../distill/teacher/folder';
-import type { TeacherSizes } from '../distill/teacher/onnx';
-import type { MakeTeacher } from '../distill/teacher/teacher';
+import type { MakeTeacher, TeacherSizes } from '../distill/teacher/teacher';
 import { browserCache } from '../files/block-cache';
 import { ModelFileError } from '../files/download';
 import { httpSource } from '../files/http';

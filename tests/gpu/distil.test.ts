@@ -10,7 +10,7 @@ import { loadTokenizer } from '../../src/data/tokenizer';
 import type { EvaluationRecord, StepRecord } from '../../src/distill/records';
 import { Run } from '../../src/distill/run';
 import { planMemory } from '../../src/distill/run-models';
-import { teacherFromWeights } from '../../src/distill/teacher/teacher';
+import { teacherFromWeights } from '../../src/distill/teacher/engine';
 import { readSafetensors } from '../../src/files/safetensors';
 import type { Gpu } from '../../src/gpu/device';
 import { parseConfig } from '../../src/model/families';

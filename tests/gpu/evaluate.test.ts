@@ -10,8 +10,9 @@ import type { Tokenizer } from '../../src/data/tokenizer';
 import { Evaluator } from '../../src/distill/evaluate';
 import type { LossPath } from '../../src/distill/loss-paths';
 import type { EvaluationRecord } from '../../src/distill/records';
-import { Sampler, sampleText, writeByLogits } from '../../src/distill/sample';
-import { type Teacher, teacherFromWeights } from '../../src/distill/teacher/teacher';
+import { generateByLogits, Sampler, sampleText } from '../../src/distill/sample';
+import { teacherFromWeights } from '../../src/distill/teacher/engine';
+import type { Teacher } from '../../src/distill/teacher/teacher';
 import type { Gpu } from '../../src/gpu/device';
 import { Pool } from '../../src/gpu/program';
 import type { Gpt2Config } from '../../src/model/gpt2/config';
@@ -292,8 +293,8 @@ testVariants(
       for (const length of [1, T - 1, T, T + 5]) {
         const start = Uint32Array.from({ length }, (_, i) => (i * 5 + length) % V);
         for (const [config, salt, write] of [
-          [TINY, 1, sampler.write],
-          [TEACHER, 2, teacher.write],
+          [TINY, 1, sampler.generate],
+          [TEACHER, 2, teacher.generate],
         ] as const) {
           const who = `${length} tokens, ${salt === 1 ? 'student' : 'teacher'}`;
           const weights = referenceWeights(config, weightsOf(config, salt));
@@ -330,7 +331,7 @@ it('the same seed writes the same text, another seed another', async () => {
   await withModels(await openVariant('one lane'), SHAPE, 'f32', async ({ gpu, pool, arena }) => {
     const sampler = await Sampler.create(gpu, pool, gpt2(TINY).withWeights(arena), T);
     const write = (seed: number, prompt: string) =>
-      sampleText(sampler.write, tokenizer, { prompt, count: 12, random: new Random(seed) });
+      sampleText(sampler.generate, tokenizer, { prompt, count: 12, random: new Random(seed) });
     const text = await write(1, 'whale');
     expect(text.split(' ')).toHaveLength(12);
     expect(await write(1, 'whale')).toBe(text);
@@ -339,7 +340,11 @@ it('the same seed writes the same text, another seed another', async () => {
       12,
     );
     expect(
-      await sampleText(sampler.write, tokenizer, { prompt: 'a', count: 0, random: new Random(1) }),
+      await sampleText(sampler.generate, tokenizer, {
+        prompt: 'a',
+        count: 0,
+        random: new Random(1),
+      }),
     ).toBe('');
     sampler.destroy();
   });
@@ -359,7 +364,7 @@ it('ends with the token that ends a text, however the words were come by', async
   // Word 0 to 2 in turn, each far likelier than the others.
   const next = async (tokens: Uint32Array) =>
     Float32Array.from([0, 1, 2], (v) => (v === tokens.length - 1 ? 99 : 0));
-  expect(await sampleText(writeByLogits(next), tokenizer, { ...asked, count: 3 })).toBe('0 1');
+  expect(await sampleText(generateByLogits(next), tokenizer, { ...asked, count: 3 })).toBe('0 1');
 });
 
 it('draws on the CPU what the slow twin draws', async () => {
@@ -367,10 +372,10 @@ it('draws on the CPU what the slow twin draws', async () => {
   const { tokens: likeliest, ends } = reference.tokenShares(logits, 40, 0.8);
   // The middle of each word's share, and a row of equals: the lowest ids come first.
   const rolls = Float32Array.from(ends, (end, i) => ((ends[i - 1] ?? 0) + end) / 2);
-  expect([...(await writeByLogits(async () => logits)(Uint32Array.of(1), rolls))]).toEqual(
+  expect([...(await generateByLogits(async () => logits)(Uint32Array.of(1), rolls))]).toEqual(
     likeliest,
   );
-  const equal = writeByLogits(async () => new Float32Array(50));
+  const equal = generateByLogits(async () => new Float32Array(50));
   expect([...(await equal(Uint32Array.of(1), Float32Array.of(0, 0.5, 0.999)))]).toEqual([
     0, 20, 39,
   ]);

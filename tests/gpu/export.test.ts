@@ -10,9 +10,9 @@ import { exportName, studentFiles, zipStudent } from '../../src/distill/export/e
 import type { EvaluationRecord } from '../../src/distill/records';
 import { Run } from '../../src/distill/run';
 import { openStudent } from '../../src/distill/student-start';
+import { teacherFromWeights } from '../../src/distill/teacher/engine';
 import { type FolderTokenizer, openTeacher, openTokenizer } from '../../src/distill/teacher/folder';
-import { OnnxTeacher } from '../../src/distill/teacher/onnx';
-import { teacherFromWeights } from '../../src/distill/teacher/teacher';
+import { OnnxModel } from '../../src/distill/teacher/onnx-model';
 import { readSafetensors } from '../../src/files/safetensors';
 import { filesSource, type ModelSource, readJson } from '../../src/files/source';
 import { zipSource } from '../../src/files/unzip';
@@ -201,7 +201,7 @@ test('both graphs give the run’s logits in onnxruntime-web; the f16 one is ref
 }, async () => {
   const { device } = gpu;
   const open = async (file: string) =>
-    OnnxTeacher.create({
+    OnnxModel.create({
       device,
       model: await zips.get('float32')!.read(file),
       config: run.student,

@@ -6,7 +6,7 @@ import { DEFAULTS } from '../../src/config';
 import { profileText, summarise } from '../../src/distill/profile/profile';
 import { rooflineOf } from '../../src/distill/profile/roofline';
 import { newStudent } from '../../src/distill/run-setup';
-import { teacherFromWeights } from '../../src/distill/teacher/teacher';
+import { teacherFromWeights } from '../../src/distill/teacher/engine';
 import { Trainer } from '../../src/distill/trainer';
 import type { Gpu } from '../../src/gpu/device';
 import { bytesOf, Pool, Recorder } from '../../src/gpu/program';

@@ -4,7 +4,7 @@
 import { expect, it, vi } from 'vitest';
 import { DEFAULTS } from '../../src/config';
 import type { StepRecord } from '../../src/distill/records';
-import { teacherFromWeights } from '../../src/distill/teacher/teacher';
+import { teacherFromWeights } from '../../src/distill/teacher/engine';
 import { Trainer } from '../../src/distill/trainer';
 import type { Gpu } from '../../src/gpu/device';
 import { kernelFrom, type Specialisation } from '../../src/gpu/kernel';

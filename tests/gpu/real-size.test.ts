@@ -6,7 +6,8 @@ import { type Config, DEFAULTS } from '../../src/config';
 import { Evaluator } from '../../src/distill/evaluate';
 import { planMemory } from '../../src/distill/run-models';
 import { Sampler } from '../../src/distill/sample';
-import { type MakeTeacher, teacherFromWeights } from '../../src/distill/teacher/teacher';
+import { teacherFromWeights } from '../../src/distill/teacher/engine';
+import type { MakeTeacher } from '../../src/distill/teacher/teacher';
 import { type Gpu, GpuError } from '../../src/gpu/device';
 import { Pool } from '../../src/gpu/program';
 import type { Gpt2Config } from '../../src/model/gpt2/config';
@@ -122,7 +123,7 @@ testVariants(
       const evaluator = new Evaluator(gpu, pool, model, teacher, [B, T], 'strided');
       const record = await evaluator.run([batchOf(WORDY, B, T, 1)], 0);
       const sampler = await Sampler.create(gpu, pool, model, T);
-      const words = await sampler.write(
+      const words = await sampler.generate(
         Uint32Array.of(3, 299, 150),
         Float32Array.of(0.3, 0.6, 0.9),
       );

@@ -124,7 +124,7 @@ export function formulaTeacher(
   return {
     parameters: 0,
     logits: (_, first, count) => ({ ...all, layout: all.layout.narrow(0, first, count) }),
-    write: () => Promise.reject(new Error('A formula continues no text.')),
+    generate: () => Promise.reject(new Error('A formula continues no text.')),
     async enqueue({ inputs }) {
       const values = Float32Array.from(formulaLogits(inputs, config.vocab_size));
       const bytes = new Uint8Array(bufferOf(all).size);

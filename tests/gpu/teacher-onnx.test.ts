@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import onnxProto from 'onnx-proto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openDawn } from '../../src/cli/dawn';
-import { OnnxTeacher } from '../../src/distill/teacher/onnx';
+import { OnnxModel } from '../../src/distill/teacher/onnx-model';
 import { joinPieces } from '../../src/files/pieces';
 import { readSafetensors, toFloat32 } from '../../src/files/safetensors';
 import { parseConfig } from '../../src/model/families';
@@ -37,7 +37,7 @@ const COMPILE = 240_000;
 
 let device: GPUDevice;
 let hasF16: boolean;
-let teacher: OnnxTeacher;
+let teacher: OnnxModel;
 
 beforeAll(async () => {
   device = await openDevice();
@@ -61,8 +61,8 @@ function create(
   dtype: 'f32' | 'f16' | undefined,
   model = exportOnnx(dtype ?? 'f32'),
   sizes = architecture,
-): Promise<OnnxTeacher> {
-  return OnnxTeacher.create({ device, model, config: sizes, dtype, file: 'model.onnx' });
+): Promise<OnnxModel> {
+  return OnnxModel.create({ device, model, config: sizes, dtype, file: 'model.onnx' });
 }
 
 function buffer(
@@ -74,7 +74,7 @@ function buffer(
 
 /** The logits of `ids` (batch, length), as float32, with no error of WebGPU's on the way. */
 async function logitsOf(
-  model: OnnxTeacher,
+  model: OnnxModel,
   ids: Uint32Array,
   batch: number,
   length: number,

@@ -6,7 +6,7 @@ import { DEFAULTS } from '../../src/config';
 import { Batches } from '../../src/data/batches';
 import type { StepRecord } from '../../src/distill/records';
 import { newStudent } from '../../src/distill/run-setup';
-import { teacherFromWeights } from '../../src/distill/teacher/teacher';
+import { teacherFromWeights } from '../../src/distill/teacher/engine';
 import { Trainer } from '../../src/distill/trainer';
 import { countingGpu } from '../../src/gpu/counting';
 import type { Gpu } from '../../src/gpu/device';

@@ -9,8 +9,10 @@ import type { Gpu } from '../../gpu/device';
 import { isSupported, parseConfig, parseSizes } from '../../model/families';
 import { planArena } from '../../model/parameters';
 import { openWeights, streamWeights } from '../../model/weights';
-import { OnnxTeacher, type TeacherSizes } from './onnx';
-import { type Teacher, teacherFromOnnx, teacherFromWeights } from './teacher';
+import { teacherFromWeights } from './engine';
+import { OnnxModel } from './onnx-model';
+import { teacherFromOnnx } from './onnx-teacher';
+import type { Teacher, TeacherSizes } from './teacher';
 
 interface TeacherShape {
   B: number;
@@ -116,7 +118,7 @@ function onnxTeacher(source: ModelSource, name: string, json: unknown): TeacherF
     async make(gpu, { B, T }) {
       const model = await source.read(name);
       const label = `${name} of ${source.label}`;
-      const onnx = await OnnxTeacher.create({
+      const onnx = await OnnxModel.create({
         device: gpu.device,
         model,
         config: sizes,

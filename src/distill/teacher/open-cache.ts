@@ -11,7 +11,7 @@ import { Arena, fill, planArena, type Weights } from '../../model/parameters';
 import { Evaluator } from '../evaluate';
 import { slicedCacheError } from '../loss-paths';
 import { needsTeacher, requireEntriesServe } from '../losses';
-import type { Write } from '../sample';
+import type { Generate } from '../sample';
 import { BatchIndex, type RunBatches } from './batch-index';
 import {
   bytesPerPosition,
@@ -60,7 +60,7 @@ interface OpenCacheOptions {
   weights(): Weights | undefined;
   makeTeacher: MakeTeacher;
   /** The teacher's continuation of the prompt; undefined for a run that samples nothing. */
-  sample(write: Write): Promise<string | undefined>;
+  sample(generate: Generate): Promise<string | undefined>;
   signal?: AbortSignal;
   /** `loaded` of `total` bytes are written. */
   progress(detail: string, loaded?: number, total?: number): void;
@@ -168,7 +168,7 @@ async function fillCache(
   });
   const seconds = (performance.now() - started) / 1000;
   progress('comparing the cache with the full logits');
-  const sample = await options.sample(teacher.write);
+  const sample = await options.sample(teacher.generate);
   return {
     parameters: teacher.parameters,
     sample,

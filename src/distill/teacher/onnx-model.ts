@@ -4,15 +4,9 @@
 
 import * as ort from 'onnxruntime-web/webgpu';
 import { ModelFileError } from '../../files/download';
-import type { ModelSizes } from '../../model/family';
+import type { TeacherSizes } from './teacher';
 
-/**
- * What a teacher needs to know of the model: how long a context may be, and how many logits a
- * position has.
- */
-export type TeacherSizes = Pick<ModelSizes, 'vocabularySize' | 'contextWindow'>;
-
-export interface OnnxTeacherOptions {
+export interface OnnxModelOptions {
   device: GPUDevice;
   /**
    * The bytes of the .onnx file: input_ids (B, T) int64 -> logits (B, T, V). It may also ask for
@@ -46,7 +40,7 @@ function serially<T>(work: () => Promise<T>): Promise<T> {
 /** Makes an input for a batch of `batch` × `length`. */
 type Feed = (batch: number, length: number) => ort.Tensor;
 
-export class OnnxTeacher {
+export class OnnxModel {
   readonly dtype: 'f32' | 'f16';
   readonly #session: ort.InferenceSession;
   readonly #sizes: TeacherSizes;
@@ -59,7 +53,7 @@ export class OnnxTeacher {
 
   private constructor(
     session: ort.InferenceSession,
-    { device, config }: OnnxTeacherOptions,
+    { device, config }: OnnxModelOptions,
     { dtype, feeds }: ReturnType<typeof checkInterface>,
     file: string,
   ) {
@@ -77,7 +71,7 @@ export class OnnxTeacher {
    * @throws ModelFileError if the file is not a model that this teacher can run, or its numbers are
    * not `dtype`.
    */
-  static create(options: OnnxTeacherOptions): Promise<OnnxTeacher> {
+  static create(options: OnnxModelOptions): Promise<OnnxModel> {
     const { device, model, config, dtype, file = 'model.onnx' } = options;
     if (dtype === 'f16' && !device.features.has('shader-f16')) {
       return Promise.reject(needsF16(file));
@@ -106,7 +100,7 @@ export class OnnxTeacher {
       try {
         const found = checkInterface(session, config, dtype, file);
         if (found.dtype === 'f16' && !device.features.has('shader-f16')) throw needsF16(file);
-        return new OnnxTeacher(session, options, found, file);
+        return new OnnxModel(session, options, found, file);
       } catch (error) {
         await session.release();
         throw error;

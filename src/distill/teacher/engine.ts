@@ -1,0 +1,59 @@
+// A teacher that our own kernels run: its forward pass is recorded once and runs inside the caller's
+// submission; its head runs in chunks of rows, where the losses want its logits.
+
+import type { Gpu } from '../../gpu/device';
+import { bufferOf, Pool, persistentTensor, Recorder } from '../../gpu/program';
+import type { Architecture } from '../../model/family';
+import { Arena, fill, planArena, type Weights } from '../../model/parameters';
+import { Layout } from '../../tensor/layout';
+import { Sampler } from '../sample';
+import type { Teacher, TeacherShape } from './teacher';
+
+/** A teacher that our own kernels run. Without weights it only plans the memory. */
+export async function teacherFromWeights(
+  gpu: Gpu,
+  weights: Weights | undefined,
+  architecture: Architecture,
+  { B, T, dtype }: TeacherShape,
+): Promise<Teacher> {
+  const plan = planArena(architecture.parameters, gpu.limits.buffer);
+  const arena = new Arena(gpu, plan, dtype, 'teacher', 'teacher weights');
+  try {
+    await fill(gpu, [arena], weights);
+  } catch (error) {
+    // A download that fails must not leave memory on the GPU.
+    arena.destroy();
+    throw error;
+  }
+  const shape = Layout.contiguous([B, T]);
+  const tokens = persistentTensor(gpu, 'teacher', 'teacher tokens', shape, 'u32');
+  const pool = new Pool(gpu, 'teacher');
+  const body = new Recorder(gpu, pool);
+  const model = architecture.withWeights(arena);
+  const { hidden } = model.forward(body, tokens);
+  const program = await body.build('teacher');
+  const sampler = await Sampler.create(gpu, pool, model, T);
+  return {
+    parameters: arena.plan.parameters,
+    async enqueue({ inputs }, commands) {
+      gpu.device.queue.writeBuffer(bufferOf(tokens), 0, inputs as Uint32Array<ArrayBuffer>);
+      commands.run(program);
+    },
+    profile: () => program.profile(),
+    logits(recorder, first, count) {
+      const layout = Layout.contiguous([count, architecture.vocabularySize]);
+      const logits = recorder.tensor('teacher logits', layout, 'f32', 'logits');
+      const rows = { ...hidden, layout: hidden.layout.narrow(0, first, count) };
+      model.head(recorder, rows, logits, 'teacher head');
+      return logits;
+    },
+    generate: sampler.generate,
+    async dispose() {
+      sampler.destroy();
+      program.destroy();
+      pool.destroy();
+      arena.destroy();
+      gpu.memory.destroy(bufferOf(tokens));
+    },
+  };
+}
