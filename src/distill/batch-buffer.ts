@@ -1,12 +1,12 @@
-// A step's batch on the GPU: tokens, targets and the order in which the embedding adds up its
-// gradients, three ranges of one buffer.
+// A batch on the GPU: tokens, targets, and the order in which the embedding sums its gradients, in
+// three ranges of one buffer.
 
 import { type Batch, sortedRows } from '../data/batches';
 import type { Gpu } from '../gpu/device';
 import type { Tensor } from '../gpu/program';
 import { Layout } from '../tensor/layout';
 
-/** A binding's offset is a multiple of so many bytes. */
+/** Bytes; a binding's offset must be a multiple. */
 const ALIGNMENT = 256;
 
 export class BatchBuffer {
@@ -14,13 +14,13 @@ export class BatchBuffer {
   readonly tokens: Tensor;
   /** (B, T) i32 */
   readonly targets: Tensor;
-  /** (B·T) u32: the rows sorted by token. */
+  /** (B·T) u32: row numbers sorted by token. */
   readonly order: Tensor;
   readonly #buffer: GPUBuffer;
-  /** Bytes from one range to the next. */
+  /** Bytes from the start of one range to the next. */
   readonly #stride: number;
-  /** What is written of each batch, range after range. */
-  readonly #words: Uint32Array<ArrayBuffer>;
+  /** The buffer's contents, before they are uploaded. */
+  readonly #staging: Uint32Array<ArrayBuffer>;
 
   constructor(
     private readonly gpu: Gpu,
@@ -29,7 +29,7 @@ export class BatchBuffer {
   ) {
     this.#stride = Math.ceil((B * T * 4) / ALIGNMENT) * ALIGNMENT;
     this.#buffer = gpu.memory.create('data', 'batch', 3 * this.#stride);
-    this.#words = new Uint32Array((3 * this.#stride) / 4);
+    this.#staging = new Uint32Array((3 * this.#stride) / 4);
     const make = (index: number, label: string, shape: number[], dtype: 'u32' | 'i32'): Tensor => ({
       layout: Layout.contiguous(shape),
       dtype,
@@ -46,17 +46,17 @@ export class BatchBuffer {
     this.order = make(2, 'order', [B * T], 'u32');
   }
 
-  /** @throws if the batch is not of B × T tokens */
+  /** @throws unless the batch has B × T tokens */
   write({ inputs, targets }: Batch): void {
     const [B, T] = this.tokens.layout.shape;
     if (inputs.length !== B * T)
       throw new Error(`step: a batch of ${inputs.length} tokens; this trainer takes ${B} × ${T}.`);
-    const words = this.#stride / 4;
-    this.#words.set(inputs, 0);
-    // Negative ids keep their bits.
-    this.#words.set(targets, words);
-    this.#words.set(sortedRows(inputs), 2 * words);
-    this.gpu.device.queue.writeBuffer(this.#buffer, 0, this.#words);
+    const stride = this.#stride / 4;
+    this.#staging.set(inputs, 0);
+    // Negative targets keep their bits.
+    this.#staging.set(targets, stride);
+    this.#staging.set(sortedRows(inputs), 2 * stride);
+    this.gpu.device.queue.writeBuffer(this.#buffer, 0, this.#staging);
   }
 
   destroy(): void {

@@ -1,5 +1,4 @@
-// What a run reads, from documents to batches; and the same as text, so that people can look at it
-// before the run starts.
+// The data of a run, from documents to batches, and a preview of it as text.
 
 import type { Config } from '../config';
 import { Batches, heldOutBatches } from '../data/batches';
@@ -7,23 +6,24 @@ import { splitDocuments } from '../data/split';
 import type { Tokenizer } from '../data/tokenizer';
 import { Random } from '../tensor/random';
 
-/** Rows of a batch that are shown; more are of the same kind. */
+/** Rows of a batch that a preview shows. */
 const ROWS_SHOWN = 8;
 
 /**
- * Training and held-out batches of (B, T), both functions of the seed. `documents` are token ids.
- * Throws a CorpusError for too few.
+ * Training and held-out batches of (B, T), which depend on the documents and the seed alone.
+ * @param documents the token ids of each
+ * @throws CorpusError if they have too few tokens
  */
 export function prepareData(documents: readonly Uint32Array[], config: Config) {
   const { batch_size: B, max_length: T, seed, eval_batches } = config;
   const random = new Random(seed);
-  const drawn = (name: string) => {
+  const randomNumbers = (name: string) => {
     const stream = random.fork(name);
     return () => stream.uniform();
   };
   const { train, heldOut, heldOutDocuments } = splitDocuments(documents, {
     contextLength: T,
-    random: drawn('held out'),
+    random: randomNumbers('held out'),
   });
   return {
     trainTokens: train.length,
@@ -33,24 +33,24 @@ export function prepareData(documents: readonly Uint32Array[], config: Config) {
       tokens: train,
       batchSize: B,
       contextLength: T,
-      randomOf: (epoch) => drawn(`epoch ${epoch}`),
+      randomOf: (epoch) => randomNumbers(`epoch ${epoch}`),
     }),
     heldOut: heldOutBatches(heldOut, B, T, eval_batches),
   };
 }
 
-/** What a run would read with these settings. */
+/** What a run with these settings would train on. */
 export interface DataPreview {
   documents: number;
-  /** 0 where the end of a single document is held out. */
+  /** 0 if the end of a single document is held out. */
   heldOutDocuments: number;
   trainTokens: number;
   heldOutTokens: number;
-  /** The first training batch's first rows as text, parted where an end-of-text token stands. */
+  /** The first rows of the first training batch as text, split at end-of-text tokens. */
   rows: string[][];
   /** B. */
   batchSize: number;
-  /** How that token is written, if the tokenizer has one. */
+  /** The text of that token, if the tokenizer has one. */
   endOfText?: string;
 }
 
@@ -64,12 +64,12 @@ export function previewData(
   const { endOfText } = tokenizer;
   const { inputs } = batches.at(0);
   const rows = Array.from({ length: Math.min(B, ROWS_SHOWN) }, (_, row) => {
-    const parts: number[][] = [[]];
+    const texts: number[][] = [[]];
     for (const id of inputs.subarray(row * T, (row + 1) * T)) {
-      if (id === endOfText) parts.push([]);
-      else parts[parts.length - 1].push(id);
+      if (id === endOfText) texts.push([]);
+      else texts[texts.length - 1].push(id);
     }
-    return parts.map((ids) => tokenizer.decode(ids));
+    return texts.map((ids) => tokenizer.decode(ids));
   });
   return {
     documents: documents.length,

@@ -1,7 +1,7 @@
-// How logits of (B, T) tokens come to face the labels that follow them, as scripts do it: logits[:,
-// :-1] against labels[:, 1:]. `strided` reads the slice where it lies; `reshape` copies it first;
-// `view` throws exactly where PyTorch would. The fourth way, labels shifted when the batch is made,
-// slices nothing and so is not here.
+// Pairs the logits of (B, T) tokens with the labels that follow them, as training scripts do:
+// logits[:, :-1] against labels[:, 1:]. `strided` reads the slice in place; `reshape` copies it
+// first; `view` throws where PyTorch would. The fourth way, shifting the labels when the batch is
+// made, slices nothing and so is not here.
 
 import { type Batch, IGNORED_TARGET } from '../data/batches';
 import type { Recorder, Tensor } from '../gpu/program';
@@ -17,21 +17,21 @@ export type LossPath = 'strided' | 'reshape' | 'view';
 export interface Slice {
   /** (B, T−1, V): what the loss reads. */
   tensor: Tensor;
-  /** Bytes that were copied to make it. */
+  /** Bytes copied to make it. */
   bytesCopied: number;
 }
 
 /**
- * Records what stands between logits (B, T, V) and the loss on `path`. @throws LayoutError where
- * PyTorch's view does.
+ * Records what `path` does to logits (B, T, V) ahead of the loss.
+ * @throws LayoutError on `view`, where PyTorch's view does
  */
 export function sliceLogits(recorder: Recorder, logits: Tensor, path: LossPath): Slice {
   const sliced = logits.layout.slice(1, 0, -1);
   const rows = [-1, sliced.shape[2]];
   const inPlace = (layout: Layout) => ({ tensor: { ...logits, layout }, bytesCopied: 0 });
   if (path === 'strided') return inPlace(sliced);
-  // Where view exists, splitting its rows again gives the same addresses; where it does not, this
-  // is the story's exception.
+  // If the view exists, splitting its rows again gives the same addresses. If not, this throws the
+  // exception that the Bug Lab shows.
   if (path === 'view') return inPlace(sliced.view(rows).view(sliced.shape));
   const { layout, copied } = sliced.reshape(rows);
   if (!copied) return inPlace(layout.view(sliced.shape));
@@ -46,9 +46,9 @@ export function sliceLogits(recorder: Recorder, logits: Tensor, path: LossPath):
 }
 
 /**
- * Differentiates `sliceLogits`: afterwards `logits` (B, T, V) holds the gradient, which the loss
- * left in the slice's place, and 0 at the last position, which no loss saw. `zero` is one f32 that
- * is 0. Returns the bytes copied.
+ * Differentiates `sliceLogits`: afterwards `logits` (B, T, V) holds dlogits, which the loss left in
+ * the slice, and 0 at the last position, which the loss did not read. Returns the bytes copied.
+ * @param zero one f32 that is 0
  */
 export function sliceLogitsBackward(
   recorder: Recorder,
@@ -56,11 +56,11 @@ export function sliceLogitsBackward(
   logits: Tensor,
   zero: Tensor,
 ): number {
-  const unseen = logits.layout.slice(1, -1);
+  const last = logits.layout.slice(1, -1);
   copy(
     recorder,
-    { ...zero, layout: zero.layout.view([1, 1, 1]).expand(unseen.shape) },
-    { ...logits, layout: unseen },
+    { ...zero, layout: zero.layout.view([1, 1, 1]).expand(last.shape) },
+    { ...logits, layout: last },
   );
   if (tensor.place === logits.place) return 0;
   copy(recorder, tensor, { ...logits, layout: logits.layout.slice(1, 0, -1) });
@@ -82,15 +82,15 @@ export const sliceLabels = (labels: Tensor): Tensor => ({
 });
 
 /**
- * Labels (B, T) as scripts have them: each token its own, to be shifted. The first of a sequence
- * follows none and is ignored.
+ * Labels (B, T) before the shift, as scripts have them: each token is its own label. The first of a
+ * sequence follows no token and is ignored.
  */
 export function tokenLabels({ inputs, targets }: Batch, T: number): Int32Array<ArrayBuffer> {
-  // A row that is not there is ignored, and so is its token.
+  // An ignored target makes its token's label ignored, too: a missing row stays missing.
   return Int32Array.from(inputs, (_, i) => (i % T === 0 ? IGNORED_TARGET : targets[i - 1]));
 }
 
-/** Labels or targets that count. */
+/** Number of labels or targets that count. */
 export function validTargets(targets: Int32Array): number {
   let valid = 0;
   for (const target of targets) if (target !== IGNORED_TARGET) valid++;

@@ -1,27 +1,21 @@
-// Small results on their way back from the GPU: a ring of mapped buffers, read a few steps late, so
-// that the CPU never waits for the GPU inside a step. Only when enough is in flight does it wait,
-// for the oldest.
+// Reads small results back from the GPU through a ring of mapped buffers, a few steps late, so that
+// the CPU does not wait for the GPU inside a step. It waits for the oldest result only when enough
+// are in flight.
 
 import type { Gpu } from '../gpu/device';
 
-/** In flight at least: while one step runs the next is on the queue. */
+/** Results in flight, at least: while one step runs, the next is on the queue. */
 const LEAST = 2;
-/**
- * And at most: some browsers tell of a result a tenth of a second late, in which a small student
- * takes many steps.
- */
+/** At most: some browsers report a result 0.1 s late, in which a small student does many steps. */
 const MOST = 16;
-/**
- * Between them, as many as the GPU does in this time: so soon does it do what a person asks for
- * next.
- */
+/** Between the two, as many as the GPU finishes in this time, so that it soon reacts to a user. */
 const QUEUED_MILLISECONDS = 200;
 
 export class Ring {
   #free: GPUBuffer[] = [];
   #all: GPUBuffer[] = [];
   #allowed = LEAST;
-  /** Settles when the result sent last has been handled; results are handled in order. */
+  /** Resolves when the last result has been handled; results are handled in order. */
   #last: Promise<void> = Promise.resolve();
   #waiting: (() => void)[] = [];
 
@@ -39,7 +33,7 @@ export class Ring {
     return this.#all.length - this.#free.length;
   }
 
-  /** A buffer to copy results to; waits while enough are in flight. */
+  /** A buffer to copy a result to. Waits while enough are in flight. */
   async take(): Promise<GPUBuffer> {
     while (this.#flying >= this.#allowed)
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
@@ -47,8 +41,8 @@ export class Ring {
   }
 
   /**
-   * Call once the copy is submitted: `handle` gets the bytes when the GPU is done, after those sent
-   * before.
+   * Call once the copy is submitted. `handle` gets the bytes when the GPU is done, after all earlier
+   * results.
    */
   send(buffer: GPUBuffer, handle: (bytes: ArrayBuffer) => void): void {
     const mapped = buffer.mapAsync(GPUMapMode.READ);
@@ -56,8 +50,7 @@ export class Ring {
     const [sent, queued] = [performance.now(), this.#flying];
     this.#last = (async () => {
       try {
-        // Together: when one fails, the other's failure is heard too, and the buffer comes free all
-        // the same.
+        // Both, so that neither rejection goes unhandled; the buffer is freed in any case.
         await Promise.all([before, mapped]);
         const each = (performance.now() - sent) / queued;
         this.#allowed = Math.max(LEAST, Math.min(MOST, Math.floor(QUEUED_MILLISECONDS / each)));
@@ -69,11 +62,11 @@ export class Ring {
         this.#waiting.shift()?.();
       }
     })();
-    // `drain` reports it; until then it is not unhandled.
+    // `drain` reports the failure. Until then, it must not count as unhandled.
     this.#last.catch(() => undefined);
   }
 
-  /** Waits until everything sent has been handled. Rejects if the device was lost on the way. */
+  /** Waits until every result has been handled. Rejects if the device was lost. */
   async drain(): Promise<void> {
     await this.#last;
   }

@@ -1,11 +1,11 @@
-// The learning rate of each step: a linear warm-up, then constant, linear or cosine decay to zero
+// The learning rate of each step: a linear warm-up, then constant, or a linear or cosine decay to 0
 // at the last step.
 
 import type { Config } from '../config';
 
 type Schedule = Pick<Config, 'student_lr' | 'lr_schedule' | 'warmup_steps' | 'train_steps'>;
 
-/** Learning rate of `step`, 1 for the first. */
+/** @param step 1 for the first */
 export function learningRate(
   step: number,
   { student_lr, lr_schedule, warmup_steps, train_steps }: Schedule,
@@ -13,6 +13,6 @@ export function learningRate(
   if (step <= warmup_steps) return (student_lr * step) / warmup_steps;
   if (lr_schedule === 'constant') return student_lr;
   const progress = Math.min(1, (step - warmup_steps) / Math.max(1, train_steps - warmup_steps));
-  const left = lr_schedule === 'linear' ? 1 - progress : (1 + Math.cos(Math.PI * progress)) / 2;
-  return student_lr * left;
+  const factor = lr_schedule === 'linear' ? 1 - progress : (1 + Math.cos(Math.PI * progress)) / 2;
+  return student_lr * factor;
 }

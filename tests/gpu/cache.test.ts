@@ -307,15 +307,15 @@ describe('what a cache of 64 words cannot serve is refused before the teacher is
   it.each([
     [{ loss: 'rkl' }, 'serves forward KL, fkl; this run’s loss is rkl'],
     [{ kd_loss: 'jsd' }, 'serves forward KL, fkl; this run’s loss is jsd'],
-    [{ train_loss_path: 'reshape' }, 'train_loss_path=reshape slices the teacher’s logits'],
+    [{ train_loss_path: 'reshape' }, 'train_loss_path=reshape needs all of the teacher’s logits'],
   ] as [Partial<Config>, string][])('%j', async (changes, message) => {
     await expect(start(changes, memoryStorage())).rejects.toThrow(message);
     await expect(start(changes, memoryStorage())).rejects.toThrow('cache_top_k=0');
   });
 
-  it('teacher_cache=on with nowhere to write', async () => {
+  it('teacher_cache=on without a place to write', async () => {
     await expect(start({})).rejects.toThrow(
-      'There is nowhere to write the teacher’s cache. Use teacher_cache=off.',
+      'There is no place to write the teacher’s cache. Use teacher_cache=off.',
     );
   });
 });
