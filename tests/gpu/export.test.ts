@@ -266,14 +266,14 @@ test('weights that cannot be written so are refused, or their file is left out w
     return { left, has: (file: string) => zipSource('a.zip', zip).has(file) };
   };
   await expect(written(Number.NaN, 'float32')).rejects.toThrow(
-    'ln_f.bias holds NaN, so the student says nothing.',
+    'ln_f.bias contains NaN, so the student is unusable.',
   );
   await expect(written(70_000, 'float16')).rejects.toThrow(
-    'A weight of 70000 is beyond float16, which ends at 65,504.',
+    'A weight of 70000 exceeds float16’s maximum of 65,504.',
   );
   const { left, has } = await written(70_000, 'float32');
   expect(left).toEqual([
-    'onnx/model_fp16.onnx: a weight of 70000 is beyond float16, which ends at 65,504.',
+    'onnx/model_fp16.onnx: a weight of 70000 exceeds float16’s maximum of 65,504.',
   ]);
   expect([await has('onnx/model.onnx'), await has('onnx/model_fp16.onnx')]).toEqual([true, false]);
 });

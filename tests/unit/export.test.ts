@@ -39,8 +39,8 @@ test('graphs beyond protobuf’s 2 GB are left out with their size, and more tha
     'its files have 5.80 GiB, but a .zip holds 4. Export in float16.',
   );
   expect(left).toEqual([
-    'onnx/model.onnx: it would have 6.23 GB, and an ONNX file ends at 2.15.',
-    'onnx/model_fp16.onnx: it would have 3.12 GB, and an ONNX file ends at 2.15.',
+    'onnx/model.onnx: it would have 6.23 GB; an ONNX file has at most 2.15.',
+    'onnx/model_fp16.onnx: it would have 3.12 GB; an ONNX file has at most 2.15.',
   ]);
   expect(new Set(asked).size).toBe(asked.length);
 });

@@ -1,5 +1,5 @@
-// The model card of an exported student: its figures are the run's, and no text in it becomes
-// Markdown, YAML or HTML of its own.
+// The model card of an exported student: its figures are the run's, and untrusted text in it is
+// escaped as Markdown, YAML and HTML.
 
 import { expect, test } from 'vitest';
 import { DEFAULTS } from '../../src/config';
@@ -48,21 +48,23 @@ const facts: CardFacts = {
   studentParameters: 169_984,
   teacherParameters: 941_312,
   corpus: { name: 'corpus/moby-dick.txt', own: false, trainTokens: 394_495, heldOutTokens: 43_434 },
-  leftOut: [],
+  missing: [],
   link: 'https://example.org/#v=1',
   evaluations: [evaluation],
   losses: [{ step: 200, loss: 4.56789, ce: 5.25, kd: Number.NaN, learningRate: 6e-4 }],
   changes: [],
 };
 
-test('figures are written as they were measured, and what was not measured is n/a', () => {
+test('the card has the run’s figures, and n/a for those that were not measured', () => {
   const card = modelCard(facts);
   expect(card).toContain('| 200 | 190 | 68.96 | 0.963 | 41.7% | 1,536 | 3 of 4 |');
   expect(card).toContain('| 200 | 4.568 | 5.25 | NaN | 6.00e-4 |');
   expect(card).toContain(
-    'A GPT-2 of 169,984 parameters (2 layers, width 64, 2 heads, 1,024 words, contexts of up to 64 tokens)',
+    'A GPT-2 of 169,984 parameters (2 layers, width 64, 2 heads, 1,024 tokens of vocabulary, contexts of up to 64 tokens)',
   );
-  expect(card).toContain('taught by `moby-teacher` (941,312 parameters) on `corpus/moby-dick.txt`');
+  expect(card).toContain(
+    'distilled from `moby-teacher` (941,312 parameters) on `corpus/moby-dick.txt`',
+  );
   expect(card).toContain('after step 200 of 200.');
   expect(card).toContain(
     'On 394,495 tokens of `corpus/moby-dick.txt`, computed in float16 on `Test GPU`.',
@@ -77,32 +79,32 @@ test('figures are written as they were measured, and what was not measured is n/
   } = evaluation;
   const failed = modelCard({ ...facts, evaluations: [{ ...none, tokens: 0 }] });
   expect(failed).toContain('| 200 | n/a | n/a | n/a | n/a | 0 | 3 of 4 |');
-  expect(modelCard({ ...facts, evaluations: [] })).toContain('Nothing: the run was not evaluated.');
+  expect(modelCard({ ...facts, evaluations: [] })).toContain('The run was not evaluated.');
 });
 
-test('what the link cannot bring, the files that are missing and the changes on the way are said', () => {
+test('the card lists what the link does not contain, missing files and changed settings', () => {
   expect(modelCard(facts)).toContain(
-    '<https://example.org/#v=1>. It brings all that this run took.',
+    '<https://example.org/#v=1>. It contains everything that this run used.',
   );
   const card = modelCard({
     ...facts,
     config: { ...DEFAULTS, teacher_model: 'files' },
     step: 150,
-    leftOut: ['onnx/model.onnx: too long.'],
+    missing: ['onnx/model.onnx: too long.'],
     corpus: { ...facts.corpus, name: 'my notes.txt', own: true },
     changes: [{ step: 90, text: 'T 2 → 4' }],
     evaluations: [{ ...evaluation, step: 140 }],
   });
   expect(card).toContain(
-    'It does not bring the text (`my notes.txt`), the teacher’s files, the changes while it ran.',
+    'It does not contain the text (`my notes.txt`), the teacher’s files, the changes during the run.',
   );
   expect(card).toContain('Not in this folder:\n\n- onnx/model.onnx: too long.');
   expect(card).toContain('- before step 90: T 2 → 4');
-  expect(card).toContain('The weights are of step 150; the last evaluation was at step 140.');
+  expect(card).toContain('The weights are from step 150; the last evaluation was at step 140.');
   expect(card).toContain('| `teacher_model` | `files` | `moby-teacher` |');
 });
 
-test('texts of anybody’s stay texts: in tables, in code and in the front matter', () => {
+test('untrusted text is escaped in tables, in code and in the front matter', () => {
   const card = modelCard({
     ...facts,
     config: { ...DEFAULTS, prompt: 'a | `b`\nc' },
@@ -122,7 +124,7 @@ test('texts of anybody’s stay texts: in tables, in code and in the front matte
   expect(modelCard(facts)).not.toContain('base_model');
 });
 
-test('a student is called after what it began with, its teacher and its steps', () => {
+test('a student’s name has its start, its teacher and its steps', () => {
   const named = (changes: object, step = 200) =>
     exportName({ ...DEFAULTS, ...changes }, student, step);
   expect(named({})).toBe('gpt2-2x64-from-moby-teacher-200-steps');

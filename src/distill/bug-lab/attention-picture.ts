@@ -1,5 +1,5 @@
-// Attention weights to look at: the probabilities of one layer on one text, from what the forward
-// pass leaves on the GPU.
+// Attention weights for a picture: the probabilities of one layer on one text, computed from the
+// activations of a forward pass.
 
 import type { Gpu } from '../../gpu/device';
 import { bufferOf, Pool, persistentTensor, Recorder, type Tensor } from '../../gpu/program';
@@ -8,8 +8,8 @@ import type { Gpt2Model } from '../../model/gpt2/forward';
 import { Layout } from '../../tensor/layout';
 
 /**
- * One (T, T) matrix a head, row-major, row = query; rows and columns as the code takes them. tokens
- * (T), at most the model's context.
+ * One (T, T) matrix per head, row-major, row = query, column = key.
+ * @param tokens (T), at most the model's context
  */
 export async function attentionWeights(
   gpu: Gpu,
@@ -19,10 +19,10 @@ export async function attentionWeights(
 ): Promise<number[][]> {
   const { width: C, heads: H } = model.architecture;
   const T = tokens.length;
-  const own: Tensor[] = [];
+  const tensors: Tensor[] = [];
   const make = (label: string, shape: number[], dtype: 'u32' | 'f32') => {
-    own.push(persistentTensor(gpu, 'metrics', label, Layout.contiguous(shape), dtype));
-    return own[own.length - 1];
+    tensors.push(persistentTensor(gpu, 'metrics', label, Layout.contiguous(shape), dtype));
+    return tensors[tensors.length - 1];
   };
   const pool = new Pool(gpu);
   try {
@@ -34,7 +34,7 @@ export async function attentionWeights(
     gpu.device.queue.writeBuffer(bufferOf(inputs), 0, new Uint32Array(tokens));
     const recorder = new Recorder(gpu, pool);
     const { attention } = model.forward(recorder, inputs).blocks[layer].heads;
-    // Copied at the end, so that they are alive until then: layers share memory.
+    // Copied at the end of the pass, which keeps their memory from being reused by later layers.
     copy(recorder, attention.qkv, qkv);
     copy(recorder, attention.lse, lse);
     const program = await recorder.build('attention picture');
@@ -46,11 +46,11 @@ export async function attentionWeights(
     return probabilities(await read(qkv), await read(lse), [T, C, H]);
   } finally {
     pool.destroy();
-    for (const tensor of own) gpu.memory.destroy(bufferOf(tensor));
+    for (const tensor of tensors) gpu.memory.destroy(bufferOf(tensor));
   }
 }
 
-/** exp(q · k / √D − lse), 0 for keys that come after their query. qkv (T, 3·C), lse (H, T). */
+/** exp(q · k / √D − lse), 0 for keys after their query. qkv (T, 3·C), lse (H, T). */
 function probabilities(
   qkv: Float32Array,
   lse: Float32Array,

@@ -1,6 +1,6 @@
-// The Bug Lab's experiments, run with the real engine on the built-in models: small students,
-// taught by the built-in teacher through our own kernels. Columns advance in turns, one report at a
-// time, so that whoever drives an experiment can end it between any two.
+// The Bug Lab's experiments: the real engine trains small students with the built-in teacher. The
+// columns of an experiment take turns, one report at a time, so that a caller can end the experiment
+// between any two reports.
 
 import { DEFAULTS } from '../../config';
 import type { Batch } from '../../data/batches';
@@ -36,10 +36,7 @@ export interface BugLabOptions {
 
 const PATHS: LossPath[] = ['view', 'reshape', 'strided'];
 const CAUSES: Cause[] = ['view', 'skipped', 'half-weights', 'detached'];
-/**
- * Steps and the steps between evaluations: long enough to see a loss fall, short enough for a
- * software adapter.
- */
+/** Steps, and steps between evaluations: enough to see a loss fall, few enough for a CPU. */
 const LENGTH = {
   replay: { steps: 24, every: 8 },
   causes: { steps: 12, every: 6 },
@@ -47,28 +44,26 @@ const LENGTH = {
 };
 const EVALUATION_BATCHES = 4;
 const LEARNING_RATE = 0.005;
-/** The learning rate of the story's script. */
-const STORY_LEARNING_RATE = 5e-6;
+/** The learning rate of the script that had the bug. */
+const SCRIPT_LEARNING_RATE = 5e-6;
 /**
- * No weight of the causes' student is nearer to 0 than this: there f16's neighbours lie 1.5e-5
- * apart, and a step of 5e-6 is lost in rounding. Nearer to 0 they lie closer, and the smallest
- * weights would still move.
+ * The least magnitude of the causes' initial weights. Neighbouring f16 numbers of this size are
+ * 1.5e-5 apart, so a step of 5e-6 is lost in rounding; smaller weights would still move.
  */
 const SMALLEST_WEIGHT = 0.02;
 /**
- * Loss scales that overflow at every step: in f16 the gradients, some 2^10 times too large for it.
- * No finite scale does that to an f32 gradient of norm 1; there the scale itself is infinite, as
- * where it doubles with nothing to stop it, and no halving brings it back.
+ * Loss scales with which every step overflows. In f16 it makes gradients some 2^10 times too large.
+ * No finite scale overflows an f32 gradient of norm 1, so there the scale itself is infinite, as
+ * after doubling without end; halving does not bring it back.
  */
 const OVERFLOWING_SCALE = { f16: 2 ** 32, f32: Number.POSITIVE_INFINITY };
 
 /** What the columns of one experiment share. */
-interface Bench extends BugLabOptions {
+interface Setup extends BugLabOptions {
   pool: Pool;
   teacher: Teacher;
-  /** What every column starts from, but for what makes it a column. */
+  /** The settings that columns change. */
   base: BugLabSettings;
-  /** Training batch number `index`. */
   batch(index: number): Batch;
   heldOut: Batch[];
 }
@@ -78,41 +73,43 @@ interface Column {
   settings: BugLabSettings;
   length: { steps: number; every: number };
   batch(step: number): Batch;
-  raised?: boolean;
+  /** End the column at its first exception, instead of continuing with the next batch. */
+  stopAtError?: boolean;
   /** Report the attention of the trained student. */
   attention?: boolean;
 }
 
-/**
- * Runs an experiment, a report at a time. Ending the iteration early frees everything, as its end
- * and an error do.
- */
+/** Runs an experiment, one report at a time. Frees everything when the iteration ends or fails. */
 export async function* runExperiment(
-  parts: BugLabOptions,
+  options: BugLabOptions,
   experiment: Experiment,
 ): AsyncGenerator<BugLabReport, void, void> {
-  const { gpu, teacherWeights, teacherConfig } = parts;
+  const { gpu, teacherWeights, teacherConfig } = options;
   const replay = experiment.kind === 'replay' ? experiment : { batchSize: 4, contextLength: 32 };
   const [B, T] = [replay.batchSize, replay.contextLength];
   const dtype = dtypeOf(DEFAULTS, gpu);
   const teacher = await teacherFromWeights(gpu, teacherWeights, teacherConfig, { B, T, dtype });
   const pool = new Pool(gpu);
   try {
-    const bench = {
-      ...parts,
-      ...data(parts, B, T),
+    const setup = {
+      ...options,
+      ...prepareBatches(options, B, T),
       pool,
       teacher,
       base: baseSettings(teacherConfig, dtype, [B, T]),
     };
-    yield* together(columns(bench, experiment).map((column) => runColumn(bench, column)));
+    yield* interleave(columnsOf(setup, experiment).map((column) => runColumn(setup, column)));
   } finally {
     pool.destroy();
     await teacher.dispose();
   }
 }
 
-function data({ tokens }: BugLabOptions, B: number, T: number): Pick<Bench, 'batch' | 'heldOut'> {
+function prepareBatches(
+  { tokens }: BugLabOptions,
+  B: number,
+  T: number,
+): Pick<Setup, 'batch' | 'heldOut'> {
   const sizes = { batch_size: B, max_length: T, eval_batches: EVALUATION_BATCHES };
   const { batches, heldOut } = prepareData([tokens], { ...DEFAULTS, ...sizes });
   return { batch: (index) => batches.at(index), heldOut };
@@ -145,26 +142,25 @@ function baseSettings(
   };
 }
 
-function columns(bench: Bench, experiment: Experiment): Column[] {
-  const { base } = bench;
+function columnsOf(setup: Setup, experiment: Experiment): Column[] {
+  const { base } = setup;
   const length = LENGTH[experiment.kind];
-  const batch = (step: number) => bench.batch(step - 1);
+  const batch = (step: number) => setup.batch(step - 1);
   if (experiment.kind === 'replay') {
-    const raised = experiment.errors === 'raised';
+    const stopAtError = experiment.errors === 'raised';
     return PATHS.map((path) => {
       const lossPath = experiment.where === 'training' ? path : 'labels';
       return {
         name: path,
         length,
         batch,
-        raised,
+        stopAtError,
         settings: { ...base, lossPath, evaluationPath: path },
       };
     });
   }
   if (experiment.kind === 'heads') {
-    // More heads than elsewhere: each then sees a smaller part of the text, and the picture shows
-    // it.
+    // With 4 heads each reshaped head sees a quarter of the text, which the picture shows clearly.
     const config = { ...base.architecture.config, n_head: 4 };
     const architectures = { transposed: gpt2(config), reshaped: gpt2(config, reshapedHeads) };
     return (['transposed', 'reshaped'] as const).map((name) => {
@@ -172,8 +168,8 @@ function columns(bench: Bench, experiment: Experiment): Column[] {
       return { name, length, batch, attention: true, settings };
     });
   }
-  // One batch, again and again: whatever changed the weights would show in its loss.
-  const same = bench.batch(0);
+  // The same batch at every step: if the weights change, so does its loss.
+  const same = setup.batch(0);
   const plain = { ...base, weights: farFromZero(base.weights), weightDecay: 0 };
   const settings: Record<Cause, BugLabSettings> = {
     view: { ...plain, evaluationPath: 'view' },
@@ -181,30 +177,30 @@ function columns(bench: Bench, experiment: Experiment): Column[] {
       ...plain,
       fault: { initialLossScale: OVERFLOWING_SCALE[base.dtype], lossScaling: 'static' },
     },
-    'half-weights': { ...plain, learningRate: STORY_LEARNING_RATE, halfWeights: true },
+    'half-weights': { ...plain, learningRate: SCRIPT_LEARNING_RATE, halfWeights: true },
     detached: { ...plain, fault: { student: detached(base.architecture) } },
   };
   return CAUSES.map((name) => ({ name, length, batch: () => same, settings: settings[name] }));
 }
 
-/** Trains and evaluates one column; `raised`, it ends with its first exception. */
-async function* runColumn(bench: Bench, column: Column): AsyncGenerator<BugLabReport, void, void> {
-  const { gpu, pool, teacher, tokenizer, heldOut } = bench;
-  const { name, settings, length, raised, attention } = column;
+/** Trains and evaluates one column. */
+async function* runColumn(setup: Setup, column: Column): AsyncGenerator<BugLabReport, void, void> {
+  const { gpu, pool, teacher, tokenizer, heldOut } = setup;
+  const { name, settings, length, stopAtError, attention } = column;
   const student = await BugLabStudent.create(gpu, pool, teacher, settings);
   try {
     for (let step = 0; ; ) {
       if (step % length.every === 0) {
         const evaluation = await student.evaluate(heldOut);
         const error = evaluation.record.firstError;
-        // A script that does not catch the exception gets no figures from the evaluation.
-        if (raised && error) return yield { kind: 'ended', column: name, error };
+        // A script that does not catch the exception gets no figures.
+        if (stopAtError && error) return yield { kind: 'ended', column: name, error };
         yield { kind: 'evaluation', column: name, ...evaluation };
       }
       if (step === length.steps) break;
       const attempt = await student.attempt(column.batch(++step));
       yield { kind: 'step', column: name, attempt, totalSteps: length.steps };
-      if (raised && attempt.error)
+      if (stopAtError && attempt.error)
         return yield { kind: 'ended', column: name, error: attempt.error };
     }
     if (attention) {
@@ -220,8 +216,8 @@ async function* runColumn(bench: Bench, column: Column): AsyncGenerator<BugLabRe
   }
 }
 
-/** One report of each in turn, until all are done. Ends them all when it is ended. */
-async function* together<T>(
+/** Yields one value of each generator in turn, until all are done. Ends them all when it ends. */
+async function* interleave<T>(
   generators: AsyncGenerator<T, void, void>[],
 ): AsyncGenerator<T, void, void> {
   let running = generators;
@@ -229,9 +225,9 @@ async function* together<T>(
     while (running.length > 0) {
       const done = new Set<AsyncGenerator<T>>();
       for (const generator of running) {
-        const { value, done: over } = await generator.next();
-        if (over) done.add(generator);
-        else yield value;
+        const next = await generator.next();
+        if (next.done) done.add(generator);
+        else yield next.value;
       }
       running = running.filter((generator) => !done.has(generator));
     }
@@ -241,8 +237,8 @@ async function* together<T>(
 }
 
 /**
- * The weights moved away from 0 to at least SMALLEST_WEIGHT, to either side where they were 0, as
- * f16 holds them.
+ * The weights moved away from 0 to at least SMALLEST_WEIGHT, and rounded to f16. Zeros move up and
+ * down in turn.
  */
 function farFromZero(weights: ReadonlyMap<string, Float32Array>): Map<string, Float32Array> {
   const move = (w: number, i: number) => {

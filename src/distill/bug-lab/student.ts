@@ -1,5 +1,4 @@
-// A student of the Bug Lab: a trainer and an evaluation under one column's settings, one attempt at
-// a step at a time.
+// A student of the Bug Lab: a trainer and an evaluator with one column's settings.
 
 import { DEFAULTS } from '../../config';
 import type { Batch } from '../../data/batches';
@@ -27,9 +26,9 @@ export interface BugLabSettings {
   weightDecay: number;
   lossPath: NonNullable<TrainerSettings['lossPath']>;
   evaluationPath: LossPath;
-  /** The trainer's settings that make the column's fault. */
+  /** The settings of the trainer that make the column's fault. */
   fault?: Partial<TrainerSettings>;
-  /** Keep the weights in f16 alone, as an optimiser without f32 master weights does. */
+  /** Round the weights to f16 after each step, as an optimiser without f32 master weights does. */
   halfWeights?: boolean;
 }
 
@@ -92,15 +91,12 @@ export class BugLabStudent {
     return student;
   }
 
-  /** The model that attention is looked at in. */
+  /** The trained model, as GPT-2. */
   get model() {
     return this.settings.architecture.withWeights(this.#trainer.weights);
   }
 
-  /**
-   * One optimiser step, waited for. What a layout refuses is the lab's subject and is reported; any
-   * other error is thrown.
-   */
+  /** Does one optimiser step and waits for it. Reports a LayoutError; throws any other error. */
   async attempt(batch: Batch): Promise<StepAttempt> {
     const { learningRate, halfWeights } = this.settings;
     const step = ++this.step;
@@ -144,7 +140,7 @@ export class BugLabStudent {
     this.#trainer.destroy();
   }
 
-  /** What the kernels read. */
+  /** The weights that the kernels read. */
   async #weights(): Promise<Float32Array> {
     const { weights } = this.#trainer;
     const bytes = await weights.save();

@@ -1,5 +1,5 @@
-// A student to take away: a Hugging Face folder in one .zip, which transformers, transformers.js
-// and Stillhouse itself read.
+// A student as a Hugging Face folder in one .zip, which transformers, transformers.js and Stillhouse
+// itself load.
 
 import type { Config } from '../../config';
 import { ExportError, encodePiece, HALF_LIMIT, lengthOf, type Piece } from '../../files/pieces';
@@ -8,34 +8,34 @@ import type { Architecture } from '../../model/family';
 import { safetensorsPieces } from '../../model/weights';
 import type { FolderTokenizer } from '../teacher/folder';
 
-/** The type of model.safetensors; the ONNX files come in both. */
+/** The type of model.safetensors. ONNX files are exported in both. */
 export type ExportType = 'float32' | 'float16';
 
 export interface ExportedStudent {
   architecture: Architecture;
   tokenizer: Pick<FolderTokenizer, 'files' | 'endOfText'>;
-  /** A parameter's values, f32. Each is asked for once a file. */
+  /** A parameter's values, f32. Each file reads each parameter once. */
   parameter(name: string): Promise<Float32Array>;
 }
 
 interface FolderOptions {
   dtype: ExportType;
-  /** README.md, given a line for each file that the folder has to do without. */
-  card(leftOut: readonly string[]): string;
+  /** Writes README.md. `missing`: a line for each file that could not be exported. */
+  card(missing: readonly string[]): string;
   signal?: AbortSignal;
 }
 
-/** A file of the folder: its name in it, its length, and its bytes in chunks. */
+/** A file of the folder: its path in it, its length, and its bytes in chunks. */
 export interface StudentFile {
   name: string;
   bytes: number;
   chunks(): AsyncGenerator<Uint8Array<ArrayBuffer>>;
 }
 
-/** Protobuf's lengths are 31 bits wide. */
+/** A Protobuf message has at most so many bytes. */
 const LONGEST_ONNX = 2 ** 31 - 1;
 
-/** The folder `name` in one .zip. @throws ExportError for more than a .zip holds */
+/** The folder `name` in one .zip. @throws ExportError if it exceeds what a .zip can hold */
 export function zipStudent(
   name: string,
   files: readonly StudentFile[],
@@ -45,14 +45,14 @@ export function zipStudent(
   }: { date: Date; onProgress?: (file: string, written: number, total: number) => void },
 ): Promise<Blob> {
   const entries = files.map((file): ZipEntry => ({ ...file, name: `${name}/${file.name}` }));
-  const told = (path: string, written: number, total: number) =>
+  const report = (path: string, written: number, total: number) =>
     onProgress?.(path.slice(name.length + 1), written, total);
-  return writeZip(entries, { date, onProgress: told });
+  return writeZip(entries, { date, onProgress: report });
 }
 
 /**
- * The folder's files, which read the student when their chunks are taken. @throws ExportError for
- * weights that are not finite or do not fit
+ * The folder's files, which read the student's weights as their chunks are read.
+ * @throws ExportError for weights that are not finite or do not fit `dtype`
  */
 export async function studentFiles(
   student: ExportedStudent,
@@ -63,18 +63,18 @@ export async function studentFiles(
   const largest = await largestValue(student, signal);
   if (dtype === 'float16' && largest >= HALF_LIMIT) {
     throw new ExportError(
-      `A weight of ${largest} is beyond float16, which ends at 65,504. Export the student in float32.`,
+      `A weight of ${largest} exceeds float16’s maximum of 65,504. Export the student in float32.`,
     );
   }
-  const leftOut: string[] = [];
+  const missing: string[] = [];
   const onnx = (['f32', 'f16'] as const).flatMap((type): [string, Piece[]][] => {
     const file = type === 'f32' ? 'onnx/model.onnx' : 'onnx/model_fp16.onnx';
     const pieces = architecture.onnxPieces(type, true);
     const gigabytes = (lengthOf(pieces) / 1e9).toFixed(2);
     if (lengthOf(pieces) > LONGEST_ONNX) {
-      leftOut.push(`${file}: it would have ${gigabytes} GB, and an ONNX file ends at 2.15.`);
+      missing.push(`${file}: it would have ${gigabytes} GB; an ONNX file has at most 2.15.`);
     } else if (type === 'f16' && largest >= HALF_LIMIT) {
-      leftOut.push(`${file}: a weight of ${largest} is beyond float16, which ends at 65,504.`);
+      missing.push(`${file}: a weight of ${largest} exceeds float16’s maximum of 65,504.`);
     } else {
       return [[file, pieces]];
     }
@@ -84,7 +84,7 @@ export async function studentFiles(
   const { endOfText } = tokenizer;
   const json = (value: object) => [new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`)];
   const files: [string, Piece[]][] = [
-    ['README.md', [new TextEncoder().encode(card(leftOut))]],
+    ['README.md', [new TextEncoder().encode(card(missing))]],
     ['config.json', json(architecture.formatConfig(dtype, endOfText))],
     ...(endOfText === undefined
       ? []
@@ -113,7 +113,7 @@ export async function studentFiles(
   }));
 }
 
-/** The largest weight's size. @throws ExportError if one is not finite */
+/** The largest magnitude of a weight. @throws ExportError if a weight is not finite */
 async function largestValue(
   { architecture, parameter }: ExportedStudent,
   signal?: AbortSignal,
@@ -122,11 +122,11 @@ async function largestValue(
   for (const { name } of architecture.parameters) {
     signal?.throwIfAborted();
     for (const value of await parameter(name)) {
-      const size = Math.abs(value);
-      if (size > largest) largest = size;
-      if (!(size < Infinity)) {
+      const magnitude = Math.abs(value);
+      if (magnitude > largest) largest = magnitude;
+      if (!(magnitude < Infinity)) {
         throw new ExportError(
-          `${name} holds ${value}, so the student says nothing. Start again with a lower student_lr.`,
+          `${name} contains ${value}, so the student is unusable. Start a run with a lower student_lr.`,
         );
       }
     }
@@ -134,16 +134,13 @@ async function largestValue(
   return largest;
 }
 
-/**
- * What an exported student is called: `gpt2-2x64-from-moby-teacher-200-steps`. A name for files and
- * for the hub.
- */
+/** The name of an exported student, e.g. `gpt2-2x64-from-moby-teacher-200-steps`. */
 export function exportName(config: Config, student: Architecture, step: number): string {
-  // An id's last part, without its revision.
+  // The last part of an id, without its revision.
   const short = (reference: string) => reference.split('@')[0].split('/').at(-1) as string;
   const { student_model: from, teacher_model } = config;
-  const own = from === '' || from === 'teacher' || from === 'files';
-  const what = own ? `${student.modelType}-${student.layers}x${student.width}` : short(from);
+  const unnamed = from === '' || from === 'teacher' || from === 'files';
+  const what = unnamed ? `${student.modelType}-${student.layers}x${student.width}` : short(from);
   const teacher = teacher_model === 'files' ? 'own-files' : short(teacher_model);
   return `${what}-from-${teacher}-${step}-step${step === 1 ? '' : 's'}`.replace(/[^\w.-]/g, '-');
 }

@@ -1,5 +1,5 @@
-// An exported student's README.md: what it is, how it is used, what was measured and on what, how
-// it was trained, and the link that trains it again. Every figure is the run's own.
+// The README.md of an exported student: what it is, how to use it, its evaluations, how it was
+// trained, and the link that trains it again. Every figure comes from the run.
 
 import { type Config, DEFAULTS, FIELDS, type FieldName } from '../../config';
 import type { Architecture } from '../../model/family';
@@ -8,9 +8,9 @@ import type { EvaluationRecord, StepRecord } from '../records';
 
 export type LossRow = Pick<StepRecord, 'step' | 'loss' | 'ce' | 'kd' | 'learningRate'>;
 
-/** What whoever watched the run knows of it. */
+/** The part of the card that the page or the command line recorded. */
 export interface RunStory {
-  /** A link with the run's settings, where there is a page to open it. */
+  /** A link with the run's settings; absent if no page can open it. */
   link?: string;
   evaluations: readonly EvaluationRecord[];
   /** Some of the steps, in order. */
@@ -21,22 +21,22 @@ export interface RunStory {
 
 export interface CardFacts extends RunStory {
   name: string;
-  /** As at the end of the run. */
+  /** At the end of the run. */
   config: Config;
   student: Architecture;
   /** Optimiser steps done. */
   step: number;
-  /** What model.safetensors is stored in, and what the run computed in. */
+  /** The type of model.safetensors, and the one that the run computed in. */
   dtype: 'float32' | 'float16';
   computed: 'float32' | 'float16';
   adapter: string;
   studentParameters: number;
-  /** Undefined for a graph that does not tell. */
+  /** Undefined for an ONNX graph that does not tell. */
   teacherParameters?: number;
-  /** `own`: the user's text, which no link brings. Tokens for training, and held out. */
+  /** `own`: the user's text, which a link does not contain. */
   corpus: { name: string; own: boolean; trainTokens: number; heldOutTokens: number };
-  /** A line for each file that is not there, and why. */
-  leftOut: readonly string[];
+  /** A line for each file that could not be exported, with the reason. */
+  missing: readonly string[];
 }
 
 export function modelCard(facts: CardFacts): string {
@@ -51,7 +51,7 @@ export function modelCard(facts: CardFacts): string {
   return `${sections.join('\n\n')}\n`;
 }
 
-/** YAML; a JSON string is one of its strings, whatever is in it. */
+/** YAML, in which every JSON string is a valid string. */
 function frontMatter({ config, name, student }: CardFacts): string {
   const starts = config.student_model === 'teacher' ? config.teacher_model : config.student_model;
   const start = starts === '' ? undefined : modelReference(starts);
@@ -73,23 +73,23 @@ function summary(facts: CardFacts): string {
   const { name, config, student, step, corpus, studentParameters, teacherParameters } = facts;
   const sizes =
     `${count(student.layers)} layers, width ${count(student.width)}, ${count(student.heads)} heads, ` +
-    `${count(student.vocabularySize)} words, contexts of up to ${count(student.contextWindow)} tokens`;
+    `${count(student.vocabularySize)} tokens of vocabulary, contexts of up to ${count(student.contextWindow)} tokens`;
   const teacher =
     teacherParameters === undefined ? '' : ` (${count(teacherParameters)} parameters)`;
   const start: Record<string, string> = {
-    '': 'It began with random weights.',
-    teacher: `It began with the teacher’s layers ${config.student_from_layers.replaceAll(',', ', ')}.`,
+    '': 'It started from random weights.',
+    teacher: `It started from the teacher’s layers ${config.student_from_layers.replaceAll(',', ', ')}.`,
   };
   return [
     `# ${name}`,
-    `A ${student.title} of ${count(studentParameters)} parameters (${sizes}), taught by ${code(config.teacher_model)}${teacher} on ` +
+    `A ${student.title} of ${count(studentParameters)} parameters (${sizes}), distilled from ${code(config.teacher_model)}${teacher} on ` +
       `${code(corpus.name)} with Stillhouse, which distils language models in a browser. ` +
-      `${start[config.student_model] ?? `It began with the weights of ${code(config.student_model)}.`} ` +
+      `${start[config.student_model] ?? `It started from the weights of ${code(config.student_model)}.`} ` +
       `These are its weights after step ${count(step)} of ${count(config.train_steps)}.`,
   ].join('\n\n');
 }
 
-function use({ dtype, leftOut, name }: CardFacts): string {
+function use({ dtype, missing, name }: CardFacts): string {
   return [
     '## How to use it',
     'In Python:',
@@ -107,19 +107,20 @@ function use({ dtype, leftOut, name }: CardFacts): string {
       `const tokenizer = await AutoTokenizer.from_pretrained('${name}');`,
       `const model = await AutoModelForCausalLM.from_pretrained('${name}', { dtype: 'fp32' });`,
     ]),
-    `\`model.safetensors\` holds ${dtype}. The files in \`onnx/\` take \`input_ids\` (batch, sequence) as int64 and the keys and values ` +
-      'of what came before (`past_key_values`, empty at first), and give `logits` (batch, sequence, words) and `present`, the keys ' +
-      'and values so far. They take no attention mask, so a batch’s texts are of one length. Dropped on the teacher’s or the ' +
-      'student’s field in Stillhouse, the .zip or this folder is a model like any other.',
-    ...(leftOut.length > 0
-      ? ['Not in this folder:', leftOut.map((line) => `- ${line}`).join('\n')]
+    `\`model.safetensors\` is in ${dtype}. The files in \`onnx/\` take \`input_ids\` (batch, sequence), int64, ` +
+      'and `past_key_values`, the keys and values of earlier tokens, empty at first. They return ' +
+      '`logits` (batch, sequence, vocabulary) and `present`, the keys and values so far. They take no ' +
+      'attention mask, so all texts of a batch have one length. To use the model in Stillhouse, drop ' +
+      'the .zip or this folder on the teacher’s or the student’s field.',
+    ...(missing.length > 0
+      ? ['Not in this folder:', missing.map((line) => `- ${line}`).join('\n')]
       : []),
   ].join('\n\n');
 }
 
 function measured({ evaluations, step, corpus, config }: CardFacts): string {
   const last = evaluations.at(-1);
-  if (!last) return '## What was measured\n\nNothing: the run was not evaluated.';
+  if (!last) return '## Evaluation\n\nThe run was not evaluated.';
   const rows = evaluations.map((record) => [
     count(record.step),
     figure(record.studentPerplexity),
@@ -131,20 +132,20 @@ function measured({ evaluations, step, corpus, config }: CardFacts): string {
   ]);
   const sample = last.sample;
   return [
-    '## What was measured',
-    `On held-out text of ${code(corpus.name)}, at temperature 1, over the same tokens each time; ${count(corpus.heldOutTokens)} ` +
-      `tokens are held out, and ${count(config.eval_batches)} batches of ${count(config.batch_size)} × ${count(config.max_length)} were ` +
-      'asked for. KL is KL(teacher ‖ student) in nats a token; agreement is how often both models’ likeliest next token is the same.',
+    '## Evaluation',
+    `On held-out text of ${code(corpus.name)} (${count(corpus.heldOutTokens)} tokens), at temperature 1, on the same ` +
+      `${count(config.eval_batches)} batches of ${count(config.batch_size)} × ${count(config.max_length)} tokens each time, or fewer if the text is short. ` +
+      'KL is KL(teacher ‖ student) in nats per token; agreement is how often both models have the same likeliest next token.',
     ...(last.step === step
       ? []
       : [
-          `The weights are of step ${count(step)}; the last evaluation was at step ${count(last.step)}.`,
+          `The weights are from step ${count(step)}; the last evaluation was at step ${count(last.step)}.`,
         ]),
     table(['step', 'perplexity', 'teacher’s', 'KL', 'agreement', 'tokens', 'batches'], rows),
     ...(last.firstError ? [`The first batch that failed: ${cell(last.firstError)}`] : []),
     ...(sample
       ? [
-          `What both say after ${code(sample.prompt)}, at step ${count(last.step)}:`,
+          `Both models continue ${code(sample.prompt)}, at step ${count(last.step)}:`,
           table(
             ['', 'continuation'],
             [
@@ -166,13 +167,13 @@ function training({ losses, changes, corpus, adapter, computed }: CardFacts): st
   return [
     '## How it was trained',
     `On ${count(corpus.trainTokens)} tokens of ${code(corpus.name)}, computed in ${computed} on ${code(adapter)}. Losses of single ` +
-      'steps, in nats a token: what was minimised, cross-entropy with the text, KL(teacher ‖ student) at the run’s temperature.',
+      'steps, in nats per token: the minimised loss, cross-entropy with the text, and KL(teacher ‖ student) at the run’s temperature.',
     rows.length > 0
       ? table(['step', 'loss', 'CE', 'KD', 'learning rate'], rows)
-      : 'No step was trained.',
+      : 'It was not trained.',
     ...(changes.length > 0
       ? [
-          'Changed while it ran:',
+          'Settings changed during the run:',
           changes.map(({ step, text }) => `- before step ${count(step)}: ${cell(text)}`).join('\n'),
         ]
       : []),
@@ -180,47 +181,44 @@ function training({ losses, changes, corpus, adapter, computed }: CardFacts): st
 }
 
 function settings({ config, link, corpus, changes }: CardFacts): string {
-  const lacks = [
+  const absent = [
     ...(corpus.own ? [`the text (${code(corpus.name)})`] : []),
     ...(config.teacher_model === 'files' ? ['the teacher’s files'] : []),
-    ...(config.student_model === 'files' ? ['the files that the student began with'] : []),
-    ...(changes.length > 0 ? ['the changes while it ran'] : []),
+    ...(config.student_model === 'files' ? ['the student’s initial files'] : []),
+    ...(changes.length > 0 ? ['the changes during the run'] : []),
   ];
-  const without =
-    lacks.length > 0
-      ? `It does not bring ${lacks.join(', ')}.`
-      : 'It brings all that this run took.';
+  const contents =
+    absent.length > 0
+      ? `It does not contain ${absent.join(', ')}.`
+      : 'It contains everything that this run used.';
   const rows = (Object.keys(FIELDS) as FieldName[]).map((name) => [
     code(name),
     config[name] === '' ? '' : code(String(config[name])),
     config[name] === DEFAULTS[name]
       ? ''
       : DEFAULTS[name] === ''
-        ? 'nothing'
+        ? 'empty'
         : code(String(DEFAULTS[name])),
   ]);
   return [
-    '## Its settings',
+    '## Settings',
     ...(link === undefined
       ? []
-      : [`This link opens a run with these settings: <${link}>. ${without}`]),
-    table(['setting', 'value', 'default, where it differs'], rows),
+      : [`This link opens a run with these settings: <${link}>. ${contents}`]),
+    table(['setting', 'value', 'default, if different'], rows),
   ].join('\n\n');
 }
 
 const count = (value: number) => value.toLocaleString('en-US');
 
-/** Four digits; n/a for what was not measured. */
+/** Four digits, or n/a. */
 function figure(value: number | undefined): string {
   if (value === undefined) return 'n/a';
   if (!Number.isFinite(value)) return String(value);
   return Math.abs(value) >= 1000 ? count(Math.round(value)) : String(Number(value.toPrecision(4)));
 }
 
-/**
- * Text of anybody's in a table or a sentence: one line, and nothing that Markdown or HTML takes for
- * its own.
- */
+/** Untrusted text on one line, with Markdown and HTML escaped. */
 function cell(text: string): string {
   return text
     .trim()
@@ -230,7 +228,7 @@ function cell(text: string): string {
     .replaceAll('<', '&lt;');
 }
 
-/** The same as code: fenced by more backticks than are in it. */
+/** Untrusted text as code: fenced by more backticks than it contains. */
 function code(text: string): string {
   const line = text.replace(/\s+/g, ' ').replaceAll('|', '\\|');
   const fence = '`'.repeat(

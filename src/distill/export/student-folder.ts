@@ -33,13 +33,13 @@ export async function exportStudent({
 }: ExportOptions): Promise<{ name: string; files: StudentFile[] }> {
   const { config, student: architecture, step, trainTokens, heldOutTokens } = run;
   const name = exportName(config, architecture, step);
-  const card = (leftOut: readonly string[]) =>
+  const card = (missing: readonly string[]) =>
     modelCard({
       ...story,
       name,
       config,
       dtype,
-      leftOut,
+      missing,
       step,
       student: architecture,
       computed: run.dtype === 'f16' ? 'float16' : 'float32',
