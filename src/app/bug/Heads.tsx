@@ -146,7 +146,7 @@ function Model({
           </div>
           {picture && (
             <div>
-              <dt>a query attends back</dt>
+              <dt>a query looks back</dt>
               <dd>{describeLookBack(picture, variant)}</dd>
             </div>
           )}
