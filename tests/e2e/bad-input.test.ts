@@ -46,7 +46,7 @@ describe('a machine that cannot', () => {
       const { page, close } = await visit(site, { offer });
       await eventually(() => notices(page)).toContain(said);
       expect(await notices(page)).toContain(works);
-      expect(await notices(page)).toContain('The recorded run can be read all the same.');
+      expect(await notices(page)).toContain('The recorded run still works.');
       await offered(page, 'Distil, disabled');
       expect(await page.getByText('No run can start on this machine.').first().isVisible()).toBe(
         true,
@@ -183,7 +183,7 @@ test('a lost device offers to go on from the last evaluation, and does', async (
     expect((await primary(page).innerText()).trim()).toBe(`Continue from step ${kept}`);
     expect(await notices(page)).toContain('The GPU device was lost.');
     expect(await notices(page)).toContain(
-      `The weights of the evaluation at step ${kept} are kept.`,
+      `The weights of the evaluation at step ${kept} are saved.`,
     );
     return kept as number;
   };

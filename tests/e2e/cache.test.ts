@@ -63,10 +63,10 @@ describe('offloading', () => {
     await offered(page, 'Continue');
 
     expect(await kept(visited)).toMatch(
-      /^The teacher is cached and has left the GPU: 64 of 1,024 words, 260 bytes a token, 581 kB in all, written in \d+\.\d s\./,
+      /^The teacher is cached and off the GPU: the top 64 of 1,024 tokens, 260 bytes per position, 581 kB in total, written in \d+\.\d s\./,
     );
     expect(await kept(visited)).toMatch(
-      /KL before training was \d\.\d+ over all words, and is \d\.\d+ over the 64 likeliest and the rest: [\d.e-]+ less/,
+      /Before training, KL was \d\.\d+ over all tokens and \d\.\d+ over the top 64 and the tail: [\d.e-]+ less/,
     );
     const status = await statusOf(page);
     expect(status['GPU memory']).toMatch(/MB/);
@@ -89,7 +89,7 @@ describe('offloading', () => {
     expect(evaluations.every(({ klWords }) => klWords === '64')).toBe(true);
     expect(Number(evaluations.at(-1)?.kl)).toBeLessThan(Number(evaluations[0].kl));
     expect(await page.locator('table.distance').innerText()).toContain(
-      'KL of 64 words and the rest',
+      'KL, top 64 tokens and tail',
     );
     const quote = page.locator('figure.quote', { hasText: 'Teacher' }).locator('blockquote');
     expect((await quote.innerText()).length).toBeGreaterThan('The whale'.length);
@@ -110,7 +110,7 @@ describe('offloading', () => {
     const settings = { ...CACHED, cache_top_k: 0, kd_loss: 'rkl', sample_tokens: 0 };
     const visited = await visit(site, { offer: 'f16', path: link(settings) });
     await finish(visited);
-    expect(await kept(visited)).toContain('all 1,024 words, 2,048 bytes a token');
+    expect(await kept(visited)).toContain('all 1,024 tokens, 2,048 bytes per position');
     const evaluations = await csvOf(visited.page, 'perplexity');
     expect(evaluations).toHaveLength(3);
     expect(evaluations.every(({ klWords }) => klWords === 'all')).toBe(true);

@@ -52,7 +52,7 @@ test('a table of dialogues: columns to choose, counts, the batch, and a run that
   await says(page).toContain(
     'talk.csv: it has no column “text”; it has “id”, “context”, “response”.',
   );
-  await says(page).toContain('The book stays in use until talk.csv can be read.');
+  await says(page).toContain('Still using Moby-Dick: talk.csv cannot be used yet.');
 
   const select = (label: string, value: string) =>
     drawerOf(page).getByLabel(label, { exact: true }).selectOption(value);
@@ -107,15 +107,15 @@ test('several files, a dropped one, a pasted text, and the book again', async ()
   }, text('squid'));
   await page.locator('.drop').dispatchEvent('drop', { dataTransfer: transfer });
   await says(page).toContain('dropped.txt');
-  await says(page).toContain('The end of the one document is held out');
+  await says(page).toContain('The end of the document is held out');
 
-  await button(page, 'Paste a text').click();
+  await button(page, 'Paste text').click();
   await page.getByLabel('Your text').fill(text('crab'));
   await button(page, 'Use this text').click();
   await eventually(() => batchOf(page).innerText()).toContain('crab');
 
-  await button(page, 'Back to the book').click();
-  await button(page, 'Count and show a batch').click();
+  await button(page, 'Use the book again').click();
+  await button(page, 'Count tokens and show a batch').click();
   await eventually(() => batchOf(page).locator('li').count()).toBe(2);
   await set(page, 'batch_size', '3');
   await button(page, 'Count again with these settings').click();
@@ -131,7 +131,7 @@ describe('refusals', () => {
     [given('empty.txt', ''), 'empty.txt is empty. Choose a text'],
     [
       given('huge.txt', Buffer.alloc(49 * 2 ** 20, 'whale ')),
-      'huge.txt has 51.4 MB. A text may have 20.0 MB.',
+      'huge.txt is 51.4 MB. The limit is 20.0 MB.',
     ],
     [
       given('spaces.txt', ' \n\n '),
@@ -183,7 +183,7 @@ describe('refusals', () => {
     await offered(page, 'Distil');
     await primary(page).click();
     await offered(page, FINISHED);
-    await button(page, 'Back to the book').click();
+    await button(page, 'Use the book again').click();
     await offered(page, 'Distil');
     expect(problems).toEqual([]);
     await close();
@@ -205,7 +205,7 @@ test.each(['light', 'dark'] as const)(
     // From the file's buttons on: paste, the two choices.
     await button(page, 'Choose files').focus();
     await page.keyboard.press('Tab');
-    expect(await page.evaluate(() => document.activeElement?.textContent)).toBe('Paste a text');
+    expect(await page.evaluate(() => document.activeElement?.textContent)).toBe('Paste text');
     await page.keyboard.press('Tab');
     await page.keyboard.press('Tab');
     await page.keyboard.press('ArrowDown');

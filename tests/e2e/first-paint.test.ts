@@ -55,7 +55,7 @@ test('it shows a recorded run, and says so', async () => {
   const { page, problems, close } = await visit(site);
   const curves = page.getByRole('region', { name: 'Curves', exact: true });
   await eventually(() => curves.innerText()).toMatch(
-    /Recording\s+Made on .+ \d{4}\. Press Distil for a run of your own\./,
+    /Recording\s+Recorded on .+ \d{4}\. Press Distil to start your own run\./,
   );
   const line = curves.getByRole('figure', { name: 'Loss' }).locator('.recharts-line-curve').last();
   await eventually(async () => (await line.getAttribute('d'))?.length ?? 0).toBeGreaterThan(500);
@@ -75,7 +75,7 @@ test('it works without the recorded run', async () => {
   own.faults.set('recorded/default.json', { kind: 'missing' });
   const { page, close } = await visit(own);
   await offered(page, 'Distil');
-  await eventually(() => page.getByText('No recorded run is at hand.').isVisible()).toBe(true);
+  await eventually(() => page.getByText('No recorded run is available.').isVisible()).toBe(true);
   await close();
 });
 

@@ -134,7 +134,7 @@ describe('a malformed link leaves the page as it was and says what is wrong', ()
     ],
   ])('%s', async (_, path, said) => {
     const { page, problems, close } = await visit(site, { path });
-    await eventually(() => notices(page)).toContain('The link’s settings were not used.');
+    await eventually(() => notices(page)).toContain('The link’s settings were not applied.');
     const text = await notices(page);
     expect(text).toContain(said);
     expect(text.length).toBeLessThan(3000);

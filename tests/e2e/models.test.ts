@@ -124,10 +124,10 @@ test('a model of the hub says what it is, teaches, and is kept for the next visi
   const { page, problems, close } = await open({ teacher_model: 'org/moby' });
   await unfold(page);
   hub.requests.length = 0;
-  await button(page, 'Look the teacher up').click();
+  await button(page, 'Look up the teacher').click();
   await eventually(() => found(page)).toContain('941k parameters in 4 layers, 3.8 MB to load.');
   expect(await found(page)).toContain(
-    '1,024 words, contexts of up to 128. Runs in Stillhouse’s own kernels.',
+    'Vocabulary of 1,024 tokens, context of up to 128. Runs in Stillhouse’s kernels.',
   );
   await distil(page);
   const asked = new Set(hub.requests.map((line) => line.split('/').at(-1)?.split(' ')[0]));
@@ -154,7 +154,7 @@ test('without float16 a folder that only has ONNX files runs in onnxruntime', as
   publishMoby('model.safetensors');
   const { page, problems, close } = await open({ teacher_model: 'org/moby' }, 'f32');
   await unfold(page);
-  await button(page, 'Look the teacher up').click();
+  await button(page, 'Look up the teacher').click();
   await eventually(() => found(page)).toContain('Runs in onnxruntime.');
   await distil(page);
   // What the browser itself says of the files that were looked for.
@@ -263,7 +263,7 @@ test('a folder of one’s own is read in the page, and nothing of it leaves', as
   await page.reload();
   await offered(page, 'Distil, disabled');
   expect(await page.locator('.run-controls').innerText()).toContain(
-    'Drop the teacher’s folder or .zip on its field first.',
+    'Drop the teacher’s folder or .zip on the teacher field first.',
   );
   expect(problems).toEqual([]);
   await close();

@@ -42,7 +42,7 @@ test.each([
       .evaluateAll((all) =>
         all.map((row) => [...row.children].map((cell) => cell.textContent ?? '')),
       );
-  const parts = ['Teacher, by the clock', 'Student, forward and backward', 'Optimiser'];
+  const parts = ['Teacher, wall time', 'Student, forward and backward', 'Optimiser'];
   const names = (await rows()).map(([name]) => name);
   expect(names.filter((name) => parts.includes(name))).toEqual(parts);
   expect(names).toEqual(

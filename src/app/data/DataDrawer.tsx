@@ -1,5 +1,5 @@
-// What both models read: the built-in book, or files and pasted text of the user's own. Nothing of
-// them leaves the tab.
+// The text that both models read: the built-in book, or the user's own files or pasted text, which
+// never leave the tab.
 
 import { useId, useRef, useState } from 'react';
 import type { UserCorpus } from '../../worker/protocol';
@@ -65,18 +65,19 @@ export function DataDrawer() {
             aria-expanded={pasting}
             onClick={() => setPasting(!pasting)}
           >
-            Paste a text
+            Paste text
           </button>
           {corpus && (
             <button type="button" className="quiet" disabled={locked} onClick={clear}>
-              Back to the book
+              Use the book again
             </button>
           )}
         </div>
         <p className="help">
           {locked
-            ? 'Fixed while a run exists.'
-            : 'Or drop them here: .txt, .jsonl or .csv in UTF-8, up to 20 MB. They stay in this tab and are not part of the link.'}
+            ? 'The data cannot change during a run.'
+            : 'Or drop files here: .txt, .jsonl or .csv in UTF-8, up to 20 MB. They stay in this tab ' +
+              'and are not part of the link.'}
         </p>
         {pasting && !locked && <Paste done={() => setPasting(false)} />}
         {(corpus || proposed) && <DataReading locked={locked} />}
@@ -88,18 +89,17 @@ export function DataDrawer() {
         {proposed && !busy && (
           <>
             <p className="help">
-              {corpus ? nameOf(corpus) : 'The book'} stays in use
+              Still using {corpus ? nameOf(corpus) : 'Moby-Dick'}
               {proposed.files === corpus?.files
-                ? ' as it was read before'
-                : ` until ${nameOf(proposed)} can be read`}
-              .
+                ? ', as it was read before.'
+                : `: ${nameOf(proposed)} cannot be used yet.`}
             </p>
             <div className="drop-tools">
               <button type="button" className="quiet outlined" disabled={locked} onClick={show}>
                 Read again
               </button>
               <button type="button" className="quiet" disabled={locked} onClick={discard}>
-                Keep {corpus ? nameOf(corpus) : 'the book'}
+                Keep {corpus ? nameOf(corpus) : 'Moby-Dick'}
               </button>
             </div>
           </>
@@ -113,13 +113,12 @@ export function DataDrawer() {
   );
 }
 
-/** The files by name, each with its size and what is in it or wrong with it. */
+/** The files, each with its size and its content or its problem. */
 function Files() {
   const corpus = useRun((state) => state.corpus);
   const { proposed, busy, files } = useData();
   const shown = proposed ?? corpus;
-  if (!shown)
-    return <p>Moby-Dick; or, The Whale. It comes with the page.{busy && ' Reading it …'}</p>;
+  if (!shown) return <p>Moby-Dick; or, The Whale. It is built in.{busy && ' Reading it …'}</p>;
   return (
     <ul className="data-files">
       {shown.files.map(({ name, bytes }, index) => {
@@ -129,7 +128,7 @@ function Files() {
         const count =
           report && !report.problem ? `, ${plural(report.documents, 'document')}${empty}` : '';
         return (
-          // biome-ignore lint/suspicious/noArrayIndexKey: the list is replaced as a whole, and two files may have one name
+          // biome-ignore lint/suspicious/noArrayIndexKey: two files can have the same name
           <li key={index}>
             {name}, {formatBytes(bytes.byteLength)}
             {busy ? ', reading …' : `${count}.`}

@@ -1,5 +1,5 @@
-// The data in figures, and the first training batch as text: what a run with the present settings
-// would read.
+// The size of the data, and the first training batch as text, as a run with the current settings
+// would read them.
 
 import { useRun } from '../run/store';
 import { plural } from '../shared/format';
@@ -7,7 +7,7 @@ import { previewSettings, useData } from './store';
 
 export function DataPreview({ locked }: { locked: boolean }) {
   const { preview, busy, show } = useData();
-  // Read so that a changed setting is noticed; the settings themselves are compared.
+  // Subscribes to the settings, so that a change makes the preview outdated.
   useRun((state) => state.config);
   const current = preview?.settings === previewSettings();
   return (
@@ -16,7 +16,7 @@ export function DataPreview({ locked }: { locked: boolean }) {
       {!current && (
         <div className="drop-tools">
           <button type="button" className="quiet outlined" disabled={locked || busy} onClick={show}>
-            {preview ? 'Count again with these settings' : 'Count and show a batch'}
+            {preview ? 'Count again with these settings' : 'Count tokens and show a batch'}
           </button>
         </div>
       )}
@@ -38,7 +38,8 @@ function Figures() {
     contextLength,
   } = preview;
   const count = (value: number) => value.toLocaleString('en');
-  const shown = rows.length < batchSize ? ` The first ${rows.length} rows of ${batchSize}.` : '';
+  const shown =
+    rows.length < batchSize ? ` Shown are the first ${rows.length} of ${batchSize} rows.` : '';
   return (
     <>
       <dl className="data-figures">
@@ -46,18 +47,19 @@ function Figures() {
         <dd>{count(documents)}</dd>
         <dt>Tokens</dt>
         <dd>{count(trainTokens + heldOutTokens)}</dd>
-        <dt>To train on</dt>
+        <dt>For training</dt>
         <dd>{plural(trainTokens, 'token')}</dd>
         <dt>Held out</dt>
         <dd>{plural(heldOutTokens, 'token')}</dd>
       </dl>
       <p className="help">
         {heldOutDocuments > 0
-          ? `${plural(heldOutDocuments, 'whole document')} held out, drawn by the seed; training reads none of them.`
-          : 'The end of the one document is held out; training reads none of it.'}
+          ? `${plural(heldOutDocuments, 'whole document')} held out, chosen by the seed. ` +
+            'Training does not read them.'
+          : 'The end of the document is held out. Training does not read it.'}
         {documents > 1 &&
           endOfText === undefined &&
-          ' The tokenizer has no end-of-text token: an empty line parts documents.'}
+          ' The tokenizer has no end-of-text token, so an empty line separates documents.'}
       </p>
       <h3 className="data-batch-title">
         The first batch: {batchSize} × {contextLength} tokens
@@ -65,7 +67,7 @@ function Figures() {
       <section className="data-batch" tabIndex={0} aria-label="The first batch as text">
         <ol>
           {rows.map((parts, row) => (
-            // biome-ignore lint/suspicious/noArrayIndexKey: rows and parts have no other name than their place
+            // biome-ignore lint/suspicious/noArrayIndexKey: rows and parts are identified by their position
             <li key={row}>
               {parts.map((part, index) => (
                 // biome-ignore lint/suspicious/noArrayIndexKey: as above
@@ -79,8 +81,8 @@ function Figures() {
         </ol>
       </section>
       <p className="help">
-        Rows are windows of one long text, so they begin and end anywhere.
-        {endOfText && ` ${endOfText} ends a text.`}
+        Rows are windows of one long text, so they can start and end anywhere.
+        {endOfText && ` ${endOfText} ends each document.`}
         {shown}
       </p>
     </>

@@ -1,15 +1,19 @@
-// How the user's files are read: as texts or dialogues, and from which fields or columns. Choices
-// are what the files have.
+// How the user's files are read: as texts or dialogues, and from which of their fields or columns.
 
 import { useId } from 'react';
 import type { Reading } from '../../worker/protocol';
 import { useData } from './store';
 
 const HELP: Record<Reading['format'], string> = {
-  text: 'A .txt is one document; of .jsonl and .csv the chosen text of each row is one. Each ends with the end-of-text token.',
+  text:
+    'A .txt file is one document. In .jsonl and .csv files, the chosen text of each row is one ' +
+    'document. Each document ends with the end-of-text token.',
   dialogue:
-    'Turns are joined and ended by the end-of-text token, as for DialoGPT. In a .txt: a turn a line, an empty line between dialogues. ' +
-    'In .jsonl and .csv: a row a dialogue, of a list of turns or of turn and reply; or rows with the same dialogue id.',
+    'Each turn ends with the end-of-text token, as for DialoGPT. In .txt files: one turn per ' +
+    'line, ' +
+    'an empty line between dialogues. In .jsonl and .csv files: one dialogue per row, as a list ' +
+    'of ' +
+    'turns or as a turn and its reply; or one dialogue per dialogue id.',
 };
 
 export function DataReading({ locked }: { locked: boolean }) {
@@ -25,7 +29,7 @@ export function DataReading({ locked }: { locked: boolean }) {
       ...reading,
       columns: columns.filter((name) => name !== undefined && name !== none) as string[],
     });
-  // A choice that the files do not have is shown all the same: the message under the file says so.
+  // A chosen name that the files lack is still shown: the message under the file explains it.
   const offered = (chosen: string | undefined) =>
     chosen === undefined || found.includes(chosen) ? found : [chosen, ...found];
 

@@ -96,11 +96,10 @@ export const useData = create<DataStore>()((set, get) => {
       if (empty)
         return set({ problem: `${empty.name} is empty. Choose a text of a few thousand words.` });
       if (bytes > MAX_BYTES) {
-        const what =
-          files.length === 1 ? `${files[0].name} has` : `These ${files.length} files have`;
-        const allowed = formatBytes(MAX_BYTES);
+        const what = files.length === 1 ? `${files[0].name} is` : `These ${files.length} files are`;
+        const limit = formatBytes(MAX_BYTES);
         return set({
-          problem: `${what} ${formatBytes(bytes)}. A text may have ${allowed}. Cut it and choose it again.`,
+          problem: `${what} ${formatBytes(bytes)}. The limit is ${limit}. Choose less text.`,
         });
       }
       try {
@@ -111,9 +110,8 @@ export const useData = create<DataStore>()((set, get) => {
         read({ files: await Promise.all(contents), reading: get().reading });
       } catch (error) {
         const names = files.map(({ name }) => name).join(', ');
-        set({
-          problem: `${names}: not read, ${error instanceof Error ? error.message : error}. Choose it again.`,
-        });
+        const reason = error instanceof Error ? error.message : error;
+        set({ problem: `${names} could not be read: ${reason}. Choose again.` });
       }
     },
 
@@ -121,7 +119,9 @@ export const useData = create<DataStore>()((set, get) => {
       const bytes = new TextEncoder().encode(text);
       if (bytes.length > MAX_BYTES) {
         return set({
-          problem: `The pasted text has ${formatBytes(bytes.length)}. It may have ${formatBytes(MAX_BYTES)}.`,
+          problem:
+            `The pasted text is ${formatBytes(bytes.length)}. ` +
+            `The limit is ${formatBytes(MAX_BYTES)}.`,
         });
       }
       read({ files: [{ name: 'pasted.txt', bytes }], reading: get().reading });

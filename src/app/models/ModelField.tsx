@@ -39,7 +39,8 @@ export function ModelField({ role }: { role: Role }) {
       drop(role, files);
     } catch (error) {
       setProblem(
-        `The files could not be read: ${error instanceof Error ? error.message : error}. Choose them again.`,
+        `The files could not be read: ${error instanceof Error ? error.message : error}. Choose ` +
+          'them again.',
       );
     }
   };
@@ -51,7 +52,7 @@ export function ModelField({ role }: { role: Role }) {
       <div className="drop-tools">
         {kind === 'hub' && !wrong && (
           <button type="button" className="quiet outlined" onClick={() => lookUp(reference)}>
-            Look the {role} up
+            Look up the {role}
           </button>
         )}
         {CHOOSERS.map(({ text, label, input }) => (
@@ -103,7 +104,7 @@ function LookUp({ role, reference }: { role: Role; reference: string }) {
     <p className="model-found" role="status">
       {request.status === 'done'
         ? described(request.value)
-        : 'Reading its config.json and headers.'}
+        : 'Reading config.json and the headers of the files.'}
     </p>
   );
 }
@@ -122,10 +123,10 @@ function described({
 }: ModelReport): string {
   const size =
     parameters === undefined ? 'Parameters unknown' : `${formatCount(parameters)} parameters`;
-  const runs =
-    engine === 'stillhouse' ? 'Runs in Stillhouse’s own kernels.' : 'Runs in onnxruntime.';
+  const runs = engine === 'stillhouse' ? 'Runs in Stillhouse’s kernels.' : 'Runs in onnxruntime.';
   return (
     `${size}${layers ? ` in ${plural(layers, 'layer')}` : ''}, ${formatBytes(bytes)} to load. ` +
-    `${plural(vocabularySize, 'word')}, contexts of up to ${positions.toLocaleString('en')}. ${runs}`
+    `Vocabulary of ${plural(vocabularySize, 'token')}, context of up to ` +
+    `${positions.toLocaleString('en')}. ${runs}`
   );
 }

@@ -51,7 +51,7 @@ export function ModelPair() {
         </p>
         <p className="model-detail">
           {teacher === undefined
-            ? 'parameters are counted when it loads'
+            ? 'parameters are counted on loading'
             : `${formatCount(teacher)} parameters`}
         </p>
         <p className="model student">
@@ -61,7 +61,7 @@ export function ModelPair() {
           {[
             ...(config.student_model === ''
               ? [plural(config.student_layers, 'block'), plural(config.student_heads, 'head')]
-              : ['its weights are the start']),
+              : ['starts from its weights']),
             ...(student === undefined ? [] : [`${formatCount(student)} parameters`]),
             ...(teacher && student ? [`${(teacher / student).toPrecision(2)}× smaller`] : []),
           ].join(', ')}

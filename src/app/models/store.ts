@@ -44,7 +44,7 @@ export function missingFiles(
   dropped: DroppedFiles,
 ): string | undefined {
   return modelReference(reference)?.kind === 'files' && !dropped[role]
-    ? `Drop the ${role}’s folder or .zip on its field first.`
+    ? `Drop the ${role}’s folder or .zip on the ${role} field first.`
     : undefined;
 }
 
@@ -63,7 +63,10 @@ export function modelFolder(
     .filter(({ path }) => /(^|\/)config\.json$/.test(path))
     .map(({ path }) => path);
   if (configs.length === 0)
-    return `There is no config.json among these ${files.length} files. Drop the model’s whole folder, or its .zip.`;
+    return (
+      `There is no config.json among these ${files.length} files. ` +
+      'Drop the model’s whole folder, or its .zip.'
+    );
   const depth = (path: string) => path.split('/').length;
   const [config] = configs.sort((a, b) => depth(a) - depth(b));
   const folder = config.slice(0, -'config.json'.length);

@@ -1,5 +1,5 @@
-// What the run keeps of its teacher: how many words of each position, the bytes and the time that
-// took, and what is lost by it.
+// The teacher's cache: how many tokens of each position it holds, its bytes, the time to write it,
+// and the KL that it loses.
 
 import type { CacheReport } from '../../worker/protocol';
 import { formatBytes, formatDuration, formatMeasure } from '../shared/format';
@@ -11,8 +11,8 @@ export function CacheNote() {
   if (!cache) return null;
   return (
     <div className="cache-note" data-testid="cache">
-      <p>{keptText(cache)}</p>
-      {cache.kl && <p>{differenceText(cache.kl, cache.k)}</p>}
+      <p>{describeCache(cache)}</p>
+      {cache.kl && <p>{describeLoss(cache.kl, cache.k)}</p>}
     </div>
   );
 }
@@ -21,19 +21,22 @@ const took = (seconds: number) =>
   seconds < 60 ? `${seconds.toFixed(1)} s` : formatDuration(seconds);
 const integer = (value: number) => value.toLocaleString('en');
 
-function keptText({ V, k, bytesPerPosition, bytes, seconds, found }: CacheReport): string {
-  const words = k === V ? `all ${integer(V)} words` : `${integer(k)} of ${integer(V)} words`;
-  const sizes = `${words}, ${integer(bytesPerPosition)} bytes a token, ${formatBytes(bytes)} in all`;
+function describeCache({ V, k, bytesPerPosition, bytes, seconds, found }: CacheReport): string {
+  const tokens =
+    k === V ? `all ${integer(V)} tokens` : `the top ${integer(k)} of ${integer(V)} tokens`;
+  const sizes = `${integer(bytesPerPosition)} bytes per position, ${formatBytes(bytes)} in total`;
   const when = found
-    ? `found from an earlier run, which took ${took(seconds)}`
+    ? `from an earlier run that wrote it in ${took(seconds)}`
     : `written in ${took(seconds)}`;
-  return `The teacher is cached and has left the GPU: ${sizes}, ${when}.`;
+  return `The teacher is cached and off the GPU: ${tokens}, ${sizes}, ${when}.`;
 }
 
-function differenceText({ full, kept }: NonNullable<CacheReport['kl']>, k: number): string {
+function describeLoss({ full, kept }: NonNullable<CacheReport['kl']>, k: number): string {
   const share = full > 0 ? ` (${((100 * (full - kept)) / full).toPrecision(2)}%)` : '';
   return (
-    `KL before training was ${formatMeasure(full)} over all words, and is ${formatMeasure(kept)} over the ${integer(k)} ` +
-    `likeliest and the rest: ${formatMeasure(full - kept)} less${share}. KD and KL of this run are of the second kind.`
+    `Before training, KL was ${formatMeasure(full)} over all tokens and ${formatMeasure(kept)} ` +
+    'over ' +
+    `the top ${integer(k)} and the tail: ${formatMeasure(full - kept)} less${share}. ` +
+    'KD and KL of this run use the top tokens and the tail.'
   );
 }

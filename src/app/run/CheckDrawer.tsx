@@ -25,7 +25,7 @@ export function CheckDrawer() {
       </summary>
       <div className="check-box">
         <p>
-          Runs each kernel on this GPU and compares it with plain arithmetic. It takes up to 20 s.
+          Runs each kernel on this GPU and compares it with a plain reference. It takes up to 30 s.
         </p>
         <div className="drop-tools">
           <button
@@ -42,8 +42,8 @@ export function CheckDrawer() {
         </div>
         {busy && !checking && (
           <p className="help">
-            A run is {phase === 'loading' ? 'loading' : 'going on'}, and the GPU is busy with it.
-            Pause or reset it first.
+            The GPU is busy: a run is {phase === 'loading' ? 'loading' : 'training'}. Pause or reset
+            it first.
           </p>
         )}
         {request.status === 'failed' && (

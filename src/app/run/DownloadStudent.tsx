@@ -1,5 +1,5 @@
-// The student as a .zip to download, once a run is paused or finished: the precision of its weights,
-// how far the writing is, and the file.
+// The student as a .zip to download, once a run is paused or finished: the precision of its
+// weights, how far the writing is, and the file.
 
 import { useId, useState } from 'react';
 import type { ExportType } from '../../worker/protocol';
@@ -44,7 +44,7 @@ export function DownloadStudent() {
       </div>
       {current?.status === 'failed' ? (
         <p className="field-problem" role="alert">
-          The student was not written. {current.failure.message} {current.failure.hint}
+          Could not write the student. {current.failure.message} {current.failure.hint}
         </p>
       ) : (
         <p className="help" role="status">
@@ -53,11 +53,12 @@ export function DownloadStudent() {
               <a href={current.value.url} download={current.value.name}>
                 {current.value.name}
               </a>
-              , {formatBytes(current.value.bytes)}. Drop it on a model’s field to use it as a
-              teacher, or as the start of a student.
+              , {formatBytes(current.value.bytes)}. Drop it on the teacher or student field to use
+              it in a run.
             </>
           ) : current?.progress ? (
-            `Writing ${current.progress.file}: ${formatBytes(current.progress.written)} of ${formatBytes(current.progress.total)}`
+            `Writing ${current.progress.file}: ${formatBytes(current.progress.written)} of ` +
+            `${formatBytes(current.progress.total)}`
           ) : writing ? (
             'Reading the weights.'
           ) : (

@@ -52,8 +52,8 @@ export function FieldControl({
             className="restore"
             disabled={locked}
             onClick={() => restoreDefault(name)}
-            aria-label={`${field.label}: back to the default, ${DEFAULTS[name]}`}
-            title={`Back to the default, ${DEFAULTS[name]}`}
+            aria-label={`${field.label}: reset to the default, ${DEFAULTS[name]}`}
+            title={`Reset to the default, ${DEFAULTS[name]}`}
           >
             ↺ {DEFAULTS[name]}
           </button>

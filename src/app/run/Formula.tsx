@@ -1,5 +1,5 @@
-// What alpha and the temperature do, typeset, with the values that are set; while a run goes on,
-// with its last step's figures.
+// The effect of alpha and temperature as formulas, with the current settings, and during a run with
+// the values of its last step.
 
 import { DIVERGENCES } from '../../divergences';
 import { formatMeasure } from '../shared/format';
@@ -9,19 +9,17 @@ import { useShownRun } from './use-shown-run';
 export function LossFormula() {
   const { loss, alpha, temperature } = useRun((state) => state.config);
   const run = useShownRun();
-  // Settings that the last step did not run with would make a sum that never was.
+  // With other settings than the last step's, the sum would be of no real step.
   const current =
     run?.source === 'live' && run.config.alpha === alpha && run.config.temperature === temperature;
   const last = current ? run.history.last() : undefined;
   if (loss === 'ce') {
-    return (
-      <p className="formula-note">The loss is CE alone. Neither alpha nor T has a part in it.</p>
-    );
+    return <p className="formula-note">The loss is CE alone. Alpha and T have no effect.</p>;
   }
   if (loss !== 'mixed') {
     return (
       <p className="formula-note">
-        The loss is T² · KD alone: the teacher, without the data. Alpha has no part in it.
+        The loss is T² · KD alone: it uses the teacher, not the data. Alpha has no effect.
       </p>
     );
   }
@@ -100,7 +98,7 @@ export function TemperatureFormula() {
     </>
   );
   return (
-    <figure className="formula" aria-label="What is compared">
+    <figure className="formula" aria-label="The divergence">
       <math>
         <mi className="kd">KD</mi>
         <mo>=</mo>

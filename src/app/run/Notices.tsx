@@ -1,12 +1,11 @@
-// What the page has to say beyond the figures: what went wrong, with the values, and what can be
-// done.
+// Notices: what went wrong, with the values, and what can be done.
 
 import type { Failure } from '../../worker/protocol';
 import { formatDuration, formatMeasure, plural } from '../shared/format';
 import { useRun } from './store';
 import { useShownRun } from './use-shown-run';
 
-/** As many skipped steps in a row are more than the loss scale finding its level. */
+/** Fewer skipped steps in a row are normal while the loss scale adapts. */
 const MANY_SKIPPED = 4;
 
 export function Notices() {
@@ -52,7 +51,7 @@ function LinkNotice() {
   const dismiss = useRun((state) => state.dismissLinkProblems);
   if (problems.length === 0) return null;
   return (
-    <Notice kind="problem" title="The link’s settings were not used." onDismiss={dismiss}>
+    <Notice kind="problem" title="The link’s settings were not applied." onDismiss={dismiss}>
       {problems.length === 1 ? (
         <span>{problems[0]}</span>
       ) : (
@@ -66,7 +65,7 @@ function LinkNotice() {
   );
 }
 
-/** `title` is what stands before it already. */
+/** `title`: the notice's title, which the message does not repeat. */
 function FailureText({ failure, title }: { failure: Failure; title?: string }) {
   return (
     <>
@@ -74,7 +73,7 @@ function FailureText({ failure, title }: { failure: Failure; title?: string }) {
       {failure.hint && <span> {failure.hint}</span>}
       {failure.stack && (
         <details className="stack">
-          <summary>Where it happened</summary>
+          <summary>Technical details</summary>
           <pre tabIndex={0}>{failure.stack}</pre>
         </details>
       )}
@@ -94,8 +93,7 @@ function MachineNotice() {
         : 'No run can start on this machine.';
     return (
       <Notice kind="problem" title={title}>
-        <FailureText failure={unavailable} title={title} /> The recorded run can be read all the
-        same.
+        <FailureText failure={unavailable} title={title} /> The recorded run still works.
       </Notice>
     );
   }
@@ -103,8 +101,8 @@ function MachineNotice() {
   const tokens = run?.source === 'live' ? run.report?.tokensPerStep : undefined;
   const measured =
     speed && tokens
-      ? `${formatMeasure(speed / tokens)} steps a second here.`
-      : 'expect about 1 step a second.';
+      ? `${formatMeasure(speed / tokens)} steps per second here.`
+      : 'expect about 1 step per second.';
   return (
     <Notice kind="note" title="This adapter is a software renderer:">
       {measured}
@@ -118,8 +116,8 @@ function StopNotice() {
   if (lost) {
     const next =
       lost.resumeStep === undefined
-        ? 'No evaluation was done yet, so there are no weights to go on from.'
-        : `The weights of the evaluation at step ${lost.resumeStep} are kept.`;
+        ? 'There was no evaluation yet, so there are no weights to continue from.'
+        : `The weights of the evaluation at step ${lost.resumeStep} are saved.`;
     return (
       <Notice kind="problem" title="The GPU device was lost.">
         <span className="failure-message">{lost.message}</span> {next}
@@ -172,8 +170,7 @@ function LossNotice() {
   if (skipped < MANY_SKIPPED || phase === 'finished') return null;
   return (
     <Notice kind="problem" title={`The last ${skipped} steps were skipped.`}>
-      A gradient was not finite at loss scale {last.lossScale}. The scale halves with each until one
-      fits.
+      A gradient was not finite at loss scale {last.lossScale}. Each skipped step halves the scale.
     </Notice>
   );
 }
@@ -188,10 +185,7 @@ function HiddenNotice() {
   ) : null;
 }
 
-/**
- * Said in the place of the curves' heading, so that nobody takes the recording for a run of their
- * own.
- */
+/** The caption above the curves. It distinguishes the recording from the user's own run. */
 export function RunCaption() {
   const run = useShownRun();
   const recording = useRun((state) => state.recording);
@@ -203,7 +197,7 @@ export function RunCaption() {
     return (
       <p className="run-caption">
         {recording === null
-          ? 'No recorded run is at hand. The curves start with your own.'
+          ? 'No recorded run is available. The curves start with your own run.'
           : 'The recorded run is loading.'}
       </p>
     );
@@ -216,14 +210,14 @@ export function RunCaption() {
     });
     return (
       <p className="run-caption">
-        <span className="chip">Recording</span> Made on {run.adapter?.name}, {day}.
-        {!unavailable && ' Press Distil for a run of your own.'}
+        <span className="chip">Recording</span> Recorded on {run.adapter?.name}, {day}.
+        {!unavailable && ' Press Distil to start your own run.'}
       </p>
     );
   }
   const said: Record<typeof phase, string> = {
     idle: '',
-    loading: 'Your run is being prepared.',
+    loading: 'Your run is loading.',
     running: 'Your run.',
     paused: 'Your run, paused.',
     failed: 'Your run, up to where it stopped.',
@@ -236,7 +230,8 @@ export function RunCaption() {
     <p className="run-caption">
       {said[phase]}
       {report &&
-        ` ${plural(report.tokensPerStep, 'target')} a step, ${report.dispatchesPerStep} dispatches in ${plural(submissions, 'submission')}.`}
+        ` ${plural(report.tokensPerStep, 'target')} per step, ${report.dispatchesPerStep} ` +
+          `dispatches in ${plural(submissions, 'submission')}.`}
     </p>
   );
 }

@@ -1,4 +1,4 @@
-// What a run of the settings will take of the GPU, worked out before anything large is loaded.
+// The GPU memory that a run with these settings needs, estimated before anything large is loaded.
 
 import { checkConfig } from '../../config';
 import type { MemoryPlan } from '../../worker/protocol';
@@ -22,7 +22,7 @@ export function Plan() {
         disabled={!valid}
         onClick={() => start(config)}
       >
-        Plan the GPU memory
+        Estimate GPU memory
       </button>
       {current?.status === 'failed' && (
         <p className="field-problem" role="alert">
@@ -43,14 +43,15 @@ export function Plan() {
   );
 }
 
-/** "2.59 GB: teacher 1.1 GB, optimiser 656 MB, … The adapter gives at most 4.3 GB in one piece." */
+/** "2.59 GB: teacher 1.1 GB, optimiser 656 MB, … The adapter allows buffers of up to 4.3 GB…" */
 function planText({ memory, largestBuffer, atLeast }: MemoryPlan): string {
   const purposes = Object.entries(memory).sort(([, a], [, b]) => b - a);
   const total = purposes.reduce((sum, [, bytes]) => sum + bytes, 0);
   const parts = purposes.map(([purpose, bytes]) => `${purpose} ${formatBytes(bytes)}`).join(', ');
-  const rest = atLeast ? ' onnxruntime needs working memory beside it.' : '';
+  const rest = atLeast ? ' onnxruntime needs working memory as well.' : '';
   return (
-    `This run takes ${formatBytes(total)} of GPU memory: ${parts}.${rest} ` +
-    `The adapter gives at most ${formatBytes(largestBuffer)} in one piece; how much it has in all, it does not say.`
+    `This run needs ${formatBytes(total)} of GPU memory: ${parts}.${rest} ` +
+    `The adapter allows buffers of up to ${formatBytes(largestBuffer)}; it does not report its ` +
+    'total memory.'
   );
 }

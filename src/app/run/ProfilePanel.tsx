@@ -20,9 +20,7 @@ export default function ProfilePanel() {
   const measuring = current?.status === 'running' && reason === undefined;
   return (
     <div className="profile">
-      <p>
-        Times every kernel of a step, several times over. The run goes on as if nothing had been.
-      </p>
+      <p>Times every kernel of a step, several times. This does not change the run.</p>
       <div className="drop-tools">
         <button
           type="button"
@@ -41,7 +39,7 @@ export default function ProfilePanel() {
       </p>
       {current?.status === 'failed' && (
         <p className="field-problem" role="alert">
-          The step was not measured. {current.failure.message} {current.failure.hint}
+          Could not measure the step. {current.failure.message} {current.failure.hint}
         </p>
       )}
       {current?.status === 'done' && <Report report={current.value.report} />}
@@ -53,15 +51,15 @@ export default function ProfilePanel() {
 function reasonNot({ adapter, run, phase }: RunStore): string | undefined {
   if (adapter && !adapter.timestamps) {
     return (
-      'This adapter has no timestamp-query, so its kernels cannot be timed. Chrome and Edge have it on most machines; a newer ' +
-      'graphics driver may bring it.'
+      'This adapter has no timestamp-query, so its kernels cannot be timed. Chrome and Edge have ' +
+      'it ' +
+      'on most machines; a newer graphics driver may add it.'
     );
   }
-  if (phase === 'loading') return 'The run is loading. Pause it once it trains, then measure.';
-  if (phase === 'running')
-    return 'The run is going on, and the GPU is busy with it. Pause it, then measure.';
+  if (phase === 'loading') return 'The run is loading. Pause it when it trains, then measure.';
+  if (phase === 'running') return 'The GPU is busy: the run is training. Pause it, then measure.';
   if (run?.source !== 'live' || (phase !== 'paused' && phase !== 'finished'))
-    return 'A step is measured in a run that is paused or finished. Start one first.';
+    return 'Only a paused or finished run can be measured. Start a run first.';
   return undefined;
 }
 
@@ -80,10 +78,11 @@ function Report({ report }: { report: ProfileReport }) {
   return (
     <>
       <p>
-        A step takes {milliseconds(report.stepMilliseconds)} ms by the clock; its parts, one kernel
-        at a time, {milliseconds(report.nanoseconds / 1e6)} ms. At its best this adapter does{' '}
-        {threeDigits(roofline.flopsPerSecond / 1e9)} GFLOP/s, in a large matrix product of ours, and{' '}
-        {threeDigits(roofline.bytesPerSecond / 1e9)} GB/s, read and written, in a copy.
+        A step takes {milliseconds(report.stepMilliseconds)} ms of wall time; its parts, timed one
+        kernel at a time, take {milliseconds(report.nanoseconds / 1e6)} ms. The best that we
+        measured on this adapter is {threeDigits(roofline.flopsPerSecond / 1e9)} GFLOP/s in a large
+        matrix product, and {threeDigits(roofline.bytesPerSecond / 1e9)} GB/s, read and written, in
+        a copy.
       </p>
       <section className="profile-table" tabIndex={0} aria-label="Kernels of a step, table">
         <table>
@@ -92,7 +91,7 @@ function Report({ report }: { report: ProfileReport }) {
             <tbody key={part.name}>
               <Row figures={part} report={report} kind="part">
                 {PARTS[part.name] ?? part.name}
-                {part.clocked && ', by the clock'}
+                {part.clocked && ', wall time'}
               </Row>
               {!part.clocked &&
                 part.kernels.map((kernel) => (
@@ -104,15 +103,15 @@ function Report({ report }: { report: ProfileReport }) {
       </section>
       {parts.some(({ clocked }) => clocked) && (
         <p className="help">
-          The teacher runs in kernels that are not ours, or is read from its cache. Its time is the
-          clock’s, from the call until the GPU is idle.
+          The teacher runs in kernels that are not ours, or is read from its cache. Its time is wall
+          time, from the call until the GPU is idle.
         </p>
       )}
       {quantum !== undefined && (
         <p className="help">
           This browser rounds timestamps to {Math.round(quantum / 1000)} µs, so each time is the
-          mean of {repetitions} rounded ones, and short ones are rough. In Chrome, WebGPU Developer
-          Features in chrome://flags makes them exact.
+          mean of {repetitions} measurements, and short times are approximate. In Chrome, the flag
+          “WebGPU Developer Features” in chrome://flags makes them exact.
         </p>
       )}
     </>
@@ -183,7 +182,7 @@ function Row({
   const { flopsPerSecond, bytesPerSecond } = report.roofline;
   return (
     <tr id={id} className={`profile-${kind}`}>
-      <th scope={kind === 'part' ? 'rowgroup' : 'row'} title={`${dispatches} a step`}>
+      <th scope={kind === 'part' ? 'rowgroup' : 'row'} title={`${dispatches} per step`}>
         {children}
       </th>
       <td>{milliseconds(nanoseconds / 1e6)}</td>

@@ -75,7 +75,7 @@ function RecipeFields() {
       </div>
       {isActive(phase) && (
         <p className="locked-note">
-          Fixed while a run exists, but for α, T and the learning rate. Reset to change the rest.
+          During a run only α, T and the learning rate can change. Reset the run to change the rest.
         </p>
       )}
       {GROUPS.map(({ group, title }) => (

@@ -88,7 +88,7 @@ export function RunControls() {
           aria-label="Step"
           onClick={state.step}
           disabled={phase !== 'paused'}
-          title="One step while paused"
+          title="Run one step"
         >
           <Icon name="step" /> <span>Step</span>
         </button>
@@ -98,7 +98,7 @@ export function RunControls() {
           aria-label="Reset"
           onClick={state.reset}
           disabled={run?.source !== 'live' || phase === 'loading'}
-          title="Drop the run and free its memory"
+          title="Discard the run and free its memory"
         >
           <Icon name="reset" /> <span>Reset</span>
         </button>
@@ -109,7 +109,7 @@ export function RunControls() {
 }
 
 const STAGES: Record<LoadingStage, string> = {
-  device: 'Asking for the GPU',
+  device: 'Requesting the GPU',
   corpus: 'Reading the text',
   tokenizer: 'Loading the tokenizer',
   cache: 'Caching the teacher',

@@ -107,7 +107,7 @@ function Distance() {
         )}
         <tr>
           <th scope="row">
-            {last.klWords ? `KL of ${last.klWords} words and the rest, nats` : 'KL, nats'}
+            {last.klWords ? `KL, top ${last.klWords} tokens and tail, nats` : 'KL, nats'}
           </th>
           <td>{formatMeasure(first.kl)}</td>
           <td>{formatMeasure(last.kl)}</td>
@@ -143,7 +143,8 @@ function Result() {
         In {point.appliedTotal.toLocaleString('en')} steps the student’s perplexity went from{' '}
         {perplexity(first)} to <strong>{perplexity(last)}</strong>.
         {ratio !== undefined &&
-          ` The teacher has ${formatMeasure(last.teacherPerplexity)}: ${ratio > 1 ? `${ratio.toFixed(1)} times less` : 'no better'}.`}
+          ` The teacher’s is ${formatMeasure(last.teacherPerplexity)}, ` +
+            `${ratio > 1 ? `${ratio.toFixed(1)} times lower` : 'no lower'}.`}
         {point.skippedTotal > 0 && ` ${plural(point.skippedTotal, 'step')} skipped.`}
       </p>
       <ShareButton />

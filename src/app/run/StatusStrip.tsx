@@ -26,14 +26,14 @@ export function StatusStrip() {
               {adapter.software && <span className="chip">software</span>}
             </>
           ) : unavailable ? (
-            'none that can be used'
+            'none usable'
           ) : (
-            'not asked yet'
+            'not requested yet'
           )}
         </Item>
         {(dtype || adapter) && (
           <Item term="precision">
-            {dtype ? short(dtype) : adapter?.f16 ? 'f16 possible' : 'f32 only'}
+            {dtype ? short(dtype) : adapter?.f16 ? 'f16 available' : 'f32 only'}
           </Item>
         )}
         {status && <Item term="speed">{formatCount(status.tokensPerSecond)} tok/s</Item>}
@@ -52,7 +52,7 @@ export function StatusStrip() {
             {tried.toLocaleString('en')} tried, {failed.toLocaleString('en')} failed
           </Item>
         )}
-        {!live && <Item term="run">none on this machine yet</Item>}
+        {!live && <Item term="run">none yet</Item>}
       </dl>
     </section>
   );

@@ -9,9 +9,9 @@ import type { ShownRun } from './shown-run';
 const MAX_LINES = 300;
 
 export const LOADING = 'Loading.';
-export const DROPPED = 'The run was dropped.';
+export const DROPPED = 'The run was discarded.';
 export const LINK_REFUSED =
-  'A run exists, so its settings stay. Reset the run, then open the link again.';
+  'A run is active, so its settings stay. Reset the run, then open the link again.';
 
 export function skipped({ step, loss, lossScale, tokens }: StepRecord): string {
   const reason = tokens === 0 ? 'no valid targets' : 'a gradient was not finite';

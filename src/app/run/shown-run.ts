@@ -78,10 +78,13 @@ export function lockReason(
 ): string | undefined {
   if (!isActive(phase)) return undefined;
   if (!isLive(name) || phase === 'loading' || phase === 'lost')
-    return 'Fixed while a run exists. Reset the run to change it.';
+    return 'Fixed during a run. Reset the run to change it.';
   const cache = run?.report?.cache;
   if (name !== 'temperature' || !cache || cache.k === cache.V) return undefined;
-  return `Fixed: the teacher’s cache has what the words left out come to at this temperature. Cached tokens = 0 keeps all, for any.`;
+  return (
+    'Fixed during this run: the tail in the teacher’s cache was computed at this temperature. ' +
+    'A cache of all tokens (Cached tokens = 0) allows changes.'
+  );
 }
 
 /**

@@ -86,21 +86,23 @@ describe('64 words kept', () => {
   test('the page says what they take, and how much KL the rest hides', async () => {
     await running(some);
     expect(screen.getByTestId('cache').textContent).toBe(
-      'The teacher is cached and has left the GPU: 64 of 2,048 words, 260 bytes a token, 12.3 MB in all, written in 01:12.' +
-        'KL before training was 3.200 over all words, and is 3.040 over the 64 likeliest and the rest: 0.160 less (5.0%). ' +
-        'KD and KL of this run are of the second kind.',
+      'The teacher is cached and off the GPU: the top 64 of 2,048 tokens, 260 bytes per ' +
+        'position, ' +
+        '12.3 MB in total, written in 01:12.' +
+        'Before training, KL was 3.200 over all tokens and 3.040 over the top 64 and the tail: ' +
+        '0.160 less (5.0%). KD and KL of this run use the top tokens and the tail.',
     );
-    expect(screen.getByText('KL of 64 words and the rest, nats')).toBeTruthy();
+    expect(screen.getByText('KL, top 64 tokens and tail, nats')).toBeTruthy();
   });
 
   test('the temperature stays, and its place says why; a change is refused', async () => {
     await running(some);
     expect(disabled()).toBe(true);
     expect(temperature().querySelector('.locked-note')?.textContent).toContain(
-      'Fixed: the teacher’s cache',
+      'Fixed during this run: the tail in the teacher’s cache',
     );
     expect(() => useRun.getState().setField('temperature', '3')).toThrow(
-      'temperature cannot change. Fixed: the teacher’s cache',
+      'temperature cannot change. Fixed during this run: the tail in the teacher’s cache',
     );
     act(() => useRun.getState().setField('alpha', '0.3'));
     expect(useRun.getState().config.alpha).toBe(0.3);
@@ -111,7 +113,7 @@ describe('64 words kept', () => {
     const { run } = useRun.getState();
     expect(lockReason('finished', 'temperature', run)).toBeUndefined();
     expect(lockReason('paused', 'temperature', run)).toBeDefined();
-    expect(lockReason('loading', 'temperature', run)).toContain('while a run exists');
+    expect(lockReason('loading', 'temperature', run)).toContain('Reset the run to change it');
   });
 });
 
@@ -119,7 +121,8 @@ test('all words kept serve every temperature; a cache that was found says so', a
   await running(all);
   expect(disabled()).toBe(false);
   expect(screen.getByTestId('cache').textContent).toBe(
-    'The teacher is cached and has left the GPU: all 2,048 words, 4,096 bytes a token, 12.3 MB in all, found from an earlier run, which took 01:12.',
+    'The teacher is cached and off the GPU: all 2,048 tokens, 4,096 bytes per position, ' +
+      '12.3 MB in total, from an earlier run that wrote it in 01:12.',
   );
   expect(screen.getByText('KL, nats')).toBeTruthy();
 });

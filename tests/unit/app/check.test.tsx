@@ -100,9 +100,9 @@ test('a kernel that did not compile is a failed row with the compiler’s words'
 test('refuses while a run loads or trains, and says what to do', () => {
   act(() => useRun.getState().start());
   expect(button('Check every kernel')).toHaveProperty('disabled', true);
-  expect(screen.getByText(/A run is loading.*Pause or reset it first/)).toBeTruthy();
+  expect(screen.getByText(/a run is loading.*Pause or reset it first/)).toBeTruthy();
   act(() => receive(status('running')));
-  expect(screen.getByText(/A run is going on/)).toBeTruthy();
+  expect(screen.getByText(/a run is training/)).toBeTruthy();
   act(() => receive(status('paused')));
   expect(button('Check every kernel')).toHaveProperty('disabled', false);
 });

@@ -105,7 +105,7 @@ test('counts, what is held out, and the batch with the boundaries of documents',
     '9,000 tokens',
     '1,000 tokens',
     '4 whole documents held out',
-    'The first 2 rows of 8.',
+    'Shown are the first 2 of 8 rows.',
   ]) {
     expect(drawer()).toContain(said);
   }
@@ -131,12 +131,12 @@ test('a file that is refused is told of under its name, and the earlier data sta
     ],
   });
   expect(screen.getByRole('alert').textContent).toBe('bad.txt: not UTF-8.');
-  expect(drawer()).toContain('own.txt stays in use until 2 files can be read.');
+  expect(drawer()).toContain('Still using own.txt: 2 files cannot be used yet.');
   expect(useRun.getState().corpus).toBe(earlier);
   press('Keep own.txt');
   expect(screen.queryByRole('alert')).toBeNull();
   expect(drawer()).toContain('own.txt, 1 B, 40 documents.');
-  press('Back to the book');
+  press('Use the book again');
   expect(useRun.getState().corpus).toBeUndefined();
   expect(drawer()).toContain('Moby-Dick; or, The Whale.');
 });
@@ -162,12 +162,12 @@ test('empty and oversized files are not even asked of the worker', async () => {
   const large = file('large.txt', 'x');
   Object.defineProperty(large, 'size', { value: 15_000_000 });
   await choose(large, large);
-  expect(drawer()).toContain('These 2 files have 30.0 MB. A text may have 20.0 MB.');
+  expect(drawer()).toContain('These 2 files are 30.0 MB. The limit is 20.0 MB.');
   expect(asked()).toEqual([]);
 });
 
 test('a pasted text is a file of its own', () => {
-  press('Paste a text');
+  press('Paste text');
   expect(screen.getByRole('button', { name: 'Use this text' })).toHaveProperty('disabled', true);
   fireEvent.change(screen.getByLabelText('Your text'), {
     target: { value: 'Call me Ishmael. 🐋' },
@@ -236,10 +236,10 @@ describe('how files are read', () => {
 });
 
 test('the book can be counted and shown too; changed settings ask for it again', async () => {
-  press('Count and show a batch');
+  press('Count tokens and show a batch');
   expect(asked()[0].corpus).toBeUndefined();
   await answer({ files: [], preview: { ...preview, documents: 1, heldOutDocuments: 0 } });
-  expect(drawer()).toContain('The end of the one document is held out');
+  expect(drawer()).toContain('The end of the document is held out');
   expect(drawer()).toContain(`8 × ${useRun.getState().config.max_length} tokens`);
   act(() => useRun.getState().setField('max_length', '32'));
   expect(screen.queryByRole('region', { name: 'The first batch as text' })).toBeNull();
@@ -268,9 +268,9 @@ test('while a run exists nothing can be changed', async () => {
   await choose(file('own.txt', 'x'));
   await answer({ files: [report()], preview });
   act(() => useRun.setState({ phase: 'running' }));
-  for (const name of ['Choose files', 'Paste a text', 'Back to the book']) {
+  for (const name of ['Choose files', 'Paste text', 'Use the book again']) {
     expect(screen.getByRole('button', { name })).toHaveProperty('disabled', true);
   }
   expect(screen.getByLabelText('Read as')).toHaveProperty('disabled', true);
-  expect(drawer()).toContain('Fixed while a run exists.');
+  expect(drawer()).toContain('The data cannot change during a run.');
 });

@@ -115,7 +115,7 @@ test('a failure is said, and the student can be asked for again', async () => {
   };
   await act(() => reject('export', failure));
   expect(screen.getByRole('alert').textContent).toContain(
-    'The student was not written. ln_f.bias holds NaN.',
+    'Could not write the student. ln_f.bias holds NaN.',
   );
   press();
   expect(screen.queryByRole('alert')).toBe(null);

@@ -42,23 +42,23 @@ const press = (name: string) => act(() => screen.getByRole('button', { name }).c
 test('the hub is asked only on demand, and an answer belongs to its model', async () => {
   type('teacher_model', 'org/name');
   expect(asked('inspect')).toEqual([]);
-  press('Look the teacher up');
+  press('Look up the teacher');
   const [question] = asked('inspect');
   expect(question).toMatchObject({ role: 'teacher', reference: 'org/name' });
-  expect(screen.getByText('Reading its config.json and headers.')).toBeTruthy();
+  expect(screen.getByText('Reading config.json and the headers of the files.')).toBeTruthy();
   await act(() => resolve('inspect', REPORT));
   expect(
     screen.getByText(
-      /^81\.9M parameters in 6 layers, 353 MB to load\. 50,257 words, contexts of up to 1,024\./,
+      /^81\.9M parameters in 6 layers, 353 MB to load\. Vocabulary of 50,257 tokens, context of up to 1,024\./,
     ),
   ).toBeTruthy();
 
   type('teacher_model', 'org/other');
   expect(screen.queryByText(/81\.9M parameters in 6 layers/)).toBe(null);
-  press('Look the teacher up');
+  press('Look up the teacher');
   // The first answer comes again, late.
   await act(() => resolve('inspect', REPORT, question.id));
-  expect(screen.getByText('Reading its config.json and headers.')).toBeTruthy();
+  expect(screen.getByText('Reading config.json and the headers of the files.')).toBeTruthy();
   const message = 'config.json of org/other: the hub has no such public model (HTTP 401).';
   const failure = { operation: 'look up the model', message, kind: 'model' as const };
   await act(() => reject('inspect', failure));
@@ -67,7 +67,7 @@ test('the hub is asked only on demand, and an answer belongs to its model', asyn
 
 test('a worker that dies fails its open requests', async () => {
   type('student_model', 'org/name');
-  press('Look the student up');
+  press('Look up the student');
   await act(() => crash('out of memory'));
   expect(screen.getAllByText(/out of memory/).length).toBeGreaterThan(0);
   expect(lookUps.student.getState().request).toMatchObject({
@@ -77,12 +77,12 @@ test('a worker that dies fails its open requests', async () => {
 });
 
 test('built-in models are not looked up; a name that can be none is refused where it is written', () => {
-  expect(screen.queryByRole('button', { name: 'Look the teacher up' })).toBe(null);
+  expect(screen.queryByRole('button', { name: 'Look up the teacher' })).toBe(null);
   type('teacher_model', 'https://example.com/gpt2');
   expect(screen.getByTestId('field-teacher_model').textContent).toContain(
     'It must be moby-teacher, files, or a Hugging Face model',
   );
-  expect(screen.queryByRole('button', { name: 'Look the teacher up' })).toBe(null);
+  expect(screen.queryByRole('button', { name: 'Look up the teacher' })).toBe(null);
 });
 
 test('the sizes of a student that starts from weights are not asked for', () => {
@@ -98,20 +98,20 @@ test('the sizes of a student that starts from weights are not asked for', () => 
 test('files must be there before a run that reads them', () => {
   type('teacher_model', 'files');
   expect(
-    screen.getAllByText('Drop the teacher’s folder or .zip on its field first.').length,
+    screen.getAllByText('Drop the teacher’s folder or .zip on the teacher field first.').length,
   ).toBeGreaterThan(0);
   expect((screen.getByRole('button', { name: 'Distil' }) as HTMLButtonElement).disabled).toBe(true);
 });
 
 test('a memory plan belongs to the settings that it was made for', async () => {
-  press('Plan the GPU memory');
+  press('Estimate GPU memory');
   const memory = { teacher: 1_100_000_000, weights: 500_000_000 };
   await act(() => resolve('plan', { memory, largestBuffer: 4_294_967_296, atLeast: true }));
   const told = screen.getByText(
-    /^This run takes 1\.6 GB of GPU memory: teacher 1\.1 GB, weights 500 MB\./,
+    /^This run needs 1\.6 GB of GPU memory: teacher 1\.1 GB, weights 500 MB\./,
   ).textContent;
-  expect(told).toContain('onnxruntime needs working memory beside it.');
-  expect(told).toContain('at most 4.3 GB in one piece');
+  expect(told).toContain('onnxruntime needs working memory as well.');
+  expect(told).toContain('buffers of up to 4.3 GB');
   type('batch_size', '4');
   expect(screen.queryByText(/^This run takes/)).toBe(null);
   expect(useRun.getState().phase).toBe('idle');

@@ -114,7 +114,7 @@ describe('the recipe', () => {
       within(screen.getByTestId('field-train_steps')).getByRole('alert').textContent,
     ).toContain('train_steps is 1.5');
     expect(screen.getByRole('button', { name: 'Distil' })).toHaveProperty('disabled', true);
-    press('Steps: back to the default, 200');
+    press('Steps: reset to the default, 200');
     expect(within(screen.getByTestId('field-train_steps')).queryByRole('alert')).toBeNull();
     expect(screen.getByRole('button', { name: 'Distil' })).toHaveProperty('disabled', false);
   });
@@ -127,11 +127,13 @@ describe('the recipe', () => {
     expect(screen.getByRole('button', { name: 'Distil' })).toHaveProperty('disabled', true);
   });
 
-  test('locks all but the live fields while a run exists', async () => {
+  test('locks all but the live fields during a run', async () => {
     await running();
     expect(screen.getByLabelText('Steps')).toHaveProperty('disabled', true);
     expect(screen.getByLabelText('Temperature, slider')).toHaveProperty('disabled', false);
-    expect(screen.getByText(/Fixed while a run exists, but for/)).toBeTruthy();
+    expect(
+      screen.getByText(/During a run only α, T and the learning rate can change/),
+    ).toBeTruthy();
   });
 });
 
@@ -157,7 +159,7 @@ describe('a run', () => {
     expect(words.textContent).toContain('25% of next tokens agree');
     expect(screen.getByText(/Step 0: Loss=n\/a, PPL=2,000/)).toBeTruthy();
     // As the steps turned out, not as they were planned.
-    expect(screen.getByText(/512 targets a step, 96 dispatches in 3 submissions\./)).toBeTruthy();
+    expect(screen.getByText(/512 targets per step, 96 dispatches in 3 submissions\./)).toBeTruthy();
   });
 
   test('loading says which file and how much', () => {
@@ -240,7 +242,7 @@ describe('a run', () => {
     say(status('finished', 200));
     const result = screen.getByTestId('result').textContent;
     expect(result).toContain('perplexity went from 2,000 to 100.0');
-    expect(result).toContain('The teacher has 50.0: 2.0 times less');
+    expect(result).toContain('The teacher’s is 50.0, 2.0 times lower');
   });
 });
 
@@ -291,12 +293,12 @@ describe('states around a run', () => {
       json: async () => JSON.parse(JSON.stringify(recording)),
     }));
     await act(() => store().showRecording('recorded/default.json'));
-    expect(screen.getByText(/Made on Test GPU, 23 November 2026/)).toBeTruthy();
+    expect(screen.getByText(/Recorded on Test GPU, 23 November 2026/)).toBeTruthy();
     expect(store().run?.history.last()?.loss).toBeNaN();
     act(freshStore);
     vi.stubGlobal('fetch', async () => ({ ok: false }));
     await act(() => store().showRecording('recorded/default.json'));
-    expect(screen.getByText(/No recorded run is at hand/)).toBeTruthy();
+    expect(screen.getByText(/No recorded run is available/)).toBeTruthy();
   });
 });
 
@@ -312,7 +314,7 @@ describe('the link', () => {
     stop();
     history.replaceState(null, '', '/#v=1&alpha=7');
     act(() => followAddress()());
-    expect(screen.getByText('The link’s settings were not used.')).toBeTruthy();
+    expect(screen.getByText('The link’s settings were not applied.')).toBeTruthy();
     expect(screen.getByText(/alpha is 7/)).toBeTruthy();
     expect(store().config.alpha).toBe(0.5);
   });

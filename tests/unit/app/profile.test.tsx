@@ -105,11 +105,11 @@ test('a run that stands still can be measured; otherwise it says why not', async
     expect(screen.getByRole('status').textContent).toMatch(text);
     expect(button('Measure')).toHaveProperty('disabled', true);
   };
-  reads(/paused or finished\. Start one first/);
+  reads(/paused or finished run can be measured\. Start a run first/);
   act(() => useRun.getState().start());
   reads(/The run is loading/);
   say(status('running'));
-  reads(/The run is going on.*Pause it, then measure/);
+  reads(/the run is training.*Pause it, then measure/);
   say(status('paused', 3));
   expect(button('Measure')).toHaveProperty('disabled', false);
   expect(screen.getByRole('status').textContent).toBe('');
@@ -132,7 +132,7 @@ test('asks the worker once, and shows parts, kernels and, unfolded, what they we
   expect(screen.getByRole('status').textContent).toMatch(/^Measuring/);
   await profiled(REPORT, 'the table as text');
   const rows = [
-    ['Teacher, by the clock', '10.0', '50.0%', 'n/a', 'n/a'],
+    ['Teacher, wall time', '10.0', '50.0%', 'n/a', 'n/a'],
     // 80 million operations and 5 million bytes in 10 ms.
     ['Student, forward and backward', '10.0', '50.0%', '8.00 (20%)', '0.500 (5%)'],
     ['matmul', '8.000', '40.0%', '10.0 (25%)', '0.500 (5%)'],
@@ -156,12 +156,12 @@ test('asks the worker once, and shows parts, kernels and, unfolded, what they we
   ).toEqual(['mlp.c_fc', 'head']);
   const text = document.body.textContent;
   expect(text).toContain(
-    'A step takes 25.0 ms by the clock; its parts, one kernel at a time, 20.0 ms.',
+    'A step takes 25.0 ms of wall time; its parts, timed one kernel at a time, take 20.0 ms.',
   );
   expect(text).toContain(
-    '40.0 GFLOP/s, in a large matrix product of ours, and 10.0 GB/s, read and written, in a copy',
+    '40.0 GFLOP/s in a large matrix product, and 10.0 GB/s, read and written, in a copy',
   );
-  expect(text).toContain('Its time is the clock’s');
+  expect(text).toContain('Its time is wall time');
   expect(text).not.toContain('rounds timestamps');
   expect(button('Copy as text')).toBeTruthy();
   expect(button('Measure again')).toHaveProperty('disabled', false);
@@ -172,7 +172,7 @@ test('rounded timestamps are told, with what makes them exact', async () => {
   act(() => button('Measure').click());
   await profiled({ ...REPORT, quantum: 65_536 });
   expect(document.body.textContent).toMatch(
-    /rounds timestamps to 66 µs.*mean of 12 rounded ones.*chrome:\/\/flags/,
+    /rounds timestamps to 66 µs.*mean of 12 measurements.*chrome:\/\/flags/,
   );
 });
 
@@ -187,7 +187,7 @@ test('a failure says what to do; a worker that dies, a lost device and another r
   };
   await act(() => reject('profile', failure));
   expect(screen.getByRole('alert').textContent).toBe(
-    'The step was not measured. No room. Close pages.',
+    'Could not measure the step. No room. Close pages.',
   );
   expect(button('Measure')).toHaveProperty('disabled', false);
 

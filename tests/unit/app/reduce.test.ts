@@ -264,7 +264,7 @@ describe('phases', () => {
     expect(inPhase('running').announcement).toBe('Training.');
     expect(inPhase('paused').announcement).toBe('Paused after step 3.');
     expect(inPhase('finished').announcement).toBe('Finished after 10 steps.');
-    expect(next(inPhase('paused'), { type: 'reset' }).announcement).toBe('The run was dropped.');
+    expect(next(inPhase('paused'), { type: 'reset' }).announcement).toBe('The run was discarded.');
   });
 
   test('training time leaves out loading and pauses', () => {

@@ -222,17 +222,15 @@ describe('settings', () => {
     expect(run().marks).toEqual([{ step: 12, text: 'T 2 → 4' }]);
   });
 
-  test('the others are fixed while a run exists', () => {
+  test('the other settings are fixed during a run', () => {
     started();
-    expect(() => store().setField('seed', '2')).toThrow(
-      'seed cannot change. Fixed while a run exists.',
-    );
+    expect(() => store().setField('seed', '2')).toThrow('seed cannot change. Fixed during a run.');
     receive(status('finished', 200));
     store().setField('seed', '2');
     expect(store().config.seed).toBe(2);
   });
 
-  test('a link sets them at rest, and is refused with a reason while a run exists', () => {
+  test('a link sets them, but is refused with a reason during a run', () => {
     store().openLink({ config: { ...DEFAULTS, alpha: 0.1 } });
     expect(store().config.alpha).toBe(0.1);
     store().openLink({ problems: ['alpha is 7. It must be a number from 0 to 1.'] });
@@ -241,7 +239,7 @@ describe('settings', () => {
     started();
     store().openLink({ config: { ...DEFAULTS } });
     expect(store().config.alpha).toBe(0.1);
-    expect(store().linkProblems[0]).toContain('A run exists');
+    expect(store().linkProblems[0]).toContain('A run is active');
     expect(sent().map((message) => message.type)).toEqual(['start']);
   });
 });
