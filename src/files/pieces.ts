@@ -1,18 +1,17 @@
-// A model's file before its weights are there: pieces of known lengths, so that a large file is
-// written parameter by parameter and never lies in memory whole.
+// A model's file before its weights are read: pieces of known lengths, so that a large file is
+// written parameter by parameter and is never in memory as a whole.
 
 import { toHalf } from '../tensor/dtype';
 
-/** A student cannot be written as asked. The message says what to do next. */
+/** Weights that cannot be written. The message says what to do next. */
 export class ExportError extends Error {
   override name = 'ExportError';
 }
 
-/** Bytes as they are, or a parameter's values, encoded once they are there. */
+/** Bytes, or a parameter whose values are encoded once they are read. */
 export type Piece = Uint8Array<ArrayBuffer> | ParameterPiece;
 
 export interface ParameterPiece {
-  /** Its name, as `parameterShapes` has it. */
   parameter: string;
   shape: readonly number[];
   byteLength: number;
@@ -25,8 +24,8 @@ export function lengthOf(pieces: readonly Piece[]): number {
 
 /**
  * A piece's bytes.
- * @param values the parameter's, f32, if it is one
- * @throws Error if they are missing, of another size, or not representable
+ * @param values f32, for a parameter
+ * @throws Error if values are missing, have another size or are not representable
  */
 export function encodePiece(
   piece: Piece,
@@ -41,7 +40,7 @@ export function encodePiece(
   );
 }
 
-/** The whole file. */
+/** The file. `weights`: f32, by parameter name. */
 export function joinPieces(
   pieces: readonly Piece[],
   weights: ReadonlyMap<string, Float32Array>,
@@ -58,7 +57,7 @@ export function joinPieces(
   return file;
 }
 
-/** From here on a value rounds to infinity in f16. */
+/** The smallest size that rounds to infinity in f16. */
 export const HALF_LIMIT = 65520;
 
 /**

@@ -10,33 +10,33 @@ export type SafetensorsType = keyof typeof BYTES;
 export interface StoredTensor {
   dtype: SafetensorsType;
   shape: number[];
-  /** Little-endian, row-major; a view into the file's bytes where it was read. */
+  /** Little-endian, row-major. Of a tensor that was read, a view into the file's bytes. */
   data: Uint8Array;
 }
 
-/** A header beyond this is damage or an attack; the format's own library draws the same line. */
+/** A longer header is damage or an attack; the format's reference library has the same limit. */
 const MAX_HEADER = 100_000_000;
 
-/** Where a tensor lies in its file. */
+/** A tensor's place in its file. */
 export interface StoredEntry {
   name: string;
   dtype: SafetensorsType;
   shape: number[];
-  /** Bytes from the file's begin, `to` not included. */
+  /** Bytes from the start of the file, `to` excluded. */
   from: number;
   to: number;
 }
 
-/** Bytes before the header: its length, 64 bits wide. */
+/** The header's length is stored in this many bytes, before the header. */
 export const LENGTH_BYTES = 8;
 
 const broken = (file: string) => (what: string) =>
   new ModelFileError('model', `${file}: ${what}. Download it again, or choose another file.`);
 
 /**
- * How long the header is, from a file's first 8 bytes.
- * @param fileBytes the whole file's length
- * @throws ModelFileError if such a header does not fit the file
+ * The header's length in bytes, from a file's first 8 bytes.
+ * @param fileBytes the file's length
+ * @throws ModelFileError if the file is shorter than that
  */
 export function headerLength(first: Uint8Array, fileBytes: number, file: string): number {
   if (fileBytes < LENGTH_BYTES)
@@ -55,17 +55,17 @@ export function headerLength(first: Uint8Array, fileBytes: number, file: string)
 }
 
 /**
- * The tensors that a header lists, in the order in which they lie.
- * @param fileBytes the whole file's length
- * @throws ModelFileError that names the file, the tensor and what was expected
+ * The tensors that a header lists, in file order.
+ * @param fileBytes the file's length
+ * @throws ModelFileError that names the file, the tensor and the expected value
  */
 export function readHeader(header: Uint8Array, fileBytes: number, file: string): StoredEntry[] {
   const dataStart = LENGTH_BYTES + header.length;
-  const found = entries(header, broken(file));
-  // Contiguous and complete, as the format asks: so no tensor overlaps another and nothing hides in
-  // between.
+  const tensors = readEntries(header, broken(file));
+  // The format requires that tensors are contiguous and fill the file: none overlaps another, and
+  // nothing hides between them.
   let end = 0;
-  for (const { name, from, to } of found) {
+  for (const { name, from, to } of tensors) {
     if (from !== end) {
       const relation =
         from < end ? 'overlaps the tensor before it' : 'leaves a gap after the tensor before it';
@@ -84,7 +84,7 @@ export function readHeader(header: Uint8Array, fileBytes: number, file: string):
   }
   if (needed < fileBytes)
     throw broken(file)(`${count(fileBytes - needed)} bytes follow the last tensor`);
-  return found.map((entry) => ({
+  return tensors.map((entry) => ({
     ...entry,
     from: dataStart + entry.from,
     to: dataStart + entry.to,
@@ -92,23 +92,27 @@ export function readHeader(header: Uint8Array, fileBytes: number, file: string):
 }
 
 /**
- * The tensors of a safetensors file in memory, in the order in which they lie. Nothing is copied.
+ * The tensors of a safetensors file in memory, in file order. Nothing is copied.
  * @param file the name that errors carry
- * @throws ModelFileError that names the file, the tensor and what was expected
+ * @throws ModelFileError that names the file, the tensor and the expected value
  */
 export function readSafetensors(bytes: Uint8Array, file: string): Map<string, StoredTensor> {
   const length = headerLength(bytes, bytes.length, file);
-  const found = readHeader(bytes.subarray(LENGTH_BYTES, LENGTH_BYTES + length), bytes.length, file);
+  const entries = readHeader(
+    bytes.subarray(LENGTH_BYTES, LENGTH_BYTES + length),
+    bytes.length,
+    file,
+  );
   return new Map(
-    found.map(({ name, dtype, shape, from, to }) => [
+    entries.map(({ name, dtype, shape, from, to }) => [
       name,
       { dtype, shape, data: bytes.subarray(from, to) },
     ]),
   );
 }
 
-/** The header's tensors by offset, each checked by itself. */
-function entries(header: Uint8Array, broken: (what: string) => Error) {
+/** The header's tensors in order of their offsets; each entry is checked alone. */
+function readEntries(header: Uint8Array, broken: (what: string) => Error) {
   let json: unknown;
   try {
     json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(header));
@@ -117,12 +121,12 @@ function entries(header: Uint8Array, broken: (what: string) => Error) {
   }
   if (typeof json !== 'object' || json === null || Array.isArray(json))
     throw broken('its header is not an object');
-  const found = Object.entries(json as Record<string, unknown>).filter(
+  const tensors = Object.entries(json as Record<string, unknown>).filter(
     ([name]) => name !== '__metadata__',
   );
   const isSize = (value: unknown): value is number =>
     Number.isSafeInteger(value) && (value as number) >= 0;
-  return found
+  return tensors
     .map(([name, entry]) => {
       const { dtype, shape, data_offsets: offsets } = (entry ?? {}) as Record<string, unknown>;
       if (typeof dtype !== 'string' || !Object.hasOwn(BYTES, dtype)) {
@@ -159,8 +163,8 @@ function entries(header: Uint8Array, broken: (what: string) => Error) {
 }
 
 /**
- * A safetensors file. Wider types come first, so that every tensor is aligned; otherwise in the
- * map's order.
+ * A safetensors file. Wider types come first, so that every tensor is aligned; within a type the
+ * map's order is kept.
  * @throws Error if a tensor's bytes do not fit its shape
  */
 export function writeSafetensors(
@@ -174,9 +178,9 @@ export function writeSafetensors(
   for (const [name, { dtype, shape, data }] of ordered) {
     const size = sizeOf(dtype, shape);
     if (data.byteLength === size) continue;
-    const given = `${count(data.byteLength)} bytes`;
+    const actual = `${count(data.byteLength)} bytes`;
     throw new Error(
-      `writing tensor ${name}: got ${given}; ${dtype} of shape [${shape.join(', ')}] takes ${count(size)}.`,
+      `writing tensor ${name}: got ${actual}; ${dtype} of shape [${shape.join(', ')}] takes ${count(size)}.`,
     );
   }
   const bytesOf = ({ buffer, byteOffset, byteLength }: ArrayBufferView) =>
@@ -185,10 +189,11 @@ export function writeSafetensors(
   return joinPieces(pieces, new Map());
 }
 
+/** Bytes of a tensor. */
 export const sizeOf = (dtype: SafetensorsType, shape: readonly number[]) =>
   shape.reduce((product, extent) => product * extent, BYTES[dtype]);
 
-/** What stands before the tensors, if they follow in this order. */
+/** The header's length and the header, for a file with the tensors in this order. */
 export function headerOf(
   tensors: Iterable<readonly [string, { dtype: SafetensorsType; shape: readonly number[] }]>,
   metadata: Record<string, string>,
@@ -211,10 +216,10 @@ export function headerOf(
   return header;
 }
 
-/** The values as float32, always a copy. I64 and I32 are rounded beyond 2^24. */
+/** The values as float32, always a copy. I64 and I32 beyond 2^24 are rounded. */
 export function toFloat32({ dtype, data }: StoredTensor): Float32Array<ArrayBuffer> {
-  // The copy aligns: a file may place its tensors at any byte. Not slice(): a Node Buffer's is only
-  // a view.
+  // The copy is aligned, where the file may have any offset. `new Uint8Array`, because slice() of a
+  // Node Buffer is only a view.
   const { buffer } = new Uint8Array(data);
   switch (dtype) {
     case 'F32':

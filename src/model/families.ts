@@ -4,7 +4,7 @@ import { ModelFileError } from '../files/download';
 import type { Architecture, Family, ModelSizes } from './family';
 import { GPT2 } from './gpt2/gpt2';
 
-const FAMILIES: Family[] = [GPT2];
+export const FAMILIES: Family[] = [GPT2];
 
 /** The family of a student that starts from random weights. */
 export const NEW_STUDENT_FAMILY: Family = GPT2;

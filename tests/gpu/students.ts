@@ -109,7 +109,7 @@ export function formulaLogits(inputs: Uint32Array, V: number): Float64Array {
 /** A teacher without a model: `formulaLogits` of each batch. */
 export function formulaTeacher(
   gpu: Gpu,
-  config: Gpt2Config,
+  config: Pick<Gpt2Config, 'vocab_size'>,
   B: number,
   T: number,
   dtype: 'f16' | 'f32',
