@@ -1,4 +1,4 @@
-// Small GPT-2s as folders of the test hub, from PyTorch's golden weights: every way in which such
+// Small GPT-2s as folders of the test hub, from PyTorch's golden weights, in each form in which such
 // weights are stored.
 
 import { readFileSync } from 'node:fs';
@@ -35,16 +35,16 @@ export interface Variant {
   /** Files to spread the tensors over. */
   shards?: number;
   prefix?: '' | 'transformer.';
-  /** An lm_head.weight of the embedding's values, of others, or in the embedding's place. */
+  /** An lm_head.weight: equal to the embedding, different, or in the embedding's place. */
   head?: 'tied' | 'untied' | 'alone';
-  /** The causal masks that older files carry. */
+  /** The causal masks of older files. */
   masks?: boolean;
   onnx?: boolean;
 }
 
 type Stored = Map<string, { dtype: SafetensorsType; shape: number[]; data: ArrayBufferView }>;
 
-/** The bytes of each type; bfloat16 rounded to nearest, as PyTorch does. */
+/** Converts values to each type; to bfloat16 by rounding to nearest, as PyTorch does. */
 const STORE: Record<'F32' | 'F16' | 'BF16', (values: Float32Array) => ArrayBufferView> = {
   F32: (values) => values,
   F16: toHalf,
@@ -55,7 +55,7 @@ const STORE: Record<'F32' | 'F16' | 'BF16', (values: Float32Array) => ArrayBuffe
     ),
 };
 
-/** The tensors of a model as a file has them. */
+/** A model's tensors, as a file stores them. */
 function storedTensors({ config, weights }: StoredModel, variant: Variant): Stored {
   const { dtype = 'F32', prefix = 'transformer.', head, masks } = variant;
   const shapes: Record<string, number[]> = { 'wte.weight': [config.vocab_size, config.n_embd] };
@@ -91,7 +91,7 @@ function storedTensors({ config, weights }: StoredModel, variant: Variant): Stor
   return stored;
 }
 
-/** The files of a model's folder, tokenizer apart. */
+/** The files of a model's folder, without a tokenizer. */
 export function modelFiles(
   model: StoredModel,
   variant: Variant = {},
@@ -106,14 +106,14 @@ export function modelFiles(
   const perShard = Math.ceil(tensors.length / shards);
   const weight_map: Record<string, string> = {};
   for (let i = 0; i < shards; i++) {
-    const part = tensors.slice(i * perShard, (i + 1) * perShard);
+    const shard = tensors.slice(i * perShard, (i + 1) * perShard);
     const number = (n: number) => String(n).padStart(5, '0');
     const name =
       shards === 1
         ? 'model.safetensors'
         : `model-${number(i + 1)}-of-${number(shards)}.safetensors`;
-    files.set(name, writeSafetensors(new Map(part), { format: 'pt' }));
-    for (const [tensor] of part) weight_map[tensor] = name;
+    files.set(name, writeSafetensors(new Map(shard), { format: 'pt' }));
+    for (const [tensor] of shard) weight_map[tensor] = name;
   }
   if (shards > 1)
     files.set('model.safetensors.index.json', json({ metadata: { total_size: 1 }, weight_map }));
@@ -124,7 +124,7 @@ export function modelFiles(
   return files;
 }
 
-/** Puts a folder on the hub, in place of what was there. */
+/** Publishes a folder on the hub, in place of an earlier one. */
 export function publish(hub: Hub, id: string, files: ReadonlyMap<string, Uint8Array>): void {
   const folder = `${id.includes('@') ? id : `${id}@main`}/`;
   for (const path of hub.files.keys()) if (path.startsWith(folder)) hub.files.delete(path);

@@ -1,6 +1,5 @@
-// Reads the goldens of tests/fixtures. STILLHOUSE_GOLDENS names another folder, with goldens of
-// another seed. A reader of its own, so that a fault in the project's reader cannot hide behind
-// goldens that it read.
+// Reads the goldens of tests/fixtures; STILLHOUSE_GOLDENS may name a folder with goldens of another
+// seed. It does not use the project's safetensors reader, so that a fault there cannot hide itself.
 
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -12,7 +11,8 @@ export interface GoldenTensor {
 
 /** The path of a file among the goldens. */
 export function goldenPath(name: string): string {
-  return `${process.env.STILLHOUSE_GOLDENS ?? fileURLToPath(new URL('./fixtures/goldens', import.meta.url))}/${name}`;
+  const fixtures = fileURLToPath(new URL('./fixtures/goldens', import.meta.url));
+  return `${process.env.STILLHOUSE_GOLDENS ?? fixtures}/${name}`;
 }
 
 export function readGoldenJson<T>(name: string): T {
@@ -39,7 +39,7 @@ export function readGoldenTensors(name: string): Record<string, GoldenTensor> {
         if (dtype === 'F32') return [key, { shape, data: new Float32Array(bytes) }];
         if (dtype === 'I32') return [key, { shape, data: new Int32Array(bytes) }];
         throw new Error(
-          `${name}: ${key} is ${dtype}; this reader knows F32 and I32. Store it as one of them.`,
+          `${name}: ${key} is ${dtype}; this reader supports F32 and I32. Store it as one of them.`,
         );
       },
     ),

@@ -100,7 +100,7 @@ function step(dtype: Storage, good: boolean): Check {
         scaler: bufferOf(tensors.scaler),
         partials: bufferOf(tensors.partials),
       };
-      const sizes = { parts: [COUNT], decayed: DECAYED };
+      const sizes = { bufferSizes: [COUNT], decayed: DECAYED };
       optimiserStep(
         recorder,
         { ...places, halves: dtype === 'f16' ? [halves.place] : undefined },

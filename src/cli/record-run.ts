@@ -1,9 +1,9 @@
-// Records the default run for the page's first paint: the same engine, in Node. Writes
-// public/recorded/default.json.
+// Records the default run, which the page shows before anything has loaded: the same engine, in
+// Node. Writes public/recorded/default.json.
 //
 //   npm run record
 //
-// The teacher is the built-in one, run by our own kernels from its safetensors.
+// The teacher is the built-in one, which our own kernels run from its safetensors.
 
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { DEFAULTS } from '../config';
@@ -49,7 +49,8 @@ const run = await Run.create({
       evaluations.push(record);
       const { step, studentPerplexity, teacherPerplexity, kl } = record;
       console.log(
-        `Step ${step}: PPL=${studentPerplexity?.toFixed(2)}, teacher ${teacherPerplexity?.toFixed(2)}, KL ${kl?.toFixed(4)}`,
+        `Step ${step}: PPL=${studentPerplexity?.toFixed(2)}, ` +
+          `teacher ${teacherPerplexity?.toFixed(2)}, KL ${kl?.toFixed(4)}`,
       );
     },
   },
@@ -78,7 +79,7 @@ const recording = {
   evaluations,
 };
 await mkdir('public/recorded', { recursive: true });
-// Seven digits are what an f32 holds; more would only make the file longer.
+// An f32 holds seven digits; more would only make the file longer.
 const short = (_: string, value: unknown) =>
   typeof value === 'number' ? Number(value.toPrecision(7)) : value;
 await writeFile('public/recorded/default.json', `${JSON.stringify(recording, short)}\n`);

@@ -1,10 +1,10 @@
-// Trains the built-in teacher from the built-in book with Stillhouse's own trainer, and writes it
-// as a Hugging Face folder.
+// Trains the built-in teacher on the built-in book with Stillhouse's own trainer, and writes it as a
+// Hugging Face folder.
 //
 //   npm run train:teacher -- [--steps 3000] [--batch 8] [--dtype float32|float16]
 //
-// Stops and goes on: a checkpoint is written every EVALUATE_EVERY steps and at Ctrl-C. The folder
-// is written at the end.
+// A checkpoint is written every EVALUATE_EVERY steps and at Ctrl-C; the same command continues from
+// it. The folder is written at the end.
 
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
@@ -48,7 +48,7 @@ const steps = Number(flags.steps);
 const B = Number(flags.batch);
 if (!(Number.isInteger(steps) && steps > 0 && Number.isInteger(B) && B > 0)) {
   throw new Error(
-    `train:teacher: --steps ${flags.steps} --batch ${flags.batch}; both are whole numbers above 0.`,
+    `train:teacher: --steps ${flags.steps} --batch ${flags.batch}; both must be integers above 0.`,
   );
 }
 const dtype = flags.dtype === 'float16' ? 'f16' : 'f32';
@@ -99,7 +99,8 @@ const heldOutSome = heldOutBatches(heldOut, B, T, 8);
 
 let step = existsSync(`${CHECKPOINT}/state.json`) ? await restore() : 0;
 console.log(
-  `${gpu.adapter.name}, ${dtype}. ${trainer.master.plan.parameters} parameters, ${train.length} tokens, from step ${step}.`,
+  `${gpu.adapter.name}, ${dtype}. ${trainer.master.plan.parameters} parameters, ` +
+    `${train.length} tokens, from step ${step}.`,
 );
 let stop = false;
 process.on('SIGINT', () => {
@@ -129,7 +130,8 @@ while (step < steps && !stop) {
     await trainer.drain();
     const speed = ((step - first) * B * T) / ((performance.now() - started) / 1000);
     console.log(
-      `Step ${step}: Loss=${latest?.loss.toFixed(4)}, norm ${latest?.gradNorm.toFixed(2)}, ${speed.toFixed(0)} tokens/s`,
+      `Step ${step}: Loss=${latest?.loss.toFixed(4)}, norm ${latest?.gradNorm.toFixed(2)}, ` +
+        `${speed.toFixed(0)} tokens/s`,
     );
   }
   if (step % EVALUATE_EVERY === 0 || step === steps)
@@ -139,15 +141,16 @@ await save();
 if (step === steps) await writeFolder();
 process.exit(0);
 
-async function report(on: typeof heldOutAll): Promise<void> {
-  const { studentPerplexity, tokens } = await evaluator.run(on, step);
+async function report(batches: typeof heldOutAll): Promise<void> {
+  const { studentPerplexity, tokens } = await evaluator.run(batches, step);
   const text = await sampleText(sampler.generate, tokenizer, {
     prompt: 'The whale',
     count: 60,
     random: random.fork('sample'),
   });
   console.log(
-    `Step ${step}: held-out PPL=${studentPerplexity?.toFixed(2)} on ${tokens} tokens. The whale${text}`,
+    `Step ${step}: held-out PPL=${studentPerplexity?.toFixed(2)} on ${tokens} tokens. ` +
+      `The whale${text}`,
   );
   await save();
 }
@@ -171,7 +174,8 @@ async function restore(): Promise<number> {
   };
   if (JSON.stringify(state.config) !== JSON.stringify(config)) {
     throw new Error(
-      `train:teacher: the checkpoint in ${CHECKPOINT} is of another model. Delete the folder to start anew.`,
+      `train:teacher: the checkpoint in ${CHECKPOINT} is another model's. ` +
+        'Delete the folder to start again.',
     );
   }
   const read = async (name: string) =>
@@ -183,7 +187,7 @@ async function restore(): Promise<number> {
   return state.step;
 }
 
-/** config.json, model.safetensors, onnx/model.onnx, onnx/model_fp16.onnx and how it was trained. */
+/** config.json, model.safetensors, both files of onnx/, and training.json with the run's figures. */
 async function writeFolder(): Promise<void> {
   const { studentPerplexity, tokens } = await evaluator.run(heldOutAll, step);
   const trained = await trainer.master.read();

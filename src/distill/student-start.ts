@@ -1,4 +1,4 @@
-// What a student starts from when it is not new: a checkpoint, or chosen layers of its teacher.
+// A student that starts from weights: a checkpoint's, or those of some of its teacher's layers.
 
 import type { Config } from '../config';
 import type { Tokenizer } from '../data/tokenizer';
@@ -16,9 +16,9 @@ export interface StudentStart {
 }
 
 /**
- * Reads headers only; the weights are read when the student takes them.
- * @param student the checkpoint's folder, where student_model names one
- * @returns undefined for a new student
+ * Reads headers only; the weights are read when the run is built.
+ * @param student the checkpoint's folder, if student_model names one
+ * @returns undefined for a student that starts from random weights
  * @throws ModelFileError if the folder, the layers or the vocabulary do not fit
  */
 export async function openStudent(
@@ -35,11 +35,12 @@ export async function openStudent(
     `config.json of ${source.label}`,
   );
   if (stored.vocabularySize !== teacherSizes.vocabularySize) {
-    const [own, taught] = [count(stored.vocabularySize), count(teacherSizes.vocabularySize)];
+    const [ours, theirs] = [stored, teacherSizes].map((sizes) => count(sizes.vocabularySize));
     throw new ModelFileError(
       'model',
-      `The student ${source.label} has ${own} words, the teacher ${teacher.label} ${taught}. Choose two models with one ` +
-        'tokenizer, or leave student_model empty for a new student with the teacher’s words.',
+      `The student ${source.label} has ${ours} tokens, the teacher ${teacher.label} ${theirs}. ` +
+        'Choose two models with the same tokenizer, or leave student_model empty for a new ' +
+        'student with the teacher’s tokenizer.',
     );
   }
   const layers =
@@ -51,39 +52,36 @@ export async function openStudent(
   };
 }
 
-/**
- * Words of the two vocabularies that are compared: enough to tell any two that were not made from
- * one another.
- */
-const COMPARED_WORDS = 1000;
+/** Enough to tell any two tokenizers apart, unless one was made from the other. */
+const COMPARED_TOKENS = 1000;
 
-/**
- * @throws ModelFileError unless the student's tokenizer means the same by its ids as the teacher's
- */
-export function checkSameWords(
+/** @throws ModelFileError unless the same ids stand for the same text in both tokenizers */
+export function checkSameVocabulary(
   teacher: Tokenizer,
   student: Tokenizer,
   names: { teacher: string; student: string },
 ): void {
-  const words = teacher.vocabularySize;
-  for (let id = 0; id < words; id += Math.ceil(words / COMPARED_WORDS)) {
-    const [taught, own] = [teacher.decode([id]), student.decode([id])];
-    if (taught === own) continue;
+  const V = teacher.vocabularySize;
+  for (let id = 0; id < V; id += Math.ceil(V / COMPARED_TOKENS)) {
+    const [a, b] = [teacher, student].map((tokenizer) => JSON.stringify(tokenizer.decode([id])));
+    if (a === b) continue;
     throw new ModelFileError(
       'model',
-      `Token ${id} is ${JSON.stringify(taught)} to the teacher ${names.teacher} and ${JSON.stringify(own)} to the student ` +
-        `${names.student}. Choose two models with one tokenizer, or leave student_model empty for a new student.`,
+      `Token ${id} is ${a} for the teacher ${names.teacher} and ${b} for the student ` +
+        `${names.student}. Choose two models with the same tokenizer, ` +
+        'or leave student_model empty for a new student.',
     );
   }
 }
 
-/** "0,2,4" as numbers. */
+/** Parses "0,2,4". @throws ModelFileError for a layer that the teacher lacks */
 function chosenLayers(text: string, available: number): number[] {
   const layers = text.split(',').map(Number);
-  const beyond = layers.find((layer) => layer >= available);
-  if (beyond === undefined) return layers;
+  const unknown = layers.find((layer) => layer >= available);
+  if (unknown === undefined) return layers;
   throw new ModelFileError(
     'model',
-    `student_from_layers is ${text}, and the teacher has no layer ${beyond}. Its ${available} layers are 0 to ${available - 1}.`,
+    `student_from_layers is ${text}, and the teacher has no layer ${unknown}. ` +
+      `Its ${available} layers are 0 to ${available - 1}.`,
   );
 }

@@ -36,7 +36,8 @@ export function encodePiece(
   const size = shape.reduce((product, extent) => product * extent, 1);
   if (values?.length === size) return piece.encode(values);
   throw new Error(
-    `write ${parameter}: ${parameter} has ${values?.length ?? 'no'} values; shape [${shape.join(', ')}] needs ${size}.`,
+    `write ${parameter}: ${parameter} has ${values?.length ?? 'no'} values; ` +
+      `shape [${shape.join(', ')}] needs ${size}.`,
   );
 }
 

@@ -48,7 +48,8 @@ export function headerLength(first: Uint8Array, fileBytes: number, file: string)
   );
   if (length > BigInt(Math.min(fileBytes - LENGTH_BYTES, MAX_HEADER))) {
     throw broken(file)(
-      `its header says ${count(length)} bytes, the file has ${count(fileBytes)}; it is cut short or not safetensors`,
+      `its header says ${count(length)} bytes, the file has ${count(fileBytes)}; ` +
+        'it is cut short or not safetensors',
     );
   }
   return Number(length);
@@ -130,9 +131,8 @@ function readEntries(header: Uint8Array, broken: (what: string) => Error) {
     .map(([name, entry]) => {
       const { dtype, shape, data_offsets: offsets } = (entry ?? {}) as Record<string, unknown>;
       if (typeof dtype !== 'string' || !Object.hasOwn(BYTES, dtype)) {
-        throw broken(
-          `tensor ${name} has type ${JSON.stringify(dtype)}; readable are ${Object.keys(BYTES).join(', ')}`,
-        );
+        const readable = Object.keys(BYTES).join(', ');
+        throw broken(`tensor ${name} has type ${JSON.stringify(dtype)}; readable are ${readable}`);
       }
       if (!Array.isArray(shape) || !shape.every(isSize))
         throw broken(`tensor ${name} has shape ${JSON.stringify(shape)}`);
@@ -154,7 +154,8 @@ function readEntries(header: Uint8Array, broken: (what: string) => Error) {
       if (to - from !== size) {
         const stored = `${count(to - from)} bytes`;
         throw broken(
-          `tensor ${name} has ${stored}; ${dtype} of shape [${shape.join(', ')}] takes ${count(size)}`,
+          `tensor ${name} has ${stored}; ` +
+            `${dtype} of shape [${shape.join(', ')}] takes ${count(size)}`,
         );
       }
       return { name, dtype: dtype as SafetensorsType, shape: shape as number[], from, to };
@@ -180,7 +181,8 @@ export function writeSafetensors(
     if (data.byteLength === size) continue;
     const actual = `${count(data.byteLength)} bytes`;
     throw new Error(
-      `writing tensor ${name}: got ${actual}; ${dtype} of shape [${shape.join(', ')}] takes ${count(size)}.`,
+      `writing tensor ${name}: got ${actual}; ` +
+        `${dtype} of shape [${shape.join(', ')}] takes ${count(size)}.`,
     );
   }
   const bytesOf = ({ buffer, byteOffset, byteLength }: ArrayBufferView) =>

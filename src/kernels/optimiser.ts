@@ -56,7 +56,7 @@ interface Range {
 }
 
 /**
- * One optimiser step over arenas whose parts have `parts` elements; the first `decayed` of all get
+ * One optimiser step over arenas whose buffers have `bufferSizes` elements; the first `decayed` get
  * weight decay. `step` is the uniform { learning_rate, temperature, alpha, inverse_tokens };
  * `partials` holds NORM_PARTIALS × 2 f32.
  */
@@ -64,7 +64,7 @@ export function optimiserStep(
   recorder: Recorder,
   arenas: OptimiserArenas,
   { step, scaler, partials }: Record<'step' | 'scaler' | 'partials', GPUBuffer>,
-  plan: { parts: number[]; decayed: number },
+  plan: { bufferSizes: number[]; decayed: number },
   adam: AdamW,
 ): void {
   const { gpu } = recorder;
@@ -139,13 +139,13 @@ const RANGE_ALIGNMENT = 128;
 
 /** Cuts the parts where weight decay ends and where a binding of f32 would be too large. */
 function rangesOf(
-  { parts, decayed }: { parts: number[]; decayed: number },
+  { bufferSizes, decayed }: { bufferSizes: number[]; decayed: number },
   limit: number,
 ): Range[] {
   const most = Math.floor(limit / 4 / RANGE_ALIGNMENT) * RANGE_ALIGNMENT;
   const ranges: Range[] = [];
   let start = 0; // of the part, in the whole plan
-  for (const [part, count] of parts.entries()) {
+  for (const [part, count] of bufferSizes.entries()) {
     const boundary = Math.min(Math.max(decayed - start, 0), count);
     for (const [from, to, isDecayed] of [
       [0, boundary, true],

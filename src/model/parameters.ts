@@ -1,6 +1,6 @@
-// A model's parameters in arenas: the weights one behind the other, the gradients likewise and so
-// on, all of one plan, so that the optimiser is a dispatch a range and a checkpoint a copy. An
-// arena is one buffer, or several where one would be too large.
+// A model's parameters in arenas. The weights are one after the other in an arena, the gradients in
+// another, and so on, all by one plan: the optimiser is then one dispatch for each range, and a
+// checkpoint one copy. An arena is one buffer, or several where one would be too large.
 
 import { type Gpu, GpuError } from '../gpu/device';
 import type { Purpose } from '../gpu/memory';
@@ -10,8 +10,8 @@ import { Layout } from '../tensor/layout';
 import type { Random } from '../tensor/random';
 
 /**
- * Every tensor starts at a multiple of this many elements: 256 bytes in f16, which a binding's
- * offset must be.
+ * Every tensor starts at a multiple of this many elements, which is 256 bytes in f16: the alignment
+ * of a binding's offset.
  */
 const ALIGNMENT = 128;
 
@@ -30,12 +30,12 @@ export type Role = 'embedding' | 'head' | 'position' | 'matrix' | 'norm' | 'bias
 export type Initial = { deviation: number } | { value: number };
 
 export interface Parameter {
-  /** Its name, which dispatches and exported files carry too. */
+  /** Dispatches are labelled by this name, and exported files derive their names from it. */
   readonly name: string;
   readonly role: Role;
   readonly shape: number[];
   readonly initial: Initial;
-  /** The layer that it belongs to; undefined outside of layers. */
+  /** Undefined for a parameter outside of the layers. */
   readonly layer?: number;
 }
 
@@ -48,34 +48,37 @@ export interface Plan {
   count: number;
   /** Weight decay applies to this many elements, the first ones. */
   decayed: number;
-  /** Numbers that are learnt, without the gaps. */
+  /** Elements without the gaps. */
   parameters: number;
-  /** Elements of each buffer of an arena, in order. No tensor lies in two. */
-  parts: number[];
+  /** Elements of each buffer of an arena, in order. No tensor spans two buffers. */
+  bufferSizes: number[];
   tensors: Map<string, { shape: number[]; role: Role; first: number; size: number }>;
 }
 
 /**
- * Where each parameter lies in its arenas, in elements. No buffer of an f32 arena exceeds `limit`
- * bytes unless a single tensor does.
+ * Places each parameter in its arenas. No buffer of an f32 arena exceeds `limit` bytes, unless a
+ * single tensor does.
  * @throws Error if a parameter with weight decay follows one without
  */
 export function planArena(
   parameters: readonly Parameter[],
   limit = Number.POSITIVE_INFINITY,
 ): Plan {
-  const plan: Plan = { count: 0, decayed: 0, parameters: 0, parts: [0], tensors: new Map() };
+  const plan: Plan = { count: 0, decayed: 0, parameters: 0, bufferSizes: [0], tensors: new Map() };
   for (const parameter of parameters) {
     const { name, role, shape } = parameter;
     const size = shape.reduce((a, b) => a * b);
     const room = Math.ceil(size / ALIGNMENT) * ALIGNMENT;
-    const last = plan.parts.length - 1;
-    if (plan.parts[last] > 0 && (plan.parts[last] + room) * 4 > limit) plan.parts.push(room);
-    else plan.parts[last] += room;
+    const last = plan.bufferSizes.length - 1;
+    if (plan.bufferSizes[last] > 0 && (plan.bufferSizes[last] + room) * 4 > limit)
+      plan.bufferSizes.push(room);
+    else plan.bufferSizes[last] += room;
     plan.tensors.set(name, { shape, role, first: plan.count, size });
     if (isDecayed(parameter)) {
       if (plan.decayed < plan.count)
-        throw new Error(`${name} has weight decay, and follows a parameter that has none.`);
+        throw new Error(
+          `${name} has weight decay and follows a parameter without. List those with it first.`,
+        );
       plan.decayed += room;
     }
     plan.count += room;
@@ -91,9 +94,9 @@ function requireAtMost(limit: number, bytes: number, what: string): void {
   throw new GpuError('limits', message, 'Choose a smaller model.');
 }
 
-/** A value for each parameter, in f32 or f16; zeros at first. */
+/** A value for each parameter, in f32 or f16; initially zeros. */
 export class Arena {
-  /** One a part of the plan. */
+  /** One for each buffer of the plan. */
   readonly places: Placement[];
   readonly #bytes: number;
 
@@ -106,7 +109,7 @@ export class Arena {
     readonly label: string,
   ) {
     this.#bytes = dtype === 'f16' ? 2 : 4;
-    const sizes = plan.parts.map((count) => count * this.#bytes);
+    const sizes = plan.bufferSizes.map((count) => count * this.#bytes);
     requireAtMost(gpu.limits.buffer, Math.max(...sizes), `The model's ${label} need one buffer`);
     for (const [name, { role, size }] of plan.tensors) {
       if (!isBoundInRuns(role))
@@ -128,12 +131,12 @@ export class Arena {
     return this.places.map(({ buffer }) => buffer as GPUBuffer);
   }
 
-  /** The parameter as a tensor of its own shape. */
+  /** The parameter as a tensor. */
   tensor(name: string): Tensor {
-    const { shape, size, part, first } = this.#entry(name);
+    const { shape, size, buffer, first } = this.#entry(name);
     const offset = first * this.#bytes;
     const place = {
-      ...this.places[part],
+      ...this.places[buffer],
       label: `${this.label} ${name}`,
       offset,
       bytes: size * this.#bytes,
@@ -142,11 +145,12 @@ export class Arena {
   }
 
   /**
-   * Writes a parameter's elements from `first` on; `first` is even, and so is the length unless the
-   * parameter ends.
+   * Writes a parameter's elements from `first` on. `first` must be even, and the length too, except
+   * at the parameter's end.
+   * @throws Error if the elements are not all the parameter's
    */
   writeSlice(name: string, first: number, values: Float32Array): void {
-    const { part, size, first: start } = this.#entry(name);
+    const { buffer, size, first: start } = this.#entry(name);
     if (first % 2 !== 0 || first + values.length > size) {
       const end = first + values.length;
       throw new Error(
@@ -156,14 +160,14 @@ export class Arena {
     const { queue } = this.gpu.device;
     const at = start + first;
     if (this.dtype === 'f32') {
-      queue.writeBuffer(this.buffers[part], at * 4, values as Float32Array<ArrayBuffer>);
+      queue.writeBuffer(this.buffers[buffer], at * 4, values as Float32Array<ArrayBuffer>);
       return;
     }
-    // A write is a multiple of four bytes; what is too much falls into the gap before the next
+    // A write is a multiple of four bytes. An extra element falls into the gap before the next
     // tensor.
     const even = new Float32Array(Math.ceil(values.length / 2) * 2);
     even.set(values);
-    queue.writeBuffer(this.buffers[part], at * 2, toHalf(even));
+    queue.writeBuffer(this.buffers[buffer], at * 2, toHalf(even));
   }
 
   /** Writes every parameter. @throws if one is missing or has another size. */
@@ -172,7 +176,7 @@ export class Arena {
       const data = values.get(name);
       if (data?.length !== size)
         throw new Error(
-          `${this.label}: ${name} has ${data?.length ?? 'no'} numbers, want ${size}.`,
+          `${this.label}: ${name} has ${data?.length ?? 'no'} values; expected ${size}.`,
         );
       this.writeSlice(name, 0, data);
     }
@@ -195,11 +199,11 @@ export class Arena {
   async readParameter(name: string): Promise<Float32Array> {
     if (this.dtype !== 'f32')
       throw new Error(`${this.label} are f16; read the master weights instead.`);
-    const { part, first, size } = this.#entry(name);
-    return new Float32Array(await this.gpu.read(this.buffers[part], first * 4, size * 4));
+    const { buffer, first, size } = this.#entry(name);
+    return new Float32Array(await this.gpu.read(this.buffers[buffer], first * 4, size * 4));
   }
 
-  /** All bytes, part after part, for `restore`. Waits for the GPU. */
+  /** All bytes, buffer after buffer, for `restore`. Waits for the GPU. */
   async save(): Promise<ArrayBuffer> {
     const all = new Uint8Array(this.plan.count * this.#bytes);
     let offset = 0;
@@ -210,11 +214,12 @@ export class Arena {
     return all.buffer;
   }
 
-  /** Puts back what `save` gave. @throws if its size is another model's. */
+  /** Writes the bytes that `save` returned. @throws if another model saved them */
   restore(bytes: ArrayBuffer): void {
     if (bytes.byteLength !== this.plan.count * this.#bytes) {
       throw new Error(
-        `restore: the ${this.label} have ${this.plan.count * this.#bytes} bytes, the snapshot ${bytes.byteLength}. It is of another model.`,
+        `restore: the ${this.label} have ${this.plan.count * this.#bytes} bytes, ` +
+          `the snapshot ${bytes.byteLength}. It is another model's.`,
       );
     }
     let offset = 0;
@@ -236,15 +241,15 @@ export class Arena {
     const entry = this.plan.tensors.get(name);
     if (!entry) throw new Error(`${this.label}: no parameter ${name}.`);
     let { first } = entry;
-    let part = 0;
-    while (first >= this.plan.parts[part]) first -= this.plan.parts[part++];
-    return { ...entry, first, part };
+    let buffer = 0;
+    while (first >= this.plan.bufferSizes[buffer]) first -= this.plan.bufferSizes[buffer++];
+    return { ...entry, first, buffer };
   }
 }
 
 /**
- * Takes a parameter's values from element `first` on: whole parameters, or slices of an even length
- * in any order.
+ * Receives a parameter's values from element `first` on: all of them, or slices of an even length in
+ * any order.
  */
 export type WeightSink = (
   name: string,
@@ -252,17 +257,15 @@ export type WeightSink = (
   values: Float32Array<ArrayBuffer>,
 ) => void | Promise<void>;
 
-/**
- * A model's weights: in memory, or given slice by slice by whoever reads them. f32, by Hugging Face
- * name.
- */
+/** A model's weights, f32, by parameter name: in memory, or streamed to a sink slice by slice. */
 export type Weights = ReadonlyMap<string, Float32Array> | ((sink: WeightSink) => Promise<void>);
 
-/** Bytes that may wait for the GPU at once: each of them is held a second time by the browser. */
+/** Bytes that may wait for the GPU at a time; the browser holds a second copy of each. */
 const UPLOAD_BYTES = 64 * 2 ** 20;
 
 /**
- * Writes all weights into each of the arenas, which have one plan. Without weights they stay zeros.
+ * Writes all weights into each of the arenas, which share a plan. Without weights they stay zeros.
+ * @throws Error if a parameter is missing
  */
 export async function fill(
   gpu: Gpu,
@@ -285,7 +288,7 @@ export async function fill(
   });
   const { parameters } = arenas[0].plan;
   if (written !== parameters)
-    throw new Error(`fill: ${written} weights were given, the model has ${parameters}.`);
+    throw new Error(`fill: received ${written} weights; the model has ${parameters}.`);
 }
 
 /** Random initial values, drawn in the parameters' order. */

@@ -43,7 +43,8 @@ export async function openWeights(source: ModelSource): Promise<WeightFiles> {
     if (converted) return openWeights(converted);
     throw new ModelFileError(
       'model',
-      `${source.label} has no ${SINGLE}. Choose a model or a revision that has one; a pytorch_model.bin cannot be read.`,
+      `${source.label} has no ${SINGLE}. Choose a model or a revision that has one; ` +
+        'a pytorch_model.bin cannot be read.',
       { missing: true },
     );
   }
@@ -74,7 +75,7 @@ export async function openWeights(source: ModelSource): Promise<WeightFiles> {
     if (opened.tensors.get(tensor)?.file === file) continue;
     throw new ModelFileError(
       'model',
-      `${file} of ${source.label}: tensor ${tensor} is missing, which ${INDEX} names.`,
+      `${file} of ${source.label}: tensor ${tensor} is missing, although ${INDEX} lists it.`,
     );
   }
   return opened;
@@ -88,12 +89,12 @@ function shardsOf(json: unknown, name: string): Map<string, string> {
   if (listed.length === 0)
     throw new ModelFileError('model', `${name} has no weight_map. Use the model's own file.`);
   for (const [tensor, file] of listed) {
-    // Beside the index, and nowhere else.
+    // Only a file beside the index: a path could lead anywhere.
     if (typeof file === 'string' && /^[\w.-]+\.safetensors$/.test(file)) continue;
-    const what = `${name} puts ${tensor} into ${JSON.stringify(file)}`;
     throw new ModelFileError(
       'model',
-      `${what}, which is no safetensors file beside it. Use the model's own file.`,
+      `${name} puts ${tensor} into ${JSON.stringify(file)}, which is not a safetensors file ` +
+        "beside it. Use the model's own file.",
     );
   }
   return new Map(listed as [string, string][]);

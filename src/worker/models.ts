@@ -4,7 +4,7 @@
 import type { Config } from '../config';
 import { planMemory } from '../distill/run-models';
 import { dtypeOf, newStudent } from '../distill/run-setup';
-import { checkSameWords, openStudent, type StudentStart } from '../distill/student-start';
+import { checkSameVocabulary, openStudent, type StudentStart } from '../distill/student-start';
 import {
   type FolderTokenizer,
   hasTokenizer,
@@ -160,7 +160,7 @@ export async function openModels(config: Config, gpu: Gpu, place: Place & Report
     const tokenizer = await openTokenizer(source, vocabularySize);
     if (other) {
       if (await hasTokenizer(other)) {
-        checkSameWords(tokenizer, await openTokenizer(other, vocabularySize), {
+        checkSameVocabulary(tokenizer, await openTokenizer(other, vocabularySize), {
           teacher: source.label,
           student: other.label,
         });

@@ -191,7 +191,7 @@ test('a student starts from the teacher’s layers, or from a checkpoint with th
   await offered(page, 'Distil');
   await primary(page).click();
   await eventually(() => notices(page)).toContain(
-    'The student small@main has 1,025 words, the teacher moby-teacher 1,024.',
+    'The student small@main has 1,025 tokens, the teacher moby-teacher 1,024.',
   );
   expect(problems).toEqual([]);
   await close();

@@ -1,12 +1,12 @@
-// A whole training run against PyTorch: Hugging Face weights in; logits, gradients, ten steps and
-// the parameters after them out.
+// A training run against PyTorch's: from the same Hugging Face weights, the same logits, gradients,
+// ten steps and final parameters.
 //
-// Tolerances (relative norms), where PyTorch's own float32 is 5e-7 off its float64: logits 2e-5,
-// gradients 1e-4, losses 1e-5, final parameters 2e-4. One exception: the key third of
-// attn.c_attn.bias has an exact gradient of 0 (softmax does not see a constant added to all
-// scores), so what Adam makes of it is amplified rounding; PyTorch's float32 is 5e-3 off there. f16
-// rounds each activation by up to 2^-11 = 5e-4 and a gradient passes some ten of them: gradients
-// 1e-2, losses 1e-2.
+// Tolerances (relative norms), where PyTorch's float32 differs from its float64 by 5e-7: logits
+// 2e-5, gradients 1e-4, losses 1e-5, final parameters 2e-4. One exception: the key third of
+// attn.c_attn.bias has an exact gradient of 0, because softmax ignores a constant added to all
+// scores. Adam amplifies its rounding, and PyTorch's float32 differs by 5e-3 there. f16 rounds each
+// activation by up to 2^-11 = 5e-4, and a gradient passes about ten of them: gradients 1e-2, losses
+// 1e-2.
 
 import { beforeAll, describe, expect, it } from 'vitest';
 import { DEFAULTS } from '../../src/config';
@@ -58,11 +58,7 @@ async function train(gpu: Gpu, dtype: 'f16' | 'f32', chunkElements?: number) {
     gpu,
     weightsOf('gpt2_teacher.safetensors'),
     gpt2(run.teacher),
-    {
-      B,
-      T,
-      dtype,
-    },
+    { B, T, dtype },
   );
   const records: StepRecord[] = [];
   const settings = {
@@ -107,7 +103,7 @@ async function train(gpu: Gpu, dtype: 'f16' | 'f32', chunkElements?: number) {
   return { records, gradients, teacherLogits, after };
 }
 
-/** c_attn.bias without its key third. */
+/** Leaves out the key third of c_attn.bias. */
 function comparable(name: string, data: ArrayLike<number>): ArrayLike<number> {
   if (!name.endsWith('attn.c_attn.bias')) return data;
   const third = data.length / 3;
@@ -117,7 +113,7 @@ function comparable(name: string, data: ArrayLike<number>): ArrayLike<number> {
 describe.each(['f32', 'f16'] as const)('ten steps in %s', (dtype) => {
   let gpu: Gpu;
   let result: Awaited<ReturnType<typeof train>>;
-  // On an adapter without shader-f16 the f16 row proves the refusal instead.
+  // Without shader-f16 the f16 row proves the refusal.
   let possible: boolean;
   const tolerance = {
     f32: { logits: 2e-5, gradient: 1e-4, loss: 1e-5, after: 2e-4 },
@@ -134,14 +130,14 @@ describe.each(['f32', 'f16'] as const)('ten steps in %s', (dtype) => {
     }
   });
 
-  it('gives the teacher’s logits', () => {
+  it('the teacher’s logits are PyTorch’s', () => {
     if (!possible) return expect(gpu.device.features.has('shader-f16')).toBe(false);
     expect(relativeError(result.teacherLogits, truth['teacher.logits'].data)).toBeLessThan(
       tolerance.logits,
     );
   });
 
-  it('gives every gradient of the first step', () => {
+  it('every gradient of the first step is PyTorch’s', () => {
     if (!possible) return expect(gpu.device.features.has('shader-f16')).toBe(false);
     const scale = dtype === 'f16' ? 65536 : 1;
     const errors = [...result.gradients].map(([name, data]) => {
@@ -160,20 +156,20 @@ describe.each(['f32', 'f16'] as const)('ten steps in %s', (dtype) => {
     expect(errors.filter(({ error }) => !(error < tolerance.gradient))).toEqual([]);
   });
 
-  it('gives every step’s loss, CE, KD and gradient norm', () => {
+  it('every step’s loss, CE, KD and gradient norm are PyTorch’s', () => {
     if (!possible) return expect(gpu.device.features.has('shader-f16')).toBe(false);
     expect(result.records.map(({ step }) => step)).toEqual(run.steps.map((_, i) => i + 1));
     for (const [i, { loss, ce, kd, gradNorm, applied }] of result.records.entries()) {
-      const want = run.steps[i];
+      const expected = run.steps[i];
       expect(applied).toBe(true);
-      expect(relativeError([loss], [want.loss])).toBeLessThan(tolerance.loss);
-      expect(relativeError([ce], [want.ce])).toBeLessThan(tolerance.loss);
-      expect(relativeError([kd], [want.kd])).toBeLessThan(tolerance.loss);
-      expect(relativeError([gradNorm], [want.grad_norm])).toBeLessThan(10 * tolerance.loss);
+      expect(relativeError([loss], [expected.loss])).toBeLessThan(tolerance.loss);
+      expect(relativeError([ce], [expected.ce])).toBeLessThan(tolerance.loss);
+      expect(relativeError([kd], [expected.kd])).toBeLessThan(tolerance.loss);
+      expect(relativeError([gradNorm], [expected.grad_norm])).toBeLessThan(10 * tolerance.loss);
     }
   });
 
-  it('ends at the same parameters', () => {
+  it('the final parameters are PyTorch’s', () => {
     if (!possible) return expect(gpu.device.features.has('shader-f16')).toBe(false);
     const errors = [...result.after].map(([name, data]) => ({
       name,
@@ -183,7 +179,7 @@ describe.each(['f32', 'f16'] as const)('ten steps in %s', (dtype) => {
   });
 });
 
-it('gives the same loss and gradients with the head in chunks of 7 rows', async () => {
+it('with the head in chunks of 7 rows, loss and gradients are PyTorch’s', async () => {
   const gpu = await openTestDevice();
   const { records, gradients } = await train(gpu, 'f32', 7 * run.student.vocab_size + 1);
   for (const [i, { loss }] of records.entries())

@@ -95,7 +95,7 @@ async function setUp(
     square: [square.place],
     halves: halves && [halves.place],
   };
-  optimiserStep(recorder, places, buffers, { parts: [count], decayed: sizes.decayed }, adam);
+  optimiserStep(recorder, places, buffers, { bufferSizes: [count], decayed: sizes.decayed }, adam);
   const program = await recorder.build('optimiser');
 
   const read = async (): Promise<State> => {

@@ -1,5 +1,5 @@
 // Teachers and students from folders of the test hub: their logits are PyTorch's, their weights the
-// file's, and what does not fit together is refused.
+// file's, and models that do not fit together are refused.
 
 import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -46,14 +46,14 @@ function relativeError(a: ArrayLike<number>, b: ArrayLike<number>): number {
   return Math.sqrt(difference / norm);
 }
 
-// Rounding of the stored weights, carried through three layers: bfloat16 has 8 bits, float16 11.
+// Rounding of the stored weights, through three layers: bfloat16 has 8 bits, float16 11.
 const variants: [Variant, number][] = [
   [{}, 1e-4],
   [{ dtype: 'F16', shards: 2, masks: true, prefix: '' }, 2e-3],
   [{ dtype: 'BF16', head: 'tied' }, 2e-2],
 ];
 test.each(variants)(
-  'a GPT-2 of the hub stored as %o gives PyTorch’s logits',
+  'a GPT-2 from the hub, stored as %o, gives PyTorch’s logits',
   async (variant, tolerance) => {
     publish(hub, 'org/teacher', modelFiles(teacher, variant));
     const folder = await openTeacher(source('org/teacher'), { f16: gpu.adapter.f16, dtype: 'f32' });
@@ -73,7 +73,7 @@ test.each(variants)(
   },
 );
 
-test('streamed weights fill every arena as whole ones do', async () => {
+test('streamed weights fill every arena', async () => {
   publish(hub, 'org/student', modelFiles(student, { shards: 3 }));
   const start = await openStudent(
     { student_model: 'org/student', student_from_layers: '' },
@@ -100,10 +100,10 @@ test('streamed weights fill every arena as whole ones do', async () => {
   for (const arena of arenas) arena.destroy();
   await expect(
     fill(gpu, [new Arena(gpu, plan, 'f32', 'weights', 'less')], async () => {}),
-  ).rejects.toThrow('0 weights were given');
+  ).rejects.toThrow('received 0 weights; the model has');
 });
 
-test('a student takes the teacher’s layers that were chosen, and no others exist', async () => {
+test('a student takes the chosen layers of its teacher; a layer that it lacks is refused', async () => {
   publish(hub, 'org/teacher', modelFiles(teacher));
   const from = (student_from_layers: string) =>
     openStudent(
@@ -142,18 +142,19 @@ test('a student takes the teacher’s layers that were chosen, and no others exi
   ).toBe(undefined);
 });
 
-test('another vocabulary is refused with what would work', async () => {
+test('another vocabulary is refused with a way out', async () => {
   publish(hub, 'org/student', modelFiles(student));
   const sizes = { vocabularySize: 1024, contextWindow: 128 };
   const settings = { student_model: 'org/student', student_from_layers: '' };
   await expect(
     openStudent(settings, source('org/none'), sizes, source('org/student')),
   ).rejects.toThrow(
-    'The student org/student has 97 words, the teacher org/none 1,024. Choose two models with one tokenizer',
+    'The student org/student has 97 tokens, the teacher org/none 1,024. ' +
+      'Choose two models with the same tokenizer',
   );
 });
 
-test('the folder decides what runs it', async () => {
+test('a folder’s files decide which engine runs it', async () => {
   const opened = (files: Map<string, Uint8Array>, f16 = false) => {
     publish(hub, 'org/any', files);
     return openTeacher(source('org/any'), { f16, dtype: f16 ? 'f16' : 'f32' });
@@ -177,11 +178,8 @@ test('the folder decides what runs it', async () => {
   await expect(opened(other)).rejects.toThrow(
     'org/any is of type "llama" and has no onnx/model.onnx.',
   );
-  const sizes = await opened(new Map([...other, ['onnx/model.onnx', json({})]]));
-  expect([sizes.sizes, sizes.parameters]).toEqual([
-    { vocabularySize: 97, contextWindow: 32 },
-    undefined,
-  ]);
+  const { sizes, parameters } = await opened(new Map([...other, ['onnx/model.onnx', json({})]]));
+  expect([sizes, parameters]).toEqual([{ vocabularySize: 97, contextWindow: 32 }, undefined]);
   await expect(
     opened(
       new Map([
@@ -194,7 +192,7 @@ test('the folder decides what runs it', async () => {
   );
 });
 
-test('a run whose student is all of its teacher’s layers begins at the teacher: KL below 1e-5', async () => {
+test('a student of all its teacher’s layers starts with a KL below 1e-5', async () => {
   const folder = 'public/models/moby-teacher';
   const local = folderSource('moby-teacher', {
     size: (file) =>

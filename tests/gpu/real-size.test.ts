@@ -1,5 +1,5 @@
-// What a model of real size needs, at a small one: weights in several buffers, embeddings that no
-// binding shows whole, activations that are computed again. Each gives what the plain way gives.
+// Means that only large models need, tested on a small one: weights in several buffers, embeddings
+// that exceed a binding, activations that are computed again. None changes the results.
 
 import { describe, expect, it } from 'vitest';
 import { type Config, DEFAULTS } from '../../src/config';
@@ -18,30 +18,29 @@ import { openTestDevice } from './harness';
 import { batchOf, startTrainer, TINY, weightsOf } from './students';
 import { download, testVariants } from './variants';
 
-/** Many words for its width, as real vocabularies are. */
-const WORDY: Gpt2Config = { ...TINY, vocab_size: 300 };
+/** A vocabulary that is large for the width, as real ones are. */
+const LARGE_VOCABULARY: Gpt2Config = { ...TINY, vocab_size: 300 };
 const [B, T] = [2, 4];
 /**
- * The embeddings take 19,200 bytes in f32: five bindings, and a buffer that nothing else fits into.
- * Every other matrix fits.
+ * The embeddings take 19,200 bytes in f32: five bindings, and a buffer of their own. Every other
+ * matrix fits.
  */
 const SMALL = { binding: 4096, buffer: 19_456 };
 
 async function withLimits<R>(gpu: Gpu, limits: Gpu['limits'], body: () => Promise<R>): Promise<R> {
-  const own = gpu.limits;
+  const { limits: actual } = gpu;
   gpu.limits = limits;
   try {
     return await body();
   } finally {
-    gpu.limits = own;
+    gpu.limits = actual;
   }
 }
 
 async function train(gpu: Gpu, dtype: 'f16' | 'f32', recompute = false) {
-  const student = WORDY;
+  const student = LARGE_VOCABULARY;
   const before = gpu.memory.totals().activations ?? 0;
-  // Of the data alone: the formula that stands for a teacher elsewhere has all its logits in one
-  // buffer.
+  // A loss without a teacher: the formula teacher of other tests has all its logits in one buffer.
   const run = await startTrainer(gpu, {
     batchSize: B,
     contextLength: T,
@@ -54,7 +53,7 @@ async function train(gpu: Gpu, dtype: 'f16' | 'f32', recompute = false) {
   for (let step = 1; step <= 3; step++) await run.step([batchOf(student, B, T, step, 1)]);
   const result = {
     activations,
-    parts: run.trainer.master.buffers.length,
+    buffers: run.trainer.master.buffers.length,
     dispatches: run.trainer.dispatches(1),
     records: run.records,
     weights: await run.trainer.master.read(),
@@ -64,8 +63,8 @@ async function train(gpu: Gpu, dtype: 'f16' | 'f32', recompute = false) {
 }
 
 /**
- * Beside attn.c_attn.bias: its keys' gradient is 0 but for rounding, which AdamW then makes as
- * large as any.
+ * Leaves out attn.c_attn.bias: the exact gradient of its key third is 0, and AdamW amplifies the
+ * rounding.
  */
 function largestDifference(
   a: ReadonlyMap<string, Float32Array>,
@@ -78,23 +77,20 @@ function largestDifference(
 }
 
 testVariants(
-  'a student in several buffers, its embeddings in runs, trains as it does in one',
+  'a student in several buffers, its embeddings in runs, trains as it does in one buffer',
   async (gpu, dtype) => {
-    const whole = await train(gpu, dtype);
-    const parted = await withLimits(gpu, SMALL, () => train(gpu, dtype));
-    expect(whole.parts).toBe(1);
-    expect(parted.parts).toBeGreaterThan(2);
-    expect(parted.dispatches).toBeGreaterThan(whole.dispatches);
+    const one = await train(gpu, dtype);
+    const several = await withLimits(gpu, SMALL, () => train(gpu, dtype));
+    expect(one.buffers).toBe(1);
+    expect(several.buffers).toBeGreaterThan(2);
+    expect(several.dispatches).toBeGreaterThan(one.dispatches);
     // The head's products are summed run by run: in f32 that changes the last bits, in f16 each
     // run's sum is stored in between.
     const limit = dtype === 'f32' ? 1e-5 : 1e-2;
-    expect(largestDifference(parted.weights, whole.weights)).toBeLessThan(limit);
-    for (const [i, { loss, gradNorm }] of parted.records.entries()) {
+    expect(largestDifference(several.weights, one.weights)).toBeLessThan(limit);
+    for (const [i, { loss, gradNorm }] of several.records.entries()) {
       expect(
-        reference.relativeError(
-          [loss, gradNorm],
-          [whole.records[i].loss, whole.records[i].gradNorm],
-        ),
+        reference.relativeError([loss, gradNorm], [one.records[i].loss, one.records[i].gradNorm]),
       ).toBeLessThan(limit);
     }
   },
@@ -102,43 +98,48 @@ testVariants(
 );
 
 testVariants(
-  'teacher, evaluation and sampling read parted weights as whole ones',
+  'teacher, evaluation and sampling give the same from several buffers',
   async (gpu, dtype) => {
     const measure = async () => {
       const pool = new Pool(gpu);
       const weights = new Arena(
         gpu,
-        planArena(gpt2(WORDY).parameters, gpu.limits.buffer),
+        planArena(gpt2(LARGE_VOCABULARY).parameters, gpu.limits.buffer),
         dtype,
         'weights',
         'student',
       );
-      weights.write(weightsOf(WORDY));
-      const model = gpt2(WORDY).withWeights(weights);
-      const teacher = await teacherFromWeights(gpu, weightsOf(WORDY, 2), gpt2(WORDY), {
-        B,
-        T,
-        dtype,
-      });
+      weights.write(weightsOf(LARGE_VOCABULARY));
+      const model = gpt2(LARGE_VOCABULARY).withWeights(weights);
+      const teacher = await teacherFromWeights(
+        gpu,
+        weightsOf(LARGE_VOCABULARY, 2),
+        gpt2(LARGE_VOCABULARY),
+        {
+          B,
+          T,
+          dtype,
+        },
+      );
       const evaluator = new Evaluator(gpu, pool, model, teacher, [B, T], 'strided');
-      const record = await evaluator.run([batchOf(WORDY, B, T, 1)], 0);
+      const record = await evaluator.run([batchOf(LARGE_VOCABULARY, B, T, 1)], 0);
       const sampler = await Sampler.create(gpu, pool, model, T);
-      const words = await sampler.generate(
+      const tokens = await sampler.generate(
         Uint32Array.of(3, 299, 150),
         Float32Array.of(0.3, 0.6, 0.9),
       );
-      const next = [...words, ...(await download(gpu, sampler.logits))];
-      for (const made of [sampler, evaluator, weights, pool]) made.destroy();
+      const next = [...tokens, ...(await download(gpu, sampler.logits))];
+      for (const resource of [sampler, evaluator, weights, pool]) resource.destroy();
       await teacher.dispose();
       const { studentPerplexity, teacherPerplexity, kl, failed, firstError } = record;
       expect(firstError).toBeUndefined();
       expect(failed).toBe(0);
       return { figures: [studentPerplexity, teacherPerplexity, kl] as number[], next };
     };
-    const [whole, parted] = [await measure(), await withLimits(gpu, SMALL, measure)];
-    // A word's logit is one sum in either case.
-    expect(reference.relativeError(parted.figures, whole.figures)).toBeLessThan(1e-6);
-    expect(parted.next).toEqual(whole.next);
+    const [one, several] = [await measure(), await withLimits(gpu, SMALL, measure)];
+    // A token's logit is one sum in both cases.
+    expect(reference.relativeError(several.figures, one.figures)).toBeLessThan(1e-6);
+    expect(several.next).toEqual(one.next);
   },
   ['one lane'],
 );
@@ -146,11 +147,11 @@ testVariants(
 testVariants(
   'activations that are computed again give the same bits, in less memory',
   async (gpu, dtype) => {
-    const [kept, again] = [await train(gpu, dtype), await train(gpu, dtype, true)];
-    expect(largestDifference(again.weights, kept.weights)).toBe(0);
-    expect(again.records).toEqual(kept.records);
-    expect(again.activations).toBeLessThan(kept.activations);
-    expect(again.dispatches).toBeGreaterThan(kept.dispatches);
+    const [stored, again] = [await train(gpu, dtype), await train(gpu, dtype, true)];
+    expect(largestDifference(again.weights, stored.weights)).toBe(0);
+    expect(again.records).toEqual(stored.records);
+    expect(again.activations).toBeLessThan(stored.activations);
+    expect(again.dispatches).toBeGreaterThan(stored.dispatches);
   },
   ['one lane'],
 );
@@ -168,11 +169,11 @@ const MEDIUM = gpt2(MEDIUM_CONFIG);
 const DISTIL = gpt2({ ...MEDIUM_CONFIG, n_embd: 768, n_layer: 6, n_head: 12 });
 
 describe.each([
-  // What WebGPU promises everywhere, and what a desktop GPU gives.
+  // WebGPU's guaranteed limits, and a desktop GPU's.
   { binding: 2 ** 27, buffer: 2 ** 28 },
   { binding: 2 ** 31 - 4, buffer: 2 ** 31 },
 ])(
-  'the story’s pair in f16, four sequences of 128 tokens, with bindings of $binding bytes',
+  'DialoGPT-medium and distilgpt2 in f16, four sequences of 128 tokens, bindings of $binding bytes',
   (limits) => {
     const plan = async (changes: Partial<Config>, makeTeacher: MakeTeacher) => {
       const gpu = await openTestDevice();
@@ -187,16 +188,16 @@ describe.each([
     it('fits into 2.6 GB', async () => {
       const bytes = await plan({}, engine);
       expect(bytes).toBeLessThan(2.6e9);
-      // Its weights alone: the teacher's in f16; the student's in f32 and f16, with gradients and
-      // two moments.
+      // Weights alone: the teacher's in f16; the student's in f32 and f16, with gradients and two
+      // moments.
       expect(bytes).toBeGreaterThan(354.8e6 * 2 + 81.9e6 * (4 + 2 + 4 + 8));
     });
 
     it.each([
-      ['64 words', {}],
-      ['all words', { cache_top_k: 0 }],
+      ['64 tokens', {}],
+      ['all tokens', { cache_top_k: 0 }],
     ] as [string, Partial<Config>][])(
-      'fits into 1.9 GB with a cached teacher, %s of each position kept',
+      'fits into 1.9 GB with a cached teacher, %s at each position',
       async (_, changes) => {
         // A plan that made a teacher would fail.
         const none = () => Promise.reject(new Error('The teacher is cached.'));
@@ -214,9 +215,10 @@ describe.each([
   },
 );
 
-it('a matrix that no binding shows is refused by name, with both sizes', async () => {
+it('a matrix that exceeds a binding is refused by name, with both sizes', async () => {
   const gpu = await openTestDevice();
-  const make = () => new Arena(gpu, planArena(gpt2(WORDY).parameters), 'f32', 'weights', 'weights');
+  const make = () =>
+    new Arena(gpu, planArena(gpt2(LARGE_VOCABULARY).parameters), 'f32', 'weights', 'weights');
   await withLimits(gpu, { ...SMALL, binding: 4092 }, async () => {
     expect(make).toThrow(GpuError);
     expect(make).toThrow(

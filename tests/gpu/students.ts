@@ -1,4 +1,4 @@
-// What the tests of training share: a tiny GPT-2, batches for it, and a teacher whose logits are a
+// Shared by the tests of training: a tiny GPT-2, batches for it, and a teacher whose logits are a
 // formula.
 
 import { type Config, DEFAULTS } from '../../src/config';
@@ -31,8 +31,8 @@ export const TINY: Gpt2Config = {
 };
 
 /**
- * Weights that f16 holds, so that both storage types start from the same ones; every tensor
- * matters, biases too.
+ * Weights that f16 represents exactly, so that both storage types start alike. None is zero
+ * throughout, biases included.
  */
 export function weightsOf(config: Gpt2Config, salt = 1): Map<string, Float32Array> {
   return new Map(
@@ -56,7 +56,7 @@ export function weightsOf(config: Gpt2Config, salt = 1): Map<string, Float32Arra
   );
 }
 
-/** The same weights as the slow twin takes them. */
+/** The same weights in the slow twin's format. */
 export function referenceWeights(
   config: Gpt2Config,
   weights: ReadonlyMap<string, Float32Array>,
@@ -91,14 +91,14 @@ export function batchOf(
   };
 }
 
-/** Batches one after the other as one. */
+/** Concatenates batches. */
 export const joined = (batches: Batch[]): Batch => ({
   index: 0,
   inputs: Uint32Array.from(batches.flatMap(({ inputs }) => [...inputs])),
   targets: Int32Array.from(batches.flatMap(({ targets }) => [...targets])),
 });
 
-/** (rows, V): what the teacher below thinks of each token, as f16 holds it. */
+/** (rows, V): the logits of the teacher below, rounded to f16. */
 export function formulaLogits(inputs: Uint32Array, V: number): Float64Array {
   const logits = Float64Array.from({ length: inputs.length * V }, (_, i) => {
     return 3 * Math.sin(inputs[Math.floor(i / V)] * 7 + (i % V) * 1.3);
@@ -160,7 +160,7 @@ export async function readTeacherLogits(
 export const ADAM = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, maxGradNorm: 1 };
 export const LIVE = { learningRate: 1e-3, temperature: 2, alpha: 0.7 };
 
-/** A trainer of the tiny GPT-2, its records, and the end of all that it made. */
+/** A trainer of the tiny GPT-2, with its records; `end` frees everything. */
 export async function startTrainer(
   gpu: Gpu,
   settings: Partial<Omit<TrainerSettings, 'loss' | 'student'>> & {

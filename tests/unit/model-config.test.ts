@@ -1,4 +1,5 @@
-// A GPT-2's config.json: what is read, what is refused and why, and the parameters that follow.
+// A GPT-2's config.json: the fields that are read, the refusals with their reasons, and the
+// parameters that follow.
 
 import { expect, test } from 'vitest';
 import { ModelFileError } from '../../src/files/download';
@@ -28,7 +29,7 @@ function refusal(json: unknown): string {
   throw new Error('expected a refusal');
 }
 
-test('what is written is read back, and defaults are GPT-2’s', () => {
+test('a written config is read back, and defaults are GPT-2’s', () => {
   const written = gpt2(config as Gpt2Config).formatConfig('float32');
   expect(parseConfig(written).config).toEqual(config);
   const { layer_norm_epsilon: _epsilon, activation_function: _activation, ...bare } = published;
@@ -39,18 +40,18 @@ test('what is written is read back, and defaults are GPT-2’s', () => {
 });
 
 test('GPT-2 small has 148 parameters of 124,439,808 values, matrices first', () => {
-  const shapes = parseConfig(published).parameters;
-  const total = shapes.reduce(
+  const { parameters } = parseConfig(published);
+  const total = parameters.reduce(
     (sum, { shape }) => sum + shape.reduce((product, extent) => product * extent, 1),
     0,
   );
-  expect([shapes.length, total]).toEqual([148, 124_439_808]);
-  const ranks = shapes.map(({ shape }) => shape.length);
+  expect([parameters.length, total]).toEqual([148, 124_439_808]);
+  const ranks = parameters.map(({ shape }) => shape.length);
   expect(ranks).toEqual([...ranks].sort((a, b) => b - a));
 });
 
-test('the hub’s own files are read: DistilGPT2’s and DialoGPT’s, with all that they carry', () => {
-  const carried = {
+test('the hub’s configs of DistilGPT2 and DialoGPT are read, with all their other fields', () => {
+  const others = {
     architectures: ['GPT2LMHeadModel'],
     attn_pdrop: 0.1,
     embd_pdrop: 0.1,
@@ -71,24 +72,22 @@ test('the hub’s own files are read: DistilGPT2’s and DialoGPT’s, with all 
     task_specific_params: { 'text-generation': { do_sample: true, max_length: 50 } },
   };
   const { layer_norm_epsilon: _epsilon, ...rest } = published;
-  expect(parseConfig({ ...rest, ...carried, layer_norm_epsilon: 1e-5, n_layer: 6 }).config).toEqual(
-    {
-      ...config,
-      n_layer: 6,
-    },
-  );
+  expect(parseConfig({ ...rest, ...others, layer_norm_epsilon: 1e-5, n_layer: 6 }).config).toEqual({
+    ...config,
+    n_layer: 6,
+  });
   const medium = { n_embd: 1024, n_head: 16, n_layer: 24 };
   const dialogue = {
     task_specific_params: { conversational: { max_length: 1000 } },
     n_inner: null,
   };
-  expect(parseConfig({ ...published, ...carried, ...dialogue, ...medium }).config).toEqual({
+  expect(parseConfig({ ...published, ...others, ...dialogue, ...medium }).config).toEqual({
     ...config,
     ...medium,
   });
 });
 
-test('what would load and compute wrong numbers is refused with field, value and what is supported', () => {
+test('a config that would compute wrong numbers is refused by field, value and supported values', () => {
   expect(refusal({ ...published, model_type: 'llama' })).toContain(
     'model_type is "llama"; Stillhouse reads "gpt2"',
   );
@@ -107,7 +106,7 @@ test('what would load and compute wrong numbers is refused with field, value and
   );
 });
 
-test('sizes must be whole, in range, and divide into heads of a multiple of 4', () => {
+test('sizes must be integers in range, and divide into heads of a multiple of 4', () => {
   expect(refusal({ ...published, n_layer: undefined })).toContain(
     'n_layer is missing; it must be a whole number from 1 to 256',
   );
@@ -121,8 +120,8 @@ test('sizes must be whole, in range, and divide into heads of a multiple of 4', 
   );
 });
 
-test('what is not an object is refused', () => {
+test('a config that is not an object is refused', () => {
   for (const json of [null, [], 'gpt2', 3, undefined])
     expect(refusal(json)).toContain('expected an object');
-  expect(refusal(Object.create(gpt2))).toContain('model_type is missing');
+  expect(refusal(Object.create(published))).toContain('model_type is missing');
 });

@@ -1,5 +1,5 @@
-// The ONNX file as a protobuf: interface, constants, refusals. gpu/teacher-onnx shows that it
-// computes a GPT-2.
+// The ONNX file as a protobuf: interface, constants, refusals. gpu/teacher-onnx.test.ts proves that
+// it computes a GPT-2.
 
 import onnxProto from 'onnx-proto';
 import { expect, test } from 'vitest';
@@ -30,7 +30,7 @@ const { FLOAT, FLOAT16, INT64 } = onnxProto.onnx.TensorProto.DataType;
 const graphOf = (dtype: 'f32' | 'f16') =>
   onnxProto.onnx.ModelProto.decode(exportOnnx(config, weights(), dtype)).graph!;
 
-test('token ids in, logits out, any batch and length', () => {
+test('the graph maps token ids of any batch and length to logits', () => {
   for (const [dtype, type] of [
     ['f32', FLOAT],
     ['f16', FLOAT16],
@@ -49,27 +49,27 @@ test('token ids in, logits out, any batch and length', () => {
   }
 });
 
-test('every parameter is stored once, matrices in the file’s own type', () => {
+test('every parameter is stored once, matrices in the file’s type', () => {
   for (const [dtype, type, bytes] of [
     ['f32', FLOAT, 4],
     ['f16', FLOAT16, 2],
   ] as const) {
     const { initializer } = graphOf(dtype);
     for (const { name, shape } of shapes) {
-      const found = initializer!.filter((tensor) => tensor.name === name);
-      expect(found.map(({ dims }) => dims!.map(Number))).toEqual([shape]);
+      const tensors = initializer!.filter((tensor) => tensor.name === name);
+      expect(tensors.map(({ dims }) => dims!.map(Number))).toEqual([shape]);
       if (shape.length < 2) continue;
-      expect(found[0].dataType).toBe(type);
-      expect(found[0].rawData!.length).toBe(size(shape) * bytes);
+      expect(tensors[0].dataType).toBe(type);
+      expect(tensors[0].rawData!.length).toBe(size(shape) * bytes);
     }
   }
-  // Half the bytes, for all that is large.
+  // Matrices take half the bytes.
   expect(exportOnnx(config, weights(), 'f16').length).toBeLessThan(
     exportOnnx(config, weights(), 'f32').length,
   );
 });
 
-test('only standard operators are used, and each input is a constant, the model’s input or an earlier output', () => {
+test('operators are standard, and read constants, the model’s input and earlier outputs', () => {
   for (const dtype of ['f32', 'f16'] as const) {
     const { node, initializer, input } = graphOf(dtype);
     const known = new Set([...initializer!, ...input!].map(({ name }) => name!));
@@ -88,11 +88,11 @@ test('only standard operators are used, and each input is a constant, the model�
 test('in f16, LayerNorm and softmax read float32', () => {
   const { node } = graphOf('f16');
   const writer = (name: string) => node!.find(({ output }) => output!.includes(name))!;
-  // Follows a value back through additions, to where it was made: a float32 cast, not a product.
+  // The operators that made the terms of a sum: a float32 cast, not a product.
   const origins = (name: string): string[] => {
-    const made = node!.find(({ output }) => output!.includes(name));
-    if (made?.opType !== 'Add') return made ? [made.opType!] : [];
-    return made.input!.flatMap(origins);
+    const origin = node!.find(({ output }) => output!.includes(name));
+    if (origin?.opType !== 'Add') return origin ? [origin.opType!] : [];
+    return origin.input!.flatMap(origins);
   };
   for (const { opType, input } of node!.filter(
     ({ opType }) => opType === 'LayerNormalization' || opType === 'Softmax',
@@ -103,7 +103,7 @@ test('in f16, LayerNorm and softmax read float32', () => {
   }
 });
 
-test('weights that do not fit are refused by name', () => {
+test('weights that cannot be written are refused by name', () => {
   const exporting =
     (change: (weights: Map<string, Float32Array>) => void, dtype: 'f32' | 'f16' = 'f16') =>
     () => {
@@ -126,13 +126,13 @@ test('weights that do not fit are refused by name', () => {
   );
 });
 
-test('a head of its own is stored beside the embedding and multiplied by', () => {
+test('an untied head is stored beside the embedding, and the logits use it', () => {
   const untied = { ...config, tie_word_embeddings: false };
-  const own = new Map(weights()).set(
+  const all = new Map(weights()).set(
     'lm_head.weight',
     new Float32Array(config.vocab_size * config.n_embd).fill(2),
   );
-  const { node, initializer } = onnxProto.onnx.ModelProto.decode(exportOnnx(untied, own, 'f32'))
+  const { node, initializer } = onnxProto.onnx.ModelProto.decode(exportOnnx(untied, all, 'f32'))
     .graph!;
   expect(initializer!.filter(({ name }) => name === 'lm_head.weight')).toHaveLength(1);
   expect(node!.find(({ name }) => name === 'head')!.input).toEqual(['lm_head.weight']);

@@ -34,7 +34,7 @@ const weights = new Map(
   }),
 );
 
-/** A file with this header, word for word, and so many bytes of data. */
+/** A file with this header, verbatim, and `dataBytes` bytes of data. */
 function rawFile(header: unknown, dataBytes: number, headerLength?: bigint): Uint8Array {
   const text = new TextEncoder().encode(
     typeof header === 'string' ? header : JSON.stringify(header),
@@ -49,9 +49,9 @@ const entry = (dtype: string, shape: unknown, data_offsets: unknown) => ({
   shape,
   data_offsets,
 });
-function refusal(work: () => unknown): string {
+function refusal(load: () => unknown): string {
   try {
-    work();
+    load();
   } catch (error) {
     expect(error).toBeInstanceOf(ModelFileError);
     return (error as Error).message;
@@ -65,7 +65,7 @@ const f32 = (shape: number[], ...values: number[]) => ({
   data: Float32Array.from(values),
 });
 
-test('what is written is read back, bit for bit, whatever the types, shapes and names', () => {
+test('any types, shapes and names are written and read back, bit for bit', () => {
   const bytes = { F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, U8: 1, BOOL: 1 };
   const tensor = fc
     .record({
@@ -88,7 +88,7 @@ test('what is written is read back, bit for bit, whatever the types, shapes and 
   );
 });
 
-test('tensors are aligned to their elements, wherever the header ends', () => {
+test('tensors are aligned to their elements, for any length of the header', () => {
   const small: StoredTensor = { dtype: 'U8', shape: [3], data: new Uint8Array(3) };
   const wide: StoredTensor = { dtype: 'F32', shape: [1], data: new Uint8Array(4) };
   const file = writeSafetensors(
@@ -101,7 +101,7 @@ test('tensors are aligned to their elements, wherever the header ends', () => {
   expect(byteOffset % 4).toBe(0);
 });
 
-test('every stored type becomes float32, at any alignment', () => {
+test('every stored type is converted to float32, at any alignment', () => {
   const of = (dtype: SafetensorsType, data: ArrayBufferView) => {
     const odd = new Uint8Array(data.byteLength + 1).subarray(1);
     odd.set(new Uint8Array(data.buffer));
@@ -115,7 +115,7 @@ test('every stored type becomes float32, at any alignment', () => {
   expect(of('BOOL', Uint8Array.of(0, 1))).toEqual([0, 1]);
 });
 
-test('the copy does not follow the file, also when the file is a Node Buffer', () => {
+test('the values are a copy, even if the file is a Node Buffer', () => {
   const file = Buffer.from(writeSafetensors(new Map([['a', f32([1], 3)]])));
   const values = toFloat32(readSafetensors(file, FILE).get('a')!);
   expect(values.buffer.byteLength).toBe(4);
@@ -123,7 +123,7 @@ test('the copy does not follow the file, also when the file is a Node Buffer', (
   expect(values[0]).toBe(3);
 });
 
-test('a file written by another library reads: PyTorch’s goldens', () => {
+test('a file from another library is read: PyTorch’s goldens', () => {
   const bytes = readFileSync(new URL('../fixtures/goldens/gpt2_run.safetensors', import.meta.url));
   const tokens = readSafetensors(bytes, 'gpt2_run.safetensors').get('tokens')!;
   expect([tokens.dtype, ...tokens.shape]).toEqual(['I32', 10, 3, 18]);

@@ -1,10 +1,10 @@
-// A folder's tokenizer: tokenizer.json, GPT-2's older pair of files, and what is said where there
-// is neither.
+// A folder's tokenizer: from tokenizer.json, from GPT-2's older pair of files, and the error if the
+// folder has neither.
 
 import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { readBytePairs } from '../../src/data/bpe';
-import { checkSameWords } from '../../src/distill/student-start';
+import { checkSameVocabulary } from '../../src/distill/student-start';
 import { openTokenizer } from '../../src/distill/teacher/folder';
 import { filesSource } from '../../src/files/source';
 
@@ -16,12 +16,13 @@ const { vocab, merges } = JSON.parse(tokenizerJson).model as {
 };
 const SIZE = Object.keys(vocab).length;
 const TEXT =
-  'Call me Ishmael. Some years ago — never mind how long precisely — 🐋\r\n  I thought\tI’d sail.<|endoftext|>';
+  'Call me Ishmael. Some years ago — never mind how long precisely — 🐋\r\n' +
+  '  I thought\tI’d sail.<|endoftext|>';
 
 const folder = (files: Record<string, string>) =>
   filesSource(new Map(Object.entries(files).map(([name, text]) => [name, new Blob([text])])));
 const config = await readFile(`${FOLDER}/tokenizer_config.json`, 'utf8');
-const whole = await openTokenizer(
+const tokenizer = await openTokenizer(
   folder({ 'tokenizer.json': tokenizerJson, 'tokenizer_config.json': config }),
   SIZE,
 );
@@ -32,21 +33,21 @@ test('vocab.json and merges.txt give the same tokens as tokenizer.json', async (
     'merges.txt': `#version: 0.2\n${merges.join('\n')}\n`,
   };
   const pair = await openTokenizer(folder(old), SIZE);
-  expect([...pair.encode(TEXT)]).toEqual([...whole.encode(TEXT)]);
+  expect([...pair.encode(TEXT)]).toEqual([...tokenizer.encode(TEXT)]);
   expect(pair.decode(pair.encode(TEXT))).toBe(TEXT);
   expect([pair.vocabularySize, pair.endOfText]).toEqual([SIZE, SIZE - 1]);
 });
 
 test('a tokenizer.json alone is enough', async () => {
   const alone = await openTokenizer(folder({ 'tokenizer.json': tokenizerJson }), SIZE);
-  expect([...alone.encode(TEXT)]).toEqual([...whole.encode(TEXT)]);
+  expect([...alone.encode(TEXT)]).toEqual([...tokenizer.encode(TEXT)]);
 });
 
-test('the tokenizer’s files stay as they were read, and the older pair gets the newer two beside it', async () => {
-  const texts = ({ files }: typeof whole) =>
+test('a tokenizer’s files are kept unchanged, and the newer two are added to the older pair', async () => {
+  const texts = ({ files }: typeof tokenizer) =>
     Object.fromEntries([...files].map(([name, bytes]) => [name, decode(bytes)]));
   const decode = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-  expect(texts(whole)).toEqual({
+  expect(texts(tokenizer)).toEqual({
     'tokenizer.json': tokenizerJson,
     'tokenizer_config.json': config,
   });
@@ -56,16 +57,16 @@ test('the tokenizer’s files stay as they were read, and the older pair gets th
   };
   const pair = texts(await openTokenizer(folder(old), SIZE));
   expect(pair).toMatchObject(old);
-  const made = {
+  const newer = {
     'tokenizer.json': pair['tokenizer.json'],
     'tokenizer_config.json': pair['tokenizer_config.json'],
   };
-  const again = await openTokenizer(folder(made), SIZE);
-  expect([...again.encode(TEXT)]).toEqual([...whole.encode(TEXT)]);
+  const again = await openTokenizer(folder(newer), SIZE);
+  expect([...again.encode(TEXT)]).toEqual([...tokenizer.encode(TEXT)]);
   expect(again.endOfText).toBe(SIZE - 1);
 });
 
-test('a tokenizer of another model, and none, are refused by name', async () => {
+test('a tokenizer of another model is refused by name, and so is a folder without one', async () => {
   const opening = (files: Record<string, string>, size = SIZE) =>
     openTokenizer(folder(files), size);
   await expect(opening({ 'tokenizer.json': tokenizerJson }, 50257)).rejects.toThrow(
@@ -81,16 +82,16 @@ test('a tokenizer of another model, and none, are refused by name', async () => 
   );
 });
 
-test('two tokenizers of one size that mean different words are told apart', async () => {
+test('two tokenizers of one size with different tokens are told apart', async () => {
   const names = { teacher: 'one', student: 'other' };
   const same = await openTokenizer(folder({ 'tokenizer.json': tokenizerJson }), SIZE);
-  expect(() => checkSameWords(whole, same, names)).not.toThrow();
+  expect(() => checkSameVocabulary(tokenizer, same, names)).not.toThrow();
   const json = JSON.parse(tokenizerJson);
   const [a, b] = Object.keys(json.model.vocab).slice(300, 302);
   [json.model.vocab[a], json.model.vocab[b]] = [json.model.vocab[b], json.model.vocab[a]];
   const swapped = await openTokenizer(folder({ 'tokenizer.json': JSON.stringify(json) }), SIZE);
-  expect(() => checkSameWords(whole, swapped, names)).toThrow(
-    /^Token 30\d is ".+" to the teacher one and ".+" to the student other\. Choose two models with one tokenizer/,
+  expect(() => checkSameVocabulary(tokenizer, swapped, names)).toThrow(
+    /^Token 30\d is ".+" for the teacher one and ".+" for the student other\. Choose two models/,
   );
 });
 

@@ -1,5 +1,5 @@
-// Weights read by ranges from the test hub: every way of storing them gives PyTorch's values, and
-// damage is refused by name.
+// Weights read by ranges from the test hub: each stored form gives PyTorch's values, and damage is
+// refused by name.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { ModelFileError } from '../../src/files/download';
@@ -30,7 +30,7 @@ beforeEach(() => {
 
 const source = () => httpSource({ label: ID, address: hubAddress(ID, 'main', hub.url), pause: 1 });
 
-/** All weights that arrive, put together from their slices. */
+/** All weights that the sink receives, joined from their slices. */
 async function stream(architecture: Architecture = golden.architecture, layers?: number[]) {
   const weights = new Map<string, number[]>();
   const files = await openWeights(source());
@@ -45,8 +45,8 @@ async function stream(architecture: Architecture = golden.architecture, layers?:
   return weights;
 }
 
-async function refusal(work: Promise<unknown> = stream()): Promise<string> {
-  const error = await work.then(
+async function refusal(reading: Promise<unknown> = stream()): Promise<string> {
+  const error = await reading.then(
     () => new Error('accepted'),
     (error: unknown) => error,
   );
@@ -60,7 +60,8 @@ function damaged(change: (file: Uint8Array<ArrayBuffer>) => Uint8Array): Promise
   publish(hub, ID, new Map<string, Uint8Array>(files).set(SINGLE, change(files.get(SINGLE)!)));
   return refusal();
 }
-const retold = (
+/** Publishes it with its header rewritten. */
+const withHeader = (
   change: (header: Record<string, { data_offsets: number[]; shape: number[] }>) => void,
 ) =>
   damaged((file) => {
@@ -76,10 +77,10 @@ const retold = (
   });
 
 /**
- * The largest error of a type, relative to the value: half a unit in its last place, and f16's
- * smallest steps.
+ * A type's largest error, relative (half a unit in the last place) and absolute (half of f16's
+ * smallest step).
  */
-const EXACT = { F32: [0, 0], F16: [2 ** -11, 2 ** -25], BF16: [2 ** -8, 0] };
+const ROUNDING = { F32: [0, 0], F16: [2 ** -11, 2 ** -25], BF16: [2 ** -8, 0] };
 
 const variants: [string, Variant][] = [
   ['f32', {}],
@@ -93,22 +94,22 @@ const variants: [string, Variant][] = [
   ['a tied head beside the embedding', { head: 'tied', shards: 2 }],
   ['a head in the embedding’s place', { head: 'alone' }],
 ];
-test.each(variants)('stored as %s, all weights arrive', async (_, variant) => {
+test.each(variants)('stored as %s, all weights are read', async (_, variant) => {
   publish(hub, ID, modelFiles(golden, variant));
   const weights = await stream();
   expect([...weights.keys()].sort()).toEqual([...golden.weights.keys()].sort());
-  const [relative, absolute] = EXACT[variant.dtype ?? 'F32'];
+  const [relative, absolute] = ROUNDING[variant.dtype ?? 'F32'];
   for (const [name, expected] of golden.weights) {
-    const got = weights.get(name)!;
-    expect(got.length).toBe(expected.length);
-    const wrong = got.findIndex(
+    const actual = weights.get(name)!;
+    expect(actual.length).toBe(expected.length);
+    const wrong = actual.findIndex(
       (value, i) => !(Math.abs(value - expected[i]) <= relative * Math.abs(expected[i]) + absolute),
     );
     expect(wrong, name).toBe(-1);
   }
 });
 
-test('tensors larger than a slice and a block arrive whole', async () => {
+test('tensors larger than a slice and a block are read completely', async () => {
   const config: Gpt2Config = {
     ...golden.config,
     vocab_size: 9_001,
@@ -126,13 +127,13 @@ test('tensors larger than a slice and a block arrive whole', async () => {
     }),
   );
   publish(hub, ID, modelFiles({ config, weights: new Map(weights) }, { dtype: 'F16' }));
-  const got = (await stream(gpt2(config))).get('wte.weight')!;
+  const actual = (await stream(gpt2(config))).get('wte.weight')!;
   const expected = new Map(weights).get('wte.weight')!;
-  expect(got.length).toBe(540_060);
-  expect(got.findIndex((value, i) => value !== expected[i])).toBe(-1);
+  expect(actual.length).toBe(540_060);
+  expect(actual.findIndex((value, i) => value !== expected[i])).toBe(-1);
 });
 
-test('headers alone say the tensors, and the weights are left where they are', async () => {
+test('opening reads headers alone', async () => {
   const files = modelFiles(golden, { shards: 2 });
   publish(hub, ID, files);
   const { tensors, bytes } = await openWeights(source());
@@ -141,14 +142,14 @@ test('headers alone say the tensors, and the weights are left where they are', a
   expect(tensors.size).toBe(golden.weights.size);
 });
 
-test('each file is asked for once, from its begin to its end', async () => {
+test('each file is requested once, from its start to its end', async () => {
   publish(hub, ID, modelFiles(golden, { shards: 2 }));
   await stream();
   const shards = hub.requests.filter((line) => line.includes('model-0'));
   expect(shards.map((line) => line.slice(-8))).toEqual(['bytes=0-', 'bytes=0-']);
 });
 
-test('chosen layers become a smaller model’s, in the order chosen', async () => {
+test('chosen layers become a smaller model’s layers, in their order', async () => {
   publish(hub, ID, modelFiles(golden));
   const last = golden.config.n_layer - 1;
   const weights = await stream(golden.architecture, [last, 0]);
@@ -161,8 +162,8 @@ test('chosen layers become a smaller model’s, in the order chosen', async () =
 
 describe('a model whose weights are a pickle', () => {
   const at = (revision?: string) => hubSource({ id: ID, revision, host: hub.url, pause: 1 });
-  const own = modelFiles(golden);
-  const [config, weights] = [own.get('config.json')!, own.get(SINGLE)!];
+  const files = modelFiles(golden);
+  const [config, weights] = [files.get('config.json')!, files.get(SINGLE)!];
   const pull = (num: number, name = 'SFconvertbot') => ({
     num,
     author: { name },
@@ -184,31 +185,31 @@ describe('a model whose weights are a pickle', () => {
     );
   });
 
-  test('is read from what the hub’s converter offers, the latest of it', async () => {
+  test('is read from the latest pull request of the hub’s converter', async () => {
     offer(pull(3), pull(7), pull(9, 'somebody'), { num: 11, author: null });
     const source = at();
     const files = await openWeights(source);
     expect(files.source.label).toBe(`${ID}@refs/pr/7`);
-    const found = new Map<string, number>();
+    const counts = new Map<string, number>();
     await streamWeights(files, golden.architecture, (name, first, values) => {
       expect(values).toEqual(golden.weights.get(name)!.slice(first, first + values.length));
-      found.set(name, (found.get(name) ?? 0) + values.length);
+      counts.set(name, (counts.get(name) ?? 0) + values.length);
     });
-    expect(found.size).toBe(golden.weights.size);
+    expect(counts.size).toBe(golden.weights.size);
     source.close();
   });
 
-  test('a search that is broken off is heard of once, by whoever asked', async () => {
+  test('an aborted search rejects once, for its caller only', async () => {
     const ended = new AbortController();
     const source = hubSource({ id: ID, host: hub.url, pause: 1, signal: ended.signal });
     ended.abort(new Error('The run was dropped.'));
     await expect(source.converted?.()).rejects.toThrow('The run was dropped.');
-    // A rejection that nobody hears of ends a process, and fails this test.
+    // An unhandled rejection ends a process, and fails this test.
     source.close();
     await new Promise((resolve) => setTimeout(resolve, 20));
   });
 
-  test('is refused where nobody offers anything, where the hub says nothing, and where a revision was named', async () => {
+  test('is refused without such a pull request, without an answer, and with a named revision', async () => {
     const missing = 'has no model.safetensors. Choose a model or a revision that has one';
     offer(pull(9, 'somebody'));
     expect(await refusal(openWeights(at()))).toContain(`${ID} ${missing}`);
@@ -221,7 +222,7 @@ describe('a model whose weights are a pickle', () => {
   });
 });
 
-test('a head of its own is read where config.json says so, and refused where it does not', async () => {
+test('an untied head is read if config.json says so, and refused otherwise', async () => {
   publish(hub, ID, modelFiles(golden, { head: 'untied' }));
   expect(await refusal()).toContain(
     'model.safetensors of org/tiny: lm_head.weight differs from wte.weight',
@@ -233,7 +234,7 @@ test('a head of its own is read where config.json says so, and refused where it 
   expect(weights.get('lm_head.weight')).toEqual(
     [...embedding].map((value, i) => Math.fround(value + Number(i === 5))),
   );
-  // Written out, it is found again.
+  // It is written and read back.
   const written = saveWeights(
     untied,
     new Map([...weights].map(([name, data]) => [name, Float32Array.from(data)])),
@@ -262,9 +263,9 @@ test('hostile and damaged headers are refused by file and tensor', async () => {
   const moved = (by: number) => (header: Record<string, { data_offsets: number[] }>) => {
     header[bias].data_offsets = header[bias].data_offsets.map((offset) => offset + by);
   };
-  expect(await retold(moved(-4))).toContain('overlaps the tensor before it');
-  expect(await retold(moved(2 ** 40))).toContain('leaves a gap');
-  expect(await retold((header) => void (header[bias].shape = [2 ** 31, 2 ** 31]))).toContain(
+  expect(await withHeader(moved(-4))).toContain('overlaps the tensor before it');
+  expect(await withHeader(moved(2 ** 40))).toContain('leaves a gap');
+  expect(await withHeader((header) => void (header[bias].shape = [2 ** 31, 2 ** 31]))).toContain(
     `tensor ${bias} has`,
   );
 });

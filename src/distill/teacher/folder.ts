@@ -1,4 +1,4 @@
-// A teacher from a model's folder: what is known of it before anything large is read, its
+// A teacher from a model's folder: its sizes, which are known before anything large is read, its
 // tokenizer, and the teacher itself.
 
 import { readBytePairs, tokenizerFiles } from '../../data/bpe';
@@ -24,14 +24,14 @@ export interface TeacherFolder {
   sizes: TeacherSizes;
   /** Undefined for a family that our own kernels do not know. */
   parameters: number | undefined;
-  /** What will be read of the weights. */
+  /** Bytes of weights that `make` reads. */
   bytes(): Promise<number>;
-  /** Our own kernels, or onnxruntime. */
+  /** Runs the teacher: our own kernels, or onnxruntime. */
   engine: 'stillhouse' | 'onnxruntime';
   make(gpu: Gpu, shape: TeacherShape): Promise<Teacher>;
   /**
-   * The same without its weights, for a device that only counts. What onnxruntime takes beside
-   * weights and logits is left out.
+   * The same without weights, for a device that only counts memory. Of onnxruntime's memory it
+   * counts weights and logits only.
    */
   plan(gpu: Gpu, shape: TeacherShape): Promise<Teacher>;
 }
@@ -40,17 +40,18 @@ const HALF = 'onnx/model_fp16.onnx';
 const SINGLE = 'onnx/model.onnx';
 
 export interface TeacherChoice {
-  /** The ONNX file to run, whatever else the folder has. */
+  /** The ONNX file to run, even if the folder has safetensors. */
   onnx?: string;
-  /** Whether the adapter has float16, and what the run computes in. */
+  /** Whether the adapter has float16. */
   f16: boolean;
+  /** The run's. */
   dtype: 'f16' | 'f32';
 }
 
 /**
- * Reads config.json and headers. A GPT-2 with safetensors runs in our own kernels, everything else
- * in onnxruntime.
- * @throws ModelFileError if the folder has nothing that can be run, with what would work
+ * Reads config.json and headers. A model of our families with safetensors runs in our own kernels,
+ * any other in onnxruntime.
+ * @throws ModelFileError if nothing in the folder can run, with what would
  */
 export async function openTeacher(
   source: ModelSource,
@@ -78,7 +79,7 @@ export async function openTeacher(
       plan: (gpu, shape) => teacherFromWeights(gpu, undefined, architecture, shape),
     };
   } catch (error) {
-    // Without safetensors an ONNX file may be there. Damaged ones are told as they are.
+    // A folder without safetensors may have an ONNX file. Damaged safetensors are an error.
     const name =
       error instanceof ModelFileError && error.missing && (await findOnnx(source, choice));
     if (!name) throw error;
@@ -87,8 +88,8 @@ export async function openTeacher(
 }
 
 /**
- * The folder's ONNX file for this run; undefined if there is none. @throws ModelFileError instead,
- * given the config.json
+ * The folder's ONNX file for this run; undefined if it has none.
+ * @throws ModelFileError in place of undefined, if the parsed config.json is passed
  */
 async function findOnnx(source: ModelSource, choice: TeacherChoice): Promise<string | undefined>;
 async function findOnnx(source: ModelSource, choice: TeacherChoice, json: unknown): Promise<string>;
@@ -99,8 +100,9 @@ async function findOnnx(source: ModelSource, { f16, dtype }: TeacherChoice, json
   const type = JSON.stringify((json as { model_type?: unknown } | null)?.model_type);
   throw new ModelFileError(
     'model',
-    `${source.label} is of type ${type} and has no ${names.join(' or ')}. Stillhouse runs GPT-2 from safetensors, and other ` +
-      'decoders from ONNX. Choose a model that has one of them.',
+    `${source.label} is of type ${type} and has no ${names.join(' or ')}. ` +
+      'Stillhouse runs GPT-2 from safetensors, and other decoders from ONNX. ' +
+      'Choose a model that has one of them.',
   );
 }
 
@@ -128,13 +130,13 @@ function onnxTeacher(source: ModelSource, name: string, json: unknown): TeacherF
     },
     async plan(gpu, { B, T, dtype }) {
       gpu.memory.create('teacher', name, await source.size(name));
-      const counted = { dtype, run: async () => {}, dispose: async () => {} };
-      return teacherFromOnnx(gpu, counted, { ...sizes, parameters }, B, T);
+      const uncomputed = { dtype, run: async () => {}, dispose: async () => {} };
+      return teacherFromOnnx(gpu, uncomputed, { ...sizes, parameters }, B, T);
     },
   };
 }
 
-/** Whether a folder has the files of a tokenizer; a checkpoint alone may have none. */
+/** Whether a folder has a tokenizer's files; a folder of weights alone has none. */
 export async function hasTokenizer(source: ModelSource): Promise<boolean> {
   return (
     (await source.has('tokenizer.json')) ||
@@ -142,20 +144,20 @@ export async function hasTokenizer(source: ModelSource): Promise<boolean> {
   );
 }
 
-/** A folder's tokenizer, and the files that a model with the same words needs beside it. */
+/** A folder's tokenizer, and the files that a model with the same vocabulary needs. */
 export interface FolderTokenizer extends Tokenizer {
   files: ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
 }
 
 /**
- * The folder's tokenizer: tokenizer.json, or GPT-2's own two files. @throws TokenizerError,
- * ModelFileError
+ * Reads the folder's tokenizer.json, or GPT-2's vocab.json and merges.txt.
+ * @throws TokenizerError, ModelFileError
  */
 export async function openTokenizer(
   source: ModelSource,
   vocabularySize: number,
 ): Promise<FolderTokenizer> {
-  // As they were read, byte by byte.
+  // Unchanged, byte by byte.
   const files = new Map<string, Uint8Array<ArrayBuffer>>();
   const read = async (name: string) => {
     const bytes = await source.read(name);
@@ -166,7 +168,7 @@ export async function openTokenizer(
   if (await source.has('tokenizer.json')) {
     const readText = async (path: string) => {
       const name = path.slice(path.lastIndexOf('/') + 1);
-      // Only tokenizer.json is always there; the other says which token ends a text.
+      // Only tokenizer.json is required; the other file names the token that ends a text.
       if (name !== 'tokenizer.json' && !(await source.has(name))) return '{}';
       return text(name);
     };
@@ -184,11 +186,12 @@ export async function openTokenizer(
   const tokenizer = makeTokenizer(tokenizerJson, tokenizerConfig);
   if (tokenizer.vocabularySize !== vocabularySize) {
     throw new TokenizerError(
-      `${source.label}: vocab.json has ${tokenizer.vocabularySize} tokens, the model ${vocabularySize}.`,
+      `${source.label}: vocab.json has ${tokenizer.vocabularySize} tokens, ` +
+        `the model ${vocabularySize}.`,
       'Use the tokenizer that came with the model.',
     );
   }
-  // What reads only the newer two files finds them too.
+  // For programs that read only the newer two files.
   const json = (value: object) => new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`);
   files
     .set('tokenizer.json', json(tokenizerJson))

@@ -44,7 +44,7 @@ export class Gpt2Model implements LanguageModel {
     private readonly heads: AttentionHeads = transposedHeads,
   ) {}
 
-  /** With `recompute` a step costs a third more, and holds the activations of one block at a time. */
+  /** With `recompute` a step costs a third more, and holds activations of one block at a time. */
   forward(recorder: Recorder, tokens: Tensor, recompute = false): Gpt2Activations {
     const [B, T] = tokens.layout.shape;
     const { n_embd: C, n_layer, n_positions } = this.config;

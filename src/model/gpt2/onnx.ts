@@ -1,6 +1,6 @@
 // A GPT-2 as an ONNX graph of standard operators: input_ids (B, T) int64 -> logits (B, T, V). With
-// `cached`, as programs that generate text need it, past_key_values.N.key and .value (B, H, P, D) of
-// P earlier positions are inputs, and present.N.key and .value (B, H, P + T, D) are outputs.
+// `cached`, for programs that generate text, past_key_values.N.key and .value (B, H, P, D) of P
+// earlier positions are inputs, and present.N.key and .value (B, H, P + T, D) are outputs.
 //
 // In f16, weights and matrix products are f16. The residual stream, LayerNorm and the softmax are
 // f32: rounding accumulates over layers in the first, and the others sum over many values.
