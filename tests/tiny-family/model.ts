@@ -67,7 +67,7 @@ export class TinyModel implements LanguageModel {
     const middle = this.#linear(recorder, attended.out, `${name}.attention.out`, { addend: x });
     const norm2 = this.#norm(recorder, middle, `${name}.norm_2`);
     const active = this.#activation(recorder, `${name}.mlp.gelu`, B * T, 4 * C);
-    const wide = this.#linear(recorder, norm2.y, `${name}.mlp.up`, { gelu: active });
+    const wide = this.#linear(recorder, norm2.y, `${name}.mlp.up`, { geluOutput: active });
     return { norm1, attention: attended, norm2, wide, active, middle };
   }
 
@@ -117,10 +117,10 @@ export class TinyModel implements LanguageModel {
     const [B, T] = tokens.layout.shape;
     const [rows, C] = dhidden.layout.shape;
     // y = x · w; where x = gelu(z), passing z returns z's gradient
-    const linearBackward = (x: Tensor, dy: Tensor, name: string, geluOf?: Tensor): Tensor => {
+    const linearBackward = (x: Tensor, dy: Tensor, name: string, geluInput?: Tensor): Tensor => {
       const dx = this.#activation(recorder, `d ${name}`, rows, x.layout.shape[1]);
       const w = this.weights.tensor(`${name}.weight`);
-      matmul(recorder, dy, transposed(w), dx, { geluOf, label: `${name} dx` });
+      matmul(recorder, dy, transposed(w), dx, { geluInput, label: `${name} dx` });
       const dw = gradients.tensor(`${name}.weight`);
       matmul(recorder, transposed(x), dy, dw, { accumulate: true, label: `${name} dw` });
       return dx;

@@ -278,14 +278,13 @@ test('tensors that are missing, unknown, of another shape or not finite are name
       return writeSafetensors(tensors);
     });
   const bias = 'transformer.ln_f.bias';
+  const { n_embd: width } = golden.config;
   expect(await rewritten((tensors) => tensors.delete(bias))).toContain('ln_f.bias is missing');
   expect(await rewritten((tensors) => tensors.set('adapter.weight', tensors.get(bias)!))).toContain(
     'adapter.weight is unknown',
   );
-  expect(
-    await rewritten((tensors) => (tensors.get(bias)!.shape = [1, golden.config.n_embd])),
-  ).toContain(
-    `ln_f.bias has shape [1, ${golden.config.n_embd}], config.json asks for [${golden.config.n_embd}]`,
+  expect(await rewritten((tensors) => (tensors.get(bias)!.shape = [1, width]))).toContain(
+    `ln_f.bias has shape [1, ${width}], config.json asks for [${width}]`,
   );
   expect(
     await rewritten((tensors) => {
@@ -295,7 +294,7 @@ test('tensors that are missing, unknown, of another shape or not finite are name
   ).toContain('wte.weight holds NaN at element 7');
 });
 
-test('an index that leads nowhere is refused', async () => {
+test('an index with a wrong entry is refused', async () => {
   const withIndex = (weight_map: unknown) => {
     const files = modelFiles(golden, { shards: 2 });
     const index = new TextEncoder().encode(JSON.stringify({ weight_map }));
@@ -304,20 +303,22 @@ test('an index that leads nowhere is refused', async () => {
   };
   expect(await withIndex({})).toContain('has no weight_map');
   expect(await withIndex({ a: '../../secret.safetensors' })).toContain(
-    'which is no safetensors file beside it',
+    'which is not a safetensors file beside it',
   );
   expect(await withIndex({ a: 7 })).toContain('puts a into 7');
   expect(await withIndex({ a: 'model-00001-of-00002.safetensors' })).toContain(
-    'model-00001-of-00002.safetensors of org/tiny: tensor a is missing, which model.safetensors.index.json names.',
+    'model-00001-of-00002.safetensors of org/tiny: tensor a is missing, ' +
+      'although model.safetensors.index.json lists it.',
   );
   expect(await withIndex({ a: 'model-00003-of-00002.safetensors' })).toContain(
     'does not exist on the server',
   );
 });
 
-test('a folder without safetensors says what to look for', async () => {
+test('the error for a folder without safetensors says what to choose', async () => {
   publish(hub, ID, new Map([['pytorch_model.bin', new Uint8Array(9)]]));
   expect(await refusal()).toBe(
-    'org/tiny has no model.safetensors. Choose a model or a revision that has one; a pytorch_model.bin cannot be read.',
+    'org/tiny has no model.safetensors. Choose a model or a revision that has one; ' +
+      'a pytorch_model.bin cannot be read.',
   );
 });
