@@ -70,15 +70,17 @@ test('a tokenizer of another model is refused by name, and so is a folder withou
   const opening = (files: Record<string, string>, size = SIZE) =>
     openTokenizer(folder(files), size);
   await expect(opening({ 'tokenizer.json': tokenizerJson }, 50257)).rejects.toThrow(
-    'the dropped files: the tokenizer has 1024 tokens, the model 50257.',
+    'the dropped files: the tokenizer has 1024 tokens, but the model has 50257.',
   );
   const old = { 'vocab.json': JSON.stringify(vocab), 'merges.txt': merges.join('\n') };
-  await expect(opening(old, 50257)).rejects.toThrow('vocab.json has 1024 tokens, the model 50257.');
+  await expect(opening(old, 50257)).rejects.toThrow(
+    'vocab.json has 1024 tokens, but the model has 50257.',
+  );
   await expect(opening({ 'vocab.json': '{}' })).rejects.toThrow(
     'There is no tokenizer.json in the dropped files.',
   );
   await expect(opening({ ...old, 'merges.txt': 'a b c' })).rejects.toThrow(
-    'merges.txt: "a b c" is no pair.',
+    'merges.txt: "a b c" is not a pair.',
   );
 });
 
@@ -96,7 +98,7 @@ test('two tokenizers of one size with different tokens are told apart', async ()
 });
 
 test('ids that are not 0, 1, 2, … are refused', () => {
-  expect(() => readBytePairs({ a: 0, b: 2 }, '')).toThrow('"b" has the id 2; ids run from 0 to 1.');
-  expect(() => readBytePairs({ a: 0, b: 0 }, '')).toThrow('two tokens have the id 0');
-  expect(() => readBytePairs({ a: 0, b: '1' }, '')).toThrow('"b" has the id 1');
+  expect(() => readBytePairs({ a: 0, b: 2 }, '')).toThrow('"b" has id 2, but ids run from 0 to 1.');
+  expect(() => readBytePairs({ a: 0, b: 0 }, '')).toThrow('two tokens have id 0');
+  expect(() => readBytePairs({ a: 0, b: '1' }, '')).toThrow('"b" has id 1');
 });

@@ -187,7 +187,7 @@ export async function openTokenizer(
   if (tokenizer.vocabularySize !== vocabularySize) {
     throw new TokenizerError(
       `${source.label}: vocab.json has ${tokenizer.vocabularySize} tokens, ` +
-        `the model ${vocabularySize}.`,
+        `but the model has ${vocabularySize}.`,
       'Use the tokenizer that came with the model.',
     );
   }
