@@ -5,8 +5,8 @@
 //                                               FILTER: a part of the kernels' file names; all of them by default.
 //
 // Needs VK_ICD_FILENAMES to name a Vulkan driver: the VK_ICD_LAVAPIPE of tests/run.mjs, or its
-// VK_ICD_SWIFTSHADER for matmul_quads. Takes about 10 s for each mutation and test file, so it is not
-// part of `npm test`. Works in a copy and never touches the checkout.
+// VK_ICD_SWIFTSHADER for matmul_quads. Takes about 10 s for each mutation and test file, so it is
+// not part of `npm test`. Works in a copy and never touches the checkout.
 
 import { spawn } from 'node:child_process';
 import {
@@ -30,7 +30,9 @@ const TOPK = ['topk'];
 const SAMPLE = ['sample'];
 const OPTIMISER = ['kernels-optimiser', 'golden-run'];
 
-/** Kernel, text to find, text to put in its place, and the files of tests/gpu that should notice. */
+/**
+ * Kernel, text to find, text to put in its place, and the files of tests/gpu that should notice.
+ */
 const MUTATIONS = [
   ['adamw', 'mean[i] = m;', 'mean[i] = 1.01 * m;', OPTIMISER],
   ['adamw', 'square[i] = v;', 'square[i] = 1.01 * v;', OPTIMISER],

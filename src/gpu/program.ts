@@ -296,6 +296,11 @@ export class Program {
     return this.dispatches.length;
   }
 
+  /** The kernels that it runs, each once, in the order of their first dispatches. */
+  get kernels(): Kernel[] {
+    return [...new Set(this.dispatches.map(({ kernel }) => kernel))];
+  }
+
   /** Appends dispatches `first` to `end` − 1 to the encoder, in one pass; all by default. */
   encode(encoder: GPUCommandEncoder, first = 0, end = this.length): void {
     const pass = encoder.beginComputePass({ label: this.label });

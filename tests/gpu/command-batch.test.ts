@@ -1,22 +1,22 @@
-// A slow GPU stays responsive: work is cut into submissions by what its dispatches took, and no cut
-// changes a bit.
+// Commands are cut into submissions by their dispatches' measured times, so that a slow GPU stays
+// responsive. No cut changes a bit.
 
 import { afterEach, expect, it, vi } from 'vitest';
 import type { Gpu } from '../../src/gpu/device';
 import { openTestDevice } from './harness';
 import { batchOf, startTrainer, TINY } from './students';
 
-/** Takes a software adapter some hundred milliseconds a step; no dispatch is much of that. */
+/** A step takes a software adapter some hundred milliseconds, and each dispatch little of that. */
 const HEAVY = { ...TINY, vocab_size: 512, n_positions: 64, n_embd: 96, n_layer: 4, n_head: 4 };
 const T = 64;
-/** Of a program's runs, those that measure it; see command-batch.ts. */
+/** A program's first runs, which measure it: see command-batch.ts. */
 const MEASURED_RUNS = 3;
 const UNCUT = Number.POSITIVE_INFINITY;
 
 const limits = new Map<Gpu, number>();
 afterEach(() => {
   vi.restoreAllMocks();
-  for (const [gpu, own] of limits) gpu.submissionMilliseconds = own;
+  for (const [gpu, limit] of limits) gpu.submissionMilliseconds = limit;
   limits.clear();
 });
 
@@ -26,7 +26,7 @@ async function open(): Promise<Gpu> {
   return gpu;
 }
 
-/** Hears when each submission is done, from now on. */
+/** Records when each submission is done, from now on. */
 function watch({ device: { queue } }: Gpu) {
   const submit = queue.submit.bind(queue);
   const sent: number[] = [];
@@ -37,7 +37,7 @@ function watch({ device: { queue } }: Gpu) {
     done.push(queue.onSubmittedWorkDone().then(() => performance.now()));
   });
   return {
-    /** Milliseconds that each took, from the end of the one before. */
+    /** Milliseconds of each submission, from the end of the one before. */
     async times(): Promise<number[]> {
       const ends = await Promise.all(done);
       spy.mockRestore();
@@ -46,12 +46,12 @@ function watch({ device: { queue } }: Gpu) {
   };
 }
 
-it('cuts a step into submissions of the time that is allowed, and the result is the same bits', async () => {
+it('cuts a step into submissions of the allowed length, with the same bits as uncut', async () => {
   const gpu = await open();
   // The adapter with f16 is the faster one.
   const B = gpu.adapter.f16 ? 16 : 4;
   const batch = (step: number) => batchOf(HEAVY, B, T, step);
-  const train = async (limit: (wall: number) => number, cut: number) => {
+  const train = async (limit: (wall: number) => number, count: number) => {
     gpu.submissionMilliseconds = UNCUT;
     const run = await startTrainer(gpu, {
       batchSize: B,
@@ -68,7 +68,7 @@ it('cuts a step into submissions of the time that is allowed, and the result is 
     }
     gpu.submissionMilliseconds = limit(wall);
     const steps: number[][] = [];
-    for (let step = losses.length + 1; steps.length < cut; step++) {
+    for (let step = losses.length + 1; steps.length < count; step++) {
       const watched = watch(gpu);
       losses.push((await run.step([batch(step)])).loss);
       steps.push(await watched.times());
@@ -83,34 +83,32 @@ it('cuts a step into submissions of the time that is allowed, and the result is 
       steps,
     };
   };
-  const whole = await train(() => UNCUT, 3);
+  const uncut = await train(() => UNCUT, 3);
   const PARTS = 4;
-  const parts = await train((wall) => wall / PARTS, 3);
-  expect(whole.steps.map((times) => times.length)).toEqual([1, 1, 1]);
-  expect(
-    whole.wall,
-    'the step is long enough to be cut by a clock of milliseconds',
-  ).toBeGreaterThan(100);
-  // About as many as asked for: the load that the program was measured under is another than now,
-  // and a part ends before the dispatch that would be too much.
-  for (const times of parts.steps) {
+  const cut = await train((wall) => wall / PARTS, 3);
+  expect(uncut.steps.map((times) => times.length)).toEqual([1, 1, 1]);
+  expect(uncut.wall, 'the step is long enough for a clock of milliseconds').toBeGreaterThan(100);
+  // About PARTS: the machine's load now differs from that of the measured runs, and a submission
+  // ends before the dispatch that would exceed the limit.
+  for (const times of cut.steps) {
     expect(times.length).toBeGreaterThanOrEqual(PARTS / 2);
     expect(times.length).toBeLessThanOrEqual(3 * PARTS);
   }
-  // Shares of the step: whatever else this machine does makes all of it slower. Of the steps the
-  // one that was least disturbed.
+  // A submission's share of its step, since other load slows down the whole step. The least
+  // disturbed step counts.
   const share = (times: number[]) => Math.max(...times) / times.reduce((a, b) => a + b);
-  const longest = Math.min(...parts.steps.map(share));
+  const longest = Math.min(...cut.steps.map(share));
   expect(longest).toBeLessThan(2 / PARTS);
-  expect(parts.losses).toEqual(whole.losses);
-  expect(parts.master).toEqual(whole.master);
+  expect(cut.losses).toEqual(uncut.losses);
+  expect(cut.master).toEqual(uncut.master);
   console.log(
-    `A step of ${whole.wall.toFixed(0)} ms in ${parts.steps[0].length} submissions, limit ${parts.limit.toFixed(0)} ms: ` +
-      parts.steps.map((times) => times.map((time) => time.toFixed(0)).join(' ')).join(', '),
+    `A step of ${uncut.wall.toFixed(0)} ms in ${cut.steps[0].length} submissions, ` +
+      `limit ${cut.limit.toFixed(0)} ms: ` +
+      cut.steps.map((times) => times.map((time) => time.toFixed(0)).join(' ')).join(', '),
   );
 });
 
-it('measures a program in its first runs, each dispatch apart, and sends a short one whole from then on', async () => {
+it('the first runs submit each dispatch alone; later a short program is one submission', async () => {
   const gpu = await open();
   gpu.submissionMilliseconds = UNCUT;
   const run = await startTrainer(gpu, { batchSize: 2, contextLength: 4 });
@@ -121,8 +119,8 @@ it('measures a program in its first runs, each dispatch apart, and sends a short
     await run.step([batchOf(TINY, 2, 4, step)]);
     counts.push(submit.mock.calls.length);
   }
-  // One for the clears before, one for the copies behind.
-  const apart = run.trainer.dispatches(1) + 2;
-  expect(counts).toEqual([apart, apart, apart, 1, 1]);
+  // One more for the clears before them, and one for the copies after.
+  const measured = run.trainer.dispatches(1) + 2;
+  expect(counts).toEqual([measured, measured, measured, 1, 1]);
   await run.end();
 });

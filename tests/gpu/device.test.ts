@@ -1,5 +1,4 @@
-// Opening the device, with adapters that are made up: each thing that can be missing has a message
-// that says it, and a hint.
+// Opening the device, on fake adapters: whatever is missing, the error says so and gives a hint.
 
 import { expect, it } from 'vitest';
 import { checkFits, GpuError, openGpu } from '../../src/gpu/device';
@@ -14,7 +13,7 @@ const ENOUGH = {
   maxComputeWorkgroupSizeX: 256,
 };
 
-/** A browser's GPU that offers one adapter, or none, and remembers what it was asked for. */
+/** A browser's GPU that offers one adapter, or none, and remembers the requested devices. */
 function browser(
   adapter: {
     limits?: Record<string, number>;
@@ -22,7 +21,7 @@ function browser(
     info?: Partial<GPUAdapterInfo>;
   } | null,
 ) {
-  const asked: GPUDeviceDescriptor[] = [];
+  const requests: GPUDeviceDescriptor[] = [];
   const device = {
     lost: new Promise(() => undefined),
     addEventListener: () => undefined,
@@ -34,11 +33,11 @@ function browser(
     features: new Set(adapter.features ?? []),
     info: { vendor: '', architecture: '', device: '', description: '', ...adapter.info },
     requestDevice: async (descriptor: GPUDeviceDescriptor) => {
-      asked.push(descriptor);
+      requests.push(descriptor);
       return device;
     },
   };
-  return { api: { requestAdapter: async () => offered } as unknown as GPU, asked };
+  return { api: { requestAdapter: async () => offered } as unknown as GPU, requests };
 }
 
 async function refusal(api: GPU | undefined): Promise<GpuError> {
@@ -51,8 +50,8 @@ async function refusal(api: GPU | undefined): Promise<GpuError> {
 }
 
 it('a browser without WebGPU is told which ones have it', async () => {
-  // Without an argument the browser's own is taken; Node has none, or the test's.
-  const own = Object.getOwnPropertyDescriptor(globalThis, 'navigator');
+  // Without an argument openGpu takes navigator.gpu, which Node lacks unless a test has set it.
+  const navigator = Object.getOwnPropertyDescriptor(globalThis, 'navigator');
   Object.defineProperty(globalThis, 'navigator', { value: {}, configurable: true });
   try {
     const error = await refusal(undefined);
@@ -63,36 +62,36 @@ it('a browser without WebGPU is told which ones have it', async () => {
     });
     expect(error.hint).toMatch(/Chrome.*Safari.*Firefox/);
   } finally {
-    if (own) Object.defineProperty(globalThis, 'navigator', own);
+    if (navigator) Object.defineProperty(globalThis, 'navigator', navigator);
     else Reflect.deleteProperty(globalThis, 'navigator');
   }
 });
 
-it('WebGPU without an adapter names the driver and where to look', async () => {
+it('WebGPU without an adapter: the hint names the driver and where to look', async () => {
   const error = await refusal(browser(null).api);
   expect(error.kind).toBe('no-adapter');
   expect(error.message).toBe('WebGPU is available, but it offers no adapter.');
   expect(error.hint).toContain('chrome://gpu');
 });
 
-it('too few storage buffers: both numbers', async () => {
-  const { api, asked } = browser({ limits: { maxStorageBuffersPerShaderStage: 4 } });
+it('too few storage buffers: the error has both numbers', async () => {
+  const { api, requests } = browser({ limits: { maxStorageBuffersPerShaderStage: 4 } });
   const error = await refusal(api);
   expect(error.kind).toBe('limits');
   expect(error.message).toBe('The adapter lets a shader bind 4 storage buffers; 8 are needed.');
   expect(error.hint).toContain('another browser');
-  expect(asked).toEqual([]);
+  expect(requests).toEqual([]);
 });
 
-it('asks for what the adapter has, and for nothing else', async () => {
+it('requests the features that the adapter has and we use, and no others', async () => {
   const full = browser({
     features: ['shader-f16', 'timestamp-query', 'bgra8unorm-storage'],
     info: { vendor: 'acme', architecture: 'one' },
   });
   const gpu = await openGpu(full.api);
-  expect(full.asked).toHaveLength(1);
-  expect(full.asked[0].requiredFeatures).toEqual(['shader-f16', 'timestamp-query']);
-  expect(full.asked[0].requiredLimits).toEqual(ENOUGH);
+  expect(full.requests).toHaveLength(1);
+  expect(full.requests[0].requiredFeatures).toEqual(['shader-f16', 'timestamp-query']);
+  expect(full.requests[0].requiredLimits).toEqual(ENOUGH);
   expect(gpu.adapter).toEqual({
     name: 'acme one',
     vendor: 'acme',
@@ -108,7 +107,7 @@ it('asks for what the adapter has, and for nothing else', async () => {
     f16: false,
     timestamps: false,
   });
-  expect(bare.asked[0].requiredFeatures).toEqual([]);
+  expect(bare.requests[0].requiredFeatures).toEqual([]);
 });
 
 it.each([
@@ -117,24 +116,26 @@ it.each([
   ['Microsoft Basic Render Driver', {}, true],
   ['NVIDIA RTX', { isFallbackAdapter: true }, true],
   ['Apple M4', {}, false],
-])('%s is told apart as software or not', async (description, info, software) => {
+])('%s is recognised as software or hardware', async (description, info, software) => {
   const { adapter } = await openGpu(browser({ info: { description, ...info } }).api);
   expect(adapter).toMatchObject({ name: description, software });
 });
 
-it('the test adapters are software, and are named', async () => {
+it('the adapters of these tests are recognised as software', async () => {
   const { adapter } = await openTestDevice();
   expect(adapter.software).toBe(true);
   expect(adapter.name).toMatch(/swiftshader|llvmpipe/i);
 });
 
-it('checkFits lets through what one buffer holds, and says how much too large the rest is', async () => {
+it('checkFits accepts what one binding can hold, and else names both sizes', async () => {
   const gpu = await openTestDevice();
   const { maxBufferSize, maxStorageBufferBindingSize } = gpu.device.limits;
   const limit = Math.min(maxBufferSize, maxStorageBufferBindingSize);
   expect(() => checkFits(gpu, 'The model’s weights', limit)).not.toThrow();
   const mib = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
-  const message = `The model’s weights needs one buffer of ${mib(3 * limit)}; this adapter allows ${mib(limit)}.`;
+  const message =
+    `The model’s weights needs one buffer of ${mib(3 * limit)}; ` +
+    `this adapter allows ${mib(limit)}.`;
   expect(() => checkFits(gpu, 'The model’s weights', 3 * limit)).toThrow(
     expect.objectContaining({
       kind: 'limits',
@@ -144,7 +145,7 @@ it('checkFits lets through what one buffer holds, and says how much too large th
   );
 });
 
-it('reads a part of a buffer', async () => {
+it('reads a range of a buffer', async () => {
   const gpu = await openTestDevice();
   const buffer = gpu.memory.create('data', 'part', 32);
   gpu.device.queue.writeBuffer(buffer, 0, new Uint32Array([1, 2, 3, 4, 5, 6, 7, 8]));
@@ -153,7 +154,7 @@ it('reads a part of a buffer', async () => {
   gpu.memory.destroy(buffer);
 });
 
-it('a device that goes away is reported, without a rejection', async () => {
+it('a lost device resolves gpu.lost and rejects nothing', async () => {
   const gpu = await openTestDevice('to be lost');
   gpu.destroy();
   expect(await gpu.lost).toMatchObject({ reason: 'destroyed' });

@@ -1,18 +1,17 @@
-// The ground that gpu tests stand on: the driver asked for is the driver used, and WebGPU's errors
-// are heard.
+// The harness of the gpu tests: it uses the requested driver, and reports WebGPU's errors.
 
 import { expect, test } from 'vitest';
 import { openTestDevice, takeErrors } from './harness';
 
-test('the adapter is the one that the run asked for', async () => {
+test('the adapter is the one that the run requested', async () => {
   const { adapter, device } = await openTestDevice();
-  const asked = process.env.ADAPTER;
-  expect(['f16', 'f32'], 'ADAPTER is set by npm run test:gpu').toContain(asked);
-  expect(device.features.has('shader-f16')).toBe(asked === 'f16');
-  expect(adapter.f16).toBe(asked === 'f16');
+  const requested = process.env.ADAPTER;
+  expect(['f16', 'f32'], 'ADAPTER is set by npm run test:gpu').toContain(requested);
+  expect(device.features.has('shader-f16')).toBe(requested === 'f16');
+  expect(adapter.f16).toBe(requested === 'f16');
 });
 
-test('one device serves a test file', async () => {
+test('a test file has one device for each label', async () => {
   expect(await openTestDevice()).toBe(await openTestDevice());
   expect(await openTestDevice('another')).not.toBe(await openTestDevice());
 });

@@ -1,6 +1,6 @@
 // The device of the gpu tests: Dawn in Node, on the Vulkan driver that VK_ICD_FILENAMES names.
-// tests/run.mjs sets that, and ADAPTER to what the driver must offer. A missing adapter, another
-// adapter than asked for, and any WebGPU error that nobody caught fail the test.
+// tests/run.mjs sets that variable, and ADAPTER to the storage type that the driver must offer. A
+// missing or wrong adapter fails the test, and so does any uncaught WebGPU error.
 
 import { afterEach } from 'vitest';
 import { openDawn } from '../../src/cli/dawn';
@@ -10,8 +10,8 @@ const opened = new Map<string, Promise<Gpu>>();
 const uncaught: Error[] = [];
 
 /**
- * The test file's one device, the same at every call with the same label. Its `adapter.f16` says
- * what storage to test.
+ * The test file's device, the same at every call with the same label. `adapter.f16` says which
+ * storage types to test.
  * @param label a second label opens a second device, for tests that lose or destroy one
  */
 export function openTestDevice(label = 'shared'): Promise<Gpu> {
@@ -23,21 +23,18 @@ export function openTestDevice(label = 'shared'): Promise<Gpu> {
 async function open(): Promise<Gpu> {
   const gpu = await openGpu(await openDawn());
   gpu.onError = (error) => uncaught.push(error);
-  const { ADAPTER: asked, VK_ICD_FILENAMES: driver } = process.env;
+  const { ADAPTER: requested, VK_ICD_FILENAMES: driver } = process.env;
   const { name, f16 } = gpu.adapter;
-  if (asked && asked !== (f16 ? 'f16' : 'f32')) {
+  if (requested && requested !== (f16 ? 'f16' : 'f32')) {
     throw new Error(
-      `open the test device: ${asked} was asked for, and VK_ICD_FILENAMES=${driver} gave "${name}", ` +
-        `${f16 ? 'which has f16' : 'which has no f16'}. Use the drivers that tests/browser/setup.sh names.`,
+      `open the test device: ADAPTER=${requested}, but VK_ICD_FILENAMES=${driver} gave ` +
+        `"${name}", which has ${f16 ? '' : 'no '}f16. Use the drivers that tests/browser/setup.sh names.`,
     );
   }
   return gpu;
 }
 
-/**
- * Returns the WebGPU errors that no error scope caught, and forgets them: for tests that provoke
- * one.
- */
+/** Returns and forgets the uncaught WebGPU errors: for tests that provoke one. */
 export function takeErrors(): Error[] {
   return uncaught.splice(0);
 }

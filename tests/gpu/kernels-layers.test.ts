@@ -1,11 +1,11 @@
-// Each kernel of a GPT-2's layers against its slow twin, at odd sizes and realistic ones, in both
-// storage types.
+// The kernels of GPT-2's layers against the reference, at odd and realistic sizes, in both storage
+// types.
 //
 // Tolerances are relative to the largest expected element. A sum of n terms in f32 rounds n times
-// by 2^-24, and cancellation may leave it a few times smaller than its terms: 4 n · 2^-24. exp and
-// tanh of WGSL may be off by 1e-5 at most. f16 results are rounded once more, by 2^-11; the twin
-// computes with the inputs as f16 holds them. Where a kernel reads an f16 result of another one,
-// its rounding counts again.
+// by 2^-24, and cancellation may leave it a few times smaller than its terms: 4 n · 2^-24. WGSL's
+// exp and tanh may be off by 1e-5. f16 results round once more, by 2^-11; the reference computes
+// with inputs rounded to f16. If a kernel reads another kernel's f16 result, that rounding counts
+// too.
 
 import { describe, expect, it } from 'vitest';
 import { sortedRows } from '../../src/data/batches';
@@ -34,8 +34,8 @@ import {
 const { numbers } = reference;
 
 describe('embedding', () => {
-  // Tokens that come once, often, next to each other, first and last in the vocabulary; C narrower
-  // and wider than a workgroup.
+  // Tokens that occur once, often and next to each other, the vocabulary's first and last, and
+  // widths below and above a workgroup's.
   for (const [B, T, V, C] of [
     [1, 1, 3, 4],
     [2, 7, 11, 20],
@@ -223,9 +223,9 @@ describe('columnSum', () => {
   }
 });
 
-describe('gelu, in the product before it and in the gradient’s after it', () => {
-  // More elements than a software adapter's grid has threads. Beyond ±6 the function is x or 0, its
-  // slope 1 or 0, to 1e-9.
+describe('gelu, fused into the product before it, and into the gradient’s product after it', () => {
+  // More elements than a software adapter's grid has threads. Beyond ±6 GELU is x or 0 and its
+  // derivative 1 or 0, within 1e-9.
   const COUNT = 5001;
   const FAR = [7, -7, 10.5, -10.5, 31, -31, 1000, -1000, 60000, -60000];
   const values = [...numbers(COUNT, 1, 6), 0, ...FAR];
@@ -235,7 +235,7 @@ describe('gelu, in the product before it and in the gradient’s after it', () =
   const column = (gpu: Gpu, label: string, data: reference.Numbers, dtype: Storage) =>
     upload(gpu, label, data, [data.length, 1], dtype);
 
-  // A product with 1 takes the GELU of what it multiplies.
+  // A product with 1, so that GELU's argument is x itself.
   testVariants('forward', async (gpu, dtype) => {
     const x = stored(values, dtype);
     const [same, y] = [
@@ -277,10 +277,10 @@ describe('gelu, in the product before it and in the gradient’s after it', () =
 });
 
 describe('attention', () => {
-  // T of 1, odd, whole blocks of keys, and beyond a workgroup of either form; heads of 4 to 64.
-  // `size` 12 makes scores of ±50, which only an online maximum survives. What a GPU gets is
-  // unrolled, which takes lavapipe 20 s a width: one width, which gives its four lanes unequal
-  // parts of a head. Its f16 form is in check.test.ts.
+  // T: 1, odd, whole blocks of keys, more than a workgroup of either variant. Heads of 4 to 64.
+  // With `size` 12 scores reach ±50, which overflow without an online maximum. The variant for GPUs
+  // is unrolled, which takes lavapipe 20 s for each width, so it is tested at one width, which
+  // gives its four lanes unequal slices of a head. Its f16 form is in check.test.ts.
   const ONE: Lanes[] = ['one lane'];
   const CASES: {
     B: number;
@@ -324,7 +324,7 @@ describe('attention', () => {
           attentionBackward(recorder, tensors, { dout, delta, dqkv });
         });
         const expected = reference.attention(qkvData, sizes);
-        // exp(s) is off by 2|s| · 2^-23 and more, as s itself is: 1e-5 for the largest scores here.
+        // exp(s) is off by 2|s| · 2^-23, and s itself is off: 1e-5 for the largest scores here.
         expectClose(
           await download(gpu, tensors.out),
           expected.output,
@@ -332,7 +332,7 @@ describe('attention', () => {
           'out',
         );
         expectClose(await download(gpu, tensors.lse), expected.lse, 1e-5, 'lse');
-        // delta reads `out` as it was rounded, and ds multiplies it by keys of `size`.
+        // delta reads the rounded `out`, and ds multiplies it by keys of `size`.
         const gradient = reference.attentionBackward(doutData, qkvData, sizes);
         expectClose(await download(gpu, dqkv), gradient, 5e-5 + 4 * summed(0, dtype), 'dqkv');
       },

@@ -1,9 +1,9 @@
-// Matrix products against their slow twin, at sizes that fill nothing evenly, and the
-// variants against one another.
+// Matrix products against the reference, at sizes that fill nothing evenly, and the variants
+// against one another.
 //
 // A sum of n terms in f32 rounds n times by 2^-24, and cancellation may leave it a few times
 // smaller than its terms: 4 n · 2^-24 of the largest sum of their magnitudes. A result in f16 is
-// rounded once more, by 2^-11; the twin computes with the inputs as f16 holds them.
+// rounded once more, by 2^-11; the reference computes with inputs rounded to f16.
 
 import { describe, expect, it } from 'vitest';
 import type { Gpu } from '../../src/gpu/device';
@@ -34,7 +34,7 @@ import {
 const { numbers } = reference;
 
 describe('matmul', () => {
-  // The last two have columns enough for the wide workgroup.
+  // The last two have enough columns for the wide workgroup.
   const SIZES = [
     [1, 1, 1],
     [7, 5, 3],
@@ -44,7 +44,7 @@ describe('matmul', () => {
     [17, 300, 33],
   ];
 
-  /** Runs one product over all sizes. Options name what is added; `c` may be kept in f32. */
+  /** Runs one product at all sizes. `add` names what is added; `c` and `left` are storage types. */
   async function products(
     gpu: Gpu,
     dtype: Storage,
@@ -112,7 +112,7 @@ describe('matmul', () => {
   );
   testVariants('dx from f32 dlogits', (gpu, dtype) => products(gpu, dtype, { left: 'f32' }));
 
-  testVariants('reads and writes matrices where they lie in wider storages', async (gpu, dtype) => {
+  testVariants('reads and writes matrices inside wider storages', async (gpu, dtype) => {
     const [M, N, K] = [10, 19, 13];
     const wide = stored(numbers(400, 1), dtype);
     const before = stored(numbers(400, 2), dtype);

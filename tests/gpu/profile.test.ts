@@ -1,5 +1,5 @@
-// Where a step goes: what each dispatch of a default step has to do and how long it takes, and that
-// measuring changes nothing.
+// The profile of a step: the cost and time of each dispatch of a default step. Measuring changes
+// nothing.
 
 import { afterEach, expect, it, vi } from 'vitest';
 import { DEFAULTS } from '../../src/config';
@@ -24,7 +24,7 @@ afterEach(() => void vi.restoreAllMocks());
 
 const V = 1024;
 const STUDENT = newStudent(DEFAULTS, V);
-/** A teacher of our own engine, so that all of a step is ours. */
+/** A teacher that runs on our engine, so that the profile covers a whole step. */
 const TEACHER = NEW_STUDENT_FAMILY.create({
   vocabularySize: V,
   contextWindow: DEFAULTS.max_length,
@@ -33,7 +33,7 @@ const TEACHER = NEW_STUDENT_FAMILY.create({
   heads: 4,
 });
 
-it('every dispatch of a default step has its work and its time, and together they take about as long as the step', async () => {
+it('each dispatch of a default step has a cost and a time, and the times add up', async () => {
   const gpu = await openTestDevice();
   const dtype = gpu.adapter.f16 ? 'f16' : 'f32';
   const { batch_size: B, max_length: T } = DEFAULTS;
@@ -86,8 +86,8 @@ it('every dispatch of a default step has its work and its time, and together the
   for (const { kernels } of report.parts) {
     for (const { name, nanoseconds } of kernels) expect(nanoseconds, name).toBeGreaterThan(0);
   }
-  // Two operations a weight and token for the forward products, as many for each of the two
-  // backward ones; the head is the embedding.
+  // Per weight and token, the forward product takes two operations, and so does each of the two
+  // backward ones. The head shares the embedding's weights.
   const rows = B * T;
   const weights = ({ layers, width: C }: ModelSizes) => 12 * layers * C * C;
   const products = (name: string) =>
@@ -109,14 +109,14 @@ it('every dispatch of a default step has its work and its time, and together the
       ['teacher head', 1],
     ]),
   );
-  // Gradient in, master weights and two moments in and out, a copy of two bytes in f16. The arena's
-  // gaps are passed over too.
+  // Reads the gradient; reads and writes the master weights and two moments; in f16 writes a copy
+  // of two bytes. The gaps in the arena count too.
   const { count } = planArena(STUDENT.parameters);
   const adamw = part('optimiser').kernels.find(({ name }) => name === 'adamw');
   expect(adamw?.bytes).toBe(count * (dtype === 'f16' ? 30 : 28));
 
-  // Dispatch by dispatch nothing overlaps, and the clock sees the calls as well. Three times either
-  // way is the noise of a shared machine.
+  // Dispatches timed one by one do not overlap, and the step's time includes the calls. On a shared
+  // machine the two differ by up to three times.
   const ratio = report.nanoseconds / 1e6 / report.stepMilliseconds;
   expect(ratio, profileText(report, gpu.adapter.name)).toBeGreaterThan(0.3);
   expect(ratio, profileText(report, gpu.adapter.name)).toBeLessThan(3);
@@ -125,7 +125,7 @@ it('every dispatch of a default step has its work and its time, and together the
   pool.destroy();
 }, 60_000);
 
-/** All that a run goes on from. */
+/** Everything that a run continues from. */
 async function stateOf({
   trainer,
 }: Awaited<ReturnType<typeof startTrainer>>): Promise<Record<string, Uint32Array>> {
@@ -136,7 +136,7 @@ async function stateOf({
   );
 }
 
-it('a run that is measured between two steps goes on from the same bits, its records too', async () => {
+it('profiling between two steps changes neither the state’s bits nor the records', async () => {
   const gpu = await openTestDevice();
   const sizes = { batchSize: 2, contextLength: 4, dtype: gpu.adapter.f16 ? 'f16' : 'f32' } as const;
   const batch = (salt: number) => batchOf(TINY, 2, 4, salt);
@@ -150,7 +150,7 @@ it('a run that is measured between two steps goes on from the same bits, its rec
   await profile();
   expect(await stateOf(measured)).toEqual(before);
   expect(gpu.memory.totals()).toEqual(memory);
-  // Broken off after a step was taken, too.
+  // Aborting after a step restores the state too.
   const stop = new AbortController();
   stop.abort(new Error('Enough.'));
   await expect(profile(stop.signal)).rejects.toThrow('Enough.');
@@ -163,7 +163,7 @@ it('a run that is measured between two steps goes on from the same bits, its rec
   for (const { end } of runs) await end();
 }, 60_000);
 
-it('a teacher whose kernels are not ours is one row by the clock', async () => {
+it('a teacher that runs outside our engine is one row, timed by the clock', async () => {
   const gpu = await openTestDevice();
   const run = await startTrainer(gpu, { batchSize: 2, contextLength: 4 });
   const times = await run.trainer.profile([batchOf(TINY, 2, 4, 1)], { ...LIVE, step: 1 });
@@ -179,7 +179,7 @@ it('a teacher whose kernels are not ours is one row by the clock', async () => {
   await run.end();
 }, 60_000);
 
-it('without timestamps it says what is missing and what may help, and the run goes on', async () => {
+it('without timestamps the error says what may help, and the run continues', async () => {
   const gpu = await openTestDevice();
   const run = await startTrainer(gpu, { batchSize: 2, contextLength: 4 });
   const before = await stateOf(run);
@@ -187,7 +187,7 @@ it('without timestamps it says what is missing and what may help, and the run go
   const batch = batchOf(TINY, 2, 4, 1);
   await expect(run.trainer.profile([batch], { ...LIVE, step: 1 })).rejects.toMatchObject({
     message: 'Profiling gradients needs the timestamp-query feature, which this adapter lacks.',
-    hint: 'Chrome and Edge have it on most machines; a newer graphics driver may bring it.',
+    hint: 'Chrome and Edge have it on most machines; a newer graphics driver may add it.',
   });
   expect(await stateOf(run)).toEqual(before);
   expect(await run.step([batch])).toMatchObject({ step: 1, applied: true });
@@ -201,7 +201,7 @@ function withoutTimestamps({ device }: Gpu): void {
   } as unknown as GPUSupportedFeatures);
 }
 
-it('the adapter’s best is measured once, is as the clock has it, and leaves nothing behind', async () => {
+it('the roofline is measured once, agrees with the clock, and frees its memory', async () => {
   const gpu = await openTestDevice();
   const before = gpu.memory.totals();
   const measuring = rooflineOf(gpu);
@@ -219,15 +219,14 @@ it('the adapter’s best is measured once, is as the clock has it, and leaves no
     await gpu.idle();
     seconds.push((performance.now() - started) / 1000);
   }
-  // Smaller buffers may lie in a cache, and the machine is shared: a factor is all that can be
-  // said.
+  // Smaller buffers may be cached, and the machine is shared, so the two agree only roughly.
   const ratio = bytesPerSecond / ((4 * 2 * bytes) / Math.min(...seconds));
   expect(ratio).toBeGreaterThan(0.1);
   expect(ratio).toBeLessThan(10);
   for (const buffer of [from, to]) gpu.memory.destroy(buffer);
 }, 60_000);
 
-it('where the GPU has no room for the measurement, it says so and can be asked again', async () => {
+it('without room for the roofline’s buffers it fails, and a second try can succeed', async () => {
   const gpu = await openVariant('one lane');
   vi.spyOn(gpu.device, 'popErrorScope').mockResolvedValueOnce({
     message: 'Not enough memory left.',
@@ -240,7 +239,7 @@ it('where the GPU has no room for the measurement, it says so and can be asked a
   expect((await rooflineOf(gpu)).flopsPerSecond).toBeGreaterThan(1e6);
 }, 60_000);
 
-it('what a dispatch must move is what it reads and writes, what is repeated once', async () => {
+it('a dispatch’s bytes are what it reads and writes, repeated elements counted once', async () => {
   const gpu = await openTestDevice();
   const x = zeros(gpu, 'x', [3, 4]);
   expect(bytesOf(x)).toBe(48);

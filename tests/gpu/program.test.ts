@@ -1,5 +1,5 @@
-// What a step costs and leaves behind: dispatches, submissions, objects made, memory, the same bits
-// each time. And what recording refuses.
+// What a step costs: dispatches, submissions, new objects, memory. It gives the same bits each
+// time. And what recording and composing kernels refuse.
 
 import { expect, it, vi } from 'vitest';
 import { DEFAULTS } from '../../src/config';
@@ -22,7 +22,7 @@ import { download, execute, openVariant, upload, zeros } from './variants';
 const kernel = (gpu: Gpu, name: string, text: string, specialisation?: Specialisation) =>
   kernelFrom({ [`${name}.wgsl`]: text }, gpu, name, specialisation);
 
-/** Everything on a device that makes an object, and what hands work to it. */
+/** The methods of a device that create objects. */
 const MAKERS = [
   ...[
     'createBuffer',
@@ -36,25 +36,24 @@ const MAKERS = [
 
 /** Counts calls from now on. */
 function watch({ device }: Gpu) {
-  const made = MAKERS.map((name) => vi.spyOn(device, name as 'createBuffer'));
+  const creators = MAKERS.map((name) => vi.spyOn(device, name as 'createBuffer'));
   const submitted = vi.spyOn(device.queue, 'submit');
   const waited = vi.spyOn(device.queue, 'onSubmittedWorkDone');
   return {
-    made: () =>
+    created: () =>
       Object.fromEntries(
-        made.map((spy, i) => [MAKERS[i], spy.mock.calls.length]).filter(([, count]) => count),
+        creators.map((spy, i) => [MAKERS[i], spy.mock.calls.length]).filter(([, count]) => count),
       ),
     submissions: () => submitted.mock.calls.length,
     waits: () => waited.mock.calls.length,
-    end: () => [...made, submitted, waited].forEach((spy) => void spy.mockRestore()),
+    end: () => [...creators, submitted, waited].forEach((spy) => void spy.mockRestore()),
   };
 }
 
-it('a step of the default preset: at most 150 dispatches, one submission where that is short enough, nothing made', async () => {
+it('a default step has at most 150 dispatches and creates no objects', async () => {
   const gpu = await openTestDevice();
   const { submissionMilliseconds } = gpu;
-  // As on an adapter that does a step in less: a GPU takes some milliseconds, this one may take a
-  // second.
+  // As on a GPU, where a step takes milliseconds. Here it may take a second and would be cut.
   gpu.submissionMilliseconds = Number.POSITIVE_INFINITY;
   const dtype = gpu.adapter.f16 ? 'f16' : 'f32';
   const {
@@ -63,7 +62,7 @@ it('a step of the default preset: at most 150 dispatches, one submission where t
     student_width: n_embd,
     student_heads: n_head,
   } = DEFAULTS;
-  // On the slower of the adapters one sequence: the dispatches are the same.
+  // On the slower adapter a single sequence: the dispatches are the same.
   const B = gpu.adapter.f16 ? DEFAULTS.batch_size : 1;
   const student: Gpt2Config = {
     ...TINY,
@@ -77,8 +76,8 @@ it('a step of the default preset: at most 150 dispatches, one submission where t
   const weights = initialWeights(gpt2(student).parameters, new Random(1));
   // The built-in teacher's sizes.
   const larger = gpt2({ ...student, n_positions: 128, n_embd: 128, n_layer: 4, n_head: 4 });
-  const theirs = initialWeights(larger.parameters, new Random(2));
-  const teacher = await teacherFromWeights(gpu, theirs, larger, { B, T, dtype });
+  const teacherWeights = initialWeights(larger.parameters, new Random(2));
+  const teacher = await teacherFromWeights(gpu, teacherWeights, larger, { B, T, dtype });
   const settings = {
     student: gpt2(student),
     dtype,
@@ -93,8 +92,7 @@ it('a step of the default preset: at most 150 dispatches, one submission where t
     records.push(record),
   );
   const batch = batchOf(student, B, T, 1);
-  // The first three are measured, a submission for each dispatch; nothing else is made in them
-  // either.
+  // The first steps are measured, with a submission for each dispatch, but create nothing either.
   const MEASURED = 3;
   const STEPS = 20;
   const first = watch(gpu);
@@ -102,7 +100,7 @@ it('a step of the default preset: at most 150 dispatches, one submission where t
     await trainer.step([batch], { ...LIVE, step });
     await trainer.drain();
   }
-  expect(first.made()).toEqual({});
+  expect(first.created()).toEqual({});
   first.end();
 
   const dispatched = vi.spyOn(Object.getPrototypeOf(passOf(gpu)), 'dispatchWorkgroups');
@@ -110,22 +108,22 @@ it('a step of the default preset: at most 150 dispatches, one submission where t
   for (let step = 1; step <= STEPS; step++)
     await trainer.step([batch], { ...LIVE, step: MEASURED + step });
   await trainer.drain();
-  const [made, submissions, waits] = [watched.made(), watched.submissions(), watched.waits()];
+  const [created, submissions, waits] = [watched.created(), watched.submissions(), watched.waits()];
   watched.end();
   const perStep = dispatched.mock.calls.length / STEPS;
   dispatched.mockRestore();
   gpu.submissionMilliseconds = submissionMilliseconds;
 
-  expect(made).toEqual({});
+  expect(created).toEqual({});
   expect(submissions).toBe(STEPS);
-  expect(waits, 'results come through the ring alone').toBe(0);
+  expect(waits, 'results come only through the ring').toBe(0);
   expect(trainer.dispatches(1)).toBeLessThanOrEqual(150);
-  // With those of the teacher.
+  // Including the teacher's.
   expect(perStep).toBeGreaterThan(trainer.dispatches(1));
   expect(perStep).toBeLessThanOrEqual(150);
   expect(records.map(({ tokens }) => tokens)).toEqual(Array(MEASURED + STEPS).fill(B * T));
   console.log(
-    `A default step: ${trainer.dispatches(1)} dispatches of the student, ${perStep} with the teacher's.`,
+    `A default step: ${trainer.dispatches(1)} dispatches; ${perStep} including the teacher's.`,
   );
 
   trainer.destroy();
@@ -168,8 +166,8 @@ it.each(['f32', 'f16'] as const)(
   },
 );
 
-it('holds as much memory after 1000 steps as after 10, and nothing when it is over', async () => {
-  const gpu = await openTestDevice('memory'); // An account that no other test writes into.
+it('uses as much memory after 1000 steps as after 10, and none after it ends', async () => {
+  const gpu = await openTestDevice('memory'); // a device that no other test allocates on
   const before = gpu.memory.totals();
   const student = { ...TINY, n_layer: 1, n_embd: 8, vocab_size: 16 };
   const run = await startTrainer(gpu, { batchSize: 2, contextLength: 4, student });
@@ -183,7 +181,7 @@ it('holds as much memory after 1000 steps as after 10, and nothing when it is ov
   const early = gpu.memory.totals();
   const watched = watch(gpu);
   await many(990);
-  expect(watched.made()).toEqual({});
+  expect(watched.created()).toEqual({});
   watched.end();
   expect(gpu.memory.totals()).toEqual(early);
   expect(run.records).toHaveLength(1000);
@@ -205,9 +203,9 @@ it('holds as much memory after 1000 steps as after 10, and nothing when it is ov
   expect(gpu.memory.totals()).toEqual(before);
 });
 
-it('refuses a batch of another size, as often as it comes, and goes on', async () => {
+it('refuses a batch of another size every time, and continues with the right one', async () => {
   const run = await startTrainer(await openVariant('one lane'), { batchSize: 2, contextLength: 4 });
-  // More often than the ring of results has buffers, each of which must come back.
+  // More often than the ring has buffers, since each of them must become free again.
   for (let i = 0; i < 20; i++) {
     await expect(run.step([batchOf(TINY, 2, 5, 1)])).rejects.toThrow(
       'a batch of 10 tokens; this trainer takes 2 × 4',
@@ -220,7 +218,7 @@ it('refuses a batch of another size, as often as it comes, and goes on', async (
   await run.end();
 }, 30_000);
 
-it('counts memory by purpose, and what others make on the device as the teacher’s', async () => {
+it('counts memory by purpose, and buffers that others create as the teacher’s', async () => {
   const gpu = await openTestDevice('memory');
   expect(gpu.memory.totals()).toEqual({});
   const weights = gpu.memory.create('weights', 'a', 100);
@@ -235,7 +233,7 @@ it('counts memory by purpose, and what others make on the device as the teacher�
   expect(gpu.memory.totals()).toEqual({});
 });
 
-it('activations share buffers once they are no longer needed, and never within a dispatch', async () => {
+it('activations share buffers over time, and never within a dispatch', async () => {
   const gpu = await openVariant('one lane');
   const pool = new Pool(gpu);
   const recorder = new Recorder(gpu, pool);
@@ -269,7 +267,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 }
 `;
 
-it('recording refuses missing and unknown names, and grids beyond the device', async () => {
+it('recording refuses missing and unknown names, and grids beyond the limit', async () => {
   const gpu = await openTestDevice();
   const recorder = new Recorder(gpu, new Pool(gpu));
   const double = kernel(gpu, 'double', DOUBLE);
@@ -310,7 +308,7 @@ it('recording refuses missing and unknown names, and grids beyond the device', a
   for (const tensor of [x, y]) gpu.memory.destroy(bufferOf(tensor));
 });
 
-it('a kernel that does not compile says which line of which file, and the line', async () => {
+it('a compile error names the file and line, and shows the line', async () => {
   const gpu = await openTestDevice();
   const broken = kernel(
     gpu,
@@ -330,7 +328,7 @@ it('a kernel that does not compile says which line of which file, and the line',
   );
 });
 
-it('a line that #for repeats is reported where it was written, and so is an included one', async () => {
+it('a compile error in a repeated or included line names where the line was written', async () => {
   const gpu = await openTestDevice();
   const text = DOUBLE.replace(
     'if (id.x < params.count) { y[id.x] = params.factor * x[id.x]; }',
@@ -364,7 +362,7 @@ it('a line that #for repeats is reported where it was written, and so is an incl
 
 it('a kernel is compiled once for each text, whatever its name', async () => {
   const gpu = await openTestDevice();
-  const text = `${DOUBLE}// a test’s own`;
+  const text = `${DOUBLE}// only here`;
   const first = kernel(gpu, 'once', text);
   expect(kernel(gpu, 'once', text)).toBe(first);
   expect(kernel(gpu, 'once', text.replace('params.factor *', '3 *'))).not.toBe(first);

@@ -48,7 +48,7 @@ const end = ({ program, pool }: { program: Program; pool: Pool }) => {
   pool.destroy();
 };
 
-it('trace reads each tensor right after the dispatch, before another takes its buffer', async () => {
+it('trace reads tensors right after the dispatch, before others take their buffers', async () => {
   const gpu = await openTestDevice();
   const x = upload(gpu, 'x', [1, 2, -3, 0.5], [4]);
   const built = await chain(gpu, x, [2, 10, 3]);

@@ -1,9 +1,9 @@
-// What the kernel tests share: both variants of a kernel on either adapter, and the comparison with
-// the slow twin. Tensors made of numbers come from src/check, which visitors run.
+// What the kernel tests share: both variants of a kernel on each adapter, and the comparison with
+// the reference. Tensors made of numbers come from src/check, which visitors run.
 //
-// A software adapter gives a row to one thread, a GPU to 64; so that both are tested everywhere,
-// the test file's device is taken once for the one and once for the other. On an adapter without
-// shader-f16 the f16 case proves that it is refused.
+// On a software adapter one thread takes a row, on a GPU 64 share it. To test both on every
+// adapter, the test file's device poses as one and as the other. On an adapter without shader-f16
+// the f16 case proves that f16 is refused.
 
 import { expect, it } from 'vitest';
 import { type Storage, upload } from '../../src/check/tensors';
@@ -17,38 +17,32 @@ export { download, execute, type Storage, stored, upload } from '../../src/check
 
 export type Lanes = 'one lane' | 'many lanes';
 
-/**
- * Half of the distance between neighbouring f32 (f16) numbers, relative to them: what one rounding
- * may change.
- */
+/** Half the relative distance between neighbouring numbers: the error of one rounding. */
 export const ROUNDING = { f32: 2 ** -24, f16: 2 ** -11 } as const;
 
 /**
- * The tolerance of a sum of `terms`, of which each rounds once and cancellation leaves a few times
- * less, stored as `dtype`.
+ * The tolerance of a sum of `terms` terms stored as `dtype`. Each addition rounds once, and
+ * cancellation may leave a sum a few times smaller than its terms.
  */
 export const summed = (terms: number, dtype: Storage = 'f32'): number =>
   4 * terms * ROUNDING.f32 + (dtype === 'f16' ? ROUNDING.f16 : 0);
 
 const variants = new Map<Lanes, Gpu>();
 
-/**
- * The test file's device as kernels see it that are made for a software adapter (one lane) or for a
- * GPU.
- */
+/** The test file's device posing as a software adapter (one lane) or as a GPU (many lanes). */
 export async function openVariant(lanes: Lanes): Promise<Gpu> {
-  const own = await openTestDevice();
-  // The same device and account of memory under another name, for which kernels are made afresh.
-  const adapter = { ...own.adapter, software: lanes === 'one lane' };
+  const real = await openTestDevice();
+  // Another Gpu object on the same device and memory, so that kernels are compiled anew for it.
+  const adapter = { ...real.adapter, software: lanes === 'one lane' };
   const gpu: Gpu =
-    variants.get(lanes) ?? Object.assign(Object.create(Gpu.prototype), own, { adapter });
+    variants.get(lanes) ?? Object.assign(Object.create(Gpu.prototype), real, { adapter });
   variants.set(lanes, gpu);
   return gpu;
 }
 
 /**
- * A test for each storage type and number of lanes. Without shader-f16 the f16 body must be refused
- * by the compiler.
+ * Declares a test for each storage type and number of lanes. Without shader-f16 the compiler must
+ * refuse the f16 body.
  */
 export function testVariants(
   title: string,
