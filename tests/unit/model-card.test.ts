@@ -60,7 +60,7 @@ test('the card has the run’s figures, and n/a for those that were not measured
   expect(card).toContain('| 200 | 190 | 68.96 | 0.963 | 41.7% | 1,536 | 3 of 4 |');
   expect(card).toContain('| 200 | 4.568 | 5.25 | NaN | 6.00e-4 |');
   expect(card).toContain(
-    'A GPT-2 of 169,984 parameters (2 layers, width 64, 2 heads, 1,024 tokens of vocabulary, contexts of up to 64 tokens)',
+    'A GPT-2 of 169,984 parameters (2 layers, width 64, 2 heads, a vocabulary of 1,024 tokens, contexts of up to 64 tokens)',
   );
   expect(card).toContain(
     'distilled from `moby-teacher` (941,312 parameters) on `corpus/moby-dick.txt`',
@@ -69,7 +69,7 @@ test('the card has the run’s figures, and n/a for those that were not measured
   expect(card).toContain(
     'On 394,495 tokens of `corpus/moby-dick.txt`, computed in float16 on `Test GPU`.',
   );
-  expect(card).toContain('The first batch that failed: view: sizes \\[8, 63\\]');
+  expect(card).toContain('First failed batch: view: sizes \\[8, 63\\]');
   const {
     studentPerplexity: _,
     teacherPerplexity: __,

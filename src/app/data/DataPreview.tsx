@@ -67,7 +67,7 @@ function Figures() {
       <section className="data-batch" tabIndex={0} aria-label="The first batch as text">
         <ol>
           {rows.map((parts, row) => (
-            // biome-ignore lint/suspicious/noArrayIndexKey: rows and parts are identified by their position
+            // biome-ignore lint/suspicious/noArrayIndexKey: the position identifies a row
             <li key={row}>
               {parts.map((part, index) => (
                 // biome-ignore lint/suspicious/noArrayIndexKey: as above

@@ -74,7 +74,7 @@ function Table({ rows }: { rows: readonly CheckRow[] }) {
         <TableHead names={HEAD} />
         <tbody>
           {rows.map((row, index) => (
-            // biome-ignore lint/suspicious/noArrayIndexKey: the table only grows, and two rows may say the same
+            // biome-ignore lint/suspicious/noArrayIndexKey: the table only grows
             <tr key={index} className={row.passed ? undefined : 'failed'}>
               <th scope="row">
                 {row.kernel}

@@ -23,7 +23,7 @@ export function LogView({ run }: { run: ShownRun }) {
       <ol ref={list} tabIndex={0} onScroll={onScroll} data-testid="log">
         {lines.length === 0 && <li className="note">The log begins with the first evaluation.</li>}
         {lines.map((line, index) => (
-          // biome-ignore lint/suspicious/noArrayIndexKey: a step that was recovered may say the same twice
+          // biome-ignore lint/suspicious/noArrayIndexKey: lines can repeat
           <li key={index} className={line.problem ? 'problem' : line.kind}>
             {line.text}
           </li>

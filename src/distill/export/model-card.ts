@@ -72,8 +72,10 @@ function frontMatter({ config, name, student }: CardFacts): string {
 function summary(facts: CardFacts): string {
   const { name, config, student, step, corpus, studentParameters, teacherParameters } = facts;
   const sizes =
-    `${count(student.layers)} layers, width ${count(student.width)}, ${count(student.heads)} heads, ` +
-    `${count(student.vocabularySize)} tokens of vocabulary, contexts of up to ${count(student.contextWindow)} tokens`;
+    `${count(student.layers)} layers, width ${count(student.width)}, ${count(student.heads)} ` +
+    'heads, ' +
+    `a vocabulary of ${count(student.vocabularySize)} tokens, ` +
+    `contexts of up to ${count(student.contextWindow)} tokens`;
   const teacher =
     teacherParameters === undefined ? '' : ` (${count(teacherParameters)} parameters)`;
   const start: Record<string, string> = {
@@ -82,7 +84,8 @@ function summary(facts: CardFacts): string {
   };
   return [
     `# ${name}`,
-    `A ${student.title} of ${count(studentParameters)} parameters (${sizes}), distilled from ${code(config.teacher_model)}${teacher} on ` +
+    `A ${student.title} of ${count(studentParameters)} parameters (${sizes}), distilled from ` +
+      `${code(config.teacher_model)}${teacher} on ` +
       `${code(corpus.name)} with Stillhouse, which distils language models in a browser. ` +
       `${start[config.student_model] ?? `It started from the weights of ${code(config.student_model)}.`} ` +
       `These are its weights after step ${count(step)} of ${count(config.train_steps)}.`,
@@ -99,19 +102,23 @@ function use({ dtype, missing, name }: CardFacts): string {
       `tokenizer = AutoTokenizer.from_pretrained("./${name}")`,
       `model = AutoModelForCausalLM.from_pretrained("./${name}")`,
     ]),
-    'In JavaScript, from a server that has this folder below `models/`:',
+    'In JavaScript, from a server with this folder in `models/`:',
     fenced('js', [
       "import { AutoModelForCausalLM, AutoTokenizer, env } from '@huggingface/transformers';",
       '',
-      "Object.assign(env, { allowRemoteModels: false, allowLocalModels: true, localModelPath: '/models/' });",
+      'Object.assign(env, { allowRemoteModels: false, allowLocalModels: true, localModelPath: ' +
+        "'/models/' });",
       `const tokenizer = await AutoTokenizer.from_pretrained('${name}');`,
       `const model = await AutoModelForCausalLM.from_pretrained('${name}', { dtype: 'fp32' });`,
     ]),
-    `\`model.safetensors\` is in ${dtype}. The files in \`onnx/\` take \`input_ids\` (batch, sequence), int64, ` +
+    `\`model.safetensors\` is in ${dtype}. The files in \`onnx/\` take \`input_ids\` (batch, ` +
+      'sequence), int64, ' +
       'and `past_key_values`, the keys and values of earlier tokens, empty at first. They return ' +
-      '`logits` (batch, sequence, vocabulary) and `present`, the keys and values so far. They take no ' +
-      'attention mask, so all texts of a batch have one length. To use the model in Stillhouse, drop ' +
-      'the .zip or this folder on the teacher’s or the student’s field.',
+      '`logits` (batch, sequence, vocabulary) and `present`, the keys and values so far. They ' +
+      'take no ' +
+      'attention mask, so all texts in a batch must have the same length. To use the model in ' +
+      'Stillhouse, drop ' +
+      'the .zip or this folder on the teacher or student field.',
     ...(missing.length > 0
       ? ['Not in this folder:', missing.map((line) => `- ${line}`).join('\n')]
       : []),
@@ -133,19 +140,26 @@ function measured({ evaluations, step, corpus, config }: CardFacts): string {
   const sample = last.sample;
   return [
     '## Evaluation',
-    `On held-out text of ${code(corpus.name)} (${count(corpus.heldOutTokens)} tokens), at temperature 1, on the same ` +
-      `${count(config.eval_batches)} batches of ${count(config.batch_size)} × ${count(config.max_length)} tokens each time, or fewer if the text is short. ` +
-      'KL is KL(teacher ‖ student) in nats per token; agreement is how often both models have the same likeliest next token.',
+    `On held-out text of ${code(corpus.name)} (${count(corpus.heldOutTokens)} tokens), at ` +
+      'temperature 1, on the same ' +
+      `${count(config.eval_batches)} batches of ${count(config.batch_size)} × ` +
+      `${count(config.max_length)} tokens each time, or fewer if the text is short. ` +
+      'KL is KL(teacher ‖ student) in nats per token; agreement is how often both models have ' +
+      'the same most likely next token.',
     ...(last.step === step
       ? []
       : [
-          `The weights are from step ${count(step)}; the last evaluation was at step ${count(last.step)}.`,
+          `The weights are from step ${count(step)}; the last evaluation was at step ` +
+            `${count(last.step)}.`,
         ]),
-    table(['step', 'perplexity', 'teacher’s', 'KL', 'agreement', 'tokens', 'batches'], rows),
-    ...(last.firstError ? [`The first batch that failed: ${cell(last.firstError)}`] : []),
+    table(
+      ['step', 'perplexity', 'teacher’s perplexity', 'KL', 'agreement', 'tokens', 'batches'],
+      rows,
+    ),
+    ...(last.firstError ? [`First failed batch: ${cell(last.firstError)}`] : []),
     ...(sample
       ? [
-          `Both models continue ${code(sample.prompt)}, at step ${count(last.step)}:`,
+          `How both models continue ${code(sample.prompt)} at step ${count(last.step)}:`,
           table(
             ['', 'continuation'],
             [
@@ -166,8 +180,10 @@ function training({ losses, changes, corpus, adapter, computed }: CardFacts): st
   ]);
   return [
     '## How it was trained',
-    `On ${count(corpus.trainTokens)} tokens of ${code(corpus.name)}, computed in ${computed} on ${code(adapter)}. Losses of single ` +
-      'steps, in nats per token: the minimised loss, cross-entropy with the text, and KL(teacher ‖ student) at the run’s temperature.',
+    `On ${count(corpus.trainTokens)} tokens of ${code(corpus.name)}, computed in ${computed} on ` +
+      `${code(adapter)}. Losses of single ` +
+      'steps, in nats per token: the minimised loss, cross-entropy with the text, and KL(teacher ' +
+      '‖ student) at the run’s temperature.',
     rows.length > 0
       ? table(['step', 'loss', 'CE', 'KD', 'learning rate'], rows)
       : 'It was not trained.',
