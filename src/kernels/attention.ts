@@ -1,4 +1,4 @@
-// Causal self-attention, forward and backward. The (B, H, T, T) matrix is never stored.
+// Causal self-attention, forward and backward. The (B, NH, T, T) matrix is never stored.
 
 import type { Gpu } from '../gpu/device';
 import type { Kernel } from '../gpu/kernel';
@@ -11,12 +11,12 @@ export interface Attention {
   qkv: Tensor;
   /** (B·T, C) */
   out: Tensor;
-  /** (B, H, T) f32: each query's log-sum-exp */
+  /** (B, NH, T) f32: each query's log-sum-exp */
   lse: Tensor;
 }
 
 /**
- * out = softmax(q · kᵀ / √D, causal) · v for each of the H heads, D = C / H.
+ * out = softmax(q · kᵀ / √D, causal) · v for each of the NH heads, D = C / NH.
  * @throws if D is not a multiple of 4
  */
 export function attention(recorder: Recorder, { qkv, out, lse }: Attention): void {
@@ -26,7 +26,7 @@ export function attention(recorder: Recorder, { qkv, out, lse }: Attention): voi
   });
 }
 
-/** dqkv (B·T, 3·C) from dout (B·T, C); `delta` (B, H, T) f32 is scratch between the two passes. */
+/** dqkv (B·T, 3·C) from dout (B·T, C); `delta` (B, NH, T) f32 is scratch between the two passes. */
 export function attentionBackward(
   recorder: Recorder,
   { qkv, out, lse }: Attention,
@@ -51,8 +51,8 @@ export function attentionBackward(
 const ROWS = 2;
 
 function setUp(gpu: Gpu, qkv: Tensor, lse: Tensor) {
-  const [B, H, T] = lse.layout.shape;
-  const D = qkv.layout.shape[1] / 3 / H;
+  const [B, NH, T] = lse.layout.shape;
+  const D = qkv.layout.shape[1] / 3 / NH;
   if (D % 4 !== 0)
     throw new Error(
       `attention: heads of ${D} elements; want a multiple of 4. Change the width or the heads.`,
@@ -66,9 +66,9 @@ function setUp(gpu: Gpu, qkv: Tensor, lse: Tensor) {
   const lanes = quads ? 'software/attention_quads.wgsl' : 'attention_slices.wgsl';
   const kernelOf = (name: string): Kernel =>
     kernel(gpu, name, { aliases: { scalar: scalarOf(qkv) }, constants, includes: { lanes } });
-  const params = { T, H, scale: 1 / Math.sqrt(D), width: Math.ceil(HEAD / SLICES) };
-  const grid: Grid = [Math.ceil((T * SLICES) / (LANES * ROWS)), H, B];
+  const params = { T, NH, scale: 1 / Math.sqrt(D), width: Math.ceil(HEAD / SLICES) };
+  const grid: Grid = [Math.ceil((T * SLICES) / (LANES * ROWS)), NH, B];
   // Multiplications of one of the products of size (T, T): each query with the keys up to its own.
-  const products = (B * H * D * T * (T + 1)) / 2;
+  const products = (B * NH * D * T * (T + 1)) / 2;
   return { kernelOf, params, grid, products };
 }

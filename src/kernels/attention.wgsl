@@ -11,11 +11,11 @@
 
 #include <lanes>
 
-struct Params { T: u32, H: u32, scale: f32, width: u32 }
+struct Params { T: u32, NH: u32, scale: f32, width: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> qkv: array<vec4<scalar>>; // (B, T, 3, H, HEAD)
-@group(0) @binding(2) var<storage, read_write> out: array<vec4<scalar>>; // (B, T, H, HEAD)
-@group(0) @binding(3) var<storage, read_write> lse: array<f32>; // (B, H, T)
+@group(0) @binding(1) var<storage, read> qkv: array<vec4<scalar>>; // (B, T, 3, NH, HEAD)
+@group(0) @binding(2) var<storage, read_write> out: array<vec4<scalar>>; // (B, T, NH, HEAD)
+@group(0) @binding(3) var<storage, read_write> lse: array<f32>; // (B, NH, T)
 
 const WIDTH = (HEAD + SLICES - 1) / SLICES; // vectors of a row that a lane holds
 const PAIRS = LANES / SLICES; // pairs of queries in a workgroup
@@ -55,17 +55,17 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let h = group.y;
   let b = group.z;
   let start = group.x * 2 * PAIRS;
-  let last = min(start + 2 * PAIRS, params.T) - 1; // key that a query of the workgroup attends to
+  let last = min(start + 2 * PAIRS, params.T) - 1; // last key that its queries attend to
   let t0 = start + lane / SLICES;
   let t1 = t0 + PAIRS;
   let slice = lane % SLICES;
   // A width known to the compiler unrolls the loops over a row, so that its vectors stay in a GPU's
   // registers. On a software adapter that takes seconds and gains little.
   let width = select(params.width, WIDTH, UNROLL == 1u);
-  let step = 3 * params.H * HEAD; // from one position to the next
+  let step = 3 * params.NH * HEAD; // from one position to the next
   let first = b * params.T * step + h * HEAD;
-  let k0 = first + params.H * HEAD;
-  let v0 = k0 + params.H * HEAD;
+  let k0 = first + params.NH * HEAD;
+  let v0 = k0 + params.NH * HEAD;
   let row0 = first + min(t0, last) * step;
   let row1 = first + min(t1, last) * step;
   var q0: array<vec4f, WIDTH>;
@@ -112,12 +112,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   for (var i = 0u; i < width; i++) {
     let element = h * HEAD + i * SLICES + slice;
     if (i * SLICES + slice >= HEAD) { continue; }
-    let out0 = (b * params.T + t0) * params.H * HEAD + element;
-    let out1 = (b * params.T + t1) * params.H * HEAD + element;
+    let out0 = (b * params.T + t0) * params.NH * HEAD + element;
+    let out1 = (b * params.T + t1) * params.NH * HEAD + element;
     if (t0 <= last) { out[out0] = vec4<scalar>(sum0[i] / softmax0.total); }
     if (t1 <= last) { out[out1] = vec4<scalar>(sum1[i] / softmax1.total); }
   }
-  let at = (b * params.H + h) * params.T;
+  let at = (b * params.NH + h) * params.T;
   if (slice == 0 && t0 <= last) { lse[at + t0] = softmax0.largest + log(softmax0.total); }
   if (slice == 0 && t1 <= last) { lse[at + t1] = softmax1.largest + log(softmax1.total); }
 }

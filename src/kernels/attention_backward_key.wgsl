@@ -10,21 +10,23 @@
 
 #include <lanes>
 
-struct Params { T: u32, H: u32, scale: f32, width: u32 }
+struct Params { T: u32, NH: u32, scale: f32, width: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> qkv: array<vec4<scalar>>; // (B, T, 3, H, HEAD)
-@group(0) @binding(2) var<storage, read> dout: array<vec4<scalar>>; // (B, T, H, HEAD)
-@group(0) @binding(3) var<storage, read> lse: array<f32>; // (B, H, T)
-@group(0) @binding(4) var<storage, read> delta: array<f32>; // (B, H, T)
-@group(0) @binding(5) var<storage, read_write> dqkv: array<vec4<scalar>>; // (B, T, 3, H, HEAD)
+@group(0) @binding(1) var<storage, read> qkv: array<vec4<scalar>>; // (B, T, 3, NH, HEAD)
+@group(0) @binding(2) var<storage, read> dout: array<vec4<scalar>>; // (B, T, NH, HEAD)
+@group(0) @binding(3) var<storage, read> lse: array<f32>; // (B, NH, T)
+@group(0) @binding(4) var<storage, read> delta: array<f32>; // (B, NH, T)
+@group(0) @binding(5) var<storage, read_write> dqkv: array<vec4<scalar>>; // (B, T, 3, NH, HEAD)
 
 const WIDTH = (HEAD + SLICES - 1) / SLICES; // vectors of a row that a lane holds
 const PAIRS = LANES / SLICES; // pairs of keys in a workgroup
 
+/** The vectors at four places of qkv, as columns. */
 fn load4_qkv(at: vec4u) -> mat4x4f {
   return gather4(vec4f(qkv[at.x]), vec4f(qkv[at.y]), vec4f(qkv[at.z]), vec4f(qkv[at.w]));
 }
 
+/** And at four places of dout. */
 fn load4_dout(at: vec4u) -> mat4x4f {
   return gather4(vec4f(dout[at.x]), vec4f(dout[at.y]), vec4f(dout[at.z]), vec4f(dout[at.w]));
 }
@@ -55,13 +57,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let slice = lane % SLICES;
   // A constant width unrolls the loops over a row: see attention.wgsl.
   let width = select(params.width, WIDTH, UNROLL == 1u);
-  let out_step = params.H * HEAD; // from one position to the next
+  let out_step = params.NH * HEAD; // from one position to the next
   let step = 3 * out_step;
   let first = b * params.T * step + h * HEAD;
   let out_first = b * params.T * out_step + h * HEAD;
   let key0 = first + out_step + min(j0, last) * step;
   let key1 = first + out_step + min(j1, last) * step;
-  let at = (b * params.H + h) * params.T;
+  let at = (b * params.NH + h) * params.T;
   var k0: array<vec4f, WIDTH>;
   var k1: array<vec4f, WIDTH>;
   var v0: array<vec4f, WIDTH>;

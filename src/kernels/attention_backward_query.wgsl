@@ -10,14 +10,14 @@
 
 #include <lanes>
 
-struct Params { T: u32, H: u32, scale: f32, width: u32 }
+struct Params { T: u32, NH: u32, scale: f32, width: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> qkv: array<vec4<scalar>>; // (B, T, 3, H, HEAD)
-@group(0) @binding(2) var<storage, read> out: array<vec4<scalar>>; // (B, T, H, HEAD)
-@group(0) @binding(3) var<storage, read> dout: array<vec4<scalar>>; // (B, T, H, HEAD)
-@group(0) @binding(4) var<storage, read> lse: array<f32>; // (B, H, T)
-@group(0) @binding(5) var<storage, read_write> delta: array<f32>; // (B, H, T)
-@group(0) @binding(6) var<storage, read_write> dqkv: array<vec4<scalar>>; // (B, T, 3, H, HEAD)
+@group(0) @binding(1) var<storage, read> qkv: array<vec4<scalar>>; // (B, T, 3, NH, HEAD)
+@group(0) @binding(2) var<storage, read> out: array<vec4<scalar>>; // (B, T, NH, HEAD)
+@group(0) @binding(3) var<storage, read> dout: array<vec4<scalar>>; // (B, T, NH, HEAD)
+@group(0) @binding(4) var<storage, read> lse: array<f32>; // (B, NH, T)
+@group(0) @binding(5) var<storage, read_write> delta: array<f32>; // (B, NH, T)
+@group(0) @binding(6) var<storage, read_write> dqkv: array<vec4<scalar>>; // (B, T, 3, NH, HEAD)
 
 const WIDTH = (HEAD + SLICES - 1) / SLICES; // vectors of a row that a lane holds
 const PAIRS = LANES / SLICES; // pairs of queries in a workgroup
@@ -38,21 +38,21 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let h = group.y;
   let b = group.z;
   let start = group.x * 2 * PAIRS;
-  let last = min(start + 2 * PAIRS, params.T) - 1; // key that a query of the workgroup attends to
+  let last = min(start + 2 * PAIRS, params.T) - 1; // last key that its queries attend to
   let t0 = start + lane / SLICES;
   let t1 = t0 + PAIRS;
   let slice = lane % SLICES;
   // A constant width unrolls the loops over a row: see attention.wgsl.
   let width = select(params.width, WIDTH, UNROLL == 1u);
-  let step = 3 * params.H * HEAD; // from one position to the next
+  let step = 3 * params.NH * HEAD; // from one position to the next
   let first = b * params.T * step + h * HEAD;
-  let k0 = first + params.H * HEAD;
-  let v0 = k0 + params.H * HEAD;
-  let at = (b * params.H + h) * params.T;
+  let k0 = first + params.NH * HEAD;
+  let v0 = k0 + params.NH * HEAD;
+  let at = (b * params.NH + h) * params.T;
   let row0 = min(t0, last);
   let row1 = min(t1, last);
-  let out0 = (b * params.T + row0) * params.H * HEAD + h * HEAD;
-  let out1 = (b * params.T + row1) * params.H * HEAD + h * HEAD;
+  let out0 = (b * params.T + row0) * params.NH * HEAD + h * HEAD;
+  let out1 = (b * params.T + row1) * params.NH * HEAD + h * HEAD;
   var q0: array<vec4f, WIDTH>;
   var q1: array<vec4f, WIDTH>;
   var dout0: array<vec4f, WIDTH>;

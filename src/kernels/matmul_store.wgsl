@@ -3,9 +3,9 @@
 //   c = (sum [+ bias] [+ addend] [+ c]) [· gelu'(gelu_input)]
 //   gelu_output = gelu(c)
 //
-// Aliases: a_type, b_type, c_type, scalar (of bias, addend and gelu_input). Constants, 0 or 1: BIAS,
-// ADDEND, ACCUMULATE (adds what c holds), GELU_BACKWARD, GELU, VEC4_LOADS (N is a multiple of 4, so
-// four neighbouring columns are inside c or past its edge together).
+// Aliases: a_type, b_type, c_type, scalar (of bias, addend and gelu_input).
+// Constants, 0 or 1: BIAS, ADDEND, ACCUMULATE (adds what c holds), GELU_BACKWARD, GELU, VEC4_LOADS
+// (N is a multiple of 4, so four neighbouring columns are inside c or past its edge together).
 
 #include "gelu.wgsl"
 
