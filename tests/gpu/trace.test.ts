@@ -73,7 +73,7 @@ it('finds the first dispatch that leaves a non-finite number, and which number',
   const finite = await chain(gpu, x, [2, 10, 3]);
   expect(await finite.program.firstNonFinite()).toBeUndefined();
   end(finite);
-  const overflowing = await chain(gpu, x, [1e30, 6e7, 1]);
+  const overflowing = await chain(gpu, x, [1e30, 1.2e8, 1]);
   expect(await overflowing.program.firstNonFinite()).toEqual({
     kernel: 'scale',
     label: 'then',
