@@ -11,7 +11,7 @@ import type { Arena, Weights } from '../model/parameters';
 import { LayoutError } from '../tensor/layout';
 import { tokenLabels, validTargets } from './loss-paths';
 import { needsTeacher, teacherWeight, totalLoss } from './losses';
-import { type PartToTime, type StepTimes, timeStep } from './profile/profile';
+import { type PhaseToTime, type StepTimes, timeStep } from './profile/profile';
 import type { StepRecord } from './records';
 import { Ring } from './ring';
 import type { StepSettings, TrainerSettings } from './settings';
@@ -185,20 +185,25 @@ export class Trainer {
         await this.step(batches, { ...settings, learningRate: 0 });
         await this.gpu.idle();
       };
-      // Warm-up, not timed: uploads the batch and the settings that the parts below reuse.
+      // Warm-up, not timed: uploads the batch and the settings that the phases below reuse.
       await step();
       const gradients = this.#gradients as Program;
       return await timeStep(
         step,
         [
-          ...(this.teacher ? [teacherPart(this.gpu, this.teacher, batches)] : []),
+          ...(this.teacher ? [teacherPhase(this.gpu, this.teacher, batches)] : []),
           {
-            part: 'student',
-            times: batches.length,
-            clocked: false,
+            phase: 'student',
+            runsPerStep: batches.length,
+            wallClock: false,
             run: () => gradients.profile(),
           },
-          { part: 'optimiser', times: 1, clocked: false, run: () => this.#optimiser.profile() },
+          {
+            phase: 'optimiser',
+            runsPerStep: 1,
+            wallClock: false,
+            run: () => this.#optimiser.profile(),
+          },
         ],
         signal,
       );
@@ -269,19 +274,19 @@ export class Trainer {
   }
 }
 
-/** The teacher's part of a step: its dispatches if they are ours, else one run by the clock. */
-function teacherPart(gpu: Gpu, teacher: TeacherSource, batches: Batch[]): PartToTime {
-  const part = { part: 'teacher', times: batches.length } as const;
+/** The teacher's share of a step: its dispatches if they are ours, else one run by wall clock. */
+function teacherPhase(gpu: Gpu, teacher: TeacherSource, batches: Batch[]): PhaseToTime {
+  const phase = { phase: 'teacher', runsPerStep: batches.length } as const;
   const { profile } = teacher;
-  if (profile) return { ...part, clocked: false, run: profile };
+  if (profile) return { ...phase, wallClock: false, run: profile };
   const run = async () => {
     const started = performance.now();
-    const commands = new CommandBatch(gpu, 'teacher by the clock');
+    const commands = new CommandBatch(gpu, 'teacher, timed');
     await teacher.enqueue(batches[0], commands);
     await commands.submit();
     await gpu.idle();
     const nanoseconds = (performance.now() - started) * 1e6;
     return [{ kernel: 'teacher', label: 'teacher', flops: 0, bytes: 0, nanoseconds }];
   };
-  return { ...part, clocked: true, run };
+  return { ...phase, wallClock: true, run };
 }

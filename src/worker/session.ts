@@ -5,7 +5,7 @@ import type { Config, LiveChanges } from '../config';
 import { encodeDocuments } from '../data/split';
 import { zipStudent } from '../distill/export/export';
 import { exportStudent } from '../distill/export/student-folder';
-import { profileText } from '../distill/profile/profile';
+import { profileText } from '../distill/profile/profile-text';
 import type { StepRecord } from '../distill/records';
 import { Run } from '../distill/run';
 import { ExportError } from '../files/pieces';

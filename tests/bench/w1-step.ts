@@ -1,7 +1,7 @@
 // W1 and W2: one training step of a small GPT-2, AdamW, cross-entropy. All begin with the same
 // weights and batch, and must come to the same losses before anything is timed.
 
-import { profileText } from '../../src/distill/profile/profile';
+import { profileText } from '../../src/distill/profile/profile-text';
 import type { Gpt2Config } from '../../src/model/gpt2/config';
 import { batchOf, wholeWeights } from './formula';
 import { interleaved, type Timing } from './interleave';

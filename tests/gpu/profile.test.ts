@@ -3,7 +3,8 @@
 
 import { afterEach, expect, it, vi } from 'vitest';
 import { DEFAULTS } from '../../src/config';
-import { profileText, summarise } from '../../src/distill/profile/profile';
+import { summarise } from '../../src/distill/profile/profile';
+import { profileText } from '../../src/distill/profile/profile-text';
 import { rooflineOf } from '../../src/distill/profile/roofline';
 import { newStudent } from '../../src/distill/run-setup';
 import { teacherFromWeights } from '../../src/distill/teacher/engine';
@@ -65,25 +66,27 @@ it('each dispatch of a default step has a cost and a time, and the times add up'
     () => {},
   );
   const times = await trainer.profile([batchOf({ vocab_size: V }, B, T, 1)], { ...LIVE, step: 1 });
-  expect(times.parts.map(({ part, times: runs, clocked }) => [part, runs, clocked])).toEqual([
+  expect(
+    times.phases.map(({ phase, runsPerStep, wallClock }) => [phase, runsPerStep, wallClock]),
+  ).toEqual([
     ['teacher', 1, false],
     ['student', 1, false],
     ['optimiser', 1, false],
   ]);
-  for (const { part, repetitions } of times.parts) {
+  for (const { phase, repetitions } of times.phases) {
     expect(repetitions.length).toBe(times.step.length);
     for (const { label, flops, bytes } of repetitions[0]) {
-      expect(flops, `${part}: ${label}`).toBeGreaterThan(0);
-      expect(bytes, `${part}: ${label}`).toBeGreaterThan(0);
+      expect(flops, `${phase}: ${label}`).toBeGreaterThan(0);
+      expect(bytes, `${phase}: ${label}`).toBeGreaterThan(0);
     }
   }
 
   const roofline = await rooflineOf(gpu);
   const report = summarise(times, roofline);
   const part = (name: string) =>
-    report.parts.find((row) => row.name === name) as (typeof report.parts)[0];
-  expect(report.dispatches).toBe(times.parts[0].repetitions[0].length + trainer.dispatches(1));
-  for (const { kernels } of report.parts) {
+    report.phases.find((row) => row.name === name) as (typeof report.phases)[0];
+  expect(report.dispatches).toBe(times.phases[0].repetitions[0].length + trainer.dispatches(1));
+  for (const { kernels } of report.phases) {
     for (const { name, nanoseconds } of kernels) expect(nanoseconds, name).toBeGreaterThan(0);
   }
   // Per weight and token, the forward product takes two operations, and so does each of the two
@@ -163,14 +166,14 @@ it('profiling between two steps changes neither the state’s bits nor the recor
   for (const { end } of runs) await end();
 }, 60_000);
 
-it('a teacher that runs outside our engine is one row, timed by the clock', async () => {
+it('a teacher that runs outside our engine is one row, timed by the wall clock', async () => {
   const gpu = await openTestDevice();
   const run = await startTrainer(gpu, { batchSize: 2, contextLength: 4 });
   const times = await run.trainer.profile([batchOf(TINY, 2, 4, 1)], { ...LIVE, step: 1 });
-  const [teacher] = summarise(times, { flopsPerSecond: 1e9, bytesPerSecond: 1e9 }).parts;
+  const [teacher] = summarise(times, { flopsPerSecond: 1e9, bytesPerSecond: 1e9 }).phases;
   expect(teacher).toMatchObject({
     name: 'teacher',
-    clocked: true,
+    wallClock: true,
     dispatches: 1,
     flops: 0,
     bytes: 0,

@@ -1,13 +1,8 @@
-// A step's times made into a table: what is grouped, what is added up, and which of many
-// repetitions counts.
+// The profile of a step: how its times are grouped and summed, and which repetition counts.
 
 import { expect, test } from 'vitest';
-import {
-  profileText,
-  type StepTimes,
-  summarise,
-  timeStep,
-} from '../../src/distill/profile/profile';
+import { type StepTimes, summarise, timeStep } from '../../src/distill/profile/profile';
+import { profileText } from '../../src/distill/profile/profile-text';
 
 const ROOFLINE = { flopsPerSecond: 100e9, bytesPerSecond: 10e9 };
 const dispatch = (kernel: string, label: string, nanoseconds: number, flops = 0, bytes = 0) => ({
@@ -20,11 +15,11 @@ const dispatch = (kernel: string, label: string, nanoseconds: number, flops = 0,
 
 /** A student of two layers and an optimiser, three repetitions; the second was disturbed. */
 const TIMES: StepTimes = {
-  parts: [
+  phases: [
     {
-      part: 'student',
-      times: 2,
-      clocked: false,
+      phase: 'student',
+      runsPerStep: 2,
+      wallClock: false,
       repetitions: [1, 50, 1].map((slower) => [
         dispatch('matmul', 'h.0.mlp.c_fc', 1001 * slower, 50_000, 3000),
         dispatch('matmul', 'h.1.mlp.c_fc', 2001 * slower, 50_000, 3000),
@@ -35,18 +30,18 @@ const TIMES: StepTimes = {
       ]),
     },
     {
-      part: 'optimiser',
-      times: 1,
-      clocked: false,
+      phase: 'optimiser',
+      runsPerStep: 1,
+      wallClock: false,
       repetitions: [7, 9, 8].map((time) => [dispatch('adamw', 'adamw', time * 1000, 400, 20_000)]),
     },
   ],
   step: [0.05, 1, 0.04],
 };
 
-test('rows are summed by kernel and, whatever the layer, by kind; the slowest come first', () => {
+test('dispatches are summed by kernel and by kind over all layers, slowest first', () => {
   const report = summarise(TIMES, ROOFLINE);
-  const [student, optimiser] = report.parts;
+  const [student, optimiser] = report.phases;
   expect(student.kernels.map(({ name }) => name)).toEqual(['matmul', 'gelu', 'copy']);
   expect(student.kernels[0].kinds).toEqual([
     { name: 'mlp.c_fc dw', dispatches: 4, nanoseconds: 20_002, flops: 200_000, bytes: 12_000 },
@@ -84,7 +79,7 @@ test('rows are summed by kernel and, whatever the layer, by kind; the slowest co
 });
 
 test.each([100_000, 65_536])(
-  'times rounded to %d ns are told, and averaged: their median would be nothing',
+  'times rounded to %d ns are detected, and averaged: their median would be 0',
   (quantum) => {
     const repetitions = [0, 1, 0, 0, 1].map((count) => [
       dispatch('gelu', 'gelu', count * quantum),
@@ -92,16 +87,16 @@ test.each([100_000, 65_536])(
     ]);
     const clock = [[dispatch('teacher', 'teacher', 123)], [dispatch('teacher', 'teacher', 124)]];
     const times: StepTimes = {
-      parts: [
-        // The clock's figures are not rounded, and tell nothing of those that are.
-        { part: 'teacher', times: 1, clocked: true, repetitions: clock },
-        { part: 'student', times: 1, clocked: false, repetitions },
+      phases: [
+        // Wall times are not rounded, and do not hide that the others are.
+        { phase: 'teacher', runsPerStep: 1, wallClock: true, repetitions: clock },
+        { phase: 'student', runsPerStep: 1, wallClock: false, repetitions },
       ],
       step: [1, 1, 1, 1, 1],
     };
     const report = summarise(times, ROOFLINE);
     expect(report.quantum).toBe(quantum);
-    expect(report.parts[1].kernels.map(({ nanoseconds }) => nanoseconds)).toEqual([
+    expect(report.phases[1].kernels.map(({ nanoseconds }) => nanoseconds)).toEqual([
       3 * quantum,
       0.4 * quantum,
     ]);
@@ -111,20 +106,20 @@ test.each([100_000, 65_536])(
   },
 );
 
-test('the text has a line a row, with rates and what they are of the adapter’s best', () => {
-  const clocked = { part: 'teacher', times: 1, clocked: true } as const;
-  const teacher = { ...clocked, repetitions: [[dispatch('teacher', 'teacher', 4994)]] };
-  const report = summarise({ ...TIMES, parts: [teacher, ...TIMES.parts] }, ROOFLINE);
+test('the text has one line per row, with rates and their share of the adapter’s best', () => {
+  const wallClock = { phase: 'teacher', runsPerStep: 1, wallClock: true } as const;
+  const teacher = { ...wallClock, repetitions: [[dispatch('teacher', 'teacher', 4994)]] };
+  const report = summarise({ ...TIMES, phases: [teacher, ...TIMES.phases] }, ROOFLINE);
   const lines = profileText(report, 'Some GPU').split('\n');
   expect(lines.slice(0, 4)).toEqual([
     'adapter: Some GPU',
-    'a step: 0.040 ms in kernels, 0.050 ms by the clock',
-    'at best: matrix product 100 GFLOP/s, copy 10.0 GB/s',
+    'a step: 0.040 ms in kernels, 0.050 ms of wall time',
+    'best rates: matrix product 100 GFLOP/s, copy 10.0 GB/s',
     'medians of 3 repetitions',
   ]);
   const cells = lines.slice(6).map((line) => line.trim().split(/ {2,}/));
   expect(cells.map(([name]) => name)).toEqual([
-    ...['teacher (by the clock)', 'student', 'matmul', 'mlp.c_fc dw', 'mlp.c_fc', 'gelu', 'copy'],
+    ...['teacher (wall clock)', 'student', 'matmul', 'mlp.c_fc dw', 'mlp.c_fc', 'gelu', 'copy'],
     ...['optimiser', 'adamw'],
   ]);
   // 400,000 operations and 24,000 bytes in 26,006 ns.
@@ -132,7 +127,7 @@ test('the text has a line a row, with rates and what they are of the adapter’s
   expect(cells[6]).toEqual(['copy', '2', '0.000', '0.0%', 'n/a', 'n/a']);
 });
 
-test('a step and its parts take turns, and stop when they are told to', async () => {
+test('a step and its phases take turns, and stop when the signal is aborted', async () => {
   const calls: string[] = [];
   const step = async () => void calls.push('step');
   const run = async () => {
@@ -140,11 +135,11 @@ test('a step and its parts take turns, and stop when they are told to', async ()
     return [dispatch('gelu', 'gelu', 1)];
   };
   const stop = new AbortController();
-  const parts = [{ part: 'student' as const, times: 1, clocked: false, run }];
-  const times = await timeStep(step, parts, stop.signal);
+  const phases = [{ phase: 'student' as const, runsPerStep: 1, wallClock: false, run }];
+  const times = await timeStep(step, phases, stop.signal);
   expect(times.step.length).toBeGreaterThanOrEqual(3);
-  expect(times.parts[0].repetitions).toHaveLength(times.step.length);
+  expect(times.phases[0].repetitions).toHaveLength(times.step.length);
   expect(calls.slice(0, 4)).toEqual(['step', 'student', 'step', 'student']);
-  const broken = timeStep(async () => stop.abort(new Error('Enough.')), parts, stop.signal);
+  const broken = timeStep(async () => stop.abort(new Error('Enough.')), phases, stop.signal);
   await expect(broken).rejects.toThrow('Enough.');
 });

@@ -72,8 +72,8 @@ const PARTS: Record<string, string> = {
 const HEAD = ['Kernel', 'Time (ms)', 'Share', 'GFLOP/s (of best)', 'GB/s (of best)'];
 
 function Report({ report }: { report: ProfileReport }) {
-  const { roofline, quantum, repetitions, parts } = report;
-  const drawn = parts.filter(({ clocked }) => !clocked).flatMap(({ kernels }) => kernels);
+  const { roofline, quantum, repetitions, phases } = report;
+  const drawn = phases.filter(({ wallClock }) => !wallClock).flatMap(({ kernels }) => kernels);
   const longest = Math.max(...drawn.map(({ nanoseconds }) => nanoseconds));
   return (
     <>
@@ -87,21 +87,21 @@ function Report({ report }: { report: ProfileReport }) {
       <section className="profile-table" tabIndex={0} aria-label="Kernels of a step, table">
         <table>
           <TableHead names={HEAD} />
-          {parts.map((part) => (
-            <tbody key={part.name}>
-              <Row figures={part} report={report} kind="part">
-                {PARTS[part.name] ?? part.name}
-                {part.clocked && ', wall time'}
+          {phases.map((phase) => (
+            <tbody key={phase.name}>
+              <Row figures={phase} report={report} kind="part">
+                {PARTS[phase.name] ?? phase.name}
+                {phase.wallClock && ', wall time'}
               </Row>
-              {!part.clocked &&
-                part.kernels.map((kernel) => (
+              {!phase.wallClock &&
+                phase.kernels.map((kernel) => (
                   <KernelRows key={kernel.name} kernel={kernel} report={report} longest={longest} />
                 ))}
             </tbody>
           ))}
         </table>
       </section>
-      {parts.some(({ clocked }) => clocked) && (
+      {phases.some(({ wallClock }) => wallClock) && (
         <p className="help">
           The teacher runs in kernels that are not ours, or is read from its cache. Its time is wall
           time, from the call until the GPU is idle.
@@ -119,7 +119,7 @@ function Report({ report }: { report: ProfileReport }) {
 }
 
 interface KernelProps {
-  kernel: ProfileReport['parts'][0]['kernels'][0];
+  kernel: ProfileReport['phases'][0]['kernels'][0];
   report: ProfileReport;
   longest: number;
 }

@@ -1,40 +1,37 @@
-// Where a step goes: the times of its dispatches, measured again and again, then grouped by kernel
-// and by kind. Knows no GPU: what runs is given.
+// Where a step's time goes: the times of its dispatches over several repetitions, grouped by kernel
+// and by what the kernel was used for. It knows no GPU; the caller passes what to run.
 
 import type { DispatchCost, DispatchTime } from '../../gpu/program';
 import { withoutLayer } from '../../model/parameters';
 
-/** Parts of a step, in the order in which they run. */
-export type Part = 'teacher' | 'student' | 'optimiser';
+/** The phases of a step, in the order in which they run. */
+export type Phase = 'teacher' | 'student' | 'optimiser';
 
-interface PartRuns {
-  part: Part;
-  /** How often a step runs it: once a batch, or once. */
-  times: number;
-  /** Its time is the clock's, for its kernels are not ours to measure: one row for all of it. */
-  clocked: boolean;
+interface PhaseRuns {
+  phase: Phase;
+  /** Once for each batch, or once. */
+  runsPerStep: number;
+  /** Timed as a whole by the wall clock, because its kernels are not ours to measure. */
+  wallClock: boolean;
 }
 
-/** A part that can be run by itself. */
-export interface PartToTime extends PartRuns {
+/** A phase that can run by itself. */
+export interface PhaseToTime extends PhaseRuns {
   run(): Promise<DispatchTime[]>;
 }
 
-/** What was measured of a step. */
 export interface StepTimes {
-  /** Each part's dispatches, one list a repetition. */
-  parts: (PartRuns & { repetitions: DispatchTime[][] })[];
-  /**
-   * A whole step by the clock, from its first call to an idle GPU. Milliseconds, one a repetition.
-   */
+  /** Each phase's dispatches, one list per repetition. */
+  phases: (PhaseRuns & { repetitions: DispatchTime[][] })[];
+  /** Wall time of a whole step, until the GPU is idle, per repetition. Milliseconds. */
   step: number[];
 }
 
-/** What the adapter did at its best, on this device. */
+/** The best rates measured on this adapter. */
 export interface Roofline {
-  /** Of our matrix product of large f32 squares. */
+  /** Of our matrix product, for large f32 squares. */
   flopsPerSecond: number;
-  /** Of a copy between two large buffers, bytes read and bytes written. */
+  /** Of a copy between two large buffers: bytes read plus bytes written. */
   bytesPerSecond: number;
 }
 
@@ -42,32 +39,32 @@ export interface Figures extends DispatchCost {
   name: string;
   /** In one step. */
   dispatches: number;
-  /** In one step, all dispatches together; flops and bytes likewise. */
+  /** In one step, over all dispatches; flops and bytes likewise. */
   nanoseconds: number;
 }
 
-/** Where a step goes. Rows come in the order of their time, parts in their own. */
+/** Where a step's time goes. Phases come in their order, kernels and kinds slowest first. */
 export interface ProfileReport extends Figures {
-  parts: (Figures & { clocked: boolean; kernels: (Figures & { kinds: Figures[] })[] })[];
-  /** The median of whole steps by the clock, milliseconds. */
+  phases: (Figures & { wallClock: boolean; kernels: (Figures & { kinds: Figures[] })[] })[];
+  /** Median wall time of whole steps. */
   stepMilliseconds: number;
   repetitions: number;
-  /** Nanoseconds that timestamps are rounded to, as browsers do; absent where they are exact. */
+  /** Nanoseconds that the browser rounds timestamps to; absent if they are exact. */
   quantum?: number;
   roofline: Roofline;
 }
 
-/** Fewer repetitions say little; more take longer than they are worth, unless a step is short. */
+/** At least 3 repetitions, then as many as fit into 2.5 s, but at most 50. */
 const REPETITIONS = { least: 3, most: 50, milliseconds: 2500 };
 
-/** Takes whole steps, and each part by itself, in turn. @throws what aborts `signal` */
+/** Runs whole steps and each phase by itself, in turn. @throws the reason of an aborted `signal` */
 export async function timeStep(
   step: () => Promise<void>,
-  parts: readonly PartToTime[],
+  phases: readonly PhaseToTime[],
   signal?: AbortSignal,
 ): Promise<StepTimes> {
   const times: StepTimes = {
-    parts: parts.map(({ run: _, ...part }) => ({ ...part, repetitions: [] })),
+    phases: phases.map(({ run: _, ...phase }) => ({ ...phase, repetitions: [] })),
     step: [],
   };
   const started = performance.now();
@@ -77,14 +74,14 @@ export async function timeStep(
     const before = performance.now();
     await step();
     times.step.push(performance.now() - before);
-    for (const [i, { run }] of parts.entries()) times.parts[i].repetitions.push(await run());
+    for (const [i, { run }] of phases.entries()) times.phases[i].repetitions.push(await run());
   }
   return times;
 }
 
 /**
- * Times that are all multiples of so many nanoseconds are rounded ones: browsers take 100 µs, or
- * 2^16 ns.
+ * Timestamps with a common divisor of at least so many nanoseconds are rounded: browsers round to
+ * 100 µs, or to 2^16 ns.
  */
 const LEAST_QUANTUM = 10_000;
 
@@ -94,36 +91,35 @@ function quantumOf(nanoseconds: readonly number[]): number | undefined {
   return quantum >= LEAST_QUANTUM ? quantum : undefined;
 }
 
-/**
- * Groups what was measured: `h.3.mlp.c_fc dw` counts with the same product of every other layer.
- */
-export function summarise({ parts, step }: StepTimes, roofline: Roofline): ProfileReport {
-  const stamped = parts
-    .filter(({ clocked }) => !clocked)
+/** Groups the times by phase, kernel and kind. A kind has the same dispatch of every layer. */
+export function summarise({ phases, step }: StepTimes, roofline: Roofline): ProfileReport {
+  const stamped = phases
+    .filter(({ wallClock }) => !wallClock)
     .flatMap(({ repetitions }) => repetitions.flat());
   const quantum = quantumOf(stamped.map(({ nanoseconds }) => nanoseconds));
-  // Most roundings of a short time are to nothing, and so is their median; their mean is right.
-  const usual = quantum ? mean : median;
-  const reports = parts.map(({ part, times, clocked, repetitions }) => {
+  // Most short times are rounded to 0, and so is their median. The mean is right.
+  const average = quantum ? mean : median;
+  const reports = phases.map(({ phase, runsPerStep, wallClock, repetitions }) => {
     const [first] = repetitions;
     const rows = first.map(({ kernel, label, flops, bytes }, i) => {
-      const nanoseconds = times * usual(repetitions.map((dispatches) => dispatches[i].nanoseconds));
-      const cost = { flops: times * flops, bytes: times * bytes };
+      const nanoseconds =
+        runsPerStep * average(repetitions.map((dispatches) => dispatches[i].nanoseconds));
+      const cost = { flops: runsPerStep * flops, bytes: runsPerStep * bytes };
       return {
         kernel,
-        figures: { name: withoutLayer(label), dispatches: times, nanoseconds, ...cost },
+        figures: { name: withoutLayer(label), dispatches: runsPerStep, nanoseconds, ...cost },
       };
     });
-    const kernels = grouped(rows, ({ kernel }) => kernel).map(([kernel, own]) => {
-      const all = own.map(({ figures }) => figures);
-      const kinds = grouped(all, ({ name }) => name).map(([name, those]) => total(name, those));
+    const kernels = grouped(rows, ({ kernel }) => kernel).map(([kernel, dispatches]) => {
+      const all = dispatches.map(({ figures }) => figures);
+      const kinds = grouped(all, ({ name }) => name).map(([name, rows]) => total(name, rows));
       return { ...total(kernel, all), kinds: kinds.sort(slowestFirst) };
     });
-    return { ...total(part, kernels), clocked, kernels: kernels.sort(slowestFirst) };
+    return { ...total(phase, kernels), wallClock, kernels: kernels.sort(slowestFirst) };
   });
   return {
     ...total('step', reports),
-    parts: reports,
+    phases: reports,
     stepMilliseconds: median(step),
     repetitions: step.length,
     quantum,
@@ -156,54 +152,4 @@ function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;
   return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-}
-
-/** The report as a table for a terminal or a bug report. `adapter`: its name. */
-export function profileText(report: ProfileReport, adapter: string): string {
-  const { roofline, repetitions, quantum, stepMilliseconds } = report;
-  const milliseconds = (nanoseconds: number) => (nanoseconds / 1e6).toFixed(3);
-  const share = (part: number, whole: number) => `${((100 * part) / whole).toFixed(1)}%`;
-  const row = (indent: number, { name, dispatches, nanoseconds, flops, bytes }: Figures) => {
-    // Per nanosecond is billions per second. What took no time that a timestamp shows has no rate.
-    const rate = (amount: number, best: number) =>
-      amount > 0 && nanoseconds > 0
-        ? [(amount / nanoseconds).toPrecision(3), share((amount / nanoseconds) * 1e9, best)]
-        : ['n/a', ''];
-    return [
-      ' '.repeat(indent) + name,
-      ...[String(dispatches), milliseconds(nanoseconds), share(nanoseconds, report.nanoseconds)],
-      ...[...rate(flops, roofline.flopsPerSecond), ...rate(bytes, roofline.bytesPerSecond)],
-    ];
-  };
-  const table = [
-    ['', 'dispatches', 'ms', 'share', 'GFLOP/s', 'of peak', 'GB/s', 'of copy'],
-    ...report.parts.flatMap((part) => [
-      row(0, { ...part, name: part.clocked ? `${part.name} (by the clock)` : part.name }),
-      ...(part.clocked ? [] : part.kernels).flatMap((kernel) => [
-        row(2, kernel),
-        ...(kernel.kinds.length > 1 ? kernel.kinds : []).map((kind) => row(4, kind)),
-      ]),
-    ]),
-  ];
-  const widths = table[0].map((_, column) =>
-    Math.max(...table.map((cells) => cells[column].length)),
-  );
-  const lines = table.map((cells) =>
-    cells
-      .map((cell, column) =>
-        column === 0 ? cell.padEnd(widths[0]) : cell.padStart(widths[column]),
-      )
-      .join('  ')
-      .trimEnd(),
-  );
-  return [
-    `adapter: ${adapter}`,
-    `a step: ${milliseconds(report.nanoseconds)} ms in kernels, ${stepMilliseconds.toFixed(3)} ms by the clock`,
-    `at best: matrix product ${(roofline.flopsPerSecond / 1e9).toPrecision(3)} GFLOP/s, copy ${(roofline.bytesPerSecond / 1e9).toPrecision(3)} GB/s`,
-    quantum
-      ? `means of ${repetitions} repetitions, timestamps rounded to ${(quantum / 1000).toFixed(0)} µs`
-      : `medians of ${repetitions} repetitions`,
-    '',
-    ...lines,
-  ].join('\n');
 }

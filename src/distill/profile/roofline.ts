@@ -1,5 +1,5 @@
-// What this adapter does at its best: a copy's bytes and a large matrix product's operations in a
-// second. Measured once a device, so that a kernel's figures have something to be held against.
+// The best rates of this adapter: bytes per second of a copy, operations per second of a large matrix
+// product. Measured once per device, to compare a kernel's rates with.
 
 import { type Gpu, GpuError } from '../../gpu/device';
 import { Pool, Recorder } from '../../gpu/program';
@@ -8,25 +8,25 @@ import { tuneMatmul } from '../../kernels/matmul_tuning';
 import { Layout } from '../../tensor/layout';
 import type { Roofline } from './profile';
 
-/** Long enough for what surrounds it to be small beside it. */
+/** Long enough to make the overhead around it small. */
 const ENOUGH_MILLISECONDS = 50;
-/** What takes so long is measured so often, and the best counts. */
+/** Products that take at least ENOUGH_MILLISECONDS are timed TRIES times; the best counts. */
 const TRIES = 5;
-/** More than the caches of most adapters hold, with the copy. */
+/** Source and destination together exceed the caches of most adapters. */
 const COPY_BYTES = 64 * 2 ** 20;
 /**
- * Sides of the squares: the next larger one has two to four times the work, so that even a slow
- * adapter stops near what is enough.
+ * Sides of the squares. Each has two to four times the work of the one before, so that a slow
+ * adapter does not overshoot ENOUGH_MILLISECONDS by much.
  */
 const SIDES = [128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096];
-/** Below this, rounded timestamps say too little. */
+/** Shorter times are dominated by the rounding of timestamps. */
 const LEAST_NANOSECONDS = 1e6;
 
 const measured = new WeakMap<Gpu, Promise<Roofline>>();
 
 /**
- * Measures the device's roofline at the first call, in about a second. Frees what it made. @throws
- * GpuError without timestamp-query
+ * Measures the device's roofline at the first call, in about a second. Frees what it made.
+ * @throws GpuError without timestamp-query, or without memory for it
  */
 export function rooflineOf(gpu: Gpu): Promise<Roofline> {
   const known = measured.get(gpu);
@@ -36,7 +36,7 @@ export function rooflineOf(gpu: Gpu): Promise<Roofline> {
     flopsPerSecond: await productRate(gpu),
   }))();
   measured.set(gpu, measuring);
-  // Another time there may be memory for it.
+  // A later call may find more memory.
   measuring.catch(() => measured.delete(gpu));
   return measuring;
 }
@@ -53,7 +53,7 @@ async function copyRate(gpu: Gpu): Promise<number> {
       return performance.now() - started;
     };
     let times = 1;
-    // The first touches memory that nothing has touched.
+    // Warm-up: the first copy touches fresh memory.
     await copy(times);
     while ((await copy(times)) < ENOUGH_MILLISECONDS) times *= 2;
     const tries: number[] = [];
@@ -63,7 +63,7 @@ async function copyRate(gpu: Gpu): Promise<number> {
 }
 
 async function productRate(gpu: Gpu): Promise<number> {
-  // A run in f16 has timed those ways to multiply only.
+  // A run in f16 has tuned the f16 products only.
   await tuneMatmul(gpu, 'f32');
   const rates: number[] = [];
   for (const side of SIDES) {
@@ -76,7 +76,7 @@ async function productRate(gpu: Gpu): Promise<number> {
         dtype: 'f32' as const,
         place: { label: buffer.label, bytes, buffer, offset: 0, purpose: 'metrics' as const },
       }));
-      // A GPU that multiplies zeros draws less power, and runs faster.
+      // Not zeros: they would use less power, and a GPU would run faster.
       const values = new Float32Array(side * side);
       for (let i = 0; i < values.length; i++) values[i] = (i % 13) - 6;
       for (const { place } of [a, b]) gpu.device.queue.writeBuffer(place.buffer, 0, values);
@@ -101,14 +101,15 @@ async function productRate(gpu: Gpu): Promise<number> {
   }
   if (rates.length === 0)
     throw new Error(
-      `The largest product, ${SIDES.at(-1)} cubed, took less than ${LEAST_NANOSECONDS} ns by the adapter's timestamps.`,
+      `roofline: a product of side ${SIDES.at(-1)} took less than ${LEAST_NANOSECONDS} ns. ` +
+        "The adapter's timestamps may not work.",
     );
   return Math.max(...rates);
 }
 
 /**
- * Lends buffers of these sizes. @throws GpuError where the GPU has no room for them: the run that
- * is paused must not fail for that
+ * Runs `use` with buffers of these sizes, then frees them.
+ * @throws GpuError if they do not fit, which must not fail the paused run
  */
 async function withRoom<T>(
   gpu: Gpu,
@@ -123,8 +124,8 @@ async function withRoom<T>(
       const megabytes = Math.round(sizes.reduce((a, b) => a + b) / 1e6);
       throw new GpuError(
         'limits',
-        `The GPU has no room for ${megabytes} MB beside the run: ${full.message}`,
-        'Close other pages that use the GPU, or measure a run of a smaller model.',
+        `The GPU has no room for another ${megabytes} MB: ${full.message}`,
+        'Close other pages that use the GPU, or profile a run of a smaller model.',
       );
     }
     return await use(buffers);

@@ -48,15 +48,15 @@ const figures = (
 });
 const REPORT: ProfileReport = {
   ...figures('step', 9, 20e6, 80e6, 5e6),
-  parts: [
+  phases: [
     {
       ...figures('teacher', 1, 10e6),
-      clocked: true,
+      wallClock: true,
       kernels: [{ ...figures('teacher', 1, 10e6), kinds: [] }],
     },
     {
       ...figures('student', 8, 10e6, 80e6, 5e6),
-      clocked: false,
+      wallClock: false,
       kernels: [
         {
           ...figures('matmul', 6, 8e6, 80e6, 4e6),
