@@ -234,9 +234,9 @@ it('the run takes the GPU memory that was planned', async () => {
 });
 
 it('the profile groups the dispatches of all layers', async () => {
-  const { parts } = await run.profile();
+  const { phases } = await run.profile();
   const dispatches = (part: string) =>
-    parts
+    phases
       .filter(({ name }) => name === part)
       .flatMap(({ kernels }) => kernels.flatMap(({ kinds }) => kinds))
       .map(({ name, dispatches }) => [name, dispatches]);
