@@ -1,5 +1,5 @@
-// `npm run check`: types, lint and format, and this project's own rules (rules.mjs). Says
-// everything that is wrong at once.
+// `npm run check`: types, lint and format, and this project's own rules (rules.mjs). Reports all
+// problems at once.
 
 import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -8,7 +8,8 @@ import { fileURLToPath } from 'node:url';
 import { checkTree } from './rules.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const CHECKED = /\.(ts|tsx|mjs|wgsl|css)$|^package-lock\.json$/;
+const CHECKED = /\.(ts|tsx|mjs|wgsl|css)$|README\.md$|^package(-lock)?\.json$/;
+const ROOT_FILES = ['LICENSE', 'README.md', 'package.json', 'package-lock.json'];
 
 const results = await Promise.all([
   run('types', 'node_modules/.bin/tsc', ['--noEmit', '-p', '.']),
@@ -31,8 +32,8 @@ function checkRules() {
       .filter((entry) => entry.isFile())
       .map((entry) => relative(root, join(entry.parentPath, entry.name))),
   );
-  // Every path, so that imports resolve; the text only of what is code.
-  for (const path of [...paths, 'package-lock.json']) {
+  // All paths, so that imports resolve, but only the texts that the rules read.
+  for (const path of [...paths, ...ROOT_FILES]) {
     tree.set(path, CHECKED.test(path) ? readFileSync(join(root, path), 'utf8') : '');
   }
   const problems = checkTree(tree);

@@ -1,17 +1,18 @@
-// Counts a vitest JSON report the strict way: what is skipped, empty or could not start has failed.
+// Counts a vitest JSON report strictly: a test that is skipped and a file that is empty or could
+// not start have failed.
 
 /**
  * @param {object | undefined} report vitest's JSON report; undefined if it wrote none
  * @param {number} exitCode vitest's own verdict
- * @returns {{ passed: number, failed: number, notes: string[] }} notes say what counts as failed
- * beside failed tests
+ * @returns {{ passed: number, failed: number, notes: string[] }} `notes`: what counts as failed
+ * besides failed tests
  */
 export function countReport(report, exitCode) {
   if (!report) return { passed: 0, failed: 1, notes: ['no report: the runner itself failed'] };
   const tests = report.testResults.flatMap((file) => file.assertionResults);
   const passed = tests.filter(({ status }) => status === 'passed').length;
   const notRun = tests.filter(({ status }) => status !== 'passed' && status !== 'failed');
-  // A file whose import or hook failed, with no failed test in it to show for that.
+  // Files whose import or hook failed without any failed test.
   const broken = report.testResults.filter(
     (file) =>
       file.status === 'failed' && !file.assertionResults.some(({ status }) => status === 'failed'),

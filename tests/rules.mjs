@@ -1,12 +1,12 @@
-// The rules that no compiler knows: which room may import which, what only one file may name,
-// exports that nothing uses, and files that have grown too long. Pure: a tree goes in as texts,
-// problems come out as lines.
+// The rules that no compiler checks: which room may import which, circles of imports, what only one
+// file may name, unused exports, long files, spread literals, and names in the two READMEs that no
+// longer exist. Pure: file texts go in, problems come out as lines.
 
 import { posix } from 'node:path';
 
 /**
- * What a room may import beside itself, other packages and its own. A room is a folder of src/, or
- * a file in src/.
+ * A room is a folder or a file directly in src/. Each room may import itself, packages, and the
+ * rooms listed here.
  */
 const ROOMS = {
   reference: [],
@@ -24,31 +24,29 @@ const ROOMS = {
   cli: ['check', 'distill', 'model', 'kernels', 'gpu', 'tensor', 'files', 'data', 'config'],
   app: ['config', 'divergences', 'tensor'],
 };
-/** Single files that a room may import although the room they are in is closed to it. */
+/** Single files that a room may import from rooms that are otherwise closed to it. */
 const DOORS = {
-  // The Bug Lab shows the text of the kernel that runs, beside the code that fails.
+  // The Bug Lab shows the kernel's source beside the code that fails.
   app: ['src/worker/protocol.ts', 'src/kernels/compare.wgsl'],
 };
-/** Files of src/ that belong to a room of another name. */
+/** Files in src/ that belong to another room than their name says. */
 const ROOM_OF_FILE = {
   'field.ts': 'config',
   'link.ts': 'config',
   'model-reference.ts': 'config',
   'nearest.ts': 'config',
 };
-/**
- * Packages that exactly one file may import, so that a change of theirs is a change in one place.
- */
+/** Packages that only one file may import, so that an update changes one place. */
 const ONE_IMPORTER = ['onnxruntime-web', '@xenova/transformers'];
 const LONGEST_FILE = 600;
 
 const isCode = (path) => /\.(ts|tsx|mjs)$/.test(path);
-const isWritten = (path) => /\.(ts|tsx|mjs|wgsl|css)$/.test(path);
+const hasLimits = (path) => /\.(ts|tsx|mjs|wgsl|css)$/.test(path);
 const isSource = (path) => path.startsWith('src/') && isCode(path);
 
 /**
  * @param {Map<string, string>} tree text by path from the project's root, e.g. 'src/gpu/device.ts'
- * @returns {string[]} one line a problem: `path:line: what is wrong. What to do.`
+ * @returns {string[]} one line per problem: `path:line: what is wrong. What to do.`
  */
 export function checkTree(tree) {
   const modules = new Map();
@@ -63,6 +61,7 @@ export function checkTree(tree) {
     ...checkLengths(tree),
     ...checkSpreads(modules),
     ...checkLockfile(tree),
+    ...checkMaps(tree),
   ].sort();
 }
 
@@ -73,7 +72,7 @@ function checkRooms(modules) {
     const room = roomOf(path);
     if (!ROOMS[room]) {
       problems.push(
-        `${path}:1: "${room}" is no room. Move the file, or add the room to tests/rules.mjs and the design.`,
+        `${path}:1: "${room}" is not a room. Move the file, or add the room to tests/rules.mjs.`,
       );
       continue;
     }
@@ -81,30 +80,33 @@ function checkRooms(modules) {
       if (!specifier.startsWith('.')) continue;
       if (!target) {
         problems.push(
-          `${path}:${line}: imports ${specifier}, and there is no such file. Correct the path.`,
+          `${path}:${line}: imports ${specifier}, which does not exist. Correct the path.`,
         );
         continue;
       }
       if (!target.startsWith('src/')) {
         if (!target.startsWith('public/')) {
           problems.push(
-            `${path}:${line}: imports ${target}, which is outside src/. Move what is shared into src/.`,
+            `${path}:${line}: imports ${target}, which is outside src/. Move shared code to src/.`,
           );
         }
         continue;
       }
       const other = roomOf(target);
       if (other === room || ROOMS[room].includes(other) || DOORS[room]?.includes(target)) continue;
-      const allowed = [...ROOMS[room], ...(DOORS[room] ?? [])].join(', ') || 'nothing of ours';
+      const allowed = [...ROOMS[room], ...(DOORS[room] ?? [])].join(', ') || 'only itself';
       problems.push(
-        `${path}:${line}: ${room} imports ${target}. ${room} may import ${allowed}. Pass the value in, or move the code.`,
+        `${path}:${line}: ${room} imports ${target}. ${room} may import ${allowed}. ` +
+          'Pass the value in, or move the code.',
       );
     }
   }
   return problems;
 }
 
-/** Files that import one another in a circle, types included: none of them can be read or moved alone. */
+/**
+ * Files that import one another in a circle, types included, cannot be read or moved separately.
+ */
 function checkCircles(modules) {
   const problems = [];
   const finished = new Set();
@@ -112,7 +114,8 @@ function checkCircles(modules) {
     const start = chain.indexOf(path);
     if (start >= 0) {
       problems.push(
-        `${path}:1: a circle of imports: ${[...chain.slice(start), path].join(' → ')}. Move what they share.`,
+        `${path}:1: a circle of imports: ${[...chain.slice(start), path].join(' → ')}. ` +
+          'Move what they share.',
       );
       return;
     }
@@ -129,15 +132,16 @@ function checkCircles(modules) {
 function checkOneImporter(modules) {
   return ONE_IMPORTER.flatMap((name) => {
     const importers = [...modules].flatMap(([path, { imports }]) => {
-      const found =
+      const match =
         isSource(path) && imports.find(({ specifier }) => `${specifier}/`.startsWith(`${name}/`));
-      return found ? [{ path, line: found.line }] : [];
+      return match ? [{ path, line: match.line }] : [];
     });
     if (importers.length < 2) return [];
     const paths = importers.map(({ path }) => path);
     return importers.map(
       ({ path, line }) =>
-        `${path}:${line}: ${name} is imported by ${paths.join(' and ')}. Only one file may; go through that file.`,
+        `${path}:${line}: ${name} is imported by ${paths.join(' and ')}. ` +
+        'Only one file may import it; use that file.',
     );
   });
 }
@@ -150,7 +154,8 @@ function checkNavigator(modules) {
       /\bnavigator\s*(\?\.|!?\.)\s*gpu\b|\bnavigator\b[^;\n]*\[\s*['"]gpu['"]/g,
     )) {
       problems.push(
-        `${path}:${lineAt(text, match.index)}: names navigator.gpu. Only src/gpu/ does; use what it offers.`,
+        `${path}:${lineAt(text, match.index)}: names navigator.gpu. ` +
+          'Only src/gpu/ may; use its functions.',
       );
     }
   }
@@ -169,8 +174,7 @@ function checkExports(modules) {
     if (!isSource(path)) continue;
     for (const { name, line, isType } of exports) {
       if (used.get(path)?.has(name) || used.get(path)?.has('*')) continue;
-      // A type that the file's own exports are made of is part of its interface, imported by name
-      // or not.
+      // A type that is used in its own file may be part of an exported signature.
       if (
         isType &&
         text.match(new RegExp(`(?<![\\w$])${name.replaceAll('$', '\\$')}(?![\\w$])`, 'g')).length >
@@ -186,14 +190,14 @@ function checkExports(modules) {
 function checkLengths(tree) {
   return [...tree].flatMap(([path, text]) => {
     const lines = text.split('\n').length - (text.endsWith('\n') ? 1 : 0);
-    if (lines <= LONGEST_FILE || !isWritten(path)) return [];
+    if (lines <= LONGEST_FILE || !hasLimits(path)) return [];
     return [
-      `${path}:${LONGEST_FILE + 1}: ${lines} lines, where ${LONGEST_FILE} is the limit. Two things live here; part them.`,
+      `${path}:${LONGEST_FILE + 1}: ${lines} lines; the limit is ${LONGEST_FILE}. Split the file.`,
     ];
   });
 }
 
-/** `...{ a, b }` hides its fields from the compiler's check for unknown ones, and saves nothing. */
+/** The compiler does not check the fields of `...{ a, b }` for unknown ones. */
 function checkSpreads(modules) {
   return [...modules].flatMap(([path, { text }]) =>
     [...text.matchAll(/\.\.\.\{(?!\s*\/)/g)].map(
@@ -207,17 +211,55 @@ function checkLockfile(tree) {
   const at = lines.findIndex((line) => /"resolved": "https?:/.test(line));
   if (at < 0) return [];
   return [
-    `package-lock.json:${at + 1}: names a registry. Run: npm install --package-lock-only (see .npmrc).`,
+    `package-lock.json:${at + 1}: names a registry. ` +
+      'Run: npm install --package-lock-only (see .npmrc).',
   ];
 }
 
-/** 'src/gpu/device.ts' is in gpu, 'src/config.ts' in config. */
+/**
+ * The READMEs are maps, so what they name must exist: every path and every `npm run` script. In
+ * src/README.md paths may also start at src/, and every identifier is checked. Names in angle
+ * brackets, as in `kernels/<name>.wgsl`, stand for the reader's own.
+ */
+function checkMaps(tree) {
+  const scripts = JSON.parse(tree.get('package.json') ?? '{}').scripts ?? {};
+  const paths = [...tree.keys()];
+  const exists = (path) =>
+    tree.has(path) || paths.some((other) => other.startsWith(`${path.replace(/\/$/, '')}/`));
+  const sources = [...tree].filter(([path]) => /^src\/.*\.(ts|tsx|wgsl)$/.test(path));
+  const words = new Set(sources.flatMap(([, text]) => text.match(/[\w$]+/g) ?? []));
+  return ['README.md', 'src/README.md'].flatMap((map) => {
+    const text = tree.get(map) ?? '';
+    const folders = map === 'README.md' ? [''] : ['src/', ''];
+    const missing = (index, name) =>
+      `${map}:${lineAt(text, index)}: names ${name}, which does not exist.`;
+    const isMissingPath = (path) => !folders.some((folder) => exists(folder + path));
+    const problems = [];
+    for (const { index, 1: script } of text.matchAll(/npm run ([\w:-]+)/g))
+      if (!scripts[script]) problems.push(missing(index, `npm run ${script}`));
+    for (const { index, 1: path } of text.matchAll(/\]\(([^):]+)\)/g))
+      if (isMissingPath(path)) problems.push(missing(index, path));
+    for (const { index, 1: code } of text.matchAll(/`([^`\n]+)`/g)) {
+      if (/^(src|tests|public)\/[\w./-]*$/.test(code) && isMissingPath(code))
+        problems.push(missing(index, code));
+      if (map === 'README.md') continue;
+      const isPath = /^[\w.-]+(\/[\w./-]*|\.(ts|tsx|wgsl|mjs))$/.test(code);
+      if (isPath && isMissingPath(code)) problems.push(missing(index, code));
+      if (isPath || !/^[\w$#.]+(\(\))?$/.test(code)) continue;
+      const unknown = code.match(/[\w$]+/g).some((word) => !words.has(word));
+      if (unknown) problems.push(missing(index, code));
+    }
+    return problems;
+  });
+}
+
+/** The room of 'src/gpu/device.ts' is gpu; of 'src/config.ts', config. */
 function roomOf(path) {
   const [, first] = path.split('/');
   return ROOM_OF_FILE[first] ?? first.replace(/\.\w+$/, '');
 }
 
-/** A module's imports (with the names taken from each) and exports. */
+/** A module's imports, with the names imported from each, and its exports. */
 function readModule(path, original, tree) {
   const text = blankComments(original);
   const imports = [];
@@ -233,28 +275,25 @@ function readModule(path, original, tree) {
   for (const match of text.matchAll(
     new RegExp(`^[ \\t]*(import|export)\\b([^'";=]*?)\\bfrom\\s*${quoted}`, 'gm'),
   )) {
-    add(match.index + match[0].search(/\S/), match[3], namesTaken(match[2]));
+    add(match.index + match[0].search(/\S/), match[3], importedNames(match[2]));
   }
   for (const match of text.matchAll(new RegExp(`^[ \\t]*import\\s*${quoted}`, 'gm')))
     add(match.index, match[1], []);
   // import('…') at run time, or in a type.
   for (const match of text.matchAll(new RegExp(`\\bimport\\s*\\(\\s*${quoted}`, 'g')))
     add(match.index, match[1], ['*']);
-  // new Worker(new URL('…', import.meta.url)) starts a module; it takes no names from it, so it is
-  // no import.
+  // new Worker(new URL('…', import.meta.url)) starts a module without importing names from it, so
+  // it does not count.
   return { text, imports, exports: readExports(text) };
 }
 
-/**
- * The names in what stands between `import` or `export` and `from`: `a, { b as c, type D }` or `*
- * as e`.
- */
-function namesTaken(clause) {
+/** The names in an import clause: `a, { b as c, type D }` or `* as e`. */
+function importedNames(clause) {
   if (clause.includes('*')) return ['*'];
   const names = [];
   const braces = clause.match(/\{([^}]*)\}/);
-  for (const part of braces ? braces[1].split(',') : []) {
-    const name = part
+  for (const item of braces ? braces[1].split(',') : []) {
+    const name = item
       .trim()
       .replace(/^type\s+(?!as\b)/, '')
       .split(/\s+as\s+/)[0];
@@ -276,8 +315,8 @@ function readExports(text) {
     else if (name) add(match.index, name, kind === 'interface' || kind === 'type');
   }
   for (const match of text.matchAll(/^export\s+(type\s+)?\{([^}]*)\}/gm)) {
-    for (const part of match[2].split(',')) {
-      const name = part
+    for (const item of match[2].split(',')) {
+      const name = item
         .trim()
         .split(/\s+as\s+/)
         .at(-1)
@@ -288,10 +327,7 @@ function readExports(text) {
   return exports;
 }
 
-/**
- * The path in the tree that a relative specifier means, without its query; undefined for packages
- * and missing files.
- */
+/** The path of a relative import, without its query; undefined for packages and missing files. */
 function resolve(from, specifier, tree) {
   if (!specifier.startsWith('.')) return undefined;
   const path = posix.join(posix.dirname(from), specifier.replace(/\?.*$/, ''));
@@ -303,12 +339,12 @@ function lineAt(text, index) {
   return text.slice(0, index).split('\n').length;
 }
 
-/** The text with comments and the insides of template literals blanked, every line where it was. */
+/** Blanks comments and template literals, keeping every line in its place. */
 function blankComments(text) {
-  // A regular expression literal is passed over whole: its quotes and slashes open nothing.
+  // Regular expression literals are matched so that their quotes and slashes start nothing.
   const token =
     /\/\/[^\n]*|\/\*[\s\S]*?\*\/|'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|`(?:\\[\s\S]|[^`\\])*`|(?<=[(,=:[!&|?{};]\s*|\breturn\s+)\/(?![*/])(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\[\n])+\//g;
-  return text.replace(token, (found) =>
-    /^(\/[/*]|`)/.test(found) ? found.replace(/[^\n]/g, ' ') : found,
+  return text.replace(token, (match) =>
+    /^(\/[/*]|`)/.test(match) ? match.replace(/[^\n]/g, ' ') : match,
   );
 }

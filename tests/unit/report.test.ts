@@ -1,4 +1,4 @@
-// What counts as passed in `npm test`: a test that ran and passed, and nothing else.
+// What counts as passed in `npm test`: only a test that ran and passed.
 
 import { expect, test } from 'vitest';
 import { countReport } from '../report.mjs';
@@ -9,12 +9,12 @@ const file = (...statuses: string[]) => ({
   assertionResults: statuses.map((status, index) => ({ status, fullName: `test ${index}` })),
 });
 
-test('tests that passed and failed are counted over all files', () => {
+test('counts passed and failed tests over all files', () => {
   const report = { testResults: [file('passed', 'failed'), file('passed')] };
   expect(countReport(report, 1)).toEqual({ passed: 2, failed: 1, notes: [] });
 });
 
-test.each(['skipped', 'pending', 'todo', 'disabled'])('a %s test has failed', (status) => {
+test.each(['skipped', 'pending', 'todo', 'disabled'])('a %s test counts as failed', (status) => {
   const report = { testResults: [file('passed', status)] };
   expect(countReport(report, 0)).toEqual({
     passed: 1,
@@ -23,18 +23,18 @@ test.each(['skipped', 'pending', 'todo', 'disabled'])('a %s test has failed', (s
   });
 });
 
-test('a file that could not start has failed', () => {
+test('a file that could not start counts as failed', () => {
   const broken = { ...file(), status: 'failed' };
   expect(countReport({ testResults: [file('passed'), broken] }, 1)).toMatchObject({
     passed: 1,
     failed: 1,
   });
-  // A hook that failed after its tests had passed.
+  // A hook that failed after its tests passed.
   const after = { ...file('passed'), status: 'failed' };
   expect(countReport({ testResults: [after] }, 1)).toMatchObject({ passed: 1, failed: 1 });
 });
 
-test('no tests, no report and an error outside the tests have each failed', () => {
+test('no tests, no report and an error outside the tests each count as failed', () => {
   expect(countReport({ testResults: [] }, 0)).toEqual({
     passed: 0,
     failed: 1,

@@ -1,14 +1,14 @@
-// Each rule of tests/rules.mjs can fail, and lets through what it should.
+// Each rule of tests/rules.mjs reports what it should and accepts what it should.
 
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { checkTree } from '../rules.mjs';
 
 const check = (files: Record<string, string>) => checkTree(new Map(Object.entries(files)));
-/** Keeps the exports of fixtures used, so that a test is about one rule. */
+/** Uses the exports of these files, so that no test trips over the rule about unused ones. */
 const uses = (...paths: string[]) =>
   paths.map((path) => `import * as all from '../${path}';`).join('\n');
 
-test('a room may not import a room that is closed to it', () => {
+test('a room may not import a room that is not listed for it', () => {
   const files = {
     'src/tensor/dtype.ts': 'export const f16 = 2;',
     'src/gpu/device.ts': "import { f16 } from '../tensor/dtype';\nconsole.log(f16);",
@@ -18,7 +18,7 @@ test('a room may not import a room that is closed to it', () => {
   const problems = check(files);
   expect(problems).toHaveLength(1);
   expect(problems[0]).toMatch(
-    /^src\/data\/batches\.ts:3: data imports src\/tensor\/dtype\.ts\. data may import nothing of ours\./,
+    /^src\/data\/batches\.ts:3: data imports src\/tensor\/dtype\.ts\. data may import only itself/,
   );
 });
 
@@ -27,13 +27,13 @@ test.each([
   ['several lines', "import {\n  A,\n  type B,\n} from '../gpu/device';"],
   ['a default with names', "import device, { A } from '../gpu/device';"],
   ['a namespace', "import * as device from '../gpu/device';"],
-  ['an effect', "import '../gpu/device';"],
-  ['run time', "const device = await import('../gpu/device');"],
+  ['a side effect', "import '../gpu/device';"],
+  ['a dynamic import', "const device = await import('../gpu/device');"],
   ['a type import in a type', "let a: import('../gpu/device').A;"],
   ['a re-export', "export { A } from '../gpu/device';"],
   ['a re-export of everything', "export * from '../gpu/device';"],
   ['a query', "import text from '../gpu/device.wgsl?raw';"],
-])('a closed room is closed to %s', (_, line) => {
+])('the rule about rooms sees %s', (_, line) => {
   const files = {
     'src/gpu/device.ts': 'export const A = 1; export interface B {}\nexport default A;',
     'src/gpu/device.wgsl': '',
@@ -45,7 +45,7 @@ test.each([
   );
 });
 
-test('what only looks like an import is none', () => {
+test('text that only looks like an import does not count', () => {
   const text = [
     "// import { A } from '../gpu/device';",
     "/* import { A } from '../gpu/device'; */",
@@ -60,7 +60,7 @@ test('what only looks like an import is none', () => {
   ).toEqual([]);
 });
 
-test('the app reaches the worker by its protocol alone', () => {
+test('the app may import only the protocol of the worker', () => {
   const files = {
     'src/worker/protocol.ts': 'export interface Step {}',
     'src/worker/worker.ts': "import type { Step } from './protocol';\nexport let step: Step;",
@@ -71,7 +71,8 @@ test('the app reaches the worker by its protocol alone', () => {
   const problems = check(files);
   expect(problems).toHaveLength(1);
   expect(problems[0]).toContain(
-    'src/app/store.ts:1: app imports src/worker/worker.ts. app may import config, divergences, tensor, src/worker/protocol.ts, src/kernels/compare.wgsl.',
+    'src/app/store.ts:1: app imports src/worker/worker.ts. app may import config, divergences, ' +
+      'tensor, src/worker/protocol.ts, src/kernels/compare.wgsl.',
   );
 });
 
@@ -87,19 +88,19 @@ test('link.ts belongs to the config room', () => {
   ).toHaveLength(1);
 });
 
-test('a room that the table does not know, and a file that is not there, are said', () => {
+test('an unknown room and a missing file are reported', () => {
   expect(check({ 'src/utils/misc.ts': '' })[0]).toContain(
-    'src/utils/misc.ts:1: "utils" is no room',
+    'src/utils/misc.ts:1: "utils" is not a room',
   );
   expect(check({ 'src/gpu/a.ts': "import './b';" })[0]).toContain(
-    'src/gpu/a.ts:1: imports ./b, and there is no such file',
+    'src/gpu/a.ts:1: imports ./b, which does not exist',
   );
   expect(check({ 'src/gpu/a.ts': "import '../../tests/b';", 'tests/b.ts': '' })[0]).toContain(
     'outside src/',
   );
 });
 
-test('nothing outside src/ and public/ is imported', () => {
+test('src/ may import nothing outside src/ and public/', () => {
   const files = { 'tests/harness.ts': 'export const open = 1;' };
   const importing = {
     ...files,
@@ -108,7 +109,7 @@ test('nothing outside src/ and public/ is imported', () => {
   expect(check(importing)[0]).toContain('outside src/');
 });
 
-test('a package that one file may import is not imported by two', () => {
+test('a package with a single importer may not be imported by two files', () => {
   const one = {
     'src/distill/teacher.ts': "import * as ort from 'onnxruntime-web/webgpu';\nconsole.log(ort);",
   };
@@ -118,7 +119,7 @@ test('a package that one file may import is not imported by two', () => {
   expect(problems[1]).toContain('src/model/run.ts:2: onnxruntime-web is imported by');
 });
 
-test('only src/gpu names navigator.gpu', () => {
+test('only src/gpu/ may name navigator.gpu', () => {
   for (const text of ['navigator.gpu;', 'globalThis.navigator?.gpu;', "navigator['gpu'];"]) {
     expect(check({ 'src/gpu/device.ts': text, 'tests/e2e/a.ts': text })).toEqual([]);
     expect(check({ 'src/app/a.ts': `\n${text}` })[0]).toContain(
@@ -140,7 +141,7 @@ test.each([
   'export interface a {}',
   'export type a = 1;',
   'const b = 1;\nexport { b as a };',
-])('an export that nothing imports is said: %s', (text) => {
+])('an unused export is reported: %s', (text) => {
   expect(check({ 'src/gpu/one.ts': text }).join()).toMatch(
     /^src\/gpu\/one\.ts:\d: nothing imports a\. Delete it/,
   );
@@ -156,7 +157,7 @@ test.each([
   ).toHaveLength(1);
 });
 
-test('a default export is used by its importers only', () => {
+test('a default export is used only by a default import', () => {
   const files = { 'src/app/Page.tsx': 'export default function Page() { return null; }' };
   expect(check(files)[0]).toContain('nothing imports default');
   expect(check({ ...files, 'src/app/main.tsx': "import Page from './Page';\nPage();" })).toEqual(
@@ -167,21 +168,21 @@ test('a default export is used by its importers only', () => {
   ).toHaveLength(1);
 });
 
-test('a type that an interface of its own file is made of may stay exported', () => {
+test('a type used in an exported signature of its own file may be exported', () => {
   const text = 'export interface Sizes {}\nexport function plan(sizes: Sizes) {}';
   expect(
     check({ 'src/gpu/plan.ts': text, 'tests/a.ts': "import { plan } from '../src/gpu/plan';" }),
   ).toEqual([]);
 });
 
-test('a file of more than 600 lines is said', () => {
+test('a file of more than 600 lines is reported', () => {
   expect(check({ 'src/kernels/long.wgsl': '\n'.repeat(600) })).toEqual([]);
   expect(check({ 'src/kernels/long.wgsl': '\n'.repeat(601) })[0]).toContain(
     'src/kernels/long.wgsl:601: 601 lines',
   );
 });
 
-test('a lockfile that names a registry is said', () => {
+test('a lockfile that names a registry is reported', () => {
   const entry = '{\n  "resolved": "https://host/a.tgz"\n}';
   expect(check({ 'package-lock.json': entry })[0]).toContain(
     'package-lock.json:2: names a registry',
@@ -189,20 +190,55 @@ test('a lockfile that names a registry is said', () => {
   expect(check({ 'package-lock.json': '{ "funding": { "url": "https://host/" } }' })).toEqual([]);
 });
 
-test('a spread literal is said', () => {
+test('a spread literal is reported', () => {
   expect(check({ 'src/gpu/a.ts': `const c = {\n  ...{ a, b },\n};\n` })).toEqual([
     'src/gpu/a.ts:2: spreads a literal. Write its fields out.',
   ]);
   expect(check({ 'src/gpu/a.ts': 'const c = { ...a, b };\n' })).toEqual([]);
 });
 
-test('a circle of imports is said', () => {
+test('a circle of imports is reported', () => {
   expect(
     check({
       'src/gpu/a.ts': "import { b } from './b';\nexport const a = b;\n",
       'src/gpu/b.ts': "import type { a } from './a';\nexport const b = 1 as typeof a;\n",
     }),
   ).toEqual([
-    'src/gpu/a.ts:1: a circle of imports: src/gpu/a.ts → src/gpu/b.ts → src/gpu/a.ts. Move what they share.',
+    'src/gpu/a.ts:1: a circle of imports: src/gpu/a.ts → src/gpu/b.ts → src/gpu/a.ts. ' +
+      'Move what they share.',
   ]);
+});
+
+describe('the READMEs', () => {
+  const files = {
+    'package.json': '{ "scripts": { "check": "node tests/check.mjs" } }',
+    'tests/check.mjs': '',
+    'src/gpu/program.ts': 'export class Program { encode() { this.#groups(); } #groups() {} }',
+    'tests/a.ts': uses('src/gpu/program'),
+  };
+  const problems = (path: string, text: string) => check({ ...files, [path]: text });
+
+  test('may name paths, scripts and links that exist', () => {
+    const text = '`npm run check` runs `tests/check.mjs`, see [gpu](src/gpu) and `src/gpu/`.';
+    expect(problems('README.md', text)).toEqual([]);
+    const map = '`gpu/program.ts` has `Program`, `Program.encode()` and `#groups`. `src/gpu/`';
+    expect(problems('src/README.md', map)).toEqual([]);
+  });
+
+  test('may name what a reader adds, in angle brackets', () => {
+    expect(problems('src/README.md', 'Write `gpu/<name>.ts` with `class <Name>`.')).toEqual([]);
+  });
+
+  test.each([
+    ['README.md', 'one\n`src/gpu/queue.ts`', 'README.md:2: names src/gpu/queue.ts'],
+    ['README.md', '[one](docs/gpu.md)', 'README.md:1: names docs/gpu.md'],
+    ['README.md', 'npm run lint', 'README.md:1: names npm run lint'],
+    ['src/README.md', '`gpu/queue.ts`', 'src/README.md:1: names gpu/queue.ts'],
+    ['src/README.md', '`queue.wgsl`', 'src/README.md:1: names queue.wgsl'],
+    ['src/README.md', '`queue/`', 'src/README.md:1: names queue/'],
+    ['src/README.md', '`Queue`', 'src/README.md:1: names Queue'],
+    ['src/README.md', '`Program.decode()`', 'src/README.md:1: names Program.decode()'],
+  ])('%s: may not name what does not exist: %s', (path, text, problem) => {
+    expect(problems(path, text)).toEqual([`${problem}, which does not exist.`]);
+  });
 });
