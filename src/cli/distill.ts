@@ -160,7 +160,7 @@ function resumedRun(
 ): { config: Config; places: Places } {
   const [place] = flags.placeFlags;
   if (place) throw new FlagError(`--${place} cannot change in a resumed run. Leave it out.`);
-  const result = applySettings(flags.settings, before);
+  const result = applySettings(flags.settings, { ...DEFAULTS, ...before });
   if ('problems' in result) throw new FlagError(result.problems.join('\n'));
   const { config } = result;
   const names = Object.keys(before) as (keyof Config)[];
