@@ -78,17 +78,18 @@ function summary(facts: CardFacts): string {
     `contexts of up to ${count(student.contextWindow)} tokens`;
   const teacher =
     teacherParameters === undefined ? '' : ` (${count(teacherParameters)} parameters)`;
-  const start: Record<string, string> = {
-    '': 'It started from random weights.',
-    teacher: `It started from the teacher’s layers ${config.student_from_layers.replaceAll(',', ', ')}.`,
+  const layers = config.student_from_layers.replaceAll(',', ', ');
+  const starts: Record<string, string> = {
+    '': 'random weights',
+    teacher: `the teacher’s layers ${layers}`,
   };
+  const start = starts[config.student_model] ?? `the weights of ${code(config.student_model)}`;
   return [
     `# ${name}`,
     `A ${student.title} of ${count(studentParameters)} parameters (${sizes}), distilled from ` +
       `${code(config.teacher_model)}${teacher} on ` +
       `${code(corpus.name)} with Stillhouse, which distils language models in a browser. ` +
-      `${start[config.student_model] ?? `It started from the weights of ${code(config.student_model)}.`} ` +
-      `These are its weights after step ${count(step)} of ${count(config.train_steps)}.`,
+      `It started from ${start}. These are its weights after step ${count(step)} of ${count(config.train_steps)}.`,
   ].join('\n\n');
 }
 
