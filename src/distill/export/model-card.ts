@@ -89,7 +89,8 @@ function summary(facts: CardFacts): string {
     `A ${student.title} of ${count(studentParameters)} parameters (${sizes}), distilled from ` +
       `${code(config.teacher_model)}${teacher} on ` +
       `${code(corpus.name)} with Stillhouse, which distils language models in a browser. ` +
-      `It started from ${start}. These are its weights after step ${count(step)} of ${count(config.train_steps)}.`,
+      `It started from ${start}. These are its weights after step ${count(step)} of ` +
+      `${count(config.train_steps)}.`,
   ].join('\n\n');
 }
 
