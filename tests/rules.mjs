@@ -55,6 +55,7 @@ export function checkTree(tree) {
   return [
     ...checkRooms(modules),
     ...checkCircles(modules),
+    ...checkFamilies(modules),
     ...checkOneImporter(modules),
     ...checkNavigator(modules),
     ...checkExports(modules),
@@ -126,6 +127,24 @@ function checkCircles(modules) {
     finished.add(path);
   };
   for (const path of modules.keys()) if (isSource(path)) visit(path, []);
+  return problems;
+}
+
+/** Only the table of families, and the Bug Lab's fault in GPT-2, may know a family of models. */
+function checkFamilies(modules) {
+  const familyOf = (path) => /^src\/model\/([^/]+)\//.exec(path)?.[1];
+  const problems = [];
+  for (const [path, module] of modules) {
+    if (!isSource(path) || path === 'src/model/families.ts') continue;
+    if (path.startsWith('src/distill/bug-lab/')) continue;
+    for (const { target, line } of module.imports) {
+      const family = target && familyOf(target);
+      if (!family || familyOf(path) === family) continue;
+      problems.push(
+        `${path}:${line}: imports ${target}, of the family ${family}. Only src/model/families.ts may; use the interfaces in src/model/family.ts.`,
+      );
+    }
+  }
   return problems;
 }
 

@@ -12,6 +12,9 @@ export const NEW_STUDENT_FAMILY: Family = GPT2;
 // A damaged or hostile file must not ask for endless work.
 const MOST_TOKENS = { vocabulary: 2 ** 20, context: 2 ** 17 };
 
+/** For messages: GPT-2. */
+export const familyTitles = (): string => FAMILIES.map(({ title }) => title).join(' or ');
+
 /** Whether our kernels run the model of this config.json; onnxruntime may run any other. */
 export const isSupported = (json: unknown): boolean => familyOf(json) !== undefined;
 
@@ -34,8 +37,8 @@ export function parseConfig(json: unknown, file = 'config.json'): Architecture {
   const supported = FAMILIES.map(({ modelType }) => JSON.stringify(modelType)).join(', ');
   throw new ModelFileError(
     'model',
-    `${file}: model_type is ${type}; Stillhouse reads ${supported}. Choose a GPT-2 model, ` +
-      'or for a teacher one with onnx/model.onnx.',
+    `${file}: model_type is ${type}; Stillhouse reads ${supported}. ` +
+      `Choose a ${familyTitles()} model, or for a teacher one with onnx/model.onnx.`,
   );
 }
 

@@ -25,6 +25,8 @@ export interface ModelSizes {
 export interface Family {
   /** As config.json has it in `model_type`. */
   readonly modelType: string;
+  /** The family's name in a sentence, e.g. GPT-2. */
+  readonly title: string;
   /**
    * Reads the fields of a config.json.
    * @param file the name that errors carry
@@ -37,9 +39,7 @@ export interface Family {
 
 /** A model without weights: its sizes, its parameters, its files, and how it is computed. */
 export interface Architecture extends ModelSizes {
-  readonly modelType: string;
-  /** The family's name in a sentence, e.g. GPT-2. */
-  readonly title: string;
+  readonly family: Family;
   /** The family's own fields, as plain data that a checkpoint stores. */
   readonly config: object;
   /** In arena order: those that weight decay applies to, then the rest. */

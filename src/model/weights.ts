@@ -125,13 +125,13 @@ interface FoundTensors<T> {
  */
 function findTensors<T extends TensorHeader>(
   tensors: ReadonlyMap<string, T>,
-  { parameters, tensorNames, title }: Architecture,
+  { parameters, tensorNames, family }: Architecture,
   file: string,
 ): FoundTensors<T> {
   const refuse = (what: string) =>
     new ModelFileError(
       'model',
-      `${file}: ${what}. Check that it and config.json belong to the same ${title} model.`,
+      `${file}: ${what}. Check that it and config.json belong to the same ${family.title} model.`,
     );
   const left = new Map<string, T>();
   const storedNames = new Map<string, string>();

@@ -8,6 +8,7 @@ import { onnxPieces } from './onnx';
 
 export const TINY_FAMILY: Family = {
   modelType: 'tiny',
+  title: 'Tiny',
   parseConfig(fields, file) {
     const { hidden_size, num_attention_heads } = fields as unknown as TinyConfig;
     if (!(hidden_size % (4 * num_attention_heads) === 0))
@@ -44,8 +45,7 @@ export function tiny({
     rms_norm_eps,
   };
   const architecture: ReturnType<typeof tiny> = {
-    modelType: 'tiny',
-    title: 'Tiny',
+    family: TINY_FAMILY,
     vocabularySize: vocab_size,
     contextWindow: max_position_embeddings,
     width: hidden_size,

@@ -45,6 +45,23 @@ test.each([
   );
 });
 
+test('a family of models is known to its folder, the table of families and the Bug Lab', () => {
+  const files = {
+    'src/model/gpt2/config.ts': 'export const gpt2 = 1;',
+    'src/model/gpt2/model.ts': "import { gpt2 } from './config';\nconsole.log(gpt2);",
+    'src/model/families.ts': "import { gpt2 } from './gpt2/config';\nconsole.log(gpt2);",
+    'src/distill/bug-lab/heads.ts': "import { gpt2 } from '../../model/gpt2/config';\ngpt2;",
+    'src/model/weights.ts': "import { gpt2 } from './gpt2/config';\nconsole.log(gpt2);",
+    'src/distill/trainer.ts': "import { gpt2 } from '../model/gpt2/config';\nconsole.log(gpt2);",
+    'src/model/llama/model.ts': "import { gpt2 } from '../gpt2/config';\nconsole.log(gpt2);",
+  };
+  expect(check(files).map((problem) => problem.split(', of the family')[0])).toEqual([
+    'src/distill/trainer.ts:1: imports src/model/gpt2/config.ts',
+    'src/model/llama/model.ts:1: imports src/model/gpt2/config.ts',
+    'src/model/weights.ts:1: imports src/model/gpt2/config.ts',
+  ]);
+});
+
 test('text that only looks like an import does not count', () => {
   const text = [
     "// import { A } from '../gpu/device';",

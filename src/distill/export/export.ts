@@ -140,7 +140,9 @@ export function exportName(config: Config, student: Architecture, step: number):
   const short = (reference: string) => reference.split('@')[0].split('/').at(-1) as string;
   const { student_model: from, teacher_model } = config;
   const unnamed = from === '' || from === 'teacher' || from === 'files';
-  const what = unnamed ? `${student.modelType}-${student.layers}x${student.width}` : short(from);
+  const what = unnamed
+    ? `${student.family.modelType}-${student.layers}x${student.width}`
+    : short(from);
   const teacher = teacher_model === 'files' ? 'own-files' : short(teacher_model);
   return `${what}-from-${teacher}-${step}-step${step === 1 ? '' : 's'}`.replace(/[^\w.-]/g, '-');
 }

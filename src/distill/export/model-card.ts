@@ -62,7 +62,7 @@ function frontMatter({ config, name, student }: CardFacts): string {
     `model_name: ${JSON.stringify(name)}`,
     ...(start?.kind === 'hub' ? [`base_model: ${JSON.stringify(start.id)}`] : []),
     'tags:',
-    ...[student.modelType, 'knowledge-distillation', 'onnx', 'stillhouse'].map(
+    ...[student.family.modelType, 'knowledge-distillation', 'onnx', 'stillhouse'].map(
       (tag) => `  - ${tag}`,
     ),
     '---',
@@ -86,7 +86,7 @@ function summary(facts: CardFacts): string {
   const start = starts[config.student_model] ?? `the weights of ${code(config.student_model)}`;
   return [
     `# ${name}`,
-    `A ${student.title} of ${count(studentParameters)} parameters (${sizes}), distilled from ` +
+    `A ${student.family.title} of ${count(studentParameters)} parameters (${sizes}), distilled from ` +
       `${code(config.teacher_model)}${teacher} on ` +
       `${code(corpus.name)} with Stillhouse, which distils language models in a browser. ` +
       `It started from ${start}. These are its weights after step ${count(step)} of ` +

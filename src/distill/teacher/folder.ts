@@ -6,7 +6,7 @@ import { loadTokenizer, makeTokenizer, type Tokenizer, TokenizerError } from '..
 import { ModelFileError } from '../../files/download';
 import { type ModelSource, readJson } from '../../files/source';
 import type { Gpu } from '../../gpu/device';
-import { isSupported, parseConfig, parseSizes } from '../../model/families';
+import { familyTitles, isSupported, parseConfig, parseSizes } from '../../model/families';
 import { planArena } from '../../model/parameters';
 import { openWeights, streamWeights } from '../../model/weights';
 import { teacherFromWeights } from './engine';
@@ -101,7 +101,7 @@ async function findOnnx(source: ModelSource, { f16, dtype }: TeacherChoice, json
   throw new ModelFileError(
     'model',
     `${source.label} is of type ${type} and has no ${names.join(' or ')}. ` +
-      'Stillhouse runs GPT-2 from safetensors, and other decoders from ONNX. ' +
+      `Stillhouse runs ${familyTitles()} from safetensors, and other decoders from ONNX. ` +
       'Choose a model that has one of them.',
   );
 }

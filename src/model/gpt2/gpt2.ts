@@ -1,4 +1,4 @@
-// The family of GPT-2: what its folder offers to the rest.
+// The family of GPT-2: the folder's interface to the rest of the engine.
 
 import type { Architecture, Family } from '../family';
 import type { Arena } from '../parameters';
@@ -18,6 +18,7 @@ import { tensorNames } from './weights';
 
 export const GPT2: Family = {
   modelType: 'gpt2',
+  title: 'GPT-2',
   parseConfig: (fields, file) => gpt2(parseFields(fields, file)),
   create: (sizes) => gpt2(configOf(sizes)),
 };
@@ -31,8 +32,7 @@ export interface Gpt2 extends Architecture {
 export function gpt2(config: Gpt2Config, heads?: AttentionHeads): Gpt2 {
   const architecture: Gpt2 = {
     ...sizesOf(config),
-    modelType: 'gpt2',
-    title: 'GPT-2',
+    family: GPT2,
     config,
     parameters: parametersOf(config),
     tensorNames: tensorNames(isTied(config)),
