@@ -178,7 +178,7 @@ test('a .zip that is none, or holds no model, is refused by its name, and the pa
       .setInputFiles({ name: 'odd.zip', mimeType: 'application/zip', buffer });
   await drop(Buffer.from('<!doctype html>'));
   await eventually(async () => await page.locator('.model-field').first().innerText()).toContain(
-    'odd.zip: 15 bytes without the end of a .zip: it is cut short, or none.',
+    'odd.zip: 15 bytes without the end of a .zip: incomplete, or not a .zip.',
   );
   await offered(page, 'Distil');
   await primary(page).click();

@@ -108,7 +108,7 @@ describe('a malformed link leaves the page as it was and says what is wrong', ()
     [
       'settings that do not fit',
       '#v=1&student_width=66',
-      'student_width is 66 and student_heads 2.',
+      'student_width is 66 and student_heads is 2.',
     ],
     [
       'a version from the future',
