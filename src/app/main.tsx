@@ -11,6 +11,8 @@ import './run/controls.css';
 import './run/recipe.css';
 import './charts/charts.css';
 import './run/check.css';
+import './run/log.css';
+import './run/status.css';
 import './data/data.css';
 
 const root = createRoot(document.getElementById('root') as HTMLElement);
