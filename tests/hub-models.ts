@@ -1,4 +1,4 @@
-// Small GPT-2s as folders of the test hub, from PyTorch's golden weights, in each form in which such
+// Small GPT-2s as folders of the test hub, from PyTorch's golden weights, in each form in which
 // weights are stored.
 
 import { readFileSync } from 'node:fs';

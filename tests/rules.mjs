@@ -141,7 +141,8 @@ function checkFamilies(modules) {
       const family = target && familyOf(target);
       if (!family || familyOf(path) === family) continue;
       problems.push(
-        `${path}:${line}: imports ${target}, of the family ${family}. Only src/model/families.ts may; use the interfaces in src/model/family.ts.`,
+        `${path}:${line}: imports ${target}, of the family ${family}. ` +
+          'Only src/model/families.ts may; use the interfaces in src/model/family.ts.',
       );
     }
   }

@@ -1,4 +1,4 @@
-// Trains the built-in teacher on the built-in book with Stillhouse's own trainer, and writes it as a
+// Trains the built-in teacher on the built-in book with Stillhouse's trainer, and writes it as a
 // Hugging Face folder.
 //
 //   npm run train:teacher -- [--steps 3000] [--batch 8] [--dtype float32|float16]
@@ -187,7 +187,7 @@ async function restore(): Promise<number> {
   return state.step;
 }
 
-/** config.json, model.safetensors, both files of onnx/, and training.json with the run's figures. */
+/** config.json, model.safetensors, both ONNX files, and training.json with the run's figures. */
 async function writeFolder(): Promise<void> {
   const { studentPerplexity, tokens } = await evaluator.run(heldOutAll, step);
   const trained = await trainer.master.read();

@@ -35,10 +35,11 @@ export async function openStudent(
     `config.json of ${source.label}`,
   );
   if (stored.vocabularySize !== teacherSizes.vocabularySize) {
-    const [ours, theirs] = [stored, teacherSizes].map((sizes) => count(sizes.vocabularySize));
+    const [studentV, teacherV] = [stored, teacherSizes].map((sizes) => sizes.vocabularySize);
     throw new ModelFileError(
       'model',
-      `The student ${source.label} has ${ours} tokens, the teacher ${teacher.label} ${theirs}. ` +
+      `The student ${source.label} has ${count(studentV)} tokens, ` +
+        `the teacher ${teacher.label} ${count(teacherV)}. ` +
         'Choose two models with the same tokenizer, or leave student_model empty for a new ' +
         'student with the teacher’s tokenizer.',
     );

@@ -248,8 +248,8 @@ export class Arena {
 }
 
 /**
- * Receives a parameter's values from element `first` on: all of them, or slices of an even length in
- * any order.
+ * Receives a parameter's values from element `first` on: all of them, or slices of an even length
+ * in any order.
  */
 export type WeightSink = (
   name: string,
@@ -257,7 +257,7 @@ export type WeightSink = (
   values: Float32Array<ArrayBuffer>,
 ) => void | Promise<void>;
 
-/** A model's weights, f32, by parameter name: in memory, or streamed to a sink slice by slice. */
+/** A model's weights, f32, by parameter name: in memory, or streamed slice by slice. */
 export type Weights = ReadonlyMap<string, Float32Array> | ((sink: WeightSink) => Promise<void>);
 
 /** Bytes that may wait for the GPU at a time; the browser holds a second copy of each. */

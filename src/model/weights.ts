@@ -1,5 +1,5 @@
 // A model's weights from and to safetensors. A folder's weights, in one file or several, are read
-// slice by slice, so that a whole model is never in memory.
+// slice by slice, so that a model is never in memory as a whole.
 
 import { count, ModelFileError } from '../files/download';
 import { encodeValues, joinPieces, type Piece } from '../files/pieces';
@@ -106,7 +106,8 @@ interface TensorHeader {
   shape: readonly number[];
 }
 
-interface FoundTensors<T> {
+/** The tensors of a file, matched with a model's parameters. */
+interface MatchedTensors<T> {
   /** By parameter name, in the architecture's order. */
   parameters: Map<string, T>;
   /**
@@ -120,14 +121,14 @@ interface FoundTensors<T> {
 }
 
 /**
- * Finds a model's parameters among the tensors of a file.
+ * Matches a file's tensors with a model's parameters.
  * @throws ModelFileError for a parameter that is missing, unknown, or of another shape or type
  */
-function findTensors<T extends TensorHeader>(
+function matchTensors<T extends TensorHeader>(
   tensors: ReadonlyMap<string, T>,
   { parameters, tensorNames, family }: Architecture,
   file: string,
-): FoundTensors<T> {
+): MatchedTensors<T> {
   const refuse = (what: string) =>
     new ModelFileError(
       'model',
@@ -155,7 +156,7 @@ function findTensors<T extends TensorHeader>(
   }
   const missing = parameters.filter(({ name }) => !left.has(name)).map(({ name }) => name);
   if (missing.length > 0) throw refuse(`${list(missing)} missing`);
-  const found = new Map<string, T>();
+  const matched = new Map<string, T>();
   for (const { name, shape: expected } of parameters) {
     const tensor = left.get(name) as T;
     left.delete(name);
@@ -167,11 +168,11 @@ function findTensors<T extends TensorHeader>(
       if (!['F32', 'F16', 'BF16'].includes(dtype))
         throw refuse(`${name} has type ${dtype}; weights are F32, F16 or BF16`);
     }
-    found.set(name, tensor);
+    matched.set(name, tensor);
   }
   if (left.size > 0) throw refuse(`${list([...left.keys()])} unknown`);
   return {
-    parameters: found,
+    parameters: matched,
     head,
     refuse,
     requireTied(same) {
@@ -202,8 +203,8 @@ export async function streamWeights(
   layers?: readonly number[],
 ): Promise<void> {
   const files = [...new Set([...tensors.values()].map(({ file }) => file))];
-  const found = findTensors(tensors, architecture, `${files[0]} of ${source.label}`);
-  const { parameters, head, refuse } = found;
+  const matched = matchTensors(tensors, architecture, `${files[0]} of ${source.label}`);
+  const { parameters, head, refuse } = matched;
   const targets = layers && targetsOf(architecture, layers);
   const reads = [...parameters].flatMap(([name, entry]) => {
     const names = targets ? (targets.get(name) ?? []) : [name];
@@ -229,7 +230,7 @@ export async function streamWeights(
     }
     fingerprints.set(name, fingerprint.text);
   }
-  found.requireTied((embedding) => fingerprints.get(headName) === fingerprints.get(embedding));
+  matched.requireTied((embedding) => fingerprints.get(headName) === fingerprints.get(embedding));
 }
 
 /** The names under which each stored parameter is passed on when only some layers are taken. */
@@ -257,15 +258,15 @@ export function loadWeights(
   architecture: Architecture,
   file: string,
 ): Map<string, Float32Array<ArrayBuffer>> {
-  const found = findTensors(tensors, architecture, file);
+  const matched = matchTensors(tensors, architecture, file);
   const weights = new Map<string, Float32Array<ArrayBuffer>>();
-  for (const [name, tensor] of found.parameters) {
+  for (const [name, tensor] of matched.parameters) {
     const values = toFloat32(tensor);
-    requireFinite(values, 0, name, found.refuse);
+    requireFinite(values, 0, name, matched.refuse);
     weights.set(name, values);
   }
-  const head = found.head && toFloat32(found.head);
-  found.requireTied((embedding) => {
+  const head = matched.head && toFloat32(matched.head);
+  matched.requireTied((embedding) => {
     const values = weights.get(embedding) as Float32Array;
     return head?.every((value, i) => value === values[i]) === true;
   });

@@ -1,5 +1,5 @@
-// A second family of models (tests/tiny-family) goes through the engine's own code: it trains,
-// evaluates, samples, is saved and loaded, and nothing knows it but one row of the table.
+// A second family of models (tests/tiny-family) goes through the engine's code: it trains,
+// evaluates, samples, is saved and loaded. Only one row of the table of families names it.
 
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -45,7 +45,9 @@ const LIMIT = { f32: 1e-4, f16: 1e-2 };
 
 for (const recompute of [false, true]) {
   testVariants(
-    `loss and gradients are those of the slow twin${recompute ? ', activations computed again' : ''}`,
+    recompute
+      ? 'with activations computed again, loss and gradients are still the slow twin’s'
+      : 'loss and gradients are the slow twin’s',
     async (gpu, dtype) => {
       const [B, T] = [2, 5];
       const model = tiny(SMALL);
@@ -110,7 +112,8 @@ for (const recompute of [false, true]) {
 
 const FOLDER = 'public/models/moby-teacher';
 const TEXT =
-  'Call me Ishmael. Some years ago, never mind how long precisely, having little or no money in my purse. ';
+  'Call me Ishmael. Some years ago, never mind how long precisely, ' +
+  'having little or no money in my purse. ';
 const [B, T] = [2, 16];
 const CONFIG: Config = {
   ...DEFAULTS,
@@ -141,7 +144,8 @@ function sourceOf(files: Iterable<readonly [string, BlobPart]>): ModelSource {
 
 async function begin(saved?: Run['snapshot']) {
   const opened = await openTeacher(folder, { f16: false, dtype: 'f32' });
-  const heard = { records: [] as StepRecord[], evaluations: [] as EvaluationRecord[] };
+  const records: StepRecord[] = [];
+  const evaluations: EvaluationRecord[] = [];
   const run = await Run.create(
     {
       gpu,
@@ -153,13 +157,13 @@ async function begin(saved?: Run['snapshot']) {
       student: await openStudent(CONFIG, folder, opened.sizes),
       events: {
         stage: () => {},
-        record: (record) => heard.records.push(record),
-        evaluation: (record) => heard.evaluations.push(record),
+        record: (record) => records.push(record),
+        evaluation: (record) => evaluations.push(record),
       },
     },
     saved,
   );
-  return { run, ...heard };
+  return { run, records, evaluations };
 }
 
 beforeAll(async () => {
@@ -244,7 +248,7 @@ it('the profile groups the dispatches of all layers', async () => {
   expect(dispatches('student')).toContainEqual(['mlp.up dw', 1]);
 });
 
-it('a checkpoint goes on with the same bits', async () => {
+it('a run that is resumed from a checkpoint has the same bits', async () => {
   const path = join(await mkdtemp(join(tmpdir(), 'stillhouse-families-')), 'checkpoint.bin');
   const first = await begin();
   while (first.run.step < 10) await first.run.advance();
@@ -268,7 +272,7 @@ it('a checkpoint goes on with the same bits', async () => {
   await rm(path);
 });
 
-it('the exported folder is a teacher with the student’s logits, here and in onnxruntime', async () => {
+it('the exported folder gives the student’s logits, in our kernels and in onnxruntime', async () => {
   expect(exportName(CONFIG, run.student, run.step)).toMatch(/^tiny-1x16-from-/);
   const files = await studentFiles(
     {
@@ -296,7 +300,8 @@ it('the exported folder is a teacher with the student’s logits, here and in on
   const truth = tinyLogits(weights, run.student.config as TinyConfig, inputs, B, T);
   expect(reference.relativeError(logits, truth)).toBeLessThan(LIMIT.f32);
 
-  const session = await native.InferenceSession.create(await exported.read('onnx/model.onnx'));
+  const graph = await exported.read('onnx/model.onnx');
+  const session = await native.InferenceSession.create(graph);
   const empty = () => new native.Tensor('float32', new Float32Array(), [B, 2, 0, 8]);
   const outputs = await session.run({
     input_ids: new native.Tensor('int64', BigInt64Array.from(inputs, BigInt), [B, T]),

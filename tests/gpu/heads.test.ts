@@ -1,5 +1,5 @@
-// Attention heads split by a reshape in place of a transpose: loss and gradients are the slow twin's,
-// and the model is still causal, which is why the bug raises no error.
+// Attention heads split by a reshape in place of a transpose: loss and gradients are the slow
+// twin's, and the model is still causal, which is why the bug raises no error.
 //
 // Tolerances as in gradients.test.ts: relative norms, f32 1e-4, f16 1e-2.
 

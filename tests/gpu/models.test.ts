@@ -103,7 +103,7 @@ test('streamed weights fill every arena', async () => {
   ).rejects.toThrow('received 0 weights; the model has');
 });
 
-test('a student takes the chosen layers of its teacher; a layer that it lacks is refused', async () => {
+test('a student takes chosen layers of its teacher, and a missing layer is refused', async () => {
   publish(hub, 'org/teacher', modelFiles(teacher));
   const from = (student_from_layers: string) =>
     openStudent(

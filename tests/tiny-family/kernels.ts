@@ -1,4 +1,4 @@
-// The tiny family's own kernels: token lookup and RMSNorm, forward and backward, as plain as can be.
+// The tiny family's kernels: token lookup and RMSNorm, forward and backward, as plain as can be.
 
 import { kernelFrom, type Specialisation } from '../../src/gpu/kernel';
 import type { Recorder, Tensor } from '../../src/gpu/program';

@@ -1,5 +1,5 @@
-// y (rows, C) = x · rrms · gain, rrms = 1 / √(mean(x²) + epsilon) of each row, in f32 and kept for the
-// backward pass. One thread for each row. Aliases: scalar.
+// y (rows, C) = x · rrms · gain, with rrms = 1 / √(mean(x²) + epsilon) of each row in f32, which
+// the backward pass reads. One thread for each row. Aliases: scalar.
 
 struct Params { rows: u32, C: u32, epsilon: f32 }
 @group(0) @binding(0) var<uniform> params: Params;

@@ -43,7 +43,7 @@ test('a tokenizer.json alone is enough', async () => {
   expect([...alone.encode(TEXT)]).toEqual([...tokenizer.encode(TEXT)]);
 });
 
-test('a tokenizer’s files are kept unchanged, and the newer two are added to the older pair', async () => {
+test('a tokenizer’s files stay unchanged; the newer two are added to an older pair', async () => {
   const texts = ({ files }: typeof tokenizer) =>
     Object.fromEntries([...files].map(([name, bytes]) => [name, decode(bytes)]));
   const decode = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
@@ -66,7 +66,7 @@ test('a tokenizer’s files are kept unchanged, and the newer two are added to t
   expect(again.endOfText).toBe(SIZE - 1);
 });
 
-test('a tokenizer of another model is refused by name, and so is a folder without one', async () => {
+test('another model’s tokenizer is refused by name, and so is a folder without one', async () => {
   const opening = (files: Record<string, string>, size = SIZE) =>
     openTokenizer(folder(files), size);
   await expect(opening({ 'tokenizer.json': tokenizerJson }, 50257)).rejects.toThrow(

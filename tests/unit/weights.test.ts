@@ -209,7 +209,7 @@ describe('a model whose weights are a pickle', () => {
     await new Promise((resolve) => setTimeout(resolve, 20));
   });
 
-  test('is refused without such a pull request, without an answer, and with a named revision', async () => {
+  test('is refused without such a pull request, an answer, or with a named revision', async () => {
     const missing = 'has no model.safetensors. Choose a model or a revision that has one';
     offer(pull(9, 'somebody'));
     expect(await refusal(openWeights(at()))).toContain(`${ID} ${missing}`);

@@ -22,7 +22,7 @@ interface TeacherShape {
 
 export interface TeacherFolder {
   sizes: TeacherSizes;
-  /** Undefined for a family that our own kernels do not know. */
+  /** Undefined if only the ONNX graph knows. */
   parameters: number | undefined;
   /** Bytes of weights that `make` reads. */
   bytes(): Promise<number>;
@@ -49,8 +49,8 @@ export interface TeacherChoice {
 }
 
 /**
- * Reads config.json and headers. A model of our families with safetensors runs in our own kernels,
- * any other in onnxruntime.
+ * Reads config.json and headers. A supported family with safetensors runs in our own kernels, any
+ * other model in onnxruntime.
  * @throws ModelFileError if nothing in the folder can run, with what would
  */
 export async function openTeacher(

@@ -72,8 +72,7 @@ export function parseFields(fields: Readonly<Record<string, unknown>>, file: str
     ...(value('tie_word_embeddings') === false && { tie_word_embeddings: false }),
   };
 
-  // These change the computation; a model that sets them otherwise would load and give wrong
-  // numbers.
+  // Other values would change the computation: the model would load and compute wrong numbers.
   const fixed: [string, unknown][] = [
     ['n_inner', 4 * config.n_embd],
     ['scale_attn_weights', true],

@@ -97,12 +97,12 @@ export function onnxPieces(config: Gpt2Config, dtype: 'f32' | 'f16', cached: boo
   for (let layer = 0; layer < n_layer; layer++) {
     const at = (part: string) => `h.${layer}.${part}`;
     const qkv = linear(norm(h, at('ln_1')), at('attn.c_attn')); // (B, T, 3 C)
-    const parts = [at('q'), at('k'), at('v')];
-    graph.add(at('split'), 'Split', [qkv], { axis: 2, num_outputs: 3 }, parts);
+    const projections = [at('q'), at('k'), at('v')];
+    graph.add(at('split'), 'Split', [qkv], { axis: 2, num_outputs: 3 }, projections);
     const byHead = { perm: [0, 2, 1, 3] };
-    const [q, ...keyAndValue] = parts.map((part) => {
-      const heads = graph.add(`${part}.heads`, 'Reshape', [part, splitHeads]);
-      return graph.add(`${part}.by_head`, 'Transpose', [heads], byHead); // (B, H, T, D)
+    const [q, ...keyAndValue] = projections.map((name) => {
+      const heads = graph.add(`${name}.heads`, 'Reshape', [name, splitHeads]);
+      return graph.add(`${name}.by_head`, 'Transpose', [heads], byHead); // (B, H, T, D)
     });
     const [k, v] = keyAndValue.map((now, i) => {
       const which = i === 0 ? 'key' : 'value';
