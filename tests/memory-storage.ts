@@ -1,12 +1,12 @@
-// A teacher's cache in memory, of limited size: what tests look into and damage.
+// A cache storage in memory, of limited size, which tests inspect and damage.
 
 import { CacheError, type CacheStorage } from '../src/distill/teacher/cache-file';
 
 export interface MemoryStorage extends CacheStorage {
   bytes: Uint8Array<ArrayBuffer>;
-  /** How often it was closed. */
+  /** Number of calls of `close`. */
   closed: number;
-  /** Bytes that fit; a storage may find out only as it writes. */
+  /** Bytes that fit. Unless `knowsRoom`, this shows in a failing write only. */
   capacity: number;
   knowsRoom: boolean;
 }

@@ -1,5 +1,5 @@
-// The Bug Lab's experiments on the built-in models: what each column claims, that each ends where
-// it should, and that nothing stays on the GPU afterwards.
+// The Bug Lab's experiments on the built-in models: what each column shows, where it ends, and that
+// nothing stays on the GPU.
 
 import { readFile } from 'node:fs/promises';
 import { beforeAll, expect, it } from 'vitest';
@@ -27,10 +27,7 @@ const REFUSAL =
   "view size is not compatible with input tensor's size and stride (at least one dimension spans across two contiguous " +
   'subspaces). Use .reshape(...) instead.\n' +
   `view([-1, ${V}]) on sizes [4, 31, ${V}], strides [${32 * V}, ${V}, 1], offset 0`;
-/**
- * f16 halves differ by 2^-10 at most from rounding alone. The columns do the same sums, so they
- * should not differ at all.
- */
+/** One rounding step of f16. The columns compute the same sums, so they should not differ at all. */
 const F16_ROUNDING = 2 ** -10;
 
 let parts: BugLabOptions;
@@ -52,9 +49,7 @@ beforeAll(async () => {
   parts = { gpu, tokenizer, tokens, teacherConfig, teacherWeights };
 });
 
-/**
- * Runs the whole experiment, or until `stop` says so, and checks that it leaves nothing on the GPU.
- */
+/** Runs an experiment until `stop`, or to its end, and checks that nothing stays on the GPU. */
 async function run(experiment: Experiment, stop: (report: BugLabReport) => boolean = () => false) {
   const before = parts.gpu.memory.totals();
   const reports: BugLabReport[] = [];
@@ -97,11 +92,11 @@ function expectSame(actual: number[], expected: number[]): void {
   }
 }
 
-/** The last column's evaluation after a third of the steps: enough to see what training does. */
+/** The last column's evaluation after a third of the steps, enough to see training work. */
 const evaluatedStep8 = (report: BugLabReport) =>
   report.kind === 'evaluation' && report.column === 'strided' && report.record.step === 8;
 
-it('replay, as it was: view evaluates nothing, the other two agree, strided copies nothing, and all three train alike', async () => {
+it('replay: view evaluates nothing, the other two agree, strided copies nothing, and all three train alike', async () => {
   const started = performance.now();
   const lab = await run(STORY);
   // A visitor without a GPU waits for this.
@@ -154,7 +149,7 @@ it('replay, as it was: view evaluates nothing, the other two agree, strided copi
   expectSame(perplexities(lab, 'reshape'), perplexities(lab, 'strided'));
 });
 
-it('replay in training: each step on view fails and changes nothing; reshape copies three slices a step; strided none', async () => {
+it('replay in training: each step on view fails and changes nothing; reshape copies three slices per step; strided none', async () => {
   const lab = await run({ ...STORY, where: 'training' }, evaluatedStep8);
   for (const attempt of lab.attempts('view'))
     expect(attempt).toMatchObject({ error: REFUSAL, bytesCopied: 0 });
@@ -189,7 +184,7 @@ for (const [name, change] of [
 }
 
 it.each(['evaluation', 'training'] as const)(
-  'raised in %s, the exception ends the column view, and it alone',
+  'errors raised in %s end the column view, and no other',
   async (where) => {
     const lab = await run(
       { ...STORY, where, errors: 'raised' },
@@ -201,7 +196,7 @@ it.each(['evaluation', 'training'] as const)(
   },
 );
 
-it('each cause has its own signature, and only under the failing view do the weights change', async () => {
+it('each cause has its own signature, and the weights change under the failing view only', async () => {
   const lab = await run({ kind: 'causes' });
   const f16 = parts.gpu.adapter.f16;
   for (const column of ['view', 'skipped', 'half-weights', 'detached'] as const) {
@@ -214,7 +209,7 @@ it('each cause has its own signature, and only under the failing view do the wei
       expectFalls(lab.losses(column));
     } else {
       expect(changes).toEqual([0, 0, 0]);
-      // One batch and the same weights: the same bits, a loss of their own all the same.
+      // The same batch and weights give the same bits.
       expect(new Set(lab.losses(column)).size).toBe(1);
       expect(lab.losses(column)[0]).toBeCloseTo(lab.losses('view')[0], 6);
       expect(new Set(perplexities(lab, column)).size).toBe(1);
@@ -239,7 +234,7 @@ it('each cause has its own signature, and only under the failing view do the wei
     expect(record).toMatchObject({ applied: true, skippedTotal: 0 });
 });
 
-it('heads: both train, and attention over the same text differs; each row sums to 1 and sees no later position', async () => {
+it('heads: both train, but their attention over the same text differs; each row sums to 1 and sees no later position', async () => {
   const lab = await run({ kind: 'heads' });
   const [right, wrong] = [lab.picture('transposed'), lab.picture('reshaped')];
   for (const column of ['transposed', 'reshaped'] as const) {
@@ -258,7 +253,7 @@ it('heads: both train, and attention over the same text differs; each row sums t
     }
   }
   expect(wrong.tokens).toEqual(right.tokens);
-  // The loss hardly complains: the two end within a tenth of each other. The pictures do not agree.
+  // The losses end within a tenth of each other, but the pictures differ.
   const [end, other] = [lab.losses('transposed'), lab.losses('reshaped')].map(
     (losses) => losses.at(-1) as number,
   );
@@ -269,7 +264,7 @@ it('heads: both train, and attention over the same text differs; each row sums t
   expect(Math.max(...apart)).toBeGreaterThan(0.1);
 });
 
-it('an experiment that fails, in building or between two steps, says why and frees what it made', async () => {
+it('an experiment that fails, while building or between steps, throws its reason and frees its memory', async () => {
   const { gpu, tokens } = parts;
   const before = gpu.memory.totals();
   const all = async (changed: Partial<BugLabOptions>) => {
@@ -277,7 +272,7 @@ it('an experiment that fails, in building or between two steps, says why and fre
   };
   await expect(all({ tokens: tokens.slice(0, 20) })).rejects.toThrow('20 tokens are too few');
   expect(gpu.memory.totals()).toEqual(before);
-  // The same device, from which nothing can be read any more after a while.
+  // A device from which nothing can be read after 9 reads.
   let reads = 0;
   const read: Gpu['read'] = (...given) => {
     return ++reads > 9 ? Promise.reject(new Error('nothing can be read')) : gpu.read(...given);

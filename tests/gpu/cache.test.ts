@@ -1,6 +1,6 @@
-// A run with a cached teacher beside the same run without: losses, evaluation, memory, what is
-// refused, and what is found again. The built-in models at a size that a software adapter runs in
-// seconds.
+// A run with a cached teacher against the same run without a cache: losses, evaluation, memory,
+// refusals, and reuse by the next run. The built-in models, at a size that a software adapter runs
+// in seconds.
 
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -66,7 +66,7 @@ interface Watched {
   evaluations: EvaluationRecord[];
   notes: string[];
   stages: [string, number | undefined, number | undefined][];
-  /** Teachers made, and how many of them are there still. */
+  /** Teachers made, and those not disposed of yet. */
   made: number;
   alive: number;
   run: Run;
@@ -137,8 +137,8 @@ const bytes = (totals: Partial<Record<string, number>>) =>
   Object.values(totals).reduce((a = 0, b = 0) => a + b, 0) as number;
 
 /**
- * What f16 makes of logits that lie up to 30 below the largest: 2^-11 of them, in what a word's ln
- * p is off by where it matters.
+ * The cache stores logits less the largest in f16, which is off by up to 2^-11 of them; those that
+ * matter are few nats below the largest.
  */
 const F16 = 2e-3;
 
@@ -150,8 +150,8 @@ describe.each([
     { loss: 'jsd', gradient_accumulation: 2, temperature: 1 },
   ],
   ['mixed, tvd, sliced logits', { kd_loss: 'tvd', train_loss_path: 'strided' }],
-] as [string, Partial<Config>][])('all words kept: %s', (_, changes) => {
-  it('losses, gradient norms and evaluations are those without a cache, but for f16', async () => {
+] as [string, Partial<Config>][])('all tokens cached: %s', (_, changes) => {
+  it('losses, gradient norms and evaluations equal those without a cache, within f16', async () => {
     const plain = await whole({ ...changes, teacher_cache: 'off' });
     const cached = await whole({ ...changes, cache_top_k: 0 }, memoryStorage());
     expect(cached.records).toHaveLength(6);
@@ -185,7 +185,7 @@ describe.each([
   });
 });
 
-describe('64 words kept', () => {
+describe('64 tokens cached', () => {
   let plain: Watched;
   let cached: Watched;
   let storage: MemoryStorage;
@@ -200,7 +200,7 @@ describe('64 words kept', () => {
     memory = { before, built, done: gpu.memory.totals() };
   });
 
-  it('the run tells what the cache takes, and the stage counts to its end', () => {
+  it('the run reports the size of its cache, and the stage’s progress reaches its end', () => {
     const report = cached.run.cache;
     expect(report).toMatchObject({
       V: teacherConfig.vocabularySize,
@@ -218,7 +218,7 @@ describe('64 words kept', () => {
     expect(counted.at(-1)?.[1]).toBe(counted.at(-1)?.[2]);
   });
 
-  it('the teacher is gone before the student is built, and memory is constant and as planned', async () => {
+  it('the teacher is disposed of before the student is built; memory is constant and as planned', async () => {
     expect([cached.made, cached.alive]).toEqual([1, 0]);
     expect(memory.built.teacher).toBe(memory.before.teacher);
     expect(memory.done).toEqual(memory.built);
@@ -232,7 +232,7 @@ describe('64 words kept', () => {
     expect(bytes(memory.built) - bytes(memory.before)).toBe(bytes(planned));
   });
 
-  it('training falls as without a cache, its KL a little below: what the rest hides', () => {
+  it('losses fall as without a cache, with a slightly smaller KL: the tail hides some', () => {
     for (const [i, { kd, ce }] of cached.records.entries()) {
       const wanted = plain.records[i];
       expect(kd).toBeLessThan(wanted.kd * (1 + F16));
@@ -242,7 +242,7 @@ describe('64 words kept', () => {
     expect(cached.records[5].loss).toBeLessThan(cached.records[0].loss);
   });
 
-  it('an evaluation has the whole teacher’s perplexity, and says how many words its KL is over', () => {
+  it('an evaluation has the perplexity of all logits, and the number of tokens of its KL', () => {
     const [first, ...rest] = cached.evaluations;
     const wanted = plain.evaluations[0];
     expect(first.teacherPerplexity).toBe(wanted.teacherPerplexity);
@@ -263,7 +263,7 @@ describe('64 words kept', () => {
     expect(first.sample?.teacher).toBe(wanted.sample?.teacher);
   });
 
-  it('another temperature is refused while it trains, with both, and nothing changes; alpha may change', async () => {
+  it('another temperature is refused during training, with both values, and nothing changes; alpha may change', async () => {
     expect(() => cached.run.change({ temperature: 3, alpha: 0.1 })).toThrow(
       'Temperature is fixed at 2: the cache’s tail mass was computed at T = 2, not 3. ' +
         'Use cache_top_k=0 to change it.',
@@ -274,7 +274,7 @@ describe('64 words kept', () => {
     expect(storage.closed).toBe(1);
   });
 
-  it('the next run of these settings finds it, makes no teacher, and gives the same bits', async () => {
+  it('the next run with these settings finds the cache, makes no teacher, and gives the same bits', async () => {
     const again = await whole({}, storage);
     expect([again.made, again.notes]).toEqual([0, []]);
     expect(again.run.cache).toMatchObject({ found: true, kl: cached.run.cache?.kl });
@@ -285,7 +285,7 @@ describe('64 words kept', () => {
     expect(timeless(again.evaluations)).toEqual(timeless(cached.evaluations));
   });
 
-  it('a run of another seed is told what differs, and writes its own', async () => {
+  it('a run with another seed reports what differs, and writes its own cache', async () => {
     const other = await whole({ seed: 2, train_steps: 2 }, storage);
     expect(other.made).toBe(1);
     expect(other.notes).toHaveLength(1);
@@ -296,14 +296,14 @@ describe('64 words kept', () => {
   });
 });
 
-it('a run of the data alone keeps the evaluation’s batches alone', async () => {
+it('a run whose loss needs no teacher caches the held-out batches only', async () => {
   const storage = memoryStorage();
   const cached = await whole({ loss: 'ce', train_steps: 2 }, storage);
   expect(cached.run.cache?.bytes).toBe(2 ** 16 + 2 * 2 * 16 * 260);
   expect(cached.evaluations.at(-1)?.kl).toBeGreaterThan(0);
 });
 
-describe('what a cache of 64 words cannot serve is refused before the teacher is made', () => {
+describe('a loss that a cache of 64 tokens does not serve is refused before the teacher is made', () => {
   it.each([
     [{ loss: 'rkl' }, 'serves forward KL, fkl; this run’s loss is rkl'],
     [{ kd_loss: 'jsd' }, 'serves forward KL, fkl; this run’s loss is jsd'],
@@ -320,7 +320,7 @@ describe('what a cache of 64 words cannot serve is refused before the teacher is
   });
 });
 
-describe('a disk that is full', () => {
+describe('a full disk', () => {
   it.each([true, false])(
     'is noted, and the run goes on with its teacher (room known: %s)',
     async (knowsRoom) => {
@@ -340,7 +340,7 @@ describe('a disk that is full', () => {
     },
   );
 
-  it('and one that cannot be opened', async () => {
+  it('a storage that cannot be opened leaves the teacher in memory', async () => {
     const broken = {
       open: () => Promise.reject(new Error('another tab of this page is using it')),
     };
@@ -363,7 +363,7 @@ describe('a disk that is full', () => {
   });
 });
 
-it('a pass that is broken off frees what it made and leaves no cache', async () => {
+it('an aborted pass frees its memory and leaves no cache', async () => {
   const before = gpu.memory.totals();
   const storage = memoryStorage();
   const ended = new AbortController();
@@ -383,7 +383,7 @@ it('a pass that is broken off frees what it made and leaves no cache', async () 
   );
 });
 
-it('a student that cannot be read once the cache is written: the file is let go, and the next run finds it', async () => {
+it('if the student cannot be read after the cache is written, the file is closed, and the next run finds it', async () => {
   const before = gpu.memory.totals();
   const storage = memoryStorage();
   const { student } = (await whole({ teacher_cache: 'off', train_steps: 1 })).run;
@@ -398,7 +398,7 @@ it('a student that cannot be read once the cache is written: the file is let go,
     makeTeacher: (gpu, shape) => teacherFromWeights(gpu, weights, teacherConfig, shape),
     student: {
       architecture: student,
-      // Read first to compare what is kept with the whole, then to train.
+      // Read once to compare the cache with the full logits, then to train.
       weights: async (sink) => {
         if (++reads === 2) throw new Error('The connection was lost.');
         for (const [name, values] of parameters)

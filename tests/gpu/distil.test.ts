@@ -1,6 +1,6 @@
-// The whole chain without a browser: the built-in teacher, book and tokenizer, 200 steps, on this
-// adapter in its own storage type. The size is one that a software adapter can run in a minute: one
-// block, and 128 tokens a step instead of 512.
+// A whole distillation without a browser: the built-in teacher, book and tokenizer, 200 steps, in the
+// adapter's own storage type. One block and 128 tokens per step instead of 512, which a software
+// adapter runs in a minute.
 
 import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
@@ -36,9 +36,9 @@ const records: StepRecord[] = [];
 const evaluations: EvaluationRecord[] = [];
 let planned: unknown;
 let memoryAfter10: unknown;
-/** Milliseconds of the run, and those in which nothing was on the GPU's queue. */
+/** Milliseconds of the run, and those with an empty GPU queue. */
 const time = { wall: 0, idle: 0 };
-/** Labels of what was compiled or bound while it ran. */
+/** Labels of pipelines and bind groups made during the run. */
 const compiled: (string | undefined)[] = [];
 
 beforeAll(async () => {
@@ -86,7 +86,7 @@ beforeAll(async () => {
   vi.restoreAllMocks();
 });
 
-/** Gives the milliseconds since now in which something was on the queue. */
+/** Starts to count; the result gives the milliseconds with something on the queue. */
 function watchQueue({ device: { queue } }: Gpu): () => Promise<number> {
   const submit = queue.submit.bind(queue);
   let [busy, last] = [0, 0];
@@ -108,11 +108,11 @@ function watchQueue({ device: { queue } }: Gpu): () => Promise<number> {
 
 afterAll(() => run.destroy());
 
-it('runs in f16 where the adapter has it, else in f32', () => {
+it('runs in f16 if the adapter has it, else in f32', () => {
   expect(run.dtype).toBe(gpu.adapter.f16 ? 'f16' : 'f32');
 });
 
-it('brings perplexity and KL below half of their start in 200 steps', () => {
+it('halves perplexity and KL in 200 steps', () => {
   const [start, , end] = evaluations;
   expect(evaluations.map(({ step, tried, succeeded }) => [step, tried, succeeded])).toEqual([
     [0, 8, 8],
@@ -130,7 +130,7 @@ it('records every step once, in order, and skips none once the loss scale has se
   expect(first.lossScale).toBe(run.dtype === 'f16' ? 65536 : 1);
   expect(last.appliedTotal + last.skippedTotal).toBe(200);
   expect(last.tokens).toBe(128);
-  // A gradient of this small student overflows f16 at 65536; a few halvings end that, and 200 good
+  // At a scale of 65536 this student's gradients overflow f16; a few halvings end that. 200 good
   // steps are fewer than the 2,000 that would double the scale again.
   const settled = records.slice(10);
   expect(settled.every(({ applied }) => applied)).toBe(true);
@@ -139,18 +139,18 @@ it('records every step once, in order, and skips none once the loss scale has se
   expect(last.lossScale).toBe(first.lossScale / 2 ** halvings);
 });
 
-it('keeps the GPU at work: evaluations, texts and snapshots cost little more than their own time', () => {
+it('keeps the GPU busy through evaluations, samples and snapshots', () => {
   console.log(
     `${time.wall.toFixed(0)} ms, of which the GPU had nothing to do for ${time.idle.toFixed(0)}.`,
   );
   expect(time.idle).toBeLessThan(0.1 * time.wall);
 });
 
-it('makes no pipeline and no bind group once it trains', () => {
+it('makes no pipeline and no bind group during training', () => {
   expect(compiled).toEqual([]);
 });
 
-it('holds as much GPU memory after 200 steps as after 10, and as was planned', () => {
+it('uses as much GPU memory after 200 steps as after 10, and as planned', () => {
   expect(gpu.memory.totals()).toEqual(memoryAfter10);
   expect(gpu.memory.totals()).toEqual(planned);
 });

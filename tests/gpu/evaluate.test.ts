@@ -1,4 +1,4 @@
-// Evaluation and sampling on tiny random models, against the slow twin; and the story's bug, which
+// Evaluation and sampling on tiny random models against the slow twin, and the Bug Lab's bug, which
 // must fail exactly where PyTorch's view does.
 //
 // Tolerances: sums of tens of f32 figures near 5 that are off by 1e-6 each, against float64: 1e-5
@@ -34,7 +34,7 @@ interface Models {
   teacher: Teacher;
 }
 
-/** A student and a teacher that our engine runs, made and ended around `body`. */
+/** Makes a student and a teacher of our engine for `body`, and frees them afterwards. */
 async function withModels(
   gpu: Gpu,
   [B, T]: [number, number],
@@ -75,7 +75,7 @@ async function evaluate(
   return record;
 }
 
-/** What the record should say, from the slow twin: logits[:, :-1] against tokens[:, 1:]. */
+/** The expected record, from the slow twin: logits[:, :-1] against tokens[:, 1:]. */
 function truth([B, T]: [number, number], batches: Batch[]) {
   const sums = { student: 0, teacher: 0, kl: 0, agreement: 0, tokens: 0 };
   for (const { inputs, targets } of batches) {
@@ -138,7 +138,7 @@ testVariants('strided logits give the slow twin’s figures, and copy nothing', 
     expect(
       reference.relativeError(figures(record), figures(expected as EvaluationRecord)),
     ).toBeLessThan(limit);
-    // Whole tokens agree or not; in f16 a near tie may fall the other way.
+    // A token agrees or not; in f16 a near tie may go the other way.
     expect(
       Math.abs((record.agreement as number) - expected.agreement) * record.tokens,
     ).toBeLessThan(dtype === 'f32' ? 1e-4 : 1.5);
@@ -160,7 +160,7 @@ testVariants(
         bytesCopied: 3 * 2 * B * (T - 1) * V * 4,
         tokens: strided.tokens,
       });
-      // The same numbers read from another place.
+      // The same numbers at other addresses.
       expect([...figures(record), record.agreement]).toEqual([
         ...figures(strided),
         strided.agreement,
@@ -218,7 +218,7 @@ it.each([
   },
 );
 
-it('with no valid token there is no figure', async () => {
+it('without a valid token every figure is undefined', async () => {
   await withModels(await openVariant('one lane'), SHAPE, 'f32', async (models) => {
     const record = await evaluate(models, SHAPE, 'strided', [batchOf(TINY, ...SHAPE, 1, 5)]);
     expect(record).toMatchObject({ tried: 1, succeeded: 1, failed: 0, tokens: 0 });
@@ -237,7 +237,7 @@ it('with no valid token there is no figure', async () => {
   });
 });
 
-it('a batch that fails leaves the others’ figures', async () => {
+it('a failing batch does not change the figures of the others', async () => {
   await withModels(await openVariant('one lane'), SHAPE, 'f32', async (models) => {
     let calls = 0;
     const broken: Teacher = {
@@ -268,7 +268,7 @@ it('a batch that fails leaves the others’ figures', async () => {
   });
 });
 
-it('without a teacher the student’s perplexity is all there is', async () => {
+it('without a teacher the record has the student’s perplexity only', async () => {
   await withModels(await openVariant('one lane'), SHAPE, 'f32', async (models) => {
     const record = await evaluate(models, SHAPE, 'strided', batches, true);
     expect(
@@ -321,8 +321,8 @@ testVariants(
   ['one lane'],
 );
 
-it('the same seed writes the same text, another seed another', async () => {
-  // A word is the name of its token, and no token ends the text.
+it('the same seed gives the same text, another seed another', async () => {
+  // The text of a token is its id, and no token ends the text.
   const tokenizer = {
     encode: (text: string) => Uint32Array.from(text, (letter) => letter.codePointAt(0)! % V),
     decode: (tokens: ArrayLike<number>) => Array.from(tokens).join(' '),
@@ -350,7 +350,7 @@ it('the same seed writes the same text, another seed another', async () => {
   });
 });
 
-it('ends with the token that ends a text, however the words were come by', async () => {
+it('the text ends at the end-of-text token, on the GPU and on the CPU', async () => {
   const tokenizer = {
     encode: () => Uint32Array.of(5),
     decode: (tokens: ArrayLike<number>) => Array.from(tokens).join(' '),
@@ -361,16 +361,16 @@ it('ends with the token that ends a text, however the words were come by', async
   expect(await sampleText(async () => Uint32Array.of(7, 3, 8, 9), tokenizer, asked)).toBe(
     '7 3 8 9',
   );
-  // Word 0 to 2 in turn, each far likelier than the others.
+  // Tokens 0 to 2 in turn, each far likelier than the others.
   const next = async (tokens: Uint32Array) =>
     Float32Array.from([0, 1, 2], (v) => (v === tokens.length - 1 ? 99 : 0));
   expect(await sampleText(generateByLogits(next), tokenizer, { ...asked, count: 3 })).toBe('0 1');
 });
 
-it('draws on the CPU what the slow twin draws', async () => {
+it('samples on the CPU as the slow twin does', async () => {
   const logits = Float32Array.from(reference.numbers(300, 7, 4));
   const { tokens: likeliest, ends } = reference.tokenShares(logits, 40, 0.8);
-  // The middle of each word's share, and a row of equals: the lowest ids come first.
+  // Rolls in the middle of each token's share; and equal logits, where the lowest ids come first.
   const rolls = Float32Array.from(ends, (end, i) => ((ends[i - 1] ?? 0) + end) / 2);
   expect([...(await generateByLogits(async () => logits)(Uint32Array.of(1), rolls))]).toEqual(
     likeliest,

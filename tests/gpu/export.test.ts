@@ -1,6 +1,6 @@
-// A student taken away and brought back: the .zip's weights and graphs compute what the run's
-// engine does, here, in onnxruntime-web and in onnxruntime's native build; and the student taught
-// by itself has nothing to learn.
+// An exported student: the .zip's weights and graphs compute the logits of the run's engine, in our
+// engine, in onnxruntime-web and in onnxruntime's native build; and a student that is distilled from
+// itself has nothing to learn.
 
 import { readFile } from 'node:fs/promises';
 import * as native from 'onnxruntime-native';
@@ -40,7 +40,7 @@ const CONFIG: Config = {
 };
 const TEXT =
   'Call me Ishmael. Some years ago, never mind how long precisely, having little or no money in my purse. ';
-// onnxruntime-web compiles its shaders at the first run: half a minute and more on a software
+// onnxruntime-web compiles its shaders at the first run: half a minute or more on a software
 // adapter.
 const COMPILE = 240_000;
 
@@ -49,11 +49,11 @@ let run: Run;
 let tokenizer: FolderTokenizer;
 let documents: Uint32Array[];
 let inputs: Uint32Array;
-/** The trained student's logits by the engine in f32: (B, T, V). */
+/** (B, T, V): the trained student's logits, from our engine in f32. */
 let expected: Float32Array;
 const zips = new Map<'float32' | 'float16', ModelSource>();
 
-/** A run on this adapter, from the folder's models. */
+/** A run with the models of a folder. */
 async function distil(teacher: ModelSource, config: Config, student?: ModelSource) {
   const opened = await openTeacher(teacher, { f16: false, dtype: 'f32' });
   const evaluations: EvaluationRecord[] = [];
@@ -115,7 +115,7 @@ function furthest(a: ArrayLike<number>, b: ArrayLike<number>): number {
   return most;
 }
 
-test('the .zip is called after the run, and holds what a Hugging Face folder does', async () => {
+test('the .zip is named after the run, and has the files of a Hugging Face folder', async () => {
   const zip = zips.get('float32')!;
   expect(zip.label).toBe('gpt2-2x32-from-moby-teacher-30-steps.zip');
   const files = [
@@ -139,7 +139,7 @@ test('the .zip is called after the run, and holds what a Hugging Face folder doe
   }
 });
 
-// Of the largest logit. In f32 the weights are the run's own, bit by bit; f16 rounds each by up to
+// Relative to the largest logit. In f32 the weights have the run's bits; f16 rounds each by up to
 // 2^-12 of itself.
 test.each([
   ['float32', 0],
@@ -163,7 +163,7 @@ test('the float32 graph gives the run’s logits in onnxruntime’s native build
     await zips.get('float32')!.read('onnx/model.onnx'),
   );
   const { layers, heads: H, width: C, vocabularySize: V } = run.student;
-  /** Tokens `from` to `to` of each row, after what is in the cache. */
+  /** Tokens `from` to `to` of each row, after the tokens in the cache. */
   const forward = (from: number, to: number, past: Record<string, native.Tensor>) => {
     const ids = Array.from({ length: B }, (_, row) => [
       ...inputs.slice(row * T + from, row * T + to),
@@ -196,7 +196,7 @@ test('the float32 graph gives the run’s logits in onnxruntime’s native build
   }
 });
 
-test('both graphs give the run’s logits in onnxruntime-web; the f16 one is refused where the adapter has none', {
+test('both graphs give the run’s logits in onnxruntime-web; the f16 one is refused on an adapter without it', {
   timeout: 2 * COMPILE,
 }, async () => {
   const { device } = gpu;
@@ -207,7 +207,7 @@ test('both graphs give the run’s logits in onnxruntime-web; the f16 one is ref
       config: run.student,
       file,
     });
-  // Sums in f16, as onnxruntime-web's products have them, carry 11 bits.
+  // onnxruntime-web's products sum in f16, which has 11 bits.
   const graphs = [
     { file: 'onnx/model.onnx', bytes: 4, tolerance: 1e-3 },
     { file: 'onnx/model_fp16.onnx', bytes: 2, tolerance: 2e-2 },
@@ -232,7 +232,7 @@ test('both graphs give the run’s logits in onnxruntime-web; the f16 one is ref
   }
 });
 
-test('the student, brought back as its own teacher, begins with KL below 1e-5', async () => {
+test('a run with the exported student as both teacher and student starts with KL below 1e-5', async () => {
   const zip = zips.get('float32')!;
   const files: Partial<Config> = {
     teacher_model: 'files',
@@ -247,7 +247,7 @@ test('the student, brought back as its own teacher, begins with KL below 1e-5', 
   await again.run.destroy();
 });
 
-test('weights that cannot be written so are refused, or their file is left out with its reason', async () => {
+test('weights that do not fit a type are refused, or their file is left out with the reason', async () => {
   const written = async (value: number, dtype: 'float32' | 'float16') => {
     let left: readonly string[] = [];
     const parameter = async (name: string) => {

@@ -1,4 +1,4 @@
-// The ONNX export and the onnxruntime teacher against PyTorch's logits, on our own device.
+// The exported ONNX graph in onnxruntime-web, on our own device, against PyTorch's logits.
 
 import { readFileSync } from 'node:fs';
 import onnxProto from 'onnx-proto';
@@ -72,7 +72,7 @@ function buffer(
   return device.createBuffer({ size, usage });
 }
 
-/** The logits of `ids` (batch, length), as float32, with no error of WebGPU's on the way. */
+/** The logits of `ids` (batch, length) as float32. Fails on any WebGPU validation error. */
 async function logitsOf(
   model: OnnxModel,
   ids: Uint32Array,
@@ -160,7 +160,7 @@ function asDecoder({ node, input }: onnxProto.onnx.IGraphProto): void {
 
   const positions = node!.find(({ output }) => output![0] === 'position_embedding')!;
   Object.assign(positions, { opType: 'Gather', input: ['wpe.weight', 'position_ids'] });
-  // log(mask) is 0 for what may be seen: (B, T), added to the scores as (B, 1, 1, T).
+  // log(mask) is 0 for visible positions: (B, T), added to the scores as (B, 1, 1, T).
   const first = 'h.0.masked';
   add(first, 'Cast', ['attention_mask'], 'mask.float', [int('to', FLOAT)]);
   add(first, 'Log', ['mask.float'], 'mask.log');
@@ -199,14 +199,14 @@ test('f32 logits agree with PyTorch', { timeout: COMPILE }, async () => {
   expect(relativeError(await logitsOf(teacher, inputIds, B, T), expected)).toBeLessThan(1e-4);
 });
 
-test('f16 logits agree with PyTorch where the adapter has shader-f16, and are refused where not', {
+test('f16 logits agree with PyTorch if the adapter has shader-f16; else the file is refused', {
   timeout: COMPILE,
 }, async () => {
   if (!hasF16) {
     await expect(create('f16')).rejects.toThrow(
       'model.onnx computes in float16, and this device has no shader-f16',
     );
-    // Some exports compute in float16 and cast the logits at the end: only a run can tell.
+    // Some exports compute in float16 and cast the logits at the end, which only a run shows.
     const cast = await create('f32', alteredModel('f16', castLogits));
     await expect(logitsOf(cast, inputIds, B, T)).rejects.toThrow(
       'and this device has no shader-f16. Use the float32 file.',
@@ -220,7 +220,7 @@ test('f16 logits agree with PyTorch where the adapter has shader-f16, and are re
   await half.dispose();
 });
 
-test('a decoder that asks for mask, positions and earlier keys and values gets them', {
+test('a decoder that takes a mask, positions and earlier keys and values gets them', {
   timeout: COMPILE,
 }, async () => {
   const decoder = await create(undefined, alteredModel('f32', asDecoder));
@@ -236,11 +236,11 @@ test('a decoder that asks for mask, positions and earlier keys and values gets t
     }
   });
   await expect(create('f32', strange)).rejects.toThrow(
-    'not supported are token_type_ids; supported is input_ids, with',
+    'not supported: token_type_ids; supported are input_ids, which is required, attention_mask',
   );
 });
 
-test('a position sees itself and what came before, in its own row only', {
+test('a position sees itself and earlier positions of its own row only', {
   timeout: COMPILE,
 }, async () => {
   const [row, position] = [1, 9];
@@ -264,7 +264,7 @@ test('other batch sizes and lengths give the same logits for the same tokens', {
   expect(relativeError(shorter, expected.subarray(0, length * V))).toBeLessThan(1e-4);
 });
 
-test('runs started at once are done one after the other', { timeout: COMPILE }, async () => {
+test('concurrent runs are done one after the other', { timeout: COMPILE }, async () => {
   const reversed = inputIds.slice().reverse();
   const alone = [await logitsOf(teacher, inputIds, B, T), await logitsOf(teacher, reversed, B, T)];
   const outputs = alone.map(({ byteLength }) => buffer(byteLength));
@@ -285,7 +285,7 @@ test('runs started at once are done one after the other', { timeout: COMPILE }, 
   for (const used of [...outputs, copy]) used.destroy();
 });
 
-test('what does not fit is refused with both values', async () => {
+test('sizes, tokens and buffers that do not fit are refused with both values', async () => {
   const output = buffer(B * T * V * 4);
   await expect(teacher.run(inputIds, B, T + 1, output)).rejects.toThrow(
     `${B * T} tokens for batch ${B} × length ${T + 1}`,
@@ -304,7 +304,7 @@ test('what does not fit is refused with both values', async () => {
   for (const used of [output, small]) used.destroy();
 });
 
-test('a file that is not a usable model is refused by name', async () => {
+test('a file that is no usable model is refused with its name', async () => {
   const model = exportOnnx('f32');
   const refused = (
     bytes: Uint8Array<ArrayBuffer>,
@@ -335,10 +335,10 @@ test('a file that is not a usable model is refused by name', async () => {
       made.input = made.input!.map((name) => (name === 'input_ids' ? 'tokens' : name));
   });
   expect(await refused(renamed)).toContain(
-    'its inputs are tokens; supported is input_ids, with attention_mask',
+    'its inputs are tokens; supported are input_ids, which is required, attention_mask',
   );
   expect(await refused(model, 'f32', { ...architecture, vocabularySize: V + 1 })).toContain(
-    `config.json asks for [batch, sequence, ${V + 1}]`,
+    `config.json requires [batch, sequence, ${V + 1}]`,
   );
   if (hasF16)
     expect(await refused(model, 'f16')).toContain('its logits are float32, expected float16');

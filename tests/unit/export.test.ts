@@ -1,5 +1,5 @@
-// An exported student at sizes that files cannot hold: said before anything is written. gpu/export
-// shows what is written.
+// A student too large for its files is refused before anything is written. gpu/export.test.ts covers
+// what is written.
 
 import { expect, test } from 'vitest';
 import { studentFiles, zipStudent } from '../../src/distill/export/export';
@@ -14,14 +14,14 @@ const XL = gpt2({
   activation_function: 'gelu_new',
 });
 
-test('graphs beyond protobuf’s 2 GB are left out with their size, and more than 4 GiB are not begun', async () => {
+test('graphs over protobuf’s 2 GB are left out with their size; a .zip over 4 GiB is refused', async () => {
   let left: readonly string[] = [];
   const asked: string[] = [];
   const files = await studentFiles(
     {
       architecture: XL,
       tokenizer: { files: new Map() },
-      // Read once to be checked; the first that is written would be of another size.
+      // Read once for the check; the first one written would have another size.
       parameter: async (name) => {
         asked.push(name);
         return new Float32Array(1);
@@ -45,7 +45,7 @@ test('graphs beyond protobuf’s 2 GB are left out with their size, and more tha
   expect(new Set(asked).size).toBe(asked.length);
 });
 
-test('a run that is dropped stops its export', async () => {
+test('a run that ends stops its export', async () => {
   const ended = new AbortController();
   ended.abort(new Error('The run was dropped.'));
   const student = {

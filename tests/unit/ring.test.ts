@@ -1,10 +1,10 @@
-// How far the CPU may run ahead of the GPU: as far as keeps it busy, and no further.
+// How far the CPU runs ahead of the GPU: far enough to keep it busy, and no further.
 
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { Ring } from '../../src/distill/ring';
 import type { Gpu } from '../../src/gpu/device';
 
-/** A GPU that does one thing after the other, each in `milliseconds`, and tells of it `late`. */
+/** A GPU whose tasks take `milliseconds` each, and whose results arrive `late` ms later. */
 function slowGpu(milliseconds: number, late = 0): Gpu {
   let free = 0;
   const create = () => ({
@@ -18,10 +18,7 @@ function slowGpu(milliseconds: number, late = 0): Gpu {
   return { memory: { create, destroy() {} } } as unknown as Gpu;
 }
 
-/**
- * Sends `count` results as fast as the ring allows. Returns what was in flight at each, and the
- * time all of it took.
- */
+/** Sends `count` results as fast as the ring allows. Returns those in flight at each, and the time. */
 async function run(gpu: Gpu, count: number) {
   const ring = new Ring(gpu, 4);
   const flying: number[] = [];
@@ -54,22 +51,22 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-test('a slow GPU has the next step on its queue, and not one more', async () => {
+test('a slow GPU has exactly one more step on its queue', async () => {
   const { flying, took } = await run(slowGpu(800), 20);
   expect(Math.max(...flying)).toBe(2);
   expect(took).toBe(20 * 800);
 });
 
-test('a fast GPU has as many as it does in 200 ms', async () => {
+test('a fast GPU has as many steps on its queue as it does in 200 ms', async () => {
   const { flying } = await run(slowGpu(40), 40);
   expect(flying.slice(0, 2)).toEqual([1, 2]);
   expect(Math.max(...flying)).toBe(5);
 });
 
-test('where results are told a tenth of a second late, more are in flight, and the GPU is not kept waiting', async () => {
+test('if results arrive 0.1 s late, more are in flight, and the GPU does not wait', async () => {
   const { flying, took } = await run(slowGpu(10, 100), 200);
   expect(Math.max(...flying)).toBeGreaterThanOrEqual(11);
   expect(Math.max(...flying)).toBeLessThanOrEqual(16);
-  // All of its own time, the last result's way, and what it takes to find out.
+  // The GPU's own time, the last result's delay, and the steps until the ring has adapted.
   expect(took).toBeLessThan(1.2 * 200 * 10 + 100);
 });

@@ -1,5 +1,5 @@
-// What our own JavaScript takes of a step: the default preset on a GPU that accepts everything and
-// does nothing.
+// The JavaScript time of a step: the default preset on a GPU that accepts everything and does
+// nothing.
 
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { DEFAULTS } from '../../src/config';
@@ -28,7 +28,7 @@ beforeAll(() => {
 });
 afterAll(() => void vi.unstubAllGlobals());
 
-/** The planner's device, with what a step calls on top. */
+/** The planner's device, plus the calls that a step makes. */
 function idleGpu() {
   const limits = {
     maxComputeWorkgroupsPerDimension: 65535,
@@ -67,7 +67,7 @@ function idleGpu() {
   return { gpu, calls };
 }
 
-test('a step of the default preset takes less than 1 ms of JavaScript, making its batch and handling its record included', async () => {
+test('a step of the default preset takes less than 1 ms of JavaScript, including its batch and its record', async () => {
   const { gpu, calls } = idleGpu();
   const student = newStudent(DEFAULTS, V);
   const builtIn = { ...student, n_positions: 128, n_embd: 128, n_layer: 4, n_head: 4 };
@@ -107,7 +107,7 @@ test('a step of the default preset takes less than 1 ms of JavaScript, making it
   }
   const [median] = times.sort((a, b) => a - b).slice(STEPS / 2);
   expect(records).toHaveLength(WARM_UP + STEPS);
-  // It is the step that is timed: student and teacher, in one submission.
+  // This is a real step: student and teacher in one submission.
   expect(calls.submissions).toBe(STEPS);
   expect(calls.dispatches / STEPS).toBeGreaterThan(trainer.dispatches(1));
   expect(median).toBeLessThan(1);

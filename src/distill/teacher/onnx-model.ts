@@ -1,6 +1,6 @@
-// A teacher that onnxruntime-web runs on our own GPUDevice: token ids in, logits into a buffer of
-// ours, nothing through the CPU. The only file that names onnxruntime-web, since its way to take a
-// device is young and may change.
+// A decoder that onnxruntime-web runs on our own GPUDevice: token ids in, logits into a buffer of
+// ours, which never leave the GPU. The only file that imports onnxruntime-web, whose interface for
+// a device is new and may change.
 
 import * as ort from 'onnxruntime-web/webgpu';
 import { ModelFileError } from '../../files/download';
@@ -9,27 +9,24 @@ import type { TeacherSizes } from './teacher';
 export interface OnnxModelOptions {
   device: GPUDevice;
   /**
-   * The bytes of the .onnx file: input_ids (B, T) int64 -> logits (B, T, V). It may also ask for
-   * attention_mask, position_ids and past_key_values, which are given full, counted up and empty.
+   * The bytes of the .onnx file: input_ids (B, T) int64 -> logits (B, T, V). If it also takes
+   * attention_mask, position_ids and past_key_values, they get ones, 0 to T − 1, and nothing.
    */
   model: Uint8Array;
   config: TeacherSizes;
-  /**
-   * Element type that the logits must have; the model's own, if not given. `f16` needs a device
-   * with shader-f16.
-   */
+  /** Required element type of the logits; any by default. `f16` needs a device with shader-f16. */
   dtype?: 'f32' | 'f16';
-  /** The name that errors carry. */
+  /** The name in error messages. */
   file?: string;
 }
 
 const TYPES = { f32: { name: 'float32', bytes: 4 }, f16: { name: 'float16', bytes: 2 } } as const;
 
-/** The runtime's log: errors are thrown as well, and told by whoever catches them. */
+/** Log level of the runtime: it throws errors, too, so they need no line in the log. */
 const FATAL = 4;
 
-// The runtime is one WebAssembly module; two calls into it at once corrupt its memory. So all
-// teachers share a queue.
+// The runtime is one WebAssembly module, and two calls at once corrupt its memory. So all models
+// share a queue.
 let queue: Promise<unknown> = Promise.resolve();
 function serially<T>(work: () => Promise<T>): Promise<T> {
   const result = queue.then(work);
@@ -37,7 +34,7 @@ function serially<T>(work: () => Promise<T>): Promise<T> {
   return result;
 }
 
-/** Makes an input for a batch of `batch` × `length`. */
+/** Makes one input of the graph for (batch, length) tokens. */
 type Feed = (batch: number, length: number) => ort.Tensor;
 
 export class OnnxModel {
@@ -48,7 +45,7 @@ export class OnnxModel {
   #disposed = false;
   #lost?: GPUDeviceLostInfo;
 
-  /** What the graph asks for beside input_ids. */
+  /** The graph's inputs beside input_ids, by name. */
   readonly #feeds: Map<string, Feed>;
 
   private constructor(
@@ -67,19 +64,16 @@ export class OnnxModel {
     });
   }
 
-  /**
-   * @throws ModelFileError if the file is not a model that this teacher can run, or its numbers are
-   * not `dtype`.
-   */
+  /** @throws ModelFileError if the file is no model that we can run, or its logits are not `dtype` */
   static create(options: OnnxModelOptions): Promise<OnnxModel> {
     const { device, model, config, dtype, file = 'model.onnx' } = options;
     if (dtype === 'f16' && !device.features.has('shader-f16')) {
       return Promise.reject(needsF16(file));
     }
     return serially(async () => {
-      // With more threads and cross-origin isolation, session creation hangs without a word.
+      // With more threads and cross-origin isolation, creating a session hangs without an error.
       ort.env.wasm.numThreads = 1;
-      // Other libraries point this at a server of theirs; the bundler knows where the file is.
+      // Other libraries set this to their own server; the bundler knows where the file is.
       ort.env.wasm.wasmPaths = undefined;
       let session: ort.InferenceSession;
       try {
@@ -98,9 +92,9 @@ export class OnnxModel {
         );
       }
       try {
-        const found = checkInterface(session, config, dtype, file);
-        if (found.dtype === 'f16' && !device.features.has('shader-f16')) throw needsF16(file);
-        return new OnnxModel(session, options, found, file);
+        const graph = checkInterface(session, config, dtype, file);
+        if (graph.dtype === 'f16' && !device.features.has('shader-f16')) throw needsF16(file);
+        return new OnnxModel(session, options, graph, file);
       } catch (error) {
         await session.release();
         throw error;
@@ -109,9 +103,8 @@ export class OnnxModel {
   }
 
   /**
-   * Writes the logits of `inputIds` (batch, length) to `output`: (batch, length, V), contiguous,
-   * from its first byte. The work is on the device's queue when the promise settles; what is
-   * submitted after it sees the logits.
+   * Writes the logits of `inputIds` (batch, length) to the start of `output`: (batch, length, V),
+   * contiguous. Resolves when the work is on the device's queue: later submissions see the logits.
    * @throws RangeError if a size, a token or the buffer does not fit; ModelFileError if the model
    * fails while running; Error if the device is lost
    */
@@ -141,7 +134,7 @@ export class OnnxModel {
       );
     }
     const ids = new ort.Tensor('int64', BigInt64Array.from(inputIds, BigInt), [batch, length]);
-    // Named by us, so that the runtime writes into our buffer and never owns it.
+    // The runtime writes into our buffer, and does not own it.
     const logits = ort.Tensor.fromGpuBuffer(output, { dataType, dims: [batch, length, V] });
     await serially(async () => {
       if (this.#disposed) throw new Error('teacher: run after dispose. Create it again.');
@@ -154,8 +147,7 @@ export class OnnxModel {
           { logSeverityLevel: FATAL },
         );
       } catch (error) {
-        // Let the loss of the device, which would explain the failure, be known before the file is
-        // blamed.
+        // A lost device would explain the failure; its promise settles first.
         await new Promise((resolve) => setTimeout(resolve));
         this.#checkDevice();
         if (/requires f16/.test(String(error))) throw needsF16(this.#file);
@@ -172,10 +164,7 @@ export class OnnxModel {
     }
   }
 
-  /**
-   * Frees the runtime's memory on the device, once running work is done. A second call does
-   * nothing.
-   */
+  /** Frees the runtime's memory once running work is done. A second call does nothing. */
   dispose(): Promise<void> {
     return serially(async () => {
       if (this.#disposed) return;
@@ -192,10 +181,7 @@ function needsF16(file: string): ModelFileError {
   );
 }
 
-/**
- * The model must take what we feed and give what we read; the runtime would only say so at the
- * first run.
- */
+/** Checks the graph's inputs and outputs, which the runtime would do at the first run only. */
 function checkInterface(
   { inputMetadata, outputMetadata }: ort.InferenceSession,
   { vocabularySize: V }: TeacherSizes,
@@ -207,39 +193,38 @@ function checkInterface(
   const names = (metadata: readonly ort.InferenceSession.ValueMetadata[]) =>
     metadata.map(({ name }) => name).join(', ');
   const feeds = new Map<string, Feed>();
-  const strange: string[] = [];
+  const unsupported: string[] = [];
   for (const input of inputMetadata) {
     if (input.name === 'input_ids') continue;
     const feed = feedOf(input);
     if (feed) feeds.set(input.name, feed);
-    else strange.push(input.name);
+    else unsupported.push(input.name);
   }
   const ids = inputMetadata.find(({ name }) => name === 'input_ids');
-  if (!ids || strange.length > 0) {
+  if (!ids || unsupported.length > 0) {
     const supported =
-      'supported is input_ids, with attention_mask, position_ids and past_key_values where it has them';
-    const which = ids ? `; not supported are ${strange.join(', ')}` : '';
+      'supported are input_ids, which is required, attention_mask, position_ids and past_key_values';
+    const which = ids ? `; not supported: ${unsupported.join(', ')}` : '';
     throw refusal(`its inputs are ${names(inputMetadata)}${which}; ${supported}`);
   }
   if (!ids.isTensor || ids.type !== 'int64') throw refusal('its input_ids are not int64');
   const output = outputMetadata.find(({ name }) => name === 'logits');
-  if (!output?.isTensor)
-    throw refusal(`its outputs are ${names(outputMetadata)}; logits are missing`);
-  const found = (['f32', 'f16'] as const).find((type) => TYPES[type].name === output.type);
-  if (!found || (dtype && dtype !== found)) {
+  if (!output?.isTensor) throw refusal(`its outputs are ${names(outputMetadata)}, without logits`);
+  const type = (['f32', 'f16'] as const).find((name) => TYPES[name].name === output.type);
+  if (!type || (dtype && dtype !== type)) {
     const expected = dtype ? TYPES[dtype].name : 'float32 or float16';
     throw refusal(`its logits are ${output.type}, expected ${expected}`);
   }
   const last = output.shape.at(-1);
   if (output.shape.length !== 3 || (typeof last === 'number' && last !== V)) {
     throw refusal(
-      `its logits have shape [${output.shape.join(', ')}]; config.json asks for [batch, sequence, ${V}]`,
+      `its logits have shape [${output.shape.join(', ')}]; config.json requires [batch, sequence, ${V}]`,
     );
   }
-  return { dtype: found, feeds };
+  return { dtype: type, feeds };
 }
 
-/** How an input beside input_ids is made; undefined where nobody knows. */
+/** How to make an input beside input_ids; undefined if it is unsupported. */
 function feedOf(input: ort.InferenceSession.ValueMetadata): Feed | undefined {
   if (!input.isTensor) return undefined;
   const { name, type, shape } = input;
@@ -253,8 +238,8 @@ function feedOf(input: ort.InferenceSession.ValueMetadata): Feed | undefined {
     return (batch, length) => integers(batch, length, () => 1n);
   if (type === 'int64' && name === 'position_ids')
     return (batch, length) => integers(batch, length, BigInt);
-  // (batch, heads, 0, head size): nothing came before. Only the numbers are fixed; the batch comes
-  // first.
+  // (batch, heads, 0, head size): no earlier tokens. Named extents are the batch, first, and the
+  // number of earlier tokens.
   if (
     /^past_key_values[._]/.test(name) &&
     (type === 'float32' || type === 'float16') &&
@@ -273,19 +258,23 @@ function feedOf(input: ort.InferenceSession.ValueMetadata): Feed | undefined {
 }
 
 function refused(file: string, what: string, cause: unknown): ModelFileError {
-  // The runtime's own message, without its codes and its final stop.
-  const said = (cause instanceof Error ? cause.message : String(cause))
+  // The runtime's message, without its codes and the final full stop.
+  const reason = (cause instanceof Error ? cause.message : String(cause))
     .replace(/^.*ERROR_MESSAGE: /s, '')
     .replace(/[\s.]+$/, '');
-  // Its WebAssembly did not arrive; it does not try again.
-  if (/no available backend/.test(said)) {
-    return new ModelFileError('network', `onnxruntime could not start: ${said}. Reload the page.`, {
-      cause,
-    });
+  // Its WebAssembly could not be loaded, and it does not try again.
+  if (/no available backend/.test(reason)) {
+    return new ModelFileError(
+      'network',
+      `onnxruntime could not start: ${reason}. Reload the page.`,
+      {
+        cause,
+      },
+    );
   }
   return new ModelFileError(
     'model',
-    `${file}: ${what}: ${said}. Download it again, or choose another.`,
+    `${file}: ${what}: ${reason}. Download it again, or choose another.`,
     { cause },
   );
 }
