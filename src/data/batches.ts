@@ -113,9 +113,9 @@ export class Batches {
 }
 
 /**
- * At most `count` fixed batches, in the order of the held-out text: windows without a common target,
- * spread evenly over the text. A short text gives fewer batches; missing rows of the last one are
- * ignored.
+ * At most `count` fixed batches, in the order of the held-out text: windows without a common
+ * target, spread evenly over the text. A short text gives fewer batches; missing rows of the last
+ * one are ignored.
  * @throws RangeError if the text is shorter than a window of T + 1
  */
 export function heldOutBatches(

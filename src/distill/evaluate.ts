@@ -88,8 +88,8 @@ export class Evaluator {
   }
 
   /**
-   * Evaluates on `batches`; waits for the GPU once, after enqueueing them all. A batch that fails is
-   * counted, and the record has the first error's whole message.
+   * Evaluates on `batches`; waits for the GPU once, after enqueueing them all. A batch that fails
+   * is counted, and the record has the first error's whole message.
    */
   async run(batches: Batch[], step: number): Promise<EvaluationRecord> {
     const started = performance.now();
@@ -150,8 +150,8 @@ export class Evaluator {
   }
 
   /**
-   * Enqueues a batch and copies its sums to place `index` of `results`. Returns the number of labels
-   * that count.
+   * Enqueues a batch and copies its sums to place `index` of `results`. Returns the number of
+   * labels that count.
    */
   async #enqueue(batch: Batch, results: GPUBuffer, index: number): Promise<number> {
     const { device } = this.gpu;

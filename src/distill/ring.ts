@@ -41,8 +41,8 @@ export class Ring {
   }
 
   /**
-   * Call once the copy is submitted. `handle` gets the bytes when the GPU is done, after all earlier
-   * results.
+   * Call once the copy is submitted. `handle` gets the bytes when the GPU is done, after all
+   * earlier results.
    */
   send(buffer: GPUBuffer, handle: (bytes: ArrayBuffer) => void): void {
     const mapped = buffer.mapAsync(GPUMapMode.READ);

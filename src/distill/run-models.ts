@@ -1,5 +1,5 @@
-// What a run keeps on the GPU: the teacher or its cache, the trainer, the evaluator and the sampler.
-// Built on a device that only counts, it is the plan of the run's memory.
+// What a run keeps on the GPU: the teacher or its cache, the trainer, the evaluator and the
+// sampler. Built on a device that only counts, it is the plan of the run's memory.
 
 import type { Config } from '../config';
 import { countingGpu } from '../gpu/counting';

@@ -1,6 +1,6 @@
 // One distillation, from settings to the last step: data, schedule, evaluation and snapshots around
-// the trainer. It knows no page and no worker: a caller calls `advance` and gets records through the
-// events.
+// the trainer. It knows no page and no worker: a caller calls `advance` and gets records through
+// the events.
 
 import type { Config, LiveChanges } from '../config';
 import type { Batch } from '../data/batches';

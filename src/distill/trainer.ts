@@ -1,5 +1,5 @@
-// The trainer: replays the recorded step (step.ts) on a student and its optimiser. It knows no data,
-// no schedule and no page; see run.ts.
+// The trainer: replays the recorded step (step.ts) on a student and its optimiser. It knows no
+// data, no schedule and no page; see run.ts.
 
 import type { Batch } from '../data/batches';
 import { CommandBatch } from '../gpu/command-batch';
@@ -59,8 +59,8 @@ export class Trainer {
     const trainer = new Trainer(gpu, pool, settings, teacher, onRecord);
     try {
       await trainer.#state.fill(weights);
-      // If a layout refuses the loss path, each step throws that error, so that the caller can go on
-      // to the next, as a training script does.
+      // If a layout refuses the loss path, each step throws that error, so that the caller can go
+      // on to the next, as a training script does.
       const gradients = trainer.#recordGradients().catch((error) => {
         if (error instanceof LayoutError) return undefined;
         throw error;
@@ -112,8 +112,8 @@ export class Trainer {
   }
 
   /**
-   * One optimiser step over `batches`, whose gradients add up. Resolves when its commands are on the
-   * queue; `onRecord` gets its record a few steps later.
+   * One optimiser step over `batches`, whose gradients add up. Resolves when its commands are on
+   * the queue; `onRecord` gets its record a few steps later.
    * @throws LayoutError on the path `view`, where PyTorch's view does; CacheError for a temperature
    * that the teacher's cache does not serve. Nothing has changed then.
    */

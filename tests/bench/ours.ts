@@ -62,7 +62,8 @@ export async function ourTraining(
       await trainer.drain();
       if (!last?.applied)
         throw new Error(
-          `bench: step ${step} was ${last ? 'skipped' : 'not recorded'}. Its loss scale is ${last?.lossScale}.`,
+          `bench: step ${step} was ${last ? 'skipped' : 'not recorded'}. ` +
+            `Its loss scale is ${last?.lossScale}.`,
         );
       return last.loss;
     },

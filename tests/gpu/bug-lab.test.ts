@@ -24,10 +24,12 @@ const STORY = {
   errors: 'swallowed',
 } as const;
 const REFUSAL =
-  "view size is not compatible with input tensor's size and stride (at least one dimension spans across two contiguous " +
-  'subspaces). Use .reshape(...) instead.\n' +
+  "view size is not compatible with input tensor's size and stride (at least one dimension " +
+  'spans across two contiguous subspaces). Use .reshape(...) instead.\n' +
   `view([-1, ${V}]) on sizes [4, 31, ${V}], strides [${32 * V}, ${V}, 1], offset 0`;
-/** One rounding step of f16. The columns compute the same sums, so they should not differ at all. */
+/**
+ * One rounding step of f16. The columns compute the same sums, so they should not differ at all.
+ */
 const F16_ROUNDING = 2 ** -10;
 
 let parts: BugLabOptions;
@@ -96,7 +98,7 @@ function expectSame(actual: number[], expected: number[]): void {
 const evaluatedStep8 = (report: BugLabReport) =>
   report.kind === 'evaluation' && report.column === 'strided' && report.record.step === 8;
 
-it('replay: view evaluates nothing, the other two agree, strided copies nothing, and all three train alike', async () => {
+it('replay: view evaluates nothing, the others agree, strided copies nothing', async () => {
   const started = performance.now();
   const lab = await run(STORY);
   // A visitor without a GPU waits for this.
@@ -149,7 +151,7 @@ it('replay: view evaluates nothing, the other two agree, strided copies nothing,
   expectSame(perplexities(lab, 'reshape'), perplexities(lab, 'strided'));
 });
 
-it('replay in training: each step on view fails and changes nothing; reshape copies three slices per step; strided none', async () => {
+it('replay in training: view fails, reshape copies three slices a step, strided none', async () => {
   const lab = await run({ ...STORY, where: 'training' }, evaluatedStep8);
   for (const attempt of lab.attempts('view'))
     expect(attempt).toMatchObject({ error: REFUSAL, bytesCopied: 0 });
@@ -196,7 +198,7 @@ it.each(['evaluation', 'training'] as const)(
   },
 );
 
-it('each cause has its own signature, and the weights change under the failing view only', async () => {
+it('each cause has its signature; weights change under the failing view only', async () => {
   const lab = await run({ kind: 'causes' });
   const f16 = parts.gpu.adapter.f16;
   for (const column of ['view', 'skipped', 'half-weights', 'detached'] as const) {
@@ -234,7 +236,7 @@ it('each cause has its own signature, and the weights change under the failing v
     expect(record).toMatchObject({ applied: true, skippedTotal: 0 });
 });
 
-it('heads: both train, but their attention over the same text differs; each row sums to 1 and sees no later position', async () => {
+it('heads: both train, but their attention differs; rows sum to 1 and are causal', async () => {
   const lab = await run({ kind: 'heads' });
   const [right, wrong] = [lab.picture('transposed'), lab.picture('reshaped')];
   for (const column of ['transposed', 'reshaped'] as const) {
@@ -264,7 +266,7 @@ it('heads: both train, but their attention over the same text differs; each row 
   expect(Math.max(...apart)).toBeGreaterThan(0.1);
 });
 
-it('an experiment that fails, while building or between steps, throws its reason and frees its memory', async () => {
+it('an experiment that fails throws the reason and frees its memory', async () => {
   const { gpu, tokens } = parts;
   const before = gpu.memory.totals();
   const all = async (changed: Partial<BugLabOptions>) => {

@@ -218,7 +218,7 @@ describe('64 tokens cached', () => {
     expect(counted.at(-1)?.[1]).toBe(counted.at(-1)?.[2]);
   });
 
-  it('the teacher is disposed of before the student is built; memory is constant and as planned', async () => {
+  it('frees the teacher before the student is built; memory is as planned', async () => {
     expect([cached.made, cached.alive]).toEqual([1, 0]);
     expect(memory.built.teacher).toBe(memory.before.teacher);
     expect(memory.done).toEqual(memory.built);
@@ -263,7 +263,7 @@ describe('64 tokens cached', () => {
     expect(first.sample?.teacher).toBe(wanted.sample?.teacher);
   });
 
-  it('another temperature is refused during training, with both values, and nothing changes; alpha may change', async () => {
+  it('a change of temperature is refused with both values; alpha may change', async () => {
     expect(() => cached.run.change({ temperature: 3, alpha: 0.1 })).toThrow(
       'Temperature is fixed at 2: the cache’s tail mass was computed at T = 2, not 3. ' +
         'Use cache_top_k=0 to change it.',
@@ -274,7 +274,7 @@ describe('64 tokens cached', () => {
     expect(storage.closed).toBe(1);
   });
 
-  it('the next run with these settings finds the cache, makes no teacher, and gives the same bits', async () => {
+  it('the next run finds the cache, makes no teacher, and gives the same bits', async () => {
     const again = await whole({}, storage);
     expect([again.made, again.notes]).toEqual([0, []]);
     expect(again.run.cache).toMatchObject({ found: true, kl: cached.run.cache?.kl });
@@ -290,7 +290,10 @@ describe('64 tokens cached', () => {
     expect(other.made).toBe(1);
     expect(other.notes).toHaveLength(1);
     expect(other.notes[0]).toMatch(
-      /belongs to another run: training batches 6, not 2; text "\w+", not "\w+"\. The run writes a new one\./,
+      new RegExp(
+        'belongs to another run: training batches 6, not 2; text "\\w+", not "\\w+"\\. ' +
+          'The run writes a new one\\.',
+      ),
     );
     expect((await whole({ seed: 2, train_steps: 2 }, storage)).made).toBe(0);
   });
@@ -303,7 +306,7 @@ it('a run whose loss needs no teacher caches the held-out batches only', async (
   expect(cached.evaluations.at(-1)?.kl).toBeGreaterThan(0);
 });
 
-describe('a loss that a cache of 64 tokens does not serve is refused before the teacher is made', () => {
+describe('a loss that 64 tokens do not serve is refused before the teacher is made', () => {
   it.each([
     [{ loss: 'rkl' }, 'serves forward KL, fkl; this run’s loss is rkl'],
     [{ kd_loss: 'jsd' }, 'serves forward KL, fkl; this run’s loss is jsd'],
@@ -356,7 +359,8 @@ describe('a full disk', () => {
       events: { stage: () => {}, record: () => {}, evaluation: () => {} },
     });
     expect(notes).toEqual([
-      'The teacher’s cache cannot be opened: another tab of this page is using it. The run continues with the teacher in memory.',
+      'The teacher’s cache cannot be opened: another tab of this page is using it. ' +
+        'The run continues with the teacher in memory.',
     ]);
     expect(run.cache).toBeUndefined();
     await run.destroy();
@@ -383,7 +387,7 @@ it('an aborted pass frees its memory and leaves no cache', async () => {
   );
 });
 
-it('if the student cannot be read after the cache is written, the file is closed, and the next run finds it', async () => {
+it('a student that fails to load closes the new cache, and the next run finds it', async () => {
   const before = gpu.memory.totals();
   const storage = memoryStorage();
   const { student } = (await whole({ teacher_cache: 'off', train_steps: 1 })).run;

@@ -1,6 +1,6 @@
-// A whole distillation without a browser: the built-in teacher, book and tokenizer, 200 steps, in the
-// adapter's own storage type. One block and 128 tokens per step instead of 512, which a software
-// adapter runs in a minute.
+// A whole distillation without a browser: the built-in teacher, book and tokenizer, 200 steps, in
+// the adapter's own storage type. One block and 128 tokens per step instead of 512, which a
+// software adapter runs in a minute.
 
 import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';

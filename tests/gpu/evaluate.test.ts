@@ -181,8 +181,8 @@ it('view fails on every batch of more than one sequence, in PyTorch’s words', 
       bytesCopied: 0,
     });
     expect(record.firstError).toBe(
-      "view size is not compatible with input tensor's size and stride (at least one dimension spans across two contiguous " +
-        'subspaces). Use .reshape(...) instead.\n' +
+      "view size is not compatible with input tensor's size and stride (at least one dimension " +
+        'spans across two contiguous subspaces). Use .reshape(...) instead.\n' +
         `view([-1, ${V}]) on sizes [3, 6, ${V}], strides [${7 * V}, ${V}, 1], offset 0`,
     );
     for (const name of ['studentPerplexity', 'teacherPerplexity', 'kl', 'agreement'] as const) {

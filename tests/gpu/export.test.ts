@@ -1,6 +1,6 @@
 // An exported student: the .zip's weights and graphs compute the logits of the run's engine, in our
-// engine, in onnxruntime-web and in onnxruntime's native build; and a student that is distilled from
-// itself has nothing to learn.
+// engine, in onnxruntime-web and in onnxruntime's native build; and a student that is distilled
+// from itself has nothing to learn.
 
 import { readFile } from 'node:fs/promises';
 import * as native from 'onnxruntime-native';
@@ -39,7 +39,8 @@ const CONFIG: Config = {
   sample_tokens: 0,
 };
 const TEXT =
-  'Call me Ishmael. Some years ago, never mind how long precisely, having little or no money in my purse. ';
+  'Call me Ishmael. Some years ago, never mind how long precisely, having little or no money ' +
+  'in my purse. ';
 // onnxruntime-web compiles its shaders at the first run: half a minute or more on a software
 // adapter.
 const COMPILE = 240_000;
@@ -158,7 +159,7 @@ test.each([
   await engine.dispose();
 });
 
-test('the float32 graph gives the run’s logits in onnxruntime’s native build, at once and token by token', async () => {
+test('the float32 graph gives the run’s logits in native onnxruntime, also by token', async () => {
   const session = await native.InferenceSession.create(
     await zips.get('float32')!.read('onnx/model.onnx'),
   );
@@ -196,7 +197,7 @@ test('the float32 graph gives the run’s logits in onnxruntime’s native build
   }
 });
 
-test('both graphs give the run’s logits in onnxruntime-web; the f16 one is refused on an adapter without it', {
+test('both graphs give the run’s logits in onnxruntime-web, the f16 one with shader-f16 only', {
   timeout: 2 * COMPILE,
 }, async () => {
   const { device } = gpu;
@@ -232,7 +233,7 @@ test('both graphs give the run’s logits in onnxruntime-web; the f16 one is ref
   }
 });
 
-test('a run with the exported student as both teacher and student starts with KL below 1e-5', async () => {
+test('a run with the export as teacher and student starts with KL below 1e-5', async () => {
   const zip = zips.get('float32')!;
   const files: Partial<Config> = {
     teacher_model: 'files',
@@ -247,7 +248,7 @@ test('a run with the exported student as both teacher and student starts with KL
   await again.run.destroy();
 });
 
-test('weights that do not fit a type are refused, or their file is left out with the reason', async () => {
+test('weights that do not fit are refused, or their file is left out with the reason', async () => {
   const written = async (value: number, dtype: 'float32' | 'float16') => {
     let left: readonly string[] = [];
     const parameter = async (name: string) => {

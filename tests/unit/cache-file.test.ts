@@ -93,7 +93,7 @@ describe('a cache that was written', () => {
     },
   );
 
-  it('takes 4 bytes for the tail, and 4 a token, or 6 if ids do not fit into 16 bits; 2 a token if all are cached', () => {
+  it('has 4 bytes for the tail and 4 a token, 6 with wide ids; 2 a token if all are cached', () => {
     expect(entryWords({ V: 50257, k: 64 })).toBe(1 + 32 + 32);
     expect(entryWords({ V: 65537, k: 64 })).toBe(1 + 32 + 64);
     expect(entryWords({ V: 50257, k: 50257 })).toBe(25129);

@@ -1,5 +1,5 @@
-// A student too large for its files is refused before anything is written. gpu/export.test.ts covers
-// what is written.
+// A student too large for its files is refused before anything is written. gpu/export.test.ts
+// covers what is written.
 
 import { expect, test } from 'vitest';
 import { studentFiles, zipStudent } from '../../src/distill/export/export';
@@ -14,7 +14,7 @@ const XL = gpt2({
   activation_function: 'gelu_new',
 });
 
-test('graphs over protobuf’s 2 GB are left out with their size; a .zip over 4 GiB is refused', async () => {
+test('graphs over 2 GB are left out with their size; a .zip over 4 GiB is refused', async () => {
   let left: readonly string[] = [];
   const asked: string[] = [];
   const files = await studentFiles(

@@ -60,7 +60,8 @@ test('the card has the run’s figures, and n/a for those that were not measured
   expect(card).toContain('| 200 | 190 | 68.96 | 0.963 | 41.7% | 1,536 | 3 of 4 |');
   expect(card).toContain('| 200 | 4.568 | 5.25 | NaN | 6.00e-4 |');
   expect(card).toContain(
-    'A GPT-2 of 169,984 parameters (2 layers, width 64, 2 heads, a vocabulary of 1,024 tokens, contexts of up to 64 tokens)',
+    'A GPT-2 of 169,984 parameters (2 layers, width 64, 2 heads, a vocabulary of 1,024 tokens, ' +
+      'contexts of up to 64 tokens)',
   );
   expect(card).toContain(
     'distilled from `moby-teacher` (941,312 parameters) on `corpus/moby-dick.txt`',
@@ -96,7 +97,8 @@ test('the card lists what the link does not contain, missing files and changed s
     evaluations: [{ ...evaluation, step: 140 }],
   });
   expect(card).toContain(
-    'It does not contain the text (`my notes.txt`), the teacher’s files, the changes during the run.',
+    'It does not contain the text (`my notes.txt`), the teacher’s files, ' +
+      'the changes during the run.',
   );
   expect(card).toContain('Not in this folder:\n\n- onnx/model.onnx: too long.');
   expect(card).toContain('- before step 90: T 2 → 4');

@@ -18,7 +18,9 @@ function slowGpu(milliseconds: number, late = 0): Gpu {
   return { memory: { create, destroy() {} } } as unknown as Gpu;
 }
 
-/** Sends `count` results as fast as the ring allows. Returns those in flight at each, and the time. */
+/**
+ * Sends `count` results as fast as the ring allows. Returns those in flight at each, and the time.
+ */
 async function run(gpu: Gpu, count: number) {
   const ring = new Ring(gpu, 4);
   const flying: number[] = [];

@@ -1,6 +1,6 @@
 // The Bug Lab's experiments: the real engine trains small students with the built-in teacher. The
-// columns of an experiment take turns, one report at a time, so that a caller can end the experiment
-// between any two reports.
+// columns of an experiment take turns, one report at a time, so that a caller can end the
+// experiment between any two reports.
 
 import { DEFAULTS } from '../../config';
 import type { Batch } from '../../data/batches';

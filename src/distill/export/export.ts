@@ -1,5 +1,5 @@
-// A student as a Hugging Face folder in one .zip, which transformers, transformers.js and Stillhouse
-// itself load.
+// A student as a Hugging Face folder in one .zip, which transformers, transformers.js and
+// Stillhouse itself load.
 
 import type { Config } from '../../config';
 import { ExportError, encodePiece, HALF_LIMIT, lengthOf, type Piece } from '../../files/pieces';
@@ -126,7 +126,8 @@ async function largestValue(
       if (magnitude > largest) largest = magnitude;
       if (!(magnitude < Infinity)) {
         throw new ExportError(
-          `${name} contains ${value}, so the student is unusable. Start a run with a lower student_lr.`,
+          `${name} contains ${value}, so the student is unusable. ` +
+            'Start a run with a lower student_lr.',
         );
       }
     }

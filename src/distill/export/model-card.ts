@@ -86,7 +86,8 @@ function summary(facts: CardFacts): string {
   const start = starts[config.student_model] ?? `the weights of ${code(config.student_model)}`;
   return [
     `# ${name}`,
-    `A ${student.family.title} of ${count(studentParameters)} parameters (${sizes}), distilled from ` +
+    `A ${student.family.title} of ${count(studentParameters)} parameters (${sizes}), ` +
+      'distilled from ' +
       `${code(config.teacher_model)}${teacher} on ` +
       `${code(corpus.name)} with Stillhouse, which distils language models in a browser. ` +
       `It started from ${start}. These are its weights after step ${count(step)} of ` +

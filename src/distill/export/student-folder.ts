@@ -1,5 +1,5 @@
-// A run's student as a folder: its files, and a model card with what the run knows of itself and what
-// its watcher (the page or the command line) recorded.
+// A run's student as a folder: its files, and a model card with the run's figures and the records
+// that the page or the command line kept.
 
 import type { AdapterFacts } from '../../gpu/device';
 import type { Run } from '../run';

@@ -42,11 +42,13 @@ export function profileText(report: ProfileReport, adapter: string): string {
   );
   return [
     `adapter: ${adapter}`,
-    `a step: ${milliseconds(report.nanoseconds)} ms in kernels, ${stepMilliseconds.toFixed(3)} ms of wall time`,
+    `a step: ${milliseconds(report.nanoseconds)} ms in kernels, ` +
+      `${stepMilliseconds.toFixed(3)} ms of wall time`,
     `best rates: matrix product ${(roofline.flopsPerSecond / 1e9).toPrecision(3)} GFLOP/s, ` +
       `copy ${(roofline.bytesPerSecond / 1e9).toPrecision(3)} GB/s`,
     quantum
-      ? `means of ${repetitions} repetitions, timestamps rounded to ${(quantum / 1000).toFixed(0)} µs`
+      ? `means of ${repetitions} repetitions, ` +
+        `timestamps rounded to ${(quantum / 1000).toFixed(0)} µs`
       : `medians of ${repetitions} repetitions`,
     '',
     ...lines,

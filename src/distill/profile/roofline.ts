@@ -1,5 +1,5 @@
-// The best rates of this adapter: bytes per second of a copy, operations per second of a large matrix
-// product. Measured once per device, to compare a kernel's rates with.
+// The best rates of this adapter: bytes per second of a copy, operations per second of a large
+// matrix product. Measured once per device, to compare a kernel's rates with.
 
 import { type Gpu, GpuError } from '../../gpu/device';
 import { Pool, Recorder } from '../../gpu/program';

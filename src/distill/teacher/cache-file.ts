@@ -66,8 +66,8 @@ export interface CacheSummary {
   /** On the held-out batches, from all logits. Absent if k = V: the entries give it. */
   perplexity?: number;
   /**
-   * KL(teacher ‖ student) on the held-out batches before training, in nats a token: from all logits,
-   * and from the k tokens of the cache. Absent if k = V.
+   * KL(teacher ‖ student) on the held-out batches before training, in nats a token: from all
+   * logits, and from the k tokens of the cache. Absent if k = V.
    */
   kl?: { full: number; kept: number };
   /** Duration of the pass over the batches. */
@@ -163,7 +163,8 @@ export class CacheFile {
     if (head.length > HEADER_BYTES)
       throw new CacheError(
         'refused',
-        `The cache’s header takes ${head.length} bytes; at most ${HEADER_BYTES} fit. Use a shorter prompt.`,
+        `The cache’s header takes ${head.length} bytes; at most ${HEADER_BYTES} fit. ` +
+          'Use a shorter prompt.',
       );
     head.set(start);
     new DataView(head.buffer).setUint32(start.length, text.length, true);

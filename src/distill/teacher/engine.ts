@@ -1,5 +1,5 @@
-// A teacher that our own kernels run: its forward pass is recorded once and runs inside the caller's
-// submission; its head runs in chunks of rows, where the losses want its logits.
+// A teacher that our own kernels run: its forward pass is recorded once and runs inside the
+// caller's submission; its head runs in chunks of rows, where the losses want its logits.
 
 import type { Gpu } from '../../gpu/device';
 import { bufferOf, Pool, persistentTensor, Recorder } from '../../gpu/program';

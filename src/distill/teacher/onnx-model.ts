@@ -64,7 +64,9 @@ export class OnnxModel {
     });
   }
 
-  /** @throws ModelFileError if the file is no model that we can run, or its logits are not `dtype` */
+  /**
+   * @throws ModelFileError if the file is no model that we can run, or its logits are not `dtype`
+   */
   static create(options: OnnxModelOptions): Promise<OnnxModel> {
     const { device, model, config, dtype, file = 'model.onnx' } = options;
     if (dtype === 'f16' && !device.features.has('shader-f16')) {
@@ -117,20 +119,23 @@ export class OnnxModel {
     const { vocabularySize: V, contextWindow: P } = this.#sizes;
     if (inputIds.length !== batch * length || length < 1 || length > P) {
       throw new RangeError(
-        `teacher: ${inputIds.length} tokens for batch ${batch} × length ${length}; a length may be 1 to ${P}.`,
+        `teacher: ${inputIds.length} tokens for batch ${batch} × length ${length}; ` +
+          `a length may be 1 to ${P}.`,
       );
     }
     const unknown = inputIds.findIndex((id) => id >= V);
     if (unknown >= 0) {
       throw new RangeError(
-        `teacher: token ${inputIds[unknown]} at ${unknown} is outside the vocabulary of ${V}. Use its tokenizer.`,
+        `teacher: token ${inputIds[unknown]} at ${unknown} is outside the vocabulary of ${V}. ` +
+          'Use its tokenizer.',
       );
     }
     const { name: dataType, bytes } = TYPES[this.dtype];
     const needed = batch * length * V * bytes;
     if (output.size < needed) {
       throw new RangeError(
-        `teacher: logits take ${needed} bytes, the output buffer has ${output.size}. Make it larger.`,
+        `teacher: logits take ${needed} bytes, the output buffer has ${output.size}. ` +
+          'Make it larger.',
       );
     }
     const ids = new ort.Tensor('int64', BigInt64Array.from(inputIds, BigInt), [batch, length]);
@@ -159,7 +164,8 @@ export class OnnxModel {
   #checkDevice(): void {
     if (this.#lost) {
       throw new Error(
-        `teacher: the GPU device was lost (${this.#lost.message}). Create device and teacher again.`,
+        `teacher: the GPU device was lost (${this.#lost.message}). ` +
+          'Create device and teacher again.',
       );
     }
   }
@@ -203,7 +209,8 @@ function checkInterface(
   const ids = inputMetadata.find(({ name }) => name === 'input_ids');
   if (!ids || unsupported.length > 0) {
     const supported =
-      'supported are input_ids, which is required, attention_mask, position_ids and past_key_values';
+      'supported are input_ids, which is required, attention_mask, position_ids and ' +
+      'past_key_values';
     const which = ids ? `; not supported: ${unsupported.join(', ')}` : '';
     throw refusal(`its inputs are ${names(inputMetadata)}${which}; ${supported}`);
   }
@@ -218,7 +225,8 @@ function checkInterface(
   const last = output.shape.at(-1);
   if (output.shape.length !== 3 || (typeof last === 'number' && last !== V)) {
     throw refusal(
-      `its logits have shape [${output.shape.join(', ')}]; config.json requires [batch, sequence, ${V}]`,
+      `its logits have shape [${output.shape.join(', ')}]; ` +
+        `config.json requires [batch, sequence, ${V}]`,
     );
   }
   return { dtype: type, feeds };

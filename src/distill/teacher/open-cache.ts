@@ -162,8 +162,8 @@ async function fillCache(
   await writeEntries(gpu, teacher, file, batches, {
     signal,
     onBatch: (done) => {
-      const detail = `${count(done * B * T)} of ${count(positions)} positions, ${count(bytes)} bytes each`;
-      progress(detail, done * B * T * bytes, positions * bytes);
+      const written = `${count(done * B * T)} of ${count(positions)} positions`;
+      progress(`${written}, ${count(bytes)} bytes each`, done * B * T * bytes, positions * bytes);
     },
   });
   const seconds = (performance.now() - started) / 1000;

@@ -20,9 +20,9 @@ export interface TeacherSource {
    */
   enqueue(batch: TokenBatch, commands: CommandBatch): Promise<void>;
   /**
-   * Logits (count, V), f16 or f32, of the batch enqueued last: its rows from `first` = b · T + t on.
-   * Records the dispatches that compute them, so a large vocabulary's logits need not all exist at
-   * once. A top-k cache gives the rows' entries instead.
+   * Logits (count, V), f16 or f32, of the batch enqueued last: its rows from `first` = b · T + t
+   * on. Records the dispatches that compute them, so a large vocabulary's logits need not all exist
+   * at once. A top-k cache gives the rows' entries instead.
    */
   logits(recorder: Recorder, first: number, count: number): Tensor | Entries;
   /**
