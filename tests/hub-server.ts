@@ -1,54 +1,52 @@
-// A model hub on this machine: /org/name/resolve/revision/file with HEAD, ranges and a redirect to
-// where the bytes lie, and every way in which a server or a connection goes wrong. Not the page's
-// own host; that is e2e/site.ts.
+// A local model hub: /org/name/resolve/revision/file with HEAD, ranges and a redirect to the bytes,
+// and every way in which a server or a connection can fail. The page's own host is e2e/site.ts.
 
 import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 
-/** How a file's answers go wrong. */
+/** How the responses for a file fail. */
 export type HubFault =
   /**
-   * The connection closes after so many bytes of each of the first `times` answers; always, without
-   * `times`.
+   * Closes the connection after `bytes`, in the first `times` responses; in all, without `times`.
    */
   | { kind: 'cut'; bytes: number; times?: number }
-  /** The file is announced so many bytes longer than it is. */
+  /** Announces the file `bytes` longer than it is. */
   | { kind: 'longer'; bytes: number }
   | { kind: 'slow'; milliseconds: number }
-  /** The whole file, whatever range is asked for. */
+  /** Sends the whole file for any range. */
   | { kind: 'no-ranges' }
-  /** As no-ranges, and without a length. */
+  /** Like no-ranges, and without a length. */
   | { kind: 'no-length' }
-  /** Bytes from another place than asked for. */
+  /** Sends bytes from another position than requested. */
   | { kind: 'wrong-range' }
   | { kind: 'html' }
-  /** A page that calls itself bytes. */
+  /** A web page labelled as bytes. */
   | { kind: 'disguised-html' }
   | { kind: 'status'; status: number; times?: number; code?: string }
-  /** Says nothing. */
+  /** Never answers. */
   | { kind: 'silent'; times?: number }
-  /** Other bytes of the same length, under another ETag, from the second answer on. */
+  /** From the second response on, other bytes of the same length with another ETag. */
   | { kind: 'changes' }
-  /** Other bytes under the same ETag: whoever reads them has kept nothing. */
+  /** Other bytes with the same ETag: a client that gets them did not use its cache. */
   | { kind: 'garbled' };
 
 export interface Hub {
   url: string;
-  /** "org/name@revision/file" to its bytes. May be changed at any time. */
+  /** Bytes by "org/name@revision/file". May be changed at any time. */
   files: Map<string, Uint8Array>;
   faults: Map<string, HubFault>;
-  /** What a model's pull requests are listed as. */
+  /** The response to a request for a model's discussions. */
   discussions: Map<string, unknown>;
-  /** "GET org/name@revision/file bytes=0-" for each answer that was asked for, redirects apart. */
+  /** "GET org/name@revision/file bytes=0-" for each request, without redirects. */
   requests: string[];
-  /** Bytes sent of files. */
+  /** Bytes of files sent so far. */
   sent(): number;
   close(): Promise<void>;
 }
 
-/** What a client has not read yet when the connection breaks is lost to it. */
+/** Gives the client time to read, because it loses unread bytes when the connection breaks. */
 const CUT_AFTER_MILLISECONDS = 30;
 
 export async function serveHub(): Promise<Hub> {
@@ -68,44 +66,44 @@ export async function serveHub(): Promise<Hub> {
     );
     response.setHeader('access-control-allow-headers', 'Range');
     if (request.method === 'OPTIONS') return void response.writeHead(204).end();
-    const asked = /^\/((?:[^/]+\/)?[^/]+)\/resolve\/(.+?)\/([^/]+|onnx\/[^/]+)$/.exec(path);
-    if (asked) {
-      // As the hub does: the address of the file leads to where its bytes lie.
-      const to = `/bytes/${encodeURIComponent(`${asked[1]}@${asked[2]}/${asked[3]}`)}`;
+    const match = /^\/((?:[^/]+\/)?[^/]+)\/resolve\/(.+?)\/([^/]+|onnx\/[^/]+)$/.exec(path);
+    if (match) {
+      // The hub, too, redirects to where the bytes are.
+      const to = `/bytes/${encodeURIComponent(`${match[1]}@${match[2]}/${match[3]}`)}`;
       return void response.writeHead(302, { location: to }).end();
     }
-    const [, discussed] = /^\/api\/models\/(.+)\/discussions$/.exec(path) ?? [];
-    if (discussed) {
-      const listed = discussions.get(discussed);
-      if (listed === undefined) return void response.writeHead(404).end();
+    const [, model] = /^\/api\/models\/(.+)\/discussions$/.exec(path) ?? [];
+    if (model) {
+      const body = discussions.get(model);
+      if (body === undefined) return void response.writeHead(404).end();
       return void response
         .writeHead(200, { 'content-type': 'application/json' })
-        .end(JSON.stringify(listed));
+        .end(JSON.stringify(body));
     }
     const name = path.slice('/bytes/'.length);
     requests.push(`${request.method} ${name} ${request.headers.range ?? 'whole'}`);
     const served = (times.get(name) ?? 0) + 1;
     times.set(name, served);
     const fault = faults.get(name);
-    const now =
+    const active =
       fault && (!('times' in fault) || served <= (fault.times ?? Number.POSITIVE_INFINITY))
         ? fault
         : undefined;
 
-    if (now?.kind === 'slow') await wait(now.milliseconds);
-    if (now?.kind === 'silent') return;
-    if (now?.kind === 'html') {
+    if (active?.kind === 'slow') await wait(active.milliseconds);
+    if (active?.kind === 'silent') return;
+    if (active?.kind === 'html') {
       return void response
         .writeHead(200, { 'content-type': 'text/html' })
         .end('<!doctype html><title>Hub</title>');
     }
-    if (now?.kind === 'status') {
+    if (active?.kind === 'status') {
       return void response
-        .writeHead(now.status, now.code ? { 'x-error-code': now.code } : {})
+        .writeHead(active.status, active.code ? { 'x-error-code': active.code } : {})
         .end();
     }
     let bytes =
-      now?.kind === 'disguised-html'
+      active?.kind === 'disguised-html'
         ? new TextEncoder().encode('<!doctype html>')
         : files.get(name);
     if (!bytes) {
@@ -116,17 +114,17 @@ export async function serveHub(): Promise<Hub> {
         .end();
     }
     let tag = `"${createHash('sha1').update(bytes).digest('hex')}"`;
-    if (now?.kind === 'garbled') bytes = new Uint8Array(bytes.length).fill(255);
-    if (now?.kind === 'changes' && served > 1) {
+    if (active?.kind === 'garbled') bytes = new Uint8Array(bytes.length).fill(255);
+    if (active?.kind === 'changes' && served > 1) {
       bytes = bytes.map((byte) => byte ^ 1);
       tag = '"changed"';
     }
-    const total = bytes.length + (now?.kind === 'longer' ? now.bytes : 0);
+    const total = bytes.length + (active?.kind === 'longer' ? active.bytes : 0);
     const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '');
-    const whole = !range || now?.kind === 'no-ranges' || now?.kind === 'no-length';
+    const whole = !range || active?.kind === 'no-ranges' || active?.kind === 'no-length';
     const start = whole
       ? 0
-      : Number(range[1]) + (now?.kind === 'wrong-range' && Number(range[1]) > 0 ? 7 : 0);
+      : Number(range[1]) + (active?.kind === 'wrong-range' && Number(range[1]) > 0 ? 7 : 0);
     const end = whole || range[2] === '' ? total : Math.min(Number(range[2]) + 1, total);
     if (start >= total || start >= bytes.length) {
       return void response.writeHead(416, { 'content-range': `bytes */${bytes.length}` }).end();
@@ -134,13 +132,13 @@ export async function serveHub(): Promise<Hub> {
     response.writeHead(whole ? 200 : 206, {
       'content-type': 'application/octet-stream',
       etag: tag,
-      ...(now?.kind !== 'no-length' && { 'content-length': end - start }),
+      ...(active?.kind !== 'no-length' && { 'content-length': end - start }),
       ...(!whole && { 'content-range': `bytes ${start}-${end - 1}/${total}` }),
     });
     if (request.method === 'HEAD') return void response.end();
     const body = bytes.subarray(
       start,
-      now?.kind === 'cut' ? Math.min(start + now.bytes, end) : end,
+      active?.kind === 'cut' ? Math.min(start + active.bytes, end) : end,
     );
     sent += body.length;
     const breaks = body.length < end - start;

@@ -1,13 +1,11 @@
-// `npm test`: every check and test there is, in order, on a machine without a GPU. It brings what
-// the tests need (see browser/setup.sh), prints a table of stages and ends with `N passed, N
-// failed`.
+// `npm test`: all checks and tests, in order, on a machine without a GPU. Installs what the tests
+// need (see browser/setup.sh), prints a table of stages and ends with `N passed, N failed`.
 //
-// node tests/run.mjs [--only STAGE,…] [FILTER…] STAGE: check, unit, build, gpu (both adapters),
-// gpu-lavapipe,
-//                                                   gpu-swiftshader, e2e. FILTER: a part of test files' paths.
+//   node tests/run.mjs [--only STAGE,…] [FILTER…]
 //
-// It fails on a failed, skipped or todo test, and on a stage without tests: nothing passes
-// silently.
+// STAGE: check, unit, build, gpu (both adapters), gpu-lavapipe, gpu-swiftshader, e2e. FILTER: part of
+// a test file's path. Fails on a failed, skipped or todo test, and on a stage without tests: nothing
+// passes silently.
 
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -42,19 +40,18 @@ const STAGES = [
   },
   { name: 'e2e', project: 'e2e', after: 'build', browsers: true },
 ];
-const BROUGHT = ['CHROMIUM', 'CHROMIUM_F16', 'VK_ICD_SWIFTSHADER', 'VK_ICD_LAVAPIPE'];
+const DRIVERS = ['CHROMIUM', 'CHROMIUM_F16', 'VK_ICD_SWIFTSHADER', 'VK_ICD_LAVAPIPE'];
 
 for (const path of ONCE)
   if (!existsSync(join(root, path)))
-    stop(`ONCE names ${path}, and there is no such file. Correct the list.`);
+    stop(`ONCE names ${path}, which does not exist. Correct the list.`);
 
 const { only, filters } = readArguments(process.argv.slice(2));
 const chosen = STAGES.filter(
-  ({ name }) => !only || only.some((word) => name === word || name.startsWith(`${word}-`)),
+  ({ name }) => !only || only.some((stage) => name === stage || name.startsWith(`${stage}-`)),
 );
 const environment = { ...process.env };
-if (chosen.some(({ icd, browsers }) => icd || browsers))
-  Object.assign(environment, bringBrowsers());
+if (chosen.some(({ icd, browsers }) => icd || browsers)) Object.assign(environment, findBrowsers());
 
 const rows = [];
 const isChosen = (wanted) => chosen.some(({ name }) => name === wanted);
@@ -83,10 +80,7 @@ async function timed(stage) {
   return { name: stage.name, seconds: (Date.now() - started) / 1000, ...result };
 }
 
-/**
- * Runs one stage to its end: how many tests passed and failed. A stage that fails without a test
- * counts as one.
- */
+/** Runs a stage. Returns its passed and failed tests; a failure outside a test counts as one. */
 async function runStage(stage) {
   const before = rows.find(({ name }) => name === stage.after);
   if (before?.failed) return { failed: 1, notes: [`not run: ${stage.after} failed`] };
@@ -113,7 +107,7 @@ async function runStage(stage) {
       ...environment,
       ...(stage.icd && { VK_ICD_FILENAMES: environment[stage.icd], ADAPTER: stage.adapter }),
     },
-    // Two reporters cannot draw on one terminal: through a pipe one of them only writes lines.
+    // Two reporters cannot draw on one terminal. Through a pipe, a reporter only writes lines.
     stage.beside ? 'pipe' : 'inherit',
   );
   return countReport(
@@ -134,17 +128,15 @@ function run([command, ...args], env, out = 'inherit') {
   });
 }
 
-/**
- * The paths of two browsers and two Vulkan drivers: from the environment, else installed (Debian,
- * as root).
- */
-function bringBrowsers() {
-  const given = Object.fromEntries(BROUGHT.map((name) => [name, process.env[name]]));
-  if (BROUGHT.every((name) => given[name])) return given;
+/** The paths of two browsers and two Vulkan drivers: from the environment, or installed (Debian). */
+function findBrowsers() {
+  const fromEnvironment = Object.fromEntries(DRIVERS.map((name) => [name, process.env[name]]));
+  if (DRIVERS.every((name) => fromEnvironment[name])) return fromEnvironment;
   if (spawnSync('dpkg-query', ['--version']).status !== 0) {
     stop(
-      'the gpu and e2e tests need Chromium, SwiftShader and Mesa 24 or newer (lavapipe). On Debian they are installed ' +
-        `by tests/browser/setup.sh; elsewhere install them and set ${BROUGHT.join(', ')}: see that script. ` +
+      'the gpu and e2e tests need Chromium, SwiftShader and Mesa 24 or newer (lavapipe). ' +
+        'On Debian, tests/browser/setup.sh installs them. On other systems, install them and set ' +
+        `${DRIVERS.join(', ')}; see that script. ` +
         'Without them, `node tests/run.mjs --only check,unit,build` works.',
     );
   }
@@ -154,32 +146,35 @@ function bringBrowsers() {
   });
   if (setup.status !== 0)
     stop('tests/browser/setup.sh failed; its last line says what is missing.');
-  const found = Object.fromEntries(
+  const installed = Object.fromEntries(
     setup.stdout
       .trim()
       .split('\n')
       .map((line) => line.split(/=(.*)/s).slice(0, 2)),
   );
-  for (const name of BROUGHT) {
-    if (!found[name] || !existsSync(found[name])) {
+  for (const name of DRIVERS) {
+    if (!installed[name] || !existsSync(installed[name])) {
       stop(
-        `tests/browser/setup.sh gave ${name}=${found[name] ?? ''}, and there is no such file. Reinstall that package.`,
+        `tests/browser/setup.sh gave ${name}=${installed[name] ?? ''}, which does not exist. ` +
+          'Reinstall that package.',
       );
     }
   }
-  return found;
+  return installed;
 }
 
-function readArguments(words) {
-  const at = words.indexOf('--only');
-  if (at < 0) return { filters: words };
-  const only = (words[at + 1] ?? '').split(',');
-  for (const word of only) {
-    if (!STAGES.some(({ name }) => name === word || name.startsWith(`${word}-`))) {
-      stop(`no stage "${word}". There are: ${STAGES.map(({ name }) => name).join(', ')}.`);
+function readArguments(args) {
+  const at = args.indexOf('--only');
+  if (at < 0) return { filters: args };
+  const only = (args[at + 1] ?? '').split(',');
+  for (const stage of only) {
+    if (!STAGES.some(({ name }) => name === stage || name.startsWith(`${stage}-`))) {
+      stop(
+        `there is no stage "${stage}". Choose from ${STAGES.map(({ name }) => name).join(', ')}.`,
+      );
     }
   }
-  return { only, filters: words.toSpliced(at, 2) };
+  return { only, filters: args.toSpliced(at, 2) };
 }
 
 function stop(message) {

@@ -1,11 +1,11 @@
 // `npm run bench`: Stillhouse beside TensorFlow.js and jax-js, in one process on one adapter (Node
-// and Dawn; the system, or VK_ICD_FILENAMES, says which driver). Prints tables, and writes every
-// timing with --json FILE. See options.ts for the flags.
+// and Dawn; the system or VK_ICD_FILENAMES chooses the driver). Prints tables; --json FILE writes
+// all timings. The flags are in options.ts.
 
 import { writeFile } from 'node:fs/promises';
 import { openDawn } from '../../src/cli/dawn';
 import { openGpu } from '../../src/gpu/device';
-import { likeABrowser } from './node-globals';
+import { addBrowserGlobals } from './node-globals';
 import { type Options, parseOptions } from './options';
 import { findPyTorch } from './peer-pytorch';
 import { Disagreement } from './result';
@@ -14,9 +14,9 @@ import { runBench } from './run';
 try {
   const options: Options = parseOptions(process.argv.slice(2));
   const gpu = await openGpu(await openDawn());
-  likeABrowser();
+  addBrowserGlobals();
   const pytorch = findPyTorch();
-  if (!pytorch) console.log('python3 without torch: its row is left out.');
+  if (!pytorch) console.log('python3 has no torch: PyTorch’s row is left out.');
   const report = await runBench(
     gpu,
     options,

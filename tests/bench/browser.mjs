@@ -1,7 +1,7 @@
 // `npm run bench:browser`: the benchmark in Chromium. Builds the page, opens it in each browser
-// that the environment names (CHROMIUM, on SwiftShader in f32; CHROMIUM_F16, with f16) and prints
-// what it prints. The flags are those of `npm run bench`; see options.ts. On a machine with a GPU:
-// CHROMIUM=/path/to/chrome ADAPTER=gpu npm run bench:browser, which asks for no software adapter.
+// that the environment names (CHROMIUM: SwiftShader, f32; CHROMIUM_F16: with f16) and prints its
+// output. The flags are those of `npm run bench`; see options.ts. On a machine with a GPU, use its
+// adapter: CHROMIUM=/path/to/chrome ADAPTER=gpu npm run bench:browser
 
 import { existsSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -25,8 +25,8 @@ const FLAGS = [
 const browsers = ['CHROMIUM', 'CHROMIUM_F16'].filter((name) => existsSync(process.env[name] ?? ''));
 if (browsers.length === 0) {
   console.error(
-    'bench:browser: neither CHROMIUM nor CHROMIUM_F16 names a file. Set CHROMIUM to a Chromium, or on Debian run ' +
-      'tests/browser/setup.sh as root, which installs both and prints where they are.',
+    'bench:browser: neither CHROMIUM nor CHROMIUM_F16 names a file. Set CHROMIUM to a Chromium. ' +
+      'On Debian, tests/browser/setup.sh, run as root, installs both and prints their paths.',
   );
   process.exit(2);
 }
@@ -36,7 +36,7 @@ await build({
   configFile: false,
   logLevel: 'warn',
   base: './',
-  // Peers are large, and no visitor loads them.
+  // The peers are large, but no visitor loads them.
   build: {
     outDir,
     emptyOutDir: true,
@@ -67,7 +67,7 @@ for (const name of browsers) {
     });
     await page.goto(url);
     await page.waitForFunction(() => 'bench' in window);
-    reports.push(await page.evaluate((given) => window.bench(given), args));
+    reports.push(await page.evaluate((flags) => window.bench(flags), args));
   } catch (error) {
     console.error(`bench:browser: ${error.message}`);
     process.exitCode = 1;

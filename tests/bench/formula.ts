@@ -1,12 +1,12 @@
-// Weights and tokens that are a formula, the same here and in story_pair.py, so that no file need
-// be written for another program to start from the very same model. Every weight is a float16
-// number: both precisions have it exactly.
+// Weights and tokens from a formula, the same here and in story_pair.py, so that another program
+// can start from the same model without a file. Every weight is a float16 number, exact in either
+// precision.
 
 import type { Batch } from '../../src/data/batches';
 import { type Gpt2Config, parametersOf } from '../../src/model/gpt2/config';
 import type { WeightSink } from '../../src/model/parameters';
 
-/** MurmurHash3's finaliser: 32 bits that depend on all bits of `x`. */
+/** MurmurHash3's finaliser: every output bit depends on all bits of `x`. */
 function mixed(x: number): number {
   let h = x ^ (x >>> 16);
   h = Math.imul(h, 0x85ebca6b);
@@ -15,22 +15,22 @@ function mixed(x: number): number {
   return (h ^ (h >>> 16)) >>> 0;
 }
 
-/** The number that a name's values begin from: FNV-1a of its characters. */
+/** The seed of a name's values: FNV-1a of its characters. */
 function seedOf(name: string): number {
   let hash = 0x811c9dc5;
   for (const character of name) hash = Math.imul(hash ^ character.charCodeAt(0), 0x01000193);
   return hash >>> 0;
 }
 
-/** 10 bits that belong to element `i`. */
-const drawn = (seed: number, i: number) => mixed(seed + Math.imul(i, 0x9e3779b1)) >>> 22;
+/** 10 random bits for element `i`. */
+const bitsAt = (seed: number, i: number) => mixed(seed + Math.imul(i, 0x9e3779b1)) >>> 22;
 
-/** Elements that are made at once; even, as an f16 arena wants it. */
+/** Elements per slice; even, as an f16 arena requires. */
 const SLICE = 2 ** 19;
 
 /**
- * A model's weights, uniform about 0 with a deviation near GPT-2's 0.02, all of them odd multiples
- * of a power of two.
+ * A model's weights: uniform around 0 with a deviation near GPT-2's 0.02, all odd multiples of a
+ * power of two.
  */
 export const weightsOf = (model: string, config: Gpt2Config) => async (sink: WeightSink) => {
   const projection = 2 ** (-4 - Math.round(Math.log2(Math.sqrt(2 * config.n_layer))));
@@ -42,7 +42,7 @@ export const weightsOf = (model: string, config: Gpt2Config) => async (sink: Wei
     for (let first = 0; first < size; first += SLICE) {
       const values = new Float32Array(Math.min(SLICE, size - first));
       for (let i = 0; i < values.length; i++) {
-        const k = drawn(seed, first + i);
+        const k = bitsAt(seed, first + i);
         values[i] = norm ? 1 + (k - 512) / 1024 : (2 * k - 1023) * scale;
       }
       await sink(name, first, values);
@@ -50,22 +50,22 @@ export const weightsOf = (model: string, config: Gpt2Config) => async (sink: Wei
   }
 };
 
-/** The same weights, each whole. */
-export async function wholeWeights(
+/** The same weights, each as one array. */
+export async function allWeights(
   model: string,
   config: Gpt2Config,
 ): Promise<Map<string, Float32Array>> {
   const sizes = parametersOf(config).map(
     ({ name, shape }) => [name, shape.reduce((a, b) => a * b)] as const,
   );
-  const whole = new Map(sizes.map(([name, size]) => [name, new Float32Array(size)]));
-  await weightsOf(model, config)((name, first, values) => whole.get(name)?.set(values, first));
-  return whole;
+  const weights = new Map(sizes.map(([name, size]) => [name, new Float32Array(size)]));
+  await weightsOf(model, config)((name, first, values) => weights.get(name)?.set(values, first));
+  return weights;
 }
 
 const tokenSeed = seedOf('tokens');
 
-/** A batch of B sequences of T tokens, each target the token after. */
+/** A batch of B sequences of T tokens; each target is the next token. */
 export function batchOf(B: number, T: number, V: number): Batch {
   const token = (row: number, t: number) => mixed(tokenSeed + row * (T + 1) + t) % V;
   return {
@@ -80,6 +80,6 @@ export function numbers(name: string, count: number, scale = 1): Float32Array<Ar
   const seed = seedOf(name);
   return Float32Array.from(
     { length: count },
-    (_, i) => ((2 * drawn(seed, i) - 1023) / 1024) * scale,
+    (_, i) => ((2 * bitsAt(seed, i) - 1023) / 1024) * scale,
   );
 }

@@ -1,10 +1,9 @@
-// Timing side by side: contestants take turns in one process, so that a machine's noise meets all
-// of them alike. What counts is the ratio of medians; an absolute time says something about a GPU
-// only.
+// Timing in turns: contestants alternate in one process, so that a machine's noise affects all of
+// them equally. The result is the ratio of medians; absolute times mean something only on a GPU.
 
 export interface Contestant {
   name: string;
-  /** Puts back what the last run changed; not timed. */
+  /** Restores what the last run changed; not timed. */
   prepare?(): Promise<void>;
   /** Does the work once and waits for the GPU. */
   run(): Promise<void>;
@@ -12,7 +11,7 @@ export interface Contestant {
 
 export interface Timing {
   name: string;
-  /** Milliseconds of each counted turn, in order. */
+  /** Milliseconds of each timed turn, in order. */
   milliseconds: number[];
   median: number;
   min: number;
@@ -24,10 +23,7 @@ export const median = (values: readonly number[]): number => {
   return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 };
 
-/**
- * `turns` counted turns each, A B C A B C …, after `warmups` that are not counted: the first runs
- * compile.
- */
+/** `turns` timed turns each, A B C A B C …, after `warmups` untimed ones, which compile. */
 export async function interleaved(
   contestants: readonly Contestant[],
   turns: number,

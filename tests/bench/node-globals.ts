@@ -1,10 +1,10 @@
-// What the peers expect of a browser and Node 20 does not have.
+// What the peers expect from a browser and Node 20 lacks.
 
 /**
- * jax-js asks the user agent whether this is Firefox, and maps and filters iterators, as Node can
- * from 22 on. Call it after openDawn.
+ * jax-js reads the user agent, to detect Firefox, and maps and filters iterators, as Node can
+ * from version 22 on. Call after openDawn.
  */
-export function likeABrowser(): void {
+export function addBrowserGlobals(): void {
   const page = navigator as { userAgent?: string };
   if (page.userAgent === undefined)
     Object.defineProperty(page, 'userAgent', { value: 'Node', configurable: true });

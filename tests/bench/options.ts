@@ -1,19 +1,19 @@
-// The bench's flags, the same in Node and on the page.
+// The benchmark's flags, the same in Node and on the page.
 
 export const WORKLOADS = ['W1', 'W2', 'W3', 'W4', 'W5'] as const;
 export type Workload = (typeof WORKLOADS)[number];
 
 export interface Options {
   only: Workload[];
-  /** Counted turns of each contestant; each workload's own number where absent. */
+  /** Timed turns of each contestant; each workload has its own default. */
   turns?: number;
-  /** The file to write every timing to. */
+  /** The file for all timings. */
   json?: string;
 }
 
 export const USAGE = 'npm run bench -- [--only W1,W3] [--turns N] [--json FILE]';
 
-/** @throws an Error that names the flag, its value and what is allowed */
+/** @throws Error with the flag, its value and what is allowed */
 export function parseOptions(args: readonly string[]): Options {
   const options: Options = { only: [...WORKLOADS] };
   for (let i = 0; i < args.length; i += 2) {
@@ -26,7 +26,7 @@ export function parseOptions(args: readonly string[]): Options {
     if (flag === '--turns') {
       options.turns = Number(value);
       if (!Number.isInteger(options.turns) || options.turns < 1)
-        throw new Error(`bench: --turns is ${value}; give a whole number from 1 on.`);
+        throw new Error(`bench: --turns is ${value}; it must be a whole number of at least 1.`);
     }
   }
   return options;
@@ -34,6 +34,6 @@ export function parseOptions(args: readonly string[]): Options {
 
 function workload(name: string): Workload {
   const known = WORKLOADS.find((one) => one === name.toUpperCase());
-  if (!known) throw new Error(`bench: --only names ${name}; there are ${WORKLOADS.join(', ')}.`);
+  if (!known) throw new Error(`bench: --only names ${name}; choose from ${WORKLOADS.join(', ')}.`);
   return known;
 }

@@ -1,4 +1,4 @@
-// Stillhouse's losses as contestants: on a slice where it lies, or on a copy of it.
+// Stillhouse's losses as contestants: on a slice in place, or on a copy of it.
 
 import { download, upload } from '../../src/check/tensors';
 import { DEFAULTS } from '../../src/config';
@@ -10,12 +10,9 @@ import type { Contestant } from './interleave';
 import type { LossRun, LossTask } from './peer';
 
 interface Inputs {
-  /**
-   * (B, T, V): the loss leaves its gradient there, so that each run begins with `kept` copied to
-   * it.
-   */
+  /** (B, T, V): the loss overwrites it with the gradient, so each run first copies `original`. */
   student: Tensor;
-  kept: Tensor;
+  original: Tensor;
   teacher?: Tensor;
   targets: Tensor;
   end(): void;
@@ -29,27 +26,25 @@ export function ourInputs(
   const tensor = (label: string, values: Float32Array) => upload(gpu, label, values, [...shape]);
   const inputs = {
     student: tensor('student', student),
-    kept: tensor('kept', student),
+    original: tensor('original', student),
     ...(teacher.length > 0 && { teacher: tensor('teacher', teacher) }),
     targets: upload(gpu, 'targets', targets, [B, sliced ? T - 1 : T], 'i32'),
   };
   return {
     ...inputs,
     end() {
-      for (const own of Object.values(inputs)) gpu.memory.destroy(bufferOf(own));
+      for (const input of Object.values(inputs)) gpu.memory.destroy(bufferOf(input));
     },
   };
 }
 
-/**
- * Moves the student's logits once, by WebGPU's own copy: what moving bytes costs on this adapter.
- */
-export function ourCopy(gpu: Gpu, { student, kept }: Inputs): Contestant {
+/** Copies the student's logits once with WebGPU: what moving these bytes costs on this adapter. */
+export function ourCopy(gpu: Gpu, { student, original }: Inputs): Contestant {
   return {
     name: 'copyBufferToBuffer of the logits',
     async run() {
       const encoder = gpu.device.createCommandEncoder();
-      encoder.copyBufferToBuffer(bufferOf(kept), 0, bufferOf(student), 0, student.place.bytes);
+      encoder.copyBufferToBuffer(bufferOf(original), 0, bufferOf(student), 0, student.place.bytes);
       gpu.device.queue.submit([encoder.finish()]);
       await gpu.idle();
     },
@@ -57,8 +52,8 @@ export function ourCopy(gpu: Gpu, { student, kept }: Inputs): Contestant {
 }
 
 /**
- * `strided` reads and writes in place; `copy` copies the slices first; `copy and back` also brings
- * the gradient to where the logits lie.
+ * `strided` reads and writes in place; `copy` copies the slices first; `copy and back` also copies
+ * the gradient back into the logits.
  */
 export async function ourLoss(
   gpu: Gpu,
@@ -80,7 +75,7 @@ export async function ourLoss(
   const slice = sliced
     ? sliceLogits(recorder, student, path === 'strided' ? 'strided' : 'reshape')
     : undefined;
-  const taught =
+  const teacherLogits =
     teacher && sliced
       ? sliceLogits(recorder, teacher, path === 'strided' ? 'strided' : 'reshape').tensor
       : teacher;
@@ -96,7 +91,7 @@ export async function ourLoss(
       step: step.place,
       scaler: scaler.place,
     },
-    taught,
+    teacherLogits,
   );
   if (slice && path !== 'copy') sliceLogitsBackward(recorder, slice, student, zero);
   const program = await recorder.build('loss');
@@ -119,9 +114,10 @@ export async function ourLoss(
     async loss() {
       const values = await download(gpu, perToken);
       // CE and KL of each token, the KL without T².
-      const own = values.filter((_, i) => i % 2 === (loss === 'kd' ? 1 : 0));
+      const perRow = values.filter((_, i) => i % 2 === (loss === 'kd' ? 1 : 0));
       return (
-        (own.reduce((sum, value) => sum + value, 0) / rows) * (loss === 'kd' ? temperature ** 2 : 1)
+        (perRow.reduce((sum, value) => sum + value, 0) / rows) *
+        (loss === 'kd' ? temperature ** 2 : 1)
       );
     },
     gradient: () => download(gpu, student),

@@ -1,4 +1,4 @@
-// Stillhouse as a contestant: the trainer that the page uses, on a device of its own.
+// Stillhouse as a contestant: the page's trainer on its own device.
 
 import { DEFAULTS } from '../../src/config';
 import { type ProfileReport, summarise } from '../../src/distill/profile/profile';

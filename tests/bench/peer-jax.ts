@@ -1,5 +1,5 @@
-// jax-js on WebGPU, used as its own examples use it: one jitted function for the step, its results
-// waited for. It has no AdamW on npm, so that is written in its operations.
+// jax-js on WebGPU, used as in its own examples: one jitted function for the step, and a wait for
+// its results. Its npm package has no AdamW, so AdamW is written in its operations.
 
 import {
   blockUntilReady,
@@ -30,7 +30,7 @@ const NAME = `jax-js ${VERSION}`;
 export async function openJax(): Promise<Peer> {
   const devices = await init('webgpu');
   if (!devices.includes('webgpu'))
-    throw new Error(`jax-js: it opened ${devices.join(', ') || 'no device'}; want webgpu.`);
+    throw new Error(`jax-js: it opened ${devices.join(', ') || 'no device'}, not webgpu.`);
   defaultDevice('webgpu');
   return {
     name: 'jax-js',
@@ -48,13 +48,13 @@ const mapTree = (tree: Tree, value: (array: JaxArray, name: string) => JaxArray)
 function train(task: TrainingTask): Training {
   const { config, weights, B, T, batch } = task;
   const shapes = new Map(parametersOf(config).map(({ name, shape }) => [name, shape]));
-  const whole = (value: (name: string, shape: number[]) => JaxArray): Tree =>
+  const tree = (value: (name: string, shape: number[]) => JaxArray): Tree =>
     Object.fromEntries([...shapes].map(([name, shape]) => [name, value(name, shape)]));
-  let params = whole((name, shape) =>
+  let params = tree((name, shape) =>
     np.array(weights.get(name) as Float32Array<ArrayBuffer>, { shape }),
   );
-  let mean = whole((_, shape) => np.zeros(shape));
-  let square = whole((_, shape) => np.zeros(shape));
+  let mean = tree((_, shape) => np.zeros(shape));
+  let square = tree((_, shape) => np.zeros(shape));
   const tokens = np.array(Int32Array.from(batch.inputs), { shape: [B * T], dtype: np.int32 });
   const targets = np.array(Int32Array.from(batch.targets), { shape: [B * T, 1], dtype: np.int32 });
 
@@ -164,7 +164,7 @@ function multiply({ M, K, N, a, transposeA, b, transposeB, repeats }: ProductTas
     name: NAME,
     async run() {
       last?.dispose();
-      // All are kept until they are done: what is let go before is never computed.
+      // All are kept until they are done: a result that is disposed earlier is never computed.
       const results = Array.from({ length: repeats }, () => product(left.ref, right.ref));
       await blockUntilReady(results);
       last = results.pop();

@@ -1,5 +1,5 @@
-// PyTorch on one core of the CPU, in a process of its own that takes a step when it is told to. No
-// rival: the limit to look at. Node only.
+// PyTorch on one CPU core, in its own process, which takes a step on request. It does not compete;
+// it shows the limit. Node only.
 
 import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process';
 import { createInterface } from 'node:readline';
@@ -7,7 +7,7 @@ import type { Peer, Training, TrainingTask } from './peer';
 
 const SCRIPT = 'tests/bench/pytorch_step.py';
 
-/** The Python that has torch; undefined where there is none. */
+/** The Python that has torch; undefined if there is none. */
 export function findPyTorch(): Peer | undefined {
   for (const python of ['python3', '/usr/bin/python3']) {
     const { status, stdout } = spawnSync(python, ['-c', 'import torch; print(torch.__version__)'], {

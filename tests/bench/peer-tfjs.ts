@@ -1,5 +1,5 @@
-// TensorFlow.js with its WebGPU backend, used as its own examples use it: variables, minimise by
-// tf.train.adam, read the loss.
+// TensorFlow.js with its WebGPU backend, used as in its own examples: variables, tf.train.adam,
+// read the loss.
 
 import * as tf from '@tensorflow/tfjs';
 import '@tensorflow/tfjs-backend-webgpu';
@@ -21,7 +21,7 @@ export async function openTfjs(): Promise<Peer> {
   await tf.setBackend('webgpu');
   await tf.ready();
   if (tf.getBackend() !== 'webgpu')
-    throw new Error(`tfjs: its backend is ${tf.getBackend()}; want webgpu.`);
+    throw new Error(`tfjs: its backend is ${tf.getBackend()}, not webgpu.`);
   return {
     name: 'tfjs',
     version: tf.version_core,
@@ -43,7 +43,7 @@ function train({ config, weights, B, T, batch }: TrainingTask): Training {
   const matrices = Object.values(variables).filter(({ rank }) => rank === 2);
   const tokens = tf.tensor2d(Int32Array.from(batch.inputs), [B, T], 'int32');
   const targets = tf.tensor1d(batch.targets, 'int32');
-  // The strict upper triangle is −∞, as far as f32 takes it.
+  // The strict upper triangle stands for −∞.
   const mask = tf.tidy(() =>
     tf.sub(1, tf.linalg.bandPart(tf.ones([T, T]), -1, 0)).mul(-1e9),
   ) as tf.Tensor2D;

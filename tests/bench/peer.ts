@@ -1,5 +1,4 @@
-// What each of the others does in the benchmark, and what they are told. The workloads know them by
-// this alone.
+// The interface of the benchmark's contestants, and the tasks that they are given.
 
 import type { Batch } from '../../src/data/batches';
 import type { Gpt2Config } from '../../src/model/gpt2/config';
@@ -7,9 +6,9 @@ import type { Contestant } from './interleave';
 
 /** A GPT-2 training step: `run` takes one AdamW step on the batch and waits for it. */
 export interface Training extends Contestant {
-  /** In the race, or only to look at. */
+  /** A `limit` is only shown; it does not compete. */
   kind: 'ours' | 'rival' | 'limit';
-  /** Mean cross-entropy that the last step began with. */
+  /** Mean cross-entropy before the last step's update. */
   loss(): Promise<number>;
   end(): Promise<void>;
 }
@@ -25,8 +24,8 @@ export interface TrainingTask {
 }
 
 /**
- * AdamW: decoupled decay of the matrices alone, as GPT-2 is trained, ten times as strong, so that
- * it shows in three steps. No clipping.
+ * AdamW with decoupled decay of the matrices only, as GPT-2 is trained, but ten times as strong, so
+ * that it shows within three steps. No clipping.
  */
 export const ADAM = {
   learningRate: 1e-3,
@@ -36,47 +35,44 @@ export const ADAM = {
   weightDecay: 1,
 } as const;
 
-/** c (M, N) = a (M, K) · b (K, N), `repeats` times over. */
+/** c (M, N) = a (M, K) · b (K, N), computed `repeats` times. */
 export interface ProductTask {
   M: number;
   K: number;
   N: number;
-  /** (M, K), or (K, M) where transposed. */
+  /** (M, K), or (K, M) if transposed. */
   a: Float32Array<ArrayBuffer>;
   transposeA: boolean;
-  /** (K, N), or (N, K) where transposed. */
+  /** (K, N), or (N, K) if transposed. */
   b: Float32Array<ArrayBuffer>;
   transposeB: boolean;
   repeats: number;
 }
 
 export interface Product extends Contestant {
-  /** (M, N), of the last run. */
+  /** (M, N), from the last run. */
   result(): Promise<Float32Array>;
   end(): Promise<void>;
 }
 
 /** A loss and its gradient with respect to the student's logits. */
 export interface LossTask {
-  /**
-   * `kd`: T² · KL(teacher ‖ student) at temperature T, a mean over tokens; its teacher is not
-   * differentiated.
-   */
+  /** `kd`: T² · KL(teacher ‖ student) at temperature T, mean over tokens, teacher fixed. */
   loss: 'ce' | 'kd';
-  /** The logits' shape (B, T, V), which are all held; `sliced` takes [:, :-1] of them. */
+  /** (B, T, V), of all logits; `sliced` takes [:, :-1] of them. */
   shape: readonly [B: number, T: number, V: number];
   sliced: boolean;
   student: Float32Array<ArrayBuffer>;
-  /** Of the same shape; for `kd`. */
+  /** Same shape; empty for `ce`. */
   teacher: Float32Array<ArrayBuffer>;
-  /** One for each row that the loss sees. */
+  /** One per row that the loss reads. */
   targets: Int32Array<ArrayBuffer>;
   temperature: number;
 }
 
 export interface LossRun extends Contestant {
   loss(): Promise<number>;
-  /** (B, T, V), 0 where the loss did not look. */
+  /** (B, T, V), 0 where the loss did not read. */
   gradient(): Promise<Float32Array>;
   end(): Promise<void>;
 }
@@ -85,7 +81,7 @@ export interface Peer {
   name: string;
   version: string;
   training(task: TrainingTask): Promise<Training>;
-  /** Absent where it is no rival. */
+  /** Absent if it does not compete here. */
   product?(task: ProductTask): Promise<Product>;
   loss?(task: LossTask): Promise<LossRun>;
 }

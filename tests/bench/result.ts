@@ -1,5 +1,5 @@
-// What a workload is given, and what it hands back: a table's rows, figures against their targets,
-// and the agreement that came first.
+// A workload's inputs and results: rows of tables, figures with their targets, and the agreement
+// that was checked before timing.
 
 import type { ProfileReport } from '../../src/distill/profile/profile';
 import type { Gpu } from '../../src/gpu/device';
@@ -9,14 +9,14 @@ import type { Peer } from './peer';
 export interface Bench {
   gpu: Gpu;
   peers: readonly Peer[];
-  /** Counted turns of each contestant; each workload has its own number where none is given. */
+  /** Timed turns of each contestant; each workload has its own default. */
   turns?: number;
-  /** What is going on, for a person who waits. */
+  /** Reports progress. */
   log(line: string): void;
 }
 
 export interface Row extends Pick<Timing, 'name' | 'median' | 'min' | 'milliseconds'> {
-  /** What the time comes to, e.g. { 'GFLOP/s': 5.1 }. */
+  /** Figures derived from the time, e.g. { 'GFLOP/s': 5.1 }. */
   figures?: Record<string, number>;
 }
 
@@ -25,17 +25,17 @@ export interface Table {
   title: string;
   rows: Row[];
   /**
-   * Tables whose grids share a title are printed as one: a line each, a column a contestant, one
-   * figure of theirs.
+   * Tables whose grids share a title are printed as one table of `figure`: one line per table, one
+   * column per contestant.
    */
   grid?: { title: string; row: string; figure: string };
 }
 
-/** A figure that the project promises something about, or that says where it stands. */
+/** A figure, with the project's target if there is one. */
 export interface Figure {
   what: string;
   value: number;
-  /** What is promised; absent where nothing is. */
+  /** The target. */
   atLeast?: number;
   atMost?: number;
 }
@@ -44,7 +44,7 @@ export interface Agreement {
   what: string;
   /** Why the limit is what it is. */
   reason: string;
-  /** How far each is from the first, relative. */
+  /** Each contestant's relative difference from the first. */
   rows: { name: string; difference: number; limit: number }[];
 }
 
@@ -54,31 +54,32 @@ export interface Result {
   agreement: Agreement[];
   tables: Table[];
   figures: Figure[];
-  /** Where our own step goes, kernel by kernel. */
+  /** Our step's time, kernel by kernel. */
   profile?: ProfileReport;
-  /** Who could not take part, and why; what else belongs to the numbers. */
+  /** Who could not take part and why; other remarks. */
   notes: string[];
 }
 
-/** Contestants computed different things: their times would compare nothing. */
+/** Contestants computed different things, so comparing their times is meaningless. */
 export class Disagreement extends Error {
   override name = 'Disagreement';
 }
 
-/** @throws Disagreement if a row is further away than its limit, or not a number */
+/** @throws Disagreement if a row's difference exceeds its limit or is not a number */
 export function requireAgreement(agreement: Agreement): Agreement {
   const far = agreement.rows.filter(({ difference, limit }) => !(difference <= limit));
   if (far.length === 0) return agreement;
-  const said = far.map(
+  const differences = far.map(
     ({ name, difference, limit }) =>
-      `${name} is ${difference.toExponential(1)} away, ${limit.toExponential()} allowed`,
+      `${name} differs by ${difference.toExponential(1)}, limit ${limit.toExponential()}`,
   );
   throw new Disagreement(
-    `${agreement.what}: ${said.join('; ')} (${agreement.reason}). No time is printed: find out who is wrong first.`,
+    `${agreement.what}: ${differences.join('; ')} (${agreement.reason}). ` +
+      'Nothing is timed: find out who is wrong first.',
   );
 }
 
-/** Largest relative difference of numbers that belong together. */
+/** The largest relative difference between corresponding numbers. */
 export const furthest = (values: readonly number[], from: readonly number[]): number =>
   values.length === from.length
     ? Math.max(...values.map((value, i) => Math.abs(value - from[i]) / Math.abs(from[i])))

@@ -1,5 +1,4 @@
-// Opens the rivals, runs the workloads in order and prints what they find; in Node and on the page
-// alike.
+// Opens the peers, runs the workloads in order and prints their results, in Node and on the page.
 
 import { devDependencies } from '../../package.json';
 import type { Gpu } from '../../src/gpu/device';
@@ -23,21 +22,21 @@ const BENCHES: Record<Workload, (bench: Bench) => Promise<Result>> = {
 export interface Report {
   adapter: string;
   f16: boolean;
-  /** What WebGPU runs in. */
+  /** The program that provides WebGPU. */
   host: string;
   date: string;
   versions: Record<string, string>;
   results: Result[];
 }
 
-/** @throws Disagreement where contestants compute different things */
+/** @throws Disagreement if contestants compute different things */
 export async function runBench(
   gpu: Gpu,
   options: Options,
   host: string,
   others: readonly Peer[],
 ): Promise<Report> {
-  // They look for navigator.gpu when they are imported.
+  // On import, they look for navigator.gpu.
   const [{ openTfjs }, { openJax }] = await Promise.all([
     import('./peer-tfjs'),
     import('./peer-jax'),
@@ -50,7 +49,7 @@ export async function runBench(
   console.log(`${adapter}, ${f16 ? 'with' : 'without'} f16; ${host}; ${date}\n`);
   const results: Result[] = [];
   for (const workload of options.only) {
-    // Progress is not part of what is found.
+    // Progress goes to stderr, because it is not part of the results.
     const log = (line: string) => console.error(`${workload}: ${line} …`);
     const result = await BENCHES[workload]({ gpu, peers, turns: options.turns, log });
     results.push(result);

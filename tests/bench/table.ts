@@ -1,8 +1,8 @@
-// A result as text: Markdown that RESULTS.md can take as it is.
+// A result as Markdown, ready for RESULTS.md.
 
 import type { Figure, Result, Row, Table } from './result';
 
-/** Three digits that count, and no more than a thousandth. */
+/** Three significant digits, at most three decimals. */
 export const short = (value: number): string => {
   if (!Number.isFinite(value)) return 'n/a';
   const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value) || 1)));
@@ -21,11 +21,14 @@ export function formatResult({
   return [
     `## ${workload}: ${title}`,
     ...agreement.map(({ what, reason, rows }) => {
-      const said = rows.map(
+      const differences = rows.map(
         ({ name, difference, limit }) =>
-          `${name} ${difference.toExponential(1)} of ${limit.toExponential()}`,
+          `${name} ${difference.toExponential(1)} (limit ${limit.toExponential()})`,
       );
-      return `Agree: ${what}. From the first, of what is allowed: ${said.join(', ')}. Why so much: ${reason}.`;
+      return (
+        `Agreement: ${what}. Differences from the first: ${differences.join(', ')}. ` +
+        `Reason for the limit: ${reason}.`
+      );
     }),
     ...tables.filter(({ grid }) => !grid).map(formatTable),
     ...grids.map((title) =>
@@ -68,12 +71,12 @@ function markdown(title: string, head: string[], rows: string[][]): string {
 }
 
 function formatFigure({ what, value, atLeast, atMost }: Figure): string {
-  const promises = [
+  const targets = [
     ...(atLeast === undefined ? [] : [`at least ${atLeast}`]),
     ...(atMost === undefined ? [] : [`at most ${atMost}`]),
   ];
-  if (promises.length === 0) return `- ${what}: ${short(value)}`;
+  if (targets.length === 0) return `- ${what}: ${short(value)}`;
   const met =
     value >= (atLeast ?? Number.NEGATIVE_INFINITY) && value <= (atMost ?? Number.POSITIVE_INFINITY);
-  return `- ${what}: ${short(value)}, promised ${promises.join(' and ')}: ${met ? 'met' : 'MISSED'}`;
+  return `- ${what}: ${short(value)}, target ${targets.join(' and ')}: ${met ? 'met' : 'MISSED'}`;
 }

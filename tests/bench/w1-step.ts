@@ -1,9 +1,9 @@
-// W1 and W2: one training step of a small GPT-2, AdamW, cross-entropy. All begin with the same
-// weights and batch, and must come to the same losses before anything is timed.
+// W1 and W2: one training step of a small GPT-2, AdamW, cross-entropy. All contestants start with
+// the same weights and batch, and must reach the same losses before anything is timed.
 
 import { profileText } from '../../src/distill/profile/profile-text';
 import type { Gpt2Config } from '../../src/model/gpt2/config';
-import { batchOf, wholeWeights } from './formula';
+import { allWeights, batchOf } from './formula';
 import { interleaved, type Timing } from './interleave';
 import { ourTraining } from './ours';
 import type { Training, TrainingTask } from './peer';
@@ -40,8 +40,10 @@ export const STEPS = {
 };
 
 const STEPS_COMPARED = 3;
-/** Of the loss from the given weights, and of the losses after each AdamW step. Five times what was seen in f32; a step
- * without weight decay is 3e-4 away. */
+/**
+ * For the loss of the initial weights, and for the losses after each AdamW step. Five times the
+ * differences measured in f32; a step without weight decay differs by 3e-4.
+ */
 const LIMITS = { f32: [1e-5, 5e-5], f16: [1e-3, 5e-3] } as const;
 const TURNS = 10;
 
@@ -50,7 +52,7 @@ export async function taskOf({ config, B, T }: Shape): Promise<TrainingTask> {
     config,
     B,
     T,
-    weights: await wholeWeights('bench', config),
+    weights: await allWeights('bench', config),
     batch: batchOf(B, T, config.vocab_size),
   };
 }
@@ -76,17 +78,18 @@ export async function benchStep(bench: Bench, workload: keyof typeof STEPS): Pro
   return {
     workload,
     title:
-      `a training step of GPT-2 with V ${V}, T ${shape.T}, B ${shape.B}, C ${C}, ${H} heads, ${n_layer} layer${n_layer > 1 ? 's' : ''}; ` +
-      'AdamW, cross-entropy',
+      `a training step of GPT-2 with V ${V}, T ${shape.T}, B ${shape.B}, C ${C}, ${H} heads, ` +
+      `${n_layer} layer${n_layer > 1 ? 's' : ''}; AdamW, cross-entropy`,
     agreement,
     tables: [{ title: '', rows }],
     figures: figuresOf(timings, contestants),
     profile,
     notes: [
-      ...(bench.gpu.adapter.f16 ? [] : ['The adapter has no f16: that row is left out.']),
+      ...(bench.gpu.adapter.f16 ? [] : ['The adapter has no f16, so that row is missing.']),
       profile
-        ? `Where ${ours.name} goes:\n\n\`\`\`\n${profileText(profile, bench.gpu.adapter.name).trim()}\n\`\`\``
-        : 'The adapter has no timestamp-query: where the step goes is left out.',
+        ? `Profile of ${ours.name}:\n\n\`\`\`\n` +
+          `${profileText(profile, bench.gpu.adapter.name).trim()}\n\`\`\``
+        : 'The adapter has no timestamp-query, so there is no profile of the step.',
     ],
   };
 }
@@ -95,12 +98,12 @@ async function agreeOnLosses(bench: Bench, contestants: readonly Training[]): Pr
   const losses: number[][] = [];
   for (const contestant of contestants) {
     bench.log(`the first ${STEPS_COMPARED + 1} steps: ${contestant.name}`);
-    const own: number[] = [];
+    const series: number[] = [];
     for (let step = 0; step <= STEPS_COMPARED; step++) {
       await contestant.run();
-      own.push(await contestant.loss());
+      series.push(await contestant.loss());
     }
-    losses.push(own);
+    losses.push(series);
   }
   const compare = (what: string, reason: string, from: number, to: number) =>
     requireAgreement({
@@ -118,7 +121,7 @@ async function agreeOnLosses(bench: Bench, contestants: readonly Training[]): Pr
     compare('the first loss', 'f32 sums in another order', 0, 1),
     compare(
       `the losses after 1 to ${STEPS_COMPARED} steps`,
-      'AdamW makes of a gradient that is all but 0 a step as large as any, and so of its rounding',
+      'AdamW turns even a nearly zero gradient, and so its rounding, into a step of full size',
       1,
       STEPS_COMPARED + 1,
     ),
@@ -134,7 +137,9 @@ function figuresOf(timings: readonly Timing[], contestants: readonly Training[])
     ...(rivals.length > 0
       ? [
           {
-            what: `the fastest of ${rivals.map(({ name }) => name).join(' and ')} over ${ours.name}`,
+            what:
+              `the fastest of ${rivals.map(({ name }) => name).join(' and ')} ` +
+              `over ${ours.name}`,
             value: fastest / ours.median,
             atLeast: 3,
           },

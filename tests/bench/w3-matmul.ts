@@ -1,5 +1,5 @@
-// W3: the matrix products of W1's and W2's step: forward, and both backward ones, which read a
-// transpose of what lies there.
+// W3: the matrix products of the steps of W1 and W2: forward, and both products of the backward
+// pass, which read one operand transposed.
 
 import { download, upload } from '../../src/check/tensors';
 import { bufferOf, Pool, Recorder } from '../../src/gpu/program';
@@ -26,7 +26,7 @@ interface Shape {
   N: number;
   transposeA?: boolean;
   transposeB?: boolean;
-  /** What ours stores: sums that go on in f32 (logits, weight gradients), or activations. */
+  /** What Stillhouse stores: f32 sums (logits, weight gradients), or activations. */
   stores: 'sums' | 'activations';
 }
 
@@ -55,13 +55,11 @@ const productsOf = ({
   ...head(B * T, C, V),
 ];
 
-/** What a turn should come to, so that a submission is little beside it: on a CPU, and on a GPU. */
+/** Flops per turn, so that the cost of a submission is small beside it: on a CPU and on a GPU. */
 const WORK = { software: 4e8, gpu: 2e11 };
 const MOST_REPEATS = { software: 10, gpu: 200 };
 const TURNS = 5;
-/**
- * f32 sums of up to 8,192 terms in another order; a product stored in f16 is rounded to 11 bits.
- */
+/** f32 sums of up to 8,192 terms in another order; a product stored in f16 has 11 bits. */
 const LIMITS = { f32: 1e-5, f16: 1e-3 };
 
 export async function benchMatmul(bench: Bench): Promise<Result> {
@@ -72,8 +70,8 @@ export async function benchMatmul(bench: Bench): Promise<Result> {
     const ratios: number[] = [];
     for (const shape of productsOf(STEPS[workload])) {
       bench.log(`${workload} ${shape.name}`);
-      const { agreed, table, ratio } = await benchProduct(bench, workload, shape);
-      agreement.push(agreed);
+      const { agreement: product, table, ratio } = await benchProduct(bench, workload, shape);
+      agreement.push(product);
       tables.push(table);
       if (ratio) ratios.push(ratio);
     }
@@ -82,7 +80,9 @@ export async function benchMatmul(bench: Bench): Promise<Result> {
         ratios.reduce((sum, ratio) => sum + Math.log(ratio), 0) / ratios.length,
       );
       figures.push({
-        what: `${workload}: the fastest rival over stillhouse f32, geometric mean of ${ratios.length} products`,
+        what:
+          `${workload}: the fastest rival over stillhouse f32, ` +
+          `geometric mean of ${ratios.length} products`,
         value: mean,
       });
     }
@@ -94,7 +94,8 @@ export async function benchMatmul(bench: Bench): Promise<Result> {
     tables,
     figures,
     notes: [
-      'y forward; dx and dw its gradients, which read a transpose. In f16 activations are stored in f16, logits and weights’ gradients in f32.',
+      'y is forward; dx and dw are gradients, which read an operand transposed. ' +
+        'In f16, activations are stored in f16, logits and weight gradients in f32.',
     ],
   };
 }
@@ -119,15 +120,15 @@ async function benchProduct(bench: Bench, workload: string, shape: Shape) {
   };
   const contestants = [await ourProduct(bench, 'f32', task, shape.stores)];
   if (bench.gpu.adapter.f16) contestants.push(await ourProduct(bench, 'f16', task, shape.stores));
-  const own = contestants.length;
+  const ours = contestants.length;
   for (const peer of bench.peers) if (peer.product) contestants.push(await peer.product(task));
   for (const contestant of contestants) await contestant.run();
   const [first, ...others] = await Promise.all(
     contestants.map((contestant) => contestant.result()),
   );
-  const agreed = requireAgreement({
+  const agreement = requireAgreement({
     what: `${workload} ${name}`,
-    reason: 'f32 sums in another order; a product that is stored in f16 is rounded to 11 bits',
+    reason: 'f32 sums in another order; a product stored in f16 is rounded to 11 bits',
     rows: others.map((result, i) => {
       const { name } = contestants[i + 1];
       return {
@@ -146,15 +147,15 @@ async function benchProduct(bench: Bench, workload: string, shape: Shape) {
     min: min / repeats,
     figures: { 'GFLOP/s': (flop * repeats) / median / 1e6 },
   }));
-  const fastest = Math.min(...rows.slice(own).map(({ median }) => median));
-  const ratio = rows.length > own ? fastest / rows[0].median : undefined;
+  const fastest = Math.min(...rows.slice(ours).map(({ median }) => median));
+  const ratio = rows.length > ours ? fastest / rows[0].median : undefined;
   const grid = {
     title: `${workload}: GFLOP/s`,
     row: `${name}: (${M}, ${K}) · (${K}, ${N})`,
     figure: 'GFLOP/s',
   };
   return {
-    agreed,
+    agreement,
     ratio,
     table: { title: `${workload} ${name}, ${repeats} at a time`, grid, rows },
   };
@@ -193,12 +194,12 @@ async function ourProduct(
   };
 }
 
-/** The furthest of each name, over all products. */
+/** The largest difference of each contestant over all products. */
 function joined(all: readonly Agreement[]): Agreement {
   const names = [...new Set(all.flatMap(({ rows }) => rows.map(({ name }) => name)))];
   const rows = names.map((name) => {
-    const own = all.flatMap(({ rows }) => rows.filter((row) => row.name === name));
-    return own.reduce((worst, row) => (row.difference > worst.difference ? row : worst));
+    const ofName = all.flatMap(({ rows }) => rows.filter((row) => row.name === name));
+    return ofName.reduce((worst, row) => (row.difference > worst.difference ? row : worst));
   });
   return {
     what: `‖difference‖ / ‖product‖, the largest of ${all.length} products`,

@@ -1,5 +1,5 @@
-// The head and its loss over a real vocabulary: all logits at once, against chunks of rows whose
-// logits are made, read and let go.
+// Head and loss over a real vocabulary: all logits at once, against chunks of rows whose logits
+// share memory.
 
 import { download, upload } from '../../src/check/tensors';
 import { DEFAULTS } from '../../src/config';
@@ -16,22 +16,17 @@ import { type Bench, distance, furthest, type Result, requireAgreement } from '.
 import { gpt2Shape } from './w1-step';
 
 const V = 50257;
-/** 512 rows: their logits, 103 MB, still fit into lavapipe's binding of 128 MiB at once. */
+/** 512 rows: their logits, 103 MB, fit into lavapipe's largest binding, 128 MiB. */
 const [B, T] = [4, 128];
-/**
- * The width. GPT-2's own on a GPU; on a CPU a sixth of it, or the products would take minutes and
- * hide the loss all the same.
- */
+/** The width: GPT-2's on a GPU; a sixth of it on a CPU, where products would take minutes. */
 const WIDTH = { software: 128, gpu: 768 };
-/** Elements a chunk: all of them, and the trainer's own choice. */
+/** Elements per chunk: all of them, or the trainer's default. */
 const CHUNKS: Record<string, number | undefined> = {
   'all at once': B * T * V,
   'in chunks, as trained': undefined,
 };
 const TURNS = 3;
-/**
- * The same products and losses row by row; only the head's gradient is added up in another order.
- */
+/** The same products and losses per row; only the head's gradient is summed in another order. */
 const LIMIT = 1e-5;
 
 export async function benchChunks(bench: Bench): Promise<Omit<Result, 'workload' | 'title'>> {
@@ -46,16 +41,16 @@ export async function benchChunks(bench: Bench): Promise<Omit<Result, 'workload'
     await run.prepare();
     await run.run();
   }
-  const found = await Promise.all(runs.map((run) => run.found()));
+  const results = await Promise.all(runs.map((run) => run.result()));
   const agreement = requireAgreement({
     what: 'head and loss: loss, d hidden and the gradient of the head',
-    reason: 'the gradient of the head is added up chunk by chunk',
+    reason: 'the gradient of the head is summed chunk by chunk',
     rows: runs.slice(1).map(({ name }, i) => {
-      const [of, all] = [found[i + 1], found[0]];
+      const [chunks, all] = [results[i + 1], results[0]];
       const difference = Math.max(
-        furthest([of.loss], [all.loss]),
-        distance(of.dhidden, all.dhidden),
-        distance(of.gradient, all.gradient),
+        furthest([chunks.loss], [all.loss]),
+        distance(chunks.dhidden, all.dhidden),
+        distance(chunks.gradient, all.gradient),
       );
       return { name, difference, limit: LIMIT };
     }),
@@ -88,7 +83,7 @@ export async function benchChunks(bench: Bench): Promise<Omit<Result, 'workload'
 }
 
 async function headAndLoss(gpu: Gpu, name: string, C: number, chunkElements?: number) {
-  // A model of embeddings alone: its last hidden states are given.
+  // A model without blocks: the hidden states are inputs.
   const { config } = gpt2Shape(V, C, C / 32, 0, B, T);
   const student = gpt2(config);
   const plan = planArena(student.parameters, gpu.limits.buffer);
@@ -151,7 +146,7 @@ async function headAndLoss(gpu: Gpu, name: string, C: number, chunkElements?: nu
       gpu.device.queue.submit([encoder.finish()]);
       await gpu.idle();
     },
-    async found() {
+    async result() {
       const [loss] = await download(gpu, sums);
       return {
         loss,

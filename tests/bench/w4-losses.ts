@@ -1,6 +1,6 @@
-// W4: cross-entropy and distillation with their gradients on a real vocabulary's logits, contiguous
-// and as the slice [:, :-1]: read where they lie, or copied first, as view and reshape make others
-// do. And the head with its loss in chunks, against all logits at once.
+// W4: cross-entropy and distillation with their gradients on the logits of a real vocabulary,
+// contiguous and as the slice [:, :-1], which is read in place or copied first, as others must.
+// Also head and loss in chunks, against all logits at once.
 
 import { numbers } from './formula';
 import { type Contestant, interleaved, type Timing } from './interleave';
@@ -20,45 +20,42 @@ import { benchChunks } from './w4-chunks';
 const V = 50257;
 const TURNS = 5;
 /**
- * Added up one after the other in f32, 50,257 terms come out up to 2e-5 off (jax-js); a factor
- * forgotten would show a thousand times that.
+ * Summed one after the other in f32, 50,257 terms are off by up to 2e-5 (jax-js). A forgotten factor
+ * would be a thousand times that.
  */
 const LIMIT = 1e-4;
-const REASON = `f32 sums over ${V} words, in an order of each one’s own`;
-/** What the exponents are drawn from: logits of −4 to 4. */
+const REASON = `f32 sums over ${V} tokens, in different orders`;
+/** Logits are from −4 to 4. */
 const SCALE = 4;
 
 type Loss = LossTask['loss'];
 
-/**
- * (B, T, V) logits, and how many rows of them the loss sees. Each fits into lavapipe's binding of
- * 128 MiB.
- */
+/** (B, T, V) of the logits. Each fits into lavapipe's largest binding, 128 MiB. */
 const SHAPES = {
-  // 512 rows either way.
+  // The loss reads 512 rows in both.
   ce: { contiguous: [4, 128, V], sliced: [4, 129, V] },
-  // 508 rows: (4, 128, 50257), its last position cut off.
+  // 508 rows: (4, 128, 50257) without its last position.
   kd: { contiguous: [4, 127, V], sliced: [4, 128, V] },
 } as const;
 
 export async function benchLosses(bench: Bench): Promise<Result> {
   const [ce, kd] = [await benchLoss(bench, 'ce'), await benchLoss(bench, 'kd')];
   const chunks = await benchChunks(bench);
-  const parts = [ce, kd, chunks];
+  const results = [ce, kd, chunks];
   return {
     workload: 'W4',
-    title: `losses with their gradients over ${V} words, f32`,
-    agreement: parts.flatMap(({ agreement }) => agreement),
-    tables: parts.flatMap(({ tables }) => tables),
-    figures: parts.flatMap(({ figures }) => figures),
-    notes: parts.flatMap(({ notes }) => notes),
+    title: `losses with their gradients over a vocabulary of ${V}, f32`,
+    agreement: results.flatMap(({ agreement }) => agreement),
+    tables: results.flatMap(({ tables }) => tables),
+    figures: results.flatMap(({ figures }) => figures),
+    notes: results.flatMap(({ notes }) => notes),
   };
 }
 
 interface Entry {
   run: LossRun;
   sliced: boolean;
-  /** What of it is compared: after a copy that is not copied back the gradient lies elsewhere. */
+  /** What is compared. Without the copy back, the gradient is not where the logits were. */
   compared: 'gradient' | 'loss';
 }
 
@@ -96,7 +93,7 @@ async function benchLoss(bench: Bench, loss: Loss): Promise<Omit<Result, 'worklo
         const named = { ...run, name: `${run.name}, ${sliced ? 'sliced' : 'contiguous'}` };
         entries.push({ run: named, sliced, compared: 'gradient' });
       } catch (error) {
-        notes.push(`${name} cannot: ${(error as Error).message}`);
+        notes.push(`${name} cannot take part: ${(error as Error).message}`);
       }
     }
   }
@@ -150,26 +147,26 @@ function taskOf(loss: Loss, sliced: boolean): LossTask {
 }
 
 async function agree(bench: Bench, what: string, entries: readonly Entry[]) {
-  const found: { loss: number; gradient: Float32Array | undefined }[] = [];
+  const results: { loss: number; gradient: Float32Array | undefined }[] = [];
   for (const { run, compared } of entries) {
     bench.log(`first run: ${run.name}`);
     await run.prepare?.();
     await run.run();
-    found.push({
+    results.push({
       loss: await run.loss(),
       gradient: compared === 'gradient' ? await run.gradient() : undefined,
     });
   }
-  const [first, ...others] = found;
+  const [first, ...others] = results;
   return requireAgreement({
     what: `${what}: loss (${first.loss.toFixed(5)}) and gradient`,
     reason: REASON,
     rows: others.map(({ loss, gradient }, i) => {
       const difference = furthest([loss], [first.loss]);
-      const apart = gradient ? distance(gradient, first.gradient as Float32Array) : 0;
+      const gradientDifference = gradient ? distance(gradient, first.gradient as Float32Array) : 0;
       return {
         name: entries[i + 1].run.name,
-        difference: Math.max(difference, apart),
+        difference: Math.max(difference, gradientDifference),
         limit: LIMIT,
       };
     }),
@@ -201,7 +198,7 @@ function figuresOf(loss: Loss, timings: readonly Timing[], extraBytes: number): 
         ]
       : []),
     {
-      what: `${what}: MB beyond the inputs (the gradient takes the student’s place)`,
+      what: `${what}: MB besides the inputs (the gradient overwrites the student’s logits)`,
       value: extraBytes / 1e6,
       atMost: 1,
     },

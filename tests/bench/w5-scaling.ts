@@ -1,6 +1,5 @@
-// W5: cost grows as it should. The step's time at 2, 4 and 8 layers and sequences against a
-// straight line, attention's at three lengths against the square. Ours alone: it compares with
-// itself.
+// W5: cost grows as it should. The step's time at 2, 4 and 8 layers and sequences is compared with
+// a straight line, attention's at three lengths with the square. Stillhouse only, against itself.
 
 import { upload } from '../../src/check/tensors';
 import { bufferOf, Pool, Recorder } from '../../src/gpu/program';
@@ -14,7 +13,7 @@ import { gpt2Shape, taskOf } from './w1-step';
 const SIZES = [2, 4, 8] as const;
 const LENGTHS = [64, 128, 256] as const;
 const TURNS = 10;
-/** W1's. */
+/** W1's sizes. */
 const [V, C, H, LAYERS, B, T] = [512, 128, 4, 2, 8, 64];
 /** A straight line, within 15%. */
 const LINEAR = { atLeast: 0.85, atMost: 1.15 };
@@ -27,7 +26,9 @@ export async function benchScaling(bench: Bench): Promise<Result> {
   const lengths = await growth(bench, 'tokens', LENGTHS, (n) => attentionOf(bench, n));
   return {
     workload: 'W5',
-    title: `cost grows as it should (V ${V}, C ${C}, ${H} heads, ${LAYERS} layers, B ${B}, T ${T}, f32)`,
+    title:
+      'cost grows as it should ' +
+      `(V ${V}, C ${C}, ${H} heads, ${LAYERS} layers, B ${B}, T ${T}, f32)`,
     agreement: [],
     tables: [
       table('The step by layers', layers),
@@ -92,14 +93,14 @@ async function attentionOf(
     async end() {
       program.destroy();
       pool.destroy();
-      for (const own of [out, dout, qkv, dqkv, lse, delta]) gpu.memory.destroy(bufferOf(own));
+      for (const tensor of [out, dout, qkv, dqkv, lse, delta]) gpu.memory.destroy(bufferOf(tensor));
     },
   };
 }
 
 const table = (title: string, rows: Timing[]): Table => ({ title, rows });
 
-/** Turn by turn: a machine that slows down for a while slows all three. */
+/** The median over turns of a figure per turn: a machine that slows down slows all contestants. */
 const overTurns = (
   timings: readonly Timing[],
   figure: (milliseconds: number[]) => number,
@@ -110,10 +111,7 @@ const overTurns = (
     ),
   );
 
-/**
- * The third against the line through the first two, which lie at 2 and 4: 8 is two such steps
- * further.
- */
+/** The time at 8 compared with the line through those at 2 and 4: 8 is two such steps further. */
 const line = (what: string, timings: readonly Timing[]): Figure => ({
   what: `time at 8 ${what} over the line through 2 and 4`,
   value: overTurns(timings, ([two, four, eight]) => eight / (four + 2 * (four - two))),

@@ -1,5 +1,5 @@
-// What the benchmark may print: only times of contestants that agree, taken in turns, each figure
-// beside what was promised.
+// The benchmark prints only times of contestants that agree, taken in turns, and each figure beside
+// its target.
 
 import { expect, test } from 'vitest';
 import { type Contestant, interleaved, median } from '../bench/interleave';
@@ -7,7 +7,7 @@ import { parseOptions, WORKLOADS } from '../bench/options';
 import { Disagreement, distance, furthest, type Result, requireAgreement } from '../bench/result';
 import { formatResult } from '../bench/table';
 
-test('the flags are read, and what they may not be is named', () => {
+test('the flags are read, and invalid ones are named', () => {
   expect(parseOptions([])).toEqual({ only: [...WORKLOADS] });
   expect(parseOptions(['--only', 'w1,W3', '--turns', '7', '--json', 'a.json'])).toEqual({
     only: ['W1', 'W3'],
@@ -15,24 +15,24 @@ test('the flags are read, and what they may not be is named', () => {
     json: 'a.json',
   });
   expect(() => parseOptions(['--only', 'W9'])).toThrow(
-    'bench: --only names W9; there are W1, W2, W3, W4, W5.',
+    'bench: --only names W9; choose from W1, W2, W3, W4, W5.',
   );
   expect(() => parseOptions(['--turns', '1.5'])).toThrow(
-    '--turns is 1.5; give a whole number from 1 on',
+    '--turns is 1.5; it must be a whole number of at least 1',
   );
   expect(() => parseOptions(['--turns'])).toThrow('--turns needs a value');
   expect(() => parseOptions(['--fast', '1'])).toThrow('there is no flag --fast');
 });
 
-test('contestants take turns, warm up uncounted, and are put right before each run', async () => {
-  const said: string[] = [];
+test('contestants take turns, warm up untimed, and are prepared before each run', async () => {
+  const calls: string[] = [];
   const contestant = (name: string): Contestant => ({
     name,
-    prepare: async () => void said.push(`(${name})`),
-    run: async () => void said.push(name),
+    prepare: async () => void calls.push(`(${name})`),
+    run: async () => void calls.push(name),
   });
   const timings = await interleaved([contestant('a'), contestant('b')], 2, 1);
-  expect(said.join(' ')).toBe('(a) a (b) b (a) a (b) b (a) a (b) b');
+  expect(calls.join(' ')).toBe('(a) a (b) b (a) a (b) b (a) a (b) b');
   expect(timings.map(({ name, milliseconds }) => [name, milliseconds.length])).toEqual([
     ['a', 2],
     ['b', 2],
@@ -49,16 +49,16 @@ const agreement = (difference: number) => ({
   rows: [{ name: 'other', difference, limit: 1e-5 }],
 });
 
-test('whoever is too far away, or no number, stops the benchmark', () => {
+test('a difference over its limit, or NaN, stops the benchmark', () => {
   expect(requireAgreement(agreement(1e-6)).what).toBe('losses');
   expect(() => requireAgreement(agreement(2e-5))).toThrow(Disagreement);
   expect(() => requireAgreement(agreement(2e-5))).toThrow(
-    'losses: other is 2.0e-5 away, 1e-5 allowed (rounding)',
+    'losses: other differs by 2.0e-5, limit 1e-5 (rounding)',
   );
   expect(() => requireAgreement(agreement(Number.NaN))).toThrow(Disagreement);
 });
 
-test('differences are relative, and lists of two lengths are no match', () => {
+test('differences are relative, and lists of different lengths never match', () => {
   expect(furthest([1.1, 2], [1, 2])).toBeCloseTo(0.1);
   expect(furthest([1], [1, 2])).toBeNaN();
   expect(furthest([Number.NaN, 2], [1, 2])).toBeNaN();
@@ -66,7 +66,7 @@ test('differences are relative, and lists of two lengths are no match', () => {
   expect(distance(Float32Array.of(3), Float32Array.of(3, 4))).toBeNaN();
 });
 
-test('a result is a table beside the first row, and a figure that was missed is called so', () => {
+test('a result compares with the first row, and names missed targets', () => {
   const row = (name: string, time: number) => ({
     name,
     median: time,
@@ -97,7 +97,8 @@ test('a result is a table beside the first row, and a figure that was missed is 
   expect(formatResult(result).split('\n')).toEqual([
     '## W1: a step',
     '',
-    'Agree: losses. From the first, of what is allowed: other 1.0e-6 of 1e-5. Why so much: rounding.',
+    'Agreement: losses. Differences from the first: other 1.0e-6 (limit 1e-5). ' +
+      'Reason for the limit: rounding.',
     '',
     'Times',
     '',
@@ -113,8 +114,8 @@ test('a result is a table beside the first row, and a figure that was missed is 
     '| y | 5.00 |  |',
     '| dx | 6.00 |  |',
     '',
-    '- theirs over ours: 2.50, promised at least 3: MISSED',
-    '- memory: 0.050, promised at most 0.1: met',
+    '- theirs over ours: 2.50, target at least 3: MISSED',
+    '- memory: 0.050, target at most 0.1: met',
     '',
     'Left out: none.',
   ]);
