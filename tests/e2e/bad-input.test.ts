@@ -46,7 +46,7 @@ describe('a machine that cannot', () => {
       const { page, close } = await visit(site, { offer });
       await eventually(() => notices(page)).toContain(said);
       expect(await notices(page)).toContain(works);
-      expect(await notices(page)).toContain('The recorded run still works.');
+      expect(await notices(page)).toContain('You can still look at the recorded run and the labs.');
       await offered(page, 'Distil, disabled');
       expect(await page.getByText('No run can start on this machine.').first().isVisible()).toBe(
         true,

@@ -102,7 +102,7 @@ test('a finished run’s student is taken, teaches itself, and starts another', 
   const fold = page.locator('details.fold', { has: page.getByTestId('field-teacher_model') });
   await fold.locator('summary').first().click();
   const upload = { name, mimeType: 'application/zip', buffer: readFileSync(path) };
-  await page.getByLabel('Zip of the teacher').setInputFiles(upload);
+  await page.getByLabel('Teacher .zip').setInputFiles(upload);
   await eventually(() => found(page)).toMatch(
     /4[\d.]+k parameters in 1 layer, .* Runs in Stillhouse’s kernels/,
   );
@@ -174,7 +174,7 @@ test('a .zip that is none, or holds no model, is refused by its name, and the pa
   await fold.locator('summary').first().click();
   const drop = (buffer: Buffer) =>
     page
-      .getByLabel('Zip of the teacher')
+      .getByLabel('Teacher .zip')
       .setInputFiles({ name: 'odd.zip', mimeType: 'application/zip', buffer });
   await drop(Buffer.from('<!doctype html>'));
   await eventually(async () => await page.locator('.model-field').first().innerText()).toContain(

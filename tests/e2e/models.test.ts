@@ -250,7 +250,7 @@ test('a slow download can be stopped at once, and started again', async () => {
 test('a folder of one’s own is read in the page, and nothing of it leaves', async () => {
   const { page, problems, close } = await open({ teacher_model: 'moby-teacher' });
   await unfold(page);
-  await page.getByLabel('Folder of the teacher').setInputFiles(FOLDER);
+  await page.getByLabel('Teacher folder').setInputFiles(FOLDER);
   await eventually(() => found(page)).toContain('941k parameters in 4 layers');
   hub.requests.length = 0;
   site.requests.length = 0;

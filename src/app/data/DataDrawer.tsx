@@ -76,8 +76,8 @@ export function DataDrawer() {
         <p className="help">
           {locked
             ? 'The data cannot change during a run.'
-            : 'Or drop files here: .txt, .jsonl or .csv in UTF-8, up to 20 MB. They stay in this ' +
-              'tab and are not part of the link.'}
+            : 'Or drop files here: .txt, .jsonl or .csv in UTF-8, up to 20 MB. ' +
+              'They stay in this tab and are not part of the link.'}
         </p>
         {pasting && !locked && <Paste done={() => setPasting(false)} />}
         {(corpus || proposed) && <DataReading locked={locked} />}

@@ -28,7 +28,7 @@ function Figures() {
   const preview = useData((state) => state.preview);
   if (!preview) return null;
   const {
-    documents,
+    documents: documentCount,
     heldOutDocuments,
     trainTokens,
     heldOutTokens,
@@ -44,7 +44,7 @@ function Figures() {
     <>
       <dl className="data-figures">
         <dt>Documents</dt>
-        <dd>{count(documents)}</dd>
+        <dd>{count(documentCount)}</dd>
         <dt>Tokens</dt>
         <dd>{count(trainTokens + heldOutTokens)}</dd>
         <dt>For training</dt>
@@ -57,7 +57,7 @@ function Figures() {
           ? `${plural(heldOutDocuments, 'whole document')} held out, chosen by the seed. ` +
             'Training does not read them.'
           : 'The end of the document is held out. Training does not read it.'}
-        {documents > 1 &&
+        {documentCount > 1 &&
           endOfText === undefined &&
           ' The tokenizer has no end-of-text token, so an empty line separates documents.'}
       </p>
@@ -66,14 +66,14 @@ function Figures() {
       </h3>
       <section className="data-batch" tabIndex={0} aria-label="The first batch as text">
         <ol>
-          {rows.map((parts, row) => (
-            // biome-ignore lint/suspicious/noArrayIndexKey: the position identifies a row
+          {rows.map((documents, row) => (
+            // biome-ignore lint/suspicious/noArrayIndexKey: a row has no other name than its place
             <li key={row}>
-              {parts.map((part, index) => (
+              {documents.map((text, index) => (
                 // biome-ignore lint/suspicious/noArrayIndexKey: as above
                 <span key={index}>
                   {index > 0 && <mark>{endOfText}</mark>}
-                  {part}
+                  {text}
                 </span>
               ))}
             </li>

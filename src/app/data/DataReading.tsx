@@ -9,18 +9,17 @@ const HELP: Record<Reading['format'], string> = {
     'A .txt file is one document. In .jsonl and .csv files, the chosen text of each row is one ' +
     'document. Each document ends with the end-of-text token.',
   dialogue:
-    'Each turn ends with the end-of-text token, as for DialoGPT. In .txt files: one turn per ' +
-    'line, ' +
-    'an empty line between dialogues. In .jsonl and .csv files: one dialogue per row, as a list ' +
-    'of ' +
-    'turns or as a turn and its reply; or one dialogue per dialogue id.',
+    'Each turn ends with the end-of-text token, as for DialoGPT. ' +
+    'In .txt files: one turn per line, an empty line between dialogues. ' +
+    'In .jsonl and .csv files: one dialogue per row, as a list of turns or as a turn and its ' +
+    'reply; or one dialogue per dialogue id.',
 };
 
 export function DataReading({ locked }: { locked: boolean }) {
   const reading = useData((state) => state.reading);
   const files = useData((state) => state.files);
   const setReading = useData((state) => state.setReading);
-  const found = [...new Set(files.flatMap(({ columns }) => columns))];
+  const available = [...new Set(files.flatMap(({ columns }) => columns))];
   const [first, reply] = reading.columns;
   const isDialogue = reading.format === 'dialogue';
   const none = '';
@@ -31,7 +30,7 @@ export function DataReading({ locked }: { locked: boolean }) {
     });
   // A chosen name that the files lack is still shown: the message under the file explains it.
   const offered = (chosen: string | undefined) =>
-    chosen === undefined || found.includes(chosen) ? found : [chosen, ...found];
+    chosen === undefined || available.includes(chosen) ? available : [chosen, ...available];
 
   return (
     <div className="data-reading">
@@ -51,7 +50,7 @@ export function DataReading({ locked }: { locked: boolean }) {
           )
         }
       />
-      {found.length > 0 && (
+      {available.length > 0 && (
         <Choice
           label={isDialogue ? 'Turns' : 'Text'}
           value={first}
@@ -60,7 +59,7 @@ export function DataReading({ locked }: { locked: boolean }) {
           onChange={(name) => setColumns(name, reply)}
         />
       )}
-      {found.length > 0 && isDialogue && (
+      {available.length > 0 && isDialogue && (
         <>
           <Choice
             label="Reply"

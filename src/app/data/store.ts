@@ -1,6 +1,5 @@
-// The user's data before a run: what was proposed, what the worker found in it, and the data that
-// is in use until then. New data takes the place of the old only once the worker has read all of
-// it.
+// The user's data before a run. New data is proposed first, and replaces the data in use only once
+// the worker has read all of it.
 
 import { create } from 'zustand';
 import type { DataPreview, FileReport, Reading, UserCorpus } from '../../worker/protocol';
@@ -9,9 +8,9 @@ import { request } from '../shared/client';
 import { formatBytes } from '../shared/format';
 import { latestRequest } from '../shared/request';
 
-/** As many as the worker takes (data/corpus.ts) a file, and here in all; more are not even read. */
+/** The worker's limit for one file (data/corpus.ts), applied to all of them together. */
 const MAX_BYTES = 20_000_000;
-/** How a field or column with text is most often called. */
+/** The most common name of a field or column with text. */
 const USUAL_COLUMN = 'text';
 
 interface PreviewSettings {
@@ -36,15 +35,15 @@ export interface DataStore {
   /** The settings of the last reading. */
   asked: PreviewSettings;
 
-  /** Files from disk, in place of those there are. */
+  /** Reads files from disk, in place of the present ones. */
   addFiles(files: readonly File[]): Promise<void>;
   paste(text: string): void;
   setReading(reading: Reading): void;
-  /** Counts and shows what a run with the present settings would read. */
+  /** Previews what a run with the current settings would read. */
   show(): void;
-  /** Drops what was proposed; the data in use stays. */
+  /** Drops the proposed files; the data in use stays. */
   discard(): void;
-  /** The built-in book again. */
+  /** Back to the built-in book. */
   clear(): void;
 }
 
@@ -73,7 +72,7 @@ export const useData = create<DataStore>()((set, get) => {
   function read(corpus: UserCorpus | undefined): void {
     const { config, corpus: used } = useRun.getState();
     const { proposed, files } = get();
-    // Read in another way, the same files have the same columns to choose from.
+    // The same files keep their columns while they are read in another way.
     const isSame = corpus?.files === (proposed ?? used)?.files;
     set({
       proposed: corpus,

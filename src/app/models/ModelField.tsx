@@ -1,5 +1,5 @@
-// A model's field: its name, a folder of one's own in its place, and what the model says of itself
-// before anything large is loaded.
+// A model's field: its name, or a folder of the user's own, and what its config.json and headers
+// say before anything large is loaded.
 
 import { useId, useState } from 'react';
 import { modelReference } from '../../model-reference';
@@ -11,10 +11,10 @@ import { chosenFiles, droppedFiles, useDrop } from '../shared/dropped';
 import { formatBytes, formatCount, plural } from '../shared/format';
 import { lookUps, modelFolder, useModels } from './store';
 
-/** A dialogue takes folders or files, never both. */
+/** A file dialogue takes folders or files, never both. */
 const CHOOSERS = [
-  { text: 'Choose a folder', label: 'Folder', input: { webkitdirectory: '', multiple: true } },
-  { text: 'Choose a .zip', label: 'Zip', input: { accept: '.zip,application/zip' } },
+  { text: 'Choose a folder', label: 'folder', input: { webkitdirectory: '', multiple: true } },
+  { text: 'Choose a .zip', label: '.zip', input: { accept: '.zip,application/zip' } },
 ];
 
 export function ModelField({ role }: { role: Role }) {
@@ -30,7 +30,7 @@ export function ModelField({ role }: { role: Role }) {
   const kind =
     role === 'student' && reference === 'teacher' ? undefined : modelReference(reference)?.kind;
 
-  const take = async (reading: Promise<{ path: string; file: File }[]>) => {
+  const use = async (reading: Promise<{ path: string; file: File }[]>) => {
     try {
       const files = modelFolder(await reading);
       if (typeof files === 'string') return setProblem(files);
@@ -38,14 +38,12 @@ export function ModelField({ role }: { role: Role }) {
       setField(name, 'files');
       drop(role, files);
     } catch (error) {
-      setProblem(
-        `The files could not be read: ${error instanceof Error ? error.message : error}. Choose ` +
-          'them again.',
-      );
+      const reason = error instanceof Error ? error.message : error;
+      setProblem(`The files could not be read: ${reason}. Choose them again.`);
     }
   };
 
-  const { over, handlers } = useDrop(locked, (transfer) => void take(droppedFiles(transfer)));
+  const { over, handlers } = useDrop(locked, (transfer) => void use(droppedFiles(transfer)));
   return (
     <div className={`model-field${over ? ' over' : ''}`} {...handlers}>
       <FieldControl name={name} />
@@ -68,11 +66,11 @@ export function ModelField({ role }: { role: Role }) {
               id={chooser + text}
               type="file"
               className="visually-hidden"
-              aria-label={`${label} of the ${role}`}
+              aria-label={`${role === 'teacher' ? 'Teacher' : 'Student'} ${label}`}
               disabled={locked}
               onChange={(event) => {
                 if (event.target.files?.length)
-                  void take(Promise.resolve(chosenFiles(event.target.files)));
+                  void use(Promise.resolve(chosenFiles(event.target.files)));
                 event.target.value = '';
               }}
             />
@@ -89,7 +87,7 @@ export function ModelField({ role }: { role: Role }) {
   );
 }
 
-/** What the model's folder says of itself, if it is the model that the field names. */
+/** The result of looking up the model that the field names. */
 function LookUp({ role, reference }: { role: Role; reference: string }) {
   const { input, request } = lookUps[role]();
   if (input !== reference || request.status === 'idle') return null;
@@ -103,7 +101,7 @@ function LookUp({ role, reference }: { role: Role; reference: string }) {
   return (
     <p className="model-found" role="status">
       {request.status === 'done'
-        ? described(request.value)
+        ? reportText(request.value)
         : 'Reading config.json and the headers of the files.'}
     </p>
   );
@@ -113,7 +111,7 @@ function LookUp({ role, reference }: { role: Role; reference: string }) {
  * "81.9M parameters in 6 layers, 353 MB to load. 50,257 words, contexts of up to 1,024. Runs in
  * Stillhouse’s own kernels."
  */
-function described({
+function reportText({
   engine,
   parameters,
   bytes,

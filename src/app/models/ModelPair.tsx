@@ -1,4 +1,4 @@
-// Teacher and student, drawn with areas in proportion to their parameters, once those are known.
+// Teacher and student, drawn with areas in proportion to their parameters once those are known.
 
 import type { Config, FieldName } from '../../config';
 import { DEFAULTS } from '../../config';

@@ -7,7 +7,6 @@ import { useRun } from './store';
 
 export function CacheNote() {
   const cache = useRun((state) => state.run?.report?.cache);
-  useRun((state) => state.commits);
   if (!cache) return null;
   return (
     <div className="cache-note" data-testid="cache">
@@ -17,7 +16,7 @@ export function CacheNote() {
   );
 }
 
-const took = (seconds: number) =>
+const elapsed = (seconds: number) =>
   seconds < 60 ? `${seconds.toFixed(1)} s` : formatDuration(seconds);
 const integer = (value: number) => value.toLocaleString('en');
 
@@ -26,17 +25,17 @@ function describeCache({ V, k, bytesPerPosition, bytes, seconds, found }: CacheR
     k === V ? `all ${integer(V)} tokens` : `the top ${integer(k)} of ${integer(V)} tokens`;
   const sizes = `${integer(bytesPerPosition)} bytes per position, ${formatBytes(bytes)} in total`;
   const when = found
-    ? `from an earlier run that wrote it in ${took(seconds)}`
-    : `written in ${took(seconds)}`;
+    ? `from an earlier run that wrote it in ${elapsed(seconds)}`
+    : `written in ${elapsed(seconds)}`;
   return `The teacher is cached and off the GPU: ${tokens}, ${sizes}, ${when}.`;
 }
 
 function describeLoss({ full, kept }: NonNullable<CacheReport['kl']>, k: number): string {
   const share = full > 0 ? ` (${((100 * (full - kept)) / full).toPrecision(2)}%)` : '';
   return (
-    `Before training, KL was ${formatMeasure(full)} over all tokens and ${formatMeasure(kept)} ` +
-    'over ' +
-    `the top ${integer(k)} and the tail: ${formatMeasure(full - kept)} less${share}. ` +
+    `Before training, KL was ${formatMeasure(full)} over all tokens and ` +
+    `${formatMeasure(kept)} over the top ${integer(k)} and the tail: ` +
+    `${formatMeasure(full - kept)} less${share}. ` +
     'KD and KL of this run use the top tokens and the tail.'
   );
 }

@@ -1,5 +1,5 @@
-// Check my GPU: holds every kernel against its slow twin on this machine, and shows what each was
-// off by. The worker does it.
+// Check my GPU: compares every kernel with its slow reference on this machine, and shows the
+// errors. The worker does it.
 
 import type { CheckRow } from '../../worker/protocol';
 import { CopyButton } from '../shared/CopyButton';
@@ -57,7 +57,7 @@ export function CheckDrawer() {
   );
 }
 
-/** "46 passed", "2 of 46 failed". */
+/** "all 46 passed", "2 of 46 failed". */
 function verdict(rows: readonly CheckRow[], checking: boolean): string {
   const failed = rows.filter(({ passed }) => !passed).length;
   if (checking) return `checking, ${plural(rows.length, 'row')} so far`;
@@ -74,7 +74,7 @@ function Table({ rows }: { rows: readonly CheckRow[] }) {
         <TableHead names={HEAD} />
         <tbody>
           {rows.map((row, index) => (
-            // biome-ignore lint/suspicious/noArrayIndexKey: the table only grows
+            // biome-ignore lint/suspicious/noArrayIndexKey: the table only grows at its end
             <tr key={index} className={row.passed ? undefined : 'failed'}>
               <th scope="row">
                 {row.kernel}

@@ -1,4 +1,4 @@
-// The Distil room: recipe, curves and words side by side on a wide window, one under the other on a
+// The Distil room: recipe, curves and samples, side by side in a wide window and stacked in a
 // narrow one.
 
 import { LossChart, PerplexityChart } from '../charts/Curves';
@@ -18,7 +18,7 @@ import type { ShownRun } from './shown-run';
 import { useRun } from './store';
 import { useShownRun } from './use-shown-run';
 
-/** From here on three columns have room. */
+/** Three columns fit from this width. */
 const WIDE = '(min-width: 1080px)';
 
 export function Distil() {
@@ -62,7 +62,7 @@ export function Distil() {
   );
 }
 
-/** The run to draw; before there is one, empty charts of the settings' length. */
+/** The run to draw; without one, empty charts as long as the settings say. */
 function useDrawnRun(): ShownRun {
   const run = useShownRun();
   const config = useRun((state) => state.config);

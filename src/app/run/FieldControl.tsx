@@ -1,5 +1,5 @@
-// The control of one setting, made from its row in the table: label, value, slider or choices, what
-// it means, what is wrong.
+// The control of one setting, built from its row in the table: label, value, slider or choices,
+// help and error.
 
 import { useId } from 'react';
 import type { Field, FieldName } from '../../config';
@@ -84,7 +84,7 @@ export function FieldControl({
       <p className="help" id={`${id}-help`}>
         {field.help}
       </p>
-      {/* A setting that could change at any other time says why it cannot now. */}
+      {/* A live setting that cannot change says why. */}
       {field.live && locked && phase !== 'loading' && phase !== 'lost' && (
         <p className="locked-note">{reason}</p>
       )}

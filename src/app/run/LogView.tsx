@@ -13,7 +13,7 @@ export function LogView({ run }: { run: ShownRun }) {
     const element = list.current;
     if (element && !reading.current) element.scrollTop = element.scrollHeight;
   });
-  // Someone who scrolled up is reading: the log then stays where it is.
+  // Whoever has scrolled up is reading: the log stays in place.
   const onScroll = (event: React.UIEvent<HTMLOListElement>) => {
     const { scrollHeight, scrollTop, clientHeight } = event.currentTarget;
     reading.current = scrollHeight - scrollTop - clientHeight > 24;
@@ -21,9 +21,9 @@ export function LogView({ run }: { run: ShownRun }) {
   return (
     <section className="log" aria-label="Log">
       <ol ref={list} tabIndex={0} onScroll={onScroll} data-testid="log">
-        {lines.length === 0 && <li className="note">The log begins with the first evaluation.</li>}
+        {lines.length === 0 && <li className="note">The log starts with the first evaluation.</li>}
         {lines.map((line, index) => (
-          // biome-ignore lint/suspicious/noArrayIndexKey: lines can repeat
+          // biome-ignore lint/suspicious/noArrayIndexKey: a recovered step may log the same twice
           <li key={index} className={line.problem ? 'problem' : line.kind}>
             {line.text}
           </li>

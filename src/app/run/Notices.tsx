@@ -73,7 +73,7 @@ function FailureText({ failure, title }: { failure: Failure; title?: string }) {
       {failure.hint && <span> {failure.hint}</span>}
       {failure.stack && (
         <details className="stack">
-          <summary>Technical details</summary>
+          <summary>Stack trace</summary>
           <pre tabIndex={0}>{failure.stack}</pre>
         </details>
       )}
@@ -93,7 +93,8 @@ function MachineNotice() {
         : 'No run can start on this machine.';
     return (
       <Notice kind="problem" title={title}>
-        <FailureText failure={unavailable} title={title} /> The recorded run still works.
+        <FailureText failure={unavailable} title={title} /> You can still look at the recorded run
+        and the labs.
       </Notice>
     );
   }
@@ -158,12 +159,13 @@ function LossNotice() {
   if (!run || !last || run.source === 'recorded') return null;
   const skipped = run.history.skippedInARow();
   if (!Number.isFinite(last.loss)) {
-    const why = last.tokens === 0 ? 'No target was valid.' : 'No parameter changed in this step.';
+    const why =
+      last.tokens === 0 ? 'There were no valid targets.' : 'No parameter changed in this step.';
     const title = `The loss of step ${last.step} is ${last.loss}.`;
     return (
       <Notice kind="problem" title={title}>
-        {why} {skipped > 1 && `${plural(skipped, 'step')} skipped in a row. `}A lower learning rate
-        or float32 may help.
+        {why} {skipped > 1 && `${plural(skipped, 'step')} skipped in a row. `}Try a lower learning
+        rate or float32.
       </Notice>
     );
   }
@@ -192,7 +194,7 @@ export function RunCaption() {
   const phase = useRun((state) => state.phase);
   const unavailable = useRun((state) => state.unavailable !== undefined);
   const trained = useRun((state) => state.trainedMilliseconds);
-  const lately = useRun((state) => state.status?.submissionsPerStep);
+  const measured = useRun((state) => state.status?.submissionsPerStep);
   if (!run) {
     return (
       <p className="run-caption">
@@ -210,12 +212,12 @@ export function RunCaption() {
     });
     return (
       <p className="run-caption">
-        <span className="chip">Recording</span> Recorded on {run.adapter?.name}, {day}.
+        <span className="chip">Recording</span> An example run on {run.adapter?.name}, {day}.
         {!unavailable && ' Press Distil to start your own run.'}
       </p>
     );
   }
-  const said: Record<typeof phase, string> = {
+  const captions: Record<typeof phase, string> = {
     idle: '',
     loading: 'Your run is loading.',
     running: 'Your run.',
@@ -225,10 +227,10 @@ export function RunCaption() {
     finished: `Your run, finished in ${formatDuration(trained / 1000)}.`,
   };
   const report = run.report;
-  const submissions = lately ?? report?.submissionsPerStep ?? 1;
+  const submissions = measured ?? report?.submissionsPerStep ?? 1;
   return (
     <p className="run-caption">
-      {said[phase]}
+      {captions[phase]}
       {report &&
         ` ${plural(report.tokensPerStep, 'target')} per step, ${report.dispatchesPerStep} ` +
           `dispatches in ${plural(submissions, 'submission')}.`}

@@ -1,4 +1,4 @@
-// Where a step goes, the drawer. What is in it comes when it is first opened.
+// The drawer “Where a step goes”. Its content loads when it is first opened.
 
 import { lazy, Suspense, useState } from 'react';
 
@@ -24,7 +24,7 @@ export function ProfileDrawer() {
 function NotLoaded() {
   return (
     <p className="field-problem" role="alert">
-      This did not load. Check the connection, then reload the page.
+      This panel did not load. Check the connection, then reload the page.
     </p>
   );
 }

@@ -1,5 +1,5 @@
-// Where a step goes: its kernels by the time they take, what that comes to in operations and bytes,
-// and how near it is to the best that this adapter does. The worker measures.
+// Where a step goes: the time of each kernel, its operations and bytes per second, and how close
+// they are to this adapter's best. The worker measures.
 
 import './profile.css';
 import { Fragment, useId, useState } from 'react';
@@ -51,9 +51,8 @@ export default function ProfilePanel() {
 function reasonNot({ adapter, run, phase }: RunStore): string | undefined {
   if (adapter && !adapter.timestamps) {
     return (
-      'This adapter has no timestamp-query, so its kernels cannot be timed. Chrome and Edge have ' +
-      'it ' +
-      'on most machines; a newer graphics driver may add it.'
+      'This adapter has no timestamp-query, so its kernels cannot be timed. Chrome and Edge ' +
+      'have it on most machines; a newer graphics driver may add it.'
     );
   }
   if (phase === 'loading') return 'The run is loading. Pause it when it trains, then measure.';
@@ -124,7 +123,7 @@ interface KernelProps {
   longest: number;
 }
 
-/** A kernel, and behind a button what it was used for. */
+/** A kernel, and behind a button its uses. */
 function KernelRows({ kernel, report, longest }: KernelProps) {
   const [open, setOpen] = useState(false);
   const id = useId();
@@ -155,9 +154,9 @@ function KernelRows({ kernel, report, longest }: KernelProps) {
         {bar}
       </Row>
       {open &&
-        kinds.map((own, i) => (
-          <Row key={own.name} id={rows[i]} figures={own} report={report} kind="use">
-            <Name>{own.name}</Name>
+        kinds.map((use, i) => (
+          <Row key={use.name} id={rows[i]} figures={use} report={report} kind="use">
+            <Name>{use.name}</Name>
           </Row>
         ))}
     </>
@@ -193,7 +192,7 @@ function Row({
   );
 }
 
-/** A name that may break behind its underscores. */
+/** A name that may break after its underscores. */
 function Name({ children: name }: { children: string }) {
   return name.split(/(?<=_)/).map((piece, i) => (
     // biome-ignore lint/suspicious/noArrayIndexKey: the pieces of one name stay where they are
@@ -204,10 +203,7 @@ function Name({ children: name }: { children: string }) {
   ));
 }
 
-/**
- * In billions a second; what took no time that a timestamp shows, or does nothing of the kind, has
- * no rate.
- */
+/** In billions per second. Work that is 0, or too short for a timestamp, has no rate. */
 function Rate({ perSecond, best }: { perSecond: number; best: number }) {
   if (!(perSecond > 0 && Number.isFinite(perSecond))) return <td>n/a</td>;
   return (

@@ -23,7 +23,7 @@ const GROUPS: readonly { group: Field['group']; title: string }[] = [
   { group: 'numerics', title: 'Numerics' },
 ];
 
-/** The settings of a group. The prompt is left out: it stands with the samples. */
+/** A group's settings that nothing else on the page shows; the prompt is with the samples. */
 function rowsOf(group: Field['group']): FieldName[] {
   return (Object.keys(FIELDS) as FieldName[]).filter(
     (name) => FIELDS[name].group === group && !FIRST.includes(name) && name !== 'prompt',

@@ -1,4 +1,4 @@
-// One primary button that says what it will do, a step, a reset, and how far the run is.
+// The primary button, which says what it will do; a single step, a reset; and the run's progress.
 
 import { useRef } from 'react';
 import { checkConfig } from '../../config';

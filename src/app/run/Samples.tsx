@@ -1,5 +1,4 @@
-// The reward: the same prompt, continued by the teacher and by the student, now and before it
-// learned anything.
+// The reward: the same prompt continued by the teacher and by the student, now and before training.
 
 import type { Sample } from '../../worker/protocol';
 import { formatMeasure, formatShare, plural } from '../shared/format';
@@ -56,7 +55,7 @@ function Quote({
   sample?: Sample;
   text?: string;
 }) {
-  // A book's line ends say nothing; its paragraphs do.
+  // Line ends inside a paragraph of the book mean nothing.
   const continued = text?.replace(/([^\n])\n(?!\n)/g, '$1 ');
   return (
     <figure className={`quote ${kind}`}>

@@ -1,5 +1,4 @@
-// What is true of the machine and the run right now. A figure that is not known is left out, never
-// guessed.
+// The machine and the run right now. A figure that is not measured is left out, never guessed.
 
 import { formatBytes, formatCount, formatDuration } from '../shared/format';
 import { useRun } from './store';
@@ -26,9 +25,9 @@ export function StatusStrip() {
               {adapter.software && <span className="chip">software</span>}
             </>
           ) : unavailable ? (
-            'none usable'
+            'no usable GPU'
           ) : (
-            'not requested yet'
+            'not checked yet'
           )}
         </Item>
         {(dtype || adapter) && (
@@ -36,7 +35,9 @@ export function StatusStrip() {
             {dtype ? short(dtype) : adapter?.f16 ? 'f16 available' : 'f32 only'}
           </Item>
         )}
-        {status && <Item term="speed">{formatCount(status.tokensPerSecond)} tok/s</Item>}
+        {status && status.tokensPerSecond > 0 && (
+          <Item term="speed">{formatCount(status.tokensPerSecond)} tok/s</Item>
+        )}
         {status?.secondsLeft !== undefined && phase !== 'finished' && (
           <Item term="left">{formatDuration(status.secondsLeft)}</Item>
         )}

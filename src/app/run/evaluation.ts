@@ -1,10 +1,10 @@
-// How an evaluation is written: perplexity with what stands behind it, and all of them as
+// Evaluations as text: perplexity with its number of valid tokens, and all of them as
 // comma-separated values.
 
 import type { EvaluationRecord } from '../../worker/protocol';
 import { formatMeasure } from '../shared/format';
 
-/** A perplexity behind which no token stands is said so. */
+/** Without a valid token there is no perplexity. */
 export function perplexity(record: EvaluationRecord): string {
   return record.studentPerplexity === undefined
     ? `n/a (${record.tokens} valid tokens)`

@@ -1,11 +1,11 @@
-// The round values that a slider stops at. A field's own text box takes any value between.
+// The round values that a slider stops at. The field's text box takes any value between them.
 
 import type { Field } from '../../config';
 
 const MANTISSAS = [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8];
 const LINEAR_STOPS = 20;
 
-/** Rising values from the field's least to its largest, its default among them. */
+/** Rising values from the field's minimum to its maximum, with its default. */
 export function ladder(field: Extract<Field, { min: number }>): number[] {
   const { min, max } = field;
   const values = new Set([min, field.default, max]);

@@ -42,7 +42,7 @@ export function entered(state: RunStatus['state'], step: number): string {
 }
 
 export function hidden(from: number, to: number, seconds: number): string {
-  return `In these ${Math.round(seconds)} s the run went from step ${from} to ${to}.`;
+  return `In ${Math.round(seconds)} s the run went from step ${from} to step ${to}.`;
 }
 
 /** A line for an evaluation, in the style of the script that this project grew from. */

@@ -1,5 +1,4 @@
-// How fast a download is, from how much of it had come when: over the last seconds, so that a stall
-// shows.
+// The speed of a download over the last seconds, so that a stall shows.
 
 import { formatBytes, formatDuration } from '../shared/format';
 
@@ -7,25 +6,25 @@ import { formatBytes, formatDuration } from '../shared/format';
 const WINDOW = 5;
 
 export class Rate {
-  #of = '';
+  #name = '';
   #samples: { seconds: number; loaded: number }[] = [];
 
-  /** "8.1 MB/s, 00:42 left" for the download `of`; undefined until there is something to tell. */
+  /** "8.1 MB/s, 00:42 left" for the download `name`; undefined until there is a measurement. */
   tell(
-    of: string,
+    name: string,
     seconds: number,
     loaded: number | undefined,
     total: number | undefined,
   ): string | undefined {
-    if (of !== this.#of || loaded === undefined) this.#samples = [];
-    this.#of = of;
+    if (name !== this.#name || loaded === undefined) this.#samples = [];
+    this.#name = name;
     if (loaded === undefined) return undefined;
     if (this.#samples.at(-1)?.loaded !== loaded) this.#samples.push({ seconds, loaded });
     while (this.#samples.length > 2 && seconds - this.#samples[1].seconds > WINDOW)
       this.#samples.shift();
     const [first] = this.#samples;
     const elapsed = seconds - first.seconds;
-    // Under half a second the first bytes say nothing yet.
+    // The first half second is too short to measure.
     if (elapsed < 0.5) return undefined;
     const speed = (loaded - first.loaded) / elapsed;
     const left =

@@ -1,5 +1,5 @@
-// The recorded run that the page shows before anything has loaded: a file beside the page, made
-// with the same engine.
+// The recorded run that the page shows before anything has loaded: a file beside the page, written
+// by the same engine.
 
 import { DEFAULTS } from '../../config';
 import type { AdapterReport, EvaluationRecord, RunReport, StepRecord } from '../../worker/protocol';

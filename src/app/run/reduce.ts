@@ -1,6 +1,6 @@
-// The page's state as a pure function of what happened: `reduce(state, message, now)`. Messages come
-// from the worker (RunEvent) and from the page itself (PageMessage). Nothing here knows React, the
-// DOM, a timer or the worker.
+// The page's state as a pure function of what happened: `reduce(state, message, now)`. Messages
+// come from the worker (RunEvent) and from the page itself (PageMessage). Nothing here knows React,
+// the DOM, a timer or the worker.
 //
 // Measurements are not in the state. They lie in the run's RunHistory, to which the caller appends
 // (`record`) before it reduces; the state only carries the reference.

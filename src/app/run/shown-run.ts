@@ -11,13 +11,10 @@ import type {
 } from '../../worker/protocol';
 import type { RunHistory } from '../charts/history';
 
-/**
- * idle: nothing runs, the recorded run is shown. finished and failed: the run is over, its curves
- * stay.
- */
+/** idle: no run, the recorded one is shown. finished, failed: the run is over, its curves stay. */
 export type Phase = 'idle' | 'loading' | 'running' | 'paused' | 'finished' | 'failed' | 'lost';
 
-/** Something worth a line of its own in the log. */
+/** A line of the log beside the evaluations. */
 export interface LogEvent {
   step: number;
   text: string;
@@ -30,7 +27,7 @@ export interface Mark {
   text: string;
 }
 
-/** Text in a field that is not a value yet, and why. */
+/** Text in a field that is not a valid value, and why. */
 export interface Draft {
   text: string;
   problem: string;
@@ -65,7 +62,7 @@ export function record({ history }: ShownRun, event: RunEvent): void {
   else if (event.type === 'evaluation') history.appendEvaluation(event.record);
 }
 
-/** A run exists that holds settings: only the live ones may change until it is over. */
+/** True while a run exists: until it is over, only live settings may change. */
 export function isActive(phase: Phase): boolean {
   return phase === 'loading' || phase === 'running' || phase === 'paused' || phase === 'lost';
 }
@@ -87,10 +84,7 @@ export function lockReason(
   );
 }
 
-/**
- * True if a run from `a` and one from `b` start alike: all but the settings that may change on the
- * way.
- */
+/** True if runs from `a` and `b` start alike: all settings but the live ones are equal. */
 export function sameStart(a: Config, b: Config): boolean {
   return (Object.keys(FIELDS) as FieldName[]).every((name) => isLive(name) || a[name] === b[name]);
 }

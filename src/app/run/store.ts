@@ -1,6 +1,6 @@
-// The page's store: ties the pure reducer to the worker, to timers and to React. What a run measures
-// goes straight to its RunHistory; React sees a new state at most five times a second, or at once
-// where the phase changes or a person did something.
+// The page's store: ties the pure reducer to the worker, to timers and to React. What a run
+// measures goes straight to its RunHistory; React sees a new state at most five times a second, or
+// at once where the phase changes or a person did something.
 
 import { create } from 'zustand';
 import type { Config, FieldName, LiveChanges } from '../../config';

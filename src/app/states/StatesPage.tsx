@@ -1,5 +1,5 @@
-// The development page `?states`: a list of every designed state of the page, and `?states=NAME` for
-// one of them. It needs no worker and no GPU. `&theme=dark` or `light` shows it in that theme.
+// The development page `?states`: a list of every designed state of the page, and `?states=NAME`
+// for one of them. It needs no worker and no GPU. `&theme=dark` or `light` shows it in that theme.
 
 import './states.css';
 import { useEffect } from 'react';

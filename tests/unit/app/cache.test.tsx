@@ -1,5 +1,6 @@
-// @vitest-environment jsdom What the page says of a cached teacher: what is kept and lost, over
-// what its KL is, and which setting then stays.
+// @vitest-environment jsdom
+// A cached teacher on the page: what is kept and lost, over which tokens its KL is, and which
+// setting is then fixed.
 
 import { act, cleanup, render, screen } from '@testing-library/react';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -76,14 +77,14 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-test('a run without a cache says nothing of one, and its temperature is live', async () => {
+test('without a cache the page mentions none, and the temperature is live', async () => {
   await running();
   expect(screen.queryByTestId('cache')).toBeNull();
   expect(disabled()).toBe(false);
 });
 
-describe('64 words kept', () => {
-  test('the page says what they take, and how much KL the rest hides', async () => {
+describe('64 tokens kept', () => {
+  test('the page says how large the cache is, and how much KL it loses', async () => {
     await running(some);
     expect(screen.getByTestId('cache').textContent).toBe(
       'The teacher is cached and off the GPU: the top 64 of 2,048 tokens, 260 bytes per ' +
@@ -95,7 +96,7 @@ describe('64 words kept', () => {
     expect(screen.getByText('KL, top 64 tokens and tail, nats')).toBeTruthy();
   });
 
-  test('the temperature stays, and its place says why; a change is refused', async () => {
+  test('the temperature is fixed, with the reason beside it; a change is refused', async () => {
     await running(some);
     expect(disabled()).toBe(true);
     expect(temperature().querySelector('.locked-note')?.textContent).toContain(
@@ -108,7 +109,7 @@ describe('64 words kept', () => {
     expect(useRun.getState().config.alpha).toBe(0.3);
   });
 
-  test('a run that is over lets go of it', async () => {
+  test('it can change again when the run is over', async () => {
     await running(some);
     const { run } = useRun.getState();
     expect(lockReason('finished', 'temperature', run)).toBeUndefined();
@@ -117,7 +118,7 @@ describe('64 words kept', () => {
   });
 });
 
-test('all words kept serve every temperature; a cache that was found says so', async () => {
+test('a cache of all tokens serves every temperature; a reused one says so', async () => {
   await running(all);
   expect(disabled()).toBe(false);
   expect(screen.getByTestId('cache').textContent).toBe(
@@ -127,7 +128,7 @@ test('all words kept serve every temperature; a cache that was found says so', a
   expect(screen.getByText('KL, nats')).toBeTruthy();
 });
 
-test('the CSV says over how many words KL is', () => {
+test('the CSV says over how many tokens KL is', () => {
   const { kl, ...without } = evaluationRecord(2);
   const csv = evaluationsCsv([evaluationRecord(0), evaluationRecord(1, { klWords: 64 }), without]);
   const [head, ...lines] = csv

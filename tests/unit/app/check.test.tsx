@@ -1,5 +1,6 @@
-// @vitest-environment jsdom Check my GPU, the drawer: what it asks of the worker, the table that
-// comes back, and what it says when it cannot check.
+// @vitest-environment jsdom
+// Check my GPU, the drawer: what it asks the worker for, the table that comes back, and what it says
+// when it cannot check.
 
 import { act, cleanup, configure, render, screen, within } from '@testing-library/react';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
@@ -85,7 +86,7 @@ test('asks the worker once, shows each row as it comes, and copies the text', as
   expect(screen.queryByRole('table')).toBeNull();
 });
 
-test('a kernel that did not compile is a failed row with the compiler’s words', async () => {
+test('a kernel that did not compile is a failed row with the compiler’s message', async () => {
   act(() => button('Check every kernel').click());
   row(ROW);
   row(BROKEN);
@@ -97,7 +98,7 @@ test('a kernel that did not compile is a failed row with the compiler’s words'
   ]);
 });
 
-test('refuses while a run loads or trains, and says what to do', () => {
+test('it refuses while a run loads or trains, and says what to do', () => {
   act(() => useRun.getState().start());
   expect(button('Check every kernel')).toHaveProperty('disabled', true);
   expect(screen.getByText(/a run is loading.*Pause or reset it first/)).toBeTruthy();

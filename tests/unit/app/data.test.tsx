@@ -76,7 +76,7 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-test('several files are asked of the worker, and used once it has read them', async () => {
+test('several files go to the worker, and are used once it has read them', async () => {
   await choose(file('a.txt', 'Call me Ishmael.'), file('b.txt', 'Some years ago.'));
   expect(asked()).toMatchObject([
     { corpus: { files: [{ name: 'a.txt' }, { name: 'b.txt' }], reading: { format: 'text' } } },
@@ -97,7 +97,7 @@ test('several files are asked of the worker, and used once it has read them', as
   }
 });
 
-test('counts, what is held out, and the batch with the boundaries of documents', async () => {
+test('the preview shows counts, held-out text, and a batch with its document boundaries', async () => {
   await choose(file('own.txt', 'x'));
   await answer({ files: [report()], preview });
   for (const said of [
@@ -119,7 +119,7 @@ test('counts, what is held out, and the batch with the boundaries of documents',
   expect(rows[0].querySelector('mark')?.textContent).toBe('<|endoftext|>');
 });
 
-test('a file that is refused is told of under its name, and the earlier data stays until the person decides', async () => {
+test('a refused file shows its problem under its name, and the earlier data stays in use', async () => {
   await choose(file('own.txt', 'x'));
   await answer({ files: [report()], preview });
   const earlier = useRun.getState().corpus;
@@ -141,7 +141,7 @@ test('a file that is refused is told of under its name, and the earlier data sta
   expect(drawer()).toContain('Moby-Dick; or, The Whale.');
 });
 
-test('what concerns no one file is told with what can be done, and can be tried again', async () => {
+test('a problem of all files together is shown with a hint, and can be tried again', async () => {
   await choose(file('own.txt', 'x'));
   const failure = {
     operation: 'read the corpus',
@@ -156,7 +156,7 @@ test('what concerns no one file is told with what can be done, and can be tried 
   expect(useRun.getState().corpus?.files[0].name).toBe('own.txt');
 });
 
-test('empty and oversized files are not even asked of the worker', async () => {
+test('empty and oversized files never reach the worker', async () => {
   await choose(file('empty.txt', ''));
   expect(drawer()).toContain('empty.txt is empty.');
   const large = file('large.txt', 'x');
@@ -185,7 +185,7 @@ describe('how files are read', () => {
     fireEvent.change(screen.getByLabelText(label), { target: { value } });
   const reading = () => asked().at(-1)?.corpus?.reading;
 
-  test('columns are offered as the files have them, and a choice is asked anew', async () => {
+  test('the columns on offer are those of the files, and a choice reads them again', async () => {
     await choose(file('talk.csv', 'id,context,response\n1,a,b'));
     await answer({
       files: [report({ name: 'talk.csv', columns, problem: 'talk.csv: it has no column “text”.' })],
@@ -235,7 +235,7 @@ describe('how files are read', () => {
   });
 });
 
-test('the book can be counted and shown too; changed settings ask for it again', async () => {
+test('the book has a preview too; changed settings ask for another', async () => {
   press('Count tokens and show a batch');
   expect(asked()[0].corpus).toBeUndefined();
   await answer({ files: [], preview: { ...preview, documents: 1, heldOutDocuments: 0 } });
@@ -247,7 +247,7 @@ test('the book can be counted and shown too; changed settings ask for it again',
   expect(asked().length).toBe(2);
 });
 
-test('an answer to an earlier question changes nothing', async () => {
+test('an answer to an earlier request changes nothing', async () => {
   await choose(file('first.txt', 'x'));
   const first = asked()[0].id;
   await choose(file('second.txt', 'y'));
@@ -264,7 +264,7 @@ test('a worker that dies leaves the drawer usable', async () => {
   expect(screen.getByRole('button', { name: 'Read again' })).toHaveProperty('disabled', false);
 });
 
-test('while a run exists nothing can be changed', async () => {
+test('nothing can change during a run', async () => {
   await choose(file('own.txt', 'x'));
   await answer({ files: [report()], preview });
   act(() => useRun.setState({ phase: 'running' }));

@@ -76,7 +76,7 @@ test('a worker that dies fails its open requests', async () => {
   });
 });
 
-test('built-in models are not looked up; a name that can be none is refused where it is written', () => {
+test('built-in models are not looked up; an impossible name is refused in its field', () => {
   expect(screen.queryByRole('button', { name: 'Look up the teacher' })).toBe(null);
   type('teacher_model', 'https://example.com/gpt2');
   expect(screen.getByTestId('field-teacher_model').textContent).toContain(
@@ -85,7 +85,7 @@ test('built-in models are not looked up; a name that can be none is refused wher
   expect(screen.queryByRole('button', { name: 'Look up the teacher' })).toBe(null);
 });
 
-test('the sizes of a student that starts from weights are not asked for', () => {
+test('a student that starts from weights has no size fields', () => {
   expect(screen.getByTestId('field-student_width')).toBeTruthy();
   type('student_model', 'distilgpt2');
   expect(screen.queryByTestId('field-student_width')).toBe(null);
@@ -95,7 +95,7 @@ test('the sizes of a student that starts from weights are not asked for', () => 
   expect(screen.getByText('layers 0, 2')).toBeTruthy();
 });
 
-test('files must be there before a run that reads them', () => {
+test('a run cannot start before its files are dropped', () => {
   type('teacher_model', 'files');
   expect(
     screen.getAllByText('Drop the teacher’s folder or .zip on the teacher field first.').length,
@@ -117,7 +117,7 @@ test('a memory plan belongs to the settings that it was made for', async () => {
   expect(useRun.getState().phase).toBe('idle');
 });
 
-test('a folder is where its config.json lies', () => {
+test('a model’s folder is the one with config.json', () => {
   const file = (path: string) => ({
     path,
     file: new File(['x'], path.split('/').at(-1) as string),
@@ -140,7 +140,7 @@ test('a folder is where its config.json lies', () => {
   );
 });
 
-test('speed and time left are of the last seconds, and of one file', () => {
+test('speed and time left are measured over the last seconds of one file', () => {
   const rate = new Rate();
   expect(rate.tell('a', 0, 0, 10_000_000)).toBe(undefined);
   expect(rate.tell('a', 1, 1_000_000, 10_000_000)).toBe('1.0 MB/s, 00:09 left');

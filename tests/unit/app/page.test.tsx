@@ -107,7 +107,7 @@ describe('the recipe', () => {
     }
   });
 
-  test('says what is wrong under the field, keeps the start from being pressed, and goes back with one click', () => {
+  test('an invalid value shows its problem, disables the start, and resets with one click', () => {
     const steps = screen.getByLabelText('Steps');
     fireEvent.change(steps, { target: { value: '1.5' } });
     expect(
@@ -119,7 +119,7 @@ describe('the recipe', () => {
     expect(screen.getByRole('button', { name: 'Distil' })).toHaveProperty('disabled', false);
   });
 
-  test('names fields that do not fit each other', () => {
+  test('fields that contradict each other are named', () => {
     fireEvent.change(screen.getByLabelText('Student heads'), { target: { value: '3' } });
     expect(
       screen.getAllByText(/student_width is 64 and student_heads is 3/).length,
@@ -138,7 +138,7 @@ describe('the recipe', () => {
 });
 
 describe('a run', () => {
-  test('shows the machine, memory, progress and words', async () => {
+  test('shows the machine, memory, progress and samples', async () => {
     await running();
     const strip = screen.getByRole('region', { name: 'Status' });
     for (const text of [
@@ -177,7 +177,7 @@ describe('a run', () => {
     expect(screen.getByRole('progressbar').getAttribute('aria-valuenow')).toBe('46');
   });
 
-  test('a failed evaluation is counted, and its first error shown whole', async () => {
+  test('a failed evaluation is counted, and its first error shown in full', async () => {
     await running();
     say({ type: 'evaluation', runId: id(), record: failedEvaluation(2) });
     await settle();
@@ -187,7 +187,7 @@ describe('a run', () => {
     expect(screen.getByText(/PPL=n\/a \(0 valid tokens\), Success=0.000 \(0 of 4\)/)).toBeTruthy();
   });
 
-  test('a loss that is not finite is said', async () => {
+  test('a loss that is not finite gets a notice', async () => {
     await running();
     say({
       type: 'steps',
@@ -198,7 +198,7 @@ describe('a run', () => {
     expect(screen.getByText('The loss of step 3 is NaN.')).toBeTruthy();
   });
 
-  test('charts have a table twin, and the arrow keys read any step', async () => {
+  test('charts have a table, and the arrow keys read any step', async () => {
     await running();
     press('Loss as a table');
     const table = within(screen.getByRole('region', { name: 'Loss, table' })).getAllByRole('row');
@@ -232,7 +232,7 @@ describe('a run', () => {
     expect(document.querySelectorAll('.triangle')).toHaveLength(1);
   });
 
-  test('a finished one says what was achieved against the start and the teacher', async () => {
+  test('a finished run is compared with its start and with the teacher', async () => {
     await running();
     say({
       type: 'evaluation',
@@ -247,7 +247,7 @@ describe('a run', () => {
 });
 
 describe('states around a run', () => {
-  test('no WebGPU: what would work, and nothing to press', async () => {
+  test('without WebGPU the page says what would work, and no run can start', async () => {
     const failure = {
       operation: 'open the GPU',
       message: 'None here.',
@@ -279,7 +279,7 @@ describe('states around a run', () => {
     expect(screen.getByRole('button', { name: 'Try again' })).toBeTruthy();
   });
 
-  test('the recorded run is shown as one, with adapter and date; a missing one is no error', async () => {
+  test('the recorded run shows its adapter and date; a missing one is no error', async () => {
     const recording = {
       config: DEFAULTS,
       adapter,
@@ -293,7 +293,11 @@ describe('states around a run', () => {
       json: async () => JSON.parse(JSON.stringify(recording)),
     }));
     await act(() => store().showRecording('recorded/default.json'));
-    expect(screen.getByText(/Recorded on Test GPU, 23 November 2026/)).toBeTruthy();
+    expect(
+      screen.getByText(
+        /An example run on Test GPU, 23 November 2026\. Press Distil to start your own run\./,
+      ),
+    ).toBeTruthy();
     expect(store().run?.history.last()?.loss).toBeNaN();
     act(freshStore);
     vi.stubGlobal('fetch', async () => ({ ok: false }));
@@ -329,7 +333,7 @@ describe('the link', () => {
   });
 });
 
-test('the theme goes round system, light and dark, and is remembered', () => {
+test('the theme cycles through system, light and dark, and is remembered', () => {
   press('Theme: System. Change to Light');
   press('Theme: Light. Change to Dark');
   expect(document.documentElement.dataset.theme).toBe('dark');

@@ -348,7 +348,7 @@ describe('a hidden tab', () => {
   test('is told how far the run went meanwhile', () => {
     const state = next(reduce(inPhase('running'), hide, 10_000), steps(1, 2));
     const shown = reduce(state, show, 75_000);
-    expect(shown.hiddenNote).toBe('In these 65 s the run went from step 0 to 2.');
+    expect(shown.hiddenNote).toBe('In 65 s the run went from step 0 to step 2.');
     expect(next(shown, { type: 'dismiss', notice: 'hidden' }).hiddenNote).toBeUndefined();
   });
 

@@ -1,5 +1,6 @@
 // @vitest-environment jsdom
-// The run's state machine: what is sent, what each message does, and what is dropped.
+// The page's store: what it sends to the worker, when React sees a change, and what is refused. The
+// state machine itself is in reduce.test.ts.
 
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { logLines } from '../../../src/app/run/log';
@@ -39,7 +40,7 @@ afterEach(() => {
 });
 
 describe('a run', () => {
-  test('makes no worker before one is needed, and sends the settings as they are shown', () => {
+  test('makes no worker before it needs one, and sends the settings as shown', () => {
     expect(FakeWorker.made).toHaveLength(0);
     store().setField('alpha', '0.25');
     store().start();
@@ -49,7 +50,7 @@ describe('a run', () => {
     ]);
   });
 
-  test('goes through its phases as the worker says, not as buttons ask', () => {
+  test('its phases follow the worker, not the buttons', () => {
     started();
     expect(store().phase).toBe('running');
     store().pause();
@@ -67,7 +68,7 @@ describe('a run', () => {
     expect(sent().map((message) => message.type)).toEqual(['start', 'pause', 'step', 'resume']);
   });
 
-  test('drops messages of a run that is over', () => {
+  test('messages of a run that is over are ignored', () => {
     started();
     const old = runId();
     store().start();
@@ -84,7 +85,7 @@ describe('a run', () => {
     expect(run().history.evaluations).toEqual([]);
   });
 
-  test('tells React at most five times a second, and loses nothing', () => {
+  test('React sees a change at most five times a second, and nothing is lost', () => {
     started();
     let told = 0;
     const stop = useRun.subscribe(() => told++);
@@ -111,7 +112,7 @@ describe('a run', () => {
     expect(store().status?.step).toBe(100);
   });
 
-  test('reset shows the recorded run again and frees the worker’s', () => {
+  test('reset shows the recorded run again and ends the worker’s run', () => {
     started();
     const id = runId();
     store().reset();
@@ -175,14 +176,14 @@ describe('a run', () => {
     expect(store().failure).toBeUndefined();
   });
 
-  test('a hidden tab is told what happened meanwhile', () => {
+  test('after a hidden tab returns, it says what happened meanwhile', () => {
     started();
     receive({ type: 'steps', runId: runId(), records: [stepRecord(1)] });
     store().setHidden(true);
     vi.advanceTimersByTime(65_000);
     receive({ type: 'steps', runId: runId(), records: [stepRecord(2), stepRecord(3)] });
     store().setHidden(false);
-    expect(store().hiddenNote).toBe('In these 65 s the run went from step 1 to 3.');
+    expect(store().hiddenNote).toBe('In 65 s the run went from step 1 to step 3.');
   });
 
   test('training time leaves out pauses', () => {
@@ -247,7 +248,7 @@ describe('settings', () => {
 describe('the log', () => {
   const texts = () => logLines(run()).map((line) => line.text);
 
-  test('is in the story’s style, with success as it truly is', () => {
+  test('it follows the script’s style, with the true success rate', () => {
     started();
     receive({ type: 'evaluation', runId: runId(), record: evaluationRecord(0) });
     receive({
