@@ -135,7 +135,7 @@ export async function openGpu(api: GPU | undefined = globalThis.navigator?.gpu):
   if (!adapter) {
     throw new GpuError(
       'no-adapter',
-      'WebGPU is available, but it offers no adapter.',
+      'This browser supports WebGPU but found no usable GPU.',
       `The graphics driver may be blocked or switched off: see chrome://gpu. ${BROWSERS}`,
     );
   }

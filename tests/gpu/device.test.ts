@@ -70,7 +70,7 @@ it('a browser without WebGPU is told which ones have it', async () => {
 it('WebGPU without an adapter: the hint names the driver and where to look', async () => {
   const error = await refusal(browser(null).api);
   expect(error.kind).toBe('no-adapter');
-  expect(error.message).toBe('WebGPU is available, but it offers no adapter.');
+  expect(error.message).toBe('This browser supports WebGPU but found no usable GPU.');
   expect(error.hint).toContain('chrome://gpu');
 });
 
