@@ -121,19 +121,19 @@ export async function serveHub(): Promise<Hub> {
     }
     const total = bytes.length + (active?.kind === 'longer' ? active.bytes : 0);
     const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '');
-    const whole = !range || active?.kind === 'no-ranges' || active?.kind === 'no-length';
-    const start = whole
+    const all = !range || active?.kind === 'no-ranges' || active?.kind === 'no-length';
+    const start = all
       ? 0
       : Number(range[1]) + (active?.kind === 'wrong-range' && Number(range[1]) > 0 ? 7 : 0);
-    const end = whole || range[2] === '' ? total : Math.min(Number(range[2]) + 1, total);
+    const end = all || range[2] === '' ? total : Math.min(Number(range[2]) + 1, total);
     if (start >= total || start >= bytes.length) {
       return void response.writeHead(416, { 'content-range': `bytes */${bytes.length}` }).end();
     }
-    response.writeHead(whole ? 200 : 206, {
+    response.writeHead(all ? 200 : 206, {
       'content-type': 'application/octet-stream',
       etag: tag,
       ...(active?.kind !== 'no-length' && { 'content-length': end - start }),
-      ...(!whole && { 'content-range': `bytes ${start}-${end - 1}/${total}` }),
+      ...(!all && { 'content-range': `bytes ${start}-${end - 1}/${total}` }),
     });
     if (request.method === 'HEAD') return void response.end();
     const body = bytes.subarray(

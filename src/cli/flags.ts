@@ -203,24 +203,28 @@ function groupByFlag(args: readonly string[]): {
     }
     const equals = arg.indexOf('=');
     const name = arg.slice(2, equals < 0 ? undefined : equals);
-    const taken = equals < 0 ? [] : [arg.slice(equals + 1)];
+    const flagValues = equals < 0 ? [] : [arg.slice(equals + 1)];
     const arity = arityOf(name);
     const most =
-      arity === 'none' || taken.length > 0 ? 0 : arity === 'one' ? 1 : Number.POSITIVE_INFINITY;
-    while (taken.length < most && i < args.length && !args[i].startsWith('--'))
-      taken.push(args[i++]);
+      arity === 'none' || flagValues.length > 0
+        ? 0
+        : arity === 'one'
+          ? 1
+          : Number.POSITIVE_INFINITY;
+    while (flagValues.length < most && i < args.length && !args[i].startsWith('--'))
+      flagValues.push(args[i++]);
     if (arity === undefined) {
       while (i < args.length && !args[i].startsWith('--')) i++;
       problems.push(`--${name} is not a flag. ${suggestion(name)}`);
-    } else if (arity === 'none' && taken.length > 0) {
-      problems.push(`--${name} is ${shown(taken[0])}. It takes no value.`);
-    } else if (arity !== 'none' && taken.length === 0) {
+    } else if (arity === 'none' && flagValues.length > 0) {
+      problems.push(`--${name} is ${shown(flagValues[0])}. It takes no value.`);
+    } else if (arity !== 'none' && flagValues.length === 0) {
       const expected = isFieldName(name) ? allowed(name) : COMMAND_FLAGS[name as CommandFlag][1];
       problems.push(`--${name} needs a value: ${expected}.`);
     } else if (values.has(name) && arity !== 'many') {
       problems.push(`--${name} is given twice. Give it once.`);
     } else {
-      values.set(name, [...(values.get(name) ?? []), ...taken]);
+      values.set(name, [...(values.get(name) ?? []), ...flagValues]);
     }
   }
   return { values, problems };

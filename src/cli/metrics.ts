@@ -29,14 +29,14 @@ export class Metrics {
     const text = existsSync(this.path) ? readFileSync(this.path, 'utf8') : '';
     // If the run was killed, the last line may be incomplete.
     const lines = text.split('\n').slice(0, -1);
-    const kept = lines.filter((line, i) => {
+    const remaining = lines.filter((line, i) => {
       const record = this.#parse(line, i + 1);
       if ((record.step ?? 0) > step) return false;
       if (record.type === 'step') this.lastStep = record as unknown as StepRecord;
       if (record.type === 'evaluation') this.lastEvaluation = record as unknown as EvaluationRecord;
       return true;
     });
-    writeFileSync(`${this.path}.new`, kept.map((line) => `${line}\n`).join(''));
+    writeFileSync(`${this.path}.new`, remaining.map((line) => `${line}\n`).join(''));
     renameSync(`${this.path}.new`, this.path);
     this.#write({ type: 'resumed', step, ...settings });
   }

@@ -158,8 +158,8 @@ function csvRows(text: string, bad: BadRows): { rows: Row[]; columns: string[] }
     bad.add(headerLine, `two columns are named “${twice}”; names must be unique`);
   const rows = body.map(({ line, values }) => {
     if (values.length !== columns.length) {
-      const found = `${values.length} ${values.length === 1 ? 'value' : 'values'}`;
-      bad.add(line, `${found} (${excerpt(values)}), but the header has ${columns.length}`);
+      const count = `${values.length} ${values.length === 1 ? 'value' : 'values'}`;
+      bad.add(line, `${count} (${excerpt(values)}), but the header has ${columns.length}`);
     }
     return { line, fields: new Map(columns.map((name, i) => [name, values[i]])) };
   });

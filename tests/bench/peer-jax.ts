@@ -91,18 +91,18 @@ function train(task: TrainingTask): Training {
     },
   );
   let last = Number.NaN;
-  let taken = 0;
+  let steps = 0;
   return {
     name: NAME,
     kind: 'rival',
     async run() {
-      taken++;
+      steps++;
       const result = step(
         params,
         mean,
         square,
-        np.array(1 - beta1 ** taken),
-        np.array(1 - beta2 ** taken),
+        np.array(1 - beta1 ** steps),
+        np.array(1 - beta2 ** steps),
         tokens.ref,
         targets.ref,
       );
@@ -164,7 +164,7 @@ function multiply({ M, K, N, a, transposeA, b, transposeB, repeats }: ProductTas
     name: NAME,
     async run() {
       last?.dispose();
-      // All are kept until they are done: a result that is disposed earlier is never computed.
+      // All are held until they are done: a result that is disposed earlier is never computed.
       const results = Array.from({ length: repeats }, () => product(left.ref, right.ref));
       await blockUntilReady(results);
       last = results.pop();
@@ -188,8 +188,8 @@ function differentiate({
   temperature,
 }: LossTask): LossRun {
   const [B, T, V] = shape;
-  const given = np.array(student, { shape: [B, T, V] });
-  const taught = loss === 'kd' ? np.array(teacher, { shape: [B, T, V] }) : np.array(0);
+  const studentLogits = np.array(student, { shape: [B, T, V] });
+  const teacherLogits = loss === 'kd' ? np.array(teacher, { shape: [B, T, V] }) : np.array(0);
   const labels = np.array(targets, { shape: [targets.length, 1], dtype: np.int32 });
   const rows = (x: JaxArray) => (sliced ? x.slice([], [0, -1], []) : x).reshape([-1, V]);
   const logs = (x: JaxArray) => nn.logSoftmax(rows(x).div(temperature));
@@ -199,9 +199,9 @@ function differentiate({
       return crossEntropy(rows(z), labels);
     }
     labels.dispose();
-    const [ours, theirs] = [logs(z), logs(y)];
-    const each = np.exp(theirs.ref).mul(theirs.sub(ours)).sum(-1);
-    return each.mean().mul(temperature ** 2);
+    const [logQ, logP] = [logs(z), logs(y)];
+    const perRow = np.exp(logP.ref).mul(logP.sub(logQ)).sum(-1);
+    return perRow.mean().mul(temperature ** 2);
   };
   const lossAndGradient = jit((z: JaxArray, y: JaxArray, labels: JaxArray) =>
     valueAndGrad(lossOf)(z, y, labels),
@@ -212,7 +212,7 @@ function differentiate({
     name: NAME,
     async run() {
       gradient?.dispose();
-      const [value, next] = lossAndGradient(given.ref, taught.ref, labels.ref);
+      const [value, next] = lossAndGradient(studentLogits.ref, teacherLogits.ref, labels.ref);
       gradient = next;
       await blockUntilReady([value, next]);
       [last] = await value.data();
@@ -220,7 +220,7 @@ function differentiate({
     loss: async () => last,
     gradient: async () => (await gradient?.ref.data()) as Float32Array,
     async end() {
-      for (const array of [given, taught, labels, gradient]) array?.dispose();
+      for (const array of [studentLogits, teacherLogits, labels, gradient]) array?.dispose();
       lossAndGradient.dispose();
     },
   };

@@ -160,22 +160,22 @@ function differentiate({
   temperature,
 }: LossTask): LossRun {
   const [B, T, V] = shape;
-  const given = tf.tensor3d(student, [B, T, V]);
-  const taught = loss === 'kd' ? tf.tensor3d(teacher, [B, T, V]) : undefined;
+  const studentLogits = tf.tensor3d(student, [B, T, V]);
+  const teacherLogits = loss === 'kd' ? tf.tensor3d(teacher, [B, T, V]) : undefined;
   const labels = tf.tensor1d(targets, 'int32');
   const rows = (x: tf.Tensor3D) =>
     (sliced ? x.slice([0, 0, 0], [B, T - 1, V]) : x).reshape([-1, V]);
   const divergence = (z: tf.Tensor, y: tf.Tensor) => {
-    const [ours, theirs] = [z, y].map((x) => tf.logSoftmax(x.div(temperature)));
-    const each = theirs.exp().mul(theirs.sub(ours)).sum(-1);
-    return each
+    const [logQ, logP] = [z, y].map((x) => tf.logSoftmax(x.div(temperature)));
+    const perRow = logP.exp().mul(logP.sub(logQ)).sum(-1);
+    return perRow
       .mean()
       .mul(temperature ** 2)
       .asScalar();
   };
   const lossAndGradient = tf.valueAndGrad((z) => {
     const ours = rows(z as tf.Tensor3D);
-    return taught ? divergence(ours, rows(taught)) : crossEntropy(ours, labels);
+    return teacherLogits ? divergence(ours, rows(teacherLogits)) : crossEntropy(ours, labels);
   });
   let gradient: tf.Tensor | undefined;
   let last = Number.NaN;
@@ -183,7 +183,7 @@ function differentiate({
     name: NAME,
     async run() {
       gradient?.dispose();
-      const { value, grad } = tf.tidy(() => lossAndGradient(given));
+      const { value, grad } = tf.tidy(() => lossAndGradient(studentLogits));
       gradient = grad;
       [last] = await value.data();
       value.dispose();
@@ -191,6 +191,11 @@ function differentiate({
     loss: async () => last,
     gradient: async () => (await gradient?.data()) as Float32Array,
     end: async () =>
-      tf.dispose([given, labels, ...(taught ? [taught] : []), ...(gradient ? [gradient] : [])]),
+      tf.dispose([
+        studentLogits,
+        labels,
+        ...(teacherLogits ? [teacherLogits] : []),
+        ...(gradient ? [gradient] : []),
+      ]),
   };
 }

@@ -65,10 +65,10 @@ const config: Config = {
   student_lr: 5e-6,
   ...(flags.cached !== undefined && { teacher_cache: 'on', cache_top_k: Number(flags.cached) }),
 };
-const parts = { gpu, config, dtype, student } as const;
+const options = { gpu, config, dtype, student } as const;
 const plan: MakeTeacher = (counting, at) =>
   teacherFromWeights(counting, undefined, teacherConfig, at);
-const planned = await planMemory({ ...parts, makeTeacher: plan });
+const planned = await planMemory({ ...options, makeTeacher: plan });
 console.log(`${gpu.adapter.name}, ${dtype}, ${B} × ${T}. Planned: ${memoryText(planned)}`);
 
 /** The teacher's entries of the batch, in a temporary file. */
@@ -76,7 +76,7 @@ async function writeCache() {
   const folder = await mkdtemp(join(tmpdir(), 'stillhouse-story-pair-'));
   process.on('exit', () => rmSync(folder, { recursive: true }));
   const opened = await openCache({
-    ...made,
+    ...build,
     place: {
       open: () => openCacheStorage(join(folder, 'cache')),
       teacher: 'a formula',
@@ -93,8 +93,8 @@ async function writeCache() {
 const clock = () => performance.now() / 1000;
 const began = clock();
 const records: StepRecord[] = [];
-const made = {
-  ...parts,
+const build = {
+  ...options,
   makeTeacher: ((on, at) =>
     teacherFromWeights(
       on,
@@ -110,7 +110,7 @@ if (cache)
     `${(clock() - began).toFixed(0)} s  cached. Counted: ${memoryText(gpu.memory.totals())}`,
   );
 const models = await buildRunModels({
-  ...made,
+  ...build,
   cache,
   events: {
     stage: (stage, detail) => console.log(`${(clock() - began).toFixed(0)} s  ${stage}: ${detail}`),
