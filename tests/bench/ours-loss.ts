@@ -6,6 +6,7 @@ import { sliceLogits, sliceLogitsBackward } from '../../src/distill/loss-paths';
 import { recordLoss } from '../../src/distill/losses';
 import type { Gpu } from '../../src/gpu/device';
 import { bufferOf, Pool, Recorder, type Tensor } from '../../src/gpu/program';
+import { SCALER, STEP } from '../../src/kernels/sources';
 import type { Contestant } from './interleave';
 import type { LossRun, LossTask } from './peer';
 
@@ -66,9 +67,14 @@ export async function ourLoss(
   const [B, T] = targets.layout.shape;
   const rows = B * T;
   const perToken = upload(gpu, 'per token', new Float32Array(2 * rows), [rows, 2]);
-  // Uniform { learning_rate, temperature, alpha, inverse_tokens }; a loss scale of 1.
-  const step = upload(gpu, 'step', [0, temperature, loss === 'kd' ? 1 : 0, 1 / rows], [4]);
-  const scaler = upload(gpu, 'scaler', [1], [1]);
+  const settings = {
+    learning_rate: 0,
+    temperature,
+    alpha: loss === 'kd' ? 1 : 0,
+    inverse_tokens: 1 / rows,
+  };
+  const step = upload(gpu, 'step', new Float32Array(STEP.write(settings)), [STEP.bytes / 4]);
+  const scaler = unscaled(gpu);
   const zero = upload(gpu, 'zero', [0], [1]);
   const pool = new Pool(gpu);
   const recorder = new Recorder(gpu, pool);
@@ -128,6 +134,13 @@ export async function ourLoss(
     },
   };
   return { run, extraBytes };
+}
+
+/** A loss scaler of scale 1; the losses read nothing else of it. */
+export function unscaled(gpu: Gpu): Tensor {
+  const fields = new Float32Array(SCALER.bytes / 4);
+  fields[SCALER.fields.findIndex(({ name }) => name === 'scale')] = 1;
+  return upload(gpu, 'scaler', fields, [fields.length]);
 }
 
 const totalBytes = (gpu: Gpu): number =>

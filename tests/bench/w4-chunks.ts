@@ -6,11 +6,11 @@ import { DEFAULTS } from '../../src/config';
 import { recordChunks } from '../../src/distill/step';
 import type { Gpu } from '../../src/gpu/device';
 import { bufferOf, Pool, Recorder } from '../../src/gpu/program';
-import { SCALER_BYTES } from '../../src/kernels/optimiser';
 import { gpt2 } from '../../src/model/gpt2/gpt2';
 import { Arena, fill, planArena } from '../../src/model/parameters';
 import { batchOf, numbers, weightsOf } from './formula';
 import { interleaved } from './interleave';
+import { unscaled } from './ours-loss';
 import { ADAM } from './peer';
 import { type Bench, distance, furthest, type Result, requireAgreement } from './result';
 import { gpt2Shape } from './w1-step';
@@ -95,12 +95,7 @@ async function headAndLoss(gpu: Gpu, name: string, C: number, chunkElements?: nu
   const dhidden = upload(gpu, 'd hidden', new Float32Array(B * T * C), [B * T, C]);
   const targets = upload(gpu, 'targets', batchOf(B, T, V).targets, [B, T], 'i32');
   const step = upload(gpu, 'step', [0, 1, 0, 1 / (B * T)], [4]);
-  const scaler = upload(
-    gpu,
-    'scaler',
-    [1, ...new Array(SCALER_BYTES / 4 - 1).fill(0)],
-    [SCALER_BYTES / 4],
-  );
+  const scaler = unscaled(gpu);
   const sums = upload(gpu, 'sums', [0, 0], [2]);
   const zero = upload(gpu, 'zero', [0], [1]);
   const tensors = { hidden, dhidden, targets, step, scaler, sums, zero };
