@@ -5,20 +5,13 @@ import { readBytePairs, tokenizerFiles } from '../../data/bpe';
 import { loadTokenizer, makeTokenizer, type Tokenizer, TokenizerError } from '../../data/tokenizer';
 import { ModelFileError } from '../../files/download';
 import { type ModelSource, readJson } from '../../files/source';
-import type { Gpu } from '../../gpu/device';
 import { familyTitles, isSupported, parseConfig, parseSizes } from '../../model/families';
 import { planArena } from '../../model/parameters';
 import { openWeights, streamWeights } from '../../model/weights';
 import { teacherFromWeights } from './engine';
 import { OnnxModel } from './onnx-model';
 import { teacherFromOnnx } from './onnx-teacher';
-import type { Teacher, TeacherSizes } from './teacher';
-
-interface TeacherShape {
-  B: number;
-  T: number;
-  dtype: 'f16' | 'f32';
-}
+import type { MakeTeacher, TeacherSizes } from './teacher';
 
 export interface TeacherFolder {
   sizes: TeacherSizes;
@@ -28,12 +21,12 @@ export interface TeacherFolder {
   bytes(): Promise<number>;
   /** Runs the teacher: our own kernels, or onnxruntime. */
   engine: 'stillhouse' | 'onnxruntime';
-  make(gpu: Gpu, shape: TeacherShape): Promise<Teacher>;
+  make: MakeTeacher;
   /**
    * The same without weights, for a device that only counts memory. Of onnxruntime's memory it
    * counts weights and logits only.
    */
-  plan(gpu: Gpu, shape: TeacherShape): Promise<Teacher>;
+  plan: MakeTeacher;
 }
 
 const HALF = 'onnx/model_fp16.onnx';
