@@ -127,11 +127,11 @@ export class Run {
 
   async #build(snapshot?: Snapshot): Promise<void> {
     const { gpu, events } = this.options;
-    events.stage('compile', 'trying the adapter’s matrix products');
+    events.stage('compile', 'tuning matrix products');
     for (const { name, fault } of await tuneMatmul(gpu, this.dtype)) {
       if (fault)
         events.note?.(
-          `This adapter gets matrix products by ${name} wrong; they are left out. ${fault}`,
+          `This adapter computes the matrix product “${name}” wrongly, so it is not used. ${fault}`,
         );
     }
     let { makeTeacher } = this.options;
