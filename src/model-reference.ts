@@ -1,4 +1,4 @@
-// How settings and links name a model: built in, on Hugging Face, or files dropped on the page. Pure.
+// How settings and links name a model: built in, on Hugging Face, or dropped on the page. Pure.
 
 /** Folders under models/ on the page's own origin. */
 const BUILT_IN_MODELS: readonly string[] = ['moby-teacher'];

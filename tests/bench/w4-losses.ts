@@ -20,8 +20,8 @@ import { benchChunks } from './w4-chunks';
 const V = 50257;
 const TURNS = 5;
 /**
- * Summed one after the other in f32, 50,257 terms are off by up to 2e-5 (jax-js). A forgotten factor
- * would be a thousand times that.
+ * Summed one after the other in f32, 50,257 terms are off by up to 2e-5 (jax-js). A forgotten
+ * factor would be a thousand times that.
  */
 const LIMIT = 1e-4;
 const REASON = `f32 sums over ${V} tokens, in different orders`;

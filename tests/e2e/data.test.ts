@@ -146,8 +146,8 @@ describe('refusals', () => {
         'latin1.txt',
         Buffer.concat([Buffer.from('caf'), Buffer.of(0xe9), Buffer.from(` ${whales}`)]),
       ),
-      'latin1.txt: not UTF-8 (byte 3 is 0xe9 (“é” in Latin-1), and 0x20 cannot follow it in UTF-8; ' +
-        '3005 bytes). Save it as plain text in UTF-8.',
+      'latin1.txt: not UTF-8 (byte 3 is 0xe9 (“é” in Latin-1), and 0x20 cannot follow it in ' +
+        'UTF-8; 3005 bytes). Save it as plain text in UTF-8.',
     ],
     [
       given('wide.txt', utf16),

@@ -61,7 +61,8 @@ test('--help lists every setting by group, with its allowed values, default and 
     expect(help).toContain(`\n${field.group}\n`);
   }
   expect(help).toContain(
-    '  --temperature  a number from 0.25 to 16; default 2\n      Softens both distributions before they are compared.\n',
+    '  --temperature  a number from 0.25 to 16; default 2\n' +
+      '      Softens both distributions before they are compared.\n',
   );
   expect(help).toContain('  --student_model  empty for a new student');
   expect(help).toContain('default empty');
@@ -121,7 +122,8 @@ describe('refused', () => {
     ],
     [
       ['--link', '#v=2'],
-      '--link: v is "2". It must be 1. The link was made by a newer Stillhouse. Reload the page to update it.',
+      '--link: v is "2". It must be 1. The link was made by a newer Stillhouse. ' +
+        'Reload the page to update it.',
     ],
   ])('%j', (args, message) => {
     expect(problems(...args)).toEqual([message]);

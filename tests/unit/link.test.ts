@@ -1,5 +1,5 @@
-// Links: every valid config survives the round trip, and a malformed link is refused as a whole, with
-// a message that helps.
+// Links: every valid config survives the round trip, and a malformed link is refused as a whole,
+// with a message that helps.
 
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -160,7 +160,8 @@ describe('parseLink refuses', () => {
     ]) {
       const problems = problemsOf(`v=1&temperature=${raw}`);
       expect(problems).toEqual([
-        `temperature is ${JSON.stringify(decodeURIComponent(raw))}. It must be ${allowed('temperature')}.`,
+        `temperature is ${JSON.stringify(decodeURIComponent(raw))}. ` +
+          `It must be ${allowed('temperature')}.`,
       ]);
     }
     expect(problemsOf('v=1&temperature')).toEqual([
@@ -179,7 +180,7 @@ describe('parseLink refuses', () => {
       'train_steps is 2.5. It must be a whole number from 1 to 100000.',
       `loss is "mse". It must be one of mixed, ce, ${DIVERGENCE_NAMES.join(', ')}.`,
       expect.stringContaining(
-        'teacher_model is "../constructor". It must be moby-teacher, files, or a Hugging Face model',
+        'teacher_model is "../constructor". It must be moby-teacher, files, or a Hugging Face',
       ),
     ]);
     expect(problemsOf('v=1&seed=-1')).toEqual([`seed is -1. It must be ${allowed('seed')}.`]);
@@ -231,7 +232,8 @@ describe('parseLink refuses', () => {
       // Fields may mean something else in a later version, so only the version is reported.
       const problems = problemsOf(`v=${version}&alpha=9&depth=3`);
       expect(problems).toEqual([
-        `v is "${version}". It must be 1. The link was made by a newer Stillhouse. Reload the page to update it.`,
+        `v is "${version}". It must be 1. The link was made by a newer Stillhouse. ` +
+          'Reload the page to update it.',
       ]);
     }
     for (const version of ['', '0', '-1', '1.0', 'x', ' 1']) {
