@@ -16,10 +16,10 @@ import './run/status.css';
 import './data/data.css';
 
 const root = createRoot(document.getElementById('root') as HTMLElement);
-const query = new URLSearchParams(location.search);
-
-if (query.has('states')) void showStates();
-else showPage();
+if (new URLSearchParams(location.search).has('states')) {
+  // A chunk of its own, which costs the page nothing until somebody asks for it.
+  void import('./states/StatesPage').then(({ showStates }) => showStates(root));
+} else showPage();
 
 function showPage(): void {
   followAddress();
@@ -30,11 +30,4 @@ function showPage(): void {
   // The worker is large: it may come once the page stands.
   const whenIdle = window.requestIdleCallback ?? ((task: () => void) => setTimeout(task, 500));
   whenIdle(() => void useRun.getState().probe());
-}
-
-/** In a chunk of its own, which costs the page nothing until it is asked for. */
-async function showStates(): Promise<void> {
-  const { enterState, StatesPage } = await import('./states/StatesPage');
-  enterState(query.get('states'));
-  root.render(<StatesPage query={query} />);
 }

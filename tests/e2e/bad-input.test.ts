@@ -37,7 +37,7 @@ describe('a machine that cannot', () => {
     { offer: 'no-webgpu', said: 'This browser has no WebGPU.', works: 'Chrome or Edge' },
     {
       offer: 'no-adapter',
-      said: 'it offers no adapter',
+      said: 'found no usable GPU',
       works: 'The graphics driver may be blocked',
     },
   ] as const)(

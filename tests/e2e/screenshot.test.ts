@@ -1,40 +1,66 @@
-// A finished run looks like one: the picture in the README, which SCREENSHOT=1 renews from the
-// default settings.
+// The page in every designed state, as `?states` shows it: nothing overflows and nothing fails, in
+// both themes, in a large and in a small window. And the picture in the README, which SCREENSHOT=1
+// renews from a run with the default settings.
 
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { expect, test } from 'vitest';
-import { FINISHED, link, offered, primary } from './drive';
-import { openSite, visit } from './harness';
+import { beforeAll, expect, test } from 'vitest';
+import { STATES } from '../../src/app/states/states';
+import { FINISHED, offered, primary } from './drive';
+import { openSite, type Site, visit } from './harness';
 
-const SMALL = {
-  batch_size: 2,
-  max_length: 16,
-  train_steps: 10,
-  eval_steps: 5,
-  eval_batches: 1,
-  sample_tokens: 8,
-};
-/** An empty page of this size takes 5 kB. */
+/** An empty page of 1440 × 900 takes 5 kB. */
 const LEAST_BYTES = 40_000;
+
+let site: Site;
+beforeAll(async () => {
+  site = await openSite();
+});
+
+// Layout does not depend on the theme, so each window has one.
+test.each([
+  { width: 1440, height: 900, colorScheme: 'light' },
+  { width: 390, height: 844, colorScheme: 'dark' },
+] as const)(
+  'every designed state, $colorScheme, $width × $height',
+  async ({ colorScheme, ...viewport }) => {
+    const path = `?states=${STATES[0].name}`;
+    const { page, problems, close } = await visit(site, { viewport, colorScheme, path });
+    for (const { name, title } of STATES) {
+      await page.evaluate((state) => {
+        history.replaceState(null, '', `?states=${state}`);
+        dispatchEvent(new PopStateEvent('popstate'));
+      }, name);
+      await page.locator('.run-buttons').waitFor();
+      const { scrollWidth, text } = await page.evaluate(() => ({
+        scrollWidth: document.documentElement.scrollWidth,
+        text: document.body.innerText,
+      }));
+      expect(scrollWidth, title).toBeLessThanOrEqual(viewport.width);
+      // A value that nobody formatted.
+      expect(text, title).not.toMatch(/undefined|\[object|\bnull\b/);
+      expect(problems, title).toEqual([]);
+    }
+    await close();
+  },
+);
 
 test('a finished run fills the page', async () => {
   const renew = Boolean(process.env.SCREENSHOT);
-  const folder = await mkdtemp(join(tmpdir(), 'stillhouse-'));
-  const path = renew ? 'public/screenshot.png' : join(folder, 'screenshot.png');
-  const { page, problems, close } = await visit(await openSite(), {
-    offer: 'f16',
-    path: renew ? '' : link(SMALL),
+  const { page, problems, close } = await visit(site, {
+    offer: renew ? 'f16' : 'f32',
+    path: renew ? '' : '?states=finished',
   });
-  await offered(page, 'Distil');
-  await primary(page).click();
+  if (renew) {
+    await offered(page, 'Distil');
+    await primary(page).click();
+  }
   await offered(page, FINISHED);
+  await page
+    .getByRole('figure', { name: 'Loss' })
+    .locator('.recharts-line-curve')
+    .first()
+    .waitFor();
   await page.mouse.move(0, 0);
-  await page.screenshot({ path });
-  const png = await readFile(path);
-  await rm(folder, { recursive: true });
-  expect(png.subarray(1, 4).toString()).toBe('PNG');
+  const png = await page.screenshot(renew ? { path: 'public/screenshot.png' } : {});
   expect([png.readUInt32BE(16), png.readUInt32BE(20)]).toEqual([1440, 900]);
   expect(png.length).toBeGreaterThan(LEAST_BYTES);
   expect(problems).toEqual([]);

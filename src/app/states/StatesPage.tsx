@@ -3,28 +3,37 @@
 
 import './states.css';
 import { useEffect } from 'react';
+import type { Root } from 'react-dom/client';
 import { App } from '../App';
 import { useRun } from '../run/store';
 import { STATES } from './states';
 
 const THEMES = ['light', 'dark'] as const;
 
-/** The page for the address's `?states=…`. */
-export function StatesPage({ query }: { query: URLSearchParams }) {
-  const name = query.get('states') ?? '';
-  const theme = query.get('theme');
-  const state = STATES.find((designed) => designed.name === name);
+/**
+ * Shows the state that the address names, and follows the address without another load. Returns
+ * what ends it.
+ */
+export function showStates(root: Root): () => void {
+  const show = () => {
+    const query = new URLSearchParams(location.search);
+    const name = query.get('states') ?? '';
+    const state = STATES.find((designed) => designed.name === name);
+    if (!state) return root.render(<StateList unknown={name} />);
+    useRun.setState({ ...useRun.getInitialState(), ...state.make() }, true);
+    root.render(<DesignedPage key={name} theme={query.get('theme')} />);
+  };
+  addEventListener('popstate', show);
+  show();
+  return () => removeEventListener('popstate', show);
+}
+
+function DesignedPage({ theme }: { theme: string | null }) {
+  // After the page's own effect, which sets the theme that the visitor chose.
   useEffect(() => {
     if (theme) document.documentElement.dataset.theme = theme;
   }, [theme]);
-  if (!state) return <StateList unknown={name} />;
   return <App />;
-}
-
-/** Puts a designed state into the page's store. Unknown names change nothing. */
-export function enterState(name: string | null): void {
-  const state = STATES.find((designed) => designed.name === name);
-  if (state) useRun.setState(state.make());
 }
 
 function StateList({ unknown }: { unknown: string }) {
@@ -43,7 +52,7 @@ function StateList({ unknown }: { unknown: string }) {
               {THEMES.map((theme) => {
                 const address = `?states=${name}&theme=${theme}`;
                 return (
-                  <a key={theme} href={address}>
+                  <a key={theme} href={address} aria-label={`${title}, ${theme}`}>
                     <iframe src={address} title={`${title}, ${theme}`} loading="lazy" inert />
                   </a>
                 );

@@ -67,18 +67,20 @@ const lost = (resumeStep?: number): RunEvent => ({
 });
 const failed = (failure: Failure): RunEvent => ({ type: 'failed', runId: RUN, failure });
 
-/** What a run reports from its start to `step`. */
-function trained(step: number): RunEvent[] {
-  const events: RunEvent[] = [
-    ready,
-    status('running', 0),
-    { type: 'evaluation', runId: RUN, record: evaluationAt(0) },
-  ];
-  for (let from = 0; from < step; from += EVALUATION_STEPS) {
-    const to = from + EVALUATION_STEPS;
-    events.push({ type: 'steps', runId: RUN, records: stepsBetween(from, to) });
-    events.push({ type: 'evaluation', runId: RUN, record: evaluationAt(to) });
-    events.push(status('running', to));
+const opening: RunEvent[] = [
+  ready,
+  status('running', 0),
+  { type: 'evaluation', runId: RUN, record: evaluationAt(0) },
+];
+
+/** What a run reports between two evaluations, the first at `from` and the last at `to`. */
+function trained(to: number, from = 0): RunEvent[] {
+  const events: RunEvent[] = [];
+  for (let step = from; step < to; step += EVALUATION_STEPS) {
+    const end = step + EVALUATION_STEPS;
+    events.push({ type: 'steps', runId: RUN, records: stepsBetween(step, end) });
+    events.push({ type: 'evaluation', runId: RUN, record: evaluationAt(end) });
+    events.push(status('running', end));
   }
   return events;
 }
@@ -129,14 +131,29 @@ const SCENES = {
       { type: 'loading', runId: RUN, stage: 'evaluate', detail: '' },
     ],
   },
-  running: { title: 'Running', messages: () => [...before(), start(), ...trained(MIDWAY)] },
+  running: {
+    title: 'Running',
+    messages: () => [...before(), start(), ...opening, ...trained(MIDWAY)],
+  },
   paused: {
     title: 'Paused',
-    messages: () => [...before(), start(), ...trained(MIDWAY), status('paused', MIDWAY)],
+    messages: () => [
+      ...before(),
+      start(),
+      ...opening,
+      ...trained(MIDWAY),
+      status('paused', MIDWAY),
+    ],
   },
   finished: {
     title: 'Finished',
-    messages: () => [...before(), start(), ...trained(STEPS), status('finished', STEPS)],
+    messages: () => [
+      ...before(),
+      start(),
+      ...opening,
+      ...trained(STEPS),
+      status('finished', STEPS),
+    ],
   },
   failed: {
     title: 'Failed while loading',
@@ -154,7 +171,7 @@ const SCENES = {
   },
   lost: {
     title: 'The device was lost',
-    messages: () => [...before(), start(), ...trained(MIDWAY), lost(MIDWAY)],
+    messages: () => [...before(), start(), ...opening, ...trained(MIDWAY), lost(MIDWAY)],
   },
   'lost-early': {
     title: 'The device was lost before an evaluation',
@@ -169,6 +186,8 @@ interface Notice {
   /** The scenes that it can stand in. */
   scenes: readonly SceneName[];
   messages: readonly RunMessage[];
+  /** The scene's adapter is not there. */
+  noAdapter?: boolean;
 }
 
 const ALL = Object.keys(SCENES) as SceneName[];
@@ -184,6 +203,7 @@ const NOTICES = {
   'no-webgpu': {
     title: 'no WebGPU',
     scenes: ['idle', 'no-recording'],
+    noAdapter: true,
     messages: [
       unavailable(
         'no-webgpu',
@@ -195,6 +215,7 @@ const NOTICES = {
   'no-adapter': {
     title: 'no usable GPU',
     scenes: ['idle', 'no-recording'],
+    noAdapter: true,
     messages: [
       unavailable(
         'no-adapter',
@@ -301,7 +322,7 @@ const NOTICES = {
     scenes: ['running'],
     messages: [
       { type: 'visibility', hidden: true },
-      { type: 'steps', runId: RUN, records: stepsBetween(MIDWAY, STEPS - 1) },
+      ...trained(MIDWAY + EVALUATION_STEPS, MIDWAY),
       { type: 'visibility', hidden: false },
     ],
   },
@@ -327,10 +348,13 @@ export const STATES: readonly DesignedState[] = ALL.flatMap((name) => {
   const notices = Object.entries<Notice>(NOTICES).filter(([, { scenes }]) => scenes.includes(name));
   return [
     { name, title: scene.title, make: () => play(scene.messages()) },
-    ...notices.map(([notice, { title, messages }]) => ({
+    ...notices.map(([notice, { title, messages, noAdapter }]) => ({
       name: `${name},${notice}`,
       title: `${scene.title}: ${title}`,
-      make: () => play([...scene.messages(), ...messages]),
+      make: () => {
+        const before = scene.messages().filter(({ type }) => !noAdapter || type !== 'adapter');
+        return play([...before, ...messages]);
+      },
     })),
   ];
 });

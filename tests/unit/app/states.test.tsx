@@ -1,0 +1,111 @@
+// @vitest-environment jsdom
+// The designed states: every phase and every notice of the page is among them, each is rendered
+// without a worker, and each shows what it is named after.
+
+import { act } from '@testing-library/react';
+import { createRoot, type Root } from 'react-dom/client';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import type { Phase } from '../../../src/app/run/shown-run';
+import { showStates } from '../../../src/app/states/StatesPage';
+import { STATES } from '../../../src/app/states/states';
+import { FakeWorker, freshStore, stubBrowser } from './support';
+
+let root: Root;
+let end = () => {};
+const open = (query: string) => {
+  end();
+  history.replaceState(null, '', `/?${query}`);
+  act(() => {
+    end = showStates(root);
+  });
+};
+const text = () => document.body.textContent ?? '';
+
+beforeEach(() => {
+  stubBrowser();
+  vi.stubGlobal('IS_REACT_ACT_ENVIRONMENT', true);
+  root = createRoot(document.body.appendChild(document.createElement('div')));
+});
+afterEach(() => {
+  end();
+  act(() => root.unmount());
+  document.body.replaceChildren();
+  history.replaceState(null, '', '/');
+  freshStore();
+  vi.unstubAllGlobals();
+});
+
+test('every phase has a state, and names are unique', () => {
+  const phases: Record<Phase, true> = {
+    idle: true,
+    loading: true,
+    running: true,
+    paused: true,
+    finished: true,
+    failed: true,
+    lost: true,
+  };
+  const seen = new Set(STATES.map(({ make }) => make().phase));
+  expect([...seen].sort()).toEqual(Object.keys(phases).sort());
+  expect(new Set(STATES.map(({ name }) => name)).size).toBe(STATES.length);
+});
+
+test('a state is the same each time it is made, and shares nothing that a visit could change', () => {
+  for (const { make, name } of STATES) {
+    const [first, second] = [make(), make()];
+    expect(first, name).toEqual(second);
+    if (first.run) expect(first.run.history).not.toBe(second.run?.history);
+  }
+});
+
+test.each([
+  ['idle', /Recording An example run on NVIDIA/],
+  ['no-recording', /No recorded run is available/],
+  ['loading', /Loading the teacher.*1\.9 MB of 4\.1 MB.*onnx\/model_fp16\.onnx/],
+  ['compiling', /Compiling shaders/],
+  ['evaluating', /Evaluating/],
+  ['running', /Step 140 of 200/],
+  ['running,software', /This adapter is a software renderer: \d/],
+  ['running,evaluation', /8 of 8 evaluation batches failed at step 140\..*view\(\[-1, 2048\]\)/],
+  ['running,loss', /The loss of step 144 is NaN/],
+  ['running,skipped', /The last 4 steps were skipped/],
+  ['running,change', /Step 140: α 0\.7 → 0\.4/],
+  ['running,cache', /The teacher is cached.*64 of 2,048 tokens/],
+  ['running,hidden', /The tab was hidden\. In \d+ s the run went from step 140 to step 160/],
+  ['paused', /Your run, paused/],
+  ['finished', /Finished.*perplexity went from 2,040 to/],
+  ['failed', /Could not load the model\..*1\.9 of 4\.1 MB/],
+  ['lost', /The GPU device was lost\..*step 140/],
+  ['lost-early', /no weights to continue from/],
+  ['idle,no-webgpu', /This browser has no WebGPU\..*Chrome or Edge/],
+  ['idle,no-adapter', /found no usable GPU/],
+  ['idle,link', /The link’s settings were not applied\..*alpha is 7/],
+  ['idle,draft', /train_steps is 1\.5/],
+])('?states=%s shows it, and starts no worker', (name, expected) => {
+  open(`states=${name}`);
+  expect(text().replaceAll(/\s+/g, ' ')).toMatch(expected);
+  expect(FakeWorker.made).toHaveLength(0);
+});
+
+test('without a name it lists all states, in both themes; an unknown name is an error', () => {
+  open('states');
+  expect(document.querySelectorAll('iframe')).toHaveLength(2 * STATES.length);
+  expect(document.querySelector('[role=alert]')).toBeNull();
+  open('states=nothing');
+  expect(document.querySelector('[role=alert]')?.textContent).toContain('“nothing”');
+});
+
+test('the page follows the address, and leaves nothing of the state before', () => {
+  open('states=lost,evaluation');
+  expect(text()).toContain('The GPU device was lost.');
+  history.replaceState(null, '', '/?states=running');
+  act(() => dispatchEvent(new PopStateEvent('popstate')));
+  expect(text()).toContain('Your run.');
+  expect(text()).not.toContain('lost');
+});
+
+test('a theme in the address is shown', () => {
+  open('states=paused&theme=dark');
+  expect(document.documentElement.dataset.theme).toBe('dark');
+  delete document.documentElement.dataset.theme;
+});
