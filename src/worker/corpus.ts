@@ -23,8 +23,8 @@ export async function readTexts(
 }
 
 /**
- * Reads the data as a run would. Reports what each file holds; undefined where one of them has a
- * problem. @throws CorpusError
+ * Reads the data as a run would, and reports on the files. Undefined if one of them has a problem.
+ * @throws CorpusError
  */
 export async function preview(
   { config, corpus, files: dropped = {} }: Requests['preview']['input'],

@@ -9,14 +9,14 @@ import { GpuError } from '../gpu/device';
 import { LayoutError } from '../tensor/layout';
 import type { Failure } from './protocol';
 
-/** Thrown where the failure is already as the page shows it. */
+/** Carries a failure that is already in the page's form. */
 export class FailureError extends Error {
   constructor(readonly failure: Failure) {
     super(failure.message);
   }
 }
 
-/** Thrown where the GPU is not free. `hint` says what frees it. */
+/** A run is using the GPU. `hint` says how to free it. */
 export const busy = (operation: string, message: string, hint: string) =>
   new FailureError({ operation, message, hint, kind: 'internal' });
 

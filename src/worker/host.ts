@@ -14,7 +14,7 @@ export const base = new URL(import.meta.env.DEV ? '/' : '../', self.location.hre
 
 export const post = (message: FromWorker) => self.postMessage(message);
 
-/** What each request does, as its failure says it: "Could not …". */
+/** Each request's operation, as in "Could not check the GPU". */
 const OPERATIONS: Record<RequestName, string> = {
   probe: 'open the GPU',
   check: 'check the GPU',

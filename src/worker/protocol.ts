@@ -81,8 +81,8 @@ export interface Requests {
   /** Open the GPU and report what it offers. Starts no run. */
   probe: { input: object; progress: never; result: AdapterReport };
   /**
-   * Compare every kernel with its slow reference. Each row is a progress; the result is the table
-   * as text for a bug report. Refused while a run trains.
+   * Compare every kernel with its slow reference. Each row is reported as progress; the result is
+   * the table as text, for a bug report. Refused while a run trains.
    */
   check: { input: object; progress: CheckRow; result: string };
   /** Read a model's config.json and headers, and nothing else. */
@@ -92,8 +92,8 @@ export interface Requests {
     result: ModelReport;
   };
   /**
-   * Read the data as a run with these settings would. Needs no GPU. What each file holds is the
-   * progress; the result is undefined where a file has a problem.
+   * Read the data as a run with these settings would. Needs no GPU. The progress is a report on the
+   * files; the result is undefined if one of them has a problem.
    */
   preview: {
     input: { config: Config; corpus?: UserCorpus; files?: DroppedFiles };
@@ -106,21 +106,21 @@ export interface Requests {
     progress: never;
     result: MemoryPlan;
   };
-  /** Write the student as a .zip. Refused while its run trains; the run can go on afterwards. */
+  /** Export the student as a .zip. Refused while its run trains. */
   export: {
     input: { runId: string; dtype: ExportType; story: RunStory };
     progress: ExportProgress;
     result: ExportedStudent;
   };
-  /** Measure where a step goes. Refused while its run trains, which it does not change. */
+  /** Measure where a step's time goes, without changing the run. Refused while it trains. */
   profile: {
     input: { runId: string };
     progress: never;
     result: ProfileResult;
   };
   /**
-   * Run one of the Bug Lab's experiments, after ending the one before. Refused while a run trains.
-   * Resolves when the experiment is done, or was stopped by `bug-lab-stop`.
+   * End the Bug Lab's current experiment, then run this one. Refused while a run trains. Resolves
+   * when the experiment is done or was stopped by `bug-lab-stop`.
    */
   'bug-lab': {
     input: { experiment: Experiment };
@@ -141,26 +141,26 @@ export type RequestAnswer =
   | { type: 'result'; id: number; result: Requests[RequestName]['result'] }
   | { type: 'failure'; id: number; failure: Failure };
 
-/** Bytes of all files so far, and of how many; `file` is being written. */
+/** Bytes written of all files, and their total; `file` is the current one. */
 export interface ExportProgress {
   file: string;
   written: number;
   total: number;
 }
 
-/** A folder of this name in a .zip. */
+/** A .zip with a folder called `name`. */
 export interface ExportedStudent {
   name: string;
   zip: Blob;
 }
 
-/** The report, and the same as text for a bug report. */
+/** The report, and its text for a bug report. */
 export interface ProfileResult {
   report: ProfileReport;
   text: string;
 }
 
-/** What the experiment is loading or building, then what it measured. */
+/** What an experiment loads or compiles, then what it measures. */
 export type ExperimentProgress = { detail: string } | { report: BugLabReport };
 
 /** What the page tells a run to do. Its effects are reported as run events. */
@@ -253,7 +253,7 @@ export interface Failure {
 
 /** What the worker reports about a run. */
 export type RunEvent =
-  /** `loaded` and `total` are bytes where the stage downloads, and absent where it does not. */
+  /** `loaded` and `total` are bytes, in stages that download. */
   | {
       type: 'loading';
       runId: string;
@@ -270,12 +270,9 @@ export type RunEvent =
   | { type: 'status'; runId: string; status: RunStatus }
   /** A live change took effect before this step. */
   | { type: 'changed'; runId: string; step: number; changes: LiveChanges }
-  /** The run cannot go on. What it reported so far stays valid. */
+  /** The run cannot continue. Its reports so far stay valid. */
   | { type: 'failed'; runId: string; failure: Failure }
-  /**
-   * The GPU device went away. `resumeStep` is the step of the last evaluation's weights, if there
-   * are any.
-   */
+  /** The GPU device was lost. `resumeStep`: the step of the last evaluation's weights, if any. */
   | { type: 'lost'; runId: string; message: string; resumeStep?: number };
 
 export type FromWorker = RunEvent | RequestAnswer;
