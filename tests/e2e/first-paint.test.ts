@@ -55,7 +55,7 @@ test('it shows a recorded run, and says so', async () => {
   const { page, problems, close } = await visit(site);
   const curves = page.getByRole('region', { name: 'Curves', exact: true });
   await eventually(() => curves.innerText()).toMatch(
-    /Recording\s+An example run on .+ \d{4}\. Press Distil to start your own run\./,
+    /Recording\s+An example run on .+ \d{4}\. Press Distil to start your own\./,
   );
   const line = curves.getByRole('figure', { name: 'Loss' }).locator('.recharts-line-curve').last();
   await eventually(async () => (await line.getAttribute('d'))?.length ?? 0).toBeGreaterThan(500);

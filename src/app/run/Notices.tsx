@@ -213,7 +213,7 @@ export function RunCaption() {
     return (
       <p className="run-caption">
         <span className="chip">Recording</span> An example run on {run.adapter?.name}, {day}.
-        {!unavailable && ' Press Distil to start your own run.'}
+        {!unavailable && ' Press Distil to start your own.'}
       </p>
     );
   }

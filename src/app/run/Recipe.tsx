@@ -75,7 +75,9 @@ function RecipeFields() {
       </div>
       {isActive(phase) && (
         <p className="locked-note">
-          During a run only α, T and the learning rate can change. Reset the run to change the rest.
+          {phase === 'running' || phase === 'paused'
+            ? 'During a run only α, T and the learning rate can change.'
+            : 'The settings are fixed until the run is reset.'}
         </p>
       )}
       {GROUPS.map(({ group, title }) => (

@@ -14,6 +14,8 @@ export function StatusStrip() {
   const last = live?.history.last();
   const tried = live?.history.evaluations.reduce((sum, record) => sum + record.tried, 0) ?? 0;
   const failed = live?.history.evaluations.reduce((sum, record) => sum + record.failed, 0) ?? 0;
+  // Outside training the last measured speed is not the present one.
+  const measured = status && (phase === 'running' || phase === 'finished');
   const dtype = live?.report?.dtype;
   return (
     <section className="status" aria-label="Status">
@@ -35,10 +37,10 @@ export function StatusStrip() {
             {dtype ? short(dtype) : adapter?.f16 ? 'f16 available' : 'f32 only'}
           </Item>
         )}
-        {status && status.tokensPerSecond > 0 && (
+        {measured && status.tokensPerSecond > 0 && (
           <Item term="speed">{formatCount(status.tokensPerSecond)} tok/s</Item>
         )}
-        {status?.secondsLeft !== undefined && phase !== 'finished' && (
+        {status?.secondsLeft !== undefined && phase === 'running' && (
           <Item term="left">{formatDuration(status.secondsLeft)}</Item>
         )}
         {status && <Memory memory={status.memory} />}
@@ -53,7 +55,7 @@ export function StatusStrip() {
             {tried.toLocaleString('en')} tried, {failed.toLocaleString('en')} failed
           </Item>
         )}
-        {!live && <Item term="run">none yet</Item>}
+        {!live && <Item term="run">not started</Item>}
       </dl>
     </section>
   );

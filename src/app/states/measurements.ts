@@ -111,11 +111,12 @@ export const REPORT: RunReport = {
 };
 
 export function statusAt(step: number, state: RunStatus['state']): RunStatus {
+  const speed = step === 0 || state === 'paused' ? 0 : 12_400;
   return {
     state,
     step,
-    tokensPerSecond: step === 0 ? 0 : 12_400,
-    secondsLeft: step === 0 ? undefined : ((STEPS - step) * 512) / 12_400,
+    tokensPerSecond: speed,
+    secondsLeft: speed > 0 ? ((STEPS - step) * 512) / speed : undefined,
     submissionsPerStep: 1,
     memory: {
       weights: 684_000,

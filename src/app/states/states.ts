@@ -266,7 +266,15 @@ const NOTICES = {
       {
         type: 'steps',
         runId: RUN,
-        records: next.map((step) => ({ ...step, loss: NaN, ce: NaN, applied: false })),
+        records: next.map((step, index) => ({
+          ...step,
+          loss: NaN,
+          ce: NaN,
+          kd: NaN,
+          applied: false,
+          appliedTotal: MIDWAY,
+          skippedTotal: index + 1,
+        })),
       },
     ],
   },

@@ -162,6 +162,19 @@ describe('a run', () => {
     expect(screen.getByText(/512 targets per step, 96 dispatches in 3 submissions\./)).toBeTruthy();
   });
 
+  test('a speed and a time left are shown only while they are measured', async () => {
+    const items = () => screen.getByRole('region', { name: 'Status' }).textContent;
+    await running();
+    expect(items()).toContain('tok/s');
+    expect(items()).toContain('left');
+    say(status('paused', 2));
+    expect(items()).not.toContain('tok/s');
+    expect(items()).not.toContain('left');
+    const first = status('running', 2) as Extract<FromWorker, { type: 'status' }>;
+    say({ ...first, status: { ...first.status, tokensPerSecond: 0, secondsLeft: undefined } });
+    expect(items()).not.toContain('tok/s');
+  });
+
   test('loading says which file and how much', () => {
     press('Distil');
     say({
@@ -295,7 +308,7 @@ describe('states around a run', () => {
     await act(() => store().showRecording('recorded/default.json'));
     expect(
       screen.getByText(
-        /An example run on Test GPU, 23 November 2026\. Press Distil to start your own run\./,
+        /An example run on Test GPU, 23 November 2026\. Press Distil to start your own\./,
       ),
     ).toBeTruthy();
     expect(store().run?.history.last()?.loss).toBeNaN();
