@@ -117,7 +117,7 @@ describe('the replay', () => {
     expect(text('symptom-quiet')).toContain('Not measured with these options.');
   });
 
-  test('the clamp changes only what is printed; any other option asks for another run', async () => {
+  test('the clamp changes only the printed text; other options ask for another run', async () => {
     await replay();
     pick('Perplexity', 'as measured');
     expect(text('column-view')).toContain('PPL=n/a (0 valid tokens)');
@@ -154,7 +154,7 @@ describe('the replay', () => {
     );
   });
 
-  test('the code marks the lines that raised and copied, and the kernel that did neither', async () => {
+  test('the listing marks lines that raised or copied and the kernel that did neither', async () => {
     const marked = (path: string) =>
       screen.getByText(path, { selector: 'mark' }).parentElement?.textContent ?? '';
     expect(marked('loss = cross_entropy(logits.view(-1, V), labels.view(-1))')).not.toContain('↳');
@@ -271,7 +271,7 @@ describe('which cause explains this log?', () => {
     await finish();
   }
 
-  test('shows four unlabelled logs, says which are identical, and offers a better log', async () => {
+  test('shows four unlabelled logs, names identical ones, and offers a better log', async () => {
     await run();
     const viewLog = 'ABCD'[orderOf(7).indexOf('view')];
     const others = ['A', 'B', 'C', 'D'].filter((letter) => letter !== viewLog);
