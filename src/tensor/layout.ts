@@ -1,6 +1,6 @@
-// Layout: where a tensor's elements are in their storage. Its methods behave as PyTorch's do, and
-// throw PyTorch's error text. Pure numbers: a layout has no data and copies none; it only says when
-// a copy is needed.
+// Layout: how a tensor's elements lie in their storage. It answers as PyTorch does, with PyTorch's
+// own words where an operation is impossible. Pure numbers: it holds no data, and copies none. It
+// only says where a copy would be needed.
 
 import type { Fail, Sizes } from './strides';
 import {
@@ -14,25 +14,28 @@ import {
   wrapDimension,
 } from './strides';
 
-/** The result of an operation that may need a copy. */
+/** What an operation that may have to copy answers. */
 export interface Relayout {
   layout: Layout;
-  /** True if no strides fit the old storage: the elements are copied to a new one, row-major. */
+  /**
+   * True if no strides over the old storage exist: the elements, in row-major order, go to a new
+   * one at offset 0.
+   */
   copied: boolean;
 }
 
 /**
- * An operation that the layout does not allow. The message's first line is PyTorch's text. Its
- * second line has the operation and the layout, because PyTorch does not show sizes and strides.
+ * An operation that the layout does not allow. The message's first line is PyTorch's text; its
+ * second says the operation and the layout it met, for PyTorch leaves the sizes and strides out.
  */
 export class LayoutError extends Error {
   override name = 'LayoutError';
   constructor(
-    /** PyTorch's text. */
+    /** PyTorch's text alone. */
     readonly reason: string,
     /** The call, e.g. `view([-1, 512])`. */
     readonly operation: string,
-    /** The layout on which it was called. */
+    /** What it was called on. */
     readonly layout: Layout,
   ) {
     super(`${reason}\n${operation} on ${layout}`);
@@ -46,26 +49,25 @@ const withValue = (values: Sizes, at: number, value: number) =>
 export class Layout {
   /** Sizes, outermost dimension first. */
   readonly shape: Sizes;
-  /** Elements from one index to the next, per dimension; 0 for an expanded dimension. */
+  /** Elements from one index to the next, for each dimension; 0 where a dimension is expanded. */
   readonly strides: Sizes;
-  /** Position of the first element, in elements from the start of the storage. */
+  /** Where the first element lies, in elements from the start of the storage. */
   readonly offset: number;
   /** Number of elements. */
   readonly numel: number;
 
   /**
-   * Any layout, e.g. rows padded to `pitch`: `new Layout([B, T, V], [T * pitch, pitch, 1])`.
-   * @throws RangeError unless all are whole numbers ≥ 0, with as many strides as sizes
+   * Any layout, e.g. rows padded to `pitch`: `new Layout([B, T, V], [T * pitch, pitch, 1])`. All
+   * are whole numbers ≥ 0.
    */
   constructor(shape: Sizes, strides: Sizes, offset = 0) {
-    const valid = [...shape, ...strides, offset, product(shape)].every(
+    const whole = [...shape, ...strides, offset, product(shape)].every(
       (n) => Number.isSafeInteger(n) && n >= 0,
     );
-    if (!valid || shape.length !== strides.length) {
+    if (!whole || shape.length !== strides.length) {
       throw new RangeError(
-        `Layout: sizes ${list(shape)}, strides ${list(strides)}, offset ${offset} do not ` +
-          'describe a tensor. Give as many strides as sizes, and whole numbers that are not ' +
-          'negative.',
+        `Layout: sizes ${list(shape)}, strides ${list(strides)}, offset ${offset} do not describe a tensor. ` +
+          'Give as many strides as sizes, and whole numbers that are not negative.',
       );
     }
     this.shape = Object.freeze([...shape]);
@@ -87,7 +89,10 @@ export class Layout {
     return stridesAreContiguous(this.shape, this.strides);
   }
 
-  /** Elements that the storage must have: the last address + 1, or 0 without elements. */
+  /**
+   * Elements that a storage must have for this layout to lie in it: the last address + 1, or 0 if
+   * there is no element.
+   */
   get extent(): number {
     return this.numel === 0
       ? 0
@@ -99,8 +104,8 @@ export class Layout {
   }
 
   /**
-   * Address of an element, in elements from the start of the storage. Takes one index per
-   * dimension; negative ones count from the end.
+   * Address of one element, in elements from the start of the storage. Takes one index a dimension;
+   * negative ones count back.
    */
   at(...index: number[]): number {
     const fail: Fail = this.failing(`at(${index.join(', ')})`);
@@ -116,7 +121,7 @@ export class Layout {
     }, this.offset);
   }
 
-  /** Addresses of all elements in row-major order, in which a copy reads them. */
+  /** Addresses of all elements in row-major order: the order in which a copy reads them. */
   *addresses(): Generator<number> {
     const index = this.shape.map(() => 0);
     let address = this.offset;
@@ -132,8 +137,8 @@ export class Layout {
   }
 
   /**
-   * The same elements in another shape, without a copy; one size may be −1.
-   * @throws LayoutError if no strides give this shape
+   * The same elements as another shape, without a copy; one size may be −1. Throws where no strides
+   * can show it.
    */
   view(shape: Sizes): Layout {
     const fail: Fail = this.failing(`view(${list(shape)})`);
@@ -141,12 +146,12 @@ export class Layout {
     const strides = viewStrides(this.shape, this.strides, sizes);
     if (strides) return new Layout(sizes, strides, this.offset);
     return fail(
-      "view size is not compatible with input tensor's size and stride (at least one dimension " +
-        'spans across two contiguous subspaces). Use .reshape(...) instead.',
+      "view size is not compatible with input tensor's size and stride (at least one dimension spans across two " +
+        'contiguous subspaces). Use .reshape(...) instead.',
     );
   }
 
-  /** A view if there is one, otherwise a copy. */
+  /** A view where one exists, else a copy. */
   reshape(shape: Sizes): Relayout {
     return this.relayout(inferShape(shape, this.numel, this.failing(`reshape(${list(shape)})`)));
   }
@@ -158,8 +163,8 @@ export class Layout {
   }
 
   /**
-   * Merges dimensions `start` to `end`, inclusive; a scalar gets one dimension. Copies if reshape
-   * would.
+   * Dimensions `start` to `end`, both included, become one; a scalar gets one dimension. Copies
+   * where reshape does.
    */
   flatten(start = 0, end = -1): Relayout {
     const fail: Fail = this.failing(`flatten(${start}, ${end})`);
@@ -172,7 +177,7 @@ export class Layout {
     return this.relayout([...this.shape.slice(0, first), merged, ...this.shape.slice(last + 1)]);
   }
 
-  /** Replaces a dimension by several of the given sizes, as a view. */
+  /** One dimension becomes several: the view in which `sizes` stand in its place. */
   unflatten(dim: number, sizes: Sizes): Layout {
     const fail: Fail = this.failing(`unflatten(${dim}, ${list(sizes)})`);
     const d = wrapDimension(dim, this.rank, fail);
@@ -181,8 +186,8 @@ export class Layout {
   }
 
   /**
-   * Python's `[start:stop:step]` on one dimension: null is an open end, negative numbers count from
-   * the end, numbers beyond the ends are clamped.
+   * Python's `[start:stop:step]` on one dimension: null is an open end, negative counts back,
+   * beyond the ends is cut off.
    */
   slice(dim: number, start: number | null = null, stop: number | null = null, step = 1): Layout {
     const fail: Fail = this.failing(`slice(${dim}, ${start}, ${stop}, ${step})`);
@@ -204,7 +209,10 @@ export class Layout {
     );
   }
 
-  /** `length` indices of one dimension from `start`. Error texts are those of PyTorch 2. */
+  /**
+   * `length` indices of one dimension, from `start`. Its refusals are in PyTorch 2's words; older
+   * ones differ here.
+   */
   narrow(dim: number, start: number, length: number): Layout {
     const fail: Fail = this.failing(`narrow(${dim}, ${start}, ${length})`);
     if (this.rank === 0) fail('narrow() cannot be applied to a 0-dim tensor.');
@@ -221,7 +229,7 @@ export class Layout {
     return this.slice(d, first, first + length);
   }
 
-  /** One index of a dimension, which is removed. */
+  /** One index of one dimension; the dimension goes. */
   select(dim: number, index: number): Layout {
     const fail: Fail = this.failing(`select(${dim}, ${index})`);
     if (this.rank === 0) fail('select() cannot be applied to a 0-dim tensor.');
@@ -229,15 +237,14 @@ export class Layout {
     const size = this.shape[d];
     if (!Number.isInteger(index) || index < -size || index >= size) {
       fail(
-        `select(): index ${index} out of range for tensor of size ${list(this.shape)} ` +
-          `at dimension ${d}`,
+        `select(): index ${index} out of range for tensor of size ${list(this.shape)} at dimension ${d}`,
       );
     }
     const address = this.offset + (index < 0 ? index + size : index) * this.strides[d];
     return new Layout(without(this.shape, d), without(this.strides, d), address);
   }
 
-  /** Swaps two dimensions. */
+  /** Two dimensions change places. */
   transpose(dim0: number, dim1: number): Layout {
     const fail: Fail = this.failing(`transpose(${dim0}, ${dim1})`);
     const a = wrapDimension(dim0, this.rank, fail);
@@ -247,15 +254,14 @@ export class Layout {
     return new Layout(swap(this.shape), swap(this.strides), this.offset);
   }
 
-  /** Dimension i of the result is dimension `order[i]` of this layout. */
+  /** Dimension i of the result is dimension `order[i]` of this. */
   permute(order: Sizes): Layout {
     const fail: Fail = this.failing(`permute(${list(order)})`);
     if (order.length !== this.rank) {
-      // PyTorch writes sparse_coo for every kind of tensor.
+      // PyTorch says sparse_coo for every kind of tensor.
       fail(
-        'permute(sparse_coo): number of dimensions in the tensor input does not match the length ' +
-          `of the desired ordering of dimensions i.e. input.dim() = ${this.rank} ` +
-          `is not equal to len(dims) = ${order.length}`,
+        'permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired ordering ' +
+          `of dimensions i.e. input.dim() = ${this.rank} is not equal to len(dims) = ${order.length}`,
       );
     }
     const from = order.map((dim) => wrapDimension(dim, this.rank, fail));
@@ -267,14 +273,16 @@ export class Layout {
     );
   }
 
-  /** Repeats dimensions of size 1 with stride 0, and adds new ones in front; −1 keeps a size. */
+  /**
+   * Dimensions of size 1 are repeated with stride 0, and new ones put in front; −1 keeps a size.
+   */
   expand(sizes: Sizes): Layout {
     const fail: Fail = this.failing(`expand(${list(sizes)})`);
     const { shape, strides } = expandGeometry(this.shape, this.strides, sizes, fail);
     return new Layout(shape, strides, this.offset);
   }
 
-  /** Removes all dimensions of size 1, or `dim` if its size is 1. */
+  /** Without the dimensions of size 1, or without `dim` if its size is 1. */
   squeeze(dim?: number): Layout {
     const fail: Fail = this.failing(`squeeze(${dim ?? ''})`);
     const only = dim === undefined ? undefined : wrapDimension(dim, this.rank, fail);
@@ -283,7 +291,7 @@ export class Layout {
     return new Layout(this.shape.filter(stays), this.strides.filter(stays), this.offset);
   }
 
-  /** Inserts a dimension of size 1 in front of `dim`; −1 appends it. */
+  /** A dimension of size 1 is put in front of `dim`; −1 puts it last. */
   unsqueeze(dim: number): Layout {
     const fail: Fail = this.failing(`unsqueeze(${dim})`);
     const d = wrapDimension(dim, this.rank + 1, fail);

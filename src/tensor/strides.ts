@@ -1,13 +1,13 @@
-// Stride arithmetic on plain arrays, for Layout's methods. Sizes and strides are in elements. Where
-// PyTorch raises an error, these functions call `fail` with its text.
+// Stride arithmetic on plain arrays: what Layout's methods are computed from. Sizes and strides are
+// in elements. Where PyTorch refuses, `fail` is called with PyTorch's text.
 
 export type Sizes = readonly number[];
 export type Fail = (reason: string) => never;
 
-/** Sizes as PyTorch prints them. */
+/** As PyTorch prints sizes. */
 export const list = (values: Sizes) => `[${values.join(', ')}]`;
 
-/** The number of elements of a shape; 1 for the empty shape of a scalar. */
+/** Number of elements of a shape; 1 for a scalar's empty shape. */
 export function product(sizes: Sizes): number {
   return sizes.reduce((a, b) => a * b, 1);
 }
@@ -24,8 +24,8 @@ export function contiguousStrides(shape: Sizes): number[] {
 }
 
 /**
- * True if row-major order visits the storage one element after the other. A dimension of size 1 may
- * have any stride.
+ * True if row-major order walks the storage one element at a time. A dimension of size 1 may have
+ * any stride.
  */
 export function stridesAreContiguous(shape: Sizes, strides: Sizes): boolean {
   if (shape.includes(0)) return true;
@@ -39,17 +39,17 @@ export function stridesAreContiguous(shape: Sizes, strides: Sizes): boolean {
 }
 
 /**
- * The strides that give the same elements in the same order the shape `newShape`; undefined if
- * there are none, so that a copy is needed. Both shapes must have the same number of elements.
+ * The strides that show a tensor's elements, in the same order, as `newShape`; undefined where none
+ * exist, and only a copy would do. Both shapes must have the same number of elements.
  *
- * Neighbouring dimensions form a block if the left one's stride is size × stride of the right one.
- * The elements of a block are evenly spaced, so a block can be cut into any sizes with the same
- * product. A new dimension must not span two blocks.
+ * Neighbouring dimensions form a block where the left one's stride is size × stride of the right
+ * one: within a block the elements are evenly spaced, so it can be cut into any sizes with its own
+ * product. A new dimension must not span blocks.
  */
 export function viewStrides(shape: Sizes, strides: Sizes, newShape: Sizes): number[] | undefined {
   if (shape.length === 0) return newShape.map(() => 1);
   if (shape.includes(0)) {
-    // Without elements any strides are correct. PyTorch returns these.
+    // No element, so any strides are right. These are the ones that PyTorch gives.
     const same = shape.length === newShape.length && shape.every((size, d) => size === newShape[d]);
     return same ? [...strides] : contiguousStrides(newShape);
   }
@@ -59,9 +59,9 @@ export function viewStrides(shape: Sizes, strides: Sizes, newShape: Sizes): numb
   let blockStride = strides[shape.length - 1];
   for (let from = shape.length - 1; from >= 0; from--) {
     blockSize *= shape[from];
-    const blockContinues =
+    const blockGoesOn =
       from > 0 && (shape[from - 1] === 1 || strides[from - 1] === blockSize * blockStride);
-    if (blockContinues) continue;
+    if (blockGoesOn) continue;
     let filled = 1;
     while (to >= 0 && (filled < blockSize || newShape[to] === 1)) {
       newStrides[to] = filled * blockStride;
@@ -75,19 +75,21 @@ export function viewStrides(shape: Sizes, strides: Sizes, newShape: Sizes): numb
   return newStrides;
 }
 
-/** `dim` counted from the front. `rank`: the number of dimensions; a scalar counts as one. */
+/**
+ * `dim` counted from the front. `rank` is how many dimensions there are to choose from; a scalar
+ * counts as one.
+ */
 export function wrapDimension(dim: number, rank: number, fail: Fail): number {
   const count = Math.max(rank, 1);
   if (!Number.isInteger(dim) || dim < -count || dim >= count) {
     fail(
-      `Dimension out of range (expected to be in range of [${-count}, ${count - 1}], ` +
-        `but got ${dim})`,
+      `Dimension out of range (expected to be in range of [${-count}, ${count - 1}], but got ${dim})`,
     );
   }
   return dim < 0 ? dim + count : dim;
 }
 
-/** `shape` for `numel` elements, with its −1, if any, replaced by the size that fits. */
+/** `shape` for `numel` elements, with its −1, if it has one, worked out. */
 export function inferShape(shape: Sizes, numel: number, fail: Fail): number[] {
   let free = -1;
   for (const [d, size] of shape.entries()) {
@@ -107,15 +109,15 @@ export function inferShape(shape: Sizes, numel: number, fail: Fail): number[] {
   return fail(`shape '${list(shape)}' is invalid for input of size ${numel}`);
 }
 
-/** Shape and strides of a tensor expanded to `sizes`; −1 keeps a size. */
+/** Shape and strides of a tensor that is repeated up to `sizes`; −1 keeps a size. */
 export function expandGeometry(shape: Sizes, strides: Sizes, sizes: Sizes, fail: Fail) {
   const rank = shape.length;
   const added = sizes.length - rank;
   if (added < 0) {
-    // PyTorch names the tensor's type here. A layout has none; float is the most common.
+    // PyTorch names the tensor's type here. A layout has none; float is the one that most people
+    // see.
     fail(
-      `expand(torch.FloatTensor{${list(shape)}}, size=${list(sizes)}): ` +
-        `the number of sizes provided (${sizes.length}) ` +
+      `expand(torch.FloatTensor{${list(shape)}}, size=${list(sizes)}): the number of sizes provided (${sizes.length}) ` +
         `must be greater or equal to the number of dimensions in the tensor (${rank})`,
     );
   }
@@ -126,24 +128,22 @@ export function expandGeometry(shape: Sizes, strides: Sizes, sizes: Sizes, fail:
     const target = sizes[i];
     if (d < 0 && target === -1) {
       fail(
-        "The expanded size of the tensor (-1) isn't allowed in a leading, non-existing " +
-          `dimension ${i}`,
+        `The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension ${i}`,
       );
     }
     const size = d < 0 ? 1 : shape[d];
-    const unchanged = target === -1 || target === size;
-    if (!unchanged && size !== 1) {
+    const kept = target === -1 || target === size;
+    if (!kept && size !== 1) {
       fail(
-        `The expanded size of the tensor (${target}) must match the existing size (${size}) ` +
-          `at non-singleton dimension ${i}.  Target sizes: ${list(sizes)}.  ` +
-          `Tensor sizes: ${list(shape)}`,
+        `The expanded size of the tensor (${target}) must match the existing size (${size}) at non-singleton dimension ` +
+          `${i}.  Target sizes: ${list(sizes)}.  Tensor sizes: ${list(shape)}`,
       );
     }
-    if (!unchanged && !(Number.isInteger(target) && target >= 0)) {
+    if (!kept && !(Number.isInteger(target) && target >= 0)) {
       fail(`Trying to create tensor with negative dimension ${target}: ${list(sizes)}`);
     }
-    newShape[i] = unchanged ? size : target;
-    if (!unchanged || rank === 0) newStrides[i] = 0;
+    newShape[i] = kept ? size : target;
+    if (!kept || rank === 0) newStrides[i] = 0;
     else newStrides[i] = d < 0 ? newShape[i + 1] * newStrides[i + 1] : strides[d];
   }
   return { shape: newShape, strides: newStrides };

@@ -1,5 +1,5 @@
-// Layout against PyTorch: random chains of operations with PyTorch's results, and cases that the
-// chains lack. STILLHOUSE_GOLDENS names another folder with chains.
+// Layout against PyTorch's word: random chains of operations with PyTorch's answers, and what the
+// chains leave out. STILLHOUSE_GOLDENS names another folder to take the chains from.
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -90,7 +90,7 @@ function reason(call: () => unknown): string {
   throw new Error('nothing was thrown');
 }
 
-test('every chain of operations gives PyTorch’s result', () => {
+test('every chain of operations gives what PyTorch gives', () => {
   expect(chains.length).toBeGreaterThan(100);
   const wrong = chains.flatMap((chain) => {
     const { shape, ops, ...golden } = chain;
@@ -107,7 +107,7 @@ test('every chain of operations gives PyTorch’s result', () => {
   expect(wrong).toEqual([]);
 });
 
-test('the chains contain copies, views of views and several kinds of errors', () => {
+test('the chains hold copies, views of views, and errors of several kinds', () => {
   expect(chains.filter((c) => c.result?.copied).length).toBeGreaterThan(10);
   expect(chains.filter((c) => c.result && !c.result.contiguous).length).toBeGreaterThan(10);
   expect(new Set(chains.map((c) => c.error?.replace(/\d+/g, ''))).size).toBeGreaterThan(5);
@@ -116,7 +116,7 @@ test('the chains contain copies, views of views and several kinds of errors', ()
 describe('logits[:, :-1].view(-1, V)', () => {
   const shifted = (B: number, T: number, V: number) => Layout.contiguous([B, T, V]).slice(1, 0, -1);
 
-  test('fails if B > 1 and T − 1 > 1, with the sizes and strides', () => {
+  test('fails where B > 1 and T − 1 > 1, and says the sizes and strides', () => {
     let error: unknown;
     try {
       shifted(4, 64, 512).view([-1, 512]);
@@ -125,17 +125,17 @@ describe('logits[:, :-1].view(-1, V)', () => {
     }
     expect(error).toBeInstanceOf(LayoutError);
     expect((error as LayoutError).message).toBe(
-      "view size is not compatible with input tensor's size and stride (at least one dimension " +
-        'spans across two contiguous subspaces). Use .reshape(...) instead.\n' +
+      "view size is not compatible with input tensor's size and stride (at least one dimension spans across two " +
+        'contiguous subspaces). Use .reshape(...) instead.\n' +
         'view([-1, 512]) on sizes [4, 63, 512], strides [32768, 512, 1], offset 0',
     );
   });
 
-  test('succeeds at batch size 1', () => {
+  test('hides at batch size one', () => {
     expect(shifted(1, 64, 512).view([-1, 512])).toEqual(Layout.contiguous([63, 512]));
   });
 
-  test('succeeds at T = 2, with a row stride of 2V', () => {
+  test('succeeds at T = 2, with rows that are 2V apart', () => {
     const rows = shifted(4, 2, 512).view([-1, 512]);
     expect(rows.strides).toEqual([1024, 1]);
     expect(rows.isContiguous).toBe(false);
@@ -149,7 +149,7 @@ describe('logits[:, :-1].view(-1, V)', () => {
   });
 });
 
-test('cases that the chains lack: PyTorch’s errors for invalid arguments', () => {
+test('what the chains leave out: PyTorch’s words for wrong arguments', () => {
   const scalar = Layout.contiguous([]);
   const matrix = Layout.contiguous([2, 3]);
   expect(reason(() => matrix.transpose(0, 2))).toBe(
@@ -183,15 +183,15 @@ test('cases that the chains lack: PyTorch’s errors for invalid arguments', () 
   expect(reason(() => matrix.view([-1, -1, -2]))).toBe('only one dimension can be inferred');
   expect(reason(() => matrix.permute([0, -2]))).toBe('permute(): duplicate dims are not allowed.');
   expect(reason(() => matrix.permute([0]))).toBe(
-    'permute(sparse_coo): number of dimensions in the tensor input does not match the length ' +
-      'of the desired ordering of dimensions i.e. input.dim() = 2 is not equal to len(dims) = 1',
+    'permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired ordering of ' +
+      'dimensions i.e. input.dim() = 2 is not equal to len(dims) = 1',
   );
   expect(reason(() => matrix.flatten(1, 0))).toBe(
     'flatten() has invalid args: start_dim cannot come after end_dim',
   );
   expect(reason(() => matrix.expand([3]))).toBe(
-    'expand(torch.FloatTensor{[2, 3]}, size=[3]): the number of sizes provided (1) must be ' +
-      'greater or equal to the number of dimensions in the tensor (2)',
+    'expand(torch.FloatTensor{[2, 3]}, size=[3]): the number of sizes provided (1) must be greater or equal to the number ' +
+      'of dimensions in the tensor (2)',
   );
   expect(reason(() => matrix.expand([-1, 2, 3]))).toBe(
     "The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension 0",
@@ -201,7 +201,7 @@ test('cases that the chains lack: PyTorch’s errors for invalid arguments', () 
   );
 });
 
-test('a scalar has one element, and can be given dimensions', () => {
+test('a scalar has one element, and grows', () => {
   const scalar = Layout.contiguous([]);
   expect([scalar.numel, scalar.extent, scalar.at()]).toEqual([1, 1, 0]);
   expect(scalar.expand([2, 3]).strides).toEqual([0, 0]);
@@ -210,7 +210,7 @@ test('a scalar has one element, and can be given dimensions', () => {
 });
 
 describe('addresses', () => {
-  test('at() returns an address in elements, and agrees with addresses()', () => {
+  test('at gives an address in elements, and agrees with the walk over all elements', () => {
     const layout = Layout.contiguous([4, 5, 6])
       .slice(1, 1, null, 2)
       .transpose(0, 2)
@@ -224,7 +224,7 @@ describe('addresses', () => {
     expect(layout.extent).toBe(Math.max(...walked) + 1);
   });
 
-  test('an index out of range is an error', () => {
+  test('an index out of range says so', () => {
     const layout = Layout.contiguous([2, 3]);
     expect(reason(() => layout.at(0, 3))).toBe(
       'index 3 is out of bounds for dimension 1 with size 3',
@@ -233,12 +233,12 @@ describe('addresses', () => {
     expect(reason(() => layout.at(0))).toBe("an element's address takes 2 indices, not 1");
   });
 
-  test('a layout without elements has extent 0', () => {
+  test('no element, no extent', () => {
     expect(Layout.contiguous([3, 0]).narrow(0, 2, 1).extent).toBe(0);
   });
 });
 
-test('a layout is frozen, and does not share the caller’s arrays', () => {
+test('a layout cannot be changed, and its maker’s arrays are its own', () => {
   const shape = [2, 3];
   const layout = Layout.contiguous(shape);
   shape[0] = 9;
@@ -246,7 +246,7 @@ test('a layout is frozen, and does not share the caller’s arrays', () => {
   expect(() => (layout.shape as number[]).push(1)).toThrow(TypeError);
 });
 
-test('sizes and strides that describe no tensor are refused', () => {
+test('a layout that describes no tensor is refused', () => {
   for (const make of [
     () => new Layout([2, 3], [3]),
     () => new Layout([2], [-1]),

@@ -1,4 +1,4 @@
-// The seeded generator, against its published definition in big integers and by statistics; and
+// The seeded generator: against its published definition in big integers, and by statistics; and
 // float16 on the CPU.
 
 import { describe, expect, test } from 'vitest';
@@ -35,7 +35,7 @@ test('xoshiro128 follows its definition in exact integers', () => {
   }
 });
 
-test('the same seed gives the same numbers, another seed gives others', () => {
+test('the same seed gives the same numbers, another seed others', () => {
   const numbers = (seed: number) => {
     const random = new Random(seed);
     return [
@@ -60,7 +60,7 @@ describe('fork', () => {
     expect(draw(50, () => fresh.uniform())).toEqual(draw(50, () => untouched.uniform()));
   });
 
-  test('gives streams that correlate neither with each other nor with their parent', () => {
+  test('gives streams that do not correlate with each other or their parent', () => {
     const n = 20_000;
     const random = new Random(1);
     const near = [
@@ -78,7 +78,7 @@ describe('fork', () => {
     }
   });
 
-  test('a fork of a fork differs from a fork with a longer name', () => {
+  test('of a fork is not a fork by a longer name', () => {
     const random = new Random(1);
     const paths = [
       random.fork('a').fork('b'),
@@ -123,7 +123,7 @@ test('normal has the moments and the tails of a standard normal', () => {
   );
 });
 
-test('integer is uniform, even if its range does not divide 2³²', () => {
+test('integer is even over its range, also where the range does not divide 2³²', () => {
   const random = new Random(5);
   const n = 90_000;
   // With a plain remainder the lowest third of this range would come twice as often as each of the
@@ -137,7 +137,7 @@ test('integer is uniform, even if its range does not divide 2³²', () => {
   expect(random.integer(1)).toBe(0);
 });
 
-test('an invalid seed or range is an error', () => {
+test('what is no seed and no range says so', () => {
   expect(() => new Random(0.5)).toThrow('the seed 0.5 is not a whole number');
   for (const n of [0, -1, 1.5, 2 ** 33, Number.NaN])
     expect(() => new Random(1).integer(n)).toThrow(`n is ${n}.`);
@@ -153,7 +153,7 @@ describe('float16', () => {
     return sign * (exponent ? (1 + fraction / 1024) * 2 ** (exponent - 15) : fraction * 2 ** -24);
   };
 
-  test('all 65,536 values are read by the format’s definition, and written back unchanged', () => {
+  test('all 65,536 are read as the format says, and written back to the same bits', () => {
     const halves = Uint16Array.from({ length: 65536 }, (_, i) => i);
     const values = fromHalf(halves);
     const expected = Float32Array.from(halves, value);
@@ -168,7 +168,7 @@ describe('float16', () => {
     }
   });
 
-  test('rounds to the nearer neighbour, and on a tie to the even one', () => {
+  test('between two neighbours the nearer is taken, and on a tie the even one', () => {
     const single = new Float32Array(3);
     const bits = new Uint32Array(single.buffer);
     for (let half = 0; half < 0x7c00; half++) {
@@ -189,7 +189,7 @@ describe('float16', () => {
     }
   });
 
-  test('converts infinities, NaN and the smallest float32', () => {
+  test('what has no float16 nearby: infinities, NaN, and the smallest float32', () => {
     const nan = new Float32Array(Uint32Array.of(0x7f800001, 0xffc00000).buffer);
     expect([...fromHalf(toHalf(nan))]).toEqual([Number.NaN, Number.NaN]);
     const odd = [
@@ -214,7 +214,7 @@ describe('float16', () => {
     expect(roundToHalf(1e6)).toBe(Number.POSITIVE_INFINITY);
   });
 
-  test('a view into a longer buffer converts only its elements', () => {
+  test('a view into a longer buffer is converted alone', () => {
     const values = Float32Array.of(9, 1, 2, 9).subarray(1, 3);
     expect([...toHalf(values)]).toEqual([0x3c00, 0x4000]);
     expect([...fromHalf(Uint16Array.of(9, 0x3c00).subarray(1))]).toEqual([1]);
