@@ -39,7 +39,8 @@ beforeAll(async () => {
 
 /** What is said of the student that is being taken. */
 const said = (page: Page) => page.getByRole('region', { name: 'Download student' }).innerText();
-const found = async (page: Page) => (await page.locator('.model-found').allInnerTexts()).join('\n');
+const found = async (page: Page) =>
+  (await page.locator('.model-report').allInnerTexts()).join('\n');
 
 /** Presses the button and waits for the file. */
 async function take(page: Page): Promise<{ name: string; path: string }> {

@@ -109,7 +109,8 @@ async function unfold(page: Page): Promise<void> {
 }
 
 /** What is said of models that are looked up. */
-const found = async (page: Page) => (await page.locator('.model-found').allInnerTexts()).join('\n');
+const found = async (page: Page) =>
+  (await page.locator('.model-report').allInnerTexts()).join('\n');
 
 async function distil(page: Page): Promise<void> {
   await primary(page).click();

@@ -32,8 +32,6 @@ export interface DataStore {
   files: FileReport[];
   problem?: string;
   preview?: ShownPreview;
-  /** The settings of the last reading. */
-  asked: PreviewSettings;
 
   /** Reads files from disk, in place of the present ones. */
   addFiles(files: readonly File[]): Promise<void>;
@@ -54,15 +52,18 @@ export function previewSettings(): string {
 }
 
 export const useData = create<DataStore>()((set, get) => {
+  /** The settings of the newest reading. */
+  let readWith: PreviewSettings = { settings: '', contextLength: 0 };
+
   const latest = latestRequest<DataPreview | undefined, FileReport[]>((state) => {
     const files = state.progress ?? get().files;
     if (state.status === 'failed') {
       const { message, hint = '' } = state.failure;
       set({ busy: false, files, problem: `${message} ${hint}`.trim() });
     } else if (state.status === 'done' && state.value) {
-      const { proposed, asked } = get();
+      const { proposed } = get();
       useRun.getState().setCorpus(proposed);
-      const preview = { ...state.value, ...asked, files };
+      const preview = { ...state.value, ...readWith, files };
       set({ busy: false, files, proposed: undefined, preview });
     } else {
       set({ busy: state.status === 'running', files });
@@ -78,8 +79,8 @@ export const useData = create<DataStore>()((set, get) => {
       proposed: corpus,
       files: isSame ? files : [],
       problem: undefined,
-      asked: { settings: previewSettings(), contextLength: config.max_length },
     });
+    readWith = { settings: previewSettings(), contextLength: config.max_length };
     latest.start((report) => request('preview', { config, ...(corpus && { corpus }) }, report));
   }
 
@@ -87,7 +88,6 @@ export const useData = create<DataStore>()((set, get) => {
     reading: { format: 'text', columns: [USUAL_COLUMN] },
     busy: false,
     files: [],
-    asked: { settings: '', contextLength: 0 },
 
     async addFiles(files) {
       const bytes = files.reduce((sum, { size }) => sum + size, 0);

@@ -99,7 +99,7 @@ function LookUp({ role, reference }: { role: Role; reference: string }) {
     );
   }
   return (
-    <p className="model-found" role="status">
+    <p className="model-report" role="status">
       {request.status === 'done'
         ? reportText(request.value)
         : 'Reading config.json and the headers of the files.'}
@@ -108,8 +108,8 @@ function LookUp({ role, reference }: { role: Role; reference: string }) {
 }
 
 /**
- * "81.9M parameters in 6 layers, 353 MB to load. 50,257 words, contexts of up to 1,024. Runs in
- * Stillhouse’s own kernels."
+ * "81.9M parameters in 6 layers, 353 MB to load. Vocabulary of 50,257 tokens, context of up to
+ * 1,024. Runs in Stillhouse’s kernels."
  */
 function reportText({
   engine,

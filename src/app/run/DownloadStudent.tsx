@@ -19,7 +19,7 @@ export function DownloadStudent() {
   const still = phase === 'paused' || phase === 'finished';
   if (!still && !writing) return null;
   return (
-    <section className="take" aria-label="Download student">
+    <section className="download" aria-label="Download student">
       <div className="field-line">
         <button
           type="button"

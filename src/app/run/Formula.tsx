@@ -23,7 +23,7 @@ export function LossFormula() {
       </p>
     );
   }
-  const rest = Number((1 - alpha).toPrecision(6));
+  const dataWeight = Number((1 - alpha).toPrecision(6));
   return (
     <figure className="formula" aria-label="The loss">
       <math>
@@ -61,14 +61,14 @@ export function LossFormula() {
         <mo>·</mo>
         {last ? <mn className="kd">{formatMeasure(last.kd)}</mn> : <mi className="kd">KD</mi>}
         <mo>+</mo>
-        <mn>{rest}</mn>
+        <mn>{dataWeight}</mn>
         <mo>·</mo>
         {last ? <mn className="ce">{formatMeasure(last.ce)}</mn> : <mi className="ce">CE</mi>}
         {last && (
           <>
             <mo>=</mo>
             <mn className="total">
-              {formatMeasure(alpha * temperature ** 2 * last.kd + rest * last.ce)}
+              {formatMeasure(alpha * temperature ** 2 * last.kd + dataWeight * last.ce)}
             </mn>
           </>
         )}

@@ -30,12 +30,12 @@ export function Plan() {
         </p>
       )}
       {current?.status === 'running' && (
-        <p className="model-found" role="status">
+        <p className="model-report" role="status">
           Reading both models’ config.json and headers.
         </p>
       )}
       {current?.status === 'done' && (
-        <p className="model-found" role="status">
+        <p className="model-report" role="status">
           {planText(current.value)}
         </p>
       )}
@@ -47,10 +47,10 @@ export function Plan() {
 function planText({ memory, largestBuffer, atLeast }: MemoryPlan): string {
   const purposes = Object.entries(memory).sort(([, a], [, b]) => b - a);
   const total = purposes.reduce((sum, [, bytes]) => sum + bytes, 0);
-  const parts = purposes.map(([purpose, bytes]) => `${purpose} ${formatBytes(bytes)}`).join(', ');
-  const rest = atLeast ? ' onnxruntime needs working memory as well.' : '';
+  const list = purposes.map(([purpose, bytes]) => `${purpose} ${formatBytes(bytes)}`).join(', ');
+  const extra = atLeast ? ' onnxruntime needs working memory as well.' : '';
   return (
-    `This run needs ${formatBytes(total)} of GPU memory: ${parts}.${rest} ` +
+    `This run needs ${formatBytes(total)} of GPU memory: ${list}.${extra} ` +
     `The adapter allows buffers of up to ${formatBytes(largestBuffer)}; it does not report its ` +
     'total memory.'
   );

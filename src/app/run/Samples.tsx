@@ -16,7 +16,7 @@ export function Samples() {
   const latest = evaluations.findLast((record) => record.sample !== undefined);
   const last = evaluations[evaluations.length - 1];
   return (
-    <section className="words" aria-label="What they say">
+    <section className="samples" aria-label="What they say">
       {phase === 'finished' && <Result />}
       <h2>What they say {latest && <span className="unit">after step {latest.step}</span>}</h2>
       <FieldControl name="prompt" />

@@ -267,7 +267,7 @@ function reduceVisibility(state: RunState, hides: boolean, now: number): RunStat
   return { ...shown, hiddenNote: log.hidden(hidden.step, lastStep, milliseconds / 1000) };
 }
 
-/** The state in another phase. Nothing that was asked for or loading outlives the change. */
+/** The state in another phase. A pending command and what was loading end with the old one. */
 function enter(state: RunState, phase: Phase, now: number): RunState {
   const { trainingSince, trainedMilliseconds } = state;
   return {

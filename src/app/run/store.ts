@@ -61,7 +61,7 @@ function canWait(message: RunMessage, before: RunState, after: RunState): boolea
 }
 
 export const useRun = create<RunStore>()((set, get) => {
-  /** The newest state, while React has not seen it. */
+  /** The newest state, if React has not seen it yet. */
   let pending: RunState | undefined;
   let commitTimer: ReturnType<typeof setTimeout> | undefined;
   let changeTimer: ReturnType<typeof setTimeout> | undefined;

@@ -11,33 +11,33 @@ import { roomOf, useRoom } from './rooms';
 const WRITE_DELAY = 300;
 
 /**
- * The link to these settings, on whatever host and path the page is served from. Throws where
- * checkConfig finds problems.
+ * The link to these settings, on the host and path that serve the page.
+ * @throws Error if checkConfig finds problems
  */
 export function linkTo(config: Config): string {
   return `${location.origin}${location.pathname}#${formatLink(config)}`;
 }
 
-/** Reads the address once, then keeps both in step. Returns what undoes it. */
+/** Reads the address, then keeps it and the settings in step. Returns a function that stops it. */
 export function followAddress(): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined;
-  // The hash that stands for the settings as they are: going back to it from a lab opens no link.
-  let own = '';
+  // The hash of the current settings: going back to it from a lab opens no link.
+  let settingsHash = '';
   const read = () => {
     const { room, text } = roomOf(location.hash);
     useRoom.setState(room === 'distil' ? { room } : { room, [room]: text });
-    if (room === 'distil' && text.length > 1 && text !== own)
+    if (room === 'distil' && text.length > 1 && text !== settingsHash)
       useRun.getState().openLink(parseLink(text));
     remember();
   };
   const remember = () => {
     const { config } = useRun.getState();
-    // Settings that do not fit each other have no link; the address keeps the last that do.
-    if (checkConfig(config).length === 0) own = `#${formatLink(config)}`;
+    // Settings that contradict each other have no link; the address keeps the last valid one.
+    if (checkConfig(config).length === 0) settingsHash = `#${formatLink(config)}`;
   };
   const write = () => {
     remember();
-    if (useRoom.getState().room === 'distil') history.replaceState(null, '', own);
+    if (useRoom.getState().room === 'distil') history.replaceState(null, '', settingsHash);
   };
   read();
   addEventListener('hashchange', read);

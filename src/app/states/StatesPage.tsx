@@ -11,8 +11,8 @@ import { STATES } from './states';
 const THEMES = ['light', 'dark'] as const;
 
 /**
- * Shows the state that the address names, and follows the address without another load. Returns
- * what ends it.
+ * Shows the state that the address names, and follows the address without another load. Returns a
+ * function that stops following.
  */
 export function showStates(root: Root): () => void {
   const show = () => {
@@ -29,7 +29,7 @@ export function showStates(root: Root): () => void {
 }
 
 function DesignedPage({ theme }: { theme: string | null }) {
-  // After the page's own effect, which sets the theme that the visitor chose.
+  // Runs after the effect in useTheme, which sets the visitor's theme.
   useEffect(() => {
     if (theme) document.documentElement.dataset.theme = theme;
   }, [theme]);

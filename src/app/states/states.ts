@@ -1,6 +1,6 @@
-// Every designed state of the page: a scene (a phase of the run) with at most one notice. Each is
-// made by the page's own reducer from the messages that would lead to it, so that none can show
-// what the page cannot become.
+// Every designed state of the page: a scene (a phase of the run), alone or with a notice. The
+// page's reducer makes each from the messages that would lead to it, so none shows what cannot
+// happen.
 
 import { DEFAULTS } from '../../config';
 import type { Failure, RunEvent } from '../../worker/protocol';
