@@ -1,8 +1,10 @@
 // Makes each kernel wrong by 1% in turn and lists which tests notice. Fails if no test notices a
 // mutation, or a kernel has none.
 //
-// node tests/mutate.mjs [--first] [FILTER…] --first: run only the first of a mutation's test files.
-//                                               FILTER: a part of the kernels' file names; all of them by default.
+//   node tests/mutate.mjs [--first] [FILTER…]
+//
+// FILTER is part of a kernel's file name; all kernels by default. --first runs only the first of a
+// mutation's test files.
 //
 // Needs VK_ICD_FILENAMES to name a Vulkan driver: the VK_ICD_LAVAPIPE of tests/run.mjs, or its
 // VK_ICD_SWIFTSHADER for matmul_quads. Takes about 10 s for each mutation and test file, so it is
@@ -59,6 +61,8 @@ const MUTATIONS = [
   ['attention_slices', '+ shares[at + 3]', '+ 1.01 * shares[at + 3]', ['kernels-layers', 'check']],
   ['ce', 'select(0.0, ce, counts)', 'select(0.0, 1.01 * ce, counts)', LOSSES],
   ['ce', 'student[at] = weight *', 'student[at] = 1.01 * weight *', LOSSES],
+  ['cross_entropy', 'return smoothed +', 'return 1.01 * smoothed +', LOSSES],
+  ['cross_entropy', 'return (1.0 + 2.0', 'return 1.01 * (1.0 + 2.0', LOSSES],
   ['column_sum', 'sums[n] += sum;', 'sums[n] += 1.01 * sum;', LAYERS],
   [
     'compare',
@@ -80,44 +84,39 @@ const MUTATIONS = [
   ],
   [
     'copy',
-    'target_type(source[at])',
-    'target_type(1.01 * f32(source[at]))',
+    'destination_type(source[from_index])',
+    'destination_type(1.01 * f32(source[from_index]))',
     ['kernels-losses', 'layout-matrix'],
   ],
-  ['distil', 'vec2f(smooth_ce +', 'vec2f(1.01 * smooth_ce +', LOSSES],
-  ['distil', ', terms.x), counts)', ', 1.01 * terms.x), counts)', LOSSES],
+  ['distil', 'vec2f(ce, terms.x)', 'vec2f(1.01 * ce, terms.x)', LOSSES],
+  ['distil', 'vec2f(ce, terms.x)', 'vec2f(ce, 1.01 * terms.x)', LOSSES],
   ['distil', 'student[at] = soft *', 'student[at] = 1.01 * soft *', LOSSES],
   ['distil', '+ hard * dce', '+ 1.01 * hard * dce', LOSSES],
-  ['distil_topk', 'select(0.0, smooth_ce, counts)', 'select(0.0, 1.01 * smooth_ce, counts)', TOPK],
-  [
-    'distil_topk',
-    'exp(log_p_rest) * outside_ratio',
-    '1.01 * exp(log_p_rest) * outside_ratio',
-    TOPK,
-  ],
-  ['distil_topk', 'exp(lp) * (lp - (z * cold', '1.01 * exp(lp) * (lp - (z * cold', TOPK],
+  ['distil_topk', 'select(0.0, cross_entropy(', 'select(0.0, 1.01 * cross_entropy(', TOPK],
+  ['distil_topk', 'exp(log_p_tail) *', '1.01 * exp(log_p_tail) *', TOPK],
+  ['distil_topk', 'exp(log_p) * (log_p - (z', '1.01 * exp(log_p) * (log_p - (z', TOPK],
   ['distil_topk', 'student[at] = soft *', 'student[at] = 1.01 * soft *', TOPK],
   ['sample', 'rolls[row] * total;', '0.99 * rolls[row] * total;', SAMPLE],
-  ['sample', 'find(row, lane, y, v);', 'find(row, lane, y, v + 1u);', SAMPLE],
-  ['embedding', 'scalar(f32(wte[', 'scalar(1.01 * f32(wte[', LAYERS],
-  ['embedding', '+ f32(wpe[', '+ 1.01 * f32(wpe[', LAYERS],
+  ['sample', 'find_next(row, lane, y, v);', 'find_next(row, lane, y, v + 1u);', SAMPLE],
+  ['embedding', 'scalar(token_', 'scalar(1.01 * token_', LAYERS],
+  ['embedding', '+ position_', '+ 1.01 * position_', LAYERS],
   ['embedding_backward', '+= sum;', '+= 1.01 * sum;', LAYERS],
   ['expand', 'logits[i] = select(', 'logits[i] = 1.01 * select(', TOPK],
-  ['fkl', 'return exp(lp) * (lp - lq);', 'return 1.01 * exp(lp) * (lp - lq);', LOSSES],
-  ['fkl', 'return exp(lq) - exp(lp);', 'return 1.01 * (exp(lq) - exp(lp));', LOSSES],
+  ['fkl', 'return exp(log_p) *', 'return 1.01 * exp(log_p) *', LOSSES],
+  ['fkl', 'return exp(log_q) -', 'return 1.01 * exp(log_q) -', LOSSES],
   ['gelu', 'return 0.5 * x', 'return 1.01 * 0.5 * x', LAYERS],
   ['gelu', 'return 0.5 * (1.0', 'return 1.01 * 0.5 * (1.0', LAYERS],
   ['gradient_norm', 'vec2f(g * g,', 'vec2f(1.01 * g * g,', OPTIMISER],
-  ['jsd', 'return -beta * exp(lp)', 'return -1.01 * beta * exp(lp)', LOSSES],
+  ['jsd', 'return -beta * exp(log_p)', 'return -1.01 * beta * exp(log_p)', LOSSES],
   [
     'jsd',
-    '- (1.0 - beta) * exp(lq) * reverse',
-    '- 1.01 * (1.0 - beta) * exp(lq) * reverse',
+    '- (1.0 - beta) * exp(log_q) * log_m_q',
+    '- 1.01 * (1.0 - beta) * exp(log_q) * log_m_q',
     LOSSES,
   ],
   ['jsd', 'return -(1.0 - beta) * softplus(', 'return -1.01 * (1.0 - beta) * softplus(', LOSSES],
-  ['jsd', 'return exp(lq) * (h - mean);', 'return 1.01 * exp(lq) * (h - mean);', LOSSES],
-  ['layernorm', 'scalar((f32(', 'scalar(1.01 * (f32(', NORMS],
+  ['jsd', '* (h - mean);', '* 1.01 * (h - mean);', LOSSES],
+  ['layernorm', 'scalar(norm *', 'scalar(1.01 * norm *', NORMS],
   ['layernorm', 'vec2f(mean, rstd)', 'vec2f(1.01 * mean, rstd)', NORMS],
   ['layernorm', 'vec2f(mean, rstd)', 'vec2f(mean, 1.01 * rstd)', NORMS],
   ['layernorm_backward', 'var value = rstd *', 'var value = 1.01 * rstd *', NORMS],
@@ -126,6 +125,7 @@ const MUTATIONS = [
   ['layernorm_backward_parameters', '+= sums.y;', '+= 1.01 * sums.y;', NORMS],
   ['loss_scaler', 'scaler.norm = norm;', 'scaler.norm = 1.01 * norm;', OPTIMISER],
   ['loss_scaler', 'scaler.factor = clip', 'scaler.factor = 1.01 * clip', OPTIMISER],
+  ['logits', 'return offset +', 'return 1u + offset +', LOSSES],
   ['matmul', 'var c_$r_$j = 0.0;', 'var c_$r_$j = 0.01;', MATMUL],
   [
     'software/matmul_quads',
@@ -150,27 +150,27 @@ const MUTATIONS = [
     MATMUL,
   ],
   ['matmul_tile', 'let x = a_strip[', 'let x = 1.01 * a_strip[', MATMUL],
-  ['rkl', 'return exp(lq) * (lq - lp);', 'return 1.01 * exp(lq) * (lq - lp);', LOSSES],
-  ['rkl', 'return lq - lp;', 'return 1.01 * (lq - lp);', LOSSES],
-  ['rkl', 'return exp(lq) * (h - mean);', 'return 1.01 * exp(lq) * (h - mean);', LOSSES],
+  ['rkl', 'return exp(log_q) * (log_q -', 'return 1.01 * exp(log_q) * (log_q -', LOSSES],
+  ['rkl', 'return log_q -', 'return 1.01 * log_q -', LOSSES],
+  ['rkl', '* (h - mean);', '* 1.01 * (h - mean);', LOSSES],
   [
     'rows',
     '+= partial[slot + half];',
     '+= 1.01 * partial[slot + half];',
     ['kernels-losses', ...NORMS],
   ],
-  ['sfkl', 'return -exp(lp) *', 'return -1.01 * exp(lp) *', LOSSES],
+  ['sfkl', 'return -exp(log_p) *', 'return -1.01 * exp(log_p) *', LOSSES],
   ['sfkl', 'return -exp(-softplus', 'return -1.01 * exp(-softplus', LOSSES],
-  ['sfkl', 'return exp(lq) * (h - mean);', 'return 1.01 * exp(lq) * (h - mean);', LOSSES],
-  ['srkl', 'return -exp(lq) *', 'return -1.01 * exp(lq) *', LOSSES],
+  ['sfkl', '* (h - mean);', '* 1.01 * (h - mean);', LOSSES],
+  ['srkl', 'return -exp(log_q) *', 'return -1.01 * exp(log_q) *', LOSSES],
   ['srkl', 'return -select(', 'return -1.01 * select(', LOSSES],
-  ['srkl', 'return exp(lq) * (h - mean);', 'return 1.01 * exp(lq) * (h - mean);', LOSSES],
-  ['topk', 'rest = log(total);', 'rest = 1.01 * log(total);', TOPK],
+  ['srkl', '* (h - mean);', '* 1.01 * (h - mean);', LOSSES],
+  ['topk', 'tail = log(total);', 'tail = 1.01 * log(total);', TOPK],
   ['topk', 'return max(logit(v) - largest,', 'return max(1.01 * (logit(v) - largest),', TOPK],
-  ['topk', 'if (its > bar ||', 'if (its >= bar ||', TOPK],
+  ['topk', 'if (y_key > threshold ||', 'if (y_key >= threshold ||', TOPK],
   ['tvd', 'return 0.5 * abs(', 'return 1.01 * 0.5 * abs(', LOSSES],
   ['tvd', 'return 0.5 * sign(', 'return 1.01 * 0.5 * sign(', LOSSES],
-  ['tvd', 'return exp(lq) * (h - mean);', 'return 1.01 * exp(lq) * (h - mean);', LOSSES],
+  ['tvd', '* (h - mean);', '* 1.01 * (h - mean);', LOSSES],
 ].map(([kernel, find, replace, tests]) => ({ kernel, find, replace, tests }));
 
 const root = fileURLToPath(new URL('..', import.meta.url));

@@ -1,7 +1,4 @@
-// What one check is: numbers in, kernels to run, and what the slow twin says must come out.
-//
-// The twin is tests/reference.ts, the one thing outside src/ that this room imports: tests and
-// visitors hold the kernels against the same slow truth, and a second copy of it could differ.
+// One check: inputs, the kernels to run, and the outputs that the reference expects.
 
 import type { Recorder, Tensor } from '../gpu/program';
 import type { Numbers } from '../reference';
@@ -9,17 +6,15 @@ import type { DType } from '../tensor/dtype';
 import type { Layout } from '../tensor/layout';
 import type { Storage } from './tensors';
 
-/**
- * How far a result may be from the truth, relative to the largest expected magnitude, and why that
- * far. 0 is exact.
- */
+/** How far a result may be off, relative to the largest expected magnitude, and why that much. */
 export interface Tolerance {
+  /** 0 is exact. */
   value: number;
   reason: string;
 }
 
 interface Input {
-  /** The whole storage. */
+  /** The whole storage, which may be larger than the layout. */
   values: Numbers;
   layout: Layout | number[];
   /** f32 by default. */
@@ -27,17 +22,18 @@ interface Input {
 }
 
 interface Output<Name extends string> {
-  /** The input whose storage is read back after the run. */
+  /** The name of the input that is read back after the run. */
   tensor: Name;
-  /** Elements of that storage to compare; all by default. */
+  /** The elements of its storage that are compared; all by default. */
   at?: readonly number[];
   expected: Numbers;
   tolerance: Tolerance;
-  /** The terms that `expected` are sums of, where cancellation makes them much larger than it. */
+  /** The terms that `expected` is a sum of, if they are much larger and cancel. */
   terms?: Numbers;
 }
 
 export interface Check<Name extends string = string> {
+  /** The kernel's file, and what is special about this check. */
   kernel: string;
   sizes: string;
   layout: string;
@@ -47,33 +43,30 @@ export interface Check<Name extends string = string> {
   outputs: readonly Output<NoInfer<Name>>[];
 }
 
-/** Ties the names that `record` and `outputs` use to those of the inputs. */
-export function check<Name extends string>(given: Check<Name>): Check {
-  return given as unknown as Check;
+/** Makes the compiler hold the names in `record` and `outputs` against those of the inputs. */
+export function check<Name extends string>(definition: Check<Name>): Check {
+  return definition as unknown as Check;
 }
 
-/**
- * Half of the distance between neighbouring f32 numbers, relative to them: what one rounding
- * changes.
- */
+/** What one rounding changes, relatively: half the distance between neighbouring f32 numbers. */
 const F32_ROUNDING = 2 ** -24;
-/** A whole distance for f16: WGSL lets a conversion round either way. */
+/** For f16 the whole distance, because WGSL lets a conversion round either way. */
 const F16_ROUNDING = 2 ** -10;
 
 export const EXACT: Tolerance = {
   value: 0,
-  reason: 'Nothing is computed: the bits are copied or left alone.',
+  reason: 'Nothing is computed: the bits are copied or left as they are.',
 };
 
-/** Of a sum of `terms` that is stored as `dtype`. */
+/** The tolerance of a sum of so many terms, stored as `dtype`. */
 export function summed(terms: number, dtype: Storage = 'f32'): Tolerance {
   const value = 4 * terms * F32_ROUNDING;
   const reason =
-    'An f32 sum of n terms rounds n times by 2^-24, and cancellation may leave it 4 times smaller.';
+    'An f32 sum of n terms rounds n times by 2^-24, and cancellation may make it 4 times smaller.';
   return stored16({ value, reason }, dtype);
 }
 
-/** The tolerance of a result that is stored as `dtype`, of which it then takes `roundings`. */
+/** A tolerance plus that of storing the result as `dtype`, which rounds it `roundings` times. */
 export function stored16({ value, reason }: Tolerance, dtype: Storage, roundings = 1): Tolerance {
   if (dtype === 'f32') return { value, reason };
   const times = roundings === 1 ? 'once' : `${roundings} times`;

@@ -1,4 +1,4 @@
-// The checks of a GPT-2's layers: small odd sizes that fill no workgroup evenly.
+// The checks of GPT-2's layers, at small odd sizes that fill no workgroup evenly.
 
 import type { Gpu } from '../gpu/device';
 import { attention, attentionBackward } from '../kernels/attention';
@@ -17,7 +17,7 @@ const { numbers, add } = reference;
 
 const GELU: Tolerance = {
   value: 3e-5,
-  reason: 'WGSL lets tanh be off by 1e-5, and the slope multiplies that by up to 3.',
+  reason: 'WGSL lets tanh be off by 1e-5, and its derivative multiplies that by up to 3.',
 };
 const ATTENTION: Tolerance = {
   value: 2e-5,
@@ -26,26 +26,16 @@ const ATTENTION: Tolerance = {
 };
 const ATTENTION_BACKWARD: Tolerance = {
   value: 5e-5,
-  reason: 'As forward, and ds subtracts two sums of such terms.',
+  reason: 'As for attention, and ds subtracts two sums of such terms.',
 };
-
-export function layerChecks(dtype: Storage, gpu: Gpu): Check[] {
-  return [
-    ...variantsFor(gpu).flatMap((variant, i) => products(dtype, variant, i === 0)),
-    ...embeddings(dtype),
-    ...layerNorms(dtype),
-    ...gelus(dtype),
-    ...attentions(dtype),
-    ...columnSums(dtype),
-  ];
-}
 
 const contiguous = 'contiguous';
 
-/**
- * The products of one variant; `all` adds those that only the plain variant needs, since the start-up
- * checks the others against it.
- */
+/** Every variant of the product that the adapter can run. */
+export const matmulChecks = (dtype: Storage, gpu: Gpu): Check[] =>
+  variantsFor(gpu).flatMap((variant, i) => products(dtype, variant, i === 0));
+
+/** The checks of one variant; `all` adds those of the variant that the others are compared with. */
 function products(dtype: Storage, variant: MatmulVariant, all: boolean): Check[] {
   const [M, N, K] = variant.vec4Loads ? [20, 68, 36] : [17, 67, 33];
   const sizes = `(${M}, ${K}) · (${K}, ${N})`;
@@ -55,7 +45,7 @@ function products(dtype: Storage, variant: MatmulVariant, all: boolean): Check[]
   const [bias, addend] = [stored(numbers(N, 3), dtype), stored(numbers(M * N, 4), dtype)];
   const before = stored(numbers(M * N, 5), 'f32');
 
-  /** One product of a as it is or stored transposed, and b likewise. */
+  /** A product of a and b, each stored as it is or transposed. */
   const product = (kernel: string, transposeA: boolean, transposeB: boolean): Check => {
     const multiply = (of: (values: Float64Array) => Float64Array) =>
       reference.matmul(of(a), of(b), M, K, N, { transposeA, transposeB });
@@ -88,7 +78,7 @@ function products(dtype: Storage, variant: MatmulVariant, all: boolean): Check[]
     });
   };
 
-  /** Everything that can be added to a product, into f32: what weight gradients use. */
+  /** A product plus everything that can be added to it, into f32 as for weight gradients. */
   const accumulated = (): Check => {
     const sum = (of: (values: Float64Array) => Float64Array) =>
       add(add(reference.matmul(of(a), of(b), M, K, N, { bias: of(bias) }), of(addend)), of(before));
@@ -112,7 +102,7 @@ function products(dtype: Storage, variant: MatmulVariant, all: boolean): Check[]
     });
   };
 
-  /** Matrices inside wider storages, at offsets; what lies around c must stay. */
+  /** Matrices inside wider storages, at offsets. What lies around c must not change. */
   const inside = (): Check => {
     const apart = variant.vec4Loads ? 4 : 3;
     const layouts = {
@@ -164,7 +154,7 @@ function products(dtype: Storage, variant: MatmulVariant, all: boolean): Check[]
   ];
 }
 
-function embeddings(dtype: Storage): Check[] {
+export function embeddingChecks(dtype: Storage): Check[] {
   const [B, T, V, C] = [3, 5, 9, 70];
   const sizes = `B=${B} T=${T} V=${V} C=${C}`;
   const tokens = Array.from({ length: B * T }, (_, i) => [0, V - 1, V - 1, 2, (i * i) % V][i % 5]);
@@ -197,7 +187,7 @@ function embeddings(dtype: Storage): Check[] {
       ],
     }),
     check({
-      kernel: 'embedding backward',
+      kernel: 'embedding_backward',
       sizes,
       dtype,
       layout: contiguous,
@@ -217,7 +207,7 @@ function embeddings(dtype: Storage): Check[] {
   ];
 }
 
-function layerNorms(dtype: Storage): Check[] {
+export function layerNormChecks(dtype: Storage): Check[] {
   const [rows, C] = [9, 131];
   const sizes = `(${rows}, ${C})`;
   const epsilon = 1e-5;
@@ -259,7 +249,7 @@ function layerNorms(dtype: Storage): Check[] {
       ],
     }),
     check({
-      kernel: 'layernorm backward',
+      kernel: 'layernorm_backward',
       sizes,
       dtype,
       layout: contiguous,
@@ -282,8 +272,8 @@ function layerNorms(dtype: Storage): Check[] {
   ];
 }
 
-function gelus(dtype: Storage): Check[] {
-  // Where tanh bends, where it is flat, and where a careless one overflows.
+export function geluChecks(dtype: Storage): Check[] {
+  // Where tanh bends, where it is flat, and where a naive tanh overflows.
   const far = [7, -7, 10.5, -10.5, 31, -31, 1000, -1000];
   const near = numbers(1000, 1, 6);
   const x = stored([...near, 0, ...far], dtype);
@@ -291,14 +281,14 @@ function gelus(dtype: Storage): Check[] {
   const of = (values: Float64Array, where: 'near' | 'far') =>
     where === 'near' ? values.slice(0, 1001) : values.slice(1001);
   const at = { near: [...x.keys()].slice(0, 1001), far: [...x.keys()].slice(1001) };
-  // The product with 1 is what it takes the GELU of.
+  // GELU is part of a matrix product: here of x with 1.
   const inputs = {
     x: { values: x, layout: [x.length, 1], dtype },
     one: { values: [1], layout: [1, 1], dtype },
     same: { values: new Float64Array(x.length), layout: [x.length, 1], dtype },
     out: { values: new Float64Array(x.length), layout: [x.length, 1], dtype },
   };
-  // The flat ends would hide an error of the bend: each is held against its own largest element.
+  // Large results at the flat ends would hide errors in the bend, so each has its own tolerance.
   const outputs = (expected: Float64Array) =>
     (['near', 'far'] as const).map((where) => ({
       tensor: 'out' as const,
@@ -330,9 +320,9 @@ function gelus(dtype: Storage): Check[] {
   ];
 }
 
-function attentions(dtype: Storage): Check[] {
-  // More positions than a workgroup takes, in either form. The larger size makes scores of ±50,
-  // which only an online maximum survives.
+export function attentionChecks(dtype: Storage): Check[] {
+  // More positions than a workgroup takes. The larger size makes scores of ±50, which overflow
+  // without a running maximum.
   return [1, 12].flatMap((size) => {
     const [B, T, NH, D] = [2, 37, 2, 8];
     const [rows, C] = [B * T, NH * D];
@@ -362,7 +352,7 @@ function attentions(dtype: Storage): Check[] {
         ],
       }),
       check({
-        kernel: 'attention backward',
+        kernel: 'attention_backward',
         sizes,
         dtype,
         layout: contiguous,
@@ -379,7 +369,7 @@ function attentions(dtype: Storage): Check[] {
           {
             tensor: 'dqkv',
             expected: reference.attentionBackward(dout, qkv, { B, T, C, NH }),
-            // delta reads `out` as it was rounded, and ds multiplies that by keys.
+            // delta reads the rounded `out`, and ds multiplies the error by keys.
             tolerance: stored16(ATTENTION_BACKWARD, dtype, 4),
           },
         ],
@@ -388,13 +378,13 @@ function attentions(dtype: Storage): Check[] {
   });
 }
 
-function columnSums(dtype: Storage): Check[] {
+export function columnSumChecks(dtype: Storage): Check[] {
   const [rows, N] = [37, 21];
   const x = stored(numbers(rows * N, 1), dtype);
   const before = stored(numbers(N, 2), 'f32');
   return [
     check({
-      kernel: 'columnSum',
+      kernel: 'column_sum',
       sizes: `(${rows}, ${N})`,
       dtype,
       layout: contiguous,

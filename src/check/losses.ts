@@ -1,13 +1,13 @@
-// The checks of what reads logits through layouts: the losses with their gradients, the
-// evaluation's figures, the copy.
+// The checks of kernels that read logits through layouts: the losses with their gradients, the
+// comparison that evaluates, and the copy.
 
-import { DIVERGENCE_NAMES, type Divergence } from '../divergences';
+import type { Divergence } from '../divergences';
 import { copy } from '../kernels/copy';
 import { ce, compare, distil } from '../kernels/losses';
 import * as reference from '../reference';
 import { Layout } from '../tensor/layout';
 import { type Check, check, EXACT, stored16, type Tolerance } from './check';
-import { type Storage, stored } from './tensors';
+import { lossState, type Storage, stored } from './tensors';
 
 const { numbers } = reference;
 const [B, T, V] = [3, 5, 131];
@@ -22,7 +22,7 @@ const LOSS: Tolerance = {
     'Exponentials and logarithms with arguments up to 10 are off by 1e-5, and a loss subtracts two of them.',
 };
 
-/** Student and teacher lie differently, so that no kernel can mix them up unseen. */
+/** Student and teacher have different layouts, so that a kernel that mixes them up fails. */
 const LAYOUTS = {
   contiguous: {
     student: Layout.contiguous([B, T, V]),
@@ -34,30 +34,31 @@ const LAYOUTS = {
     teacher: Layout.contiguous([B, T, V + 6]).slice(2, 0, V),
     targets: Layout.contiguous([B, T + 1]).slice(1, 1, null),
   },
-  'transposed, words apart': {
+  'transposed, tokens apart': {
     student: Layout.contiguous([T, B, V]).transpose(0, 1),
     teacher: Layout.contiguous([B, T, V, 2]).select(3, 1),
     targets: Layout.contiguous([T, B]).transpose(0, 1),
   },
 };
 
-export function lossChecks(dtype: Storage): Check[] {
-  const named = Object.keys(LAYOUTS) as (keyof typeof LAYOUTS)[];
-  return [
-    // Cross-entropy reads no teacher, so nothing of it is in f16.
-    ...(dtype === 'f32' ? named.map((layout) => loss('ce', layout, dtype)) : []),
-    ...DIVERGENCE_NAMES.flatMap((kind) => named.map((layout) => loss(kind, layout, dtype))),
-    ...named.map((layout) => figures(layout, dtype)),
-    ...copies(dtype),
-  ];
+type LayoutName = keyof typeof LAYOUTS;
+const LAYOUT_NAMES = Object.keys(LAYOUTS) as LayoutName[];
+
+/** Teacher logits are stored as `dtype`; cross-entropy reads none, so it has no f16 checks. */
+export function lossChecks(kind: Divergence | 'ce', dtype: Storage): Check[] {
+  if (kind === 'ce' && dtype === 'f16') return [];
+  return LAYOUT_NAMES.map((layout) => lossCheck(kind, layout, dtype));
 }
 
+export const compareChecks = (dtype: Storage): Check[] =>
+  LAYOUT_NAMES.map((layout) => compareCheck(layout, dtype));
+
 /**
- * Logits, and targets of which every fourth counts for nothing. What no layout looks at holds
- * numbers, too. ln p and ln q are nowhere nearer than 4e-4, so that rounding cannot turn the sign
- * that tvd's gradient takes.
+ * Logits, and targets of which every fourth is ignored. Elements that no layout reaches hold
+ * numbers as well. ln p and ln q differ by 4e-4 everywhere, so that rounding cannot flip the sign
+ * in tvd's gradient.
  */
-function given(name: keyof typeof LAYOUTS, dtype: Storage) {
+function logitsAndTargets(name: LayoutName, dtype: Storage) {
   const layouts = LAYOUTS[name];
   const student = stored(numbers(layouts.student.extent + 3, 1, 4), 'f32');
   const teacher = stored(numbers(layouts.teacher.extent + 3, 2, 4), dtype);
@@ -78,8 +79,8 @@ function given(name: keyof typeof LAYOUTS, dtype: Storage) {
   };
 }
 
-function loss(kind: Divergence | 'ce', layout: keyof typeof LAYOUTS, dtype: Storage): Check {
-  const { inputs, strided } = given(layout, dtype);
+function lossCheck(kind: Divergence | 'ce', layout: LayoutName, dtype: Storage): Check {
+  const { inputs, strided } = logitsAndTargets(layout, dtype);
   const { temperature, labelSmoothing, zLoss, beta } = WEIGHTS;
   const hard = reference.distillationLoss({ kind: 'ce', labelSmoothing, zLoss }, ...strided);
   const soft =
@@ -90,7 +91,7 @@ function loss(kind: Divergence | 'ce', layout: keyof typeof LAYOUTS, dtype: Stor
   );
   const covered = [...LAYOUTS[layout].student.addresses()];
   const { values } = inputs.student;
-  const rest = [...values.keys()].filter((at) => !covered.includes(at));
+  const outside = [...values.keys()].filter((at) => !covered.includes(at));
   const rows = Array.from({ length: B * T }, (_, row) => row);
   return check({
     kernel: kind,
@@ -100,8 +101,7 @@ function loss(kind: Divergence | 'ce', layout: keyof typeof LAYOUTS, dtype: Stor
     inputs: {
       ...inputs,
       perToken: { values: new Float64Array(2 * B * T).fill(777), layout: [B * T, 2] },
-      step: { values: [1e-3, temperature, alpha, 1 / hard.valid], layout: [4] },
-      scaler: { values: [SCALE], layout: [1] },
+      ...lossState({ temperature, alpha, tokens: hard.valid, scale: SCALE }),
     },
     record: (recorder, { student, teacher, targets, perToken, step, scaler }) => {
       const places = { step: step.place, scaler: scaler.place };
@@ -121,7 +121,7 @@ function loss(kind: Divergence | 'ce', layout: keyof typeof LAYOUTS, dtype: Stor
         tensor: 'perToken',
         at: rows.map((row) => 2 * row + 1),
         tolerance: LOSS,
-        // What is kept for the curve is the divergence itself, without T².
+        // The curve shows the divergence itself, without T².
         expected: rows.map((row) => (soft ? soft.perToken[row] / temperature ** 2 : 0)),
       },
       {
@@ -130,13 +130,18 @@ function loss(kind: Divergence | 'ce', layout: keyof typeof LAYOUTS, dtype: Stor
         expected: covered.map((at) => gradient[at]),
         tolerance: LOSS,
       },
-      { tensor: 'student', at: rest, expected: rest.map((at) => values[at]), tolerance: EXACT },
+      {
+        tensor: 'student',
+        at: outside,
+        expected: outside.map((at) => values[at]),
+        tolerance: EXACT,
+      },
     ],
   });
 }
 
-function figures(layout: keyof typeof LAYOUTS, dtype: Storage): Check {
-  const { inputs, strided } = given(layout, dtype);
+function compareCheck(layout: LayoutName, dtype: Storage): Check {
+  const { inputs, strided } = logitsAndTargets(layout, dtype);
   const { studentNll, teacherNll, kl, agreement } = reference.evaluateRows(...strided);
   const column = (index: number) => Array.from({ length: B * T }, (_, row) => 4 * row + index);
   return check({
@@ -159,23 +164,23 @@ function figures(layout: keyof typeof LAYOUTS, dtype: Storage): Check {
   });
 }
 
-function copies(dtype: Storage): Check[] {
+export function copyChecks(dtype: Storage): Check[] {
   const sources = {
     contiguous: Layout.contiguous([4, 35]),
     transposed: Layout.contiguous([41, 27]).transpose(0, 1),
-    'four dimensions, turned': Layout.contiguous([2, 3, 4, 5]).permute([3, 1, 0, 2]),
-    'a row that is repeated': Layout.contiguous([1, 5]).expand([4, 5]),
+    'four dimensions, permuted': Layout.contiguous([2, 3, 4, 5]).permute([3, 1, 0, 2]),
+    'a repeated row': Layout.contiguous([1, 5]).expand([4, 5]),
   };
-  // What a slice's gradient goes back to.
+  // As the gradient of a slice is copied back.
   const sliced = Layout.contiguous([3, 5, 7]).slice(1, 0, -1);
-  const ways: [Storage, Storage][] =
+  const conversions: [Storage, Storage][] =
     dtype === 'f32'
       ? [['f32', 'f32']]
       : [
           ['f32', 'f16'],
           ['f16', 'f32'],
         ];
-  return ways.flatMap(([from, to]) =>
+  return conversions.flatMap(([from, to]) =>
     [
       ...Object.entries(sources).map(([name, source]) => ({
         name,

@@ -1,11 +1,12 @@
-// The checks of what turns gradients into a step: a good step that is clipped, and one that must
-// change nothing.
+// The checks of the optimiser: a good step whose gradient is clipped, and a bad one that must not
+// change anything.
 
 import { bufferOf } from '../gpu/program';
-import { type AdamW, NORM_PARTIALS, optimiserStep, SCALER_BYTES } from '../kernels/optimiser';
+import { type AdamW, initialScaler, NORM_PARTIALS, optimiserStep } from '../kernels/optimiser';
+import { SCALER, STEP } from '../kernels/sources';
 import * as reference from '../reference';
 import { type Check, check, EXACT, stored16, type Tolerance } from './check';
-import { type Storage, stored } from './tensors';
+import { type Storage, stored, structValues } from './tensors';
 
 const { numbers } = reference;
 const ADAM: AdamW = {
@@ -22,7 +23,7 @@ const SCALE = 256;
 
 const NORM: Tolerance = {
   value: 1e-5,
-  reason: '200 squares are summed in f32: 200 · 2^-24 at the most.',
+  reason: '200 squares are summed in f32: 200 · 2^-24 at most.',
 };
 const ADAMW: Tolerance = {
   value: 1e-5,
@@ -30,20 +31,15 @@ const ADAMW: Tolerance = {
     'A dozen f32 operations, and 1 − β₂ loses 2^-24 / (1 − β₂) at the first step; a wrong constant shows as 1e-3.',
 };
 
-/**
- * The f32 number with the bits of an unsigned integer: the scaler's counters lie among its f32
- * fields.
- */
-const asFloat = (word: number) => new Float32Array(new Uint32Array([word]).buffer)[0];
+/** Where fields of the scaler's state lie, in elements. */
+const fieldsAt = (...names: string[]) =>
+  names.map((name) => SCALER.fields.findIndex((field) => field.name === name));
 
 export function optimiserChecks(dtype: Storage): Check[] {
   return [step(dtype, true), step(dtype, false)];
 }
 
-/**
- * One optimiser step; a bad one has an infinite gradient. The f16 one writes the weights' f16 copy
- * as well.
- */
+/** One step; a bad one has an infinite gradient. In f16 it also writes the copy of the weights. */
 function step(dtype: Storage, good: boolean): Check {
   const start = stored(numbers(COUNT, 1), 'f32');
   const gradients = stored(
@@ -52,7 +48,7 @@ function step(dtype: Storage, good: boolean): Check {
     ),
     'f32',
   );
-  const truth = { w: start.slice(), m: new Float64Array(COUNT), v: new Float64Array(COUNT) };
+  const expected = { w: start.slice(), m: new Float64Array(COUNT), v: new Float64Array(COUNT) };
   const unscaled = gradients.map((value) => value / SCALE);
   const norm = reference.norm(unscaled);
   if (good) {
@@ -63,17 +59,30 @@ function step(dtype: Storage, good: boolean): Check {
     ]) {
       const part = (values: Float64Array) => values.subarray(from, to);
       const options = { ...ADAM, learningRate: LEARNING_RATE, weightDecay };
-      reference.adamW(part(truth.w), part(unscaled), part(truth.m), part(truth.v), 1, options);
+      reference.adamW(
+        part(expected.w),
+        part(unscaled),
+        part(expected.m),
+        part(expected.v),
+        1,
+        options,
+      );
     }
   }
   const scaler = reference.updateScaler({ scale: SCALE, goodSteps: 0 }, good);
-  const words = [scaler.goodSteps, Number(good), Number(!good), Number(good)].map(asFloat);
-  const state = new Float64Array(SCALER_BYTES / 4);
-  state.set([SCALE, 0, 0, 0, 0, 0, 1, 1]);
-  const kept = good ? ADAMW : EXACT;
+  const state = structValues(SCALER, {
+    scale: scaler.scale,
+    good_steps: scaler.goodSteps,
+    applied: Number(good),
+    skipped: Number(!good),
+    apply: Number(good),
+    used_scale: SCALE,
+  });
+  const exact = fieldsAt('scale', 'good_steps', 'applied', 'skipped', 'apply', 'used_scale');
+  const tolerance = good ? ADAMW : EXACT;
   const arena = { layout: [COUNT] };
   return check({
-    kernel: `gradientNorm, lossScaler, adamw: a ${good ? 'good' : 'bad'} step`,
+    kernel: `gradient_norm, loss_scaler, adamw: a ${good ? 'good' : 'bad'} step`,
     sizes: `${COUNT}`,
     dtype,
     layout: 'contiguous',
@@ -83,8 +92,14 @@ function step(dtype: Storage, good: boolean): Check {
       mean: { values: new Float64Array(COUNT), ...arena },
       square: { values: new Float64Array(COUNT), ...arena },
       halves: { values: start, ...arena, dtype: 'f16' },
-      step: { values: [LEARNING_RATE, 1, 1, 1 / 10], layout: [4] },
-      scaler: { values: state, layout: [state.length] },
+      step: {
+        values: structValues(STEP, { learning_rate: LEARNING_RATE, inverse_tokens: 1 / 10 }),
+        layout: [STEP.fields.length],
+      },
+      scaler: {
+        values: new Float32Array(initialScaler(SCALE)),
+        layout: [SCALER.fields.length],
+      },
       partials: { values: new Float64Array(2 * NORM_PARTIALS), layout: [NORM_PARTIALS, 2] },
     },
     record: (recorder, tensors) => {
@@ -110,16 +125,17 @@ function step(dtype: Storage, good: boolean): Check {
       );
     },
     outputs: [
-      { tensor: 'scaler', at: [0, 9], expected: [scaler.scale, SCALE], tolerance: EXACT },
-      { tensor: 'scaler', at: [1, 2, 3, 4], expected: words, tolerance: EXACT },
-      // The norm of a gradient that is not finite is not looked at.
-      ...(good ? [{ tensor: 'scaler' as const, at: [8], expected: [norm], tolerance: NORM }] : []),
-      { tensor: 'master', expected: truth.w, tolerance: kept },
-      { tensor: 'mean', expected: truth.m, tolerance: kept },
-      { tensor: 'square', expected: truth.v, tolerance: kept },
+      { tensor: 'scaler', at: exact, expected: exact.map((at) => state[at]), tolerance: EXACT },
+      // The norm of an infinite gradient does not matter.
+      ...(good
+        ? [{ tensor: 'scaler' as const, at: fieldsAt('norm'), expected: [norm], tolerance: NORM }]
+        : []),
+      { tensor: 'master', expected: expected.w, tolerance },
+      { tensor: 'mean', expected: expected.m, tolerance },
+      { tensor: 'square', expected: expected.v, tolerance },
       {
         tensor: 'halves',
-        expected: stored(dtype === 'f16' ? truth.w : start, 'f16'),
+        expected: stored(dtype === 'f16' ? expected.w : start, 'f16'),
         tolerance: dtype === 'f16' && good ? stored16(ADAMW, 'f16') : EXACT,
       },
     ],

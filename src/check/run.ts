@@ -1,53 +1,44 @@
-// Check my GPU: every kernel against its slow twin on the adapter at hand, one row a check, and the
-// table as text.
+// Check my GPU: the kernels against the reference on the adapter at hand, one row for each check,
+// and the table as text.
 
 import type { AdapterFacts, Gpu } from '../gpu/device';
 import type { Tensor } from '../gpu/program';
 import { maxAbsError } from '../reference';
 import type { Check } from './check';
-import { layerChecks } from './layers';
-import { lossChecks } from './losses';
-import { optimiserChecks } from './optimiser';
-import { drawChecks } from './sample';
+import { checksOf } from './registry';
 import { download, execute, upload } from './tensors';
-import { topKChecks } from './topk';
 
 export interface CheckRow {
   kernel: string;
   sizes: string;
   layout: string;
   dtype: 'f32' | 'f16';
-  /** The result that came nearest to its tolerance, or furthest beyond it. */
+  /** The result that used most of its tolerance, or exceeded it most. */
   output: string;
-  /**
-   * Largest difference, relative to the largest expected magnitude; absent where the kernel did not
-   * run.
-   */
+  /** Largest difference, relative to the largest expected magnitude; absent if nothing ran. */
   error?: number;
   tolerance: number;
   /** Why the tolerance is what it is. */
   reason: string;
   passed: boolean;
-  /** What went wrong, where nothing could be compared: a compiler's message, for example. */
+  /** Why nothing could be compared, e.g. the compiler's message. */
   message?: string;
 }
 
 /**
- * Runs all checks, in f32 and, where the adapter has shader-f16, in f16. Never rejects for what a
- * kernel does: that is a row. `onRow` hears of each row in the order of the table. Frees what it
+ * Runs the checks of all kernels, or of one. What a kernel does wrong becomes a row, never a
+ * rejection. `onRow` gets each row, in the table's order, as soon as it is known. Frees what it
  * made.
+ * @throws if there is no kernel of that name
  */
-export async function runChecks(gpu: Gpu, onRow: (row: CheckRow) => void): Promise<CheckRow[]> {
-  const dtypes = gpu.adapter.f16 ? (['f32', 'f16'] as const) : (['f32'] as const);
-  const checks = dtypes.flatMap((dtype) => [
-    ...layerChecks(dtype, gpu),
-    ...lossChecks(dtype),
-    ...optimiserChecks(dtype),
-    ...topKChecks(dtype),
-    ...drawChecks(dtype),
-  ]);
+export async function runChecks(
+  gpu: Gpu,
+  onRow: (row: CheckRow) => void,
+  kernel?: string,
+): Promise<CheckRow[]> {
+  const checks = checksOf(gpu, kernel);
   const rows: CheckRow[] = [];
-  const tell = (row: CheckRow) => {
+  const report = (row: CheckRow) => {
     rows.push(row);
     onRow(row);
   };
@@ -55,17 +46,17 @@ export async function runChecks(gpu: Gpu, onRow: (row: CheckRow) => void): Promi
   const before = gpu.onError;
   gpu.onError = (error) => uncaught.push(error);
   try {
-    // All are started at once, so that pipelines compile side by side; the table keeps its order.
-    for (const row of checks.map((check) => perform(gpu, check))) tell(await row);
+    // All start at once, so that their pipelines compile in parallel; rows keep the table's order.
+    for (const row of checks.map((check) => perform(gpu, check))) report(await row);
     await gpu.idle();
   } finally {
     gpu.onError = before;
   }
-  for (const { message } of uncaught) tell({ ...UNCAUGHT, message });
+  for (const { message } of uncaught) report({ ...UNCAUGHT, message });
   return rows;
 }
 
-/** A WebGPU error that belongs to no check. */
+/** The row of a WebGPU error that no check caught. */
 const UNCAUGHT: CheckRow = {
   kernel: 'WebGPU',
   sizes: '',
@@ -85,8 +76,8 @@ async function perform(gpu: Gpu, check: Check): Promise<CheckRow> {
     for (const [name, { values, layout, dtype }] of Object.entries(inputs))
       tensors[name] = upload(gpu, `${kernel} ${name}`, values, layout, dtype);
     await execute(gpu, (recorder) => {
-      // A shader that does not compile is a WebGPU error as well; the rejected pipeline says more
-      // about it.
+      // A shader that does not compile is also a validation error, but the rejected pipeline says
+      // more about it.
       gpu.device.pushErrorScope('validation');
       try {
         check.record(recorder, tensors);
@@ -133,16 +124,13 @@ function relativeError(
   return error === 0 || largest === 0 ? error : error / largest;
 }
 
-/**
- * How much of its tolerance a result uses; a NaN and any error where none is allowed are beyond
- * everything.
- */
+/** The share of its tolerance that an error uses; infinite for NaN, and for a tolerance of 0. */
 function severity({ error, tolerance }: { error: number; tolerance: number }): number {
   if (error === 0) return 0;
   return Number.isNaN(error) || tolerance === 0 ? Number.POSITIVE_INFINITY : error / tolerance;
 }
 
-/** The table for a bug report. `where` names the browser or Node. */
+/** The table as text, for a bug report. `where` names the browser or Node. */
 export function reportText(
   adapter: AdapterFacts,
   where: string,

@@ -1,8 +1,10 @@
-// Tensors made of plain numbers, run through kernels once and read back: what the checks of a
-// visitor's GPU and the tests share.
+// Plain numbers to tensors, through kernels once, and back: shared by the check of a visitor's GPU
+// and the tests.
 
 import type { Gpu } from '../gpu/device';
 import { bufferOf, Pool, Recorder, type Tensor } from '../gpu/program';
+import type { Struct } from '../gpu/struct';
+import { SCALER, STEP } from '../kernels/sources';
 import { BYTES, type DType, fromHalf, roundToHalf, toHalf } from '../tensor/dtype';
 import { Layout } from '../tensor/layout';
 
@@ -10,14 +12,14 @@ export type Storage = 'f32' | 'f16';
 /** Any flat array of numbers: typed or plain. */
 type Numbers = ArrayLike<number>;
 
-/** The values as a storage type holds them: what the slow twin should compute with. */
+/** The values rounded to a storage type, for the reference to compute with. */
 export function stored(values: Numbers, dtype: Storage): Float64Array {
   return Float64Array.from(values, dtype === 'f16' ? roundToHalf : Math.fround);
 }
 
 /**
- * A tensor whose storage holds `values`, all of which the layout need not look at. It can be bound
- * as a uniform, too.
+ * A tensor whose storage holds `values`; the layout need not reach all of them. It can also be
+ * bound as a uniform.
  */
 export function upload(
   gpu: Gpu,
@@ -38,17 +40,42 @@ export function upload(
   return { layout: Array.isArray(layout) ? Layout.contiguous(layout) : layout, dtype, place };
 }
 
-/** The whole storage of an f16 or f32 tensor, with what the layout does not look at. */
+/** The fields of a struct as f32 bits, e.g. { scale: 1024 }; a field that is not named is 0. */
+export function structValues(struct: Struct, values: Record<string, number>): Float32Array {
+  const zeros = Object.fromEntries(struct.fields.map(({ name }) => [name, 0]));
+  return new Float32Array(struct.write({ ...zeros, ...values }));
+}
+
+/** What a loss reads beside its tensors, as inputs of `upload`, for a step of `tokens` targets. */
+export function lossState({
+  temperature = 1,
+  alpha = 1,
+  scale = 1,
+  tokens,
+}: {
+  temperature?: number;
+  alpha?: number;
+  scale?: number;
+  tokens: number;
+}) {
+  const inverse_tokens = tokens > 0 ? 1 / tokens : 0;
+  return {
+    step: {
+      values: structValues(STEP, { temperature, alpha, inverse_tokens }),
+      layout: [STEP.fields.length],
+    },
+    scaler: { values: structValues(SCALER, { scale }), layout: [SCALER.fields.length] },
+  };
+}
+
+/** The whole storage of an f16 or f32 tensor, including what its layout does not reach. */
 export async function download(gpu: Gpu, tensor: Tensor): Promise<Float32Array> {
   const bytes = await gpu.read(bufferOf(tensor));
   const all = tensor.dtype === 'f16' ? fromHalf(new Uint16Array(bytes)) : new Float32Array(bytes);
   return all.slice(0, tensor.place.bytes / BYTES[tensor.dtype]);
 }
 
-/**
- * Records at once, then builds and runs once. @throws what recording or a kernel's compilation
- * throws.
- */
+/** Records, builds and runs once. @throws what recording or a kernel's compilation throws */
 export async function execute(gpu: Gpu, record: (recorder: Recorder) => void): Promise<void> {
   const pool = new Pool(gpu);
   const recorder = new Recorder(gpu, pool);

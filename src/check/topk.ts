@@ -1,13 +1,13 @@
-// The checks of what a teacher's cache is made of: the k likeliest words, whole rows, and the loss
-// that reads either.
+// The checks of the teacher's cache: packing the top k, expanding whole rows, and the loss against
+// entries.
 
 import { distilTopK } from '../kernels/losses';
-import { entryWords, expand, topK } from '../kernels/topk';
+import { entrySize, expand, topK } from '../kernels/topk';
 import * as reference from '../reference';
 import { fromHalf } from '../tensor/dtype';
 import { Layout } from '../tensor/layout';
 import { type Check, check, EXACT, stored16, type Tolerance } from './check';
-import { type Storage, stored } from './tensors';
+import { lossState, type Storage, stored } from './tensors';
 
 const { numbers } = reference;
 const [B, T, V, k] = [3, 5, 131, 8];
@@ -24,11 +24,6 @@ const LOGARITHM: Tolerance = {
 };
 const ROUNDED = stored16({ value: 0, reason: 'Only converted.' }, 'f16');
 
-export function topKChecks(dtype: Storage): Check[] {
-  // The loss reads no logits of the teacher's, and whole rows come out of their entries as f32.
-  return [...kept(dtype), ...(dtype === 'f32' ? [whole(), loss()] : [])];
-}
-
 function teacherRows(dtype: Storage) {
   const layout = Layout.contiguous([ROWS, V + 6]).slice(1, 0, V);
   const values = stored(numbers(layout.extent, 2, 4), dtype);
@@ -38,18 +33,15 @@ function teacherRows(dtype: Storage) {
   return { input: { values, layout, dtype }, rows };
 }
 
-const words = (bits: Uint32Array[]): number[] => bits.flatMap((entry) => [...entry]);
+const joined = (entries: Uint32Array[]): number[] => entries.flatMap((entry) => [...entry]);
 
-/**
- * Entries are bits: read as f16 they show values and ids (as the f16 of those bits), read as f32
- * the rest.
- */
-function kept(dtype: Storage): Check[] {
+/** Entries are bits. Read as f16 they show the values, and ids as f16 bits; read as f32, the tail. */
+export function topKChecks(dtype: Storage): Check[] {
   const { input, rows } = teacherRows(dtype);
-  const size = entryWords({ V, k });
+  const size = entrySize({ V, k });
   const packed = rows.map((row) => reference.packEntry(reference.topKRow(row, k, TEMPERATURE), V));
-  const halves = fromHalf(new Uint16Array(Uint32Array.from(words(packed)).buffer));
-  const rests = new Float32Array(Uint32Array.from(words(packed)).buffer);
+  const halves = fromHalf(new Uint16Array(Uint32Array.from(joined(packed)).buffer));
+  const tails = new Float32Array(Uint32Array.from(joined(packed)).buffer);
   const places = (from: number, count: number, of: number) =>
     packed.flatMap((_, row) => Array.from({ length: count }, (_, i) => row * of + from + i));
   const values = places(2, k, 2 * size);
@@ -78,7 +70,7 @@ function kept(dtype: Storage): Check[] {
       ],
     }),
     check({
-      kernel: 'topk, the rest',
+      kernel: 'topk, tail',
       ...common,
       record,
       inputs: { teacher: input, entries: { values: new Float64Array(size * ROWS), layout: [1] } },
@@ -86,7 +78,7 @@ function kept(dtype: Storage): Check[] {
         {
           tensor: 'entries',
           at: first,
-          expected: first.map((at) => rests[at]),
+          expected: first.map((at) => tails[at]),
           tolerance: LOGARITHM,
         },
       ],
@@ -94,9 +86,14 @@ function kept(dtype: Storage): Check[] {
   ];
 }
 
-function whole(): Check {
+/** f32 only, whatever the teacher's logits were stored as. */
+export function expandChecks(dtype: Storage): Check[] {
+  return dtype === 'f32' ? [expandCheck()] : [];
+}
+
+function expandCheck(): Check {
   const { rows } = teacherRows('f32');
-  const twins = rows.map((row) => reference.topKRow(row, V, 1));
+  const expected = rows.map((row) => reference.topKRow(row, V, 1));
   return check({
     kernel: 'expand',
     sizes: `B=${B} T=${T} V=${V}`,
@@ -104,37 +101,42 @@ function whole(): Check {
     dtype: 'f32',
     inputs: {
       entries: {
-        values: words(twins.map((twin) => reference.packEntry(twin, V))),
-        layout: [ROWS, entryWords({ V, k: V })],
+        values: joined(expected.map((row) => reference.packEntry(row, V))),
+        layout: [ROWS, entrySize({ V, k: V })],
         dtype: 'u32',
       },
       logits: { values: new Float64Array(ROWS * V), layout: [ROWS, V] },
     },
     record: (recorder, { entries, logits }) => expand(recorder, { entries, V, k: V }, logits),
     outputs: [
-      { tensor: 'logits', expected: twins.flatMap(({ values }) => values), tolerance: EXACT },
+      { tensor: 'logits', expected: expected.flatMap(({ values }) => values), tolerance: EXACT },
     ],
   });
 }
 
-function loss(): Check {
+/** f32 only: the loss reads no teacher logits. */
+export function distilTopKChecks(dtype: Storage): Check[] {
+  return dtype === 'f32' ? [distilTopKCheck()] : [];
+}
+
+function distilTopKCheck(): Check {
   const { rows } = teacherRows('f32');
   const layout = Layout.contiguous([B, T + 1, V]).slice(1, 0, -1);
   const student = stored(numbers(layout.extent, 1, 4), 'f32');
   const targets = Float64Array.from({ length: ROWS }, (_, row) =>
     row % 4 === 1 ? IGNORED : (row * 29) % V,
   );
-  const twins = rows.map((row) => reference.topKRow(row, k, TEMPERATURE));
+  const topRows = rows.map((row) => reference.topKRow(row, k, TEMPERATURE));
   const expected = reference.topKLoss(
     { temperature: TEMPERATURE, alpha: ALPHA, ignoreIndex: IGNORED },
     { data: student, layout },
-    twins,
+    topRows,
     { data: targets, layout: Layout.contiguous([B, T]) },
   );
   const valid = targets.filter((target) => target !== IGNORED).length;
   const covered = [...layout.addresses()];
   const column = (index: number) => Array.from({ length: ROWS }, (_, row) => 2 * row + index);
-  const packed = words(twins.map((twin) => reference.packEntry(twin, V)));
+  const packed = joined(topRows.map((row) => reference.packEntry(row, V)));
   return check({
     kernel: 'distil_topk',
     sizes: SIZES,
@@ -142,11 +144,10 @@ function loss(): Check {
     dtype: 'f32',
     inputs: {
       student: { values: student, layout },
-      entries: { values: packed, layout: [B, T, entryWords({ V, k })], dtype: 'u32' },
+      entries: { values: packed, layout: [B, T, entrySize({ V, k })], dtype: 'u32' },
       targets: { values: targets, layout: [B, T], dtype: 'i32' },
       perToken: { values: new Float64Array(2 * ROWS).fill(777), layout: [ROWS, 2] },
-      step: { values: [1e-3, TEMPERATURE, ALPHA, 1 / valid], layout: [4] },
-      scaler: { values: [SCALE], layout: [1] },
+      ...lossState({ temperature: TEMPERATURE, alpha: ALPHA, tokens: valid, scale: SCALE }),
     },
     record: (recorder, { student, entries, targets, perToken, step, scaler }) => {
       const tensors = {

@@ -20,7 +20,7 @@ import {
 import { columnSum } from '../kernels/column_sum';
 import { compare, distilTopK } from '../kernels/losses';
 import { SCALER, STEP } from '../kernels/sources';
-import { type Entries, entryWords } from '../kernels/topk';
+import { type Entries, entrySize } from '../kernels/topk';
 import type { LanguageModel } from '../model/family';
 import type { DType } from '../tensor/dtype';
 import { Layout, LayoutError } from '../tensor/layout';
@@ -214,10 +214,10 @@ export class Evaluator {
     const shaped = entries.layout.view([
       sequences,
       whole ? labels + 1 : labels,
-      entryWords({ V, k }),
+      entrySize({ V, k }),
     ]);
     const layout = shaped.narrow(1, 0, labels);
-    const options = { step: this.#step, scaler: this.#scaler, gradient: false, figures: true };
+    const options = { step: this.#step, scaler: this.#scaler, gradient: false, evaluation: true };
     distilTopK(recorder, { ...inputs, ...options, entries: { ...entries, layout }, V, k });
   }
 

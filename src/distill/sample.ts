@@ -13,13 +13,13 @@ import {
   Recorder,
   type Tensor,
 } from '../gpu/program';
-import { type Drawing, draw } from '../kernels/sample';
+import { type SamplingOptions, sampleTokens } from '../kernels/sample';
 import type { LanguageModel } from '../model/family';
 import { Layout } from '../tensor/layout';
 import type { Random } from '../tensor/random';
 
 /** A temperature low enough to stay on the subject, and high enough not to repeat itself. */
-const SAMPLING: Drawing = { k: 40, temperature: 0.8 };
+const SAMPLING: SamplingOptions = { k: 40, temperature: 0.8 };
 
 /**
  * Continues `start`, at least one token, by one token for each of `rolls`: random numbers in [0, 1)
@@ -121,7 +121,11 @@ export class Sampler {
     sampler.#hidden = model.forward(body, sampler.#tokens).hidden;
     const top = new Recorder(gpu, pool);
     model.head(top, sampler.#row, sampler.logits);
-    draw(top, { logits: sampler.logits, rolls: sampler.#roll, tokens: sampler.#token }, SAMPLING);
+    sampleTokens(
+      top,
+      { logits: sampler.logits, rolls: sampler.#roll, tokens: sampler.#token },
+      SAMPLING,
+    );
     [sampler.#body, sampler.#head] = await Promise.all([
       body.build('sample'),
       top.build('sample head'),

@@ -3,7 +3,7 @@
 
 import type { Gpu } from '../gpu/device';
 import { bufferOf, persistentTensor, type Tensor } from '../gpu/program';
-import { NORM_PARTIALS } from '../kernels/optimiser';
+import { initialScaler, NORM_PARTIALS } from '../kernels/optimiser';
 import { SCALER, STEP } from '../kernels/sources';
 import type { LanguageModel } from '../model/family';
 import { Arena, fill, planArena, type Weights } from '../model/parameters';
@@ -64,7 +64,11 @@ export class TrainingState {
     this.partials = memory.create('optimiser', 'norm partials', NORM_PARTIALS * 8);
     this.sums = persistentTensor(gpu, 'metrics', 'sums', Layout.contiguous([2]), 'f32');
     this.zero = persistentTensor(gpu, 'data', 'zero', Layout.contiguous([1]), 'f32');
-    device.queue.writeBuffer(this.scaler, 0, initialScaler(settings));
+    device.queue.writeBuffer(
+      this.scaler,
+      0,
+      initialScaler(lossScalingOf(settings) === 'off' ? 1 : settings.initialLossScale),
+    );
   }
 
   /** The arenas that a run continues from, each once. */
@@ -108,20 +112,4 @@ export class TrainingState {
     ];
     for (const buffer of buffers) this.gpu.memory.destroy(buffer);
   }
-}
-
-/** The loss scaler's state before the first step; loss_scaler.wgsl fills in the rest. */
-function initialScaler(settings: TrainerSettings): ArrayBuffer {
-  return SCALER.write({
-    scale: lossScalingOf(settings) === 'off' ? 1 : settings.initialLossScale,
-    good_steps: 0,
-    applied: 0,
-    skipped: 0,
-    apply: 0,
-    factor: 0,
-    power1: 1,
-    power2: 1,
-    norm: 0,
-    used_scale: 0,
-  });
 }

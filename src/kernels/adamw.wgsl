@@ -1,13 +1,21 @@
-// AdamW with decoupled weight decay over one range of the arenas, and the working copy of the
-// weights in the same pass: m = β₁ m + (1 − β₁) g, v = β₂ v + (1 − β₂) g², w = w (1 − lr · decay) −
-// lr · m̂ / (√v̂ + ε). Does nothing where the scaler says that the step is bad. Aliases: value
-// (f32, or four of them at a time), scalar (the working copy). Constants: COPY (0 or 1: there is a
-// working copy besides the master weights).
+// AdamW with decoupled weight decay over a range of the arenas, which also writes the copy of the
+// weights that the model computes with:
+//
+//   m = β₁ m + (1 − β₁) g, v = β₂ v + (1 − β₂) g²
+//   w = w (1 − lr · decay) − lr · m̂ / (√v̂ + ε)
+//
+// Does nothing if the scaler has rejected the step. Aliases: value (f32, or vec4 of it), scalar (of
+// the copy, likewise). Constants: COPY (0: the model computes with the master weights themselves).
 
-struct Params { count: u32, beta1: f32, beta2: f32, epsilon: f32, decay: f32 }
-struct Step { learning_rate: f32, temperature: f32, alpha: f32, inverse_tokens: f32 }
-struct Scaler {
-  scale: f32, good_steps: u32, applied: u32, skipped: u32, apply: u32, factor: f32, power1: f32, power2: f32,
+#include "step.wgsl"
+#include "scaler.wgsl"
+
+struct Params {
+  count: u32,
+  beta1: f32,
+  beta2: f32,
+  epsilon: f32,
+  decay: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<uniform> step: Step;
@@ -16,7 +24,9 @@ struct Scaler {
 @group(0) @binding(4) var<storage, read_write> master: array<value>; // (count)
 @group(0) @binding(5) var<storage, read_write> mean: array<value>; // (count): m
 @group(0) @binding(6) var<storage, read_write> square: array<value>; // (count): v
-@each(_, COPY) @group(0) @binding(7) var<storage, read_write> weights: array<scalar>; @end // (count)
+#if COPY
+@group(0) @binding(7) var<storage, read_write> weights: array<scalar>; // (count)
+#endif
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
@@ -32,6 +42,8 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let update = (m / correction1) / (sqrt(v / correction2) + params.epsilon);
     let w = master[i] * (1.0 - step.learning_rate * params.decay) - step.learning_rate * update;
     master[i] = w;
-    @each(_, COPY) weights[i] = scalar(w); @end
+#if COPY
+    weights[i] = scalar(w);
+#endif
   }
 }

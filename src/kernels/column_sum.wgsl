@@ -1,7 +1,10 @@
-// sums (N) += the sum over the rows of x (rows, N), always in the same order.
+// sums (N) += Σ x (rows, N) over rows, always in the same order.
 // Aliases: scalar. Constants: LANES (threads that share a column).
 
-struct Params { rows: u32, N: u32 }
+struct Params {
+  rows: u32,
+  N: u32,
+}
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<scalar>; // (rows, N)
 @group(0) @binding(2) var<storage, read_write> sums: array<f32>; // (N)
@@ -13,12 +16,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   let n = group.x * 16 + local.x;
   let column = min(n, params.N - 1);
   var sum = 0.0;
-  for (var row = local.y; row < params.rows; row += LANES) { sum += f32(x[row * params.N + column]); }
+  for (var row = local.y; row < params.rows; row += LANES) {
+    sum += f32(x[row * params.N + column]);
+  }
   if (LANES > 1u) {
     let slot = local.y * 16 + local.x;
     partial[slot] = sum;
     for (var half = LANES / 2u; half > 0u; half /= 2u) {
-      workgroupBarrier(); // the partner has written
+      workgroupBarrier(); // the other half has written what is read here
       if (local.y < half) { partial[slot] += partial[slot + half * 16]; }
     }
     sum = partial[local.x];

@@ -1,32 +1,55 @@
 // What an evaluation measures, one row (token) at a time, at temperature 1: both models' negative
 // log-likelihood of the target, KL(teacher ‖ student), and whether their most likely tokens agree.
-// Reads all three where they lie; changes nothing. Rows whose target is ignored give 0. Aliases:
-// teacher_type. Constants: LANES (threads a row).
+// A row whose target is ignored gives 0 for all. Logits and targets are read through their strides,
+// and not changed. Aliases: teacher_type. Constants: LANES (threads a row).
 
-#include "rows.wgsl"
+#include "logits.wgsl"
 
 struct Params {
-  rows: u32, T: u32, V: u32, ignore: i32,
-  student_offset: u32, student_b: u32, student_t: u32, student_v: u32,
-  target_offset: u32, target_b: u32, target_t: u32,
-  teacher_offset: u32, teacher_b: u32, teacher_t: u32, teacher_v: u32,
+  rows: u32,
+  T: u32,
+  V: u32,
+  ignore: i32,
+  student_offset: u32,
+  student_b: u32,
+  student_t: u32,
+  student_v: u32,
+  target_offset: u32,
+  target_b: u32,
+  target_t: u32,
+  teacher_offset: u32,
+  teacher_b: u32,
+  teacher_t: u32,
+  teacher_v: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> student: array<f32>; // (B, T, V) through strides
 @group(0) @binding(2) var<storage, read> teacher: array<teacher_type>; // (B, T, V) through strides
 @group(0) @binding(3) var<storage, read> targets: array<i32>; // (B, T) through strides
-@group(0) @binding(4) var<storage, read_write> per_token: array<vec4f>; // (B·T): student nll, teacher nll, kl, agreement
+// (B·T): student's nll, teacher's nll, kl, agreement (0 or 1)
+@group(0) @binding(4) var<storage, read_write> per_token: array<vec4f>;
 
-struct Best { z: f32, y: f32, z_at: u32, y_at: u32 }
-const LOWEST = -3.4e38;
+// The largest logits of student (z) and teacher (y), and their tokens.
+struct Best {
+  z: f32,
+  y: f32,
+  z_token: u32,
+  y_token: u32,
+}
 alias row_value = vec4f;
 var<workgroup> best_of: array<Best, 64>;
 
-// The larger logit; of equal ones the earlier token.
+// The larger logit of each model; of equal ones, that of the lower id.
 fn better(one: Best, other: Best) -> Best {
   var best = one;
-  if (other.z > best.z || (other.z == best.z && other.z_at < best.z_at)) { best.z = other.z; best.z_at = other.z_at; }
-  if (other.y > best.y || (other.y == best.y && other.y_at < best.y_at)) { best.y = other.y; best.y_at = other.y_at; }
+  if (other.z > best.z || (other.z == best.z && other.z_token < best.z_token)) {
+    best.z = other.z;
+    best.z_token = other.z_token;
+  }
+  if (other.y > best.y || (other.y == best.y && other.y_token < best.y_token)) {
+    best.y = other.y;
+    best.y_token = other.y_token;
+  }
   return best;
 }
 
@@ -34,10 +57,10 @@ fn row_best(value: Best, slot: u32, lane: u32) -> Best {
   if (LANES == 1u) { return value; }
   best_of[slot] = value;
   for (var half = LANES / 2u; half > 0u; half /= 2u) {
-    workgroupBarrier(); // the partner has written
+    workgroupBarrier(); // the other half has written what is read here
     if (lane < half) { best_of[slot] = better(best_of[slot], best_of[slot + half]); }
   }
-  workgroupBarrier();
+  workgroupBarrier(); // the first thread of the row has written the result
   return best_of[slot - lane];
 }
 
@@ -47,11 +70,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) sl
   let local = group.x * ROWS + slot / LANES;
   let valid = local < params.rows;
   let row = min(local, params.rows - 1);
-  let b = row / params.T;
-  let i = row % params.T;
-  let z0 = params.student_offset + b * params.student_b + i * params.student_t;
-  let y0 = params.teacher_offset + b * params.teacher_b + i * params.teacher_t;
-  let target_token = targets[params.target_offset + b * params.target_b + i * params.target_t];
+  let z0 = row_address(row, params.T, params.student_offset, params.student_b, params.student_t);
+  let y0 = row_address(row, params.T, params.teacher_offset, params.teacher_b, params.teacher_t);
+  let target_token = targets[
+    row_address(row, params.T, params.target_offset, params.target_b, params.target_t)];
   let counts = target_token != params.ignore;
   let t = select(0u, u32(target_token), counts);
 
@@ -62,22 +84,25 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) sl
     best = better(best, Best(z, y, v, v));
   }
   best = row_best(best, slot, lane);
-  var sums = vec4f();
+  var sums = vec4f(); // Σ exp z, Σ exp y; z and y minus their largest
   for (var v = lane; v < params.V; v += LANES) {
     let z = student[z0 + v * params.student_v] - best.z;
     let y = f32(teacher[y0 + v * params.teacher_v]) - best.y;
     sums += vec4f(exp(z), exp(y), 0.0, 0.0);
   }
   let logs = log(row_sum(sums, slot, lane).xy);
-  var terms = vec4f();
+  var terms = vec4f(); // student's nll, teacher's nll, kl
   for (var v = lane; v < params.V; v += LANES) {
     let log_q = student[z0 + v * params.student_v] - best.z - logs.x;
     let log_p = f32(teacher[y0 + v * params.teacher_v]) - best.y - logs.y;
     let p = exp(log_p);
     terms.z += select(0.0, p * (log_p - log_q), p > 0.0);
-    if (v == t) { terms.x = -log_q; terms.y = -log_p; }
+    if (v == t) {
+      terms.x = -log_q;
+      terms.y = -log_p;
+    }
   }
   terms = row_sum(terms, slot, lane);
-  terms.w = select(0.0, 1.0, best.z_at == best.y_at);
+  terms.w = select(0.0, 1.0, best.z_token == best.y_token);
   if (valid && lane == 0u) { per_token[row] = select(vec4f(), terms, counts); }
 }

@@ -6,7 +6,7 @@ import { columnSum } from './column_sum';
 import { kernel } from './sources';
 import { matrix, rowRuns, scalarOf } from './tensors';
 
-/** x (B·T, C) = wte[tokens] + wpe[position]. tokens (B, T) u32. */
+/** x (B·T, C) = wte[token] + wpe[position]. tokens (B, T) u32, wte (V, C), wpe (≥ T, C). */
 export function embedding(
   recorder: Recorder,
   tokens: Tensor,
@@ -16,23 +16,27 @@ export function embedding(
 ): void {
   const [, T] = tokens.layout.shape;
   const [rows, C] = x.layout.shape;
-  const program = kernel(recorder.gpu, 'embedding', { aliases: { scalar: scalarOf(wte) } });
   const V = wte.layout.shape[0];
+  const k = kernel(recorder.gpu, 'embedding', { aliases: { scalar: scalarOf(wte) } });
   for (const { first, rows: run } of rowRuns(recorder.gpu, wte)) {
     const count = run.layout.shape[0];
-    const params = { rows, T, C, V, first, count };
-    const flops = rows * C;
-    // Of the tables, the rows that are named.
-    const bytes = bytesOf(tokens, x) + BYTES[wte.dtype] * C * (Math.min(rows, count) + T);
-    recorder.dispatch(program, { tokens, wte: run, wpe, x }, params, [Math.ceil(C / 64), rows], {
-      flops,
-      bytes,
-    });
+    const cost = {
+      flops: rows * C,
+      // Of the tables, only the rows that are looked up.
+      bytes: bytesOf(tokens, x) + BYTES[wte.dtype] * C * (Math.min(rows, count) + T),
+    };
+    recorder.dispatch(
+      k,
+      { tokens, wte: run, wpe, x },
+      { rows, T, C, V, first, count },
+      [Math.ceil(C / 64), rows],
+      cost,
+    );
   }
 }
 
 /**
- * dwte (V, C) += dx summed by token; dwpe's first T rows += dx summed over the batch.
+ * dwte (V, C) += dx (B·T, C) summed by token; the first T rows of dwpe += dx summed over the batch.
  * `order` (B·T) u32 holds the rows sorted by token.
  */
 export function embeddingBackward(
@@ -47,22 +51,18 @@ export function embeddingBackward(
 ): void {
   const [B, T] = tokens.layout.shape;
   const [rows, C] = dx.layout.shape;
-  const program = kernel(recorder.gpu, 'embedding_backward', {
-    aliases: { scalar: scalarOf(dx) },
-  });
+  const k = kernel(recorder.gpu, 'embedding_backward', { aliases: { scalar: scalarOf(dx) } });
   for (const { first, rows: run } of rowRuns(recorder.gpu, dwte)) {
     const count = run.layout.shape[0];
-    const params = { rows, C, first, count };
-    const cost = {
-      flops: rows * C,
-      bytes: bytesOf(tokens, order, dx) + 2 * BYTES.f32 * C * Math.min(rows, count),
-    };
     recorder.dispatch(
-      program,
+      k,
       { tokens, order, dx, dwte: run },
-      params,
+      { rows, C, first, count },
       [Math.ceil(C / 64), rows],
-      cost,
+      {
+        flops: rows * C,
+        bytes: bytesOf(tokens, order, dx) + 2 * BYTES.f32 * C * Math.min(rows, count),
+      },
     );
   }
   // x = … + wpe[t]: every sequence adds to the same T rows.

@@ -1,9 +1,16 @@
-// Forward KL(p ‖ q) = Σ p (ln p − ln q), for distil.wgsl. T · dz = q − p, with nothing to cancel.
+// Forward KL: D = KL(p ‖ q) = Σ p (ln p − ln q), dD = q − p. See distil.wgsl.
+// The gradient needs no h, and nothing in it cancels.
 
 #include "distil.wgsl"
 
-fn value(lp: f32, lq: f32, beta: f32) -> f32 { return exp(lp) * (lp - lq); }
+fn divergence(log_p: f32, log_q: f32, beta: f32) -> f32 {
+  return exp(log_p) * (log_p - log_q);
+}
 
-fn pull(lp: f32, lq: f32, beta: f32) -> f32 { return 0.0; }
+fn dlogq(log_p: f32, log_q: f32, beta: f32) -> f32 {
+  return 0.0;
+}
 
-fn slope(lp: f32, lq: f32, h: f32, mean: f32) -> f32 { return exp(lq) - exp(lp); }
+fn dlogits(log_p: f32, log_q: f32, h: f32, mean: f32) -> f32 {
+  return exp(log_q) - exp(log_p);
+}

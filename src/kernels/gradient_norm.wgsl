@@ -1,9 +1,13 @@
-// partials[first + group] = (Σ (g / scale)², how many g are not finite) over the elements that the
-// workgroup takes. Finiteness is read from the bits: a compiler may assume that no NaN exists and
-// fold `x != x`.
+// partials[first + group] = (Σ (g / scale)², number of g that are not finite) over the workgroup's
+// elements. Finiteness is read from the bits: a compiler may assume that there is no NaN, and fold
+// `x != x`.
 
-struct Params { count: u32, first: u32 }
-struct Scaler { scale: f32 }
+#include "scaler.wgsl"
+
+struct Params {
+  count: u32,
+  first: u32,
+}
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> scaler: Scaler;
 @group(0) @binding(2) var<storage, read> gradients: array<f32>; // (count)
@@ -27,7 +31,7 @@ fn main(
   }
   partial[slot] = sums;
   for (var half = 32u; half > 0u; half /= 2u) {
-    workgroupBarrier(); // the partner has written
+    workgroupBarrier(); // the other half has written what is read here
     if (slot < half) { partial[slot] += partial[slot + half]; }
   }
   if (slot == 0u) { partials[params.first + group.x] = partial[0]; }

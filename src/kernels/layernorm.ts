@@ -1,5 +1,5 @@
 // LayerNorm over the last dimension, forward and backward. x and dy are read through their layouts,
-// so that a sliced or transposed one needs no copy; what is written is contiguous.
+// so that a sliced or transposed tensor needs no copy. Results are contiguous.
 
 import { bytesOf, type Recorder, type Tensor } from '../gpu/program';
 import { columnLanes } from './column_sum';
@@ -7,20 +7,18 @@ import { kernel } from './sources';
 import { ROW_THREADS, rowLanes, scalarOf } from './tensors';
 
 export interface LayerNorm {
-  /** (rows, C), in any layout. */
-  x: Tensor;
+  x: Tensor; // (rows, C), in any layout
   gamma: Tensor; // (C)
   beta: Tensor; // (C)
-  /** (rows, C), contiguous. */
-  y: Tensor;
-  /** (rows, 2) f32: mean and reciprocal standard deviation of each row, for the backward pass. */
+  y: Tensor; // (rows, C), contiguous
+  /** (rows, 2) f32: mean and 1 / standard deviation of each row, for the backward pass. */
   moments: Tensor;
 }
 
-/** An element's: mean, variance and the line itself; the two means and dx; dgamma and dbeta. */
+/** Per element of x, counted in the kernels. */
 const FLOPS = { forward: 8, input: 12, parameters: 5 };
 
-/** y = (x − mean) · rstd · gamma + beta. */
+/** y = (x − mean) · rstd · gamma + beta, rstd = 1 / √(variance + epsilon). */
 export function layerNorm(
   recorder: Recorder,
   { x, gamma, beta, y, moments }: LayerNorm,
@@ -28,20 +26,20 @@ export function layerNorm(
 ): void {
   const [rows, C] = x.layout.shape;
   const LANES = rowLanes(recorder.gpu);
-  const program = kernel(recorder.gpu, 'layernorm', {
+  const k = kernel(recorder.gpu, 'layernorm', {
     aliases: { scalar: scalarOf(x) },
     constants: { LANES },
   });
   const grid = Math.ceil((rows * LANES) / ROW_THREADS);
   const params = { rows, C, epsilon, ...strides('x', x) };
-  recorder.dispatch(program, { x, gamma, beta, y, moments }, params, [grid], {
+  recorder.dispatch(k, { x, gamma, beta, y, moments }, params, [grid], {
     flops: FLOPS.forward * rows * C,
   });
 }
 
 /**
- * dx = the gradient of x, plus `addend` where given, both (rows, C) and contiguous; dy (rows, C) in
- * any layout; dgamma (C) and dbeta (C) are added to.
+ * dx (rows, C) = the gradient of x, plus `addend` (rows, C) if there is one; both are contiguous.
+ * dgamma (C) and dbeta (C) are added to. dy (rows, C) may have any layout.
  */
 export function layerNormBackward(
   recorder: Recorder,

@@ -1,10 +1,17 @@
-// y (rows, C) = (x − mean) · rstd · gamma + beta, the mean and rstd of each row in f32 and kept for
-// the backward pass. x is read where it lies, through a row and a column stride; y is contiguous.
-// Aliases: scalar. Constants: LANES (threads a row).
+// LayerNorm: y (rows, C) = (x − mean) · rstd · gamma + beta, with mean and rstd of each row in f32.
+// Both are stored for the backward pass. x is read through its strides. Aliases: scalar.
+// Constants: LANES (threads a row).
 
 #include "rows.wgsl"
 
-struct Params { rows: u32, C: u32, epsilon: f32, x_offset: u32, x_row: u32, x_col: u32 }
+struct Params {
+  rows: u32,
+  C: u32,
+  epsilon: f32,
+  x_offset: u32,
+  x_row: u32,
+  x_col: u32,
+}
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<scalar>; // (rows, C) through strides
 @group(0) @binding(2) var<storage, read> gamma: array<scalar>; // (C)
@@ -31,7 +38,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) sl
   let rstd = inverseSqrt(row_sum(squares, slot, lane) / f32(params.C) + params.epsilon);
   if (!valid) { return; }
   for (var c = lane; c < params.C; c += LANES) {
-    y[row * params.C + c] = scalar((f32(x[x0 + c * params.x_col]) - mean) * rstd * f32(gamma[c]) + f32(beta[c]));
+    let norm = (f32(x[x0 + c * params.x_col]) - mean) * rstd;
+    y[row * params.C + c] = scalar(norm * f32(gamma[c]) + f32(beta[c]));
   }
   if (lane == 0u) { moments[row] = vec2f(mean, rstd); }
 }

@@ -1,12 +1,22 @@
-// Differentiates y = x̂ · gamma + beta, x̂ = (x − mean) · rstd, of layernorm.wgsl with respect to
-// x: dx = rstd · (dx̂ − mean(dx̂) − x̂ · mean(dx̂ · x̂)) [+ addend], dx̂ = dy · gamma. The addend
-// is the gradient that goes round the block, along the residual. x and dy are read where they lie,
-// through a row and a column stride; addend and dx are contiguous. Aliases: scalar. Constants:
-// LANES (threads a row), ADDEND (0 or 1).
+// Backward of layernorm.wgsl with respect to x. For y = x̂ · gamma + beta, x̂ = (x − mean) · rstd:
+//
+//   dx (rows, C) = rstd · (dx̂ − mean(dx̂) − x̂ · mean(dx̂ · x̂)) [+ addend], dx̂ = dy · gamma
+//
+// The addend is the gradient that reaches x along the residual connection. x and dy are read
+// through their strides. Aliases: scalar. Constants: LANES (threads a row), ADDEND (0 or 1).
 
 #include "rows.wgsl"
 
-struct Params { rows: u32, C: u32, x_offset: u32, x_row: u32, x_col: u32, dy_offset: u32, dy_row: u32, dy_col: u32 }
+struct Params {
+  rows: u32,
+  C: u32,
+  x_offset: u32,
+  x_row: u32,
+  x_col: u32,
+  dy_offset: u32,
+  dy_row: u32,
+  dy_col: u32,
+}
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<scalar>; // (rows, C) through strides
 @group(0) @binding(2) var<storage, read> gamma: array<scalar>; // (C)
@@ -22,13 +32,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) sl
   let lane = slot % LANES;
   let row = group.x * ROWS + slot / LANES;
   let valid = row < params.rows;
-  let safe = min(row, params.rows - 1);
-  let x0 = params.x_offset + safe * params.x_row;
-  let dy0 = params.dy_offset + safe * params.dy_row;
-  let first = safe * params.C;
-  let mean = moments[safe].x;
-  let rstd = moments[safe].y;
-  var sums = vec2f();
+  let safe_row = min(row, params.rows - 1);
+  let x0 = params.x_offset + safe_row * params.x_row;
+  let dy0 = params.dy_offset + safe_row * params.dy_row;
+  let first = safe_row * params.C;
+  let mean = moments[safe_row].x;
+  let rstd = moments[safe_row].y;
+  var sums = vec2f(); // Σ dx̂, Σ dx̂ · x̂
   for (var c = lane; c < params.C; c += LANES) {
     let dnorm = f32(dy[dy0 + c * params.dy_col]) * f32(gamma[c]);
     sums += vec2f(dnorm, dnorm * (f32(x[x0 + c * params.x_col]) - mean) * rstd);

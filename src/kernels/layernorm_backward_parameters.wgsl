@@ -1,9 +1,20 @@
-// Differentiates y = x̂ · gamma + beta of layernorm.wgsl with respect to gamma and beta:
-// dgamma += Σ_rows dy · x̂, dbeta += Σ_rows dy.
-// x and dy are read where they lie, through a row and a column stride.
-// Aliases: scalar. Constants: LANES (threads that share a column).
+// Backward of layernorm.wgsl with respect to gamma and beta. For y = x̂ · gamma + beta:
+//
+//   dgamma (C) += Σ dy · x̂, dbeta (C) += Σ dy, sums over rows, x̂ = (x − mean) · rstd
+//
+// x and dy are read through their strides. Aliases: scalar. Constants: LANES (threads that share a
+// column).
 
-struct Params { rows: u32, C: u32, x_offset: u32, x_row: u32, x_col: u32, dy_offset: u32, dy_row: u32, dy_col: u32 }
+struct Params {
+  rows: u32,
+  C: u32,
+  x_offset: u32,
+  x_row: u32,
+  x_col: u32,
+  dy_offset: u32,
+  dy_row: u32,
+  dy_col: u32,
+}
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<scalar>; // (rows, C) through strides
 @group(0) @binding(2) var<storage, read> moments: array<vec2f>; // (rows): mean, rstd
@@ -27,7 +38,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
     let slot = local.y * 16 + local.x;
     partial[slot] = sums;
     for (var half = LANES / 2u; half > 0u; half /= 2u) {
-      workgroupBarrier(); // the partner has written
+      workgroupBarrier(); // the other half has written what is read here
       if (local.y < half) { partial[slot] += partial[slot + half * 16]; }
     }
     sums = partial[local.x];

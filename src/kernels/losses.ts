@@ -1,11 +1,12 @@
-// The losses' launchers. Each reads student logits, teacher logits and targets through their
-// layouts, so that a sliced, transposed or padded tensor needs no copy, and leaves the gradient in
-// the student logits' place.
+// The losses. Each reads student logits, teacher logits and targets through their layouts, so that
+// a sliced, transposed or padded tensor needs no copy, and writes the gradient in place of the
+// student's logits.
 
 import type { Divergence } from '../divergences';
 import {
   bytesOf,
   type DispatchCost,
+  type Grid,
   type Placement,
   type Recorder,
   type Tensor,
@@ -13,72 +14,63 @@ import {
 import { BYTES } from '../tensor/dtype';
 import { kernel } from './sources';
 import { ROW_THREADS, rowLanes, scalarOf } from './tensors';
-import { type Entries, narrowIds } from './topk';
+import { type Entries, hasU16Ids } from './topk';
 
 export interface LossInputs {
-  /** (B, T, V) f32, or the rows of one chunk; becomes the gradient where `gradient` is set. */
+  /** (B, T, V) f32, or the rows of one chunk. With `gradient`, becomes the gradient. */
   student: Tensor;
-  /** (B, T) i32 */
-  targets: Tensor;
-  /** Targets with this value count for nothing. */
+  targets: Tensor; // (B, T) i32
+  /** Rows with this target have no loss and no gradient. */
   ignoreIndex: number;
-  /** (B·T, 2) f32: CE and KL (without T²) of each token, 0 where ignored. */
+  /** (B·T, 2) f32: each token's CE, and its divergence without T²; 0 if its target is ignored. */
   perToken: Tensor;
-  /** Uniform { learning_rate, temperature, alpha, inverse_tokens }, f32 each. */
+  /** Holds a Step; see sources.ts. */
   step: Placement | GPUBuffer;
-  /** The loss scaler's state; its first f32 is the scale. */
+  /** Holds a Scaler; see sources.ts. */
   scaler: Placement | GPUBuffer;
-  /**
-   * e of the cross-entropy: the share of the target that is spread over the vocabulary. 0 by
-   * default.
-   */
+  /** e of the cross-entropy, the share of the target spread over the vocabulary; 0 by default. */
   labelSmoothing?: number;
-  /** l of the cross-entropy: the weight of lse². 0 by default. */
+  /** l of the cross-entropy, the weight of lse²; 0 by default. */
   zLoss?: number;
-  /** Write the gradient; without it the logits stay. */
+  /** Whether to write the gradient; if not, the logits stay. */
   gradient: boolean;
   /**
-   * The rows that `student` and `teacher` hold, of the B·T; all of them by default. A chunk's
-   * logits are (rows, V).
+   * The rows of the B·T that `student` and the teacher hold; all of them by default. The logits of
+   * a chunk are (rows, V).
    */
   chunk?: { first: number; rows: number };
 }
 
 /** Cross-entropy with the targets. */
 export function ce(recorder: Recorder, inputs: LossInputs): void {
-  const { student, targets, perToken, step, scaler } = inputs;
-  const { constants, params, grid } = addressing(recorder, inputs);
-  const cost = costOf(inputs, FLOPS.ce);
-  const program = kernel(recorder.gpu, 'ce', { constants });
+  const { constants, params, grid } = lossDispatch(recorder, inputs);
   recorder.dispatch(
-    program,
-    { step, scaler, student, targets, per_token: perToken },
+    kernel(recorder.gpu, 'ce', { constants }),
+    lossBindings(inputs),
     params,
     grid,
-    cost,
+    costOf(inputs, FLOPS.ce),
   );
 }
 
 export interface DistilInputs extends LossInputs {
-  /** (B, T, V) f16 or f32, or the rows of the chunk */
-  teacher: Tensor;
+  teacher: Tensor; // (B, T, V) f16 or f32, or the rows of the chunk
   divergence: Divergence;
-  /** β of jsd, sfkl and srkl, between 0 and 1. */
+  /** β, between 0 and 1, of the divergences that take it. */
   beta: number;
 }
 
-/** alpha · T² · KD(teacher, student) + (1 − alpha) · CE. */
+/** alpha · T² · D(teacher, student) + (1 − alpha) · CE, with a divergence D. */
 export function distil(recorder: Recorder, inputs: DistilInputs): void {
-  const { student, targets, perToken, step, scaler, teacher, divergence, beta } = inputs;
-  const { constants, params, grid } = addressing(recorder, inputs);
-  const program = kernel(recorder.gpu, divergence, {
-    aliases: { teacher_type: scalarOf(teacher) },
-    constants,
-  });
+  const { teacher, divergence, beta } = inputs;
+  const { constants, params, grid } = lossDispatch(recorder, inputs);
   recorder.dispatch(
-    program,
-    { step, scaler, student, targets, per_token: perToken, teacher },
-    { ...params, ...logitStrides('teacher', teacher, inputs), beta },
+    kernel(recorder.gpu, divergence, {
+      aliases: { teacher_type: scalarOf(teacher) },
+      constants,
+    }),
+    { ...lossBindings(inputs), teacher },
+    { ...params, ...rowParams('teacher', teacher, inputs), beta },
     grid,
     costOf(inputs, FLOPS.distil, teacher),
   );
@@ -86,43 +78,45 @@ export function distil(recorder: Recorder, inputs: DistilInputs): void {
 
 export interface DistilTopKInputs extends LossInputs, Entries {
   /**
-   * `entries` (B, T, words), or the rows of the chunk: k < V, the rest taken at the step's
+   * (B, T, entry size) u32, or the rows of the chunk, with k < V and the tail at the step's
    * temperature.
    */
   entries: Tensor;
   /**
-   * perToken is (B·T, 4), as `compare` leaves it, but for the teacher's NLL, which an entry does
-   * not tell and which is 0.
+   * Measure as `compare` does: perToken is then (B·T, 4). The teacher's NLL is 0, since an entry
+   * does not contain it.
    */
-  figures?: boolean;
+  evaluation?: boolean;
 }
 
-/** alpha · T² · KL + (1 − alpha) · CE, the KL over the entry's k words and the rest as one more. */
+/**
+ * alpha · T² · KL + (1 − alpha) · CE, the KL over the k tokens of an entry and the tail.
+ * @throws if k = V
+ */
 export function distilTopK(recorder: Recorder, inputs: DistilTopKInputs): void {
-  const { student, targets, perToken, step, scaler, entries, V, k, figures = false } = inputs;
-  const { constants, params, grid } = addressing(recorder, inputs);
-  if (k >= V)
+  const { entries, V, k, evaluation = false } = inputs;
+  if (k >= V) {
     throw new Error(
-      `distilTopK: the entries keep all of ${V} words. Expand them, and use the other losses.`,
+      `distilTopK: the entries have all ${V} tokens. Expand them, and use the other losses.`,
     );
-  const FIGURES = Number(figures);
-  const program = kernel(recorder.gpu, 'distil_topk', {
-    constants: { ...constants, FIGURES },
-  });
-  const { entry_v: _, ...found } = logitStrides('entry', entries, inputs);
+  }
+  const { constants, params, grid } = lossDispatch(recorder, inputs);
+  const { entry_v: _, ...entryParams } = rowParams('entry', entries, inputs);
   recorder.dispatch(
-    program,
-    { step, scaler, student, targets, per_token: perToken, entries },
-    { ...params, ...found, k, narrow: Number(narrowIds({ V, k })) },
+    kernel(recorder.gpu, 'distil_topk', {
+      constants: { ...constants, EVALUATION: Number(evaluation) },
+    }),
+    { ...lossBindings(inputs), entries },
+    { ...params, ...entryParams, k, u16_ids: Number(hasU16Ids({ V, k })) },
     grid,
     costOf(inputs, FLOPS.distilTopK, entries),
   );
 }
 
 /**
- * An evaluation's figures at temperature 1. student (B, T, V) f32, teacher (B, T, V), targets (B,
- * T), all through their layouts → perToken (B·T, 4) f32: student NLL, teacher NLL, KL(teacher ‖
- * student), agreement (0 or 1).
+ * What an evaluation measures, at temperature 1. student (B, T, V) f32, teacher (B, T, V), targets
+ * (B, T), all in any layout → perToken (B·T, 4) f32: student's NLL, teacher's NLL,
+ * KL(teacher ‖ student), agreement (0 or 1).
  */
 export function compare(
   recorder: Recorder,
@@ -138,12 +132,11 @@ export function compare(
   const [B, T, V] = student.layout.shape;
   const rows = B * T;
   const LANES = rowLanes(recorder.gpu);
-  const program = kernel(recorder.gpu, 'compare', {
-    aliases: { teacher_type: scalarOf(teacher) },
-    constants: { LANES },
-  });
   recorder.dispatch(
-    program,
+    kernel(recorder.gpu, 'compare', {
+      aliases: { teacher_type: scalarOf(teacher) },
+      constants: { LANES },
+    }),
     { student, teacher, targets, per_token: perToken },
     {
       rows,
@@ -159,39 +152,48 @@ export function compare(
   );
 }
 
-/** A logit's, about: what the formulas ask for, not what a kernel computes again. */
+/** Per logit, roughly: what the formulas need, not what a kernel computes twice. */
 const FLOPS = {
-  ce: { value: 5, gradient: 5 },
-  distil: { value: 19, gradient: 9 },
-  distilTopK: { value: 9, gradient: 9 },
+  ce: { loss: 5, gradient: 5 },
+  distil: { loss: 19, gradient: 9 },
+  distilTopK: { loss: 9, gradient: 9 },
   compare: 14,
 };
 
 /**
- * Logits are read, and written where the gradient takes their place; of the rest, a target and two
- * figures a row.
+ * Student logits are read, and written if there is a gradient; the teacher is read; beside them a
+ * row has a target and two results.
  */
 function costOf(
   { student, gradient }: LossInputs,
-  flops: { value: number; gradient: number },
+  flops: { loss: number; gradient: number },
   ...teacher: Tensor[]
 ): DispatchCost {
   const { numel, shape } = student.layout;
   const rows = numel / (shape.at(-1) as number);
   return {
-    flops: (flops.value + (gradient ? flops.gradient : 0)) * numel,
+    flops: (flops.loss + (gradient ? flops.gradient : 0)) * numel,
     bytes:
       bytesOf(student, ...(gradient ? [student] : []), ...teacher) +
       rows * (BYTES.i32 + 2 * BYTES.f32),
   };
 }
 
-function addressing(recorder: Recorder, inputs: LossInputs) {
+const lossBindings = ({ step, scaler, student, targets, perToken }: LossInputs) => ({
+  step,
+  scaler,
+  student,
+  targets,
+  per_token: perToken,
+});
+
+function lossDispatch(recorder: Recorder, inputs: LossInputs) {
   const { student, targets, ignoreIndex, labelSmoothing = 0, zLoss = 0, gradient, chunk } = inputs;
   const [B, T] = targets.layout.shape;
   const V = student.layout.shape.at(-1) as number;
   const { first, rows } = chunk ?? { first: 0, rows: B * T };
   const LANES = rowLanes(recorder.gpu);
+  const grid: Grid = [Math.ceil((rows * LANES) / ROW_THREADS)];
   return {
     constants: { LANES, GRADIENT: Number(gradient) },
     params: {
@@ -202,34 +204,32 @@ function addressing(recorder: Recorder, inputs: LossInputs) {
       ignore: ignoreIndex,
       label_smoothing: labelSmoothing,
       z_loss: zLoss,
-      ...logitStrides('student', student, inputs),
+      ...rowParams('student', student, inputs),
       ...strides('target', targets),
     },
-    grid: [Math.ceil((rows * LANES) / ROW_THREADS)] as [number],
+    grid,
   };
 }
 
-/**
- * How the rows of (B, T, V) logits are found, or those of a chunk, which begins at a row of its
- * own.
- */
-function logitStrides(
+/** Where a kernel finds the rows of a (B, T, …) tensor, or the rows of a chunk. */
+function rowParams(
   name: string,
-  logits: Tensor,
+  tensor: Tensor,
   { targets, chunk }: LossInputs,
 ): Record<string, number> {
-  if (!chunk) return { [`${name}_first`]: 0, ...strides(name, logits) };
-  const [row, word] = logits.layout.strides; // (rows, V)
-  const rows = {
+  if (!chunk) return { [`${name}_first`]: 0, ...strides(name, tensor) };
+  const [row, column] = tensor.layout.strides; // (rows, V), or (rows, entry size)
+  return {
+    [`${name}_first`]: chunk.first,
+    [`${name}_offset`]: tensor.layout.offset,
     [`${name}_b`]: targets.layout.shape[1] * row,
     [`${name}_t`]: row,
-    [`${name}_v`]: word,
+    [`${name}_v`]: column,
   };
-  return { [`${name}_first`]: chunk.first, [`${name}_offset`]: logits.layout.offset, ...rows };
 }
 
 function strides(name: string, { layout }: Tensor): Record<string, number> {
   const [b, t, v] = layout.strides;
-  const vocabulary = layout.shape.length === 3 ? { [`${name}_v`]: v } : {};
-  return { [`${name}_offset`]: layout.offset, [`${name}_b`]: b, [`${name}_t`]: t, ...vocabulary };
+  const last = layout.shape.length === 3 ? { [`${name}_v`]: v } : {};
+  return { [`${name}_offset`]: layout.offset, [`${name}_b`]: b, [`${name}_t`]: t, ...last };
 }

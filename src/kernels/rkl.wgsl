@@ -1,9 +1,16 @@
-// Reverse KL(q ‖ p) = Σ q (ln q − ln p), for distil.wgsl. T · dz = q (h − Σ q h), h = ln q − ln p.
+// Reverse KL: D = KL(q ‖ p) = Σ q (ln q − ln p), dD = q (h − Σ q h) with h = ln q − ln p.
+// See distil.wgsl.
 
 #include "distil.wgsl"
 
-fn value(lp: f32, lq: f32, beta: f32) -> f32 { return exp(lq) * (lq - lp); }
+fn divergence(log_p: f32, log_q: f32, beta: f32) -> f32 {
+  return exp(log_q) * (log_q - log_p);
+}
 
-fn pull(lp: f32, lq: f32, beta: f32) -> f32 { return lq - lp; }
+fn dlogq(log_p: f32, log_q: f32, beta: f32) -> f32 {
+  return log_q - log_p;
+}
 
-fn slope(lp: f32, lq: f32, h: f32, mean: f32) -> f32 { return exp(lq) * (h - mean); }
+fn dlogits(log_p: f32, log_q: f32, h: f32, mean: f32) -> f32 {
+  return exp(log_q) * (h - mean);
+}

@@ -1,27 +1,30 @@
-// Drawing the next token on the GPU, so that a text grows word by word without one of them being
-// read back.
+// Samples the next token on the GPU, so that a text grows token by token without reading one back.
 
 import type { Recorder, Tensor } from '../gpu/program';
 import { kernel } from './sources';
 import { rowLanes } from './tensors';
 
-/** How words are drawn: from the `k` likeliest, by exp(logit / temperature). */
-export interface Drawing {
+/** One of the `k` most likely tokens, with probabilities in proportion to exp(logit/temperature). */
+export interface SamplingOptions {
   k: number;
   temperature: number;
 }
 
 /**
- * tokens (rows) u32: one for each row of logits (rows, V) f32, contiguous, as rolls (rows) f32, 0
- * to 1, decide.
+ * tokens (rows) u32: one sampled from each row of logits (rows, V) f32, contiguous. `rolls` (rows)
+ * f32 are random numbers from 0 to 1.
  */
-export function draw(
+export function sampleTokens(
   recorder: Recorder,
   { logits, rolls, tokens }: Record<'logits' | 'rolls' | 'tokens', Tensor>,
-  { k, temperature }: Drawing,
+  { k, temperature }: SamplingOptions,
 ): void {
   const [rows, V] = logits.layout.shape;
   const constants = { K: Math.min(k, V), LANES: rowLanes(recorder.gpu) };
-  const program = kernel(recorder.gpu, 'sample', { constants });
-  recorder.dispatch(program, { logits, rolls, tokens }, { V, temperature }, [rows]);
+  recorder.dispatch(
+    kernel(recorder.gpu, 'sample', { constants }),
+    { logits, rolls, tokens },
+    { V, temperature },
+    [rows],
+  );
 }

@@ -1,44 +1,44 @@
-// Cache entries: a row of teacher logits as its k likeliest words and the rest as one outcome,
-// packed on the GPU as it lies on disk.
+// Cache entries: a row of teacher logits reduced to its k most likely tokens and the tail, which is
+// all other tokens as one outcome. The GPU packs an entry as it is stored on disk.
 //
-// An entry, in u32 words: the rest, ln Σ exp((y − largest)/T) over the words left out, f32; k
-// values y − largest, f16, two to a word; k ids in ascending order, u16 and two to a word where the
-// vocabulary allows it, else u32. With k = V, the values alone.
+// An entry, in u32: the tail, ln Σ exp((y − largest) / T) over the other tokens, as f32; k values
+// y − largest as f16, two to a u32; k ids in ascending order, as u16 two to a u32, or as u32 if the
+// vocabulary is larger than u16 allows. With k = V, only the values.
 //
-// Values are logits less the row's largest rather than log-probabilities: f16 is exactest near 0,
-// and that is where the likely words are (a word of probability e^-x is off by x · 2^-11 of
-// itself), and a whole row of them serves every temperature.
+// Values are logits minus the row's largest and not log-probabilities, for two reasons: f16 is most
+// exact near 0, where the likely tokens are (a probability of e^-x is off by x · 2^-11 of itself),
+// and a whole row of them serves every temperature.
 
 import type { Recorder, Tensor } from '../gpu/program';
 import { Layout } from '../tensor/layout';
 import { kernel } from './sources';
 import { elementGrid, ROW_THREADS, rowLanes, scalarOf } from './tensors';
 
-/** How many words of a vocabulary an entry keeps, 1 ≤ k ≤ V. */
+/** An entry has k of the vocabulary's V tokens, 1 ≤ k ≤ V. */
 export interface TopK {
   V: number;
   k: number;
 }
 
-/** Whether an id fits into 16 bits. */
-export const narrowIds = ({ V }: TopK): boolean => V <= 2 ** 16;
+/** Whether entries store ids as u16. */
+export const hasU16Ids = ({ V }: TopK): boolean => V <= 2 ** 16;
 
-/** u32 words of an entry. */
-export function entryWords(shape: TopK): number {
+/** The size of an entry, in u32. */
+export function entrySize(shape: TopK): number {
   const pairs = Math.ceil(shape.k / 2);
   if (shape.k === shape.V) return pairs;
-  return 1 + pairs + (narrowIds(shape) ? pairs : shape.k);
+  return 1 + pairs + (hasU16Ids(shape) ? pairs : shape.k);
 }
 
-/** Entries of some rows of teacher logits, which a loss takes in their place. */
+/** Entries for rows of teacher logits. A loss takes them in place of the logits. */
 export interface Entries extends TopK {
-  /** (rows, entryWords) or (b, t, entryWords), u32; the last dimension contiguous. */
+  /** (rows, entrySize) or (b, t, entrySize), u32; the last dimension is contiguous. */
   entries: Tensor;
 }
 
 /**
- * Teacher logits (rows, V), through their layout → as many entries (rows, words), contiguous. The
- * rest is taken at `temperature`.
+ * Teacher logits (rows, V), in any layout → entries (rows, entrySize), contiguous. The tail is
+ * taken at `temperature`.
  */
 export function topK(
   recorder: Recorder,
@@ -49,26 +49,24 @@ export function topK(
   const [rows] = teacher.layout.shape;
   const [teacher_row, teacher_v] = teacher.layout.strides;
   const LANES = rowLanes(recorder.gpu);
-  const program = kernel(recorder.gpu, 'topk', {
-    aliases: { teacher_type: scalarOf(teacher) },
-    constants: { LANES },
-  });
   const chosen = recorder.tensor(
-    'chosen words',
+    'top-k ids',
     Layout.contiguous([rows, k < V ? k : 1]),
     'u32',
     'logits',
   );
-  const narrow = Number(narrowIds({ V, k }));
   recorder.dispatch(
-    program,
+    kernel(recorder.gpu, 'topk', {
+      aliases: { teacher_type: scalarOf(teacher) },
+      constants: { LANES },
+    }),
     { teacher, chosen, entries },
     {
       rows,
       V,
       k,
-      words: entryWords({ V, k }),
-      narrow,
+      entry_size: entrySize({ V, k }),
+      u16_ids: Number(hasU16Ids({ V, k })),
       temperature,
       teacher_offset: teacher.layout.offset,
       teacher_row,
@@ -80,19 +78,21 @@ export function topK(
 }
 
 /**
- * Entries (rows, words) that keep the whole vocabulary → logits (rows, V) f32, contiguous, each row
- * less its largest.
+ * Entries (rows, entrySize) with k = V → logits (rows, V) f32, contiguous, each row minus its
+ * largest.
+ * @throws if k < V
  */
 export function expand(recorder: Recorder, { entries, V, k }: Entries, logits: Tensor): void {
-  if (k !== V)
+  if (k !== V) {
     throw new Error(
-      `expand: the entries keep ${k} of ${V} words. Only whole rows can be expanded.`,
+      `expand: the entries have ${k} of ${V} tokens. Only entries of all tokens can be expanded.`,
     );
+  }
   const count = logits.layout.numel;
   recorder.dispatch(
     kernel(recorder.gpu, 'expand'),
     { entries, logits },
-    { count, V, words: entryWords({ V, k }), entry_offset: entries.layout.offset },
+    { count, V, entry_size: entrySize({ V, k }), entry_offset: entries.layout.offset },
     elementGrid(recorder.gpu, count),
   );
 }

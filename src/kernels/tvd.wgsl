@@ -1,9 +1,15 @@
-// Total variation ½ Σ |p − q|, for distil.wgsl. T · dz = q (h − Σ q h), h = ½ sign(q − p).
+// Total variation: D = ½ Σ |p − q|, dD = q (h − Σ q h) with h = ½ sign(q − p). See distil.wgsl.
 
 #include "distil.wgsl"
 
-fn value(lp: f32, lq: f32, beta: f32) -> f32 { return 0.5 * abs(exp(lp) - exp(lq)); }
+fn divergence(log_p: f32, log_q: f32, beta: f32) -> f32 {
+  return 0.5 * abs(exp(log_p) - exp(log_q));
+}
 
-fn pull(lp: f32, lq: f32, beta: f32) -> f32 { return 0.5 * sign(exp(lq) - exp(lp)); }
+fn dlogq(log_p: f32, log_q: f32, beta: f32) -> f32 {
+  return 0.5 * sign(exp(log_q) - exp(log_p));
+}
 
-fn slope(lp: f32, lq: f32, h: f32, mean: f32) -> f32 { return exp(lq) * (h - mean); }
+fn dlogits(log_p: f32, log_q: f32, h: f32, mean: f32) -> f32 {
+  return exp(log_q) * (h - mean);
+}

@@ -3,6 +3,7 @@
 
 import { describe, expect, it } from 'vitest';
 import { type CheckRow, reportText, runChecks } from '../../src/check/run';
+import { DIVERGENCE_NAMES } from '../../src/divergences';
 import type { Gpu } from '../../src/gpu/device';
 import { tuneMatmul } from '../../src/kernels/matmul_tuning';
 import { bestVariant, variantsFor } from '../../src/kernels/matmul_variants';
@@ -10,20 +11,18 @@ import { Layout } from '../../src/tensor/layout';
 import { openTestDevice } from './harness';
 import { openVariant } from './variants';
 
-/** Parts of other kernels; distil.wgsl goes by the name of its divergence. */
-const PARTS = [
-  'distil',
-  'rows',
-  'step',
-  'scaler',
-  'matmul_store',
-  'gelu',
-  'attention_quads',
-  'attention_slices',
-];
-const FILES = Object.keys(import.meta.glob('../../src/kernels/**/*.wgsl'))
-  .map((path) => /(\w+)\.wgsl$/.exec(path)?.[1] ?? path)
-  .filter((name) => !PARTS.includes(name));
+/** The kernels by name. distil.wgsl is compiled as the divergence that includes it. */
+const FILES = Object.entries(
+  import.meta.glob<string>('../../src/kernels/**/*.wgsl', {
+    query: '?raw',
+    import: 'default',
+    eager: true,
+  }),
+)
+  .filter(([, text]) => text.includes('@compute'))
+  .map(([path]) => /(\w+)\.wgsl$/.exec(path)?.[1] ?? path)
+  .filter((name) => name !== 'distil')
+  .concat(DIVERGENCE_NAMES);
 
 /** The names of the shaders that are made on a device from now on. */
 function shadersOf({ device }: Gpu): Set<string> {
@@ -95,7 +94,7 @@ it('passes with the kernels that a GPU gets', async () => {
 
 it('a kernel that computes a wrong number fails, and only that one', async () => {
   const gpu = await openBroken('layernorm', (code) =>
-    code.replace('scalar((f32(', 'scalar(1.01 * (f32('),
+    code.replace('scalar(norm *', 'scalar(1.01 * norm *'),
   );
   const rows = await runChecks(gpu, () => undefined);
   expect(new Set(failed(rows))).toEqual(new Set(['layernorm']));
@@ -103,6 +102,16 @@ it('a kernel that computes a wrong number fails, and only that one', async () =>
   expect(row.error).toBeGreaterThan(row.tolerance);
   expect(reportText(gpu.adapter, 'a test', rows, 1)).toContain(
     'layernorm (f32): beyond the tolerance.',
+  );
+});
+
+it('one kernel can be checked alone; an unknown name is answered with the names', async () => {
+  const gpu = await openTestDevice();
+  const rows = await runChecks(gpu, () => undefined, 'rkl');
+  expect(new Set(rows.map(({ kernel }) => kernel))).toEqual(new Set(['rkl']));
+  expect(rows.filter(({ passed }) => !passed)).toEqual([]);
+  await expect(runChecks(gpu, () => undefined, 'mse')).rejects.toThrow(
+    /No check runs a kernel "mse"\. Name one of matmul, .*, rkl, /,
   );
 });
 

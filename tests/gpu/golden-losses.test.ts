@@ -1,9 +1,9 @@
-// Every loss and its gradient against PyTorch's float64, through every layout of the goldens.
+// Every loss and its gradient against PyTorch in float64, through every layout of the goldens.
 //
 // Tolerances in f32: per-token losses 2e-5 relative plus 2e-6, gradients 1e-4 (relative norm), or
-// four times what PyTorch's own float32 is off by (`float32_error`) where that is more, since some
-// losses cancel. With teacher logits in f16: the same against the float64 answer for the rounded
-// logits, which the reference computes.
+// four times the error of PyTorch's float32 (`float32_error`) if that is more, since some losses
+// cancel. With teacher logits in f16, the expected values come from the reference for the rounded
+// logits.
 
 import { expect, it } from 'vitest';
 import { type Config, DEFAULTS, FIELDS } from '../../src/config';
@@ -11,7 +11,16 @@ import { recordLoss, teacherWeight } from '../../src/distill/losses';
 import * as reference from '../../src/reference';
 import { Layout } from '../../src/tensor/layout';
 import { type GoldenTensor, readGoldenJson, readGoldenTensors } from '../safetensors-fixture';
-import { download, execute, type Storage, stored, testVariants, upload, zeros } from './variants';
+import {
+  download,
+  execute,
+  type Storage,
+  stored,
+  testVariants,
+  upload,
+  uploadLossState,
+  zeros,
+} from './variants';
 
 interface LossCase {
   name: string;
@@ -54,28 +63,23 @@ it('the goldens have a case for every loss in each of 7 layouts', () => {
   expect(new Set(cases.map(({ kind }) => kind))).toEqual(new Set(FIELDS.loss.choices));
 });
 
-testVariants('holds for every golden', async (gpu, teacherType: Storage) => {
+testVariants('every golden: per-token losses and gradients', async (gpu, teacherType: Storage) => {
   for (const c of cases) {
-    const tensor = (part: string) => tensors[`${c.name}.${part}`] as GoldenTensor;
+    const tensor = (name: string) => tensors[`${c.name}.${name}`] as GoldenTensor;
     const layout = viewOf(c);
     const z = tensor('student').data;
     const y = stored(tensor('teacher').data, teacherType);
     const weight = teacherWeight(c.kind, c.alpha);
-    const step = gpu.memory.create(
-      'data',
-      'step',
-      16,
-      GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
-    );
-    const uniform = new Float32Array([1, c.temperature, weight, c.valid > 0 ? 1 / c.valid : 0]);
-    gpu.device.queue.writeBuffer(step, 0, uniform);
     const student = upload(gpu, 'student', z, layout);
     const perToken = zeros(gpu, 'per token', [c.B * c.T, 2]);
     const inputs = {
       student,
       perToken,
-      step,
-      scaler: upload(gpu, 'scaler', [1], [1]).place,
+      ...uploadLossState(gpu, {
+        temperature: c.temperature,
+        alpha: weight,
+        tokens: c.valid,
+      }),
       targets: upload(gpu, 'targets', tensor('target').data, [c.B, c.T], 'i32'),
       ignoreIndex: c.ignore_index,
       gradient: true,
@@ -95,7 +99,7 @@ testVariants('holds for every golden', async (gpu, teacherType: Storage) => {
       const [ce, kd] = [pairs[2 * i], pairs[2 * i + 1] * c.temperature ** 2];
       return (weight > 0 ? weight * kd : 0) + (weight < 1 ? (1 - weight) * ce : 0);
     });
-    const truth =
+    const expected =
       teacherType === 'f32'
         ? { perToken: tensor('per_token').data, gradient: tensor('grad').data }
         : reference.distillationLoss(
@@ -112,22 +116,22 @@ testVariants('holds for every golden', async (gpu, teacherType: Storage) => {
             { data: y, layout },
             reference.contiguous(tensor('target').data, [c.B, c.T]),
           );
-    for (const [i, want] of Array.from(truth.perToken).entries()) {
+    for (const [i, want] of Array.from(expected.perToken).entries()) {
       const tolerance = Math.max(2e-5 * Math.abs(want) + 2e-6, 4 * c.float32_error.per_token);
       expect(
         Math.abs(got[i] - want),
         `${c.name}, token ${i}: ${got[i]}, want ${want}`,
       ).toBeLessThanOrEqual(tolerance);
     }
-    // The gradient lands where the logits lay; what the view does not cover keeps the logits.
+    // The gradient takes the place of the logits; elements outside the view keep theirs.
     const after = await download(gpu, student);
     const covered = new Set(layout.addresses());
-    const [gradient, wanted, rest, untouched]: number[][] = [[], [], [], []];
+    const [gradient, wanted, outside, untouched]: number[][] = [[], [], [], []];
     for (const at of after.keys()) {
-      (covered.has(at) ? gradient : rest).push(after[at]);
-      (covered.has(at) ? wanted : untouched).push(covered.has(at) ? truth.gradient[at] : z[at]);
+      (covered.has(at) ? gradient : outside).push(after[at]);
+      (covered.has(at) ? wanted : untouched).push(covered.has(at) ? expected.gradient[at] : z[at]);
     }
-    expect(rest, c.name).toEqual(untouched);
+    expect(outside, c.name).toEqual(untouched);
     if (c.valid === 0) expect(new Set(gradient.map(Math.abs)), c.name).toEqual(new Set([0]));
     else {
       const tolerance = Math.max(1e-4, 4 * c.float32_error.grad);

@@ -1,10 +1,10 @@
-// The losses, the evaluation's figures and the copy against their slow twins, through every layout
+// The losses, the evaluation's comparison and the copy against the reference, through every layout
 // that logits come in.
 //
-// Tolerances are relative to the largest expected element. Logarithms of sums of V exponentials,
-// each off by some (3 + 2|x|) · 2^-23 with |x| up to 10 here, and their differences: 1e-5.
-// Probabilities the same. Teacher logits in f16 are exact: the twin reads them as f16 holds them,
-// and nothing is written back in f16.
+// Tolerances are relative to the largest expected element. 1e-5 covers logarithms of sums of V
+// exponentials, each off by some (3 + 2|x|) · 2^-23 with |x| up to 10 here, and their differences;
+// and probabilities as well. Teacher logits in f16 add no error: the reference reads them as f16
+// stores them, and nothing is written back in f16.
 
 import { describe, expect, it } from 'vitest';
 import type { Gpu } from '../../src/gpu/device';
@@ -21,6 +21,7 @@ import {
   stored,
   testVariants,
   upload,
+  uploadLossState,
   zeros,
 } from './variants';
 
@@ -28,22 +29,20 @@ const { numbers } = reference;
 const TOLERANCE = 1e-5;
 const IGNORED = -100;
 const [B, T] = [3, 5];
-/** Fewer words than lanes, and a number of words that the lanes do not divide. */
+/** Fewer tokens than lanes, and a vocabulary that the lanes do not divide evenly. */
 const VOCABULARIES = [37, 131];
 
-/** How logits (B, T, V) may lie. */
+/** Layouts of logits (B, T, V). */
 const LAYOUTS: Record<string, (V: number) => Layout> = {
   contiguous: (V) => Layout.contiguous([B, T, V]),
   'shifted, [:, :-1]': (V) => Layout.contiguous([B, T + 1, V]).slice(1, 0, -1),
   'time-major': (V) => Layout.contiguous([T, B, V]).transpose(0, 1),
   'with a padded vocabulary': (V) => Layout.contiguous([B, T, V + 6]).slice(2, 0, V),
   'at an offset': (V) => new Layout([B, T, V], [T * V, V, 1], 7),
-  'with words apart': (V) => Layout.contiguous([B, T, V, 2]).select(3, 1),
+  'with tokens apart': (V) => Layout.contiguous([B, T, V, 2]).select(3, 1),
 };
 const names = Object.keys(LAYOUTS);
-/**
- * Another layout for the teacher than for the student, so that no kernel can mix them up unseen.
- */
+/** Not the student's layout, so that a kernel that mixes them up fails. */
 const teacherLayout = (student: string) =>
   LAYOUTS[names[(names.indexOf(student) + 1) % names.length]];
 /** [:, 1:] of (B, T + 1), time-major, and contiguous. */
@@ -53,15 +52,13 @@ const targetLayouts = [
   Layout.contiguous([B, T]),
 ];
 
-/**
- * A storage with something in the elements that the layout does not look at, and some behind them.
- */
+/** A storage with numbers in elements that the layout does not reach, and after its end. */
 const fill = (layout: Layout, salt: number, dtype: Storage = 'f32') =>
   stored(numbers(layout.extent + 9, salt, 4), dtype);
 
-/** Targets through a layout; those at `ignored` (row numbers) count for nothing. */
+/** Targets through a layout; `ignored` says for which rows they are ignored. */
 function targetsOf(layout: Layout, V: number, ignored: (row: number) => boolean): Float64Array {
-  // Where the layout does not look there is a valid target too, which must not be counted.
+  // Elements that the layout does not reach hold a valid target, which must not count.
   const data = new Float64Array(layout.extent + 3).fill(1);
   for (const [row, at] of [...layout.addresses()].entries())
     data[at] = ignored(row) ? IGNORED : [0, V - 1, (row * 29) % V][row % 3];
@@ -70,36 +67,20 @@ function targetsOf(layout: Layout, V: number, ignored: (row: number) => boolean)
 
 const SCALE = 1024;
 
-/** What the trainer keeps on the GPU for the loss kernels. */
-function controls(gpu: Gpu, valid: number, temperature = 1, alpha = 0) {
-  const step = gpu.memory.create(
-    'data',
-    'step',
-    16,
-    GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
-  );
-  const values = new Float32Array([1e-3, temperature, alpha, valid > 0 ? 1 / valid : 0]);
-  gpu.device.queue.writeBuffer(step, 0, values);
-  return { step, scaler: upload(gpu, 'scaler', [SCALE], [1]).place };
-}
-
 interface Setting {
   V: number;
   student: string;
   temperature: number;
   alpha: number;
   ignored?: (row: number) => boolean;
-  /** Words that the teacher rules out. */
+  /** Tokens whose teacher logits are −∞. */
   ruledOut?: (v: number) => boolean;
   /** Rows in a chunk; the student's logits are then contiguous, the teacher's padded. */
   chunkRows?: number;
   gradient?: boolean;
 }
 
-/**
- * Runs a loss and compares values, gradient and all that must stay as it was. `kind` ce has no
- * teacher.
- */
+/** Runs a loss and compares values, gradient, and everything that must not change. */
 async function compareLoss(gpu: Gpu, kind: 'ce' | 'mixed', teacherType: Storage, setting: Setting) {
   const {
     V,
@@ -126,12 +107,12 @@ async function compareLoss(gpu: Gpu, kind: 'ce' | 'mixed', teacherType: Storage,
   const tensors = {
     targets: upload(gpu, 'targets', tData, tLayout, 'i32'),
     perToken: upload(gpu, 'per token', new Float64Array(B * T * 2).fill(777), [B * T, 2]),
-    ...controls(gpu, expected.valid, temperature, alpha),
+    ...uploadLossState(gpu, { temperature, alpha, tokens: expected.valid, scale: SCALE }),
     ignoreIndex: IGNORED,
     gradient,
   };
-  const whole = upload(gpu, 'teacher', yData, yLayout, teacherType);
-  /** Some rows of the teacher's, in row-major order, one word apart from each other's end. */
+  const allRows = upload(gpu, 'teacher', yData, yLayout, teacherType);
+  /** Some of the teacher's rows, with one unused element after each. */
   const teacherRows = (first: number, count: number) => {
     const layout = new Layout([count, V], [V + 1, 1]);
     const addresses = [...yLayout.addresses()].slice(first * V, (first + count) * V);
@@ -143,12 +124,12 @@ async function compareLoss(gpu: Gpu, kind: 'ce' | 'mixed', teacherType: Storage,
   const actual = sData.slice();
   for (let first = 0; first < B * T; first += rows) {
     const count = Math.min(rows, B * T - first);
-    const part = sData.slice(first * V, (first + count) * V);
+    const chunkData = sData.slice(first * V, (first + count) * V);
     const chunk = setting.chunkRows ? { first, rows: count } : undefined;
     const student = chunk
-      ? upload(gpu, 'chunk', part, [count, V])
+      ? upload(gpu, 'chunk', chunkData, [count, V])
       : upload(gpu, 'student', sData, sLayout);
-    const teacher = chunk ? teacherRows(first, count) : whole;
+    const teacher = chunk ? teacherRows(first, count) : allRows;
     await execute(gpu, (recorder) =>
       kind === 'ce'
         ? ce(recorder, { ...tensors, student, chunk })
@@ -158,7 +139,7 @@ async function compareLoss(gpu: Gpu, kind: 'ce' | 'mixed', teacherType: Storage,
   }
 
   const perToken = await download(gpu, tensors.perToken);
-  const one = (weights: { temperature: number; alpha: number }) =>
+  const lossOf = (weights: { temperature: number; alpha: number }) =>
     reference.distillationLoss(
       { kind: 'mixed', ...weights, ignoreIndex: IGNORED },
       { data: sData, layout: sLayout },
@@ -166,9 +147,9 @@ async function compareLoss(gpu: Gpu, kind: 'ce' | 'mixed', teacherType: Storage,
       { data: tData, layout: tLayout },
     ).perToken;
   const values = (column: number) => perToken.filter((_, i) => i % 2 === column);
-  expectClose(values(0), one({ temperature: 1, alpha: 0 }), TOLERANCE, 'ce');
-  // per_token keeps KL without T².
-  const kl = one({ temperature, alpha: 1 }).map((value) => value / temperature ** 2);
+  expectClose(values(0), lossOf({ temperature: 1, alpha: 0 }), TOLERANCE, 'ce');
+  // per_token has KL without T².
+  const kl = lossOf({ temperature, alpha: 1 }).map((value) => value / temperature ** 2);
   expectClose(values(1), kind === 'mixed' ? kl : new Float64Array(B * T), TOLERANCE, 'kl');
 
   const covered = gradient ? [...sLayout.addresses()] : [];
@@ -178,16 +159,16 @@ async function compareLoss(gpu: Gpu, kind: 'ce' | 'mixed', teacherType: Storage,
     TOLERANCE,
     'gradient',
   );
-  const rest = new Set(sData.keys());
-  for (const at of covered) rest.delete(at);
-  expect([...rest].map((at) => actual[at])).toEqual([...rest].map((at) => sData[at]));
+  const inside = new Set(covered);
+  const outside = [...sData.keys()].filter((at) => !inside.has(at));
+  expect(outside.map((at) => actual[at])).toEqual(outside.map((at) => sData[at]));
 }
 
 const someIgnored = (row: number) => row % 4 === 1;
 
 for (const kind of ['ce', 'mixed'] as const) {
   describe(kind, () => {
-    // ce reads no teacher, so there is nothing of it in f16.
+    // ce reads no teacher logits, so it has no f16.
     const dtypes: Storage[] = kind === 'ce' ? ['f32'] : ['f32', 'f16'];
     const test = (
       title: string,
@@ -199,8 +180,8 @@ for (const kind of ['ce', 'mixed'] as const) {
           for (const V of VOCABULARIES)
             await compareLoss(gpu, kind, dtype, { temperature: 2, alpha: 0.7, ...setting, V });
         },
-        // Whether a gradient is written is decided behind the last line that lanes share; once is
-        // enough, for each variant is compiled afresh.
+        // GRADIENT matters only after the last line where lanes work together, so one variant is
+        // enough.
         setting.gradient === false ? ['one lane'] : undefined,
         dtypes,
       );
@@ -208,7 +189,7 @@ for (const kind of ['ce', 'mixed'] as const) {
     for (const student of names)
       test(`logits ${student}, some targets ignored`, { student, ignored: someIgnored });
     test('no target ignored', { student: 'contiguous' });
-    test('every target ignored: zeros, and a gradient of zeros', {
+    test('with every target ignored, values and gradient are 0', {
       student: 'shifted, [:, :-1]',
       ignored: () => true,
     });
@@ -237,7 +218,7 @@ describe('mixed', () => {
       }),
     );
   }
-  testVariants('words that the teacher rules out with −∞', (gpu, dtype) =>
+  testVariants('tokens that the teacher rules out with −∞', (gpu, dtype) =>
     compareLoss(gpu, 'mixed', dtype, {
       V: 131,
       student: 'shifted, [:, :-1]',
@@ -248,7 +229,7 @@ describe('mixed', () => {
   );
 
   testVariants(
-    'a student that equals its teacher has no KL and no gradient from it',
+    'a student equal to its teacher has a KL of 0 and a gradient of 0',
     async (gpu, dtype) => {
       const layout = Layout.contiguous([B, T, 37]);
       const logits = fill(layout, 3, dtype);
@@ -260,7 +241,7 @@ describe('mixed', () => {
         targets,
         ignoreIndex: IGNORED,
         perToken,
-        ...controls(gpu, B * T, 2, 1),
+        ...uploadLossState(gpu, { temperature: 2, tokens: B * T, scale: SCALE }),
         gradient: true,
       };
       await execute(gpu, (recorder) =>
@@ -271,7 +252,7 @@ describe('mixed', () => {
           teacher: upload(gpu, 'teacher', logits, layout, dtype),
         }),
       );
-      // 37 terms, each p times a difference of logarithms near 10 that are off by 1e-6.
+      // 37 terms, each p times a difference of logarithms near 10, which are off by 1e-6.
       expect(
         reference.maxAbsError(
           (await download(gpu, perToken)).filter((_, i) => i % 2 === 1),
@@ -287,7 +268,7 @@ describe('mixed', () => {
 });
 
 describe('compare', () => {
-  async function figures(
+  async function compareCase(
     gpu: Gpu,
     dtype: Storage,
     V: number,
@@ -299,8 +280,8 @@ describe('compare', () => {
     const tLayout = targetLayouts[names.indexOf(name) % targetLayouts.length];
     const [sData, yData] = [fill(sLayout, 4), fill(yLayout, 5, dtype)];
     if (ties) {
-      // Two words share the largest logit; which one counts decides the agreement. Words of one
-      // lane and of two.
+      // Two tokens share the largest logit, and the choice between them decides the agreement.
+      // Some pairs belong to one lane, others to two.
       for (let row = 0; row < B * T; row++) {
         const at = (layout: Layout, v: number) => layout.at(Math.floor(row / T), row % T, v);
         const [low, high] = [
@@ -340,15 +321,15 @@ describe('compare', () => {
 
   for (const name of names) {
     testVariants(`logits ${name}, some targets ignored`, async (gpu, dtype) => {
-      for (const V of VOCABULARIES) await figures(gpu, dtype, V, name, someIgnored);
+      for (const V of VOCABULARIES) await compareCase(gpu, dtype, V, name, someIgnored);
     });
   }
   testVariants('every target ignored', async (gpu, dtype) => {
-    await figures(gpu, dtype, 37, 'contiguous', () => true);
+    await compareCase(gpu, dtype, 37, 'contiguous', () => true);
   });
-  testVariants('of equal logits the first word is the most likely', async (gpu, dtype) => {
-    const agreement = await figures(gpu, dtype, 131, 'contiguous', () => false, true);
-    expect(new Set(agreement), 'the case has both answers').toEqual(new Set([0, 1]));
+  testVariants('of equal logits the lowest id is the most likely', async (gpu, dtype) => {
+    const agreement = await compareCase(gpu, dtype, 131, 'contiguous', () => false, true);
+    expect(new Set(agreement), 'both answers occur').toEqual(new Set([0, 1]));
   });
 });
 
@@ -357,8 +338,8 @@ describe('copy', () => {
     ...Object.fromEntries(names.map((name) => [name, LAYOUTS[name](131)])),
     'a transposed matrix': Layout.contiguous([7, 9]).transpose(0, 1),
     'a vector with a step': Layout.contiguous([40]).slice(0, 3, null, 2),
-    'a row that is repeated': Layout.contiguous([1, 5]).expand([4, 5]),
-    'four dimensions, turned': Layout.contiguous([2, 3, 4, 5]).permute([3, 1, 0, 2]),
+    'a repeated row': Layout.contiguous([1, 5]).expand([4, 5]),
+    'four dimensions, permuted': Layout.contiguous([2, 3, 4, 5]).permute([3, 1, 0, 2]),
     'more elements than a small grid has threads': Layout.contiguous([100, 101]).transpose(0, 1),
   };
   for (const [from, to] of [
@@ -392,40 +373,39 @@ describe('copy', () => {
     );
   }
 
-  testVariants(
-    'into every layout, which leaves what the layout does not reach',
-    async (gpu, dtype) => {
-      const TARGETS: Record<string, Layout> = {
-        'logits[:, :-1]': Layout.contiguous([3, 5, 7]).slice(1, 0, -1),
-        'the last position': Layout.contiguous([3, 5, 7]).slice(1, -1),
-        'heads, turned': Layout.contiguous([2, 6, 3, 4]).transpose(1, 2),
-        'the middle third of wider rows': Layout.contiguous([2, 5, 3, 8])
-          .select(2, 1)
-          .unflatten(2, [2, 4])
-          .transpose(1, 2),
-        'a transposed matrix': Layout.contiguous([101, 100]).transpose(0, 1),
+  testVariants('into every layout, leaving elements outside it as they are', async (gpu, dtype) => {
+    const TARGETS: Record<string, Layout> = {
+      'logits[:, :-1]': Layout.contiguous([3, 5, 7]).slice(1, 0, -1),
+      'the last position': Layout.contiguous([3, 5, 7]).slice(1, -1),
+      'heads, transposed': Layout.contiguous([2, 6, 3, 4]).transpose(1, 2),
+      'the middle third of wider rows': Layout.contiguous([2, 5, 3, 8])
+        .select(2, 1)
+        .unflatten(2, [2, 4])
+        .transpose(1, 2),
+      'a transposed matrix': Layout.contiguous([101, 100]).transpose(0, 1),
+    };
+    for (const [name, layout] of Object.entries(TARGETS)) {
+      const before = stored(numbers(layout.extent + 2, 5, 4), dtype);
+      const sources = {
+        dense: Layout.contiguous(layout.shape),
+        'one element': Layout.contiguous([1]),
       };
-      for (const [name, layout] of Object.entries(TARGETS)) {
-        const before = stored(numbers(layout.extent + 2, 5, 4), dtype);
-        const sources = {
-          dense: Layout.contiguous(layout.shape),
-          'one element': Layout.contiguous([1]),
-        };
-        for (const [what, own] of Object.entries(sources)) {
-          const data = stored(numbers(own.extent, 6, 4), dtype);
-          const spread = own.numel === 1 ? own.expand(layout.shape) : own;
-          const target = upload(gpu, 'target', before, layout, dtype);
-          await execute(gpu, (recorder) =>
-            copy(recorder, upload(gpu, 'source', data, spread, dtype), target),
-          );
-          const expected = reference.copy({ data, layout: spread }, { data: before, layout });
-          expect([...(await download(gpu, target))], `${what} into ${name}`).toEqual([...expected]);
-        }
+      for (const [sourceName, source] of Object.entries(sources)) {
+        const data = stored(numbers(source.extent, 6, 4), dtype);
+        const spread = source.numel === 1 ? source.expand(layout.shape) : source;
+        const target = upload(gpu, 'target', before, layout, dtype);
+        await execute(gpu, (recorder) =>
+          copy(recorder, upload(gpu, 'source', data, spread, dtype), target),
+        );
+        const expected = reference.copy({ data, layout: spread }, { data: before, layout });
+        expect([...(await download(gpu, target))], `${sourceName} into ${name}`).toEqual([
+          ...expected,
+        ]);
       }
-    },
-  );
+    }
+  });
 
-  it('refuses five dimensions, and a target that is of another shape and not contiguous, of another size or overlapping', async () => {
+  it('refuses five dimensions, and a target of another shape that is strided, of another size, or overlapping', async () => {
     const gpu = await openVariant('one lane');
     const five = zeros(gpu, 'five', [1, 2, 1, 2, 1]);
     const four = zeros(gpu, 'four', [4]);

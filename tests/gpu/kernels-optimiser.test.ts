@@ -1,20 +1,21 @@
-// The optimiser's kernels against the slow AdamW and GradScaler, over scripted steps: small
-// gradients, ones that are clipped, and ones that are not finite.
+// The optimiser's kernels against the reference AdamW and GradScaler, over scripted steps with small
+// gradients, gradients that are clipped, and gradients that are not finite.
 //
-// Tolerances. A step changes a parameter by learning rate × a ratio that a dozen f32 operations
-// make: 12 · 2^-24 = 1e-6 of it, and 1 − β₂ᵗ loses more at first, 2^-24 / (1 − β₂) = 1.2e-6.
-// Relative to parameters near 1 and over ten steps: 1e-5 is far above that, and far below what a
-// wrong constant does (1e-3). The f16 copy is one rounding, up or down: 2^-10.
+// Tolerances. A step changes a parameter by the learning rate times a ratio of a dozen f32
+// operations, so by an error of 12 · 2^-24 = 1e-6 of itself; at first 1 − β₂ᵗ loses more,
+// 2^-24 / (1 − β₂) = 1.2e-6. Over ten steps and for parameters near 1, 1e-5 is far above that, and
+// far below the effect of a wrong constant (1e-3). The f16 copy rounds once, up or down: 2^-10.
 
 import { expect, it } from 'vitest';
 import type { Gpu } from '../../src/gpu/device';
 import { Pool, Recorder, type Tensor } from '../../src/gpu/program';
 import {
   type AdamW,
+  initialScaler,
   NORM_PARTIALS,
   optimiserStep,
-  SCALER_BYTES,
 } from '../../src/kernels/optimiser';
+import { SCALER, STEP } from '../../src/kernels/sources';
 import * as reference from '../../src/reference';
 import {
   download,
@@ -39,24 +40,12 @@ const ADAM = {
 const LEARNING_RATE = 1e-2;
 const { NaN: NAN, POSITIVE_INFINITY: INFINITE } = Number;
 
-/**
- * A range with decay and one without, both larger than one workgroup; or more elements than the
- * norm has threads.
- */
+/** A range with decay and one without, both larger than a workgroup. */
 const SMALL = { count: 200, decayed: 128 };
+/** More elements than the norm has threads. */
 const LARGE = { count: 17_000, decayed: 128 };
 
-interface State {
-  scale: number;
-  goodSteps: number;
-  applied: number;
-  skipped: number;
-  apply: number;
-  norm: number;
-  usedScale: number;
-}
-
-/** Arenas of `count` elements with the optimiser recorded over them. */
+/** Arenas of `count` elements, with the optimiser recorded over them. */
 async function setUp(
   gpu: Gpu,
   dtype: Storage,
@@ -74,17 +63,24 @@ async function setUp(
     halves: dtype === 'f16' ? upload(gpu, 'halves', start, [count], 'f16') : undefined,
   };
   const buffers = {
-    step: gpu.memory.create('data', 'step', 16, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST),
-    scaler: gpu.memory.create('data', 'scaler', SCALER_BYTES),
+    step: gpu.memory.create(
+      'data',
+      'step',
+      STEP.bytes,
+      GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+    ),
+    scaler: gpu.memory.create('data', 'scaler', SCALER.bytes),
     partials: gpu.memory.create('data', 'partials', NORM_PARTIALS * 8),
   };
   const { queue } = gpu.device;
-  const setScale = (value: number, goodSteps = 0) => {
-    queue.writeBuffer(buffers.scaler, 0, new Float32Array([value]));
-    queue.writeBuffer(buffers.scaler, 4, new Uint32Array([goodSteps]));
-  };
-  queue.writeBuffer(buffers.scaler, 24, new Float32Array([1, 1])); // β₁⁰ and β₂⁰
-  setScale(scale);
+  queue.writeBuffer(buffers.scaler, 0, initialScaler(scale));
+  const readScaler = async () => SCALER.read(await gpu.read(buffers.scaler));
+  const setScaler = async (fields: { scale: number; good_steps?: number }) =>
+    queue.writeBuffer(
+      buffers.scaler,
+      0,
+      SCALER.write({ ...(await readScaler()), good_steps: 0, ...fields }),
+    );
 
   const recorder = new Recorder(gpu, new Pool(gpu));
   const { gradients, master, mean, square, halves } = tensors;
@@ -98,51 +94,43 @@ async function setUp(
   optimiserStep(recorder, places, buffers, { bufferSizes: [count], decayed: sizes.decayed }, adam);
   const program = await recorder.build('optimiser');
 
-  const read = async (): Promise<State> => {
-    const bytes = await gpu.read(buffers.scaler);
-    const [floats, words] = [new Float32Array(bytes), new Uint32Array(bytes)];
-    return {
-      scale: floats[0],
-      goodSteps: words[1],
-      applied: words[2],
-      skipped: words[3],
-      apply: words[4],
-      norm: floats[8],
-      usedScale: floats[9],
+  /** One step with these gradients, which are scaled as the arena has them. */
+  const step = async (values: reference.Numbers, tokens = 10): Promise<Record<string, number>> => {
+    const uniform = {
+      learning_rate: LEARNING_RATE,
+      temperature: 1,
+      alpha: 1,
+      inverse_tokens: tokens > 0 ? 1 / tokens : 0,
     };
-  };
-  /** One step with these gradients, as they lie in the arena: scaled. */
-  const step = async (values: reference.Numbers, tokens = 10): Promise<State> => {
-    const uniform = new Float32Array([LEARNING_RATE, 1, 1, tokens > 0 ? 1 / tokens : 0]);
-    queue.writeBuffer(buffers.step, 0, uniform);
+    queue.writeBuffer(buffers.step, 0, STEP.write(uniform));
     queue.writeBuffer(gradients.place.buffer as GPUBuffer, 0, Float32Array.from(values));
     const encoder = gpu.device.createCommandEncoder();
     program.encode(encoder);
     queue.submit([encoder.finish()]);
-    return read();
+    return readScaler();
   };
-  const kept = { master, mean, square, ...(halves && { halves }) };
+  const results = { master, mean, square, ...(halves && { halves }) };
   const bits = async () =>
     Promise.all(
-      Object.values(kept).map(async ({ place }: Tensor) => [
+      Object.values(results).map(async ({ place }: Tensor) => [
         ...new Uint32Array(await gpu.read(place.buffer as GPUBuffer)),
       ]),
     );
-  return { start, tensors, step, setScale, bits };
+  return { start, tensors, step, setScaler, bits };
 }
 
-/** One element of otherwise small gradients is replaced. */
-const spoiled = (count: number, at: number, by: number) =>
-  numbers(count, 3, 0.01).map((g, i) => (i === at ? by : g));
+/** Small gradients, except for one element. */
+const spoiled = (count: number, at: number, value: number) =>
+  numbers(count, 3, 0.01).map((g, i) => (i === at ? value : g));
 
 for (const [name, sizes] of Object.entries({ SMALL, LARGE })) {
   testVariants(
-    `ten steps, good and bad ones, over ${name === 'SMALL' ? 'few' : 'many'} elements`,
+    `ten steps, good and bad, over ${name === 'SMALL' ? 'few' : 'many'} elements`,
     async (gpu, dtype) => {
       const { count, decayed } = sizes;
       let scaler: reference.Scaler = { scale: 256, goodSteps: 0 };
       const { start, tensors, step, bits } = await setUp(gpu, dtype, sizes, ADAM, scaler.scale);
-      const truth = {
+      const expected = {
         w: Float64Array.from(start),
         m: new Float64Array(count),
         v: new Float64Array(count),
@@ -150,8 +138,8 @@ for (const [name, sizes] of Object.entries({ SMALL, LARGE })) {
       let [applied, skipped] = [0, 0];
       const small = numbers(count, 2, 0.01);
       const large = numbers(count, 4, 3);
-      // Unscaled gradients. Not finite at the first, at some and at the last element; finite ones
-      // whose sum of squares is not.
+      // Unscaled gradients. Some are not finite at the first, a middle or the last element; some
+      // are finite, but their sum of squares is not.
       const script = [
         ...[small, large, spoiled(count, 0, INFINITE), spoiled(count, count - 1, NAN), large],
         ...[
@@ -168,7 +156,7 @@ for (const [name, sizes] of Object.entries({ SMALL, LARGE })) {
         const state = await step(gradients);
         const g = gradients.map((value) => value / scaler.scale);
         const finite = g.every(Number.isFinite) && raw[0] < 1e20;
-        expect(state.usedScale, `step ${i}`).toBe(scaler.scale);
+        expect(state.used_scale, `step ${i}`).toBe(scaler.scale);
         if (finite) {
           applied++;
           expectClose(
@@ -183,7 +171,14 @@ for (const [name, sizes] of Object.entries({ SMALL, LARGE })) {
           ]) {
             const part = (x: Float64Array) => x.subarray(from, to);
             const options = { ...ADAM, learningRate: LEARNING_RATE, weightDecay };
-            reference.adamW(part(truth.w), part(g), part(truth.m), part(truth.v), applied, options);
+            reference.adamW(
+              part(expected.w),
+              part(g),
+              part(expected.m),
+              part(expected.v),
+              applied,
+              options,
+            );
           }
         } else {
           skipped++;
@@ -191,7 +186,8 @@ for (const [name, sizes] of Object.entries({ SMALL, LARGE })) {
         }
         scaler = reference.updateScaler(scaler, finite);
         expect(state, `step ${i}`).toMatchObject({
-          ...scaler,
+          scale: scaler.scale,
+          good_steps: scaler.goodSteps,
           applied,
           skipped,
           apply: Number(finite),
@@ -199,9 +195,9 @@ for (const [name, sizes] of Object.entries({ SMALL, LARGE })) {
       }
       expect([applied, skipped]).toEqual([6, 4]);
       const master = await download(gpu, tensors.master);
-      expectClose(master, truth.w, 1e-5, 'parameters');
-      expectClose(await download(gpu, tensors.mean), truth.m, 1e-5, 'first moments');
-      expectClose(await download(gpu, tensors.square), truth.v, 1e-5, 'second moments');
+      expectClose(master, expected.w, 1e-5, 'parameters');
+      expectClose(await download(gpu, tensors.mean), expected.m, 1e-5, 'first moments');
+      expectClose(await download(gpu, tensors.square), expected.v, 1e-5, 'second moments');
       if (tensors.halves)
         expectClose(await download(gpu, tensors.halves), master, 2 ** -10, 'f16 copy');
     },
@@ -211,7 +207,7 @@ for (const [name, sizes] of Object.entries({ SMALL, LARGE })) {
 
 const good = numbers(SMALL.count, 2, 0.01);
 
-it('clips to the norm that is asked for, and never with 0', async () => {
+it('clips to the given norm, and never with 0', async () => {
   const gpu = await openVariant('many lanes');
   const large = numbers(SMALL.count, 4, 3);
   // With β₁ = 0 the first moment is the gradient that was applied.
@@ -230,35 +226,35 @@ it('clips to the norm that is asked for, and never with 0', async () => {
 });
 
 it('doubles the scale after 2000 good steps, counted from the last change', async () => {
-  const { step, setScale } = await setUp(await openVariant('many lanes'), 'f32', SMALL, ADAM, 512);
-  setScale(512, 1998);
-  expect(await step(good)).toMatchObject({ scale: 512, goodSteps: 1999, usedScale: 512 });
-  expect(await step(good)).toMatchObject({ scale: 1024, goodSteps: 0, usedScale: 512 });
-  expect(await step(good)).toMatchObject({ scale: 1024, goodSteps: 1, usedScale: 1024 });
-  setScale(1024, 1999);
+  const { step, setScaler } = await setUp(await openVariant('many lanes'), 'f32', SMALL, ADAM, 512);
+  await setScaler({ scale: 512, good_steps: 1998 });
+  expect(await step(good)).toMatchObject({ scale: 512, good_steps: 1999, used_scale: 512 });
+  expect(await step(good)).toMatchObject({ scale: 1024, good_steps: 0, used_scale: 512 });
+  expect(await step(good)).toMatchObject({ scale: 1024, good_steps: 1, used_scale: 1024 });
+  await setScaler({ scale: 1024, good_steps: 1999 });
   expect(await step(spoiled(SMALL.count, 3, NAN))).toMatchObject({
     scale: 512,
-    goodSteps: 0,
-    usedScale: 1024,
+    good_steps: 0,
+    used_scale: 1024,
   });
 });
 
-it('never scales below 1, and not beyond what f32 holds', async () => {
-  const { step, setScale } = await setUp(await openVariant('many lanes'), 'f32', SMALL, ADAM, 2);
+it('never scales below 1, nor beyond the range of f32', async () => {
+  const { step, setScaler } = await setUp(await openVariant('many lanes'), 'f32', SMALL, ADAM, 2);
   const bad = spoiled(SMALL.count, 7, INFINITE);
-  expect(await step(bad)).toMatchObject({ scale: 1, usedScale: 2 });
-  expect(await step(bad)).toMatchObject({ scale: 1, usedScale: 1 });
-  setScale(1.5);
+  expect(await step(bad)).toMatchObject({ scale: 1, used_scale: 2 });
+  expect(await step(bad)).toMatchObject({ scale: 1, used_scale: 1 });
+  await setScaler({ scale: 1.5 });
   expect(await step(bad)).toMatchObject({ scale: 1 });
-  setScale(2 ** 127, 1999);
+  await setScaler({ scale: 2 ** 127, good_steps: 1999 });
   expect(await step(new Float64Array(SMALL.count))).toMatchObject({
     scale: 2 ** 127,
-    goodSteps: 0,
+    good_steps: 0,
     apply: 1,
   });
 });
 
-it('leaves a scale alone that is not to adapt', async () => {
+it('a fixed scale stays as it is, whatever the step', async () => {
   const { step, bits } = await setUp(
     await openVariant('many lanes'),
     'f32',
@@ -270,15 +266,15 @@ it('leaves a scale alone that is not to adapt', async () => {
   const before = await bits();
   expect(await step(spoiled(SMALL.count, 7, INFINITE))).toMatchObject({
     scale: 1,
-    goodSteps: 0,
+    good_steps: 0,
     applied: 1,
     skipped: 1,
   });
   expect(await bits()).toEqual(before);
 });
 
-it('skips a step without a valid target, which says nothing about the scale', async () => {
-  const { step, setScale, bits } = await setUp(
+it('skips a step without a valid target, and does not count it for the scale', async () => {
+  const { step, setScaler, bits } = await setUp(
     await openVariant('many lanes'),
     'f32',
     SMALL,
@@ -286,10 +282,10 @@ it('skips a step without a valid target, which says nothing about the scale', as
     512,
   );
   await step(good);
-  setScale(512, 1999);
+  await setScaler({ scale: 512, good_steps: 1999 });
   const before = await bits();
   const state = await step(new Float64Array(SMALL.count), 0);
-  expect(state).toMatchObject({ scale: 512, goodSteps: 1999, applied: 1, skipped: 1, apply: 0 });
+  expect(state).toMatchObject({ scale: 512, good_steps: 1999, applied: 1, skipped: 1, apply: 0 });
   expect(await bits()).toEqual(before);
   expect(await step(good)).toMatchObject({ scale: 1024, applied: 2, skipped: 1, apply: 1 });
 });

@@ -1,10 +1,10 @@
-// Every loss, the evaluation's figures and LayerNorm through every way that their tensors may lie;
-// and random chains of views, through which a kernel must read what a contiguous copy would hold.
+// Every loss, the evaluation's comparison and LayerNorm with their tensors in every layout; and
+// random chains of views, through which a kernel must read what a contiguous copy would hold.
 //
-// Tolerances. Losses, as for the goldens: 2e-5 relative plus 2e-6 a token, gradients 1e-4 (relative
-// norm). LayerNorm: one rounding for each of the row's terms, twice, for its backward takes the
-// moments that the forward left. A chain of views: none at all, for the kernel makes the same sums
-// in the same order wherever it reads.
+// Tolerances. Losses, as for the goldens: 2e-5 relative plus 2e-6 per token, gradients 1e-4
+// (relative norm). LayerNorm: one rounding for each of a row's terms, twice, since backward reads
+// the moments of forward. Chains of views are exact: the kernel adds the same numbers in the same
+// order, wherever it reads them.
 
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -14,7 +14,14 @@ import { layerNorm, layerNormBackward } from '../../src/kernels/layernorm';
 import { compare } from '../../src/kernels/losses';
 import * as reference from '../../src/reference';
 import { Layout } from '../../src/tensor/layout';
-import { IGNORED, LOSS_NAMES, type LossRun, lossTruth, prepareLoss, type View } from './loss-runs';
+import {
+  IGNORED,
+  LOSS_NAMES,
+  type LossRun,
+  lossReference,
+  prepareLoss,
+  type View,
+} from './loss-runs';
 import {
   download,
   execute,
@@ -31,28 +38,25 @@ import {
 
 const { numbers } = reference;
 
-/** B, T, V: the batch size and the length at which a failing view hides, and odd sizes. */
+/** B, T, V: B = 1 and T = 2, where a wrong view can go unnoticed, and odd sizes. */
 const SIZES: [number, number, number][] = [
   [1, 2, 33],
   [3, 2, 5],
   [3, 5, 67],
 ];
 
-/** How (B, T, V) may lie. */
+/** Layouts of logits (B, T, V). */
 const LOGITS: Record<string, (B: number, T: number, V: number) => Layout> = {
   contiguous: (B, T, V) => Layout.contiguous([B, T, V]),
   'sliced, [:, :-1]': (B, T, V) => Layout.contiguous([B, T + 1, V]).slice(1, 0, -1),
   'sliced, [:, 1::2]': (B, T, V) => Layout.contiguous([B, 2 * T, V]).slice(1, 1, null, 2),
   'time-major': (B, T, V) => Layout.contiguous([T, B, V]).transpose(0, 1),
-  'words outermost': (B, T, V) => Layout.contiguous([V, B, T]).permute([1, 2, 0]),
+  'vocabulary outermost': (B, T, V) => Layout.contiguous([V, B, T]).permute([1, 2, 0]),
   'a slice of the vocabulary': (B, T, V) => Layout.contiguous([B, T, V + 6]).slice(2, 4, V + 4),
   'padded rows': (B, T, V) => new Layout([B, T, V], [T * (V + 3), V + 3, 1]),
   'at an offset': (B, T, V) => new Layout([B, T, V], [T * V, V, 1], 7),
 };
-/**
- * Stride 0: several elements of the view are one of the storage, so a gradient has no place of its
- * own.
- */
+/** Stride 0: several elements of the view share one of the storage, so there is no gradient. */
 const EXPANDED: typeof LOGITS = {
   'one sequence for all': (B, T, V) => Layout.contiguous([1, T, V]).expand([B, T, V]),
   'one row for all': (B, T, V) => Layout.contiguous([V]).expand([B, T, V]),
@@ -65,16 +69,13 @@ const TARGETS: ((B: number, T: number) => Layout)[] = [
   (B, T) => Layout.contiguous([B, T, 3]).select(2, 1),
 ];
 
-/** A storage with numbers behind the view too. */
+/** A storage with numbers after the end of the view, too. */
 const fill = (layout: Layout, salt: number, dtype: Storage = 'f32'): View => ({
   data: stored(numbers(layout.extent + 5, salt, 4), dtype),
   layout,
 });
 
-/**
- * Every fourth target that the layout shows is ignored; where it does not look there are valid
- * ones.
- */
+/** Every fourth target is ignored; elements that the layout does not reach hold valid ones. */
 function targetsOf(layout: Layout, V: number): View {
   const data = new Float64Array(layout.extent + 3).fill(1);
   for (const [row, at] of [...new Set(layout.addresses())].entries())
@@ -82,10 +83,7 @@ function targetsOf(layout: Layout, V: number): View {
   return { data, layout };
 }
 
-/**
- * Every layout of the student at every size, each with another layout of the teacher and of the
- * targets.
- */
+/** Every layout of the student at every size, with changing layouts of teacher and targets. */
 function* settings(students: typeof LOGITS, teacherType: Storage) {
   const teachers = Object.entries({ ...LOGITS, ...EXPANDED });
   for (const [i, [name, student]] of Object.entries(students).entries()) {
@@ -132,7 +130,7 @@ async function losses(
     for (const { prepared } of runs) prepared.record(recorder);
   });
   for (const { title, run, prepared } of runs) {
-    const [actual, expected] = [await prepared.read(), lossTruth(run)];
+    const [actual, expected] = [await prepared.read(), lossReference(run)];
     expectTokens(actual.ce, expected.ce, `${title}, ce`);
     expectTokens(actual.kd, expected.kd, `${title}, kd`);
     if (!gradient) {
@@ -155,7 +153,7 @@ describe('losses', () => {
       undefined,
       dtypes,
     );
-    // Compiled afresh without its gradient; what lanes share and what f16 changes is the same text.
+    // Without the gradient the kernel is compiled anew, but lanes and f16 change nothing else.
     testVariants(
       `${loss}, values of expanded logits`,
       (gpu, teacherType) => losses(gpu, loss, EXPANDED, teacherType, false),
@@ -194,7 +192,7 @@ testVariants('evaluation', async (gpu, teacherType) => {
 
 describe('layerNorm', () => {
   const EPSILON = 1e-5;
-  /** How (rows, C) may lie. */
+  /** Layouts of (rows, C). */
   const MATRICES: Record<string, (rows: number, C: number) => Layout> = {
     contiguous: (rows, C) => Layout.contiguous([rows, C]),
     'sliced rows': (rows, C) => Layout.contiguous([rows + 3, C]).slice(0, 2, rows + 2),
@@ -216,8 +214,7 @@ describe('layerNorm', () => {
       [2, 33],
       [7, 67],
     ]) {
-      const one = ROUNDING.f32 * 4;
-      const tolerance = 2 * one * (C + 8) + (dtype === 'f16' ? ROUNDING.f16 : 0);
+      const tolerance = 2 * 4 * ROUNDING.f32 * (C + 8) + (dtype === 'f16' ? ROUNDING.f16 : 0);
       const gamma = stored(
         numbers(C, 2).map((v) => 1 + v / 2),
         'f16',
@@ -270,7 +267,7 @@ describe('layerNorm', () => {
 });
 
 describe('a random chain of views', () => {
-  // Even: fast-check's own doubles lie mostly next to 0, and every slice would be one element long.
+  // Uniform: fast-check's doubles lie mostly next to 0, and every slice would have one element.
   const fraction = fc.noBias(fc.integer({ min: 0, max: 9999 })).map((n) => n / 10000);
   const operation = fc.record({
     name: fc.constantFrom(
@@ -288,12 +285,9 @@ describe('a random chain of views', () => {
   });
   type Operation = typeof operation extends fc.Arbitrary<infer T> ? T : never;
 
-  /**
-   * The view after one more operation; as it was where that would leave no element or five
-   * dimensions.
-   */
+  /** The view after one more operation; unchanged if that gave no elements or five dimensions. */
   function apply(layout: Layout, { name, a, b, c }: Operation): Layout {
-    const below = (part: number, count: number) => Math.floor(part * count);
+    const below = (share: number, count: number) => Math.floor(share * count);
     const { rank, shape } = layout;
     const dim = below(a, rank);
     switch (name) {
@@ -330,7 +324,7 @@ describe('a random chain of views', () => {
     })
     .map(({ shape, operations }) => operations.reduce(apply, Layout.contiguous(shape)));
 
-  /** The same elements as a tensor of its own, made by the slow twin. */
+  /** A contiguous copy of the view's elements, made without a kernel. */
   const contiguous = ({ data, layout }: View): View => ({
     data: Float64Array.from(layout.addresses(), (at) => data[at]),
     layout: Layout.contiguous(layout.shape),
@@ -343,7 +337,7 @@ describe('a random chain of views', () => {
     expect(views.filter(isExpanded).length).toBeGreaterThan(5);
   });
 
-  it('is copied as the slow twin copies it', async () => {
+  it('is copied as in the reference', async () => {
     await fc.assert(
       fc.asyncProperty(chain, lanes, async (layout, which) => {
         const gpu = await openVariant(which);
@@ -358,7 +352,7 @@ describe('a random chain of views', () => {
     );
   });
 
-  it('is read by a loss as its copy is', async () => {
+  it('gives a loss the same bits as its contiguous copy', async () => {
     const loss = fc.constantFrom<LossRun['loss']>('ce', 'mixed', 'jsd');
     await fc.assert(
       fc.asyncProperty(chain, loss, lanes, fc.boolean(), async (view, name, which, ofStudent) => {
@@ -371,15 +365,15 @@ describe('a random chain of views', () => {
         ];
         const [student, teacher] = ofStudent ? [chained, other] : [other, chained];
         const targets = targetsOf(Layout.contiguous([T, B]).transpose(0, 1), V);
-        const how = {
+        const settings = {
           loss: name,
           temperature: 2,
           alpha: 0.7,
           gradient: !isExpanded(student.layout),
         };
-        const strided = prepareLoss(gpu, { ...how, student, teacher, targets });
+        const strided = prepareLoss(gpu, { ...settings, student, teacher, targets });
         const copied = prepareLoss(gpu, {
-          ...how,
+          ...settings,
           student: contiguous(student),
           teacher: contiguous(teacher),
           targets: contiguous(targets),
@@ -401,9 +395,7 @@ describe('a random chain of views', () => {
   const isExpanded = ({ shape, strides }: Layout) =>
     shape.some((size, d) => size > 1 && strides[d] === 0);
 
-  /**
-   * (B, T, V) from any view: dimensions of size 1 in front, or the first index of what is too much.
-   */
+  /** (B, T, V) from any view: with dimensions of size 1 in front, or without the first ones. */
   function threeDimensions(view: Layout): Layout {
     let layout = view;
     while (layout.rank < 3) layout = layout.unsqueeze(0);

@@ -1,5 +1,5 @@
-// What the layout matrix and the traps share: a loss recorded through the table of losses, its
-// answer from the GPU, and the slow twin's answer to the same question.
+// Shared by the layout matrix and the traps: a loss on the GPU, recorded as a run records it, and
+// the same loss from the reference.
 
 import { type Config, DEFAULTS, FIELDS } from '../../src/config';
 import { recordLoss, teacherWeight } from '../../src/distill/losses';
@@ -7,7 +7,7 @@ import type { Gpu } from '../../src/gpu/device';
 import type { Recorder } from '../../src/gpu/program';
 import * as reference from '../../src/reference';
 import type { Layout } from '../../src/tensor/layout';
-import { download, type Storage, upload, zeros } from './variants';
+import { download, type Storage, upload, uploadLossState, zeros } from './variants';
 
 export const IGNORED = -100;
 export const LOSS_NAMES = FIELDS.loss.choices;
@@ -21,7 +21,7 @@ export interface LossRun {
   loss: Config['loss'];
   /** (B, T, V) */
   student: View;
-  /** (B, T, V), its data as `teacherType` holds them. */
+  /** (B, T, V), already rounded to `teacherType`. */
   teacher: View;
   teacherType?: Storage;
   /** (B, T) */
@@ -30,7 +30,7 @@ export interface LossRun {
   alpha?: number;
   beta?: number;
   scale?: number;
-  /** What the sum is divided by; the valid targets by default. */
+  /** Divides the sum; the number of valid targets by default. */
   tokens?: number;
   gradient?: boolean;
 }
@@ -38,29 +38,21 @@ export interface LossRun {
 const validOf = ({ data, layout }: View) =>
   [...layout.addresses()].filter((at) => data[at] !== IGNORED).length;
 
-/** Uploads a run's tensors. `record` adds its dispatch, and `read` says what that left. */
+/** Uploads a run's tensors. `record` adds its dispatch; `read` downloads the results. */
 export function prepareLoss(gpu: Gpu, run: LossRun) {
   const { loss, temperature = 1, alpha = 1, beta = 0.5, scale = 1, gradient = true } = run;
   const tokens = run.tokens ?? validOf(run.targets);
   const [B, T] = run.targets.layout.shape;
-  const step = gpu.memory.create(
-    'data',
-    'step',
-    16,
-    GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
-  );
-  const uniform = new Float32Array([
-    1,
+  const state = uploadLossState(gpu, {
     temperature,
-    teacherWeight(loss, alpha),
-    tokens > 0 ? 1 / tokens : 0,
-  ]);
-  gpu.device.queue.writeBuffer(step, 0, uniform);
+    alpha: teacherWeight(loss, alpha),
+    tokens,
+    scale,
+  });
   const student = upload(gpu, 'student', run.student.data, run.student.layout);
   const teacher = upload(gpu, 'teacher', run.teacher.data, run.teacher.layout, run.teacherType);
   const targets = upload(gpu, 'targets', run.targets.data, run.targets.layout, 'i32');
   const perToken = zeros(gpu, 'per token', [B * T, 2]);
-  const scaler = upload(gpu, 'scaler', [scale], [1]).place;
   const settings = {
     ...DEFAULTS,
     loss,
@@ -69,7 +61,7 @@ export function prepareLoss(gpu: Gpu, run: LossRun) {
     label_smoothing: 0,
     z_loss: 0,
   };
-  const inputs = { student, targets, perToken, step, scaler, ignoreIndex: IGNORED, gradient };
+  const inputs = { student, targets, perToken, ...state, ignoreIndex: IGNORED, gradient };
   return {
     record: (recorder: Recorder) => recordLoss(recorder, settings, inputs, teacher),
     async read() {
@@ -83,7 +75,7 @@ export function prepareLoss(gpu: Gpu, run: LossRun) {
         kd: column(1),
         /** In row-major order of the view. */
         gradient: Float64Array.from(addresses, (at) => storage[at]),
-        /** Elements of the storage that the view does not cover and that are not what they were. */
+        /** Elements of the storage outside the view that have changed. */
         disturbed: [...storage.keys()].filter(
           (at) => !covered.has(at) && storage[at] !== run.student.data[at],
         ),
@@ -93,8 +85,8 @@ export function prepareLoss(gpu: Gpu, run: LossRun) {
   };
 }
 
-/** The same from the slow twin, in float64. */
-export function lossTruth(run: LossRun) {
+/** The same from the reference, in float64. */
+export function lossReference(run: LossRun) {
   const { loss, temperature = 1, alpha = 1, beta, scale = 1, student, teacher, targets } = run;
   const options = {
     temperature,
@@ -102,7 +94,7 @@ export function lossTruth(run: LossRun) {
     ignoreIndex: IGNORED,
     denominator: run.tokens ?? validOf(targets),
   };
-  const whole = reference.distillationLoss(
+  const total = reference.distillationLoss(
     { ...options, kind: loss, alpha },
     student,
     teacher,
@@ -117,10 +109,10 @@ export function lossTruth(run: LossRun) {
   const kd =
     loss === 'mixed'
       ? reference.distillationLoss({ ...options, kind: 'fkl' }, student, teacher, targets)
-      : whole;
+      : total;
   return {
     ce,
     kd: kd.perToken.map((value) => (loss === 'ce' ? 0 : value / temperature ** 2)),
-    gradient: Float64Array.from(student.layout.addresses(), (at) => scale * whole.gradient[at]),
+    gradient: Float64Array.from(student.layout.addresses(), (at) => scale * total.gradient[at]),
   };
 }

@@ -4,7 +4,7 @@
 import { expect, it } from 'vitest';
 import type { Gpu } from '../../src/gpu/device';
 import { bufferOf } from '../../src/gpu/program';
-import { draw } from '../../src/kernels/sample';
+import { sampleTokens } from '../../src/kernels/sample';
 import * as reference from '../../src/reference';
 import { execute, testVariants, upload, zeros } from './variants';
 
@@ -25,7 +25,9 @@ async function sampled(gpu: Gpu, logits: number[], rolls: number[], k: number): 
   );
   const tokens = zeros(gpu, 'tokens', [rolls.length], 'u32');
   const tensors = { logits: all, rolls: upload(gpu, 'rolls', rolls, [rolls.length]), tokens };
-  await execute(gpu, (recorder) => draw(recorder, tensors, { k, temperature: TEMPERATURE }));
+  await execute(gpu, (recorder) =>
+    sampleTokens(recorder, tensors, { k, temperature: TEMPERATURE }),
+  );
   return [...new Uint32Array(await gpu.read(bufferOf(tokens)))];
 }
 

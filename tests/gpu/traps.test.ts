@@ -1,9 +1,9 @@
-// What losses do where others have gone wrong: probabilities that underflow, words ruled out, huge
-// logits, real vocabularies, no valid target, a teacher that equals its student, and gradients too
-// small for f16.
+// The losses where implementations often go wrong: probabilities that underflow, tokens ruled out,
+// huge logits, real vocabularies, no valid target, a student equal to its teacher, and gradients
+// too small for f16.
 //
-// Tolerances as for the goldens, 2e-5 relative plus 2e-6 a token and 1e-4 of the gradient's norm,
-// unless a test says otherwise.
+// Tolerances as for the goldens unless a test says otherwise: 2e-5 relative plus 2e-6 per token, and
+// 1e-4 of the gradient's norm.
 
 import { describe, expect, it } from 'vitest';
 import { DIVERGENCE_NAMES } from '../../src/divergences';
@@ -13,7 +13,14 @@ import * as reference from '../../src/reference';
 import { roundToHalf } from '../../src/tensor/dtype';
 import { Layout } from '../../src/tensor/layout';
 import { Random } from '../../src/tensor/random';
-import { IGNORED, LOSS_NAMES, type LossRun, lossTruth, prepareLoss, type View } from './loss-runs';
+import {
+  IGNORED,
+  LOSS_NAMES,
+  type LossRun,
+  lossReference,
+  prepareLoss,
+  type View,
+} from './loss-runs';
 import {
   download,
   execute,
@@ -42,34 +49,34 @@ const targetsOf = (rows: number, V: number) =>
   );
 const finite = (values: ArrayLike<number>) => Array.from(values).every(Number.isFinite);
 
-async function answer(gpu: Gpu, run: LossRun) {
+async function lossOnGpu(gpu: Gpu, run: LossRun) {
   const prepared = prepareLoss(gpu, run);
   await execute(gpu, (recorder) => prepared.record(recorder));
   return prepared.read();
 }
 
-async function expectTruth(gpu: Gpu, run: LossRun, truth = () => lossTruth(run)) {
-  const what = run.loss;
-  const [actual, expected] = [await answer(gpu, run), truth()];
+async function expectReference(gpu: Gpu, run: LossRun, expectedOf = () => lossReference(run)) {
+  const { loss } = run;
+  const [actual, expected] = [await lossOnGpu(gpu, run), expectedOf()];
   for (const name of ['ce', 'kd'] as const) {
     for (const [i, want] of expected[name].entries()) {
       const got = actual[name][i];
       const tolerance = 2e-5 * Math.abs(want) + 2e-6;
       expect(
         Math.abs(got - want),
-        `${what}, ${name} ${i}: ${got}, want ${want}`,
+        `${loss}, ${name} ${i}: ${got}, want ${want}`,
       ).toBeLessThanOrEqual(tolerance);
     }
   }
   const error = reference.relativeError(actual.gradient, expected.gradient);
-  expect(error, `${what}, gradient`).toBeLessThanOrEqual(1e-4);
+  expect(error, `${loss}, gradient`).toBeLessThanOrEqual(1e-4);
   return actual;
 }
 
 describe('probabilities that underflow', () => {
-  // Next to a logit of 150 the others have ln p below −104, where exp gives 0 in f32: both are
-  // sure, of different words; the same with a close second; and a teacher that is sure where the
-  // student is not.
+  // Next to a logit of 150 the other tokens have ln p below −104, where exp gives 0 in f32. In the
+  // first row both models are sure of different tokens; in the second, with a close runner-up; in
+  // the third, the teacher is sure and the student is not.
   const student = view([150, 0, -20, 1, 149, 148, 0, 0, 1, 0, -1, 2], 3, 1, 4);
   const teacher = view([0, 150, 2, -7, 0, 0, 5, 150, 0, 150, 1, 0], 3, 1, 4);
   for (const loss of DIVERGENCE_NAMES)
@@ -82,15 +89,15 @@ describe('probabilities that underflow', () => {
         targets: targetsOf(3, 4),
         beta: 0.3,
       };
-      const { kd, gradient } = await answer(gpu, run);
+      const { kd, gradient } = await lossOnGpu(gpu, run);
       expect(finite(kd), `${kd}`).toBe(true);
       expect(finite(gradient), `${gradient}`).toBe(true);
-      const expected = lossTruth(run);
+      const expected = lossReference(run);
       for (const [i, want] of expected.kd.entries())
         expect(Math.abs(kd[i] - want), `${kd[i]}, want ${want}`).toBeLessThanOrEqual(
           2e-5 * Math.abs(want) + 2e-6,
         );
-      // Slopes go from 1e-43, which f32 cannot hold, to 1.
+      // Gradients range from 1e-43, which f32 cannot hold, to 1.
       expect(reference.maxAbsError(gradient, expected.gradient)).toBeLessThanOrEqual(1e-5);
     });
 });
@@ -98,7 +105,7 @@ describe('probabilities that underflow', () => {
 describe('no valid target', () => {
   for (const loss of LOSS_NAMES)
     testVariants(
-      `${loss}: zeros, and a gradient of zeros`,
+      `${loss} and its gradient are 0`,
       async (gpu, teacherType) => {
         const targets = view([IGNORED, IGNORED, IGNORED], 3, 1);
         const run = {
@@ -108,7 +115,7 @@ describe('no valid target', () => {
           teacherType,
           targets,
         };
-        const { ce, kd, gradient } = await answer(gpu, { ...run, scale: 65536 });
+        const { ce, kd, gradient } = await lossOnGpu(gpu, { ...run, scale: 65536 });
         expect([...ce, ...kd]).toEqual(new Array(6).fill(0));
         expect(new Set(gradient.map(Math.abs))).toEqual(new Set([0]));
       },
@@ -117,7 +124,7 @@ describe('no valid target', () => {
     );
 });
 
-describe('words that the teacher rules out with −∞', () => {
+describe('tokens that the teacher rules out with −∞', () => {
   const V = 67;
   const student = logits(2, V, 3);
   const ruledOut = (teacherType: Storage) => {
@@ -140,15 +147,15 @@ describe('words that the teacher rules out with −∞', () => {
           teacherType,
           targets: targetsOf(2, V),
         };
-        await expectTruth(gpu, { ...run, temperature: 2, alpha: 0.7, beta: 0.3 });
+        await expectReference(gpu, { ...run, temperature: 2, alpha: 0.7, beta: 0.3 });
       },
       undefined,
       loss === 'ce' ? ['f32'] : undefined,
     );
 
-  // KL(q ‖ p) is infinite there. What the step sees is a gradient that is far too large, which
-  // clipping or the loss scaler meets; a NaN would pass neither.
-  testVariants('rkl is huge, and no NaN', async (gpu, teacherType) => {
+  // KL(q ‖ p) is infinite there. The step gets a gradient that is far too large, which clipping or
+  // the loss scaler handles; a NaN would spoil both.
+  testVariants('rkl is huge, but not NaN', async (gpu, teacherType) => {
     const run: LossRun = {
       loss: 'rkl',
       student,
@@ -156,7 +163,7 @@ describe('words that the teacher rules out with −∞', () => {
       teacherType,
       targets: targetsOf(2, V),
     };
-    const { kd, gradient } = await answer(gpu, run);
+    const { kd, gradient } = await lossOnGpu(gpu, run);
     expect(Math.min(...kd)).toBeGreaterThan(1e20);
     expect(gradient.some(Number.isNaN)).toBe(false);
     expect(reference.norm(gradient)).toBeGreaterThan(1e20);
@@ -183,7 +190,7 @@ describe('logits of ±10,000', () => {
           teacherType,
           targets: targetsOf(3, V),
         };
-        const { gradient } = await expectTruth(gpu, { ...run, alpha: 0.7, beta: 0.3 });
+        const { gradient } = await expectReference(gpu, { ...run, alpha: 0.7, beta: 0.3 });
         expect(finite(gradient)).toBe(true);
       },
       undefined,
@@ -192,8 +199,9 @@ describe('logits of ±10,000', () => {
 });
 
 describe('vocabularies', () => {
-  const truths = new Map<string, ReturnType<typeof lossTruth>>();
-  // A prime, GPT-2's, and Llama 3's. The large ones once each way, for their truth takes long.
+  const references = new Map<string, ReturnType<typeof lossReference>>();
+  // A prime, GPT-2's, and Llama 3's. The large ones run with one number of lanes each, since their
+  // reference takes long.
   for (const [V, lanes] of [
     [1009, undefined],
     [50257, ['one lane']],
@@ -201,7 +209,7 @@ describe('vocabularies', () => {
   ] as const) {
     for (const loss of LOSS_NAMES)
       testVariants(
-        `${loss}, ${V} words`,
+        `${loss}, ${V} tokens`,
         async (gpu, teacherType) => {
           const models = {
             student: logits(2, V, 7),
@@ -216,19 +224,19 @@ describe('vocabularies', () => {
             alpha: 0.7,
             beta: 0.3,
           };
-          // Both numbers of lanes ask for the same truth, which takes longer than the kernel.
+          // Both numbers of lanes share one reference, which takes longer than the kernel.
           const key = `${loss} ${V} ${teacherType}`;
-          await expectTruth(gpu, run, () => {
-            const truth = truths.get(key) ?? lossTruth(run);
-            truths.set(key, truth);
-            return truth;
+          await expectReference(gpu, run, () => {
+            const expected = references.get(key) ?? lossReference(run);
+            references.set(key, expected);
+            return expected;
           });
         },
         lanes,
         loss === 'ce' ? ['f32'] : undefined,
       );
 
-    testVariants(`evaluation, ${V} words`, async (gpu, teacherType) => {
+    testVariants(`evaluation, ${V} tokens`, async (gpu, teacherType) => {
       const [z, y, t] = [logits(2, V, 7), logits(2, V, 8, teacherType), targetsOf(2, V)];
       const perToken = zeros(gpu, 'per token', [2, 4]);
       const student = upload(gpu, 'student', z.data, z.layout);
@@ -252,10 +260,10 @@ describe('vocabularies', () => {
   }
 });
 
-describe('a student that equals its teacher', () => {
+describe('a student equal to its teacher', () => {
   for (const V of [37, 50257]) {
     testVariants(
-      `has a divergence below 1e-6 and no gradient from it, ${V} words`,
+      `has divergences and gradients below 1e-6, ${V} tokens`,
       async (gpu, teacherType) => {
         const equal = logits(2, V, 9, teacherType);
         for (const loss of DIVERGENCE_NAMES) {
@@ -266,7 +274,7 @@ describe('a student that equals its teacher', () => {
             teacherType,
             targets: targetsOf(2, V),
           };
-          const { kd, gradient } = await answer(gpu, { ...run, temperature: 2, beta: 0.3 });
+          const { kd, gradient } = await lossOnGpu(gpu, { ...run, temperature: 2, beta: 0.3 });
           for (const value of kd) expect(Math.abs(value), loss).toBeLessThan(1e-6);
           expect(reference.norm(gradient), `${loss}, gradient`).toBeLessThan(1e-6);
         }
@@ -274,7 +282,7 @@ describe('a student that equals its teacher', () => {
     );
   }
 
-  testVariants('reads as KL below 1e-6 in an evaluation', async (gpu, teacherType) => {
+  testVariants('has a KL below 1e-6 in an evaluation', async (gpu, teacherType) => {
     const V = 50257;
     const { data, layout } = logits(2, V, 9, teacherType);
     const perToken = zeros(gpu, 'per token', [2, 4]);
@@ -284,24 +292,24 @@ describe('a student that equals its teacher', () => {
     await execute(gpu, (r) =>
       compare(r, { student, teacher, targets, perToken, ignoreIndex: IGNORED }),
     );
-    const figures = await download(gpu, perToken);
+    const results = await download(gpu, perToken);
     for (const row of [0, 1]) {
-      expect(Math.abs(figures[4 * row + 2])).toBeLessThan(1e-6);
-      expect(figures[4 * row]).toBe(figures[4 * row + 1]);
-      expect(figures[4 * row + 3]).toBe(1);
+      expect(Math.abs(results[4 * row + 2])).toBeLessThan(1e-6);
+      expect(results[4 * row]).toBe(results[4 * row + 1]);
+      expect(results[4 * row + 3]).toBe(1);
     }
   });
 });
 
 describe('gradients in f16', () => {
-  // Logits from a normal distribution of deviation 2, as a trained GPT-2's are within a row: then
-  // ln q is normal too, about −ln V − 2, and a gradient q · scale / tokens becomes 0 below half of
-  // the smallest f16, 2^-25. Of a standard normal variable,
-  // 94.1% lie below (ln(2^-25 · tokens · V / scale) + 2) / 2 = 1.56 at scale 1, and 3 in 10^5 below
-  // −3.98 at 65536.
+  // Logits are normal with a deviation of 2, as those of a trained GPT-2 are within a row. Then ln q
+  // is normal too, around −ln V − 2, and a gradient q · scale / tokens rounds to 0 below half of the
+  // smallest f16, 2^-25. Of a standard normal variable, 94.1% lie below
+  // (ln(2^-25 · tokens · V / scale) + 2) / 2 = 1.56 at a scale of 1, and 3 in 10^5 below −3.98 at
+  // 65536.
   const [TOKENS, ROWS, V] = [2048, 4, 50257];
 
-  it('are mostly lost to a mean over 2,048 tokens, and a loss scale of 65536 keeps them', async () => {
+  it('are mostly lost in a mean over 2,048 tokens, and a loss scale of 65536 saves them', async () => {
     const gpu = await openVariant('one lane');
     const random = new Random(1);
     const student = view(
@@ -310,7 +318,7 @@ describe('gradients in f16', () => {
       1,
       V,
     );
-    // ce reads no teacher; the student stands in for one.
+    // ce reads no teacher, so any tensor will do.
     const run: LossRun = {
       loss: 'ce',
       student,
@@ -319,12 +327,12 @@ describe('gradients in f16', () => {
       tokens: TOKENS,
     };
     const lost = async (scale: number) => {
-      const { gradient } = await answer(gpu, { ...run, scale });
+      const { gradient } = await lossOnGpu(gpu, { ...run, scale });
       expect(gradient.every((value) => value !== 0)).toBe(true);
       return gradient.filter((value) => roundToHalf(value) === 0).length / gradient.length;
     };
-    // 200,000 draws scatter by 0.0005; a row's Σ exp z, which shifts all of it, by 3%, which is
-    // 0.002.
+    // The share varies by 0.0005 for 200,000 samples, and by 0.002 because Σ exp z of a row varies by
+    // 3%.
     expect(Math.abs((await lost(1)) - 0.941)).toBeLessThan(0.005);
     expect(await lost(65536)).toBeLessThan(0.01);
   });

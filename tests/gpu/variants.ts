@@ -6,7 +6,7 @@
 // the f16 case proves that f16 is refused.
 
 import { expect, it } from 'vitest';
-import { type Storage, upload } from '../../src/check/tensors';
+import { lossState, type Storage, upload } from '../../src/check/tensors';
 import { Gpu } from '../../src/gpu/device';
 import * as reference from '../../src/reference';
 import type { DType } from '../../src/tensor/dtype';
@@ -60,6 +60,15 @@ export function testVariants(
       });
     }
   }
+}
+
+/** The Step and the Scaler that a loss reads; see lossState. */
+export function uploadLossState(gpu: Gpu, options: Parameters<typeof lossState>[0]) {
+  const { step, scaler } = lossState(options);
+  return {
+    step: upload(gpu, 'step', step.values, step.layout).place,
+    scaler: upload(gpu, 'scaler', scaler.values, scaler.layout).place,
+  };
 }
 
 /** A zeroed tensor. */

@@ -11,7 +11,7 @@ import {
   type CacheSummary,
   cacheBytes,
 } from '../../src/distill/teacher/cache-file';
-import { entryWords } from '../../src/kernels/topk';
+import { entrySize } from '../../src/kernels/topk';
 import { packEntry } from '../../src/reference/topk';
 import { type MemoryStorage, memoryStorage } from '../memory-storage';
 
@@ -85,7 +85,7 @@ describe('a cache that was written', () => {
       const identity = { ...IDENTITY, k };
       await written(storage, identity);
       expect(storage.bytes.length).toBe(cacheBytes(identity));
-      expect(cacheBytes(identity) - HEADER_BYTES).toBe(4 * 6 * 4 * entryWords(identity));
+      expect(cacheBytes(identity) - HEADER_BYTES).toBe(4 * 6 * 4 * entrySize(identity));
       const file = await CacheFile.open(storage, { ...identity });
       expect(file.summary).toEqual(SUMMARY);
       for (const index of [3, 0, 2, 1])
@@ -94,9 +94,9 @@ describe('a cache that was written', () => {
   );
 
   it('has 4 bytes for the tail and 4 a token, 6 with wide ids; 2 a token if all are cached', () => {
-    expect(entryWords({ V: 50257, k: 64 })).toBe(1 + 32 + 32);
-    expect(entryWords({ V: 65537, k: 64 })).toBe(1 + 32 + 64);
-    expect(entryWords({ V: 50257, k: 50257 })).toBe(25129);
+    expect(entrySize({ V: 50257, k: 64 })).toBe(1 + 32 + 32);
+    expect(entrySize({ V: 65537, k: 64 })).toBe(1 + 32 + 64);
+    expect(entrySize({ V: 50257, k: 50257 })).toBe(25129);
   });
 
   it.each(Object.keys(IDENTITY) as (keyof CacheIdentity)[])(
@@ -190,7 +190,7 @@ describe('a file that is no complete cache', () => {
 });
 
 describe('an entry that no teacher can have produced', () => {
-  const SIZE = entryWords(IDENTITY);
+  const SIZE = entrySize(IDENTITY);
   const half = (bits: number, at: number) => (entries: Uint32Array<ArrayBuffer>) => {
     new Uint16Array(entries.buffer)[at] = bits;
   };

@@ -5,7 +5,7 @@
 // A position's logits depend on its window, and windows differ from epoch to epoch. So the file
 // holds batches, not the text: (training batches + held-out batches) · B · T entries.
 
-import { entryWords, narrowIds, type TopK } from '../../kernels/topk';
+import { entrySize, hasU16Ids, type TopK } from '../../kernels/topk';
 
 /** A cache that cannot be used, or not for this run. */
 export class CacheError extends Error {
@@ -78,7 +78,7 @@ const MAGIC = 'stillkd1';
 /** Ample for the prompt and the teacher's continuation of at most 256 tokens. */
 const HEADER_BYTES = 2 ** 16;
 
-export const bytesPerPosition = (shape: TopK): number => 4 * entryWords(shape);
+export const bytesPerPosition = (shape: TopK): number => 4 * entrySize(shape);
 
 const positionsOf = ({
   batchSize,
@@ -264,11 +264,11 @@ const [NEGATIVE_ZERO, LOWEST] = [0x8000, 0xfbff];
  */
 function checkEntries(data: Uint32Array<ArrayBuffer>, shape: TopK, where: string): void {
   const { V, k } = shape;
-  const size = entryWords(shape);
+  const size = entrySize(shape);
   const pairs = Math.ceil(k / 2);
   const halves = new Uint16Array(data.buffer, data.byteOffset, 2 * data.length);
   const tails = new Float32Array(data.buffer, data.byteOffset, data.length);
-  const ids = narrowIds(shape) ? halves : data;
+  const ids = hasU16Ids(shape) ? halves : data;
   for (let entry = 0; entry < data.length; entry += size) {
     const position = `position ${entry / size} of ${where}`;
     const values = entry + (k < V ? 1 : 0);
@@ -280,7 +280,7 @@ function checkEntries(data: Uint32Array<ArrayBuffer>, shape: TopK, where: string
     // The tail sums at most V terms of at most 1 each.
     if (!(tails[entry] <= Math.log(V) + 1))
       throw damaged(`${position} has a tail of ${tails[entry]}`);
-    const first = narrowIds(shape) ? 2 * (values + pairs) : values + pairs;
+    const first = hasU16Ids(shape) ? 2 * (values + pairs) : values + pairs;
     let last = -1;
     for (let i = first; i < first + k; i++) {
       if (ids[i] <= last || ids[i] >= V)

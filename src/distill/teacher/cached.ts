@@ -3,7 +3,7 @@
 
 import type { Gpu } from '../../gpu/device';
 import { bufferOf, persistentTensor, type Tensor } from '../../gpu/program';
-import { type Entries, entryWords, expand, type TopK } from '../../kernels/topk';
+import { type Entries, entrySize, expand, type TopK } from '../../kernels/topk';
 import { Layout } from '../../tensor/layout';
 import type { BatchIndex, Split } from './batch-index';
 import { CacheError, type CacheFile } from './cache-file';
@@ -32,7 +32,7 @@ export function requireTemperature(
 
 /** A buffer for the entries of one batch: (B·T, entry size) u32. */
 export function batchEntries(gpu: Gpu, shape: TopK, B: number, T: number): Tensor {
-  const layout = Layout.contiguous([B * T, entryWords(shape)]);
+  const layout = Layout.contiguous([B * T, entrySize(shape)]);
   return persistentTensor(gpu, 'data', 'teacher entries', layout, 'u32');
 }
 
