@@ -1,6 +1,6 @@
-// Layout: how a tensor's elements lie in their storage. It answers as PyTorch does, with PyTorch's
-// own words where an operation is impossible. Pure numbers: it holds no data, and copies none. It
-// only says where a copy would be needed.
+// Layout: how a tensor's elements lie in their storage. Its methods give PyTorch's results, and
+// PyTorch's errors where an operation is impossible. It holds no data and copies none; it only says
+// when a copy is needed.
 
 import type { Fail, Sizes } from './strides';
 import {
@@ -14,19 +14,16 @@ import {
   wrapDimension,
 } from './strides';
 
-/** What an operation that may have to copy answers. */
+/** The result of an operation that may need a copy. */
 export interface Relayout {
   layout: Layout;
-  /**
-   * True if no strides over the old storage exist: the elements, in row-major order, go to a new
-   * one at offset 0.
-   */
+  /** Whether the elements must be copied, in row-major order, to a new storage at offset 0. */
   copied: boolean;
 }
 
 /**
- * An operation that the layout does not allow. The message's first line is PyTorch's text; its
- * second says the operation and the layout it met, for PyTorch leaves the sizes and strides out.
+ * An operation that the layout does not allow. The message's first line is PyTorch's text. The
+ * second has the operation, sizes and strides, which PyTorch leaves out.
  */
 export class LayoutError extends Error {
   override name = 'LayoutError';
@@ -35,7 +32,7 @@ export class LayoutError extends Error {
     readonly reason: string,
     /** The call, e.g. `view([-1, 512])`. */
     readonly operation: string,
-    /** What it was called on. */
+    /** The layout it was called on. */
     readonly layout: Layout,
   ) {
     super(`${reason}\n${operation} on ${layout}`);
@@ -49,22 +46,22 @@ const withValue = (values: Sizes, at: number, value: number) =>
 export class Layout {
   /** Sizes, outermost dimension first. */
   readonly shape: Sizes;
-  /** Elements from one index to the next, for each dimension; 0 where a dimension is expanded. */
+  /** Elements from one index to the next, for each dimension; 0 for an expanded dimension. */
   readonly strides: Sizes;
-  /** Where the first element lies, in elements from the start of the storage. */
+  /** The address of the first element, in elements from the start of the storage. */
   readonly offset: number;
   /** Number of elements. */
   readonly numel: number;
 
   /**
-   * Any layout, e.g. rows padded to `pitch`: `new Layout([B, T, V], [T * pitch, pitch, 1])`. All
-   * are whole numbers ≥ 0.
+   * Any layout, e.g. rows padded to `pitch`: `new Layout([B, T, V], [T * pitch, pitch, 1])`.
+   * @throws RangeError unless all are integers ≥ 0
    */
   constructor(shape: Sizes, strides: Sizes, offset = 0) {
-    const whole = [...shape, ...strides, offset, product(shape)].every(
+    const valid = [...shape, ...strides, offset, product(shape)].every(
       (n) => Number.isSafeInteger(n) && n >= 0,
     );
-    if (!whole || shape.length !== strides.length) {
+    if (!valid || shape.length !== strides.length) {
       throw new RangeError(
         `Layout: sizes ${list(shape)}, strides ${list(strides)}, offset ${offset} do not describe a tensor. ` +
           'Give as many strides as sizes, and whole numbers that are not negative.',
@@ -89,10 +86,7 @@ export class Layout {
     return stridesAreContiguous(this.shape, this.strides);
   }
 
-  /**
-   * Elements that a storage must have for this layout to lie in it: the last address + 1, or 0 if
-   * there is no element.
-   */
+  /** Elements that the storage must have at least: the last address + 1, or 0 without elements. */
   get extent(): number {
     return this.numel === 0
       ? 0
@@ -104,8 +98,8 @@ export class Layout {
   }
 
   /**
-   * Address of one element, in elements from the start of the storage. Takes one index a dimension;
-   * negative ones count back.
+   * The address of one element, in elements from the start of the storage. Takes one index per
+   * dimension; negative ones count from the end.
    */
   at(...index: number[]): number {
     const fail: Fail = this.failing(`at(${index.join(', ')})`);
@@ -121,7 +115,7 @@ export class Layout {
     }, this.offset);
   }
 
-  /** Addresses of all elements in row-major order: the order in which a copy reads them. */
+  /** The addresses of all elements in row-major order, as a copy reads them. */
   *addresses(): Generator<number> {
     const index = this.shape.map(() => 0);
     let address = this.offset;
@@ -137,8 +131,8 @@ export class Layout {
   }
 
   /**
-   * The same elements as another shape, without a copy; one size may be −1. Throws where no strides
-   * can show it.
+   * The same elements in another shape, without a copy; one size may be −1.
+   * @throws LayoutError if no strides give that shape
    */
   view(shape: Sizes): Layout {
     const fail: Fail = this.failing(`view(${list(shape)})`);
@@ -151,7 +145,7 @@ export class Layout {
     );
   }
 
-  /** A view where one exists, else a copy. */
+  /** A view if there is one, else a copy. */
   reshape(shape: Sizes): Relayout {
     return this.relayout(inferShape(shape, this.numel, this.failing(`reshape(${list(shape)})`)));
   }
@@ -163,8 +157,8 @@ export class Layout {
   }
 
   /**
-   * Dimensions `start` to `end`, both included, become one; a scalar gets one dimension. Copies
-   * where reshape does.
+   * Merges dimensions `start` to `end`, inclusive, into one; a scalar gets one dimension. Copies if
+   * reshape does.
    */
   flatten(start = 0, end = -1): Relayout {
     const fail: Fail = this.failing(`flatten(${start}, ${end})`);
@@ -177,7 +171,7 @@ export class Layout {
     return this.relayout([...this.shape.slice(0, first), merged, ...this.shape.slice(last + 1)]);
   }
 
-  /** One dimension becomes several: the view in which `sizes` stand in its place. */
+  /** A view with one dimension split into `sizes`. */
   unflatten(dim: number, sizes: Sizes): Layout {
     const fail: Fail = this.failing(`unflatten(${dim}, ${list(sizes)})`);
     const d = wrapDimension(dim, this.rank, fail);
@@ -186,8 +180,8 @@ export class Layout {
   }
 
   /**
-   * Python's `[start:stop:step]` on one dimension: null is an open end, negative counts back,
-   * beyond the ends is cut off.
+   * Python's `[start:stop:step]` on one dimension: null is an open end, negative indices count from
+   * the end, and indices past the ends are clamped.
    */
   slice(dim: number, start: number | null = null, stop: number | null = null, step = 1): Layout {
     const fail: Fail = this.failing(`slice(${dim}, ${start}, ${stop}, ${step})`);
@@ -209,10 +203,7 @@ export class Layout {
     );
   }
 
-  /**
-   * `length` indices of one dimension, from `start`. Its refusals are in PyTorch 2's words; older
-   * ones differ here.
-   */
+  /** `length` indices of one dimension, from `start`. Errors are PyTorch 2's; older ones differ. */
   narrow(dim: number, start: number, length: number): Layout {
     const fail: Fail = this.failing(`narrow(${dim}, ${start}, ${length})`);
     if (this.rank === 0) fail('narrow() cannot be applied to a 0-dim tensor.');
@@ -229,7 +220,7 @@ export class Layout {
     return this.slice(d, first, first + length);
   }
 
-  /** One index of one dimension; the dimension goes. */
+  /** One index of one dimension, which is removed. */
   select(dim: number, index: number): Layout {
     const fail: Fail = this.failing(`select(${dim}, ${index})`);
     if (this.rank === 0) fail('select() cannot be applied to a 0-dim tensor.');
@@ -244,7 +235,7 @@ export class Layout {
     return new Layout(without(this.shape, d), without(this.strides, d), address);
   }
 
-  /** Two dimensions change places. */
+  /** Swaps two dimensions. */
   transpose(dim0: number, dim1: number): Layout {
     const fail: Fail = this.failing(`transpose(${dim0}, ${dim1})`);
     const a = wrapDimension(dim0, this.rank, fail);
@@ -254,7 +245,7 @@ export class Layout {
     return new Layout(swap(this.shape), swap(this.strides), this.offset);
   }
 
-  /** Dimension i of the result is dimension `order[i]` of this. */
+  /** Dimension i of the result is this layout's dimension `order[i]`. */
   permute(order: Sizes): Layout {
     const fail: Fail = this.failing(`permute(${list(order)})`);
     if (order.length !== this.rank) {
@@ -273,16 +264,14 @@ export class Layout {
     );
   }
 
-  /**
-   * Dimensions of size 1 are repeated with stride 0, and new ones put in front; −1 keeps a size.
-   */
+  /** Repeats dimensions of size 1 with stride 0, and adds new ones in front; −1 keeps a size. */
   expand(sizes: Sizes): Layout {
     const fail: Fail = this.failing(`expand(${list(sizes)})`);
     const { shape, strides } = expandGeometry(this.shape, this.strides, sizes, fail);
     return new Layout(shape, strides, this.offset);
   }
 
-  /** Without the dimensions of size 1, or without `dim` if its size is 1. */
+  /** Removes the dimensions of size 1, or only `dim` if its size is 1. */
   squeeze(dim?: number): Layout {
     const fail: Fail = this.failing(`squeeze(${dim ?? ''})`);
     const only = dim === undefined ? undefined : wrapDimension(dim, this.rank, fail);
@@ -291,7 +280,7 @@ export class Layout {
     return new Layout(this.shape.filter(stays), this.strides.filter(stays), this.offset);
   }
 
-  /** A dimension of size 1 is put in front of `dim`; −1 puts it last. */
+  /** Inserts a dimension of size 1 in front of `dim`; −1 puts it last. */
   unsqueeze(dim: number): Layout {
     const fail: Fail = this.failing(`unsqueeze(${dim})`);
     const d = wrapDimension(dim, this.rank + 1, fail);

@@ -1,11 +1,8 @@
-// Seeded random numbers: the same seed gives the same numbers, on every machine. Not for secrets.
-// The generator is Blackman and Vigna's xoshiro128**, with its state hashed from the seed and the
-// names of the forks.
+// Seeded random numbers: the same seed gives the same numbers on every machine. Not for secrets.
+// The generator is Blackman and Vigna's xoshiro128**; its state is a hash of the seed and the names
+// of the forks.
 
-/**
- * One step of xoshiro128**: the next 32 bits, 0 to 2³² − 1. Changes `state`, four words that are
- * not all 0.
- */
+/** One step of xoshiro128**: the next u32. Changes `state`, four u32 that are not all 0. */
 export function xoshiro128(state: Uint32Array): number {
   const bits = Math.imul(rotated(Math.imul(state[1], 5), 7), 9) >>> 0;
   const shifted = state[1] << 9;
@@ -18,22 +15,17 @@ export function xoshiro128(state: Uint32Array): number {
   return bits;
 }
 
-const rotated = (word: number, by: number) => (word << by) | (word >>> (32 - by));
+const rotated = (bits: number, by: number) => (bits << by) | (bits >>> (32 - by));
 
-/**
- * Every bit of the result depends on every bit of `word`. A bijection: the finaliser of
- * MurmurHash3.
- */
-function mixed(word: number): number {
-  let h = word;
+/** MurmurHash3's finaliser: a bijection whose every output bit depends on every input bit. */
+function mixed(bits: number): number {
+  let h = bits;
   h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
   return (h ^ (h >>> 16)) >>> 0;
 }
 
-/**
- * Four words from a text. Each takes in every character and, so that they differ, its own number.
- */
+/** A text → four u32. Each depends on every character, and on its lane, so that they differ. */
 function hashed(text: string): Uint32Array {
   const state = Uint32Array.of(1, 2, 3, 4);
   for (let i = 0; i < text.length; i++) {
@@ -43,18 +35,18 @@ function hashed(text: string): Uint32Array {
       );
     }
   }
-  // xoshiro never leaves the state of all zeros.
-  if (state.every((word) => word === 0)) state[0] = 1;
+  // xoshiro never leaves a state of zeros.
+  if (state.every((bits) => bits === 0)) state[0] = 1;
   return state;
 }
 
 /** A stream of random numbers. */
 export class Random {
   private readonly state: Uint32Array;
-  /** Seed and fork names; a name is quoted, so that no two paths read the same. */
+  /** The seed and the names of the forks, quoted so that different paths never look alike. */
   private readonly path: string;
 
-  /** `seed` is a whole number; as a text it can be anything. */
+  /** `seed` is an integer, or any text. */
   constructor(seed: number | string) {
     if (typeof seed === 'number' && !Number.isSafeInteger(seed)) {
       throw new RangeError(
@@ -66,8 +58,8 @@ export class Random {
   }
 
   /**
-   * An independent stream, the same for a name however much was drawn before: what validation draws
-   * cannot disturb training, and step 37 can be drawn again after a restart with `fork('step 37')`.
+   * An independent stream that depends on the name, not on what was drawn before. So validation
+   * cannot disturb training, and `fork('step 37')` gives the same numbers after a restart.
    */
   fork(name: string): Random {
     return new Random(`${this.path}/${JSON.stringify(name)}`);
@@ -78,20 +70,19 @@ export class Random {
     return xoshiro128(this.state) / 2 ** 32;
   }
 
-  /** Standard normal: mean 0, variance 1. At most 6.7 in size. */
+  /** Standard normal: mean 0, variance 1. The magnitude is at most 6.7. */
   normal(): number {
-    // Box and Muller. 1 − uniform is never 0, so the logarithm is finite.
+    // Box–Muller. 1 − uniform is never 0, so the logarithm is finite.
     const radius = Math.sqrt(-2 * Math.log(1 - this.uniform()));
     return radius * Math.cos(2 * Math.PI * this.uniform());
   }
 
-  /** 0 to n − 1, each equally likely. `n` is a whole number from 1 to 2³². */
+  /** An integer from 0 to n − 1, uniformly. `n` is an integer from 1 to 2³². */
   integer(n: number): number {
     if (!Number.isInteger(n) || n < 1 || n > 2 ** 32) {
       throw new RangeError(`Random.integer: n is ${n}. Give a whole number from 1 to 2³².`);
     }
-    // Beyond the last whole multiple of n, small remainders would come more often; so those are
-    // drawn again.
+    // Past the last multiple of n small remainders would be more likely, so those are drawn again.
     const limit = 2 ** 32 - (2 ** 32 % n);
     for (;;) {
       const bits = xoshiro128(this.state);

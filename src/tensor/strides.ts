@@ -1,10 +1,10 @@
-// Stride arithmetic on plain arrays: what Layout's methods are computed from. Sizes and strides are
-// in elements. Where PyTorch refuses, `fail` is called with PyTorch's text.
+// Stride arithmetic on plain arrays, for Layout's methods. Sizes and strides count elements. If
+// PyTorch raises an error, `fail` is called with PyTorch's text.
 
 export type Sizes = readonly number[];
 export type Fail = (reason: string) => never;
 
-/** As PyTorch prints sizes. */
+/** Sizes as PyTorch prints them. */
 export const list = (values: Sizes) => `[${values.join(', ')}]`;
 
 /** Number of elements of a shape; 1 for a scalar's empty shape. */
@@ -24,7 +24,7 @@ export function contiguousStrides(shape: Sizes): number[] {
 }
 
 /**
- * True if row-major order walks the storage one element at a time. A dimension of size 1 may have
+ * Whether row-major order walks the storage one element at a time. Dimensions of size 1 may have
  * any stride.
  */
 export function stridesAreContiguous(shape: Sizes, strides: Sizes): boolean {
@@ -39,17 +39,17 @@ export function stridesAreContiguous(shape: Sizes, strides: Sizes): boolean {
 }
 
 /**
- * The strides that show a tensor's elements, in the same order, as `newShape`; undefined where none
- * exist, and only a copy would do. Both shapes must have the same number of elements.
+ * The strides that show a tensor's elements, in the same order, as `newShape`; undefined if there
+ * are none and a copy is needed. Both shapes must have the same number of elements.
  *
- * Neighbouring dimensions form a block where the left one's stride is size × stride of the right
- * one: within a block the elements are evenly spaced, so it can be cut into any sizes with its own
- * product. A new dimension must not span blocks.
+ * Neighbouring dimensions form a block if the left one's stride is size × stride of the right one.
+ * Elements of a block are evenly spaced, so it can be split into any sizes with the same product.
+ * A new dimension must not span blocks.
  */
 export function viewStrides(shape: Sizes, strides: Sizes, newShape: Sizes): number[] | undefined {
   if (shape.length === 0) return newShape.map(() => 1);
   if (shape.includes(0)) {
-    // No element, so any strides are right. These are the ones that PyTorch gives.
+    // Without elements any strides are right. These are PyTorch's.
     const same = shape.length === newShape.length && shape.every((size, d) => size === newShape[d]);
     return same ? [...strides] : contiguousStrides(newShape);
   }
@@ -75,10 +75,7 @@ export function viewStrides(shape: Sizes, strides: Sizes, newShape: Sizes): numb
   return newStrides;
 }
 
-/**
- * `dim` counted from the front. `rank` is how many dimensions there are to choose from; a scalar
- * counts as one.
- */
+/** `dim`, which may be negative, counted from the front. A scalar counts as one dimension. */
 export function wrapDimension(dim: number, rank: number, fail: Fail): number {
   const count = Math.max(rank, 1);
   if (!Number.isInteger(dim) || dim < -count || dim >= count) {
@@ -89,7 +86,7 @@ export function wrapDimension(dim: number, rank: number, fail: Fail): number {
   return dim < 0 ? dim + count : dim;
 }
 
-/** `shape` for `numel` elements, with its −1, if it has one, worked out. */
+/** `shape` with its −1, if it has one, replaced by the size that gives `numel` elements. */
 export function inferShape(shape: Sizes, numel: number, fail: Fail): number[] {
   let free = -1;
   for (const [d, size] of shape.entries()) {
@@ -109,13 +106,12 @@ export function inferShape(shape: Sizes, numel: number, fail: Fail): number[] {
   return fail(`shape '${list(shape)}' is invalid for input of size ${numel}`);
 }
 
-/** Shape and strides of a tensor that is repeated up to `sizes`; −1 keeps a size. */
+/** Shape and strides of a tensor expanded to `sizes`; −1 keeps a size. */
 export function expandGeometry(shape: Sizes, strides: Sizes, sizes: Sizes, fail: Fail) {
   const rank = shape.length;
   const added = sizes.length - rank;
   if (added < 0) {
-    // PyTorch names the tensor's type here. A layout has none; float is the one that most people
-    // see.
+    // PyTorch names the tensor's type here. A layout has none; most people see float.
     fail(
       `expand(torch.FloatTensor{${list(shape)}}, size=${list(sizes)}): the number of sizes provided (${sizes.length}) ` +
         `must be greater or equal to the number of dimensions in the tensor (${rank})`,
@@ -132,18 +128,18 @@ export function expandGeometry(shape: Sizes, strides: Sizes, sizes: Sizes, fail:
       );
     }
     const size = d < 0 ? 1 : shape[d];
-    const kept = target === -1 || target === size;
-    if (!kept && size !== 1) {
+    const unchanged = target === -1 || target === size;
+    if (!unchanged && size !== 1) {
       fail(
         `The expanded size of the tensor (${target}) must match the existing size (${size}) at non-singleton dimension ` +
           `${i}.  Target sizes: ${list(sizes)}.  Tensor sizes: ${list(shape)}`,
       );
     }
-    if (!kept && !(Number.isInteger(target) && target >= 0)) {
+    if (!unchanged && !(Number.isInteger(target) && target >= 0)) {
       fail(`Trying to create tensor with negative dimension ${target}: ${list(sizes)}`);
     }
-    newShape[i] = kept ? size : target;
-    if (!kept || rank === 0) newStrides[i] = 0;
+    newShape[i] = unchanged ? size : target;
+    if (!unchanged || rank === 0) newStrides[i] = 0;
     else newStrides[i] = d < 0 ? newShape[i + 1] * newStrides[i + 1] : strides[d];
   }
   return { shape: newShape, strides: newStrides };

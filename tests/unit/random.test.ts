@@ -1,5 +1,5 @@
-// The seeded generator: against its published definition in big integers, and by statistics; and
-// float16 on the CPU.
+// The seeded random generator against its published definition and by statistics; and float16 on the
+// CPU.
 
 import { describe, expect, test } from 'vitest';
 import { fromHalf, roundToHalf, toHalf } from '../../src/tensor/dtype';
@@ -20,22 +20,22 @@ function correlation(a: number[], b: number[]): number {
 test('xoshiro128 follows its definition in exact integers', () => {
   const mask = 0xffffffffn;
   const rotate = (x: bigint, k: bigint) => ((x << k) | (x >> (32n - k))) & mask;
-  const words = [1n, 2n, 3n, 4n];
-  const state = Uint32Array.from(words, Number);
+  const exact = [1n, 2n, 3n, 4n];
+  const state = Uint32Array.from(exact, Number);
   for (let i = 0; i < 1000; i++) {
-    const expected = (rotate((words[1] * 5n) & mask, 7n) * 9n) & mask;
-    const t = (words[1] << 9n) & mask;
-    words[2] ^= words[0];
-    words[3] ^= words[1];
-    words[1] ^= words[2];
-    words[0] ^= words[3];
-    words[2] ^= t;
-    words[3] = rotate(words[3], 11n);
+    const expected = (rotate((exact[1] * 5n) & mask, 7n) * 9n) & mask;
+    const t = (exact[1] << 9n) & mask;
+    exact[2] ^= exact[0];
+    exact[3] ^= exact[1];
+    exact[1] ^= exact[2];
+    exact[0] ^= exact[3];
+    exact[2] ^= t;
+    exact[3] = rotate(exact[3], 11n);
     expect(xoshiro128(state)).toBe(Number(expected));
   }
 });
 
-test('the same seed gives the same numbers, another seed others', () => {
+test('the same seed gives the same numbers, and another seed different ones', () => {
   const numbers = (seed: number) => {
     const random = new Random(seed);
     return [
@@ -49,7 +49,7 @@ test('the same seed gives the same numbers, another seed others', () => {
 });
 
 describe('fork', () => {
-  test('does not depend on what was drawn before, and draws nothing', () => {
+  test('does not depend on what was drawn before, and draws nothing itself', () => {
     const used = new Random(1);
     const fresh = new Random(1);
     draw(100, () => used.uniform());
@@ -60,10 +60,10 @@ describe('fork', () => {
     expect(draw(50, () => fresh.uniform())).toEqual(draw(50, () => untouched.uniform()));
   });
 
-  test('gives streams that do not correlate with each other or their parent', () => {
+  test('gives streams that do not correlate with each other or with their parent', () => {
     const n = 20_000;
     const random = new Random(1);
-    const near = [
+    const related = [
       random,
       random.fork('a'),
       random.fork('b'),
@@ -71,14 +71,14 @@ describe('fork', () => {
       random.fork('a').fork('a'),
       new Random(2),
     ];
-    const streams = near.map((stream) => draw(n, () => stream.uniform()));
+    const streams = related.map((stream) => draw(n, () => stream.uniform()));
     for (const [i, a] of streams.entries()) {
       for (const b of streams.slice(i + 1))
         expect(Math.abs(correlation(a, b))).toBeLessThan(5 / Math.sqrt(n));
     }
   });
 
-  test('of a fork is not a fork by a longer name', () => {
+  test('of a fork differs from a fork with a longer name', () => {
     const random = new Random(1);
     const paths = [
       random.fork('a').fork('b'),
@@ -103,7 +103,7 @@ test('uniform fills [0, 1) evenly', () => {
   const n = 100_000;
   for (let i = 0; i < n; i++) counts[Math.floor(random.uniform() * 100)]++;
   const chiSquared = counts.reduce((sum, count) => sum + (count - n / 100) ** 2 / (n / 100), 0);
-  // 99 degrees of freedom: mean 99, standard deviation 14. Too even would be as wrong.
+  // 99 degrees of freedom: mean 99, standard deviation 14. Too even would be wrong as well.
   expect(Math.abs(chiSquared - 99)).toBeLessThan(5 * Math.sqrt(2 * 99));
 });
 
@@ -111,23 +111,26 @@ test('normal has the moments and the tails of a standard normal', () => {
   const random = new Random(4);
   const n = 200_000;
   const values = draw(n, () => random.normal());
-  const near = (actual: number, expected: number, deviation: number) =>
+  const expectNear = (actual: number, expected: number, deviation: number) =>
     expect(Math.abs(actual - expected)).toBeLessThan((5 * deviation) / Math.sqrt(n));
-  near(mean(values), 0, 1);
-  near(mean(values.map((x) => x ** 2)), 1, Math.sqrt(2));
-  near(mean(values.map((x) => x ** 3)), 0, Math.sqrt(15));
-  near(mean(values.map((x) => x ** 4)), 3, Math.sqrt(96));
-  near(mean(values.map((x) => (Math.abs(x) > 1.959964 ? 1 : 0))), 0.05, Math.sqrt(0.05 * 0.95));
+  expectNear(mean(values), 0, 1);
+  expectNear(mean(values.map((x) => x ** 2)), 1, Math.sqrt(2));
+  expectNear(mean(values.map((x) => x ** 3)), 0, Math.sqrt(15));
+  expectNear(mean(values.map((x) => x ** 4)), 3, Math.sqrt(96));
+  expectNear(
+    mean(values.map((x) => (Math.abs(x) > 1.959964 ? 1 : 0))),
+    0.05,
+    Math.sqrt(0.05 * 0.95),
+  );
   expect(Math.abs(correlation(values.slice(1), values.slice(0, -1)))).toBeLessThan(
     5 / Math.sqrt(n),
   );
 });
 
-test('integer is even over its range, also where the range does not divide 2³²', () => {
+test('integer is uniform over its range, even if the range does not divide 2³²', () => {
   const random = new Random(5);
   const n = 90_000;
-  // With a plain remainder the lowest third of this range would come twice as often as each of the
-  // others.
+  // A plain remainder would give the lowest third of this range twice as often as the others.
   const range = 3 * 2 ** 30;
   const thirds = [0, 0, 0];
   for (let i = 0; i < n; i++) thirds[Math.floor(random.integer(range) / 2 ** 30)]++;
@@ -137,7 +140,7 @@ test('integer is even over its range, also where the range does not divide 2³²
   expect(random.integer(1)).toBe(0);
 });
 
-test('what is no seed and no range says so', () => {
+test('an invalid seed or range is an error', () => {
   expect(() => new Random(0.5)).toThrow('the seed 0.5 is not a whole number');
   for (const n of [0, -1, 1.5, 2 ** 33, Number.NaN])
     expect(() => new Random(1).integer(n)).toThrow(`n is ${n}.`);
@@ -153,7 +156,7 @@ describe('float16', () => {
     return sign * (exponent ? (1 + fraction / 1024) * 2 ** (exponent - 15) : fraction * 2 ** -24);
   };
 
-  test('all 65,536 are read as the format says, and written back to the same bits', () => {
+  test('all 65,536 are read as the format defines them, and written back to the same bits', () => {
     const halves = Uint16Array.from({ length: 65536 }, (_, i) => i);
     const values = fromHalf(halves);
     const expected = Float32Array.from(halves, value);
@@ -168,12 +171,12 @@ describe('float16', () => {
     }
   });
 
-  test('between two neighbours the nearer is taken, and on a tie the even one', () => {
+  test('rounds to the nearer neighbour, and on a tie to the even one', () => {
     const single = new Float32Array(3);
     const bits = new Uint32Array(single.buffer);
     for (let half = 0; half < 0x7c00; half++) {
       const low = value(half);
-      // Past the largest, the next would be 65536: from half way there it is infinity.
+      // After the largest comes 65536, if it existed; from half way there the result is infinity.
       const high = half === 0x7bff ? 65536 : value(half + 1);
       single[1] = (low + high) / 2;
       bits[0] = bits[1] - 1;
@@ -189,7 +192,7 @@ describe('float16', () => {
     }
   });
 
-  test('what has no float16 nearby: infinities, NaN, and the smallest float32', () => {
+  test('infinities, NaN, and numbers outside the range of float16', () => {
     const nan = new Float32Array(Uint32Array.of(0x7f800001, 0xffc00000).buffer);
     expect([...fromHalf(toHalf(nan))]).toEqual([Number.NaN, Number.NaN]);
     const odd = [
@@ -214,7 +217,7 @@ describe('float16', () => {
     expect(roundToHalf(1e6)).toBe(Number.POSITIVE_INFINITY);
   });
 
-  test('a view into a longer buffer is converted alone', () => {
+  test('converts only the view, not the buffer that it is part of', () => {
     const values = Float32Array.of(9, 1, 2, 9).subarray(1, 3);
     expect([...toHalf(values)]).toEqual([0x3c00, 0x4000]);
     expect([...fromHalf(Uint16Array.of(9, 0x3c00).subarray(1))]).toEqual([1]);
