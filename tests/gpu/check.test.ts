@@ -1,5 +1,5 @@
-// Check my GPU: every kernel passes on this adapter, leaves nothing behind and is quick; what is
-// broken is a failing row.
+// Check my GPU: every kernel passes on this adapter, quickly and without leaking buffers; a broken
+// kernel is a failing row.
 
 import { describe, expect, it } from 'vitest';
 import { type CheckRow, reportText, runChecks } from '../../src/check/run';
@@ -24,20 +24,20 @@ const FILES = Object.entries(
   .filter((name) => name !== 'distil')
   .concat(DIVERGENCE_NAMES);
 
-/** The names of the shaders that are made on a device from now on. */
+/** The labels of the shaders that are created on a device from now on. */
 function shadersOf({ device }: Gpu): Set<string> {
-  const seen = new Set<string>();
+  const labels = new Set<string>();
   const create = device.createShaderModule.bind(device);
   device.createShaderModule = (descriptor) => {
-    seen.add(descriptor.label ?? '');
+    labels.add(descriptor.label ?? '');
     return create(descriptor);
   };
-  return seen;
+  return labels;
 }
 
 let opened = 0;
 
-/** Opens a device of its own on which the shaders of one name are other than their file. */
+/** Opens a new device on which the shaders of one label have a changed text. */
 async function openBroken(label: string, change: (code: string) => string): Promise<Gpu> {
   const gpu = await openTestDevice(`broken ${label} ${++opened}`);
   const create = gpu.device.createShaderModule.bind(gpu.device);
@@ -45,7 +45,7 @@ async function openBroken(label: string, change: (code: string) => string): Prom
     if (descriptor.label !== label) return create(descriptor);
     const code = change(descriptor.code);
     if (code === descriptor.code)
-      throw new Error(`break ${label}: the text is as before. Correct the test.`);
+      throw new Error(`break ${label}: the text has not changed. Correct the test.`);
     return create({ ...descriptor, code });
   };
   return gpu;
@@ -56,22 +56,22 @@ const failed = (rows: CheckRow[]) =>
 
 it('passes on this adapter, in each storage type it has, within 20 s, and frees its buffers', async () => {
   const gpu = await openTestDevice();
-  const seen = shadersOf(gpu);
+  const compiled = shadersOf(gpu);
   const before = gpu.memory.totals();
-  const told: CheckRow[] = [];
+  const reported: CheckRow[] = [];
   const started = performance.now();
-  const rows = await runChecks(gpu, (row) => told.push(row));
+  const rows = await runChecks(gpu, (row) => reported.push(row));
   const seconds = (performance.now() - started) / 1000;
   expect(rows.filter(({ passed }) => !passed)).toEqual([]);
-  expect(told).toEqual(rows);
+  expect(reported).toEqual(rows);
   expect(new Set(rows.map(({ dtype }) => dtype))).toEqual(
     new Set(gpu.adapter.f16 ? ['f32', 'f16'] : ['f32']),
   );
   for (const { kernel, error, tolerance } of rows)
     expect(error, kernel).toBeLessThanOrEqual(tolerance);
-  // A GPU's kernels are the next test's.
+  // The next test covers the kernels that only GPUs use.
   const others = ['matmul_tile', ...(gpu.adapter.subgroupSize === 4 ? [] : ['matmul_quads'])];
-  expect(seen).toEqual(new Set(FILES.filter((name) => !others.includes(name))));
+  expect(compiled).toEqual(new Set(FILES.filter((name) => !others.includes(name))));
   expect(gpu.memory.totals()).toEqual(before);
   expect(seconds).toBeLessThan(20);
 
@@ -82,12 +82,12 @@ it('passes on this adapter, in each storage type it has, within 20 s, and frees 
   expect(text.match(/ passed$/gm)).toHaveLength(rows.length);
 });
 
-it('passes with the kernels that a GPU gets', async () => {
+it('passes with the kernels that GPUs use', async () => {
   const gpu = await openVariant('many lanes');
-  const seen = shadersOf(gpu);
+  const compiled = shadersOf(gpu);
   const rows = await runChecks(gpu, () => undefined);
   const others = ['matmul_subgroup', 'matmul_quads'];
-  expect(seen).toEqual(new Set(FILES.filter((name) => !others.includes(name))));
+  expect(compiled).toEqual(new Set(FILES.filter((name) => !others.includes(name))));
   expect(rows.filter(({ passed }) => !passed)).toEqual([]);
   expect(rows.length).toBeGreaterThan(40);
 });
@@ -115,7 +115,7 @@ it('one kernel can be checked alone; an unknown name is answered with the names'
   );
 });
 
-it('a kernel that writes where its layout does not look fails', async () => {
+it('a kernel that writes outside its layout fails', async () => {
   const gpu = await openBroken('matmul', (code) =>
     code.replace('params.c_offset + m * params.c_row', 'm * params.c_row'),
   );
@@ -126,7 +126,7 @@ it('a kernel that writes where its layout does not look fails', async () => {
   );
 });
 
-it('a kernel that does not compile is a failing row with the compiler’s words, and the others run', async () => {
+it('a kernel that does not compile is a failing row with the compiler’s message, and the others run', async () => {
   const gpu = await openBroken('copy', (code) =>
     code.replace('fn main', 'fn other() { let x: f32 = 1u; }\n@compute fn main'),
   );

@@ -1,9 +1,9 @@
-// GPT-2's gradients as the trainer makes them: against the slow twin and against finite differences
-// of the GPU's own loss; the same whether a batch comes whole or in parts and the head whole or in
-// chunks; and none applied that is not one.
+// GPT-2's gradients in the trainer: against the reference, and against finite differences of the
+// GPU's own loss. They do not depend on accumulation or on the head's chunks, and a gradient that
+// is not finite is never applied.
 //
-// Tolerances, relative norms for each parameter: f32 1e-4, f16 1e-2 (each activation is rounded by
-// 2^-11 = 5e-4, and a gradient passes some ten of them). Sums taken in another order: 1e-5.
+// Tolerances, as relative norms for each parameter: f32 1e-4; f16 1e-2, since each activation is
+// rounded by 2^-11 = 5e-4 and a gradient passes some ten of them; sums in another order 1e-5.
 
 import { expect, it } from 'vitest';
 import type { Batch } from '../../src/data/batches';
@@ -24,7 +24,7 @@ const [B, T] = [3, 7];
 const batch = batchOf(TINY, B, T, 1, 1);
 const LIMIT: Record<Storage, number> = { f32: 1e-4, f16: 1e-2 };
 
-function truth(batches: Batch[], loss: 'mixed' | 'ce', config = TINY) {
+function expectedOf(batches: Batch[], loss: 'mixed' | 'ce', config = TINY) {
   return reference.lossAndGradients(
     referenceWeights(config, weightsOf(config)),
     config,
@@ -40,9 +40,9 @@ function truth(batches: Batch[], loss: 'mixed' | 'ce', config = TINY) {
 }
 
 /**
- * Parameters whose gradients are further apart than `limit`, with how far. The key third of
- * attn.c_attn.bias has a gradient of exactly 0, because softmax does not see a constant added to
- * all scores; there it must be small beside the rest.
+ * The parameters whose gradients differ by more than `limit`, with the error. The keys' third of
+ * attn.c_attn.bias has a gradient of exactly 0, because softmax ignores a constant added to all
+ * scores; there the gradient must be small compared with the others.
  */
 function differing(
   actual: ReadonlyMap<string, reference.Numbers>,
@@ -55,10 +55,10 @@ function differing(
     if (!name.endsWith('attn.c_attn.bias'))
       return { name, error: reference.relativeError(got, want) };
     const third = got.length / 3;
-    const rest = (values: number[]) => [...values.slice(0, third), ...values.slice(2 * third)];
+    const others = (values: number[]) => [...values.slice(0, third), ...values.slice(2 * third)];
     const key = reference.norm(got.slice(third, 2 * third)) / reference.norm(want);
-    expect(key, `${name}, the keys' part`).toBeLessThan(LIMIT[dtype]);
-    return { name, error: reference.relativeError(rest(got), rest(want)) };
+    expect(key, `${name}, keys`).toBeLessThan(LIMIT[dtype]);
+    return { name, error: reference.relativeError(others(got), others(want)) };
   });
   expect(errors).toHaveLength(actual.has('lm_head.weight') ? 29 : 28);
   return errors.filter(({ error }) => !(error < limit));
@@ -66,11 +66,11 @@ function differing(
 
 for (const loss of ['mixed', 'ce'] as const) {
   testVariants(
-    `every gradient of ${loss} is the slow twin’s`,
+    `every gradient of ${loss} is the reference’s`,
     async (gpu, dtype) => {
       const run = await startTrainer(gpu, { batchSize: B, contextLength: T, dtype, loss });
       const record = await run.step([batch]);
-      const expected = truth([batch], loss);
+      const expected = expectedOf([batch], loss);
       expect(
         differing(
           await run.gradients(),
@@ -94,10 +94,10 @@ for (const loss of ['mixed', 'ce'] as const) {
   );
 }
 
-it('gradients are the slopes of the GPU’s own loss', async () => {
-  // The loss is near 5 and good to about 5e-7, so a step of 1e-2 to both sides gives slopes good to
-  // 3e-5; its third-order error is of the order of 1e-4. Of each parameter the coordinate with the
-  // largest gradient is moved: those are 1e-2 to 1.
+it('gradients are the finite differences of the GPU’s own loss', async () => {
+  // The loss is near 5 and good to about 5e-7, so central differences with 1e-2 are good to 3e-5;
+  // their third-order error is around 1e-4. Each parameter is moved at the coordinate with its
+  // largest gradient, which is 1e-2 to 1.
   const EPSILON = 1e-2;
   const run = await startTrainer(await openVariant('one lane'), { batchSize: B, contextLength: T });
   await run.step([batch], { learningRate: 0 });
@@ -133,8 +133,8 @@ testVariants(
     const large = await startTrainer(gpu, { batchSize: 6, contextLength: T, dtype });
     const [inParts, whole] = [await small.step(parts), await large.step([joined(parts)])];
     const [some, all] = [await small.gradients(), await large.gradients()];
-    // Rows do not see each other, so f16 rounds the same things in both; only the sums' order
-    // differs.
+    // Rows are independent, so f16 rounds the same numbers in both runs; only sums have another
+    // order.
     expect(differing(some, (name) => all.get(name) as Float32Array, 1e-5, dtype)).toEqual([]);
     expect(inParts.tokens).toBe(whole.tokens);
     expect(
@@ -143,7 +143,7 @@ testVariants(
         [whole.loss, whole.ce, whole.kd],
       ),
     ).toBeLessThan(1e-6);
-    const expected = truth(parts, 'mixed');
+    const expected = expectedOf(parts, 'mixed');
     expect(differing(some, (name) => expected.gradients[name].data, LIMIT[dtype], dtype)).toEqual(
       [],
     );
@@ -154,12 +154,12 @@ testVariants(
 );
 
 testVariants(
-  'a head of its own has gradients of its own',
+  'an untied head has its own gradient',
   async (gpu, dtype) => {
     const untied = { ...TINY, tie_word_embeddings: false };
     const run = await startTrainer(gpu, { batchSize: B, contextLength: T, dtype, student: untied });
     const { loss } = await run.step([batch]);
-    const expected = truth([batch], 'mixed', untied);
+    const expected = expectedOf([batch], 'mixed', untied);
     expect(expected.gradients['lm_head.weight'].shape).toEqual([TINY.vocab_size, TINY.n_embd]);
     expect(
       differing(
@@ -176,12 +176,12 @@ testVariants(
 );
 
 testVariants(
-  'a head in chunks of rows gives what the whole head gives',
+  'a head in chunks of rows gives the same gradients as the whole head',
   async (gpu, dtype) => {
     const whole = await startTrainer(gpu, { batchSize: B, contextLength: T, dtype });
     const record = await whole.step([batch]);
     const gradients = await whole.gradients();
-    // 21 rows in fours, and one at a time where not even one row fits.
+    // 21 rows, 4 at a time; and 1 at a time if not even one row fits.
     for (const chunkElements of [4 * TINY.vocab_size + 5, 1]) {
       const chunked = await startTrainer(gpu, {
         batchSize: B,
@@ -255,9 +255,9 @@ testVariants(
       skippedTotal: 1,
       appliedTotal: 0,
     });
-    expect(record.gradNorm, 'an infinite gradient has no norm').toBeNaN();
+    expect(record.gradNorm, 'the norm of an infinite gradient').toBeNaN();
     expect(record.loss, 'the loss itself is not scaled').toBeCloseTo(
-      truth([batch], 'mixed').loss,
+      expectedOf([batch], 'mixed').loss,
       1,
     );
     while (!record.applied && run.records.length < 20) {
@@ -278,7 +278,7 @@ testVariants(
       appliedTotal: 1,
       skippedTotal: run.records.length - 1,
     });
-    const expected = truth([batch], 'mixed');
+    const expected = expectedOf([batch], 'mixed');
     expect(
       differing(await run.gradients(), (name) => expected.gradients[name].data, LIMIT.f16, 'f16'),
     ).toEqual([]);

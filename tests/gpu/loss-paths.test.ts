@@ -1,7 +1,7 @@
-// Training that slices its logits as scripts do, on each path: the same gradients as where the
-// labels were shifted beforehand, or PyTorch's refusal.
+// Training that slices its logits, as scripts do, on each path: it gives the same gradients as
+// shifted labels, or PyTorch's error.
 //
-// The same numbers are added in the same order on every path, but for zeros. The tolerance, 1e-6
+// Every path adds the same numbers in the same order, except for zeros. The tolerance, 1e-6
 // relative, allows a few f32 roundings.
 
 import { expect, it } from 'vitest';
@@ -18,13 +18,13 @@ const [B, T, V] = [3, 7, TINY.vocab_size];
 const LIMIT = 1e-6;
 type Path = Config['train_loss_path'];
 
-/** The batch whose last position has no label, as in a slice. */
+/** The batch without labels for the last position, as in a slice. */
 const withoutLast = (batch: Batch, length = T): Batch => ({
   ...batch,
   targets: batch.targets.map((target, i) => (i % length === length - 1 ? IGNORED_TARGET : target)),
 });
 
-/** Records and gradients of two steps, the second of two batches. */
+/** Records and gradients of two steps, of which the second has two batches. */
 async function train(
   gpu: Gpu,
   lossPath: Path,
@@ -57,7 +57,7 @@ function expectSame(actual: Trained, expected: Trained): void {
 
 const batches = [batchOf(TINY, B, T, 1, 1), batchOf(TINY, B, T, 2, 3)];
 
-testVariants('strided and reshaped slices train as shifted labels do', async (gpu, dtype) => {
+testVariants('strided and reshaped slices train like shifted labels', async (gpu, dtype) => {
   const labels = await train(
     gpu,
     'labels',
@@ -68,12 +68,12 @@ testVariants('strided and reshaped slices train as shifted labels do', async (gp
   const reshaped = await train(gpu, 'reshape', batches, { dtype });
   expectSame(strided, labels);
   expectSame(reshaped, labels);
-  // The denominator is what counts in the slice.
+  // The denominator is the number of valid labels in the slice.
   const counted = joined(batches.map((batch) => withoutLast(batch))).targets.filter(
     (t) => t !== IGNORED_TARGET,
   ).length;
   expect(strided.second.tokens).toBe(counted);
-  // Nothing; and the student's slice, its gradient back, both f32, and the teacher's slice.
+  // Reshape copies the student's slice and its gradient, both f32, and the teacher's slice.
   expect([labels.bytesCopied, strided.bytesCopied]).toEqual([0, 0]);
   expect(reshaped.bytesCopied).toBe(B * (T - 1) * V * (4 + 4 + BYTES[dtype]));
 });
@@ -100,7 +100,7 @@ it.each([
   },
 );
 
-it('with more of both each step on view fails in PyTorch’s words, and changes nothing', async () => {
+it('on view, with more than one sequence and two tokens, each step throws PyTorch’s error and changes nothing', async () => {
   const gpu = await openVariant('one lane');
   const before = gpu.memory.totals();
   const run = await startTrainer(gpu, { batchSize: B, contextLength: T, lossPath: 'view' });
@@ -122,7 +122,7 @@ testVariants(
   'a detached loss is measured and trains nothing; a static scale that overflows skips every step',
   async (gpu, dtype) => {
     const adam = { ...ADAM, weightDecay: 0 };
-    // A scale that f16 gradients overflow under; f32 ones take an infinite one.
+    // At this scale f16 gradients overflow; f32 needs an infinite scale.
     const initialLossScale = dtype === 'f16' ? 2 ** 32 : Number.POSITIVE_INFINITY;
     for (const [fault, signature] of [
       [{ architecture: detached }, { gradNorm: 0, applied: true, skippedTotal: 0 }],

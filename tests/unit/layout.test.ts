@@ -1,5 +1,5 @@
-// Layout against PyTorch's word: random chains of operations with PyTorch's answers, and what the
-// chains leave out. STILLHOUSE_GOLDENS names another folder to take the chains from.
+// Layout against PyTorch: random chains of operations with PyTorch's results, and cases that the
+// chains do not contain. STILLHOUSE_GOLDENS names another folder with chains.
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -29,7 +29,7 @@ const chains = readFileSync(join(folder, 'layouts.jsonl'), 'utf8')
   .filter((line) => line !== '')
   .map((line) => JSON.parse(line) as Chain);
 
-/** A layout with the storage it points into, so that a copy really moves elements. */
+/** A layout with its storage, so that a copy really moves elements. */
 interface State {
   layout: Layout;
   storage: number[];
@@ -52,7 +52,7 @@ function apply(
   };
 }
 
-/** Runs a chain; gives what the golden line should say of it. */
+/** Runs a chain. Returns what the golden line should contain. */
 function run({ shape, ops }: Chain): Omit<Chain, 'shape' | 'ops'> {
   let state: State = { layout: Layout.contiguous(shape), storage: [] };
   state.storage = Array.from({ length: state.layout.numel }, (_, i) => i);
@@ -79,7 +79,7 @@ function run({ shape, ops }: Chain): Omit<Chain, 'shape' | 'ops'> {
   return { result, values: [...layout.addresses()].map((a) => storage[a]) };
 }
 
-/** PyTorch's text of the error that `call` throws. */
+/** PyTorch's text in the error that `call` throws. */
 function reason(call: () => unknown): string {
   try {
     call();
@@ -90,7 +90,7 @@ function reason(call: () => unknown): string {
   throw new Error('nothing was thrown');
 }
 
-test('every chain of operations gives what PyTorch gives', () => {
+test('every chain of operations gives PyTorch’s result', () => {
   expect(chains.length).toBeGreaterThan(100);
   const wrong = chains.flatMap((chain) => {
     const { shape, ops, ...golden } = chain;
@@ -107,7 +107,7 @@ test('every chain of operations gives what PyTorch gives', () => {
   expect(wrong).toEqual([]);
 });
 
-test('the chains hold copies, views of views, and errors of several kinds', () => {
+test('the chains contain copies, views of views, and several kinds of errors', () => {
   expect(chains.filter((c) => c.result?.copied).length).toBeGreaterThan(10);
   expect(chains.filter((c) => c.result && !c.result.contiguous).length).toBeGreaterThan(10);
   expect(new Set(chains.map((c) => c.error?.replace(/\d+/g, ''))).size).toBeGreaterThan(5);
@@ -116,7 +116,7 @@ test('the chains hold copies, views of views, and errors of several kinds', () =
 describe('logits[:, :-1].view(-1, V)', () => {
   const shifted = (B: number, T: number, V: number) => Layout.contiguous([B, T, V]).slice(1, 0, -1);
 
-  test('fails where B > 1 and T − 1 > 1, and says the sizes and strides', () => {
+  test('fails for B > 1 and T − 1 > 1, with sizes and strides in the error', () => {
     let error: unknown;
     try {
       shifted(4, 64, 512).view([-1, 512]);
@@ -131,7 +131,7 @@ describe('logits[:, :-1].view(-1, V)', () => {
     );
   });
 
-  test('hides at batch size one', () => {
+  test('succeeds with B = 1, which hides the bug', () => {
     expect(shifted(1, 64, 512).view([-1, 512])).toEqual(Layout.contiguous([63, 512]));
   });
 
@@ -149,7 +149,7 @@ describe('logits[:, :-1].view(-1, V)', () => {
   });
 });
 
-test('what the chains leave out: PyTorch’s words for wrong arguments', () => {
+test('wrong arguments give PyTorch’s errors', () => {
   const scalar = Layout.contiguous([]);
   const matrix = Layout.contiguous([2, 3]);
   expect(reason(() => matrix.transpose(0, 2))).toBe(
@@ -201,7 +201,7 @@ test('what the chains leave out: PyTorch’s words for wrong arguments', () => {
   );
 });
 
-test('a scalar has one element, and grows', () => {
+test('a scalar has one element, and can gain dimensions', () => {
   const scalar = Layout.contiguous([]);
   expect([scalar.numel, scalar.extent, scalar.at()]).toEqual([1, 1, 0]);
   expect(scalar.expand([2, 3]).strides).toEqual([0, 0]);
@@ -224,7 +224,7 @@ describe('addresses', () => {
     expect(layout.extent).toBe(Math.max(...walked) + 1);
   });
 
-  test('an index out of range says so', () => {
+  test('an index out of range is an error', () => {
     const layout = Layout.contiguous([2, 3]);
     expect(reason(() => layout.at(0, 3))).toBe(
       'index 3 is out of bounds for dimension 1 with size 3',
@@ -233,12 +233,12 @@ describe('addresses', () => {
     expect(reason(() => layout.at(0))).toBe("an element's address takes 2 indices, not 1");
   });
 
-  test('no element, no extent', () => {
+  test('without elements the extent is 0', () => {
     expect(Layout.contiguous([3, 0]).narrow(0, 2, 1).extent).toBe(0);
   });
 });
 
-test('a layout cannot be changed, and its maker’s arrays are its own', () => {
+test('a layout is immutable, and does not share the arrays it was made from', () => {
   const shape = [2, 3];
   const layout = Layout.contiguous(shape);
   shape[0] = 9;
@@ -246,7 +246,7 @@ test('a layout cannot be changed, and its maker’s arrays are its own', () => {
   expect(() => (layout.shape as number[]).push(1)).toThrow(TypeError);
 });
 
-test('a layout that describes no tensor is refused', () => {
+test('an impossible layout is refused', () => {
   for (const make of [
     () => new Layout([2, 3], [3]),
     () => new Layout([2], [-1]),

@@ -1,5 +1,5 @@
-// The slow truth as a whole: GPT-2 and its distillation against PyTorch's ten steps and finite
-// differences.
+// The reference as a whole: GPT-2 and ten steps of its distillation against PyTorch, and against
+// finite differences.
 
 import { describe, expect, test } from 'vitest';
 import * as reference from '../../src/reference';
@@ -156,8 +156,7 @@ describe('GPT-2', () => {
       ...reference.finiteDifferences(data, () => run().loss),
     ]);
     expect(reference.relativeError(exact, differences)).toBeLessThan(DIFFERENCES);
-    // Each parameter by itself: the bias of the keys has no effect at all, so it is compared with
-    // the largest.
+    // Each parameter in absolute terms, because the bias of the keys has a gradient of 0.
     let at = 0;
     for (const [name, { data }] of Object.entries(gradients)) {
       expect(
@@ -168,7 +167,7 @@ describe('GPT-2', () => {
     }
   });
 
-  test('two batches that add up give the step of both at once', () => {
+  test('two accumulated batches give the step of one batch twice as large', () => {
     const half = (b: number) => ({
       B: 1,
       T,

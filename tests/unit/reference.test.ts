@@ -1,4 +1,4 @@
-// The slow truth, operation by operation, against PyTorch's goldens and central finite differences.
+// The reference, operation by operation, against PyTorch's goldens and central finite differences.
 
 import { describe, expect, test } from 'vitest';
 import { DIVERGENCE_NAMES } from '../../src/divergences';
@@ -20,7 +20,7 @@ const DIFFERENCES = 1e-7;
 const dot = (a: Numbers, b: Numbers) =>
   Float64Array.from(a, (v, i) => v * b[i]).reduce((sum, v) => sum + v, 0);
 
-/** The chains of losses.json. */
+/** The layouts in losses.json. */
 function viewOf(stored: readonly number[], chain: LossCase['view']): Layout {
   return chain.reduce((layout, [name, ...args]) => {
     if (name === 'slice') return layout.slice(...(args as Parameters<Layout['slice']>));
@@ -50,12 +50,12 @@ describe('arrays', () => {
     expect([...reference.add(a, b)]).toEqual([8, 10, 12, 14, 16, 18]);
   });
 
-  test('sizes that do not fit are refused with both numbers', () => {
+  test('sizes that do not match are refused with both numbers', () => {
     expect(() => reference.matmul(a, b, 2, 4, 2)).toThrow('A has 6 elements, not 8');
     expect(() => reference.relativeError([1], [1, 2])).toThrow('1 elements, not 2');
   });
 
-  test('errors are measured, and a NaN never looks small', () => {
+  test('distances between arrays are relative or absolute, and NaN if there is a NaN', () => {
     expect(reference.relativeError([3, 4.5], [3, 4])).toBeCloseTo(0.1, 15);
     expect(reference.maxAbsError([3, 4.5], [3, 4])).toBe(0.5);
     expect(reference.relativeError([0, 0], [0, 0])).toBe(0);
@@ -130,7 +130,7 @@ describe('layers against finite differences', () => {
     expect(after.output.slice(0, 4 * 6)).toEqual(before.output.slice(0, 4 * 6));
     expect(after.output.slice(4 * 6, 5 * 6)).not.toEqual(before.output.slice(4 * 6, 5 * 6));
     expect(after.output.slice(5 * 6)).toEqual(before.output.slice(5 * 6));
-    // The first token sees itself alone: its output is its value, its log-sum-exp its own score.
+    // The first token sees only itself: its output is its value, its log-sum-exp its own score.
     expect(reference.relativeError(before.output.slice(0, 6), qkv.slice(12, 18))).toBeLessThan(
       FLOAT64,
     );
@@ -248,7 +248,7 @@ describe('losses', () => {
     }
   });
 
-  test('targets are read through their layout, and mistakes are named', () => {
+  test('targets are read through their layout, and wrong inputs are refused', () => {
     const shifted: Strided = {
       data: [9, 0, 4, -100, 9, 2, 3, 1],
       layout: { shape: [B, T], strides: [4, 1], offset: 1 },
@@ -311,7 +311,7 @@ describe('float16', () => {
 });
 
 describe('optimiser', () => {
-  test('AdamW moves by the learning rate at first, whatever the gradient, and decays apart from it', () => {
+  test('AdamW first moves by the learning rate, whatever the gradient, and decays separately', () => {
     const parameter = Float64Array.of(1, 1);
     const m = new Float64Array(2);
     const v = new Float64Array(2);
@@ -354,7 +354,7 @@ describe('optimiser', () => {
     });
   });
 
-  test('schedules rise over the warm-up, then stay, or fall to 0 at the last step', () => {
+  test('schedules rise during the warm-up, then stay, or fall to 0 at the last step', () => {
     const at = (kind: reference.Schedule['kind'], steps: number[], warmup = 4) =>
       steps.map((step) => reference.learningRateAt(step, { kind, peak: 2, warmup, steps: 12 }));
     for (const kind of ['constant', 'linear', 'cosine'] as const)
