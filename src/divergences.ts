@@ -2,8 +2,9 @@
 // trained with, one row each. Pure. The choices of `loss` and `kd_loss`, the page's formula, the
 // table of losses, the GPU check and the tests derive from these rows.
 //
-// To add one: a row here, a function of the same name in reference/losses.ts, and
-// kernels/NAME.wgsl. The compiler asks for the function, the unit tests for the kernel.
+// To add one, write a row here, a function of the same name in reference/losses.ts, and
+// kernels/NAME.wgsl. The compiler asks for the function, the unit tests for the kernel and for
+// PyTorch's goldens (tests/fixtures/goldens/make_losses.py), tests/mutate.mjs for a mutation.
 
 export interface DivergenceRow {
   /** The name that people read, lower case inside a sentence. */
