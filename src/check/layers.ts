@@ -22,7 +22,8 @@ const GELU: Tolerance = {
 const ATTENTION: Tolerance = {
   value: 2e-5,
   reason:
-    'Exponentials are off by 2 |x| 2^-23 and more, logarithms by 2^-21: 1e-5 in all, and twice that in a quotient.',
+    'Exponentials are off by 2 |x| 2^-23 and more, logarithms by 2^-21: 1e-5 in all, ' +
+    'and twice that in a quotient.',
 };
 const ATTENTION_BACKWARD: Tolerance = {
   value: 5e-5,

@@ -19,7 +19,8 @@ const WEIGHTS = { temperature: 2, alpha: 0.7, labelSmoothing: 0.1, zLoss: 1e-3, 
 const LOSS: Tolerance = {
   value: 2e-5,
   reason:
-    'Exponentials and logarithms with arguments up to 10 are off by 1e-5, and a loss subtracts two of them.',
+    'Exponentials and logarithms with arguments up to 10 are off by 1e-5, ' +
+    'and a loss subtracts two of them.',
 };
 
 /** Student and teacher have different layouts, so that a kernel that mixes them up fails. */

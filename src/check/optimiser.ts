@@ -28,7 +28,8 @@ const NORM: Tolerance = {
 const ADAMW: Tolerance = {
   value: 1e-5,
   reason:
-    'A dozen f32 operations, and 1 − β₂ loses 2^-24 / (1 − β₂) at the first step; a wrong constant shows as 1e-3.',
+    'A dozen f32 operations, and 1 − β₂ loses 2^-24 / (1 − β₂) at the first step; ' +
+    'a wrong constant shows as 1e-3.',
 };
 
 /** Where fields of the scaler's state lie, in elements. */

@@ -138,7 +138,8 @@ export function reportText(
   seconds: number,
 ): string {
   const failed = rows.filter(({ passed }) => !passed);
-  const yes = (has: boolean) => (has ? 'yes' : 'no');
+  const yesNo = (has: boolean) => (has ? 'yes' : 'no');
+  const subgroups = adapter.subgroupSize ? `of ${adapter.subgroupSize} and more` : 'no';
   const head = ['kernel', 'sizes', 'layout', 'dtype', 'result', 'error', 'tolerance', 'verdict'];
   const cells = rows.map((row) => [
     ...[row.kernel, row.sizes, row.layout, row.dtype, row.output],
@@ -155,8 +156,10 @@ export function reportText(
       .trimEnd();
   return [
     'Stillhouse: check of the GPU',
-    `adapter: ${adapter.name} (vendor: ${adapter.vendor || 'not given'}; software: ${yes(adapter.software)})`,
-    `features: shader-f16 ${yes(adapter.f16)}, subgroups ${adapter.subgroupSize ? `of ${adapter.subgroupSize} and more` : 'no'}, timestamp-query ${yes(adapter.timestamps)}`,
+    `adapter: ${adapter.name} (vendor: ${adapter.vendor || 'not given'}; ` +
+      `software: ${yesNo(adapter.software)})`,
+    `features: shader-f16 ${yesNo(adapter.f16)}, subgroups ${subgroups}, ` +
+      `timestamp-query ${yesNo(adapter.timestamps)}`,
     `largest binding: ${(adapter.maxBindingBytes / 2 ** 20).toFixed(0)} MiB`,
     `runs in: ${where}`,
     adapter.f16 ? 'checked: f32 and f16' : 'checked: f32 alone; the adapter has no shader-f16',

@@ -20,7 +20,8 @@ const [TEMPERATURE, ALPHA] = [2, 0.7];
 const LOGARITHM: Tolerance = {
   value: 2e-5,
   reason:
-    'Exponentials and logarithms with arguments up to 10 are off by 1e-5, and a loss subtracts two of them.',
+    'Exponentials and logarithms with arguments up to 10 are off by 1e-5, ' +
+    'and a loss subtracts two of them.',
 };
 const ROUNDED = stored16({ value: 0, reason: 'Only converted.' }, 'f16');
 
@@ -35,7 +36,7 @@ function teacherRows(dtype: Storage) {
 
 const joined = (entries: Uint32Array[]): number[] => entries.flatMap((entry) => [...entry]);
 
-/** Entries are bits. Read as f16 they show the values, and ids as f16 bits; read as f32, the tail. */
+/** Entries are bits. Read as f16 they show values, and ids as f16 bits; read as f32, tails. */
 export function topKChecks(dtype: Storage): Check[] {
   const { input, rows } = teacherRows(dtype);
   const size = entrySize({ V, k });

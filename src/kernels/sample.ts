@@ -4,7 +4,7 @@ import type { Recorder, Tensor } from '../gpu/program';
 import { kernel } from './sources';
 import { rowLanes } from './tensors';
 
-/** One of the `k` most likely tokens, with probabilities in proportion to exp(logit/temperature). */
+/** Samples among the `k` most likely tokens, in proportion to exp(logit / temperature). */
 export interface SamplingOptions {
   k: number;
   temperature: number;

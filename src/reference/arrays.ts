@@ -42,7 +42,8 @@ export function contiguous(data: Numbers, shape: readonly number[]): Strided {
 export function expectLength(operation: string, name: string, data: Numbers, length: number): void {
   if (data.length !== length) {
     throw new Error(
-      `${operation}: ${name} has ${data.length} elements, not ${length}. Check the sizes passed with it.`,
+      `${operation}: ${name} has ${data.length} elements, not ${length}. ` +
+        'Check the sizes passed with it.',
     );
   }
 }

@@ -71,7 +71,8 @@ export function toParameters(weights: Weights, config: GPT2Config): Parameters {
       const weight = weights[name];
       if (weight?.shape.join() !== shape.join()) {
         throw new Error(
-          `gpt2: ${name} is (${weight?.shape.join(', ') ?? 'missing'}), not (${shape.join(', ')}). Check the config.`,
+          `gpt2: ${name} is (${weight?.shape.join(', ') ?? 'missing'}), not ` +
+            `(${shape.join(', ')}). Check the config.`,
         );
       }
       return [name, { shape, data: Float64Array.from(weight.data) }];

@@ -1,5 +1,5 @@
-// The layers of GPT-2: embedding, LayerNorm, tanh GELU, causal attention. Each backward stands under
-// its forward.
+// The layers of GPT-2: embedding, LayerNorm, tanh GELU, causal attention. Each backward follows its
+// forward.
 
 import { expectLength, type Numbers } from './arrays';
 

@@ -12,7 +12,7 @@ export interface AdamWOptions {
 }
 
 /**
- * One AdamW update of a parameter w and its moments, in place. `step` counts applied updates from 1.
+ * One AdamW update of a parameter w and its moments, in place. `step` counts updates from 1.
  *
  *     m = β₁ m + (1 − β₁) g, v = β₂ v + (1 − β₂) g²
  *     m̂ = m / (1 − β₁^step), v̂ = v / (1 − β₂^step)

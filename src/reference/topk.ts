@@ -1,5 +1,5 @@
-// A cached teacher: the k most likely tokens of a row and the tail, which is all other tokens as one
-// outcome; and the loss against such rows.
+// A cached teacher: of each row, the k most likely tokens and the tail, which is all other tokens
+// as one outcome; and the loss against such rows.
 
 import type { Numbers, Strided } from './arrays';
 import { halfBits, roundToHalf } from './half';

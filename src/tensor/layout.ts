@@ -63,8 +63,9 @@ export class Layout {
     );
     if (!valid || shape.length !== strides.length) {
       throw new RangeError(
-        `Layout: sizes ${list(shape)}, strides ${list(strides)}, offset ${offset} do not describe a tensor. ` +
-          'Give as many strides as sizes, and whole numbers that are not negative.',
+        `Layout: sizes ${list(shape)}, strides ${list(strides)}, offset ${offset} ` +
+          'do not describe a tensor. Give as many strides as sizes, and whole numbers that are ' +
+          'not negative.',
       );
     }
     this.shape = Object.freeze([...shape]);
@@ -140,8 +141,8 @@ export class Layout {
     const strides = viewStrides(this.shape, this.strides, sizes);
     if (strides) return new Layout(sizes, strides, this.offset);
     return fail(
-      "view size is not compatible with input tensor's size and stride (at least one dimension spans across two " +
-        'contiguous subspaces). Use .reshape(...) instead.',
+      "view size is not compatible with input tensor's size and stride (at least one dimension " +
+        'spans across two contiguous subspaces). Use .reshape(...) instead.',
     );
   }
 
@@ -228,7 +229,8 @@ export class Layout {
     const size = this.shape[d];
     if (!Number.isInteger(index) || index < -size || index >= size) {
       fail(
-        `select(): index ${index} out of range for tensor of size ${list(this.shape)} at dimension ${d}`,
+        `select(): index ${index} out of range for tensor of size ${list(this.shape)} ` +
+          `at dimension ${d}`,
       );
     }
     const address = this.offset + (index < 0 ? index + size : index) * this.strides[d];
@@ -251,8 +253,9 @@ export class Layout {
     if (order.length !== this.rank) {
       // PyTorch says sparse_coo for every kind of tensor.
       fail(
-        'permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired ordering ' +
-          `of dimensions i.e. input.dim() = ${this.rank} is not equal to len(dims) = ${order.length}`,
+        'permute(sparse_coo): number of dimensions in the tensor input does not match the length ' +
+          `of the desired ordering of dimensions i.e. input.dim() = ${this.rank} is not equal ` +
+          `to len(dims) = ${order.length}`,
       );
     }
     const from = order.map((dim) => wrapDimension(dim, this.rank, fail));

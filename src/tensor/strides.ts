@@ -80,7 +80,8 @@ export function wrapDimension(dim: number, rank: number, fail: Fail): number {
   const count = Math.max(rank, 1);
   if (!Number.isInteger(dim) || dim < -count || dim >= count) {
     fail(
-      `Dimension out of range (expected to be in range of [${-count}, ${count - 1}], but got ${dim})`,
+      `Dimension out of range (expected to be in range of [${-count}, ${count - 1}], ` +
+        `but got ${dim})`,
     );
   }
   return dim < 0 ? dim + count : dim;
@@ -113,8 +114,9 @@ export function expandGeometry(shape: Sizes, strides: Sizes, sizes: Sizes, fail:
   if (added < 0) {
     // PyTorch names the tensor's type here. A layout has none; most people see float.
     fail(
-      `expand(torch.FloatTensor{${list(shape)}}, size=${list(sizes)}): the number of sizes provided (${sizes.length}) ` +
-        `must be greater or equal to the number of dimensions in the tensor (${rank})`,
+      `expand(torch.FloatTensor{${list(shape)}}, size=${list(sizes)}): the number of sizes ` +
+        `provided (${sizes.length}) must be greater or equal to the number of dimensions ` +
+        `in the tensor (${rank})`,
     );
   }
   const newShape = new Array<number>(sizes.length);
@@ -124,15 +126,17 @@ export function expandGeometry(shape: Sizes, strides: Sizes, sizes: Sizes, fail:
     const target = sizes[i];
     if (d < 0 && target === -1) {
       fail(
-        `The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension ${i}`,
+        `The expanded size of the tensor (-1) isn't allowed in a leading, non-existing ` +
+          `dimension ${i}`,
       );
     }
     const size = d < 0 ? 1 : shape[d];
     const unchanged = target === -1 || target === size;
     if (!unchanged && size !== 1) {
       fail(
-        `The expanded size of the tensor (${target}) must match the existing size (${size}) at non-singleton dimension ` +
-          `${i}.  Target sizes: ${list(sizes)}.  Tensor sizes: ${list(shape)}`,
+        `The expanded size of the tensor (${target}) must match the existing size (${size}) ` +
+          `at non-singleton dimension ${i}.  Target sizes: ${list(sizes)}.  ` +
+          `Tensor sizes: ${list(shape)}`,
       );
     }
     if (!unchanged && !(Number.isInteger(target) && target >= 0)) {

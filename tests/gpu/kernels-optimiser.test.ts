@@ -1,5 +1,5 @@
-// The optimiser's kernels against the reference AdamW and GradScaler, over scripted steps with small
-// gradients, gradients that are clipped, and gradients that are not finite.
+// The optimiser's kernels against the reference AdamW and GradScaler, over scripted steps: with
+// small gradients, gradients that are clipped, and gradients that are not finite.
 //
 // Tolerances. A step changes a parameter by the learning rate times a ratio of a dozen f32
 // operations, so by an error of 12 · 2^-24 = 1e-6 of itself; at first 1 − β₂ᵗ loses more,

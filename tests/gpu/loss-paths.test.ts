@@ -100,15 +100,15 @@ it.each([
   },
 );
 
-it('on view, with more than one sequence and two tokens, each step throws PyTorch’s error and changes nothing', async () => {
+it('with more of both, each step on view throws PyTorch’s error and changes nothing', async () => {
   const gpu = await openVariant('one lane');
   const before = gpu.memory.totals();
   const run = await startTrainer(gpu, { batchSize: B, contextLength: T, lossPath: 'view' });
   const start = await run.trainer.snapshot(0);
   for (const batch of batches) {
     await expect(run.step([batch])).rejects.toThrow(
-      "view size is not compatible with input tensor's size and stride (at least one dimension spans across two contiguous " +
-        'subspaces). Use .reshape(...) instead.\n' +
+      "view size is not compatible with input tensor's size and stride (at least one dimension " +
+        'spans across two contiguous subspaces). Use .reshape(...) instead.\n' +
         `view([-1, ${V}]) on sizes [${B}, ${T - 1}, ${V}], strides [${T * V}, ${V}, 1], offset 0`,
     );
   }

@@ -1,5 +1,5 @@
-// Tokens sampled on the GPU against the reference: the token into whose share a random number falls,
-// exactly.
+// Tokens sampled on the GPU against the reference, exactly: the token into whose share a random
+// number falls.
 
 import { expect, it } from 'vitest';
 import type { Gpu } from '../../src/gpu/device';

@@ -2,8 +2,8 @@
 // huge logits, real vocabularies, no valid target, a student equal to its teacher, and gradients
 // too small for f16.
 //
-// Tolerances as for the goldens unless a test says otherwise: 2e-5 relative plus 2e-6 per token, and
-// 1e-4 of the gradient's norm.
+// Tolerances as for the goldens, unless a test says otherwise: 2e-5 relative plus 2e-6 per token,
+// and 1e-4 of the gradient's norm.
 
 import { describe, expect, it } from 'vitest';
 import { DIVERGENCE_NAMES } from '../../src/divergences';
@@ -302,14 +302,14 @@ describe('a student equal to its teacher', () => {
 });
 
 describe('gradients in f16', () => {
-  // Logits are normal with a deviation of 2, as those of a trained GPT-2 are within a row. Then ln q
-  // is normal too, around −ln V − 2, and a gradient q · scale / tokens rounds to 0 below half of the
-  // smallest f16, 2^-25. Of a standard normal variable, 94.1% lie below
+  // Logits are normal with a deviation of 2, as those of a trained GPT-2 are within a row. Then
+  // ln q is normal too, around −ln V − 2, and a gradient q · scale / tokens rounds to 0 below half
+  // of the smallest f16, 2^-25. Of a standard normal variable, 94.1% lie below
   // (ln(2^-25 · tokens · V / scale) + 2) / 2 = 1.56 at a scale of 1, and 3 in 10^5 below −3.98 at
   // 65536.
   const [TOKENS, ROWS, V] = [2048, 4, 50257];
 
-  it('are mostly lost in a mean over 2,048 tokens, and a loss scale of 65536 saves them', async () => {
+  it('are mostly lost in a mean over 2,048 tokens unless the loss is scaled by 65536', async () => {
     const gpu = await openVariant('one lane');
     const random = new Random(1);
     const student = view(
@@ -331,8 +331,8 @@ describe('gradients in f16', () => {
       expect(gradient.every((value) => value !== 0)).toBe(true);
       return gradient.filter((value) => roundToHalf(value) === 0).length / gradient.length;
     };
-    // The share varies by 0.0005 for 200,000 samples, and by 0.002 because Σ exp z of a row varies by
-    // 3%.
+    // The share varies by 0.0005 for 200,000 samples, and by 0.002 because a row's Σ exp z varies
+    // by 3%.
     expect(Math.abs((await lost(1)) - 0.941)).toBeLessThan(0.005);
     expect(await lost(65536)).toBeLessThan(0.01);
   });

@@ -125,8 +125,8 @@ describe('logits[:, :-1].view(-1, V)', () => {
     }
     expect(error).toBeInstanceOf(LayoutError);
     expect((error as LayoutError).message).toBe(
-      "view size is not compatible with input tensor's size and stride (at least one dimension spans across two " +
-        'contiguous subspaces). Use .reshape(...) instead.\n' +
+      "view size is not compatible with input tensor's size and stride (at least one dimension " +
+        'spans across two contiguous subspaces). Use .reshape(...) instead.\n' +
         'view([-1, 512]) on sizes [4, 63, 512], strides [32768, 512, 1], offset 0',
     );
   });
@@ -183,15 +183,15 @@ test('wrong arguments give PyTorch’s errors', () => {
   expect(reason(() => matrix.view([-1, -1, -2]))).toBe('only one dimension can be inferred');
   expect(reason(() => matrix.permute([0, -2]))).toBe('permute(): duplicate dims are not allowed.');
   expect(reason(() => matrix.permute([0]))).toBe(
-    'permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired ordering of ' +
-      'dimensions i.e. input.dim() = 2 is not equal to len(dims) = 1',
+    'permute(sparse_coo): number of dimensions in the tensor input does not match the length of ' +
+      'the desired ordering of dimensions i.e. input.dim() = 2 is not equal to len(dims) = 1',
   );
   expect(reason(() => matrix.flatten(1, 0))).toBe(
     'flatten() has invalid args: start_dim cannot come after end_dim',
   );
   expect(reason(() => matrix.expand([3]))).toBe(
-    'expand(torch.FloatTensor{[2, 3]}, size=[3]): the number of sizes provided (1) must be greater or equal to the number ' +
-      'of dimensions in the tensor (2)',
+    'expand(torch.FloatTensor{[2, 3]}, size=[3]): the number of sizes provided (1) must be ' +
+      'greater or equal to the number of dimensions in the tensor (2)',
   );
   expect(reason(() => matrix.expand([-1, 2, 3]))).toBe(
     "The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension 0",

@@ -1,5 +1,5 @@
-// The seeded random generator against its published definition and by statistics; and float16 on the
-// CPU.
+// The seeded random generator, against its published definition and by statistics; and float16 on
+// the CPU.
 
 import { describe, expect, test } from 'vitest';
 import { fromHalf, roundToHalf, toHalf } from '../../src/tensor/dtype';

@@ -34,7 +34,7 @@ describe('GPT-2', () => {
     steps: { loss: number; ce: number; kd: number; grad_norm: number; lr: number }[];
   }
 
-  test('ten steps of distillation agree with PyTorch: logits, gradients, losses, parameters', () => {
+  test('ten steps agree with PyTorch: logits, gradients, losses, parameters', () => {
     const run = readGoldenJson<Run>('gpt2_run.json');
     const golden = readGoldenTensors('gpt2_run.safetensors');
     const { batch: B, context: T, temperature, alpha, ...h } = run.hyper_parameters;

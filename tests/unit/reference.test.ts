@@ -291,7 +291,7 @@ describe('losses', () => {
 });
 
 describe('float16', () => {
-  test('rounds as the engine does: between neighbours, at ties, among subnormals, to infinity', () => {
+  test('rounds as the engine does: ties, subnormals and infinity included', () => {
     const halves = fromHalf(Uint16Array.from({ length: 0x7c00 }, (_, bits) => bits));
     for (const [i, value] of halves.entries()) {
       const next = halves[i + 1] ?? 65536;
@@ -311,7 +311,7 @@ describe('float16', () => {
 });
 
 describe('optimiser', () => {
-  test('AdamW first moves by the learning rate, whatever the gradient, and decays separately', () => {
+  test('AdamW first moves by the learning rate, whatever the gradient, plus the decay', () => {
     const parameter = Float64Array.of(1, 1);
     const m = new Float64Array(2);
     const v = new Float64Array(2);
@@ -337,7 +337,7 @@ describe('optimiser', () => {
     ).toBeLessThan(FLOAT64);
   });
 
-  test('the scaler doubles after 2000 good steps, halves on a bad one and never goes below 1', () => {
+  test('the scale doubles after 2000 good steps and halves on a bad one, down to 1', () => {
     const { initial, interval } = reference.SCALER;
     let scaler: reference.Scaler = { scale: initial, goodSteps: 0 };
     for (let i = 1; i < interval; i++) scaler = reference.updateScaler(scaler, true);
