@@ -50,7 +50,7 @@ export function check<Name extends string>(definition: Check<Name>): Check {
 
 /** What one rounding changes, relatively: half the distance between neighbouring f32 numbers. */
 const F32_ROUNDING = 2 ** -24;
-/** For f16 the whole distance, because WGSL lets a conversion round either way. */
+/** For f16 the full distance, because WGSL lets a conversion round either way. */
 const F16_ROUNDING = 2 ** -10;
 
 export const EXACT: Tolerance = {

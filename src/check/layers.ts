@@ -275,13 +275,13 @@ export function layerNormChecks(dtype: Storage): Check[] {
 
 export function geluChecks(dtype: Storage): Check[] {
   // Where tanh bends, where it is flat, and where a naive tanh overflows.
-  const far = [7, -7, 10.5, -10.5, 31, -31, 1000, -1000];
-  const near = numbers(1000, 1, 6);
-  const x = stored([...near, 0, ...far], dtype);
+  const flat = [7, -7, 10.5, -10.5, 31, -31, 1000, -1000];
+  const bend = numbers(1000, 1, 6);
+  const x = stored([...bend, 0, ...flat], dtype);
   const dy = stored(numbers(x.length, 2), dtype);
-  const of = (values: Float64Array, where: 'near' | 'far') =>
-    where === 'near' ? values.slice(0, 1001) : values.slice(1001);
-  const at = { near: [...x.keys()].slice(0, 1001), far: [...x.keys()].slice(1001) };
+  const pick = (values: Float64Array, where: 'bend' | 'flat') =>
+    where === 'bend' ? values.slice(0, 1001) : values.slice(1001);
+  const at = { bend: [...x.keys()].slice(0, 1001), flat: [...x.keys()].slice(1001) };
   // GELU is part of a matrix product: here of x with 1.
   const inputs = {
     x: { values: x, layout: [x.length, 1], dtype },
@@ -291,10 +291,10 @@ export function geluChecks(dtype: Storage): Check[] {
   };
   // Large results at the flat ends would hide errors in the bend, so each has its own tolerance.
   const outputs = (expected: Float64Array) =>
-    (['near', 'far'] as const).map((where) => ({
+    (['bend', 'flat'] as const).map((where) => ({
       tensor: 'out' as const,
       at: at[where],
-      expected: of(expected, where),
+      expected: pick(expected, where),
       tolerance: stored16(GELU, dtype),
     }));
   const sizes = `${x.length}`;

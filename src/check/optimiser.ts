@@ -58,13 +58,13 @@ function step(dtype: Storage, good: boolean): Check {
       [0, DECAYED, ADAM.weightDecay],
       [DECAYED, COUNT, 0],
     ]) {
-      const part = (values: Float64Array) => values.subarray(from, to);
+      const range = (values: Float64Array) => values.subarray(from, to);
       const options = { ...ADAM, learningRate: LEARNING_RATE, weightDecay };
       reference.adamW(
-        part(expected.w),
-        part(unscaled),
-        part(expected.m),
-        part(expected.v),
+        range(expected.w),
+        range(unscaled),
+        range(expected.m),
+        range(expected.v),
         1,
         options,
       );

@@ -215,27 +215,26 @@ export function attention(
 
 /**
  * The bug of splitting heads with `reshape(B, NH, T, D)` where a transpose is needed, on x
- * (B, T, parts · C). Counted in runs of D elements, head h of token t is run t · NH + h of its
+ * (B, T, packed · C). Counted in runs of D elements, head h of token t is run t · NH + h of its
  * sequence; the reshape takes run h · T + t in its place. `back` is the inverse.
  */
 export function reshapeHeads(
   x: Numbers,
   { B, T, C, NH }: AttentionSizes,
-  parts: 1 | 3,
+  packed: 1 | 3,
   direction: 'there' | 'back' = 'there',
 ): Float64Array {
-  expectLength('reshapeHeads', 'x', x, B * T * parts * C);
+  expectLength('reshapeHeads', 'x', x, B * T * packed * C);
   const D = C / NH;
   const result = new Float64Array(x.length);
-  const at = (b: number, t: number, part: number, h: number) =>
-    ((b * T + t) * parts + part) * C + h * D;
+  const at = (b: number, t: number, i: number, h: number) => ((b * T + t) * packed + i) * C + h * D;
   for (let b = 0; b < B; b++) {
-    for (let part = 0; part < parts; part++) {
+    for (let i = 0; i < packed; i++) {
       for (let h = 0; h < NH; h++) {
         for (let t = 0; t < T; t++) {
           const run = h * T + t;
-          const straight = at(b, Math.floor(run / NH), part, run % NH);
-          const reshaped = at(b, t, part, h);
+          const straight = at(b, Math.floor(run / NH), i, run % NH);
+          const reshaped = at(b, t, i, h);
           const [from, to] = direction === 'there' ? [straight, reshaped] : [reshaped, straight];
           for (let d = 0; d < D; d++) result[to + d] = x[from + d];
         }

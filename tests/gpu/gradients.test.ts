@@ -128,22 +128,26 @@ it('gradients are the finite differences of the GPU’s own loss', async () => {
 testVariants(
   'three small batches with unequal numbers of targets add up to one large one',
   async (gpu, dtype) => {
-    const parts = [batchOf(TINY, 2, T, 2, 0), batchOf(TINY, 2, T, 3, 3), batchOf(TINY, 2, T, 4, 1)];
+    const batches = [
+      batchOf(TINY, 2, T, 2, 0),
+      batchOf(TINY, 2, T, 3, 3),
+      batchOf(TINY, 2, T, 4, 1),
+    ];
     const small = await startTrainer(gpu, { batchSize: 2, contextLength: T, dtype });
     const large = await startTrainer(gpu, { batchSize: 6, contextLength: T, dtype });
-    const [inParts, whole] = [await small.step(parts), await large.step([joined(parts)])];
+    const [accumulated, single] = [await small.step(batches), await large.step([joined(batches)])];
     const [some, all] = [await small.gradients(), await large.gradients()];
     // Rows are independent, so f16 rounds the same numbers in both runs; only sums have another
     // order.
     expect(differing(some, (name) => all.get(name) as Float32Array, 1e-5, dtype)).toEqual([]);
-    expect(inParts.tokens).toBe(whole.tokens);
+    expect(accumulated.tokens).toBe(single.tokens);
     expect(
       reference.relativeError(
-        [inParts.loss, inParts.ce, inParts.kd],
-        [whole.loss, whole.ce, whole.kd],
+        [accumulated.loss, accumulated.ce, accumulated.kd],
+        [single.loss, single.ce, single.kd],
       ),
     ).toBeLessThan(1e-6);
-    const expected = expectedOf(parts, 'mixed');
+    const expected = expectedOf(batches, 'mixed');
     expect(differing(some, (name) => expected.gradients[name].data, LIMIT[dtype], dtype)).toEqual(
       [],
     );
@@ -223,8 +227,8 @@ testVariants(
     });
     expect([record.loss, record.ce, record.kd]).toEqual([Number.NaN, Number.NaN, Number.NaN]);
     const after = await run.trainer.snapshot(2);
-    for (const part of ['master', 'mean', 'square'] as const) {
-      expect(new Uint32Array(after[part]), part).toEqual(new Uint32Array(before[part]));
+    for (const arena of ['master', 'mean', 'square'] as const) {
+      expect(new Uint32Array(after[arena]), arena).toEqual(new Uint32Array(before[arena]));
     }
     expect(await run.step([batch])).toMatchObject({
       applied: true,
@@ -262,12 +266,12 @@ testVariants(
     );
     while (!record.applied && run.records.length < 20) {
       const { master, mean, square } = await run.trainer.snapshot(0);
-      for (const [part, was] of [
+      for (const [actual, before] of [
         [master, start.master],
         [mean, start.mean],
         [square, start.square],
       ]) {
-        expect(new Uint32Array(part)).toEqual(new Uint32Array(was));
+        expect(new Uint32Array(actual)).toEqual(new Uint32Array(before));
       }
       const { lossScale } = record;
       record = await run.step([batch]);

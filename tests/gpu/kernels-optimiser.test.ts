@@ -169,13 +169,13 @@ for (const [name, sizes] of Object.entries({ SMALL, LARGE })) {
             [0, decayed, ADAM.weightDecay],
             [decayed, count, 0],
           ]) {
-            const part = (x: Float64Array) => x.subarray(from, to);
+            const range = (x: Float64Array) => x.subarray(from, to);
             const options = { ...ADAM, learningRate: LEARNING_RATE, weightDecay };
             reference.adamW(
-              part(expected.w),
-              part(g),
-              part(expected.m),
-              part(expected.v),
+              range(expected.w),
+              range(g),
+              range(expected.m),
+              range(expected.v),
               applied,
               options,
             );

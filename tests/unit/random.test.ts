@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { fromHalf, roundToHalf, toHalf } from '../../src/tensor/dtype';
 import { Random, xoshiro128 } from '../../src/tensor/random';
 
-const draw = (n: number, next: () => number) => Array.from({ length: n }, next);
+const take = (n: number, next: () => number) => Array.from({ length: n }, next);
 const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length;
 
 /** Pearson's correlation of two equally long lists. */
@@ -39,9 +39,9 @@ test('the same seed gives the same numbers, and another seed different ones', ()
   const numbers = (seed: number) => {
     const random = new Random(seed);
     return [
-      ...draw(50, () => random.uniform()),
-      ...draw(50, () => random.normal()),
-      ...draw(50, () => random.integer(9)),
+      ...take(50, () => random.uniform()),
+      ...take(50, () => random.normal()),
+      ...take(50, () => random.integer(9)),
     ];
   };
   expect(numbers(7)).toEqual(numbers(7));
@@ -52,12 +52,12 @@ describe('fork', () => {
   test('does not depend on what was drawn before, and draws nothing itself', () => {
     const used = new Random(1);
     const fresh = new Random(1);
-    draw(100, () => used.uniform());
+    take(100, () => used.uniform());
     const a = used.fork('validation');
     const b = fresh.fork('validation');
-    expect(draw(50, () => a.uniform())).toEqual(draw(50, () => b.uniform()));
+    expect(take(50, () => a.uniform())).toEqual(take(50, () => b.uniform()));
     const untouched = new Random(1);
-    expect(draw(50, () => fresh.uniform())).toEqual(draw(50, () => untouched.uniform()));
+    expect(take(50, () => fresh.uniform())).toEqual(take(50, () => untouched.uniform()));
   });
 
   test('gives streams that do not correlate with each other or with their parent', () => {
@@ -71,7 +71,7 @@ describe('fork', () => {
       random.fork('a').fork('a'),
       new Random(2),
     ];
-    const streams = related.map((stream) => draw(n, () => stream.uniform()));
+    const streams = related.map((stream) => take(n, () => stream.uniform()));
     for (const [i, a] of streams.entries()) {
       for (const b of streams.slice(i + 1))
         expect(Math.abs(correlation(a, b))).toBeLessThan(5 / Math.sqrt(n));
@@ -110,7 +110,7 @@ test('uniform fills [0, 1) evenly', () => {
 test('normal has the moments and the tails of a standard normal', () => {
   const random = new Random(4);
   const n = 200_000;
-  const values = draw(n, () => random.normal());
+  const values = take(n, () => random.normal());
   const expectNear = (actual: number, expected: number, deviation: number) =>
     expect(Math.abs(actual - expected)).toBeLessThan((5 * deviation) / Math.sqrt(n));
   expectNear(mean(values), 0, 1);
@@ -136,7 +136,7 @@ test('integer is uniform over its range, even if the range does not divide 2³²
   for (let i = 0; i < n; i++) thirds[Math.floor(random.integer(range) / 2 ** 30)]++;
   for (const count of thirds)
     expect(Math.abs(count - n / 3)).toBeLessThan(5 * Math.sqrt((n * 2) / 9));
-  expect(new Set(draw(200, () => random.integer(3)))).toEqual(new Set([0, 1, 2]));
+  expect(new Set(take(200, () => random.integer(3)))).toEqual(new Set([0, 1, 2]));
   expect(random.integer(1)).toBe(0);
 });
 
