@@ -33,12 +33,14 @@ const ATTENTION_BACKWARD: Tolerance = {
 const contiguous = 'contiguous';
 
 /** Every variant of the product that the adapter can run. */
-export const matmulChecks = (dtype: Storage, gpu: Gpu): Check[] =>
-  variantsFor(gpu).flatMap((variant, i) => products(dtype, variant, i === 0));
+export const matmulChecks = (dtype: Storage, gpu: Gpu, T?: number): Check[] =>
+  variantsFor(gpu).flatMap((variant, i) => products(dtype, variant, i === 0, T));
 
 /** The checks of one variant; `all` adds those of the variant that the others are compared with. */
-function products(dtype: Storage, variant: MatmulVariant, all: boolean): Check[] {
-  const [M, N, K] = variant.vec4Loads ? [20, 68, 36] : [17, 67, 33];
+function products(dtype: Storage, variant: MatmulVariant, all: boolean, T?: number): Check[] {
+  const [rows, N, K] = variant.vec4Loads ? [20, 68, 36] : [17, 67, 33];
+  // vec4 loads need multiples of 4.
+  const M = variant.vec4Loads ? 4 * Math.ceil((T ?? rows) / 4) : (T ?? rows);
   const sizes = `(${M}, ${K}) · (${K}, ${N})`;
   const absolute = (values: Float64Array) => values.map(Math.abs);
   const a = stored(numbers(M * K, 1), dtype);
@@ -155,8 +157,8 @@ function products(dtype: Storage, variant: MatmulVariant, all: boolean): Check[]
   ];
 }
 
-export function embeddingChecks(dtype: Storage): Check[] {
-  const [B, T, V, C] = [3, 5, 9, 70];
+export function embeddingChecks(dtype: Storage, T = 5): Check[] {
+  const [B, V, C] = [3, 9, 70];
   const sizes = `B=${B} T=${T} V=${V} C=${C}`;
   const tokens = Array.from({ length: B * T }, (_, i) => [0, V - 1, V - 1, 2, (i * i) % V][i % 5]);
   const order = tokens
@@ -208,8 +210,8 @@ export function embeddingChecks(dtype: Storage): Check[] {
   ];
 }
 
-export function layerNormChecks(dtype: Storage): Check[] {
-  const [rows, C] = [9, 131];
+export function layerNormChecks(dtype: Storage, rows = 9): Check[] {
+  const C = 131;
   const sizes = `(${rows}, ${C})`;
   const epsilon = 1e-5;
   const x = stored(
@@ -321,11 +323,11 @@ export function geluChecks(dtype: Storage): Check[] {
   ];
 }
 
-export function attentionChecks(dtype: Storage): Check[] {
+export function attentionChecks(dtype: Storage, T = 37): Check[] {
   // More positions than a workgroup takes. The larger size makes scores of ±50, which overflow
   // without a running maximum.
   return [1, 12].flatMap((size) => {
-    const [B, T, NH, D] = [2, 37, 2, 8];
+    const [B, NH, D] = [2, 2, 8];
     const [rows, C] = [B * T, NH * D];
     const sizes = `B=${B} T=${T} NH=${NH} D=${D}${size > 1 ? ', large scores' : ''}`;
     const [qkv, dout] = [
@@ -379,8 +381,8 @@ export function attentionChecks(dtype: Storage): Check[] {
   });
 }
 
-export function columnSumChecks(dtype: Storage): Check[] {
-  const [rows, N] = [37, 21];
+export function columnSumChecks(dtype: Storage, rows = 37): Check[] {
+  const N = 21;
   const x = stored(numbers(rows * N, 1), dtype);
   const before = stored(numbers(N, 2), 'f32');
   return [

@@ -21,7 +21,10 @@ import { distilTopKChecks, expandChecks, topKChecks } from './topk';
 interface KernelChecks {
   /** Files of src/kernels/, without folder and ending, that these checks run. */
   kernels: readonly string[];
-  checks(dtype: Storage, gpu: Gpu): Check[];
+  /** `T` replaces the context length of the small default sizes. */
+  checks(dtype: Storage, gpu: Gpu, T?: number): Check[];
+  /** Whether `checks` takes `T`. */
+  takesT?: boolean;
 }
 
 /** In the order of the table. */
@@ -29,11 +32,17 @@ const REGISTRY: readonly KernelChecks[] = [
   {
     kernels: ['matmul', 'matmul_tile', 'matmul_store', 'matmul_subgroup', 'matmul_quads'],
     checks: matmulChecks,
+    takesT: true,
   },
-  { kernels: ['embedding', 'embedding_backward'], checks: embeddingChecks },
+  {
+    kernels: ['embedding', 'embedding_backward'],
+    checks: (dtype, _, T) => embeddingChecks(dtype, T),
+    takesT: true,
+  },
   {
     kernels: ['layernorm', 'layernorm_backward', 'layernorm_backward_parameters'],
-    checks: layerNormChecks,
+    checks: (dtype, _, T) => layerNormChecks(dtype, T),
+    takesT: true,
   },
   { kernels: ['gelu'], checks: geluChecks },
   {
@@ -44,15 +53,21 @@ const REGISTRY: readonly KernelChecks[] = [
       'attention_slices',
       'attention_quads',
     ],
-    checks: attentionChecks,
+    checks: (dtype, _, T) => attentionChecks(dtype, T),
+    takesT: true,
   },
-  { kernels: ['column_sum'], checks: columnSumChecks },
-  { kernels: ['ce', 'cross_entropy'], checks: (dtype) => lossChecks('ce', dtype) },
+  { kernels: ['column_sum'], checks: (dtype, _, T) => columnSumChecks(dtype, T), takesT: true },
+  {
+    kernels: ['ce', 'cross_entropy'],
+    checks: (dtype, _, T) => lossChecks('ce', dtype, T),
+    takesT: true,
+  },
   ...DIVERGENCE_NAMES.map((name) => ({
     kernels: [name, 'distil'],
-    checks: (dtype: Storage) => lossChecks(name, dtype),
+    checks: (dtype: Storage, _: Gpu, T?: number) => lossChecks(name, dtype, T),
+    takesT: true,
   })),
-  { kernels: ['compare'], checks: compareChecks },
+  { kernels: ['compare'], checks: (dtype, _, T) => compareChecks(dtype, T), takesT: true },
   { kernels: ['copy'], checks: copyChecks },
   { kernels: ['gradient_norm', 'loss_scaler', 'adamw'], checks: optimiserChecks },
   { kernels: ['topk'], checks: topKChecks },
@@ -67,14 +82,18 @@ export const KERNEL_NAMES: readonly string[] = [
 ];
 
 /**
- * The checks of all kernels, or of one, in f32 and, if the adapter has shader-f16, in f16.
- * @throws if there is no kernel of that name
+ * The checks of all kernels, or of one, in f32 and, if the adapter has shader-f16, in f16. `T`
+ * replaces the context length of the small default sizes.
+ * @throws if there is no kernel of that name, or its checks have no context length to replace
  */
-export function checksOf(gpu: Gpu, kernel?: string): Check[] {
+export function checksOf(gpu: Gpu, kernel?: string, T?: number): Check[] {
   const entries = REGISTRY.filter(({ kernels }) => !kernel || kernels.includes(kernel));
   if (entries.length === 0) {
     throw new Error(`No check runs a kernel "${kernel}". Name one of ${KERNEL_NAMES.join(', ')}.`);
   }
+  if (T !== undefined && !entries.every(({ takesT }) => takesT)) {
+    throw new Error(`The checks of ${kernel ?? 'some kernels'} have no T. Leave it out.`);
+  }
   const dtypes: Storage[] = gpu.adapter.f16 ? ['f32', 'f16'] : ['f32'];
-  return dtypes.flatMap((dtype) => entries.flatMap(({ checks }) => checks(dtype, gpu)));
+  return dtypes.flatMap((dtype) => entries.flatMap(({ checks }) => checks(dtype, gpu, T)));
 }

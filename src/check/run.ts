@@ -26,17 +26,18 @@ export interface CheckRow {
 }
 
 /**
- * Runs the checks of all kernels, or of one. What a kernel does wrong becomes a row, never a
- * rejection. `onRow` gets each row, in the table's order, as soon as it is known. Frees what it
- * made.
- * @throws if there is no kernel of that name
+ * Runs the checks of all kernels, or of one, at its small sizes or with a context length T. What a
+ * kernel does wrong becomes a row, never a rejection. `onRow` gets each row, in the table's order,
+ * as soon as it is known. Frees what it made.
+ * @throws as `checksOf`
  */
 export async function runChecks(
   gpu: Gpu,
   onRow: (row: CheckRow) => void,
   kernel?: string,
+  T?: number,
 ): Promise<CheckRow[]> {
-  const checks = checksOf(gpu, kernel);
+  const checks = checksOf(gpu, kernel, T);
   const rows: CheckRow[] = [];
   const report = (row: CheckRow) => {
     rows.push(row);
