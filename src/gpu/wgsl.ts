@@ -44,11 +44,7 @@ export function compose(file: string, { sources, constants, includes }: Composit
       const message = `there is no kernel source ${path}. Correct the path.`;
       throw from ? mistake(from, message) : new Error(message);
     }
-    return expand(
-      withoutEach(sources[path], constants)
-        .split('\n')
-        .map((text, i) => ({ text, file: path, line: i + 1 })),
-    );
+    return expand(sources[path].split('\n').map((text, i) => ({ text, file: path, line: i + 1 })));
   };
 
   const expand = (lines: SourceLine[]): SourceLine[] => {
@@ -116,22 +112,6 @@ function blockAt(lines: SourceLine[], start: number, name: string) {
 
 const mistake = ({ file, line }: SourceLine, message: string) =>
   new Error(`${file}:${line}: ${message}`);
-
-/** Writes out `@each(i, COUNT) … @end`, which may stand inside a line. */
-function withoutEach(wgsl: string, constants: Readonly<Record<string, number>>): string {
-  if (!wgsl.includes('@each')) return wgsl;
-  const innermost = /@each\((\w+), (\w+)\)((?:(?!@each|@end).)*)@end/gs;
-  const expand = (text: string): string => {
-    const once = text.replace(innermost, (_, index: string, count: string, body: string) => {
-      const line = body.replaceAll('\n', ' ');
-      const times = constants[count] ?? Number(count);
-      const copies = Array.from({ length: times }, (_, i) => line.replaceAll(`$${index}`, `${i}`));
-      return copies.join('') + '\n'.repeat(body.split('\n').length - 1);
-    });
-    return once === text ? text : expand(once);
-  };
-  return expand(wgsl.replace(/\/\/.*$/gm, ''));
-}
 
 /** The text without comments, every line where it was. */
 export const withoutComments = (wgsl: string): string =>
