@@ -1,4 +1,4 @@
-// A WGSL file made into a pipeline whose bindings and parameters go by name.
+// Compiles a WGSL file to a pipeline whose bindings and parameters are set by name.
 //
 // A kernel declares its storage buffers in group 0 and may declare `var<uniform> params: Params`, a
 // struct of scalars. Its launcher chooses storage types and constants: the prelude put before the
@@ -36,7 +36,7 @@ export class Kernel {
   readonly ready: Promise<void>;
   #pipeline: GPUComputePipeline | undefined;
 
-  /** `lines`: the whole text, as `compose` and the prelude make it. */
+  /** `lines`: the prelude and the composed text. */
   constructor(
     gpu: Gpu,
     readonly name: string,
@@ -96,7 +96,7 @@ export class Kernel {
   }
 }
 
-/** A device's kernels by their whole text: the same text is compiled once. */
+/** A device's kernels by their text, prelude included: the same text is compiled once. */
 const kernels = new WeakMap<Gpu, Map<string, Kernel>>();
 /** Composed texts by file and specialisation, since a step records the same kernel many times. */
 const texts = new WeakMap<Sources, Map<string, { lines: SourceLine[]; code: string }>>();

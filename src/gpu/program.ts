@@ -387,8 +387,8 @@ export class Program {
   }
 
   async #read(place: Placement): Promise<ArrayBuffer> {
-    const whole = Math.ceil(place.bytes / 4) * 4;
-    return (await this.gpu.read(bufferAt(place), place.offset, whole)).slice(0, place.bytes);
+    const size = Math.ceil(place.bytes / 4) * 4;
+    return (await this.gpu.read(bufferAt(place), place.offset, size)).slice(0, place.bytes);
   }
 
   async #time(dispatches: readonly Dispatch[]): Promise<DispatchTime[]> {

@@ -68,17 +68,17 @@ export function structOf(wgsl: string, name: string): Struct {
   return new Struct(name, fields);
 }
 
-/** @throws with both lists unless `given` has exactly the names in `wanted`. */
+/** @throws with the difference unless `actual` has exactly the names in `expected`. */
 export function requireSame(
   what: string,
-  wanted: readonly string[],
-  given: readonly string[],
+  expected: readonly string[],
+  actual: readonly string[],
 ): void {
-  const missing = wanted.filter((name) => !given.includes(name));
-  const unknown = given.filter((name) => !wanted.includes(name));
+  const missing = expected.filter((name) => !actual.includes(name));
+  const unknown = actual.filter((name) => !expected.includes(name));
   if (missing.length || unknown.length) {
     throw new Error(
-      `${what}: missing [${missing}], unknown [${unknown}]; the kernel declares [${wanted}].`,
+      `${what}: missing [${missing}], unknown [${unknown}]; the kernel declares [${expected}].`,
     );
   }
 }

@@ -1,5 +1,5 @@
-// Puts a kernel's WGSL together from files. Pure: texts in, lines out, each with the place where a
-// person wrote it. A directive stands on a line of its own:
+// Composes a kernel's WGSL from files. Pure: texts in, lines out, each with the file and line where
+// a person wrote it. A directive takes a line of its own:
 //
 //   #include "rows.wgsl"       another file, by its path among the sources; once in a kernel
 //   #include <lanes>           the file that the launcher names for `lanes`
@@ -83,9 +83,9 @@ export function compose(file: string, { sources, constants, includes }: Composit
 
   const pathOf = (at: SourceLine, argument: string): string => {
     const [, path, name] = /^(?:"(.+)"|<(\w+)>)$/.exec(argument) ?? [];
-    const found = path ?? includes[name];
-    if (!found) throw mistake(at, `#include ${argument}: the launcher names no such file.`);
-    return found;
+    const file = path ?? includes[name];
+    if (!file) throw mistake(at, `#include ${argument}: the launcher names no such file.`);
+    return file;
   };
 
   const constant = (at: SourceLine, name: string): number => {

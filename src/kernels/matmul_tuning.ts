@@ -10,7 +10,7 @@ import { matmul } from './matmul';
 import { isMeasured, type MatmulVariant, setSpeeds, variantsFor } from './matmul_variants';
 import { transposed } from './tensors';
 
-/** What the start-up found out about a variant. */
+/** The result of checking and timing a variant. */
 export interface VariantReport {
   name: string;
   /** Floating-point operations a second, 2·M·N·K of them in a product; 0 if it must not be used. */
