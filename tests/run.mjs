@@ -22,7 +22,7 @@ process.on('exit', () => rmSync(reports, { recursive: true, force: true }));
  * What is the same on either adapter: the kernels that it uses have tests of their own, and whole
  * runs are seen in f32 end to end.
  */
-const ONCE = ['cache', 'cli', 'command-batch', 'distil', 'profile'].map(
+const ONCE = ['cache', 'cli', 'command-batch', 'distil', 'kernel-cli', 'profile'].map(
   (name) => `tests/gpu/${name}.test.ts`,
 );
 const STAGES = [
