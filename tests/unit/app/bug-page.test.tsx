@@ -154,7 +154,7 @@ describe('the replay', () => {
     );
   });
 
-  test('the listing marks lines that raised or copied and the kernel that did neither', async () => {
+  test('the listing marks the line that raised, the line that copied, and our kernel', async () => {
     const marked = (path: string) =>
       screen.getByText(path, { selector: 'mark' }).parentElement?.textContent ?? '';
     expect(marked('loss = cross_entropy(logits.view(-1, V), labels.view(-1))')).not.toContain('↳');
