@@ -248,7 +248,7 @@ function checkMaps(tree) {
     tree.has(path) || paths.some((other) => other.startsWith(`${path.replace(/\/$/, '')}/`));
   const sources = [...tree].filter(([path]) => /^src\/.*\.(ts|tsx|wgsl)$/.test(path));
   const words = new Set(sources.flatMap(([, text]) => text.match(/[\w$]+/g) ?? []));
-  return ['README.md'].flatMap((map) => {
+  return ['README.md', 'src/README.md'].flatMap((map) => {
     const text = tree.get(map) ?? '';
     const folders = map === 'README.md' ? [''] : ['src/', ''];
     const missing = (index, name) =>

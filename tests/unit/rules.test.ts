@@ -238,6 +238,8 @@ describe('the READMEs', () => {
   test('may name paths, scripts and links that exist', () => {
     const text = '`npm run check` runs `tests/check.mjs`, see [gpu](src/gpu) and `src/gpu/`.';
     expect(problems('README.md', text)).toEqual([]);
+    const map = '`gpu/program.ts` has `Program`, `Program.encode()` and `#groups`. `src/gpu/`';
+    expect(problems('src/README.md', map)).toEqual([]);
   });
 
   test('may name what a reader adds, in angle brackets', () => {
@@ -248,6 +250,11 @@ describe('the READMEs', () => {
     ['README.md', 'one\n`src/gpu/queue.ts`', 'README.md:2: names src/gpu/queue.ts'],
     ['README.md', '[one](docs/gpu.md)', 'README.md:1: names docs/gpu.md'],
     ['README.md', 'npm run lint', 'README.md:1: names npm run lint'],
+    ['src/README.md', '`gpu/queue.ts`', 'src/README.md:1: names gpu/queue.ts'],
+    ['src/README.md', '`queue.wgsl`', 'src/README.md:1: names queue.wgsl'],
+    ['src/README.md', '`queue/`', 'src/README.md:1: names queue/'],
+    ['src/README.md', '`Queue`', 'src/README.md:1: names Queue'],
+    ['src/README.md', '`Program.decode()`', 'src/README.md:1: names Program.decode()'],
   ])('%s: may not name what does not exist: %s', (path, text, problem) => {
     expect(problems(path, text)).toEqual([`${problem}, which does not exist.`]);
   });
