@@ -12,6 +12,7 @@ const MODEL =
 
 const and = new Intl.ListFormat('en-GB');
 const or = new Intl.ListFormat('en-GB', { type: 'disjunction' });
+const labels = DIVERGENCE_NAMES.map((name) => DIVERGENCES[name].label);
 const takingBeta = DIVERGENCE_NAMES.filter((name) => DIVERGENCES[name].takesBeta);
 
 export const FIELDS = {
@@ -107,7 +108,7 @@ export const FIELDS = {
     label: 'KD loss',
     default: 'fkl',
     choices: DIVERGENCE_NAMES,
-    help: `The divergence in mixed: ${or.format(DIVERGENCE_NAMES.map((name) => DIVERGENCES[name].label))}.`,
+    help: `The divergence in mixed: ${or.format(labels)}.`,
   },
   kd_beta: {
     type: 'number',
