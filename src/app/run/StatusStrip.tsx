@@ -27,7 +27,7 @@ export function StatusStrip() {
               {adapter.software && <span className="chip">software</span>}
             </>
           ) : unavailable ? (
-            'no usable GPU'
+            'none usable'
           ) : (
             'not checked yet'
           )}
