@@ -108,7 +108,7 @@ it('cuts a step into submissions of the allowed length, with the same bits as un
   );
 });
 
-it('the first runs submit each dispatch alone; later a short program is one submission', async () => {
+it('first runs submit each dispatch alone; later a short program is one submission', async () => {
   const gpu = await open();
   gpu.submissionMilliseconds = UNCUT;
   const run = await startTrainer(gpu, { batchSize: 2, contextLength: 4 });

@@ -272,7 +272,7 @@ it('a run that is resumed from a checkpoint has the same bits', async () => {
   await rm(path);
 });
 
-it('the exported folder gives the student’s logits, in our kernels and in onnxruntime', async () => {
+it('the exported folder gives the student’s logits, in our kernels and onnxruntime', async () => {
   expect(exportName(CONFIG, run.student, run.step)).toMatch(/^tiny-1x16-from-/);
   const files = await studentFiles(
     {

@@ -28,7 +28,8 @@ async function open(): Promise<Gpu> {
   if (requested && requested !== (f16 ? 'f16' : 'f32')) {
     throw new Error(
       `open the test device: ADAPTER=${requested}, but VK_ICD_FILENAMES=${driver} gave ` +
-        `"${name}", which has ${f16 ? '' : 'no '}f16. Use the drivers that tests/browser/setup.sh names.`,
+        `"${name}", which has ${f16 ? '' : 'no '}f16. ` +
+        'Use the drivers that tests/browser/setup.sh names.',
     );
   }
   return gpu;

@@ -78,7 +78,8 @@ describe('directives', () => {
 
 describe('structs', () => {
   const EXAMPLE = structOf(
-    'struct Other { a: f32 }\nstruct Example {\n  count: u32, // of rows: f32\n  shift: i32,\n  rate: f32,\n}',
+    'struct Other { a: f32 }\n' +
+      'struct Example {\n  count: u32, // of rows: f32\n  shift: i32,\n  rate: f32,\n}',
     'Example',
   );
 
@@ -94,7 +95,8 @@ describe('structs', () => {
 
   it('a missing or unknown field is refused, and so is a struct that is no list of scalars', () => {
     expect(() => EXAMPLE.write({ count: 1, shift: 0, speed: 1 })).toThrow(
-      'struct Example: fields: missing [rate], unknown [speed]; the kernel declares [count,shift,rate].',
+      'struct Example: fields: missing [rate], unknown [speed]; ' +
+        'the kernel declares [count,shift,rate].',
     );
     expect(() => structOf('struct A { at: vec4f }', 'A')).toThrow(
       'struct A: "at: vec4f" is no field of type u32, i32 or f32.',

@@ -1,6 +1,6 @@
 // @vitest-environment jsdom
-// Check my GPU, the drawer: what it asks the worker for, the table that comes back, and what it says
-// when it cannot check.
+// Check my GPU, the drawer: what it asks the worker for, the table that comes back, and what it
+// says when it cannot check.
 
 import { act, cleanup, configure, render, screen, within } from '@testing-library/react';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';

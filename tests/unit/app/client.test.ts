@@ -116,7 +116,7 @@ describe('the state of a request', () => {
     return { promise, resolve, reject };
   }
 
-  test('goes from running, with its progress, to done or failed, and keeps the progress', async () => {
+  test('goes from running, with progress, to done or failed, and keeps the progress', async () => {
     const states: RequestState<string, number>[] = [];
     const latest = latestRequest<string, number>((state) => states.push(state));
     latest.start(async (tell) => {

@@ -97,7 +97,7 @@ test('several files go to the worker, and are used once it has read them', async
   }
 });
 
-test('the preview shows counts, held-out text, and a batch with its document boundaries', async () => {
+test('the preview shows counts, held-out text and a batch with document boundaries', async () => {
   await choose(file('own.txt', 'x'));
   await answer({ files: [report()], preview });
   for (const said of [
@@ -119,7 +119,7 @@ test('the preview shows counts, held-out text, and a batch with its document bou
   expect(rows[0].querySelector('mark')?.textContent).toBe('<|endoftext|>');
 });
 
-test('a refused file shows its problem under its name, and the earlier data stays in use', async () => {
+test('a refused file shows its problem under its name, and earlier data stays in use', async () => {
   await choose(file('own.txt', 'x'));
   await answer({ files: [report()], preview });
   const earlier = useRun.getState().corpus;

@@ -47,11 +47,10 @@ test('the hub is asked only on demand, and an answer belongs to its model', asyn
   expect(question).toMatchObject({ role: 'teacher', reference: 'org/name' });
   expect(screen.getByText('Reading config.json and the headers of the files.')).toBeTruthy();
   await act(() => resolve('inspect', REPORT));
-  expect(
-    screen.getByText(
-      /^81\.9M parameters in 6 layers, 353 MB to load\. Vocabulary of 50,257 tokens, context of up to 1,024\./,
-    ),
-  ).toBeTruthy();
+  const facts =
+    '81.9M parameters in 6 layers, 353 MB to load. ' +
+    'Vocabulary of 50,257 tokens, context of up to 1,024.';
+  expect(screen.getByText((text) => text.startsWith(facts))).toBeTruthy();
 
   type('teacher_model', 'org/other');
   expect(screen.queryByText(/81\.9M parameters in 6 layers/)).toBe(null);

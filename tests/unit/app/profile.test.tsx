@@ -120,7 +120,7 @@ test('a run that stands still can be measured; otherwise it says why not', async
   reads(/no timestamp-query.*Chrome and Edge/);
 });
 
-test('asks the worker once, and shows parts, kernels and, unfolded, what they were used for', async () => {
+test('asks the worker once, and shows parts, kernels and, unfolded, their uses', async () => {
   paused();
   act(() => button('Measure').click());
   expect(sent().at(-1)).toEqual({
@@ -176,7 +176,7 @@ test('rounded timestamps are told, with what makes them exact', async () => {
   );
 });
 
-test('a failure says what to do; a worker that dies, a lost device and another run end the measurement', async () => {
+test('a failure says what to do; a dead worker, a lost device or another run ends it', async () => {
   paused();
   act(() => button('Measure').click());
   const failure = {

@@ -64,7 +64,7 @@ const PHASES = Object.keys(TO_PHASE) as Phase[];
 const inPhase = (phase: Phase) => stateAfter(...TO_PHASE[phase]);
 const next = (state: RunState, message: RunMessage, now = 60_000) => reduce(state, message, now);
 
-/** Freezes what it reaches, so that a change in place throws. Histories are not part of the state. */
+/** Freezes the state, so that a change in place throws. Histories are not part of it. */
 function freeze<Value>(value: Value): Value {
   if (typeof value !== 'object' || value === null || value instanceof RunHistory) return value;
   for (const inner of Object.values(value)) freeze(inner);
@@ -117,7 +117,7 @@ describe.each(PHASES)('in phase %s', (phase) => {
     }
   });
 
-  test('start begins a run with the settings as they are, and clears what the last one left', () => {
+  test('start begins a run with the current settings, and clears the last one’s remains', () => {
     const state = next({ ...inPhase(phase), hiddenNote: 'old', lastStep: 7 }, start);
     expect(state).toMatchObject({
       phase: 'loading',
@@ -136,7 +136,7 @@ describe.each(PHASES)('in phase %s', (phase) => {
     expect([state.status, state.failure, state.lost]).toEqual([undefined, undefined, undefined]);
   });
 
-  test('an adapter makes runs possible, an unavailable GPU does not; neither touches the run', () => {
+  test('an adapter makes runs possible, a missing GPU does not; neither touches the run', () => {
     const without = next(inPhase(phase), { type: 'unavailable', failure });
     expect(without).toEqual({ ...inPhase(phase), unavailable: failure });
     expect(next(without, { type: 'adapter', adapter })).toEqual({

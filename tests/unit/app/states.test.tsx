@@ -50,7 +50,7 @@ test('every phase has a state, and names are unique', () => {
   expect(new Set(STATES.map(({ name }) => name)).size).toBe(STATES.length);
 });
 
-test('a state is the same each time it is made, and shares nothing that a visit could change', () => {
+test('a state is the same each time, and shares nothing that a visit could change', () => {
   for (const { make, name } of STATES) {
     const [first, second] = [make(), make()];
     expect(first, name).toEqual(second);

@@ -199,7 +199,7 @@ describe('a run', () => {
 });
 
 describe('settings', () => {
-  test('a value that is not allowed stays a draft, with the field’s own message, and stops a start', () => {
+  test('an invalid value stays a draft, with the field’s message, and prevents a start', () => {
     store().setField('train_steps', '0');
     expect(store().config.train_steps).toBe(DEFAULTS.train_steps);
     expect(store().drafts.train_steps).toMatchObject({ text: '0' });
