@@ -50,7 +50,7 @@ test('a table of dialogues: columns to choose, counts, the batch, and a run that
   await open(page);
   await choose(page, given('talk.csv', TALK));
   await says(page).toContain(
-    'talk.csv: it has no column “text”; it has “id”, “context”, “response”.',
+    'talk.csv: there is no column “text”; it has “id”, “context”, “response”.',
   );
   await says(page).toContain('Still using Moby-Dick: talk.csv cannot be used yet.');
 
@@ -201,7 +201,7 @@ test.each(['light', 'dark'] as const)(
     await drawerOf(page).locator('summary').focus();
     await page.keyboard.press('Enter');
     await choose(page, given('talk.csv', TALK));
-    await says(page).toContain('it has no column “text”');
+    await says(page).toContain('there is no column “text”');
     // From the file's buttons on: paste, the two choices.
     await button(page, 'Choose files').focus();
     await page.keyboard.press('Tab');
