@@ -86,7 +86,8 @@ beforeEach(async () => {
   const drawer = screen.getByRole('group') as HTMLDetailsElement;
   drawer.open = true;
   fireEvent(drawer, new Event('toggle'));
-  await screen.findByRole('button', { name: 'Measure' });
+  // The panel is a chunk of its own: a busy machine takes its time to import it.
+  await screen.findByRole('button', { name: 'Measure' }, { timeout: 20_000 });
 });
 afterEach(() => {
   cleanup();
