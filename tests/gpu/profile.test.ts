@@ -236,7 +236,7 @@ it('without room for the roofline’s buffers it fails, and a second try can suc
   } as GPUError);
   const before = gpu.memory.totals();
   await expect(rooflineOf(gpu)).rejects.toThrow(
-    'The GPU has no room for 134 MB beside the run: Not enough memory left.',
+    'The GPU has no room for another 134 MB: Not enough memory left.',
   );
   expect(gpu.memory.totals()).toEqual(before);
   expect((await rooflineOf(gpu)).flopsPerSecond).toBeGreaterThan(1e6);
