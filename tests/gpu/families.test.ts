@@ -168,7 +168,8 @@ async function begin(saved?: Run['snapshot']) {
 
 beforeAll(async () => {
   FAMILIES.push(TINY_FAMILY);
-  gpu = await openTestDevice();
+  // A device of its own, because its memory is compared with the plan.
+  gpu = await openTestDevice('run');
   const names = ['tokenizer.json', 'tokenizer_config.json'];
   const files = await Promise.all(
     names.map(async (name) => [name, new Uint8Array(await readFile(`${FOLDER}/${name}`))] as const),
