@@ -1,6 +1,6 @@
 // The rules that no compiler checks: which room may import which, circles of imports, what only one
-// file may name, unused exports, long files, spread literals, and names in the two READMEs that no
-// longer exist. Pure: file texts go in, problems come out as lines.
+// file may name, unused exports, long files and lines, spread literals, and names in the two
+// READMEs that no longer exist. Pure: file texts go in, problems come out as lines.
 
 import { posix } from 'node:path';
 
@@ -39,6 +39,7 @@ const ROOM_OF_FILE = {
 /** Packages that only one file may import, so that an update changes one place. */
 const ONE_IMPORTER = ['onnxruntime-web', '@xenova/transformers'];
 const LONGEST_FILE = 600;
+const LONGEST_LINE = 100;
 
 const isCode = (path) => /\.(ts|tsx|mjs)$/.test(path);
 const hasLimits = (path) => /\.(ts|tsx|mjs|wgsl|css)$/.test(path);
@@ -60,6 +61,7 @@ export function checkTree(tree) {
     ...checkNavigator(modules),
     ...checkExports(modules),
     ...checkLengths(tree),
+    ...checkColumns(tree),
     ...checkSpreads(modules),
     ...checkLockfile(tree),
     ...checkMaps(tree),
@@ -215,6 +217,23 @@ function checkLengths(tree) {
       `${path}:${LONGEST_FILE + 1}: ${lines} lines; the limit is ${LONGEST_FILE}. Split the file.`,
     ];
   });
+}
+
+/** The formatter breaks code, but neither strings nor comments, and no WGSL. */
+function checkColumns(tree) {
+  const problems = [];
+  for (const [path, text] of tree) {
+    if (!/^(src|tests)\/(?!e2e\/).*\.(ts|tsx|wgsl)$/.test(path) || path.includes('/fixtures/'))
+      continue;
+    for (const [i, line] of text.split('\n').entries()) {
+      const columns = [...line].length;
+      if (columns > LONGEST_LINE)
+        problems.push(
+          `${path}:${i + 1}: ${columns} columns; the limit is ${LONGEST_LINE}. Break the line.`,
+        );
+    }
+  }
+  return problems;
 }
 
 /** The compiler does not check the fields of `...{ a, b }` for unknown ones. */

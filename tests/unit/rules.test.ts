@@ -199,6 +199,18 @@ test('a file of more than 600 lines is reported', () => {
   );
 });
 
+test('a line of more than 100 columns in TypeScript or WGSL is reported', () => {
+  const [fits, long] = [`// ${'é'.repeat(97)}`, `// ${'é'.repeat(98)}`];
+  for (const path of ['src/gpu/a.ts', 'src/app/A.tsx', 'src/kernels/a.wgsl', 'tests/unit/a.ts']) {
+    expect(check({ [path]: `${fits}\n` })).toEqual([]);
+    expect(check({ [path]: `\n${long}\n` })).toEqual([
+      `${path}:2: 101 columns; the limit is 100. Break the line.`,
+    ]);
+  }
+  for (const path of ['tests/fixtures/a.ts', 'public/a.ts', 'src/app/a.css', 'tests/a.mjs'])
+    expect(check({ [path]: long })).toEqual([]);
+});
+
 test('a lockfile that names a registry is reported', () => {
   const entry = '{\n  "resolved": "https://host/a.tgz"\n}';
   expect(check({ 'package-lock.json': entry })[0]).toContain(
