@@ -48,7 +48,14 @@ export default defineConfig({
       },
       {
         extends: true,
-        test: { name: 'e2e', include: ['tests/e2e/**/*.test.ts'], ...oneAtATime },
+        test: {
+          name: 'e2e',
+          include: ['tests/e2e/**/*.test.ts'],
+          ...oneAtATime,
+          // One process for all files, so that they share browsers.
+          isolate: false,
+          setupFiles: 'tests/e2e/setup.ts',
+        },
       },
     ],
   },

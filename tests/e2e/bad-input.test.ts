@@ -7,15 +7,17 @@ import {
   csvOf,
   eventually,
   FINISHED,
+  follow,
   link,
   logLines,
   notices,
   offered,
   primary,
   reached,
+  run,
   set,
 } from './drive';
-import { openSite, type Site, visit } from './harness';
+import { openSite, type Site, sharedVisit, visit } from './harness';
 
 const SMALL = {
   batch_size: 2,
@@ -75,27 +77,6 @@ describe('a machine that cannot', () => {
     await offered(page, 'Distil, disabled');
     await close();
   });
-
-  test('a model that is too large for the adapter is refused by its sizes; a smaller one runs', async () => {
-    const before = limit('maxStorageBufferBindingSize', 2 ** 20);
-    const { page, problems, close } = await visit(site, {
-      offer: 'f16',
-      before,
-      path: link({ ...SMALL, student_width: 512 }),
-    });
-    await offered(page, 'Distil');
-    await primary(page).click();
-    await offered(page, 'Try again');
-    expect(await notices(page)).toMatch(
-      /needs one (buffer|binding) of [\d.]+ MiB; this adapter allows 1\.0 MiB\. Choose a smaller/,
-    );
-    await set(page, 'student_width', '32');
-    await offered(page, 'Try again');
-    await primary(page).click();
-    await offered(page, FINISHED);
-    expect(problems).toEqual([]);
-    await close();
-  });
 });
 
 /** A script after which every adapter and device has this limit. */
@@ -103,155 +84,172 @@ function limit(name: string, value: number): string {
   return `if (globalThis.GPUSupportedLimits) Object.defineProperty(GPUSupportedLimits.prototype, '${name}', { get: () => ${value} });`;
 }
 
-test('model files that are cut short, missing or web pages are named with what is wrong; the next try succeeds', async () => {
-  const { page, problems, close } = await visit(site, { offer: 'f16', path: link(SMALL) });
-  const onnx = `${TEACHER}/onnx/model_fp16.onnx`;
-  const faults = [
-    [
-      onnx,
-      { kind: 'cut', bytes: 1_000_000 },
-      /onnx\/model_fp16\.onnx of moby-teacher is incomplete \(\d\.\d of 1\.9 MB\).* Try again\./,
-    ],
-    [
-      onnx,
-      { kind: 'short', bytes: 1_000_000 },
-      /model_fp16\.onnx of moby-teacher: onnxruntime cannot load its 1,000,000 bytes: .*Download it again/,
-    ],
-    [
-      onnx,
-      { kind: 'missing' },
-      /onnx\/model_fp16\.onnx of moby-teacher does not exist on the server \(HTTP 404\)/,
-    ],
-    [
-      onnx,
-      { kind: 'html' },
-      /onnx\/model_fp16\.onnx of moby-teacher is a web page: the server has no such file/,
-    ],
-    [
-      `${TEACHER}/config.json`,
-      { kind: 'missing' },
-      /config\.json of moby-teacher does not exist on the server \(HTTP 404\)/,
-    ],
-    [
-      `${TEACHER}/config.json`,
-      { kind: 'short', bytes: 100 },
-      /config\.json of moby-teacher is not JSON/,
-    ],
-    [`${TEACHER}/tokenizer.json`, { kind: 'html' }, /tokenizer\.json/],
-    [`${TEACHER}/tokenizer.json`, { kind: 'short', bytes: 5000 }, /tokenizer\.json/],
-    [
-      'corpus/moby-dick.txt',
-      { kind: 'cut', bytes: 500_000 },
-      /moby-dick\.txt is incomplete \(\d\.\d of 1\.\d MB\)/,
-    ],
-  ] as const;
-  let label = 'Distil';
-  for (const [path, fault, said] of faults) {
-    site.faults.set(path, fault);
-    await offered(page, label);
+/** Lets a test reach the device that the page works with, to lose it. */
+const REMEMBER_DEVICE = `if (globalThis.GPUDevice) {
+  const make = GPUDevice.prototype.createCommandEncoder;
+  GPUDevice.prototype.createCommandEncoder = function (...given) { globalThis.usedDevice = this; return make.apply(this, given); };
+}`;
+
+describe('a run that fails', () => {
+  const before = limit('maxStorageBufferBindingSize', 2 ** 20) + REMEMBER_DEVICE;
+  const shared = sharedVisit({ offer: 'f16', before });
+
+  test('a model that is too large for the adapter is refused by its sizes; a smaller one runs', async () => {
+    const { page, problems } = shared;
+    await follow(page, link({ ...SMALL, student_width: 512 }));
     await primary(page).click();
-    await eventually(() => notices(page), `${fault.kind} ${path}`).toMatch(said);
-    label = 'Try again';
-    await offered(page, label);
-    expect((await logLines(page)).at(-1)).toContain('Stopped: ');
-    site.faults.clear();
-  }
-  await primary(page).click();
-  await offered(page, FINISHED);
-  expect(await notices(page)).not.toContain('Could not');
-  // What the browser itself says of failed requests, and nothing else.
-  for (const problem of problems)
-    expect(problem).toMatch(/404|ERR_CONTENT_LENGTH_MISMATCH|net::ERR_/);
-  await close();
-});
-
-test('a lost device offers to go on from the last evaluation, and does', async () => {
-  const before = `if (globalThis.GPUDevice) {
-    const make = GPUDevice.prototype.createCommandEncoder;
-    GPUDevice.prototype.createCommandEncoder = function (...given) { globalThis.usedDevice = this; return make.apply(this, given); };
-  }`;
-  const path = link({ ...SMALL, train_steps: 40, eval_steps: 4 });
-  const { page, problems, close } = await visit(site, { offer: 'f16', before, path });
-  const evaluated = async () =>
-    (await logLines(page))
-      .filter((line) => /^Step \d+: Loss=/.test(line))
-      .map((line) => Number.parseInt(line.slice(5), 10));
-  const loseDevice = async () => {
-    await page.workers()[0].evaluate('usedDevice.destroy()');
-    await eventually(() => primary(page).innerText()).toContain('Continue from step');
-    const kept = (await evaluated()).at(-1);
-    expect((await primary(page).innerText()).trim()).toBe(`Continue from step ${kept}`);
-    expect(await notices(page)).toContain('The GPU device was lost.');
-    expect(await notices(page)).toContain(
-      `The weights of the evaluation at step ${kept} are saved.`,
+    await offered(page, 'Try again');
+    expect(await notices(page)).toMatch(
+      /needs one (buffer|binding) of [\d.]+ MiB; this adapter allows 1\.0 MiB\. Choose a smaller/,
     );
-    return kept as number;
-  };
-  await offered(page, 'Distil');
-  await primary(page).click();
-
-  // While it computes,
-  await reached(page, 5);
-  const first = await loseDevice();
-  expect(first).toBeGreaterThanOrEqual(4);
-  await primary(page).click();
-  await offered(page, 'Pause');
-  await reached(page, first + 5);
-
-  // and while it rests.
-  await primary(page).click();
-  await offered(page, 'Continue');
-  expect(await loseDevice()).toBeGreaterThan(first);
-  await primary(page).click();
-  await offered(page, FINISHED);
-  expect(await evaluated()).toEqual([0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40]);
-  expect((await csvOf(page, 'loss')).map(({ step }) => Number(step))).toEqual(
-    Array.from({ length: 40 }, (_, i) => i + 1),
-  );
-  expect(await notices(page)).not.toContain('lost');
-  expect(problems).toEqual([]);
-  await close();
-});
-
-describe('evaluation through view', () => {
-  const VIEW = { ...SMALL, eval_loss_path: 'view', train_steps: 4, eval_steps: 2, eval_batches: 3 };
-
-  test('every batch fails as PyTorch’s would, is counted and explained, and training goes on', async () => {
-    const { page, problems, close } = await visit(site, { offer: 'f16', path: link(VIEW) });
-    await offered(page, 'Distil');
-    await primary(page).click();
-    await offered(page, FINISHED);
-    const said = await notices(page);
-    expect(said).toContain('3 of 3 evaluation batches failed at step 4.');
-    expect(said).toContain('First error:');
-    expect(said).toContain('view size is not compatible with input tensor');
-    expect(said).toMatch(/size.*\[2, 15, 1024\]/s);
-    expect(said).toMatch(/stride.*\[16384, 1024, 1\]/s);
-    const lines = await logLines(page);
-    expect(lines[0]).toBe('Step 0: Loss=n/a, PPL=n/a (0 valid tokens), Success=0.000 (0 of 3)');
-    expect(lines.at(-1)).toMatch(
-      /^Step 4: Loss=\d+\.\d{4}, PPL=n\/a \(0 valid tokens\), Success=0\.000 \(0 of 3\)$/,
-    );
-    expect(await page.getByLabel('Status', { exact: true }).innerText()).toMatch(
-      /9 tried, 9 failed/,
-    );
+    await set(page, 'student_width', '32');
+    await run(page, 'Try again');
     expect(problems).toEqual([]);
-    await close();
   });
 
-  test('at batch size 1 the same view works: the bug hides', async () => {
-    const { page, problems, close } = await visit(site, {
-      offer: 'f16',
-      path: link({ ...VIEW, batch_size: 1 }),
-    });
-    await offered(page, 'Distil');
+  test('model files that are cut short, missing or web pages are named with what is wrong; the next try succeeds', async () => {
+    const { page, problems, site } = shared;
+    site.files.clear(); // The whole book.
+    await follow(page, link(SMALL));
+    const onnx = `${TEACHER}/onnx/model_fp16.onnx`;
+    const faults = [
+      [
+        onnx,
+        { kind: 'cut', bytes: 1_000_000 },
+        /onnx\/model_fp16\.onnx of moby-teacher is incomplete \(\d\.\d of 1\.9 MB\).* Try again\./,
+      ],
+      [
+        onnx,
+        { kind: 'short', bytes: 1_000_000 },
+        /model_fp16\.onnx of moby-teacher: onnxruntime cannot load its 1,000,000 bytes: .*Download it again/,
+      ],
+      [
+        onnx,
+        { kind: 'missing' },
+        /onnx\/model_fp16\.onnx of moby-teacher does not exist on the server \(HTTP 404\)/,
+      ],
+      [
+        onnx,
+        { kind: 'html' },
+        /onnx\/model_fp16\.onnx of moby-teacher is a web page: the server has no such file/,
+      ],
+      [
+        `${TEACHER}/config.json`,
+        { kind: 'missing' },
+        /config\.json of moby-teacher does not exist on the server \(HTTP 404\)/,
+      ],
+      [
+        `${TEACHER}/config.json`,
+        { kind: 'short', bytes: 100 },
+        /config\.json of moby-teacher is not JSON/,
+      ],
+      [`${TEACHER}/tokenizer.json`, { kind: 'html' }, /tokenizer\.json/],
+      [`${TEACHER}/tokenizer.json`, { kind: 'short', bytes: 5000 }, /tokenizer\.json/],
+      [
+        'corpus/moby-dick.txt',
+        { kind: 'cut', bytes: 500_000 },
+        /moby-dick\.txt is incomplete \(\d\.\d of 1\.\d MB\)/,
+      ],
+    ] as const;
+    let label = 'Distil';
+    for (const [path, fault, said] of faults) {
+      site.faults.set(path, fault);
+      await offered(page, label);
+      await primary(page).click();
+      await eventually(() => notices(page), `${fault.kind} ${path}`).toMatch(said);
+      label = 'Try again';
+      await offered(page, label);
+      expect((await logLines(page)).at(-1)).toContain('Stopped: ');
+      site.faults.clear();
+    }
+    await run(page, label);
+    expect(await notices(page)).not.toContain('Could not');
+    // What the browser itself says of failed requests, and nothing else.
+    for (const problem of problems.splice(0))
+      expect(problem).toMatch(/404|ERR_CONTENT_LENGTH_MISMATCH|net::ERR_/);
+  });
+
+  test('a lost device offers to go on from the last evaluation, and does', async () => {
+    const { page, problems } = shared;
+    await follow(page, link({ ...SMALL, train_steps: 40, eval_steps: 4 }));
+    const evaluated = async () =>
+      (await logLines(page))
+        .filter((line) => /^Step \d+: Loss=/.test(line))
+        .map((line) => Number.parseInt(line.slice(5), 10));
+    const loseDevice = async () => {
+      await page.workers()[0].evaluate('usedDevice.destroy()');
+      await eventually(() => primary(page).innerText()).toContain('Continue from step');
+      const kept = (await evaluated()).at(-1);
+      expect((await primary(page).innerText()).trim()).toBe(`Continue from step ${kept}`);
+      expect(await notices(page)).toContain('The GPU device was lost.');
+      expect(await notices(page)).toContain(
+        `The weights of the evaluation at step ${kept} are saved.`,
+      );
+      return kept as number;
+    };
+    await primary(page).click();
+
+    // While it computes,
+    await reached(page, 5);
+    const first = await loseDevice();
+    expect(first).toBeGreaterThanOrEqual(4);
+    await primary(page).click();
+    await offered(page, 'Pause');
+    await reached(page, first + 5);
+
+    // and while it rests.
+    await primary(page).click();
+    await offered(page, 'Continue');
+    expect(await loseDevice()).toBeGreaterThan(first);
     await primary(page).click();
     await offered(page, FINISHED);
-    expect((await logLines(page)).at(-1)).toMatch(
-      /^Step 4: Loss=\d+\.\d{4}, PPL=[\d.,]+, Success=1\.000 \(3 of 3\)$/,
+    expect(await evaluated()).toEqual([0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40]);
+    expect((await csvOf(page, 'loss')).map(({ step }) => Number(step))).toEqual(
+      Array.from({ length: 40 }, (_, i) => i + 1),
     );
-    expect(await notices(page)).not.toContain('failed');
+    expect(await notices(page)).not.toContain('lost');
     expect(problems).toEqual([]);
-    await close();
+  });
+
+  describe('evaluation through view', () => {
+    const VIEW = {
+      ...SMALL,
+      eval_loss_path: 'view',
+      train_steps: 4,
+      eval_steps: 2,
+      eval_batches: 3,
+    };
+
+    test('every batch fails as PyTorch’s would, is counted and explained, and training goes on', async () => {
+      const { page, problems } = shared;
+      await follow(page, link(VIEW));
+      await run(page);
+      const said = await notices(page);
+      expect(said).toContain('3 of 3 evaluation batches failed at step 4.');
+      expect(said).toContain('First error:');
+      expect(said).toContain('view size is not compatible with input tensor');
+      expect(said).toMatch(/size.*\[2, 15, 1024\]/s);
+      expect(said).toMatch(/stride.*\[16384, 1024, 1\]/s);
+      const lines = await logLines(page);
+      expect(lines[0]).toBe('Step 0: Loss=n/a, PPL=n/a (0 valid tokens), Success=0.000 (0 of 3)');
+      expect(lines.at(-1)).toMatch(
+        /^Step 4: Loss=\d+\.\d{4}, PPL=n\/a \(0 valid tokens\), Success=0\.000 \(0 of 3\)$/,
+      );
+      expect(await page.getByLabel('Status', { exact: true }).innerText()).toMatch(
+        /9 tried, 9 failed/,
+      );
+      expect(problems).toEqual([]);
+    });
+
+    test('at batch size 1 the same view works: the bug hides', async () => {
+      const { page, problems } = shared;
+      await follow(page, link({ ...VIEW, batch_size: 1 }));
+      await run(page);
+      expect((await logLines(page)).at(-1)).toMatch(
+        /^Step 4: Loss=\d+\.\d{4}, PPL=[\d.,]+, Success=1\.000 \(3 of 3\)$/,
+      );
+      expect(await notices(page)).not.toContain('failed');
+      expect(problems).toEqual([]);
+    });
   });
 });

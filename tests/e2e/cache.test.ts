@@ -1,20 +1,22 @@
 // Offloading on the page: the teacher says once what it thinks of every batch, leaves the GPU, and
 // training goes on from what was written.
 
-import { beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import {
   button,
   csvOf,
   eventually,
   FINISHED,
+  follow,
   link,
   logLines,
   offered,
   primary,
   reached,
+  run,
   statusOf,
 } from './drive';
-import { openSite, type Site, type Visit, visit } from './harness';
+import { sharedVisit } from './harness';
 
 const SMALL = {
   batch_size: 2,
@@ -29,27 +31,16 @@ const SMALL = {
 };
 const CACHED = { ...SMALL, teacher_cache: 'on' };
 
-let site: Site;
-beforeAll(async () => {
-  site = await openSite();
-});
-
-const kept = ({ page }: Visit) => page.getByTestId('cache').innerText();
-
-async function finish({ page }: Visit): Promise<void> {
-  await offered(page, 'Distil');
-  await primary(page).click();
-  await offered(page, FINISHED);
-}
+const shared = sharedVisit({ offer: 'f16' });
+const kept = () => shared.page.getByTestId('cache').innerText();
 
 // What the files hold is the same on every adapter: tests/gpu/cache shows that on both.
 describe('offloading', () => {
   test('64 words kept: the bar counts, the teacher’s memory is free, and the page says what is lost', async () => {
     // Long continuations give the time to pause: steps alone are over in a moment.
     const slow = { train_steps: 60, eval_steps: 5, sample_tokens: 48 };
-    const visited = await visit(site, { offer: 'f16', path: link({ ...CACHED, ...slow }) });
-    const { page, problems, close } = visited;
-    await offered(page, 'Distil');
+    const { page, problems } = shared;
+    await follow(page, link({ ...CACHED, ...slow }));
     await primary(page).click();
     const bar = page.getByRole('progressbar', { name: 'Caching the teacher' });
     await eventually(() => bar.getAttribute('aria-valuetext').catch(() => '')).toMatch(
@@ -62,10 +53,10 @@ describe('offloading', () => {
     await primary(page).click();
     await offered(page, 'Continue');
 
-    expect(await kept(visited)).toMatch(
+    expect(await kept()).toMatch(
       /^The teacher is cached and off the GPU: the top 64 of 1,024 tokens, 260 bytes per position, 581 kB in total, written in \d+\.\d s\./,
     );
-    expect(await kept(visited)).toMatch(
+    expect(await kept()).toMatch(
       /Before training, KL was \d\.\d+ over all tokens and \d\.\d+ over the top 64 and the tail: [\d.e-]+ less/,
     );
     const status = await statusOf(page);
@@ -75,7 +66,7 @@ describe('offloading', () => {
     const temperature = page.getByTestId('field-temperature');
     expect(await temperature.locator('input[type=text]').isDisabled()).toBe(true);
     expect(await temperature.locator('.locked-note').innerText()).toContain(
-      'at this temperature. Cached tokens = 0 keeps all',
+      'at this temperature. A cache of all tokens (Cached tokens = 0) allows changes.',
     );
     expect(await page.getByTestId('field-alpha').locator('input[type=text]').isDisabled()).toBe(
       false,
@@ -96,77 +87,69 @@ describe('offloading', () => {
 
     // The same run again: the cache is there, and the teacher is not asked for.
     const losses = await csvOf(page, 'loss');
-    await primary(page).click();
-    await offered(page, 'Stop loading');
-    await offered(page, FINISHED);
-    expect(await kept(visited)).toContain('found from an earlier run');
+    await run(page, FINISHED);
+    expect(await kept()).toContain('from an earlier run that wrote it in');
     expect(await csvOf(page, 'loss')).toEqual(losses);
     expect(problems).toEqual([]);
-    await close();
   });
 
   // That the losses are then those without a cache, tests/gpu/cache shows.
   test('all words kept: the page says so, and any loss can be had', async () => {
     const settings = { ...CACHED, cache_top_k: 0, kd_loss: 'rkl', sample_tokens: 0 };
-    const visited = await visit(site, { offer: 'f16', path: link(settings) });
-    await finish(visited);
-    expect(await kept(visited)).toContain('all 1,024 tokens, 2,048 bytes per position');
-    const evaluations = await csvOf(visited.page, 'perplexity');
+    const { page, problems } = shared;
+    await follow(page, link(settings));
+    await run(page);
+    expect(await kept()).toContain('all 1,024 tokens, 2,048 bytes per position');
+    const evaluations = await csvOf(page, 'perplexity');
     expect(evaluations).toHaveLength(3);
     expect(evaluations.every(({ klWords }) => klWords === 'all')).toBe(true);
     expect(Number(evaluations[2].kl)).toBeLessThan(Number(evaluations[0].kl));
-    expect(visited.problems).toEqual([]);
-    await visited.close();
+    expect(problems).toEqual([]);
   });
 });
 
 test('a full disk is told with both sizes, and the run goes on with its teacher', async () => {
-  const before =
-    'if (self.StorageManager) StorageManager.prototype.estimate = async () => ({ quota: 100000, usage: 20000 });';
-  const visited = await visit(site, { offer: 'f16', before, path: link(CACHED) });
-  const { page, problems, close } = visited;
-  await finish(visited);
+  const { page, problems } = shared;
+  await follow(page, link(CACHED));
+  const [worker] = page.workers();
+  await worker.evaluate(`
+    StorageManager.prototype.measured = StorageManager.prototype.estimate;
+    StorageManager.prototype.estimate = async () => ({ quota: 100000, usage: 20000 });
+  `);
+  await run(page);
+  await worker.evaluate('StorageManager.prototype.estimate = StorageManager.prototype.measured;');
   expect((await logLines(page)).join('\n')).toMatch(
     /The teacher’s cache needs 0\.2 MB; there is room for 0\.1 MB\. The run continues with the teacher in memory\./,
   );
   expect(await page.getByTestId('cache').count()).toBe(0);
   expect((await statusOf(page))['GPU memory']).toContain('teacher');
   expect(problems).toEqual([]);
-  await close();
 });
 
 test('a cache that is being written is dropped with its run, and the next one writes it anew', async () => {
-  const visited = await visit(site, {
-    offer: 'f16',
-    path: link({ ...CACHED, train_steps: 400, eval_steps: 400 }),
-  });
-  const { page, problems, close } = visited;
-  await offered(page, 'Distil');
+  const { page, problems } = shared;
+  await follow(page, link({ ...CACHED, train_steps: 400, eval_steps: 400 }));
   await primary(page).click();
   const bar = page.getByRole('progressbar', { name: 'Caching the teacher' });
   await eventually(() => bar.getAttribute('aria-valuenow').catch(() => '')).toMatch(/^[1-9]/);
   await primary(page).click();
-  await offered(page, 'Distil');
-  await page.goto(`${site.url}${link(CACHED)}`);
+  await follow(page, link(CACHED));
   await page.reload();
-  await finish(visited);
+  await run(page);
   expect((await logLines(page)).join('\n')).toContain(
     'writing it was interrupted. The run writes a new one.',
   );
-  expect(await kept(visited)).toContain('written in');
+  expect(await kept()).toContain('written in');
   expect(problems).toEqual([]);
-  await close();
 });
 
 test('a loss that 64 words cannot serve is refused, with what would', async () => {
-  const visited = await visit(site, { offer: 'f16', path: link({ ...CACHED, loss: 'rkl' }) });
-  const { page, close } = visited;
-  await offered(page, 'Distil');
+  const { page } = shared;
+  await follow(page, link({ ...CACHED, loss: 'rkl' }));
   await primary(page).click();
   await offered(page, 'Try again');
   const notice = page.locator('.notice.problem').first();
   expect(await notice.innerText()).toContain('Could not use the teacher’s cache.');
   expect(await notice.innerText()).toContain('serves forward KL, fkl; this run’s loss is rkl');
   expect(await button(page, 'Reset').isEnabled()).toBe(true);
-  await close();
 });

@@ -25,6 +25,36 @@ export function link(settings: Record<string, string | number>): string {
 export const primary = (page: Page) => page.locator('button.primary');
 export const button = (page: Page, name: string) => page.getByRole('button', { name, exact: true });
 
+/** Follows a link within the open page, and returns when the page has heard of it. */
+export const go = (page: Page, hash: string) =>
+  page.evaluate(
+    (to) =>
+      new Promise<void>((resolve) => {
+        if (location.hash === to) return resolve();
+        addEventListener('hashchange', () => setTimeout(resolve), { once: true });
+        location.hash = to;
+      }),
+    hash,
+  );
+
+/**
+ * Brings an open page to other settings, as somebody who drops the run and follows a link does. The
+ * page stays loaded, and with it the worker's device, kernels and onnxruntime.
+ */
+export async function follow(page: Page, hash: string): Promise<void> {
+  const reset = button(page, 'Reset');
+  if (await reset.isEnabled()) await reset.click();
+  await go(page, hash);
+  await offered(page, 'Distil');
+}
+
+/** Presses the primary button, which says `label`, and waits until the run has finished. */
+export async function run(page: Page, label = 'Distil'): Promise<void> {
+  await offered(page, label);
+  await primary(page).click();
+  await offered(page, FINISHED);
+}
+
 /** Waits for what the page will come to show. */
 export const eventually = <T>(read: () => T | Promise<T>, message?: string, timeout = PATIENCE) =>
   expect.poll(read, { timeout, message });

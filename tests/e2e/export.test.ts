@@ -3,7 +3,7 @@
 
 import { readFileSync } from 'node:fs';
 import type { Page } from 'playwright-core';
-import { beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { DEFAULTS } from '../../src/config';
 import { readSafetensors } from '../../src/files/safetensors';
 import { readJson } from '../../src/files/source';
@@ -12,15 +12,16 @@ import { parseLink } from '../../src/link';
 import {
   button,
   eventually,
-  FINISHED,
+  follow,
   link,
   logLines,
   notices,
   offered,
   primary,
+  run,
   set,
 } from './drive';
-import { openSite, type Site, visit } from './harness';
+import { sharedVisit, visit } from './harness';
 
 const SMALL = {
   batch_size: 2,
@@ -32,15 +33,17 @@ const SMALL = {
 };
 const NAME = 'gpt2-1x32-from-moby-teacher-4-steps';
 
-let site: Site;
-beforeAll(async () => {
-  site = await openSite();
-});
+const shared = sharedVisit({ offer: 'f16' });
 
 /** What is said of the student that is being taken. */
 const said = (page: Page) => page.getByRole('region', { name: 'Download student' }).innerText();
 const found = async (page: Page) =>
   (await page.locator('.model-report').allInnerTexts()).join('\n');
+
+async function unfoldModels(page: Page): Promise<void> {
+  const fold = page.locator('details.fold', { has: page.getByTestId('field-teacher_model') });
+  if ((await fold.getAttribute('open')) === null) await fold.locator('summary').first().click();
+}
 
 /** Presses the button and waits for the file. */
 async function take(page: Page): Promise<{ name: string; path: string }> {
@@ -59,11 +62,10 @@ test('a finished run’s student is taken, teaches itself, and starts another', 
     prompt: 'A | whale',
     alpha: 0.5,
   };
-  const { page, problems, close } = await visit(site, { offer: 'f16', path: link(settings) });
-  await offered(page, 'Distil');
+  const { page, problems, site } = shared;
+  await follow(page, link(settings));
   expect(await button(page, 'Download student').count()).toBe(0);
-  await primary(page).click();
-  await offered(page, FINISHED);
+  await run(page);
 
   const { name, path } = await take(page);
   expect(name).toBe(`${NAME}.zip`);
@@ -100,8 +102,7 @@ test('a finished run’s student is taken, teaches itself, and starts another', 
   expect(card).toContain('after step 4 of 4');
 
   // The same .zip for both: what is taught is known already.
-  const fold = page.locator('details.fold', { has: page.getByTestId('field-teacher_model') });
-  await fold.locator('summary').first().click();
+  await unfoldModels(page);
   const upload = { name, mimeType: 'application/zip', buffer: readFileSync(path) };
   await page.getByLabel('Teacher .zip').setInputFiles(upload);
   await eventually(() => found(page)).toMatch(
@@ -121,9 +122,7 @@ test('a finished run’s student is taken, teaches itself, and starts another', 
     page.getByTestId('field-student_model').locator('input').inputValue(),
   ).toBe('files');
   await set(page, 'model_dtype', 'float32');
-  await offered(page, 'Distil');
-  await primary(page).click();
-  await offered(page, FINISHED);
+  await run(page);
   const rows = await page.getByTestId('log').locator('li').allInnerTexts();
   expect(rows.filter((line) => line.startsWith('Stopped'))).toEqual([]);
   const again = await take(page);
@@ -138,7 +137,6 @@ test('a finished run’s student is taken, teaches itself, and starts another', 
   expect(Number(first[3])).toBeLessThan(1e-5);
   expect(first[4]).toBe('100.0%');
   expect(problems).toEqual([]);
-  await close();
 });
 
 test('a paused run’s student is taken in float16, and the run goes on', async () => {
@@ -149,7 +147,7 @@ test('a paused run’s student is taken in float16, and the run goes on', async 
     student_layers: 1,
     student_width: 32,
   };
-  const { page, problems, close } = await visit(site, { path: link(settings) });
+  const { page, problems, close } = await visit(shared.site, { path: link(settings) });
   await offered(page, 'Distil');
   await primary(page).click();
   await offered(page, 'Pause');
@@ -169,10 +167,9 @@ test('a paused run’s student is taken in float16, and the run goes on', async 
 });
 
 test('a .zip that is none, or holds no model, is refused by its name, and the page goes on', async () => {
-  const { page, close } = await visit(site, { path: link({ ...SMALL, student_layers: 1 }) });
-  await offered(page, 'Distil');
-  const fold = page.locator('details.fold', { has: page.getByTestId('field-teacher_model') });
-  await fold.locator('summary').first().click();
+  const { page } = shared;
+  await follow(page, link({ ...SMALL, student_layers: 1 }));
+  await unfoldModels(page);
   const drop = (buffer: Buffer) =>
     page
       .getByLabel('Teacher .zip')
@@ -185,8 +182,5 @@ test('a .zip that is none, or holds no model, is refused by its name, and the pa
   await primary(page).click();
   await eventually(() => notices(page)).toContain('odd.zip: 15 bytes without the end of a .zip');
   await set(page, 'teacher_model', 'moby-teacher');
-  await offered(page, 'Try again');
-  await primary(page).click();
-  await offered(page, FINISHED);
-  await close();
+  await run(page, 'Try again');
 });

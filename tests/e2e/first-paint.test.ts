@@ -4,36 +4,17 @@
 import { readFile } from 'node:fs/promises';
 import { gzipSync } from 'node:zlib';
 import { AxeBuilder } from '@axe-core/playwright';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { eventually, FINISHED, link, notices, offered, primary, reached } from './drive';
-import { openSite, type Site, visit } from './harness';
+import { openSite, sharedVisit, visit } from './harness';
 
 const MOST_SCRIPT_BYTES = 300_000;
 const MOST_MILLISECONDS = 2000;
 
-let site: Site;
-beforeAll(async () => {
-  site = await openSite();
-});
-
-test('it can be used in under two seconds', async () => {
-  const times: number[] = [];
-  // The best of three: what else the machine does is not the page's.
-  for (let attempt = 0; attempt < 3; attempt++) {
-    const { page, close } = await visit(site);
-    await page.goto('about:blank');
-    const started = performance.now();
-    await page.goto(site.url, { waitUntil: 'commit' });
-    await page.locator('button.primary:enabled', { hasText: 'Distil' }).waitFor();
-    times.push(performance.now() - started);
-    await close();
-  }
-  expect(Math.min(...times)).toBeLessThan(MOST_MILLISECONDS);
-});
+const shared = sharedVisit();
 
 test('the JavaScript of the first paint is under 300 KB compressed', async () => {
-  site.requests.splice(0);
-  const { page, close } = await visit(site);
+  const { page, site } = shared;
   await page
     .getByRole('figure', { name: 'Loss' })
     .locator('.recharts-line-curve')
@@ -48,11 +29,25 @@ test('the JavaScript of the first paint is under 300 KB compressed', async () =>
   expect(sizes.length).toBeGreaterThan(0);
   const total = sizes.reduce((a, b) => a + b);
   expect(total, `${scripts.join(', ')}: ${sizes.join(', ')} bytes`).toBeLessThan(MOST_SCRIPT_BYTES);
-  await close();
+});
+
+test('it can be used in under two seconds', async () => {
+  const times: number[] = [];
+  // The best of three: what else the machine does is not the page's.
+  while (times.length < 3 && !(Math.min(...times) < MOST_MILLISECONDS)) {
+    const { page, close } = await visit(shared.site);
+    await page.goto('about:blank');
+    const started = performance.now();
+    await page.goto(shared.site.url, { waitUntil: 'commit' });
+    await page.locator('button.primary:enabled', { hasText: 'Distil' }).waitFor();
+    times.push(performance.now() - started);
+    await close();
+  }
+  expect(Math.min(...times)).toBeLessThan(MOST_MILLISECONDS);
 });
 
 test('it shows a recorded run, and says so', async () => {
-  const { page, problems, close } = await visit(site);
+  const { page, problems } = shared;
   const curves = page.getByRole('region', { name: 'Curves', exact: true });
   await eventually(() => curves.innerText()).toMatch(
     /Recording\s+An example run on .+ \d{4}\. Press Distil to start your own\./,
@@ -67,7 +62,6 @@ test('it shows a recorded run, and says so', async () => {
   }
   await eventually(() => notices(page)).toContain('This adapter is a software renderer');
   expect(problems).toEqual([]);
-  await close();
 });
 
 test('it works without the recorded run', async () => {
@@ -106,35 +100,36 @@ test('from a sub-path, by keyboard alone, a run starts and ends', async () => {
   await close();
 });
 
-describe.each([
-  { width: 1440, height: 900 },
-  { width: 390, height: 844 },
-])('at $width × $height', (viewport) => {
-  test.each(['light', 'dark'] as const)(
-    '%s: no rule of accessibility is broken, nothing scrolls sideways',
-    async (colorScheme) => {
-      const { page, close } = await visit(site, { viewport, colorScheme });
-      await page
-        .getByRole('figure', { name: 'Loss' })
-        .locator('.recharts-line-curve')
-        .first()
-        .waitFor();
-      await eventually(() => notices(page)).toContain('software renderer');
-      // All that folds is unfolded, so that it is looked at too.
-      await page.locator('details').evaluateAll((all) => {
-        for (const fold of all) fold.setAttribute('open', '');
-      });
-      expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(
-        viewport.width,
-      );
-      const { violations, passes } = await new AxeBuilder({ page }).analyze();
-      expect(passes.length).toBeGreaterThan(10);
-      expect(
-        violations.map(
-          ({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(' ')).join('; ')}`,
-        ),
-      ).toEqual([]);
-      await close();
-    },
-  );
-});
+test.each([
+  [1440, 900, 'light'],
+  [1440, 900, 'dark'],
+  [390, 844, 'light'],
+  [390, 844, 'dark'],
+] as const)(
+  'at %i × %i, %s: no rule of accessibility is broken, nothing scrolls sideways',
+  async (width, height, colorScheme) => {
+    const { page } = shared;
+    await page.setViewportSize({ width, height });
+    await page.emulateMedia({ colorScheme });
+    await page
+      .getByRole('figure', { name: 'Loss' })
+      .locator('.recharts-line-curve')
+      .first()
+      .waitFor();
+    await eventually(() => notices(page)).toContain('software renderer');
+    // All that folds is unfolded, so that it is looked at too.
+    await page.locator('details').evaluateAll((all) => {
+      for (const fold of all) fold.setAttribute('open', '');
+    });
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(
+      width,
+    );
+    const { violations, passes } = await new AxeBuilder({ page }).analyze();
+    expect(passes.length).toBeGreaterThan(10);
+    expect(
+      violations.map(
+        ({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(' ')).join('; ')}`,
+      ),
+    ).toEqual([]);
+  },
+);

@@ -3,8 +3,15 @@
 // has it.
 
 import { existsSync } from 'node:fs';
-import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
-import { afterAll } from 'vitest';
+import { readFile } from 'node:fs/promises';
+import {
+  type Browser,
+  type BrowserContext,
+  type BrowserContextOptions,
+  chromium,
+  type Page,
+} from 'playwright-core';
+import { afterAll, beforeAll } from 'vitest';
 import { type Site, serveSite } from './site';
 
 export { type Fault, type Site, serveSite } from './site';
@@ -36,19 +43,20 @@ const ALWAYS = [
   '--disable-sync',
 ];
 
+/** One browser of a kind serves every test file: they run in one process, which takes it along. */
 const browsers = new Map<Offer, Promise<Browser>>();
-const sites: Site[] = [];
+const contexts = new Set<BrowserContext>();
+const sites = new Set<Site>();
 
-afterAll(async () => {
-  for (const browser of await Promise.allSettled(browsers.values())) {
-    if (browser.status === 'fulfilled') await browser.value.close();
-  }
+/** Closes what a test file has opened and left open, a failed test's page for example. */
+export async function closeAll(): Promise<void> {
+  for (const context of contexts) await context.close();
   for (const site of sites) await site.close();
-  browsers.clear();
-});
+  contexts.clear();
+  sites.clear();
+}
 
-/** The test file's one browser of a kind; closed at its end. */
-export function openBrowser(offer: Offer): Promise<Browser> {
+function openBrowser(offer: Offer): Promise<Browser> {
   const browser = browsers.get(offer) ?? launch(offer);
   browsers.set(offer, browser);
   return browser;
@@ -65,18 +73,31 @@ async function launch(offer: Offer): Promise<Browser> {
   return chromium.launch({ executablePath, args: [...FLAGS[offer], ...ALWAYS] });
 }
 
-/**
- * The built page's server, closed at the test file's end. For options and faults of its own, a test
- * calls serveSite.
- */
-export async function openSite(options?: { folder?: string; base?: string }): Promise<Site> {
-  if (!options?.folder && !existsSync('dist/index.html')) {
+const BOOK = 'corpus/moby-dick.txt';
+/** Encoding the whole book takes most of a short run's time. */
+const BOOK_BYTES = 100_000;
+
+export interface SiteOptions {
+  folder?: string;
+  base?: string;
+  /** Serves the whole book, not only its beginning. */
+  wholeBook?: boolean;
+}
+
+/** The built page's server, with the beginning of the book. Closed at the end of the test file. */
+export async function openSite(options: SiteOptions = {}): Promise<Site> {
+  const { folder = 'dist', base, wholeBook } = options;
+  if (!existsSync(`${folder}/index.html`)) {
     throw new Error(
-      'serve dist/: there is no dist/index.html. Run npm run build, or npm run test:e2e.',
+      `serve ${folder}/: there is no ${folder}/index.html. Run npm run build, or npm run test:e2e.`,
     );
   }
-  const site = await serveSite(options);
-  sites.push(site);
+  const site = await serveSite({ folder, base });
+  sites.add(site);
+  if (folder === 'dist' && !wholeBook) {
+    const book = await readFile(`${folder}/${BOOK}`);
+    site.files.set(BOOK, book.subarray(0, book.lastIndexOf('\n', BOOK_BYTES)));
+  }
   return site;
 }
 
@@ -112,6 +133,7 @@ export async function visit(site: Site, options: VisitOptions = {}): Promise<Vis
     viewport: { width: 1440, height: 900 },
     ...contextOptions,
   });
+  contexts.add(context);
   const problems: string[] = [];
   const foreign: string[] = [];
   const origin = new URL(site.url).origin;
@@ -151,10 +173,29 @@ export async function visit(site: Site, options: VisitOptions = {}): Promise<Vis
     foreign,
     close: async () => {
       await context.close();
+      contexts.delete(context);
       if (foreign.length > 0)
         throw new Error(
           `The page asked other origins: ${foreign.join(', ')}. It may ask only its own.`,
         );
     },
   };
+}
+
+/**
+ * A visit that serves all tests of a file or a describe: opened before the first and closed after
+ * the last of them. An open page keeps its device, its kernels and onnxruntime, whose start takes
+ * most of a short run's time; `follow` (drive.ts) brings it to other settings.
+ */
+export function sharedVisit(
+  options: VisitOptions = {},
+  siteOptions?: SiteOptions,
+): Visit & { site: Site } {
+  const shared = {} as Visit & { site: Site };
+  beforeAll(async () => {
+    const site = await openSite(siteOptions);
+    Object.assign(shared, await visit(site, options), { site });
+  });
+  afterAll(() => shared.close?.());
+  return shared;
 }

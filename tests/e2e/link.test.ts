@@ -2,8 +2,8 @@
 // wrong with a link is said, and the page works on.
 
 import { beforeAll, describe, expect, test } from 'vitest';
-import { button, eventually, link, notices, offered, primary, reached, set } from './drive';
-import { openSite, type Site, visit } from './harness';
+import { button, eventually, go, link, notices, offered, primary, reached, set } from './drive';
+import { openSite, type Site, sharedVisit, visit } from './harness';
 
 const SETTINGS = {
   batch_size: 2,
@@ -14,6 +14,7 @@ const SETTINGS = {
   prompt: 'Call me Ishmael & co',
 };
 const DEFAULT_STEPS = '200';
+const UNKNOWN = '#v=1&train_stepz=5';
 
 let site: Site;
 beforeAll(async () => {
@@ -30,7 +31,6 @@ test('a link restores the settings and starts nothing until the button is presse
   for (const [field, value] of Object.entries(SETTINGS))
     expect(await shownValue(page, field), field).toBe(String(value));
   await page.waitForLoadState('networkidle');
-  await page.waitForTimeout(1000);
   expect(await page.locator('.progress-text').innerText()).toContain('Nothing is loaded yet');
   expect(site.requests.filter((path) => /^(models|corpus)\/|\.wasm$/.test(path))).toEqual([]);
 
@@ -96,8 +96,20 @@ describe('a malformed link leaves the page as it was and says what is wrong', ()
   const noise = Array.from({ length: 100_000 }, (_, i) =>
     String.fromCharCode(33 + ((i * 7919 + (i >> 3)) % 90)),
   ).join('');
+  const shared = sharedVisit();
+
+  test('when the page is opened with it', async () => {
+    const { page, problems, close } = await visit(site, { path: UNKNOWN });
+    await eventually(() => notices(page)).toContain('"train_stepz" is not a setting');
+    expect(await shownValue(page, 'train_steps')).toBe(DEFAULT_STEPS);
+    await offered(page, 'Distil');
+    expect(problems).toEqual([]);
+    await close();
+  });
+
+  // Opening and following a link go the same way; one page serves what is wrong with links.
   test.each([
-    ['an unknown name', '#v=1&train_stepz=5', '"train_stepz" is not a setting'],
+    ['an unknown name', UNKNOWN, '"train_stepz" is not a setting'],
     [
       'a value out of range',
       '#v=1&train_steps=0',
@@ -133,7 +145,8 @@ describe('a malformed link leaves the page as it was and says what is wrong', ()
       'prompt has 100000 characters. It must have at most 200.',
     ],
   ])('%s', async (_, path, said) => {
-    const { page, problems, close } = await visit(site, { path });
+    const { page, problems } = shared;
+    await go(page, path);
     await eventually(() => notices(page)).toContain('The link’s settings were not applied.');
     const text = await notices(page);
     expect(text).toContain(said);
@@ -146,6 +159,5 @@ describe('a malformed link leaves the page as it was and says what is wrong', ()
     await button(page, 'Dismiss').click();
     expect(await notices(page)).not.toContain('The link’s settings');
     expect(problems).toEqual([]);
-    await close();
   });
 });

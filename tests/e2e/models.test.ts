@@ -14,15 +14,17 @@ import { type Hub, serveHub } from '../hub-server';
 import {
   button,
   eventually,
-  FINISHED,
+  follow,
+  go,
   link,
   logLines,
   notices,
   offered,
   primary,
+  run,
   set,
 } from './drive';
-import { openSite, type Site, visit } from './harness';
+import { sharedVisit, type Visit, visit } from './harness';
 
 const SMALL = {
   batch_size: 2,
@@ -44,11 +46,12 @@ const STUDENT: Gpt2Config = {
   activation_function: 'gelu_new',
 };
 
-let site: Site;
+const shared = sharedVisit({ offer: 'f16' });
 let hub: Hub;
 let moby: Map<string, Uint8Array>;
 beforeAll(async () => {
-  [site, hub] = await Promise.all([openSite(), serveHub()]);
+  hub = await serveHub();
+  await answerHub(shared.page);
   const names = [
     'config.json',
     'tokenizer.json',
@@ -77,10 +80,9 @@ function publishStudent(config: Gpt2Config): void {
   publish(hub, 'small', new Map([['config.json', json], ['model.safetensors', weights], ...own]));
 }
 
-/** Opens the page with huggingface.co answered by the test hub. */
-async function open(settings: Record<string, string | number>, offer: 'f16' | 'f32' = 'f16') {
-  const visited = await visit(site, { offer, path: link({ ...SMALL, ...settings }) });
-  await visited.page.context().route('https://huggingface.co/**', async (route) => {
+/** Answers the page's requests to huggingface.co from the test hub. */
+async function answerHub(page: Page): Promise<void> {
+  await page.context().route('https://huggingface.co/**', async (route) => {
     const request = route.request();
     const { pathname } = new URL(request.url());
     try {
@@ -99,8 +101,16 @@ async function open(settings: Record<string, string | number>, offer: 'f16' | 'f
       await route.abort('connectionreset').catch(() => {});
     }
   });
-  await offered(visited.page, 'Distil');
-  return visited;
+}
+
+/** The page that the tests share, with these settings and nothing kept of the hub's models. */
+async function open(settings: Record<string, string | number>): Promise<Visit> {
+  const { page } = shared;
+  await page.evaluate(async () => {
+    for (const name of await caches.keys()) await caches.delete(name);
+  });
+  await follow(page, link({ ...SMALL, ...settings }));
+  return shared;
 }
 
 async function unfold(page: Page): Promise<void> {
@@ -112,9 +122,8 @@ async function unfold(page: Page): Promise<void> {
 const found = async (page: Page) =>
   (await page.locator('.model-report').allInnerTexts()).join('\n');
 
-async function distil(page: Page): Promise<void> {
-  await primary(page).click();
-  await offered(page, FINISHED);
+async function distil(page: Page, label?: string): Promise<void> {
+  await run(page, label);
   expect((await logLines(page)).at(-1)).toMatch(
     /^Step 2: Loss=\d+\.\d{4}, PPL=[\d.,]+, Success=1\.000/,
   );
@@ -122,7 +131,7 @@ async function distil(page: Page): Promise<void> {
 
 test('a model of the hub says what it is, teaches, and is kept for the next visit', async () => {
   publishMoby();
-  const { page, problems, close } = await open({ teacher_model: 'org/moby' });
+  const { page, problems } = await open({ teacher_model: 'org/moby' });
   await unfold(page);
   hub.requests.length = 0;
   await button(page, 'Look up the teacher').click();
@@ -145,28 +154,14 @@ test('a model of the hub says what it is, teaches, and is kept for the next visi
   // Bytes that no run survives: what teaches now is what was kept.
   for (const path of hub.files.keys()) hub.faults.set(path, { kind: 'garbled' });
   await page.reload();
-  await offered(page, 'Distil');
   await distil(page);
   expect(problems).toEqual([]);
-  await close();
-});
-
-test('without float16 a folder that only has ONNX files runs in onnxruntime', async () => {
-  publishMoby('model.safetensors');
-  const { page, problems, close } = await open({ teacher_model: 'org/moby' }, 'f32');
-  await unfold(page);
-  await button(page, 'Look up the teacher').click();
-  await eventually(() => found(page)).toContain('Runs in onnxruntime.');
-  await distil(page);
-  // What the browser itself says of the files that were looked for.
-  for (const problem of problems) expect(problem).toMatch(/404|ERR_ABORTED/);
-  await close();
 });
 
 test('a student starts from the teacher’s layers, or from a checkpoint with the same words', async () => {
   publishMoby();
   publishStudent(STUDENT);
-  const { page, problems, close } = await open({
+  const { page, problems } = await open({
     teacher_model: 'moby-teacher',
     student_model: 'teacher',
     student_from_layers: '0,3',
@@ -183,8 +178,7 @@ test('a student starts from the teacher’s layers, or from a checkpoint with th
 
   await set(page, 'student_from_layers', '');
   await set(page, 'student_model', 'small');
-  await offered(page, 'Try again');
-  await distil(page);
+  await distil(page, 'Try again');
   expect(await page.locator('.model.student').innerText()).toContain('small');
 
   publishStudent({ ...STUDENT, vocab_size: 1025 });
@@ -195,12 +189,68 @@ test('a student starts from the teacher’s layers, or from a checkpoint with th
     'The student small@main has 1,025 tokens, the teacher moby-teacher 1,024.',
   );
   expect(problems).toEqual([]);
-  await close();
+});
+
+test('a folder of one’s own is read in the page, and nothing of it leaves', async () => {
+  const { page, problems } = await open({ teacher_model: 'moby-teacher' });
+  await unfold(page);
+  await page.getByLabel('Teacher folder').setInputFiles(FOLDER);
+  await eventually(() => found(page)).toContain('941k parameters in 4 layers');
+  hub.requests.length = 0;
+  shared.site.requests.length = 0;
+  await distil(page);
+  expect(hub.requests).toEqual([]);
+  expect(shared.site.requests.filter((path) => path.startsWith('models/'))).toEqual([]);
+  expect(new URL(page.url()).hash).toContain('teacher_model=files');
+
+  // The address names files, and brings none.
+  await page.reload();
+  await offered(page, 'Distil, disabled');
+  expect(await page.locator('.run-controls').innerText()).toContain(
+    'Drop the teacher’s folder or .zip on the teacher field first.',
+  );
+  expect(problems).toEqual([]);
+});
+
+test('a link names models of the page and of the hub, and nothing else', async () => {
+  const { page } = await open({});
+  for (const model of [
+    'https://example.com/model',
+    '//example.com/model',
+    '../../model',
+    'org/name?x=1',
+  ]) {
+    await go(page, link({ teacher_model: model }));
+    await eventually(() => notices(page)).toContain(
+      'It must be moby-teacher, files, or a Hugging Face model',
+    );
+    expect(
+      await page.getByTestId('field-teacher_model').locator('input[type=text]').inputValue(),
+    ).toBe('moby-teacher');
+    await button(page, 'Dismiss').click();
+  }
+});
+
+test('a slow download can be stopped at once, and started again', async () => {
+  publishMoby();
+  hub.faults.set('org/moby@main/config.json', { kind: 'slow', milliseconds: 20_000 });
+  const { page } = await open({ teacher_model: 'org/moby' });
+  await primary(page).click();
+  await offered(page, 'Stop loading');
+  await eventually(() => page.locator('.progress-detail').innerText()).toContain(
+    'config.json of org/moby',
+  );
+  const started = Date.now();
+  await primary(page).click();
+  await offered(page, 'Distil');
+  publishMoby();
+  await distil(page);
+  expect(Date.now() - started).toBeLessThan(20_000);
 });
 
 test('what goes wrong with the hub is said, and the next try succeeds', async () => {
   publishMoby('onnx/model.onnx');
-  const { page, close } = await open({ teacher_model: 'org/moby' });
+  const { page } = await open({ teacher_model: 'org/moby' });
   const half = 1_900_000;
   const wrong: [() => void, RegExp][] = [
     [
@@ -226,64 +276,19 @@ test('what goes wrong with the hub is said, and the next try succeeds', async ()
     await offered(page, label);
     publishMoby('onnx/model.onnx');
   }
-  await distil(page);
-  await close();
+  await distil(page, label);
 });
 
-test('a slow download can be stopped at once, and started again', async () => {
-  publishMoby();
-  hub.faults.set('org/moby@main/config.json', { kind: 'slow', milliseconds: 20_000 });
-  const { page, close } = await open({ teacher_model: 'org/moby' });
-  await primary(page).click();
-  await offered(page, 'Stop loading');
-  await eventually(() => page.locator('.progress-detail').innerText()).toContain(
-    'config.json of org/moby',
-  );
-  const started = Date.now();
-  await primary(page).click();
-  await offered(page, 'Distil');
-  publishMoby();
-  await distil(page);
-  expect(Date.now() - started).toBeLessThan(20_000);
-  await close();
-});
-
-test('a folder of one’s own is read in the page, and nothing of it leaves', async () => {
-  const { page, problems, close } = await open({ teacher_model: 'moby-teacher' });
+test('without float16 a folder that only has ONNX files runs in onnxruntime', async () => {
+  publishMoby('model.safetensors');
+  const path = link({ ...SMALL, teacher_model: 'org/moby' });
+  const { page, problems, close } = await visit(shared.site, { offer: 'f32', path });
+  await answerHub(page);
   await unfold(page);
-  await page.getByLabel('Teacher folder').setInputFiles(FOLDER);
-  await eventually(() => found(page)).toContain('941k parameters in 4 layers');
-  hub.requests.length = 0;
-  site.requests.length = 0;
+  await button(page, 'Look up the teacher').click();
+  await eventually(() => found(page)).toContain('Runs in onnxruntime.');
   await distil(page);
-  expect(hub.requests).toEqual([]);
-  expect(site.requests.filter((path) => path.startsWith('models/'))).toEqual([]);
-  expect(new URL(page.url()).hash).toContain('teacher_model=files');
-
-  // The address names files, and brings none.
-  await page.reload();
-  await offered(page, 'Distil, disabled');
-  expect(await page.locator('.run-controls').innerText()).toContain(
-    'Drop the teacher’s folder or .zip on the teacher field first.',
-  );
-  expect(problems).toEqual([]);
+  // What the browser itself says of the files that were looked for.
+  for (const problem of problems) expect(problem).toMatch(/404|ERR_ABORTED/);
   await close();
-});
-
-test('a link names models of the page and of the hub, and nothing else', async () => {
-  for (const model of [
-    'https://example.com/model',
-    '//example.com/model',
-    '../../model',
-    'org/name?x=1',
-  ]) {
-    const { page, close } = await visit(site, { path: link({ teacher_model: model }) });
-    await eventually(() => notices(page)).toContain(
-      'It must be moby-teacher, files, or a Hugging Face model',
-    );
-    expect(
-      await page.getByTestId('field-teacher_model').locator('input[type=text]').inputValue(),
-    ).toBe('moby-teacher');
-    await close();
-  }
 });

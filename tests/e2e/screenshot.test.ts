@@ -12,7 +12,7 @@ const LEAST_BYTES = 40_000;
 
 let site: Site;
 beforeAll(async () => {
-  site = await openSite();
+  site = await openSite({ wholeBook: true });
 });
 
 // Layout does not depend on the theme, so each window has one.

@@ -16,9 +16,8 @@ export type Fault =
    * made.
    */
   | { kind: 'short'; bytes: number }
-  | { kind: 'slow'; milliseconds: number }
-  /** Half of it comes at once, the rest so much later. */
-  | { kind: 'halting'; milliseconds: number }
+  /** Half of it comes at once, the rest when the promise is resolved. */
+  | { kind: 'halting'; until: Promise<void> }
   | { kind: 'missing' }
   /** A single-page host's answer to everything that is not there. */
   | { kind: 'html' };
@@ -28,6 +27,8 @@ export interface Site {
   url: string;
   /** By path below `url`, e.g. 'models/moby-teacher/config.json'. May be changed at any time. */
   faults: Map<string, Fault>;
+  /** Served in place of the folder's file of that path. May be changed at any time. */
+  files: Map<string, Buffer>;
   /** Paths asked for, in order. */
   requests: string[];
   close(): Promise<void>;
@@ -53,6 +54,7 @@ const TYPES: Record<string, string> = {
  */
 export async function serveSite({ folder = 'dist', base = '/' } = {}): Promise<Site> {
   const faults = new Map<string, Fault>();
+  const files = new Map<string, Buffer>();
   const requests: string[] = [];
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url ?? '/', 'http://site');
@@ -61,7 +63,8 @@ export async function serveSite({ folder = 'dist', base = '/' } = {}): Promise<S
       'index.html';
     requests.push(path);
     const inside = pathname.startsWith(base) && !normalize(path).startsWith('..');
-    const bytes = inside ? await readFile(join(folder, path)).catch(() => undefined) : undefined;
+    const read = async () => files.get(path) ?? (await readFile(join(folder, path)));
+    const bytes = inside ? await read().catch(() => undefined) : undefined;
     await answer(response, path, bytes, faults.get(path)).catch(() => response.destroy());
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -69,6 +72,7 @@ export async function serveSite({ folder = 'dist', base = '/' } = {}): Promise<S
   return {
     url: `http://127.0.0.1:${port}${base}`,
     faults,
+    files,
     requests,
     close: () =>
       new Promise((resolve) => {
@@ -84,7 +88,6 @@ async function answer(
   file: Buffer | undefined,
   fault?: Fault,
 ): Promise<void> {
-  if (fault?.kind === 'slow') await wait(fault.milliseconds);
   if (fault?.kind === 'html') {
     response
       .writeHead(200, { 'content-type': TYPES['.html'] })
@@ -111,7 +114,7 @@ async function answer(
   if (fault?.kind === 'halting') {
     const half = bytes.length >> 1;
     await send(bytes.subarray(0, half));
-    await wait(fault.milliseconds);
+    await fault.until;
     response.end(bytes.subarray(half));
     return;
   }

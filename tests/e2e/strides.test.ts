@@ -4,11 +4,11 @@
 import { readFileSync } from 'node:fs';
 import { AxeBuilder } from '@axe-core/playwright';
 import type { Page } from 'playwright-core';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { OPERATIONS } from '../../src/app/strides/chain';
 import { LESSONS } from '../../src/app/strides/lessons';
-import { button, eventually } from './drive';
-import { openSite, type Site, visit } from './harness';
+import { button, eventually, go } from './drive';
+import { sharedVisit } from './harness';
 
 interface Golden {
   id: string;
@@ -32,15 +32,21 @@ const goldens = new Map(
     .map((golden) => [golden.id, golden]),
 );
 const STORY = LESSONS[0].chain;
-/** This room needs no adapter, and starting one is slow. */
-const offer = 'no-webgpu';
-
-let site: Site;
-beforeAll(async () => {
-  site = await openSite();
-});
 
 const lab = (chain: string) => `#lab=${chain}`;
+/** This room needs no adapter, and starting one is slow. */
+const shared = sharedVisit({ offer: 'no-webgpu', path: lab(STORY) });
+
+/**
+ * Opens a link in the page that all tests share. It goes by way of another chain, so that the page
+ * hears of the link even if it shows that chain already.
+ */
+async function open(chain: string): Promise<Page> {
+  await go(shared.page, lab('7'));
+  await go(shared.page, lab(chain));
+  return shared.page;
+}
+
 const textOf = (page: Page, what: string) => page.getByTestId(what).innerText();
 const hash = (page: Page) => page.evaluate(() => location.hash);
 const view = (page: Page) => page.getByRole('group', { name: /^View/ });
@@ -77,13 +83,13 @@ async function verdictOf(page: Page): Promise<Omit<Golden, 'id'>> {
 }
 
 test('every lesson asks first, then shows PyTorch’s result', async () => {
-  const { page, problems, close } = await visit(site, { offer, path: lab('') });
+  const page = await open('');
   for (const lesson of LESSONS) {
     await page
       .getByRole('navigation', { name: 'Lessons' })
       .getByRole('link', { name: lesson.title, exact: true })
       .click();
-    await eventually(() => page.locator('.question').innerText()).toBe(lesson.question);
+    await eventually(() => page.locator('p.question').innerText()).toBe(lesson.question);
     await eventually(() => hash(page)).toContain(lesson.chain === STORY ? '#lab=' : lesson.chain);
     // Nothing on the page gives the answer away yet.
     expect(await page.getByTestId('verdict').count()).toBe(0);
@@ -98,8 +104,7 @@ test('every lesson asks first, then shows PyTorch’s result', async () => {
     );
     await eventually(() => page.locator('.verdict .answer').innerText()).toBe(lesson.answer);
   }
-  expect(problems).toEqual([]);
-  await close();
+  expect(shared.problems).toEqual([]);
 });
 
 /** The golden, reduced to the fields that the page shows. */
@@ -110,7 +115,7 @@ function pick(chain: string): Omit<Golden, 'id'> {
 }
 
 test('confirms a right prediction; Show me needs none; links to the next lesson', async () => {
-  const { page, close } = await visit(site, { offer, path: lab(STORY) });
+  const page = await open(STORY);
   await button(page, LESSONS[0].options[LESSONS[0].right]).click();
   await eventually(() => textOf(page, 'predicted')).toBe('You chose “PyTorch refuses”. Correct.');
   expect(await page.evaluate(() => document.activeElement?.textContent)).toBe(
@@ -123,11 +128,10 @@ test('confirms a right prediction; Show me needs none; links to the next lesson'
   await button(page, 'Show me').click();
   await eventually(() => textOf(page, 'verdict')).toBe('Copies 36 elements, 72 bytes');
   expect(await page.getByTestId('predicted').count()).toBe(0);
-  await close();
 });
 
 test('the controls build a chain, show its verdict, and its link restores it', async () => {
-  const { page, problems, close } = await visit(site, { offer, path: lab('2,3') });
+  const page = await open('2,3');
   await eventually(() => textOf(page, 'verdict')).toBe('A new tensor, in row-major order');
   await button(page, 'transpose').click();
   await button(page, 'Add transpose').click();
@@ -158,12 +162,11 @@ test('the controls build a chain, show its verdict, and its link restores it', a
   // A new start shape drops the operations that no longer fit.
   await page.getByLabel('dimensions').selectOption('1');
   await eventually(() => hash(page)).toBe('#lab=2');
-  expect(problems).toEqual([]);
-  await close();
+  expect(shared.problems).toEqual([]);
 });
 
 test('a lesson’s chain built by hand asks no question until its link is opened', async () => {
-  const { page, close } = await visit(site, { offer, path: lab('2,4,6') });
+  const page = await open('2,4,6');
   await button(page, 'slice').click();
   await button(page, 'Add slice').click();
   await eventually(() => hash(page)).toBe('#lab=2,4,6:slice(1,0,-1)');
@@ -172,20 +175,18 @@ test('a lesson’s chain built by hand asks no question until its link is opened
     await page.getByRole('link', { name: title, exact: true }).click();
     await button(page, 'Show me').waitFor();
   }
-  await close();
 });
 
 test.each(LESSONS.map(({ chain }) => chain))('the link %s opens its lesson', async (chain) => {
-  const { page, close } = await visit(site, { offer, path: lab(chain) });
+  const page = await open(chain);
   const lesson = LESSONS.find((one) => one.chain === chain);
-  await eventually(() => page.locator('.question').innerText()).toBe(lesson?.question);
+  await eventually(() => page.locator('p.question').innerText()).toBe(lesson?.question);
   await button(page, 'Show me').click();
   expect(await verdictOf(page)).toEqual(pick(chain));
-  await close();
 });
 
 test('an invalid link says why and changes nothing', async () => {
-  const { page, problems, close } = await visit(site, { offer, path: lab('2,3:transpose(0,1)') });
+  const page = await open('2,3:transpose(0,1)');
   await eventually(() => textOf(page, 'fact-strides')).toBe('[1, 3]');
   await page.evaluate(() => {
     location.hash = '#lab=2,3:explode(1)';
@@ -199,13 +200,12 @@ test('an invalid link says why and changes nothing', async () => {
   await button(page, 'Add select').click();
   await eventually(() => page.getByRole('alert').count()).toBe(0);
   await eventually(() => hash(page)).toBe('#lab=2,3:transpose(0,1):select(0,0)');
-  expect(problems).toEqual([]);
-  await close();
+  expect(shared.problems).toEqual([]);
 });
 
 describe('the pictures', () => {
   test('pointing at a cell highlights it in both pictures and shows the address sum', async () => {
-    const { page, close } = await visit(site, { offer, path: lab('2,4,6:slice(1,0,-1)') });
+    const page = await open('2,4,6:slice(1,0,-1)');
     await button(page, 'Show me').click();
     await button(page, 'index [1, 2, 3], cell 39, holds 39').hover();
     await eventually(() => highlightedIn(page, strip)).toEqual(['cell 39, holds 39']);
@@ -220,11 +220,10 @@ describe('the pictures', () => {
     await eventually(() => highlightedIn(page, view)).toEqual([]);
     await eventually(() => textOf(page, 'sum')).toContain('No index of the view reaches this cell');
     expect(await unread.boundingBox(), 'the text of the sum moves no cell').toEqual(before);
-    await close();
   });
 
   test('a cell highlights all its readers; a copy names each cell’s source', async () => {
-    const { page, close } = await visit(site, { offer, path: lab('1,3:expand(4,3)') });
+    const page = await open('1,3:expand(4,3)');
     await button(page, 'cell 1, holds 1').hover();
     await eventually(() => highlightedIn(page, view)).toEqual(
       [0, 1, 2, 3].map((i) => `index [${i}, 1], cell 1, holds 1`),
@@ -237,11 +236,10 @@ describe('the pictures', () => {
     await eventually(() => textOf(page, 'sum')).toContain(
       'It was copied from cell 3 of the previous storage.',
     );
-    await close();
   });
 
   test('are one tab stop each, and the arrow keys move inside', async () => {
-    const { page, close } = await visit(site, { offer, path: lab('2,3,4:slice(2,0,3)') });
+    const page = await open('2,3,4:slice(2,0,3)');
     const focused = () => page.evaluate(() => document.activeElement?.getAttribute('aria-label'));
     const first = view(page).getByRole('button').first();
     await first.focus();
@@ -262,11 +260,10 @@ describe('the pictures', () => {
       await page.keyboard.press(key);
       expect(await focused(), key).toBe(label);
     }
-    await close();
   });
 
   test('can be shown as a table', async () => {
-    const { page, close } = await visit(site, { offer, path: lab('2,3:transpose(0,1)') });
+    const page = await open('2,3:transpose(0,1)');
     await page.getByText('As a table').click();
     const rows = await page.locator('.cell-table tbody tr').allInnerTexts();
     expect(rows.map((row) => row.split(/\s*\t\s*/))).toEqual([
@@ -277,13 +274,13 @@ describe('the pictures', () => {
       ['[2, 0]', '0 + 2·1 + 0·3', '2', '2'],
       ['[2, 1]', '0 + 2·1 + 1·3', '5', '5'],
     ]);
-    await close();
   });
 });
 
 test('a lesson can be answered with the keyboard alone', async () => {
-  const { page, close } = await visit(site, { offer, path: lab(STORY) });
-  await page.locator('.question').waitFor();
+  const page = await open(STORY);
+  await page.reload();
+  await page.locator('p.question').waitFor();
   const on = () => page.evaluate(() => document.activeElement?.textContent);
   let presses = 0;
   while ((await on()) !== 'PyTorch refuses') {
@@ -292,7 +289,6 @@ test('a lesson can be answered with the keyboard alone', async () => {
   }
   await page.keyboard.press('Enter');
   await eventually(() => textOf(page, 'verdict')).toBe('PyTorch refuses view');
-  await close();
 });
 
 // Each width and each theme once: the colour rules do not depend on the width.
@@ -301,7 +297,10 @@ describe.each([
   { viewport: { width: 390, height: 844 }, colorScheme: 'dark' },
 ] as const)('at $viewport.width, $colorScheme', ({ viewport, colorScheme }) => {
   test('no accessibility rule is violated, nothing scrolls sideways', async () => {
-    const { page, close } = await visit(site, { offer, viewport, colorScheme, path: lab(STORY) });
+    const page = await open(STORY);
+    await page.setViewportSize(viewport);
+    await page.emulateMedia({ colorScheme });
+    await page.reload();
     const check = async (state: string) => {
       await page.locator('details').evaluateAll((all) => {
         for (const fold of all) fold.setAttribute('open', '');
@@ -319,7 +318,7 @@ describe.each([
         state,
       ).toEqual([]);
     };
-    await page.locator('.question').waitFor();
+    await page.locator('p.question').waitFor();
     await check('a question');
     await button(page, 'Show me').click();
     await check('a refusal');
@@ -333,6 +332,5 @@ describe.each([
     });
     await page.getByRole('alert').waitFor();
     await check('a copy, and an invalid link');
-    await close();
   }, 60_000);
 });
