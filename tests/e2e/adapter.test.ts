@@ -22,13 +22,15 @@ const WORKER = `
       + 'out[0] = f32(scalar(id.x + 1u) + scalar(0.00048828125)); }';
     const pipeline = await device.createComputePipelineAsync({
       layout: 'auto', compute: { module: device.createShaderModule({ code }) } });
-    const out = device.createBuffer({ size: 4, usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC });
-    const read = device.createBuffer({ size: 4, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
+    const { STORAGE, COPY_SRC, MAP_READ, COPY_DST } = GPUBufferUsage;
+    const out = device.createBuffer({ size: 4, usage: STORAGE | COPY_SRC });
+    const read = device.createBuffer({ size: 4, usage: MAP_READ | COPY_DST });
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginComputePass();
     pass.setPipeline(pipeline);
     pass.setBindGroup(0, device.createBindGroup({
-      layout: pipeline.getBindGroupLayout(0), entries: [{ binding: 0, resource: { buffer: out } }] }));
+      layout: pipeline.getBindGroupLayout(0),
+      entries: [{ binding: 0, resource: { buffer: out } }] }));
     pass.dispatchWorkgroups(1);
     pass.end();
     encoder.copyBufferToBuffer(out, 0, read, 0, 4);

@@ -81,20 +81,24 @@ describe('a machine that cannot', () => {
 
 /** A script after which every adapter and device has this limit. */
 function limit(name: string, value: number): string {
-  return `if (globalThis.GPUSupportedLimits) Object.defineProperty(GPUSupportedLimits.prototype, '${name}', { get: () => ${value} });`;
+  return `if (globalThis.GPUSupportedLimits)
+    Object.defineProperty(GPUSupportedLimits.prototype, '${name}', { get: () => ${value} });`;
 }
 
 /** Lets a test reach the device that the page works with, to lose it. */
 const REMEMBER_DEVICE = `if (globalThis.GPUDevice) {
   const make = GPUDevice.prototype.createCommandEncoder;
-  GPUDevice.prototype.createCommandEncoder = function (...given) { globalThis.usedDevice = this; return make.apply(this, given); };
+  GPUDevice.prototype.createCommandEncoder = function (...args) {
+    globalThis.usedDevice = this;
+    return make.apply(this, args);
+  };
 }`;
 
 describe('a run that fails', () => {
   const before = limit('maxStorageBufferBindingSize', 2 ** 20) + REMEMBER_DEVICE;
   const shared = sharedVisit({ offer: 'f16', before });
 
-  test('a model that is too large for the adapter is refused by its sizes; a smaller one runs', async () => {
+  test('a model too large for the adapter is refused with sizes; a smaller one runs', async () => {
     const { page, problems } = shared;
     await follow(page, link({ ...SMALL, student_width: 512 }));
     await primary(page).click();
@@ -107,7 +111,7 @@ describe('a run that fails', () => {
     expect(problems).toEqual([]);
   });
 
-  test('model files that are cut short, missing or web pages are named with what is wrong; the next try succeeds', async () => {
+  test('errors name an incomplete, missing or wrong file; the next try succeeds', async () => {
     const { page, problems, site } = shared;
     site.files.clear(); // The whole book.
     await follow(page, link(SMALL));
@@ -121,7 +125,10 @@ describe('a run that fails', () => {
       [
         onnx,
         { kind: 'short', bytes: 1_000_000 },
-        /model_fp16\.onnx of moby-teacher: onnxruntime cannot load its 1,000,000 bytes: .*Download it again/,
+        new RegExp(
+          'model_fp16\\.onnx of moby-teacher: onnxruntime cannot load its 1,000,000 bytes: ' +
+            '.*Download it again',
+        ),
       ],
       [
         onnx,
@@ -220,7 +227,7 @@ describe('a run that fails', () => {
       eval_batches: 3,
     };
 
-    test('every batch fails as PyTorch’s would, is counted and explained, and training goes on', async () => {
+    test('each batch fails as in PyTorch, is counted and explained; training goes on', async () => {
       const { page, problems } = shared;
       await follow(page, link(VIEW));
       await run(page);

@@ -286,7 +286,7 @@ describe('with f16', () => {
       const text = await page.getByTestId('loss-verdict').innerText();
       const [right, wrong] =
         /losses are ([\d.]+) and ([\d.]+)/.exec(text)?.slice(1).map(Number) ?? [];
-      // A scrambled model that had learnt nothing would still have its first loss, over a nat higher.
+      // A scrambled model that learnt nothing would still have its first loss, over a nat higher.
       expect(Math.abs(wrong - right)).toBeLessThan(0.5);
 
       const reshaped = page.getByTestId('heads-reshaped');

@@ -48,7 +48,7 @@ const TALK = `id,context,response\n${Array.from(
   (_, i) => `${i % 30},"Where is whale number ${i}, sir?","It swims, ${i} times round the ship."`,
 ).join('\n')}\n`;
 
-test('a table of dialogues: columns to choose, counts, the batch, and a run that reads it', async () => {
+test('a table of dialogues: columns to choose, counts, a batch and a run with it', async () => {
   const { page, problems, close } = await visit(site, { offer: 'f16', path: link(SMALL) });
   await open(page);
   await choose(page, given('talk.csv', TALK));

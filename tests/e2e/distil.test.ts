@@ -102,7 +102,7 @@ describe.each([
     await eventually(() => curve('Loss')).not.toBe(early);
   });
 
-  test('alpha, temperature and learning rate change while it runs, which charts and log say', async () => {
+  test('alpha, temperature and learning rate change in a run; charts and log show it', async () => {
     const { page } = visited;
     for (const [field, value] of Object.entries(CHANGED)) await set(page, field, String(value));
     const changes = async () =>
@@ -127,7 +127,7 @@ describe.each([
       expect([tried, succeeded]).toEqual([`${batches}`, `${batches}`]);
   });
 
-  test('each step is recorded, and its loss is made of its parts by the weights of that moment', async () => {
+  test('each step is recorded, and its loss is the sum of its terms at that moment', async () => {
     const { page } = visited;
     const steps = await csvOf(page, 'loss');
     expect(steps.map(({ step }) => Number(step))).toEqual(

@@ -166,7 +166,7 @@ test('a paused run’s student is taken in float16, and the run goes on', async 
   await close();
 });
 
-test('a .zip that is none, or holds no model, is refused by its name, and the page goes on', async () => {
+test('a file that is no .zip or has no model is refused by name; the page continues', async () => {
   const { page } = shared;
   await follow(page, link({ ...SMALL, student_layers: 1 }));
   await unfoldModels(page);

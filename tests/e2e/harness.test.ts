@@ -60,7 +60,9 @@ test('a request to another origin is refused and fails the visit', async () => {
 
   const fromWorker = await visit(site);
   const answer = await fromWorker.page.evaluate(
-    `new Promise((resolve) => { ${startWorker('asks.js')}.onmessage = (event) => resolve(event.data); })`,
+    `new Promise((resolve) => {
+      ${startWorker('asks.js')}.onmessage = (event) => resolve(event.data);
+    })`,
   );
   expect(answer).toBe('refused');
   await expect(fromWorker.close()).rejects.toThrow('https://example.org/telemetry');

@@ -67,7 +67,8 @@ async function launch(offer: Offer): Promise<Browser> {
   const executablePath = process.env[variable];
   if (!executablePath || !existsSync(executablePath)) {
     throw new Error(
-      `launch Chromium: ${variable}=${executablePath ?? ''} is no file. Start the tests by npm run test:e2e.`,
+      `launch Chromium: ${variable}=${executablePath ?? ''} is not a file. ` +
+        'Start the tests with npm run test:e2e.',
     );
   }
   return chromium.launch({ executablePath, args: [...FLAGS[offer], ...ALWAYS] });

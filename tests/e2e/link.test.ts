@@ -43,7 +43,7 @@ test('a link restores the settings and starts nothing until the button is presse
   await close();
 });
 
-test('settings that are changed on the page are in the address, and opening that address restores them', async () => {
+test('changed settings are in the address, and opening that address restores them', async () => {
   const { page, close } = await visit(site);
   expect(new URL(page.url()).hash).toBe('');
   await set(page, 'train_steps', '120');

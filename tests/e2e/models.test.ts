@@ -158,7 +158,7 @@ test('a model of the hub says what it is, teaches, and is kept for the next visi
   expect(problems).toEqual([]);
 });
 
-test('a student starts from the teacher’s layers, or from a checkpoint with the same words', async () => {
+test('a student starts from teacher layers or a checkpoint with the same tokens', async () => {
   publishMoby();
   publishStudent(STUDENT);
   const { page, problems } = await open({
