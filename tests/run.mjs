@@ -25,10 +25,14 @@ process.on('exit', () => rmSync(reports, { recursive: true, force: true }));
 const ONCE = ['cache', 'cli', 'command-batch', 'distil', 'kernel-cli', 'profile'].map(
   (name) => `tests/gpu/${name}.test.ts`,
 );
+/**
+ * Two stages run at a time: each spends most of its time on one core, compiling or waiting. The
+ * browsers need both cores, and some of their tests measure time.
+ */
+const LANES = 2;
 const STAGES = [
   { name: 'check', command: ['node', 'tests/check.mjs'] },
-  // That stage times nothing, and leaves a core half idle.
-  { name: 'unit', project: 'unit', beside: 'gpu-swiftshader' },
+  { name: 'unit', project: 'unit' },
   { name: 'build', command: ['node_modules/.bin/vite', 'build', '--logLevel', 'warn'] },
   { name: 'gpu-lavapipe', project: 'gpu', icd: 'VK_ICD_LAVAPIPE', adapter: 'f16' },
   {
@@ -38,7 +42,7 @@ const STAGES = [
     adapter: 'f32',
     without: ONCE,
   },
-  { name: 'e2e', project: 'e2e', after: 'build', browsers: true },
+  { name: 'e2e', project: 'e2e', after: 'build', browsers: true, alone: true },
 ];
 const DRIVERS = ['CHROMIUM', 'CHROMIUM_F16', 'VK_ICD_SWIFTSHADER', 'VK_ICD_LAVAPIPE'];
 
@@ -54,12 +58,19 @@ const environment = { ...process.env };
 if (chosen.some(({ icd, browsers }) => icd || browsers)) Object.assign(environment, findBrowsers());
 
 const rows = [];
-const isChosen = (wanted) => chosen.some(({ name }) => name === wanted);
-for (const stage of chosen.filter(({ beside }) => !isChosen(beside))) {
-  const together = [stage, ...chosen.filter(({ beside }) => beside === stage.name)];
-  console.log(`\n== ${together.map(({ name }) => name).join(', and beside it ')}`);
-  rows.push(...(await Promise.all(together.map(timed))));
+const running = new Set();
+for (const stage of chosen) {
+  while (running.size >= (stage.alone ? 1 : LANES)) await Promise.race(running);
+  console.log(`\n== ${stage.name}`);
+  const done = timed(stage).then((row) => {
+    rows.push(row);
+    running.delete(done);
+  });
+  running.add(done);
 }
+await Promise.all(running);
+const place = ({ name }) => STAGES.findIndex((stage) => stage.name === name);
+rows.sort((a, b) => place(a) - place(b));
 
 console.log(
   `\n${'stage'.padEnd(16)}${'passed'.padStart(8)}${'failed'.padStart(8)}${'seconds'.padStart(9)}`,
@@ -108,7 +119,7 @@ async function runStage(stage) {
       ...(stage.icd && { VK_ICD_FILENAMES: environment[stage.icd], ADAPTER: stage.adapter }),
     },
     // Two reporters cannot draw on one terminal. Through a pipe, a reporter only writes lines.
-    stage.beside ? 'pipe' : 'inherit',
+    stage.alone ? 'inherit' : 'pipe',
   );
   return countReport(
     existsSync(report) ? JSON.parse(readFileSync(report, 'utf8')) : undefined,
