@@ -26,6 +26,14 @@ export const FIELDS = {
     expected: MODEL,
     help: 'The model to learn from: built in, from Hugging Face, or your own files.',
   },
+  teacher_engine: {
+    type: 'choice',
+    group: 'models',
+    label: 'Teacher runs in',
+    default: 'auto',
+    choices: ['auto', 'stillhouse', 'onnxruntime'],
+    help: 'auto: Stillhouse’s own kernels if they support the model, otherwise onnxruntime.',
+  },
   student_model: {
     type: 'text',
     group: 'models',

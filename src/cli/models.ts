@@ -62,6 +62,7 @@ export async function openModels(
   };
   try {
     const teacher = await openTeacher(source, {
+      engine: config.teacher_engine,
       f16: gpu.adapter.f16,
       dtype: dtypeOf(config, gpu),
     });

@@ -10,6 +10,7 @@ import { exportStudent } from '../distill/export/student-folder';
 import { Run } from '../distill/run';
 import { planMemory } from '../distill/run-models';
 import { dtypeOf, newStudent, requireContext } from '../distill/run-setup';
+import { inEngine } from '../distill/teacher/folder';
 import type { Snapshot } from '../distill/training-state';
 import type { Gpu } from '../gpu/device';
 import { formatLink } from '../link';
@@ -65,11 +66,12 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   if (saved) checkSame(saved.facts, facts, say);
 
   const planned = await planMemory({ gpu, config, dtype, student, makeTeacher: teacher.plan });
-  const atLeast = teacher.engine === 'onnxruntime' ? 'at least ' : '';
+  const atLeast = teacher.engine.name === 'onnxruntime' ? 'at least ' : '';
   say(
     `${gpu.adapter.name}, ${dtype === 'f16' ? 'float16' : 'float32'}. ` +
       `GPU memory planned: ${atLeast}${memoryText(planned)}`,
   );
+  say(`The teacher runs in ${teacher.engine.name}: ${teacher.engine.reason}.`);
 
   const { batch_size, max_length, gradient_accumulation, train_steps } = config;
   const pace = new Pace(batch_size * max_length * gradient_accumulation, train_steps);
@@ -86,7 +88,11 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
       student: models.student,
       makeTeacher: teacher.make,
       signal,
-      cache: { open: () => openCacheStorage(files.cache), teacher: source.label, note: say },
+      cache: {
+        open: () => openCacheStorage(files.cache),
+        teacher: inEngine(source.label, teacher.engine),
+        note: say,
+      },
       events: {
         note: say,
         stage(stage, detail, loaded) {

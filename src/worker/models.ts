@@ -6,6 +6,7 @@ import { planMemory } from '../distill/run-models';
 import { dtypeOf, newStudent } from '../distill/run-setup';
 import { checkSameVocabulary, openStudent, type StudentStart } from '../distill/student-start';
 import {
+  type EngineChoice,
   type FolderTokenizer,
   hasTokenizer,
   openTeacher,
@@ -43,6 +44,7 @@ export interface Models {
   teacherConfig: TeacherSizes;
   student?: StudentStart;
   makeTeacher: MakeTeacher;
+  teacherEngine: EngineChoice;
   close(): void;
 }
 
@@ -112,11 +114,11 @@ async function openFolders(config: Config, gpu: Gpu, place: Place & Report) {
   };
   try {
     place.stage('tokenizer', `config.json of ${config.teacher_model}`);
-    // The built-in folder has ONNX files in both precisions. They load faster than our kernels
-    // compile.
-    const builtIn = modelReference(config.teacher_model)?.kind === 'built-in';
-    const onnx = builtIn ? `onnx/${dtype === 'f16' ? 'model_fp16' : 'model'}.onnx` : undefined;
-    const teacher = await openTeacher(source, { onnx, f16: gpu.adapter.f16, dtype });
+    const teacher = await openTeacher(source, {
+      engine: config.teacher_engine,
+      f16: gpu.adapter.f16,
+      dtype,
+    });
     const student = await openStudent(config, source, teacher.sizes, other);
     return { source, other, teacher, student, dtype, close };
   } catch (error) {
@@ -125,7 +127,7 @@ async function openFolders(config: Config, gpu: Gpu, place: Place & Report) {
   }
 }
 
-/** Identifies a teacher in its cache: the setting; for dropped files, names, sizes and dates. */
+/** A teacher's model in its cache: the setting; for dropped files, names, sizes and dates. */
 export function teacherName(text: string, files?: ReadonlyMap<string, Blob>): string {
   if (modelReference(text)?.kind !== 'files') return text;
   const each = [...(files ?? [])].map(([path, blob]) => {
@@ -166,7 +168,14 @@ export async function openModels(config: Config, gpu: Gpu, place: Place & Report
         });
       } else place.note(`${other.label} has no tokenizer: it is assumed to use the teacher’s.`);
     }
-    return { tokenizer, teacherConfig: teacher.sizes, student, close, makeTeacher: teacher.make };
+    return {
+      tokenizer,
+      teacherConfig: teacher.sizes,
+      student,
+      close,
+      makeTeacher: teacher.make,
+      teacherEngine: teacher.engine,
+    };
   } catch (error) {
     close();
     throw error;
@@ -188,7 +197,11 @@ export async function planModels(config: Config, gpu: Gpu, place: Place): Promis
       makeTeacher: teacher.plan,
       student: student?.architecture ?? newStudent(config, teacher.sizes.vocabularySize),
     });
-    return { memory, largestBuffer: gpu.limits.buffer, atLeast: teacher.engine === 'onnxruntime' };
+    return {
+      memory,
+      largestBuffer: gpu.limits.buffer,
+      atLeast: teacher.engine.name === 'onnxruntime',
+    };
   } finally {
     close();
   }
@@ -219,7 +232,7 @@ export async function inspectModel(role: Role, text: string, place: Place): Prom
     });
     return {
       label: source.label,
-      engine,
+      engine: engine.name,
       parameters,
       bytes: await bytes(),
       layers: architecture?.layers,

@@ -12,6 +12,7 @@ import type { RunStory } from '../distill/export/model-card';
 import type { ProfileReport } from '../distill/profile/profile';
 import type { EvaluationRecord, StepRecord } from '../distill/records';
 import type { CacheReport, RunStage } from '../distill/run';
+import type { EngineChoice } from '../distill/teacher/folder';
 
 export type { CheckRow } from '../check/run';
 export type { Reading } from '../data/documents';
@@ -211,6 +212,8 @@ export interface RunReport {
   dtype: 'float16' | 'float32';
   /** Undefined for an ONNX graph whose config.json does not say. */
   teacherParameters?: number;
+  /** What runs the teacher, and why; unknown for the recorded run. */
+  teacherEngine?: EngineChoice;
   studentParameters: number;
   vocabularySize: number;
   /** Targets per optimiser step: batch_size × max_length × gradient_accumulation. */

@@ -8,6 +8,7 @@ import { exportStudent } from '../distill/export/student-folder';
 import { profileText } from '../distill/profile/profile-text';
 import type { StepRecord } from '../distill/records';
 import { Run } from '../distill/run';
+import { inEngine } from '../distill/teacher/folder';
 import { ExportError } from '../files/pieces';
 import type { Gpu } from '../gpu/device';
 import { openCacheStorage } from './cache-storage';
@@ -232,7 +233,10 @@ export class Session implements DeviceUser {
         signal,
         cache: {
           open: openCacheStorage,
-          teacher: teacherName(config.teacher_model, this.files?.teacher),
+          teacher: inEngine(
+            teacherName(config.teacher_model, this.files?.teacher),
+            models.teacherEngine,
+          ),
           note,
         },
         events: {
@@ -259,6 +263,7 @@ export class Session implements DeviceUser {
         trainTokens,
         heldOutTokens,
         teacherParameters: this.#run.teacherParameters,
+        teacherEngine: models.teacherEngine,
         vocabularySize: student.vocabularySize,
         tokensPerStep: config.batch_size * config.max_length * accumulation,
         dispatchesPerStep: this.#run.dispatchesPerStep,

@@ -106,7 +106,7 @@ test('a finished run’s student is taken, teaches itself, and starts another', 
   const upload = { name, mimeType: 'application/zip', buffer: readFileSync(path) };
   await page.getByLabel('Teacher .zip').setInputFiles(upload);
   await eventually(() => found(page)).toMatch(
-    /4[\d.]+k parameters in 1 layer, .* Runs in Stillhouse’s kernels/,
+    /4[\d.]+k parameters in 1 layer, .* Stillhouse’s kernels support it/,
   );
   const transfer = await page.evaluateHandle(
     ([name, base64]) => {

@@ -137,7 +137,7 @@ test('a model of the hub says what it is, teaches, and is kept for the next visi
   await button(page, 'Look up the teacher').click();
   await eventually(() => found(page)).toContain('941k parameters in 4 layers, 3.8 MB to load.');
   expect(await found(page)).toContain(
-    'Vocabulary of 1,024 tokens, context of up to 128. Runs in Stillhouse’s kernels.',
+    'Vocabulary of 1,024 tokens, context of up to 128. Stillhouse’s kernels support it.',
   );
   await distil(page);
   const asked = new Set(hub.requests.map((line) => line.split('/').at(-1)?.split(' ')[0]));

@@ -109,7 +109,7 @@ function LookUp({ role, reference }: { role: Role; reference: string }) {
 
 /**
  * "81.9M parameters in 6 layers, 353 MB to load. Vocabulary of 50,257 tokens, context of up to
- * 1,024. Runs in Stillhouse’s kernels."
+ * 1,024. Stillhouse’s kernels support it."
  */
 function reportText({
   engine,
@@ -121,7 +121,8 @@ function reportText({
 }: ModelReport): string {
   const size =
     parameters === undefined ? 'Parameters unknown' : `${formatCount(parameters)} parameters`;
-  const runs = engine === 'stillhouse' ? 'Runs in Stillhouse’s kernels.' : 'Runs in onnxruntime.';
+  const runs =
+    engine === 'stillhouse' ? 'Stillhouse’s kernels support it.' : 'Runs in onnxruntime.';
   return (
     `${size}${layers ? ` in ${plural(layers, 'layer')}` : ''}, ${formatBytes(bytes)} to load. ` +
     `Vocabulary of ${plural(vocabularySize, 'token')}, context of up to ` +

@@ -37,6 +37,11 @@ export function StatusStrip() {
             {dtype ? short(dtype) : adapter?.f16 ? 'f16 available' : 'f32 only'}
           </Item>
         )}
+        {live?.report?.teacherEngine && (
+          <Item term="teacher in">
+            <span title={live.report.teacherEngine.reason}>{live.report.teacherEngine.name}</span>
+          </Item>
+        )}
         {measured && status.tokensPerSecond > 0 && (
           <Item term="speed">{formatCount(status.tokensPerSecond)} tok/s</Item>
         )}

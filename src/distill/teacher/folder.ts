@@ -1,6 +1,7 @@
 // A teacher from a model's folder: its sizes, which are known before anything large is read, its
 // tokenizer, and the teacher itself.
 
+import type { Config } from '../../config';
 import { readBytePairs, tokenizerFiles } from '../../data/bpe';
 import { loadTokenizer, makeTokenizer, type Tokenizer, TokenizerError } from '../../data/tokenizer';
 import { ModelFileError } from '../../files/download';
@@ -13,14 +14,23 @@ import { OnnxModel } from './onnx-model';
 import { teacherFromOnnx } from './onnx-teacher';
 import type { MakeTeacher, TeacherSizes } from './teacher';
 
+/** What runs the teacher: our own kernels, or onnxruntime. */
+export interface EngineChoice {
+  name: 'stillhouse' | 'onnxruntime';
+  /** Half a sentence that people read, such as "its kernels support GPT-2". */
+  reason: string;
+}
+
+/** Identifies a teacher in its cache: two engines round a model's logits differently. */
+export const inEngine = (model: string, { name }: EngineChoice): string => `${model} in ${name}`;
+
 export interface TeacherFolder {
   sizes: TeacherSizes;
   /** Undefined if only the ONNX graph knows. */
   parameters: number | undefined;
   /** Bytes of weights that `make` reads. */
   bytes(): Promise<number>;
-  /** Runs the teacher: our own kernels, or onnxruntime. */
-  engine: 'stillhouse' | 'onnxruntime';
+  engine: EngineChoice;
   make: MakeTeacher;
   /**
    * The same without weights, for a device that only counts memory. Of onnxruntime's memory it
@@ -33,8 +43,8 @@ const HALF = 'onnx/model_fp16.onnx';
 const SINGLE = 'onnx/model.onnx';
 
 export interface TeacherChoice {
-  /** The ONNX file to run, even if the folder has safetensors. */
-  onnx?: string;
+  /** `auto` unless given. */
+  engine?: Config['teacher_engine'];
   /** Whether the adapter has float16. */
   f16: boolean;
   /** The run's. */
@@ -42,25 +52,43 @@ export interface TeacherChoice {
 }
 
 /**
- * Reads config.json and headers. A supported family with safetensors runs in our own kernels, any
- * other model in onnxruntime.
- * @throws ModelFileError if nothing in the folder can run, with what would
+ * Reads config.json and headers. `auto` runs a supported family's safetensors in our own kernels,
+ * and any other model in onnxruntime: where both can run a model, our kernels need no second
+ * compilation and no copy of the runtime, and train several times faster (tests/bench/RESULTS.md).
+ * @throws ModelFileError if nothing in the folder can run in the chosen engine, with what would
  */
 export async function openTeacher(
   source: ModelSource,
   choice: TeacherChoice,
 ): Promise<TeacherFolder> {
+  const { engine = 'auto' } = choice;
   const file = `config.json of ${source.label}`;
   const json = await readJson(source, 'config.json');
-  if (!isSupported(json) || choice.onnx)
-    return onnxTeacher(source, choice.onnx ?? (await findOnnx(source, choice, json)), json);
+  const chosen = `teacher_engine=${engine}`;
+  if (engine === 'onnxruntime')
+    return onnxTeacher(source, await findOnnx(source, choice, json), json, chosen);
+  if (!isSupported(json)) {
+    const type = modelTypeOf(json);
+    if (engine === 'stillhouse') {
+      throw new ModelFileError(
+        'model',
+        `${source.label} is of type ${type}, and ${chosen} runs ${familyTitles()} only. ` +
+          'Use teacher_engine=auto, or choose another model.',
+      );
+    }
+    const reason = `Stillhouse’s kernels do not support ${type}`;
+    return onnxTeacher(source, await findOnnx(source, choice, json), json, reason);
+  }
   const architecture = parseConfig(json, file);
   try {
     const files = await openWeights(source);
     return {
       sizes: architecture,
       parameters: planArena(architecture.parameters).parameters,
-      engine: 'stillhouse',
+      engine: {
+        name: 'stillhouse',
+        reason: engine === 'auto' ? `its kernels support ${modelTypeOf(json)}` : chosen,
+      },
       bytes: async () => files.bytes,
       make: (gpu, shape) =>
         teacherFromWeights(
@@ -74,9 +102,12 @@ export async function openTeacher(
   } catch (error) {
     // A folder without safetensors may have an ONNX file. Damaged safetensors are an error.
     const name =
-      error instanceof ModelFileError && error.missing && (await findOnnx(source, choice));
+      engine === 'auto' &&
+      error instanceof ModelFileError &&
+      error.missing &&
+      (await findOnnx(source, choice));
     if (!name) throw error;
-    return onnxTeacher(source, name, json);
+    return onnxTeacher(source, name, json, 'the folder has no safetensors');
   }
 }
 
@@ -90,16 +121,23 @@ async function findOnnx(source: ModelSource, { f16, dtype }: TeacherChoice, json
   const names = dtype === 'f16' ? [HALF, SINGLE] : f16 ? [SINGLE, HALF] : [SINGLE];
   for (const name of names) if (await source.has(name)) return name;
   if (json === undefined) return undefined;
-  const type = JSON.stringify((json as { model_type?: unknown } | null)?.model_type);
   throw new ModelFileError(
     'model',
-    `${source.label} is of type ${type} and has no ${names.join(' or ')}. ` +
+    `${source.label} is of type ${modelTypeOf(json)} and has no ${names.join(' or ')}. ` +
       `Stillhouse runs ${familyTitles()} from safetensors, and other decoders from ONNX. ` +
       'Choose a model that has one of them.',
   );
 }
 
-function onnxTeacher(source: ModelSource, name: string, json: unknown): TeacherFolder {
+const modelTypeOf = (json: unknown) =>
+  JSON.stringify((json as { model_type?: unknown } | null)?.model_type);
+
+function onnxTeacher(
+  source: ModelSource,
+  name: string,
+  json: unknown,
+  reason: string,
+): TeacherFolder {
   const file = `config.json of ${source.label}`;
   const sizes = parseSizes(json, file);
   const parameters = isSupported(json)
@@ -108,7 +146,7 @@ function onnxTeacher(source: ModelSource, name: string, json: unknown): TeacherF
   return {
     sizes,
     parameters,
-    engine: 'onnxruntime',
+    engine: { name: 'onnxruntime', reason },
     bytes: () => source.size(name),
     async make(gpu, { B, T }) {
       const model = await source.read(name);
