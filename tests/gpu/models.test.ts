@@ -154,19 +154,36 @@ test('another vocabulary is refused with a way out', async () => {
   );
 });
 
-test('a folder’s files decide which engine runs it', async () => {
-  const opened = (files: Map<string, Uint8Array>, f16 = false) => {
+test('teacher_engine and a folder’s files decide which engine runs it', async () => {
+  const opened = (
+    files: Map<string, Uint8Array>,
+    f16 = false,
+    engine?: 'auto' | 'stillhouse' | 'onnxruntime',
+  ) => {
     publish(hub, 'org/any', files);
-    return openTeacher(source('org/any'), { f16, dtype: f16 ? 'f16' : 'f32' });
+    return openTeacher(source('org/any'), { engine, f16, dtype: f16 ? 'f16' : 'f32' });
   };
   const files = modelFiles(teacher, { onnx: true });
-  expect((await opened(files)).engine).toBe('stillhouse');
+  expect((await opened(files)).engine).toEqual({
+    name: 'stillhouse',
+    reason: 'its kernels support "gpt2"',
+  });
+  const chosen = await opened(files, false, 'onnxruntime');
+  expect(chosen.engine).toEqual({
+    name: 'onnxruntime',
+    reason: 'teacher_engine=onnxruntime',
+  });
+  expect(await chosen.bytes()).toBe(files.get('onnx/model.onnx')!.length);
   files.delete('model.safetensors');
   const onnx = await opened(files, true);
-  expect([onnx.engine, await onnx.bytes()]).toEqual([
-    'onnxruntime',
-    files.get('onnx/model.onnx')!.length,
-  ]);
+  expect(onnx.engine).toEqual({
+    name: 'onnxruntime',
+    reason: 'the folder has no safetensors',
+  });
+  expect(await onnx.bytes()).toBe(files.get('onnx/model.onnx')!.length);
+  await expect(opened(files, false, 'stillhouse')).rejects.toThrow(
+    'org/any has no model.safetensors.',
+  );
   files.delete('onnx/model.onnx');
   await expect(opened(files)).rejects.toThrow(
     'org/any has no model.safetensors. Choose a model or a revision',
@@ -178,8 +195,14 @@ test('a folder’s files decide which engine runs it', async () => {
   await expect(opened(other)).rejects.toThrow(
     'org/any is of type "llama" and has no onnx/model.onnx.',
   );
-  const { sizes, parameters } = await opened(new Map([...other, ['onnx/model.onnx', json({})]]));
+  other.set('onnx/model.onnx', json({}));
+  const { sizes, parameters, engine } = await opened(other);
   expect([sizes, parameters]).toEqual([{ vocabularySize: 97, contextWindow: 32 }, undefined]);
+  expect(engine.reason).toBe('Stillhouse’s kernels do not support "llama"');
+  await expect(opened(other, false, 'stillhouse')).rejects.toThrow(
+    'org/any is of type "llama", and teacher_engine=stillhouse runs GPT-2 only. ' +
+      'Use teacher_engine=auto, or choose another model.',
+  );
   await expect(
     opened(
       new Map([
