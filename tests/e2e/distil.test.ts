@@ -43,6 +43,7 @@ describe.each([
   const settings = {
     ...SETTINGS,
     ...START,
+    teacher_engine: 'onnxruntime',
     train_steps: STEPS,
     eval_steps: every,
     eval_batches: batches,
@@ -157,6 +158,7 @@ describe.each([
     const status = await statusOf(page);
     expect(status.GPU).toContain('software');
     expect(status.precision).toBe(offer);
+    expect(status['teacher in']).toBe('onnxruntime');
     expect(status.speed).toMatch(/^[\d.]+k? tok\/s$/);
     expect(status['GPU memory']).toMatch(/^[\d.]+ MB.*teacher/);
     // In f16 the loss scale may have to find its level first.

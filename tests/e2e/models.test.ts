@@ -188,7 +188,9 @@ test('a student starts from teacher layers or a checkpoint with the same tokens'
   await eventually(() => notices(page)).toContain(
     'The student small@main has 1,025 tokens, the teacher moby-teacher 1,024.',
   );
-  expect(problems).toEqual([]);
+  // A run that is refused breaks off its download.
+  for (const problem of problems.splice(0))
+    expect(problem).toMatch(/models\/moby-teacher\/model\.safetensors: net::ERR_ABORTED$/);
 });
 
 test('a folder of one’s own is read in the page, and nothing of it leaves', async () => {
