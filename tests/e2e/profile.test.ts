@@ -21,62 +21,66 @@ const SETTINGS = {
 };
 
 test.each([
-  ['f16', { width: 1440, height: 900 }],
-  ['f32', { width: 390, height: 844 }],
-] as const)('a paused run is measured, and goes on (%s)', async (offer, viewport) => {
-  const { page, problems, close } = await visit(site, { offer, viewport, path: link(SETTINGS) });
-  await offered(page, 'Distil');
-  await page.getByText('Where a step goes', { exact: true }).click();
-  await eventually(() => button(page, 'Measure').isDisabled()).toBe(true);
-  await primary(page).click();
-  await reached(page, 1);
-  await primary(page).click();
-  await offered(page, 'Continue');
+  ['f16', 'stillhouse', 'Teacher', { width: 1440, height: 900 }],
+  ['f32', 'onnxruntime', 'Teacher, wall time', { width: 390, height: 844 }],
+] as const)(
+  'a paused run is measured, and goes on (%s, teacher in %s)',
+  async (offer, teacher_engine, teacher, viewport) => {
+    const path = link({ ...SETTINGS, teacher_engine });
+    const { page, problems, close } = await visit(site, { offer, viewport, path });
+    await offered(page, 'Distil');
+    await page.getByText('Where a step goes', { exact: true }).click();
+    await eventually(() => button(page, 'Measure').isDisabled()).toBe(true);
+    await primary(page).click();
+    await reached(page, 1);
+    await primary(page).click();
+    await offered(page, 'Continue');
 
-  await button(page, 'Measure').click();
-  const table = page.getByRole('region', { name: 'Kernels of a step, table' });
-  await eventually(() => table.isVisible(), 'the table is there').toBe(true);
-  const rows = () =>
-    table
-      .locator('tbody tr')
-      .evaluateAll((all) =>
-        all.map((row) => [...row.children].map((cell) => cell.textContent ?? '')),
-      );
-  const parts = ['Teacher, wall time', 'Student, forward and backward', 'Optimiser'];
-  const names = (await rows()).map(([name]) => name);
-  expect(names.filter((name) => parts.includes(name))).toEqual(parts);
-  expect(names).toEqual(
-    expect.arrayContaining(['attention', 'layernorm_backward', 'fkl', 'adamw']),
-  );
-  const [, time, share, flops, bytes] = (await rows()).find(([name]) =>
-    name.startsWith('matmul'),
-  ) as string[];
-  expect(Number(time)).toBeGreaterThan(0);
-  expect(share).toMatch(/^\d+\.\d%$/);
-  for (const rate of [flops, bytes]) expect(rate).toMatch(/^[\d.,e-]+ \(\d+%\)$/);
-  // By keyboard: a kernel unfolds into what it was used for.
-  for (const product of await table.getByRole('button', { name: /^matmul/ }).all()) {
-    await product.focus();
-    await page.keyboard.press('Enter');
-  }
-  await eventually(async () => (await rows()).map(([name]) => name)).toEqual(
-    expect.arrayContaining(['attn.c_attn', 'mlp.c_fc dw', 'head dx']),
-  );
-  const { violations, passes } = await new AxeBuilder({ page }).include('.profile').analyze();
-  expect(passes.length).toBeGreaterThan(5);
-  expect(
-    violations.map(
-      ({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(' ')).join('; ')}`,
-    ),
-  ).toEqual([]);
-  expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(
-    viewport.width,
-  );
+    await button(page, 'Measure').click();
+    const table = page.getByRole('region', { name: 'Kernels of a step, table' });
+    await eventually(() => table.isVisible(), 'the table is there').toBe(true);
+    const rows = () =>
+      table
+        .locator('tbody tr')
+        .evaluateAll((all) =>
+          all.map((row) => [...row.children].map((cell) => cell.textContent ?? '')),
+        );
+    const parts = [teacher, 'Student, forward and backward', 'Optimiser'];
+    const names = (await rows()).map(([name]) => name);
+    expect(names.filter((name) => parts.includes(name))).toEqual(parts);
+    expect(names).toEqual(
+      expect.arrayContaining(['attention', 'layernorm_backward', 'fkl', 'adamw']),
+    );
+    const [, time, share, flops, bytes] = (await rows()).find(([name]) =>
+      name.startsWith('matmul'),
+    ) as string[];
+    expect(Number(time)).toBeGreaterThan(0);
+    expect(share).toMatch(/^\d+\.\d%$/);
+    for (const rate of [flops, bytes]) expect(rate).toMatch(/^[\d.,e-]+ \(\d+%\)$/);
+    // By keyboard: a kernel unfolds into what it was used for.
+    for (const product of await table.getByRole('button', { name: /^matmul/ }).all()) {
+      await product.focus();
+      await page.keyboard.press('Enter');
+    }
+    await eventually(async () => (await rows()).map(([name]) => name)).toEqual(
+      expect.arrayContaining(['attn.c_attn', 'mlp.c_fc dw', 'head dx']),
+    );
+    const { violations, passes } = await new AxeBuilder({ page }).include('.profile').analyze();
+    expect(passes.length).toBeGreaterThan(5);
+    expect(
+      violations.map(
+        ({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(' ')).join('; ')}`,
+      ),
+    ).toEqual([]);
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(
+      viewport.width,
+    );
 
-  const before = await stepOf(page);
-  await primary(page).click();
-  await reached(page, before + 2);
-  await eventually(() => button(page, 'Measure again').isDisabled()).toBe(true);
-  expect(problems).toEqual([]);
-  await close();
-});
+    const before = await stepOf(page);
+    await primary(page).click();
+    await reached(page, before + 2);
+    await eventually(() => button(page, 'Measure again').isDisabled()).toBe(true);
+    expect(problems).toEqual([]);
+    await close();
+  },
+);
