@@ -1,7 +1,7 @@
 // Notices: what went wrong, with the values, and what can be done.
 
 import type { Failure } from '../../worker/protocol';
-import { formatDuration, formatMeasure, plural } from '../shared/format';
+import { formatDuration, plural } from '../shared/format';
 import { useRun } from './store';
 import { useShownRun } from './use-shown-run';
 
@@ -100,10 +100,11 @@ function MachineNotice() {
   }
   if (!software) return null;
   const tokens = run?.source === 'live' ? run.report?.tokensPerStep : undefined;
+  const twoFigures = (value: number) => value.toLocaleString('en', { maximumSignificantDigits: 2 });
   const measured =
     speed && tokens
-      ? `${formatMeasure(speed / tokens)} steps per second here.`
-      : 'expect about 1 step per second.';
+      ? `${twoFigures(speed / tokens)} steps per second here.`
+      : 'expect a few steps per second.';
   return (
     <Notice kind="note" title="This adapter is a software renderer:">
       {measured}
