@@ -17,7 +17,7 @@ import {
   run,
   set,
 } from './drive';
-import { openSite, type Site, sharedVisit, visit } from './harness';
+import { BOOK, openSite, type Site, sharedVisit, visit } from './harness';
 
 const SMALL = {
   batch_size: 2,
@@ -113,7 +113,7 @@ describe('a run that fails', () => {
 
   test('errors name an incomplete, missing or wrong file; the next try succeeds', async () => {
     const { page, problems, site } = shared;
-    site.files.clear(); // The whole book.
+    const beginning = site.files.get(BOOK) as Buffer;
     await follow(page, link({ ...SMALL, teacher_engine: 'onnxruntime' }));
     const onnx = `${TEACHER}/onnx/model_fp16.onnx`;
     const faults = [
@@ -148,13 +148,14 @@ describe('a run that fails', () => {
       [`${TEACHER}/tokenizer.json`, { kind: 'html' }, /tokenizer\.json/],
       [`${TEACHER}/tokenizer.json`, { kind: 'short', bytes: 5000 }, /tokenizer\.json/],
       [
-        'corpus/moby-dick.txt',
+        BOOK,
         { kind: 'cut', bytes: 500_000 },
         /moby-dick\.txt is incomplete \(\d\.\d of 1\.\d MB\)/,
       ],
     ] as const;
     let label = 'Distil';
     for (const [path, fault, said] of faults) {
+      if (path === BOOK) site.files.delete(BOOK); // The whole book is cut.
       site.faults.set(path, fault);
       await offered(page, label);
       await primary(page).click();
@@ -164,6 +165,7 @@ describe('a run that fails', () => {
       expect((await logLines(page)).at(-1)).toContain('Stopped: ');
       site.faults.clear();
     }
+    site.files.set(BOOK, beginning);
     for (const file of ['model_fp16.onnx', 'model.onnx'])
       site.faults.set(`${TEACHER}/onnx/${file}`, { kind: 'missing' });
     await primary(page).click();

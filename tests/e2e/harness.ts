@@ -74,7 +74,7 @@ async function launch(offer: Offer): Promise<Browser> {
   return chromium.launch({ executablePath, args: [...FLAGS[offer], ...ALWAYS] });
 }
 
-const BOOK = 'corpus/moby-dick.txt';
+export const BOOK = 'corpus/moby-dick.txt';
 /** Encoding the whole book takes most of a short run's time. */
 const BOOK_BYTES = 100_000;
 
