@@ -226,7 +226,7 @@ it('both models continue the prompt', () => {
 
 it('the run takes the GPU memory that was planned', async () => {
   const opened = await openTeacher(folder, { f16: false, dtype: 'f32' });
-  expect(opened.engine).toBe('stillhouse');
+  expect(opened.engine.name).toBe('stillhouse');
   const { student, dtype } = run;
   const planned = await planMemory({
     gpu,
