@@ -57,7 +57,7 @@ test.each(variants)(
   async (variant, tolerance) => {
     publish(hub, 'org/teacher', modelFiles(teacher, variant));
     const folder = await openTeacher(source('org/teacher'), { f16: gpu.adapter.f16, dtype: 'f32' });
-    expect([folder.engine, folder.parameters]).toEqual([
+    expect([folder.engine.name, folder.parameters]).toEqual([
       'stillhouse',
       planArena(teacher.architecture.parameters).parameters,
     ]);
