@@ -23,7 +23,10 @@ export function followAddress(): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined;
   // The hash of the current settings: going back to it from a lab opens no link.
   let settingsHash = '';
+  // The address as it was last read or written.
+  let knownHash = '';
   const read = () => {
+    knownHash = location.hash;
     const { room, text } = roomOf(location.hash);
     useRoom.setState(room === 'distil' ? { room } : { room, [room]: text });
     if (room === 'distil' && text.length > 1 && text !== settingsHash)
@@ -37,7 +40,10 @@ export function followAddress(): () => void {
   };
   const write = () => {
     remember();
-    if (useRoom.getState().room === 'distil') history.replaceState(null, '', settingsHash);
+    // A link that was just opened is read when its event arrives: it must not be overwritten.
+    if (location.hash !== knownHash || useRoom.getState().room !== 'distil') return;
+    history.replaceState(null, '', settingsHash);
+    knownHash = location.hash;
   };
   read();
   addEventListener('hashchange', read);

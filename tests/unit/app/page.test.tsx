@@ -336,6 +336,23 @@ describe('the link', () => {
     expect(store().config.alpha).toBe(0.5);
   });
 
+  test('that is opened just after a change is not overwritten before its event arrives', () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    history.replaceState(null, '', '/#v=1');
+    const stop = followAddress();
+    act(() => store().setField('temperature', '4'));
+    // jsdom's own event would come later, as a browser's does.
+    history.replaceState(null, '', '/#v=1&alpha=0.4');
+    act(() => vi.advanceTimersByTime(350));
+    expect(location.hash).toBe('#v=1&alpha=0.4');
+    act(() => void dispatchEvent(new HashChangeEvent('hashchange')));
+    expect(store().config).toMatchObject({ alpha: 0.4, temperature: DEFAULTS.temperature });
+    act(() => vi.advanceTimersByTime(350));
+    expect(location.hash).toBe('#v=1&alpha=0.4');
+    stop();
+    vi.useRealTimers();
+  });
+
   test('is copied by one button', async () => {
     const writeText = vi.fn(async () => {});
     vi.stubGlobal('navigator', { ...navigator, clipboard: { writeText } });
