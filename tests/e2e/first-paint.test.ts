@@ -110,7 +110,7 @@ test.each([
   async (width, height, colorScheme) => {
     const { page } = shared;
     await page.setViewportSize({ width, height });
-    await page.emulateMedia({ colorScheme });
+    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
     await page
       .getByRole('figure', { name: 'Loss' })
       .locator('.recharts-line-curve')

@@ -160,9 +160,12 @@ export async function visit(site: Site, options: VisitOptions = {}): Promise<Vis
   context.on('weberror', (error) =>
     problems.push(`uncaught: ${error.error().stack ?? error.error()}`),
   );
-  context.on('requestfailed', (request) =>
-    problems.push(`${request.url()}: ${request.failure()?.errorText}`),
-  );
+  context.on('requestfailed', (request) => {
+    const error = request.failure()?.errorText;
+    // A reload can break off the icon's request.
+    if (request.url().endsWith('/favicon.svg') && error === 'net::ERR_ABORTED') return;
+    problems.push(`${request.url()}: ${error}`);
+  });
   context.on('response', (response) => {
     if (response.status() >= 400) problems.push(`${response.url()}: ${response.status()}`);
   });

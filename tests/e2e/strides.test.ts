@@ -299,7 +299,7 @@ describe.each([
   test('no accessibility rule is violated, nothing scrolls sideways', async () => {
     const page = await open(STORY);
     await page.setViewportSize(viewport);
-    await page.emulateMedia({ colorScheme });
+    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
     await page.reload();
     const check = async (state: string) => {
       await page.locator('details').evaluateAll((all) => {
