@@ -1,11 +1,11 @@
 // Trains a byte-level BPE vocabulary like GPT-2's, and builds its Hugging Face files. Pure and
-// deterministic. Encoding and decoding are in tokenizer.ts, through a library that reads these
-// files.
+// deterministic. Encoding and decoding are in tokenizer.ts, which reads these files.
 
 export const END_OF_TEXT = '<|endoftext|>';
 
 /** GPT-2's pre-tokenizer: a text is cut into these pieces, and no merge crosses two of them. */
-const PIECES = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
+export const PIECES =
+  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
 
 export interface BytePairs {
   /** Token texts in GPT-2's byte alphabet; the index is the id. The last is `<|endoftext|>`. */

@@ -2,6 +2,7 @@
 // library. The library is given two parsed files and loads nothing itself, so it makes no requests.
 
 import { PreTrainedTokenizer } from '@xenova/transformers';
+import { bytePairEncoder } from './byte-pair-encoder';
 
 export interface Tokenizer {
   /** V; ids run from 0 to V − 1. */
@@ -134,12 +135,13 @@ export function makeTokenizer(tokenizerJson: unknown, tokenizerConfig: unknown):
     );
   }
   const endOfText: unknown = library.eos_token_id;
+  const encodePieces = bytePairEncoder(tokenizerJson);
   return {
     vocabularySize,
     endOfText: typeof endOfText === 'number' ? endOfText : undefined,
     encode(text) {
-      const encoded = [...chunks(text)].map((chunk) =>
-        library.encode(chunk, { add_special_tokens: false }),
+      const encoded = [...chunks(text)].map(
+        (chunk) => encodePieces?.(chunk) ?? library.encode(chunk, { add_special_tokens: false }),
       );
       const ids = new Uint32Array(encoded.reduce((sum, { length }) => sum + length, 0));
       let offset = 0;

@@ -4,6 +4,7 @@ import { CorpusError, decodeCorpus } from '../data/corpus';
 import { ColumnsError, type Document, readDocuments } from '../data/documents';
 import { encodeDocuments } from '../data/split';
 import { previewData } from '../distill/data';
+import type { FolderTokenizer } from '../distill/teacher/folder';
 import { type DownloadOptions, download } from '../files/download';
 import { BUILT_IN_CORPUS, base } from './host';
 import { openTokenizerOf } from './models';
@@ -22,6 +23,22 @@ export async function readTexts(
   return [[decodeCorpus(BUILT_IN_CORPUS, await download(new URL(BUILT_IN_CORPUS, base), options))]];
 }
 
+/** The data encoded last: a run from the same start, or after a preview, encodes nothing. */
+let last: { texts: string; tokenizer: string; documents: Uint32Array[] } | undefined;
+
+/** Token ids of each document. @throws CorpusError as `encodeDocuments` does */
+export function encodeTexts(
+  documents: readonly Document[],
+  tokenizer: FolderTokenizer,
+): Uint32Array[] {
+  const texts = JSON.stringify(documents);
+  const files = [...tokenizer.files.values()].map((bytes) => new TextDecoder().decode(bytes));
+  const key = JSON.stringify(files);
+  if (last?.texts !== texts || last.tokenizer !== key)
+    last = { texts, tokenizer: key, documents: encodeDocuments(documents, tokenizer) };
+  return last.documents;
+}
+
 /**
  * Reads the data as a run would, and reports on the files. Undefined if one of them has a problem.
  * @throws CorpusError
@@ -38,7 +55,7 @@ export async function preview(
     texts = documents;
   } else texts = await readTexts(undefined, {});
   const tokenizer = await openTokenizerOf(config, { files: dropped, base });
-  return previewData(encodeDocuments(texts, tokenizer), config, tokenizer);
+  return previewData(encodeTexts(texts, tokenizer), config, tokenizer);
 }
 
 /** The user's documents, and a report for each file: one bad file does not hide the others. */

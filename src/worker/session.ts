@@ -2,7 +2,6 @@
 // messages into steps, and posts reports.
 
 import type { Config, LiveChanges } from '../config';
-import { encodeDocuments } from '../data/split';
 import { zipStudent } from '../distill/export/export';
 import { exportStudent } from '../distill/export/student-folder';
 import { profileText } from '../distill/profile/profile-text';
@@ -12,7 +11,7 @@ import { inEngine } from '../distill/teacher/folder';
 import { ExportError } from '../files/pieces';
 import type { Gpu } from '../gpu/device';
 import { openCacheStorage } from './cache-storage';
-import { corpusName, readTexts } from './corpus';
+import { corpusName, encodeTexts, readTexts } from './corpus';
 import { busy, describe } from './failure';
 import { base, type DeviceUser, nextTask, post } from './host';
 import { type Models, openModels, teacherName } from './models';
@@ -223,7 +222,7 @@ export class Session implements DeviceUser {
     });
     this.#tokenizer = models.tokenizer;
     this.#stage('tokenizer', `reading ${name}`);
-    const documents = encodeDocuments(texts, models.tokenizer);
+    const documents = encodeTexts(texts, models.tokenizer);
     this.#run = await Run.create(
       {
         gpu,

@@ -113,6 +113,24 @@ describe('encoding', () => {
     }
   });
 
+  test('agrees with the library, special tokens and endless words included', () => {
+    // A normaliser, even one that changes nothing, leaves every text to the library.
+    const normalizer = { type: 'Sequence', normalizers: [] };
+    const library = makeTokenizer({ ...tokenizerJson, normalizer }, tokenizerConfig);
+    const text = fc.array(
+      fc.oneof(fc.string({ unit: 'binary', maxLength: 9 }), fc.constant(END_OF_TEXT)),
+    );
+    fc.assert(
+      fc.property(text, (parts) => {
+        const joined = parts.join(' ');
+        expect(tokenizer.encode(joined)).toEqual(library.encode(joined));
+      }),
+      { seed: 1, numRuns: 50 },
+    );
+    const endless = `a ${'very'.repeat(80)} long word`;
+    expect(tokenizer.encode(endless)).toEqual(library.encode(endless));
+  });
+
   test('encoding in chunks gives the same tokens as encoding at once', () => {
     const text = book.slice(0, 40_000);
     const whole = [...chunks(text, Infinity)];
