@@ -14,6 +14,7 @@ import type { StepRecord } from './records';
 import { Sampler } from './sample';
 import type { TrainerSettings } from './settings';
 import { type CachedTeacher, cachedTeacher } from './teacher/cached';
+import { keepLogits } from './teacher/kept';
 import { cacheShape, type OpenCache } from './teacher/open-cache';
 import type { MakeTeacher, Teacher, TeacherSource } from './teacher/teacher';
 import { Trainer } from './trainer';
@@ -88,7 +89,11 @@ export async function buildRunModels(options: RunModelsOptions): Promise<RunMode
     const trainer = await Trainer.create(gpu, pool, settings, initial, training, events.record);
     cleanups.push(() => trainer.destroy());
     const { model } = trainer;
-    const { heldOut } = sources;
+    const V = student.vocabularySize;
+    const kept =
+      teacher && (await keepLogits(gpu, pool, teacher, { B, T, V, batches: config.eval_batches }));
+    if (kept) cleanups.push(kept.destroy);
+    const heldOut = kept?.source ?? sources.heldOut;
     const evaluator = new Evaluator(gpu, pool, model, heldOut, [B, T], evaluationPath);
     cleanups.push(() => evaluator.destroy());
     await evaluator.prepare();

@@ -12,7 +12,8 @@ import type { LossPath } from '../../src/distill/loss-paths';
 import type { EvaluationRecord } from '../../src/distill/records';
 import { generateByLogits, Sampler, sampleText } from '../../src/distill/sample';
 import { teacherFromWeights } from '../../src/distill/teacher/engine';
-import type { Teacher } from '../../src/distill/teacher/teacher';
+import { keepLogits } from '../../src/distill/teacher/kept';
+import type { Teacher, TeacherSource } from '../../src/distill/teacher/teacher';
 import type { Gpu } from '../../src/gpu/device';
 import { Pool } from '../../src/gpu/program';
 import type { Gpt2Config } from '../../src/model/gpt2/config';
@@ -56,20 +57,13 @@ async function withModels(
 }
 
 async function evaluate(
-  { gpu, pool, arena, teacher }: Models,
+  { gpu, pool, arena, teacher }: Omit<Models, 'teacher'> & { teacher?: TeacherSource },
   shape: [number, number],
   path: LossPath,
   batches: Batch[],
-  alone = false,
 ) {
-  const evaluator = new Evaluator(
-    gpu,
-    pool,
-    gpt2(TINY).withWeights(arena),
-    alone ? undefined : teacher,
-    shape,
-    path,
-  );
+  const student = gpt2(TINY).withWeights(arena);
+  const evaluator = new Evaluator(gpu, pool, student, teacher, shape, path);
   const record = await evaluator.run(batches, 40);
   evaluator.destroy();
   return record;
@@ -144,6 +138,36 @@ testVariants('strided logits give the slow twin’s figures, and copy nothing', 
     ).toBeLessThan(dtype === 'f32' ? 1e-4 : 1.5);
     expect(record.milliseconds).toBeGreaterThan(0);
   }),
+);
+
+testVariants(
+  'kept logits give the same bits, and the teacher runs once for each batch',
+  (gpu, dtype) =>
+    withModels(gpu, SHAPE, dtype, async (models) => {
+      const seen: Batch['inputs'][] = [];
+      const { teacher } = models;
+      const counted = {
+        logits: teacher.logits,
+        enqueue: (...[batch, commands]: Parameters<Teacher['enqueue']>) => {
+          seen.push(batch.inputs);
+          return teacher.enqueue(batch, commands);
+        },
+      };
+      const evaluated = async (source: TeacherSource, path: LossPath) =>
+        figures(await evaluate({ ...models, teacher: source }, SHAPE, path, batches));
+      const sizes = { B: SHAPE[0], T: SHAPE[1], V };
+      // One of the three batches is not kept.
+      const kept = await keepLogits(gpu, models.pool, counted, { ...sizes, batches: 2 });
+      if (!kept) throw new Error('The logits of a tiny model must fit.');
+      for (const path of ['strided', 'reshape', 'strided'] as const)
+        expect(await evaluated(kept.source, path)).toEqual(await evaluated(teacher, path));
+      expect(seen.map((inputs) => batches.findIndex((batch) => batch.inputs === inputs))).toEqual([
+        0, 1, 2, 2, 2,
+      ]);
+      kept.destroy();
+      const large = { ...sizes, batches: 2 ** 20 };
+      expect(await keepLogits(gpu, models.pool, counted, large)).toBe(undefined);
+    }),
 );
 
 testVariants(
@@ -270,7 +294,7 @@ it('a failing batch does not change the figures of the others', async () => {
 
 it('without a teacher the record has the student’s perplexity only', async () => {
   await withModels(await openVariant('one lane'), SHAPE, 'f32', async (models) => {
-    const record = await evaluate(models, SHAPE, 'strided', batches, true);
+    const record = await evaluate({ ...models, teacher: undefined }, SHAPE, 'strided', batches);
     expect(
       reference.relativeError(
         [record.studentPerplexity as number],
