@@ -35,6 +35,7 @@ const ROOM_OF_FILE = {
   'link.ts': 'config',
   'model-reference.ts': 'config',
   'nearest.ts': 'config',
+  'say-settings.ts': 'config',
 };
 /** Packages that only one file may import, so that an update changes one place. */
 const ONE_IMPORTER = ['onnxruntime-web', '@xenova/transformers'];

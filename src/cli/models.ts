@@ -75,7 +75,12 @@ export async function openModels(
   }
 }
 
-function sourceOf(role: 'teacher' | 'student', text: string, places: ModelPlaces): ModelSource {
+/** The folder that a setting names. */
+export function sourceOf(
+  role: 'teacher' | 'student',
+  text: string,
+  places: ModelPlaces,
+): ModelSource {
   const { hub, cacheDir = CACHE, signal, say } = places;
   const onProgress = progressLines(text, say);
   const reference = modelReference(text);

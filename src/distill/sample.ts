@@ -13,13 +13,11 @@ import {
   Recorder,
   type Tensor,
 } from '../gpu/program';
-import { type SamplingOptions, sampleTokens } from '../kernels/sample';
+import { sampleTokens } from '../kernels/sample';
 import type { LanguageModel } from '../model/family';
 import { Layout } from '../tensor/layout';
 import type { Random } from '../tensor/random';
-
-/** A temperature low enough to stay on the subject, and high enough not to repeat itself. */
-const SAMPLING: SamplingOptions = { k: 40, temperature: 0.8 };
+import { chooseToken, SAMPLING } from './sampling';
 
 /**
  * Continues `start`, at least one token, by one token for each of `rolls`: random numbers in [0, 1)
@@ -29,6 +27,12 @@ export type Generate = (
   start: Uint32Array,
   rolls: Float32Array<ArrayBuffer>,
 ) => Promise<Uint32Array>;
+
+/**
+ * Logits (V) of the token that follows `tokens`, at least one. The model sees the last T of them.
+ * One call at a time.
+ */
+export type NextLogits = (tokens: Uint32Array) => Promise<Float32Array>;
 
 /** Continues the prompt by `count` tokens, or until the text ends. Returns the continuation. */
 export async function sampleText(
@@ -47,35 +51,15 @@ export async function sampleText(
   return tokenizer.decode(tokens.subarray(0, end < 0 ? count : end));
 }
 
-/** Generates with a model whose logits (V) of each next token are read back to the CPU. */
+/** Generates with a model whose logits of each next token are read back to the CPU. */
 export const generateByLogits =
-  (next: (tokens: Uint32Array) => Promise<Float32Array>): Generate =>
+  (next: NextLogits): Generate =>
   async (start, rolls) => {
     const tokens = [...start];
-    for (const roll of rolls) tokens.push(sampleToken(await next(Uint32Array.from(tokens)), roll));
+    for (const roll of rolls)
+      tokens.push(chooseToken(await next(Uint32Array.from(tokens)), SAMPLING, roll));
     return Uint32Array.from(tokens.slice(start.length));
   };
-
-/** The same as sample.wgsl. */
-function sampleToken(logits: Float32Array, roll: number): number {
-  const { k, temperature } = SAMPLING;
-  // The likeliest so far, in order. Sorting a whole vocabulary would take far longer.
-  const best: number[] = [];
-  for (const [token, logit] of logits.entries()) {
-    if (best.length === k && !(logit > logits[best[k - 1]])) continue;
-    let place = best.length;
-    while (place > 0 && logit > logits[best[place - 1]]) place--;
-    best.splice(place, 0, token);
-    best.length = Math.min(best.length, k);
-  }
-  const weights = best.map((token) => Math.exp((logits[token] - logits[best[0]]) / temperature));
-  let left = roll * weights.reduce((a, b) => a + b);
-  for (const [i, weight] of weights.entries()) {
-    left -= weight;
-    if (left < 0) return best[i];
-  }
-  return best[0];
-}
 
 /** A model's forward pass for one sequence, recorded once. The head sees the last token's row. */
 export class Sampler {
@@ -124,7 +108,7 @@ export class Sampler {
     sampleTokens(
       top,
       { logits: sampler.logits, rolls: sampler.#roll, tokens: sampler.#token },
-      SAMPLING,
+      { k: SAMPLING.top_k, temperature: SAMPLING.temperature },
     );
     [sampler.#body, sampler.#head] = await Promise.all([
       body.build('sample'),
@@ -161,6 +145,20 @@ export class Sampler {
       memory.destroy(text);
       memory.destroy(allRolls);
     }
+  };
+
+  next: NextLogits = async (tokens) => {
+    const { gpu } = this;
+    const seen = tokens.slice(-this.#T);
+    gpu.device.queue.writeBuffer(bufferOf(this.#tokens), 0, seen);
+    const commands = new CommandBatch(gpu, 'sample');
+    commands.run(this.#body);
+    const row = this.#row.place.bytes;
+    const [from, to] = [bufferOf(this.#hidden), bufferOf(this.#row)];
+    commands.encoder.copyBufferToBuffer(from, (seen.length - 1) * row, to, 0, row);
+    commands.run(this.#head);
+    await commands.submit();
+    return new Float32Array(await gpu.read(bufferOf(this.logits)));
   };
 
   destroy(): void {

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { helpText } from '../../src/cli/flags';
+import type { Sample } from '../../src/distill/records';
 import { openStudent } from '../../src/distill/student-start';
 import { readSafetensors } from '../../src/files/safetensors';
 import { filesSource } from '../../src/files/source';
@@ -246,6 +247,23 @@ test('the student folder can be loaded and trained further; downloads are kept',
     metricsOf(name).find((line) => line.type === 'evaluation' && line.step === step)
       ?.studentPerplexity;
   expect(perplexity('again', 0)).toBe(perplexity('straight', 24));
+});
+
+test('npm run say continues the prompt with the tokens of the run’s last evaluation', async () => {
+  const child = spawn(process.execPath, [
+    ...['src/cli/run.mjs', 'say', out('straight'), 'The whale'],
+    ...args('--tokens 4'),
+  ]);
+  let text = '';
+  child.stdout.on('data', (data) => {
+    text += data;
+  });
+  const { code, output } = await finished(child);
+  expect(code, output).toBe(0);
+  const [last] = metricsOf('straight')
+    .filter(({ type }) => type === 'evaluation')
+    .slice(-1);
+  expect(text).toBe(`The whale${(last.sample as Sample).student}\n`);
 });
 
 test('a model that is missing, incomplete or does not fit exits with 1 and a hint', async () => {

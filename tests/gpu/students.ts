@@ -125,6 +125,7 @@ export function formulaTeacher(
     parameters: 0,
     logits: (_, first, count) => ({ ...all, layout: all.layout.narrow(0, first, count) }),
     generate: () => Promise.reject(new Error('A formula continues no text.')),
+    next: () => Promise.reject(new Error('A formula continues no text.')),
     async enqueue({ inputs }) {
       const values = Float32Array.from(formulaLogits(inputs, config.vocab_size));
       const bytes = new Uint8Array(bufferOf(all).size);

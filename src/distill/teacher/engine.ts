@@ -48,6 +48,7 @@ export async function teacherFromWeights(
       return logits;
     },
     generate: sampler.generate,
+    next: sampler.next,
     async dispose() {
       sampler.destroy();
       program.destroy();

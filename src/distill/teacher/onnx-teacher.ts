@@ -4,7 +4,7 @@ import type { Gpu } from '../../gpu/device';
 import { bufferOf, persistentTensor, type Tensor } from '../../gpu/program';
 import { BYTES, fromHalf } from '../../tensor/dtype';
 import { Layout } from '../../tensor/layout';
-import { generateByLogits } from '../sample';
+import { generateByLogits, type NextLogits } from '../sample';
 import type { OnnxModel } from './onnx-model';
 import type { Teacher, TeacherSizes } from './teacher';
 
@@ -19,15 +19,17 @@ export function teacherFromOnnx(
   const shape = Layout.contiguous([B * T, V]);
   const all = persistentTensor(gpu, 'teacher', 'teacher logits', shape, onnx.dtype);
   const run = (inputs: Uint32Array) => onnx.run(inputs, inputs.length / T, T, bufferOf(all));
+  const next: NextLogits = async (tokens) => {
+    const { inputs, last } = padded(tokens, T);
+    await run(inputs);
+    return readRow(gpu, all, last * V, V);
+  };
   return {
     parameters,
     enqueue: ({ inputs }) => run(inputs),
     logits: (_, first, count) => ({ ...all, layout: all.layout.narrow(0, first, count) }),
-    generate: generateByLogits(async (tokens) => {
-      const { inputs, last } = padded(tokens, T);
-      await run(inputs);
-      return readRow(gpu, all, last * V, V);
-    }),
+    generate: generateByLogits(next),
+    next,
     async dispose() {
       await onnx.dispose();
       gpu.memory.destroy(bufferOf(all));

@@ -6,7 +6,7 @@ import type { Gpu } from '../../gpu/device';
 import type { DispatchTime, Recorder, Tensor } from '../../gpu/program';
 import type { Entries } from '../../kernels/topk';
 import type { ModelSizes } from '../../model/family';
-import type { Generate } from '../sample';
+import type { Generate, NextLogits } from '../sample';
 import type { TokenBatch } from './batch-index';
 
 /** What a run needs to know of its teacher before the teacher is loaded. */
@@ -45,6 +45,7 @@ export interface Teacher extends TeacherSource {
   readonly parameters: number | undefined;
   logits(recorder: Recorder, first: number, count: number): Tensor;
   generate: Generate;
+  next: NextLogits;
   dispose(): Promise<void>;
 }
 
