@@ -19,13 +19,38 @@ const ROOMS = {
   kernels: ['gpu', 'tensor', 'divergences'],
   model: ['kernels', 'gpu', 'tensor', 'files'],
   distill: ['model', 'kernels', 'gpu', 'tensor', 'files', 'data', 'config', 'divergences'],
+  doctor: ['config'],
   check: ['reference', 'kernels', 'gpu', 'tensor', 'divergences'],
-  worker: ['check', 'distill', 'model', 'kernels', 'gpu', 'tensor', 'files', 'data', 'config'],
-  cli: ['check', 'distill', 'model', 'kernels', 'gpu', 'tensor', 'files', 'data', 'config'],
-  app: ['config', 'divergences', 'tensor'],
+  worker: [
+    'check',
+    'doctor',
+    'distill',
+    'model',
+    'kernels',
+    'gpu',
+    'tensor',
+    'files',
+    'data',
+    'config',
+  ],
+  cli: [
+    'check',
+    'doctor',
+    'distill',
+    'model',
+    'kernels',
+    'gpu',
+    'tensor',
+    'files',
+    'data',
+    'config',
+  ],
+  app: ['config', 'divergences', 'doctor', 'tensor'],
 };
 /** Single files that a room may import from rooms that are otherwise closed to it. */
 const DOORS = {
+  // The Doctor reads a run's records, whatever made them.
+  doctor: ['src/distill/records.ts'],
   // The Bug Lab shows the kernel's source beside the code that fails.
   app: ['src/worker/protocol.ts', 'src/kernels/compare.wgsl'],
 };

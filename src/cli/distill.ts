@@ -18,6 +18,7 @@ import { openDawn } from './dawn';
 import { explain } from './failure';
 import { applySettings, type Flags, helpText, mayChange, type Places, parseFlags } from './flags';
 import { BOOK, openModels } from './models';
+import { dryRun } from './plan';
 import { train } from './train';
 
 const DONE = 0;
@@ -79,7 +80,7 @@ async function distil(flags: Flags): Promise<number> {
   const existing = ['checkpoint.bin', 'model.safetensors'].find((file) =>
     existsSync(join(flags.outputDir, file)),
   );
-  if (!saved && existing) {
+  if (!saved && existing && !flags.dryRun) {
     const hint =
       existing === 'checkpoint.bin' ? 'Add --resume to continue its run, or choose' : 'Choose';
     throw new FlagError(
@@ -104,7 +105,7 @@ async function distil(flags: Flags): Promise<number> {
   deviceFailure.catch(() => undefined);
   const run = async () => {
     // Fails now, rather than after a long download, if the folder cannot be created.
-    await mkdir(flags.outputDir, { recursive: true });
+    if (!flags.dryRun) await mkdir(flags.outputDir, { recursive: true });
     const texts = await readTexts(places);
     const models = await openModels(config, gpu, {
       ...places,
@@ -113,6 +114,10 @@ async function distil(flags: Flags): Promise<number> {
       say,
     });
     try {
+      if (flags.dryRun) {
+        await dryRun({ config, gpu, models, texts }, say);
+        return DONE;
+      }
       const outputDir = flags.outputDir;
       const done = await train({
         outputDir,

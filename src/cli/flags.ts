@@ -27,6 +27,11 @@ const COMMAND_FLAGS = {
     'FOLDER',
     'Required. The folder for the student, metrics.jsonl and the checkpoint.',
   ],
+  'dry-run': [
+    'none',
+    '',
+    'Prints the plan and what the Doctor says of it; trains and writes nothing.',
+  ],
   resume: ['none', '', 'Continues from the checkpoint in output_dir, with its settings and data.'],
   link: ['one', "'#v=1&…'", 'Takes the settings of a link from the page; other flags override it.'],
   data: ['many', 'FILE…', 'Texts to train on: .txt, .jsonl or .csv. Default: the built-in book.'],
@@ -67,6 +72,7 @@ export interface Flags {
   settings: Partial<Config>;
   outputDir: string;
   resume: boolean;
+  dryRun: boolean;
   places: Places;
   /** Names of the flags that set something in `places`. */
   placeFlags: string[];
@@ -137,7 +143,8 @@ export function parseFlags(args: readonly string[]): Flags | 'help' | { problems
   if (hub !== undefined && !/^https?:\/\/[^\s/]+/.test(hub)) {
     problems.push(`--hub is ${shown(hub)}. It must be a URL such as https://huggingface.co.`);
   }
-  const outputDir = one('output_dir');
+  const dryRun = all('dry-run') !== undefined;
+  const outputDir = one('output_dir') ?? (dryRun ? '.' : undefined);
   if (outputDir === undefined)
     problems.push('--output_dir is missing. Give a folder to write to, such as --output_dir out.');
 
@@ -161,6 +168,7 @@ export function parseFlags(args: readonly string[]): Flags | 'help' | { problems
     settings: settings as Partial<Config>,
     outputDir,
     resume: all('resume') !== undefined,
+    dryRun,
     cacheDir: one('cache_dir'),
     places: {
       data,

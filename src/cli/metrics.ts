@@ -1,9 +1,10 @@
-// metrics.jsonl: one JSON object per line, first the settings, then every step and evaluation. JSON
-// has no NaN, so NaN is written as null.
+// metrics.jsonl: one JSON object per line, first the settings, then every step, evaluation and new
+// verdict of the Doctor. JSON has no NaN, so NaN is written as null.
 
 import { appendFileSync, existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import type { RunStory } from '../distill/export/model-card';
 import type { EvaluationRecord, StepRecord } from '../distill/records';
+import type { Verdict } from '../doctor/examine';
 import { CheckpointError } from './checkpoint';
 
 /** Rows of the model card's table of losses. */
@@ -15,6 +16,11 @@ export class Metrics {
   /** The latest of each, including those of a run that is resumed. */
   lastStep: StepRecord | undefined;
   lastEvaluation: EvaluationRecord | undefined;
+  /** The records of a run that is resumed, up to the checkpoint. */
+  readonly before: { steps: StepRecord[]; evaluations: EvaluationRecord[] } = {
+    steps: [],
+    evaluations: [],
+  };
 
   constructor(private readonly path: string) {}
 
@@ -32,10 +38,13 @@ export class Metrics {
     const remaining = lines.filter((line, i) => {
       const record = this.#parse(line, i + 1);
       if ((record.step ?? 0) > step) return false;
-      if (record.type === 'step') this.lastStep = record as unknown as StepRecord;
-      if (record.type === 'evaluation') this.lastEvaluation = record as unknown as EvaluationRecord;
+      if (record.type === 'step') this.before.steps.push(withNaN(record as unknown as StepRecord));
+      if (record.type === 'evaluation')
+        this.before.evaluations.push(record as unknown as EvaluationRecord);
       return true;
     });
+    this.lastStep = this.before.steps.at(-1);
+    this.lastEvaluation = this.before.evaluations.at(-1);
     writeFileSync(`${this.path}.new`, remaining.map((line) => `${line}\n`).join(''));
     renameSync(`${this.path}.new`, this.path);
     this.#write({ type: 'resumed', step, ...settings });
@@ -51,6 +60,11 @@ export class Metrics {
     this.#write({ type: 'evaluation', ...record });
   }
 
+  /** What the Doctor found after `step`. */
+  verdict(step: number, verdict: Verdict): void {
+    this.#write({ type: 'verdict', step, ...verdict });
+  }
+
   /** GPU memory by purpose, in bytes: planned before the run, and measured once it is built. */
   memory(planned: object, measured: object): void {
     this.#write({ type: 'memory', planned, measured });
@@ -63,13 +77,7 @@ export class Metrics {
     const steps = all.filter(({ type }) => type === 'step') as unknown as StepRecord[];
     const rows = Math.min(MOST_LOSSES, steps.length);
     const losses = Array.from({ length: rows }, (_, i) => {
-      const record = steps[Math.round(((i + 1) * steps.length) / rows) - 1];
-      return {
-        ...record,
-        loss: record.loss ?? Number.NaN,
-        ce: record.ce ?? Number.NaN,
-        kd: record.kd ?? Number.NaN,
-      };
+      return withNaN(steps[Math.round(((i + 1) * steps.length) / rows) - 1]);
     });
     const evaluations = all.filter(
       ({ type }) => type === 'evaluation',
@@ -92,3 +100,12 @@ export class Metrics {
     appendFileSync(this.path, `${JSON.stringify(line)}\n`);
   }
 }
+
+/** A step as it was before JSON made null of its NaN. */
+const withNaN = (record: StepRecord): StepRecord => ({
+  ...record,
+  loss: record.loss ?? Number.NaN,
+  ce: record.ce ?? Number.NaN,
+  kd: record.kd ?? Number.NaN,
+  gradNorm: record.gradNorm ?? Number.NaN,
+});

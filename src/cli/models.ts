@@ -6,7 +6,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { Config } from '../config';
 import { dtypeOf } from '../distill/run-setup';
-import { openStudent, type StudentStart } from '../distill/student-start';
+import { openStudent, requireSameVocabulary, type StudentStart } from '../distill/student-start';
 import {
   type FolderTokenizer,
   openTeacher,
@@ -68,6 +68,7 @@ export async function openModels(
     });
     const student = await openStudent(config, source, teacher.sizes, other);
     const tokenizer = await openTokenizer(source, teacher.sizes.vocabularySize);
+    if (other) await requireSameVocabulary(tokenizer, source, other, places.say);
     return { tokenizer, teacher, source, student, close };
   } catch (error) {
     close();

@@ -1,6 +1,7 @@
 // The lines that a run prints, in the style of the script that this project grew out of. Pure.
 
 import type { EvaluationRecord, StepRecord } from '../distill/records';
+import type { Verdict } from '../doctor/examine';
 import type { Purpose } from '../gpu/memory';
 
 /** Steps that the speed is averaged over. */
@@ -52,6 +53,13 @@ export function evaluationLine(
   );
 }
 
+/** What the Doctor found, and what to do about it, as flags where settings can do it. */
+export function verdictLines({ severity, title, text, advice, change }: Verdict): string[] {
+  const flags = Object.entries(change ?? {}).map(([name, value]) => `--${name} ${value || "''"}`);
+  const next = flags.length > 0 ? ` Try ${flags.join(' ')}.` : '';
+  return [`Doctor (${severity}): ${title}. ${text}`, `  ${advice}${next}`];
+}
+
 /** A number with `digits` decimals, never clamped. NaN, which metrics.jsonl has as null, is n/a. */
 export function figure(value: number | null | undefined, digits: number): string {
   return typeof value !== 'number' || Number.isNaN(value) ? 'n/a' : value.toFixed(digits);
@@ -60,7 +68,7 @@ export function figure(value: number | null | undefined, digits: number): string
 const rounded = (value: number) => Math.round(value).toLocaleString('en-US');
 
 /** mm:ss, or h:mm:ss. */
-function duration(seconds: number): string {
+export function duration(seconds: number): string {
   const total = Math.round(seconds);
   const two = (value: number) => String(value).padStart(2, '0');
   const [hours, minutes] = [Math.floor(total / 3600), Math.floor(total / 60) % 60];

@@ -5,13 +5,12 @@ import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
 import type { Config } from '../config';
 import type { Document } from '../data/documents';
-import { encodeDocuments } from '../data/split';
 import { exportStudent } from '../distill/export/student-folder';
 import { Run } from '../distill/run';
-import { planMemory } from '../distill/run-models';
-import { dtypeOf, newStudent, requireContext } from '../distill/run-setup';
 import { inEngine } from '../distill/teacher/folder';
 import type { Snapshot } from '../distill/training-state';
+import { Doctor } from '../doctor/doctor';
+import type { Verdict } from '../doctor/examine';
 import type { Gpu } from '../gpu/device';
 import { formatLink } from '../link';
 import { openCacheStorage } from './cache-storage';
@@ -19,7 +18,8 @@ import { CheckpointError, type RunFacts, type readCheckpoint, writeCheckpoint } 
 import type { Places } from './flags';
 import { Metrics } from './metrics';
 import { BOOK, type OpenModels } from './models';
-import { evaluationLine, figure, memoryText, Pace, stepLine } from './progress';
+import { planLines, planRun } from './plan';
+import { evaluationLine, figure, Pace, stepLine, verdictLines } from './progress';
 import { writeFolder } from './student-folder';
 
 /** How often a step is printed between evaluations. */
@@ -49,12 +49,9 @@ export interface TrainResult {
 }
 
 export async function train(options: TrainOptions): Promise<TrainResult> {
-  const { outputDir, files, saved, config, places, gpu, models, texts, signal, say } = options;
+  const { outputDir, files, saved, config, places, gpu, models, signal, say } = options;
   const { teacher, tokenizer, source } = models;
-  const dtype = dtypeOf(config, gpu);
-  requireContext(config, teacher.sizes, models.student?.architecture);
-  const student = models.student?.architecture ?? newStudent(config, teacher.sizes.vocabularySize);
-  const documents = encodeDocuments(texts, tokenizer);
+  const { dtype, student, documents, planned } = await planRun(options);
   const facts: RunFacts = {
     config,
     places,
@@ -65,17 +62,18 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   };
   if (saved) checkSame(saved.facts, facts, say);
 
-  const planned = await planMemory({ gpu, config, dtype, student, makeTeacher: teacher.plan });
-  const atLeast = teacher.engine.name === 'onnxruntime' ? 'at least ' : '';
-  say(
-    `${gpu.adapter.name}, ${dtype === 'f16' ? 'float16' : 'float32'}. ` +
-      `GPU memory planned: ${atLeast}${memoryText(planned)}`,
-  );
-  say(`The teacher runs in ${teacher.engine.name}: ${teacher.engine.reason}.`);
+  for (const line of planLines(options, planned, dtype)) say(line);
 
   const { batch_size, max_length, gradient_accumulation, train_steps } = config;
   const pace = new Pace(batch_size * max_length * gradient_accumulation, train_steps);
   const metrics = new Metrics(files.metrics);
+  let doctor: Doctor | undefined;
+  const report = (step: number, verdicts: readonly Verdict[]) => {
+    for (const verdict of verdicts) {
+      metrics.verdict(step, verdict);
+      for (const line of verdictLines(verdict)) say(line);
+    }
+  };
   let printed = performance.now();
   let failureShown = false;
   const run = await Run.create(
@@ -105,6 +103,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
         },
         record: (record) => {
           metrics.step(record);
+          report(record.step, doctor?.step(record) ?? []);
           pace.tick(performance.now());
         },
         evaluation: (record) => {
@@ -116,6 +115,9 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
             say(`The first failed batch: ${record.firstError}`);
             failureShown = true;
           }
+          const { step } = record;
+          doctor?.memory(step, total(gpu.memory.totals()));
+          report(step, doctor?.evaluation(record) ?? []);
         },
       },
     },
@@ -134,6 +136,16 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   if (saved) metrics.resume(saved.snapshot.step, settings);
   else metrics.begin(settings);
   metrics.memory(planned, gpu.memory.totals());
+  doctor = new Doctor(config, {
+    dtype: dtype === 'f16' ? 'float16' : 'float32',
+    studentParameters: run.studentParameters,
+    vocabularySize: run.student.vocabularySize,
+    data: run.dataFacts,
+    plannedMemory: planned,
+  });
+  for (const record of metrics.before.steps) doctor.step(record);
+  for (const record of metrics.before.evaluations) doctor.evaluation(record);
+  report(run.step, doctor.verdicts);
   const first = run.step;
   say(
     `${count(run.studentParameters)} parameters learn from ${source.label} on ` +
@@ -180,7 +192,10 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
       story: metrics.story(),
       signal,
     });
-  return finish(outputDir, metrics, exported, say);
+  const result = await finish(outputDir, metrics, exported, say);
+  say(`Doctor: ${doctor.line}`);
+  for (const verdict of doctor.verdicts.slice(1)) say(verdictLines(verdict)[0]);
+  return result;
 }
 
 /** Writes the student, unless no step changed it, and checks the last evaluation. */
@@ -241,6 +256,9 @@ function checkSame(before: RunFacts, now: RunFacts, say: TrainOptions['say']): v
     );
   }
 }
+
+const total = (memory: Partial<Record<string, number>>) =>
+  Object.values(memory).reduce<number>((sum, bytes = 0) => sum + bytes, 0);
 
 const count = (value: number) => value.toLocaleString('en-US');
 

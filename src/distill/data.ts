@@ -5,6 +5,7 @@ import { Batches, heldOutBatches } from '../data/batches';
 import { splitDocuments } from '../data/split';
 import type { Tokenizer } from '../data/tokenizer';
 import { Random } from '../tensor/random';
+import type { DataFacts } from './records';
 
 /** Rows of a batch that a preview shows. */
 const ROWS_SHOWN = 8;
@@ -25,17 +26,50 @@ export function prepareData(documents: readonly Uint32Array[], config: Config) {
     contextLength: T,
     random: randomNumbers('held out'),
   });
+  const batches = new Batches({
+    tokens: train,
+    batchSize: B,
+    contextLength: T,
+    randomOf: (epoch) => randomNumbers(`epoch ${epoch}`),
+  });
   return {
     trainTokens: train.length,
     heldOutTokens: heldOut.length,
     heldOutDocuments,
-    batches: new Batches({
-      tokens: train,
-      batchSize: B,
-      contextLength: T,
-      randomOf: (epoch) => randomNumbers(`epoch ${epoch}`),
-    }),
+    batches,
+    /** Facts for the Doctor. */
+    describe: (tokenizer: Tokenizer) =>
+      describeData(documents, { train, heldOut, windows: batches.windowsPerEpoch }, tokenizer),
     heldOut: heldOutBatches(heldOut, B, T, eval_batches),
+  };
+}
+
+/** Tokens whose text is measured. */
+const MEASURED_TOKENS = 4096;
+
+/** Facts about a run's text, from a pass over its token ids. */
+function describeData(
+  documents: readonly Uint32Array[],
+  { train, heldOut, windows }: { train: Uint32Array; heldOut: Uint32Array; windows: number },
+  tokenizer: Pick<Tokenizer, 'decode' | 'vocabularySize'>,
+): DataFacts {
+  const V = tokenizer.vocabularySize;
+  const counts = new Uint32Array(V);
+  for (const id of train) counts[id]++;
+  let loss = 0;
+  for (const id of heldOut) loss -= Math.log((counts[id] + 1) / (train.length + V));
+  const most = counts.reduce((best, times, id) => (times > counts[best] ? id : best), 0);
+  const lengths = documents.map(({ length }) => length).sort((a, b) => a - b);
+  const text = tokenizer.decode(Array.from(train.subarray(0, MEASURED_TOKENS)));
+  return {
+    documents: documents.length,
+    medianDocument: lengths[Math.floor(lengths.length / 2)],
+    trainTokens: train.length,
+    heldOutTokens: heldOut.length,
+    windows,
+    bytesPerToken: new TextEncoder().encode(text).length / Math.min(MEASURED_TOKENS, train.length),
+    mostFrequent: { text: tokenizer.decode([most]), share: counts[most] / train.length },
+    unigramPerplexity: Math.exp(loss / heldOut.length),
   };
 }
 

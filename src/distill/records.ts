@@ -58,10 +58,43 @@ export interface EvaluationRecord {
   klWords?: number;
   /** Share of tokens on which both models' most likely next token is the same, 0 to 1. */
   agreement?: number;
+  /**
+   * Mean entropy of the next token, nats: of both models at temperature 1, and of the teacher at
+   * the training temperature.
+   */
+  teacherEntropy?: number;
+  studentEntropy?: number;
+  softEntropy?: number;
+  /** Share of both models' most likely five tokens that are the same, 0 to 1. */
+  overlap?: number;
+  /** The teacher's probability of the student's most likely five tokens. */
+  overlapMass?: number;
+  /** Mean probability that the student gives its most likely token, and how often it is right. */
+  confidence?: number;
+  accuracy?: number;
+  /** ‖Δw‖ / ‖w‖ of the last step's update, over the student's master weights. */
+  updateRatio?: number;
   path: LossPath;
   /** Copied by the loss path, over all batches. */
   bytesCopied: number;
   /** Wall time of the evaluation. */
   milliseconds: number;
   sample?: Sample;
+}
+
+/** What is known of a run's text before it trains. */
+export interface DataFacts {
+  documents: number;
+  /** Tokens of the median document. */
+  medianDocument: number;
+  trainTokens: number;
+  heldOutTokens: number;
+  /** Windows of T tokens in one pass over the training text. */
+  windows: number;
+  /** Bytes of UTF-8 that a training token stands for. */
+  bytesPerToken: number;
+  /** The most frequent training token, and its share of them. */
+  mostFrequent: { text: string; share: number };
+  /** Perplexity on the held-out text of counting the training tokens, each once more than seen. */
+  unigramPerplexity: number;
 }

@@ -14,7 +14,7 @@ import { prepareData } from './data';
 import { needsTeacher } from './losses';
 import { type ProfileReport, summarise } from './profile/profile';
 import { rooflineOf } from './profile/roofline';
-import type { EvaluationRecord, StepRecord } from './records';
+import type { DataFacts, EvaluationRecord, StepRecord } from './records';
 import { buildRunModels, type RunModels } from './run-models';
 import { dtypeOf, newStudent, requireContext } from './run-setup';
 import { type Generate, sampleText } from './sample';
@@ -207,6 +207,11 @@ export class Run {
   /** Tokens to train on. */
   get trainTokens(): number {
     return this.#data.trainTokens;
+  }
+
+  /** What is known of the text: a pass over its tokens. */
+  get dataFacts(): DataFacts {
+    return this.#data.describe(this.options.tokenizer);
   }
 
   get heldOutTokens(): number {

@@ -8,6 +8,7 @@ import { parseConfig } from '../model/families';
 import type { Architecture } from '../model/family';
 import type { Weights } from '../model/parameters';
 import { openWeights, streamWeights } from '../model/weights';
+import { hasTokenizer, openTokenizer } from './teacher/folder';
 import type { TeacherSizes } from './teacher/teacher';
 
 export interface StudentStart {
@@ -55,6 +56,24 @@ export async function openStudent(
 
 /** Enough to tell any two tokenizers apart, unless one was made from the other. */
 const COMPARED_TOKENS = 1000;
+
+/**
+ * Compares the student's tokenizer with the teacher's, if its folder has one.
+ * @throws ModelFileError unless the same ids stand for the same text in both
+ */
+export async function requireSameVocabulary(
+  tokenizer: Tokenizer,
+  teacher: ModelSource,
+  student: ModelSource,
+  note: (text: string) => void,
+): Promise<void> {
+  if (!(await hasTokenizer(student)))
+    return note(`${student.label} has no tokenizer: it is assumed to use the teacher’s.`);
+  checkSameVocabulary(tokenizer, await openTokenizer(student, tokenizer.vocabularySize), {
+    teacher: teacher.label,
+    student: student.label,
+  });
+}
 
 /** @throws ModelFileError unless the same ids stand for the same text in both tokenizers */
 export function checkSameVocabulary(

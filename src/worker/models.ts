@@ -4,11 +4,10 @@
 import type { Config } from '../config';
 import { planMemory } from '../distill/run-models';
 import { dtypeOf, newStudent } from '../distill/run-setup';
-import { checkSameVocabulary, openStudent, type StudentStart } from '../distill/student-start';
+import { openStudent, requireSameVocabulary, type StudentStart } from '../distill/student-start';
 import {
   type EngineChoice,
   type FolderTokenizer,
-  hasTokenizer,
   openTeacher,
   openTokenizer,
 } from '../distill/teacher/folder';
@@ -160,14 +159,7 @@ export async function openModels(config: Config, gpu: Gpu, place: Place & Report
   try {
     const { vocabularySize } = teacher.sizes;
     const tokenizer = await openTokenizer(source, vocabularySize);
-    if (other) {
-      if (await hasTokenizer(other)) {
-        checkSameVocabulary(tokenizer, await openTokenizer(other, vocabularySize), {
-          teacher: source.label,
-          student: other.label,
-        });
-      } else place.note(`${other.label} has no tokenizer: it is assumed to use the teacher’s.`);
-    }
+    if (other) await requireSameVocabulary(tokenizer, source, other, place.note);
     return {
       tokenizer,
       teacherConfig: teacher.sizes,

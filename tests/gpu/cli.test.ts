@@ -167,6 +167,15 @@ test('an interrupted and resumed run has the same bits as an uninterrupted one',
   expect(evaluations('straight').map(({ step }) => step)).toEqual([0, 8, 16, 24]);
 });
 
+test('a dry run says what can be known, and writes nothing', async () => {
+  const { code, output } = await distil('dry', ...args('--dry-run --student_lr 5e-6 --alpha 0.5'));
+  expect(code, output).toBe(0);
+  expect(output).toContain('GPU memory planned: ');
+  expect(output).toMatch(/At least \d\d:\d\d: [\d.]+ TFLOP/);
+  expect(output).toContain('A learning rate of 5.0e-6 is low for a new student');
+  expect(() => metricsOf('dry')).toThrow('ENOENT');
+});
+
 test('the metrics begin with the settings, and the planned memory is what was measured', () => {
   const [settings, memory] = metricsOf('straight');
   expect(settings).toMatchObject({
@@ -297,4 +306,12 @@ test('an evaluation without a valid batch exits with 1, and has no perplexity', 
     'the student is trained, but the last evaluation has no valid token (0 of 2 batches succeeded)',
   );
   expect(studentOf('view').length).toBeGreaterThan(10_000);
+  // The Doctor saw it coming, saw it happen, and says so at the end and in the metrics.
+  expect(output).toMatch(/Doctor \(problem\): .* Every evaluation batch will fail/);
+  expect(output).toMatch(
+    /Doctor: Evaluation batches fail. 2 of 2 evaluation batches failed at step 1/,
+  );
+  expect(output).toContain('Try --eval_loss_path strided.');
+  const verdicts = metricsOf('view').filter(({ type }) => type === 'verdict');
+  expect(verdicts[0]).toMatchObject({ rule: 'evaluation-fails', severity: 'problem' });
 });

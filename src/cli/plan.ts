@@ -1,0 +1,98 @@
+// What a run will be, before anything large is read: its student, its tokens, its memory, and, in
+// a dry run, its least time and what the Doctor can tell from these alone.
+
+import type { Config } from '../config';
+import type { Document } from '../data/documents';
+import { encodeDocuments } from '../data/split';
+import { prepareData } from '../distill/data';
+import { needsTeacher } from '../distill/losses';
+import { rooflineOf } from '../distill/profile/roofline';
+import { planMemory } from '../distill/run-models';
+import { dtypeOf, newStudent, requireContext } from '../distill/run-setup';
+import { Doctor } from '../doctor/doctor';
+import { usualLearningRate } from '../doctor/rules/settings';
+import type { Gpu } from '../gpu/device';
+import type { Purpose } from '../gpu/memory';
+import { planArena } from '../model/parameters';
+import type { OpenModels } from './models';
+import { duration, memoryText, verdictLines } from './progress';
+
+interface PlanOptions {
+  config: Config;
+  gpu: Gpu;
+  models: OpenModels;
+  texts: Document[];
+}
+
+/** @throws GpuError for a context or a precision that a model or the adapter does not offer */
+export async function planRun({ config, gpu, models, texts }: PlanOptions) {
+  const { teacher, tokenizer } = models;
+  const dtype = dtypeOf(config, gpu);
+  requireContext(config, teacher.sizes, models.student?.architecture);
+  const student = models.student?.architecture ?? newStudent(config, teacher.sizes.vocabularySize);
+  const documents = encodeDocuments(texts, tokenizer);
+  const planned = await planMemory({ gpu, config, dtype, student, makeTeacher: teacher.plan });
+  return { dtype, student, documents, planned };
+}
+
+/** What is planned, as a run prints it first. */
+export function planLines(
+  { gpu, models: { teacher } }: Pick<PlanOptions, 'gpu' | 'models'>,
+  planned: Partial<Record<Purpose, number>>,
+  dtype: 'f16' | 'f32',
+): string[] {
+  const atLeast = teacher.engine.name === 'onnxruntime' ? 'at least ' : '';
+  return [
+    `${gpu.adapter.name}, ${dtype === 'f16' ? 'float16' : 'float32'}. ` +
+      `GPU memory planned: ${atLeast}${memoryText(planned)}`,
+    `The teacher runs in ${teacher.engine.name}: ${teacher.engine.reason}.`,
+  ];
+}
+
+/** Floating-point operations for a token and a parameter: forward, and backward. */
+const FLOPS = { forward: 2, backward: 4 };
+
+/** Prints what can be known of a run without training it. */
+export async function dryRun(options: PlanOptions, say: (line: string) => void): Promise<void> {
+  const { config, gpu, models } = options;
+  const { dtype, student, documents, planned } = await planRun(options);
+  for (const line of planLines(options, planned, dtype)) say(line);
+  const { batch_size, max_length, gradient_accumulation, train_steps } = config;
+  const facts = {
+    dtype: dtype === 'f16' ? 'float16' : 'float32',
+    studentParameters: planArena(student.parameters).parameters,
+    vocabularySize: student.vocabularySize,
+    data: prepareData(documents, config).describe(models.tokenizer),
+    plannedMemory: planned,
+  } as const;
+  const { data } = facts;
+  const whole = (value: number) => Math.round(value).toLocaleString('en-US');
+  const tokens = batch_size * max_length * gradient_accumulation * train_steps;
+  say(
+    `${whole(facts.studentParameters)} parameters learn from ${models.source.label} on ` +
+      `${whole(data.trainTokens)} tokens, ${whole(data.heldOutTokens)} held out: ` +
+      `${whole(tokens)} targets in ${whole(train_steps)} steps, ` +
+      `${(tokens / data.trainTokens).toFixed(2)} passes.`,
+  );
+  const { parameters = 0 } = models.teacher;
+  const teacher = needsTeacher(config.loss) ? FLOPS.forward * parameters : 0;
+  const flops = tokens * (teacher + (FLOPS.forward + FLOPS.backward) * facts.studentParameters);
+  if (gpu.adapter.timestamps) {
+    const { flopsPerSecond } = await rooflineOf(gpu);
+    say(
+      `At least ${duration(flops / flopsPerSecond)}: ${(flops / 1e12).toFixed(2)} TFLOP at the ` +
+        `${(flopsPerSecond / 1e9).toFixed(1)} GFLOP/s of this adapter’s fastest product. Small ` +
+        'models take longer.',
+    );
+  }
+  const rate = usualLearningRate({ config, facts });
+  const mine = Number(config.student_lr.toPrecision(3)).toExponential();
+  say(
+    `A learning rate of about ${rate.toExponential()} is usual for this student; ` +
+      `this run’s is ${mine}.`,
+  );
+  say('No router layers: the student is a dense model, so no router trains.');
+  const { verdicts } = new Doctor(config, facts);
+  for (const verdict of verdicts) for (const line of verdictLines(verdict)) say(line);
+  if (verdicts.length === 0) say('Doctor: nothing speaks against this run.');
+}

@@ -1,0 +1,173 @@
+// Rules about what the student can learn: capacity, overfitting, and what it says.
+
+import { type Evidence, measured, median } from '../evidence';
+import type { Rule } from '../rule';
+import { count, figure, percent } from '../words';
+
+/** In nats of held-out loss: what an evaluation of some thousand tokens can tell. */
+const CLEARLY = 0.05;
+
+const trainingLoss = ({ steps }: Evidence, around: number) =>
+  median(steps.filter(({ step }) => Math.abs(step - around) <= 15).map((record) => record.ce));
+
+export const overfitting: Rule = {
+  title: 'The student learns the text by heart',
+  watches: 'Held-out perplexity beside its best, and the training cross-entropy.',
+  threshold:
+    'Held-out loss 0.05 nats above its best in two evaluations, while the training loss fell by ' +
+    '0.05: the noise of an evaluation is about half of that.',
+  severity: 'warning',
+  caveat: 'Held-out text of another kind than the training text can rise as well.',
+  explainedBy: ['learning-rate-high', 'skipped-steps'],
+  look(evidence) {
+    const all = measured(evidence);
+    const best = all.reduce<(typeof all)[number] | undefined>(
+      (a, b) => (a && a.studentPerplexity <= b.studentPerplexity ? a : b),
+      undefined,
+    );
+    const after = all.filter(({ step }) => best && step > best.step).slice(-2);
+    if (!best || after.length < 2) return undefined;
+    const above = (perplexity: number) => Math.log(perplexity / best.studentPerplexity);
+    if (after.some(({ studentPerplexity }) => above(studentPerplexity) < CLEARLY)) return undefined;
+    const last = after[1];
+    const [then, now] = [trainingLoss(evidence, best.step), trainingLoss(evidence, last.step)];
+    if (!(now < then - CLEARLY)) return undefined;
+    return {
+      text:
+        `Held-out perplexity was ${figure(best.studentPerplexity)} at step ${count(best.step)} ` +
+        `and ` +
+        `is ${figure(last.studentPerplexity)}, while the training loss fell from ${figure(then)} ` +
+        `to ${figure(now)} nats.`,
+      advice: `Stop at step ${count(Math.max(1, best.step))}, or use more text.`,
+      change: { train_steps: Math.max(1, best.step) },
+      region: { chart: 'perplexity', from: best.step, to: last.step },
+    };
+  },
+};
+
+/** Share of the run, and evaluations, over which a plateau must last. */
+const PLATEAU = { share: 0.3, evaluations: 4, nats: 0.01 };
+/** In nats: a perplexity a half above the teacher's. */
+const FAR = 0.4;
+
+export const capacity: Rule = {
+  title: 'The student has reached what it can hold',
+  watches: 'Held-out perplexity beside the teacher’s, while the learning rate is still high.',
+  threshold:
+    'Under 0.01 nats gained over 4 evaluations and 30% of the run, at half the peak learning ' +
+    'rate ' +
+    'or more, with a perplexity half above the teacher’s.',
+  severity: 'note',
+  caveat: 'A lower learning rate or more text may still move it.',
+  explainedBy: [
+    'overfitting',
+    'learning-rate-low',
+    'learning-rate-high',
+    'skipped-steps',
+    'disconnected-loss',
+    'lost-updates',
+    'teacher-unfit',
+    'starts-as-teacher',
+  ],
+  look(evidence) {
+    const { config, steps } = evidence;
+    const all = measured(evidence);
+    const last = all.at(-1);
+    const rate = steps.at(-1)?.learningRate ?? 0;
+    if (!last?.teacherPerplexity || rate < config.student_lr / 2) return undefined;
+    const from = last.step - PLATEAU.share * config.train_steps;
+    const flat = all.filter(({ step }) => step > 0 && step >= from);
+    if (flat.length < PLATEAU.evaluations || flat[0].step > from + config.eval_steps)
+      return undefined;
+    const half = Math.floor(flat.length / 2);
+    const loss = (part: typeof flat) =>
+      median(part.map(({ studentPerplexity }) => Math.log(studentPerplexity)));
+    const gained = loss(flat.slice(0, half)) - loss(flat.slice(-half));
+    const away = Math.log(last.studentPerplexity / last.teacherPerplexity);
+    if (gained >= PLATEAU.nats || gained < -CLEARLY || away < FAR) return undefined;
+    const { student_width, student_model } = config;
+    const wider = student_model === '' && student_width <= 384;
+    return {
+      text:
+        `Since step ${count(flat[0].step)} perplexity has stayed at ` +
+        `${figure(last.studentPerplexity)}; the teacher’s is ${figure(last.teacherPerplexity)}.`,
+      advice: wider
+        ? `Try a student of twice the width, ${2 * student_width}.`
+        : 'Try a larger student.',
+      change: wider ? { student_width: 2 * student_width } : undefined,
+      region: { chart: 'perplexity', from: flat[0].step, to: last.step },
+    };
+  },
+};
+
+const WORDS = 4;
+const REPEATED = 0.5;
+const ENOUGH_WORDS = 16;
+
+/** The share of a text's runs of four words that stood in it before. */
+function repetition(text: string): number {
+  const words = text.split(/\s+/).filter(Boolean);
+  if (words.length < ENOUGH_WORDS) return 0;
+  const seen = new Set<string>();
+  let repeated = 0;
+  for (let i = 0; i + WORDS <= words.length; i++) {
+    const run = words.slice(i, i + WORDS).join(' ');
+    if (seen.has(run)) repeated++;
+    seen.add(run);
+  }
+  return repeated / (words.length - WORDS + 1);
+}
+
+export const repeats: Rule = {
+  title: 'The student repeats itself',
+  watches: 'The latest sample of both models.',
+  threshold:
+    'Half of its runs of four words stood in it before, and the teacher’s do not: prose has ' +
+    'almost ' +
+    'none.',
+  severity: 'warning',
+  caveat: 'One sample is one roll of the dice.',
+  explainedBy: ['one-token-dominates', 'no-measurement'],
+  look({ evaluations }) {
+    const last = evaluations.findLast(({ sample }) => sample !== undefined);
+    if (!last?.sample || last.step === 0) return undefined;
+    const [student, teacher] = [last.sample.student, last.sample.teacher].map(repetition);
+    if (student < REPEATED || teacher >= REPEATED) return undefined;
+    return {
+      text:
+        `${percent(student)} of the student’s four-word runs at step ${count(last.step)} had ` +
+        `already ` +
+        `been said (teacher: ${percent(teacher)}).`,
+      advice: 'Use forward KL at temperature 2, which keeps the student from betting on few words.',
+      change: { loss: 'mixed', kd_loss: 'fkl', temperature: 2 },
+    };
+  },
+};
+
+/** Of the mean confidence beside the share of right guesses. */
+const OVERCONFIDENT = 0.15;
+
+export const overconfident: Rule = {
+  title: 'The student is too sure of itself',
+  watches:
+    'The student’s probability of its likeliest token, beside how often that token is right.',
+  threshold: '15 points apart: a calibrated model has none, and the default run under 3.',
+  severity: 'warning',
+  caveat: 'Its likeliest token may still be as often right as it can be.',
+  explainedBy: ['overfitting', 'learning-rate-high', 'no-measurement'],
+  look({ evaluations }) {
+    const last = evaluations.findLast(({ confidence }) => confidence !== undefined);
+    if (!last || last.step === 0) return undefined;
+    const { confidence = 0, accuracy = 0 } = last;
+    if (confidence - accuracy < OVERCONFIDENT) return undefined;
+    return {
+      text:
+        `At step ${count(last.step)} the student gives its likeliest token ` +
+        `${percent(confidence)} on ` +
+        `average, and that token is right in ${percent(accuracy)}.`,
+      advice: 'Use forward KL at temperature 2: soft targets keep a student calibrated.',
+      change: { loss: 'mixed', kd_loss: 'fkl', temperature: 2, alpha: 0.7 },
+      region: { chart: 'perplexity', from: 0, to: last.step },
+    };
+  },
+};

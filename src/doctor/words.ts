@@ -1,0 +1,23 @@
+// Numbers as verdicts show them.
+
+/** Three significant digits: 0.00123, 4.56, 789, 12,300; very small ones as 1.2e-7. */
+export function figure(value: number): string {
+  if (value !== 0 && Math.abs(value) < 1e-3) return value.toExponential(1);
+  return value.toLocaleString('en-US', { maximumSignificantDigits: 3 });
+}
+
+/** "61%", and "0.4%" below ten. */
+export const percent = (share: number): string =>
+  `${(share * 100).toLocaleString('en-US', { maximumFractionDigits: share < 0.1 ? 1 : 0 })}%`;
+
+export const count = (value: number): string => Math.round(value).toLocaleString('en-US');
+
+/** "1 step", "1,200 steps" */
+export const counted = (value: number, noun: string): string =>
+  `${count(value)} ${noun}${value === 1 ? '' : 's'}`;
+
+export const bytes = (value: number): string =>
+  value >= 1e9 ? `${(value / 1e9).toFixed(2)} GB` : `${(value / 1e6).toFixed(1)} MB`;
+
+/** To two significant digits, as a setting: 0.0123456 is 0.012. */
+export const rounded = (value: number): number => Number(value.toPrecision(2));

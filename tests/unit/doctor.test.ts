@@ -1,0 +1,172 @@
+// The Doctor's examination on evidence made by hand: what it says, in which order, and what it
+// leaves unsaid. Whether each rule is right about real runs is tested on recorded ones.
+
+import { describe, expect, it } from 'vitest';
+import { DEFAULTS } from '../../src/config';
+import type { EvaluationRecord, StepRecord } from '../../src/distill/records';
+import { Doctor } from '../../src/doctor/doctor';
+import type { Evidence, RunFacts } from '../../src/doctor/evidence';
+import { examine, healthyLine } from '../../src/doctor/examine';
+import type { Rule } from '../../src/doctor/rule';
+import { RULE_NAMES, RULES } from '../../src/doctor/rules';
+
+const FACTS: RunFacts = { dtype: 'float16', studentParameters: 170_000, vocabularySize: 1024 };
+
+const step = (number: number, changes: Partial<StepRecord> = {}): StepRecord => ({
+  step: number,
+  loss: 3,
+  ce: 5,
+  kd: 0.5,
+  gradNorm: 0.4,
+  learningRate: 0.006,
+  lossScale: 65536,
+  applied: true,
+  appliedTotal: number,
+  skippedTotal: 0,
+  tokens: 512,
+  ...changes,
+});
+
+const evaluation = (number: number, changes: Partial<EvaluationRecord> = {}): EvaluationRecord => ({
+  step: number,
+  tried: 4,
+  succeeded: 4,
+  failed: 0,
+  tokens: 2000,
+  studentPerplexity: 1000 * Math.exp(-number / 100),
+  teacherPerplexity: 70,
+  kl: 3 * Math.exp(-number / 100),
+  agreement: 0.3,
+  path: 'strided',
+  bytesCopied: 0,
+  milliseconds: 1,
+  updateRatio: 0.01,
+  ...changes,
+});
+
+const steps = (count: number, changes?: (number: number) => Partial<StepRecord>) =>
+  Array.from({ length: count }, (_, i) => step(i + 1, changes?.(i + 1)));
+
+const evidence = (changes: Partial<Evidence> = {}): Evidence => ({
+  config: DEFAULTS,
+  facts: FACTS,
+  steps: steps(40),
+  evaluations: [evaluation(0), evaluation(20), evaluation(40)],
+  ...changes,
+});
+
+const names = (changes: Partial<Evidence>) => examine(evidence(changes)).map(({ rule }) => rule);
+
+describe('the table', () => {
+  it('gives every rule its threshold, and what its verdict does not prove', () => {
+    for (const name of RULE_NAMES) {
+      const { title, watches, threshold, caveat } = RULES[name];
+      for (const text of [title, watches, threshold, caveat])
+        expect(text.length).toBeGreaterThan(9);
+      expect(title).toMatch(/^[A-Z].*[^.]$/);
+    }
+  });
+
+  it('names only rules that exist as explanations, and no rule explains itself', () => {
+    for (const name of RULE_NAMES) {
+      const { explainedBy = [] }: Rule = RULES[name];
+      expect(RULE_NAMES).toEqual(expect.arrayContaining([...explainedBy]));
+      expect(explainedBy).not.toContain(name);
+    }
+  });
+});
+
+describe('the examination', () => {
+  it('has one quiet sentence on a healthy run, with its numbers', () => {
+    expect(examine(evidence())).toEqual([]);
+    expect(healthyLine(evidence())).toBe(
+      'Healthy: a step moves the weights by 0.01 of their size, KL fell from 3 to 2.01 in ' +
+        '40 steps, 0 steps skipped.',
+    );
+  });
+
+  it(
+    'says before the first step what settings alone tell, and what else is too early to ' + 'say',
+    () => {
+      const config = { ...DEFAULTS, student_lr: 5e-6, eval_loss_path: 'view' } as const;
+      const before = { config, steps: [], evaluations: [] };
+      expect(names(before)).toEqual(['evaluation-fails', 'unusual-learning-rate']);
+      expect(healthyLine(evidence({ steps: [], evaluations: [] }))).toMatch(/^No problem so far/);
+    },
+  );
+
+  it('gives numbers, a caveat and a cure that is a setting', () => {
+    const skips = steps(8, (number) => ({
+      loss: Number.NaN,
+      gradNorm: Number.NaN,
+      lossScale: 65536 / 2 ** number,
+      applied: false,
+      appliedTotal: 0,
+      skippedTotal: number,
+    }));
+    const [verdict, ...others] = examine(evidence({ steps: skips, evaluations: [evaluation(0)] }));
+    expect(others).toEqual([]);
+    expect(verdict).toMatchObject({
+      rule: 'skipped-steps',
+      severity: 'problem',
+      text:
+        'The last 8 steps were skipped, and no step has changed the student: a gradient was not ' +
+        'finite at a loss scale of 256.',
+      change: { model_dtype: 'float32' },
+      region: { chart: 'scale', from: 1, to: 8 },
+    });
+  });
+
+  it('does not report what another verdict explains', () => {
+    // Without any update, the perplexity stands still: that is no verdict on the learning rate.
+    const still = [0, 20, 40, 60].map((number) =>
+      evaluation(number, { studentPerplexity: 1000, updateRatio: 0 }),
+    );
+    const zero = steps(60, () => ({ gradNorm: 0 }));
+    expect(names({ steps: zero, evaluations: still })).toEqual(['disconnected-loss']);
+    const slow = still.map((record) => ({ ...record, updateRatio: 1e-6 }));
+    expect(names({ steps: steps(60), evaluations: slow })).toEqual(['learning-rate-low']);
+  });
+
+  it('puts problems before warnings, and warnings before notes', () => {
+    const config = { ...DEFAULTS, temperature: 16, warmup_steps: 150 };
+    const evaluations = [evaluation(0), evaluation(20, { failed: 1, succeeded: 3 })];
+    expect(examine(evidence({ config, evaluations })).map(({ severity }) => severity)).toEqual([
+      'problem',
+      'warning',
+      'note',
+    ]);
+  });
+});
+
+describe('a run’s Doctor', () => {
+  it(
+    'tells a verdict when it is new, keeps it while it stands, and drops it when it is ' + 'cured',
+    () => {
+      const doctor = new Doctor(DEFAULTS, FACTS);
+      expect(doctor.verdicts).toEqual([]);
+      doctor.evaluation(evaluation(0));
+      const failed = evaluation(20, {
+        failed: 4,
+        succeeded: 0,
+        tokens: 0,
+        firstError: 'view\nsizes',
+      });
+      expect(doctor.evaluation(failed).map(({ rule }) => rule)).toEqual(['evaluation-fails']);
+      expect(doctor.line).toContain('4 of 4 evaluation batches failed at step 20');
+      expect(doctor.evaluation({ ...failed, step: 40 })).toEqual([]);
+      expect(doctor.verdicts).toHaveLength(1);
+      doctor.evaluation(evaluation(60));
+      expect(doctor.verdicts).toEqual([]);
+    },
+  );
+
+  it('keeps the first and the latest steps of a long run', () => {
+    const doctor = new Doctor(DEFAULTS, FACTS);
+    for (const record of steps(3000)) doctor.step(record);
+    const kept = doctor.evidence.steps.map((record) => record.step);
+    expect(kept.slice(0, 2)).toEqual([1, 2]);
+    expect(kept.at(-1)).toBe(3000);
+    expect(kept.length).toBeLessThan(1200);
+  });
+});
