@@ -1,8 +1,9 @@
 // One training step of a distillation: losses and gradients, clipping, AdamW.
 
 import { add, contiguous, type Numbers } from './arrays';
-import { type GPT2Config, gpt2Backward, gpt2Forward, type Parameters, type Weights } from './gpt2';
+import type { Parameters, Weights } from './gpt2';
 import { distillationLoss, type LossOptions } from './losses';
+import { type ModelConfig, runModel } from './model';
 import { type AdamWOptions, adamW, clipGradients } from './optimiser';
 
 export interface DistilBatch {
@@ -31,7 +32,7 @@ export interface LossAndGradients {
  */
 export function lossAndGradients(
   weights: Weights,
-  config: GPT2Config,
+  config: ModelConfig,
   batches: readonly DistilBatch[],
   options: LossOptions,
 ): LossAndGradients {
@@ -42,14 +43,14 @@ export function lossAndGradients(
   );
   const results = batches.map(({ B, T, inputs, targets, teacherLogits }): LossAndGradients => {
     const shape = [B, T, config.vocab_size];
-    const forward = gpt2Forward(weights, config, inputs, B, T);
+    const { logits, backward } = runModel(weights, config, inputs, B, T);
     const { loss, ce, kd, gradient } = distillationLoss(
       { ...options, denominator: valid },
-      contiguous(forward.logits, shape),
+      contiguous(logits, shape),
       teacherLogits && contiguous(teacherLogits, shape),
       contiguous(targets, [B, T]),
     );
-    return { loss, ce, kd, gradients: gpt2Backward(weights, config, forward, gradient), valid };
+    return { loss, ce, kd, gradients: backward(gradient), valid };
   });
   return results.reduce((sum, result) => ({
     loss: sum.loss + result.loss,
@@ -92,7 +93,7 @@ export interface DistilStepResult extends LossAndGradients {
 /** One step, in place. Only parameters of rank 2 decay. A `maxGradNorm` of 0 never clips. */
 export function distilStep(
   state: DistilState,
-  config: GPT2Config,
+  config: ModelConfig,
   batches: readonly DistilBatch[],
   loss: LossOptions,
   optimiser: AdamWOptions & { maxGradNorm: number },

@@ -64,22 +64,6 @@ export function parameterShapes({
   return shapes;
 }
 
-/** A float64 copy. @throws if a parameter is missing or has another shape */
-export function toParameters(weights: Weights, config: GPT2Config): Parameters {
-  return Object.fromEntries(
-    Object.entries(parameterShapes(config)).map(([name, shape]) => {
-      const weight = weights[name];
-      if (weight?.shape.join() !== shape.join()) {
-        throw new Error(
-          `gpt2: ${name} is (${weight?.shape.join(', ') ?? 'missing'}), not ` +
-            `(${shape.join(', ')}). Check the config.`,
-        );
-      }
-      return [name, { shape, data: Float64Array.from(weight.data) }];
-    }),
-  );
-}
-
 /** What the backward of a block reads of its forward. */
 interface BlockActivations {
   input: Float64Array; // (N, C)

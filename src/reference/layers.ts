@@ -1,5 +1,5 @@
 // The layers of GPT-2: embedding, LayerNorm, tanh GELU, causal attention. Each backward follows its
-// forward.
+// forward. What the Llama family has in their place is in llama-layers.ts.
 
 import { expectLength, type Numbers } from './arrays';
 
@@ -150,19 +150,34 @@ export function geluBackward(dy: Numbers, x: Numbers): Float64Array {
   });
 }
 
-/** C is a multiple of NH. */
+/** C is a multiple of NH, and NH of NKV. */
 export interface AttentionSizes {
   B: number;
   T: number;
+  /** Of all query heads together. */
   C: number;
   NH: number;
+  /** Heads of keys and values, each shared by NH / NKV query heads in a row; NH by default. */
+  NKV?: number;
+  /** The keys that a query sees, its own included; all up to its own by default. */
+  window?: number;
 }
 
-/** Where the query, key and value of head h at (b, t) start in the packed qkv (B, T, 3C). */
-function heads({ T, C, NH }: AttentionSizes, b: number, t: number, h: number) {
-  const query = (b * T + t) * 3 * C + h * (C / NH);
-  return { query, key: query + C, value: query + 2 * C };
+/** Channels of a row of qkv: C of queries, then NKV heads of keys, then as many of values. */
+const packedWidth = ({ C, NH, NKV = NH }: AttentionSizes) => C + (2 * NKV * C) / NH;
+
+/** Where the query, key and value of head h at (b, t) start in the packed qkv. */
+function heads(sizes: AttentionSizes, b: number, t: number, h: number) {
+  const { T, C, NH, NKV = NH } = sizes;
+  const D = C / NH;
+  const row = (b * T + t) * packedWidth(sizes);
+  const key = row + C + Math.floor((h * NKV) / NH) * D;
+  return { query: row + h * D, key, value: key + NKV * D };
 }
+
+/** The first key that query t sees. */
+const firstKey = ({ window = Number.POSITIVE_INFINITY }: AttentionSizes, t: number) =>
+  Math.max(0, t - window + 1);
 
 /** The dot product of a[i .. i + D] and b[j .. j + D]. */
 function dot(a: Numbers, i: number, b: Numbers, j: number, D: number): number {
@@ -172,10 +187,10 @@ function dot(a: Numbers, i: number, b: Numbers, j: number, D: number): number {
 }
 
 /**
- * Causal attention. qkv (B, T, 3C) holds q | k | v in each row, and each of those its heads one
- * after the other.
+ * Causal attention. qkv (B, T, C + 2 · NKV · D) holds q | k | v in each row, and each of those its
+ * heads one after the other.
  *
- *     s_tj = q_t · k_j / √D for j ≤ t
+ *     s_tj = q_t · k_j / √D for t − window < j ≤ t
  *     lse_t = ln Σ_j exp s_tj                    (B, NH, T)
  *     output_t = Σ_j exp(s_tj − lse_t) v_j       (B, T, C)
  */
@@ -189,22 +204,23 @@ export function attention(
     throw new Error(
       `attention: C = ${C} is not a multiple of NH = ${NH}. Every head takes C / NH channels.`,
     );
-  expectLength('attention', 'qkv', qkv, B * T * 3 * C);
+  expectLength('attention', 'qkv', qkv, B * T * packedWidth(sizes));
   const output = new Float64Array(B * T * C);
   const lse = new Float64Array(B * NH * T);
   for (let b = 0; b < B; b++) {
     for (let h = 0; h < NH; h++) {
       for (let t = 0; t < T; t++) {
         const { query } = heads(sizes, b, t, h);
+        const first = firstKey(sizes, t);
         const scores = Array.from(
-          { length: t + 1 },
-          (_, j) => dot(qkv, query, qkv, heads(sizes, b, j, h).key, D) / Math.sqrt(D),
+          { length: t + 1 - first },
+          (_, i) => dot(qkv, query, qkv, heads(sizes, b, first + i, h).key, D) / Math.sqrt(D),
         );
         const sum = logSumExp(scores);
         lse[(b * NH + h) * T + t] = sum;
-        for (let j = 0; j <= t; j++) {
+        for (let j = first; j <= t; j++) {
           const { value } = heads(sizes, b, j, h);
-          const p = Math.exp(scores[j] - sum);
+          const p = Math.exp(scores[j - first] - sum);
           for (let d = 0; d < D; d++) output[(b * T + t) * C + h * D + d] += p * qkv[value + d];
         }
       }
@@ -245,7 +261,8 @@ export function reshapeHeads(
 }
 
 /**
- * Backward of `attention`: doutput (B, T, C) → dqkv (B, T, 3C).
+ * Backward of `attention`: doutput (B, T, C) → dqkv. A key gets the sum over the query heads that
+ * share it.
  *
  *     p_tj = exp(s_tj − lse_t), dp_tj = doutput_t · v_j
  *     ds_tj = p_tj (dp_tj − Σ_i p_ti dp_ti)
@@ -268,17 +285,18 @@ export function attentionBackward(
         const out = (b * T + t) * C + h * D;
         const p: number[] = [];
         const dp: number[] = [];
-        for (let j = 0; j <= t; j++) {
+        const first = firstKey(sizes, t);
+        for (let j = first; j <= t; j++) {
           const { key, value } = heads(sizes, b, j, h);
           p.push(Math.exp(dot(qkv, query, qkv, key, D) / Math.sqrt(D) - lse[(b * NH + h) * T + t]));
           dp.push(dot(doutput, out, qkv, value, D));
         }
-        const mean = dot(p, 0, dp, 0, t + 1);
-        for (let j = 0; j <= t; j++) {
+        const mean = dot(p, 0, dp, 0, p.length);
+        for (let j = first; j <= t; j++) {
           const { key, value } = heads(sizes, b, j, h);
-          const ds = (p[j] * (dp[j] - mean)) / Math.sqrt(D);
+          const ds = (p[j - first] * (dp[j - first] - mean)) / Math.sqrt(D);
           for (let d = 0; d < D; d++) {
-            dqkv[value + d] += p[j] * doutput[out + d];
+            dqkv[value + d] += p[j - first] * doutput[out + d];
             dqkv[query + d] += ds * qkv[key + d];
             dqkv[key + d] += ds * qkv[query + d];
           }

@@ -1,0 +1,79 @@
+// The goldens of the Llama family: training runs of transformers' own models (make_llama.py), and
+// their configs as the reference takes them.
+
+import type * as reference from '../src/reference';
+import { readGoldenJson, readGoldenTensors } from './safetensors-fixture';
+
+/** Two families of layers that have windows, three that do not; see make_llama.py. */
+export const LLAMA_GOLDENS = ['llama', 'mistral', 'qwen2', 'qwen3', 'smollm3'] as const;
+
+type HyperParameter =
+  | 'batch'
+  | 'context'
+  | 'steps'
+  | 'lr'
+  | 'warmup'
+  | 'beta1'
+  | 'beta2'
+  | 'eps'
+  | 'weight_decay'
+  | 'clip';
+
+interface GoldenRun {
+  /** As transformers writes it. */
+  config: Record<string, unknown>;
+  hyper_parameters: Record<HyperParameter, number>;
+  steps: { loss: number; grad_norm: number; lr: number; loss32: number }[];
+}
+
+export function readLlamaGolden(name: (typeof LLAMA_GOLDENS)[number]) {
+  const run = readGoldenJson<GoldenRun>(`${name}_run.json`);
+  const tensors = readGoldenTensors(`${name}_run.safetensors`);
+  const { batch: B, context: T } = run.hyper_parameters;
+  /** Tensors called `PREFIX.NAME`, by name without `model.`. */
+  const named = (prefix: 'before' | 'grad' | 'after') =>
+    Object.fromEntries(
+      Object.entries(tensors)
+        .filter(([key]) => key.startsWith(`${prefix}.`))
+        .map(([key, tensor]) => [key.slice(prefix.length + 1).replace(/^model\./, ''), tensor]),
+    );
+  /** The inputs and targets of a step, (B, T) each. */
+  const batch = (step: number) => {
+    const rows = Array.from({ length: B }, (_, b) => {
+      const start = (step * B + b) * (T + 1);
+      return [...tensors.tokens.data.slice(start, start + T + 1)];
+    });
+    return {
+      inputs: rows.flatMap((row) => row.slice(0, -1)),
+      targets: rows.flatMap((row) => row.slice(1)),
+    };
+  };
+  return { ...run, B, T, logits: tensors.logits.data, named, batch };
+}
+
+/** What of a config.json of transformers changes the result, in the reference's terms. */
+export function referenceConfig(json: Record<string, unknown>): reference.LlamaConfig {
+  const config = json as unknown as reference.LlamaConfig & {
+    model_type: string;
+    rope_parameters: reference.RotaryScaling & { rope_type: string; rope_theta: number };
+    sliding_window?: number | null;
+    layer_types?: string[];
+    no_rope_layers?: number[];
+  };
+  const { model_type, rope_parameters, sliding_window, layer_types } = config;
+  const type = rope_parameters.rope_type;
+  const layers = Array.from({ length: config.num_hidden_layers }, (_, i) => i);
+  const slides = (i: number) =>
+    model_type === 'mistral' || layer_types?.[i] === 'sliding_attention';
+  return {
+    ...config,
+    head_dim: config.head_dim ?? config.hidden_size / config.num_attention_heads,
+    rope_theta: rope_parameters.rope_theta,
+    rope_scaling:
+      type === 'default' ? null : ({ ...rope_parameters, type } as reference.RotaryScaling),
+    attention_biases: model_type === 'qwen2' ? 'qkv' : 'none',
+    head_norm: model_type === 'qwen3',
+    windows: layers.map((i) => (slides(i) ? (sliding_window ?? 0) : 0)),
+    rotated: layers.map((i) => config.no_rope_layers?.[i] !== 0),
+  };
+}
