@@ -325,16 +325,22 @@ export function geluChecks(dtype: Storage): Check[] {
 
 export function attentionChecks(dtype: Storage, T = 37): Check[] {
   // More positions than a workgroup takes. The larger size makes scores of ±50, which overflow
-  // without a running maximum.
-  return [1, 12].flatMap((size) => {
-    const [B, NH, D] = [2, 2, 8];
-    const [rows, C] = [B * T, NH * D];
-    const sizes = `B=${B} T=${T} NH=${NH} D=${D}${size > 1 ? ', large scores' : ''}`;
+  // without a running maximum. Then query heads that share keys, in a window.
+  const cases = [
+    { NH: 2, NKV: 2, size: 1, note: '' },
+    { NH: 2, NKV: 2, size: 12, note: ', large scores' },
+    { NH: 4, NKV: 2, window: 11, size: 1, note: ' NKV=2, a window of 11' },
+  ];
+  return cases.flatMap(({ NH, NKV, window, size, note }) => {
+    const [B, D] = [2, 8];
+    const [rows, C, packed] = [B * T, NH * D, (NH + 2 * NKV) * D];
+    const sizes = `B=${B} T=${T} NH=${NH} D=${D}${note}`;
     const [qkv, dout] = [
-      stored(numbers(rows * 3 * C, 1, size), dtype),
+      stored(numbers(rows * packed, 1, size), dtype),
       stored(numbers(rows * C, 2), dtype),
     ];
-    const forward = reference.attention(qkv, { B, T, C, NH });
+    const formula = { B, T, C, NH, NKV, window };
+    const forward = reference.attention(qkv, formula);
     const out = stored(forward.output, dtype);
     const heads = { layout: [B, NH, T] };
     return [
@@ -344,11 +350,11 @@ export function attentionChecks(dtype: Storage, T = 37): Check[] {
         dtype,
         layout: contiguous,
         inputs: {
-          qkv: { values: qkv, layout: [rows, 3 * C], dtype },
+          qkv: { values: qkv, layout: [rows, packed], dtype },
           out: { values: new Float64Array(rows * C), layout: [rows, C], dtype },
           lse: { values: new Float64Array(B * NH * T), ...heads },
         },
-        record: attention,
+        record: (recorder, tensors) => attention(recorder, { ...tensors, window }),
         outputs: [
           { tensor: 'out', expected: forward.output, tolerance: stored16(ATTENTION, dtype) },
           { tensor: 'lse', expected: forward.lse, tolerance: ATTENTION },
@@ -360,18 +366,18 @@ export function attentionChecks(dtype: Storage, T = 37): Check[] {
         dtype,
         layout: contiguous,
         inputs: {
-          qkv: { values: qkv, layout: [rows, 3 * C], dtype },
+          qkv: { values: qkv, layout: [rows, packed], dtype },
           out: { values: out, layout: [rows, C], dtype },
           lse: { values: forward.lse, ...heads },
           dout: { values: dout, layout: [rows, C], dtype },
           delta: { values: new Float64Array(B * NH * T), ...heads },
-          dqkv: { values: new Float64Array(rows * 3 * C), layout: [rows, 3 * C], dtype },
+          dqkv: { values: new Float64Array(rows * packed), layout: [rows, packed], dtype },
         },
-        record: (recorder, tensors) => attentionBackward(recorder, tensors, tensors),
+        record: (recorder, tensors) => attentionBackward(recorder, { ...tensors, window }, tensors),
         outputs: [
           {
             tensor: 'dqkv',
-            expected: reference.attentionBackward(dout, qkv, { B, T, C, NH }),
+            expected: reference.attentionBackward(dout, qkv, formula),
             // delta reads the rounded `out`, and ds multiplies the error by keys.
             tolerance: stored16(ATTENTION_BACKWARD, dtype, 4),
           },

@@ -12,6 +12,7 @@ import {
   layerNormChecks,
   matmulChecks,
 } from './layers';
+import { rmsNormChecks, rotaryChecks, swigluChecks } from './llama';
 import { compareChecks, copyChecks, lossChecks } from './losses';
 import { optimiserChecks } from './optimiser';
 import { sampleChecks } from './sample';
@@ -46,6 +47,17 @@ const REGISTRY: readonly KernelChecks[] = [
   },
   { kernels: ['gelu'], checks: geluChecks },
   {
+    kernels: ['rms_norm', 'rms_norm_backward', 'rms_norm_backward_gain'],
+    checks: (dtype, _, T) => rmsNormChecks(dtype, T),
+    takesT: true,
+  },
+  {
+    kernels: ['rotary', 'head_norm', 'head_norm_backward', 'head_norm_backward_gain'],
+    checks: (dtype, _, T) => rotaryChecks(dtype, T),
+    takesT: true,
+  },
+  { kernels: ['swiglu', 'swiglu_backward', 'silu'], checks: swigluChecks },
+  {
     kernels: [
       'attention',
       'attention_backward_query',
@@ -56,7 +68,11 @@ const REGISTRY: readonly KernelChecks[] = [
     checks: (dtype, _, T) => attentionChecks(dtype, T),
     takesT: true,
   },
-  { kernels: ['column_sum'], checks: (dtype, _, T) => columnSumChecks(dtype, T), takesT: true },
+  {
+    kernels: ['column_sum', 'columns'],
+    checks: (dtype, _, T) => columnSumChecks(dtype, T),
+    takesT: true,
+  },
   {
     kernels: ['ce', 'cross_entropy'],
     checks: (dtype, _, T) => lossChecks('ce', dtype, T),

@@ -143,6 +143,7 @@ export class Recorder {
   #dispatches: Dispatch[] = [];
   #params: { offset: number; kernel: Kernel; values: Params }[] = [];
   #paramBytes = 0;
+  #constants: Tensor[] = [];
 
   constructor(
     readonly gpu: Gpu,
@@ -156,6 +157,14 @@ export class Recorder {
       dtype,
       place: { label, bytes: layout.numel * BYTES[dtype], offset: 0, purpose },
     };
+  }
+
+  /** A tensor whose contents, f32, are known now. The Program owns it. */
+  constant(label: string, layout: Layout, values: Float32Array<ArrayBuffer>): Tensor {
+    const tensor = persistentTensor(this.gpu, 'data', label, layout, 'f32');
+    this.gpu.device.queue.writeBuffer(bufferOf(tensor), 0, values);
+    this.#constants.push(tensor);
+    return tensor;
   }
 
   /**
@@ -214,7 +223,10 @@ export class Recorder {
     device.queue.writeBuffer(params, 0, this.#packParams());
     await Promise.all([...new Set(this.#dispatches.map((d) => d.kernel))].map((k) => k.ready));
     for (const dispatch of this.#dispatches) dispatch.group = this.#bind(dispatch, params);
-    return new Program(this.gpu, label, this.#dispatches, params);
+    return new Program(this.gpu, label, this.#dispatches, [
+      params,
+      ...this.#constants.map(bufferOf),
+    ]);
   }
 
   /**
@@ -289,7 +301,8 @@ export class Program {
     private readonly gpu: Gpu,
     readonly label: string,
     private readonly dispatches: readonly Dispatch[],
-    private readonly params: GPUBuffer,
+    /** What is destroyed with it: parameters and constants. */
+    private readonly owned: readonly GPUBuffer[],
   ) {}
 
   get length(): number {
@@ -425,7 +438,7 @@ export class Program {
   }
 
   destroy(): void {
-    this.gpu.memory.destroy(this.params);
+    for (const buffer of this.owned) this.gpu.memory.destroy(buffer);
   }
 }
 

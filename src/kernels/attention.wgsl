@@ -2,18 +2,26 @@
 // over blocks of eight keys keeps running sums, so the (T, T) matrix is never stored. lse holds
 // each query's log-sum-exp for the backward pass.
 //
-// qkv (B, T, 3·C) holds q | k | v, each with its heads of D elements side by side. A lane holds two
-// queries, PAIRS apart, or one of SLICES slices of them, so that one load of a key serves both. How
+// qkv (B, T, (NH + 2 NKV)·D) holds q | k | v, each with its heads of D elements side by side. NH / NKV
+// query heads in a row share a head of keys and values. A lane holds two queries, PAIRS apart, or one of SLICES slices of them, so that one load of a key serves both. How
 // lanes share rows and loads is in the file included as <lanes>: attention_slices.wgsl on GPUs,
 // software/attention_quads.wgsl on software adapters.
 //
-// Aliases: scalar. Constants: HEAD = D / 4, SLICES, LANES, UNROLL (0 or 1).
+// Aliases: scalar. Constants: HEAD = D / 4, SLICES, LANES, UNROLL (0 or 1),
+// WINDOW (0 or 1: whether a query sees only the last `window` keys).
 
 #include <lanes>
 
-struct Params { T: u32, NH: u32, scale: f32, width: u32 }
+struct Params {
+  T: u32,
+  NH: u32,
+  NKV: u32,
+  scale: f32,
+  width: u32,
+  window: u32, // keys that a query sees, its own included; used if WINDOW is 1
+}
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> qkv: array<vec4<scalar>>; // (B, T, 3, NH, HEAD)
+@group(0) @binding(1) var<storage, read> qkv: array<vec4<scalar>>; // (B, T, NH + 2 NKV, HEAD)
 @group(0) @binding(2) var<storage, read_write> out: array<vec4<scalar>>; // (B, T, NH, HEAD)
 @group(0) @binding(3) var<storage, read_write> lse: array<f32>; // (B, NH, T)
 
@@ -23,6 +31,15 @@ const PAIRS = LANES / SLICES; // pairs of queries in a workgroup
 /** The vectors at four places of qkv, as columns. */
 fn load4(at: vec4u) -> mat4x4f {
   return gather4(vec4f(qkv[at.x]), vec4f(qkv[at.y]), vec4f(qkv[at.z]), vec4f(qkv[at.w]));
+}
+
+/** Whether query t does not see these keys. */
+fn hidden(keys: vec4u, t: u32) -> vec4<bool> {
+  #if WINDOW
+  return (keys > vec4u(t)) | (keys + params.window <= vec4u(t));
+  #else
+  return keys > vec4u(t);
+  #endif
 }
 
 /** The running softmax of a query, after a block of eight keys. */
@@ -37,8 +54,8 @@ struct Softmax {
 /** Query t goes on to keys j to j + 7, with scores s_lo and s_hi. */
 fn next_block(last: Softmax, s_lo: vec4f, s_hi: vec4f, j: u32, t: u32) -> Softmax {
   let keys = vec4u(j) + vec4u(0, 1, 2, 3);
-  let s0 = select(s_lo, vec4f(-3.4e38), keys > vec4u(t));
-  let s1 = select(s_hi, vec4f(-3.4e38), keys + 4 > vec4u(t));
+  let s0 = select(s_lo, vec4f(-3.4e38), hidden(keys, t));
+  let s1 = select(s_hi, vec4f(-3.4e38), hidden(keys + 4, t));
   let largest4 = max(s0, s1);
   var next: Softmax;
   next.largest =
@@ -62,10 +79,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   // A width known to the compiler unrolls the loops over a row, so that its vectors stay in a GPU's
   // registers. On a software adapter that takes seconds and gains little.
   let width = select(params.width, WIDTH, UNROLL == 1u);
-  let step = 3 * params.NH * HEAD; // from one position to the next
+  let step = (params.NH + 2 * params.NKV) * HEAD; // from one position to the next
   let first = b * params.T * step + h * HEAD;
-  let k0 = first + params.NH * HEAD;
-  let v0 = k0 + params.NH * HEAD;
+  let k0 = b * params.T * step + (params.NH + h * params.NKV / params.NH) * HEAD;
+  let v0 = k0 + params.NKV * HEAD;
   let row0 = first + min(t0, last) * step;
   let row1 = first + min(t1, last) * step;
   var q0: array<vec4f, WIDTH>;
@@ -85,7 +102,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   var softmax1: Softmax;
   softmax0.largest = -3.4e38;
   softmax1.largest = -3.4e38;
-  for (var j = 0u; j <= last; j += 8) {
+  var begin = 0u; // no query sees a key before it
+  #if WINDOW
+  // A query may see nothing of the first blocks. What it sums there, the first key that it sees
+  // scales by exp(−3.4e38 − s) = 0.
+  if (start >= params.window) { begin = (start + 1 - params.window) / 8 * 8; }
+  #endif
+  for (var j = begin; j <= last; j += 8) {
     let at0 = min(load_positions(j, lane), vec4u(last)) * step;
     let at1 = min(load_positions(j + 4, lane), vec4u(last)) * step;
     var s = mat4x4f();

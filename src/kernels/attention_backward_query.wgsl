@@ -6,18 +6,26 @@
 // p is computed again from the scores and lse. delta is stored for attention_backward_key.wgsl.
 // Lanes hold queries and share loads as in attention.wgsl.
 //
-// Aliases: scalar. Constants: HEAD = D / 4, SLICES, LANES, UNROLL (0 or 1).
+// Aliases: scalar. Constants: HEAD = D / 4, SLICES, LANES, UNROLL (0 or 1),
+// WINDOW (0 or 1).
 
 #include <lanes>
 
-struct Params { T: u32, NH: u32, scale: f32, width: u32 }
+struct Params {
+  T: u32,
+  NH: u32,
+  NKV: u32,
+  scale: f32,
+  width: u32,
+  window: u32, // keys that a query sees, its own included; used if WINDOW is 1
+}
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> qkv: array<vec4<scalar>>; // (B, T, 3, NH, HEAD)
+@group(0) @binding(1) var<storage, read> qkv: array<vec4<scalar>>; // (B, T, NH + 2 NKV, HEAD)
 @group(0) @binding(2) var<storage, read> out: array<vec4<scalar>>; // (B, T, NH, HEAD)
 @group(0) @binding(3) var<storage, read> dout: array<vec4<scalar>>; // (B, T, NH, HEAD)
 @group(0) @binding(4) var<storage, read> lse: array<f32>; // (B, NH, T)
 @group(0) @binding(5) var<storage, read_write> delta: array<f32>; // (B, NH, T)
-@group(0) @binding(6) var<storage, read_write> dqkv: array<vec4<scalar>>; // (B, T, 3, NH, HEAD)
+@group(0) @binding(6) var<storage, read_write> dqkv: array<vec4<scalar>>; // (B, T, NH + 2 NKV, HEAD)
 
 const WIDTH = (HEAD + SLICES - 1) / SLICES; // vectors of a row that a lane holds
 const PAIRS = LANES / SLICES; // pairs of queries in a workgroup
@@ -29,8 +37,13 @@ fn load4(at: vec4u) -> mat4x4f {
 
 /** ds of query t and the four keys from j on. */
 fn score_gradient(s: vec4f, dp: vec4f, j: u32, t: u32, lse: f32, delta: f32) -> vec4f {
-  let masked = vec4u(j) + vec4u(0, 1, 2, 3) > vec4u(t);
-  return select(exp(s - lse) * (dp - delta), vec4f(), masked);
+  let keys = vec4u(j) + vec4u(0, 1, 2, 3);
+  #if WINDOW
+  let hidden = (keys > vec4u(t)) | (keys + params.window <= vec4u(t));
+  #else
+  let hidden = keys > vec4u(t);
+  #endif
+  return select(exp(s - lse) * (dp - delta), vec4f(), hidden);
 }
 
 @compute @workgroup_size(LANES)
@@ -44,10 +57,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let slice = lane % SLICES;
   // A constant width unrolls the loops over a row: see attention.wgsl.
   let width = select(params.width, WIDTH, UNROLL == 1u);
-  let step = 3 * params.NH * HEAD; // from one position to the next
+  let step = (params.NH + 2 * params.NKV) * HEAD; // from one position to the next
   let first = b * params.T * step + h * HEAD;
-  let k0 = first + params.NH * HEAD;
-  let v0 = k0 + params.NH * HEAD;
+  let k0 = b * params.T * step + (params.NH + h * params.NKV / params.NH) * HEAD;
+  let v0 = k0 + params.NKV * HEAD;
   let at = (b * params.NH + h) * params.T;
   let row0 = min(t0, last);
   let row1 = min(t1, last);
@@ -78,7 +91,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let delta1 = dot(delta_sums[1], vec4f(1));
   let lse0 = lse[at + row0];
   let lse1 = lse[at + row1];
-  for (var j = 0u; j <= last; j += 8) {
+  var begin = 0u; // no query sees a key before it
+  #if WINDOW
+  if (start >= params.window) { begin = (start + 1 - params.window) / 8 * 8; }
+  #endif
+  for (var j = begin; j <= last; j += 8) {
     let at0 = min(load_positions(j, lane), vec4u(last)) * step;
     let at1 = min(load_positions(j + 4, lane), vec4u(last)) * step;
     var s = mat4x4f();

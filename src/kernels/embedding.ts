@@ -6,28 +6,31 @@ import { columnSum } from './column_sum';
 import { kernel } from './sources';
 import { matrix, rowRuns, scalarOf } from './tensors';
 
-/** x (B·T, C) = wte[token] + wpe[position]. tokens (B, T) u32, wte (V, C), wpe (≥ T, C). */
+/** x (B·T, C) = wte[token] [+ wpe[position]]. tokens (B, T) u32, wte (V, C), wpe (≥ T, C). */
 export function embedding(
   recorder: Recorder,
   tokens: Tensor,
   wte: Tensor,
-  wpe: Tensor,
+  wpe: Tensor | undefined,
   x: Tensor,
 ): void {
   const [, T] = tokens.layout.shape;
   const [rows, C] = x.layout.shape;
   const V = wte.layout.shape[0];
-  const k = kernel(recorder.gpu, 'embedding', { aliases: { scalar: scalarOf(wte) } });
+  const k = kernel(recorder.gpu, 'embedding', {
+    aliases: { scalar: scalarOf(wte) },
+    constants: { POSITIONS: Number(!!wpe) },
+  });
   for (const { first, rows: run } of rowRuns(recorder.gpu, wte)) {
     const count = run.layout.shape[0];
     const cost = {
-      flops: rows * C,
+      flops: wpe ? rows * C : 0,
       // Of the tables, only the rows that are looked up.
-      bytes: bytesOf(tokens, x) + BYTES[wte.dtype] * C * (Math.min(rows, count) + T),
+      bytes: bytesOf(tokens, x) + BYTES[wte.dtype] * C * (Math.min(rows, count) + (wpe ? T : 0)),
     };
     recorder.dispatch(
       k,
-      { tokens, wte: run, wpe, x },
+      { tokens, wte: run, ...(wpe && { wpe }), x },
       { rows, T, C, V, first, count },
       [Math.ceil(C / 64), rows],
       cost,
@@ -36,8 +39,8 @@ export function embedding(
 }
 
 /**
- * dwte (V, C) += dx (B·T, C) summed by token; the first T rows of dwpe += dx summed over the batch.
- * `order` (B·T) u32 holds the rows sorted by token.
+ * dwte (V, C) += dx (B·T, C) summed by token; the first T rows of dwpe, if there is one, += dx summed
+ * over the batch. `order` (B·T) u32 holds the rows sorted by token.
  */
 export function embeddingBackward(
   recorder: Recorder,
@@ -47,7 +50,7 @@ export function embeddingBackward(
     dx,
     dwte,
     dwpe,
-  }: { tokens: Tensor; order: Tensor; dx: Tensor; dwte: Tensor; dwpe: Tensor },
+  }: { tokens: Tensor; order: Tensor; dx: Tensor; dwte: Tensor; dwpe?: Tensor },
 ): void {
   const [B, T] = tokens.layout.shape;
   const [rows, C] = dx.layout.shape;
@@ -66,5 +69,5 @@ export function embeddingBackward(
     );
   }
   // x = … + wpe[t]: every sequence adds to the same T rows.
-  columnSum(recorder, matrix(dx, B, T * C), dwpe, 'wpe gradient');
+  if (dwpe) columnSum(recorder, matrix(dx, B, T * C), dwpe, 'wpe gradient');
 }

@@ -5,6 +5,8 @@
 // x and dy are read through their strides. Aliases: scalar. Constants: LANES (threads that share a
 // column).
 
+#include "columns.wgsl"
+
 struct Params {
   rows: u32,
   C: u32,
@@ -22,7 +24,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> dgamma: array<f32>; // (C)
 @group(0) @binding(5) var<storage, read_write> dbeta: array<f32>; // (C)
 
-var<workgroup> partial: array<vec2f, 16 * LANES>;
+alias column_value = vec2f;
 
 @compute @workgroup_size(16, LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u) {
@@ -34,17 +36,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
     let x_at = f32(x[params.x_offset + row * params.x_row + column * params.x_col]);
     sums += vec2f(d * (x_at - moments[row].x) * moments[row].y, d);
   }
-  if (LANES > 1u) {
-    let slot = local.y * 16 + local.x;
-    partial[slot] = sums;
-    for (var half = LANES / 2u; half > 0u; half /= 2u) {
-      workgroupBarrier(); // the other half has written what is read here
-      if (local.y < half) { partial[slot] += partial[slot + half * 16]; }
-    }
-    sums = partial[local.x];
-  }
+  let totals = column_total(sums, local);
   if (local.y == 0u && c < params.C) {
-    dgamma[c] += sums.x;
-    dbeta[c] += sums.y;
+    dgamma[c] += totals.x;
+    dbeta[c] += totals.y;
   }
 }

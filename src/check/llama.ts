@@ -1,0 +1,246 @@
+// The checks of the layers that the Llama family has in place of GPT-2's, at small odd sizes that
+// fill no workgroup evenly.
+
+import { rmsNorm, rmsNormBackward } from '../kernels/rms_norm';
+import { headNorm, headNormBackward, rotary } from '../kernels/rotary';
+import { swiglu, swigluBackward } from '../kernels/swiglu';
+import * as reference from '../reference';
+import { type Check, check, stored16, summed, type Tolerance } from './check';
+import { type Storage, stored } from './tensors';
+
+const { numbers, add } = reference;
+
+const contiguous = 'contiguous';
+const SILU: Tolerance = {
+  value: 2e-6,
+  reason:
+    'WGSL lets exp(x) be off by (3 + 2 |x|) 2^-23: 15 of them where silu bends, and four sums.',
+};
+
+/** Numbers around 1, as gains are. */
+const gains = (length: number, salt: number) => numbers(length, salt).map((x) => 1 + x / 2);
+
+export function rmsNormChecks(dtype: Storage, rows = 9): Check[] {
+  const C = 131;
+  const sizes = `(${rows}, ${C})`;
+  const epsilon = 1e-5;
+  const x = stored(
+    numbers(rows * C, 1).map((value, i) => 2 * value + (i % 3)),
+    dtype,
+  );
+  const gain = stored(gains(C, 2), dtype);
+  const [dy, addend] = [numbers(rows * C, 4), numbers(rows * C, 5)].map((v) => stored(v, dtype));
+  const dgain = stored(numbers(C, 6), 'f32');
+  const forward = reference.rmsNorm(x, gain, epsilon);
+  const backward = reference.rmsNormBackward(dy, x, gain, epsilon);
+  const inputs = {
+    x: { values: x, layout: [rows, C], dtype },
+    gain: { values: gain, layout: [C], dtype },
+  };
+  return [
+    check({
+      kernel: 'rms_norm',
+      sizes,
+      dtype,
+      layout: contiguous,
+      inputs: {
+        ...inputs,
+        y: { values: new Float64Array(rows * C), layout: [rows, C], dtype },
+        rrms: { values: new Float64Array(rows), layout: [rows] },
+      },
+      record: (recorder, tensors) => rmsNorm(recorder, tensors, epsilon),
+      outputs: [
+        { tensor: 'y', expected: forward.y, tolerance: summed(C + 4, dtype) },
+        { tensor: 'rrms', expected: forward.rrms, tolerance: summed(C) },
+      ],
+    }),
+    check({
+      kernel: 'rms_norm_backward',
+      sizes,
+      dtype,
+      layout: contiguous,
+      inputs: {
+        ...inputs,
+        rrms: { values: forward.rrms, layout: [rows] },
+        dy: { values: dy, layout: [rows, C], dtype },
+        addend: { values: addend, layout: [rows, C], dtype },
+        dx: { values: new Float64Array(rows * C), layout: [rows, C], dtype },
+        dgain: { values: dgain, layout: [C] },
+      },
+      record: (recorder, tensors) => rmsNormBackward(recorder, tensors, tensors),
+      outputs: [
+        { tensor: 'dx', expected: add(backward.dx, addend), tolerance: summed(C + 8, dtype) },
+        { tensor: 'dgain', expected: add(dgain, backward.dgain), tolerance: summed(rows + 4) },
+      ],
+    }),
+  ];
+}
+
+/** Rotations alone, and after a norm of each head. */
+export function rotaryChecks(dtype: Storage, T = 7): Check[] {
+  const [B, NH, NKV, D] = [2, 3, 2, 12];
+  const rows = B * T;
+  const heads = NH + 2 * NKV;
+  const sizes = `B=${B} T=${T} NH=${NH} NKV=${NKV} D=${D}`;
+  const epsilon = 1e-5;
+  const turns = { T, heads, rotated: NH + NKV };
+  const frequencies = reference.rotaryFrequencies(D, 100);
+  const angles = Array.from({ length: (T * D) / 2 }, (_, i) => {
+    const position = Math.floor((2 * i) / D);
+    return position * frequencies[i % (D / 2)];
+  });
+  const x = stored(numbers(rows * heads * D, 1), dtype);
+  const dy = stored(numbers(rows * heads * D, 2), dtype);
+  const gain = stored(gains(2 * D, 3), dtype);
+  const dgains = stored(numbers(2 * D, 4), 'f32');
+
+  // The heads of q, then of k, of all rows: what a norm takes at a time.
+  const parts = [NH, NKV].map((count, part) => {
+    const first = part === 0 ? 0 : NH;
+    const at = Array.from({ length: rows * count * D }, (_, i) => {
+      const [row, rest] = [Math.floor(i / (count * D)), i % (count * D)];
+      return (row * heads + first) * D + rest;
+    });
+    return { at, gain: gain.slice(part * D, (part + 1) * D) };
+  });
+  const pick = (values: Float64Array, at: number[]) => Float64Array.from(at, (i) => values[i]);
+  const normed = x.slice();
+  const rrms = new Float64Array(rows * (NH + NKV));
+  const back = reference.rotate(dy, frequencies, turns, -1);
+  const dx = back.slice();
+  const dgainsExpected: number[] = [];
+  for (const [part, { at, gain }] of parts.entries()) {
+    const forward = reference.rmsNorm(pick(x, at), gain, epsilon);
+    const count = [NH, NKV][part];
+    at.forEach((address, i) => {
+      normed[address] = forward.y[i];
+    });
+    forward.rrms.forEach((value, i) => {
+      rrms[Math.floor(i / count) * (NH + NKV) + part * NH + (i % count)] = value;
+    });
+    const backward = reference.rmsNormBackward(pick(back, at), pick(x, at), gain, epsilon);
+    at.forEach((address, i) => {
+      dx[address] = backward.dx[i];
+    });
+    dgainsExpected.push(...backward.dgain);
+  }
+  const counts = { NH, NKV };
+  const packed = (values: Float64Array) => ({ values, layout: [rows, heads * D], dtype });
+  const table = {
+    values: angles.flatMap((angle) => [Math.cos(angle), Math.sin(angle)]),
+    layout: [T, D / 2, 2],
+  };
+  const inputs = {
+    x: packed(x),
+    gains: { values: gain, layout: [2, D], dtype },
+    table,
+  };
+  return [
+    ...([1, -1] as const).map((direction) =>
+      check({
+        kernel: direction === 1 ? 'rotary' : 'rotary, back',
+        sizes,
+        dtype,
+        layout: contiguous,
+        inputs: { qkv: packed(x), table },
+        record: (recorder, { qkv, table }) => rotary(recorder, qkv, table, counts, { direction }),
+        outputs: [
+          {
+            tensor: 'qkv',
+            expected: reference.rotate(x, frequencies, turns, direction),
+            tolerance: summed(3, dtype),
+          },
+        ],
+      }),
+    ),
+    check({
+      kernel: 'head_norm',
+      sizes,
+      dtype,
+      layout: contiguous,
+      inputs: {
+        ...inputs,
+        y: packed(new Float64Array(x.length)),
+        rrms: { values: new Float64Array(rrms.length), layout: [rows, NH + NKV] },
+      },
+      record: (recorder, tensors) => headNorm(recorder, tensors, counts, epsilon),
+      outputs: [
+        {
+          tensor: 'y',
+          expected: reference.rotate(normed, frequencies, turns),
+          tolerance: summed(D + 7, dtype),
+        },
+        { tensor: 'rrms', expected: rrms, tolerance: summed(D) },
+      ],
+    }),
+    check({
+      kernel: 'head_norm_backward',
+      sizes,
+      dtype,
+      layout: contiguous,
+      inputs: {
+        ...inputs,
+        rrms: { values: rrms, layout: [rows, NH + NKV] },
+        d: packed(dy),
+        dgains: { values: dgains, layout: [2, D] },
+      },
+      record: (recorder, tensors) => headNormBackward(recorder, tensors, counts, tensors),
+      outputs: [
+        { tensor: 'd', expected: dx, tolerance: summed(D + 11, dtype) },
+        {
+          tensor: 'dgains',
+          expected: add(dgains, dgainsExpected),
+          tolerance: summed(rows * NH + 7),
+        },
+      ],
+    }),
+  ];
+}
+
+export function swigluChecks(dtype: Storage): Check[] {
+  const [rows, F] = [5, 67];
+  const sizes = `(${rows}, ${F})`;
+  // Where silu bends; then ends where a naive exponential overflows.
+  const x = stored(
+    numbers(rows * 2 * F, 1, 6).map((value, i) => (i % 29 === 0 ? 20 * value : value)),
+    dtype,
+  );
+  x[0] = -1000;
+  x[1] = 1000;
+  const dy = stored(numbers(rows * F, 2), dtype);
+  return [
+    check({
+      kernel: 'swiglu',
+      sizes,
+      dtype,
+      layout: contiguous,
+      inputs: {
+        x: { values: x, layout: [rows, 2 * F], dtype },
+        y: { values: new Float64Array(rows * F), layout: [rows, F], dtype },
+      },
+      record: (recorder, { x, y }) => swiglu(recorder, x, y),
+      outputs: [
+        { tensor: 'y', expected: reference.swiglu(x, F), tolerance: stored16(SILU, dtype) },
+      ],
+    }),
+    check({
+      kernel: 'swiglu_backward',
+      sizes,
+      dtype,
+      layout: contiguous,
+      inputs: {
+        x: { values: x, layout: [rows, 2 * F], dtype },
+        dy: { values: dy, layout: [rows, F], dtype },
+        dx: { values: new Float64Array(rows * 2 * F), layout: [rows, 2 * F], dtype },
+      },
+      record: (recorder, { x, dy, dx }) => swigluBackward(recorder, x, { dy, dx }),
+      outputs: [
+        {
+          tensor: 'dx',
+          expected: reference.swigluBackward(dy, x, F),
+          tolerance: stored16(SILU, dtype),
+        },
+      ],
+    }),
+  ];
+}

@@ -1,0 +1,134 @@
+// Rotary positions: queries and keys are turned by angles that grow with their positions. Where
+// each head is normed first (Qwen 3), one kernel does both.
+
+import { bytesOf, type Recorder, type Tensor } from '../gpu/program';
+import { Layout } from '../tensor/layout';
+import { columnLanes } from './column_sum';
+import { kernel } from './sources';
+import { ROW_THREADS, scalarOf } from './tensors';
+
+/** Query heads, and heads of keys and values. */
+export interface HeadCounts {
+  NH: number;
+  NKV: number;
+}
+
+/**
+ * (T, D / 2, 2) f32: the cosine and sine of position · frequency. As in transformers, the angle is
+ * an f32 number.
+ * @param frequencies (D / 2) radians a position
+ */
+export function rotaryTable(recorder: Recorder, frequencies: Float32Array, T: number): Tensor {
+  const half = frequencies.length;
+  const values = new Float32Array(T * half * 2);
+  for (let t = 0; t < T; t++) {
+    for (let i = 0; i < half; i++) {
+      const angle = Math.fround(t * frequencies[i]);
+      values[2 * (t * half + i)] = Math.cos(angle);
+      values[2 * (t * half + i) + 1] = Math.sin(angle);
+    }
+  }
+  return recorder.constant('rotary table', Layout.contiguous([T, half, 2]), values);
+}
+
+/**
+ * Turns q and k in qkv (B·T, (NH + 2 NKV)·D), in place. `direction` −1 turns back: the backward.
+ */
+export function rotary(
+  recorder: Recorder,
+  qkv: Tensor,
+  table: Tensor,
+  { NH, NKV }: HeadCounts,
+  { direction = 1, label }: { direction?: 1 | -1; label?: string } = {},
+): void {
+  const [rows] = qkv.layout.shape;
+  const [T, half_size] = table.layout.shape;
+  const [heads, rotated] = [NH + 2 * NKV, NH + NKV];
+  const k = kernel(recorder.gpu, 'rotary', { aliases: { scalar: scalarOf(qkv) } });
+  const params = { T, rows, heads, rotated, half_size, direction };
+  recorder.dispatch(
+    k,
+    { table, x: qkv },
+    params,
+    [Math.ceil((rotated * half_size) / ROW_THREADS), rows],
+    {
+      label,
+      flops: 6 * rows * rotated * half_size,
+      bytes: bytesOf(table) + (2 * bytesOf(qkv) * rotated) / heads,
+    },
+  );
+}
+
+export interface HeadNorm {
+  /** (B·T, (NH + 2 NKV)·D): q | k | v before */
+  x: Tensor;
+  /** (2, D): q's gain and k's */
+  gains: Tensor;
+  table: Tensor;
+  /** Like x: q and k normed and turned, v as it is */
+  y: Tensor;
+  /** (B·T, NH + NKV) f32, for the backward pass */
+  rrms: Tensor;
+}
+
+/** Threads that share a head; one on a software adapter (see rowLanes). */
+const headLanes = ({ gpu }: Recorder) => (gpu.adapter.software ? 1 : 16);
+/** Per element of q and k, counted in the kernels. */
+const FLOPS = { forward: 7, input: 15, gain: 6 };
+
+/** RMSNorm over each head of q and of k, then `rotary`. */
+export function headNorm(
+  recorder: Recorder,
+  { x, gains, table, y, rrms }: HeadNorm,
+  { NH, NKV }: HeadCounts,
+  epsilon: number,
+  label?: string,
+): void {
+  const [rows] = x.layout.shape;
+  const [T, half_size] = table.layout.shape;
+  const LANES = headLanes(recorder);
+  const k = kernel(recorder.gpu, 'head_norm', {
+    aliases: { scalar: scalarOf(x) },
+    constants: { LANES },
+  });
+  const grid = Math.ceil(((NH + 2 * NKV) * LANES) / ROW_THREADS);
+  const params = { T, NH, NKV, half_size, epsilon };
+  recorder.dispatch(k, { x, gains, table, y, rrms }, params, [grid, rows], {
+    label,
+    flops: FLOPS.forward * rows * (NH + NKV) * 2 * half_size,
+  });
+}
+
+/** `d` like y: the gradient of y becomes that of x. dgains (2, D) is added to. */
+export function headNormBackward(
+  recorder: Recorder,
+  { x, gains, table, rrms }: Omit<HeadNorm, 'y'>,
+  { NH, NKV }: HeadCounts,
+  { d, dgains }: { d: Tensor; dgains: Tensor },
+  label?: string,
+): void {
+  const [rows] = x.layout.shape;
+  const [T, half_size] = table.layout.shape;
+  const elements = rows * (NH + NKV) * 2 * half_size;
+  const aliases = { scalar: scalarOf(x) };
+  const gain = kernel(recorder.gpu, 'head_norm_backward_gain', {
+    aliases,
+    constants: { LANES: columnLanes(recorder.gpu) },
+  });
+  recorder.dispatch(
+    gain,
+    { x, table, rrms, dy: d, dgains },
+    { T, rows, NH, NKV, half_size },
+    [Math.ceil((4 * half_size) / 16)],
+    { label: label && `${label} dgains`, flops: FLOPS.gain * elements },
+  );
+  const LANES = headLanes(recorder);
+  const input = kernel(recorder.gpu, 'head_norm_backward', { aliases, constants: { LANES } });
+  recorder.dispatch(
+    input,
+    { x, gains, table, rrms, d },
+    { T, NH, NKV, half_size },
+    [Math.ceil(((NH + NKV) * LANES) / ROW_THREADS), rows],
+    { label: label && `${label} dx`, flops: FLOPS.input * elements },
+  );
+}
