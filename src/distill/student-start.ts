@@ -49,7 +49,7 @@ export async function openStudent(
     student_model === 'teacher' ? chosenLayers(student_from_layers, stored.layers) : undefined;
   const files = await openWeights(source);
   return {
-    architecture: layers ? stored.withLayers(layers.length) : stored,
+    architecture: layers ? stored.withLayers(layers) : stored,
     weights: (sink) => streamWeights(files, stored, sink, layers),
   };
 }

@@ -3,8 +3,9 @@
 import { ModelFileError } from '../files/download';
 import type { Architecture, Family, ModelSizes } from './family';
 import { GPT2 } from './gpt2/gpt2';
+import { LLAMA_FAMILIES } from './llama/llama';
 
-export const FAMILIES: Family[] = [GPT2];
+export const FAMILIES: Family[] = [GPT2, ...LLAMA_FAMILIES];
 
 /** The family of a student that starts from random weights. */
 export const NEW_STUDENT_FAMILY: Family = GPT2;
@@ -12,8 +13,9 @@ export const NEW_STUDENT_FAMILY: Family = GPT2;
 // A damaged or hostile file must not ask for endless work.
 const MOST_TOKENS = { vocabulary: 2 ** 20, context: 2 ** 17 };
 
-/** For messages: GPT-2. */
-export const familyTitles = (): string => FAMILIES.map(({ title }) => title).join(' or ');
+/** For messages: GPT-2, Llama or Qwen3. */
+export const familyTitles = (): string =>
+  new Intl.ListFormat('en-GB', { type: 'disjunction' }).format(FAMILIES.map(({ title }) => title));
 
 /** Whether our kernels run the model of this config.json; onnxruntime may run any other. */
 export const isSupported = (json: unknown): boolean => familyOf(json) !== undefined;

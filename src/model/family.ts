@@ -2,7 +2,7 @@
 // planner, checkpoint and export know a model by these interfaces alone.
 //
 // To add a family, write a folder beside this file that implements `Family`, and add a row to
-// families.ts. gpt2/ is the example; nothing outside the folder and the row names a family.
+// families.ts. gpt2/ and llama/ are examples; nothing outside the folder and the row names a family.
 
 import type { Piece } from '../files/pieces';
 import type { Recorder, Tensor } from '../gpu/program';
@@ -46,8 +46,8 @@ export interface Architecture extends ModelSizes {
   readonly parameters: readonly Parameter[];
   readonly tensorNames: TensorNames;
 
-  /** The same with another number of layers. */
-  withLayers(layers: number): Architecture;
+  /** The same with these of its layers, in this order. */
+  withLayers(layers: readonly number[]): Architecture;
   /** config.json as transformers writes it. `endOfText`: the token that ends a text. */
   formatConfig(dtype: 'float32' | 'float16', endOfText?: number): Record<string, unknown>;
   /**

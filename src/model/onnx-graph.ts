@@ -14,9 +14,9 @@ const ATTRIBUTE = { float: 1, int: 2, string: 3, ints: 7 } as const;
 /** Numbers of the protobuf fields that are written here, in ModelProto, GraphProto, TensorProto. */
 const FIELD = { graph: 7, initializer: 5, rawData: 9 };
 
-/** ONNX's numbers of the types that we write. */
-export const ONNX_TYPE = { f32: 1, i64: 7, f16: 10 } as const;
-type OnnxType = keyof typeof ONNX_TYPE;
+/** ONNX's numbers of the types that we write or cast to. */
+export const ONNX_TYPE = { f32: 1, i64: 7, bool: 9, f16: 10 } as const;
+type OnnxType = Exclude<keyof typeof ONNX_TYPE, 'bool'>;
 
 type Attributes = Record<string, number | string | number[]>;
 

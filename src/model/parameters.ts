@@ -37,6 +37,11 @@ export interface Parameter {
   readonly initial: Initial;
   /** Undefined for a parameter outside of the layers. */
   readonly layer?: number;
+  /**
+   * It lies directly behind the parameter before it, so that `Arena.joined` shows them as one: the
+   * products with both are then one product.
+   */
+  readonly joined?: boolean;
 }
 
 const isDecayed = ({ role }: Parameter) => role !== 'norm' && role !== 'bias';
@@ -53,6 +58,8 @@ export interface Plan {
   /** Elements of each buffer of an arena, in order. No tensor spans two buffers. */
   bufferSizes: number[];
   tensors: Map<string, { shape: number[]; role: Role; first: number; size: number }>;
+  /** Joined tensors as one, and every other tensor: what kernels bind. */
+  bindings: { name: string; role: Role; size: number }[];
 }
 
 /**
@@ -64,17 +71,33 @@ export function planArena(
   parameters: readonly Parameter[],
   limit = Number.POSITIVE_INFINITY,
 ): Plan {
-  const plan: Plan = { count: 0, decayed: 0, parameters: 0, bufferSizes: [0], tensors: new Map() };
-  for (const parameter of parameters) {
-    const { name, role, shape } = parameter;
-    const size = shape.reduce((a, b) => a * b);
+  const plan: Plan = {
+    count: 0,
+    decayed: 0,
+    parameters: 0,
+    bufferSizes: [0],
+    tensors: new Map(),
+    bindings: [],
+  };
+  for (const group of groupsOf(parameters)) {
+    const [{ name, role }] = group;
+    let size = 0;
+    for (const { name, role, shape } of group) {
+      const first = plan.count + size;
+      // Values are written in f16 as well, four bytes at a time.
+      if (first % 2 !== 0)
+        throw new Error(`${name} is joined to a parameter of odd size. Give it one of its own.`);
+      const elements = shape.reduce((a, b) => a * b);
+      plan.tensors.set(name, { shape, role, first, size: elements });
+      size += elements;
+    }
+    plan.bindings.push({ name, role, size });
     const room = Math.ceil(size / ALIGNMENT) * ALIGNMENT;
     const last = plan.bufferSizes.length - 1;
     if (plan.bufferSizes[last] > 0 && (plan.bufferSizes[last] + room) * 4 > limit)
       plan.bufferSizes.push(room);
     else plan.bufferSizes[last] += room;
-    plan.tensors.set(name, { shape, role, first: plan.count, size });
-    if (isDecayed(parameter)) {
+    if (isDecayed(group[0])) {
       if (plan.decayed < plan.count)
         throw new Error(
           `${name} has weight decay and follows a parameter without. List those with it first.`,
@@ -85,6 +108,16 @@ export function planArena(
     plan.parameters += size;
   }
   return plan;
+}
+
+/** Each parameter with those that are joined to it. */
+function groupsOf(parameters: readonly Parameter[]): Parameter[][] {
+  const groups: Parameter[][] = [];
+  for (const parameter of parameters) {
+    if (parameter.joined) groups.at(-1)?.push(parameter);
+    else groups.push([parameter]);
+  }
+  return groups;
 }
 
 function requireAtMost(limit: number, bytes: number, what: string): void {
@@ -111,7 +144,7 @@ export class Arena {
     this.#bytes = dtype === 'f16' ? 2 : 4;
     const sizes = plan.bufferSizes.map((count) => count * this.#bytes);
     requireAtMost(gpu.limits.buffer, Math.max(...sizes), `The model's ${label} need one buffer`);
-    for (const [name, { role, size }] of plan.tensors) {
+    for (const { name, role, size } of plan.bindings) {
       if (!isBoundInRuns(role))
         requireAtMost(gpu.limits.binding, size * this.#bytes, `${name} needs one binding`);
     }
@@ -131,13 +164,29 @@ export class Arena {
     return this.places.map(({ buffer }) => buffer as GPUBuffer);
   }
 
+  has(name: string): boolean {
+    return this.plan.tensors.has(name);
+  }
+
   /** The parameter as a tensor. */
   tensor(name: string): Tensor {
-    const { shape, size, buffer, first } = this.#entry(name);
+    return this.joined([name]);
+  }
+
+  /**
+   * Joined parameters as one tensor, the rows of each below those of the one before.
+   * @param names all that are joined, in order
+   */
+  joined(names: readonly string[]): Tensor {
+    const entries = names.map((name) => this.#entry(name));
+    const [{ shape: firstShape, buffer, first }] = entries;
+    const size = entries.reduce((sum, entry) => sum + entry.size, 0);
+    const rows = entries.reduce((sum, { shape }) => sum + shape[0], 0);
+    const shape = [rows, ...firstShape.slice(1)];
     const offset = first * this.#bytes;
     const place = {
       ...this.places[buffer],
-      label: `${this.label} ${name}`,
+      label: `${this.label} ${names.join(' + ')}`,
       offset,
       bytes: size * this.#bytes,
     };

@@ -238,7 +238,7 @@ function targetsOf(architecture: Architecture, layers: readonly number[]): Map<s
   const ofLayer = ({ parameters }: Architecture, layer?: number) =>
     parameters.filter((parameter) => parameter.layer === layer);
   const targets = new Map(ofLayer(architecture).map(({ name }) => [name, [name]]));
-  const target = architecture.withLayers(layers.length);
+  const target = architecture.withLayers(layers);
   for (const [place, layer] of layers.entries()) {
     // Layers have the same parameters in the same order.
     const names = ofLayer(target, place).map(({ name }) => name);

@@ -57,7 +57,7 @@ export function tiny({
       stored: (parameter) => (parameter === 'lm_head.weight' ? parameter : `model.${parameter}`),
       parameter: (stored) => stored.replace(/^model\./, ''),
     },
-    withLayers: (layers) => tiny({ ...config, num_hidden_layers: layers }),
+    withLayers: (layers) => tiny({ ...config, num_hidden_layers: layers.length }),
     formatConfig: (dtype) => ({ ...config, architectures: ['TinyForCausalLM'], dtype }),
     onnxPieces: (dtype, cached) => onnxPieces(config, architecture.parameters, dtype, cached),
     withWeights: (weights) => new TinyModel(architecture, config, weights),

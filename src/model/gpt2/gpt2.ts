@@ -36,7 +36,7 @@ export function gpt2(config: Gpt2Config, heads?: AttentionHeads): Gpt2 {
     config,
     parameters: parametersOf(config),
     tensorNames: tensorNames(isTied(config)),
-    withLayers: (layers) => gpt2({ ...config, n_layer: layers }, heads),
+    withLayers: (layers) => gpt2({ ...config, n_layer: layers.length }, heads),
     formatConfig: (dtype, endOfText) => formatFields(config, dtype, endOfText),
     onnxPieces: (dtype, cached) => onnxPieces(config, dtype, cached),
     withWeights: (weights) => new Gpt2Model(architecture, config, weights, heads),

@@ -1,0 +1,99 @@
+// What tells the models of the Llama family apart: one row each.
+
+/** Fields of config.json that not every dialect has. */
+export type OwnField =
+  | 'attention_bias'
+  | 'layer_types'
+  | 'max_window_layers'
+  | 'mlp_bias'
+  | 'no_rope_layers'
+  | 'sliding_window'
+  | 'use_sliding_window';
+
+export interface Dialect {
+  /** As config.json has it in `model_type`. */
+  modelType: string;
+  /** Its name in a sentence. */
+  title: string;
+  /** Its class in transformers. */
+  architecture: string;
+  /** Whether each head of q and k has an RMSNorm. */
+  headNorm: boolean;
+  /** `qkv`: q, k and v always have biases. Otherwise attention_bias says so, if there is one. */
+  biases: 'qkv' | 'attention_bias';
+  /** Which layers have a window: all, those that layer_types names, or none. */
+  windows: 'all' | 'layer_types' | 'none';
+  /** The fields that its config.json has besides the common ones. */
+  configFields: readonly OwnField[];
+  /** What transformers takes for a field that is missing. */
+  defaults: {
+    head_dim?: number;
+    num_key_value_heads?: number;
+    rope_theta: number;
+    sliding_window?: number;
+    tie_word_embeddings: boolean;
+  };
+}
+
+const PLAIN = {
+  headNorm: false,
+  biases: 'attention_bias',
+  windows: 'none',
+  defaults: { rope_theta: 10_000, tie_word_embeddings: false },
+} as const;
+const QWEN = {
+  ...PLAIN,
+  windows: 'layer_types',
+  defaults: { ...PLAIN.defaults, num_key_value_heads: 32, sliding_window: 4096 },
+} as const;
+const WINDOWED = [
+  'layer_types',
+  'max_window_layers',
+  'sliding_window',
+  'use_sliding_window',
+] as const satisfies OwnField[];
+
+export const DIALECTS: readonly Dialect[] = [
+  {
+    ...PLAIN,
+    modelType: 'llama',
+    title: 'Llama',
+    architecture: 'LlamaForCausalLM',
+    configFields: ['attention_bias', 'mlp_bias'],
+  },
+  {
+    ...PLAIN,
+    modelType: 'mistral',
+    title: 'Mistral',
+    architecture: 'MistralForCausalLM',
+    windows: 'all',
+    configFields: ['sliding_window'],
+    defaults: { ...PLAIN.defaults, num_key_value_heads: 8, sliding_window: 4096 },
+  },
+  {
+    ...QWEN,
+    modelType: 'qwen2',
+    title: 'Qwen2',
+    architecture: 'Qwen2ForCausalLM',
+    biases: 'qkv',
+    configFields: WINDOWED,
+  },
+  {
+    ...QWEN,
+    modelType: 'qwen3',
+    title: 'Qwen3',
+    architecture: 'Qwen3ForCausalLM',
+    headNorm: true,
+    configFields: ['attention_bias', ...WINDOWED],
+    defaults: { ...QWEN.defaults, head_dim: 128 },
+  },
+  {
+    ...PLAIN,
+    modelType: 'smollm3',
+    title: 'SmolLM3',
+    architecture: 'SmolLM3ForCausalLM',
+    windows: 'layer_types',
+    configFields: ['attention_bias', 'mlp_bias', 'no_rope_layers', ...WINDOWED],
+    defaults: { rope_theta: 2_000_000, num_key_value_heads: 4, tie_word_embeddings: true },
+  },
+];

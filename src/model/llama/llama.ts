@@ -1,0 +1,42 @@
+// The Llama family: the folder's interface to the rest of the engine, one `Family` for each dialect.
+
+import type { Architecture, Family } from '../family';
+import {
+  configOf,
+  formatFields,
+  type LlamaConfig,
+  parametersOf,
+  sizesOf,
+  withLayers,
+} from './config';
+import { DIALECTS, type Dialect } from './dialects';
+import { LlamaModel } from './forward';
+import { onnxPieces } from './onnx';
+import { parseFields } from './parse';
+import { tensorNames } from './weights';
+
+export const LLAMA_FAMILIES: readonly Family[] = DIALECTS.map((dialect) => {
+  const family: Family = {
+    modelType: dialect.modelType,
+    title: dialect.title,
+    parseConfig: (fields, file) => llama(parseFields(fields, dialect, file), dialect, family),
+    create: (sizes) => llama(configOf(dialect, sizes), dialect, family),
+  };
+  return family;
+});
+
+function llama(config: LlamaConfig, dialect: Dialect, family: Family): Architecture {
+  const parameters = parametersOf(config, dialect);
+  const architecture: Architecture = {
+    ...sizesOf(config),
+    family,
+    config,
+    parameters,
+    tensorNames: tensorNames(config.tie_word_embeddings),
+    withLayers: (layers) => llama(withLayers(config, layers), dialect, family),
+    formatConfig: (dtype, endOfText) => formatFields(config, dialect, dtype, endOfText),
+    onnxPieces: (dtype, cached) => onnxPieces(config, parameters, { dtype, cached }),
+    withWeights: (weights) => new LlamaModel(architecture, config, weights),
+  };
+  return architecture;
+}

@@ -1,0 +1,240 @@
+// A model of the Llama family as an ONNX graph of standard operators: input_ids (B, T) int64 ->
+// logits (B, T, V). With `cached`, for programs that generate text, the inputs are those of
+// transformers.js's own conversions: attention_mask (B, P + T), which is 0 for padding,
+// position_ids (B, T), and past_key_values.N.key and .value (B, KV, P, D) of P earlier tokens;
+// present.N.key and .value (B, KV, P + T, D) are outputs.
+//
+// In f16, weights and matrix products are f16. The residual stream, norms, rotations and the softmax
+// are f32: rounding accumulates over layers in the first, and the others sum over many values.
+
+import type { Piece } from '../../files/pieces';
+import { type GraphValue, ONNX_TYPE, OnnxGraph } from '../onnx-graph';
+import type { Parameter } from '../parameters';
+import { headName, isRotated, type LlamaConfig, windowOf } from './config';
+import { rotaryFrequencies } from './rotation';
+
+/**
+ * Added to the score of a position that a query does not see, so that its exponential is 0. Finite,
+ * because shaders may assume that nothing is infinite.
+ */
+const MASKED = -1e30;
+
+const past = (layer: number, part: 'key' | 'value') => `past_key_values.${layer}.${part}`;
+const present = (layer: number, part: 'key' | 'value') => `present.${layer}.${part}`;
+
+interface Options {
+  dtype: 'f32' | 'f16';
+  /** Whether the graph also takes and returns the keys and values of earlier tokens. */
+  cached: boolean;
+}
+
+/** model.onnx (`f32`) or model_fp16.onnx (`f16`); a tied head is stored once. */
+export function onnxPieces(
+  config: LlamaConfig,
+  parameters: readonly Parameter[],
+  { dtype, cached }: Options,
+): Piece[] {
+  const { vocab_size: V, head_dim: D, num_hidden_layers: layers } = config;
+  const { num_attention_heads: H, num_key_value_heads: KV } = config;
+  const graph = new OnnxGraph();
+  for (const parameter of parameters) addParameter(graph, parameter, dtype);
+  const named = new Set(parameters.map(({ name }) => name));
+
+  const cast = (value: string, to: 'f32' | 'f16') =>
+    dtype === 'f32' ? value : graph.add(`${value}.${to}`, 'Cast', [value], { to: ONNX_TYPE[to] });
+  /** x (…, from) f32 → (…, to) f32 */
+  const linear = (x: string, name: string) => {
+    const product = cast(graph.add(`${name}.product`, 'MatMul', [x, `${name}.weight`]), 'f32');
+    return named.has(`${name}.bias`) ? graph.add(name, 'Add', [product, `${name}.bias`]) : product;
+  };
+  const [epsilon, scale] = [
+    graph.constant('epsilon', 'f32', [], [config.rms_norm_eps]),
+    graph.constant('scale', 'f32', [], [1 / Math.sqrt(D)]),
+  ];
+  const lastAxis = graph.constant('last_axis', 'i64', [1], [-1]);
+  /** x f32, normed over its last dimension, f32 */
+  const norm = (x: string, name: string, at = name) => {
+    const squares = graph.add(`${at}.squares`, 'Mul', [x, x]);
+    const mean = graph.add(`${at}.mean`, 'ReduceMean', [squares, lastAxis], { keepdims: 1 });
+    const stable = graph.add(`${at}.stable`, 'Add', [mean, epsilon]);
+    const unit = graph.add(`${at}.unit`, 'Div', [x, graph.add(`${at}.rms`, 'Sqrt', [stable])]);
+    return graph.add(at, 'Mul', [unit, `${name}.weight`]);
+  };
+  const shape = (name: string, ...sizes: number[]) =>
+    graph.constant(name, 'i64', [sizes.length], sizes);
+  const splitQueries = shape('split_queries', 0, 0, H, D);
+  const splitKeys = shape('split_keys', 0, 0, KV, D);
+  // The query heads that share keys, one below the other.
+  const group = shape('group', 0, KV, -1, D);
+  const ungroupScores = shape('ungroup_scores', 0, H, -1, 0);
+  const groupScores = shape('group_scores', 0, KV, -1, 0);
+  const ungroup = shape('ungroup', 0, H, -1, D);
+  const mergeHeads = shape('merge_heads', 0, 0, H * D);
+  const byHead = { perm: [0, 2, 1, 3] };
+
+  const { turn, maskOf } = positions(graph, config, cached);
+  let h = cast(graph.add('embedding', 'Gather', ['embed_tokens.weight', 'input_ids']), 'f32');
+  for (let layer = 0; layer < layers; layer++) {
+    const at = (part: string) => `layers.${layer}.${part}`;
+    const normed = cast(norm(h, at('input_layernorm')), dtype);
+    const split = (part: 'q' | 'k' | 'v', sizes: string) => {
+      const projected = linear(normed, at(`self_attn.${part}_proj`));
+      const heads = graph.add(at(`${part}.heads`), 'Reshape', [projected, sizes]);
+      const name = at(`self_attn.${part}_norm`);
+      const of = named.has(`${name}.weight`) ? norm(heads, name) : heads;
+      return graph.add(at(`${part}.by_head`), 'Transpose', [of], byHead); // (B, H, T, D)
+    };
+    const turned = (x: string) => (isRotated(config, layer) ? turn(x) : x);
+    const scaled = graph.add(at('q.scaled'), 'Mul', [turned(split('q', splitQueries)), scale]);
+    const now = { key: turned(split('k', splitKeys)), value: split('v', splitKeys) };
+    const [k, v] = (['key', 'value'] as const).map((part) => {
+      const own = cast(now[part], dtype);
+      return cached
+        ? graph.add(present(layer, part), 'Concat', [past(layer, part), own], { axis: 2 })
+        : own;
+    });
+    const q = graph.add(at('q.grouped'), 'Reshape', [cast(scaled, dtype), group]);
+    const kT = graph.add(at('k.transposed'), 'Transpose', [k], { perm: [0, 1, 3, 2] });
+    const products = cast(graph.add(at('products'), 'MatMul', [q, kT]), 'f32');
+    const scores = graph.add(at('scores'), 'Reshape', [products, ungroupScores]);
+    const masked = graph.add(at('masked'), 'Add', [scores, maskOf(layer)]); // (B, H, T, P + T)
+    const attention = cast(graph.add(at('attention'), 'Softmax', [masked], { axis: -1 }), dtype);
+    const grouped = graph.add(at('attention.grouped'), 'Reshape', [attention, groupScores]);
+    const mixed = graph.add(at('mixed'), 'Reshape', [
+      graph.add(at('mixed.grouped'), 'MatMul', [grouped, v]),
+      ungroup,
+    ]);
+    const merged = graph.add(at('merged'), 'Reshape', [
+      graph.add(at('by_position'), 'Transpose', [mixed], byHead),
+      mergeHeads,
+    ]);
+    const middle = graph.add(at('middle'), 'Add', [h, linear(merged, at('self_attn.o_proj'))]);
+    const normed2 = cast(norm(middle, at('post_attention_layernorm')), dtype);
+    const gate = linear(normed2, at('mlp.gate_proj'));
+    const silu = graph.add(at('silu'), 'Mul', [gate, graph.add(at('sigmoid'), 'Sigmoid', [gate])]);
+    const active = graph.add(at('active'), 'Mul', [silu, linear(normed2, at('mlp.up_proj'))]);
+    const down = linear(cast(active, dtype), at('mlp.down_proj'));
+    h = graph.add(at('output'), 'Add', [middle, down]);
+  }
+  // A runtime folds this transpose of a constant when it loads the model, and the file holds the
+  // matrix once.
+  const head = graph.add('head', 'Transpose', [headName(config)], { perm: [1, 0] });
+  graph.add('logits', 'MatMul', [cast(norm(h, 'norm'), dtype), head]);
+
+  const earlier = (name: typeof past, tokens: string) =>
+    Array.from({ length: cached ? layers : 0 }, (_, layer) =>
+      (['key', 'value'] as const).map(
+        (part): GraphValue => [name(layer, part), dtype, ['batch', KV, tokens, D]],
+      ),
+    ).flat();
+  const beside: GraphValue[] = [
+    ['attention_mask', 'i64', ['batch', 'past + sequence']],
+    ['position_ids', 'i64', ['batch', 'sequence']],
+  ];
+  return graph.pieces(
+    config.model_type,
+    [
+      ['input_ids', 'i64', ['batch', 'sequence']],
+      ...(cached ? beside : []),
+      ...earlier(past, 'past'),
+    ],
+    [['logits', dtype, ['batch', 'sequence', V]], ...earlier(present, 'past + sequence')],
+  );
+}
+
+/**
+ * Gains and biases meet f32 values and stay f32. A linear weight is stored (in, out), as MatMul
+ * takes it.
+ */
+function addParameter(graph: OnnxGraph, { name, role, shape }: Parameter, dtype: 'f32' | 'f16') {
+  if (role !== 'matrix') {
+    graph.parameter({ name, shape }, role === 'norm' || role === 'bias' ? 'f32' : dtype);
+    return;
+  }
+  const [to, from] = shape;
+  const transposed = (values: Float32Array) =>
+    values.map((_, i) => values[(i % to) * from + Math.floor(i / to)]);
+  graph.parameter({ name, shape: [from, to] }, dtype, transposed);
+}
+
+/** What depends on positions: how heads are turned, and what a layer's queries do not see. */
+function positions(graph: OnnxGraph, config: LlamaConfig, cached: boolean) {
+  const { max_position_embeddings: P, head_dim: D, rope_theta, rope_scaling } = config;
+  const toF32 = (name: string, value: string) =>
+    graph.add(name, 'Cast', [value], { to: ONNX_TYPE.f32 });
+  // T, as the one-element tensor that Slice takes.
+  const length = graph.add('length', 'Shape', ['input_ids'], { start: 1, end: 2 });
+  const [zero, one] = [0, 1].map((n) => graph.constant(`n${n}`, 'i64', [1], [n]));
+  // Floats, because onnxruntime slices them on the GPU, and integers on the CPU.
+  const indices = Array.from({ length: P }, (_, i) => i);
+  const columns = graph.constant('columns', 'f32', [1, P], indices);
+  const rows = graph.constant('rows', 'f32', [P, 1], indices);
+  const begin = cached
+    ? graph.add('past_length', 'Shape', [past(0, 'key')], { start: 2, end: 3 })
+    : zero;
+  const end = cached ? graph.add('total_length', 'Add', [begin, length]) : length;
+  const keys = graph.add('keys', 'Slice', [columns, zero, end, one]); // (1, P + T)
+  const queries = graph.add('queries', 'Slice', [rows, begin, end, zero]); // (T, 1)
+
+  const tokens = cached
+    ? toF32('positions', 'position_ids') // (B, T)
+    : graph.add('positions', 'Slice', [columns, zero, end, one]); // (1, T)
+  const lastAxis = 'last_axis';
+  const column = graph.add('positions.column', 'Unsqueeze', [tokens, lastAxis]);
+  const frequencies = [...rotaryFrequencies(D, rope_theta, rope_scaling)];
+  const half = graph.add('angles', 'Mul', [
+    column,
+    graph.constant('frequencies', 'f32', [D / 2], frequencies),
+  ]);
+  const angles = graph.add('angles.twice', 'Concat', [half, half], { axis: -1 }); // (B, T, D)
+  const [cosine, sine] = ['Cos', 'Sin'].map((operator) =>
+    graph.add(`${operator}.by_head`, 'Unsqueeze', [graph.add(operator, operator, [angles]), one]),
+  );
+
+  const [seen, unseen] = [
+    graph.constant('seen', 'f32', [], [0]),
+    graph.constant('unseen', 'f32', [], [MASKED]),
+  ];
+  const maskFrom = (name: string, visible: string) => {
+    const mask = graph.add(name, 'Where', [visible, seen, unseen]); // (T, P + T)
+    if (!cached) return mask;
+    return graph.add(`${name}.padded`, 'Add', [mask, 'padding_mask']); // (B, 1, T, P + T)
+  };
+  const causal = graph.add('causal', 'LessOrEqual', [keys, queries]);
+  if (cached) {
+    const axes = graph.constant('head_and_query_axes', 'i64', [2], [1, 2]);
+    const kept = graph.add('kept', 'Cast', ['attention_mask'], { to: ONNX_TYPE.bool });
+    const byQuery = graph.add('kept.by_query', 'Unsqueeze', [kept, axes]); // (B, 1, 1, P + T)
+    graph.add('padding_mask', 'Where', [byQuery, seen, unseen]);
+  }
+  const masks = new Map<number | undefined, string>();
+  const maskOf = (layer: number): string => {
+    const window = windowOf(config, layer);
+    const made = masks.get(window);
+    if (made) return made;
+    const name = window === undefined ? 'mask' : 'window_mask';
+    let visible = causal;
+    if (window !== undefined) {
+      const size = graph.constant('window', 'f32', [], [window]);
+      const first = graph.add('window_start', 'Sub', [queries, size]);
+      const recent = graph.add('recent', 'Greater', [keys, first]);
+      visible = graph.add('in_window', 'And', [causal, recent]);
+    }
+    const mask = maskFrom(name, visible);
+    masks.set(window, mask);
+    return mask;
+  };
+
+  /** x (B, H, T, D) f32: y = x · cos + (−second half | first half) · sin */
+  const turn = (x: string): string => {
+    const halves = [`${x}.first`, `${x}.second`];
+    graph.add(`${x}.halves`, 'Split', [x], { axis: -1, num_outputs: 2 }, halves);
+    const negative = graph.add(`${x}.negative`, 'Neg', [halves[1]]);
+    const swapped = graph.add(`${x}.swapped`, 'Concat', [negative, halves[0]], { axis: -1 });
+    return graph.add(`${x}.turned`, 'Add', [
+      graph.add(`${x}.cosine`, 'Mul', [x, cosine]),
+      graph.add(`${x}.sine`, 'Mul', [swapped, sine]),
+    ]);
+  };
+  return { turn, maskOf };
+}

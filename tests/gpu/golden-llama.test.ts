@@ -1,0 +1,129 @@
+// The Llama family's training against transformers' own models: from the same weights, the same
+// loss, gradients and ten steps, with activations kept and computed again. Tolerances are those of
+// golden-run.test.ts, for its reasons.
+
+import { describe, expect, it } from 'vitest';
+import { DEFAULTS } from '../../src/config';
+import type { StepRecord } from '../../src/distill/records';
+import { Trainer } from '../../src/distill/trainer';
+import type { Gpu } from '../../src/gpu/device';
+import { Pool } from '../../src/gpu/program';
+import { parseConfig } from '../../src/model/families';
+import { relativeError } from '../../src/reference';
+import { LLAMA_GOLDENS, readLlamaGolden } from '../llama-goldens';
+import { openTestDevice, takeErrors } from './harness';
+
+const TOLERANCE = {
+  f32: { gradient: 1e-4, loss: 1e-5, after: 2e-4 },
+  f16: { gradient: 1e-2, loss: 1e-2, after: 1e-1 },
+};
+/** So that gradients before the norms fit f16. */
+const LOSS_SCALE = 16384;
+type Golden = ReturnType<typeof readLlamaGolden>;
+
+async function train(
+  gpu: Gpu,
+  golden: Golden,
+  { dtype, recompute, steps }: { dtype: 'f16' | 'f32'; recompute?: boolean; steps: number },
+) {
+  const { B, T, hyper_parameters: hyper } = golden;
+  const pool = new Pool(gpu);
+  const records: StepRecord[] = [];
+  const weights = new Map(
+    Object.entries(golden.named('before')).map(([name, { data }]) => [name, data as Float32Array]),
+  );
+  const trainer = await Trainer.create(
+    gpu,
+    pool,
+    {
+      student: parseConfig(golden.config),
+      dtype,
+      batchSize: B,
+      contextLength: T,
+      recompute,
+      loss: { ...DEFAULTS, loss: 'ce' },
+      initialLossScale: LOSS_SCALE,
+      adam: {
+        beta1: hyper.beta1,
+        beta2: hyper.beta2,
+        epsilon: hyper.eps,
+        weightDecay: hyper.weight_decay,
+        maxGradNorm: hyper.clip,
+      },
+    },
+    weights,
+    undefined,
+    (record) => records.push(record),
+  );
+  let gradients = new Map<string, Float32Array>();
+  for (let step = 0; step < steps; step++) {
+    const { inputs, targets } = golden.batch(step);
+    const batch = {
+      index: step,
+      inputs: Uint32Array.from(inputs),
+      targets: Int32Array.from(targets),
+    };
+    const learningRate = golden.steps[step].lr;
+    await trainer.step([batch], { step: step + 1, learningRate, temperature: 1, alpha: 0 });
+    if (step === 0) gradients = await trainer.gradients.read();
+  }
+  await trainer.drain();
+  const after = await trainer.master.read();
+  trainer.destroy();
+  pool.destroy();
+  return { records, gradients, after };
+}
+
+/** The bias of keys has a gradient of 0 unless they are rotated; then it is as any other. */
+function errors(
+  actual: ReadonlyMap<string, Float32Array>,
+  expected: ReturnType<Golden['named']>,
+  limit: number,
+  scale = 1,
+) {
+  expect([...actual.keys()].sort()).toEqual(Object.keys(expected).sort());
+  return [...actual]
+    .map(([name, data]) => ({
+      name,
+      error: relativeError(
+        data.map((value) => value / scale),
+        expected[name].data,
+      ),
+    }))
+    .filter(({ error }) => !(error < limit));
+}
+
+describe.each(LLAMA_GOLDENS)('%s', (name) => {
+  const golden = readLlamaGolden(name);
+
+  it.each(['f32', 'f16'] as const)('ten steps in %s are transformers’', async (dtype) => {
+    const gpu = await openTestDevice();
+    if (dtype === 'f16' && !gpu.adapter.f16) {
+      await expect(train(gpu, golden, { dtype, steps: 1 })).rejects.toThrow(/does not compile/);
+      takeErrors();
+      return;
+    }
+    const tolerance = TOLERANCE[dtype];
+    const { records, gradients, after } = await train(gpu, golden, { dtype, steps: 10 });
+    const scale = dtype === 'f16' ? LOSS_SCALE : 1;
+    expect(errors(gradients, golden.named('grad'), tolerance.gradient, scale)).toEqual([]);
+    for (const [i, { loss, gradNorm, applied }] of records.entries()) {
+      const expected = golden.steps[i];
+      expect(applied).toBe(true);
+      expect(relativeError([loss], [expected.loss])).toBeLessThan(tolerance.loss);
+      expect(relativeError([gradNorm], [expected.grad_norm])).toBeLessThan(10 * tolerance.loss);
+    }
+    expect(records).toHaveLength(10);
+    expect(errors(after, golden.named('after'), tolerance.after)).toEqual([]);
+  });
+
+  it('with activations computed again, the step has the same bits', async () => {
+    const gpu = await openTestDevice();
+    const [kept, again] = [
+      await train(gpu, golden, { dtype: 'f32', steps: 1 }),
+      await train(gpu, golden, { dtype: 'f32', steps: 1, recompute: true }),
+    ];
+    expect(again.records).toEqual(kept.records);
+    expect(again.gradients).toEqual(kept.gradients);
+  });
+});
