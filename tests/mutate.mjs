@@ -31,6 +31,7 @@ const LOSSES = ['layout-matrix', 'golden-losses', 'traps'];
 const TOPK = ['topk'];
 const SAMPLE = ['sample'];
 const OPTIMISER = ['kernels-optimiser', 'golden-run'];
+const LLAMA = ['golden-llama', 'check'];
 
 /**
  * Kernel, text to find, text to put in its place, and the files of tests/gpu that should notice.
@@ -59,11 +60,26 @@ const MUTATIONS = [
     LAYERS,
   ],
   ['attention_slices', '+ shares[at + 3]', '+ 1.01 * shares[at + 3]', ['kernels-layers', 'check']],
+  ['attention', 'keys + params.window <= vec4u(t)', 'keys + params.window < vec4u(t)', LLAMA],
+  [
+    'attention_backward_key',
+    'min(params.T, j + params.window)',
+    'min(params.T, j + params.window + 1)',
+    LLAMA,
+  ],
+  ['attention_backward_key', 'member < GROUP', 'member < max(GROUP - 1, 1)', LLAMA],
+  [
+    'attention_backward_query',
+    'keys + params.window <= vec4u(t)',
+    'keys + params.window < vec4u(t)',
+    LLAMA,
+  ],
   ['ce', 'select(0.0, ce, counts)', 'select(0.0, 1.01 * ce, counts)', LOSSES],
   ['ce', 'student[at] = weight *', 'student[at] = 1.01 * weight *', LOSSES],
   ['cross_entropy', 'return smoothed +', 'return 1.01 * smoothed +', LOSSES],
   ['cross_entropy', 'return (1.0 + 2.0', 'return 1.01 * (1.0 + 2.0', LOSSES],
   ['column_sum', 'sums[n] += sum;', 'sums[n] += 1.01 * sum;', LAYERS],
+  ['columns', '+= column_parts[slot + half', '+= 1.01 * column_parts[slot + half', ['check']],
   [
     'compare',
     'terms.x = -log_q;',
@@ -107,6 +123,13 @@ const MUTATIONS = [
   ['gelu', 'return 0.5 * x', 'return 1.01 * 0.5 * x', LAYERS],
   ['gelu', 'return 0.5 * (1.0', 'return 1.01 * 0.5 * (1.0', LAYERS],
   ['gradient_norm', 'vec2f(g * g,', 'vec2f(1.01 * g * g,', OPTIMISER],
+  ['head_norm', 'y[first + i] = scalar(', 'y[first + i] = scalar(1.01 * ', LLAMA],
+  ['head_norm', 'y[first + j] = scalar(', 'y[first + j] = scalar(1.01 * ', LLAMA],
+  ['head_norm', '{ y[first + d] = x[', '{ y[first + d] = 1.01 * x[', LLAMA],
+  ['head_norm', '= scale; }', '= 1.01 * scale; }', LLAMA],
+  ['head_norm_backward', 'scalar(dx.x)', 'scalar(1.01 * dx.x)', LLAMA],
+  ['head_norm_backward', 'scalar(dx.y)', 'scalar(1.01 * dx.y)', LLAMA],
+  ['head_norm_backward_gain', '+= total;', '+= 1.01 * total;', LLAMA],
   ['jsd', 'return -beta * exp(log_p)', 'return -1.01 * beta * exp(log_p)', LOSSES],
   [
     'jsd',
@@ -150,6 +173,13 @@ const MUTATIONS = [
     MATMUL,
   ],
   ['matmul_tile', 'let x = a_strip[', 'let x = 1.01 * a_strip[', MATMUL],
+  ['rms_norm', 'y[first + c] = scalar(', 'y[first + c] = scalar(1.01 * ', LLAMA],
+  ['rms_norm', 'rrms[row] = scale', 'rrms[row] = 1.01 * scale', LLAMA],
+  ['rms_norm_backward', 'var value = scale *', 'var value = 1.01 * scale *', LLAMA],
+  ['rms_norm_backward', 'value += f32(addend', 'value += 1.01 * f32(addend', LLAMA],
+  ['rms_norm_backward_gain', '+= total;', '+= 1.01 * total;', LLAMA],
+  ['rotary', 'pair.x * turn.x', '1.01 * pair.x * turn.x', LLAMA],
+  ['rotary', 'pair.x * sine', '1.01 * pair.x * sine', LLAMA],
   ['rkl', 'return exp(log_q) * (log_q -', 'return 1.01 * exp(log_q) * (log_q -', LOSSES],
   ['rkl', 'return log_q -', 'return 1.01 * log_q -', LOSSES],
   ['rkl', '* (h - mean);', '* 1.01 * (h - mean);', LOSSES],
@@ -162,9 +192,13 @@ const MUTATIONS = [
   ['sfkl', 'return -exp(log_p) *', 'return -1.01 * exp(log_p) *', LOSSES],
   ['sfkl', 'return -exp(-softplus', 'return -1.01 * exp(-softplus', LOSSES],
   ['sfkl', '* (h - mean);', '* 1.01 * (h - mean);', LOSSES],
+  ['silu', 'return 1.0 /', 'return 1.01 /', LLAMA],
   ['srkl', 'return -exp(log_q) *', 'return -1.01 * exp(log_q) *', LOSSES],
   ['srkl', 'return -select(', 'return -1.01 * select(', LOSSES],
   ['srkl', '* (h - mean);', '* 1.01 * (h - mean);', LOSSES],
+  ['swiglu', 'y[i] = scalar(', 'y[i] = scalar(1.01 * ', LLAMA],
+  ['swiglu_backward', 'dx[at] = scalar(', 'dx[at] = scalar(1.01 * ', LLAMA],
+  ['swiglu_backward', 'scalar(d * gate * s)', 'scalar(1.01 * d * gate * s)', LLAMA],
   ['topk', 'tail = log(total);', 'tail = 1.01 * log(total);', TOPK],
   ['topk', 'return max(logit(v) - largest,', 'return max(1.01 * (logit(v) - largest),', TOPK],
   ['topk', 'if (y_key > threshold ||', 'if (y_key >= threshold ||', TOPK],

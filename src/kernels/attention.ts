@@ -18,8 +18,8 @@ export interface Attention {
 }
 
 /**
- * out = softmax(q · kᵀ / √D, causal) · v for each of the NH heads. NH / NKV of them in a row share a
- * head of keys and values.
+ * out = softmax(q · kᵀ / √D, causal) · v for each of the NH heads, NH / NKV of which, in a row,
+ * share a head of keys and values.
  * @throws if D is not a multiple of 4, or NH not one of NKV
  */
 export function attention(recorder: Recorder, forward: Attention): void {

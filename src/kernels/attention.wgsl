@@ -2,9 +2,10 @@
 // over blocks of eight keys keeps running sums, so the (T, T) matrix is never stored. lse holds
 // each query's log-sum-exp for the backward pass.
 //
-// qkv (B, T, (NH + 2 NKV)·D) holds q | k | v, each with its heads of D elements side by side. NH / NKV
-// query heads in a row share a head of keys and values. A lane holds two queries, PAIRS apart, or one of SLICES slices of them, so that one load of a key serves both. How
-// lanes share rows and loads is in the file included as <lanes>: attention_slices.wgsl on GPUs,
+// qkv (B, T, (NH + 2 NKV)·D) holds q | k | v, each with its heads of D elements side by side. NH /
+// NKV query heads in a row share a head of keys and values. A lane holds two queries, PAIRS apart,
+// or one of SLICES slices of them, so that one load of a key serves both. How lanes share rows and
+// loads is in the file included as <lanes>: attention_slices.wgsl on GPUs,
 // software/attention_quads.wgsl on software adapters.
 //
 // Aliases: scalar. Constants: HEAD = D / 4, SLICES, LANES, UNROLL (0 or 1),

@@ -3,9 +3,9 @@
 //
 //   dv = Σ p · dout,  ds = p (dout · v − delta),  dk = Σ ds · q / √D
 //
-// The sum is over all query heads that share the key. Runs after attention_backward_query.wgsl, which
-// stores delta. A lane holds two keys, as it holds
-// two queries in attention.wgsl, and takes eight queries at a time.
+// The sums are over all query heads that share the key. Runs after attention_backward_query.wgsl,
+// which stores delta. A lane holds two keys, as it holds two queries in attention.wgsl, and takes
+// eight queries at a time.
 //
 // Aliases: scalar. Constants: HEAD = D / 4, SLICES, LANES, UNROLL (0 or 1),
 // WINDOW (0 or 1), GROUP = NH / NKV (query heads that share these keys).
@@ -15,17 +15,17 @@
 struct Params {
   T: u32,
   NH: u32,
-  NKV: u32,
+  NKV: u32, // heads of a row: NH + 2 NKV
   scale: f32,
   width: u32,
   window: u32, // keys that a query sees, its own included; used if WINDOW is 1
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> qkv: array<vec4<scalar>>; // (B, T, NH + 2 NKV, HEAD)
+@group(0) @binding(1) var<storage, read> qkv: array<vec4<scalar>>; // (B, T, heads, HEAD)
 @group(0) @binding(2) var<storage, read> dout: array<vec4<scalar>>; // (B, T, NH, HEAD)
 @group(0) @binding(3) var<storage, read> lse: array<f32>; // (B, NH, T)
 @group(0) @binding(4) var<storage, read> delta: array<f32>; // (B, NH, T)
-@group(0) @binding(5) var<storage, read_write> dqkv: array<vec4<scalar>>; // (B, T, NH + 2 NKV, HEAD)
+@group(0) @binding(5) var<storage, read_write> dqkv: array<vec4<scalar>>; // (B, T, heads, HEAD)
 
 const WIDTH = (HEAD + SLICES - 1) / SLICES; // vectors of a row that a lane holds
 const PAIRS = LANES / SLICES; // pairs of keys in a workgroup

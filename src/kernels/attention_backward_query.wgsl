@@ -14,18 +14,18 @@
 struct Params {
   T: u32,
   NH: u32,
-  NKV: u32,
+  NKV: u32, // heads of a row: NH + 2 NKV
   scale: f32,
   width: u32,
   window: u32, // keys that a query sees, its own included; used if WINDOW is 1
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> qkv: array<vec4<scalar>>; // (B, T, NH + 2 NKV, HEAD)
+@group(0) @binding(1) var<storage, read> qkv: array<vec4<scalar>>; // (B, T, heads, HEAD)
 @group(0) @binding(2) var<storage, read> out: array<vec4<scalar>>; // (B, T, NH, HEAD)
 @group(0) @binding(3) var<storage, read> dout: array<vec4<scalar>>; // (B, T, NH, HEAD)
 @group(0) @binding(4) var<storage, read> lse: array<f32>; // (B, NH, T)
 @group(0) @binding(5) var<storage, read_write> delta: array<f32>; // (B, NH, T)
-@group(0) @binding(6) var<storage, read_write> dqkv: array<vec4<scalar>>; // (B, T, NH + 2 NKV, HEAD)
+@group(0) @binding(6) var<storage, read_write> dqkv: array<vec4<scalar>>; // (B, T, heads, HEAD)
 
 const WIDTH = (HEAD + SLICES - 1) / SLICES; // vectors of a row that a lane holds
 const PAIRS = LANES / SLICES; // pairs of queries in a workgroup

@@ -39,8 +39,8 @@ export function embedding(
 }
 
 /**
- * dwte (V, C) += dx (B·T, C) summed by token; the first T rows of dwpe, if there is one, += dx summed
- * over the batch. `order` (B·T) u32 holds the rows sorted by token.
+ * dwte (V, C) += dx (B·T, C) summed by token; the first T rows of dwpe, if there is one, += dx
+ * summed over the batch. `order` (B·T) u32 holds the rows sorted by token.
  */
 export function embeddingBackward(
   recorder: Recorder,

@@ -1,5 +1,6 @@
-// x (rows, C) = wte[token] [+ wpe[row % T]], rows = B·T. `wte` may be a run of the table's rows; then
-// rows of x with other tokens are left as they are. Aliases: scalar. Constants: POSITIONS (0 or 1).
+// x (rows, C) = wte[token] [+ wpe[row % T]], rows = B·T. `wte` may be a run of the table's rows;
+// then rows of x with other tokens are left as they are. Aliases: scalar. Constants: POSITIONS (0
+// or 1).
 
 struct Params {
   rows: u32,

@@ -1,5 +1,6 @@
-// Backward of head_norm.wgsl with respect to x, in place: d (rows, NH + 2 NKV, D) holds the gradient
-// of y before and that of x after. For y = turn(x̂ · gain), x̂ = x · rrms, and each head of q and k:
+// Backward of head_norm.wgsl with respect to x, in place: d (rows, NH + 2 NKV, D) holds the
+// gradient of y before and that of x after. For y = turn(x̂ · gain), x̂ = x · rrms, and each head
+// of q and k:
 //
 //   dx = rrms · (dx̂ − x̂ · mean(dx̂ · x̂)), dx̂ = turn back(dy) · gain
 //

@@ -1,4 +1,4 @@
-// RMSNorm: y (rows, C) = x · rrms · gain, rrms = 1 / √(mean(x²) + epsilon) of each row in f32, which
+// RMSNorm: y (rows, C) = x · rrms · gain, rrms = 1 / √(mean(x²) + epsilon) of each row in f32. It
 // is stored for the backward pass. Aliases: scalar. Constants: LANES (threads a row).
 
 #include "rows.wgsl"

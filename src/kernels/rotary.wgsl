@@ -1,5 +1,5 @@
-// Rotary positions, in place: turns the first `rotated` heads in each row of x (rows, heads · 2 HALF).
-// Element i of a head and element i + HALF are a pair, (x, y), which row t of a sequence turns by an
+// Rotary positions, in place: turns the first `rotated` heads in each row of x (rows, heads, D).
+// Elements i and i + D / 2 of a head are a pair, (x, y), which row t of a sequence turns by an
 // angle whose cosine and sine are in `table`:
 //
 //   (x, y) = (x cos − y sin, y cos + x sin)

@@ -1,4 +1,4 @@
-// SwiGLU: y (rows, F) = silu(gate) · up, where a row of x is gate | up and silu(g) = g / (1 + e^−g).
+// SwiGLU: y (rows, F) = silu(gate) · up, a row of x being gate | up, with silu(g) = g / (1 + e^−g).
 // Aliases: scalar.
 
 #include "silu.wgsl"

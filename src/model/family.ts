@@ -2,7 +2,8 @@
 // planner, checkpoint and export know a model by these interfaces alone.
 //
 // To add a family, write a folder beside this file that implements `Family`, and add a row to
-// families.ts. gpt2/ and llama/ are examples; nothing outside the folder and the row names a family.
+// families.ts. gpt2/ and llama/ are examples; nothing outside the folder and the row names a
+// family.
 
 import type { Piece } from '../files/pieces';
 import type { Recorder, Tensor } from '../gpu/program';

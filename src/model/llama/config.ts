@@ -1,6 +1,6 @@
-// A config.json of the Llama family: the fields that Stillhouse reads and writes, and the parameters
+// A config.json of the Llama family: the fields that change the computation, and the parameters
 // that follow from them. Llama, Mistral, Qwen 2, Qwen 3 and SmolLM 3 are one computation; what
-// differs is a row of DIALECTS and per layer a window and a rotation.
+// differs is a row of DIALECTS and, for each layer, a window and a rotation.
 
 import type { ModelSizes } from '../family';
 import type { Initial, Parameter } from '../parameters';
@@ -30,7 +30,7 @@ export interface LlamaConfig {
   rope_scaling: RotaryScaling | null;
   /** Whether the head multiplies by the embedding's matrix. */
   tie_word_embeddings: boolean;
-  /** Whether q, k, v and the output projection have biases; for qwen2, q, k and v have some anyway. */
+  /** Whether q, k, v and the output projection have biases; in qwen2 the first three always do. */
   attention_bias: boolean;
   /** Whether layers of type sliding_attention have a window. */
   use_sliding_window: boolean;

@@ -1,4 +1,4 @@
-// The Llama family: the folder's interface to the rest of the engine, one `Family` for each dialect.
+// The Llama family: the folder's interface to the rest of the engine, a `Family` for each dialect.
 
 import type { Architecture, Family } from '../family';
 import {

@@ -4,8 +4,9 @@
 // position_ids (B, T), and past_key_values.N.key and .value (B, KV, P, D) of P earlier tokens;
 // present.N.key and .value (B, KV, P + T, D) are outputs.
 //
-// In f16, weights and matrix products are f16. The residual stream, norms, rotations and the softmax
-// are f32: rounding accumulates over layers in the first, and the others sum over many values.
+// In f16, weights and matrix products are f16. The residual stream, norms, rotations and the
+// softmax are f32: rounding accumulates over layers in the first, and the others sum over many
+// values.
 
 import type { Piece } from '../../files/pieces';
 import { type GraphValue, ONNX_TYPE, OnnxGraph } from '../onnx-graph';
