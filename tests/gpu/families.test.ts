@@ -321,7 +321,7 @@ it('without its row the family is refused', () => {
   const row = FAMILIES.pop() as (typeof FAMILIES)[0];
   try {
     expect(() => parseConfig(config)).toThrow(
-      'config.json: model_type is "tiny"; Stillhouse reads "gpt2".',
+      'config.json: model_type is "tiny"; Stillhouse reads "gpt2", "llama", ',
     );
   } finally {
     FAMILIES.push(row);

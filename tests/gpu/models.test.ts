@@ -190,23 +190,23 @@ test('teacher_engine and a folder’s files decide which engine runs it', async 
   );
 
   const json = (value: object) => new TextEncoder().encode(JSON.stringify(value));
-  const llama = { model_type: 'llama', vocab_size: 97, max_position_embeddings: 32 };
-  const other = new Map([['config.json', json(llama)]]);
+  const gemma = { model_type: 'gemma', vocab_size: 97, max_position_embeddings: 32 };
+  const other = new Map([['config.json', json(gemma)]]);
   await expect(opened(other)).rejects.toThrow(
-    'org/any is of type "llama" and has no onnx/model.onnx.',
+    'org/any is of type "gemma" and has no onnx/model.onnx.',
   );
   other.set('onnx/model.onnx', json({}));
   const { sizes, parameters, engine } = await opened(other);
   expect([sizes, parameters]).toEqual([{ vocabularySize: 97, contextWindow: 32 }, undefined]);
-  expect(engine.reason).toBe('Stillhouse’s kernels do not support "llama"');
+  expect(engine.reason).toBe('Stillhouse’s kernels do not support "gemma"');
   await expect(opened(other, false, 'stillhouse')).rejects.toThrow(
-    'org/any is of type "llama", and teacher_engine=stillhouse runs GPT-2 only. ' +
-      'Use teacher_engine=auto, or choose another model.',
+    'org/any is of type "gemma", and teacher_engine=stillhouse runs GPT-2, Llama, Mistral, ' +
+      'Qwen2, Qwen3 or SmolLM3 only. Use teacher_engine=auto, or choose another model.',
   );
   await expect(
     opened(
       new Map([
-        ['config.json', json({ model_type: 'llama', vocab_size: 97 })],
+        ['config.json', json({ model_type: 'gemma', vocab_size: 97 })],
         ['onnx/model.onnx', json({})],
       ]),
     ),

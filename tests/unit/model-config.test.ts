@@ -88,8 +88,8 @@ test('the hub’s configs of DistilGPT2 and DialoGPT are read, with all their ot
 });
 
 test('a config that would compute wrong numbers is refused by field and value', () => {
-  expect(refusal({ ...published, model_type: 'llama' })).toContain(
-    'model_type is "llama"; Stillhouse reads "gpt2"',
+  expect(refusal({ ...published, model_type: 'gemma' })).toContain(
+    'model_type is "gemma"; Stillhouse reads "gpt2", "llama", "mistral", ',
   );
   expect(refusal({ ...published, activation_function: 'relu' })).toContain(
     'activation_function is "relu"; supported are gelu_new',

@@ -45,6 +45,39 @@ test('a buffer ends before its limit, and a tensor spans no two', () => {
   expect(planArena(five, 4).bufferSizes).toEqual([256, 256, 256, 256, 256]);
 });
 
+test('joined parameters lie without a gap, in one buffer and one binding', () => {
+  const joined = (name: string, shape: number[]) => ({
+    ...parameter(name, 'matrix', shape),
+    joined: true,
+  });
+  const plan = planArena(
+    [
+      parameter('before', 'matrix', [60, 4]),
+      parameter('q', 'matrix', [6, 4]),
+      joined('k', [2, 4]),
+      joined('v', [2, 4]),
+      parameter('after', 'matrix', [4]),
+    ],
+    300 * 4,
+  );
+  expect([...plan.tensors].map(([name, { first }]) => [name, first])).toEqual([
+    ['before', 0],
+    ['q', 256],
+    ['k', 280],
+    ['v', 288],
+    ['after', 384],
+  ]);
+  expect([plan.bufferSizes, plan.parameters]).toEqual([[256, 256], 284]);
+  expect(plan.bindings.map(({ name, size }) => [name, size])).toEqual([
+    ['before', 240],
+    ['q', 40],
+    ['after', 4],
+  ]);
+  expect(() => planArena([parameter('q', 'matrix', [3, 3]), joined('k', [1, 3])])).toThrow(
+    'k is joined to a parameter of odd size',
+  );
+});
+
 test('initial values are normal with the deviation of each parameter, or its constant', () => {
   const weights = initialWeights(
     [
