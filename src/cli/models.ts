@@ -9,6 +9,7 @@ import { dtypeOf } from '../distill/run-setup';
 import { openStudent, requireSameVocabulary, type StudentStart } from '../distill/student-start';
 import {
   type FolderTokenizer,
+  mayTryBoth,
   openTeacher,
   openTokenizer,
   type TeacherFolder,
@@ -63,6 +64,7 @@ export async function openModels(
   try {
     const teacher = await openTeacher(source, {
       engine: config.teacher_engine,
+      tryBoth: mayTryBoth(config),
       f16: gpu.adapter.f16,
       dtype: dtypeOf(config, gpu),
     });

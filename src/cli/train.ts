@@ -123,6 +123,8 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     },
     saved?.snapshot,
   );
+  const engine = run.teacherEngine;
+  if (engine) say(`Both engines were tried. The teacher runs in ${engine.name}: ${engine.reason}.`);
   const settings = {
     version: 1,
     time: new Date().toISOString(),

@@ -28,7 +28,7 @@ import {
   openCache,
   requireCacheServes,
 } from './teacher/open-cache';
-import type { MakeTeacher, TeacherSizes } from './teacher/teacher';
+import type { EngineChoice, MakeTeacher, TeacherSizes } from './teacher/teacher';
 import type { Trainer } from './trainer';
 import type { Snapshot } from './training-state';
 
@@ -151,6 +151,8 @@ export class Run {
       cache: this.#cache,
       events,
     });
+    const warning = this.teacherEngine?.warning;
+    if (warning) events.note?.(warning);
     if (!snapshot) return;
     this.#trainer.restore(snapshot);
     this.step = snapshot.step;
@@ -220,6 +222,11 @@ export class Run {
 
   get teacherParameters(): number | undefined {
     return this.#models.teacher?.parameters ?? this.#cache?.file.summary.parameters;
+  }
+
+  /** Undefined unless it was chosen when the teacher was made. */
+  get teacherEngine(): EngineChoice | undefined {
+    return this.#models.teacher?.engine;
   }
 
   /** Undefined if the teacher is not cached. */

@@ -11,6 +11,10 @@ const { onnx } = onnxProto;
 const OPSET = 20;
 const IR_VERSION = 9;
 const ATTRIBUTE = { float: 1, int: 2, string: 3, ints: 7 } as const;
+/** The producer's name in the files that we write. */
+export const PRODUCER = 'Stillhouse';
+/** A Protobuf message has at most so many bytes. */
+export const LONGEST_ONNX = 2 ** 31 - 1;
 /** Numbers of the protobuf fields that are written here, in ModelProto, GraphProto, TensorProto. */
 const FIELD = { graph: 7, initializer: 5, rawData: 9 };
 
@@ -87,7 +91,7 @@ export class OnnxGraph {
     ];
     const modelHead = onnx.ModelProto.encode({
       irVersion: IR_VERSION,
-      producerName: 'Stillhouse',
+      producerName: PRODUCER,
       opsetImport: [{ domain: '', version: OPSET }],
     }).finish();
     return [Uint8Array.from(modelHead), ...field(FIELD.graph, graph)];

@@ -6,12 +6,12 @@ import { planMemory } from '../distill/run-models';
 import { dtypeOf, newStudent } from '../distill/run-setup';
 import { openStudent, requireSameVocabulary, type StudentStart } from '../distill/student-start';
 import {
-  type EngineChoice,
   type FolderTokenizer,
+  mayTryBoth,
   openTeacher,
   openTokenizer,
 } from '../distill/teacher/folder';
-import type { MakeTeacher, TeacherSizes } from '../distill/teacher/teacher';
+import type { EngineChoice, MakeTeacher, TeacherSizes } from '../distill/teacher/teacher';
 import { browserCache } from '../files/block-cache';
 import { ModelFileError } from '../files/download';
 import { httpSource } from '../files/http';
@@ -115,6 +115,7 @@ async function openFolders(config: Config, gpu: Gpu, place: Place & Report) {
     place.stage('tokenizer', `config.json of ${config.teacher_model}`);
     const teacher = await openTeacher(source, {
       engine: config.teacher_engine,
+      tryBoth: mayTryBoth(config),
       f16: gpu.adapter.f16,
       dtype,
     });

@@ -12,7 +12,7 @@ import type { RunStory } from '../distill/export/model-card';
 import type { ProfileReport } from '../distill/profile/profile';
 import type { EvaluationRecord, StepRecord } from '../distill/records';
 import type { CacheReport, RunStage } from '../distill/run';
-import type { EngineChoice } from '../distill/teacher/folder';
+import type { EngineChoice } from '../distill/teacher/teacher';
 
 export type { CheckRow } from '../check/run';
 export type { Reading } from '../data/documents';

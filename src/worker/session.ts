@@ -262,7 +262,7 @@ export class Session implements DeviceUser {
         trainTokens,
         heldOutTokens,
         teacherParameters: this.#run.teacherParameters,
-        teacherEngine: models.teacherEngine,
+        teacherEngine: this.#run.teacherEngine ?? models.teacherEngine,
         vocabularySize: student.vocabularySize,
         tokensPerStep: config.batch_size * config.max_length * accumulation,
         dispatchesPerStep: this.#run.dispatchesPerStep,

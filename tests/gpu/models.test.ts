@@ -174,6 +174,11 @@ test('teacher_engine and a folder’s files decide which engine runs it', async 
     reason: 'teacher_engine=onnxruntime',
   });
   expect(await chosen.bytes()).toBe(files.get('onnx/model.onnx')!.length);
+  const without = new Map(files);
+  without.delete('onnx/model.onnx');
+  const made = await opened(without, false, 'onnxruntime');
+  expect(made.engine).toEqual(chosen.engine);
+  expect(await made.bytes()).toBe(await chosen.bytes());
   files.delete('model.safetensors');
   const onnx = await opened(files, true);
   expect(onnx.engine).toEqual({

@@ -6,7 +6,11 @@ import { expect, test } from 'vitest';
 import { readBytePairs } from '../../src/data/bpe';
 import { checkSameVocabulary } from '../../src/distill/student-start';
 import { openTokenizer } from '../../src/distill/teacher/folder';
+import { findOnnx, onnxFromWeights } from '../../src/distill/teacher/onnx-file';
 import { filesSource } from '../../src/files/source';
+import { parseConfig } from '../../src/model/families';
+import { openWeights } from '../../src/model/weights';
+import { goldenModel, modelFiles } from '../hub-models';
 
 const FOLDER = 'public/models/moby-teacher';
 const tokenizerJson = await readFile(`${FOLDER}/tokenizer.json`, 'utf8');
@@ -101,4 +105,24 @@ test('ids that are not 0, 1, 2, … are refused', () => {
   expect(() => readBytePairs({ a: 0, b: 2 }, '')).toThrow('"b" has id 2, but ids run from 0 to 1.');
   expect(() => readBytePairs({ a: 0, b: 0 }, '')).toThrow('two tokens have id 0');
   expect(() => readBytePairs({ a: 0, b: '1' }, '')).toThrow('"b" has id 1');
+});
+
+test('an ONNX graph is made of the safetensors where the folder has none', async () => {
+  const model = modelFiles(goldenModel('teacher'), { onnx: true });
+  const blobs = [...model].map(([name, bytes]) => [name, new Blob([bytes])] as const);
+  const source = filesSource(new Map(blobs));
+  const json = JSON.parse(new TextDecoder().decode(model.get('config.json')));
+  const files = await openWeights(source);
+  const made = onnxFromWeights(files, parseConfig(json, 'config.json'), 'f32');
+  const expected = model.get('onnx/model.onnx')!;
+  expect(await made.size()).toBe(expected.length);
+  expect((await made.read()).every((byte, i) => byte === expected[i])).toBe(true);
+
+  const found = await findOnnx(source, { f16: false, dtype: 'f32' });
+  expect([found?.name, await found?.ours()]).toEqual([
+    'onnx/model.onnx of the dropped files',
+    true,
+  ]);
+  const foreign = filesSource(new Map([['onnx/model.onnx', new Blob(['\b\b\x12\x07pytorch'])]]));
+  expect(await (await findOnnx(foreign, { f16: true, dtype: 'f16' }))?.ours()).toBe(false);
 });

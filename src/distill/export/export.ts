@@ -5,6 +5,7 @@ import type { Config } from '../../config';
 import { ExportError, encodePiece, HALF_LIMIT, lengthOf, type Piece } from '../../files/pieces';
 import { writeZip, type ZipEntry } from '../../files/zip';
 import type { Architecture } from '../../model/family';
+import { LONGEST_ONNX } from '../../model/onnx-graph';
 import { safetensorsPieces } from '../../model/weights';
 import type { FolderTokenizer } from '../teacher/folder';
 
@@ -31,9 +32,6 @@ export interface StudentFile {
   bytes: number;
   chunks(): AsyncGenerator<Uint8Array<ArrayBuffer>>;
 }
-
-/** A Protobuf message has at most so many bytes. */
-const LONGEST_ONNX = 2 ** 31 - 1;
 
 /** The folder `name` in one .zip. @throws ExportError if it exceeds what a .zip can hold */
 export function zipStudent(

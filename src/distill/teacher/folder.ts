@@ -8,18 +8,14 @@ import { ModelFileError } from '../../files/download';
 import { type ModelSource, readJson } from '../../files/source';
 import { familyTitles, isSupported, parseConfig, parseSizes } from '../../model/families';
 import { planArena } from '../../model/parameters';
-import { openWeights, streamWeights } from '../../model/weights';
+import { openWeights, streamWeights, type WeightFiles } from '../../model/weights';
+import { modelReference } from '../../model-reference';
 import { teacherFromWeights } from './engine';
+import { findOnnx, type OnnxFile, onnxFromWeights, onnxNames, type Precision } from './onnx-file';
 import { OnnxModel } from './onnx-model';
 import { teacherFromOnnx } from './onnx-teacher';
-import type { MakeTeacher, TeacherSizes } from './teacher';
-
-/** What runs the teacher: our own kernels, or onnxruntime. */
-export interface EngineChoice {
-  name: 'stillhouse' | 'onnxruntime';
-  /** Half a sentence that people read, such as "its kernels support GPT-2". */
-  reason: string;
-}
+import type { EngineChoice, MakeTeacher, TeacherSizes } from './teacher';
+import { tryBoth } from './try-both';
 
 /** Identifies a teacher in its cache: two engines round a model's logits differently. */
 export const inEngine = (model: string, { name }: EngineChoice): string => `${model} in ${name}`;
@@ -30,6 +26,7 @@ export interface TeacherFolder {
   parameters: number | undefined;
   /** Bytes of weights that `make` reads. */
   bytes(): Promise<number>;
+  /** The one that `make` takes, unless the teacher that it makes says otherwise. */
   engine: EngineChoice;
   make: MakeTeacher;
   /**
@@ -39,22 +36,33 @@ export interface TeacherFolder {
   plan: MakeTeacher;
 }
 
-const HALF = 'onnx/model_fp16.onnx';
-const SINGLE = 'onnx/model.onnx';
-
-export interface TeacherChoice {
+export interface TeacherChoice extends Precision {
   /** `auto` unless given. */
   engine?: Config['teacher_engine'];
-  /** Whether the adapter has float16. */
-  f16: boolean;
-  /** The run's. */
-  dtype: 'f16' | 'f32';
+  /** With `auto`: whether `make` may try both engines; see `mayTryBoth`. */
+  tryBoth?: boolean;
 }
 
 /**
+ * The largest ONNX file that is read only to try it: beside it, the folder's safetensors are read.
+ */
+const MOST_TRIED_BYTES = 2 ** 26;
+
+/**
+ * Whether a run of these settings may try both engines on a teacher that both can run. A built-in
+ * teacher's graph is made from its weights, and the tests compare the engines on it. A cache must
+ * know its engine before the teacher is made.
+ */
+export const mayTryBoth = (config: Config): boolean =>
+  config.teacher_engine === 'auto' &&
+  config.teacher_cache === 'off' &&
+  modelReference(config.teacher_model)?.kind !== 'built-in';
+
+/**
  * Reads config.json and headers. `auto` runs a supported family's safetensors in our own kernels,
- * and any other model in onnxruntime: where both can run a model, our kernels need no second
- * compilation and no copy of the runtime, and train several times faster (tests/bench/RESULTS.md).
+ * and any other model in onnxruntime. Our kernels need no second compilation and no copy of the
+ * runtime, and train several times faster (tests/bench/RESULTS.md). Only an ONNX file that somebody
+ * else made, and that is small, is tried beside them (try-both.ts).
  * @throws ModelFileError if nothing in the folder can run in the chosen engine, with what would
  */
 export async function openTeacher(
@@ -62,11 +70,9 @@ export async function openTeacher(
   choice: TeacherChoice,
 ): Promise<TeacherFolder> {
   const { engine = 'auto' } = choice;
-  const file = `config.json of ${source.label}`;
   const json = await readJson(source, 'config.json');
   const chosen = `teacher_engine=${engine}`;
-  if (engine === 'onnxruntime')
-    return onnxTeacher(source, await findOnnx(source, choice, json), json, chosen);
+  const inOnnxruntime = (file: OnnxFile, reason: string) => onnxTeacher(source, file, json, reason);
   if (!isSupported(json)) {
     const type = modelTypeOf(json);
     if (engine === 'stillhouse') {
@@ -76,91 +82,99 @@ export async function openTeacher(
           'Use teacher_engine=auto, or choose another model.',
       );
     }
-    const reason = `Stillhouse’s kernels do not support ${type}`;
-    return onnxTeacher(source, await findOnnx(source, choice, json), json, reason);
+    const file = await findOnnx(source, choice);
+    if (!file) throw noOnnx(source, choice, json);
+    const reason = engine === 'auto' ? `Stillhouse’s kernels do not support ${type}` : chosen;
+    return inOnnxruntime(file, reason);
   }
-  const architecture = parseConfig(json, file);
+  const architecture = parseConfig(json, `config.json of ${source.label}`);
+  const file = engine === 'onnxruntime' ? await findOnnx(source, choice) : undefined;
+  if (file) return inOnnxruntime(file, chosen);
+  let files: WeightFiles;
   try {
-    const files = await openWeights(source);
-    return {
-      sizes: architecture,
-      parameters: planArena(architecture.parameters).parameters,
-      engine: {
-        name: 'stillhouse',
-        reason: engine === 'auto' ? `its kernels support ${modelTypeOf(json)}` : chosen,
-      },
-      bytes: async () => files.bytes,
-      make: (gpu, shape) =>
-        teacherFromWeights(
-          gpu,
-          (sink) => streamWeights(files, architecture, sink),
-          architecture,
-          shape,
-        ),
-      plan: (gpu, shape) => teacherFromWeights(gpu, undefined, architecture, shape),
-    };
+    files = await openWeights(source);
   } catch (error) {
     // A folder without safetensors may have an ONNX file. Damaged safetensors are an error.
-    const name =
-      engine === 'auto' &&
-      error instanceof ModelFileError &&
-      error.missing &&
-      (await findOnnx(source, choice));
-    if (!name) throw error;
-    return onnxTeacher(source, name, json, 'the folder has no safetensors');
+    const missing = error instanceof ModelFileError && error.missing;
+    if (missing && engine === 'onnxruntime') throw noOnnx(source, choice, json);
+    const other = missing && engine === 'auto' && (await findOnnx(source, choice));
+    if (!other) throw error;
+    return inOnnxruntime(other, 'the folder has no safetensors');
   }
+  if (engine === 'onnxruntime')
+    return inOnnxruntime(onnxFromWeights(files, architecture, choice.dtype), chosen);
+  const stillhouse: MakeTeacher = (gpu, shape) =>
+    teacherFromWeights(
+      gpu,
+      (sink) => streamWeights(files, architecture, sink),
+      architecture,
+      shape,
+    );
+  const other = engine === 'auto' && choice.tryBoth ? await foreignOnnx(source, choice) : undefined;
+  return {
+    sizes: architecture,
+    parameters: planArena(architecture.parameters).parameters,
+    engine: {
+      name: 'stillhouse',
+      reason: engine === 'auto' ? `its kernels support ${modelTypeOf(json)}` : chosen,
+    },
+    bytes: async () => files.bytes,
+    make: other
+      ? tryBoth({
+          stillhouse,
+          onnxruntime: inOnnxruntime(other, 'tried').make,
+          vocabularySize: architecture.vocabularySize,
+          onnxDtype: other.dtype,
+        })
+      : stillhouse,
+    plan: (gpu, shape) => teacherFromWeights(gpu, undefined, architecture, shape),
+  };
 }
 
-/**
- * The folder's ONNX file for this run; undefined if it has none.
- * @throws ModelFileError in place of undefined, if the parsed config.json is passed
- */
-async function findOnnx(source: ModelSource, choice: TeacherChoice): Promise<string | undefined>;
-async function findOnnx(source: ModelSource, choice: TeacherChoice, json: unknown): Promise<string>;
-async function findOnnx(source: ModelSource, { f16, dtype }: TeacherChoice, json?: unknown) {
-  const names = dtype === 'f16' ? [HALF, SINGLE] : f16 ? [SINGLE, HALF] : [SINGLE];
-  for (const name of names) if (await source.has(name)) return name;
-  if (json === undefined) return undefined;
-  throw new ModelFileError(
-    'model',
-    `${source.label} is of type ${modelTypeOf(json)} and has no ${names.join(' or ')}. ` +
-      `Stillhouse runs ${familyTitles()} from safetensors, and other decoders from ONNX. ` +
-      'Choose a model that has one of them.',
-  );
+/** The folder's ONNX file if it is worth trying: small, and not made from the same weights. */
+async function foreignOnnx(source: ModelSource, precision: Precision) {
+  const file = await findOnnx(source, precision);
+  return file && (await file.size()) <= MOST_TRIED_BYTES && !(await file.ours()) ? file : undefined;
 }
+
+const noOnnx = (source: ModelSource, precision: Precision, json: unknown) =>
+  new ModelFileError(
+    'model',
+    `${source.label} is of type ${modelTypeOf(json)} and has no ` +
+      `${onnxNames(precision).join(' or ')}. Stillhouse runs ${familyTitles()} from safetensors, ` +
+      'and other decoders from ONNX. Choose a model that has one of them.',
+  );
 
 const modelTypeOf = (json: unknown) =>
   JSON.stringify((json as { model_type?: unknown } | null)?.model_type);
 
 function onnxTeacher(
   source: ModelSource,
-  name: string,
+  file: OnnxFile,
   json: unknown,
   reason: string,
 ): TeacherFolder {
-  const file = `config.json of ${source.label}`;
-  const sizes = parseSizes(json, file);
+  const config = `config.json of ${source.label}`;
+  const sizes = parseSizes(json, config);
   const parameters = isSupported(json)
-    ? planArena(parseConfig(json, file).parameters).parameters
+    ? planArena(parseConfig(json, config).parameters).parameters
     : undefined;
   return {
     sizes,
     parameters,
     engine: { name: 'onnxruntime', reason },
-    bytes: () => source.size(name),
+    bytes: file.size,
     async make(gpu, { B, T }) {
-      const model = await source.read(name);
-      const label = `${name} of ${source.label}`;
       const onnx = await OnnxModel.create({
         device: gpu.device,
-        model,
+        model: await file.read(),
         config: sizes,
-        file: label,
+        file: file.name,
       });
       return teacherFromOnnx(gpu, onnx, { ...sizes, parameters }, B, T);
     },
     async plan(gpu, { B, T, dtype }) {
-      gpu.memory.create('teacher', name, await source.size(name));
+      gpu.memory.create('teacher', file.name, await file.size());
       const uncomputed = { dtype, run: async () => {}, dispose: async () => {} };
       return teacherFromOnnx(gpu, uncomputed, { ...sizes, parameters }, B, T);
     },

@@ -9,6 +9,15 @@ import type { ModelSizes } from '../../model/family';
 import type { Generate, NextLogits } from '../sample';
 import type { TokenBatch } from './batch-index';
 
+/** What runs the teacher: our own kernels, or onnxruntime. */
+export interface EngineChoice {
+  name: 'stillhouse' | 'onnxruntime';
+  /** Half a sentence that people read, such as "its kernels support GPT-2". */
+  reason: string;
+  /** Whole sentences for the log, if the engines disagree. */
+  warning?: string;
+}
+
 /** What a run needs to know of its teacher before the teacher is loaded. */
 export type TeacherSizes = Pick<ModelSizes, 'vocabularySize' | 'contextWindow'>;
 
@@ -43,6 +52,8 @@ export interface TeacherSource {
 export interface Teacher extends TeacherSource {
   /** Undefined for an ONNX graph that does not tell. */
   readonly parameters: number | undefined;
+  /** Where it was chosen when the teacher was made (try-both.ts); else its folder tells. */
+  readonly engine?: EngineChoice;
   logits(recorder: Recorder, first: number, count: number): Tensor;
   generate: Generate;
   next: NextLogits;

@@ -1,0 +1,97 @@
+// The ONNX file that onnxruntime runs: one of the folder's, or one that is made from the folder's
+// safetensors, as the export makes it.
+
+import { ModelFileError } from '../../files/download';
+import { joinPieces, lengthOf } from '../../files/pieces';
+import type { ModelSource } from '../../files/source';
+import type { Architecture } from '../../model/family';
+import { LONGEST_ONNX, PRODUCER } from '../../model/onnx-graph';
+import { streamWeights, type WeightFiles } from '../../model/weights';
+
+export interface OnnxFile {
+  /** What messages call it. */
+  name: string;
+  dtype: 'f16' | 'f32';
+  size(): Promise<number>;
+  read(): Promise<Uint8Array<ArrayBuffer>>;
+  /** Whether Stillhouse made it from the weights, so that both are the same model. */
+  ours(): Promise<boolean>;
+}
+
+export interface Precision {
+  /** Whether the adapter has float16. */
+  f16: boolean;
+  /** The run's. */
+  dtype: 'f16' | 'f32';
+}
+
+const HALF = 'onnx/model_fp16.onnx';
+const SINGLE = 'onnx/model.onnx';
+
+/** The names under which a folder may have a file for this run, the best one first. */
+export const onnxNames = ({ f16, dtype }: Precision): string[] =>
+  dtype === 'f16' ? [HALF, SINGLE] : f16 ? [SINGLE, HALF] : [SINGLE];
+
+/** A file's first fields, the producer's name among them. */
+const FIRST_BYTES = 64;
+
+/** The folder's file for this run; undefined if it has none. */
+export async function findOnnx(
+  source: ModelSource,
+  precision: Precision,
+): Promise<OnnxFile | undefined> {
+  for (const name of onnxNames(precision)) {
+    if (!(await source.has(name))) continue;
+    return {
+      name: `${name} of ${source.label}`,
+      dtype: name === HALF ? 'f16' : 'f32',
+      size: () => source.size(name),
+      read: () => source.read(name),
+      async ours() {
+        const start = await source.range(name, 0, Math.min(FIRST_BYTES, await source.size(name)));
+        return new TextDecoder('latin1').decode(start).includes(PRODUCER);
+      },
+    };
+  }
+  return undefined;
+}
+
+/**
+ * The file that the export would write for these weights.
+ * @throws ModelFileError if it would be too large; ExportError from `read`, for a weight that f16
+ * cannot hold
+ */
+export function onnxFromWeights(
+  files: WeightFiles,
+  architecture: Architecture,
+  dtype: 'f16' | 'f32',
+): OnnxFile {
+  const pieces = architecture.onnxPieces(dtype, false);
+  const { label } = files.source;
+  const bytes = lengthOf(pieces);
+  if (bytes > LONGEST_ONNX) {
+    throw new ModelFileError(
+      'model',
+      `${label} as an ONNX file would have ${bytes.toLocaleString('en')} bytes, and such a file ` +
+        `has at most ${LONGEST_ONNX.toLocaleString('en')}. Use teacher_engine=stillhouse.`,
+    );
+  }
+  return {
+    name: `the ONNX graph made from the safetensors of ${label}`,
+    dtype,
+    size: async () => bytes,
+    async read() {
+      const weights = new Map(
+        architecture.parameters.map(({ name, shape }) => [
+          name,
+          new Float32Array(shape.reduce((product, extent) => product * extent, 1)),
+        ]),
+      );
+      await streamWeights(files, architecture, (name, first, values) =>
+        weights.get(name)?.set(values, first),
+      );
+      return joinPieces(pieces, weights);
+    },
+    ours: async () => true,
+  };
+}
