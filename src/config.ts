@@ -32,7 +32,7 @@ export const FIELDS = {
     label: 'Teacher runs in',
     default: 'auto',
     choices: ['auto', 'stillhouse', 'onnxruntime'],
-    help: 'auto: Stillhouse’s kernels if they support the model, unless onnxruntime is twice as fast.',
+    help: 'auto: Stillhouse’s own kernels if they support the model, otherwise onnxruntime.',
   },
   student_model: {
     type: 'text',
