@@ -89,8 +89,8 @@ const percent = (share: number) =>
   Number.isFinite(share) ? `${(100 * share).toFixed(1)}%` : 'NaN';
 const capitalised = (text: string) => text[0].toUpperCase() + text.slice(1);
 const warn = (reason: string) =>
-  `${capitalised(reason)}. The folder’s safetensors and its ONNX file may hold different weights. ` +
-  'Choose another copy of the model if its results look wrong.';
+  `${capitalised(reason)}. The folder’s safetensors and its ONNX file may hold different ` +
+  'weights. Choose another copy of the model if its results look wrong.';
 
 function faster(
   [ours, own]: [Teacher, Trial],
