@@ -28,6 +28,11 @@ export interface StepRecord {
   skippedTotal: number;
   /** Valid targets. */
   tokens: number;
+  /**
+   * Seconds since training began, without pauses, when the record arrived, a few steps after its
+   * own. Whoever runs the steps adds it: it is no result, and differs each time.
+   */
+  seconds?: number;
 }
 
 /** One prompt, continued by both models. */

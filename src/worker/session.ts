@@ -26,6 +26,7 @@ import type {
   RunStatus,
   UserCorpus,
 } from './protocol';
+import { Stopwatch } from './stopwatch';
 
 /** How often records and status go to the page. The page draws no faster. */
 const REPORT_MILLISECONDS = 200;
@@ -44,6 +45,7 @@ export class Session implements DeviceUser {
   #records: StepRecord[] = [];
   #times: number[] = [];
   #reported = 0;
+  #clock = new Stopwatch();
 
   constructor(
     readonly runId: string,
@@ -241,7 +243,8 @@ export class Session implements DeviceUser {
         events: {
           note,
           stage: (...report) => this.#stage(...report),
-          record: (record) => this.#records.push(record),
+          record: (record) =>
+            this.#records.push({ ...record, seconds: this.#clock.milliseconds / 1000 }),
           evaluation: (record) => {
             this.#flush();
             post({ type: 'evaluation', runId: this.runId, record });
@@ -285,6 +288,7 @@ export class Session implements DeviceUser {
   async #advance(): Promise<void> {
     const run = this.#run;
     if (!run) return;
+    this.#clock.start();
     try {
       while (
         !run.done &&
@@ -305,6 +309,8 @@ export class Session implements DeviceUser {
         new Promise((resolve) => setTimeout(resolve, REPORT_MILLISECONDS)),
       ]);
       return this.fail('train', error);
+    } finally {
+      this.#clock.stop();
     }
     if (run.done && !this.#lost && this.#state !== 'over') this.#state = 'finished';
     this.#report();

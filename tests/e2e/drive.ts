@@ -119,7 +119,19 @@ export async function tableOf(page: Page, title: string): Promise<string[][]> {
   return cells;
 }
 
-/** A chart's CSV as it is downloaded: one record a line, values by column as they were written. */
+/** A chart's picture as it is downloaded, byte by byte. */
+export async function imageOf(page: Page, name: string, type: 'SVG' | 'PNG'): Promise<string> {
+  const [file] = await Promise.all([
+    page.waitForEvent('download'),
+    button(page, `Download ${name} as ${type}`).click(),
+  ]);
+  return readFile(await file.path(), 'latin1');
+}
+
+/**
+ * A chart's CSV as it is downloaded, of the current run: one record a line, values by column as
+ * they were written.
+ */
 export async function csvOf(page: Page, name: string): Promise<Record<string, string>[]> {
   const [file] = await Promise.all([
     page.waitForEvent('download'),
@@ -127,7 +139,10 @@ export async function csvOf(page: Page, name: string): Promise<Record<string, st
   ]);
   const [head, ...lines] = (await readFile(await file.path(), 'utf8')).trim().split('\n');
   const names = head.split(',');
-  return lines.map((line) =>
-    Object.fromEntries(line.split(',').map((value, i) => [names[i], value])),
+  const rows = lines.map(
+    (line): Record<string, string> =>
+      Object.fromEntries(line.split(',').map((value, i) => [names[i], value])),
   );
+  // With runs behind the current one, each row names its run.
+  return rows.filter(({ run = 'current' }) => run === 'current').map(({ run: _, ...row }) => row);
 }

@@ -5,6 +5,7 @@ import { useState } from 'react';
 import type { AttentionPicture } from '../../worker/protocol';
 import { Figure } from '../charts/Figure';
 import { linearAxis } from '../charts/scale';
+import { stepView } from '../charts/x-axis';
 import { formatMeasure, plural } from '../shared/format';
 import { Choice } from './Choice';
 import { HeatMap } from './HeatMap';
@@ -230,12 +231,11 @@ function HeadsLoss({ run }: { run: BugLabRun }) {
   const steps = Math.max(...VARIANTS.map((variant) => losses[variant].length));
   if (steps === 0) return null;
   const rows = Array.from({ length: steps }, (_, index) => ({
-    step: index + 1,
+    x: index + 1,
     transposed: losses.transposed[index],
     reshaped: losses.reshaped[index],
   }));
   const text = (value: number | undefined) => value?.toFixed(4) ?? 'n/a';
-  const last = (variant: Variant) => formatMeasure(losses[variant].at(-1));
   return (
     <div className="heads-loss">
       <Figure
@@ -248,16 +248,16 @@ function HeadsLoss({ run }: { run: BugLabRun }) {
             colour: 'var(--teacher)',
             width: 1.5,
             dash: '6 3',
-            label: `transpose ${last('transposed')}`,
+            label: 'transpose',
           },
           {
             key: 'reshaped',
             colour: 'var(--student)',
             width: 1.75,
-            label: `reshape ${last('reshaped')}`,
+            label: 'reshape',
           },
         ]}
-        lastStep={steps}
+        x={stepView(steps)}
         axis={linearAxis(VARIANTS.flatMap((variant) => losses[variant]))}
         readout={(step) => {
           const row = rows[step - 1];
@@ -265,14 +265,12 @@ function HeadsLoss({ run }: { run: BugLabRun }) {
         }}
         table={{
           head: ['step', 'transpose', 'reshape'],
-          rows: rows.map((row) => [row.step, text(row.transposed), text(row.reshaped)]),
+          rows: rows.map((row) => [row.x, text(row.transposed), text(row.reshaped)]),
         }}
         csv={() =>
           [
             'step,transpose,reshape',
-            ...rows.map((row) =>
-              [row.step, row.transposed ?? 'n/a', row.reshaped ?? 'n/a'].join(','),
-            ),
+            ...rows.map((row) => [row.x, row.transposed ?? 'n/a', row.reshaped ?? 'n/a'].join(',')),
             '',
           ].join('\n')
         }

@@ -1,69 +1,87 @@
 // The two large charts: the loss with its two terms, and the perplexity of student and teacher.
 
 import { useState } from 'react';
-import type { EvaluationRecord } from '../../worker/protocol';
 import { evaluationsCsv, perplexity } from '../run/evaluation';
 import type { ShownRun } from '../run/shown-run';
 import { formatMeasure, formatShare } from '../shared/format';
+import type { BackLine, ComparedRun } from './compare';
+import { perplexityLine, stepLine, thinEvaluations } from './compare';
+import { comparedCsv } from './csv';
 import { Figure } from './Figure';
+import { LOSS_LINES, lineStyle } from './line-style';
 import type { PlotSeries } from './Plot';
 import { linearAxis, logAxis } from './scale';
+import { useComparedLoss } from './use-compared';
+import { useChartView } from './view';
+import type { XView } from './x-axis';
 
 const MAX_POINTS = 500;
 
-/** Every n-th evaluation, and the last one, so that at most about MAX_POINTS are drawn. */
-function thinEvaluations(evaluations: readonly EvaluationRecord[]): EvaluationRecord[] {
-  const stride = Math.ceil(evaluations.length / MAX_POINTS);
-  return evaluations.filter((_, index) => index % stride === 0 || index === evaluations.length - 1);
+interface ChartProps {
+  run: ShownRun;
+  /** Runs to draw behind it. */
+  compared: readonly ComparedRun[];
+  x: XView;
 }
 
-export function LossChart({ run }: { run: ShownRun }) {
+/** The compared runs as lines of one chart. */
+function useBehind(
+  compared: readonly ComparedRun[],
+  line: (run: ComparedRun) => Pick<BackLine, 'points' | 'raw'>,
+): BackLine[] {
+  const slots = useChartView((view) => view.slots);
+  return compared.map((run) => ({
+    id: run.id,
+    label: run.label,
+    ...lineStyle(slots[run.id] ?? 0),
+    ...line(run),
+  }));
+}
+
+const valuesOf = (lines: readonly BackLine[]) =>
+  lines.flatMap(({ points }) => points.map(([, value]) => value));
+
+const LOSS_COLUMNS = [
+  'loss',
+  'ce',
+  'kd',
+  'gradNorm',
+  'learningRate',
+  'lossScale',
+  'tokens',
+  'appliedTotal',
+  'skippedTotal',
+] as const;
+
+export function LossChart({ run, compared, x }: ChartProps) {
   const [log, setLog] = useState(false);
+  const smoothing = useChartView((view) => view.smoothing);
   const { history, config } = run;
-  const rows = history.thin('loss', MAX_POINTS);
   const distils = config.loss !== 'ce';
-  const losses = rows.flatMap((row) => (distils ? [row.loss, row.ce, row.kd] : [row.loss]));
-  const axis = log ? logAxis(losses) : linearAxis(losses, 4, true);
-  const last = history.last();
-  const total: PlotSeries[] = [
-    { key: 'loss', colour: 'var(--student)', width: 1, faint: true },
-    {
-      key: 'lossSmooth',
-      colour: 'var(--student)',
-      width: 2.25,
-      label: `total ${formatMeasure(last?.loss)}`,
-    },
-  ];
   // Without distillation the total is the cross-entropy, and one line shows both.
-  const terms: PlotSeries[] = distils
-    ? [
-        { key: 'ce', colour: 'var(--ce)', width: 1, faint: true },
-        {
-          key: 'ceSmooth',
-          colour: 'var(--ce)',
-          width: 1.5,
-          dash: '7 2',
-          label: `CE ${formatMeasure(last?.ce)}`,
-        },
-        { key: 'kd', colour: 'var(--kd)', width: 1, faint: true },
-        {
-          key: 'kdSmooth',
-          colour: 'var(--kd)',
-          width: 1.5,
-          dash: '2 2',
-          label: `KD ${formatMeasure(last?.kd)}`,
-        },
-      ]
-    : [];
+  const lines = LOSS_LINES.filter(({ measure }) => distils || measure === 'loss');
+  const measures = lines.map(({ measure }) => measure);
+  const rows = history.thin(measures, MAX_POINTS, { x: x.name, weight: smoothing });
+  const measure = useComparedLoss();
+  const behind = useBehind(compared, (other) =>
+    stepLine(other.history, measure, { x: x.name, weight: smoothing, limit: MAX_POINTS }),
+  );
+  const values = [...rows.flatMap((row) => measures.map((name) => row[name])), ...valuesOf(behind)];
+  const raw = lines.map(({ measure, colour }) => ({ key: measure, colour, width: 1, faint: true }));
+  const smooth = lines.map(({ measure, name, ...style }): PlotSeries => {
+    return { ...style, key: `${measure}Smooth`, label: name, value: measure };
+  });
+  const columns = x.name === 'seconds' ? ([...LOSS_COLUMNS, 'seconds'] as const) : LOSS_COLUMNS;
   const skipped = rows.filter((row) => !row.applied).map((row) => ({ step: row.step }));
   return (
     <Figure
       title="Loss"
       unit="nats per token"
       rows={rows}
-      series={[...terms, ...total]}
-      lastStep={config.train_steps}
-      axis={axis}
+      series={[...raw, ...smooth]}
+      behind={behind}
+      x={x}
+      axis={log ? logAxis(values) : linearAxis(values, 4, true)}
       marks={run.marks}
       triangles={skipped}
       log={{ on: log, toggle: () => setLog(!log) }}
@@ -88,42 +106,34 @@ export function LossChart({ run }: { run: ShownRun }) {
           `${rows.length} of ${history.length} steps. KD is at temperature T, without the factor ` +
           'T². The CSV has every step.',
       }}
-      csv={() =>
-        history.csv([
-          'loss',
-          'ce',
-          'kd',
-          'gradNorm',
-          'learningRate',
-          'lossScale',
-          'tokens',
-          'appliedTotal',
-          'skippedTotal',
-        ])
-      }
+      csv={() => comparedCsv(run, compared, (some) => some.csv(columns))}
     />
   );
 }
 
-export function PerplexityChart({ run }: { run: ShownRun }) {
+export function PerplexityChart({ run, compared, x }: ChartProps) {
   const [log, setLog] = useState(true);
   const { evaluations } = run.history;
-  const shown = thinEvaluations(evaluations);
+  const shown = thinEvaluations(evaluations, MAX_POINTS);
   const rows = shown.map((record) => ({
-    step: record.step,
+    x: x.of(record.step) ?? null,
     student: record.studentPerplexity ?? null,
   }));
+  const behind = useBehind(compared, (other) =>
+    perplexityLine(other.history, { x: x.name, limit: MAX_POINTS }),
+  );
   const teacher = shown.findLast(
     (record) => record.teacherPerplexity !== undefined,
   )?.teacherPerplexity;
-  const values = [...rows.map((row) => row.student), teacher];
+  const values = [...rows.map((row) => row.student), teacher, ...valuesOf(behind)];
   const last = shown[shown.length - 1];
   return (
     <Figure
       title="Perplexity"
       unit="held-out text"
       rows={rows}
-      lastStep={run.config.train_steps}
+      behind={behind}
+      x={x}
       axis={log ? logAxis(values) : linearAxis(values, 4, true)}
       marks={run.marks}
       log={{ on: log, toggle: () => setLog(!log) }}
@@ -133,7 +143,7 @@ export function PerplexityChart({ run }: { run: ShownRun }) {
           colour: 'var(--student)',
           width: 2.25,
           dots: rows.length <= 60,
-          label: `student ${formatMeasure(last?.studentPerplexity)}`,
+          label: 'student',
         },
       ]}
       goal={
@@ -171,7 +181,7 @@ export function PerplexityChart({ run }: { run: ShownRun }) {
         ]),
         note: `${shown.length} of ${evaluations.length} evaluations. The CSV has all of them.`,
       }}
-      csv={() => evaluationsCsv(evaluations)}
+      csv={() => comparedCsv(run, compared, (some) => evaluationsCsv(some.evaluations))}
     />
   );
 }

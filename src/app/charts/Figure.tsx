@@ -1,10 +1,15 @@
-// A chart with its title, its unit, the values at the step under the pointer, a table and a CSV.
+// A chart with its title, its unit, the values under the crosshair, a table, and files to save.
 
-import { lazy, Suspense, useId, useState } from 'react';
+import { lazy, Suspense, useId, useRef, useState } from 'react';
 import { download } from '../shared/browser';
+import { formatMeasure } from '../shared/format';
 import { TableHead } from '../shared/TableHead';
+import { valueAt } from './compare';
+import type { ImageType } from './image';
+import { chartImage, IMAGE_TYPES } from './image';
 import type { PlotProps } from './Plot';
 import { usePointer } from './pointer';
+import type { XView } from './x-axis';
 
 /** The charting library is large, so it loads after the first paint. */
 const Plot = lazy(() => import('./Plot'));
@@ -18,21 +23,31 @@ export interface FigureProps extends PlotProps {
   table: { head: string[]; rows: (string | number)[][]; note?: string };
   csv: () => string;
   log?: { on: boolean; toggle: () => void };
-  /** The step to read out while no step is under a pointer. */
+  /** The step to read out while nothing is under the pointer. */
   now?: number;
 }
 
 export function Figure({ title, unit, readout, table, csv, log, now, ...plot }: FigureProps) {
   const [asTable, setAsTable] = useState(false);
   const heading = useId();
+  const frame = useRef<HTMLElement>(null);
   const name = title.toLowerCase();
+  const file = `stillhouse-${name.replaceAll(' ', '-')}`;
+  const saveImage = async (type: ImageType) => {
+    const svg = frame.current?.querySelector<SVGSVGElement>('.plot svg');
+    if (svg) download(`${file}.${type}`, await chartImage(svg, type, `${title}, ${unit}`));
+  };
   return (
-    <figure className={plot.compact ? 'figure compact' : 'figure'} aria-labelledby={heading}>
+    <figure
+      ref={frame}
+      className={plot.compact ? 'figure compact' : 'figure'}
+      aria-labelledby={heading}
+    >
       <figcaption>
         <h2 id={heading}>
           {title} <span className="unit">{unit}</span>
         </h2>
-        <Readout readout={readout} now={now} />
+        <Readout x={plot.x} readout={readout} now={now} />
         <div className="figure-tools">
           {log && (
             <button
@@ -58,16 +73,28 @@ export function Figure({ title, unit, readout, table, csv, log, now, ...plot }: 
             type="button"
             className="tool"
             aria-label={`Download ${name} as CSV`}
-            onClick={() => download(`stillhouse-${name.replaceAll(' ', '-')}.csv`, csv())}
+            onClick={() => download(`${file}.csv`, csv())}
           >
             csv
           </button>
+          {IMAGE_TYPES.map((type) => (
+            <button
+              key={type}
+              type="button"
+              className="tool"
+              aria-label={`Download ${name} as ${type.toUpperCase()}`}
+              disabled={asTable}
+              onClick={() => void saveImage(type)}
+            >
+              {type}
+            </button>
+          ))}
         </div>
       </figcaption>
       {asTable ? (
         <Table {...table} title={title} />
       ) : (
-        <StepSlider title={title} lastStep={plot.lastStep} readout={readout}>
+        <StepSlider title={title} x={plot.x} behind={plot.behind} readout={readout}>
           <Suspense fallback={<div className="plot" />}>
             <Plot {...plot} />
           </Suspense>
@@ -77,50 +104,60 @@ export function Figure({ title, unit, readout, table, csv, log, now, ...plot }: 
   );
 }
 
-function Readout({ readout, now }: Pick<FigureProps, 'readout' | 'now'>) {
-  const step = usePointer((state) => state.step);
-  if (step === undefined)
-    return <span className="readout">{now !== undefined && readout(now)}</span>;
-  const text = readout(step) ?? 'no data';
-  return <span className="readout">{now === undefined ? `step ${step} · ${text}` : text}</span>;
+/** The current run's values at a place of the axis. */
+function readoutAt(x: XView, at: number, readout: FigureProps['readout']): string {
+  const step = x.stepAt(at);
+  return (step === undefined ? undefined : readout(step)) ?? 'no data';
 }
 
-/** Lets the arrow keys select a step, as the pointer does. */
+function Readout({ x, readout, now }: Pick<FigureProps, 'x' | 'readout' | 'now'>) {
+  const at = usePointer((state) => state.x);
+  if (at === undefined) return <span className="readout">{now !== undefined && readout(now)}</span>;
+  const text = readoutAt(x, at, readout);
+  return <span className="readout">{now === undefined ? `${x.text(at)} · ${text}` : text}</span>;
+}
+
+/** Parts of the axis that a press of an arrow key moves the crosshair by; of steps, always one. */
+const SMALL_MOVES = 200;
+const LARGE_MOVES = 20;
+
+/** Lets the arrow keys move the crosshair, as the pointer does. */
 function StepSlider({
   title,
-  lastStep,
+  x,
+  behind = [],
   readout,
   children,
-}: {
-  title: string;
-  lastStep: number;
-  readout: FigureProps['readout'];
-  children: React.ReactNode;
-}) {
-  const { step, point } = usePointer();
-  const now = step ?? lastStep;
+}: Pick<FigureProps, 'title' | 'x' | 'behind' | 'readout'> & { children: React.ReactNode }) {
+  const { x: at, point } = usePointer();
+  const now = Math.min(at ?? x.end, x.end);
+  const small = x.name === 'step' ? 1 : x.end / SMALL_MOVES;
+  const large = x.name === 'step' ? Math.ceil(x.end / LARGE_MOVES) : x.end / LARGE_MOVES;
   const moves: Record<string, number> = {
-    ArrowLeft: now - 1,
-    ArrowRight: now + 1,
-    PageDown: now - Math.ceil(lastStep / 20),
-    PageUp: now + Math.ceil(lastStep / 20),
+    ArrowLeft: now - small,
+    ArrowRight: now + small,
+    PageDown: now - large,
+    PageUp: now + large,
     Home: 0,
-    End: lastStep,
+    End: x.end,
   };
+  const others = behind.map(({ label, points, raw = points }) => {
+    return `${label} ${formatMeasure(valueAt(raw, now))}`;
+  });
   return (
     <div
       className="step-slider"
       role="slider"
       tabIndex={0}
-      aria-label={`${title}: step`}
+      aria-label={`${title}: ${x.name}`}
       aria-valuemin={0}
-      aria-valuemax={lastStep}
-      aria-valuenow={Math.min(now, lastStep)}
-      aria-valuetext={`step ${now}: ${readout(now) ?? 'no data'}`}
+      aria-valuemax={x.end}
+      aria-valuenow={now}
+      aria-valuetext={`${x.text(now)}: ${[readoutAt(x, now, readout), ...others].join(' · ')}`}
       onKeyDown={(event) => {
         if (!(event.key in moves)) return;
         event.preventDefault();
-        point(Math.min(Math.max(moves[event.key], 0), lastStep));
+        point(x.snap(moves[event.key]));
       }}
       onBlur={() => point(undefined)}
     >

@@ -1,5 +1,5 @@
-// One plot. Recharts draws axes and lines; this file adds labels at the ends of the lines, marks
-// and the pointer.
+// One plot. Recharts draws axes and the current run's lines; this file adds the compared runs'
+// lines behind them, labels at the ends of the lines, marks and the crosshair.
 
 import { useRef } from 'react';
 import {
@@ -15,10 +15,15 @@ import {
 } from 'recharts';
 import type { Mark } from '../run/shown-run';
 import { useSize } from '../shared/browser';
-import { formatTick } from '../shared/format';
+import { formatMeasure, formatTick } from '../shared/format';
+import type { BackLine } from './compare';
+import { valueAt } from './compare';
+import { placeLabels, shortLabel } from './labels';
+import type { LinePoint } from './line-path';
+import { linePath } from './line-path';
 import { usePointer } from './pointer';
 import type { Axis } from './scale';
-import { stepAxis } from './scale';
+import type { XView } from './x-axis';
 
 export interface PlotSeries {
   /** The key in each row. */
@@ -33,18 +38,32 @@ export interface PlotSeries {
   /** Holds each value until the next. */
   stepped?: boolean;
   dots?: boolean;
-  /** Text at the end of the line. */
+  /** The line's name, shown with its value at its end. */
   label?: string;
+  /** The key of the label's value, if the line is smoothed. */
+  value?: string;
+}
+
+/** A stretch of steps to look at, with a word on why. */
+export interface Region {
+  from: number;
+  to: number;
+  text: string;
 }
 
 export interface PlotProps {
-  rows: readonly object[];
+  /** Each with `x`, its place on the horizontal axis. */
+  rows: readonly { x: number | null }[];
   series: readonly PlotSeries[];
-  lastStep: number;
+  /** Other runs, drawn behind. */
+  behind?: readonly BackLine[];
+  x: XView;
   axis: Axis;
   /** Formats the values of the vertical axis. */
   formatValue?: (value: number) => string;
   marks?: readonly Mark[];
+  /** Shaded. */
+  regions?: readonly Region[];
   /** Hollow triangles where something failed or was skipped; without a value, on the step axis. */
   triangles?: readonly { step: number; value?: number }[];
   /** A horizontal reference line. */
@@ -52,16 +71,21 @@ export interface PlotProps {
   compact?: boolean;
 }
 
-const LABEL_HEIGHT = 14;
 /** Width in pixels of a label's character, and of the line that leads to the label. */
 const CHARACTER = 6.8;
 const LEADER = 14;
 
+/** Characters of the widest value in a label, with the space before it. */
+const VALUE_LENGTH = 7;
+
 /** Room for the longest label. The minimum keeps the plot still while values grow. */
-function labelWidth({ series, goal }: PlotProps): number {
+function labelWidth({ series, behind = [], goal }: PlotProps): number {
+  const names = [...series, ...behind].flatMap(({ label }) =>
+    label === undefined ? [] : [shortLabel(label)],
+  );
   const longest = Math.max(
     14,
-    ...series.map((line) => line.label?.length ?? 0),
+    ...names.map((name) => name.length + VALUE_LENGTH),
     goal?.label.length ?? 0,
   );
   return Math.round(longest * CHARACTER + LEADER);
@@ -70,8 +94,8 @@ function labelWidth({ series, goal }: PlotProps): number {
 export default function Plot(props: PlotProps) {
   const frame = useRef<HTMLDivElement>(null);
   const { width, height } = useSize(frame);
-  const { rows, series, lastStep, axis, compact } = props;
-  const steps = stepAxis(lastStep, compact ? 2 : width < 480 ? 4 : 8);
+  const { rows, series, x, axis, compact } = props;
+  const along = x.axis(compact ? 2 : width < 480 ? 4 : 8);
   const margin = compact
     ? { top: 8, right: 12, bottom: 0, left: 0 }
     : { top: 16, right: labelWidth(props), bottom: 0, left: 0 };
@@ -79,7 +103,7 @@ export default function Plot(props: PlotProps) {
     <div className="plot" ref={frame}>
       {width > 0 && height > 0 && (
         <LineChart
-          data={rows as object[]}
+          data={drawable(rows, along)}
           width={width}
           height={height}
           margin={margin}
@@ -87,10 +111,11 @@ export default function Plot(props: PlotProps) {
         >
           <CartesianGrid vertical={false} stroke="var(--hairline)" />
           <XAxis
-            dataKey="step"
+            dataKey="x"
             type="number"
-            domain={steps.domain}
-            ticks={steps.ticks}
+            scale={along.scale}
+            domain={along.domain}
+            ticks={along.ticks}
             interval={0}
             height={20}
             tickSize={4}
@@ -114,6 +139,7 @@ export default function Plot(props: PlotProps) {
             tick={{ fill: 'var(--ink-soft)' }}
             allowDataOverflow
           />
+          <Behind {...props} />
           {series.map((line) => (
             <Line
               key={line.key}
@@ -135,32 +161,66 @@ export default function Plot(props: PlotProps) {
   );
 }
 
-function Overlay({ rows, series, marks = [], triangles = [], goal, compact, lastStep }: PlotProps) {
+/** Without the rows that have no place on the axis: Recharts would draw them at its start. */
+function drawable(rows: PlotProps['rows'], along: Axis): object[] {
+  return rows.filter(({ x }) => x !== null && (along.scale === 'linear' || x > 0));
+}
+
+/** Everything that lies behind the current run's lines. */
+function Behind({ behind = [], regions = [], x: view, compact }: PlotProps) {
+  const x = useXAxisScale();
+  const y = useYAxisScale();
+  const area = usePlotArea();
+  if (!x || !y || !area) return null;
+  const path = (points: readonly LinePoint[]) =>
+    linePath(
+      points,
+      (at) => x(at) as number,
+      (value) => y(value) as number,
+    );
+  return (
+    <g className="behind">
+      {regions.map(({ from, to, text }) => {
+        const left = x(view.of(from) ?? 0) as number;
+        const right = x(view.of(to) ?? view.end) as number;
+        return (
+          <g key={`${from} ${text}`}>
+            <rect
+              x={left}
+              y={area.y}
+              width={Math.max(2, right - left)}
+              height={area.height}
+              className="region"
+            />
+            {!compact && (
+              <text x={left + 4} y={area.y + area.height - 6} className="mark-label">
+                {text}
+              </text>
+            )}
+          </g>
+        );
+      })}
+      {behind.map(({ id, points, raw, colour, dash }) => (
+        <g key={id} fill="none" stroke={colour} strokeWidth={1.5}>
+          {raw && <path d={path(raw)} className="behind-line raw" />}
+          <path d={path(points)} className="behind-line" strokeDasharray={dash} />
+        </g>
+      ))}
+    </g>
+  );
+}
+
+function Overlay(props: PlotProps) {
+  const { marks = [], triangles = [], goal, compact, x: view } = props;
   const x = useXAxisScale();
   const y = useYAxisScale();
   const area = usePlotArea();
   if (!x || !y || !area) return null;
   const bottom = area.y + area.height;
-  const labels = series.flatMap((line) => {
-    const last = line.label === undefined ? undefined : lastValue(rows, line.key);
-    return last
-      ? [
-          {
-            text: line.label as string,
-            colour: line.colour,
-            x: x(last.step) as number,
-            y: y(last.value) as number,
-          },
-        ]
-      : [];
-  });
-  if (goal)
-    labels.push({
-      text: goal.label,
-      colour: goal.colour,
-      x: area.x + area.width,
-      y: y(goal.value) as number,
-    });
+  const left = (step: number) => {
+    const at = view.of(step);
+    return at === undefined ? undefined : (x(at) as number);
+  };
   return (
     <g className="overlay">
       {goal && (
@@ -174,101 +234,130 @@ function Overlay({ rows, series, marks = [], triangles = [], goal, compact, last
           strokeDasharray="6 4"
         />
       )}
-      {marks.map((mark) => (
-        <g key={`${mark.step} ${mark.text}`}>
-          <line
-            x1={x(mark.step) as number}
-            x2={x(mark.step) as number}
-            y1={area.y - 4}
-            y2={bottom}
-            stroke="var(--ink-soft)"
-            strokeDasharray="1 2"
-          />
-          {!compact && (
-            <text x={(x(mark.step) as number) + 4} y={area.y - 4} className="mark-label">
-              {mark.text}
-            </text>
-          )}
-        </g>
-      ))}
-      {triangles.map(({ step, value }) => {
-        const [left, top] = [
-          x(step) as number,
-          value === undefined ? bottom - 6 : (y(value) as number),
-        ];
-        return <path key={step} d={`M${left},${top - 5} l5,9 h-10 z`} className="triangle" />;
+      {marks.map((mark) => {
+        const at = left(mark.step);
+        return (
+          at !== undefined && (
+            <g key={`${mark.step} ${mark.text}`}>
+              <line
+                x1={at}
+                x2={at}
+                y1={area.y - 4}
+                y2={bottom}
+                stroke="var(--ink-soft)"
+                strokeDasharray="1 2"
+              />
+              {!compact && (
+                <text x={at + 4} y={area.y - 4} className="mark-label">
+                  {mark.text}
+                </text>
+              )}
+            </g>
+          )
+        );
       })}
-      {!compact &&
-        spread(labels, area.y, bottom).map((label) => (
-          <g key={label.text}>
-            <path
-              d={`M${label.x + 2},${label.from} L${label.x + 8},${label.y}`}
-              stroke={label.colour}
-              fill="none"
-            />
-            <text
-              x={label.x + 11}
-              y={label.y + 4}
-              className="end-label"
-              style={{ color: label.colour }}
-            >
-              {label.text}
-            </text>
-          </g>
-        ))}
-      <PointerLine lastStep={lastStep} />
+      {triangles.map(({ step, value }) => {
+        const at = left(step);
+        const top = value === undefined ? bottom - 6 : (y(value) as number);
+        return (
+          at !== undefined && (
+            <path key={step} d={`M${at},${top - 5} l5,9 h-10 z`} className="triangle" />
+          )
+        );
+      })}
+      {!compact && (
+        <>
+          <Labels {...props} />
+          <text x={area.x + area.width + 22} y={bottom + 15} className="axis-title">
+            {view.name}
+          </text>
+        </>
+      )}
+      <Crosshair view={view} />
     </g>
   );
 }
 
-function lastValue(
-  rows: readonly object[],
-  key: string,
-): { step: number; value: number } | undefined {
-  const row = rows.findLast(
-    (candidate) => typeof (candidate as Record<string, unknown>)[key] === 'number',
-  ) as Record<string, number> | undefined;
-  return row && { step: row.step, value: row[key] };
+/** Names and values at the lines' ends; the values are those at the crosshair while it is shown. */
+function Labels({ rows, series, behind = [], goal, x: view }: PlotProps) {
+  const at = usePointer((state) => state.x);
+  const x = useXAxisScale();
+  const y = useYAxisScale();
+  const area = usePlotArea();
+  if (!x || !y || !area) return null;
+  const lines = [
+    ...series.flatMap(({ key, value = key, label, colour }) => {
+      const points = pointsOf(rows, key);
+      return label === undefined
+        ? []
+        : [{ id: key, label, colour, points, raw: pointsOf(rows, value) }];
+    }),
+    ...behind,
+  ];
+  const ends = lines.flatMap(({ id, label, colour, points, raw = points }) => {
+    const end = points.findLast(([, value]) => value !== null);
+    if (!end) return [];
+    const measured = at !== undefined && at <= view.end ? valueAt(raw, at) : raw.at(-1)?.[1];
+    const value = measured ?? undefined;
+    const text = `${shortLabel(label)} ${formatMeasure(value)}`;
+    return [{ id, text, colour, x: x(end[0]) as number, y: y(end[1]) as number }];
+  });
+  if (goal)
+    ends.unshift({
+      id: 'goal',
+      text: goal.label,
+      colour: goal.colour,
+      x: area.x + area.width,
+      y: y(goal.value) as number,
+    });
+  const column = area.x + area.width;
+  return placeLabels(ends, area.y, area.y + area.height).map((label) => {
+    // All labels stand in one column when lines of several runs end at several places.
+    const left = behind.length > 0 ? column : label.x;
+    return (
+      <g key={label.id}>
+        <path
+          d={`M${label.x + 2},${label.from} H${left + 2} L${left + 8},${label.y}`}
+          stroke={label.colour}
+          strokeWidth={left > label.x ? 0.5 : 1}
+          fill="none"
+        />
+        <text x={left + 11} y={label.y + 4} className="end-label" style={{ color: label.colour }}>
+          {label.text}
+        </text>
+      </g>
+    );
+  });
 }
 
-/** Spreads labels inside the plot, in the order of their values, at least one line apart. */
-function spread<L extends { y: number }>(
-  labels: L[],
-  top: number,
-  bottom: number,
-): (L & { from: number })[] {
-  const sorted = labels.map((label) => ({ ...label, from: label.y })).sort((a, b) => a.y - b.y);
-  for (let index = 0; index < sorted.length; index++) {
-    const above = index === 0 ? top : sorted[index - 1].y + LABEL_HEIGHT;
-    sorted[index].y = Math.max(sorted[index].y, above);
-  }
-  for (let index = sorted.length - 1; index >= 0; index--) {
-    const below = index === sorted.length - 1 ? bottom : sorted[index + 1].y - LABEL_HEIGHT;
-    sorted[index].y = Math.min(sorted[index].y, below);
-  }
-  return sorted;
+function pointsOf(rows: PlotProps['rows'], key: string): LinePoint[] {
+  return rows.flatMap((row): LinePoint[] => {
+    const value = (row as Record<string, unknown>)[key];
+    return row.x === null ? [] : [[row.x, typeof value === 'number' ? value : null]];
+  });
 }
 
 /** A separate component, so that moving the pointer redraws only this line. */
-function PointerLine({ lastStep }: { lastStep: number }) {
-  const { step, point } = usePointer();
+function Crosshair({ view }: { view: XView }) {
+  const { x: at, point } = usePointer();
   const x = useXAxisScale();
   const inverse = useXAxisInverseScale();
   const area = usePlotArea();
   if (!x || !inverse || !area) return null;
   const move = (event: React.PointerEvent<SVGRectElement>) => {
     const offset = event.clientX - event.currentTarget.getBoundingClientRect().left;
-    const stepUnderPointer = Math.round(inverse(area.x + offset) as number);
-    point(Math.min(Math.max(stepUnderPointer, 0), lastStep));
+    point(view.snap(inverse(area.x + offset) as number));
   };
+  const left = at === undefined || at > view.end ? Number.NaN : (x(at) as number);
   return (
     <>
-      {step !== undefined && step <= lastStep && (
+      {Number.isFinite(left) && (
         <line
-          x1={x(step) as number}
-          x2={x(step) as number}
+          x1={left}
+          x2={left}
           y1={area.y}
           y2={area.y + area.height}
+          className="crosshair"
           stroke="var(--ink)"
           strokeWidth={1}
         />

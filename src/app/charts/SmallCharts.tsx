@@ -5,6 +5,7 @@ import { formatMeasure } from '../shared/format';
 import { Figure } from './Figure';
 import type { Measure } from './history';
 import { linearAxis, logAxis } from './scale';
+import type { XView } from './x-axis';
 
 /** More points would share pixels: the charts are narrow. */
 const MAX_POINTS = 200;
@@ -41,11 +42,11 @@ const CHARTS: readonly {
   },
 ];
 
-export function SmallCharts({ run }: { run: ShownRun }) {
+export function SmallCharts({ run, x }: { run: ShownRun; x: XView }) {
   return (
     <div className="small-charts">
       {CHARTS.map((chart) => (
-        <SmallChart key={chart.measure} run={run} {...chart} />
+        <SmallChart key={chart.measure} run={run} x={x} {...chart} />
       ))}
     </div>
   );
@@ -53,6 +54,7 @@ export function SmallCharts({ run }: { run: ShownRun }) {
 
 function SmallChart({
   run,
+  x,
   measure,
   title,
   unit,
@@ -61,9 +63,10 @@ function SmallChart({
   stepped,
 }: {
   run: ShownRun;
+  x: XView;
 } & (typeof CHARTS)[number]) {
   const { history, config } = run;
-  const rows = history.thin(measure, MAX_POINTS);
+  const rows = history.thin([measure], MAX_POINTS, { x: x.name });
   const values = rows.map((row) => row[measure]);
   const highest = Math.max(0, ...values.map((value) => value ?? 0));
   // A threshold far above the curve is not drawn: it would flatten the curve.
@@ -78,7 +81,7 @@ function SmallChart({
       unit={unit}
       rows={rows}
       series={[{ key: measure, colour, width: 1.5, stepped }]}
-      lastStep={config.train_steps}
+      x={x}
       now={history.lastStep}
       axis={axis === 'log' ? logAxis(values, 3) : linearAxis([...values, clip], 2, true)}
       marks={run.marks}

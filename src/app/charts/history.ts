@@ -2,6 +2,7 @@
 // has every row.
 
 import type { EvaluationRecord, StepRecord } from '../../worker/protocol';
+import { thinIndices } from './thin';
 
 export type Measure = 'loss' | 'ce' | 'kd' | 'gradNorm' | 'learningRate' | 'lossScale';
 export type SmoothMeasure = 'lossSmooth' | 'ceSmooth' | 'kdSmooth';
@@ -12,7 +13,9 @@ type Column =
   | 'applied'
   | 'appliedTotal'
   | 'skippedTotal'
-  | 'tokens';
+  | 'tokens'
+  | 'tokensTotal'
+  | 'seconds';
 
 const MEASURES: readonly Measure[] = ['loss', 'ce', 'kd', 'gradNorm', 'learningRate', 'lossScale'];
 const SMOOTH_MEASURES: readonly [SmoothMeasure, Measure][] = [
@@ -28,15 +31,24 @@ const COLUMNS: readonly Column[] = [
   'appliedTotal',
   'skippedTotal',
   'tokens',
+  'tokensTotal',
+  'seconds',
 ];
 
-/** Weight of the past in the smoothed loss; about the last five steps count. */
-const SMOOTHING = 0.8;
+/** Weight of the past in a smoothed curve; about the last five steps count. */
+export const SMOOTHING = 0.8;
 
-/** One row of a chart. A value that is not finite is null, which leaves a gap in the line. */
-export type Row = { step: number; applied: boolean } & Partial<
+/**
+ * One row of a chart. `x` is its place on the horizontal axis, null if that is unknown. A value
+ * that is not finite is null, which leaves a gap in the line.
+ */
+export type Row = { step: number; x: number | null; applied: boolean } & Partial<
   Record<Measure | SmoothMeasure, number | null>
 >;
+
+/** What the charts have along their horizontal axis, and the column that holds it. */
+const X_COLUMNS = { step: 'step', tokens: 'tokensTotal', seconds: 'seconds' } as const;
+export type XName = keyof typeof X_COLUMNS;
 
 /** The reported values of one step. */
 export type Point = { applied: boolean } & Record<Exclude<Column, 'applied'>, number>;
@@ -46,6 +58,7 @@ export class RunHistory {
   private readonly columns: Record<Column, Float64Array>;
   private start = 0;
   private count = 0;
+  private weight = SMOOTHING;
 
   /** Keeps the last `capacity` steps. */
   constructor(private readonly capacity: number) {
@@ -82,6 +95,9 @@ export class RunHistory {
       this.columns.appliedTotal[at] = record.appliedTotal;
       this.columns.skippedTotal[at] = record.skippedTotal;
       this.columns.tokens[at] = record.tokens;
+      const tokensBefore = last > 0 ? this.value('tokensTotal', last - 1) : 0;
+      this.columns.tokensTotal[at] = tokensBefore + record.tokens;
+      this.columns.seconds[at] = record.seconds ?? Number.NaN;
       for (const [smooth, measure] of SMOOTH_MEASURES)
         this.columns[smooth][at] = this.smooth(smooth, record[measure], last);
     }
@@ -115,14 +131,36 @@ export class RunHistory {
 
   /** The row of the last step kept that is not after `step`. */
   atStep(step: number): Point | undefined {
+    return this.rowAt(step, 'step');
+  }
+
+  /** The last row kept whose place on this axis is not after `x`. */
+  rowAt(x: number, name: XName): Point | undefined {
+    const column = X_COLUMNS[name];
     let low = 0;
     let high = this.count;
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (this.value('step', middle) <= step) low = middle + 1;
+      if (this.value(column, middle) <= x) low = middle + 1;
       else high = middle;
     }
     return low === 0 ? undefined : this.at(low - 1);
+  }
+
+  /**
+   * Steps, tokens or seconds of the run after `step`; undefined if the history has none. Seconds
+   * are known only if the records have them.
+   */
+  xOf(step: number, name: XName): number | undefined {
+    if (name === 'step' || step === 0) return step;
+    const row = this.atStep(step);
+    const x = row?.step === step ? row[X_COLUMNS[name]] : Number.NaN;
+    return Number.isFinite(x) ? x : undefined;
+  }
+
+  /** The place of the first row kept. */
+  firstX(name: XName): number | undefined {
+    return this.count === 0 ? undefined : this.xOf(this.value('step', 0), name);
   }
 
   /** How many of the latest steps were skipped, without an applied one among them. */
@@ -134,32 +172,27 @@ export class RunHistory {
   }
 
   /**
-   * At most `limit` rows. Each bucket of neighbouring steps keeps the rows with the lowest and the
-   * highest `by`, so that peaks stay. A skipped step and a value that is not finite count as the
-   * highest. Bucket borders do not move as rows arrive.
+   * At most `limit` rows, among them the extremes of each of the measures `by`, and of neighbours
+   * that were skipped the first. `weight` is that of the past in smoothed curves; if it is not
+   * given, they stay as they are.
    */
-  thin(by: Measure, limit: number): Row[] {
-    let bucket = 1;
-    while (Math.ceil(this.count / bucket) * Math.min(bucket, 2) > limit) bucket *= 2;
-    const rows: Row[] = [];
-    for (let from = 0; from < this.count; from += bucket) {
-      const to = Math.min(from + bucket, this.count);
-      let lowest = from;
-      let highest = from;
-      for (let index = from + 1; index < to; index++) {
-        if (this.height(by, index) < this.height(by, lowest)) lowest = index;
-        if (this.height(by, index) > this.height(by, highest)) highest = index;
-      }
-      // The newest row is always kept, or the line would end before the run does.
-      if (to === this.count && lowest !== to - 1) highest = to - 1;
-      rows.push(this.row(Math.min(lowest, highest)));
-      if (lowest !== highest) rows.push(this.row(Math.max(lowest, highest)));
-    }
-    return rows;
+  thin(
+    by: readonly Measure[],
+    limit: number,
+    { x = 'step', weight }: { x?: XName; weight?: number } = {},
+  ): Row[] {
+    if (weight !== undefined) this.smoothAll(weight);
+    const heights = by.map(
+      (measure) => (index: number) => finite(this.value(measure, index)) ?? Number.NaN,
+    );
+    if (this.hasSkipped()) heights.push((index) => 1 - this.value('applied', index));
+    return thinIndices(this.count, limit, heights).map((index) => this.row(index, x));
   }
 
   /** All steps kept as comma-separated values, one row per step. */
-  csv(columns: readonly (Measure | 'appliedTotal' | 'skippedTotal' | 'tokens')[]): string {
+  csv(
+    columns: readonly (Measure | 'appliedTotal' | 'skippedTotal' | 'tokens' | 'seconds')[],
+  ): string {
     const lines = [['step', ...columns, 'applied'].join(',')];
     for (let index = 0; index < this.count; index++) {
       const values = columns.map((name) => String(this.value(name, index)));
@@ -174,21 +207,33 @@ export class RunHistory {
     return this.columns[name][(this.start + index) % this.capacity];
   }
 
-  private height(by: Measure, index: number): number {
-    const value = this.value(by, index);
-    return this.value('applied', index) === 0 || !Number.isFinite(value) ? Infinity : value;
+  private hasSkipped(): boolean {
+    for (let index = 0; index < this.count; index++)
+      if (this.value('applied', index) === 0) return true;
+    return false;
   }
 
-  private row(index: number): Row {
+  private row(index: number, x: XName): Row {
     const row: Row = {
       step: this.value('step', index),
+      x: finite(this.value(X_COLUMNS[x], index)),
       applied: this.value('applied', index) === 1,
     };
-    for (const name of [...MEASURES, ...SMOOTH_MEASURES.map(([smooth]) => smooth)]) {
-      const value = this.value(name, index);
-      row[name] = Number.isFinite(value) ? value : null;
-    }
+    for (const name of [...MEASURES, ...SMOOTH_MEASURES.map(([smooth]) => smooth)])
+      row[name] = finite(this.value(name, index));
     return row;
+  }
+
+  /** Smooths all that is kept again, unless it is smoothed with this weight already. */
+  private smoothAll(weight: number): void {
+    if (weight === this.weight) return;
+    this.weight = weight;
+    for (const [smooth, measure] of SMOOTH_MEASURES) {
+      for (let index = 0; index < this.count; index++) {
+        const at = (this.start + index) % this.capacity;
+        this.columns[smooth][at] = this.smooth(smooth, this.columns[measure][at], index);
+      }
+    }
   }
 
   /** A value that is not finite stays as it is and does not affect later values. */
@@ -196,8 +241,10 @@ export class RunHistory {
     if (!Number.isFinite(value)) return value;
     for (let before = index - 1; before >= 0; before--) {
       const past = this.value(name, before);
-      if (Number.isFinite(past)) return SMOOTHING * past + (1 - SMOOTHING) * value;
+      if (Number.isFinite(past)) return this.weight * past + (1 - this.weight) * value;
     }
     return value;
   }
 }
+
+const finite = (value: number): number | null => (Number.isFinite(value) ? value : null);

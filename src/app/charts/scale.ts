@@ -49,6 +49,19 @@ export function logAxis(values: Iterable<number | null | undefined>, most = 5): 
   return { scale: 'log', domain: [ticks[0], ticks[ticks.length - 1]], ticks };
 }
 
+/**
+ * A logarithmic axis that begins and ends exactly at `low` and `high`, both above 0, with at most
+ * `most` round ticks in between and one at the end.
+ */
+export function logWithin(low: number, high: number, most: number): Axis {
+  if (!(low < high)) return { scale: 'log', domain: [high / 2, high], ticks: [high] };
+  const inside = MANTISSAS.map((mantissas) =>
+    logTicks(mantissas, low, high).filter((tick) => tick >= low && tick < high / 1.25),
+  );
+  const ticks = inside.find((candidate) => candidate.length <= most) ?? inside[inside.length - 1];
+  return { scale: 'log', domain: [low, high], ticks: [...ticks, high] };
+}
+
 /** The ticks from the last one at or below `low` to the first one at or above `high`. */
 function logTicks(mantissas: readonly number[], low: number, high: number): number[] {
   const all: number[] = [];

@@ -1,9 +1,11 @@
 // The Distil room: recipe, curves and samples, side by side in a wide window and stacked in a
 // narrow one.
 
+import { ChartOptions } from '../charts/ChartOptions';
 import { LossChart, PerplexityChart } from '../charts/Curves';
 import { RunHistory } from '../charts/history';
 import { SmallCharts } from '../charts/SmallCharts';
+import { useComparedRuns, useXView } from '../charts/use-compared';
 import { useMedia } from '../shared/browser';
 import { CheckDrawer } from './CheckDrawer';
 import { DownloadStudent } from './DownloadStudent';
@@ -73,20 +75,24 @@ function useDrawnRun(): ShownRun {
 
 function MainCurves() {
   const run = useDrawnRun();
+  const compared = useComparedRuns();
+  const x = useXView(run, compared);
   return (
     <section className="curves" aria-label="Curves">
       <RunCaption />
-      <LossChart run={run} />
-      <PerplexityChart run={run} />
+      <ChartOptions />
+      <LossChart run={run} compared={compared} x={x} />
+      <PerplexityChart run={run} compared={compared} x={x} />
     </section>
   );
 }
 
 function Details() {
   const run = useDrawnRun();
+  const x = useXView(run, useComparedRuns());
   return (
     <section className="details" aria-label="Details">
-      <SmallCharts run={run} />
+      <SmallCharts run={run} x={x} />
       <LogView run={run} />
       <CheckDrawer />
       <ProfileDrawer />

@@ -20,6 +20,8 @@ import type { Draft, Loading, LogEvent, Phase, ShownRun } from './shown-run';
 import { describeChanges, isActive, lockReason } from './shown-run';
 
 const MAX_EVENTS = 500;
+/** Further runs of a visit are forgotten, the oldest first. */
+const MAX_EARLIER = 8;
 /** A shorter look at another tab is not worth a notice. */
 const HIDDEN_MILLISECONDS = 10_000;
 
@@ -34,6 +36,8 @@ export interface RunState {
   linkProblems: string[];
   /** What the charts show. */
   run?: ShownRun;
+  /** Runs of this visit before the one that is shown, the latest first. */
+  earlier: readonly ShownRun[];
   /** `undefined` while it loads, `null` if there is none. */
   recording?: ShownRun | null;
   adapter?: AdapterReport;
@@ -85,6 +89,7 @@ export const INITIAL: RunState = {
   config: { ...DEFAULTS },
   drafts: {},
   linkProblems: [],
+  earlier: [],
   lastStep: 0,
   trainedMilliseconds: 0,
   announcement: '',
@@ -139,7 +144,7 @@ function reducePage(state: RunState, message: PageMessage, now: number): RunStat
         events: [],
       };
       return {
-        ...enter({ ...state, ...NO_RUN, run }, 'loading', now),
+        ...enter({ ...state, ...NO_RUN, run, earlier: withEarlier(state) }, 'loading', now),
         loading: { stage: 'device', detail: '' },
         announcement: log.LOADING,
       };
@@ -148,7 +153,8 @@ function reducePage(state: RunState, message: PageMessage, now: number): RunStat
       return { ...state, requested: message.for };
     case 'reset': {
       const run = state.recording ?? undefined;
-      return { ...enter({ ...state, run }, 'idle', now), ...NO_RUN, announcement: log.DROPPED };
+      const idle = enter({ ...state, run, earlier: withEarlier(state) }, 'idle', now);
+      return { ...idle, ...NO_RUN, announcement: log.DROPPED };
     }
     case 'recover': {
       const text = log.recovering(state.lost?.resumeStep ?? 0);
@@ -279,6 +285,13 @@ function enter(state: RunState, phase: Phase, now: number): RunState {
       trainedMilliseconds + (trainingSince === undefined ? 0 : now - trainingSince),
     trainingSince: phase === 'running' ? now : undefined,
   };
+}
+
+/** The earlier runs once the run that is shown gives way. It joins them if it measured anything. */
+function withEarlier({ run, earlier }: RunState): readonly ShownRun[] {
+  if (run?.source !== 'live') return earlier;
+  const measured = run.history.length > 0 || run.history.evaluations.length > 0;
+  return measured ? [run, ...earlier].slice(0, MAX_EARLIER) : earlier;
 }
 
 /** The state with lines added to the run's log; the oldest go when there are too many. */

@@ -64,9 +64,10 @@ export async function copyText(text: string): Promise<boolean> {
   }
 }
 
-/** Saves a CSV text as a file. */
-export function download(name: string, text: string): void {
-  const url = URL.createObjectURL(new Blob([text], { type: 'text/csv' }));
+/** Saves a file; a text is saved as CSV. */
+export function download(name: string, file: string | Blob): void {
+  const blob = typeof file === 'string' ? new Blob([file], { type: 'text/csv' }) : file;
+  const url = URL.createObjectURL(blob);
   const link = document.createElement('a');
   link.href = url;
   link.download = name;

@@ -11,6 +11,7 @@ import type {
 } from '../../worker/protocol';
 
 const STEPS = DEFAULTS.train_steps;
+export const MILLISECONDS_PER_STEP = 41;
 
 /** From 0 to 1, without a pattern that the eye would see. */
 function noise(step: number): number {
@@ -22,9 +23,9 @@ function noise(step: number): number {
 const decay = (step: number, first: number, last: number) =>
   last + (first - last) * Math.exp((-6 * step) / STEPS);
 
-function stepAt(step: number): StepRecord {
-  const ce = decay(step, 7.6, 5.1) * (0.98 + 0.04 * noise(step));
-  const kd = decay(step, 1.3, 0.45) * (0.96 + 0.08 * noise(step + 0.5));
+function stepAt(step: number, worse: number): StepRecord {
+  const ce = decay(step, 7.6, 5.1 * worse) * (0.98 + 0.04 * noise(step));
+  const kd = decay(step, 1.3, 0.45 * worse) * (0.96 + 0.08 * noise(step + 0.5));
   const { alpha, temperature, student_lr } = DEFAULTS;
   return {
     step,
@@ -38,21 +39,22 @@ function stepAt(step: number): StepRecord {
     appliedTotal: step,
     skippedTotal: 0,
     tokens: 512,
+    seconds: (step * MILLISECONDS_PER_STEP) / 1000,
   };
 }
 
 /** The records of the steps after `from`, up to `to`. */
-export const stepsBetween = (from: number, to: number): StepRecord[] =>
-  Array.from({ length: to - from }, (_, index) => stepAt(from + index + 1));
+export const stepsBetween = (from: number, to: number, worse = 1): StepRecord[] =>
+  Array.from({ length: to - from }, (_, index) => stepAt(from + index + 1, worse));
 
-export function evaluationAt(step: number): EvaluationRecord {
+export function evaluationAt(step: number, worse = 1): EvaluationRecord {
   return {
     step,
     tried: 8,
     succeeded: 8,
     failed: 0,
     tokens: 4032,
-    studentPerplexity: decay(step, 2040, 185),
+    studentPerplexity: decay(step, 2040, 185 * worse),
     teacherPerplexity: 68.9,
     kl: decay(step, 3.2, 0.9),
     agreement: 0.42 - decay(step, 0.41, 0.04),

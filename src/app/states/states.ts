@@ -13,6 +13,7 @@ import {
   ADAPTER,
   evaluationAt,
   failedEvaluationAt,
+  MILLISECONDS_PER_STEP,
   REPORT,
   statusAt,
   stepsBetween,
@@ -25,12 +26,12 @@ export interface DesignedState {
   make(): RunState;
 }
 
-const RUN = 'run-1';
+const RUN = 'run-2';
+const EARLIER = 'run-1';
 const STEPS = DEFAULTS.train_steps;
 /** Where the scenes in mid-run stand; the last evaluation is at the same step. */
 const MIDWAY = 140;
 const EVALUATION_STEPS = 20;
-const MILLISECONDS_PER_STEP = 41;
 
 function recordedRun(): ShownRun {
   const history = new RunHistory(STEPS);
@@ -73,16 +74,30 @@ const opening: RunEvent[] = [
   { type: 'evaluation', runId: RUN, record: evaluationAt(0) },
 ];
 
-/** What a run reports between two evaluations, the first at `from` and the last at `to`. */
-function trained(to: number, from = 0): RunEvent[] {
+/**
+ * What a run reports between two evaluations, the first at `from` and the last at `to`, with losses
+ * and perplexities `worse` times as large.
+ */
+function trained(to: number, from = 0, worse = 1): RunEvent[] {
   const events: RunEvent[] = [];
   for (let step = from; step < to; step += EVALUATION_STEPS) {
     const end = step + EVALUATION_STEPS;
-    events.push({ type: 'steps', runId: RUN, records: stepsBetween(step, end) });
-    events.push({ type: 'evaluation', runId: RUN, record: evaluationAt(end) });
+    events.push({ type: 'steps', runId: RUN, records: stepsBetween(step, end, worse) });
+    events.push({ type: 'evaluation', runId: RUN, record: evaluationAt(end, worse) });
     events.push(status('running', end));
   }
   return events;
+}
+
+/** A whole run before the one that is shown. */
+function earlierRun(): RunMessage[] {
+  const as = (event: RunMessage): RunMessage =>
+    'runId' in event ? { ...event, runId: EARLIER } : event;
+  return [
+    { type: 'field', name: 'alpha', text: '0.2' },
+    ...[start(), ...opening, ...trained(STEPS, 0, 1.15), status('finished', STEPS)].map(as),
+    { type: 'field', name: 'alpha', text: String(DEFAULTS.alpha) },
+  ];
 }
 
 interface Scene {
@@ -134,6 +149,10 @@ const SCENES = {
   running: {
     title: 'Running',
     messages: () => [...before(), start(), ...opening, ...trained(MIDWAY)],
+  },
+  again: {
+    title: 'Running, an earlier run behind',
+    messages: () => [...before(), ...earlierRun(), start(), ...opening, ...trained(MIDWAY)],
   },
   paused: {
     title: 'Paused',

@@ -37,10 +37,10 @@ describe('RunHistory', () => {
 
   test('thins to at most the limit, keeping both ends, the peak, and every skipped bucket', () => {
     const history = filled(10_000, (step) => ({
-      loss: step === 4321 ? 99 : 1,
+      loss: step === 4321 ? 99 : 1 + (step % 7) / 10,
       applied: step !== 7777,
     }));
-    const rows = history.thin('loss', 500);
+    const rows = history.thin(['loss'], 500);
     expect(rows.length).toBeLessThanOrEqual(500);
     expect(rows.length).toBeGreaterThan(100);
     expect(rows[0].step).toBe(1);
@@ -52,13 +52,13 @@ describe('RunHistory', () => {
   });
 
   test('keeps every step while they fit the limit', () => {
-    expect(filled(500).thin('loss', 500)).toHaveLength(500);
-    expect(filled(501).thin('loss', 500).length).toBeLessThanOrEqual(500);
+    expect(filled(500).thin(['loss'], 500)).toHaveLength(500);
+    expect(filled(501).thin(['loss'], 500).length).toBeLessThanOrEqual(500);
   });
 
   test('a loss that is not finite leaves a gap and does not affect later values', () => {
     const history = filled(4, (step) => ({ loss: step === 2 ? NaN : step }));
-    const rows = history.thin('loss', 500);
+    const rows = history.thin(['loss'], 500);
     expect(rows.map((row) => row.loss)).toEqual([1, null, 3, 4]);
     expect(rows[1].lossSmooth).toBeNull();
     expect(rows[2].lossSmooth).toBeCloseTo(0.8 * 1 + 0.2 * 3, 12);

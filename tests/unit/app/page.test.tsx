@@ -245,6 +245,38 @@ describe('a run', () => {
     expect(document.querySelectorAll('.triangle')).toHaveLength(1);
   });
 
+  test('another run keeps the earlier one behind its own, until it is unticked', () => {
+    const trains = () => {
+      act(() => store().start());
+      say({ type: 'evaluation', runId: id(), record: evaluationRecord(0) });
+      say({ type: 'steps', runId: id(), records: [stepRecord(1), stepRecord(2)] });
+      say(status('finished', 2));
+    };
+    trains();
+    const first = id().replace('-', ' ');
+    act(() => store().setField('alpha', '0.2'));
+    trains();
+    // Totals differ by alpha, so CE is drawn.
+    expect(screen.getByLabelText('Loss of the runs behind')).toHaveProperty('value', 'ce');
+    const slider = screen.getByLabelText('Loss: step');
+    fireEvent.keyDown(slider, { key: 'Home' });
+    fireEvent.keyDown(slider, { key: 'ArrowRight' });
+    const own = 'step 1: total 8.000 · CE 9.000 · KD 2.000';
+    expect(slider.getAttribute('aria-valuetext')).toBe(`${own} · ${first} 9.000`);
+    act(() => screen.getByLabelText(`${first}α 0.7`).click());
+    expect(slider.getAttribute('aria-valuetext')).toBe(own);
+  });
+
+  test('tokens along the axis: the arrow keys read the step that had seen them', async () => {
+    await running();
+    fireEvent.change(screen.getByLabelText('Horizontal axis'), { target: { value: 'tokens' } });
+    const slider = screen.getByRole('slider', { name: 'Loss: tokens' });
+    fireEvent.keyDown(slider, { key: 'Home' });
+    fireEvent.keyDown(slider, { key: 'ArrowRight' });
+    // 200 steps of 512 tokens in 200 parts.
+    expect(slider.getAttribute('aria-valuetext')).toMatch(/^512 tokens: total 8.000/);
+  });
+
   test('a finished run is compared with its start and with the teacher', async () => {
     await running();
     say({

@@ -366,3 +366,29 @@ test('the log keeps its newest lines', () => {
   expect(state.run?.events).toHaveLength(500);
   expect(state.run?.events.at(-1)?.text).toBe('600');
 });
+
+describe('earlier runs', () => {
+  const measured = (id: string): RunMessage[] => {
+    const history = new RunHistory(10);
+    history.append([stepRecord(1)]);
+    return [{ type: 'start', runId: id, history }];
+  };
+  const ids = (...messages: RunMessage[]) => stateAfter(...messages).earlier.map(({ id }) => id);
+
+  test('a run that measured something is kept when another starts, or after a reset', () => {
+    expect(ids(...measured('run-1'))).toEqual([]);
+    expect(ids(...measured('run-1'), ...measured('run-2'))).toEqual(['run-1']);
+    expect(ids(...measured('run-1'), { type: 'reset' })).toEqual(['run-1']);
+    expect(ids(...measured('run-1'), { type: 'reset' }, ...measured('run-2'))).toEqual(['run-1']);
+  });
+
+  test('a run without measurements and the recording are not kept', () => {
+    expect(ids(start, ...measured('run-2'))).toEqual([]);
+    expect(ids({ type: 'recording', run: recorded }, { type: 'reset' }, start)).toEqual([]);
+  });
+
+  test('the oldest are forgotten', () => {
+    const many = Array.from({ length: 12 }, (_, index) => measured(`run-${index + 1}`)).flat();
+    expect(ids(...many)).toEqual([11, 10, 9, 8, 7, 6, 5, 4].map((number) => `run-${number}`));
+  });
+});

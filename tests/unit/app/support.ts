@@ -2,6 +2,8 @@
 // made-up measurements.
 
 import { vi } from 'vitest';
+import { usePointer } from '../../../src/app/charts/pointer';
+import { useChartView } from '../../../src/app/charts/view';
 import { useData } from '../../../src/app/data/store';
 import { lookUps, useModels, usePlan } from '../../../src/app/models/store';
 import { useCheck } from '../../../src/app/run/check';
@@ -127,6 +129,8 @@ export function freshStore(): void {
   for (const store of [useCheck, useDownload, usePlan, useProfile, ...Object.values(lookUps)])
     store.getState().drop();
   useRun.setState(useRun.getInitialState(), true);
+  useChartView.setState(useChartView.getInitialState(), true);
+  usePointer.setState(usePointer.getInitialState(), true);
   useData.setState(useData.getInitialState(), true);
   useModels.setState(useModels.getInitialState(), true);
   FakeWorker.made = [];

@@ -1,0 +1,71 @@
+// Which runs the charts can draw behind the current one, which of them they do, and the axis that
+// all charts share.
+
+import { useEffect, useMemo } from 'react';
+import type { ShownRun } from '../run/shown-run';
+import { useRun } from '../run/store';
+import type { ComparedRun } from './compare';
+import { sameLoss } from './compare';
+import type { ComparedLoss } from './view';
+import { useChartView } from './view';
+import type { XView } from './x-axis';
+import { xView } from './x-axis';
+
+/** Of the earlier runs of a visit, so many are drawn without being asked for. */
+const SHOWN_EARLIER = 3;
+const RECORDING = 'recording';
+
+export interface Candidate extends ComparedRun {
+  shown: boolean;
+}
+
+const compared = ({ id, history, config }: ShownRun): ComparedRun => ({
+  id,
+  label: id.replace('-', ' '),
+  history,
+  config,
+});
+
+/** Every run that the current one can be compared with; none while none of one's own is shown. */
+export function useCandidates(): readonly Candidate[] {
+  const source = useRun((state) => state.run?.source);
+  const earlier = useRun((state) => state.earlier);
+  const recording = useRun((state) => state.recording);
+  const others = useChartView((view) => view.others);
+  const chosen = useChartView((view) => view.chosen);
+  const place = useChartView((view) => view.place);
+  const candidates = useMemo(() => {
+    const all: Candidate[] = [
+      ...others.map((run) => ({ ...run, shown: true })),
+      ...earlier.map((run, index) => ({ ...compared(run), shown: index < SHOWN_EARLIER })),
+    ];
+    if (source === 'live' && recording)
+      all.push({ ...compared(recording), id: RECORDING, label: RECORDING, shown: false });
+    return all.map((run) => ({ ...run, shown: chosen[run.id] ?? run.shown }));
+  }, [source, earlier, recording, others, chosen]);
+  // The oldest first, so that a run has the same colour whenever it is first seen.
+  useEffect(() => place(candidates.map(({ id }) => id).reverse()), [candidates, place]);
+  return candidates;
+}
+
+/** The runs to draw behind the current one. */
+export function useComparedRuns(): readonly ComparedRun[] {
+  const candidates = useCandidates();
+  return useMemo(() => candidates.filter(({ shown }) => shown), [candidates]);
+}
+
+/** The loss of the compared runs to draw: the total, if all of them minimise what this run does. */
+export function useComparedLoss(): ComparedLoss {
+  const compared = useComparedRuns();
+  const chosen = useChartView((view) => view.loss);
+  const config = useRun((state) => (state.run ?? state).config);
+  return chosen ?? (compared.every((run) => sameLoss(config, run.config)) ? 'loss' : 'ce');
+}
+
+/** The horizontal axis of all charts. */
+export function useXView(run: ShownRun, compared: readonly ComparedRun[]): XView {
+  const { x, logX } = useChartView();
+  const plan = { steps: run.config.train_steps, tokensPerStep: run.report?.tokensPerStep };
+  const histories = compared.map(({ history }) => history);
+  return xView(x, logX, run.history, plan, histories);
+}
