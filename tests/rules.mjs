@@ -20,10 +20,12 @@ const ROOMS = {
   model: ['kernels', 'gpu', 'tensor', 'files'],
   distill: ['model', 'kernels', 'gpu', 'tensor', 'files', 'data', 'config', 'divergences'],
   doctor: ['config'],
+  runs: ['config', 'divergences'],
   check: ['reference', 'kernels', 'gpu', 'tensor', 'divergences'],
   worker: [
     'check',
     'doctor',
+    'runs',
     'distill',
     'model',
     'kernels',
@@ -36,6 +38,7 @@ const ROOMS = {
   cli: [
     'check',
     'doctor',
+    'runs',
     'distill',
     'model',
     'kernels',
@@ -45,7 +48,7 @@ const ROOMS = {
     'data',
     'config',
   ],
-  app: ['config', 'divergences', 'doctor', 'tensor'],
+  app: ['config', 'divergences', 'doctor', 'runs', 'tensor'],
 };
 /** Single files that a room may import from rooms that are otherwise closed to it. */
 const DOORS = {
@@ -53,6 +56,8 @@ const DOORS = {
   doctor: ['src/distill/records.ts'],
   // The Bug Lab shows the kernel's source beside the code that fails.
   app: ['src/worker/protocol.ts', 'src/kernels/compare.wgsl'],
+  // A journal holds the records as a run reports them.
+  runs: ['src/distill/records.ts'],
 };
 /** Files in src/ that belong to another room than their name says. */
 const ROOM_OF_FILE = {

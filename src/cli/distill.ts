@@ -13,8 +13,9 @@ import { type Config, DEFAULTS } from '../config';
 import { decodeCorpus } from '../data/corpus';
 import { type Document, readDocuments } from '../data/documents';
 import { openGpu } from '../gpu/device';
-import { CheckpointError, type RunFacts, readCheckpoint } from './checkpoint';
+import { CheckpointError, checkpointsIn, type RunFacts, readNewest } from '../runs/checkpoint';
 import { openDawn } from './dawn';
+import { DiskStorage } from './disk-storage';
 import { explain } from './failure';
 import { applySettings, type Flags, helpText, mayChange, type Places, parseFlags } from './flags';
 import { BOOK, openModels } from './models';
@@ -28,6 +29,14 @@ const INTERRUPTED = 130;
 
 /** Flags that are valid by themselves but do not fit the output folder or its checkpoint. */
 class FlagError extends Error {}
+
+/** What to do about a checkpoint that does not serve. */
+const HINTS: Record<CheckpointError['kind'], string> = {
+  none: 'Start without --resume.',
+  damaged: 'Start without --resume, in another folder.',
+  newer: '',
+  misfit: '',
+};
 
 /** The step of the last checkpoint that this process wrote. */
 let checkpointStep = 0;
@@ -56,8 +65,9 @@ async function main(args: string[]): Promise<number> {
       say('Interrupted before the first step. Downloaded files are kept.');
       return INTERRUPTED;
     }
-    if (error instanceof FlagError || error instanceof CheckpointError)
-      return refuse(error.message);
+    if (error instanceof FlagError) return refuse(error.message);
+    if (error instanceof CheckpointError)
+      return refuse(`--output_dir ${flags.outputDir}: ${error.message} ${HINTS[error.kind]}`);
     const hint = checkpointStep > 0 ? ` ${resumeHint(flags, checkpointStep)}` : '';
     console.error(`distill: ${explain(error)}${hint}`);
     return FAILED;
@@ -70,19 +80,14 @@ function refuse(message: string): number {
 }
 
 async function distil(flags: Flags): Promise<number> {
-  const files = {
-    checkpoint: join(flags.outputDir, 'checkpoint.bin'),
-    metrics: join(flags.outputDir, 'metrics.jsonl'),
-    cache: join(flags.outputDir, 'teacher-cache.bin'),
-  };
-  const saved = flags.resume ? await readCheckpoint(files.checkpoint) : undefined;
+  const storage = new DiskStorage(flags.outputDir);
+  const saved = flags.resume ? await readNewest(storage, '', say) : undefined;
   const { config, places } = saved ? resumedRun(flags, saved.facts) : newRun(flags);
-  const existing = ['checkpoint.bin', 'model.safetensors'].find((file) =>
-    existsSync(join(flags.outputDir, file)),
-  );
+  const [checkpoint] = await checkpointsIn(storage, '');
+  const student = join(flags.outputDir, 'model.safetensors');
+  const existing = checkpoint?.name ?? (existsSync(student) ? basename(student) : undefined);
   if (!saved && existing && !flags.dryRun) {
-    const hint =
-      existing === 'checkpoint.bin' ? 'Add --resume to continue its run, or choose' : 'Choose';
+    const hint = checkpoint ? 'Add --resume to continue its run, or choose' : 'Choose';
     throw new FlagError(
       `--output_dir is ${flags.outputDir}, which has a ${existing} already. ` +
         `${hint} another folder.`,
@@ -121,7 +126,8 @@ async function distil(flags: Flags): Promise<number> {
       const outputDir = flags.outputDir;
       const done = await train({
         outputDir,
-        files,
+        storage,
+        cacheFile: join(outputDir, 'teacher-cache.bin'),
         saved,
         config,
         places,
@@ -161,10 +167,13 @@ function newRun({ settings, places }: Flags): { config: Config; places: Places }
 /** The checkpoint's settings, with those changed that a resumed run may change. */
 function resumedRun(
   flags: Flags,
-  { config: before, places }: RunFacts,
+  { config: before, places: saved }: RunFacts,
 ): { config: Config; places: Places } {
+  // This program wrote them, unless the run began on the page, which has files but no paths.
+  const places = (saved as Places | undefined) ?? flags.places;
   const [place] = flags.placeFlags;
-  if (place) throw new FlagError(`--${place} cannot change in a resumed run. Leave it out.`);
+  if (place && saved)
+    throw new FlagError(`--${place} cannot change in a resumed run. Leave it out.`);
   const result = applySettings(flags.settings, { ...DEFAULTS, ...before });
   if ('problems' in result) throw new FlagError(result.problems.join('\n'));
   const { config } = result;

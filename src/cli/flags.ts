@@ -25,14 +25,18 @@ const COMMAND_FLAGS = {
   output_dir: [
     'one',
     'FOLDER',
-    'Required. The folder for the student, metrics.jsonl and the checkpoint.',
+    'Required. The folder for the student, metrics.jsonl and the checkpoints.',
+  ],
+  resume: [
+    'none',
+    '',
+    'Continues from the last checkpoint in output_dir, with its settings and data.',
   ],
   'dry-run': [
     'none',
     '',
     'Prints the plan and what the Doctor says of it; trains and writes nothing.',
   ],
-  resume: ['none', '', 'Continues from the checkpoint in output_dir, with its settings and data.'],
   link: ['one', "'#v=1&…'", 'Takes the settings of a link from the page; other flags override it.'],
   data: ['many', 'FILE…', 'Texts to train on: .txt, .jsonl or .csv. Default: the built-in book.'],
   format: ['one', 'text|dialogue', 'How to read the data. Default: text.'],

@@ -1,7 +1,6 @@
 // One run of the command line: plans its memory, builds it, trains with metrics and checkpoints on
 // disk, and writes the student.
 
-import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
 import type { Config } from '../config';
 import type { Document } from '../data/documents';
@@ -13,11 +12,20 @@ import { Doctor } from '../doctor/doctor';
 import type { Verdict } from '../doctor/examine';
 import type { Gpu } from '../gpu/device';
 import { formatLink } from '../link';
+import {
+  type Checkpoint,
+  CheckpointError,
+  compareFacts,
+  dataHash,
+  type RunFacts,
+  writeCheckpoint,
+} from '../runs/checkpoint';
+import { JournalWriter } from '../runs/journal';
+import type { RunStorage } from '../runs/storage';
 import { openCacheStorage } from './cache-storage';
-import { CheckpointError, type RunFacts, type readCheckpoint, writeCheckpoint } from './checkpoint';
 import type { Places } from './flags';
-import { Metrics } from './metrics';
 import { BOOK, type OpenModels } from './models';
+import { storyOf, whyUseless } from './outcome';
 import { planLines, planRun } from './plan';
 import { evaluationLine, figure, Pace, stepLine, verdictLines } from './progress';
 import { writeFolder } from './student-folder';
@@ -27,8 +35,10 @@ const LINE_MILLISECONDS = 5000;
 
 export interface TrainOptions {
   outputDir: string;
-  files: { checkpoint: string; metrics: string; cache: string };
-  saved: Awaited<ReturnType<typeof readCheckpoint>> | undefined;
+  /** Of outputDir. */
+  storage: RunStorage;
+  cacheFile: string;
+  saved: Checkpoint | undefined;
   config: Config;
   places: Places;
   gpu: Gpu;
@@ -49,7 +59,7 @@ export interface TrainResult {
 }
 
 export async function train(options: TrainOptions): Promise<TrainResult> {
-  const { outputDir, files, saved, config, places, gpu, models, signal, say } = options;
+  const { outputDir, storage, saved, config, places, gpu, models, signal, say } = options;
   const { teacher, tokenizer, source } = models;
   const { dtype, student, documents, planned } = await planRun(options);
   const facts: RunFacts = {
@@ -58,7 +68,8 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     student: student.config,
     dtype,
     adapter: gpu.adapter.name,
-    data: fingerprint(documents),
+    engine: teacher.engine.name,
+    data: await dataHash(documents),
   };
   if (saved) checkSame(saved.facts, facts, say);
 
@@ -66,11 +77,11 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
 
   const { batch_size, max_length, gradient_accumulation, train_steps } = config;
   const pace = new Pace(batch_size * max_length * gradient_accumulation, train_steps);
-  const metrics = new Metrics(files.metrics);
+  const journal = new JournalWriter(storage, '');
   let doctor: Doctor | undefined;
   const report = (step: number, verdicts: readonly Verdict[]) => {
     for (const verdict of verdicts) {
-      metrics.verdict(step, verdict);
+      journal.verdict(step, verdict);
       for (const line of verdictLines(verdict)) say(line);
     }
   };
@@ -87,7 +98,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
       makeTeacher: teacher.make,
       signal,
       cache: {
-        open: () => openCacheStorage(files.cache),
+        open: () => openCacheStorage(options.cacheFile),
         teacher: inEngine(source.label, teacher.engine),
         note: say,
       },
@@ -102,14 +113,14 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
           say(`${detail[0].toUpperCase()}${detail.slice(1)}`);
         },
         record: (record) => {
-          metrics.step(record);
+          journal.step(record);
           report(record.step, doctor?.step(record) ?? []);
           pace.tick(performance.now());
         },
         evaluation: (record) => {
-          metrics.evaluation(record);
+          journal.evaluation(record);
           printed = performance.now();
-          say(evaluationLine(record, metrics.lastStep, pace.at(record.step)));
+          say(evaluationLine(record, journal.lastStep, pace.at(record.step)));
           if (record.step === 0) pace.tick(performance.now());
           if (record.firstError && !failureShown) {
             say(`The first failed batch: ${record.firstError}`);
@@ -126,7 +137,6 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   const engine = run.teacherEngine;
   if (engine) say(`Both engines were tried. The teacher runs in ${engine.name}: ${engine.reason}.`);
   const settings = {
-    version: 1,
     time: new Date().toISOString(),
     link: `#${formatLink(config)}`,
     config,
@@ -135,9 +145,9 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     dtype,
     student: student.config,
   };
-  if (saved) metrics.resume(saved.snapshot.step, settings);
-  else metrics.begin(settings);
-  metrics.memory(planned, gpu.memory.totals());
+  const before = saved && (await journal.resume(saved.snapshot.step, settings));
+  if (!before) await journal.begin(settings);
+  journal.memory(planned, gpu.memory.totals());
   doctor = new Doctor(config, {
     dtype: dtype === 'f16' ? 'float16' : 'float32',
     studentParameters: run.studentParameters,
@@ -145,30 +155,33 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     data: run.dataFacts,
     plannedMemory: planned,
   });
-  for (const record of metrics.before.steps) doctor.step(record);
-  for (const record of metrics.before.evaluations) doctor.evaluation(record);
+  for (const record of before?.steps ?? []) doctor.step(record);
+  for (const record of before?.evaluations ?? []) doctor.evaluation(record);
   report(run.step, doctor.verdicts);
-  const first = run.step;
+  const first = { step: run.step, applied: journal.lastStep?.appliedTotal ?? 0 };
   say(
     `${count(run.studentParameters)} parameters learn from ${source.label} on ` +
       `${count(run.trainTokens)} tokens, ${count(run.heldOutTokens)} held out.` +
-      (first > 0 ? ` Continuing from step ${first}.` : ''),
+      (first.step > 0 ? ` Continuing from step ${first.step}.` : ''),
   );
 
   if (saved) pace.tick(performance.now());
   const save = async (snapshot: Snapshot) => {
-    await writeCheckpoint(files.checkpoint, facts, snapshot);
+    // The checkpoint must not be ahead of the records.
+    await journal.flush();
+    await writeCheckpoint(storage, '', facts, snapshot);
     options.onCheckpoint(snapshot.step);
   };
   let lastSaved = run.snapshot;
   while (!run.done && !signal.aborted) {
     await run.advance();
+    journal.check();
     if (run.snapshot && run.snapshot !== lastSaved) {
       lastSaved = run.snapshot;
       // Step 0 is before training: nothing to save yet.
       if (lastSaved.step > 0) await save(lastSaved);
     }
-    const { lastStep } = metrics;
+    const { lastStep } = journal;
     if (lastStep && performance.now() - printed > LINE_MILLISECONDS) {
       printed = performance.now();
       say(stepLine(lastStep, pace.at(lastStep.step)));
@@ -176,7 +189,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   }
   await run.drain();
   if (!run.done) {
-    if (run.step > first) await save(await run.save());
+    if (run.step > first.step) await save(await run.save());
     return { interrupted: run.step };
   }
   const { data } = places;
@@ -184,6 +197,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     name: data.map((path) => basename(path)).join(', ') || BOOK,
     own: data.length > 0,
   };
+  const story = storyOf(await journal.read());
   const exported = () =>
     exportStudent({
       run,
@@ -191,29 +205,25 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
       corpus,
       adapter: gpu.adapter,
       dtype: 'float32',
-      story: metrics.story(),
+      story,
       signal,
     });
-  const result = await finish(outputDir, metrics, exported, say);
+  const result = await finish(outputDir, { journal, first }, exported, say);
   say(`Doctor: ${doctor.line}`);
   for (const verdict of doctor.verdicts.slice(1)) say(verdictLines(verdict)[0]);
   return result;
 }
 
-/** Writes the student, unless no step changed it, and checks the last evaluation. */
+/** Writes the student, unless it is of no use, and checks the last evaluation. */
 async function finish(
   folder: string,
-  { lastStep, lastEvaluation }: Metrics,
+  { journal, first }: { journal: JournalWriter; first: { step: number; applied: number } },
   take: () => ReturnType<typeof exportStudent>,
   say: TrainOptions['say'],
 ): Promise<TrainResult> {
-  if (!lastStep?.appliedTotal) {
-    const failure =
-      'no step changed the student: each was skipped, because its gradient was not finite or it ' +
-      'had no valid target. Nothing is exported. ' +
-      'Use a smaller --student_lr or --model_dtype float32.';
-    return { failure };
-  }
+  const { lastStep, lastEvaluation } = journal;
+  const broken = whyUseless(first, lastStep, lastEvaluation);
+  if (broken) return { failure: broken };
   const written = await writeFolder(folder, (await take()).files);
   say(`Wrote ${written.join(', ')} to ${folder}.`);
   const sample = lastEvaluation?.sample;
@@ -241,20 +251,17 @@ async function finish(
  * A resumed run needs the same student and data. Another adapter is allowed but changes the bits.
  */
 function checkSame(before: RunFacts, now: RunFacts, say: TrainOptions['say']): void {
-  if (before.data !== now.data) {
+  const { refused, bits } = compareFacts(before, now);
+  if (refused.length > 0) {
     throw new CheckpointError(
-      'The data or the tokenizer changed since the checkpoint. Restore them, or start a new run.',
+      'misfit',
+      `The checkpoint does not fit: ${refused.join(', and ')}. ` +
+        'Restore what changed, or start a new run.',
     );
   }
-  if (JSON.stringify(before.student) !== JSON.stringify(now.student)) {
-    throw new CheckpointError(
-      'The student’s sizes changed since the checkpoint. Restore its folder, or start a new run.',
-    );
-  }
-  if (before.adapter !== now.adapter || before.dtype !== now.dtype) {
+  if (bits.length > 0) {
     say(
-      `The checkpoint was made on ${before.adapter} in ${before.dtype}. ` +
-        'The run continues, but with different bits.',
+      `The checkpoint was made ${bits.join(' and ')}. The run continues, but with different bits.`,
     );
   }
 }
@@ -263,9 +270,3 @@ const total = (memory: Partial<Record<string, number>>) =>
   Object.values(memory).reduce<number>((sum, bytes = 0) => sum + bytes, 0);
 
 const count = (value: number) => value.toLocaleString('en-US');
-
-function fingerprint(documents: readonly Uint32Array[]): string {
-  const hash = createHash('sha256');
-  for (const ids of documents) hash.update(`${ids.length} `).update(ids);
-  return hash.digest('hex');
-}

@@ -117,7 +117,7 @@ test('invalid flags exit with 2 before anything is written', async () => {
       '--temperature is 99. It must be a number from 0.25 to 16.',
   );
   expect((await distil('none', '--resume')).output).toContain(
-    'checkpoint.bin does not exist, so there is nothing to resume.',
+    'There is no checkpoint, so there is nothing to resume. Start without --resume.',
   );
   expect(() => metricsOf('none')).toThrow('ENOENT');
 });
@@ -174,6 +174,22 @@ test('a dry run says what can be known, and writes nothing', async () => {
   expect(output).toMatch(/At least \d\d:\d\d: [\d.]+ TFLOP/);
   expect(output).toContain('A learning rate of 5.0e-6 is low for a new student');
   expect(() => metricsOf('dry')).toThrow('ENOENT');
+});
+
+test('a checkpoint with one flipped bit is refused, and the one before it serves', async () => {
+  const path = join(out('halves'), 'checkpoint-24.bin');
+  const bytes = readFileSync(path);
+  bytes[bytes.length >> 1] ^= 64;
+  writeFileSync(path, bytes);
+  rmSync(join(out('halves'), 'model.safetensors'));
+  const { code, output } = await finished(
+    spawn(process.execPath, [PROGRAM, '--output_dir', out('halves'), '--resume']),
+  );
+  expect([code, output]).toEqual([0, expect.stringContaining('Continuing from step 16.')]);
+  expect(output).toMatch(
+    /checkpoint-24\.bin is damaged: the \w+ \w+ do not match their checksum\./,
+  );
+  expect(studentOf('halves').equals(studentOf('straight'))).toBe(true);
 });
 
 test('the metrics begin with the settings, and the planned memory is what was measured', () => {

@@ -1,12 +1,9 @@
 // A second family of models (tests/tiny-family) goes through the engine's code: it trains,
 // evaluates, samples, is saved and loaded. Only one row of the table of families names it.
 
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import * as native from 'onnxruntime-native';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { readCheckpoint, writeCheckpoint } from '../../src/cli/checkpoint';
 import { type Config, DEFAULTS } from '../../src/config';
 import { exportName, studentFiles } from '../../src/distill/export/export';
 import type { EvaluationRecord, StepRecord } from '../../src/distill/records';
@@ -22,6 +19,8 @@ import { FAMILIES, parseConfig } from '../../src/model/families';
 import { initialWeights } from '../../src/model/parameters';
 import { saveWeights } from '../../src/model/weights';
 import * as reference from '../../src/reference';
+import { readNewest, writeCheckpoint } from '../../src/runs/checkpoint';
+import { MemoryStorage } from '../../src/runs/memory-storage';
 import { Random } from '../../src/tensor/random';
 import type { TinyConfig } from '../tiny-family/config';
 import { TINY_FAMILY, tiny } from '../tiny-family/tiny';
@@ -250,27 +249,25 @@ it('the profile groups the dispatches of all layers', async () => {
 });
 
 it('a run that is resumed from a checkpoint has the same bits', async () => {
-  const path = join(await mkdtemp(join(tmpdir(), 'stillhouse-families-')), 'checkpoint.bin');
+  const storage = new MemoryStorage();
   const first = await begin();
   while (first.run.step < 10) await first.run.advance();
   const facts = {
     config: CONFIG,
-    places: {} as never,
     student: first.run.student.config,
     dtype: first.run.dtype,
     adapter: gpu.adapter.name,
     data: '',
   };
-  await writeCheckpoint(path, facts, await first.run.save());
+  await writeCheckpoint(storage, '', facts, await first.run.save());
   await first.run.destroy();
-  const { facts: read, snapshot } = await readCheckpoint(path);
+  const { facts: read, snapshot } = await readNewest(storage, '', expect.fail);
   expect(parseConfig(read.student).config).toEqual(run.student.config);
   const second = await begin(snapshot);
   while (!second.run.done) await second.run.advance();
   await second.run.drain();
   expect(second.records.map(({ loss }) => loss)).toEqual(records.slice(10).map(({ loss }) => loss));
   await second.run.destroy();
-  await rm(path);
 });
 
 it('the exported folder gives the student’s logits, in our kernels and onnxruntime', async () => {

@@ -1,0 +1,281 @@
+// What a run reports, in `metrics.jsonl`: one JSON object per line, first the settings, then every
+// step, evaluation and change in the order in which they came. The file only grows, except that a
+// resumed run drops the lines after its checkpoint. JSON has no NaN, so NaN is written as null.
+
+import type { Config, LiveChanges } from '../config';
+import type { EvaluationRecord, StepRecord } from '../distill/records';
+import { CheckpointError } from './checkpoint';
+import type { RunStorage } from './storage';
+
+const JOURNAL = 'metrics.jsonl';
+/** Version 1 lacked what says where the models and the data come from. */
+const VERSION = 2;
+
+/** A model as it was when the run started. */
+export interface ModelIdentity {
+  /** As the setting names it. */
+  reference: string;
+  /** Of its config.json and tokenizer.json, in hex. */
+  sha256?: string;
+}
+
+/** What a run is: the first line. Fields that version 1 lacks are optional. */
+export interface RunSettings {
+  version: number;
+  /** ISO date of the start. */
+  time: string;
+  link: string;
+  config: Config;
+  /** Where the command line found models and texts. */
+  places?: object;
+  adapter: { name: string };
+  dtype: 'f16' | 'f32';
+  /** The student's config, as its family has it. */
+  student: object;
+  /** Names the run; its memorable name follows from it. */
+  id?: string;
+  models?: { teacher: ModelIdentity; student?: ModelIdentity };
+  /** `sha256` is of all tokens. `own`: the user's, not the built-in book. */
+  data?: { name: string; own: boolean; sha256: string };
+  /** What ran the teacher. */
+  engine?: string;
+}
+
+/** Live settings changed before this step. */
+export interface Change {
+  step: number;
+  changes: LiveChanges;
+}
+
+/** A line of the log that the numbers do not tell. */
+export interface Note {
+  step: number;
+  text: string;
+}
+
+/** How long the run has trained, and how fast it is. */
+export interface Timing {
+  step: number;
+  /** Trained so far, without pauses, over all sessions. */
+  seconds: number;
+  tokensPerSecond: number;
+}
+
+/** A run's journal, read. */
+export interface Journal {
+  settings?: RunSettings;
+  steps: StepRecord[];
+  evaluations: EvaluationRecord[];
+  changes: Change[];
+  notes: Note[];
+  timings: Timing[];
+  /** When it was continued, and after which step. */
+  resumed: { step: number; time: string }[];
+  /** Lines that cannot be read, counted from 1. */
+  damaged: number[];
+}
+
+type Line = { type: string; step?: number } & Record<string, unknown>;
+
+/**
+ * Reads the text of a journal. An unfinished last line is the mark of a killed run and left out; so
+ * are damaged lines, which are listed. Where a step comes again, the later one counts.
+ */
+export function parseJournal(text: string): Journal {
+  const journal: Journal = {
+    steps: [],
+    evaluations: [],
+    changes: [],
+    notes: [],
+    timings: [],
+    resumed: [],
+    damaged: [],
+  };
+  for (const { line, number } of linesOf(text)) {
+    const record = parseLine(line);
+    if (!record) {
+      journal.damaged.push(number);
+      continue;
+    }
+    const { type, ...rest } = record;
+    switch (type) {
+      case 'config':
+        journal.settings ??= rest as unknown as RunSettings;
+        break;
+      case 'step':
+        journal.steps.push(withNaN(rest) as StepRecord);
+        break;
+      case 'evaluation':
+        journal.evaluations.push(withNaN(rest) as EvaluationRecord);
+        break;
+      case 'changed':
+        journal.changes.push(rest as unknown as Change);
+        break;
+      case 'note':
+        journal.notes.push(rest as unknown as Note);
+        break;
+      case 'timing':
+        journal.timings.push(rest as unknown as Timing);
+        break;
+      case 'resumed':
+        journal.resumed.push({ step: Number(rest.step), time: String(rest.time) });
+        break;
+    }
+  }
+  return journal;
+}
+
+/** Complete lines, counted from 1. */
+function* linesOf(text: string): Iterable<{ line: string; number: number }> {
+  for (const [i, line] of text.split('\n').slice(0, -1).entries())
+    if (line !== '') yield { line, number: i + 1 };
+}
+
+/** Undefined if it is not a JSON object with a type. */
+function parseLine(line: string): Line | undefined {
+  try {
+    const record = JSON.parse(line);
+    return typeof record?.type === 'string' ? record : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function withNaN(record: object): object {
+  return Object.fromEntries(
+    Object.entries(record).map(([name, value]) => [name, value === null ? Number.NaN : value]),
+  );
+}
+
+/**
+ * Writes a journal. What it is told is appended in order and in the background; `flush` waits for
+ * it, and throws what went wrong.
+ */
+export class JournalWriter {
+  /** The latest of each, including those of a run that is resumed. */
+  lastStep: StepRecord | undefined;
+  lastEvaluation: EvaluationRecord | undefined;
+  readonly #path: string;
+  #waiting: string[] = [];
+  #writing: Promise<void> | undefined;
+  #failure: unknown;
+
+  /** @param folder '' for the storage's root */
+  constructor(
+    private readonly storage: RunStorage,
+    folder: string,
+  ) {
+    this.#path = folder === '' ? JOURNAL : `${folder}/${JOURNAL}`;
+  }
+
+  /** Starts a new file. */
+  async begin(settings: Omit<RunSettings, 'version'>): Promise<void> {
+    await this.storage.write(this.#path, [
+      encode([asLine('config', { version: VERSION, ...settings })]),
+    ]);
+  }
+
+  /**
+   * Continues after the checkpoint's `step`. Later lines are removed: their steps run again.
+   * @returns what came before
+   * @throws CheckpointError for a damaged line
+   */
+  async resume(step: number, settings: Omit<RunSettings, 'version'>): Promise<Journal> {
+    const remaining: string[] = [];
+    for (const { line, number } of linesOf(await this.#text())) {
+      const record = parseLine(line);
+      if (!record) throw damaged(number);
+      if ((record.step ?? 0) > step) continue;
+      remaining.push(line);
+    }
+    const before = parseJournal(remaining.map((line) => `${line}\n`).join(''));
+    this.lastStep = before.steps.at(-1);
+    this.lastEvaluation = before.evaluations.at(-1);
+    remaining.push(asLine('resumed', { step, version: VERSION, ...settings }));
+    await this.storage.close(this.#path.slice(0, -JOURNAL.length - 1));
+    await this.storage.write(this.#path, [encode(remaining)]);
+    return before;
+  }
+
+  step(record: StepRecord): void {
+    this.lastStep = record;
+    this.#add('step', record);
+  }
+
+  evaluation(record: EvaluationRecord): void {
+    this.lastEvaluation = record;
+    this.#add('evaluation', record);
+  }
+
+  changed(change: Change): void {
+    this.#add('changed', change);
+  }
+
+  note(note: Note): void {
+    this.#add('note', note);
+  }
+
+  timing(timing: Timing): void {
+    this.#add('timing', timing);
+  }
+
+  /** What the Doctor found after `step`. */
+  verdict(step: number, verdict: object): void {
+    this.#add('verdict', Object.assign({ step }, verdict));
+  }
+
+  /** GPU memory by purpose, in bytes: planned before the run, and measured once it is built. */
+  memory(planned: object, measured: object): void {
+    this.#add('memory', { planned, measured });
+  }
+
+  /** Waits until all is written, and durable. @throws the storage's error */
+  async flush(): Promise<void> {
+    while (this.#writing) await this.#writing;
+    if (this.#failure) throw this.#failure;
+    await this.storage.flush(this.#path);
+  }
+
+  /** @throws the storage's error, if what was told so far could not be written */
+  check(): void {
+    if (this.#failure) throw this.#failure;
+  }
+
+  /** What is written so far. @throws CheckpointError for a damaged line */
+  async read(): Promise<Journal> {
+    await this.flush();
+    const journal = parseJournal(await this.#text());
+    if (journal.damaged.length > 0) throw damaged(journal.damaged[0]);
+    return journal;
+  }
+
+  async #text(): Promise<string> {
+    return new TextDecoder().decode(await this.storage.read(this.#path));
+  }
+
+  #add(type: string, record: object): void {
+    this.#waiting.push(asLine(type, record));
+    this.#writing ??= this.#write();
+  }
+
+  async #write(): Promise<void> {
+    try {
+      while (this.#waiting.length > 0)
+        await this.storage.append(this.#path, encode(this.#waiting.splice(0)));
+    } catch (error) {
+      this.#failure ??= error;
+    }
+    this.#writing = undefined;
+  }
+}
+
+const asLine = (type: string, record: object) => JSON.stringify({ type, ...record });
+
+const encode = (lines: readonly string[]) =>
+  new TextEncoder().encode(lines.map((line) => `${line}\n`).join(''));
+
+const damaged = (line: number) =>
+  new CheckpointError(
+    'damaged',
+    `${JOURNAL}: line ${line} is not JSON. Move the file away to continue without it.`,
+  );
