@@ -89,7 +89,7 @@ test('the app may import only the protocol of the worker', () => {
   expect(problems).toHaveLength(1);
   expect(problems[0]).toContain(
     'src/app/store.ts:1: app imports src/worker/worker.ts. app may import config, divergences, ' +
-      'doctor, tensor, src/worker/protocol.ts, src/kernels/compare.wgsl.',
+      'doctor, runs, tensor, src/worker/protocol.ts, src/kernels/compare.wgsl.',
   );
 });
 
