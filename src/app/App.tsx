@@ -13,6 +13,10 @@ const BugLab = lazy(() =>
   import('./bug/BugLab').then(({ BugLab: room }) => ({ default: room }), missing),
 );
 
+const Runs = lazy(() =>
+  import('./runs/Runs').then(({ Runs: room }) => ({ default: room }), missing),
+);
+
 /** In the place of a room whose script did not arrive. */
 function missing() {
   return { default: NotLoaded };
@@ -27,7 +31,7 @@ export function App() {
         <Distil />
       ) : (
         <Suspense fallback={<p className="room-note">The lab is loading.</p>}>
-          {room === 'strideLab' ? <StrideLab /> : <BugLab />}
+          {room === 'strideLab' ? <StrideLab /> : room === 'bugLab' ? <BugLab /> : <Runs />}
         </Suspense>
       )}
     </div>

@@ -4,6 +4,7 @@
 import { createRoot } from 'react-dom/client';
 import { App } from './App';
 import { useRun } from './run/store';
+import { useRuns } from './runs/store';
 import { followAddress } from './shared/address';
 import './shared/base.css';
 import './shared/layout.css';
@@ -23,11 +24,18 @@ if (new URLSearchParams(location.search).has('states')) {
 
 function showPage(): void {
   followAddress();
-  document.addEventListener('visibilitychange', () => useRun.getState().setHidden(document.hidden));
+  document.addEventListener('visibilitychange', () => {
+    useRun.getState().setHidden(document.hidden);
+    if (document.hidden) useRun.getState().keep();
+  });
+  addEventListener('pagehide', () => useRun.getState().keep());
   root.render(<App />);
   void useRun.getState().showRecording(new URL('recorded/default.json', document.baseURI).href);
 
   // The worker is large: it may come once the page stands.
   const whenIdle = window.requestIdleCallback ?? ((task: () => void) => setTimeout(task, 500));
-  whenIdle(() => void useRun.getState().probe());
+  whenIdle(() => {
+    void useRun.getState().probe();
+    useRuns.getState().refresh();
+  });
 }

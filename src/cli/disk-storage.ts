@@ -54,6 +54,7 @@ export class DiskStorage implements RunStorage {
   }
 
   async write(path: string, chunks: readonly Uint8Array<ArrayBuffer>[]): Promise<void> {
+    await this.close(path);
     const whole = join(this.root, path);
     await mkdir(dirname(whole), { recursive: true });
     const file = await open(aside(whole), 'w');
@@ -68,12 +69,13 @@ export class DiskStorage implements RunStorage {
   }
 
   async remove(path: string): Promise<void> {
+    await this.close(path);
     await rm(join(this.root, path), { recursive: true, force: true });
   }
 
   async close(folder: string): Promise<void> {
     for (const [path, file] of this.#open) {
-      if (folder !== '' && !path.startsWith(`${folder}/`)) continue;
+      if (folder !== '' && path !== folder && !path.startsWith(`${folder}/`)) continue;
       this.#open.delete(path);
       await file.close();
     }

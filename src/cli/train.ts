@@ -208,6 +208,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
       story,
       signal,
     });
+  await storage.close('');
   const result = await finish(outputDir, { journal, first }, exported, say);
   say(`Doctor: ${doctor.line}`);
   for (const verdict of doctor.verdicts.slice(1)) say(verdictLines(verdict)[0]);

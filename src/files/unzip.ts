@@ -63,6 +63,15 @@ export function zipSource(
   return folderSource(name, folder, onProgress, signal);
 }
 
+/**
+ * Every file of a .zip, by its path. Each is read, and its CRC-32 checked, when it is called for.
+ * @throws ModelFileError
+ */
+export async function zipFiles(name: string, zip: Blob): Promise<Map<string, () => Promise<Blob>>> {
+  const entries = (await readDirectory(name, zip)).filter((entry) => !entry.name.endsWith('/'));
+  return new Map(entries.map((entry) => [entry.name, () => unpack(name, zip, entry)]));
+}
+
 const refuse = (zip: string, what: string) =>
   new ModelFileError('model', `${zip}: ${what}. Pack the folder again, or drop the folder itself.`);
 

@@ -7,9 +7,9 @@ import type { EvaluationRecord, StepRecord } from '../distill/records';
 import { CheckpointError } from './checkpoint';
 import type { RunStorage } from './storage';
 
-const JOURNAL = 'metrics.jsonl';
+export const JOURNAL = 'metrics.jsonl';
 /** Version 1 lacked what says where the models and the data come from. */
-const VERSION = 2;
+export const VERSION = 2;
 
 /** A model as it was when the run started. */
 export interface ModelIdentity {
@@ -37,6 +37,8 @@ export interface RunSettings {
   models?: { teacher: ModelIdentity; student?: ModelIdentity };
   /** `sha256` is of all tokens. `own`: the user's, not the built-in book. */
   data?: { name: string; own: boolean; sha256: string };
+  /** The user's texts in the run's folder, `text-0` and so on, and how they are read. */
+  texts?: { names: string[]; reading: object };
   /** What ran the teacher. */
   engine?: string;
 }
@@ -53,12 +55,11 @@ export interface Note {
   text: string;
 }
 
-/** How long the run has trained, and how fast it is. */
+/** How long the run has trained. */
 export interface Timing {
   step: number;
   /** Trained so far, without pauses, over all sessions. */
   seconds: number;
-  tokensPerSecond: number;
 }
 
 /** A run's journal, read. */
@@ -170,6 +171,7 @@ export class JournalWriter {
 
   /** Starts a new file. */
   async begin(settings: Omit<RunSettings, 'version'>): Promise<void> {
+    await this.#letGo();
     await this.storage.write(this.#path, [
       encode([asLine('config', { version: VERSION, ...settings })]),
     ]);
@@ -192,7 +194,7 @@ export class JournalWriter {
     this.lastStep = before.steps.at(-1);
     this.lastEvaluation = before.evaluations.at(-1);
     remaining.push(asLine('resumed', { step, version: VERSION, ...settings }));
-    await this.storage.close(this.#path.slice(0, -JOURNAL.length - 1));
+    await this.#letGo();
     await this.storage.write(this.#path, [encode(remaining)]);
     return before;
   }
@@ -247,6 +249,12 @@ export class JournalWriter {
     const journal = parseJournal(await this.#text());
     if (journal.damaged.length > 0) throw damaged(journal.damaged[0]);
     return journal;
+  }
+
+  /** The file is about to be replaced. */
+  async #letGo(): Promise<void> {
+    while (this.#writing) await this.#writing;
+    await this.storage.close(this.#path);
   }
 
   async #text(): Promise<string> {

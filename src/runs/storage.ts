@@ -26,8 +26,8 @@ export interface RunStorage {
   write(path: string, chunks: readonly Uint8Array<ArrayBuffer>[]): Promise<void>;
   /** Removes a file, or a folder with all that is in it. Nothing happens if there is none. */
   remove(path: string): Promise<void>;
-  /** Lets go of a folder's files, which appending keeps open. */
-  close(folder: string): Promise<void>;
+  /** Lets go of a file, or of a folder's files, which appending keeps open. */
+  close(path: string): Promise<void>;
 }
 
 /** full: no room. busy: another tab has the file open. */

@@ -6,6 +6,8 @@ import { CacheError } from '../distill/teacher/cache-file';
 import { ModelFileError } from '../files/download';
 import { ExportError } from '../files/pieces';
 import { GpuError } from '../gpu/device';
+import { CheckpointError } from '../runs/checkpoint';
+import { StorageError } from '../runs/storage';
 import { LayoutError } from '../tensor/layout';
 import type { Failure } from './protocol';
 
@@ -19,6 +21,11 @@ export class FailureError extends Error {
 /** A run is using the GPU. `hint` says how to free it. */
 export const busy = (operation: string, message: string, hint: string) =>
   new FailureError({ operation, message, hint, kind: 'internal' });
+
+const STORAGE_HINTS: Record<StorageError['kind'], string> = {
+  full: 'Delete runs, or free space on this machine.',
+  busy: 'Close the other tab, then try again.',
+};
 
 /** An error as the page shows it. Keeps the message and the stack. */
 export function describe(operation: string, error: unknown): Failure {
@@ -34,6 +41,9 @@ export function describe(operation: string, error: unknown): Failure {
     return { operation: 'load the model', message, kind: error.kind, stack };
   if (error instanceof CacheError)
     return { operation: 'use the teacher’s cache', message, kind: 'limits', stack };
+  if (error instanceof CheckpointError) return { operation, message, kind: 'model', stack };
+  if (error instanceof StorageError)
+    return { operation, message, hint: STORAGE_HINTS[error.kind], kind: 'limits', stack };
   if (error instanceof ExportError) return { operation, message, kind: 'model', stack };
   if (error instanceof LayoutError) {
     const hint = 'Set the loss path to strided or reshape, or the batch size to 1.';

@@ -23,6 +23,12 @@ const OPERATIONS: Record<RequestName, string> = {
   plan: 'plan the memory',
   export: 'export the student',
   profile: 'measure a step',
+  runs: 'list the runs',
+  run: 'read the run',
+  'label-run': 'change the run’s label',
+  'keep-runs': 'choose how much is kept',
+  'save-run': 'save the run',
+  'open-run': 'open the run’s file',
   'bug-lab': 'run the experiment',
 };
 

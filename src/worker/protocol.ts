@@ -13,6 +13,8 @@ import type { ProfileReport } from '../distill/profile/profile';
 import type { EvaluationRecord, StepRecord } from '../distill/records';
 import type { CacheReport, RunStage } from '../distill/run';
 import type { EngineChoice } from '../distill/teacher/teacher';
+import type { Journal } from '../runs/journal';
+import type { Label, RunRow } from '../runs/row';
 
 export type { CheckRow } from '../check/run';
 export type { Reading } from '../data/documents';
@@ -107,6 +109,18 @@ export interface Requests {
     progress: never;
     result: MemoryPlan;
   };
+  /** Every run that is kept. Brings those of killed tabs up to date. */
+  runs: { input: object; progress: never; result: KeptRuns };
+  /** What a run reported. */
+  run: { input: { runId: string }; progress: never; result: Journal };
+  /** Rename, pin, note, delete a run or bring it back. */
+  'label-run': { input: { runId: string; label: Label }; progress: never; result: KeptRuns };
+  /** Choose how much is kept, in bytes. */
+  'keep-runs': { input: { budget: number }; progress: never; result: KeptRuns };
+  /** A run as one file, a .zip of its folder. */
+  'save-run': { input: { runId: string }; progress: never; result: { name: string; zip: Blob } };
+  /** Take in a run that was saved as one file. The result is its id. */
+  'open-run': { input: { name: string; zip: Blob }; progress: never; result: string };
   /** Export the student as a .zip. Refused while its run trains. */
   export: {
     input: { runId: string; dtype: ExportType; story: RunStory };
@@ -142,6 +156,20 @@ export type RequestAnswer =
   | { type: 'result'; id: number; result: Requests[RequestName]['result'] }
   | { type: 'failure'; id: number; failure: Failure };
 
+/** The runs, the newest first, and where they are kept. */
+export interface KeptRuns {
+  rows: RunRow[];
+  /** False if there is no private storage: runs then last until the tab is closed. */
+  lasting: boolean;
+  /** True if the browser has promised not to clear the storage by itself. */
+  persisted: boolean;
+  /** All runs together, and what they may take, in bytes. */
+  bytes: number;
+  budget: number;
+  /** What the browser allows this page in all; unknown in some. */
+  quota?: number;
+}
+
 /** Bytes written of all files, and their total; `file` is the current one. */
 export interface ExportProgress {
   file: string;
@@ -174,6 +202,8 @@ export type RunCommand =
       corpus?: UserCorpus;
       files?: DroppedFiles;
       paused?: boolean;
+      /** Go on with the kept run of this id, from its last checkpoint and with its settings. */
+      continues?: boolean;
     }
   | { type: 'pause'; runId: string }
   | { type: 'resume'; runId: string }
@@ -181,6 +211,8 @@ export type RunCommand =
   | { type: 'step'; runId: string }
   /** End the run and free its memory. */
   | { type: 'reset'; runId: string }
+  /** The page may be closed soon: write a checkpoint after the current step. */
+  | { type: 'keep'; runId: string }
   | { type: 'change'; runId: string; changes: LiveChanges }
   /** After `lost`: open a new device and continue from the last evaluation's weights. */
   | { type: 'recover'; runId: string };
@@ -265,6 +297,21 @@ export type RunEvent =
       loaded?: number;
       total?: number;
     }
+  /**
+   * The run goes on from a checkpoint. Its records up to there follow as events of their own kind.
+   * `config`: at the checkpoint; `initial`: at the start.
+   */
+  | {
+      type: 'continued';
+      runId: string;
+      step: number;
+      seconds: number;
+      initial: Config;
+      config: Config;
+      corpus?: UserCorpus;
+    }
+  /** What is kept of the run has changed; also told of a run that is over. */
+  | { type: 'kept'; runId: string }
   /** A line for the log: something unusual happened and the run continues. */
   | { type: 'note'; runId: string; text: string }
   | { type: 'ready'; runId: string; adapter: AdapterReport; run: RunReport }

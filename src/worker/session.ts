@@ -7,13 +7,18 @@ import { exportStudent } from '../distill/export/student-folder';
 import { profileText } from '../distill/profile/profile-text';
 import type { StepRecord } from '../distill/records';
 import { Run } from '../distill/run';
+import { dtypeOf, newStudent } from '../distill/run-setup';
 import { inEngine } from '../distill/teacher/folder';
+import type { Snapshot } from '../distill/training-state';
 import { ExportError } from '../files/pieces';
 import type { Gpu } from '../gpu/device';
+import { formatLink } from '../link';
+import { CheckpointError, compareFacts, dataHash, type RunFacts } from '../runs/checkpoint';
 import { openCacheStorage } from './cache-storage';
 import { corpusName, encodeTexts, readTexts } from './corpus';
 import { busy, describe } from './failure';
 import { base, type DeviceUser, nextTask, post } from './host';
+import { continueFrom, type KeptRun, keepTexts, openKept, replay } from './kept-run';
 import { type Models, openModels, teacherName } from './models';
 import type {
   DroppedFiles,
@@ -32,6 +37,9 @@ import { Stopwatch } from './stopwatch';
 const REPORT_MILLISECONDS = 200;
 /** Steps that the speed is averaged over. */
 const SPEED_STEPS = 20;
+/** Parameters above which a checkpoint is not written for every single step taken by hand. */
+const LARGE_STUDENT = 4e6;
+
 export class Session implements DeviceUser {
   #run: Run | undefined;
   #gpu: Gpu | undefined;
@@ -42,6 +50,13 @@ export class Session implements DeviceUser {
   readonly #ended = new AbortController();
   #loop: Promise<void> = Promise.resolve();
   #lost: Promise<void> | undefined;
+  /** Undefined until the run is built, and where it cannot be kept. */
+  #kept: KeptRun | undefined;
+  #facts: RunFacts | undefined;
+  /** The newest snapshot of an evaluation that is not a checkpoint yet, with its settings. */
+  #unsaved: { snapshot: Snapshot; config: Config } | undefined;
+  #keepNow = false;
+  #letting: Promise<void> | undefined;
   #records: StepRecord[] = [];
   #times: number[] = [];
   #reported = 0;
@@ -50,9 +65,11 @@ export class Session implements DeviceUser {
   constructor(
     readonly runId: string,
     private readonly config: Config,
-    private readonly corpus: UserCorpus | undefined,
+    private corpus: UserCorpus | undefined,
     private readonly files: DroppedFiles | undefined,
     private readonly openDevice: () => Promise<Gpu>,
+    /** Go on with the kept run of this id. */
+    private readonly continues = false,
   ) {}
 
   get training(): boolean {
@@ -61,16 +78,48 @@ export class Session implements DeviceUser {
 
   async start(paused: boolean): Promise<void> {
     try {
-      await this.#build();
+      await this.#open();
     } catch (error) {
-      return this.fail('start the run', error);
+      return this.fail(this.continues ? 'continue the run' : 'start the run', error);
     }
     this.#resume(paused ? 'paused' : 'running');
   }
 
-  handle(message: Extract<RunCommand, { type: 'pause' | 'resume' | 'step' | 'change' }>): void {
+  async #open(): Promise<void> {
+    const note = (text: string) => this.#note(text);
+    // Another tab may have the run: it then trains there alone.
+    if (this.continues) this.#kept = await openKept(this.runId, note);
+    else this.#kept = await openKept(this.runId, note).catch(() => undefined);
+    if (!this.continues || !this.#kept) return this.#build();
+    const continued = await continueFrom(this.#kept, note);
+    Object.assign(this.config, continued.facts.config);
+    this.corpus = continued.corpus ?? this.corpus;
+    const { data } = continued.journal.settings ?? {};
+    if (data?.own && !this.corpus) {
+      throw new CheckpointError(
+        'misfit',
+        `The run reads your own files, ${data.name}, which are not kept. ` +
+          'Choose them as its data first.',
+      );
+    }
+    this.#clock = new Stopwatch(continued.seconds * 1000);
+    for (const event of replay(this.runId, continued)) post(event);
+    await this.#build(continued.snapshot, continued.facts);
+  }
+
+  #note(text: string): void {
+    post({ type: 'note', runId: this.runId, text });
+    // Before the run is built, it has no journal.
+    if (this.#run) this.#kept?.keeper.report.note({ step: this.#run.step, text });
+  }
+
+  handle(
+    message: Extract<RunCommand, { type: 'pause' | 'resume' | 'step' | 'change' | 'keep' }>,
+  ): void {
     if (message.type === 'change') {
       this.#change(message.changes);
+    } else if (message.type === 'keep') {
+      this.#keepNow = this.training;
     } else if (this.#state === 'running' || this.#state === 'paused') {
       if (message.type === 'step') this.#singleSteps++;
       this.#resume(message.type === 'resume' ? 'running' : 'paused');
@@ -87,7 +136,9 @@ export class Session implements DeviceUser {
     }
     // A recovered run is built from these.
     Object.assign(this.config, changes);
-    post({ type: 'changed', runId: this.runId, step: (this.#run?.step ?? 0) + 1, changes });
+    const step = (this.#run?.step ?? 0) + 1;
+    post({ type: 'changed', runId: this.runId, step, changes });
+    this.#kept?.keeper.report.changed({ step, changes });
   }
 
   /**
@@ -154,8 +205,23 @@ export class Session implements DeviceUser {
     this.stop();
     await this.#loop;
     const run = this.#run;
+    if (run && !this.#lost) await this.#save(run).catch(() => undefined);
     this.#run = undefined;
     await run?.destroy().catch(() => undefined);
+    await this.#letGo();
+  }
+
+  /** Lets another tab work on the run. */
+  async #letGo(): Promise<void> {
+    const kept = this.#kept;
+    this.#kept = undefined;
+    // What was let go of before is gone by now.
+    await this.#letting;
+    if (!kept) return;
+    await kept.keeper.close();
+    await kept.release();
+    await kept.keeper.settle();
+    post({ type: 'kept', runId: this.runId });
   }
 
   fail(operation: string, error: unknown): void {
@@ -165,6 +231,7 @@ export class Session implements DeviceUser {
     this.#state = 'over';
     this.#flush();
     post({ type: 'failed', runId: this.runId, failure: describe(operation, error) });
+    this.#letting = this.#letGo();
   }
 
   lose(gpu: Gpu, { message, reason }: GPUDeviceLostInfo): void {
@@ -203,7 +270,7 @@ export class Session implements DeviceUser {
     post({ type: 'loading', runId: this.runId, stage, detail, loaded, total });
   }
 
-  async #build(snapshot?: Run['snapshot']): Promise<void> {
+  async #build(snapshot?: Snapshot, before = this.#facts): Promise<void> {
     const { config } = this;
     const corpus = this.corpus;
     this.#stage('device', 'opening the GPU');
@@ -213,7 +280,7 @@ export class Session implements DeviceUser {
     const name = corpusName(corpus);
     const onProgress = (loaded: number, total?: number) =>
       this.#stage('corpus', name, loaded, total);
-    const note = (text: string) => post({ type: 'note', runId: this.runId, text });
+    const note = (text: string) => this.#note(text);
     const texts = await readTexts(corpus, { onProgress, signal });
     const models = await openModels(config, gpu, {
       files: this.files ?? {},
@@ -225,6 +292,18 @@ export class Session implements DeviceUser {
     this.#tokenizer = models.tokenizer;
     this.#stage('tokenizer', `reading ${name}`);
     const documents = encodeTexts(texts, models.tokenizer);
+    const student =
+      models.student?.architecture ?? newStudent(config, models.teacherConfig.vocabularySize);
+    const facts: RunFacts = {
+      config,
+      student: student.config,
+      dtype: dtypeOf(config, gpu),
+      adapter: gpu.adapter.name,
+      engine: models.teacherEngine.name,
+      data: await dataHash(documents),
+    };
+    if (before) checkSame(before, facts, note);
+    this.#facts = facts;
     this.#run = await Run.create(
       {
         gpu,
@@ -243,17 +322,26 @@ export class Session implements DeviceUser {
         events: {
           note,
           stage: (...report) => this.#stage(...report),
-          record: (record) =>
-            this.#records.push({ ...record, seconds: this.#clock.milliseconds / 1000 }),
+          record: (record) => {
+            const timed = { ...record, seconds: this.#clock.milliseconds / 1000 };
+            this.#records.push(timed);
+            this.#kept?.keeper.report.step(timed);
+          },
           evaluation: (record) => {
             this.#flush();
             post({ type: 'evaluation', runId: this.runId, record });
+            this.#kept?.keeper.report.evaluation(record);
+            const taken = this.#run?.snapshot;
+            if (taken?.step === record.step)
+              this.#unsaved = { snapshot: taken, config: { ...config } };
           },
         },
       },
       snapshot,
     ).finally(models.close);
-    const { dtype, studentParameters, student, trainTokens, heldOutTokens } = this.#run;
+    const { dtype, studentParameters, trainTokens, heldOutTokens } = this.#run;
+    await this.#keep(facts, snapshot);
+    post({ type: 'kept', runId: this.runId });
     const accumulation = config.gradient_accumulation;
     post({
       type: 'ready',
@@ -275,6 +363,53 @@ export class Session implements DeviceUser {
     });
   }
 
+  /** Starts the run's folder, or goes on in it. */
+  async #keep(facts: RunFacts, snapshot?: Snapshot): Promise<void> {
+    const kept = this.#kept;
+    if (!kept || !this.#gpu) return;
+    const { teacher_model, student_model } = this.config;
+    const settings = {
+      id: this.runId,
+      time: new Date().toISOString(),
+      link: `#${formatLink(this.config)}`,
+      config: { ...this.config },
+      adapter: this.#gpu.adapter,
+      dtype: facts.dtype,
+      student: facts.student,
+      engine: facts.engine,
+      models: {
+        teacher: { reference: teacherName(teacher_model, this.files?.teacher) },
+        ...(student_model !== '' && {
+          student: { reference: teacherName(student_model, this.files?.student) },
+        }),
+      },
+      data: {
+        name: corpusName(this.corpus),
+        own: this.corpus !== undefined,
+        sha256: facts.data,
+      },
+    };
+    if (snapshot) return kept.keeper.resume(snapshot.step, settings);
+    const texts = await keepTexts(kept, this.corpus).catch(() => undefined);
+    return kept.keeper.begin(texts ? Object.assign(settings, { texts }) : settings);
+  }
+
+  /** Writes a checkpoint of the run as it is now, unless there is one. */
+  async #save(run: Run): Promise<void> {
+    if (!this.#kept || run.step === 0 || this.#kept.keeper.savedStep === run.step) return;
+    await this.#write({ snapshot: await run.save(), config: { ...this.config } });
+  }
+
+  async #write({ snapshot, config }: { snapshot: Snapshot; config: Config }): Promise<void> {
+    this.#unsaved = undefined;
+    if (!this.#facts || snapshot.step === 0) return;
+    await this.#kept?.keeper.save(
+      { ...this.#facts, config },
+      snapshot,
+      this.#clock.milliseconds / 1000,
+    );
+  }
+
   #resume(state: 'running' | 'paused'): void {
     if (this.#state === 'over' || this.#lost) return;
     const changed = state !== this.#state;
@@ -288,6 +423,8 @@ export class Session implements DeviceUser {
   async #advance(): Promise<void> {
     const run = this.#run;
     if (!run) return;
+    const isLarge = run.studentParameters > LARGE_STUDENT;
+    const byHand = this.#state === 'paused' && this.#singleSteps > 0;
     this.#clock.start();
     try {
       while (
@@ -297,11 +434,20 @@ export class Session implements DeviceUser {
       ) {
         if (this.#state === 'paused') this.#singleSteps--;
         await run.advance();
+        if (this.#unsaved && (!isLarge || this.#kept?.keeper.due)) await this.#write(this.#unsaved);
+        if (this.#keepNow) await this.#save(run);
+        this.#keepNow = false;
         this.#times = [...this.#times.slice(-SPEED_STEPS), performance.now()];
         if (performance.now() - this.#reported > REPORT_MILLISECONDS) this.#report();
         await nextTask();
       }
       await run.drain();
+      const rests = !this.#lost && this.#state !== 'over';
+      if (rests && !(byHand && isLarge)) {
+        await this.#save(run);
+        await this.#kept?.keeper.settle();
+        post({ type: 'kept', runId: this.runId });
+      }
     } catch (error) {
       // A lost device also makes GPU calls fail, in no fixed order. Its loss is the better message.
       await Promise.race([
@@ -343,4 +489,13 @@ export class Session implements DeviceUser {
       },
     });
   }
+}
+
+/** @throws CheckpointError that says in what a checkpoint does not fit */
+function checkSame(before: RunFacts, now: RunFacts, note: (text: string) => void): void {
+  const { refused, bits } = compareFacts(before, now);
+  if (refused.length > 0)
+    throw new CheckpointError('misfit', `The checkpoint does not fit: ${refused.join(', and ')}.`);
+  if (bits.length > 0)
+    note(`The checkpoint was made ${bits.join(' and ')}. The run continues with other bits.`);
 }

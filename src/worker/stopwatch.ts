@@ -1,8 +1,13 @@
 // A clock that can be stopped: how long a run has trained, without its pauses.
 
 export class Stopwatch {
-  #total = 0;
+  #total: number;
   #since: number | undefined;
+
+  /** @param milliseconds trained before, by a run that goes on */
+  constructor(milliseconds = 0) {
+    this.#total = milliseconds;
+  }
 
   start(): void {
     this.#since ??= performance.now();

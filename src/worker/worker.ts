@@ -6,6 +6,7 @@ import { BugLabSession } from './bug-lab';
 import { preview } from './corpus';
 import { busy, FailureError } from './failure';
 import { answer, base, openDevice as openSharedDevice } from './host';
+import { keepRuns, labelRun, listRuns, openRun, readRun, saveRun } from './library';
 import { inspectModel, planModels } from './models';
 import type {
   CheckRow,
@@ -63,6 +64,18 @@ function onRequest(request: RequestMessage): Promise<void> {
         await started.finished;
         return undefined;
       });
+    case 'runs':
+      return answer('runs', id, listRuns);
+    case 'run':
+      return answer('run', id, () => readRun(request.runId));
+    case 'label-run':
+      return answer('label-run', id, () => labelRun(request.runId, request.label));
+    case 'keep-runs':
+      return answer('keep-runs', id, () => keepRuns(request.budget));
+    case 'save-run':
+      return answer('save-run', id, () => saveRun(request.runId));
+    case 'open-run':
+      return answer('open-run', id, () => openRun(request.name, request.zip));
     case 'export':
       return answer('export', id, (report) => sessionOf(request).export(request, report));
     case 'profile':
@@ -89,8 +102,8 @@ function sessionOf({ runId }: { runId: string }): Session {
 
 function onCommand(command: RunCommand): void {
   if (command.type === 'start') {
-    const { runId, config, corpus, files, paused = false } = command;
-    const next = new Session(runId, config, corpus, files, openDevice);
+    const { runId, config, corpus, files, paused = false, continues } = command;
+    const next = new Session(runId, config, corpus, files, openDevice, continues);
     const previous = session;
     session = next;
     previous?.stop();

@@ -43,6 +43,9 @@ const ALWAYS = [
   '--disable-sync',
 ];
 
+/** What Chromium is started with, to offer that. */
+export const flagsOf = (offer: Offer): string[] => [...FLAGS[offer], ...ALWAYS];
+
 /** One browser of a kind serves every test file: they run in one process, which takes it along. */
 const browsers = new Map<Offer, Promise<Browser>>();
 const contexts = new Set<BrowserContext>();
@@ -71,7 +74,7 @@ async function launch(offer: Offer): Promise<Browser> {
         'Start the tests with npm run test:e2e.',
     );
   }
-  return chromium.launch({ executablePath, args: [...FLAGS[offer], ...ALWAYS] });
+  return chromium.launch({ executablePath, args: flagsOf(offer) });
 }
 
 export const BOOK = 'corpus/moby-dick.txt';

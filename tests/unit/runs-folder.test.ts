@@ -99,6 +99,7 @@ describe.each(STORAGES)('in %s', (_, make) => {
     // The rest of an interrupted write does not count, and goes with the next one.
     await storage.append('run/checkpoint-25.bin.new', utf8('half'));
     expect((await readNewest(storage, 'run', fail)).snapshot.step).toBe(20);
+    await storage.close('run');
     await writeCheckpoint(storage, 'run', facts, snapshotAt(30));
     expect((await storage.list('run')).map(({ name }) => name).sort()).toEqual([
       'checkpoint-20.bin',
@@ -116,6 +117,7 @@ describe.each(STORAGES)('in %s', (_, make) => {
     journal.evaluation(evaluation(3));
     await journal.flush();
     await storage.append('run/metrics.jsonl', utf8('{"type":"step","st'));
+    await storage.close('run');
 
     const resumed = new JournalWriter(storage, 'run');
     await resumed.resume(2, settings);

@@ -1,7 +1,9 @@
 // Notices: what went wrong, with the values, and what can be done.
 
 import type { Failure } from '../../worker/protocol';
+import { ContinueNotice } from '../runs/ContinueNotice';
 import { formatDuration, plural } from '../shared/format';
+import { Notice } from '../shared/Notice';
 import { useRun } from './store';
 import { useShownRun } from './use-shown-run';
 
@@ -11,6 +13,7 @@ const MANY_SKIPPED = 4;
 export function Notices() {
   return (
     <div className="notices">
+      <ContinueNotice />
       <LinkNotice />
       <MachineNotice />
       <StopNotice />
@@ -18,31 +21,6 @@ export function Notices() {
       <LossNotice />
       <HiddenNotice />
     </div>
-  );
-}
-
-function Notice({
-  kind,
-  title,
-  onDismiss,
-  children,
-}: {
-  kind: 'problem' | 'note';
-  title: string;
-  onDismiss?: () => void;
-  children?: React.ReactNode;
-}) {
-  return (
-    <section className={`notice ${kind}`} role={kind === 'problem' ? 'alert' : 'status'}>
-      <div>
-        <strong>{title}</strong> {children}
-      </div>
-      {onDismiss && (
-        <button type="button" className="quiet" onClick={onDismiss}>
-          Dismiss
-        </button>
-      )}
-    </section>
   );
 }
 

@@ -190,6 +190,14 @@ function reduceEvent(state: RunState, event: RunEvent, now: number): RunState {
       const { runId: _, type: __, ...loading } = event;
       return { ...state, loading };
     }
+    case 'continued': {
+      const { step, seconds, initial, config, corpus } = event;
+      const continued: ShownRun = { ...run, config: initial, corpus };
+      const trainedMilliseconds = 1000 * seconds;
+      return { ...state, config, corpus, run: continued, lastStep: step, trainedMilliseconds };
+    }
+    case 'kept':
+      return state;
     case 'note':
       return withEvent(state, { step: state.lastStep, kind: 'note', text: event.text });
     case 'ready': {

@@ -5,6 +5,8 @@
 import { create } from 'zustand';
 import type { Config, FieldName, LiveChanges } from '../../config';
 import { checkConfig, DEFAULTS } from '../../config';
+import { newRunId } from '../../runs/names';
+import type { RunRow } from '../../runs/row';
 import type { Failure, UserCorpus } from '../../worker/protocol';
 import { RunHistory } from '../charts/history';
 import { useModels } from '../models/store';
@@ -29,6 +31,13 @@ export interface RunStore extends RunState {
   showRecording(url: string): Promise<void>;
   /** @throws Error if the settings cannot start a run */
   start(): void;
+  /**
+   * Goes on with a kept run from its last checkpoint. `corpus`: the user's files, if the run reads
+   * some that are not kept.
+   */
+  continueRun(row: RunRow, corpus?: UserCorpus): void;
+  /** Has a checkpoint written soon, because the page may be closed. */
+  keep(): void;
   pause(): void;
   resume(): void;
   step(): void;
@@ -66,7 +75,6 @@ export const useRun = create<RunStore>()((set, get) => {
   let commitTimer: ReturnType<typeof setTimeout> | undefined;
   let changeTimer: ReturnType<typeof setTimeout> | undefined;
   let changes: LiveChanges = {};
-  let runs = 0;
 
   const current = (): RunState => pending ?? get();
 
@@ -132,8 +140,7 @@ export const useRun = create<RunStore>()((set, get) => {
       if (problems.length > 0)
         throw new Error(`These settings cannot start a run. ${problems.join(' ')}`);
       dropRun();
-      runs += 1;
-      const runId = `run-${runs}`;
+      const runId = newRunId();
       dispatch({ type: 'start', runId, history: new RunHistory(config.train_steps) });
       const { dropped } = useModels.getState();
       command({
@@ -143,6 +150,28 @@ export const useRun = create<RunStore>()((set, get) => {
         ...(corpus && { corpus }),
         ...(Object.keys(dropped).length > 0 && { files: dropped }),
       });
+    },
+
+    continueRun({ id: runId, config, own }, corpus) {
+      dropRun();
+      dispatch({ type: 'reset' });
+      dispatch({ type: 'link', link: { config: { ...config } } });
+      dispatch({ type: 'start', runId, history: new RunHistory(config.train_steps) });
+      const { dropped: files } = useModels.getState();
+      const texts = own ? corpus : undefined;
+      command({
+        type: 'start',
+        runId,
+        config: { ...config },
+        corpus: texts,
+        files,
+        continues: true,
+      });
+    },
+
+    keep() {
+      const { phase, run } = current();
+      if (phase === 'running' && run) command({ type: 'keep', runId: run.id });
     },
 
     pause() {

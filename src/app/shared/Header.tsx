@@ -27,12 +27,13 @@ export function Header() {
 }
 
 function Rooms() {
-  const { room, strideLab, bugLab } = useRoom();
+  const { room, strideLab, bugLab, runs } = useRoom();
   const config = useRun((state) => state.config);
   const training = useRun((state) => state.phase === 'running');
   const distil = checkConfig(config).length === 0 ? formatLink(config) : '';
   const rooms: { name: Room; label: string; href: string }[] = [
     { name: 'distil', label: 'Distil', href: `#${distil}` },
+    { name: 'runs', label: 'Runs', href: labHash('runs', runs) },
     { name: 'strideLab', label: 'Strides', href: labHash('strideLab', strideLab) },
     { name: 'bugLab', label: 'The bug', href: labHash('bugLab', bugLab) },
   ];

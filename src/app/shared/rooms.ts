@@ -1,13 +1,14 @@
 // Which room the page shows, and the part of the address that belongs to it: `#lab=…` for the
-// Stride Lab, `#bug=…` for the Bug Lab, otherwise a run's link.
+// Stride Lab, `#bug=…` for the Bug Lab, `#runs` for the kept runs, otherwise a run's link.
 
 import { create } from 'zustand';
 
-export type Lab = 'strideLab' | 'bugLab';
+/** The rooms beside the run, which come when they are first opened. */
+export type Lab = 'strideLab' | 'bugLab' | 'runs';
 export type Room = 'distil' | Lab;
 
 /** The labs' names in the address. Shared links depend on them. */
-const HASH_NAMES: Record<Lab, string> = { strideLab: 'lab', bugLab: 'bug' };
+const HASH_NAMES: Record<Lab, string> = { strideLab: 'lab', bugLab: 'bug', runs: 'runs' };
 
 interface RoomStore extends Record<Lab, string> {
   room: Room;
@@ -15,9 +16,16 @@ interface RoomStore extends Record<Lab, string> {
   strideLab: string;
   /** The text after `#bug=`, untrusted. */
   bugLab: string;
+  /** The id of the chosen run, untrusted. */
+  runs: string;
 }
 
-export const useRoom = create<RoomStore>()(() => ({ room: 'distil', strideLab: '', bugLab: '' }));
+export const useRoom = create<RoomStore>()(() => ({
+  room: 'distil',
+  strideLab: '',
+  bugLab: '',
+  runs: '',
+}));
 
 /** The room that a hash names, and the text for that room. */
 export function roomOf(hash: string): { room: Room; text: string } {
@@ -29,7 +37,8 @@ export function roomOf(hash: string): { room: Room; text: string } {
 }
 
 /** The hash that opens a lab in the state that `text` describes. */
-export const labHash = (lab: Lab, text: string): string => `#${HASH_NAMES[lab]}=${text}`;
+export const labHash = (lab: Lab, text: string): string =>
+  text === '' && lab === 'runs' ? '#runs' : `#${HASH_NAMES[lab]}=${text}`;
 
 /** Writes a lab's new state to the address. It adds no entry to the browser's history. */
 export function writeRoom(lab: Lab, text: string): void {

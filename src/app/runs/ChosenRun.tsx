@@ -1,0 +1,146 @@
+// The run that is chosen in the table: its name and note to edit, what differs, and what can be
+// done with it.
+
+import { useId, useState } from 'react';
+import { differences, inWords } from '../../runs/difference';
+import type { RunRow } from '../../runs/row';
+import type { Failure } from '../../worker/protocol';
+import { useRun } from '../run/store';
+import { linkTo } from '../shared/address';
+import { writeRoom } from '../shared/rooms';
+import { downloadFile } from './download-file';
+import { canContinue, continueRun, useRuns } from './store';
+
+export function ChosenRun({ row, all }: { row: RunRow; all: readonly RunRow[] }) {
+  const { label, remove, save } = useRuns.getState();
+  const phase = useRun((state) => state.phase);
+  const [problem, setProblem] = useState<string>();
+  const heading = useId();
+  const before = all.find(({ time }) => time < row.time);
+  const busy = phase === 'running' || phase === 'loading';
+  const readable = row.state !== 'unreadable';
+  const download = () =>
+    save(row.id).then(
+      ({ name, zip }) => downloadFile(`${name}.run.zip`, zip),
+      ({ message }: Failure) => setProblem(message),
+    );
+  return (
+    <section className="chosen-run" aria-labelledby={heading}>
+      <h2 id={heading}>{row.name}</h2>
+      {readable ? (
+        before && (
+          <p>
+            Against the run before it, “{before.name}”:{' '}
+            {inWords(differences(before.config, row.config))}.
+          </p>
+        )
+      ) : (
+        <p>
+          This run cannot be read: a later version of Stillhouse wrote it, or its first line is
+          damaged. It is kept as it is.
+        </p>
+      )}
+      <div className="chosen-fields">
+        <Text
+          label="Name"
+          value={row.name}
+          maxLength={60}
+          onCommit={(name) => label(row.id, { name: name || undefined })}
+        />
+        <Text
+          label="Note"
+          value={row.label.note ?? ''}
+          maxLength={500}
+          onCommit={(note) => label(row.id, { note })}
+        />
+      </div>
+      <div className="chosen-actions">
+        {canContinue(row) && (
+          <button
+            type="button"
+            className="secondary"
+            disabled={busy}
+            title={busy ? 'Pause the run that trains first.' : undefined}
+            onClick={() => {
+              continueRun(row);
+              location.hash = linkTo(row.config).split('#')[1];
+            }}
+          >
+            Continue from step {row.checkpoint}
+          </button>
+        )}
+        <button
+          type="button"
+          className="quiet"
+          aria-pressed={row.label.pinned ?? false}
+          onClick={() => {
+            label(row.id, { pinned: !row.label.pinned });
+            void navigator.storage?.persist?.();
+          }}
+        >
+          {row.label.pinned ? 'Unpin' : 'Pin'}
+        </button>
+        {readable && <a href={linkTo(row.config)}>Open its settings</a>}
+        <button type="button" className="quiet" onClick={download}>
+          Save as one file
+        </button>
+        <button
+          type="button"
+          className="quiet"
+          disabled={row.open}
+          title={row.open ? 'It is open. Reset it first.' : undefined}
+          onClick={() => {
+            remove(row);
+            writeRoom('runs', '');
+          }}
+        >
+          Delete
+        </button>
+      </div>
+      {row.own && (
+        <p className="help">Its file contains your own texts, if they are at most 64 MB.</p>
+      )}
+      {problem && (
+        <p className="field-problem" role="alert">
+          {problem}
+        </p>
+      )}
+    </section>
+  );
+}
+
+/** Takes effect when it is left or Enter is pressed; Escape restores it. */
+function Text({
+  label,
+  value,
+  maxLength,
+  onCommit,
+}: {
+  label: string;
+  value: string;
+  maxLength: number;
+  onCommit: (value: string) => void;
+}) {
+  const [text, setText] = useState(value);
+  const id = useId();
+  const commit = () => {
+    if (text.trim() !== value) onCommit(text.trim());
+  };
+  return (
+    <div>
+      <label htmlFor={id}>{label}</label>
+      <input
+        id={id}
+        type="text"
+        value={text}
+        maxLength={maxLength}
+        onChange={(event) => setText(event.target.value)}
+        onBlur={commit}
+        onKeyDown={({ key }) => {
+          if (key === 'Enter') commit();
+          if (key === 'Escape') setText(value);
+        }}
+      />
+    </div>
+  );
+}

@@ -1,0 +1,172 @@
+// All runs that are kept: a folder each, with its journal, checkpoints, label and the user's own
+// texts. `index.json` has a row for each, so that a long list opens quickly; it is derived, and
+// made again where it is missing or out of date.
+
+import { checkpointsIn } from './checkpoint';
+import { JOURNAL, type Journal, parseJournal } from './journal';
+import { isRunId } from './names';
+import { type Label, type RunRow, rowOf, toDrop } from './row';
+import type { RunStorage } from './storage';
+
+const INDEX = 'index.json';
+const BUDGET = 'budget.json';
+const LABEL = 'label.json';
+/** Version of the index. One of another version is made again. */
+const VERSION = 1;
+/** Bytes, until somebody chooses. */
+const DEFAULT_BUDGET = 2 ** 30;
+/** A deleted run can be brought back for this long. */
+const UNDO_MILLISECONDS = 10 * 60_000;
+
+export interface LibraryOptions {
+  /** Runs a task while no other tab runs one. */
+  exclusive<Value>(task: () => Promise<Value>): Promise<Value>;
+  /** Ids of the runs that a tab is working on, this one included. */
+  open(): Promise<ReadonlySet<string>>;
+}
+
+export class Library {
+  constructor(
+    readonly storage: RunStorage,
+    private readonly options: LibraryOptions,
+  ) {}
+
+  /** Every run, the newest first; those deleted too, as long as they can be brought back. */
+  rows(): Promise<RunRow[]> {
+    return this.options.exclusive(async () => {
+      const index = await this.#index();
+      const rows = await this.#upToDate(index);
+      if (rows.length !== index.length || rows.some((row, i) => row !== index[i]))
+        await this.#writeIndex(rows);
+      return rows;
+    });
+  }
+
+  /** What a run reported. Undefined if it is not kept. */
+  async journal(id: string): Promise<Journal | undefined> {
+    const bytes = await this.storage.read(`${id}/${JOURNAL}`);
+    return bytes && parseJournal(new TextDecoder().decode(bytes));
+  }
+
+  /** Changes parts of a run's label. */
+  label(id: string, change: Label): Promise<void> {
+    return this.options.exclusive(async () => {
+      const label = { ...(await this.#label(id)), ...change };
+      await this.storage.write(`${id}/${LABEL}`, [encode(label)]);
+      await this.#replace(id);
+    });
+  }
+
+  /** Brings a run's row up to date. */
+  refresh(id: string): Promise<void> {
+    return this.options.exclusive(() => this.#replace(id));
+  }
+
+  async budget(): Promise<number> {
+    const { bytes } = ((await this.#json(BUDGET)) ?? {}) as { bytes?: unknown };
+    return typeof bytes === 'number' && bytes >= 0 ? bytes : DEFAULT_BUDGET;
+  }
+
+  async setBudget(bytes: number): Promise<void> {
+    await this.storage.write(BUDGET, [encode({ bytes })]);
+  }
+
+  /**
+   * Drops what was deleted long enough ago, and what the budget has no room for.
+   * @returns the names of whole runs that the budget dropped
+   */
+  tidy(now = new Date()): Promise<string[]> {
+    return this.options.exclusive(async () => {
+      let rows = await this.#upToDate(await this.#index());
+      const open = await this.options.open();
+      const gone = rows.filter(
+        ({ id, label: { deleted } }) =>
+          deleted !== undefined &&
+          !open.has(id) &&
+          now.getTime() - Date.parse(deleted) > UNDO_MILLISECONDS,
+      );
+      for (const { id } of gone) await this.storage.remove(id);
+      rows = rows.filter((row) => !gone.includes(row));
+      const names: string[] = [];
+      for (const { what, id } of toDrop(rows, await this.budget(), open)) {
+        if (what === 'run') {
+          names.push(rows.find((row) => row.id === id)?.name ?? id);
+          await this.storage.remove(id);
+          rows = rows.filter((row) => row.id !== id);
+        } else {
+          const [, ...spare] = await checkpointsIn(this.storage, id);
+          for (const { name } of spare) await this.storage.remove(`${id}/${name}`);
+          const row = await this.#row(id);
+          rows = rows.map((other) => (other.id === id ? row : other));
+        }
+      }
+      await this.#writeIndex(rows);
+      return names;
+    });
+  }
+
+  async #upToDate(index: readonly RunRow[]): Promise<RunRow[]> {
+    const known = new Map(index.map((row) => [row.id, row]));
+    const open = await this.options.open();
+    const rows: RunRow[] = [];
+    for (const { name: id, bytes } of await this.storage.list('')) {
+      if (bytes !== undefined || !isRunId(id)) continue;
+      const row = known.get(id);
+      const isOpen = open.has(id);
+      // One that is open, or was, has moved on.
+      rows.push(row && !isOpen && !row.open ? row : await this.#row(id, isOpen));
+    }
+    return rows.sort((a, b) => b.time.localeCompare(a.time) || b.id.localeCompare(a.id));
+  }
+
+  async #replace(id: string): Promise<void> {
+    const isOpen = (await this.options.open()).has(id);
+    const rows = (await this.#index()).filter((row) => row.id !== id);
+    rows.push(await this.#row(id, isOpen));
+    await this.#writeIndex(rows.sort((a, b) => b.time.localeCompare(a.time)));
+  }
+
+  async #row(id: string, isOpen = false): Promise<RunRow> {
+    const journal = (await this.journal(id)) ?? parseJournal('');
+    const [last, ...spare] = await checkpointsIn(this.storage, id);
+    const files = await this.storage.list(id);
+    const sum = (names?: readonly string[]) =>
+      files
+        .filter(({ name }) => !names || names.includes(name))
+        .reduce((total, { bytes = 0 }) => total + bytes, 0);
+    return rowOf(id, journal, await this.#label(id), {
+      open: isOpen,
+      checkpoint: last?.step,
+      bytes: sum(),
+      spareBytes: sum(spare.map(({ name }) => name)),
+    });
+  }
+
+  async #label(id: string): Promise<Label> {
+    return ((await this.#json(`${id}/${LABEL}`)) ?? {}) as Label;
+  }
+
+  async #index(): Promise<RunRow[]> {
+    const { version, rows } = ((await this.#json(INDEX)) ?? {}) as {
+      version?: number;
+      rows?: RunRow[];
+    };
+    return version === VERSION && Array.isArray(rows) ? rows : [];
+  }
+
+  async #writeIndex(rows: readonly RunRow[]): Promise<void> {
+    await this.storage.write(INDEX, [encode({ version: VERSION, rows })]);
+  }
+
+  /** Undefined if there is no such file, or what it has is not JSON. */
+  async #json(path: string): Promise<unknown> {
+    const bytes = await this.storage.read(path);
+    try {
+      return bytes && JSON.parse(new TextDecoder().decode(bytes));
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+const encode = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
