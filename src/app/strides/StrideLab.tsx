@@ -3,15 +3,15 @@
 
 import { useEffect, useState } from 'react';
 import { useMedia } from '../shared/browser';
+import { FoldedLessonList, LessonList, Question } from '../shared/LessonParts';
 import { labHash, useRoom, writeRoom } from '../shared/rooms';
 import { ChainEditor } from './ChainEditor';
 import type { Chain } from './chain';
 import type { ParsedChain } from './chain-text';
 import { formatChain, parseChain } from './chain-text';
-import type { Lesson } from './lessons';
 import { LESSONS } from './lessons';
 import { Pictures } from './Pictures';
-import { Answer, Question } from './Verdict';
+import { Answer } from './Verdict';
 import './strides.css';
 
 /** Wide enough for three columns, as in the Distil room. */
@@ -50,7 +50,11 @@ export function StrideLab() {
   };
   const predict = (choice?: number) => setPrediction({ chainText: text, choice });
 
-  const lessons = <Lessons current={lesson} />;
+  const lessons = LESSONS.map((one) => ({
+    title: one.title,
+    href: labHash('strideLab', one.chain),
+    current: one === lesson,
+  }));
   const editor = (
     <ChainEditor chain={parsed.chain} stages={stages} hidden={hidden} onChange={change} />
   );
@@ -58,7 +62,7 @@ export function StrideLab() {
     <section className="verdict" aria-label="Verdict">
       {!wide && <pre>{stages.map(({ line }) => line).join('\n')}</pre>}
       {hidden ? (
-        <Question key={text} lesson={lesson} onPredict={predict} />
+        <Question key={text} quiz={lesson} onPredict={predict} />
       ) : (
         <Answer
           key={text}
@@ -87,7 +91,7 @@ export function StrideLab() {
         {wide ? (
           <>
             <div className="column left">
-              {lessons}
+              <LessonList lessons={lessons} />
               {editor}
             </div>
             <div className="column middle">{pictures}</div>
@@ -95,12 +99,7 @@ export function StrideLab() {
           </>
         ) : (
           <>
-            <details className="lessons-fold">
-              <summary>
-                Lessons <span className="unit">{lesson ? lesson.title : 'your own chain'}</span>
-              </summary>
-              {lessons}
-            </details>
+            <FoldedLessonList lessons={lessons} otherwise="your own chain" />
             {verdict}
             {pictures}
             {editor}
@@ -126,24 +125,4 @@ function useAddressChain(): { parsed: ParsedChain; problem?: string } {
     throw new Error(`Stride Lab: ${lastValid} was valid before. ${previous.problem}`);
   }
   return { parsed: previous, problem: parsed.problem };
-}
-
-function Lessons({ current }: { current: Lesson | undefined }) {
-  return (
-    <nav className="lessons" aria-label="Lessons">
-      <h2>Lessons</h2>
-      <ol>
-        {LESSONS.map((lesson) => (
-          <li key={lesson.chain}>
-            <a
-              href={labHash('strideLab', lesson.chain)}
-              aria-current={lesson === current ? 'true' : undefined}
-            >
-              {lesson.title}
-            </a>
-          </li>
-        ))}
-      </ol>
-    </nav>
-  );
 }

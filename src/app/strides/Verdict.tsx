@@ -1,41 +1,14 @@
-// The right column: a lesson's question, then the verdict on the chain's last operation, why it was
+// The right column after the question: the verdict on the chain's last operation, why it was
 // refused, and what the lesson teaches.
 
 import { useEffect, useRef } from 'react';
 import { contiguousStrides } from '../../tensor/strides';
+import { Predicted } from '../shared/LessonParts';
 import { labHash } from '../shared/rooms';
 import type { Stage } from './chain';
 import { bracketed, DTYPE, outcomeOf } from './chain';
 import { explain } from './explain';
 import { LESSONS, type Lesson } from './lessons';
-
-export function Question({
-  lesson,
-  onPredict,
-}: {
-  lesson: Lesson;
-  onPredict: (choice?: number) => void;
-}) {
-  return (
-    <>
-      <h2>{lesson.title}</h2>
-      <p>{lesson.setting}</p>
-      <p className="question" id="strides-question">
-        {lesson.question}
-      </p>
-      <fieldset className="options" aria-labelledby="strides-question">
-        {lesson.options.map((option, i) => (
-          <button key={option} type="button" className="secondary" onClick={() => onPredict(i)}>
-            {option}
-          </button>
-        ))}
-        <button type="button" className="quiet" onClick={() => onPredict()}>
-          Show me
-        </button>
-      </fieldset>
-    </>
-  );
-}
 
 interface AnswerProps {
   stage: Stage;
@@ -61,12 +34,7 @@ export function Answer({ stage, lesson, choice, focus }: AnswerProps) {
           <p className="setting">{lesson.setting}</p>
         </>
       )}
-      {lesson && choice !== undefined && (
-        <p className="predicted" data-testid="predicted">
-          <span className="unit">You chose</span> “{lesson.options[choice]}”.{' '}
-          {choice === lesson.right ? 'Correct.' : `Answer: ${lesson.options[lesson.right]}.`}
-        </p>
-      )}
+      {lesson && <Predicted quiz={lesson} choice={choice} />}
       <h2 className={`verdict-line ${outcome}`} ref={heading} tabIndex={-1} data-testid="verdict">
         {verdictOf(stage)}
       </h2>

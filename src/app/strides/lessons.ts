@@ -2,18 +2,12 @@
 // the text shown with the verdict. tests/fixtures/goldens/make_lessons.py runs each chain in
 // PyTorch.
 
+import type { Quiz } from '../shared/LessonParts';
 import type { Outcome } from './chain';
 
-export interface Lesson {
-  title: string;
+export interface Lesson extends Quiz {
   /** The chain, as the link spells it. */
   chain: string;
-  /** What the tensor is and what is done to it. */
-  setting: string;
-  question: string;
-  options: readonly string[];
-  /** Index of the true option. */
-  right: number;
   /** What to learn from it, shown with the verdict. */
   answer: string;
   /** Another chain to compare with this one. */
