@@ -11,6 +11,7 @@ import { posix } from 'node:path';
 const ROOMS = {
   reference: [],
   divergences: [],
+  distributions: [],
   config: ['divergences'],
   tensor: [],
   data: [],
@@ -47,15 +48,22 @@ const ROOMS = {
     'files',
     'data',
     'config',
+    'distributions',
   ],
-  app: ['config', 'divergences', 'doctor', 'runs', 'tensor'],
+  app: ['config', 'distributions', 'divergences', 'doctor', 'runs', 'tensor'],
 };
 /** Single files that a room may import from rooms that are otherwise closed to it. */
 const DOORS = {
   // The Doctor reads a run's records, whatever made them.
   doctor: ['src/distill/records.ts'],
-  // The Bug Lab shows the kernel's source beside the code that fails.
-  app: ['src/worker/protocol.ts', 'src/kernels/compare.wgsl'],
+  // The Bug Lab shows the kernel's source beside the code that fails, and the lessons compute with
+  // the reference's formulas.
+  app: [
+    'src/worker/protocol.ts',
+    'src/kernels/compare.wgsl',
+    'src/reference/arrays.ts',
+    'src/reference/losses.ts',
+  ],
   // A journal holds the records as a run reports them.
   runs: ['src/distill/records.ts'],
 };

@@ -1,38 +1,41 @@
-// The page: its header, and the room that the address names. The labs come when they are first
-// opened.
+// The page: its header, and the room that the address names. All rooms but the run's come when they
+// are first opened.
 
 import { lazy, Suspense } from 'react';
 import { Distil } from './run/Distil';
 import { Header } from './shared/Header';
-import { useRoom } from './shared/rooms';
+import { type Lab, useRoom } from './shared/rooms';
 
-const StrideLab = lazy(() =>
-  import('./strides/StrideLab').then(({ StrideLab: room }) => ({ default: room }), missing),
-);
-const BugLab = lazy(() =>
-  import('./bug/BugLab').then(({ BugLab: room }) => ({ default: room }), missing),
-);
+const LABS: Record<Lab, React.LazyExoticComponent<() => React.ReactNode>> = {
+  lessons: lazy(() => import('./lessons/Lessons').then((file) => only(file.Lessons), missing)),
+  strideLab: lazy(() =>
+    import('./strides/StrideLab').then((file) => only(file.StrideLab), missing),
+  ),
+  bugLab: lazy(() => import('./bug/BugLab').then((file) => only(file.BugLab), missing)),
+  runs: lazy(() => import('./runs/Runs').then((file) => only(file.Runs), missing)),
+  examples: lazy(() => import('./examples/Examples').then((file) => only(file.Examples), missing)),
+};
 
-const Runs = lazy(() =>
-  import('./runs/Runs').then(({ Runs: room }) => ({ default: room }), missing),
-);
+/** A module as `lazy` takes it. */
+const only = (room: () => React.ReactNode) => ({ default: room });
 
 /** In the place of a room whose script did not arrive. */
 function missing() {
-  return { default: NotLoaded };
+  return only(NotLoaded);
 }
 
 export function App() {
   const room = useRoom((state) => state.room);
+  const Lab = room === 'distil' ? undefined : LABS[room];
   return (
     <div className="page">
       <Header />
-      {room === 'distil' ? (
-        <Distil />
-      ) : (
-        <Suspense fallback={<p className="room-note">The lab is loading.</p>}>
-          {room === 'strideLab' ? <StrideLab /> : room === 'bugLab' ? <BugLab /> : <Runs />}
+      {Lab ? (
+        <Suspense fallback={<p className="room-note">This part of the page is loading.</p>}>
+          <Lab />
         </Suspense>
+      ) : (
+        <Distil />
       )}
     </div>
   );
@@ -41,7 +44,7 @@ export function App() {
 function NotLoaded() {
   return (
     <p className="room-note" role="alert">
-      This lab did not load. Check the connection, then reload the page.
+      This part of the page did not load. Check the connection, then reload the page.
     </p>
   );
 }

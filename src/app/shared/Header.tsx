@@ -27,15 +27,17 @@ export function Header() {
 }
 
 function Rooms() {
-  const { room, strideLab, bugLab, runs } = useRoom();
+  const { room, lessons, strideLab, bugLab, runs } = useRoom();
   const config = useRun((state) => state.config);
   const training = useRun((state) => state.phase === 'running');
   const distil = checkConfig(config).length === 0 ? formatLink(config) : '';
   const rooms: { name: Room; label: string; href: string }[] = [
     { name: 'distil', label: 'Distil', href: `#${distil}` },
     { name: 'runs', label: 'Runs', href: labHash('runs', runs) },
+    { name: 'lessons', label: 'Lessons', href: labHash('lessons', lessons) },
     { name: 'strideLab', label: 'Strides', href: labHash('strideLab', strideLab) },
     { name: 'bugLab', label: 'The bug', href: labHash('bugLab', bugLab) },
+    { name: 'examples', label: 'Examples', href: labHash('examples', '') },
   ];
   return (
     <nav className="rooms" aria-label="Rooms">
@@ -69,14 +71,14 @@ export function ShareButton() {
         title={
           room === 'distil'
             ? 'Copy the link to these settings'
-            : 'Copy the link to this state of the lab'
+            : 'Copy the link to what the page shows now'
         }
         onBlur={() => setCopied(undefined)}
       >
         <Icon name="link" /> <span>{copied === 'yes' ? 'Link copied' : 'Share'}</span>
       </button>
       <span role="status" className={copied ? 'share-note' : 'visually-hidden'}>
-        {copied === 'yes' && room !== 'distil' && 'The link opens the lab as it is now.'}
+        {copied === 'yes' && room !== 'distil' && 'The link opens the page as it is now.'}
         {copied === 'yes' &&
           room === 'distil' &&
           (hasOwnText

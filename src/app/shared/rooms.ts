@@ -1,30 +1,37 @@
-// Which room the page shows, and the part of the address that belongs to it: `#lab=…` for the
-// Stride Lab, `#bug=…` for the Bug Lab, `#runs` for the kept runs, otherwise a run's link.
+// Which room the page shows, and the part of the address that belongs to it: `#lesson=…` for the
+// lessons, `#lab=…` for the Stride Lab, `#bug=…` for the Bug Lab, `#runs` for the kept runs,
+// `#examples`, otherwise a run's link.
 
 import { create } from 'zustand';
 
 /** The rooms beside the run, which come when they are first opened. */
-export type Lab = 'strideLab' | 'bugLab' | 'runs';
+export type Lab = 'lessons' | 'strideLab' | 'bugLab' | 'runs' | 'examples';
 export type Room = 'distil' | Lab;
 
 /** The labs' names in the address. Shared links depend on them. */
-const HASH_NAMES: Record<Lab, string> = { strideLab: 'lab', bugLab: 'bug', runs: 'runs' };
+const HASH_NAMES: Record<Lab, string> = {
+  lessons: 'lesson',
+  strideLab: 'lab',
+  bugLab: 'bug',
+  runs: 'runs',
+  examples: 'examples',
+};
 
+/**
+ * For each lab the text after its name in the address, as in `#lab=2,3` or the id of a kept run;
+ * untrusted.
+ */
 interface RoomStore extends Record<Lab, string> {
   room: Room;
-  /** The text after `#lab=`, untrusted. */
-  strideLab: string;
-  /** The text after `#bug=`, untrusted. */
-  bugLab: string;
-  /** The id of the chosen run, untrusted. */
-  runs: string;
 }
 
 export const useRoom = create<RoomStore>()(() => ({
   room: 'distil',
+  lessons: '',
   strideLab: '',
   bugLab: '',
   runs: '',
+  examples: '',
 }));
 
 /** The room that a hash names, and the text for that room. */
@@ -38,7 +45,7 @@ export function roomOf(hash: string): { room: Room; text: string } {
 
 /** The hash that opens a lab in the state that `text` describes. */
 export const labHash = (lab: Lab, text: string): string =>
-  text === '' && lab === 'runs' ? '#runs' : `#${HASH_NAMES[lab]}=${text}`;
+  `#${HASH_NAMES[lab]}${text && `=${text}`}`;
 
 /** Writes a lab's new state to the address. It adds no entry to the browser's history. */
 export function writeRoom(lab: Lab, text: string): void {

@@ -1,0 +1,110 @@
+// The lessons on distillation in the built page: each asks, then shows; every state is a link;
+// keyboard and accessibility.
+
+import { AxeBuilder } from '@axe-core/playwright';
+import type { Page } from 'playwright-core';
+import { describe, expect, test } from 'vitest';
+import { makeLessons } from '../../src/app/lessons/lessons';
+import recorded from '../../src/app/lessons/recorded.json';
+import type { LessonFile } from '../../src/distributions';
+import { button, eventually, go } from './drive';
+import { sharedVisit } from './harness';
+
+const LESSONS = makeLessons(recorded as LessonFile);
+const [SOFT, TEMPERATURE] = LESSONS;
+
+/** This room needs no adapter, and starting one is slow. */
+const shared = sharedVisit({ offer: 'no-webgpu', path: '#lesson' });
+const open = async (state: string): Promise<Page> => {
+  await go(shared.page, `#lesson=${state}`);
+  return shared.page;
+};
+const hash = (page: Page) => page.evaluate(() => location.hash);
+const facts = (page: Page) => page.getByTestId('facts').locator('dd').allInnerTexts();
+const factsOf = (id: string, value: number) =>
+  LESSONS.find((lesson) => lesson.id === id)!
+    .scene(value)
+    .facts.map(([, text]) => text);
+
+test('every lesson asks first, then shows what is computed', async () => {
+  const { page } = shared;
+  for (const lesson of LESSONS) {
+    await page
+      .getByRole('navigation', { name: 'Lessons' })
+      .getByRole('link', { name: lesson.title, exact: true })
+      .click();
+    await eventually(() => page.locator('p.question').innerText()).toBe(lesson.question);
+    expect(await page.getByTestId('facts').count()).toBe(0);
+    expect(await page.getByRole('slider').count()).toBe(0);
+    const wrong = (lesson.right + 1) % lesson.options.length;
+    await button(page, lesson.options[wrong]).click();
+    await eventually(() => page.getByTestId('predicted').innerText()).toBe(
+      `You chose “${lesson.options[wrong]}”. Answer: ${lesson.options[lesson.right]}.`,
+    );
+    const { start } = lesson.control;
+    expect(await hash(page)).toBe(`#lesson=${lesson.id}:${start}`);
+    expect(await facts(page)).toEqual(factsOf(lesson.id, start));
+    expect(await page.evaluate(() => document.activeElement?.textContent)).toBe(lesson.title);
+    expect(await page.locator('.verdict .answer').innerText()).toBe(lesson.answer);
+  }
+  expect(shared.problems).toEqual([]);
+});
+
+test('the slider moves by keyboard, and the link restores what it shows', async () => {
+  const page = await open(`${TEMPERATURE.id}:4`);
+  await page.getByRole('slider').focus();
+  await page.keyboard.press('ArrowRight');
+  await eventually(() => hash(page)).toBe('#lesson=temperature:6');
+  await eventually(() => facts(page)).toEqual(factsOf('temperature', 6));
+  const shown = await page.locator('.distillation').innerText();
+  await page.reload();
+  await eventually(() => page.locator('.distillation').innerText()).toBe(shown);
+  await page.getByRole('link', { name: 'Ask again' }).click();
+  await button(page, 'Show me').click();
+  await eventually(() => page.getByTestId('answer').innerText()).toBe(
+    `Answer: ${TEMPERATURE.options[TEMPERATURE.right]}.`,
+  );
+});
+
+test('an invalid link says why and changes nothing', async () => {
+  const page = await open('temperature:8');
+  const shown = await facts(page);
+  await open('temperature:9');
+  await eventually(() => page.getByRole('alert').innerText()).toContain(
+    'This link cannot be opened. T is “9”. It must be one of: 0.5,',
+  );
+  expect(await facts(page)).toEqual(shown);
+  await page.getByRole('link', { name: SOFT.title, exact: true }).click();
+  await eventually(() => page.getByRole('alert').count()).toBe(0);
+});
+
+// Each width and each theme once: the colour rules do not depend on the width.
+describe.each([
+  { viewport: { width: 1440, height: 900 }, colorScheme: 'light' },
+  { viewport: { width: 390, height: 844 }, colorScheme: 'dark' },
+] as const)('at $viewport.width, $colorScheme', ({ viewport, colorScheme }) => {
+  test('no accessibility rule is violated, nothing scrolls sideways', async () => {
+    const { page } = shared;
+    await page.setViewportSize(viewport);
+    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+    // A question, a scene of bars, one of both kinds, and one of lines with an invalid link.
+    for (const state of ['soft', 'direction:0.5', 'capacity:16', 'square:8', 'square:9']) {
+      await open(state);
+      await page.locator('p.question').waitFor();
+      await page.locator('details').evaluateAll((all) => {
+        for (const fold of all) fold.setAttribute('open', '');
+      });
+      const width = await page.evaluate(() => document.documentElement.scrollWidth);
+      expect(width, state).toBeLessThanOrEqual(viewport.width);
+      const { violations, passes } = await new AxeBuilder({ page }).analyze();
+      expect(passes.length).toBeGreaterThan(10);
+      expect(
+        violations.map(
+          ({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(' ')).join('; ')}`,
+        ),
+        state,
+      ).toEqual([]);
+    }
+    expect(shared.problems).toEqual([]);
+  });
+});
