@@ -16,7 +16,7 @@ const shared = sharedVisit({ offer: 'no-webgpu', path: '#examples' });
 test('every card has its picture', async () => {
   const { page, problems } = shared;
   const pictures = page.locator('.cards img');
-  expect(await pictures.count()).toBe(ALL.length);
+  await eventually(() => pictures.count()).toBe(ALL.length);
   for (const [i, { name }] of ALL.entries()) {
     await pictures.nth(i).scrollIntoViewIfNeeded();
     const width = () =>
@@ -28,9 +28,9 @@ test('every card has its picture', async () => {
 
 test('every card opens what it says, and starts nothing', async () => {
   const { page, site, problems } = shared;
-  for (const { title, hash } of ALL) {
+  for (const [i, { title, hash }] of ALL.entries()) {
     await go(page, '#examples');
-    await page.getByRole('link', { name: title }).click();
+    await page.locator('.cards a').nth(i).click();
     await eventually(() => page.locator('.examples').count(), title).toBe(0);
     expect(await page.evaluate(() => location.hash)).toBe(hash);
     await page.locator('main').waitFor();
