@@ -43,13 +43,14 @@ const RULES: Record<Exclude<Role, 'fork'>, Rule> = {
   // The text goes on with a word that the teacher holds unlikely, while it is sure of another.
   surprise: ({ next, likeliest: [first], p }, isWord) =>
     isWord(next) && isWord(first) && p[next] > LEAST && p[next] < 0.02 ? p[first] : undefined,
-  // The wide student has learnt what the teacher is sure of, and the narrow one has not.
+  // The wide student has learnt what the teacher says, and the narrow one gives it far less.
   hard: ({ next, likeliest, narrow, wide }, isWord) =>
-    next === likeliest[0] && isWord(next) ? wide - narrow : undefined,
+    next === likeliest[0] && isWord(next) && wide > 0.1 ? wide / narrow : undefined,
 };
 
-/** Two places are compared for each pair, so only the surest ones of each word are. */
-const MOST_PER_WORD = 8;
+/** Two places are compared for each pair, so only some are: the surest of each word. */
+const MOST_PER_WORD = 3;
+const MOST_CANDIDATES = 240;
 
 /**
  * The positions of each role; `fork` has two, where the teacher is sure of different words although
@@ -81,27 +82,32 @@ export function choosePlaces(
 }
 
 /**
- * The pair that differs most in its likeliest words, while both allow much of the rest (the overlap
- * Σ √(pA pB)): with nothing in common there is nothing that a student could say in both.
+ * The pair that differs most in its likeliest words, and has a third that both allow: in their
+ * geometric mean it gains most on the mean.
  */
 function fork(positions: readonly Position[], isWord: IsWord): Position[] {
-  const surest = positions
-    .filter(({ likeliest }) => isWord(likeliest[0]))
-    .sort((a, b) => b.p[b.likeliest[0]] - a.p[a.likeliest[0]]);
   const perWord = new Map<number, number>();
-  const candidates = surest.filter(({ likeliest: [word] }) => {
-    const count = (perWord.get(word) ?? 0) + 1;
-    perWord.set(word, count);
-    return count <= MOST_PER_WORD;
-  });
+  const candidates = positions
+    .filter(({ likeliest }) => isWord(likeliest[0]))
+    .sort((a, b) => b.p[b.likeliest[0]] - a.p[a.likeliest[0]])
+    .filter(({ likeliest: [word] }) => {
+      const count = (perWord.get(word) ?? 0) + 1;
+      perWord.set(word, count);
+      return count <= MOST_PER_WORD;
+    })
+    .slice(0, MOST_CANDIDATES);
   let found: { pair: Position[]; score: number } | undefined;
   for (const [i, a] of candidates.entries()) {
     for (const b of candidates.slice(i + 1)) {
       const [wordA, wordB] = [a.likeliest[0], b.likeliest[0]];
       const apart = Math.min(a.p[wordA] - b.p[wordA], b.p[wordB] - a.p[wordB]);
-      if (wordA === wordB || apart <= 0) continue;
-      const overlap = a.p.reduce((sum, p, v) => sum + Math.sqrt(p * b.p[v]), 0);
-      if (apart * overlap > (found?.score ?? 0)) found = { pair: [a, b], score: apart * overlap };
+      if (apart <= 0) continue;
+      const geometric = a.p.map((p, v) => Math.sqrt(p * b.p[v]));
+      const overlap = geometric.reduce((sum, p) => sum + p, 0);
+      let gain = 0;
+      for (const [v, p] of geometric.entries())
+        if (isWord(v)) gain = Math.max(gain, p / overlap - (a.p[v] + b.p[v]) / 2);
+      if (apart * gain > (found?.score ?? 0)) found = { pair: [a, b], score: apart * gain };
     }
   }
   if (!found) throw new Error(missing('fork', positions.length));
