@@ -229,9 +229,8 @@ function square({ tables, byWidth }: LessonFile): Lesson {
     control: { name: 'Temperature', symbol: 'T', values: temperatures, start: 8 },
     answer:
       'The gradient of KL is (q − p) / T. One T comes from z / T. The other is in q − p: both ' +
-      'distributions grow flat with T, and so approach each other. T² gives both back. So α ' +
-      'weighs the teacher against the text alike at every T, and a new T needs neither a new α ' +
-      'nor a new learning rate.',
+      'distributions grow flat with T, and so approach each other. T² gives both back, but for a ' +
+      'small factor. So α means about the same at every T, and a new T needs no new learning rate.',
     scene(T) {
       const { kd, ce } = measure();
       const at = T === undefined ? [1] : temperatures;

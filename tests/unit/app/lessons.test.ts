@@ -146,15 +146,15 @@ describe('the true options are true of what was recorded', () => {
     expect(Math.max(...softened(logP, 4))).toBeLessThan(0.1);
   });
 
-  test('square: T² keeps the gradient’s size within a factor of two; else it falls to 1/30', () => {
+  test('square: T² keeps the gradient’s size within a factor of 3; else it falls to 1/30', () => {
     const facts = Object.fromEntries(lessonOf('square').scene(8).facts);
     expect(Number(facts['Of its size at T = 1'].slice(2))).toBeGreaterThan(30);
     const panel = lessonOf('square').scene(8).panels[0];
     if (panel.kind !== 'lines') throw new Error('The lesson shows no lines.');
     const [withSquare] = panel.lines;
     const ratio = withSquare.values[panel.x.values.indexOf(8)] / withSquare.values[0];
-    expect(ratio).toBeGreaterThan(0.5);
-    expect(ratio).toBeLessThan(2);
+    expect(ratio).toBeGreaterThan(1 / 3);
+    expect(ratio).toBeLessThan(3);
   });
 
   test('alpha: with α = 1 the best student is the teacher', () => {
@@ -174,7 +174,7 @@ describe('the true options are true of what was recorded', () => {
     expect(lessonOf('capacity').right).toBe(1);
   });
 
-  test('direction: forward KL says the words of both, reverse KL less of either', () => {
+  test('direction: forward KL says the words of both, reverse KL drops one', () => {
     const { places } = FILE.tables.fork;
     const [a, b] = places.map(({ logP }) => unpack(FILE.tables.fork, logP.teacher));
     const top = (logP: Float64Array) => logP.indexOf(Math.max(...logP));
@@ -187,7 +187,8 @@ describe('the true options are true of what was recorded', () => {
       [b, top(b)],
     ] as const)
       expect(forward[word]).toBeGreaterThan(Math.exp(own[word]) / 2 - 1e-9);
-    expect(entropy(reverse)).not.toBeNaN();
+    const lost = Math.min(...[a, b].map((logP) => reverse[top(logP)] / forward[top(logP)]));
+    expect(lost).toBeLessThan(0.5);
   });
 });
 
