@@ -70,6 +70,7 @@ const PICTURED = {
   lessons: '.distillation .column.middle',
   strideLab: '.strides .column.middle',
   bugLab: '.bug main',
+  runs: 'main',
   examples: '.examples main',
 };
 /** Pixels of a picture, and how many of the page's stand in one of its. */

@@ -22,6 +22,7 @@ const PARSERS: Record<Room, (text: string) => object> = {
   lessons: (text) => parseState(text, makeLessons(recorded as LessonFile)),
   strideLab: parseChain,
   bugLab: parseBug,
+  runs: () => ({ problem: 'Runs are kept in one browser.' }),
   examples: () => ({ problem: 'The gallery would open itself.' }),
 };
 
