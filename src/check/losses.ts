@@ -144,8 +144,9 @@ function lossCheck(kind: Divergence | 'ce', layout: LayoutName, dtype: Storage, 
 
 function compareCheck(layout: LayoutName, dtype: Storage, T: number): Check {
   const { inputs, strided } = logitsAndTargets(layout, dtype, T);
-  const { studentNll, teacherNll, kl, agreement } = reference.evaluateRows(...strided);
-  const column = (index: number) => Array.from({ length: B * T }, (_, row) => 4 * row + index);
+  const { studentNll, teacherNll, kl, agreement, studentRight, teacherRight } =
+    reference.evaluateRows(...strided);
+  const column = (index: number) => Array.from({ length: B * T }, (_, row) => 6 * row + index);
   return check({
     kernel: 'compare',
     sizes: `B=${B} T=${T} V=${V}`,
@@ -153,7 +154,7 @@ function compareCheck(layout: LayoutName, dtype: Storage, T: number): Check {
     dtype,
     inputs: {
       ...inputs,
-      perToken: { values: new Float64Array(4 * B * T).fill(777), layout: [B * T, 4] },
+      perToken: { values: new Float64Array(6 * B * T).fill(777), layout: [B * T, 6] },
     },
     record: (recorder, { student, teacher, targets, perToken }) =>
       compare(recorder, { student, teacher, targets, perToken, ignoreIndex: IGNORED }),
@@ -162,6 +163,8 @@ function compareCheck(layout: LayoutName, dtype: Storage, T: number): Check {
       { tensor: 'perToken', at: column(1), expected: teacherNll, tolerance: LOSS },
       { tensor: 'perToken', at: column(2), expected: kl, tolerance: LOSS },
       { tensor: 'perToken', at: column(3), expected: agreement, tolerance: EXACT },
+      { tensor: 'perToken', at: column(4), expected: studentRight, tolerance: EXACT },
+      { tensor: 'perToken', at: column(5), expected: teacherRight, tolerance: EXACT },
     ],
   });
 }

@@ -1,7 +1,8 @@
 // What an evaluation measures, one row (token) at a time, at temperature 1: both models' negative
-// log-likelihood of the target, KL(teacher ‖ student), and whether their most likely tokens agree.
-// A row whose target is ignored gives 0 for all. Logits and targets are read through their strides,
-// and not changed. Aliases: teacher_type. Constants: LANES (threads a row).
+// log-likelihood of the target, KL(teacher ‖ student), whether their most likely tokens agree, and
+// whether each is the target. A row whose target is ignored gives 0 for all. Logits and targets are
+// read through their strides, and not changed. Aliases: teacher_type. Constants: LANES (threads a
+// row).
 
 #include "logits.wgsl"
 
@@ -26,8 +27,8 @@ struct Params {
 @group(0) @binding(1) var<storage, read> student: array<f32>; // (B, T, V) through strides
 @group(0) @binding(2) var<storage, read> teacher: array<teacher_type>; // (B, T, V) through strides
 @group(0) @binding(3) var<storage, read> targets: array<i32>; // (B, T) through strides
-// (B·T): student's nll, teacher's nll, kl, agreement (0 or 1)
-@group(0) @binding(4) var<storage, read_write> per_token: array<vec4f>;
+// (B·T, 6): student's nll, teacher's nll, kl; 0 or 1: agreement, student right, teacher right
+@group(0) @binding(4) var<storage, read_write> per_token: array<f32>;
 
 // The largest logits of student (z) and teacher (y), and their tokens.
 struct Best {
@@ -103,6 +104,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) sl
     }
   }
   terms = row_sum(terms, slot, lane);
-  terms.w = select(0.0, 1.0, best.z_token == best.y_token);
-  if (valid && lane == 0u) { per_token[row] = select(vec4f(), terms, counts); }
+  if (!valid || lane != 0u) { return; }
+  terms = select(vec4f(), terms, counts);
+  per_token[6u * row] = terms.x;
+  per_token[6u * row + 1u] = terms.y;
+  per_token[6u * row + 2u] = terms.z;
+  per_token[6u * row + 3u] = select(0.0, 1.0, counts && best.z_token == best.y_token);
+  per_token[6u * row + 4u] = select(0.0, 1.0, counts && best.z_token == t);
+  per_token[6u * row + 5u] = select(0.0, 1.0, counts && best.y_token == t);
 }

@@ -46,7 +46,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> scaler: Scaler;
 @group(0) @binding(3) var<storage, read_write> student: array<f32>; // (B, T, V) through strides
 @group(0) @binding(4) var<storage, read> targets: array<i32>; // (B, T) through strides
-// (B·T, 2): ce, kl; or for an evaluation (B·T, 4): ce, 0, kl, agreement
+// (B·T, 2): ce, kl; or for an evaluation the six columns of compare.wgsl, teacher's nll 0
 @group(0) @binding(5) var<storage, read_write> per_token: array<f32>;
 @group(0) @binding(6) var<storage, read> entries: array<u32>; // (B, T, entry size) through strides
 
@@ -159,10 +159,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) sl
     let ce = select(0.0, cross_entropy(terms.y, logs.x, sums.z, lse), counts);
     let kl = select(0.0, terms.x + exp(log_p_tail) * tail_log_ratio, counts);
     if (EVALUATION == 1u) {
-      per_token[4u * row] = ce;
-      per_token[4u * row + 1u] = 0.0;
-      per_token[4u * row + 2u] = kl;
-      per_token[4u * row + 3u] = select(0.0, 1.0, counts && best.x == best.y);
+      per_token[6u * row] = ce;
+      per_token[6u * row + 1u] = 0.0;
+      per_token[6u * row + 2u] = kl;
+      per_token[6u * row + 3u] = select(0.0, 1.0, counts && best.x == best.y);
+      per_token[6u * row + 4u] = select(0.0, 1.0, counts && best.x == -f32(t));
+      per_token[6u * row + 5u] = select(0.0, 1.0, counts && best.y == -f32(t));
     } else {
       per_token[2u * row] = ce;
       per_token[2u * row + 1u] = kl;

@@ -83,7 +83,7 @@ export interface DistilTopKInputs extends LossInputs, Entries {
    */
   entries: Tensor;
   /**
-   * Measure as `compare` does: perToken is then (B·T, 4). The teacher's NLL is 0, since an entry
+   * Measure as `compare` does: perToken is then (B·T, 6). The teacher's NLL is 0, since an entry
    * does not contain it.
    */
   evaluation?: boolean;
@@ -115,8 +115,8 @@ export function distilTopK(recorder: Recorder, inputs: DistilTopKInputs): void {
 
 /**
  * What an evaluation measures, at temperature 1. student (B, T, V) f32, teacher (B, T, V), targets
- * (B, T), all in any layout → perToken (B·T, 4) f32: student's NLL, teacher's NLL,
- * KL(teacher ‖ student), agreement (0 or 1).
+ * (B, T), all in any layout → perToken (B·T, 6) f32: student's NLL, teacher's NLL,
+ * KL(teacher ‖ student); 0 or 1: agreement, student right, teacher right.
  */
 export function compare(
   recorder: Recorder,

@@ -280,6 +280,10 @@ export interface EvaluationRows {
   kl: Float64Array;
   /** 1 if both models have the same most likely token; in a tie, the lowest id counts. */
   agreement: Float64Array;
+  /** 1 if the student's most likely token is the target. */
+  studentRight: Float64Array;
+  /** 1 if the teacher's is. */
+  teacherRight: Float64Array;
   valid: number;
 }
 
@@ -291,8 +295,8 @@ export function evaluateRows(
   ignoreIndex = -100,
 ): EvaluationRows {
   const rows = student.layout.shape[0] * student.layout.shape[1];
-  const [studentNll, teacherNll, kl, agreement] = Array.from(
-    { length: 4 },
+  const [studentNll, teacherNll, kl, agreement, studentRight, teacherRight] = Array.from(
+    { length: 6 },
     () => new Float64Array(rows),
   );
   let valid = 0;
@@ -304,8 +308,10 @@ export function evaluateRows(
     teacherNll[n] = -logP[target];
     kl[n] = kullbackLeibler(logP, logQ);
     agreement[n] = argmax(z) === argmax(y!) ? 1 : 0;
+    studentRight[n] = argmax(z) === target ? 1 : 0;
+    teacherRight[n] = argmax(y!) === target ? 1 : 0;
   }
-  return { studentNll, teacherNll, kl, agreement, valid };
+  return { studentNll, teacherNll, kl, agreement, studentRight, teacherRight, valid };
 }
 
 /** The index of the largest element; in a tie, the lowest. */

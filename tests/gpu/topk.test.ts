@@ -247,7 +247,7 @@ async function expectLoss(gpu: Gpu, settings: Case) {
     k,
   };
   const perToken = upload(gpu, 'per token', new Float64Array(ROWS * 2).fill(777), [ROWS, 2]);
-  const evaluation = upload(gpu, 'evaluation', new Float64Array(ROWS * 4).fill(777), [ROWS, 4]);
+  const evaluation = upload(gpu, 'evaluation', new Float64Array(ROWS * 6).fill(777), [ROWS, 6]);
   const actual = sData.slice();
   const rows = settings.chunkRows ?? ROWS;
   for (let first = 0; first < ROWS; first += rows) {
@@ -274,10 +274,10 @@ async function expectLoss(gpu: Gpu, settings: Case) {
   const evaluated = await download(gpu, evaluation);
   expectClose(column(pairs, 0, 2), expected.ce, TOLERANCE, 'ce');
   expectClose(column(pairs, 1, 2), expected.kl, TOLERANCE, 'kl');
-  expect([...column(evaluated, 0, 4)]).toEqual([...column(pairs, 0, 2)]);
-  expect([...column(evaluated, 1, 4)]).toEqual(Array(ROWS).fill(0));
-  expect([...column(evaluated, 2, 4)]).toEqual([...column(pairs, 1, 2)]);
-  expect([...column(evaluated, 3, 4)]).toEqual([...expected.agreement]);
+  expect([...column(evaluated, 0, 6)]).toEqual([...column(pairs, 0, 2)]);
+  expect([...column(evaluated, 1, 6)]).toEqual(Array(ROWS).fill(0));
+  expect([...column(evaluated, 2, 6)]).toEqual([...column(pairs, 1, 2)]);
+  expect([...column(evaluated, 3, 6)]).toEqual([...expected.agreement]);
   const covered = [...sLayout.addresses()];
   const scaled = covered.map((at) => SCALE * expected.gradient[at]);
   expectClose(
