@@ -5,6 +5,7 @@
 // whose bug the Bug Lab shows. How the slice meets the loss is a setting (loss-paths.ts). If it
 // throws, the batch counts as failed.
 
+import { type AnswerMarks, answersIn } from '../data/answers';
 import { type Batch, IGNORED_TARGET } from '../data/batches';
 import { CommandBatch } from '../gpu/command-batch';
 import type { Gpu } from '../gpu/device';
@@ -18,11 +19,12 @@ import {
   type Tensor,
 } from '../gpu/program';
 import { columnSum } from '../kernels/column_sum';
+import { copy } from '../kernels/copy';
 import { compare, distilTopK } from '../kernels/losses';
 import { SCALER, STEP } from '../kernels/sources';
 import { type Entries, entrySize } from '../kernels/topk';
 import type { LanguageModel } from '../model/family';
-import type { DType } from '../tensor/dtype';
+import { BYTES, type DType } from '../tensor/dtype';
 import { Layout, LayoutError } from '../tensor/layout';
 import { chunksOf, rowsPerChunk } from './chunks';
 import { type LossPath, sliceLogits, tokenLabels, validTargets } from './loss-paths';
@@ -30,8 +32,19 @@ import type { EvaluationRecord } from './records';
 import type { TeacherSource } from './teacher/teacher';
 
 /** What `compare` gives for each token, in its order; the evaluation sums them over tokens. */
-const FIGURES = ['studentNll', 'teacherNll', 'kl', 'agreement'] as const;
+const FIGURES = [
+  'studentNll',
+  'teacherNll',
+  'kl',
+  'agreement',
+  'studentRight',
+  'teacherRight',
+] as const;
+const [STUDENT_RIGHT, TEACHER_RIGHT] = [4, 5];
 const SUMS_BYTES = FIGURES.length * 4;
+
+type Sums = Record<(typeof FIGURES)[number], number>;
+type Answers = NonNullable<EvaluationRecord['answers']>;
 
 /** Rows that are compared at a time: positions `from` to `to` of some sequences. */
 interface RowChunk {
@@ -47,6 +60,8 @@ export class Evaluator {
   readonly #tokens: Tensor;
   readonly #labels: Tensor;
   readonly #sums: Tensor;
+  /** (B·(T − 1), 6): a batch's figures, token by token; only if there are answers to count. */
+  readonly #figures?: Tensor;
   /** What a training loss reads of its step: temperature 1. Only a gradient needs the rest. */
   readonly #step: GPUBuffer;
   readonly #scaler: GPUBuffer;
@@ -56,6 +71,7 @@ export class Evaluator {
   /**
    * Without a teacher the student is compared with itself, and the record has its perplexity alone.
    * @param shape B and T of a batch
+   * @param answers marks the answers of the text: the record then counts those given in full
    */
   constructor(
     private readonly gpu: Gpu,
@@ -64,12 +80,17 @@ export class Evaluator {
     private readonly teacher: TeacherSource | undefined,
     private readonly shape: [number, number],
     private readonly path: LossPath,
+    private readonly answers?: AnswerMarks,
   ) {
     const make = (purpose: Purpose, label: string, dims: number[], dtype: DType) =>
       persistentTensor(gpu, purpose, label, Layout.contiguous(dims), dtype);
     this.#tokens = make('data', 'evaluation tokens', shape, 'u32');
     this.#labels = make('data', 'evaluation labels', shape, 'i32');
     this.#sums = make('metrics', 'evaluation sums', [FIGURES.length], 'f32');
+    if (answers) {
+      const tokens = shape[0] * (shape[1] - 1);
+      this.#figures = make('metrics', 'evaluation figures', [tokens, FIGURES.length], 'f32');
+    }
     const { UNIFORM, COPY_DST } = GPUBufferUsage;
     const { memory, device } = gpu;
     this.#step = memory.create('data', 'evaluation step', STEP.bytes, UNIFORM | COPY_DST);
@@ -94,12 +115,16 @@ export class Evaluator {
   async run(batches: Batch[], step: number): Promise<EvaluationRecord> {
     const started = performance.now();
     const { memory } = this.gpu;
-    const results = memory.create('metrics', 'evaluation results', batches.length * SUMS_BYTES);
+    const figuresBytes = this.#figures ? this.#figures.layout.numel * BYTES.f32 : 0;
+    const stride = SUMS_BYTES + figuresBytes;
+    const results = memory.create('metrics', 'evaluation results', batches.length * stride);
+    const evaluated: Batch[] = [];
     let [tokens, succeeded, failed, bytesCopied] = [0, 0, 0, 0];
     let firstError: string | undefined;
     for (const batch of batches) {
       try {
-        tokens += await this.#enqueue(batch, results, succeeded);
+        tokens += await this.#enqueue(batch, results, succeeded * stride);
+        evaluated.push(batch);
         succeeded++;
         bytesCopied += this.#bytesCopied;
       } catch (error) {
@@ -107,12 +132,17 @@ export class Evaluator {
         firstError ??= error instanceof Error ? error.message : String(error);
       }
     }
-    const sums = { studentNll: 0, teacherNll: 0, kl: 0, agreement: 0 };
+    const sums = Object.fromEntries(FIGURES.map((name) => [name, 0])) as Sums;
+    const answers = { tried: 0, studentRight: 0, teacherRight: 0 };
     try {
-      const read =
-        succeeded > 0 ? await this.gpu.read(results, 0, succeeded * SUMS_BYTES) : new ArrayBuffer();
-      for (const [i, value] of new Float32Array(read).entries())
-        sums[FIGURES[i % FIGURES.length]] += value;
+      const read = succeeded > 0 ? await this.gpu.read(results, 0, succeeded * stride) : undefined;
+      for (const [index, batch] of evaluated.entries()) {
+        const values = new Float32Array(read!, index * stride, stride / BYTES.f32);
+        FIGURES.forEach((name, i) => {
+          sums[name] += values[i];
+        });
+        if (this.answers) this.#countAnswers(batch, values.subarray(FIGURES.length), answers);
+      }
     } finally {
       memory.destroy(results);
     }
@@ -138,22 +168,23 @@ export class Evaluator {
         agreement: mean(sums.agreement),
       }),
       ...(topK && { klWords: topK.k }),
+      ...(this.answers && { answers }),
       milliseconds: performance.now() - started,
     };
   }
 
   destroy(): void {
     this.#program?.destroy();
-    for (const tensor of [this.#tokens, this.#labels, this.#sums])
-      this.gpu.memory.destroy(bufferOf(tensor));
+    for (const tensor of [this.#tokens, this.#labels, this.#sums, this.#figures])
+      if (tensor) this.gpu.memory.destroy(bufferOf(tensor));
     for (const buffer of [this.#step, this.#scaler]) this.gpu.memory.destroy(buffer);
   }
 
   /**
-   * Enqueues a batch and copies its sums to place `index` of `results`. Returns the number of
-   * labels that count.
+   * Enqueues a batch and copies its sums, then its figures if they are kept, to `results` from byte
+   * `offset` on. Returns the number of labels that count.
    */
-  async #enqueue(batch: Batch, results: GPUBuffer, index: number): Promise<number> {
+  async #enqueue(batch: Batch, results: GPUBuffer, offset: number): Promise<number> {
     const { device } = this.gpu;
     this.#program ??= await this.#record();
     const labels = tokenLabels(batch, this.shape[1]);
@@ -164,9 +195,37 @@ export class Evaluator {
     await this.teacher?.enqueue(batch, commands);
     commands.run(this.#program);
     const sums = bufferOf(this.#sums);
-    commands.encoder.copyBufferToBuffer(sums, 0, results, index * SUMS_BYTES, SUMS_BYTES);
+    commands.encoder.copyBufferToBuffer(sums, 0, results, offset, SUMS_BYTES);
+    if (this.#figures) {
+      const bytes = this.#figures.layout.numel * BYTES.f32;
+      const figures = bufferOf(this.#figures);
+      commands.encoder.copyBufferToBuffer(figures, 0, results, offset + SUMS_BYTES, bytes);
+    }
     await commands.submit();
     return validTargets(labels);
+  }
+
+  /**
+   * Adds a batch's answers. One is right if each of its tokens was the most likely one after the
+   * right tokens before it, which is what a model without randomness would write.
+   */
+  #countAnswers(batch: Batch, figures: Float32Array, answers: Answers): void {
+    const [B, T] = this.shape;
+    for (let row = 0; row < B; row++) {
+      const tokens = batch.inputs.subarray(row * T, (row + 1) * T);
+      // A missing row is all zeros, which are no answers: its targets are ignored.
+      for (const [first, last] of answersIn(tokens, this.answers!)) {
+        // The label at position t is row t − 1 of the figures.
+        const right = (column: number) => {
+          for (let t = first - 1; t < last; t++)
+            if (figures[(row * (T - 1) + t) * FIGURES.length + column] === 0) return 0;
+          return 1;
+        };
+        answers.tried++;
+        answers.studentRight += right(STUDENT_RIGHT);
+        answers.teacherRight += right(TEACHER_RIGHT);
+      }
+    }
   }
 
   async #record(): Promise<Program> {
@@ -175,6 +234,7 @@ export class Evaluator {
     const { hidden } = this.student.forward(recorder, this.#tokens);
     const V = this.student.architecture.vocabularySize;
     this.#bytesCopied = 0;
+    let kept = 0;
     for (const { whole, first, sequences, from, to } of this.#chunks(V)) {
       const rows: [number, number] = [first * T + from, whole ? sequences * T : to - from];
       const shape = [sequences, rows[1] / sequences, V];
@@ -199,6 +259,11 @@ export class Evaluator {
       if (teacher && 'entries' in teacher) this.#compareEntries(recorder, teacher, whole, inputs);
       else compare(recorder, { ...inputs, teacher: teacher ? sliced(teacher) : student });
       columnSum(recorder, perToken, this.#sums, 'evaluation sums');
+      if (this.#figures) {
+        const layout = this.#figures.layout.narrow(0, kept, labels.numel);
+        copy(recorder, perToken, { ...this.#figures, layout });
+        kept += labels.numel;
+      }
     }
     return recorder.build('evaluation');
   }

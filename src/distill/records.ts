@@ -79,6 +79,8 @@ export interface EvaluationRecord {
   accuracy?: number;
   /** ‖Δw‖ / ‖w‖ of the last step's update, over the student's master weights. */
   updateRatio?: number;
+  /** For a text of questions: answers in the batches, and how many each model gives in full. */
+  answers?: { tried: number; studentRight: number; teacherRight: number };
   path: LossPath;
   /** Copied by the loss path, over all batches. */
   bytesCopied: number;

@@ -2,6 +2,7 @@
 // sampler. Built on a device that only counts, it is the plan of the run's memory.
 
 import type { Config } from '../config';
+import type { AnswerMarks } from '../data/answers';
 import { countingGpu } from '../gpu/counting';
 import type { Gpu } from '../gpu/device';
 import type { Purpose } from '../gpu/memory';
@@ -35,6 +36,8 @@ export interface RunModelsOptions extends PlanOptions {
   weights(): Weights | undefined;
   /** Replaces the teacher, which is then not made. */
   cache?: OpenCache;
+  /** Marks the answers of the held-out text, if it has any. */
+  answers?: AnswerMarks;
   /** Nothing will run: a cache that the config asks for need not exist. */
   planned?: boolean;
   events: {
@@ -94,7 +97,15 @@ export async function buildRunModels(options: RunModelsOptions): Promise<RunMode
       teacher && (await keepLogits(gpu, pool, teacher, { B, T, V, batches: config.eval_batches }));
     if (kept) cleanups.push(kept.destroy);
     const heldOut = kept?.source ?? sources.heldOut;
-    const evaluator = new Evaluator(gpu, pool, model, heldOut, [B, T], evaluationPath);
+    const evaluator = new Evaluator(
+      gpu,
+      pool,
+      model,
+      heldOut,
+      [B, T],
+      evaluationPath,
+      options.answers,
+    );
     cleanups.push(() => evaluator.destroy());
     await evaluator.prepare();
     const sampler = await Sampler.create(gpu, pool, model, T);

@@ -50,6 +50,8 @@ export interface RunOptions {
   tokenizer: Tokenizer;
   /** The whole corpus: token ids of each document. */
   documents: readonly Uint32Array[];
+  /** What ends the question in each line of the corpus, if it is a text of questions. */
+  answersAfter?: string;
   teacherConfig: TeacherSizes;
   /** The student's initial weights; without them, a new student of the config's sizes. */
   student?: StudentStart;
@@ -149,6 +151,7 @@ export class Run {
       weights: () => this.#initialWeights(),
       makeTeacher,
       cache: this.#cache,
+      answers: answerMarks(this.options),
       events,
     });
     const warning = this.teacherEngine?.warning;
@@ -371,4 +374,11 @@ export class Run {
       random: this.#random.fork('sample'),
     });
   }
+}
+
+/** The tokens that mark the corpus's answers, if each mark is one token of this tokenizer. */
+function answerMarks({ answersAfter, tokenizer }: Omit<RunOptions, 'config'>) {
+  if (answersAfter === undefined) return undefined;
+  const [after, end] = [answersAfter, '\n'].map((mark) => tokenizer.encode(mark));
+  return after.length === 1 && end.length === 1 ? { after: after[0], end: end[0] } : undefined;
 }

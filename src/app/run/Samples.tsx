@@ -3,7 +3,7 @@
 import type { Sample } from '../../worker/protocol';
 import { formatMeasure, formatShare, plural } from '../shared/format';
 import { ShareButton } from '../shared/Header';
-import { perplexity } from './evaluation';
+import { answersRight, perplexity } from './evaluation';
 import { FieldControl } from './FieldControl';
 import { useRun } from './store';
 import { useShownRun } from './use-shown-run';
@@ -39,6 +39,13 @@ export function Samples() {
           <span style={{ width: `${100 * (last?.agreement ?? 0)}%` }} />
         </div>
       </div>
+      {last && answersRight(last, 'student') && (
+        <p>
+          Of the held-out answers the student gives{' '}
+          <span className="figure-large">{answersRight(last, 'student')}</span>, the teacher{' '}
+          {answersRight(last, 'teacher')}.
+        </p>
+      )}
       <Distance />
     </section>
   );

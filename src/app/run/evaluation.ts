@@ -11,6 +11,16 @@ export function perplexity(record: EvaluationRecord): string {
     : formatMeasure(record.studentPerplexity);
 }
 
+/** "31 of 64 answers right"; undefined unless the held-out text has answers. */
+export function answersRight(
+  { answers }: EvaluationRecord,
+  who: 'student' | 'teacher',
+): string | undefined {
+  if (!answers || answers.tried === 0) return undefined;
+  const right = who === 'student' ? answers.studentRight : answers.teacherRight;
+  return `${right} of ${answers.tried} answers right`;
+}
+
 const COLUMNS = [
   'step',
   'studentPerplexity',
@@ -18,6 +28,8 @@ const COLUMNS = [
   'kl',
   'klWords',
   'agreement',
+  'answersTried',
+  'answersRight',
   'tokens',
   'tried',
   'succeeded',
@@ -28,8 +40,15 @@ const COLUMNS = [
 ] as const;
 
 export function evaluationsCsv(evaluations: readonly EvaluationRecord[]): string {
-  const value = (record: EvaluationRecord, name: (typeof COLUMNS)[number]) =>
-    record[name] ?? (name === 'klWords' && record.kl !== undefined ? 'all' : 'n/a');
+  const value = (evaluation: EvaluationRecord, name: (typeof COLUMNS)[number]) => {
+    const { answers } = evaluation;
+    const record = {
+      ...evaluation,
+      answersTried: answers?.tried,
+      answersRight: answers?.studentRight,
+    };
+    return record[name] ?? (name === 'klWords' && record.kl !== undefined ? 'all' : 'n/a');
+  };
   const lines = evaluations.map((record) => COLUMNS.map((name) => value(record, name)).join(','));
   return `${[COLUMNS.join(','), ...lines].join('\n')}\n`;
 }

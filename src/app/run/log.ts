@@ -2,7 +2,7 @@
 
 import type { EvaluationRecord, Failure, RunStatus, StepRecord } from '../../worker/protocol';
 import { formatMeasure, formatShare } from '../shared/format';
-import { perplexity } from './evaluation';
+import { answersRight, perplexity } from './evaluation';
 import type { ShownRun } from './shown-run';
 
 /** More lines would only be scrolled past; the perplexity chart's CSV has every evaluation. */
@@ -30,9 +30,10 @@ export const recovering = (step: number) => `Recovering from step ${step}`;
 export function evaluated(record: EvaluationRecord): string {
   const { step, studentPerplexity, agreement, failed, tried } = record;
   const failures = failed > 0 ? `, ${failed} of ${tried} batches failed` : '';
+  const answers = answersRight(record, 'student');
   return (
     `Evaluation at step ${step}: perplexity ${formatMeasure(studentPerplexity)}, ` +
-    `agreement ${formatShare(agreement)}${failures}.`
+    `agreement ${formatShare(agreement)}${answers ? `, ${answers}` : ''}${failures}.`
   );
 }
 
