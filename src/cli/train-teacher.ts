@@ -1,16 +1,19 @@
-// Trains the built-in teacher on the built-in book with Stillhouse's trainer, and writes it as a
-// Hugging Face folder.
+// Makes a built-in teacher from nothing: its text, a tokenizer trained on it, and a model trained
+// with Stillhouse's trainer, written as a Hugging Face folder.
 //
-//   npm run train:teacher -- [--steps 3000] [--batch 8] [--dtype float32|float16]
+//   npm run train:teacher -- austen-teacher [--folder FOLDER] [--dtype float16] [--steps 3000 …]
 //
-// A checkpoint is written every EVALUATE_EVERY steps and at Ctrl-C; the same command continues from
-// it. The folder is written at the end.
+// Every number of the recipe (teacher-recipes.ts) is a flag. The text and the tokenizer are made if
+// they are not there. A checkpoint is written at every evaluation and at Ctrl-C; the same command
+// continues from it.
 
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
+import { BUILT_IN_MODELS, isBuiltIn, TEXTS } from '../built-in';
 import { DEFAULTS } from '../config';
-import { Batches, heldOutBatches } from '../data/batches';
+import { type Batch, Batches, heldOutBatches, IGNORED_TARGET } from '../data/batches';
+import { tokenizerFiles, trainBytePairs } from '../data/bpe';
 import { splitCorpus } from '../data/split';
 import { loadTokenizer } from '../data/tokenizer';
 import { Evaluator } from '../distill/evaluate';
@@ -20,51 +23,65 @@ import { learningRate } from '../distill/schedule';
 import type { TrainerSettings } from '../distill/settings';
 import { Trainer } from '../distill/trainer';
 import type { Snapshot } from '../distill/training-state';
-import { joinPieces } from '../files/pieces';
 import { openGpu } from '../gpu/device';
 import { Pool } from '../gpu/program';
 import { NEW_STUDENT_FAMILY } from '../model/families';
 import { initialWeights } from '../model/parameters';
 import { saveWeights } from '../model/weights';
 import { Random } from '../tensor/random';
+import { CORPORA } from './corpora';
 import { openDawn } from './dawn';
+import { teacherCard } from './teacher-card';
+import { RECIPES, type TeacherRecipe } from './teacher-recipes';
 
-const FOLDER = 'public/models/moby-teacher';
-const CORPUS = 'public/corpus/moby-dick.txt';
-const CHECKPOINT = '.cache/train-teacher';
-const EVALUATE_EVERY = 100;
+const EVALUATE_EVERY = 250;
+const WARMUP = 200;
 const SEED = 1;
-const T = 128;
-const PEAK_LR = 2e-3;
+/** Batches of an evaluation before the last, which takes all. */
+const SOME_BATCHES = 16;
 
-const { values: flags } = parseArgs({
+const numbers = Object.keys(RECIPES['austen-teacher']) as (keyof TeacherRecipe)[];
+const { values: flags, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
-    steps: { type: 'string', default: '3000' },
-    batch: { type: 'string', default: '8' },
+    folder: { type: 'string' },
     dtype: { type: 'string', default: 'float32' },
+    ...Object.fromEntries(numbers.map((name) => [name, { type: 'string' as const }])),
   },
 });
-const steps = Number(flags.steps);
-const B = Number(flags.batch);
-if (!(Number.isInteger(steps) && steps > 0 && Number.isInteger(B) && B > 0)) {
-  throw new Error(
-    `train:teacher: --steps ${flags.steps} --batch ${flags.batch}; both must be integers above 0.`,
-  );
+const [name] = positionals;
+if (positionals.length !== 1 || !isBuiltIn(name)) {
+  const names = Object.keys(BUILT_IN_MODELS).join(', ');
+  console.error(`train:teacher: name one teacher: ${names}. ${positionals.length} were given.`);
+  process.exit(2);
 }
+const recipe = { ...RECIPES[name] };
+for (const field of numbers) {
+  const text = (flags as Record<string, string | undefined>)[field];
+  if (text === undefined) continue;
+  const value = Number(text);
+  if (!Number.isFinite(value) || value < 0) {
+    console.error(`train:teacher: --${field} is ${text}. It must be a number, 0 or more.`);
+    process.exit(2);
+  }
+  recipe[field] = value;
+}
+const { batch: B, context: T, steps } = recipe;
 const dtype = flags.dtype === 'float16' ? 'f16' : 'f32';
+const folder = flags.folder ?? `public/models/${name}`;
+const checkpoint = `.cache/train-teacher/${folder.replaceAll('/', '_')}`;
+const { prompt, text: textName } = BUILT_IN_MODELS[name];
 
-const tokenizer = await loadTokenizer(FOLDER, { read: (path) => readFile(path, 'utf8') });
+const text = await textOf();
+const tokenizer = await tokenizerOf(text);
 const architecture = NEW_STUDENT_FAMILY.create({
   vocabularySize: tokenizer.vocabularySize,
   contextWindow: T,
-  width: 128,
-  layers: 4,
-  heads: 4,
+  width: recipe.width,
+  layers: recipe.layers,
+  heads: recipe.heads,
 });
-const { config } = architecture;
-const { train, heldOut } = splitCorpus(tokenizer.encode(await readFile(CORPUS, 'utf8')), {
-  contextLength: T,
-});
+const { train, heldOut } = splitCorpus(tokenizer.encode(text), { contextLength: T });
 const random = new Random(SEED);
 const batches = new Batches({
   tokens: train,
@@ -86,7 +103,13 @@ const settings: TrainerSettings = {
   contextLength: T,
   loss: { ...DEFAULTS, loss: 'ce' },
   initialLossScale: 65536,
-  adam: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, maxGradNorm: 1 },
+  adam: {
+    beta1: 0.9,
+    beta2: 0.95,
+    epsilon: 1e-8,
+    weightDecay: recipe.weight_decay,
+    maxGradNorm: 1,
+  },
 };
 const weights = initialWeights(architecture.parameters, random.fork('weights'));
 const trainer = await Trainer.create(gpu, pool, settings, weights, undefined, (record) => {
@@ -95,91 +118,130 @@ const trainer = await Trainer.create(gpu, pool, settings, weights, undefined, (r
 const evaluator = new Evaluator(gpu, pool, trainer.model, undefined, [B, T], 'strided');
 const sampler = await Sampler.create(gpu, pool, trainer.model, T);
 const heldOutAll = heldOutBatches(heldOut, B, T, Number.MAX_SAFE_INTEGER);
-const heldOutSome = heldOutBatches(heldOut, B, T, 8);
+const heldOutSome = heldOutBatches(heldOut, B, T, SOME_BATCHES);
 
-let step = existsSync(`${CHECKPOINT}/state.json`) ? await restore() : 0;
+let step = existsSync(`${checkpoint}/state.json`) ? await restore() : 0;
 console.log(
   `${gpu.adapter.name}, ${dtype}. ${trainer.master.plan.parameters} parameters, ` +
     `${train.length} tokens, from step ${step}.`,
 );
 let stop = false;
-process.on('SIGINT', () => {
-  stop = true;
-});
-process.on('SIGTERM', () => {
-  stop = true;
-});
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.on(signal, () => {
+    stop = true;
+  });
+}
 
 const started = performance.now();
 const first = step;
 while (step < steps && !stop) {
   step++;
   const schedule = {
-    student_lr: PEAK_LR,
+    student_lr: recipe.learning_rate,
     lr_schedule: 'cosine',
-    warmup_steps: 100,
+    warmup_steps: WARMUP,
     train_steps: steps,
   } as const;
-  await trainer.step([batches.at(step - 1)], {
+  await trainer.step([withNoise(batches.at(step - 1))], {
     step,
     learningRate: learningRate(step, schedule),
     temperature: 1,
     alpha: 0,
   });
-  if (step % 10 === 0) {
+  if (step % EVALUATE_EVERY === 0 && step < steps) {
     await trainer.drain();
-    const speed = ((step - first) * B * T) / ((performance.now() - started) / 1000);
-    console.log(
-      `Step ${step}: Loss=${latest?.loss.toFixed(4)}, norm ${latest?.gradNorm.toFixed(2)}, ` +
-        `${speed.toFixed(0)} tokens/s`,
-    );
+    await report();
+    await save();
   }
-  if (step % EVALUATE_EVERY === 0 || step === steps)
-    await report(step === steps ? heldOutAll : heldOutSome);
 }
+await trainer.drain();
 await save();
-if (step === steps) await writeFolder();
+if (step === steps) {
+  await writeFolder();
+  await rm(checkpoint, { recursive: true });
+}
 process.exit(0);
 
-async function report(batches: typeof heldOutAll): Promise<void> {
-  const { studentPerplexity, tokens } = await evaluator.run(batches, step);
-  const text = await sampleText(sampler.generate, tokenizer, {
-    prompt: 'The whale',
-    count: 60,
-    random: random.fork('sample'),
-  });
-  console.log(
-    `Step ${step}: held-out PPL=${studentPerplexity?.toFixed(2)} on ${tokens} tokens. ` +
-      `The whale${text}`,
+async function textOf(): Promise<string> {
+  const path = `public/${TEXTS[textName].file}`;
+  if (!existsSync(path)) {
+    const made = await CORPORA[textName]();
+    await mkdir('public/corpus', { recursive: true });
+    await writeFile(path, made);
+    console.log(`Wrote ${path}: ${made.length} characters.`);
+  }
+  return readFile(path, 'utf8');
+}
+
+/** The folder's tokenizer, or a new one, trained on the text. */
+async function tokenizerOf(text: string) {
+  await mkdir(folder, { recursive: true });
+  if (!existsSync(`${folder}/tokenizer.json`)) {
+    const pairs = trainBytePairs(text, recipe.vocabulary);
+    const { tokenizerJson, tokenizerConfig } = tokenizerFiles(pairs, T);
+    await writeFile(`${folder}/tokenizer.json`, `${JSON.stringify(tokenizerJson, null, 1)}\n`);
+    await writeFile(
+      `${folder}/tokenizer_config.json`,
+      `${JSON.stringify(tokenizerConfig, null, 2)}\n`,
+    );
+    console.log(`Wrote ${folder}/tokenizer.json: ${recipe.vocabulary} tokens.`);
+  }
+  return loadTokenizer(folder, { read: (path) => readFile(path, 'utf8') });
+}
+
+/**
+ * Some inputs replaced by random tokens of the text. The targets stay: the model learns not to
+ * rely on each word of a text that it sees several times.
+ */
+function withNoise(batch: Batch): Batch {
+  if (recipe.noise === 0) return batch;
+  const stream = random.fork(`noise ${batch.index}`);
+  const inputs = batch.inputs.map((id) =>
+    stream.uniform() < recipe.noise ? train[Math.floor(stream.uniform() * train.length)] : id,
   );
-  await save();
+  return { ...batch, inputs };
+}
+
+async function report(): Promise<void> {
+  const { studentPerplexity, tokens } = await evaluator.run(heldOutSome, step);
+  const seconds = (performance.now() - started) / 1000;
+  console.log(
+    `Step ${step}: Loss=${latest?.loss.toFixed(4)}, held-out PPL=` +
+      `${studentPerplexity?.toFixed(2)} on ${tokens} tokens, ` +
+      `${(((step - first) * B * T) / seconds).toFixed(0)} tokens/s.\n  ${await say('report')}`,
+  );
+}
+
+async function say(seed: string): Promise<string> {
+  const options = { prompt, count: 60, random: random.fork(seed) };
+  return prompt + (await sampleText(sampler.generate, tokenizer, options));
 }
 
 async function save(): Promise<void> {
   const { master, mean, square, scaler } = await trainer.snapshot(step);
-  await mkdir(CHECKPOINT, { recursive: true });
-  for (const [name, bytes] of Object.entries({ master, mean, square, scaler })) {
-    await writeFile(`${CHECKPOINT}/${name}.bin.new`, new Uint8Array(bytes));
+  await mkdir(checkpoint, { recursive: true });
+  for (const [part, bytes] of Object.entries({ master, mean, square, scaler })) {
+    await writeFile(`${checkpoint}/${part}.bin.new`, new Uint8Array(bytes));
   }
-  await writeFile(`${CHECKPOINT}/state.json.new`, JSON.stringify({ step, config }));
-  for (const name of ['master.bin', 'mean.bin', 'square.bin', 'scaler.bin', 'state.json']) {
-    await rename(`${CHECKPOINT}/${name}.new`, `${CHECKPOINT}/${name}`);
+  await writeFile(`${checkpoint}/state.json.new`, JSON.stringify({ step, recipe }));
+  for (const file of ['master.bin', 'mean.bin', 'square.bin', 'scaler.bin', 'state.json']) {
+    await rename(`${checkpoint}/${file}.new`, `${checkpoint}/${file}`);
   }
 }
 
 async function restore(): Promise<number> {
-  const state = JSON.parse(await readFile(`${CHECKPOINT}/state.json`, 'utf8')) as {
+  const state = JSON.parse(await readFile(`${checkpoint}/state.json`, 'utf8')) as {
     step: number;
-    config: object;
+    recipe: TeacherRecipe;
   };
-  if (JSON.stringify(state.config) !== JSON.stringify(config)) {
+  if (JSON.stringify(state.recipe) !== JSON.stringify(recipe)) {
     throw new Error(
-      `train:teacher: the checkpoint in ${CHECKPOINT} is another model's. ` +
+      `train:teacher: the checkpoint in ${checkpoint} has another recipe. ` +
         'Delete the folder to start again.',
     );
   }
-  const read = async (name: string) =>
-    new Uint8Array(await readFile(`${CHECKPOINT}/${name}.bin`)).buffer as ArrayBuffer;
+  const read = async (part: string) =>
+    new Uint8Array(await readFile(`${checkpoint}/${part}.bin`)).buffer as ArrayBuffer;
   const [master, mean, square, scaler] = await Promise.all(
     ['master', 'mean', 'square', 'scaler'].map(read),
   );
@@ -187,34 +249,34 @@ async function restore(): Promise<number> {
   return state.step;
 }
 
-/** config.json, model.safetensors, both ONNX files, and training.json with the run's figures. */
+/** config.json, model.safetensors in f16, and the card with the training's figures. */
 async function writeFolder(): Promise<void> {
   const { studentPerplexity, tokens } = await evaluator.run(heldOutAll, step);
+  if (studentPerplexity === undefined) throw new Error('No held-out token was evaluated.');
   const trained = await trainer.master.read();
-  await mkdir(`${FOLDER}/onnx`, { recursive: true });
-  await writeFile(
-    `${FOLDER}/config.json`,
-    `${JSON.stringify(architecture.formatConfig('float32', tokenizer.endOfText), null, 2)}\n`,
-  );
-  await writeFile(`${FOLDER}/model.safetensors`, saveWeights(architecture, trained));
-  const onnx = (type: 'f32' | 'f16') => joinPieces(architecture.onnxPieces(type, false), trained);
-  await writeFile(`${FOLDER}/onnx/model.onnx`, onnx('f32'));
-  await writeFile(`${FOLDER}/onnx/model_fp16.onnx`, onnx('f16'));
-  const record = {
-    steps: step,
-    tokens_seen: step * B * T,
-    batch_size: B,
-    context: T,
-    peak_learning_rate: PEAK_LR,
-    seed: SEED,
-    held_out_perplexity: studentPerplexity,
-    held_out_tokens: tokens,
+  const config = architecture.formatConfig('float16', tokenizer.endOfText);
+  await writeFile(`${folder}/config.json`, `${JSON.stringify(config, null, 2)}\n`);
+  await writeFile(`${folder}/model.safetensors`, saveWeights(architecture, trained, 'F16'));
+  // Characters of the tokens that were predicted: the targets of all but each window's last.
+  let characters = 0;
+  for (const { targets } of heldOutAll) {
+    for (let row = 0; row < B; row++) {
+      const window = targets.subarray(row * T, row * T + T - 1);
+      const ids = [...window].filter((id) => id !== IGNORED_TARGET);
+      characters += tokenizer.decode(ids).length;
+    }
+  }
+  const samples = await Promise.all(['a', 'b', 'c'].map(say));
+  const card = teacherCard({
+    name: name as keyof typeof RECIPES,
+    recipe,
     parameters: trainer.master.plan.parameters,
+    characters: { text: text.length, heldOut: characters },
+    heldOut: { tokens, perplexity: studentPerplexity },
     dtype,
     adapter: gpu.adapter.name,
-  };
-  await writeFile(`${FOLDER}/training.json`, `${JSON.stringify(record, null, 2)}\n`);
-  console.log(
-    `Wrote ${FOLDER}. Held-out perplexity ${studentPerplexity?.toFixed(2)} on ${tokens} tokens.`,
-  );
+    samples,
+  });
+  await writeFile(`${folder}/README.md`, card);
+  console.log(`Wrote ${folder}.\n${card}`);
 }
