@@ -1,14 +1,17 @@
 // The table of settings: the page's controls, links and the command line all read these rows.
 // Names come from the training script that this project grew out of, where it had one.
 
+import { BUILT_IN_MODELS, TEXTS, type TextName } from './built-in';
 import { DIVERGENCE_NAMES, DIVERGENCES } from './divergences';
 import { allowedValues, checkValue, type Field, shown } from './field';
 import { modelReference } from './model-reference';
 
 export { type Field, shown } from './field';
 
+const builtIn = Object.keys(BUILT_IN_MODELS).join(', ');
 const MODEL =
-  'moby-teacher, files, or a Hugging Face model such as openai-community/gpt2 or org/name@revision';
+  `${builtIn}, files, or a Hugging Face model such as openai-community/gpt2 or ` +
+  'org/name@revision';
 
 const and = new Intl.ListFormat('en-GB');
 const or = new Intl.ListFormat('en-GB', { type: 'disjunction' });
@@ -271,6 +274,14 @@ export const FIELDS = {
     help:
       'on: recompute activations in the backward pass. ' +
       'A third more work, far less memory for long contexts.',
+  },
+  corpus: {
+    type: 'choice',
+    group: 'data',
+    label: 'Built-in text',
+    default: 'auto',
+    choices: ['auto', ...(Object.keys(TEXTS) as TextName[])],
+    help: 'auto: the text that the built-in teacher was trained on. Your own text replaces it.',
   },
   batch_size: {
     type: 'integer',

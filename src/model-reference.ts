@@ -1,7 +1,6 @@
 // How settings and links name a model: built in, on Hugging Face, or dropped on the page. Pure.
 
-/** Folders under models/ on the page's own origin. */
-const BUILT_IN_MODELS: readonly string[] = ['moby-teacher'];
+import { isBuiltIn } from './built-in';
 
 /** Stands for files dropped on the page. A link can ask for them but cannot carry them. */
 const DROPPED_FILES = 'files';
@@ -20,7 +19,7 @@ const HUB_ID = /^(?!.*\.\.)((?:[A-Za-z0-9][\w.-]*\/)?[A-Za-z0-9][\w.-]*)(?:@([\w
 /** The model that a text names; undefined if it cannot name one. */
 export function modelReference(text: string): ModelReference | undefined {
   if (text === DROPPED_FILES) return { kind: 'files' };
-  if (BUILT_IN_MODELS.includes(text)) return { kind: 'built-in', name: text };
+  if (isBuiltIn(text)) return { kind: 'built-in', name: text };
   const [, id, revision] = HUB_ID.exec(text) ?? [];
   return id === undefined ? undefined : { kind: 'hub', id, revision };
 }

@@ -9,6 +9,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { textOf } from '../built-in';
 import { type Config, DEFAULTS } from '../config';
 import { decodeCorpus } from '../data/corpus';
 import { type Document, readDocuments } from '../data/documents';
@@ -18,7 +19,7 @@ import { openDawn } from './dawn';
 import { DiskStorage } from './disk-storage';
 import { explain } from './failure';
 import { applySettings, type Flags, helpText, mayChange, type Places, parseFlags } from './flags';
-import { BOOK, openModels } from './models';
+import { openModels } from './models';
 import { dryRun } from './plan';
 import { train } from './train';
 
@@ -111,7 +112,7 @@ async function distil(flags: Flags): Promise<number> {
   const run = async () => {
     // Fails now, rather than after a long download, if the folder cannot be created.
     if (!flags.dryRun) await mkdir(flags.outputDir, { recursive: true });
-    const texts = await readTexts(places);
+    const texts = await readTexts(config, places);
     const models = await openModels(config, gpu, {
       ...places,
       cacheDir: flags.cacheDir,
@@ -189,9 +190,12 @@ function resumedRun(
   return { config, places };
 }
 
-/** The user's documents, or the built-in book as a single one. */
-async function readTexts({ data, reading }: Places): Promise<Document[]> {
-  if (data.length === 0) return [[decodeCorpus(BOOK, await readFile(BOOK))]];
+/** The user's documents, or the built-in text as a single one. */
+async function readTexts(config: Config, { data, reading }: Places): Promise<Document[]> {
+  if (data.length === 0) {
+    const file = `public/${textOf(config).file}`;
+    return [[decodeCorpus(file, await readFile(file))]];
+  }
   const all: Document[] = [];
   for (const path of data) {
     const { documents, empty } = readDocuments(

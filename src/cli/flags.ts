@@ -262,7 +262,7 @@ export function helpText(): string {
     'npm run distill -- --output_dir out [--name value …]',
     '',
     'Distils a student from a teacher on this machine’s GPU, without a browser. The settings are',
-    'those of the page and its links. A model is moby-teacher (built in), a Hugging Face model',
+    'those of the page and its links. A model is built in (moby-teacher), a Hugging Face model',
     '(org/name or org/name@revision), or a folder (./folder).',
     '',
     'Exit codes: 0 if all steps are done and the student is written, 1 if the run failed, 2 for',

@@ -22,8 +22,6 @@ import { diskCache } from './disk-cache';
 import type { Places } from './flags';
 import { loadedText } from './progress';
 
-/** The default data. */
-export const BOOK = 'public/corpus/moby-dick.txt';
 const BUILT_IN = 'public/models';
 const CACHE = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'stillhouse');
 /** How often a long download is reported. */

@@ -6,6 +6,7 @@
 // The teacher is the built-in one, which our own kernels run from its safetensors.
 
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { textOf } from '../built-in';
 import { DEFAULTS } from '../config';
 import { decodeCorpus } from '../data/corpus';
 import { loadTokenizer } from '../data/tokenizer';
@@ -19,7 +20,7 @@ import { loadWeights } from '../model/weights';
 import { openDawn } from './dawn';
 
 const FOLDER = `public/models/${DEFAULTS.teacher_model}`;
-const CORPUS = 'public/corpus/moby-dick.txt';
+const CORPUS = `public/${textOf(DEFAULTS).file}`;
 
 const gpu = await openGpu(await openDawn());
 const teacherConfig = parseConfig(JSON.parse(await readFile(`${FOLDER}/config.json`, 'utf8')));

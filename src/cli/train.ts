@@ -2,6 +2,7 @@
 // disk, and writes the student.
 
 import { basename } from 'node:path';
+import { textOf } from '../built-in';
 import type { Config } from '../config';
 import type { Document } from '../data/documents';
 import { exportStudent } from '../distill/export/student-folder';
@@ -24,7 +25,7 @@ import { JournalWriter } from '../runs/journal';
 import type { RunStorage } from '../runs/storage';
 import { openCacheStorage } from './cache-storage';
 import type { Places } from './flags';
-import { BOOK, type OpenModels } from './models';
+import type { OpenModels } from './models';
 import { storyOf, whyUseless } from './outcome';
 import { planLines, planRun } from './plan';
 import { evaluationLine, figure, Pace, stepLine, verdictLines } from './progress';
@@ -74,6 +75,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   if (saved) checkSame(saved.facts, facts, say);
 
   for (const line of planLines(options, planned, dtype)) say(line);
+  const { data } = places;
 
   const { batch_size, max_length, gradient_accumulation, train_steps } = config;
   const pace = new Pace(batch_size * max_length * gradient_accumulation, train_steps);
@@ -93,6 +95,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
       config,
       tokenizer,
       documents,
+      answersAfter: data.length === 0 ? textOf(config).answersAfter : undefined,
       teacherConfig: teacher.sizes,
       student: models.student,
       makeTeacher: teacher.make,
@@ -192,9 +195,8 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     if (run.step > first.step) await save(await run.save());
     return { interrupted: run.step };
   }
-  const { data } = places;
   const corpus = {
-    name: data.map((path) => basename(path)).join(', ') || BOOK,
+    name: data.map((path) => basename(path)).join(', ') || textOf(config).file,
     own: data.length > 0,
   };
   const story = storyOf(await journal.read());
@@ -240,11 +242,17 @@ async function finish(
       `(${succeeded} of ${tried} batches succeeded). Use --eval_loss_path strided.`;
     return { failure };
   }
-  const { studentPerplexity, teacherPerplexity, kl, agreement } = lastEvaluation;
+  const { studentPerplexity, teacherPerplexity, kl, agreement, answers } = lastEvaluation;
   say(
     `Held out: PPL=${figure(studentPerplexity, 2)} (teacher ${figure(teacherPerplexity, 2)}), ` +
       `KL=${figure(kl, 4)} nats, same top token in ${figure(agreement && agreement * 100, 1)}%.`,
   );
+  if (answers && answers.tried > 0) {
+    say(
+      `Answers right: ${answers.studentRight} of ${answers.tried} ` +
+        `(teacher ${answers.teacherRight}).`,
+    );
+  }
   return {};
 }
 

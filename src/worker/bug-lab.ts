@@ -1,7 +1,7 @@
 // The Bug Lab's part of the worker: runs one experiment at a time, from loading its models to its
 // last report.
 
-import { DEFAULTS } from '../config';
+import { BUILT_IN_MODELS, TEXTS } from '../built-in';
 import { decodeCorpus } from '../data/corpus';
 import { loadTokenizer } from '../data/tokenizer';
 import { type BugLabOptions, runExperiment } from '../distill/bug-lab/experiments';
@@ -11,7 +11,7 @@ import type { Gpu } from '../gpu/device';
 import { parseConfig } from '../model/families';
 import { loadWeights } from '../model/weights';
 import { describe, FailureError } from './failure';
-import { BUILT_IN_CORPUS, base, type DeviceUser, nextTask } from './host';
+import { base, type DeviceUser, nextTask } from './host';
 import type { Experiment, ExperimentProgress, Failure } from './protocol';
 
 type Models = Omit<BugLabOptions, 'gpu'>;
@@ -105,13 +105,17 @@ export class BugLabSession implements DeviceUser {
   }
 }
 
+/** The experiments' sizes and texts are written for this one. */
+const TEACHER = 'moby-teacher';
+const CORPUS = TEXTS[BUILT_IN_MODELS[TEACHER].text].file;
+
 async function loadModels(stage: (detail: string) => void): Promise<Models> {
-  const folder = `models/${DEFAULTS.teacher_model}`;
+  const folder = `models/${TEACHER}`;
   const fetchFile = (path: string) => {
     stage(path);
     return download(new URL(path, base));
   };
-  const text = decodeCorpus(BUILT_IN_CORPUS, await fetchFile(BUILT_IN_CORPUS));
+  const text = decodeCorpus(CORPUS, await fetchFile(CORPUS));
   stage(`${folder}/tokenizer.json`);
   const teacherConfig = parseConfig(
     await downloadJson(new URL(`${folder}/config.json`, base)),
@@ -126,6 +130,6 @@ async function loadModels(stage: (detail: string) => void): Promise<Models> {
     teacherConfig,
     file,
   );
-  stage(`reading ${BUILT_IN_CORPUS}`);
+  stage(`reading ${CORPUS}`);
   return { tokenizer, tokens: tokenizer.encode(text), teacherConfig, teacherWeights };
 }

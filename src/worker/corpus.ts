@@ -1,26 +1,30 @@
 // The texts of a run, the built-in book or the user's files, and their preview before it starts.
 
+import { textOf } from '../built-in';
+import type { Config } from '../config';
 import { CorpusError, decodeCorpus } from '../data/corpus';
 import { ColumnsError, type Document, readDocuments } from '../data/documents';
 import { encodeDocuments } from '../data/split';
 import { previewData } from '../distill/data';
 import type { FolderTokenizer } from '../distill/teacher/folder';
 import { type DownloadOptions, download } from '../files/download';
-import { BUILT_IN_CORPUS, base } from './host';
+import { base } from './host';
 import { openTokenizerOf } from './models';
 import type { DataPreview, FileReport, Requests, UserCorpus } from './protocol';
 
 /** What the page calls these texts. */
-export const corpusName = (corpus?: UserCorpus) =>
-  corpus?.files.map(({ name }) => name).join(', ') ?? BUILT_IN_CORPUS;
+export const corpusName = (config: Config, corpus?: UserCorpus) =>
+  corpus?.files.map(({ name }) => name).join(', ') ?? textOf(config).file;
 
-/** The user's documents, or the book as a single one. @throws CorpusError */
+/** The user's documents, or the built-in text as a single one. @throws CorpusError */
 export async function readTexts(
+  config: Config,
   corpus: UserCorpus | undefined,
   options: DownloadOptions,
 ): Promise<Document[]> {
   if (corpus) return corpus.files.flatMap((file) => readDocuments(file, corpus.reading).documents);
-  return [[decodeCorpus(BUILT_IN_CORPUS, await download(new URL(BUILT_IN_CORPUS, base), options))]];
+  const { file } = textOf(config);
+  return [[decodeCorpus(file, await download(new URL(file, base), options))]];
 }
 
 /** The data encoded last: a run from the same start, or after a preview, encodes nothing. */
@@ -53,7 +57,7 @@ export async function preview(
     report(files);
     if (files.some(({ problem }) => problem !== undefined)) return undefined;
     texts = documents;
-  } else texts = await readTexts(undefined, {});
+  } else texts = await readTexts(config, undefined, {});
   const tokenizer = await openTokenizerOf(config, { files: dropped, base });
   return previewData(encodeTexts(texts, tokenizer), config, tokenizer);
 }

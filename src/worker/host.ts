@@ -4,8 +4,6 @@ import { type Gpu, openGpu } from '../gpu/device';
 import { describe } from './failure';
 import type { FromWorker, RequestName, Requests } from './protocol';
 
-export const BUILT_IN_CORPUS = 'corpus/moby-dick.txt';
-
 /**
  * The page's folder. The built worker is in the page's assets folder; the dev server serves it from
  * src/ and the page from the root.

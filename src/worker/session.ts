@@ -1,6 +1,7 @@
 // One run as the page sees it: loaded, trained, paused, lost and recovered. Turns the page's
 // messages into steps, and posts reports.
 
+import { textOf } from '../built-in';
 import type { Config, LiveChanges } from '../config';
 import { zipStudent } from '../distill/export/export';
 import { exportStudent } from '../distill/export/student-folder';
@@ -165,7 +166,7 @@ export class Session implements DeviceUser {
         run: this.#run,
         adapter: this.#gpu.adapter,
         tokenizer: this.#tokenizer,
-        corpus: { name: corpusName(this.corpus), own: this.corpus !== undefined },
+        corpus: { name: corpusName(this.config, this.corpus), own: this.corpus !== undefined },
         dtype,
         story,
         signal,
@@ -277,11 +278,11 @@ export class Session implements DeviceUser {
     const gpu = await this.openDevice();
     this.#gpu = gpu;
     const { signal } = this.#ended;
-    const name = corpusName(corpus);
+    const name = corpusName(config, corpus);
     const onProgress = (loaded: number, total?: number) =>
       this.#stage('corpus', name, loaded, total);
     const note = (text: string) => this.#note(text);
-    const texts = await readTexts(corpus, { onProgress, signal });
+    const texts = await readTexts(config, corpus, { onProgress, signal });
     const models = await openModels(config, gpu, {
       files: this.files ?? {},
       base,
@@ -309,6 +310,7 @@ export class Session implements DeviceUser {
         gpu,
         config,
         documents,
+        answersAfter: corpus ? undefined : textOf(config).answersAfter,
         ...models,
         signal,
         cache: {

@@ -84,7 +84,7 @@ describe('checkField', () => {
     );
     expect(checkField('lr_schedule', 'toString')).toContain('It must be one of');
     expect(checkField('teacher_model', 7)).toMatch(
-      /^teacher_model is 7\. It must be moby-teacher, files, or a Hugging Face model such as /,
+      /^teacher_model is 7\. It must be austen-teacher, moby-teacher, sorting-teacher, files, or /,
     );
     expect(checkField('prompt', 'a'.repeat(201))).toBe(
       'prompt has 201 characters. It must have at most 200.',

@@ -180,7 +180,7 @@ describe('parseLink refuses', () => {
       'train_steps is 2.5. It must be a whole number from 1 to 100000.',
       `loss is "mse". It must be one of mixed, ce, ${DIVERGENCE_NAMES.join(', ')}.`,
       expect.stringContaining(
-        'teacher_model is "../constructor". It must be moby-teacher, files, or a Hugging Face',
+        'teacher_model is "../constructor". It must be austen-teacher, moby-teacher,',
       ),
     ]);
     expect(problemsOf('v=1&seed=-1')).toEqual([`seed is -1. It must be ${allowed('seed')}.`]);

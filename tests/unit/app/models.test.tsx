@@ -79,7 +79,7 @@ test('built-in models are not looked up; an impossible name is refused in its fi
   expect(screen.queryByRole('button', { name: 'Look up the teacher' })).toBe(null);
   type('teacher_model', 'https://example.com/gpt2');
   expect(screen.getByTestId('field-teacher_model').textContent).toContain(
-    'It must be moby-teacher, files, or a Hugging Face model',
+    'It must be austen-teacher, moby-teacher, sorting-teacher, files, or a Hugging Face model',
   );
   expect(screen.queryByRole('button', { name: 'Look up the teacher' })).toBe(null);
 });
