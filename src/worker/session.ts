@@ -386,7 +386,7 @@ export class Session implements DeviceUser {
         }),
       },
       data: {
-        name: corpusName(this.corpus),
+        name: corpusName(this.config, this.corpus),
         own: this.corpus !== undefined,
         sha256: facts.data,
       },
