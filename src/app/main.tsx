@@ -3,11 +3,16 @@
 
 import { createRoot } from 'react-dom/client';
 import { App } from './App';
+import { hasMeasured, isActive } from './run/shown-run';
 import { useRun } from './run/store';
 import { useRuns } from './runs/store';
 import { followAddress } from './shared/address';
+import { isRemembered } from './shared/remembered';
 import './shared/base.css';
 import './shared/layout.css';
+import './shared/term.css';
+import './run/intro.css';
+import './run/recording.css';
 import './run/controls.css';
 import './run/recipe.css';
 import './charts/charts.css';
@@ -15,6 +20,7 @@ import './run/check.css';
 import './run/log.css';
 import './run/status.css';
 import './data/data.css';
+import './shared/touch.css';
 
 const root = createRoot(document.getElementById('root') as HTMLElement);
 if (new URLSearchParams(location.search).has('states')) {
@@ -22,13 +28,22 @@ if (new URLSearchParams(location.search).has('states')) {
   void import('./states/StatesPage').then(({ showStates }) => showStates(root));
 } else showPage();
 
+/** Where runs do not outlast the tab, the browser asks before it leaves one that is in progress. */
+function askBeforeLoss(event: BeforeUnloadEvent): void {
+  const { phase, run } = useRun.getState();
+  if (useRuns.getState().kept?.lasting === false && isActive(phase) && run && hasMeasured(run))
+    event.preventDefault();
+}
+
 function showPage(): void {
   followAddress();
+  if (!isRemembered('introduced')) useRun.getState().welcome();
   document.addEventListener('visibilitychange', () => {
     useRun.getState().setHidden(document.hidden);
     if (document.hidden) useRun.getState().keep();
   });
   addEventListener('pagehide', () => useRun.getState().keep());
+  addEventListener('beforeunload', askBeforeLoss);
   root.render(<App />);
   void useRun.getState().showRecording(new URL('recorded/default.json', document.baseURI).href);
 

@@ -8,6 +8,8 @@ export const MAX_CORPUS_BYTES = 20_000_000;
 export class CorpusError extends Error {
   override name = 'CorpusError';
   readonly operation = 'read the corpus';
+  /** The longest context, in tokens, that a text which is too short is enough for. */
+  longestContext?: number;
   constructor(
     message: string,
     readonly hint: string,

@@ -104,19 +104,36 @@ export function splitDocuments(
     return false;
   });
   remaining.sort((a, b) => a.tokens - b.tokens);
-  while (held <= contextLength && remaining.length > 1) hold(remaining.shift()!);
+  // The more is held out, the longer a context that part has room for, until the other has none.
+  const fits = () => Math.min(held, total - held) - 1;
+  let longest = fits();
+  while (held <= contextLength && remaining.length > 1) {
+    hold(remaining.shift()!);
+    longest = Math.max(longest, fits());
+  }
   const tokensOf = (isHeldOut: boolean) =>
     concatenate(documents.filter((_, index) => chosen.has(index) === isHeldOut));
   const split = { train: tokensOf(false), heldOut: tokensOf(true), heldOutDocuments: chosen.size };
   if (Math.min(split.train.length, split.heldOut.length) <= contextLength) {
     const same = groups.size < documents.length ? ` (${groups.size} different)` : '';
-    throw new CorpusError(
+    throw tooShort(
       `${documents.length} documents${same} with ${total} tokens are too few: ` +
         tooFew(split, contextLength),
-      'Add different documents, or use a shorter context.',
+      'Add different documents',
+      longest,
     );
   }
   return split;
+}
+
+/** A context of fewer tokens has nothing to predict from. */
+const SHORTEST_CONTEXT = 2;
+
+/** `remedy`: what to do about the text. A shorter context is offered where one is enough. */
+function tooShort(message: string, remedy: string, longestContext: number): CorpusError {
+  if (longestContext < SHORTEST_CONTEXT) return new CorpusError(message, `${remedy}.`);
+  const hint = `${remedy}, or use a context of at most ${longestContext}.`;
+  return Object.assign(new CorpusError(message, hint), { longestContext });
 }
 
 /** "9 for training and 3 held out, but each needs at least 17 (a context of 16 and one more)." */
@@ -154,9 +171,10 @@ export function splitCorpus(
   const shorter = Math.min(split.train.length, split.heldOut.length);
   if (shorter < needed) {
     const enough = Math.ceil(needed / Math.min(heldOutFraction, 1 - heldOutFraction));
-    throw new CorpusError(
+    throw tooShort(
       `${tokens.length} tokens are too few: ${tooFew(split, contextLength)}`,
-      `Use a text of at least ${enough} tokens, or a shorter context.`,
+      `Use a text of at least ${enough} tokens`,
+      shorter - 1,
     );
   }
   return split;

@@ -33,8 +33,10 @@ export function describe(operation: string, error: unknown): Failure {
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
   if (error instanceof GpuError)
     return { operation, message, hint: error.hint, kind: error.kind, stack };
-  if (error instanceof CorpusError)
-    return { operation: error.operation, message, hint: error.hint, kind: 'corpus', stack };
+  if (error instanceof CorpusError) {
+    const { operation: reading, hint, longestContext } = error;
+    return { operation: reading, message, hint, kind: 'corpus', longestContext, stack };
+  }
   if (error instanceof TokenizerError)
     return { operation: error.operation, message, hint: error.hint, kind: 'model', stack };
   if (error instanceof ModelFileError)

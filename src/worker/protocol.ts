@@ -283,6 +283,8 @@ export interface Failure {
   /** What the user can do next. */
   hint?: string;
   kind: 'no-webgpu' | 'no-adapter' | 'limits' | 'corpus' | 'model' | 'network' | 'internal';
+  /** For a text that is too short: the longest context, in tokens, that it is enough for. */
+  longestContext?: number;
   stack?: string;
 }
 

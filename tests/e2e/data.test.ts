@@ -200,9 +200,6 @@ test.each(['light', 'dark'] as const)(
   async (colorScheme) => {
     const viewport = { width: 390, height: 844 };
     const { page, close } = await visit(site, { path: link(SMALL), viewport, colorScheme });
-    const recipe = page.locator('details.fold.outer > summary');
-    await recipe.focus();
-    await page.keyboard.press('Enter');
     await drawerOf(page).locator('summary').focus();
     await page.keyboard.press('Enter');
     await choose(page, given('talk.csv', TALK));

@@ -10,7 +10,7 @@ import { expect } from 'vitest';
  * speed.
  */
 const PATIENCE = 60_000;
-const PATIENCE_WITH_A_RUN = 180_000;
+export const PATIENCE_WITH_A_RUN = 180_000;
 
 /**
  * Settings as the page's link carries them: small enough for a software adapter unless `settings`

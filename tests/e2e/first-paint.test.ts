@@ -5,7 +5,8 @@ import { readFile } from 'node:fs/promises';
 import { gzipSync } from 'node:zlib';
 import { AxeBuilder } from '@axe-core/playwright';
 import { expect, test } from 'vitest';
-import { eventually, FINISHED, link, notices, offered, primary, reached } from './drive';
+import { TOUR } from '../../src/app/tour/steps';
+import { button, eventually, FINISHED, link, notices, offered, primary, reached } from './drive';
 import { openSite, sharedVisit, visit } from './harness';
 
 const MOST_SCRIPT_BYTES = 300_000;
@@ -46,11 +47,54 @@ test('it can be used in under two seconds', async () => {
   expect(Math.min(...times)).toBeLessThan(MOST_MILLISECONDS);
 });
 
+test('three sentences say what it is; words have definitions on hover, focus and tap', async () => {
+  const { page } = shared;
+  const intro = page.getByRole('region', { name: 'What this is' });
+  const word = intro.getByRole('button', { name: 'perplexity' });
+  const definition = page.getByRole('tooltip');
+  await word.hover();
+  await eventually(() => definition.innerText()).toContain('Lower is better');
+  await page.keyboard.press('Escape');
+  await eventually(() => definition.count()).toBe(0);
+  await intro.getByRole('button', { name: 'teacher' }).focus();
+  await eventually(() => definition.innerText()).toContain('The model to learn from');
+  await page.mouse.move(0, 0);
+  await word.dispatchEvent('click');
+  await eventually(() => definition.allInnerTexts()).toContainEqual(
+    expect.stringContaining('Lower is better'),
+  );
+  await page.keyboard.press('Escape');
+});
+
+test('the tour points at what is there, can be left, and comes back only when asked', async () => {
+  const { page, problems } = shared;
+  await button(page, 'Show me around').click();
+  const box = page.locator('.driver-popover');
+  for (const { title, target } of TOUR) {
+    await eventually(() => box.locator('.driver-popover-title').innerText()).toBe(title);
+    expect(await page.locator(target).count(), target).toBe(1);
+    if (title === TOUR[1].title) {
+      const { violations } = await new AxeBuilder({ page }).include('.driver-popover').analyze();
+      expect(violations.map(({ id }) => id)).toEqual([]);
+    }
+    if (title !== TOUR[3].title) await page.keyboard.press('ArrowRight');
+    else break;
+  }
+  await page.keyboard.press('Escape');
+  await eventually(() => box.count()).toBe(0);
+  await page.reload();
+  await offered(page, 'Distil');
+  expect(await page.getByRole('region', { name: 'What this is' }).count()).toBe(0);
+  await button(page, 'About').click();
+  await button(page, 'Dismiss').waitFor();
+  expect(problems).toEqual([]);
+});
+
 test('it shows a recorded run, and says so', async () => {
   const { page, problems } = shared;
   const curves = page.getByRole('region', { name: 'Curves', exact: true });
   await eventually(() => curves.innerText()).toMatch(
-    /Recording\s+An example run on .+ \d{4}\. Press Distil to start your own\./,
+    /Recording\s+An example, not your run: .+ \d{4}\. Press Distil to start your own\./,
   );
   const line = curves.getByRole('figure', { name: 'Loss' }).locator('.recharts-line-curve').last();
   await eventually(async () => (await line.getAttribute('d'))?.length ?? 0).toBeGreaterThan(500);

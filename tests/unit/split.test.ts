@@ -50,7 +50,8 @@ describe('splitCorpus', () => {
     const enough = 1010;
     expect(() => splitCorpus(tokens, { contextLength: 100 })).toThrow(
       expect.objectContaining({
-        hint: `Use a text of at least ${enough} tokens, or a shorter context.`,
+        hint: `Use a text of at least ${enough} tokens, or use a context of at most 99.`,
+        longestContext: 99,
       }),
     );
     expect(splitCorpus(new Uint32Array(enough), { contextLength: 100 }).heldOut.length).toBe(101);
@@ -139,6 +140,28 @@ describe('splitDocuments', () => {
         },
       ),
       { seed: 1, numRuns: 500 },
+    );
+  });
+
+  test('the longest context of the error is enough, and one token more is not', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.integer({ min: 1, max: 60 }), { minLength: 1, maxLength: 20 }),
+        fc.integer(),
+        (lengths, seed) => {
+          const split = (contextLength: number) =>
+            splitDocuments(numbered(lengths), { contextLength, random: random(seed) });
+          let longest: number | undefined;
+          try {
+            split(512);
+          } catch (error) {
+            longest = (error as CorpusError).longestContext;
+          }
+          if (longest !== undefined) split(longest);
+          expect(() => split((longest ?? 1) + 1)).toThrow(CorpusError);
+        },
+      ),
+      { seed: 1, numRuns: 200 },
     );
   });
 

@@ -77,6 +77,7 @@ export function LossChart({ run, compared, x }: ChartProps) {
     <Figure
       title="Loss"
       unit="nats per token"
+      terms={{ title: 'loss', unit: 'nats' }}
       rows={rows}
       series={[...raw, ...smooth]}
       behind={behind}
@@ -131,6 +132,7 @@ export function PerplexityChart({ run, compared, x }: ChartProps) {
     <Figure
       title="Perplexity"
       unit="held-out text"
+      terms={{ title: 'perplexity', unit: 'heldOut' }}
       rows={rows}
       behind={behind}
       x={x}

@@ -3,7 +3,9 @@
 import { lazy, Suspense, useId, useRef, useState } from 'react';
 import { download } from '../shared/browser';
 import { formatMeasure } from '../shared/format';
+import type { TermName } from '../shared/glossary';
 import { TableHead } from '../shared/TableHead';
+import { Term } from '../shared/Term';
 import { valueAt } from './compare';
 import type { ImageType } from './image';
 import { chartImage, IMAGE_TYPES } from './image';
@@ -18,6 +20,8 @@ export interface FigureProps extends PlotProps {
   title: string;
   /** Unit of the vertical axis. */
   unit: string;
+  /** The words of the glossary that title and unit are. */
+  terms?: { title?: TermName; unit?: TermName };
   /** The values at a step as text; undefined if there are none. */
   readout: (step: number) => string | undefined;
   table: { head: string[]; rows: (string | number)[][]; note?: string };
@@ -27,7 +31,8 @@ export interface FigureProps extends PlotProps {
   now?: number;
 }
 
-export function Figure({ title, unit, readout, table, csv, log, now, ...plot }: FigureProps) {
+export function Figure(props: FigureProps) {
+  const { title, unit, terms, readout, table, csv, log, now, ...plot } = props;
   const [asTable, setAsTable] = useState(false);
   const heading = useId();
   const frame = useRef<HTMLElement>(null);
@@ -45,7 +50,10 @@ export function Figure({ title, unit, readout, table, csv, log, now, ...plot }: 
     >
       <figcaption>
         <h2 id={heading}>
-          {title} <span className="unit">{unit}</span>
+          <Word of={terms?.title}>{title}</Word>{' '}
+          <span className="unit">
+            <Word of={terms?.unit}>{unit}</Word>
+          </span>
         </h2>
         <Readout x={plot.x} readout={readout} now={now} />
         <div className="figure-tools">
@@ -103,6 +111,9 @@ export function Figure({ title, unit, readout, table, csv, log, now, ...plot }: 
     </figure>
   );
 }
+
+const Word = ({ of, children }: { of?: TermName; children: string }) =>
+  of ? <Term of={of}>{children}</Term> : children;
 
 /** The current run's values at a place of the axis. */
 function readoutAt(x: XView, at: number, readout: FigureProps['readout']): string {

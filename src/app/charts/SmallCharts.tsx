@@ -2,6 +2,7 @@
 
 import type { ShownRun } from '../run/shown-run';
 import { formatMeasure } from '../shared/format';
+import type { TermName } from '../shared/glossary';
 import { Figure } from './Figure';
 import type { Measure } from './history';
 import { linearAxis, logAxis } from './scale';
@@ -11,7 +12,7 @@ import type { XView } from './x-axis';
 const MAX_POINTS = 200;
 
 const CHARTS: readonly {
-  measure: Measure;
+  measure: Measure & TermName;
   title: string;
   unit: string;
   colour: string;
@@ -79,6 +80,7 @@ function SmallChart({
       compact
       title={title}
       unit={unit}
+      terms={{ title: measure }}
       rows={rows}
       series={[{ key: measure, colour, width: 1.5, stepped }]}
       x={x}

@@ -1,37 +1,36 @@
 // The text that both models read: the built-in book, or the user's own files or pasted text, which
 // never leave the tab.
 
-import { useId, useRef, useState } from 'react';
-import type { UserCorpus } from '../../worker/protocol';
+import { useEffect, useId, useRef } from 'react';
 import { isActive } from '../run/shown-run';
 import { useRun } from '../run/store';
 import { useDrop } from '../shared/dropped';
+import { Fold } from '../shared/Fold';
 import { formatBytes, plural } from '../shared/format';
 import { DataPreview } from './DataPreview';
 import { DataReading } from './DataReading';
-import { useData } from './store';
-
-const nameOf = ({ files }: UserCorpus) =>
-  files.length === 1 ? files[0].name : `${files.length} files`;
+import { FitContext } from './FitContext';
+import { nameInUse, nameOf, useData } from './store';
 
 export function DataDrawer() {
   const corpus = useRun((state) => state.corpus);
   const locked = useRun((state) => isActive(state.phase));
-  const { proposed, busy, problem, addFiles, discard, clear, show } = useData();
-  const [pasting, setPasting] = useState(false);
+  const { proposed, busy, problem, draft, addFiles, setDraft, discard, clear, show } = useData();
+  const pasting = draft !== undefined;
   const input = useRef<HTMLInputElement>(null);
 
   const { over, handlers } = useDrop(locked, ({ files }) => {
     if (files.length > 0) void addFiles([...files]);
   });
   return (
-    <details className="fold">
-      <summary>
-        <span>Data</span>
+    <Fold
+      title="Data"
+      aside={
         <span className={corpus ? 'changed-count' : 'fold-value'}>
           {corpus ? nameOf(corpus) : 'Moby-Dick, built in'}
         </span>
-      </summary>
+      }
+    >
       <div className={`drop${over ? ' over' : ''}`} {...handlers}>
         <Files />
         <input
@@ -63,7 +62,7 @@ export function DataDrawer() {
             className="quiet outlined"
             disabled={locked}
             aria-expanded={pasting}
-            onClick={() => setPasting(!pasting)}
+            onClick={() => setDraft(pasting ? undefined : '')}
           >
             Paste text
           </button>
@@ -79,7 +78,7 @@ export function DataDrawer() {
             : 'Or drop files here: .txt, .jsonl or .csv in UTF-8, up to 20 MB. ' +
               'They stay in this tab and are not part of the link.'}
         </p>
-        {pasting && !locked && <Paste done={() => setPasting(false)} />}
+        {pasting && !locked && <Paste text={draft} />}
         {(corpus || proposed) && <DataReading locked={locked} />}
         {problem && (
           <p className="field-problem" role="alert">
@@ -89,17 +88,18 @@ export function DataDrawer() {
         {proposed && !busy && (
           <>
             <p className="help">
-              Still using {corpus ? nameOf(corpus) : 'Moby-Dick'}
+              Still using {nameInUse(corpus)}
               {proposed.files === corpus?.files
                 ? ', as it was read before.'
                 : `: ${nameOf(proposed)} cannot be used yet.`}
             </p>
             <div className="drop-tools">
+              <FitContext />
               <button type="button" className="quiet outlined" disabled={locked} onClick={show}>
                 Read again
               </button>
               <button type="button" className="quiet" disabled={locked} onClick={discard}>
-                Keep {corpus ? nameOf(corpus) : 'Moby-Dick'}
+                Keep {nameInUse(corpus)}
               </button>
             </div>
           </>
@@ -109,7 +109,7 @@ export function DataDrawer() {
           {busy && 'Reading the data.'}
         </p>
       </div>
-    </details>
+    </Fold>
   );
 }
 
@@ -144,19 +144,23 @@ function Files() {
   );
 }
 
-function Paste({ done }: { done: () => void }) {
-  const paste = useData((state) => state.paste);
-  const [text, setText] = useState('');
+function Paste({ text }: { text: string }) {
+  const { paste, setDraft } = useData.getState();
+  const box = useRef<HTMLDivElement>(null);
   const id = useId();
+  useEffect(() => {
+    // No result: newer browsers return a promise, which is no clean-up.
+    box.current?.scrollIntoView({ block: 'nearest' });
+  }, []);
   return (
-    <div className="paste">
+    <div className="paste" ref={box}>
       <label htmlFor={id}>Your text</label>
       <textarea
         id={id}
         rows={6}
         value={text}
         spellCheck={false}
-        onChange={(event) => setText(event.target.value)}
+        onChange={(event) => setDraft(event.target.value)}
       />
       <button
         type="button"
@@ -164,7 +168,7 @@ function Paste({ done }: { done: () => void }) {
         disabled={text.trim() === ''}
         onClick={() => {
           paste(text);
-          done();
+          setDraft(undefined);
         }}
       >
         Use this text

@@ -31,18 +31,47 @@ export interface DataStore {
   /** What the files hold that were read last. */
   files: FileReport[];
   problem?: string;
+  /** The longest context that the proposed text is enough for, if it is too short for this one. */
+  longestContext?: number;
   preview?: ShownPreview;
+  /** Text that is being pasted and not yet read; undefined while nothing is. */
+  draft?: string;
 
   /** Reads files from disk, in place of the present ones. */
   addFiles(files: readonly File[]): Promise<void>;
+  /** Opens, changes or, with undefined, closes the text that is being pasted. */
+  setDraft(text: string | undefined): void;
   paste(text: string): void;
   setReading(reading: Reading): void;
   /** Previews what a run with the current settings would read. */
   show(): void;
+  /** Shortens the context to what the proposed text is enough for, and reads it again. */
+  fitContext(): void;
   /** Drops the proposed files; the data in use stays. */
   discard(): void;
   /** Back to the built-in book. */
   clear(): void;
+}
+
+const NOTHING_PROPOSED = { proposed: undefined, problem: undefined, longestContext: undefined };
+
+/** "talk.csv", "3 files" */
+export const nameOf = ({ files }: UserCorpus) =>
+  files.length === 1 ? files[0].name : `${files.length} files`;
+
+/** What the next run would read. */
+export const nameInUse = (corpus: UserCorpus | undefined) =>
+  corpus ? nameOf(corpus) : 'Moby-Dick';
+
+/** Why no run may start: it would train on something else than the data that was chosen. */
+export function dataObstacle(
+  { proposed, busy }: DataStore,
+  used: UserCorpus | undefined,
+): string | undefined {
+  if (!proposed) return undefined;
+  if (busy) return `${nameOf(proposed)} is being read.`;
+  const name = proposed.files === used?.files ? 'The data' : nameOf(proposed);
+  return `${name} cannot be used yet. See Data.`;
 }
 
 /** The settings that a preview depends on. */
@@ -58,8 +87,8 @@ export const useData = create<DataStore>()((set, get) => {
   const latest = latestRequest<DataPreview | undefined, FileReport[]>((state) => {
     const files = state.progress ?? get().files;
     if (state.status === 'failed') {
-      const { message, hint = '' } = state.failure;
-      set({ busy: false, files, problem: `${message} ${hint}`.trim() });
+      const { message, hint = '', longestContext } = state.failure;
+      set({ busy: false, files, problem: `${message} ${hint}`.trim(), longestContext });
     } else if (state.status === 'done' && state.value) {
       const { proposed } = get();
       useRun.getState().setCorpus(proposed);
@@ -79,6 +108,7 @@ export const useData = create<DataStore>()((set, get) => {
       proposed: corpus,
       files: isSame ? files : [],
       problem: undefined,
+      longestContext: undefined,
     });
     readWith = { settings: previewSettings(), contextLength: config.max_length };
     latest.start((report) => request('preview', { config, ...(corpus && { corpus }) }, report));
@@ -114,6 +144,8 @@ export const useData = create<DataStore>()((set, get) => {
       }
     },
 
+    setDraft: (draft) => set({ draft }),
+
     paste(text) {
       const bytes = new TextEncoder().encode(text);
       if (bytes.length > MAX_BYTES) {
@@ -134,13 +166,19 @@ export const useData = create<DataStore>()((set, get) => {
 
     show: () => read(get().proposed ?? useRun.getState().corpus),
 
+    fitContext() {
+      const { longestContext } = get();
+      if (longestContext === undefined) return;
+      useRun.getState().setField('max_length', String(longestContext));
+      get().show();
+    },
+
     discard() {
       latest.drop();
       const { preview, reading } = get();
       set({
-        proposed: undefined,
+        ...NOTHING_PROPOSED,
         files: preview?.files ?? [],
-        problem: undefined,
         reading: useRun.getState().corpus?.reading ?? reading,
       });
     },
@@ -148,7 +186,7 @@ export const useData = create<DataStore>()((set, get) => {
     clear() {
       latest.drop();
       useRun.getState().setCorpus(undefined);
-      set({ proposed: undefined, files: [], problem: undefined, preview: undefined });
+      set({ ...NOTHING_PROPOSED, files: [], preview: undefined });
     },
   };
 });

@@ -2,10 +2,11 @@
 
 import type { Config, FieldName } from '../../config';
 import { DEFAULTS } from '../../config';
-import type { ModelReport, Role } from '../../worker/protocol';
+import type { ModelReport, Role as RoleName } from '../../worker/protocol';
 import { useRun } from '../run/store';
 import { formatCount, plural } from '../shared/format';
 import type { RequestStore } from '../shared/request';
+import { Term } from '../shared/Term';
 import { lookUps } from './store';
 
 const SHAPE: readonly FieldName[] = [
@@ -47,7 +48,7 @@ export function ModelPair() {
       </svg>
       <div>
         <p className="model">
-          <strong>{config.teacher_model}</strong> <span className="role">teacher</span>
+          <strong>{config.teacher_model}</strong> <Role of="teacher" />
         </p>
         <p className="model-detail">
           {teacher === undefined
@@ -55,7 +56,7 @@ export function ModelPair() {
             : `${formatCount(teacher)} parameters`}
         </p>
         <p className="model student">
-          <strong>{studentName(config)}</strong> <span className="role">student</span>
+          <strong>{studentName(config)}</strong> <Role of="student" />
         </p>
         <p className="model-detail">
           {[
@@ -71,9 +72,15 @@ export function ModelPair() {
   );
 }
 
+const Role = ({ of }: { of: 'teacher' | 'student' }) => (
+  <span className="role">
+    <Term of={of}>{of}</Term>
+  </span>
+);
+
 /** Parameters of the model that was looked up, if the field still names it. */
 function parametersOf(
-  role: Role,
+  role: RoleName,
   { input, request }: RequestStore<string, ModelReport, never>,
   config: Config,
 ): number | undefined {

@@ -3,6 +3,7 @@
 
 import type { CheckRow } from '../../worker/protocol';
 import { CopyButton } from '../shared/CopyButton';
+import { Fold } from '../shared/Fold';
 import { plural } from '../shared/format';
 import { TableHead } from '../shared/TableHead';
 import { useCheck } from './check';
@@ -16,13 +17,14 @@ export function CheckDrawer() {
   const checking = request.status === 'running';
   const busy = phase === 'loading' || phase === 'running';
   return (
-    <details className="fold check">
-      <summary>
-        <span>Check my GPU</span>
+    <Fold
+      title="Check my GPU"
+      aside={
         <span className="fold-value" role="status">
           {request.status !== 'idle' && verdict(rows, checking)}
         </span>
-      </summary>
+      }
+    >
       <div className="check-box">
         <p>
           Runs each kernel on this GPU and compares it with a plain reference. It takes up to 30 s.
@@ -53,7 +55,7 @@ export function CheckDrawer() {
         )}
         {rows.length > 0 && <Table rows={rows} />}
       </div>
-    </details>
+    </Fold>
   );
 }
 

@@ -7,8 +7,11 @@ import { RunHistory } from '../charts/history';
 import { SmallCharts } from '../charts/SmallCharts';
 import { useComparedRuns, useXView } from '../charts/use-compared';
 import { useMedia } from '../shared/browser';
+import { Fold } from '../shared/Fold';
 import { CheckDrawer } from './CheckDrawer';
 import { DownloadStudent } from './DownloadStudent';
+import { Glossary } from './Glossary';
+import { Intro } from './Intro';
 import { LogView } from './LogView';
 import { Notices, RunCaption } from './Notices';
 import { ProfileDrawer } from './ProfileDrawer';
@@ -28,6 +31,7 @@ export function Distil() {
   const announcement = useRun((state) => state.announcement);
   return (
     <div className={wide ? 'room wide' : 'room'}>
+      <Intro />
       <StatusStrip />
       <Notices />
       <main>
@@ -52,8 +56,8 @@ export function Distil() {
             <DownloadStudent />
             <MainCurves />
             <Samples />
+            <Recipe />
             <Details />
-            <Recipe folded />
           </>
         )}
       </main>
@@ -78,7 +82,7 @@ function MainCurves() {
   const compared = useComparedRuns();
   const x = useXView(run, compared);
   return (
-    <section className="curves" aria-label="Curves">
+    <section className={`curves ${run.source}`} aria-label="Curves">
       <RunCaption />
       <ChartOptions />
       <LossChart run={run} compared={compared} x={x} />
@@ -91,11 +95,14 @@ function Details() {
   const run = useDrawnRun();
   const x = useXView(run, useComparedRuns());
   return (
-    <section className="details" aria-label="Details">
+    <section className={`details ${run.source}`} aria-label="Details">
       <SmallCharts run={run} x={x} />
       <LogView run={run} />
       <CheckDrawer />
       <ProfileDrawer />
+      <Fold title="Glossary">
+        <Glossary />
+      </Fold>
     </section>
   );
 }

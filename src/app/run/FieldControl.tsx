@@ -4,9 +4,22 @@
 import { useId } from 'react';
 import type { Field, FieldName } from '../../config';
 import { DEFAULTS, FIELDS } from '../../config';
+import type { TermName } from '../shared/glossary';
+import { Term } from '../shared/Term';
 import { ladder, nearestStop } from './ladder';
 import { isActive, lockReason } from './shown-run';
 import { useRun } from './store';
+
+/** Settings whose name is a word of the glossary. */
+const TERMS: Partial<Record<FieldName, TermName>> = {
+  train_steps: 'step',
+  alpha: 'alpha',
+  temperature: 'temperature',
+  student_lr: 'learningRate',
+  max_grad_norm: 'gradNorm',
+  max_length: 'context',
+  initial_loss_scale: 'lossScale',
+};
 
 export function FieldControl({
   name,
@@ -46,6 +59,7 @@ export function FieldControl({
           {label ?? field.label}
           {field.live && isActive(phase) && !locked && <span className="live-tag">live</span>}
         </label>
+        {TERMS[name] && <Term of={TERMS[name]} />}
         {changed && (
           <button
             type="button"

@@ -3,6 +3,7 @@
 
 import { DIVERGENCES } from '../../divergences';
 import { formatMeasure } from '../shared/format';
+import { Term } from '../shared/Term';
 import { useRun } from './store';
 import { useShownRun } from './use-shown-run';
 
@@ -73,6 +74,9 @@ export function LossFormula() {
           </>
         )}
       </math>
+      <figcaption>
+        <Term of="kd">KD</Term> compares with the teacher, <Term of="ce">CE</Term> with the text.
+      </figcaption>
     </figure>
   );
 }

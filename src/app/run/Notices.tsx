@@ -4,6 +4,7 @@ import type { Failure } from '../../worker/protocol';
 import { ContinueNotice } from '../runs/ContinueNotice';
 import { formatDuration, plural } from '../shared/format';
 import { Notice } from '../shared/Notice';
+import { repeats, type ShownRun } from './shown-run';
 import { useRun } from './store';
 import { useShownRun } from './use-shown-run';
 
@@ -26,10 +27,14 @@ export function Notices() {
 
 function LinkNotice() {
   const problems = useRun((state) => state.linkProblems);
-  const dismiss = useRun((state) => state.dismissLinkProblems);
+  const dismiss = useRun((state) => state.dismiss);
   if (problems.length === 0) return null;
   return (
-    <Notice kind="problem" title="The link’s settings were not applied." onDismiss={dismiss}>
+    <Notice
+      kind="problem"
+      title="The link’s settings were not applied."
+      onDismiss={() => dismiss('link')}
+    >
       {problems.length === 1 ? (
         <span>{problems[0]}</span>
       ) : (
@@ -49,6 +54,7 @@ function FailureText({ failure, title }: { failure: Failure; title?: string }) {
     <>
       {failure.message !== title && <span className="failure-message">{failure.message}</span>}
       {failure.hint && <span> {failure.hint}</span>}
+      {failure.longestContext !== undefined && <Shorten context={failure.longestContext} />}
       {failure.stack && (
         <details className="stack">
           <summary>Stack trace</summary>
@@ -56,6 +62,22 @@ function FailureText({ failure, title }: { failure: Failure; title?: string }) {
         </details>
       )}
     </>
+  );
+}
+
+/** Sets the context that the run's text is enough for. */
+function Shorten({ context }: { context: number }) {
+  const { setField } = useRun.getState();
+  const done = useRun((state) => state.config.max_length <= context);
+  return (
+    <button
+      type="button"
+      className="quiet outlined"
+      disabled={done}
+      onClick={() => setField('max_length', String(context))}
+    >
+      {done ? `The context is now ${context}` : `Use a context of ${context}`}
+    </button>
   );
 }
 
@@ -158,9 +180,9 @@ function LossNotice() {
 
 function HiddenNotice() {
   const note = useRun((state) => state.hiddenNote);
-  const dismiss = useRun((state) => state.dismissHiddenNote);
+  const dismiss = useRun((state) => state.dismiss);
   return note ? (
-    <Notice kind="note" title="The tab was hidden." onDismiss={dismiss}>
+    <Notice kind="note" title="The tab was hidden." onDismiss={() => dismiss('hidden')}>
       {note}
     </Notice>
   ) : null;
@@ -183,19 +205,7 @@ export function RunCaption() {
       </p>
     );
   }
-  if (run.source === 'recorded') {
-    const day = new Date(run.date ?? '').toLocaleDateString('en-GB', {
-      day: 'numeric',
-      month: 'long',
-      year: 'numeric',
-    });
-    return (
-      <p className="run-caption">
-        <span className="chip">Recording</span> An example run on {run.adapter?.name}, {day}.
-        {!unavailable && ' Press Distil to start your own.'}
-      </p>
-    );
-  }
+  if (run.source === 'recorded') return <RecordingCaption run={run} unavailable={unavailable} />;
   const captions: Record<typeof phase, string> = {
     idle: '',
     loading: 'Your run is loading.',
@@ -213,6 +223,32 @@ export function RunCaption() {
       {report &&
         ` ${plural(report.tokensPerStep, 'target')} per step, ${report.dispatchesPerStep} ` +
           `dispatches in ${plural(submissions, 'submission')}.`}
+    </p>
+  );
+}
+
+/** Whose run the recording is, and with which settings: never the reader's own. */
+function RecordingCaption({ run, unavailable }: { run: ShownRun; unavailable: boolean }) {
+  const config = useRun((state) => state.config);
+  const { date = '', adapter } = run;
+  const day = new Date(date).toLocaleDateString('en-GB', {
+    day: 'numeric',
+    month: 'long',
+    year: 'numeric',
+  });
+  const { train_steps, student_layers: layers, student_width: width } = run.config;
+  const { alpha, temperature } = run.config;
+  // Drivers append their versions.
+  const machine = adapter?.name.split(':')[0];
+  const settings =
+    `${plural(train_steps, 'step')}, a student of ${layers} × ${width}, ` +
+    `α ${alpha}, T ${temperature}`;
+  return (
+    <p className="run-caption">
+      <span className="chip">Recording</span> An example, not your run: {settings},{' '}
+      <span title={adapter?.name}>made on {machine}</span>, {day}.
+      {!repeats(run, config) && ' Your settings are different.'}
+      {!unavailable && ' Press Distil to start your own.'}
     </p>
   );
 }

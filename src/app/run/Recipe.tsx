@@ -5,6 +5,7 @@ import { checkConfig, FIELDS, isLive } from '../../config';
 import { DataDrawer } from '../data/DataDrawer';
 import { ModelField } from '../models/ModelField';
 import { countChanged, ModelPair } from '../models/ModelPair';
+import { Fold } from '../shared/Fold';
 import { CacheNote } from './CacheNote';
 import { FieldControl } from './FieldControl';
 import { LossFormula, TemperatureFormula } from './Formula';
@@ -30,22 +31,11 @@ function rowsOf(group: Field['group']): FieldName[] {
   );
 }
 
-export function Recipe({ folded }: { folded?: boolean }) {
-  const content = <RecipeFields />;
-  if (!folded)
-    return (
-      <section className="recipe" aria-label="Recipe">
-        {content}
-      </section>
-    );
+export function Recipe() {
   return (
     <section className="recipe" aria-label="Recipe">
-      <details className="fold outer">
-        <summary>
-          <h2>Recipe</h2>
-        </summary>
-        {content}
-      </details>
+      <h2 className="recipe-title">Recipe</h2>
+      <RecipeFields />
     </section>
   );
 }
@@ -58,9 +48,9 @@ function RecipeFields() {
     <>
       <ModelPair />
       <CacheNote />
-      <Fold title="Teacher and student" names={rowsOf('models')} open={mismatch.length > 0}>
+      <Fields title="Teacher and student" names={rowsOf('models')} forced={mismatch.length > 0}>
         <Plan />
-      </Fold>
+      </Fields>
       {mismatch.map((problem) => (
         <p key={problem} className="field-problem" role="alert">
           {problem}
@@ -81,7 +71,7 @@ function RecipeFields() {
         </p>
       )}
       {GROUPS.map(({ group, title }) => (
-        <Fold key={group} title={title} names={rowsOf(group)} />
+        <Fields key={group} title={title} names={rowsOf(group)} />
       ))}
       <DataDrawer />
     </>
@@ -95,15 +85,16 @@ function shownFor(name: FieldName, { student_model }: Config): boolean {
   );
 }
 
-function Fold({
+/** A group of settings that folds away; what differs from the defaults is counted. */
+function Fields({
   title,
   names,
-  open,
+  forced,
   children,
 }: {
   title: string;
   names: readonly FieldName[];
-  open?: boolean;
+  forced?: boolean;
   children?: React.ReactNode;
 }) {
   const config = useRun((state) => state.config);
@@ -111,11 +102,11 @@ function Fold({
   const changed = countChanged(config, names);
   const wrong = names.some((name) => drafts[name]);
   return (
-    <details className="fold" open={open || wrong || undefined}>
-      <summary>
-        <span>{title}</span>
-        {changed > 0 && <span className="changed-count">{changed} changed</span>}
-      </summary>
+    <Fold
+      title={title}
+      aside={changed > 0 && <span className="changed-count">{changed} changed</span>}
+      forced={forced || wrong}
+    >
       <div className="fold-fields">
         {names
           .filter((name) => drafts[name] || shownFor(name, config))
@@ -128,6 +119,6 @@ function Fold({
           )}
         {children}
       </div>
-    </details>
+    </Fold>
   );
 }

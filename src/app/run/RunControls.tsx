@@ -3,13 +3,15 @@
 import { useRef } from 'react';
 import { checkConfig } from '../../config';
 import type { LoadingStage } from '../../worker/protocol';
+import { FitContext } from '../data/FitContext';
+import { dataObstacle, useData } from '../data/store';
 import { missingFiles, useModels } from '../models/store';
 import { formatBytes, formatDuration, plural } from '../shared/format';
 import type { IconName } from '../shared/Icon';
 import { Icon } from '../shared/Icon';
 import { Rate } from './rate';
 import type { Phase } from './shown-run';
-import { sameStart } from './shown-run';
+import { repeats } from './shown-run';
 import type { RunStore } from './store';
 import { useRun } from './store';
 
@@ -25,7 +27,7 @@ function primaryOf(state: RunStore): Primary {
   const start = { icon: 'play' as const, act: state.start, disabled: problem !== undefined };
   const again =
     state.run?.source === 'live' &&
-    sameStart(state.run.config, state.config) &&
+    repeats(state.run, state.config) &&
     state.run.corpus === state.corpus;
   const byPhase: Record<Phase, () => Primary> = {
     idle: () => ({ ...start, label: 'Distil' }),
@@ -57,13 +59,14 @@ function primaryOf(state: RunStore): Primary {
 }
 
 /** Why no run can start now. */
-function startProblem({ unavailable, drafts, config }: RunStore): string | undefined {
+function startProblem({ unavailable, drafts, config, corpus }: RunStore): string | undefined {
   if (unavailable) return 'No run can start on this machine.';
   const wrong = Object.keys(drafts);
   if (wrong.length > 0) return `Correct ${wrong.join(', ')} first.`;
   const { dropped } = useModels.getState();
   return (
     checkConfig(config)[0] ??
+    dataObstacle(useData.getState(), corpus) ??
     missingFiles('teacher', config.teacher_model, dropped) ??
     missingFiles('student', config.student_model, dropped)
   );
@@ -72,6 +75,7 @@ function startProblem({ unavailable, drafts, config }: RunStore): string | undef
 export function RunControls() {
   const state = useRun();
   useModels((models) => models.dropped);
+  useData((data) => data.proposed && data.busy);
   const { phase, run } = state;
   const primary = primaryOf(state);
   const problem = primary.disabled && !state.requested ? startProblem(state) : undefined;
@@ -104,6 +108,7 @@ export function RunControls() {
         </button>
       </div>
       {problem && <p className="field-problem">{problem}</p>}
+      {problem && <FitContext />}
     </section>
   );
 }

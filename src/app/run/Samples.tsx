@@ -3,10 +3,12 @@
 import type { Sample } from '../../worker/protocol';
 import { formatMeasure, formatShare, plural } from '../shared/format';
 import { ShareButton } from '../shared/Header';
-import { answersRight, perplexity } from './evaluation';
+import { Term } from '../shared/Term';
+import { answersRight } from './evaluation';
 import { FieldControl } from './FieldControl';
 import { useRun } from './store';
 import { useShownRun } from './use-shown-run';
+import { verdictOf } from './verdict';
 
 export function Samples() {
   const run = useShownRun();
@@ -16,9 +18,12 @@ export function Samples() {
   const latest = evaluations.findLast((record) => record.sample !== undefined);
   const last = evaluations[evaluations.length - 1];
   return (
-    <section className="samples" aria-label="What they say">
+    <section className={`samples ${run?.source ?? ''}`} aria-label="What they say">
       {phase === 'finished' && <Result />}
-      <h2>What they say {latest && <span className="unit">after step {latest.step}</span>}</h2>
+      <h2>
+        What they say {run?.source === 'recorded' && <span className="chip">Recording</span>}{' '}
+        {latest && <span className="unit">after step {latest.step}</span>}
+      </h2>
       <FieldControl name="prompt" />
       <Quote who="Teacher" kind="teacher" sample={latest?.sample} text={latest?.sample?.teacher} />
       <Quote
@@ -30,7 +35,8 @@ export function Samples() {
       <Quote who="Student, before" kind="before" sample={before} text={before?.student} />
       <div className="agreement">
         <p>
-          <span className="figure-large">{formatShare(last?.agreement)}</span> of next tokens agree
+          <span className="figure-large">{formatShare(last?.agreement)}</span> of next tokens{' '}
+          <Term of="agreement">agree</Term>
           {last && last.agreement !== undefined && (
             <span className="unit"> on {last.tokens.toLocaleString('en')} held-out tokens</span>
           )}
@@ -91,7 +97,9 @@ function Distance() {
       <caption className="visually-hidden">The student on held-out text</caption>
       <thead>
         <tr>
-          <th scope="col">Held-out text</th>
+          <th scope="col">
+            <Term of="heldOut">Held-out text</Term>
+          </th>
           <th scope="col">step {first.step}</th>
           <th scope="col">step {last.step}</th>
           <th scope="col">teacher</th>
@@ -99,7 +107,9 @@ function Distance() {
       </thead>
       <tbody>
         <tr>
-          <th scope="row">Perplexity</th>
+          <th scope="row">
+            <Term of="perplexity">Perplexity</Term>
+          </th>
           <td>{formatMeasure(first.studentPerplexity)}</td>
           <td>{formatMeasure(last.studentPerplexity)}</td>
           <td>{formatMeasure(last.teacherPerplexity)}</td>
@@ -113,14 +123,17 @@ function Distance() {
         )}
         <tr>
           <th scope="row">
-            {last.klWords ? `KL, top ${last.klWords} tokens and tail, nats` : 'KL, nats'}
+            <Term of="kl">KL</Term>
+            {last.klWords && `, top ${last.klWords} tokens and tail`}, <Term of="nats">nats</Term>
           </th>
           <td>{formatMeasure(first.kl)}</td>
           <td>{formatMeasure(last.kl)}</td>
           <td>0</td>
         </tr>
         <tr>
-          <th scope="row">Agreement</th>
+          <th scope="row">
+            <Term of="agreement">Agreement</Term>
+          </th>
           <td>{formatShare(first.agreement)}</td>
           <td>{formatShare(last.agreement)}</td>
           <td>100%</td>
@@ -130,28 +143,19 @@ function Distance() {
   );
 }
 
-/** What was achieved, against the start and against the teacher. */
+/** Whether the result is good, and the numbers that say so. */
 function Result() {
   const run = useShownRun();
-  const evaluations = run?.history.evaluations ?? [];
-  const first = evaluations[0];
-  const last = evaluations[evaluations.length - 1];
-  const point = run?.history.last();
-  if (!run || !first || !last || !point) return null;
-  const ratio =
-    last.studentPerplexity && last.teacherPerplexity
-      ? last.studentPerplexity / last.teacherPerplexity
-      : undefined;
+  const verdict = run && verdictOf(run);
+  const skipped = run?.history.last()?.skippedTotal ?? 0;
+  if (!verdict) return null;
+  const { title, sentences } = verdict;
   return (
     <div className="result" data-testid="result">
-      <h2>Finished</h2>
+      <h2>{title}</h2>
       <p>
-        In {point.appliedTotal.toLocaleString('en')} steps the student’s perplexity went from{' '}
-        {perplexity(first)} to <strong>{perplexity(last)}</strong>.
-        {ratio !== undefined &&
-          ` The teacher’s is ${formatMeasure(last.teacherPerplexity)}, ` +
-            `${ratio > 1 ? `${ratio.toFixed(1)} times lower` : 'no lower'}.`}
-        {point.skippedTotal > 0 && ` ${plural(point.skippedTotal, 'step')} skipped.`}
+        {sentences.join(' ')}
+        {skipped > 0 && ` ${plural(skipped, 'step')} skipped.`}
       </p>
       <ShareButton />
     </div>

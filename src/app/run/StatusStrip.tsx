@@ -1,6 +1,7 @@
 // The machine and the run right now. A figure that is not measured is left out, never guessed.
 
 import { formatBytes, formatCount, formatDuration } from '../shared/format';
+import { Term } from '../shared/Term';
 import { useRun } from './store';
 import { useShownRun } from './use-shown-run';
 
@@ -34,7 +35,9 @@ export function StatusStrip() {
         </Item>
         {(dtype || adapter) && (
           <Item term="precision">
-            {dtype ? short(dtype) : adapter?.f16 ? 'f16 available' : 'f32 only'}
+            <Term of="f16">
+              {dtype ? short(dtype) : adapter?.f16 ? 'f16 available' : 'f32 only'}
+            </Term>
           </Item>
         )}
         {live?.report?.teacherEngine && (
@@ -43,7 +46,9 @@ export function StatusStrip() {
           </Item>
         )}
         {measured && status.tokensPerSecond > 0 && (
-          <Item term="speed">{formatCount(status.tokensPerSecond)} tok/s</Item>
+          <Item term="speed">
+            {formatCount(status.tokensPerSecond)} <Term of="token">tok/s</Term>
+          </Item>
         )}
         {status?.secondsLeft !== undefined && phase === 'running' && (
           <Item term="left">{formatDuration(status.secondsLeft)}</Item>

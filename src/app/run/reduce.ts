@@ -61,6 +61,8 @@ export interface RunState {
   hiddenNote?: string;
   /** Read out politely by screen readers. */
   announcement: string;
+  /** The page introduces itself to somebody who has not dismissed that before. */
+  welcoming: boolean;
 }
 
 /** What happens on the page itself. */
@@ -79,10 +81,13 @@ export type PageMessage =
   | { type: 'field'; name: FieldName; text: string }
   | { type: 'corpus'; corpus?: UserCorpus }
   | { type: 'link'; link: { config: Config } | { problems: string[] } }
-  | { type: 'dismiss'; notice: 'link' | 'hidden' }
+  | { type: 'welcome' }
+  | { type: 'dismiss'; notice: Dismissable }
   | { type: 'visibility'; hidden: boolean };
 
 export type RunMessage = RunEvent | PageMessage;
+
+export type Dismissable = 'link' | 'hidden' | 'welcome';
 
 export const INITIAL: RunState = {
   phase: 'idle',
@@ -93,6 +98,7 @@ export const INITIAL: RunState = {
   lastStep: 0,
   trainedMilliseconds: 0,
   announcement: '',
+  welcoming: false,
 };
 
 /** What a new run, or none, knows nothing of. */
@@ -105,6 +111,12 @@ const NO_RUN = {
   lastStep: 0,
   trainedMilliseconds: 0,
   trainingSince: undefined,
+};
+
+const DISMISSED: Record<Dismissable, Partial<RunState>> = {
+  link: { linkProblems: [] },
+  hidden: { hiddenNote: undefined },
+  welcome: { welcoming: false },
 };
 
 /**
@@ -174,10 +186,10 @@ function reducePage(state: RunState, message: PageMessage, now: number): RunStat
       if (isActive(state.phase)) return { ...state, linkProblems: [log.LINK_REFUSED] };
       return { ...state, config: link.config, drafts: {}, linkProblems: [] };
     }
+    case 'welcome':
+      return { ...state, welcoming: true };
     case 'dismiss':
-      return message.notice === 'link'
-        ? { ...state, linkProblems: [] }
-        : { ...state, hiddenNote: undefined };
+      return { ...state, ...DISMISSED[message.notice] };
     case 'visibility':
       return reduceVisibility(state, message.hidden, now);
   }

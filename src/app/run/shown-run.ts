@@ -62,6 +62,11 @@ export function record({ history }: ShownRun, event: RunEvent): void {
   else if (event.type === 'evaluation') history.appendEvaluation(event.record);
 }
 
+/** True if something would be lost with this run. */
+export function hasMeasured({ source, history }: ShownRun): boolean {
+  return source === 'live' && (history.length > 0 || history.evaluations.length > 0);
+}
+
 /** True while a run exists: until it is over, only live settings may change. */
 export function isActive(phase: Phase): boolean {
   return phase === 'loading' || phase === 'running' || phase === 'paused' || phase === 'lost';
@@ -87,6 +92,14 @@ export function lockReason(
 /** True if runs from `a` and `b` start alike: all settings but the live ones are equal. */
 export function sameStart(a: Config, b: Config): boolean {
   return (Object.keys(FIELDS) as FieldName[]).every((name) => isLive(name) || a[name] === b[name]);
+}
+
+/** True if a run with `config` would repeat this one from its first step to its last. */
+export function repeats(run: ShownRun, config: Config): boolean {
+  return (
+    run.marks.length === 0 &&
+    (Object.keys(FIELDS) as FieldName[]).every((name) => run.config[name] === config[name])
+  );
 }
 
 /** "T 2 → 4, α 0.7 → 0.5" */

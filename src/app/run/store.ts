@@ -12,7 +12,7 @@ import { RunHistory } from '../charts/history';
 import { useModels } from '../models/store';
 import { command, onRunEvent, request } from '../shared/client';
 import { loadRecording } from './recorded';
-import type { RunMessage, RunState } from './reduce';
+import type { Dismissable, RunMessage, RunState } from './reduce';
 import { INITIAL, isCurrent, reduce } from './reduce';
 import type { ShownRun } from './shown-run';
 import { lockReason, record } from './shown-run';
@@ -48,9 +48,10 @@ export interface RunStore extends RunState {
   restoreDefault(name: FieldName): void;
   setCorpus(corpus: UserCorpus | undefined): void;
   openLink(link: { config: Config } | { problems: string[] }): void;
-  dismissLinkProblems(): void;
   setHidden(hidden: boolean): void;
-  dismissHiddenNote(): void;
+  /** Introduces the page. */
+  welcome(): void;
+  dismiss(notice: Dismissable): void;
 }
 
 /** Events that come often wait for the next commit, unless they change what the page offers. */
@@ -215,10 +216,10 @@ export const useRun = create<RunStore>()((set, get) => {
 
     openLink: (link) => dispatch({ type: 'link', link }),
 
-    dismissLinkProblems: () => dispatch({ type: 'dismiss', notice: 'link' }),
-
     setHidden: (hidden) => dispatch({ type: 'visibility', hidden }),
 
-    dismissHiddenNote: () => dispatch({ type: 'dismiss', notice: 'hidden' }),
+    welcome: () => dispatch({ type: 'welcome' }),
+
+    dismiss: (notice) => dispatch({ type: 'dismiss', notice }),
   };
 });

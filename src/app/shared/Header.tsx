@@ -19,6 +19,7 @@ export function Header() {
       </h1>
       <Rooms />
       <div className="header-tools">
+        <AboutButton />
         <ShareButton />
         <ThemeButton />
       </div>
@@ -50,6 +51,19 @@ function Rooms() {
         </a>
       ))}
     </nav>
+  );
+}
+
+/** Brings the introduction back. */
+function AboutButton() {
+  const welcome = useRun((state) => state.welcome);
+  const shown = useRun((state) => state.welcoming);
+  const room = useRoom((state) => state.room);
+  if (room !== 'distil' || shown) return null;
+  return (
+    <button type="button" className="quiet" onClick={welcome}>
+      About
+    </button>
   );
 }
 

@@ -4,7 +4,7 @@
 import { act, cleanup, configure, fireEvent, render, screen } from '@testing-library/react';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { DataDrawer } from '../../../src/app/data/DataDrawer';
-import { useData } from '../../../src/app/data/store';
+import { dataObstacle, useData } from '../../../src/app/data/store';
 import { useRun } from '../../../src/app/run/store';
 import type { DataPreview, Failure, FileReport } from '../../../src/worker/protocol';
 import {
@@ -153,6 +153,23 @@ test('a problem of all files together is shown with a hint, and can be tried aga
   press('Read again');
   expect(asked().length).toBe(2);
   await answer({ files: [report()], preview });
+  expect(useRun.getState().corpus?.files[0].name).toBe('own.txt');
+});
+
+test('a text that is too short offers its context, and no run trains on another one', async () => {
+  await choose(file('own.txt', 'x'));
+  const obstacle = () => dataObstacle(useData.getState(), useRun.getState().corpus);
+  expect(obstacle()).toBe('own.txt is being read.');
+  const message = '113 tokens are too few.';
+  await answer({
+    files: [report()],
+    failure: { operation: 'read the corpus', message, kind: 'corpus', longestContext: 10 },
+  });
+  expect(obstacle()).toBe('own.txt cannot be used yet. See Data.');
+  press('Use a context of 10');
+  expect(asked().at(-1)?.config.max_length).toBe(10);
+  await answer({ files: [report()], preview });
+  expect(obstacle()).toBeUndefined();
   expect(useRun.getState().corpus?.files[0].name).toBe('own.txt');
 });
 

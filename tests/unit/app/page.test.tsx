@@ -145,7 +145,7 @@ describe('a run', () => {
       /Test GPU/,
       /software/,
       'f16',
-      '12.4k tok/s',
+      'tok/s',
       '03:10',
       '212 MB',
       '2 applied, 0 skipped',
@@ -287,7 +287,7 @@ describe('a run', () => {
     say(status('finished', 200));
     const result = screen.getByTestId('result').textContent;
     expect(result).toContain('perplexity went from 2,000 to 100.0');
-    expect(result).toContain('The teacher’s is 50.0, 2.0 times lower');
+    expect(result).toContain('The teacher’s is 50.0: the student’s is 2.0 times that.');
   });
 });
 
@@ -338,11 +338,11 @@ describe('states around a run', () => {
       json: async () => JSON.parse(JSON.stringify(recording)),
     }));
     await act(() => store().showRecording('recorded/default.json'));
-    expect(
-      screen.getByText(
-        /An example run on Test GPU, 23 November 2026\. Press Distil to start your own\./,
-      ),
-    ).toBeTruthy();
+    const caption = () => screen.getByRole('region', { name: 'Curves' }).textContent;
+    expect(caption()).toMatch(/^Recording An example, not your run: 200 steps, .*made on Test GPU/);
+    expect(caption()).toContain('23 November 2026. Press Distil to start your own.');
+    act(() => store().setField('train_steps', '40'));
+    expect(caption()).toContain('Your settings are different.');
     expect(store().run?.history.last()?.loss).toBeNaN();
     act(freshStore);
     vi.stubGlobal('fetch', async () => ({ ok: false }));
@@ -387,7 +387,7 @@ describe('the link', () => {
 
   test('is copied by one button', async () => {
     const writeText = vi.fn(async () => {});
-    vi.stubGlobal('navigator', { ...navigator, clipboard: { writeText } });
+    Object.defineProperty(navigator, 'clipboard', { value: { writeText }, configurable: true });
     fireEvent.change(screen.getByLabelText('Steps'), { target: { value: '300' } });
     await act(async () => screen.getByRole('button', { name: 'Share' }).click());
     expect(writeText).toHaveBeenCalledWith(`${location.origin}/#v=1&train_steps=300`);

@@ -94,6 +94,7 @@ const PAGE_MESSAGES: RunMessage[] = [
   { type: 'field', name: 'alpha', text: 'x' },
   { type: 'corpus' },
   { type: 'link', link: { config: { ...DEFAULTS, seed: 2 } } },
+  { type: 'welcome' },
   { type: 'dismiss', notice: 'link' },
   { type: 'visibility', hidden: true },
   { type: 'visibility', hidden: false },

@@ -59,7 +59,7 @@ test('a state is the same each time, and shares nothing that a visit could chang
 });
 
 test.each([
-  ['idle', /Recording An example run on NVIDIA/],
+  ['idle', /Recording An example, not your run: .* made on NVIDIA/],
   ['no-recording', /No recorded run is available/],
   ['loading', /Loading the teacher.*1\.9 MB of 4\.1 MB.*onnx\/model_fp16\.onnx/],
   ['compiling', /Compiling shaders/],
@@ -74,7 +74,7 @@ test.each([
   ['running,hidden', /The tab was hidden\. In \d+ s the run went from step 140 to step 160/],
   ['again', /behind.*run 1α 0\.2recording/],
   ['paused', /Your run, paused/],
-  ['finished', /Finished.*perplexity went from 2,040 to/],
+  ['finished', /Fair.*perplexity went from 2,040 to/],
   ['failed', /Could not load the model\..*1\.9 of 4\.1 MB/],
   ['lost', /The GPU device was lost\..*step 140/],
   ['lost-early', /no weights to continue from/],

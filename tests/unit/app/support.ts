@@ -10,6 +10,7 @@ import { useCheck } from '../../../src/app/run/check';
 import { useDownload } from '../../../src/app/run/download-student';
 import { useProfile } from '../../../src/app/run/profile';
 import { useRun } from '../../../src/app/run/store';
+import { useFolds } from '../../../src/app/shared/Fold';
 import type {
   EvaluationRecord,
   Failure,
@@ -98,6 +99,7 @@ async function settled(): Promise<void> {
 /** Without `plots` every element has no size, so that charts draw nothing and tests are quick. */
 export function stubBrowser({ wide = true, plots = false } = {}): void {
   FakeWorker.made = [];
+  Element.prototype.scrollIntoView ??= () => {};
   vi.stubGlobal('Worker', FakeWorker);
   vi.stubGlobal('matchMedia', (query: string) => ({
     matches: wide && query.includes('min-width'),
@@ -131,6 +133,7 @@ export function freshStore(): void {
   useRun.setState(useRun.getInitialState(), true);
   useChartView.setState(useChartView.getInitialState(), true);
   usePointer.setState(usePointer.getInitialState(), true);
+  useFolds.setState({}, true);
   useData.setState(useData.getInitialState(), true);
   useModels.setState(useModels.getInitialState(), true);
   FakeWorker.made = [];

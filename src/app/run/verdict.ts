@@ -1,0 +1,72 @@
+// Whether a finished run's student is good, in words, and the numbers that say so. Pure.
+
+import type { EvaluationRecord } from '../../worker/protocol';
+import { formatMeasure, formatShare } from '../shared/format';
+import { perplexity } from './evaluation';
+import type { ShownRun } from './shown-run';
+
+/** By the student's perplexity as a multiple of the teacher's. */
+const GRADES = [
+  { below: 1.25, title: 'Very good', means: 'It predicts almost as well as its teacher.' },
+  { below: 2, title: 'Good', means: 'It is close to its teacher.' },
+  { below: 4, title: 'Fair', means: 'More steps would bring it closer: below 2 times is good.' },
+  {
+    below: Number.POSITIVE_INFINITY,
+    title: 'Weak',
+    means: 'It needs more steps, or a larger student: below 2 times is good.',
+  },
+] as const;
+
+export interface Verdict {
+  /** "Good", or that the run is merely finished where nothing can be compared. */
+  title: string;
+  sentences: string[];
+}
+
+export function verdictOf(
+  { history: { evaluations }, report }: ShownRun,
+  first: EvaluationRecord | undefined = evaluations[0],
+  last: EvaluationRecord | undefined = evaluations.at(-1),
+): Verdict | undefined {
+  if (!first || !last) return undefined;
+  const [before, after, teacher] = [
+    first.studentPerplexity,
+    last.studentPerplexity,
+    last.teacherPerplexity,
+  ];
+  const change = `The student’s perplexity went from ${perplexity(first)} to ${perplexity(last)}`;
+  if (!after || !teacher || !before) return { title: 'Finished', sentences: [`${change}.`] };
+  if (after >= before) {
+    return {
+      title: 'Not better than before',
+      sentences: [`${change}, so it learned nothing. Try a lower learning rate.`],
+    };
+  }
+  const ratio = after / teacher;
+  const { title, means } = GRADES.find(({ below }) => ratio < below) ?? GRADES[3];
+  const compared =
+    ratio < 1
+      ? `The teacher’s is ${formatMeasure(teacher)}: the student’s is lower.`
+      : `The teacher’s is ${formatMeasure(teacher)}: the student’s is ${times(ratio)} that.`;
+  const way = Math.log(before / after) / Math.log(before / teacher);
+  const smaller = report?.teacherParameters && report.teacherParameters / report.studentParameters;
+  return {
+    title,
+    sentences: [
+      `${change}.`,
+      compared,
+      ...(ratio > 1 && before > teacher
+        ? [`In nats it came ${formatShare(way)} of the way from its start to its teacher`].map(
+            (text) =>
+              smaller && smaller > 1
+                ? `${text}, with ${times(smaller)} fewer parameters.`
+                : `${text}.`,
+          )
+        : []),
+      ratio < 1 ? 'It predicts this text better than its teacher.' : means,
+    ],
+  };
+}
+
+/** "2.7 times" */
+const times = (ratio: number) => `${ratio.toPrecision(2)} times`;

@@ -1,0 +1,131 @@
+// The words of the field that the page uses, each with a definition of one or two sentences. Every
+// definition on the page comes from here. Pure.
+
+interface Entry {
+  name: string;
+  definition: string;
+}
+
+export const GLOSSARY = {
+  distillation: {
+    name: 'distillation',
+    definition:
+      'Training a small model, the student, to predict as a larger trained model does, the ' +
+      'teacher. The student learns from every probability that the teacher gives, not only from ' +
+      'the text.',
+  },
+  teacher: {
+    name: 'teacher',
+    definition:
+      'The model to learn from. It is trained already and does not change; only its predictions ' +
+      'are used.',
+  },
+  student: {
+    name: 'student',
+    definition: 'The smaller model that is trained here, in this tab.',
+  },
+  parameters: {
+    name: 'parameters',
+    definition: 'The numbers that a model learns. Fewer make it smaller and faster.',
+  },
+  token: {
+    name: 'token',
+    definition: 'The unit that a model reads and writes: a word, a part of a word, or a sign.',
+  },
+  logits: {
+    name: 'logits',
+    definition:
+      'The raw scores of a model, one for each token that could come next. Softmax turns them ' +
+      'into probabilities.',
+  },
+  loss: {
+    name: 'loss',
+    definition:
+      'The number that training makes smaller. In the mixed loss, KD compares the student with ' +
+      'the teacher and CE compares it with the text.',
+  },
+  ce: {
+    name: 'CE',
+    definition:
+      'Cross-entropy: how much the real next token surprises the student, in nats. It needs the ' +
+      'text alone, no teacher.',
+  },
+  kd: {
+    name: 'KD',
+    definition:
+      'Knowledge distillation: how far the student’s probabilities are from the teacher’s, both ' +
+      'softened by the temperature T.',
+  },
+  kl: {
+    name: 'KL',
+    definition:
+      'Kullback–Leibler divergence: how far the student’s probabilities are from the teacher’s, ' +
+      'in nats per token. 0 means that they are equal.',
+  },
+  nats: {
+    name: 'nats',
+    definition: 'The unit of information with natural logarithms. One nat is 1.44 bits.',
+  },
+  alpha: {
+    name: 'α',
+    definition:
+      'Alpha, the teacher’s weight in the loss: at 1 the student learns from the teacher alone, ' +
+      'at 0 from the text alone.',
+  },
+  temperature: {
+    name: 'T',
+    definition:
+      'Temperature: logits are divided by T before softmax. Above 1, unlikely tokens count for ' +
+      'more, so the student also learns what the teacher considers nearly right.',
+  },
+  perplexity: {
+    name: 'perplexity',
+    definition:
+      'How unsure a model is of the next token: at 100, as unsure as among 100 equally likely ' +
+      'ones. Lower is better. It is e to the power of the cross-entropy. Logs call it PPL.',
+  },
+  heldOut: {
+    name: 'held-out text',
+    definition:
+      'Text that is kept out of training, so that the evaluation measures what was learned, not ' +
+      'what was memorised.',
+  },
+  agreement: {
+    name: 'agreement',
+    definition:
+      'The share of held-out positions at which student and teacher name the same token as the ' +
+      'most likely next one.',
+  },
+  step: {
+    name: 'step',
+    definition: 'One update of the student’s parameters, computed from one batch of text.',
+  },
+  context: {
+    name: 'context',
+    definition: 'The number of tokens in a sequence: the furthest that a model can look back.',
+  },
+  learningRate: {
+    name: 'learning rate',
+    definition: 'How far a step moves the parameters. Too high diverges, too low learns slowly.',
+  },
+  gradNorm: {
+    name: 'gradient norm',
+    definition:
+      'The length of the gradient: how strongly a batch pulls at the parameters. A gradient that ' +
+      'is longer than the clip line is shortened to it.',
+  },
+  lossScale: {
+    name: 'loss scale',
+    definition:
+      'A factor on the loss that keeps small gradients from vanishing in f16. It is halved when ' +
+      'a gradient overflows.',
+  },
+  f16: {
+    name: 'f16',
+    definition:
+      '16-bit floating-point numbers, half the size of f32. The losses are computed in f32 ' +
+      'either way.',
+  },
+} as const satisfies Record<string, Entry>;
+
+export type TermName = keyof typeof GLOSSARY;
