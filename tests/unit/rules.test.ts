@@ -87,9 +87,8 @@ test('the app may import only the protocol of the worker', () => {
   };
   const problems = check(files);
   expect(problems).toHaveLength(1);
-  expect(problems[0]).toContain(
-    'src/app/store.ts:1: app imports src/worker/worker.ts. app may import config, divergences, ' +
-      'doctor, runs, tensor, src/worker/protocol.ts, src/kernels/compare.wgsl.',
+  expect(problems[0]).toMatch(
+    /^src\/app\/store\.ts:1: app imports src\/worker\/worker\.ts\. app may import config, /,
   );
 });
 
