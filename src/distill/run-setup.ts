@@ -22,8 +22,11 @@ export function dtypeOf({ model_dtype }: Config, { adapter }: Gpu): 'f16' | 'f32
 }
 
 /** The student that the settings describe, for a start from random weights. */
-export function newStudent(config: Config, vocabularySize: number): Architecture {
-  return NEW_STUDENT_FAMILY.create({
+export function newStudent(
+  config: Config,
+  { vocabularySize, family = NEW_STUDENT_FAMILY }: Omit<TeacherSizes, 'contextWindow'>,
+): Architecture {
+  return family.create({
     vocabularySize,
     contextWindow: config.max_length,
     width: config.student_width,

@@ -101,13 +101,13 @@ export class Run {
     config: Config,
     private readonly options: Omit<RunOptions, 'config'>,
   ) {
-    const { documents, tokenizer, gpu, teacherConfig } = options;
+    const { documents, gpu, teacherConfig } = options;
     requireContext(config, teacherConfig, options.student?.architecture);
     this.#config = { ...config };
     this.dtype = dtypeOf(config, gpu);
     this.#data = prepareData(documents, config);
     this.#random = new Random(config.seed);
-    this.student = options.student?.architecture ?? newStudent(config, tokenizer.vocabularySize);
+    this.student = options.student?.architecture ?? newStudent(config, teacherConfig);
     if (config.teacher_cache === 'on') requireCacheServes(config, this.student.vocabularySize);
     this.studentParameters = planArena(this.student.parameters).parameters;
   }

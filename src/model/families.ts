@@ -7,11 +7,11 @@ import { LLAMA_FAMILIES } from './llama/llama';
 
 export const FAMILIES: Family[] = [GPT2, ...LLAMA_FAMILIES];
 
-/** The family of a student that starts from random weights. */
+/** The family of a new student whose teacher's our kernels do not know. */
 export const NEW_STUDENT_FAMILY: Family = GPT2;
 
 // A damaged or hostile file must not ask for endless work.
-const MOST_TOKENS = { vocabulary: 2 ** 20, context: 2 ** 17 };
+const MOST_TOKENS = { vocabulary: 2 ** 20, context: 2 ** 20 };
 
 /** For messages: GPT-2, Llama or Qwen3. */
 export const familyTitles = (): string =>
@@ -45,13 +45,14 @@ export function parseConfig(json: unknown, file = 'config.json'): Architecture {
 }
 
 /**
- * The sizes that any decoder's config.json has, under one name or another.
+ * The sizes that any decoder's config.json has, under one name or another, and the family if it is
+ * one of FAMILIES.
  * @throws ModelFileError that names the missing field
  */
 export function parseSizes(
   json: unknown,
   file = 'config.json',
-): Pick<ModelSizes, 'vocabularySize' | 'contextWindow'> {
+): Pick<ModelSizes, 'vocabularySize' | 'contextWindow'> & { family?: Family } {
   const size = (names: string[], most: number) => {
     const value = names.map((name) => field(json, name)).find((v) => v !== undefined);
     if (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= most)
@@ -65,6 +66,7 @@ export function parseSizes(
   return {
     vocabularySize: size(['vocab_size'], MOST_TOKENS.vocabulary),
     contextWindow: size(['n_positions', 'max_position_embeddings', 'n_ctx'], MOST_TOKENS.context),
+    family: familyOf(json),
   };
 }
 

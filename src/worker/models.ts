@@ -188,7 +188,7 @@ export async function planModels(config: Config, gpu: Gpu, place: Place): Promis
       config,
       dtype,
       makeTeacher: teacher.plan,
-      student: student?.architecture ?? newStudent(config, teacher.sizes.vocabularySize),
+      student: student?.architecture ?? newStudent(config, teacher.sizes),
     });
     return {
       memory,

@@ -24,7 +24,7 @@ import { openVariant, zeros } from './variants';
 afterEach(() => void vi.restoreAllMocks());
 
 const V = 1024;
-const STUDENT = newStudent(DEFAULTS, V);
+const STUDENT = newStudent(DEFAULTS, { vocabularySize: V });
 /** A teacher that runs on our engine, so that the profile covers a whole step. */
 const TEACHER = NEW_STUDENT_FAMILY.create({
   vocabularySize: V,

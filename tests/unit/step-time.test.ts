@@ -69,7 +69,7 @@ function idleGpu() {
 
 test('a default step takes less than 1 ms of JavaScript, batch and record included', async () => {
   const { gpu, calls } = idleGpu();
-  const student = newStudent(DEFAULTS, V);
+  const student = newStudent(DEFAULTS, { vocabularySize: V });
   const builtIn = { ...student, n_positions: 128, n_embd: 128, n_layer: 4, n_head: 4 };
   const teacher = await teacherFromWeights(gpu, undefined, builtIn, { B, T, dtype: 'f16' });
   const settings = {

@@ -5,7 +5,7 @@ import type { CommandBatch } from '../../gpu/command-batch';
 import type { Gpu } from '../../gpu/device';
 import type { DispatchTime, Recorder, Tensor } from '../../gpu/program';
 import type { Entries } from '../../kernels/topk';
-import type { ModelSizes } from '../../model/family';
+import type { Family, ModelSizes } from '../../model/family';
 import type { Generate, NextLogits } from '../sample';
 import type { TokenBatch } from './batch-index';
 
@@ -19,7 +19,10 @@ export interface EngineChoice {
 }
 
 /** What a run needs to know of its teacher before the teacher is loaded. */
-export type TeacherSizes = Pick<ModelSizes, 'vocabularySize' | 'contextWindow'>;
+export interface TeacherSizes extends Pick<ModelSizes, 'vocabularySize' | 'contextWindow'> {
+  /** If our kernels know it: a new student is then of the same. */
+  family?: Family;
+}
 
 /** What losses and evaluations read: a teacher, or its cache (cached.ts). */
 export interface TeacherSource {
