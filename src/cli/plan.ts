@@ -29,7 +29,7 @@ export async function planRun({ config, gpu, models, texts }: PlanOptions) {
   const { teacher, tokenizer } = models;
   const dtype = dtypeOf(config, gpu);
   requireContext(config, teacher.sizes, models.student?.architecture);
-  const student = models.student?.architecture ?? newStudent(config, teacher.sizes.vocabularySize);
+  const student = models.student?.architecture ?? newStudent(config, teacher.sizes);
   const documents = encodeDocuments(texts, tokenizer);
   const planned = await planMemory({ gpu, config, dtype, student, makeTeacher: teacher.plan });
   return { dtype, student, documents, planned };
