@@ -44,8 +44,8 @@ export const FIELDS = {
     default: '',
     maxLength: 200,
     accepts: (text) => text === '' || modelReference(text) !== undefined,
-    expected: `empty for a new student, teacher for a copy of its layers, or a GPT-2: ${MODEL}`,
-    help: 'Empty: a new student. teacher: copies the layers listed below. Or any GPT-2.',
+    expected: `empty for a new student, teacher for a copy of its layers, or ${MODEL}`,
+    help: 'Empty: a new student. teacher: copies the layers listed below. Or a model to train on.',
   },
   student_from_layers: {
     type: 'text',

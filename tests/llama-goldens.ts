@@ -55,22 +55,23 @@ export function readLlamaGolden(name: (typeof LLAMA_GOLDENS)[number]) {
 export function referenceConfig(json: Record<string, unknown>): reference.LlamaConfig {
   const config = json as unknown as reference.LlamaConfig & {
     model_type: string;
-    rope_parameters: reference.RotaryScaling & { rope_type: string; rope_theta: number };
+    /** In version 5 of transformers; earlier, rope_theta and rope_scaling. */
+    rope_parameters?: reference.RotaryScaling & { rope_type: string; rope_theta: number };
     sliding_window?: number | null;
     layer_types?: string[];
     no_rope_layers?: number[];
   };
-  const { model_type, rope_parameters, sliding_window, layer_types } = config;
-  const type = rope_parameters.rope_type;
+  const { model_type, sliding_window, layer_types } = config;
+  const rope = config.rope_parameters ?? { rope_type: 'default', rope_theta: config.rope_theta };
+  const type = rope.rope_type;
   const layers = Array.from({ length: config.num_hidden_layers }, (_, i) => i);
   const slides = (i: number) =>
     model_type === 'mistral' || layer_types?.[i] === 'sliding_attention';
   return {
     ...config,
     head_dim: config.head_dim ?? config.hidden_size / config.num_attention_heads,
-    rope_theta: rope_parameters.rope_theta,
-    rope_scaling:
-      type === 'default' ? null : ({ ...rope_parameters, type } as reference.RotaryScaling),
+    rope_theta: rope.rope_theta,
+    rope_scaling: type === 'default' ? null : ({ ...rope, type } as reference.RotaryScaling),
     attention_biases: model_type === 'qwen2' ? 'qkv' : 'none',
     head_norm: model_type === 'qwen3',
     windows: layers.map((i) => (slides(i) ? (sliding_window ?? 0) : 0)),

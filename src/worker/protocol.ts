@@ -62,7 +62,7 @@ export interface ModelReport {
   vocabularySize: number;
   /** The longest context, in tokens. */
   positions: number;
-  /** Known for a GPT-2 only. */
+  /** Known for a family that our kernels run. */
   layers?: number;
 }
 

@@ -6,10 +6,13 @@ import { describe, expect, it } from 'vitest';
 import { DEFAULTS } from '../../src/config';
 import type { StepRecord } from '../../src/distill/records';
 import { Trainer } from '../../src/distill/trainer';
+import { countingGpu } from '../../src/gpu/counting';
 import type { Gpu } from '../../src/gpu/device';
-import { Pool } from '../../src/gpu/program';
+import { Pool, Recorder } from '../../src/gpu/program';
 import { parseConfig } from '../../src/model/families';
+import { Arena, planArena } from '../../src/model/parameters';
 import { relativeError } from '../../src/reference';
+import { Layout } from '../../src/tensor/layout';
 import { LLAMA_GOLDENS, readLlamaGolden } from '../llama-goldens';
 import { openTestDevice, takeErrors } from './harness';
 
@@ -74,7 +77,6 @@ async function train(
   return { records, gradients, after };
 }
 
-/** The bias of keys has a gradient of 0 unless they are rotated; then it is as any other. */
 function errors(
   actual: ReadonlyMap<string, Float32Array>,
   expected: ReturnType<Golden['named']>,
@@ -115,6 +117,23 @@ describe.each(LLAMA_GOLDENS)('%s', (name) => {
     }
     expect(records).toHaveLength(10);
     expect(errors(after, golden.named('after'), tolerance.after)).toEqual([]);
+  });
+
+  it('a layer’s forward pass takes nine dispatches', async () => {
+    const gpu = countingGpu(await openTestDevice());
+    const architecture = parseConfig(golden.config);
+    const lengths = [[0], [0, 1]].map(async (layers) => {
+      const { parameters, withWeights } = architecture.withLayers(layers);
+      const arena = new Arena(gpu, planArena(parameters), 'f32', 'weights', 'weights');
+      const recorder = new Recorder(gpu, new Pool(gpu));
+      const { B, T } = golden;
+      const tokens = recorder.tensor('tokens', Layout.contiguous([B, T]), 'u32');
+      withWeights(arena).forward(recorder, tokens);
+      return (await recorder.build('forward')).length;
+    });
+    const [one, two] = await Promise.all(lengths);
+    // Where the second layer of smollm3 does not rotate, one less.
+    expect(two - one).toBe(name === 'smollm3' ? 8 : 9);
   });
 
   it('with activations computed again, the step has the same bits', async () => {
