@@ -5,14 +5,15 @@ import { PreTrainedTokenizer } from '@xenova/transformers';
 import { bytePairEncoder } from './byte-pair-encoder';
 
 export interface Tokenizer {
-  /** V; ids run from 0 to V − 1. */
+  /** Tokens; their ids run from 0 on. The model may have more rows, as padding. */
   vocabularySize: number;
   /** The id of the end-of-text token, if the tokenizer names one. */
   endOfText?: number;
   /** Token ids of the text, without special tokens around it. */
   encode(text: string): Uint32Array;
   /**
-   * The ids' text, including special tokens. @throws RangeError for an id outside the vocabulary
+   * The ids' text, including special tokens; a padding row's id has none.
+   * @throws RangeError for an id outside the vocabulary
    */
   decode(ids: ArrayLike<number>): string;
 }
@@ -121,9 +122,25 @@ function countTokens(tokenizerJson: unknown): number {
   return ids.size;
 }
 
-/** From the parsed `tokenizer.json` and `tokenizer_config.json`. @throws TokenizerError */
-export function makeTokenizer(tokenizerJson: unknown, tokenizerConfig: unknown): Tokenizer {
+/**
+ * Whether a vocabulary of `tokens` can be padded to `rows`: models round it up for the hardware, by
+ * 2% at most among those of the hub, and never by much for a large one.
+ */
+export const isPadded = (tokens: number, rows: number): boolean =>
+  tokens <= rows && rows - tokens <= Math.min(1024, rows / 20);
+
+/**
+ * From the parsed `tokenizer.json` and `tokenizer_config.json`.
+ * @param rows the model's, if it may have more than there are tokens
+ * @throws TokenizerError
+ */
+export function makeTokenizer(
+  tokenizerJson: unknown,
+  tokenizerConfig: unknown,
+  rows?: number,
+): Tokenizer {
   const vocabularySize = countTokens(tokenizerJson);
+  const end = rows ?? vocabularySize;
   let library: PreTrainedTokenizer;
   try {
     library = new PreTrainedTokenizer(tokenizerJson, tokenizerConfig);
@@ -153,16 +170,18 @@ export function makeTokenizer(tokenizerJson: unknown, tokenizerConfig: unknown):
     },
     decode(ids) {
       const list = Array.from(ids);
-      const unknown = list.find((id) => !(Number.isInteger(id) && id >= 0 && id < vocabularySize));
+      const unknown = list.find((id) => !(Number.isInteger(id) && id >= 0 && id < end));
       if (unknown !== undefined) {
-        throw new RangeError(
-          `decode: no token has id ${unknown}; ids run from 0 to ${vocabularySize - 1}.`,
-        );
+        throw new RangeError(`decode: no token has id ${unknown}; ids run from 0 to ${end - 1}.`);
       }
+      const tokens = list.filter((id) => id < vocabularySize);
       // The library refuses to decode an empty list.
-      return list.length === 0
+      return tokens.length === 0
         ? ''
-        : library.decode(list, { skip_special_tokens: false, clean_up_tokenization_spaces: false });
+        : library.decode(tokens, {
+            skip_special_tokens: false,
+            clean_up_tokenization_spaces: false,
+          });
     },
   };
 }
@@ -170,7 +189,7 @@ export function makeTokenizer(tokenizerJson: unknown, tokenizerConfig: unknown):
 export interface LoadOptions {
   /** Default: fetch. In Node: `(path) => readFile(path, 'utf8')`. */
   read?: ReadText;
-  /** The model's vocabulary size; a tokenizer with another is an error. */
+  /** The model's rows; a tokenizer that does not fit them is an error. */
   vocabularySize?: number;
 }
 
@@ -198,8 +217,8 @@ export async function loadTokenizer(
   const [tokenizerJson, tokenizerConfig] = await Promise.all(
     ['tokenizer.json', 'tokenizer_config.json'].map(load),
   );
-  const tokenizer = makeTokenizer(tokenizerJson, tokenizerConfig);
-  if (vocabularySize !== undefined && vocabularySize !== tokenizer.vocabularySize) {
+  const tokenizer = makeTokenizer(tokenizerJson, tokenizerConfig, vocabularySize);
+  if (vocabularySize !== undefined && !isPadded(tokenizer.vocabularySize, vocabularySize)) {
     throw new TokenizerError(
       `${folder}: the tokenizer has ${tokenizer.vocabularySize} tokens, ` +
         `but the model has ${vocabularySize}.`,

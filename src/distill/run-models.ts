@@ -17,7 +17,7 @@ import type { TrainerSettings } from './settings';
 import { type CachedTeacher, cachedTeacher } from './teacher/cached';
 import { keepLogits } from './teacher/kept';
 import { cacheShape, type OpenCache } from './teacher/open-cache';
-import type { MakeTeacher, Teacher, TeacherSource } from './teacher/teacher';
+import { type MakeTeacher, narrowed, type Teacher, type TeacherSource } from './teacher/teacher';
 import { Trainer } from './trainer';
 
 interface PlanOptions {
@@ -75,7 +75,7 @@ export async function buildRunModels(options: RunModelsOptions): Promise<RunMode
       sources = cached;
     } else {
       events.stage('teacher', 'starting the teacher');
-      const made = await makeTeacher(gpu, { B, T, dtype });
+      const made = narrowed(await makeTeacher(gpu, { B, T, dtype }), student.vocabularySize);
       cleanups.push(() => made.dispose());
       sources = { training: made, heldOut: made };
       teacher = made;

@@ -1,10 +1,10 @@
 // A student that starts from weights: a checkpoint's, or those of some of its teacher's layers.
 
 import type { Config } from '../config';
-import type { Tokenizer } from '../data/tokenizer';
+import { isPadded, type Tokenizer } from '../data/tokenizer';
 import { count, ModelFileError } from '../files/download';
 import { type ModelSource, readJson } from '../files/source';
-import { parseConfig } from '../model/families';
+import { parseConfig, parseSizes } from '../model/families';
 import type { Architecture } from '../model/family';
 import type { Weights } from '../model/parameters';
 import { openWeights, streamWeights } from '../model/weights';
@@ -35,30 +35,34 @@ export async function openStudent(
     await readJson(source, 'config.json'),
     `config.json of ${source.label}`,
   );
-  if (stored.vocabularySize !== teacherSizes.vocabularySize) {
-    const [studentV, teacherV] = [stored, teacherSizes].map((sizes) => sizes.vocabularySize);
-    throw new ModelFileError(
-      'model',
-      `The student ${source.label} has ${count(studentV)} tokens, ` +
-        `the teacher ${teacher.label} ${count(teacherV)}. ` +
-        'Choose two models with the same tokenizer, or leave student_model empty for a new ' +
-        'student with the teacher’s tokenizer.',
-    );
-  }
+  const [studentV, teacherV] = [stored, teacherSizes].map((sizes) => sizes.vocabularySize);
+  const fewer = Math.min(studentV, teacherV);
+  if (!isPadded(fewer, Math.max(studentV, teacherV)))
+    throw differentSizes(source, studentV, teacherV);
   const layers =
     student_model === 'teacher' ? chosenLayers(student_from_layers, stored.layers) : undefined;
   const files = await openWeights(source);
   return {
-    architecture: layers ? stored.withLayers(layers) : stored,
+    // Rows that only one of the models has are padding: see `requireSameVocabulary`.
+    architecture: (layers ? stored.withLayers(layers) : stored).withVocabulary(fewer),
     weights: (sink) => streamWeights(files, stored, sink, layers),
   };
 }
+
+const differentSizes = ({ label }: ModelSource, studentV: number, teacherV: number) =>
+  new ModelFileError(
+    'model',
+    `The student ${label} has ${count(studentV)} tokens, the teacher ${count(teacherV)}. ` +
+      'Choose two models with the same tokenizer, or leave student_model empty for a new student ' +
+      'with the teacher’s tokenizer.',
+  );
 
 /** Enough to tell any two tokenizers apart, unless one was made from the other. */
 const COMPARED_TOKENS = 1000;
 
 /**
- * Compares the student's tokenizer with the teacher's, if its folder has one.
+ * Compares the student's tokenizer with the teacher's, if its folder has one. The models may have
+ * different numbers of rows, as long as both have all tokens: the others are padding.
  * @throws ModelFileError unless the same ids stand for the same text in both
  */
 export async function requireSameVocabulary(
@@ -67,9 +71,13 @@ export async function requireSameVocabulary(
   student: ModelSource,
   note: (text: string) => void,
 ): Promise<void> {
+  const file = `config.json of ${student.label}`;
+  const { vocabularySize: rows } = parseSizes(await readJson(student, 'config.json'), file);
+  if (!isPadded(tokenizer.vocabularySize, rows))
+    throw differentSizes(student, rows, tokenizer.vocabularySize);
   if (!(await hasTokenizer(student)))
     return note(`${student.label} has no tokenizer: it is assumed to use the teacher’s.`);
-  checkSameVocabulary(tokenizer, await openTokenizer(student, tokenizer.vocabularySize), {
+  checkSameVocabulary(tokenizer, await openTokenizer(student, rows), {
     teacher: teacher.label,
     student: student.label,
   });
@@ -81,7 +89,7 @@ export function checkSameVocabulary(
   student: Tokenizer,
   names: { teacher: string; student: string },
 ): void {
-  const V = teacher.vocabularySize;
+  const V = Math.min(teacher.vocabularySize, student.vocabularySize);
   for (let id = 0; id < V; id += Math.ceil(V / COMPARED_TOKENS)) {
     const [a, b] = [teacher, student].map((tokenizer) => JSON.stringify(tokenizer.decode([id])));
     if (a === b) continue;

@@ -18,6 +18,12 @@ export const matrix = (t: Tensor, rows: number, columns: number): Tensor => ({
 /** The same matrix with its dimensions swapped. */
 export const transposed = (t: Tensor): Tensor => ({ ...t, layout: t.layout.transpose(0, 1) });
 
+/** The first rows of a contiguous matrix. */
+export function firstRows(t: Tensor, count: number): Tensor {
+  const layout = t.layout.narrow(0, 0, count);
+  return { ...t, layout, place: { ...t.place, bytes: layout.numel * BYTES[t.dtype] } };
+}
+
 /**
  * Cuts a contiguous matrix into runs of rows that each fit one binding; a single run if all of it
  * fits. Only a vocabulary's embeddings outgrow a small adapter's bindings. `first` is a run's first

@@ -49,6 +49,11 @@ export interface Architecture extends ModelSizes {
 
   /** The same with these of its layers, in this order. */
   withLayers(layers: readonly number[]): Architecture;
+  /**
+   * The same, with logits of the first `tokens` tokens alone: the rows of the embedding and the
+   * head beyond them are padding, which takes no part in a loss.
+   */
+  withVocabulary(tokens: number): Architecture;
   /** config.json as transformers writes it. `endOfText`: the token that ends a text. */
   formatConfig(dtype: 'float32' | 'float16', endOfText?: number): Record<string, unknown>;
   /**

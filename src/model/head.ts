@@ -1,9 +1,10 @@
 // The language-model head: hidden states times a matrix (V, C), which may exceed what one binding
-// can show and is then taken in runs of rows. V vocabulary, C width.
+// can show and is then taken in runs of rows. The matrix may have more rows than there are logits:
+// padding, which is neither read nor given a gradient. V vocabulary, C width.
 
 import type { Recorder, Tensor } from '../gpu/program';
 import { matmul } from '../kernels/matmul';
-import { rowRuns, transposed } from '../kernels/tensors';
+import { firstRows, rowRuns, transposed } from '../kernels/tensors';
 
 /** logits (rows, V) f32 = hidden (rows, C) · wᵀ. f32, because the losses' gradients need it. */
 export function head(
@@ -13,7 +14,8 @@ export function head(
   logits: Tensor,
   label = 'head',
 ): void {
-  for (const { first, rows: run } of rowRuns(recorder.gpu, w)) {
+  const used = firstRows(w, logits.layout.shape[1]);
+  for (const { first, rows: run } of rowRuns(recorder.gpu, used)) {
     matmul(recorder, hidden, transposed(run), columnsOf(logits, first, run), { label });
   }
 }
@@ -25,11 +27,12 @@ export function headBackward(
   dw: Tensor,
   { hidden, dlogits, dhidden }: { hidden: Tensor; dlogits: Tensor; dhidden: Tensor },
 ): void {
-  for (const { first, rows: run } of rowRuns(recorder.gpu, w)) {
+  const V = dlogits.layout.shape[1];
+  for (const { first, rows: run } of rowRuns(recorder.gpu, firstRows(w, V))) {
     const options = { accumulate: first > 0, label: 'head dx' };
     matmul(recorder, columnsOf(dlogits, first, run), run, dhidden, options);
   }
-  for (const { first, rows: run } of rowRuns(recorder.gpu, dw)) {
+  for (const { first, rows: run } of rowRuns(recorder.gpu, firstRows(dw, V))) {
     const dlogitsT = transposed(columnsOf(dlogits, first, run));
     matmul(recorder, dlogitsT, hidden, run, { accumulate: true, label: 'head dw' });
   }

@@ -27,19 +27,29 @@ type Golden = ReturnType<typeof readLlamaGolden>;
 async function train(
   gpu: Gpu,
   golden: Golden,
-  { dtype, recompute, steps }: { dtype: 'f16' | 'f32'; recompute?: boolean; steps: number },
+  {
+    dtype,
+    recompute,
+    steps,
+    padding = 0,
+  }: { dtype: 'f16' | 'f32'; recompute?: boolean; steps: number; padding?: number },
 ) {
   const { B, T, hyper_parameters: hyper } = golden;
   const pool = new Pool(gpu);
   const records: StepRecord[] = [];
+  const V = golden.config.vocab_size as number;
+  const student = parseConfig({ ...golden.config, vocab_size: V + padding }).withVocabulary(V);
   const weights = new Map(
-    Object.entries(golden.named('before')).map(([name, { data }]) => [name, data as Float32Array]),
+    Object.entries(golden.named('before')).map(([name, { data, shape }]) => {
+      const rows = shape[0] === V ? Array(padding * shape[1]).fill(1) : [];
+      return [name, Float32Array.from([...data, ...rows])];
+    }),
   );
   const trainer = await Trainer.create(
     gpu,
     pool,
     {
-      student: parseConfig(golden.config),
+      student,
       dtype,
       batchSize: B,
       contextLength: T,
@@ -134,6 +144,22 @@ describe.each(LLAMA_GOLDENS)('%s', (name) => {
     const [one, two] = await Promise.all(lengths);
     // Where the second layer of smollm3 does not rotate, one less.
     expect(two - one).toBe(name === 'smollm3' ? 8 : 9);
+  });
+
+  it('rows of padding change nothing and get no gradient', async () => {
+    const gpu = await openTestDevice();
+    const plain = await train(gpu, golden, { dtype: 'f32', steps: 1 });
+    const padded = await train(gpu, golden, { dtype: 'f32', steps: 1, padding: 3 });
+    // The norm is summed over the arena, in which the other parameters lie elsewhere.
+    const gradNorm = expect.closeTo(plain.records[0].gradNorm, 4);
+    expect(padded.records).toEqual([{ ...plain.records[0], gradNorm }]);
+    for (const [name, values] of plain.gradients) {
+      const actual = padded.gradients.get(name) as Float32Array;
+      expect(actual.slice(0, values.length), name).toEqual(values);
+      expect(new Set(actual.slice(values.length)), name).toEqual(
+        new Set(actual.length > values.length ? [0] : []),
+      );
+    }
   });
 
   it('with activations computed again, the step has the same bits', async () => {

@@ -88,6 +88,17 @@ test('another model’s tokenizer is refused by name, and so is a folder without
   );
 });
 
+test('a model may have a few rows more than there are tokens; their ids have no text', async () => {
+  const padded = await openTokenizer(folder({ 'tokenizer.json': tokenizerJson }), SIZE + 16);
+  expect(padded.vocabularySize).toBe(SIZE);
+  expect(padded.decode([65, SIZE + 3, 66])).toBe(tokenizer.decode([65, 66]));
+  expect(padded.decode([SIZE + 15])).toBe('');
+  expect(() => padded.decode([SIZE + 16])).toThrow('no token has id 1040');
+  await expect(
+    openTokenizer(folder({ 'tokenizer.json': tokenizerJson }), SIZE + 80),
+  ).rejects.toThrow('the tokenizer has 1024 tokens, but the model has 1104.');
+});
+
 test('two tokenizers of one size with different tokens are told apart', async () => {
   const names = { teacher: 'one', student: 'other' };
   const same = await openTokenizer(folder({ 'tokenizer.json': tokenizerJson }), SIZE);

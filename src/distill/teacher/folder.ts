@@ -3,7 +3,13 @@
 
 import type { Config } from '../../config';
 import { readBytePairs, tokenizerFiles } from '../../data/bpe';
-import { loadTokenizer, makeTokenizer, type Tokenizer, TokenizerError } from '../../data/tokenizer';
+import {
+  isPadded,
+  loadTokenizer,
+  makeTokenizer,
+  type Tokenizer,
+  TokenizerError,
+} from '../../data/tokenizer';
 import { ModelFileError } from '../../files/download';
 import { type ModelSource, readJson } from '../../files/source';
 import { familyTitles, isSupported, parseConfig, parseSizes } from '../../model/families';
@@ -228,8 +234,8 @@ export async function openTokenizer(
   const vocabulary = await readJson({ ...source, read }, 'vocab.json');
   const pairs = readBytePairs(vocabulary, await text('merges.txt'));
   const { tokenizerJson, tokenizerConfig } = tokenizerFiles(pairs);
-  const tokenizer = makeTokenizer(tokenizerJson, tokenizerConfig);
-  if (tokenizer.vocabularySize !== vocabularySize) {
+  const tokenizer = makeTokenizer(tokenizerJson, tokenizerConfig, vocabularySize);
+  if (!isPadded(tokenizer.vocabularySize, vocabularySize)) {
     throw new TokenizerError(
       `${source.label}: vocab.json has ${tokenizer.vocabularySize} tokens, ` +
         `but the model has ${vocabularySize}.`,

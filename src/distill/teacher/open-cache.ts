@@ -22,7 +22,7 @@ import {
   type CacheSummary,
 } from './cache-file';
 import { cachedTeacher } from './cached';
-import type { MakeTeacher, Teacher, TeacherSource } from './teacher';
+import { type MakeTeacher, narrowed, type Teacher, type TeacherSource } from './teacher';
 import { writeEntries } from './write-cache';
 
 /** The entries that a config asks for; cache_top_k=0 keeps all V tokens. */
@@ -130,7 +130,7 @@ async function findOrWrite(
     if (error.kind !== 'absent') place.note(`${error.message} The run writes a new one.`);
   }
   progress('starting the teacher');
-  const teacher = await makeTeacher(gpu, { B, T, dtype });
+  const teacher = narrowed(await makeTeacher(gpu, { B, T, dtype }), student.vocabularySize);
   try {
     const file = await CacheFile.create(storage, identity, (file) =>
       fillCache(options, file, index, teacher),

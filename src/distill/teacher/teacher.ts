@@ -63,6 +63,17 @@ export interface Teacher extends TeacherSource {
   dispose(): Promise<void>;
 }
 
+/** The teacher with logits of its first V tokens alone: views, not copies. The rest is padding. */
+export const narrowed = (teacher: Teacher, V: number): Teacher => ({
+  ...teacher,
+  logits(recorder, first, count) {
+    const logits = teacher.logits(recorder, first, count);
+    return logits.layout.shape[1] > V
+      ? { ...logits, layout: logits.layout.narrow(1, 0, V) }
+      : logits;
+  },
+});
+
 /** The batches that a teacher is built for, (B, T), and its precision. */
 export interface TeacherShape {
   B: number;

@@ -28,15 +28,24 @@ export interface Gpt2 extends Architecture {
   withWeights(weights: Arena): Gpt2Model;
 }
 
-/** @param heads how rows become heads; the Bug Lab passes a wrong way. */
-export function gpt2(config: Gpt2Config, heads?: AttentionHeads): Gpt2 {
+/**
+ * @param heads how rows become heads; the Bug Lab passes a wrong way.
+ * @param vocabularySize tokens that have logits; all by default
+ */
+export function gpt2(
+  config: Gpt2Config,
+  heads?: AttentionHeads,
+  vocabularySize = config.vocab_size,
+): Gpt2 {
   const architecture: Gpt2 = {
     ...sizesOf(config),
+    vocabularySize,
     family: GPT2,
     config,
     parameters: parametersOf(config),
     tensorNames: tensorNames(isTied(config)),
-    withLayers: (layers) => gpt2({ ...config, n_layer: layers.length }, heads),
+    withLayers: (layers) => gpt2({ ...config, n_layer: layers.length }, heads, vocabularySize),
+    withVocabulary: (tokens) => gpt2(config, heads, tokens),
     formatConfig: (dtype, endOfText) => formatFields(config, dtype, endOfText),
     onnxPieces: (dtype, cached) => onnxPieces(config, dtype, cached),
     withWeights: (weights) => new Gpt2Model(architecture, config, weights, heads),

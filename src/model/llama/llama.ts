@@ -25,15 +25,23 @@ export const LLAMA_FAMILIES: readonly Family[] = DIALECTS.map((dialect) => {
   return family;
 });
 
-function llama(config: LlamaConfig, dialect: Dialect, family: Family): Architecture {
+/** @param vocabularySize tokens that have logits; all by default */
+function llama(
+  config: LlamaConfig,
+  dialect: Dialect,
+  family: Family,
+  vocabularySize = config.vocab_size,
+): Architecture {
   const parameters = parametersOf(config, dialect);
   const architecture: Architecture = {
     ...sizesOf(config),
+    vocabularySize,
     family,
     config,
     parameters,
     tensorNames: tensorNames(config.tie_word_embeddings),
-    withLayers: (layers) => llama(withLayers(config, layers), dialect, family),
+    withLayers: (layers) => llama(withLayers(config, layers), dialect, family, vocabularySize),
+    withVocabulary: (tokens) => llama(config, dialect, family, tokens),
     formatConfig: (dtype, endOfText) => formatFields(config, dialect, dtype, endOfText),
     onnxPieces: (dtype, cached) => onnxPieces(config, parameters, { dtype, cached }),
     withWeights: (weights) => new LlamaModel(architecture, config, weights),
