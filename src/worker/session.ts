@@ -293,8 +293,7 @@ export class Session implements DeviceUser {
     this.#tokenizer = models.tokenizer;
     this.#stage('tokenizer', `reading ${name}`);
     const documents = encodeTexts(texts, models.tokenizer);
-    const student =
-      models.student?.architecture ?? newStudent(config, models.teacherConfig.vocabularySize);
+    const student = models.student?.architecture ?? newStudent(config, models.teacherConfig);
     const facts: RunFacts = {
       config,
       student: student.config,
