@@ -116,7 +116,7 @@ const trainer = await Trainer.create(gpu, pool, settings, weights, undefined, (r
   latest = record;
 });
 const evaluator = new Evaluator(gpu, pool, trainer.model, undefined, [B, T], 'strided');
-const sampler = await Sampler.create(gpu, pool, trainer.model, T);
+const sampler = Sampler.create(gpu, pool, trainer.model, T);
 const heldOutAll = heldOutBatches(heldOut, B, T, Number.MAX_SAFE_INTEGER);
 const heldOutSome = heldOutBatches(heldOut, B, T, SOME_BATCHES);
 

@@ -12,8 +12,8 @@ import type { Gpu } from '../gpu/device';
 import type { Purpose } from '../gpu/memory';
 import {
   bufferOf,
+  type PendingProgram,
   type Pool,
-  type Program,
   persistentTensor,
   Recorder,
   type Tensor,
@@ -65,7 +65,8 @@ export class Evaluator {
   /** What a training loss reads of its step: temperature 1. Only a gradient needs the rest. */
   readonly #step: GPUBuffer;
   readonly #scaler: GPUBuffer;
-  #program?: Program;
+  #recorder?: Recorder;
+  #program?: PendingProgram;
   #bytesCopied = 0;
 
   /**
@@ -99,13 +100,21 @@ export class Evaluator {
     device.queue.writeBuffer(this.#step, 0, STEP.write(values));
   }
 
-  /** Records the evaluation. If the loss path throws, each batch throws that error again. */
-  async prepare(): Promise<void> {
+  /**
+   * Records the evaluation, and so begins to compile its kernels. If the loss path throws, each
+   * batch throws that error again.
+   */
+  record(): void {
     try {
-      this.#program ??= await this.#record();
+      this.#recorder ??= this.#record();
     } catch (error) {
       if (!(error instanceof LayoutError)) throw error;
     }
+  }
+
+  /** Plans the memory of what was recorded; the first batch does so otherwise. */
+  prepare(): void {
+    this.#program ??= this.#recorder?.begin('evaluation');
   }
 
   /**
@@ -186,14 +195,16 @@ export class Evaluator {
    */
   async #enqueue(batch: Batch, results: GPUBuffer, offset: number): Promise<number> {
     const { device } = this.gpu;
-    this.#program ??= await this.#record();
+    this.#recorder ??= this.#record();
+    this.#program ??= this.#recorder.begin('evaluation');
+    const program = await this.#program.ready;
     const labels = tokenLabels(batch, this.shape[1]);
     device.queue.writeBuffer(bufferOf(this.#tokens), 0, new Uint32Array(batch.inputs));
     device.queue.writeBuffer(bufferOf(this.#labels), 0, labels);
     const commands = new CommandBatch(this.gpu, 'evaluation');
     commands.encoder.clearBuffer(bufferOf(this.#sums));
     await this.teacher?.enqueue(batch, commands);
-    commands.run(this.#program);
+    commands.run(program);
     const sums = bufferOf(this.#sums);
     commands.encoder.copyBufferToBuffer(sums, 0, results, offset, SUMS_BYTES);
     if (this.#figures) {
@@ -228,7 +239,7 @@ export class Evaluator {
     }
   }
 
-  async #record(): Promise<Program> {
+  #record(): Recorder {
     const [, T] = this.shape;
     const recorder = new Recorder(this.gpu, this.pool);
     const { hidden } = this.student.forward(recorder, this.#tokens);
@@ -265,7 +276,7 @@ export class Evaluator {
         kept += labels.numel;
       }
     }
-    return recorder.build('evaluation');
+    return recorder;
   }
 
   /** Whatever the loss path, a layout leaves out the entries of rows without a label. */

@@ -87,14 +87,13 @@ export async function buildRunModels(options: RunModelsOptions): Promise<RunMode
     cleanups.push(() => pool.destroy());
     events.stage('student', 'writing its weights');
     const initial = weights();
-    events.stage('compile', 'compiling kernels');
     const settings = trainerSettings(config, student, dtype);
     const trainer = await Trainer.create(gpu, pool, settings, initial, training, events.record);
     cleanups.push(() => trainer.destroy());
     const { model } = trainer;
     const V = student.vocabularySize;
     const kept =
-      teacher && (await keepLogits(gpu, pool, teacher, { B, T, V, batches: config.eval_batches }));
+      teacher && keepLogits(gpu, pool, teacher, { B, T, V, batches: config.eval_batches });
     if (kept) cleanups.push(kept.destroy);
     const heldOut = kept?.source ?? sources.heldOut;
     const evaluator = new Evaluator(
@@ -107,8 +106,14 @@ export async function buildRunModels(options: RunModelsOptions): Promise<RunMode
       options.answers,
     );
     cleanups.push(() => evaluator.destroy());
-    await evaluator.prepare();
-    const sampler = await Sampler.create(gpu, pool, model, T);
+    // Kernels are compiled in the order in which they are recorded: an evaluation comes before the
+    // first step. Memory is planned for the step first, and the rest fits into it.
+    events.stage('compile', 'compiling kernels');
+    evaluator.record();
+    void trainer.prepare();
+    kept?.prepare();
+    evaluator.prepare();
+    const sampler = Sampler.create(gpu, pool, model, T);
     cleanups.push(() => sampler.destroy());
     return { teacher, training, trainer, evaluator, sampler, destroy };
   } catch (error) {

@@ -7,8 +7,8 @@ import { CommandBatch } from '../gpu/command-batch';
 import type { Gpu } from '../gpu/device';
 import {
   bufferOf,
+  type PendingProgram,
   type Pool,
-  type Program,
   persistentTensor,
   Recorder,
   type Tensor,
@@ -70,8 +70,8 @@ export class Sampler {
   readonly #row: Tensor;
   readonly #roll: Tensor;
   readonly #token: Tensor;
-  #body!: Program;
-  #head!: Program;
+  #body!: PendingProgram;
+  #head!: PendingProgram;
   #hidden!: Tensor;
 
   private constructor(
@@ -99,7 +99,8 @@ export class Sampler {
     this.#token = persistentTensor(gpu, 'data', 'sample token', Layout.contiguous([1]), 'u32');
   }
 
-  static async create(gpu: Gpu, pool: Pool, model: LanguageModel, T: number): Promise<Sampler> {
+  /** Its kernels go on compiling; `generate` waits for them. */
+  static create(gpu: Gpu, pool: Pool, model: LanguageModel, T: number): Sampler {
     const sampler = new Sampler(gpu, model, T);
     const body = new Recorder(gpu, pool);
     sampler.#hidden = model.forward(body, sampler.#tokens).hidden;
@@ -110,16 +111,15 @@ export class Sampler {
       { logits: sampler.logits, rolls: sampler.#roll, tokens: sampler.#token },
       { k: SAMPLING.top_k, temperature: SAMPLING.temperature },
     );
-    [sampler.#body, sampler.#head] = await Promise.all([
-      body.build('sample'),
-      top.build('sample head'),
-    ]);
+    sampler.#body = body.begin('sample');
+    sampler.#head = top.begin('sample head');
     return sampler;
   }
 
   generate: Generate = async (start, rolls) => {
     const { gpu } = this;
     const T = this.#T;
+    const [body, head] = await Promise.all([this.#body.ready, this.#head.ready]);
     const { memory, device } = gpu;
     const length = start.length + rolls.length;
     // A text shorter than the window is followed by zeros, which a causal model does not look at.
@@ -133,9 +133,9 @@ export class Sampler {
         commands.encoder.copyBufferToBuffer(from, offset, bufferOf(to), 0, bytes);
       copy(text, 4 * Math.max(0, at - T), this.#tokens);
       copy(allRolls, 4 * (at - start.length), this.#roll);
-      commands.run(this.#body);
+      commands.run(body);
       copy(bufferOf(this.#hidden), (Math.min(at, T) - 1) * this.#row.place.bytes, this.#row);
-      commands.run(this.#head);
+      commands.run(head);
       commands.encoder.copyBufferToBuffer(bufferOf(this.#token), 0, text, 4 * at, 4);
       await commands.submit();
     }
@@ -152,11 +152,11 @@ export class Sampler {
     const seen = tokens.slice(-this.#T);
     gpu.device.queue.writeBuffer(bufferOf(this.#tokens), 0, seen);
     const commands = new CommandBatch(gpu, 'sample');
-    commands.run(this.#body);
+    commands.run(await this.#body.ready);
     const row = this.#row.place.bytes;
     const [from, to] = [bufferOf(this.#hidden), bufferOf(this.#row)];
     commands.encoder.copyBufferToBuffer(from, (seen.length - 1) * row, to, 0, row);
-    commands.run(this.#head);
+    commands.run(await this.#head.ready);
     await commands.submit();
     return new Float32Array(await gpu.read(bufferOf(this.logits)));
   };

@@ -4,7 +4,7 @@
 import type { Batch } from '../data/batches';
 import { CommandBatch } from '../gpu/command-batch';
 import type { Gpu } from '../gpu/device';
-import { bufferOf, type Pool, type Program, Recorder } from '../gpu/program';
+import { bufferOf, type PendingProgram, type Pool, Recorder } from '../gpu/program';
 import { SCALER, STEP } from '../kernels/sources';
 import type { LanguageModel } from '../model/family';
 import type { Arena, Weights } from '../model/parameters';
@@ -26,8 +26,10 @@ export class Trainer {
   readonly #state: TrainingState;
   readonly #ring: Ring;
   /** Undefined while a layout refuses the loss path. */
-  #gradients?: Program;
-  #optimiser!: Program;
+  #gradients?: PendingProgram;
+  #optimiser?: PendingProgram;
+  /** Dispatches of a batch and of the optimiser. */
+  #recorded = { gradients: 0, optimiser: 0 };
   #bytesCopied = 0;
   /** Our submissions in the last step; undefined until the dispatch times are known. */
   submissions?: number;
@@ -44,7 +46,7 @@ export class Trainer {
   }
 
   /**
-   * Records the step and compiles its kernels.
+   * Makes the training state. `prepare` comes next, unless the first step shall do it.
    * @param weights initial weights; without any they are 0
    * @param onRecord gets each step's record, in order, a few steps later
    */
@@ -59,23 +61,39 @@ export class Trainer {
     const trainer = new Trainer(gpu, pool, settings, teacher, onRecord);
     try {
       await trainer.#state.fill(weights);
-      // If a layout refuses the loss path, each step throws that error, so that the caller can go
-      // on to the next, as a training script does.
-      const gradients = trainer.#recordGradients().catch((error) => {
-        if (error instanceof LayoutError) return undefined;
-        throw error;
-      });
-      const optimiser = new Recorder(gpu, pool);
-      recordOptimiser(optimiser, trainer.#state);
-      [trainer.#gradients, trainer.#optimiser] = await Promise.all([
-        gradients,
-        optimiser.build('optimiser'),
-      ]);
     } catch (error) {
       trainer.destroy();
       throw error;
     }
     return trainer;
+  }
+
+  /**
+   * Records the step and plans its memory at once. Resolves when its kernels are compiled, for
+   * which the first step waits anyway.
+   */
+  prepare(): Promise<void> {
+    this.#record();
+    const programs = [this.#gradients?.ready, this.#optimiser?.ready];
+    const compiled = Promise.all(programs).then(() => undefined);
+    // The first step reports a failure, too.
+    compiled.catch(() => undefined);
+    return compiled;
+  }
+
+  #record(): void {
+    if (this.#optimiser) return;
+    try {
+      this.#gradients = this.#recordGradients();
+    } catch (error) {
+      // If a layout refuses the loss path, each step throws that error, so that the caller can go
+      // on to the next, as a training script does.
+      if (!(error instanceof LayoutError)) throw error;
+    }
+    const optimiser = new Recorder(this.gpu, this.pool);
+    recordOptimiser(optimiser, this.#state);
+    this.#recorded.optimiser = optimiser.length;
+    this.#optimiser = optimiser.begin('optimiser');
   }
 
   /** Master weights, f32. */
@@ -100,10 +118,10 @@ export class Trainer {
 
   /**
    * Our dispatches in a step of `accumulation` batches, without the teacher's, and without those
-   * that a layout refused.
+   * that a layout refused. 0 until the step is prepared.
    */
   dispatches(accumulation: number): number {
-    return (this.#gradients?.length ?? 0) * accumulation + this.#optimiser.length;
+    return this.#recorded.gradients * accumulation + this.#recorded.optimiser;
   }
 
   /** Bytes that one batch's loss copies: slices of logits, and the gradient back. */
@@ -120,7 +138,7 @@ export class Trainer {
   async step(batches: Batch[], settings: StepSettings): Promise<void> {
     const { batch: buffer, gradients, sums, scaler } = this.#state;
     requireTemperature(this.teacher, settings.temperature);
-    this.#gradients ??= await this.#recordGradients();
+    const { gradients: batchGradients, optimiser } = await this.#programs();
     const labelled = batches.map((batch) => this.#labelled(batch));
     const tokens = labelled.reduce((sum, { targets }) => sum + validTargets(targets), 0);
     this.#writeSettings(settings, tokens);
@@ -134,9 +152,9 @@ export class Trainer {
         commands.encoder.clearBuffer(bufferOf(sums));
       }
       await this.teacher?.enqueue(batch, commands);
-      commands.run(this.#gradients);
+      commands.run(batchGradients);
     }
-    commands.run(this.#optimiser);
+    commands.run(optimiser);
     // Taken only here, where nothing can throw any more: the ring would lose a buffer that is taken
     // and not sent.
     const staging = await this.#ring.take();
@@ -187,7 +205,7 @@ export class Trainer {
       };
       // Warm-up, not timed: uploads the batch and the settings that the phases below reuse.
       await step();
-      const gradients = this.#gradients as Program;
+      const { gradients, optimiser } = await this.#programs();
       return await timeStep(
         step,
         [
@@ -202,7 +220,7 @@ export class Trainer {
             phase: 'optimiser',
             runsPerStep: 1,
             wallClock: false,
-            run: () => this.#optimiser.profile(),
+            run: () => optimiser.profile(),
           },
         ],
         signal,
@@ -221,10 +239,22 @@ export class Trainer {
     this.#ring.destroy();
   }
 
-  async #recordGradients(): Promise<Program> {
+  #recordGradients(): PendingProgram {
     const recorder = new Recorder(this.gpu, this.pool);
     this.#bytesCopied = recordGradients(recorder, this.#state, this.teacher);
-    return recorder.build('gradients');
+    this.#recorded.gradients = recorder.length;
+    return recorder.begin('gradients');
+  }
+
+  /** The step's programs, once they are compiled. @throws LayoutError as `step` does */
+  async #programs() {
+    this.#record();
+    this.#gradients ??= this.#recordGradients();
+    const [gradients, optimiser] = await Promise.all([
+      this.#gradients.ready,
+      (this.#optimiser as PendingProgram).ready,
+    ]);
+    return { gradients, optimiser };
   }
 
   /** The batch with the labels that the loss path takes. */

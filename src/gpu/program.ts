@@ -210,6 +210,19 @@ export class Recorder {
     this.#paramBytes += Math.ceil(kernel.params.bytes / ALIGNMENT) * ALIGNMENT;
   }
 
+  /** Dispatches so far. */
+  get length(): number {
+    return this.#dispatches.length;
+  }
+
+  /**
+   * `build`, without waiting for the kernels: memory is planned when this returns, and the order of
+   * such calls is the order in which kernels are compiled.
+   */
+  begin(label: string): PendingProgram {
+    return new PendingProgram(this.build(label));
+  }
+
   /** Places the activations, compiles the kernels that are new and makes the bind groups. */
   async build(label: string): Promise<Program> {
     this.#place();
@@ -293,6 +306,31 @@ export class Recorder {
       });
     }
     return this.gpu.device.createBindGroup({ label: kernel.name, layout: kernel.layout, entries });
+  }
+}
+
+/** A Program whose kernels may still be compiling. */
+export class PendingProgram {
+  #built?: Program;
+
+  constructor(readonly ready: Promise<Program>) {
+    // Whoever runs the program awaits `ready`; until then a failure must not count as unhandled.
+    ready.then(
+      (program) => {
+        this.#built = program;
+      },
+      () => undefined,
+    );
+  }
+
+  /** Frees the program, now or once it is built. */
+  destroy(): void {
+    if (this.#built) this.#built.destroy();
+    else
+      this.ready.then(
+        (program) => program.destroy(),
+        () => undefined,
+      );
   }
 }
 

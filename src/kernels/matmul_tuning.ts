@@ -7,7 +7,7 @@ import { bufferOf, Pool, persistentTensor, Recorder, type Tensor } from '../gpu/
 import { toHalf } from '../tensor/dtype';
 import { Layout } from '../tensor/layout';
 import { matmul } from './matmul';
-import { isMeasured, type MatmulVariant, setSpeeds, variantsFor } from './matmul_variants';
+import { type MatmulVariant, setSpeeds, variantsFor } from './matmul_variants';
 import { transposed } from './tensors';
 
 /** The result of checking and timing a variant. */
@@ -35,18 +35,30 @@ const CHECKED: Sizes = [148, 140, 44];
 /** The best of so many times counts: other load on the machine only adds time. */
 const REPEATS = 3;
 
+const tunings = new WeakMap<Gpu, Map<Storage, Promise<VariantReport[]>>>();
+
 /**
- * Checks and times this adapter's variants for products of `dtype`, once a device. Takes some
- * tenths of a second, most of it compilation. A variant that is wrong or does not run is never
- * used. Returns no reports if there is only one variant, or the variants were measured before.
+ * Checks and times this adapter's variants for products of `dtype`, once a device: a second call
+ * waits for the first one's reports. Takes some tenths of a second, most of it compilation. A
+ * variant that is wrong or does not run is never used. Returns no reports if there is only one.
  */
-export async function tuneMatmul(
+export function tuneMatmul(
   gpu: Gpu,
   dtype: Storage,
   timing: Timing = TIMINGS[gpu.adapter.software ? 'software' : 'gpu'],
 ): Promise<VariantReport[]> {
+  const known = tunings.get(gpu) ?? new Map<Storage, Promise<VariantReport[]>>();
+  tunings.set(gpu, known);
+  const reports = known.get(dtype) ?? tune(gpu, dtype, timing);
+  known.set(dtype, reports);
+  // A device that was lost, for example, must not fail the next call, too.
+  reports.catch(() => known.delete(dtype));
+  return reports;
+}
+
+async function tune(gpu: Gpu, dtype: Storage, timing: Timing): Promise<VariantReport[]> {
   const [plain, ...others] = variantsFor(gpu);
-  if (others.length === 0 || isMeasured(gpu, dtype)) return [];
+  if (others.length === 0) return [];
   const expected = await checkedProducts(gpu, plain, dtype);
   const faults = new Map<MatmulVariant, string>();
   for (const variant of others) {

@@ -113,10 +113,6 @@ export function setSpeeds(gpu: Gpu, dtype: Storage, speeds: ReadonlyMap<string, 
   for (const [name, speed] of speeds) table.set(`${dtype} ${name}`, speed);
 }
 
-/** Whether speeds were measured for a storage type. */
-export const isMeasured = (gpu: Gpu, dtype: Storage): boolean =>
-  variantsFor(gpu).every(({ name }) => measured.get(gpu)?.has(`${dtype} ${name}`));
-
 /** Workgroups that a GPU runs at a time, roughly: with fewer, some of it is idle. */
 const CONCURRENT_GROUPS = 128;
 

@@ -13,6 +13,7 @@ import { inEngine } from '../distill/teacher/folder';
 import type { Snapshot } from '../distill/training-state';
 import { ExportError } from '../files/pieces';
 import type { Gpu } from '../gpu/device';
+import { tuneMatmul } from '../kernels/matmul_tuning';
 import { formatLink } from '../link';
 import { CheckpointError, compareFacts, dataHash, type RunFacts } from '../runs/checkpoint';
 import { openCacheStorage } from './cache-storage';
@@ -277,6 +278,8 @@ export class Session implements DeviceUser {
     this.#stage('device', 'opening the GPU');
     const gpu = await this.openDevice();
     this.#gpu = gpu;
+    // Its compilers work while texts and models arrive here; Run.create waits for it.
+    tuneMatmul(gpu, dtypeOf(config, gpu)).catch(() => undefined);
     const { signal } = this.#ended;
     const name = corpusName(config, corpus);
     const onProgress = (loaded: number, total?: number) =>

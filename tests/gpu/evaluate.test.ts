@@ -157,7 +157,7 @@ testVariants(
         figures(await evaluate({ ...models, teacher: source }, SHAPE, path, batches));
       const sizes = { B: SHAPE[0], T: SHAPE[1], V };
       // One of the three batches is not kept.
-      const kept = await keepLogits(gpu, models.pool, counted, { ...sizes, batches: 2 });
+      const kept = keepLogits(gpu, models.pool, counted, { ...sizes, batches: 2 });
       if (!kept) throw new Error('The logits of a tiny model must fit.');
       for (const path of ['strided', 'reshape', 'strided'] as const)
         expect(await evaluated(kept.source, path)).toEqual(await evaluated(teacher, path));
@@ -166,7 +166,7 @@ testVariants(
       ]);
       kept.destroy();
       const large = { ...sizes, batches: 2 ** 20 };
-      expect(await keepLogits(gpu, models.pool, counted, large)).toBe(undefined);
+      expect(keepLogits(gpu, models.pool, counted, large)).toBe(undefined);
     }),
 );
 
@@ -312,7 +312,7 @@ testVariants(
   'each word is drawn from the slow twin’s logits, for prompts shorter and longer than the context',
   (gpu, dtype) =>
     withModels(gpu, SHAPE, dtype, async ({ pool, arena, teacher }) => {
-      const sampler = await Sampler.create(gpu, pool, gpt2(TINY).withWeights(arena), T);
+      const sampler = Sampler.create(gpu, pool, gpt2(TINY).withWeights(arena), T);
       const rolls = Float32Array.of(0.1, 0.5, 0.9);
       for (const length of [1, T - 1, T, T + 5]) {
         const start = Uint32Array.from({ length }, (_, i) => (i * 5 + length) % V);
@@ -355,7 +355,7 @@ it('the same seed gives the same text, another seed another', async () => {
     endOfText: undefined,
   } as unknown as Tokenizer;
   await withModels(await openVariant('one lane'), SHAPE, 'f32', async ({ gpu, pool, arena }) => {
-    const sampler = await Sampler.create(gpu, pool, gpt2(TINY).withWeights(arena), T);
+    const sampler = Sampler.create(gpu, pool, gpt2(TINY).withWeights(arena), T);
     const write = (seed: number, prompt: string) =>
       sampleText(sampler.generate, tokenizer, { prompt, count: 12, random: new Random(seed) });
     const text = await write(1, 'whale');

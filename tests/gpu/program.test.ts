@@ -91,6 +91,7 @@ it('a default step has at most 150 dispatches and creates no objects', async () 
   const trainer = await Trainer.create(gpu, pool, settings, weights, teacher, (record) =>
     records.push(record),
   );
+  await trainer.prepare();
   const batch = batchOf(student, B, T, 1);
   // The first steps are measured, with a submission for each dispatch, but create nothing either.
   const MEASURED = 3;

@@ -123,7 +123,7 @@ testVariants(
       );
       const evaluator = new Evaluator(gpu, pool, model, teacher, [B, T], 'strided');
       const record = await evaluator.run([batchOf(LARGE_VOCABULARY, B, T, 1)], 0);
-      const sampler = await Sampler.create(gpu, pool, model, T);
+      const sampler = Sampler.create(gpu, pool, model, T);
       const tokens = await sampler.generate(
         Uint32Array.of(3, 299, 150),
         Float32Array.of(0.3, 0.6, 0.9),

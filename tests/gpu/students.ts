@@ -195,6 +195,7 @@ export async function startTrainer(
   const trainer = await Trainer.create(gpu, pool, all, weightsOf(student), teacher, (record) =>
     records.push(record),
   );
+  await trainer.prepare();
   let step = 0;
   return {
     trainer,

@@ -9,7 +9,10 @@ import { Layout } from '../../tensor/layout';
 import { Sampler } from '../sample';
 import type { Teacher, TeacherShape } from './teacher';
 
-/** A teacher that our own kernels run. Without weights it only plans the memory. */
+/**
+ * A teacher that our own kernels run. Its kernels go on compiling; the first batch waits for them.
+ * Without weights it only plans the memory.
+ */
 export async function teacherFromWeights(
   gpu: Gpu,
   weights: Weights | undefined,
@@ -31,15 +34,15 @@ export async function teacherFromWeights(
   const body = new Recorder(gpu, pool);
   const model = architecture.withWeights(arena);
   const { hidden } = model.forward(body, tokens);
-  const program = await body.build('teacher');
-  const sampler = await Sampler.create(gpu, pool, model, T);
+  const program = body.begin('teacher');
+  const sampler = Sampler.create(gpu, pool, model, T);
   return {
     parameters: arena.plan.parameters,
     async enqueue({ inputs }, commands) {
       gpu.device.queue.writeBuffer(bufferOf(tokens), 0, inputs as Uint32Array<ArrayBuffer>);
-      commands.run(program);
+      commands.run(await program.ready);
     },
-    profile: () => program.profile(),
+    profile: async () => (await program.ready).profile(),
     logits(recorder, first, count) {
       const layout = Layout.contiguous([count, architecture.vocabularySize]);
       const logits = recorder.tensor('teacher logits', layout, 'f32', 'logits');

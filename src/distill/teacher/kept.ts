@@ -2,7 +2,13 @@
 // first one and kept on the GPU, where they fit. They are the same bits as the teacher's own.
 
 import type { Gpu } from '../../gpu/device';
-import { bufferOf, type Pool, persistentTensor, Recorder } from '../../gpu/program';
+import {
+  bufferOf,
+  type PendingProgram,
+  type Pool,
+  persistentTensor,
+  Recorder,
+} from '../../gpu/program';
 import { copy } from '../../kernels/copy';
 import { BYTES } from '../../tensor/dtype';
 import { Layout } from '../../tensor/layout';
@@ -17,6 +23,8 @@ const MOST_BYTES = 2 ** 26;
 
 export interface KeptLogits {
   source: TeacherSource;
+  /** Plans its memory; the first batch does so otherwise. */
+  prepare(): Promise<unknown>;
   destroy(): void;
 }
 
@@ -25,12 +33,12 @@ export interface KeptLogits {
  * for any others each time.
  * @returns undefined if the logits of so many batches, and of the current one, exceed MOST_BYTES
  */
-export async function keepLogits(
+export function keepLogits(
   gpu: Gpu,
   pool: Pool,
   teacher: Pick<Teacher, 'enqueue' | 'logits'>,
   { B, T, V, batches }: { B: number; T: number; V: number; batches: number },
-): Promise<KeptLogits | undefined> {
+): KeptLogits | undefined {
   const recorder = new Recorder(gpu, pool);
   const chunks = chunksOf(B * T, rowsPerChunk(gpu, V)).map(({ first, count }) => ({
     first,
@@ -49,7 +57,11 @@ export async function keepLogits(
     layout: layout.narrow(0, first, count),
   });
   for (const { first, count, logits } of chunks) copy(recorder, logits, rows(first, count));
-  const program = await recorder.build('held-out logits');
+  let program: PendingProgram | undefined;
+  const prepare = () => {
+    program ??= recorder.begin('held-out logits');
+    return program.ready;
+  };
   const store = gpu.memory.create('teacher', 'kept logits', batches * bytes);
   /** A kept batch's place in the store, by its inputs. */
   const places = new Map<Uint32Array, number>();
@@ -61,7 +73,7 @@ export async function keepLogits(
         return;
       }
       await teacher.enqueue(batch, commands);
-      commands.run(program);
+      commands.run(await prepare());
       if (places.size === batches) return;
       const place = places.size;
       commands.encoder.copyBufferToBuffer(bufferOf(current), 0, store, place * bytes, bytes);
@@ -71,8 +83,9 @@ export async function keepLogits(
   };
   return {
     source,
+    prepare,
     destroy() {
-      program.destroy();
+      program?.destroy();
       gpu.memory.destroy(bufferOf(current));
       gpu.memory.destroy(store);
     },
