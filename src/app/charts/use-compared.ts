@@ -2,7 +2,7 @@
 // all charts share.
 
 import { useEffect, useMemo } from 'react';
-import type { ShownRun } from '../run/shown-run';
+import { type ShownRun, sameStart } from '../run/shown-run';
 import { useRun } from '../run/store';
 import type { ComparedRun } from './compare';
 import { sameLoss } from './compare';
@@ -29,6 +29,7 @@ const compared = ({ id, history, config }: ShownRun): ComparedRun => ({
 /** Every run that the current one can be compared with; none while none of one's own is shown. */
 export function useCandidates(): readonly Candidate[] {
   const source = useRun((state) => state.run?.source);
+  const config = useRun((state) => (state.run ?? state).config);
   const earlier = useRun((state) => state.earlier);
   const recording = useRun((state) => state.recording);
   const others = useChartView((view) => view.others);
@@ -39,10 +40,13 @@ export function useCandidates(): readonly Candidate[] {
       ...others.map((run) => ({ ...run, shown: true })),
       ...earlier.map((run, index) => ({ ...compared(run), shown: index < SHOWN_EARLIER })),
     ];
-    if (source === 'live' && recording)
-      all.push({ ...compared(recording), id: RECORDING, label: RECORDING, shown: false });
+    if (source === 'live' && recording) {
+      // Behind the first run from the same start the recording stays, and so do the axes.
+      const shown = earlier.length === 0 && sameStart(config, recording.config);
+      all.push({ ...compared(recording), id: RECORDING, label: RECORDING, shown });
+    }
     return all.map((run) => ({ ...run, shown: chosen[run.id] ?? run.shown }));
-  }, [source, earlier, recording, others, chosen]);
+  }, [source, config, earlier, recording, others, chosen]);
   // The oldest first, so that a run has the same colour whenever it is first seen.
   useEffect(() => place(candidates.map(({ id }) => id).reverse()), [candidates, place]);
   return candidates;

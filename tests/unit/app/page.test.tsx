@@ -344,6 +344,14 @@ describe('states around a run', () => {
     act(() => store().setField('train_steps', '40'));
     expect(caption()).toContain('Your settings are different.');
     expect(store().run?.history.last()?.loss).toBeNaN();
+    // The first run from the same start takes its place, and it stays behind.
+    act(() => store().start());
+    const behind = () => screen.getByLabelText<HTMLInputElement>(/^recording/);
+    expect(behind().checked).toBe(true);
+    act(() => store().reset());
+    act(() => store().setField('seed', '2'));
+    act(() => store().start());
+    expect(behind().checked).toBe(false);
     act(freshStore);
     vi.stubGlobal('fetch', async () => ({ ok: false }));
     await act(() => store().showRecording('recorded/default.json'));
