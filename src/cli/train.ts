@@ -22,6 +22,7 @@ import {
   writeCheckpoint,
 } from '../runs/checkpoint';
 import { JournalWriter } from '../runs/journal';
+import { newRunId } from '../runs/names';
 import type { RunStorage } from '../runs/storage';
 import { openCacheStorage } from './cache-storage';
 import type { Places } from './flags';
@@ -139,7 +140,13 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   );
   const engine = run.teacherEngine;
   if (engine) say(`Both engines were tried. The teacher runs in ${engine.name}: ${engine.reason}.`);
+  const { data } = places;
+  const corpus = {
+    name: data.map((path) => basename(path)).join(', ') || textOf(config).file,
+    own: data.length > 0,
+  };
   const settings = {
+    id: newRunId(),
     time: new Date().toISOString(),
     link: `#${formatLink(config)}`,
     config,
@@ -147,6 +154,8 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     adapter: gpu.adapter,
     dtype,
     student: student.config,
+    engine: facts.engine,
+    data: { name: corpus.name, own: corpus.own, sha256: facts.data },
   };
   const before = saved && (await journal.resume(saved.snapshot.step, settings));
   if (!before) await journal.begin(settings);
@@ -195,10 +204,6 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     if (run.step > first.step) await save(await run.save());
     return { interrupted: run.step };
   }
-  const corpus = {
-    name: data.map((path) => basename(path)).join(', ') || textOf(config).file,
-    own: data.length > 0,
-  };
   const story = storyOf(await journal.read());
   const exported = () =>
     exportStudent({

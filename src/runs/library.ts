@@ -14,7 +14,7 @@ const LABEL = 'label.json';
 /** Version of the index. One of another version is made again. */
 const VERSION = 1;
 /** Bytes, until somebody chooses. */
-const DEFAULT_BUDGET = 2 ** 30;
+const DEFAULT_BUDGET = 1e9;
 /** A deleted run can be brought back for this long. */
 const UNDO_MILLISECONDS = 10 * 60_000;
 

@@ -1,12 +1,27 @@
 // Runs that outlast their page: a killed browser's run goes on with the same bits.
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { afterAll, expect, test } from 'vitest';
-import { eventually, FINISHED, link, offered, primary, reached, run, tableOf } from './drive';
+import { zipFiles } from '../../src/files/unzip';
+import { readNewest } from '../../src/runs/checkpoint';
+import { MemoryStorage } from '../../src/runs/memory-storage';
+import {
+  button,
+  eventually,
+  FINISHED,
+  go,
+  link,
+  logLines,
+  offered,
+  primary,
+  reached,
+  run,
+  tableOf,
+} from './drive';
 import { flagsOf, openSite } from './harness';
 
 const STEPS = 60;
@@ -63,15 +78,20 @@ async function openPage({ browser }: Profile, url: string): Promise<Page> {
   return page;
 }
 
-/** What is kept of a run, the oldest being 0: its step records, and its last state's checksums. */
-const keptRun = (page: Page, index: number) =>
-  page.evaluate(async (which) => {
+/** A run's folder in the page's private storage; the oldest run is 0. */
+const runFolder = (page: Page, index: number) =>
+  page.evaluateHandle(async (which) => {
     const root = await navigator.storage.getDirectory();
     const runs = await root.getDirectoryHandle('runs');
     const names: string[] = [];
     for await (const name of runs.keys()) names.push(name);
     const ids = names.filter((name) => !name.endsWith('.json')).sort();
-    const folder = await runs.getDirectoryHandle(ids[which]);
+    return runs.getDirectoryHandle(ids[which]);
+  }, index);
+
+/** A finished run's step records, and the checksums of its last state. */
+const keptRun = async (page: Page, index: number) =>
+  (await runFolder(page, index)).evaluate(async (folder) => {
     const read = async (name: string) =>
       (await (await folder.getFileHandle(name)).getFile()).text();
     const lines = (await read('metrics.jsonl')).trimEnd().split('\n');
@@ -83,34 +103,97 @@ const keptRun = (page: Page, index: number) =>
         .map((line) => JSON.stringify({ ...JSON.parse(line), seconds: 0 })),
       sha256: JSON.parse(header).sha256 as string[],
     };
-  }, index);
+  });
 
-test('a run whose browser is killed goes on with the bits of an uninterrupted one', async () => {
+/** Flips a bit in the middle of a run's newest checkpoint, as a failing disk would. */
+const damageNewest = async (page: Page, index: number) =>
+  (await runFolder(page, index)).evaluate(async (folder) => {
+    let newest = '';
+    for await (const name of folder.keys())
+      if (/^checkpoint-\d+\.bin$/.test(name) && name > newest) newest = name;
+    const file = await folder.getFileHandle(newest);
+    const bytes = new Uint8Array(await (await file.getFile()).arrayBuffer());
+    bytes[bytes.length >> 1] ^= 1;
+    const writable = await file.createWritable();
+    await writable.write(bytes);
+    await writable.close();
+    return newest;
+  });
+
+let page: Page;
+
+test('a killed run goes on, from the checkpoint before a damaged one, with the same bits', async () => {
   const site = await openSite();
   const folder = await mkdtemp(join(tmpdir(), 'stillhouse-profile-'));
   const first = await launch(folder);
-  const page = await openPage(first, site.url + SMALL);
-  await run(page);
-  const whole = await keptRun(page, 0);
+  const before = await openPage(first, site.url + SMALL);
+  await run(before);
+  const whole = await keptRun(before, 0);
   expect([whole.steps.length, whole.sha256.length]).toEqual([STEPS, 4]);
 
-  await primary(page).click();
-  await reached(page, STEPS / 2);
+  await primary(before).click();
+  await reached(before, STEPS / 2);
   const killed = new Promise((resolve) => first.process.once('exit', resolve));
   first.process.kill('SIGKILL');
   await killed;
 
   const second = await launch(folder);
-  const again = await openPage(second, site.url + SMALL);
-  const offer = again.getByRole('button', { name: /^Continue from step \d+$/ });
+  page = await openPage(second, site.url + SMALL);
+  const offer = page.getByRole('button', { name: /^Continue from step \d+$/ });
   await eventually(() => offer.count(), 'the run is offered').toBe(1);
   const step = Number(/\d+/.exec(await offer.innerText())?.[0]);
   expect(step).toBeGreaterThanOrEqual(STEPS / 2 - 10);
+  const damaged = await damageNewest(page, 1);
   await offer.click();
-  await offered(again, FINISHED);
-  expect(await keptRun(again, 1)).toEqual(whole);
+  await offered(page, FINISHED);
+  const log = await logLines(page);
+  expect(log.join('\n')).toContain(`${damaged} is damaged: `);
+  expect(log.join('\n')).toMatch(/Continued from step \d+\./);
+  expect(await keptRun(page, 1)).toEqual(whole);
   // The curve is that of the whole run.
-  const evaluated = (await tableOf(again, 'Perplexity')).map(([at]) => at);
+  const evaluated = (await tableOf(page, 'Perplexity')).map(([at]) => at);
   expect(evaluated).toEqual(['0', '10', '20', '30', '40', '50', '60']);
   expect(await offer.count()).toBe(0);
+});
+
+test('both runs are in the table; one is renamed, deleted, brought back, saved and opened', async () => {
+  await go(page, '#runs');
+  const names = () => page.locator('.runs tbody th button').allInnerTexts();
+  await eventually(async () => (await names()).length, 'both are listed').toBe(2);
+  const [newest, oldest] = await names();
+  await page.getByRole('button', { name: oldest, exact: true }).click();
+  const chosen = page.locator('.chosen-run');
+  await chosen.getByLabel('Name').fill('the whole one');
+  await chosen.getByLabel('Name').press('Enter');
+  await eventually(names).toEqual([newest, 'the whole one']);
+  const [file] = await Promise.all([
+    page.waitForEvent('download'),
+    button(page, 'Save as one file').click(),
+  ]);
+  const path = await file.path();
+  expect(file.suggestedFilename()).toBe('the-whole-one.run.zip');
+  // The command line reads the same folder.
+  const files = await zipFiles('run.zip', new Blob([await readFile(path)]));
+  const storage = new MemoryStorage();
+  for (const [inside, read] of files) {
+    const bytes = new Uint8Array(await (await read()).arrayBuffer());
+    await storage.write(inside.replace('the-whole-one/', ''), [bytes]);
+  }
+  const { facts, snapshot } = await readNewest(storage, '', expect.fail);
+  expect([snapshot.step, facts.config.train_steps, facts.places]).toEqual([
+    STEPS,
+    STEPS,
+    undefined,
+  ]);
+
+  await button(page, 'Delete').click();
+  await eventually(names).toEqual([newest]);
+  await button(page, 'Undo').click();
+  await eventually(names).toEqual([newest, 'the whole one']);
+
+  await page.getByLabel('Open a run’s file').setInputFiles(path);
+  await eventually(async () => (await names()).length).toBe(3);
+  // The file is the run: its records and its state.
+  const opened = await keptRun(page, 2);
+  expect(opened).toEqual(await keptRun(page, 0));
 });

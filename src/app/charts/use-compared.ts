@@ -2,6 +2,7 @@
 // all charts share.
 
 import { useEffect, useMemo } from 'react';
+import { nameOf } from '../../runs/names';
 import { type ShownRun, sameStart } from '../run/shown-run';
 import { useRun } from '../run/store';
 import type { ComparedRun } from './compare';
@@ -21,7 +22,7 @@ export interface Candidate extends ComparedRun {
 
 const compared = ({ id, history, config }: ShownRun): ComparedRun => ({
   id,
-  label: id.replace('-', ' '),
+  label: nameOf(id),
   history,
   config,
 });

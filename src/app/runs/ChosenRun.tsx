@@ -5,18 +5,23 @@ import { useId, useState } from 'react';
 import { differences, inWords } from '../../runs/difference';
 import type { RunRow } from '../../runs/row';
 import type { Failure } from '../../worker/protocol';
+import { comparedRun } from '../charts/compare';
+import { useChartView } from '../charts/view';
 import { useRun } from '../run/store';
 import { linkTo } from '../shared/address';
+import { request } from '../shared/client';
 import { writeRoom } from '../shared/rooms';
 import { downloadFile } from './download-file';
 import { canContinue, continueRun, useRuns } from './store';
 
-export function ChosenRun({ row, all }: { row: RunRow; all: readonly RunRow[] }) {
+export function ChosenRun({ row, before }: { row: RunRow; before?: RunRow }) {
   const { label, remove, save } = useRuns.getState();
   const phase = useRun((state) => state.phase);
   const [problem, setProblem] = useState<string>();
   const heading = useId();
-  const before = all.find(({ time }) => time < row.time);
+  const drawn = useChartView(
+    ({ others, chosen }) => chosen[row.id] ?? others.some(({ id }) => id === row.id),
+  );
   const busy = phase === 'running' || phase === 'loading';
   const readable = row.state !== 'unreadable';
   const download = () =>
@@ -80,6 +85,18 @@ export function ChosenRun({ row, all }: { row: RunRow; all: readonly RunRow[] })
         >
           {row.label.pinned ? 'Unpin' : 'Pin'}
         </button>
+        {readable && (
+          <button
+            type="button"
+            className="quiet"
+            aria-pressed={drawn}
+            onClick={() =>
+              void draw(row, !drawn).catch(({ message }: Failure) => setProblem(message))
+            }
+          >
+            {drawn ? 'No longer in the charts' : 'Draw in the charts'}
+          </button>
+        )}
         {readable && <a href={linkTo(row.config)}>Open its settings</a>}
         <button type="button" className="quiet" onClick={download}>
           Save as one file
@@ -107,6 +124,17 @@ export function ChosenRun({ row, all }: { row: RunRow; all: readonly RunRow[] })
       )}
     </section>
   );
+}
+
+/** Draws the run's curves behind the current one, or no longer. */
+async function draw({ id, name, config }: RunRow, shown: boolean): Promise<void> {
+  const { others, set, choose } = useChartView.getState();
+  const isEarlier = useRun.getState().earlier.some((run) => run.id === id);
+  if (shown && !isEarlier && !others.some((run) => run.id === id)) {
+    const journal = await request('run', { runId: id });
+    set({ others: [...others, comparedRun(id, name, journal, config)] });
+  }
+  choose(id, shown);
 }
 
 /** Takes effect when it is left or Enter is pressed; Escape restores it. */

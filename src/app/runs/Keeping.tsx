@@ -6,7 +6,7 @@ import { formatBytes } from '../shared/format';
 import { writeRoom } from '../shared/rooms';
 import { useRuns } from './store';
 
-const BUDGETS = [2 ** 28, 2 ** 30, 2 ** 32, 2 ** 34];
+const BUDGETS = [250e6, 1e9, 4e9, 16e9];
 
 export function Keeping({ kept }: { kept: KeptRuns }) {
   const { setBudget, open } = useRuns.getState();

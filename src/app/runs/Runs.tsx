@@ -15,7 +15,7 @@ import { listed, useRuns } from './store';
 import './runs.css';
 
 /** More rows are rendered when they are asked for. */
-const ROWS = 100;
+const ROWS = 50;
 const THUMBNAIL = { width: 64, height: 20 };
 const COLUMNS_KEY = 'stillhouse runs columns';
 
@@ -37,6 +37,7 @@ export function Runs() {
   );
   const columns = COLUMNS.filter(({ key }) => keys.includes(key));
   const chosen = all.find(({ id }) => id === chosenId);
+  const previous = chosen && all.find(({ time }) => time < chosen.time);
   const sort = (key: string) =>
     setSorting({ key, descending: sorting.key === key ? !sorting.descending : false });
 
@@ -112,6 +113,7 @@ export function Runs() {
                     columns={columns}
                     baseline={baseline}
                     chosen={row.id === chosenId}
+                    before={row.id === chosenId ? previous : undefined}
                   />
                 ))}
               </tbody>
@@ -124,7 +126,6 @@ export function Runs() {
           )}
         </>
       )}
-      {chosen && <ChosenRun key={chosen.id} row={chosen} all={all} />}
       {kept && <Keeping kept={kept} />}
     </main>
   );
@@ -175,42 +176,54 @@ const Row = memo(function Row({
   columns,
   baseline,
   chosen,
+  before,
 }: {
   row: RunRow;
   columns: readonly Column[];
   baseline: typeof DEFAULTS;
   chosen: boolean;
+  /** The run before it in time, if it is chosen. */
+  before?: RunRow;
 }) {
   const { width, height } = THUMBNAIL;
   return (
-    <tr className={chosen ? 'chosen' : undefined}>
-      <th scope="row">
-        <button
-          type="button"
-          aria-expanded={chosen}
-          onClick={() => writeRoom('runs', chosen ? '' : row.id)}
-        >
-          {row.label.pinned && <Icon name="pin" />}
-          {row.name}
-          {row.label.pinned && <span className="visually-hidden">, pinned</span>}
-        </button>
-      </th>
-      <td>
-        <svg
-          width={width}
-          height={height}
-          viewBox={`0 -1 ${width} ${height + 2}`}
-          aria-hidden="true"
-        >
-          <path d={thumbnail(row.curve, width, height)} fill="none" stroke="var(--student)" />
-        </svg>
-      </td>
-      {columns.map(({ key, text, numeric }) => (
-        <td key={key} className={numeric ? 'number' : key}>
-          {text(row, baseline)}
+    <>
+      <tr className={chosen ? 'chosen' : undefined}>
+        <th scope="row">
+          <button
+            type="button"
+            aria-expanded={chosen}
+            onClick={() => writeRoom('runs', chosen ? '' : row.id)}
+          >
+            {row.label.pinned && <Icon name="pin" />}
+            {row.name}
+            {row.label.pinned && <span className="visually-hidden">, pinned</span>}
+          </button>
+        </th>
+        <td>
+          <svg
+            width={width}
+            height={height}
+            viewBox={`0 -1 ${width} ${height + 2}`}
+            aria-hidden="true"
+          >
+            <path d={thumbnail(row.curve, width, height)} fill="none" stroke="var(--student)" />
+          </svg>
         </td>
-      ))}
-    </tr>
+        {columns.map(({ key, text, numeric }) => (
+          <td key={key} className={numeric ? 'number' : key}>
+            {text(row, baseline)}
+          </td>
+        ))}
+      </tr>
+      {chosen && (
+        <tr className="chosen">
+          <td colSpan={columns.length + 2} className="chosen-cell">
+            <ChosenRun row={row} before={before} />
+          </td>
+        </tr>
+      )}
+    </>
   );
 });
 
