@@ -122,7 +122,7 @@ const damageNewest = async (page: Page, index: number) =>
 
 let page: Page;
 
-test('a killed run goes on, from the checkpoint before a damaged one, with the same bits', async () => {
+test('a killed run goes on with the same bits, past a damaged checkpoint', async () => {
   const site = await openSite();
   const folder = await mkdtemp(join(tmpdir(), 'stillhouse-profile-'));
   const first = await launch(folder);
@@ -156,7 +156,7 @@ test('a killed run goes on, from the checkpoint before a damaged one, with the s
   expect(await offer.count()).toBe(0);
 });
 
-test('both runs are in the table; one is renamed, deleted, brought back, saved and opened', async () => {
+test('the table renames, deletes, brings back, saves and opens a run', async () => {
   await go(page, '#runs');
   const names = () => page.locator('.runs tbody th button').allInnerTexts();
   await eventually(async () => (await names()).length, 'both are listed').toBe(2);
