@@ -8,6 +8,7 @@ import { App } from '../../../src/app/App';
 import { useRun } from '../../../src/app/run/store';
 import { followAddress } from '../../../src/app/shared/address';
 import { DEFAULTS, FIELDS, type Field, type FieldName } from '../../../src/config';
+import { nameOf } from '../../../src/runs/names';
 import type { AdapterReport, FromWorker, RunReport } from '../../../src/worker/protocol';
 import {
   evaluationRecord,
@@ -253,7 +254,7 @@ describe('a run', () => {
       say(status('finished', 2));
     };
     trains();
-    const first = id().replace('-', ' ');
+    const first = nameOf(id());
     act(() => store().setField('alpha', '0.2'));
     trains();
     // Totals differ by alpha, so CE is drawn.

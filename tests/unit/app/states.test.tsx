@@ -72,7 +72,7 @@ test.each([
   ['running,change', /Step 140: α 0\.7 → 0\.4/],
   ['running,cache', /The teacher is cached.*64 of 2,048 tokens/],
   ['running,hidden', /The tab was hidden\. In \d+ s the run went from step 140 to step 160/],
-  ['again', /behind.*run 1α 0\.2recording/],
+  ['again', /behind.*ash ledgerα 0\.2recording/],
   ['paused', /Your run, paused/],
   ['finished', /Fair.*perplexity went from 2,040 to/],
   ['failed', /Could not load the model\..*1\.9 of 4\.1 MB/],
