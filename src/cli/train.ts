@@ -140,7 +140,6 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   );
   const engine = run.teacherEngine;
   if (engine) say(`Both engines were tried. The teacher runs in ${engine.name}: ${engine.reason}.`);
-  const { data } = places;
   const corpus = {
     name: data.map((path) => basename(path)).join(', ') || textOf(config).file,
     own: data.length > 0,
