@@ -1,6 +1,7 @@
 // Three sentences for who has never heard of distillation. Once dismissed they never come back.
 
 import { remember } from '../shared/remembered';
+import { labHash } from '../shared/rooms';
 import { Term } from '../shared/Term';
 import { startTour } from '../tour/start';
 import { useRun } from './store';
@@ -34,6 +35,9 @@ export function Intro() {
         >
           Show me around
         </button>
+        <a className="quiet outlined" href={labHash('examples', '')}>
+          Examples
+        </a>
         <button type="button" className="quiet" onClick={end}>
           Dismiss
         </button>

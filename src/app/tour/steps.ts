@@ -40,7 +40,7 @@ export const TOUR: readonly TourStep[] = [
     target: '.rooms',
     title: 'The other rooms',
     text:
-      'The labs explain how tensors lie in memory and show a real bug. They need no GPU. Words ' +
-      'that are underlined with dots have a definition.',
+      'Lessons explain distillation, the labs how tensors lie in memory and a real bug. Examples ' +
+      'opens all of them, and runs to try. Words that are underlined with dots have a definition.',
   },
 ];
