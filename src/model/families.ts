@@ -44,6 +44,16 @@ export function parseConfig(json: unknown, file = 'config.json'): Architecture {
   );
 }
 
+/** The model that our kernels run, or the error that says why they do not. */
+export function tryConfig(json: unknown, file?: string): Architecture | ModelFileError {
+  try {
+    return parseConfig(json, file);
+  } catch (error) {
+    if (error instanceof ModelFileError) return error;
+    throw error;
+  }
+}
+
 /**
  * The sizes that any decoder's config.json has, under one name or another, and the family if it is
  * one of FAMILIES.

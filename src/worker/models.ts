@@ -19,7 +19,7 @@ import { hubSource } from '../files/hub';
 import { filesSource, type ModelSource, type Progress, readJson } from '../files/source';
 import { zipSource } from '../files/unzip';
 import type { Gpu } from '../gpu/device';
-import { isSupported, parseConfig, parseSizes } from '../model/families';
+import { parseSizes, tryConfig } from '../model/families';
 import { planArena } from '../model/parameters';
 import { openWeights } from '../model/weights';
 import { modelReference } from '../model-reference';
@@ -205,10 +205,10 @@ export async function inspectModel(role: Role, text: string, place: Place): Prom
   const source = sourceOf(role, text, place);
   try {
     const json = await readJson(source, 'config.json');
-    const architecture =
-      role === 'student' || isSupported(json)
-        ? parseConfig(json, `config.json of ${source.label}`)
-        : undefined;
+    const file = `config.json of ${source.label}`;
+    const read = tryConfig(json, file);
+    if (role === 'student' && read instanceof ModelFileError) throw read;
+    const architecture = read instanceof ModelFileError ? undefined : read;
     if (role === 'student' && architecture) {
       const { bytes } = await openWeights(source);
       const parameters = planArena(architecture.parameters).parameters;

@@ -73,6 +73,16 @@ test.each(variants)(
   },
 );
 
+const SMALL_LLAMA = {
+  model_type: 'llama',
+  vocab_size: 97,
+  hidden_size: 16,
+  intermediate_size: 24,
+  num_hidden_layers: 1,
+  num_attention_heads: 2,
+  max_position_embeddings: 32,
+};
+
 test('streamed weights fill every arena', async () => {
   publish(hub, 'org/student', modelFiles(student, { shards: 3 }));
   const start = await openStudent(
@@ -195,6 +205,15 @@ test('teacher_engine and a folder’s files decide which engine runs it', async 
   );
 
   const json = (value: object) => new TextEncoder().encode(JSON.stringify(value));
+  // Of a type that our kernels run, with a field that they do not.
+  const field = { rope_scaling: { rope_type: 'yarn', factor: 4 } };
+  const yarn = new Map([['config.json', json({ ...SMALL_LLAMA, ...field })]]);
+  await expect(opened(yarn)).rejects.toThrow('rope_scaling.rope_type is "yarn"');
+  yarn.set('onnx/model.onnx', json({}));
+  const inOnnx = await opened(yarn);
+  expect(inOnnx.engine.reason).toContain('do not support this "llama": config.json of org/any');
+  await expect(opened(yarn, false, 'stillhouse')).rejects.toThrow('rope_type is "yarn"');
+
   const gemma = { model_type: 'gemma', vocab_size: 97, max_position_embeddings: 32 };
   const other = new Map([['config.json', json(gemma)]]);
   await expect(opened(other)).rejects.toThrow(

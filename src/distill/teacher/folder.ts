@@ -12,7 +12,7 @@ import {
 } from '../../data/tokenizer';
 import { ModelFileError } from '../../files/download';
 import { type ModelSource, readJson } from '../../files/source';
-import { familyTitles, isSupported, parseConfig, parseSizes } from '../../model/families';
+import { familyTitles, isSupported, parseSizes, tryConfig } from '../../model/families';
 import { planArena } from '../../model/parameters';
 import { openWeights, streamWeights, type WeightFiles } from '../../model/weights';
 import { modelReference } from '../../model-reference';
@@ -79,9 +79,13 @@ export async function openTeacher(
   const json = await readJson(source, 'config.json');
   const chosen = `teacher_engine=${engine}`;
   const inOnnxruntime = (file: OnnxFile, reason: string) => onnxTeacher(source, file, json, reason);
-  if (!isSupported(json)) {
+  const architecture = tryConfig(json, `config.json of ${source.label}`);
+  if (architecture instanceof ModelFileError) {
     const type = modelTypeOf(json);
+    // Of a supported type: a field says what is not.
+    const known = isSupported(json);
     if (engine === 'stillhouse') {
+      if (known) throw architecture;
       throw new ModelFileError(
         'model',
         `${source.label} is of type ${type}, and ${chosen} runs ${familyTitles()} only. ` +
@@ -89,11 +93,11 @@ export async function openTeacher(
       );
     }
     const file = await findOnnx(source, choice);
-    if (!file) throw noOnnx(source, choice, json);
-    const reason = engine === 'auto' ? `Stillhouse’s kernels do not support ${type}` : chosen;
+    if (!file) throw known ? architecture : noOnnx(source, choice, json);
+    const why = known ? `this ${type}: ${architecture.message}` : type;
+    const reason = engine === 'auto' ? `Stillhouse’s kernels do not support ${why}` : chosen;
     return inOnnxruntime(file, reason);
   }
-  const architecture = parseConfig(json, `config.json of ${source.label}`);
   const file = engine === 'onnxruntime' ? await findOnnx(source, choice) : undefined;
   if (file) return inOnnxruntime(file, chosen);
   let files: WeightFiles;
@@ -162,9 +166,11 @@ function onnxTeacher(
 ): TeacherFolder {
   const config = `config.json of ${source.label}`;
   const sizes = parseSizes(json, config);
-  const parameters = isSupported(json)
-    ? planArena(parseConfig(json, config).parameters).parameters
-    : undefined;
+  const architecture = tryConfig(json);
+  const parameters =
+    architecture instanceof ModelFileError
+      ? undefined
+      : planArena(architecture.parameters).parameters;
   return {
     sizes,
     parameters,
