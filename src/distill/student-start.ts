@@ -38,7 +38,7 @@ export async function openStudent(
   const [studentV, teacherV] = [stored, teacherSizes].map((sizes) => sizes.vocabularySize);
   const fewer = Math.min(studentV, teacherV);
   if (!isPadded(fewer, Math.max(studentV, teacherV)))
-    throw differentSizes(source, studentV, teacherV);
+    throw differentSizes([source, studentV], [teacher, teacherV]);
   const layers =
     student_model === 'teacher' ? chosenLayers(student_from_layers, stored.layers) : undefined;
   const files = await openWeights(source);
@@ -49,10 +49,13 @@ export async function openStudent(
   };
 }
 
-const differentSizes = ({ label }: ModelSource, studentV: number, teacherV: number) =>
+type Sized = [model: ModelSource, tokens: number];
+
+const differentSizes = ([student, studentV]: Sized, [teacher, teacherV]: Sized) =>
   new ModelFileError(
     'model',
-    `The student ${label} has ${count(studentV)} tokens, the teacher ${count(teacherV)}. ` +
+    `The student ${student.label} has ${count(studentV)} tokens, ` +
+      `the teacher ${teacher.label} ${count(teacherV)}. ` +
       'Choose two models with the same tokenizer, or leave student_model empty for a new student ' +
       'with the teacher’s tokenizer.',
   );
@@ -74,7 +77,7 @@ export async function requireSameVocabulary(
   const file = `config.json of ${student.label}`;
   const { vocabularySize: rows } = parseSizes(await readJson(student, 'config.json'), file);
   if (!isPadded(tokenizer.vocabularySize, rows))
-    throw differentSizes(student, rows, tokenizer.vocabularySize);
+    throw differentSizes([student, rows], [teacher, tokenizer.vocabularySize]);
   if (!(await hasTokenizer(student)))
     return note(`${student.label} has no tokenizer: it is assumed to use the teacher’s.`);
   checkSameVocabulary(tokenizer, await openTokenizer(student, rows), {
