@@ -120,8 +120,13 @@ export class Evaluator {
   /**
    * Evaluates on `batches`; waits for the GPU once, after enqueueing them all. A batch that fails
    * is counted, and the record has the first error's whole message.
+   * @param onBatch called with the number of batches that are computed, after each
    */
-  async run(batches: Batch[], step: number): Promise<EvaluationRecord> {
+  async run(
+    batches: Batch[],
+    step: number,
+    onBatch?: (computed: number) => void,
+  ): Promise<EvaluationRecord> {
     const started = performance.now();
     const { memory } = this.gpu;
     const figuresBytes = this.#figures ? this.#figures.layout.numel * BYTES.f32 : 0;
@@ -130,7 +135,8 @@ export class Evaluator {
     const evaluated: Batch[] = [];
     let [tokens, succeeded, failed, bytesCopied] = [0, 0, 0, 0];
     let firstError: string | undefined;
-    for (const batch of batches) {
+    let running = true;
+    for (const [i, batch] of batches.entries()) {
       try {
         tokens += await this.#enqueue(batch, results, succeeded * stride);
         evaluated.push(batch);
@@ -140,6 +146,8 @@ export class Evaluator {
         failed++;
         firstError ??= error instanceof Error ? error.message : String(error);
       }
+      // Told when the GPU is there; nothing waits for it.
+      if (onBatch) void this.gpu.idle().then(() => running && onBatch(i + 1));
     }
     const sums = Object.fromEntries(FIGURES.map((name) => [name, 0])) as Sums;
     const answers = { tried: 0, studentRight: 0, teacherRight: 0 };
@@ -153,6 +161,7 @@ export class Evaluator {
         if (this.answers) this.#countAnswers(batch, values.subarray(FIGURES.length), answers);
       }
     } finally {
+      running = false;
       memory.destroy(results);
     }
     const mean = (sum: number) => (tokens > 0 ? sum / tokens : undefined);

@@ -32,6 +32,9 @@ import type { EngineChoice, MakeTeacher, TeacherSizes } from './teacher/teacher'
 import type { Trainer } from './trainer';
 import type { Snapshot } from './training-state';
 
+/** What a stage counts. */
+export type StageUnit = 'bytes' | 'kernels' | 'batches';
+
 export type RunStage = 'cache' | 'teacher' | 'student' | 'compile' | 'evaluate';
 
 /** What a run reports about its teacher's cache. */
@@ -61,8 +64,8 @@ export interface RunOptions {
   /** Aborts the slow parts of building the run. */
   signal?: AbortSignal;
   events: {
-    /** `loaded` of `total` bytes, if the stage counts any. */
-    stage(stage: RunStage, detail: string, loaded?: number, total?: number): void;
+    /** `done` of `total`, if the stage counts anything; in bytes if there is no other unit. */
+    stage(stage: RunStage, detail: string, done?: number, total?: number, unit?: StageUnit): void;
     record(record: StepRecord): void;
     evaluation(record: EvaluationRecord): void;
     /** A message for the user. */
@@ -339,8 +342,14 @@ export class Run {
 
   async #evaluate(): Promise<void> {
     const { events } = this.options;
-    if (this.step === 0) events.stage('evaluate', 'before training');
-    const record = await this.#models.evaluator.run(this.#data.heldOut, this.step);
+    const { heldOut } = this.#data;
+    const tell = (batches: number) =>
+      events.stage('evaluate', 'before training', batches, heldOut.length, 'batches');
+    const first = this.step === 0;
+    if (first) tell(0);
+    const { evaluator } = this.#models;
+    const record = await evaluator.run(heldOut, this.step, first ? tell : undefined);
+    if (first) events.stage('evaluate', 'both models continue the prompt');
     if (this.#config.sample_tokens > 0) record.sample = await this.#sample();
     await this.#takeSnapshot();
     events.evaluation(record);

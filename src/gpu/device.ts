@@ -64,6 +64,10 @@ export class Gpu {
   submissionMilliseconds = SUBMISSION_MILLISECONDS;
   /** Resolves when the device is lost; never rejects. */
   readonly lost: Promise<GPUDeviceLostInfo>;
+  /** Kernels whose compilation has begun, and has ended. */
+  readonly compiled = { begun: 0, ended: 0 };
+  /** Called when a kernel's compilation has ended. */
+  onCompiled: () => void = () => {};
   /** Called with WebGPU's validation and out-of-memory errors, which no call throws. */
   onError: (error: Error) => void = (error) => {
     throw error;

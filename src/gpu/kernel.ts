@@ -64,11 +64,13 @@ export class Kernel {
     this.ready.catch(() => undefined);
   }
 
-  async #compile({ device }: Gpu, module: GPUShaderModule): Promise<void> {
+  async #compile(gpu: Gpu, module: GPUShaderModule): Promise<void> {
+    const { device } = gpu;
     const layout = device.createPipelineLayout({
       label: this.name,
       bindGroupLayouts: [this.layout],
     });
+    gpu.compiled.begun++;
     try {
       this.#pipeline = await device.createComputePipelineAsync({
         label: this.name,
@@ -86,6 +88,9 @@ export class Kernel {
         `Kernel ${this.name} does not compile.\n${reports.join('\n') || (cause as Error).message}`,
         { cause },
       );
+    } finally {
+      gpu.compiled.ended++;
+      gpu.onCompiled();
     }
   }
 

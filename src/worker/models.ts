@@ -33,7 +33,8 @@ interface Place {
 }
 
 interface Report {
-  stage(stage: LoadingStage, detail: string, loaded?: number, total?: number): void;
+  /** `done` and `total` are bytes. */
+  stage(stage: LoadingStage, detail: string, done?: number, total?: number): void;
   note(text: string): void;
 }
 

@@ -11,7 +11,7 @@ import type { ExportType } from '../distill/export/export';
 import type { RunStory } from '../distill/export/model-card';
 import type { ProfileReport } from '../distill/profile/profile';
 import type { EvaluationRecord, StepRecord } from '../distill/records';
-import type { CacheReport, RunStage } from '../distill/run';
+import type { CacheReport, RunStage, StageUnit } from '../distill/run';
 import type { EngineChoice } from '../distill/teacher/teacher';
 import type { Journal } from '../runs/journal';
 import type { Label, RunRow } from '../runs/row';
@@ -25,7 +25,7 @@ export type { LossRow, RunStory } from '../distill/export/model-card';
 export type { LossPath } from '../distill/loss-paths';
 export type { Figures, ProfileReport } from '../distill/profile/profile';
 export type { EvaluationRecord, Sample, StepRecord } from '../distill/records';
-export type { CacheReport } from '../distill/run';
+export type { CacheReport, StageUnit } from '../distill/run';
 
 /** The user's files; a pasted text counts as one. Without them a run uses the built-in book. */
 export interface UserCorpus {
@@ -290,7 +290,7 @@ export interface Failure {
 
 /** What the worker reports about a run. */
 export type RunEvent =
-  /** `loaded` and `total` are bytes, in stages that download. */
+  /** `loaded` of `total`, in stages that count something; in bytes if there is no `unit`. */
   | {
       type: 'loading';
       runId: string;
@@ -298,6 +298,7 @@ export type RunEvent =
       detail: string;
       loaded?: number;
       total?: number;
+      unit?: StageUnit;
     }
   /**
    * The run goes on from a checkpoint. Its records up to there follow as events of their own kind.

@@ -31,6 +31,7 @@ import type {
   Requests,
   RunCommand,
   RunStatus,
+  StageUnit,
   UserCorpus,
 } from './protocol';
 import { Stopwatch } from './stopwatch';
@@ -63,6 +64,7 @@ export class Session implements DeviceUser {
   #times: number[] = [];
   #reported = 0;
   #clock = new Stopwatch();
+  #loading: LoadingStage | undefined;
 
   constructor(
     readonly runId: string,
@@ -268,8 +270,26 @@ export class Session implements DeviceUser {
     this.#resume('running');
   }
 
-  #stage(stage: LoadingStage, detail: string, loaded?: number, total?: number): void {
-    post({ type: 'loading', runId: this.runId, stage, detail, loaded, total });
+  #stage(
+    stage: LoadingStage,
+    detail: string,
+    loaded?: number,
+    total?: number,
+    unit?: StageUnit,
+  ): void {
+    this.#loading = stage;
+    post({ type: 'loading', runId: this.runId, stage, detail, loaded, total, unit });
+  }
+
+  /** Reports how many of the kernels begun from now on are compiled, if nothing else is counted. */
+  #countKernels(gpu: Gpu): void {
+    const { begun, ended } = gpu.compiled;
+    gpu.onCompiled = () => {
+      if (this.#loading !== 'teacher' && this.#loading !== 'compile') return;
+      const { compiled } = gpu;
+      const counts = [compiled.ended - ended, compiled.begun - begun] as const;
+      this.#stage(this.#loading, 'compiling kernels', ...counts, 'kernels');
+    };
   }
 
   async #build(snapshot?: Snapshot, before = this.#facts): Promise<void> {
@@ -278,6 +298,7 @@ export class Session implements DeviceUser {
     this.#stage('device', 'opening the GPU');
     const gpu = await this.openDevice();
     this.#gpu = gpu;
+    this.#countKernels(gpu);
     // Its compilers work while texts and models arrive here; Run.create waits for it.
     tuneMatmul(gpu, dtypeOf(config, gpu)).catch(() => undefined);
     const { signal } = this.#ended;
@@ -342,7 +363,10 @@ export class Session implements DeviceUser {
         },
       },
       snapshot,
-    ).finally(models.close);
+    ).finally(() => {
+      gpu.onCompiled = () => {};
+      return models.close();
+    });
     const { dtype, studentParameters, trainTokens, heldOutTokens } = this.#run;
     await this.#keep(facts, snapshot);
     post({ type: 'kept', runId: this.runId });

@@ -128,19 +128,21 @@ function Progress() {
   const { phase, run, config, loading, status, trainedMilliseconds } = useRun();
   const rate = useRef(new Rate());
   if (loading && (phase === 'loading' || loading.stage === 'evaluate')) {
-    const { loaded, total, stage, detail } = loading;
+    const { loaded, total, stage, detail, unit = 'bytes' } = loading;
     const known = loaded !== undefined && total !== undefined && total > 0;
-    const speed = rate.current.tell(detail, performance.now() / 1000, loaded, total);
-    const size = known
-      ? `${formatBytes(loaded)} of ${formatBytes(total)}`
-      : loaded === undefined
-        ? ''
-        : formatBytes(loaded);
+    const speed =
+      unit === 'bytes' && rate.current.tell(detail, performance.now() / 1000, loaded, total);
+    const shown = unit === 'bytes' ? formatBytes : String;
+    const size = [
+      loaded !== undefined && shown(loaded),
+      known && `of ${shown(total)}`,
+      loaded !== undefined && unit !== 'bytes' && unit,
+    ];
     return (
       <Bar
         label={STAGES[stage]}
         detail={[detail === STAGES[stage] ? '' : detail, speed].filter(Boolean).join(' · ')}
-        right={size}
+        right={size.filter(Boolean).join(' ')}
         share={known ? loaded / total : undefined}
       />
     );
@@ -153,6 +155,15 @@ function Progress() {
   const total = run.config.train_steps;
   const step = Math.max(run.history.lastStep, status?.step ?? 0);
   const left = status?.secondsLeft;
+  // The driver finishes its kernels when it first runs them.
+  if (phase === 'running' && step === 0)
+    return (
+      <Bar
+        label="Taking the first step"
+        detail="the slowest one: the driver finishes its kernels"
+        right=""
+      />
+    );
   const right: Record<Phase, string> = {
     idle: '',
     loading: '',

@@ -7,6 +7,7 @@ import type {
   LoadingStage,
   RunEvent,
   RunReport,
+  StageUnit,
   UserCorpus,
 } from '../../worker/protocol';
 import type { RunHistory } from '../charts/history';
@@ -38,6 +39,7 @@ export interface Loading {
   detail: string;
   loaded?: number;
   total?: number;
+  unit?: StageUnit;
 }
 
 export interface ShownRun {

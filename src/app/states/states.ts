@@ -133,7 +133,15 @@ const SCENES = {
     messages: () => [
       ...before(),
       start(),
-      { type: 'loading', runId: RUN, stage: 'compile', detail: 'the training step' },
+      {
+        type: 'loading',
+        runId: RUN,
+        stage: 'compile',
+        detail: 'compiling kernels',
+        loaded: 12,
+        total: 41,
+        unit: 'kernels',
+      },
     ],
   },
   evaluating: {
@@ -143,7 +151,15 @@ const SCENES = {
       start(),
       ready,
       status('running', 0),
-      { type: 'loading', runId: RUN, stage: 'evaluate', detail: '' },
+      {
+        type: 'loading',
+        runId: RUN,
+        stage: 'evaluate',
+        detail: 'before training',
+        loaded: 1,
+        total: 4,
+        unit: 'batches',
+      },
     ],
   },
   running: {
@@ -219,6 +235,11 @@ const unavailable = (kind: Failure['kind'], message: string, hint: string): RunM
 });
 
 const NOTICES = {
+  welcome: {
+    title: 'a first visit',
+    scenes: ['idle'],
+    messages: [{ type: 'welcome' }],
+  },
   'no-webgpu': {
     title: 'no WebGPU',
     scenes: ['idle', 'no-recording'],

@@ -191,6 +191,20 @@ describe('a run', () => {
     expect(screen.getByRole('progressbar').getAttribute('aria-valuenow')).toBe('46');
   });
 
+  test('a wait has a count and a reason, up to the first step', async () => {
+    press('Distil');
+    const loading = { type: 'loading', runId: id(), detail: '' } as const;
+    const count = { loaded: 3, total: 12 };
+    say({ ...loading, ...count, stage: 'compile', unit: 'kernels' });
+    expect(screen.getByText('3 of 12 kernels')).toBeTruthy();
+    say(status('running'));
+    say({ ...loading, ...count, stage: 'evaluate', unit: 'batches' });
+    expect(screen.getByText('3 of 12 batches')).toBeTruthy();
+    say({ type: 'evaluation', runId: id(), record: evaluationRecord(0) });
+    await settle();
+    expect(screen.getByRole('progressbar', { name: 'Taking the first step' })).toBeTruthy();
+  });
+
   test('a failed evaluation is counted, and its first error shown in full', async () => {
     await running();
     say({ type: 'evaluation', runId: id(), record: failedEvaluation(2) });
@@ -305,7 +319,8 @@ describe('states around a run', () => {
       await reject('probe', failure);
     });
     expect(screen.getByText('This browser has no WebGPU.')).toBeTruthy();
-    expect(screen.getByText(/Chrome has it/)).toBeTruthy();
+    expect(screen.getByText(/Chrome, Edge, Firefox and Safari have WebGPU/)).toBeTruthy();
+    expect(screen.getByRole('link', { name: 'Stride Lab' })).toBeTruthy();
     expect(screen.getByRole('button', { name: 'Distil' })).toHaveProperty('disabled', true);
   });
 
