@@ -14,6 +14,9 @@ const MOST_PROBLEMS = 5;
 const MOST_NAMES = 3;
 const WHERE_NAMES_ARE = 'To see a setting’s name, change it on the page and look at the address.';
 
+/** No settings at all, but one word, short enough to be repeated. */
+const SINGLE_WORD = /^[\w-]{1,40}$/;
+
 const NUMBER = /^-?(\d+(\.\d+)?|\.\d+)(e[+-]?\d+)?$/i;
 
 /**
@@ -78,6 +81,9 @@ export function parseLink(hash: string): { config: Config } | { problems: string
     }
   }
 
+  // Such as a mistyped room.
+  if (SINGLE_WORD.test(text))
+    return { problems: [`“${text}” is not a link of this page. Its settings stay as they are.`] };
   // Fields may mean something else in another version, so their problems are not reported.
   const wrongVersion = versionProblem(version);
   if (wrongVersion && version !== undefined) return { problems: [wrongVersion] };

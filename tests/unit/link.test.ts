@@ -227,6 +227,10 @@ describe('parseLink refuses', () => {
   });
 
   test('a missing version and an unknown one', () => {
+    // One word is no link at all, and gets one sentence.
+    expect(problemsOf('rubbish')).toEqual([
+      '“rubbish” is not a link of this page. Its settings stay as they are.',
+    ]);
     expect(problemsOf('alpha=0.5')).toEqual(['v is missing. A link starts with its version, v=1.']);
     for (const version of ['2', '10']) {
       // Fields may mean something else in a later version, so only the version is reported.

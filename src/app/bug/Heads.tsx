@@ -11,7 +11,7 @@ import { Choice } from './Choice';
 import { HeatMap } from './HeatMap';
 import { HEADS_CODE } from './listing';
 import { RunBar } from './RunBar';
-import { measuredPerplexity, totalsOf } from './script';
+import { commonEvaluation, measuredPerplexity, totalsOf } from './script';
 import { meanLookBack, quoteToken, weightsByToken } from './slices';
 import type { BugLabRun, ColumnRun } from './store';
 import { useBugLab } from './store';
@@ -26,6 +26,7 @@ export function Heads() {
   const axes = useBugLab((state) => state.settings.heads.axes);
   const choose = useBugLab((state) => state.choose);
   const [query, setQuery] = useState(0);
+  const common = run && commonEvaluation(VARIANTS.map((variant) => run.columns[variant]));
   const picture = run && (run.columns.reshaped?.picture ?? run.columns.transposed?.picture);
   return (
     <>
@@ -63,6 +64,7 @@ export function Heads() {
             key={variant}
             variant={variant}
             column={run?.columns[variant]}
+            step={common}
             actualTokens={axes === 'real'}
             query={query}
             onQuery={setQuery}
@@ -105,12 +107,15 @@ function Query({
 function Model({
   variant,
   column,
+  step,
   actualTokens,
   query,
   onQuery,
 }: {
   variant: Variant;
   column?: ColumnRun;
+  /** The last step at which both models were evaluated. */
+  step?: number;
   /** Show the weights by the tokens that the rows hold, not those that the code assumes. */
   actualTokens: boolean;
   query: number;
@@ -138,8 +143,8 @@ function Model({
       {totals && (
         <dl className="bug-figures">
           <div>
-            <dt>held-out perplexity</dt>
-            <dd>{measuredPerplexity(totals.evaluation)}</dd>
+            <dt>held-out perplexity{step !== undefined && ` at step ${step}`}</dt>
+            <dd>{measuredPerplexity(evaluationAt(column, step))}</dd>
           </div>
           <div>
             <dt>errors raised</dt>
@@ -175,6 +180,9 @@ function Model({
   );
 }
 
+const evaluationAt = (column: ColumnRun | undefined, step: number | undefined) =>
+  column?.evaluations.find(({ record }) => record.step === step)?.record;
+
 /** The most tokens that a query can look back. */
 function farthest({ heads, tokens }: AttentionPicture, variant: Variant): number {
   return (variant === 'reshaped' ? tokens.length / heads.length : tokens.length) - 1;
@@ -183,9 +191,8 @@ function farthest({ heads, tokens }: AttentionPicture, variant: Variant): number
 function describeLostContext(picture: AttentionPicture): string {
   const reshaped = plural(farthest(picture, 'reshaped'), 'token');
   return (
-    `a query of the reshaped model sees at most ${reshaped} back, a query of the correct model ` +
-    'up ' +
-    `to ${farthest(picture, 'transposed')}.`
+    `A query of the reshaped model sees at most ${reshaped} back, a query of the correct model ` +
+    `up to ${farthest(picture, 'transposed')}.`
   );
 }
 
@@ -204,19 +211,28 @@ function describeLookBack(picture: AttentionPicture, variant: Variant): string {
   return `${formatMeasure(mean)} tokens on average, ${plural(most, 'token')} at most`;
 }
 
-/** The two losses, and the harm that they do not show. */
+/** A perplexity that is so much higher shows the lost context by itself. */
+const VISIBLE_HARM = 1.05;
+
+/** The figures that a log would show, and the harm that they may not show. */
 function LossVerdict({ run }: { run: BugLabRun }) {
   const [right, wrong] = VARIANTS.map(
     (variant) => run.columns[variant]?.ended && totalsOf(run.columns[variant] as ColumnRun),
   );
   if (right?.lastLoss === undefined || wrong?.lastLoss === undefined) return null;
   const picture = run.columns.reshaped?.picture;
+  const [correct, scrambled] = [right, wrong].map((totals) => totals.evaluation?.studentPerplexity);
+  const shows = correct && scrambled && scrambled > VISIBLE_HARM * correct;
   return (
     <p className="bug-verdict" data-testid="loss-verdict">
       After {plural(right.steps, 'step')} the losses are {right.lastLoss.toFixed(3)} and{' '}
-      {wrong.lastLoss.toFixed(3)}, and neither run raised an error. The loss alone does not reveal
-      the bug.
-      {picture && ` The attention does: ${describeLostContext(picture)}`}
+      {wrong.lastLoss.toFixed(3)}, and the held-out perplexities{' '}
+      {measuredPerplexity(right.evaluation)} and {measuredPerplexity(wrong.evaluation)}. Neither run
+      raised an error.{' '}
+      {shows
+        ? 'The harm is lost context, and here the perplexity shows it.'
+        : 'The harm is lost context, which these figures do not reveal.'}
+      {picture && ` ${describeLostContext(picture)}`}
     </p>
   );
 }

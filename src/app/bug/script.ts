@@ -59,6 +59,15 @@ export function scriptLog(column: ColumnRun, clamp: boolean): { step: number; te
 
 const fixed = (value: number | undefined, digits: number) => value?.toFixed(digits) ?? 'n/a';
 
+/**
+ * The last step at which every one of these columns has been evaluated. They take turns, so their
+ * last evaluations may be of different steps, which must not be compared.
+ */
+export function commonEvaluation(columns: readonly (ColumnRun | undefined)[]): number | undefined {
+  const steps = columns.map((column) => column?.evaluations.at(-1)?.record.step);
+  return steps.includes(undefined) ? undefined : Math.min(...(steps as number[]));
+}
+
 /** The totals of a column's reports. */
 export interface Totals {
   /** Evaluation batches: tried = succeeded + failed. */

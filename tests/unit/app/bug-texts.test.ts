@@ -4,7 +4,7 @@
 import { describe, expect, test, vi } from 'vitest';
 import { CAUSES, identicalLogs, orderOf } from '../../../src/app/bug/cause-rows';
 import { isAddressing, storyCode, viewOutcome } from '../../../src/app/bug/listing';
-import { scriptLog, scriptSuccess, totalsOf } from '../../../src/app/bug/script';
+import { commonEvaluation, scriptLog, scriptSuccess, totalsOf } from '../../../src/app/bug/script';
 import {
   CARDS,
   choicesOf,
@@ -138,6 +138,16 @@ describe('the script’s log', () => {
       milliseconds: 7,
       firstLoss: 8,
     });
+  });
+
+  test('columns are compared at the last step that all of them have evaluated', () => {
+    const [ahead, behind] = [
+      column({ evaluations: [evaluation(0), evaluation(20)] }),
+      column({ evaluations: [evaluation(0)] }),
+    ];
+    expect(commonEvaluation([ahead, behind])).toBe(0);
+    expect(commonEvaluation([ahead, ahead])).toBe(20);
+    expect(commonEvaluation([ahead, column({})])).toBeUndefined();
   });
 });
 
