@@ -36,11 +36,11 @@ beforeAll(async () => {
 
 describe('a machine that cannot', () => {
   test.each([
-    { offer: 'no-webgpu', said: 'This browser has no WebGPU.', works: 'Chrome or Edge' },
+    { offer: 'no-webgpu', said: 'This browser has no WebGPU.', works: 'Update the browser' },
     {
       offer: 'no-adapter',
       said: 'found no usable GPU',
-      works: 'The graphics driver may be blocked',
+      works: 'chrome://flags/#enable-unsafe-webgpu',
     },
   ] as const)(
     '$offer: says what is missing and what would work, and shows the recorded run',
@@ -48,7 +48,7 @@ describe('a machine that cannot', () => {
       const { page, close } = await visit(site, { offer });
       await eventually(() => notices(page)).toContain(said);
       expect(await notices(page)).toContain(works);
-      expect(await notices(page)).toContain('You can still look at the recorded run and the labs.');
+      expect(await notices(page)).toContain('the Stride Lab works in full');
       await offered(page, 'Distil, disabled');
       expect(await page.getByText('No run can start on this machine.').first().isVisible()).toBe(
         true,

@@ -117,6 +117,17 @@ test('several files, a dropped one, a pasted text, and the book again', async ()
   await button(page, 'Use this text').click();
   await eventually(() => batchOf(page).innerText()).toContain('crab');
 
+  // Too short for 16: no run starts on the crab meanwhile, and one click makes it fit.
+  await button(page, 'Paste text').click();
+  await page.getByLabel('Your text').fill('The eel swims in the deep sea. '.repeat(8));
+  await button(page, 'Use this text').click();
+  const fit = page.locator('.drop').getByRole('button', { name: /^Use a context of \d+$/ });
+  await fit.waitFor();
+  await offered(page, 'Distil, disabled');
+  await fit.click();
+  await eventually(() => batchOf(page).innerText()).toContain('eel');
+  await offered(page, 'Distil');
+
   await button(page, 'Use the book again').click();
   await button(page, 'Count tokens and show a batch').click();
   await eventually(() => batchOf(page).locator('li').count()).toBe(2);

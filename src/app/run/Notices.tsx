@@ -2,8 +2,12 @@
 
 import type { Failure } from '../../worker/protocol';
 import { ContinueNotice } from '../runs/ContinueNotice';
+import { engineAndSystem } from '../shared/browser';
+import { CopyButton } from '../shared/CopyButton';
 import { formatDuration, plural } from '../shared/format';
 import { Notice } from '../shared/Notice';
+import { labHash } from '../shared/rooms';
+import { gpuHelp } from './gpu-help';
 import { repeats, type ShownRun } from './shown-run';
 import { useRun } from './store';
 import { useShownRun } from './use-shown-run';
@@ -48,11 +52,10 @@ function LinkNotice() {
   );
 }
 
-/** `title`: the notice's title, which the message does not repeat. */
-function FailureText({ failure, title }: { failure: Failure; title?: string }) {
+function FailureText({ failure }: { failure: Failure }) {
   return (
     <>
-      {failure.message !== title && <span className="failure-message">{failure.message}</span>}
+      <span className="failure-message">{failure.message}</span>
       {failure.hint && <span> {failure.hint}</span>}
       {failure.longestContext !== undefined && <Shorten context={failure.longestContext} />}
       {failure.stack && (
@@ -93,8 +96,11 @@ function MachineNotice() {
         : 'No run can start on this machine.';
     return (
       <Notice kind="problem" title={title}>
-        <FailureText failure={unavailable} title={title} /> You can still look at the recorded run
-        and the labs.
+        {unavailable.message !== title && unavailable.message} <GpuHelpList failure={unavailable} />
+        <p>
+          Without it, the recorded run below has everything that a run shows, and the{' '}
+          <a href={labHash('strideLab', '')}>Stride Lab</a> works in full.
+        </p>
       </Notice>
     );
   }
@@ -109,6 +115,31 @@ function MachineNotice() {
     <Notice kind="note" title="This adapter is a software renderer:">
       {measured}
     </Notice>
+  );
+}
+
+/** What to switch on in this browser. Only the worker knows about limits: its own hint. */
+function GpuHelpList({ failure: { kind, hint } }: { failure: Failure }) {
+  if (kind !== 'no-webgpu' && kind !== 'no-adapter') return hint;
+  const help = gpuHelp({
+    ...engineAndSystem(),
+    secure: globalThis.isSecureContext !== false,
+    hasWebGpu: kind === 'no-adapter',
+  });
+  return (
+    <ul className="gpu-help">
+      {help.map(({ text, address }) => (
+        <li key={text}>
+          {text}
+          {address && (
+            <>
+              {' '}
+              <code>{address}</code> <CopyButton text={address} />
+            </>
+          )}
+        </li>
+      ))}
+    </ul>
   );
 }
 

@@ -83,6 +83,12 @@ function Report({ report }: { report: ProfileReport }) {
         matrix product, and {threeDigits(roofline.bytesPerSecond / 1e9)} GB/s, read and written, in
         a copy.
       </p>
+      {phases.some(({ nanoseconds }) => nanoseconds / 1e6 > report.stepMilliseconds) && (
+        <p className="help">
+          A part took longer than the whole step: something else slowed it down. Measure again when
+          the machine is quiet.
+        </p>
+      )}
       <section className="profile-table" tabIndex={0} aria-label="Kernels of a step, table">
         <table>
           <TableHead names={HEAD} />

@@ -74,3 +74,23 @@ export function download(name: string, file: string | Blob): void {
   link.click();
   URL.revokeObjectURL(url);
 }
+
+interface UserAgentData {
+  platform: string;
+}
+
+/**
+ * The browser's engine, by a feature that no other has, and its system, by its own word: what a
+ * user agent text claims is often another's.
+ */
+export function engineAndSystem(): {
+  engine: 'chromium' | 'firefox' | 'safari' | 'other';
+  system: string;
+} {
+  const { userAgentData, platform } = navigator as Navigator & { userAgentData?: UserAgentData };
+  const system = userAgentData?.platform || platform || '';
+  if (userAgentData || 'chrome' in window) return { engine: 'chromium', system };
+  if (globalThis.CSS?.supports('-moz-appearance', 'none')) return { engine: 'firefox', system };
+  if ('GestureEvent' in window) return { engine: 'safari', system };
+  return { engine: 'other', system };
+}
