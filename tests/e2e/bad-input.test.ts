@@ -48,7 +48,7 @@ describe('a machine that cannot', () => {
       const { page, close } = await visit(site, { offer });
       await eventually(() => notices(page)).toContain(said);
       expect(await notices(page)).toContain(works);
-      expect(await notices(page)).toContain('the Stride Lab works in full');
+      expect(await notices(page)).toContain('the Stride Lab work in full');
       await offered(page, 'Distil, disabled');
       expect(await page.getByText('No run can start on this machine.').first().isVisible()).toBe(
         true,

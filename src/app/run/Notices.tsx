@@ -99,7 +99,8 @@ function MachineNotice() {
         {unavailable.message !== title && unavailable.message} <GpuHelpList failure={unavailable} />
         <p>
           Without it, the recorded run below has everything that a run shows, and the{' '}
-          <a href={labHash('strideLab', '')}>Stride Lab</a> works in full.
+          <a href={labHash('lessons', '')}>lessons</a> and the{' '}
+          <a href={labHash('strideLab', '')}>Stride Lab</a> work in full.
         </p>
       </Notice>
     );
