@@ -86,7 +86,7 @@ test('the tour points at what is there, can be left, and comes back only when as
   await offered(page, 'Distil');
   expect(await page.getByRole('region', { name: 'What this is' }).count()).toBe(0);
   await button(page, 'About').click();
-  await button(page, 'Dismiss').waitFor();
+  await button(page, 'Got it').waitFor();
   expect(problems).toEqual([]);
 });
 

@@ -39,7 +39,7 @@ export function Intro() {
           Examples
         </a>
         <button type="button" className="quiet" onClick={end}>
-          Dismiss
+          Got it
         </button>
       </div>
     </section>
