@@ -1,0 +1,165 @@
+// Runs worth starting with, a row each: for every built-in teacher one of half a minute, one of
+// five minutes and one for a night, on two cores without a GPU. Their recipes come from the sweep
+// in tests/bench/RESULTS.md. Pure.
+
+import { BUILT_IN_MODELS, type BuiltInName } from './built-in';
+import { type Config, DEFAULTS } from './config';
+
+export const DURATIONS = ['Half a minute', 'Five minutes', 'Overnight'] as const;
+
+export interface Preset {
+  duration: (typeof DURATIONS)[number];
+  teacher: BuiltInName;
+  /** One sentence: what the student is and what to look for. */
+  about: string;
+  config: Config;
+}
+
+/** The first is what the page opens with. */
+export const PRESETS: readonly Preset[] = [
+  preset('Half a minute', 'austen-teacher', {
+    about: 'Two of the teacher’s four layers learn to write without the other two.',
+    settings: {
+      student_model: 'teacher',
+      student_from_layers: '0,3',
+      train_steps: 60,
+      student_lr: 1e-3,
+      warmup_steps: 5,
+      alpha: 0.9,
+      eval_steps: 10,
+    },
+  }),
+  preset('Five minutes', 'austen-teacher', {
+    about: 'A new student, a third of the teacher’s size, learns English from nothing.',
+    settings: {
+      student_layers: 2,
+      student_width: 128,
+      student_heads: 4,
+      train_steps: 1000,
+      student_lr: 4e-3,
+      warmup_steps: 100,
+      alpha: 1,
+      temperature: 1,
+      eval_steps: 50,
+    },
+  }),
+  preset('Overnight', 'austen-teacher', {
+    about: 'A new student, half the teacher’s size, reads the novels many times.',
+    settings: {
+      student_layers: 4,
+      student_width: 128,
+      student_heads: 4,
+      batch_size: 16,
+      max_length: 128,
+      train_steps: 20_000,
+      student_lr: 3e-3,
+      warmup_steps: 500,
+      alpha: 1,
+      temperature: 1,
+      eval_steps: 500,
+      eval_batches: 16,
+    },
+  }),
+  preset('Half a minute', 'moby-teacher', {
+    about: 'Two of the teacher’s four layers learn to write without the other two.',
+    settings: {
+      student_model: 'teacher',
+      student_from_layers: '0,3',
+      train_steps: 80,
+      student_lr: 1e-3,
+      warmup_steps: 8,
+      alpha: 0.9,
+      eval_steps: 10,
+    },
+  }),
+  preset('Five minutes', 'moby-teacher', {
+    about: 'A new student, a third of the teacher’s size, learns English from nothing.',
+    settings: {
+      student_layers: 3,
+      student_width: 96,
+      student_heads: 3,
+      train_steps: 1400,
+      student_lr: 4e-3,
+      warmup_steps: 100,
+      alpha: 1,
+      temperature: 1,
+      eval_steps: 50,
+    },
+  }),
+  preset('Overnight', 'moby-teacher', {
+    about: 'A new student, a third of the teacher’s size, reads the book many times.',
+    settings: {
+      student_layers: 3,
+      student_width: 96,
+      student_heads: 3,
+      batch_size: 16,
+      max_length: 128,
+      train_steps: 20_000,
+      student_lr: 3e-3,
+      warmup_steps: 500,
+      alpha: 1,
+      temperature: 1,
+      eval_steps: 500,
+      eval_batches: 16,
+    },
+  }),
+  preset('Half a minute', 'sorting-teacher', {
+    about: 'A new student learns to sort. Set α to 0 to see how far it gets without the teacher.',
+    settings: {
+      student_layers: 2,
+      student_width: 96,
+      student_heads: 3,
+      train_steps: 400,
+      student_lr: 6e-3,
+      warmup_steps: 40,
+      alpha: 1,
+      temperature: 1,
+      eval_steps: 40,
+      sample_tokens: 7,
+    },
+  }),
+  preset('Five minutes', 'sorting-teacher', {
+    about: 'A student of a third of the teacher’s size learns to sort.',
+    settings: {
+      student_layers: 2,
+      student_width: 64,
+      student_heads: 2,
+      train_steps: 1500,
+      student_lr: 6e-3,
+      warmup_steps: 100,
+      alpha: 1,
+      temperature: 1,
+      eval_steps: 100,
+      sample_tokens: 7,
+    },
+  }),
+  preset('Overnight', 'sorting-teacher', {
+    about: 'How small can a student be and still sort? This one has a tenth of the weights.',
+    settings: {
+      student_layers: 2,
+      student_width: 32,
+      student_heads: 2,
+      train_steps: 20_000,
+      student_lr: 4e-3,
+      warmup_steps: 500,
+      alpha: 1,
+      temperature: 1,
+      eval_steps: 500,
+      sample_tokens: 7,
+    },
+  }),
+];
+
+function preset(
+  duration: Preset['duration'],
+  teacher: BuiltInName,
+  { about, settings }: { about: string; settings: Partial<Config> },
+): Preset {
+  const { prompt } = BUILT_IN_MODELS[teacher];
+  return {
+    duration,
+    teacher,
+    about,
+    config: { ...DEFAULTS, teacher_model: teacher, prompt, ...settings },
+  };
+}
