@@ -20,6 +20,7 @@ export const TEXTS = {
 export type TextName = keyof typeof TEXTS;
 
 export interface BuiltInModel {
+  label: string;
   /** One sentence: what it is and what it can do. */
   about: string;
   /** The text that it was trained on. */
@@ -31,16 +32,19 @@ export interface BuiltInModel {
 /** Folders under models/ on the page's own origin. */
 export const BUILT_IN_MODELS = {
   'austen-teacher': {
+    label: 'Jane Austen',
     about: 'A GPT-2 that learned English from Jane Austen’s six novels.',
     text: 'austen',
     prompt: 'She was',
   },
   'moby-teacher': {
+    label: 'Moby-Dick',
     about: 'A GPT-2 that learned English from Herman Melville’s Moby-Dick.',
     text: 'moby-dick',
     prompt: 'The whale',
   },
   'sorting-teacher': {
+    label: 'Sorting letters',
     about: 'A GPT-2 that sorts six letters: each answer is either right or wrong.',
     text: 'sorting',
     prompt: 'gbhaec=',

@@ -7,12 +7,17 @@ import { type Config, DEFAULTS } from './config';
 
 export const DURATIONS = ['Half a minute', 'Five minutes', 'Overnight'] as const;
 
+/** `npm run record` records these. */
+const RECORDED: (typeof DURATIONS)[number] = 'Half a minute';
+
 export interface Preset {
   duration: (typeof DURATIONS)[number];
   teacher: BuiltInName;
   /** One sentence: what the student is and what to look for. */
   about: string;
   config: Config;
+  /** A recorded run with these settings, under the page's address. */
+  recording?: string;
 }
 
 /** The first is what the page opens with. */
@@ -161,5 +166,6 @@ function preset(
     teacher,
     about,
     config: { ...DEFAULTS, teacher_model: teacher, prompt, ...settings },
+    ...(duration === RECORDED && { recording: `recorded/${teacher}.json` }),
   };
 }

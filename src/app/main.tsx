@@ -2,6 +2,7 @@
 // this machine offers. With `?states` in the address it shows designed states instead.
 
 import { createRoot } from 'react-dom/client';
+import { PRESETS } from '../presets';
 import { App } from './App';
 import { hasMeasured, isActive } from './run/shown-run';
 import { useRun } from './run/store';
@@ -14,6 +15,7 @@ import './shared/term.css';
 import './run/intro.css';
 import './run/recording.css';
 import './run/controls.css';
+import './run/presets.css';
 import './run/recipe.css';
 import './charts/charts.css';
 import './run/check.css';
@@ -36,6 +38,7 @@ function askBeforeLoss(event: BeforeUnloadEvent): void {
 }
 
 function showPage(): void {
+  useRun.getState().choosePreset(PRESETS[0]);
   followAddress();
   if (!isRemembered('introduced')) useRun.getState().welcome();
   document.addEventListener('visibilitychange', () => {
@@ -45,7 +48,6 @@ function showPage(): void {
   addEventListener('pagehide', () => useRun.getState().keep());
   addEventListener('beforeunload', askBeforeLoss);
   root.render(<App />);
-  void useRun.getState().showRecording(new URL('recorded/default.json', document.baseURI).href);
 
   // The worker is large: it may come once the page stands.
   const whenIdle = window.requestIdleCallback ?? ((task: () => void) => setTimeout(task, 500));

@@ -37,7 +37,7 @@ export interface OpenModels {
   close(): void;
 }
 
-export interface ModelPlaces extends Places {
+export interface ModelPlaces extends Omit<Places, 'data' | 'reading'> {
   cacheDir?: string;
   /** Once aborted, loading throws its reason. */
   signal: AbortSignal;

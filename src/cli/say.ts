@@ -58,8 +58,6 @@ async function speak({ model, prompt, settings, ...run }: SayFlags): Promise<voi
   const dtype = dtypeOf(config, gpu);
   const source = sourceOf('teacher', existsSync(model) ? 'files' : model, {
     teacherDir: model,
-    data: [],
-    reading: { format: 'text', columns: [] },
     signal: stop.signal,
     say: (line) => console.error(line),
   });

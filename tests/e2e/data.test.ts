@@ -128,7 +128,7 @@ test('several files, a dropped one, a pasted text, and the book again', async ()
   await eventually(() => batchOf(page).innerText()).toContain('eel');
   await offered(page, 'Distil');
 
-  await button(page, 'Use the book again').click();
+  await button(page, 'Use the built-in text again').click();
   await button(page, 'Count tokens and show a batch').click();
   await eventually(() => batchOf(page).locator('li').count()).toBe(2);
   await set(page, 'batch_size', '3');
@@ -199,7 +199,7 @@ describe('refusals', () => {
     await says(page).toContain('good.txt, 3.0 kB, 1 document.');
     await button(page, 'Keep own.txt').click();
     await run(page);
-    await button(page, 'Use the book again').click();
+    await button(page, 'Use the built-in text again').click();
     await offered(page, 'Distil');
     expect(problems).toEqual([]);
     await close();

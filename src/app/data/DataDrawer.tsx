@@ -1,7 +1,8 @@
-// The text that both models read: the built-in book, or the user's own files or pasted text, which
+// The text that both models read: a built-in one, or the user's own files or pasted text, which
 // never leave the tab.
 
 import { useEffect, useId, useRef } from 'react';
+import { textOf } from '../../built-in';
 import { isActive } from '../run/shown-run';
 import { useRun } from '../run/store';
 import { useDrop } from '../shared/dropped';
@@ -14,6 +15,7 @@ import { nameInUse, nameOf, useData } from './store';
 
 export function DataDrawer() {
   const corpus = useRun((state) => state.corpus);
+  const config = useRun((state) => state.config);
   const locked = useRun((state) => isActive(state.phase));
   const { proposed, busy, problem, draft, addFiles, setDraft, discard, clear, show } = useData();
   const pasting = draft !== undefined;
@@ -26,9 +28,7 @@ export function DataDrawer() {
     <Fold
       title="Data"
       aside={
-        <span className={corpus ? 'changed-count' : 'fold-value'}>
-          {corpus ? nameOf(corpus) : 'Moby-Dick, built in'}
-        </span>
+        <span className={corpus ? 'changed-count' : 'fold-value'}>{nameInUse(corpus, config)}</span>
       }
     >
       <div className={`drop${over ? ' over' : ''}`} {...handlers}>
@@ -68,7 +68,7 @@ export function DataDrawer() {
           </button>
           {corpus && (
             <button type="button" className="quiet" disabled={locked} onClick={clear}>
-              Use the book again
+              Use the built-in text again
             </button>
           )}
         </div>
@@ -88,7 +88,7 @@ export function DataDrawer() {
         {proposed && !busy && (
           <>
             <p className="help">
-              Still using {nameInUse(corpus)}
+              Still using {nameInUse(corpus, config)}
               {proposed.files === corpus?.files
                 ? ', as it was read before.'
                 : `: ${nameOf(proposed)} cannot be used yet.`}
@@ -99,7 +99,7 @@ export function DataDrawer() {
                 Read again
               </button>
               <button type="button" className="quiet" disabled={locked} onClick={discard}>
-                Keep {nameInUse(corpus)}
+                Keep {nameInUse(corpus, config)}
               </button>
             </div>
           </>
@@ -118,7 +118,13 @@ function Files() {
   const corpus = useRun((state) => state.corpus);
   const { proposed, busy, files } = useData();
   const shown = proposed ?? corpus;
-  if (!shown) return <p>Moby-Dick; or, The Whale. It is built in.{busy && ' Reading it …'}</p>;
+  const { label } = useRun((state) => textOf(state.config));
+  if (!shown)
+    return (
+      <p>
+        {label}, which is built in.{busy && ' Reading it …'}
+      </p>
+    );
   return (
     <ul className="data-files">
       {shown.files.map(({ name, bytes }, index) => {

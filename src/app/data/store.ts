@@ -2,6 +2,8 @@
 // the worker has read all of it.
 
 import { create } from 'zustand';
+import { textOf } from '../../built-in';
+import type { Config } from '../../config';
 import type { DataPreview, FileReport, Reading, UserCorpus } from '../../worker/protocol';
 import { useRun } from '../run/store';
 import { request } from '../shared/client';
@@ -49,7 +51,7 @@ export interface DataStore {
   fitContext(): void;
   /** Drops the proposed files; the data in use stays. */
   discard(): void;
-  /** Back to the built-in book. */
+  /** Back to the built-in text. */
   clear(): void;
 }
 
@@ -60,8 +62,8 @@ export const nameOf = ({ files }: UserCorpus) =>
   files.length === 1 ? files[0].name : `${files.length} files`;
 
 /** What the next run would read. */
-export const nameInUse = (corpus: UserCorpus | undefined) =>
-  corpus ? nameOf(corpus) : 'Moby-Dick';
+export const nameInUse = (corpus: UserCorpus | undefined, config: Config) =>
+  corpus ? nameOf(corpus) : textOf(config).label;
 
 /** Why no run may start: it would train on something else than the data that was chosen. */
 export function dataObstacle(

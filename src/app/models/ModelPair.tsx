@@ -1,7 +1,6 @@
 // Teacher and student, drawn with areas in proportion to their parameters once those are known.
 
 import type { Config, FieldName } from '../../config';
-import { DEFAULTS } from '../../config';
 import type { ModelReport, Role as RoleName } from '../../worker/protocol';
 import { useRun } from '../run/store';
 import { formatCount, plural } from '../shared/format';
@@ -100,10 +99,11 @@ function studentName({
     : student_model;
 }
 
-/** How many of these settings differ from their defaults. */
+/** How many of these settings differ from those that the recipe started from. */
 export function countChanged(
   config: Record<FieldName, unknown>,
+  base: Record<FieldName, unknown>,
   names: readonly FieldName[],
 ): number {
-  return names.filter((name) => config[name] !== DEFAULTS[name]).length;
+  return names.filter((name) => config[name] !== base[name]).length;
 }

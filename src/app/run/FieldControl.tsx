@@ -3,7 +3,7 @@
 
 import { useId } from 'react';
 import type { Field, FieldName } from '../../config';
-import { DEFAULTS, FIELDS } from '../../config';
+import { FIELDS } from '../../config';
 import type { TermName } from '../shared/glossary';
 import { Term } from '../shared/Term';
 import { ladder, nearestStop } from './ladder';
@@ -40,7 +40,8 @@ export function FieldControl({
   const reason = useRun((state) => lockReason(state.phase, name, state.run));
   const locked = reason !== undefined;
   const text = draft?.text ?? String(value);
-  const changed = draft !== undefined || value !== DEFAULTS[name];
+  const initial = useRun((state) => state.base[name]);
+  const changed = draft !== undefined || value !== initial;
   const described = `${id}-help${draft ? ` ${id}-problem` : ''}`;
   const common = {
     id,
@@ -66,10 +67,10 @@ export function FieldControl({
             className="restore"
             disabled={locked}
             onClick={() => restoreDefault(name)}
-            aria-label={`${field.label}: reset to the default, ${DEFAULTS[name]}`}
-            title={`Reset to the default, ${DEFAULTS[name]}`}
+            aria-label={`${field.label}: reset to ${initial === '' ? 'empty' : initial}`}
+            title={`Reset to ${initial === '' ? 'empty' : initial}`}
           >
-            ↺ {DEFAULTS[name]}
+            ↺ {initial}
           </button>
         )}
         {field.type === 'choice' ? (

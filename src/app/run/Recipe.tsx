@@ -10,6 +10,7 @@ import { CacheNote } from './CacheNote';
 import { FieldControl } from './FieldControl';
 import { LossFormula, TemperatureFormula } from './Formula';
 import { Plan } from './Plan';
+import { Presets } from './Presets';
 import { isActive } from './shown-run';
 import { useRun } from './store';
 
@@ -46,6 +47,7 @@ function RecipeFields() {
   const mismatch = checkConfig(config);
   return (
     <>
+      <Presets />
       <ModelPair />
       <CacheNote />
       <Fields title="Teacher and student" names={rowsOf('models')} forced={mismatch.length > 0}>
@@ -99,7 +101,8 @@ function Fields({
 }) {
   const config = useRun((state) => state.config);
   const drafts = useRun((state) => state.drafts);
-  const changed = countChanged(config, names);
+  const base = useRun((state) => state.base);
+  const changed = countChanged(config, base, names);
   const wrong = names.some((name) => drafts[name]);
   return (
     <Fold

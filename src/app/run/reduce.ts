@@ -29,6 +29,8 @@ export interface RunState {
   phase: Phase;
   /** The settings as shown: those of the next run, or of the current one. */
   config: Config;
+  /** The settings that changes are counted from: a preset's, or the defaults for a link. */
+  base: Config;
   /** Texts that their fields refuse. */
   drafts: Partial<Record<FieldName, Draft>>;
   corpus?: UserCorpus;
@@ -80,6 +82,7 @@ export type PageMessage =
   /** Text in a field. A locked field keeps its value. */
   | { type: 'field'; name: FieldName; text: string }
   | { type: 'corpus'; corpus?: UserCorpus }
+  | { type: 'preset'; config: Config }
   | { type: 'link'; link: { config: Config } | { problems: string[] } }
   | { type: 'welcome' }
   | { type: 'dismiss'; notice: Dismissable }
@@ -92,6 +95,7 @@ export type Dismissable = 'link' | 'hidden' | 'welcome';
 export const INITIAL: RunState = {
   phase: 'idle',
   config: { ...DEFAULTS },
+  base: DEFAULTS,
   drafts: {},
   linkProblems: [],
   earlier: [],
@@ -180,11 +184,16 @@ function reducePage(state: RunState, message: PageMessage, now: number): RunStat
       return reduceField(state, message.name, message.text);
     case 'corpus':
       return { ...state, corpus: message.corpus };
+    case 'preset': {
+      if (isActive(state.phase)) return state;
+      const { config } = message;
+      return { ...state, config: { ...config }, base: config, drafts: {}, linkProblems: [] };
+    }
     case 'link': {
       const { link } = message;
       if ('problems' in link) return { ...state, linkProblems: link.problems };
       if (isActive(state.phase)) return { ...state, linkProblems: [log.LINK_REFUSED] };
-      return { ...state, config: link.config, drafts: {}, linkProblems: [] };
+      return { ...state, config: link.config, base: DEFAULTS, drafts: {}, linkProblems: [] };
     }
     case 'welcome':
       return { ...state, welcoming: true };

@@ -4,7 +4,8 @@
 
 import { create } from 'zustand';
 import type { Config, FieldName, LiveChanges } from '../../config';
-import { checkConfig, DEFAULTS } from '../../config';
+import { checkConfig } from '../../config';
+import type { Preset } from '../../presets';
 import { newRunId } from '../../runs/names';
 import type { RunRow } from '../../runs/row';
 import type { Failure, UserCorpus } from '../../worker/protocol';
@@ -28,7 +29,7 @@ export interface RunStore extends RunState {
 
   /** Asks what this machine offers. */
   probe(): Promise<void>;
-  showRecording(url: string): Promise<void>;
+  showRecording(path: string): Promise<void>;
   /** @throws Error if the settings cannot start a run */
   start(): void;
   /**
@@ -47,6 +48,8 @@ export interface RunStore extends RunState {
   setField(name: FieldName, text: string): void;
   restoreDefault(name: FieldName): void;
   setCorpus(corpus: UserCorpus | undefined): void;
+  /** Takes a preset's settings, and shows its recorded run if there is one and no other run. */
+  choosePreset(preset: Preset): void;
   openLink(link: { config: Config } | { problems: string[] }): void;
   setHidden(hidden: boolean): void;
   /** Introduces the page. */
@@ -131,8 +134,12 @@ export const useRun = create<RunStore>()((set, get) => {
         (failure: Failure) => dispatch({ type: 'unavailable', failure }),
       ),
 
-    async showRecording(url) {
-      dispatch({ type: 'recording', run: (await loadRecording(url)) ?? null });
+    async showRecording(path) {
+      const url = new URL(path, document.baseURI).href;
+      const { base } = current();
+      const run = (await loadRecording(url)) ?? null;
+      // Another preset may have been chosen meanwhile.
+      if (current().base === base) dispatch({ type: 'recording', run });
     },
 
     start() {
@@ -210,9 +217,14 @@ export const useRun = create<RunStore>()((set, get) => {
       changeTimer = setTimeout(sendChanges, CHANGE_DELAY);
     },
 
-    restoreDefault: (name) => get().setField(name, String(DEFAULTS[name])),
+    restoreDefault: (name) => get().setField(name, String(current().base[name])),
 
     setCorpus: (corpus) => dispatch({ type: 'corpus', corpus }),
+
+    choosePreset(preset) {
+      dispatch({ type: 'preset', config: preset.config });
+      if (preset.recording) void get().showRecording(preset.recording);
+    },
 
     openLink: (link) => dispatch({ type: 'link', link }),
 

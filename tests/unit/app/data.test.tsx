@@ -136,7 +136,7 @@ test('a refused file shows its problem under its name, and earlier data stays in
   press('Keep own.txt');
   expect(screen.queryByRole('alert')).toBeNull();
   expect(drawer()).toContain('own.txt, 1 B, 40 documents.');
-  press('Use the book again');
+  press('Use the built-in text again');
   expect(useRun.getState().corpus).toBeUndefined();
   expect(drawer()).toContain('Moby-Dick; or, The Whale.');
 });
@@ -285,7 +285,7 @@ test('nothing can change during a run', async () => {
   await choose(file('own.txt', 'x'));
   await answer({ files: [report()], preview });
   act(() => useRun.setState({ phase: 'running' }));
-  for (const name of ['Choose files', 'Paste text', 'Use the book again']) {
+  for (const name of ['Choose files', 'Paste text', 'Use the built-in text again']) {
     expect(screen.getByRole('button', { name })).toHaveProperty('disabled', true);
   }
   expect(screen.getByLabelText('Read as')).toHaveProperty('disabled', true);

@@ -1,0 +1,51 @@
+// Where to start from: one of three built-in teachers, and how much time there is.
+
+import { BUILT_IN_MODELS, type BuiltInName } from '../../built-in';
+import { DURATIONS, PRESETS, type Preset } from '../../presets';
+import { isActive } from './shown-run';
+import { useRun } from './store';
+
+const TEACHERS = Object.keys(BUILT_IN_MODELS) as BuiltInName[];
+
+export function Presets() {
+  const base = useRun((state) => state.base);
+  const locked = useRun((state) => isActive(state.phase));
+  const choose = useRun((state) => state.choosePreset);
+  const chosen = PRESETS.find(({ config }) => config === base);
+  const presetOf = (teacher: BuiltInName, duration: Preset['duration']) =>
+    PRESETS.find((preset) => preset.teacher === teacher && preset.duration === duration)!;
+  const button = (label: string, pressed: boolean, preset: Preset) => (
+    <button
+      key={label}
+      type="button"
+      aria-pressed={pressed}
+      disabled={locked}
+      onClick={() => choose(preset)}
+    >
+      {label}
+    </button>
+  );
+  return (
+    <section className="presets" aria-label="Presets">
+      <div className="choices">
+        {TEACHERS.map((teacher) =>
+          button(
+            BUILT_IN_MODELS[teacher].label,
+            teacher === chosen?.teacher,
+            presetOf(teacher, chosen?.duration ?? DURATIONS[0]),
+          ),
+        )}
+      </div>
+      <div className="choices">
+        {DURATIONS.map((duration) =>
+          button(
+            duration,
+            duration === chosen?.duration,
+            presetOf(chosen?.teacher ?? TEACHERS[0], duration),
+          ),
+        )}
+      </div>
+      {chosen && <p className="help">{chosen.about}</p>}
+    </section>
+  );
+}
