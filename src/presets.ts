@@ -4,6 +4,7 @@
 
 import { BUILT_IN_MODELS, type BuiltInName } from './built-in';
 import { type Config, DEFAULTS } from './config';
+import { formatLink } from './link';
 
 export const DURATIONS = ['Half a minute', 'Five minutes', 'Overnight'] as const;
 
@@ -154,6 +155,10 @@ export const PRESETS: readonly Preset[] = [
     },
   }),
 ];
+
+/** The preset with exactly these settings. */
+export const presetOf = (config: Config): Preset | undefined =>
+  PRESETS.find((preset) => formatLink(preset.config) === formatLink(config));
 
 function preset(
   duration: Preset['duration'],

@@ -110,7 +110,7 @@ test('it shows a recorded run, and says so', async () => {
 
 test('it works without the recorded run', async () => {
   const own = await openSite();
-  own.faults.set('recorded/default.json', { kind: 'missing' });
+  own.faults.set('recorded/austen-teacher.json', { kind: 'missing' });
   const { page, close } = await visit(own);
   await offered(page, 'Distil');
   await eventually(() => page.getByText('No recorded run is available.').isVisible()).toBe(true);

@@ -3,6 +3,7 @@
 
 import { type Config, DEFAULTS } from '../../config';
 import { formatLink } from '../../link';
+import { PRESETS } from '../../presets';
 import { labHash } from '../shared/rooms';
 
 export interface Example {
@@ -29,14 +30,14 @@ export const EXAMPLES: readonly ExampleGroup[] = [
       {
         name: 'first-run',
         title: 'The first run',
-        sentence: 'A new student learns from the built-in teacher for 200 steps.',
-        hash: run({}),
+        sentence: PRESETS[0].about,
+        hash: `#${formatLink(PRESETS[0].config)}`,
       },
       {
         name: 'text-alone',
         title: 'The same student, without a teacher',
-        sentence: 'It learns from the text alone. Compare its perplexity after 200 steps.',
-        hash: run({ loss: 'ce' }),
+        sentence: 'It learns from the text alone. Compare its perplexity at the end.',
+        hash: `#${formatLink({ ...PRESETS[0].config, loss: 'ce' })}`,
       },
       {
         name: 'copied-layers',

@@ -1,7 +1,7 @@
 // Where to start from: one of three built-in teachers, and how much time there is.
 
 import { BUILT_IN_MODELS, type BuiltInName } from '../../built-in';
-import { DURATIONS, PRESETS, type Preset } from '../../presets';
+import { DURATIONS, PRESETS, type Preset, presetOf } from '../../presets';
 import { isActive } from './shown-run';
 import { useRun } from './store';
 
@@ -11,8 +11,8 @@ export function Presets() {
   const base = useRun((state) => state.base);
   const locked = useRun((state) => isActive(state.phase));
   const choose = useRun((state) => state.choosePreset);
-  const chosen = PRESETS.find(({ config }) => config === base);
-  const presetOf = (teacher: BuiltInName, duration: Preset['duration']) =>
+  const chosen = presetOf(base);
+  const rowOf = (teacher: BuiltInName, duration: Preset['duration']) =>
     PRESETS.find((preset) => preset.teacher === teacher && preset.duration === duration)!;
   const button = (label: string, pressed: boolean, preset: Preset) => (
     <button
@@ -32,7 +32,7 @@ export function Presets() {
           button(
             BUILT_IN_MODELS[teacher].label,
             teacher === chosen?.teacher,
-            presetOf(teacher, chosen?.duration ?? DURATIONS[0]),
+            rowOf(teacher, chosen?.duration ?? DURATIONS[0]),
           ),
         )}
       </div>
@@ -41,7 +41,7 @@ export function Presets() {
           button(
             duration,
             duration === chosen?.duration,
-            presetOf(chosen?.teacher ?? TEACHERS[0], duration),
+            rowOf(chosen?.teacher ?? TEACHERS[0], duration),
           ),
         )}
       </div>

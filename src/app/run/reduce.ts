@@ -7,6 +7,7 @@
 
 import type { Config, FieldName } from '../../config';
 import { checkField, DEFAULTS, FIELDS } from '../../config';
+import { presetOf } from '../../presets';
 import type {
   AdapterReport,
   Failure,
@@ -193,7 +194,9 @@ function reducePage(state: RunState, message: PageMessage, now: number): RunStat
       const { link } = message;
       if ('problems' in link) return { ...state, linkProblems: link.problems };
       if (isActive(state.phase)) return { ...state, linkProblems: [log.LINK_REFUSED] };
-      return { ...state, config: link.config, base: DEFAULTS, drafts: {}, linkProblems: [] };
+      const { config } = link;
+      const base = presetOf(config)?.config ?? DEFAULTS;
+      return { ...state, config, base, drafts: {}, linkProblems: [] };
     }
     case 'welcome':
       return { ...state, welcoming: true };

@@ -115,7 +115,7 @@ describe('the recipe', () => {
       within(screen.getByTestId('field-train_steps')).getByRole('alert').textContent,
     ).toContain('train_steps is 1.5');
     expect(screen.getByRole('button', { name: 'Distil' })).toHaveProperty('disabled', true);
-    press('Steps: reset to the default, 200');
+    press('Steps: reset to 200');
     expect(within(screen.getByTestId('field-train_steps')).queryByRole('alert')).toBeNull();
     expect(screen.getByRole('button', { name: 'Distil' })).toHaveProperty('disabled', false);
   });
@@ -353,12 +353,13 @@ describe('states around a run', () => {
       ok: true,
       json: async () => JSON.parse(JSON.stringify(recording)),
     }));
-    await act(() => store().showRecording('recorded/default.json'));
+    await act(() => store().showRecording('recorded/austen-teacher.json'));
     const caption = () => screen.getByRole('region', { name: 'Curves' }).textContent;
     expect(caption()).toMatch(/^Recording An example, not your run: 200 steps, .*made on Test GPU/);
     expect(caption()).toContain('23 November 2026. Press Distil to start your own.');
     act(() => store().setField('train_steps', '40'));
     expect(caption()).toContain('Your settings are different.');
+    act(() => store().setField('train_steps', '200'));
     expect(store().run?.history.last()?.loss).toBeNaN();
     // The first run from the same start takes its place, and it stays behind.
     act(() => store().start());
@@ -370,7 +371,7 @@ describe('states around a run', () => {
     expect(behind().checked).toBe(false);
     act(freshStore);
     vi.stubGlobal('fetch', async () => ({ ok: false }));
-    await act(() => store().showRecording('recorded/default.json'));
+    await act(() => store().showRecording('recorded/austen-teacher.json'));
     expect(screen.getByText(/No recorded run is available/)).toBeTruthy();
   });
 });
