@@ -87,7 +87,8 @@ function parametersOf(
   return current ? request.value.parameters : undefined;
 }
 
-function studentName({
+/** "2 × 64", "layers 0, 3" or a model's name. */
+export function studentName({
   student_model,
   student_from_layers,
   student_layers,

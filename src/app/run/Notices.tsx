@@ -1,6 +1,7 @@
 // Notices: what went wrong, with the values, and what can be done.
 
 import type { Failure } from '../../worker/protocol';
+import { studentName } from '../models/ModelPair';
 import { ContinueNotice } from '../runs/ContinueNotice';
 import { engineAndSystem } from '../shared/browser';
 import { CopyButton } from '../shared/CopyButton';
@@ -268,12 +269,11 @@ function RecordingCaption({ run, unavailable }: { run: ShownRun; unavailable: bo
     month: 'long',
     year: 'numeric',
   });
-  const { train_steps, student_layers: layers, student_width: width } = run.config;
-  const { alpha, temperature } = run.config;
+  const { train_steps, alpha, temperature } = run.config;
   // Drivers append their versions.
   const machine = adapter?.name.split(':')[0];
   const settings =
-    `${plural(train_steps, 'step')}, a student of ${layers} × ${width}, ` +
+    `${plural(train_steps, 'step')}, a student of ${studentName(run.config)}, ` +
     `α ${alpha}, T ${temperature}`;
   return (
     <p className="run-caption">
