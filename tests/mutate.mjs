@@ -30,6 +30,7 @@ const NORMS = ['kernels-layers', 'layout-matrix', 'gradients'];
 const LOSSES = ['layout-matrix', 'golden-losses', 'traps'];
 const TOPK = ['topk'];
 const SAMPLE = ['sample'];
+const DIAGNOSIS = ['check', 'evaluate'];
 const OPTIMISER = ['kernels-optimiser', 'golden-run'];
 const LLAMA = ['golden-llama', 'check'];
 
@@ -98,6 +99,14 @@ const MUTATIONS = [
     '1.01 * p * (log_p - log_q)',
     ['layout-matrix', 'kernels-losses', 'evaluate'],
   ],
+  ['diagnose', 'weight * entropy(plain.zw)', '1.01 * weight * entropy(plain.zw)', DIAGNOSIS],
+  ['diagnose', 'weight * entropy(plain.xy)', '1.01 * weight * entropy(plain.xy)', DIAGNOSIS],
+  ['diagnose', 'weight * entropy(soft.xy)', '1.01 * weight * entropy(soft.xy)', DIAGNOSIS],
+  ['diagnose', 'weight * in_both', '1.01 * weight * in_both', DIAGNOSIS],
+  ['diagnose', 'weight * mass', '1.01 * weight * mass', DIAGNOSIS],
+  ['diagnose', 'weight / plain.x', '1.01 * weight / plain.x', DIAGNOSIS],
+  ['best', 'other.z > best.z', 'other.z > best.z + 0.01', DIAGNOSIS],
+  ['update_ratio', 'moved * moved', '1.01 * moved * moved', ['check', 'golden-run']],
   [
     'copy',
     'destination_type(source[from_index])',

@@ -3,7 +3,7 @@
 
 import type { Divergence } from '../divergences';
 import { copy } from '../kernels/copy';
-import { ce, compare, distil } from '../kernels/losses';
+import { ce, compare, DIAGNOSES, diagnose, distil } from '../kernels/losses';
 import * as reference from '../reference';
 import { Layout } from '../tensor/layout';
 import { type Check, check, EXACT, stored16, type Tolerance } from './check';
@@ -166,6 +166,45 @@ function compareCheck(layout: LayoutName, dtype: Storage, T: number): Check {
       { tensor: 'perToken', at: column(4), expected: studentRight, tolerance: EXACT },
       { tensor: 'perToken', at: column(5), expected: teacherRight, tolerance: EXACT },
     ],
+  });
+}
+
+export const diagnoseChecks = (dtype: Storage, T = SMALL_T): Check[] =>
+  LAYOUT_NAMES.map((layout) => diagnoseCheck(layout, dtype, T));
+
+function diagnoseCheck(layout: LayoutName, dtype: Storage, T: number): Check {
+  const { inputs, strided } = logitsAndTargets(layout, dtype, T);
+  const { temperature, alpha } = WEIGHTS;
+  const expected = reference.diagnoseRows(...strided, { temperature });
+  const figures = DIAGNOSES.length;
+  return check({
+    kernel: 'diagnose',
+    sizes: `B=${B} T=${T} V=${V}`,
+    layout,
+    dtype,
+    inputs: {
+      ...inputs,
+      perToken: {
+        values: new Float64Array(figures * B * T).fill(777),
+        layout: [B * T, figures],
+      },
+      ...lossState({ temperature, alpha, tokens: B * T, scale: SCALE }),
+    },
+    record: (recorder, { student, teacher, targets, perToken, step }) =>
+      diagnose(recorder, {
+        student,
+        teacher,
+        targets,
+        perToken,
+        step: step.place,
+        ignoreIndex: IGNORED,
+      }),
+    outputs: DIAGNOSES.map((name, index) => ({
+      tensor: 'perToken' as const,
+      at: Array.from({ length: B * T }, (_, row) => figures * row + index),
+      expected: expected[name],
+      tolerance: LOSS,
+    })),
   });
 }
 

@@ -2,7 +2,14 @@
 // change anything.
 
 import { bufferOf } from '../gpu/program';
-import { type AdamW, initialScaler, NORM_PARTIALS, optimiserStep } from '../kernels/optimiser';
+import { columnSum } from '../kernels/column_sum';
+import {
+  type AdamW,
+  initialScaler,
+  NORM_PARTIALS,
+  optimiserStep,
+  updateSums,
+} from '../kernels/optimiser';
 import { SCALER, STEP } from '../kernels/sources';
 import * as reference from '../reference';
 import { type Check, check, EXACT, stored16, type Tolerance } from './check';
@@ -37,7 +44,9 @@ const fieldsAt = (...names: string[]) =>
   names.map((name) => SCALER.fields.findIndex((field) => field.name === name));
 
 export function optimiserChecks(dtype: Storage): Check[] {
-  return [step(dtype, true), step(dtype, false)];
+  // The moments are f32 in either case.
+  const update = dtype === 'f32' ? [updateCheck()] : [];
+  return [step(dtype, true), step(dtype, false), ...update];
 }
 
 /** One step; a bad one has an infinite gradient. In f16 it also writes the copy of the weights. */
@@ -140,5 +149,70 @@ function step(dtype: Storage, good: boolean): Check {
         tolerance: dtype === 'f16' && good ? stored16(ADAMW, 'f16') : EXACT,
       },
     ],
+  });
+}
+
+/** How far the tenth step moved the weights. */
+function updateCheck(): Check {
+  const STEP_NUMBER = 10;
+  const start = stored(numbers(COUNT, 1), 'f32');
+  const mean = stored(numbers(COUNT, 2), 'f32');
+  const square = stored(
+    numbers(COUNT, 3).map((value) => value * value),
+    'f32',
+  );
+  const sums = [
+    [0, DECAYED, ADAM.weightDecay],
+    [DECAYED, COUNT, 0],
+  ].map(([from, to, weightDecay]) => {
+    const range = (values: Float64Array) => values.subarray(from, to);
+    return reference.updateSums(range(start), range(mean), range(square), STEP_NUMBER, {
+      ...ADAM,
+      learningRate: LEARNING_RATE,
+      weightDecay,
+    });
+  });
+  const arena = { layout: [COUNT] };
+  const state = structValues(SCALER, {
+    scale: SCALE,
+    applied: STEP_NUMBER,
+    apply: 1,
+    power1: ADAM.beta1 ** STEP_NUMBER,
+    power2: ADAM.beta2 ** STEP_NUMBER,
+  });
+  return check({
+    kernel: 'update_ratio',
+    sizes: `${COUNT}`,
+    dtype: 'f32',
+    layout: 'contiguous',
+    inputs: {
+      master: { values: start, ...arena },
+      mean: { values: mean, ...arena },
+      square: { values: square, ...arena },
+      step: {
+        values: structValues(STEP, { learning_rate: LEARNING_RATE, inverse_tokens: 1 / 10 }),
+        layout: [STEP.fields.length],
+      },
+      scaler: { values: state, layout: [SCALER.fields.length] },
+      // Each range is few enough elements for two workgroups, and so for two partial sums.
+      partials: { values: new Float64Array(2 * NORM_PARTIALS), layout: [NORM_PARTIALS, 2] },
+      totals: { values: new Float64Array(2), layout: [2] },
+    },
+    record: (recorder, { master, mean, square, step, scaler, partials, totals }) => {
+      updateSums(
+        recorder,
+        { master: [master.place], mean: [mean.place], square: [square.place] },
+        { step: bufferOf(step), scaler: bufferOf(scaler), partials: bufferOf(partials) },
+        { bufferSizes: [COUNT], decayed: DECAYED },
+        ADAM,
+      );
+      columnSum(recorder, partials, totals);
+    },
+    outputs: [0, 1].map((column) => ({
+      tensor: 'totals' as const,
+      at: [column],
+      expected: [sums[0][column] + sums[1][column]],
+      tolerance: ADAMW,
+    })),
   });
 }

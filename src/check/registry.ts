@@ -13,7 +13,7 @@ import {
   matmulChecks,
 } from './layers';
 import { rmsNormChecks, rotaryChecks, swigluChecks } from './llama';
-import { compareChecks, copyChecks, lossChecks } from './losses';
+import { compareChecks, copyChecks, diagnoseChecks, lossChecks } from './losses';
 import { optimiserChecks } from './optimiser';
 import { sampleChecks } from './sample';
 import type { Storage } from './tensors';
@@ -83,9 +83,14 @@ const REGISTRY: readonly KernelChecks[] = [
     checks: (dtype: Storage, _: Gpu, T?: number) => lossChecks(name, dtype, T),
     takesT: true,
   })),
-  { kernels: ['compare'], checks: (dtype, _, T) => compareChecks(dtype, T), takesT: true },
+  { kernels: ['compare', 'best'], checks: (dtype, _, T) => compareChecks(dtype, T), takesT: true },
+  {
+    kernels: ['diagnose', 'best'],
+    checks: (dtype, _, T) => diagnoseChecks(dtype, T),
+    takesT: true,
+  },
   { kernels: ['copy'], checks: copyChecks },
-  { kernels: ['gradient_norm', 'loss_scaler', 'adamw'], checks: optimiserChecks },
+  { kernels: ['gradient_norm', 'loss_scaler', 'adamw', 'update_ratio'], checks: optimiserChecks },
   { kernels: ['topk'], checks: topKChecks },
   { kernels: ['expand'], checks: expandChecks },
   { kernels: ['distil_topk'], checks: distilTopKChecks },

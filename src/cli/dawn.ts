@@ -10,15 +10,17 @@ const alive = globalThis as { dawnInstance?: GPU; dawnDevices?: GPUDevice[] };
 /**
  * The process's one GPU instance. Makes GPUBufferUsage and the other WebGPU constants global.
  * Devices stay referenced until the process ends; `device.destroy()` frees their memory.
+ * @param features of Dawn to switch on; only the first call's count
  */
-export async function openDawn(): Promise<GPU> {
+export async function openDawn(features: readonly string[] = []): Promise<GPU> {
   if (alive.dawnInstance) return alive.dawnInstance;
   Object.assign(globalThis, globals);
   keepDevices();
   copySharedViews();
   waitInsteadOfSpinning();
   // Browsers round timestamps against malicious pages; a profile needs the nanoseconds.
-  alive.dawnInstance = create(['disable-dawn-features=timestamp_quantization']);
+  const enabled = features.length > 0 ? [`enable-dawn-features=${features.join(',')}`] : [];
+  alive.dawnInstance = create(['disable-dawn-features=timestamp_quantization', ...enabled]);
   // onnxruntime looks for navigator.gpu even when it is given a device, and Node 20 has no
   // navigator.
   if (typeof navigator === 'undefined')

@@ -20,7 +20,7 @@ import {
 } from '../gpu/program';
 import { columnSum } from '../kernels/column_sum';
 import { copy } from '../kernels/copy';
-import { compare, distilTopK } from '../kernels/losses';
+import { compare, DIAGNOSES, diagnose, distilTopK } from '../kernels/losses';
 import { SCALER, STEP } from '../kernels/sources';
 import { type Entries, entrySize } from '../kernels/topk';
 import type { LanguageModel } from '../model/family';
@@ -41,9 +41,12 @@ const FIGURES = [
   'teacherRight',
 ] as const;
 const [STUDENT_RIGHT, TEACHER_RIGHT] = [4, 5];
-const SUMS_BYTES = FIGURES.length * 4;
+/** The sums of `compare`, then those of `diagnose`. */
+const COLUMNS = [...FIGURES, ...DIAGNOSES];
+const SUMS_BYTES = COLUMNS.length * BYTES.f32;
+const NO_STEP = { learning_rate: 0, alpha: 0, inverse_tokens: 0 };
 
-type Sums = Record<(typeof FIGURES)[number], number>;
+type Sums = Record<(typeof COLUMNS)[number], number>;
 type Answers = NonNullable<EvaluationRecord['answers']>;
 
 /** Rows that are compared at a time: positions `from` to `to` of some sequences. */
@@ -60,11 +63,14 @@ export class Evaluator {
   readonly #tokens: Tensor;
   readonly #labels: Tensor;
   readonly #sums: Tensor;
+  readonly #diagnoses: Tensor;
   /** (B·(T − 1), 6): a batch's figures, token by token; only if there are answers to count. */
   readonly #figures?: Tensor;
   /** What a training loss reads of its step: temperature 1. Only a gradient needs the rest. */
   readonly #step: GPUBuffer;
   readonly #scaler: GPUBuffer;
+  /** Has the training temperature, at which the teacher's entropy is taken as well. */
+  readonly #soft: GPUBuffer;
   #recorder?: Recorder;
   #program?: PendingProgram;
   #bytesCopied = 0;
@@ -88,6 +94,7 @@ export class Evaluator {
     this.#tokens = make('data', 'evaluation tokens', shape, 'u32');
     this.#labels = make('data', 'evaluation labels', shape, 'i32');
     this.#sums = make('metrics', 'evaluation sums', [FIGURES.length], 'f32');
+    this.#diagnoses = make('metrics', 'diagnosis sums', [DIAGNOSES.length], 'f32');
     if (answers) {
       const tokens = shape[0] * (shape[1] - 1);
       this.#figures = make('metrics', 'evaluation figures', [tokens, FIGURES.length], 'f32');
@@ -96,8 +103,8 @@ export class Evaluator {
     const { memory, device } = gpu;
     this.#step = memory.create('data', 'evaluation step', STEP.bytes, UNIFORM | COPY_DST);
     this.#scaler = memory.create('data', 'evaluation scaler', SCALER.bytes);
-    const values = { learning_rate: 0, temperature: 1, alpha: 0, inverse_tokens: 0 };
-    device.queue.writeBuffer(this.#step, 0, STEP.write(values));
+    this.#soft = memory.create('data', 'evaluation temperature', STEP.bytes, UNIFORM | COPY_DST);
+    device.queue.writeBuffer(this.#step, 0, STEP.write({ ...NO_STEP, temperature: 1 }));
   }
 
   /**
@@ -120,15 +127,20 @@ export class Evaluator {
   /**
    * Evaluates on `batches`; waits for the GPU once, after enqueueing them all. A batch that fails
    * is counted, and the record has the first error's whole message.
+   * @param temperature of the training loss
    * @param onBatch called with the number of batches that are computed, after each
    */
   async run(
     batches: Batch[],
     step: number,
-    onBatch?: (computed: number) => void,
+    {
+      temperature = 1,
+      onBatch,
+    }: { temperature?: number; onBatch?: (computed: number) => void } = {},
   ): Promise<EvaluationRecord> {
     const started = performance.now();
-    const { memory } = this.gpu;
+    const { memory, device } = this.gpu;
+    device.queue.writeBuffer(this.#soft, 0, STEP.write({ ...NO_STEP, temperature }));
     const figuresBytes = this.#figures ? this.#figures.layout.numel * BYTES.f32 : 0;
     const stride = SUMS_BYTES + figuresBytes;
     const results = memory.create('metrics', 'evaluation results', batches.length * stride);
@@ -149,16 +161,16 @@ export class Evaluator {
       // Told when the GPU is there; nothing waits for it.
       if (onBatch) void this.gpu.idle().then(() => running && onBatch(i + 1));
     }
-    const sums = Object.fromEntries(FIGURES.map((name) => [name, 0])) as Sums;
+    const sums = Object.fromEntries(COLUMNS.map((name) => [name, 0])) as Sums;
     const answers = { tried: 0, studentRight: 0, teacherRight: 0 };
     try {
       const read = succeeded > 0 ? await this.gpu.read(results, 0, succeeded * stride) : undefined;
       for (const [index, batch] of evaluated.entries()) {
         const values = new Float32Array(read!, index * stride, stride / BYTES.f32);
-        FIGURES.forEach((name, i) => {
+        COLUMNS.forEach((name, i) => {
           sums[name] += values[i];
         });
-        if (this.answers) this.#countAnswers(batch, values.subarray(FIGURES.length), answers);
+        if (this.answers) this.#countAnswers(batch, values.subarray(COLUMNS.length), answers);
       }
     } finally {
       running = false;
@@ -186,6 +198,10 @@ export class Evaluator {
         agreement: mean(sums.agreement),
       }),
       ...(topK && { klWords: topK.k }),
+      // A cache's entries do not hold what these need.
+      ...(this.teacher &&
+        !topK &&
+        Object.fromEntries(DIAGNOSES.map((name) => [name, mean(sums[name])]))),
       ...(this.answers && { answers }),
       milliseconds: performance.now() - started,
     };
@@ -193,9 +209,9 @@ export class Evaluator {
 
   destroy(): void {
     this.#program?.destroy();
-    for (const tensor of [this.#tokens, this.#labels, this.#sums, this.#figures])
+    for (const tensor of [this.#tokens, this.#labels, this.#sums, this.#diagnoses, this.#figures])
       if (tensor) this.gpu.memory.destroy(bufferOf(tensor));
-    for (const buffer of [this.#step, this.#scaler]) this.gpu.memory.destroy(buffer);
+    for (const buffer of [this.#step, this.#scaler, this.#soft]) this.gpu.memory.destroy(buffer);
   }
 
   /**
@@ -211,11 +227,15 @@ export class Evaluator {
     device.queue.writeBuffer(bufferOf(this.#tokens), 0, new Uint32Array(batch.inputs));
     device.queue.writeBuffer(bufferOf(this.#labels), 0, labels);
     const commands = new CommandBatch(this.gpu, 'evaluation');
-    commands.encoder.clearBuffer(bufferOf(this.#sums));
+    for (const sums of [this.#sums, this.#diagnoses]) commands.encoder.clearBuffer(bufferOf(sums));
     await this.teacher?.enqueue(batch, commands);
     commands.run(program);
-    const sums = bufferOf(this.#sums);
-    commands.encoder.copyBufferToBuffer(sums, 0, results, offset, SUMS_BYTES);
+    let at = offset;
+    for (const sums of [this.#sums, this.#diagnoses]) {
+      const { bytes } = sums.place;
+      commands.encoder.copyBufferToBuffer(bufferOf(sums), 0, results, at, bytes);
+      at += bytes;
+    }
     if (this.#figures) {
       const bytes = this.#figures.layout.numel * BYTES.f32;
       const figures = bufferOf(this.#figures);
@@ -277,7 +297,11 @@ export class Evaluator {
       const perToken = recorder.tensor('evaluation per token', figures, 'f32');
       const inputs = { student, targets, perToken, ignoreIndex: IGNORED_TARGET };
       if (teacher && 'entries' in teacher) this.#compareEntries(recorder, teacher, whole, inputs);
-      else compare(recorder, { ...inputs, teacher: teacher ? sliced(teacher) : student });
+      else {
+        const compared = { ...inputs, teacher: teacher ? sliced(teacher) : student };
+        compare(recorder, compared);
+        if (teacher) this.#diagnose(recorder, compared);
+      }
       columnSum(recorder, perToken, this.#sums, 'evaluation sums');
       if (this.#figures) {
         const layout = this.#figures.layout.narrow(0, kept, labels.numel);
@@ -286,6 +310,13 @@ export class Evaluator {
       }
     }
     return recorder;
+  }
+
+  #diagnose(recorder: Recorder, inputs: Parameters<typeof compare>[1]): void {
+    const figures = Layout.contiguous([inputs.targets.layout.numel, DIAGNOSES.length]);
+    const perToken = recorder.tensor('diagnosis per token', figures, 'f32');
+    diagnose(recorder, { ...inputs, perToken, step: this.#soft });
+    columnSum(recorder, perToken, this.#diagnoses, 'diagnosis sums');
   }
 
   /** Whatever the loss path, a layout leaves out the entries of rows without a label. */

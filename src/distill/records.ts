@@ -70,9 +70,9 @@ export interface EvaluationRecord {
   teacherEntropy?: number;
   studentEntropy?: number;
   softEntropy?: number;
-  /** Share of both models' most likely five tokens that are the same, 0 to 1. */
+  /** Share of both models' five most likely tokens that are the same, 0 to 1. */
   overlap?: number;
-  /** The teacher's probability of the student's most likely five tokens. */
+  /** The teacher's probability of the student's five most likely tokens. */
   overlapMass?: number;
   /** Mean probability that the student gives its most likely token, and how often it is right. */
   confidence?: number;

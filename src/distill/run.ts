@@ -348,7 +348,10 @@ export class Run {
     const first = this.step === 0;
     if (first) tell(0);
     const { evaluator } = this.#models;
-    const record = await evaluator.run(heldOut, this.step, first ? tell : undefined);
+    const { temperature } = this.#config;
+    const onBatch = first ? tell : undefined;
+    const record = await evaluator.run(heldOut, this.step, { temperature, onBatch });
+    if (!first) record.updateRatio = await this.#trainer.updateRatio();
     if (first) events.stage('evaluate', 'both models continue the prompt');
     if (this.#config.sample_tokens > 0) record.sample = await this.#sample();
     await this.#takeSnapshot();

@@ -4,7 +4,8 @@
 import type { Batch } from '../data/batches';
 import { CommandBatch } from '../gpu/command-batch';
 import type { Gpu } from '../gpu/device';
-import { bufferOf, type PendingProgram, type Pool, Recorder } from '../gpu/program';
+import { bufferOf, type PendingProgram, type Pool, type Program, Recorder } from '../gpu/program';
+import { updateSums } from '../kernels/optimiser';
 import { SCALER, STEP } from '../kernels/sources';
 import type { LanguageModel } from '../model/family';
 import type { Arena, Weights } from '../model/parameters';
@@ -30,6 +31,8 @@ export class Trainer {
   #optimiser?: PendingProgram;
   /** Dispatches of a batch and of the optimiser. */
   #recorded = { gradients: 0, optimiser: 0 };
+  /** Measures the last step's update, in `count` partial sums. */
+  #update?: { program: Program; count: number };
   #bytesCopied = 0;
   /** Our submissions in the last step; undefined until the dispatch times are known. */
   submissions?: number;
@@ -182,6 +185,33 @@ export class Trainer {
   }
 
   /**
+   * ‖Δw‖ / ‖w‖ of the last step over the master weights: 0 if it was not applied, or nothing moved.
+   * Waits for the GPU.
+   */
+  async updateRatio(): Promise<number> {
+    this.#update ??= await this.#recordUpdate();
+    const { program, count } = this.#update;
+    const encoder = this.gpu.device.createCommandEncoder({ label: 'update ratio' });
+    program.encode(encoder);
+    this.gpu.device.queue.submit([encoder.finish()]);
+    const sums = new Float32Array(await this.gpu.read(this.#state.partials, 0, 8 * count));
+    let [moved, size] = [0, 0];
+    for (let i = 0; i < sums.length; i += 2) {
+      moved += sums[i];
+      size += sums[i + 1];
+    }
+    return size > 0 ? Math.sqrt(moved / size) : 0;
+  }
+
+  async #recordUpdate() {
+    const { master, mean, square, gradients, settings } = this.#state;
+    const recorder = new Recorder(this.gpu, this.pool);
+    const arenas = { master: master.places, mean: mean.places, square: square.places };
+    const count = updateSums(recorder, arenas, this.#state, gradients.plan, settings.adam);
+    return { program: await recorder.build('update ratio'), count };
+  }
+
+  /**
    * Times a step of `batches`, as a whole and dispatch by dispatch. It runs steps without records,
    * then restores the training state bit for bit.
    * @throws GpuError without timestamp-query; as `step` does; the reason of an aborted `signal`
@@ -234,7 +264,8 @@ export class Trainer {
   }
 
   destroy(): void {
-    for (const program of [this.#gradients, this.#optimiser]) program?.destroy();
+    for (const program of [this.#gradients, this.#optimiser, this.#update?.program])
+      program?.destroy();
     this.#state.destroy();
     this.#ring.destroy();
   }

@@ -1,8 +1,9 @@
 // Numbers as verdicts show them.
 
-/** Three significant digits: 0.00123, 4.56, 789, 12,300; very small ones as 1.2e-7. */
+/** Three significant digits: 0.00123, 4.56, 789, 12,300; others as 1.2e-7 and 3.4e+9. */
 export function figure(value: number): string {
-  if (value !== 0 && Math.abs(value) < 1e-3) return value.toExponential(1);
+  const size = Math.abs(value);
+  if (value !== 0 && (size < 1e-3 || size >= 1e7)) return value.toExponential(1);
   return value.toLocaleString('en-US', { maximumSignificantDigits: 3 });
 }
 

@@ -5,6 +5,7 @@
 // row).
 
 #include "logits.wgsl"
+#include "best.wgsl"
 
 struct Params {
   rows: u32,
@@ -30,40 +31,7 @@ struct Params {
 // (B·T, 6): student's nll, teacher's nll, kl; 0 or 1: agreement, student right, teacher right
 @group(0) @binding(4) var<storage, read_write> per_token: array<f32>;
 
-// The largest logits of student (z) and teacher (y), and their tokens.
-struct Best {
-  z: f32,
-  y: f32,
-  z_token: u32,
-  y_token: u32,
-}
 alias row_value = vec4f;
-var<workgroup> best_of: array<Best, 64>;
-
-// The larger logit of each model; of equal ones, that of the lower id.
-fn better(one: Best, other: Best) -> Best {
-  var best = one;
-  if (other.z > best.z || (other.z == best.z && other.z_token < best.z_token)) {
-    best.z = other.z;
-    best.z_token = other.z_token;
-  }
-  if (other.y > best.y || (other.y == best.y && other.y_token < best.y_token)) {
-    best.y = other.y;
-    best.y_token = other.y_token;
-  }
-  return best;
-}
-
-fn row_best(value: Best, slot: u32, lane: u32) -> Best {
-  if (LANES == 1u) { return value; }
-  best_of[slot] = value;
-  for (var half = LANES / 2u; half > 0u; half /= 2u) {
-    workgroupBarrier(); // the other half has written what is read here
-    if (lane < half) { best_of[slot] = better(best_of[slot], best_of[slot + half]); }
-  }
-  workgroupBarrier(); // the first thread of the row has written the result
-  return best_of[slot - lane];
-}
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) slot: u32) {

@@ -128,17 +128,29 @@ export function compare(
     ignoreIndex: number;
   },
 ): void {
-  const { student, teacher, targets, perToken, ignoreIndex } = inputs;
+  const { student, teacher, targets, perToken } = inputs;
+  const { aliases, constants, params, grid } = comparison(recorder, inputs);
+  recorder.dispatch(
+    kernel(recorder.gpu, 'compare', { aliases, constants }),
+    { student, teacher, targets, per_token: perToken },
+    params,
+    grid,
+    { flops: FLOPS.compare * student.layout.numel },
+  );
+}
+
+function comparison(
+  { gpu }: Recorder,
+  { student, teacher, targets, ignoreIndex }: Parameters<typeof compare>[1],
+) {
   const [B, T, V] = student.layout.shape;
   const rows = B * T;
-  const LANES = rowLanes(recorder.gpu);
-  recorder.dispatch(
-    kernel(recorder.gpu, 'compare', {
-      aliases: { teacher_type: scalarOf(teacher) },
-      constants: { LANES },
-    }),
-    { student, teacher, targets, per_token: perToken },
-    {
+  const LANES = rowLanes(gpu);
+  const grid: Grid = [Math.ceil((rows * LANES) / ROW_THREADS)];
+  return {
+    aliases: { teacher_type: scalarOf(teacher) },
+    constants: { LANES },
+    params: {
       rows,
       T,
       V,
@@ -147,8 +159,37 @@ export function compare(
       ...strides('target', targets),
       ...strides('teacher', teacher),
     },
-    [Math.ceil((rows * LANES) / ROW_THREADS)],
-    { flops: FLOPS.compare * student.layout.numel },
+    grid,
+  };
+}
+
+/** What `diagnose` gives for each token, in its order. */
+export const DIAGNOSES = [
+  'teacherEntropy',
+  'studentEntropy',
+  'softEntropy',
+  'overlap',
+  'overlapMass',
+  'confidence',
+  'accuracy',
+] as const;
+
+/**
+ * How the models' predictions differ. Shapes as for `compare` → perToken (B·T, DIAGNOSES.length)
+ * f32. `step` holds a Step, whose temperature softens the teacher's third entropy.
+ */
+export function diagnose(
+  recorder: Recorder,
+  inputs: Parameters<typeof compare>[1] & Pick<LossInputs, 'step'>,
+): void {
+  const { student, teacher, targets, perToken, step } = inputs;
+  const { aliases, constants, params, grid } = comparison(recorder, inputs);
+  recorder.dispatch(
+    kernel(recorder.gpu, 'diagnose', { aliases, constants }),
+    { step, student, teacher, targets, per_token: perToken },
+    params,
+    grid,
+    { flops: FLOPS.diagnose * student.layout.numel },
   );
 }
 
@@ -158,6 +199,7 @@ const FLOPS = {
   distil: { loss: 19, gradient: 9 },
   distilTopK: { loss: 9, gradient: 9 },
   compare: 14,
+  diagnose: 16,
 };
 
 /**

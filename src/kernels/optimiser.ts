@@ -1,6 +1,7 @@
 // The optimiser: the gradient's norm, the decision whether to apply the step, AdamW. All of it runs
 // on the GPU, and nothing is read back.
 
+import type { Gpu } from '../gpu/device';
 import type { Storage } from '../gpu/kernel';
 import type { Placement, Recorder } from '../gpu/program';
 import { kernel, SCALER } from './sources';
@@ -50,7 +51,7 @@ export interface OptimiserArenas {
 }
 
 /** Per element, counted in the kernels. */
-const FLOPS = { norm: 3, adamw: 17 };
+const FLOPS = { norm: 3, adamw: 17, updateRatio: 14 };
 
 const VEC4 = {
   f16: { value: 'vec4<f32>', scalar: 'vec4<f16>' },
@@ -80,21 +81,7 @@ export function optimiserStep(
   const { gpu } = recorder;
   const { beta1, beta2, epsilon, weightDecay, maxGradNorm, dynamicScale } = adam;
   const ranges = rangesOf(plan, gpu.limits.binding);
-  const within = (
-    places: Placement[],
-    { buffer, first, count }: Range,
-    size: number,
-  ): Placement => ({
-    ...places[buffer],
-    offset: places[buffer].offset + first * size,
-    bytes: count * size,
-  });
-  // A software adapter switches threads at each barrier, so it gets few workgroups with many
-  // elements each.
-  const most = Math.max(
-    1,
-    Math.floor((gpu.adapter.software ? SOFTWARE_PARTIALS : NORM_PARTIALS) / ranges.length),
-  );
+  const most = mostGroups(gpu, ranges);
   let groups = 0;
   for (const range of ranges) {
     const workgroups = Math.min(most, Math.ceil(range.count / 64));
@@ -147,6 +134,57 @@ export function optimiserStep(
     );
   }
 }
+
+/**
+ * (Σ Δw², Σ w²) of the last step over the decayed and the other elements of the arenas, as partial
+ * sums: see `update_ratio.wgsl`. Arguments as for `optimiserStep`. Returns how many partial sums
+ * there are.
+ */
+export function updateSums(
+  recorder: Recorder,
+  arenas: Pick<OptimiserArenas, 'master' | 'mean' | 'square'>,
+  { step, scaler, partials }: Record<'step' | 'scaler' | 'partials', GPUBuffer>,
+  plan: { bufferSizes: number[]; decayed: number },
+  { epsilon, weightDecay }: Pick<AdamW, 'epsilon' | 'weightDecay'>,
+): number {
+  const { gpu } = recorder;
+  const ranges = rangesOf(plan, gpu.limits.binding);
+  const most = mostGroups(gpu, ranges);
+  let groups = 0;
+  for (const range of ranges) {
+    const workgroups = Math.min(most, Math.ceil(range.count / 64));
+    recorder.dispatch(
+      kernel(gpu, 'update_ratio'),
+      {
+        step,
+        scaler,
+        master: within(arenas.master, range, 4),
+        mean: within(arenas.mean, range, 4),
+        square: within(arenas.square, range, 4),
+        partials,
+      },
+      { count: range.count, first: groups, epsilon, decay: range.decayed ? weightDecay : 0 },
+      [workgroups],
+      { flops: FLOPS.updateRatio * range.count },
+    );
+    groups += workgroups;
+  }
+  return groups;
+}
+
+/** The part of an arena that a range is, of elements of `size` bytes. */
+const within = (places: Placement[], { buffer, first, count }: Range, size: number): Placement => ({
+  ...places[buffer],
+  offset: places[buffer].offset + first * size,
+  bytes: count * size,
+});
+
+/**
+ * Workgroups for each range. A software adapter switches threads at each barrier, so it gets few
+ * with many elements each.
+ */
+const mostGroups = ({ adapter }: Gpu, ranges: readonly Range[]): number =>
+  Math.max(1, Math.floor((adapter.software ? SOFTWARE_PARTIALS : NORM_PARTIALS) / ranges.length));
 
 /** In elements: an f16 binding starts at a multiple of 256 bytes. */
 const RANGE_ALIGNMENT = 128;

@@ -314,6 +314,62 @@ export function evaluateRows(
   return { studentNll, teacherNll, kl, agreement, studentRight, teacherRight, valid };
 }
 
+/** How two models' predictions differ at each token: (B, T) each, 0 where the target is ignored. */
+export interface DiagnosisRows {
+  /** −Σ p ln p of the teacher, of the student, and of the teacher at a temperature. */
+  teacherEntropy: Float64Array;
+  studentEntropy: Float64Array;
+  softEntropy: Float64Array;
+  /** Share of the k likeliest tokens of both that are the same; in a tie, the lowest ids count. */
+  overlap: Float64Array;
+  /** The teacher's probability of the student's k likeliest tokens. */
+  overlapMass: Float64Array;
+  /** The student's probability of its likeliest token; 1 if that is the target. */
+  confidence: Float64Array;
+  accuracy: Float64Array;
+}
+
+const entropy = (logP: Float64Array) => -expectation(logP.map(Math.exp), (v) => logP[v]);
+
+/** The ids of the k largest elements; of equal ones, the lower ids. */
+function likeliest(x: Float64Array, k: number): number[] {
+  const ids = [...x.keys()].sort((a, b) => x[b] - x[a] || a - b);
+  return ids.slice(0, k);
+}
+
+/** Compares two models' predictions. Shapes as in `distillationLoss`. */
+export function diagnoseRows(
+  student: Strided,
+  teacher: Strided,
+  targets: Strided,
+  { temperature, k = 5 }: { temperature: number; k?: number },
+): DiagnosisRows {
+  const rows = student.layout.shape[0] * student.layout.shape[1];
+  const column = () => new Float64Array(rows);
+  const result: DiagnosisRows = {
+    teacherEntropy: column(),
+    studentEntropy: column(),
+    softEntropy: column(),
+    overlap: column(),
+    overlapMass: column(),
+    confidence: column(),
+    accuracy: column(),
+  };
+  for (const { n, target, z, y } of validRows(student, teacher, targets)) {
+    const logQ = logSoftmax(z);
+    const logP = logSoftmax(y!);
+    const [mine, other] = [likeliest(z, k), likeliest(y!, k)];
+    result.teacherEntropy[n] = entropy(logP);
+    result.studentEntropy[n] = entropy(logQ);
+    result.softEntropy[n] = entropy(logSoftmax(y!.map((v) => v / temperature)));
+    result.overlap[n] = mine.filter((id) => other.includes(id)).length / k;
+    result.overlapMass[n] = mine.reduce((sum, id) => sum + Math.exp(logP[id]), 0);
+    result.confidence[n] = Math.exp(logQ[mine[0]]);
+    result.accuracy[n] = mine[0] === target ? 1 : 0;
+  }
+  return result;
+}
+
 /** The index of the largest element; in a tie, the lowest. */
 export function argmax(x: Float64Array): number {
   return x.reduce((best, value, i) => (value > x[best] ? i : best), 0);

@@ -37,6 +37,31 @@ export function adamW(
   }
 }
 
+/**
+ * (Σ Δw², Σ w²) of an AdamW update, from the parameter w and the moments that it left; `step` is
+ * its number.
+ *
+ *     w′ = (w + lr û) / (1 − lr · decay), Δw = w − w′, with û = m̂ / (√v̂ + ε)
+ */
+export function updateSums(
+  parameter: Numbers,
+  m: Numbers,
+  v: Numbers,
+  step: number,
+  { learningRate: lr, beta1, beta2, epsilon, weightDecay }: AdamWOptions,
+): [number, number] {
+  const sums: [number, number] = [0, 0];
+  for (let i = 0; i < parameter.length; i++) {
+    const mHat = m[i] / (1 - beta1 ** step);
+    const vHat = v[i] / (1 - beta2 ** step);
+    const before =
+      (parameter[i] + (lr * mHat) / (Math.sqrt(vHat) + epsilon)) / (1 - lr * weightDecay);
+    sums[0] += (parameter[i] - before) ** 2;
+    sums[1] += parameter[i] ** 2;
+  }
+  return sums;
+}
+
 /** PyTorch adds this to the norm before dividing. */
 const CLIP_EPSILON = 1e-6;
 

@@ -3,10 +3,12 @@
 
 import { readFile } from 'node:fs/promises';
 import { beforeAll, expect, it } from 'vitest';
+import { DEFAULTS } from '../../src/config';
 import { decodeCorpus } from '../../src/data/corpus';
 import { loadTokenizer } from '../../src/data/tokenizer';
 import { type BugLabOptions, runExperiment } from '../../src/distill/bug-lab/experiments';
 import type { BugLabColumn, BugLabReport, Experiment } from '../../src/distill/bug-lab/records';
+import { examine } from '../../src/doctor/examine';
 import { readSafetensors } from '../../src/files/safetensors';
 import { Gpu } from '../../src/gpu/device';
 import { parseConfig } from '../../src/model/families';
@@ -198,8 +200,12 @@ it.each(['evaluation', 'training'] as const)(
   },
 );
 
+/** The causes' reports, which two tests read. */
+let causes: Lab;
+
 it('each cause has its signature; weights change under the failing view only', async () => {
-  const lab = await run({ kind: 'causes' });
+  causes = await run({ kind: 'causes' });
+  const lab = causes;
   const f16 = parts.gpu.adapter.f16;
   for (const column of ['view', 'skipped', 'half-weights', 'detached'] as const) {
     expect(lab.attempts(column)).toHaveLength(12);
@@ -234,6 +240,27 @@ it('each cause has its signature; weights change under the failing view only', a
     expect(record).toMatchObject({ applied: true, gradNorm: 0 });
   for (const record of lab.records('view'))
     expect(record).toMatchObject({ applied: true, skippedTotal: 0 });
+});
+
+it('the Doctor tells the four causes apart, from their records alone', () => {
+  const config = { ...DEFAULTS, batch_size: 4, max_length: 32 };
+  const dtype = parts.gpu.adapter.f16 ? 'float16' : 'float32';
+  const facts = { dtype, studentParameters: 117_000, vocabularySize: V } as const;
+  const gravest = (['view', 'skipped', 'half-weights', 'detached'] as const).map((column) => {
+    const evaluations = causes.evaluations(column);
+    return examine({
+      config,
+      facts,
+      steps: causes.records(column).flatMap((record) => record ?? []),
+      evaluations: evaluations.map(({ record, weightChange }) => ({ ...record, weightChange })),
+    })[0]?.rule;
+  });
+  expect(gravest).toEqual([
+    'evaluation-fails',
+    'skipped-steps',
+    'lost-updates',
+    'disconnected-loss',
+  ]);
 });
 
 it('heads: both train, but their attention differs; rows sum to 1 and are causal', async () => {

@@ -83,8 +83,10 @@ async function train(gpu: Gpu, dtype: 'f16' | 'f32', chunkElements?: number) {
   );
   let gradients = new Map<string, Float32Array>();
   let teacherLogits: Float32Array = new Float32Array();
+  let before = new Map<string, Float32Array>();
   for (let step = 0; step < hyper.steps; step++) {
     const learningRate = run.steps[step].lr;
+    if (step === hyper.steps - 1) before = await trainer.master.read();
     await trainer.step([batchOf(step)], {
       step: step + 1,
       learningRate,
@@ -97,10 +99,11 @@ async function train(gpu: Gpu, dtype: 'f16' | 'f32', chunkElements?: number) {
   }
   await trainer.drain();
   const after = await trainer.master.read();
+  const updateRatio = await trainer.updateRatio();
   trainer.destroy();
   await teacher.dispose();
   pool.destroy();
-  return { records, gradients, teacherLogits, after };
+  return { records, gradients, teacherLogits, before, after, updateRatio };
 }
 
 /** Leaves out the key third of c_attn.bias. */
@@ -167,6 +170,20 @@ describe.each(['f32', 'f16'] as const)('ten steps in %s', (dtype) => {
       expect(relativeError([kd], [expected.kd])).toBeLessThan(tolerance.loss);
       expect(relativeError([gradNorm], [expected.grad_norm])).toBeLessThan(10 * tolerance.loss);
     }
+  });
+
+  it('the update’s size is what the last step moved the weights by', () => {
+    if (!possible) return expect(gpu.device.features.has('shader-f16')).toBe(false);
+    let [moved, size] = [0, 0];
+    for (const [name, data] of result.after) {
+      const from = result.before.get(name) as Float32Array;
+      for (const [i, w] of data.entries()) {
+        moved += (w - from[i]) ** 2;
+        size += w ** 2;
+      }
+    }
+    // Differences of f32 weights near 0.1 that move by 1e-4: 0.1 · 2^-24 / 1e-4.
+    expect(Math.abs(result.updateRatio / Math.sqrt(moved / size) - 1)).toBeLessThan(1e-4);
   });
 
   it('the final parameters are PyTorch’s', () => {

@@ -1,6 +1,6 @@
 // Rules about what the student can learn: capacity, overfitting, and what it says.
 
-import { type Evidence, measured, median } from '../evidence';
+import { type Evidence, measured, median, warm } from '../evidence';
 import type { Rule } from '../rule';
 import { count, figure, percent } from '../words';
 
@@ -26,7 +26,7 @@ export const overfitting: Rule = {
       undefined,
     );
     const after = all.filter(({ step }) => best && step > best.step).slice(-2);
-    if (!best || after.length < 2) return undefined;
+    if (!best || best.step === 0 || after.length < 2) return undefined;
     const above = (perplexity: number) => Math.log(perplexity / best.studentPerplexity);
     if (after.some(({ studentPerplexity }) => above(studentPerplexity) < CLEARLY)) return undefined;
     const last = after[1];
@@ -45,18 +45,20 @@ export const overfitting: Rule = {
   },
 };
 
-/** Share of the run, and evaluations, over which a plateau must last. */
-const PLATEAU = { share: 0.3, evaluations: 4, nats: 0.01 };
+/** The last part of the run that must be flat, and the evaluations that it must have. */
+const PLATEAU = { share: 0.3, evaluations: 4 };
 /** In nats: a perplexity a half above the teacher's. */
 const FAR = 0.4;
+/** Of the way that is left. */
+const HARDLY = 0.1;
 
 export const capacity: Rule = {
   title: 'The student has reached what it can hold',
   watches: 'Held-out perplexity beside the teacher’s, while the learning rate is still high.',
   threshold:
-    'Under 0.01 nats gained over 4 evaluations and 30% of the run, at half the peak learning ' +
-    'rate ' +
-    'or more, with a perplexity half above the teacher’s.',
+    'A tenth of the way left to the teacher, or less, in the last 30% of the run and 4 ' +
+    'evaluations, ' +
+    'at half the peak learning rate or more, with a perplexity half above the teacher’s.',
   severity: 'note',
   caveat: 'A lower learning rate or more text may still move it.',
   explainedBy: [
@@ -67,7 +69,12 @@ export const capacity: Rule = {
     'disconnected-loss',
     'lost-updates',
     'teacher-unfit',
+    'tokenizer-unfit',
     'starts-as-teacher',
+    'overconfident',
+    'teacher-ignored',
+    'batch-repeats',
+    'many-epochs',
   ],
   look(evidence) {
     const { config, steps } = evidence;
@@ -77,20 +84,22 @@ export const capacity: Rule = {
     if (!last?.teacherPerplexity || rate < config.student_lr / 2) return undefined;
     const from = last.step - PLATEAU.share * config.train_steps;
     const flat = all.filter(({ step }) => step > 0 && step >= from);
-    if (flat.length < PLATEAU.evaluations || flat[0].step > from + config.eval_steps)
-      return undefined;
+    if (from < warm(evidence) || flat.length < PLATEAU.evaluations) return undefined;
     const half = Math.floor(flat.length / 2);
     const loss = (part: typeof flat) =>
       median(part.map(({ studentPerplexity }) => Math.log(studentPerplexity)));
-    const gained = loss(flat.slice(0, half)) - loss(flat.slice(-half));
+    // The medians of the two halves are half of the time apart.
+    const gained = 2 * (loss(flat.slice(0, half)) - loss(flat.slice(-half)));
     const away = Math.log(last.studentPerplexity / last.teacherPerplexity);
-    if (gained >= PLATEAU.nats || gained < -CLEARLY || away < FAR) return undefined;
+    if (gained >= HARDLY * away || gained < -CLEARLY || away < FAR) return undefined;
     const { student_width, student_model } = config;
     const wider = student_model === '' && student_width <= 384;
     return {
       text:
-        `Since step ${count(flat[0].step)} perplexity has stayed at ` +
-        `${figure(last.studentPerplexity)}; the teacher’s is ${figure(last.teacherPerplexity)}.`,
+        `Since step ${count(flat[0].step)} perplexity has gone from ` +
+        `${figure(flat[0].studentPerplexity)} to ${figure(last.studentPerplexity)}; the ` +
+        `teacher’s ` +
+        `is ${figure(last.teacherPerplexity)}.`,
       advice: wider
         ? `Try a student of twice the width, ${2 * student_width}.`
         : 'Try a larger student.',
@@ -100,22 +109,23 @@ export const capacity: Rule = {
   },
 };
 
-const WORDS = 4;
-const REPEATED = 0.5;
-const ENOUGH_WORDS = 16;
+/** Words and signs of a run. */
+const RUN = 3;
+const REPEATED = 0.4;
+const ENOUGH = 16;
 
-/** The share of a text's runs of four words that stood in it before. */
+/** The share of a text's runs of three words and signs that stood in it before. */
 function repetition(text: string): number {
-  const words = text.split(/\s+/).filter(Boolean);
-  if (words.length < ENOUGH_WORDS) return 0;
+  const units = text.match(/[\p{L}\p{N}]+|[^\p{L}\p{N}\s]/gu) ?? [];
+  if (units.length < ENOUGH) return 0;
   const seen = new Set<string>();
   let repeated = 0;
-  for (let i = 0; i + WORDS <= words.length; i++) {
-    const run = words.slice(i, i + WORDS).join(' ');
+  for (let i = 0; i + RUN <= units.length; i++) {
+    const run = units.slice(i, i + RUN).join(' ');
     if (seen.has(run)) repeated++;
     seen.add(run);
   }
-  return repeated / (words.length - WORDS + 1);
+  return repeated / (units.length - RUN + 1);
 }
 
 export const repeats: Rule = {
@@ -135,9 +145,9 @@ export const repeats: Rule = {
     if (student < REPEATED || teacher >= REPEATED) return undefined;
     return {
       text:
-        `${percent(student)} of the student’s four-word runs at step ${count(last.step)} had ` +
+        `${percent(student)} of what the student says at step ${count(last.step)} it had already ` +
         `already ` +
-        `been said (teacher: ${percent(teacher)}).`,
+        `said before (teacher: ${percent(teacher)}).`,
       advice: 'Use forward KL at temperature 2, which keeps the student from betting on few words.',
       change: { loss: 'mixed', kd_loss: 'fkl', temperature: 2 },
     };

@@ -59,6 +59,7 @@ export const temperatureFlat: Rule = {
     'teacher is in the last digits.',
   severity: 'warning',
   caveat: 'At a very high temperature, distillation matches logits, which can work in float32.',
+  explainedBy: ['teacher-unfit'],
   look({ config, facts, evaluations }) {
     const last = evaluations.findLast(({ softEntropy }) => softEntropy !== undefined);
     if (!last || config.loss === 'ce') return undefined;
@@ -112,7 +113,10 @@ export const teacherUnfit: Rule = {
     'training text.',
   severity: 'problem',
   caveat: 'Which of them it is: weights that did not load, another tokenizer, another language.',
-  look({ facts, evaluations }) {
+  explainedBy: ['tokenizer-unfit', 'one-token-dominates'],
+  look({ config, facts, evaluations }) {
+    // Without a loss that reads it, the teacher is only a line in the chart.
+    if (config.loss === 'ce') return undefined;
     const last = evaluations.findLast(({ teacherPerplexity }) => teacherPerplexity !== undefined);
     const unigram = facts.data?.unigramPerplexity;
     const perplexity = last?.teacherPerplexity;

@@ -53,19 +53,18 @@ export const skippedSteps: Rule = {
     'of 64.',
   severity: 'problem',
   caveat: 'Not why the gradient overflows: a scale too high, weights too large, or data.',
+  explainedBy: ['no-measurement'],
   look: skipped,
 };
 
-/** PyTorch’s scale may fall to here from 65536 without being a sign of anything. */
-const LOW_SCALE = 8;
+const LOW_SCALE = 64;
 
 export const lossScaleCollapses: Rule = {
   title: 'The loss scale has collapsed',
   watches: 'The loss scale, in float16.',
   threshold:
-    'Below 8, and 1/1,024 of its start: gradients of 1e-7, common late in training, are then ' +
-    'below ' +
-    'the smallest float16.',
+    'At most 64, and 1/1,024 of its start: gradients of 1e-9, of which late training has many, ' +
+    'are then below the smallest float16.',
   severity: 'warning',
   caveat: 'The run may still train: it then loses its small gradients only.',
   explainedBy: ['skipped-steps'],
@@ -181,20 +180,24 @@ export const learningRateLow: Rule = {
   },
 };
 
-/** Held-out loss, in nats, above its own minimum or the unigram model’s. */
+/** Held-out loss, in nats, above its own minimum. */
 const CLEARLY_WORSE = 0.2;
+/** ‖Δw‖/‖w‖ of a step; healthy runs stay below 0.03, those at learning rate 0.1 reach 0.08. */
+const LARGE_UPDATE = 0.05;
 
 export const learningRateHigh: Rule = {
   title: 'The learning rate is too high',
-  watches: 'Held-out perplexity beside its best, the training loss, and ‖Δw‖/‖w‖ of a step.',
+  watches:
+    'Held-out perplexity beside its best and the unigram model’s, the training loss, ‖Δw‖/‖w‖.',
   threshold:
-    'Held-out loss 0.2 nats above its best while the training loss rose as well; or a step that ' +
-    'moves the weights by over a third of their size. An evaluation’s noise is under 0.05.',
+    'Held-out loss 0.2 nats above its best while the training loss rose as well (an evaluation’s ' +
+    'noise is under 0.05). Or no better than counting tokens 30 steps past the warm-up, after a ' +
+    'step that moved the weights by over 5% of their size: healthy runs stay under 3%.',
   severity: 'problem',
   caveat: 'A live change of the settings can do the same.',
-  explainedBy: ['skipped-steps', 'no-measurement'],
+  explainedBy: ['skipped-steps', 'no-measurement', 'teacher-unfit', 'start-unfit'],
   look(evidence) {
-    const { config, steps } = evidence;
+    const { config, steps, evaluations, facts } = evidence;
     const all = measured(evidence);
     const last = all.at(-1);
     if (!last || last.step === 0) return undefined;
@@ -203,23 +206,31 @@ export const learningRateHigh: Rule = {
     const ce = (from: number, to: number) =>
       median(steps.filter(({ step }) => step > from && step <= to).map((record) => record.ce));
     const rose = ce(last.step - 10, last.step) > ce(best.step - 10, best.step + 5) + 0.1;
-    const jumps = last.updateRatio !== undefined && last.updateRatio > 1 / 3;
-    if (!(worse > CLEARLY_WORSE && (rose || best.step === 0)) && !jumps) return undefined;
+    const update = Math.max(0, ...evaluations.flatMap(({ updateRatio }) => updateRatio ?? []));
+    const unigram = facts.data?.unigramPerplexity ?? Number.POSITIVE_INFINITY;
+    const stuck = last.step >= warm(evidence) + STEPS_TO_JUDGE && last.studentPerplexity >= unigram;
     const better = rounded(config.student_lr / 10);
-    const by =
-      last.updateRatio === undefined
-        ? ''
-        : ` A step moves the weights by ${figure(last.updateRatio)} of their size.`;
-    return {
-      text:
-        `Perplexity is ${figure(last.studentPerplexity)} at step ${count(last.step)}; its best ` +
-        `was ` +
-        `${figure(best.studentPerplexity)} at step ${count(best.step)}, and the training loss ` +
-        `rose ` +
-        `with it.${by}`,
+    const cure = {
       advice: `Lower the learning rate from ${figure(config.student_lr)} to ${figure(better)}.`,
       change: { student_lr: better },
       region: { chart: 'perplexity', from: best.step, to: last.step },
+    } as const;
+    if (worse > CLEARLY_WORSE && (rose || best.step === 0)) {
+      return {
+        text:
+          `Perplexity is ${figure(last.studentPerplexity)} at step ${count(last.step)}; its best ` +
+          `was ${figure(best.studentPerplexity)} at step ${count(best.step)}, and the training ` +
+          'loss rose with it.',
+        ...cure,
+      };
+    }
+    if (!stuck || update < LARGE_UPDATE) return undefined;
+    return {
+      text:
+        `After ${counted(last.step, 'step')} perplexity is ${figure(last.studentPerplexity)}, no ` +
+        `better than counting single tokens (${figure(unigram)}); a step moved the weights by ` +
+        `${percent(update)} of their size.`,
+      ...cure,
     };
   },
 };
