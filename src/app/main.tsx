@@ -19,6 +19,7 @@ import './run/presets.css';
 import './run/recipe.css';
 import './charts/charts.css';
 import './run/check.css';
+import './run/doctor.css';
 import './run/log.css';
 import './run/status.css';
 import './data/data.css';

@@ -48,7 +48,10 @@ export class RunKeeper {
   }
 
   /** Takes reports in the order in which they come. */
-  get report(): Pick<JournalWriter, 'step' | 'evaluation' | 'changed' | 'note' | 'timing'> {
+  get report(): Pick<
+    JournalWriter,
+    'step' | 'evaluation' | 'changed' | 'note' | 'timing' | 'verdict'
+  > {
     return this.#journal;
   }
 

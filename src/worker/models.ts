@@ -12,6 +12,7 @@ import {
   openTokenizer,
 } from '../distill/teacher/folder';
 import type { EngineChoice, MakeTeacher, TeacherSizes } from '../distill/teacher/teacher';
+import { Doctor } from '../doctor/doctor';
 import { browserCache } from '../files/block-cache';
 import { ModelFileError } from '../files/download';
 import { httpSource } from '../files/http';
@@ -184,15 +185,23 @@ export async function planModels(config: Config, gpu: Gpu, place: Place): Promis
     note: () => {},
   });
   try {
+    const architecture = student?.architecture ?? newStudent(config, teacher.sizes);
     const memory = await planMemory({
       gpu,
       config,
       dtype,
       makeTeacher: teacher.plan,
-      student: student?.architecture ?? newStudent(config, teacher.sizes),
+      student: architecture,
+    });
+    const { verdicts } = new Doctor(config, {
+      dtype: dtype === 'f16' ? 'float16' : 'float32',
+      studentParameters: planArena(architecture.parameters).parameters,
+      vocabularySize: architecture.vocabularySize,
+      plannedMemory: memory,
     });
     return {
       memory,
+      verdicts,
       largestBuffer: gpu.limits.buffer,
       atLeast: teacher.engine.name === 'onnxruntime',
     };

@@ -13,6 +13,7 @@ import type { ProfileReport } from '../distill/profile/profile';
 import type { EvaluationRecord, StepRecord } from '../distill/records';
 import type { CacheReport, RunStage, StageUnit } from '../distill/run';
 import type { EngineChoice } from '../distill/teacher/teacher';
+import type { Verdict } from '../doctor/examine';
 import type { Journal } from '../runs/journal';
 import type { Label, RunRow } from '../runs/row';
 
@@ -74,6 +75,8 @@ export interface MemoryPlan {
   largestBuffer: number;
   /** True if onnxruntime runs the teacher: its working memory is not counted. */
   atLeast: boolean;
+  /** What the Doctor can tell from settings and sizes, before the text is read. */
+  verdicts: readonly Verdict[];
 }
 
 /**
@@ -321,6 +324,18 @@ export type RunEvent =
   | { type: 'steps'; runId: string; records: StepRecord[] }
   | { type: 'evaluation'; runId: string; record: EvaluationRecord }
   | { type: 'status'; runId: string; status: RunStatus }
+  /**
+   * The Doctor's verdicts after `step`, as they stand; `line` is the gravest, or that all is well.
+   * `fresh` names those that are new.
+   */
+  | {
+      type: 'diagnosis';
+      runId: string;
+      step: number;
+      line: string;
+      verdicts: readonly Verdict[];
+      fresh: readonly Verdict[];
+    }
   /** A live change took effect before this step. */
   | { type: 'changed'; runId: string; step: number; changes: LiveChanges }
   /** The run cannot continue. Its reports so far stay valid. */

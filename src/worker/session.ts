@@ -11,6 +11,8 @@ import { Run } from '../distill/run';
 import { dtypeOf, newStudent } from '../distill/run-setup';
 import { inEngine } from '../distill/teacher/folder';
 import type { Snapshot } from '../distill/training-state';
+import { Doctor } from '../doctor/doctor';
+import type { Verdict } from '../doctor/examine';
 import { ExportError } from '../files/pieces';
 import type { Gpu } from '../gpu/device';
 import { tuneMatmul } from '../kernels/matmul_tuning';
@@ -47,6 +49,7 @@ export class Session implements DeviceUser {
   #run: Run | undefined;
   #gpu: Gpu | undefined;
   #tokenizer: Models['tokenizer'] | undefined;
+  #doctor: Doctor | undefined;
   #state: RunStatus['state'] | 'over' = 'paused';
   /** Single steps requested while paused, and not yet taken. */
   #singleSteps = 0;
@@ -143,6 +146,7 @@ export class Session implements DeviceUser {
     const step = (this.#run?.step ?? 0) + 1;
     post({ type: 'changed', runId: this.runId, step, changes });
     this.#kept?.keeper.report.changed({ step, changes });
+    this.#doctor?.change(changes);
   }
 
   /**
@@ -351,6 +355,8 @@ export class Session implements DeviceUser {
             const timed = { ...record, seconds: this.#clock.milliseconds / 1000 };
             this.#records.push(timed);
             this.#kept?.keeper.report.step(timed);
+            const fresh = this.#doctor?.step(record) ?? [];
+            if (fresh.length > 0) this.#diagnose(record.step, fresh);
           },
           evaluation: (record) => {
             this.#flush();
@@ -359,6 +365,10 @@ export class Session implements DeviceUser {
             const taken = this.#run?.snapshot;
             if (taken?.step === record.step)
               this.#unsaved = { snapshot: taken, config: { ...config } };
+            const totals = Object.values(gpu.memory.totals());
+            const bytes = totals.reduce<number>((sum, bytes = 0) => sum + bytes, 0);
+            this.#doctor?.memory(record.step, bytes);
+            this.#diagnose(record.step, this.#doctor?.evaluation(record) ?? []);
           },
         },
       },
@@ -370,6 +380,13 @@ export class Session implements DeviceUser {
     const { dtype, studentParameters, trainTokens, heldOutTokens } = this.#run;
     await this.#keep(facts, snapshot);
     post({ type: 'kept', runId: this.runId });
+    // A recovered run keeps its Doctor, who has seen what came before.
+    this.#doctor ??= new Doctor(config, {
+      dtype: dtype === 'f16' ? 'float16' : 'float32',
+      studentParameters,
+      vocabularySize: student.vocabularySize,
+      data: this.#run.dataFacts,
+    });
     const accumulation = config.gradient_accumulation;
     post({
       type: 'ready',
@@ -389,6 +406,7 @@ export class Session implements DeviceUser {
         cache: this.#run.cache,
       },
     });
+    this.#diagnose(this.#run.step, this.#doctor.verdicts);
   }
 
   /** Starts the run's folder, or goes on in it. */
@@ -488,6 +506,14 @@ export class Session implements DeviceUser {
     }
     if (run.done && !this.#lost && this.#state !== 'over') this.#state = 'finished';
     this.#report();
+  }
+
+  #diagnose(step: number, fresh: readonly Verdict[]): void {
+    const doctor = this.#doctor;
+    if (!doctor) return;
+    const { line, verdicts } = doctor;
+    for (const verdict of fresh) this.#kept?.keeper.report.verdict(step, verdict);
+    post({ type: 'diagnosis', runId: this.runId, step, line, verdicts, fresh });
   }
 
   #flush(): void {

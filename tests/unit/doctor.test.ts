@@ -9,6 +9,7 @@ import type { Evidence, RunFacts } from '../../src/doctor/evidence';
 import { examine, healthyLine } from '../../src/doctor/examine';
 import type { Rule } from '../../src/doctor/rule';
 import { RULE_NAMES, RULES } from '../../src/doctor/rules';
+import { judge } from '../../src/doctor/trial';
 
 const FACTS: RunFacts = { dtype: 'float16', studentParameters: 170_000, vocabularySize: 1024 };
 
@@ -136,6 +137,39 @@ describe('the examination', () => {
       'warning',
       'note',
     ]);
+  });
+});
+
+describe('a cure on trial', () => {
+  const config = { ...DEFAULTS, student_lr: 5e-6 };
+  const slow = [0, 20, 40, 60].map((number) =>
+    evaluation(number, { studentPerplexity: 1000 - number / 10, updateRatio: 1e-6 }),
+  );
+  const [verdict] = examine(evidence({ config, steps: steps(60), evaluations: slow }));
+  const trial = { verdict, difference: 'lr 5e-6 → 6e-5', config, evaluations: slow };
+
+  it('is too early to judge before the step of the old verdict', () => {
+    expect(verdict.rule).toBe('learning-rate-low');
+    const early = [evaluation(0), evaluation(20)];
+    expect(judge(trial, early, []).state).toBe('too early');
+    expect(judge(trial, [], []).state).toBe('too early');
+  });
+
+  it('worked if the verdict does not return, and says so with both runs’ numbers', () => {
+    const now = [0, 20, 40, 60].map((number) => evaluation(number));
+    expect(judge(trial, now, [])).toEqual({
+      state: 'cured',
+      text:
+        'lr 5e-6 → 6e-5 cured it: “The learning rate is too low” is gone at step 60. Perplexity ' +
+        'is 549 at step 60; before, it was 994 at step 60.',
+    });
+  });
+
+  it('did not work if the verdict stands again', () => {
+    expect(judge(trial, slow, [verdict])).toMatchObject({
+      state: 'not cured',
+      text: expect.stringMatching(/^lr 5e-6 → 6e-5 did not cure it\. Perplexity is 994/),
+    });
   });
 });
 

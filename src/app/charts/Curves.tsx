@@ -3,6 +3,7 @@
 import { useState } from 'react';
 import { evaluationsCsv, perplexity } from '../run/evaluation';
 import type { ShownRun } from '../run/shown-run';
+import { regionsIn } from '../run/shown-run';
 import { formatMeasure, formatShare } from '../shared/format';
 import type { BackLine, ComparedRun } from './compare';
 import { perplexityLine, stepLine, thinEvaluations } from './compare';
@@ -84,6 +85,7 @@ export function LossChart({ run, compared, x }: ChartProps) {
       x={x}
       axis={log ? logAxis(values) : linearAxis(values, 4, true)}
       marks={run.marks}
+      regions={regionsIn(run, 'loss')}
       triangles={skipped}
       log={{ on: log, toggle: () => setLog(!log) }}
       readout={(step) => {
@@ -138,6 +140,7 @@ export function PerplexityChart({ run, compared, x }: ChartProps) {
       x={x}
       axis={log ? logAxis(values) : linearAxis(values, 4, true)}
       marks={run.marks}
+      regions={regionsIn(run, 'perplexity')}
       log={{ on: log, toggle: () => setLog(!log) }}
       series={[
         {

@@ -1,6 +1,8 @@
 // The three small charts under the curves: learning rate, gradient norm, loss scale.
 
+import type { ChartName } from '../../doctor/rule';
 import type { ShownRun } from '../run/shown-run';
+import { regionsIn } from '../run/shown-run';
 import { formatMeasure } from '../shared/format';
 import type { TermName } from '../shared/glossary';
 import { Figure } from './Figure';
@@ -13,6 +15,8 @@ const MAX_POINTS = 200;
 
 const CHARTS: readonly {
   measure: Measure & TermName;
+  /** The chart's name in a verdict. */
+  chart?: ChartName;
   title: string;
   unit: string;
   colour: string;
@@ -28,6 +32,7 @@ const CHARTS: readonly {
   },
   {
     measure: 'gradNorm',
+    chart: 'gradient',
     title: 'Gradient norm',
     unit: 'before clipping',
     colour: 'var(--ink-soft)',
@@ -35,6 +40,7 @@ const CHARTS: readonly {
   },
   {
     measure: 'lossScale',
+    chart: 'scale',
     title: 'Loss scale',
     unit: '',
     colour: 'var(--ink-soft)',
@@ -57,6 +63,7 @@ function SmallChart({
   run,
   x,
   measure,
+  chart,
   title,
   unit,
   colour,
@@ -87,6 +94,7 @@ function SmallChart({
       now={history.lastStep}
       axis={axis === 'log' ? logAxis(values, 3) : linearAxis([...values, clip], 2, true)}
       marks={run.marks}
+      regions={chart && regionsIn(run, chart)}
       goal={
         clip === undefined
           ? undefined

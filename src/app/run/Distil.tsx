@@ -9,6 +9,7 @@ import { useComparedRuns, useXView } from '../charts/use-compared';
 import { useMedia } from '../shared/browser';
 import { Fold } from '../shared/Fold';
 import { CheckDrawer } from './CheckDrawer';
+import { DoctorPanel } from './DoctorPanel';
 import { DownloadStudent } from './DownloadStudent';
 import { Glossary } from './Glossary';
 import { Intro } from './Intro';
@@ -84,6 +85,7 @@ function MainCurves() {
   return (
     <section className={`curves ${run.source}`} aria-label="Curves">
       <RunCaption />
+      <DoctorPanel />
       <ChartOptions />
       <LossChart run={run} compared={compared} x={x} />
       <PerplexityChart run={run} compared={compared} x={x} />

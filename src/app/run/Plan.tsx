@@ -35,9 +35,14 @@ export function Plan() {
         </p>
       )}
       {current?.status === 'done' && (
-        <p className="model-report" role="status">
-          {planText(current.value)}
-        </p>
+        <div role="status">
+          <p className="model-report">{planText(current.value)}</p>
+          {current.value.verdicts.map(({ rule, text, advice }) => (
+            <p className="model-report" key={rule}>
+              {text} {advice}
+            </p>
+          ))}
+        </div>
       )}
     </div>
   );

@@ -1,5 +1,6 @@
 // Every sentence that the log and screen readers get about a run. Pure.
 
+import type { Verdict } from '../../doctor/examine';
 import type { EvaluationRecord, Failure, RunStatus, StepRecord } from '../../worker/protocol';
 import { formatMeasure, formatShare } from '../shared/format';
 import { answersRight, perplexity } from './evaluation';
@@ -20,6 +21,8 @@ export function skipped({ step, loss, lossScale, tokens }: StepRecord): string {
 
 /** `text` as describeChanges writes it. */
 export const changed = (step: number, text: string) => `Step ${step}: ${text}`;
+
+export const diagnosed = ({ title, text }: Verdict) => `Doctor: ${title}. ${text}`;
 
 export const stopped = ({ operation, message }: Failure) => `Stopped: ${operation}: ${message}`;
 

@@ -7,6 +7,7 @@
 
 import type { Config, FieldName } from '../../config';
 import { checkField, DEFAULTS, FIELDS } from '../../config';
+import type { Trial } from '../../doctor/trial';
 import { presetOf } from '../../presets';
 import type {
   AdapterReport,
@@ -62,6 +63,8 @@ export interface RunState {
   hidden?: { since: number; step: number };
   /** Shown once the tab is visible again. */
   hiddenNote?: string;
+  /** The Doctor's change on trial in the present run. */
+  trial?: Trial;
   /** Read out politely by screen readers. */
   announcement: string;
   /** The page introduces itself to somebody who has not dismissed that before. */
@@ -76,7 +79,7 @@ export type PageMessage =
   /** The recorded run has loaded, or there is none. */
   | { type: 'recording'; run: ShownRun | null }
   /** A run starts with the settings as they are. */
-  | { type: 'start'; runId: string; history: RunHistory }
+  | { type: 'start'; runId: string; history: RunHistory; trial?: Trial }
   | { type: 'ask'; for: 'pause' | 'resume' }
   | { type: 'reset' }
   | { type: 'recover' }
@@ -116,6 +119,7 @@ const NO_RUN = {
   lastStep: 0,
   trainedMilliseconds: 0,
   trainingSince: undefined,
+  trial: undefined,
 };
 
 const DISMISSED: Record<Dismissable, Partial<RunState>> = {
@@ -163,6 +167,7 @@ function reducePage(state: RunState, message: PageMessage, now: number): RunStat
       return {
         ...enter({ ...state, ...NO_RUN, run, earlier: withEarlier(state) }, 'loading', now),
         loading: { stage: 'device', detail: '' },
+        trial: message.trial,
         announcement: log.LOADING,
       };
     }
@@ -241,6 +246,15 @@ function reduceEvent(state: RunState, event: RunEvent, now: number): RunState {
       return { ...state, loading: undefined, announcement: log.evaluated(event.record) };
     case 'status':
       return reduceStatus(state, event.status, now);
+    case 'diagnosis': {
+      const { step, line, verdicts, fresh } = event;
+      const diagnosed = { ...state, run: { ...run, diagnosis: { line, verdicts } } };
+      const lines = fresh.map(
+        (verdict): LogEvent => ({ step, kind: 'note', text: log.diagnosed(verdict) }),
+      );
+      const announcement = lines[0]?.text ?? state.announcement;
+      return { ...withEvent(diagnosed, ...lines), announcement };
+    }
     case 'changed': {
       const { step, changes } = event;
       const text = describeChanges(run.config, changes);

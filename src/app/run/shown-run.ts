@@ -1,7 +1,9 @@
 // One run as the page shows it, live or recorded, and what may be done with it in each phase.
 
-import type { Config, Field, FieldName, LiveChanges } from '../../config';
+import type { Config, Field, FieldName } from '../../config';
 import { FIELDS, isLive } from '../../config';
+import type { Verdict } from '../../doctor/examine';
+import type { ChartName } from '../../doctor/rule';
 import type {
   AdapterReport,
   LoadingStage,
@@ -42,6 +44,13 @@ export interface Loading {
   unit?: StageUnit;
 }
 
+/** What the Doctor says of a run. */
+export interface Diagnosis {
+  /** The gravest verdict, or that all is well, in a sentence. */
+  line: string;
+  verdicts: readonly Verdict[];
+}
+
 export interface ShownRun {
   /** Empty for the recorded run. */
   id: string;
@@ -52,6 +61,7 @@ export interface ShownRun {
   events: LogEvent[];
   adapter?: AdapterReport;
   report?: RunReport;
+  diagnosis?: Diagnosis;
   /** The user's own text, if the run reads one. */
   corpus?: UserCorpus;
   /** When the recorded run was made, as an ISO date. */
@@ -105,11 +115,24 @@ export function repeats(run: ShownRun, config: Config): boolean {
 }
 
 /** "T 2 → 4, α 0.7 → 0.5" */
-export function describeChanges(before: Config, changes: LiveChanges): string {
-  return (Object.keys(changes) as (keyof LiveChanges)[])
+export function describeChanges(before: Config, changes: Partial<Config>): string {
+  return (Object.keys(changes) as (keyof Config)[])
+    .filter((name) => changes[name] !== before[name])
     .map((name) => {
       const { symbol, label }: Field = FIELDS[name];
-      return `${symbol ?? label} ${before[name]} → ${changes[name]}`;
+      return `${symbol ?? label} ${before[name] || 'none'} → ${changes[name] || 'none'}`;
     })
     .join(', ');
+}
+
+/** The steps of a chart that the gravest verdict is about. */
+export function regionsIn(
+  { diagnosis }: ShownRun,
+  chart: ChartName,
+): { from: number; to: number; text: string }[] {
+  const verdict = diagnosis?.verdicts[0];
+  const region = verdict?.region;
+  return region?.chart === chart
+    ? [{ from: region.from, to: region.to, text: verdict?.title ?? '' }]
+    : [];
 }

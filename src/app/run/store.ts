@@ -5,6 +5,8 @@
 import { create } from 'zustand';
 import type { Config, FieldName, LiveChanges } from '../../config';
 import { checkConfig } from '../../config';
+import type { Verdict } from '../../doctor/examine';
+import type { Trial } from '../../doctor/trial';
 import type { Preset } from '../../presets';
 import { newRunId } from '../../runs/names';
 import type { RunRow } from '../../runs/row';
@@ -16,7 +18,7 @@ import { loadRecording } from './recorded';
 import type { Dismissable, RunMessage, RunState } from './reduce';
 import { INITIAL, isCurrent, reduce } from './reduce';
 import type { ShownRun } from './shown-run';
-import { lockReason, record } from './shown-run';
+import { describeChanges, lockReason, record } from './shown-run';
 
 /** Milliseconds between two commits to React. */
 const COMMIT_INTERVAL = 200;
@@ -39,6 +41,8 @@ export interface RunStore extends RunState {
   continueRun(row: RunRow, corpus?: UserCorpus): void;
   /** Has a checkpoint written soon, because the page may be closed. */
   keep(): void;
+  /** Starts the shown run again with a verdict's change, and compares it with what was. */
+  tryCure(verdict: Verdict): void;
   pause(): void;
   resume(): void;
   step(): void;
@@ -118,6 +122,24 @@ export const useRun = create<RunStore>()((set, get) => {
     changes = {};
   }
 
+  function start(trial?: Trial): void {
+    const { config, corpus, drafts } = current();
+    const problems = [...Object.keys(drafts), ...checkConfig(config)];
+    if (problems.length > 0)
+      throw new Error(`These settings cannot start a run. ${problems.join(' ')}`);
+    dropRun();
+    const runId = newRunId();
+    dispatch({ type: 'start', runId, history: new RunHistory(config.train_steps), trial });
+    const { dropped } = useModels.getState();
+    command({
+      type: 'start',
+      runId,
+      config: { ...config },
+      ...(corpus && { corpus }),
+      ...(Object.keys(dropped).length > 0 && { files: dropped }),
+    });
+  }
+
   onRunEvent((event) => {
     const state = current();
     if (state.run && isCurrent(state, event)) record(state.run, event);
@@ -142,22 +164,17 @@ export const useRun = create<RunStore>()((set, get) => {
       if (current().base === base) dispatch({ type: 'recording', run });
     },
 
-    start() {
-      const { config, corpus, drafts } = current();
-      const problems = [...Object.keys(drafts), ...checkConfig(config)];
-      if (problems.length > 0)
-        throw new Error(`These settings cannot start a run. ${problems.join(' ')}`);
+    start: () => start(),
+
+    tryCure(verdict) {
+      const { config, history } = liveRun();
+      const changed = { ...config, ...verdict.change };
+      const difference = describeChanges(config, verdict.change ?? {});
+      const evaluations = [...history.evaluations];
       dropRun();
-      const runId = newRunId();
-      dispatch({ type: 'start', runId, history: new RunHistory(config.train_steps) });
-      const { dropped } = useModels.getState();
-      command({
-        type: 'start',
-        runId,
-        config: { ...config },
-        ...(corpus && { corpus }),
-        ...(Object.keys(dropped).length > 0 && { files: dropped }),
-      });
+      dispatch({ type: 'reset' });
+      dispatch({ type: 'link', link: { config: changed } });
+      start({ verdict, difference, config, evaluations });
     },
 
     continueRun({ id: runId, config, own }, corpus) {

@@ -3,6 +3,8 @@
 // happen.
 
 import { DEFAULTS } from '../../config';
+import type { Verdict } from '../../doctor/examine';
+import { RULES } from '../../doctor/rules';
 import type { Failure, RunEvent } from '../../worker/protocol';
 import { RunHistory } from '../charts/history';
 import type { RunMessage, RunState } from '../run/reduce';
@@ -67,6 +69,39 @@ const lost = (resumeStep?: number): RunEvent => ({
   resumeStep,
 });
 const failed = (failure: Failure): RunEvent => ({ type: 'failed', runId: RUN, failure });
+
+/** What the Doctor says of the scenes' runs. */
+const diagnosis = (step: number, ...verdicts: Verdict[]): RunEvent => ({
+  type: 'diagnosis',
+  runId: RUN,
+  step,
+  line:
+    'Healthy: a step moves the weights by 0.0081 of their size, KL fell from 3.2 to 1.15 in ' +
+    `${step} steps, 0 steps skipped.`,
+  verdicts,
+  fresh: verdicts,
+});
+const SLOW: Verdict = {
+  rule: 'learning-rate-low',
+  title: RULES['learning-rate-low'].title,
+  severity: RULES['learning-rate-low'].severity,
+  caveat: RULES['learning-rate-low'].caveat,
+  text:
+    'In 140 steps perplexity went from 2,040 to 1,980, 0.9% of the way to the teacher’s 68.9: a ' +
+    'step moves the weights by only 4.2e-5 of their size.',
+  advice: 'Raise the learning rate from 5.0e-6 to 1.2e-4.',
+  change: { student_lr: 1.2e-4 },
+  region: { chart: 'perplexity', from: 0, to: MIDWAY },
+};
+const UNUSUAL: Verdict = {
+  rule: 'unusual-temperature',
+  title: RULES['unusual-temperature'].title,
+  severity: RULES['unusual-temperature'].severity,
+  caveat: RULES['unusual-temperature'].caveat,
+  text: 'A temperature of 16 flattens the teacher’s predictions; 1 to 4 is usual.',
+  advice: 'Use a temperature of 2.',
+  change: { temperature: 2 },
+};
 
 const opening: RunEvent[] = [
   ready,
@@ -188,6 +223,26 @@ const SCENES = {
       ...opening,
       ...trained(STEPS),
       status('finished', STEPS),
+    ],
+  },
+  cured: {
+    title: 'A cure that worked',
+    messages: () => [
+      ...before(),
+      {
+        type: 'start',
+        runId: RUN,
+        history: new RunHistory(STEPS),
+        trial: {
+          verdict: SLOW,
+          difference: 'lr 0.000005 → 0.00012',
+          config: { ...DEFAULTS },
+          evaluations: [evaluationAt(0), { ...evaluationAt(MIDWAY), studentPerplexity: 1980 }],
+        },
+      },
+      ...opening,
+      ...trained(MIDWAY),
+      diagnosis(MIDWAY),
     ],
   },
   failed: {
@@ -335,6 +390,16 @@ const NOTICES = {
         })),
       },
     ],
+  },
+  healthy: {
+    title: 'a healthy run',
+    scenes: [...TRAINED, 'finished'],
+    messages: [diagnosis(MIDWAY)],
+  },
+  verdict: {
+    title: 'two verdicts of the Doctor',
+    scenes: [...TRAINED, 'finished'],
+    messages: [diagnosis(MIDWAY, SLOW, UNUSUAL)],
   },
   change: {
     title: 'a live change',

@@ -92,7 +92,7 @@ export const warmUpTooLong: Rule = {
   },
 };
 
-const LARGE_MEMORY = 2e9;
+const LARGE_MEMORY = 1.5e9;
 
 /** What would save most, of the settings that save memory and change no result or little. */
 function saving({ config, facts }: Evidence): {
@@ -128,8 +128,8 @@ export const largeMemory: Rule = {
   title: 'The run takes much memory',
   watches: 'The planned GPU memory, by purpose.',
   threshold:
-    '2 GB: what an integrated GPU or a phone can be expected to give to one tab. WebGPU does not ' +
-    'tell how much there is.',
+    '1.5 GB: what a phone gives to one process, weights and page together. WebGPU does not tell how ' +
+    'much there is.',
   severity: 'note',
   caveat: 'A card with its own memory takes many times that.',
   look(evidence) {

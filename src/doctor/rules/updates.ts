@@ -235,14 +235,16 @@ export const learningRateHigh: Rule = {
   },
 };
 
-const SPIKE = 20;
+const SPIKE = 12;
 const SPIKES = 3;
 const RECENT = 100;
 
 export const gradientSpikes: Rule = {
   title: 'The gradient spikes',
   watches: 'The gradient’s norm beside its median over the last 100 steps.',
-  threshold: 'Three steps of 20 times the median: batches differ by a factor of two or three.',
+  threshold:
+    'Three steps of 12 times the median: the third largest gradient of healthy runs is under 8 ' +
+    'times it.',
   severity: 'warning',
   caveat: 'Clipping may make the spikes harmless.',
   explainedBy: ['skipped-steps', 'learning-rate-high'],

@@ -105,7 +105,9 @@ test('a run cannot start before its files are dropped', () => {
 test('a memory plan belongs to the settings that it was made for', async () => {
   press('Estimate GPU memory');
   const memory = { teacher: 1_100_000_000, weights: 500_000_000 };
-  await act(() => resolve('plan', { memory, largestBuffer: 4_294_967_296, atLeast: true }));
+  await act(() =>
+    resolve('plan', { memory, verdicts: [], largestBuffer: 4_294_967_296, atLeast: true }),
+  );
   const told = screen.getByText(
     /^This run needs 1\.6 GB of GPU memory: teacher 1\.1 GB, weights 500 MB\./,
   ).textContent;
