@@ -46,9 +46,8 @@ function VerdictItem({ verdict, open }: { verdict: Verdict; open: boolean }) {
         <summary>
           <span className="kind">{KINDS[severity]}</span> <strong>{title}.</strong>
         </summary>
-        <p>{text}</p>
         <p>
-          {advice} <TryIt verdict={verdict} />
+          {text} {advice} <TryIt verdict={verdict} />
         </p>
         <p className="caveat">What this does not say: {caveat}</p>
       </details>

@@ -72,7 +72,7 @@ test('a verdict is announced and logged; its cure starts the changed run and is 
   });
   expect(store().announcement).toBe(`Doctor: ${SLOW.title}. ${SLOW.text}`);
   expect(store().run?.events.at(-1)).toMatchObject({ step: 40, text: store().announcement });
-  expect(screen.getByText(SLOW.text)).toBeTruthy();
+  expect(screen.getByText(`${SLOW.text} ${SLOW.advice}`)).toBeTruthy();
   expect(screen.getByText(`What this does not say: ${caveat}`)).toBeTruthy();
 
   const first = runId();
