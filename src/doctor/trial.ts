@@ -44,7 +44,9 @@ export function judge(
     ? { state: 'not cured', text: `${difference} did not cure it.${figures}` }
     : {
         state: 'cured',
-        text: `${difference} cured it: “${verdict.title}” is gone at step ${count(last.step)}.${figures}`,
+        text:
+          `${difference} cured it: “${verdict.title}” is gone at step ` +
+          `${count(last.step)}.${figures}`,
       };
 }
 

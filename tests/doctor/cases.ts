@@ -69,11 +69,9 @@ export const SICK: readonly Case[] = [
   }),
   sick(
     'gradient-spikes',
-    'pages of noise',
-    { max_grad_norm: 0, loss: 'ce', train_steps: 100 },
-    {
-      text: 'interrupted',
-    },
+    'pages of noise, a window a step',
+    { max_grad_norm: 0, loss: 'ce', train_steps: 250, batch_size: 1, eval_steps: 50 },
+    { text: 'interrupted' },
   ),
   sick('always-clipped', 'clipping at 0.01', { max_grad_norm: 0.01 }),
   sick('teacher-ignored', 'alpha 0.02 at T 1', { alpha: 0.02, temperature: 1 }),

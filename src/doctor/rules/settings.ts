@@ -128,7 +128,8 @@ export const largeMemory: Rule = {
   title: 'The run takes much memory',
   watches: 'The planned GPU memory, by purpose.',
   threshold:
-    '1.5 GB: what a phone gives to one process, weights and page together. WebGPU does not tell how ' +
+    '1.5 GB: what a phone gives to one process, weights and page together. WebGPU does not tell ' +
+    'how ' +
     'much there is.',
   severity: 'note',
   caveat: 'A card with its own memory takes many times that.',
