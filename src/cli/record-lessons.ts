@@ -2,13 +2,13 @@
 // distributions of a built-in teacher and of students distilled from it, and what students of
 // several sizes and several α reach. The same seed and adapter give the same figures.
 //
-//   npm run record:lessons -- [--teacher moby-teacher] [--data public/corpus/moby-dick.txt]
-//     [--steps 800]
+//   npm run record:lessons -- [--teacher moby-teacher] [--steps 800]
 //
 // It trains eight small students: some minutes on two cores without a GPU.
 
 import { readFile, writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
+import { textOf } from '../built-in';
 import { type Config, DEFAULTS } from '../config';
 import { decodeCorpus } from '../data/corpus';
 import { loadTokenizer } from '../data/tokenizer';
@@ -53,7 +53,6 @@ const PARTS = 4;
 const { values: flags } = parseArgs({
   options: {
     teacher: { type: 'string', default: DEFAULTS.teacher_model },
-    data: { type: 'string', default: 'public/corpus/moby-dick.txt' },
     steps: { type: 'string', default: '800' },
   },
 });
@@ -83,7 +82,8 @@ const teacherWeights = loadWeights(
   teacherConfig,
   file,
 );
-const tokens = tokenizer.encode(decodeCorpus(flags.data, await readFile(flags.data)));
+const corpus = `public/${textOf({ teacher_model: flags.teacher, corpus: 'auto' }).file}`;
+const tokens = tokenizer.encode(decodeCorpus(corpus, await readFile(corpus)));
 
 // The students.
 const settings: Config = { ...DEFAULTS, sample_tokens: 0, eval_batches: EVAL_BATCHES };
@@ -142,15 +142,18 @@ told.sort((a, b) => a.told - b.told);
 const words = wordShares();
 const places = choosePlaces(positions, (id) => words[id] >= WORD_SHARE);
 const tables = Object.fromEntries(
-  Object.entries(places).map(([role, chosen]) => [role, packTable(chosen.map(fullPlace), textOf)]),
+  Object.entries(places).map(([role, chosen]) => [
+    role,
+    packTable(chosen.map(fullPlace), tokenText),
+  ]),
 ) as LessonFile['tables'];
 for (const [role, chosen] of Object.entries(places)) {
   for (const position of chosen) {
     const { text } = fullPlace(position);
     const top = position.likeliest
       .slice(0, 5)
-      .map((id) => `${textOf(id)} ${position.p[id].toFixed(3)}`);
-    console.log(`${role}: …${text}[${textOf(position.next)}] ${top.join(', ')}`);
+      .map((id) => `${tokenText(id)} ${position.p[id].toFixed(3)}`);
+    console.log(`${role}: …${text}[${tokenText(position.next)}] ${top.join(', ')}`);
   }
 }
 
@@ -264,7 +267,7 @@ function logFrequencies(): Float64Array {
 
 /** For each token that begins a word of letters: the share of its occurrences that end it too. */
 function wordShares(): Float64Array {
-  const texts = Array.from({ length: V }, (_, id) => textOf(id));
+  const texts = Array.from({ length: V }, (_, id) => tokenText(id));
   const [ends, all] = [new Float64Array(V), new Float64Array(V)];
   for (let i = 0; i + 1 < tokens.length; i++) {
     all[tokens[i]]++;
@@ -273,7 +276,7 @@ function wordShares(): Float64Array {
   return ends.map((count, id) => (/^ \p{L}+$/u.test(texts[id]) ? count / all[id] : 0));
 }
 
-function textOf(id: number): string {
+function tokenText(id: number): string {
   return tokenizer.decode([id]);
 }
 
