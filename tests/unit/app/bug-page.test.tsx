@@ -337,7 +337,8 @@ describe('scrambled heads', () => {
     pick('Rows and columns', 'tokens the code assumes');
     expect(location.hash).toBe('#bug=heads,axes=claimed');
     expect(text('loss-verdict')).toContain(
-      'After 2 steps the losses are 4.000 and 4.000, and neither run raised an error.',
+      'After 2 steps the losses are 4.000 and 4.000, and the held-out perplexities 666.7 and ' +
+        '666.7. Neither run raised an error. The harm is lost context',
     );
     const reshaped = within(screen.getByTestId('heads-reshaped'));
     expect(reshaped.getAllByRole('img')).toHaveLength(2);
