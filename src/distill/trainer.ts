@@ -4,7 +4,7 @@
 import type { Batch } from '../data/batches';
 import { CommandBatch } from '../gpu/command-batch';
 import type { Gpu } from '../gpu/device';
-import { bufferOf, type PendingProgram, type Pool, type Program, Recorder } from '../gpu/program';
+import { bufferOf, type PendingProgram, type Pool, Recorder } from '../gpu/program';
 import { updateSums } from '../kernels/optimiser';
 import { SCALER, STEP } from '../kernels/sources';
 import type { LanguageModel } from '../model/family';
@@ -32,7 +32,7 @@ export class Trainer {
   /** Dispatches of a batch and of the optimiser. */
   #recorded = { gradients: 0, optimiser: 0 };
   /** Measures the last step's update, in `count` partial sums. */
-  #update?: { program: Program; count: number };
+  #update?: { program: PendingProgram; count: number };
   #bytesCopied = 0;
   /** Our submissions in the last step; undefined until the dispatch times are known. */
   submissions?: number;
@@ -97,6 +97,7 @@ export class Trainer {
     recordOptimiser(optimiser, this.#state);
     this.#recorded.optimiser = optimiser.length;
     this.#optimiser = optimiser.begin('optimiser');
+    this.#update = this.#recordUpdate();
   }
 
   /** Master weights, f32. */
@@ -189,8 +190,9 @@ export class Trainer {
    * Waits for the GPU.
    */
   async updateRatio(): Promise<number> {
-    this.#update ??= await this.#recordUpdate();
-    const { program, count } = this.#update;
+    this.#record();
+    const { program: pending, count } = this.#update!;
+    const program = await pending.ready;
     const encoder = this.gpu.device.createCommandEncoder({ label: 'update ratio' });
     program.encode(encoder);
     this.gpu.device.queue.submit([encoder.finish()]);
@@ -203,12 +205,12 @@ export class Trainer {
     return size > 0 ? Math.sqrt(moved / size) : 0;
   }
 
-  async #recordUpdate() {
+  #recordUpdate() {
     const { master, mean, square, gradients, settings } = this.#state;
     const recorder = new Recorder(this.gpu, this.pool);
     const arenas = { master: master.places, mean: mean.places, square: square.places };
     const count = updateSums(recorder, arenas, this.#state, gradients.plan, settings.adam);
-    return { program: await recorder.build('update ratio'), count };
+    return { program: recorder.begin('update ratio'), count };
   }
 
   /**

@@ -295,7 +295,7 @@ describe('compare', () => {
       }
     }
     const tData = targetsOf(tLayout, V, ignored);
-    const perToken = upload(gpu, 'per token', new Float64Array(B * T * 4).fill(777), [B * T, 4]);
+    const perToken = upload(gpu, 'per token', new Float64Array(B * T * 6).fill(777), [B * T, 6]);
     const [student, teacher] = [
       upload(gpu, 'student', sData, sLayout),
       upload(gpu, 'teacher', yData, yLayout, dtype),
@@ -310,11 +310,13 @@ describe('compare', () => {
       { data: tData, layout: tLayout },
     );
     const all = await download(gpu, perToken);
-    const column = (c: number) => all.filter((_, i) => i % 4 === c);
+    const column = (c: number) => all.filter((_, i) => i % 6 === c);
     expectClose(column(0), expected.studentNll, TOLERANCE, 'student');
     expectClose(column(1), expected.teacherNll, TOLERANCE, 'teacher');
     expectClose(column(2), expected.kl, TOLERANCE, 'kl');
     expect([...column(3)]).toEqual([...expected.agreement]);
+    expect([...column(4)]).toEqual([...expected.studentRight]);
+    expect([...column(5)]).toEqual([...expected.teacherRight]);
     expect([...(await download(gpu, student))]).toEqual([...sData]);
     return expected.agreement;
   }

@@ -166,7 +166,7 @@ describe('losses', () => {
 testVariants('evaluation', async (gpu, teacherType) => {
   const runs = [...settings({ ...LOGITS, ...EXPANDED }, teacherType)].map((setting) => {
     const [B, T] = setting.targets.layout.shape;
-    const perToken = upload(gpu, 'per token', new Float64Array(B * T * 4).fill(777), [B * T, 4]);
+    const perToken = upload(gpu, 'per token', new Float64Array(B * T * 6).fill(777), [B * T, 6]);
     return { ...setting, perToken };
   });
   await execute(gpu, (recorder) => {
@@ -181,7 +181,7 @@ testVariants('evaluation', async (gpu, teacherType) => {
   });
   for (const { title, student, teacher, targets, perToken } of runs) {
     const all = await download(gpu, perToken);
-    const column = (c: number) => all.filter((_, i) => i % 4 === c);
+    const column = (c: number) => all.filter((_, i) => i % 6 === c);
     const expected = reference.evaluateRows(student, teacher, targets);
     expectTokens(column(0), expected.studentNll, `${title}, student`);
     expectTokens(column(1), expected.teacherNll, `${title}, teacher`);
