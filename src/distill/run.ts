@@ -17,7 +17,7 @@ import { rooflineOf } from './profile/roofline';
 import type { DataFacts, EvaluationRecord, StepRecord } from './records';
 import { buildRunModels, type RunModels } from './run-models';
 import { dtypeOf, newStudent, requireContext } from './run-setup';
-import { type Generate, sampleText } from './sample';
+import { type Generate, type NextLogits, sampleText } from './sample';
 import { learningRate } from './schedule';
 import type { StudentStart } from './student-start';
 import { bytesPerPosition, CacheError, type CacheSummary, cacheBytes } from './teacher/cache-file';
@@ -312,6 +312,15 @@ export class Run {
       signal,
     );
     return summarise(times, await rooflineOf(this.options.gpu));
+  }
+
+  /**
+   * Both models, to be asked between two steps; the run continues from the same bits. A cached
+   * teacher is no longer there to ask.
+   */
+  get voices(): { student: NextLogits; teacher?: NextLogits } {
+    const { teacher, sampler } = this.#models;
+    return { student: sampler.next, teacher: teacher?.next };
   }
 
   /** Waits until every record has been delivered. */

@@ -73,6 +73,37 @@ export interface Expectation {
   kl?: number;
 }
 
+/** A token of an answer. */
+export interface SaidToken extends Expectation {
+  author: 'student' | 'teacher';
+  /** What it adds to the answer. */
+  text: string;
+}
+
+/**
+ * Student and teacher continue a prompt, one after the other, from the same random numbers. Each
+ * token comes with what both models expected in its place.
+ */
+export async function* answers(
+  voices: { student: NextLogits; teacher?: NextLogits },
+  tokenizer: Tokenizer,
+  prompt: string,
+  settings: SaySettings,
+): AsyncGenerator<SaidToken> {
+  for (const author of ['student', 'teacher'] as const) {
+    const [next, other] = [voices[author], voices[author === 'student' ? 'teacher' : 'student']];
+    if (!next) continue;
+    for await (const said of say(next, tokenizer, prompt, settings)) {
+      const [own, others] = [said.logits, await other?.(said.before)];
+      const logits =
+        author === 'student'
+          ? { student: own, teacher: others }
+          : { student: others as Float32Array, teacher: own };
+      yield { author, text: said.text, ...expectation(said, logits, tokenizer) };
+    }
+  }
+}
+
 /** So many of each model's likeliest tokens are told. */
 const TOLD = 5;
 /** A token's text may depend on those before it: a space at its start, half a character. */

@@ -27,6 +27,7 @@ const OPERATIONS: Record<RequestName, string> = {
   'keep-runs': 'choose how much is kept',
   'save-run': 'save the run',
   'open-run': 'open the run’s file',
+  say: 'answer',
   'bug-lab': 'run the experiment',
 };
 

@@ -12,10 +12,12 @@ import type { RunStory } from '../distill/export/model-card';
 import type { ProfileReport } from '../distill/profile/profile';
 import type { EvaluationRecord, StepRecord } from '../distill/records';
 import type { CacheReport, RunStage, StageUnit } from '../distill/run';
+import type { SaidToken } from '../distill/say';
 import type { EngineChoice } from '../distill/teacher/teacher';
 import type { Verdict } from '../doctor/examine';
 import type { Journal } from '../runs/journal';
 import type { Label, RunRow } from '../runs/row';
+import type { SaySettings } from '../say-settings';
 
 export type { CheckRow } from '../check/run';
 export type { Reading } from '../data/documents';
@@ -27,6 +29,7 @@ export type { LossPath } from '../distill/loss-paths';
 export type { Figures, ProfileReport } from '../distill/profile/profile';
 export type { EvaluationRecord, Sample, StepRecord } from '../distill/records';
 export type { CacheReport, StageUnit } from '../distill/run';
+export type { SaidToken } from '../distill/say';
 
 /** The user's files; a pasted text counts as one. Without them a run uses the built-in book. */
 export interface UserCorpus {
@@ -137,6 +140,15 @@ export interface Requests {
     result: ProfileResult;
   };
   /**
+   * Let student and teacher continue a prompt, between two steps of the run, which waits. Each
+   * token is reported as progress. Resolves when they are done or were stopped by `say-stop`.
+   */
+  say: {
+    input: { runId: string; prompt: string; settings: SaySettings };
+    progress: SaidToken;
+    result: SayResult;
+  };
+  /**
    * End the Bug Lab's current experiment, then run this one. Refused while a run trains. Resolves
    * when the experiment is done or was stopped by `bug-lab-stop`.
    */
@@ -192,6 +204,12 @@ export interface ProfileResult {
   text: string;
 }
 
+export interface SayResult {
+  /** The student had been trained for so many steps. */
+  step: number;
+  stopped: boolean;
+}
+
 /** What an experiment loads or compiles, then what it measures. */
 export type ExperimentProgress = { detail: string } | { report: BugLabReport };
 
@@ -223,6 +241,8 @@ export type RunCommand =
 export type ToWorker =
   | RequestMessage
   | RunCommand
+  /** End the answers of `say`. */
+  | { type: 'say-stop' }
   /** End the Bug Lab's experiment. */
   | { type: 'bug-lab-stop' };
 

@@ -9,6 +9,7 @@ import { profileText } from '../distill/profile/profile-text';
 import type { StepRecord } from '../distill/records';
 import { Run } from '../distill/run';
 import { dtypeOf, newStudent } from '../distill/run-setup';
+import { answers } from '../distill/say';
 import { inEngine } from '../distill/teacher/folder';
 import type { Snapshot } from '../distill/training-state';
 import { Doctor } from '../doctor/doctor';
@@ -33,6 +34,8 @@ import type {
   Requests,
   RunCommand,
   RunStatus,
+  SaidToken,
+  SayResult,
   StageUnit,
   UserCorpus,
 } from './protocol';
@@ -55,6 +58,9 @@ export class Session implements DeviceUser {
   #singleSteps = 0;
   readonly #ended = new AbortController();
   #loop: Promise<void> = Promise.resolve();
+  /** Tasks that wait for the end of a step, in order. */
+  readonly #errands: (() => Promise<void>)[] = [];
+  #saying: AbortController | undefined;
   #lost: Promise<void> | undefined;
   /** Undefined until the run is built, and where it cannot be kept. */
   #kept: KeptRun | undefined;
@@ -193,13 +199,51 @@ export class Session implements DeviceUser {
     });
   }
 
+  /**
+   * Student and teacher continue a prompt, between two steps and so with the same weights to the
+   * end; a run that trains waits. An earlier answer stops.
+   */
+  async say(
+    { prompt, settings }: Requests['say']['input'],
+    report: (token: SaidToken) => void,
+  ): Promise<SayResult> {
+    this.stopSaying();
+    const saying = new AbortController();
+    this.#saying = saying;
+    const stopped = () => saying.signal.aborted || this.#ended.signal.aborted;
+    return this.#betweenSteps(async () => {
+      const run = this.#run;
+      if (!run || !this.#tokenizer) throw new Error('There is no student yet. Start a run first.');
+      if (!stopped()) {
+        for await (const token of answers(run.voices, this.#tokenizer, prompt, settings)) {
+          report(token);
+          // Lets a message that stops the answer in.
+          await nextTask();
+          if (stopped()) break;
+        }
+      }
+      return { step: run.step, stopped: stopped() };
+    });
+  }
+
+  stopSaying(): void {
+    this.#saying?.abort();
+  }
+
+  /** Runs a task before the next step, or at once if the run does not train. */
   #betweenSteps<Result>(task: () => Promise<Result>): Promise<Result> {
-    const result = this.#loop.then(task);
-    this.#loop = result.then(
-      () => undefined,
-      () => undefined,
-    );
-    return result;
+    return new Promise((resolve, reject) => {
+      this.#errands.push(() => task().then(resolve, reject));
+      this.#loop = this.#loop.then(() => this.#runErrands());
+    });
+  }
+
+  async #runErrands(): Promise<void> {
+    for (let errand = this.#errands.shift(); errand; errand = this.#errands.shift()) {
+      await errand();
+      // Their time is no step's.
+      this.#times = [];
+    }
   }
 
   /** Cancels loading and stops training. */
@@ -486,6 +530,7 @@ export class Session implements DeviceUser {
         this.#times = [...this.#times.slice(-SPEED_STEPS), performance.now()];
         if (performance.now() - this.#reported > REPORT_MILLISECONDS) this.#report();
         await nextTask();
+        await this.#runErrands();
       }
       await run.drain();
       const rests = !this.#lost && this.#state !== 'over';

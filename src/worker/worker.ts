@@ -26,7 +26,8 @@ let queue: Promise<unknown> = Promise.resolve();
 const openDevice = () => openSharedDevice(() => [session, bugLab]);
 
 self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
-  if (data.type === 'bug-lab-stop') void enqueue(async () => bugLab?.end());
+  if (data.type === 'say-stop') session?.stopSaying();
+  else if (data.type === 'bug-lab-stop') void enqueue(async () => bugLab?.end());
   else if ('id' in data) void onRequest(data);
   else onCommand(data);
 };
@@ -78,6 +79,12 @@ function onRequest(request: RequestMessage): Promise<void> {
       return answer('open-run', id, () => openRun(request.name, request.zip));
     case 'export':
       return answer('export', id, (report) => sessionOf(request).export(request, report));
+    case 'say':
+      return answer('say', id, async (report) => {
+        // A paused run shares the GPU with no experiment, like one that trains.
+        if (!session?.training) await enqueue(async () => bugLab?.end());
+        return sessionOf(request).say(request, report);
+      });
     case 'profile':
       // Queued, so that no kernel check and no experiment runs at the same time.
       return answer('profile', id, () =>

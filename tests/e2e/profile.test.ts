@@ -1,9 +1,11 @@
-// Where a step goes, in the built page: measured in a run that is paused, which then goes on.
+// What a paused run offers, in the built page: where a step goes, and both models' answers. The run
+// then goes on.
 
 import { AxeBuilder } from '@axe-core/playwright';
 import { beforeAll, expect, test } from 'vitest';
 import { button, eventually, link, offered, primary, reached, stepOf } from './drive';
 import { openSite, type Site, visit } from './harness';
+import { tryInMidRun, tryIt } from './try-it';
 
 let site: Site;
 beforeAll(async () => {
@@ -24,7 +26,7 @@ test.each([
   ['f16', 'stillhouse', 'Teacher', { width: 1440, height: 900 }],
   ['f32', 'onnxruntime', 'Teacher, wall time', { width: 390, height: 844 }],
 ] as const)(
-  'a paused run is measured, and goes on (%s, teacher in %s)',
+  'a paused run is measured and asked, and goes on (%s, teacher in %s)',
   async (offer, teacher_engine, teacher, viewport) => {
     const path = link({ ...SETTINGS, teacher_engine });
     const { page, problems, close } = await visit(site, { offer, viewport, path });
@@ -65,7 +67,11 @@ test.each([
     await eventually(async () => (await rows()).map(([name]) => name)).toEqual(
       expect.arrayContaining(['attn.c_attn', 'mlp.c_fc dw', 'head dx']),
     );
-    const { violations, passes } = await new AxeBuilder({ page }).include('.profile').analyze();
+    await tryIt(page);
+    const { violations, passes } = await new AxeBuilder({ page })
+      .include('.profile')
+      .include('.say')
+      .analyze();
     expect(passes.length).toBeGreaterThan(5);
     expect(
       violations.map(
@@ -80,6 +86,7 @@ test.each([
     await primary(page).click();
     await reached(page, before + 2);
     await eventually(() => button(page, 'Measure again').isDisabled()).toBe(true);
+    await tryInMidRun(page);
     expect(problems).toEqual([]);
     await close();
   },

@@ -6,6 +6,7 @@ import { LossChart, PerplexityChart } from '../charts/Curves';
 import { RunHistory } from '../charts/history';
 import { SmallCharts } from '../charts/SmallCharts';
 import { useComparedRuns, useXView } from '../charts/use-compared';
+import { TryIt } from '../say/TryIt';
 import { useMedia } from '../shared/browser';
 import { Fold } from '../shared/Fold';
 import { CheckDrawer } from './CheckDrawer';
@@ -48,6 +49,7 @@ export function Distil() {
               <Details />
             </div>
             <div className="column right">
+              <TryIt />
               <Samples />
             </div>
           </>
@@ -56,6 +58,7 @@ export function Distil() {
             <RunControls />
             <DownloadStudent />
             <MainCurves />
+            <TryIt />
             <Samples />
             <Recipe />
             <Details />

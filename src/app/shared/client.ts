@@ -37,6 +37,11 @@ export function command(message: RunCommand): void {
   post(message);
 }
 
+/** Ends the answers of `say`: its request then resolves. */
+export function stopSaying(): void {
+  post({ type: 'say-stop' });
+}
+
 /** Ends the Bug Lab's experiment: its request then resolves. */
 export function stopExperiment(): void {
   post({ type: 'bug-lab-stop' });

@@ -6,6 +6,9 @@ import { useEffect } from 'react';
 import type { Root } from 'react-dom/client';
 import { App } from '../App';
 import { useRun } from '../run/store';
+import { useAnswers, useSayForm } from '../say/store';
+import { TRY_IT } from '../say/TryIt';
+import { useFolds } from '../shared/Fold';
 import { STATES } from './states';
 
 const THEMES = ['light', 'dark'] as const;
@@ -21,6 +24,9 @@ export function showStates(root: Root): () => void {
     const state = STATES.find((designed) => designed.name === name);
     if (!state) return root.render(<StateList unknown={name} />);
     useRun.setState({ ...useRun.getInitialState(), ...state.make() }, true);
+    useFolds.setState({ [TRY_IT]: !!state.saying });
+    useSayForm.setState(useSayForm.getInitialState(), true);
+    useAnswers.setState({ ...useAnswers.getInitialState(), ...state.saying }, true);
     root.render(<DesignedPage key={name} theme={query.get('theme')} />);
   };
   addEventListener('popstate', show);

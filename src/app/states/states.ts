@@ -20,12 +20,15 @@ import {
   statusAt,
   stepsBetween,
 } from './measurements';
+import { answered, answering, type Saying, silenced } from './sayings';
 
 export interface DesignedState {
   /** As the address has it: `scene` or `scene,notice`. */
   name: string;
   title: string;
   make(): RunState;
+  /** The box in which people try the result is open, and its request stands here. */
+  saying?: Saying;
 }
 
 const RUN = 'run-2';
@@ -278,6 +281,8 @@ interface Notice {
   messages: readonly RunMessage[];
   /** The scene's adapter is not there. */
   noAdapter?: boolean;
+  /** The box in which people try the result is open. */
+  saying?: Saying;
 }
 
 const ALL = Object.keys(SCENES) as SceneName[];
@@ -288,6 +293,22 @@ const unavailable = (kind: Failure['kind'], message: string, hint: string): RunM
   type: 'unavailable',
   failure: { operation: 'open the GPU', message, hint, kind },
 });
+
+const cached: RunEvent = {
+  ...ready,
+  run: {
+    ...REPORT,
+    cache: {
+      V: 2048,
+      k: 64,
+      bytesPerPosition: 260,
+      bytes: 12_345_678,
+      seconds: 72,
+      found: false,
+      kl: { full: 3.2, kept: 3.04 },
+    },
+  },
+};
 
 const NOTICES = {
   welcome: {
@@ -412,23 +433,36 @@ const NOTICES = {
   cache: {
     title: 'a cached teacher',
     scenes: TRAINED,
-    messages: [
-      {
-        ...ready,
-        run: {
-          ...REPORT,
-          cache: {
-            V: 2048,
-            k: 64,
-            bytesPerPosition: 260,
-            bytes: 12_345_678,
-            seconds: 72,
-            found: false,
-            kl: { full: 3.2, kept: 3.04 },
-          },
-        },
-      },
-    ],
+    messages: [cached],
+  },
+  saying: {
+    title: 'both answer',
+    scenes: ['running'],
+    messages: [],
+    saying: answering(RUN, DEFAULTS.prompt),
+  },
+  said: {
+    title: 'both have answered',
+    scenes: ['paused', 'finished'],
+    messages: [],
+    saying: answered(RUN, DEFAULTS.prompt, MIDWAY),
+  },
+  'said-alone': {
+    title: 'the student has answered, the teacher is cached',
+    scenes: ['finished'],
+    messages: [cached],
+    saying: answered(RUN, DEFAULTS.prompt, STEPS, true),
+  },
+  silent: {
+    title: 'an answer failed',
+    scenes: ['paused', 'lost'],
+    messages: [],
+    saying: silenced(RUN, DEFAULTS.prompt, {
+      operation: 'answer',
+      message: 'say: the logit of token 0 is NaN after 2 tokens.',
+      hint: 'The model’s weights or activations are not finite.',
+      kind: 'internal',
+    }),
   },
   hidden: {
     title: 'a tab that was hidden',
@@ -461,7 +495,8 @@ export const STATES: readonly DesignedState[] = ALL.flatMap((name) => {
   const notices = Object.entries<Notice>(NOTICES).filter(([, { scenes }]) => scenes.includes(name));
   return [
     { name, title: scene.title, make: () => play(scene.messages()) },
-    ...notices.map(([notice, { title, messages, noAdapter }]) => ({
+    ...notices.map(([notice, { title, messages, noAdapter, saying }]) => ({
+      saying,
       name: `${name},${notice}`,
       title: `${scene.title}: ${title}`,
       make: () => {

@@ -76,6 +76,7 @@ test.each([
   ['paused', /Your run, paused/],
   ['finished', /Fair.*perplexity went from 2,040 to/],
   ['idle,welcome', /A language model guesses the next token/],
+  ['finished,said', /Try it/],
   ['failed', /Could not load the model\..*1\.9 of 4\.1 MB/],
   ['lost', /The GPU device was lost\..*step 140/],
   ['lost-early', /no weights to continue from/],
