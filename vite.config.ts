@@ -3,6 +3,7 @@
 
 import react from '@vitejs/plugin-react';
 import { defineConfig } from 'vitest/config';
+import { offline } from './vite-offline.ts';
 
 const SECOND = 1000;
 
@@ -22,7 +23,7 @@ export default defineConfig({
   base: './',
   // A missing file is a 404, never the page: a model that is not there must not arrive as HTML.
   appType: 'mpa',
-  plugins: [react()],
+  plugins: [react(), offline()],
   worker: { format: 'es' },
   optimizeDeps: {
     // Rewritten for the dev server it no longer finds its WebAssembly.

@@ -51,6 +51,7 @@ const ROOMS = {
     'distributions',
   ],
   app: ['config', 'distributions', 'divergences', 'doctor', 'runs', 'tensor'],
+  offline: [],
 };
 /** Single files that a room may import from rooms that are otherwise closed to it. */
 const DOORS = {

@@ -2,6 +2,7 @@
 // are first opened.
 
 import { lazy, Suspense } from 'react';
+import { ConnectionNotices } from './offline/ConnectionNotices';
 import { Distil } from './run/Distil';
 import { Header } from './shared/Header';
 import { type Lab, useRoom } from './shared/rooms';
@@ -30,6 +31,7 @@ export function App() {
   return (
     <div className="page">
       <Header />
+      <ConnectionNotices />
       {Lab ? (
         <Suspense fallback={<p className="room-note">This part of the page is loading.</p>}>
           <Lab />

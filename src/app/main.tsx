@@ -4,6 +4,7 @@
 import { createRoot } from 'react-dom/client';
 import { PRESETS } from '../presets';
 import { App } from './App';
+import { keepForOffline } from './offline/store';
 import { hasMeasured, isActive } from './run/shown-run';
 import { useRun } from './run/store';
 import { useRuns } from './runs/store';
@@ -55,5 +56,6 @@ function showPage(): void {
   whenIdle(() => {
     void useRun.getState().probe();
     useRuns.getState().refresh();
+    void keepForOffline();
   });
 }

@@ -135,6 +135,8 @@ export async function visit(site: Site, options: VisitOptions = {}): Promise<Vis
   const browser = await openBrowser(offer);
   const context = await browser.newContext({
     viewport: { width: 1440, height: 900 },
+    // Tests see each request. Those of the service worker ask for it.
+    serviceWorkers: 'block',
     ...contextOptions,
   });
   contexts.add(context);
@@ -156,6 +158,7 @@ export async function visit(site: Site, options: VisitOptions = {}): Promise<Vis
     });
   }
   context.on('console', (message) => {
+    if (message.text().startsWith('Service Worker registration blocked')) return;
     if (message.type() === 'error' || message.type() === 'warning') {
       problems.push(`console ${message.type()}: ${message.text()} (${message.location().url})`);
     }

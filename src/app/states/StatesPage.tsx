@@ -5,6 +5,7 @@ import './states.css';
 import { useEffect } from 'react';
 import type { Root } from 'react-dom/client';
 import { App } from '../App';
+import { useConnection } from '../offline/store';
 import { useRun } from '../run/store';
 import { useAnswers, useSayForm } from '../say/store';
 import { TRY_IT } from '../say/TryIt';
@@ -24,6 +25,7 @@ export function showStates(root: Root): () => void {
     const state = STATES.find((designed) => designed.name === name);
     if (!state) return root.render(<StateList unknown={name} />);
     useRun.setState({ ...useRun.getInitialState(), ...state.make() }, true);
+    useConnection.setState({ ...useConnection.getInitialState(), ...state.connection }, true);
     useFolds.setState({ [TRY_IT]: !!state.saying });
     useSayForm.setState(useSayForm.getInitialState(), true);
     useAnswers.setState({ ...useAnswers.getInitialState(), ...state.saying }, true);

@@ -7,6 +7,7 @@ import type { Verdict } from '../../doctor/examine';
 import { RULES } from '../../doctor/rules';
 import type { Failure, RunEvent } from '../../worker/protocol';
 import { RunHistory } from '../charts/history';
+import type { Connection } from '../offline/store';
 import type { RunMessage, RunState } from '../run/reduce';
 import { INITIAL, reduce } from '../run/reduce';
 import type { ShownRun } from '../run/shown-run';
@@ -29,6 +30,8 @@ export interface DesignedState {
   make(): RunState;
   /** The box in which people try the result is open, and its request stands here. */
   saying?: Saying;
+  /** Online, with nothing new, unless it says otherwise. */
+  connection?: Partial<Connection>;
 }
 
 const RUN = 'run-2';
@@ -283,6 +286,7 @@ interface Notice {
   noAdapter?: boolean;
   /** The box in which people try the result is open. */
   saying?: Saying;
+  connection?: Partial<Connection>;
 }
 
 const ALL = Object.keys(SCENES) as SceneName[];
@@ -464,6 +468,24 @@ const NOTICES = {
       kind: 'internal',
     }),
   },
+  offline: {
+    title: 'offline',
+    scenes: ['idle', 'finished'],
+    messages: [],
+    connection: { offline: true, models: ['moby-teacher'] },
+  },
+  'offline-bare': {
+    title: 'offline, and no model was used',
+    scenes: ['idle'],
+    messages: [],
+    connection: { offline: true },
+  },
+  update: {
+    title: 'a new version of the page',
+    scenes: ['idle', 'running', 'finished'],
+    messages: [],
+    connection: { update: () => {} },
+  },
   hidden: {
     title: 'a tab that was hidden',
     scenes: ['running'],
@@ -495,8 +517,9 @@ export const STATES: readonly DesignedState[] = ALL.flatMap((name) => {
   const notices = Object.entries<Notice>(NOTICES).filter(([, { scenes }]) => scenes.includes(name));
   return [
     { name, title: scene.title, make: () => play(scene.messages()) },
-    ...notices.map(([notice, { title, messages, noAdapter, saying }]) => ({
+    ...notices.map(([notice, { title, messages, noAdapter, saying, connection }]) => ({
       saying,
+      connection,
       name: `${name},${notice}`,
       title: `${scene.title}: ${title}`,
       make: () => {
