@@ -10,6 +10,7 @@ import { useCheck } from '../../../src/app/run/check';
 import { useDownload } from '../../../src/app/run/download-student';
 import { useProfile } from '../../../src/app/run/profile';
 import { useRun } from '../../../src/app/run/store';
+import { useAnswers, useSayForm } from '../../../src/app/say/store';
 import { useFolds } from '../../../src/app/shared/Fold';
 import type {
   EvaluationRecord,
@@ -128,12 +129,20 @@ export function stubBrowser({ wide = true, plots = false } = {}): void {
 export function freshStore(): void {
   FakeWorker.made.at(-1)?.onerror?.({ message: 'end of the test' });
   useData.getState().discard();
-  for (const store of [useCheck, useDownload, usePlan, useProfile, ...Object.values(lookUps)])
+  for (const store of [
+    useAnswers,
+    useCheck,
+    useDownload,
+    usePlan,
+    useProfile,
+    ...Object.values(lookUps),
+  ])
     store.getState().drop();
   useRun.setState(useRun.getInitialState(), true);
   useChartView.setState(useChartView.getInitialState(), true);
   usePointer.setState(usePointer.getInitialState(), true);
   useFolds.setState({}, true);
+  useSayForm.setState(useSayForm.getInitialState(), true);
   useData.setState(useData.getInitialState(), true);
   useModels.setState(useModels.getInitialState(), true);
   FakeWorker.made = [];
