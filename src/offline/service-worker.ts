@@ -48,6 +48,9 @@ registerRoute(
           request.headers.has('range')
             ? new Request(request.url, { signal: request.signal, cache: request.cache })
             : request,
+        // That a folder lacks a file is worth keeping, too: some are optional.
+        cacheWillUpdate: async ({ response }) =>
+          response.status === 200 || response.status === 404 ? response : null,
       },
     ],
   }),
