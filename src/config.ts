@@ -346,6 +346,7 @@ export const FIELDS = {
     label: 'Prompt',
     default: 'The whale',
     maxLength: 200,
+    live: true,
     help: 'Text that both models continue at each evaluation.',
   },
   sample_tokens: {

@@ -121,6 +121,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
           report(record.step, doctor?.step(record) ?? []);
           pace.tick(performance.now());
         },
+        sample: (record) => journal.sample(record),
         evaluation: (record) => {
           journal.evaluation(record);
           printed = performance.now();

@@ -42,6 +42,13 @@ export interface Sample {
   student: string;
 }
 
+/** What both models say after a step. */
+export interface SampleRecord {
+  /** Optimiser steps before it; 0 is before training. */
+  step: number;
+  sample: Sample;
+}
+
 /** One evaluation on held-out text, at temperature 1. */
 export interface EvaluationRecord {
   /** Optimiser steps before it; 0 is before training. */

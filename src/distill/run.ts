@@ -14,11 +14,11 @@ import { prepareData } from './data';
 import { needsTeacher } from './losses';
 import { type ProfileReport, summarise } from './profile/profile';
 import { rooflineOf } from './profile/roofline';
-import type { DataFacts, EvaluationRecord, StepRecord } from './records';
+import type { DataFacts, EvaluationRecord, Sample, SampleRecord, StepRecord } from './records';
 import { buildRunModels, type RunModels } from './run-models';
 import { dtypeOf, newStudent, requireContext } from './run-setup';
 import { type Generate, type NextLogits, sampleText } from './sample';
-import { learningRate } from './schedule';
+import { isSampleStep, learningRate } from './schedule';
 import type { StudentStart } from './student-start';
 import { bytesPerPosition, CacheError, type CacheSummary, cacheBytes } from './teacher/cache-file';
 import { requireTemperature } from './teacher/cached';
@@ -68,6 +68,11 @@ export interface RunOptions {
     stage(stage: RunStage, detail: string, done?: number, total?: number, unit?: StageUnit): void;
     record(record: StepRecord): void;
     evaluation(record: EvaluationRecord): void;
+    /**
+     * A sample without an evaluation: after the first steps, ever less often, and after the prompt
+     * has changed. Without a listener none are taken.
+     */
+    sample?(record: SampleRecord): void;
     /** A message for the user. */
     note?(text: string): void;
   };
@@ -96,7 +101,9 @@ export class Run {
   readonly #random: Random;
   #models!: RunModels;
   #cache?: OpenCache;
-  #teacherText: string | undefined;
+  /** What the teacher says to the prompt. */
+  #teacherSays: Pick<Sample, 'prompt' | 'teacher'> | undefined;
+  #promptChanged = false;
   /** When the last snapshot was taken, and how long it took. */
   #lastSnapshot = { at: 0, milliseconds: 0 };
 
@@ -145,7 +152,8 @@ export class Run {
       if (opened && 'teacher' in opened) makeTeacher = async () => opened.teacher;
       else this.#cache = opened;
     }
-    this.#teacherText = this.#cache?.file.summary.sample;
+    const cached = this.#cache?.file.summary.sample;
+    if (cached !== undefined) this.#teacherSays = { prompt: this.#config.prompt, teacher: cached };
     this.#models = await buildRunModels({
       gpu,
       config: this.#config,
@@ -262,12 +270,22 @@ export class Run {
 
   /**
    * Takes effect at the next step.
-   * @throws CacheError for a temperature that the teacher's cache does not serve. Nothing changes
-   * then.
+   * @throws CacheError for a temperature that the teacher's cache does not serve, and for a prompt
+   * that a cached teacher has not continued. Nothing changes then.
    */
   change(changes: LiveChanges): void {
-    const { temperature } = changes;
+    const { temperature, prompt = this.#config.prompt } = changes;
     if (temperature !== undefined) requireTemperature(this.#models.training, temperature);
+    if (prompt !== this.#config.prompt) {
+      if (this.#cache) {
+        throw new CacheError(
+          'refused',
+          'The prompt is fixed: the teacher is cached and no longer in memory, so it cannot ' +
+            'continue another one. Use teacher_cache=off to change it.',
+        );
+      }
+      this.#promptChanged = true;
+    }
     Object.assign(this.#config, changes);
   }
 
@@ -289,7 +307,14 @@ export class Run {
     if (this.step % eval_steps === 0 || this.done) {
       await this.#trainer.drain();
       await this.#evaluate();
+    } else if (this.options.events.sample && this.#sampleIsDue()) {
+      await this.#trainer.drain();
+      this.options.events.sample({ step: this.step, sample: await this.#sample() });
     }
+  }
+
+  #sampleIsDue(): boolean {
+    return this.#config.sample_tokens > 0 && (this.#promptChanged || isSampleStep(this.step));
   }
 
   #batchesOf(step: number): Batch[] {
@@ -379,12 +404,15 @@ export class Run {
   }
 
   /** Both models sample with the same random numbers, so only the models differ. */
-  async #sample() {
+  async #sample(): Promise<Sample> {
     const { teacher, sampler } = this.#models;
-    // A cache has the teacher's text already.
-    if (teacher) this.#teacherText ??= await this.#continuePrompt(teacher.generate);
+    const { prompt } = this.#config;
+    this.#promptChanged = false;
+    // The teacher does not change, and a cache has its text already.
+    if (teacher && this.#teacherSays?.prompt !== prompt)
+      this.#teacherSays = { prompt, teacher: await this.#continuePrompt(teacher.generate) };
     const student = await this.#continuePrompt(sampler.generate);
-    return { prompt: this.#config.prompt, teacher: this.#teacherText ?? '', student };
+    return { prompt, teacher: this.#teacherSays?.teacher ?? '', student };
   }
 
   #continuePrompt(generate: Generate): Promise<string> {

@@ -3,7 +3,7 @@
 // resumed run drops the lines after its checkpoint. JSON has no NaN, so NaN is written as null.
 
 import type { Config, LiveChanges } from '../config';
-import type { EvaluationRecord, StepRecord } from '../distill/records';
+import type { EvaluationRecord, SampleRecord, StepRecord } from '../distill/records';
 import { CheckpointError } from './checkpoint';
 import type { RunStorage } from './storage';
 
@@ -67,6 +67,8 @@ export interface Journal {
   settings?: RunSettings;
   steps: StepRecord[];
   evaluations: EvaluationRecord[];
+  /** Between two evaluations. */
+  samples: SampleRecord[];
   changes: Change[];
   notes: Note[];
   timings: Timing[];
@@ -86,6 +88,7 @@ export function parseJournal(text: string): Journal {
   const journal: Journal = {
     steps: [],
     evaluations: [],
+    samples: [],
     changes: [],
     notes: [],
     timings: [],
@@ -108,6 +111,9 @@ export function parseJournal(text: string): Journal {
         break;
       case 'evaluation':
         journal.evaluations.push(withNaN(rest) as EvaluationRecord);
+        break;
+      case 'sample':
+        journal.samples.push(rest as unknown as SampleRecord);
         break;
       case 'changed':
         journal.changes.push(rest as unknown as Change);
@@ -207,6 +213,11 @@ export class JournalWriter {
   evaluation(record: EvaluationRecord): void {
     this.lastEvaluation = record;
     this.#add('evaluation', record);
+  }
+
+  /** A sample between two evaluations. */
+  sample(record: SampleRecord): void {
+    this.#add('sample', record);
   }
 
   changed(change: Change): void {

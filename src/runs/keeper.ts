@@ -50,7 +50,7 @@ export class RunKeeper {
   /** Takes reports in the order in which they come. */
   get report(): Pick<
     JournalWriter,
-    'step' | 'evaluation' | 'changed' | 'note' | 'timing' | 'verdict'
+    'step' | 'evaluation' | 'sample' | 'changed' | 'note' | 'timing' | 'verdict'
   > {
     return this.#journal;
   }

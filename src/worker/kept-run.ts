@@ -72,6 +72,9 @@ export async function continueFrom(kept: KeptRun, say: (text: string) => void): 
   return { facts: { ...facts, config }, snapshot, journal, seconds, corpus };
 }
 
+const stepOf = (event: RunEvent) => ('record' in event ? event.record.step : 0);
+const byStep = (a: RunEvent, b: RunEvent) => stepOf(a) - stepOf(b);
+
 /** The run so far, as the events that reported it. */
 export function replay(runId: string, continued: Continued): RunEvent[] {
   const { journal, snapshot, facts, seconds, corpus } = continued;
@@ -83,9 +86,13 @@ export function replay(runId: string, continued: Continued): RunEvent[] {
     { type: 'continued', runId, step: snapshot.step, seconds, initial, config, corpus },
     ...until(journal.changes).map((change): RunEvent => ({ type: 'changed', runId, ...change })),
     { type: 'steps', runId, records: until(journal.steps) },
-    ...until(journal.evaluations).map(
-      (record): RunEvent => ({ type: 'evaluation', runId, record }),
-    ),
+    // A history takes samples in the order of their steps, whether evaluated or not.
+    ...[
+      ...until(journal.evaluations).map(
+        (record): RunEvent => ({ type: 'evaluation', runId, record }),
+      ),
+      ...until(journal.samples).map((record): RunEvent => ({ type: 'sample', runId, record })),
+    ].sort(byStep),
     { type: 'note', runId, text: `Continued from step ${snapshot.step}.` },
   ];
 }

@@ -10,7 +10,7 @@ import type { DataPreview } from '../distill/data';
 import type { ExportType } from '../distill/export/export';
 import type { RunStory } from '../distill/export/model-card';
 import type { ProfileReport } from '../distill/profile/profile';
-import type { EvaluationRecord, StepRecord } from '../distill/records';
+import type { EvaluationRecord, SampleRecord, StepRecord } from '../distill/records';
 import type { CacheReport, RunStage, StageUnit } from '../distill/run';
 import type { SaidToken } from '../distill/say';
 import type { EngineChoice } from '../distill/teacher/teacher';
@@ -27,7 +27,7 @@ export type { ExportType } from '../distill/export/export';
 export type { LossRow, RunStory } from '../distill/export/model-card';
 export type { LossPath } from '../distill/loss-paths';
 export type { Figures, ProfileReport } from '../distill/profile/profile';
-export type { EvaluationRecord, Sample, StepRecord } from '../distill/records';
+export type { EvaluationRecord, Sample, SampleRecord, StepRecord } from '../distill/records';
 export type { CacheReport, StageUnit } from '../distill/run';
 export type { SaidToken } from '../distill/say';
 
@@ -343,6 +343,8 @@ export type RunEvent =
   | { type: 'ready'; runId: string; adapter: AdapterReport; run: RunReport }
   | { type: 'steps'; runId: string; records: StepRecord[] }
   | { type: 'evaluation'; runId: string; record: EvaluationRecord }
+  /** What both models say after a step without an evaluation. */
+  | { type: 'sample'; runId: string; record: SampleRecord }
   | { type: 'status'; runId: string; status: RunStatus }
   /**
    * The Doctor's verdicts after `step`, as they stand; `line` is the gravest, or that all is well.

@@ -414,6 +414,11 @@ export class Session implements DeviceUser {
             this.#doctor?.memory(record.step, bytes);
             this.#diagnose(record.step, this.#doctor?.evaluation(record) ?? []);
           },
+          sample: (record) => {
+            this.#flush();
+            post({ type: 'sample', runId: this.runId, record });
+            this.#kept?.keeper.report.sample(record);
+          },
         },
       },
       snapshot,

@@ -1,7 +1,7 @@
 // A run's reports so far, in ring buffers outside React. Charts draw a thinned set of rows; the CSV
 // has every row.
 
-import type { EvaluationRecord, StepRecord } from '../../worker/protocol';
+import type { EvaluationRecord, SampleRecord, StepRecord } from '../../worker/protocol';
 import { thinIndices } from './thin';
 
 export type Measure = 'loss' | 'ce' | 'kd' | 'gradNorm' | 'learningRate' | 'lossScale';
@@ -55,6 +55,8 @@ export type Point = { applied: boolean } & Record<Exclude<Column, 'applied'>, nu
 
 export class RunHistory {
   readonly evaluations: EvaluationRecord[] = [];
+  /** What was said at evaluations and between them. */
+  readonly samples: SampleRecord[] = [];
   private readonly columns: Record<Column, Float64Array>;
   private start = 0;
   private count = 0;
@@ -105,13 +107,14 @@ export class RunHistory {
 
   /** Appends an evaluation. If its step comes again, it replaces the old one and all later ones. */
   appendEvaluation(record: EvaluationRecord): void {
-    while (
-      this.evaluations.length > 0 &&
-      this.evaluations[this.evaluations.length - 1].step >= record.step
-    ) {
-      this.evaluations.pop();
-    }
-    this.evaluations.push(record);
+    replaceFrom(this.evaluations, record);
+    const { step, sample } = record;
+    if (sample) this.appendSample({ step, sample });
+  }
+
+  /** Appends a sample, which replaces those of its step and of all later ones. */
+  appendSample(record: SampleRecord): void {
+    replaceFrom(this.samples, record);
   }
 
   /** Row `index` of those kept, 0 for the oldest. @throws RangeError */
@@ -245,6 +248,12 @@ export class RunHistory {
     }
     return value;
   }
+}
+
+/** Appends a record, which replaces that of its step and of all later ones. */
+function replaceFrom<Item extends { step: number }>(list: Item[], record: Item): void {
+  while (list.length > 0 && list[list.length - 1].step >= record.step) list.pop();
+  list.push(record);
 }
 
 const finite = (value: number): number | null => (Number.isFinite(value) ? value : null);

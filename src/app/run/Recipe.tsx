@@ -68,7 +68,7 @@ function RecipeFields() {
       {isActive(phase) && (
         <p className="locked-note">
           {phase === 'running' || phase === 'paused'
-            ? 'During a run only α, T and the learning rate can change.'
+            ? 'During a run only α, T, the learning rate and the prompt can change.'
             : 'The settings are fixed until the run is reset.'}
         </p>
       )}

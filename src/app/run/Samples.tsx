@@ -1,11 +1,14 @@
 // The reward: the same prompt continued by the teacher and by the student, now and before training.
 
+import { useState } from 'react';
 import type { Sample } from '../../worker/protocol';
 import { formatMeasure, formatShare, plural } from '../shared/format';
 import { ShareButton } from '../shared/Header';
 import { Term } from '../shared/Term';
 import { answersRight } from './evaluation';
 import { FieldControl } from './FieldControl';
+import { Scrubber } from './Scrubber';
+import { sampleStops } from './sample-stops';
 import { useRun } from './store';
 import { useShownRun } from './use-shown-run';
 import { verdictOf } from './verdict';
@@ -14,42 +17,60 @@ export function Samples() {
   const run = useShownRun();
   const phase = useRun((state) => state.phase);
   const evaluations = run?.history.evaluations ?? [];
-  const before = evaluations.find((record) => record.step === 0)?.sample;
-  const latest = evaluations.findLast((record) => record.sample !== undefined);
-  const last = evaluations[evaluations.length - 1];
+  const stops = sampleStops(run?.history.samples ?? []);
+  // The step that is looked at, of which run; otherwise the latest.
+  const [look, setLook] = useState<{ run: string; step: number }>();
+  const last = stops.length - 1;
+  const looked = look?.run === run?.id ? stops.findIndex(({ step }) => step === look?.step) : -1;
+  const at = looked < 0 ? last : looked;
+  const before = stops[0]?.step === 0 ? stops[0].sample : undefined;
+  const shown = stops[at];
+  const evaluation = evaluations[evaluations.length - 1];
   return (
     <section className={`samples ${run?.source ?? ''}`} aria-label="What they say">
       {phase === 'finished' && <Result />}
       <h2>
         What they say {run?.source === 'recorded' && <span className="chip">Recording</span>}{' '}
-        {latest && <span className="unit">after step {latest.step}</span>}
+        {shown && <span className="unit">after step {shown.step}</span>}
       </h2>
       <FieldControl name="prompt" />
-      <Quote who="Teacher" kind="teacher" sample={latest?.sample} text={latest?.sample?.teacher} />
+      <Quote who="Teacher" kind="teacher" sample={shown?.sample} text={shown?.sample.teacher} />
       <Quote
-        who="Student, now"
+        who={at === last ? 'Student, now' : `Student, after step ${shown.step}`}
         kind="student"
-        sample={latest?.sample}
-        text={latest?.sample?.student}
+        sample={shown?.sample}
+        text={shown?.sample.student}
       />
+      {last > 0 && (
+        <Scrubber
+          stops={stops}
+          at={at}
+          choose={(index) =>
+            setLook(index === last ? undefined : { run: run?.id ?? '', step: stops[index].step })
+          }
+        />
+      )}
       <Quote who="Student, before" kind="before" sample={before} text={before?.student} />
       <div className="agreement">
         <p>
-          <span className="figure-large">{formatShare(last?.agreement)}</span> of next tokens{' '}
+          <span className="figure-large">{formatShare(evaluation?.agreement)}</span> of next tokens{' '}
           <Term of="agreement">agree</Term>
-          {last && last.agreement !== undefined && (
-            <span className="unit"> on {last.tokens.toLocaleString('en')} held-out tokens</span>
+          {evaluation && evaluation.agreement !== undefined && (
+            <span className="unit">
+              {' '}
+              on {evaluation.tokens.toLocaleString('en')} held-out tokens
+            </span>
           )}
         </p>
         <div className="bar" aria-hidden="true">
-          <span style={{ width: `${100 * (last?.agreement ?? 0)}%` }} />
+          <span style={{ width: `${100 * (evaluation?.agreement ?? 0)}%` }} />
         </div>
       </div>
-      {last && answersRight(last, 'student') && (
+      {evaluation && answersRight(evaluation, 'student') && (
         <p>
           Of the held-out answers the student gives{' '}
-          <span className="figure-large">{answersRight(last, 'student')}</span>, the teacher{' '}
-          {answersRight(last, 'teacher')}.
+          <span className="figure-large">{answersRight(evaluation, 'student')}</span>, the teacher{' '}
+          {answersRight(evaluation, 'teacher')}.
         </p>
       )}
       <Distance />

@@ -242,6 +242,8 @@ function reduceEvent(state: RunState, event: RunEvent, now: number): RunState {
       const lastStep = event.records.at(-1)?.step ?? state.lastStep;
       return withEvent({ ...state, lastStep, loading: undefined }, ...skipped);
     }
+    case 'sample':
+      return state;
     case 'evaluation':
       return { ...state, loading: undefined, announcement: log.evaluated(event.record) };
     case 'status':
@@ -261,7 +263,9 @@ function reduceEvent(state: RunState, event: RunEvent, now: number): RunState {
       const changed: ShownRun = {
         ...run,
         config: { ...run.config, ...changes },
-        marks: [...run.marks, { step, text }],
+        marks: Object.keys(changes).every((name) => name === 'prompt')
+          ? run.marks
+          : [...run.marks, { step, text }],
       };
       const line: LogEvent = { step, kind: 'changed', text: log.changed(step, text) };
       return withEvent({ ...state, run: changed }, line);

@@ -24,7 +24,7 @@ export interface LogEvent {
   kind: 'note' | 'skipped' | 'changed' | 'stopped';
 }
 
-/** A live change, drawn as a thin line in every chart. */
+/** A live change that training feels, drawn as a thin line in every chart. */
 export interface Mark {
   step: number;
   text: string;
@@ -72,6 +72,7 @@ export interface ShownRun {
 export function record({ history }: ShownRun, event: RunEvent): void {
   if (event.type === 'steps') history.append(event.records);
   else if (event.type === 'evaluation') history.appendEvaluation(event.record);
+  else if (event.type === 'sample') history.appendSample(event.record);
 }
 
 /** True if something would be lost with this run. */
@@ -94,6 +95,12 @@ export function lockReason(
   if (!isLive(name) || phase === 'loading' || phase === 'lost')
     return 'Fixed during a run. Reset the run to change it.';
   const cache = run?.report?.cache;
+  if (name === 'prompt' && cache) {
+    return (
+      'Fixed during this run: the cached teacher is no longer in memory, so it cannot continue ' +
+      'another prompt.'
+    );
+  }
   if (name !== 'temperature' || !cache || cache.k === cache.V) return undefined;
   return (
     'Fixed during this run: the tail in the teacher’s cache was computed at this temperature. ' +
@@ -119,8 +126,10 @@ export function describeChanges(before: Config, changes: Partial<Config>): strin
   return (Object.keys(changes) as (keyof Config)[])
     .filter((name) => changes[name] !== before[name])
     .map((name) => {
-      const { symbol, label }: Field = FIELDS[name];
-      return `${symbol ?? label} ${before[name] || 'none'} → ${changes[name] || 'none'}`;
+      const { symbol, label, type }: Field = FIELDS[name];
+      const shown = (value: unknown) =>
+        value === '' ? 'none' : type === 'text' ? `“${value}”` : value;
+      return `${symbol ?? label} ${shown(before[name])} → ${shown(changes[name])}`;
     })
     .join(', ');
 }

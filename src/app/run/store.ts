@@ -4,7 +4,7 @@
 
 import { create } from 'zustand';
 import type { Config, FieldName, LiveChanges } from '../../config';
-import { checkConfig } from '../../config';
+import { checkConfig, FIELDS } from '../../config';
 import type { Verdict } from '../../doctor/examine';
 import type { Trial } from '../../doctor/trial';
 import type { Preset } from '../../presets';
@@ -24,6 +24,8 @@ import { describeChanges, lockReason, record } from './shown-run';
 const COMMIT_INTERVAL = 200;
 /** A slider that is dragged sends its last value only. */
 const CHANGE_DELAY = 150;
+/** Somebody who types a text pauses between letters. */
+const TEXT_DELAY = 800;
 
 export interface RunStore extends RunState {
   /** Grows with each commit: the run's history may have changed. */
@@ -66,6 +68,7 @@ function canWait(message: RunMessage, before: RunState, after: RunState): boolea
   switch (message.type) {
     case 'steps':
     case 'evaluation':
+    case 'sample':
     case 'note':
       return true;
     case 'status':
@@ -231,7 +234,8 @@ export const useRun = create<RunStore>()((set, get) => {
       if (drafts[name] || (phase !== 'running' && phase !== 'paused')) return;
       Object.assign(changes, { [name]: config[name] });
       clearTimeout(changeTimer);
-      changeTimer = setTimeout(sendChanges, CHANGE_DELAY);
+      const delay = FIELDS[name].type === 'text' ? TEXT_DELAY : CHANGE_DELAY;
+      changeTimer = setTimeout(sendChanges, delay);
     },
 
     restoreDefault: (name) => get().setField(name, String(current().base[name])),

@@ -7,6 +7,7 @@ import type {
   EvaluationRecord,
   RunReport,
   RunStatus,
+  SampleRecord,
   StepRecord,
 } from '../../worker/protocol';
 
@@ -65,13 +66,26 @@ export function evaluationAt(step: number, worse = 1): EvaluationRecord {
       prompt: DEFAULTS.prompt,
       teacher:
         ' was seen to windward, and the boats were lowered. “There she blows!” cried the mate',
-      student:
-        step === 0
-          ? ' thole mast,brit oar the; the wh lamp ing'
-          : ' was the sea, and the ship was a man of the whale, and the sea',
+      student: saidAfter(step),
     },
   };
 }
+
+/** What the student says, better and better. */
+const SAID: readonly [step: number, text: string][] = [
+  [0, ' thole mast,brit oar the; the wh lamp ing'],
+  [1, ' the the, of the the oar, the'],
+  [10, ' the and, of the sea, and the the whale the'],
+  [60, ' was the whale, and the sea of the ship, and the'],
+  [STEPS, ' was the sea, and the ship was a man of the whale, and the sea'],
+];
+
+const saidAfter = (step: number) => (SAID.findLast(([from]) => from <= step) ?? SAID[0])[1];
+
+export const sampleAt = (step: number, prompt: string): SampleRecord => ({
+  step,
+  sample: { prompt, teacher: ' rose and fell, and the masts with it', student: saidAfter(step) },
+});
 
 /** As many batches as were tried fail, each with the same error. */
 export function failedEvaluationAt(step: number): EvaluationRecord {

@@ -18,6 +18,7 @@ import {
   failedEvaluationAt,
   MILLISECONDS_PER_STEP,
   REPORT,
+  sampleAt,
   statusAt,
   stepsBetween,
 } from './measurements';
@@ -432,6 +433,15 @@ const NOTICES = {
     messages: [
       { type: 'field', name: 'alpha', text: '0.4' },
       { type: 'changed', runId: RUN, step: MIDWAY, changes: { alpha: 0.4 } },
+    ],
+  },
+  prompt: {
+    title: 'a new prompt',
+    scenes: TRAINED,
+    messages: [
+      { type: 'field', name: 'prompt', text: 'The sea' },
+      { type: 'changed', runId: RUN, step: MIDWAY, changes: { prompt: 'The sea' } },
+      { type: 'sample', runId: RUN, record: sampleAt(MIDWAY + 1, 'The sea') },
     ],
   },
   cache: {

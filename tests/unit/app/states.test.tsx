@@ -70,6 +70,7 @@ test.each([
   ['running,loss', /The loss of step 144 is NaN/],
   ['running,skipped', /The last 4 steps were skipped/],
   ['running,change', /Step 140: α 0\.7 → 0\.4/],
+  ['running,prompt', /Step 140: Prompt “The whale” → “The sea”/],
   ['running,cache', /The teacher is cached.*64 of 2,048 tokens/],
   ['running,hidden', /The tab was hidden\. In \d+ s the run went from step 140 to step 160/],
   ['again', /behind.*ash ledgerα 0\.2recording/],
