@@ -171,6 +171,18 @@ export const FIELDS = {
     live: true,
     help: 'Softens both distributions before they are compared.',
   },
+  twin: {
+    type: 'text',
+    group: 'recipe',
+    label: 'Twin',
+    default: '',
+    maxLength: 60,
+    accepts: (text) => text === '' || /^[a-z_0-9]+=./.test(text),
+    expected: 'empty, or a setting and its value for the second student, such as loss=ce',
+    help:
+      'Trains a second student from the same start on the same batches with one setting changed. ' +
+      'loss=ce learns without the teacher.',
+  },
   train_loss_path: {
     type: 'choice',
     group: 'recipe',
@@ -403,6 +415,68 @@ export function isFieldName(name: string): name is FieldName {
   return Object.hasOwn(FIELDS, name);
 }
 
+/** What a twin may change: neither its batches, nor its initial weights, nor its evaluation. */
+const TWIN_FIELDS = [
+  'loss',
+  'kd_loss',
+  'kd_beta',
+  'label_smoothing',
+  'z_loss',
+  'alpha',
+  'temperature',
+  'student_lr',
+  'lr_schedule',
+  'warmup_steps',
+  'weight_decay',
+  'adam_beta1',
+  'adam_beta2',
+  'max_grad_norm',
+] as const satisfies readonly FieldName[];
+
+/** The twin that learns from the data alone. */
+export const WITHOUT_TEACHER = 'loss=ce';
+
+/** The one setting in which the twin differs; undefined without a twin, or with a wrong one. */
+export function twinChange({ twin }: Pick<Config, 'twin'>): Partial<Config> | undefined {
+  const [, name = '', text = ''] = /^([^=]+)=(.*)$/.exec(twin) ?? [];
+  const field = TWIN_FIELDS.find((candidate) => candidate === name);
+  if (!field) return undefined;
+  const value = FIELDS[field].type === 'choice' || text.trim() === '' ? text : Number(text);
+  return checkField(field, value) === undefined ? { [field]: value } : undefined;
+}
+
+/** The settings of a run's twin; undefined if it has none. */
+export function twinConfig(config: Config): Config | undefined {
+  const change = twinChange(config);
+  return change && { ...config, ...change, twin: '' };
+}
+
+function twinProblem(config: Config): string | undefined {
+  if (config.twin === '') return undefined;
+  const twin = twinConfig(config);
+  if (!twin) {
+    const [name] = config.twin.split('=');
+    const field = TWIN_FIELDS.find((candidate) => candidate === name);
+    const rule = field
+      ? `${field} must be ${allowed(field)}.`
+      : `A twin may differ in ${or.format(TWIN_FIELDS)}.`;
+    return `twin is ${shown(config.twin)}. ${rule}`;
+  }
+  if (TWIN_FIELDS.every((name) => twin[name] === config[name])) {
+    return (
+      `twin is ${shown(config.twin)}, which is the run’s own value. ` +
+      'Give another one, or leave it empty.'
+    );
+  }
+  const { teacher_cache, cache_top_k, temperature } = config;
+  if (teacher_cache === 'off' || cache_top_k === 0 || twin.temperature === temperature)
+    return undefined;
+  return (
+    `twin is ${shown(config.twin)}, but a cache of ${cache_top_k} tokens serves one temperature, ` +
+    `${temperature}. Use cache_top_k=0, which serves every temperature.`
+  );
+}
+
 /** The allowed values, as the end of a sentence: "a whole number from 1 to 12". */
 export const allowed = (name: FieldName): string => allowedValues(FIELDS[name]);
 
@@ -433,6 +507,8 @@ export function checkConfig(config: Config): string[] {
         'Layers are copied only with student_model=teacher.',
     );
   }
+  const twin = twinProblem(config);
+  if (twin) problems.push(twin);
   // Sizes are for a new student; one that starts from a model has that model's sizes.
   const unit = 4 * heads;
   if (start === '' && width % unit !== 0) {

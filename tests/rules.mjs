@@ -76,6 +76,7 @@ const ROOM_OF_FILE = {
   'link.ts': 'config',
   'model-reference.ts': 'config',
   'nearest.ts': 'config',
+  'twin-worth.ts': 'config',
   'say-settings.ts': 'config',
 };
 /** Packages that only one file may import, so that an update changes one place. */

@@ -24,6 +24,7 @@ import {
 import { JournalWriter } from '../runs/journal';
 import { newRunId } from '../runs/names';
 import type { RunStorage } from '../runs/storage';
+import { twinSentence } from '../twin-worth';
 import { openCacheStorage } from './cache-storage';
 import type { Places } from './flags';
 import type { OpenModels } from './models';
@@ -122,6 +123,16 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
           pace.tick(performance.now());
         },
         sample: (record) => journal.sample(record),
+        twin: {
+          record: (record) => journal.twinStep(record),
+          evaluation(record) {
+            journal.twinEvaluation(record);
+            say(
+              `Twin, ${config.twin}: PPL=${figure(record.studentPerplexity, 2)}, ` +
+                `KL=${figure(record.kl, 4)}`,
+            );
+          },
+        },
         evaluation: (record) => {
           journal.evaluation(record);
           printed = performance.now();
@@ -217,6 +228,8 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     });
   await storage.close('');
   const result = await finish(outputDir, { journal, first }, exported, say);
+  const worth = twinSentence(config, journal.lastEvaluation, journal.lastTwinEvaluation);
+  if (worth) say(worth);
   say(`Doctor: ${doctor.line}`);
   for (const verdict of doctor.verdicts.slice(1)) say(verdictLines(verdict)[0]);
   return result;

@@ -1,7 +1,7 @@
 // What a run keeps on the GPU: the teacher or its cache, the trainer, the evaluator and the
 // sampler. Built on a device that only counts, it is the plan of the run's memory.
 
-import type { Config } from '../config';
+import { type Config, twinConfig } from '../config';
 import type { AnswerMarks } from '../data/answers';
 import { countingGpu } from '../gpu/counting';
 import type { Gpu } from '../gpu/device';
@@ -43,17 +43,24 @@ export interface RunModelsOptions extends PlanOptions {
   events: {
     stage(stage: 'teacher' | 'student' | 'compile', detail: string): void;
     record(record: StepRecord): void;
+    twin?: { record(record: StepRecord): void };
   };
 }
 
-export interface RunModels {
+/** A student, with what trains it, evaluates it and lets it speak. */
+export interface StudentModels {
+  trainer: Trainer;
+  evaluator: Evaluator;
+  sampler: Sampler;
+}
+
+export interface RunModels extends StudentModels {
   /** Undefined if the teacher is cached. */
   teacher?: Teacher;
   /** What the training loss reads; undefined if it needs no teacher. */
   training?: TeacherSource;
-  trainer: Trainer;
-  evaluator: Evaluator;
-  sampler: Sampler;
+  /** The second student, if the run has one. It shares the first one's teacher and its memory. */
+  twin?: StudentModels;
   /** Frees everything on the GPU. */
   destroy(): Promise<void>;
 }
@@ -81,41 +88,58 @@ export async function buildRunModels(options: RunModelsOptions): Promise<RunMode
       teacher = made;
     }
     // Some losses need no teacher; the evaluation always compares with it.
-    const training = needsTeacher(config.loss) ? sources.training : undefined;
+    const trainingOf = ({ loss }: Config) => (needsTeacher(loss) ? sources.training : undefined);
+    const training = trainingOf(config);
 
     const pool = new Pool(gpu);
     cleanups.push(() => pool.destroy());
     events.stage('student', 'writing its weights');
     const initial = weights();
-    const settings = trainerSettings(config, student, dtype);
-    const trainer = await Trainer.create(gpu, pool, settings, initial, training, events.record);
-    cleanups.push(() => trainer.destroy());
-    const { model } = trainer;
+    const trainerOf = async (
+      config: Config,
+      initial: Weights | undefined,
+      record: (record: StepRecord) => void,
+    ) => {
+      const settings = trainerSettings(config, student, dtype);
+      const teacher = trainingOf(config);
+      const trainer = await Trainer.create(gpu, pool, settings, initial, teacher, record);
+      cleanups.push(() => trainer.destroy());
+      return trainer;
+    };
+    const trainer = await trainerOf(config, initial, events.record);
     const V = student.vocabularySize;
     const kept =
       teacher && keepLogits(gpu, pool, teacher, { B, T, V, batches: config.eval_batches });
     if (kept) cleanups.push(kept.destroy);
     const heldOut = kept?.source ?? sources.heldOut;
-    const evaluator = new Evaluator(
-      gpu,
-      pool,
-      model,
-      heldOut,
-      [B, T],
-      evaluationPath,
-      options.answers,
-    );
-    cleanups.push(() => evaluator.destroy());
     // Kernels are compiled in the order in which they are recorded: an evaluation comes before the
     // first step. Memory is planned for the step first, and the rest fits into it.
     events.stage('compile', 'compiling kernels');
-    evaluator.record();
-    void trainer.prepare();
-    kept?.prepare();
-    evaluator.prepare();
-    const sampler = Sampler.create(gpu, pool, model, T);
-    cleanups.push(() => sampler.destroy());
-    return { teacher, training, trainer, evaluator, sampler, destroy };
+    const modelsOf = (trainer: Trainer): StudentModels => {
+      const { model } = trainer;
+      const evaluator = new Evaluator(
+        gpu,
+        pool,
+        model,
+        heldOut,
+        [B, T],
+        evaluationPath,
+        options.answers,
+      );
+      cleanups.push(() => evaluator.destroy());
+      evaluator.record();
+      void trainer.prepare();
+      kept?.prepare();
+      evaluator.prepare();
+      const sampler = Sampler.create(gpu, pool, model, T);
+      cleanups.push(() => sampler.destroy());
+      return { trainer, evaluator, sampler };
+    };
+    const first = modelsOf(trainer);
+    const other = twinConfig(config);
+    const twin =
+      other && modelsOf(await trainerOf(other, weights(), (record) => events.twin?.record(record)));
+    return { teacher, training, ...first, twin, destroy };
   } catch (error) {
     await destroy();
     throw error;

@@ -2,7 +2,7 @@
 // the trainer. It knows no page and no worker: a caller calls `advance` and gets records through
 // the events.
 
-import type { Config, LiveChanges } from '../config';
+import { type Config, type LiveChanges, twinConfig } from '../config';
 import type { Batch } from '../data/batches';
 import type { Tokenizer } from '../data/tokenizer';
 import type { Gpu } from '../gpu/device';
@@ -15,7 +15,7 @@ import { needsTeacher } from './losses';
 import { type ProfileReport, summarise } from './profile/profile';
 import { rooflineOf } from './profile/roofline';
 import type { DataFacts, EvaluationRecord, Sample, SampleRecord, StepRecord } from './records';
-import { buildRunModels, type RunModels } from './run-models';
+import { buildRunModels, type RunModels, type StudentModels } from './run-models';
 import { dtypeOf, newStudent, requireContext } from './run-setup';
 import { type Generate, type NextLogits, sampleText } from './sample';
 import { isSampleStep, learningRate } from './schedule';
@@ -30,7 +30,7 @@ import {
 } from './teacher/open-cache';
 import type { EngineChoice, MakeTeacher, TeacherSizes } from './teacher/teacher';
 import type { Trainer } from './trainer';
-import type { Snapshot } from './training-state';
+import { joinSnapshots, type Snapshot, splitSnapshot } from './training-state';
 
 /** What a stage counts. */
 export type StageUnit = 'bytes' | 'kernels' | 'batches';
@@ -73,6 +73,11 @@ export interface RunOptions {
      * has changed. Without a listener none are taken.
      */
     sample?(record: SampleRecord): void;
+    /** What the twin reports, if the run has one: its steps and evaluations. */
+    twin?: {
+      record(record: StepRecord): void;
+      evaluation(record: EvaluationRecord): void;
+    };
     /** A message for the user. */
     note?(text: string): void;
   };
@@ -118,7 +123,10 @@ export class Run {
     this.#data = prepareData(documents, config);
     this.#random = new Random(config.seed);
     this.student = options.student?.architecture ?? newStudent(config, teacherConfig);
-    if (config.teacher_cache === 'on') requireCacheServes(config, this.student.vocabularySize);
+    if (config.teacher_cache === 'on') {
+      for (const one of [config, twinConfig(config)])
+        if (one) requireCacheServes(one, this.student.vocabularySize);
+    }
     this.studentParameters = planArena(this.student.parameters).parameters;
   }
 
@@ -168,7 +176,7 @@ export class Run {
     const warning = this.teacherEngine?.warning;
     if (warning) events.note?.(warning);
     if (!snapshot) return;
-    this.#trainer.restore(snapshot);
+    this.#restore(snapshot);
     this.step = snapshot.step;
     this.snapshot = snapshot;
   }
@@ -190,7 +198,8 @@ export class Run {
     }
     const config = this.#config;
     const { batches, heldOut } = this.#data;
-    const count = needsTeacher(config.loss) ? config.train_steps * config.gradient_accumulation : 0;
+    const taught = [config, twinConfig(config)].some((one) => one && needsTeacher(one.loss));
+    const count = taught ? config.train_steps * config.gradient_accumulation : 0;
     return openCache({
       gpu,
       config,
@@ -209,6 +218,12 @@ export class Run {
 
   get #trainer(): Trainer {
     return this.#models.trainer;
+  }
+
+  /** Each student: the run's own, and its twin if there is one. */
+  get #students(): StudentModels[] {
+    const { twin } = this.#models;
+    return twin ? [this.#models, twin] : [this.#models];
   }
 
   /** The run's settings; `change` changes some of them. */
@@ -260,12 +275,14 @@ export class Run {
 
   /** Our dispatches in an optimiser step, without the teacher's. */
   get dispatchesPerStep(): number {
-    return this.#trainer.dispatches(this.#config.gradient_accumulation);
+    const { gradient_accumulation: count } = this.#config;
+    return this.#students.reduce((sum, { trainer }) => sum + trainer.dispatches(count), 0);
   }
 
   /** Our submissions in the last step; one for each batch until the dispatch times are known. */
   get submissionsPerStep(): number {
-    return this.#trainer.submissions ?? this.#config.gradient_accumulation;
+    const planned = this.#config.gradient_accumulation;
+    return this.#students.reduce((sum, { trainer }) => sum + (trainer.submissions ?? planned), 0);
   }
 
   /**
@@ -296,25 +313,29 @@ export class Run {
   async advance(): Promise<void> {
     if (!this.snapshot) await this.#evaluate();
     if (this.done) return;
-    const { temperature, alpha, eval_steps } = this.#config;
     this.step++;
-    await this.#trainer.step(this.#batchesOf(this.step), {
-      step: this.step,
-      temperature,
-      alpha,
-      learningRate: learningRate(this.step, this.#config),
-    });
-    if (this.step % eval_steps === 0 || this.done) {
-      await this.#trainer.drain();
+    const batches = this.#batchesOf(this.step);
+    await this.#train(this.#trainer, this.#config, batches);
+    const { twin } = this.#models;
+    const other = twinConfig(this.#config);
+    if (twin && other) await this.#train(twin.trainer, other, batches);
+    if (this.step % this.#config.eval_steps === 0 || this.done) {
+      await this.drain();
       await this.#evaluate();
     } else if (this.options.events.sample && this.#sampleIsDue()) {
-      await this.#trainer.drain();
+      await this.drain();
       this.options.events.sample({ step: this.step, sample: await this.#sample() });
     }
   }
 
   #sampleIsDue(): boolean {
     return this.#config.sample_tokens > 0 && (this.#promptChanged || isSampleStep(this.step));
+  }
+
+  #train(trainer: Trainer, config: Config, batches: Batch[]): Promise<void> {
+    const { temperature, alpha } = config;
+    const rate = learningRate(this.step, config);
+    return trainer.step(batches, { step: this.step, temperature, alpha, learningRate: rate });
   }
 
   #batchesOf(step: number): Batch[] {
@@ -350,13 +371,28 @@ export class Run {
 
   /** Waits until every record has been delivered. */
   async drain(): Promise<void> {
-    await this.#trainer.drain();
+    for (const { trainer } of this.#students) await trainer.drain();
   }
 
   /** The current state, after every record has been delivered. */
   async save(): Promise<Snapshot> {
     await this.drain();
-    return this.#trainer.snapshot(this.step);
+    return this.#snapshot();
+  }
+
+  /** The state of all students. */
+  async #snapshot(): Promise<Snapshot> {
+    const [first, twin] = await Promise.all(
+      this.#students.map(({ trainer }) => trainer.snapshot(this.step)),
+    );
+    return twin ? joinSnapshots(first, twin) : first;
+  }
+
+  #restore(snapshot: Snapshot): void {
+    const { twin } = this.#models;
+    const [first, other] = twin ? splitSnapshot(snapshot) : [snapshot];
+    this.#trainer.restore(first);
+    if (other) twin?.trainer.restore(other);
   }
 
   /** A parameter's current values, f32, by Hugging Face name. Waits for the GPU. */
@@ -388,8 +424,19 @@ export class Run {
     if (!first) record.updateRatio = await this.#trainer.updateRatio();
     if (first) events.stage('evaluate', 'both models continue the prompt');
     if (this.#config.sample_tokens > 0) record.sample = await this.#sample();
+    const twin = await this.#evaluateTwin(record.sample);
     await this.#takeSnapshot();
     events.evaluation(record);
+    if (twin) events.twin?.evaluation(twin);
+  }
+
+  async #evaluateTwin(sample: Sample | undefined): Promise<EvaluationRecord | undefined> {
+    const { twin } = this.#models;
+    if (!twin) return undefined;
+    const record = await twin.evaluator.run(this.#data.heldOut, this.step);
+    if (sample)
+      record.sample = { ...sample, student: await this.#continuePrompt(twin.sampler.generate) };
+    return record;
   }
 
   /** Takes a snapshot, unless that is slow and the last one is recent. */
@@ -398,7 +445,7 @@ export class Run {
     const { at: last, milliseconds } = this.#lastSnapshot;
     const recent = started < last + SNAPSHOT_SPACING * milliseconds;
     if (this.studentParameters > LARGE_STUDENT && this.snapshot && recent) return;
-    this.snapshot = await this.#trainer.snapshot(this.step);
+    this.snapshot = await this.#snapshot();
     const at = performance.now();
     this.#lastSnapshot = { at, milliseconds: at - started };
   }

@@ -21,6 +21,31 @@ export interface Snapshot {
   scaler: ArrayBuffer;
 }
 
+const ARRAYS = ['master', 'mean', 'square', 'scaler'] as const;
+
+/** The state of two students of the same sizes: each array holds the first's, then the twin's. */
+export function joinSnapshots(first: Snapshot, twin: Snapshot): Snapshot {
+  const joined = { ...first };
+  for (const name of ARRAYS) {
+    const both = new Uint8Array(first[name].byteLength + twin[name].byteLength);
+    both.set(new Uint8Array(first[name]));
+    both.set(new Uint8Array(twin[name]), first[name].byteLength);
+    joined[name] = both.buffer;
+  }
+  return joined;
+}
+
+/** The inverse of `joinSnapshots`. */
+export function splitSnapshot(joined: Snapshot): [first: Snapshot, twin: Snapshot] {
+  const [first, twin] = [{ ...joined }, { ...joined }];
+  for (const name of ARRAYS) {
+    const half = joined[name].byteLength / 2;
+    first[name] = joined[name].slice(0, half);
+    twin[name] = joined[name].slice(half);
+  }
+  return [first, twin];
+}
+
 export class TrainingState {
   /** Master weights, f32. */
   readonly master: Arena;

@@ -69,6 +69,8 @@ export interface Journal {
   evaluations: EvaluationRecord[];
   /** Between two evaluations. */
   samples: SampleRecord[];
+  /** Of the second student, if the run has one. */
+  twin: { steps: StepRecord[]; evaluations: EvaluationRecord[] };
   changes: Change[];
   notes: Note[];
   timings: Timing[];
@@ -89,6 +91,7 @@ export function parseJournal(text: string): Journal {
     steps: [],
     evaluations: [],
     samples: [],
+    twin: { steps: [], evaluations: [] },
     changes: [],
     notes: [],
     timings: [],
@@ -111,6 +114,12 @@ export function parseJournal(text: string): Journal {
         break;
       case 'evaluation':
         journal.evaluations.push(withNaN(rest) as EvaluationRecord);
+        break;
+      case 'twin-step':
+        journal.twin.steps.push(withNaN(rest) as StepRecord);
+        break;
+      case 'twin-evaluation':
+        journal.twin.evaluations.push(withNaN(rest) as EvaluationRecord);
         break;
       case 'sample':
         journal.samples.push(rest as unknown as SampleRecord);
@@ -162,6 +171,7 @@ export class JournalWriter {
   /** The latest of each, including those of a run that is resumed. */
   lastStep: StepRecord | undefined;
   lastEvaluation: EvaluationRecord | undefined;
+  lastTwinEvaluation: EvaluationRecord | undefined;
   readonly #path: string;
   #waiting: string[] = [];
   #writing: Promise<void> | undefined;
@@ -199,6 +209,7 @@ export class JournalWriter {
     const before = parseJournal(remaining.map((line) => `${line}\n`).join(''));
     this.lastStep = before.steps.at(-1);
     this.lastEvaluation = before.evaluations.at(-1);
+    this.lastTwinEvaluation = before.twin.evaluations.at(-1);
     remaining.push(asLine('resumed', { step, version: VERSION, ...settings }));
     await this.#letGo();
     await this.storage.write(this.#path, [encode(remaining)]);
@@ -213,6 +224,15 @@ export class JournalWriter {
   evaluation(record: EvaluationRecord): void {
     this.lastEvaluation = record;
     this.#add('evaluation', record);
+  }
+
+  twinStep(record: StepRecord): void {
+    this.#add('twin-step', record);
+  }
+
+  twinEvaluation(record: EvaluationRecord): void {
+    this.lastTwinEvaluation = record;
+    this.#add('twin-evaluation', record);
   }
 
   /** A sample between two evaluations. */

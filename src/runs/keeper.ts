@@ -50,7 +50,15 @@ export class RunKeeper {
   /** Takes reports in the order in which they come. */
   get report(): Pick<
     JournalWriter,
-    'step' | 'evaluation' | 'sample' | 'changed' | 'note' | 'timing' | 'verdict'
+    | 'step'
+    | 'evaluation'
+    | 'twinStep'
+    | 'twinEvaluation'
+    | 'sample'
+    | 'changed'
+    | 'note'
+    | 'timing'
+    | 'verdict'
   > {
     return this.#journal;
   }

@@ -93,6 +93,10 @@ export function replay(runId: string, continued: Continued): RunEvent[] {
       ),
       ...until(journal.samples).map((record): RunEvent => ({ type: 'sample', runId, record })),
     ].sort(byStep),
+    { type: 'twin-steps', runId, records: until(journal.twin.steps) },
+    ...until(journal.twin.evaluations).map(
+      (record): RunEvent => ({ type: 'twin-evaluation', runId, record }),
+    ),
     { type: 'note', runId, text: `Continued from step ${snapshot.step}.` },
   ];
 }

@@ -343,6 +343,9 @@ export type RunEvent =
   | { type: 'ready'; runId: string; adapter: AdapterReport; run: RunReport }
   | { type: 'steps'; runId: string; records: StepRecord[] }
   | { type: 'evaluation'; runId: string; record: EvaluationRecord }
+  /** The twin's reports; see RunOptions.events. */
+  | { type: 'twin-steps'; runId: string; records: StepRecord[] }
+  | { type: 'twin-evaluation'; runId: string; record: EvaluationRecord }
   /** What both models say after a step without an evaluation. */
   | { type: 'sample'; runId: string; record: SampleRecord }
   | { type: 'status'; runId: string; status: RunStatus }

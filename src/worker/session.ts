@@ -70,6 +70,7 @@ export class Session implements DeviceUser {
   #keepNow = false;
   #letting: Promise<void> | undefined;
   #records: StepRecord[] = [];
+  #twinRecords: StepRecord[] = [];
   #times: number[] = [];
   #reported = 0;
   #clock = new Stopwatch();
@@ -396,11 +397,23 @@ export class Session implements DeviceUser {
           note,
           stage: (...report) => this.#stage(...report),
           record: (record) => {
-            const timed = { ...record, seconds: this.#clock.milliseconds / 1000 };
+            const timed = this.#timed(record);
             this.#records.push(timed);
             this.#kept?.keeper.report.step(timed);
             const fresh = this.#doctor?.step(record) ?? [];
             if (fresh.length > 0) this.#diagnose(record.step, fresh);
+          },
+          twin: {
+            record: (record) => {
+              const timed = this.#timed(record);
+              this.#twinRecords.push(timed);
+              this.#kept?.keeper.report.twinStep(timed);
+            },
+            evaluation: (record) => {
+              this.#flush();
+              post({ type: 'twin-evaluation', runId: this.runId, record });
+              this.#kept?.keeper.report.twinEvaluation(record);
+            },
           },
           evaluation: (record) => {
             this.#flush();
@@ -566,9 +579,15 @@ export class Session implements DeviceUser {
     post({ type: 'diagnosis', runId: this.runId, step, line, verdicts, fresh });
   }
 
+  #timed(record: StepRecord): StepRecord {
+    return { ...record, seconds: this.#clock.milliseconds / 1000 };
+  }
+
   #flush(): void {
     if (this.#records.length > 0)
       post({ type: 'steps', runId: this.runId, records: this.#records.splice(0) });
+    if (this.#twinRecords.length > 0)
+      post({ type: 'twin-steps', runId: this.runId, records: this.#twinRecords.splice(0) });
   }
 
   #report(): void {

@@ -35,7 +35,7 @@ test('every row has a range and a help sentence', () => {
   }
 });
 
-test('a live field that training feels has a symbol, which the charts mark its changes with', () => {
+test('a live field that training feels has a symbol, which marks its changes', () => {
   // The prompt changes no curve.
   const live = names.filter(isLive).filter((name) => name !== 'prompt');
   expect(live.length).toBeGreaterThan(0);

@@ -27,9 +27,14 @@ function arbitraryValue(field: Field): fc.Arbitrary<string | number> {
 
 /** Valid configs; any field may differ from its default. */
 const configs = fc
-  .record(Object.fromEntries(names.map((name) => [name, arbitraryValue(FIELDS[name])])), {
-    requiredKeys: [],
-  })
+  .record(
+    {
+      ...Object.fromEntries(names.map((name) => [name, arbitraryValue(FIELDS[name])])),
+      // Any text would hardly ever be one.
+      twin: fc.constantFrom('', 'loss=ce', 'alpha=0.25', 'student_lr=1e-3'),
+    },
+    { requiredKeys: [] },
+  )
   .map((fields): Config => {
     const config = { ...DEFAULTS, ...fields } as Config;
     const unit = 4 * config.student_heads;

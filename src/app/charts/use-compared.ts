@@ -2,6 +2,7 @@
 // all charts share.
 
 import { useEffect, useMemo } from 'react';
+import { twinConfig } from '../../config';
 import { nameOf } from '../../runs/names';
 import { type ShownRun, sameStart } from '../run/shown-run';
 import { useRun } from '../run/store';
@@ -27,9 +28,17 @@ const compared = ({ id, history, config }: ShownRun): ComparedRun => ({
   config,
 });
 
+/** The second student of a run, as a run to compare with. */
+function twinOf(run: ShownRun | undefined): ComparedRun[] {
+  if (!run?.twin) return [];
+  return [
+    { id: `${run.id} twin`, label: 'twin', history: run.twin, config: twinConfig(run.config) },
+  ];
+}
+
 /** Every run that the current one can be compared with; none while none of one's own is shown. */
 export function useCandidates(): readonly Candidate[] {
-  const source = useRun((state) => state.run?.source);
+  const run = useRun((state) => state.run);
   const config = useRun((state) => (state.run ?? state).config);
   const earlier = useRun((state) => state.earlier);
   const recording = useRun((state) => state.recording);
@@ -38,16 +47,17 @@ export function useCandidates(): readonly Candidate[] {
   const place = useChartView((view) => view.place);
   const candidates = useMemo(() => {
     const all: Candidate[] = [
+      ...twinOf(run).map((twin) => ({ ...twin, shown: true })),
       ...others.map((run) => ({ ...run, shown: true })),
       ...earlier.map((run, index) => ({ ...compared(run), shown: index < SHOWN_EARLIER })),
     ];
-    if (source === 'live' && recording) {
+    if (run?.source === 'live' && recording) {
       // Behind the first run from the same start the recording stays, and so do the axes.
       const shown = earlier.length === 0 && sameStart(config, recording.config);
       all.push({ ...compared(recording), id: RECORDING, label: RECORDING, shown });
     }
     return all.map((run) => ({ ...run, shown: chosen[run.id] ?? run.shown }));
-  }, [source, config, earlier, recording, others, chosen]);
+  }, [run, config, earlier, recording, others, chosen]);
   // The oldest first, so that a run has the same colour whenever it is first seen.
   useEffect(() => place(candidates.map(({ id }) => id).reverse()), [candidates, place]);
   return candidates;

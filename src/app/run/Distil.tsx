@@ -23,6 +23,7 @@ import { Samples } from './Samples';
 import { StatusStrip } from './StatusStrip';
 import type { ShownRun } from './shown-run';
 import { useRun } from './store';
+import { TwinVerdict } from './TwinVerdict';
 import { useShownRun } from './use-shown-run';
 
 /** Three columns fit from this width. */
@@ -90,6 +91,7 @@ function MainCurves() {
       <RunCaption />
       <DoctorPanel />
       <ChartOptions />
+      <TwinVerdict />
       <LossChart run={run} compared={compared} x={x} />
       <PerplexityChart run={run} compared={compared} x={x} />
     </section>

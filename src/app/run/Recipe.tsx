@@ -13,6 +13,7 @@ import { Plan } from './Plan';
 import { Presets } from './Presets';
 import { isActive } from './shown-run';
 import { useRun } from './store';
+import { TwinSwitch } from './TwinSwitch';
 
 /** Always in view, with sliders and formulas. */
 const FIRST: readonly FieldName[] = ['train_steps', 'alpha', 'temperature'];
@@ -64,6 +65,7 @@ function RecipeFields() {
         <LossFormula />
         <FieldControl name="temperature" slider label="T, temperature" />
         <TemperatureFormula />
+        <TwinSwitch />
       </div>
       {isActive(phase) && (
         <p className="locked-note">

@@ -1,4 +1,5 @@
-// A slider through what the student said, from before training to now. At its end it follows the run.
+// A slider through what the student said, from before training to now. At its end it follows the
+// run.
 
 import type { CSSProperties } from 'react';
 import { formatTick } from '../shared/format';

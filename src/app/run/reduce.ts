@@ -79,7 +79,7 @@ export type PageMessage =
   /** The recorded run has loaded, or there is none. */
   | { type: 'recording'; run: ShownRun | null }
   /** A run starts with the settings as they are. */
-  | { type: 'start'; runId: string; history: RunHistory; trial?: Trial }
+  | { type: 'start'; runId: string; history: RunHistory; twin?: RunHistory; trial?: Trial }
   | { type: 'ask'; for: 'pause' | 'resume' }
   | { type: 'reset' }
   | { type: 'recover' }
@@ -161,6 +161,7 @@ function reducePage(state: RunState, message: PageMessage, now: number): RunStat
         config: { ...state.config },
         corpus: state.corpus,
         history: message.history,
+        twin: message.twin,
         marks: [],
         events: [],
       };
@@ -243,6 +244,8 @@ function reduceEvent(state: RunState, event: RunEvent, now: number): RunState {
       return withEvent({ ...state, lastStep, loading: undefined }, ...skipped);
     }
     case 'sample':
+    case 'twin-steps':
+    case 'twin-evaluation':
       return state;
     case 'evaluation':
       return { ...state, loading: undefined, announcement: log.evaluated(event.record) };

@@ -57,6 +57,8 @@ export interface ShownRun {
   source: 'recorded' | 'live';
   config: Config;
   history: RunHistory;
+  /** What the second student measured, if the run has one. */
+  twin?: RunHistory;
   marks: Mark[];
   events: LogEvent[];
   adapter?: AdapterReport;
@@ -69,9 +71,11 @@ export interface ShownRun {
 }
 
 /** Adds what an event measured to the run's history, which lies outside the page's state. */
-export function record({ history }: ShownRun, event: RunEvent): void {
+export function record({ history, twin }: ShownRun, event: RunEvent): void {
   if (event.type === 'steps') history.append(event.records);
   else if (event.type === 'evaluation') history.appendEvaluation(event.record);
+  else if (event.type === 'twin-steps') twin?.append(event.records);
+  else if (event.type === 'twin-evaluation') twin?.appendEvaluation(event.record);
   else if (event.type === 'sample') history.appendSample(event.record);
 }
 

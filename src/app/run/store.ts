@@ -69,6 +69,8 @@ function canWait(message: RunMessage, before: RunState, after: RunState): boolea
     case 'steps':
     case 'evaluation':
     case 'sample':
+    case 'twin-steps':
+    case 'twin-evaluation':
     case 'note':
       return true;
     case 'status':
@@ -78,6 +80,12 @@ function canWait(message: RunMessage, before: RunState, after: RunState): boolea
     default:
       return false;
   }
+}
+
+function emptyHistories({ train_steps, twin }: Config): { history: RunHistory; twin?: RunHistory } {
+  const history = new RunHistory(train_steps);
+  // Runs that were kept before there were twins have no such setting.
+  return twin ? { history, twin: new RunHistory(train_steps) } : { history };
 }
 
 export const useRun = create<RunStore>()((set, get) => {
@@ -132,7 +140,7 @@ export const useRun = create<RunStore>()((set, get) => {
       throw new Error(`These settings cannot start a run. ${problems.join(' ')}`);
     dropRun();
     const runId = newRunId();
-    dispatch({ type: 'start', runId, history: new RunHistory(config.train_steps), trial });
+    dispatch({ type: 'start', runId, ...emptyHistories(config), trial });
     const { dropped } = useModels.getState();
     command({
       type: 'start',
@@ -184,7 +192,7 @@ export const useRun = create<RunStore>()((set, get) => {
       dropRun();
       dispatch({ type: 'reset' });
       dispatch({ type: 'link', link: { config: { ...config } } });
-      dispatch({ type: 'start', runId, history: new RunHistory(config.train_steps) });
+      dispatch({ type: 'start', runId, ...emptyHistories(config) });
       const { dropped: files } = useModels.getState();
       const texts = own ? corpus : undefined;
       command({

@@ -2,7 +2,7 @@
 // page's reducer makes each from the messages that would lead to it, so none shows what cannot
 // happen.
 
-import { DEFAULTS } from '../../config';
+import { DEFAULTS, WITHOUT_TEACHER } from '../../config';
 import type { Verdict } from '../../doctor/examine';
 import { RULES } from '../../doctor/rules';
 import type { Failure, RunEvent } from '../../worker/protocol';
@@ -62,7 +62,7 @@ function recordedRun(): ShownRun {
 
 const recorded = (): RunMessage => ({ type: 'recording', run: recordedRun() });
 const adapter: RunMessage = { type: 'adapter', adapter: ADAPTER };
-const start = (): RunMessage => ({ type: 'start', runId: RUN, history: new RunHistory(STEPS) });
+const start = () => ({ type: 'start' as const, runId: RUN, history: new RunHistory(STEPS) });
 const ready: RunEvent = { type: 'ready', runId: RUN, adapter: ADAPTER, run: REPORT };
 const status = (state: 'running' | 'paused' | 'finished', step: number): RunEvent => ({
   type: 'status',
@@ -129,6 +129,17 @@ function trained(to: number, from = 0, worse = 1): RunEvent[] {
     events.push(status('running', end));
   }
   return events;
+}
+
+/** A run's report, and the same of its twin, which does worse. */
+function withTwin(event: RunEvent): RunEvent[] {
+  if (event.type === 'steps') {
+    const [from, to] = [event.records[0].step - 1, event.records.at(-1)?.step ?? 0];
+    return [event, { type: 'twin-steps', runId: RUN, records: stepsBetween(from, to, 1.1) }];
+  }
+  if (event.type !== 'evaluation') return [event];
+  const record = evaluationAt(event.record.step, 1.2);
+  return [event, { type: 'twin-evaluation', runId: RUN, record }];
 }
 
 /** A whole run before the one that is shown. */
@@ -211,6 +222,16 @@ const SCENES = {
   again: {
     title: 'Running, an earlier run behind',
     messages: () => [...before(), ...earlierRun(), start(), ...opening, ...trained(MIDWAY)],
+  },
+  twin: {
+    title: 'Running, with a twin',
+    messages: () => [
+      ...before(),
+      { type: 'field', name: 'twin', text: WITHOUT_TEACHER },
+      { ...start(), twin: new RunHistory(STEPS) },
+      ...opening,
+      ...trained(MIDWAY).flatMap(withTwin),
+    ],
   },
   paused: {
     title: 'Paused',

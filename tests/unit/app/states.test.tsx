@@ -74,6 +74,7 @@ test.each([
   ['running,cache', /The teacher is cached.*64 of 2,048 tokens/],
   ['running,hidden', /The tab was hidden\. In \d+ s the run went from step 140 to step 160/],
   ['again', /behind.*ash ledgerα 0\.2recording/],
+  ['twin', /After step 140, the teacher lowered perplexity by .*with the teacher.*without; KL/],
   ['paused', /Your run, paused/],
   ['finished', /Fair.*perplexity went from 2,040 to/],
   ['idle,welcome', /A language model guesses the next token/],
