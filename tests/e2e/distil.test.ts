@@ -181,6 +181,14 @@ describe.each([
       const quote = page.locator('figure.quote', { hasText: who }).locator('blockquote');
       expect((await quote.innerText()).length, who).toBeGreaterThan('The whale'.length + 5);
     }
+
+    const scrubber = page.getByRole('slider', { name: 'What the student said after step' });
+    expect(await scrubber.getAttribute('aria-valuetext')).toMatch(`step ${STEPS}: The whale`);
+    for (const step of [0, 1, 3, 10]) {
+      await scrubber.press(step === 0 ? 'Home' : 'ArrowRight');
+      expect(await scrubber.getAttribute('aria-valuetext')).toMatch(`step ${step}: The whale`);
+    }
+    await scrubber.press('End');
   });
 
   test('nothing went wrong on the way, and nobody else was asked for anything', () => {
@@ -225,6 +233,16 @@ describe('short runs in one page', () => {
     const last = (await csvOf(page, 'perplexity')).at(-1);
     expect(Number(last?.kl)).toBeGreaterThan(0);
     expect(Number(last?.teacherPerplexity)).toBeLessThan(Number(last?.studentPerplexity));
+
+    // As a twin, that student learns beside one that has the teacher, with the same bits.
+    await follow(page, link({ ...SHORT, twin: 'loss=ce' }));
+    await run(page);
+    const twin = await csvOf(page, 'loss', 'twin');
+    expect(twin.map(({ loss }) => loss)).toEqual(steps.map(({ loss }) => loss));
+    expect((await csvOf(page, 'loss'))[3].kd).not.toBe('NaN');
+    expect(await page.getByTestId('twin-verdict').innerText()).toMatch(
+      /^After step 4, the teacher (lowered|raised|made no).*with the teacher, .* without/,
+    );
     expect(problems).toEqual([]);
   });
 });

@@ -129,10 +129,14 @@ export async function imageOf(page: Page, name: string, type: 'SVG' | 'PNG'): Pr
 }
 
 /**
- * A chart's CSV as it is downloaded, of the current run: one record a line, values by column as
- * they were written.
+ * A chart's CSV as it is downloaded, of the current run or another: one record a line, values by
+ * column as they were written.
  */
-export async function csvOf(page: Page, name: string): Promise<Record<string, string>[]> {
+export async function csvOf(
+  page: Page,
+  name: string,
+  of = 'current',
+): Promise<Record<string, string>[]> {
   const [file] = await Promise.all([
     page.waitForEvent('download'),
     button(page, `Download ${name} as CSV`).click(),
@@ -144,5 +148,5 @@ export async function csvOf(page: Page, name: string): Promise<Record<string, st
       Object.fromEntries(line.split(',').map((value, i) => [names[i], value])),
   );
   // With runs behind the current one, each row names its run.
-  return rows.filter(({ run = 'current' }) => run === 'current').map(({ run: _, ...row }) => row);
+  return rows.filter(({ run = 'current' }) => run === of).map(({ run: _, ...row }) => row);
 }
