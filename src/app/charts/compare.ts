@@ -54,9 +54,14 @@ const LOSS_FIELDS = [
 export const sameLoss = (a: Config, b: Config | undefined): boolean =>
   b !== undefined && LOSS_FIELDS.every((name) => a[name] === b[name]);
 
-/** What of a run's settings is not as in `base`: "α 0.2, Steps 400"; at most `most` of them. */
+/**
+ * What of a run's settings is not as in `base`: "α 0.2, Steps 400"; at most `most` of them. A twin
+ * beside a run changes nothing in it.
+ */
 export function differences(config: Config, base: Config, most = 3): string {
-  const names = (Object.keys(FIELDS) as FieldName[]).filter((name) => config[name] !== base[name]);
+  const names = (Object.keys(FIELDS) as FieldName[]).filter(
+    (name) => name !== 'twin' && config[name] !== base[name],
+  );
   const listed = names.slice(0, most).map((name) => {
     const { symbol, label }: Field = FIELDS[name];
     return `${symbol ?? label} ${config[name] === '' ? '(empty)' : config[name]}`;
