@@ -25,7 +25,7 @@ export function Samples() {
   const at = looked < 0 ? last : looked;
   const before = stops[0]?.step === 0 ? stops[0].sample : undefined;
   const shown = stops[at];
-  const evaluation = evaluations[evaluations.length - 1];
+  const latest = evaluations[evaluations.length - 1];
   return (
     <section className={`samples ${run?.source ?? ''}`} aria-label="What they say">
       {phase === 'finished' && <Result />}
@@ -53,24 +53,21 @@ export function Samples() {
       <Quote who="Student, before" kind="before" sample={before} text={before?.student} />
       <div className="agreement">
         <p>
-          <span className="figure-large">{formatShare(evaluation?.agreement)}</span> of next tokens{' '}
+          <span className="figure-large">{formatShare(latest?.agreement)}</span> of next tokens{' '}
           <Term of="agreement">agree</Term>
-          {evaluation && evaluation.agreement !== undefined && (
-            <span className="unit">
-              {' '}
-              on {evaluation.tokens.toLocaleString('en')} held-out tokens
-            </span>
+          {latest && latest.agreement !== undefined && (
+            <span className="unit"> on {latest.tokens.toLocaleString('en')} held-out tokens</span>
           )}
         </p>
         <div className="bar" aria-hidden="true">
-          <span style={{ width: `${100 * (evaluation?.agreement ?? 0)}%` }} />
+          <span style={{ width: `${100 * (latest?.agreement ?? 0)}%` }} />
         </div>
       </div>
-      {evaluation && answersRight(evaluation, 'student') && (
+      {latest && answersRight(latest, 'student') && (
         <p>
           Of the held-out answers the student gives{' '}
-          <span className="figure-large">{answersRight(evaluation, 'student')}</span>, the teacher{' '}
-          {answersRight(evaluation, 'teacher')}.
+          <span className="figure-large">{answersRight(latest, 'student')}</span>, the teacher{' '}
+          {answersRight(latest, 'teacher')}.
         </p>
       )}
       <Distance />
