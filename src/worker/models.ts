@@ -76,12 +76,18 @@ function sourceOf(
   }
   if (reference.kind === 'built-in') {
     const folder = new URL(`models/${reference.name}/`, base);
-    return httpSource({
+    const source = httpSource({
       label: text,
       address: (file) => new URL(file, folder).href,
       onProgress,
       signal,
     });
+    // It has no graph: onnxruntime's is made from its weights. To ask for one would cost a request,
+    // and the browser's log would have an error.
+    return {
+      ...source,
+      has: async (file: string) => !file.startsWith('onnx/') && source.has(file),
+    };
   }
   const onRefused = (why: string) => note?.(`${text} cannot be kept for the next visit: ${why}.`);
   const cache = browserCache(onRefused);
