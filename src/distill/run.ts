@@ -433,7 +433,9 @@ export class Run {
   async #evaluateTwin(sample: Sample | undefined): Promise<EvaluationRecord | undefined> {
     const { twin } = this.#models;
     if (!twin) return undefined;
-    const record = await twin.evaluator.run(this.#data.heldOut, this.step);
+    const { temperature } = twinConfig(this.#config) ?? this.#config;
+    const record = await twin.evaluator.run(this.#data.heldOut, this.step, { temperature });
+    if (this.step > 0) record.updateRatio = await twin.trainer.updateRatio();
     if (sample)
       record.sample = { ...sample, student: await this.#continuePrompt(twin.sampler.generate) };
     return record;

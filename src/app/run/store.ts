@@ -93,6 +93,7 @@ export const useRun = create<RunStore>()((set, get) => {
   let pending: RunState | undefined;
   let commitTimer: ReturnType<typeof setTimeout> | undefined;
   let changeTimer: ReturnType<typeof setTimeout> | undefined;
+  let wantedRecording: string | undefined;
   let changes: LiveChanges = {};
 
   const current = (): RunState => pending ?? get();
@@ -168,11 +169,11 @@ export const useRun = create<RunStore>()((set, get) => {
       ),
 
     async showRecording(path) {
+      wantedRecording = path;
       const url = new URL(path, document.baseURI).href;
-      const { base } = current();
       const run = (await loadRecording(url)) ?? null;
       // Another preset may have been chosen meanwhile.
-      if (current().base === base) dispatch({ type: 'recording', run });
+      if (path === wantedRecording) dispatch({ type: 'recording', run });
     },
 
     start: () => start(),
