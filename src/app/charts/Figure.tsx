@@ -40,7 +40,10 @@ export function Figure(props: FigureProps) {
   const file = `stillhouse-${name.replaceAll(' ', '-')}`;
   const saveImage = async (type: ImageType) => {
     const svg = frame.current?.querySelector<SVGSVGElement>('.plot svg');
-    if (svg) download(`${file}.${type}`, await chartImage(svg, type, `${title}, ${unit}`));
+    if (!svg) return;
+    // The page marks a recording around the chart, so the image needs a mark of its own.
+    const heading = `${svg.closest('.recorded') ? 'Recording: ' : ''}${title}, ${unit}`;
+    download(`${file}.${type}`, await chartImage(svg, type, heading));
   };
   return (
     <figure
