@@ -3,9 +3,6 @@
 
 import { textOf } from '../built-in';
 import type { Config, LiveChanges } from '../config';
-import { zipStudent } from '../distill/export/export';
-import { exportStudent } from '../distill/export/student-folder';
-import { profileText } from '../distill/profile/profile-text';
 import type { StepRecord } from '../distill/records';
 import { Run } from '../distill/run';
 import { dtypeOf, newStudent } from '../distill/run-setup';
@@ -14,7 +11,6 @@ import { inEngine } from '../distill/teacher/folder';
 import type { Snapshot } from '../distill/training-state';
 import { Doctor } from '../doctor/doctor';
 import type { Verdict } from '../doctor/examine';
-import { ExportError } from '../files/pieces';
 import type { Gpu } from '../gpu/device';
 import { tuneMatmul } from '../kernels/matmul_tuning';
 import { formatLink } from '../link';
@@ -39,6 +35,7 @@ import type {
   StageUnit,
   UserCorpus,
 } from './protocol';
+import { countKernels, exportRun, type LoadedRun, profileRun } from './run-errands';
 import { Stopwatch } from './stopwatch';
 
 /** How often records and status go to the page. The page draws no faster. */
@@ -161,43 +158,29 @@ export class Session implements DeviceUser {
    * @throws FailureError while the run trains
    */
   async export(
-    { dtype, story }: Requests['export']['input'],
+    input: Requests['export']['input'],
     report: (progress: ExportProgress) => void,
   ): Promise<ExportedStudent> {
-    if (this.training)
-      throw busy(
-        'export the student',
-        'The run is training.',
-        'Pause the run, then download the student.',
-      );
-    return this.#betweenSteps(async () => {
-      if (!this.#run || !this.#gpu || !this.#tokenizer)
-        throw new ExportError('There is no student yet. Start a run first.');
-      const { signal } = this.#ended;
-      const onProgress = (file: string, written: number, total: number) =>
-        report({ file, written, total });
-      const { name, files } = await exportStudent({
-        run: this.#run,
-        adapter: this.#gpu.adapter,
-        tokenizer: this.#tokenizer,
-        corpus: { name: corpusName(this.config, this.corpus), own: this.corpus !== undefined },
-        dtype,
-        story,
-        signal,
-      });
-      return { name, zip: await zipStudent(name, files, { date: new Date(), onProgress }) };
-    });
+    const next = 'Pause the run, then download the student.';
+    if (this.training) throw busy('export the student', 'The run is training.', next);
+    return this.#betweenSteps(() => exportRun(this.#loaded, input, report));
   }
 
   /** Profiles a step between two others. @throws FailureError while the run trains */
   async profile(): Promise<ProfileResult> {
     if (this.training)
       throw busy('measure a step', 'The run is training.', 'Pause the run, then measure.');
-    return this.#betweenSteps(async () => {
-      if (!this.#run || !this.#gpu) throw new Error('There is no run to measure. Start one first.');
-      const report = await this.#run.profile(this.#ended.signal);
-      return { report, text: profileText(report, this.#gpu.adapter.name) };
-    });
+    return this.#betweenSteps(() => profileRun(this.#loaded));
+  }
+
+  get #loaded(): LoadedRun {
+    return {
+      run: this.#run,
+      gpu: this.#gpu,
+      tokenizer: this.#tokenizer,
+      corpus: { name: corpusName(this.config, this.corpus), own: this.corpus !== undefined },
+      signal: this.#ended.signal,
+    };
   }
 
   /**
@@ -330,24 +313,17 @@ export class Session implements DeviceUser {
     post({ type: 'loading', runId: this.runId, stage, detail, loaded, total, unit });
   }
 
-  /** Reports how many of the kernels begun from now on are compiled, if nothing else is counted. */
-  #countKernels(gpu: Gpu): void {
-    const { begun, ended } = gpu.compiled;
-    gpu.onCompiled = () => {
-      if (this.#loading !== 'teacher' && this.#loading !== 'compile') return;
-      const { compiled } = gpu;
-      const counts = [compiled.ended - ended, compiled.begun - begun] as const;
-      this.#stage(this.#loading, 'compiling kernels', ...counts, 'kernels');
-    };
-  }
-
   async #build(snapshot?: Snapshot, before = this.#facts): Promise<void> {
     const { config } = this;
     const corpus = this.corpus;
     this.#stage('device', 'opening the GPU');
     const gpu = await this.openDevice();
     this.#gpu = gpu;
-    this.#countKernels(gpu);
+    countKernels(gpu, (...counts) => {
+      const stage = this.#loading;
+      if (stage === 'teacher' || stage === 'compile')
+        this.#stage(stage, 'compiling kernels', ...counts, 'kernels');
+    });
     // Its compilers work while texts and models arrive here; Run.create waits for it.
     tuneMatmul(gpu, dtypeOf(config, gpu)).catch(() => undefined);
     const { signal } = this.#ended;

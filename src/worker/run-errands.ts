@@ -1,0 +1,49 @@
+// What is done with a run besides its steps: counting its kernels while they compile, exporting its
+// student, and a profile.
+
+import { zipStudent } from '../distill/export/export';
+import { exportStudent } from '../distill/export/student-folder';
+import { profileText } from '../distill/profile/profile-text';
+import type { Run } from '../distill/run';
+import { ExportError } from '../files/pieces';
+import type { Gpu } from '../gpu/device';
+import type { Models } from './models';
+import type { ExportedStudent, ExportProgress, ProfileResult, Requests } from './protocol';
+
+/** What a loaded run needs for its errands. */
+export interface LoadedRun {
+  run?: Run;
+  gpu?: Gpu;
+  tokenizer?: Models['tokenizer'];
+  corpus: { name: string; own: boolean };
+  signal: AbortSignal;
+}
+
+/** @throws ExportError before the run is loaded */
+export async function exportRun(
+  { run, gpu, tokenizer, corpus, signal }: LoadedRun,
+  { dtype, story }: Requests['export']['input'],
+  report: (progress: ExportProgress) => void,
+): Promise<ExportedStudent> {
+  if (!run || !gpu || !tokenizer)
+    throw new ExportError('There is no student yet. Start a run first.');
+  const onProgress = (file: string, written: number, total: number) =>
+    report({ file, written, total });
+  const { adapter } = gpu;
+  const student = { run, adapter, tokenizer, corpus, dtype, story, signal };
+  const { name, files } = await exportStudent(student);
+  return { name, zip: await zipStudent(name, files, { date: new Date(), onProgress }) };
+}
+
+/** @throws Error before the run is loaded */
+export async function profileRun({ run, gpu, signal }: LoadedRun): Promise<ProfileResult> {
+  if (!run || !gpu) throw new Error('There is no run to measure. Start one first.');
+  const report = await run.profile(signal);
+  return { report, text: profileText(report, gpu.adapter.name) };
+}
+
+/** Tells how many of the kernels begun from now on are compiled. */
+export function countKernels(gpu: Gpu, tell: (compiled: number, begun: number) => void): void {
+  const { begun, ended } = gpu.compiled;
+  gpu.onCompiled = () => tell(gpu.compiled.ended - ended, gpu.compiled.begun - begun);
+}
