@@ -71,6 +71,7 @@ export class Session implements DeviceUser {
   #times: number[] = [];
   #reported = 0;
   #clock = new Stopwatch();
+  /** Undefined while a file arrives, whose bytes are counted then. */
   #loading: LoadingStage | undefined;
 
   constructor(
@@ -309,13 +310,12 @@ export class Session implements DeviceUser {
     total?: number,
     unit?: StageUnit,
   ): void {
-    this.#loading = stage;
+    this.#loading = unit === undefined && (loaded ?? 0) < (total ?? 0) ? undefined : stage;
     post({ type: 'loading', runId: this.runId, stage, detail, loaded, total, unit });
   }
 
   async #build(snapshot?: Snapshot, before = this.#facts): Promise<void> {
-    const { config } = this;
-    const corpus = this.corpus;
+    const { config, corpus } = this;
     this.#stage('device', 'opening the GPU');
     const gpu = await this.openDevice();
     this.#gpu = gpu;

@@ -119,7 +119,7 @@ describe.each([
     expect((await marks.allTextContents()).join(', ')).toContain('lr 0.01 → 0.009');
   });
 
-  test(`${STEPS} steps bring perplexity and KL below half of their start`, async () => {
+  test(`${STEPS} steps halve perplexity, and take a third off KL`, async () => {
     const { page } = visited;
     await page.getByTestId('result').waitFor({ timeout: PATIENCE_WITH_A_RUN });
     // Its settings changed on the way, so the same settings would not repeat it.
@@ -128,7 +128,7 @@ describe.each([
     expect(evaluations.map(({ step }) => Number(step))).toEqual(EVALUATED);
     const [first, last] = [evaluations[0], evaluations[evaluations.length - 1]];
     expect(Number(last.studentPerplexity)).toBeLessThan(Number(first.studentPerplexity) / 2);
-    expect(Number(last.kl)).toBeLessThan(Number(first.kl) / 2);
+    expect(Number(last.kl)).toBeLessThan((Number(first.kl) * 2) / 3);
     expect(Number(last.teacherPerplexity)).toBe(Number(first.teacherPerplexity));
     for (const { tried, succeeded } of evaluations)
       expect([tried, succeeded]).toEqual([`${batches}`, `${batches}`]);
@@ -175,7 +175,7 @@ describe.each([
 
     const last = (await tableOf(page, 'Perplexity')).at(-1);
     const result = await page.getByTestId('result').innerText();
-    expect(result).toContain(`In ${applied} steps the student’s perplexity went from`);
+    expect(result).toContain('The student’s perplexity went from');
     expect(result).toContain(last?.[1]);
     for (const who of ['Teacher', 'Student, now', 'Student, before']) {
       const quote = page.locator('figure.quote', { hasText: who }).locator('blockquote');
