@@ -77,7 +77,7 @@ export class Trainer {
    */
   prepare(): Promise<void> {
     this.#record();
-    const programs = [this.#gradients?.ready, this.#optimiser?.ready];
+    const programs = [this.#gradients, this.#optimiser, this.#update?.program].map((p) => p?.ready);
     const compiled = Promise.all(programs).then(() => undefined);
     // The first step reports a failure, too.
     compiled.catch(() => undefined);
@@ -286,6 +286,7 @@ export class Trainer {
     const [gradients, optimiser] = await Promise.all([
       this.#gradients.ready,
       (this.#optimiser as PendingProgram).ready,
+      this.#update?.program.ready,
     ]);
     return { gradients, optimiser };
   }
