@@ -238,19 +238,21 @@ describe('vocabularies', () => {
 
     testVariants(`evaluation, ${V} tokens`, async (gpu, teacherType) => {
       const [z, y, t] = [logits(2, V, 7), logits(2, V, 8, teacherType), targetsOf(2, V)];
-      const perToken = zeros(gpu, 'per token', [2, 4]);
+      const perToken = zeros(gpu, 'per token', [2, 6]);
       const student = upload(gpu, 'student', z.data, z.layout);
       const teacher = upload(gpu, 'teacher', y.data, y.layout, teacherType);
       const targets = upload(gpu, 'targets', t.data, t.layout, 'i32');
       const inputs = { student, teacher, targets, perToken, ignoreIndex: IGNORED };
       await execute(gpu, (recorder) => compare(recorder, inputs));
       const got = await download(gpu, perToken);
-      const { studentNll, teacherNll, kl, agreement } = reference.evaluateRows(z, y, t);
+      const expected = reference.evaluateRows(z, y, t);
       const wanted = [0, 1].flatMap((row) => [
-        studentNll[row],
-        teacherNll[row],
-        kl[row],
-        agreement[row],
+        expected.studentNll[row],
+        expected.teacherNll[row],
+        expected.kl[row],
+        expected.agreement[row],
+        expected.studentRight[row],
+        expected.teacherRight[row],
       ]);
       for (const [i, want] of wanted.entries())
         expect(Math.abs(got[i] - want), `${i}: ${got[i]}, want ${want}`).toBeLessThanOrEqual(
@@ -285,7 +287,7 @@ describe('a student equal to its teacher', () => {
   testVariants('has a KL below 1e-6 in an evaluation', async (gpu, teacherType) => {
     const V = 50257;
     const { data, layout } = logits(2, V, 9, teacherType);
-    const perToken = zeros(gpu, 'per token', [2, 4]);
+    const perToken = zeros(gpu, 'per token', [2, 6]);
     const student = upload(gpu, 'student', data, layout);
     const teacher = upload(gpu, 'teacher', data, layout, teacherType);
     const targets = upload(gpu, 'targets', [5, V - 1], [2, 1], 'i32');
@@ -294,9 +296,9 @@ describe('a student equal to its teacher', () => {
     );
     const results = await download(gpu, perToken);
     for (const row of [0, 1]) {
-      expect(Math.abs(results[4 * row + 2])).toBeLessThan(1e-6);
-      expect(results[4 * row]).toBe(results[4 * row + 1]);
-      expect(results[4 * row + 3]).toBe(1);
+      expect(Math.abs(results[6 * row + 2])).toBeLessThan(1e-6);
+      expect(results[6 * row]).toBe(results[6 * row + 1]);
+      expect(results[6 * row + 3]).toBe(1);
     }
   });
 });
