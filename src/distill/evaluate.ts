@@ -9,6 +9,7 @@ import { type AnswerMarks, answersIn } from '../data/answers';
 import { type Batch, IGNORED_TARGET } from '../data/batches';
 import { CommandBatch } from '../gpu/command-batch';
 import type { Gpu } from '../gpu/device';
+import { KernelError } from '../gpu/kernel';
 import type { Purpose } from '../gpu/memory';
 import {
   bufferOf,
@@ -127,6 +128,7 @@ export class Evaluator {
   /**
    * Evaluates on `batches`; waits for the GPU once, after enqueueing them all. A batch that fails
    * is counted, and the record has the first error's whole message.
+   * @throws KernelError if a kernel does not compile, which is no batch's fault
    * @param temperature of the training loss
    * @param onBatch called with the number of batches that are computed, after each
    */
@@ -155,6 +157,10 @@ export class Evaluator {
         succeeded++;
         bytesCopied += this.#bytesCopied;
       } catch (error) {
+        if (error instanceof KernelError) {
+          memory.destroy(results);
+          throw error;
+        }
         failed++;
         firstError ??= error instanceof Error ? error.message : String(error);
       }

@@ -28,6 +28,11 @@ interface Binding {
 }
 type Element = Storage | 'u32' | 'i32';
 
+/** A kernel that does not compile: nothing that needs it can run on this adapter. */
+export class KernelError extends Error {
+  override name = 'KernelError';
+}
+
 export class Kernel {
   readonly bindings: ReadonlyMap<string, Binding>;
   readonly params: Struct;
@@ -84,7 +89,7 @@ export class Kernel {
         const { file, line, text } = this.lines[Math.max(lineNum, 1) - 1];
         return `${file}:${line}: ${message}\n    ${text}`;
       });
-      throw new Error(
+      throw new KernelError(
         `Kernel ${this.name} does not compile.\n${reports.join('\n') || (cause as Error).message}`,
         { cause },
       );
