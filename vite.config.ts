@@ -3,7 +3,7 @@
 
 import react from '@vitejs/plugin-react';
 import { defineConfig } from 'vitest/config';
-import { offline } from './vite-offline.ts';
+import { offline } from './src/offline/build.ts';
 
 const SECOND = 1000;
 

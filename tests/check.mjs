@@ -9,7 +9,7 @@ import { checkTree } from './rules.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const CHECKED = /\.(ts|tsx|mjs|wgsl|css)$|README\.md$|^package(-lock)?\.json$/;
-const ROOT_FILES = ['LICENSE', 'README.md', 'package.json', 'package-lock.json'];
+const ROOT_FILES = ['LICENSE', 'README.md', 'package.json', 'package-lock.json', 'vite.config.ts'];
 
 const results = await Promise.all([
   run('types', 'node_modules/.bin/tsc', ['--noEmit', '-p', '.']),

@@ -1,6 +1,6 @@
 // The service worker, which makes the page work offline. It keeps the page itself when it is
 // installed, and whatever else the page fetches from its own folder once it is used: models, texts,
-// the recorded run, onnxruntime's WebAssembly. vite-offline.ts builds it into the page's folder.
+// the recorded run, onnxruntime's WebAssembly. build.ts builds it into the page's folder.
 //
 // A new version waits until the page asks for it, or every tab of the old one is closed.
 
