@@ -81,6 +81,8 @@ const MUTATIONS = [
   ['cross_entropy', 'return (1.0 + 2.0', 'return 1.01 * (1.0 + 2.0', LOSSES],
   ['column_sum', 'sums[n] += total;', 'sums[n] += 1.01 * total;', LAYERS],
   ['columns', '+= column_parts[slot + half', '+= 1.01 * column_parts[slot + half', ['check']],
+  ['compare', 'counts && best.z_token == t', 'counts && best.z_token != t', ['kernels-losses']],
+  ['compare', 'counts && best.y_token == t', 'counts && best.y_token != t', ['kernels-losses']],
   [
     'compare',
     'terms.x = -log_q;',
@@ -117,6 +119,8 @@ const MUTATIONS = [
   ['distil', 'vec2f(ce, terms.x)', 'vec2f(ce, 1.01 * terms.x)', LOSSES],
   ['distil', 'student[at] = soft *', 'student[at] = 1.01 * soft *', LOSSES],
   ['distil', '+ hard * dce', '+ 1.01 * hard * dce', LOSSES],
+  ['distil_topk', 'best.x == -f32(t)', 'best.x != -f32(t)', TOPK],
+  ['distil_topk', 'best.y == -f32(t)', 'best.y != -f32(t)', TOPK],
   ['distil_topk', 'select(0.0, cross_entropy(', 'select(0.0, 1.01 * cross_entropy(', TOPK],
   ['distil_topk', 'exp(log_p_tail) *', '1.01 * exp(log_p_tail) *', TOPK],
   ['distil_topk', 'exp(log_p) * (log_p - (z', '1.01 * exp(log_p) * (log_p - (z', TOPK],

@@ -206,8 +206,10 @@ export class Evaluator {
       ...(topK && { klWords: topK.k }),
       // A cache's entries do not hold what these need.
       ...(this.teacher &&
-        !topK &&
-        Object.fromEntries(DIAGNOSES.map((name) => [name, mean(sums[name])]))),
+        !topK && {
+          ...Object.fromEntries(DIAGNOSES.map((name) => [name, mean(sums[name])])),
+          accuracy: mean(sums.studentRight),
+        }),
       ...(this.answers && { answers }),
       milliseconds: performance.now() - started,
     };

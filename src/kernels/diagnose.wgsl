@@ -4,7 +4,7 @@
 //
 //   entropies −Σ p ln p and −Σ q ln q, and that of softmax(y / temperature)
 //   overlap |Y ∩ Z| / 5, and the teacher's probability of Z
-//   confidence max q, and accuracy: 1 if the student's likeliest token is the target
+//   confidence max q
 //
 // A row whose target is ignored gives 0 for all. Logits and targets are read through their strides,
 // and not changed. Aliases: teacher_type. Constants: LANES (threads a row).
@@ -38,7 +38,7 @@ struct Params {
 // (B·T, FIGURES), in the order above
 @group(0) @binding(5) var<storage, read_write> per_token: array<f32>;
 
-const FIGURES = 7u;
+const FIGURES = 6u;
 const TOP = 5u;
 const NO_TOKEN = 0xffffffffu;
 // exp of it is 0. A token that the teacher rules out has −∞, and 0 · −∞ is NaN.
@@ -142,5 +142,4 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) sl
   per_token[at + 3] = weight * in_both / f32(TOP);
   per_token[at + 4] = weight * mass / plain.z;
   per_token[at + 5] = weight / plain.x;
-  per_token[at + 6] = weight * select(0.0, 1.0, counts && z_tokens[0] == u32(target_token));
 }

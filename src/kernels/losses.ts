@@ -171,7 +171,6 @@ export const DIAGNOSES = [
   'overlap',
   'overlapMass',
   'confidence',
-  'accuracy',
 ] as const;
 
 /**

@@ -324,9 +324,8 @@ export interface DiagnosisRows {
   overlap: Float64Array;
   /** The teacher's probability of the student's k likeliest tokens. */
   overlapMass: Float64Array;
-  /** The student's probability of its likeliest token; 1 if that is the target. */
+  /** The student's probability of its likeliest token. */
   confidence: Float64Array;
-  accuracy: Float64Array;
 }
 
 const entropy = (logP: Float64Array) => -expectation(logP.map(Math.exp), (v) => logP[v]);
@@ -353,9 +352,8 @@ export function diagnoseRows(
     overlap: column(),
     overlapMass: column(),
     confidence: column(),
-    accuracy: column(),
   };
-  for (const { n, target, z, y } of validRows(student, teacher, targets)) {
+  for (const { n, z, y } of validRows(student, teacher, targets)) {
     const logQ = logSoftmax(z);
     const logP = logSoftmax(y!);
     const [mine, other] = [likeliest(z, k), likeliest(y!, k)];
@@ -365,7 +363,6 @@ export function diagnoseRows(
     result.overlap[n] = mine.filter((id) => other.includes(id)).length / k;
     result.overlapMass[n] = mine.reduce((sum, id) => sum + Math.exp(logP[id]), 0);
     result.confidence[n] = Math.exp(logQ[mine[0]]);
-    result.accuracy[n] = mine[0] === target ? 1 : 0;
   }
   return result;
 }

@@ -40,6 +40,9 @@ export interface TopKLossResult {
   kl: Float64Array;
   /** (B, T): 1 if student and teacher have the same most likely token. */
   agreement: Float64Array;
+  /** (B, T): 1 if the most likely token of the student, or of the teacher, is the target. */
+  studentRight: Float64Array;
+  teacherRight: Float64Array;
   /** d loss / d student, laid out as the student's storage. */
   gradient: Float64Array;
   /** The mean over valid targets of alpha · T² · KL + (1 − alpha) · CE. */
@@ -59,11 +62,10 @@ export function topKLoss(
 ): TopKLossResult {
   const { temperature: T = 1, alpha = 0.5, labelSmoothing = 0, zLoss = 0 } = options;
   const count = student.layout.shape[0] * student.layout.shape[1];
-  const [ce, kl, agreement] = [
-    new Float64Array(count),
-    new Float64Array(count),
-    new Float64Array(count),
-  ];
+  const [ce, kl, agreement, studentRight, teacherRight] = Array.from(
+    { length: 5 },
+    () => new Float64Array(count),
+  );
   const gradient = new Float64Array(student.data.length);
   let valid = 0;
   let sum = 0;
@@ -85,7 +87,10 @@ export function topKLoss(
     p.forEach((weight, j) => {
       if (weight > 0) kl[n] += weight * (logP[j] - logOutcomes[j]);
     });
-    agreement[n] = argmax(z) === ids[argmax(Float64Array.from(values))] ? 1 : 0;
+    const teacherToken = ids[argmax(Float64Array.from(values))];
+    agreement[n] = argmax(z) === teacherToken ? 1 : 0;
+    studentRight[n] = argmax(z) === target ? 1 : 0;
+    teacherRight[n] = teacherToken === target ? 1 : 0;
     const dkl = logQ.map((lq, v) => {
       const j = ids.indexOf(v);
       return j >= 0
@@ -102,6 +107,8 @@ export function topKLoss(
     ce,
     kl,
     agreement,
+    studentRight,
+    teacherRight,
     gradient: gradient.map((g) => g / denominator),
     loss: sum / denominator,
   };

@@ -5,6 +5,7 @@
 // relative. f16 models pass some ten roundings of 5e-4: 1e-2.
 
 import { expect, it } from 'vitest';
+import type { AnswerMarks } from '../../src/data/answers';
 import type { Batch } from '../../src/data/batches';
 import type { Tokenizer } from '../../src/data/tokenizer';
 import { Evaluator } from '../../src/distill/evaluate';
@@ -64,9 +65,10 @@ async function evaluate(
   shape: [number, number],
   path: LossPath,
   batches: Batch[],
+  answers?: AnswerMarks,
 ) {
   const student = gpt2(TINY).withWeights(arena);
-  const evaluator = new Evaluator(gpu, pool, student, teacher, shape, path);
+  const evaluator = new Evaluator(gpu, pool, student, teacher, shape, path, answers);
   const record = await evaluator.run(batches, 40, { temperature: TEMPERATURE });
   evaluator.destroy();
   return record;
@@ -150,6 +152,75 @@ testVariants('strided logits give the slow twin’s figures, and copy nothing', 
     ).toBeLessThan(dtype === 'f32' ? 1e-4 : 1.5);
     expect(record.milliseconds).toBeGreaterThan(0);
   }),
+);
+
+testVariants(
+  'answers are counted that are right in every token',
+  (gpu, dtype) =>
+    withModels(gpu, SHAPE, dtype, async (models) => {
+      const [, T] = SHAPE;
+      const after = 5;
+      /** Each position's most likely next token, by the slow twin. */
+      const predicted = (config: Gpt2Config, salt: number, row: readonly number[]) => {
+        const weights = referenceWeights(config, weightsOf(config, salt));
+        const inputs = Uint32Array.from({ length: T }, (_, t) => row[t] ?? 0);
+        const { logits } = reference.gpt2Forward(weights, config, inputs, 1, T);
+        return inputs.map((_, t) => reference.argmax(logits.slice(t * V, (t + 1) * V)));
+      };
+      // A line's end and two questions: the student knows that the first has an empty answer, and
+      // not that the second has.
+      const known = (end: number, question: number) =>
+        predicted(TINY, 1, [end, question, after])[2] === end;
+      const ids = Array.from({ length: V }, (_, id) => id).filter((id) => id !== after);
+      const questions = (end: number) => ids.filter((id) => id !== end);
+      const end = ids.find((end) => questions(end).some((question) => known(end, question)))!;
+      const easy = questions(end).find((question) => known(end, question))!;
+      const begun = (question: number) => predicted(TINY, 1, [end, question, after])[2];
+      // It begins this answer rightly, and goes on after it.
+      const hard = questions(end).find((question) => {
+        const start = begun(question);
+        return start !== end && predicted(TINY, 1, [end, question, after, start])[3] !== end;
+      })!;
+      const start = begun(hard);
+      const rows = [
+        [end, easy, after, end, hard, after, end], // two whole lines
+        [easy, after, end, hard, after, start, end], // a line without its start, and a whole one
+        [end, hard, after, start, end, hard, after], // a whole line, and one without its end
+      ];
+      // First and last position of each row's answers.
+      const answers = [
+        [
+          [3, 3],
+          [6, 6],
+        ],
+        [[5, 6]],
+        [[3, 4]],
+      ];
+      const inputs = Uint32Array.from(rows.flat());
+      const targets = Int32Array.from(inputs, (_, i) => inputs[i + 1] ?? -100);
+      const expected = { tried: 4, studentRight: 0, teacherRight: 0 };
+      for (const [who, config, salt] of [
+        ['studentRight', TINY, 1],
+        ['teacherRight', TEACHER, 2],
+      ] as const) {
+        for (const [b, row] of rows.entries()) {
+          const tokens = predicted(config, salt, row);
+          for (const [first, last] of answers[b]) {
+            const places = Array.from({ length: last - first + 1 }, (_, i) => first + i);
+            if (places.every((t) => tokens[t - 1] === row[t])) expected[who]++;
+          }
+        }
+      }
+      // Some are right, and in the last row the right beginning is not enough.
+      expect(predicted(TINY, 1, rows[2]).slice(2, 4)).not.toContain(end);
+      expect(expected.studentRight).toBeGreaterThan(0);
+      expect(expected.studentRight).toBeLessThan(expected.tried);
+      const batch = { index: 0, inputs, targets };
+      const record = await evaluate(models, SHAPE, 'strided', [batch], { after, end });
+      expect(record.answers).toEqual(expected);
+    }),
+  ['one lane'],
+  ['f32'],
 );
 
 testVariants(

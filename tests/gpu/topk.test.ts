@@ -278,6 +278,8 @@ async function expectLoss(gpu: Gpu, settings: Case) {
   expect([...column(evaluated, 1, 6)]).toEqual(Array(ROWS).fill(0));
   expect([...column(evaluated, 2, 6)]).toEqual([...column(pairs, 1, 2)]);
   expect([...column(evaluated, 3, 6)]).toEqual([...expected.agreement]);
+  expect([...column(evaluated, 4, 6)]).toEqual([...expected.studentRight]);
+  expect([...column(evaluated, 5, 6)]).toEqual([...expected.teacherRight]);
   const covered = [...sLayout.addresses()];
   const scaled = covered.map((at) => SCALE * expected.gradient[at]);
   expectClose(
