@@ -1,5 +1,6 @@
 // The Bug Lab: one bug, replayed with the real engine, and what its symptoms do and do not show.
 
+import { Notice } from '../shared/Notice';
 import { labHash } from '../shared/rooms';
 import { Causes } from './Causes';
 import { Heads } from './Heads';
@@ -49,13 +50,8 @@ function Problem() {
   const dismiss = useBugLab((state) => state.dismissProblem);
   if (!problem) return null;
   return (
-    <section className="notice problem" role="alert">
-      <div>
-        <strong>This link cannot be opened.</strong> <span>{problem}</span>
-      </div>
-      <button type="button" className="quiet" onClick={dismiss}>
-        Dismiss
-      </button>
-    </section>
+    <Notice kind="problem" title="This link cannot be opened." onDismiss={dismiss}>
+      {problem}
+    </Notice>
   );
 }

@@ -5,6 +5,7 @@ import { useEffect, useMemo, useRef, useState } from 'react';
 import type { LessonFile } from '../../distributions';
 import { useMedia } from '../shared/browser';
 import { FoldedLessonList, LessonList, Predicted, Question } from '../shared/LessonParts';
+import { Notice } from '../shared/Notice';
 import { labHash, useRoom, writeRoom } from '../shared/rooms';
 import { type Lesson, makeLessons } from './lessons';
 import { Panels } from './Panels';
@@ -57,11 +58,9 @@ export function Lessons() {
   return (
     <div className={wide ? 'room wide distillation' : 'room distillation'}>
       {problem && (
-        <div className="notice problem" role="alert">
-          <div>
-            <strong>This link cannot be opened.</strong> {problem} The lesson has not changed.
-          </div>
-        </div>
+        <Notice kind="problem" title="This link cannot be opened.">
+          {problem} The lesson has not changed.
+        </Notice>
       )}
       <main>
         {wide ? (

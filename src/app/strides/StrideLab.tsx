@@ -4,6 +4,7 @@
 import { useEffect, useState } from 'react';
 import { useMedia } from '../shared/browser';
 import { FoldedLessonList, LessonList, Question } from '../shared/LessonParts';
+import { Notice } from '../shared/Notice';
 import { labHash, useRoom, writeRoom } from '../shared/rooms';
 import { ChainEditor } from './ChainEditor';
 import type { Chain } from './chain';
@@ -81,11 +82,9 @@ export function StrideLab() {
   return (
     <div className={wide ? 'room wide strides' : 'room strides'}>
       {problem && (
-        <div className="notice problem" role="alert">
-          <div>
-            <strong>This link cannot be opened.</strong> {problem} The lab has not changed.
-          </div>
-        </div>
+        <Notice kind="problem" title="This link cannot be opened.">
+          {problem} The lab has not changed.
+        </Notice>
       )}
       <main>
         {wide ? (
