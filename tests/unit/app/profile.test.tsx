@@ -86,8 +86,10 @@ beforeEach(async () => {
   const drawer = screen.getByRole('group') as HTMLDetailsElement;
   drawer.open = true;
   fireEvent(drawer, new Event('toggle'));
-  // The panel is a chunk of its own: a busy machine takes its time to import it.
-  await screen.findByRole('button', { name: 'Measure' }, { timeout: 20_000 });
+  // The panel is a chunk of its own. Within act, it has also subscribed to the store.
+  await act(async () => {
+    await import('../../../src/app/run/ProfilePanel');
+  });
 });
 afterEach(() => {
   cleanup();
