@@ -1,5 +1,6 @@
 // The link that carries a run's settings: after the page's `#`, `v=1` and the fields that differ
-// from their defaults, easy to read and edit by hand. Links are not trusted: parsing one gives a
+// from their defaults, easy to read and edit by hand. `ghost` may follow them, the curve of a run
+// with these settings (runs/ghost.ts reads it). Links are not trusted: parsing one gives a
 // complete, valid config, or a list of problems.
 
 import type { Config, FieldName } from './config';
@@ -7,6 +8,7 @@ import { allowed, checkConfig, checkField, DEFAULTS, FIELDS, isFieldName, shown 
 import { didYouMean, nearest } from './nearest';
 
 const VERSION = '1';
+const GHOST = 'ghost';
 
 /** Further problems are only counted. */
 const MOST_PROBLEMS = 5;
@@ -21,10 +23,10 @@ const NUMBER = /^-?(\d+(\.\d+)?|\.\d+)(e[+-]?\d+)?$/i;
 
 /**
  * The link of a config, without the `#`: `v=1&alpha=0.5&prompt=The%20sea`. Fields stand in the
- * table's order.
+ * table's order, and a ghost's text after them.
  * @throws Error for a config that checkConfig refuses, because its link could not be opened
  */
-export function formatLink(config: Config): string {
+export function formatLink(config: Config, ghost?: string): string {
   const problems = checkConfig(config);
   if (problems.length > 0)
     throw new Error(`These settings cannot become a link. ${problems.join(' ')}`);
@@ -34,16 +36,17 @@ export function formatLink(config: Config): string {
   return [
     `v=${VERSION}`,
     ...differing.map((name) => `${name}=${escaped(String(config[name]))}`),
+    ...(ghost === undefined ? [] : [`${GHOST}=${escaped(ghost)}`]),
   ].join('&');
 }
 
 /**
  * Percent-encodes what chat and mail programs would cut off: they end a link at these characters,
- * or drop a full stop at its end. A full stop inside, as in 0.5, is safe.
+ * or drop a full stop or an underscore at its end. Inside, as in 0.5, both are safe.
  */
 function escaped(text: string): string {
   return encodeURIComponent(text).replace(
-    /[!'()*~]|\.$/g,
+    /[!'()*~]|[._]$/g,
     (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`,
   );
 }
@@ -51,9 +54,12 @@ function escaped(text: string): string {
 /**
  * The config of a link, with or without its `#`; an empty link gives the defaults. All or nothing:
  * any problem means no config. Each problem is one short line with the field, its value and the
- * allowed values.
+ * allowed values. `ghost` is the ghost's text, if there is any, and not checked; of two it is
+ * empty, which is none.
  */
-export function parseLink(hash: string): { config: Config } | { problems: string[] } {
+export function parseLink(
+  hash: string,
+): { config: Config; ghost?: string } | { problems: string[] } {
   const text = hash.replace(/^#/, '');
   if (text === '') return { config: { ...DEFAULTS } };
 
@@ -61,6 +67,7 @@ export function parseLink(hash: string): { config: Config } | { problems: string
   const unknown: string[] = [];
   const times = new Map<string, number>();
   let version: string | undefined;
+  let ghost: string | undefined;
   const config: Record<string, unknown> = { ...DEFAULTS };
 
   for (const part of text.split('&')) {
@@ -72,6 +79,7 @@ export function parseLink(hash: string): { config: Config } | { problems: string
     const name = decoded(rawName) ?? rawName;
     times.set(name, (times.get(name) ?? 0) + 1);
     if (name === 'v') version ??= raw ?? '';
+    else if (name === GHOST) ghost = ghost === undefined ? (decoded(raw ?? '') ?? '') : '';
     else if (!isFieldName(name)) unknown.push(name);
     else {
       const value = fieldValue(name, raw);
@@ -94,7 +102,8 @@ export function parseLink(hash: string): { config: Config } | { problems: string
   }
   if (unknown.length > 0) problems.push(unknownProblem(unknown));
   if (problems.length === 0) problems.push(...checkConfig(config as Config));
-  if (problems.length === 0) return { config: config as Config };
+  if (problems.length === 0)
+    return ghost === undefined ? { config: config as Config } : { config: config as Config, ghost };
   const more = problems.length - MOST_PROBLEMS;
   return {
     problems:

@@ -2,9 +2,10 @@
 // file, deflated ones are unpacked when they are needed. A .zip may come from anywhere, so every
 // size and offset in it is checked.
 
+import { crc32 } from './crc32';
 import { count, ModelFileError, text } from './download';
 import { type Folder, folderSource, type ModelSource, type Progress } from './source';
-import { crc32, HEADER, SIGNATURE, ZIP64 } from './zip';
+import { HEADER, SIGNATURE, ZIP64 } from './zip';
 
 /** Far more than any model has. */
 const MOST_ENTRIES = 1000;

@@ -3,10 +3,11 @@
 
 import { deflateRawSync, gzipSync } from 'node:zlib';
 import { expect, test } from 'vitest';
+import { crc32 } from '../../src/files/crc32';
 import { ModelFileError } from '../../src/files/download';
 import { readJson } from '../../src/files/source';
 import { zipSource } from '../../src/files/unzip';
-import { crc32, HEADER, SIGNATURE, writeZip, ZIP64 } from '../../src/files/zip';
+import { HEADER, SIGNATURE, writeZip, ZIP64 } from '../../src/files/zip';
 
 const DATE = new Date(2026, 10, 23, 14, 5, 58);
 const encode = (text: string) => new TextEncoder().encode(text);
