@@ -21,7 +21,7 @@ const ROOMS = {
   model: ['kernels', 'gpu', 'tensor', 'files'],
   distill: ['model', 'kernels', 'gpu', 'tensor', 'files', 'data', 'config', 'divergences'],
   doctor: ['config'],
-  runs: ['config', 'divergences'],
+  runs: ['config', 'divergences', 'files'],
   check: ['reference', 'kernels', 'gpu', 'tensor', 'divergences'],
   worker: [
     'check',

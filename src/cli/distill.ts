@@ -6,21 +6,22 @@
 //
 // --help lists all flags. Exit codes: 0 done, 1 failed, 2 invalid flags, 130 interrupted.
 
-import { existsSync } from 'node:fs';
-import { mkdir, readFile } from 'node:fs/promises';
-import { basename, join } from 'node:path';
-import { textOf } from '../built-in';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { type Config, DEFAULTS } from '../config';
-import { decodeCorpus } from '../data/corpus';
-import { type Document, readDocuments } from '../data/documents';
 import { openGpu } from '../gpu/device';
 import { CheckpointError, checkpointsIn, type RunFacts, readNewest } from '../runs/checkpoint';
+import { JOURNAL, parseJournal } from '../runs/journal';
+import { MemoryStorage } from '../runs/memory-storage';
+import type { RunStorage } from '../runs/storage';
 import { openDawn } from './dawn';
 import { DiskStorage } from './disk-storage';
 import { explain } from './failure';
 import { applySettings, type Flags, helpText, mayChange, type Places, parseFlags } from './flags';
 import { openModels } from './models';
 import { dryRun } from './plan';
+import { packFile, unpackFile } from './run-file';
+import { openTexts, readDocumentsOf } from './texts';
 import { train } from './train';
 
 const DONE = 0;
@@ -30,6 +31,8 @@ const INTERRUPTED = 130;
 
 /** Flags that are valid by themselves but do not fit the output folder or its checkpoint. */
 class FlagError extends Error {}
+
+const CHOOSE = 'Choose another folder.';
 
 /** What to do about a checkpoint that does not serve. */
 const HINTS: Record<CheckpointError['kind'], string> = {
@@ -81,25 +84,24 @@ function refuse(message: string): number {
 }
 
 async function distil(flags: Flags): Promise<number> {
-  const storage = new DiskStorage(flags.outputDir);
+  const { resumeFile, outputDir } = flags;
+  // A dry run writes nothing.
+  const storage =
+    flags.dryRun && resumeFile ? new MemoryStorage() : new DiskStorage(flags.outputDir);
+  if (!flags.dryRun && (!flags.resume || resumeFile)) await requireRoom(storage, flags);
+  if (resumeFile) {
+    await unpackFile(resumeFile, storage);
+    if (!flags.dryRun) say(`Unpacked ${resumeFile} into ${outputDir}.`);
+  }
   const saved = flags.resume ? await readNewest(storage, '', say) : undefined;
   const { config, places } = saved ? resumedRun(flags, saved.facts) : newRun(flags);
-  const [checkpoint] = await checkpointsIn(storage, '');
-  const student = join(flags.outputDir, 'model.safetensors');
-  const existing = checkpoint?.name ?? (existsSync(student) ? basename(student) : undefined);
-  if (!saved && existing && !flags.dryRun) {
-    const hint = checkpoint ? 'Add --resume to continue its run, or choose' : 'Choose';
-    throw new FlagError(
-      `--output_dir is ${flags.outputDir}, which has a ${existing} already. ` +
-        `${hint} another folder.`,
-    );
-  }
   if (saved && saved.snapshot.step > config.train_steps) {
     throw new FlagError(
       `--train_steps is ${config.train_steps}, but the checkpoint is at step ` +
         `${saved.snapshot.step}. Give more steps.`,
     );
   }
+  const before = saved && parseJournal(new TextDecoder().decode(await storage.read(JOURNAL)));
   const gpu = await openGpu(await openDawn());
   // Device errors and loss that no pending call reports.
   const deviceFailure = new Promise<never>((_, reject) => {
@@ -111,8 +113,13 @@ async function distil(flags: Flags): Promise<number> {
   deviceFailure.catch(() => undefined);
   const run = async () => {
     // Fails now, rather than after a long download, if the folder cannot be created.
-    if (!flags.dryRun) await mkdir(flags.outputDir, { recursive: true });
-    const texts = await readTexts(config, places);
+    if (!flags.dryRun) await mkdir(outputDir, { recursive: true });
+    const own = await openTexts(places, storage, before?.settings?.texts);
+    if (before?.settings?.data?.own && !own) {
+      const { name } = before.settings.data;
+      throw new FlagError(`The run reads ${name}, which it has not kept. Add --data FILE.`);
+    }
+    const texts = await readDocumentsOf(config, own, say);
     const models = await openModels(config, gpu, {
       ...places,
       cacheDir: flags.cacheDir,
@@ -124,7 +131,6 @@ async function distil(flags: Flags): Promise<number> {
         await dryRun({ config, gpu, models, texts }, say);
         return DONE;
       }
-      const outputDir = flags.outputDir;
       const done = await train({
         outputDir,
         storage,
@@ -135,12 +141,18 @@ async function distil(flags: Flags): Promise<number> {
         gpu,
         models,
         texts,
+        own,
+        before,
         signal: stop.signal,
         say,
         onCheckpoint: (step) => {
           checkpointStep = step;
         },
       });
+      if (flags.runFile && done.interrupted !== 0) {
+        await packFile(storage, flags.runFile);
+        say(`Wrote the run to ${flags.runFile}.`);
+      }
       if (done.interrupted !== undefined) {
         const hint = done.interrupted > 0 ? ` ${resumeHint(flags, done.interrupted)}` : '';
         say(`Interrupted at step ${done.interrupted} of ${config.train_steps}.${hint}`);
@@ -153,6 +165,21 @@ async function distil(flags: Flags): Promise<number> {
     }
   };
   return Promise.race([run(), deviceFailure]);
+}
+
+/** @throws FlagError if the folder has a run or a student already */
+async function requireRoom(storage: RunStorage, { outputDir, resumeFile }: Flags): Promise<void> {
+  const names = (await storage.list('')).map(({ name }) => name);
+  const [checkpoint] = await checkpointsIn(storage, '');
+  const records = resumeFile && names.find((name) => name === JOURNAL);
+  const existing =
+    checkpoint?.name ?? records ?? names.find((name) => name === 'model.safetensors');
+  if (!existing) return;
+  const how = resumeFile ? `Use --resume ${outputDir}` : 'Add --resume';
+  throw new FlagError(
+    `--output_dir is ${outputDir}, which has a ${existing} already. ` +
+      (checkpoint ? `${how} to continue its run, or choose another folder.` : CHOOSE),
+  );
 }
 
 function resumeHint({ outputDir }: Flags, step: number): string {
@@ -188,25 +215,6 @@ function resumedRun(
     throw new FlagError(`${differences.join('; ')}. A resumed run may change only ${may}.`);
   }
   return { config, places };
-}
-
-/** The user's documents, or the built-in text as a single one. */
-async function readTexts(config: Config, { data, reading }: Places): Promise<Document[]> {
-  if (data.length === 0) {
-    const file = `public/${textOf(config).file}`;
-    return [[decodeCorpus(file, await readFile(file))]];
-  }
-  const all: Document[] = [];
-  for (const path of data) {
-    const { documents, empty } = readDocuments(
-      { name: basename(path), bytes: await readFile(path) },
-      reading,
-    );
-    const skipped = empty > 0 ? `, ${empty} empty values left out` : '';
-    say(`${path}: ${documents.length} documents${skipped}`);
-    for (const document of documents) all.push(document);
-  }
-  return all;
 }
 
 function say(line: string): void {

@@ -17,8 +17,11 @@ import type { Reading } from '../data/documents';
 import { parseLink, readValue } from '../link';
 import { didYouMean, nearest } from '../nearest';
 
-/** How many values a flag takes. `many`: one or more, and the flag may be repeated. */
-type Arity = 'none' | 'one' | 'many';
+/**
+ * How many values a flag takes. `maybe`: none or one. `many`: one or more, and the flag may be
+ * repeated.
+ */
+type Arity = 'none' | 'maybe' | 'one' | 'many';
 
 /** Flags that are not settings: how many values they take, how --help shows those, the help. */
 const COMMAND_FLAGS = {
@@ -28,9 +31,15 @@ const COMMAND_FLAGS = {
     'Required. The folder for the student, metrics.jsonl and the checkpoints.',
   ],
   resume: [
-    'none',
-    '',
-    'Continues from the last checkpoint in output_dir, with its settings and data.',
+    'maybe',
+    '[FILE|FOLDER]',
+    'Continues the run in output_dir or FOLDER from its last checkpoint, with its settings and ' +
+      'data. A FILE that the page or --run_file saved is first unpacked into output_dir.',
+  ],
+  run_file: [
+    'one',
+    'FILE.zip',
+    'Also writes the run as one file, when it ends or is interrupted. The page opens it.',
   ],
   'dry-run': [
     'none',
@@ -76,6 +85,10 @@ export interface Flags {
   settings: Partial<Config>;
   outputDir: string;
   resume: boolean;
+  /** The file of the run to go on with, instead of what is in the folder. */
+  resumeFile?: string;
+  /** The file to write the run to. */
+  runFile?: string;
   dryRun: boolean;
   places: Places;
   /** Names of the flags that set something in `places`. */
@@ -148,7 +161,19 @@ export function parseFlags(args: readonly string[]): Flags | 'help' | { problems
     problems.push(`--hub is ${shown(hub)}. It must be a URL such as https://huggingface.co.`);
   }
   const dryRun = all('dry-run') !== undefined;
-  const outputDir = one('output_dir') ?? (dryRun ? '.' : undefined);
+  const resumed = one('resume');
+  const resumeFile = resumed !== undefined && /\.zip$/i.test(resumed) ? resumed : undefined;
+  const resumeFolder = resumeFile === undefined ? resumed : undefined;
+  if (resumeFolder !== undefined && one('output_dir') !== undefined) {
+    problems.push(
+      `--resume ${resumeFolder} is the folder to continue in. Leave out --output_dir, or give ` +
+        'the run as a .zip to continue elsewhere.',
+    );
+  }
+  const runFile = one('run_file');
+  if (runFile !== undefined && !/\.zip$/i.test(runFile))
+    problems.push(`--run_file is ${shown(runFile)}. Its name must end with .zip.`);
+  const outputDir = one('output_dir') ?? resumeFolder ?? (dryRun ? '.' : undefined);
   if (outputDir === undefined)
     problems.push('--output_dir is missing. Give a folder to write to, such as --output_dir out.');
 
@@ -172,6 +197,8 @@ export function parseFlags(args: readonly string[]): Flags | 'help' | { problems
     settings: settings as Partial<Config>,
     outputDir,
     resume: all('resume') !== undefined,
+    resumeFile,
+    runFile,
     dryRun,
     cacheDir: one('cache_dir'),
     places: {
@@ -220,7 +247,7 @@ function groupByFlag(args: readonly string[]): {
     const most =
       arity === 'none' || flagValues.length > 0
         ? 0
-        : arity === 'one'
+        : arity === 'one' || arity === 'maybe'
           ? 1
           : Number.POSITIVE_INFINITY;
     while (flagValues.length < most && i < args.length && !args[i].startsWith('--'))
@@ -230,7 +257,7 @@ function groupByFlag(args: readonly string[]): {
       problems.push(`--${name} is not a flag. ${suggestion(name)}`);
     } else if (arity === 'none' && flagValues.length > 0) {
       problems.push(`--${name} is ${shown(flagValues[0])}. It takes no value.`);
-    } else if (arity !== 'none' && flagValues.length === 0) {
+    } else if (arity !== 'none' && arity !== 'maybe' && flagValues.length === 0) {
       const expected = isFieldName(name) ? allowed(name) : COMMAND_FLAGS[name as CommandFlag][1];
       problems.push(`--${name} needs a value: ${expected}.`);
     } else if (values.has(name) && arity !== 'many') {

@@ -1,11 +1,11 @@
 // One run of the command line: plans its memory, builds it, trains with metrics and checkpoints on
 // disk, and writes the student.
 
-import { basename } from 'node:path';
 import { textOf } from '../built-in';
 import type { Config } from '../config';
 import type { Document } from '../data/documents';
 import { exportStudent } from '../distill/export/student-folder';
+import type { StepRecord } from '../distill/records';
 import { Run } from '../distill/run';
 import { inEngine } from '../distill/teacher/folder';
 import type { Snapshot } from '../distill/training-state';
@@ -21,9 +21,11 @@ import {
   type RunFacts,
   writeCheckpoint,
 } from '../runs/checkpoint';
-import { JournalWriter } from '../runs/journal';
+import { type Journal, JournalWriter, type RunSettings, secondsAt } from '../runs/journal';
 import { newRunId } from '../runs/names';
+import { Stopwatch } from '../runs/stopwatch';
 import type { RunStorage } from '../runs/storage';
+import { keepTexts } from '../runs/texts';
 import { twinSentence } from '../twin-worth';
 import { openCacheStorage } from './cache-storage';
 import type { Places } from './flags';
@@ -32,6 +34,7 @@ import { storyOf, whyUseless } from './outcome';
 import { planLines, planRun } from './plan';
 import { evaluationLine, figure, Pace, stepLine, verdictLines } from './progress';
 import { writeFolder } from './student-folder';
+import { corpusOf, type OwnTexts } from './texts';
 
 /** How often a step is printed between evaluations. */
 const LINE_MILLISECONDS = 5000;
@@ -47,6 +50,10 @@ export interface TrainOptions {
   gpu: Gpu;
   models: OpenModels;
   texts: Document[];
+  /** Where the texts come from, unless they are the built-in one. */
+  own?: OwnTexts;
+  /** What a resumed run has reported so far. */
+  before?: Journal;
   /** Once aborted, the run stops after the current step. */
   signal: AbortSignal;
   say(line: string): void;
@@ -62,7 +69,7 @@ export interface TrainResult {
 }
 
 export async function train(options: TrainOptions): Promise<TrainResult> {
-  const { outputDir, storage, saved, config, places, gpu, models, signal, say } = options;
+  const { outputDir, storage, saved, config, places, own, gpu, models, signal, say } = options;
   const { teacher, tokenizer, source } = models;
   const { dtype, student, documents, planned } = await planRun(options);
   const facts: RunFacts = {
@@ -77,11 +84,12 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   if (saved) checkSame(saved.facts, facts, say);
 
   for (const line of planLines(options, planned, dtype)) say(line);
-  const { data } = places;
 
   const { batch_size, max_length, gradient_accumulation, train_steps } = config;
   const pace = new Pace(batch_size * max_length * gradient_accumulation, train_steps);
   const journal = new JournalWriter(storage, '');
+  const clock = new Stopwatch(1000 * secondsAt(options.before, saved?.snapshot.step));
+  const timed = (record: StepRecord) => ({ ...record, seconds: clock.milliseconds / 1000 });
   let doctor: Doctor | undefined;
   const report = (step: number, verdicts: readonly Verdict[]) => {
     for (const verdict of verdicts) {
@@ -97,7 +105,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
       config,
       tokenizer,
       documents,
-      answersAfter: data.length === 0 ? textOf(config).answersAfter : undefined,
+      answersAfter: own ? undefined : textOf(config).answersAfter,
       teacherConfig: teacher.sizes,
       student: models.student,
       makeTeacher: teacher.make,
@@ -118,13 +126,13 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
           say(`${detail[0].toUpperCase()}${detail.slice(1)}`);
         },
         record: (record) => {
-          journal.step(record);
+          journal.step(timed(record));
           report(record.step, doctor?.step(record) ?? []);
           pace.tick(performance.now());
         },
         sample: (record) => journal.sample(record),
         twin: {
-          record: (record) => journal.twinStep(record),
+          record: (record) => journal.twinStep(timed(record)),
           evaluation(record) {
             journal.twinEvaluation(record);
             say(
@@ -152,12 +160,9 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   );
   const engine = run.teacherEngine;
   if (engine) say(`Both engines were tried. The teacher runs in ${engine.name}: ${engine.reason}.`);
-  const corpus = {
-    name: data.map((path) => basename(path)).join(', ') || textOf(config).file,
-    own: data.length > 0,
-  };
-  const settings = {
-    id: newRunId(),
+  const corpus = corpusOf(config, own);
+  const settings: Omit<RunSettings, 'version'> = {
+    id: options.before?.settings?.id ?? newRunId(),
     time: new Date().toISOString(),
     link: `#${formatLink(config)}`,
     config,
@@ -169,7 +174,10 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     data: { name: corpus.name, own: corpus.own, sha256: facts.data },
   };
   const before = saved && (await journal.resume(saved.snapshot.step, settings));
-  if (!before) await journal.begin(settings);
+  if (!before) {
+    if (own) settings.texts = await keepTexts(storage, '', own.files, own.reading);
+    await journal.begin(settings);
+  }
   journal.memory(planned, gpu.memory.totals());
   doctor = new Doctor(config, {
     dtype: dtype === 'f16' ? 'float16' : 'float32',
@@ -188,9 +196,11 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
       (first.step > 0 ? ` Continuing from step ${first.step}.` : ''),
   );
 
+  clock.start();
   if (saved) pace.tick(performance.now());
   const save = async (snapshot: Snapshot) => {
     // The checkpoint must not be ahead of the records.
+    journal.timing({ step: snapshot.step, seconds: clock.milliseconds / 1000 });
     await journal.flush();
     await writeCheckpoint(storage, '', facts, snapshot);
     options.onCheckpoint(snapshot.step);

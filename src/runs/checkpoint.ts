@@ -6,7 +6,7 @@
 // Version 1 was a single `checkpoint.bin` without checksums. It is still read.
 
 import type { Config } from '../config';
-import type { RunStorage } from './storage';
+import { inFolder, type RunStorage } from './storage';
 
 /** What a resumed run must know about the run that it continues. */
 export interface RunFacts {
@@ -62,8 +62,6 @@ export class CheckpointError extends Error {
     super(message, options);
   }
 }
-
-const inFolder = (folder: string, name: string) => (folder === '' ? name : `${folder}/${name}`);
 
 /**
  * Writes a checkpoint and then removes all others but the one before it.

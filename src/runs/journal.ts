@@ -5,7 +5,7 @@
 import type { Config, LiveChanges } from '../config';
 import type { EvaluationRecord, SampleRecord, StepRecord } from '../distill/records';
 import { CheckpointError } from './checkpoint';
-import type { RunStorage } from './storage';
+import { inFolder, type RunStorage } from './storage';
 
 export const JOURNAL = 'metrics.jsonl';
 /** Version 1 lacked what says where the models and the data come from. */
@@ -163,6 +163,10 @@ function withNaN(record: object): object {
   );
 }
 
+/** How long a run had trained at a checkpoint, in seconds. */
+export const secondsAt = (journal?: Journal, step = 0): number =>
+  journal?.timings.findLast((timing) => timing.step <= step)?.seconds ?? 0;
+
 /**
  * Writes a journal. What it is told is appended in order and in the background; `flush` waits for
  * it, and throws what went wrong.
@@ -182,7 +186,7 @@ export class JournalWriter {
     private readonly storage: RunStorage,
     folder: string,
   ) {
-    this.#path = folder === '' ? JOURNAL : `${folder}/${JOURNAL}`;
+    this.#path = inFolder(folder, JOURNAL);
   }
 
   /** Starts a new file. */

@@ -63,6 +63,8 @@ export function rowOf(
   const config = { ...DEFAULTS, ...settings?.config };
   for (const { changes: values } of changes) Object.assign(config, values);
   const step = steps.at(-1)?.step ?? 0;
+  // Killed after its last step, it goes on from the checkpoint before that.
+  const done = Math.min(step, disk.checkpoint ?? step);
   const readable = settings !== undefined && !(settings.version > VERSION);
   const evaluation = evaluations.at(-1);
   const seconds = timings.at(-1)?.seconds ?? 0;
@@ -74,7 +76,7 @@ export function rowOf(
     label,
     time: settings?.time ?? '',
     config,
-    state: readable ? (step >= config.train_steps ? 'finished' : 'stopped') : 'unreadable',
+    state: readable ? (done >= config.train_steps ? 'finished' : 'stopped') : 'unreadable',
     step,
     ...disk,
     perplexity: finite(evaluation?.studentPerplexity),

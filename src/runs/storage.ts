@@ -44,3 +44,7 @@ export class StorageError extends Error {
 
 /** What `write` calls a file until it is complete. Such a file is the rest of an interruption. */
 export const aside = (path: string) => `${path}.new`;
+
+/** The path of a file in a folder; '' is the root. */
+export const inFolder = (folder: string, name: string) =>
+  folder === '' ? name : `${folder}/${name}`;

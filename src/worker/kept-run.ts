@@ -1,18 +1,20 @@
-// A session's kept run: opened under a lock, with its keeper, the texts that it needs to go on, and
-// what a resumed run posts to the page before it continues.
+// A session's kept run: opened under a lock, with its keeper, and what a resumed run posts to the
+// page before it continues.
 
 import type { Config } from '../config';
 import { DEFAULTS } from '../config';
 import type { Reading } from '../data/documents';
-import { type Checkpoint, readNewest } from '../runs/checkpoint';
-import type { Journal, RunSettings } from '../runs/journal';
+import type { Gpu } from '../gpu/device';
+import { formatLink } from '../link';
+import { type Checkpoint, type RunFacts, readNewest } from '../runs/checkpoint';
+import { type Journal, secondsAt } from '../runs/journal';
 import { RunKeeper } from '../runs/keeper';
 import type { RunStorage } from '../runs/storage';
+import { keepTexts, readTexts } from '../runs/texts';
+import { corpusName } from './corpus';
 import { lockRun, openLibrary, readRun } from './library';
-import type { RunEvent, UserCorpus } from './protocol';
-
-/** The user's own files in a run's folder. Longer ones are not kept, and must be chosen again. */
-const LONGEST_TEXTS = 64 * 2 ** 20;
+import { teacherName } from './models';
+import type { DroppedFiles, RunEvent, UserCorpus } from './protocol';
 
 export interface KeptRun {
   keeper: RunKeeper;
@@ -28,30 +30,50 @@ export async function openKept(id: string, say: (text: string) => void): Promise
   return { keeper: new RunKeeper(library, id, say), storage: library.storage, release };
 }
 
-/** Keeps the user's files beside the run. Undefined for the built-in book, and if too long. */
-export async function keepTexts(
-  { storage, keeper }: KeptRun,
-  corpus: UserCorpus | undefined,
-): Promise<RunSettings['texts']> {
-  const bytes = corpus?.files.reduce((sum, file) => sum + file.bytes.byteLength, 0) ?? 0;
-  if (!corpus || bytes > LONGEST_TEXTS) return undefined;
-  for (const [i, file] of corpus.files.entries())
-    await storage.write(`${keeper.id}/text-${i}`, [new Uint8Array(file.bytes).slice()]);
-  return { names: corpus.files.map(({ name }) => name), reading: corpus.reading };
+/** A run's choices, as the page made them. */
+interface Choices {
+  runId: string;
+  config: Config;
+  corpus?: UserCorpus;
+  files?: DroppedFiles;
 }
 
-async function readTexts(
-  { storage, keeper }: KeptRun,
-  texts: RunSettings['texts'],
-): Promise<UserCorpus | undefined> {
-  if (!texts) return undefined;
-  const files = [];
-  for (const [i, name] of texts.names.entries()) {
-    const bytes = await storage.read(`${keeper.id}/text-${i}`);
-    if (!bytes) return undefined;
-    files.push({ name, bytes });
-  }
-  return { files, reading: texts.reading as Reading };
+/** Starts the run's folder, or goes on in it after `step`. */
+export async function startKept(
+  { keeper, storage }: KeptRun,
+  { runId, config, corpus, files }: Choices,
+  { adapter }: Gpu,
+  facts: RunFacts,
+  step?: number,
+): Promise<void> {
+  const { teacher_model, student_model } = config;
+  const { dtype, student, engine } = facts;
+  const settings = {
+    id: runId,
+    time: new Date().toISOString(),
+    link: `#${formatLink(config)}`,
+    config: { ...config },
+    adapter,
+    dtype,
+    student,
+    engine,
+    models: {
+      teacher: { reference: teacherName(teacher_model, files?.teacher) },
+      ...(student_model !== '' && {
+        student: { reference: teacherName(student_model, files?.student) },
+      }),
+    },
+    data: {
+      name: corpusName(config, corpus),
+      own: corpus !== undefined,
+      sha256: facts.data,
+    },
+  };
+  if (step !== undefined) return keeper.resume(step, settings);
+  const texts =
+    corpus &&
+    (await keepTexts(storage, runId, corpus.files, corpus.reading).catch(() => undefined));
+  return keeper.begin(texts ? { ...settings, texts } : settings);
 }
 
 /** What a run goes on from. */
@@ -65,10 +87,11 @@ export interface Continued extends Checkpoint {
 export async function continueFrom(kept: KeptRun, say: (text: string) => void): Promise<Continued> {
   const { facts, snapshot } = await readNewest(kept.storage, kept.keeper.id, say);
   const journal = await readRun(kept.keeper.id);
-  const { timings, settings } = journal;
-  const seconds = timings.findLast(({ step }) => step <= snapshot.step)?.seconds ?? 0;
+  const { settings } = journal;
+  const seconds = secondsAt(journal, snapshot.step);
   const config: Config = { ...DEFAULTS, ...facts.config };
-  const corpus = await readTexts(kept, settings?.texts);
+  const files = await readTexts(kept.storage, kept.keeper.id, settings?.texts);
+  const corpus = files && { files, reading: settings?.texts?.reading as Reading };
   return { facts: { ...facts, config }, snapshot, journal, seconds, corpus };
 }
 

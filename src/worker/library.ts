@@ -1,13 +1,12 @@
 // The page's kept runs: the requests about them, and the lock that lets only one tab work on a run.
 
-import { zipFiles } from '../files/unzip';
-import { writeZip } from '../files/zip';
 import { CheckpointError } from '../runs/checkpoint';
-import { JOURNAL, type Journal, parseJournal } from '../runs/journal';
+import type { Journal } from '../runs/journal';
 import { Library } from '../runs/library';
 import { MemoryStorage } from '../runs/memory-storage';
 import { isRunId, nameOf, newRunId } from '../runs/names';
 import type { Label } from '../runs/row';
+import { openRunFile, packRun, RUN_FILE, unpackRun } from '../runs/run-file';
 import { type RunStorage, StorageError } from '../runs/storage';
 import { OpfsStorage } from './opfs-storage';
 import type { KeptRuns } from './protocol';
@@ -15,8 +14,6 @@ import type { KeptRuns } from './protocol';
 const FOLDER = 'runs';
 const LIBRARY_LOCK = 'stillhouse runs';
 const RUN_LOCK = 'stillhouse run ';
-/** What a saved run may contain. */
-const FILE_NAME = /^(metrics\.jsonl|label\.json|checkpoint(-\d+)?\.bin|text-\d+)$/;
 
 let opening: Promise<{ library: Library; lasting: boolean }> | undefined;
 
@@ -109,58 +106,22 @@ export async function keepRuns(budget: number): Promise<KeptRuns> {
   return listRuns();
 }
 
-/** The run's folder as a .zip, which the command line and this page read. */
+/** The run as one file, which the command line and this page open. */
 export async function saveRun(id: string): Promise<{ name: string; zip: Blob }> {
   const { library } = await openLibrary();
-  const { storage } = library;
-  const files = (await storage.list(id)).filter(({ name }) => FILE_NAME.test(name));
-  if (files.length === 0) throw new CheckpointError('none', 'There is no such run any more.');
   const row = (await library.rows()).find((other) => other.id === id);
   const name = (row?.name ?? nameOf(id)).replace(/[^\p{L}\p{N}]+/gu, '-');
-  // Read at once: a run that trains goes on writing.
-  const contents = await Promise.all(
-    files.map(async (file) => ({
-      name: `${name}/${file.name}`,
-      content: (await storage.read(`${id}/${file.name}`)) ?? new Uint8Array(),
-    })),
-  );
-  const entries = contents.map(({ name: path, content }) => ({
-    name: path,
-    bytes: content.length,
-    async *chunks() {
-      yield content;
-    },
-  }));
-  return { name, zip: await writeZip(entries, { date: new Date() }) };
+  return { name: `${name}${RUN_FILE}`, zip: await packRun(library.storage, id, name) };
 }
 
-/** Takes in a run's folder from a .zip. Its id is new if the library has one of that id. */
+/** Takes in a run's file. Its id is new if the library has one of that id. */
 export async function openRun(name: string, zip: Blob): Promise<string> {
   const { library } = await openLibrary();
-  const files = await zipFiles(name, zip);
-  const journalPath = [...files.keys()].find((path) => path.split('/').at(-1) === JOURNAL);
-  const journal = journalPath && (await files.get(journalPath)?.());
-  if (journalPath === undefined || !journal) {
-    throw new CheckpointError(
-      'none',
-      `${name} has no ${JOURNAL}, so it is no run. Choose a run that was saved here, or the ` +
-        '.zip of a folder that npm run distill has written.',
-    );
-  }
-  const { settings } = parseJournal(await journal.text());
-  if (!settings)
-    throw new CheckpointError('damaged', `${name}: the first line of ${JOURNAL} is damaged.`);
-  const wanted = settings.id && isRunId(settings.id) ? settings.id : newRunId();
+  const packed = await openRunFile(name, zip);
+  const { id: wanted = '' } = packed.settings;
   const taken = (await library.storage.list('')).some((entry) => entry.name === wanted);
-  const id = taken ? newRunId() : wanted;
-  const folder = journalPath.slice(0, -JOURNAL.length);
-  for (const [path, read] of files) {
-    const file = path.slice(folder.length);
-    if (!path.startsWith(folder) || !FILE_NAME.test(file)) continue;
-    await library.storage.write(`${id}/${file}`, [
-      new Uint8Array(await (await read()).arrayBuffer()),
-    ]);
-  }
+  const id = isRunId(wanted) && !taken ? wanted : newRunId();
+  await unpackRun(packed, library.storage, id);
   if (taken) await library.label(id, { name: `${nameOf(wanted)}, opened again` });
   await library.refresh(id);
   return id;

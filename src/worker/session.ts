@@ -13,13 +13,13 @@ import { Doctor } from '../doctor/doctor';
 import type { Verdict } from '../doctor/examine';
 import type { Gpu } from '../gpu/device';
 import { tuneMatmul } from '../kernels/matmul_tuning';
-import { formatLink } from '../link';
 import { CheckpointError, compareFacts, dataHash, type RunFacts } from '../runs/checkpoint';
+import { Stopwatch } from '../runs/stopwatch';
 import { openCacheStorage } from './cache-storage';
 import { corpusName, encodeTexts, readTexts } from './corpus';
 import { busy, describe } from './failure';
 import { base, type DeviceUser, nextTask, post } from './host';
-import { continueFrom, type KeptRun, keepTexts, openKept, replay } from './kept-run';
+import { continueFrom, type KeptRun, openKept, replay, startKept } from './kept-run';
 import { type Models, openModels, teacherName } from './models';
 import type {
   DroppedFiles,
@@ -36,7 +36,6 @@ import type {
   UserCorpus,
 } from './protocol';
 import { countKernels, exportRun, type LoadedRun, profileRun } from './run-errands';
-import { Stopwatch } from './stopwatch';
 
 /** How often records and status go to the page. The page draws no faster. */
 const REPORT_MILLISECONDS = 200;
@@ -76,9 +75,9 @@ export class Session implements DeviceUser {
 
   constructor(
     readonly runId: string,
-    private readonly config: Config,
-    private corpus: UserCorpus | undefined,
-    private readonly files: DroppedFiles | undefined,
+    readonly config: Config,
+    public corpus: UserCorpus | undefined,
+    readonly files: DroppedFiles | undefined,
     private readonly openDevice: () => Promise<Gpu>,
     /** Go on with the kept run of this id. */
     private readonly continues = false,
@@ -416,7 +415,7 @@ export class Session implements DeviceUser {
       return models.close();
     });
     const { dtype, studentParameters, trainTokens, heldOutTokens } = this.#run;
-    await this.#keep(facts, snapshot);
+    if (this.#kept) await startKept(this.#kept, this, gpu, facts, snapshot?.step);
     post({ type: 'kept', runId: this.runId });
     // A recovered run keeps its Doctor, who has seen what came before.
     this.#doctor ??= new Doctor(config, {
@@ -445,37 +444,6 @@ export class Session implements DeviceUser {
       },
     });
     this.#diagnose(this.#run.step, this.#doctor.verdicts);
-  }
-
-  /** Starts the run's folder, or goes on in it. */
-  async #keep(facts: RunFacts, snapshot?: Snapshot): Promise<void> {
-    const kept = this.#kept;
-    if (!kept || !this.#gpu) return;
-    const { teacher_model, student_model } = this.config;
-    const settings = {
-      id: this.runId,
-      time: new Date().toISOString(),
-      link: `#${formatLink(this.config)}`,
-      config: { ...this.config },
-      adapter: this.#gpu.adapter,
-      dtype: facts.dtype,
-      student: facts.student,
-      engine: facts.engine,
-      models: {
-        teacher: { reference: teacherName(teacher_model, this.files?.teacher) },
-        ...(student_model !== '' && {
-          student: { reference: teacherName(student_model, this.files?.student) },
-        }),
-      },
-      data: {
-        name: corpusName(this.config, this.corpus),
-        own: this.corpus !== undefined,
-        sha256: facts.data,
-      },
-    };
-    if (snapshot) return kept.keeper.resume(snapshot.step, settings);
-    const texts = await keepTexts(kept, this.corpus).catch(() => undefined);
-    return kept.keeper.begin(texts ? Object.assign(settings, { texts }) : settings);
   }
 
   /** Writes a checkpoint of the run as it is now, unless there is one. */

@@ -7,8 +7,9 @@ import { join } from 'node:path';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { afterAll, expect, test } from 'vitest';
 import { zipFiles } from '../../src/files/unzip';
-import { readNewest } from '../../src/runs/checkpoint';
+import { readNewest, writeCheckpoint } from '../../src/runs/checkpoint';
 import { MemoryStorage } from '../../src/runs/memory-storage';
+import { packRun } from '../../src/runs/run-file';
 import {
   button,
   eventually,
@@ -194,6 +195,23 @@ test('the table renames, deletes, brings back, saves and opens a run', async () 
   await page.getByLabel('Open a run’s file').setInputFiles(path);
   await eventually(async () => (await names()).length).toBe(3);
   // The file is the run: its records and its state.
-  const opened = await keptRun(page, 2);
-  expect(opened).toEqual(await keptRun(page, 0));
+  const whole = await keptRun(page, 0);
+  expect(await keptRun(page, 2)).toEqual(whole);
+
+  // A run of the command line that was interrupted goes on here.
+  const places = { data: [], reading: { format: 'text', columns: [] } };
+  await storage.remove(`checkpoint-${STEPS}.bin`);
+  const earlier = await readNewest(storage, '', expect.fail);
+  expect(earlier.snapshot.step).toBeLessThan(STEPS);
+  await writeCheckpoint(storage, '', { ...earlier.facts, places }, earlier.snapshot);
+  const zip = await (await packRun(storage, '', 'out')).arrayBuffer();
+  await page.getByLabel('Open a run’s file').setInputFiles({
+    name: 'out.run.zip',
+    mimeType: 'application/zip',
+    buffer: Buffer.from(zip),
+  });
+  await eventually(async () => (await names()).length).toBe(4);
+  await button(page, `Continue from step ${earlier.snapshot.step}`).click();
+  await offered(page, FINISHED);
+  expect(await keptRun(page, 3)).toEqual(whole);
 });

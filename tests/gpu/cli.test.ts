@@ -7,6 +7,7 @@ import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { DiskStorage } from '../../src/cli/disk-storage';
 import { helpText } from '../../src/cli/flags';
 import type { Sample } from '../../src/distill/records';
 import { openStudent } from '../../src/distill/student-start';
@@ -17,6 +18,9 @@ import type { Gpt2Config } from '../../src/model/gpt2/config';
 import { gpt2 } from '../../src/model/gpt2/gpt2';
 import { initialWeights } from '../../src/model/parameters';
 import { loadWeights } from '../../src/model/weights';
+import { readNewest, writeCheckpoint } from '../../src/runs/checkpoint';
+import { MemoryStorage } from '../../src/runs/memory-storage';
+import { openRunFile, packRun } from '../../src/runs/run-file';
 import { Random } from '../../src/tensor/random';
 import { modelFiles, publish } from '../hub-models';
 import { type Hub, serveHub } from '../hub-server';
@@ -100,6 +104,17 @@ async function small(): Promise<Map<string, Uint8Array>> {
   return files;
 }
 
+/** Packs a run's folder, without what only the command line writes. */
+async function savedByPage(name: string, file: string): Promise<void> {
+  const [folder, storage] = [new DiskStorage(out(name)), new MemoryStorage()];
+  const { facts, snapshot } = await readNewest(folder, '', expect.fail);
+  const { places: _, ...known } = facts;
+  await writeCheckpoint(storage, name, known, snapshot);
+  const records = (await folder.read('metrics.jsonl')) as Uint8Array<ArrayBuffer>;
+  await storage.write(`${name}/metrics.jsonl`, [records]);
+  writeFileSync(file, new Uint8Array(await (await packRun(storage, name, name)).arrayBuffer()));
+}
+
 type Line = { type: string; step?: number; [name: string]: unknown };
 const metricsOf = (name: string): Line[] =>
   readFileSync(join(out(name), 'metrics.jsonl'), 'utf8')
@@ -144,26 +159,42 @@ test('an interrupted and resumed run has the same bits as an uninterrupted one',
     ),
   ]);
   expect((await distil('halves', ...flags)).output).toContain('Add --resume to continue its run');
-  // No other flags: the checkpoint has the settings.
+  // As a page saves it, which knows no paths. No other flags: the checkpoint has the settings.
+  const file = out('halves.run.zip');
+  await savedByPage('halves', file);
   const second = await finished(
-    spawn(process.execPath, [PROGRAM, '--output_dir', out('halves'), '--resume']),
+    spawn(process.execPath, [
+      ...[PROGRAM, '--resume', file, '--output_dir', out('carried')],
+      ...['--run_file', out('carried.run.zip')],
+    ]),
   );
   expect([second.code, second.output]).toEqual([
     0,
     expect.stringMatching(/Continuing from step \d+\./),
   ]);
+  expect(second.output).not.toContain('different bits');
+  expect(second.output).toContain(`Wrote the run to ${out('carried.run.zip')}.`);
+  const whole = await openRunFile('it', new Blob([readFileSync(out('carried.run.zip'))]));
+  expect([...whole.files.keys()].sort()).toEqual([
+    'checkpoint-16.bin',
+    'checkpoint-24.bin',
+    'metrics.jsonl',
+  ]);
 
-  expect(studentOf('halves').equals(studentOf('straight'))).toBe(true);
-  const steps = (name: string) => metricsOf(name).filter(({ type }) => type === 'step');
+  expect(studentOf('carried').equals(studentOf('straight'))).toBe(true);
+  const steps = (name: string) =>
+    metricsOf(name)
+      .filter(({ type }) => type === 'step')
+      .map((record) => ({ ...record, seconds: 0 }));
   expect(steps('straight').map(({ step }) => step)).toEqual(
     Array.from({ length: 24 }, (_, i) => i + 1),
   );
-  expect(steps('halves')).toEqual(steps('straight'));
+  expect(steps('carried')).toEqual(steps('straight'));
   const evaluations = (name: string) =>
     metricsOf(name)
       .filter(({ type }) => type === 'evaluation')
       .map((record) => ({ ...record, milliseconds: 0 }));
-  expect(evaluations('halves')).toEqual(evaluations('straight'));
+  expect(evaluations('carried')).toEqual(evaluations('straight'));
   expect(evaluations('straight').map(({ step }) => step)).toEqual([0, 8, 16, 24]);
 });
 
@@ -177,19 +208,19 @@ test('a dry run says what can be known, and writes nothing', async () => {
 });
 
 test('a checkpoint with one flipped bit is refused, and the one before it serves', async () => {
-  const path = join(out('halves'), 'checkpoint-24.bin');
+  const path = join(out('carried'), 'checkpoint-24.bin');
   const bytes = readFileSync(path);
   bytes[bytes.length >> 1] ^= 64;
   writeFileSync(path, bytes);
-  rmSync(join(out('halves'), 'model.safetensors'));
+  rmSync(join(out('carried'), 'model.safetensors'));
   const { code, output } = await finished(
-    spawn(process.execPath, [PROGRAM, '--output_dir', out('halves'), '--resume']),
+    spawn(process.execPath, [PROGRAM, '--resume', out('carried')]),
   );
   expect([code, output]).toEqual([0, expect.stringContaining('Continuing from step 16.')]);
   expect(output).toMatch(
     /checkpoint-24\.bin is damaged: the \w+ \w+ do not match their checksum\./,
   );
-  expect(studentOf('halves').equals(studentOf('straight'))).toBe(true);
+  expect(studentOf('carried').equals(studentOf('straight'))).toBe(true);
 });
 
 test('the metrics begin with the settings, and the planned memory is what was measured', () => {

@@ -92,7 +92,13 @@ describe('refused', () => {
     [['--alpha'], '--alpha needs a value: a number from 0 to 1.'],
     [['--alpha', '--resume'], '--alpha needs a value: a number from 0 to 1.'],
     [['--data'], '--data needs a value: FILE….'],
-    [['--resume=yes'], '--resume is "yes". It takes no value.'],
+    [['--dry-run=yes'], '--dry-run is "yes". It takes no value.'],
+    [
+      ['--resume', 'a'],
+      '--resume a is the folder to continue in. Leave out --output_dir, or give the run as a ' +
+        '.zip to continue elsewhere.',
+    ],
+    [['--run_file', 'a.tar'], '--run_file is "a.tar". Its name must end with .zip.'],
     [['--alpha', '0.5', '--alpha', '0.6'], '--alpha is given twice. Give it once.'],
     [
       ['0.5'],

@@ -20,7 +20,9 @@ import {
 } from '../../src/runs/checkpoint';
 import { JournalWriter, parseJournal, type RunSettings } from '../../src/runs/journal';
 import { MemoryStorage } from '../../src/runs/memory-storage';
+import { openRunFile, packRun, unpackRun } from '../../src/runs/run-file';
 import type { RunStorage } from '../../src/runs/storage';
+import { keepTexts, readTexts } from '../../src/runs/texts';
 
 const folder = mkdtempSync(join(tmpdir(), 'stillhouse-runs-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -214,6 +216,39 @@ test('a checkpoint and metrics of version 1 are read', async () => {
   }
   const lines = '{"type":"config","version":1,"config":{}}\n{"type":"step","step":1,"loss":2}\n';
   expect(parseJournal(lines)).toMatchObject({ settings: { version: 1 }, steps: [{ loss: 2 }] });
+});
+
+test('a run as one file is the run and nothing else, and is unpacked whole or not', async () => {
+  const storage = new MemoryStorage();
+  const journal = new JournalWriter(storage, '');
+  await journal.begin(settings);
+  journal.step(step(1));
+  await journal.flush();
+  for (const at of [1, 2]) await writeCheckpoint(storage, '', facts, snapshotAt(at));
+  const texts = await keepTexts(storage, '', [{ name: 'a.txt', bytes: utf8('Wal') }], {});
+  await storage.write('model.safetensors', [utf8('a student')]);
+  const zip = await packRun(storage, '', 'amber-heron');
+  const packed = await openRunFile('it.zip', zip);
+  expect(packed.settings).toMatchObject({ time: settings.time, places: facts.places });
+
+  const other = new MemoryStorage();
+  await unpackRun(packed, other, 'here');
+  expect([...other.files.keys()].sort()).toEqual(
+    ['checkpoint-1.bin', 'checkpoint-2.bin', 'metrics.jsonl', 'text-0'].map((n) => `here/${n}`),
+  );
+  for (const [path, bytes] of other.files)
+    expect(bytes).toEqual(storage.files.get(path.slice('here/'.length)));
+  expect(await readTexts(other, 'here', texts)).toEqual([{ name: 'a.txt', bytes: utf8('Wal') }]);
+
+  const bytes = new Uint8Array(await zip.arrayBuffer());
+  bytes[bytes.length >> 1] ^= 1;
+  const damaged = await openRunFile('it.zip', new Blob([bytes]));
+  await expect(unpackRun(damaged, other, 'there')).rejects.toThrow('it.zip: amber-heron/');
+  expect(await other.list('there')).toEqual([]);
+  const full = new MemoryStorage(zip.size >> 1);
+  await expect(unpackRun(packed, full, 'there')).rejects.toMatchObject({ kind: 'full' });
+  expect(full.files.size).toBe(0);
+  await expect(packRun(other, 'there', 'x')).rejects.toThrow('no run to save');
 });
 
 test('damaged lines of a journal are left out and listed, and stop a resumed run', async () => {

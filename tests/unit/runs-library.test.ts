@@ -83,6 +83,14 @@ test('a run’s row has its settings, how far it came, its last figures and its 
   });
   expect(first.bytes).toBeGreaterThan(first.spareBytes);
   expect(second.state).toBe('finished');
+  // Killed between its last step and the last checkpoint, it can go on.
+  const path = 'second-run/checkpoint-4.bin';
+  const last = storage.files.get(path) as Uint8Array<ArrayBuffer>;
+  storage.files.delete(path);
+  await library.refresh('second-run');
+  expect((await library.rows())[0]).toMatchObject({ state: 'stopped', step: 4, checkpoint: 3 });
+  storage.files.set(path, last);
+  await library.refresh('second-run');
   // The index is derived: without it, or with half of it, the rows are the same.
   const rows = await library.rows();
   storage.files.delete('index.json');

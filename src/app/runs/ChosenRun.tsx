@@ -26,7 +26,7 @@ export function ChosenRun({ row, before }: { row: RunRow; before?: RunRow }) {
   const readable = row.state !== 'unreadable';
   const download = () =>
     save(row.id).then(
-      ({ name, zip }) => downloadFile(`${name}.run.zip`, zip),
+      ({ name, zip }) => downloadFile(name, zip),
       ({ message }: Failure) => setProblem(message),
     );
   return (

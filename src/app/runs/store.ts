@@ -23,7 +23,7 @@ interface RunsStore {
   decline(id: string): void;
   /** Takes in a run's file. Resolves with its id, or undefined if it is none. */
   open(file: File): Promise<string | undefined>;
-  /** The run as a .zip. @throws Failure */
+  /** The run as one file. @throws Failure */
   save(id: string): Promise<{ name: string; zip: Blob }>;
 }
 
