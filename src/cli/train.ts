@@ -11,6 +11,7 @@ import { inEngine } from '../distill/teacher/folder';
 import type { Snapshot } from '../distill/training-state';
 import { Doctor } from '../doctor/doctor';
 import type { Verdict } from '../doctor/examine';
+import { nonFiniteAt } from '../doctor/words';
 import type { Gpu } from '../gpu/device';
 import { formatLink } from '../link';
 import {
@@ -131,6 +132,12 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
           pace.tick(performance.now());
         },
         sample: (record) => journal.sample(record),
+        nonFinite(record) {
+          const text = `Step ${record.step}: ${nonFiniteAt(record)}`;
+          journal.note({ step: record.step, text });
+          say(text);
+          report(record.step, doctor?.nonFinite(record) ?? []);
+        },
         twin: {
           record: (record) => journal.twinStep(timed(record)),
           evaluation(record) {

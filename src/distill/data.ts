@@ -37,6 +37,8 @@ export function prepareData(documents: readonly Uint32Array[], config: Config) {
     heldOutTokens: heldOut.length,
     heldOutDocuments,
     batches,
+    /** (V) how often each token is in the training text. */
+    frequencies: (V: number) => countTokens(train, V),
     /** Facts for the Doctor. */
     describe: (tokenizer: Tokenizer) =>
       describeData(documents, { train, heldOut, windows: batches.windowsPerEpoch }, tokenizer),
@@ -47,6 +49,12 @@ export function prepareData(documents: readonly Uint32Array[], config: Config) {
 /** Tokens whose text is measured. */
 const MEASURED_TOKENS = 4096;
 
+function countTokens(tokens: Uint32Array, V: number): Uint32Array {
+  const counts = new Uint32Array(V);
+  for (const id of tokens) counts[id]++;
+  return counts;
+}
+
 /** Facts about a run's text, from a pass over its token ids. */
 function describeData(
   documents: readonly Uint32Array[],
@@ -54,8 +62,7 @@ function describeData(
   tokenizer: Pick<Tokenizer, 'decode' | 'vocabularySize'>,
 ): DataFacts {
   const V = tokenizer.vocabularySize;
-  const counts = new Uint32Array(V);
-  for (const id of train) counts[id]++;
+  const counts = countTokens(train, V);
   let loss = 0;
   for (const id of heldOut) loss -= Math.log((counts[id] + 1) / (train.length + V));
   const most = counts.reduce((best, times, id) => (times > counts[best] ? id : best), 0);

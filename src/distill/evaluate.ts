@@ -41,13 +41,18 @@ const FIGURES = [
   'studentRight',
   'teacherRight',
 ] as const;
-const [STUDENT_RIGHT, TEACHER_RIGHT] = [4, 5];
 /** The sums of `compare`, then those of `diagnose`. */
 const COLUMNS = [...FIGURES, ...DIAGNOSES];
-const SUMS_BYTES = COLUMNS.length * BYTES.f32;
 const NO_STEP = { learning_rate: 0, alpha: 0, inverse_tokens: 0 };
 
+const CONFIDENCE = DIAGNOSES.indexOf('confidence');
+
 type Sums = Record<(typeof COLUMNS)[number], number>;
+/**
+ * What was measured of a batch, token by token: element b·(T − 1) + t is of the label at position
+ * t + 1 of sequence b, and 0 where that is ignored. From a cache of the top k the confidence is 0.
+ */
+export type TokenFigures = Record<(typeof FIGURES)[number] | 'confidence', Float32Array>;
 type Answers = NonNullable<EvaluationRecord['answers']>;
 
 /** Rows that are compared at a time: positions `from` to `to` of some sequences. */
@@ -65,8 +70,9 @@ export class Evaluator {
   readonly #labels: Tensor;
   readonly #sums: Tensor;
   readonly #diagnoses: Tensor;
-  /** (B·(T − 1), 6): a batch's figures, token by token; only if there are answers to count. */
-  readonly #figures?: Tensor;
+  /** (B·(T − 1), 6) and (B·(T − 1), 1): a batch's figures, token by token. */
+  readonly #figures: Tensor;
+  readonly #confidence: Tensor;
   /** What a training loss reads of its step: temperature 1. Only a gradient needs the rest. */
   readonly #step: GPUBuffer;
   readonly #scaler: GPUBuffer;
@@ -96,10 +102,9 @@ export class Evaluator {
     this.#labels = make('data', 'evaluation labels', shape, 'i32');
     this.#sums = make('metrics', 'evaluation sums', [FIGURES.length], 'f32');
     this.#diagnoses = make('metrics', 'diagnosis sums', [DIAGNOSES.length], 'f32');
-    if (answers) {
-      const tokens = shape[0] * (shape[1] - 1);
-      this.#figures = make('metrics', 'evaluation figures', [tokens, FIGURES.length], 'f32');
-    }
+    const tokens = shape[0] * (shape[1] - 1);
+    this.#figures = make('metrics', 'evaluation figures', [tokens, FIGURES.length], 'f32');
+    this.#confidence = make('metrics', 'evaluation confidence', [tokens, 1], 'f32');
     const { UNIFORM, COPY_DST } = GPUBufferUsage;
     const { memory, device } = gpu;
     this.#step = memory.create('data', 'evaluation step', STEP.bytes, UNIFORM | COPY_DST);
@@ -131,6 +136,7 @@ export class Evaluator {
    * @throws KernelError if a kernel does not compile, which is no batch's fault
    * @param temperature of the training loss
    * @param onBatch called with the number of batches that are computed, after each
+   * @param onFigures called with each batch that succeeded, in order, before this resolves
    */
   async run(
     batches: Batch[],
@@ -138,13 +144,18 @@ export class Evaluator {
     {
       temperature = 1,
       onBatch,
-    }: { temperature?: number; onBatch?: (computed: number) => void } = {},
+      onFigures,
+    }: {
+      temperature?: number;
+      onBatch?: (computed: number) => void;
+      onFigures?: (batch: Batch, figures: TokenFigures) => void;
+    } = {},
   ): Promise<EvaluationRecord> {
     const started = performance.now();
     const { memory, device } = this.gpu;
     device.queue.writeBuffer(this.#soft, 0, STEP.write({ ...NO_STEP, temperature }));
-    const figuresBytes = this.#figures ? this.#figures.layout.numel * BYTES.f32 : 0;
-    const stride = SUMS_BYTES + figuresBytes;
+    const kept = this.#kept;
+    const stride = kept.reduce((sum, { place }) => sum + place.bytes, 0);
     const results = memory.create('metrics', 'evaluation results', batches.length * stride);
     const evaluated: Batch[] = [];
     let [tokens, succeeded, failed, bytesCopied] = [0, 0, 0, 0];
@@ -176,7 +187,12 @@ export class Evaluator {
         COLUMNS.forEach((name, i) => {
           sums[name] += values[i];
         });
-        if (this.answers) this.#countAnswers(batch, values.subarray(COLUMNS.length), answers);
+        const figures = tokenFigures(
+          values.subarray(COLUMNS.length),
+          this.#confidence.layout.numel,
+        );
+        if (this.answers) this.#countAnswers(batch, figures, answers);
+        onFigures?.(batch, figures);
       }
     } finally {
       running = false;
@@ -217,14 +233,19 @@ export class Evaluator {
 
   destroy(): void {
     this.#program?.destroy();
-    for (const tensor of [this.#tokens, this.#labels, this.#sums, this.#diagnoses, this.#figures])
-      if (tensor) this.gpu.memory.destroy(bufferOf(tensor));
+    for (const tensor of [this.#tokens, this.#labels, ...this.#kept])
+      this.gpu.memory.destroy(bufferOf(tensor));
     for (const buffer of [this.#step, this.#scaler, this.#soft]) this.gpu.memory.destroy(buffer);
   }
 
+  /** What is read back of a batch, in this order. */
+  get #kept(): Tensor[] {
+    return [this.#sums, this.#diagnoses, this.#figures, this.#confidence];
+  }
+
   /**
-   * Enqueues a batch and copies its sums, then its figures if they are kept, to `results` from byte
-   * `offset` on. Returns the number of labels that count.
+   * Enqueues a batch and copies what is kept of it to `results` from byte `offset` on. Returns the
+   * number of labels that count.
    */
   async #enqueue(batch: Batch, results: GPUBuffer, offset: number): Promise<number> {
     const { device } = this.gpu;
@@ -239,15 +260,10 @@ export class Evaluator {
     await this.teacher?.enqueue(batch, commands);
     commands.run(program);
     let at = offset;
-    for (const sums of [this.#sums, this.#diagnoses]) {
-      const { bytes } = sums.place;
-      commands.encoder.copyBufferToBuffer(bufferOf(sums), 0, results, at, bytes);
+    for (const kept of this.#kept) {
+      const { bytes } = kept.place;
+      commands.encoder.copyBufferToBuffer(bufferOf(kept), 0, results, at, bytes);
       at += bytes;
-    }
-    if (this.#figures) {
-      const bytes = this.#figures.layout.numel * BYTES.f32;
-      const figures = bufferOf(this.#figures);
-      commands.encoder.copyBufferToBuffer(figures, 0, results, offset + SUMS_BYTES, bytes);
     }
     await commands.submit();
     return validTargets(labels);
@@ -257,21 +273,19 @@ export class Evaluator {
    * Adds a batch's answers. One is right if each of its tokens was the most likely one after the
    * right tokens before it, which is what a model without randomness would write.
    */
-  #countAnswers(batch: Batch, figures: Float32Array, answers: Answers): void {
+  #countAnswers(batch: Batch, figures: TokenFigures, answers: Answers): void {
     const [B, T] = this.shape;
     for (let row = 0; row < B; row++) {
       const tokens = batch.inputs.subarray(row * T, (row + 1) * T);
       // A missing row is all zeros, which are no answers: its targets are ignored.
       for (const [first, last] of answersIn(tokens, this.answers!)) {
         // The label at position t is row t − 1 of the figures.
-        const right = (column: number) => {
-          for (let t = first - 1; t < last; t++)
-            if (figures[(row * (T - 1) + t) * FIGURES.length + column] === 0) return 0;
-          return 1;
-        };
+        const start = row * (T - 1);
+        const right = (column: Float32Array) =>
+          column.subarray(start + first - 1, start + last).includes(0) ? 0 : 1;
         answers.tried++;
-        answers.studentRight += right(STUDENT_RIGHT);
-        answers.teacherRight += right(TEACHER_RIGHT);
+        answers.studentRight += right(figures.studentRight);
+        answers.teacherRight += right(figures.teacherRight);
       }
     }
   }
@@ -282,7 +296,7 @@ export class Evaluator {
     const { hidden } = this.student.forward(recorder, this.#tokens);
     const V = this.student.architecture.vocabularySize;
     this.#bytesCopied = 0;
-    let kept = 0;
+    let done = 0;
     for (const { whole, first, sequences, from, to } of this.#chunks(V)) {
       const rows: [number, number] = [first * T + from, whole ? sequences * T : to - from];
       const shape = [sequences, rows[1] / sequences, V];
@@ -308,23 +322,23 @@ export class Evaluator {
       else {
         const compared = { ...inputs, teacher: teacher ? sliced(teacher) : student };
         compare(recorder, compared);
-        if (teacher) this.#diagnose(recorder, compared);
+        if (teacher) this.#diagnose(recorder, compared, done);
       }
       columnSum(recorder, perToken, this.#sums, 'evaluation sums');
-      if (this.#figures) {
-        const layout = this.#figures.layout.narrow(0, kept, labels.numel);
-        copy(recorder, perToken, { ...this.#figures, layout });
-        kept += labels.numel;
-      }
+      copy(recorder, perToken, rowsOf(this.#figures, done, labels.numel));
+      done += labels.numel;
     }
     return recorder;
   }
 
-  #diagnose(recorder: Recorder, inputs: Parameters<typeof compare>[1]): void {
+  /** @param first of the batch's tokens, from 0 */
+  #diagnose(recorder: Recorder, inputs: Parameters<typeof compare>[1], first: number): void {
     const figures = Layout.contiguous([inputs.targets.layout.numel, DIAGNOSES.length]);
     const perToken = recorder.tensor('diagnosis per token', figures, 'f32');
     diagnose(recorder, { ...inputs, perToken, step: this.#soft });
     columnSum(recorder, perToken, this.#diagnoses, 'diagnosis sums');
+    const confidence = { ...perToken, layout: figures.narrow(1, CONFIDENCE, 1) };
+    copy(recorder, confidence, rowsOf(this.#confidence, first, figures.shape[0]));
   }
 
   /** Whatever the loss path, a layout leaves out the entries of rows without a label. */
@@ -371,4 +385,19 @@ export class Evaluator {
       })),
     );
   }
+}
+
+const rowsOf = (tensor: Tensor, first: number, count: number): Tensor => ({
+  ...tensor,
+  layout: tensor.layout.narrow(0, first, count),
+});
+
+/** The columns of FIGURES, of so many tokens, and the confidence behind them. */
+function tokenFigures(values: Float32Array, tokens: number): TokenFigures {
+  const column = (i: number) =>
+    Float32Array.from({ length: tokens }, (_, token) => values[token * FIGURES.length + i]);
+  return Object.fromEntries([
+    ...FIGURES.map((name, i) => [name, column(i)]),
+    ['confidence', values.slice(tokens * FIGURES.length)],
+  ]) as TokenFigures;
 }

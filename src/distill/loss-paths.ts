@@ -90,6 +90,22 @@ export function tokenLabels({ inputs, targets }: Batch, T: number): Int32Array<A
   return Int32Array.from(inputs, (_, i) => (i % T === 0 ? IGNORED_TARGET : targets[i - 1]));
 }
 
+/** A label that counts: its place in (B, T − 1) figures, and the tokens before it in its window. */
+export interface Label {
+  row: number;
+  position: number;
+  token: number;
+}
+
+/** The labels [:, 1:] of a batch that count, in the order of an evaluation's figures. */
+export function* labelsOf({ targets }: Batch, T: number): Generator<Label> {
+  for (const [i, token] of targets.entries()) {
+    const [sequence, t] = [Math.floor(i / T), i % T];
+    if (t === T - 1 || token === IGNORED_TARGET) continue;
+    yield { row: sequence * (T - 1) + t, position: t + 1, token };
+  }
+}
+
 /** Number of labels or targets that count. */
 export function validTargets(targets: Int32Array): number {
   let valid = 0;

@@ -35,6 +35,14 @@ export interface StepRecord {
   seconds?: number;
 }
 
+/** Where a number that is not finite was first seen in a step's forward and backward pass. */
+export interface NonFiniteRecord {
+  step: number;
+  tensor: string;
+  /** What wrote it; absent if no kernel of the student did: a weight, or the teacher's logits. */
+  kernel?: string;
+}
+
 /** One prompt, continued by both models. */
 export interface Sample {
   prompt: string;
@@ -48,6 +56,21 @@ export interface SampleRecord {
   step: number;
   sample: Sample;
 }
+
+/** Mean KL(teacher ‖ student) of the tokens whose measure is `from` to `to`, in nats. */
+export type KlGroup = [from: number, to: number, tokens: number, kl: number];
+
+/**
+ * The tokens in whose place the student's most likely one had a probability of `from` to `to`: the
+ * mean of that probability, and how often that one was right.
+ */
+export type CalibrationGroup = [
+  from: number,
+  to: number,
+  tokens: number,
+  confidence: number,
+  accuracy: number,
+];
 
 /** One evaluation on held-out text, at temperature 1. */
 export interface EvaluationRecord {
@@ -84,6 +107,13 @@ export interface EvaluationRecord {
   /** Mean probability that the student gives its most likely token, and how often it is right. */
   confidence?: number;
   accuracy?: number;
+  /**
+   * `kl` by the number of tokens before a token that the models see, and by how often the token is
+   * in the training text; groups without a token are left out.
+   */
+  klByPosition?: KlGroup[];
+  klByFrequency?: KlGroup[];
+  calibration?: CalibrationGroup[];
   /** ‖Δw‖ / ‖w‖ of the last step's update, over the student's master weights. */
   updateRatio?: number;
   /** For a text of questions: answers in the batches, and how many each model gives in full. */

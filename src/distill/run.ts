@@ -10,11 +10,21 @@ import { tuneMatmul } from '../kernels/matmul_tuning';
 import type { Architecture } from '../model/family';
 import { initialWeights, planArena, type Weights } from '../model/parameters';
 import { Random } from '../tensor/random';
+import { Breakdown } from './breakdown';
 import { prepareData } from './data';
+import type { Evaluator } from './evaluate';
 import { needsTeacher } from './losses';
+import { PassageFinder, type Passages } from './passages';
 import { type ProfileReport, summarise } from './profile/profile';
 import { rooflineOf } from './profile/roofline';
-import type { DataFacts, EvaluationRecord, Sample, SampleRecord, StepRecord } from './records';
+import type {
+  DataFacts,
+  EvaluationRecord,
+  NonFiniteRecord,
+  Sample,
+  SampleRecord,
+  StepRecord,
+} from './records';
 import { buildRunModels, type RunModels, type StudentModels } from './run-models';
 import { dtypeOf, newStudent, requireContext } from './run-setup';
 import { type Generate, type NextLogits, sampleText } from './sample';
@@ -78,6 +88,8 @@ export interface RunOptions {
       record(record: StepRecord): void;
       evaluation(record: EvaluationRecord): void;
     };
+    /** Told at most once: where the first loss or gradient that is not finite begins. */
+    nonFinite?(record: NonFiniteRecord): void;
     /** A message for the user. */
     note?(text: string): void;
   };
@@ -89,6 +101,12 @@ export interface RunOptions {
 const LARGE_STUDENT = 4e6;
 /** Snapshots of a large student take at most 1 / SNAPSHOT_SPACING of the run's time. */
 const SNAPSHOT_SPACING = 20;
+
+/**
+ * Steps skipped in a row from which it is asked where the numbers stop being finite: a loss scale
+ * that adapts to a healthy run skips fewer.
+ */
+const SKIPPED_IN_A_ROW = 6;
 
 export class Run {
   /** Optimiser steps done. */
@@ -109,6 +127,13 @@ export class Run {
   /** What the teacher says to the prompt. */
   #teacherSays: Pick<Sample, 'prompt' | 'teacher'> | undefined;
   #promptChanged = false;
+  /** Steps skipped since the last applied one. */
+  #skipped = 0;
+  /** The first step whose numbers ask for an explanation, until it is given. */
+  #broken: StepRecord | undefined;
+  #explained = false;
+  /** (V) how often each token is in the training text; counted for the first evaluation. */
+  #frequencies: Uint32Array | undefined;
   /** When the last snapshot was taken, and how long it took. */
   #lastSnapshot = { at: 0, milliseconds: 0 };
 
@@ -171,7 +196,13 @@ export class Run {
       makeTeacher,
       cache: this.#cache,
       answers: answerMarks(this.options),
-      events,
+      events: {
+        ...events,
+        record: (record) => {
+          this.#watch(record);
+          events.record(record);
+        },
+      },
     });
     const warning = this.teacherEngine?.warning;
     if (warning) events.note?.(warning);
@@ -319,13 +350,37 @@ export class Run {
     const { twin } = this.#models;
     const other = twinConfig(this.#config);
     if (twin && other) await this.#train(twin.trainer, other, batches);
+    await this.#explain();
     if (this.step % this.#config.eval_steps === 0 || this.done) {
       await this.drain();
+      await this.#explain();
       await this.#evaluate();
     } else if (this.options.events.sample && this.#sampleIsDue()) {
       await this.drain();
       this.options.events.sample({ step: this.step, sample: await this.#sample() });
     }
+  }
+
+  #watch(record: StepRecord): void {
+    const { applied, tokens, loss } = record;
+    if (tokens === 0) return;
+    this.#skipped = applied ? 0 : this.#skipped + 1;
+    if (!Number.isFinite(loss) || this.#skipped >= SKIPPED_IN_A_ROW) this.#broken ??= record;
+  }
+
+  /** Once a step is broken, finds where its numbers stop being finite; once in a run. */
+  async #explain(): Promise<void> {
+    const { nonFinite } = this.options.events;
+    if (!this.#broken || this.#explained || !nonFinite) return;
+    this.#explained = true;
+    const { step, lossScale } = this.#broken;
+    const { temperature, alpha } = this.#config;
+    const settings = { step, temperature, alpha };
+    const batches = this.#batchesOf(step);
+    const found = await this.#trainer.firstNonFinite(batches, settings, lossScale);
+    if (!found) return;
+    const { tensor, kernel, written } = found;
+    nonFinite(written ? { step, tensor, kernel } : { step, tensor });
   }
 
   #sampleIsDue(): boolean {
@@ -367,6 +422,22 @@ export class Run {
   get voices(): { student: NextLogits; teacher?: NextLogits } {
     const { teacher, sampler } = this.#models;
     return { student: sampler.next, teacher: teacher?.next };
+  }
+
+  /**
+   * The passages of the held-out batches that the student predicts least and most like its teacher,
+   * from an evaluation of its own. Call between two steps.
+   * @throws Error if no batch could be evaluated
+   */
+  async passages(): Promise<Passages> {
+    const finder = new PassageFinder(this.#config.max_length);
+    const { firstError } = await this.#models.evaluator.run(this.#data.heldOut, this.step, {
+      onFigures: (...batch) => finder.add(...batch),
+    });
+    const passages = finder.passages(this.options.tokenizer);
+    if (passages.worst.length === 0)
+      throw new Error(firstError ?? 'The student’s or the teacher’s predictions are not finite.');
+    return { step: this.step, ...passages };
   }
 
   /** Waits until every record has been delivered. */
@@ -417,10 +488,8 @@ export class Run {
       events.stage('evaluate', 'before training', batches, heldOut.length, 'batches');
     const first = this.step === 0;
     if (first) tell(0);
-    const { evaluator } = this.#models;
-    const { temperature } = this.#config;
     const onBatch = first ? tell : undefined;
-    const record = await evaluator.run(heldOut, this.step, { temperature, onBatch });
+    const record = await this.#measure(this.#models.evaluator, this.#config, onBatch);
     if (!first) record.updateRatio = await this.#trainer.updateRatio();
     if (first) events.stage('evaluate', 'both models continue the prompt');
     if (this.#config.sample_tokens > 0) record.sample = await this.#sample();
@@ -430,11 +499,27 @@ export class Run {
     if (twin) events.twin?.evaluation(twin);
   }
 
+  /** Evaluates on the held-out batches, and says how the figures differ among their tokens. */
+  async #measure(
+    evaluator: Evaluator,
+    { temperature, max_length: T }: Config,
+    onBatch?: (computed: number) => void,
+  ): Promise<EvaluationRecord> {
+    this.#frequencies ??= this.#data.frequencies(this.student.vocabularySize);
+    const breakdown = new Breakdown(T, this.#frequencies);
+    const record = await evaluator.run(this.#data.heldOut, this.step, {
+      temperature,
+      onBatch,
+      onFigures: (...batch) => breakdown.add(...batch),
+    });
+    return Object.assign(record, breakdown.of(record));
+  }
+
   async #evaluateTwin(sample: Sample | undefined): Promise<EvaluationRecord | undefined> {
     const { twin } = this.#models;
     if (!twin) return undefined;
-    const { temperature } = twinConfig(this.#config) ?? this.#config;
-    const record = await twin.evaluator.run(this.#data.heldOut, this.step, { temperature });
+    const config = twinConfig(this.#config) ?? this.#config;
+    const record = await this.#measure(twin.evaluator, config);
     if (this.step > 0) record.updateRatio = await twin.trainer.updateRatio();
     if (sample)
       record.sample = { ...sample, student: await this.#continuePrompt(twin.sampler.generate) };

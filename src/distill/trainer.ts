@@ -4,7 +4,7 @@
 import type { Batch } from '../data/batches';
 import { CommandBatch } from '../gpu/command-batch';
 import type { Gpu } from '../gpu/device';
-import { bufferOf, type PendingProgram, type Pool, Recorder } from '../gpu/program';
+import { bufferOf, type NonFinite, type PendingProgram, type Pool, Recorder } from '../gpu/program';
 import { updateSums } from '../kernels/optimiser';
 import { SCALER, STEP } from '../kernels/sources';
 import type { LanguageModel } from '../model/family';
@@ -262,6 +262,41 @@ export class Trainer {
       this.onRecord = onRecord;
       for (const [i, arena] of arenas.entries()) arena.restore(saved[i]);
       this.gpu.device.queue.writeBuffer(scaler, 0, savedScaler);
+    }
+  }
+
+  /**
+   * Walks through a step's forward and backward pass over `batches` to the first tensor that is not
+   * finite. Slow: it waits for each dispatch. Then the training state is as it was, bit for bit.
+   * @param lossScale that the step ran with
+   */
+  async firstNonFinite(
+    batches: Batch[],
+    settings: Omit<StepSettings, 'learningRate'>,
+    lossScale: number,
+  ): Promise<NonFinite | undefined> {
+    await this.drain();
+    const { batch: buffer, gradients, scaler } = this.#state;
+    const { queue } = this.gpu.device;
+    const { gradients: program } = await this.#programs();
+    const saved = await this.gpu.read(scaler);
+    queue.writeBuffer(scaler, 0, SCALER.write({ ...SCALER.read(saved), scale: lossScale }));
+    try {
+      const labelled = batches.map((batch) => this.#labelled(batch));
+      const tokens = labelled.reduce((sum, { targets }) => sum + validTargets(targets), 0);
+      this.#writeSettings({ ...settings, learningRate: 0 }, tokens);
+      for (const batch of labelled) {
+        const commands = new CommandBatch(this.gpu, 'search for the first NaN');
+        buffer.write(batch);
+        gradients.clear(commands.encoder);
+        await this.teacher?.enqueue(batch, commands);
+        await commands.submit();
+        const found = await program.firstNonFinite();
+        if (found) return found;
+      }
+      return undefined;
+    } finally {
+      queue.writeBuffer(scaler, 0, saved);
     }
   }
 

@@ -2,8 +2,8 @@
 // keeps its first and its latest steps only, which is what the rules look at.
 
 import type { Config } from '../config';
-import type { EvaluationRecord, StepRecord } from '../distill/records';
-import type { Evidence, FirstNonFinite, RunFacts } from './evidence';
+import type { EvaluationRecord, NonFiniteRecord, StepRecord } from '../distill/records';
+import type { Evidence, RunFacts } from './evidence';
 import { examine, healthyLine, type Verdict } from './examine';
 
 /** Steps that are kept from the start, and from the end. */
@@ -18,7 +18,7 @@ export class Doctor {
   #latest: StepRecord[] = [];
   #evaluations: EvaluationRecord[] = [];
   #memory: { step: number; bytes: number }[] = [];
-  #nonFinite?: FirstNonFinite;
+  #nonFinite?: NonFiniteRecord;
   #verdicts: Verdict[];
 
   constructor(
@@ -56,8 +56,10 @@ export class Doctor {
     Object.assign(this.#config, changes);
   }
 
-  nonFinite(seen: FirstNonFinite): void {
-    this.#nonFinite = seen;
+  /** @returns the verdicts that did not stand before */
+  nonFinite(record: NonFiniteRecord): Verdict[] {
+    this.#nonFinite = record;
+    return this.#examine();
   }
 
   memory(step: number, bytes: number): void {

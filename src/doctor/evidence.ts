@@ -2,7 +2,7 @@
 // so far. Plain data, and the few statistics of it that several rules need.
 
 import type { Config } from '../config';
-import type { DataFacts, EvaluationRecord, StepRecord } from '../distill/records';
+import type { DataFacts, EvaluationRecord, NonFiniteRecord, StepRecord } from '../distill/records';
 
 /** What is known before the first step. */
 export interface RunFacts {
@@ -16,14 +16,6 @@ export interface RunFacts {
   plannedMemory?: Readonly<Record<string, number>>;
 }
 
-/** Where a number that is not finite was first seen in a step. */
-export interface FirstNonFinite {
-  step: number;
-  /** The tensor, and the kernel that wrote it. */
-  tensor: string;
-  kernel: string;
-}
-
 export interface Evidence {
   /** The settings as they are now; some may have changed during the run. */
   config: Config;
@@ -34,7 +26,7 @@ export interface Evidence {
   evaluations: readonly Evaluation[];
   /** GPU memory in use, in bytes, at some of the steps. */
   memory?: readonly { step: number; bytes: number }[];
-  nonFinite?: FirstNonFinite;
+  nonFinite?: NonFiniteRecord;
 }
 
 export type Evaluation = EvaluationRecord & {

@@ -1,5 +1,7 @@
 // Numbers as verdicts show them.
 
+import type { NonFiniteRecord } from '../distill/records';
+
 /** Three significant digits: 0.00123, 4.56, 789, 12,300; others as 1.2e-7 and 3.4e+9. */
 export function figure(value: number): string {
   const size = Math.abs(value);
@@ -10,6 +12,12 @@ export function figure(value: number): string {
 /** "61%", and "0.4%" below ten. */
 export const percent = (share: number): string =>
   `${(share * 100).toLocaleString('en-US', { maximumFractionDigits: share < 0.1 ? 1 : 0 })}%`;
+
+/** Where the numbers of a step stop being finite. */
+export const nonFiniteAt = ({ tensor, kernel }: NonFiniteRecord): string =>
+  kernel
+    ? `The first number that is not finite is in “${tensor}”, written by ${kernel}.`
+    : `“${tensor}” is not finite before the step’s first kernel.`;
 
 export const count = (value: number): string => Math.round(value).toLocaleString('en-US');
 

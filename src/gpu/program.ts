@@ -95,7 +95,7 @@ export interface TracedTensor {
   values: Float32Array | Uint32Array | Int32Array;
 }
 
-/** A dispatch that left a NaN or an infinity behind. */
+/** The first tensor with a NaN or an infinity, and the dispatch that wrote or read it. */
 export interface NonFinite {
   kernel: string;
   label: string;
@@ -105,6 +105,8 @@ export interface NonFinite {
   /** Of the element, in the order of its storage. */
   index: number;
   value: number;
+  /** False if no dispatch wrote it: it was so before the first. */
+  written: boolean;
 }
 
 interface Dispatch {
@@ -408,20 +410,33 @@ export class Program {
 
   /**
    * Runs dispatch by dispatch to the first that leaves a NaN or an infinity in a float tensor that
-   * it may write. Slow, since it reads each of them. Accumulates as `trace` does.
+   * it may write, and finds it there or in what that dispatch read. Slow, since it reads each of
+   * them. Accumulates as `trace` does.
    */
   async firstNonFinite(): Promise<NonFinite | undefined> {
-    for (const [i, { kernel, label, bound }] of this.dispatches.entries()) {
+    for (const [i, dispatch] of this.dispatches.entries()) {
       this.#runFresh(i);
-      for (const [binding, { type, element }] of kernel.bindings) {
-        if (type !== 'storage' || !(element === 'f32' || element === 'f16')) continue;
-        const place = bound.get(binding) as Placement;
-        const bytes = await this.#read(place);
-        const index = nonFiniteIndex(bytes, element);
-        if (index < 0) continue;
-        const value = numbersOf(bytes, element)[index];
-        return { kernel: kernel.name, label, binding, tensor: place.label, index, value };
-      }
+      const output = await this.#nonFiniteIn(dispatch, 'storage');
+      // What an earlier dispatch wrote is finite, so a bad input comes from outside.
+      if (output) return (await this.#nonFiniteIn(dispatch, 'read-only-storage')) ?? output;
+    }
+    return undefined;
+  }
+
+  /** The first number that is not finite in a dispatch's float tensors that are bound like this. */
+  async #nonFiniteIn(
+    { kernel, label, bound }: Dispatch,
+    access: 'storage' | 'read-only-storage',
+  ): Promise<NonFinite | undefined> {
+    for (const [binding, { type, element }] of kernel.bindings) {
+      if (type !== access || !(element === 'f32' || element === 'f16')) continue;
+      const place = bound.get(binding) as Placement;
+      const bytes = await this.#read(place);
+      const index = nonFiniteIndex(bytes, element);
+      if (index < 0) continue;
+      const value = numbersOf(bytes, element)[index];
+      const written = access === 'storage';
+      return { kernel: kernel.name, label, binding, tensor: place.label, index, value, written };
     }
     return undefined;
   }

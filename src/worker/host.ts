@@ -21,6 +21,8 @@ const OPERATIONS: Record<RequestName, string> = {
   plan: 'plan the memory',
   export: 'export the student',
   profile: 'measure a step',
+  passages: 'find the worst and the best passages',
+  expect: 'ask both models',
   runs: 'list the runs',
   run: 'read the run',
   'label-run': 'change the run’s label',

@@ -9,10 +9,11 @@ import type { BugLabReport, Experiment } from '../distill/bug-lab/records';
 import type { DataPreview } from '../distill/data';
 import type { ExportType } from '../distill/export/export';
 import type { RunStory } from '../distill/export/model-card';
+import type { Passages } from '../distill/passages';
 import type { ProfileReport } from '../distill/profile/profile';
 import type { EvaluationRecord, SampleRecord, StepRecord } from '../distill/records';
 import type { CacheReport, RunStage, StageUnit } from '../distill/run';
-import type { SaidToken } from '../distill/say';
+import type { Expectation, SaidToken } from '../distill/say';
 import type { EngineChoice } from '../distill/teacher/teacher';
 import type { Verdict } from '../doctor/examine';
 import type { Journal } from '../runs/journal';
@@ -147,6 +148,14 @@ export interface Requests {
     input: { runId: string; prompt: string; settings: SaySettings };
     progress: SaidToken;
     result: SayResult;
+  };
+  /** Evaluate between two steps, and find the passages that the student predicts worst and best. */
+  passages: { input: { runId: string }; progress: never; result: Passages };
+  /** What both models expect between two steps, after the tokens `before`, in `token`’s place. */
+  expect: {
+    input: { runId: string; before: number[]; token: number };
+    progress: never;
+    result: Expectation;
   };
   /**
    * End the Bug Lab's current experiment, then run this one. Refused while a run trains. Resolves

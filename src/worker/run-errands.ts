@@ -3,8 +3,10 @@
 
 import { zipStudent } from '../distill/export/export';
 import { exportStudent } from '../distill/export/student-folder';
+import type { Passages } from '../distill/passages';
 import { profileText } from '../distill/profile/profile-text';
 import type { Run } from '../distill/run';
+import { type Expectation, expectation } from '../distill/say';
 import { ExportError } from '../files/pieces';
 import type { Gpu } from '../gpu/device';
 import type { Models } from './models';
@@ -40,6 +42,24 @@ export async function profileRun({ run, gpu, signal }: LoadedRun): Promise<Profi
   if (!run || !gpu) throw new Error('There is no run to measure. Start one first.');
   const report = await run.profile(signal);
   return { report, text: profileText(report, gpu.adapter.name) };
+}
+
+/** @throws Error before the run is loaded, and as `Run.passages` */
+export async function passagesOf({ run }: LoadedRun): Promise<Passages> {
+  if (!run) throw new Error('There is no student yet. Start a run first.');
+  return run.passages();
+}
+
+/** @throws Error before the run is loaded */
+export async function expectedOf(
+  { run, tokenizer }: LoadedRun,
+  { before, token }: Requests['expect']['input'],
+): Promise<Expectation> {
+  if (!run || !tokenizer) throw new Error('There is no student yet. Start a run first.');
+  const ids = Uint32Array.from(before);
+  const { student, teacher } = run.voices;
+  const logits = { student: await student(ids), teacher: await teacher?.(ids) };
+  return expectation({ token, before: ids }, logits, tokenizer);
 }
 
 /** Tells how many of the kernels begun from now on are compiled. */

@@ -11,6 +11,7 @@ import { inEngine } from '../distill/teacher/folder';
 import type { Snapshot } from '../distill/training-state';
 import { Doctor } from '../doctor/doctor';
 import type { Verdict } from '../doctor/examine';
+import { nonFiniteAt } from '../doctor/words';
 import type { Gpu } from '../gpu/device';
 import { tuneMatmul } from '../kernels/matmul_tuning';
 import { CheckpointError, compareFacts, dataHash, type RunFacts } from '../runs/checkpoint';
@@ -23,10 +24,7 @@ import { continueFrom, type KeptRun, openKept, replay, startKept } from './kept-
 import { type Models, openModels, teacherName } from './models';
 import type {
   DroppedFiles,
-  ExportedStudent,
-  ExportProgress,
   LoadingStage,
-  ProfileResult,
   Requests,
   RunCommand,
   RunStatus,
@@ -35,7 +33,7 @@ import type {
   StageUnit,
   UserCorpus,
 } from './protocol';
-import { countKernels, exportRun, type LoadedRun, profileRun } from './run-errands';
+import { countKernels, type LoadedRun } from './run-errands';
 
 /** How often records and status go to the page. The page draws no faster. */
 const REPORT_MILLISECONDS = 200;
@@ -154,23 +152,17 @@ export class Session implements DeviceUser {
   }
 
   /**
-   * Exports the student between two steps. A run resumed meanwhile continues afterwards.
-   * @throws FailureError while the run trains
+   * Runs a task that takes too long for a run that trains. A run resumed meanwhile continues
+   * afterwards.
+   * @throws FailureError while the run trains, with what to do `next`
    */
-  async export(
-    input: Requests['export']['input'],
-    report: (progress: ExportProgress) => void,
-  ): Promise<ExportedStudent> {
-    const next = 'Pause the run, then download the student.';
-    if (this.training) throw busy('export the student', 'The run is training.', next);
-    return this.#betweenSteps(() => exportRun(this.#loaded, input, report));
-  }
-
-  /** Profiles a step between two others. @throws FailureError while the run trains */
-  async profile(): Promise<ProfileResult> {
-    if (this.training)
-      throw busy('measure a step', 'The run is training.', 'Pause the run, then measure.');
-    return this.#betweenSteps(() => profileRun(this.#loaded));
+  async whilePaused<Result>(
+    operation: string,
+    next: string,
+    task: (loaded: LoadedRun) => Promise<Result>,
+  ): Promise<Result> {
+    if (this.training) throw busy(operation, 'The run is training.', next);
+    return this.betweenSteps(task);
   }
 
   get #loaded(): LoadedRun {
@@ -195,11 +187,10 @@ export class Session implements DeviceUser {
     const saying = new AbortController();
     this.#saying = saying;
     const stopped = () => saying.signal.aborted || this.#ended.signal.aborted;
-    return this.#betweenSteps(async () => {
-      const run = this.#run;
-      if (!run || !this.#tokenizer) throw new Error('There is no student yet. Start a run first.');
+    return this.betweenSteps(async ({ run, tokenizer }) => {
+      if (!run || !tokenizer) throw new Error('There is no student yet. Start a run first.');
       if (!stopped()) {
-        for await (const token of answers(run.voices, this.#tokenizer, prompt, settings)) {
+        for await (const token of answers(run.voices, tokenizer, prompt, settings)) {
           report(token);
           // Lets a message that stops the answer in.
           await nextTask();
@@ -215,9 +206,9 @@ export class Session implements DeviceUser {
   }
 
   /** Runs a task before the next step, or at once if the run does not train. */
-  #betweenSteps<Result>(task: () => Promise<Result>): Promise<Result> {
+  betweenSteps<Result>(task: (loaded: LoadedRun) => Promise<Result>): Promise<Result> {
     return new Promise((resolve, reject) => {
-      this.#errands.push(() => task().then(resolve, reject));
+      this.#errands.push(() => task(this.#loaded).then(resolve, reject));
       this.#loop = this.#loop.then(() => this.#runErrands());
     });
   }
@@ -377,6 +368,10 @@ export class Session implements DeviceUser {
             this.#kept?.keeper.report.step(timed);
             const fresh = this.#doctor?.step(record) ?? [];
             if (fresh.length > 0) this.#diagnose(record.step, fresh);
+          },
+          nonFinite: (record) => {
+            this.#note(`Step ${record.step}: ${nonFiniteAt(record)}`);
+            this.#diagnose(record.step, this.#doctor?.nonFinite(record) ?? []);
           },
           twin: {
             record: (record) => {

@@ -16,6 +16,7 @@ import type {
   RunCommand,
   ToWorker,
 } from './protocol';
+import { expectedOf, exportRun, passagesOf, profileRun } from './run-errands';
 import { Session } from './session';
 
 let session: Session | undefined;
@@ -78,19 +79,32 @@ function onRequest(request: RequestMessage): Promise<void> {
     case 'open-run':
       return answer('open-run', id, () => openRun(request.name, request.zip));
     case 'export':
-      return answer('export', id, (report) => sessionOf(request).export(request, report));
+      return answer('export', id, (report) =>
+        sessionOf(request).whilePaused(
+          'export the student',
+          'Pause the run, then download the student.',
+          (loaded) => exportRun(loaded, request, report),
+        ),
+      );
     case 'say':
       return answer('say', id, async (report) => {
         // A paused run shares the GPU with no experiment, like one that trains.
         if (!session?.training) await enqueue(async () => bugLab?.end());
         return sessionOf(request).say(request, report);
       });
+    case 'passages':
+      return answer('passages', id, () => sessionOf(request).betweenSteps(passagesOf));
+    case 'expect':
+      return answer('expect', id, () =>
+        sessionOf(request).betweenSteps((loaded) => expectedOf(loaded, request)),
+      );
     case 'profile':
       // Queued, so that no kernel check and no experiment runs at the same time.
       return answer('profile', id, () =>
         enqueue(async () => {
           await bugLab?.end();
-          return sessionOf(request).profile();
+          const next = 'Pause the run, then measure.';
+          return sessionOf(request).whilePaused('measure a step', next, profileRun);
         }),
       );
   }

@@ -82,6 +82,7 @@ export async function trainCase(place: Place, wanted: Case): Promise<Trained> {
       events: {
         stage: () => {},
         record: (record) => note(record.step, doctor?.step(record)),
+        nonFinite: (record) => note(record.step, doctor?.nonFinite(record)),
         evaluation: (record) => {
           if (fault === 'leak') leaks.push(gpu.memory.create('metrics', 'leak', 2e6));
           const totals = Object.values(gpu.memory.totals());

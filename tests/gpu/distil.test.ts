@@ -7,14 +7,17 @@ import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { type Config, DEFAULTS } from '../../src/config';
 import { decodeCorpus } from '../../src/data/corpus';
 import { loadTokenizer } from '../../src/data/tokenizer';
-import type { EvaluationRecord, StepRecord } from '../../src/distill/records';
-import { Run } from '../../src/distill/run';
+import type { EvaluationRecord, NonFiniteRecord, StepRecord } from '../../src/distill/records';
+import { Run, type RunOptions } from '../../src/distill/run';
 import { planMemory } from '../../src/distill/run-models';
+import { expectation } from '../../src/distill/say';
 import { teacherFromWeights } from '../../src/distill/teacher/engine';
 import { readSafetensors } from '../../src/files/safetensors';
 import type { Gpu } from '../../src/gpu/device';
 import { parseConfig } from '../../src/model/families';
+import { initialWeights } from '../../src/model/parameters';
 import { loadWeights } from '../../src/model/weights';
+import { Random } from '../../src/tensor/random';
 import { openTestDevice } from './harness';
 
 const FOLDER = 'public/models/moby-teacher';
@@ -32,6 +35,8 @@ const SMALL: Config = {
 
 let gpu: Gpu;
 let run: Run;
+/** All that a run needs but its settings and what it reports. */
+let place: Omit<RunOptions, 'config' | 'events'>;
 const records: StepRecord[] = [];
 const evaluations: EvaluationRecord[] = [];
 let planned: unknown;
@@ -50,15 +55,21 @@ beforeAll(async () => {
   });
   const file = `${FOLDER}/model.safetensors`;
   const weights = loadWeights(readSafetensors(await readFile(file), file), teacherConfig, file);
-  run = await Run.create({
+  place = {
     gpu,
-    config: SMALL,
     tokenizer,
     teacherConfig,
     documents: [tokenizer.encode(decodeCorpus(CORPUS, await readFile(CORPUS)))],
     makeTeacher: (gpu, shape) => teacherFromWeights(gpu, weights, teacherConfig, shape),
+  };
+  run = await Run.create({
+    ...place,
+    config: SMALL,
     events: {
       stage: () => undefined,
+      nonFinite: () => {
+        throw new Error('All numbers of a healthy run are finite.');
+      },
       record: (record) => records.push(record),
       evaluation: (record) => evaluations.push(record),
     },
@@ -165,4 +176,71 @@ it('lets teacher and student continue the prompt', () => {
   }
   expect(evaluations[2].sample?.teacher).toBe(evaluations[0].sample?.teacher);
   expect(evaluations[2].sample?.student).not.toBe(evaluations[0].sample?.student);
+});
+
+it('says how KL and confidence differ among the tokens of an evaluation', () => {
+  const { tokens, kl, confidence, accuracy, klByPosition, klByFrequency, calibration } =
+    evaluations[2];
+  // Each group keeps four digits.
+  const near = (value: number) => expect.closeTo(value, 2);
+  for (const groups of [klByPosition, klByFrequency]) {
+    expect(groups?.reduce((sum, [, , count]) => sum + count, 0)).toBe(tokens);
+    const mean = groups?.reduce((sum, [, , count, kl]) => sum + (count * kl) / tokens, 0);
+    expect(mean).toEqual(near(kl as number));
+  }
+  expect(klByPosition?.map(([from, to]) => [from, to])).toEqual([
+    [1, 1],
+    [2, 3],
+    [4, 7],
+    [8, 15],
+    [16, 31],
+  ]);
+  const share = (i: 3 | 4) =>
+    calibration?.reduce((sum, row) => sum + (row[2] * row[i]) / tokens, 0);
+  expect(share(3)).toEqual(near(confidence as number));
+  expect(share(4)).toEqual(near(accuracy as number));
+});
+
+it('finds the passages learned worst and best, with what both models expect', async () => {
+  const { step, worst, best } = await run.passages();
+  expect([step, worst.length, best.length]).toEqual([200, 3, 3]);
+  const { kl } = evaluations[2];
+  expect(worst[2].mean).toBeGreaterThan(kl as number);
+  expect(best[2].mean).toBeLessThan(kl as number);
+  const { ids, from, kl: own, texts } = worst[0];
+  const { student, teacher } = run.voices;
+  for (const i of [0, texts.length - 1]) {
+    const before = Uint32Array.from(ids.slice(0, from + i));
+    const logits = { student: await student(before), teacher: await teacher?.(before) };
+    const told = expectation({ token: ids[from + i], before }, logits, place.tokenizer);
+    // The same kernels on one window instead of four: they round alike but for f16’s last bit.
+    expect(told.kl).toBeCloseTo(own[i], 1);
+    expect(texts[i].trim()).toBe(told.choices[told.said].text.trim());
+  }
+});
+
+it('names the tensor in which numbers stop being finite, and changes nothing else', async () => {
+  const name = 'h.0.mlp.c_fc.weight';
+  const weights = initialWeights(run.student.parameters, new Random(1));
+  weights.set(
+    name,
+    weights.get(name)!.map((w, i) => (i === 7 ? Number.NaN : w)),
+  );
+  const broken = async (nonFinite?: RunOptions['events']['nonFinite']) => {
+    const other = await Run.create({
+      ...place,
+      config: { ...SMALL, train_steps: 4, eval_batches: 1, sample_tokens: 0 },
+      student: { architecture: run.student, weights },
+      events: { stage: () => {}, record: () => {}, evaluation: () => {}, nonFinite },
+    });
+    while (!other.done) await other.advance();
+    const state = await other.save();
+    await other.destroy();
+    return state;
+  };
+  const seen: NonFiniteRecord[] = [];
+  const traced = await broken((record) => seen.push(record));
+  const label = run.dtype === 'f16' ? 'f16 weights' : 'master weights';
+  expect(seen).toEqual([{ step: 1, tensor: `${label} ${name}` }]);
+  expect(traced).toEqual(await broken());
 });

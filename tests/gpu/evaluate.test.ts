@@ -8,7 +8,7 @@ import { expect, it } from 'vitest';
 import type { AnswerMarks } from '../../src/data/answers';
 import type { Batch } from '../../src/data/batches';
 import type { Tokenizer } from '../../src/data/tokenizer';
-import { Evaluator } from '../../src/distill/evaluate';
+import { Evaluator, type TokenFigures } from '../../src/distill/evaluate';
 import type { LossPath } from '../../src/distill/loss-paths';
 import type { EvaluationRecord } from '../../src/distill/records';
 import { generateByLogits, Sampler, sampleText } from '../../src/distill/sample';
@@ -66,10 +66,11 @@ async function evaluate(
   path: LossPath,
   batches: Batch[],
   answers?: AnswerMarks,
+  onFigures?: (batch: Batch, figures: TokenFigures) => void,
 ) {
   const student = gpt2(TINY).withWeights(arena);
   const evaluator = new Evaluator(gpu, pool, student, teacher, shape, path, answers);
-  const record = await evaluator.run(batches, 40, { temperature: TEMPERATURE });
+  const record = await evaluator.run(batches, 40, { temperature: TEMPERATURE, onFigures });
   evaluator.destroy();
   return record;
 }
@@ -78,6 +79,7 @@ async function evaluate(
 function truth([B, T]: [number, number], batches: Batch[]) {
   const sums = { student: 0, teacher: 0, kl: 0, agreement: 0, tokens: 0 };
   const diagnoses = Object.fromEntries(DIAGNOSES.map((name) => [name, 0]));
+  const perToken = { kl: [] as number[], confidence: [] as number[] };
   for (const { inputs, targets } of batches) {
     const logits = (config: Gpt2Config, salt: number) => ({
       data: reference.gpt2Forward(
@@ -101,8 +103,11 @@ function truth([B, T]: [number, number], batches: Batch[]) {
     const compared = [logits(TINY, 1), logits(TEACHER, 2), labels] as const;
     const diagnosed = reference.diagnoseRows(...compared, { temperature: TEMPERATURE });
     for (const name of DIAGNOSES) diagnoses[name] += sum(diagnosed[name]);
+    perToken.kl.push(...rows.kl);
+    perToken.confidence.push(...diagnosed.confidence);
   }
   return {
+    perToken,
     diagnoses: DIAGNOSES.map((name) => diagnoses[name] / sums.tokens),
     tokens: sums.tokens,
     studentPerplexity: Math.exp(sums.student / sums.tokens),
@@ -127,7 +132,13 @@ const batches = [
 
 testVariants('strided logits give the slow twin’s figures, and copy nothing', (gpu, dtype) =>
   withModels(gpu, SHAPE, dtype, async (models) => {
-    const record = await evaluate(models, SHAPE, 'strided', batches);
+    const perToken = { kl: [] as number[], confidence: [] as number[] };
+    const seen: Batch[] = [];
+    const record = await evaluate(models, SHAPE, 'strided', batches, undefined, (batch, each) => {
+      seen.push(batch);
+      perToken.kl.push(...each.kl);
+      perToken.confidence.push(...each.confidence);
+    });
     const expected = truth(SHAPE, batches);
     expect(record).toMatchObject({
       step: 40,
@@ -141,6 +152,11 @@ testVariants('strided logits give the slow twin’s figures, and copy nothing', 
     expect(record.tokens).toBe(expected.tokens);
     const limit = dtype === 'f32' ? 1e-5 : 1e-2;
     expect(reference.relativeError(figures(record), figures(expected))).toBeLessThan(limit);
+    expect(seen).toEqual(batches);
+    for (const name of ['kl', 'confidence'] as const)
+      expect(reference.relativeError(perToken[name], expected.perToken[name]), name).toBeLessThan(
+        limit,
+      );
     const diagnoses = DIAGNOSES.map((name) => record[name] ?? Number.NaN);
     // In f16 a near tie may change which token is among the likeliest.
     expect(reference.relativeError(diagnoses, expected.diagnoses)).toBeLessThan(

@@ -81,8 +81,20 @@ it('finds the first dispatch that leaves a non-finite number, and which number',
     tensor: 'b',
     index: 2,
     value: Number.NEGATIVE_INFINITY,
+    written: true,
   });
   end(overflowing);
+  // It was so before anything ran: a weight, or the teacher's logits.
+  const bad = upload(gpu, 'bad', [1, 2, Number.NaN, 0.5], [4]);
+  const fed = await chain(gpu, bad, [2, 10, 3]);
+  expect(await fed.program.firstNonFinite()).toMatchObject({
+    kernel: 'scale',
+    label: 'first',
+    tensor: 'bad',
+    index: 2,
+    written: false,
+  });
+  end(fed);
 });
 
 it('what a buffer held before its tensor is not mistaken for the tensor', async () => {

@@ -78,6 +78,19 @@ describe('the table', () => {
 });
 
 describe('the examination', () => {
+  it('says in which tensor the numbers stop being finite', () => {
+    const skipped = () => ({ applied: false, appliedTotal: 0, loss: Number.NaN });
+    const said = (nonFinite: Evidence['nonFinite'], evaluations = [evaluation(0)]) =>
+      examine(evidence({ steps: steps(8, skipped), evaluations, nonFinite }))[0].text;
+    expect(said({ step: 1, tensor: 'mlp', kernel: 'matmul' })).toContain(
+      'The first number that is not finite is in “mlp”, written by matmul.',
+    );
+    const unmeasured = [evaluation(8, { studentPerplexity: Number.NaN })];
+    expect(said({ step: 1, tensor: 'master weights wte.weight' }, unmeasured)).toContain(
+      'In step 1: “master weights wte.weight” is not finite before the step’s first kernel.',
+    );
+  });
+
   it('has one quiet sentence on a healthy run, with its numbers', () => {
     expect(examine(evidence())).toEqual([]);
     expect(healthyLine(evidence())).toBe(

@@ -1,7 +1,7 @@
 // Rules about the evaluation itself: whether it measures anything.
 
 import type { Rule } from '../rule';
-import { count } from '../words';
+import { count, nonFiniteAt } from '../words';
 
 /** The paths whose view PyTorch refuses: more than one sequence of more than one prediction. */
 const viewFails = (batch: number, context: number) => batch > 1 && context > 2;
@@ -63,12 +63,12 @@ export const trainingPathFails: Rule = {
 
 export const noMeasurement: Rule = {
   title: 'The perplexity is no measurement',
-  watches: 'Tokens behind the latest evaluation, and its perplexity.',
+  watches: 'Tokens behind the latest evaluation, its perplexity, and where a NaN begins.',
   threshold: 'No token counted, or a perplexity that is not a finite number.',
   severity: 'problem',
   caveat: 'A script that clamps such a perplexity prints a number; that number measures nothing.',
   explainedBy: ['evaluation-fails'],
-  look({ evaluations }) {
+  look({ evaluations, nonFinite }) {
     const last = evaluations.at(-1);
     if (!last || last.tried === 0) return undefined;
     const { tokens, studentPerplexity: perplexity, step } = last;
@@ -84,7 +84,8 @@ export const noMeasurement: Rule = {
     return {
       text:
         `The student’s perplexity at step ${count(step)} is ${perplexity ?? 'undefined'}: its ` +
-        'logits are not finite, or its loss is beyond 709 nats.',
+        'logits are not finite, or its loss is beyond 709 nats.' +
+        (nonFinite ? ` In step ${count(nonFinite.step)}: ${nonFiniteAt(nonFinite)}` : ''),
       advice: 'Start again from sound weights, with a lower learning rate or in float32.',
       change: { model_dtype: 'float32' },
       region,

@@ -10,7 +10,7 @@ import {
   warm,
 } from '../evidence';
 import type { Finding, Rule } from '../rule';
-import { count, counted, figure, percent, rounded } from '../words';
+import { count, counted, figure, nonFiniteAt, percent, rounded } from '../words';
 
 /** Steps that a halving loss scale takes to come down by 2^6: more are not an adaptation. */
 const SKIPPED_IN_A_ROW = 6;
@@ -19,10 +19,7 @@ function skipped({ config, steps, nonFinite, facts }: Evidence): Finding | undef
   const row = skippedInARow(steps);
   const [first, last] = [row[0], row.at(-1)];
   if (!first || !last || row.length < SKIPPED_IN_A_ROW || last.tokens === 0) return undefined;
-  const seen = nonFinite
-    ? ` The first number that is not finite is in “${nonFinite.tensor}”, written by ` +
-      `${nonFinite.kernel}.`
-    : '';
+  const seen = nonFinite ? ` ${nonFiniteAt(nonFinite)}` : '';
   const all = last.appliedTotal === 0 ? ', and no step has changed the student' : '';
   const scaled = facts.dtype === 'float16';
   const tooLarge = scaled && last.appliedTotal === 0 && config.initial_loss_scale > 65536;
