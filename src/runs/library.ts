@@ -1,5 +1,5 @@
 // All runs that are kept: a folder each, with its journal, checkpoints, label and the user's own
-// texts. `index.json` has a row for each, so that a long list opens quickly; it is derived, and
+// texts. `sweeps.json` has the sweeps. `index.json` has a row for each, so that a long list opens quickly; it is derived, and
 // made again where it is missing or out of date.
 
 import { checkpointsIn } from './checkpoint';
@@ -7,10 +7,14 @@ import { JOURNAL, type Journal, parseJournal } from './journal';
 import { isRunId } from './names';
 import { type Label, type RunRow, rowOf, toDrop } from './row';
 import type { RunStorage } from './storage';
+import type { Sweep } from './sweep';
 
 const INDEX = 'index.json';
 const BUDGET = 'budget.json';
 const LABEL = 'label.json';
+const SWEEPS = 'sweeps.json';
+/** Older sweeps are forgotten; their runs stay. */
+const MOST_SWEEPS = 50;
 /** Version of the index. One of another version is made again. */
 const VERSION = 1;
 /** Bytes, until somebody chooses. */
@@ -69,6 +73,22 @@ export class Library {
 
   async setBudget(bytes: number): Promise<void> {
     await this.storage.write(BUDGET, [encode({ bytes })]);
+  }
+
+  /** Every sweep, the newest first. */
+  async sweeps(): Promise<Sweep[]> {
+    const { sweeps } = ((await this.#json(SWEEPS)) ?? {}) as { sweeps?: Sweep[] };
+    return Array.isArray(sweeps) ? sweeps : [];
+  }
+
+  /** Adds a sweep, or replaces what was kept of it. */
+  keepSweep(sweep: Sweep): Promise<void> {
+    return this.options.exclusive(async () => {
+      const others = (await this.sweeps()).filter(({ id }) => id !== sweep.id);
+      const sweeps = [sweep, ...others].sort((a, b) => b.time.localeCompare(a.time));
+      const kept = sweeps.slice(0, MOST_SWEEPS);
+      await this.storage.write(SWEEPS, [encode({ version: 1, sweeps: kept })]);
+    });
   }
 
   /**

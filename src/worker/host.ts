@@ -27,6 +27,7 @@ const OPERATIONS: Record<RequestName, string> = {
   run: 'read the run',
   'label-run': 'change the run’s label',
   'keep-runs': 'choose how much is kept',
+  'keep-sweep': 'keep the sweep',
   'save-run': 'save the run',
   'open-run': 'open the run’s file',
   say: 'answer',

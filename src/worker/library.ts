@@ -8,6 +8,7 @@ import { isRunId, nameOf, newRunId } from '../runs/names';
 import type { Label } from '../runs/row';
 import { openRunFile, packRun, RUN_FILE, unpackRun } from '../runs/run-file';
 import { type RunStorage, StorageError } from '../runs/storage';
+import type { Sweep } from '../runs/sweep';
 import { OpfsStorage } from './opfs-storage';
 import type { KeptRuns } from './protocol';
 
@@ -82,6 +83,7 @@ export async function listRuns(): Promise<KeptRuns> {
     persisted: await navigator.storage.persisted().catch(() => false),
     bytes: rows.reduce((sum, { bytes }) => sum + bytes, 0),
     budget: await library.budget(),
+    sweeps: await library.sweeps(),
     quota,
   };
 }
@@ -96,6 +98,12 @@ export async function readRun(id: string): Promise<Journal> {
 export async function labelRun(id: string, label: Label): Promise<KeptRuns> {
   const { library } = await openLibrary();
   await library.label(id, label);
+  return listRuns();
+}
+
+export async function keepSweep(sweep: Sweep): Promise<KeptRuns> {
+  const { library } = await openLibrary();
+  await library.keepSweep(sweep);
   return listRuns();
 }
 

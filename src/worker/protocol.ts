@@ -18,6 +18,7 @@ import type { EngineChoice } from '../distill/teacher/teacher';
 import type { Verdict } from '../doctor/examine';
 import type { Journal } from '../runs/journal';
 import type { Label, RunRow } from '../runs/row';
+import type { Sweep } from '../runs/sweep';
 import type { SaySettings } from '../say-settings';
 
 export type { CheckRow } from '../check/run';
@@ -124,6 +125,8 @@ export interface Requests {
   'label-run': { input: { runId: string; label: Label }; progress: never; result: KeptRuns };
   /** Choose how much is kept, in bytes. */
   'keep-runs': { input: { budget: number }; progress: never; result: KeptRuns };
+  /** Keep a sweep, as planned or with what has come of it. */
+  'keep-sweep': { input: { sweep: Sweep }; progress: never; result: KeptRuns };
   /** A run as one file, a .zip of its folder. */
   'save-run': { input: { runId: string }; progress: never; result: { name: string; zip: Blob } };
   /** Take in a run that was saved as one file. The result is its id. */
@@ -190,6 +193,8 @@ export interface KeptRuns {
   /** All runs together, and what they may take, in bytes. */
   bytes: number;
   budget: number;
+  /** The newest first. */
+  sweeps: Sweep[];
   /** What the browser allows this page in all; unknown in some. */
   quota?: number;
 }

@@ -6,7 +6,7 @@ import { BugLabSession } from './bug-lab';
 import { preview } from './corpus';
 import { busy, FailureError } from './failure';
 import { answer, base, openDevice as openSharedDevice } from './host';
-import { keepRuns, labelRun, listRuns, openRun, readRun, saveRun } from './library';
+import { keepRuns, keepSweep, labelRun, listRuns, openRun, readRun, saveRun } from './library';
 import { inspectModel, planModels } from './models';
 import type {
   CheckRow,
@@ -74,6 +74,8 @@ function onRequest(request: RequestMessage): Promise<void> {
       return answer('label-run', id, () => labelRun(request.runId, request.label));
     case 'keep-runs':
       return answer('keep-runs', id, () => keepRuns(request.budget));
+    case 'keep-sweep':
+      return answer('keep-sweep', id, () => keepSweep(request.sweep));
     case 'save-run':
       return answer('save-run', id, () => saveRun(request.runId));
     case 'open-run':

@@ -9,6 +9,7 @@ import { useComparedRuns, useXView } from '../charts/use-compared';
 import { TryIt } from '../say/TryIt';
 import { useMedia } from '../shared/browser';
 import { Fold } from '../shared/Fold';
+import { SweepPanel } from '../sweep/SweepPanel';
 import { CheckDrawer } from './CheckDrawer';
 import { DoctorPanel } from './DoctorPanel';
 import { DownloadStudent } from './DownloadStudent';
@@ -92,6 +93,7 @@ function MainCurves() {
       <DoctorPanel />
       <ChartOptions />
       <TwinVerdict />
+      <SweepPanel />
       <LossChart run={run} compared={compared} x={x} />
       <PerplexityChart run={run} compared={compared} x={x} />
     </section>

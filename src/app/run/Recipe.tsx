@@ -6,6 +6,7 @@ import { DataDrawer } from '../data/DataDrawer';
 import { ModelField } from '../models/ModelField';
 import { countChanged, ModelPair } from '../models/ModelPair';
 import { Fold } from '../shared/Fold';
+import { SweepPlan } from '../sweep/SweepPlan';
 import { CacheNote } from './CacheNote';
 import { FieldControl } from './FieldControl';
 import { LossFormula, TemperatureFormula } from './Formula';
@@ -78,6 +79,7 @@ function RecipeFields() {
         <Fields key={group} title={title} names={rowsOf(group)} />
       ))}
       <DataDrawer />
+      <SweepPlan />
     </>
   );
 }

@@ -1,17 +1,17 @@
 // The primary button, which says what it will do; a single step, a reset; and the run's progress.
 
 import { useRef } from 'react';
-import { checkConfig } from '../../config';
 import type { LoadingStage } from '../../worker/protocol';
 import { FitContext } from '../data/FitContext';
-import { dataObstacle, useData } from '../data/store';
-import { missingFiles, useModels } from '../models/store';
+import { useData } from '../data/store';
+import { useModels } from '../models/store';
 import { formatBytes, formatDuration, plural } from '../shared/format';
 import type { IconName } from '../shared/Icon';
 import { Icon } from '../shared/Icon';
 import { Rate } from './rate';
 import type { Phase } from './shown-run';
 import { repeats } from './shown-run';
+import { startProblem } from './start-problem';
 import type { RunStore } from './store';
 import { useRun } from './store';
 
@@ -56,20 +56,6 @@ function primaryOf(state: RunStore): Primary {
           },
   };
   return byPhase[state.phase]();
-}
-
-/** Why no run can start now. */
-function startProblem({ unavailable, drafts, config, corpus }: RunStore): string | undefined {
-  if (unavailable) return 'No run can start on this machine.';
-  const wrong = Object.keys(drafts);
-  if (wrong.length > 0) return `Correct ${wrong.join(', ')} first.`;
-  const { dropped } = useModels.getState();
-  return (
-    checkConfig(config)[0] ??
-    dataObstacle(useData.getState(), corpus) ??
-    missingFiles('teacher', config.teacher_model, dropped) ??
-    missingFiles('student', config.student_model, dropped)
-  );
 }
 
 export function RunControls() {

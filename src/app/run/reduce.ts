@@ -165,8 +165,10 @@ function reducePage(state: RunState, message: PageMessage, now: number): RunStat
         marks: [],
         events: [],
       };
+      // A kept run that goes on is no longer an earlier one.
+      const earlier = withEarlier(state).filter(({ id }) => id !== run.id);
       return {
-        ...enter({ ...state, ...NO_RUN, run, earlier: withEarlier(state) }, 'loading', now),
+        ...enter({ ...state, ...NO_RUN, run, earlier }, 'loading', now),
         loading: { stage: 'device', detail: '' },
         trial: message.trial,
         announcement: log.LOADING,

@@ -36,6 +36,8 @@ export interface RunStore extends RunState {
   showRecording(path: string): Promise<void>;
   /** @throws Error if the settings cannot start a run */
   start(): void;
+  /** Starts a run with these settings under this id, in place of the one that is shown. */
+  startAs(runId: string, config: Config): void;
   /**
    * Goes on with a kept run from its last checkpoint. `corpus`: the user's files, if the run reads
    * some that are not kept.
@@ -127,6 +129,13 @@ export const useRun = create<RunStore>()((set, get) => {
     if (run?.source === 'live') command({ type: 'reset', runId: run.id });
   }
 
+  /** Drops the run that is shown, and takes other settings. */
+  function leaveFor(config: Config): void {
+    dropRun();
+    dispatch({ type: 'reset' });
+    dispatch({ type: 'link', link: { config } });
+  }
+
   function sendChanges(): void {
     const { phase } = current();
     if (phase === 'running' || phase === 'paused')
@@ -134,13 +143,12 @@ export const useRun = create<RunStore>()((set, get) => {
     changes = {};
   }
 
-  function start(trial?: Trial): void {
+  function start(trial?: Trial, runId = newRunId()): void {
     const { config, corpus, drafts } = current();
     const problems = [...Object.keys(drafts), ...checkConfig(config)];
     if (problems.length > 0)
       throw new Error(`These settings cannot start a run. ${problems.join(' ')}`);
     dropRun();
-    const runId = newRunId();
     dispatch({ type: 'start', runId, ...emptyHistories(config), trial });
     const { dropped } = useModels.getState();
     command({
@@ -178,21 +186,22 @@ export const useRun = create<RunStore>()((set, get) => {
 
     start: () => start(),
 
+    startAs(runId, config) {
+      leaveFor(config);
+      start(undefined, runId);
+    },
+
     tryCure(verdict) {
       const { config, history } = liveRun();
       const changed = { ...config, ...verdict.change };
       const difference = describeChanges(config, verdict.change ?? {});
       const evaluations = [...history.evaluations];
-      dropRun();
-      dispatch({ type: 'reset' });
-      dispatch({ type: 'link', link: { config: changed } });
+      leaveFor(changed);
       start({ verdict, difference, config, evaluations });
     },
 
     continueRun({ id: runId, config, own }, corpus) {
-      dropRun();
-      dispatch({ type: 'reset' });
-      dispatch({ type: 'link', link: { config: { ...config } } });
+      leaveFor({ ...config });
       dispatch({ type: 'start', runId, ...emptyHistories(config) });
       const { dropped: files } = useModels.getState();
       const texts = own ? corpus : undefined;

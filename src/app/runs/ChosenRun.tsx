@@ -5,13 +5,12 @@ import { useId, useState } from 'react';
 import { differences, inWords } from '../../runs/difference';
 import type { RunRow } from '../../runs/row';
 import type { Failure } from '../../worker/protocol';
-import { comparedRun } from '../charts/compare';
 import { useChartView } from '../charts/view';
 import { useRun } from '../run/store';
 import { linkTo } from '../shared/address';
-import { request } from '../shared/client';
 import { writeRoom } from '../shared/rooms';
 import { downloadFile } from './download-file';
+import { draw } from './draw';
 import { canContinue, continueRun, useRuns } from './store';
 
 export function ChosenRun({ row, before }: { row: RunRow; before?: RunRow }) {
@@ -124,17 +123,6 @@ export function ChosenRun({ row, before }: { row: RunRow; before?: RunRow }) {
       )}
     </section>
   );
-}
-
-/** Draws the run's curves behind the current one, or no longer. */
-async function draw({ id, name, config }: RunRow, shown: boolean): Promise<void> {
-  const { others, set, choose } = useChartView.getState();
-  const isEarlier = useRun.getState().earlier.some((run) => run.id === id);
-  if (shown && !isEarlier && !others.some((run) => run.id === id)) {
-    const journal = await request('run', { runId: id });
-    set({ others: [...others, comparedRun(id, name, journal, config)] });
-  }
-  choose(id, shown);
 }
 
 /** Takes effect when it is left or Enter is pressed; Escape restores it. */

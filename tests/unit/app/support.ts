@@ -12,6 +12,7 @@ import { useProfile } from '../../../src/app/run/profile';
 import { useRun } from '../../../src/app/run/store';
 import { useAnswers, useSayForm } from '../../../src/app/say/store';
 import { useFolds } from '../../../src/app/shared/Fold';
+import { useSweep } from '../../../src/app/sweep/store';
 import type {
   EvaluationRecord,
   Failure,
@@ -127,6 +128,8 @@ export function stubBrowser({ wide = true, plots = false } = {}): void {
 
 /** The store as the page finds it; its worker, too, is a new one. */
 export function freshStore(): void {
+  // A sweep would start its next run when this one fails.
+  useSweep.setState(useSweep.getInitialState(), true);
   FakeWorker.made.at(-1)?.onerror?.({ message: 'end of the test' });
   useData.getState().discard();
   for (const store of [

@@ -1,0 +1,24 @@
+// Kept runs as lines behind the current one.
+
+import type { RunRow } from '../../runs/row';
+import { comparedRun } from '../charts/compare';
+import { useChartView } from '../charts/view';
+import { useRun } from '../run/store';
+import { request } from '../shared/client';
+
+/**
+ * Draws the run's curves behind the current one, or no longer.
+ * @throws Failure if it cannot be read
+ */
+export async function draw(
+  { id, name, config }: Pick<RunRow, 'id' | 'name' | 'config'>,
+  shown: boolean,
+): Promise<void> {
+  const { others, set, choose } = useChartView.getState();
+  const isEarlier = useRun.getState().earlier.some((run) => run.id === id);
+  if (shown && !isEarlier && !others.some((run) => run.id === id)) {
+    const journal = await request('run', { runId: id });
+    set({ others: [...others, comparedRun(id, name, journal, config)] });
+  }
+  choose(id, shown);
+}
