@@ -9,7 +9,7 @@ import { isActive } from '../run/shown-run';
 import { startProblem } from '../run/start-problem';
 import { useRun } from '../run/store';
 import { listed, useRuns } from '../runs/store';
-import { Fold } from '../shared/Fold';
+import { Fold, useFolds } from '../shared/Fold';
 import { formatDuration } from '../shared/format';
 import { textsOf, useSweep } from './store';
 import './sweep.css';
@@ -17,12 +17,11 @@ import './sweep.css';
 /** The field that is varied most. */
 const USUAL: FieldName = 'student_lr';
 
+export const SWEEP = 'Sweep';
+
 export function SweepPlan() {
-  return (
-    <Fold title="Sweep">
-      <Plan />
-    </Fold>
-  );
+  const open = useFolds((folds) => folds[SWEEP]);
+  return <Fold title={SWEEP}>{open && <Plan />}</Fold>;
 }
 
 function Plan() {

@@ -6,8 +6,9 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { useRun } from '../../../src/app/run/store';
 import { ContinueNotice } from '../../../src/app/runs/ContinueNotice';
 import { useRuns } from '../../../src/app/runs/store';
+import { useFolds } from '../../../src/app/shared/Fold';
 import { SweepPanel } from '../../../src/app/sweep/SweepPanel';
-import { SweepPlan } from '../../../src/app/sweep/SweepPlan';
+import { SWEEP, SweepPlan } from '../../../src/app/sweep/SweepPlan';
 import { useSweep } from '../../../src/app/sweep/store';
 import type { RunRow } from '../../../src/runs/row';
 import type { Sweep } from '../../../src/runs/sweep';
@@ -25,6 +26,7 @@ import {
 
 beforeEach(() => {
   stubBrowser();
+  useFolds.setState({ [SWEEP]: true });
   render(
     <>
       <ContinueNotice />
