@@ -7,6 +7,7 @@ import { formatBytes, plural } from '../shared/format';
 import { Icon } from '../shared/Icon';
 import { Notice } from '../shared/Notice';
 import { useRoom, writeRoom } from '../shared/rooms';
+import { Sweeps } from '../sweep/Sweeps';
 import { ChosenRun } from './ChosenRun';
 import { COLUMNS, type Column, csvOf, filtered, type Sorting, sorted, thumbnail } from './columns';
 import { downloadFile } from './download-file';
@@ -126,6 +127,7 @@ export function Runs() {
           )}
         </>
       )}
+      {kept && <Sweeps kept={kept} />}
       {kept && <Keeping kept={kept} />}
     </main>
   );

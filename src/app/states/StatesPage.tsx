@@ -10,6 +10,8 @@ import { useRun } from '../run/store';
 import { useAnswers, useSayForm } from '../say/store';
 import { TRY_IT } from '../say/TryIt';
 import { useFolds } from '../shared/Fold';
+import { SWEEP } from '../sweep/SweepPlan';
+import { useSweep } from '../sweep/store';
 import { STATES } from './states';
 
 const THEMES = ['light', 'dark'] as const;
@@ -26,7 +28,8 @@ export function showStates(root: Root): () => void {
     if (!state) return root.render(<StateList unknown={name} />);
     useRun.setState({ ...useRun.getInitialState(), ...state.make() }, true);
     useConnection.setState({ ...useConnection.getInitialState(), ...state.connection }, true);
-    useFolds.setState({ [TRY_IT]: !!state.saying });
+    useFolds.setState({ [TRY_IT]: !!state.saying, [SWEEP]: !!state.sweep?.axes });
+    useSweep.setState({ ...useSweep.getInitialState(), ...state.sweep }, true);
     useSayForm.setState(useSayForm.getInitialState(), true);
     useAnswers.setState({ ...useAnswers.getInitialState(), ...state.saying }, true);
     root.render(<DesignedPage key={name} theme={query.get('theme')} />);

@@ -23,6 +23,7 @@ import {
   stepsBetween,
 } from './measurements';
 import { answered, answering, type Saying, silenced } from './sayings';
+import { type Swept, sweeps } from './sweeps';
 
 export interface DesignedState {
   /** As the address has it: `scene` or `scene,notice`. */
@@ -33,6 +34,7 @@ export interface DesignedState {
   saying?: Saying;
   /** Online, with nothing new, unless it says otherwise. */
   connection?: Partial<Connection>;
+  sweep?: Swept;
 }
 
 const RUN = 'run-2';
@@ -309,8 +311,10 @@ interface Notice {
   /** The box in which people try the result is open. */
   saying?: Saying;
   connection?: Partial<Connection>;
+  sweep?: Swept;
 }
 
+const SWEEPS = sweeps(RUN);
 const ALL = Object.keys(SCENES) as SceneName[];
 const TRAINED: readonly SceneName[] = ['running', 'paused'];
 const next = stepsBetween(MIDWAY, MIDWAY + 4);
@@ -517,6 +521,25 @@ const NOTICES = {
     messages: [],
     connection: { update: () => {} },
   },
+  'sweep-planned': {
+    title: 'a sweep is planned',
+    scenes: ['idle'],
+    messages: [],
+    sweep: SWEEPS.planned,
+  },
+  sweep: { title: 'a sweep', scenes: ['running'], messages: [], sweep: SWEEPS.running },
+  'sweep-stopped': {
+    title: 'a sweep that was stopped',
+    scenes: ['paused'],
+    messages: [],
+    sweep: SWEEPS.stopped,
+  },
+  'sweep-done': {
+    title: 'a sweep is done',
+    scenes: ['finished'],
+    messages: [],
+    sweep: SWEEPS.done,
+  },
   hidden: {
     title: 'a tab that was hidden',
     scenes: ['running'],
@@ -548,9 +571,10 @@ export const STATES: readonly DesignedState[] = ALL.flatMap((name) => {
   const notices = Object.entries<Notice>(NOTICES).filter(([, { scenes }]) => scenes.includes(name));
   return [
     { name, title: scene.title, make: () => play(scene.messages()) },
-    ...notices.map(([notice, { title, messages, noAdapter, saying, connection }]) => ({
-      saying,
-      connection,
+    ...notices.map(([notice, { title, messages, noAdapter, ...rest }]) => ({
+      saying: rest.saying,
+      connection: rest.connection,
+      sweep: rest.sweep,
       name: `${name},${notice}`,
       title: `${scene.title}: ${title}`,
       make: () => {

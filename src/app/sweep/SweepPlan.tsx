@@ -1,7 +1,7 @@
 // The plan of a sweep, in the recipe: which settings vary, over which values, how many runs that
 // makes, and how long they will take.
 
-import { useId } from 'react';
+import { useEffect, useId, useRef } from 'react';
 import { FIELDS, type Field, type FieldName } from '../../config';
 import { type Axis, gridOf, planSweep, SWEPT, suggestedValues } from '../../runs/sweep';
 import { secondsOf, valuesIn } from '../../runs/sweep-result';
@@ -41,9 +41,12 @@ function Plan() {
   const fields = axes.map(({ name }) => name);
   const configs = 'configs' in grid ? grid.configs : [];
   const seconds = secondsOf(configs, listed(kept));
+  const plan = useRef<HTMLDivElement>(null);
+  // The drawer was empty when it opened into view.
+  useEffect(() => plan.current?.scrollIntoView({ block: 'nearest' }), []);
   const reason = active || running ? 'A sweep can start when no run is active.' : obstacle;
   return (
-    <div className="sweep-plan">
+    <div className="sweep-plan" ref={plan}>
       <p className="help">
         Up to eight runs that differ in one or two settings, one after another. Each is kept with
         the other runs.

@@ -75,6 +75,12 @@ test.each([
   ['running,hidden', /The tab was hidden\. In \d+ s the run went from step 140 to step 160/],
   ['again', /behind.*ash ledgerα 0\.2recording/],
   ['twin', /After step 140, the teacher lowered perplexity by .*with the teacher.*without; KL/],
+  ['idle,sweep-planned', /3 runs: lr 0\.003; lr 0\.006; lr 0\.012\..*Start 3 runs/],
+  ['running,sweep', /Sweep of lr run 2 of 3: lr 0\.006.*146\.2.*training.*waiting/],
+  [
+    'finished,sweep-done',
+    /Best is lr 0\.006: held-out perplexity 122\.7, 23\.5 \(16%\) lower than/,
+  ],
   ['paused', /Your run, paused/],
   ['finished', /Fair.*perplexity went from 2,040 to/],
   ['idle,welcome', /A language model guesses the next token/],
