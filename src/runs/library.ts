@@ -1,6 +1,6 @@
 // All runs that are kept: a folder each, with its journal, checkpoints, label and the user's own
-// texts. `sweeps.json` has the sweeps. `index.json` has a row for each, so that a long list opens quickly; it is derived, and
-// made again where it is missing or out of date.
+// texts. `sweeps.json` has the sweeps. `index.json` has a row for each run, so that a long list
+// opens quickly; it is derived, and made again where it is missing or out of date.
 
 import { checkpointsIn } from './checkpoint';
 import { JOURNAL, type Journal, parseJournal } from './journal';

@@ -7,8 +7,7 @@ import { readValue } from '../link';
 import { newRunId } from './names';
 import type { RunRow } from './row';
 
-export const MOST_RUNS = 8;
-export const MOST_FIELDS = 2;
+const MOST_RUNS = 8;
 
 /** What changes no result, or is a setting for one run alone. */
 const NOT_SWEPT: readonly FieldName[] = ['prompt', 'sample_tokens', 'twin'];
