@@ -53,7 +53,9 @@ export default defineConfig({
           name: 'e2e',
           include: ['tests/e2e/**/*.test.ts'],
           ...oneAtATime,
-          // One process for all files, so that they share browsers.
+          // Two processes, each with browsers that its files share: a test waits, or keeps one core busy.
+          fileParallelism: true,
+          maxWorkers: 2,
           isolate: false,
           setupFiles: 'tests/e2e/setup.ts',
         },

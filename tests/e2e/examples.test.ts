@@ -2,11 +2,11 @@
 // anything. And the pictures, which SCREENSHOT=1 makes anew, and SCREENSHOT=NAME,… those alone.
 
 import { writeFile } from 'node:fs/promises';
-import { AxeBuilder } from '@axe-core/playwright';
 import type { Page } from 'playwright-core';
 import { expect, test } from 'vitest';
 import { EXAMPLES } from '../../src/app/examples/examples';
 import { roomOf } from '../../src/app/shared/rooms';
+import { expectAccessible, LOOKS, look } from './accessible';
 import { eventually, FINISHED, go, offered, primary } from './drive';
 import { openSite, sharedVisit, visit } from './harness';
 
@@ -40,29 +40,13 @@ test('every card opens what it says, and starts nothing', async () => {
   expect(problems).toEqual([]);
 });
 
-test.each([
-  { viewport: { width: 1440, height: 900 }, colorScheme: 'light' },
-  { viewport: { width: 390, height: 844 }, colorScheme: 'dark' },
-] as const)(
-  'at $viewport.width, $colorScheme: accessible, nothing scrolls sideways',
-  async ({ viewport, colorScheme }) => {
-    const { page } = shared;
-    await page.setViewportSize(viewport);
-    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
-    await go(page, '#examples');
-    await page.locator('.cards').first().waitFor();
-    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(
-      viewport.width,
-    );
-    const { violations, passes } = await new AxeBuilder({ page }).analyze();
-    expect(passes.length).toBeGreaterThan(10);
-    expect(
-      violations.map(
-        ({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(' ')).join('; ')}`,
-      ),
-    ).toEqual([]);
-  },
-);
+test.each(LOOKS)('accessible, nothing scrolls sideways: $colorScheme', async (each) => {
+  const { page } = shared;
+  await look(page, each);
+  await go(page, '#examples');
+  await page.locator('.cards').first().waitFor();
+  await expectAccessible(page);
+});
 
 /** What of a room its picture shows. */
 const PICTURED = {

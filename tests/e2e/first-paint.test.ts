@@ -3,9 +3,9 @@
 
 import { readFile } from 'node:fs/promises';
 import { gzipSync } from 'node:zlib';
-import { AxeBuilder } from '@axe-core/playwright';
 import { expect, test } from 'vitest';
 import { TOUR } from '../../src/app/tour/steps';
+import { expectAccessible, LOOKS, look, unfoldAll } from './accessible';
 import { button, eventually, FINISHED, link, notices, offered, primary, reached } from './drive';
 import { openSite, sharedVisit, visit } from './harness';
 
@@ -74,8 +74,7 @@ test('the tour points at what is there, can be left, and comes back only when as
     await eventually(() => box.locator('.driver-popover-title').innerText()).toBe(title);
     expect(await page.locator(target).count(), target).toBe(1);
     if (title === TOUR[1].title) {
-      const { violations } = await new AxeBuilder({ page }).include('.driver-popover').analyze();
-      expect(violations.map(({ id }) => id)).toEqual([]);
+      await expectAccessible(page, { parts: ['.driver-popover'] });
     }
     if (title !== TOUR[3].title) await page.keyboard.press('ArrowRight');
     else break;
@@ -144,36 +143,15 @@ test('from a sub-path, by keyboard alone, a run starts and ends', async () => {
   await close();
 });
 
-test.each([
-  [1440, 900, 'light'],
-  [1440, 900, 'dark'],
-  [390, 844, 'light'],
-  [390, 844, 'dark'],
-] as const)(
-  'at %i × %i, %s: no rule of accessibility is broken, nothing scrolls sideways',
-  async (width, height, colorScheme) => {
-    const { page } = shared;
-    await page.setViewportSize({ width, height });
-    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
-    await page
-      .getByRole('figure', { name: 'Loss' })
-      .locator('.recharts-line-curve')
-      .first()
-      .waitFor();
-    await eventually(() => notices(page)).toContain('software renderer');
-    // All that folds is unfolded, so that it is looked at too.
-    await page.locator('details').evaluateAll((all) => {
-      for (const fold of all) fold.setAttribute('open', '');
-    });
-    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(
-      width,
-    );
-    const { violations, passes } = await new AxeBuilder({ page }).analyze();
-    expect(passes.length).toBeGreaterThan(10);
-    expect(
-      violations.map(
-        ({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(' ')).join('; ')}`,
-      ),
-    ).toEqual([]);
-  },
-);
+test.each(LOOKS)('accessible, nothing scrolls sideways: $colorScheme', async (each) => {
+  const { page } = shared;
+  await look(page, each);
+  await page
+    .getByRole('figure', { name: 'Loss' })
+    .locator('.recharts-line-curve')
+    .first()
+    .waitFor();
+  await eventually(() => notices(page)).toContain('software renderer');
+  await unfoldAll(page);
+  await expectAccessible(page);
+});

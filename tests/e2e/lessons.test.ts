@@ -1,12 +1,12 @@
 // The lessons on distillation in the built page: each asks, then shows; every state is a link;
 // keyboard and accessibility.
 
-import { AxeBuilder } from '@axe-core/playwright';
 import type { Page } from 'playwright-core';
-import { describe, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { makeLessons } from '../../src/app/lessons/lessons';
 import recorded from '../../src/app/lessons/recorded.json';
 import type { LessonFile } from '../../src/distributions';
+import { expectAccessible, LOOKS, look, unfoldAll } from './accessible';
 import { button, eventually, go } from './drive';
 import { sharedVisit } from './harness';
 
@@ -78,38 +78,20 @@ test('an invalid link says why and changes nothing', async () => {
   await eventually(() => page.getByRole('alert').count()).toBe(0);
 });
 
-// Each width and each theme once: the colour rules do not depend on the width.
-describe.each([
-  { viewport: { width: 1440, height: 900 }, colorScheme: 'light' },
-  { viewport: { width: 390, height: 844 }, colorScheme: 'dark' },
-] as const)('at $viewport.width, $colorScheme', ({ viewport, colorScheme }) => {
-  test('no accessibility rule is violated, nothing scrolls sideways', async () => {
-    const { page } = shared;
-    await page.setViewportSize(viewport);
-    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
-    const check = async (state: string) => {
-      await page.locator('p.question').waitFor();
-      await page.locator('details').evaluateAll((all) => {
-        for (const fold of all) fold.setAttribute('open', '');
-      });
-      const width = await page.evaluate(() => document.documentElement.scrollWidth);
-      expect(width, state).toBeLessThanOrEqual(viewport.width);
-      const { violations, passes } = await new AxeBuilder({ page }).analyze();
-      expect(passes.length).toBeGreaterThan(10);
-      expect(
-        violations.map(
-          ({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(' ')).join('; ')}`,
-        ),
-        state,
-      ).toEqual([]);
-    };
-    await open('soft');
-    await check('a question');
-    // Bars, lines and a table, and an invalid link.
-    await open('capacity:16');
-    await open('capacity:17');
-    await page.getByRole('alert').waitFor();
-    await check('a scene, and an invalid link');
-    expect(shared.problems).toEqual([]);
-  });
+test.each(LOOKS)('accessible, nothing scrolls sideways: $colorScheme', async (each) => {
+  const { page } = shared;
+  await look(page, each);
+  const check = async (state: string) => {
+    await page.locator('p.question').waitFor();
+    await unfoldAll(page);
+    await expectAccessible(page, { state });
+  };
+  await open('soft');
+  await check('a question');
+  // Bars, lines and a table, and an invalid link.
+  await open('capacity:16');
+  await open('capacity:17');
+  await page.getByRole('alert').waitFor();
+  await check('a scene, and an invalid link');
+  expect(shared.problems).toEqual([]);
 });

@@ -18,7 +18,11 @@ const SETTINGS = link({
 
 test('a second visit needs no connection, and a new version waits until asked for', async () => {
   const site = await openSite({ base: '/some/where/' });
-  const { page, foreign, close } = await visit(site, { path: SETTINGS, serviceWorkers: 'allow' });
+  const { page, foreign, close } = await visit(site, {
+    offer: 'f16',
+    path: SETTINGS,
+    serviceWorkers: 'allow',
+  });
   const context = page.context();
   const controlled = () => page.evaluate(() => navigator.serviceWorker.controller?.scriptURL ?? '');
   await eventually(controlled).toBe(`${site.url}service-worker.js`);

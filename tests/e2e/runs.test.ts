@@ -54,8 +54,8 @@ afterAll(async () => {
 
 async function launch(folder: string): Promise<Profile> {
   const child = spawn(
-    process.env.CHROMIUM as string,
-    [...flagsOf('f32'), '--headless', '--remote-debugging-port=0', `--user-data-dir=${folder}`],
+    process.env.CHROMIUM_F16 as string,
+    [...flagsOf('f16'), '--headless', '--remote-debugging-port=0', `--user-data-dir=${folder}`],
     { stdio: ['ignore', 'ignore', 'pipe'] },
   );
   const address = await new Promise<string>((resolve, reject) => {

@@ -2,11 +2,11 @@
 // links, cells, keyboard.
 
 import { readFileSync } from 'node:fs';
-import { AxeBuilder } from '@axe-core/playwright';
 import type { Page } from 'playwright-core';
 import { describe, expect, test } from 'vitest';
 import { OPERATIONS } from '../../src/app/strides/chain';
 import { LESSONS } from '../../src/app/strides/lessons';
+import { expectAccessible, LOOKS, look, unfoldAll } from './accessible';
 import { button, eventually, go } from './drive';
 import { sharedVisit } from './harness';
 
@@ -291,46 +291,22 @@ test('a lesson can be answered with the keyboard alone', async () => {
   await eventually(() => textOf(page, 'verdict')).toBe('PyTorch refuses view');
 });
 
-// Each width and each theme once: the colour rules do not depend on the width.
-describe.each([
-  { viewport: { width: 1440, height: 900 }, colorScheme: 'light' },
-  { viewport: { width: 390, height: 844 }, colorScheme: 'dark' },
-] as const)('at $viewport.width, $colorScheme', ({ viewport, colorScheme }) => {
-  test('no accessibility rule is violated, nothing scrolls sideways', async () => {
-    const page = await open(STORY);
-    await page.setViewportSize(viewport);
-    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
-    await page.reload();
-    const check = async (state: string) => {
-      await page.locator('details').evaluateAll((all) => {
-        for (const fold of all) fold.setAttribute('open', '');
-      });
-      expect(
-        await page.evaluate(() => document.documentElement.scrollWidth),
-        state,
-      ).toBeLessThanOrEqual(viewport.width);
-      const { violations, passes } = await new AxeBuilder({ page }).analyze();
-      expect(passes.length).toBeGreaterThan(10);
-      expect(
-        violations.map(
-          ({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(' ')).join('; ')}`,
-        ),
-        state,
-      ).toEqual([]);
-    };
-    await page.locator('p.question').waitFor();
-    await check('a question');
-    await button(page, 'Show me').click();
-    await check('a refusal');
-    // The widest and deepest tensor, with a form open and a problem shown.
-    await page.evaluate(() => {
-      location.hash = '#lab=2,3,4,4:permute(3,2,1,0):contiguous():flatten()';
-    });
-    await button(page, 'reshape').click();
-    await page.evaluate(() => {
-      location.hash = '#lab=nothing';
-    });
-    await page.getByRole('alert').waitFor();
-    await check('a copy, and an invalid link');
-  }, 60_000);
+test.each(LOOKS)('accessible, nothing scrolls sideways: $colorScheme', async (each) => {
+  const page = await open(STORY);
+  await look(page, each);
+  await page.reload();
+  const check = async (state: string) => {
+    await unfoldAll(page);
+    await expectAccessible(page, { state });
+  };
+  await page.locator('p.question').waitFor();
+  await check('a question');
+  await button(page, 'Show me').click();
+  await check('a refusal');
+  // The widest and deepest tensor, with a form open and a problem shown.
+  await go(page, '#lab=2,3,4,4:permute(3,2,1,0):contiguous():flatten()');
+  await button(page, 'reshape').click();
+  await go(page, '#lab=nothing');
+  await page.getByRole('alert').waitFor();
+  await check('a copy, and an invalid link');
 });
