@@ -26,15 +26,14 @@ const ONCE = ['cache', 'cli', 'command-batch', 'distil', 'kernel-cli', 'profile'
   (name) => `tests/gpu/${name}.test.ts`,
 );
 /**
- * Two stages run at a time: each spends most of its time on one core, compiling or waiting. The
- * browsers need both cores, and some of their tests measure time.
+ * Two stages run at a time: each spends most of its time on one core, compiling or waiting. Of the
+ * browsers, too, two run at a time, and so that stage is alone.
  */
 const LANES = 2;
 const STAGES = [
   { name: 'check', command: ['node', 'tests/check.mjs'] },
-  { name: 'unit', project: 'unit' },
   { name: 'build', command: ['node_modules/.bin/vite', 'build', '--logLevel', 'warn'] },
-  { name: 'gpu-lavapipe', project: 'gpu', icd: 'VK_ICD_LAVAPIPE', adapter: 'f16' },
+  // The longest first, so that the lanes end together.
   {
     name: 'gpu-swiftshader',
     project: 'gpu',
@@ -42,6 +41,8 @@ const STAGES = [
     adapter: 'f32',
     without: ONCE,
   },
+  { name: 'gpu-lavapipe', project: 'gpu', icd: 'VK_ICD_LAVAPIPE', adapter: 'f16' },
+  { name: 'unit', project: 'unit' },
   { name: 'e2e', project: 'e2e', after: 'build', browsers: true, alone: true },
 ];
 const DRIVERS = ['CHROMIUM', 'CHROMIUM_F16', 'VK_ICD_SWIFTSHADER', 'VK_ICD_LAVAPIPE'];

@@ -1,6 +1,6 @@
-// The purpose of the whole: a button is pressed, a teacher teaches a student that our kernels train,
-// from the book, and the curves move. One run a browser, steered by hand in its first steps, watched
-// to its end. The teacher runs in onnxruntime in one browser, in our engine in the other.
+// The purpose of the whole: a button is pressed, a teacher teaches a student that our kernels
+// train, from the book, and the curves move. One run a browser, steered by hand in its first steps,
+// watched to its end. The teacher runs in onnxruntime in one browser, in our engine in the other.
 
 import { stat } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';

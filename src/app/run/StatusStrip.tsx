@@ -1,7 +1,7 @@
 // The machine and the run right now. A figure that is not measured is left out, never guessed.
 
 import { formatBytes, formatCount, formatDuration } from '../shared/format';
-import { Term } from '../shared/Term';
+import { Hint, Term } from '../shared/Term';
 import { useRun } from './store';
 import { useShownRun } from './use-shown-run';
 
@@ -42,7 +42,7 @@ export function StatusStrip() {
         )}
         {live?.report?.teacherEngine && (
           <Item term="teacher in">
-            <span title={live.report.teacherEngine.reason}>{live.report.teacherEngine.name}</span>
+            <Hint text={live.report.teacherEngine.reason}>{live.report.teacherEngine.name}</Hint>
           </Item>
         )}
         {measured && status.tokensPerSecond > 0 && (

@@ -1,5 +1,5 @@
-// A word of the glossary: its definition shows on hover, on focus and on a tap, and Escape closes
-// it.
+// What has more to say than it shows, such as a word of the glossary: the rest shows on hover, on
+// focus and on a tap, and Escape closes it.
 
 import {
   autoUpdate,
@@ -16,17 +16,22 @@ import {
   useInteractions,
   useRole,
 } from '@floating-ui/react';
-import { memo, useState } from 'react';
+import { memo, type ReactNode, useState } from 'react';
 import { GLOSSARY, type TermName } from './glossary';
 
 const OPEN_MILLISECONDS = 150;
 const EDGE = 8;
 
-/**
- * `children`: the word as the sentence has it; without them, a question mark beside a label, which
- * must not hold a button itself.
- */
-export const Term = memo(function Term({ of, children }: { of: TermName; children?: string }) {
+interface HintProps {
+  text: string;
+  className?: string;
+  /** What the button is called, where its text does not say it. */
+  label?: string;
+  children: ReactNode;
+}
+
+/** Something short that has more to say: `text`. */
+export function Hint({ text, className = 'term', label, children }: HintProps) {
   const [open, setOpen] = useState(false);
   const { refs, floatingStyles, context } = useFloating({
     open,
@@ -47,17 +52,16 @@ export const Term = memo(function Term({ of, children }: { of: TermName; childre
     useDismiss(context),
     useRole(context, { role: 'tooltip' }),
   ]);
-  const { name, definition } = GLOSSARY[of];
   return (
     <>
       <button
         ref={refs.setReference}
         type="button"
-        className={children === undefined ? 'term mark' : 'term'}
-        aria-label={children === undefined ? `What is ${name}?` : undefined}
+        className={className}
+        aria-label={label}
         {...getReferenceProps()}
       >
-        {children ?? '?'}
+        {children}
       </button>
       {open && (
         <FloatingPortal>
@@ -67,10 +71,24 @@ export const Term = memo(function Term({ of, children }: { of: TermName; childre
             style={floatingStyles}
             {...getFloatingProps()}
           >
-            {definition}
+            {text}
           </div>
         </FloatingPortal>
       )}
     </>
+  );
+}
+
+/**
+ * `children`: the word as the sentence has it; without them, a question mark beside a label, which
+ * must not hold a button itself.
+ */
+export const Term = memo(function Term({ of, children }: { of: TermName; children?: string }) {
+  const { name, definition } = GLOSSARY[of];
+  if (children !== undefined) return <Hint text={definition}>{children}</Hint>;
+  return (
+    <Hint text={definition} className="term mark" label={`What is ${name}?`}>
+      ?
+    </Hint>
   );
 });
