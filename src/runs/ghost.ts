@@ -16,9 +16,9 @@
 // A table is a varint with the number of rows, the rows' steps, a byte that says which columns have
 // any value (bit 0: the first), and those columns. The steps are varints, each the difference from
 // the one before. A column has a varint for each row: 0 for no value, else 1 + the zigzag of the
-// difference from the value before. A value x is stored as q = round(512 · ln(1 + 10⁴ · x)): at
-// most 0.1% off, or 10⁻⁷ near 0. Varints have 7 bits a byte, the lowest first; numbers of 4 bytes
-// have the lowest byte first.
+// difference from the value before. A value x is stored as q = round(scale · ln(1 + 10⁴ · x)), with
+// a scale of 512 in the curve and 8192 in evaluations: at most 0.1% and 0.006% off, and 10⁻⁷ near 0.
+// Varints have 7 bits a byte, the lowest first; numbers of 4 bytes have the lowest byte first.
 
 import { type Config, FIELDS } from '../config';
 import type { EvaluationRecord, StepRecord } from '../distill/records';
@@ -26,8 +26,8 @@ import { crc32 } from '../files/crc32';
 import { formatLink } from '../link';
 
 const VERSION = 1;
-const CURVE = ['loss', 'ce', 'kd', 'seconds'] as const;
-const FIGURES = ['studentPerplexity', 'kl', 'agreement'] as const;
+const CURVE = { names: ['loss', 'ce', 'kd', 'seconds'], scale: 512 } as const;
+const FIGURES = { names: ['studentPerplexity', 'kl', 'agreement'], scale: 8192 } as const;
 const FLAGS = { own: 1, changed: 2 } as const;
 
 /** Kept of longer runs; the curve also has a point at each evaluation. */
@@ -41,15 +41,14 @@ const LONGEST = 2000;
 const CHECK_BYTES = 4;
 const MOST_ROWS = 255;
 
-const SCALE = 512;
 const SMALL = 1e-4;
-/** Of the largest number. */
-const MOST_Q = quantised(Number.MAX_VALUE / 1e5);
+/** Larger ones are no perplexity that anything could measure. */
+const LARGEST = 1e300;
 
 /** One point of the curve: means over the steps since the point before it; NaN: no value. */
 export type CurvePoint = Pick<StepRecord, 'step' | 'seconds'> &
   Record<'loss' | 'ce' | 'kd', number>;
-export type FigurePoint = Pick<EvaluationRecord, 'step' | (typeof FIGURES)[number]>;
+export type FigurePoint = Pick<EvaluationRecord, 'step' | (typeof FIGURES.names)[number]>;
 
 export interface Ghost {
   /** The run's, and its adapter's. */
@@ -67,7 +66,7 @@ export interface Ghost {
 
 /** The ghost of a run, from all that it reported. */
 export function ghostOf(
-  facts: Pick<Ghost, 'name' | 'adapter' | 'own' | 'changed'>,
+  { name, adapter, own, changed }: Pick<Ghost, 'name' | 'adapter' | 'own' | 'changed'>,
   steps: readonly Pick<StepRecord, 'step' | 'loss' | 'ce' | 'kd' | 'seconds' | 'tokens'>[],
   evaluations: readonly EvaluationRecord[],
 ): Ghost {
@@ -82,16 +81,17 @@ export function ghostOf(
   let from = 0;
   for (const end of [...ends].sort((a, b) => a - b)) {
     const stretch = steps.slice(from, end + 1);
-    const mean = (name: 'loss' | 'ce' | 'kd') => meanOf(stretch.map((record) => record[name]));
+    const mean = (of: 'loss' | 'ce' | 'kd') => meanOf(stretch.map((record) => record[of]));
     const { step, seconds } = steps[end];
     curve.push({ step, loss: mean('loss'), ce: mean('ce'), kd: mean('kd'), seconds });
     from = end + 1;
   }
   return {
-    ...facts,
+    name: cleaned(name, LONGEST_NAME),
     // Drivers append their versions.
-    adapter: cleaned(facts.adapter.split(':')[0], LONGEST_ADAPTER),
-    name: cleaned(facts.name, LONGEST_NAME),
+    adapter: cleaned(adapter.split(':')[0], LONGEST_ADAPTER),
+    own,
+    changed,
     targets: Math.round(meanOf(steps.map(({ tokens }) => tokens)) || 0),
     curve,
     evaluations: figures,
@@ -191,15 +191,21 @@ class GhostError extends Error {}
 
 const settingsCheck = (config: Config) => crc32(new TextEncoder().encode(formatLink(config)));
 
-function quantised(value: number): number {
-  return Math.round(SCALE * Math.log1p(Math.max(0, value) / SMALL));
+const quantised = (value: number, scale: number) =>
+  Math.round(scale * Math.log1p(Math.min(Math.max(0, value), LARGEST) / SMALL));
+
+const restored = (q: number, scale: number) => SMALL * Math.expm1(q / scale);
+
+interface Columns<Name extends string> {
+  names: readonly Name[];
+  scale: number;
 }
+type Row<Name extends string> = { step: number } & Partial<Record<Name, number>>;
 
-const restored = (q: number) => SMALL * Math.expm1(q / SCALE);
-
-type Rows<Name extends string> = readonly ({ step: number } & Partial<Record<Name, number>>)[];
-
-function table<Name extends string>(rows: Rows<Name>, names: readonly Name[]): number[] {
+function table<Name extends string>(
+  rows: readonly Row<Name>[],
+  { names, scale }: Columns<Name>,
+): number[] {
   const bytes = varint(rows.length);
   let before = 0;
   for (const { step } of rows) {
@@ -207,7 +213,9 @@ function table<Name extends string>(rows: Rows<Name>, names: readonly Name[]): n
     before = step;
   }
   const columns = names.map((name) =>
-    rows.map(({ [name]: value }) => (Number.isFinite(value) ? quantised(value as number) : null)),
+    rows.map(({ [name]: value }): number | null =>
+      Number.isFinite(value) ? quantised(value as number, scale) : null,
+    ),
   );
   const present = columns.map((column) => column.some((q) => q !== null));
   bytes.push(present.reduce((bits, is, i) => bits | (is ? 1 << i : 0), 0));
@@ -223,17 +231,17 @@ function table<Name extends string>(rows: Rows<Name>, names: readonly Name[]): n
 
 function readTable<Name extends string>(
   reader: Reader,
-  names: readonly Name[],
-): ({ step: number } & Partial<Record<Name, number>>)[] {
+  { names, scale }: Columns<Name>,
+): Row<Name>[] {
   const count = reader.varint();
   if (count > MOST_ROWS) throw new GhostError();
-  const rows: ({ step: number } & Partial<Record<Name, number>>)[] = [];
+  const rows: Row<Name>[] = [];
   let step = 0;
   for (let i = 0; i < count; i++) {
     const difference = reader.varint();
     if (i > 0 && difference === 0) throw new GhostError();
     step += difference;
-    rows.push({ step } as (typeof rows)[number]);
+    rows.push({ step } as Row<Name>);
   }
   if (step > FIELDS.train_steps.max) throw new GhostError();
   const present = reader.byte();
@@ -244,8 +252,8 @@ function readTable<Name extends string>(
       const code = reader.varint();
       if (code === 0) continue;
       last += unzigzag(code - 1);
-      if (last < 0 || last > MOST_Q) throw new GhostError();
-      Object.assign(row, { [name]: restored(last) });
+      if (last < 0 || last > quantised(LARGEST, scale)) throw new GhostError();
+      Object.assign(row, { [name]: restored(last, scale) });
     }
   }
   return rows;

@@ -5,6 +5,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import {
   button,
   eventually,
+  FINISHED,
   go,
   link,
   notices,
@@ -13,6 +14,7 @@ import {
   reached,
   set,
   statusOf,
+  tableOf,
 } from './drive';
 import { openSite, type Site, sharedVisit, visit } from './harness';
 
@@ -38,7 +40,11 @@ const shownValue = (page: Awaited<ReturnType<typeof visit>>['page'], field: stri
 
 test('a link restores the settings and starts nothing until the button is pressed', async () => {
   site.requests.splice(0);
-  const { page, problems, close } = await visit(site, { offer: 'f16', path: link(SETTINGS) });
+  const { page, problems, close } = await visit(site, {
+    offer: 'f16',
+    path: link(SETTINGS),
+    permissions: ['clipboard-read', 'clipboard-write'],
+  });
   await offered(page, 'Distil');
   for (const [field, value] of Object.entries(SETTINGS))
     expect(await shownValue(page, field), field).toBe(String(value));
@@ -52,8 +58,40 @@ test('a link restores the settings and starts nothing until the button is presse
   expect(site.requests).toContain('models/moby-teacher/model.safetensors');
   expect(site.requests.filter((path) => /\.(onnx|wasm)$/.test(path))).toEqual([]);
   expect((await statusOf(page))['teacher in']).toBe('stillhouse');
+
+  // The run itself can be shared: whoever opens its link sees its curve, and nothing starts.
+  await offered(page, FINISHED);
+  await page.locator('.header').getByRole('button', { name: 'Share' }).click();
+  await button(page, 'Share this run').click();
+  await eventually(() => page.getByText('the settings and the curve').isVisible()).toBe(true);
+  const copied = await page.evaluate(() => navigator.clipboard.readText());
+  const perplexity = (await tableOf(page, 'Perplexity')).at(-1)?.[1] ?? '';
   expect(problems).toEqual([]);
   await close();
+
+  const hash = copied.slice(site.url.length);
+  const other = await visit(site, { path: hash });
+  const ghost = other.page.getByTestId('ghost');
+  await eventually(() => ghost.innerText()).toMatch(
+    /^“\w+ \w+” reached perplexity [\d,.]+ at step 2/,
+  );
+  const reachedText = /perplexity ([\d,.]+) at/.exec(await ghost.innerText())?.[1] ?? '';
+  const number = (text: string) => Number(text.replaceAll(',', ''));
+  expect(Math.abs(number(reachedText) / number(perplexity) - 1)).toBeLessThan(0.0002);
+  expect(await other.page.locator('.behind-runs').innerText()).toContain('(shared)');
+  expect(await other.page.locator('.progress-text').innerText()).toContain('Nothing is loaded yet');
+  // It stays in the address when a setting changes; removed, it goes from there, too.
+  await set(other.page, 'train_steps', '3');
+  await eventually(() => ghost.innerText()).toContain('Your settings differ: Steps 3.');
+  await eventually(() => new URL(other.page.url()).hash).toMatch(/train_steps=3&.*ghost=/);
+  await ghost.getByRole('button').click();
+  await eventually(() => new URL(other.page.url()).hash).not.toContain('ghost');
+  // One character less, and the settings alone are opened: they change while the page is open.
+  await go(other.page, hash.slice(0, -1));
+  await eventually(() => notices(other.page)).toContain('The link’s run is not shown');
+  expect(await shownValue(other.page, 'train_steps')).toBe('2');
+  expect(other.problems).toEqual([]);
+  await other.close();
 });
 
 test('changed settings are in the address, and opening that address restores them', async () => {
@@ -96,15 +134,6 @@ test('Share copies the link to these settings', async () => {
   for (const [field, value] of Object.entries(SETTINGS))
     expect(await shownValue(second.page, field)).toBe(String(value));
   await second.close();
-  await close();
-});
-
-test('a link that is followed while the page is open changes its settings', async () => {
-  const { page, close } = await visit(site);
-  await page.evaluate(() => {
-    location.hash = '#v=1&train_steps=33';
-  });
-  await eventually(() => shownValue(page, 'train_steps')).toBe('33');
   await close();
 });
 

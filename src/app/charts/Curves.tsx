@@ -65,7 +65,11 @@ export function LossChart({ run, compared, x }: ChartProps) {
   const rows = history.thin(measures, MAX_POINTS, { x: x.name, weight: smoothing });
   const measure = useComparedLoss();
   const behind = useBehind(compared, (other) =>
-    stepLine(other.history, measure, { x: x.name, weight: smoothing, limit: MAX_POINTS }),
+    stepLine(other.history, measure, {
+      x: x.name,
+      weight: other.means ? 0 : smoothing,
+      limit: MAX_POINTS,
+    }),
   );
   const values = [...rows.flatMap((row) => measures.map((name) => row[name])), ...valuesOf(behind)];
   const raw = lines.map(({ measure, colour }) => ({ key: measure, colour, width: 1, faint: true }));

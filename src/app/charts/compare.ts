@@ -16,6 +16,8 @@ export interface ComparedRun {
   history: RunHistory;
   /** Without it the charts cannot say whether it minimised what the current run does. */
   config?: Config;
+  /** Its steps are means of longer stretches, which are smooth already. */
+  means?: boolean;
 }
 
 /** A compared run in one chart. */

@@ -30,7 +30,8 @@ export function placeLabels<L extends { y: number }>(
   return placed;
 }
 
-/** A run's name as a label has room for it. */
+/** A run's name as a label has room for it, without what follows its name. */
 export function shortLabel(label: string, most = 14): string {
-  return label.length > most ? `${label.slice(0, most - 1)}…` : label;
+  const [name] = label.split(' · ');
+  return name.length > most ? `${name.slice(0, most - 1)}…` : name;
 }

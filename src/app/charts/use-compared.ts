@@ -36,28 +36,31 @@ function twinOf(run: ShownRun | undefined): ComparedRun[] {
   ];
 }
 
-/** Every run that the current one can be compared with; none while none of one's own is shown. */
+/** Every run that the current one can be compared with. */
 export function useCandidates(): readonly Candidate[] {
   const run = useRun((state) => state.run);
   const config = useRun((state) => (state.run ?? state).config);
   const earlier = useRun((state) => state.earlier);
   const recording = useRun((state) => state.recording);
+  const ghost = useRun((state) => state.ghost);
   const others = useChartView((view) => view.others);
   const chosen = useChartView((view) => view.chosen);
   const place = useChartView((view) => view.place);
   const candidates = useMemo(() => {
     const all: Candidate[] = [
       ...twinOf(run).map((twin) => ({ ...twin, shown: true })),
+      ...(ghost ? [{ ...ghost, shown: true }] : []),
       ...others.map((run) => ({ ...run, shown: true })),
       ...earlier.map((run, index) => ({ ...compared(run), shown: index < SHOWN_EARLIER })),
     ];
     if (run?.source === 'live' && recording) {
-      // Behind the first run from the same start the recording stays, and so do the axes.
-      const shown = earlier.length === 0 && sameStart(config, recording.config);
+      // Behind the first run from the same start the recording stays, and so do the axes; but a
+      // ghost takes its place.
+      const shown = earlier.length === 0 && !ghost && sameStart(config, recording.config);
       all.push({ ...compared(recording), id: RECORDING, label: RECORDING, shown });
     }
     return all.map((run) => ({ ...run, shown: chosen[run.id] ?? run.shown }));
-  }, [run, config, earlier, recording, others, chosen]);
+  }, [run, config, earlier, recording, ghost, others, chosen]);
   // The oldest first, so that a run has the same colour whenever it is first seen.
   useEffect(() => place(candidates.map(({ id }) => id).reverse()), [candidates, place]);
   return candidates;

@@ -13,7 +13,9 @@ import { SweepPanel } from '../sweep/SweepPanel';
 import { CheckDrawer } from './CheckDrawer';
 import { DoctorPanel } from './DoctorPanel';
 import { DownloadStudent } from './DownloadStudent';
+import { GhostLine } from './GhostLine';
 import { Glossary } from './Glossary';
+import { awaitsRace } from './ghost';
 import { Intro } from './Intro';
 import { LogView } from './LogView';
 import { Notices, RunCaption } from './Notices';
@@ -78,9 +80,10 @@ export function Distil() {
 function useDrawnRun(): ShownRun {
   const run = useShownRun();
   const config = useRun((state) => state.config);
-  return (
-    run ?? { id: '', source: 'live', config, history: new RunHistory(1), marks: [], events: [] }
-  );
+  const awaited = useRun(awaitsRace);
+  return run && !awaited
+    ? run
+    : { id: '', source: 'live', config, history: new RunHistory(1), marks: [], events: [] };
 }
 
 function MainCurves() {
@@ -93,6 +96,7 @@ function MainCurves() {
       <DoctorPanel />
       <ChartOptions />
       <TwinVerdict />
+      <GhostLine />
       <SweepPanel />
       <LossChart run={run} compared={compared} x={x} />
       <PerplexityChart run={run} compared={compared} x={x} />

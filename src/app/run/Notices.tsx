@@ -8,6 +8,7 @@ import { CopyButton } from '../shared/CopyButton';
 import { formatDuration, plural } from '../shared/format';
 import { Notice } from '../shared/Notice';
 import { labHash } from '../shared/rooms';
+import { awaitsRace } from './ghost';
 import { gpuHelp } from './gpu-help';
 import { repeats, type ShownRun } from './shown-run';
 import { useRun } from './store';
@@ -21,6 +22,7 @@ export function Notices() {
     <div className="notices">
       <ContinueNotice />
       <LinkNotice />
+      <GhostNotice />
       <MachineNotice />
       <StopNotice />
       <EvaluationNotice />
@@ -51,6 +53,20 @@ function LinkNotice() {
       )}
     </Notice>
   );
+}
+
+function GhostNotice() {
+  const problem = useRun((state) => state.ghostProblem);
+  const dismiss = useRun((state) => state.dismiss);
+  return problem ? (
+    <Notice
+      kind="problem"
+      title="The link’s run is not shown; its settings are."
+      onDismiss={() => dismiss('ghost')}
+    >
+      {problem}
+    </Notice>
+  ) : null;
 }
 
 function FailureText({ failure }: { failure: Failure }) {
@@ -221,14 +237,19 @@ function HiddenNotice() {
   ) : null;
 }
 
-/** The caption above the curves. It distinguishes the recording from the user's own run. */
+/**
+ * The caption above the curves. It distinguishes the recording from the user's own run; a ghost
+ * that stands alone has a line of its own.
+ */
 export function RunCaption() {
   const run = useShownRun();
   const recording = useRun((state) => state.recording);
+  const awaited = useRun(awaitsRace);
   const phase = useRun((state) => state.phase);
   const unavailable = useRun((state) => state.unavailable !== undefined);
   const trained = useRun((state) => state.trainedMilliseconds);
   const measured = useRun((state) => state.status?.submissionsPerStep);
+  if (awaited) return null;
   if (!run) {
     return (
       <p className="run-caption">

@@ -3,7 +3,7 @@
 import { useState } from 'react';
 import type { Sample } from '../../worker/protocol';
 import { formatMeasure, formatShare, plural } from '../shared/format';
-import { ShareButton } from '../shared/Header';
+import { ShareButton } from '../shared/Share';
 import { Term } from '../shared/Term';
 import { answersRight } from './evaluation';
 import { FieldControl } from './FieldControl';

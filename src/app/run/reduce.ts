@@ -17,6 +17,7 @@ import type {
   UserCorpus,
 } from '../../worker/protocol';
 import type { RunHistory } from '../charts/history';
+import type { OpenedLink, ShownGhost } from './ghost';
 import * as log from './log';
 import type { Draft, Loading, LogEvent, Phase, ShownRun } from './shown-run';
 import { describeChanges, isActive, lockReason } from './shown-run';
@@ -38,6 +39,10 @@ export interface RunState {
   corpus?: UserCorpus;
   /** What was wrong with the link that was opened. */
   linkProblems: string[];
+  /** The run that came with the link. */
+  ghost?: ShownGhost;
+  /** Why the link's ghost is not shown. */
+  ghostProblem?: string;
   /** What the charts show. */
   run?: ShownRun;
   /** Runs of this visit before the one that is shown, the latest first. */
@@ -87,14 +92,14 @@ export type PageMessage =
   | { type: 'field'; name: FieldName; text: string }
   | { type: 'corpus'; corpus?: UserCorpus }
   | { type: 'preset'; config: Config }
-  | { type: 'link'; link: { config: Config } | { problems: string[] } }
+  | { type: 'link'; link: OpenedLink }
   | { type: 'welcome' }
   | { type: 'dismiss'; notice: Dismissable }
   | { type: 'visibility'; hidden: boolean };
 
 export type RunMessage = RunEvent | PageMessage;
 
-export type Dismissable = 'link' | 'hidden' | 'welcome';
+export type Dismissable = 'link' | 'ghost' | 'hidden' | 'welcome';
 
 export const INITIAL: RunState = {
   phase: 'idle',
@@ -124,6 +129,7 @@ const NO_RUN = {
 
 const DISMISSED: Record<Dismissable, Partial<RunState>> = {
   link: { linkProblems: [] },
+  ghost: { ghost: undefined, ghostProblem: undefined },
   hidden: { hiddenNote: undefined },
   welcome: { welcoming: false },
 };
@@ -202,9 +208,9 @@ function reducePage(state: RunState, message: PageMessage, now: number): RunStat
       const { link } = message;
       if ('problems' in link) return { ...state, linkProblems: link.problems };
       if (isActive(state.phase)) return { ...state, linkProblems: [log.LINK_REFUSED] };
-      const { config } = link;
+      const { config, ghost, ghostProblem } = link;
       const base = presetOf(config)?.config ?? DEFAULTS;
-      return { ...state, config, base, drafts: {}, linkProblems: [] };
+      return { ...state, config, base, drafts: {}, linkProblems: [], ghost, ghostProblem };
     }
     case 'welcome':
       return { ...state, welcoming: true };

@@ -7,6 +7,7 @@ import type { Config, FieldName, LiveChanges } from '../../config';
 import { checkConfig, FIELDS } from '../../config';
 import type { Verdict } from '../../doctor/examine';
 import type { Trial } from '../../doctor/trial';
+import type { parseLink } from '../../link';
 import type { Preset } from '../../presets';
 import { newRunId } from '../../runs/names';
 import type { RunRow } from '../../runs/row';
@@ -14,6 +15,7 @@ import type { Failure, UserCorpus } from '../../worker/protocol';
 import { RunHistory } from '../charts/history';
 import { useModels } from '../models/store';
 import { command, onRunEvent, request } from '../shared/client';
+import { withGhost } from './ghost';
 import { loadRecording } from './recorded';
 import type { Dismissable, RunMessage, RunState } from './reduce';
 import { INITIAL, isCurrent, reduce } from './reduce';
@@ -58,7 +60,7 @@ export interface RunStore extends RunState {
   setCorpus(corpus: UserCorpus | undefined): void;
   /** Takes a preset's settings, and shows its recorded run if there is one and no other run. */
   choosePreset(preset: Preset): void;
-  openLink(link: { config: Config } | { problems: string[] }): void;
+  openLink(link: ReturnType<typeof parseLink>): void;
   setHidden(hidden: boolean): void;
   /** Introduces the page. */
   welcome(): void;
@@ -133,7 +135,7 @@ export const useRun = create<RunStore>()((set, get) => {
   function leaveFor(config: Config): void {
     dropRun();
     dispatch({ type: 'reset' });
-    dispatch({ type: 'link', link: { config } });
+    dispatch({ type: 'link', link: { config, ghost: current().ghost } });
   }
 
   function sendChanges(): void {
@@ -265,7 +267,7 @@ export const useRun = create<RunStore>()((set, get) => {
       if (preset.recording) void get().showRecording(preset.recording);
     },
 
-    openLink: (link) => dispatch({ type: 'link', link }),
+    openLink: (link) => dispatch({ type: 'link', link: withGhost(link) }),
 
     setHidden: (hidden) => dispatch({ type: 'visibility', hidden }),
 

@@ -3,12 +3,16 @@
 
 import { useId, useState } from 'react';
 import { differences, inWords } from '../../runs/difference';
+import { formatGhost, ghostOf } from '../../runs/ghost';
 import type { RunRow } from '../../runs/row';
 import type { Failure } from '../../worker/protocol';
 import { useChartView } from '../charts/view';
 import { useRun } from '../run/store';
 import { linkTo } from '../shared/address';
+import { copyText } from '../shared/browser';
+import { request } from '../shared/client';
 import { writeRoom } from '../shared/rooms';
+import { CopyRefused } from '../shared/Share';
 import { downloadFile } from './download-file';
 import { draw } from './draw';
 import { canContinue, continueRun, useRuns } from './store';
@@ -17,6 +21,7 @@ export function ChosenRun({ row, before }: { row: RunRow; before?: RunRow }) {
   const { label, remove, save } = useRuns.getState();
   const phase = useRun((state) => state.phase);
   const [problem, setProblem] = useState<string>();
+  const [shared, setShared] = useState<{ link: string; copied: boolean }>();
   const heading = useId();
   const drawn = useChartView(
     ({ others, chosen }) => chosen[row.id] ?? others.some(({ id }) => id === row.id),
@@ -97,6 +102,17 @@ export function ChosenRun({ row, before }: { row: RunRow; before?: RunRow }) {
           </button>
         )}
         {readable && <a href={linkTo(row.config)}>Open its settings</a>}
+        {row.step > 0 && readable && (
+          <button
+            type="button"
+            className="quiet"
+            onClick={() =>
+              void share(row).then(setShared, ({ message }: Failure) => setProblem(message))
+            }
+          >
+            {shared?.copied ? 'Link copied' : 'Share this run'}
+          </button>
+        )}
         <button type="button" className="quiet" onClick={download}>
           Save as one file
         </button>
@@ -116,6 +132,11 @@ export function ChosenRun({ row, before }: { row: RunRow; before?: RunRow }) {
       {row.own && (
         <p className="help">Its file contains your own texts, if they are at most 64 MB.</p>
       )}
+      {shared?.copied === false && (
+        <p role="alert">
+          <CopyRefused link={shared.link} />
+        </p>
+      )}
       {problem && (
         <p className="field-problem" role="alert">
           {problem}
@@ -123,6 +144,17 @@ export function ChosenRun({ row, before }: { row: RunRow; before?: RunRow }) {
       )}
     </section>
   );
+}
+
+/** Copies the link to the run's settings with its curve. */
+async function share(row: RunRow): Promise<{ link: string; copied: boolean }> {
+  const { steps, evaluations, changes } = await request('run', { runId: row.id });
+  const changed = changes.some((change) =>
+    Object.keys(change.changes).some((name) => name !== 'prompt'),
+  );
+  const ghost = ghostOf({ ...row, changed }, steps, evaluations);
+  const link = linkTo(row.config, formatGhost(ghost, row.config));
+  return { link, copied: await copyText(link) };
 }
 
 /** Takes effect when it is left or Enter is pressed; Escape restores it. */

@@ -1,15 +1,13 @@
 // The page's header: name, navigation between the rooms, share button, theme.
 
-import { useState } from 'react';
-import { checkConfig } from '../../config';
-import { formatLink } from '../../link';
 import { useRun } from '../run/store';
-import { linkTo } from './address';
+import { settingsHash } from './address';
 import type { Theme } from './browser';
-import { copyText, THEMES, useTheme } from './browser';
+import { THEMES, useTheme } from './browser';
 import { Icon } from './Icon';
 import type { Room } from './rooms';
 import { labHash, useRoom } from './rooms';
+import { ShareButton } from './Share';
 
 export function Header() {
   return (
@@ -29,11 +27,10 @@ export function Header() {
 
 function Rooms() {
   const { room, lessons, strideLab, bugLab, runs } = useRoom();
-  const config = useRun((state) => state.config);
+  const distil = useRun(settingsHash) ?? '#';
   const training = useRun((state) => state.phase === 'running');
-  const distil = checkConfig(config).length === 0 ? formatLink(config) : '';
   const rooms: { name: Room; label: string; href: string }[] = [
-    { name: 'distil', label: 'Distil', href: `#${distil}` },
+    { name: 'distil', label: 'Distil', href: distil },
     { name: 'runs', label: 'Runs', href: labHash('runs', runs) },
     { name: 'lessons', label: 'Lessons', href: labHash('lessons', lessons) },
     { name: 'strideLab', label: 'Strides', href: labHash('strideLab', strideLab) },
@@ -64,44 +61,6 @@ function AboutButton() {
     <button type="button" className="quiet" onClick={welcome}>
       About
     </button>
-  );
-}
-
-/** Copies the link to the current room and its state. */
-export function ShareButton() {
-  const room = useRoom((state) => state.room);
-  const config = useRun((state) => state.config);
-  const hasOwnText = useRun((state) => state.corpus !== undefined);
-  const [copied, setCopied] = useState<'yes' | 'refused'>();
-  const link = () => (room === 'distil' ? linkTo(config) : location.href);
-  const share = async () => setCopied((await copyText(link())) ? 'yes' : 'refused');
-  return (
-    <span className="share">
-      <button
-        type="button"
-        className="quiet"
-        onClick={share}
-        disabled={room === 'distil' && checkConfig(config).length > 0}
-        title={
-          room === 'distil'
-            ? 'Copy the link to these settings'
-            : 'Copy the link to what the page shows now'
-        }
-        onBlur={() => setCopied(undefined)}
-      >
-        <Icon name="link" /> <span>{copied === 'yes' ? 'Link copied' : 'Share'}</span>
-      </button>
-      <span role="status" className={copied ? 'share-note' : 'visually-hidden'}>
-        {copied === 'yes' && room !== 'distil' && 'The link opens the page as it is now.'}
-        {copied === 'yes' &&
-          room === 'distil' &&
-          (hasOwnText
-            ? 'The link holds the settings, but not your own text.'
-            : 'The link holds the settings. Opening it starts nothing.')}
-        {copied === 'refused' &&
-          'The browser blocked copying. The same link is in the address bar.'}
-      </span>
-    </span>
   );
 }
 

@@ -8,6 +8,7 @@ import { RULES } from '../../doctor/rules';
 import type { Failure, RunEvent } from '../../worker/protocol';
 import { RunHistory } from '../charts/history';
 import type { Connection } from '../offline/store';
+import { withGhost } from '../run/ghost';
 import type { RunMessage, RunState } from '../run/reduce';
 import { INITIAL, reduce } from '../run/reduce';
 import type { ShownRun } from '../run/shown-run';
@@ -19,6 +20,7 @@ import {
   MILLISECONDS_PER_STEP,
   REPORT,
   sampleAt,
+  sharedLink,
   statusAt,
   stepsBetween,
 } from './measurements';
@@ -235,6 +237,17 @@ const SCENES = {
       ...trained(MIDWAY).flatMap(withTwin),
     ],
   },
+  race: {
+    title: 'Finished, the run of a link behind',
+    messages: () => [
+      ...before(),
+      { type: 'link', link: withGhost(sharedLink()) },
+      start(),
+      ...opening,
+      ...trained(STEPS),
+      status('finished', STEPS),
+    ],
+  },
   paused: {
     title: 'Paused',
     messages: () => [
@@ -394,6 +407,24 @@ const NOTICES = {
         },
       },
     ],
+  },
+  ghost: {
+    title: 'a link with a run',
+    scenes: ['idle'],
+    messages: [{ type: 'link', link: withGhost(sharedLink()) }],
+  },
+  'ghost-differs': {
+    title: 'a link with a run, settings changed since',
+    scenes: ['idle'],
+    messages: [
+      { type: 'link', link: withGhost(sharedLink()) },
+      { type: 'field', name: 'alpha', text: '0.4' },
+    ],
+  },
+  'ghost-damaged': {
+    title: 'a link with a damaged run',
+    scenes: ['idle'],
+    messages: [{ type: 'link', link: withGhost({ ...sharedLink(), ghost: 'AQ' }) }],
   },
   draft: {
     title: 'a setting that is out of range',
