@@ -4,6 +4,7 @@
 import { lazy, Suspense } from 'react';
 import { ConnectionNotices } from './offline/ConnectionNotices';
 import { Distil } from './run/Distil';
+import { DropRun } from './runs/DropRun';
 import { Header } from './shared/Header';
 import { type Lab, useRoom } from './shared/rooms';
 
@@ -32,6 +33,7 @@ export function App() {
     <div className="page">
       <Header />
       <ConnectionNotices />
+      <DropRun />
       {Lab ? (
         <Suspense fallback={<p className="room-note">This part of the page is loading.</p>}>
           <Lab />

@@ -157,6 +157,22 @@ test('a killed run goes on with the same bits, past a damaged checkpoint', async
   expect(await offer.count()).toBe(0);
 });
 
+/** Drops a file on the page, beside the fields that take models and texts. */
+async function drop(page: Page, name: string, contents: ArrayBuffer): Promise<void> {
+  await page.evaluate(
+    ({ name, base64 }) => {
+      const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File([bytes], name));
+      for (const type of ['dragover', 'drop'])
+        document.body.dispatchEvent(
+          new DragEvent(type, { dataTransfer, bubbles: true, cancelable: true }),
+        );
+    },
+    { name, base64: Buffer.from(contents).toString('base64') },
+  );
+}
+
 test('the table renames, deletes, brings back, saves and opens a run', async () => {
   await go(page, '#runs');
   const names = () => page.locator('.runs tbody th button').allInnerTexts();
@@ -205,11 +221,14 @@ test('the table renames, deletes, brings back, saves and opens a run', async () 
   expect(earlier.snapshot.step).toBeLessThan(STEPS);
   await writeCheckpoint(storage, '', { ...earlier.facts, places }, earlier.snapshot);
   const zip = await (await packRun(storage, '', 'out')).arrayBuffer();
-  await page.getByLabel('Open a run’s file').setInputFiles({
-    name: 'out.run.zip',
-    mimeType: 'application/zip',
-    buffer: Buffer.from(zip),
-  });
+  const damaged = zip.slice(0);
+  new Uint8Array(damaged)[zip.byteLength >> 1] ^= 1;
+  await drop(page, 'bad.run.zip', damaged);
+  const refusals = () => page.locator('.notice.problem').innerText();
+  await eventually(refusals).toMatch(/^bad\.run\.zip was not opened\..* is damaged: its CRC-32/);
+  await drop(page, 'notes.txt', new ArrayBuffer(3));
+  await eventually(refusals).toMatch(/^notes\.txt was not opened\. A run’s file is a \.zip/);
+  await drop(page, 'out.run.zip', zip);
   await eventually(async () => (await names()).length).toBe(4);
   await button(page, `Continue from step ${earlier.snapshot.step}`).click();
   await offered(page, FINISHED);

@@ -3,13 +3,12 @@
 import { useId } from 'react';
 import type { KeptRuns } from '../../worker/protocol';
 import { formatBytes } from '../shared/format';
-import { writeRoom } from '../shared/rooms';
-import { useRuns } from './store';
+import { openRunFile, useRuns } from './store';
 
 const BUDGETS = [250e6, 1e9, 4e9, 16e9];
 
 export function Keeping({ kept }: { kept: KeptRuns }) {
-  const { setBudget, open } = useRuns.getState();
+  const { setBudget } = useRuns.getState();
   const budgetId = useId();
   const fileId = useId();
   const { bytes, budget, quota, lasting, persisted } = kept;
@@ -17,7 +16,7 @@ export function Keeping({ kept }: { kept: KeptRuns }) {
   return (
     <section className="keeping" aria-label="Where runs are kept">
       <div>
-        <label htmlFor={fileId}>Open a run’s file</label>
+        <label htmlFor={fileId}>Open a run’s file, or drop it here</label>
         <input
           id={fileId}
           type="file"
@@ -25,9 +24,8 @@ export function Keeping({ kept }: { kept: KeptRuns }) {
           onChange={async ({ target }) => {
             const [file] = target.files ?? [];
             if (!file) return;
-            const id = await open(file);
+            await openRunFile(file);
             target.value = '';
-            if (id) writeRoom('runs', id);
           }}
         />
       </div>

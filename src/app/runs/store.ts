@@ -5,11 +5,14 @@ import type { Label, RunRow } from '../../runs/row';
 import type { Failure, KeptRuns } from '../../worker/protocol';
 import { useRun } from '../run/store';
 import { onRunEvent, request } from '../shared/client';
+import { labHash } from '../shared/rooms';
 
 interface RunsStore {
   /** Undefined until the worker has answered. */
   kept?: KeptRuns;
   failure?: Failure;
+  /** The file that could not be opened, by its name. */
+  refused?: { name: string; why: string };
   /** Runs of this visit, and those that were offered and declined: they are not offered. */
   declined: ReadonlySet<string>;
   /** The run that was deleted last; it can be brought back. */
@@ -66,9 +69,11 @@ export const useRuns = create<RunsStore>()((set, get) => {
       try {
         const id = await request('open-run', { name: file.name, zip: file });
         get().refresh();
+        set({ refused: undefined });
         return id;
       } catch (failure) {
-        set({ failure: failure as Failure });
+        const { message, hint } = failure as Failure;
+        set({ refused: { name: file.name, why: hint ? `${message} ${hint}` : message } });
         return undefined;
       }
     },
@@ -76,6 +81,12 @@ export const useRuns = create<RunsStore>()((set, get) => {
     save: (runId) => request('save-run', { runId }),
   };
 });
+
+/** Takes in a run's file and shows the run in the table. */
+export async function openRunFile(file: File): Promise<void> {
+  const id = await useRuns.getState().open(file);
+  if (id) location.hash = labHash('runs', id);
+}
 
 /** Whether a run can go on from its last checkpoint, in this tab. */
 export const canContinue = ({ checkpoint, open, state }: RunRow): boolean =>

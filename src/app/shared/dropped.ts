@@ -2,7 +2,7 @@
 
 import { useState } from 'react';
 
-interface PathFile {
+export interface PathFile {
   path: string;
   file: File;
 }
