@@ -17,7 +17,7 @@
 // any value (bit 0: the first), and those columns. The steps are varints, each the difference from
 // the one before. A column has a varint for each row: 0 for no value, else 1 + the zigzag of the
 // difference from the value before. A value x is stored as q = round(scale · ln(1 + 10⁴ · x)), with
-// a scale of 512 in the curve and 8192 in evaluations: at most 0.1% and 0.006% off, and 10⁻⁷ near 0.
+// a scale of 512 in the curve and 8192 in evaluations: at most 0.1% and 0.006% off, or 10⁻⁷ near 0.
 // Varints have 7 bits a byte, the lowest first; numbers of 4 bytes have the lowest byte first.
 
 import { type Config, FIELDS } from '../config';

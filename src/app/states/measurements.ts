@@ -1,8 +1,7 @@
 // Made-up measurements for the designed states: smooth curves with a little noise, the same each
 // time.
 
-import { type Config, DEFAULTS } from '../../config';
-import { formatGhost, ghostOf } from '../../runs/ghost';
+import { DEFAULTS } from '../../config';
 import type {
   AdapterReport,
   EvaluationRecord,
@@ -103,14 +102,6 @@ export function failedEvaluationAt(step: number): EvaluationRecord {
       'spans across two contiguous subspaces). Use .reshape(...) instead.\n' +
       'view([-1, 2048]) on sizes [8, 63, 2048], strides [131072, 2048, 1], offset 0',
   };
-}
-
-/** What a link carries of a run of somebody else, which did a little worse. */
-export function sharedLink(): { config: Config; ghost: string } {
-  const facts = { name: 'amber heron', adapter: 'Apple M3 Max', own: false, changed: false };
-  const evaluations = Array.from({ length: STEPS / 20 + 1 }, (_, i) => evaluationAt(20 * i, 1.08));
-  const ghost = ghostOf(facts, stepsBetween(0, STEPS, 1.08), evaluations);
-  return { config: { ...DEFAULTS }, ghost: formatGhost(ghost, DEFAULTS) };
 }
 
 export const ADAPTER: AdapterReport = {

@@ -8,11 +8,11 @@ import { RULES } from '../../doctor/rules';
 import type { Failure, RunEvent } from '../../worker/protocol';
 import { RunHistory } from '../charts/history';
 import type { Connection } from '../offline/store';
-import { withGhost } from '../run/ghost';
 import type { RunMessage, RunState } from '../run/reduce';
 import { INITIAL, reduce } from '../run/reduce';
 import type { ShownRun } from '../run/shown-run';
 import { record } from '../run/shown-run';
+import { GHOST_NOTICES, opensGhost } from './ghosts';
 import {
   ADAPTER,
   evaluationAt,
@@ -20,7 +20,6 @@ import {
   MILLISECONDS_PER_STEP,
   REPORT,
   sampleAt,
-  sharedLink,
   statusAt,
   stepsBetween,
 } from './measurements';
@@ -241,7 +240,7 @@ const SCENES = {
     title: 'Finished, the run of a link behind',
     messages: () => [
       ...before(),
-      { type: 'link', link: withGhost(sharedLink()) },
+      opensGhost,
       start(),
       ...opening,
       ...trained(STEPS),
@@ -408,24 +407,7 @@ const NOTICES = {
       },
     ],
   },
-  ghost: {
-    title: 'a link with a run',
-    scenes: ['idle'],
-    messages: [{ type: 'link', link: withGhost(sharedLink()) }],
-  },
-  'ghost-differs': {
-    title: 'a link with a run, settings changed since',
-    scenes: ['idle'],
-    messages: [
-      { type: 'link', link: withGhost(sharedLink()) },
-      { type: 'field', name: 'alpha', text: '0.4' },
-    ],
-  },
-  'ghost-damaged': {
-    title: 'a link with a damaged run',
-    scenes: ['idle'],
-    messages: [{ type: 'link', link: withGhost({ ...sharedLink(), ghost: 'AQ' }) }],
-  },
+  ...GHOST_NOTICES,
   draft: {
     title: 'a setting that is out of range',
     scenes: ['idle', 'finished'],

@@ -81,7 +81,7 @@ test.each([
     'finished,sweep-done',
     /Best is lr 0\.006: held-out perplexity 122\.7, 23\.5 \(16%\) lower than/,
   ],
-  ['race', /Yours ended at perplexity 189.6, theirs at 204.2/],
+  ['race', /Yours ended at perplexity 189.6, theirs at 204\.4/],
   ['idle,ghost', /amber heron · Apple M3 Max \(shared\).*reached perplexity 20\d.*Press Distil/],
   ['idle,ghost-differs', /amber heron · .*Your settings differ: α 0\.4\. Remove/],
   ['idle,ghost-damaged', /The link’s run is not shown; its settings are\. It is damaged/],
