@@ -46,7 +46,13 @@ export class DiskStorage implements RunStorage {
       file = await open(join(this.root, path), 'a');
       this.#open.set(path, file);
     }
-    await file.appendFile(bytes);
+    const { size } = await file.stat();
+    try {
+      await file.appendFile(bytes);
+    } catch (error) {
+      await file.truncate(size);
+      throw error;
+    }
   }
 
   async flush(path: string): Promise<void> {
@@ -61,6 +67,10 @@ export class DiskStorage implements RunStorage {
     try {
       for (const chunk of chunks) await file.writeFile(chunk);
       await file.sync();
+    } catch (error) {
+      // Gives the room back.
+      await file.truncate().catch(() => undefined);
+      throw error;
     } finally {
       await file.close();
     }

@@ -168,8 +168,8 @@ export const secondsAt = (journal?: Journal, step = 0): number =>
   journal?.timings.findLast((timing) => timing.step <= step)?.seconds ?? 0;
 
 /**
- * Writes a journal. What it is told is appended in order and in the background; `flush` waits for
- * it, and throws what went wrong.
+ * Writes a journal. What it is told is appended in order and in the background. Where that fails,
+ * the lines wait in memory; `flush` tries again, and throws what went wrong.
  */
 export class JournalWriter {
   /** The latest of each, including those of a run that is resumed. */
@@ -177,6 +177,8 @@ export class JournalWriter {
   lastEvaluation: EvaluationRecord | undefined;
   lastTwinEvaluation: EvaluationRecord | undefined;
   readonly #path: string;
+  /** There is a file to append to. */
+  #begun = false;
   #waiting: string[] = [];
   #writing: Promise<void> | undefined;
   #failure: unknown;
@@ -195,14 +197,20 @@ export class JournalWriter {
     await this.storage.write(this.#path, [
       encode([asLine('config', { version: VERSION, ...settings })]),
     ]);
+    this.#begun = true;
   }
 
   /**
-   * Continues after the checkpoint's `step`. Later lines are removed: their steps run again.
+   * Continues after the checkpoint's `step`. Later lines are removed: their steps run again. What
+   * is told from now on waits until this has succeeded; it may be tried again.
    * @returns what came before
-   * @throws CheckpointError for a damaged line
+   * @throws CheckpointError for a damaged line, or the storage's error
    */
   async resume(step: number, settings: Omit<RunSettings, 'version'>): Promise<Journal> {
+    if (this.#begun)
+      this.#waiting = this.#waiting.filter((line) => (parseLine(line)?.step ?? 0) <= step);
+    this.#begun = false;
+    await this.#letGo();
     const remaining: string[] = [];
     for (const { line, number } of linesOf(await this.#text())) {
       const record = parseLine(line);
@@ -215,8 +223,8 @@ export class JournalWriter {
     this.lastEvaluation = before.evaluations.at(-1);
     this.lastTwinEvaluation = before.twin.evaluations.at(-1);
     remaining.push(asLine('resumed', { step, version: VERSION, ...settings }));
-    await this.#letGo();
     await this.storage.write(this.#path, [encode(remaining)]);
+    this.#begun = true;
     return before;
   }
 
@@ -269,6 +277,7 @@ export class JournalWriter {
   /** Waits until all is written, and durable. @throws the storage's error */
   async flush(): Promise<void> {
     while (this.#writing) await this.#writing;
+    await this.#write();
     if (this.#failure) throw this.#failure;
     await this.storage.flush(this.#path);
   }
@@ -298,17 +307,27 @@ export class JournalWriter {
 
   #add(type: string, record: object): void {
     this.#waiting.push(asLine(type, record));
-    this.#writing ??= this.#write();
+    if (!this.#failure) void this.#write();
   }
 
-  async #write(): Promise<void> {
-    try {
-      while (this.#waiting.length > 0)
-        await this.storage.append(this.#path, encode(this.#waiting.splice(0)));
-    } catch (error) {
-      this.#failure ??= error;
-    }
-    this.#writing = undefined;
+  /** Writes what waits. Never throws. */
+  #write(): Promise<void> {
+    const write = async () => {
+      this.#failure = undefined;
+      try {
+        while (this.#begun && this.#waiting.length > 0) {
+          const batch = [...this.#waiting];
+          await this.storage.append(this.#path, encode(batch));
+          this.#waiting.splice(0, batch.length);
+        }
+      } catch (error) {
+        this.#failure = error;
+      }
+    };
+    this.#writing ??= write().finally(() => {
+      this.#writing = undefined;
+    });
+    return this.#writing;
   }
 }
 

@@ -1,9 +1,11 @@
 // Keeps one run while it trains: its journal and its checkpoints. Where that fails, because the
-// disk is full for example, the run goes on in memory and says so once.
+// disk is full for example, the run goes on in memory, and keeping it is tried again at each
+// checkpoint.
 
 import { type Arrays, checkpointsIn, type RunFacts, writeCheckpoint } from './checkpoint';
 import { JournalWriter, type RunSettings } from './journal';
 import type { Library } from './library';
+import { StorageError } from './storage';
 
 /** Writing checkpoints takes at most 1 / SPACING of a run's time, unless they must be written. */
 const SPACING = 64;
@@ -12,39 +14,43 @@ export class RunKeeper {
   /** Of the last checkpoint; 0 without one. */
   savedStep = 0;
   readonly #journal: JournalWriter;
+  /** Must succeed before anything else is written. */
+  #beginning: (() => Promise<unknown>) | undefined;
   #failed = false;
   /** When the last checkpoint was written, and how long it took. */
   #last = { at: Number.NEGATIVE_INFINITY, milliseconds: 0 };
   /** Tasks run one after another. */
   #queue: Promise<unknown> = Promise.resolve();
 
-  /** @param say is told, once, why the run is no longer kept */
+  /**
+   * @param onChange is told why the run can no longer be kept, and with `undefined` that it is kept
+   * again
+   */
   constructor(
     private readonly library: Library,
     readonly id: string,
-    private readonly say: (text: string) => void,
+    private readonly onChange: (problem: unknown) => void,
   ) {
     this.#journal = new JournalWriter(library.storage, id);
   }
 
   /** Starts the run's folder. */
   begin(settings: Omit<RunSettings, 'version'>): Promise<void> {
-    return this.#try(async () => {
-      await this.#journal.begin(settings);
-      await this.library.refresh(this.id);
-    });
+    this.#beginning = () => this.#journal.begin(settings);
+    return this.#try(() => this.library.refresh(this.id));
   }
 
   /** Goes on after `step`, from whose checkpoint the run continues. What came later is dropped. */
   resume(step: number, settings: Omit<RunSettings, 'version'>): Promise<void> {
-    return this.#try(async () => {
+    this.#beginning = async () => {
       const { storage } = this.library;
       const all = await checkpointsIn(storage, this.id);
       for (const { name } of all.filter((other) => other.step > step))
         await storage.remove(`${this.id}/${name}`);
       this.savedStep = all.find((other) => other.step <= step)?.step ?? 0;
       await this.#journal.resume(step, settings);
-    });
+    };
+    return this.#try(async () => {});
   }
 
   /** Takes reports in the order in which they come. */
@@ -77,6 +83,8 @@ export class RunKeeper {
       await writeCheckpoint(this.library.storage, this.id, facts, snapshot);
       this.savedStep = snapshot.step;
       this.#last = { at: performance.now(), milliseconds: performance.now() - started };
+      if (this.#failed) this.onChange(undefined);
+      this.#failed = false;
     });
   }
 
@@ -96,16 +104,30 @@ export class RunKeeper {
 
   #try(task: () => Promise<void>): Promise<void> {
     const done = this.#queue.then(async () => {
-      if (this.#failed) return;
       try {
-        await task();
+        await this.#attempt(task);
       } catch (error) {
+        if (!this.#failed) this.onChange(error);
         this.#failed = true;
-        const why = error instanceof Error ? error.message : String(error);
-        this.say(`This run is no longer kept: ${why} Training goes on.`);
       }
     });
     this.#queue = done;
     return done;
+  }
+
+  /** Once more if the storage was full and there was something to drop. */
+  async #attempt(task: () => Promise<void>): Promise<void> {
+    const whole = async () => {
+      await this.#beginning?.();
+      this.#beginning = undefined;
+      await task();
+    };
+    try {
+      await whole();
+    } catch (error) {
+      const isFull = error instanceof StorageError && error.kind === 'full';
+      if (!isFull || !(await this.library.makeRoom(this.id))) throw error;
+      await whole();
+    }
   }
 }

@@ -5,7 +5,7 @@
 import { checkpointsIn } from './checkpoint';
 import { JOURNAL, type Journal, parseJournal } from './journal';
 import { isRunId } from './names';
-import { type Label, type RunRow, rowOf, toDrop } from './row';
+import { type Drop, type Label, type RunRow, rowOf, toDrop } from './row';
 import type { RunStorage } from './storage';
 import type { Sweep } from './sweep';
 
@@ -52,11 +52,18 @@ export class Library {
     return bytes && parseJournal(new TextDecoder().decode(bytes));
   }
 
-  /** Changes parts of a run's label. */
+  /** Changes parts of a run's label; nothing if the run is gone. @throws StorageError */
   label(id: string, change: Label): Promise<void> {
     return this.options.exclusive(async () => {
-      const label = { ...(await this.#label(id)), ...change };
-      await this.storage.write(`${id}/${LABEL}`, [encode(label)]);
+      if ((await this.storage.list(id)).length === 0) return;
+      const label = encode({ ...(await this.#label(id)), ...change });
+      const write = () => this.storage.write(`${id}/${LABEL}`, [label]);
+      await write().catch(async () => {
+        // A full disk must not keep a run from being deleted.
+        await this.storage.remove(INDEX);
+        if (change.deleted) await this.#dropSpare(id);
+        await write();
+      });
       await this.#replace(id);
     });
   }
@@ -99,30 +106,72 @@ export class Library {
     return this.options.exclusive(async () => {
       let rows = await this.#upToDate(await this.#index());
       const open = await this.options.open();
-      const gone = rows.filter(
-        ({ id, label: { deleted } }) =>
-          deleted !== undefined &&
-          !open.has(id) &&
-          now.getTime() - Date.parse(deleted) > UNDO_MILLISECONDS,
-      );
-      for (const { id } of gone) await this.storage.remove(id);
-      rows = rows.filter((row) => !gone.includes(row));
-      const names: string[] = [];
-      for (const { what, id } of toDrop(rows, await this.budget(), open)) {
-        if (what === 'run') {
-          names.push(rows.find((row) => row.id === id)?.name ?? id);
-          await this.storage.remove(id);
-          rows = rows.filter((row) => row.id !== id);
-        } else {
-          const [, ...spare] = await checkpointsIn(this.storage, id);
-          for (const { name } of spare) await this.storage.remove(`${id}/${name}`);
-          const row = await this.#row(id);
-          rows = rows.map((other) => (other.id === id ? row : other));
-        }
+      for (const row of rows) {
+        if (open.has(row.id)) continue;
+        const { deleted } = row.label;
+        const isDue = deleted && now.getTime() - Date.parse(deleted) > UNDO_MILLISECONDS;
+        if (!isDue && !(await this.#neverBegan(row))) continue;
+        await this.storage.remove(row.id);
+        rows = rows.filter((other) => other !== row);
       }
-      await this.#writeIndex(rows);
+      const drops = toDrop(rows, await this.budget(), open);
+      const { names, left } = await this.#drop(drops, rows);
+      await this.#writeIndex(left);
       return names;
     });
+  }
+
+  /**
+   * The storage is full: drops what was deleted, even if it could still be brought back, and the
+   * checkpoints before the last, but not those of runs that another tab has open.
+   * @param own the run that needs the room
+   * @returns whether that made room
+   */
+  makeRoom(own: string): Promise<boolean> {
+    return this.options.exclusive(async () => {
+      const rows = await this.#upToDate(await this.#index());
+      const deleted = new Set(rows.filter(({ label }) => label.deleted).map(({ id }) => id));
+      const all = toDrop(rows, Number.NEGATIVE_INFINITY, await this.options.open());
+      const drops = all.filter(({ what, id }) => what === 'spare' || deleted.has(id));
+      const { left } = await this.#drop(drops, rows);
+      const ofOwn = await this.#dropSpare(own);
+      await this.#writeIndex(left);
+      return ofOwn || drops.length > 0;
+    });
+  }
+
+  /** Drops what is listed. Returns the rows that are left, and the names of dropped runs. */
+  async #drop(
+    drops: readonly Drop[],
+    rows: readonly RunRow[],
+  ): Promise<{ left: RunRow[]; names: string[] }> {
+    const names: string[] = [];
+    let left = [...rows];
+    for (const { what, id } of drops) {
+      if (what === 'run') {
+        names.push(rows.find((row) => row.id === id)?.name ?? id);
+        await this.storage.remove(id);
+        left = left.filter((row) => row.id !== id);
+      } else {
+        await this.#dropSpare(id);
+        const row = await this.#row(id);
+        left = left.map((other) => (other.id === id ? row : other));
+      }
+    }
+    return { left, names };
+  }
+
+  /** Removes the checkpoints before the last. Returns whether there were any. */
+  async #dropSpare(id: string): Promise<boolean> {
+    const [, ...spare] = await checkpointsIn(this.storage, id);
+    for (const { name } of spare) await this.storage.remove(`${id}/${name}`);
+    return spare.length > 0;
+  }
+
+  /** Whether a run was interrupted before its first record. */
+  async #neverBegan({ id, state, checkpoint }: RunRow): Promise<boolean> {
+    if (state !== 'unreadable' || checkpoint !== undefined) return false;
+    return (await this.storage.read(`${id}/${JOURNAL}`, 0, 1)) === undefined;
   }
 
   async #upToDate(index: readonly RunRow[]): Promise<RunRow[]> {
@@ -174,8 +223,13 @@ export class Library {
     return version === VERSION && Array.isArray(rows) ? rows : [];
   }
 
+  /** Where it cannot be written, it is made again from the folders next time. */
   async #writeIndex(rows: readonly RunRow[]): Promise<void> {
-    await this.storage.write(INDEX, [encode({ version: VERSION, rows })]);
+    try {
+      await this.storage.write(INDEX, [encode({ version: VERSION, rows })]);
+    } catch {
+      await this.storage.remove(INDEX);
+    }
   }
 
   /** Undefined if there is no such file, or what it has is not JSON. */

@@ -18,7 +18,10 @@ export interface RunStorage {
    * Bytes [from, to) of a file, or as many of them as there are; undefined if there is no file.
    */
   read(path: string, from?: number, to?: number): Promise<Uint8Array<ArrayBuffer> | undefined>;
-  /** Adds to the end of a file, and creates it. @throws StorageError */
+  /**
+   * Adds to the end of a file, and creates it. If it throws, nothing was added.
+   * @throws StorageError
+   */
   append(path: string, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
   /** Makes durable what was appended. */
   flush(path: string): Promise<void>;

@@ -24,10 +24,10 @@ export interface KeptRun {
 }
 
 /** @throws StorageError if another tab works on the run */
-export async function openKept(id: string, say: (text: string) => void): Promise<KeptRun> {
+export async function openKept(id: string, onChange: (problem: unknown) => void): Promise<KeptRun> {
   const release = await lockRun(id);
   const { library } = await openLibrary();
-  return { keeper: new RunKeeper(library, id, say), storage: library.storage, release };
+  return { keeper: new RunKeeper(library, id, onChange), storage: library.storage, release };
 }
 
 /** A run's choices, as the page made them. */

@@ -129,7 +129,8 @@ export async function openRun(name: string, zip: Blob): Promise<string> {
   const { id: wanted = '' } = packed.settings;
   const taken = (await library.storage.list('')).some((entry) => entry.name === wanted);
   const id = isRunId(wanted) && !taken ? wanted : newRunId();
-  await unpackRun(packed, library.storage, id);
+  const release = await lockRun(id);
+  await unpackRun(packed, library.storage, id).finally(release);
   if (taken) await library.label(id, { name: `${nameOf(wanted)}, opened again` });
   await library.refresh(id);
   return id;

@@ -48,10 +48,16 @@ export class OpfsStorage implements RunStorage {
   async append(path: string, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
     let handle = this.#open.get(path);
     if (!handle) {
-      handle = await lock(path, await this.#file(path, true));
+      handle = await this.#lock(path);
       this.#open.set(path, handle);
     }
-    put(path, handle, handle.getSize(), bytes);
+    const size = handle.getSize();
+    try {
+      put(path, handle, size, bytes);
+    } catch (error) {
+      handle.truncate(size);
+      throw error;
+    }
   }
 
   async flush(path: string): Promise<void> {
@@ -60,8 +66,7 @@ export class OpfsStorage implements RunStorage {
 
   async write(path: string, chunks: readonly Uint8Array<ArrayBuffer>[]): Promise<void> {
     await this.close(path);
-    const entry = await this.#file(aside(path), true);
-    const handle = await lock(path, entry);
+    const handle = await this.#lock(aside(path));
     try {
       handle.truncate(0);
       let at = 0;
@@ -77,6 +82,7 @@ export class OpfsStorage implements RunStorage {
     } finally {
       handle.close();
     }
+    const entry = await this.#file(aside(path));
     const name = path.slice(path.lastIndexOf('/') + 1);
     if (entry.move) await entry.move(name);
     else await this.#copy(path, entry);
@@ -99,7 +105,7 @@ export class OpfsStorage implements RunStorage {
 
   /** For a browser that cannot rename. A checksum then tells whether a file is whole. */
   async #copy(path: string, from: FileEntry): Promise<void> {
-    const handle = await lock(path, await this.#file(path, true));
+    const handle = await this.#lock(path);
     try {
       const bytes = new Uint8Array(await (await from.getFile()).arrayBuffer());
       handle.truncate(0);
@@ -109,6 +115,18 @@ export class OpfsStorage implements RunStorage {
       handle.close();
     }
     await this.remove(aside(path));
+  }
+
+  /** Opens a file, which is created if need be, for this tab alone. @throws StorageError */
+  async #lock(path: string): Promise<SyncHandle> {
+    try {
+      return await (await this.#file(path, true)).createSyncAccessHandle();
+    } catch (error) {
+      if (isFull(error)) throw full(path, 0, error);
+      if ((error as Error).name !== 'NoModificationAllowedError') throw error;
+      const message = `Another tab of this page has ${path} open.`;
+      throw new StorageError('busy', message, { cause: error });
+    }
   }
 
   async #folder(path: string, create = false): Promise<FolderEntry> {
@@ -125,28 +143,28 @@ export class OpfsStorage implements RunStorage {
   }
 }
 
-async function lock(path: string, entry: FileEntry): Promise<SyncHandle> {
-  try {
-    return await entry.createSyncAccessHandle();
-  } catch (error) {
-    if ((error as Error).name !== 'NoModificationAllowedError') throw error;
-    throw new StorageError('busy', `Another tab of this page has ${path} open.`, { cause: error });
-  }
-}
-
+/** Writes all of it or throws. */
 function put(path: string, handle: SyncHandle, at: number, bytes: Uint8Array<ArrayBuffer>): void {
   let written = 0;
   try {
     written = handle.write(bytes, { at });
   } catch (error) {
-    if ((error as Error).name !== 'QuotaExceededError') throw error;
+    if (!isFull(error)) throw error;
   }
-  if (written === bytes.length) return;
-  throw new StorageError(
-    'full',
-    `The browser’s storage for this page is full; ${path} needs ${bytes.length} bytes more.`,
-  );
+  if (written !== bytes.length) throw full(path, bytes.length);
 }
+
+const isFull = (error: unknown) => (error as Error).name === 'QuotaExceededError';
+
+const full = (path: string, bytes: number, cause?: unknown) =>
+  new StorageError(
+    'full',
+    `The browser’s storage for this page is full: ` +
+      (bytes > 0
+        ? `${path} needs ${bytes.toLocaleString('en')} bytes more.`
+        : `no room for ${path}.`),
+    { cause },
+  );
 
 function unlessMissing(error: Error): undefined {
   if (error.name !== 'NotFoundError') throw error;

@@ -352,6 +352,8 @@ export type RunEvent =
     }
   /** What is kept of the run has changed; also told of a run that is over. */
   | { type: 'kept'; runId: string }
+  /** The run can no longer be kept, but trains on; without a failure, it is kept again. */
+  | { type: 'unkept'; runId: string; failure?: Failure }
   /** A line for the log: something unusual happened and the run continues. */
   | { type: 'note'; runId: string; text: string }
   | { type: 'ready'; runId: string; adapter: AdapterReport; run: RunReport }

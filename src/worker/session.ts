@@ -95,12 +95,15 @@ export class Session implements DeviceUser {
   }
 
   async #open(): Promise<void> {
-    const note = (text: string) => this.#note(text);
-    // Another tab may have the run: it then trains there alone.
-    if (this.continues) this.#kept = await openKept(this.runId, note);
-    else this.#kept = await openKept(this.runId, note).catch(() => undefined);
+    const onChange = (problem: unknown) => this.#keepingChanged(problem);
+    this.#kept = await openKept(this.runId, onChange).catch((error: Error) => {
+      // Another tab may have the run: it then trains there alone.
+      if (this.continues) throw error;
+      onChange(error);
+      return undefined;
+    });
     if (!this.continues || !this.#kept) return this.#build();
-    const continued = await continueFrom(this.#kept, note);
+    const continued = await continueFrom(this.#kept, (text) => this.#note(text));
     Object.assign(this.config, continued.facts.config);
     this.corpus = continued.corpus ?? this.corpus;
     const { data } = continued.journal.settings ?? {};
@@ -114,6 +117,11 @@ export class Session implements DeviceUser {
     this.#clock = new Stopwatch(continued.seconds * 1000);
     for (const event of replay(this.runId, continued)) post(event);
     await this.#build(continued.snapshot, continued.facts);
+  }
+
+  #keepingChanged(problem: unknown): void {
+    const failure = problem === undefined ? undefined : describe('keep the run', problem);
+    post({ type: 'unkept', runId: this.runId, failure });
   }
 
   #note(text: string): void {

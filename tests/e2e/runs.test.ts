@@ -4,7 +4,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Browser, chromium, type Page } from 'playwright-core';
+import { type Browser, type CDPSession, chromium, type Page } from 'playwright-core';
 import { afterAll, expect, test } from 'vitest';
 import { zipFiles } from '../../src/files/unzip';
 import { readNewest, writeCheckpoint } from '../../src/runs/checkpoint';
@@ -121,6 +121,16 @@ const damageNewest = async (page: Page, index: number) =>
     return newest;
   });
 
+/** Limits what the page may store, in bytes; without a number, no more. */
+async function limitStorage(page: Page, quotaSize?: number): Promise<void> {
+  const session = await page.context().newCDPSession(page);
+  const { origin } = new URL(page.url());
+  await session.send('Storage.overrideQuotaForOrigin', { origin, quotaSize });
+  if (quotaSize !== undefined) limits.push(session);
+}
+/** A limit lasts as long as its session. */
+const limits: CDPSession[] = [];
+
 let page: Page;
 
 test('a killed run goes on with the same bits, past a damaged checkpoint', async () => {
@@ -145,8 +155,22 @@ test('a killed run goes on with the same bits, past a damaged checkpoint', async
   const step = Number(/\d+/.exec(await offer.innerText())?.[0]);
   expect(step).toBeGreaterThanOrEqual(STEPS / 2 - 10);
   const damaged = await damageNewest(page, 1);
+  // The disk is full for a while: the run trains, and is kept once there is room.
+  await limitStorage(page, 1);
   await offer.click();
+  const notice = page.getByRole('alert').filter({ hasText: 'not kept at present' });
+  await eventually(() => notice.innerText()).toContain('Training goes on');
+  // Another tab sees the run and leaves it alone.
+  const other = await openPage(second, `${site.url}#runs`);
+  const open = other.getByRole('row').filter({ hasText: /Open, \d+ of 60/ });
+  await eventually(() => open.count(), 'it is open').toBe(1);
+  await open.getByRole('button').click();
+  expect(await button(other, 'Delete').isDisabled()).toBe(true);
+  expect(await other.getByRole('button', { name: /^Continue/ }).count()).toBe(0);
+  await other.close();
+  await limitStorage(page);
   await offered(page, FINISHED);
+  expect(await notice.count()).toBe(0);
   const log = await logLines(page);
   expect(log.join('\n')).toContain(`${damaged} is damaged: `);
   expect(log.join('\n')).toMatch(/Continued from step \d+\./);
@@ -174,15 +198,17 @@ async function drop(page: Page, name: string, contents: ArrayBuffer): Promise<vo
 }
 
 test('the table renames, deletes, brings back, saves and opens a run', async () => {
+  // What is reset stays in the table, and no longer open.
+  await button(page, 'Reset').click();
   await go(page, '#runs');
   const names = () => page.locator('.runs tbody th button').allInnerTexts();
   await eventually(async () => (await names()).length, 'both are listed').toBe(2);
   const [newest, oldest] = await names();
-  await page.getByRole('button', { name: oldest, exact: true }).click();
+  await page.getByRole('button', { name: newest, exact: true }).click();
   const chosen = page.locator('.chosen-run');
   await chosen.getByLabel('Name').fill('the whole one');
   await chosen.getByLabel('Name').press('Enter');
-  await eventually(names).toEqual([newest, 'the whole one']);
+  await eventually(names).toEqual(['the whole one', oldest]);
   const [file] = await Promise.all([
     page.waitForEvent('download'),
     button(page, 'Save as one file').click(),
@@ -204,9 +230,9 @@ test('the table renames, deletes, brings back, saves and opens a run', async () 
   ]);
 
   await button(page, 'Delete').click();
-  await eventually(names).toEqual([newest]);
+  await eventually(names).toEqual([oldest]);
   await button(page, 'Undo').click();
-  await eventually(names).toEqual([newest, 'the whole one']);
+  await eventually(names).toEqual(['the whole one', oldest]);
 
   await page.getByLabel('Open a run’s file').setInputFiles(path);
   await eventually(async () => (await names()).length).toBe(3);

@@ -218,6 +218,22 @@ test('a checkpoint and metrics of version 1 are read', async () => {
   expect(parseJournal(lines)).toMatchObject({ settings: { version: 1 }, steps: [{ loss: 2 }] });
 });
 
+test('a resumed journal that finds no room keeps what it is told until it does', async () => {
+  const storage = new MemoryStorage();
+  const first = new JournalWriter(storage, '');
+  await first.begin(settings);
+  for (const at of [1, 2, 3]) first.step(step(at));
+  await first.flush();
+  const journal = new JournalWriter(storage, '');
+  storage.capacity = 0;
+  await expect(journal.resume(2, settings)).rejects.toMatchObject({ kind: 'full' });
+  journal.step(step(3));
+  storage.capacity = Number.POSITIVE_INFINITY;
+  expect((await journal.resume(2, settings)).steps.map((record) => record.step)).toEqual([1, 2]);
+  journal.step(step(4));
+  expect((await journal.read()).steps.map((record) => record.step)).toEqual([1, 2, 3, 4]);
+});
+
 test('a run as one file is the run and nothing else, and is unpacked whole or not', async () => {
   const storage = new MemoryStorage();
   const journal = new JournalWriter(storage, '');

@@ -3,6 +3,7 @@
 import type { Failure } from '../../worker/protocol';
 import { studentName } from '../models/ModelPair';
 import { ContinueNotice } from '../runs/ContinueNotice';
+import { KeepingNotice } from '../runs/KeepingNotice';
 import { engineAndSystem } from '../shared/browser';
 import { CopyButton } from '../shared/CopyButton';
 import { formatDuration, plural } from '../shared/format';
@@ -25,6 +26,7 @@ export function Notices() {
       <GhostNotice />
       <MachineNotice />
       <StopNotice />
+      <KeepingNotice />
       <EvaluationNotice />
       <LossNotice />
       <HiddenNotice />

@@ -10,7 +10,7 @@ import type { ShownRun } from './shown-run';
 const MAX_LINES = 300;
 
 export const LOADING = 'Loading.';
-export const DROPPED = 'The run was discarded.';
+export const DROPPED = 'The run is closed. The table of runs keeps it.';
 export const LINK_REFUSED =
   'A run is active, so its settings stay. Reset the run, then open the link again.';
 
@@ -25,6 +25,11 @@ export const changed = (step: number, text: string) => `Step ${step}: ${text}`;
 export const diagnosed = ({ title, text }: Verdict) => `Doctor: ${title}. ${text}`;
 
 export const stopped = ({ operation, message }: Failure) => `Stopped: ${operation}: ${message}`;
+
+export const unkept = ({ message }: Failure) =>
+  `The run is not kept at present: ${message} Training goes on.`;
+
+export const KEPT_AGAIN = 'The run is kept again, with all that it has reported.';
 
 export const deviceLost = (message: string) => `GPU device lost: ${message}`;
 

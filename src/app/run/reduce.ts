@@ -56,6 +56,8 @@ export interface RunState {
   loading?: Loading;
   failure?: Failure;
   lost?: { message: string; resumeStep?: number };
+  /** Why the run is not kept at present. */
+  unkept?: Failure;
   /** The command that the worker has not confirmed yet. */
   requested?: 'pause' | 'resume';
   /** The last optimiser step that the worker reported. */
@@ -119,6 +121,7 @@ const NO_RUN = {
   status: undefined,
   failure: undefined,
   lost: undefined,
+  unkept: undefined,
   hidden: undefined,
   hiddenNote: undefined,
   lastStep: 0,
@@ -236,6 +239,11 @@ function reduceEvent(state: RunState, event: RunEvent, now: number): RunState {
     }
     case 'kept':
       return state;
+    case 'unkept': {
+      const { failure } = event;
+      const text = failure ? log.unkept(failure) : log.KEPT_AGAIN;
+      return withEvent({ ...state, unkept: failure }, { step: state.lastStep, kind: 'note', text });
+    }
     case 'note':
       return withEvent(state, { step: state.lastStep, kind: 'note', text: event.text });
     case 'ready': {

@@ -15,6 +15,8 @@ interface RunsStore {
   refused?: { name: string; why: string };
   /** Runs of this visit, and those that were offered and declined: they are not offered. */
   declined: ReadonlySet<string>;
+  /** The visitor has read that runs last until the tab is closed. */
+  warned: boolean;
   /** The run that was deleted last; it can be brought back. */
   deleted?: RunRow;
 
@@ -24,6 +26,7 @@ interface RunsStore {
   bringBack(): void;
   setBudget(bytes: number): void;
   decline(id: string): void;
+  dismissWarning(): void;
   /** Takes in a run's file. Resolves with its id, or undefined if it is none. */
   open(file: File): Promise<string | undefined>;
   /** The run as one file. @throws Failure */
@@ -45,6 +48,7 @@ export const useRuns = create<RunsStore>()((set, get) => {
 
   return {
     declined: new Set(),
+    warned: false,
 
     refresh: () => follow(request('runs', {})),
 
@@ -64,6 +68,8 @@ export const useRuns = create<RunsStore>()((set, get) => {
     setBudget: (budget) => follow(request('keep-runs', { budget })),
 
     decline: (id) => set({ declined: new Set([...get().declined, id]) }),
+
+    dismissWarning: () => set({ warned: true }),
 
     async open(file) {
       try {

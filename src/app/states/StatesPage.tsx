@@ -7,6 +7,7 @@ import type { Root } from 'react-dom/client';
 import { App } from '../App';
 import { useConnection } from '../offline/store';
 import { useRun } from '../run/store';
+import { useRuns } from '../runs/store';
 import { useAnswers, useSayForm } from '../say/store';
 import { TRY_IT } from '../say/TryIt';
 import { useFolds } from '../shared/Fold';
@@ -30,6 +31,7 @@ export function showStates(root: Root): () => void {
     useConnection.setState({ ...useConnection.getInitialState(), ...state.connection }, true);
     useFolds.setState({ [TRY_IT]: !!state.saying, [SWEEP]: !!state.sweep?.axes });
     useSweep.setState({ ...useSweep.getInitialState(), ...state.sweep }, true);
+    useRuns.setState({ ...useRuns.getInitialState(), kept: state.kept }, true);
     useSayForm.setState(useSayForm.getInitialState(), true);
     useAnswers.setState({ ...useAnswers.getInitialState(), ...state.saying }, true);
     root.render(<DesignedPage key={name} theme={query.get('theme')} />);

@@ -4,8 +4,7 @@
 
 import { DEFAULTS, WITHOUT_TEACHER } from '../../config';
 import type { Verdict } from '../../doctor/examine';
-import { RULES } from '../../doctor/rules';
-import type { Failure, RunEvent } from '../../worker/protocol';
+import type { Failure, KeptRuns, RunEvent } from '../../worker/protocol';
 import { RunHistory } from '../charts/history';
 import type { Connection } from '../offline/store';
 import type { RunMessage, RunState } from '../run/reduce';
@@ -13,6 +12,7 @@ import { INITIAL, reduce } from '../run/reduce';
 import type { ShownRun } from '../run/shown-run';
 import { record } from '../run/shown-run';
 import { GHOST_NOTICES, opensGhost } from './ghosts';
+import { keptNotices } from './kept';
 import {
   ADAPTER,
   evaluationAt,
@@ -25,6 +25,7 @@ import {
 } from './measurements';
 import { answered, answering, type Saying, silenced } from './sayings';
 import { type Swept, sweeps } from './sweeps';
+import { MIDWAY, SLOW, UNUSUAL } from './verdicts';
 
 export interface DesignedState {
   /** As the address has it: `scene` or `scene,notice`. */
@@ -36,13 +37,13 @@ export interface DesignedState {
   /** Online, with nothing new, unless it says otherwise. */
   connection?: Partial<Connection>;
   sweep?: Swept;
+  /** The runs that are kept; unknown unless given. */
+  kept?: KeptRuns;
 }
 
 const RUN = 'run-2';
 const EARLIER = 'run-1';
 const STEPS = DEFAULTS.train_steps;
-/** Where the scenes in mid-run stand; the last evaluation is at the same step. */
-const MIDWAY = 140;
 const EVALUATION_STEPS = 20;
 
 function recordedRun(): ShownRun {
@@ -91,28 +92,6 @@ const diagnosis = (step: number, ...verdicts: Verdict[]): RunEvent => ({
   verdicts,
   fresh: verdicts,
 });
-const SLOW: Verdict = {
-  rule: 'learning-rate-low',
-  title: RULES['learning-rate-low'].title,
-  severity: RULES['learning-rate-low'].severity,
-  caveat: RULES['learning-rate-low'].caveat,
-  text:
-    'In 140 steps perplexity went from 2,040 to 1,980, 0.9% of the way to the teacher’s 68.9: a ' +
-    'step moves the weights by only 4.2e-5 of their size.',
-  advice: 'Raise the learning rate from 5.0e-6 to 1.2e-4.',
-  change: { student_lr: 1.2e-4 },
-  region: { chart: 'perplexity', from: 0, to: MIDWAY },
-};
-const UNUSUAL: Verdict = {
-  rule: 'unusual-temperature',
-  title: RULES['unusual-temperature'].title,
-  severity: RULES['unusual-temperature'].severity,
-  caveat: RULES['unusual-temperature'].caveat,
-  text: 'A temperature of 16 flattens the teacher’s predictions; 1 to 4 is usual.',
-  advice: 'Use a temperature of 2.',
-  change: { temperature: 2 },
-};
-
 const opening: RunEvent[] = [
   ready,
   status('running', 0),
@@ -324,6 +303,7 @@ interface Notice {
   saying?: Saying;
   connection?: Partial<Connection>;
   sweep?: Swept;
+  kept?: KeptRuns;
 }
 
 const SWEEPS = sweeps(RUN);
@@ -353,6 +333,7 @@ const cached: RunEvent = {
 };
 
 const NOTICES = {
+  ...keptNotices(RUN),
   welcome: {
     title: 'a first visit',
     scenes: ['idle'],
@@ -588,6 +569,7 @@ export const STATES: readonly DesignedState[] = ALL.flatMap((name) => {
       saying: rest.saying,
       connection: rest.connection,
       sweep: rest.sweep,
+      kept: rest.kept,
       name: `${name},${notice}`,
       title: `${scene.title}: ${title}`,
       make: () => {
