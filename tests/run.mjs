@@ -20,11 +20,19 @@ process.on('exit', () => rmSync(reports, { recursive: true, force: true }));
 
 /**
  * What is the same on either adapter: the kernels that it uses have tests of their own, and whole
- * runs are seen in f32 end to end.
+ * runs, onnxruntime and the check of every kernel are seen in f32 end to end.
  */
-const ONCE = ['cache', 'cli', 'command-batch', 'distil', 'kernel-cli', 'profile'].map(
-  (name) => `tests/gpu/${name}.test.ts`,
-);
+const ONCE = [
+  'bug-lab',
+  'cache',
+  'check',
+  'cli',
+  'command-batch',
+  'distil',
+  'kernel-cli',
+  'profile',
+  'teacher-onnx',
+].map((name) => `tests/gpu/${name}.test.ts`);
 /**
  * Two stages run at a time: each spends most of its time on one core, compiling or waiting. Of the
  * browsers, too, two run at a time, and so that stage is alone.

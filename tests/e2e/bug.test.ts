@@ -103,9 +103,9 @@ async function expectThreeColumns(page: Page): Promise<void> {
   );
 }
 
-// The page handles options alike on every adapter; tests/gpu/bug-lab tests the engine on both, and
-// so each experiment runs in one browser only. One page serves these tests: an experiment runs
-// once, then its results are read and checked for accessibility.
+// The page handles options alike on every adapter, so each experiment runs in one browser. One page
+// serves these tests: an experiment runs once, then its results are read and checked for
+// accessibility.
 describe('with f16', () => {
   const shared = sharedVisit({ offer: 'f16', path: '#bug=' });
 

@@ -54,14 +54,18 @@ beforeAll(async () => {
 });
 
 /** Runs an experiment until `stop`, or to its end, and checks that nothing stays on the GPU. */
-async function run(experiment: Experiment, stop: (report: BugLabReport) => boolean = () => false) {
-  const before = parts.gpu.memory.totals();
+async function run(
+  experiment: Experiment,
+  stop: (report: BugLabReport) => boolean = () => false,
+  gpu = parts.gpu,
+) {
+  const before = gpu.memory.totals();
   const reports: BugLabReport[] = [];
-  for await (const report of runExperiment(parts, experiment)) {
+  for await (const report of runExperiment({ ...parts, gpu }, experiment)) {
     reports.push(report);
     if (stop(report)) break;
   }
-  expect(parts.gpu.memory.totals()).toEqual(before);
+  expect(gpu.memory.totals()).toEqual(before);
   const of = <K extends BugLabReport['kind']>(kind: K, column: BugLabColumn) =>
     reports.filter((report): report is Extract<BugLabReport, { kind: K }> => {
       return report.kind === kind && report.column === column;
@@ -201,12 +205,15 @@ it.each(['evaluation', 'training'] as const)(
 );
 
 /** The causes' reports, which two tests read. */
-let causes: Lab;
+const causes = new Map<boolean, Lab>();
 
-it('each cause has its signature; weights change under the failing view only', async () => {
-  causes = await run({ kind: 'causes' });
-  const lab = causes;
-  const f16 = parts.gpu.adapter.f16;
+it.each([
+  { precision: 'f16', f16: true, scale: 2 ** 32 },
+  { precision: 'f32', f16: false, scale: Number.POSITIVE_INFINITY },
+])('each cause has its signature in $precision', async ({ f16, scale }) => {
+  const { device, adapter } = parts.gpu;
+  const lab = await run({ kind: 'causes' }, undefined, new Gpu(device, { ...adapter, f16 }));
+  causes.set(f16, lab);
   for (const column of ['view', 'skipped', 'half-weights', 'detached'] as const) {
     expect(lab.attempts(column)).toHaveLength(12);
     expect(lab.evaluations(column).map(({ record }) => record.step)).toEqual([0, 6, 12]);
@@ -229,7 +236,7 @@ it('each cause has its signature; weights change under the failing view only', a
   }
   for (const record of lab.records('skipped')) {
     expect(record).toMatchObject({ applied: false, appliedTotal: 0, gradNorm: Number.NaN });
-    expect(record?.lossScale).toBe(f16 ? 2 ** 32 : Number.POSITIVE_INFINITY);
+    expect(record?.lossScale).toBe(scale);
   }
   expect(lab.records('skipped').at(-1)?.skippedTotal).toBe(12);
   for (const record of lab.records('half-weights')) {
@@ -242,16 +249,20 @@ it('each cause has its signature; weights change under the failing view only', a
     expect(record).toMatchObject({ applied: true, skippedTotal: 0 });
 });
 
-it('the Doctor tells the four causes apart, from their records alone', () => {
+it.each([
+  ['float16', true],
+  ['float32', false],
+] as const)('the Doctor tells them apart, from their records alone (%s)', (dtype, f16) => {
+  const lab = causes.get(f16);
+  if (!lab) throw new Error('The causes did not run.');
   const config = { ...DEFAULTS, batch_size: 4, max_length: 32 };
-  const dtype = parts.gpu.adapter.f16 ? 'float16' : 'float32';
   const facts = { dtype, studentParameters: 117_000, vocabularySize: V } as const;
   const gravest = (['view', 'skipped', 'half-weights', 'detached'] as const).map((column) => {
-    const evaluations = causes.evaluations(column);
+    const evaluations = lab.evaluations(column);
     return examine({
       config,
       facts,
-      steps: causes.records(column).flatMap((record) => record ?? []),
+      steps: lab.records(column).flatMap((record) => record ?? []),
       evaluations: evaluations.map(({ record, weightChange }) => ({ ...record, weightChange })),
     })[0]?.rule;
   });
