@@ -183,6 +183,17 @@ export const FIELDS = {
       'Trains a second student from the same start on the same batches with one setting changed. ' +
       'loss=ce learns without the teacher.',
   },
+  twin_pace: {
+    type: 'number',
+    group: 'recipe',
+    label: 'Twin’s pace',
+    default: 1,
+    min: 0.1,
+    max: 10,
+    help:
+      'Steps of the twin for each step of the run. 1: equal steps. What gives equal time depends ' +
+      'on the machine; the page measures it.',
+  },
   train_loss_path: {
     type: 'choice',
     group: 'recipe',
@@ -445,10 +456,18 @@ export function twinChange({ twin }: Pick<Config, 'twin'>): Partial<Config> | un
   return checkField(field, value) === undefined ? { [field]: value } : undefined;
 }
 
-/** The settings of a run's twin; undefined if it has none. */
+/** Steps that the twin has taken after so many of the run: a whole number. */
+export function twinStep({ twin_pace }: Pick<Config, 'twin_pace'>, step: number): number {
+  // 1.15 × 100 is a little less than 115 in binary.
+  return Math.floor(step * twin_pace + 1e-9);
+}
+
+/** The settings of a run's twin, as a run of its own; undefined if it has none. */
 export function twinConfig(config: Config): Config | undefined {
   const change = twinChange(config);
-  return change && { ...config, ...change, twin: '' };
+  if (!change) return undefined;
+  const train_steps = Math.max(1, twinStep(config, config.train_steps));
+  return { ...config, ...change, train_steps, twin: '', twin_pace: DEFAULTS.twin_pace };
 }
 
 function twinProblem(config: Config): string | undefined {

@@ -1,7 +1,7 @@
 // What a run's twin shows, as a sentence: how much better one student became than the other, where
 // only one setting differs. Pure; the page and the command line say the same.
 
-import { type Config, FIELDS, type Field, type FieldName, twinChange } from './config';
+import { type Config, FIELDS, type Field, type FieldName, twinChange, twinStep } from './config';
 
 /** What a student reached on held-out text. */
 export interface Reached {
@@ -11,21 +11,29 @@ export interface Reached {
   agreement?: number;
 }
 
+/** What the run gained over its twin in perplexity: mean and sample deviation over some seeds. */
+export interface SeedsGain {
+  seeds: number;
+  mean: number;
+  deviation: number;
+}
+
 /** Smaller differences are called none: another seed moves the result by as much. */
 const NONE = 0.005;
 
 /**
- * Compares the first student with its twin after the same step. Undefined without a perplexity of
- * both.
+ * Compares the first student with its twin at the same time. Undefined without a perplexity of both.
+ * @param over several seeds, if they were run
  */
 export function twinSentence(
   config: Config,
   first: Reached | undefined,
   twin: Reached | undefined,
+  over?: SeedsGain,
 ): string | undefined {
   const change = twinChange(config);
   if (!change || !first?.studentPerplexity || !twin?.studentPerplexity) return undefined;
-  if (first.step !== twin.step) return undefined;
+  if (twinStep(config, first.step) !== twin.step) return undefined;
   const ratio = first.studentPerplexity / twin.studentPerplexity - 1;
   const [name] = Object.keys(change) as FieldName[];
   const { symbol, label }: Field = FIELDS[name];
@@ -44,9 +52,48 @@ export function twinSentence(
     ...pair('KL to the teacher', first.kl, twin.kl, (value) => value.toFixed(3)),
     ...pair('agreement', first.agreement, twin.agreement, percent),
   ];
+  const when =
+    twin.step === first.step
+      ? `step ${first.step}`
+      : `step ${first.step} and the twin’s ${twin.step}`;
+  return `After ${when}, ${subject} ${verdict}: ${figures.join('; ')}. ${spread(over)}`;
+}
+
+function spread(over: SeedsGain | undefined): string {
+  if (!over) return 'This is one seed: another may differ by a few per cent.';
+  const { seeds, mean, deviation } = over;
+  const digits = deviation < 0.05 ? 2 : 1;
+  const gain = `Over ${seeds} seeds the gain was ${mean.toFixed(digits)} ± ${deviation.toFixed(digits)}`;
+  return Math.abs(mean) > 2 * deviation
+    ? `${gain} (mean and standard deviation).`
+    : `${gain} (mean and standard deviation): it may be chance.`;
+}
+
+/** Paces that differ less are equal: a measurement differs by as much. */
+const SAME_PACE = 0.05;
+
+/**
+ * The pace at which run and twin would train for equal time on the machine that measured it, with
+ * two digits; undefined if that is the twin's pace already, or unknown.
+ */
+export function equalTimePace(
+  { twin_pace }: Pick<Config, 'twin_pace'>,
+  measured: number | undefined,
+): number | undefined {
+  const { min, max } = FIELDS.twin_pace;
+  if (measured === undefined || !(measured > 0)) return undefined;
+  const pace = Number(Math.min(max, Math.max(min, measured)).toPrecision(2));
+  return Math.abs(pace / twin_pace - 1) < SAME_PACE ? undefined : pace;
+}
+
+/** What equal time would be, in words; undefined if it is what the run has. */
+export function paceSentence(config: Config, measured: number | undefined): string | undefined {
+  const pace = equalTimePace(config, measured);
+  if (pace === undefined) return undefined;
+  const steps = twinStep({ twin_pace: pace }, config.train_steps);
   return (
-    `After step ${first.step}, ${subject} ${verdict}: ${figures.join('; ')}. ` +
-    'This is one seed: another may differ by a few per cent.'
+    `On this machine a step of the run took ${pace} times as long as one of its twin: with ` +
+    `twin_pace=${pace}, ${steps} steps to ${config.train_steps}, both train for equal time.`
   );
 }
 

@@ -27,7 +27,7 @@ import { newRunId } from '../runs/names';
 import { Stopwatch } from '../runs/stopwatch';
 import type { RunStorage } from '../runs/storage';
 import { keepTexts } from '../runs/texts';
-import { twinSentence } from '../twin-worth';
+import { paceSentence, twinSentence } from '../twin-worth';
 import { openCacheStorage } from './cache-storage';
 import type { Places } from './flags';
 import type { OpenModels } from './models';
@@ -247,6 +247,8 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   const result = await finish(outputDir, { journal, first }, exported, say);
   const worth = twinSentence(config, journal.lastEvaluation, journal.lastTwinEvaluation);
   if (worth) say(worth);
+  const equalTime = paceSentence(config, journal.lastTwinEvaluation?.equalTimePace);
+  if (equalTime) say(equalTime);
   say(`Doctor: ${doctor.line}`);
   for (const verdict of doctor.verdicts.slice(1)) say(verdictLines(verdict)[0]);
   return result;

@@ -118,6 +118,11 @@ export interface EvaluationRecord {
   updateRatio?: number;
   /** For a text of questions: answers in the batches, and how many each model gives in full. */
   answers?: { tried: number; studentRight: number; teacherRight: number };
+  /**
+   * Of a twin: how many of its steps take as long as one of the run's, measured here. Undefined
+   * until it is.
+   */
+  equalTimePace?: number;
   path: LossPath;
   /** Copied by the loss path, over all batches. */
   bytesCopied: number;

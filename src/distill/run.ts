@@ -2,7 +2,7 @@
 // the trainer. It knows no page and no worker: a caller calls `advance` and gets records through
 // the events.
 
-import { type Config, type LiveChanges, twinConfig } from '../config';
+import { type Config, type LiveChanges, twinConfig, twinStep } from '../config';
 import type { Batch } from '../data/batches';
 import type { Tokenizer } from '../data/tokenizer';
 import type { Gpu } from '../gpu/device';
@@ -41,6 +41,7 @@ import {
 import type { EngineChoice, MakeTeacher, TeacherSizes } from './teacher/teacher';
 import type { Trainer } from './trainer';
 import { joinSnapshots, type Snapshot, splitSnapshot } from './training-state';
+import { TwinPace } from './twin-pace';
 
 /** What a stage counts. */
 export type StageUnit = 'bytes' | 'kernels' | 'batches';
@@ -127,6 +128,7 @@ export class Run {
   /** What the teacher says to the prompt. */
   #teacherSays: Pick<Sample, 'prompt' | 'teacher'> | undefined;
   #promptChanged = false;
+  readonly #pace = new TwinPace();
   /** Steps skipped since the last applied one. */
   #skipped = 0;
   /** The first step whose numbers ask for an explanation, until it is given. */
@@ -229,8 +231,10 @@ export class Run {
     }
     const config = this.#config;
     const { batches, heldOut } = this.#data;
-    const taught = [config, twinConfig(config)].some((one) => one && needsTeacher(one.loss));
-    const count = taught ? config.train_steps * config.gradient_accumulation : 0;
+    const taught = [config, twinConfig(config)].map((one) =>
+      one && needsTeacher(one.loss) ? one.train_steps : 0,
+    );
+    const count = Math.max(...taught) * config.gradient_accumulation;
     return openCache({
       gpu,
       config,
@@ -345,11 +349,10 @@ export class Run {
     if (!this.snapshot) await this.#evaluate();
     if (this.done) return;
     this.step++;
-    const batches = this.#batchesOf(this.step);
-    await this.#train(this.#trainer, this.#config, batches);
     const { twin } = this.#models;
     const other = twinConfig(this.#config);
-    if (twin && other) await this.#train(twin.trainer, other, batches);
+    if (twin && other) await this.#trainBoth(twin.trainer, other);
+    else await this.#train(this.#trainer, this.#config, this.step);
     await this.#explain();
     if (this.step % this.#config.eval_steps === 0 || this.done) {
       await this.drain();
@@ -387,10 +390,26 @@ export class Run {
     return this.#config.sample_tokens > 0 && (this.#promptChanged || isSampleStep(this.step));
   }
 
-  #train(trainer: Trainer, config: Config, batches: Batch[]): Promise<void> {
+  #train(trainer: Trainer, config: Config, step: number): Promise<void> {
     const { temperature, alpha } = config;
-    const rate = learningRate(this.step, config);
-    return trainer.step(batches, { step: this.step, temperature, alpha, learningRate: rate });
+    const rate = learningRate(step, config);
+    const settings = { step, temperature, alpha, learningRate: rate };
+    return trainer.step(this.#batchesOf(step), settings);
+  }
+
+  /** A step of the run, and of its twin as many as its pace says. Now and then both are timed. */
+  async #trainBoth(twin: Trainer, config: Config): Promise<void> {
+    const [from, to] = [this.step - 1, this.step].map((step) => twinStep(this.#config, step));
+    const timed = to > from && this.#pace.isDue(this.step);
+    if (timed) await this.drain();
+    const started = performance.now();
+    await this.#train(this.#trainer, this.#config, this.step);
+    if (timed) await this.drain();
+    const middle = performance.now();
+    for (let step = from + 1; step <= to; step++) await this.#train(twin, config, step);
+    if (!timed) return;
+    await this.drain();
+    this.#pace.add(middle - started, (performance.now() - middle) / (to - from));
   }
 
   #batchesOf(step: number): Batch[] {
@@ -520,6 +539,8 @@ export class Run {
     if (!twin) return undefined;
     const config = twinConfig(this.#config) ?? this.#config;
     const record = await this.#measure(twin.evaluator, config);
+    record.step = twinStep(this.#config, this.step);
+    record.equalTimePace = this.#pace.median;
     if (this.step > 0) record.updateRatio = await twin.trainer.updateRatio();
     if (sample)
       record.sample = { ...sample, student: await this.#continuePrompt(twin.sampler.generate) };

@@ -2,7 +2,7 @@
 // step, evaluation and change in the order in which they came. The file only grows, except that a
 // resumed run drops the lines after its checkpoint. JSON has no NaN, so NaN is written as null.
 
-import type { Config, LiveChanges } from '../config';
+import { type Config, type LiveChanges, twinStep } from '../config';
 import type { EvaluationRecord, SampleRecord, StepRecord } from '../distill/records';
 import { CheckpointError } from './checkpoint';
 import { inFolder, type RunStorage } from './storage';
@@ -215,7 +215,8 @@ export class JournalWriter {
     for (const { line, number } of linesOf(await this.#text())) {
       const record = parseLine(line);
       if (!record) throw damaged(number);
-      if ((record.step ?? 0) > step) continue;
+      const last = record.type.startsWith('twin-') ? twinStep(settings.config, step) : step;
+      if ((record.step ?? 0) > last) continue;
       remaining.push(line);
     }
     const before = parseJournal(remaining.map((line) => `${line}\n`).join(''));

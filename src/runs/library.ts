@@ -16,7 +16,7 @@ const SWEEPS = 'sweeps.json';
 /** Older sweeps are forgotten; their runs stay. */
 const MOST_SWEEPS = 50;
 /** Version of the index. One of another version is made again. */
-const VERSION = 1;
+const VERSION = 2;
 /** Bytes, until somebody chooses. */
 const DEFAULT_BUDGET = 1e9;
 /** A deleted run can be brought back for this long. */

@@ -39,6 +39,8 @@ export interface RunRow {
   teacherPerplexity?: number;
   kl?: number;
   agreement?: number;
+  /** Of the second student, if the run has one. */
+  twinPerplexity?: number;
   /** Trained, without pauses. */
   seconds: number;
   /** Over the whole run. */
@@ -56,7 +58,7 @@ const CURVE_POINTS = 32;
 
 export function rowOf(
   id: string,
-  { settings, steps, evaluations, timings, changes }: Journal,
+  { settings, steps, evaluations, twin, timings, changes }: Journal,
   label: Label,
   disk: { checkpoint?: number; bytes: number; spareBytes: number; open: boolean },
 ): RunRow {
@@ -83,6 +85,7 @@ export function rowOf(
     teacherPerplexity: finite(evaluation?.teacherPerplexity),
     kl: finite(evaluation?.kl),
     agreement: finite(evaluation?.agreement),
+    twinPerplexity: finite(twin.evaluations.at(-1)?.studentPerplexity),
     seconds,
     tokensPerSecond: seconds > 0 ? tokens / seconds : undefined,
     adapter: settings?.adapter?.name ?? '',

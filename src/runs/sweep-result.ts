@@ -39,12 +39,12 @@ export function valuesIn(config: Config, fields: readonly FieldName[]): string {
 /** "lr and Seed" */
 export const fieldsInWords = (fields: readonly FieldName[]) => fields.map(labelOf).join(' and ');
 
-function meanOf(values: readonly number[]): number {
+export function meanOf(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
 /** Sample standard deviation; undefined for one value. */
-function deviationOf(values: readonly number[]): number | undefined {
+export function deviationOf(values: readonly number[]): number | undefined {
   if (values.length < 2) return undefined;
   const mean = meanOf(values);
   const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);

@@ -2,7 +2,7 @@
 // page before it continues.
 
 import type { Config } from '../config';
-import { DEFAULTS } from '../config';
+import { DEFAULTS, twinStep } from '../config';
 import type { Reading } from '../data/documents';
 import type { Gpu } from '../gpu/device';
 import { formatLink } from '../link';
@@ -101,9 +101,10 @@ const byStep = (a: RunEvent, b: RunEvent) => stepOf(a) - stepOf(b);
 /** The run so far, as the events that reported it. */
 export function replay(runId: string, continued: Continued): RunEvent[] {
   const { journal, snapshot, facts, seconds, corpus } = continued;
-  const until = <R extends { step: number }>(records: readonly R[]) =>
-    records.filter((record) => record.step <= snapshot.step);
+  const until = <R extends { step: number }>(records: readonly R[], last = snapshot.step) =>
+    records.filter((record) => record.step <= last);
   const { config } = facts;
+  const twinLast = twinStep(config, snapshot.step);
   const initial: Config = { ...config, ...journal.settings?.config };
   return [
     { type: 'continued', runId, step: snapshot.step, seconds, initial, config, corpus },
@@ -116,8 +117,8 @@ export function replay(runId: string, continued: Continued): RunEvent[] {
       ),
       ...until(journal.samples).map((record): RunEvent => ({ type: 'sample', runId, record })),
     ].sort(byStep),
-    { type: 'twin-steps', runId, records: until(journal.twin.steps) },
-    ...until(journal.twin.evaluations).map(
+    { type: 'twin-steps', runId, records: until(journal.twin.steps, twinLast) },
+    ...until(journal.twin.evaluations, twinLast).map(
       (record): RunEvent => ({ type: 'twin-evaluation', runId, record }),
     ),
     { type: 'note', runId, text: `Continued from step ${snapshot.step}.` },

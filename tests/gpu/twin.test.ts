@@ -71,10 +71,13 @@ async function train(changes: Partial<Config>, snapshot?: Snapshot) {
   const first: Student = { records: [], evaluations: [] };
   const twin: Student = { records: [], evaluations: [] };
   const samples: SampleRecord[] = [];
+  const paces: (number | undefined)[] = [];
   const listener = ({ records, evaluations }: Student) => ({
     record: (record: StepRecord) => records.push(record),
-    evaluation: ({ milliseconds: _, ...figures }: EvaluationRecord) =>
-      evaluations.push({ ...figures, milliseconds: 0 }),
+    evaluation: ({ milliseconds: _, equalTimePace, ...figures }: EvaluationRecord) => {
+      paces.push(equalTimePace);
+      evaluations.push({ ...figures, milliseconds: 0 });
+    },
   });
   const run = await Run.create(
     {
@@ -98,7 +101,7 @@ async function train(changes: Partial<Config>, snapshot?: Snapshot) {
   const memory = gpu.memory.totals();
   const { dtype, student } = run;
   await run.destroy();
-  return { first, twin, samples, middle, memory, plan: { gpu, config, dtype, student } };
+  return { first, twin, samples, paces, middle, memory, plan: { gpu, config, dtype, student } };
 }
 
 it('both students of a run have the bits that each has alone', async () => {
@@ -125,8 +128,16 @@ it('both students of a run have the bits that each has alone', async () => {
   expect(again.twin.records).toEqual(both.twin.records.slice(3));
 });
 
-it('a twin at another temperature learns from the same teacher', async () => {
-  const both = await train({ twin: 'temperature=4' });
-  const alone = await train({ temperature: 4 });
-  expect(both.twin).toEqual(alone.first);
+it('a twin at another temperature and pace learns from the same teacher', async () => {
+  const settings = { twin: 'temperature=4', twin_pace: 1.5 };
+  const both = await train(settings);
+  const alone = await train({ temperature: 4, train_steps: 9 });
+  expect(both.twin.records).toEqual(alone.first.records);
+  expect(both.twin.evaluations.map(({ step }) => step)).toEqual([0, 4, 9]);
+  expect(both.twin.evaluations[2]).toEqual(alone.first.evaluations[3]);
+  // Steps of both are timed once, before the last two evaluations of the twin.
+  expect(both.paces.filter((pace) => pace !== undefined && pace > 0)).toHaveLength(2);
+  const again = await train(settings, both.middle);
+  expect(again.first.records).toEqual(both.first.records.slice(3));
+  expect(again.twin.records).toEqual(both.twin.records.slice(4));
 });

@@ -1,9 +1,17 @@
 // The twin's setting: what it may change, and what the difference came to, in words.
 
 import { describe, expect, test } from 'vitest';
-import { checkConfig, DEFAULTS, twinChange, twinConfig, WITHOUT_TEACHER } from '../../src/config';
+import {
+  checkConfig,
+  DEFAULTS,
+  twinChange,
+  twinConfig,
+  twinStep,
+  WITHOUT_TEACHER,
+} from '../../src/config';
 import { formatLink, parseLink } from '../../src/link';
-import { twinSentence } from '../../src/twin-worth';
+import { gainOverSeeds } from '../../src/runs/twin-seeds';
+import { equalTimePace, paceSentence, twinSentence } from '../../src/twin-worth';
 
 const problems = (changes: Partial<typeof DEFAULTS>) => checkConfig({ ...DEFAULTS, ...changes });
 
@@ -64,6 +72,64 @@ describe('the sentence', () => {
         '225.0 without; KL to the teacher 0.900 and 1.250; agreement 37% and 31%. ' +
         'This is one seed: another may differ by a few per cent.',
     );
+  });
+
+  test('says what several seeds gained, and when that may be chance', () => {
+    const row = (seed: number, perplexity: number, twinPerplexity: number, values = {}) => ({
+      config: { ...config, seed, ...values },
+      state: 'finished' as const,
+      data: 'book',
+      perplexity,
+      twinPerplexity,
+    });
+    const run = row(1, 41.4, 52);
+    const others = [
+      row(2, 41, 51.2),
+      row(2, 9, 99),
+      row(3, 41.2, 52.2, { prompt: 'Call me' }),
+      row(4, 9, 99, { alpha: 0.2 }),
+      { ...row(5, 9, 99), state: 'stopped' as const },
+      { ...row(6, 9, 99), data: 'another' },
+    ];
+    const over = gainOverSeeds(run, others);
+    expect(over).toMatchObject({ seeds: 3, mean: expect.closeTo(10.6) });
+    expect(twinSentence(config, first, twin, over)).toMatch(
+      /31%\. Over 3 seeds the gain was 10\.6 ± 0\.4 \(mean and standard deviation\)\.$/,
+    );
+    expect(gainOverSeeds(run, [])).toBeUndefined();
+    const chance = gainOverSeeds(run, [row(2, 52, 51)]);
+    expect(twinSentence(config, first, twin, chance)).toMatch(
+      /the gain was 4\.8 ± 8\.2 .*: it may be chance\.$/,
+    );
+  });
+
+  test('compares at the same time, when the twin has a pace of its own', () => {
+    const paced = { ...config, twin_pace: 1.64 };
+    expect(twinStep(paced, 200)).toBe(328);
+    expect(twinSentence(paced, first, { ...twin, step: 328 })).toMatch(
+      /^After step 200 and the twin’s 328, the teacher lowered perplexity by 20%/,
+    );
+    expect(twinSentence(paced, first, twin)).toBeUndefined();
+    expect(twinConfig(paced)).toMatchObject({ train_steps: 328, loss: 'ce', twin_pace: 1 });
+    expect(twinStep({ twin_pace: 1.15 }, 100)).toBe(115);
+    // 200 steps at every pace, and never one twice or left out.
+    for (const twin_pace of [0.1, 0.37, 1, 1.1, 1.64, 10]) {
+      const taken = Array.from({ length: 201 }, (_, step) => twinStep({ twin_pace }, step));
+      const increments = taken.slice(1).map((step, i) => step - taken[i]);
+      expect(Math.max(...increments)).toBeLessThanOrEqual(Math.ceil(twin_pace));
+      expect(Math.min(...increments)).toBeGreaterThanOrEqual(Math.floor(twin_pace));
+    }
+  });
+
+  test('what equal time would be is named, unless the twin has it', () => {
+    expect(paceSentence(config, 1.638)).toBe(
+      'On this machine a step of the run took 1.6 times as long as one of its twin: with ' +
+        'twin_pace=1.6, 320 steps to 200, both train for equal time.',
+    );
+    expect(equalTimePace({ twin_pace: 1.6 }, 1.638)).toBeUndefined();
+    expect(equalTimePace(config, 1.02)).toBeUndefined();
+    expect(equalTimePace(config, undefined)).toBeUndefined();
+    expect(equalTimePace(config, 100)).toBe(10);
   });
 
   test('is as ready to say that the teacher did harm, or nothing', () => {

@@ -4,7 +4,7 @@
 
 import { create } from 'zustand';
 import type { Config, FieldName, LiveChanges } from '../../config';
-import { checkConfig, FIELDS } from '../../config';
+import { checkConfig, FIELDS, twinConfig } from '../../config';
 import type { Verdict } from '../../doctor/examine';
 import type { Trial } from '../../doctor/trial';
 import type { parseLink } from '../../link';
@@ -86,10 +86,10 @@ function canWait(message: RunMessage, before: RunState, after: RunState): boolea
   }
 }
 
-function emptyHistories({ train_steps, twin }: Config): { history: RunHistory; twin?: RunHistory } {
-  const history = new RunHistory(train_steps);
-  // Runs that were kept before there were twins have no such setting.
-  return twin ? { history, twin: new RunHistory(train_steps) } : { history };
+function emptyHistories(config: Config): { history: RunHistory; twin?: RunHistory } {
+  const history = new RunHistory(config.train_steps);
+  const twin = twinConfig(config);
+  return twin ? { history, twin: new RunHistory(twin.train_steps) } : { history };
 }
 
 export const useRun = create<RunStore>()((set, get) => {
