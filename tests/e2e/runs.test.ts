@@ -14,6 +14,7 @@ import {
   button,
   eventually,
   FINISHED,
+  follow,
   go,
   link,
   logLines,
@@ -26,7 +27,7 @@ import {
 import { flagsOf, openSite } from './harness';
 
 const STEPS = 60;
-const SMALL = link({
+const TINY = {
   batch_size: 2,
   max_length: 16,
   student_layers: 1,
@@ -34,8 +35,8 @@ const SMALL = link({
   sample_tokens: 0,
   eval_batches: 1,
   eval_steps: 10,
-  train_steps: STEPS,
-});
+};
+const SMALL = link({ ...TINY, train_steps: STEPS });
 
 /** A browser with a profile on disk, which a test can kill. */
 interface Profile {
@@ -260,3 +261,33 @@ test('the table renames, deletes, brings back, saves and opens a run', async () 
   await offered(page, FINISHED);
   expect(await keptRun(page, 3)).toEqual(whole);
 });
+
+test('a sweep that was stopped goes on after a reload, and runs nothing twice', async () => {
+  await follow(page, link({ ...TINY, train_steps: 30 }));
+  await page.locator('summary', { hasText: /^Sweep/ }).click();
+  await page.getByLabel('Setting', { exact: true }).selectOption('seed');
+  await page.getByLabel('Values').fill('1, 2');
+  await button(page, 'Start 2 runs').click();
+  const panel = page.getByLabel('Sweep', { exact: true });
+  const says = (text: string | RegExp) =>
+    eventually(() => panel.innerText(), `the sweep says ${text}`).toMatch(text);
+  await says('run 2 of 2: Seed 2');
+  await reached(page, 1);
+  await button(page, 'Stop the sweep').click();
+  await offered(page, 'Continue');
+  const [first] = await perplexities(page);
+  await page.reload();
+  await button(page, 'Continue the sweep').click();
+  await says('2 of 2 done');
+  await says(/perplexity is [\d.]+ ± [\d.]+ over 2 seeds/);
+  expect((await perplexities(page))[0]).toBe(first);
+  // The ended run is drawn behind the last.
+  expect(await page.locator('.behind-runs input:checked').count()).toBe(1);
+  await go(page, '#runs');
+  const rows = page.locator('.runs-scroll tbody tr');
+  await eventually(() => rows.count(), 'four runs, and two of the sweep').toBe(6);
+});
+
+/** Of the sweep's runs, as its table has them. */
+const perplexities = (on: Page) =>
+  on.locator('.sweep-scroll tbody tr td:nth-child(3)').allInnerTexts();

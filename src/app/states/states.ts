@@ -24,7 +24,7 @@ import {
   stepsBetween,
 } from './measurements';
 import { answered, answering, type Saying, silenced } from './sayings';
-import { type Swept, sweeps } from './sweeps';
+import { type Swept, sweepNotices } from './sweeps';
 import { MIDWAY, SLOW, UNUSUAL } from './verdicts';
 
 export interface DesignedState {
@@ -120,7 +120,7 @@ function withTwin(event: RunEvent): RunEvent[] {
     return [event, { type: 'twin-steps', runId: RUN, records: stepsBetween(from, to, 1.1) }];
   }
   if (event.type !== 'evaluation') return [event];
-  const record = evaluationAt(event.record.step, 1.2);
+  const record = { ...evaluationAt(event.record.step, 1.2), equalTimePace: 1.64 };
   return [event, { type: 'twin-evaluation', runId: RUN, record }];
 }
 
@@ -226,6 +226,17 @@ const SCENES = {
       status('finished', STEPS),
     ],
   },
+  'twin-done': {
+    title: 'Finished, with a twin',
+    messages: () => [
+      ...before(),
+      { type: 'field', name: 'twin', text: WITHOUT_TEACHER },
+      { ...start(), twin: new RunHistory(STEPS) },
+      ...opening,
+      ...trained(STEPS).flatMap(withTwin),
+      status('finished', STEPS),
+    ],
+  },
   paused: {
     title: 'Paused',
     messages: () => [
@@ -306,7 +317,6 @@ interface Notice {
   kept?: KeptRuns;
 }
 
-const SWEEPS = sweeps(RUN);
 const ALL = Object.keys(SCENES) as SceneName[];
 const TRAINED: readonly SceneName[] = ['running', 'paused'];
 const next = stepsBetween(MIDWAY, MIDWAY + 4);
@@ -515,25 +525,7 @@ const NOTICES = {
     messages: [],
     connection: { update: () => {} },
   },
-  'sweep-planned': {
-    title: 'a sweep is planned',
-    scenes: ['idle'],
-    messages: [],
-    sweep: SWEEPS.planned,
-  },
-  sweep: { title: 'a sweep', scenes: ['running'], messages: [], sweep: SWEEPS.running },
-  'sweep-stopped': {
-    title: 'a sweep that was stopped',
-    scenes: ['paused'],
-    messages: [],
-    sweep: SWEEPS.stopped,
-  },
-  'sweep-done': {
-    title: 'a sweep is done',
-    scenes: ['finished'],
-    messages: [],
-    sweep: SWEEPS.done,
-  },
+  ...sweepNotices(RUN),
   hidden: {
     title: 'a tab that was hidden',
     scenes: ['running'],

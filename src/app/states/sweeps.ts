@@ -32,17 +32,39 @@ function sweepOf(ids: readonly string[], outcomes: readonly Outcome[]): Sweep {
 
 const FIRST = ended(146.2, 0.98, 0.44);
 
-export const sweeps = (run: string) => ({
-  planned: { axes: [{ name: 'student_lr', text: '0.003, 0.006, 0.012' }] } satisfies Swept,
-  running: { running: true, shown: sweepOf(['run-1', run, 'run-3'], [FIRST]) } satisfies Swept,
-  stopped: {
-    shown: sweepOf(['run-1', run, 'run-3'], [FIRST]),
-    problem: 'Another tab of this page works on this sweep.',
-  } satisfies Swept,
-  done: {
-    shown: sweepOf(
-      ['run-1', 'run-3', run],
-      [FIRST, ended(122.7, 0.86, 0.48), { ...ended(NaN, 0, 0), problem: 'The GPU was lost.' }],
-    ),
-  } satisfies Swept,
-});
+/** Notices, each with the scene that it stands in. `run` is the scenes' own. */
+export const sweepNotices = (run: string) =>
+  ({
+    'sweep-planned': {
+      title: 'a sweep is planned',
+      scenes: ['idle'],
+      messages: [],
+      sweep: { axes: [{ name: 'student_lr', text: '0.003, 0.006, 0.012' }] },
+    },
+    sweep: {
+      title: 'a sweep',
+      scenes: ['running'],
+      messages: [],
+      sweep: { running: true, shown: sweepOf(['run-1', run, 'run-3'], [FIRST]) },
+    },
+    'sweep-stopped': {
+      title: 'a sweep that was stopped',
+      scenes: ['paused'],
+      messages: [],
+      sweep: {
+        shown: sweepOf(['run-1', run, 'run-3'], [FIRST]),
+        problem: 'Another tab of this page works on this sweep.',
+      },
+    },
+    'sweep-done': {
+      title: 'a sweep is done',
+      scenes: ['finished'],
+      messages: [],
+      sweep: {
+        shown: sweepOf(
+          ['run-1', 'run-3', run],
+          [FIRST, ended(122.7, 0.86, 0.48), { step: 9, seconds: 5, problem: 'The GPU was lost.' }],
+        ),
+      },
+    },
+  }) as const satisfies Record<string, { sweep: Swept } & Record<string, unknown>>;

@@ -75,6 +75,7 @@ test.each([
   ['running,hidden', /The tab was hidden\. In \d+ s the run went from step 140 to step 160/],
   ['again', /behind.*ash ledgerα 0\.2recording/],
   ['twin', /After step 140, the teacher lowered perplexity by .*with the teacher.*without; KL/],
+  ['twin-done', /took 1\.6 times as long as one of its twin: .* 320 steps to 200.*Run again/],
   ['idle,sweep-planned', /3 runs: lr 0\.003; lr 0\.006; lr 0\.012\..*Start 3 runs/],
   ['running,sweep', /Sweep of lr run 2 of 3: lr 0\.006.*146\.2.*training.*waiting/],
   [
