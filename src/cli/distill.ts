@@ -21,6 +21,7 @@ import { applySettings, type Flags, helpText, mayChange, type Places, parseFlags
 import { openModels } from './models';
 import { dryRun } from './plan';
 import { packFile, unpackFile } from './run-file';
+import { runSweep, sweepRuns } from './sweep';
 import { openTexts, readDocumentsOf } from './texts';
 import { train } from './train';
 
@@ -62,6 +63,20 @@ async function main(args: string[]): Promise<number> {
     return DONE;
   }
   if ('problems' in flags) return refuse(flags.problems.join('\n'));
+  if (flags.sweep.length > 0) return sweep(flags);
+  return attempt(flags);
+}
+
+async function sweep(flags: Flags): Promise<number> {
+  const base = applySettings(flags.settings, DEFAULTS);
+  const plan = 'problems' in base ? base : sweepRuns(flags, base.config);
+  if ('problems' in plan) return refuse(plan.problems.join('\n'));
+  return runSweep(plan, attempt, { interrupted: INTERRUPTED, say });
+}
+
+/** A run, to its exit code. */
+async function attempt(flags: Flags): Promise<number> {
+  checkpointStep = 0;
   try {
     return await distil(flags);
   } catch (error) {
@@ -164,7 +179,8 @@ async function distil(flags: Flags): Promise<number> {
       models.close();
     }
   };
-  return Promise.race([run(), deviceFailure]);
+  // A sweep opens a device for each run.
+  return Promise.race([run(), deviceFailure]).finally(() => gpu.device.destroy());
 }
 
 /** @throws FlagError if the folder has a run or a student already */

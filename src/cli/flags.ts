@@ -30,6 +30,11 @@ const COMMAND_FLAGS = {
     'FOLDER',
     'Required. The folder for the student, metrics.jsonl and the checkpoints.',
   ],
+  sweep: [
+    'many',
+    'FIELD=VALUES…',
+    'Runs each value, such as seed=1,2,3, in a folder of its own; at most two fields and 8 runs.',
+  ],
   resume: [
     'maybe',
     '[FILE|FOLDER]',
@@ -84,6 +89,8 @@ export interface Flags {
   /** The settings given by a link or by flags. */
   settings: Partial<Config>;
   outputDir: string;
+  /** As they were given: "seed=1,2,3". */
+  sweep: string[];
   resume: boolean;
   /** The file of the run to go on with, instead of what is in the folder. */
   resumeFile?: string;
@@ -170,6 +177,11 @@ export function parseFlags(args: readonly string[]): Flags | 'help' | { problems
         'the run as a .zip to continue elsewhere.',
     );
   }
+  if (all('sweep')) {
+    for (const name of ['resume', 'dry-run', 'run_file'] as const) {
+      if (all(name)) problems.push(`--${name} is for one run. Leave it out of a sweep.`);
+    }
+  }
   const runFile = one('run_file');
   if (runFile !== undefined && !/\.zip$/i.test(runFile))
     problems.push(`--run_file is ${shown(runFile)}. Its name must end with .zip.`);
@@ -196,6 +208,7 @@ export function parseFlags(args: readonly string[]): Flags | 'help' | { problems
   return {
     settings: settings as Partial<Config>,
     outputDir,
+    sweep: all('sweep') ?? [],
     resume: all('resume') !== undefined,
     resumeFile,
     runFile,

@@ -8,6 +8,7 @@ import { newRunId } from './names';
 import type { RunRow } from './row';
 
 const MOST_RUNS = 8;
+export const MOST_FIELDS = 2;
 
 /** What changes no result, or is a setting for one run alone. */
 const NOT_SWEPT: readonly FieldName[] = ['prompt', 'sample_tokens', 'twin'];

@@ -1,6 +1,8 @@
 // A sweep as data: the grid that a person types, what is next, what is best, how long it takes.
 
 import { expect, test } from 'vitest';
+import { parseFlags } from '../../src/cli/flags';
+import { sweepRuns } from '../../src/cli/sweep';
 import { DEFAULTS } from '../../src/config';
 import { Library } from '../../src/runs/library';
 import { MemoryStorage } from '../../src/runs/memory-storage';
@@ -164,6 +166,31 @@ test('time is estimated from the run that is most alike, by its tokens', () => {
   expect(secondsOf([DEFAULTS], [small, wide])).toBeCloseTo(20);
   const long = { ...DEFAULTS, max_length: 128, student_width: 128 };
   expect(secondsOf([DEFAULTS, long], [small, wide])).toBeCloseTo(20 + 120);
+});
+
+test('on the command line each run of a sweep has its own settings and folder', () => {
+  const plan = (...args: string[]) => {
+    const flags = parseFlags(['--output_dir', 'out', '--alpha', '0.5', ...args]);
+    if (flags === 'help' || 'problems' in flags) return flags;
+    return sweepRuns(flags, { ...DEFAULTS, alpha: 0.5 });
+  };
+  const planned = plan('--sweep', 'seed=1,2', 'loss=mixed,ce');
+  const runs = typeof planned === 'object' && 'runs' in planned ? planned.runs : [];
+  expect(runs.map(({ flags: { outputDir, settings } }) => [outputDir, settings])).toEqual([
+    ['out/seed=1,loss=mixed', { alpha: 0.5, seed: 1, loss: 'mixed' }],
+    ['out/seed=1,loss=ce', { alpha: 0.5, seed: 1, loss: 'ce' }],
+    ['out/seed=2,loss=mixed', { alpha: 0.5, seed: 2, loss: 'mixed' }],
+    ['out/seed=2,loss=ce', { alpha: 0.5, seed: 2, loss: 'ce' }],
+  ]);
+  expect(plan('--sweep', 'beta')).toEqual({
+    problems: ['--sweep is “beta”. It must be a setting and its values, as in alpha=0,0.5.'],
+  });
+  expect(plan('--sweep', 'alpha=0,3')).toEqual({
+    problems: ['--sweep: alpha is 3. It must be a number from 0 to 1.'],
+  });
+  expect(plan('--sweep', 'alpha=0,1', '--resume')).toEqual({
+    problems: ['--resume is for one run. Leave it out of a sweep.'],
+  });
 });
 
 test('the library keeps sweeps as they grow, the newest first', async () => {

@@ -15,7 +15,9 @@ export function SweepResult({ sweep }: { sweep: Sweep }) {
   const phase = useRun((state) => state.phase);
   const { runs, fields } = sweep;
   const perplexities = runs.flatMap(({ outcome }) => outcome?.perplexity ?? []);
-  const best = perplexities.length > 1 ? Math.min(...perplexities) : undefined;
+  // Of seeds none is better: they show the spread.
+  const compares = fields.some((name) => name !== 'seed') && perplexities.length > 1;
+  const best = compares ? Math.min(...perplexities) : undefined;
   const sentence = bestSentence(sweep);
   return (
     <>
