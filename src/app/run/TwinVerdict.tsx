@@ -2,6 +2,7 @@
 // seeds that were tried, and what equal time instead of equal steps would be.
 
 import { twinStep } from '../../config';
+import { newRunId } from '../../runs/names';
 import { gainOverSeeds } from '../../runs/twin-seeds';
 import { equalTimePace, paceSentence, twinSentence } from '../../twin-worth';
 import { listed, useRuns } from '../runs/store';
@@ -32,17 +33,15 @@ export function TwinVerdict() {
       {pace !== undefined && (
         <p>
           {paceSentence(config, twin?.equalTimePace)}{' '}
-          <button type="button" className="quiet" onClick={() => againAt(pace)}>
+          <button
+            type="button"
+            className="quiet"
+            onClick={() => useRun.getState().startAs(newRunId(), { ...config, twin_pace: pace })}
+          >
             Run again with equal time
           </button>
         </p>
       )}
     </div>
   );
-}
-
-function againAt(pace: number): void {
-  const { setField, start } = useRun.getState();
-  setField('twin_pace', String(pace));
-  start();
 }

@@ -94,7 +94,8 @@ export type PageMessage =
   | { type: 'field'; name: FieldName; text: string }
   | { type: 'corpus'; corpus?: UserCorpus }
   | { type: 'preset'; config: Config }
-  | { type: 'link'; link: OpenedLink }
+  /** `base`: what changes are counted from; a preset's settings, or the defaults, without it. */
+  | { type: 'link'; link: OpenedLink; base?: Config }
   | { type: 'welcome' }
   | { type: 'dismiss'; notice: Dismissable }
   | { type: 'visibility'; hidden: boolean };
@@ -212,7 +213,7 @@ function reducePage(state: RunState, message: PageMessage, now: number): RunStat
       if ('problems' in link) return { ...state, linkProblems: link.problems };
       if (isActive(state.phase)) return { ...state, linkProblems: [log.LINK_REFUSED] };
       const { config, ghost, ghostProblem } = link;
-      const base = presetOf(config)?.config ?? DEFAULTS;
+      const base = message.base ?? presetOf(config)?.config ?? DEFAULTS;
       return { ...state, config, base, drafts: {}, linkProblems: [], ghost, ghostProblem };
     }
     case 'welcome':

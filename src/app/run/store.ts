@@ -132,10 +132,10 @@ export const useRun = create<RunStore>()((set, get) => {
   }
 
   /** Drops the run that is shown, and takes other settings. */
-  function leaveFor(config: Config): void {
+  function leaveFor(config: Config, base?: Config): void {
     dropRun();
     dispatch({ type: 'reset' });
-    dispatch({ type: 'link', link: { config, ghost: current().ghost } });
+    dispatch({ type: 'link', link: { config, ghost: current().ghost }, base });
   }
 
   function sendChanges(): void {
@@ -189,7 +189,7 @@ export const useRun = create<RunStore>()((set, get) => {
     start: () => start(),
 
     startAs(runId, config) {
-      leaveFor(config);
+      leaveFor(config, current().base);
       start(undefined, runId);
     },
 
@@ -198,7 +198,7 @@ export const useRun = create<RunStore>()((set, get) => {
       const changed = { ...config, ...verdict.change };
       const difference = describeChanges(config, verdict.change ?? {});
       const evaluations = [...history.evaluations];
-      leaveFor(changed);
+      leaveFor(changed, current().base);
       start({ verdict, difference, config, evaluations });
     },
 

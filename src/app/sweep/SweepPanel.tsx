@@ -17,8 +17,11 @@ export function SweepPanel() {
   return (
     <section className="sweep-panel" aria-label="Sweep">
       <div className="sweep-head">
-        <p role="status">
-          <strong>Sweep of {fieldsInWords(shown.fields)}</strong> <Progress sweep={shown} />
+        <p>
+          <span role="status">
+            <strong>Sweep of {fieldsInWords(shown.fields)}</strong> <Progress sweep={shown} />
+          </span>
+          {running && <TimeLeft sweep={shown} />}
         </p>
         {running ? (
           <button type="button" className="secondary" onClick={stop}>
@@ -52,24 +55,34 @@ export function SweepPanel() {
   );
 }
 
-/** "3 of 6: lr 0.003, about 04:10 left" */
-function Progress({ sweep }: { sweep: Sweep }) {
+/** "run 3 of 6: lr 0.003" */
+function Progress({ sweep: { runs, fields } }: { sweep: Sweep }) {
   const running = useSweep((state) => state.running);
-  const kept = useRuns((state) => state.kept);
-  const id = useRun((state) => state.run?.id);
-  const left = useRun((state) => state.status?.secondsLeft);
-  const { runs, fields } = sweep;
+  const at = useCurrent(runs);
   const ended = runs.filter(({ outcome }) => outcome).length;
   if (ended === runs.length) return `${ended} of ${runs.length} done`;
   if (!running) return `stopped, ${ended} of ${runs.length} done`;
-  const at = runs.findIndex((run) => run.id === id);
-  if (at < 0) return 'starting';
+  return at < 0
+    ? 'starting'
+    : `run ${at + 1} of ${runs.length}: ${valuesIn(runs[at].config, fields)}`;
+}
+
+/** ", about 04:10 left". Apart from the progress, which is read out. */
+function TimeLeft({ sweep: { runs } }: { sweep: Sweep }) {
+  const kept = useRuns((state) => state.kept);
+  const left = useRun((state) => state.status?.secondsLeft);
+  const at = useCurrent(runs);
   const later = runs.slice(at + 1).filter(({ outcome }) => !outcome);
   const others = secondsOf(
     later.map(({ config }) => config),
     listed(kept),
   );
-  const seconds = left === undefined || others === undefined ? undefined : left + others;
-  const estimate = seconds === undefined ? '' : `, about ${formatDuration(seconds)} left`;
-  return `run ${at + 1} of ${runs.length}: ${valuesIn(runs[at].config, fields)}${estimate}`;
+  if (at < 0 || left === undefined || others === undefined) return null;
+  return `, about ${formatDuration(left + others)} left`;
+}
+
+/** The index of the run that the page shows; -1 if it is none of them. */
+function useCurrent(runs: Sweep['runs']): number {
+  const id = useRun((state) => state.run?.id);
+  return runs.findIndex((run) => run.id === id);
 }
