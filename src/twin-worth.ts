@@ -22,7 +22,8 @@ export interface SeedsGain {
 const NONE = 0.005;
 
 /**
- * Compares the first student with its twin at the same time. Undefined without a perplexity of both.
+ * Compares the first student with its twin at the same time. Undefined without a perplexity of
+ * both.
  * @param over several seeds, if they were run
  */
 export function twinSentence(
@@ -63,7 +64,8 @@ function spread(over: SeedsGain | undefined): string {
   if (!over) return 'This is one seed: another may differ by a few per cent.';
   const { seeds, mean, deviation } = over;
   const digits = deviation < 0.05 ? 2 : 1;
-  const gain = `Over ${seeds} seeds the gain was ${mean.toFixed(digits)} ± ${deviation.toFixed(digits)}`;
+  const [middle, width] = [mean, deviation].map((value) => value.toFixed(digits));
+  const gain = `Over ${seeds} seeds the gain was ${middle} ± ${width}`;
   return Math.abs(mean) > 2 * deviation
     ? `${gain} (mean and standard deviation).`
     : `${gain} (mean and standard deviation): it may be chance.`;

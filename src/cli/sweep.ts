@@ -1,6 +1,6 @@
 // A sweep on the command line: a run for each value, one after another, each in a folder of its own
-// inside the output folder. Given again, it skips the runs that are done and resumes the one that was
-// interrupted.
+// inside the output folder. Given again, it skips the runs that are done and resumes the one that
+// was interrupted.
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
