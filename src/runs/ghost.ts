@@ -74,12 +74,9 @@ export function ghostOf(
     const { step, studentPerplexity, kl, agreement } = evaluations[index];
     return { step, studentPerplexity, kl, agreement };
   });
-  const evaluated = new Set(figures.map(({ step }) => step));
-  const ends = new Set(spread(steps.length, MOST_POINTS));
-  for (const [index, { step }] of steps.entries()) if (evaluated.has(step)) ends.add(index);
   const curve: CurvePoint[] = [];
   let from = 0;
-  for (const end of [...ends].sort((a, b) => a - b)) {
+  for (const end of stretches(steps, new Set(figures.map(({ step }) => step)))) {
     const stretch = steps.slice(from, end + 1);
     const mean = (of: 'loss' | 'ce' | 'kd') => meanOf(stretch.map((record) => record[of]));
     const { step, seconds } = steps[end];
@@ -96,6 +93,23 @@ export function ghostOf(
     curve,
     evaluations: figures,
   };
+}
+
+/**
+ * The last index of each stretch of steps that becomes a point: those after which the run was
+ * evaluated, and others between them. A stretch is not much shorter than its neighbours, or its
+ * mean would be noise.
+ */
+function stretches(
+  steps: readonly { step: number }[],
+  evaluated: ReadonlySet<number>,
+): readonly number[] {
+  const fixed = steps.flatMap(({ step }, index) => (evaluated.has(step) ? [index] : []));
+  const between = spread(steps.length, MOST_POINTS).filter((index, i, all) => {
+    const room = (index - (all[i - 1] ?? index)) / 2;
+    return fixed.every((other) => Math.abs(other - index) >= room);
+  });
+  return [...new Set([...fixed, ...between])].sort((a, b) => a - b);
 }
 
 /** At most `most` of the indices below `count`, with the first and the last, dense at the start. */

@@ -6,12 +6,14 @@ import {
   button,
   eventually,
   FINISHED,
+  follow,
   go,
   link,
   notices,
   offered,
   primary,
   reached,
+  run,
   set,
   statusOf,
   tableOf,
@@ -66,10 +68,16 @@ test('a link restores the settings and starts nothing until the button is presse
   await eventually(() => page.getByText('the settings and the curve').isVisible()).toBe(true);
   const copied = await page.evaluate(() => navigator.clipboard.readText());
   const perplexity = (await tableOf(page, 'Perplexity')).at(-1)?.[1] ?? '';
+  const hash = copied.slice(site.url.length);
+  // Raced here, it has the same bits.
+  await follow(page, hash);
+  await run(page);
+  await eventually(() => page.getByTestId('ghost').innerText()).toMatch(
+    new RegExp(`^Yours ended at perplexity ${perplexity}, theirs at [\\d,.]+\\. `),
+  );
   expect(problems).toEqual([]);
   await close();
 
-  const hash = copied.slice(site.url.length);
   const other = await visit(site, { path: hash });
   const ghost = other.page.getByTestId('ghost');
   await eventually(() => ghost.innerText()).toMatch(
