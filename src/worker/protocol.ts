@@ -28,10 +28,18 @@ export type { DataPreview } from '../distill/data';
 export type { ExportType } from '../distill/export/export';
 export type { LossRow, RunStory } from '../distill/export/model-card';
 export type { LossPath } from '../distill/loss-paths';
+export type { Passage, Passages } from '../distill/passages';
 export type { Figures, ProfileReport } from '../distill/profile/profile';
-export type { EvaluationRecord, Sample, SampleRecord, StepRecord } from '../distill/records';
+export type {
+  CalibrationGroup,
+  EvaluationRecord,
+  KlGroup,
+  Sample,
+  SampleRecord,
+  StepRecord,
+} from '../distill/records';
 export type { CacheReport, StageUnit } from '../distill/run';
-export type { SaidToken } from '../distill/say';
+export type { Expectation, SaidToken } from '../distill/say';
 
 /** The user's files; a pasted text counts as one. Without them a run uses the built-in book. */
 export interface UserCorpus {

@@ -1,6 +1,7 @@
-// What a paused run offers, in the built page: where a step goes, and both models' answers. The run
-// then goes on.
+// What a paused run offers, in the built page: where a step goes, both models' answers, and what
+// was learned of the held-out text. The run then goes on.
 
+import type { Locator, Page } from 'playwright-core';
 import { beforeAll, expect, test } from 'vitest';
 import { expectAccessible } from './accessible';
 import { button, eventually, link, offered, primary, reached, stepOf } from './drive';
@@ -21,6 +22,32 @@ const SETTINGS = {
   eval_batches: 1,
   sample_tokens: 2,
 };
+
+/** The figures of the evaluation before training, and the passages with their bars. */
+async function readWhatWasLearned(page: Page): Promise<void> {
+  await page.getByText('What was learned', { exact: true }).click();
+  const table = page.getByRole('region', { name: 'KL by place in the context' });
+  await eventually(() => table.locator('tbody tr').allInnerTexts()).toEqual([
+    expect.stringMatching(/^1\s+2\s+\d/),
+    expect.stringMatching(/^2–3\s+4\s+\d/),
+    expect.stringMatching(/^4–7\s+8\s+\d/),
+    expect.stringMatching(/^8–15\s+16\s+\d/),
+  ]);
+  await button(page, 'Find the passages').click();
+  // The token that is furthest off comes first.
+  const bars = page.locator('.passage .expected');
+  await eventually(() => bars.locator('tbody tr').count()).toBeGreaterThanOrEqual(5);
+  const worst = page.getByRole('listbox', { name: /^Furthest from the teacher/ });
+  const heading = await bars.locator('h3').innerText();
+  await worst.getByRole('option', { selected: true }).focus();
+  await page.keyboard.press((await isFirst(worst)) ? 'ArrowRight' : 'Home');
+  await eventually(() => bars.locator('h3').innerText()).not.toBe(heading);
+  const row = await bars.locator('.was-said').innerText();
+  expect(row).toMatch(/, in the text\s+<?[\d.]+%\s+<?[\d.]+%/);
+}
+
+const isFirst = async (list: Locator) =>
+  (await list.getByRole('option').first().getAttribute('aria-selected')) === 'true';
 
 test.each([
   ['f16', 'onnxruntime', 'Teacher, wall time', { width: 390, height: 844 }],
@@ -68,7 +95,8 @@ test.each([
       expect.arrayContaining(['attn.c_attn', 'mlp.c_fc dw', 'head dx']),
     );
     await tryIt(page);
-    await expectAccessible(page, { parts: ['.profile', '.say'] });
+    await readWhatWasLearned(page);
+    await expectAccessible(page, { parts: ['.profile', '.say', '.learned'] });
 
     const before = await stepOf(page);
     await primary(page).click();

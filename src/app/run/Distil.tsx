@@ -9,6 +9,7 @@ import { useComparedRuns, useXView } from '../charts/use-compared';
 import { TryIt } from '../say/TryIt';
 import { useMedia } from '../shared/browser';
 import { Fold } from '../shared/Fold';
+import { LazyFold, lazyPanel } from '../shared/LazyFold';
 import { SweepPanel } from '../sweep/SweepPanel';
 import { CheckDrawer } from './CheckDrawer';
 import { DoctorPanel } from './DoctorPanel';
@@ -28,6 +29,10 @@ import type { ShownRun } from './shown-run';
 import { useRun } from './store';
 import { TwinVerdict } from './TwinVerdict';
 import { useShownRun } from './use-shown-run';
+
+const LearnedPanel = lazyPanel(() => import('../learned/LearnedPanel'));
+/** The drawer's title. */
+export const LEARNED = 'What was learned';
 
 /** Three columns fit from this width. */
 const WIDE = '(min-width: 1080px)';
@@ -110,6 +115,9 @@ function Details() {
   return (
     <section className={`details ${run.source}`} aria-label="Details">
       <SmallCharts run={run} x={x} />
+      <LazyFold title={LEARNED}>
+        <LearnedPanel run={run} x={x} />
+      </LazyFold>
       <LogView run={run} />
       <CheckDrawer />
       <ProfileDrawer />

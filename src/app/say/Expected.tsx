@@ -1,12 +1,21 @@
 // What both models expected in a token's place: the likeliest tokens of either, as bars.
 
-import type { SaidToken } from '../../worker/protocol';
+import type { Expectation } from '../../worker/protocol';
 import { percent, quoted } from './texts';
 
 /** So much of the text before the token is quoted. */
 const QUOTED = 24;
 
-export function Expected({ token, before }: { token: SaidToken; before: string }) {
+export function Expected({
+  token,
+  before,
+  mark,
+}: {
+  token: Expectation;
+  before: string;
+  /** What the marked token was: said, or in the text. */
+  mark: string;
+}) {
   const { choices, said, kl } = token;
   const end = before.replace(/\s+/g, ' ');
   const heading = end.length > QUOTED ? `…${end.slice(-QUOTED)}` : end;
@@ -30,7 +39,7 @@ export function Expected({ token, before }: { token: SaidToken; before: string }
             <tr key={index} className={index === said ? 'was-said' : undefined}>
               <th scope="row">
                 {quoted(text)}
-                {index === said && <span className="visually-hidden">, said</span>}
+                {index === said && <span className="visually-hidden">, {mark}</span>}
               </th>
               <Share of={student} who="student" />
               {both && <Share of={teacher ?? 0} who="teacher" />}
@@ -39,8 +48,8 @@ export function Expected({ token, before }: { token: SaidToken; before: string }
         </tbody>
       </table>
       <p className="help">
-        Each model’s own probabilities, before temperature, top k and top p. The darker a token’s
-        ground, the further apart they are.
+        Each model’s own probabilities, at temperature 1. The darker a token’s ground, the further
+        apart they are.
       </p>
     </section>
   );

@@ -50,7 +50,13 @@ export default function SayPanel() {
             onChoose={setChosen}
           />
         ))}
-      {shown && <Expected token={shown} before={textBefore(shown, tokens, input?.prompt ?? '')} />}
+      {shown && (
+        <Expected
+          token={shown}
+          before={textBefore(shown, tokens, input?.prompt ?? '')}
+          mark="said"
+        />
+      )}
     </div>
   );
 }

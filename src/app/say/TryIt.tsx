@@ -1,11 +1,12 @@
 // The box in which people try the result: type, and both models answer. Its content loads when it
 // is first opened.
 
-import { lazy, Suspense } from 'react';
+import { Suspense } from 'react';
 import { useRun } from '../run/store';
 import { Fold, useFolds } from '../shared/Fold';
+import { lazyPanel } from '../shared/LazyFold';
 
-const SayPanel = lazy(() => import('./SayPanel').catch(() => ({ default: NotLoaded })));
+const SayPanel = lazyPanel(() => import('./SayPanel'));
 
 /** The drawer's title. */
 export const TRY_IT = 'Try it';
@@ -25,13 +26,5 @@ export function TryIt() {
         </Suspense>
       )}
     </Fold>
-  );
-}
-
-function NotLoaded() {
-  return (
-    <p className="field-problem" role="alert">
-      This box did not load. Check the connection, then reload the page.
-    </p>
   );
 }

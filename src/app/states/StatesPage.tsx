@@ -5,7 +5,9 @@ import './states.css';
 import { useEffect } from 'react';
 import type { Root } from 'react-dom/client';
 import { App } from '../App';
+import { useExpected, usePassages } from '../learned/store';
 import { useConnection } from '../offline/store';
+import { LEARNED } from '../run/Distil';
 import { useRun } from '../run/store';
 import { useRuns } from '../runs/store';
 import { useAnswers, useSayForm } from '../say/store';
@@ -29,11 +31,17 @@ export function showStates(root: Root): () => void {
     if (!state) return root.render(<StateList unknown={name} />);
     useRun.setState({ ...useRun.getInitialState(), ...state.make() }, true);
     useConnection.setState({ ...useConnection.getInitialState(), ...state.connection }, true);
-    useFolds.setState({ [TRY_IT]: !!state.saying, [SWEEP]: !!state.sweep?.axes });
+    useFolds.setState({
+      [TRY_IT]: !!state.saying,
+      [LEARNED]: !!state.learning,
+      [SWEEP]: !!state.sweep?.axes,
+    });
     useSweep.setState({ ...useSweep.getInitialState(), ...state.sweep }, true);
     useRuns.setState({ ...useRuns.getInitialState(), kept: state.kept }, true);
     useSayForm.setState(useSayForm.getInitialState(), true);
     useAnswers.setState({ ...useAnswers.getInitialState(), ...state.saying }, true);
+    usePassages.setState({ ...usePassages.getInitialState(), ...state.learning?.passages }, true);
+    useExpected.setState({ ...useExpected.getInitialState(), ...state.learning?.expected }, true);
     root.render(<DesignedPage key={name} theme={query.get('theme')} />);
   };
   addEventListener('popstate', show);

@@ -11,6 +11,8 @@ import type {
   StepRecord,
 } from '../../worker/protocol';
 
+import { groupsOf } from './learnings';
+
 const STEPS = DEFAULTS.train_steps;
 export const MILLISECONDS_PER_STEP = 41;
 
@@ -58,6 +60,11 @@ export function evaluationAt(step: number, worse = 1): EvaluationRecord {
     studentPerplexity: decay(step, 2040, 185 * worse),
     teacherPerplexity: 68.9,
     kl: decay(step, 3.2, 0.9 * worse),
+    teacherEntropy: 2.9,
+    studentEntropy: decay(step, 7.5, 3.6 * worse),
+    overlap: 0.5 - decay(step, 0.49, 0.02 * worse),
+    overlapMass: 0.58 - decay(step, 0.57, 0.02 * worse),
+    ...groupsOf(decay(step, 3.2, 0.9 * worse)),
     agreement: 0.42 - decay(step, 0.41, 0.04 * worse),
     path: 'strided',
     bytesCopied: 0,

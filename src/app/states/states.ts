@@ -13,6 +13,7 @@ import type { ShownRun } from '../run/shown-run';
 import { record } from '../run/shown-run';
 import { GHOST_NOTICES, opensGhost } from './ghosts';
 import { keptNotices } from './kept';
+import { found, type Learning, looking, notFound } from './learnings';
 import {
   ADAPTER,
   evaluationAt,
@@ -34,6 +35,8 @@ export interface DesignedState {
   make(): RunState;
   /** The box in which people try the result is open, and its request stands here. */
   saying?: Saying;
+  /** The drawer on what was learned is open, and its requests stand here. */
+  learning?: Learning;
   /** Online, with nothing new, unless it says otherwise. */
   connection?: Partial<Connection>;
   sweep?: Swept;
@@ -312,6 +315,8 @@ interface Notice {
   noAdapter?: boolean;
   /** The box in which people try the result is open. */
   saying?: Saying;
+  /** The drawer on what was learned is open. */
+  learning?: Learning;
   connection?: Partial<Connection>;
   sweep?: Swept;
   kept?: KeptRuns;
@@ -507,6 +512,28 @@ const NOTICES = {
       kind: 'internal',
     }),
   },
+  looking: {
+    title: 'passages are looked for',
+    scenes: ['running'],
+    messages: [],
+    learning: looking(RUN),
+  },
+  learned: {
+    title: 'what was learned',
+    scenes: ['paused', 'finished'],
+    messages: [],
+    learning: found(RUN, MIDWAY),
+  },
+  unlearned: {
+    title: 'no passages were found',
+    scenes: ['paused', 'lost'],
+    messages: [],
+    learning: notFound(RUN, {
+      operation: 'find the worst and the best passages',
+      message: 'The student’s or the teacher’s predictions are not finite.',
+      kind: 'internal',
+    }),
+  },
   offline: {
     title: 'offline',
     scenes: ['idle', 'finished'],
@@ -559,6 +586,7 @@ export const STATES: readonly DesignedState[] = ALL.flatMap((name) => {
     { name, title: scene.title, make: () => play(scene.messages()) },
     ...notices.map(([notice, { title, messages, noAdapter, ...rest }]) => ({
       saying: rest.saying,
+      learning: rest.learning,
       connection: rest.connection,
       sweep: rest.sweep,
       kept: rest.kept,
