@@ -117,6 +117,7 @@ function Bars({ passage, index }: { passage: Passage; index: number }) {
     <Expected
       token={request.value}
       before={before + texts.slice(0, index).join('')}
+      label="Both in the passage"
       mark="in the text"
     />
   );

@@ -9,10 +9,13 @@ const QUOTED = 24;
 export function Expected({
   token,
   before,
+  label,
   mark,
 }: {
   token: Expectation;
   before: string;
+  /** Names the table. */
+  label: string;
   /** What the marked token was: said, or in the text. */
   mark: string;
 }) {
@@ -21,7 +24,7 @@ export function Expected({
   const heading = end.length > QUOTED ? `…${end.slice(-QUOTED)}` : end;
   const both = kl !== undefined;
   return (
-    <section className="expected" aria-label="What both expected">
+    <section className="expected" aria-label={label}>
       <h3>
         After “{heading}”{both && <span className="unit"> KL {kl.toFixed(2)} nats</span>}
       </h3>

@@ -54,6 +54,7 @@ export default function SayPanel() {
         <Expected
           token={shown}
           before={textBefore(shown, tokens, input?.prompt ?? '')}
+          label="What both expected"
           mark="said"
         />
       )}

@@ -110,7 +110,7 @@ test('asks for passages, and at once about the token that is furthest off', asyn
   expect(asked('expect')[0]).toMatchObject({ runId: id(), before: [7, 8], token: 9 });
   screen.getByText('Asking both models.');
   await act(() => resolve('expect', EXPECTATION));
-  expect(rows('What both expected').slice(1)).toEqual([
+  expect(rows('Both in the passage').slice(1)).toEqual([
     ['␣Ishmael, in the text', '2.0%', '90%'],
     ['␣it', '30%', '1.0%'],
   ]);
