@@ -102,12 +102,20 @@ export const KERNEL_NAMES: readonly string[] = [
   ...new Set(REGISTRY.flatMap(({ kernels }) => kernels)),
 ];
 
+/** Which checks to run; all by default. */
+export interface Selection {
+  kernel?: string;
+  /** Replaces the context length of the small default sizes. */
+  T?: number;
+  /** By default f32 and, if the adapter has shader-f16, f16. */
+  dtype?: Storage;
+}
+
 /**
- * The checks of all kernels, or of one, in f32 and, if the adapter has shader-f16, in f16. `T`
- * replaces the context length of the small default sizes.
+ * The checks of all kernels, or of those selected.
  * @throws if there is no kernel of that name, or its checks have no context length to replace
  */
-export function checksOf(gpu: Gpu, kernel?: string, T?: number): Check[] {
+export function checksOf(gpu: Gpu, { kernel, T, dtype }: Selection = {}): Check[] {
   const entries = REGISTRY.filter(({ kernels }) => !kernel || kernels.includes(kernel));
   if (entries.length === 0) {
     throw new Error(`No check runs a kernel "${kernel}". Name one of ${KERNEL_NAMES.join(', ')}.`);
@@ -115,6 +123,7 @@ export function checksOf(gpu: Gpu, kernel?: string, T?: number): Check[] {
   if (T !== undefined && !entries.every(({ takesT }) => takesT)) {
     throw new Error(`The checks of ${kernel ?? 'some kernels'} have no T. Leave it out.`);
   }
-  const dtypes: Storage[] = gpu.adapter.f16 ? ['f32', 'f16'] : ['f32'];
+  const all: Storage[] = gpu.adapter.f16 ? ['f32', 'f16'] : ['f32'];
+  const dtypes = dtype ? [dtype] : all;
   return dtypes.flatMap((dtype) => entries.flatMap(({ checks }) => checks(dtype, gpu, T)));
 }

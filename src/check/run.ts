@@ -5,7 +5,7 @@ import type { AdapterFacts, Gpu } from '../gpu/device';
 import type { Tensor } from '../gpu/program';
 import { maxAbsError } from '../reference';
 import type { Check } from './check';
-import { checksOf } from './registry';
+import { checksOf, type Selection } from './registry';
 import { download, execute, upload } from './tensors';
 
 export interface CheckRow {
@@ -26,18 +26,17 @@ export interface CheckRow {
 }
 
 /**
- * Runs the checks of all kernels, or of one, at its small sizes or with a context length T. What a
- * kernel does wrong becomes a row, never a rejection. `onRow` gets each row, in the table's order,
- * as soon as it is known. Frees what it made.
+ * Runs the checks of all kernels, or of those selected. What a kernel does wrong becomes a row,
+ * never a rejection. `onRow` gets each row, in the table's order, as soon as it is known. Frees
+ * what it made.
  * @throws as `checksOf`
  */
 export async function runChecks(
   gpu: Gpu,
   onRow: (row: CheckRow) => void,
-  kernel?: string,
-  T?: number,
+  selection?: Selection,
 ): Promise<CheckRow[]> {
-  const checks = checksOf(gpu, kernel, T);
+  const checks = checksOf(gpu, selection);
   const rows: CheckRow[] = [];
   const report = (row: CheckRow) => {
     rows.push(row);

@@ -11,7 +11,7 @@ import { openDawn } from './dawn';
 
 const gpu = await openGpu(await openDawn());
 const started = performance.now();
-const rows = await runChecks(gpu, () => undefined, process.argv[2]);
+const rows = await runChecks(gpu, () => undefined, { kernel: process.argv[2] });
 const seconds = (performance.now() - started) / 1000;
 console.log(reportText(gpu.adapter, `Node ${process.version}`, rows, seconds));
 process.exit(rows.every(({ passed }) => passed) ? 0 : 1);

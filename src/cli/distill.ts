@@ -15,10 +15,11 @@ import { JOURNAL, parseJournal } from '../runs/journal';
 import { MemoryStorage } from '../runs/memory-storage';
 import type { RunStorage } from '../runs/storage';
 import { openDawn } from './dawn';
+import { diskCache } from './disk-cache';
 import { DiskStorage } from './disk-storage';
 import { explain } from './failure';
 import { applySettings, type Flags, helpText, mayChange, type Places, parseFlags } from './flags';
-import { openModels } from './models';
+import { CACHE, openModels } from './models';
 import { dryRun } from './plan';
 import { packFile, unpackFile } from './run-file';
 import { runSweep, sweepRuns } from './sweep';
@@ -158,6 +159,7 @@ async function distil(flags: Flags): Promise<number> {
         texts,
         own,
         before,
+        cache: diskCache(flags.cacheDir ?? CACHE, () => {}),
         signal: stop.signal,
         say,
         onCheckpoint: (step) => {

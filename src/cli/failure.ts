@@ -1,6 +1,7 @@
 // Errors as the command line prints them: what happened and what to do next. A bug in Stillhouse is
 // printed with its stack.
 
+import { WrongKernels } from '../check/before-run';
 import { CorpusError } from '../data/corpus';
 import { TokenizerError } from '../data/tokenizer';
 import { CacheError } from '../distill/teacher/cache-file';
@@ -18,6 +19,7 @@ export function explain(error: unknown): string {
   const { message } = error;
   if (error instanceof GpuError)
     return `${message} ${error.kind === 'no-adapter' ? DRIVERS : error.hint}`;
+  if (error instanceof WrongKernels) return `${message} ${error.hint}\n\n${error.table}`;
   if (error instanceof CorpusError || error instanceof TokenizerError)
     return `${message} ${error.hint}`;
   if (

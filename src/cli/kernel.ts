@@ -86,7 +86,7 @@ function runOnChange(): void {
 /** Records the checks of a kernel, each in a Program of its own. */
 async function buildPrograms(gpu: Gpu, { name, T }: Options) {
   const programs: { title: string; program: Program; destroy: () => void }[] = [];
-  for (const check of checksOf(gpu, name, T)) {
+  for (const check of checksOf(gpu, { kernel: name, T })) {
     const tensors = Object.fromEntries(
       Object.entries(check.inputs).map(([label, { values, layout, dtype }]) => [
         label,
@@ -136,7 +136,7 @@ async function main(options: Options): Promise<number> {
   const { name, T, time, print } = options;
   const gpu = await openGpu(await openDawn());
   const started = performance.now();
-  const rows = await runChecks(gpu, () => undefined, name, T);
+  const rows = await runChecks(gpu, () => undefined, { kernel: name, T });
   const seconds = (performance.now() - started) / 1000;
   console.log(reportText(gpu.adapter, `Node ${process.version}`, rows, seconds));
   if (time || print) {

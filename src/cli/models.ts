@@ -23,7 +23,8 @@ import type { Places } from './flags';
 import { loadedText } from './progress';
 
 const BUILT_IN = 'public/models';
-const CACHE = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'stillhouse');
+/** Where models are kept by default, and which adapters passed the check of the kernels. */
+export const CACHE = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'stillhouse');
 /** How often a long download is reported. */
 const PROGRESS_MILLISECONDS = 5000;
 

@@ -2,6 +2,7 @@
 // disk, and writes the student.
 
 import { textOf } from '../built-in';
+import { requireRightKernels } from '../check/before-run';
 import type { Config } from '../config';
 import type { Document } from '../data/documents';
 import { exportStudent } from '../distill/export/student-folder';
@@ -12,6 +13,7 @@ import type { Snapshot } from '../distill/training-state';
 import { Doctor } from '../doctor/doctor';
 import type { Verdict } from '../doctor/examine';
 import { nonFiniteAt } from '../doctor/words';
+import type { BlockCache } from '../files/http';
 import type { Gpu } from '../gpu/device';
 import { formatLink } from '../link';
 import {
@@ -55,6 +57,8 @@ export interface TrainOptions {
   own?: OwnTexts;
   /** What a resumed run has reported so far. */
   before?: Journal;
+  /** Remembers the adapters whose kernels are right. */
+  cache: BlockCache;
   /** Once aborted, the run stops after the current step. */
   signal: AbortSignal;
   say(line: string): void;
@@ -73,6 +77,12 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   const { outputDir, storage, saved, config, places, own, gpu, models, signal, say } = options;
   const { teacher, tokenizer, source } = models;
   const { dtype, student, documents, planned } = await planRun(options);
+  await requireRightKernels(gpu, {
+    dtype,
+    where: `Node ${process.version}`,
+    memory: options.cache,
+    onBegin: () => say('Checking the kernels on this adapter, which is new here'),
+  });
   const facts: RunFacts = {
     config,
     places,

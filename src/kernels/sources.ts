@@ -15,6 +15,9 @@ const SOURCES = Object.fromEntries(
   Object.entries(files).map(([path, text]) => [path.replace('./', ''), text]),
 );
 
+/** All of them: what an adapter's results depend on. */
+export const kernelTexts = (): readonly string[] => Object.values(SOURCES);
+
 /** The kernel in `name`.wgsl, made for these types and constants; compiled once a device. */
 export const kernel = (gpu: Gpu, name: string, specialisation?: Specialisation): Kernel =>
   kernelFrom(SOURCES, gpu, name, specialisation);

@@ -1,5 +1,6 @@
 // Turns errors into what the page shows: the operation, what happened, and what to do next.
 
+import { WrongKernels } from '../check/before-run';
 import { CorpusError } from '../data/corpus';
 import { TokenizerError } from '../data/tokenizer';
 import { CacheError } from '../distill/teacher/cache-file';
@@ -33,6 +34,8 @@ export function describe(operation: string, error: unknown): Failure {
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
   if (error instanceof GpuError)
     return { operation, message, hint: error.hint, kind: error.kind, stack };
+  if (error instanceof WrongKernels)
+    return { operation, message, hint: error.hint, kind: 'limits', table: error.table };
   if (error instanceof CorpusError) {
     const { operation: reading, hint, longestContext } = error;
     return { operation: reading, message, hint, kind: 'corpus', longestContext, stack };

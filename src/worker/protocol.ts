@@ -330,6 +330,8 @@ export interface Failure {
   kind: 'no-webgpu' | 'no-adapter' | 'limits' | 'corpus' | 'model' | 'network' | 'internal';
   /** For a text that is too short: the longest context, in tokens, that it is enough for. */
   longestContext?: number;
+  /** Of the kernels that were checked, for a bug report. */
+  table?: string;
   stack?: string;
 }
 

@@ -2,6 +2,7 @@
 // messages into steps, and posts reports.
 
 import { textOf } from '../built-in';
+import { requireRightKernels } from '../check/before-run';
 import type { Config, LiveChanges } from '../config';
 import type { StepRecord } from '../distill/records';
 import { Run } from '../distill/run';
@@ -12,6 +13,7 @@ import type { Snapshot } from '../distill/training-state';
 import { Doctor } from '../doctor/doctor';
 import type { Verdict } from '../doctor/examine';
 import { nonFiniteAt } from '../doctor/words';
+import { browserCache } from '../files/block-cache';
 import type { Gpu } from '../gpu/device';
 import { tuneMatmul } from '../kernels/matmul_tuning';
 import { CheckpointError, compareFacts, dataHash, type RunFacts } from '../runs/checkpoint';
@@ -324,6 +326,17 @@ export class Session implements DeviceUser {
     });
     // Its compilers work while texts and models arrive here; Run.create waits for it.
     tuneMatmul(gpu, dtypeOf(config, gpu)).catch(() => undefined);
+    // So does the check of an adapter that is new here.
+    let checking = false;
+    const checked = requireRightKernels(gpu, {
+      dtype: dtypeOf(config, gpu),
+      where: navigator.userAgent,
+      memory: browserCache(() => {}),
+      onBegin: () => {
+        checking = true;
+      },
+    });
+    checked.catch(() => undefined);
     const { signal } = this.#ended;
     const name = corpusName(config, corpus);
     const onProgress = (loaded: number, total?: number) =>
@@ -351,6 +364,8 @@ export class Session implements DeviceUser {
     };
     if (before) checkSame(before, facts, note);
     this.#facts = facts;
+    if (checking) this.#stage('compile', 'checking the kernels on this GPU');
+    await checked;
     this.#run = await Run.create(
       {
         gpu,

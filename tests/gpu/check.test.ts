@@ -107,10 +107,10 @@ it('a kernel that computes a wrong number fails, and only that one', async () =>
 
 it('one kernel can be checked alone; an unknown name is answered with the names', async () => {
   const gpu = await openTestDevice();
-  const rows = await runChecks(gpu, () => undefined, 'rkl');
+  const rows = await runChecks(gpu, () => undefined, { kernel: 'rkl' });
   expect(new Set(rows.map(({ kernel }) => kernel))).toEqual(new Set(['rkl']));
   expect(rows.filter(({ passed }) => !passed)).toEqual([]);
-  await expect(runChecks(gpu, () => undefined, 'mse')).rejects.toThrow(
+  await expect(runChecks(gpu, () => undefined, { kernel: 'mse' })).rejects.toThrow(
     /No check runs a kernel "mse"\. Name one of matmul, .*, rkl, /,
   );
 });

@@ -77,6 +77,13 @@ function FailureText({ failure }: { failure: Failure }) {
       <span className="failure-message">{failure.message}</span>
       {failure.hint && <span> {failure.hint}</span>}
       {failure.longestContext !== undefined && <Shorten context={failure.longestContext} />}
+      {failure.table !== undefined && (
+        <details className="stack">
+          <summary>The check’s table</summary>
+          <CopyButton text={failure.table} />
+          <pre tabIndex={0}>{failure.table}</pre>
+        </details>
+      )}
       {failure.stack && (
         <details className="stack">
           <summary>Stack trace</summary>

@@ -404,6 +404,25 @@ const NOTICES = {
     ],
   },
   ...GHOST_NOTICES,
+  wrong: {
+    title: 'a GPU that computes wrong results',
+    scenes: ['loading'],
+    messages: [
+      failed({
+        operation: 'start the run',
+        message:
+          'NVIDIA GeForce RTX 4070 computes wrong results in float16 with 1 kernel: layernorm.',
+        hint:
+          'A run would train on wrong numbers, so it does not start. Set the precision to ' +
+          'float32, or update the graphics driver or the browser.',
+        kind: 'limits',
+        table:
+          'kernel     sizes     layout      dtype  result  error    tolerance  verdict\n' +
+          'layernorm  (17, 36)  contiguous  f16    y       1.0e-2   1.1e-3     FAILED\n' +
+          'gelu       (17, 36)  contiguous  f16    y       4.9e-4   1.1e-3     passed\n',
+      }),
+    ],
+  },
   draft: {
     title: 'a setting that is out of range',
     scenes: ['idle', 'finished'],
