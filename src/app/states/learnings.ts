@@ -73,7 +73,38 @@ const CHOICES: Expectation['choices'] = [
   { text: ' to', student: 0.04, teacher: 0.003 },
 ];
 
-export function found(runId: string, step: number): Learning {
+/** `step`: the last one of the run. */
+export const learningNotices = (runId: string, step: number) =>
+  ({
+    looking: {
+      title: 'passages are looked for',
+      scenes: ['running'],
+      messages: [],
+      learning: { passages: { input: runId, request: { status: 'running' } } } as Learning,
+    },
+    learned: {
+      title: 'what was learned',
+      scenes: ['paused', 'finished'],
+      messages: [],
+      learning: found(runId, step),
+    },
+    unlearned: {
+      title: 'no passages were found',
+      scenes: ['paused', 'lost'],
+      messages: [],
+      learning: {
+        passages: { input: runId, request: { status: 'failed', failure: FAILURE } },
+      } as Learning,
+    },
+  }) as const;
+
+const FAILURE: Failure = {
+  operation: 'find the worst and the best passages',
+  message: 'The student’s or the teacher’s predictions are not finite.',
+  kind: 'internal',
+};
+
+function found(runId: string, step: number): Learning {
   const input: Place = { runId, passage: WORST, index: 2 };
   return {
     passages: {
@@ -86,11 +117,3 @@ export function found(runId: string, step: number): Learning {
     },
   };
 }
-
-export const looking = (runId: string): Learning => ({
-  passages: { input: runId, request: { status: 'running' } },
-});
-
-export const notFound = (runId: string, failure: Failure): Learning => ({
-  passages: { input: runId, request: { status: 'failed', failure } },
-});

@@ -13,7 +13,7 @@ import type { ShownRun } from '../run/shown-run';
 import { record } from '../run/shown-run';
 import { GHOST_NOTICES, opensGhost } from './ghosts';
 import { keptNotices } from './kept';
-import { found, type Learning, looking, notFound } from './learnings';
+import { type Learning, learningNotices } from './learnings';
 import {
   ADAPTER,
   evaluationAt,
@@ -531,28 +531,7 @@ const NOTICES = {
       kind: 'internal',
     }),
   },
-  looking: {
-    title: 'passages are looked for',
-    scenes: ['running'],
-    messages: [],
-    learning: looking(RUN),
-  },
-  learned: {
-    title: 'what was learned',
-    scenes: ['paused', 'finished'],
-    messages: [],
-    learning: found(RUN, MIDWAY),
-  },
-  unlearned: {
-    title: 'no passages were found',
-    scenes: ['paused', 'lost'],
-    messages: [],
-    learning: notFound(RUN, {
-      operation: 'find the worst and the best passages',
-      message: 'The student’s or the teacher’s predictions are not finite.',
-      kind: 'internal',
-    }),
-  },
+  ...learningNotices(RUN, MIDWAY),
   offline: {
     title: 'offline',
     scenes: ['idle', 'finished'],
