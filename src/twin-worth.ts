@@ -1,7 +1,15 @@
 // What a run's twin shows, as a sentence: how much better one student became than the other, where
 // only one setting differs. Pure; the page and the command line say the same.
 
-import { type Config, FIELDS, type Field, type FieldName, twinChange, twinStep } from './config';
+import {
+  type Config,
+  DEFAULTS,
+  FIELDS,
+  type Field,
+  type FieldName,
+  twinChange,
+  twinStep,
+} from './config';
 
 /** What a student reached on held-out text. */
 export interface Reached {
@@ -71,8 +79,8 @@ function spread(over: SeedsGain | undefined): string {
     : `${gain} (mean and standard deviation): it may be chance.`;
 }
 
-/** Paces that differ less are equal: a measurement differs by as much. */
-const SAME_PACE = 0.05;
+/** Paces that differ less are equal. One that was chosen was measured, and that differs by more. */
+const SAME_PACE = { equalSteps: 0.05, chosen: 0.3 };
 
 /**
  * The pace at which run and twin would train for equal time on the machine that measured it, with
@@ -85,7 +93,8 @@ export function equalTimePace(
   const { min, max } = FIELDS.twin_pace;
   if (measured === undefined || !(measured > 0)) return undefined;
   const pace = Number(Math.min(max, Math.max(min, measured)).toPrecision(2));
-  return Math.abs(pace / twin_pace - 1) < SAME_PACE ? undefined : pace;
+  const same = twin_pace === DEFAULTS.twin_pace ? SAME_PACE.equalSteps : SAME_PACE.chosen;
+  return Math.abs(pace / twin_pace - 1) < same ? undefined : pace;
 }
 
 /** What equal time would be, in words; undefined if it is what the run has. */

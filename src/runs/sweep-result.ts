@@ -9,8 +9,8 @@ import type { Sweep } from './sweep';
 export interface Group {
   /** "α 0.5, T 2"; empty in a sweep of seeds alone. */
   values: string;
-  /** Held-out perplexities of its runs. */
-  perplexities: number[];
+  /** Held-out perplexities of its runs, by seed. */
+  bySeed: ReadonlyMap<number, number>;
   mean: number;
   /** Sample standard deviation over the seeds; undefined for one. */
   deviation?: number;
@@ -54,29 +54,28 @@ export function deviationOf(values: readonly number[]): number | undefined {
 /** The best first. Runs without a perplexity are in none. */
 export function groupsOf({ fields, runs }: Sweep): Group[] {
   const named = fields.filter((name) => name !== 'seed');
-  const groups = new Map<string, number[]>();
+  const groups = new Map<string, Map<number, number>>();
   for (const { config, outcome } of runs) {
     if (outcome?.perplexity === undefined || outcome.problem !== undefined) continue;
     const values = valuesIn(config, named);
-    groups.set(values, [...(groups.get(values) ?? []), outcome.perplexity]);
+    const bySeed = groups.get(values) ?? new Map<number, number>();
+    groups.set(values, bySeed.set(config.seed, outcome.perplexity));
   }
   return [...groups]
-    .map(([values, perplexities]) => ({
-      values,
-      perplexities,
-      mean: meanOf(perplexities),
-      deviation: deviationOf(perplexities),
-    }))
+    .map(([values, bySeed]) => {
+      const perplexities = [...bySeed.values()];
+      return { values, bySeed, mean: meanOf(perplexities), deviation: deviationOf(perplexities) };
+    })
     .sort((a, b) => a.mean - b.mean);
 }
 
 /** 41.38, 8.12; large ones without decimals. */
 const figure = (value: number) => value.toFixed(value < 10 ? 2 : value < 1000 ? 1 : 0);
 
-const spread = ({ mean, deviation, perplexities }: Group) =>
+const spread = ({ mean, deviation, bySeed }: Group) =>
   deviation === undefined
     ? figure(mean)
-    : `${figure(mean)} ± ${deviation.toFixed(mean < 10 ? 3 : 2)} over ${perplexities.length} seeds`;
+    : `${figure(mean)} ± ${deviation.toFixed(mean < 10 ? 3 : 2)} over ${bySeed.size} seeds`;
 
 /** The best of what has ended, with its margin; undefined until two can be compared. */
 export function bestSentence(sweep: Sweep): string | undefined {
@@ -84,10 +83,11 @@ export function bestSentence(sweep: Sweep): string | undefined {
   if (!best) return undefined;
   if (!next) {
     if (best.deviation === undefined) return undefined;
-    const [low, high] = [Math.min(...best.perplexities), Math.max(...best.perplexities)];
+    const perplexities = [...best.bySeed.values()];
+    const [low, high] = [Math.min(...perplexities), Math.max(...perplexities)];
     return (
       `Held-out perplexity is ${spread(best)} (mean and standard deviation), ` +
-      `from ${figure(low)} to ${figure(high)}. Smaller differences between runs mean nothing.`
+      `from ${figure(low)} to ${figure(high)}. A smaller difference between two runs may be chance.`
     );
   }
   const margin = next.mean - best.mean;
@@ -95,10 +95,10 @@ export function bestSentence(sweep: Sweep): string | undefined {
   const sentence =
     `Best is ${best.values}: held-out perplexity ${spread(best)}, ${figure(margin)} ` +
     `(${percent.toFixed(percent < 10 ? 1 : 0)}%) lower than ${next.values} with ${spread(next)}.`;
-  return [sentence, caveat(sweep, best, next, margin)].join(' ');
+  return [sentence, caveat(sweep, best, next)].join(' ');
 }
 
-function caveat({ fields }: Sweep, best: Group, next: Group, margin: number): string {
+function caveat({ fields }: Sweep, best: Group, next: Group): string {
   const measured = fields.filter((name) => MEASURED_BY.includes(name));
   if (measured.length > 0) {
     return (
@@ -106,12 +106,17 @@ function caveat({ fields }: Sweep, best: Group, next: Group, margin: number): st
       'so such perplexities compare only roughly.'
     );
   }
-  if (best.deviation === undefined || next.deviation === undefined)
+  // The same seed has the same held-out text and the same batches, so pairs say most.
+  const margins = [...best.bySeed].flatMap(([seed, perplexity]) => {
+    const other = next.bySeed.get(seed);
+    return other === undefined ? [] : [other - perplexity];
+  });
+  const deviation = deviationOf(margins);
+  if (deviation === undefined)
     return 'This is one seed each: another may differ by a few per cent.';
-  const noise = Math.hypot(best.deviation, next.deviation);
-  return margin > 2 * noise
-    ? 'That is more than the seeds’ spread.'
-    : 'That is within the seeds’ spread: it may be chance.';
+  const mean = meanOf(margins);
+  const pairs = `Seed by seed it is ${figure(mean)} ± ${figure(deviation)} lower`;
+  return mean > 2 * deviation ? `${pairs}.` : `${pairs}: it may be chance.`;
 }
 
 /** What a step's time depends on most. */

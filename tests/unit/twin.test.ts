@@ -126,7 +126,8 @@ describe('the sentence', () => {
       'On this machine a step of the run took 1.6 times as long as one of its twin: with ' +
         'twin_pace=1.6, 320 steps to 200, both train for equal time.',
     );
-    expect(equalTimePace({ twin_pace: 1.6 }, 1.638)).toBeUndefined();
+    expect(equalTimePace({ twin_pace: 1.6 }, 1.9)).toBeUndefined();
+    expect(equalTimePace({ twin_pace: 1.6 }, 3.2)).toBe(3.2);
     expect(equalTimePace(config, 1.02)).toBeUndefined();
     expect(equalTimePace(config, undefined)).toBeUndefined();
     expect(equalTimePace(config, 100)).toBe(10);

@@ -62,7 +62,7 @@ export const sameLoss = (a: Config, b: Config | undefined): boolean =>
  */
 export function differences(config: Config, base: Config, most = 3): string {
   const names = (Object.keys(FIELDS) as FieldName[]).filter(
-    (name) => name !== 'twin' && config[name] !== base[name],
+    (name) => name !== 'twin' && name !== 'twin_pace' && config[name] !== base[name],
   );
   const listed = names.slice(0, most).map((name) => {
     const { symbol, label }: Field = FIELDS[name];

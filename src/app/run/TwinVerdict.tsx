@@ -35,7 +35,7 @@ export function TwinVerdict() {
           {paceSentence(config, twin?.equalTimePace)}{' '}
           <button
             type="button"
-            className="quiet"
+            className="quiet outlined"
             onClick={() => useRun.getState().startAs(newRunId(), { ...config, twin_pace: pace })}
           >
             Run again with equal time

@@ -10,10 +10,11 @@ import { useSweep } from './store';
 import './sweep.css';
 
 export function SweepPanel() {
-  const { shown, running, problem, stop, goOn, close } = useSweep();
+  const { shown, running: goesOn, problem, stop, goOn, close } = useSweep();
   if (!shown) return null;
   const failed = shown.runs.some(({ outcome }) => outcome?.problem !== undefined);
   const done = isDone(shown);
+  const running = goesOn && !done;
   return (
     <section className="sweep-panel" aria-label="Sweep">
       <div className="sweep-head">
