@@ -32,6 +32,7 @@ const TOPK = ['topk'];
 const SAMPLE = ['sample'];
 const DIAGNOSIS = ['check', 'evaluate'];
 const OPTIMISER = ['kernels-optimiser', 'golden-run'];
+const NEXT = ['check', 'next-token'];
 const LLAMA = ['golden-llama', 'check'];
 
 /**
@@ -61,6 +62,9 @@ const MUTATIONS = [
     LAYERS,
   ],
   ['attention_slices', '+ shares[at + 3]', '+ 1.01 * shares[at + 3]', ['kernels-layers', 'check']],
+  ['attention_next', '(value / total)', '(1.01 * value / total)', NEXT],
+  ['attention_next', 'min(own + 1, params.window)', 'min(own + 1, params.window + 1)', NEXT],
+  ['attention_next', 'kept[at + to_value + i] =', 'kept[at + to_value + i] = 1.01 *', NEXT],
   ['attention', 'keys + params.window <= vec4u(t)', 'keys + params.window < vec4u(t)', LLAMA],
   [
     'attention_backward_key',

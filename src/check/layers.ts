@@ -2,6 +2,7 @@
 
 import type { Gpu } from '../gpu/device';
 import { attention, attentionBackward } from '../kernels/attention';
+import { attentionNext } from '../kernels/attention_next';
 import { columnSum } from '../kernels/column_sum';
 import { embedding, embeddingBackward } from '../kernels/embedding';
 import { layerNorm, layerNormBackward } from '../kernels/layernorm';
@@ -384,6 +385,40 @@ export function attentionChecks(dtype: Storage, T = 37): Check[] {
         ],
       }),
     ];
+  });
+}
+
+/** One new token: the first of a text, then one after more tokens than a head has threads. */
+export function attentionNextChecks(dtype: Storage, T = 71): Check[] {
+  const D = 8;
+  const cases = [
+    { NH: 3, NKV: 3, position: 0, size: 1, note: '' },
+    { NH: 3, NKV: 3, position: T - 1, size: 1, note: '' },
+    { NH: 3, NKV: 3, position: T - 2, size: 12, note: ', large scores' },
+    { NH: 4, NKV: 2, position: T - 2, window: 11, size: 1, note: ' NKV=2, a window of 11' },
+  ];
+  return cases.map(({ NH, NKV, position, window, size, note }) => {
+    const [C, width] = [NH * D, 2 * NKV * D];
+    const qkv = stored(numbers(C + width, 1, size), dtype);
+    const kept = stored(numbers(T * width, 2, size), dtype);
+    const expected = reference.attentionNext(qkv, kept, position, { C, NH, NKV, window });
+    return check({
+      kernel: 'attention_next',
+      sizes: `T=${T} position=${position} NH=${NH} D=${D}${note}`,
+      dtype,
+      layout: contiguous,
+      inputs: {
+        qkv: { values: qkv, layout: [1, C + width], dtype },
+        position: { values: [position], layout: [1], dtype: 'u32' },
+        kept: { values: kept, layout: [T, width], dtype },
+        out: { values: new Float64Array(C), layout: [1, C], dtype },
+      },
+      record: (recorder, tensors) => attentionNext(recorder, { ...tensors, window }, NH),
+      outputs: [
+        { tensor: 'out', expected: expected.output, tolerance: stored16(ATTENTION, dtype) },
+        { tensor: 'kept', expected: expected.kept, tolerance: EXACT },
+      ],
+    });
   });
 }
 

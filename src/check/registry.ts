@@ -6,6 +6,7 @@ import type { Gpu } from '../gpu/device';
 import type { Check } from './check';
 import {
   attentionChecks,
+  attentionNextChecks,
   columnSumChecks,
   embeddingChecks,
   geluChecks,
@@ -66,6 +67,11 @@ const REGISTRY: readonly KernelChecks[] = [
       'attention_quads',
     ],
     checks: (dtype, _, T) => attentionChecks(dtype, T),
+    takesT: true,
+  },
+  {
+    kernels: ['attention_next'],
+    checks: (dtype, _, T) => attentionNextChecks(dtype, T),
     takesT: true,
   },
   {

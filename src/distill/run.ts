@@ -435,12 +435,12 @@ export class Run {
   }
 
   /**
-   * Both models, to be asked between two steps; the run continues from the same bits. A cached
-   * teacher is no longer there to ask.
+   * Both models as they are now, to be asked before the next step; the run continues from the same
+   * bits. A cached teacher is no longer there to ask.
    */
-  get voices(): { student: NextLogits; teacher?: NextLogits } {
+  voices(): { student: NextLogits; teacher?: NextLogits } {
     const { teacher, sampler } = this.#models;
-    return { student: sampler.next, teacher: teacher?.next };
+    return { student: sampler.voice(), teacher: teacher?.next };
   }
 
   /**

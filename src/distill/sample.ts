@@ -5,6 +5,7 @@
 import type { Tokenizer } from '../data/tokenizer';
 import { CommandBatch } from '../gpu/command-batch';
 import type { Gpu } from '../gpu/device';
+import type { Purpose } from '../gpu/memory';
 import {
   bufferOf,
   type PendingProgram,
@@ -15,6 +16,7 @@ import {
 } from '../gpu/program';
 import { sampleTokens } from '../kernels/sample';
 import type { LanguageModel } from '../model/family';
+import type { DType } from '../tensor/dtype';
 import { Layout } from '../tensor/layout';
 import type { Random } from '../tensor/random';
 import { chooseToken, SAMPLING } from './sampling';
@@ -61,49 +63,67 @@ export const generateByLogits =
     return Uint32Array.from(tokens.slice(start.length));
   };
 
-/** A model's forward pass for one sequence, recorded once. The head sees the last token's row. */
+/** A pass of the model, recorded once. */
+interface Pass {
+  program: PendingProgram;
+  /** (1 or T, C) */
+  hidden: Tensor;
+}
+
+/**
+ * A model that continues one text. A pass over the text keeps the keys and values of its tokens, so
+ * that each further token needs a pass over itself alone. Once the text is longer than T, all that
+ * is kept changes with each token, since the model sees the last T as if they were a text's first:
+ * then each needs a pass over all T.
+ */
 export class Sampler {
   /** (1, V), of the last token generated. */
   readonly logits: Tensor;
   readonly #T: number;
   readonly #tokens: Tensor;
+  readonly #keyValues: Tensor[];
+  readonly #position: Tensor;
   readonly #row: Tensor;
   readonly #roll: Tensor;
+  /** (1, 1): the last token of the text. */
   readonly #token: Tensor;
-  #body!: PendingProgram;
+  #text!: Pass;
+  #next!: Pass;
   #head!: PendingProgram;
-  #hidden!: Tensor;
+  /** Tokens whose keys and values `next` kept. */
+  #kept = new Uint32Array();
 
   private constructor(
     private readonly gpu: Gpu,
-    { architecture: { width: C, vocabularySize: V }, weights }: LanguageModel,
+    pool: Pool,
+    { architecture, weights: { dtype } }: LanguageModel,
     T: number,
   ) {
+    const { width: C, vocabularySize: V, layers, keyValueWidth } = architecture;
+    const own = (purpose: Purpose, label: string, shape: number[], type: DType) =>
+      persistentTensor(gpu, purpose, `sample ${label}`, Layout.contiguous(shape), type);
+    const activations = pool.purpose ?? 'activations';
     this.#T = T;
-    this.#tokens = persistentTensor(gpu, 'data', 'sample tokens', Layout.contiguous([1, T]), 'u32');
-    this.#row = persistentTensor(
-      gpu,
-      'activations',
-      'sample row',
-      Layout.contiguous([1, C]),
-      weights.dtype,
+    this.#tokens = own('data', 'tokens', [1, T], 'u32');
+    this.#keyValues = Array.from({ length: layers }, (_, layer) =>
+      own(activations, `keys and values ${layer}`, [T, keyValueWidth], dtype),
     );
-    this.logits = persistentTensor(
-      gpu,
-      'logits',
-      'sample logits',
-      Layout.contiguous([1, V]),
-      'f32',
-    );
-    this.#roll = persistentTensor(gpu, 'data', 'sample roll', Layout.contiguous([1]), 'f32');
-    this.#token = persistentTensor(gpu, 'data', 'sample token', Layout.contiguous([1]), 'u32');
+    this.#position = own('data', 'position', [1, 1], 'u32');
+    this.#row = own('activations', 'row', [1, C], dtype);
+    this.logits = own('logits', 'logits', [1, V], 'f32');
+    this.#roll = own('data', 'roll', [1], 'f32');
+    this.#token = own('data', 'token', [1, 1], 'u32');
   }
 
   /** Its kernels go on compiling; `generate` waits for them. */
   static create(gpu: Gpu, pool: Pool, model: LanguageModel, T: number): Sampler {
-    const sampler = new Sampler(gpu, model, T);
-    const body = new Recorder(gpu, pool);
-    sampler.#hidden = model.forward(body, sampler.#tokens).hidden;
+    const sampler = new Sampler(gpu, pool, model, T);
+    const pass = (label: string, tokens: Tensor, position?: Tensor): Pass => {
+      const recorder = new Recorder(gpu, pool);
+      const keyValues = { layers: sampler.#keyValues, position };
+      const { hidden } = model.forward(recorder, tokens, { keyValues });
+      return { hidden, program: recorder.begin(label) };
+    };
     const top = new Recorder(gpu, pool);
     model.head(top, sampler.#row, sampler.logits);
     sampleTokens(
@@ -111,15 +131,15 @@ export class Sampler {
       { logits: sampler.logits, rolls: sampler.#roll, tokens: sampler.#token },
       { k: SAMPLING.top_k, temperature: SAMPLING.temperature },
     );
-    sampler.#body = body.begin('sample');
+    sampler.#text = pass('sample text', sampler.#tokens);
     sampler.#head = top.begin('sample head');
+    sampler.#next = pass('sample next', sampler.#token, sampler.#position);
     return sampler;
   }
 
   generate: Generate = async (start, rolls) => {
     const { gpu } = this;
     const T = this.#T;
-    const [body, head] = await Promise.all([this.#body.ready, this.#head.ready]);
     const { memory, device } = gpu;
     const length = start.length + rolls.length;
     // A text shorter than the window is followed by zeros, which a causal model does not look at.
@@ -127,19 +147,23 @@ export class Sampler {
     const allRolls = memory.create('data', 'sample rolls', rolls.byteLength);
     device.queue.writeBuffer(text, 0, new Uint32Array(start));
     device.queue.writeBuffer(allRolls, 0, rolls);
-    for (let at = start.length; at < length; at++) {
-      const commands = new CommandBatch(gpu, 'sample');
-      const copy = (from: GPUBuffer, offset: number, to: Tensor, bytes = to.place.bytes) =>
-        commands.encoder.copyBufferToBuffer(from, offset, bufferOf(to), 0, bytes);
-      copy(text, 4 * Math.max(0, at - T), this.#tokens);
-      copy(allRolls, 4 * (at - start.length), this.#roll);
-      commands.run(body);
-      copy(bufferOf(this.#hidden), (Math.min(at, T) - 1) * this.#row.place.bytes, this.#row);
-      commands.run(head);
-      commands.encoder.copyBufferToBuffer(bufferOf(this.#token), 0, text, 4 * at, 4);
-      await commands.submit();
-    }
+    this.#kept = new Uint32Array();
     try {
+      for (let at = start.length; at < length; at++) {
+        const commands = new CommandBatch(gpu, 'sample');
+        const { encoder } = commands;
+        encoder.copyBufferToBuffer(allRolls, 4 * (at - start.length), bufferOf(this.#roll), 0, 4);
+        if (at === start.length || at > T) {
+          const first = Math.max(0, at - T);
+          encoder.copyBufferToBuffer(text, 4 * first, bufferOf(this.#tokens), 0, 4 * T);
+          await this.#run(commands, this.#text, Math.min(at, T) - 1);
+        } else {
+          device.queue.writeBuffer(bufferOf(this.#position), 0, Uint32Array.of(at - 1));
+          await this.#run(commands, this.#next, 0);
+        }
+        commands.encoder.copyBufferToBuffer(bufferOf(this.#token), 0, text, 4 * at, 4);
+        await commands.submit();
+      }
       return new Uint32Array(await gpu.read(text, 4 * start.length, 4 * rolls.length));
     } finally {
       memory.destroy(text);
@@ -147,23 +171,44 @@ export class Sampler {
     }
   };
 
-  next: NextLogits = async (tokens) => {
-    const { gpu } = this;
-    const seen = tokens.slice(-this.#T);
-    gpu.device.queue.writeBuffer(bufferOf(this.#tokens), 0, seen);
-    const commands = new CommandBatch(gpu, 'sample');
-    commands.run(await this.#body.ready);
-    const row = this.#row.place.bytes;
-    const [from, to] = [bufferOf(this.#hidden), bufferOf(this.#row)];
-    commands.encoder.copyBufferToBuffer(from, (seen.length - 1) * row, to, 0, row);
-    commands.run(await this.#head.ready);
-    await commands.submit();
-    return new Float32Array(await gpu.read(bufferOf(this.logits)));
-  };
+  /** The model's voice until its weights change or it generates: what is kept is of these weights. */
+  voice(): NextLogits {
+    this.#kept = new Uint32Array();
+    return async (tokens) => {
+      const { gpu } = this;
+      const { queue } = gpu.device;
+      const seen = tokens.slice(-this.#T);
+      const last = seen.length - 1;
+      const commands = new CommandBatch(gpu, 'sample');
+      if (seen.subarray(0, last).every((token, i) => token === this.#kept[i])) {
+        queue.writeBuffer(bufferOf(this.#token), 0, seen, last, 1);
+        queue.writeBuffer(bufferOf(this.#position), 0, Uint32Array.of(last));
+        await this.#run(commands, this.#next, 0);
+      } else {
+        queue.writeBuffer(bufferOf(this.#tokens), 0, seen);
+        await this.#run(commands, this.#text, last);
+      }
+      await commands.submit();
+      this.#kept = seen;
+      return new Float32Array(await gpu.read(bufferOf(this.logits)));
+    };
+  }
+
+  /** Runs a pass, and the head on one of its rows. */
+  async #run(commands: CommandBatch, { program, hidden }: Pass, row: number): Promise<void> {
+    const head = await this.#head.ready;
+    commands.run(await program.ready);
+    const { bytes } = this.#row.place;
+    const [from, to] = [bufferOf(hidden), bufferOf(this.#row)];
+    commands.encoder.copyBufferToBuffer(from, row * bytes, to, 0, bytes);
+    commands.run(head);
+  }
 
   destroy(): void {
-    for (const program of [this.#body, this.#head]) program.destroy();
-    for (const tensor of [this.#tokens, this.#row, this.logits, this.#roll, this.#token])
+    for (const program of [this.#text.program, this.#next.program, this.#head]) program.destroy();
+    const { logits } = this;
+    const tensors = [this.#tokens, this.#position, this.#row, this.#roll, this.#token, logits];
+    for (const tensor of [...this.#keyValues, ...tensors])
       this.gpu.memory.destroy(bufferOf(tensor));
   }
 }

@@ -44,7 +44,7 @@ export function recordGradients(
 ): number {
   const { model, gradients, settings, batch } = state;
   const { lossPath = 'labels' } = settings;
-  const activations = model.forward(recorder, batch.tokens, settings.recompute);
+  const activations = model.forward(recorder, batch.tokens, settings);
   const { hidden } = activations; // (B·T, C)
   const dhidden = recorder.tensor('d hidden', hidden.layout, hidden.dtype);
   let bytesCopied = 0;

@@ -46,6 +46,8 @@ export interface Architecture extends ModelSizes {
   /** In arena order: those that weight decay applies to, then the rest. */
   readonly parameters: readonly Parameter[];
   readonly tensorNames: TensorNames;
+  /** Numbers that a layer keeps of a token: its keys and values, 2·NKV·D. */
+  readonly keyValueWidth: number;
 
   /** The same with these of its layers, in this order. */
   withLayers(layers: readonly number[]): Architecture;
@@ -83,11 +85,8 @@ export interface LanguageModel {
   readonly architecture: Architecture;
   readonly weights: Arena;
 
-  /**
-   * Records the forward pass up to the head. tokens (B, T) u32.
-   * @param recompute keep each block's input alone; `backward` then computes the block again
-   */
-  forward(recorder: Recorder, tokens: Tensor, recompute?: boolean): Activations;
+  /** Records the forward pass up to the head. tokens (B, T) u32. */
+  forward(recorder: Recorder, tokens: Tensor, options?: ForwardOptions): Activations;
   /** Records logits (rows, V) f32 = hidden (rows, C) · headᵀ. */
   head(recorder: Recorder, hidden: Tensor, logits: Tensor, label?: string): void;
   /**
@@ -111,6 +110,25 @@ export interface LanguageModel {
     dhidden: Tensor,
     order: Tensor,
   ): void;
+}
+
+export interface ForwardOptions {
+  /** Keep each block's input alone; `backward` then computes the block again. */
+  recompute?: boolean;
+  /** Where the keys and values of one sequence's tokens are kept. No backward pass follows. */
+  keyValues?: KeyValues;
+}
+
+/**
+ * The keys and values of a text's tokens, so that the next token needs no pass over the others.
+ * Without `position` a pass over (1, T) tokens fills them. With it a pass over (1, 1) reads those
+ * of the tokens before that position, and adds its own.
+ */
+export interface KeyValues {
+  /** (T, keyValueWidth) of each layer: the keys, then the values. */
+  layers: readonly Tensor[];
+  /** (1, 1) u32: where the one token stands. */
+  position?: Tensor;
 }
 
 /** What a forward pass leaves. A family adds what its backward pass reads. */

@@ -230,6 +230,43 @@ export function attention(
 }
 
 /**
+ * Attention of the token at `position`, whose packed qkv is (C + 2 · NKV · D), to what is kept of
+ * those before it: kept (T, 2 · NKV · D) has the keys and then the values of each.
+ *
+ *     s_j = q · k_j / √D for position − window < j ≤ position
+ *     output = Σ_j softmax(s)_j v_j              (C)
+ *
+ * Also returns what is then kept: the same, with the token's own k | v at its position.
+ */
+export function attentionNext(
+  qkv: Numbers,
+  kept: Numbers,
+  position: number,
+  sizes: Omit<AttentionSizes, 'B' | 'T'>,
+): { output: Float64Array; kept: Float64Array } {
+  const { C, NH, NKV = NH, window = Number.POSITIVE_INFINITY } = sizes;
+  const D = C / NH;
+  const width = 2 * NKV * D;
+  const all = Float64Array.from(kept);
+  for (let i = 0; i < width; i++) all[position * width + i] = qkv[C + i];
+  const output = new Float64Array(C);
+  for (let h = 0; h < NH; h++) {
+    const head = Math.floor((h * NKV) / NH) * D;
+    const key = (j: number) => j * width + head;
+    const seen = Array.from({ length: position + 1 }, (_, j) => j).filter(
+      (j) => j > position - window,
+    );
+    const scores = seen.map((j) => dot(qkv, h * D, all, key(j), D) / Math.sqrt(D));
+    const lse = logSumExp(scores);
+    for (const [i, j] of seen.entries()) {
+      const p = Math.exp(scores[i] - lse);
+      for (let d = 0; d < D; d++) output[h * D + d] += p * all[key(j) + NKV * D + d];
+    }
+  }
+  return { output, kept: all };
+}
+
+/**
  * The bug of splitting heads with `reshape(B, NH, T, D)` where a transpose is needed, on x
  * (B, T, packed · C). Counted in runs of D elements, head h of token t is run t · NH + h of its
  * sequence; the reshape takes run h · T + t in its place. `back` is the inverse.

@@ -200,7 +200,7 @@ export class Session implements DeviceUser {
     return this.betweenSteps(async ({ run, tokenizer }) => {
       if (!run || !tokenizer) throw new Error('There is no student yet. Start a run first.');
       if (!stopped()) {
-        for await (const token of answers(run.voices, tokenizer, prompt, settings)) {
+        for await (const token of answers(run.voices(), tokenizer, prompt, settings)) {
           report(token);
           // Lets a message that stops the answer in.
           await nextTask();

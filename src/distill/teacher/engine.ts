@@ -51,7 +51,7 @@ export async function teacherFromWeights(
       return logits;
     },
     generate: sampler.generate,
-    next: sampler.next,
+    next: sampler.voice(),
     async dispose() {
       sampler.destroy();
       program.destroy();

@@ -1,8 +1,9 @@
 // Attention over heads: rows of C elements are split into H heads of D, attended, and merged again.
 
 import type { Recorder, Tensor } from '../../gpu/program';
-import { type Attention, attention, attentionBackward } from '../../kernels/attention';
+import { type Attention, attentionBackward } from '../../kernels/attention';
 import { Layout } from '../../tensor/layout';
+import { attend, type LayerKeyValues } from '../key-values';
 
 export interface HeadActivations {
   /** What the attention kernels read and write. */
@@ -19,6 +20,7 @@ export interface AttentionHeads {
     qkv: Tensor,
     sizes: [B: number, T: number, H: number],
     label: string,
+    keyValues?: LayerKeyValues,
   ): HeadActivations;
   /** dqkv (B·T, 3·C) from dout (B·T, C) */
   backward(
@@ -31,11 +33,11 @@ export interface AttentionHeads {
 
 /** q.view(B, T, H, D).transpose(1, 2), which the kernels read from the rows where they are. */
 export const transposedHeads: AttentionHeads = {
-  forward(recorder, qkv, [B, T, H], label) {
+  forward(recorder, qkv, [B, T, H], label, keyValues) {
     const [rows, C3] = qkv.layout.shape;
     const lse = recorder.tensor(`${label}.lse`, Layout.contiguous([B, H, T]), 'f32');
     const out = recorder.tensor(`${label}.attn`, Layout.contiguous([rows, C3 / 3]), qkv.dtype);
-    attention(recorder, { qkv, out, lse });
+    attend(recorder, { qkv, out, lse }, keyValues);
     return { attention: { qkv, out, lse }, out };
   },
   backward(recorder, { attention: forward }, { dout, dqkv }, label) {

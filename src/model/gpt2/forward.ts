@@ -10,8 +10,9 @@ import { type LayerNorm, layerNorm, layerNormBackward } from '../../kernels/laye
 import { type MatmulOptions, matmul } from '../../kernels/matmul';
 import { transposed } from '../../kernels/tensors';
 import { Layout } from '../../tensor/layout';
-import type { Activations, Architecture, LanguageModel } from '../family';
+import type { Activations, Architecture, ForwardOptions, LanguageModel } from '../family';
 import { head, headBackward } from '../head';
+import { type LayerKeyValues, layerOf, rowAt } from '../key-values';
 import type { Arena } from '../parameters';
 import { type AttentionHeads, type HeadActivations, transposedHeads } from './attention';
 import { type Gpt2Config, headName } from './config';
@@ -45,18 +46,23 @@ export class Gpt2Model implements LanguageModel {
   ) {}
 
   /** With `recompute` a step costs a third more, and holds activations of one block at a time. */
-  forward(recorder: Recorder, tokens: Tensor, recompute = false): Gpt2Activations {
+  forward(
+    recorder: Recorder,
+    tokens: Tensor,
+    { recompute = false, keyValues }: ForwardOptions = {},
+  ): Gpt2Activations {
     const [B, T] = tokens.layout.shape;
     const { n_embd: C, n_layer, n_positions } = this.config;
     if (T > n_positions)
       throw new Error(`GPT-2: a context of ${T} tokens; the model has ${n_positions} positions.`);
     const { weights } = this;
     let x = recorder.tensor('embedding', Layout.contiguous([B * T, C]), weights.dtype);
-    embedding(recorder, tokens, weights.tensor('wte.weight'), weights.tensor('wpe.weight'), x);
+    const wpe = rowAt(recorder, weights.tensor('wpe.weight'), keyValues?.position);
+    embedding(recorder, tokens, weights.tensor('wte.weight'), wpe, x);
     const inputs: Tensor[] = [];
     const blocks: Block[] = [];
     for (let layer = 0; layer < n_layer; layer++) {
-      const block = this.#block(recorder, x, layer, [B, T]);
+      const block = this.#block(recorder, x, layer, [B, T], layerOf(keyValues, layer));
       inputs.push(x);
       if (!recompute) blocks.push(block);
       x = this.#linear(recorder, block.active, `h.${layer}.mlp.c_proj`, C, {
@@ -71,12 +77,18 @@ export class Gpt2Model implements LanguageModel {
    * Records block `layer` up to its last product: x (rows, C) + attention, then what the multilayer
    * perceptron projects back.
    */
-  #block(recorder: Recorder, x: Tensor, layer: number, [B, T]: [number, number]): Block {
+  #block(
+    recorder: Recorder,
+    x: Tensor,
+    layer: number,
+    [B, T]: [number, number],
+    keyValues?: LayerKeyValues,
+  ): Block {
     const { n_embd: C, n_head: H } = this.config;
     const h = `h.${layer}`;
     const norm1 = this.#norm(recorder, x, `${h}.ln_1`);
     const qkv = this.#linear(recorder, norm1.y, `${h}.attn.c_attn`, 3 * C);
-    const heads = this.heads.forward(recorder, qkv, [B, T, H], h);
+    const heads = this.heads.forward(recorder, qkv, [B, T, H], h, keyValues);
     const middle = this.#linear(recorder, heads.out, `${h}.attn.c_proj`, C, { addend: x });
     const norm2 = this.#norm(recorder, middle, `${h}.ln_2`);
     const layout = Layout.contiguous([B * T, 4 * C]);

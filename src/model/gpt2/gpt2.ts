@@ -44,6 +44,7 @@ export function gpt2(
     config,
     parameters: parametersOf(config),
     tensorNames: tensorNames(isTied(config)),
+    keyValueWidth: 2 * config.n_embd,
     withLayers: (layers) => gpt2({ ...config, n_layer: layers.length }, heads, vocabularySize),
     withVocabulary: (tokens) => gpt2(config, heads, tokens),
     formatConfig: (dtype, endOfText) => formatFields(config, dtype, endOfText),

@@ -6,7 +6,7 @@
 // their weights lie side by side in the arena.
 
 import type { Recorder, Tensor } from '../../gpu/program';
-import { type Attention, attention, attentionBackward } from '../../kernels/attention';
+import { type Attention, attentionBackward } from '../../kernels/attention';
 import { columnSum } from '../../kernels/column_sum';
 import { embedding, embeddingBackward } from '../../kernels/embedding';
 import { type MatmulOptions, matmul } from '../../kernels/matmul';
@@ -21,8 +21,9 @@ import {
 import { swiglu, swigluBackward } from '../../kernels/swiglu';
 import { transposed } from '../../kernels/tensors';
 import { Layout } from '../../tensor/layout';
-import type { Activations, Architecture, LanguageModel } from '../family';
+import type { Activations, Architecture, ForwardOptions, LanguageModel } from '../family';
 import { head, headBackward } from '../head';
+import { attend, type LayerKeyValues, layerOf, rowAt } from '../key-values';
 import type { Arena } from '../parameters';
 import {
   GATE_UP,
@@ -68,19 +69,26 @@ export class LlamaModel implements LanguageModel {
   ) {}
 
   /** With `recompute` a step costs a third more, and holds activations of one block at a time. */
-  forward(recorder: Recorder, tokens: Tensor, recompute = false): LlamaActivations {
+  forward(
+    recorder: Recorder,
+    tokens: Tensor,
+    { recompute = false, keyValues }: ForwardOptions = {},
+  ): LlamaActivations {
     const [B, T] = tokens.layout.shape;
     const { hidden_size: C, num_hidden_layers, max_position_embeddings: P } = this.config;
     if (T > P) throw new Error(`Llama: a context of ${T} tokens; the model has ${P} positions.`);
     const { head_dim, rope_theta, rope_scaling } = this.config;
     const frequencies = rotaryFrequencies(head_dim, rope_theta, rope_scaling);
-    const table = rotaryTable(recorder, frequencies, T);
+    const positions = keyValues?.layers[0].layout.shape[0] ?? T;
+    const turns = rotaryTable(recorder, frequencies, positions);
+    const table = rowAt(recorder, turns, keyValues?.position);
     let x = this.#activation(recorder, 'embedding', B * T, C);
     embedding(recorder, tokens, this.weights.tensor('embed_tokens.weight'), undefined, x);
     const inputs: Tensor[] = [];
     const blocks: Block[] = [];
     for (let layer = 0; layer < num_hidden_layers; layer++) {
-      const block = this.#block(recorder, x, { layer, table, B, T });
+      const own = layerOf(keyValues, layer);
+      const block = this.#block(recorder, x, { layer, table, B, T }, own);
       inputs.push(x);
       if (!recompute) blocks.push(block);
       x = this.#linear(recorder, block.active, layer, ['mlp.down_proj'], { addend: block.middle });
@@ -97,6 +105,7 @@ export class LlamaModel implements LanguageModel {
     recorder: Recorder,
     x: Tensor,
     { layer, table, B, T }: { layer: number; table: Tensor; B: number; T: number },
+    keyValues?: LayerKeyValues,
   ): Block {
     const { num_attention_heads: NH, head_dim: D, intermediate_size: F } = this.config;
     const at = `layers.${layer}`;
@@ -109,7 +118,7 @@ export class LlamaModel implements LanguageModel {
       lse: recorder.tensor(`${at}.lse`, Layout.contiguous([B, NH, T]), 'f32'),
       window: windowOf(this.config, layer),
     };
-    attention(recorder, attended);
+    attend(recorder, attended, keyValues);
     const middle = this.#linear(recorder, attended.out, layer, ['self_attn.o_proj'], { addend: x });
     const norm2 = this.#norm(recorder, middle, `${at}.post_attention_layernorm`);
     const wide = this.#linear(recorder, norm2.y, layer, GATE_UP);

@@ -40,6 +40,7 @@ function llama(
     config,
     parameters,
     tensorNames: tensorNames(config.tie_word_embeddings),
+    keyValueWidth: 2 * config.num_key_value_heads * config.head_dim,
     withLayers: (layers) => llama(withLayers(config, layers), dialect, family, vocabularySize),
     withVocabulary: (tokens) => llama(config, dialect, family, tokens),
     formatConfig: (dtype, endOfText) => formatFields(config, dialect, dtype, endOfText),
