@@ -2,7 +2,7 @@
 
 import type { Recorder, Tensor } from '../gpu/program';
 import { kernel } from './sources';
-import { ROW_THREADS, rowLanes, scalarOf } from './tensors';
+import { ROW_THREADS, scalarOf } from './tensors';
 
 export interface NextAttention {
   /** (1, (NH + 2 NKV)·D): the token's q | k | v */
@@ -26,7 +26,8 @@ export function attentionNext(
   const D = out.layout.shape[1] / NH;
   const [T, width] = kept.layout.shape;
   const NKV = width / (2 * D);
-  const LANES = rowLanes(recorder.gpu);
+  // A software adapter vectorises over eight threads; more only wait at barriers.
+  const LANES = recorder.gpu.adapter.software ? 8 : 64;
   const k = kernel(recorder.gpu, 'attention_next', {
     aliases: { scalar: scalarOf(qkv) },
     constants: { HEAD: D / 4, LANES },
