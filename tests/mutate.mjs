@@ -32,7 +32,7 @@ const TOPK = ['topk'];
 const SAMPLE = ['sample'];
 const DIAGNOSIS = ['check', 'evaluate'];
 const OPTIMISER = ['kernels-optimiser', 'golden-run'];
-const NEXT = ['check', 'next-token'];
+const NEXT = ['next-token', 'check'];
 const LLAMA = ['golden-llama', 'check'];
 
 /**

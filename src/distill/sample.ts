@@ -171,7 +171,10 @@ export class Sampler {
     }
   };
 
-  /** The model's voice until its weights change or it generates: what is kept is of these weights. */
+  /**
+   * Logits of next tokens, with the weights as they are now. Once they have changed, ask for a new
+   * voice: an earlier one speaks from the keys and values that it kept.
+   */
   voice(): NextLogits {
     this.#kept = new Uint32Array();
     return async (tokens) => {

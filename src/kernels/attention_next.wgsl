@@ -2,10 +2,10 @@
 //
 //   out = softmax(s) · v, s_j = q · k_j / √D, position − window < j ≤ position
 //
-// for each head, which is the last row of attention.wgsl. qkv holds the new token's q | k | v. Its k
-// and v are also appended to the kept ones. NH / NKV query heads in a row share a head of keys and
-// values. A head's LANES threads share its keys: each makes an online softmax of every LANES-th
-// one, and the heads' sums are put together at the end.
+// for each head, which is the last row of attention.wgsl. qkv holds the new token's q | k | v; its
+// k and v are added to the kept ones. NH / NKV query heads in a row share a head of keys and
+// values. A query head's LANES threads share its keys: each makes an online softmax of every
+// LANES-th one, and at the end their sums are added up.
 //
 // Aliases: scalar. Constants: HEAD = D / 4, LANES (threads a query head).
 

@@ -24,14 +24,16 @@ export interface MatmulVariant {
   speed: number;
 }
 
-const plain = (LANES: number): MatmulVariant => ({
-  name: `plain, ${LANES} lanes`,
+const plain = (LANES: number, ROWS = 8): MatmulVariant => ({
+  name: `plain, ${LANES} lanes${ROWS === 1 ? ', one row' : ''}`,
   file: 'matmul',
   speed: 1,
-  constants: { LANES, ROWS: 8 },
-  rows: 8,
+  constants: { LANES, ROWS },
+  rows: ROWS,
   columns: 4 * LANES,
 });
+
+const ONE_ROW = plain(16, 1);
 
 const subgroup = (size: number, COLUMN_VEC4S: number, speed: number): MatmulVariant => {
   const SUBGROUP = 2 ** Math.floor(Math.log2(Math.min(16, size)));
@@ -94,11 +96,13 @@ export function memoryOrder({ shape, strides, offset }: Layout, k: 0 | 1) {
   };
 }
 
-/** The variants of this adapter, then those of a GPU: for tests. */
-export const allVariants = (gpu: Gpu): MatmulVariant[] =>
-  [gpu.adapter.software, false].flatMap((software) =>
+/** The variants of this adapter, then those of a GPU, and that of a single row: for tests. */
+export const allVariants = (gpu: Gpu): MatmulVariant[] => [
+  ...[gpu.adapter.software, false].flatMap((software) =>
     variantsFor({ ...gpu, adapter: { ...gpu.adapter, software } } as Gpu),
-  );
+  ),
+  ONE_ROW,
+];
 
 /** Measured speeds by storage type and name. */
 const measured = new WeakMap<Gpu, Map<string, number>>();
@@ -122,6 +126,8 @@ const CONCURRENT_GROUPS = 128;
  */
 export function bestVariant(gpu: Gpu, a: Layout, b: Layout, dtype: Storage): MatmulVariant {
   const [M, N] = [a.shape[0], b.shape[1]];
+  // A software adapter computes the other rows of a workgroup, too, and stores none of them.
+  if (M === 1 && gpu.adapter.software) return ONE_ROW;
   const fewest = gpu.adapter.software ? 1 : CONCURRENT_GROUPS;
   const time = ({ name, rows, columns, speed }: MatmulVariant) => {
     const groups = Math.max(fewest, Math.ceil(M / rows) * Math.ceil(N / columns));
