@@ -57,7 +57,7 @@ export async function expectedOf(
 ): Promise<Expectation> {
   if (!run || !tokenizer) throw new Error('There is no student yet. Start a run first.');
   const ids = Uint32Array.from(before);
-  const { student, teacher } = run.voices;
+  const { student, teacher } = run.voices();
   const logits = { student: await student(ids), teacher: await teacher?.(ids) };
   return expectation({ token, before: ids }, logits, tokenizer);
 }

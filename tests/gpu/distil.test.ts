@@ -208,7 +208,7 @@ it('finds the passages learned worst and best, with what both models expect', as
   expect(worst[2].mean).toBeGreaterThan(kl as number);
   expect(best[2].mean).toBeLessThan(kl as number);
   const { ids, from, kl: own, texts } = worst[0];
-  const { student, teacher } = run.voices;
+  const { student, teacher } = run.voices();
   for (const i of [0, texts.length - 1]) {
     const before = Uint32Array.from(ids.slice(0, from + i));
     const logits = { student: await student(before), teacher: await teacher?.(before) };
