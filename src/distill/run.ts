@@ -206,7 +206,7 @@ export class Run {
         },
       },
     });
-    const warning = this.teacherEngine?.warning;
+    const warning = this.teacherEngine?.warning ?? this.#models.teacher?.warning;
     if (warning) events.note?.(warning);
     if (!snapshot) return;
     this.#restore(snapshot);

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import onnxProto from 'onnx-proto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openDawn } from '../../src/cli/dawn';
-import { OnnxModel } from '../../src/distill/teacher/onnx-model';
+import { logitsOnCpu, OnnxModel } from '../../src/distill/teacher/onnx-model';
 import { joinPieces } from '../../src/files/pieces';
 import { readSafetensors, toFloat32 } from '../../src/files/safetensors';
 import { parseConfig } from '../../src/model/families';
@@ -218,6 +218,18 @@ test('f16 logits agree with PyTorch if the adapter has shader-f16; else the file
   // The products' f16 sums carry about 4e-3.
   expect(relativeError(await logitsOf(half, inputIds, B, T), expected)).toBeLessThan(2e-2);
   await half.dispose();
+});
+
+test('the CPU computes a float16 file in float32', async () => {
+  const model = exportOnnx('f16');
+  const row = inputIds.slice(0, T);
+  const logits = await logitsOnCpu({ model, config: architecture }, row);
+  // Weights and logits are rounded to f16, by at most 2^-11 each; the sums are not.
+  expect(relativeError(logits, expected.slice(0, T * V))).toBeLessThan(2e-3);
+  const damaged = model.slice(0, 2000);
+  await expect(logitsOnCpu({ model: damaged, config: architecture }, row)).rejects.toThrow(
+    /^model\.onnx: onnxruntime failed on the CPU/,
+  );
 });
 
 test('a decoder that takes a mask, positions and earlier keys and values gets them', {

@@ -17,8 +17,9 @@ import { planArena } from '../../model/parameters';
 import { openWeights, streamWeights, type WeightFiles } from '../../model/weights';
 import { modelReference } from '../../model-reference';
 import { teacherFromWeights } from './engine';
+import { tryHalf } from './half-trial';
 import { findOnnx, type OnnxFile, onnxFromWeights, onnxNames, type Precision } from './onnx-file';
-import { OnnxModel } from './onnx-model';
+import { logitsOnCpu, OnnxModel } from './onnx-model';
 import { teacherFromOnnx } from './onnx-teacher';
 import type { EngineChoice, MakeTeacher, TeacherSizes } from './teacher';
 import { tryBoth } from './try-both';
@@ -79,6 +80,8 @@ export async function openTeacher(
   const json = await readJson(source, 'config.json');
   const chosen = `teacher_engine=${engine}`;
   const inOnnxruntime = (file: OnnxFile, reason: string) => onnxTeacher(source, file, json, reason);
+  // Compared with our own kernels, it is not compared with the CPU.
+  const onTrial = (file: OnnxFile) => ({ ...file, ours: async () => true });
   const architecture = tryConfig(json, `config.json of ${source.label}`);
   if (architecture instanceof ModelFileError) {
     const type = modelTypeOf(json);
@@ -132,7 +135,7 @@ export async function openTeacher(
     make: other
       ? tryBoth({
           stillhouse,
-          onnxruntime: inOnnxruntime(other, 'tried').make,
+          onnxruntime: inOnnxruntime(onTrial(other), 'tried').make,
           vocabularySize: architecture.vocabularySize,
           onnxDtype: other.dtype,
         })
@@ -176,14 +179,23 @@ function onnxTeacher(
     parameters,
     engine: { name: 'onnxruntime', reason },
     bytes: file.size,
-    async make(gpu, { B, T }) {
-      const onnx = await OnnxModel.create({
-        device: gpu.device,
-        model: await file.read(),
-        config: sizes,
-        file: file.name,
+    async make(gpu, shape) {
+      const open = async (from: OnnxFile) => {
+        const file = { model: await from.read(), config: sizes, file: from.name };
+        const onnx = await OnnxModel.create({ device: gpu.device, ...file });
+        const teacher = teacherFromOnnx(gpu, onnx, { ...sizes, parameters }, shape.B, shape.T);
+        return { file, teacher };
+      };
+      const opened = await open(file);
+      const { teacher } = opened;
+      if (file.dtype === 'f32' || (await file.ours())) return teacher;
+      const single = await findOnnx(source, { f16: false, dtype: 'f32' });
+      return tryHalf(gpu, teacher, shape, sizes.vocabularySize, {
+        name: file.name,
+        bytes: opened.file.model.length,
+        onCpu: (tokens) => logitsOnCpu(opened.file, tokens),
+        single: single && (async () => (await open(single)).teacher),
       });
-      return teacherFromOnnx(gpu, onnx, { ...sizes, parameters }, B, T);
     },
     async plan(gpu, { B, T, dtype }) {
       gpu.memory.create('teacher', file.name, await file.size());

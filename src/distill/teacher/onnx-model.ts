@@ -4,6 +4,7 @@
 
 import * as ort from 'onnxruntime-web/webgpu';
 import { ModelFileError } from '../../files/download';
+import { fromHalf } from '../../tensor/dtype';
 import type { TeacherSizes } from './teacher';
 
 export interface OnnxModelOptions {
@@ -178,6 +179,42 @@ export class OnnxModel {
       await this.#session.release();
     });
   }
+}
+
+/**
+ * The logits (tokens, V) of one sequence on the CPU, where the runtime computes in float32 even if
+ * the file is float16.
+ * @throws ModelFileError if the file is no model that we can run there
+ */
+export function logitsOnCpu(
+  { model, config, file = 'model.onnx' }: Omit<OnnxModelOptions, 'device' | 'dtype'>,
+  tokens: Uint32Array,
+): Promise<Float32Array> {
+  return serially(async () => {
+    ort.env.wasm.numThreads = 1;
+    ort.env.wasm.wasmPaths = undefined;
+    let session: ort.InferenceSession | undefined;
+    try {
+      session = await ort.InferenceSession.create(model, {
+        executionProviders: ['wasm'],
+        logSeverityLevel: FATAL,
+      });
+      const { feeds } = checkInterface(session, config, undefined, file);
+      const ids = BigInt64Array.from(tokens, BigInt);
+      const inputs: Record<string, ort.Tensor> = {
+        input_ids: new ort.Tensor('int64', ids, [1, tokens.length]),
+      };
+      for (const [name, feed] of feeds) inputs[name] = feed(1, tokens.length);
+      const { logits } = await session.run(inputs, ['logits'], { logSeverityLevel: FATAL });
+      const data = logits.data as Float32Array | Uint16Array;
+      return data instanceof Float32Array ? data : fromHalf(new Uint16Array(data.buffer));
+    } catch (error) {
+      if (error instanceof ModelFileError) throw error;
+      throw refused(file, 'onnxruntime failed on the CPU', error);
+    } finally {
+      await session?.release();
+    }
+  });
 }
 
 function needsF16(file: string): ModelFileError {

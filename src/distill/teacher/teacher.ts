@@ -57,6 +57,8 @@ export interface Teacher extends TeacherSource {
   readonly parameters: number | undefined;
   /** Where it was chosen when the teacher was made (try-both.ts); else its folder tells. */
   readonly engine?: EngineChoice;
+  /** Whole sentences for the log: what is wrong with it, or was not checked. */
+  readonly warning?: string;
   logits(recorder: Recorder, first: number, count: number): Tensor;
   generate: Generate;
   next: NextLogits;

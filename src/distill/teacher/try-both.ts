@@ -83,9 +83,9 @@ export function tryBoth(engines: TwoEngines): MakeTeacher {
 }
 
 /** A NaN does not agree with anything. */
-const agree = (difference: number, dtype: 'f16' | 'f32') => difference <= ALLOWED[dtype];
+export const agree = (difference: number, dtype: 'f16' | 'f32') => difference <= ALLOWED[dtype];
 
-const percent = (share: number) =>
+export const percent = (share: number) =>
   Number.isFinite(share) ? `${(100 * share).toFixed(1)}%` : 'NaN';
 const capitalised = (text: string) => text[0].toUpperCase() + text.slice(1);
 const warn = (reason: string) =>
@@ -108,18 +108,21 @@ function faster(
 }
 
 interface Trial {
-  /** Of a batch’s first rows, (rows, V). */
+  /** (B·T) token ids. */
+  inputs: Uint32Array;
+  /** Of their first rows, (rows, V). */
   logits: Float32Array;
   /** The whole batch, the best of some runs. */
   milliseconds: number;
 }
 
 /** Runs a batch of random tokens, the same for every teacher of this shape. */
-async function runTrial(
+export async function runTrial(
   gpu: Gpu,
   teacher: Teacher,
   { B, T }: TeacherShape,
   V: number,
+  timedRuns = TIMED_RUNS,
 ): Promise<Trial> {
   const random = new Random(1);
   const inputs = Uint32Array.from({ length: B * T }, () => Math.floor(random.uniform() * V));
@@ -134,7 +137,7 @@ async function runTrial(
     copy(recorder, teacher.logits(recorder, 0, rows), target);
     program = await recorder.build('trial logits');
     let milliseconds = Number.POSITIVE_INFINITY;
-    for (let turn = 0; turn <= TIMED_RUNS; turn++) {
+    for (let turn = 0; turn <= timedRuns; turn++) {
       const started = performance.now();
       const commands = new CommandBatch(gpu, 'trial');
       await teacher.enqueue(batch, commands);
@@ -143,7 +146,8 @@ async function runTrial(
       await gpu.idle();
       if (turn > 0) milliseconds = Math.min(milliseconds, performance.now() - started);
     }
-    return { logits: new Float32Array(await gpu.read(bufferOf(target))), milliseconds };
+    const logits = new Float32Array(await gpu.read(bufferOf(target)));
+    return { inputs, logits, milliseconds };
   } finally {
     program?.destroy();
     pool.destroy();
