@@ -65,15 +65,16 @@ export function twinSentence(
     twin.step === first.step
       ? `step ${first.step}`
       : `step ${first.step} and the twin’s ${twin.step}`;
-  return `After ${when}, ${subject} ${verdict}: ${figures.join('; ')}. ${spread(over)}`;
+  return `After ${when}, ${subject} ${verdict}: ${figures.join('; ')}. ${gainInWords(over)}`;
 }
 
-function spread(over: SeedsGain | undefined): string {
+/** Over several seeds, or that there is but one. */
+export function gainInWords(over: SeedsGain | undefined): string {
   if (!over) return 'This is one seed: another may differ by a few per cent.';
   const { seeds, mean, deviation } = over;
   const digits = deviation < 0.05 ? 2 : 1;
   const [middle, width] = [mean, deviation].map((value) => value.toFixed(digits));
-  const gain = `Over ${seeds} seeds the gain was ${middle} ± ${width}`;
+  const gain = `Over ${seeds} seeds the gain over the twin was ${middle} ± ${width}`;
   return Math.abs(mean) > 2 * deviation
     ? `${gain} (mean and standard deviation).`
     : `${gain} (mean and standard deviation): it may be chance.`;

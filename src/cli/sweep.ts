@@ -10,6 +10,8 @@ import { differences, inWords } from '../runs/difference';
 import { JOURNAL, parseJournal } from '../runs/journal';
 import { type Axis, gridOf, MOST_FIELDS, planSweep, withOutcome } from '../runs/sweep';
 import { bestSentence, groupsOf, valuesIn } from '../runs/sweep-result';
+import { gainOverSeeds } from '../runs/twin-seeds';
+import { gainInWords } from '../twin-worth';
 import { DiskStorage } from './disk-storage';
 import type { Flags } from './flags';
 import { figure } from './progress';
@@ -61,6 +63,7 @@ export async function runSweep(
     runs.map(({ config }) => config),
     fields,
   );
+  const ended: Parameters<typeof gainOverSeeds>[0][] = [];
   let worst = 0;
   for (const [i, { flags, config }] of runs.entries()) {
     const { outputDir } = flags;
@@ -84,6 +87,13 @@ export async function runSweep(
       continue;
     }
     const last = journal.evaluations.at(-1);
+    ended.push({
+      config,
+      state: 'finished',
+      data: '',
+      perplexity: last?.studentPerplexity,
+      twinPerplexity: journal.twin.evaluations.at(-1)?.studentPerplexity,
+    });
     sweep = withOutcome(sweep, sweep.runs[i].id, {
       step: last?.step ?? 0,
       perplexity: last?.studentPerplexity,
@@ -92,6 +102,15 @@ export async function runSweep(
   }
   for (const { values, mean } of groupsOf(sweep))
     say(`${values || 'mean'}: PPL=${figure(mean, 2)}`);
+  // Each setting beside its twin, once.
+  for (const run of ended.filter(({ config }) => config.seed === ended[0].config.seed)) {
+    const over = gainOverSeeds(run, ended);
+    const values = valuesIn(
+      run.config,
+      fields.filter((name) => name !== 'seed'),
+    );
+    if (over) say(`${values}${values && ': '}${gainInWords(over)}`);
+  }
   const best = bestSentence(sweep);
   if (best) say(best);
   return worst;

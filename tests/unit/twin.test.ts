@@ -94,12 +94,12 @@ describe('the sentence', () => {
     const over = gainOverSeeds(run, others);
     expect(over).toMatchObject({ seeds: 3, mean: expect.closeTo(10.6) });
     expect(twinSentence(config, first, twin, over)).toMatch(
-      /31%\. Over 3 seeds the gain was 10\.6 ± 0\.4 \(mean and standard deviation\)\.$/,
+      /31%\. Over 3 seeds the gain over the twin was 10\.6 ± 0\.4 \(mean and standard deviation\)\.$/,
     );
     expect(gainOverSeeds(run, [])).toBeUndefined();
     const chance = gainOverSeeds(run, [row(2, 52, 51)]);
     expect(twinSentence(config, first, twin, chance)).toMatch(
-      /the gain was 4\.8 ± 8\.2 .*: it may be chance\.$/,
+      /the gain over the twin was 4\.8 ± 8\.2 .*: it may be chance\.$/,
     );
   });
 

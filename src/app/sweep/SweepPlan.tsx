@@ -43,7 +43,10 @@ function Plan() {
   const seconds = secondsOf(configs, listed(kept));
   const plan = useRef<HTMLDivElement>(null);
   // The drawer was empty when it opened into view.
-  useEffect(() => plan.current?.scrollIntoView({ block: 'nearest' }), []);
+  useEffect(() => {
+    // In newer browsers it returns a promise, which an effect must not.
+    void plan.current?.scrollIntoView({ block: 'nearest' });
+  }, []);
   const reason = active || running ? 'A sweep can start when no run is active.' : obstacle;
   return (
     <div className="sweep-plan" ref={plan}>

@@ -14,6 +14,7 @@ import {
 import type { Failure, KeptRuns, UserCorpus } from '../../worker/protocol';
 import { useChartView } from '../charts/view';
 import type { RunState } from '../run/reduce';
+import { filesProblem } from '../run/start-problem';
 import { useRun } from '../run/store';
 import { draw } from '../runs/draw';
 import { useRuns } from '../runs/store';
@@ -83,8 +84,9 @@ export const useSweep = create<SweepStore>()((set, get) => {
     if (isShown && (page.phase === 'paused' || page.phase === 'running')) return page.resume();
     if (isShown && page.phase === 'lost' && page.lost?.resumeStep !== undefined)
       return page.recover();
-    const problem = textsProblem(sweep, page.corpus);
-    if (problem && !row) return halt(problem);
+    const problem =
+      filesProblem(run.config) ?? (row ? undefined : textsProblem(sweep, page.corpus));
+    if (problem) return halt(problem);
     replacing = true;
     try {
       if (row) page.continueRun(row, page.corpus);
