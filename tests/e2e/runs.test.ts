@@ -264,10 +264,12 @@ test('the table renames, deletes, brings back, saves and opens a run', async () 
 
 test('a sweep that was stopped goes on after a reload, and runs nothing twice', async () => {
   await follow(page, link({ ...TINY, train_steps: 30 }));
-  await page.locator('summary', { hasText: /^Sweep/ }).click();
+  const drawer = page.locator('summary', { hasText: /^Sweep/ });
+  await drawer.click();
   await page.getByLabel('Setting', { exact: true }).selectOption('seed');
   await page.getByLabel('Values').fill('1, 2');
   await button(page, 'Start 2 runs').click();
+  await drawer.click();
   const panel = page.getByLabel('Sweep', { exact: true });
   const says = (text: string | RegExp) =>
     eventually(() => panel.innerText(), `the sweep says ${text}`).toMatch(text);
