@@ -218,6 +218,18 @@ test('a checkpoint and metrics of version 1 are read', async () => {
   expect(parseJournal(lines)).toMatchObject({ settings: { version: 1 }, steps: [{ loss: 2 }] });
 });
 
+test('a resumed journal keeps the steps of the twin, which has a pace of its own', async () => {
+  const storage = new MemoryStorage();
+  const first = new JournalWriter(storage, '');
+  const paced = { ...settings, config: { ...settings.config, twin_pace: 1.5 } };
+  await first.begin(paced);
+  for (const at of [1, 2, 3, 4]) first.step(step(at));
+  for (const at of [1, 2, 3, 4, 5, 6]) first.twinStep(step(at));
+  await first.flush();
+  const { steps, twin } = await new JournalWriter(storage, '').resume(2, paced);
+  expect([steps.at(-1)?.step, twin.steps.at(-1)?.step]).toEqual([2, 3]);
+});
+
 test('a resumed journal that finds no room keeps what it is told until it does', async () => {
   const storage = new MemoryStorage();
   const first = new JournalWriter(storage, '');
