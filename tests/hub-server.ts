@@ -46,6 +46,8 @@ export interface Hub {
   close(): Promise<void>;
 }
 
+/** Of every model. */
+export const COMMIT = '0123456789abcdef0123456789abcdef01234567';
 /** Gives the client time to read, because it loses unread bytes when the connection breaks. */
 const CUT_AFTER_MILLISECONDS = 30;
 
@@ -62,7 +64,7 @@ export async function serveHub(): Promise<Hub> {
     response.setHeader('access-control-allow-origin', '*');
     response.setHeader(
       'access-control-expose-headers',
-      'Content-Range, Content-Length, ETag, X-Error-Code',
+      'Content-Range, Content-Length, ETag, X-Error-Code, X-Repo-Commit',
     );
     response.setHeader('access-control-allow-headers', 'Range');
     if (request.method === 'OPTIONS') return void response.writeHead(204).end();
@@ -132,6 +134,7 @@ export async function serveHub(): Promise<Hub> {
     response.writeHead(all ? 200 : 206, {
       'content-type': 'application/octet-stream',
       etag: tag,
+      'x-repo-commit': COMMIT,
       ...(active?.kind !== 'no-length' && { 'content-length': end - start }),
       ...(!all && { 'content-range': `bytes ${start}-${end - 1}/${total}` }),
     });

@@ -14,10 +14,12 @@ import {
   openTokenizer,
   type TeacherFolder,
 } from '../distill/teacher/folder';
+import { fingerprinted } from '../files/fingerprint';
 import { hubSource } from '../files/hub';
 import { type Folder, folderSource, type ModelSource, type Progress } from '../files/source';
 import type { Gpu } from '../gpu/device';
 import { modelReference } from '../model-reference';
+import { identities, type ModelIdentities, type OpenedModel } from '../runs/identity';
 import { diskCache } from './disk-cache';
 import type { Places } from './flags';
 import { loadedText } from './progress';
@@ -34,6 +36,8 @@ export interface OpenModels {
   /** The teacher's folder. */
   source: ModelSource;
   student?: StudentStart;
+  /** Once the run is built. */
+  identities(): Promise<ModelIdentities>;
   /** Closes the connections. */
   close(): void;
 }
@@ -53,12 +57,20 @@ export async function openModels(
   gpu: Gpu,
   places: ModelPlaces,
 ): Promise<OpenModels> {
-  const source = sourceOf('teacher', config.teacher_model, places);
-  const other = ['', 'teacher'].includes(config.student_model)
-    ? undefined
-    : sourceOf('student', config.student_model, places);
+  const open = (role: 'teacher' | 'student', reference: string): OpenedModel => {
+    const [watched, fingerprint] = fingerprinted(sourceOf(role, reference, places));
+    return { reference, source: watched, fingerprint };
+  };
+  const opened = {
+    teacher: open('teacher', config.teacher_model),
+    student: ['', 'teacher'].includes(config.student_model)
+      ? undefined
+      : open('student', config.student_model),
+  };
+  const { source } = opened.teacher;
+  const other = opened.student?.source;
   const close = () => {
-    for (const opened of [source, other]) opened?.close();
+    for (const each of [source, other]) each?.close();
   };
   try {
     const teacher = await openTeacher(source, {
@@ -70,7 +82,14 @@ export async function openModels(
     const student = await openStudent(config, source, teacher.sizes, other);
     const tokenizer = await openTokenizer(source, teacher.sizes.vocabularySize);
     if (other) await requireSameVocabulary(tokenizer, source, other, places.say);
-    return { tokenizer, teacher, source, student, close };
+    return {
+      tokenizer,
+      teacher,
+      source,
+      student,
+      identities: () => identities(opened.teacher, opened.student),
+      close,
+    };
   } catch (error) {
     close();
     throw error;

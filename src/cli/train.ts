@@ -16,16 +16,11 @@ import { nonFiniteAt } from '../doctor/words';
 import type { BlockCache } from '../files/http';
 import type { Gpu } from '../gpu/device';
 import { formatLink } from '../link';
-import {
-  type Checkpoint,
-  CheckpointError,
-  compareFacts,
-  dataHash,
-  type RunFacts,
-  writeCheckpoint,
-} from '../runs/checkpoint';
+import { type Checkpoint, dataHash, type RunFacts, writeCheckpoint } from '../runs/checkpoint';
 import { type Journal, JournalWriter, type RunSettings, secondsAt } from '../runs/journal';
 import { newRunId } from '../runs/names';
+import { requireSame } from '../runs/same-run';
+import { Spacing } from '../runs/spacing';
 import { Stopwatch } from '../runs/stopwatch';
 import type { RunStorage } from '../runs/storage';
 import { keepTexts } from '../runs/texts';
@@ -92,7 +87,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     engine: teacher.engine.name,
     data: await dataHash(documents),
   };
-  if (saved) checkSame(saved.facts, facts, say);
+  if (saved) requireSame(saved.facts, facts, say);
 
   for (const line of planLines(options, planned, dtype)) say(line);
 
@@ -175,6 +170,8 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     },
     saved?.snapshot,
   );
+  facts.models = await models.identities();
+  if (saved) requireSame(saved.facts, facts, () => {});
   const engine = run.teacherEngine;
   if (engine) say(`Both engines were tried. The teacher runs in ${engine.name}: ${engine.reason}.`);
   const corpus = corpusOf(config, own);
@@ -188,6 +185,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     dtype,
     student: student.config,
     engine: facts.engine,
+    models: facts.models,
     data: { name: corpus.name, own: corpus.own, sha256: facts.data },
   };
   const before = saved && (await journal.resume(saved.snapshot.step, settings));
@@ -222,14 +220,16 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     await writeCheckpoint(storage, '', facts, snapshot);
     options.onCheckpoint(snapshot.step);
   };
-  let lastSaved = run.snapshot;
+  const spacing = new Spacing();
+  // Step 0 is before training: nothing to save yet.
+  let savedStep = run.step;
   while (!run.done && !signal.aborted) {
     await run.advance();
     journal.check();
-    if (run.snapshot && run.snapshot !== lastSaved) {
-      lastSaved = run.snapshot;
-      // Step 0 is before training: nothing to save yet.
-      if (lastSaved.step > 0) await save(lastSaved);
+    const taken = run.snapshot;
+    if (taken && taken.step > savedStep && spacing.isDue(run.studentParameters)) {
+      savedStep = taken.step;
+      await spacing.time(() => save(taken));
     }
     const { lastStep } = journal;
     if (lastStep && performance.now() - printed > LINE_MILLISECONDS) {
@@ -238,10 +238,8 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     }
   }
   await run.drain();
-  if (!run.done) {
-    if (run.step > first.step) await save(await run.save());
-    return { interrupted: run.step };
-  }
+  if (run.step > savedStep) await save(await run.save());
+  if (!run.done) return { interrupted: run.step };
   const story = storyOf(await journal.read());
   const exported = () =>
     exportStudent({
@@ -301,25 +299,6 @@ async function finish(
     );
   }
   return {};
-}
-
-/**
- * A resumed run needs the same student and data. Another adapter is allowed but changes the bits.
- */
-function checkSame(before: RunFacts, now: RunFacts, say: TrainOptions['say']): void {
-  const { refused, bits } = compareFacts(before, now);
-  if (refused.length > 0) {
-    throw new CheckpointError(
-      'misfit',
-      `The checkpoint does not fit: ${refused.join(', and ')}. ` +
-        'Restore what changed, or start a new run.',
-    );
-  }
-  if (bits.length > 0) {
-    say(
-      `The checkpoint was made ${bits.join(' and ')}. The run continues, but with different bits.`,
-    );
-  }
 }
 
 const total = (memory: Partial<Record<string, number>>) =>

@@ -101,7 +101,7 @@ export interface RunOptions {
  */
 const LARGE_STUDENT = 4e6;
 /** Snapshots of a large student take at most 1 / SNAPSHOT_SPACING of the run's time. */
-const SNAPSHOT_SPACING = 20;
+const SNAPSHOT_SPACING = 100;
 
 /**
  * Steps skipped in a row from which it is asked where the numbers stop being finite: a loss scale

@@ -56,13 +56,18 @@ export function hubAddress(model: string, revision = 'main', host = 'https://hug
 
 export function httpSource(options: HttpOptions): ModelSource {
   const files = new Map<string, HttpFile>();
+  let revision: string | undefined;
+  const onRevision = (commit: string) => {
+    revision = commit;
+  };
   const open = (file: string) => {
-    const opened = files.get(file) ?? new HttpFile(file, options);
+    const opened = files.get(file) ?? new HttpFile(file, options, onRevision);
     files.set(file, opened);
     return opened;
   };
   return {
     label: options.label,
+    revision: () => revision,
     size: (file) => open(file).size(),
     range: (file, from, to) => open(file).range(from, to),
     read: (file) => open(file).read(),
@@ -107,6 +112,7 @@ class HttpFile {
   constructor(
     private readonly file: string,
     private readonly options: HttpOptions,
+    private readonly onRevision: (commit: string) => void,
   ) {
     this.#name = `${file} of ${options.label}`;
   }
@@ -284,6 +290,8 @@ class HttpFile {
       );
     }
     if (!response.ok) throw refusal(name, response);
+    const commit = response.headers.get('x-repo-commit');
+    if (commit) this.onRevision(commit);
     if (/^\s*text\/html/i.test(response.headers.get('content-type') ?? '')) throw webPage(name);
     const from = response.status === 206 ? Number(range?.[1] ?? position) : 0;
     if (from !== position && response.status === 206) {

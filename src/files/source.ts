@@ -14,6 +14,8 @@ export interface ModelSource {
   range(file: string, from: number, to: number): Promise<Uint8Array<ArrayBuffer>>;
   /** The whole file. */
   read(file: string): Promise<Uint8Array<ArrayBuffer>>;
+  /** The commit that the hub has served, once a file was read; unknown elsewhere. */
+  revision?(): string | undefined;
   /** The same model with its weights converted to safetensors, if that exists. */
   converted?(): Promise<ModelSource | undefined>;
   /** Closes connections. A later read opens them again. */

@@ -6,6 +6,7 @@
 // Version 1 was a single `checkpoint.bin` without checksums. It is still read.
 
 import type { Config } from '../config';
+import type { ModelIdentities } from './identity';
 import { inFolder, type RunStorage } from './storage';
 
 /** What a resumed run must know about the run that it continues. */
@@ -22,6 +23,8 @@ export interface RunFacts {
   engine?: string;
   /** SHA-256 of all documents' tokens, in hex. */
   data: string;
+  /** Unknown in old checkpoints. */
+  models?: ModelIdentities;
 }
 
 const ARRAYS = ['master', 'mean', 'square', 'scaler'] as const;
@@ -223,37 +226,4 @@ export function dataHash(documents: readonly Uint32Array[]): Promise<string> {
     at += part.length;
   }
   return sha256(whole);
-}
-
-/**
- * Whether a checkpoint serves this run: `refused` says in what it does not fit, `bits` why the run
- * continues but with other bits. Half sentences, without an end.
- */
-export function compareFacts(
-  before: RunFacts,
-  now: RunFacts,
-): { refused: string[]; bits: string[] } {
-  const refused: string[] = [];
-  if (before.data !== now.data) refused.push('the data or the tokenizer changed');
-  const sizes = differentKeys(before.student, now.student).map(
-    ([key, a, b]) => `${key} is ${b}, but ${a} in the checkpoint`,
-  );
-  if (sizes.length > 0) refused.push(`the student’s sizes changed: ${sizes.join('; ')}`);
-  const bits: string[] = [];
-  if (before.adapter !== now.adapter || before.dtype !== now.dtype)
-    bits.push(`on ${before.adapter} in ${before.dtype}`);
-  if (before.engine !== undefined && before.engine !== now.engine)
-    bits.push(`with the teacher in ${before.engine}`);
-  return { refused, bits };
-}
-
-function differentKeys(a: object, b: object): [string, string, string][] {
-  const [first, second] = [a, b] as Record<string, unknown>[];
-  return [...new Set([...Object.keys(first), ...Object.keys(second)])]
-    .map((key): [string, string, string] => [
-      key,
-      JSON.stringify(first[key]) ?? 'unset',
-      JSON.stringify(second[key]) ?? 'unset',
-    ])
-    .filter(([, before, now]) => before !== now);
 }

@@ -5,19 +5,12 @@
 import { type Config, type LiveChanges, twinStep } from '../config';
 import type { EvaluationRecord, SampleRecord, StepRecord } from '../distill/records';
 import { CheckpointError } from './checkpoint';
+import type { ModelIdentities } from './identity';
 import { inFolder, type RunStorage } from './storage';
 
 export const JOURNAL = 'metrics.jsonl';
 /** Version 1 lacked what says where the models and the data come from. */
 export const VERSION = 2;
-
-/** A model as it was when the run started. */
-export interface ModelIdentity {
-  /** As the setting names it. */
-  reference: string;
-  /** Of its config.json and tokenizer.json, in hex. */
-  sha256?: string;
-}
 
 /** What a run is: the first line. Fields that version 1 lacks are optional. */
 export interface RunSettings {
@@ -34,7 +27,7 @@ export interface RunSettings {
   student: object;
   /** Names the run; its memorable name follows from it. */
   id?: string;
-  models?: { teacher: ModelIdentity; student?: ModelIdentity };
+  models?: ModelIdentities;
   /** `sha256` is of all tokens. `own`: the user's, not the built-in book. */
   data?: { name: string; own: boolean; sha256: string };
   /** The user's texts in the run's folder, `text-0` and so on, and how they are read. */

@@ -5,20 +5,17 @@
 import { type Arrays, checkpointsIn, type RunFacts, writeCheckpoint } from './checkpoint';
 import { JournalWriter, type RunSettings } from './journal';
 import type { Library } from './library';
+import { Spacing } from './spacing';
 import { StorageError } from './storage';
-
-/** Writing checkpoints takes at most 1 / SPACING of a run's time, unless they must be written. */
-const SPACING = 64;
 
 export class RunKeeper {
   /** Of the last checkpoint; 0 without one. */
   savedStep = 0;
+  readonly spacing = new Spacing();
   readonly #journal: JournalWriter;
   /** Must succeed before anything else is written. */
   #beginning: (() => Promise<unknown>) | undefined;
   #failed = false;
-  /** When the last checkpoint was written, and how long it took. */
-  #last = { at: Number.NEGATIVE_INFINITY, milliseconds: 0 };
   /** Tasks run one after another. */
   #queue: Promise<unknown> = Promise.resolve();
 
@@ -69,20 +66,15 @@ export class RunKeeper {
     return this.#journal;
   }
 
-  /** Whether so much time has passed since the last checkpoint that another costs little. */
-  get due(): boolean {
-    return performance.now() >= this.#last.at + SPACING * this.#last.milliseconds;
-  }
-
   /** Writes a checkpoint, after everything that was reported before it. */
   save(facts: RunFacts, snapshot: Arrays, seconds: number): Promise<void> {
     return this.#try(async () => {
-      const started = performance.now();
-      this.#journal.timing({ step: snapshot.step, seconds });
-      await this.#journal.flush();
-      await writeCheckpoint(this.library.storage, this.id, facts, snapshot);
+      await this.spacing.time(async () => {
+        this.#journal.timing({ step: snapshot.step, seconds });
+        await this.#journal.flush();
+        await writeCheckpoint(this.library.storage, this.id, facts, snapshot);
+      });
       this.savedStep = snapshot.step;
-      this.#last = { at: performance.now(), milliseconds: performance.now() - started };
       if (this.#failed) this.onChange(undefined);
       this.#failed = false;
     });

@@ -13,7 +13,7 @@ export interface Label {
   note?: string;
   /** Never dropped to save room. */
   pinned?: boolean;
-  /** ISO date of when it was deleted; it can be brought back until the next visit. */
+  /** ISO date of when it was deleted; it can be brought back until it is dropped (`tidy`). */
   deleted?: string;
 }
 

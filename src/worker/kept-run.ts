@@ -13,8 +13,7 @@ import type { RunStorage } from '../runs/storage';
 import { keepTexts, readTexts } from '../runs/texts';
 import { corpusName } from './corpus';
 import { lockRun, openLibrary, readRun } from './library';
-import { teacherName } from './models';
-import type { DroppedFiles, RunEvent, UserCorpus } from './protocol';
+import type { RunEvent, UserCorpus } from './protocol';
 
 export interface KeptRun {
   keeper: RunKeeper;
@@ -35,18 +34,16 @@ interface Choices {
   runId: string;
   config: Config;
   corpus?: UserCorpus;
-  files?: DroppedFiles;
 }
 
 /** Starts the run's folder, or goes on in it after `step`. */
 export async function startKept(
   { keeper, storage }: KeptRun,
-  { runId, config, corpus, files }: Choices,
+  { runId, config, corpus }: Choices,
   { adapter }: Gpu,
   facts: RunFacts,
   step?: number,
 ): Promise<void> {
-  const { teacher_model, student_model } = config;
   const { dtype, student, engine } = facts;
   const settings = {
     id: runId,
@@ -57,12 +54,7 @@ export async function startKept(
     dtype,
     student,
     engine,
-    models: {
-      teacher: { reference: teacherName(teacher_model, files?.teacher) },
-      ...(student_model !== '' && {
-        student: { reference: teacherName(student_model, files?.student) },
-      }),
-    },
+    models: facts.models,
     data: {
       name: corpusName(config, corpus),
       own: corpus !== undefined,

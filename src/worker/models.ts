@@ -15,15 +15,17 @@ import type { EngineChoice, MakeTeacher, TeacherSizes } from '../distill/teacher
 import { Doctor } from '../doctor/doctor';
 import { browserCache } from '../files/block-cache';
 import { ModelFileError } from '../files/download';
+import { fingerprinted } from '../files/fingerprint';
 import { httpSource } from '../files/http';
 import { hubSource } from '../files/hub';
-import { filesSource, type ModelSource, type Progress, readJson } from '../files/source';
+import { filesSource, type Progress, readJson } from '../files/source';
 import { zipSource } from '../files/unzip';
 import type { Gpu } from '../gpu/device';
 import { parseSizes, tryConfig } from '../model/families';
 import { planArena } from '../model/parameters';
 import { openWeights } from '../model/weights';
 import { modelReference } from '../model-reference';
+import { identities, type ModelIdentities, type OpenedModel } from '../runs/identity';
 import type { DroppedFiles, LoadingStage, MemoryPlan, ModelReport, Role } from './protocol';
 
 interface Place {
@@ -46,6 +48,8 @@ export interface Models {
   student?: StudentStart;
   makeTeacher: MakeTeacher;
   teacherEngine: EngineChoice;
+  /** Once the run is built. */
+  identities(): Promise<ModelIdentities>;
   close(): void;
 }
 
@@ -96,7 +100,7 @@ function sourceOf(
 
 /** Reads both models' config and headers. Weights are read when the run is built. */
 async function openFolders(config: Config, gpu: Gpu, place: Place & Report) {
-  const open = (role: Role, text: string): ModelSource => {
+  const open = (role: Role, text: string): OpenedModel => {
     let reported = { file: '', loaded: 0 };
     const onProgress: Progress = (file, loaded, total = 0) => {
       const step = loaded - reported.loaded;
@@ -109,15 +113,22 @@ async function openFolders(config: Config, gpu: Gpu, place: Place & Report) {
         total || undefined,
       );
     };
-    return sourceOf(role, text, place, onProgress, place.note);
+    const [watched, fingerprint] = fingerprinted(
+      sourceOf(role, text, place, onProgress, place.note),
+    );
+    return { reference: teacherName(text, place.files[role]), source: watched, fingerprint };
   };
   const dtype = dtypeOf(config, gpu);
-  const source = open('teacher', config.teacher_model);
-  const other = ['', 'teacher'].includes(config.student_model)
-    ? undefined
-    : open('student', config.student_model);
+  const opened = {
+    teacher: open('teacher', config.teacher_model),
+    student: ['', 'teacher'].includes(config.student_model)
+      ? undefined
+      : open('student', config.student_model),
+  };
+  const { source } = opened.teacher;
+  const other = opened.student?.source;
   const close = () => {
-    for (const opened of [source, other]) opened?.close();
+    for (const each of [source, other]) each?.close();
   };
   try {
     place.stage('tokenizer', `config.json of ${config.teacher_model}`);
@@ -128,7 +139,15 @@ async function openFolders(config: Config, gpu: Gpu, place: Place & Report) {
       dtype,
     });
     const student = await openStudent(config, source, teacher.sizes, other);
-    return { source, other, teacher, student, dtype, close };
+    return {
+      source,
+      other,
+      teacher,
+      student,
+      dtype,
+      identities: () => identities(opened.teacher, opened.student),
+      close,
+    };
   } catch (error) {
     close();
     throw error;
@@ -164,7 +183,8 @@ export async function openTokenizerOf(
 
 /** Opens both models and the tokenizer. */
 export async function openModels(config: Config, gpu: Gpu, place: Place & Report): Promise<Models> {
-  const { source, other, teacher, student, close } = await openFolders(config, gpu, place);
+  const { source, other, teacher, student, ...folders } = await openFolders(config, gpu, place);
+  const { close } = folders;
   try {
     const { vocabularySize } = teacher.sizes;
     const tokenizer = await openTokenizer(source, vocabularySize);
@@ -174,6 +194,7 @@ export async function openModels(config: Config, gpu: Gpu, place: Place & Report
       teacherConfig: teacher.sizes,
       student,
       close,
+      identities: folders.identities,
       makeTeacher: teacher.make,
       teacherEngine: teacher.engine,
     };

@@ -16,7 +16,9 @@ import { nonFiniteAt } from '../doctor/words';
 import { browserCache } from '../files/block-cache';
 import type { Gpu } from '../gpu/device';
 import { tuneMatmul } from '../kernels/matmul_tuning';
-import { CheckpointError, compareFacts, dataHash, type RunFacts } from '../runs/checkpoint';
+import { CheckpointError, dataHash, type RunFacts } from '../runs/checkpoint';
+import { requireSame } from '../runs/same-run';
+import { isLarge } from '../runs/spacing';
 import { Stopwatch } from '../runs/stopwatch';
 import { openCacheStorage } from './cache-storage';
 import { corpusName, encodeTexts, readTexts } from './corpus';
@@ -41,8 +43,6 @@ import { countKernels, type LoadedRun } from './run-errands';
 const REPORT_MILLISECONDS = 200;
 /** Steps that the speed is averaged over. */
 const SPEED_STEPS = 20;
-/** Parameters above which a checkpoint is not written for every single step taken by hand. */
-const LARGE_STUDENT = 4e6;
 
 export class Session implements DeviceUser {
   #run: Run | undefined;
@@ -362,7 +362,7 @@ export class Session implements DeviceUser {
       engine: models.teacherEngine.name,
       data: await dataHash(documents),
     };
-    if (before) checkSame(before, facts, note);
+    if (before) requireSame(before, facts, note);
     this.#facts = facts;
     if (checking) this.#stage('compile', 'checking the kernels on this GPU');
     await checked;
@@ -432,6 +432,8 @@ export class Session implements DeviceUser {
       gpu.onCompiled = () => {};
       return models.close();
     });
+    facts.models = await models.identities();
+    if (before) requireSame(before, facts, () => {});
     const { dtype, studentParameters, trainTokens, heldOutTokens } = this.#run;
     if (this.#kept) await startKept(this.#kept, this, gpu, facts, snapshot?.step);
     post({ type: 'kept', runId: this.runId });
@@ -493,7 +495,6 @@ export class Session implements DeviceUser {
   async #advance(): Promise<void> {
     const run = this.#run;
     if (!run) return;
-    const isLarge = run.studentParameters > LARGE_STUDENT;
     const byHand = this.#state === 'paused' && this.#singleSteps > 0;
     this.#clock.start();
     try {
@@ -504,7 +505,8 @@ export class Session implements DeviceUser {
       ) {
         if (this.#state === 'paused') this.#singleSteps--;
         await run.advance();
-        if (this.#unsaved && (!isLarge || this.#kept?.keeper.due)) await this.#write(this.#unsaved);
+        if (this.#unsaved && this.#kept?.keeper.spacing.isDue(run.studentParameters))
+          await this.#write(this.#unsaved);
         if (this.#keepNow) await this.#save(run);
         this.#keepNow = false;
         this.#times = [...this.#times.slice(-SPEED_STEPS), performance.now()];
@@ -514,7 +516,7 @@ export class Session implements DeviceUser {
       }
       await run.drain();
       const rests = !this.#lost && this.#state !== 'over';
-      if (rests && !(byHand && isLarge)) {
+      if (rests && !(byHand && isLarge(run.studentParameters))) {
         await this.#save(run);
         await this.#kept?.keeper.settle();
         post({ type: 'kept', runId: this.runId });
@@ -574,13 +576,4 @@ export class Session implements DeviceUser {
       },
     });
   }
-}
-
-/** @throws CheckpointError that says in what a checkpoint does not fit */
-function checkSame(before: RunFacts, now: RunFacts, note: (text: string) => void): void {
-  const { refused, bits } = compareFacts(before, now);
-  if (refused.length > 0)
-    throw new CheckpointError('misfit', `The checkpoint does not fit: ${refused.join(', and ')}.`);
-  if (bits.length > 0)
-    note(`The checkpoint was made ${bits.join(' and ')}. The run continues with other bits.`);
 }

@@ -19,6 +19,7 @@ import { gpt2 } from '../../src/model/gpt2/gpt2';
 import { initialWeights } from '../../src/model/parameters';
 import { loadWeights } from '../../src/model/weights';
 import { readNewest, writeCheckpoint } from '../../src/runs/checkpoint';
+import type { ModelIdentities } from '../../src/runs/identity';
 import { MemoryStorage } from '../../src/runs/memory-storage';
 import { openRunFile, packRun } from '../../src/runs/run-file';
 import { Random } from '../../src/tensor/random';
@@ -230,6 +231,10 @@ test('the metrics begin with the settings, and the planned memory is what was me
     config: { train_steps: 24, student_width: 16, alpha: 0.7 },
   });
   expect(settings.link).toMatch(/^#v=1&/);
+  const { teacher } = settings.models as ModelIdentities;
+  expect(teacher.reference).toBe('moby-teacher');
+  // Every sample of its weights was read.
+  expect(teacher.files?.['model.safetensors'].bytes).toBe(65_536);
   const { planned, measured } = memory as unknown as Record<string, Record<string, number>>;
   const sum = (totals: Record<string, number>) => Object.values(totals).reduce((a, b) => a + b);
   expect(Math.abs(sum(planned) / sum(measured) - 1)).toBeLessThan(0.02);

@@ -9,18 +9,21 @@ import { DiskStorage } from '../../src/cli/disk-storage';
 import { storyOf, whyUseless } from '../../src/cli/outcome';
 import { DEFAULTS } from '../../src/config';
 import type { EvaluationRecord, StepRecord } from '../../src/distill/records';
+import { fingerprinted } from '../../src/files/fingerprint';
+import { filesSource } from '../../src/files/source';
 import {
   CheckpointError,
   checkpointsIn,
-  compareFacts,
   dataHash,
   type RunFacts,
   readNewest,
   writeCheckpoint,
 } from '../../src/runs/checkpoint';
+import { identities } from '../../src/runs/identity';
 import { JournalWriter, parseJournal, type RunSettings } from '../../src/runs/journal';
 import { MemoryStorage } from '../../src/runs/memory-storage';
 import { openRunFile, packRun, unpackRun } from '../../src/runs/run-file';
+import { requireSame } from '../../src/runs/same-run';
 import type { RunStorage } from '../../src/runs/storage';
 import { keepTexts, readTexts } from '../../src/runs/texts';
 
@@ -304,18 +307,51 @@ test('a full storage fails the next flush and keeps the previous checkpoint', as
 });
 
 test('a checkpoint of other data or sizes does not fit; another adapter changes the bits', () => {
-  expect(compareFacts(facts, facts)).toEqual({ refused: [], bits: [] });
-  expect(compareFacts(facts, { ...facts, data: 'x', student: { vocab_size: 97 } }).refused).toEqual(
-    [
-      'the data or the tokenizer changed',
-      'the student’s sizes changed: n_embd is unset, but 16 in the checkpoint',
-    ],
+  const said: string[] = [];
+  const say = (text: string) => said.push(text);
+  requireSame(facts, facts, fail);
+  const changed = { ...facts, data: 'x', student: { vocab_size: 97 } };
+  expect(() => requireSame(facts, changed, say)).toThrow(
+    'The checkpoint does not fit: the data or the tokenizer changed, and the student’s sizes ' +
+      'changed: n_embd is unset, but 16 in the checkpoint. Restore what changed, or start a new',
   );
-  const other = { ...facts, adapter: 'other', engine: 'onnxruntime' };
-  expect(compareFacts(facts, other).bits).toEqual([
-    'on test in f32',
-    'with the teacher in stillhouse',
+  requireSame(facts, { ...facts, adapter: 'other', engine: 'onnxruntime' }, say);
+  expect(said).toEqual([
+    'The checkpoint was made on test in f32 and with the teacher in stillhouse. ' +
+      'The run continues, but with different bits.',
   ]);
+});
+
+test('another teacher of the same name does not fit, and the message says in what', async () => {
+  const weights = Float32Array.from({ length: 100_000 }, (_, i) => i);
+  const read = async (values: Float32Array<ArrayBuffer>, revision: string, part = 1) => {
+    const files = new Map([
+      ['config.json', new Blob(['{}'])],
+      ['model.safetensors', new Blob([values])],
+    ]);
+    const [source, fingerprint] = fingerprinted(filesSource(files));
+    await source.read('config.json');
+    const bytes = values.byteLength * part;
+    // In pieces, and one of them twice, as loading may.
+    for (let at = 0; at < bytes; at += 100_000)
+      await source.range('model.safetensors', at, Math.min(at + 100_000, bytes));
+    await source.range('model.safetensors', 0, 5000);
+    const opened = { reference: 'org/name', source, fingerprint };
+    const models = await identities({ ...opened, source: { ...source, revision: () => revision } });
+    return { ...facts, models };
+  };
+  const before = await read(weights, '0123456789abcdef');
+  expect(before.models.teacher.files?.['model.safetensors'].bytes).toBe(65_536);
+  requireSame(before, await read(weights, 'fedcba9876543210'), fail);
+  requireSame(facts, before, fail);
+  const trained = weights.map((value) => value + 1);
+  const other = await read(trained, 'fedcba9876543210');
+  expect(() => requireSame(before, other, fail)).toThrow(
+    'The checkpoint does not fit: the teacher org/name is another model: other ' +
+      'model.safetensors (revision fedcba9876, but 0123456789 in the checkpoint).',
+  );
+  // What was not read, because a cache took its place, says nothing.
+  requireSame(before, await read(trained, '', 0.5), fail);
 });
 
 test('the hash of the data is that of lengths and tokens, wherever they lie', async () => {

@@ -7,7 +7,7 @@ import { browserCache } from '../../src/files/block-cache';
 import { ModelFileError } from '../../src/files/download';
 import { type BlockCache, type HttpOptions, httpSource, hubAddress } from '../../src/files/http';
 import { filesSource, folderSource, readJson } from '../../src/files/source';
-import { type Hub, serveHub } from '../hub-server';
+import { COMMIT, type Hub, serveHub } from '../hub-server';
 
 /** Two full blocks of 2 MiB and part of a third. */
 const SIZE = 5_000_000;
@@ -57,6 +57,13 @@ async function refusal(work: Promise<unknown>): Promise<[kind: string, message: 
   return [(error as ModelFileError).kind, (error as Error).message];
 }
 const reading = (options?: Partial<HttpOptions>) => refusal(open(options).range(FILE, 0, SIZE));
+
+test('the hub says at which commit it served a model', async () => {
+  const source = open();
+  expect(source.revision?.()).toBeUndefined();
+  await source.read('config.json');
+  expect(source.revision?.()).toBe(COMMIT);
+});
 
 test('an id and a revision become a URL on the hub', () => {
   expect(hubAddress('openai-community/gpt2')('onnx/model.onnx')).toBe(
