@@ -6,8 +6,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Browser, type CDPSession, chromium, type Page } from 'playwright-core';
 import { afterAll, expect, test } from 'vitest';
+import type { Config } from '../../src/config';
 import { zipFiles } from '../../src/files/unzip';
+import { parseLink } from '../../src/link';
 import { readNewest, writeCheckpoint } from '../../src/runs/checkpoint';
+import { parseGhost } from '../../src/runs/ghost';
 import { MemoryStorage } from '../../src/runs/memory-storage';
 import { packRun } from '../../src/runs/run-file';
 import {
@@ -210,6 +213,17 @@ test('the table renames, deletes, brings back, saves and opens a run', async () 
   await chosen.getByLabel('Name').fill('the whole one');
   await chosen.getByLabel('Name').press('Enter');
   await eventually(names).toEqual(['the whole one', oldest]);
+  // Shared, it is a link with its settings and its curve.
+  await page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
+  await button(page, 'Share this run').click();
+  await eventually(() => button(page, 'Link copied').isVisible()).toBe(true);
+  const shared = parseLink(
+    new URL(await page.evaluate(() => navigator.clipboard.readText())).hash,
+  ) as { config: Config; ghost: string };
+  expect(parseGhost(shared.ghost, shared.config)).toMatchObject({
+    fits: true,
+    ghost: { name: 'the whole one', own: false, changed: false },
+  });
   const [file] = await Promise.all([
     page.waitForEvent('download'),
     button(page, 'Save as one file').click(),

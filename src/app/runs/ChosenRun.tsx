@@ -109,6 +109,7 @@ export function ChosenRun({ row, before }: { row: RunRow; before?: RunRow }) {
             onClick={() =>
               void share(row).then(setShared, ({ message }: Failure) => setProblem(message))
             }
+            onBlur={() => setShared((last) => (last?.copied ? undefined : last))}
           >
             {shared?.copied ? 'Link copied' : 'Share this run'}
           </button>
