@@ -174,7 +174,7 @@ test('a killed run goes on with the same bits, past a damaged checkpoint', async
   await other.close();
   await limitStorage(page);
   await offered(page, FINISHED);
-  expect(await notice.count()).toBe(0);
+  await eventually(() => notice.count(), 'it is kept again').toBe(0);
   const log = await logLines(page);
   expect(log.join('\n')).toContain(`${damaged} is damaged: `);
   expect(log.join('\n')).toMatch(/Continued from step \d+\./);
