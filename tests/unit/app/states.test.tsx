@@ -66,6 +66,10 @@ test.each([
   ['evaluating', /Evaluating\s*1 of 4 batches/],
   ['running', /Step 140 of 200/],
   ['running,software', /This adapter is a software renderer: \d/],
+  [
+    'loading,wrong',
+    /computes wrong results in float16 with 1 kernel: layernorm.*The check’s table/,
+  ],
   ['running,evaluation', /8 of 8 evaluation batches failed at step 140\..*view\(\[-1, 2048\]\)/],
   ['running,loss', /The loss of step 144 is NaN/],
   ['running,skipped', /The last 4 steps were skipped/],
