@@ -327,14 +327,10 @@ export class Session implements DeviceUser {
     // Its compilers work while texts and models arrive here; Run.create waits for it.
     tuneMatmul(gpu, dtypeOf(config, gpu)).catch(() => undefined);
     // So does the check of an adapter that is new here.
-    let checking = false;
     const checked = requireRightKernels(gpu, {
       dtype: dtypeOf(config, gpu),
       where: navigator.userAgent,
       memory: browserCache(() => {}),
-      onBegin: () => {
-        checking = true;
-      },
     });
     checked.catch(() => undefined);
     const { signal } = this.#ended;
@@ -364,7 +360,7 @@ export class Session implements DeviceUser {
     };
     if (before) requireSame(before, facts, note);
     this.#facts = facts;
-    if (checking) this.#stage('compile', 'checking the kernels on this GPU');
+    if (!gpu.adapter.software) this.#stage('compile', 'checking the kernels on this GPU');
     await checked;
     this.#run = await Run.create(
       {
