@@ -1,0 +1,182 @@
+// What keeping runs costs the page, in Chromium (CHROMIUM names it), over the built page at the given address:
+// the share of a run's time that its worker spends on storage and checksums, for the default
+// settings and for a student of 10 M parameters; and how long the table of 500 runs takes.
+//
+//   npm run build && python3 -m http.server -d dist 8080 &
+//   node tests/bench/keeping.mjs http://127.0.0.1:8080/
+
+import { chromium } from 'playwright-core';
+
+const RUNS = 500;
+const SETTINGS = {
+  'default settings': '#v=1',
+  '10 M parameters':
+    '#v=1&student_layers=6&student_width=384&student_heads=6&batch_size=2&max_length=64' +
+    '&train_steps=20&eval_steps=10',
+};
+const FLAGS = ['--no-sandbox', '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'];
+
+const [url] = process.argv.slice(2);
+const executablePath = process.env.CHROMIUM;
+const browser = await chromium.launch({ executablePath, args: FLAGS });
+
+/** In the page: RUNS made-up runs, with or without the index. */
+async function makeRuns([count, row, withIndex]) {
+  const root = await navigator.storage.getDirectory();
+  const runs = await root.getDirectoryHandle('runs', { create: true });
+  const write = async (folder, name, text) => {
+    const file = await (await folder.getFileHandle(name, { create: true })).createWritable();
+    await file.write(text);
+    await file.close();
+  };
+  const rows = Array.from({ length: count }, (_, i) => {
+    const time = new Date(Date.UTC(2026, 10, 1) + i * 60_000).toISOString();
+    const id = `${time.slice(0, 19).replace(/[-:]/g, '').replace('T', '-')}-made0${i % 10}`;
+    return { ...row, id, time, name: `made up ${i}`, perplexity: 100 + ((i * 37) % 97) };
+  });
+  for (const { id, time, config } of rows) {
+    const folder = await runs.getDirectoryHandle(id, { create: true });
+    const settings = { type: 'config', version: 2, id, time, config, adapter: { name: 'made up' } };
+    const lines = [settings];
+    for (let step = 1; step <= 100; step++) lines.push({ type: 'step', step, loss: 4 - step / 99 });
+    await write(folder, 'metrics.jsonl', lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+  }
+  if (withIndex) {
+    const newest = rows.reverse();
+    await write(runs, 'index.json', JSON.stringify({ version: 1, rows: newest }));
+  }
+}
+
+const median = (values) => values.sort((a, b) => a - b)[values.length >> 1];
+const page = await browser.newPage();
+await page.goto(url);
+const row = {
+  label: {},
+  state: 'finished',
+  open: false,
+  step: 100,
+  bytes: 1e6,
+  spareBytes: 4e5,
+  kl: 1.2,
+  agreement: 0.4,
+  seconds: 30,
+  tokensPerSecond: 5000,
+  adapter: 'made up',
+  dtype: 'f16',
+  data: 'book',
+  own: false,
+  curve: Array.from({ length: 32 }, (_, i) => 4 + Math.cos(i) - i / 20),
+  config: {},
+};
+await page.evaluate(makeRuns, [RUNS, row, true]);
+/** From the click to the rows on the screen. */
+const toRows = async (act, rows) =>
+  page.evaluate(
+    async ([selector, count]) => {
+      const started = performance.now();
+      if (selector.startsWith('#')) location.hash = selector;
+      else
+        [...document.querySelectorAll('.runs button')]
+          .find(({ textContent }) => textContent.startsWith(selector))
+          .click();
+      while (document.querySelectorAll('.runs tbody tr').length < count)
+        await new Promise(requestAnimationFrame);
+      await new Promise(requestAnimationFrame);
+      return performance.now() - started;
+    },
+    [act, rows],
+  );
+// The main thread's own time too, which other processes do not lengthen.
+const session = await page.context().newCDPSession(page);
+await session.send('Performance.enable', { timeDomain: 'threadTicks' });
+const busy = async () => {
+  const { metrics } = await session.send('Performance.getMetrics');
+  return 1000 * metrics.find(({ name }) => name === 'TaskDuration').value;
+};
+for (const [what, act, count] of [
+  ['the table opens', '#runs', 50],
+  ['it shows them all', 'Show all', RUNS],
+]) {
+  const walls = [];
+  const own = [];
+  for (let i = 0; i < 5; i++) {
+    await page.goto(`${url}?${act.length}${i}`);
+    await page.waitForTimeout(4000);
+    if (count === RUNS) await toRows('#runs', 50);
+    const before = await busy();
+    walls.push(await toRows(act, count));
+    own.push((await busy()) - before);
+  }
+  console.log(
+    `${RUNS} runs: ${what} in ${median(walls).toFixed(0)} ms, of which the main thread works ` +
+      `${median(own).toFixed(0)} ms`,
+  );
+}
+// A visit that begins at the table, where the worker must start first.
+const first = [];
+for (let i = 0; i < 3; i++) {
+  await page.goto(`${url}?first${i}#runs`);
+  await page.locator('.runs tbody tr').first().waitFor();
+  first.push(await page.evaluate(() => performance.now()));
+}
+console.log(`a visit that begins at #runs shows them after ${median(first).toFixed(0)} ms`);
+await page.close();
+
+/** In the worker: sums the time in every call by which a run is stored, and their bytes. */
+function watchStorage() {
+  const stored = { milliseconds: 0, bytes: 0 };
+  globalThis.stored = stored;
+  const watch = (prototype, names) => {
+    for (const name of names) {
+      const call = prototype[name];
+      prototype[name] = function (...args) {
+        if (name === 'write') stored.bytes += args[0].byteLength;
+        const started = performance.now();
+        const done = () => {
+          stored.milliseconds += performance.now() - started;
+        };
+        const result = call.apply(this, args);
+        if (typeof result?.then === 'function') result.then(done, done);
+        else done();
+        return result;
+      };
+    }
+  };
+  watch(FileSystemSyncAccessHandle.prototype, ['write', 'flush', 'truncate', 'close']);
+  watch(FileSystemFileHandle.prototype, ['createSyncAccessHandle', 'move', 'getFile']);
+  watch(FileSystemDirectoryHandle.prototype, [
+    'getFileHandle',
+    'getDirectoryHandle',
+    'removeEntry',
+  ]);
+  watch(SubtleCrypto.prototype, ['digest']);
+}
+
+for (const [name, link] of Object.entries(SETTINGS)) {
+  const visit = await browser.newPage();
+  await visit.goto(url + link);
+  const worker = visit.workers()[0] ?? (await visit.waitForEvent('worker'));
+  await worker.evaluate(watchStorage);
+  const primary = visit.locator('button.primary').first();
+  await primary.click();
+  await visit.getByText(/^Your run, finished in/).waitFor({ timeout: 3_600_000 });
+  const stored = await worker.evaluate(() => globalThis.stored);
+  const seconds = await visit.evaluate(async () => {
+    const root = await navigator.storage.getDirectory();
+    const runs = await root.getDirectoryHandle('runs');
+    let text = '';
+    for await (const [id, folder] of runs.entries())
+      if (folder.kind === 'directory' && id)
+        text = await (await (await folder.getFileHandle('metrics.jsonl')).getFile()).text();
+    const timings = text.split('\n').filter((line) => line.startsWith('{"type":"timing"'));
+    return JSON.parse(timings.at(-1)).seconds;
+  });
+  const share = stored.milliseconds / 1000 / seconds;
+  console.log(
+    `${name}: trained ${seconds.toFixed(1)} s, stored ${(stored.bytes / 1e6).toFixed(1)} MB in ` +
+      `${(stored.milliseconds / 1000).toFixed(2)} s, ${(100 * share).toFixed(2)}%`,
+  );
+  await visit.close();
+}
+
+await browser.close();
