@@ -164,6 +164,7 @@ test('a killed run goes on with the same bits, past a damaged checkpoint', async
   await offer.click();
   const notice = page.getByRole('alert').filter({ hasText: 'not kept at present' });
   await eventually(() => notice.innerText()).toContain('Training goes on');
+  await limitStorage(page);
   // Another tab sees the run and leaves it alone.
   const other = await openPage(second, `${site.url}#runs`);
   const open = other.getByRole('row').filter({ hasText: /Open, \d+ of 60/ });
@@ -172,7 +173,6 @@ test('a killed run goes on with the same bits, past a damaged checkpoint', async
   expect(await button(other, 'Delete').isDisabled()).toBe(true);
   expect(await other.getByRole('button', { name: /^Continue/ }).count()).toBe(0);
   await other.close();
-  await limitStorage(page);
   await offered(page, FINISHED);
   await eventually(() => notice.count(), 'it is kept again').toBe(0);
   const log = await logLines(page);
