@@ -42,10 +42,12 @@ export function healthyLine(evidence: Evidence): string {
   const step = steps.at(-1);
   if (!step || !start || !last || last.step === 0)
     return 'No problem so far; too early to say more.';
+  // The last step of a schedule that decays to 0 moves nothing.
+  const ratios = measured(evidence).flatMap(({ updateRatio }) => updateRatio ?? []);
   const moved =
-    last.updateRatio === undefined
+    ratios.length === 0
       ? ''
-      : `a step moves the weights by ${figure(last.updateRatio)} of their size, `;
+      : `a step moved the weights by at most ${figure(Math.max(...ratios))} of their size, `;
   const [measure, from, to] =
     start.kl !== undefined && last.kl !== undefined
       ? ['KL', start.kl, last.kl]

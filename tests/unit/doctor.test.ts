@@ -94,20 +94,17 @@ describe('the examination', () => {
   it('has one quiet sentence on a healthy run, with its numbers', () => {
     expect(examine(evidence())).toEqual([]);
     expect(healthyLine(evidence())).toBe(
-      'Healthy: a step moves the weights by 0.01 of their size, KL fell from 3 to 2.01 in ' +
-        '40 steps, 0 steps skipped.',
+      'Healthy: a step moved the weights by at most 0.01 of their size, KL fell from 3 to 2.01 ' +
+        'in 40 steps, 0 steps skipped.',
     );
   });
 
-  it(
-    'says before the first step what settings alone tell, and what else is too early to ' + 'say',
-    () => {
-      const config = { ...DEFAULTS, student_lr: 5e-6, eval_loss_path: 'view' } as const;
-      const before = { config, steps: [], evaluations: [] };
-      expect(names(before)).toEqual(['evaluation-fails', 'unusual-learning-rate']);
-      expect(healthyLine(evidence({ steps: [], evaluations: [] }))).toMatch(/^No problem so far/);
-    },
-  );
+  it('says before the first step what settings alone tell; the rest is too early to say', () => {
+    const config = { ...DEFAULTS, student_lr: 5e-6, eval_loss_path: 'view' } as const;
+    const before = { config, steps: [], evaluations: [] };
+    expect(names(before)).toEqual(['evaluation-fails', 'unusual-learning-rate']);
+    expect(healthyLine(evidence({ steps: [], evaluations: [] }))).toMatch(/^No problem so far/);
+  });
 
   it('gives numbers, a caveat and a cure that is a setting', () => {
     const skips = steps(8, (number) => ({
