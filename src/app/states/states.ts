@@ -90,7 +90,8 @@ const diagnosis = (step: number, ...verdicts: Verdict[]): RunEvent => ({
   runId: RUN,
   step,
   line:
-    'Healthy: a step moved the weights by at most 0.0081 of their size, KL fell from 3.2 to 1.15 in ' +
+    'Healthy: a step moved the weights by at most 0.0081 of their size, ' +
+    'KL fell from 3.2 to 1.15 in ' +
     `${step} steps, 0 steps skipped.`,
   verdicts,
   fresh: verdicts,
