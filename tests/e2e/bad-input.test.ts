@@ -114,7 +114,7 @@ describe('a run that fails', () => {
   test('errors name an incomplete, missing or wrong file; the next try succeeds', async () => {
     const { page, problems, site } = shared;
     const beginning = site.files.get(BOOK) as Buffer;
-    await follow(page, link({ ...SMALL, teacher_engine: 'onnxruntime' }));
+    await follow(page, link(SMALL));
     const weights = `${TEACHER}/model.safetensors`;
     const faults = [
       [
