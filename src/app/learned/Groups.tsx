@@ -67,11 +67,11 @@ export function CalibrationTable({ evaluations }: { evaluations: Evaluations }) 
     <Groups
       title="Calibration"
       step={last.step}
-      head={['student is sure to', 'tokens', 'says', 'is right']}
+      head={['confidence', 'tokens', 'student says', 'is right']}
       read={
         'How likely the student says its likeliest token is, and how often that is the one that ' +
-        'follows. Both bars of a row alike: its probabilities mean what they say. The upper one ' +
-        'longer: it is too sure of itself.'
+        'follows. Where both bars of a row are alike, its probabilities mean what they say. ' +
+        'Where the upper one is longer, it is too sure of itself.'
       }
     >
       {last.calibration?.map(([from, to, tokens, confidence, accuracy]) => (

@@ -51,8 +51,8 @@ export function Expected({
         </tbody>
       </table>
       <p className="help">
-        Each model’s own probabilities, at temperature 1. The darker a token’s ground, the further
-        apart they are.
+        Each model’s own probabilities, at temperature 1. The darker a token’s background, the
+        further apart they are.
       </p>
     </section>
   );

@@ -120,8 +120,8 @@ function ShareChoice({
             Share this run
           </button>
           <p>
-            A link with its settings, its curve, its name “{runName}” and your GPU’s name. Who opens
-            it sees the curve behind their own.
+            A link with its settings, its curve, its name “{runName}” and your GPU’s name. Whoever
+            opens it sees the curve behind their own.
           </p>
           <button
             type="button"
