@@ -53,6 +53,9 @@ beforeAll(async () => {
   parts = { gpu, tokenizer, tokens, teacherConfig, teacherWeights };
 });
 
+/** The device of an f16 adapter, also as one without f16 has it. */
+const inPrecision = (f16: boolean): Gpu => new Gpu(parts.gpu.device, { ...parts.gpu.adapter, f16 });
+
 /** Runs an experiment until `stop`, or to its end, and checks that nothing stays on the GPU. */
 async function run(
   experiment: Experiment,
@@ -104,9 +107,12 @@ function expectSame(actual: number[], expected: number[]): void {
 const evaluatedStep8 = (report: BugLabReport) =>
   report.kind === 'evaluation' && report.column === 'strided' && report.record.step === 8;
 
-it('replay: view evaluates nothing, the others agree, strided copies nothing', async () => {
+it.each([
+  ['f16', true],
+  ['f32', false],
+] as const)('replay in %s: view evaluates nothing; strided copies nothing', async (_, f16) => {
   const started = performance.now();
-  const lab = await run(STORY);
+  const lab = await run(STORY, undefined, inPrecision(f16));
   // A visitor without a GPU waits for this.
   expect(performance.now() - started).toBeLessThan(60_000);
   for (const { record } of lab.evaluations('view')) {
@@ -211,8 +217,7 @@ it.each([
   { precision: 'f16', f16: true, scale: 2 ** 32 },
   { precision: 'f32', f16: false, scale: Number.POSITIVE_INFINITY },
 ])('each cause has its signature in $precision', async ({ f16, scale }) => {
-  const { device, adapter } = parts.gpu;
-  const lab = await run({ kind: 'causes' }, undefined, new Gpu(device, { ...adapter, f16 }));
+  const lab = await run({ kind: 'causes' }, undefined, inPrecision(f16));
   causes.set(f16, lab);
   for (const column of ['view', 'skipped', 'half-weights', 'detached'] as const) {
     expect(lab.attempts(column)).toHaveLength(12);
