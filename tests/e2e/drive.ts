@@ -68,7 +68,26 @@ export async function offered(page: Page, label: string): Promise<void> {
     (await primary(page).innerText()).trim() +
     ((await primary(page).isEnabled()) ? '' : ', disabled');
   const timeout = label === FINISHED ? PATIENCE_WITH_A_RUN : PATIENCE;
-  await eventually(says, `the primary button offers ${label}`, timeout).toBe(label);
+  try {
+    await eventually(says, `the primary button offers ${label}`, timeout).toBe(label);
+  } catch (error) {
+    (error as Error).message += `\n${await situation(page)}`;
+    throw error;
+  }
+}
+
+/** What the page shows and whether its worker answers, for a test that waited in vain. */
+async function situation(page: Page): Promise<string> {
+  const parts = ['.progress', '.status-item', '.notice', '[data-testid=log] li'];
+  const shown = parts.map(async (part) => {
+    const texts = await page.locator(part).allInnerTexts();
+    return `${part}: ${texts.slice(-8).join(' | ').replaceAll('\n', ' ')}`;
+  });
+  const late = new Promise<string>((resolve) => setTimeout(resolve, 5000, 'no answer in 5 s'));
+  const alive = page
+    .workers()
+    .map((worker) => Promise.race([worker.evaluate(() => 'answers').catch(String), late]));
+  return [...(await Promise.all(shown)), `workers: ${await Promise.all(alive)}`].join('\n');
 }
 
 /** The step that the progress bar shows. */
