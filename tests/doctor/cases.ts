@@ -191,6 +191,7 @@ const PRESETS: Record<string, Partial<Config>> = {
     train_steps: 150,
   },
   'cross-entropy alone': { loss: 'ce', train_steps: 150 },
+  'a window of 32 tokens a step': { batch_size: 1, max_length: 32, train_steps: 500 },
   'Jensen–Shannon at T 1, constant rate': {
     kd_loss: 'jsd',
     temperature: 1,

@@ -148,6 +148,18 @@ describe('the examination', () => {
       'note',
     ]);
   });
+
+  it('sees a text learnt by heart, and does not take the noise of small batches for it', () => {
+    const perplexities = [1000, 300, 250, 270, 280];
+    const evaluations = perplexities.map((studentPerplexity, i) =>
+      evaluation(i * 40, { studentPerplexity }),
+    );
+    // The training loss falls by 0.1 from step 80 to step 160, among steps that differ by `noise`.
+    const losses = (noise: number) =>
+      steps(160, (number) => ({ ce: 5.6 - number / 800 + noise * Math.sin(number ** 2) }));
+    expect(names({ evaluations, steps: losses(0.05) })).toContain('overfitting');
+    expect(names({ evaluations, steps: losses(0.5) })).not.toContain('overfitting');
+  });
 });
 
 describe('a cure on trial', () => {

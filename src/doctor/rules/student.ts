@@ -7,15 +7,27 @@ import { count, figure, percent } from '../words';
 /** In nats of held-out loss: what an evaluation of some thousand tokens can tell. */
 const CLEARLY = 0.05;
 
-const trainingLoss = ({ steps }: Evidence, around: number) =>
-  median(steps.filter(({ step }) => Math.abs(step - around) <= 15).map((record) => record.ce));
+/** The cross-entropies of the steps around one. */
+const trainingLosses = ({ steps }: Evidence, around: number) =>
+  steps.filter(({ step }) => Math.abs(step - around) <= 15).map((record) => record.ce);
+
+/** The standard error of the difference between two means. */
+function errorOfDifference(...groups: readonly number[][]): number {
+  const squares = groups.map((values) => {
+    const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+    const squared = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+    return squared / (values.length - 1) / values.length;
+  });
+  return Math.sqrt(squares.reduce((sum, square) => sum + square, 0));
+}
 
 export const overfitting: Rule = {
   title: 'The student learns the text by heart',
   watches: 'Held-out perplexity beside its best, and the training cross-entropy.',
   threshold:
     'Held-out loss 0.05 nats above its best in two evaluations, while the training loss fell by ' +
-    '0.05: the noise of an evaluation is about half of that.',
+    '0.05 and by 3 of its standard errors: the noise of an evaluation is about half of that, and ' +
+    'a step of few tokens says little.',
   severity: 'warning',
   caveat: 'Held-out text of another kind than the training text can rise as well.',
   explainedBy: ['learning-rate-high', 'skipped-steps'],
@@ -30,8 +42,9 @@ export const overfitting: Rule = {
     const above = (perplexity: number) => Math.log(perplexity / best.studentPerplexity);
     if (after.some(({ studentPerplexity }) => above(studentPerplexity) < CLEARLY)) return undefined;
     const last = after[1];
-    const [then, now] = [trainingLoss(evidence, best.step), trainingLoss(evidence, last.step)];
-    if (!(now < then - CLEARLY)) return undefined;
+    const losses = [best, last].map(({ step }) => trainingLosses(evidence, step));
+    const [then, now] = losses.map(median);
+    if (!(then - now > Math.max(CLEARLY, 3 * errorOfDifference(...losses)))) return undefined;
     return {
       text:
         `Held-out perplexity was ${figure(best.studentPerplexity)} at step ${count(best.step)} ` +
