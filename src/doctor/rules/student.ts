@@ -65,12 +65,30 @@ const FAR = 0.4;
 /** Of the way that is left. */
 const HARDLY = 0.1;
 
+/**
+ * How much y changes from the first x to the last along the line of least squares, and the standard
+ * error of that.
+ */
+function trend(points: readonly (readonly [x: number, y: number])[]) {
+  const sum = (of: (x: number, y: number) => number) =>
+    points.reduce((total, [x, y]) => total + of(x, y), 0);
+  const [meanX, meanY] = [sum((x) => x), sum((_, y) => y)].map((total) => total / points.length);
+  const squares = sum((x) => (x - meanX) ** 2);
+  const slope = sum((x, y) => (x - meanX) * (y - meanY)) / squares;
+  const rest = sum((x, y) => (y - meanY - slope * (x - meanX)) ** 2);
+  const span = (points.at(-1)?.[0] ?? 0) - points[0][0];
+  return {
+    change: slope * span,
+    error: Math.sqrt(rest / (points.length - 2) / squares) * span,
+  };
+}
+
 export const capacity: Rule = {
   title: 'The student has reached what it can hold',
   watches: 'Held-out perplexity beside the teacher’s, while the learning rate is still high.',
   threshold:
     'A tenth of the way left to the teacher, or less, in the last 30% of the run and 4 ' +
-    'evaluations, ' +
+    'evaluations, even if it gained a standard error more than their line says, ' +
     'at half the peak learning rate or more, with a perplexity half above the teacher’s.',
   severity: 'note',
   caveat: 'A lower learning rate or more text may still move it.',
@@ -98,13 +116,12 @@ export const capacity: Rule = {
     const from = last.step - PLATEAU.share * config.train_steps;
     const flat = all.filter(({ step }) => step > 0 && step >= from);
     if (from < warm(evidence) || flat.length < PLATEAU.evaluations) return undefined;
-    const half = Math.floor(flat.length / 2);
-    const loss = (part: typeof flat) =>
-      median(part.map(({ studentPerplexity }) => Math.log(studentPerplexity)));
-    // The medians of the two halves are half of the time apart.
-    const gained = 2 * (loss(flat.slice(0, half)) - loss(flat.slice(-half)));
+    const { change, error } = trend(
+      flat.map(({ step, studentPerplexity }) => [step, Math.log(studentPerplexity)]),
+    );
+    const gained = -change;
     const away = Math.log(last.studentPerplexity / last.teacherPerplexity);
-    if (gained >= HARDLY * away || gained < -CLEARLY || away < FAR) return undefined;
+    if (gained + error >= HARDLY * away || gained < -CLEARLY || away < FAR) return undefined;
     const { student_width, student_model } = config;
     const wider = student_model === '' && student_width <= 384;
     return {
