@@ -1,6 +1,8 @@
 // The kinds of rows in the table of settings (config.ts), what each kind allows, and the check of a
 // value.
 
+import { visible } from './quote';
+
 interface FieldBase {
   label: string;
   /** One line, shown under the control and in `--help`. */
@@ -51,7 +53,9 @@ export function shown(value: unknown): string {
   if (typeof value === 'object' && value !== null) return 'an object';
   const quote = typeof value === 'string' ? '"' : '';
   // Escaped, so that line breaks cannot spoil the message. Cut first, to keep it cheap.
-  const text = quote ? JSON.stringify(String(value).slice(0, 60)).slice(1, -1) : String(value);
+  const text = quote
+    ? visible(JSON.stringify(String(value).slice(0, 60)).slice(1, -1))
+    : String(value);
   return quote + (text.length > 40 ? `${text.slice(0, 39)}…` : text) + quote;
 }
 

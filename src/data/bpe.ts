@@ -1,6 +1,8 @@
 // Trains a byte-level BPE vocabulary like GPT-2's, and builds its Hugging Face files. Pure and
 // deterministic. Encoding and decoding are in tokenizer.ts, which reads these files.
 
+import { shownJson } from '../quote';
+
 export const END_OF_TEXT = '<|endoftext|>';
 
 /** GPT-2's pre-tokenizer: a text is cut into these pieces, and no merge crosses two of them. */
@@ -110,7 +112,7 @@ export function readBytePairs(vocabulary: unknown, mergesText: string): BytePair
   for (const [token, id] of entries) {
     if (!Number.isInteger(id) || (id as number) < 0 || (id as number) >= tokens.length) {
       throw new Error(
-        `vocab.json: ${JSON.stringify(token)} has id ${id}, but ids run from 0 to ` +
+        `vocab.json: ${shownJson(token)} has id ${shownJson(id)}, but ids run from 0 to ` +
           `${tokens.length - 1}.`,
       );
     }

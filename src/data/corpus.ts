@@ -104,7 +104,7 @@ export function decodeCorpus(name: string, bytes: ArrayBuffer | Uint8Array): str
   if (problem) throw new CorpusError(`${name}: ${problem}.`, 'Save it as plain text in UTF-8.');
   let text: string;
   try {
-    text = new TextDecoder('utf-8', { fatal: true }).decode(view);
+    text = new TextDecoder('utf-8', { fatal: true }).decode(withLineFeeds(view));
   } catch (cause) {
     throw new CorpusError(
       `${name}: not UTF-8 (${describeBadByte(view)}; ${view.length} bytes).`,
@@ -118,5 +118,20 @@ export function decodeCorpus(name: string, bytes: ArrayBuffer | Uint8Array): str
       'Choose a file with text.',
     );
   }
-  return text.replace(/\r\n?/g, '\n');
+  return text;
+}
+
+const [CARRIAGE_RETURN, LINE_FEED] = [13, 10];
+
+/** UTF-8 with `\n` for each `\r\n` and `\r`. In the text, replacing millions would take seconds. */
+function withLineFeeds(bytes: Uint8Array): Uint8Array {
+  if (!bytes.includes(CARRIAGE_RETURN)) return bytes;
+  const normal = new Uint8Array(bytes.length);
+  let length = 0;
+  for (let i = 0; i < bytes.length; i++) {
+    const isReturn = bytes[i] === CARRIAGE_RETURN;
+    normal[length++] = isReturn ? LINE_FEED : bytes[i];
+    if (isReturn && bytes[i + 1] === LINE_FEED) i++;
+  }
+  return normal.subarray(0, length);
 }

@@ -1,6 +1,7 @@
 // Reads documents, plain texts or dialogues, from .txt, .jsonl and .csv files. A file is read
 // completely or refused with what was found and what was expected. No row is dropped silently.
 
+import { excerpt, shownJson } from '../quote';
 import { CorpusError, decodeCorpus } from './corpus';
 import { CsvError, parseCsv } from './csv';
 
@@ -50,10 +51,24 @@ export class ColumnsError extends CorpusError {
 
 /** Number of bad rows that a message describes; the others are only counted. */
 const ROWS_QUOTED = 3;
+/** Columns that a message lists. */
+const NAMES_QUOTED = 20;
+/**
+ * Rows, lines of a .txt with dialogues, or fields of a .jsonl. More, in a file of at most 20 MB,
+ * are hardly texts, and would fill the memory.
+ */
+const MOST = { rows: 1_000_000, fields: 10_000 };
 
 interface Row {
   line: number;
   fields: ReadonlyMap<string, unknown>;
+}
+
+/** A table, read anew each time. */
+interface Table {
+  columns: string[];
+  count: number;
+  rows(): Iterable<Row>;
 }
 
 /**
@@ -71,11 +86,12 @@ export function readDocuments(file: CorpusFile, reading: Reading): DocumentsOfFi
   }
   const text = decodeCorpus(file.name, file.bytes);
   if (kind === 'txt') {
-    const documents = reading.format === 'text' ? [[text]] : linesToDialogues(text);
+    const documents = reading.format === 'text' ? [[text]] : linesToDialogues(file.name, text);
     return { documents, columns: [], empty: 0 };
   }
   const bad = new BadRows(file.name);
-  const { rows, columns } = kind === 'csv' ? csvRows(text, bad) : jsonRows(text, bad);
+  const table = kind === 'csv' ? csvTable(text, bad) : jsonTable(text, bad);
+  const { columns } = table;
   bad.throwAny(columns);
   const chosen = [...reading.columns];
   if (reading.dialogueId !== undefined) chosen.push(reading.dialogueId);
@@ -83,7 +99,9 @@ export function readDocuments(file: CorpusFile, reading: Reading): DocumentsOfFi
   if (missing !== undefined || chosen.length === 0) {
     const column = kind === 'csv' ? 'column' : 'field';
     const problem =
-      missing === undefined ? `no ${column} is chosen` : `there is no ${column} “${missing}”`;
+      missing === undefined
+        ? `no ${column} is chosen`
+        : `there is no ${column} “${excerpt(missing)}”`;
     const format =
       kind === 'csv' ? ' Columns are separated by commas, and the first line names them.' : '';
     throw new ColumnsError(
@@ -92,11 +110,11 @@ export function readDocuments(file: CorpusFile, reading: Reading): DocumentsOfFi
       columns,
     );
   }
-  const result = rowsToDocuments(rows, reading, bad);
+  const result = rowsToDocuments(table.rows(), reading, bad);
   bad.throwAny(columns);
   if (result.documents.length === 0) {
     throw new ColumnsError(
-      `${file.name}: there is no text in ${list(reading.columns)} (${rows.length} rows).`,
+      `${file.name}: there is no text in ${list(reading.columns)} (${table.count} rows).`,
       'Choose another column, or another file.',
       columns,
     );
@@ -104,7 +122,11 @@ export function readDocuments(file: CorpusFile, reading: Reading): DocumentsOfFi
   return { ...result, columns };
 }
 
-const list = (names: readonly string[]) => names.map((name) => `“${name}”`).join(', ') || 'none';
+function list(names: readonly string[]): string {
+  const shown = names.slice(0, NAMES_QUOTED).map((name) => `“${excerpt(name)}”`);
+  const more = names.length - shown.length;
+  return (shown.join(', ') || 'none') + (more > 0 ? ` and ${more} more` : '');
+}
 
 /** Collects a file's bad rows, to report all of them at once. */
 class BadRows {
@@ -113,9 +135,18 @@ class BadRows {
 
   constructor(private readonly file: string) {}
 
-  add(line: number, what: string): void {
+  /** @param what is wrong with it, described only if a message will say so */
+  add(line: number, what: () => string): void {
     this.count++;
-    if (this.quoted.length < ROWS_QUOTED) this.quoted.push(`Line ${line}: ${what}.`);
+    if (this.quoted.length < ROWS_QUOTED) this.quoted.push(`Line ${line}: ${what()}.`);
+  }
+
+  /** A file with more rows than can be read. */
+  tooMany(what: string): CorpusError {
+    return new CorpusError(
+      `${this.file}: more than ${MOST.rows.toLocaleString('en')} ${what}.`,
+      'Use a part of the file.',
+    );
   }
 
   throwAny(columns: string[]): void {
@@ -131,57 +162,106 @@ class BadRows {
   }
 }
 
-function linesToDialogues(text: string): Document[] {
-  return text
-    .split(/\n(?:[^\S\n]*\n)+/)
-    .map((dialogue) =>
-      dialogue
-        .split('\n')
-        .map((line) => line.trim())
-        .filter((line) => line !== ''),
-    )
-    .filter((turns) => turns.length > 0);
+function linesToDialogues(file: string, text: string): Document[] {
+  const dialogues: Document[] = [];
+  let turns: Document = [];
+  let count = 0;
+  for (const { source } of linesOf(text)) {
+    const line = source.trim();
+    if (line === '') {
+      turns = [];
+      continue;
+    }
+    if (++count > MOST.rows) throw new BadRows(file).tooMany('lines');
+    if (turns.length === 0) dialogues.push(turns);
+    turns.push(line);
+  }
+  return dialogues;
 }
 
-function csvRows(text: string, bad: BadRows): { rows: Row[]; columns: string[] } {
-  let table: ReturnType<typeof parseCsv> = [];
+/** The text's lines, counted from 1. */
+function* linesOf(text: string): Generator<{ line: number; source: string }> {
+  let line = 1;
+  for (let at = 0; at <= text.length; line++) {
+    const end = text.indexOf('\n', at);
+    yield { line, source: text.slice(at, end < 0 ? undefined : end) };
+    if (end < 0) return;
+    at = end + 1;
+  }
+}
+
+/** Reads each row once, to find the bad ones. */
+function csvTable(text: string, bad: BadRows): Table {
+  let columns: string[] = [];
+  let count = -1;
   try {
-    table = parseCsv(text);
+    for (const { line, values } of parseCsv(text)) {
+      count++;
+      if (count > MOST.rows) throw bad.tooMany('rows');
+      if (count === 0) {
+        columns = values;
+        const seen = new Set<string>();
+        const twice = columns.find((name) => seen.size === seen.add(name).size);
+        if (twice !== undefined)
+          bad.add(line, () => `two columns are named “${excerpt(twice)}”; names must be unique`);
+      } else if (values.length !== columns.length) {
+        bad.add(line, () => {
+          const number = `${values.length} ${values.length === 1 ? 'value' : 'values'}`;
+          const start = excerpt(values.slice(0, NAMES_QUOTED).join(','));
+          return `${number} (“${start}”), but the header has ${columns.length}`;
+        });
+      }
+    }
   } catch (error) {
     if (!(error instanceof CsvError)) throw error;
-    bad.add(error.line, error.message);
-    return { rows: [], columns: [] };
+    bad.add(error.line, () => error.message);
+    columns = [];
   }
-  const [{ line: headerLine, values: columns }, ...body] = table;
-  const twice = columns.find((name, i) => columns.indexOf(name) !== i);
-  if (twice !== undefined)
-    bad.add(headerLine, `two columns are named “${twice}”; names must be unique`);
-  const rows = body.map(({ line, values }) => {
-    if (values.length !== columns.length) {
-      const count = `${values.length} ${values.length === 1 ? 'value' : 'values'}`;
-      bad.add(line, `${count} (${excerpt(values)}), but the header has ${columns.length}`);
-    }
-    return { line, fields: new Map(columns.map((name, i) => [name, values[i]])) };
-  });
-  return { rows, columns };
+  return {
+    columns,
+    count,
+    *rows() {
+      let isHeader = true;
+      for (const { line, values } of parseCsv(text)) {
+        if (!isHeader) yield { line, fields: new Map(columns.map((name, i) => [name, values[i]])) };
+        isHeader = false;
+      }
+    },
+  };
 }
 
-function jsonRows(text: string, bad: BadRows): { rows: Row[]; columns: string[] } {
-  const rows: Row[] = [];
+/** Parses each line once, to find the fields and the bad lines. */
+function jsonTable(text: string, bad: BadRows): Table {
   const columns = new Set<string>();
-  for (const [index, source] of text.split('\n').entries()) {
-    if (source.trim() === '') continue;
-    const value = parseJson(source);
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
-      const fields = new Map(Object.entries(value));
-      for (const name of fields.keys()) columns.add(name);
-      rows.push({ line: index + 1, fields });
-    } else {
-      const what = value === undefined ? `“${shorten(source)}” is not JSON` : describe(value);
-      bad.add(index + 1, `${what}; expected an object`);
+  let count = 0;
+  const objects = function* () {
+    for (const { line, source } of linesOf(text)) {
+      if (source.trim() === '') continue;
+      yield { line, source, value: parseJson(source) };
     }
+  };
+  for (const { line, source, value } of objects()) {
+    if (++count > MOST.rows) throw bad.tooMany('rows');
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+      bad.add(line, () => {
+        const what = value === undefined ? `“${excerpt(source)}” is not JSON` : describe(value);
+        return `${what}; expected an object`;
+      });
+      continue;
+    }
+    for (const name of Object.keys(value)) columns.add(name);
+    if (columns.size > MOST.fields)
+      bad.add(line, () => `more than ${MOST.fields.toLocaleString('en')} different fields`);
+    if (columns.size > MOST.fields) break;
   }
-  return { rows, columns: [...columns] };
+  return {
+    columns: [...columns],
+    count,
+    *rows() {
+      for (const { line, value } of objects())
+        yield { line, fields: new Map(Object.entries(value as object)) };
+    },
+  };
 }
 
 /** Undefined if it is not JSON; no JSON value is undefined. */
@@ -194,7 +274,7 @@ function parseJson(source: string): unknown {
 }
 
 function rowsToDocuments(
-  rows: readonly Row[],
+  rows: Iterable<Row>,
   reading: Reading,
   bad: BadRows,
 ): Omit<DocumentsOfFile, 'columns'> {
@@ -215,7 +295,8 @@ function rowsToDocuments(
     }
     const id = row.fields.get(reading.dialogueId);
     if ((typeof id !== 'string' && typeof id !== 'number') || id === '') {
-      bad.add(row.line, `“${reading.dialogueId}” is ${describe(id)}; expected a text or a number`);
+      const column = excerpt(reading.dialogueId);
+      bad.add(row.line, () => `“${column}” is ${describe(id)}; expected a text or a number`);
       continue;
     }
     const dialogue = byId.get(id) ?? [];
@@ -238,24 +319,20 @@ function textsOf(
     Array.isArray(value) && value.length > 0 && value.every((turn) => typeof turn === 'string');
   if (format === 'text') {
     if (typeof value === 'string') return [value];
-    bad.add(row.line, `“${column}” is ${describe(value)}; expected a text`);
+    bad.add(row.line, () => `“${excerpt(column)}” is ${describe(value)}; expected a text`);
   } else if (isList) {
     return value;
   } else if (typeof value === 'string' && (columns.length > 1 || dialogueId !== undefined)) {
     return [value];
   } else {
     const expected = 'a list of turns, a second column of turns, or a column of dialogue ids';
-    bad.add(row.line, `“${column}” is ${describe(value)}; expected ${expected}`);
+    bad.add(row.line, () => `“${excerpt(column)}” is ${describe(value)}; expected ${expected}`);
   }
   return [];
 }
 
-const shorten = (text: string) => (text.length > 40 ? `${text.slice(0, 40)}…` : text);
-const excerpt = (values: readonly string[]) => `“${shorten(values.join(','))}”`;
-
 function describe(value: unknown): string {
   if (value === undefined) return 'missing';
-  if (typeof value === 'string') return `the text “${shorten(value)}”`;
-  if (Array.isArray(value)) return `a list, ${shorten(JSON.stringify(value))}`;
-  return shorten(JSON.stringify(value));
+  if (typeof value === 'string') return `the text “${excerpt(value)}”`;
+  return `${Array.isArray(value) ? 'a list, ' : ''}${shownJson(value, 40)}`;
 }

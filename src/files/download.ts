@@ -1,6 +1,8 @@
 // Downloads whole files with progress, and explains what is wrong when a file does not arrive. Also
 // defines ModelFileError, which every reader of model files throws.
 
+import { excerpt } from '../quote';
+
 /** A model's file is unavailable or wrong. The message names the file and says what to do next. */
 export class ModelFileError extends Error {
   override name = 'ModelFileError';
@@ -188,8 +190,8 @@ export function count(number: number | bigint): string {
   return number.toLocaleString('en-US');
 }
 
-/** An error's message without its full stop, to go inside a sentence. */
+/** An error's message without its full stop, to go inside a sentence. It may quote a file. */
 export function text(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
-  return message.replace(/\.$/, '');
+  return excerpt(message.replace(/\.$/, ''), 200);
 }

@@ -1,7 +1,8 @@
 // The safetensors format: 8 bytes of header length, a JSON header, then the tensors' bytes.
 
+import { excerpt, shownJson, shownSizes } from '../quote';
 import { fromHalf } from '../tensor/dtype';
-import { count, ModelFileError } from './download';
+import { count, ModelFileError, text } from './download';
 import { joinPieces } from './pieces';
 
 const BYTES = { F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, U8: 1, BOOL: 1 } as const;
@@ -16,6 +17,8 @@ export interface StoredTensor {
 
 /** A longer header is damage or an attack; the format's reference library has the same limit. */
 const MAX_HEADER = 100_000_000;
+/** Far more than any file has. */
+const MAX_TENSORS = 100_000;
 
 /** A tensor's place in its file. */
 export interface StoredEntry {
@@ -71,7 +74,8 @@ export function readHeader(header: Uint8Array, fileBytes: number, file: string):
       const relation =
         from < end ? 'overlaps the tensor before it' : 'leaves a gap after the tensor before it';
       throw broken(file)(
-        `tensor ${name} at ${count(from)} to ${count(to)} ${relation}, which ends at ${count(end)}`,
+        `tensor ${excerpt(name)} at ${count(from)} to ${count(to)} ${relation}, ` +
+          `which ends at ${count(end)}`,
       );
     }
     end = to;
@@ -118,33 +122,36 @@ function readEntries(header: Uint8Array, broken: (what: string) => Error) {
   try {
     json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(header));
   } catch (error) {
-    throw broken(`its header is not JSON (${(error as Error).message})`);
+    throw broken(`its header is not JSON (${text(error)})`);
   }
   if (typeof json !== 'object' || json === null || Array.isArray(json))
     throw broken('its header is not an object');
   const tensors = Object.entries(json as Record<string, unknown>).filter(
     ([name]) => name !== '__metadata__',
   );
+  if (tensors.length > MAX_TENSORS)
+    throw broken(
+      `its header lists ${count(tensors.length)} tensors, at most ${count(MAX_TENSORS)} are read`,
+    );
   const isSize = (value: unknown): value is number =>
     Number.isSafeInteger(value) && (value as number) >= 0;
   return tensors
     .map(([name, entry]) => {
+      const tensor = `tensor ${excerpt(name)}`;
       const { dtype, shape, data_offsets: offsets } = (entry ?? {}) as Record<string, unknown>;
       if (typeof dtype !== 'string' || !Object.hasOwn(BYTES, dtype)) {
         const readable = Object.keys(BYTES).join(', ');
-        throw broken(`tensor ${name} has type ${JSON.stringify(dtype)}; readable are ${readable}`);
+        throw broken(`${tensor} has type ${shownJson(dtype)}; readable are ${readable}`);
       }
       if (!Array.isArray(shape) || !shape.every(isSize))
-        throw broken(`tensor ${name} has shape ${JSON.stringify(shape)}`);
+        throw broken(`${tensor} has shape ${shownJson(shape)}`);
       if (
         !Array.isArray(offsets) ||
         offsets.length !== 2 ||
         !offsets.every(isSize) ||
         offsets[0] > offsets[1]
       ) {
-        throw broken(
-          `tensor ${name} has data_offsets ${JSON.stringify(offsets)}; expected [begin, end]`,
-        );
+        throw broken(`${tensor} has data_offsets ${shownJson(offsets)}; expected [begin, end]`);
       }
       const [from, to] = offsets as [number, number];
       const size = shape.reduce(
@@ -154,8 +161,8 @@ function readEntries(header: Uint8Array, broken: (what: string) => Error) {
       if (to - from !== size) {
         const stored = `${count(to - from)} bytes`;
         throw broken(
-          `tensor ${name} has ${stored}; ` +
-            `${dtype} of shape [${shape.join(', ')}] takes ${count(size)}`,
+          `${tensor} has ${stored}; ` +
+            `${dtype} of shape ${shownSizes(shape)} takes ${count(size)}`,
         );
       }
       return { name, dtype: dtype as SafetensorsType, shape: shape as number[], from, to };

@@ -2,7 +2,7 @@
 // over HTTP. Here are the files that a user dropped on the page, and any folder that supports range
 // reads, such as one on disk in Node.
 
-import { count, ModelFileError } from './download';
+import { count, ModelFileError, text } from './download';
 
 export interface ModelSource {
   /** What messages call the model, e.g. "openai-community/gpt2@main". */
@@ -89,7 +89,7 @@ export async function readJson(source: ModelSource, file: string): Promise<unkno
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch (error) {
-    const what = `${file} of ${source.label} is not JSON: ${(error as Error).message}`;
+    const what = `${file} of ${source.label} is not JSON: ${text(error)}`;
     throw new ModelFileError('model', `${what}. Use the model's original file.`, { cause: error });
   }
 }

@@ -1,6 +1,7 @@
 // The families of models that Stillhouse's own kernels run: one row each.
 
 import { ModelFileError } from '../files/download';
+import { shownJson } from '../quote';
 import type { Architecture, Family, ModelSizes } from './family';
 import { GPT2 } from './gpt2/gpt2';
 import { LLAMA_FAMILIES } from './llama/llama';
@@ -27,7 +28,7 @@ export const isSupported = (json: unknown): boolean => familyOf(json) !== undefi
  */
 export function parseConfig(json: unknown, file = 'config.json'): Architecture {
   if (typeof json !== 'object' || json === null || Array.isArray(json)) {
-    const got = JSON.stringify(json)?.slice(0, 60);
+    const got = shownJson(json);
     throw new ModelFileError(
       'model',
       `${file}: expected an object, got ${got}. Use the model's own config.json.`,
@@ -35,7 +36,7 @@ export function parseConfig(json: unknown, file = 'config.json'): Architecture {
   }
   const family = familyOf(json);
   if (family) return family.parseConfig(json as Record<string, unknown>, file);
-  const type = JSON.stringify(field(json, 'model_type')) ?? 'missing';
+  const type = shownJson(field(json, 'model_type'));
   const supported = FAMILIES.map(({ modelType }) => JSON.stringify(modelType)).join(', ');
   throw new ModelFileError(
     'model',
@@ -69,7 +70,7 @@ export function parseSizes(
       return value as number;
     throw new ModelFileError(
       'model',
-      `${file}: ${names.join(' or ')} is ${JSON.stringify(value) ?? 'missing'}; ` +
+      `${file}: ${names.join(' or ')} is ${shownJson(value)}; ` +
         `it must be a whole number from 1 to ${most}.`,
     );
   };

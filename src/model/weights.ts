@@ -15,6 +15,7 @@ import {
   toFloat32,
 } from '../files/safetensors';
 import { type ModelSource, readJson } from '../files/source';
+import { excerpt, shownJson, shownSizes } from '../quote';
 import type { Architecture } from './family';
 import type { WeightSink } from './parameters';
 
@@ -65,7 +66,7 @@ export async function openWeights(source: ModelSource): Promise<WeightFiles> {
       if (other)
         throw new ModelFileError(
           'model',
-          `${name}: tensor ${entry.name} is in ${other} too. Use another copy.`,
+          `${name}: tensor ${excerpt(entry.name)} is in ${other} too. Use another copy.`,
         );
       opened.tensors.set(entry.name, { ...entry, file });
     }
@@ -75,7 +76,8 @@ export async function openWeights(source: ModelSource): Promise<WeightFiles> {
     if (opened.tensors.get(tensor)?.file === file) continue;
     throw new ModelFileError(
       'model',
-      `${file} of ${source.label}: tensor ${tensor} is missing, although ${INDEX} lists it.`,
+      `${file} of ${source.label}: tensor ${excerpt(tensor)} is missing, ` +
+        `although ${INDEX} lists it.`,
     );
   }
   return opened;
@@ -93,7 +95,7 @@ function shardsOf(json: unknown, name: string): Map<string, string> {
     if (typeof file === 'string' && /^[\w.-]+\.safetensors$/.test(file)) continue;
     throw new ModelFileError(
       'model',
-      `${name} puts ${tensor} into ${JSON.stringify(file)}, which is not a safetensors file ` +
+      `${name} puts ${excerpt(tensor)} into ${shownJson(file)}, which is not a safetensors file ` +
         "beside it. Use the model's own file.",
     );
   }
@@ -140,7 +142,8 @@ function matchTensors<T extends TensorHeader>(
     const name = tensorNames.parameter(stored);
     if (name === undefined) continue;
     const other = storedNames.get(name);
-    if (other !== undefined) throw refuse(`${name} is stored twice, as ${other} and as ${stored}`);
+    if (other !== undefined)
+      throw refuse(`${name} is stored twice, as ${excerpt(other)} and as ${excerpt(stored)}`);
     left.set(name, tensor);
     storedNames.set(name, stored);
   }
@@ -163,7 +166,7 @@ function matchTensors<T extends TensorHeader>(
     for (const { dtype, shape } of name === tied?.embedding && head ? [tensor, head] : [tensor]) {
       if (shape.join() !== expected.join()) {
         const wanted = expected.join(', ');
-        throw refuse(`${name} has shape [${shape.join(', ')}], config.json asks for [${wanted}]`);
+        throw refuse(`${name} has shape ${shownSizes(shape)}, config.json asks for [${wanted}]`);
       }
       if (!['F32', 'F16', 'BF16'].includes(dtype))
         throw refuse(`${name} has type ${dtype}; weights are F32, F16 or BF16`);
@@ -184,7 +187,10 @@ function matchTensors<T extends TensorHeader>(
 }
 
 function list(names: string[]): string {
-  const shown = names.slice(0, 3).join(', ');
+  const shown = names
+    .slice(0, 3)
+    .map((name) => excerpt(name))
+    .join(', ');
   return names.length === 1
     ? `${shown} is`
     : `${shown}${names.length > 3 ? ` and ${names.length - 3} more` : ''} are`;

@@ -184,3 +184,31 @@ describe('refusals', () => {
     );
   });
 });
+
+describe('hostile files are refused at once, in a short message', () => {
+  const deep = `${'['.repeat(20_000)}${']'.repeat(20_000)}`;
+  const names = Array.from({ length: 200_000 }, (_, i) => `n${i}`).join();
+  test.each([
+    ['200,000 columns', 'a.csv', `${names}\nx`, 'Line 1: more than 10,000 values'],
+    ['a name of a million letters', 'a.csv', `${'n'.repeat(1_000_000)}\nx`, 'there is no column'],
+    ['a deeply nested value', 'a.jsonl', `{"text": ${deep}}`, '“text” is a list, [[[[[[[['],
+    ['a deeply nested line', 'a.jsonl', deep, 'a list, [[[[[[[['],
+    ['too many lines', 'a.jsonl', '{}\n'.repeat(1_000_001), 'more than 1,000,000 rows'],
+    [
+      'too many fields',
+      'a.jsonl',
+      names.replace(/n\d+,?/g, (name) => `{"${name}": 1}\n`),
+      'more than 10,000 different fields',
+    ],
+    ['control characters', 'a.csv', 'a\u0007\u202e,a\u0007\u202e\nx,y', '“a\\u0007\\u202e”'],
+  ])('%s', (_, name, text, message) => {
+    const error = refusal(name, text);
+    expect(error.message).toContain(message);
+    expect(error.message.length + error.hint.length).toBeLessThan(400);
+  });
+
+  test('dialogues apart by millions of empty lines are read', () => {
+    const text = `a${'\n'.repeat(5_000_000)}b`;
+    expect(documents('a.txt', text, DIALOGUE)).toEqual([['a'], ['b']]);
+  });
+});

@@ -287,8 +287,8 @@ describe('parseLink refuses', () => {
     for (const [hash, message] of noise) {
       const start = performance.now();
       const problems = problemsOf(hash);
-      // One pass takes milliseconds; anything quadratic takes minutes.
-      expect(performance.now() - start, hash.slice(0, 30)).toBeLessThan(1000);
+      // One pass takes milliseconds, on a busy machine a second; anything quadratic takes minutes.
+      expect(performance.now() - start, hash.slice(0, 30)).toBeLessThan(10_000);
       expect(problems.join('\n')).toMatch(message);
     }
   });

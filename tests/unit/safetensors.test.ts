@@ -154,7 +154,7 @@ test('a header that is not a table of tensors is refused', () => {
   expect(reading(rawFile('{"a":', 0))).toContain('its header is not JSON');
   expect(reading(rawFile('[]', 0))).toContain('its header is not an object');
   expect(reading(rawFile('null', 0))).toContain('its header is not an object');
-  expect(reading(rawFile({ a: null }, 0))).toContain('tensor a has type undefined');
+  expect(reading(rawFile({ a: null }, 0))).toContain('tensor a has type missing');
   expect(reading(rawFile({ a: entry('F8_E4M3', [1], [0, 1]) }, 1))).toContain(
     'tensor a has type "F8_E4M3"; readable are F32',
   );
@@ -169,6 +169,34 @@ test('a header that is not a table of tensors is refused', () => {
   );
   expect(reading(rawFile({ a: entry('F32', [1], [0, 2 ** 60]) }, 4))).toContain(
     'tensor a has data_offsets',
+  );
+});
+
+test('long and deep values make short messages, and too many tensors are refused', () => {
+  const deep = JSON.parse(`${'['.repeat(20_000)}${']'.repeat(20_000)}`);
+  const long = 'x'.repeat(1_000_000);
+  const headers: Record<string, unknown>[] = [
+    { [long]: entry('F32', [3], [0, 4]) },
+    { a: { dtype: deep, shape: [1], data_offsets: [0, 4] } },
+    { a: entry('F32', deep, [0, 4]) },
+    { a: entry('F32', new Array(500_000).fill(2), [0, 4]) },
+    { 'a\u202e\n': entry('F32', [1], [1, 4]) },
+  ];
+  // By hand: JSON.stringify has a call stack, too.
+  const text = (header: Record<string, unknown>) =>
+    JSON.stringify(header, (_, value) => (value === deep ? 'DEEP' : value)).replace(
+      '"DEEP"',
+      `${'['.repeat(20_000)}${']'.repeat(20_000)}`,
+    );
+  for (const header of headers) {
+    const message = reading(rawFile(text(header), 4));
+    expect(message).toMatch(/: tensor /);
+    expect(message.length).toBeLessThan(300);
+    expect(message).not.toMatch(/[\n\u202e]/);
+  }
+  const empty = Array.from({ length: 100_001 }, (_, i) => [`t${i}`, entry('F32', [0], [0, 0])]);
+  expect(reading(rawFile(Object.fromEntries(empty), 0))).toContain(
+    'its header lists 100,001 tensors, at most 100,000 are read',
   );
 });
 

@@ -115,7 +115,7 @@ test('two tokenizers of one size with different tokens are told apart', async ()
 test('ids that are not 0, 1, 2, … are refused', () => {
   expect(() => readBytePairs({ a: 0, b: 2 }, '')).toThrow('"b" has id 2, but ids run from 0 to 1.');
   expect(() => readBytePairs({ a: 0, b: 0 }, '')).toThrow('two tokens have id 0');
-  expect(() => readBytePairs({ a: 0, b: '1' }, '')).toThrow('"b" has id 1');
+  expect(() => readBytePairs({ a: 0, b: '1' }, '')).toThrow('"b" has id "1"');
 });
 
 test('an ONNX graph is made of the safetensors where the folder has none', async () => {

@@ -2,6 +2,8 @@
 // `#bug=replay,batch=1,errors=raised`. A link names its card and the options that differ from the
 // defaults. Pure.
 
+import { excerpt } from '../../quote';
+
 /** Four logs have few orders; 99 seeds are plenty. */
 const SEEDS = Array.from({ length: 99 }, (_, index) => String(index + 1));
 
@@ -63,9 +65,6 @@ export function formatState(card: Card, settings: Settings): string {
 
 export type ParsedState = { card: Card; settings: Settings } | { problem: string };
 
-/** A message quotes no more characters than this. */
-const MOST_QUOTED = 40;
-
 /** Parses the text after `#bug=`. A problem names the value and the values allowed. */
 export function parseState(text: string): ParsedState {
   const [name, ...assignments] = text.split(',');
@@ -95,9 +94,7 @@ export function parseState(text: string): ParsedState {
   return { card, settings: settings as Settings };
 }
 
-function quote(text: string): string {
-  return `"${text.length > MOST_QUOTED ? `${text.slice(0, MOST_QUOTED)}…` : text}"`;
-}
+const quote = (text: string) => `"${excerpt(text)}"`;
 
 const choicesText = (choices: readonly string[]) =>
   choices === SEEDS ? `1 to ${SEEDS.length}` : choices.join(' or ');

@@ -2,13 +2,12 @@
 // The text is untrusted: parsing gives a chain that the lab can show, or one line that says what is
 // wrong.
 
+import { excerpt } from '../../quote';
 import type { Argument, Chain, Operation, Stage } from './chain';
 import { arityOf, ChainProblem, callOf, isOperationName, OPERATIONS, run } from './chain';
 
 /** Far more than the longest chain needs. */
 const MOST_CHARACTERS = 400;
-/** A message quotes no more than this. */
-const MOST_QUOTED = 40;
 
 const NUMBER = /^(0|-?[1-9]\d{0,2})$/;
 const CALL = /^([a-z_]+)\(([^()]*)\)$/i;
@@ -92,10 +91,7 @@ function parseNumber(text: string, where: string): number {
   return Number(text);
 }
 
-const quote = (text: string) =>
-  text === ''
-    ? 'nothing'
-    : `"${text.length > MOST_QUOTED ? `${text.slice(0, MOST_QUOTED)}…` : text}"`;
+const quote = (text: string) => (text === '' ? 'nothing' : `"${excerpt(text)}"`);
 
 function fail(problem: string): never {
   throw new ChainProblem(problem);

@@ -16,6 +16,7 @@ import { familyTitles, isSupported, parseSizes, tryConfig } from '../../model/fa
 import { planArena } from '../../model/parameters';
 import { openWeights, streamWeights, type WeightFiles } from '../../model/weights';
 import { modelReference } from '../../model-reference';
+import { shownJson } from '../../quote';
 import { teacherFromWeights } from './engine';
 import { tryHalf } from './half-trial';
 import { findOnnx, type OnnxFile, onnxFromWeights, onnxNames, type Precision } from './onnx-file';
@@ -159,7 +160,7 @@ const noOnnx = (source: ModelSource, precision: Precision, json: unknown) =>
   );
 
 const modelTypeOf = (json: unknown) =>
-  JSON.stringify((json as { model_type?: unknown } | null)?.model_type);
+  shownJson((json as { model_type?: unknown } | null)?.model_type);
 
 function onnxTeacher(
   source: ModelSource,

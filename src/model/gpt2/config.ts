@@ -2,6 +2,7 @@
 // follow from them.
 
 import { ModelFileError } from '../../files/download';
+import { shownJson } from '../../quote';
 import type { ModelSizes } from '../family';
 import type { Initial, Parameter } from '../parameters';
 
@@ -41,10 +42,7 @@ const MAX_SIZE = {
 export function parseFields(fields: Readonly<Record<string, unknown>>, file: string): Gpt2Config {
   const value = (name: string) => (Object.hasOwn(fields, name) ? fields[name] : undefined);
   const refuse = (name: string, rule: string): never => {
-    throw new ModelFileError(
-      'model',
-      `${file}: ${name} is ${JSON.stringify(value(name)) ?? 'missing'}; ${rule}.`,
-    );
+    throw new ModelFileError('model', `${file}: ${name} is ${shownJson(value(name))}; ${rule}.`);
   };
 
   const activation = value('activation_function') ?? 'gelu_new';

@@ -2,6 +2,7 @@
 // kernels do not support is refused by name: the model would load and compute wrong numbers.
 
 import { ModelFileError } from '../../files/download';
+import { shownJson } from '../../quote';
 import type { LayerType, LlamaConfig } from './config';
 import type { Dialect } from './dialects';
 import { type RotaryScaling, SCALINGS } from './rotation';
@@ -35,8 +36,7 @@ export function parseFields(fields: Fields, dialect: Dialect, file: string): Lla
   const { defaults } = dialect;
   const value = (name: string) => fieldOf(fields, name);
   const refuse = (name: string, rule: string, got = value(name)): never => {
-    const shown = JSON.stringify(got) ?? 'missing';
-    throw new ModelFileError('model', `${file}: ${name} is ${shown.slice(0, 80)}; ${rule}.`);
+    throw new ModelFileError('model', `${file}: ${name} is ${shownJson(got, 80)}; ${rule}.`);
   };
   const size = (name: keyof typeof MAX_SIZE, otherwise?: number): number => {
     const number = (value(name) ?? otherwise) as number;
