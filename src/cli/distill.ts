@@ -21,6 +21,7 @@ import { explain } from './failure';
 import { applySettings, type Flags, helpText, mayChange, type Places, parseFlags } from './flags';
 import { CACHE, openModels } from './models';
 import { dryRun } from './plan';
+import { takeRecipe } from './recipe';
 import { packFile, unpackFile } from './run-file';
 import { runSweep, sweepRuns } from './sweep';
 import { openTexts, readDocumentsOf } from './texts';
@@ -101,13 +102,14 @@ function refuse(message: string): number {
 
 async function distil(flags: Flags): Promise<number> {
   const { resumeFile, outputDir } = flags;
-  // A dry run writes nothing.
-  const storage =
-    flags.dryRun && resumeFile ? new MemoryStorage() : new DiskStorage(flags.outputDir);
-  if (!flags.dryRun && (!flags.resume || resumeFile)) await requireRoom(storage, flags);
+  // A dry run writes nothing, and a recipe goes to a folder of its own.
+  const trains = !flags.dryRun && flags.recipe === undefined;
+  const storage = !trains && resumeFile ? new MemoryStorage() : new DiskStorage(flags.outputDir);
+  if (trains && (!flags.resume || resumeFile)) await requireRoom(storage, flags);
+  if (flags.recipe !== undefined) await requireEmpty(flags.recipe);
   if (resumeFile) {
     await unpackFile(resumeFile, storage);
-    if (!flags.dryRun) say(`Unpacked ${resumeFile} into ${outputDir}.`);
+    if (trains) say(`Unpacked ${resumeFile} into ${outputDir}.`);
   }
   const saved = flags.resume ? await readNewest(storage, '', say) : undefined;
   const { config, places } = saved ? resumedRun(flags, saved.facts) : newRun(flags);
@@ -129,7 +131,7 @@ async function distil(flags: Flags): Promise<number> {
   deviceFailure.catch(() => undefined);
   const run = async () => {
     // Fails now, rather than after a long download, if the folder cannot be created.
-    if (!flags.dryRun) await mkdir(outputDir, { recursive: true });
+    if (trains) await mkdir(outputDir, { recursive: true });
     const own = await openTexts(places, storage, before?.settings?.texts);
     if (before?.settings?.data?.own && !own) {
       const { name } = before.settings.data;
@@ -145,6 +147,11 @@ async function distil(flags: Flags): Promise<number> {
     try {
       if (flags.dryRun) {
         await dryRun({ config, gpu, models, texts }, say);
+        return DONE;
+      }
+      if (flags.recipe !== undefined) {
+        const written = { config, gpu, models, texts, own, saved };
+        say(await takeRecipe(flags.recipe, written));
         return DONE;
       }
       const done = await train({
@@ -198,6 +205,12 @@ async function requireRoom(storage: RunStorage, { outputDir, resumeFile }: Flags
     `--output_dir is ${outputDir}, which has a ${existing} already. ` +
       (checkpoint ? `${how} to continue its run, or choose another folder.` : CHOOSE),
   );
+}
+
+/** @throws FlagError if the recipe's folder has anything already */
+async function requireEmpty(recipe: string): Promise<void> {
+  const [entry] = await new DiskStorage(recipe).list('');
+  if (entry) throw new FlagError(`--recipe is ${recipe}, which has a ${entry.name}. ${CHOOSE}`);
 }
 
 function resumeHint({ outputDir }: Flags, step: number): string {

@@ -46,6 +46,12 @@ const COMMAND_FLAGS = {
     'FILE.zip',
     'Also writes the run as one file, when it ends or is interrupted. The page opens it.',
   ],
+  recipe: [
+    'one',
+    'FOLDER',
+    'Writes the run as a folder for PyTorch and many GPUs; trains nothing. With --resume, it has ' +
+      'the last checkpoint too.',
+  ],
   'dry-run': [
     'none',
     '',
@@ -97,6 +103,8 @@ export interface Flags {
   /** The file to write the run to. */
   runFile?: string;
   dryRun: boolean;
+  /** The folder to write a recipe to, instead of training. */
+  recipe?: string;
   places: Places;
   /** Names of the flags that set something in `places`. */
   placeFlags: string[];
@@ -177,15 +185,19 @@ export function parseFlags(args: readonly string[]): Flags | 'help' | { problems
         'the run as a .zip to continue elsewhere.',
     );
   }
+  const recipe = one('recipe');
+  if (recipe !== undefined && dryRun)
+    problems.push('--recipe and --dry-run both replace the training. Give only one.');
   if (all('sweep')) {
-    for (const name of ['resume', 'dry-run', 'run_file'] as const) {
+    for (const name of ['resume', 'dry-run', 'recipe', 'run_file'] as const) {
       if (all(name)) problems.push(`--${name} is for one run. Leave it out of a sweep.`);
     }
   }
   const runFile = one('run_file');
   if (runFile !== undefined && !/\.zip$/i.test(runFile))
     problems.push(`--run_file is ${shown(runFile)}. Its name must end with .zip.`);
-  const outputDir = one('output_dir') ?? resumeFolder ?? (dryRun ? '.' : undefined);
+  const outputDir =
+    one('output_dir') ?? resumeFolder ?? (dryRun || recipe !== undefined ? '.' : undefined);
   if (outputDir === undefined)
     problems.push('--output_dir is missing. Give a folder to write to, such as --output_dir out.');
 
@@ -213,6 +225,7 @@ export function parseFlags(args: readonly string[]): Flags | 'help' | { problems
     resumeFile,
     runFile,
     dryRun,
+    recipe,
     cacheDir: one('cache_dir'),
     places: {
       data,

@@ -17,7 +17,7 @@ import { planArena } from '../model/parameters';
 import type { OpenModels } from './models';
 import { duration, memoryText, verdictLines } from './progress';
 
-interface PlanOptions {
+export interface PlanOptions {
   config: Config;
   gpu: Gpu;
   models: OpenModels;

@@ -71,6 +71,16 @@ export class Batches {
     this.windowsPerEpoch = Math.max(1, Math.floor((tokens.length - contextLength) / contextLength));
   }
 
+  /** The tokens at which the windows of batch `index` start. */
+  starts(index: number): number[] {
+    const { batchSize, contextLength } = this.options;
+    return Array.from({ length: batchSize }, (_, row) => {
+      const sequence = index * batchSize + row;
+      const { phase, order } = this.epochAt(Math.floor(sequence / this.windowsPerEpoch));
+      return phase + order[sequence % this.windowsPerEpoch] * contextLength;
+    });
+  }
+
   /** Batch `index`, 0 for the first. Does not depend on earlier calls. */
   at(index: number): Batch {
     const { tokens, batchSize, contextLength } = this.options;
@@ -79,17 +89,8 @@ export class Batches {
       inputs: new Uint32Array(batchSize * contextLength),
       targets: new Int32Array(batchSize * contextLength),
     };
-    for (let row = 0; row < batchSize; row++) {
-      const sequence = index * batchSize + row;
-      const { phase, order } = this.epochAt(Math.floor(sequence / this.windowsPerEpoch));
-      fillRow(
-        batch,
-        row,
-        tokens,
-        phase + order[sequence % this.windowsPerEpoch] * contextLength,
-        contextLength,
-      );
-    }
+    for (const [row, start] of this.starts(index).entries())
+      fillRow(batch, row, tokens, start, contextLength);
     return batch;
   }
 

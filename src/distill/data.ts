@@ -33,6 +33,7 @@ export function prepareData(documents: readonly Uint32Array[], config: Config) {
     randomOf: (epoch) => randomNumbers(`epoch ${epoch}`),
   });
   return {
+    tokens: { train, heldOut },
     trainTokens: train.length,
     heldOutTokens: heldOut.length,
     heldOutDocuments,

@@ -4,6 +4,9 @@ import type { Config } from '../config';
 import { type Gpu, GpuError } from '../gpu/device';
 import { NEW_STUDENT_FAMILY } from '../model/families';
 import type { Architecture } from '../model/family';
+import { initialWeights, type Weights } from '../model/parameters';
+import { Random } from '../tensor/random';
+import type { StudentStart } from './student-start';
 import type { TeacherSizes } from './teacher/teacher';
 
 /**
@@ -34,6 +37,14 @@ export function newStudent(
     heads: config.student_heads,
   });
 }
+
+/** The weights that the student starts from: a model's, or random ones. */
+export const startingWeights = (
+  { seed }: Pick<Config, 'seed'>,
+  student: Architecture,
+  start?: StudentStart,
+): Weights =>
+  start?.weights ?? initialWeights(student.parameters, new Random(seed).fork('weights'));
 
 /** @throws GpuError for a context that is longer than one of the models takes */
 export function requireContext(

@@ -8,7 +8,7 @@ import type { Tokenizer } from '../data/tokenizer';
 import type { Gpu } from '../gpu/device';
 import { tuneMatmul } from '../kernels/matmul_tuning';
 import type { Architecture } from '../model/family';
-import { initialWeights, planArena, type Weights } from '../model/parameters';
+import { planArena, type Weights } from '../model/parameters';
 import { Random } from '../tensor/random';
 import { Breakdown } from './breakdown';
 import { prepareData } from './data';
@@ -17,6 +17,7 @@ import { needsTeacher } from './losses';
 import { PassageFinder, type Passages } from './passages';
 import { type ProfileReport, summarise } from './profile/profile';
 import { rooflineOf } from './profile/roofline';
+import type { Ingredients } from './recipe/recipe';
 import type {
   DataFacts,
   EvaluationRecord,
@@ -26,7 +27,7 @@ import type {
   StepRecord,
 } from './records';
 import { buildRunModels, type RunModels, type StudentModels } from './run-models';
-import { dtypeOf, newStudent, requireContext } from './run-setup';
+import { dtypeOf, newStudent, requireContext, startingWeights } from './run-setup';
 import { type Generate, type NextLogits, sampleText } from './sample';
 import { isSampleStep, learningRate } from './schedule';
 import type { StudentStart } from './student-start';
@@ -215,10 +216,7 @@ export class Run {
   }
 
   #initialWeights(): Weights {
-    const { student } = this.options;
-    return (
-      student?.weights ?? initialWeights(this.student.parameters, this.#random.fork('weights'))
-    );
+    return startingWeights(this.#config, this.student, this.options.student);
   }
 
   #openCache() {
@@ -486,6 +484,13 @@ export class Run {
     const [first, other] = twin ? splitSnapshot(snapshot) : [snapshot];
     this.#trainer.restore(first);
     if (other) twin?.trainer.restore(other);
+  }
+
+  /** What its recipe is written from. */
+  async ingredients(): Promise<Ingredients> {
+    const [config, { student }] = [this.#config, this];
+    const snapshot = this.step > 0 ? await this.save() : undefined;
+    return { config, student, weights: this.#initialWeights(), data: this.#data, snapshot };
   }
 
   /** A parameter's current values, f32, by Hugging Face name. Waits for the GPU. */

@@ -80,36 +80,45 @@ export async function studentFiles(
   });
 
   const { endOfText } = tokenizer;
-  const json = (value: object) => [new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`)];
   const files: [string, Piece[]][] = [
     ['README.md', [new TextEncoder().encode(card(missing))]],
-    ['config.json', json(architecture.formatConfig(dtype, endOfText))],
+    ['config.json', jsonPieces(architecture.formatConfig(dtype, endOfText))],
     ...(endOfText === undefined
       ? []
       : [
           [
             'generation_config.json',
-            json({ bos_token_id: endOfText, eos_token_id: endOfText }),
+            jsonPieces({ bos_token_id: endOfText, eos_token_id: endOfText }),
           ] as [string, Piece[]],
         ]),
     ...[...tokenizer.files].map(([file, bytes]): [string, Piece[]] => [file, [bytes]]),
     ['model.safetensors', safetensorsPieces(architecture, dtype === 'float16' ? 'F16' : 'F32')],
     ...onnx,
   ];
-  return files.map(([name, pieces]) => ({
-    name,
-    bytes: lengthOf(pieces),
-    async *chunks() {
-      for (const piece of pieces) {
-        signal?.throwIfAborted();
-        yield encodePiece(
-          piece,
-          'parameter' in piece ? await student.parameter(piece.parameter) : undefined,
-        );
-      }
-    },
-  }));
+  return files.map(([name, pieces]) => fileOf(name, pieces, student, signal));
 }
+
+/** A file of pieces, whose parameters are read when their turn comes. */
+export const fileOf = (
+  name: string,
+  pieces: readonly Piece[],
+  { parameter }: Pick<ExportedStudent, 'parameter'>,
+  signal?: AbortSignal,
+): StudentFile => ({
+  name,
+  bytes: lengthOf(pieces),
+  async *chunks() {
+    for (const piece of pieces) {
+      signal?.throwIfAborted();
+      yield encodePiece(piece, 'parameter' in piece ? await parameter(piece.parameter) : undefined);
+    }
+  },
+});
+
+/** A JSON file's bytes. */
+export const jsonPieces = (value: object): Piece[] => [
+  new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`),
+];
 
 /** The largest magnitude of a weight. @throws ExportError if a weight is not finite */
 async function largestValue(

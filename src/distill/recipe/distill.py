@@ -1,0 +1,217 @@
+"""A run of Stillhouse in PyTorch, with the same data order, losses and updates. See README.md.
+
+    python distill.py --output_dir out
+    accelerate launch --config_file accelerate.yaml distill.py --output_dir out --resume checkpoint
+
+B sequences of T tokens, V tokens in the vocabulary. Every setting of settings.json is a flag.
+"""
+
+import argparse
+import json
+import math
+import platform
+import random
+import time
+from contextlib import nullcontext
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import GradScalerKwargs
+from safetensors.torch import load_file
+from transformers import AutoTokenizer
+
+from models import CachedTeacher, Teacher, adamw, open_model, restore, save
+from stillhouse import IGNORED, Batches, cross_entropy, divergence, held_out, learning_rate
+
+HERE = Path(__file__).resolve().parent
+
+
+def main():
+    s, recipe, settings = read_settings()
+    scaling = GradScalerKwargs(init_scale=s.initial_loss_scale)
+    on_cpu = not torch.accelerator.is_available()
+    accelerator = Accelerator(cpu=on_cpu, kwargs_handlers=[scaling])
+    rank, world, device = accelerator.process_index, accelerator.num_processes, accelerator.device
+    B, T, A, V = s.batch_size, s.max_length, s.gradient_accumulation, recipe["vocabulary"]
+    if B % world:
+        raise SystemExit(f"{world} processes cannot share batch_size {B}. Use a multiple.")
+    out = Path(s.output_dir)
+    out.mkdir(parents=True, exist_ok=True)
+
+    # The data. `mine` is this process's share of a batch's rows.
+    tokens = {name: rows.numpy() for name, rows in load_file(HERE / "tokens.safetensors").items()}
+    train = read_texts(s.dataset) if s.dataset else tokens["train"]
+    batches = Batches(train, B, T, s.seed)
+    tests = list(held_out(tokens["held_out"], B, T, s.eval_batches))
+    order = recipe["order"]
+    if not s.dataset and [B, T, s.seed] == order["of"]:
+        assert [batches.starts(i) for i in range(len(order["starts"]))] == order["starts"]
+    mine = lambda rows: rows[rank::world].to(device)
+
+    # The models.
+    start = {"folder": Path(s.resume).resolve()} if s.resume else recipe["student"]
+    done = json.loads((start["folder"] / "state.json").read_text()) if s.resume else {"step": 0}
+    applied = done.get("applied", 0)
+    model = open_model(start).train()
+    config, names = model.config, [name for name, _ in model.named_parameters()]
+    if s.gradient_checkpointing == "on":
+        model.gradient_checkpointing_enable()
+    teacher = Teacher(open_model(recipe["teacher"]).to(device), V)
+    model, optimizer = accelerator.prepare(model, adamw(model, s))
+    if s.resume:
+        restore(model, optimizer.optimizer, start["folder"], applied)
+    needs_teacher = s.loss != "ce"
+    weight = {"ce": 0.0, "mixed": s.alpha}.get(s.loss, 1.0)
+    kind = s.kd_loss if s.loss == "mixed" else s.loss
+    if s.teacher_cache == "on":
+        last = s.train_steps * A if needs_teacher else 0
+        steps = range(done["step"] * A, last)
+        rows = [(f"train-{i}", mine(batches.at(i)[0]), s.temperature) for i in steps]
+        rows += [(f"test-{i}", mine(inputs), 1.0) for i, (inputs, _) in enumerate(tests)]
+        teacher = CachedTeacher(teacher, rows, s.cache_top_k, out, rank)
+
+    def metrics(kind, record):
+        if not accelerator.is_main_process:
+            return
+        record = {key: None if value != value else value for key, value in record.items()}
+        with open(out / "metrics.jsonl", "a") as file:
+            file.write(json.dumps({"type": kind, **record}) + "\n")
+
+    @torch.no_grad()
+    def evaluate(step):
+        """Held-out perplexity, and KL(teacher ‖ student) at temperature 1."""
+        started, sums = time.time(), torch.zeros(5, device=device)
+        model.eval()
+        for i, (inputs, targets) in enumerate(tests):
+            inputs, targets = mine(inputs), mine(targets)
+            with accelerator.autocast():
+                z, y = model(input_ids=inputs).logits[..., :V].float(), teacher(f"test-{i}", inputs)
+            whole = torch.is_tensor(y)  # a cache has only the likeliest tokens, the first first
+            best = y.argmax(-1) if whole else y[1][..., 0]
+            unknown = torch.full_like(z[..., 0], math.nan)
+            figures = [cross_entropy(z, targets), cross_entropy(y, targets) if whole else unknown]
+            figures += [divergence("fkl", 0.5, 1.0, z, y)]
+            figures += [(z.argmax(-1) == best).float(), torch.ones_like(z[..., 0])]
+            sums += torch.stack([figure[targets != IGNORED].sum() for figure in figures])
+        model.train()
+        ce, teacher_ce, kl, same, count = accelerator.reduce(sums).tolist()
+        record = {"step": step, "tried": len(tests), "succeeded": len(tests), "failed": 0}
+        record |= {"tokens": int(count), "studentPerplexity": math.exp(ce / count)}
+        if teacher_ce == teacher_ce:
+            record["teacherPerplexity"] = math.exp(teacher_ce / count)
+        else:
+            record["klWords"] = s.cache_top_k
+        record |= {"kl": kl / count, "agreement": same / count, "path": "strided", "bytesCopied": 0}
+        metrics("evaluation", record | {"milliseconds": 1000 * (time.time() - started)})
+        accelerator.print(f"step {step}: PPL={math.exp(ce / count):.2f} KL={kl / count:.4f}")
+
+    if accelerator.is_main_process:
+        head = {"config": settings, "student": recipe["sizes"], "data": recipe["data"]}
+        head["adapter"] = {"name": f"{name_of(device)} × {world}, PyTorch {torch.__version__}"}
+        head["dtype"] = "f16" if accelerator.mixed_precision == "fp16" else "f32"
+        begin(out / "metrics.jsonl", done["step"], head, metrics)
+    if done["step"] == 0:
+        evaluate(0)
+    began = time.time()
+    for step in range(done["step"] + 1, s.train_steps + 1):
+        rate = learning_rate(step, s)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        # One denominator for CE, KD, accumulation and all processes: the targets that count.
+        count = A * B * (T if s.train_loss_path == "labels" else T - 1)
+        sums = torch.zeros(2, device=device)
+        for index in range((step - 1) * A, step * A):
+            inputs, targets = (mine(rows) for rows in batches.at(index))
+            if s.train_loss_path != "labels":  # logits[:, :-1] against labels[:, 1:]
+                targets = torch.cat([targets[:, :-1], torch.full_like(targets[:, :1], IGNORED)], 1)
+            with nullcontext() if index == step * A - 1 else accelerator.no_sync(model):
+                with accelerator.autocast():
+                    z = model(input_ids=inputs).logits[..., :V].float()
+                    y = teacher(f"train-{index}", inputs) if needs_teacher else None
+                ce = cross_entropy(z, targets, s.label_smoothing, s.z_loss).sum()
+                kd = torch.zeros_like(ce)
+                if needs_teacher:
+                    kd = divergence(kind, s.kd_beta, s.temperature, z, y)[targets != IGNORED].sum()
+                loss = weight * s.temperature**2 * kd + (1 - weight) * ce
+                # Processes average their gradients: times their number, they add up.
+                accelerator.backward(loss * world / count)
+            sums += torch.stack([ce, kd]).detach()
+        scale = accelerator.scaler.get_scale() if accelerator.scaler else 1
+        norm = float(accelerator.clip_grad_norm_(model.parameters(), s.max_grad_norm or math.inf))
+        # A step whose gradient is not finite changes nothing; in float16 the scaler sees to that.
+        finite = math.isfinite(norm)
+        if finite or accelerator.scaler:
+            optimizer.step()
+        optimizer.zero_grad()
+        applied += finite
+        ce, kd = (accelerator.reduce(sums) / count).tolist()
+        loss = weight * s.temperature**2 * kd + (1 - weight) * ce
+        record = {"step": step, "loss": loss, "ce": ce, "kd": kd if needs_teacher else math.nan}
+        record |= {"gradNorm": norm if finite else math.nan, "learningRate": rate}
+        record |= {"lossScale": scale, "applied": finite, "tokens": count}
+        record |= {"appliedTotal": applied, "skippedTotal": step - applied}
+        metrics("step", record | {"seconds": time.time() - began})
+        if step % s.eval_steps == 0 or step == s.train_steps:
+            evaluate(step)
+        if step % (s.save_steps or s.train_steps) == 0 or step == s.train_steps:
+            state = {"step": step, "applied": applied}
+            save(model, optimizer.optimizer, out, names, config, state, accelerator.is_main_process)
+    accelerator.end_training()
+
+
+def read_settings():
+    """The settings, each of which is a flag as well, and what is known of models and data."""
+    settings = json.loads((HERE / "settings.json").read_text())
+    number = lambda text: int(text) if text.lstrip("-").isdigit() else float(text)
+    flags = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name, value in settings.items():
+        kind = str if isinstance(value, str) else number
+        flags.add_argument(f"--{name}", type=kind, default=value)
+    flags.add_argument("--output_dir", default="out")
+    flags.add_argument("--resume", help="a checkpoint's folder, Stillhouse's or the script's")
+    flags.add_argument("--save_steps", type=int, default=0, help="steps between checkpoints")
+    flags.add_argument("--dataset", help="other texts to train on: a file, or a name on the hub")
+    s = flags.parse_args()
+    recipe = json.loads((HERE / "recipe.json").read_text())
+    return s, recipe, {name: getattr(s, name) for name in settings}
+
+
+def read_texts(name):
+    """Token ids of a .txt, .jsonl, .csv or .parquet file, or of a data set; the field is `text`."""
+    from datasets import load_dataset
+
+    kind = {".txt": "text", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet"}
+    file = kind.get(Path(name).suffix)
+    texts = load_dataset(file, data_files=name) if file else load_dataset(name)
+    tokenizer = AutoTokenizer.from_pretrained(HERE / "student")
+    end = [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
+    encoded = texts["train"].map(lambda row: {"ids": tokenizer(row["text"])["input_ids"] + end})
+    return np.concatenate([np.asarray(ids, dtype=np.int32) for ids in encoded["ids"]])
+
+
+def begin(path, step, head, metrics):
+    """Starts metrics.jsonl, which Stillhouse reads, or goes on in it after `step`."""
+    lines = path.read_text().splitlines() if step > 0 and path.exists() else []
+    kept = [line for line in lines if json.loads(line).get("step", 0) <= step]
+    path.write_text("".join(f"{line}\n" for line in kept))
+    now = datetime.now(timezone.utc)
+    if kept:
+        return metrics("resumed", {"step": step, "version": 2, "time": now.isoformat()})
+    chance = "".join(random.choices("0123456789abcdefghijklmnopqrstuvwxyz", k=6))
+    names = {"version": 2, "time": now.isoformat(), "id": f"{now:%Y%m%d-%H%M%S}-{chance}"}
+    metrics("config", names | {"link": "", "engine": "PyTorch"} | head)
+
+
+def name_of(device):
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return platform.processor() or device.type
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+// A run's recipe: a folder with which PyTorch trains the same run, on as many machines as there
+// are. It has the program, the settings under their own names, the tokens, the student's starting
+// weights and, of a run that has begun, its checkpoint. What Python computes is in distill.py,
+// models.py and stillhouse.py; this file writes what they read.
+
+import type { Config } from '../../config';
+import { ModelFileError } from '../../files/download';
+import { ExportError, type Piece } from '../../files/pieces';
+import { writeSafetensors } from '../../files/safetensors';
+import type { ModelSource } from '../../files/source';
+import { SCALER } from '../../kernels/sources';
+import { formatLink } from '../../link';
+import type { Architecture } from '../../model/family';
+import { planArena, type Weights } from '../../model/parameters';
+import { openWeights, safetensorsPieces } from '../../model/weights';
+import { modelReference } from '../../model-reference';
+import type { prepareData } from '../data';
+import { exportName, fileOf, jsonPieces, type StudentFile } from '../export/export';
+import type { FolderTokenizer } from '../teacher/folder';
+import { type Snapshot, splitSnapshot } from '../training-state';
+import accelerate from './accelerate.yaml?raw';
+import distill from './distill.py?raw';
+import models from './models.py?raw';
+import { type HubModel, readme } from './readme';
+import requirements from './requirements.txt?raw';
+import stillhouse from './stillhouse.py?raw';
+
+/** What a run gives to its recipe. */
+export interface Ingredients {
+  config: Readonly<Config>;
+  student: Architecture;
+  /** Those that the run started from. */
+  weights: Weights;
+  data: Pick<ReturnType<typeof prepareData>, 'tokens' | 'batches'>;
+  /** Where the run stands; none before its first step. */
+  snapshot?: Snapshot;
+}
+
+interface Origin {
+  teacher: ModelSource;
+  /** The hub's commit of the model that the student starts from, if it is one of the hub. */
+  studentRevision?: string;
+  tokenizer: Pick<FolderTokenizer, 'files' | 'endOfText'>;
+  /** `sha256` is of all tokens. `own`: the user's text. */
+  corpus: { name: string; own: boolean; sha256: string };
+}
+
+/** A recipe repeats so many batches' places in the text, by which Python checks its own. */
+const CHECKED_BATCHES = 4;
+/** Bytes of a teacher's file that are read at a time. */
+const SLICE = 2 ** 22;
+
+/** The folder's name and its files. @throws ExportError for a teacher without safetensors */
+export async function writeRecipe(
+  { config, student, weights, data, snapshot }: Ingredients,
+  origin: Origin,
+): Promise<{ name: string; files: StudentFile[] }> {
+  const { tokenizer, corpus, teacher } = origin;
+  const fixed = (name: string, pieces: readonly Piece[]) =>
+    fileOf(name, pieces, { parameter: () => Promise.reject(new Error(`${name} has no weights.`)) });
+  const text = (name: string, content: string) => fixed(name, [new TextEncoder().encode(content)]);
+  const weightFile = (name: string, parameter: (name: string) => Promise<Float32Array>) =>
+    fileOf(name, safetensorsPieces(student, 'F32'), { parameter });
+
+  const start = modelReference(config.student_model);
+  const teacherReference = modelReference(config.teacher_model);
+  const fromHub = (reference: typeof start, revision?: string): HubModel | undefined =>
+    reference?.kind === 'hub'
+      ? { id: reference.id, revision: revision ?? reference.revision ?? 'main' }
+      : undefined;
+  const hubStudent = fromHub(start, origin.studentRevision);
+  const hubTeacher = fromHub(teacherReference, teacher.revision?.());
+  const step = snapshot?.step;
+  const { batch_size: B, max_length: T, seed } = config;
+  const starts = Array.from({ length: CHECKED_BATCHES }, (_, index) => data.batches.starts(index));
+  const recipe = {
+    link: `#${formatLink(config)}`,
+    student: hubStudent ?? { folder: 'student' },
+    teacher: hubTeacher ?? { folder: 'teacher' },
+    vocabulary: student.vocabularySize,
+    sizes: student.config,
+    data: corpus,
+    order: { of: [B, T, seed], starts },
+  };
+  const formatted = jsonPieces(student.formatConfig('float32', tokenizer.endOfText));
+  const files = [
+    text('README.md', readme({ config, step, hubStudent, hubTeacher, corpus })),
+    text('distill.py', distill),
+    text('models.py', models),
+    text('stillhouse.py', stillhouse),
+    text('requirements.txt', requirements),
+    text('accelerate.yaml', accelerate),
+    fixed('settings.json', jsonPieces(config)),
+    fixed('recipe.json', jsonPieces(recipe)),
+    fixed('tokens.safetensors', [tokensFile(data.tokens)]),
+    fixed('student/config.json', formatted),
+    ...[...tokenizer.files].map(([file, bytes]) => fixed(`student/${file}`, [bytes])),
+    ...(hubStudent
+      ? []
+      : [weightFile('student/model.safetensors', await readerOf(student, weights))]),
+    ...(hubTeacher ? [] : await folderFiles(teacher)),
+  ];
+  if (snapshot) {
+    const [first] = config.twin === '' ? [snapshot] : splitSnapshot(snapshot);
+    const { applied } = SCALER.read(first.scaler);
+    files.push(
+      fixed('checkpoint/config.json', formatted),
+      fixed('checkpoint/state.json', jsonPieces({ step, applied })),
+      weightFile('checkpoint/model.safetensors', arrayReader(student, first.master)),
+      weightFile('checkpoint/mean.safetensors', arrayReader(student, first.mean)),
+      weightFile('checkpoint/square.safetensors', arrayReader(student, first.square)),
+    );
+  }
+  return { name: `recipe-${exportName(config, student, step ?? 0)}`, files };
+}
+
+function tokensFile({ train, heldOut }: Ingredients['data']['tokens']) {
+  const tensor = (values: Uint32Array) =>
+    ({ dtype: 'I32', shape: [values.length], data: Int32Array.from(values) }) as const;
+  return writeSafetensors(
+    new Map([
+      ['train', tensor(train)],
+      ['held_out', tensor(heldOut)],
+    ]),
+  );
+}
+
+/** Reads a parameter of weights in memory, or of streamed ones, which are then kept. */
+async function readerOf({ parameters }: Architecture, weights: Weights) {
+  let values = weights as ReadonlyMap<string, Float32Array>;
+  if (typeof weights === 'function') {
+    const sizes = parameters.map(
+      ({ name, shape }) => [name, shape.reduce((a, b) => a * b)] as const,
+    );
+    const kept = new Map(sizes.map(([name, size]) => [name, new Float32Array(size)]));
+    await weights((name, first, slice) => kept.get(name)?.set(slice, first));
+    values = kept;
+  }
+  return async (name: string) => values.get(name) as Float32Array;
+}
+
+/** Reads a parameter of an array that has an arena's layout. */
+function arrayReader({ parameters }: Architecture, array: ArrayBuffer) {
+  const { tensors } = planArena(parameters);
+  return async (name: string) => {
+    const place = tensors.get(name);
+    return new Float32Array(array, 4 * (place?.first ?? 0), place?.size ?? 0);
+  };
+}
+
+/** A model's config and weights, copied as they are. */
+async function folderFiles(source: ModelSource): Promise<StudentFile[]> {
+  const { tensors } = await openWeights(source).catch((error) => {
+    if (!(error instanceof ModelFileError && error.missing)) throw error;
+    throw new ExportError(
+      `write the recipe: ${source.label} has no safetensors, and PyTorch does not read ONNX. ` +
+        'Choose a teacher with a model.safetensors.',
+    );
+  });
+  const shards = [...new Set([...tensors.values()].map(({ file }) => file))];
+  const index = 'model.safetensors.index.json';
+  const names = ['config.json', ...(shards[0] === 'model.safetensors' ? [] : [index]), ...shards];
+  return Promise.all(
+    names.map(async (name) => {
+      const bytes = await source.size(name);
+      return {
+        name: `teacher/${name}`,
+        bytes,
+        async *chunks() {
+          for (let from = 0; from < bytes; from += SLICE)
+            yield await source.range(name, from, Math.min(bytes, from + SLICE));
+        },
+      };
+    }),
+  );
+}

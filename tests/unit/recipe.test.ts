@@ -1,0 +1,198 @@
+// The recipe for PyTorch: what its files hold, and the order of the data that its README.md
+// specifies. tests/python runs it.
+
+import { describe, expect, test } from 'vitest';
+import { parseFlags } from '../../src/cli/flags';
+import { type Config, DEFAULTS } from '../../src/config';
+import { Batches } from '../../src/data/batches';
+import { prepareData } from '../../src/distill/data';
+import type { StudentFile } from '../../src/distill/export/export';
+import { type Ingredients, writeRecipe } from '../../src/distill/recipe/recipe';
+import stillhouse from '../../src/distill/recipe/stillhouse.py?raw';
+import { startingWeights } from '../../src/distill/run-setup';
+import { DIVERGENCE_NAMES } from '../../src/divergences';
+import { ExportError } from '../../src/files/pieces';
+import { readSafetensors } from '../../src/files/safetensors';
+import { filesSource } from '../../src/files/source';
+import { SCALER } from '../../src/kernels/sources';
+import { planArena } from '../../src/model/parameters';
+import { loadWeights } from '../../src/model/weights';
+import { Random } from '../../src/tensor/random';
+import { goldenModel, modelFiles } from '../hub-models';
+
+const { architecture, ...stored } = goldenModel('student');
+const FILES = modelFiles(stored);
+const config: Config = { ...DEFAULTS, batch_size: 3, max_length: 4, seed: 7, train_steps: 9 };
+const documents = [Uint32Array.from({ length: 500 }, (_, i) => (i * i) % 50)];
+const data = prepareData(documents, config);
+const weights = startingWeights(config, architecture) as ReadonlyMap<string, Float32Array>;
+const origin = {
+  teacher: sourceOf(FILES),
+  tokenizer: { files: new Map([['tokenizer.json', Uint8Array.of(123, 125)]]), endOfText: 0 },
+  corpus: { name: 'corpus/moby-dick.txt', own: false, sha256: 'ab12' },
+};
+
+function sourceOf(files: ReadonlyMap<string, Uint8Array<ArrayBuffer>>) {
+  return filesSource(new Map([...files].map(([name, bytes]) => [name, new Blob([bytes])])));
+}
+
+async function recipeOf(change: Partial<Ingredients> = {}, from: Partial<typeof origin> = {}) {
+  const run = { config, student: architecture, weights, data, ...change };
+  const { name, files } = await writeRecipe(run, { ...origin, ...from });
+  const read = new Map<string, Uint8Array<ArrayBuffer>>();
+  for (const file of files) read.set(file.name, await bytesOf(file));
+  return {
+    name,
+    files: read,
+    json: (file: string) => JSON.parse(new TextDecoder().decode(read.get(file))),
+    text: (file: string) => new TextDecoder().decode(read.get(file)),
+    tensors: (file: string) => readSafetensors(read.get(file) as Uint8Array<ArrayBuffer>, file),
+  };
+}
+
+async function bytesOf({ bytes, chunks }: StudentFile): Promise<Uint8Array<ArrayBuffer>> {
+  const parts: BlobPart[] = [];
+  for await (const chunk of chunks()) parts.push(chunk);
+  const whole = new Uint8Array(await new Blob(parts).arrayBuffer());
+  expect(whole.length).toBe(bytes);
+  return whole;
+}
+
+describe('the order of the data', () => {
+  // Computed by stillhouse.py, which was written from the words in readme.md: 50 tokens make 11
+  // windows, so batch 3 spans two epochs.
+  test('is the one that the README specifies', () => {
+    const random = new Random(7);
+    const batches = new Batches({
+      tokens: new Uint32Array(50),
+      batchSize: 3,
+      contextLength: 4,
+      randomOf: (epoch) => {
+        const stream = random.fork(`epoch ${epoch}`);
+        return () => stream.uniform();
+      },
+    });
+    expect([0, 3, 4, 9].map((index) => batches.starts(index))).toEqual([
+      [43, 11, 31],
+      [39, 23, 31],
+      [35, 23, 19],
+      [11, 39, 23],
+    ]);
+    const draws = new Random(1).fork('epoch 0');
+    expect([1, 2, 3].map(() => draws.uniform() * 2 ** 32)).toEqual([
+      1882103463, 1517608586, 2687200382,
+    ]);
+  });
+
+  test('is in recipe.json as places in the text, which a batch reads', async () => {
+    const { order } = (await recipeOf()).json('recipe.json');
+    expect(order.of).toEqual([3, 4, 7]);
+    for (const [index, starts] of order.starts.entries()) {
+      const { inputs } = data.batches.at(index);
+      for (const [row, start] of starts.entries())
+        expect(inputs.slice(row * 4, row * 4 + 4)).toEqual(
+          data.tokens.train.slice(start, start + 4),
+        );
+    }
+  });
+});
+
+test('a run that has not begun: settings, tokens, both models, and no checkpoint', async () => {
+  const recipe = await recipeOf();
+  expect([...recipe.files.keys()].sort()).toEqual([
+    'README.md',
+    'accelerate.yaml',
+    'distill.py',
+    'models.py',
+    'recipe.json',
+    'requirements.txt',
+    'settings.json',
+    'stillhouse.py',
+    'student/config.json',
+    'student/model.safetensors',
+    'student/tokenizer.json',
+    'teacher/config.json',
+    'teacher/model.safetensors',
+    'tokens.safetensors',
+  ]);
+  expect(recipe.json('settings.json')).toEqual(config);
+  const { train, heldOut } = data.tokens;
+  const tokens = recipe.tensors('tokens.safetensors');
+  const ids = (name: string) => new Uint32Array(tokens.get(name)?.data.slice().buffer ?? []);
+  expect([ids('train'), ids('held_out')]).toEqual([train, heldOut.slice()]);
+  const file = 'student/model.safetensors';
+  for (const [name, values] of loadWeights(recipe.tensors(file), architecture, file))
+    expect(values.every((value, i) => value === weights.get(name)?.[i])).toBe(true);
+  const copy = recipe.files.get('teacher/model.safetensors') as Uint8Array;
+  expect(Buffer.compare(copy, FILES.get('model.safetensors') as Uint8Array)).toBe(0);
+  expect(recipe.json('recipe.json')).toMatchObject({
+    student: { folder: 'student' },
+    teacher: { folder: 'teacher' },
+    vocabulary: architecture.vocabularySize,
+    link: '#v=1&train_steps=9&batch_size=3&max_length=4&seed=7',
+  });
+  expect(recipe.text('README.md')).not.toMatch(/\{\{|undefined|--resume checkpoint/);
+  expect(recipe.text('requirements.txt')).toMatch(/^(\w+==[\d.]+\n)+$/);
+});
+
+test('a run that trains: its weights and moments by the names of transformers', async () => {
+  const plan = planArena(architecture.parameters);
+  const arrays = [1, 2, 3].map((value) => {
+    const array = new Float32Array(plan.count).fill(Number.NaN);
+    for (const { first, size } of plan.tensors.values()) array.fill(value, first, first + size);
+    return array.buffer;
+  });
+  const scaler = SCALER.write({ ...SCALER.read(new ArrayBuffer(SCALER.bytes)), applied: 5 });
+  const [master, mean, square] = arrays;
+  const recipe = await recipeOf({ snapshot: { step: 6, master, mean, square, scaler } });
+  expect(recipe.json('checkpoint/state.json')).toEqual({ step: 6, applied: 5 });
+  for (const [i, name] of ['model', 'mean', 'square'].entries()) {
+    const file = `checkpoint/${name}.safetensors`;
+    const tensors = loadWeights(recipe.tensors(file), architecture, file);
+    expect(new Set([...tensors.values()].flatMap((values) => [...values]))).toEqual(
+      new Set([i + 1]),
+    );
+  }
+  expect(recipe.text('README.md')).toContain(
+    'python distill.py --output_dir out --resume checkpoint',
+  );
+});
+
+test('models of the hub are named with their commit, not copied', async () => {
+  const hub = { ...config, teacher_model: 'org/teacher', student_model: 'org/student@v1' };
+  const teacher = { ...sourceOf(FILES), revision: () => 'abc123' };
+  const recipe = await recipeOf({ config: hub }, { teacher });
+  expect(recipe.json('recipe.json')).toMatchObject({
+    teacher: { id: 'org/teacher', revision: 'abc123' },
+    student: { id: 'org/student', revision: 'v1' },
+  });
+  const copied = [...recipe.files.keys()].filter((file) => file.endsWith('model.safetensors'));
+  expect(copied).toEqual([]);
+  expect(recipe.text('README.md')).toContain('org/teacher at abc123');
+});
+
+test('a teacher without safetensors is refused', async () => {
+  const teacher = sourceOf(
+    new Map([['config.json', FILES.get('config.json') as Uint8Array<ArrayBuffer>]]),
+  );
+  await expect(recipeOf({}, { teacher })).rejects.toThrow(ExportError);
+});
+
+test('every divergence has a formula in Python, and a sentence on TRL', async () => {
+  for (const name of DIVERGENCE_NAMES) {
+    expect(stillhouse).toMatch(new RegExp(`^    "${name}": `, 'm'));
+    const { text } = await recipeOf({ config: { ...config, loss: name } });
+    const known = ['fkl', 'rkl', 'jsd'].includes(name);
+    expect(text('README.md').includes('GKDConfig(lmbda=0.0, beta=')).toBe(known);
+  }
+});
+
+test('the flag takes the place of training, and needs no output folder', () => {
+  expect(parseFlags(['--recipe', 'there'])).toMatchObject({ recipe: 'there' });
+  expect(parseFlags(['--recipe', 'there', '--dry-run'])).toEqual({
+    problems: ['--recipe and --dry-run both replace the training. Give only one.'],
+  });
+  expect(parseFlags(['--recipe', 'a', '--output_dir', 'b', '--sweep', 'seed=1,2'])).toEqual({
+    problems: ['--recipe is for one run. Leave it out of a sweep.'],
+  });
+});
