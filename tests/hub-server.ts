@@ -17,14 +17,18 @@ export type HubFault =
   | { kind: 'slow'; milliseconds: number }
   /** Sends the whole file for any range. */
   | { kind: 'no-ranges' }
-  /** Like no-ranges, and without a length. */
-  | { kind: 'no-length' }
+  /** Like no-ranges, and without a length; closes the connection after `bytes`, if given. */
+  | { kind: 'no-length'; bytes?: number; times?: number }
+  /** Sends one byte at a time. */
+  | { kind: 'trickle'; milliseconds: number }
+  /** Flips one bit on the way. */
+  | { kind: 'flipped'; byte: number }
   /** Sends bytes from another position than requested. */
   | { kind: 'wrong-range' }
   | { kind: 'html' }
   /** A web page labelled as bytes. */
   | { kind: 'disguised-html' }
-  | { kind: 'status'; status: number; times?: number; code?: string }
+  | { kind: 'status'; status: number; times?: number; code?: string; retryAfter?: number }
   /** Never answers. */
   | { kind: 'silent'; times?: number }
   /** From the second response on, other bytes of the same length with another ETag. */
@@ -51,6 +55,14 @@ export const COMMIT = '0123456789abcdef0123456789abcdef01234567';
 /** Gives the client time to read, because it loses unread bytes when the connection breaks. */
 const CUT_AFTER_MILLISECONDS = 30;
 
+/** A file as the hub lists it: with git's name for a text, and SHA-256 for anything else. */
+function treeEntry(path: string, bytes: Uint8Array): object {
+  const git = createHash('sha1').update(`blob ${bytes.length}\0`).update(bytes).digest('hex');
+  const lfs = { oid: createHash('sha256').update(bytes).digest('hex'), size: bytes.length };
+  const entry = { type: 'file', path, oid: git, size: bytes.length };
+  return /\.(json|txt)$/.test(path) ? entry : { ...entry, lfs };
+}
+
 export async function serveHub(): Promise<Hub> {
   const files = new Map<string, Uint8Array>();
   const faults = new Map<string, HubFault>();
@@ -73,6 +85,16 @@ export async function serveHub(): Promise<Hub> {
       // The hub, too, redirects to where the bytes are.
       const to = `/bytes/${encodeURIComponent(`${match[1]}@${match[2]}/${match[3]}`)}`;
       return void response.writeHead(302, { location: to }).end();
+    }
+    const [, of, revision] = /^\/api\/models\/(.+)\/tree\/(.+)$/.exec(path) ?? [];
+    if (of !== undefined) {
+      const start = `${of}@${revision}/`;
+      const tree = [...files].flatMap(([name, bytes]) =>
+        name.startsWith(start) ? [treeEntry(name.slice(start.length), bytes)] : [],
+      );
+      return void response
+        .writeHead(tree.length > 0 ? 200 : 404, { 'content-type': 'application/json' })
+        .end(JSON.stringify(tree));
     }
     const [, model] = /^\/api\/models\/(.+)\/discussions$/.exec(path) ?? [];
     if (model) {
@@ -100,9 +122,9 @@ export async function serveHub(): Promise<Hub> {
         .end('<!doctype html><title>Hub</title>');
     }
     if (active?.kind === 'status') {
-      return void response
-        .writeHead(active.status, active.code ? { 'x-error-code': active.code } : {})
-        .end();
+      if (active.code) response.setHeader('x-error-code', active.code);
+      if (active.retryAfter) response.setHeader('retry-after', active.retryAfter);
+      return void response.writeHead(active.status).end();
     }
     let bytes =
       active?.kind === 'disguised-html'
@@ -116,6 +138,8 @@ export async function serveHub(): Promise<Hub> {
         .end();
     }
     let tag = `"${createHash('sha1').update(bytes).digest('hex')}"`;
+    if (active?.kind === 'flipped')
+      bytes = bytes.map((byte, i) => (i === active.byte ? byte ^ 16 : byte));
     if (active?.kind === 'garbled') bytes = new Uint8Array(bytes.length).fill(255);
     if (active?.kind === 'changes' && served > 1) {
       bytes = bytes.map((byte) => byte ^ 1);
@@ -139,10 +163,15 @@ export async function serveHub(): Promise<Hub> {
       ...(!all && { 'content-range': `bytes ${start}-${end - 1}/${total}` }),
     });
     if (request.method === 'HEAD') return void response.end();
-    const body = bytes.subarray(
-      start,
-      active?.kind === 'cut' ? Math.min(start + active.bytes, end) : end,
-    );
+    if (active?.kind === 'trickle') {
+      for (let at = start; at < end && !response.destroyed; at++) {
+        response.write(bytes.subarray(at, at + 1));
+        await wait(active.milliseconds);
+      }
+      return void response.end();
+    }
+    const cut = active && 'bytes' in active && active.kind !== 'longer' ? active.bytes : undefined;
+    const body = bytes.subarray(start, cut === undefined ? end : Math.min(start + cut, end));
     sent += body.length;
     const breaks = body.length < end - start;
     await new Promise((resolve) => response.write(body, resolve));

@@ -10,11 +10,15 @@ export class ModelFileError extends Error {
     /** `network`: trying again may help. `model`: it will not. */
     readonly kind: 'network' | 'model',
     message: string,
-    options?: ErrorOptions & { missing?: boolean },
+    options?: ErrorOptions & { missing?: boolean; retryAfter?: number },
   ) {
     super(message, options);
     this.missing = options?.missing ?? false;
+    this.retryAfter = options?.retryAfter;
   }
+
+  /** Seconds that the server asks to wait. */
+  readonly retryAfter: number | undefined;
 
   /** True if there is no such file, which is fine for optional files of a folder. */
   readonly missing: boolean;
@@ -26,6 +30,8 @@ export interface DownloadOptions {
   signal?: AbortSignal;
   /** The file's exact size, if known. Overrides what the server says. */
   expectedBytes?: number;
+  /** More bytes are refused. */
+  most?: number;
 }
 
 /**
@@ -37,7 +43,7 @@ export async function download(
   url: string | URL,
   options: DownloadOptions = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const { onProgress, signal, expectedBytes } = options;
+  const { onProgress, signal, expectedBytes, most = Number.POSITIVE_INFINITY } = options;
   const name = fileName(url);
   let response: Response;
   try {
@@ -77,7 +83,9 @@ export async function download(
       pieces.push(piece.value);
       loaded += piece.value.length;
       progress();
+      if (loaded > most) break;
     }
+    if (loaded > most) await reader?.cancel();
   } catch (error) {
     signal?.throwIfAborted();
     throw new ModelFileError(
@@ -88,6 +96,11 @@ export async function download(
       },
     );
   }
+  if (loaded > most)
+    throw new ModelFileError(
+      'model',
+      `${name} has more than ${count(most)} bytes. Try again later.`,
+    );
   if (total !== undefined && loaded < total) {
     throw new ModelFileError('network', `${lengthOf(name, loaded, total)}. Try again.`);
   }
@@ -142,7 +155,7 @@ export function promisedBytes(response: Response): number | undefined {
   return /^\d+$/.test(header) ? Number(header) : undefined;
 }
 
-export function notServed(name: string, { status, statusText }: Response): ModelFileError {
+export function notServed(name: string, { status, statusText, headers }: Response): ModelFileError {
   if (status === 404 || status === 410) {
     return new ModelFileError(
       'model',
@@ -157,10 +170,21 @@ export function notServed(name: string, { status, statusText }: Response): Model
       `${name} is not public (${reason}). Choose a model that needs no account.`,
     );
   }
+  const retryAfter = secondsToWait(headers.get('retry-after') ?? '');
+  const later = retryAfter ? `in ${count(retryAfter)} s, as it asks` : 'later';
   return new ModelFileError(
     'network',
-    `${name} could not be downloaded: the server answered ${reason}. Try again later.`,
+    `${name} could not be downloaded: the server answered ${reason}. Try again ${later}.`,
+    { retryAfter },
   );
+}
+
+/** Of a Retry-After header, which has seconds or a date. */
+function secondsToWait(header: string): number | undefined {
+  const seconds = /^\d{1,9}$/.test(header)
+    ? Number(header)
+    : Math.ceil((Date.parse(header) - Date.now()) / 1000);
+  return seconds > 0 ? seconds : undefined;
 }
 
 export function webPage(name: string): ModelFileError {

@@ -46,8 +46,8 @@ export function fingerprinted(source: ModelSource): [ModelSource, () => Promise<
       sample(file, await inner.size(file), from, bytes);
       return bytes;
     },
-    async read(file) {
-      const bytes = await inner.read(file);
+    async read(file, most) {
+      const bytes = await inner.read(file, most);
       sample(file, bytes.length, 0, bytes);
       return bytes;
     },

@@ -2,6 +2,7 @@
 // broken stream is resumed where it stopped. Data is cached in blocks, so that loading again
 // downloads only what is missing.
 
+import { type Digest, DigestCheck, sealed, unsealed } from './digest';
 import {
   count,
   isWebPage,
@@ -12,18 +13,22 @@ import {
   text,
   webPage,
 } from './download';
-import { endsBefore, type ModelSource, type Progress } from './source';
+import { endsBefore, MOST_TEXT, type ModelSource, type Progress, tooLong } from './source';
 
 /**
  * Bytes per block: large enough for few cache entries, small enough that a broken connection loses
  * little.
  */
 const BLOCK = 2 ** 21;
-/** Tries in a row without a single new byte before giving up on a file. */
+/** Tries in a row with hardly a new byte before giving up on a file. */
 const ATTEMPTS = 5;
 const FIRST_PAUSE_MILLISECONDS = 400;
-/** A server that sends nothing for this long is considered gone. */
+/** A server that asks for more is not waited for. */
+const LONGEST_PAUSE_SECONDS = 60;
+/** A server that sends hardly anything for this long is considered gone. */
 const STALL_MILLISECONDS = 30_000;
+/** Fewer bytes are hardly anything. */
+const LEAST_PROGRESS = 2 ** 16;
 
 /**
  * Keeps blocks from one visit to the next. It may forget any block at any time; it never throws.
@@ -38,6 +43,8 @@ export interface HttpOptions {
   /** The URL of a file in the folder. */
   address(file: string): string;
   cache?: BlockCache;
+  /** What is known of the contents of the folder's files. */
+  digests?(): Promise<ReadonlyMap<string, Digest>>;
   onProgress?: Progress;
   /** Once aborted, reading throws its reason. */
   signal?: AbortSignal;
@@ -70,7 +77,8 @@ export function httpSource(options: HttpOptions): ModelSource {
     revision: () => revision,
     size: (file) => open(file).size(),
     range: (file, from, to) => open(file).range(from, to),
-    read: (file) => open(file).read(),
+    read: (file, most) => open(file).read(most),
+    verify: (file) => open(file).verify(),
     async has(file) {
       try {
         await open(file).facts();
@@ -85,6 +93,8 @@ export function httpSource(options: HttpOptions): ModelSource {
     },
   };
 }
+
+const AT_START = () => 0;
 
 interface Facts {
   /** Undefined if the server does not say. */
@@ -106,6 +116,8 @@ class HttpFile {
   readonly #name: string;
   #facts: Facts | undefined;
   #stream: Stream | undefined;
+  /** Compares the contents with what is known of them, in order; undefined if nothing is. */
+  #check: DigestCheck | undefined;
   /** The last block read: neighbouring tensors share blocks. */
   #block: { index: number; bytes: Uint8Array<ArrayBuffer> } | undefined;
 
@@ -118,8 +130,13 @@ class HttpFile {
   }
 
   async facts(): Promise<Facts> {
-    if (!this.#facts) await this.#retry(0, () => this.#open(0));
-    return this.#facts as Facts;
+    if (!this.#facts) {
+      await this.#retry(AT_START, () => this.#open(0));
+      const digest = (await this.options.digests?.())?.get(this.file);
+      const { size } = this.#facts as unknown as Facts;
+      if (digest && size !== undefined) this.#check = new DigestCheck(digest, size);
+    }
+    return this.#facts as unknown as Facts;
   }
 
   async size(): Promise<number> {
@@ -146,15 +163,60 @@ class HttpFile {
     return bytes;
   }
 
-  async read(): Promise<Uint8Array<ArrayBuffer>> {
+  async read(most = MOST_TEXT): Promise<Uint8Array<ArrayBuffer>> {
     const { size } = await this.facts();
+    if (size !== undefined && size > most) throw tooLong(this.#name, size, most);
     if (size !== undefined) return this.range(0, size);
-    // Without a length, a complete file looks like a cut one, and there is nothing to resume.
-    const pieces: Uint8Array[] = [];
-    if (this.#stream?.position !== 0) await this.#retry(0, () => this.#open(0));
-    for (let piece = await this.#next(); piece; piece = await this.#next()) pieces.push(piece);
+    // Without a length, nothing can be resumed: a connection that breaks begins anew.
+    let pieces: Uint8Array<ArrayBuffer>[] = [];
+    await this.#retry(AT_START, async () => {
+      if (this.#stream?.position !== 0) await this.#open(0);
+      pieces = [];
+      for (let piece = await this.#next(); piece; piece = await this.#next()) {
+        if ((this.#stream as Stream).position > most) throw tooLong(this.#name, undefined, most);
+        pieces.push(piece as Uint8Array<ArrayBuffer>);
+      }
+    });
     this.close();
-    return new Uint8Array(await new Blob(pieces as Uint8Array<ArrayBuffer>[]).arrayBuffer());
+    const bytes = new Uint8Array(await new Blob(pieces).arrayBuffer());
+    const digest = (await this.options.digests?.())?.get(this.file);
+    if (digest) {
+      const check = new DigestCheck(digest, bytes.length);
+      check.add(bytes);
+      if (!check.matches()) throw this.#differs();
+    }
+    return bytes;
+  }
+
+  async verify(): Promise<void> {
+    const size = this.#check && (await this.size());
+    // The last block is not read before all others.
+    if (size) await this.#blockAt(Math.floor((size - 1) / BLOCK), size);
+  }
+
+  /** Blocks are checked in their order, so those before this one must have been. */
+  async #checked(index: number, bytes: Uint8Array, size: number): Promise<void> {
+    const check = this.#check;
+    if (!check || check.position !== index * BLOCK) return;
+    check.add(bytes);
+    if (check.position < size || check.matches()) return;
+    this.#check = undefined;
+    for (let from = 0; from < size; from += BLOCK)
+      await this.options.cache?.put(this.#key(from, size), new Uint8Array());
+    throw this.#differs();
+  }
+
+  #differs(): ModelFileError {
+    return new ModelFileError(
+      'network',
+      `${this.#name} has not the contents that the hub gives for it: they were damaged on the way, ` +
+        'or where they were kept. Nothing of it is kept. Try again.',
+    );
+  }
+
+  /** Names a block in the cache, for this version of the file. */
+  #key(from: number, size: number): string {
+    return [this.options.address(this.file), this.#facts?.tag, size, from].join(' ');
   }
 
   close(): void {
@@ -165,14 +227,16 @@ class HttpFile {
   async #blockAt(index: number, size: number): Promise<Uint8Array<ArrayBuffer>> {
     if (this.#block?.index === index) return this.#block.bytes;
     const { cache, onProgress, signal } = this.options;
+    const unchecked = Math.floor((this.#check?.position ?? size) / BLOCK);
+    for (let before = unchecked; before < index; before++) await this.#blockAt(before, size);
     signal?.throwIfAborted();
     const [from, to] = [index * BLOCK, Math.min((index + 1) * BLOCK, size)];
-    const key = [this.options.address(this.file), this.#facts?.tag, size, from].join(' ');
-    let bytes = await cache?.get(key);
-    if (bytes?.length !== to - from) {
+    let bytes = await unsealed(await cache?.get(this.#key(from, size)), to - from);
+    if (!bytes) {
       bytes = await this.#fetch(from, to);
-      await cache?.put(key, bytes);
+      await cache?.put(this.#key(from, size), await sealed(bytes));
     }
+    await this.#checked(index, bytes, size);
     onProgress?.(this.file, to, size);
     this.#block = { index, bytes };
     return bytes;
@@ -181,16 +245,19 @@ class HttpFile {
   async #fetch(from: number, to: number): Promise<Uint8Array<ArrayBuffer>> {
     const bytes = new Uint8Array(to - from);
     let filled = 0;
-    while (filled < bytes.length) {
-      await this.#retry(from + filled, async () => {
-        if (this.#stream?.position !== from + filled) await this.#open(from + filled);
-        const piece = await this.#next(bytes.length - filled);
-        if (!piece) throw new Error('the connection ended');
-        bytes.set(piece, filled);
-        filled += piece.length;
-      });
-      this.options.onProgress?.(this.file, from + filled, this.#facts?.size);
-    }
+    await this.#retry(
+      () => from + filled,
+      async () => {
+        while (filled < bytes.length) {
+          if (this.#stream?.position !== from + filled) await this.#open(from + filled);
+          const piece = await this.#next(bytes.length - filled);
+          if (!piece) throw new Error('the connection ended');
+          bytes.set(piece, filled);
+          filled += piece.length;
+          this.options.onProgress?.(this.file, from + filled, this.#facts?.size);
+        }
+      },
+    );
     if (from === 0 && isWebPage(bytes)) throw webPage(this.#name);
     // Read to its very end: a stream that is left one step before counts as broken off.
     if (to === this.#facts?.size) {
@@ -200,9 +267,13 @@ class HttpFile {
     return bytes;
   }
 
-  /** Repeats `work`, after a pause, as long as the connection is what fails. `at`: bytes so far. */
-  async #retry(at: number, work: () => Promise<void>): Promise<void> {
+  /**
+   * Repeats `work`, after a pause, as long as the connection is what fails.
+   * @param at bytes so far; tries are counted anew once enough came
+   */
+  async #retry(at: () => number, work: () => Promise<void>): Promise<void> {
     const { signal, pause = FIRST_PAUSE_MILLISECONDS } = this.options;
+    let begun = at();
     for (let attempt = 1; ; attempt++) {
       signal?.throwIfAborted();
       try {
@@ -211,14 +282,21 @@ class HttpFile {
         this.close();
         signal?.throwIfAborted();
         if (error instanceof ModelFileError && error.kind === 'model') throw error;
-        if (attempt === ATTEMPTS) throw this.#gaveUp(at, error);
-        await new Promise((resolve) => setTimeout(resolve, pause * 2 ** (attempt - 1)));
+        if (at() - begun >= LEAST_PROGRESS) {
+          attempt = 1;
+          begun = at();
+        }
+        const asked = error instanceof ModelFileError ? (error.retryAfter ?? 0) : 0;
+        if (attempt === ATTEMPTS || asked > LONGEST_PAUSE_SECONDS)
+          throw this.#gaveUp(at(), error, attempt);
+        const wait = Math.max(pause * 2 ** (attempt - 1), 1000 * asked);
+        await new Promise((resolve) => setTimeout(resolve, wait));
       }
     }
   }
 
-  #gaveUp(at: number, error: unknown): ModelFileError {
-    const tried = `tried ${ATTEMPTS} times`;
+  #gaveUp(at: number, error: unknown, attempts: number): ModelFileError {
+    const tried = attempts === 1 ? 'tried once' : `tried ${attempts} times`;
     if (error instanceof ModelFileError) {
       return new ModelFileError('network', `${error.message} (${tried})`, { cause: error });
     }
@@ -257,11 +335,22 @@ class HttpFile {
       const response = await withTimeout(
         fetch(address(this.file), { headers, signal: either, cache }),
       );
-      const { from, facts } = this.#check(response, position);
+      const { from, facts } = this.#inspect(response, position);
       this.#facts ??= facts;
       const body = response.body?.getReader();
       if (!body) throw new Error('the answer has no body');
-      const read = () => withTimeout(body.read());
+      let [waited, arrived] = [0, 0];
+      const read = async () => {
+        const asked = performance.now();
+        const piece = await withTimeout(body.read());
+        waited += performance.now() - asked;
+        arrived += piece.value?.length ?? 0;
+        if (waited < stall || piece.done) return piece;
+        if (arrived < LEAST_PROGRESS)
+          throw new Error(`only ${count(arrived)} bytes arrived in ${stall / 1000} s`);
+        [waited, arrived] = [0, 0];
+        return piece;
+      };
       this.#stream = { read, position: from, left: new Uint8Array(), end: () => silence.abort() };
       while (this.#stream.position < position) {
         if (!(await this.#next(position - this.#stream.position)))
@@ -274,7 +363,7 @@ class HttpFile {
   }
 
   /** The response's first position and file facts. @throws ModelFileError for any other bytes */
-  #check(response: Response, position: number): { from: number; facts: Facts } {
+  #inspect(response: Response, position: number): { from: number; facts: Facts } {
     const name = this.#name;
     const range = /^bytes (?:(\d+)-\d+|\*)\/(\d+)$/.exec(
       response.headers.get('content-range') ?? '',

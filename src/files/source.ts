@@ -12,15 +12,30 @@ export interface ModelSource {
   size(file: string): Promise<number>;
   /** The bytes in [from, to). @throws ModelFileError if the file ends before `to` */
   range(file: string, from: number, to: number): Promise<Uint8Array<ArrayBuffer>>;
-  /** The whole file. */
-  read(file: string): Promise<Uint8Array<ArrayBuffer>>;
+  /**
+   * The whole file.
+   * @param most bytes; by default those of the longest text
+   * @throws ModelFileError if it has more, before they are read
+   */
+  read(file: string, most?: number): Promise<Uint8Array<ArrayBuffer>>;
   /** The commit that the hub has served, once a file was read; unknown elsewhere. */
   revision?(): string | undefined;
+  /**
+   * Holds a file of which parts were read against what the server says of its contents; for that,
+   * the rest is read. Where the server says nothing, nothing happens.
+   * @throws ModelFileError
+   */
+  verify?(file: string): Promise<void>;
   /** The same model with its weights converted to safetensors, if that exists. */
   converted?(): Promise<ModelSource | undefined>;
   /** Closes connections. A later read opens them again. */
   close(): void;
 }
+
+/**
+ * Bytes of the longest text that is read, such as a tokenizer.json; the longest known has 35 million.
+ */
+export const MOST_TEXT = 2 ** 26;
 
 /** Bytes read of a file so far, and their total if known. */
 export type Progress = (file: string, loaded: number, total: number | undefined) => void;
@@ -57,7 +72,11 @@ export function folderSource(
     size,
     range,
     has: async (file) => (await folder.size(file)) !== undefined,
-    read: async (file) => range(file, 0, await size(file)),
+    async read(file, most = MOST_TEXT) {
+      const total = await size(file);
+      if (total > most) throw tooLong(`${file} of ${label}`, total, most);
+      return range(file, 0, total);
+    },
     close: () => {},
   };
 }
@@ -92,6 +111,17 @@ export async function readJson(source: ModelSource, file: string): Promise<unkno
     const what = `${file} of ${source.label} is not JSON: ${text(error)}`;
     throw new ModelFileError('model', `${what}. Use the model's original file.`, { cause: error });
   }
+}
+
+/** @param total undefined while it is only known to be more than `most` */
+export function tooLong(name: string, total: number | undefined, most: number): ModelFileError {
+  const has = total === undefined ? `more than ${count(most)}` : `${count(total)}`;
+  const limit = total === undefined ? '' : `, and at most ${count(most)} are read`;
+  return new ModelFileError(
+    'model',
+    `${name} has ${has} bytes${limit}: it is not what its name says, or an attack. ` +
+      "Use the model's original file.",
+  );
 }
 
 export function endsBefore(name: string, total: number, to: number): ModelFileError {

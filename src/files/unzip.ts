@@ -20,6 +20,8 @@ const SIZES_LATER = 1 << 3;
 const ENCRYPTED = 1;
 /** Deflate cannot compress by more than this factor. */
 const MOST_DEFLATED = 1032;
+/** Weights and texts are far from it. Only a bomb is packed like that and large. */
+const BOMB = { bytes: 2 ** 26, factor: 50 };
 
 interface Entry {
   name: string;
@@ -178,6 +180,8 @@ function problemOf({
     return `has ${count(stored)} bytes, but claims to unpack to ${count(size)}`;
   if (size > stored * MOST_DEFLATED)
     return `claims that ${count(stored)} bytes unpack to ${count(size)}, which is impossible`;
+  if (size > BOMB.bytes && size > stored * BOMB.factor)
+    return `would unpack from ${count(stored)} to ${count(size)} bytes, which no model does`;
   return undefined;
 }
 

@@ -236,6 +236,7 @@ export async function streamWeights(
     }
     fingerprints.set(name, fingerprint.text);
   }
+  for (const file of files) await source.verify?.(file);
   matched.requireTied((embedding) => fingerprints.get(headName) === fingerprints.get(embedding));
 }
 

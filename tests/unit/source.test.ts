@@ -6,6 +6,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { browserCache } from '../../src/files/block-cache';
 import { ModelFileError } from '../../src/files/download';
 import { type BlockCache, type HttpOptions, httpSource, hubAddress } from '../../src/files/http';
+import { hubSource } from '../../src/files/hub';
 import { filesSource, folderSource, readJson } from '../../src/files/source';
 import { COMMIT, type Hub, serveHub } from '../hub-server';
 
@@ -234,6 +235,89 @@ test('versions of a file that changes while it is read are not mixed', async () 
   expect((await refusal(source.range(`${FILE}.new`, 3_000_000, 3_000_010)))[1]).toContain(
     'changed on the server while it was read. Load it again.',
   );
+});
+
+test('a file without a length that breaks off is read anew, five times at most', async () => {
+  hub.faults.set('org/tiny@main/config.json', { kind: 'no-length', bytes: 5, times: 2 });
+  expect(await readJson(open(), 'config.json')).toEqual({ n_layer: 2 });
+  hub.faults.set('org/tiny@main/config.json', { kind: 'no-length', bytes: 5 });
+  const [kind, message] = await refusal(open().read('config.json'));
+  expect(kind).toBe('network');
+  expect(message).toMatch(
+    /^config\.json of org\/tiny could not be downloaded: .+, tried 5 times\./,
+  );
+});
+
+test('more bytes than a text has are refused before they are read', async () => {
+  const claim = { kind: 'longer', bytes: 2 ** 50 } as const;
+  hub.faults.set('org/tiny@main/config.json', claim);
+  const tooLong =
+    /^config\.json of org\/tiny has 1,125,899,906,842,638 bytes, and at most 67,108,864/;
+  expect(await refusal(open().read('config.json'))).toEqual([
+    'model',
+    expect.stringMatching(tooLong),
+  ]);
+  // With no length, as soon as they are too many.
+  hub.faults.set(PATH, { kind: 'no-length' });
+  expect((await refusal(open().read(FILE, 1_000_000)))[1]).toContain(
+    'has more than 1,000,000 bytes',
+  );
+  const dropped = filesSource(new Map([[FILE, new Blob([body])]]));
+  expect((await refusal(dropped.read(FILE, 1_000_000)))[1]).toContain('has 5,000,000 bytes');
+});
+
+test('a server that sends hardly anything is given up, like a silent one', async () => {
+  hub.faults.set(PATH, { kind: 'trickle', milliseconds: 5 });
+  const [kind, message] = await reading({ stall: 60 });
+  expect(kind).toBe('network');
+  expect(message).toMatch(/arrived (in|for) 0\.06 s, tried 5 times/);
+});
+
+test('a server that asks to wait is given the time, if that is not long', async () => {
+  hub.files.set(`${PATH}.busy`, body);
+  hub.faults.set(`${PATH}.busy`, { kind: 'status', status: 429, times: 1, retryAfter: 1 });
+  const begun = performance.now();
+  same(await open().range(`${FILE}.busy`, 0, 10), body.subarray(0, 10));
+  expect(performance.now() - begun).toBeGreaterThan(990);
+  hub.requests.length = 0;
+  hub.faults.set(PATH, { kind: 'status', status: 503, retryAfter: 3600 });
+  expect((await reading())[1]).toMatch(/Try again in 3,600 s, as it asks\. \(tried once\)$/);
+  expect(hub.requests.length).toBe(1);
+});
+
+test('contents are held against those that the hub gives', async () => {
+  const fromHub = () => hubSource({ id: 'org/tiny', host: hub.url, pause: 1, cache });
+  same(await fromHub().read(FILE), body);
+  // A bit on the disk: the block is not believed, and comes from the hub again.
+  const sent = hub.sent();
+  for (const [key, bytes] of cached) {
+    const flipped = bytes.slice();
+    flipped[1000] ^= 1;
+    cached.set(key, flipped);
+  }
+  same(await fromHub().read(FILE), body);
+  expect(hub.sent() - sent).toBe(SIZE);
+
+  // A bit on the way, in a large file and in a text.
+  const differs = expect.stringContaining('has not the contents that the hub gives for it');
+  cached.clear();
+  hub.faults.set(PATH, { kind: 'flipped', byte: 4_000_000 });
+  expect(await refusal(fromHub().read(FILE))).toEqual(['network', differs]);
+  // Nothing of it was kept.
+  hub.faults.delete(PATH);
+  same(await fromHub().read(FILE), body);
+  const text = 'org/tiny@main/config.json';
+  hub.faults.set(text, { kind: 'flipped', byte: 12 });
+  expect(await refusal(fromHub().read('config.json'))).toEqual(['network', differs]);
+
+  // What was skipped is read before the file counts as verified.
+  cached.clear();
+  hub.faults.set(PATH, { kind: 'flipped', byte: 3_000_000 });
+  const source = fromHub();
+  same(await source.range(FILE, 0, 10), body.subarray(0, 10));
+  expect(await refusal(source.verify!(FILE))).toEqual(['network', differs]);
+  const another = fromHub();
+  expect(await refusal(another.range(FILE, SIZE - 10, SIZE))).toEqual(['network', differs]);
 });
 
 test('an abort throws the caller’s reason', async () => {

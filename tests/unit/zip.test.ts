@@ -313,3 +313,15 @@ test('damage, encryption, unknown methods and too many entries are refused', asy
     'there is no config.json among its 1 entries',
   );
 });
+
+test('a bomb is refused before it is unpacked', async () => {
+  const zeros = new Uint8Array(70_000_000);
+  const zip = pack([
+    { name: 'config.json', content: config },
+    { name: 'tokenizer.json', content: zeros, deflate: true },
+  ]);
+  expect(zip.size).toBeLessThan(100_000);
+  expect(await refusal(zip)).toMatch(
+    /^student\.zip: "tokenizer\.json" would unpack from [\d,]+ to 70,000,000 bytes/,
+  );
+});

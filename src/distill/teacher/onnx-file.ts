@@ -46,7 +46,7 @@ export async function findOnnx(
       name: `${name} of ${source.label}`,
       dtype: name === HALF ? 'f16' : 'f32',
       size: () => source.size(name),
-      read: () => source.read(name),
+      read: () => source.read(name, LONGEST_ONNX),
       async ours() {
         const start = await source.range(name, 0, Math.min(FIRST_BYTES, await source.size(name)));
         return new TextDecoder('latin1').decode(start).includes(PRODUCER);
