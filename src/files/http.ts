@@ -209,8 +209,8 @@ class HttpFile {
   #differs(): ModelFileError {
     return new ModelFileError(
       'network',
-      `${this.#name} has not the contents that the hub gives for it: they were damaged on the way, ` +
-        'or where they were kept. Nothing of it is kept. Try again.',
+      `${this.#name} has not the contents that the hub gives for it: they were damaged on the ` +
+        'way, or where they were kept. Nothing of it is kept. Try again.',
     );
   }
 

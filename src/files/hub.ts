@@ -70,7 +70,8 @@ async function digestsOf(
   host: string,
   signal?: AbortSignal,
 ): Promise<ReadonlyMap<string, Digest>> {
-  const address = `${host}/api/models/${pathOf(id)}/tree/${encodeURIComponent(revision)}?recursive=true`;
+  const tree = `${pathOf(id)}/tree/${encodeURIComponent(revision)}`;
+  const address = `${host}/api/models/${tree}?recursive=true`;
   const answer = await downloadJson(address, { signal, most: MOST_ANSWER }).catch(() => undefined);
   signal?.throwIfAborted();
   const digests = new Map<string, Digest>();

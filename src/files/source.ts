@@ -32,9 +32,7 @@ export interface ModelSource {
   close(): void;
 }
 
-/**
- * Bytes of the longest text that is read, such as a tokenizer.json; the longest known has 35 million.
- */
+/** Bytes of the longest text that is read. The longest known, a tokenizer.json, has 35 million. */
 export const MOST_TEXT = 2 ** 26;
 
 /** Bytes read of a file so far, and their total if known. */
