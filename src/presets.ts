@@ -8,8 +8,11 @@ import { formatLink } from './link';
 
 export const DURATIONS = ['Half a minute', 'Five minutes', 'Overnight'] as const;
 
-/** `npm run record` records these. */
-const RECORDED: (typeof DURATIONS)[number] = 'Half a minute';
+/** `npm run record` records these, in files of that ending. */
+const RECORDED: Partial<Record<(typeof DURATIONS)[number], string>> = {
+  'Half a minute': '',
+  'Five minutes': '-five-minutes',
+};
 
 export interface Preset {
   duration: (typeof DURATIONS)[number];
@@ -166,11 +169,12 @@ function preset(
   { about, settings }: { about: string; settings: Partial<Config> },
 ): Preset {
   const { prompt } = BUILT_IN_MODELS[teacher];
+  const ending = RECORDED[duration];
   return {
     duration,
     teacher,
     about,
     config: { ...DEFAULTS, teacher_model: teacher, prompt, ...settings },
-    ...(duration === RECORDED && { recording: `recorded/${teacher}.json` }),
+    ...(ending !== undefined && { recording: `recorded/${teacher}${ending}.json` }),
   };
 }

@@ -1,7 +1,7 @@
 // Records the presets that the page shows before anything has loaded: the same engine, in Node.
-// Writes public/recorded/TEACHER.json.
+// Writes public/recorded/, all of it or the files whose names contain NAME.
 //
-//   npm run record [-- austen-teacher]
+//   npm run record [-- NAME]
 
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { textOf } from '../built-in';
@@ -15,10 +15,10 @@ import { PRESETS, type Preset } from '../presets';
 import { openDawn } from './dawn';
 import { openModels } from './models';
 
-const only = process.argv[2];
+const name = process.argv[2] ?? '';
 const gpu = await openGpu(await openDawn());
 for (const preset of PRESETS)
-  if (preset.recording && (!only || preset.teacher === only)) await record(gpu, preset);
+  if (preset.recording?.includes(name)) await record(gpu, preset);
 process.exit(0);
 
 async function record(gpu: Gpu, { config, recording }: Preset): Promise<void> {

@@ -3,7 +3,7 @@
 // precision.
 
 import type { Batch } from '../../src/data/batches';
-import { type Gpt2Config, parametersOf } from '../../src/model/gpt2/config';
+import type { Architecture } from '../../src/model/family';
 import type { WeightSink } from '../../src/model/parameters';
 
 /** MurmurHash3's finaliser: every output bit depends on all bits of `x`. */
@@ -32,13 +32,14 @@ const SLICE = 2 ** 19;
  * A model's weights: uniform around 0 with a deviation near GPT-2's 0.02, all odd multiples of a
  * power of two.
  */
-export const weightsOf = (model: string, config: Gpt2Config) => async (sink: WeightSink) => {
-  const projection = 2 ** (-4 - Math.round(Math.log2(Math.sqrt(2 * config.n_layer))));
-  for (const { name, shape } of parametersOf(config)) {
-    const seed = seedOf(`${model}.${name}`);
+export const weightsOf = (label: string, model: Architecture) => async (sink: WeightSink) => {
+  const projection = 2 ** (-4 - Math.round(Math.log2(Math.sqrt(2 * model.layers))));
+  for (const { name, shape } of model.parameters) {
+    const seed = seedOf(`${label}.${name}`);
     const size = shape.reduce((a, b) => a * b);
-    const norm = /ln_\w+\.weight$/.test(name);
-    const scale = (name.endsWith('c_proj.weight') ? projection : 2 ** -4) / 2048;
+    const norm = /(ln_\w+|norm)\.weight$/.test(name);
+    const inner = /\b(c|o|down)_proj\.weight$/.test(name);
+    const scale = (inner ? projection : 2 ** -4) / 2048;
     for (let first = 0; first < size; first += SLICE) {
       const values = new Float32Array(Math.min(SLICE, size - first));
       for (let i = 0; i < values.length; i++) {
@@ -52,14 +53,14 @@ export const weightsOf = (model: string, config: Gpt2Config) => async (sink: Wei
 
 /** The same weights, each as one array. */
 export async function allWeights(
-  model: string,
-  config: Gpt2Config,
+  label: string,
+  model: Architecture,
 ): Promise<Map<string, Float32Array>> {
-  const sizes = parametersOf(config).map(
+  const sizes = model.parameters.map(
     ({ name, shape }) => [name, shape.reduce((a, b) => a * b)] as const,
   );
   const weights = new Map(sizes.map(([name, size]) => [name, new Float32Array(size)]));
-  await weightsOf(model, config)((name, first, values) => weights.get(name)?.set(values, first));
+  await weightsOf(label, model)((name, first, values) => weights.get(name)?.set(values, first));
   return weights;
 }
 

@@ -8,7 +8,6 @@ import { Trainer } from '../../src/distill/trainer';
 import type { Gpu } from '../../src/gpu/device';
 import { Pool } from '../../src/gpu/program';
 import { tuneMatmul } from '../../src/kernels/matmul_tuning';
-import { gpt2 } from '../../src/model/gpt2/gpt2';
 import { ADAM, type Training, type TrainingTask } from './peer';
 
 /**
@@ -20,9 +19,9 @@ const LOSS_SCALE = 65536;
 export async function ourTraining(
   gpu: Gpu,
   dtype: 'f16' | 'f32',
-  task: TrainingTask,
+  task: TrainingTask<unknown>,
 ): Promise<Training & { profile(): Promise<ProfileReport> }> {
-  const { config, weights, B, T, batch } = task;
+  const { model, weights, B, T, batch } = task;
   const pool = new Pool(gpu);
   const { learningRate, ...adam } = ADAM;
   let last: StepRecord | undefined;
@@ -32,7 +31,7 @@ export async function ourTraining(
     gpu,
     pool,
     {
-      student: gpt2(config),
+      student: model,
       dtype,
       batchSize: B,
       contextLength: T,

@@ -12,7 +12,8 @@ import {
   valueAndGrad,
 } from '@jax-js/jax';
 import { devDependencies } from '../../package.json';
-import { parametersOf } from '../../src/model/gpt2/config';
+import type { LlamaConfig } from '../../src/model/llama/config';
+import { rotaryFrequencies } from '../../src/model/llama/rotation';
 import {
   ADAM,
   type LossRun,
@@ -35,7 +36,8 @@ export async function openJax(): Promise<Peer> {
   return {
     name: 'jax-js',
     version: VERSION,
-    training: async (task) => train(task),
+    training: async (task) => train(task, forward),
+    llama: async (task) => train(task, llamaForward),
     product: async (task) => multiply(task),
     loss: async (task) => differentiate(task),
   };
@@ -45,9 +47,11 @@ type Tree = Record<string, JaxArray>;
 const mapTree = (tree: Tree, value: (array: JaxArray, name: string) => JaxArray): Tree =>
   Object.fromEntries(Object.entries(tree).map(([name, array]) => [name, value(array, name)]));
 
-function train(task: TrainingTask): Training {
-  const { config, weights, B, T, batch } = task;
-  const shapes = new Map(parametersOf(config).map(({ name, shape }) => [name, shape]));
+type Forward<Config> = (p: Tree, task: TrainingTask<Config>, tokens: JaxArray) => JaxArray;
+
+function train<Config>(task: TrainingTask<Config>, forward: Forward<Config>): Training {
+  const { model, weights, B, T, batch } = task;
+  const shapes = new Map(model.parameters.map(({ name, shape }) => [name, [...shape]]));
   const tree = (value: (name: string, shape: number[]) => JaxArray): Tree =>
     Object.fromEntries([...shapes].map(([name, shape]) => [name, value(name, shape)]));
   let params = tree((name, shape) =>
@@ -151,6 +155,51 @@ function forward(p: Tree, { config, B, T }: TrainingTask, tokens: JaxArray): Jax
     x = x.add(linear(nn.gelu(wide), `${h}.mlp.c_proj`));
   }
   return np.matmul(norm(x, 'ln_f'), p['wte.weight'].ref.transpose());
+}
+
+/**
+ * The same for Llama: RMSNorm, rotary positions, query heads that share keys and values, SwiGLU;
+ * weights (out, in), head tied to the embedding.
+ */
+function llamaForward(p: Tree, task: TrainingTask<LlamaConfig>, tokens: JaxArray): JaxArray {
+  const { config, B, T } = task;
+  const { num_attention_heads: H, num_key_value_heads: KV, head_dim: D } = config;
+  const norm = (x: JaxArray, name: string) => {
+    const size = np.sqrt(np.square(x.ref).mean(-1, { keepdims: true }).add(config.rms_norm_eps));
+    return x.div(size).mul(p[`${name}.weight`].ref);
+  };
+  const linear = (x: JaxArray, name: string) => np.matmul(x, p[`${name}.weight`].ref.transpose());
+  const frequencies = rotaryFrequencies(D, config.rope_theta, config.rope_scaling);
+  // (T, 1, D): each frequency turns a number and the one half a head further.
+  const table = (of: (angle: number) => number) =>
+    np.array(
+      Float32Array.from({ length: T * D }, (_, i) =>
+        of(Math.floor(i / D) * frequencies[i % (D / 2)]),
+      ),
+      { shape: [T, 1, D] },
+    );
+  const [cosines, sines] = [table(Math.cos), table(Math.sin)];
+  const turned = (x: JaxArray) => {
+    const [low, high] = np.split(x.ref, 2, -1);
+    return x.mul(cosines.ref).add(np.concatenate([high.mul(-1), low], -1).mul(sines.ref));
+  };
+  let x = np.take(p['embed_tokens.weight'].ref, tokens, 0);
+  for (let layer = 0; layer < config.num_hidden_layers; layer++) {
+    const at = `layers.${layer}`;
+    const input = norm(x.ref, `${at}.input_layernorm`);
+    const heads = (part: string, count: number) =>
+      linear(input.ref, `${at}.self_attn.${part}_proj`).reshape([B, T, count, D]);
+    const [q, k, v] = [turned(heads('q', H)), turned(heads('k', KV)), heads('v', KV)];
+    input.dispose();
+    const attended = nn.dotProductAttention(q, k, v, { isCausal: true });
+    x = x.add(linear(attended.reshape([B * T, H * D]), `${at}.self_attn.o_proj`));
+    const middle = norm(x.ref, `${at}.post_attention_layernorm`);
+    const gate = nn.silu(linear(middle.ref, `${at}.mlp.gate_proj`));
+    x = x.add(linear(gate.mul(linear(middle, `${at}.mlp.up_proj`)), `${at}.mlp.down_proj`));
+  }
+  cosines.dispose();
+  sines.dispose();
+  return np.matmul(norm(x, 'norm'), p['embed_tokens.weight'].ref.transpose());
 }
 
 function multiply({ M, K, N, a, transposeA, b, transposeB, repeats }: ProductTask): Product {

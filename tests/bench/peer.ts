@@ -1,10 +1,12 @@
 // The interface of the benchmark's contestants, and the tasks that they are given.
 
 import type { Batch } from '../../src/data/batches';
+import type { Architecture } from '../../src/model/family';
 import type { Gpt2Config } from '../../src/model/gpt2/config';
+import type { LlamaConfig } from '../../src/model/llama/config';
 import type { Contestant } from './interleave';
 
-/** A GPT-2 training step: `run` takes one AdamW step on the batch and waits for it. */
+/** A training step: `run` takes one AdamW step on the batch and waits for it. */
 export interface Training extends Contestant {
   /** A `limit` is only shown; it does not compete. */
   kind: 'ours' | 'rival' | 'limit';
@@ -13,8 +15,10 @@ export interface Training extends Contestant {
   end(): Promise<void>;
 }
 
-export interface TrainingTask {
-  config: Gpt2Config;
+export interface TrainingTask<Config = Gpt2Config> {
+  model: Architecture;
+  /** The model's own. */
+  config: Config;
   /** By Hugging Face name. */
   weights: ReadonlyMap<string, Float32Array>;
   /** B and T of the batch. */
@@ -81,7 +85,8 @@ export interface Peer {
   name: string;
   version: string;
   training(task: TrainingTask): Promise<Training>;
-  /** Absent if it does not compete here. */
+  /** Absent if it does not compete here, like the others. */
+  llama?(task: TrainingTask<LlamaConfig>): Promise<Training>;
   product?(task: ProductTask): Promise<Product>;
   loss?(task: LossTask): Promise<LossRun>;
 }

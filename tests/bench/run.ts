@@ -10,6 +10,7 @@ import { benchStep } from './w1-step';
 import { benchMatmul } from './w3-matmul';
 import { benchLosses } from './w4-losses';
 import { benchScaling } from './w5-scaling';
+import { benchLlama } from './w6-llama';
 
 const BENCHES: Record<Workload, (bench: Bench) => Promise<Result>> = {
   W1: (bench) => benchStep(bench, 'W1'),
@@ -17,6 +18,7 @@ const BENCHES: Record<Workload, (bench: Bench) => Promise<Result>> = {
   W3: benchMatmul,
   W4: benchLosses,
   W5: benchScaling,
+  W6: benchLlama,
 };
 
 export interface Report {

@@ -96,13 +96,8 @@ const records: StepRecord[] = [];
 const build = {
   ...options,
   makeTeacher: ((on, at) =>
-    teacherFromWeights(
-      on,
-      weightsOf('teacher', teacherConfig.config),
-      teacherConfig,
-      at,
-    )) as MakeTeacher,
-  weights: () => weightsOf('student', student.config),
+    teacherFromWeights(on, weightsOf('teacher', teacherConfig), teacherConfig, at)) as MakeTeacher,
+  weights: () => weightsOf('student', student),
 };
 const cache = config.teacher_cache === 'on' ? await writeCache() : undefined;
 if (cache)

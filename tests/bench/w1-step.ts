@@ -3,6 +3,7 @@
 
 import { profileText } from '../../src/distill/profile/profile-text';
 import type { Gpt2Config } from '../../src/model/gpt2/config';
+import { gpt2 } from '../../src/model/gpt2/gpt2';
 import { allWeights, batchOf } from './formula';
 import { interleaved, type Timing } from './interleave';
 import { ourTraining } from './ours';
@@ -48,11 +49,13 @@ const LIMITS = { f32: [1e-5, 5e-5], f16: [1e-3, 5e-3] } as const;
 const TURNS = 10;
 
 export async function taskOf({ config, B, T }: Shape): Promise<TrainingTask> {
+  const model = gpt2(config);
   return {
+    model,
     config,
     B,
     T,
-    weights: await allWeights('bench', config),
+    weights: await allWeights('bench', model),
     batch: batchOf(B, T, config.vocab_size),
   };
 }
@@ -94,7 +97,11 @@ export async function benchStep(bench: Bench, workload: keyof typeof STEPS): Pro
   };
 }
 
-async function agreeOnLosses(bench: Bench, contestants: readonly Training[]): Promise<Agreement[]> {
+/** @throws Disagreement unless all reach the same losses as the first */
+export async function agreeOnLosses(
+  bench: Bench,
+  contestants: readonly Training[],
+): Promise<Agreement[]> {
   const losses: number[][] = [];
   for (const contestant of contestants) {
     bench.log(`the first ${STEPS_COMPARED + 1} steps: ${contestant.name}`);
@@ -128,7 +135,8 @@ async function agreeOnLosses(bench: Bench, contestants: readonly Training[]): Pr
   ];
 }
 
-function figuresOf(timings: readonly Timing[], contestants: readonly Training[]): Figure[] {
+/** How many times the first contestant's time each rival takes. */
+export function figuresOf(timings: readonly Timing[], contestants: readonly Training[]): Figure[] {
   const [ours] = timings;
   const rivals = timings.filter((_, i) => contestants[i].kind === 'rival');
   const limits = timings.filter((_, i) => contestants[i].kind === 'limit');

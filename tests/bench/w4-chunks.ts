@@ -84,12 +84,11 @@ export async function benchChunks(bench: Bench): Promise<Omit<Result, 'workload'
 
 async function headAndLoss(gpu: Gpu, name: string, C: number, chunkElements?: number) {
   // A model without blocks: the hidden states are inputs.
-  const { config } = gpt2Shape(V, C, C / 32, 0, B, T);
-  const student = gpt2(config);
+  const student = gpt2(gpt2Shape(V, C, C / 32, 0, B, T).config);
   const plan = planArena(student.parameters, gpu.limits.buffer);
   const weights = new Arena(gpu, plan, 'f32', 'weights', `weights, ${name}`);
   const gradients = new Arena(gpu, plan, 'f32', 'gradients', `gradients, ${name}`);
-  await fill(gpu, [weights], weightsOf('head', config));
+  await fill(gpu, [weights], weightsOf('head', student));
   const model = student.withWeights(weights);
   const hidden = upload(gpu, 'hidden', numbers('hidden', B * T * C), [B * T, C]);
   const dhidden = upload(gpu, 'd hidden', new Float32Array(B * T * C), [B * T, C]);
