@@ -5,7 +5,7 @@
  * @param {object | undefined} report vitest's JSON report; undefined if it wrote none
  * @param {number} exitCode vitest's own verdict
  * @returns {{ passed: number, failed: number, notes: string[] }} `notes`: what counts as failed
- * besides failed tests
+ * besides failed tests, and which tests passed only when they were tried again, after what error
  */
 export function countReport(report, exitCode) {
   if (!report) return { passed: 0, failed: 1, notes: ['no report: the runner itself failed'] };
@@ -17,7 +17,14 @@ export function countReport(report, exitCode) {
     (file) =>
       file.status === 'failed' && !file.assertionResults.some(({ status }) => status === 'failed'),
   );
+  const again = tests.filter(
+    ({ status, failureMessages = [] }) => status === 'passed' && failureMessages.length > 0,
+  );
   const notes = [
+    ...again.map(
+      ({ fullName, failureMessages: [error] }) =>
+        `passed at the second try: ${fullName}, after ${error.split('\n')[0]}`,
+    ),
     ...notRun.map((test) => `not run (${test.status}): ${test.fullName}`),
     ...broken.map((file) => `failed outside its tests: ${file.name}`),
   ];

@@ -11,7 +11,7 @@ import {
   chromium,
   type Page,
 } from 'playwright-core';
-import { afterAll, beforeAll } from 'vitest';
+import { afterAll, beforeAll, beforeEach } from 'vitest';
 import { type Site, serveSite } from './site';
 
 export { type Fault, type Site, serveSite } from './site';
@@ -127,11 +127,13 @@ export interface VisitOptions extends BrowserContextOptions {
    * scripts do not reach.
    */
   before?: string;
+  /** Done with the page before it opens the site. */
+  prepare?(page: Page): Promise<void>;
 }
 
 /** Opens the page of a site in a context of its own (nothing stored from earlier tests). */
 export async function visit(site: Site, options: VisitOptions = {}): Promise<Visit> {
-  const { offer = 'f32', path = '', before = '', ...contextOptions } = options;
+  const { offer = 'f32', path = '', before = '', prepare, ...contextOptions } = options;
   const browser = await openBrowser(offer);
   const context = await browser.newContext({
     viewport: { width: 1440, height: 900 },
@@ -176,6 +178,7 @@ export async function visit(site: Site, options: VisitOptions = {}): Promise<Vis
     if (response.status() >= 400) problems.push(`${response.url()}: ${response.status()}`);
   });
   const page = await context.newPage();
+  await prepare?.(page);
   await page.goto(site.url + path);
   return {
     page,
@@ -195,7 +198,8 @@ export async function visit(site: Site, options: VisitOptions = {}): Promise<Vis
 /**
  * A visit that serves all tests of a file or a describe: opened before the first and closed after
  * the last of them. An open page keeps its device, its kernels and onnxruntime, whose start takes
- * most of a short run's time; `follow` (drive.ts) brings it to other settings.
+ * most of a short run's time; `follow` (drive.ts) brings it to other settings. The second try of a
+ * failed test gets a fresh page.
  */
 export function sharedVisit(
   options: VisitOptions = {},
@@ -205,6 +209,11 @@ export function sharedVisit(
   beforeAll(async () => {
     const site = await openSite(siteOptions);
     Object.assign(shared, await visit(site, options), { site });
+  });
+  beforeEach(async ({ task }) => {
+    if (!task.result?.retryCount) return;
+    await shared.page.context().close();
+    Object.assign(shared, await visit(shared.site, options));
   });
   afterAll(() => shared.close?.());
   return shared;

@@ -49,12 +49,11 @@ const STUDENT: Gpt2Config = {
   activation_function: 'gelu_new',
 };
 
-const shared = sharedVisit({ offer: 'f16' });
+const shared = sharedVisit({ offer: 'f16', prepare: answerHub });
 let hub: Hub;
 let moby: Map<string, Uint8Array>;
 beforeAll(async () => {
   hub = await serveHub();
-  await answerHub(shared.page);
   const names = ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'model.safetensors'];
   moby = new Map(
     await Promise.all(
@@ -287,8 +286,11 @@ test('what goes wrong with the hub is said, and the next try succeeds', async ()
 test('without float16 a folder that only has ONNX files runs in onnxruntime', async () => {
   publishMoby('model.safetensors');
   const path = link({ ...SMALL, teacher_model: 'org/moby' });
-  const { page, problems, close } = await visit(shared.site, { offer: 'f32', path });
-  await answerHub(page);
+  const { page, problems, close } = await visit(shared.site, {
+    offer: 'f32',
+    path,
+    prepare: answerHub,
+  });
   await unfold(page);
   await button(page, 'Look up the teacher').click();
   await eventually(() => found(page)).toContain('Runs in onnxruntime.');

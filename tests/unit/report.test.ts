@@ -43,3 +43,14 @@ test('no tests, no report and an error outside the tests each count as failed', 
   expect(countReport(undefined, 1)).toMatchObject({ passed: 0, failed: 1 });
   expect(countReport({ testResults: [file('passed')] }, 1)).toMatchObject({ passed: 1, failed: 1 });
 });
+
+test('a test that passed only at the second try is named, with its first error', () => {
+  const [first, second] = file('passed', 'passed').assertionResults;
+  const again = { ...second, failureMessages: ['AssertionError: expected 1 to be 2\n    at …'] };
+  const report = { testResults: [{ ...file(), assertionResults: [first, again] }] };
+  expect(countReport(report, 0)).toEqual({
+    passed: 2,
+    failed: 0,
+    notes: ['passed at the second try: test 1, after AssertionError: expected 1 to be 2'],
+  });
+});
