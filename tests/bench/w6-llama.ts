@@ -1,5 +1,5 @@
-// W6: one training step of a small Llama, AdamW, cross-entropy, beside jax-js's and beside a step of
-// GPT-2 with the same matrix work. Losses must agree before anything is timed.
+// W6: one training step of a small Llama, AdamW, cross-entropy, beside jax-js's and beside a step
+// of GPT-2 with the same matrix work. Losses must agree before anything is timed.
 
 import { parseConfig } from '../../src/model/families';
 import type { LlamaConfig } from '../../src/model/llama/config';

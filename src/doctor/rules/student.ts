@@ -88,8 +88,8 @@ export const capacity: Rule = {
   watches: 'Held-out perplexity beside the teacher’s, while the learning rate is still high.',
   threshold:
     'A tenth of the way left to the teacher, or less, in the last 30% of the run and 4 ' +
-    'evaluations, even if it gained a standard error more than their line says, ' +
-    'at half the peak learning rate or more, with a perplexity half above the teacher’s.',
+    'evaluations, and no more in the rest of the run at that pace, a standard error added, at ' +
+    'half the peak learning rate or more, with a perplexity half above the teacher’s.',
   severity: 'note',
   caveat: 'A lower learning rate or more text may still move it.',
   explainedBy: [
@@ -121,7 +121,9 @@ export const capacity: Rule = {
     );
     const gained = -change;
     const away = Math.log(last.studentPerplexity / last.teacherPerplexity);
-    if (gained + error >= HARDLY * away || gained < -CLEARLY || away < FAR) return undefined;
+    const ahead = (config.train_steps - last.step) / (last.step - flat[0].step);
+    const hoped = (gained + error) * Math.max(1, ahead);
+    if (hoped >= HARDLY * away || gained < -CLEARLY || away < FAR) return undefined;
     const { student_width, student_model } = config;
     const wider = student_model === '' && student_width <= 384;
     return {
