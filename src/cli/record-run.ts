@@ -17,8 +17,7 @@ import { openModels } from './models';
 
 const name = process.argv[2] ?? '';
 const gpu = await openGpu(await openDawn());
-for (const preset of PRESETS)
-  if (preset.recording?.includes(name)) await record(gpu, preset);
+for (const preset of PRESETS) if (preset.recording?.includes(name)) await record(gpu, preset);
 process.exit(0);
 
 async function record(gpu: Gpu, { config, recording }: Preset): Promise<void> {
