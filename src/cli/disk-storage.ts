@@ -2,9 +2,9 @@
 
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { aside, type RunStorage, type StoredEntry } from '../runs/storage';
+import { aside, type RunStorage, StorageError, type StoredEntry } from '../runs/storage';
 
-/** Errors are the file system's own, with its code. */
+/** Errors are the file system's own, with its code, but for a full disk. */
 export class DiskStorage implements RunStorage {
   readonly #open = new Map<string, FileHandle>();
 
@@ -42,8 +42,7 @@ export class DiskStorage implements RunStorage {
   async append(path: string, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
     let file = this.#open.get(path);
     if (!file) {
-      await mkdir(dirname(join(this.root, path)), { recursive: true });
-      file = await open(join(this.root, path), 'a');
+      file = await openInFolder(join(this.root, path), 'a');
       this.#open.set(path, file);
     }
     const { size } = await file.stat();
@@ -51,7 +50,7 @@ export class DiskStorage implements RunStorage {
       await file.appendFile(bytes);
     } catch (error) {
       await file.truncate(size);
-      throw error;
+      throw full(path, error);
     }
   }
 
@@ -62,15 +61,14 @@ export class DiskStorage implements RunStorage {
   async write(path: string, chunks: readonly Uint8Array<ArrayBuffer>[]): Promise<void> {
     await this.close(path);
     const whole = join(this.root, path);
-    await mkdir(dirname(whole), { recursive: true });
-    const file = await open(aside(whole), 'w');
+    const file = await openInFolder(aside(whole), 'w');
     try {
       for (const chunk of chunks) await file.writeFile(chunk);
       await file.sync();
     } catch (error) {
       // Gives the room back.
       await file.truncate().catch(() => undefined);
-      throw error;
+      throw full(path, error);
     } finally {
       await file.close();
     }
@@ -90,6 +88,24 @@ export class DiskStorage implements RunStorage {
       await file.close();
     }
   }
+}
+
+/** Opens a file to write it, and makes its folder. */
+async function openInFolder(path: string, how: 'a' | 'w'): Promise<FileHandle> {
+  try {
+    await mkdir(dirname(path), { recursive: true });
+    return await open(path, how);
+  } catch (error) {
+    throw full(path, error);
+  }
+}
+
+/** A full disk or a used-up quota, or else the error itself. */
+function full(path: string, error: unknown): unknown {
+  const { code = '' } = error as NodeJS.ErrnoException;
+  if (!['ENOSPC', 'EDQUOT'].includes(code)) return error;
+  const message = `${path} could not be written: the disk is full. Free some space.`;
+  return new StorageError('full', message, { cause: error });
 }
 
 /** The new name is durable only once the folder is. Windows cannot open a folder, and need not. */

@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { type Config, DEFAULTS } from '../config';
 import { openGpu } from '../gpu/device';
 import { CheckpointError, checkpointsIn, type RunFacts, readNewest } from '../runs/checkpoint';
-import { JOURNAL, parseJournal } from '../runs/journal';
+import { damageOf, JOURNAL, parseJournal } from '../runs/journal';
 import { MemoryStorage } from '../runs/memory-storage';
 import type { RunStorage } from '../runs/storage';
 import { openDawn } from './dawn';
@@ -120,6 +120,8 @@ async function distil(flags: Flags): Promise<number> {
     );
   }
   const before = saved && parseJournal(new TextDecoder().decode(await storage.read(JOURNAL)));
+  const damage = before && damageOf(before);
+  if (damage) say(damage);
   const gpu = await openGpu(await openDawn());
   // Device errors and loss that no pending call reports.
   const deviceFailure = new Promise<never>((_, reject) => {
@@ -173,12 +175,12 @@ async function distil(flags: Flags): Promise<number> {
           checkpointStep = step;
         },
       });
-      if (flags.runFile && done.interrupted !== 0) {
+      if (flags.runFile && checkpointStep > 0) {
         await packFile(storage, flags.runFile);
         say(`Wrote the run to ${flags.runFile}.`);
       }
       if (done.interrupted !== undefined) {
-        const hint = done.interrupted > 0 ? ` ${resumeHint(flags, done.interrupted)}` : '';
+        const hint = checkpointStep > 0 ? ` ${resumeHint(flags, checkpointStep)}` : '';
         say(`Interrupted at step ${done.interrupted} of ${config.train_steps}.${hint}`);
         return INTERRUPTED;
       }

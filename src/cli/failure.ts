@@ -8,6 +8,7 @@ import { CacheError } from '../distill/teacher/cache-file';
 import { ModelFileError } from '../files/download';
 import { ExportError } from '../files/pieces';
 import { GpuError } from '../gpu/device';
+import { StorageError } from '../runs/storage';
 import { LayoutError } from '../tensor/layout';
 
 const DRIVERS =
@@ -25,7 +26,8 @@ export function explain(error: unknown): string {
   if (
     error instanceof ModelFileError ||
     error instanceof ExportError ||
-    error instanceof CacheError
+    error instanceof CacheError ||
+    error instanceof StorageError
   )
     return message;
   if (error instanceof LayoutError) return `${message} Use another loss path, or --batch_size 1.`;

@@ -16,16 +16,16 @@ import { nonFiniteAt } from '../doctor/words';
 import type { BlockCache } from '../files/http';
 import type { Gpu } from '../gpu/device';
 import { formatLink } from '../link';
-import { type Checkpoint, dataHash, type RunFacts, writeCheckpoint } from '../runs/checkpoint';
-import { type Journal, JournalWriter, type RunSettings, secondsAt } from '../runs/journal';
+import { type Checkpoint, dataHash, dropSpare, type RunFacts } from '../runs/checkpoint';
+import { type Journal, secondsAt } from '../runs/journal';
+import { RunKeeper } from '../runs/keeper';
 import { newRunId } from '../runs/names';
 import { requireSame } from '../runs/same-run';
-import { Spacing } from '../runs/spacing';
 import { Stopwatch } from '../runs/stopwatch';
-import type { RunStorage } from '../runs/storage';
-import { keepTexts } from '../runs/texts';
+import { type RunStorage, StorageError } from '../runs/storage';
 import { paceSentence, twinSentence } from '../twin-worth';
 import { openCacheStorage } from './cache-storage';
+import { explain } from './failure';
 import type { Places } from './flags';
 import type { OpenModels } from './models';
 import { storyOf, whyUseless } from './outcome';
@@ -62,7 +62,7 @@ export interface TrainOptions {
 
 /** How a run ended; empty if it did all that was asked. */
 export interface TrainResult {
-  /** The step at which it was interrupted. Unless this is 0, there is a checkpoint. */
+  /** The step at which it was interrupted. */
   interrupted?: number;
   /** Why the result of a finished run is not usable. */
   failure?: string;
@@ -93,7 +93,16 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
 
   const { batch_size, max_length, gradient_accumulation, train_steps } = config;
   const pace = new Pace(batch_size * max_length * gradient_accumulation, train_steps);
-  const journal = new JournalWriter(storage, '');
+  let problem: unknown;
+  const keeper = new RunKeeper(
+    { storage, refresh: async () => {}, makeRoom: () => dropSpare(storage, '') },
+    '',
+    (why) => {
+      problem = why;
+      say(why === undefined ? 'The run is kept again, with all its records.' : unkept(why));
+    },
+  );
+  const journal = keeper.report;
   const clock = new Stopwatch(1000 * secondsAt(options.before, saved?.snapshot.step));
   const timed = (record: StepRecord) => ({ ...record, seconds: clock.milliseconds / 1000 });
   let doctor: Doctor | undefined;
@@ -175,7 +184,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   const engine = run.teacherEngine;
   if (engine) say(`Both engines were tried. The teacher runs in ${engine.name}: ${engine.reason}.`);
   const corpus = corpusOf(config, own);
-  const settings: Omit<RunSettings, 'version'> = {
+  const settings = {
     id: options.before?.settings?.id ?? newRunId(),
     time: new Date().toISOString(),
     link: `#${formatLink(config)}`,
@@ -188,11 +197,10 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     models: facts.models,
     data: { name: corpus.name, own: corpus.own, sha256: facts.data },
   };
-  const before = saved && (await journal.resume(saved.snapshot.step, settings));
-  if (!before) {
-    if (own) settings.texts = await keepTexts(storage, '', own.files, own.reading);
-    await journal.begin(settings);
-  }
+  await (saved ? keeper.resume(run.step, settings) : keeper.begin(settings, own));
+  // A full disk may have room later. A folder that refuses to be written never will.
+  if (problem && !(problem instanceof StorageError)) throw problem;
+  options.onCheckpoint(keeper.savedStep);
   journal.memory(planned, gpu.memory.totals());
   doctor = new Doctor(config, {
     dtype: dtype === 'f16' ? 'float16' : 'float32',
@@ -201,8 +209,10 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     data: run.dataFacts,
     plannedMemory: planned,
   });
-  for (const record of before?.steps ?? []) doctor.step(record);
-  for (const record of before?.evaluations ?? []) doctor.evaluation(record);
+  for (const record of options.before?.steps ?? [])
+    if (record.step <= run.step) doctor.step(record);
+  for (const record of options.before?.evaluations ?? [])
+    if (record.step <= run.step) doctor.evaluation(record);
   report(run.step, doctor.verdicts);
   const first = { step: run.step, applied: journal.lastStep?.appliedTotal ?? 0 };
   say(
@@ -214,22 +224,17 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   clock.start();
   if (saved) pace.tick(performance.now());
   const save = async (snapshot: Snapshot) => {
-    // The checkpoint must not be ahead of the records.
-    journal.timing({ step: snapshot.step, seconds: clock.milliseconds / 1000 });
-    await journal.flush();
-    await writeCheckpoint(storage, '', facts, snapshot);
-    options.onCheckpoint(snapshot.step);
+    await keeper.save(facts, snapshot, clock.milliseconds / 1000);
+    options.onCheckpoint(keeper.savedStep);
   };
-  const spacing = new Spacing();
   // Step 0 is before training: nothing to save yet.
-  let savedStep = run.step;
+  let taken = run.step;
   while (!run.done && !signal.aborted) {
     await run.advance();
-    journal.check();
-    const taken = run.snapshot;
-    if (taken && taken.step > savedStep && spacing.isDue(run.studentParameters)) {
-      savedStep = taken.step;
-      await spacing.time(() => save(taken));
+    const { snapshot } = run;
+    if (snapshot && snapshot.step > taken && keeper.isDue(run.studentParameters)) {
+      taken = snapshot.step;
+      void save(snapshot);
     }
     const { lastStep } = journal;
     if (lastStep && performance.now() - printed > LINE_MILLISECONDS) {
@@ -238,8 +243,14 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     }
   }
   await run.drain();
-  if (run.step > savedStep) await save(await run.save());
-  if (!run.done) return { interrupted: run.step };
+  await keeper.written();
+  if (run.step > keeper.savedStep) await save(await run.save());
+  if (run.done && keeper.failing) {
+    say('The run is done. Make room to keep it; interrupt to give it up.');
+    await keeper.insist(() => signal.aborted);
+    options.onCheckpoint(keeper.savedStep);
+  }
+  if (!run.done || keeper.failing) return { interrupted: run.step };
   const story = storyOf(await journal.read());
   const exported = () =>
     exportStudent({
@@ -251,7 +262,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
       story,
       signal,
     });
-  await storage.close('');
+  await keeper.close();
   const result = await finish(outputDir, { journal, first }, exported, say);
   const worth = twinSentence(config, journal.lastEvaluation, journal.lastTwinEvaluation);
   if (worth) say(worth);
@@ -265,7 +276,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
 /** Writes the student, unless it is of no use, and checks the last evaluation. */
 async function finish(
   folder: string,
-  { journal, first }: { journal: JournalWriter; first: { step: number; applied: number } },
+  { journal, first }: { journal: RunKeeper['report']; first: { step: number; applied: number } },
   take: () => ReturnType<typeof exportStudent>,
   say: TrainOptions['say'],
 ): Promise<TrainResult> {
@@ -300,6 +311,10 @@ async function finish(
   }
   return {};
 }
+
+const unkept = (why: unknown) =>
+  `The run is not kept at present: ${explain(why)} Training goes on, and it is tried again at each ` +
+  'evaluation.';
 
 const total = (memory: Partial<Record<string, number>>) =>
   Object.values(memory).reduce<number>((sum, bytes = 0) => sum + bytes, 0);

@@ -109,6 +109,13 @@ export async function checkpointsIn(
   return found.sort((a, b) => b.step - a.step);
 }
 
+/** Removes the checkpoints before the last. Returns whether there were any. */
+export async function dropSpare(storage: RunStorage, folder: string): Promise<boolean> {
+  const [, ...spare] = await checkpointsIn(storage, folder);
+  for (const { name } of spare) await storage.remove(inFolder(folder, name));
+  return spare.length > 0;
+}
+
 /**
  * The newest checkpoint that is not damaged. `say` is told of each that is.
  * @throws CheckpointError if there is none

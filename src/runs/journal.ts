@@ -4,11 +4,12 @@
 
 import { type Config, type LiveChanges, twinStep } from '../config';
 import type { EvaluationRecord, SampleRecord, StepRecord } from '../distill/records';
-import { CheckpointError } from './checkpoint';
 import type { ModelIdentities } from './identity';
 import { inFolder, type RunStorage } from './storage';
 
 export const JOURNAL = 'metrics.jsonl';
+/** Lines are written together that often, and before each checkpoint. */
+const WRITE_MILLISECONDS = 500;
 /** Version 1 lacked what says where the models and the data come from. */
 export const VERSION = 2;
 
@@ -127,6 +128,8 @@ export function parseJournal(text: string): Journal {
         journal.timings.push(rest as unknown as Timing);
         break;
       case 'resumed':
+        // It has the settings, too.
+        journal.settings ??= rest as unknown as RunSettings;
         journal.resumed.push({ step: Number(rest.step), time: String(rest.time) });
         break;
     }
@@ -156,13 +159,20 @@ function withNaN(record: object): object {
   );
 }
 
+/** Says which lines of a run's records cannot be read; undefined if all can. */
+export const damageOf = ({ damaged }: Journal): string | undefined =>
+  damaged.length > 0
+    ? `${JOURNAL} is damaged in ${damaged.length > 1 ? 'lines' : 'line'} ${damaged.join(', ')}. ` +
+      'What stood there is left out.'
+    : undefined;
+
 /** How long a run had trained at a checkpoint, in seconds. */
 export const secondsAt = (journal?: Journal, step = 0): number =>
   journal?.timings.findLast((timing) => timing.step <= step)?.seconds ?? 0;
 
 /**
- * Writes a journal. What it is told is appended in order and in the background. Where that fails,
- * the lines wait in memory; `flush` tries again, and throws what went wrong.
+ * Writes a journal. What it is told is appended in order and soon. Where that fails, the lines wait
+ * in memory; `flush` tries again, and throws what went wrong.
  */
 export class JournalWriter {
   /** The latest of each, including those of a run that is resumed. */
@@ -173,6 +183,8 @@ export class JournalWriter {
   /** There is a file to append to. */
   #begun = false;
   #waiting: string[] = [];
+  /** What waits is about to be written. */
+  #soon = false;
   #writing: Promise<void> | undefined;
   #failure: unknown;
 
@@ -195,9 +207,10 @@ export class JournalWriter {
 
   /**
    * Continues after the checkpoint's `step`. Later lines are removed: their steps run again. What
-   * is told from now on waits until this has succeeded; it may be tried again.
+   * is told from now on waits until this has succeeded; it may be tried again. Damaged lines are left
+   * out.
    * @returns what came before
-   * @throws CheckpointError for a damaged line, or the storage's error
+   * @throws the storage's error
    */
   async resume(step: number, settings: Omit<RunSettings, 'version'>): Promise<Journal> {
     if (this.#begun)
@@ -205,9 +218,9 @@ export class JournalWriter {
     this.#begun = false;
     await this.#letGo();
     const remaining: string[] = [];
-    for (const { line, number } of linesOf(await this.#text())) {
+    for (const { line } of linesOf(await this.#text())) {
       const record = parseLine(line);
-      if (!record) throw damaged(number);
+      if (!record) continue;
       const last = record.type.startsWith('twin-') ? twinStep(settings.config, step) : step;
       if ((record.step ?? 0) > last) continue;
       remaining.push(line);
@@ -276,17 +289,10 @@ export class JournalWriter {
     await this.storage.flush(this.#path);
   }
 
-  /** @throws the storage's error, if what was told so far could not be written */
-  check(): void {
-    if (this.#failure) throw this.#failure;
-  }
-
-  /** What is written so far. @throws CheckpointError for a damaged line */
+  /** What is written so far. */
   async read(): Promise<Journal> {
     await this.flush();
-    const journal = parseJournal(await this.#text());
-    if (journal.damaged.length > 0) throw damaged(journal.damaged[0]);
-    return journal;
+    return parseJournal(await this.#text());
   }
 
   /** The file is about to be replaced. */
@@ -301,7 +307,12 @@ export class JournalWriter {
 
   #add(type: string, record: object): void {
     this.#waiting.push(asLine(type, record));
-    if (!this.#failure) void this.#write();
+    if (this.#soon) return;
+    this.#soon = true;
+    setTimeout(() => {
+      this.#soon = false;
+      if (!this.#failure) void this.#write();
+    }, WRITE_MILLISECONDS);
   }
 
   /** Writes what waits. Never throws. */
@@ -329,9 +340,3 @@ const asLine = (type: string, record: object) => JSON.stringify({ type, ...recor
 
 const encode = (lines: readonly string[]) =>
   new TextEncoder().encode(lines.map((line) => `${line}\n`).join(''));
-
-const damaged = (line: number) =>
-  new CheckpointError(
-    'damaged',
-    `${JOURNAL}: line ${line} is not JSON. Move the file away to continue without it.`,
-  );

@@ -2,7 +2,7 @@
 // texts. `sweeps.json` has the sweeps. `index.json` has a row for each run, so that a long list
 // opens quickly; it is derived, and made again where it is missing or out of date.
 
-import { checkpointsIn } from './checkpoint';
+import { checkpointsIn, dropSpare } from './checkpoint';
 import { JOURNAL, type Journal, parseJournal } from './journal';
 import { isRunId } from './names';
 import { type Drop, type Label, type RunRow, rowOf, toDrop } from './row';
@@ -61,7 +61,7 @@ export class Library {
       await write().catch(async () => {
         // A full disk must not keep a run from being deleted.
         await this.storage.remove(INDEX);
-        if (change.deleted) await this.#dropSpare(id);
+        if (change.deleted) await dropSpare(this.storage, id);
         await write();
       });
       await this.#replace(id);
@@ -79,7 +79,7 @@ export class Library {
   }
 
   async setBudget(bytes: number): Promise<void> {
-    await this.storage.write(BUDGET, [encode({ bytes })]);
+    await this.options.exclusive(() => this.storage.write(BUDGET, [encode({ bytes })]));
   }
 
   /** Every sweep, the newest first. */
@@ -134,7 +134,7 @@ export class Library {
       const all = toDrop(rows, Number.NEGATIVE_INFINITY, await this.options.open());
       const drops = all.filter(({ what, id }) => what === 'spare' || deleted.has(id));
       const { left } = await this.#drop(drops, rows);
-      const ofOwn = await this.#dropSpare(own);
+      const ofOwn = await dropSpare(this.storage, own);
       await this.#writeIndex(left);
       return ofOwn || drops.length > 0;
     });
@@ -153,19 +153,12 @@ export class Library {
         await this.storage.remove(id);
         left = left.filter((row) => row.id !== id);
       } else {
-        await this.#dropSpare(id);
+        await dropSpare(this.storage, id);
         const row = await this.#row(id);
         left = left.map((other) => (other.id === id ? row : other));
       }
     }
     return { left, names };
-  }
-
-  /** Removes the checkpoints before the last. Returns whether there were any. */
-  async #dropSpare(id: string): Promise<boolean> {
-    const [, ...spare] = await checkpointsIn(this.storage, id);
-    for (const { name } of spare) await this.storage.remove(`${id}/${name}`);
-    return spare.length > 0;
   }
 
   /** Whether a run was interrupted before its first record. */

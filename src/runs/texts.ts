@@ -7,7 +7,7 @@ import { inFolder, type RunStorage } from './storage';
 /** Bytes. Longer texts are not kept, and must be given again. */
 const LONGEST_TEXTS = 64 * 2 ** 20;
 
-interface TextFile<Bytes> {
+export interface TextFile<Bytes> {
   name: string;
   bytes: Bytes;
 }

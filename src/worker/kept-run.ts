@@ -7,10 +7,10 @@ import type { Reading } from '../data/documents';
 import type { Gpu } from '../gpu/device';
 import { formatLink } from '../link';
 import { type Checkpoint, type RunFacts, readNewest } from '../runs/checkpoint';
-import { type Journal, secondsAt } from '../runs/journal';
+import { damageOf, type Journal, secondsAt } from '../runs/journal';
 import { RunKeeper } from '../runs/keeper';
 import type { RunStorage } from '../runs/storage';
-import { keepTexts, readTexts } from '../runs/texts';
+import { readTexts } from '../runs/texts';
 import { corpusName } from './corpus';
 import { lockRun, openLibrary, readRun } from './library';
 import type { RunEvent, UserCorpus } from './protocol';
@@ -38,7 +38,7 @@ interface Choices {
 
 /** Starts the run's folder, or goes on in it after `step`. */
 export async function startKept(
-  { keeper, storage }: KeptRun,
+  { keeper }: KeptRun,
   { runId, config, corpus }: Choices,
   { adapter }: Gpu,
   facts: RunFacts,
@@ -62,10 +62,7 @@ export async function startKept(
     },
   };
   if (step !== undefined) return keeper.resume(step, settings);
-  const texts =
-    corpus &&
-    (await keepTexts(storage, runId, corpus.files, corpus.reading).catch(() => undefined));
-  return keeper.begin(texts ? { ...settings, texts } : settings);
+  return keeper.begin(settings, corpus);
 }
 
 /** What a run goes on from. */
@@ -79,6 +76,8 @@ export interface Continued extends Checkpoint {
 export async function continueFrom(kept: KeptRun, say: (text: string) => void): Promise<Continued> {
   const { facts, snapshot } = await readNewest(kept.storage, kept.keeper.id, say);
   const journal = await readRun(kept.keeper.id);
+  const damage = damageOf(journal);
+  if (damage) say(damage);
   const { settings } = journal;
   const seconds = secondsAt(journal, snapshot.step);
   const config: Config = { ...DEFAULTS, ...facts.config };

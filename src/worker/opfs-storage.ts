@@ -2,6 +2,10 @@
 // only. Its synchronous handles exist in workers alone.
 
 import { aside, type RunStorage, StorageError, type StoredEntry } from '../runs/storage';
+import { nextTask } from './host';
+
+/** A synchronous handle stops all other work of its worker: a training run goes on in between. */
+const WRITE_BYTES = 2 ** 22;
 
 type SyncHandle = FileSystemSyncAccessHandle;
 /** `move` renames. Not every browser has it. */
@@ -71,8 +75,12 @@ export class OpfsStorage implements RunStorage {
       handle.truncate(0);
       let at = 0;
       for (const chunk of chunks) {
-        put(path, handle, at, chunk);
-        at += chunk.length;
+        for (let from = 0; from < chunk.length; from += WRITE_BYTES) {
+          const piece = chunk.subarray(from, from + WRITE_BYTES);
+          put(path, handle, at, piece);
+          at += piece.length;
+          await nextTask();
+        }
       }
       handle.flush();
     } catch (error) {

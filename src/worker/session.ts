@@ -462,8 +462,19 @@ export class Session implements DeviceUser {
     this.#diagnose(this.#run.step, this.#doctor.verdicts);
   }
 
+  /** Keeps a run that rests, now or as soon as that is possible. */
+  async #keep(run: Run): Promise<void> {
+    await this.#save(run);
+    const kept = this.#kept;
+    await kept?.keeper.settle();
+    post({ type: 'kept', runId: this.runId });
+    void kept?.keeper.insist(() => this.#kept !== kept || this.training);
+  }
+
   /** Writes a checkpoint of the run as it is now, unless there is one. */
   async #save(run: Run): Promise<void> {
+    // One may be on its way.
+    await this.#kept?.keeper.written();
     if (!this.#kept || run.step === 0 || this.#kept.keeper.savedStep === run.step) return;
     await this.#write({ snapshot: await run.save(), config: { ...this.config } });
   }
@@ -501,8 +512,8 @@ export class Session implements DeviceUser {
       ) {
         if (this.#state === 'paused') this.#singleSteps--;
         await run.advance();
-        if (this.#unsaved && this.#kept?.keeper.spacing.isDue(run.studentParameters))
-          await this.#write(this.#unsaved);
+        if (this.#unsaved && this.#kept?.keeper.isDue(run.studentParameters))
+          void this.#write(this.#unsaved);
         if (this.#keepNow) await this.#save(run);
         this.#keepNow = false;
         this.#times = [...this.#times.slice(-SPEED_STEPS), performance.now()];
@@ -512,11 +523,7 @@ export class Session implements DeviceUser {
       }
       await run.drain();
       const rests = !this.#lost && this.#state !== 'over';
-      if (rests && !(byHand && isLarge(run.studentParameters))) {
-        await this.#save(run);
-        await this.#kept?.keeper.settle();
-        post({ type: 'kept', runId: this.runId });
-      }
+      if (rests && !(byHand && isLarge(run.studentParameters))) await this.#keep(run);
     } catch (error) {
       // A lost device also makes GPU calls fail, in no fixed order. Its loss is the better message.
       await Promise.race([

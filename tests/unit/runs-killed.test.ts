@@ -4,7 +4,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, test, vi } from 'vitest';
 import { DiskStorage } from '../../src/cli/disk-storage';
 import { DEFAULTS } from '../../src/config';
 import type { EvaluationRecord, StepRecord } from '../../src/distill/records';
@@ -165,6 +165,30 @@ test('a full disk is told once; with room again, the run is kept with all record
   );
   const states = (await library.rows()).map(({ state }) => state);
   expect(states).toEqual(['finished', 'finished']);
+});
+
+test('a run that ends while the disk is full is kept once there is room', async () => {
+  vi.useFakeTimers();
+  try {
+    const { storage, library } = await fullLibrary();
+    storage.capacity = 0;
+    const changes: unknown[] = [];
+    const keeper = new RunKeeper(library, 'late-run', (problem) => changes.push(problem));
+    await keeper.begin(settings('late-run'));
+    keeper.report.step(recordOf(STEPS));
+    await keeper.save(facts, snapshotAt(STEPS), 1);
+    const kept = keeper.insist(() => false);
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect([keeper.failing, keeper.savedStep, changes.length]).toEqual([true, 0, 1]);
+    storage.capacity = Number.POSITIVE_INFINITY;
+    await vi.advanceTimersByTimeAsync(60_000);
+    await kept;
+    expect(changes).toEqual([expect.objectContaining({ kind: 'full' }), undefined]);
+    const [row] = await library.rows();
+    expect(row).toMatchObject({ id: 'late-run', state: 'finished', checkpoint: STEPS });
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
 test('on a full disk the runs are listed, and deleting one makes room for the next', async () => {
