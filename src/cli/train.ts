@@ -114,6 +114,8 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   };
   let printed = performance.now();
   let failureShown = false;
+  /** The newest snapshot that is not a checkpoint yet. */
+  let unsaved: Snapshot | undefined;
   const run = await Run.create(
     {
       gpu,
@@ -175,6 +177,9 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
           doctor?.memory(step, total(gpu.memory.totals()));
           report(step, doctor?.evaluation(record) ?? []);
         },
+        snapshot(snapshot) {
+          unsaved = snapshot;
+        },
       },
     },
     saved?.snapshot,
@@ -227,14 +232,12 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     await keeper.save(facts, snapshot, clock.milliseconds / 1000);
     options.onCheckpoint(keeper.savedStep);
   };
-  // Step 0 is before training: nothing to save yet.
-  let taken = run.step;
   while (!run.done && !signal.aborted) {
     await run.advance();
-    const { snapshot } = run;
-    if (snapshot && snapshot.step > taken && keeper.isDue(run.studentParameters)) {
-      taken = snapshot.step;
-      void save(snapshot);
+    // Step 0 is before training: nothing to save yet.
+    if (unsaved && unsaved.step > 0 && keeper.isDue(run.studentParameters)) {
+      void save(unsaved);
+      unsaved = undefined;
     }
     const { lastStep } = journal;
     if (lastStep && performance.now() - printed > LINE_MILLISECONDS) {
@@ -313,8 +316,8 @@ async function finish(
 }
 
 const unkept = (why: unknown) =>
-  `The run is not kept at present: ${explain(why)} Training goes on, and it is tried again at each ` +
-  'evaluation.';
+  `The run is not kept at present: ${explain(why)} Training goes on, and each evaluation tries ` +
+  'again to keep all of it.';
 
 const total = (memory: Partial<Record<string, number>>) =>
   Object.values(memory).reduce<number>((sum, bytes = 0) => sum + bytes, 0);

@@ -30,6 +30,7 @@ import { buildRunModels, type RunModels, type StudentModels } from './run-models
 import { dtypeOf, newStudent, requireContext, startingWeights } from './run-setup';
 import { type Generate, type NextLogits, sampleText } from './sample';
 import { isSampleStep, learningRate } from './schedule';
+import { Snapshots } from './snapshots';
 import type { StudentStart } from './student-start';
 import { bytesPerPosition, CacheError, type CacheSummary, cacheBytes } from './teacher/cache-file';
 import { requireTemperature } from './teacher/cached';
@@ -80,6 +81,8 @@ export interface RunOptions {
     stage(stage: RunStage, detail: string, done?: number, total?: number, unit?: StageUnit): void;
     record(record: StepRecord): void;
     evaluation(record: EvaluationRecord): void;
+    /** The state at an evaluation, with the settings then: it arrives while training goes on. */
+    snapshot?(snapshot: Snapshot, config: Config): void;
     /**
      * A sample without an evaluation: after the first steps, ever less often, and after the prompt
      * has changed. Without a listener none are taken.
@@ -98,13 +101,6 @@ export interface RunOptions {
 }
 
 /**
- * Parameters above which a snapshot (12 bytes each, read back) is slow enough to be spaced out.
- */
-const LARGE_STUDENT = 4e6;
-/** Snapshots of a large student take at most 1 / SNAPSHOT_SPACING of the run's time. */
-const SNAPSHOT_SPACING = 100;
-
-/**
  * Steps skipped in a row from which it is asked where the numbers stop being finite: a loss scale
  * that adapts to a healthy run skips fewer.
  */
@@ -113,11 +109,6 @@ const SKIPPED_IN_A_ROW = 6;
 export class Run {
   /** Optimiser steps done. */
   step = 0;
-  /**
-   * State at the last evaluation, or an earlier one for a large student. A run whose device is lost
-   * continues from here.
-   */
-  snapshot: Snapshot | undefined;
   readonly student: Architecture;
   readonly studentParameters: number;
   readonly dtype: 'f16' | 'f32';
@@ -137,8 +128,9 @@ export class Run {
   #explained = false;
   /** (V) how often each token is in the training text; counted for the first evaluation. */
   #frequencies: Uint32Array | undefined;
-  /** When the last snapshot was taken, and how long it took. */
-  #lastSnapshot = { at: 0, milliseconds: 0 };
+  readonly #snapshots: Snapshots;
+  /** The evaluation before training is done. */
+  #evaluated = false;
 
   private constructor(
     config: Config,
@@ -156,6 +148,7 @@ export class Run {
         if (one) requireCacheServes(one, this.student.vocabularySize);
     }
     this.studentParameters = planArena(this.student.parameters).parameters;
+    this.#snapshots = new Snapshots(this.studentParameters, (step) => this.#snapshot(step));
   }
 
   /**
@@ -212,7 +205,8 @@ export class Run {
     if (!snapshot) return;
     this.#restore(snapshot);
     this.step = snapshot.step;
-    this.snapshot = snapshot;
+    this.#snapshots.latest = snapshot;
+    this.#evaluated = true;
   }
 
   #initialWeights(): Weights {
@@ -257,6 +251,14 @@ export class Run {
   get #students(): StudentModels[] {
     const { twin } = this.#models;
     return twin ? [this.#models, twin] : [this.#models];
+  }
+
+  /**
+   * State at the last evaluation, or an earlier one for a large student. A run whose device is lost
+   * continues from here.
+   */
+  get snapshot(): Snapshot | undefined {
+    return this.#snapshots.latest;
   }
 
   /** The run's settings; `change` changes some of them. */
@@ -344,7 +346,7 @@ export class Run {
    * when the step is on the queue and the evaluation is done.
    */
   async advance(): Promise<void> {
-    if (!this.snapshot) await this.#evaluate();
+    if (!this.#evaluated) await this.#evaluate();
     if (this.done) return;
     this.step++;
     const { twin } = this.#models;
@@ -460,21 +462,22 @@ export class Run {
     return { step: this.step, ...passages };
   }
 
-  /** Waits until every record has been delivered. */
+  /** Waits until every record has been delivered, and the last snapshot. */
   async drain(): Promise<void> {
     for (const { trainer } of this.#students) await trainer.drain();
+    await this.#snapshots.arrived();
   }
 
   /** The current state, after every record has been delivered. */
   async save(): Promise<Snapshot> {
     await this.drain();
-    return this.#snapshot();
+    return this.#snapshots.at(this.step);
   }
 
   /** The state of all students. */
-  async #snapshot(): Promise<Snapshot> {
+  async #snapshot(step: number): Promise<Snapshot> {
     const [first, twin] = await Promise.all(
-      this.#students.map(({ trainer }) => trainer.snapshot(this.step)),
+      this.#students.map(({ trainer }) => trainer.snapshot(step)),
     );
     return twin ? joinSnapshots(first, twin) : first;
   }
@@ -521,9 +524,11 @@ export class Run {
     if (first) events.stage('evaluate', 'both models continue the prompt');
     if (this.#config.sample_tokens > 0) record.sample = await this.#sample();
     const twin = await this.#evaluateTwin(record.sample);
-    await this.#takeSnapshot();
+    this.#evaluated = true;
     events.evaluation(record);
     if (twin) events.twin?.evaluation(twin);
+    const config = { ...this.#config };
+    await this.#snapshots.take(this.step, (taken) => events.snapshot?.(taken, config));
   }
 
   /** Evaluates on the held-out batches, and says how the figures differ among their tokens. */
@@ -553,17 +558,6 @@ export class Run {
     if (sample)
       record.sample = { ...sample, student: await this.#continuePrompt(twin.sampler.generate) };
     return record;
-  }
-
-  /** Takes a snapshot, unless that is slow and the last one is recent. */
-  async #takeSnapshot(): Promise<void> {
-    const started = performance.now();
-    const { at: last, milliseconds } = this.#lastSnapshot;
-    const recent = started < last + SNAPSHOT_SPACING * milliseconds;
-    if (this.studentParameters > LARGE_STUDENT && this.snapshot && recent) return;
-    this.snapshot = await this.#snapshot();
-    const at = performance.now();
-    this.#lastSnapshot = { at, milliseconds: at - started };
   }
 
   /** Both models sample with the same random numbers, so only the models differ. */

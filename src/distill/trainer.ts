@@ -175,7 +175,7 @@ export class Trainer {
     return this.#ring.drain();
   }
 
-  /** Copies the training state to the CPU. Waits for the GPU. */
+  /** Copies the training state to the CPU, as it is at the call if it is not large. */
   snapshot(step: number): Promise<Snapshot> {
     return this.#state.snapshot(step);
   }

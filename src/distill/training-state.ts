@@ -106,7 +106,7 @@ export class TrainingState {
     return fill(this.gpu, [...new Set([this.master, this.weights])], weights);
   }
 
-  /** Copies the state to the CPU. Waits for the GPU. */
+  /** Copies the state to the CPU, as it is at the call if no array exceeds READ_AT_ONCE bytes. */
   async snapshot(step: number): Promise<Snapshot> {
     const [scaler, master, mean, square] = await Promise.all([
       this.gpu.read(this.scaler),

@@ -49,8 +49,10 @@ const STORAGE_BUFFERS = 8;
 /** The longest that one submission should take: nothing else is drawn in that time. */
 const SUBMISSION_MILLISECONDS = 100;
 
-/** Bytes read back at a time. */
+/** Bytes of a staging buffer, through which the CPU reads. */
 const READ_BYTES = 2 ** 24;
+/** Bytes of all staging buffers of one reading. */
+export const READ_AT_ONCE = 2 ** 26;
 
 const BROWSERS =
   'Chrome or Edge 121 and later, Safari 26 and Firefox 141 and later have it on most machines.';
@@ -96,28 +98,33 @@ export class Gpu {
   }
 
   /**
-   * Copies a buffer range to the CPU and waits for the GPU. Large ranges go through one small
-   * staging buffer, piece by piece. `bytes` and `offset` are multiples of 4.
+   * Copies a buffer range to the CPU. Up to READ_AT_ONCE bytes are as they were at the call: what
+   * is submitted later does not change them. Of a longer range, later parts are copied later, so
+   * wait for the result. `bytes` and `offset` are multiples of 4.
    */
   async read(buffer: GPUBuffer, offset = 0, bytes = buffer.size - offset): Promise<ArrayBuffer> {
-    const usage = GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ;
-    const staging = this.memory.create(
-      'metrics',
-      `read ${buffer.label}`,
-      Math.min(bytes, READ_BYTES),
-      usage,
-    );
     const copy = new Uint8Array(bytes);
-    for (let done = 0; done < bytes; done += staging.size) {
-      const count = Math.min(staging.size, bytes - done);
-      const encoder = this.device.createCommandEncoder();
-      encoder.copyBufferToBuffer(buffer, offset + done, staging, 0, count);
-      this.device.queue.submit([encoder.finish()]);
-      await staging.mapAsync(GPUMapMode.READ, 0, count);
-      copy.set(new Uint8Array(staging.getMappedRange(0, count)), done);
-      staging.unmap();
+    const piece = async (from: number) => {
+      const part = copy.subarray(from, from + READ_BYTES);
+      const label = `read ${buffer.label}`;
+      const usage = GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ;
+      const staging = this.memory.create('metrics', label, part.length, usage);
+      try {
+        const encoder = this.device.createCommandEncoder();
+        encoder.copyBufferToBuffer(buffer, offset + from, staging, 0, part.length);
+        this.device.queue.submit([encoder.finish()]);
+        await staging.mapAsync(GPUMapMode.READ, 0, part.length);
+        part.set(new Uint8Array(staging.getMappedRange(0, part.length)));
+      } finally {
+        staging.destroy();
+      }
+    };
+    for (let from = 0; from < bytes; from += READ_AT_ONCE) {
+      const pieces: Promise<void>[] = [];
+      const to = Math.min(bytes, from + READ_AT_ONCE);
+      for (let at = from; at < to; at += READ_BYTES) pieces.push(piece(at));
+      await Promise.all(pieces);
     }
-    staging.destroy();
     return copy.buffer;
   }
 

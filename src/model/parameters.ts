@@ -2,7 +2,7 @@
 // another, and so on, all by one plan: the optimiser is then one dispatch for each range, and a
 // checkpoint one copy. An arena is one buffer, or several where one would be too large.
 
-import { type Gpu, GpuError } from '../gpu/device';
+import { type Gpu, GpuError, READ_AT_ONCE } from '../gpu/device';
 import type { Purpose } from '../gpu/memory';
 import type { Placement, Tensor } from '../gpu/program';
 import { toHalf } from '../tensor/dtype';
@@ -252,14 +252,22 @@ export class Arena {
     return new Float32Array(await this.gpu.read(this.buffers[buffer], first * 4, size * 4));
   }
 
-  /** All bytes, buffer after buffer, for `restore`. Waits for the GPU. */
+  /**
+   * All bytes, buffer after buffer, for `restore`. Up to READ_AT_ONCE are as they were at the call,
+   * as in `Gpu.read`.
+   */
   async save(): Promise<ArrayBuffer> {
+    if (this.buffers.length === 1) return this.gpu.read(this.buffers[0]);
     const all = new Uint8Array(this.plan.count * this.#bytes);
+    const reads: Promise<void>[] = [];
     let offset = 0;
     for (const buffer of this.buffers) {
-      all.set(new Uint8Array(await this.gpu.read(buffer)), offset);
+      const at = offset;
       offset += buffer.size;
+      reads.push(this.gpu.read(buffer).then((part) => all.set(new Uint8Array(part), at)));
+      if (all.length > READ_AT_ONCE) await reads.at(-1);
     }
+    await Promise.all(reads);
     return all.buffer;
   }
 

@@ -207,8 +207,8 @@ export class JournalWriter {
 
   /**
    * Continues after the checkpoint's `step`. Later lines are removed: their steps run again. What
-   * is told from now on waits until this has succeeded; it may be tried again. Damaged lines are left
-   * out.
+   * is told from now on waits until this has succeeded; it may be tried again. Damaged lines are
+   * left out.
    * @returns what came before
    * @throws the storage's error
    */

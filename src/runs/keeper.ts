@@ -1,10 +1,10 @@
 // Keeps one run while it trains: its journal and its checkpoints. They are written one after
-// another behind the run, which waits only when it rests. Where that fails, because the disk is full
-// for example, the run goes on in memory, and keeping it is tried again at each checkpoint.
+// another behind the run, which waits only when it rests. Where that fails, because the disk is
+// full for example, the run goes on in memory, and keeping it is tried again at each checkpoint.
 
+import { Spacing } from '../distill/spacing';
 import { type Arrays, checkpointsIn, type RunFacts, writeCheckpoint } from './checkpoint';
 import { JournalWriter, type RunSettings } from './journal';
-import { Spacing } from './spacing';
 import { inFolder, type RunStorage, StorageError } from './storage';
 import { keepTexts, type TextFile } from './texts';
 

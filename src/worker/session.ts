@@ -8,6 +8,7 @@ import type { StepRecord } from '../distill/records';
 import { Run } from '../distill/run';
 import { dtypeOf, newStudent } from '../distill/run-setup';
 import { answers } from '../distill/say';
+import { isLarge } from '../distill/spacing';
 import { inEngine } from '../distill/teacher/folder';
 import type { Snapshot } from '../distill/training-state';
 import { Doctor } from '../doctor/doctor';
@@ -18,7 +19,6 @@ import type { Gpu } from '../gpu/device';
 import { tuneMatmul } from '../kernels/matmul_tuning';
 import { CheckpointError, dataHash, type RunFacts } from '../runs/checkpoint';
 import { requireSame } from '../runs/same-run';
-import { isLarge } from '../runs/spacing';
 import { Stopwatch } from '../runs/stopwatch';
 import { openCacheStorage } from './cache-storage';
 import { corpusName, encodeTexts, readTexts } from './corpus';
@@ -408,13 +408,13 @@ export class Session implements DeviceUser {
             this.#flush();
             post({ type: 'evaluation', runId: this.runId, record });
             this.#kept?.keeper.report.evaluation(record);
-            const taken = this.#run?.snapshot;
-            if (taken?.step === record.step)
-              this.#unsaved = { snapshot: taken, config: { ...config } };
             const totals = Object.values(gpu.memory.totals());
             const bytes = totals.reduce<number>((sum, bytes = 0) => sum + bytes, 0);
             this.#doctor?.memory(record.step, bytes);
             this.#diagnose(record.step, this.#doctor?.evaluation(record) ?? []);
+          },
+          snapshot: (snapshot, then) => {
+            this.#unsaved = { snapshot, config: then };
           },
           sample: (record) => {
             this.#flush();

@@ -71,6 +71,7 @@ async function train(changes: Partial<Config>, snapshot?: Snapshot) {
   const first: Student = { records: [], evaluations: [] };
   const twin: Student = { records: [], evaluations: [] };
   const samples: SampleRecord[] = [];
+  let middle: Snapshot | undefined;
   const paces: (number | undefined)[] = [];
   const listener = ({ records, evaluations }: Student) => ({
     record: (record: StepRecord) => records.push(record),
@@ -86,17 +87,16 @@ async function train(changes: Partial<Config>, snapshot?: Snapshot) {
       events: {
         stage: () => undefined,
         ...listener(first),
+        snapshot(taken) {
+          if (taken.step === 3) middle = taken;
+        },
         twin: listener(twin),
         sample: (sample) => samples.push(sample),
       },
     },
     snapshot,
   );
-  let middle: Snapshot | undefined;
-  while (!run.done) {
-    await run.advance();
-    if (run.step === 3) middle = run.snapshot;
-  }
+  while (!run.done) await run.advance();
   await run.drain();
   const memory = gpu.memory.totals();
   const { dtype, student } = run;

@@ -1,9 +1,9 @@
-// How often a checkpoint is written: at every evaluation, but that of a large student so seldom
-// that it takes little of the run's time.
+// How often a student's state is read back, and written to disk: at every evaluation, but that of
+// a large student so seldom that it takes little of the run's time.
 
 /** Parameters. */
 const LARGE = 4e6;
-/** Writing takes at most 1 / SPACING of a run's time, and taking the snapshot as much. */
+/** Reading takes at most 1 / SPACING of a run's time, and writing as much. */
 const SPACING = 100;
 
 export const isLarge = (parameters: number): boolean => parameters > LARGE;
