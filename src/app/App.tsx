@@ -1,7 +1,7 @@
 // The page: its header, and the room that the address names. All rooms but the run's come when they
 // are first opened.
 
-import { lazy, Suspense } from 'react';
+import { lazy, Suspense, useDeferredValue } from 'react';
 import { ConnectionNotices } from './offline/ConnectionNotices';
 import { Distil } from './run/Distil';
 import { DropRun } from './runs/DropRun';
@@ -18,6 +18,9 @@ const LABS: Record<Lab, React.LazyExoticComponent<() => React.ReactNode>> = {
   examples: lazy(() => import('./examples/Examples').then((file) => only(file.Examples), missing)),
 };
 
+/** One element, so that React does not render it anew on the way to another room. */
+const DISTIL = <Distil />;
+
 /** A module as `lazy` takes it. */
 const only = (room: () => React.ReactNode) => ({ default: room });
 
@@ -27,7 +30,9 @@ function missing() {
 }
 
 export function App() {
-  const room = useRoom((state) => state.room);
+  // The room before stays until the next one is there. A fallback in between would stand for 300 ms,
+  // however fast the room is.
+  const room = useDeferredValue(useRoom((state) => state.room));
   const Lab = room === 'distil' ? undefined : LABS[room];
   return (
     <div className="page">
@@ -39,7 +44,7 @@ export function App() {
           <Lab />
         </Suspense>
       ) : (
-        <Distil />
+        DISTIL
       )}
     </div>
   );

@@ -58,4 +58,10 @@ function showPage(): void {
     useRuns.getState().refresh();
     void keepForOffline();
   });
+  // Who has runs may want to see them at once.
+  const unsubscribe = useRuns.subscribe(({ kept }) => {
+    if (!kept) return;
+    unsubscribe();
+    if (kept.rows.length > 0) void import('./runs/Runs').catch(() => undefined);
+  });
 }

@@ -40,8 +40,7 @@ export class Library {
     return this.options.exclusive(async () => {
       const index = await this.#index();
       const rows = await this.#upToDate(index);
-      if (rows.length !== index.length || rows.some((row, i) => row !== index[i]))
-        await this.#writeIndex(rows);
+      if (!same(rows, index)) await this.#writeIndex(rows);
       return rows;
     });
   }
@@ -104,7 +103,8 @@ export class Library {
    */
   tidy(now = new Date()): Promise<string[]> {
     return this.options.exclusive(async () => {
-      let rows = await this.#upToDate(await this.#index());
+      const index = await this.#index();
+      let rows = await this.#upToDate(index);
       const open = await this.options.open();
       for (const row of rows) {
         if (open.has(row.id)) continue;
@@ -116,7 +116,7 @@ export class Library {
       }
       const drops = toDrop(rows, await this.budget(), open);
       const { names, left } = await this.#drop(drops, rows);
-      await this.#writeIndex(left);
+      if (!same(left, index)) await this.#writeIndex(left);
       return names;
     });
   }
@@ -235,5 +235,8 @@ export class Library {
     }
   }
 }
+
+const same = (rows: readonly RunRow[], index: readonly RunRow[]) =>
+  rows.length === index.length && rows.every((row, i) => row === index[i]);
 
 const encode = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));

@@ -5,6 +5,9 @@
 //   npm run build && python3 -m http.server -d dist 8080 &
 //   node tests/bench/keeping.mjs http://127.0.0.1:8080/
 
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 
 const RUNS = 500;
@@ -18,10 +21,12 @@ const FLAGS = ['--no-sandbox', '--enable-unsafe-webgpu', '--use-webgpu-adapter=s
 
 const [url] = process.argv.slice(2);
 const executablePath = process.env.CHROMIUM;
-const browser = await chromium.launch({ executablePath, args: FLAGS });
+// A profile on disk: a private window's storage is in the memory of another process.
+const profile = await mkdtemp(join(tmpdir(), 'stillhouse-keeping-'));
+const browser = await chromium.launchPersistentContext(profile, { executablePath, args: FLAGS });
 
-/** In the page: RUNS made-up runs, with or without the index. */
-async function makeRuns([count, row, withIndex]) {
+/** In the page: made-up runs, without their index. */
+async function makeRuns(count) {
   const root = await navigator.storage.getDirectory();
   const runs = await root.getDirectoryHandle('runs', { create: true });
   const write = async (folder, name, text) => {
@@ -29,46 +34,26 @@ async function makeRuns([count, row, withIndex]) {
     await file.write(text);
     await file.close();
   };
-  const rows = Array.from({ length: count }, (_, i) => {
+  for (let i = 0; i < count; i++) {
     const time = new Date(Date.UTC(2026, 10, 1) + i * 60_000).toISOString();
     const id = `${time.slice(0, 19).replace(/[-:]/g, '').replace('T', '-')}-made0${i % 10}`;
-    return { ...row, id, time, name: `made up ${i}`, perplexity: 100 + ((i * 37) % 97) };
-  });
-  for (const { id, time, config } of rows) {
     const folder = await runs.getDirectoryHandle(id, { create: true });
-    const settings = { type: 'config', version: 2, id, time, config, adapter: { name: 'made up' } };
+    const adapter = { name: 'made up' };
+    const settings = { type: 'config', version: 2, id, time, config: {}, adapter };
     const lines = [settings];
     for (let step = 1; step <= 100; step++) lines.push({ type: 'step', step, loss: 4 - step / 99 });
+    lines.push({ type: 'evaluation', step: 100, studentPerplexity: 100 + ((i * 37) % 97), kl: 1 });
     await write(folder, 'metrics.jsonl', lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
-  }
-  if (withIndex) {
-    const newest = rows.reverse();
-    await write(runs, 'index.json', JSON.stringify({ version: 1, rows: newest }));
   }
 }
 
 const median = (values) => values.sort((a, b) => a - b)[values.length >> 1];
 const page = await browser.newPage();
 await page.goto(url);
-const row = {
-  label: {},
-  state: 'finished',
-  open: false,
-  step: 100,
-  bytes: 1e6,
-  spareBytes: 4e5,
-  kl: 1.2,
-  agreement: 0.4,
-  seconds: 30,
-  tokensPerSecond: 5000,
-  adapter: 'made up',
-  dtype: 'f16',
-  data: 'book',
-  own: false,
-  curve: Array.from({ length: 32 }, (_, i) => 4 + Math.cos(i) - i / 20),
-  config: {},
-};
-await page.evaluate(makeRuns, [RUNS, row, true]);
+await page.evaluate(makeRuns, RUNS);
+// The first visit makes the index.
+await page.goto(`${url}?index#runs`);
+await page.locator('.runs tbody tr').first().waitFor();
 /** From the click to the rows on the screen. */
 const toRows = async (act, rows) =>
   page.evaluate(
@@ -180,3 +165,4 @@ for (const [name, link] of Object.entries(SETTINGS)) {
 }
 
 await browser.close();
+await rm(profile, { recursive: true, force: true, maxRetries: 5 });

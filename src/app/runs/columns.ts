@@ -30,12 +30,19 @@ const STATES: Record<RunRow['state'], string> = {
 
 const difference = ({ config }: RunRow, baseline: Config) => inWords(differences(baseline, config));
 
+const SHORT = new Intl.DateTimeFormat('en-GB', {
+  day: 'numeric',
+  month: 'short',
+  hour: '2-digit',
+  minute: '2-digit',
+});
+
 /** The name stands before them and always shows. */
 export const COLUMNS: readonly Column[] = [
   {
     key: 'started',
     label: 'Started',
-    text: ({ time }) => (time === '' ? 'n/a' : new Date(time).toLocaleString('en-GB', SHORT)),
+    text: ({ time }) => (time === '' ? 'n/a' : SHORT.format(new Date(time))),
     value: ({ time }) => time,
     initially: true,
   },
@@ -71,8 +78,6 @@ export const COLUMNS: readonly Column[] = [
     initially: true,
   },
 ];
-
-const SHORT = { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' } as const;
 
 function adapterOf({ adapter, dtype }: RunRow): string {
   return `${adapter}, ${dtype}`;
