@@ -49,7 +49,7 @@ export class DiskStorage implements RunStorage {
     try {
       await file.appendFile(bytes);
     } catch (error) {
-      await file.truncate(size);
+      await file.truncate(size).catch(() => undefined);
       throw full(path, error);
     }
   }

@@ -19,6 +19,7 @@ export async function unpackFile(path: string, storage: RunStorage): Promise<voi
 /** Replaces the file as a whole. */
 export async function packFile(storage: RunStorage, path: string): Promise<void> {
   const name = basename(path).replace(new RegExp(`(${RUN_FILE}|\\.zip)$`, 'i'), '');
-  await writeFile(aside(path), (await packRun(storage, '', name)).stream());
+  const zip = await packRun(storage, '', name, 'Copy its folder instead.');
+  await writeFile(aside(path), zip.stream());
   await rename(aside(path), path);
 }

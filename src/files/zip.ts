@@ -13,6 +13,9 @@ export interface ZipEntry {
 }
 
 export interface ZipOptions {
+  /** What the file holds, and what to do if that is too large for a .zip. */
+  what: string;
+  instead: string;
   /** Modification date of all entries. */
   date: Date;
   /** Called for each chunk, with the bytes of all entries so far and their total. */
@@ -37,7 +40,7 @@ const UTF8 = 0x0800;
  */
 export async function writeZip(
   entries: readonly ZipEntry[],
-  { date, onProgress }: ZipOptions,
+  { what, instead, date, onProgress }: ZipOptions,
 ): Promise<Blob> {
   const names = entries.map(({ name }) => new TextEncoder().encode(name));
   const total = entries.reduce((sum, { bytes }) => sum + bytes, 0);
@@ -45,12 +48,7 @@ export async function writeZip(
     (sum, { length }) => sum + HEADER.entry + HEADER.directory + 2 * length,
     HEADER.end,
   );
-  if (total + overhead >= ZIP64) {
-    const gib = (total / 2 ** 30).toFixed(2);
-    throw new ExportError(
-      `write the .zip: its files have ${gib} GiB, but a .zip holds 4. Export in float16.`,
-    );
-  }
+  requireFit(total + overhead, { what, instead });
   const blobs: BlobPart[] = [];
   const directory: Uint8Array<ArrayBuffer>[] = [];
   let offset = 0;
@@ -95,6 +93,16 @@ export async function writeZip(
     ...u16(0),
   ];
   return new Blob([...blobs, ...directory, Uint8Array.from(end)], { type: 'application/zip' });
+}
+
+/** @throws ExportError if so many bytes are more than a .zip holds */
+export function requireFit(
+  bytes: number,
+  { what, instead }: Pick<ZipOptions, 'what' | 'instead'>,
+): void {
+  if (bytes < ZIP64) return;
+  const gib = (bytes / 2 ** 30).toFixed(2);
+  throw new ExportError(`${what} has ${gib} GiB, but a .zip holds 4. ${instead}`);
 }
 
 const u16 = (value: number) => [value & 255, (value >>> 8) & 255];

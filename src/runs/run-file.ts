@@ -2,8 +2,8 @@
 // alike. What else the command line leaves in a run's folder, such as the student, stays out.
 
 import { zipFiles } from '../files/unzip';
-import { writeZip } from '../files/zip';
-import { CheckpointError } from './checkpoint';
+import { requireFit, writeZip, ZIP64 } from '../files/zip';
+import { CheckpointError, checkpointsIn } from './checkpoint';
 import { JOURNAL, parseJournal, type RunSettings } from './journal';
 import { inFolder, type RunStorage } from './storage';
 
@@ -12,18 +12,33 @@ export const RUN_FILE = '.run.zip';
 const CONTENTS = /^(metrics\.jsonl|label\.json|checkpoint(-\d+)?\.bin|text-\d+)$/;
 
 /**
- * Packs the run in `folder` ('' for the storage's root). A run that trains may go on writing.
+ * Packs the run in `folder` ('' for the storage's root). A run that trains may go on writing. Of a
+ * run of 4 GiB only the last checkpoint is packed.
  * @param name of the folder inside the file
- * @throws CheckpointError if there is no run; ExportError from 4 GiB
+ * @param instead what to do with a run that is too large all the same
+ * @throws CheckpointError if there is no run; ExportError if it is too large
  */
-export async function packRun(storage: RunStorage, folder: string, name: string): Promise<Blob> {
-  const names = (await storage.list(folder)).map((entry) => entry.name);
-  if (!names.includes(JOURNAL))
+export async function packRun(
+  storage: RunStorage,
+  folder: string,
+  name: string,
+  instead: string,
+): Promise<Blob> {
+  const all = await storage.list(folder);
+  if (!all.some((entry) => entry.name === JOURNAL))
     throw new CheckpointError('none', `There is no ${JOURNAL}, so there is no run to save.`);
-  // The records are read last: they may be ahead of a checkpoint, and never behind one.
-  const ordered = [...names.filter((file) => file !== JOURNAL && CONTENTS.test(file)), JOURNAL];
+  let files = all.filter((entry) => CONTENTS.test(entry.name));
+  const total = () => files.reduce((sum, { bytes = 0 }) => sum + bytes, 0);
+  if (total() >= ZIP64) {
+    const spare = (await checkpointsIn(storage, folder)).slice(1).map((other) => other.name);
+    files = files.filter((entry) => !spare.includes(entry.name));
+  }
+  const limit = { what: `The run ${name}`, instead };
+  requireFit(total(), limit);
+  const others = files.map((entry) => entry.name).filter((file) => file !== JOURNAL);
   const entries = [];
-  for (const file of ordered) {
+  // The records are read last: they may be ahead of a checkpoint, and never behind one.
+  for (const file of [...others, JOURNAL]) {
     const content = await storage.read(inFolder(folder, file));
     // Another checkpoint has taken its place meanwhile.
     if (!content) continue;
@@ -35,7 +50,7 @@ export async function packRun(storage: RunStorage, folder: string, name: string)
       },
     });
   }
-  return writeZip(entries, { date: new Date() });
+  return writeZip(entries, { ...limit, date: new Date() });
 }
 
 /** A run's file, with nothing but its first line read. */

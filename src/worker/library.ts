@@ -119,7 +119,8 @@ export async function saveRun(id: string): Promise<{ name: string; zip: Blob }> 
   const { library } = await openLibrary();
   const row = (await library.rows()).find((other) => other.id === id);
   const name = (row?.name ?? nameOf(id)).replace(/[^\p{L}\p{N}]+/gu, '-');
-  return { name: `${name}${RUN_FILE}`, zip: await packRun(library.storage, id, name) };
+  const instead = 'It stays here, where it can go on and its student can be downloaded.';
+  return { name: `${name}${RUN_FILE}`, zip: await packRun(library.storage, id, name, instead) };
 }
 
 /** Takes in a run's file. Its id is new if the library has one of that id. */

@@ -271,7 +271,7 @@ test('the table renames, deletes, brings back, saves and opens a run', async () 
   const earlier = await readNewest(storage, '', expect.fail);
   expect(earlier.snapshot.step).toBeLessThan(STEPS);
   await writeCheckpoint(storage, '', { ...earlier.facts, places }, earlier.snapshot);
-  const zip = await (await packRun(storage, '', 'out')).arrayBuffer();
+  const zip = await (await packRun(storage, '', 'out', '')).arrayBuffer();
   const damaged = zip.slice(0);
   new Uint8Array(damaged)[zip.byteLength >> 1] ^= 1;
   await drop(page, 'bad.run.zip', damaged);

@@ -113,7 +113,7 @@ async function savedByPage(name: string, file: string): Promise<void> {
   await writeCheckpoint(storage, name, known, snapshot);
   const records = (await folder.read('metrics.jsonl')) as Uint8Array<ArrayBuffer>;
   await storage.write(`${name}/metrics.jsonl`, [records]);
-  writeFileSync(file, new Uint8Array(await (await packRun(storage, name, name)).arrayBuffer()));
+  writeFileSync(file, new Uint8Array(await (await packRun(storage, name, name, '')).arrayBuffer()));
 }
 
 type Line = { type: string; step?: number; [name: string]: unknown };

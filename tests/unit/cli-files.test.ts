@@ -1,11 +1,12 @@
 // The command line's files: a broken cache never stops a run, and errors say what to do. What a run
 // keeps in its folder is in runs.test.ts.
 
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { diskCache } from '../../src/cli/disk-cache';
+import { DiskStorage } from '../../src/cli/disk-storage';
 import { explain } from '../../src/cli/failure';
 import { CorpusError } from '../../src/data/corpus';
 import { ModelFileError } from '../../src/files/download';
@@ -62,4 +63,22 @@ test('errors are printed with what to do, and only our own bugs with a stack', (
   expect(explain(new TypeError('x is not a function'))).toMatch(
     /x is not a function This is a bug in Stillhouse\.\n.*at /s,
   );
+});
+
+test('a full disk is an error of its own, and nothing half-written remains', async () => {
+  const storage = new DiskStorage(folder);
+  // Linux's device that is always full, in the place of the file that is written first.
+  symlinkSync('/dev/full', join(folder, 'a.json.new'));
+  symlinkSync('/dev/full', join(folder, 'b.jsonl'));
+  const bytes = [Uint8Array.of(1)];
+  await expect(storage.write('a.json', bytes)).rejects.toMatchObject({
+    kind: 'full',
+    message: 'a.json could not be written: the disk is full. Free some space.',
+  });
+  expect(await storage.read('a.json')).toBeUndefined();
+  await expect(storage.append('b.jsonl', bytes[0])).rejects.toMatchObject({ kind: 'full' });
+  await storage.close('');
+  unlinkSync(join(folder, 'a.json.new'));
+  await storage.write('a.json', bytes);
+  expect(await storage.read('a.json')).toEqual(bytes[0]);
 });

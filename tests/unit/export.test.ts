@@ -36,7 +36,7 @@ test('graphs over 2 GB are left out with their size; a .zip over 4 GiB is refuse
     },
   );
   await expect(zipStudent('gpt2-xl', files, { date: new Date() })).rejects.toThrow(
-    'its files have 5.80 GiB, but a .zip holds 4. Export in float16.',
+    'The student gpt2-xl has 5.80 GiB, but a .zip holds 4. Export in float16.',
   );
   expect(left).toEqual([
     'onnx/model.onnx: it would have 6.23 GB; an ONNX file has at most 2.15.',

@@ -258,7 +258,7 @@ test('a run as one file is the run and nothing else, and is unpacked whole or no
   for (const at of [1, 2]) await writeCheckpoint(storage, '', facts, snapshotAt(at));
   const texts = await keepTexts(storage, '', [{ name: 'a.txt', bytes: utf8('Wal') }], {});
   await storage.write('model.safetensors', [utf8('a student')]);
-  const zip = await packRun(storage, '', 'amber-heron');
+  const zip = await packRun(storage, '', 'amber-heron', '');
   const packed = await openRunFile('it.zip', zip);
   expect(packed.settings).toMatchObject({ time: settings.time, places: facts.places });
 
@@ -279,7 +279,28 @@ test('a run as one file is the run and nothing else, and is unpacked whole or no
   const full = new MemoryStorage(zip.size >> 1);
   await expect(unpackRun(packed, full, 'there')).rejects.toMatchObject({ kind: 'full' });
   expect(full.files.size).toBe(0);
-  await expect(packRun(other, 'there', 'x')).rejects.toThrow('no run to save');
+  await expect(packRun(other, 'there', 'x', '')).rejects.toThrow('no run to save');
+});
+
+test('of a run that is too large for one file, only the last checkpoint is packed', async () => {
+  const storage = new MemoryStorage();
+  const journal = new JournalWriter(storage, '');
+  await journal.begin(settings);
+  for (const at of [1, 2]) await writeCheckpoint(storage, '', facts, snapshotAt(at));
+  const list = storage.list.bind(storage);
+  /** As if each checkpoint had so many GiB. */
+  const pack = (gib: number) => {
+    storage.list = async (folder) =>
+      (await list(folder)).map((entry) =>
+        entry.name.startsWith('checkpoint') ? { ...entry, bytes: gib * 2 ** 30 } : entry,
+      );
+    return packRun(storage, '', 'amber-heron', 'Copy its folder instead.');
+  };
+  const { files } = await openRunFile('it.zip', await pack(3));
+  expect([...files.keys()]).toEqual(['checkpoint-2.bin', 'metrics.jsonl']);
+  await expect(pack(5)).rejects.toThrow(
+    'The run amber-heron has 5.00 GiB, but a .zip holds 4. Copy its folder instead.',
+  );
 });
 
 test('damaged lines of a journal are left out and listed, also by a resumed run', async () => {

@@ -10,6 +10,7 @@ import { zipSource } from '../../src/files/unzip';
 import { HEADER, SIGNATURE, writeZip, ZIP64 } from '../../src/files/zip';
 
 const DATE = new Date(2026, 10, 23, 14, 5, 58);
+const OPTIONS = { what: 'The student', instead: 'Export in float16.', date: DATE };
 const encode = (text: string) => new TextEncoder().encode(text);
 const config = encode('{"model_type": "gpt2"}');
 /** Bytes that barely compress. */
@@ -113,7 +114,7 @@ test('a written .zip is read back: names, bytes and ranges beside config.json', 
       entry('a model/onnx/größe.onnx', noise),
       entry('a model/empty.txt', encode('')),
     ],
-    { date: DATE, onProgress: (...report) => reports.push(report) },
+    { ...OPTIONS, onProgress: (...report) => reports.push(report) },
   );
   const source = zipSource('student.zip', zip);
   expect(await readJson(source, 'config.json')).toEqual({ model_type: 'gpt2' });
@@ -140,7 +141,7 @@ test('a written .zip is read back: names, bytes and ranges beside config.json', 
 
 test('the headers follow the format: signature, UTF-8, time and date, CRC, sizes', async () => {
   const bytes = Buffer.from(
-    await (await writeZip([entry('config.json', config)], { date: DATE })).arrayBuffer(),
+    await (await writeZip([entry('config.json', config)], OPTIONS)).arrayBuffer(),
   );
   const crc = zlibCrc32(config);
   expect(crc32(config)).toBe(crc);
@@ -167,11 +168,11 @@ test('the headers follow the format: signature, UTF-8, time and date, CRC, sizes
 
 test('files over 4 GiB and entries of another length than announced are refused', async () => {
   const large = { ...entry('a.safetensors', config), bytes: ZIP64 - 1 };
-  await expect(writeZip([large], { date: DATE })).rejects.toThrow(
-    'its files have 4.00 GiB, but a .zip holds 4. Export in float16.',
+  await expect(writeZip([large], OPTIONS)).rejects.toThrow(
+    'The student has 4.00 GiB, but a .zip holds 4. Export in float16.',
   );
   const short = { ...entry('a.safetensors', config), bytes: config.length + 1 };
-  await expect(writeZip([short], { date: DATE })).rejects.toThrow(
+  await expect(writeZip([short], OPTIONS)).rejects.toThrow(
     `a.safetensors has ${config.length} bytes, but ${config.length + 1} were announced.`,
   );
 });

@@ -45,7 +45,8 @@ export function zipStudent(
   const entries = files.map((file): ZipEntry => ({ ...file, name: `${name}/${file.name}` }));
   const report = (path: string, written: number, total: number) =>
     onProgress?.(path.slice(name.length + 1), written, total);
-  return writeZip(entries, { date, onProgress: report });
+  const what = `The student ${name}`;
+  return writeZip(entries, { what, instead: 'Export in float16.', date, onProgress: report });
 }
 
 /**
