@@ -30,8 +30,8 @@ function missing() {
 }
 
 export function App() {
-  // The room before stays until the next one is there. A fallback in between would stand for 300 ms,
-  // however fast the room is.
+  // The room before stays until the next one is there. A fallback in between would stand for
+  // 300 ms, however fast the room is.
   const room = useDeferredValue(useRoom((state) => state.room));
   const Lab = room === 'distil' ? undefined : LABS[room];
   return (
