@@ -4,6 +4,7 @@
 import react from '@vitejs/plugin-react';
 import { defineConfig } from 'vitest/config';
 import { offline } from './src/offline/build.ts';
+import { contentSecurityPolicy } from './src/policy.ts';
 
 const SECOND = 1000;
 
@@ -23,7 +24,7 @@ export default defineConfig({
   base: './',
   // A missing file is a 404, never the page: a model that is not there must not arrive as HTML.
   appType: 'mpa',
-  plugins: [react(), offline()],
+  plugins: [react(), contentSecurityPolicy(), offline()],
   worker: { format: 'es' },
   optimizeDeps: {
     // Rewritten for the dev server it no longer finds its WebAssembly.

@@ -11,6 +11,7 @@ import { posix } from 'node:path';
 const ROOMS = {
   reference: [],
   quote: [],
+  policy: [],
   divergences: [],
   distributions: [],
   config: ['divergences'],
@@ -64,6 +65,8 @@ const DOORS = {
   // the reference's formulas.
   app: [
     'src/worker/protocol.ts',
+    // Only its address.
+    'src/worker/worker.ts',
     'src/kernels/compare.wgsl',
     'src/reference/arrays.ts',
     'src/reference/losses.ts',
@@ -367,8 +370,6 @@ function readModule(path, original, tree) {
   // import('…') at run time, or in a type.
   for (const match of text.matchAll(new RegExp(`\\bimport\\s*\\(\\s*${quoted}`, 'g')))
     add(match.index, match[1], ['*']);
-  // new Worker(new URL('…', import.meta.url)) starts a module without importing names from it, so
-  // it does not count.
   return { text, imports, exports: readExports(text) };
 }
 

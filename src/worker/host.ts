@@ -8,7 +8,7 @@ import type { FromWorker, RequestName, Requests } from './protocol';
  * The page's folder. The built worker is in the page's assets folder; the dev server serves it from
  * src/ and the page from the root.
  */
-export const base = new URL(import.meta.env.DEV ? '/' : '../', self.location.href);
+export const base = new URL(import.meta.env.DEV ? '/' : '../', import.meta.url);
 
 export const post = (message: FromWorker) => self.postMessage(message);
 

@@ -12,6 +12,7 @@ import type {
   RunEvent,
   ToWorker,
 } from '../../worker/protocol';
+import workerScript from '../../worker/worker.ts?worker&url';
 
 interface Pending {
   report(progress: unknown): void;
@@ -70,11 +71,19 @@ function post(message: ToWorker): void {
   worker.postMessage(message);
 }
 
+/**
+ * A worker that is loaded from an address has only the policy that its server sends, and a static
+ * host sends none. One that begins as a blob has the page's (policy.ts).
+ */
+function workerUrl(): string {
+  if (import.meta.env.DEV) return workerScript;
+  const address = new URL(workerScript, location.href).href;
+  const start = new Blob([`import ${JSON.stringify(address)};`], { type: 'text/javascript' });
+  return URL.createObjectURL(start);
+}
+
 function open(): Worker {
-  const opened = new Worker(new URL('../../worker/worker.ts', import.meta.url), {
-    type: 'module',
-    name: 'stillhouse',
-  });
+  const opened = new Worker(workerUrl(), { type: 'module', name: 'stillhouse' });
   opened.onmessage = (event: MessageEvent<FromWorker>) => receive(event.data);
   const fail = (message: string) => {
     opened.terminate();
