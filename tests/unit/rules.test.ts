@@ -69,8 +69,8 @@ test('text that only looks like an import does not count', () => {
     "const quote = /['\"`]/; // it's one",
     "const help = `\nimport { A } from '../gpu/device';\n`;",
     "const url = 'https://host/path';",
-    "new Worker(new URL('../worker/worker.ts', import.meta.url));",
-    'console.log(quote, help, url);',
+    "import address from '../worker/worker.ts?worker&url';",
+    'console.log(quote, help, url, address);',
   ].join('\n');
   expect(
     check({ 'src/app/client.ts': text, 'src/gpu/device.ts': '', 'src/worker/worker.ts': '' }),
