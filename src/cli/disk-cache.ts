@@ -2,9 +2,10 @@
 // written, loading continues without it.
 
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { BlockCache } from '../files/http';
+import { replaceFile } from './durable';
 
 /** @param onRefused called once, with the reason, when the folder cannot be written */
 export function diskCache(folder: string, onRefused: (why: string) => void): BlockCache {
@@ -24,12 +25,8 @@ export function diskCache(folder: string, onRefused: (why: string) => void): Blo
       if (gaveUp) return;
       try {
         const file = path(key);
-        await mkdir(dirname(file), { recursive: true });
-        // Written to a temporary file and renamed, so that a block is complete or absent, even if
-        // two runs write it at once.
-        const temporary = `${file}.${process.pid}`;
-        await writeFile(temporary, bytes);
-        await rename(temporary, file);
+        // Two runs may write it at once.
+        await replaceFile(file, [bytes], `${file}.${process.pid}`);
       } catch (error) {
         gaveUp = true;
         onRefused((error as Error).message);

@@ -109,7 +109,7 @@ function full(path: string, error: unknown): unknown {
 }
 
 /** The new name is durable only once the folder is. Windows cannot open a folder, and need not. */
-async function syncFolder(path: string): Promise<void> {
+export async function syncFolder(path: string): Promise<void> {
   const folder = await open(path).catch(() => undefined);
   if (!folder) return;
   try {

@@ -6,7 +6,6 @@
 //
 // --help lists all flags. Exit codes: 0 done, 1 failed, 2 invalid flags, 130 interrupted.
 
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Config, DEFAULTS } from '../config';
 import { openGpu } from '../gpu/device';
@@ -17,6 +16,7 @@ import type { RunStorage } from '../runs/storage';
 import { openDawn } from './dawn';
 import { diskCache } from './disk-cache';
 import { DiskStorage } from './disk-storage';
+import { makeFolder } from './durable';
 import { explain } from './failure';
 import { applySettings, type Flags, helpText, mayChange, type Places, parseFlags } from './flags';
 import { CACHE, openModels } from './models';
@@ -133,7 +133,7 @@ async function distil(flags: Flags): Promise<number> {
   deviceFailure.catch(() => undefined);
   const run = async () => {
     // Fails now, rather than after a long download, if the folder cannot be created.
-    if (trains) await mkdir(outputDir, { recursive: true });
+    if (trains) await makeFolder(outputDir);
     const own = await openTexts(places, storage, before?.settings?.texts);
     if (before?.settings?.data?.own && !own) {
       const { name } = before.settings.data;

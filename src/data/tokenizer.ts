@@ -2,7 +2,9 @@
 // library. The library is given two parsed files and loads nothing itself, so it makes no requests.
 
 import { PreTrainedTokenizer } from '@xenova/transformers';
+import { shownJson } from '../quote';
 import { bytePairEncoder } from './byte-pair-encoder';
+import { slowPattern } from './patterns';
 
 export interface Tokenizer {
   /** Tokens; their ids run from 0 on. The model may have more rows, as padding. */
@@ -141,6 +143,14 @@ export function makeTokenizer(
 ): Tokenizer {
   const vocabularySize = countTokens(tokenizerJson);
   const end = rows ?? vocabularySize;
+  const slow = slowPattern(tokenizerJson);
+  if (slow !== undefined) {
+    throw new TokenizerError(
+      `tokenizer.json: its pattern ${shownJson(slow)} repeats a repetition or a choice, which can ` +
+        'take for ever.',
+      'Use another model’s tokenizer, or correct the pattern.',
+    );
+  }
   let library: PreTrainedTokenizer;
   try {
     library = new PreTrainedTokenizer(tokenizerJson, tokenizerConfig);

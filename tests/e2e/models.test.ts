@@ -247,9 +247,9 @@ test('a slow download can be stopped at once, and started again', async () => {
   const started = Date.now();
   await primary(page).click();
   await offered(page, 'Distil');
+  expect(Date.now() - started).toBeLessThan(20_000);
   publishMoby();
   await distil(page);
-  expect(Date.now() - started).toBeLessThan(20_000);
 });
 
 test('what goes wrong with the hub is said, and the next try succeeds', async () => {

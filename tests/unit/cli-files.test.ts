@@ -1,13 +1,23 @@
 // The command line's files: a broken cache never stops a run, and errors say what to do. What a run
 // keeps in its folder is in runs.test.ts.
 
-import { mkdtempSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { diskCache } from '../../src/cli/disk-cache';
 import { DiskStorage } from '../../src/cli/disk-storage';
+import { makeFolder } from '../../src/cli/durable';
 import { explain } from '../../src/cli/failure';
+import { writeFolder } from '../../src/cli/student-folder';
 import { CorpusError } from '../../src/data/corpus';
 import { ModelFileError } from '../../src/files/download';
 import { GpuError } from '../../src/gpu/device';
@@ -31,6 +41,33 @@ test('a cache keeps blocks; if it cannot, it says so once and the run continues'
   await refused.put('b', Uint8Array.of(1));
   expect(await refused.get('a')).toBeUndefined();
   expect(reasons).toEqual([expect.stringContaining('ENOTDIR')]);
+});
+
+test('a student’s file is replaced as a whole or not at all', async () => {
+  const student = join(folder, 'student');
+  const file = (fails: boolean) => ({
+    name: 'onnx/model.onnx',
+    bytes: 3,
+    async *chunks() {
+      yield Uint8Array.of(1, 2);
+      if (fails) throw new Error('The GPU was lost.');
+      yield Uint8Array.of(3);
+    },
+  });
+  await expect(writeFolder(student, [file(true)])).rejects.toThrow('The GPU was lost.');
+  expect(existsSync(join(student, 'onnx/model.onnx'))).toBe(false);
+  expect(await writeFolder(student, [file(false)])).toEqual(['onnx/model.onnx']);
+  await expect(writeFolder(student, [file(true)])).rejects.toThrow('The GPU was lost.');
+  expect([...readFileSync(join(student, 'onnx/model.onnx'))]).toEqual([1, 2, 3]);
+});
+
+test('a folder that cannot be made says why, at once', async () => {
+  await makeFolder(join(folder, 'a/b/c'));
+  await makeFolder(join(folder, 'a/b/c'));
+  expect(existsSync(join(folder, 'a/b/c'))).toBe(true);
+  writeFileSync(join(folder, 'file'), '');
+  await expect(makeFolder(join(folder, 'file/b/c'))).rejects.toThrow('ENOTDIR');
+  await expect(makeFolder(join(folder, 'file'))).rejects.toThrow('EEXIST');
 });
 
 test('errors are printed with what to do, and only our own bugs with a stack', () => {
