@@ -3,8 +3,8 @@
 // tokenizers have no such pattern.
 
 /**
- * A pattern that could take exponential time: it repeats, without a limit, a group that itself has a
- * repetition without a limit, or a choice. Undefined if there is none.
+ * A pattern that could take exponential time: it repeats, without a limit, a group that itself has
+ * a repetition without a limit, or a choice. Undefined if there is none.
  * @param json a parsed tokenizer.json
  */
 export function slowPattern(json: unknown): string | undefined {

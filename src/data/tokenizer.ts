@@ -146,8 +146,8 @@ export function makeTokenizer(
   const slow = slowPattern(tokenizerJson);
   if (slow !== undefined) {
     throw new TokenizerError(
-      `tokenizer.json: its pattern ${shownJson(slow)} repeats a repetition or a choice, which can ` +
-        'take for ever.',
+      `tokenizer.json: its pattern ${shownJson(slow)} repeats a repetition or a choice, ` +
+        'which can take for ever.',
       'Use another model’s tokenizer, or correct the pattern.',
     );
   }
