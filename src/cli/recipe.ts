@@ -25,9 +25,10 @@ export async function takeRecipe(
     data: prepareData(documents, config),
     snapshot: saved?.snapshot,
   };
+  const { teacher, student: start } = await models.identities();
   const { files } = await writeRecipe(run, {
     teacher: models.source,
-    studentRevision: (await models.identities()).student?.revision,
+    revisions: { teacher: teacher.revision, student: start?.revision },
     tokenizer: models.tokenizer,
     corpus: { ...corpusOf(config, own), sha256: await dataHash(documents) },
   });

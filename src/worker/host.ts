@@ -20,6 +20,7 @@ const OPERATIONS: Record<RequestName, string> = {
   preview: 'read the data',
   plan: 'plan the memory',
   export: 'export the student',
+  recipe: 'write the recipe',
   profile: 'measure a step',
   passages: 'find the worst and the best passages',
   expect: 'ask both models',

@@ -164,12 +164,13 @@ export function teacherName(text: string, files?: ReadonlyMap<string, Blob>): st
   return `files: ${each.sort().join(', ')}`;
 }
 
+/** The folder of a run's teacher. */
+export const teacherSource = ({ teacher_model }: Config, place: Place) =>
+  sourceOf('teacher', teacher_model, place);
+
 /** The tokenizer of a run with these settings. */
-export async function openTokenizerOf(
-  { teacher_model }: Config,
-  place: Place,
-): Promise<FolderTokenizer> {
-  const source = sourceOf('teacher', teacher_model, place);
+export async function openTokenizerOf(config: Config, place: Place): Promise<FolderTokenizer> {
+  const source = teacherSource(config, place);
   try {
     const { vocabularySize } = parseSizes(
       await readJson(source, 'config.json'),

@@ -145,6 +145,8 @@ export interface Requests {
     progress: ExportProgress;
     result: ExportedStudent;
   };
+  /** The run as a folder for PyTorch, in a .zip, as it stands. Refused while it trains. */
+  recipe: { input: { runId: string }; progress: ExportProgress; result: ExportedStudent };
   /** Measure where a step's time goes, without changing the run. Refused while it trains. */
   profile: {
     input: { runId: string };

@@ -5,10 +5,13 @@ import { zipStudent } from '../distill/export/export';
 import { exportStudent } from '../distill/export/student-folder';
 import type { Passages } from '../distill/passages';
 import { profileText } from '../distill/profile/profile-text';
+import { writeRecipe } from '../distill/recipe/recipe';
 import type { Run } from '../distill/run';
 import { type Expectation, expectation } from '../distill/say';
 import { ExportError } from '../files/pieces';
+import type { ModelSource } from '../files/source';
 import type { Gpu } from '../gpu/device';
+import type { RunFacts } from '../runs/checkpoint';
 import type { Models } from './models';
 import type { ExportedStudent, ExportProgress, ProfileResult, Requests } from './protocol';
 
@@ -17,6 +20,9 @@ export interface LoadedRun {
   run?: Run;
   gpu?: Gpu;
   tokenizer?: Models['tokenizer'];
+  facts?: RunFacts;
+  /** Opens the teacher's folder again. */
+  teacher(): ModelSource;
   corpus: { name: string; own: boolean };
   signal: AbortSignal;
 }
@@ -35,6 +41,31 @@ export async function exportRun(
   const student = { run, adapter, tokenizer, corpus, dtype, story, signal };
   const { name, files } = await exportStudent(student);
   return { name, zip: await zipStudent(name, files, { date: new Date(), onProgress }) };
+}
+
+/** @throws ExportError before the run is loaded, and as `writeRecipe` */
+export async function recipeOf(
+  { run, tokenizer, facts, teacher, corpus }: LoadedRun,
+  report: (progress: ExportProgress) => void,
+): Promise<ExportedStudent> {
+  if (!run || !tokenizer || !facts)
+    throw new ExportError('There is no run to write down yet. Start one first.');
+  const { models, data: sha256 } = facts;
+  const revisions = { teacher: models?.teacher.revision, student: models?.student?.revision };
+  const source = teacher();
+  try {
+    const { name, files } = await writeRecipe(await run.ingredients(), {
+      teacher: source,
+      revisions,
+      tokenizer,
+      corpus: { ...corpus, sha256 },
+    });
+    const onProgress = (file: string, written: number, total: number) =>
+      report({ file, written, total });
+    return { name, zip: await zipStudent(name, files, { date: new Date(), onProgress }) };
+  } finally {
+    source.close();
+  }
 }
 
 /** @throws Error before the run is loaded */

@@ -25,7 +25,7 @@ import { corpusName, encodeTexts, readTexts } from './corpus';
 import { busy, describe } from './failure';
 import { base, type DeviceUser, nextTask, post } from './host';
 import { continueFrom, type KeptRun, openKept, replay, startKept } from './kept-run';
-import { type Models, openModels, teacherName } from './models';
+import { type Models, openModels, teacherName, teacherSource } from './models';
 import type {
   DroppedFiles,
   LoadingStage,
@@ -180,6 +180,8 @@ export class Session implements DeviceUser {
       run: this.#run,
       gpu: this.#gpu,
       tokenizer: this.#tokenizer,
+      facts: this.#facts,
+      teacher: () => teacherSource(this.config, { files: this.files ?? {}, base }),
       corpus: { name: corpusName(this.config, this.corpus), own: this.corpus !== undefined },
       signal: this.#ended.signal,
     };

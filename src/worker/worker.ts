@@ -16,7 +16,7 @@ import type {
   RunCommand,
   ToWorker,
 } from './protocol';
-import { expectedOf, exportRun, passagesOf, profileRun } from './run-errands';
+import { expectedOf, exportRun, passagesOf, profileRun, recipeOf } from './run-errands';
 import { Session } from './session';
 
 let session: Session | undefined;
@@ -86,6 +86,14 @@ function onRequest(request: RequestMessage): Promise<void> {
           'export the student',
           'Pause the run, then download the student.',
           (loaded) => exportRun(loaded, request, report),
+        ),
+      );
+    case 'recipe':
+      return answer('recipe', id, (report) =>
+        sessionOf(request).whilePaused(
+          'write the recipe',
+          'Pause the run, then take its recipe.',
+          (loaded) => recipeOf(loaded, report),
         ),
       );
     case 'say':

@@ -35,8 +35,8 @@ const NAME = 'gpt2-1x32-from-moby-teacher-4-steps';
 
 const shared = sharedVisit({ offer: 'f16' });
 
-/** What is said of the student that is being taken. */
-const said = (page: Page) => page.getByRole('region', { name: 'Download student' }).innerText();
+/** What is said of the files that are being taken. */
+const said = (page: Page) => page.getByRole('region', { name: 'Downloads' }).innerText();
 const found = async (page: Page) =>
   (await page.locator('.model-report').allInnerTexts()).join('\n');
 
@@ -46,11 +46,11 @@ async function unfoldModels(page: Page): Promise<void> {
 }
 
 /** Presses the button and waits for the file. */
-async function take(page: Page): Promise<{ name: string; path: string }> {
-  const [file] = await Promise.all([
-    page.waitForEvent('download'),
-    button(page, 'Download student').click(),
-  ]);
+async function take(
+  page: Page,
+  what = 'Download student',
+): Promise<{ name: string; path: string }> {
+  const [file] = await Promise.all([page.waitForEvent('download'), button(page, what).click()]);
   return { name: file.suggestedFilename(), path: await file.path() };
 }
 
@@ -100,6 +100,21 @@ test('a finished run’s student is taken, teaches itself, and starts another', 
   expect(parseLink(url.hash)).toEqual({ config: { ...DEFAULTS, ...settings } });
   expect(card).toContain('| `prompt` | `A \\| whale` | `The whale` |');
   expect(card).toContain('after step 4 of 4');
+
+  // What PyTorch needs to train the same run: from its start, and from where it stands.
+  const recipe = await take(page, 'Take the recipe');
+  expect(recipe.name).toBe(`recipe-${NAME}.zip`);
+  await eventually(() => said(page)).toContain('Its README.md says how to run it.');
+  const taken = zipSource(recipe.name, new Blob([readFileSync(recipe.path)]));
+  expect(await readJson(taken, 'settings.json')).toEqual({ ...DEFAULTS, ...settings });
+  expect(await readJson(taken, 'checkpoint/state.json')).toEqual({ step: 4, applied: 4 });
+  for (const file of ['distill.py', 'student/model.safetensors', 'teacher/model.safetensors'])
+    expect((await taken.read(file)).length, file).toBeGreaterThan(1000);
+  const weights = 'checkpoint/model.safetensors';
+  const [before, now] = [tensors, readSafetensors(await taken.read(weights), weights)].map((each) =>
+    Buffer.from(each.get('transformer.wte.weight')?.data ?? []),
+  );
+  expect(before.equals(now)).toBe(true);
 
   // The same .zip for both: what is taught is known already.
   await unfoldModels(page);

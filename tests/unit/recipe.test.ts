@@ -26,7 +26,7 @@ const config: Config = { ...DEFAULTS, batch_size: 3, max_length: 4, seed: 7, tra
 const documents = [Uint32Array.from({ length: 500 }, (_, i) => (i * i) % 50)];
 const data = prepareData(documents, config);
 const weights = startingWeights(config, architecture) as ReadonlyMap<string, Float32Array>;
-const origin = {
+const origin: Parameters<typeof writeRecipe>[1] = {
   teacher: sourceOf(FILES),
   tokenizer: { files: new Map([['tokenizer.json', Uint8Array.of(123, 125)]]), endOfText: 0 },
   corpus: { name: 'corpus/moby-dick.txt', own: false, sha256: 'ab12' },
@@ -160,8 +160,7 @@ test('a run that trains: its weights and moments by the names of transformers', 
 
 test('models of the hub are named with their commit, not copied', async () => {
   const hub = { ...config, teacher_model: 'org/teacher', student_model: 'org/student@v1' };
-  const teacher = { ...sourceOf(FILES), revision: () => 'abc123' };
-  const recipe = await recipeOf({ config: hub }, { teacher });
+  const recipe = await recipeOf({ config: hub }, { revisions: { teacher: 'abc123' } });
   expect(recipe.json('recipe.json')).toMatchObject({
     teacher: { id: 'org/teacher', revision: 'abc123' },
     student: { id: 'org/student', revision: 'v1' },

@@ -1,5 +1,5 @@
-// Downloading the student: the request for its .zip, the run's story that its model card tells, and
-// the file that comes back.
+// Downloading the student or the recipe: the request for its .zip, the run's story that the model
+// card tells, and the file that comes back.
 
 import type { ExportProgress, ExportType, LossRow, RunStory } from '../../worker/protocol';
 import { linkTo } from '../shared/address';
@@ -10,14 +10,12 @@ import type { ShownRun } from './shown-run';
 /** Rows of the model card's table of losses. */
 const MOST_LOSSES = 25;
 
-/** The .zip under an address of the page; the next one takes its place. */
-interface Zip {
+/** The .zip under an address of the page; the next one of its kind takes its place. */
+export interface Zip {
   name: string;
   bytes: number;
   url: string;
 }
-
-let last: Zip | undefined;
 
 /** Downloads a run's student as soon as it is written. */
 export const useDownload = requestStore<{ run: ShownRun; dtype: ExportType }, Zip, ExportProgress>(
@@ -27,10 +25,25 @@ export const useDownload = requestStore<{ run: ShownRun; dtype: ExportType }, Zi
       { runId: run.id, dtype, story: storyOf(run) },
       report,
     );
-    return { name: `${name}.zip`, bytes: zip.size, url: URL.createObjectURL(zip) };
+    return asZip(name, zip);
   },
-  save,
+  saver(),
 );
+
+/** Downloads a run's recipe as soon as it is written. */
+export const useRecipe = requestStore<{ run: ShownRun }, Zip, ExportProgress>(
+  async ({ run }, report) => {
+    const { name, zip } = await request('recipe', { runId: run.id }, report);
+    return asZip(name, zip);
+  },
+  saver(),
+);
+
+const asZip = (name: string, zip: Blob): Zip => ({
+  name: `${name}.zip`,
+  bytes: zip.size,
+  url: URL.createObjectURL(zip),
+});
 
 /** What the model card tells of the run. */
 function storyOf({ config, history, marks }: ShownRun): RunStory {
@@ -44,11 +57,15 @@ function storyOf({ config, history, marks }: ShownRun): RunStory {
   return { link: linkTo(config), evaluations: history.evaluations, losses, changes: marks };
 }
 
-function save(zip: Zip): void {
-  if (last) URL.revokeObjectURL(last.url);
-  last = zip;
-  const link = document.createElement('a');
-  link.href = zip.url;
-  link.download = zip.name;
-  link.click();
+/** Saves a file, and lets go of the one that it saved before. */
+function saver(): (zip: Zip) => void {
+  let last: Zip | undefined;
+  return (zip) => {
+    if (last) URL.revokeObjectURL(last.url);
+    last = zip;
+    const link = document.createElement('a');
+    link.href = zip.url;
+    link.download = zip.name;
+    link.click();
+  };
 }

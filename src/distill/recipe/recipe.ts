@@ -38,8 +38,8 @@ export interface Ingredients {
 
 interface Origin {
   teacher: ModelSource;
-  /** The hub's commit of the model that the student starts from, if it is one of the hub. */
-  studentRevision?: string;
+  /** The hub's commits of the models that came from it. */
+  revisions?: { teacher?: string; student?: string };
   tokenizer: Pick<FolderTokenizer, 'files' | 'endOfText'>;
   /** `sha256` is of all tokens. `own`: the user's text. */
   corpus: { name: string; own: boolean; sha256: string };
@@ -68,8 +68,8 @@ export async function writeRecipe(
     reference?.kind === 'hub'
       ? { id: reference.id, revision: revision ?? reference.revision ?? 'main' }
       : undefined;
-  const hubStudent = fromHub(start, origin.studentRevision);
-  const hubTeacher = fromHub(teacherReference, teacher.revision?.());
+  const hubStudent = fromHub(start, origin.revisions?.student);
+  const hubTeacher = fromHub(teacherReference, origin.revisions?.teacher);
   const step = snapshot?.step;
   const { batch_size: B, max_length: T, seed } = config;
   const starts = Array.from({ length: CHECKED_BATCHES }, (_, index) => data.batches.starts(index));

@@ -1,6 +1,6 @@
 // @vitest-environment jsdom
-// Downloading the student: offered while a run stands still, its progress shown, the file saved
-// under the run's name, and a failure said.
+// Downloading the student and the recipe: offered while a run stands still, progress shown, the
+// file saved under the run's name, and a failure said.
 
 import { act, cleanup, render, screen } from '@testing-library/react';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
@@ -120,6 +120,19 @@ test('a failure is said, and the student can be asked for again', async () => {
   press();
   expect(screen.queryByRole('alert')).toBe(null);
   expect(asked('export').length).toBe(2);
+});
+
+test('the recipe is asked for by its run, and saved beside the student', async () => {
+  paused(2);
+  press();
+  await act(() => resolve('export', { name: 'student', zip: new Blob(['12345']) }));
+  act(() => screen.getByRole('button', { name: 'Take the recipe' }).click());
+  expect(asked('recipe').map(({ runId }) => runId)).toEqual([id()]);
+  expect(screen.getByRole('button', { name: 'Download student' })).toHaveProperty('disabled', true);
+  await act(() => resolve('recipe', { name: 'recipe-student', zip: new Blob(['1']) }));
+  expect(saved).toEqual(['student.zip', 'recipe-student.zip']);
+  expect(text()).toContain('recipe-student.zip, 1 B. Its README.md says how to run it.');
+  expect(text()).toContain('student.zip, 5 B. Drop it');
 });
 
 test('a .zip alone is a model; beside other files it is none', () => {
