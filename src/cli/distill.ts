@@ -13,6 +13,7 @@ import { CheckpointError, checkpointsIn, type RunFacts, readNewest } from '../ru
 import { damageOf, JOURNAL, parseJournal } from '../runs/journal';
 import { MemoryStorage } from '../runs/memory-storage';
 import type { RunStorage } from '../runs/storage';
+import { compareRuns } from './compare-runs';
 import { openDawn } from './dawn';
 import { diskCache } from './disk-cache';
 import { DiskStorage } from './disk-storage';
@@ -66,7 +67,7 @@ async function main(args: string[]): Promise<number> {
   }
   if ('problems' in flags) return refuse(flags.problems.join('\n'));
   if (flags.sweep.length > 0) return sweep(flags);
-  return attempt(flags);
+  return flags.imports.length > 0 ? compare(flags) : attempt(flags);
 }
 
 async function sweep(flags: Flags): Promise<number> {
@@ -74,6 +75,22 @@ async function sweep(flags: Flags): Promise<number> {
   const plan = 'problems' in base ? base : sweepRuns(flags, base.config);
   if ('problems' in plan) return refuse(plan.problems.join('\n'));
   return runSweep(plan, attempt, { interrupted: INTERRUPTED, say });
+}
+
+/** Prints the table of runs that are done, and packs one of them. */
+async function compare({ imports, runFile }: Flags): Promise<number> {
+  try {
+    for (const line of await compareRuns(imports)) say(line);
+    if (runFile) {
+      await packFile(new DiskStorage(imports[0]), runFile);
+      say(`Wrote the run to ${runFile}.`);
+    }
+    return DONE;
+  } catch (error) {
+    if (error instanceof CheckpointError) return refuse(`--import: ${error.message}`);
+    console.error(`distill: ${explain(error)}`);
+    return FAILED;
+  }
 }
 
 /** A run, to its exit code. */

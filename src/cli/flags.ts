@@ -46,6 +46,12 @@ const COMMAND_FLAGS = {
     'FILE.zip',
     'Also writes the run as one file, when it ends or is interrupted. The page opens it.',
   ],
+  import: [
+    'many',
+    'FOLDER…',
+    'Compares runs that are done, this program’s or those of a recipe’s distill.py; trains ' +
+      'nothing. With --run_file, one of them becomes a file that the page opens.',
+  ],
   recipe: [
     'one',
     'FOLDER',
@@ -103,6 +109,8 @@ export interface Flags {
   /** The file to write the run to. */
   runFile?: string;
   dryRun: boolean;
+  /** Folders of runs to compare, instead of training. */
+  imports: string[];
   /** The folder to write a recipe to, instead of training. */
   recipe?: string;
   places: Places;
@@ -186,18 +194,24 @@ export function parseFlags(args: readonly string[]): Flags | 'help' | { problems
     );
   }
   const recipe = one('recipe');
-  if (recipe !== undefined && dryRun)
-    problems.push('--recipe and --dry-run both replace the training. Give only one.');
+  const imports = all('import') ?? [];
+  if ([recipe !== undefined, dryRun, imports.length > 0].filter(Boolean).length > 1) {
+    problems.push('--recipe, --import and --dry-run each replace the training. Give only one.');
+  }
   if (all('sweep')) {
-    for (const name of ['resume', 'dry-run', 'recipe', 'run_file'] as const) {
+    for (const name of ['resume', 'dry-run', 'recipe', 'import', 'run_file'] as const) {
       if (all(name)) problems.push(`--${name} is for one run. Leave it out of a sweep.`);
     }
   }
   const runFile = one('run_file');
+  if (runFile !== undefined && imports.length > 1)
+    problems.push(`--run_file takes one run, but --import names ${imports.length}. Name one.`);
   if (runFile !== undefined && !/\.zip$/i.test(runFile))
     problems.push(`--run_file is ${shown(runFile)}. Its name must end with .zip.`);
   const outputDir =
-    one('output_dir') ?? resumeFolder ?? (dryRun || recipe !== undefined ? '.' : undefined);
+    one('output_dir') ??
+    resumeFolder ??
+    (dryRun || recipe !== undefined || imports.length > 0 ? '.' : undefined);
   if (outputDir === undefined)
     problems.push('--output_dir is missing. Give a folder to write to, such as --output_dir out.');
 
@@ -225,6 +239,7 @@ export function parseFlags(args: readonly string[]): Flags | 'help' | { problems
     resumeFile,
     runFile,
     dryRun,
+    imports,
     recipe,
     cacheDir: one('cache_dir'),
     places: {

@@ -60,9 +60,21 @@ export interface PackedRun {
   files: ReadonlyMap<string, () => Promise<Blob>>;
 }
 
-/** @throws CheckpointError if it is no run; ModelFileError if it is no .zip, or a damaged one */
-export async function openRunFile(name: string, zip: Blob): Promise<PackedRun> {
-  const all = await zipFiles(name, zip);
+/** Whether a file is a run's records alone, as a run in PyTorch leaves them, by its name. */
+export const isRecords = (path: string): boolean => path.endsWith('.jsonl');
+
+/**
+ * Opens a run's .zip, or its records.
+ * @throws CheckpointError if it is no run; ModelFileError if it is no .zip, or a damaged one
+ */
+export async function openRunFile(name: string, file: Blob): Promise<PackedRun> {
+  if (isRecords(name)) {
+    const { settings } = parseJournal(await file.text());
+    if (settings) return { settings, files: new Map([[JOURNAL, async () => file]]) };
+    const what = `${name} does not begin with a run’s settings, so it is no run.`;
+    throw new CheckpointError('none', `${what} Choose a ${JOURNAL}; a text goes on Data.`);
+  }
+  const all = await zipFiles(name, file);
   const path = [...all.keys()].find((other) => other.split('/').at(-1) === JOURNAL);
   const journal = path && (await all.get(path)?.());
   if (path === undefined || !journal) {

@@ -7,7 +7,7 @@ import { expect, test } from 'vitest';
 import { DEFAULTS } from '../../src/config';
 import { readSafetensors } from '../../src/files/safetensors';
 import { readJson } from '../../src/files/source';
-import { zipSource } from '../../src/files/unzip';
+import { zipFiles, zipSource } from '../../src/files/unzip';
 import { parseLink } from '../../src/link';
 import {
   button,
@@ -105,16 +105,20 @@ test('a finished run’s student is taken, teaches itself, and starts another', 
   const recipe = await take(page, 'Take the recipe');
   expect(recipe.name).toBe(`recipe-${NAME}.zip`);
   await eventually(() => said(page)).toContain('Its README.md says how to run it.');
-  const taken = zipSource(recipe.name, new Blob([readFileSync(recipe.path)]));
-  expect(await readJson(taken, 'settings.json')).toEqual({ ...DEFAULTS, ...settings });
-  expect(await readJson(taken, 'checkpoint/state.json')).toEqual({ step: 4, applied: 4 });
+  const taken = await zipFiles(recipe.name, new Blob([readFileSync(recipe.path)]));
+  const content = async (file: string) => {
+    const read = taken.get(`recipe-${NAME}/${file}`);
+    expect(read, file).toBeDefined();
+    return new Uint8Array((await (await read?.())?.arrayBuffer()) ?? []);
+  };
+  const json = async (file: string) => JSON.parse(new TextDecoder().decode(await content(file)));
+  expect(await json('settings.json')).toEqual({ ...DEFAULTS, ...settings });
+  expect(await json('checkpoint/state.json')).toEqual({ step: 4, applied: 4 });
   for (const file of ['distill.py', 'student/model.safetensors', 'teacher/model.safetensors'])
-    expect((await taken.read(file)).length, file).toBeGreaterThan(1000);
-  const weights = 'checkpoint/model.safetensors';
-  const [before, now] = [tensors, readSafetensors(await taken.read(weights), weights)].map((each) =>
-    Buffer.from(each.get('transformer.wte.weight')?.data ?? []),
-  );
-  expect(before.equals(now)).toBe(true);
+    expect((await content(file)).length, file).toBeGreaterThan(1000);
+  const now = readSafetensors(await content('checkpoint/model.safetensors'), 'the checkpoint');
+  const [a, b] = [tensors, now].map((each) => each.get('transformer.wte.weight')?.data);
+  expect(Buffer.compare(a as Uint8Array, b as Uint8Array)).toBe(0);
 
   // The same .zip for both: what is taught is known already.
   await unfoldModels(page);

@@ -1,8 +1,14 @@
 // The recipe for PyTorch: what its files hold, and the order of the data that its README.md
 // specifies. tests/python runs it.
 
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { compareRuns } from '../../src/cli/compare-runs';
+import { DiskStorage } from '../../src/cli/disk-storage';
 import { parseFlags } from '../../src/cli/flags';
+import { packFile } from '../../src/cli/run-file';
 import { type Config, DEFAULTS } from '../../src/config';
 import { Batches } from '../../src/data/batches';
 import { prepareData } from '../../src/distill/data';
@@ -17,6 +23,11 @@ import { filesSource } from '../../src/files/source';
 import { SCALER } from '../../src/kernels/sources';
 import { planArena } from '../../src/model/parameters';
 import { loadWeights } from '../../src/model/weights';
+import { parseJournal } from '../../src/runs/journal';
+import { MemoryStorage } from '../../src/runs/memory-storage';
+import { nameOf } from '../../src/runs/names';
+import { rowOf } from '../../src/runs/row';
+import { openRunFile, unpackRun } from '../../src/runs/run-file';
 import { Random } from '../../src/tensor/random';
 import { goldenModel, modelFiles } from '../hub-models';
 
@@ -189,9 +200,80 @@ test('every divergence has a formula in Python, and a sentence on TRL', async ()
 test('the flag takes the place of training, and needs no output folder', () => {
   expect(parseFlags(['--recipe', 'there'])).toMatchObject({ recipe: 'there' });
   expect(parseFlags(['--recipe', 'there', '--dry-run'])).toEqual({
-    problems: ['--recipe and --dry-run both replace the training. Give only one.'],
+    problems: ['--recipe, --import and --dry-run each replace the training. Give only one.'],
   });
   expect(parseFlags(['--recipe', 'a', '--output_dir', 'b', '--sweep', 'seed=1,2'])).toEqual({
     problems: ['--recipe is for one run. Leave it out of a sweep.'],
+  });
+});
+
+describe('what distill.py measured comes back', () => {
+  const line = (type: string, record: object) => `${JSON.stringify({ type, ...record })}\n`;
+  const head = {
+    version: 2,
+    time: '2026-11-26T22:10:00+00:00',
+    id: '20261126-221000-abc123',
+    link: '',
+    config: { ...config, train_steps: 2 },
+    adapter: { name: 'NVIDIA H100 × 8, PyTorch 2.13.0' },
+    dtype: 'f32',
+    student: {},
+    engine: 'PyTorch',
+    data: { name: 'a.txt', own: true, sha256: 'ab' },
+  };
+  const figures = { tokens: 24, studentPerplexity: 50.5, teacherPerplexity: 40, kl: 0.25 };
+  const records =
+    line('config', head) +
+    line('evaluation', { step: 0, ...figures }) +
+    line('step', { step: 1, loss: 3, ce: 3, kd: null, tokens: 12, seconds: 1 }) +
+    line('step', { step: 2, loss: 2.5, ce: 2.5, kd: null, tokens: 12, seconds: 2 }) +
+    line('timing', { step: 2, seconds: 2 }) +
+    line('evaluation', { step: 2, ...figures });
+
+  test('as a run of the page’s table', async () => {
+    const storage = new MemoryStorage();
+    const packed = await openRunFile('out/metrics.jsonl', new Blob([records]));
+    await unpackRun(packed, storage, head.id);
+    const journal = parseJournal(
+      new TextDecoder().decode(storage.files.get(`${head.id}/metrics.jsonl`)),
+    );
+    expect(rowOf(head.id, journal, {}, { bytes: 1, spareBytes: 0, open: false })).toMatchObject({
+      state: 'finished',
+      perplexity: 50.5,
+      kl: 0.25,
+      tokensPerSecond: 12,
+      adapter: head.adapter.name,
+      curve: [3, 2.5],
+    });
+    await expect(openRunFile('data.jsonl', new Blob(['{"text":"a"}\n']))).rejects.toThrow(
+      'data.jsonl does not begin with a run’s settings',
+    );
+  });
+
+  test('side by side on the command line, and as a file for the page', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'stillhouse-import-'));
+    try {
+      for (const [name, alpha] of [
+        ['a', 0.7],
+        ['b', 0.5],
+      ] as const) {
+        mkdirSync(join(folder, name));
+        const text = records.replace('"alpha":0.7', `"alpha":${alpha}`);
+        writeFileSync(join(folder, name, 'metrics.jsonl'), text);
+      }
+      const lines = await compareRuns([join(folder, 'a'), join(folder, 'b')]);
+      const name = nameOf(head.id);
+      expect(lines).toHaveLength(4);
+      expect(lines[1]).toContain('2 of 2  2.5000  50.50  40.00    0.2500  2.0');
+      expect(lines[3]).toBe(`${name} against ${name}: α 0.7 → 0.5.`);
+      await packFile(new DiskStorage(join(folder, 'b')), join(folder, 'b.zip'));
+      const zip = new Blob([readFileSync(join(folder, 'b.zip'))]);
+      expect((await openRunFile('b.zip', zip)).settings.config.alpha).toBe(0.5);
+      await expect(compareRuns([folder])).rejects.toThrow(
+        'has no metrics.jsonl. Give the --output_dir',
+      );
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 });

@@ -2,7 +2,8 @@
 // drag, opens the file, and says by name what could not be opened.
 
 import { useEffect, useState } from 'react';
-import { RUN_FILE } from '../../runs/run-file';
+import { JOURNAL } from '../../runs/journal';
+import { isRecords, RUN_FILE } from '../../runs/run-file';
 import { droppedFiles, type PathFile } from '../shared/dropped';
 import { Notice } from '../shared/Notice';
 import { openRunFile, useRuns } from './store';
@@ -24,8 +25,8 @@ export function DropRun() {
       {over && (
         <div className="drop-run">
           <p>
-            Drop a run’s file ({RUN_FILE}) to open it. A model goes on its own field, and so does a
-            text.
+            Drop a run’s file ({RUN_FILE} or {JOURNAL}) to open it. A model goes on its own field,
+            and so does a text.
           </p>
         </div>
       )}
@@ -35,13 +36,18 @@ export function DropRun() {
 
 const onDrop = (transfer: DataTransfer) => void droppedFiles(transfer).then(take);
 
-/** Opens each file in turn; all or none if one of them cannot be a run's. */
-async function take(files: readonly PathFile[]): Promise<void> {
-  const other = files.find(({ path }) => !path.endsWith('.zip'));
+/**
+ * Opens each file in turn; all or none if one of them cannot be a run's. Of a folder with a run's
+ * records, those alone.
+ */
+async function take(dropped: readonly PathFile[]): Promise<void> {
+  const records = dropped.filter(({ path }) => path.endsWith(`/${JOURNAL}`));
+  const files = records.length > 0 ? records : dropped;
+  const other = files.find(({ path }) => !path.endsWith('.zip') && !isRecords(path));
   if (other) {
     const why =
-      `A run’s file is a .zip that Runs has saved, such as amber-heron${RUN_FILE}. Drop a model ` +
-      'on its own field, and a text on Data.';
+      `A run’s file is a .zip that Runs has saved, such as amber-heron${RUN_FILE}, or a ` +
+      `${JOURNAL}. Drop a model on its own field, and a text on Data.`;
     return useRuns.setState({ refused: { name: other.path, why } });
   }
   for (const { file } of files) await openRunFile(file);

@@ -20,7 +20,7 @@ export function Keeping({ kept }: { kept: KeptRuns }) {
         <input
           id={fileId}
           type="file"
-          accept=".zip"
+          accept=".zip,.jsonl"
           onChange={async ({ target }) => {
             const [file] = target.files ?? [];
             if (!file) return;

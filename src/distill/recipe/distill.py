@@ -155,6 +155,7 @@ def main():
         record |= {"appliedTotal": applied, "skippedTotal": step - applied}
         metrics("step", record | {"seconds": time.time() - began})
         if step % s.eval_steps == 0 or step == s.train_steps:
+            metrics("timing", {"step": step, "seconds": time.time() - began})
             evaluate(step)
         if step % (s.save_steps or s.train_steps) == 0 or step == s.train_steps:
             state = {"step": step, "applied": applied}
