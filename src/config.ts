@@ -84,6 +84,37 @@ export const FIELDS = {
     max: 12,
     help: 'Attention heads; the width is divided among them.',
   },
+  lora_rank: {
+    type: 'integer',
+    group: 'models',
+    label: 'LoRA rank',
+    default: 0,
+    min: 0,
+    max: 256,
+    help:
+      'Trains small matrices of this rank beside the frozen student; 8 or 16 is usual. ' +
+      '0 trains all weights.',
+  },
+  lora_alpha: {
+    type: 'number',
+    group: 'models',
+    label: 'LoRA alpha',
+    default: 16,
+    min: 0.1,
+    max: 1024,
+    scale: 'log',
+    help: 'What the adapters add is multiplied by alpha / rank.',
+  },
+  lora_targets: {
+    type: 'text',
+    group: 'models',
+    label: 'LoRA layers',
+    default: 'all-linear',
+    maxLength: 300,
+    accepts: (text) => /^[\w.-]+(,[\w.-]+)*$/.test(text),
+    expected: 'all-linear, or names of linear layers separated by commas, such as q_proj,v_proj',
+    help: 'The layers that get adapters: all-linear, or names such as q_proj,v_proj or c_attn.',
+  },
   teacher_cache: {
     type: 'choice',
     group: 'models',
@@ -524,6 +555,12 @@ export function checkConfig(config: Config): string[] {
     problems.push(
       `student_from_layers is ${shown(layers)}, but student_model is ${shown(start)}. ` +
         'Layers are copied only with student_model=teacher.',
+    );
+  }
+  if (start === '' && config.lora_rank > 0) {
+    problems.push(
+      `lora_rank is ${config.lora_rank}, but student_model is empty: a new student has nothing ` +
+        'to keep frozen. Give student_model a model, or use lora_rank=0.',
     );
   }
   const twin = twinProblem(config);

@@ -180,6 +180,7 @@ const MUTATIONS = [
     ['kernels-matmul'],
   ],
   ['matmul_store', 'var value = sums;', 'var value = 1.01 * sums;', MATMUL],
+  ['matmul_store', 'value *= params.scale;', 'value *= 1.01 * params.scale;', ['check']],
   ['matmul_store', 'value += vec4f(f32(bias[', 'value += 1.01 * vec4f(f32(bias[', MATMUL],
   ['matmul_store', 'f32(addend[dense.x])', '1.01 * f32(addend[dense.x])', MATMUL],
   ['matmul_store', 'value += vec4f(f32(c[', 'value += 1.01 * vec4f(f32(c[', MATMUL],

@@ -82,12 +82,17 @@ function products(dtype: Storage, variant: MatmulVariant, all: boolean, T?: numb
     });
   };
 
-  /** A product plus everything that can be added to it, into f32 as for weight gradients. */
+  /** A scaled product plus everything that can be added to it, into f32 as for weight gradients. */
   const accumulated = (): Check => {
+    const scale = 0.75;
+    const times = (value: number) => scale * value;
     const sum = (of: (values: Float64Array) => Float64Array) =>
-      add(add(reference.matmul(of(a), of(b), M, K, N, { bias: of(bias) }), of(addend)), of(before));
+      add(
+        add(reference.matmul(of(a).map(times), of(b), M, K, N, { bias: of(bias) }), of(addend)),
+        of(before),
+      );
     return check({
-      kernel: `matmul + bias + addend + c, ${variant.name}`,
+      kernel: `scale · matmul + bias + addend + c, ${variant.name}`,
       sizes,
       dtype,
       layout: contiguous,
@@ -99,7 +104,7 @@ function products(dtype: Storage, variant: MatmulVariant, all: boolean, T?: numb
         c: { values: before, layout: [M, N] },
       },
       record: (recorder, { a, b, c, bias, addend }) =>
-        matmul(recorder, a, b, c, { bias, addend, accumulate: true, variant }),
+        matmul(recorder, a, b, c, { scale, bias, addend, accumulate: true, variant }),
       outputs: [
         { tensor: 'c', expected: sum((x) => x), terms: sum(absolute), tolerance: summed(K + 3) },
       ],

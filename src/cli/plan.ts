@@ -13,9 +13,10 @@ import { Doctor } from '../doctor/doctor';
 import { usualLearningRate } from '../doctor/rules/settings';
 import type { Gpu } from '../gpu/device';
 import type { Purpose } from '../gpu/memory';
+import { trainedParameters } from '../model/lora';
 import { planArena } from '../model/parameters';
 import type { OpenModels } from './models';
-import { duration, memoryText, verdictLines } from './progress';
+import { duration, learning, memoryText, verdictLines } from './progress';
 
 export interface PlanOptions {
   config: Config;
@@ -49,8 +50,11 @@ export function planLines(
   ];
 }
 
-/** Floating-point operations for a token and a parameter: forward, and backward. */
-const FLOPS = { forward: 2, backward: 4 };
+/**
+ * Floating-point operations for a token and a parameter: forward, and backward to the inputs and to
+ * the weights that train.
+ */
+const FLOPS = { forward: 2, inputs: 2, weights: 2 };
 
 /** Prints what can be known of a run without training it. */
 export async function dryRun(options: PlanOptions, say: (line: string) => void): Promise<void> {
@@ -58,9 +62,11 @@ export async function dryRun(options: PlanOptions, say: (line: string) => void):
   const { dtype, student, documents, planned } = await planRun(options);
   for (const line of planLines(options, planned, dtype)) say(line);
   const { batch_size, max_length, gradient_accumulation, train_steps } = config;
+  const { parameters: studentParameters } = planArena(student.parameters);
+  const trained = trainedParameters(student);
   const facts = {
     dtype: dtype === 'f16' ? 'float16' : 'float32',
-    studentParameters: planArena(student.parameters).parameters,
+    studentParameters,
     vocabularySize: student.vocabularySize,
     data: prepareData(documents, config).describe(models.tokenizer),
     plannedMemory: planned,
@@ -68,15 +74,17 @@ export async function dryRun(options: PlanOptions, say: (line: string) => void):
   const { data } = facts;
   const whole = (value: number) => Math.round(value).toLocaleString('en-US');
   const tokens = batch_size * max_length * gradient_accumulation * train_steps;
+  const learners = learning({ studentParameters, trainedParameters: trained });
   say(
-    `${whole(facts.studentParameters)} parameters learn from ${models.source.label} on ` +
+    `${learners} learn from ${models.source.label} on ` +
       `${whole(data.trainTokens)} tokens, ${whole(data.heldOutTokens)} held out: ` +
       `${whole(tokens)} targets in ${whole(train_steps)} steps, ` +
       `${(tokens / data.trainTokens).toFixed(2)} passes.`,
   );
   const { parameters = 0 } = models.teacher;
   const teacher = needsTeacher(config.loss) ? FLOPS.forward * parameters : 0;
-  const flops = tokens * (teacher + (FLOPS.forward + FLOPS.backward) * facts.studentParameters);
+  const pass = (FLOPS.forward + FLOPS.inputs) * studentParameters + FLOPS.weights * trained;
+  const flops = tokens * (teacher + pass);
   if (gpu.adapter.timestamps) {
     const { flopsPerSecond } = await rooflineOf(gpu);
     say(

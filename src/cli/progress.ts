@@ -31,6 +31,16 @@ export class Pace {
   }
 }
 
+/** "1,234 parameters", or "12 of 1,234 parameters" where only adapters train. */
+export const learning = (counts: {
+  studentParameters: number;
+  trainedParameters: number;
+}): string =>
+  counts.trainedParameters === counts.studentParameters
+    ? `${rounded(counts.studentParameters)} parameters`
+    : `${rounded(counts.trainedParameters)} parameters of adapters, beside ` +
+      `${rounded(counts.studentParameters)} frozen ones,`;
+
 /** The line for a step. */
 export function stepLine({ step, loss, applied }: StepRecord, pace: string): string {
   return `Step ${step}: Loss=${figure(loss, 4)}${applied ? '' : ' (skipped)'}, ${pace}`;

@@ -30,7 +30,7 @@ import type { Places } from './flags';
 import type { OpenModels } from './models';
 import { storyOf, whyUseless } from './outcome';
 import { planLines, planRun } from './plan';
-import { evaluationLine, figure, Pace, stepLine, verdictLines } from './progress';
+import { evaluationLine, figure, learning, Pace, stepLine, verdictLines } from './progress';
 import { writeFolder } from './student-folder';
 import { corpusOf, type OwnTexts } from './texts';
 
@@ -221,7 +221,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   report(run.step, doctor.verdicts);
   const first = { step: run.step, applied: journal.lastStep?.appliedTotal ?? 0 };
   say(
-    `${count(run.studentParameters)} parameters learn from ${source.label} on ` +
+    `${learning(run)} learn from ${source.label} on ` +
       `${count(run.trainTokens)} tokens, ${count(run.heldOutTokens)} held out.` +
       (first.step > 0 ? ` Continuing from step ${first.step}.` : ''),
   );
@@ -235,7 +235,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   while (!run.done && !signal.aborted) {
     await run.advance();
     // Step 0 is before training: nothing to save yet.
-    if (unsaved && unsaved.step > 0 && keeper.isDue(run.studentParameters)) {
+    if (unsaved && unsaved.step > 0 && keeper.isDue(run.trainedParameters)) {
       void save(unsaved);
       unsaved = undefined;
     }

@@ -8,6 +8,7 @@ import type { Tokenizer } from '../data/tokenizer';
 import type { Gpu } from '../gpu/device';
 import { tuneMatmul } from '../kernels/matmul_tuning';
 import type { Architecture } from '../model/family';
+import { trainedParameters, withAdapterWeights } from '../model/lora';
 import { planArena, type Weights } from '../model/parameters';
 import { Random } from '../tensor/random';
 import { Breakdown } from './breakdown';
@@ -111,6 +112,8 @@ export class Run {
   step = 0;
   readonly student: Architecture;
   readonly studentParameters: number;
+  /** Those that change: all, or its adapters'. */
+  readonly trainedParameters: number;
   readonly dtype: 'f16' | 'f32';
   readonly #config: Config;
   readonly #data: ReturnType<typeof prepareData>;
@@ -148,7 +151,8 @@ export class Run {
         if (one) requireCacheServes(one, this.student.vocabularySize);
     }
     this.studentParameters = planArena(this.student.parameters).parameters;
-    this.#snapshots = new Snapshots(this.studentParameters, (step) => this.#snapshot(step));
+    this.trainedParameters = trainedParameters(this.student);
+    this.#snapshots = new Snapshots(this.trainedParameters, (step) => this.#snapshot(step));
   }
 
   /**
@@ -188,7 +192,8 @@ export class Run {
       config: this.#config,
       dtype: this.dtype,
       student: this.student,
-      weights: () => this.#initialWeights(),
+      weights: () =>
+        withAdapterWeights(this.student, this.#initialWeights(), this.#random.fork('adapters')),
       makeTeacher,
       cache: this.#cache,
       answers: answerMarks(this.options),
@@ -496,9 +501,9 @@ export class Run {
     return { config, student, weights: this.#initialWeights(), data: this.#data, snapshot };
   }
 
-  /** A parameter's current values, f32, by Hugging Face name. Waits for the GPU. */
-  async parameter(name: string): Promise<Float32Array> {
-    return this.#trainer.master.readParameter(name);
+  /** A parameter's or an adapter's current values: see `Trainer.parameter`. */
+  parameter(name: string): Promise<Float32Array> {
+    return this.#trainer.parameter(name);
   }
 
   /** Frees everything on the GPU. */

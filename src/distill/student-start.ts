@@ -6,6 +6,7 @@ import { count, ModelFileError } from '../files/download';
 import { type ModelSource, readJson } from '../files/source';
 import { parseConfig, parseSizes } from '../model/families';
 import type { Architecture } from '../model/family';
+import { withAdapters } from '../model/lora';
 import type { Weights } from '../model/parameters';
 import { openWeights, streamWeights } from '../model/weights';
 import { hasTokenizer, openTokenizer } from './teacher/folder';
@@ -20,10 +21,19 @@ export interface StudentStart {
  * Reads headers only; the weights are read when the run is built.
  * @param student the checkpoint's folder, if student_model names one
  * @returns undefined for a student that starts from random weights
- * @throws ModelFileError if the folder, the layers or the vocabulary do not fit
+ * @throws ModelFileError if the folder, the layers, the vocabulary or lora_targets do not fit
  */
 export async function openStudent(
-  { student_model, student_from_layers }: Pick<Config, 'student_model' | 'student_from_layers'>,
+  {
+    student_model,
+    student_from_layers,
+    lora_rank: rank,
+    lora_alpha: alpha,
+    lora_targets: targets,
+  }: Pick<
+    Config,
+    'student_model' | 'student_from_layers' | 'lora_rank' | 'lora_alpha' | 'lora_targets'
+  >,
   teacher: ModelSource,
   teacherSizes: TeacherSizes,
   student?: ModelSource,
@@ -42,9 +52,10 @@ export async function openStudent(
   const layers =
     student_model === 'teacher' ? chosenLayers(student_from_layers, stored.layers) : undefined;
   const files = await openWeights(source);
+  // Rows that only one of the models has are padding: see `requireSameVocabulary`.
+  const whole = (layers ? stored.withLayers(layers) : stored).withVocabulary(fewer);
   return {
-    // Rows that only one of the models has are padding: see `requireSameVocabulary`.
-    architecture: (layers ? stored.withLayers(layers) : stored).withVocabulary(fewer),
+    architecture: rank > 0 ? withAdapters(whole, { rank, alpha, targets }) : whole,
     weights: (sink) => streamWeights(files, stored, sink, layers),
   };
 }

@@ -100,9 +100,14 @@ export class Trainer {
     this.#update = this.#recordUpdate();
   }
 
-  /** Master weights, f32. */
+  /** Master weights of what trains, f32. */
   get master(): Arena {
     return this.#state.master;
+  }
+
+  /** A parameter's or an adapter's values, f32; see `TrainingState.parameter`. */
+  parameter(name: string): Promise<Float32Array> {
+    return this.#state.parameter(name);
   }
 
   /** What the kernels read: the master weights themselves, or their f16 copy. */

@@ -6,6 +6,8 @@ import { bufferOf, persistentTensor, type Tensor } from '../gpu/program';
 import { initialScaler, NORM_PARTIALS } from '../kernels/optimiser';
 import { SCALER, STEP } from '../kernels/sources';
 import type { LanguageModel } from '../model/family';
+import { mergedParameter } from '../model/lora';
+import { LowRank } from '../model/low-rank';
 import { Arena, fill, planArena, type Weights } from '../model/parameters';
 import { toHalf } from '../tensor/dtype';
 import { Layout } from '../tensor/layout';
@@ -47,7 +49,9 @@ export function splitSnapshot(joined: Snapshot): [first: Snapshot, twin: Snapsho
 }
 
 export class TrainingState {
-  /** Master weights, f32. */
+  /** What does not train: the whole model, if only its adapters do. */
+  readonly frozen?: Arena;
+  /** Master weights of what trains, f32. */
   readonly master: Arena;
   /** What the kernels read: the master weights themselves, or their f16 copy. */
   readonly weights: Arena;
@@ -74,14 +78,22 @@ export class TrainingState {
   ) {
     const { student, dtype, batchSize, contextLength } = settings;
     const { memory, limits, device } = gpu;
-    const plan = planArena(student.parameters, limits.buffer);
+    const { adapters, parameters } = student;
+    if (adapters) {
+      const whole = planArena(parameters, limits.buffer);
+      this.frozen = new Arena(gpu, whole, dtype, 'weights', 'frozen weights');
+    }
+    const plan = planArena(adapters?.parameters ?? parameters, limits.buffer);
     this.master = new Arena(gpu, plan, 'f32', 'weights', 'master weights');
     this.weights =
       dtype === 'f16' ? new Arena(gpu, plan, 'f16', 'weights', 'f16 weights') : this.master;
     this.gradients = new Arena(gpu, plan, 'f32', 'gradients', 'gradients');
     this.mean = new Arena(gpu, plan, 'f32', 'optimiser', 'first moments');
     this.square = new Arena(gpu, plan, 'f32', 'optimiser', 'second moments');
-    this.model = student.withWeights(this.weights);
+    this.model =
+      adapters && this.frozen
+        ? student.withWeights(this.frozen, new LowRank(adapters, this.weights))
+        : student.withWeights(this.weights);
     this.batch = new BatchBuffer(gpu, batchSize, contextLength);
     const { UNIFORM, COPY_DST } = GPUBufferUsage;
     this.step = memory.create('data', 'step', STEP.bytes, UNIFORM | COPY_DST);
@@ -101,9 +113,19 @@ export class TrainingState {
     return [...new Set([this.master, this.weights, this.mean, this.square])];
   }
 
-  /** Writes the initial weights; without any, they stay 0. */
+  /** Writes the initial weights, with those of adapters; without any, they stay 0. */
   fill(weights: Weights | undefined): Promise<void> {
-    return fill(this.gpu, [...new Set([this.master, this.weights])], weights);
+    const frozen = this.frozen ? [this.frozen] : [];
+    return fill(this.gpu, [...new Set([this.master, this.weights]), ...frozen], weights);
+  }
+
+  /** A parameter's values, f32: a frozen one's with what its adapters add. Waits for the GPU. */
+  parameter(name: string): Promise<Float32Array> {
+    const { frozen, master } = this;
+    if (!frozen || master.has(name)) return master.readParameter(name);
+    return mergedParameter(this.settings.student, name, (each) =>
+      (master.has(each) ? master : frozen).readParameter(each),
+    );
   }
 
   /** Copies the state to the CPU, as it is at the call if no array exceeds READ_AT_ONCE bytes. */
@@ -127,6 +149,7 @@ export class TrainingState {
 
   destroy(): void {
     for (const arena of [...this.arenas, this.gradients]) arena.destroy();
+    this.frozen?.destroy();
     this.batch.destroy();
     const buffers = [
       this.step,

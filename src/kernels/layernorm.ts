@@ -39,7 +39,7 @@ export function layerNorm(
 
 /**
  * dx (rows, C) = the gradient of x, plus `addend` (rows, C) if there is one; both are contiguous.
- * dgamma (C) and dbeta (C) are added to. dy (rows, C) may have any layout.
+ * dgamma (C) and dbeta (C) are added to, unless they are frozen. dy (rows, C) may have any layout.
  */
 export function layerNormBackward(
   recorder: Recorder,
@@ -50,7 +50,7 @@ export function layerNormBackward(
     dgamma,
     dbeta,
     addend,
-  }: { dy: Tensor; dx: Tensor; dgamma: Tensor; dbeta: Tensor; addend?: Tensor },
+  }: { dy: Tensor; dx: Tensor; dgamma?: Tensor; dbeta?: Tensor; addend?: Tensor },
 ): void {
   const [rows, C] = x.layout.shape;
   const { gpu } = recorder;
@@ -65,6 +65,7 @@ export function layerNormBackward(
   recorder.dispatch(input, { x, gamma, moments, dy, addend: addend ?? dy, dx }, params, [grid], {
     flops: FLOPS.input * rows * C,
   });
+  if (!dgamma || !dbeta) return;
   const parameters = kernel(gpu, 'layernorm_backward_parameters', {
     aliases,
     constants: { LANES: columnLanes(gpu) },

@@ -8,6 +8,8 @@ import { kernel } from './sources';
 import { scalarOf } from './tensors';
 
 export interface MatmulOptions {
+  /** The product is multiplied by it before anything is added; 1 by default. */
+  scale?: number;
   /** (N), added to every row. */
   bias?: Tensor;
   /** (M, N) contiguous, added to the product: a residual. */
@@ -41,7 +43,8 @@ export function matmul(
   c: Tensor,
   options: MatmulOptions = {},
 ): void {
-  const { bias, addend, accumulate = false, geluOutput, geluInput, label = 'matmul' } = options;
+  const { scale, bias, addend, accumulate = false, geluOutput, geluInput } = options;
+  const { label = 'matmul' } = options;
   const [M, K] = a.layout.shape;
   const [bRows, N] = b.layout.shape;
   if (
@@ -78,6 +81,7 @@ export function matmul(
         A_ALONG_K: Number(orders[0].alongK),
         B_ALONG_K: Number(orders[1].alongK),
       }),
+      SCALE: Number(scale !== undefined),
       BIAS: Number(!!bias),
       ADDEND: Number(!!addend),
       ACCUMULATE: Number(accumulate),
@@ -100,6 +104,7 @@ export function matmul(
       ...strides('a', a.layout),
       ...strides('b', b.layout),
       ...strides('c', c.layout),
+      ...(scale !== undefined && { scale }),
     },
     [Math.ceil(N / variant.columns), Math.ceil(M / variant.rows)],
     {

@@ -1,11 +1,12 @@
 // What the variants of the matrix product share: their bindings, and how a sum is stored.
 //
-//   c = (sum [+ bias] [+ addend] [+ c]) [· gelu'(gelu_input)]
+//   c = ([scale ·] sum [+ bias] [+ addend] [+ c]) [· gelu'(gelu_input)]
 //   gelu_output = gelu(c)
 //
 // Aliases: a_type, b_type, c_type, scalar (of bias, addend and gelu_input).
-// Constants, 0 or 1: BIAS, ADDEND, ACCUMULATE (adds what c holds), GELU_BACKWARD, GELU, VEC4_LOADS
-// (N is a multiple of 4, so four neighbouring columns are inside c or past its edge together).
+// Constants, 0 or 1: SCALE, BIAS, ADDEND, ACCUMULATE (adds what c holds), GELU_BACKWARD, GELU,
+// VEC4_LOADS (N is a multiple of 4, so four neighbouring columns are inside c or past its edge
+// together).
 
 #include "gelu.wgsl"
 
@@ -14,6 +15,9 @@ struct Params {
   a_offset: u32, a_row: u32, a_col: u32,
   b_offset: u32, b_row: u32, b_col: u32,
   c_offset: u32, c_row: u32, c_col: u32,
+  #if SCALE
+  scale: f32,
+  #endif
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<a_type>; // (M, K) through strides
@@ -41,6 +45,9 @@ fn store(row: u32, columns: vec4u, sums: vec4f) {
   let at = params.c_offset + m * params.c_row + n * params.c_col;
   let dense = m * params.N + n;
   var value = sums;
+  #if SCALE
+  value *= params.scale;
+  #endif
   #if BIAS
   value += vec4f(f32(bias[n.x]), f32(bias[n.y]), f32(bias[n.z]), f32(bias[n.w]));
   #endif

@@ -34,11 +34,14 @@ export function rmsNorm(
   recorder.dispatch(k, { x, gain, y, rrms }, { rows, C, epsilon }, [grid], { label, flops });
 }
 
-/** dx (rows, C) = the gradient of x, plus `addend` (rows, C) if there is one; dgain is added to. */
+/**
+ * dx (rows, C) = the gradient of x, plus `addend` (rows, C) if there is one; dgain is added to,
+ * unless the gain is frozen.
+ */
 export function rmsNormBackward(
   recorder: Recorder,
   { x, gain, rrms }: Omit<RmsNorm, 'y'>,
-  { dy, dx, dgain, addend }: { dy: Tensor; dx: Tensor; dgain: Tensor; addend?: Tensor },
+  { dy, dx, dgain, addend }: { dy: Tensor; dx: Tensor; dgain?: Tensor; addend?: Tensor },
   label?: string,
 ): void {
   const [rows, C] = x.layout.shape;
@@ -55,6 +58,7 @@ export function rmsNormBackward(
     label: label && `${label} dx`,
     flops: FLOPS.input * rows * C,
   });
+  if (!dgain) return;
   const parameter = kernel(gpu, 'rms_norm_backward_gain', {
     aliases,
     constants: { LANES: columnLanes(gpu) },

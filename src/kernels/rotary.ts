@@ -99,29 +99,31 @@ export function headNorm(
   });
 }
 
-/** `d` like y: the gradient of y becomes that of x. dgains (2, D) is added to. */
+/** `d` like y: the gradient of y becomes that of x. dgains (2, D) is added to, unless frozen. */
 export function headNormBackward(
   recorder: Recorder,
   { x, gains, table, rrms }: Omit<HeadNorm, 'y'>,
   { NH, NKV }: HeadCounts,
-  { d, dgains }: { d: Tensor; dgains: Tensor },
+  { d, dgains }: { d: Tensor; dgains?: Tensor },
   label?: string,
 ): void {
   const [rows] = x.layout.shape;
   const [T, half_size] = table.layout.shape;
   const elements = rows * (NH + NKV) * 2 * half_size;
   const aliases = { scalar: scalarOf(x) };
-  const gain = kernel(recorder.gpu, 'head_norm_backward_gain', {
-    aliases,
-    constants: { LANES: columnLanes(recorder.gpu) },
-  });
-  recorder.dispatch(
-    gain,
-    { x, table, rrms, dy: d, dgains },
-    { T, rows, NH, NKV, half_size },
-    [Math.ceil((4 * half_size) / 16)],
-    { label: label && `${label} dgains`, flops: FLOPS.gain * elements },
-  );
+  if (dgains) {
+    const gain = kernel(recorder.gpu, 'head_norm_backward_gain', {
+      aliases,
+      constants: { LANES: columnLanes(recorder.gpu) },
+    });
+    recorder.dispatch(
+      gain,
+      { x, table, rrms, dy: d, dgains },
+      { T, rows, NH, NKV, half_size },
+      [Math.ceil((4 * half_size) / 16)],
+      { label: label && `${label} dgains`, flops: FLOPS.gain * elements },
+    );
+  }
   const LANES = headLanes(recorder);
   const input = kernel(recorder.gpu, 'head_norm_backward', { aliases, constants: { LANES } });
   recorder.dispatch(

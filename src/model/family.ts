@@ -7,6 +7,7 @@
 
 import type { Piece } from '../files/pieces';
 import type { Recorder, Tensor } from '../gpu/program';
+import type { Adapters, LowRank } from './low-rank';
 import type { Arena, Parameter } from './parameters';
 
 /** The sizes that every decoder has, whatever its config.json calls them. */
@@ -45,6 +46,10 @@ export interface Architecture extends ModelSizes {
   readonly config: object;
   /** In arena order: those that weight decay applies to, then the rest. */
   readonly parameters: readonly Parameter[];
+  /** Present where they train, and all `parameters` are frozen. */
+  readonly adapters?: Adapters;
+  /** Whether a linear layer's weight is (in, out); else it is (out, in). */
+  readonly fanInFirst: boolean;
   readonly tensorNames: TensorNames;
   /** Numbers that a layer keeps of a token: its keys and values, 2·NKV·D. */
   readonly keyValueWidth: number;
@@ -63,8 +68,11 @@ export interface Architecture extends ModelSizes {
    * @param cached whether the graph also takes and returns the keys and values of earlier tokens
    */
   onnxPieces(dtype: 'f32' | 'f16', cached: boolean): Piece[];
-  /** The model that computes with these weights, whose plan must be that of `parameters`. */
-  withWeights(weights: Arena): LanguageModel;
+  /**
+   * The model that computes with these weights, whose plan must be that of `parameters`.
+   * @param adapters whose plan must be that of `adapters`
+   */
+  withWeights(weights: Arena, adapters?: LowRank): LanguageModel;
 }
 
 /** How a family names its tensors in safetensors. */
@@ -90,7 +98,8 @@ export interface LanguageModel {
   /** Records logits (rows, V) f32 = hidden (rows, C) · headᵀ. */
   head(recorder: Recorder, hidden: Tensor, logits: Tensor, label?: string): void;
   /**
-   * Differentiates `head`: writes dhidden (rows, C), and adds the head's gradient to `gradients`.
+   * Differentiates `head`: writes dhidden (rows, C), and adds the head's gradient to `gradients`,
+   * if they have one.
    */
   headBackward(
     recorder: Recorder,
@@ -98,7 +107,7 @@ export interface LanguageModel {
     rows: { hidden: Tensor; dlogits: Tensor; dhidden: Tensor },
   ): void;
   /**
-   * Differentiates `forward`: adds every parameter's gradient to `gradients`.
+   * Differentiates `forward`: adds to all that `gradients` has, which lacks what is frozen.
    * @param activations what this model's `forward` returned
    * @param dhidden (B·T, C)
    * @param order (B·T) u32, the rows sorted by token

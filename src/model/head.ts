@@ -20,11 +20,14 @@ export function head(
   }
 }
 
-/** Differentiates `head`: dhidden (rows, C) = dlogits · w, dw (V, C) f32 += dlogitsᵀ · hidden. */
+/**
+ * Differentiates `head`: dhidden (rows, C) = dlogits · w, dw (V, C) f32 += dlogitsᵀ · hidden. A
+ * frozen matrix has no dw.
+ */
 export function headBackward(
   recorder: Recorder,
   w: Tensor,
-  dw: Tensor,
+  dw: Tensor | undefined,
   { hidden, dlogits, dhidden }: { hidden: Tensor; dlogits: Tensor; dhidden: Tensor },
 ): void {
   const V = dlogits.layout.shape[1];
@@ -32,6 +35,7 @@ export function headBackward(
     const options = { accumulate: first > 0, label: 'head dx' };
     matmul(recorder, columnsOf(dlogits, first, run), run, dhidden, options);
   }
+  if (!dw) return;
   for (const { first, rows: run } of rowRuns(recorder.gpu, firstRows(dw, V))) {
     const dlogitsT = transposed(columnsOf(dlogits, first, run));
     matmul(recorder, dlogitsT, hidden, run, { accumulate: true, label: 'head dw' });

@@ -5,7 +5,7 @@
 import { type Gpu, GpuError, READ_AT_ONCE } from '../gpu/device';
 import type { Purpose } from '../gpu/memory';
 import type { Placement, Tensor } from '../gpu/program';
-import { toHalf } from '../tensor/dtype';
+import { fromHalf, toHalf } from '../tensor/dtype';
 import { Layout } from '../tensor/layout';
 import type { Random } from '../tensor/random';
 
@@ -26,8 +26,11 @@ const ALIGNMENT = 128;
  */
 export type Role = 'embedding' | 'head' | 'position' | 'matrix' | 'norm' | 'bias';
 
-/** Initial values: normal with mean 0 and this standard deviation, or one value everywhere. */
-export type Initial = { deviation: number } | { value: number };
+/**
+ * Initial values: normal with mean 0 and this standard deviation, uniform up to this magnitude, or
+ * one value everywhere.
+ */
+export type Initial = { deviation: number } | { bound: number } | { value: number };
 
 export interface Parameter {
   /** Dispatches are labelled by this name, and exported files derive their names from it. */
@@ -111,7 +114,7 @@ export function planArena(
 }
 
 /** Each parameter with those that are joined to it. */
-function groupsOf(parameters: readonly Parameter[]): Parameter[][] {
+export function groupsOf(parameters: readonly Parameter[]): Parameter[][] {
   const groups: Parameter[][] = [];
   for (const parameter of parameters) {
     if (parameter.joined) groups.at(-1)?.push(parameter);
@@ -171,6 +174,11 @@ export class Arena {
   /** The parameter as a tensor. */
   tensor(name: string): Tensor {
     return this.joined([name]);
+  }
+
+  /** The parameter as a tensor; undefined if the arena has no such parameter. */
+  find(name: string): Tensor | undefined {
+    return this.has(name) ? this.tensor(name) : undefined;
   }
 
   /**
@@ -244,12 +252,14 @@ export class Arena {
     );
   }
 
-  /** One parameter, read back; f32 arenas only. Waits for the GPU. */
+  /** One parameter's values, read back. Waits for the GPU. */
   async readParameter(name: string): Promise<Float32Array> {
-    if (this.dtype !== 'f32')
-      throw new Error(`${this.label} are f16; read the master weights instead.`);
     const { buffer, first, size } = this.#entry(name);
-    return new Float32Array(await this.gpu.read(this.buffers[buffer], first * 4, size * 4));
+    // A copy is a multiple of four bytes.
+    const length = 4 * Math.ceil((size * this.#bytes) / 4);
+    const bytes = await this.gpu.read(this.buffers[buffer], first * this.#bytes, length);
+    if (this.dtype === 'f32') return new Float32Array(bytes);
+    return fromHalf(new Uint16Array(bytes, 0, size));
   }
 
   /**
@@ -321,7 +331,7 @@ export type Weights = ReadonlyMap<string, Float32Array> | ((sink: WeightSink) =>
 const UPLOAD_BYTES = 64 * 2 ** 20;
 
 /**
- * Writes all weights into each of the arenas, which share a plan. Without weights they stay zeros.
+ * Writes all weights into each of the arenas that has them. Without weights they stay zeros.
  * @throws Error if a parameter is missing
  */
 export async function fill(
@@ -336,14 +346,16 @@ export async function fill(
   }
   let [written, waiting] = [0, 0];
   await weights(async (name, first, values) => {
-    for (const arena of arenas) arena.writeSlice(name, first, values);
+    const having = arenas.filter((arena) => arena.has(name));
+    for (const arena of having) arena.writeSlice(name, first, values);
     written += values.length;
-    waiting += values.byteLength * arenas.length;
+    waiting += values.byteLength * having.length;
     if (waiting < UPLOAD_BYTES) return;
     waiting = 0;
     await gpu.device.queue.onSubmittedWorkDone();
   });
-  const { parameters } = arenas[0].plan;
+  const plans = new Set(arenas.map(({ plan }) => plan));
+  const parameters = [...plans].reduce((sum, plan) => sum + plan.parameters, 0);
   if (written !== parameters)
     throw new Error(`fill: received ${written} weights; the model has ${parameters}.`);
 }
@@ -352,11 +364,13 @@ export async function fill(
 export function initialWeights(
   parameters: readonly Parameter[],
   random: Random,
-): Map<string, Float32Array> {
-  const values = new Map<string, Float32Array>();
+): Map<string, Float32Array<ArrayBuffer>> {
+  const values = new Map<string, Float32Array<ArrayBuffer>>();
   for (const { name, shape, initial } of parameters) {
     const data = new Float32Array(shape.reduce((a, b) => a * b));
     if ('value' in initial) data.fill(initial.value);
+    else if ('bound' in initial)
+      for (let i = 0; i < data.length; i++) data[i] = (2 * random.uniform() - 1) * initial.bound;
     else for (let i = 0; i < data.length; i++) data[i] = random.normal() * initial.deviation;
     values.set(name, data);
   }

@@ -17,7 +17,7 @@ import {
 import { type ModelSource, readJson } from '../files/source';
 import { excerpt, shownJson, shownSizes } from '../quote';
 import type { Architecture } from './family';
-import type { WeightSink } from './parameters';
+import type { Parameter, WeightSink } from './parameters';
 
 const SINGLE = 'model.safetensors';
 const INDEX = 'model.safetensors.index.json';
@@ -303,13 +303,23 @@ export function saveWeights(
 }
 
 /** `saveWeights`, before the weights are there. */
-export function safetensorsPieces(
+export const safetensorsPieces = (
   { parameters, tensorNames }: Architecture,
+  dtype: 'F32' | 'F16',
+): Piece[] =>
+  tensorPieces(
+    parameters.map((parameter) => ({ ...parameter, stored: tensorNames.stored(parameter.name) })),
+    dtype,
+  );
+
+/** A safetensors file of these parameters. `stored`: the tensor's name in it. */
+export function tensorPieces(
+  parameters: readonly (Pick<Parameter, 'name' | 'shape'> & { stored: string })[],
   dtype: 'F32' | 'F16',
 ): Piece[] {
   // transformers refuses a file that does not say which framework's layout it has.
   const header = headerOf(
-    parameters.map(({ name, shape }) => [tensorNames.stored(name), { dtype, shape }]),
+    parameters.map(({ stored, shape }) => [stored, { dtype, shape }]),
     { format: 'pt' },
   );
   const type = dtype === 'F16' ? 'f16' : 'f32';

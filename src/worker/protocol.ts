@@ -294,6 +294,8 @@ export interface RunReport {
   /** What runs the teacher, and why; unknown for the recorded run. */
   teacherEngine?: EngineChoice;
   studentParameters: number;
+  /** Those that change, if only adapters do. */
+  trainedParameters?: number;
   vocabularySize: number;
   /** Targets per optimiser step: batch_size × max_length × gradient_accumulation. */
   tokensPerStep: number;

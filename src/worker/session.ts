@@ -433,6 +433,7 @@ export class Session implements DeviceUser {
     facts.models = await models.identities();
     if (before) requireSame(before, facts, () => {});
     const { dtype, studentParameters, trainTokens, heldOutTokens } = this.#run;
+    const trainedParameters = student.adapters ? this.#run.trainedParameters : undefined;
     if (this.#kept) await startKept(this.#kept, this, gpu, facts, snapshot?.step);
     post({ type: 'kept', runId: this.runId });
     // A recovered run keeps its Doctor, who has seen what came before.
@@ -450,6 +451,7 @@ export class Session implements DeviceUser {
       run: {
         dtype: dtype === 'f16' ? 'float16' : 'float32',
         studentParameters,
+        trainedParameters,
         trainTokens,
         heldOutTokens,
         teacherParameters: this.#run.teacherParameters,
@@ -514,7 +516,7 @@ export class Session implements DeviceUser {
       ) {
         if (this.#state === 'paused') this.#singleSteps--;
         await run.advance();
-        if (this.#unsaved && this.#kept?.keeper.isDue(run.studentParameters))
+        if (this.#unsaved && this.#kept?.keeper.isDue(run.trainedParameters))
           void this.#write(this.#unsaved);
         if (this.#keepNow) await this.#save(run);
         this.#keepNow = false;
@@ -525,7 +527,7 @@ export class Session implements DeviceUser {
       }
       await run.drain();
       const rests = !this.#lost && this.#state !== 'over';
-      if (rests && !(byHand && isLarge(run.studentParameters))) await this.#keep(run);
+      if (rests && !(byHand && isLarge(run.trainedParameters))) await this.#keep(run);
     } catch (error) {
       // A lost device also makes GPU calls fail, in no fixed order. Its loss is the better message.
       await Promise.race([

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { DiskStorage } from '../../src/cli/disk-storage';
 import { helpText } from '../../src/cli/flags';
+import { DEFAULTS } from '../../src/config';
 import type { Sample } from '../../src/distill/records';
 import { openStudent } from '../../src/distill/student-start';
 import { readSafetensors } from '../../src/files/safetensors';
@@ -267,7 +268,7 @@ test('the student folder can be loaded and trained further; downloads are kept',
     ]),
   );
   const source = filesSource(files);
-  const settings = { student_model: 'files', student_from_layers: '' };
+  const settings = { ...DEFAULTS, student_model: 'files' };
   const student = await openStudent(
     settings,
     source,

@@ -86,7 +86,7 @@ const SMALL_LLAMA = {
 test('streamed weights fill every arena', async () => {
   publish(hub, 'org/student', modelFiles(student, { shards: 3 }));
   const start = await openStudent(
-    { student_model: 'org/student', student_from_layers: '' },
+    { ...DEFAULTS, student_model: 'org/student', student_from_layers: '' },
     source('org/none'),
     teacher.architecture,
     source('org/student'),
@@ -117,7 +117,7 @@ test('a student takes chosen layers of its teacher, and a missing layer is refus
   publish(hub, 'org/teacher', modelFiles(teacher));
   const from = (student_from_layers: string) =>
     openStudent(
-      { student_model: 'teacher', student_from_layers },
+      { ...DEFAULTS, student_model: 'teacher', student_from_layers },
       source('org/teacher'),
       teacher.architecture,
     );
@@ -145,7 +145,7 @@ test('a student takes chosen layers of its teacher, and a missing layer is refus
   );
   expect(
     await openStudent(
-      { student_model: '', student_from_layers: '' },
+      { ...DEFAULTS, student_model: '', student_from_layers: '' },
       source('org/teacher'),
       teacher.architecture,
     ),
@@ -155,7 +155,7 @@ test('a student takes chosen layers of its teacher, and a missing layer is refus
 test('another vocabulary is refused with a way out', async () => {
   publish(hub, 'org/student', modelFiles(student));
   const sizes = { vocabularySize: 1024, contextWindow: 128 };
-  const settings = { student_model: 'org/student', student_from_layers: '' };
+  const settings = { ...DEFAULTS, student_model: 'org/student', student_from_layers: '' };
   await expect(
     openStudent(settings, source('org/none'), sizes, source('org/student')),
   ).rejects.toThrow(

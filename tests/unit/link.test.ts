@@ -32,6 +32,7 @@ const configs = fc
       ...Object.fromEntries(names.map((name) => [name, arbitraryValue(FIELDS[name])])),
       // Any text would hardly ever be one.
       twin: fc.constantFrom('', 'loss=ce', 'alpha=0.25', 'student_lr=1e-3'),
+      lora_targets: fc.constantFrom('all-linear', 'q_proj,v_proj', 'mlp.c_proj'),
     },
     { requiredKeys: [] },
   )
@@ -40,6 +41,8 @@ const configs = fc
     const unit = 4 * config.student_heads;
     return {
       ...config,
+      // A new student has nothing to keep frozen.
+      lora_rank: config.student_model === '' ? 0 : config.lora_rank,
       student_width: Math.max(1, Math.floor(config.student_width / unit)) * unit,
     };
   })
@@ -208,7 +211,7 @@ describe('parseLink refuses', () => {
       ]);
     }
     for (const [name, guess] of [
-      ['Alpha', 'alpha'],
+      ['Alpha', 'alpha or lora_alpha'],
       [' alpha', 'alpha'],
       ['train-steps', 'train_steps'],
       ['steps', 'eval_steps, train_steps or warmup_steps'],

@@ -46,6 +46,7 @@ const facts: CardFacts = {
   computed: 'float16',
   adapter: 'Test GPU',
   studentParameters: 169_984,
+  trainedParameters: 169_984,
   teacherParameters: 941_312,
   corpus: { name: 'corpus/moby-dick.txt', own: false, trainTokens: 394_495, heldOutTokens: 43_434 },
   missing: [],

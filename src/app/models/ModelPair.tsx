@@ -11,6 +11,7 @@ import { lookUps } from './store';
 const SHAPE: readonly FieldName[] = [
   ...(['student_layers', 'student_width', 'student_heads', 'max_length'] as const),
   ...(['student_model', 'student_from_layers', 'teacher_model'] as const),
+  ...(['lora_rank', 'lora_targets'] as const),
 ];
 
 export function ModelPair() {
@@ -26,6 +27,7 @@ export function ModelPair() {
   // Counts belong to the shape that they were counted for.
   const sameShape = run && SHAPE.every((name) => run.config[name] === config[name]);
   const student = (sameShape ? run.report?.studentParameters : undefined) ?? lookedUp.student;
+  const trained = sameShape ? run.report?.trainedParameters : undefined;
   const side = teacher && student ? 44 * Math.min(1, Math.sqrt(student / teacher)) : undefined;
   return (
     <div className="models">
@@ -62,6 +64,7 @@ export function ModelPair() {
             ...(config.student_model === ''
               ? [plural(config.student_layers, 'block'), plural(config.student_heads, 'head')]
               : ['starts from its weights']),
+            ...trainedText(config, trained),
             ...(student === undefined ? [] : [`${formatCount(student)} parameters`]),
             ...(teacher && student ? [`${(teacher / student).toPrecision(2)}× smaller`] : []),
           ].join(', ')}
@@ -69,6 +72,13 @@ export function ModelPair() {
       </div>
     </div>
   );
+}
+
+/** What trains, if only adapters do. */
+function trainedText({ student_model, lora_rank }: Config, trained?: number): string[] {
+  if (student_model === '' || lora_rank === 0) return [];
+  const adapters = `adapters of rank ${lora_rank} train`;
+  return [trained === undefined ? adapters : `${adapters}: ${formatCount(trained)} parameters`];
 }
 
 const Role = ({ of }: { of: 'teacher' | 'student' }) => (

@@ -8,6 +8,7 @@ import type { Architecture } from '../../model/family';
 import { LONGEST_ONNX } from '../../model/onnx-graph';
 import { safetensorsPieces } from '../../model/weights';
 import type { FolderTokenizer } from '../teacher/folder';
+import { peftFiles } from './peft';
 
 /** The type of model.safetensors. ONNX files are exported in both. */
 export type ExportType = 'float32' | 'float16';
@@ -15,7 +16,9 @@ export type ExportType = 'float32' | 'float16';
 export interface ExportedStudent {
   architecture: Architecture;
   tokenizer: Pick<FolderTokenizer, 'files' | 'endOfText'>;
-  /** A parameter's values, f32. Each file reads each parameter once. */
+  /** The model on the hub that it started from, if it is one. */
+  base?: string;
+  /** A parameter's or an adapter's values, f32. Each file reads each parameter once. */
   parameter(name: string): Promise<Float32Array>;
 }
 
@@ -95,6 +98,7 @@ export async function studentFiles(
     ...[...tokenizer.files].map(([file, bytes]): [string, Piece[]] => [file, [bytes]]),
     ['model.safetensors', safetensorsPieces(architecture, dtype === 'float16' ? 'F16' : 'F32')],
     ...onnx,
+    ...peftFiles(architecture, student.base),
   ];
   return files.map(([name, pieces]) => fileOf(name, pieces, student, signal));
 }

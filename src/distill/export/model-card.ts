@@ -31,6 +31,8 @@ export interface CardFacts extends RunStory {
   computed: 'float32' | 'float16';
   adapter: string;
   studentParameters: number;
+  /** Those that changed: all, or those of the adapters. */
+  trainedParameters: number;
   /** Undefined for an ONNX graph that does not tell. */
   teacherParameters?: number;
   /** `own`: the user's text, which a link does not contain. */
@@ -71,6 +73,13 @@ function frontMatter({ config, name, student }: CardFacts): string {
 
 function summary(facts: CardFacts): string {
   const { name, config, student, step, corpus, studentParameters, teacherParameters } = facts;
+  const { adapters } = student;
+  const lora = adapters
+    ? ` Only low-rank adapters (LoRA) of rank ${adapters.rank} were trained, ` +
+      `${count(facts.trainedParameters)} parameters; here they are merged into the weights, and ` +
+      '`adapter/` has them alone, as PEFT loads them onto the weights that the student started ' +
+      'from.'
+    : '';
   const sizes =
     `${count(student.layers)} layers, width ${count(student.width)}, ${count(student.heads)} ` +
     'heads, ' +
@@ -91,7 +100,7 @@ function summary(facts: CardFacts): string {
       `${code(config.teacher_model)}${teacher} on ` +
       `${code(corpus.name)} with Stillhouse, which distils language models in a browser. ` +
       `It started from ${start}. These are its weights after step ${count(step)} of ` +
-      `${count(config.train_steps)}.`,
+      `${count(config.train_steps)}.${lora}`,
   ].join('\n\n');
 }
 

@@ -2,6 +2,7 @@
 // that the page or the command line kept.
 
 import type { AdapterFacts } from '../../gpu/device';
+import { modelReference } from '../../model-reference';
 import type { Run } from '../run';
 import type { FolderTokenizer } from '../teacher/folder';
 import { type ExportType, exportName, type StudentFile, studentFiles } from './export';
@@ -45,10 +46,17 @@ export async function exportStudent({
       computed: run.dtype === 'f16' ? 'float16' : 'float32',
       adapter: adapter.software ? `${adapter.name}, a software renderer` : adapter.name,
       studentParameters: run.studentParameters,
+      trainedParameters: run.trainedParameters,
       teacherParameters: run.teacherParameters,
       corpus: { ...corpus, trainTokens, heldOutTokens },
     });
   const parameter = (parameterName: string) => run.parameter(parameterName);
-  const student = { architecture, tokenizer, parameter };
+  const base = modelReference(config.student_model);
+  const student = {
+    architecture,
+    tokenizer,
+    parameter,
+    base: base?.kind === 'hub' ? base.id : undefined,
+  };
   return { name, files: await studentFiles(student, { dtype, card, signal }) };
 }

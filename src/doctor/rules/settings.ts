@@ -10,23 +10,25 @@ import { bytes, count, counted, figure, rounded } from '../words';
  * 6e-3 at 0.2 million in this page's default.
  */
 const NEW_MODEL = { rate: 6e-4, parameters: 125e6, power: 0.35 };
-/** A trained model takes about a tenth. */
-const TRAINED = 0.1;
+/** A trained model takes about a tenth, and its low-rank adapters ten times that. */
+const TRAINED = { all: 0.1, adapters: 1 };
 /** Either way. */
 const FAR_OFF = { low: 10, high: 10 };
 
 export function usualLearningRate({ config, facts }: Pick<Evidence, 'config' | 'facts'>): number {
   const { rate, parameters, power } = NEW_MODEL;
   const scratch = rate * (parameters / Math.max(1, facts.studentParameters)) ** power;
-  return rounded(config.student_model === '' ? scratch : scratch * TRAINED);
+  if (config.student_model === '') return rounded(scratch);
+  return rounded(scratch * (config.lora_rank > 0 ? TRAINED.adapters : TRAINED.all));
 }
 
 export const unusualLearningRate: Rule = {
   title: 'The learning rate is unusual for this size',
-  watches: 'student_lr, the student’s parameters, and whether it starts trained.',
+  watches: 'student_lr, the student’s parameters, whether it starts trained, and lora_rank.',
   threshold:
     'Ten times above or below what AdamW usually takes: 6e-4 for a new model of 125 million ' +
-    'parameters, 6e-3 for one of 0.2 million, a tenth of that for a trained one.',
+    'parameters, 6e-3 for one of 0.2 million, a tenth of that for a trained one, and ten times ' +
+    'that again for adapters (LoRA).',
   severity: 'warning',
   caveat: 'Sizes are a rule of thumb; the run itself shows more.',
   explainedBy: ['learning-rate-low', 'learning-rate-high'],
@@ -35,10 +37,11 @@ export const unusualLearningRate: Rule = {
     // Once the run has been under way for a while, its records say more.
     if (steps.length > 50) return undefined;
     const usual = usualLearningRate(evidence);
-    const { student_lr, student_model } = config;
+    const { student_lr, student_model, lora_rank } = config;
     const low = student_lr * FAR_OFF.low < usual;
     if (!low && student_lr <= usual * FAR_OFF.high) return undefined;
-    const start = student_model === '' ? 'a new student' : 'a trained student';
+    const trained = lora_rank > 0 ? 'adapters of a trained student' : 'a trained student';
+    const start = student_model === '' ? 'a new student' : trained;
     return {
       text:
         `A learning rate of ${figure(student_lr)} is ${low ? 'low' : 'high'} for ${start} of ` +

@@ -13,6 +13,7 @@ import { Layout } from '../../tensor/layout';
 import type { Activations, Architecture, ForwardOptions, LanguageModel } from '../family';
 import { head, headBackward } from '../head';
 import { type LayerKeyValues, layerOf, rowAt } from '../key-values';
+import type { LowRank } from '../low-rank';
 import type { Arena } from '../parameters';
 import { type AttentionHeads, type HeadActivations, transposedHeads } from './attention';
 import { type Gpt2Config, headName } from './config';
@@ -38,12 +39,18 @@ export interface Gpt2Activations extends Activations {
 }
 
 export class Gpt2Model implements LanguageModel {
+  readonly #heads: AttentionHeads;
+  readonly #adapters?: LowRank;
+
   constructor(
     readonly architecture: Architecture,
     private readonly config: Gpt2Config,
     readonly weights: Arena,
-    private readonly heads: AttentionHeads = transposedHeads,
-  ) {}
+    { heads, adapters }: { heads?: AttentionHeads; adapters?: LowRank } = {},
+  ) {
+    this.#heads = heads ?? transposedHeads;
+    this.#adapters = adapters;
+  }
 
   /** With `recompute` a step costs a third more, and holds activations of one block at a time. */
   forward(
@@ -88,7 +95,7 @@ export class Gpt2Model implements LanguageModel {
     const h = `h.${layer}`;
     const norm1 = this.#norm(recorder, x, `${h}.ln_1`);
     const qkv = this.#linear(recorder, norm1.y, `${h}.attn.c_attn`, 3 * C);
-    const heads = this.heads.forward(recorder, qkv, [B, T, H], h, keyValues);
+    const heads = this.#heads.forward(recorder, qkv, [B, T, H], h, keyValues);
     const middle = this.#linear(recorder, heads.out, `${h}.attn.c_proj`, C, { addend: x });
     const norm2 = this.#norm(recorder, middle, `${h}.ln_2`);
     const layout = Layout.contiguous([B * T, 4 * C]);
@@ -97,19 +104,31 @@ export class Gpt2Model implements LanguageModel {
     return { norm1, heads, middle, norm2, wide, active };
   }
 
-  /** y (rows, columns) = x · weight + bias, and what the options add */
+  /** y (rows, columns) = x · weight + bias, what an adapter adds, and what the options add */
   #linear(
     recorder: Recorder,
     x: Tensor,
     name: string,
     columns: number,
-    options?: MatmulOptions,
+    options: MatmulOptions = {},
   ): Tensor {
     const { weights } = this;
+    const { geluOutput } = options;
+    const adapters = this.#adaptersOf(name, columns);
     const y = recorder.tensor(name, Layout.contiguous([x.layout.shape[0], columns]), weights.dtype);
     const bias = weights.tensor(`${name}.bias`);
-    matmul(recorder, x, weights.tensor(`${name}.weight`), y, { ...options, bias, label: name });
+    matmul(recorder, x, weights.tensor(`${name}.weight`), y, {
+      ...options,
+      geluOutput: adapters ? undefined : geluOutput,
+      bias,
+      label: name,
+    });
+    adapters?.forward(recorder, { x, y }, { geluOutput, label: name });
     return y;
+  }
+
+  #adaptersOf(name: string, columns: number) {
+    return this.#adapters?.of([{ name: `${name}.weight`, columns }]);
   }
 
   #norm(recorder: Recorder, x: Tensor, name: string): LayerNorm {
@@ -136,7 +155,7 @@ export class Gpt2Model implements LanguageModel {
     rows: { hidden: Tensor; dlogits: Tensor; dhidden: Tensor },
   ): void {
     const name = headName(this.config);
-    headBackward(recorder, this.weights.tensor(name), gradients.tensor(name), rows);
+    headBackward(recorder, this.weights.tensor(name), gradients.find(name), rows);
   }
 
   backward(
@@ -154,22 +173,21 @@ export class Gpt2Model implements LanguageModel {
     // y = x · w + bias; where x = gelu(z), passing z returns z's gradient
     const linearBackward = (x: Tensor, dy: Tensor, name: string, geluInput?: Tensor): Tensor => {
       const dx = activation(name, x.layout.shape[1]);
+      const adapters = this.#adaptersOf(name, dy.layout.shape[1]);
       matmul(recorder, dy, transposed(weights.tensor(`${name}.weight`)), dx, {
-        geluInput,
+        geluInput: adapters ? undefined : geluInput,
         label: `${name} dx`,
       });
-      const dw = gradients.tensor(`${name}.weight`);
-      matmul(recorder, transposed(x), dy, dw, { accumulate: true, label: `${name} dw` });
-      columnSum(recorder, dy, gradients.tensor(`${name}.bias`), `${name} dbias`);
+      adapters?.backward(recorder, gradients, { x, dy, dx }, { geluInput, label: name });
+      const [dw, dbias] = [gradients.find(`${name}.weight`), gradients.find(`${name}.bias`)];
+      if (dw) matmul(recorder, transposed(x), dy, dw, { accumulate: true, label: `${name} dw` });
+      if (dbias) columnSum(recorder, dy, dbias, `${name} dbias`);
       return dx;
     };
     // y = norm(x); the addend is the gradient that reaches x along the residual
     const normBackward = (of: LayerNorm, dy: Tensor, name: string, addend?: Tensor): Tensor => {
       const dx = activation(name, C);
-      const [dgamma, dbeta] = [
-        gradients.tensor(`${name}.weight`),
-        gradients.tensor(`${name}.bias`),
-      ];
+      const [dgamma, dbeta] = [gradients.find(`${name}.weight`), gradients.find(`${name}.bias`)];
       layerNormBackward(recorder, of, { dy, dx, dgamma, dbeta, addend });
       return dx;
     };
@@ -189,7 +207,7 @@ export class Gpt2Model implements LanguageModel {
       // middle = x + c_proj(attention(c_attn(ln_1(x))))
       const dout = linearBackward(block.heads.out, dmiddle, `${h}.attn.c_proj`);
       const dqkv = activation(`${h}.qkv`, 3 * C);
-      this.heads.backward(recorder, block.heads, { dout, dqkv }, h);
+      this.#heads.backward(recorder, block.heads, { dout, dqkv }, h);
       dx = normBackward(
         block.norm1,
         linearBackward(block.norm1.y, dqkv, `${h}.attn.c_attn`),
@@ -198,7 +216,7 @@ export class Gpt2Model implements LanguageModel {
       );
     }
     // x = wte[token] + wpe[position]
-    const [dwte, dwpe] = [gradients.tensor('wte.weight'), gradients.tensor('wpe.weight')];
-    embeddingBackward(recorder, { tokens, order, dx, dwte, dwpe });
+    const [dwte, dwpe] = [gradients.find('wte.weight'), gradients.find('wpe.weight')];
+    if (dwte) embeddingBackward(recorder, { tokens, order, dx, dwte, dwpe });
   }
 }

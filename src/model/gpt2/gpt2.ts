@@ -1,6 +1,7 @@
 // The family of GPT-2: the folder's interface to the rest of the engine.
 
 import type { Architecture, Family } from '../family';
+import type { LowRank } from '../low-rank';
 import type { Arena } from '../parameters';
 import type { AttentionHeads } from './attention';
 import {
@@ -25,7 +26,7 @@ export const GPT2: Family = {
 
 export interface Gpt2 extends Architecture {
   readonly config: Gpt2Config;
-  withWeights(weights: Arena): Gpt2Model;
+  withWeights(weights: Arena, adapters?: LowRank): Gpt2Model;
 }
 
 /**
@@ -43,13 +44,15 @@ export function gpt2(
     family: GPT2,
     config,
     parameters: parametersOf(config),
+    fanInFirst: true,
     tensorNames: tensorNames(isTied(config)),
     keyValueWidth: 2 * config.n_embd,
     withLayers: (layers) => gpt2({ ...config, n_layer: layers.length }, heads, vocabularySize),
     withVocabulary: (tokens) => gpt2(config, heads, tokens),
     formatConfig: (dtype, endOfText) => formatFields(config, dtype, endOfText),
     onnxPieces: (dtype, cached) => onnxPieces(config, dtype, cached),
-    withWeights: (weights) => new Gpt2Model(architecture, config, weights, heads),
+    withWeights: (weights, adapters) =>
+      new Gpt2Model(architecture, config, weights, { heads, adapters }),
   };
   return architecture;
 }

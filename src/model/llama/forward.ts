@@ -24,6 +24,7 @@ import { Layout } from '../../tensor/layout';
 import type { Activations, Architecture, ForwardOptions, LanguageModel } from '../family';
 import { head, headBackward } from '../head';
 import { attend, type LayerKeyValues, layerOf, rowAt } from '../key-values';
+import type { LowRank } from '../low-rank';
 import type { Arena } from '../parameters';
 import {
   GATE_UP,
@@ -66,6 +67,7 @@ export class LlamaModel implements LanguageModel {
     readonly architecture: Architecture,
     private readonly config: LlamaConfig,
     readonly weights: Arena,
+    private readonly adapters?: LowRank,
   ) {}
 
   /** With `recompute` a step costs a third more, and holds activations of one block at a time. */
@@ -160,7 +162,7 @@ export class LlamaModel implements LanguageModel {
     return recorder.tensor(label, Layout.contiguous([rows, columns]), this.weights.dtype);
   }
 
-  /** y (rows, columns) = x · wᵀ + bias, w (columns, C) being the matrices of `parts` */
+  /** y (rows, columns) = x · wᵀ + bias + what adapters add; w (columns, C): those of `parts` */
   #linear(
     recorder: Recorder,
     x: Tensor,
@@ -173,7 +175,14 @@ export class LlamaModel implements LanguageModel {
     const y = this.#activation(recorder, label, x.layout.shape[0], w.layout.shape[0]);
     const bias = this.#bias(this.weights, layer, parts);
     matmul(recorder, x, transposed(w), y, { ...options, bias, label });
+    this.#adaptersOf(layer, parts)?.forward(recorder, { x, y }, { label });
     return y;
+  }
+
+  #adaptersOf(layer: number, parts: readonly string[]) {
+    const columns = (name: string) => this.weights.tensor(name).layout.shape[0];
+    const names = joinedNames(layer, parts, 'weight');
+    return this.adapters?.of(names.map((name) => ({ name, columns: columns(name) })));
   }
 
   #bias(arena: Arena, layer: number, parts: readonly string[]): Tensor | undefined {
@@ -203,7 +212,7 @@ export class LlamaModel implements LanguageModel {
     rows: { hidden: Tensor; dlogits: Tensor; dhidden: Tensor },
   ): void {
     const name = headName(this.config);
-    headBackward(recorder, this.weights.tensor(name), gradients.tensor(name), rows);
+    headBackward(recorder, this.weights.tensor(name), gradients.find(name), rows);
   }
 
   backward(
@@ -224,8 +233,9 @@ export class LlamaModel implements LanguageModel {
       const names = joinedNames(layer, parts, 'weight');
       const dx = activation(label, x.layout.shape[1]);
       matmul(recorder, dy, weights.joined(names), dx, { label: `${label} dx` });
-      const dw = gradients.joined(names);
-      matmul(recorder, transposed(dy), x, dw, { accumulate: true, label: `${label} dw` });
+      this.#adaptersOf(layer, parts)?.backward(recorder, gradients, { x, dy, dx }, { label });
+      const dw = gradients.has(names[0]) && gradients.joined(names);
+      if (dw) matmul(recorder, transposed(dy), x, dw, { accumulate: true, label: `${label} dw` });
       const dbias = this.#bias(gradients, layer, parts);
       if (dbias) columnSum(recorder, dy, dbias, `${label} dbias`);
       return dx;
@@ -233,7 +243,7 @@ export class LlamaModel implements LanguageModel {
     // y = norm(x); the addend is the gradient that reaches x along the residual
     const normBackward = (of: RmsNorm, dy: Tensor, name: string, addend?: Tensor): Tensor => {
       const dx = activation(name, C);
-      const dgain = gradients.tensor(`${name}.weight`);
+      const dgain = gradients.find(`${name}.weight`);
       rmsNormBackward(recorder, of, { dy, dx, dgain, addend }, name);
       return dx;
     };
@@ -258,8 +268,8 @@ export class LlamaModel implements LanguageModel {
       dx = normBackward(block.norm1, dnorm1, `${at}.input_layernorm`, dmiddle);
     }
     // x = embed_tokens[token]
-    const dwte = gradients.tensor('embed_tokens.weight');
-    embeddingBackward(recorder, { tokens, order, dx, dwte });
+    const dwte = gradients.find('embed_tokens.weight');
+    if (dwte) embeddingBackward(recorder, { tokens, order, dx, dwte });
   }
 
   /** Differentiates `#turn`, in place: dqkv becomes the gradient of what was turned. */
@@ -270,7 +280,8 @@ export class LlamaModel implements LanguageModel {
   ): void {
     const label = `layers.${layer}.self_attn.rotary d`;
     if (block.heads) {
-      const dgains = gradients.joined(joinedNames(layer, HEAD_NORMS, 'weight'));
+      const names = joinedNames(layer, HEAD_NORMS, 'weight');
+      const dgains = gradients.has(names[0]) ? gradients.joined(names) : undefined;
       headNormBackward(recorder, block.heads, this.#counts, { d: dqkv, dgains }, label);
     } else if (isRotated(this.config, layer)) {
       rotary(recorder, dqkv, table, this.#counts, { direction: -1, label });

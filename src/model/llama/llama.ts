@@ -39,13 +39,14 @@ function llama(
     family,
     config,
     parameters,
+    fanInFirst: false,
     tensorNames: tensorNames(config.tie_word_embeddings),
     keyValueWidth: 2 * config.num_key_value_heads * config.head_dim,
     withLayers: (layers) => llama(withLayers(config, layers), dialect, family, vocabularySize),
     withVocabulary: (tokens) => llama(config, dialect, family, tokens),
     formatConfig: (dtype, endOfText) => formatFields(config, dialect, dtype, endOfText),
     onnxPieces: (dtype, cached) => onnxPieces(config, parameters, { dtype, cached }),
-    withWeights: (weights) => new LlamaModel(architecture, config, weights),
+    withWeights: (weights, adapters) => new LlamaModel(architecture, config, weights, adapters),
   };
   return architecture;
 }
