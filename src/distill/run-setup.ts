@@ -4,6 +4,7 @@ import type { Config } from '../config';
 import { type Gpu, GpuError } from '../gpu/device';
 import { NEW_STUDENT_FAMILY } from '../model/families';
 import type { Architecture } from '../model/family';
+import { withAdapterWeights } from '../model/lora';
 import { initialWeights, type Weights } from '../model/parameters';
 import { Random } from '../tensor/random';
 import type { StudentStart } from './student-start';
@@ -38,13 +39,16 @@ export function newStudent(
   });
 }
 
-/** The weights that the student starts from: a model's, or random ones. */
-export const startingWeights = (
+/** The weights that the student starts from, a model's or random ones, and its adapters'. */
+export function startingWeights(
   { seed }: Pick<Config, 'seed'>,
   student: Architecture,
   start?: StudentStart,
-): Weights =>
-  start?.weights ?? initialWeights(student.parameters, new Random(seed).fork('weights'));
+): Weights {
+  const random = new Random(seed);
+  const weights = start?.weights ?? initialWeights(student.parameters, random.fork('weights'));
+  return withAdapterWeights(student, weights, random.fork('adapters'));
+}
 
 /** @throws GpuError for a context that is longer than one of the models takes */
 export function requireContext(

@@ -8,7 +8,7 @@ import type { Tokenizer } from '../data/tokenizer';
 import type { Gpu } from '../gpu/device';
 import { tuneMatmul } from '../kernels/matmul_tuning';
 import type { Architecture } from '../model/family';
-import { trainedParameters, withAdapterWeights } from '../model/lora';
+import { trainedParameters } from '../model/lora';
 import { planArena, type Weights } from '../model/parameters';
 import { Random } from '../tensor/random';
 import { Breakdown } from './breakdown';
@@ -192,8 +192,7 @@ export class Run {
       config: this.#config,
       dtype: this.dtype,
       student: this.student,
-      weights: () =>
-        withAdapterWeights(this.student, this.#initialWeights(), this.#random.fork('adapters')),
+      weights: () => this.#initialWeights(),
       makeTeacher,
       cache: this.#cache,
       answers: answerMarks(this.options),

@@ -331,7 +331,8 @@ export type Weights = ReadonlyMap<string, Float32Array> | ((sink: WeightSink) =>
 const UPLOAD_BYTES = 64 * 2 ** 20;
 
 /**
- * Writes all weights into each of the arenas that has them. Without weights they stay zeros.
+ * Writes all weights into each of the arenas that has them; those that none has are skipped.
+ * Without weights they stay zeros.
  * @throws Error if a parameter is missing
  */
 export async function fill(
@@ -347,6 +348,7 @@ export async function fill(
   let [written, waiting] = [0, 0];
   await weights(async (name, first, values) => {
     const having = arenas.filter((arena) => arena.has(name));
+    if (having.length === 0) return;
     for (const arena of having) arena.writeSlice(name, first, values);
     written += values.length;
     waiting += values.byteLength * having.length;

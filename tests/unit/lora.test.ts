@@ -45,7 +45,7 @@ test('names choose layers as PEFT does: a module’s name, or its end', () => {
   );
 });
 
-test('A is drawn as Kaiming’s uniform, B is 0, so that the first step is the model’s own', async () => {
+test('A is drawn as Kaiming’s uniform, B is 0: the first step is the model’s own', async () => {
   const adapted = withAdapters(LLAMA, { rank: 3, alpha: 6, targets: 'q_proj,v_proj' });
   const parameters = adapted.adapters?.parameters ?? [];
   expect(

@@ -50,12 +50,22 @@ const CHECKED_BATCHES = 4;
 /** Bytes of a teacher's file that are read at a time. */
 const SLICE = 2 ** 22;
 
-/** The folder's name and its files. @throws ExportError for a teacher without safetensors */
+/**
+ * The folder's name and its files.
+ * @throws ExportError for a teacher without safetensors, and for a student of adapters
+ */
 export async function writeRecipe(
   { config, student, weights, data, snapshot }: Ingredients,
   origin: Origin,
 ): Promise<{ name: string; files: StudentFile[] }> {
   const { tokenizer, corpus, teacher } = origin;
+  if (student.adapters) {
+    throw new ExportError(
+      `A recipe trains all of a student’s weights, and lora_rank is ${config.lora_rank}. Use ` +
+        'lora_rank=0, or train on in a script of your own with the adapter that the student’s ' +
+        'folder has.',
+    );
+  }
   const fixed = (name: string, pieces: readonly Piece[]) =>
     fileOf(name, pieces, { parameter: () => Promise.reject(new Error(`${name} has no weights.`)) });
   const text = (name: string, content: string) => fixed(name, [new TextEncoder().encode(content)]);
