@@ -67,7 +67,7 @@ export function DownloadStudent() {
       <Progress
         request={ofRecipe}
         what="the recipe"
-        before="The same run in PyTorch, for as many GPUs as you have: program, settings, data."
+        before="One .zip: the same run in PyTorch, on many GPUs."
         after="Its README.md says how to run it."
       />
     </section>
