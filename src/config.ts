@@ -337,6 +337,26 @@ export const FIELDS = {
     choices: ['auto', ...(Object.keys(TEXTS) as TextName[])],
     help: 'auto: the text that the built-in teacher was trained on. Your own text replaces it.',
   },
+  packing: {
+    type: 'choice',
+    group: 'data',
+    label: 'Pack documents',
+    default: 'on',
+    choices: ['on', 'off'],
+    help:
+      'on: rows are windows of all documents in one text, and attention sees the one before. ' +
+      'off: a row holds one document, and its rest stays empty.',
+  },
+  assistant_only_loss: {
+    type: 'choice',
+    group: 'data',
+    label: 'Assistant only',
+    default: 'on',
+    choices: ['on', 'off'],
+    help:
+      'For conversations. on: the loss counts only what the assistant says. ' +
+      'off: all of the chat template’s text.',
+  },
   batch_size: {
     type: 'integer',
     group: 'data',

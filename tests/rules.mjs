@@ -75,6 +75,7 @@ const DOORS = {
 /** Files in src/ that belong to another room than their name says. */
 const ROOM_OF_FILE = {
   'built-in.ts': 'config',
+  'pairs.ts': 'config',
   'presets.ts': 'config',
   'field.ts': 'config',
   'link.ts': 'config',
@@ -84,7 +85,7 @@ const ROOM_OF_FILE = {
   'say-settings.ts': 'config',
 };
 /** Packages that only one file may import, so that an update changes one place. */
-const ONE_IMPORTER = ['onnxruntime-web', '@xenova/transformers'];
+const ONE_IMPORTER = ['onnxruntime-web', '@xenova/transformers', '@huggingface/jinja'];
 const LONGEST_FILE = 600;
 const LONGEST_LINE = 100;
 

@@ -65,11 +65,12 @@ const COMMAND_FLAGS = {
   ],
   link: ['one', "'#v=1&…'", 'Takes the settings of a link from the page; other flags override it.'],
   data: ['many', 'FILE…', 'Texts to train on: .txt, .jsonl or .csv. Default: the built-in book.'],
-  format: ['one', 'text|dialogue', 'How to read the data. Default: text.'],
+  format: ['one', 'text|dialogue|chat', 'How to read the data. Default: text.'],
   column: [
     'many',
     'NAME…',
-    'Fields of a .jsonl or columns of a .csv to read. The text format takes one.',
+    'Fields of a .jsonl or columns of a .csv to read. The text format takes one. The chat format ' +
+      'takes a list of messages, the field “messages” unless given, or a question and its answer.',
   ],
   dialogue_id: ['one', 'NAME', 'The column with the same value in all rows of a dialogue.'],
   teacher_dir: [
@@ -120,6 +121,8 @@ export interface Flags {
 }
 
 const MOST_PROBLEMS = 5;
+/** The usual field of a conversation. */
+const MESSAGES = 'messages';
 
 /** Parses a command line. Any problem means no flags; each problem is one line. */
 export function parseFlags(args: readonly string[]): Flags | 'help' | { problems: string[] } {
@@ -164,10 +167,12 @@ export function parseFlags(args: readonly string[]): Flags | 'help' | { problems
 
   const data = all('data') ?? [];
   const format = one('format') ?? 'text';
-  const columns = all('column') ?? [];
-  if (format !== 'text' && format !== 'dialogue') {
-    problems.push(`--format is ${shown(format)}. It must be one of text, dialogue.`);
+  const columns = all('column') ?? (format === 'chat' ? [MESSAGES] : []);
+  if (format !== 'text' && format !== 'dialogue' && format !== 'chat') {
+    problems.push(`--format is ${shown(format)}. It must be one of text, dialogue, chat.`);
   }
+  if (format === 'chat' && all('dialogue_id'))
+    problems.push('--dialogue_id is for --format dialogue. In chat, each row is a conversation.');
   if (format === 'text' && columns.length > 1) {
     problems.push(
       `--column names ${columns.length} columns. --format text takes one, dialogue several.`,

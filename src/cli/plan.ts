@@ -7,6 +7,7 @@ import { encodeDocuments } from '../data/split';
 import { prepareData } from '../distill/data';
 import { needsTeacher } from '../distill/losses';
 import { rooflineOf } from '../distill/profile/roofline';
+import type { DataFacts } from '../distill/records';
 import { planMemory } from '../distill/run-models';
 import { dtypeOf, newStudent, requireContext } from '../distill/run-setup';
 import { Doctor } from '../doctor/doctor';
@@ -16,7 +17,7 @@ import type { Purpose } from '../gpu/memory';
 import { trainedParameters } from '../model/lora';
 import { planArena } from '../model/parameters';
 import type { OpenModels } from './models';
-import { duration, learning, memoryText, verdictLines } from './progress';
+import { duration, figure, learning, memoryText, verdictLines } from './progress';
 
 export interface PlanOptions {
   config: Config;
@@ -31,7 +32,7 @@ export async function planRun({ config, gpu, models, texts }: PlanOptions) {
   const dtype = dtypeOf(config, gpu);
   requireContext(config, teacher.sizes, models.student?.architecture);
   const student = models.student?.architecture ?? newStudent(config, teacher.sizes);
-  const documents = encodeDocuments(texts, tokenizer);
+  const documents = encodeDocuments(texts, tokenizer, config.assistant_only_loss === 'on');
   const planned = await planMemory({ gpu, config, dtype, student, makeTeacher: teacher.plan });
   return { dtype, student, documents, planned };
 }
@@ -49,6 +50,12 @@ export function planLines(
     `The teacher runs in ${teacher.engine.name}: ${teacher.engine.reason}.`,
   ];
 }
+
+/** The share of the training tokens that counts, if not all do, as part of a sentence. */
+export const learnedText = ({ learnedShare }: Pick<DataFacts, 'learnedShare'>): string =>
+  learnedShare === undefined
+    ? ''
+    : ` (loss on ${figure(100 * learnedShare, 1)}% of them, said by the assistant)`;
 
 /**
  * Floating-point operations for a token and a parameter: forward, and backward to the inputs and to
@@ -77,7 +84,8 @@ export async function dryRun(options: PlanOptions, say: (line: string) => void):
   const learners = learning({ studentParameters, trainedParameters: trained });
   say(
     `${learners} learn from ${models.source.label} on ` +
-      `${whole(data.trainTokens)} tokens, ${whole(data.heldOutTokens)} held out: ` +
+      `${whole(data.trainTokens)} tokens${learnedText(data)}, ${whole(data.heldOutTokens)} held ` +
+      'out: ' +
       `${whole(tokens)} targets in ${whole(train_steps)} steps, ` +
       `${(tokens / data.trainTokens).toFixed(2)} passes.`,
   );

@@ -108,7 +108,7 @@ for (const alpha of others) {
 byAlpha.sort((a, b) => a.alpha - b.alpha);
 
 // What the models say at held-out positions.
-const { heldOut } = prepareData([tokens], { ...settings, eval_batches: READ_BATCHES });
+const { heldOut } = prepareData([{ ids: tokens }], { ...settings, eval_batches: READ_BATCHES });
 const logits = new Map([['teacher', await logitsOf(teacherConfig, teacherWeights)]]);
 for (const [name, { architecture, weights }] of longest)
   logits.set(name, await logitsOf(architecture, weights));
@@ -199,7 +199,7 @@ async function distil(changes: Partial<Config>): Promise<{ run: Run; trained: Tr
     config,
     tokenizer,
     teacherConfig,
-    documents: [tokens],
+    documents: [{ ids: tokens }],
     makeTeacher: (device, shape) =>
       teacherFromWeights(device, teacherWeights, teacherConfig, shape),
     events: {

@@ -81,7 +81,8 @@ const architecture = NEW_STUDENT_FAMILY.create({
   layers: recipe.layers,
   heads: recipe.heads,
 });
-const { train, heldOut } = splitCorpus(tokenizer.encode(text), { contextLength: T });
+const split = splitCorpus({ ids: tokenizer.encode(text) }, { contextLength: T });
+const [train, heldOut] = [split.train.ids, split.heldOut.ids];
 const random = new Random(SEED);
 const batches = new Batches({
   tokens: train,
@@ -117,8 +118,8 @@ const trainer = await Trainer.create(gpu, pool, settings, weights, undefined, (r
 });
 const evaluator = new Evaluator(gpu, pool, trainer.model, undefined, [B, T], 'strided');
 const sampler = Sampler.create(gpu, pool, trainer.model, T);
-const heldOutAll = heldOutBatches(heldOut, B, T, Number.MAX_SAFE_INTEGER);
-const heldOutSome = heldOutBatches(heldOut, B, T, SOME_BATCHES);
+const heldOutAll = heldOutBatches({ tokens: heldOut }, B, T, Number.MAX_SAFE_INTEGER);
+const heldOutSome = heldOutBatches({ tokens: heldOut }, B, T, SOME_BATCHES);
 
 let step = existsSync(`${checkpoint}/state.json`) ? await restore() : 0;
 console.log(

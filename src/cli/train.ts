@@ -29,7 +29,7 @@ import { explain } from './failure';
 import type { Places } from './flags';
 import type { OpenModels } from './models';
 import { storyOf, whyUseless } from './outcome';
-import { planLines, planRun } from './plan';
+import { learnedText, planLines, planRun } from './plan';
 import { evaluationLine, figure, learning, Pace, stepLine, verdictLines } from './progress';
 import { writeFolder } from './student-folder';
 import { corpusOf, type OwnTexts } from './texts';
@@ -222,7 +222,8 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   const first = { step: run.step, applied: journal.lastStep?.appliedTotal ?? 0 };
   say(
     `${learning(run)} learn from ${source.label} on ` +
-      `${count(run.trainTokens)} tokens, ${count(run.heldOutTokens)} held out.` +
+      `${count(run.trainTokens)} tokens${learnedText(run)}, ` +
+      `${count(run.heldOutTokens)} held out.` +
       (first.step > 0 ? ` Continuing from step ${first.step}.` : ''),
   );
 

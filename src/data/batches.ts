@@ -11,11 +11,23 @@ export interface Batch {
   inputs: Uint32Array;
   /** (B, T) the id after each token; IGNORED_TARGET for a position that does not count. */
   targets: Int32Array;
+  /** (B) tokens at the start of each row that are of the text; without it, all T are. */
+  filled?: Uint32Array;
 }
 
-export interface BatchesOptions {
-  /** The training text. */
+/** A text as its batches read it. */
+interface BatchText {
   tokens: Uint32Array;
+  /** 1 for each token that counts as a target; all do without it. */
+  learned?: Uint8Array;
+  /**
+   * Where each document begins, if a row is to hold one document alone, or a part of one that is
+   * longer than a row. Without it, rows are windows of one long text.
+   */
+  documents?: readonly number[];
+}
+
+export interface BatchesOptions extends BatchText {
   /** B. */
   batchSize: number;
   /** T. */
@@ -41,25 +53,56 @@ function requireWindow(operation: string, tokens: Uint32Array, contextLength: nu
   }
 }
 
-/** Writes the window that starts at `start` into a row of the batch. */
-function fillRow(
-  batch: Batch,
-  row: number,
-  tokens: Uint32Array,
-  start: number,
-  contextLength: number,
-): void {
-  batch.inputs.set(tokens.subarray(start, start + contextLength), row * contextLength);
-  batch.targets.set(tokens.subarray(start + 1, start + contextLength + 1), row * contextLength);
+/** Targets of a row: those after its first token. */
+interface Window {
+  start: number;
+  targets: number;
+}
+
+/** Each document alone, cut into parts of at most T targets. A last token predicts nothing. */
+function windowsOf(documents: readonly number[], tokens: number, T: number): Window[] {
+  return documents.flatMap((first, index) => {
+    const targets = (documents[index + 1] ?? tokens) - first - 1;
+    return Array.from({ length: Math.ceil(Math.max(0, targets) / T) }, (_, part) => ({
+      start: first + part * T,
+      targets: Math.min(T, targets - part * T),
+    }));
+  });
+}
+
+/** A batch without tokens: all of its targets are ignored. */
+const emptyBatch = (index: number, B: number, T: number, { documents }: BatchText): Batch => ({
+  index,
+  inputs: new Uint32Array(B * T),
+  targets: new Int32Array(B * T).fill(IGNORED_TARGET),
+  ...(documents && { filled: new Uint32Array(B) }),
+});
+
+/** Writes a window into a row of an empty batch. */
+function fillRow(batch: Batch, row: number, text: BatchText, T: number, window: Window): void {
+  const { tokens, learned } = text;
+  const { start, targets } = window;
+  const first = row * T;
+  batch.inputs.set(tokens.subarray(start, start + targets), first);
+  batch.targets.set(tokens.subarray(start + 1, start + targets + 1), first);
+  if (batch.filled) batch.filled[row] = targets;
+  if (!learned) return;
+  for (let i = 0; i < targets; i++)
+    if (learned[start + 1 + i] === 0) batch.targets[first + i] = IGNORED_TARGET;
 }
 
 /**
  * Training batches. An epoch is a shuffled pass over adjacent windows, the first of which starts at
  * a random phase: a token is a target at most once an epoch, and its position in the window differs
- * from epoch to epoch. A batch may span two epochs.
+ * from epoch to epoch. Rows that hold a document alone always begin where it does. A batch may span
+ * two epochs.
  */
 export class Batches {
   readonly windowsPerEpoch: number;
+  /** Share of an epoch's positions that hold tokens of the text. */
+  readonly filledShare: number;
+  /** Each document's parts, if rows hold documents alone. */
+  private readonly alone?: readonly Window[];
   private epoch?: Epoch;
 
   /** @throws RangeError if the text is shorter than a window of T + 1 */
@@ -68,29 +111,37 @@ export class Batches {
     requireWindow('make batches', tokens, contextLength);
     // As many windows as fit after any phase: all epochs have one length, so the epoch of a batch
     // follows from its index.
-    this.windowsPerEpoch = Math.max(1, Math.floor((tokens.length - contextLength) / contextLength));
+    const { documents } = options;
+    this.alone = documents && windowsOf(documents, tokens.length, contextLength);
+    this.windowsPerEpoch =
+      this.alone?.length ??
+      Math.max(1, Math.floor((tokens.length - contextLength) / contextLength));
+    const filled = this.alone?.reduce((sum, { targets }) => sum + targets, 0);
+    this.filledShare = filled === undefined ? 1 : filled / (this.windowsPerEpoch * contextLength);
   }
 
   /** The tokens at which the windows of batch `index` start. */
   starts(index: number): number[] {
+    return this.windows(index).map(({ start }) => start);
+  }
+
+  private windows(index: number): Window[] {
     const { batchSize, contextLength } = this.options;
     return Array.from({ length: batchSize }, (_, row) => {
       const sequence = index * batchSize + row;
       const { phase, order } = this.epochAt(Math.floor(sequence / this.windowsPerEpoch));
-      return phase + order[sequence % this.windowsPerEpoch] * contextLength;
+      const window = order[sequence % this.windowsPerEpoch];
+      const start = phase + window * contextLength;
+      return this.alone?.[window] ?? { start, targets: contextLength };
     });
   }
 
   /** Batch `index`, 0 for the first. Does not depend on earlier calls. */
   at(index: number): Batch {
-    const { tokens, batchSize, contextLength } = this.options;
-    const batch = {
-      index,
-      inputs: new Uint32Array(batchSize * contextLength),
-      targets: new Int32Array(batchSize * contextLength),
-    };
-    for (const [row, start] of this.starts(index).entries())
-      fillRow(batch, row, tokens, start, contextLength);
+    const { batchSize, contextLength } = this.options;
+    const batch = emptyBatch(index, batchSize, contextLength, this.options);
+    for (const [row, window] of this.windows(index).entries())
+      fillRow(batch, row, this.options, contextLength, window);
     return batch;
   }
 
@@ -120,23 +171,22 @@ export class Batches {
  * @throws RangeError if the text is shorter than a window of T + 1
  */
 export function heldOutBatches(
-  tokens: Uint32Array,
+  text: BatchText,
   batchSize: number,
   contextLength: number,
   count: number,
 ): Batch[] {
+  const { tokens, documents } = text;
   requireWindow('make held-out batches', tokens, contextLength);
-  const available = Math.floor((tokens.length - 1) / contextLength);
+  const alone = documents && windowsOf(documents, tokens.length, contextLength);
+  const available = alone?.length ?? Math.floor((tokens.length - 1) / contextLength);
   const used = Math.min(available, batchSize * count);
   return Array.from({ length: Math.ceil(used / batchSize) }, (_, index) => {
-    const batch = {
-      index,
-      inputs: new Uint32Array(batchSize * contextLength),
-      targets: new Int32Array(batchSize * contextLength).fill(IGNORED_TARGET),
-    };
+    const batch = emptyBatch(index, batchSize, contextLength, text);
     for (let row = 0; row < batchSize && index * batchSize + row < used; row++) {
       const window = Math.floor(((index * batchSize + row) * available) / used);
-      fillRow(batch, row, tokens, window * contextLength, contextLength);
+      const one = alone?.[window] ?? { start: window * contextLength, targets: contextLength };
+      fillRow(batch, row, text, contextLength, one);
     }
     return batch;
   });

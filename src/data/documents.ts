@@ -1,7 +1,9 @@
-// Reads documents, plain texts or dialogues, from .txt, .jsonl and .csv files. A file is read
-// completely or refused with what was found and what was expected. No row is dropped silently.
+// Reads documents, plain texts, dialogues or conversations, from .txt, .jsonl and .csv files. A
+// file is read completely or refused with what was found and what was expected. No row is dropped
+// silently.
 
 import { excerpt, shownJson } from '../quote';
+import type { ChatMessage } from './chat';
 import { CorpusError, decodeCorpus } from './corpus';
 import { CsvError, parseCsv } from './csv';
 
@@ -18,16 +20,22 @@ export interface Reading {
    * `dialogue`: in a .txt, each line is a turn, and empty lines separate dialogues. In the other
    * types, the chosen columns of a row are turns, in that order; a .jsonl field may also be a list
    * of turns. Each row is one dialogue, unless `dialogueId` is given.
+   * `chat`: each row is a conversation, for the model's chat template: the chosen field is a list
+   * of messages, or the chosen columns are the turns of user and assistant in turn.
    */
-  format: 'text' | 'dialogue';
+  format: 'text' | 'dialogue' | 'chat';
   /** Columns of a .csv, or fields of a .jsonl's objects. `text` takes one. */
   columns: string[];
   /** The column with the same value in all rows of a dialogue. They need not be adjacent. */
   dialogueId?: string;
 }
 
-/** The turns of a dialogue, or the single text of a plain document. */
-export type Document = string[];
+/** A conversation that the model's chat template writes. */
+export interface Conversation {
+  messages: ChatMessage[];
+}
+/** The turns of a dialogue, the single text of a plain document, or a conversation. */
+export type Document = string[] | Conversation;
 
 export interface DocumentsOfFile {
   documents: Document[];
@@ -85,6 +93,12 @@ export function readDocuments(file: CorpusFile, reading: Reading): DocumentsOfFi
     );
   }
   const text = decodeCorpus(file.name, file.bytes);
+  if (kind === 'txt' && reading.format === 'chat') {
+    throw new CorpusError(
+      `${file.name}: a .txt has no roles, and a conversation needs them.`,
+      'Use a .jsonl whose objects have "messages", or read it as dialogues.',
+    );
+  }
   if (kind === 'txt') {
     const documents = reading.format === 'text' ? [[text]] : linesToDialogues(file.name, text);
     return { documents, columns: [], empty: 0 };
@@ -110,7 +124,10 @@ export function readDocuments(file: CorpusFile, reading: Reading): DocumentsOfFi
       columns,
     );
   }
-  const result = rowsToDocuments(table.rows(), reading, bad);
+  const result =
+    reading.format === 'chat'
+      ? { documents: rowsToChats(table.rows(), reading, bad), empty: 0 }
+      : rowsToDocuments(table.rows(), reading, bad);
   bad.throwAny(columns);
   if (result.documents.length === 0) {
     throw new ColumnsError(
@@ -162,9 +179,9 @@ class BadRows {
   }
 }
 
-function linesToDialogues(file: string, text: string): Document[] {
-  const dialogues: Document[] = [];
-  let turns: Document = [];
+function linesToDialogues(file: string, text: string): string[][] {
+  const dialogues: string[][] = [];
+  let turns: string[] = [];
   let count = 0;
   for (const { source } of linesOf(text)) {
     const line = source.trim();
@@ -278,11 +295,11 @@ function rowsToDocuments(
   reading: Reading,
   bad: BadRows,
 ): Omit<DocumentsOfFile, 'columns'> {
-  const documents: Document[] = [];
-  const byId = new Map<unknown, Document>();
+  const documents: string[][] = [];
+  const byId = new Map<unknown, string[]>();
   let empty = 0;
   for (const row of rows) {
-    const turns: Document = [];
+    const turns: string[] = [];
     for (const column of reading.columns) {
       const texts = textsOf(row, column, reading, bad);
       const visible = texts.filter((text) => text.trim() !== '');
@@ -305,6 +322,51 @@ function rowsToDocuments(
     byId.set(id, dialogue);
   }
   return { documents, empty };
+}
+
+/** Roles of the chosen columns, if they are not lists of messages. */
+const ROLES = ['user', 'assistant'];
+
+function rowsToChats(rows: Iterable<Row>, { columns }: Reading, bad: BadRows): Conversation[] {
+  const conversations: Conversation[] = [];
+  for (const { line, fields } of rows) {
+    const values = columns.map((name) => fields.get(name));
+    if (columns.length === 1) {
+      const [messages] = values;
+      const problem = messagesProblem(messages);
+      if (problem === undefined) conversations.push({ messages: messages as ChatMessage[] });
+      else bad.add(line, () => `“${excerpt(columns[0])}” ${problem}`);
+      continue;
+    }
+    const wrong = values.findIndex((value) => typeof value !== 'string');
+    if (wrong < 0) {
+      const messages = values.map((value, i) => ({
+        role: ROLES[i % ROLES.length],
+        content: value as string,
+      }));
+      conversations.push({ messages });
+    } else {
+      const what = () => `“${excerpt(columns[wrong])}” is ${describe(values[wrong])}`;
+      bad.add(line, () => `${what()}; expected a text`);
+    }
+  }
+  return conversations;
+}
+
+/** What is wrong with a list of messages; undefined if a chat template can take it. */
+function messagesProblem(messages: unknown): string | undefined {
+  const expected = 'expected a list of messages such as {"role": "user", "content": "Hello"}';
+  if (!Array.isArray(messages) || messages.length === 0)
+    return `is ${describe(messages)}; ${expected}`;
+  for (const [index, message] of messages.entries()) {
+    const { role, content } = (message ?? {}) as Record<string, unknown>;
+    for (const [name, value] of Object.entries({ role, content })) {
+      if (typeof value === 'string') continue;
+      const what = value === undefined ? `no ${name}` : `the ${name} ${describe(value)}`;
+      return `has a message ${index + 1} with ${what}; ${expected}`;
+    }
+  }
+  return undefined;
 }
 
 /** The texts of a field. A single text is not a dialogue, unless rows are joined by an id. */

@@ -1,56 +1,86 @@
 // Encodes documents, and splits their tokens into a training set and a held-out set.
 
 import { CorpusError } from './corpus';
-import type { Document } from './documents';
-import type { Tokenizer } from './tokenizer';
+import type { Conversation, Document } from './documents';
+import type { Tokenizer, Tokens } from './tokenizer';
 
 /** Separates plain documents if the tokenizer has no end-of-text token. */
 const PARAGRAPH = '\n\n';
 
 /**
- * Token ids of each document. The end-of-text token follows every text of a document, as it follows
- * GPT-2's documents and DialoGPT's turns, unless the text already ends with it. A single plain text
- * gets none, since there is nothing to separate it from.
- * @throws CorpusError for dialogues, if the tokenizer has no end-of-text token
+ * Tokens of each document. A conversation is what the chat template makes of it, and with
+ * `assistantOnly` only what the assistant says is learned. In other documents the end-of-text token
+ * follows every text, as it follows GPT-2's documents and DialoGPT's turns, unless the text already
+ * ends with it. A single plain text gets none, since there is nothing to separate it from.
+ * @throws CorpusError for dialogues, if the tokenizer has no end-of-text token, and for
+ * conversations, if the tokenizer has no chat template or it refuses one
  */
 export function encodeDocuments(
   documents: readonly Document[],
   tokenizer: Tokenizer,
-): Uint32Array[] {
+  assistantOnly = true,
+): Tokens[] {
   const { endOfText } = tokenizer;
-  if (documents.length === 1 && documents[0].length === 1)
-    return [tokenizer.encode(documents[0][0])];
-  if (endOfText === undefined && documents.some((texts) => texts.length > 1)) {
+  const only = documents.length === 1 ? documents[0] : [];
+  if (Array.isArray(only) && only.length === 1) return [{ ids: tokenizer.encode(only[0]) }];
+  const isDialogue = (document: Document) => Array.isArray(document) && document.length > 1;
+  if (endOfText === undefined && documents.some(isDialogue)) {
     throw new CorpusError(
       'The teacher’s tokenizer has no end-of-text token, which joins the turns of a dialogue.',
       'Read the data as text, or choose another teacher.',
     );
   }
   const end = endOfText === undefined ? tokenizer.encode(PARAGRAPH) : Uint32Array.of(endOfText);
-  return documents.map((texts) =>
-    concatenate(
-      texts.flatMap((text) => {
+  return documents.map((document) => {
+    if (!Array.isArray(document)) {
+      const { ids, learned } = encodeConversation(document, tokenizer);
+      return assistantOnly ? { ids, learned } : { ids };
+    }
+    const { ids } = concatenate(
+      document.flatMap((text) => {
         const ids = tokenizer.encode(text);
-        return endOfText !== undefined && ids.at(-1) === endOfText ? [ids] : [ids, end];
+        return endOfText !== undefined && ids.at(-1) === endOfText
+          ? [{ ids }]
+          : [{ ids }, { ids: end }];
       }),
-    ),
+    );
+    return { ids };
+  });
+}
+
+function encodeConversation({ messages }: Conversation, { chat }: Tokenizer): Required<Tokens> {
+  if (chat) return chat(messages);
+  throw new CorpusError(
+    'The teacher has no chat template, which writes a conversation as one text.',
+    'Choose a teacher with one, such as an “Instruct” model, or read the data as dialogues.',
   );
 }
 
-function concatenate(arrays: readonly Uint32Array[]): Uint32Array {
-  const joined = new Uint32Array(arrays.reduce((sum, { length }) => sum + length, 0));
+/** Documents one after the other. */
+export interface JoinedTokens extends Tokens {
+  /** Where each document begins. */
+  documents: number[];
+}
+
+function concatenate(parts: readonly Tokens[]): JoinedTokens {
+  const length = parts.reduce((sum, { ids }) => sum + ids.length, 0);
+  const joined = new Uint32Array(length);
+  const learned = parts.some((part) => part.learned) ? new Uint8Array(length).fill(1) : undefined;
+  const documents: number[] = [];
   let offset = 0;
-  for (const array of arrays) {
-    joined.set(array, offset);
-    offset += array.length;
+  for (const part of parts) {
+    documents.push(offset);
+    joined.set(part.ids, offset);
+    if (part.learned) learned?.set(part.learned, offset);
+    offset += part.ids.length;
   }
-  return joined;
+  return { ids: joined, learned, documents };
 }
 
 export interface CorpusSplit {
-  train: Uint32Array;
+  train: JoinedTokens;
   /** For evaluation. Shares no document with `train`; a single document is cut in two. */
-  heldOut: Uint32Array;
+  heldOut: JoinedTokens;
   /** Number of documents held out; 0 if it is the end of a single one. */
   heldOutDocuments: number;
 }
@@ -71,22 +101,19 @@ export interface SplitOptions {
  * @throws CorpusError if a set has fewer than T + 1 tokens
  * @throws RangeError for a share that is not between 0 and 1
  */
-export function splitDocuments(
-  documents: readonly Uint32Array[],
-  options: SplitOptions,
-): CorpusSplit {
+export function splitDocuments(documents: readonly Tokens[], options: SplitOptions): CorpusSplit {
   const { contextLength, random, heldOutFraction = 0.1 } = options;
   requireFraction(heldOutFraction);
   if (documents.length === 1) return splitCorpus(documents[0], options);
   const groups = new Map<string, { members: number[]; tokens: number }>();
-  documents.forEach((ids, index) => {
+  documents.forEach(({ ids }, index) => {
     const key = ids.join();
     const group = groups.get(key) ?? { members: [], tokens: 0 };
     groups.set(key, group);
     group.members.push(index);
     group.tokens += ids.length;
   });
-  const total = documents.reduce((sum, ids) => sum + ids.length, 0);
+  const total = documents.reduce((sum, { ids }) => sum + ids.length, 0);
   const order = [...groups.values()];
   for (let last = order.length - 1; last > 0; last--) {
     const other = Math.floor(random() * (last + 1));
@@ -114,7 +141,7 @@ export function splitDocuments(
   const tokensOf = (isHeldOut: boolean) =>
     concatenate(documents.filter((_, index) => chosen.has(index) === isHeldOut));
   const split = { train: tokensOf(false), heldOut: tokensOf(true), heldOutDocuments: chosen.size };
-  if (Math.min(split.train.length, split.heldOut.length) <= contextLength) {
+  if (Math.min(split.train.ids.length, split.heldOut.ids.length) <= contextLength) {
     const same = groups.size < documents.length ? ` (${groups.size} different)` : '';
     throw tooShort(
       `${documents.length} documents${same} with ${total} tokens are too few: ` +
@@ -138,7 +165,7 @@ function tooShort(message: string, remedy: string, longestContext: number): Corp
 
 /** "9 for training and 3 held out, but each needs at least 17 (a context of 16 and one more)." */
 function tooFew({ train, heldOut }: CorpusSplit, contextLength: number): string {
-  const counts = `${train.length} for training and ${heldOut.length} held out`;
+  const counts = `${train.ids.length} for training and ${heldOut.ids.length} held out`;
   const needed = `at least ${contextLength + 1} (a context of ${contextLength} and one more)`;
   return `${counts}, but each needs ${needed}.`;
 }
@@ -157,22 +184,28 @@ function requireFraction(heldOutFraction: number): void {
  * @throws RangeError for a share that is not between 0 and 1
  */
 export function splitCorpus(
-  tokens: Uint32Array,
+  tokens: Tokens,
   { contextLength, heldOutFraction = 0.1 }: Omit<SplitOptions, 'random'>,
 ): CorpusSplit {
   requireFraction(heldOutFraction);
-  const cut = tokens.length - Math.round(tokens.length * heldOutFraction);
+  const { ids, learned } = tokens;
+  const cut = ids.length - Math.round(ids.length * heldOutFraction);
+  const part = (from: number, to: number): JoinedTokens => ({
+    ids: ids.subarray(from, to),
+    learned: learned?.subarray(from, to),
+    documents: [0],
+  });
   const split = {
-    train: tokens.subarray(0, cut),
-    heldOut: tokens.subarray(cut),
+    train: part(0, cut),
+    heldOut: part(cut, ids.length),
     heldOutDocuments: 0,
   };
   const needed = contextLength + 1;
-  const shorter = Math.min(split.train.length, split.heldOut.length);
+  const shorter = Math.min(split.train.ids.length, split.heldOut.ids.length);
   if (shorter < needed) {
     const enough = Math.ceil(needed / Math.min(heldOutFraction, 1 - heldOutFraction));
     throw tooShort(
-      `${tokens.length} tokens are too few: ${tooFew(split, contextLength)}`,
+      `${ids.length} tokens are too few: ${tooFew(split, contextLength)}`,
       `Use a text of at least ${enough} tokens`,
       shorter - 1,
     );

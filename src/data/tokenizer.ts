@@ -4,7 +4,17 @@
 import { PreTrainedTokenizer } from '@xenova/transformers';
 import { shownJson } from '../quote';
 import { bytePairEncoder } from './byte-pair-encoder';
+import { type ChatMessage, chatTemplate, type RenderedChat } from './chat';
+import { CorpusError } from './corpus';
 import { slowPattern } from './patterns';
+import { spellingOf } from './spelling';
+
+/** Token ids in a row: a document's, or those of documents one after the other. */
+export interface Tokens {
+  ids: Uint32Array;
+  /** (n) 1 for each token that a model learns to predict. Without it, every token is learned. */
+  learned?: Uint8Array;
+}
 
 export interface Tokenizer {
   /** Tokens; their ids run from 0 on. The model may have more rows, as padding. */
@@ -18,6 +28,11 @@ export interface Tokenizer {
    * @throws RangeError for an id outside the vocabulary
    */
   decode(ids: ArrayLike<number>): string;
+  /**
+   * A conversation in the model's chat template, if it has one. What the assistant says is learned.
+   * @throws CorpusError for a conversation that the template refuses
+   */
+  chat?(messages: readonly ChatMessage[]): Required<Tokens>;
 }
 
 /** A tokenizer that could not be loaded. `hint` says what to do next. */
@@ -55,14 +70,21 @@ const fetchText: ReadText = async (path) => {
  * Characters per chunk: long enough to be fast, short enough for the library's regular expressions.
  */
 const CHUNK_LENGTH = 16_384;
+/** The same for a tokenizer without pieces, which merges a whole chunk at once. */
+const SHORT_CHUNK = 1024;
+
+/** A single space between visible characters, or other white space after a letter or number. */
+const PIECE = /(?<=\S) (?=\S)|(?<=[\p{L}\p{N}])\s(?=\S)/u;
+/** A single space after a letter or number. */
+const WORD = /(?<=[\p{L}\p{N}]) (?=\S)/u;
 
 /**
- * Cuts a text before white space that follows a visible character. GPT-2's pre-tokenizer always
- * starts a piece there, so the tokens of the chunks are those of the whole text. (Cutting after
- * white space would not work: its piece depends on what follows.)
+ * Cuts a text before such white space. The pre-tokenizers of GPT-2, Llama 3 and Qwen always start a
+ * piece there, so the tokens of the chunks are those of the whole text. (Cutting after white space
+ * would not work: its piece depends on what follows.)
  */
-export function* chunks(text: string, length = CHUNK_LENGTH): Generator<string> {
-  const boundary = /(?<=\S)\s/g;
+export function* chunks(text: string, length = CHUNK_LENGTH, before = PIECE): Generator<string> {
+  const boundary = new RegExp(before, 'gu');
   let start = 0;
   while (start < text.length) {
     boundary.lastIndex = start + length;
@@ -88,6 +110,20 @@ function parse(path: string, text: string): unknown {
           { cause },
         );
   }
+}
+
+/**
+ * Cuts a text for a tokenizer. One that puts a space before a text, as SentencePiece does, puts it
+ * before each chunk, which leaves out its own.
+ */
+function cutterFor(tokenizerJson: unknown): (text: string) => string[] {
+  const { normalizer, pre_tokenizer, model } = tokenizerJson as Record<string, unknown>;
+  const addsSpace = /"(Prepend|Metaspace)"/.test(JSON.stringify([normalizer, pre_tokenizer]));
+  if (!addsSpace) return (text) => [...chunks(text)];
+  const tokens = Object.keys((model as { vocab: object }).vocab);
+  // A token of several words could lie on both sides of a cut.
+  const length = tokens.some((token) => /[^▁]▁/.test(token)) ? Infinity : SHORT_CHUNK;
+  return (text) => [...chunks(text, length, WORD)].map((part, i) => (i > 0 ? part.slice(1) : part));
 }
 
 const isRecord = (value: unknown): value is Record<string, unknown> =>
@@ -132,14 +168,70 @@ export const isPadded = (tokens: number, rows: number): boolean =>
   tokens <= rows && rows - tokens <= Math.min(1024, rows / 20);
 
 /**
+ * The template in a tokenizer_config.json, if it has one. Of several, the one named "default".
+ */
+function templateIn(tokenizerConfig: unknown): string | undefined {
+  const template = isRecord(tokenizerConfig) ? tokenizerConfig.chat_template : undefined;
+  const named = (Array.isArray(template) ? template : []).filter(isRecord);
+  const chosen = named.find(({ name }) => name === 'default')?.template ?? template;
+  return typeof chosen === 'string' ? chosen : undefined;
+}
+
+/** Tokens that templates write, by name: `bos_token`, `eos_token` and the like. */
+function namedTokens(tokenizerConfig: unknown): Record<string, string> {
+  const named: Record<string, string> = {};
+  for (const [name, value] of Object.entries(isRecord(tokenizerConfig) ? tokenizerConfig : {})) {
+    const token = isRecord(value) ? value.content : value;
+    if (name.endsWith('_token') && typeof token === 'string') named[name] = token;
+  }
+  return named;
+}
+
+/** A rendered conversation as tokens: those that hold a character that the assistant says. */
+function chatEncoder(tokenizerJson: unknown, encode: Tokenizer['encode']) {
+  const { normalised, offsets } = spellingOf(tokenizerJson);
+  const length = (text: string) => new TextEncoder().encode(text).length;
+  return ({ text, said }: RenderedChat): Required<Tokens> => {
+    let whole = '';
+    const add = (from: number, to?: number): [number, number] => {
+      const before = length(whole);
+      whole += normalised(text.slice(from, to));
+      return [before, length(whole)];
+    };
+    const spans: [number, number][] = [];
+    let at = 0;
+    for (const [from, to] of said) {
+      add(at, from);
+      spans.push(add(from, to));
+      at = to;
+    }
+    add(at);
+    const ids = encode(whole);
+    const starts = offsets(whole, ids);
+    if (!starts) {
+      throw new CorpusError(
+        `The tokens of a conversation do not spell it (“${text.slice(0, 60)}”), so those of the ` +
+          'assistant cannot be told apart.',
+        'Use another teacher, or read the data as dialogues.',
+      );
+    }
+    const isSaid = (i: number) =>
+      spans.some(([from, to]) => starts[i] < to && starts[i + 1] > from);
+    return { ids, learned: Uint8Array.from(ids, (_, i) => Number(isSaid(i))) };
+  };
+}
+
+/**
  * From the parsed `tokenizer.json` and `tokenizer_config.json`.
  * @param rows the model's, if it may have more than there are tokens
+ * @param template `chat_template.jinja`, in place of the one in `tokenizer_config.json`
  * @throws TokenizerError
  */
 export function makeTokenizer(
   tokenizerJson: unknown,
   tokenizerConfig: unknown,
   rows?: number,
+  template = templateIn(tokenizerConfig),
 ): Tokenizer {
   const vocabularySize = countTokens(tokenizerJson);
   const end = rows ?? vocabularySize;
@@ -163,21 +255,30 @@ export function makeTokenizer(
   }
   const endOfText: unknown = library.eos_token_id;
   const encodePieces = bytePairEncoder(tokenizerJson);
+  const cut = cutterFor(tokenizerJson);
+  const encode = (text: string): Uint32Array => {
+    const encoded = cut(text).map(
+      (chunk) => encodePieces?.(chunk) ?? library.encode(chunk, { add_special_tokens: false }),
+    );
+    const ids = new Uint32Array(encoded.reduce((sum, { length }) => sum + length, 0));
+    let offset = 0;
+    for (const chunk of encoded) {
+      ids.set(chunk, offset);
+      offset += chunk.length;
+    }
+    return ids;
+  };
+  // Made when a conversation asks for it: a teacher that only reads texts needs no template.
+  let ofChat: ((messages: readonly ChatMessage[]) => Required<Tokens>) | undefined;
+  const makeChat = (source: string) => {
+    const render = chatTemplate(source, namedTokens(tokenizerConfig));
+    const encodeChat = chatEncoder(tokenizerJson, encode);
+    return (messages: readonly ChatMessage[]) => encodeChat(render(messages));
+  };
   return {
     vocabularySize,
     endOfText: typeof endOfText === 'number' ? endOfText : undefined,
-    encode(text) {
-      const encoded = [...chunks(text)].map(
-        (chunk) => encodePieces?.(chunk) ?? library.encode(chunk, { add_special_tokens: false }),
-      );
-      const ids = new Uint32Array(encoded.reduce((sum, { length }) => sum + length, 0));
-      let offset = 0;
-      for (const chunk of encoded) {
-        ids.set(chunk, offset);
-        offset += chunk.length;
-      }
-      return ids;
-    },
+    encode,
     decode(ids) {
       const list = Array.from(ids);
       const unknown = list.find((id) => !(Number.isInteger(id) && id >= 0 && id < end));
@@ -193,6 +294,12 @@ export function makeTokenizer(
             clean_up_tokenization_spaces: false,
           });
     },
+    ...(template !== undefined && {
+      chat(messages) {
+        ofChat ??= makeChat(template);
+        return ofChat(messages);
+      },
+    }),
   };
 }
 
@@ -201,6 +308,8 @@ export interface LoadOptions {
   read?: ReadText;
   /** The model's rows; a tokenizer that does not fit them is an error. */
   vocabularySize?: number;
+  /** `chat_template.jinja`, if the folder has one. */
+  chatTemplate?: string;
 }
 
 /**
@@ -211,7 +320,7 @@ export interface LoadOptions {
  */
 export async function loadTokenizer(
   folder: string,
-  { read = fetchText, vocabularySize }: LoadOptions = {},
+  { read = fetchText, vocabularySize, chatTemplate }: LoadOptions = {},
 ): Promise<Tokenizer> {
   const load = async (name: string) => {
     const path = `${folder.replace(/\/$/, '')}/${name}`;
@@ -227,7 +336,7 @@ export async function loadTokenizer(
   const [tokenizerJson, tokenizerConfig] = await Promise.all(
     ['tokenizer.json', 'tokenizer_config.json'].map(load),
   );
-  const tokenizer = makeTokenizer(tokenizerJson, tokenizerConfig, vocabularySize);
+  const tokenizer = makeTokenizer(tokenizerJson, tokenizerConfig, vocabularySize, chatTemplate);
   if (vocabularySize !== undefined && !isPadded(tokenizer.vocabularySize, vocabularySize)) {
     throw new TokenizerError(
       `${folder}: the tokenizer has ${tokenizer.vocabularySize} tokens, ` +

@@ -1,9 +1,9 @@
 // The data of a run, from documents to batches, and a preview of it as text.
 
 import type { Config } from '../config';
-import { Batches, heldOutBatches } from '../data/batches';
-import { splitDocuments } from '../data/split';
-import type { Tokenizer } from '../data/tokenizer';
+import { Batches, heldOutBatches, IGNORED_TARGET } from '../data/batches';
+import { type JoinedTokens, splitDocuments } from '../data/split';
+import type { Tokenizer, Tokens } from '../data/tokenizer';
 import { Random } from '../tensor/random';
 import type { DataFacts } from './records';
 
@@ -12,10 +12,9 @@ const ROWS_SHOWN = 8;
 
 /**
  * Training and held-out batches of (B, T), which depend on the documents and the seed alone.
- * @param documents the token ids of each
  * @throws CorpusError if they have too few tokens
  */
-export function prepareData(documents: readonly Uint32Array[], config: Config) {
+export function prepareData(documents: readonly Tokens[], config: Config) {
   const { batch_size: B, max_length: T, seed, eval_batches } = config;
   const random = new Random(seed);
   const randomNumbers = (name: string) => {
@@ -26,24 +25,31 @@ export function prepareData(documents: readonly Uint32Array[], config: Config) {
     contextLength: T,
     random: randomNumbers('held out'),
   });
+  const textOf = ({ ids, learned, documents }: JoinedTokens) => ({
+    tokens: ids,
+    learned,
+    ...(config.packing === 'off' && { documents }),
+  });
   const batches = new Batches({
-    tokens: train,
+    ...textOf(train),
     batchSize: B,
     contextLength: T,
     randomOf: (epoch) => randomNumbers(`epoch ${epoch}`),
   });
   return {
-    tokens: { train, heldOut },
-    trainTokens: train.length,
-    heldOutTokens: heldOut.length,
+    tokens: { train: train.ids, heldOut: heldOut.ids },
+    trainTokens: train.ids.length,
+    heldOutTokens: heldOut.ids.length,
     heldOutDocuments,
+    /** Undefined if every token is learned. */
+    learnedShare: learnedShare(train),
     batches,
     /** (V) how often each token is in the training text. */
-    frequencies: (V: number) => countTokens(train, V),
+    frequencies: (V: number) => countTokens(train.ids, V),
     /** Facts for the Doctor. */
     describe: (tokenizer: Tokenizer) =>
       describeData(documents, { train, heldOut, windows: batches.windowsPerEpoch }, tokenizer),
-    heldOut: heldOutBatches(heldOut, B, T, eval_batches),
+    heldOut: heldOutBatches(textOf(heldOut), B, T, eval_batches),
   };
 }
 
@@ -58,27 +64,45 @@ function countTokens(tokens: Uint32Array, V: number): Uint32Array {
 
 /** Facts about a run's text, from a pass over its token ids. */
 function describeData(
-  documents: readonly Uint32Array[],
-  { train, heldOut, windows }: { train: Uint32Array; heldOut: Uint32Array; windows: number },
+  documents: readonly Tokens[],
+  split: { train: Tokens; heldOut: Tokens; windows: number },
   tokenizer: Pick<Tokenizer, 'decode' | 'vocabularySize'>,
 ): DataFacts {
   const V = tokenizer.vocabularySize;
+  const [train, heldOut] = [split.train.ids, split.heldOut.ids];
   const counts = countTokens(train, V);
+  const learned = learnedShare(split.train);
+  const predicted = heldOut.filter((_, i) => split.heldOut.learned?.[i] !== 0);
   let loss = 0;
-  for (const id of heldOut) loss -= Math.log((counts[id] + 1) / (train.length + V));
+  for (const id of predicted) loss -= Math.log((counts[id] + 1) / (train.length + V));
   const most = counts.reduce((best, times, id) => (times > counts[best] ? id : best), 0);
-  const lengths = documents.map(({ length }) => length).sort((a, b) => a - b);
+  const lengths = documents.map(({ ids }) => ids.length).sort((a, b) => a - b);
   const text = tokenizer.decode(Array.from(train.subarray(0, MEASURED_TOKENS)));
   return {
     documents: documents.length,
     medianDocument: lengths[Math.floor(lengths.length / 2)],
     trainTokens: train.length,
     heldOutTokens: heldOut.length,
-    windows,
+    windows: split.windows,
     bytesPerToken: new TextEncoder().encode(text).length / Math.min(MEASURED_TOKENS, train.length),
     mostFrequent: { text: tokenizer.decode([most]), share: counts[most] / train.length },
-    unigramPerplexity: Math.exp(loss / heldOut.length),
+    unigramPerplexity: Math.exp(loss / predicted.length),
+    ...(learned !== undefined && { learnedShare: learned }),
   };
+}
+
+/** Undefined if every token is learned. */
+function learnedShare({ ids, learned }: Tokens): number | undefined {
+  return learned && learned.reduce((sum, one) => sum + one, 0) / ids.length;
+}
+
+/** A piece of a previewed row. */
+export interface PreviewPart {
+  text: string;
+  /** The end-of-text token, if all tokens are learned. */
+  end?: true;
+  /** Its tokens are targets. Marked only where others are not. */
+  learned?: true;
 }
 
 /** What a run with these settings would train on. */
@@ -88,8 +112,15 @@ export interface DataPreview {
   heldOutDocuments: number;
   trainTokens: number;
   heldOutTokens: number;
-  /** The first rows of the first training batch as text, split at end-of-text tokens. */
-  rows: string[][];
+  /** Share of the training tokens that are learned; undefined if all are. */
+  learnedShare?: number;
+  /** Share of the positions that hold text: less than 1 where a row holds one document. */
+  filledShare: number;
+  /**
+   * The first rows of the first training batch as text, split at end-of-text tokens; or, where not
+   * all tokens are learned, into those that are and those that are not.
+   */
+  rows: PreviewPart[][];
   /** B. */
   batchSize: number;
   /** The text of that token, if the tokenizer has one. */
@@ -97,27 +128,40 @@ export interface DataPreview {
 }
 
 export function previewData(
-  documents: readonly Uint32Array[],
+  documents: readonly Tokens[],
   config: Config,
   tokenizer: Tokenizer,
 ): DataPreview {
-  const { batches, heldOutDocuments, trainTokens, heldOutTokens } = prepareData(documents, config);
+  const { batches, ...data } = prepareData(documents, config);
   const { batch_size: B, max_length: T } = config;
   const { endOfText } = tokenizer;
-  const { inputs } = batches.at(0);
+  const { inputs, targets, filled } = batches.at(0);
+  const marksLearned = data.learnedShare !== undefined;
+  type Kind = Pick<PreviewPart, 'end' | 'learned'>;
+  /** The first token of a row is no target. */
+  const kindOf = (i: number): Kind => {
+    if (marksLearned)
+      return i % T > 0 && targets[i - 1] !== IGNORED_TARGET ? { learned: true } : {};
+    return inputs[i] === endOfText ? { end: true } : {};
+  };
   const rows = Array.from({ length: Math.min(B, ROWS_SHOWN) }, (_, row) => {
-    const texts: number[][] = [[]];
-    for (const id of inputs.subarray(row * T, (row + 1) * T)) {
-      if (id === endOfText) texts.push([]);
-      else texts[texts.length - 1].push(id);
+    const parts: { ids: number[]; kind: Kind }[] = [];
+    for (let i = row * T; i < row * T + (filled?.[row] ?? T); i++) {
+      const kind = kindOf(i);
+      const last = parts.at(-1);
+      if (last && !kind.end && !last.kind.end && kind.learned === last.kind.learned)
+        last.ids.push(inputs[i]);
+      else parts.push({ ids: [inputs[i]], kind });
     }
-    return texts.map((ids) => tokenizer.decode(ids));
+    return parts.map(({ ids, kind }) => ({ text: tokenizer.decode(ids), ...kind }));
   });
   return {
     documents: documents.length,
-    heldOutDocuments,
-    trainTokens,
-    heldOutTokens,
+    heldOutDocuments: data.heldOutDocuments,
+    trainTokens: data.trainTokens,
+    heldOutTokens: data.heldOutTokens,
+    learnedShare: data.learnedShare,
+    filledShare: batches.filledShare,
     rows,
     batchSize: B,
     endOfText: endOfText === undefined ? undefined : tokenizer.decode([endOfText]),

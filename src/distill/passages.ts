@@ -50,7 +50,8 @@ export class PassageFinder {
       if (labels) labels.push(label);
       else windows.set(window, [label]);
     }
-    for (const [window, labels] of windows) {
+    for (const [window, all] of windows) {
+      const labels = longestRun(all);
       const values = labels.map(({ row }) => kl[row]);
       if (!values.every(Number.isFinite)) continue;
       const length = Math.min(LENGTH, labels.length);
@@ -81,6 +82,18 @@ export class PassageFinder {
       best: first(this.#best, (a, b) => a.mean - b.mean),
     };
   }
+}
+
+/** The longest part of a window in which every token counts; all of it, unless it is masked. */
+function longestRun(labels: Label[]): Label[] {
+  let longest: Label[] = [];
+  let first = 0;
+  for (let end = 1; end <= labels.length; end++) {
+    if (end < labels.length && labels[end].row === labels[end - 1].row + 1) continue;
+    if (end - first > longest.length) longest = labels.slice(first, end);
+    first = end;
+  }
+  return longest;
 }
 
 /** A token's text may depend on those before it: a space at its start, half a character. */

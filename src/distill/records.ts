@@ -146,4 +146,6 @@ export interface DataFacts {
   mostFrequent: { text: string; share: number };
   /** Perplexity on the held-out text of counting the training tokens, each once more than seen. */
   unigramPerplexity: number;
+  /** Share of the training tokens that are learned; none if all are. */
+  learnedShare?: number;
 }

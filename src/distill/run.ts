@@ -4,7 +4,7 @@
 
 import { type Config, type LiveChanges, twinConfig, twinStep } from '../config';
 import type { Batch } from '../data/batches';
-import type { Tokenizer } from '../data/tokenizer';
+import type { Tokenizer, Tokens } from '../data/tokenizer';
 import type { Gpu } from '../gpu/device';
 import { tuneMatmul } from '../kernels/matmul_tuning';
 import type { Architecture } from '../model/family';
@@ -65,8 +65,8 @@ export interface RunOptions {
   gpu: Gpu;
   config: Config;
   tokenizer: Tokenizer;
-  /** The whole corpus: token ids of each document. */
-  documents: readonly Uint32Array[];
+  /** The whole corpus: the tokens of each document. */
+  documents: readonly Tokens[];
   /** What ends the question in each line of the corpus, if it is a text of questions. */
   answersAfter?: string;
   teacherConfig: TeacherSizes;
@@ -277,6 +277,11 @@ export class Run {
   /** Tokens to train on. */
   get trainTokens(): number {
     return this.#data.trainTokens;
+  }
+
+  /** Share of them that is learned; undefined if all are. */
+  get learnedShare(): number | undefined {
+    return this.#data.learnedShare;
   }
 
   /** What is known of the text: a pass over its tokens. */

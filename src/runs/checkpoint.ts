@@ -218,13 +218,16 @@ async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
 }
 
 /**
- * Identifies a run's data: the hash of each document's length and tokens. The same on the page and
- * the command line.
+ * Identifies a run's data: the hash of each document's length and tokens, and of which are learned
+ * if not all are. The same on the page and the command line.
  */
-export function dataHash(documents: readonly Uint32Array[]): Promise<string> {
-  const parts = documents.flatMap((ids): Uint8Array[] => [
+export function dataHash(
+  documents: readonly { ids: Uint32Array; learned?: Uint8Array }[],
+): Promise<string> {
+  const parts = documents.flatMap(({ ids, learned }): Uint8Array[] => [
     new TextEncoder().encode(`${ids.length} `),
     new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength),
+    learned ?? new Uint8Array(0),
   ]);
   const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
   let at = 0;

@@ -5,6 +5,7 @@ import type { Config } from '../config';
 import { CorpusError, decodeCorpus } from '../data/corpus';
 import { ColumnsError, type Document, readDocuments } from '../data/documents';
 import { encodeDocuments } from '../data/split';
+import type { Tokens } from '../data/tokenizer';
 import { previewData } from '../distill/data';
 import type { FolderTokenizer } from '../distill/teacher/folder';
 import { type DownloadOptions, download } from '../files/download';
@@ -28,18 +29,19 @@ export async function readTexts(
 }
 
 /** The data encoded last: a run from the same start, or after a preview, encodes nothing. */
-let last: { texts: string; tokenizer: string; documents: Uint32Array[] } | undefined;
+let last: { key: string; documents: Tokens[] } | undefined;
 
-/** Token ids of each document. @throws CorpusError as `encodeDocuments` does */
+/** The tokens of each document. @throws CorpusError as `encodeDocuments` does */
 export function encodeTexts(
   documents: readonly Document[],
   tokenizer: FolderTokenizer,
-): Uint32Array[] {
-  const texts = JSON.stringify(documents);
+  config: Config,
+): Tokens[] {
   const files = [...tokenizer.files.values()].map((bytes) => new TextDecoder().decode(bytes));
-  const key = JSON.stringify(files);
-  if (last?.texts !== texts || last.tokenizer !== key)
-    last = { texts, tokenizer: key, documents: encodeDocuments(documents, tokenizer) };
+  const assistantOnly = config.assistant_only_loss === 'on';
+  const key = JSON.stringify([documents, files, assistantOnly]);
+  if (last?.key !== key)
+    last = { key, documents: encodeDocuments(documents, tokenizer, assistantOnly) };
   return last.documents;
 }
 
@@ -59,7 +61,7 @@ export async function preview(
     texts = documents;
   } else texts = await readTexts(config, undefined, {});
   const tokenizer = await openTokenizerOf(config, { files: dropped, base });
-  return previewData(encodeTexts(texts, tokenizer), config, tokenizer);
+  return previewData(encodeTexts(texts, tokenizer, config), config, tokenizer);
 }
 
 /** The user's documents, and a report for each file: one bad file does not hide the others. */

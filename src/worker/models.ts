@@ -18,7 +18,7 @@ import { ModelFileError } from '../files/download';
 import { fingerprinted } from '../files/fingerprint';
 import { httpSource } from '../files/http';
 import { hubSource } from '../files/hub';
-import { filesSource, type Progress, readJson } from '../files/source';
+import { filesSource, type ModelSource, type Progress, readJson } from '../files/source';
 import { zipSource } from '../files/unzip';
 import type { Gpu } from '../gpu/device';
 import { parseSizes, tryConfig } from '../model/families';
@@ -86,12 +86,10 @@ function sourceOf(
       onProgress,
       signal,
     });
-    // It has no graph: onnxruntime's is made from its weights. To ask for one would cost a request,
-    // and the browser's log would have an error.
-    return {
-      ...source,
-      has: async (file: string) => !file.startsWith('onnx/') && source.has(file),
-    };
+    // It has no graph, since onnxruntime's is made from its weights, and no chat template. To ask
+    // for one would cost a request, and the browser's log would have an error.
+    const lacks = (file: string) => file.startsWith('onnx/') || file.endsWith('.jinja');
+    return { ...source, has: async (file: string) => !lacks(file) && source.has(file) };
   }
   const onRefused = (why: string) => note?.(`${text} cannot be kept for the next visit: ${why}.`);
   const cache = browserCache(onRefused);
@@ -182,6 +180,21 @@ export async function openTokenizerOf(config: Config, place: Place): Promise<Fol
   }
 }
 
+/** @throws ModelFileError if the student has another vocabulary than the teacher */
+async function requireTeachable(teacher: string, student: ModelSource, place: Place) {
+  const source = sourceOf('teacher', teacher, place);
+  try {
+    const { vocabularySize } = parseSizes(
+      await readJson(source, 'config.json'),
+      `config.json of ${source.label}`,
+    );
+    const tokenizer = await openTokenizer(source, vocabularySize);
+    await requireSameVocabulary(tokenizer, source, student, () => {});
+  } finally {
+    source.close();
+  }
+}
+
 /** Opens both models and the tokenizer. */
 export async function openModels(config: Config, gpu: Gpu, place: Place & Report): Promise<Models> {
   const { source, other, teacher, student, ...folders } = await openFolders(config, gpu, place);
@@ -238,8 +251,17 @@ export async function planModels(config: Config, gpu: Gpu, place: Place): Promis
   }
 }
 
-/** A report on a model, from its config.json and headers only. */
-export async function inspectModel(role: Role, text: string, place: Place): Promise<ModelReport> {
+/**
+ * A report on a model, from its config.json and headers only.
+ * @param teacher the teacher of a student, with whose tokenizer its own is compared
+ * @throws ModelFileError for a student that cannot be trained, or not by that teacher
+ */
+export async function inspectModel(
+  role: Role,
+  text: string,
+  place: Place,
+  teacher?: string,
+): Promise<ModelReport> {
   const source = sourceOf(role, text, place);
   try {
     const json = await readJson(source, 'config.json');
@@ -248,6 +270,7 @@ export async function inspectModel(role: Role, text: string, place: Place): Prom
     if (role === 'student' && read instanceof ModelFileError) throw read;
     const architecture = read instanceof ModelFileError ? undefined : read;
     if (role === 'student' && architecture) {
+      if (teacher !== undefined) await requireTeachable(teacher, source, place);
       const { bytes } = await openWeights(source);
       const parameters = planArena(architecture.parameters).parameters;
       const sizes = {

@@ -104,9 +104,12 @@ export interface Requests {
    * the table as text, for a bug report. Refused while a run trains.
    */
   check: { input: object; progress: CheckRow; result: string };
-  /** Read a model's config.json and headers, and nothing else. */
+  /**
+   * Read a model's config.json and headers, and for a student its tokenizer, which is compared with
+   * the teacher's. No weights are read.
+   */
   inspect: {
-    input: { role: Role; reference: string; files?: DroppedFiles };
+    input: { role: Role; reference: string; teacher?: string; files?: DroppedFiles };
     progress: never;
     result: ModelReport;
   };

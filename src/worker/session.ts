@@ -350,7 +350,7 @@ export class Session implements DeviceUser {
     });
     this.#tokenizer = models.tokenizer;
     this.#stage('tokenizer', `reading ${name}`);
-    const documents = encodeTexts(texts, models.tokenizer);
+    const documents = encodeTexts(texts, models.tokenizer, config);
     const student = models.student?.architecture ?? newStudent(config, models.teacherConfig);
     const facts: RunFacts = {
       config,

@@ -47,8 +47,8 @@ function onRequest(request: RequestMessage): Promise<void> {
     case 'probe':
       return answer('probe', id, async () => (await openDevice()).adapter);
     case 'inspect': {
-      const { role, reference, files = {} } = request;
-      return answer('inspect', id, () => inspectModel(role, reference, { files, base }));
+      const { role, reference, teacher, files = {} } = request;
+      return answer('inspect', id, () => inspectModel(role, reference, { files, base }, teacher));
     }
     case 'plan': {
       const { config, files = {} } = request;

@@ -71,6 +71,10 @@ test('a table of dialogues: columns to choose, counts, a batch and a run with it
   await select('Reply', 'response');
   await says(page).toContain('60 documents.');
   await eventually(() => batchOf(page).locator('mark').count()).toBeGreaterThan(0);
+  await select('Read as', 'chat');
+  await says(page).toContain('The teacher has no chat template');
+  await select('Read as', 'dialogue');
+  await says(page).toContain('60 documents.');
   await select('Dialogue id', 'id');
   await says(page).toContain('30 documents.');
 

@@ -141,8 +141,9 @@ test('a model of the hub says what it is, teaches, and is kept for the next visi
   );
   await distil(page);
   const asked = new Set(hub.requests.map((line) => line.split('/').at(-1)?.split(' ')[0]));
-  // Whether there is a graph to try is asked, too.
+  // Whether there is a graph to try, or a chat template, is asked, too.
   expect([...asked].filter((name) => !name?.endsWith('.onnx')).sort()).toEqual([
+    'chat_template.jinja',
     'config.json',
     'model.safetensors',
     'tokenizer.json',
@@ -156,8 +157,8 @@ test('a model of the hub says what it is, teaches, and is kept for the next visi
   for (const path of hub.files.keys()) hub.faults.set(path, { kind: 'garbled' });
   await page.reload();
   await distil(page);
-  // The graphs that the folder does not have.
-  for (const problem of problems) expect(problem).toMatch(/onnx|404/);
+  // The graphs and the chat template that the folder does not have.
+  for (const problem of problems) expect(problem).toMatch(/onnx|jinja|404/);
 });
 
 test('a student starts from teacher layers or a checkpoint with the same tokens', async () => {
@@ -185,6 +186,12 @@ test('a student starts from teacher layers or a checkpoint with the same tokens'
 
   publishStudent({ ...STUDENT, vocab_size: 1100 });
   await set(page, 'student_model', 'small@main');
+  hub.requests.length = 0;
+  await button(page, 'Look up the student').click();
+  await eventually(() => page.locator('.model-field').nth(1).innerText()).toContain(
+    'The student small@main has 1,100 tokens, the teacher moby-teacher 1,024.',
+  );
+  expect(hub.requests.filter((line) => line.includes('safetensors'))).toEqual([]);
   await offered(page, 'Distil');
   await primary(page).click();
   await eventually(() => notices(page)).toContain(

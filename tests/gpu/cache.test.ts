@@ -9,7 +9,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { openCacheStorage } from '../../src/cli/cache-storage';
 import { type Config, DEFAULTS } from '../../src/config';
 import { decodeCorpus } from '../../src/data/corpus';
-import { loadTokenizer, type Tokenizer } from '../../src/data/tokenizer';
+import { loadTokenizer, type Tokenizer, type Tokens } from '../../src/data/tokenizer';
 import type { EvaluationRecord, StepRecord } from '../../src/distill/records';
 import { Run } from '../../src/distill/run';
 import { planMemory } from '../../src/distill/run-models';
@@ -45,7 +45,7 @@ const SMALL: Config = {
 
 let gpu: Gpu;
 let tokenizer: Tokenizer;
-let documents: Uint32Array[];
+let documents: Tokens[];
 let teacherConfig: Architecture;
 let weights: ReadonlyMap<string, Float32Array>;
 
@@ -58,7 +58,8 @@ beforeAll(async () => {
   });
   const file = `${FOLDER}/model.safetensors`;
   weights = loadWeights(readSafetensors(await readFile(file), file), teacherConfig, file);
-  documents = [tokenizer.encode(decodeCorpus(CORPUS, await readFile(CORPUS)).slice(0, 60_000))];
+  const text = decodeCorpus(CORPUS, await readFile(CORPUS)).slice(0, 60_000);
+  documents = [{ ids: tokenizer.encode(text) }];
 });
 
 interface Watched {

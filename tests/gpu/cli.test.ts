@@ -85,7 +85,12 @@ const start = (name: string, flags: string[]) =>
 
 const distil = (name: string, ...flags: string[]) => finished(start(name, flags));
 
-/** A small GPT-2 with random weights and the built-in teacher's tokenizer. */
+/** A question and an answer to a line. */
+const CHAT_TEMPLATE =
+  "{% for message in messages %}{{ message.content + ('\\n' if message.role == 'user' else " +
+  'eos_token) }}{% endfor %}';
+
+/** A small GPT-2 with random weights, the built-in teacher's tokenizer and a chat template. */
 async function small(): Promise<Map<string, Uint8Array>> {
   const config: Gpt2Config = {
     vocab_size: 1024,
@@ -103,6 +108,7 @@ async function small(): Promise<Map<string, Uint8Array>> {
   for (const name of ['tokenizer.json', 'tokenizer_config.json']) {
     files.set(name, await readFile(`public/models/moby-teacher/${name}`));
   }
+  files.set('chat_template.jinja', new TextEncoder().encode(CHAT_TEMPLATE));
   return files;
 }
 
@@ -241,7 +247,7 @@ test('the metrics begin with the settings, and the planned memory is what was me
   expect(Math.abs(sum(planned) / sum(measured) - 1)).toBeLessThan(0.02);
 });
 
-test('models come over a breaking connection, and texts from a table of dialogues', async () => {
+test('models come over a breaking connection, and texts from a table of questions', async () => {
   hub.faults.set('org/teacher@main/model.safetensors', { kind: 'cut', bytes: 70_000, times: 2 });
   const flags = args(
     '--teacher_model org/teacher --student_model teacher --student_from_layers 0 --train_steps 2',
@@ -251,10 +257,12 @@ test('models come over a breaking connection, and texts from a table of dialogue
     (_, i) => `Where is whale ${i}?,"${i} leagues off, and sounding."`,
   );
   writeFileSync(out('talk.csv'), ['one,two', ...rows].join('\n'));
-  const data = ['--data', out('talk.csv'), ...args('--format dialogue --column one two')];
+  const data = ['--data', out('talk.csv'), ...args('--format chat --column one two')];
   const { code, output } = await distil('hub', ...flags, ...data, ...fromHub());
   expect(code, output).toBe(0);
   expect(output).toContain('talk.csv: 80 documents');
+  expect(output).toMatch(/ tokens \(loss on [4-7]\d\.\d% of them, said by the assistant\), /);
+  expect(readFileSync(out('hub/chat_template.jinja'), 'utf8')).toBe(CHAT_TEMPLATE);
   expect(output).toContain('parameters learn from org/teacher');
   expect(studentOf('hub').length).toBeGreaterThan(100_000);
 });

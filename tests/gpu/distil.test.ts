@@ -59,7 +59,7 @@ beforeAll(async () => {
     gpu,
     tokenizer,
     teacherConfig,
-    documents: [tokenizer.encode(decodeCorpus(CORPUS, await readFile(CORPUS)))],
+    documents: [{ ids: tokenizer.encode(decodeCorpus(CORPUS, await readFile(CORPUS))) }],
     makeTeacher: (gpu, shape) => teacherFromWeights(gpu, weights, teacherConfig, shape),
   };
   run = await Run.create({

@@ -6,6 +6,7 @@ import { readFile } from 'node:fs/promises';
 import * as native from 'onnxruntime-native';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Config, DEFAULTS } from '../../src/config';
+import type { Tokens } from '../../src/data/tokenizer';
 import { exportName, studentFiles, zipStudent } from '../../src/distill/export/export';
 import type { EvaluationRecord } from '../../src/distill/records';
 import { Run } from '../../src/distill/run';
@@ -48,7 +49,7 @@ const COMPILE = 240_000;
 let gpu: Gpu;
 let run: Run;
 let tokenizer: FolderTokenizer;
-let documents: Uint32Array[];
+let documents: Tokens[];
 let inputs: Uint32Array;
 /** (B, T, V): the trained student's logits, from our engine in f32. */
 let expected: Float32Array;
@@ -81,8 +82,8 @@ beforeAll(async () => {
     ),
   );
   tokenizer = await openTokenizer(moby, 1024);
-  documents = [tokenizer.encode(TEXT.repeat(60))];
-  inputs = documents[0].slice(0, B * T);
+  documents = [{ ids: tokenizer.encode(TEXT.repeat(60)) }];
+  inputs = documents[0].ids.slice(0, B * T);
   ({ run } = await distil(moby, { ...CONFIG, model_dtype: 'float32' }));
   while (!run.done) await run.advance();
   const weights = new Map<string, Float32Array>();

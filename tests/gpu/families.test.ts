@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises';
 import * as native from 'onnxruntime-native';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type Config, DEFAULTS } from '../../src/config';
+import type { Tokens } from '../../src/data/tokenizer';
 import { exportName, studentFiles } from '../../src/distill/export/export';
 import type { EvaluationRecord, StepRecord } from '../../src/distill/records';
 import { Run } from '../../src/distill/run';
@@ -66,7 +67,7 @@ const CONFIG: Config = {
 let gpu: Gpu;
 let folder: ModelSource;
 let tokenizer: FolderTokenizer;
-let documents: Uint32Array[];
+let documents: Tokens[];
 let inputs: Uint32Array<ArrayBuffer>;
 let run: Run;
 let records: StepRecord[];
@@ -121,8 +122,8 @@ beforeAll(async () => {
     ['model.safetensors', saveWeights(TEACHER, weights)],
   ]);
   tokenizer = await openTokenizer(folder, TEACHER.vocabularySize);
-  documents = [tokenizer.encode(TEXT.repeat(60))];
-  inputs = documents[0].slice(0, B * T);
+  documents = [{ ids: tokenizer.encode(TEXT.repeat(60)) }];
+  inputs = documents[0].ids.slice(0, B * T);
   ({ run, records, evaluations } = await begin());
   while (!run.done) await run.advance();
   await run.drain();

@@ -227,7 +227,7 @@ it('a run trains adapters alone, is resumed, planned and exported', async () => 
   const gpu = await openTestDevice('run');
   const folder = await readFolder();
   const tokenizer = await openTokenizer(folder, 1024);
-  const documents = [tokenizer.encode(TEXT.repeat(40))];
+  const documents = [{ ids: tokenizer.encode(TEXT.repeat(40)) }];
   const begin = async (snapshot?: Run['snapshot']) => {
     const opened = await openTeacher(folder, { f16: false, dtype: 'f32' });
     const [records, evaluations]: [StepRecord[], EvaluationRecord[]] = [[], []];
@@ -304,7 +304,7 @@ it('a run trains adapters alone, is resumed, planned and exported', async () => 
 
   // The merged folder is the student: its perplexity as a teacher is the student's.
   const exported = await openTeacher(filesSource(contents), { f16: false, dtype: 'f32' });
-  const inputs = documents[0].slice(0, 32);
+  const inputs = documents[0].ids.slice(0, 32);
   const merged = await exported.make(gpu, { B: 2, T: 16, dtype: 'f32' });
   const logits = await readTeacherLogits(gpu, merged, inputs);
   await merged.dispose();

@@ -274,9 +274,11 @@ test('a student of all its teacher’s layers starts with a KL below 1e-5', asyn
     tokenizer,
     teacherConfig: opened.sizes,
     documents: [
-      tokenizer.encode(
-        'Call me Ishmael. Some years ago, never mind how long precisely. '.repeat(60),
-      ),
+      {
+        ids: tokenizer.encode(
+          'Call me Ishmael. Some years ago, never mind how long precisely. '.repeat(60),
+        ),
+      },
     ],
     student: await openStudent(config, local, opened.sizes),
     makeTeacher: opened.make,

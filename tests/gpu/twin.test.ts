@@ -56,7 +56,7 @@ beforeAll(async () => {
     gpu,
     tokenizer,
     teacherConfig,
-    documents: [tokenizer.encode(text)],
+    documents: [{ ids: tokenizer.encode(text) }],
     makeTeacher: (gpu, shape) => teacherFromWeights(gpu, weights, teacherConfig, shape),
   };
 });

@@ -105,17 +105,17 @@ describe('Batches', () => {
 
 describe('heldOutBatches', () => {
   test('fixed windows in order, spread over the whole text, no target twice', () => {
-    const batches = heldOutBatches(ascending(1001), 2, 10, 5);
+    const batches = heldOutBatches({ tokens: ascending(1001) }, 2, 10, 5);
     expect(batches.map(({ index }) => index)).toEqual([0, 1, 2, 3, 4]);
     const starts = batches.flatMap((batch) => rowsOf(batch, 10).map((row) => row[0]));
     expect(starts).toEqual([0, 100, 200, 300, 400, 500, 600, 700, 800, 900]);
     for (const { inputs, targets } of batches)
       expect([...targets]).toEqual(Array.from(inputs, (id) => id + 1));
-    expect(heldOutBatches(ascending(1001), 2, 10, 5)).toEqual(batches);
+    expect(heldOutBatches({ tokens: ascending(1001) }, 2, 10, 5)).toEqual(batches);
   });
 
   test('as many as fit: each target once, the missing rows ignored', () => {
-    const batches = heldOutBatches(ascending(60), 2, 10, 100);
+    const batches = heldOutBatches({ tokens: ascending(60) }, 2, 10, 100);
     const targets = batches.flatMap((batch) => [...batch.targets]);
     expect(batches.length).toBe(3);
     expect(targets.slice(0, 50)).toEqual(Array.from({ length: 50 }, (_, i) => i + 1));
@@ -123,7 +123,7 @@ describe('heldOutBatches', () => {
   });
 
   test('a text that is too short is refused with both lengths', () => {
-    expect(() => heldOutBatches(ascending(10), 2, 10, 1)).toThrow(
+    expect(() => heldOutBatches({ tokens: ascending(10) }, 2, 10, 1)).toThrow(
       /10 tokens are too few for a window of 10 \+ 1/,
     );
   });
@@ -141,5 +141,62 @@ describe('sortedRows', () => {
     expect([...sortedRows(inputs)]).toEqual(
       [...ascending(2048)].sort((a, b) => inputs[a] - inputs[b] || a - b),
     );
+  });
+});
+
+describe('rows that hold a document alone', () => {
+  // Document n has the tokens 100n, 100n + 1, …
+  const lengths = [5, 1, 12, 2, 9];
+  const tokens = Uint32Array.from(
+    lengths.flatMap((length, n) => Array.from({ length }, (_, i) => 100 * n + i)),
+  );
+  const documents = lengths.map((_, n) => lengths.slice(0, n).reduce((sum, l) => sum + l, 0));
+  const rowsOf = ({ inputs, targets, filled }: Batch) =>
+    Array.from(filled!, (count, row) => ({
+      count,
+      inputs: [...inputs.subarray(row * 4, row * 4 + 4)],
+      targets: [...targets.subarray(row * 4, row * 4 + 4)],
+    })).filter(({ count }) => count > 0);
+
+  test('an epoch has each token as a target once, but the first of a document', () => {
+    const batches = new Batches({
+      tokens,
+      documents,
+      batchSize: 3,
+      contextLength: 4,
+      randomOf: () => () => 0.3,
+    });
+    // Parts of 4 targets: 1, 0, 3, 1 and 2.
+    expect(batches.windowsPerEpoch).toBe(7);
+    expect(batches.filledShare).toBe((4 + 11 + 1 + 8) / (7 * 4));
+    const rows = Array.from({ length: 7 }, (_, index) => batches.at(index)).flatMap(rowsOf);
+    const seen = rows.slice(0, 7).flatMap(({ count, inputs, targets }) => {
+      for (let i = 0; i < 4; i++) {
+        if (i < count) expect(targets[i]).toBe(inputs[i] + 1);
+        else expect([inputs[i], targets[i]]).toEqual([0, IGNORED_TARGET]);
+      }
+      return targets.slice(0, count);
+    });
+    const expected = [...tokens].filter((id) => id % 100 > 0);
+    expect(seen.sort((a, b) => a - b)).toEqual(expected);
+  });
+
+  test('held-out rows too, in the order of the text', () => {
+    const rows = heldOutBatches({ tokens, documents }, 2, 4, 10).flatMap(rowsOf);
+    expect(rows.map(({ inputs, count }) => inputs.slice(0, count))).toEqual([
+      [0, 1, 2, 3],
+      [200, 201, 202, 203],
+      [204, 205, 206, 207],
+      [208, 209, 210],
+      [300],
+      [400, 401, 402, 403],
+      [404, 405, 406, 407],
+    ]);
+  });
+
+  test('and a mask still holds', () => {
+    const learned = Uint8Array.from(tokens, (id) => id % 2);
+    const rows = heldOutBatches({ tokens, documents, learned }, 2, 4, 10).flatMap(rowsOf);
+    expect(rows[0].targets).toEqual([1, IGNORED_TARGET, 3, IGNORED_TARGET]);
   });
 });

@@ -111,7 +111,7 @@ describe('refused', () => {
     [['--hub', 'hub'], '--hub is "hub". It must be a URL such as https://huggingface.co.'],
     [
       ['--data', 'a.txt', '--format', 'xml'],
-      '--format is "xml". It must be one of text, dialogue.',
+      '--format is "xml". It must be one of text, dialogue, chat.',
     ],
     [['--column', 'a'], '--column is about data files, but there are none. Add --data FILE.'],
     [

@@ -34,7 +34,7 @@ import { goldenModel, modelFiles } from '../hub-models';
 const { architecture, ...stored } = goldenModel('student');
 const FILES = modelFiles(stored);
 const config: Config = { ...DEFAULTS, batch_size: 3, max_length: 4, seed: 7, train_steps: 9 };
-const documents = [Uint32Array.from({ length: 500 }, (_, i) => (i * i) % 50)];
+const documents = [{ ids: Uint32Array.from({ length: 500 }, (_, i) => (i * i) % 50) }];
 const data = prepareData(documents, config);
 const weights = startingWeights(config, architecture) as ReadonlyMap<string, Float32Array>;
 const origin: Parameters<typeof writeRecipe>[1] = {
@@ -186,6 +186,13 @@ test('a teacher without safetensors is refused', async () => {
     new Map([['config.json', FILES.get('config.json') as Uint8Array<ArrayBuffer>]]),
   );
   await expect(recipeOf({}, { teacher })).rejects.toThrow(ExportError);
+});
+
+test('batches that Python would make otherwise are refused, with the setting to change', async () => {
+  const alone = recipeOf({ config: { ...config, packing: 'off' } });
+  await expect(alone).rejects.toThrow(/Use packing=on/);
+  const masked = recipeOf({ data: { ...data, learnedShare: 0.5 } });
+  await expect(masked).rejects.toThrow(/Use assistant_only_loss=off/);
 });
 
 test('every divergence has a formula in Python, and a sentence on TRL', async () => {

@@ -377,10 +377,13 @@ test('another teacher of the same name does not fit, and the message says in wha
 
 test('the hash of the data is that of lengths and tokens, wherever they lie', async () => {
   const ids = Uint32Array.of(9, 1, 2, 3);
-  const hash = await dataHash([ids.subarray(1), Uint32Array.of()]);
+  const hash = await dataHash([{ ids: ids.subarray(1) }, { ids: Uint32Array.of() }]);
   // printf '3 \1\0\0\0\2\0\0\0\3\0\0\0000 ' | sha256sum
   expect(hash).toBe('39b78ed750a916779fe3d954150e3b6ec46c3b7bc06792981731f1413f04d5ec');
-  expect(await dataHash([Uint32Array.of(1, 2), Uint32Array.of(3)])).not.toBe(hash);
+  const other = await dataHash([{ ids: Uint32Array.of(1, 2) }, { ids: Uint32Array.of(3) }]);
+  expect(other).not.toBe(hash);
+  const learned = Uint8Array.of(1, 0, 1);
+  expect(await dataHash([{ ids: ids.subarray(1), learned }])).not.toBe(hash);
 });
 
 test('a student that no step changed, or without a finite perplexity, is of no use', () => {

@@ -7,7 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { DEFAULTS } from '../../src/config';
 import { Batches, IGNORED_TARGET } from '../../src/data/batches';
 import { CorpusError } from '../../src/data/corpus';
-import { encodeDocuments, splitCorpus, splitDocuments } from '../../src/data/split';
+import * as data from '../../src/data/split';
 import { loadTokenizer, type Tokenizer } from '../../src/data/tokenizer';
 import { prepareData, previewData } from '../../src/distill/data';
 import { Random } from '../../src/tensor/random';
@@ -20,6 +20,24 @@ const random = (seed: number | string) => {
   const stream = new Random(seed);
   return () => stream.uniform();
 };
+
+// Here every token is learned, so that a document is its ids alone.
+const encodeDocuments = (...options: Parameters<typeof data.encodeDocuments>) =>
+  data.encodeDocuments(...options).map(({ ids }) => ids);
+const idsOf = ({ train, heldOut, heldOutDocuments }: data.CorpusSplit) => ({
+  train: train.ids,
+  heldOut: heldOut.ids,
+  heldOutDocuments,
+});
+const splitCorpus = (ids: Uint32Array, options: Parameters<typeof data.splitCorpus>[1]) =>
+  idsOf(data.splitCorpus({ ids }, options));
+const splitDocuments = (documents: Uint32Array[], options: data.SplitOptions) =>
+  idsOf(
+    data.splitDocuments(
+      documents.map((ids) => ({ ids })),
+      options,
+    ),
+  );
 
 describe('splitCorpus', () => {
   const tokens = Uint32Array.from({ length: 1000 }, (_, i) => i);
@@ -217,9 +235,9 @@ describe('splitDocuments', () => {
 
 describe('prepareData', () => {
   const config = { ...DEFAULTS, batch_size: 3, max_length: 16, eval_batches: 5 };
-  const documents = Array.from({ length: 80 }, (_, number) =>
-    new Uint32Array(20 + (number % 7)).fill(number),
-  );
+  const documents = Array.from({ length: 80 }, (_, number) => ({
+    ids: new Uint32Array(20 + (number % 7)).fill(number),
+  }));
 
   test('no training batch of many epochs has a token of a held-out document', () => {
     const { batches, heldOut, heldOutDocuments } = prepareData(documents, config);
@@ -245,7 +263,7 @@ describe('prepareData', () => {
 
   test('the batches of a single text do not depend on how documents are split', () => {
     const text = Uint32Array.from({ length: 3000 }, (_, i) => i);
-    const { batches } = prepareData([text], config);
+    const { batches } = prepareData([{ ids: text }], config);
     const plain = new Batches({
       tokens: text.subarray(0, 2700),
       batchSize: 3,
@@ -263,20 +281,21 @@ describe('prepareData', () => {
       `Whale number ${i} swims.`,
       `So it does, ${i} times.`,
     ]);
-    const ids = encodeDocuments(texts, tokenizer);
+    const ids = data.encodeDocuments(texts, tokenizer);
     const preview = previewData(ids, config, tokenizer);
     const { inputs } = prepareData(ids, config).batches.at(0);
     expect(preview.rows.length).toBe(3);
     preview.rows.forEach((parts, row) => {
       expect(parts.length).toBeGreaterThan(1);
-      expect(parts.join(preview.endOfText)).toBe(
+      expect(parts.some(({ end }) => end)).toBe(true);
+      expect(parts.map(({ text }) => text).join('')).toBe(
         tokenizer.decode(inputs.subarray(row * 16, row * 16 + 16)),
       );
     });
     expect(preview).toMatchObject({ documents: 60, batchSize: 3, endOfText: '<|endoftext|>' });
     expect(preview.heldOutDocuments).toBeGreaterThan(0);
     expect(preview.trainTokens + preview.heldOutTokens).toBe(
-      ids.reduce((sum, { length }) => sum + length, 0),
+      ids.reduce((sum, document) => sum + document.ids.length, 0),
     );
   });
 

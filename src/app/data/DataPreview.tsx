@@ -2,7 +2,7 @@
 // would read them.
 
 import { useRun } from '../run/store';
-import { plural } from '../shared/format';
+import { formatShare, plural } from '../shared/format';
 import { previewSettings, useData } from './store';
 
 export function DataPreview({ locked }: { locked: boolean }) {
@@ -36,6 +36,8 @@ function Figures() {
     batchSize,
     endOfText,
     contextLength,
+    learnedShare,
+    filledShare,
   } = preview;
   const count = (value: number) => value.toLocaleString('en');
   const shown =
@@ -51,6 +53,18 @@ function Figures() {
         <dd>{plural(trainTokens, 'token')}</dd>
         <dt>Held out</dt>
         <dd>{plural(heldOutTokens, 'token')}</dd>
+        {filledShare < 1 && (
+          <>
+            <dt>Positions that hold text</dt>
+            <dd>{formatShare(filledShare)}</dd>
+          </>
+        )}
+        {learnedShare !== undefined && (
+          <>
+            <dt>Learned, said by the assistant</dt>
+            <dd>{formatShare(learnedShare)}</dd>
+          </>
+        )}
       </dl>
       <p className="help">
         {heldOutDocuments > 0
@@ -66,23 +80,25 @@ function Figures() {
       </h3>
       <section className="data-batch" tabIndex={0} aria-label="The first batch as text">
         <ol>
-          {rows.map((documents, row) => (
+          {rows.map((parts, row) => (
             // biome-ignore lint/suspicious/noArrayIndexKey: a row has no other name than its place
             <li key={row}>
-              {documents.map((text, index) => (
+              {parts.map(({ text, end, learned }, index) => {
+                const Part = learned ? 'strong' : end ? 'mark' : 'span';
                 // biome-ignore lint/suspicious/noArrayIndexKey: as above
-                <span key={index}>
-                  {index > 0 && <mark>{endOfText}</mark>}
-                  {text}
-                </span>
-              ))}
+                return <Part key={index}>{text}</Part>;
+              })}
             </li>
           ))}
         </ol>
       </section>
       <p className="help">
-        Rows are windows of one long text, so they can start and end anywhere.
-        {endOfText && ` ${endOfText} ends each document.`}
+        {filledShare < 1
+          ? 'Each row holds one document, or a part of a long one; its rest is empty.'
+          : 'Rows are windows of one long text, so they can start and end anywhere.'}
+        {learnedShare !== undefined
+          ? ' The loss counts what is underlined, which the assistant says.'
+          : endOfText && ` ${endOfText} ends each document.`}
         {shown}
       </p>
     </>

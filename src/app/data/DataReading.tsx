@@ -1,4 +1,5 @@
-// How the user's files are read: as texts or dialogues, and from which of their fields or columns.
+// How the user's files are read: as texts, dialogues or conversations, and from which of their
+// fields or columns.
 
 import { useId } from 'react';
 import type { Reading } from '../../worker/protocol';
@@ -13,7 +14,30 @@ const HELP: Record<Reading['format'], string> = {
     'In .txt files: one turn per line, an empty line between dialogues. ' +
     'In .jsonl and .csv files: one dialogue per row, as a list of turns or as a turn and its ' +
     'reply; or one dialogue per dialogue id.',
+  chat:
+    'The teacher’s chat template writes each conversation. In .jsonl files: a list of messages ' +
+    'with role and content. In .csv files: a question and its answer. Set “Assistant only” to ' +
+    'off to learn the questions too.',
 };
+
+/** What the first of the chosen columns holds. */
+const FIRST: Record<Reading['format'], string> = {
+  text: 'Text',
+  dialogue: 'Turns',
+  chat: 'Messages',
+};
+
+/** The most common names of fields with a text, and with messages. */
+const USUAL = { text: 'text', messages: 'messages' };
+
+/** The chosen columns, unless they are the usual ones of another format. */
+function readingAs(format: Reading['format'], columns: string[]): Reading {
+  const [first] = columns;
+  if (format === 'chat')
+    return { format, columns: first === USUAL.text ? [USUAL.messages] : columns };
+  const own = first === USUAL.messages ? [USUAL.text] : columns;
+  return { format, columns: format === 'text' ? own.slice(0, 1) : own };
+}
 
 export function DataReading({ locked }: { locked: boolean }) {
   const reading = useData((state) => state.reading);
@@ -22,6 +46,7 @@ export function DataReading({ locked }: { locked: boolean }) {
   const available = [...new Set(files.flatMap(({ columns }) => columns))];
   const [first, reply] = reading.columns;
   const isDialogue = reading.format === 'dialogue';
+  const isText = reading.format === 'text';
   const none = '';
   const setColumns = (...columns: (string | undefined)[]) =>
     setReading({
@@ -41,49 +66,44 @@ export function DataReading({ locked }: { locked: boolean }) {
         options={[
           ['text', 'Texts'],
           ['dialogue', 'Dialogues'],
+          ['chat', 'Conversations'],
         ]}
-        onChange={(format) =>
-          setReading(
-            format === 'text'
-              ? { format: 'text', columns: [first] }
-              : { format: 'dialogue', columns: reading.columns },
-          )
-        }
+        onChange={(format) => setReading(readingAs(format as Reading['format'], reading.columns))}
       />
       {available.length > 0 && (
         <Choice
-          label={isDialogue ? 'Turns' : 'Text'}
+          label={FIRST[reading.format]}
           value={first}
           disabled={locked}
           options={offered(first).map((name) => [name, name])}
           onChange={(name) => setColumns(name, reply)}
         />
       )}
+      {available.length > 0 && !isText && (
+        <Choice
+          label="Reply"
+          value={reply ?? none}
+          disabled={locked}
+          options={[
+            [none, 'none'],
+            ...offered(reply).map((name): [string, string] => [name, name]),
+          ]}
+          onChange={(name) => setColumns(first, name)}
+        />
+      )}
       {available.length > 0 && isDialogue && (
-        <>
-          <Choice
-            label="Reply"
-            value={reply ?? none}
-            disabled={locked}
-            options={[
-              [none, 'none'],
-              ...offered(reply).map((name): [string, string] => [name, name]),
-            ]}
-            onChange={(name) => setColumns(first, name)}
-          />
-          <Choice
-            label="Dialogue id"
-            value={reading.dialogueId ?? none}
-            disabled={locked}
-            options={[
-              [none, 'none'],
-              ...offered(reading.dialogueId).map((name): [string, string] => [name, name]),
-            ]}
-            onChange={(name) =>
-              setReading({ ...reading, dialogueId: name === none ? undefined : name })
-            }
-          />
-        </>
+        <Choice
+          label="Dialogue id"
+          value={reading.dialogueId ?? none}
+          disabled={locked}
+          options={[
+            [none, 'none'],
+            ...offered(reading.dialogueId).map((name): [string, string] => [name, name]),
+          ]}
+          onChange={(name) =>
+            setReading({ ...reading, dialogueId: name === none ? undefined : name })
+          }
+        />
       )}
       <p className="help">{HELP[reading.format]}</p>
     </div>

@@ -78,8 +78,16 @@ export function dataObstacle(
 
 /** The settings that a preview depends on. */
 export function previewSettings(): string {
-  const { teacher_model, batch_size, max_length, seed } = useRun.getState().config;
-  return JSON.stringify({ teacher_model, batch_size, max_length, seed });
+  const { config } = useRun.getState();
+  const { teacher_model, batch_size, max_length, seed, packing, assistant_only_loss } = config;
+  return JSON.stringify([
+    teacher_model,
+    batch_size,
+    max_length,
+    seed,
+    packing,
+    assistant_only_loss,
+  ]);
 }
 
 export const useData = create<DataStore>()((set, get) => {

@@ -9,7 +9,7 @@ import { isActive } from '../run/shown-run';
 import { useRun } from '../run/store';
 import { chosenFiles, droppedFiles, useDrop } from '../shared/dropped';
 import { formatBytes, formatCount, plural } from '../shared/format';
-import { lookUps, modelFolder, useModels } from './store';
+import { type LookedUp, lookUps, modelFolder, useModels } from './store';
 
 /** A file dialogue takes folders or files, never both. */
 const CHOOSERS = [
@@ -20,6 +20,8 @@ const CHOOSERS = [
 export function ModelField({ role }: { role: Role }) {
   const name = `${role}_model` as const;
   const reference = useRun((state) => state.config[name]);
+  const model = useRun((state) => state.config.teacher_model);
+  const teacher = role === 'student' ? model : undefined;
   const wrong = useRun((state) => state.drafts[name] !== undefined);
   const locked = useRun((state) => isActive(state.phase));
   const setField = useRun((state) => state.setField);
@@ -36,7 +38,7 @@ export function ModelField({ role }: { role: Role }) {
       if (typeof files === 'string') return setProblem(files);
       setProblem(undefined);
       setField(name, 'files');
-      drop(role, files);
+      drop(role, files, teacher);
     } catch (error) {
       const reason = error instanceof Error ? error.message : error;
       setProblem(`The files could not be read: ${reason}. Choose them again.`);
@@ -49,7 +51,11 @@ export function ModelField({ role }: { role: Role }) {
       <FieldControl name={name} />
       <div className="drop-tools">
         {kind === 'hub' && !wrong && (
-          <button type="button" className="quiet outlined" onClick={() => lookUp(reference)}>
+          <button
+            type="button"
+            className="quiet outlined"
+            onClick={() => lookUp({ reference, teacher })}
+          >
             Look up the {role}
           </button>
         )}
@@ -77,7 +83,7 @@ export function ModelField({ role }: { role: Role }) {
           </span>
         ))}
       </div>
-      {!wrong && <LookUp role={role} reference={reference} />}
+      {!wrong && <LookUp role={role} reference={reference} teacher={teacher} />}
       {problem && (
         <p className="field-problem" role="alert">
           {problem}
@@ -88,9 +94,10 @@ export function ModelField({ role }: { role: Role }) {
 }
 
 /** The result of looking up the model that the field names. */
-function LookUp({ role, reference }: { role: Role; reference: string }) {
+function LookUp({ role, reference, teacher }: { role: Role } & LookedUp) {
   const { input, request } = lookUps[role]();
-  if (input !== reference || request.status === 'idle') return null;
+  const current = input?.reference === reference && input.teacher === teacher;
+  if (!current || request.status === 'idle') return null;
   if (request.status === 'failed') {
     return (
       <p className="field-problem" role="alert">
@@ -101,7 +108,7 @@ function LookUp({ role, reference }: { role: Role; reference: string }) {
   return (
     <p className="model-report" role="status">
       {request.status === 'done'
-        ? reportText(request.value)
+        ? reportText(request.value) + (teacher ? ` Its vocabulary is that of ${teacher}.` : '')
         : 'Reading config.json and the headers of the files.'}
     </p>
   );

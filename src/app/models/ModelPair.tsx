@@ -6,7 +6,7 @@ import { useRun } from '../run/store';
 import { formatCount, plural } from '../shared/format';
 import type { RequestStore } from '../shared/request';
 import { Term } from '../shared/Term';
-import { lookUps } from './store';
+import { type LookedUp, lookUps } from './store';
 
 const SHAPE: readonly FieldName[] = [
   ...(['student_layers', 'student_width', 'student_heads', 'max_length'] as const),
@@ -90,10 +90,10 @@ const Role = ({ of }: { of: 'teacher' | 'student' }) => (
 /** Parameters of the model that was looked up, if the field still names it. */
 function parametersOf(
   role: RoleName,
-  { input, request }: RequestStore<string, ModelReport, never>,
+  { input, request }: RequestStore<LookedUp, ModelReport, never>,
   config: Config,
 ): number | undefined {
-  const current = request.status === 'done' && input === config[`${role}_model`];
+  const current = request.status === 'done' && input?.reference === config[`${role}_model`];
   return current ? request.value.parameters : undefined;
 }
 

@@ -11,23 +11,32 @@ import { requestStore } from '../shared/request';
 interface ModelStore {
   dropped: DroppedFiles;
   /** Takes a folder's files for a model, and looks up what they are. */
-  drop(role: Role, files: ReadonlyMap<string, Blob>): void;
+  drop(role: Role, files: ReadonlyMap<string, Blob>, teacher?: string): void;
+}
+
+/** A model to look up: its reference, and for a student its teacher's, which it must fit. */
+export interface LookedUp {
+  reference: string;
+  teacher?: string;
 }
 
 export const useModels = create<ModelStore>()((set, get) => ({
   dropped: {},
-  drop(role, files) {
+  drop(role, files, teacher) {
     set({ dropped: { ...get().dropped, [role]: files } });
     usePlan.getState().drop();
-    lookUps[role].getState().start('files');
+    lookUps[role].getState().start({ reference: 'files', teacher });
   },
 }));
 
-/** Reads the config.json and headers of the model that a reference names. */
+/** Reads the config.json and headers of the model that a reference names, and compares. */
 const lookUpStore = (role: Role) =>
-  requestStore<string, ModelReport>((reference) => {
-    const files = reference === 'files' ? { files: useModels.getState().dropped } : {};
-    return request('inspect', { role, reference, ...files });
+  requestStore<LookedUp, ModelReport>(({ reference, teacher }) => {
+    const { dropped } = useModels.getState();
+    const files = [reference, teacher].includes('files') ? { files: dropped } : {};
+    // A teacher whose files are still missing cannot be compared.
+    const missing = teacher === undefined || missingFiles('teacher', teacher, dropped);
+    return request('inspect', { role, reference, ...(!missing && { teacher }), ...files });
   });
 
 export const lookUps = { teacher: lookUpStore('teacher'), student: lookUpStore('student') };
@@ -71,7 +80,7 @@ export function modelFolder(
   const [config] = configs.sort((a, b) => depth(a) - depth(b));
   const folder = config.slice(0, -'config.json'.length);
   const inFolder = files.filter(
-    ({ path }) => path.startsWith(folder) && /\.(json|txt|safetensors|onnx)$/.test(path),
+    ({ path }) => path.startsWith(folder) && /\.(json|jinja|txt|safetensors|onnx)$/.test(path),
   );
   return new Map(inFolder.map(({ path, file }) => [path.slice(folder.length), file]));
 }

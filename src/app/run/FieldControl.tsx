@@ -18,6 +18,8 @@ const TERMS: Partial<Record<FieldName, TermName>> = {
   student_lr: 'learningRate',
   max_grad_norm: 'gradNorm',
   max_length: 'context',
+  packing: 'packing',
+  assistant_only_loss: 'chatTemplate',
   initial_loss_scale: 'lossScale',
 };
 

@@ -5,6 +5,7 @@ import { checkConfig, FIELDS, isLive } from '../../config';
 import { DataDrawer } from '../data/DataDrawer';
 import { ModelField } from '../models/ModelField';
 import { countChanged, ModelPair } from '../models/ModelPair';
+import { Pairs } from '../models/Pairs';
 import { Fold } from '../shared/Fold';
 import { SweepPlan } from '../sweep/SweepPlan';
 import { CacheNote } from './CacheNote';
@@ -53,6 +54,7 @@ function RecipeFields() {
       <ModelPair />
       <CacheNote />
       <Fields title="Teacher and student" names={rowsOf('models')} forced={mismatch.length > 0}>
+        <Pairs />
         <Plan />
       </Fields>
       {mismatch.map((problem) => (

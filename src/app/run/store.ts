@@ -59,7 +59,7 @@ export interface RunStore extends RunState {
   restoreDefault(name: FieldName): void;
   setCorpus(corpus: UserCorpus | undefined): void;
   /** Takes a preset's settings, and shows its recorded run if there is one and no other run. */
-  choosePreset(preset: Preset): void;
+  choosePreset(preset: Pick<Preset, 'config' | 'recording'>): void;
   openLink(link: ReturnType<typeof parseLink>): void;
   setHidden(hidden: boolean): void;
   /** Introduces the page. */

@@ -104,6 +104,21 @@ export const GLOSSARY = {
     name: 'context',
     definition: 'The number of tokens in a sequence: the furthest that a model can look back.',
   },
+  packing: {
+    name: 'packing',
+    definition:
+      'Putting documents one after the other, so that every position of a row has a token. ' +
+      'Attention then also sees the document before, which has nothing to do with this one. ' +
+      'Without packing each row begins with its document and nothing else is seen, but the ' +
+      'empty rest of the row is computed for nothing.',
+  },
+  chatTemplate: {
+    name: 'chat template',
+    definition:
+      'How a model writes a conversation as one text: which marks begin and end each turn. It ' +
+      'comes with the tokenizer. Only what the assistant says is worth learning, since a person ' +
+      'writes the rest.',
+  },
   learningRate: {
     name: 'learning rate',
     definition: 'How far a step moves the parameters. Too high diverges, too low learns slowly.',

@@ -111,7 +111,7 @@ function prepareBatches(
   T: number,
 ): Pick<Setup, 'batch' | 'heldOut'> {
   const sizes = { batch_size: B, max_length: T, eval_batches: EVALUATION_BATCHES };
-  const { batches, heldOut } = prepareData([tokens], { ...DEFAULTS, ...sizes });
+  const { batches, heldOut } = prepareData([{ ids: tokens }], { ...DEFAULTS, ...sizes });
   return { batch: (index) => batches.at(index), heldOut };
 }
 

@@ -31,7 +31,7 @@ export interface Ingredients {
   student: Architecture;
   /** Those that the run started from. */
   weights: Weights;
-  data: Pick<ReturnType<typeof prepareData>, 'tokens' | 'batches'>;
+  data: Pick<ReturnType<typeof prepareData>, 'tokens' | 'batches' | 'learnedShare'>;
   /** Where the run stands; none before its first step. */
   snapshot?: Snapshot;
 }
@@ -52,7 +52,8 @@ const SLICE = 2 ** 22;
 
 /**
  * The folder's name and its files.
- * @throws ExportError for a teacher without safetensors, and for a student of adapters
+ * @throws ExportError for a teacher without safetensors, a student of adapters, and data that is
+ *   not windows of one text with every token learned
  */
 export async function writeRecipe(
   { config, student, weights, data, snapshot }: Ingredients,
@@ -64,6 +65,13 @@ export async function writeRecipe(
       `A recipe trains all of a student’s weights, and lora_rank is ${config.lora_rank}. Use ` +
         'lora_rank=0, or train on in a script of your own with the adapter that the student’s ' +
         'folder has.',
+    );
+  }
+  if (config.packing === 'off' || data.learnedShare !== undefined) {
+    const setting = config.packing === 'off' ? 'packing=on' : 'assistant_only_loss=off';
+    throw new ExportError(
+      'A recipe’s batches are windows of one text, in which every token is learned. Use ' +
+        `${setting}, or train on in a script of your own.`,
     );
   }
   const fixed = (name: string, pieces: readonly Piece[]) =>

@@ -214,6 +214,9 @@ export async function hasTokenizer(source: ModelSource): Promise<boolean> {
   );
 }
 
+/** Where transformers writes a model's chat template, unless it is in tokenizer_config.json. */
+const TEMPLATE = 'chat_template.jinja';
+
 /** A folder's tokenizer, and the files that a model with the same vocabulary needs. */
 export interface FolderTokenizer extends Tokenizer {
   files: ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
@@ -242,7 +245,9 @@ export async function openTokenizer(
       if (name !== 'tokenizer.json' && !(await source.has(name))) return '{}';
       return text(name);
     };
-    return { ...(await loadTokenizer(source.label, { read: readText, vocabularySize })), files };
+    const chatTemplate = (await source.has(TEMPLATE)) ? await text(TEMPLATE) : undefined;
+    const options = { read: readText, vocabularySize, chatTemplate };
+    return { ...(await loadTokenizer(source.label, options)), files };
   }
   if (!(await hasTokenizer(source))) {
     throw new TokenizerError(

@@ -11,17 +11,22 @@ export const fewTargets: Rule = {
   threshold: 'Under half: the other half is computed and thrown away.',
   severity: 'warning',
   caveat: 'Ignoring prompts on purpose looks the same.',
-  look({ config, steps }) {
+  look({ config, steps, facts: { data } }) {
     const recent = steps.slice(-20);
     const all = config.batch_size * config.max_length * config.gradient_accumulation;
     const share = recent.reduce((sum, { tokens }) => sum + tokens, 0) / (recent.length * all);
-    if (recent.length < 5 || share >= FEW_TARGETS) return undefined;
+    // In conversations only what the assistant says counts.
+    const asked = data?.learnedShare ?? 1;
+    if (recent.length < 5 || share >= FEW_TARGETS * asked) return undefined;
+    const alone = config.packing === 'off';
     return {
       text:
         `${percent(share)} of a step’s ${count(all)} targets count; the others are ignored, as ` +
         'padding is.',
       advice: 'Pack documents one after the other, or use a shorter context.',
-      change: { max_length: Math.max(2, Math.ceil((config.max_length * share) / 8) * 8) },
+      change: alone
+        ? { packing: 'on' }
+        : { max_length: Math.max(2, Math.ceil((config.max_length * share) / 8) * 8) },
       region: { chart: 'loss', from: recent[0].step, to: recent[recent.length - 1].step },
     };
   },
@@ -81,7 +86,9 @@ export const shortDocuments: Rule = {
   caveat: 'Turns of dialogues are short, and packing them is usual.',
   look({ config, facts: { data } }) {
     const T = config.max_length;
-    if (!data || data.documents < 2 || data.medianDocument >= SHORT * T) return undefined;
+    const packed = config.packing !== 'off';
+    if (!data || !packed || data.documents < 2 || data.medianDocument >= SHORT * T)
+      return undefined;
     const better = Math.max(8, 2 ** Math.ceil(Math.log2(2 * data.medianDocument)));
     if (better >= T) return undefined;
     return {

@@ -24,8 +24,16 @@ const preview: DataPreview = {
   heldOutDocuments: 4,
   trainTokens: 9000,
   heldOutTokens: 1000,
-  rows: [['the end of one', 'the start of the next'], ['a row of one document']],
+  rows: [
+    [
+      { text: 'the end of one' },
+      { text: '<|endoftext|>', end: true },
+      { text: 'the start of the next' },
+    ],
+    [{ text: 'a row of one document' }],
+  ],
   batchSize: 8,
+  filledShare: 1,
   endOfText: '<|endoftext|>',
 };
 const report = (values: Partial<FileReport> = {}): FileReport => ({

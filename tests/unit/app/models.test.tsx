@@ -94,6 +94,27 @@ test('a student that starts from weights has no size fields', () => {
   expect(screen.getByText('layers 0, 2')).toBeTruthy();
 });
 
+test('a pair is taken with its settings, and its student compared with its teacher', async () => {
+  press('gpt2 → distilgpt2');
+  const { config, base } = useRun.getState();
+  expect([config.teacher_model, config.student_model]).toEqual([
+    'openai-community/gpt2',
+    'distilbert/distilgpt2',
+  ]);
+  expect(config).toEqual(base);
+  expect(screen.getByRole('button', { name: 'gpt2 → distilgpt2', pressed: true })).toBeTruthy();
+  expect(asked('inspect')).toEqual([]);
+  press('Look up the student');
+  expect(asked('inspect')).toMatchObject([
+    { role: 'student', reference: 'distilbert/distilgpt2', teacher: 'openai-community/gpt2' },
+  ]);
+  await act(() => resolve('inspect', REPORT));
+  expect(screen.getByText(/Its vocabulary is that of openai-community\/gpt2\.$/)).toBeTruthy();
+  // Another teacher, another question.
+  type('teacher_model', 'org/other');
+  expect(screen.queryByText(/Its vocabulary is that of/)).toBe(null);
+});
+
 test('a run cannot start before its files are dropped', () => {
   type('teacher_model', 'files');
   expect(
