@@ -188,7 +188,7 @@ test('a teacher without safetensors is refused', async () => {
   await expect(recipeOf({}, { teacher })).rejects.toThrow(ExportError);
 });
 
-test('batches that Python would make otherwise are refused, with the setting to change', async () => {
+test('batches that Python would make otherwise are refused', async () => {
   const alone = recipeOf({ config: { ...config, packing: 'off' } });
   await expect(alone).rejects.toThrow(/Use packing=on/);
   const masked = recipeOf({ data: { ...data, learnedShare: 0.5 } });
