@@ -98,6 +98,29 @@ export class OnnxGraph {
   }
 }
 
+/** What a mask adds to the score of a position that a query sees, and of one that it does not. */
+export interface MaskTerms {
+  seen: string;
+  unseen: string;
+}
+
+/**
+ * What the mask of `attention_mask` (B, P + T), 0 for padding, adds to each query's scores:
+ * (B, 1, 1, P + T).
+ */
+export function addPaddingMask(graph: OnnxGraph, { seen, unseen }: MaskTerms): string {
+  const axes = graph.constant('head_and_query_axes', 'i64', [2], [1, 2]);
+  const kept = graph.add('kept', 'Cast', ['attention_mask'], { to: ONNX_TYPE.bool });
+  const byQuery = graph.add('kept.by_query', 'Unsqueeze', [kept, axes]);
+  return graph.add('padding_mask', 'Where', [byQuery, seen, unseen]);
+}
+
+/** Beside input_ids, the inputs of a graph that takes earlier tokens. */
+export const BESIDE_TOKENS: readonly GraphValue[] = [
+  ['attention_mask', 'i64', ['batch', 'past + sequence']],
+  ['position_ids', 'i64', ['batch', 'sequence']],
+];
+
 function encode(name: string, type: OnnxType, values: number[]): Uint8Array<ArrayBuffer> {
   if (type === 'i64') return new Uint8Array(BigInt64Array.from(values, BigInt).buffer);
   return encodeValues(name, type, Float32Array.from(values));

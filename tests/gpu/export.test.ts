@@ -170,8 +170,15 @@ test('the float32 graph gives the run’s logits in native onnxruntime, also by 
     const ids = Array.from({ length: B }, (_, row) => [
       ...inputs.slice(row * T + from, row * T + to),
     ]).flat();
-    const input_ids = new native.Tensor('int64', BigInt64Array.from(ids, BigInt), [B, to - from]);
-    return session.run({ input_ids, ...past });
+    const integers = (values: number[], length: number) =>
+      new native.Tensor('int64', BigInt64Array.from(values, BigInt), [B, length]);
+    const positions = ids.map((_, i) => from + (i % (to - from)));
+    return session.run({
+      input_ids: integers(ids, to - from),
+      attention_mask: integers(Array(B * to).fill(1), to),
+      position_ids: integers(positions, to - from),
+      ...past,
+    });
   };
   const empty = () => new native.Tensor('float32', new Float32Array(), [B, H, 0, C / H]);
   const cache = (outputs?: native.InferenceSession.OnnxValueMapType) =>

@@ -124,12 +124,10 @@ function use({ dtype, missing, name }: CardFacts): string {
       `const model = await AutoModelForCausalLM.from_pretrained('${name}', { dtype: 'fp32' });`,
     ]),
     `\`model.safetensors\` is in ${dtype}. The files in \`onnx/\` take \`input_ids\` (batch, ` +
-      'sequence), int64, ' +
-      'and `past_key_values`, the keys and values of earlier tokens, empty at first. They return ' +
-      '`logits` (batch, sequence, vocabulary) and `present`, the keys and values so far. They ' +
-      'take no ' +
-      'attention mask, so all texts in a batch must have the same length. To use the model in ' +
-      'Stillhouse, drop ' +
+      'sequence), `attention_mask` (0 for padding), `position_ids`, all int64, and ' +
+      '`past_key_values`, the keys and values of earlier tokens, empty at first. They return ' +
+      '`logits` (batch, sequence, vocabulary) and `present`, the keys and values so far. To use ' +
+      'the model in Stillhouse, drop ' +
       'the .zip or this folder on the teacher or student field.',
     ...(missing.length > 0
       ? ['Not in this folder:', missing.map((line) => `- ${line}`).join('\n')]

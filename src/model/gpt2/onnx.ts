@@ -1,12 +1,20 @@
 // A GPT-2 as an ONNX graph of standard operators: input_ids (B, T) int64 -> logits (B, T, V). With
-// `cached`, for programs that generate text, past_key_values.N.key and .value (B, H, P, D) of P
-// earlier positions are inputs, and present.N.key and .value (B, H, P + T, D) are outputs.
+// `cached`, for programs that generate text, the inputs are those of transformers.js's own
+// conversions: attention_mask (B, P + T), which is 0 for padding, position_ids (B, T), and
+// past_key_values.N.key and .value (B, H, P, D) of P earlier tokens; present.N.key and .value
+// (B, H, P + T, D) are outputs.
 //
 // In f16, weights and matrix products are f16. The residual stream, LayerNorm and the softmax are
 // f32: rounding accumulates over layers in the first, and the others sum over many values.
 
 import type { Piece } from '../../files/pieces';
-import { type GraphValue, ONNX_TYPE, OnnxGraph } from '../onnx-graph';
+import {
+  addPaddingMask,
+  BESIDE_TOKENS,
+  type GraphValue,
+  ONNX_TYPE,
+  OnnxGraph,
+} from '../onnx-graph';
 import { type Gpt2Config, headName, parametersOf } from './config';
 
 /**
@@ -66,7 +74,7 @@ export function onnxPieces(config: Gpt2Config, dtype: 'f32' | 'f16', cached: boo
   const indices = Array.from({ length: n_positions }, (_, i) => i);
   const columns = graph.constant('columns', 'f32', [1, n_positions], indices);
   const rows = graph.constant('rows', 'f32', [n_positions, 1], indices);
-  // From P to P + T: the positions of the tokens begin after the earlier ones.
+  // From P to P + T: the tokens come after the earlier ones.
   const past = (layer: number, part: 'key' | 'value') => `past_key_values.${layer}.${part}`;
   const present = (layer: number, part: 'key' | 'value') => `present.${layer}.${part}`;
   const begin = cached
@@ -77,21 +85,21 @@ export function onnxPieces(config: Gpt2Config, dtype: 'f32' | 'f16', cached: boo
     graph.add('key_positions', 'Slice', [columns, zero, end, one]), // (1, P + T)
     graph.add('query_positions', 'Slice', [rows, begin, end, zero]), // (T, 1)
   ]);
-  const mask = graph.add('mask', 'Where', [
-    visible, // (T, P + T)
+  const [seen, unseen] = [
     graph.constant('seen', 'f32', [], [0]),
     graph.constant('unseen', 'f32', [], [MASKED]),
-  ]);
+  ];
+  const causal = graph.add('mask', 'Where', [visible, seen, unseen]); // (T, P + T)
+  const mask = cached
+    ? graph.add('mask.padded', 'Add', [causal, addPaddingMask(graph, { seen, unseen })])
+    : causal;
   const splitHeads = graph.constant('split_heads', 'i64', [4], [0, 0, H, C / H]);
   const mergeHeads = graph.constant('merge_heads', 'i64', [3], [0, 0, C]);
 
   const tokens = cast(graph.add('token_embedding', 'Gather', ['wte.weight', 'input_ids']), 'f32');
-  const positions = graph.add('position_embedding', 'Slice', [
-    cast('wpe.weight', 'f32'),
-    begin,
-    end,
-    zero,
-  ]);
+  const positions = cached
+    ? cast(graph.add('position_embedding', 'Gather', ['wpe.weight', 'position_ids']), 'f32')
+    : graph.add('position_embedding', 'Slice', [cast('wpe.weight', 'f32'), begin, end, zero]);
   let h = graph.add('embedding', 'Add', [tokens, positions]); // (B, T, C) f32
 
   for (let layer = 0; layer < n_layer; layer++) {
@@ -140,7 +148,11 @@ export function onnxPieces(config: Gpt2Config, dtype: 'f32' | 'f16', cached: boo
     ).flat();
   return graph.pieces(
     'gpt2',
-    [['input_ids', 'i64', ['batch', 'sequence']], ...earlier(past, 'past')],
+    [
+      ['input_ids', 'i64', ['batch', 'sequence']],
+      ...(cached ? BESIDE_TOKENS : []),
+      ...earlier(past, 'past'),
+    ],
     [['logits', dtype, ['batch', 'sequence', V]], ...earlier(present, 'past + sequence')],
   );
 }

@@ -9,7 +9,13 @@
 // values.
 
 import type { Piece } from '../../files/pieces';
-import { type GraphValue, ONNX_TYPE, OnnxGraph } from '../onnx-graph';
+import {
+  addPaddingMask,
+  BESIDE_TOKENS,
+  type GraphValue,
+  ONNX_TYPE,
+  OnnxGraph,
+} from '../onnx-graph';
 import type { Parameter } from '../parameters';
 import { headName, isRotated, type LlamaConfig, windowOf } from './config';
 import { rotaryFrequencies } from './rotation';
@@ -128,15 +134,11 @@ export function onnxPieces(
         (part): GraphValue => [name(layer, part), dtype, ['batch', KV, tokens, D]],
       ),
     ).flat();
-  const beside: GraphValue[] = [
-    ['attention_mask', 'i64', ['batch', 'past + sequence']],
-    ['position_ids', 'i64', ['batch', 'sequence']],
-  ];
   return graph.pieces(
     config.model_type,
     [
       ['input_ids', 'i64', ['batch', 'sequence']],
-      ...(cached ? beside : []),
+      ...(cached ? BESIDE_TOKENS : []),
       ...earlier(past, 'past'),
     ],
     [['logits', dtype, ['batch', 'sequence', V]], ...earlier(present, 'past + sequence')],
@@ -196,18 +198,12 @@ function positions(graph: OnnxGraph, config: LlamaConfig, cached: boolean) {
     graph.constant('seen', 'f32', [], [0]),
     graph.constant('unseen', 'f32', [], [MASKED]),
   ];
+  const causal = graph.add('causal', 'LessOrEqual', [keys, queries]);
+  const padding = cached && addPaddingMask(graph, { seen, unseen });
   const maskFrom = (name: string, visible: string) => {
     const mask = graph.add(name, 'Where', [visible, seen, unseen]); // (T, P + T)
-    if (!cached) return mask;
-    return graph.add(`${name}.padded`, 'Add', [mask, 'padding_mask']); // (B, 1, T, P + T)
+    return padding ? graph.add(`${name}.padded`, 'Add', [mask, padding]) : mask; // (B, 1, T, P + T)
   };
-  const causal = graph.add('causal', 'LessOrEqual', [keys, queries]);
-  if (cached) {
-    const axes = graph.constant('head_and_query_axes', 'i64', [2], [1, 2]);
-    const kept = graph.add('kept', 'Cast', ['attention_mask'], { to: ONNX_TYPE.bool });
-    const byQuery = graph.add('kept.by_query', 'Unsqueeze', [kept, axes]); // (B, 1, 1, P + T)
-    graph.add('padding_mask', 'Where', [byQuery, seen, unseen]);
-  }
   const masks = new Map<number | undefined, string>();
   const maskOf = (layer: number): string => {
     const window = windowOf(config, layer);
