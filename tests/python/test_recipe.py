@@ -37,6 +37,7 @@ RUNS = {
     "tvd": {"kd_loss": "tvd", "train_loss_path": "strided"},
     "ce": {"loss": "ce", "seed": 3},
     "llama": {"teacher_model": "LLAMA", "kd_loss": "rkl", "gradient_checkpointing": "on"},
+    "lora": {"student_model": "teacher", "student_from_layers": "0,2", "lora_rank": 4},
     "cache": {"loss": "fkl", "teacher_cache": "on", "cache_top_k": 8},
     "cache-all": {"loss": "jsd", "teacher_cache": "on", "cache_top_k": 0},
 }
@@ -140,17 +141,17 @@ def test_they_agree_on_two_processes_with_half_the_batch_each(name, pair, folder
     assert records(theirs, "config")[0]["adapter"]["name"].startswith("cpu × 2")
 
 
-@pytest.mark.parametrize("processes, tolerance", [(1, ONE), (2, TWO)])
-def test_it_resumes_from_a_checkpoint_of_stillhouse(processes, tolerance, pair, folder):
-    ours, _ = pair("fkl")
-    more, recipe = folder / f"more-{processes}", folder / f"more-recipe-{processes}"
+@pytest.mark.parametrize("name, processes, tolerance", [("fkl", 1, ONE), ("fkl", 2, TWO), ("lora", 1, ONE)])
+def test_it_resumes_from_a_checkpoint_of_stillhouse(name, processes, tolerance, pair, folder):
+    ours, _ = pair(name)
+    more, recipe = folder / f"{name}-more-{processes}", folder / f"{name}-more-recipe-{processes}"
     shutil.copytree(ours, more)
     stillhouse("--resume", more, "--recipe", recipe, "--train_steps", 30)
     stillhouse("--resume", more, "--train_steps", 30)
-    theirs = folder / f"more-theirs-{processes}"
+    theirs = folder / f"{name}-more-theirs-{processes}"
     pytorch(recipe, theirs, "--resume", "checkpoint", processes=processes)
     difference, steps = furthest(more, theirs, first=21)
-    print(f"resumed on {processes}: the losses of {steps} steps differ by at most {difference:.1e}")
+    print(f"{name}, resumed on {processes}: the losses of {steps} steps differ by at most {difference:.1e}")
     assert steps == 10 and difference < tolerance
 
 
@@ -165,7 +166,7 @@ def test_a_run_that_was_cut_in_two_ends_the_same(pair, folder):
 
 
 def test_its_result_is_a_student_of_stillhouse(pair, folder):
-    for name in ("fkl", "llama"):
+    for name in ("fkl", "llama", "lora"):
         _, recipe = pair(name)
         theirs = folder / f"{name}-theirs"
         if not theirs.exists():

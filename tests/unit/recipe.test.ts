@@ -21,6 +21,7 @@ import { ExportError } from '../../src/files/pieces';
 import { readSafetensors } from '../../src/files/safetensors';
 import { filesSource } from '../../src/files/source';
 import { SCALER } from '../../src/kernels/sources';
+import { withAdapters } from '../../src/model/lora';
 import { planArena } from '../../src/model/parameters';
 import { loadWeights } from '../../src/model/weights';
 import { parseJournal } from '../../src/runs/journal';
@@ -167,6 +168,35 @@ test('a run that trains: its weights and moments by the names of transformers', 
   expect(recipe.text('README.md')).toContain(
     'python distill.py --output_dir out --resume checkpoint',
   );
+});
+
+test('a student of adapters: the frozen model, and the adapters by the names of PEFT', async () => {
+  const adapted = withAdapters(architecture, { rank: 2, alpha: 4, targets: 'c_attn' });
+  const { count } = planArena(adapted.adapters?.parameters ?? []);
+  const array = new Float32Array(count).fill(1).buffer;
+  const [master, mean, square] = [array, array, array];
+  const scaler = SCALER.write({ ...SCALER.read(new ArrayBuffer(SCALER.bytes)), applied: 1 });
+  const recipe = await recipeOf({
+    student: adapted,
+    config: { ...config, student_model: 'teacher', student_from_layers: '0', lora_rank: 2 },
+    snapshot: { step: 1, master, mean, square, scaler },
+  });
+  const files = [...recipe.files.keys()].filter((file) => /^(adapter|checkpoint)/.test(file));
+  expect(files.sort()).toEqual([
+    'adapter/adapter_config.json',
+    'adapter/adapter_model.safetensors',
+    'checkpoint/adapter_config.json',
+    'checkpoint/adapter_model.safetensors',
+    'checkpoint/mean.safetensors',
+    'checkpoint/square.safetensors',
+    'checkpoint/state.json',
+  ]);
+  const name = 'base_model.model.transformer.h.0.attn.c_attn.lora_A.weight';
+  for (const file of [files[1], ...files.slice(3, 6)])
+    expect(recipe.tensors(file).get(name)?.shape).toEqual([2, architecture.width]);
+  expect(recipe.json('adapter/adapter_config.json')).toMatchObject({ r: 2, lora_alpha: 4 });
+  expect(recipe.text('requirements.txt')).toMatch(/^peft==/m);
+  expect(recipe.text('README.md')).toContain('its LoRA adapters train');
 });
 
 test('models of the hub are named with their commit, not copied', async () => {

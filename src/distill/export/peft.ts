@@ -4,6 +4,7 @@
 
 import type { Piece } from '../../files/pieces';
 import type { Architecture } from '../../model/family';
+import type { Parameter } from '../../model/parameters';
 import { tensorPieces } from '../../model/weights';
 
 /** PEFT's name for a tensor: under transformers' name of the module that it wraps. */
@@ -35,15 +36,21 @@ export function peftFiles(
     target_modules: targets,
     task_type: 'CAUSAL_LM',
   };
-  const tensors = parameters.map((parameter) => ({
-    ...parameter,
-    stored: peftName(architecture, parameter.name),
-  }));
   return [
     [
       'adapter/adapter_config.json',
       [new TextEncoder().encode(`${JSON.stringify(config, null, 2)}\n`)],
     ],
-    ['adapter/adapter_model.safetensors', tensorPieces(tensors, 'F32')],
+    ['adapter/adapter_model.safetensors', adapterPieces(architecture, parameters)],
   ];
 }
+
+/** A safetensors file of values of the adapters' sizes, under PEFT's names. */
+export const adapterPieces = (
+  architecture: Architecture,
+  parameters: readonly Parameter[],
+): Piece[] =>
+  tensorPieces(
+    parameters.map((each) => ({ ...each, stored: peftName(architecture, each.name) })),
+    'F32',
+  );

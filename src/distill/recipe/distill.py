@@ -23,7 +23,7 @@ from accelerate.utils import GradScalerKwargs
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
-from models import CachedTeacher, Teacher, adamw, open_model, restore, save
+from models import CachedTeacher, Teacher, adamw, open_model, open_student, restore, save
 from stillhouse import IGNORED, Batches, cross_entropy, divergence, held_out, learning_rate
 
 HERE = Path(__file__).resolve().parent
@@ -52,17 +52,16 @@ def main():
     mine = lambda rows: rows[rank::world].to(device)
 
     # The models.
-    start = {"folder": Path(s.resume).resolve()} if s.resume else recipe["student"]
-    done = json.loads((start["folder"] / "state.json").read_text()) if s.resume else {"step": 0}
+    checkpoint = Path(s.resume).resolve() if s.resume else None
+    done = json.loads((checkpoint / "state.json").read_text()) if checkpoint else {"step": 0}
     applied = done.get("applied", 0)
-    model = open_model(start).train()
-    config, names = model.config, [name for name, _ in model.named_parameters()]
+    plain = open_student(recipe["student"], checkpoint, s.lora_rank > 0).train()
     if s.gradient_checkpointing == "on":
-        model.gradient_checkpointing_enable()
+        plain.gradient_checkpointing_enable()
     teacher = Teacher(open_model(recipe["teacher"]).to(device), V)
-    model, optimizer = accelerator.prepare(model, adamw(model, s))
-    if s.resume:
-        restore(model, optimizer.optimizer, start["folder"], applied)
+    model, optimizer = accelerator.prepare(plain, adamw(plain, s))
+    if checkpoint:
+        restore(model, optimizer.optimizer, checkpoint, applied)
     needs_teacher = s.loss != "ce"
     weight = {"ce": 0.0, "mixed": s.alpha}.get(s.loss, 1.0)
     kind = s.kd_loss if s.loss == "mixed" else s.loss
@@ -159,7 +158,7 @@ def main():
             evaluate(step)
         if step % (s.save_steps or s.train_steps) == 0 or step == s.train_steps:
             state = {"step": step, "applied": applied}
-            save(model, optimizer.optimizer, out, names, config, state, accelerator.is_main_process)
+            save(model, optimizer.optimizer, out, plain, state, accelerator.is_main_process)
     accelerator.end_training()
 
 

@@ -1,5 +1,6 @@
 """The student, its optimiser and checkpoints; the teacher, in memory or cached in files."""
 
+import copy
 import json
 import shutil
 from pathlib import Path
@@ -31,9 +32,27 @@ def open_model(place):
     )
 
 
+def open_student(place, checkpoint, with_adapters):
+    """With adapters (LoRA) they alone train, as PEFT has them; the model itself is frozen."""
+    if not with_adapters:
+        return open_model({"folder": checkpoint} if checkpoint else place)
+    from peft import PeftModel
+
+    start = checkpoint or HERE / "adapter"
+    model = PeftModel.from_pretrained(open_model(place), start, is_trainable=True)
+    model.enable_input_require_grads()  # for recomputed activations
+    return model
+
+
+def stored(name):
+    """A parameter's name in a file; PEFT leaves out its name for a lone adapter."""
+    return name.replace(".default.", ".")
+
+
 def adamw(model, s):
     """Weight decay for tables and matrices; none for biases and norms."""
-    groups = [[p for p in model.parameters() if (p.ndim > 1) == matrix] for matrix in (True, False)]
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [[p for p in trained if (p.ndim > 1) == matrix] for matrix in (True, False)]
     return torch.optim.AdamW(
         [
             {"params": groups[0], "weight_decay": s.weight_decay},
@@ -51,32 +70,44 @@ def restore(model, optimizer, folder, applied):
     state = get_optimizer_state_dict(model, optimizer, options=options)
     moments = {name: load_file(folder / f"{file}.safetensors") for file, name in MOMENTS.items()}
     for parameter in state["state"]:
-        state["state"][parameter] = {name: values[parameter] for name, values in moments.items()}
+        entries = {name: values[stored(parameter)] for name, values in moments.items()}
+        state["state"][parameter] = entries
         state["state"][parameter]["step"] = torch.tensor(float(applied))
     set_optimizer_state_dict(model, optimizer, state, options=options)
 
 
-def save(model, optimizer, out, names, config, state, is_main):
-    """Writes a checkpoint, and the student beside it as a folder that Stillhouse opens."""
-    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+def save(model, optimizer, out, plain, state, is_main):
+    """Writes a checkpoint, and the student beside it as a folder that Stillhouse opens.
+
+    `plain` is the model as it was before it was made parallel.
+    """
+    names = [name for name, p in plain.named_parameters() if p.requires_grad]
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
     weights = get_model_state_dict(model, options=options)
     moments = get_optimizer_state_dict(model, optimizer, options=options).get("state")
     if not is_main:  # it alone has them whole
         return
     folder = out / f"checkpoint-{state['step']}"
     folder.mkdir(exist_ok=True)
-    config.save_pretrained(folder)
-    tensors = {name: weights[name].contiguous() for name in names}
-    save_file(tensors, folder / "model.safetensors", PT)
+    adapters = hasattr(plain, "peft_config")
+    tensors = {stored(name): weights[name].contiguous() for name in names}
+    save_file(tensors, folder / f"{'adapter_' * adapters}model.safetensors", PT)
     for file, moment in MOMENTS.items():
-        tensors = {name: moments[name][moment].contiguous() for name in names}
+        tensors = {stored(name): moments[name][moment].contiguous() for name in names}
         save_file(tensors, folder / f"{file}.safetensors", PT)
     (folder / "state.json").write_text(json.dumps(state))
     for file in (HERE / "student").iterdir():
         if file.name != "model.safetensors":
             shutil.copy(file, out)
-    for file in ("config.json", "model.safetensors"):
-        shutil.copy(folder / file, out)
+    plain.config.save_pretrained(out)
+    if not adapters:
+        plain.config.save_pretrained(folder)
+        shutil.copy(folder / "model.safetensors", out)
+        return
+    plain.peft_config["default"].save_pretrained(folder)
+    merged = dict(copy.deepcopy(plain).merge_and_unload().named_parameters())
+    tensors = {name: p.detach().cpu().contiguous() for name, p in merged.items()}
+    save_file(tensors, out / "model.safetensors", PT)
 
 
 class Teacher:

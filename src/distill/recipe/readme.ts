@@ -31,6 +31,10 @@ export function readme({ config, step, hubStudent, hubTeacher, corpus }: Facts):
     student: hubStudent
       ? `The student starts from ${named(hubStudent)}; \`student/\` has the tokenizer alone.`
       : '`student/` has the weights that the run starts from, and the tokenizer.',
+    adapter:
+      config.lora_rank > 0
+        ? 'It stays frozen: its LoRA adapters train, from those in `adapter/`, with PEFT. '
+        : '',
     teacher: hubTeacher ? `The teacher is ${named(hubTeacher)}.` : '`teacher/` is the teacher.',
     trl: inTrl(config),
   };

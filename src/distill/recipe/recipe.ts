@@ -11,11 +11,14 @@ import type { ModelSource } from '../../files/source';
 import { SCALER } from '../../kernels/sources';
 import { formatLink } from '../../link';
 import type { Architecture } from '../../model/family';
-import { planArena, type Weights } from '../../model/parameters';
+import { withAdapterWeights } from '../../model/lora';
+import { type Parameter, planArena, type Weights } from '../../model/parameters';
 import { openWeights, safetensorsPieces } from '../../model/weights';
 import { modelReference } from '../../model-reference';
+import { Random } from '../../tensor/random';
 import type { prepareData } from '../data';
 import { exportName, fileOf, jsonPieces, type StudentFile } from '../export/export';
+import { adapterPieces, peftFiles } from '../export/peft';
 import type { FolderTokenizer } from '../teacher/folder';
 import { type Snapshot, splitSnapshot } from '../training-state';
 import accelerate from './accelerate.yaml?raw';
@@ -47,26 +50,22 @@ interface Origin {
 
 /** A recipe repeats so many batches' places in the text, by which Python checks its own. */
 const CHECKED_BATCHES = 4;
+/** What a student of adapters needs besides requirements.txt. */
+const PEFT = 'peft==0.21.0';
 /** Bytes of a teacher's file that are read at a time. */
 const SLICE = 2 ** 22;
 
 /**
  * The folder's name and its files.
- * @throws ExportError for a teacher without safetensors, a student of adapters, and data that is
- *   not windows of one text with every token learned
+ * @throws ExportError for a teacher without safetensors, and data that is not windows of one text
+ *   with every token learned
  */
 export async function writeRecipe(
   { config, student, weights, data, snapshot }: Ingredients,
   origin: Origin,
 ): Promise<{ name: string; files: StudentFile[] }> {
   const { tokenizer, corpus, teacher } = origin;
-  if (student.adapters) {
-    throw new ExportError(
-      `A recipe trains all of a student’s weights, and lora_rank is ${config.lora_rank}. Use ` +
-        'lora_rank=0, or train on in a script of your own with the adapter that the student’s ' +
-        'folder has.',
-    );
-  }
+  const { adapters } = student;
   if (config.packing === 'off' || data.learnedShare !== undefined) {
     const setting = config.packing === 'off' ? 'packing=on' : 'assistant_only_loss=off';
     throw new ExportError(
@@ -106,7 +105,7 @@ export async function writeRecipe(
     text('distill.py', distill),
     text('models.py', models),
     text('stillhouse.py', stillhouse),
-    text('requirements.txt', requirements),
+    text('requirements.txt', adapters ? `${requirements}${PEFT}\n` : requirements),
     text('accelerate.yaml', accelerate),
     fixed('settings.json', jsonPieces(config)),
     fixed('recipe.json', jsonPieces(recipe)),
@@ -118,15 +117,27 @@ export async function writeRecipe(
       : [weightFile('student/model.safetensors', await readerOf(student, weights))]),
     ...(hubTeacher ? [] : await folderFiles(teacher)),
   ];
+  const random = new Random(seed).fork('adapters');
+  const started = await readerOf(student, withAdapterWeights(student, new Map(), random));
+  const adapterFiles = peftFiles(student, hubStudent?.id);
+  for (const [name, pieces] of adapterFiles)
+    files.push(fileOf(name, pieces, { parameter: started }));
   if (snapshot) {
     const [first] = config.twin === '' ? [snapshot] : splitSnapshot(snapshot);
     const { applied } = SCALER.read(first.scaler);
+    const trained = adapters?.parameters ?? student.parameters;
+    const state = (name: string, array: ArrayBuffer) => {
+      const pieces = adapters ? adapterPieces(student, trained) : safetensorsPieces(student, 'F32');
+      return fileOf(`checkpoint/${name}`, pieces, { parameter: arrayReader(trained, array) });
+    };
     files.push(
-      fixed('checkpoint/config.json', formatted),
+      adapters
+        ? fixed('checkpoint/adapter_config.json', adapterFiles[0][1])
+        : fixed('checkpoint/config.json', formatted),
       fixed('checkpoint/state.json', jsonPieces({ step, applied })),
-      weightFile('checkpoint/model.safetensors', arrayReader(student, first.master)),
-      weightFile('checkpoint/mean.safetensors', arrayReader(student, first.mean)),
-      weightFile('checkpoint/square.safetensors', arrayReader(student, first.square)),
+      state(adapters ? 'adapter_model.safetensors' : 'model.safetensors', first.master),
+      state('mean.safetensors', first.mean),
+      state('square.safetensors', first.square),
     );
   }
   return { name: `recipe-${exportName(config, student, step ?? 0)}`, files };
@@ -158,7 +169,7 @@ async function readerOf({ parameters }: Architecture, weights: Weights) {
 }
 
 /** Reads a parameter of an array that has an arena's layout. */
-function arrayReader({ parameters }: Architecture, array: ArrayBuffer) {
+function arrayReader(parameters: readonly Parameter[], array: ArrayBuffer) {
   const { tensors } = planArena(parameters);
   return async (name: string) => {
     const place = tensors.get(name);
