@@ -131,7 +131,7 @@ test('a run that has not begun: settings, tokens, both models, and no checkpoint
   const { train, heldOut } = data.tokens;
   const tokens = recipe.tensors('tokens.safetensors');
   const ids = (name: string) => new Uint32Array(tokens.get(name)?.data.slice().buffer ?? []);
-  expect([ids('train'), ids('held_out')]).toEqual([train, heldOut.slice()]);
+  expect([ids('train.tokens'), ids('held_out.tokens')]).toEqual([train, heldOut.slice()]);
   const file = 'student/model.safetensors';
   for (const [name, values] of loadWeights(recipe.tensors(file), architecture, file))
     expect(values.every((value, i) => value === weights.get(name)?.[i])).toBe(true);
@@ -181,6 +181,8 @@ test('a student of adapters: the frozen model, and the adapters by the names of 
     config: { ...config, student_model: 'teacher', student_from_layers: '0', lora_rank: 2 },
     snapshot: { step: 1, master, mean, square, scaler },
   });
+  expect(recipe.json('recipe.json').student).toEqual({ folder: 'student' });
+  expect(recipe.files.has('student/model.safetensors')).toBe(true);
   const files = [...recipe.files.keys()].filter((file) => /^(adapter|checkpoint)/.test(file));
   expect(files.sort()).toEqual([
     'adapter/adapter_config.json',

@@ -42,10 +42,12 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
 
     # The data. `mine` is this process's share of a batch's rows.
-    tokens = {name: rows.numpy() for name, rows in load_file(HERE / "tokens.safetensors").items()}
-    train = read_texts(s.dataset) if s.dataset else tokens["train"]
-    batches = Batches(train, B, T, s.seed)
-    tests = list(held_out(tokens["held_out"], B, T, s.eval_batches))
+    texts = {"train": {}, "held_out": {}}
+    for name, values in load_file(HERE / "tokens.safetensors").items():
+        part, what = name.split(".")
+        texts[part][what] = values.numpy()
+    batches = Batches(read_texts(s.dataset) if s.dataset else texts["train"], B, T, s.seed)
+    tests = list(held_out(texts["held_out"], B, T, s.eval_batches))
     order = recipe["order"]
     if not s.dataset and [B, T, s.seed] == order["of"]:
         assert [batches.starts(i) for i in range(len(order["starts"]))] == order["starts"]
@@ -119,13 +121,15 @@ def main():
         rate = learning_rate(step, s)
         for group in optimizer.param_groups:
             group["lr"] = rate
+        rows = {index: batches.at(index) for index in range((step - 1) * A, step * A)}
+        if s.train_loss_path != "labels":  # logits[:, :-1] against labels[:, 1:]
+            for _, targets in rows.values():
+                targets[:, -1] = IGNORED
         # One denominator for CE, KD, accumulation and all processes: the targets that count.
-        count = A * B * (T if s.train_loss_path == "labels" else T - 1)
+        count = sum(int((targets != IGNORED).sum()) for _, targets in rows.values())
         sums = torch.zeros(2, device=device)
-        for index in range((step - 1) * A, step * A):
-            inputs, targets = (mine(rows) for rows in batches.at(index))
-            if s.train_loss_path != "labels":  # logits[:, :-1] against labels[:, 1:]
-                targets = torch.cat([targets[:, :-1], torch.full_like(targets[:, :1], IGNORED)], 1)
+        for index, (inputs, targets) in rows.items():
+            inputs, targets = mine(inputs), mine(targets)
             with nullcontext() if index == step * A - 1 else accelerator.no_sync(model):
                 with accelerator.autocast():
                     z = model(input_ids=inputs).logits[..., :V].float()
@@ -136,17 +140,18 @@ def main():
                     kd = divergence(kind, s.kd_beta, s.temperature, z, y)[targets != IGNORED].sum()
                 loss = weight * s.temperature**2 * kd + (1 - weight) * ce
                 # Processes average their gradients: times their number, they add up.
-                accelerator.backward(loss * world / count)
+                accelerator.backward(loss * world / max(1, count))
             sums += torch.stack([ce, kd]).detach()
         scale = accelerator.scaler.get_scale() if accelerator.scaler else 1
         norm = float(accelerator.clip_grad_norm_(model.parameters(), s.max_grad_norm or math.inf))
-        # A step whose gradient is not finite changes nothing; in float16 the scaler sees to that.
-        finite = math.isfinite(norm)
-        if finite or accelerator.scaler:
+        # A step without a target, or whose gradient is not finite, changes nothing; in float16 the
+        # scaler sees to the latter.
+        finite = math.isfinite(norm) and count > 0
+        if finite or (accelerator.scaler and count > 0):
             optimizer.step()
         optimizer.zero_grad()
         applied += finite
-        ce, kd = (accelerator.reduce(sums) / count).tolist()
+        ce, kd = (accelerator.reduce(sums) / max(1, count)).tolist()
         loss = weight * s.temperature**2 * kd + (1 - weight) * ce
         record = {"step": step, "loss": loss, "ce": ce, "kd": kd if needs_teacher else math.nan}
         record |= {"gradNorm": norm if finite else math.nan, "learningRate": rate}
@@ -191,7 +196,8 @@ def read_texts(name):
     tokenizer = AutoTokenizer.from_pretrained(HERE / "student")
     end = [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
     encoded = texts["train"].map(lambda row: {"ids": tokenizer(row["text"])["input_ids"] + end})
-    return np.concatenate([np.asarray(ids, dtype=np.int32) for ids in encoded["ids"]])
+    tokens = [np.asarray(ids, dtype=np.int32) for ids in encoded["ids"]]
+    return {"tokens": np.concatenate(tokens)}
 
 
 def begin(path, step, head, metrics):

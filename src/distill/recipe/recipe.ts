@@ -79,7 +79,9 @@ export async function writeRecipe(
   const weightFile = (name: string, parameter: (name: string) => Promise<Float32Array>) =>
     fileOf(name, safetensorsPieces(student, 'F32'), { parameter });
 
-  const start = modelReference(config.student_model);
+  // `teacher` is no model's name here: it stands for the teacher's layers.
+  const start =
+    config.student_model === 'teacher' ? undefined : modelReference(config.student_model);
   const teacherReference = modelReference(config.teacher_model);
   const fromHub = (reference: typeof start, revision?: string): HubModel | undefined =>
     reference?.kind === 'hub'
@@ -148,8 +150,8 @@ function tokensFile({ train, heldOut }: Ingredients['data']['tokens']) {
     ({ dtype: 'I32', shape: [values.length], data: Int32Array.from(values) }) as const;
   return writeSafetensors(
     new Map([
-      ['train', tensor(train)],
-      ['held_out', tensor(heldOut)],
+      ['train.tokens', tensor(train)],
+      ['held_out.tokens', tensor(heldOut)],
     ]),
   );
 }

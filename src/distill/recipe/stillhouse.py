@@ -42,50 +42,79 @@ class Random:
 
 
 class Batches:
-    """Training batches. Batch `index` depends on the seed and the index alone."""
+    """Training batches. Batch `index` depends on the seed and the index alone.
 
-    def __init__(self, tokens, B, T, seed):
-        self.tokens, self.B, self.T, self.seed = tokens, B, T, seed
-        self.windows = max(1, (len(tokens) - T) // T)
+    A text has its `tokens` (N). If not all are targets, it has `learned` (N), 0 for one that is
+    none; if a row holds one document alone, it has `documents`, where each begins.
+    """
+
+    def __init__(self, text, B, T, seed):
+        self.text, self.B, self.T, self.seed = text, B, T, seed
+        self.N, self.alone = len(text["tokens"]), documents_alone(text, T)
+        self.windows = len(self.alone) if self.alone else max(1, (self.N - T) // T)
         self.epoch = None
 
     def starts(self, index):
         """(B) the tokens at which the batch's windows start."""
-        places = [divmod(index * self.B + row, self.windows) for row in range(self.B)]
-        return [self.start(epoch, window) for epoch, window in places]
+        return [start for start, _ in self.places(index)]
 
-    def start(self, epoch, window):
+    def places(self, index):
+        """(B) where each row starts, and how many targets it has."""
+        rows = [divmod(index * self.B + row, self.windows) for row in range(self.B)]
+        return [self.place(epoch, window) for epoch, window in rows]
+
+    def place(self, epoch, window):
         if self.epoch != epoch:
             draw = Random(f'{self.seed}/"epoch {epoch}"')
-            last = min(self.T - 1, len(self.tokens) - 1 - self.windows * self.T)
+            last = min(self.T - 1, self.N - 1 - self.windows * self.T)
             self.epoch, self.phase = epoch, draw.below(last + 1)
             self.order = list(range(self.windows))
             for i in range(self.windows - 1, 0, -1):
                 j = draw.below(i + 1)
                 self.order[i], self.order[j] = self.order[j], self.order[i]
-        return self.phase + self.order[window] * self.T
+        at = self.order[window]
+        return self.alone[at] if self.alone else (self.phase + at * self.T, self.T)
 
     def at(self, index):
-        """(B, T) inputs and the token after each."""
-        return rows_at(self.tokens, self.starts(index), self.T)
+        """(B, T) inputs, and the token after each."""
+        return rows_at(self.text, self.places(index), self.B, self.T)
 
 
-def rows_at(tokens, starts, T):
-    rows = torch.from_numpy(np.stack([tokens[s : s + T + 1] for s in starts]).astype(np.int64))
-    return rows[:, :-1], rows[:, 1:]
+def documents_alone(text, T):
+    """Each document cut into parts of at most T targets: where they start, and how many."""
+    if "documents" not in text:
+        return None
+    starts = [*map(int, text["documents"]), len(text["tokens"])]
+    return [
+        (first + part, min(T, end - first - 1 - part))
+        for first, end in zip(starts, starts[1:])
+        for part in range(0, max(0, end - first - 1), T)
+    ]
 
 
-def held_out(tokens, B, T, count):
+def rows_at(text, places, B, T):
+    """(B, T) inputs and targets; what is missing at a row's or the batch's end is ignored."""
+    inputs = np.zeros((B, T), np.int64)
+    targets = np.full((B, T), IGNORED, np.int64)
+    for row, (start, count) in enumerate(places):
+        inputs[row, :count] = text["tokens"][start : start + count]
+        targets[row, :count] = text["tokens"][start + 1 : start + 1 + count]
+        if "learned" in text:
+            targets[row, :count][text["learned"][start + 1 : start + 1 + count] == 0] = IGNORED
+    return torch.from_numpy(inputs), torch.from_numpy(targets)
+
+
+def held_out(text, B, T, count):
     """Fixed batches, spread evenly. The last token of a row is not counted, as on the page."""
-    available = (len(tokens) - 1) // T
+    alone = documents_alone(text, T)
+    available = len(alone) if alone else (len(text["tokens"]) - 1) // T
     used = min(available, B * count)
-    starts = [row * available // used * T for row in range(used)]
+    windows = [row * available // used for row in range(used)]
+    places = [alone[at] if alone else (at * T, T) for at in windows]
     for first in range(0, used, B):
-        inputs, targets = rows_at(tokens, starts[first : first + B], T)
-        targets = targets.clone()
+        inputs, targets = rows_at(text, places[first : first + B], B, T)
         targets[:, -1] = IGNORED
-        missing = (0, 0, 0, B - len(inputs))
-        yield F.pad(inputs, missing), F.pad(targets, missing, value=IGNORED)
+        yield inputs, targets
 
 
 # ---- the loss: src/divergences.ts and src/reference/losses.ts of Stillhouse
