@@ -2,7 +2,7 @@
 // texts. `sweeps.json` has the sweeps. `index.json` has a row for each run, so that a long list
 // opens quickly; it is derived, and made again where it is missing or out of date.
 
-import { checkpointsIn, dropSpare } from './checkpoint';
+import { CheckpointError, checkpointsIn, dropSpare } from './checkpoint';
 import { JOURNAL, type Journal, parseJournal } from './journal';
 import { isRunId } from './names';
 import { type Drop, type Label, type RunRow, rowOf, toDrop } from './row';
@@ -15,6 +15,8 @@ const LABEL = 'label.json';
 const SWEEPS = 'sweeps.json';
 /** Older sweeps are forgotten; their runs stay. */
 const MOST_SWEEPS = 50;
+/** Version of the sweeps' file. One of a later version stays as it is. */
+const SWEEPS_VERSION = 1;
 /** Version of the index. One of another version is made again. */
 const VERSION = 2;
 /** Bytes, until somebody chooses. */
@@ -83,17 +85,27 @@ export class Library {
 
   /** Every sweep, the newest first. */
   async sweeps(): Promise<Sweep[]> {
-    const { sweeps } = ((await this.#json(SWEEPS)) ?? {}) as { sweeps?: Sweep[] };
-    return Array.isArray(sweeps) ? sweeps : [];
+    const { version, sweeps } = await this.#sweeps();
+    return version <= SWEEPS_VERSION && Array.isArray(sweeps) ? sweeps : [];
   }
 
-  /** Adds a sweep, or replaces what was kept of it. */
+  async #sweeps(): Promise<{ version: number; sweeps?: Sweep[] }> {
+    return { version: SWEEPS_VERSION, ...((await this.#json(SWEEPS)) as object | undefined) };
+  }
+
+  /** Adds a sweep, or replaces what was kept of it. @throws CheckpointError for a later version's */
   keepSweep(sweep: Sweep): Promise<void> {
     return this.options.exclusive(async () => {
+      if ((await this.#sweeps()).version > SWEEPS_VERSION) {
+        throw new CheckpointError(
+          'newer',
+          'A later version of this page has kept its sweeps here. Reload the page to get it.',
+        );
+      }
       const others = (await this.sweeps()).filter(({ id }) => id !== sweep.id);
       const sweeps = [sweep, ...others].sort((a, b) => b.time.localeCompare(a.time));
       const kept = sweeps.slice(0, MOST_SWEEPS);
-      await this.storage.write(SWEEPS, [encode({ version: 1, sweeps: kept })]);
+      await this.storage.write(SWEEPS, [encode({ version: SWEEPS_VERSION, sweeps: kept })]);
     });
   }
 

@@ -28,6 +28,9 @@ const STORAGE_HINTS: Record<StorageError['kind'], string> = {
   busy: 'Close the other tab, then try again.',
 };
 
+/** What a run's keeper does for it. */
+export const KEEP = 'keep the run';
+
 /** An error as the page shows it. Keeps the message and the stack. */
 export function describe(operation: string, error: unknown): Failure {
   if (error instanceof FailureError) return error.failure;
@@ -49,6 +52,11 @@ export function describe(operation: string, error: unknown): Failure {
   if (error instanceof CheckpointError) return { operation, message, kind: 'model', stack };
   if (error instanceof StorageError)
     return { operation, message, hint: STORAGE_HINTS[error.kind], kind: 'limits', stack };
+  // The browser's own: it refuses the page its storage, or the storage is broken.
+  if (operation === KEEP && error instanceof DOMException) {
+    const hint = 'Allow this site to store data in the browser’s settings.';
+    return { operation, message, hint, kind: 'limits', stack };
+  }
   if (error instanceof ExportError) return { operation, message, kind: 'model', stack };
   if (error instanceof LayoutError) {
     const hint = 'Set the loss path to strided or reshape, or the batch size to 1.';

@@ -22,7 +22,7 @@ import { requireSame } from '../runs/same-run';
 import { Stopwatch } from '../runs/stopwatch';
 import { openCacheStorage } from './cache-storage';
 import { corpusName, encodeTexts, readTexts } from './corpus';
-import { busy, describe } from './failure';
+import { busy, describe, KEEP } from './failure';
 import { base, type DeviceUser, nextTask, post } from './host';
 import { continueFrom, type KeptRun, openKept, replay, startKept } from './kept-run';
 import { type Models, openModels, teacherName, teacherSource } from './models';
@@ -122,7 +122,7 @@ export class Session implements DeviceUser {
   }
 
   #keepingChanged(problem: unknown): void {
-    const failure = problem === undefined ? undefined : describe('keep the run', problem);
+    const failure = problem === undefined ? undefined : describe(KEEP, problem);
     post({ type: 'unkept', runId: this.runId, failure });
   }
 

@@ -21,13 +21,14 @@ import {
   go,
   link,
   logLines,
+  notices,
   offered,
   primary,
   reached,
   run,
   tableOf,
 } from './drive';
-import { flagsOf, openSite } from './harness';
+import { flagsOf, openSite, visit } from './harness';
 
 /** Enough to be interrupted in time, even on a fast machine. */
 const [STEPS, EVERY] = [240, 40];
@@ -317,3 +318,17 @@ test('a sweep that was stopped goes on after a reload, and runs nothing twice', 
 /** Of the sweep's runs, as its table has them. */
 const perplexities = (on: Page) =>
   on.locator('.sweep-scroll tbody tr td:nth-child(3)').allInnerTexts();
+
+/** Before the worker's script, as a browser that refuses the page its storage. */
+const REFUSED = `navigator.storage.getDirectory = () =>
+  Promise.reject(new DOMException('Storage is not allowed.', 'SecurityError'));`;
+
+test('where storage is refused, a run trains to its end and the page says how long it lasts', async () => {
+  const hash = link({ ...TINY, train_steps: 2 });
+  const { page } = await visit(await openSite(), { offer: 'f16', path: hash, before: REFUSED });
+  await run(page);
+  await eventually(() => notices(page)).toContain('This run lasts until the tab is closed.');
+  await go(page, '#runs');
+  await eventually(() => page.locator('.runs tbody th').count()).toBe(1);
+  expect(await page.locator('.keeping').innerText()).toContain('has no private storage');
+});

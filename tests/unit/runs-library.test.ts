@@ -12,6 +12,7 @@ import { Library } from '../../src/runs/library';
 import { MemoryStorage } from '../../src/runs/memory-storage';
 import { isRunId, nameOf, newRunId } from '../../src/runs/names';
 import { curveOf, type RunRow, toDrop } from '../../src/runs/row';
+import type { Sweep } from '../../src/runs/sweep';
 
 const config = { ...DEFAULTS, train_steps: 4 };
 const facts: RunFacts = {
@@ -144,6 +145,12 @@ test('a run of a later version stays as it is, and is never dropped', async () =
   await library.setBudget(0);
   expect(await library.tidy()).toEqual([]);
   expect(await library.rows()).toMatchObject([{ state: 'unreadable' }]);
+  // Its sweeps, too.
+  const sweeps = new TextEncoder().encode('{"version":9,"sweeps":[{"id":"x"}]}');
+  storage.files.set('sweeps.json', sweeps);
+  expect(await library.sweeps()).toEqual([]);
+  await expect(library.keepSweep({ id: 'y' } as Sweep)).rejects.toMatchObject({ kind: 'newer' });
+  expect(storage.files.get('sweeps.json')).toBe(sweeps);
 });
 
 const row = (fields: Partial<RunRow>): RunRow => ({
