@@ -30,6 +30,8 @@ const FLAGS = [
   ...['--no-sandbox', '--headless', '--no-first-run', '--remote-debugging-port=0'],
   ...['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'],
 ];
+/** The built page's folder. */
+const DIST = process.env.DIST ?? 'dist';
 const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css' };
 
 const folder = mkdtempSync(join(tmpdir(), 'stillhouse-kills-'));
@@ -115,7 +117,7 @@ async function inNode() {
 async function inBrowser() {
   const server = createServer((request, response) => {
     const path = decodeURIComponent(new URL(request.url, 'http://x').pathname);
-    const file = join('dist', path.endsWith('/') ? `${path}index.html` : path);
+    const file = join(DIST, path.endsWith('/') ? `${path}index.html` : path);
     const type = TYPES[extname(file)] ?? 'application/octet-stream';
     if (!existsSync(file)) return response.writeHead(404).end();
     response.writeHead(200, { 'content-type': type }).end(readFileSync(file));
@@ -208,6 +210,7 @@ try {
   await done;
   const duration = performance.now() - started;
   const whole = summaryOf((await place.read()).at(-1));
+  console.log(`a run trains ${(duration / 1000).toFixed(1)} s`);
   equal(whole.saved, STEPS);
   await place.next();
 

@@ -15,7 +15,7 @@ import { writeRoom } from '../shared/rooms';
 import { CopyRefused } from '../shared/Share';
 import { downloadFile } from './download-file';
 import { draw } from './draw';
-import { canContinue, continueRun, useRuns } from './store';
+import { canContinue, canOpen, continueRun, useRuns } from './store';
 
 export function ChosenRun({ row, before }: { row: RunRow; before?: RunRow }) {
   const { label, remove, save } = useRuns.getState();
@@ -28,11 +28,8 @@ export function ChosenRun({ row, before }: { row: RunRow; before?: RunRow }) {
   );
   const busy = phase === 'running' || phase === 'loading';
   const readable = row.state !== 'unreadable';
-  const download = () =>
-    save(row.id).then(
-      ({ name, zip }) => downloadFile(name, zip),
-      ({ message }: Failure) => setProblem(message),
-    );
+  const fail = ({ message }: Failure) => setProblem(message);
+  const download = () => save(row.id).then(({ name, zip }) => downloadFile(name, zip), fail);
   return (
     <section className="chosen-run" aria-labelledby={heading}>
       <h2 id={heading}>{row.name}</h2>
@@ -64,7 +61,7 @@ export function ChosenRun({ row, before }: { row: RunRow; before?: RunRow }) {
         />
       </div>
       <div className="chosen-actions">
-        {canContinue(row) && (
+        {canOpen(row) && (
           <button
             type="button"
             className="secondary"
@@ -75,13 +72,12 @@ export function ChosenRun({ row, before }: { row: RunRow; before?: RunRow }) {
               location.hash = linkTo(row.config).split('#')[1];
             }}
           >
-            Continue from step {row.checkpoint}
+            {canContinue(row) ? `Continue from step ${row.checkpoint}` : 'Open this run'}
           </button>
         )}
         <button
           type="button"
           className="quiet"
-          aria-pressed={row.label.pinned ?? false}
           onClick={() => {
             label(row.id, { pinned: !row.label.pinned });
             void navigator.storage?.persist?.();
@@ -93,10 +89,7 @@ export function ChosenRun({ row, before }: { row: RunRow; before?: RunRow }) {
           <button
             type="button"
             className="quiet"
-            aria-pressed={drawn}
-            onClick={() =>
-              void draw(row, !drawn).catch(({ message }: Failure) => setProblem(message))
-            }
+            onClick={() => void draw(row, !drawn).catch(fail)}
           >
             {drawn ? 'No longer in the charts' : 'Draw in the charts'}
           </button>
@@ -106,9 +99,7 @@ export function ChosenRun({ row, before }: { row: RunRow; before?: RunRow }) {
           <button
             type="button"
             className="quiet"
-            onClick={() =>
-              void share(row).then(setShared, ({ message }: Failure) => setProblem(message))
-            }
+            onClick={() => void share(row).then(setShared, fail)}
             onBlur={() => setShared((last) => (last?.copied ? undefined : last))}
           >
             {shared?.copied ? 'Link copied' : 'Share this run'}
@@ -171,6 +162,12 @@ function Text({
   onCommit: (value: string) => void;
 }) {
   const [text, setText] = useState(value);
+  const [committed, setCommitted] = useState(value);
+  // Without a name, the run has its first one back.
+  if (committed !== value) {
+    setCommitted(value);
+    setText(value);
+  }
   const id = useId();
   const commit = () => {
     if (text.trim() !== value) onCommit(text.trim());

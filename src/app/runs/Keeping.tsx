@@ -53,7 +53,7 @@ export function Keeping({ kept }: { kept: KeptRuns }) {
         then the oldest finished runs. Pinned runs and runs that are not finished stay.
         {lasting &&
           !persisted &&
-          ' The browser may clear them when the disk is full; pin a run ' + 'to ask it not to.'}
+          ' The browser may clear them when the disk is full. Pin a run to ask it not to.'}
       </p>
     </section>
   );

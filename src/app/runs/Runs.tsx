@@ -36,9 +36,11 @@ export function Runs() {
     () => sorted(filtered(all, filter, baseline), sorting, baseline),
     [all, filter, sorting, baseline],
   );
-  const columns = COLUMNS.filter(({ key }) => keys.includes(key));
+  // The same array until they change, so that rows need not render again.
+  const columns = useMemo(() => COLUMNS.filter(({ key }) => keys.includes(key)), [keys]);
   const chosen = all.find(({ id }) => id === chosenId);
-  const previous = chosen && all.find(({ time }) => time < chosen.time);
+  const previous =
+    chosen && all.find(({ time, state }) => time < chosen.time && state !== 'unreadable');
   const sort = (key: string) =>
     setSorting({ key, descending: sorting.key === key ? !sorting.descending : false });
 
@@ -52,9 +54,8 @@ export function Runs() {
       <Deleted />
       {all.length === 0 ? (
         <p className="room-note">
-          {kept
-            ? 'No run is kept yet. Every run that you start is kept here.'
-            : 'Reading the kept runs.'}
+          {kept && 'No run is kept yet. Every run that you start is kept here.'}
+          {!kept && !failure && 'Reading the kept runs.'}
         </p>
       ) : (
         <>
@@ -136,9 +137,9 @@ export function Runs() {
 /** Up and Down go from run to run. */
 function moveFocus(event: React.KeyboardEvent<HTMLTableElement>): void {
   const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-  if (by === undefined || !(event.target instanceof HTMLButtonElement)) return;
-  const buttons = [...event.currentTarget.querySelectorAll<HTMLButtonElement>('tbody button')];
-  const at = buttons.indexOf(event.target);
+  if (by === undefined) return;
+  const buttons = [...event.currentTarget.querySelectorAll<HTMLElement>('tbody th button')];
+  const at = buttons.indexOf(event.target as HTMLElement);
   if (at < 0) return;
   event.preventDefault();
   buttons[at + by]?.focus();

@@ -94,9 +94,12 @@ export async function openRunFile(file: File): Promise<void> {
   if (id) location.hash = labHash('runs', id);
 }
 
-/** Whether a run can go on from its last checkpoint, in this tab. */
-export const canContinue = ({ checkpoint, open, state }: RunRow): boolean =>
-  checkpoint !== undefined && !open && state === 'stopped';
+/** Whether a run's last state can be opened in this tab. */
+export const canOpen = ({ checkpoint, open, state }: RunRow): boolean =>
+  checkpoint !== undefined && !open && state !== 'unreadable';
+
+/** Whether it then has steps to go. */
+export const canContinue = (row: RunRow): boolean => canOpen(row) && row.state === 'stopped';
 
 /** The rows to list: those deleted are on their way out. */
 export const listed = (kept: KeptRuns | undefined): RunRow[] =>
