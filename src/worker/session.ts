@@ -468,9 +468,11 @@ export class Session implements DeviceUser {
 
   /** Keeps a run that rests, now or as soon as that is possible. */
   async #keep(run: Run): Promise<void> {
+    const start = performance.now();
     await this.#save(run);
     const kept = this.#kept;
     await kept?.keeper.settle();
+    performance.measure('wait until the run is kept', { start });
     post({ type: 'kept', runId: this.runId });
     void kept?.keeper.insist(() => this.#kept !== kept || this.training);
   }

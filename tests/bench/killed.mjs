@@ -120,7 +120,8 @@ async function inBrowser() {
     const file = join(DIST, path.endsWith('/') ? `${path}index.html` : path);
     const type = TYPES[extname(file)] ?? 'application/octet-stream';
     if (!existsSync(file)) return response.writeHead(404).end();
-    response.writeHead(200, { 'content-type': type }).end(readFileSync(file));
+    const bytes = readFileSync(file);
+    response.writeHead(200, { 'content-type': type, 'content-length': bytes.length }).end(bytes);
   });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   const hash = Object.entries(SETTINGS).map(([name, value]) => `${name}=${value}`);

@@ -7,7 +7,7 @@ import { differences } from './compare';
 import type { XName } from './history';
 import { LOSS_LINES, lineStyle } from './line-style';
 import type { Candidate } from './use-compared';
-import { useCandidates, useComparedLoss } from './use-compared';
+import { useCandidates, useComparedLoss, useOwnConfig } from './use-compared';
 import type { ComparedLoss } from './view';
 import { useChartView } from './view';
 import { X_NAMES } from './x-axis';
@@ -94,11 +94,11 @@ function LossOfOthers() {
 
 function BehindRun({ candidate: { id, label, config, shown } }: { candidate: Candidate }) {
   const { slots, choose } = useChartView();
-  const current = useShownRun()?.config;
+  const current = useOwnConfig();
   const style = lineStyle(slots[id] ?? 0);
-  const differs = config && current && differences(config, current, 2);
+  const differs = config && differences(config, current, 2);
   return (
-    <label className="behind-run" title={config && current && differences(config, current, 20)}>
+    <label className="behind-run" title={config && differences(config, current, 20)}>
       <input
         type="checkbox"
         checked={shown}

@@ -2,8 +2,9 @@
 // all charts share.
 
 import { useEffect, useMemo } from 'react';
-import { twinConfig } from '../../config';
+import { type Config, twinConfig } from '../../config';
 import { nameOf } from '../../runs/names';
+import { awaitsRace } from '../run/ghost';
 import { type ShownRun, sameStart } from '../run/shown-run';
 import { useRun } from '../run/store';
 import type { ComparedRun } from './compare';
@@ -72,11 +73,15 @@ export function useComparedRuns(): readonly ComparedRun[] {
   return useMemo(() => candidates.filter(({ shown }) => shown), [candidates]);
 }
 
+/** What the others are compared with: the run's settings, or the page's while a ghost waits. */
+export const useOwnConfig = (): Config =>
+  useRun((state) => (state.run && !awaitsRace(state) ? state.run : state).config);
+
 /** The loss of the compared runs to draw: the total, if all of them minimise what this run does. */
 export function useComparedLoss(): ComparedLoss {
   const compared = useComparedRuns();
   const chosen = useChartView((view) => view.loss);
-  const config = useRun((state) => (state.run ?? state).config);
+  const config = useOwnConfig();
   return chosen ?? (compared.every((run) => sameLoss(config, run.config)) ? 'loss' : 'ce');
 }
 

@@ -2,6 +2,7 @@
 // done with it.
 
 import { useId, useState } from 'react';
+import { type Config, DEFAULTS } from '../../config';
 import { differences, inWords } from '../../runs/difference';
 import { formatGhost, ghostOf } from '../../runs/ghost';
 import type { RunRow } from '../../runs/row';
@@ -17,6 +18,7 @@ import { downloadFile } from './download-file';
 import { draw } from './draw';
 import { canContinue, canOpen, continueRun, useRuns } from './store';
 
+/** @param before the run before it in time */
 export function ChosenRun({ row, before }: { row: RunRow; before?: RunRow }) {
   const { label, remove, save } = useRuns.getState();
   const phase = useRun((state) => state.phase);
@@ -28,18 +30,17 @@ export function ChosenRun({ row, before }: { row: RunRow; before?: RunRow }) {
   );
   const busy = phase === 'running' || phase === 'loading';
   const readable = row.state !== 'unreadable';
+  const against = (config: Config) => inWords(differences(config, row.config));
   const fail = ({ message }: Failure) => setProblem(message);
   const download = () => save(row.id).then(({ name, zip }) => downloadFile(name, zip), fail);
   return (
     <section className="chosen-run" aria-labelledby={heading}>
       <h2 id={heading}>{row.name}</h2>
       {readable ? (
-        before && (
-          <p>
-            Against the run before it, “{before.name}”:{' '}
-            {inWords(differences(before.config, row.config))}.
-          </p>
-        )
+        <p>
+          {before && `Against the run before it, “${before.name}”: ${against(before.config)}. `}
+          Against the defaults: {against(DEFAULTS)}.
+        </p>
       ) : (
         <p>
           This run cannot be read: a later version of Stillhouse wrote it, or its first line is

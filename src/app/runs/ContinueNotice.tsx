@@ -26,7 +26,7 @@ export function ContinueNotice() {
         }
         onDismiss={() => decline(sweep.id)}
       >
-        <button type="button" className="quiet" onClick={() => useSweep.getState().goOn(sweep)}>
+        <button type="button" className="secondary" onClick={() => useSweep.getState().goOn(sweep)}>
           Continue the sweep
         </button>{' '}
         <a href="#runs">All runs</a>
@@ -42,7 +42,7 @@ export function ContinueNotice() {
       title={`Your run “${name}” is at step ${checkpoint} of ${config.train_steps}.`}
       onDismiss={() => decline(id)}
     >
-      <button type="button" className="quiet" onClick={() => continueRun(row)}>
+      <button type="button" className="secondary" onClick={() => continueRun(row)}>
         Continue from step {checkpoint}
       </button>{' '}
       <a href="#runs">All runs</a>
