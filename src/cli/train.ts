@@ -236,7 +236,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   while (!run.done && !signal.aborted) {
     await run.advance();
     // Step 0 is before training: nothing to save yet.
-    if (unsaved && unsaved.step > 0 && keeper.isDue(run.trainedParameters)) {
+    if (unsaved && unsaved.step > 0 && (await keeper.isDue(run.trainedParameters))) {
       void save(unsaved);
       unsaved = undefined;
     }

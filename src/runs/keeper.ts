@@ -2,7 +2,7 @@
 // another behind the run, which waits only when it rests. Where that fails, because the disk is
 // full for example, the run goes on in memory, and keeping it is tried again at each checkpoint.
 
-import { Spacing } from '../distill/spacing';
+import { isLarge, Spacing } from '../distill/spacing';
 import { type Arrays, checkpointsIn, type RunFacts, writeCheckpoint } from './checkpoint';
 import { JournalWriter, type RunSettings } from './journal';
 import { inFolder, type RunStorage, StorageError } from './storage';
@@ -37,6 +37,8 @@ export class RunKeeper {
   #beginning: (() => Promise<unknown>) | undefined;
   /** Writes the newest checkpoint, until that is done. */
   #unsaved: (() => Promise<void>) | undefined;
+  /** A checkpoint is on its way. */
+  #writing = false;
   /** Tasks run one after another. */
   #queue: Promise<void> = Promise.resolve();
 
@@ -81,11 +83,13 @@ export class RunKeeper {
   }
 
   /**
-   * Whether a checkpoint of so many parameters may be written now: none is on its way, and the last
-   * one of a large student was long enough ago.
+   * Whether a checkpoint of so many parameters may be written now. A large student's run trains on
+   * while one is on its way, and until it was long enough ago. Any other waits for the one before,
+   * so that it is never two checkpoints ahead of what is kept.
    */
-  isDue(parameters: number): boolean {
-    return !this.#unsaved && this.#spacing.isDue(parameters);
+  async isDue(parameters: number): Promise<boolean> {
+    if (!isLarge(parameters)) await this.#queue;
+    return !this.#writing && this.#spacing.isDue(parameters);
   }
 
   /**
@@ -103,7 +107,10 @@ export class RunKeeper {
       if (this.#unsaved === save) this.#unsaved = undefined;
     };
     this.#unsaved = save;
-    return this.#try(save);
+    this.#writing = true;
+    return this.#try(save).then(() => {
+      this.#writing = false;
+    });
   }
 
   /**

@@ -518,7 +518,7 @@ export class Session implements DeviceUser {
       ) {
         if (this.#state === 'paused') this.#singleSteps--;
         await run.advance();
-        if (this.#unsaved && this.#kept?.keeper.isDue(run.trainedParameters))
+        if (this.#unsaved && (await this.#kept?.keeper.isDue(run.trainedParameters)))
           void this.#write(this.#unsaved);
         if (this.#keepNow) await this.#save(run);
         this.#keepNow = false;
