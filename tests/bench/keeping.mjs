@@ -112,7 +112,7 @@ await page.close();
  * until such calls are answered, while it trains on.
  */
 function watchStorage() {
-  const stored = { still: 0, answered: 0, bytes: 0 };
+  const stored = { still: [], answered: 0, bytes: 0 };
   globalThis.stored = stored;
   const watch = (prototype, names) => {
     for (const name of names) {
@@ -122,7 +122,7 @@ function watchStorage() {
         const started = performance.now();
         const result = call.apply(this, args);
         const returned = performance.now();
-        stored.still += returned - started;
+        stored.still.push([started, returned]);
         const done = () => {
           stored.answered += performance.now() - returned;
         };
@@ -154,24 +154,27 @@ for (const [name, link] of Object.entries(SETTINGS)) {
   const waits = await worker.evaluate(() =>
     performance
       .getEntriesByName('wait until the run is kept')
-      .reduce((sum, { duration }) => sum + duration, 0),
+      .map(({ startTime, duration }) => [startTime, startTime + duration]),
+  );
+  const during = stored.still.filter(([at]) => !waits.some(([from, to]) => at >= from && at < to));
+  const [still, waited] = [during, waits].map((spans) =>
+    spans.reduce((sum, [from, to]) => sum + (to - from) / 1000, 0),
   );
   const seconds = await visit.evaluate(async () => {
     const root = await navigator.storage.getDirectory();
     const runs = await root.getDirectoryHandle('runs');
-    let text = '';
-    for await (const [id, folder] of runs.entries())
-      if (folder.kind === 'directory' && id)
-        text = await (await (await folder.getFileHandle('metrics.jsonl')).getFile()).text();
+    const ids = [];
+    for await (const [id, { kind }] of runs.entries()) if (kind === 'directory') ids.push(id);
+    const newest = await runs.getDirectoryHandle(ids.sort().at(-1));
+    const text = await (await (await newest.getFileHandle('metrics.jsonl')).getFile()).text();
     const timings = text.split('\n').filter((line) => line.startsWith('{"type":"timing"'));
     return JSON.parse(timings.at(-1)).seconds;
   });
-  const cost = (stored.still + waits) / 1000;
   console.log(
     `${name}: trained ${seconds.toFixed(1)} s, stored ${(stored.bytes / 1e6).toFixed(1)} MB; ` +
-      `stood still ${(stored.still / 1000).toFixed(2)} s, waited at the end ` +
-      `${(waits / 1000).toFixed(2)} s: ${((100 * cost) / seconds).toFixed(2)}%; calls answered ` +
-      `meanwhile after ${(stored.answered / 1000).toFixed(2)} s`,
+      `stood still ${still.toFixed(2)} s, waited at the end ${waited.toFixed(2)} s: ` +
+      `${((100 * (still + waited)) / seconds).toFixed(2)}%; calls answered meanwhile after ` +
+      `${(stored.answered / 1000).toFixed(2)} s`,
   );
   await visit.close();
 }

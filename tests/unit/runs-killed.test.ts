@@ -67,7 +67,7 @@ async function train(library: Library, course: Course): Promise<number> {
     keeper.report.step(recordOf(step));
     if (step % EVALUATION_STEPS === 0) {
       keeper.report.evaluation({ step, tokens: 5, studentPerplexity: 50 } as EvaluationRecord);
-      await keeper.save(facts, snapshotAt(step), step);
+      if (await keeper.isDue(0)) await keeper.save(facts, snapshotAt(step), step);
     }
     after(step);
   }
