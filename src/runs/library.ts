@@ -93,7 +93,10 @@ export class Library {
     return { version: SWEEPS_VERSION, ...((await this.#json(SWEEPS)) as object | undefined) };
   }
 
-  /** Adds a sweep, or replaces what was kept of it. @throws CheckpointError for a later version's */
+  /**
+   * Adds a sweep, or replaces what was kept of it.
+   * @throws CheckpointError for a later version's
+   */
   keepSweep(sweep: Sweep): Promise<void> {
     return this.options.exclusive(async () => {
       if ((await this.#sweeps()).version > SWEEPS_VERSION) {

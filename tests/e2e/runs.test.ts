@@ -325,7 +325,7 @@ const perplexities = (on: Page) =>
 const REFUSED = `navigator.storage.getDirectory = () =>
   Promise.reject(new DOMException('Storage is not allowed.', 'SecurityError'));`;
 
-test('where storage is refused, a run trains to its end and the page says how long it lasts', async () => {
+test('where storage is refused, a run trains on, and the page says how long it lasts', async () => {
   const hash = link({ ...TINY, train_steps: 2 });
   const { page } = await visit(await openSite(), { offer: 'f16', path: hash, before: REFUSED });
   await run(page);
