@@ -4,9 +4,11 @@ import { readFileSync } from 'node:fs';
 import onnxProto from 'onnx-proto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openDawn } from '../../src/cli/dawn';
+import { findOnnx } from '../../src/distill/teacher/onnx-file';
 import { logitsOnCpu, OnnxModel } from '../../src/distill/teacher/onnx-model';
 import { joinPieces } from '../../src/files/pieces';
 import { readSafetensors, toFloat32 } from '../../src/files/safetensors';
+import { filesSource } from '../../src/files/source';
 import { parseConfig } from '../../src/model/families';
 import { loadWeights } from '../../src/model/weights';
 import { fromHalf } from '../../src/tensor/dtype';
@@ -230,6 +232,41 @@ test('the CPU computes a float16 file in float32', async () => {
   await expect(logitsOnCpu({ model: damaged, config: architecture }, row)).rejects.toThrow(
     /^model\.onnx: onnxruntime failed on the CPU/,
   );
+});
+
+test('weights in a file beside the graph are read from it', async () => {
+  const { onnx } = onnxProto;
+  const model = onnx.ModelProto.decode(exportOnnx('f32'));
+  const path = 'model.onnx_data';
+  const contents: Uint8Array[] = [];
+  let offset = 0;
+  for (const tensor of model.graph?.initializer ?? []) {
+    const raw = tensor.rawData as Uint8Array;
+    if (raw.length < 1024) continue;
+    contents.push(raw);
+    tensor.rawData = null;
+    tensor.dataLocation = onnx.TensorProto.DataLocation.EXTERNAL;
+    tensor.externalData = [
+      { key: 'location', value: path },
+      { key: 'offset', value: String(offset) },
+      { key: 'length', value: String(raw.length) },
+    ];
+    offset += raw.length;
+  }
+  const row = inputIds.slice(0, T);
+  const graph = Uint8Array.from(onnx.ModelProto.encode(model).finish());
+  const source = filesSource(
+    new Map([
+      ['onnx/model.onnx', new Blob([graph])],
+      [`onnx/${path}`, new Blob(contents.map((part) => Uint8Array.from(part)))],
+    ]),
+  );
+  const found = await findOnnx(source, { f16: false, dtype: 'f32' });
+  expect(await found?.size()).toBe(graph.length + offset);
+  const data = await found?.readData?.();
+  expect(data?.map((file) => file.path)).toEqual([path]);
+  const logits = await logitsOnCpu({ model: graph, data, config: architecture }, row);
+  expect(relativeError(logits, expected.slice(0, T * V))).toBeLessThan(1e-4);
 });
 
 test('a decoder that takes a mask, positions and earlier keys and values gets them', {

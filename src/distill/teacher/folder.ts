@@ -182,7 +182,8 @@ function onnxTeacher(
     bytes: file.size,
     async make(gpu, shape) {
       const open = async (from: OnnxFile) => {
-        const file = { model: await from.read(), config: sizes, file: from.name };
+        const [model, data] = [await from.read(), await from.readData?.()];
+        const file = { model, data, config: sizes, file: from.name };
         const onnx = await OnnxModel.create({ device: gpu.device, ...file });
         const teacher = teacherFromOnnx(gpu, onnx, { ...sizes, parameters }, shape.B, shape.T);
         return { file, teacher };

@@ -14,8 +14,16 @@ export interface OnnxFile {
   dtype: 'f16' | 'f32';
   size(): Promise<number>;
   read(): Promise<Uint8Array<ArrayBuffer>>;
+  /** Files beside it that hold its weights, by the names that it has for them. */
+  readData?(): Promise<OnnxData[]>;
   /** Whether Stillhouse made it from the weights, so that both are the same model. */
   ours(): Promise<boolean>;
+}
+
+/** A file of weights that an .onnx file names: its external data. */
+export interface OnnxData {
+  path: string;
+  data: Uint8Array<ArrayBuffer>;
 }
 
 export interface Precision {
@@ -35,6 +43,17 @@ export const onnxNames = ({ f16, dtype }: Precision): string[] =>
 /** A file's first fields, the producer's name among them. */
 const FIRST_BYTES = 64;
 
+/** A graph whose weights are in other files is smaller than this. */
+const MOST_GRAPH = 2 ** 24;
+
+/** The external data of a graph, `model.onnx_data`, `model.onnx_data_1`, …, as it names them. */
+async function dataNames(source: ModelSource, name: string): Promise<string[]> {
+  if ((await source.size(name)) > MOST_GRAPH) return [];
+  const graph = new TextDecoder('latin1').decode(await source.read(name));
+  const base = name.replace(/^onnx\//, '').replaceAll('.', '\\.');
+  return [...new Set(graph.match(new RegExp(`${base}_data(_\\d+)?`, 'g')))].sort();
+}
+
 /** The folder's file for this run; undefined if it has none. */
 export async function findOnnx(
   source: ModelSource,
@@ -42,11 +61,22 @@ export async function findOnnx(
 ): Promise<OnnxFile | undefined> {
   for (const name of onnxNames(precision)) {
     if (!(await source.has(name))) continue;
+    const beside = () => dataNames(source, name);
     return {
       name: `${name} of ${source.label}`,
       dtype: name === HALF ? 'f16' : 'f32',
-      size: () => source.size(name),
+      async size() {
+        const files = [name, ...(await beside()).map((path) => `onnx/${path}`)];
+        const sizes = await Promise.all(files.map((file) => source.size(file)));
+        return sizes.reduce((sum, bytes) => sum + bytes, 0);
+      },
       read: () => source.read(name, LONGEST_ONNX),
+      async readData() {
+        const read: OnnxData[] = [];
+        for (const path of await beside())
+          read.push({ path, data: await source.read(`onnx/${path}`, LONGEST_ONNX) });
+        return read;
+      },
       async ours() {
         const start = await source.range(name, 0, Math.min(FIRST_BYTES, await source.size(name)));
         return new TextDecoder('latin1').decode(start).includes(PRODUCER);

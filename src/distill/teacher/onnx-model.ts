@@ -5,6 +5,7 @@
 import * as ort from 'onnxruntime-web/webgpu';
 import { ModelFileError } from '../../files/download';
 import { fromHalf } from '../../tensor/dtype';
+import type { OnnxData } from './onnx-file';
 import type { TeacherSizes } from './teacher';
 
 export interface OnnxModelOptions {
@@ -14,6 +15,8 @@ export interface OnnxModelOptions {
    * attention_mask, position_ids and past_key_values, they get ones, 0 to T − 1, and nothing.
    */
   model: Uint8Array;
+  /** Files of weights that it names. */
+  data?: readonly OnnxData[];
   config: TeacherSizes;
   /** Required element type of the logits; any by default. `f16` needs a device with shader-f16. */
   dtype?: 'f32' | 'f16';
@@ -69,7 +72,7 @@ export class OnnxModel {
    * @throws ModelFileError if the file is no model that we can run, or its logits are not `dtype`
    */
   static create(options: OnnxModelOptions): Promise<OnnxModel> {
-    const { device, model, config, dtype, file = 'model.onnx' } = options;
+    const { device, model, data, config, dtype, file = 'model.onnx' } = options;
     if (dtype === 'f16' && !device.features.has('shader-f16')) {
       return Promise.reject(needsF16(file));
     }
@@ -84,6 +87,7 @@ export class OnnxModel {
           executionProviders: [
             { name: 'webgpu', device } as ort.InferenceSession.WebGpuExecutionProviderOption,
           ],
+          externalData: data,
           preferredOutputLocation: 'gpu-buffer',
           logSeverityLevel: FATAL,
         });
@@ -187,7 +191,7 @@ export class OnnxModel {
  * @throws ModelFileError if the file is no model that we can run there
  */
 export function logitsOnCpu(
-  { model, config, file = 'model.onnx' }: Omit<OnnxModelOptions, 'device' | 'dtype'>,
+  { model, data, config, file = 'model.onnx' }: Omit<OnnxModelOptions, 'device' | 'dtype'>,
   tokens: Uint32Array,
 ): Promise<Float32Array> {
   return serially(async () => {
@@ -197,6 +201,7 @@ export function logitsOnCpu(
     try {
       session = await ort.InferenceSession.create(model, {
         executionProviders: ['wasm'],
+        externalData: data,
         logSeverityLevel: FATAL,
       });
       const { feeds } = checkInterface(session, config, undefined, file);
@@ -206,8 +211,8 @@ export function logitsOnCpu(
       };
       for (const [name, feed] of feeds) inputs[name] = feed(1, tokens.length);
       const { logits } = await session.run(inputs, ['logits'], { logSeverityLevel: FATAL });
-      const data = logits.data as Float32Array | Uint16Array;
-      return data instanceof Float32Array ? data : fromHalf(new Uint16Array(data.buffer));
+      const values = logits.data as Float32Array | Uint16Array;
+      return values instanceof Float32Array ? values : fromHalf(new Uint16Array(values.buffer));
     } catch (error) {
       if (error instanceof ModelFileError) throw error;
       throw refused(file, 'onnxruntime failed on the CPU', error);
