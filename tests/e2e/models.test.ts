@@ -199,7 +199,7 @@ test('a student starts from teacher layers or a checkpoint with the same tokens'
   );
   // A run that is refused breaks off its download.
   for (const problem of problems.splice(0))
-    expect(problem).toMatch(/(moby-teacher|org\/moby)\S*: net::ERR_ABORTED$|404/);
+    expect(problem).toMatch(/(moby-teacher|org\/moby)\S*: net::ERR_ABORTED$|jinja|404/);
 });
 
 test('a folder of one’s own is read in the page, and nothing of it leaves', async () => {
