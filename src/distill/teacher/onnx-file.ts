@@ -43,8 +43,8 @@ export const onnxNames = ({ f16, dtype }: Precision): string[] =>
 /** A file's first fields, the producer's name among them. */
 const FIRST_BYTES = 64;
 
-/** A graph whose weights are in other files is smaller than this. */
-const MOST_GRAPH = 2 ** 24;
+/** A graph whose weights are in other files has at most so many bytes: it is nodes alone. */
+const MOST_GRAPH = 2 ** 22;
 
 /** The external data of a graph, `model.onnx_data`, `model.onnx_data_1`, …, as it names them. */
 async function dataNames(source: ModelSource, name: string): Promise<string[]> {
@@ -61,7 +61,11 @@ export async function findOnnx(
 ): Promise<OnnxFile | undefined> {
   for (const name of onnxNames(precision)) {
     if (!(await source.has(name))) continue;
-    const beside = () => dataNames(source, name);
+    let named: Promise<string[]> | undefined;
+    const beside = () => {
+      named ??= dataNames(source, name);
+      return named;
+    };
     return {
       name: `${name} of ${source.label}`,
       dtype: name === HALF ? 'f16' : 'f32',
