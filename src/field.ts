@@ -53,10 +53,8 @@ export function shown(value: unknown): string {
   if (typeof value === 'object' && value !== null) return 'an object';
   const quote = typeof value === 'string' ? '"' : '';
   // Escaped, so that line breaks cannot spoil the message. Cut first, to keep it cheap.
-  const text = quote
-    ? visible(JSON.stringify(String(value).slice(0, 60)).slice(1, -1))
-    : String(value);
-  return quote + (text.length > 40 ? `${text.slice(0, 39)}…` : text) + quote;
+  const text = quote ? JSON.stringify(String(value).slice(0, 60)).slice(1, -1) : String(value);
+  return quote + visible(text.length > 40 ? `${text.slice(0, 39)}…` : text) + quote;
 }
 
 /** An error message with the value and the allowed values; undefined if the value is valid. */

@@ -1,6 +1,8 @@
 // Parses comma-separated values strictly by RFC 4180. Where a spreadsheet would guess, this reports
 // an error with its line.
 
+import { visible } from '../quote';
+
 /** A table that cannot be parsed, and the line of the error. */
 export class CsvError extends Error {
   override name = 'CsvError';
@@ -38,7 +40,7 @@ export function* parseCsv(text: string): Generator<CsvRow> {
       const fail = (what: string): never => {
         throw new CsvError(line, what);
       };
-      const excerpt = () => JSON.stringify(text.slice(at, at + 40));
+      const excerpt = () => visible(JSON.stringify(text.slice(at, at + 40)));
       const quoted = text[at] === '"';
       let end = at;
       if (row.values.length === MOST_VALUES)

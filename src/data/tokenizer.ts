@@ -2,7 +2,7 @@
 // library. The library is given two parsed files and loads nothing itself, so it makes no requests.
 
 import { PreTrainedTokenizer } from '@xenova/transformers';
-import { shownJson } from '../quote';
+import { excerpt, shownJson } from '../quote';
 import { bytePairEncoder } from './byte-pair-encoder';
 import { type ChatMessage, chatTemplate, type RenderedChat } from './chat';
 import { CorpusError } from './corpus';
@@ -248,17 +248,32 @@ export function makeTokenizer(
     library = new PreTrainedTokenizer(tokenizerJson, tokenizerConfig);
   } catch (cause) {
     throw new TokenizerError(
-      `the tokenizer library refused the files: ${(cause as Error).message}`,
+      `the tokenizer library refused the files: ${excerpt((cause as Error).message, 200)}`,
       'Use a Hugging Face tokenizer.json and tokenizer_config.json.',
       { cause },
     );
   }
+  // The library reads most of the files when it first needs them.
+  const attempt = <Value>(what: string, work: () => Value): Value => {
+    try {
+      return work();
+    } catch (cause) {
+      throw new TokenizerError(
+        `the tokenizer library cannot ${what} with these files: ` +
+          excerpt((cause as Error).message, 200),
+        'Use a Hugging Face tokenizer.json and tokenizer_config.json.',
+        { cause },
+      );
+    }
+  };
   const endOfText: unknown = library.eos_token_id;
   const encodePieces = bytePairEncoder(tokenizerJson);
   const cut = cutterFor(tokenizerJson);
   const encode = (text: string): Uint32Array => {
     const encoded = cut(text).map(
-      (chunk) => encodePieces?.(chunk) ?? library.encode(chunk, { add_special_tokens: false }),
+      (chunk) =>
+        encodePieces?.(chunk) ??
+        attempt('encode', () => library.encode(chunk, { add_special_tokens: false })),
     );
     const ids = new Uint32Array(encoded.reduce((sum, { length }) => sum + length, 0));
     let offset = 0;
@@ -289,10 +304,12 @@ export function makeTokenizer(
       // The library refuses to decode an empty list.
       return tokens.length === 0
         ? ''
-        : library.decode(tokens, {
-            skip_special_tokens: false,
-            clean_up_tokenization_spaces: false,
-          });
+        : attempt('decode', () =>
+            library.decode(tokens, {
+              skip_special_tokens: false,
+              clean_up_tokenization_spaces: false,
+            }),
+          );
     },
     ...(template !== undefined && {
       chat(messages) {

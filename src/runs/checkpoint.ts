@@ -6,6 +6,7 @@
 // Version 1 was a single `checkpoint.bin` without checksums. It is still read.
 
 import type { Config } from '../config';
+import { shownJson } from '../quote';
 import type { ModelIdentities } from './identity';
 import { inFolder, type RunStorage } from './storage';
 
@@ -203,7 +204,10 @@ function parseHeader(line: Uint8Array, name: string): Header {
   const isState = bytes.every((count) => isLength(count) && count % 4 === 0);
   // The weights and both moments are equally long.
   if (!isLength(step) || !isState || bytes[0] !== bytes[1] || bytes[0] !== bytes[2])
-    throw damaged(name, `its first line says step ${step} and arrays of ${bytes} bytes`);
+    throw damaged(
+      name,
+      `its first line says step ${shownJson(step)} and arrays of ${shownJson(bytes)} bytes`,
+    );
   const { config, student, data } = facts;
   const isConfig = typeof config === 'object' && config !== null;
   if (!isConfig || typeof student !== 'object' || student === null || typeof data !== 'string')

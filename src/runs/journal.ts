@@ -5,6 +5,7 @@
 import { type Config, type LiveChanges, twinStep } from '../config';
 import type { EvaluationRecord, SampleRecord, StepRecord } from '../distill/records';
 import type { ModelIdentities } from './identity';
+import { hasShape } from './shape';
 import { inFolder, type RunStorage } from './storage';
 
 export const JOURNAL = 'metrics.jsonl';
@@ -143,11 +144,11 @@ function* linesOf(text: string): Iterable<{ line: string; number: number }> {
     if (line !== '') yield { line, number: i + 1 };
 }
 
-/** Undefined if it is not a JSON object with a type. */
+/** Undefined if it is not a JSON object with a type and what belongs to it. */
 function parseLine(line: string): Line | undefined {
   try {
     const record = JSON.parse(line);
-    return typeof record?.type === 'string' ? record : undefined;
+    return typeof record?.type === 'string' && hasShape(record.type, record) ? record : undefined;
   } catch {
     return undefined;
   }

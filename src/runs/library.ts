@@ -6,6 +6,7 @@ import { CheckpointError, checkpointsIn, dropSpare } from './checkpoint';
 import { JOURNAL, type Journal, parseJournal } from './journal';
 import { isRunId } from './names';
 import { type Drop, type Label, type RunRow, rowOf, toDrop } from './row';
+import { readLabel } from './shape';
 import type { RunStorage } from './storage';
 import type { Sweep } from './sweep';
 
@@ -220,7 +221,7 @@ export class Library {
   }
 
   async #label(id: string): Promise<Label> {
-    return ((await this.#json(`${id}/${LABEL}`)) ?? {}) as Label;
+    return readLabel(await this.#json(`${id}/${LABEL}`));
   }
 
   async #index(): Promise<RunRow[]> {

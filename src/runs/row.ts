@@ -2,7 +2,7 @@
 // its curve. Derived from its journal; what a person wrote about it is in its label.
 
 import type { Config } from '../config';
-import { DEFAULTS } from '../config';
+import { checkConfig, DEFAULTS } from '../config';
 import { type Journal, VERSION } from './journal';
 import { nameOf } from './names';
 
@@ -62,12 +62,14 @@ export function rowOf(
   label: Label,
   disk: { checkpoint?: number; bytes: number; spareBytes: number; open: boolean },
 ): RunRow {
-  const config = { ...DEFAULTS, ...settings?.config };
-  for (const { changes: values } of changes) Object.assign(config, values);
+  const given = { ...DEFAULTS, ...settings?.config };
+  for (const { changes: values } of changes) Object.assign(given, values);
+  const isValid = checkConfig(given).length === 0;
+  const config = isValid ? given : DEFAULTS;
   const step = steps.at(-1)?.step ?? 0;
   // Killed after its last step, it goes on from the checkpoint before that.
   const done = Math.min(step, disk.checkpoint ?? step);
-  const readable = settings !== undefined && !(settings.version > VERSION);
+  const readable = settings !== undefined && !(settings.version > VERSION) && isValid;
   const evaluation = evaluations.at(-1);
   const seconds = timings.at(-1)?.seconds ?? 0;
   const tokens = steps.reduce((sum, record) => sum + (record.tokens ?? 0), 0);

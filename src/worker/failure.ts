@@ -31,6 +31,13 @@ const STORAGE_HINTS: Record<StorageError['kind'], string> = {
 /** What a run's keeper does for it. */
 export const KEEP = 'keep the run';
 
+const CHECKPOINT_HINTS: Record<CheckpointError['kind'], string> = {
+  none: 'Choose another run or file.',
+  damaged: 'Start the run anew, or choose another one.',
+  newer: 'Reload the page to update it.',
+  misfit: 'Choose the run’s own files.',
+};
+
 /** An error as the page shows it. Keeps the message and the stack. */
 export function describe(operation: string, error: unknown): Failure {
   if (error instanceof FailureError) return error.failure;
@@ -49,7 +56,8 @@ export function describe(operation: string, error: unknown): Failure {
     return { operation: 'load the model', message, kind: error.kind, stack };
   if (error instanceof CacheError)
     return { operation: 'use the teacher’s cache', message, kind: 'limits', stack };
-  if (error instanceof CheckpointError) return { operation, message, kind: 'model', stack };
+  if (error instanceof CheckpointError)
+    return { operation, message, hint: CHECKPOINT_HINTS[error.kind], kind: 'model', stack };
   if (error instanceof StorageError)
     return { operation, message, hint: STORAGE_HINTS[error.kind], kind: 'limits', stack };
   // The browser's own: it refuses the page its storage, or the storage is broken.

@@ -1,6 +1,7 @@
 // The lessons' state in the address: `#lesson=temperature` asks, `#lesson=temperature:4` shows the
 // answer with the slider at 4. The text is untrusted. Pure.
 
+import { excerpt } from '../../quote';
 import type { Lesson } from './lessons';
 
 export interface LessonState {
@@ -8,9 +9,6 @@ export interface LessonState {
   /** The slider's value; undefined until the question has been answered. */
   value?: number;
 }
-
-/** A message quotes no more than this. */
-const MOST_QUOTED = 40;
 
 export const formatState = ({ lesson, value }: LessonState): string =>
   value === undefined ? lesson.id : `${lesson.id}:${value}`;
@@ -39,5 +37,4 @@ export function parseState(
   return { lesson, value };
 }
 
-const quote = (text: string) =>
-  `“${text.length > MOST_QUOTED ? `${text.slice(0, MOST_QUOTED)}…` : text}”`;
+const quote = (text: string) => `“${excerpt(text)}”`;

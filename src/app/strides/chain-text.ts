@@ -50,7 +50,7 @@ function decode(text: string): string {
   try {
     return decodeURIComponent(text);
   } catch {
-    return fail(`${quote(text)} has a percent sign that encodes no character.`);
+    return fail(`${quote(text)} has a percent sign that encodes no character. Write it as %25.`);
   }
 }
 

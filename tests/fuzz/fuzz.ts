@@ -1,0 +1,37 @@
+// `npm run fuzz -- --runs N --seed S --only NAME`: attacks every reader of what strangers send, and
+// prints a table of attacks, tries and failures.
+
+import { ATTACKS } from './attacks';
+import { run } from './run';
+
+const flags = new Map<string, string>();
+for (let i = 2; i < process.argv.length; i += 2) {
+  const [flag, value] = process.argv.slice(i, i + 2);
+  if (!['--runs', '--seed', '--only'].includes(flag) || value === undefined) {
+    console.error(
+      `fuzz: ${flag} is no flag, or has no value. Use --runs N, --seed S, --only NAME.`,
+    );
+    process.exit(2);
+  }
+  flags.set(flag, value);
+}
+const runs = Number(flags.get('--runs') ?? 1000);
+const seed = Number(flags.get('--seed') ?? 1);
+const only = flags.get('--only');
+const unhandled: string[] = [];
+process.on('unhandledRejection', (error) =>
+  unhandled.push(`a promise that nobody awaits: ${error}`),
+);
+
+const failures: string[] = [];
+console.log(`seed ${seed}\n\n| attack | tries | accepted | slowest, CPU | failures |`);
+console.log('| --- | ---: | ---: | ---: | ---: |');
+for (const attack of ATTACKS) {
+  if (only !== undefined && attack.name !== only) continue;
+  const { name, tries, accepted, slowest, failures: found } = await run(attack, runs, seed);
+  found.push(...unhandled.splice(0));
+  console.log(`| ${name} | ${tries} | ${accepted} | ${Math.round(slowest)} ms | ${found.length} |`);
+  failures.push(...found);
+}
+for (const failure of failures.slice(0, 40)) console.error(`\n${failure}`);
+process.exitCode = failures.length > 0 ? 1 : 0;
