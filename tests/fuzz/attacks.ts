@@ -386,7 +386,8 @@ const documents = (Object.keys(TABLES) as (keyof typeof TABLES)[]).map((kind) =>
     read({ bytes, reading }) {
       const read = readDocuments({ name: `a.${kind}`, bytes }, reading);
       const isText = (turn: unknown) => typeof turn === 'string' && turn.trim() !== '';
-      if (!read.documents.every((turns) => turns.length > 0 && turns.every(isText)))
+      const turns = read.documents.filter((document) => Array.isArray(document));
+      if (!turns.every((each) => each.length > 0 && each.every(isText)))
         throw new Misread('a document that is no text');
     },
     errors: [CorpusError],
