@@ -1,5 +1,5 @@
-// Inputs that begin as valid ones: arbitraries that change a few places of a JSON value, of bytes or
-// of a text.
+// Inputs that begin as valid ones: arbitraries that change a few places of a JSON value, of bytes
+// or of a text.
 
 import fc from 'fast-check';
 
