@@ -268,7 +268,7 @@ export function makeTokenizer(
   };
   const endOfText: unknown = library.eos_token_id;
   const encodePieces = bytePairEncoder(tokenizerJson);
-  const cut = cutterFor(tokenizerJson);
+  const cut = attempt('encode', () => cutterFor(tokenizerJson));
   const encode = (text: string): Uint32Array => {
     const encoded = cut(text).map(
       (chunk) =>

@@ -2,6 +2,7 @@
 // file, deflated ones are unpacked when they are needed. A .zip may come from anywhere, so every
 // size and offset in it is checked.
 
+import { shownJson } from '../quote';
 import { crc32 } from './crc32';
 import { count, ModelFileError, text } from './download';
 import { type Folder, folderSource, type ModelSource, type Progress } from './source';
@@ -149,7 +150,7 @@ function readEntries(
     const name = new TextDecoder().decode(bytes);
     at = next;
     const problem = problemOf({ name, flags, method, stored, size, offset });
-    if (problem) throw invalid(`${JSON.stringify(name.slice(0, 100))} ${problem}`);
+    if (problem) throw invalid(`${shownJson(name, 100)} ${problem}`);
     if (entries.has(name)) throw invalid(`${JSON.stringify(name)} is in it twice`);
     entries.set(name, { name, flags, method, crc, stored, size, offset, end: 0 });
   }
@@ -221,8 +222,7 @@ async function unpack(zip: string, file: Blob, entry: Entry, signal?: AbortSigna
   const [nameBytes, extraBytes] = [26, 28].map((field) => header.getUint16(field, true));
   const from = entry.offset + HEADER.entry;
   const name = new TextDecoder().decode(await file.slice(from, from + nameBytes).arrayBuffer());
-  if (name !== entry.name)
-    throw invalid(`is named ${JSON.stringify(name.slice(0, 100))} in its header`);
+  if (name !== entry.name) throw invalid(`is named ${shownJson(name, 100)} in its header`);
   const begin = from + nameBytes + extraBytes;
   if (begin + entry.stored > entry.end)
     throw invalid(`has ${count(entry.stored)} bytes, and no room for them`);

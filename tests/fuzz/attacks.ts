@@ -574,6 +574,7 @@ const caches = known({
   },
   errors: [CacheError],
   says: /cache/,
+  hinted: true,
 });
 
 export const ATTACKS: readonly Attack[] = [

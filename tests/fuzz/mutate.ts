@@ -54,7 +54,10 @@ export function jsonText(valid: unknown): fc.Arbitrary<string> {
       if (kind === 'replace') put(container, key, structuredClone(value));
       else if (kind === 'swap') put(container, key, structuredClone(from[fromKey]));
       else if (kind === 'remove' && !Array.isArray(container)) delete container[key];
-      else put(container, Array.isArray(container) ? String(container.length) : name, value);
+      else {
+        const key = Array.isArray(container) ? String(container.length) : name;
+        put(container, key, structuredClone(value));
+      }
     }
     return (JSON.stringify(whole.root) ?? 'null').replaceAll(`"${DEEP}"`, DEEP_JSON);
   });
