@@ -100,6 +100,22 @@ export async function reached(page: Page, step: number): Promise<void> {
   await eventually(() => stepOf(page), `step ${step} is reached`).toBeGreaterThanOrEqual(step);
 }
 
+/** Pauses a run that trains after this step. The page does it, so that no run is faster. */
+export async function pauseAfter(page: Page, step: number): Promise<void> {
+  await page.evaluate((after) => {
+    const pause = () => {
+      const button = document.querySelector<HTMLButtonElement>('button.primary');
+      const text = document.querySelector('.progress-text')?.textContent ?? '';
+      const at = Number(/^Step ([\d,]+) of/.exec(text)?.[1].replace(',', '') ?? -1);
+      if (at < after || button?.innerText.trim() !== 'Pause') return;
+      observer.disconnect();
+      button.click();
+    };
+    const observer = new MutationObserver(pause);
+    observer.observe(document.body, { subtree: true, childList: true, characterData: true });
+  }, step);
+}
+
 export const logLines = (page: Page) => page.getByTestId('log').locator('li').allInnerTexts();
 
 /** What the page warns of, one text a notice. */

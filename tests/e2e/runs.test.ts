@@ -23,6 +23,7 @@ import {
   logLines,
   notices,
   offered,
+  pauseAfter,
   primary,
   reached,
   run,
@@ -137,22 +138,6 @@ async function limitStorage(page: Page, quotaSize?: number): Promise<void> {
 }
 /** A limit lasts as long as its session. */
 const limits: CDPSession[] = [];
-
-/** Pauses a run that trains after this step. The page does it, so that no run is faster. */
-async function pauseAfter(page: Page, step: number): Promise<void> {
-  await page.evaluate((after) => {
-    const pause = () => {
-      const button = document.querySelector<HTMLButtonElement>('button.primary');
-      const text = document.querySelector('.progress-text')?.textContent ?? '';
-      const at = Number(/^Step ([\d,]+) of/.exec(text)?.[1].replace(',', '') ?? -1);
-      if (at < after || button?.innerText.trim() !== 'Pause') return;
-      observer.disconnect();
-      button.click();
-    };
-    const observer = new MutationObserver(pause);
-    observer.observe(document.body, { subtree: true, childList: true, characterData: true });
-  }, step);
-}
 
 let page: Page;
 
