@@ -100,20 +100,27 @@ export async function reached(page: Page, step: number): Promise<void> {
   await eventually(() => stepOf(page), `step ${step} is reached`).toBeGreaterThanOrEqual(step);
 }
 
-/** Pauses a run that trains after this step. The page does it, so that no run is faster. */
-export async function pauseAfter(page: Page, step: number): Promise<void> {
-  await page.evaluate((after) => {
-    const pause = () => {
-      const button = document.querySelector<HTMLButtonElement>('button.primary');
-      const text = document.querySelector('.progress-text')?.textContent ?? '';
-      const at = Number(/^Step ([\d,]+) of/.exec(text)?.[1].replace(',', '') ?? -1);
-      if (at < after || button?.innerText.trim() !== 'Pause') return;
-      observer.disconnect();
-      button.click();
-    };
-    const observer = new MutationObserver(pause);
-    observer.observe(document.body, { subtree: true, childList: true, characterData: true });
-  }, step);
+/**
+ * Presses Pause, or another button, once a run that trains is past this step. The page does it, so
+ * that no run is faster.
+ */
+export async function pauseAfter(page: Page, step: number, label = 'Pause'): Promise<void> {
+  await page.evaluate(
+    ([after, label]) => {
+      const pause = () => {
+        const text = document.querySelector('.progress-text')?.textContent ?? '';
+        const at = Number(/^Step ([\d,]+) of/.exec(text)?.[1].replace(',', '') ?? -1);
+        const buttons = [...document.querySelectorAll('button')];
+        const button = buttons.find(({ innerText }) => innerText.trim() === label);
+        if (at < after || !button) return;
+        observer.disconnect();
+        button.click();
+      };
+      const observer = new MutationObserver(pause);
+      observer.observe(document.body, { subtree: true, childList: true, characterData: true });
+    },
+    [step, label] as const,
+  );
 }
 
 export const logLines = (page: Page) => page.getByTestId('log').locator('li').allInnerTexts();

@@ -17,6 +17,7 @@ import {
   logLines,
   notices,
   offered,
+  pauseAfter,
   primary,
   run,
   set,
@@ -168,8 +169,7 @@ test('a paused run’s student is taken in float16, and the run goes on', async 
   };
   const { page, problems, close } = await visit(shared.site, { path: link(settings) });
   await offered(page, 'Distil');
-  await primary(page).click();
-  await offered(page, 'Pause');
+  await pauseAfter(page, 0);
   await primary(page).click();
   await offered(page, 'Continue');
   await page.getByLabel('Weight precision').selectOption('float16');

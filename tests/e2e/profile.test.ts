@@ -4,7 +4,7 @@
 import type { Locator, Page } from 'playwright-core';
 import { beforeAll, expect, test } from 'vitest';
 import { expectAccessible } from './accessible';
-import { button, eventually, link, offered, primary, reached, stepOf } from './drive';
+import { button, eventually, link, offered, pauseAfter, primary, reached, stepOf } from './drive';
 import { openSite, type Site, visit } from './harness';
 import { tryInMidRun, tryIt } from './try-it';
 
@@ -60,8 +60,7 @@ test.each([
     await offered(page, 'Distil');
     await page.getByText('Where a step goes', { exact: true }).click();
     await eventually(() => button(page, 'Measure').isDisabled()).toBe(true);
-    await primary(page).click();
-    await reached(page, 1);
+    await pauseAfter(page, 1);
     await primary(page).click();
     await offered(page, 'Continue');
 

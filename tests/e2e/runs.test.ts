@@ -25,7 +25,6 @@ import {
   offered,
   pauseAfter,
   primary,
-  reached,
   run,
   tableOf,
 } from './drive';
@@ -301,8 +300,7 @@ test('a sweep that was stopped goes on after a reload, and runs nothing twice', 
   const says = (text: string | RegExp) =>
     eventually(() => panel.innerText(), `the sweep says ${text}`).toMatch(text);
   await says('run 2 of 2: Seed 2');
-  await reached(page, 1);
-  await button(page, 'Stop the sweep').click();
+  await pauseAfter(page, 1, 'Stop the sweep');
   await offered(page, 'Continue');
   const [first] = await perplexities(page);
   await page.reload();
