@@ -1,8 +1,9 @@
 // A run's folder on this machine's disk, as RunStorage.
 
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, open, readdir, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { aside, type RunStorage, StorageError, type StoredEntry } from '../runs/storage';
+import { type RunStorage, StorageError, type StoredEntry } from '../runs/storage';
+import { makeFolder, replaceFile } from './durable';
 
 /** Errors are the file system's own, with its code, but for a full disk. */
 export class DiskStorage implements RunStorage {
@@ -42,7 +43,7 @@ export class DiskStorage implements RunStorage {
   async append(path: string, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
     let file = this.#open.get(path);
     if (!file) {
-      file = await openInFolder(join(this.root, path), 'a');
+      file = await openToAppend(join(this.root, path));
       this.#open.set(path, file);
     }
     const { size } = await file.stat();
@@ -60,20 +61,9 @@ export class DiskStorage implements RunStorage {
 
   async write(path: string, chunks: readonly Uint8Array<ArrayBuffer>[]): Promise<void> {
     await this.close(path);
-    const whole = join(this.root, path);
-    const file = await openInFolder(aside(whole), 'w');
-    try {
-      for (const chunk of chunks) await file.writeFile(chunk);
-      await file.sync();
-    } catch (error) {
-      // Gives the room back.
-      await file.truncate().catch(() => undefined);
+    await replaceFile(join(this.root, path), chunks).catch((error) => {
       throw full(path, error);
-    } finally {
-      await file.close();
-    }
-    await rename(aside(whole), whole);
-    await syncFolder(dirname(whole));
+    });
   }
 
   async remove(path: string): Promise<void> {
@@ -90,11 +80,11 @@ export class DiskStorage implements RunStorage {
   }
 }
 
-/** Opens a file to write it, and makes its folder. */
-async function openInFolder(path: string, how: 'a' | 'w'): Promise<FileHandle> {
+/** Makes the file and its folder if needed. */
+async function openToAppend(path: string): Promise<FileHandle> {
   try {
-    await mkdir(dirname(path), { recursive: true });
-    return await open(path, how);
+    await makeFolder(dirname(path));
+    return await open(path, 'a');
   } catch (error) {
     throw full(path, error);
   }
@@ -106,19 +96,6 @@ function full(path: string, error: unknown): unknown {
   if (!['ENOSPC', 'EDQUOT'].includes(code)) return error;
   const message = `${path} could not be written: the disk is full. Free some space.`;
   return new StorageError('full', message, { cause: error });
-}
-
-/** The new name is durable only once the folder is. Windows cannot open a folder, and need not. */
-export async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path).catch(() => undefined);
-  if (!folder) return;
-  try {
-    await folder.sync();
-  } catch {
-    // Some file systems refuse; the rename itself has succeeded.
-  } finally {
-    await folder.close();
-  }
 }
 
 const unlessMissing =

@@ -4,7 +4,6 @@
 import { mkdir, open, rename, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { aside } from '../runs/storage';
-import { syncFolder } from './disk-storage';
 
 /**
  * Makes a folder and those above it. Node's own `recursive` says "no such file or directory" of a
@@ -44,4 +43,17 @@ export async function replaceFile(
   }
   await rename(temporary, path);
   await syncFolder(dirname(path));
+}
+
+/** The new name is durable only once the folder is. Windows cannot open a folder, and need not. */
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path).catch(() => undefined);
+  if (!folder) return;
+  try {
+    await folder.sync();
+  } catch {
+    // Some file systems refuse; the rename itself has succeeded.
+  } finally {
+    await folder.close();
+  }
 }
