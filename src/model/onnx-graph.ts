@@ -98,6 +98,16 @@ export class OnnxGraph {
   }
 }
 
+/**
+ * Added to the score of a position that a query does not see, so that its exponential is 0. Finite,
+ * because shaders may assume that nothing is infinite.
+ */
+export const MASKED = -1e30;
+
+/** The keys or values of earlier tokens, and those of all tokens so far. */
+export const past = (layer: number, part: 'key' | 'value') => `past_key_values.${layer}.${part}`;
+export const present = (layer: number, part: 'key' | 'value') => `present.${layer}.${part}`;
+
 /** What a mask adds to the score of a position that a query sees, and of one that it does not. */
 export interface MaskTerms {
   seen: string;

@@ -12,16 +12,13 @@ import {
   addPaddingMask,
   BESIDE_TOKENS,
   type GraphValue,
+  MASKED,
   ONNX_TYPE,
   OnnxGraph,
+  past,
+  present,
 } from '../onnx-graph';
 import { type Gpt2Config, headName, parametersOf } from './config';
-
-/**
- * Added to the score of a later position, so that its exponential is 0. Finite, because shaders may
- * assume that nothing is infinite.
- */
-const MASKED = -1e30;
 
 /**
  * model.onnx (`f32`) or model_fp16.onnx (`f16`); a tied head is stored once.
@@ -75,8 +72,6 @@ export function onnxPieces(config: Gpt2Config, dtype: 'f32' | 'f16', cached: boo
   const columns = graph.constant('columns', 'f32', [1, n_positions], indices);
   const rows = graph.constant('rows', 'f32', [n_positions, 1], indices);
   // From P to P + T: the tokens come after the earlier ones.
-  const past = (layer: number, part: 'key' | 'value') => `past_key_values.${layer}.${part}`;
-  const present = (layer: number, part: 'key' | 'value') => `present.${layer}.${part}`;
   const begin = cached
     ? graph.add('past_length', 'Shape', [past(0, 'key')], { start: 2, end: 3 })
     : zero;

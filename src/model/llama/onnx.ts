@@ -13,21 +13,15 @@ import {
   addPaddingMask,
   BESIDE_TOKENS,
   type GraphValue,
+  MASKED,
   ONNX_TYPE,
   OnnxGraph,
+  past,
+  present,
 } from '../onnx-graph';
 import type { Parameter } from '../parameters';
 import { headName, isRotated, type LlamaConfig, windowOf } from './config';
 import { rotaryFrequencies } from './rotation';
-
-/**
- * Added to the score of a position that a query does not see, so that its exponential is 0. Finite,
- * because shaders may assume that nothing is infinite.
- */
-const MASKED = -1e30;
-
-const past = (layer: number, part: 'key' | 'value') => `past_key_values.${layer}.${part}`;
-const present = (layer: number, part: 'key' | 'value') => `present.${layer}.${part}`;
 
 interface Options {
   dtype: 'f32' | 'f16';
