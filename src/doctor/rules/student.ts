@@ -9,7 +9,9 @@ const CLEARLY = 0.05;
 
 /** The cross-entropies of the steps around one. */
 const trainingLosses = ({ steps }: Evidence, around: number) =>
-  steps.filter(({ step }) => Math.abs(step - around) <= 15).map((record) => record.ce);
+  steps
+    .filter(({ step, ce }) => Math.abs(step - around) <= 15 && Number.isFinite(ce))
+    .map(({ ce }) => ce);
 
 /** The standard error of the difference between two means. */
 function errorOfDifference(...groups: readonly number[][]): number {
@@ -25,9 +27,9 @@ export const overfitting: Rule = {
   title: 'The student learns the text by heart',
   watches: 'Held-out perplexity beside its best, and the training cross-entropy.',
   threshold:
-    'Held-out loss 0.05 nats above its best in two evaluations, while the training loss fell by ' +
-    '0.05 and by 3 of its standard errors: the noise of an evaluation is about half of that, and ' +
-    'a step of few tokens says little.',
+    'Held-out loss 0.05 nats above its best in two evaluations, since the noise of one is about ' +
+    'half of that; and a training loss that fell by 0.05 and by 3 standard errors, since a step ' +
+    'of few tokens says little.',
   severity: 'warning',
   caveat: 'Held-out text of another kind than the training text can rise as well.',
   explainedBy: ['learning-rate-high', 'skipped-steps'],
@@ -87,9 +89,10 @@ export const capacity: Rule = {
   title: 'The student has reached what it can hold',
   watches: 'Held-out perplexity beside the teacher’s, while the learning rate is still high.',
   threshold:
-    'A tenth of the way left to the teacher, or less, in the last 30% of the run and 4 ' +
-    'evaluations, and no more in the rest of the run at that pace, a standard error added, at ' +
-    'half the peak learning rate or more, with a perplexity half above the teacher’s.',
+    'In the last 30% of the run and 4 evaluations, the student came at most a tenth of the way ' +
+    'that is left to the teacher, and at that pace it would come no further in the rest of the ' +
+    'run, even with a standard error added; at half the peak learning rate or more, with a ' +
+    'perplexity half above the teacher’s.',
   severity: 'note',
   caveat: 'A lower learning rate or more text may still move it.',
   explainedBy: [
