@@ -59,7 +59,7 @@ export default defineConfig({
           fileParallelism: true,
           maxWorkers: 2,
           isolate: false,
-          // A browser that hangs once in a thousand runs fails no build, but is named at the end.
+          // A browser that hangs once fails no build; the test is named at the end.
           retry: 1,
           setupFiles: 'tests/e2e/setup.ts',
         },

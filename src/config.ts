@@ -344,7 +344,8 @@ export const FIELDS = {
     default: 'on',
     choices: ['on', 'off'],
     help:
-      'on: rows are windows of all documents in one text, and attention sees the one before. ' +
+      'on: rows are windows over all documents, one after the other, and attention sees across ' +
+      'their borders. ' +
       'off: a row holds one document, and its rest stays empty.',
   },
   assistant_only_loss: {

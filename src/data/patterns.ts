@@ -1,6 +1,6 @@
 // The regular expressions of a tokenizer.json. They run on every text, and cannot be stopped: one
-// that tries all ways to share a text among its parts takes longer than anybody waits. Real
-// tokenizers have no such pattern.
+// that tries all ways to share a text among its parts takes longer than anybody waits. No
+// tokenizer in use that we know has such a pattern.
 
 /**
  * A pattern that could take exponential time: it repeats, without a limit, a group that itself has
