@@ -344,8 +344,7 @@ export const FIELDS = {
     default: 'on',
     choices: ['on', 'off'],
     help:
-      'on: rows are windows over all documents, one after the other, and attention sees across ' +
-      'their borders. ' +
+      'on: rows are windows over all documents in a row; attention sees across their borders. ' +
       'off: a row holds one document, and its rest stays empty.',
   },
   assistant_only_loss: {
