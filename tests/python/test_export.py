@@ -72,8 +72,8 @@ def windows(folder):
     """The batches that every run here evaluates on, as its recipe has them."""
     recipe = folder / "recipe"
     stillhouse("--recipe", recipe, *flags(RUN))
-    tokens = load_file(recipe / "tokens.safetensors")["held_out"]
-    return list(held_out(tokens, B, T, RUN["eval_batches"]))
+    text = {"tokens": load_file(recipe / "tokens.safetensors")["held_out.tokens"]}
+    return list(held_out(text, B, T, RUN["eval_batches"]))
 
 
 @pytest.fixture(scope="session")
