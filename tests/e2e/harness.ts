@@ -108,8 +108,8 @@ export async function openSite(options: SiteOptions = {}): Promise<Site> {
 export interface Visit {
   page: Page;
   /**
-   * Console errors and warnings, uncaught errors, failed requests and answers from 400 up, of page
-   * and workers.
+   * Console errors and warnings, uncaught errors, failed requests (but those that the page broke
+   * off) and answers from 400 up, of page and workers.
    */
   problems: string[];
   /** Requests to any other origin: there must be none. */
@@ -170,9 +170,8 @@ export async function visit(site: Site, options: VisitOptions = {}): Promise<Vis
   );
   context.on('requestfailed', (request) => {
     const error = request.failure()?.errorText;
-    // A reload can break off the icon's request.
-    if (request.url().endsWith('/favicon.svg') && error === 'net::ERR_ABORTED') return;
-    problems.push(`${request.url()}: ${error}`);
+    // What the page itself breaks off: a run that is refused, a reload. When is a matter of luck.
+    if (error !== 'net::ERR_ABORTED') problems.push(`${request.url()}: ${error}`);
   });
   context.on('response', (response) => {
     if (response.status() >= 400) problems.push(`${response.url()}: ${response.status()}`);

@@ -197,9 +197,8 @@ test('a student starts from teacher layers or a checkpoint with the same tokens'
   await eventually(() => notices(page)).toContain(
     'The student small@main has 1,100 tokens, the teacher moby-teacher 1,024.',
   );
-  // A run that is refused breaks off its download.
-  for (const problem of problems.splice(0))
-    expect(problem).toMatch(/(moby-teacher|org\/moby)\S*: net::ERR_ABORTED$|jinja|404/);
+  // Chat templates and graphs that the folders do not have.
+  for (const problem of problems.splice(0)) expect(problem).toMatch(/onnx|jinja|404/);
 });
 
 test('a folder of one’s own is read in the page, and nothing of it leaves', async () => {
@@ -303,6 +302,6 @@ test('without float16 a folder that only has ONNX files runs in onnxruntime', as
   await eventually(() => found(page)).toContain('Runs in onnxruntime.');
   await distil(page);
   // What the browser itself says of the files that were looked for.
-  for (const problem of problems) expect(problem).toMatch(/404|ERR_ABORTED/);
+  for (const problem of problems) expect(problem).toMatch(/404/);
   await close();
 });
