@@ -214,10 +214,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     data: run.dataFacts,
     plannedMemory: planned,
   });
-  for (const record of options.before?.steps ?? [])
-    if (record.step <= run.step) doctor.step(record);
-  for (const record of options.before?.evaluations ?? [])
-    if (record.step <= run.step) doctor.evaluation(record);
+  if (options.before) doctor.recall(options.before, run.step);
   report(run.step, doctor.verdicts);
   const first = { step: run.step, applied: journal.lastStep?.appliedTotal ?? 0 };
   say(

@@ -56,6 +56,13 @@ export class Doctor {
     Object.assign(this.#config, changes);
   }
 
+  /** Takes in what a continued run did up to the step `last`. */
+  recall({ steps, evaluations }: Pick<Evidence, 'steps' | 'evaluations'>, last: number): void {
+    for (const record of steps) if (record.step <= last) this.#keep(record);
+    this.#evaluations.push(...evaluations.filter(({ step }) => step <= last));
+    this.#examine();
+  }
+
   /** @returns the verdicts that did not stand before */
   nonFinite(record: NonFiniteRecord): Verdict[] {
     this.#nonFinite = record;
@@ -68,10 +75,7 @@ export class Doctor {
 
   /** @returns the verdicts that did not stand before this step */
   step(record: StepRecord): Verdict[] {
-    if (this.#first.length < FIRST) this.#first.push(record);
-    else this.#latest.push(record);
-    // Dropped in blocks, so that a step costs no copy.
-    if (this.#latest.length > 2 * LATEST) this.#latest = this.#latest.slice(-LATEST);
+    this.#keep(record);
     return record.step % EXAMINED_EVERY === 0 ? this.#examine() : [];
   }
 
@@ -79,6 +83,13 @@ export class Doctor {
   evaluation(record: EvaluationRecord): Verdict[] {
     this.#evaluations.push(record);
     return this.#examine();
+  }
+
+  #keep(record: StepRecord): void {
+    if (this.#first.length < FIRST) this.#first.push(record);
+    else this.#latest.push(record);
+    // Dropped in blocks, so that a step costs no copy.
+    if (this.#latest.length > 2 * LATEST) this.#latest = this.#latest.slice(-LATEST);
   }
 
   #examine(): Verdict[] {

@@ -24,7 +24,14 @@ import { openCacheStorage } from './cache-storage';
 import { corpusName, encodeTexts, readTexts } from './corpus';
 import { busy, describe, KEEP } from './failure';
 import { base, type DeviceUser, nextTask, post } from './host';
-import { continueFrom, type KeptRun, openKept, replay, startKept } from './kept-run';
+import {
+  type Continued,
+  continueFrom,
+  type KeptRun,
+  openKept,
+  replay,
+  startKept,
+} from './kept-run';
 import { type Models, openModels, teacherName, teacherSource } from './models';
 import type {
   DroppedFiles,
@@ -118,7 +125,7 @@ export class Session implements DeviceUser {
     }
     this.#clock = new Stopwatch(continued.seconds * 1000);
     for (const event of replay(this.runId, continued)) post(event);
-    await this.#build(continued.snapshot, continued.facts);
+    await this.#build(continued.snapshot, continued);
   }
 
   #keepingChanged(problem: unknown): void {
@@ -316,8 +323,9 @@ export class Session implements DeviceUser {
     post({ type: 'loading', runId: this.runId, stage, detail, loaded, total, unit });
   }
 
-  async #build(snapshot?: Snapshot, before = this.#facts): Promise<void> {
+  async #build(snapshot?: Snapshot, continued?: Continued): Promise<void> {
     const { config, corpus } = this;
+    const before = continued?.facts ?? this.#facts;
     this.#stage('device', 'opening the GPU');
     const gpu = await this.openDevice();
     this.#gpu = gpu;
@@ -443,6 +451,7 @@ export class Session implements DeviceUser {
       vocabularySize: student.vocabularySize,
       data: this.#run.dataFacts,
     });
+    if (continued) this.#doctor.recall(continued.journal, this.#run.step);
     const accumulation = config.gradient_accumulation;
     post({
       type: 'ready',

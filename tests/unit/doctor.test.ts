@@ -217,6 +217,18 @@ describe('a run’s Doctor', () => {
     },
   );
 
+  it('knows what a continued run did before', () => {
+    const records = steps(100);
+    const evaluations = [0, 50, 100].map((step) => evaluation(step));
+    const whole = new Doctor(DEFAULTS, FACTS);
+    for (const record of records.slice(0, 60)) whole.step(record);
+    for (const record of evaluations.slice(0, 2)) whole.evaluation(record);
+    const continued = new Doctor(DEFAULTS, FACTS);
+    continued.recall({ steps: records, evaluations }, 60);
+    expect(continued.evidence).toEqual(whole.evidence);
+    expect(continued.verdicts).toEqual(whole.verdicts);
+  });
+
   it('keeps the first and the latest steps of a long run', () => {
     const doctor = new Doctor(DEFAULTS, FACTS);
     for (const record of steps(3000)) doctor.step(record);

@@ -20,6 +20,9 @@ export interface ComparedRun {
   means?: boolean;
 }
 
+/** The id of a run's second student, as a run to compare with. */
+export const twinId = (id: string): string => `${id} twin`;
+
 /** A compared run in one chart. */
 export interface BackLine extends LineStyle {
   id: string;

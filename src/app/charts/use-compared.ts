@@ -8,7 +8,7 @@ import { awaitsRace } from '../run/ghost';
 import { type ShownRun, sameStart } from '../run/shown-run';
 import { useRun } from '../run/store';
 import type { ComparedRun } from './compare';
-import { sameLoss } from './compare';
+import { sameLoss, twinId } from './compare';
 import type { ComparedLoss } from './view';
 import { useChartView } from './view';
 import type { XView } from './x-axis';
@@ -30,11 +30,9 @@ const compared = ({ id, history, config }: ShownRun): ComparedRun => ({
 });
 
 /** The second student of a run, as a run to compare with. */
-function twinOf(run: ShownRun | undefined): ComparedRun[] {
+function twinOf(run: ShownRun | undefined, label: string): ComparedRun[] {
   if (!run?.twin) return [];
-  return [
-    { id: `${run.id} twin`, label: 'twin', history: run.twin, config: twinConfig(run.config) },
-  ];
+  return [{ id: twinId(run.id), label, history: run.twin, config: twinConfig(run.config) }];
 }
 
 /** Every run that the current one can be compared with. */
@@ -49,10 +47,13 @@ export function useCandidates(): readonly Candidate[] {
   const place = useChartView((view) => view.place);
   const candidates = useMemo(() => {
     const all: Candidate[] = [
-      ...twinOf(run).map((twin) => ({ ...twin, shown: true })),
+      ...twinOf(run, 'twin').map((twin) => ({ ...twin, shown: true })),
       ...(ghost ? [{ ...ghost, shown: true }] : []),
       ...others.map((run) => ({ ...run, shown: true })),
-      ...earlier.map((run, index) => ({ ...compared(run), shown: index < SHOWN_EARLIER })),
+      ...earlier.flatMap((run, index) => [
+        { ...compared(run), shown: index < SHOWN_EARLIER },
+        ...twinOf(run, `twin of ${nameOf(run.id)}`).map((twin) => ({ ...twin, shown: false })),
+      ]),
     ];
     if (run?.source === 'live' && recording) {
       // Behind the first run from the same start the recording stays, and so do the axes; but a

@@ -1,7 +1,8 @@
 // Kept runs as lines behind the current one.
 
+import { twinConfig } from '../../config';
 import type { RunRow } from '../../runs/row';
-import { comparedRun } from '../charts/compare';
+import { comparedRun, twinId } from '../charts/compare';
 import { useChartView } from '../charts/view';
 import { useRun } from '../run/store';
 import { request } from '../shared/client';
@@ -19,6 +20,13 @@ export async function draw(
   if (shown && !isEarlier && !others.some((run) => run.id === id)) {
     const journal = await request('run', { runId: id });
     set({ others: [...others, comparedRun(id, name, journal, config)] });
+    const twin = twinConfig(config);
+    if (twin && journal.twin.steps.length > 0) {
+      // Offered beside the run, and drawn when it is asked for.
+      const line = comparedRun(twinId(id), `twin of ${name}`, journal.twin, twin);
+      set({ others: [...useChartView.getState().others, line] });
+      choose(line.id, false);
+    }
   }
   choose(id, shown);
 }

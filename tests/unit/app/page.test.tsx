@@ -6,8 +6,10 @@ import { act, cleanup, configure, fireEvent, render, screen, within } from '@tes
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { App } from '../../../src/app/App';
 import { useRun } from '../../../src/app/run/store';
+import { draw } from '../../../src/app/runs/draw';
 import { followAddress } from '../../../src/app/shared/address';
 import { DEFAULTS, FIELDS, type Field, type FieldName } from '../../../src/config';
+import { parseJournal } from '../../../src/runs/journal';
 import { nameOf } from '../../../src/runs/names';
 import type { AdapterReport, FromWorker, RunReport } from '../../../src/worker/protocol';
 import {
@@ -17,6 +19,7 @@ import {
   freshStore,
   receive,
   reject,
+  resolve,
   sent,
   status,
   stepRecord,
@@ -280,6 +283,28 @@ describe('a run', () => {
     expect(slider.getAttribute('aria-valuetext')).toBe(`${own} · ${first} 9.000`);
     act(() => screen.getByLabelText(`${first}α 0.7`).click());
     expect(slider.getAttribute('aria-valuetext')).toBe(own);
+  });
+
+  test('a kept run’s twin is offered beside it, and drawn when it is ticked', async () => {
+    await running();
+    const kept = parseJournal(
+      [
+        { type: 'step', ...stepRecord(1, { loss: 7, ce: 7 }) },
+        { type: 'twin-step', ...stepRecord(1, { loss: 6, ce: 6 }) },
+      ]
+        .map((line) => `${JSON.stringify(line)}\n`)
+        .join(''),
+    );
+    const config = { ...DEFAULTS, twin: 'loss=ce' };
+    const drawn = draw({ id: 'kept', name: 'Quick Fox', config }, true);
+    await act(() => resolve('run', kept));
+    await act(() => drawn);
+    const slider = screen.getByLabelText('Loss: step');
+    fireEvent.keyDown(slider, { key: 'Home' });
+    fireEvent.keyDown(slider, { key: 'ArrowRight' });
+    expect(slider.getAttribute('aria-valuetext')).toMatch(/Quick Fox 7.000$/);
+    act(() => screen.getByLabelText(/^twin of Quick Fox/).click());
+    expect(slider.getAttribute('aria-valuetext')).toMatch(/twin of Quick Fox 6.000/);
   });
 
   test('tokens along the axis: the arrow keys read the step that had seen them', async () => {
