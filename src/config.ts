@@ -342,10 +342,10 @@ export const FIELDS = {
     group: 'data',
     label: 'Pack documents',
     default: 'on',
-    choices: ['on', 'off'],
+    choices: ['on', 'masked', 'off'],
     help:
-      'on: rows are windows over all documents in a row; attention sees across their borders. ' +
-      'off: a row holds one document, and its rest stays empty.',
+      'on: rows are windows over all documents; attention sees across borders. masked: the same ' +
+      'rows; attention and positions stay inside each document. off: one document a row.',
   },
   assistant_only_loss: {
     type: 'choice',

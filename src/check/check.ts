@@ -13,7 +13,7 @@ export interface Tolerance {
   reason: string;
 }
 
-interface Input {
+export interface Input {
   /** The whole storage, which may be larger than the layout. */
   values: Numbers;
   layout: Layout | number[];

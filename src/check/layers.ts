@@ -11,7 +11,7 @@ import { type MatmulVariant, variantsFor } from '../kernels/matmul_variants';
 import { transposed } from '../kernels/tensors';
 import * as reference from '../reference';
 import { Layout } from '../tensor/layout';
-import { type Check, check, EXACT, stored16, summed, type Tolerance } from './check';
+import { type Check, check, EXACT, type Input, stored16, summed, type Tolerance } from './check';
 import { type Storage, stored } from './tensors';
 
 const { numbers, add } = reference;
@@ -331,13 +331,19 @@ export function geluChecks(dtype: Storage): Check[] {
 
 export function attentionChecks(dtype: Storage, T = 37): Check[] {
   // More positions than a workgroup takes. The larger size makes scores of ±50, which overflow
-  // without a running maximum. Then query heads that share keys, in a window.
+  // without a running maximum. Then query heads that share keys, in a window, and documents that
+  // end inside a workgroup's queries and at other places in each row: one has a single token.
+  const ends = [
+    [1, Math.ceil(T / 4), T],
+    [T - Math.floor(T / 3), T - Math.floor(T / 7), T],
+  ];
   const cases = [
     { NH: 2, NKV: 2, size: 1, note: '' },
     { NH: 2, NKV: 2, size: 12, note: ', large scores' },
     { NH: 4, NKV: 2, window: 11, size: 1, note: ' NKV=2, a window of 11' },
+    { NH: 2, NKV: 2, ends, size: 12, note: ', documents, large scores' },
   ];
-  return cases.flatMap(({ NH, NKV, window, size, note }) => {
+  return cases.flatMap(({ NH, NKV, window, ends, size, note }) => {
     const [B, D] = [2, 8];
     const [rows, C, packed] = [B * T, NH * D, (NH + 2 * NKV) * D];
     const sizes = `B=${B} T=${T} NH=${NH} D=${D}${note}`;
@@ -345,10 +351,19 @@ export function attentionChecks(dtype: Storage, T = 37): Check[] {
       stored(numbers(rows * packed, 1, size), dtype),
       stored(numbers(rows * C, 2), dtype),
     ];
-    const formula = { B, T, C, NH, NKV, window };
+    const spans = ends?.flatMap((row) =>
+      Array.from({ length: T }, (_, t) => {
+        const own = row.findIndex((end) => t < end);
+        return [row[own - 1] ?? 0, row[own]];
+      }),
+    );
+    const formula = { B, T, C, NH, NKV, window, starts: spans?.map(([start]) => start) };
     const forward = reference.attention(qkv, formula);
     const out = stored(forward.output, dtype);
     const heads = { layout: [B, NH, T] };
+    const documents: Record<string, Input> = spans
+      ? { documents: { values: spans.flat(), layout: [B, T, 2], dtype: 'u32' } }
+      : {};
     return [
       check({
         kernel: 'attention',
@@ -359,6 +374,7 @@ export function attentionChecks(dtype: Storage, T = 37): Check[] {
           qkv: { values: qkv, layout: [rows, packed], dtype },
           out: { values: new Float64Array(rows * C), layout: [rows, C], dtype },
           lse: { values: new Float64Array(B * NH * T), ...heads },
+          ...documents,
         },
         record: (recorder, tensors) => attention(recorder, { ...tensors, window }),
         outputs: [
@@ -378,6 +394,7 @@ export function attentionChecks(dtype: Storage, T = 37): Check[] {
           dout: { values: dout, layout: [rows, C], dtype },
           delta: { values: new Float64Array(B * NH * T), ...heads },
           dqkv: { values: new Float64Array(rows * packed), layout: [rows, packed], dtype },
+          ...documents,
         },
         record: (recorder, tensors) => attentionBackward(recorder, { ...tensors, window }, tensors),
         outputs: [

@@ -13,6 +13,11 @@ export interface Batch {
   targets: Int32Array;
   /** (B) tokens at the start of each row that are of the text; without it, all T are. */
   filled?: Uint32Array;
+  /**
+   * (B, T, 2) where in its row each token's document begins, and where the next one does. A token
+   * then attends to its own document alone. Without it, a row is one text.
+   */
+  documents?: Uint32Array;
 }
 
 /** A text as its batches read it. */
@@ -21,11 +26,22 @@ interface BatchText {
   /** 1 for each token that counts as a target; all do without it. */
   learned?: Uint8Array;
   /**
-   * Where each document begins, if a row is to hold one document alone, or a part of one that is
-   * longer than a row. Without it, rows are windows of one long text.
+   * Where each document begins. Without it, rows are windows of one long text, and attention sees
+   * all of a row.
    */
-  documents?: readonly number[];
+  documents?: {
+    begin: readonly number[];
+    /**
+     * `alone`: a row holds one document, or a part of one that is longer than a row. `masked`: rows
+     * are windows, and each token attends to its own document.
+     */
+    rows: 'alone' | 'masked';
+  };
 }
+
+/** The text's documents, if rows hold each alone. */
+const alone = ({ documents }: BatchText) =>
+  documents?.rows === 'alone' ? documents.begin : undefined;
 
 export interface BatchesOptions extends BatchText {
   /** B. */
@@ -75,8 +91,33 @@ const emptyBatch = (index: number, B: number, T: number, { documents }: BatchTex
   index,
   inputs: new Uint32Array(B * T),
   targets: new Int32Array(B * T).fill(IGNORED_TARGET),
-  ...(documents && { filled: new Uint32Array(B) }),
+  ...(documents?.rows === 'alone' && { filled: new Uint32Array(B) }),
+  ...(documents?.rows === 'masked' && {
+    documents: Uint32Array.from({ length: 2 * B * T }, (_, i) => (i % 2) * T),
+  }),
 });
+
+/**
+ * Marks the documents of a window in a row of a batch. A document's first token is no target: the
+ * token before it is of another text.
+ */
+function markDocuments(
+  { documents, targets }: Batch,
+  row: number,
+  begin: readonly number[],
+  T: number,
+  { start, targets: count }: Window,
+): void {
+  let next = begin.findIndex((first) => first > start); // the document after that of the token
+  if (next < 0) next = begin.length;
+  for (let i = 0; i < count; i++) {
+    while (begin[next] <= start + i) next++;
+    const end = (begin[next] ?? Number.POSITIVE_INFINITY) - start;
+    const at = row * T + i;
+    documents?.set([Math.max(0, begin[next - 1] - start), Math.min(end, T)], 2 * at);
+    if (end === i + 1) targets[at] = IGNORED_TARGET;
+  }
+}
 
 /** Writes a window into a row of an empty batch. */
 function fillRow(batch: Batch, row: number, text: BatchText, T: number, window: Window): void {
@@ -86,6 +127,7 @@ function fillRow(batch: Batch, row: number, text: BatchText, T: number, window: 
   batch.inputs.set(tokens.subarray(start, start + targets), first);
   batch.targets.set(tokens.subarray(start + 1, start + targets + 1), first);
   if (batch.filled) batch.filled[row] = targets;
+  if (batch.documents) markDocuments(batch, row, text.documents?.begin ?? [], T, window);
   if (!learned) return;
   for (let i = 0; i < targets; i++)
     if (learned[start + 1 + i] === 0) batch.targets[first + i] = IGNORED_TARGET;
@@ -111,7 +153,7 @@ export class Batches {
     requireWindow('make batches', tokens, contextLength);
     // As many windows as fit after any phase: all epochs have one length, so the epoch of a batch
     // follows from its index.
-    const { documents } = options;
+    const documents = alone(options);
     this.alone = documents && windowsOf(documents, tokens.length, contextLength);
     this.windowsPerEpoch =
       this.alone?.length ??
@@ -176,16 +218,17 @@ export function heldOutBatches(
   contextLength: number,
   count: number,
 ): Batch[] {
-  const { tokens, documents } = text;
+  const { tokens } = text;
+  const documents = alone(text);
   requireWindow('make held-out batches', tokens, contextLength);
-  const alone = documents && windowsOf(documents, tokens.length, contextLength);
-  const available = alone?.length ?? Math.floor((tokens.length - 1) / contextLength);
+  const windows = documents && windowsOf(documents, tokens.length, contextLength);
+  const available = windows?.length ?? Math.floor((tokens.length - 1) / contextLength);
   const used = Math.min(available, batchSize * count);
   return Array.from({ length: Math.ceil(used / batchSize) }, (_, index) => {
     const batch = emptyBatch(index, batchSize, contextLength, text);
     for (let row = 0; row < batchSize && index * batchSize + row < used; row++) {
       const window = Math.floor(((index * batchSize + row) * available) / used);
-      const one = alone?.[window] ?? { start: window * contextLength, targets: contextLength };
+      const one = windows?.[window] ?? { start: window * contextLength, targets: contextLength };
       fillRow(batch, row, text, contextLength, one);
     }
     return batch;

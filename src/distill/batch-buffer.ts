@@ -1,65 +1,99 @@
-// A batch on the GPU: tokens, targets, and the order in which the embedding sums its gradients, in
-// three ranges of one buffer.
+// A batch on the GPU: tokens, targets, the order in which the embedding sums its gradients, and the
+// documents that its rows hold.
 
 import { type Batch, sortedRows } from '../data/batches';
 import type { Gpu } from '../gpu/device';
+import type { Purpose } from '../gpu/memory';
 import type { Tensor } from '../gpu/program';
-import { Layout } from '../tensor/layout';
-
-/** Bytes; a binding's offset must be a multiple. */
-const ALIGNMENT = 256;
+import type { DocumentTensors } from '../model/family';
+import { Uploads } from './uploads';
 
 export class BatchBuffer {
-  /** (B, T) u32 */
-  readonly tokens: Tensor;
-  /** (B, T) i32 */
-  readonly targets: Tensor;
-  /** (B·T) u32: row numbers sorted by token. */
-  readonly order: Tensor;
-  readonly #buffer: GPUBuffer;
-  /** Bytes from the start of one range to the next. */
-  readonly #stride: number;
-  /** The buffer's contents, before they are uploaded. */
-  readonly #staging: Uint32Array<ArrayBuffer>;
+  readonly #uploads: Uploads<'tokens' | 'targets' | 'order'>;
+  readonly #documents?: DocumentBuffer;
 
-  constructor(
-    private readonly gpu: Gpu,
-    B: number,
-    T: number,
-  ) {
-    this.#stride = Math.ceil((B * T * 4) / ALIGNMENT) * ALIGNMENT;
-    this.#buffer = gpu.memory.create('data', 'batch', 3 * this.#stride);
-    this.#staging = new Uint32Array((3 * this.#stride) / 4);
-    const make = (index: number, label: string, shape: number[], dtype: 'u32' | 'i32'): Tensor => ({
-      layout: Layout.contiguous(shape),
-      dtype,
-      place: {
-        label,
-        bytes: B * T * 4,
-        buffer: this.#buffer,
-        offset: index * this.#stride,
-        purpose: 'data',
-      },
+  /** @param masked whether attention stays inside each document */
+  constructor(gpu: Gpu, B: number, T: number, masked: boolean) {
+    this.#uploads = new Uploads(gpu, 'data', 'batch', {
+      tokens: { shape: [B, T], dtype: 'u32' },
+      targets: { shape: [B, T], dtype: 'i32' },
+      order: { shape: [B * T], dtype: 'u32' },
     });
-    this.tokens = make(0, 'tokens', [B, T], 'u32');
-    this.targets = make(1, 'targets', [B, T], 'i32');
-    this.order = make(2, 'order', [B * T], 'u32');
+    if (masked) this.#documents = new DocumentBuffer(gpu, 'data', B, T);
   }
 
-  /** @throws unless the batch has B × T tokens */
-  write({ inputs, targets }: Batch): void {
+  /** (B, T) u32 */
+  get tokens(): Tensor {
+    return this.#uploads.tensors.tokens;
+  }
+
+  /** (B, T) i32 */
+  get targets(): Tensor {
+    return this.#uploads.tensors.targets;
+  }
+
+  /** (B·T) u32: row numbers sorted by token. */
+  get order(): Tensor {
+    return this.#uploads.tensors.order;
+  }
+
+  /** Undefined where attention sees whole rows. */
+  get documents(): DocumentTensors | undefined {
+    return this.#documents?.tensors;
+  }
+
+  /** @throws unless the batch has B × T tokens, and their documents where they are asked for */
+  write(batch: Batch): void {
+    const { inputs, targets } = batch;
     const [B, T] = this.tokens.layout.shape;
     if (inputs.length !== B * T)
       throw new Error(`step: a batch of ${inputs.length} tokens; this trainer takes ${B} × ${T}.`);
-    const stride = this.#stride / 4;
-    this.#staging.set(inputs, 0);
-    // Negative targets keep their bits.
-    this.#staging.set(targets, stride);
-    this.#staging.set(sortedRows(inputs), 2 * stride);
-    this.gpu.device.queue.writeBuffer(this.#buffer, 0, this.#staging);
+    this.#uploads.write({ tokens: inputs, targets, order: sortedRows(inputs) });
+    this.#documents?.write(batch);
   }
 
   destroy(): void {
-    this.gpu.memory.destroy(this.#buffer);
+    this.#uploads.destroy();
+    this.#documents?.destroy();
+  }
+}
+
+/** The documents of a batch's rows on the GPU. */
+export class DocumentBuffer {
+  readonly #uploads: Uploads<keyof DocumentTensors>;
+
+  constructor(
+    gpu: Gpu,
+    purpose: Purpose,
+    B: number,
+    private readonly T: number,
+  ) {
+    this.#uploads = new Uploads(gpu, purpose, 'documents', {
+      spans: { shape: [B, T, 2], dtype: 'u32' },
+      positions: { shape: [B, T], dtype: 'u32' },
+      order: { shape: [B * T], dtype: 'u32' },
+    });
+  }
+
+  get tensors(): DocumentTensors {
+    return this.#uploads.tensors;
+  }
+
+  /** @throws for a batch that does not say where its documents begin */
+  write({ documents: spans }: Pick<Batch, 'documents'>): void {
+    if (!spans)
+      throw new Error(
+        'packing=masked: this batch does not say where its documents begin. Make it with documents.',
+      );
+    const { length } = spans;
+    const positions = Uint32Array.from(
+      { length: length / 2 },
+      (_, i) => (i % this.T) - spans[2 * i],
+    );
+    this.#uploads.write({ spans, positions, order: sortedRows(positions) });
+  }
+
+  destroy(): void {
+    this.#uploads.destroy();
   }
 }

@@ -28,7 +28,9 @@ export function prepareData(documents: readonly Tokens[], config: Config) {
   const textOf = ({ ids, learned, documents }: JoinedTokens) => ({
     tokens: ids,
     learned,
-    ...(config.packing === 'off' && { documents }),
+    ...(config.packing !== 'on' && {
+      documents: { begin: documents, rows: config.packing === 'off' ? 'alone' : 'masked' } as const,
+    }),
   });
   const batches = new Batches({
     ...textOf(train),
@@ -103,6 +105,8 @@ export interface PreviewPart {
   end?: true;
   /** Its tokens are targets. Marked only where others are not. */
   learned?: true;
+  /** Attention begins again with it: another document begins inside the row. */
+  begins?: true;
 }
 
 /** What a run with these settings would train on. */
@@ -118,13 +122,16 @@ export interface DataPreview {
   filledShare: number;
   /**
    * The first rows of the first training batch as text, split at end-of-text tokens; or, where not
-   * all tokens are learned, into those that are and those that are not.
+   * all tokens are learned, into those that are and those that are not. Also split where attention
+   * begins again.
    */
   rows: PreviewPart[][];
   /** B. */
   batchSize: number;
   /** The text of that token, if the tokenizer has one. */
   endOfText?: string;
+  /** Attention stays inside each document. */
+  masked: boolean;
 }
 
 export function previewData(
@@ -135,9 +142,9 @@ export function previewData(
   const { batches, ...data } = prepareData(documents, config);
   const { batch_size: B, max_length: T } = config;
   const { endOfText } = tokenizer;
-  const { inputs, targets, filled } = batches.at(0);
+  const { inputs, targets, filled, documents: spans } = batches.at(0);
   const marksLearned = data.learnedShare !== undefined;
-  type Kind = Pick<PreviewPart, 'end' | 'learned'>;
+  type Kind = Omit<PreviewPart, 'text'>;
   /** The first token of a row is no target. */
   const kindOf = (i: number): Kind => {
     if (marksLearned)
@@ -149,9 +156,10 @@ export function previewData(
     for (let i = row * T; i < row * T + (filled?.[row] ?? T); i++) {
       const kind = kindOf(i);
       const last = parts.at(-1);
-      if (last && !kind.end && !last.kind.end && kind.learned === last.kind.learned)
-        last.ids.push(inputs[i]);
-      else parts.push({ ids: [inputs[i]], kind });
+      const begins = i % T > 0 && spans?.[2 * i] === i % T;
+      const goesOn = !begins && !kind.end && !last?.kind.end && kind.learned === last?.kind.learned;
+      if (last && goesOn) last.ids.push(inputs[i]);
+      else parts.push({ ids: [inputs[i]], kind: { ...kind, ...(begins && { begins }) } });
     }
     return parts.map(({ ids, kind }) => ({ text: tokenizer.decode(ids), ...kind }));
   });
@@ -163,6 +171,7 @@ export function previewData(
     learnedShare: data.learnedShare,
     filledShare: batches.filledShare,
     rows,
+    masked: spans !== undefined,
     batchSize: B,
     endOfText: endOfText === undefined ? undefined : tokenizer.decode([endOfText]),
   };

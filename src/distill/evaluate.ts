@@ -27,6 +27,7 @@ import { type Entries, entrySize } from '../kernels/topk';
 import type { LanguageModel } from '../model/family';
 import { BYTES, type DType } from '../tensor/dtype';
 import { Layout, LayoutError } from '../tensor/layout';
+import { DocumentBuffer } from './batch-buffer';
 import { chunksOf, rowsPerChunk } from './chunks';
 import { type LossPath, sliceLogits, tokenLabels, validTargets } from './loss-paths';
 import type { EvaluationRecord } from './records';
@@ -78,6 +79,8 @@ export class Evaluator {
   readonly #scaler: GPUBuffer;
   /** Has the training temperature, at which the teacher's entropy is taken as well. */
   readonly #soft: GPUBuffer;
+  readonly #documents?: DocumentBuffer;
+  private readonly answers?: AnswerMarks;
   #recorder?: Recorder;
   #program?: PendingProgram;
   #bytesCopied = 0;
@@ -85,7 +88,8 @@ export class Evaluator {
   /**
    * Without a teacher the student is compared with itself, and the record has its perplexity alone.
    * @param shape B and T of a batch
-   * @param answers marks the answers of the text: the record then counts those given in full
+   * @param options.answers marks the answers of the text: the record then counts those given in full
+   * @param options.masked attention stays inside each document of a row
    */
   constructor(
     private readonly gpu: Gpu,
@@ -94,8 +98,10 @@ export class Evaluator {
     private readonly teacher: TeacherSource | undefined,
     private readonly shape: [number, number],
     private readonly path: LossPath,
-    private readonly answers?: AnswerMarks,
+    { answers, masked }: { answers?: AnswerMarks; masked?: boolean } = {},
   ) {
+    this.answers = answers;
+    if (masked) this.#documents = new DocumentBuffer(gpu, 'data', ...shape);
     const make = (purpose: Purpose, label: string, dims: number[], dtype: DType) =>
       persistentTensor(gpu, purpose, label, Layout.contiguous(dims), dtype);
     this.#tokens = make('data', 'evaluation tokens', shape, 'u32');
@@ -233,6 +239,7 @@ export class Evaluator {
 
   destroy(): void {
     this.#program?.destroy();
+    this.#documents?.destroy();
     for (const tensor of [this.#tokens, this.#labels, ...this.#kept])
       this.gpu.memory.destroy(bufferOf(tensor));
     for (const buffer of [this.#step, this.#scaler, this.#soft]) this.gpu.memory.destroy(buffer);
@@ -255,6 +262,7 @@ export class Evaluator {
     const labels = tokenLabels(batch, this.shape[1]);
     device.queue.writeBuffer(bufferOf(this.#tokens), 0, new Uint32Array(batch.inputs));
     device.queue.writeBuffer(bufferOf(this.#labels), 0, labels);
+    this.#documents?.write(batch);
     const commands = new CommandBatch(this.gpu, 'evaluation');
     for (const sums of [this.#sums, this.#diagnoses]) commands.encoder.clearBuffer(bufferOf(sums));
     await this.teacher?.enqueue(batch, commands);
@@ -293,7 +301,8 @@ export class Evaluator {
   #record(): Recorder {
     const [, T] = this.shape;
     const recorder = new Recorder(this.gpu, this.pool);
-    const { hidden } = this.student.forward(recorder, this.#tokens);
+    const documents = this.#documents?.tensors;
+    const { hidden } = this.student.forward(recorder, this.#tokens, { documents });
     const V = this.student.architecture.vocabularySize;
     this.#bytesCopied = 0;
     let done = 0;

@@ -69,6 +69,7 @@ export interface RunModels extends StudentModels {
 export async function buildRunModels(options: RunModelsOptions): Promise<RunModels> {
   const { gpu, config, dtype, student, weights, makeTeacher, cache, planned, events } = options;
   const { batch_size: B, max_length: T, eval_loss_path: evaluationPath } = config;
+  const masked = config.packing === 'masked';
   const cleanups: (() => void | Promise<void>)[] = [];
   const destroy = async () => {
     for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
@@ -82,7 +83,10 @@ export async function buildRunModels(options: RunModelsOptions): Promise<RunMode
       sources = cached;
     } else {
       events.stage('teacher', 'starting the teacher');
-      const made = narrowed(await makeTeacher(gpu, { B, T, dtype }), student.vocabularySize);
+      const made = narrowed(
+        await makeTeacher(gpu, { B, T, dtype, masked }),
+        student.vocabularySize,
+      );
       cleanups.push(() => made.dispose());
       sources = { training: made, heldOut: made };
       teacher = made;
@@ -117,15 +121,10 @@ export async function buildRunModels(options: RunModelsOptions): Promise<RunMode
     events.stage('compile', 'compiling kernels');
     const modelsOf = (trainer: Trainer): StudentModels => {
       const { model } = trainer;
-      const evaluator = new Evaluator(
-        gpu,
-        pool,
-        model,
-        heldOut,
-        [B, T],
-        evaluationPath,
-        options.answers,
-      );
+      const evaluator = new Evaluator(gpu, pool, model, heldOut, [B, T], evaluationPath, {
+        answers: options.answers,
+        masked,
+      });
       cleanups.push(() => evaluator.destroy());
       evaluator.record();
       void trainer.prepare();
@@ -159,6 +158,7 @@ function trainerSettings(
     loss: config,
     initialLossScale: config.initial_loss_scale,
     lossPath: config.train_loss_path,
+    masked: config.packing === 'masked',
     recompute: config.gradient_checkpointing === 'on',
     adam: {
       beta1: config.adam_beta1,

@@ -19,6 +19,8 @@ export interface TrainerSettings {
   initialLossScale: number;
   /** Whether the loss is scaled, and the scale adapts. By default dynamic in f16, off in f32. */
   lossScaling?: 'dynamic' | 'static' | 'off';
+  /** Attention stays inside each document of a row: batches say where they begin. */
+  masked?: boolean;
   /** Compute a block's activations again in the backward pass instead of keeping them. */
   recompute?: boolean;
   /** Logits per chunk of the head, in elements; a chunk has as many whole rows as fit. */

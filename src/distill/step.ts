@@ -43,14 +43,15 @@ export function recordGradients(
   teacher: Teacher,
 ): number {
   const { model, gradients, settings, batch } = state;
-  const { lossPath = 'labels' } = settings;
-  const activations = model.forward(recorder, batch.tokens, settings);
+  const { lossPath = 'labels', recompute } = settings;
+  const { tokens, documents, order } = batch;
+  const activations = model.forward(recorder, tokens, { recompute, documents });
   const { hidden } = activations; // (B·T, C)
   const dhidden = recorder.tensor('d hidden', hidden.layout, hidden.dtype);
   let bytesCopied = 0;
   if (lossPath === 'labels') recordChunks(recorder, state, teacher, hidden, dhidden);
   else bytesCopied = recordSliced(recorder, lossPath, state, teacher, hidden, dhidden);
-  model.backward(recorder, gradients, activations, dhidden, batch.order);
+  model.backward(recorder, gradients, activations, dhidden, order);
   return bytesCopied;
 }
 

@@ -76,7 +76,7 @@ export class TrainingState {
     private readonly gpu: Gpu,
     readonly settings: TrainerSettings,
   ) {
-    const { student, dtype, batchSize, contextLength } = settings;
+    const { student, dtype, batchSize, contextLength, masked = false } = settings;
     const { memory, limits, device } = gpu;
     const { adapters, parameters } = student;
     if (adapters) {
@@ -94,7 +94,7 @@ export class TrainingState {
       adapters && this.frozen
         ? student.withWeights(this.frozen, new LowRank(adapters, this.weights))
         : student.withWeights(this.weights);
-    this.batch = new BatchBuffer(gpu, batchSize, contextLength);
+    this.batch = new BatchBuffer(gpu, batchSize, contextLength, masked);
     const { UNIFORM, COPY_DST } = GPUBufferUsage;
     this.step = memory.create('data', 'step', STEP.bytes, UNIFORM | COPY_DST);
     this.scaler = memory.create('optimiser', 'scaler', SCALER.bytes);

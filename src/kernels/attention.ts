@@ -15,6 +15,11 @@ export interface Attention {
   lse: Tensor;
   /** Keys that a query sees, its own included; all up to its own by default. */
   window?: number;
+  /**
+   * (B, T, 2) u32: where in its row each token's document begins, and where the next one does. A
+   * query then sees the keys of its own document alone.
+   */
+  documents?: Tensor;
 }
 
 /**
@@ -24,8 +29,8 @@ export interface Attention {
  */
 export function attention(recorder: Recorder, forward: Attention): void {
   const { qkv, out, lse } = forward;
-  const { kernelOf, params, grid, products } = setUp(recorder.gpu, forward);
-  recorder.dispatch(kernelOf('attention'), { qkv, out, lse }, params, grid, {
+  const { kernelOf, borders, params, grid, products } = setUp(recorder.gpu, forward);
+  recorder.dispatch(kernelOf('attention'), { qkv, out, lse, ...borders }, params, grid, {
     flops: 4 * products,
   });
 }
@@ -37,18 +42,18 @@ export function attentionBackward(
   { dout, delta, dqkv }: { dout: Tensor; delta: Tensor; dqkv: Tensor },
 ): void {
   const { qkv, out, lse } = forward;
-  const { kernelOf, params, grid, products } = setUp(recorder.gpu, forward);
+  const { kernelOf, borders, params, grid, products } = setUp(recorder.gpu, forward);
   const query = kernelOf('attention_backward_query');
   const { NH, NKV } = params;
   // The first pass writes dq; the second writes dk and dv.
   const queryBytes = (bytesOf(dqkv) * NH) / (NH + 2 * NKV);
-  recorder.dispatch(query, { qkv, out, dout, lse, delta, dqkv }, params, grid, {
+  recorder.dispatch(query, { qkv, out, dout, lse, delta, dqkv, ...borders }, params, grid, {
     flops: 6 * products,
     bytes: bytesOf(qkv, out, dout, lse, delta) + queryBytes,
   });
   const key = kernelOf('attention_backward_key', { GROUP: NH / NKV });
   const [blocks, , B] = grid;
-  recorder.dispatch(key, { qkv, dout, lse, delta, dqkv }, params, [blocks, NKV, B], {
+  recorder.dispatch(key, { qkv, dout, lse, delta, dqkv, ...borders }, params, [blocks, NKV, B], {
     flops: 8 * products,
     bytes: bytesOf(qkv, dout, lse, delta, dqkv) - queryBytes,
   });
@@ -57,7 +62,7 @@ export function attentionBackward(
 /** Queries, or keys, that a lane holds at a time. */
 const ROWS = 2;
 
-function setUp(gpu: Gpu, { qkv, out, lse, window }: Attention) {
+function setUp(gpu: Gpu, { qkv, out, lse, window, documents }: Attention) {
   const [B, NH, T] = lse.layout.shape;
   const D = out.layout.shape[1] / NH;
   if (D % 4 !== 0)
@@ -76,7 +81,8 @@ function setUp(gpu: Gpu, { qkv, out, lse, window }: Attention) {
   // them so; WebGPU does not promise it.
   const quads = gpu.adapter.software && gpu.adapter.subgroupSize >= 4;
   const { LANES, SLICES } = quads ? { LANES: 8, SLICES: 1 } : { LANES: 64, SLICES: 4 };
-  const shared = { HEAD, SLICES, LANES, UNROLL: Number(!gpu.adapter.software), WINDOW };
+  const UNROLL = Number(!gpu.adapter.software);
+  const shared = { HEAD, SLICES, LANES, UNROLL, WINDOW, DOCUMENTS: Number(!!documents) };
   const lanes = quads ? 'software/attention_quads.wgsl' : 'attention_slices.wgsl';
   const kernelOf = (name: string, more?: Record<string, number>): Kernel =>
     kernel(gpu, name, {
@@ -93,8 +99,10 @@ function setUp(gpu: Gpu, { qkv, out, lse, window }: Attention) {
     window: WINDOW ? (window as number) : T,
   };
   const grid: Grid = [Math.ceil((T * SLICES) / (LANES * ROWS)), NH, B];
-  // Multiplications of one of the products of size (T, T): each query with the keys that it sees.
+  // Multiplications of one of the products of size (T, T): each query with the keys that it sees;
+  // with documents, with those that it would see without.
   const seen = params.window * (T - params.window) + (params.window * (params.window + 1)) / 2;
   const products = B * NH * D * seen;
-  return { kernelOf, params, grid, products };
+  const borders = documents && { documents };
+  return { kernelOf, borders, params, grid, products };
 }

@@ -9,7 +9,8 @@
 // software/attention_quads.wgsl on software adapters.
 //
 // Aliases: scalar. Constants: HEAD = D / 4, SLICES, LANES, UNROLL (0 or 1),
-// WINDOW (0 or 1: whether a query sees only the last `window` keys).
+// WINDOW (0 or 1: whether a query sees only the last `window` keys), DOCUMENTS (0 or 1: whether it
+// sees only those of its own document).
 
 #include <lanes>
 
@@ -25,6 +26,10 @@ struct Params {
 @group(0) @binding(1) var<storage, read> qkv: array<vec4<scalar>>; // (B, T, NH + 2 NKV, HEAD)
 @group(0) @binding(2) var<storage, read_write> out: array<vec4<scalar>>; // (B, T, NH, HEAD)
 @group(0) @binding(3) var<storage, read_write> lse: array<f32>; // (B, NH, T)
+#if DOCUMENTS
+// (B, T): where in its row each token's document begins, and where the next one does.
+@group(0) @binding(4) var<storage, read> documents: array<vec2u>;
+#endif
 
 const WIDTH = (HEAD + SLICES - 1) / SLICES; // vectors of a row that a lane holds
 const PAIRS = LANES / SLICES; // pairs of queries in a workgroup
@@ -34,13 +39,21 @@ fn load4(at: vec4u) -> mat4x4f {
   return gather4(vec4f(qkv[at.x]), vec4f(qkv[at.y]), vec4f(qkv[at.z]), vec4f(qkv[at.w]));
 }
 
-/** Whether query t does not see these keys. */
-fn hidden(keys: vec4u, t: u32) -> vec4<bool> {
+/** The first key that query t of sequence b sees. */
+fn first_key(b: u32, t: u32) -> u32 {
+  var first = 0u;
   #if WINDOW
-  return (keys > vec4u(t)) | (keys + params.window <= vec4u(t));
-  #else
-  return keys > vec4u(t);
+  first = t + 1 - min(t + 1, params.window);
   #endif
+  #if DOCUMENTS
+  first = max(first, documents[b * params.T + min(t, params.T - 1)].x);
+  #endif
+  return first;
+}
+
+/** Whether a query that sees the keys `seen.x` to `seen.y` does not see these. */
+fn hidden(keys: vec4u, seen: vec2u) -> vec4<bool> {
+  return (keys < vec4u(seen.x)) | (keys > vec4u(seen.y));
 }
 
 /** The running softmax of a query, after a block of eight keys. */
@@ -52,11 +65,11 @@ struct Softmax {
   rescale: f32, // turns sums made before this block into terms of the new largest score
 }
 
-/** Query t goes on to keys j to j + 7, with scores s_lo and s_hi. */
-fn next_block(last: Softmax, s_lo: vec4f, s_hi: vec4f, j: u32, t: u32) -> Softmax {
+/** A query that sees the keys `seen` goes on to keys j to j + 7, with scores s_lo and s_hi. */
+fn next_block(last: Softmax, s_lo: vec4f, s_hi: vec4f, j: u32, seen: vec2u) -> Softmax {
   let keys = vec4u(j) + vec4u(0, 1, 2, 3);
-  let s0 = select(s_lo, vec4f(-3.4e38), hidden(keys, t));
-  let s1 = select(s_hi, vec4f(-3.4e38), hidden(keys + 4, t));
+  let s0 = select(s_lo, vec4f(-3.4e38), hidden(keys, seen));
+  let s1 = select(s_hi, vec4f(-3.4e38), hidden(keys + 4, seen));
   let largest4 = max(s0, s1);
   var next: Softmax;
   next.largest =
@@ -103,12 +116,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   var softmax1: Softmax;
   softmax0.largest = -3.4e38;
   softmax1.largest = -3.4e38;
-  var begin = 0u; // no query sees a key before it
-  #if WINDOW
-  // A query may see nothing of the first blocks. What it sums there, the first key that it sees
-  // scales by exp(−3.4e38 − s) = 0.
-  if (start >= params.window) { begin = (start + 1 - params.window) / 8 * 8; }
-  #endif
+  let seen0 = vec2u(first_key(b, t0), t0);
+  let seen1 = vec2u(first_key(b, t1), t1);
+  // No query sees a key before `begin`. One may see nothing of the first blocks: what it sums there,
+  // the first key that it sees scales by exp(−3.4e38 − s) = 0.
+  let begin = first_key(b, start) / 8 * 8;
   for (var j = begin; j <= last; j += 8) {
     let at0 = min(load_positions(j, lane), vec4u(last)) * step;
     let at1 = min(load_positions(j + 4, lane), vec4u(last)) * step;
@@ -123,8 +135,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
       s[3] += q1[i] * k_hi;
     }
     s = row_sum4(s, lane);
-    softmax0 = next_block(softmax0, s[0], s[1], j, t0);
-    softmax1 = next_block(softmax1, s[2], s[3], j, t1);
+    softmax0 = next_block(softmax0, s[0], s[1], j, seen0);
+    softmax1 = next_block(softmax1, s[2], s[3], j, seen1);
     for (var i = 0u; i < width; i++) {
       let element = v0 + min(i * SLICES + slice, HEAD - 1);
       let v_lo = load4(at0 + element);

@@ -8,7 +8,7 @@
 // eight queries at a time.
 //
 // Aliases: scalar. Constants: HEAD = D / 4, SLICES, LANES, UNROLL (0 or 1),
-// WINDOW (0 or 1), GROUP = NH / NKV (query heads that share these keys).
+// WINDOW (0 or 1), DOCUMENTS (0 or 1), GROUP = NH / NKV (query heads that share these keys).
 
 #include <lanes>
 
@@ -26,6 +26,10 @@ struct Params {
 @group(0) @binding(3) var<storage, read> lse: array<f32>; // (B, NH, T)
 @group(0) @binding(4) var<storage, read> delta: array<f32>; // (B, NH, T)
 @group(0) @binding(5) var<storage, read_write> dqkv: array<vec4<scalar>>; // (B, T, heads, HEAD)
+#if DOCUMENTS
+// (B, T): where in its row each token's document begins, and where the next one does.
+@group(0) @binding(6) var<storage, read> documents: array<vec2u>;
+#endif
 
 const WIDTH = (HEAD + SLICES - 1) / SLICES; // vectors of a row that a lane holds
 const PAIRS = LANES / SLICES; // pairs of keys in a workgroup
@@ -49,15 +53,22 @@ fn load4_statistics(at: vec4u) -> mat4x4f {
   return transpose(gather4(statistics(at.x), statistics(at.y), statistics(at.z), statistics(at.w)));
 }
 
-/** p of key j and the four queries from t on; 0 for those that do not attend to it. */
-fn probabilities(s: vec4f, j: u32, t: u32, lse: vec4f) -> vec4f {
-  let queries = vec4u(t) + vec4u(0, 1, 2, 3);
+/** The queries of sequence b from this one on do not attend to key j. */
+fn end_of_queries(b: u32, j: u32) -> u32 {
+  var end = params.T;
   #if WINDOW
-  let end = min(params.T, j + params.window);
-  #else
-  let end = params.T;
+  end = min(end, j + params.window);
   #endif
-  return select(vec4f(), exp(s - lse), (queries >= vec4u(j)) & (queries < vec4u(end)));
+  #if DOCUMENTS
+  end = min(end, documents[b * params.T + min(j, params.T - 1)].y);
+  #endif
+  return end;
+}
+
+/** p of a key and the four queries from t on; 0 but for those from seen.x to seen.y − 1. */
+fn probabilities(s: vec4f, seen: vec2u, t: u32, lse: vec4f) -> vec4f {
+  let queries = vec4u(t) + vec4u(0, 1, 2, 3);
+  return select(vec4f(), exp(s - lse), (queries >= vec4u(seen.x)) & (queries < vec4u(seen.y)));
 }
 
 @compute @workgroup_size(LANES)
@@ -98,11 +109,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     dv0[i] = vec4f();
     dv1[i] = vec4f();
   }
-  #if WINDOW
-  let end = min(params.T, start + 2 * PAIRS - 1 + params.window);
-  #else
-  let end = params.T;
-  #endif
+  let seen0 = vec2u(j0, end_of_queries(b, j0));
+  let seen1 = vec2u(j1, end_of_queries(b, j1));
+  let end = end_of_queries(b, start + 2 * PAIRS - 1);
   for (var member = 0u; member < GROUP; member++) {
     let h = shared_head * GROUP + member;
     let first = b * params.T * step + h * HEAD;
@@ -132,10 +141,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
       dp = row_sum4(dp, lane);
       let statistics_lo = load4_statistics(row0 + at);
       let statistics_hi = load4_statistics(row1 + at);
-      let p_lo0 = probabilities(s[0], j0, t, statistics_lo[0]);
-      let p_hi0 = probabilities(s[1], j0, t + 4, statistics_hi[0]);
-      let p_lo1 = probabilities(s[2], j1, t, statistics_lo[0]);
-      let p_hi1 = probabilities(s[3], j1, t + 4, statistics_hi[0]);
+      let p_lo0 = probabilities(s[0], seen0, t, statistics_lo[0]);
+      let p_hi0 = probabilities(s[1], seen0, t + 4, statistics_hi[0]);
+      let p_lo1 = probabilities(s[2], seen1, t, statistics_lo[0]);
+      let p_hi1 = probabilities(s[3], seen1, t + 4, statistics_hi[0]);
       let ds_lo0 = p_lo0 * (dp[0] - statistics_lo[1]) * params.scale;
       let ds_hi0 = p_hi0 * (dp[1] - statistics_hi[1]) * params.scale;
       let ds_lo1 = p_lo1 * (dp[2] - statistics_lo[1]) * params.scale;

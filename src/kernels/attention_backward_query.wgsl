@@ -7,7 +7,7 @@
 // Lanes hold queries and share loads as in attention.wgsl.
 //
 // Aliases: scalar. Constants: HEAD = D / 4, SLICES, LANES, UNROLL (0 or 1),
-// WINDOW (0 or 1).
+// WINDOW (0 or 1), DOCUMENTS (0 or 1).
 
 #include <lanes>
 
@@ -26,6 +26,10 @@ struct Params {
 @group(0) @binding(4) var<storage, read> lse: array<f32>; // (B, NH, T)
 @group(0) @binding(5) var<storage, read_write> delta: array<f32>; // (B, NH, T)
 @group(0) @binding(6) var<storage, read_write> dqkv: array<vec4<scalar>>; // (B, T, heads, HEAD)
+#if DOCUMENTS
+// (B, T): where in its row each token's document begins, and where the next one does.
+@group(0) @binding(7) var<storage, read> documents: array<vec2u>;
+#endif
 
 const WIDTH = (HEAD + SLICES - 1) / SLICES; // vectors of a row that a lane holds
 const PAIRS = LANES / SLICES; // pairs of queries in a workgroup
@@ -35,14 +39,22 @@ fn load4(at: vec4u) -> mat4x4f {
   return gather4(vec4f(qkv[at.x]), vec4f(qkv[at.y]), vec4f(qkv[at.z]), vec4f(qkv[at.w]));
 }
 
-/** ds of query t and the four keys from j on. */
-fn score_gradient(s: vec4f, dp: vec4f, j: u32, t: u32, lse: f32, delta: f32) -> vec4f {
-  let keys = vec4u(j) + vec4u(0, 1, 2, 3);
+/** The first key that query t of sequence b sees. */
+fn first_key(b: u32, t: u32) -> u32 {
+  var first = 0u;
   #if WINDOW
-  let hidden = (keys > vec4u(t)) | (keys + params.window <= vec4u(t));
-  #else
-  let hidden = keys > vec4u(t);
+  first = t + 1 - min(t + 1, params.window);
   #endif
+  #if DOCUMENTS
+  first = max(first, documents[b * params.T + min(t, params.T - 1)].x);
+  #endif
+  return first;
+}
+
+/** ds of a query that sees the keys `seen.x` to `seen.y`, and the four keys from j on. */
+fn score_gradient(s: vec4f, dp: vec4f, j: u32, seen: vec2u, lse: f32, delta: f32) -> vec4f {
+  let keys = vec4u(j) + vec4u(0, 1, 2, 3);
+  let hidden = (keys < vec4u(seen.x)) | (keys > vec4u(seen.y));
   return select(exp(s - lse) * (dp - delta), vec4f(), hidden);
 }
 
@@ -91,10 +103,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let delta1 = dot(delta_sums[1], vec4f(1));
   let lse0 = lse[at + row0];
   let lse1 = lse[at + row1];
-  var begin = 0u; // no query sees a key before it
-  #if WINDOW
-  if (start >= params.window) { begin = (start + 1 - params.window) / 8 * 8; }
-  #endif
+  let seen0 = vec2u(first_key(b, t0), t0);
+  let seen1 = vec2u(first_key(b, t1), t1);
+  let begin = first_key(b, start) / 8 * 8; // no query sees a key before it
   for (var j = begin; j <= last; j += 8) {
     let at0 = min(load_positions(j, lane), vec4u(last)) * step;
     let at1 = min(load_positions(j + 4, lane), vec4u(last)) * step;
@@ -117,10 +128,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     }
     s = row_sum4(s, lane);
     dp = row_sum4(dp, lane);
-    let ds_lo0 = score_gradient(s[0], dp[0], j, t0, lse0, delta0);
-    let ds_hi0 = score_gradient(s[1], dp[1], j + 4, t0, lse0, delta0);
-    let ds_lo1 = score_gradient(s[2], dp[2], j, t1, lse1, delta1);
-    let ds_hi1 = score_gradient(s[3], dp[3], j + 4, t1, lse1, delta1);
+    let ds_lo0 = score_gradient(s[0], dp[0], j, seen0, lse0, delta0);
+    let ds_hi0 = score_gradient(s[1], dp[1], j + 4, seen0, lse0, delta0);
+    let ds_lo1 = score_gradient(s[2], dp[2], j, seen1, lse1, delta1);
+    let ds_hi1 = score_gradient(s[3], dp[3], j + 4, seen1, lse1, delta1);
     for (var i = 0u; i < width; i++) {
       let element = k0 + min(i * SLICES + slice, HEAD - 1);
       let k_lo = load4(at0 + element);

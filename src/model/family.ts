@@ -126,6 +126,18 @@ export interface ForwardOptions {
   recompute?: boolean;
   /** Where the keys and values of one sequence's tokens are kept. No backward pass follows. */
   keyValues?: KeyValues;
+  /** Keeps attention inside each document of a row; positions begin again with each. */
+  documents?: DocumentTensors;
+}
+
+/** The documents that lie in the rows of a batch. */
+export interface DocumentTensors {
+  /** (B, T, 2) u32: where in its row each token's document begins, and where the next one does. */
+  spans: Tensor;
+  /** (B, T) u32: each token's position in its document. */
+  positions: Tensor;
+  /** (B·T) u32: the rows sorted by position. */
+  order: Tensor;
 }
 
 /**

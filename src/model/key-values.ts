@@ -36,13 +36,14 @@ export function attend(recorder: Recorder, forward: Attention, own?: LayerKeyVal
   copy(recorder, { ...qkv, layout: qkv.layout.narrow(1, queries, width) }, own.kept);
 }
 
-/** What a table (T, …) has for a position, as (1, …); without a position all of it. */
-export function rowAt(recorder: Recorder, table: Tensor, position: Tensor | undefined): Tensor {
-  if (!position) return table;
+/** What a table (T, …) has for N positions, as (N, …); without positions all of it. */
+export function rowsAt(recorder: Recorder, table: Tensor, positions: Tensor | undefined): Tensor {
+  if (!positions) return table;
   const [T, ...sizes] = table.layout.shape;
-  const layout = Layout.contiguous([1, ...sizes]);
-  const row = recorder.tensor(`${table.place.label} row`, layout, table.dtype);
-  const [all, one] = [matrix(table, T, layout.numel), matrix(row, 1, layout.numel)];
-  embedding(recorder, position, all, undefined, one);
-  return row;
+  const N = positions.layout.numel;
+  const layout = Layout.contiguous([N, ...sizes]);
+  const rows = recorder.tensor(`${table.place.label} rows`, layout, table.dtype);
+  const width = layout.numel / N;
+  embedding(recorder, positions, matrix(table, T, width), undefined, matrix(rows, N, width));
+  return rows;
 }

@@ -11,6 +11,8 @@ export interface DistilBatch {
   T: number;
   inputs: Numbers; // (B, T)
   targets: Numbers; // (B, T)
+  /** (B, T): where in its row each token's document begins; without it a row is one document. */
+  starts?: Numbers;
   /** (B, T, V); not needed for the loss `ce`. */
   teacherLogits?: Numbers;
 }
@@ -41,17 +43,19 @@ export function lossAndGradients(
     (sum, { targets }) => sum + Array.from(targets).filter((t) => t !== ignoreIndex).length,
     0,
   );
-  const results = batches.map(({ B, T, inputs, targets, teacherLogits }): LossAndGradients => {
-    const shape = [B, T, config.vocab_size];
-    const { logits, backward } = runModel(weights, config, inputs, B, T);
-    const { loss, ce, kd, gradient } = distillationLoss(
-      { ...options, denominator: valid },
-      contiguous(logits, shape),
-      teacherLogits && contiguous(teacherLogits, shape),
-      contiguous(targets, [B, T]),
-    );
-    return { loss, ce, kd, gradients: backward(gradient), valid };
-  });
+  const results = batches.map(
+    ({ B, T, inputs, targets, starts, teacherLogits }): LossAndGradients => {
+      const shape = [B, T, config.vocab_size];
+      const { logits, backward } = runModel(weights, config, inputs, B, T, starts);
+      const { loss, ce, kd, gradient } = distillationLoss(
+        { ...options, denominator: valid },
+        contiguous(logits, shape),
+        teacherLogits && contiguous(teacherLogits, shape),
+        contiguous(targets, [B, T]),
+      );
+      return { loss, ce, kd, gradients: backward(gradient), valid };
+    },
+  );
   return results.reduce((sum, result) => ({
     loss: sum.loss + result.loss,
     ce: sum.ce + result.ce,

@@ -82,6 +82,7 @@ export interface GPT2Forward {
   tokens: Numbers;
   B: number;
   T: number;
+  starts?: Numbers;
   blocks: BlockActivations[];
   last: Float64Array; // (N, C): the residual stream after the last block
   normed: Float64Array; // (N, C): ln_f of that
@@ -107,13 +108,18 @@ function attendBackward(
   return reshapeHeads(dreshaped, sizes, 3, 'back');
 }
 
-/** Tokens (B, T) → logits (B, T, V), with the activations that `gpt2Backward` reads. */
+/**
+ * Tokens (B, T) → logits (B, T, V), with the activations that `gpt2Backward` reads. Where `starts`
+ * (B, T) says at which place of its row each token's document begins, a token attends to its own
+ * document alone, and positions begin again with each.
+ */
 export function gpt2Forward(
   weights: Weights,
   config: GPT2Config,
   tokens: Numbers,
   B: number,
   T: number,
+  starts?: Numbers,
 ): GPT2Forward {
   const { n_embd: C, n_head: NH, vocab_size: V, layer_norm_epsilon: epsilon } = config;
   const N = B * T;
@@ -123,14 +129,14 @@ export function gpt2Forward(
   const linear = (x: Numbers, name: string, from: number, to: number) =>
     matmul(x, get(`${name}.weight`), N, from, to, { bias: get(`${name}.bias`) });
 
-  let x = embedding(tokens, get('wte.weight'), get('wpe.weight'), T, C);
+  let x = embedding(tokens, get('wte.weight'), get('wpe.weight'), T, C, starts);
   const blocks: BlockActivations[] = [];
   for (let layer = 0; layer < config.n_layer; layer++) {
     const h = `h.${layer}`;
     const input = x;
     const normed1 = normalise(input, `${h}.ln_1`);
     const qkv = linear(normed1, `${h}.attn.c_attn`, C, 3 * C);
-    const attended = attend(qkv, { B, T, C, NH }, config);
+    const attended = attend(qkv, { B, T, C, NH, starts }, config);
     const middle = add(input, linear(attended, `${h}.attn.c_proj`, C, C));
     const normed2 = normalise(middle, `${h}.ln_2`);
     const hidden = linear(normed2, `${h}.mlp.c_fc`, C, 4 * C);
@@ -142,7 +148,7 @@ export function gpt2Forward(
   // A tied head multiplies by the embedding's matrix.
   const head = get(config.tie_word_embeddings === false ? 'lm_head.weight' : 'wte.weight');
   const logits = matmul(normed, head, N, C, V, { transposeB: true });
-  return { logits, tokens, B, T, blocks, last: x, normed };
+  return { logits, tokens, B, T, starts, blocks, last: x, normed };
 }
 
 /**
@@ -162,7 +168,7 @@ export function gpt2Backward(
     n_positions: P,
     layer_norm_epsilon: epsilon,
   } = config;
-  const { tokens, B, T, blocks, last, normed } = forward;
+  const { tokens, B, T, starts, blocks, last, normed } = forward;
   const N = B * T;
   const get = (name: string) => weights[name].data;
   const gradients: Parameters = Object.fromEntries(
@@ -209,11 +215,11 @@ export function gpt2Backward(
     const dmiddle = add(dx, normaliseBackward(dnormed2, middle, `${h}.ln_2`));
     // middle = input + attention(ln_1(input))
     const dattended = linearBackward(dmiddle, attended, `${h}.attn.c_proj`, C, C);
-    const dqkv = attendBackward(dattended, qkv, { B, T, C, NH }, config);
+    const dqkv = attendBackward(dattended, qkv, { B, T, C, NH, starts }, config);
     const dnormed1 = linearBackward(dqkv, normed1, `${h}.attn.c_attn`, C, 3 * C);
     dx = add(dmiddle, normaliseBackward(dnormed1, input, `${h}.ln_1`));
   }
-  const { dwte, dwpe } = embeddingBackward(tokens, dx, T, C, V, P);
+  const { dwte, dwpe } = embeddingBackward(tokens, dx, T, C, V, P, starts);
   // A tied wte is both embedding and head, and gets the sum of both gradients.
   set('wte.weight', tied ? add(dwte, dhead) : dwte);
   if (!tied) set('lm_head.weight', dhead);

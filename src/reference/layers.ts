@@ -4,8 +4,15 @@
 import { expectLength, type Numbers } from './arrays';
 
 /**
+ * The position of row n in its document: n mod T, less where the document begins. `starts` (N) has
+ * that place in the row of T tokens; without it a row is one document.
+ */
+export const positionIn = (T: number, starts: Numbers | undefined, n: number): number =>
+  (n % T) - (starts?.[n] ?? 0);
+
+/**
  * x (N, C) = wte[token] + wpe[position], where row n has position n mod T. tokens (N), wte (V, C),
- * wpe (≥ T, C).
+ * wpe (≥ T, C). `starts`: see `positionIn`.
  */
 export function embedding(
   tokens: Numbers,
@@ -13,6 +20,7 @@ export function embedding(
   wpe: Numbers,
   T: number,
   C: number,
+  starts?: Numbers,
 ): Float64Array {
   const V = wte.length / C;
   if (T * C > wpe.length) {
@@ -27,7 +35,8 @@ export function embedding(
         `embedding: token ${tokens[n]} in row ${n} is outside 0..${V - 1}. Check the tokenizer.`,
       );
     }
-    for (let c = 0; c < C; c++) x[n * C + c] = wte[tokens[n] * C + c] + wpe[(n % T) * C + c];
+    const position = positionIn(T, starts, n);
+    for (let c = 0; c < C; c++) x[n * C + c] = wte[tokens[n] * C + c] + wpe[position * C + c];
   }
   return x;
 }
@@ -43,14 +52,16 @@ export function embeddingBackward(
   C: number,
   V: number,
   P: number,
+  starts?: Numbers,
 ): { dwte: Float64Array; dwpe: Float64Array } {
   expectLength('embeddingBackward', 'dx', dx, tokens.length * C);
   const dwte = new Float64Array(V * C);
   const dwpe = new Float64Array(P * C);
   for (let n = 0; n < tokens.length; n++) {
+    const position = positionIn(T, starts, n);
     for (let c = 0; c < C; c++) {
       dwte[tokens[n] * C + c] += dx[n * C + c];
-      dwpe[(n % T) * C + c] += dx[n * C + c];
+      dwpe[position * C + c] += dx[n * C + c];
     }
   }
   return { dwte, dwpe };
@@ -161,6 +172,8 @@ export interface AttentionSizes {
   NKV?: number;
   /** The keys that a query sees, its own included; all up to its own by default. */
   window?: number;
+  /** (B, T): where in its row each token's document begins. No query sees a key before that. */
+  starts?: Numbers;
 }
 
 /** Channels of a row of qkv: C of queries, then NKV heads of keys, then as many of values. */
@@ -175,9 +188,11 @@ function heads(sizes: AttentionSizes, b: number, t: number, h: number) {
   return { query: row + h * D, key, value: key + NKV * D };
 }
 
-/** The first key that query t sees. */
-const firstKey = ({ window = Number.POSITIVE_INFINITY }: AttentionSizes, t: number) =>
-  Math.max(0, t - window + 1);
+/** The first key that query t of sequence b sees. */
+function firstKey(sizes: AttentionSizes, b: number, t: number): number {
+  const { T, window = Number.POSITIVE_INFINITY, starts } = sizes;
+  return Math.max(starts?.[b * T + t] ?? 0, t - window + 1);
+}
 
 /** The dot product of a[i .. i + D] and b[j .. j + D]. */
 function dot(a: Numbers, i: number, b: Numbers, j: number, D: number): number {
@@ -190,7 +205,7 @@ function dot(a: Numbers, i: number, b: Numbers, j: number, D: number): number {
  * Causal attention. qkv (B, T, C + 2 · NKV · D) holds q | k | v in each row, and each of those its
  * heads one after the other.
  *
- *     s_tj = q_t · k_j / √D for t − window < j ≤ t
+ *     s_tj = q_t · k_j / √D for t − window < j ≤ t and start_t ≤ j
  *     lse_t = ln Σ_j exp s_tj                    (B, NH, T)
  *     output_t = Σ_j exp(s_tj − lse_t) v_j       (B, T, C)
  */
@@ -211,7 +226,7 @@ export function attention(
     for (let h = 0; h < NH; h++) {
       for (let t = 0; t < T; t++) {
         const { query } = heads(sizes, b, t, h);
-        const first = firstKey(sizes, t);
+        const first = firstKey(sizes, b, t);
         const scores = Array.from(
           { length: t + 1 - first },
           (_, i) => dot(qkv, query, qkv, heads(sizes, b, first + i, h).key, D) / Math.sqrt(D),
@@ -322,7 +337,7 @@ export function attentionBackward(
         const out = (b * T + t) * C + h * D;
         const p: number[] = [];
         const dp: number[] = [];
-        const first = firstKey(sizes, t);
+        const first = firstKey(sizes, b, t);
         for (let j = first; j <= t; j++) {
           const { key, value } = heads(sizes, b, j, h);
           p.push(Math.exp(dot(qkv, query, qkv, key, D) / Math.sqrt(D) - lse[(b * NH + h) * T + t]));

@@ -2,6 +2,7 @@
 // follows its forward. Grouped queries and sliding windows are part of attention in layers.ts.
 
 import { expectLength, type Numbers } from './arrays';
+import { positionIn } from './layers';
 
 export interface RmsNormResult {
   y: Float64Array; // (N, C)
@@ -88,7 +89,8 @@ export function rotaryFrequencies(
 
 /**
  * Turns the first `rotated` of the `heads` heads in each row of x (B·T, heads · D). Element i of a
- * head and element i + D / 2 are a pair, which row n turns by (n mod T) · frequencies[i] (D / 2):
+ * head and element i + D / 2 are a pair, which row n turns by position · frequencies[i] (D / 2),
+ * where its position is n mod T, less where its document begins (see `positionIn`):
  *
  *     y_i       = x_i cos a − x_{i + D/2} sin a
  *     y_{i+D/2} = x_{i + D/2} cos a + x_i sin a
@@ -98,7 +100,7 @@ export function rotaryFrequencies(
 export function rotate(
   x: Numbers,
   frequencies: Numbers,
-  { T, heads, rotated }: { T: number; heads: number; rotated: number },
+  { T, heads, rotated, starts }: { T: number; heads: number; rotated: number; starts?: Numbers },
   direction: 1 | -1 = 1,
 ): Float64Array {
   const half = frequencies.length;
@@ -108,7 +110,7 @@ export function rotate(
     for (let h = 0; h < rotated; h++) {
       for (let i = 0; i < half; i++) {
         const at = (n * heads + h) * D + i;
-        const angle = direction * (n % T) * frequencies[i];
+        const angle = direction * positionIn(T, starts, n) * frequencies[i];
         y[at] = x[at] * Math.cos(angle) - x[at + half] * Math.sin(angle);
         y[at + half] = x[at + half] * Math.cos(angle) + x[at] * Math.sin(angle);
       }

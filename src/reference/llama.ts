@@ -89,6 +89,7 @@ export interface LlamaForward {
   tokens: Numbers;
   B: number;
   T: number;
+  starts?: Numbers;
   blocks: BlockActivations[];
   last: Float64Array; // (N, C): the residual stream after the last block
   normed: Float64Array; // (N, C)
@@ -112,24 +113,37 @@ function beside(parts: readonly Numbers[], widths: readonly number[]): Float64Ar
   );
 }
 
-function sizesOf(config: LlamaConfig, B: number, T: number, layer: number) {
+function sizesOf(
+  config: LlamaConfig,
+  { B, T, starts }: Pick<LlamaForward, 'B' | 'T' | 'starts'>,
+  layer: number,
+) {
   const { num_attention_heads: NH, num_key_value_heads: NKV, head_dim: D } = config;
   return {
     widths: [NH * D, NKV * D, NKV * D],
     packed: (NH + 2 * NKV) * D,
-    attention: { B, T, C: NH * D, NH, NKV, window: config.windows?.[layer] || undefined },
-    rotation: { T, heads: NH + 2 * NKV, rotated: (config.rotated?.[layer] ?? true) ? NH + NKV : 0 },
+    attention: { B, T, C: NH * D, NH, NKV, window: config.windows?.[layer] || undefined, starts },
+    rotation: {
+      T,
+      heads: NH + 2 * NKV,
+      rotated: (config.rotated?.[layer] ?? true) ? NH + NKV : 0,
+      starts,
+    },
     frequencies: rotaryFrequencies(D, config.rope_theta, config.rope_scaling),
   };
 }
 
-/** Tokens (B, T) → logits (B, T, V), with the activations that `llamaBackward` reads. */
+/**
+ * Tokens (B, T) → logits (B, T, V), with the activations that `llamaBackward` reads. `starts` (B, T)
+ * keeps attention and positions inside each document: see `gpt2Forward`.
+ */
 export function llamaForward(
   weights: Weights,
   config: LlamaConfig,
   tokens: Numbers,
   B: number,
   T: number,
+  starts?: Numbers,
 ): LlamaForward {
   const { vocab_size: V, hidden_size: C, intermediate_size: F, rms_norm_eps: epsilon } = config;
   const N = B * T;
@@ -149,7 +163,12 @@ export function llamaForward(
   const blocks: BlockActivations[] = [];
   for (let layer = 0; layer < config.num_hidden_layers; layer++) {
     const at = `layers.${layer}`;
-    const { widths, attention: sizes, rotation, frequencies } = sizesOf(config, B, T, layer);
+    const {
+      widths,
+      attention: sizes,
+      rotation,
+      frequencies,
+    } = sizesOf(config, { B, T, starts }, layer);
     const input = x;
     const normed1 = normalise(input, `${at}.input_layernorm`);
     const parts = ['q', 'k', 'v'].map((part, i) =>
@@ -177,7 +196,7 @@ export function llamaForward(
   const normed = normalise(x, 'norm');
   const head = get(config.tie_word_embeddings ? 'embed_tokens.weight' : 'lm_head.weight');
   const logits = matmul(normed, head, N, C, V, { transposeB: true });
-  return { logits, tokens, B, T, blocks, last: x, normed };
+  return { logits, tokens, B, T, starts, blocks, last: x, normed };
 }
 
 /**
@@ -187,7 +206,7 @@ export function llamaForward(
 export function llamaBackward(
   weights: Weights,
   config: LlamaConfig,
-  { tokens, B, T, blocks, last, normed }: LlamaForward,
+  { tokens, B, T, starts, blocks, last, normed }: LlamaForward,
   dlogits: Numbers,
 ): Parameters {
   const { vocab_size: V, hidden_size: C, intermediate_size: F, rms_norm_eps: epsilon } = config;
@@ -225,7 +244,7 @@ export function llamaBackward(
       attention: sizes,
       rotation,
       frequencies,
-    } = sizesOf(config, B, T, layer);
+    } = sizesOf(config, { B, T, starts }, layer);
     const block = blocks[layer];
     // x = middle + down(swiglu(gate | up))
     const dactivated = linearBackward(dx, block.activated, `${at}.mlp.down_proj`, F, C);
@@ -247,11 +266,11 @@ export function llamaBackward(
     const dattended = linearBackward(dmiddle, block.attended, `${at}.self_attn.o_proj`, sizes.C, C);
     const drotated = attentionBackward(dattended, block.rotated, sizes);
     const dnormed = rotate(drotated, frequencies, rotation, -1);
-    const starts = [0, widths[0], widths[0] + widths[1]];
+    const offsets = [0, widths[0], widths[0] + widths[1]];
     const dparts = ['q', 'k', 'v'].map((part, i) => {
-      const dpart = columns(dnormed, packed, starts[i], widths[i]);
+      const dpart = columns(dnormed, packed, offsets[i], widths[i]);
       if (!config.head_norm || part === 'v') return dpart;
-      const x = columns(block.projected, packed, starts[i], widths[i]);
+      const x = columns(block.projected, packed, offsets[i], widths[i]);
       return normaliseBackward(dpart, x, `${at}.self_attn.${part}_norm`);
     });
     const dnormed1 = dparts

@@ -15,20 +15,24 @@ export type ModelConfig = GPT2Config | LlamaConfig;
 
 const isLlama = (config: ModelConfig): config is LlamaConfig => 'num_key_value_heads' in config;
 
-/** Tokens (B, T) → logits (B, T, V), and what turns dlogits into the parameters' gradients. */
+/**
+ * Tokens (B, T) → logits (B, T, V), and what turns dlogits into the parameters' gradients. `starts`
+ * (B, T) keeps attention and positions inside each document: see `gpt2Forward`.
+ */
 export function runModel(
   weights: Weights,
   config: ModelConfig,
   tokens: Numbers,
   B: number,
   T: number,
+  starts?: Numbers,
 ): { logits: Float64Array; backward(dlogits: Numbers): Parameters } {
   if (isLlama(config)) {
-    const forward = llamaForward(weights, config, tokens, B, T);
+    const forward = llamaForward(weights, config, tokens, B, T, starts);
     const backward = (dlogits: Numbers) => llamaBackward(weights, config, forward, dlogits);
     return { logits: forward.logits, backward };
   }
-  const forward = gpt2Forward(weights, config, tokens, B, T);
+  const forward = gpt2Forward(weights, config, tokens, B, T, starts);
   const backward = (dlogits: Numbers) => gpt2Backward(weights, config, forward, dlogits);
   return { logits: forward.logits, backward };
 }

@@ -5,7 +5,7 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { openCacheStorage } from '../../src/cli/cache-storage';
 import { type Config, DEFAULTS } from '../../src/config';
 import { decodeCorpus } from '../../src/data/corpus';
@@ -184,6 +184,45 @@ describe.each([
       ]);
     }
   });
+});
+
+it('masked rows learn from a teacher that sees the same; a cache of others does not serve them', async () => {
+  const masked: Partial<Config> = { packing: 'masked', eval_steps: 6, sample_tokens: 0 };
+  const [{ ids }] = documents;
+  documents = Array.from({ length: 60 }, (_, i) => ({ ids: ids.slice(11 * i, 11 * (i + 1)) }));
+  onTestFinished(() => {
+    documents = [{ ids }];
+  });
+  const before = gpu.memory.totals();
+  const plain = await start({ ...masked, teacher_cache: 'off' });
+  const planned = await planMemory({
+    gpu,
+    config: plain.run.config,
+    dtype: 'f32',
+    student: plain.run.student,
+    makeTeacher: (counting, shape) => teacherFromWeights(counting, undefined, teacherConfig, shape),
+  });
+  expect(bytes(gpu.memory.totals()) - bytes(before)).toBe(bytes(planned));
+  await finish(plain);
+  await plain.run.destroy();
+  const storage = memoryStorage();
+  const packed = await whole({ ...masked, packing: 'on', cache_top_k: 0 }, storage);
+  const cached = await whole({ ...masked, cache_top_k: 0 }, storage);
+  expect([packed, cached].map(({ run }) => run.cache?.found)).toEqual([false, false]);
+  for (const [i, { ce, kd, tokens }] of cached.records.entries()) {
+    const wanted = plain.records[i];
+    expect(Math.abs(ce / wanted.ce - 1)).toBeLessThan(F16);
+    expect(Math.abs(kd / wanted.kd - 1)).toBeLessThan(F16);
+    // The first token of a document is no target.
+    expect(tokens).toBe(wanted.tokens);
+    expect(tokens).toBeLessThan(packed.records[i].tokens);
+  }
+  const [own, others] = [cached, packed].map(
+    ({ evaluations }) => evaluations[0].teacherPerplexity!,
+  );
+  const uncached = plain.evaluations[0].teacherPerplexity as number;
+  expect(Math.abs(own / uncached - 1)).toBeLessThan(F16);
+  expect(Math.abs(others / uncached - 1)).toBeGreaterThan(F16);
 });
 
 describe('64 tokens cached', () => {

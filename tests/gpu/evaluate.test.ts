@@ -69,7 +69,7 @@ async function evaluate(
   onFigures?: (batch: Batch, figures: TokenFigures) => void,
 ) {
   const student = gpt2(TINY).withWeights(arena);
-  const evaluator = new Evaluator(gpu, pool, student, teacher, shape, path, answers);
+  const evaluator = new Evaluator(gpu, pool, student, teacher, shape, path, { answers });
   const record = await evaluator.run(batches, 40, { temperature: TEMPERATURE, onFigures });
   evaluator.destroy();
   return record;

@@ -143,13 +143,14 @@ export async function readTeacherLogits(
   gpu: Gpu,
   teacher: Teacher,
   inputs: Uint32Array,
+  documents?: Uint32Array,
 ): Promise<Float32Array> {
   const pool = new Pool(gpu);
   const recorder = new Recorder(gpu, pool);
   const logits = teacher.logits(recorder, 0, inputs.length);
   const program = await recorder.build('teacher logits');
   const commands = new CommandBatch(gpu, 'teacher logits');
-  await teacher.enqueue({ index: 0, inputs }, commands);
+  await teacher.enqueue({ index: 0, inputs, documents }, commands);
   commands.run(program);
   await commands.submit();
   const values = new Float32Array(await gpu.read(bufferOf(logits), 0, logits.place.bytes));

@@ -144,13 +144,14 @@ describe('sortedRows', () => {
   });
 });
 
-describe('rows that hold a document alone', () => {
+describe('rows that know documents', () => {
   // Document n has the tokens 100n, 100n + 1, …
   const lengths = [5, 1, 12, 2, 9];
   const tokens = Uint32Array.from(
     lengths.flatMap((length, n) => Array.from({ length }, (_, i) => 100 * n + i)),
   );
   const documents = lengths.map((_, n) => lengths.slice(0, n).reduce((sum, l) => sum + l, 0));
+  const alone = { begin: documents, rows: 'alone' } as const;
   const rowsOf = ({ inputs, targets, filled }: Batch) =>
     Array.from(filled!, (count, row) => ({
       count,
@@ -158,10 +159,38 @@ describe('rows that hold a document alone', () => {
       targets: [...targets.subarray(row * 4, row * 4 + 4)],
     })).filter(({ count }) => count > 0);
 
+  test('masked, rows are the same windows, and no target is of another document', () => {
+    const options = { tokens, batchSize: 3, contextLength: 4, randomOf: () => () => 0.3 };
+    const plain = new Batches(options);
+    const masked = new Batches({ ...options, documents: { begin: documents, rows: 'masked' } });
+    expect(masked.filledShare).toBe(1);
+    for (let index = 0; index < 3; index++) {
+      const [expected, batch] = [plain.at(index), masked.at(index)];
+      expect(batch.inputs).toEqual(expected.inputs);
+      expect(masked.starts(index)).toEqual(plain.starts(index));
+      for (const [i, token] of batch.inputs.entries()) {
+        const row = [...batch.inputs.subarray(i - (i % 4), i - (i % 4) + 4)];
+        const own = row.map((other) => Math.floor(other / 100) === Math.floor(token / 100));
+        const span = [own.indexOf(true), own.lastIndexOf(true) + 1];
+        expect([...batch.documents!.subarray(2 * i, 2 * i + 2)]).toEqual(span);
+        const next = expected.targets[i];
+        const same = Math.floor(next / 100) === Math.floor(token / 100);
+        expect(batch.targets[i]).toBe(same ? next : IGNORED_TARGET);
+      }
+    }
+  });
+
+  test('masked held-out batches mark missing rows as whole', () => {
+    const text = { tokens, documents: { begin: documents, rows: 'masked' } } as const;
+    const last = heldOutBatches(text, 4, 4, 10).at(-1)!;
+    expect(last.targets.slice(-4)).toEqual(new Int32Array(4).fill(IGNORED_TARGET));
+    expect([...last.documents!.slice(-8)]).toEqual([0, 4, 0, 4, 0, 4, 0, 4]);
+  });
+
   test('an epoch has each token as a target once, but the first of a document', () => {
     const batches = new Batches({
       tokens,
-      documents,
+      documents: alone,
       batchSize: 3,
       contextLength: 4,
       randomOf: () => () => 0.3,
@@ -182,7 +211,7 @@ describe('rows that hold a document alone', () => {
   });
 
   test('held-out rows too, in the order of the text', () => {
-    const rows = heldOutBatches({ tokens, documents }, 2, 4, 10).flatMap(rowsOf);
+    const rows = heldOutBatches({ tokens, documents: alone }, 2, 4, 10).flatMap(rowsOf);
     expect(rows.map(({ inputs, count }) => inputs.slice(0, count))).toEqual([
       [0, 1, 2, 3],
       [200, 201, 202, 203],
@@ -196,7 +225,7 @@ describe('rows that hold a document alone', () => {
 
   test('and a mask still holds', () => {
     const learned = Uint8Array.from(tokens, (id) => id % 2);
-    const rows = heldOutBatches({ tokens, documents, learned }, 2, 4, 10).flatMap(rowsOf);
+    const rows = heldOutBatches({ tokens, documents: alone, learned }, 2, 4, 10).flatMap(rowsOf);
     expect(rows[0].targets).toEqual([1, IGNORED_TARGET, 3, IGNORED_TARGET]);
   });
 });

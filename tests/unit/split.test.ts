@@ -299,6 +299,22 @@ describe('prepareData', () => {
     );
   });
 
+  test('masked, the preview shows where attention begins again', () => {
+    const texts = Array.from({ length: 60 }, (_, i) => [`Whale ${i} swims.`]);
+    const ids = data.encodeDocuments(texts, tokenizer);
+    const masked = previewData(ids, { ...config, packing: 'masked' }, tokenizer);
+    const plain = previewData(ids, config, tokenizer);
+    const textOf = (row: { text: string }[]) => row.map(({ text }) => text).join('');
+    expect(masked.masked && !plain.masked).toBe(true);
+    expect(masked.rows.map(textOf)).toEqual(plain.rows.map(textOf));
+    for (const row of masked.rows) {
+      const begun = row.filter(({ begins }) => begins).map(({ text }) => text);
+      expect(begun.length).toBeGreaterThan(0);
+      for (const [i, { begins }] of row.entries()) expect(!!begins).toBe(!!row[i - 1]?.end);
+    }
+    expect(plain.rows.flat().some(({ begins }) => begins)).toBe(false);
+  });
+
   test('the preview of a large batch shows its first rows', () => {
     const preview = previewData(documents, { ...config, batch_size: 32, max_length: 8 }, tokenizer);
     expect([preview.rows.length, preview.batchSize]).toEqual([8, 32]);

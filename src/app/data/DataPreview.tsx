@@ -1,6 +1,7 @@
 // The size of the data, and the first training batch as text, as a run with the current settings
 // would read them.
 
+import { Fragment } from 'react';
 import { useRun } from '../run/store';
 import { formatShare, plural } from '../shared/format';
 import { previewSettings, useData } from './store';
@@ -38,6 +39,7 @@ function Figures() {
     contextLength,
     learnedShare,
     filledShare,
+    masked,
   } = preview;
   const count = (value: number) => value.toLocaleString('en');
   const shown =
@@ -83,10 +85,15 @@ function Figures() {
           {rows.map((parts, row) => (
             // biome-ignore lint/suspicious/noArrayIndexKey: a row has no other name than its place
             <li key={row}>
-              {parts.map(({ text, end, learned }, index) => {
+              {parts.map(({ text, end, learned, begins }, index) => {
                 const Part = learned ? 'strong' : end ? 'mark' : 'span';
-                // biome-ignore lint/suspicious/noArrayIndexKey: as above
-                return <Part key={index}>{text}</Part>;
+                return (
+                  // biome-ignore lint/suspicious/noArrayIndexKey: as above
+                  <Fragment key={index}>
+                    {begins && <hr aria-label="Next document" />}
+                    <Part>{text}</Part>
+                  </Fragment>
+                );
               })}
             </li>
           ))}
@@ -96,6 +103,7 @@ function Figures() {
         {filledShare < 1
           ? 'Each row holds one document, or a part of a long one; its rest is empty.'
           : 'Rows are windows of one long text, so they can start and end anywhere.'}
+        {masked && ' At a bar, attention and positions begin again.'}
         {learnedShare !== undefined
           ? ' The loss counts what is underlined, which the assistant says.'
           : endOfText && ` ${endOfText} ends each document.`}

@@ -108,9 +108,10 @@ export const GLOSSARY = {
     name: 'packing',
     definition:
       'Putting documents one after the other, so that every position of a row has a token. ' +
-      'Attention then also sees the document before, which has nothing to do with this one. ' +
-      'Without packing each row begins with its document and nothing else is seen, but the ' +
-      'empty rest of the row is computed for nothing.',
+      'Attention then also sees the document before, which has nothing to do with this one, ' +
+      'unless it is masked (intra-document masking): each token then sees its own document ' +
+      'alone, and positions begin again with each, as if it had a row of its own. Without ' +
+      'packing it has one, but the empty rest of the row is computed for nothing.',
   },
   chatTemplate: {
     name: 'chat template',

@@ -16,9 +16,10 @@ import type { AttentionHeads } from '../../model/gpt2/attention';
 import { Layout } from '../../tensor/layout';
 
 export const reshapedHeads: AttentionHeads = {
-  forward(recorder, qkv, [B, T, H], label, keyValues) {
+  forward(recorder, qkv, [B, T, H], label, { keyValues, documents } = {}) {
     // Which tokens a head mixes depends on T, so an earlier token's share is not kept as it was.
     if (keyValues) throw new Error('Heads split by a reshape keep no keys and values.');
+    if (documents) throw new Error('Heads split by a reshape mix documents.');
     const [rows, C3] = qkv.layout.shape;
     const C = C3 / 3;
     const activation = (name: string, columns: number) =>

@@ -66,8 +66,8 @@ export async function writeRecipe(
 ): Promise<{ name: string; files: StudentFile[] }> {
   const { tokenizer, corpus, teacher } = origin;
   const { adapters } = student;
-  if (config.packing === 'off' || data.learnedShare !== undefined) {
-    const setting = config.packing === 'off' ? 'packing=on' : 'assistant_only_loss=off';
+  if (config.packing !== 'on' || data.learnedShare !== undefined) {
+    const setting = config.packing !== 'on' ? 'packing=on' : 'assistant_only_loss=off';
     throw new ExportError(
       'A recipe’s batches are windows of one text, in which every token is learned. Use ' +
         `${setting}, or train on in a script of your own.`,

@@ -5,7 +5,7 @@ import type { Batch } from '../../data/batches';
 import { CacheError } from './cache-file';
 
 /** What a teacher reads of a batch. */
-export type TokenBatch = Pick<Batch, 'index' | 'inputs'>;
+export type TokenBatch = Pick<Batch, 'index' | 'inputs' | 'documents'>;
 
 /** Every batch that a run will ask its teacher for. */
 export interface RunBatches {
@@ -29,6 +29,10 @@ function fingerprint(tokens: ArrayLike<number>): string {
   return [one, two].map((half) => (half >>> 0).toString(16).padStart(8, '0')).join('');
 }
 
+/** Of what the teacher's logits depend on. */
+const fingerprintOf = ({ inputs, documents }: Omit<TokenBatch, 'index'>): string =>
+  fingerprint(documents ? [...inputs, ...documents] : inputs);
+
 export class BatchIndex {
   /** Fingerprint of all tokens, a part of the cache's identity. */
   readonly tokens: string;
@@ -38,19 +42,18 @@ export class BatchIndex {
 
   constructor({ count, at, heldOut }: RunBatches) {
     this.#trainBatches = count;
-    for (let index = 0; index < count; index++)
-      this.#fingerprints.push(fingerprint(at(index).inputs));
-    for (const { inputs } of heldOut) this.#fingerprints.push(fingerprint(inputs));
+    for (let index = 0; index < count; index++) this.#fingerprints.push(fingerprintOf(at(index)));
+    for (const batch of heldOut) this.#fingerprints.push(fingerprintOf(batch));
     const halves = this.#fingerprints.flatMap((text) => [text.slice(0, 8), text.slice(8)]);
     this.tokens = fingerprint(halves.map((half) => Number.parseInt(half, 16)));
   }
 
   /** Place of a batch in the file. @throws CacheError unless the file holds this batch */
-  place(split: Split, { index, inputs }: TokenBatch): number {
+  place(split: Split, { index, ...batch }: TokenBatch): number {
     const training = split === 'training';
     const place = training ? index : this.#trainBatches + index;
     const held = !training || index < this.#trainBatches;
-    if (held && this.#fingerprints[place] === fingerprint(inputs)) return place;
+    if (held && this.#fingerprints[place] === fingerprintOf(batch)) return place;
     throw new CacheError(
       'refused',
       `The teacher’s cache does not hold ${split} batch ${index}. ` +

@@ -6,6 +6,7 @@ import { bufferOf, Pool, persistentTensor, Recorder } from '../../gpu/program';
 import type { Architecture } from '../../model/family';
 import { Arena, fill, planArena, type Weights } from '../../model/parameters';
 import { Layout } from '../../tensor/layout';
+import { DocumentBuffer } from '../batch-buffer';
 import { Sampler } from '../sample';
 import type { Teacher, TeacherShape } from './teacher';
 
@@ -17,7 +18,7 @@ export async function teacherFromWeights(
   gpu: Gpu,
   weights: Weights | undefined,
   architecture: Architecture,
-  { B, T, dtype }: TeacherShape,
+  { B, T, dtype, masked }: TeacherShape,
 ): Promise<Teacher> {
   const plan = planArena(architecture.parameters, gpu.limits.buffer);
   const arena = new Arena(gpu, plan, dtype, 'teacher', 'teacher weights');
@@ -30,16 +31,19 @@ export async function teacherFromWeights(
   }
   const shape = Layout.contiguous([B, T]);
   const tokens = persistentTensor(gpu, 'teacher', 'teacher tokens', shape, 'u32');
+  const documents = masked ? new DocumentBuffer(gpu, 'teacher', B, T) : undefined;
   const pool = new Pool(gpu, 'teacher');
   const body = new Recorder(gpu, pool);
   const model = architecture.withWeights(arena);
-  const { hidden } = model.forward(body, tokens);
+  const { hidden } = model.forward(body, tokens, { documents: documents?.tensors });
   const program = body.begin('teacher');
   const sampler = Sampler.create(gpu, pool, model, T);
   return {
     parameters: arena.plan.parameters,
-    async enqueue({ inputs }, commands) {
-      gpu.device.queue.writeBuffer(bufferOf(tokens), 0, inputs as Uint32Array<ArrayBuffer>);
+    async enqueue(batch, commands) {
+      const inputs = batch.inputs as Uint32Array<ArrayBuffer>;
+      gpu.device.queue.writeBuffer(bufferOf(tokens), 0, inputs);
+      documents?.write(batch);
       commands.run(await program.ready);
     },
     profile: async () => (await program.ready).profile(),
@@ -58,6 +62,7 @@ export async function teacherFromWeights(
       pool.destroy();
       arena.destroy();
       gpu.memory.destroy(bufferOf(tokens));
+      documents?.destroy();
     },
   };
 }

@@ -22,7 +22,7 @@ import { tryHalf } from './half-trial';
 import { findOnnx, type OnnxFile, onnxFromWeights, onnxNames, type Precision } from './onnx-file';
 import { logitsOnCpu, OnnxModel } from './onnx-model';
 import { teacherFromOnnx } from './onnx-teacher';
-import type { EngineChoice, MakeTeacher, TeacherSizes } from './teacher';
+import type { EngineChoice, MakeTeacher, TeacherShape, TeacherSizes } from './teacher';
 import { tryBoth } from './try-both';
 
 /** Identifies a teacher in its cache: two engines round a model's logits differently. */
@@ -59,11 +59,12 @@ const MOST_TRIED_BYTES = 2 ** 26;
 /**
  * Whether a run of these settings may try both engines on a teacher that both can run. A built-in
  * teacher's graph is made from its weights, and the tests compare the engines on it. A cache must
- * know its engine before the teacher is made.
+ * know its engine before the teacher is made, and onnxruntime knows no documents inside a row.
  */
 export const mayTryBoth = (config: Config): boolean =>
   config.teacher_engine === 'auto' &&
   config.teacher_cache === 'off' &&
+  config.packing !== 'masked' &&
   modelReference(config.teacher_model)?.kind !== 'built-in';
 
 /**
@@ -181,6 +182,7 @@ function onnxTeacher(
     engine: { name: 'onnxruntime', reason },
     bytes: file.size,
     async make(gpu, shape) {
+      requireWholeRows(shape, file);
       const open = async (from: OnnxFile) => {
         const [model, data] = [await from.read(), await from.readData?.()];
         const file = { model, data, config: sizes, file: from.name };
@@ -199,12 +201,27 @@ function onnxTeacher(
         single: single && (async () => (await open(single)).teacher),
       });
     },
-    async plan(gpu, { B, T, dtype }) {
+    async plan(gpu, shape) {
+      requireWholeRows(shape, file);
+      const { B, T, dtype } = shape;
       gpu.memory.create('teacher', file.name, await file.size());
       const uncomputed = { dtype, run: async () => {}, dispose: async () => {} };
       return teacherFromOnnx(gpu, uncomputed, { ...sizes, parameters }, B, T);
     },
   };
+}
+
+/**
+ * A graph's attention_mask (B, T) says which tokens exist, not which ones see each other.
+ * @throws ModelFileError if attention is to stay inside each document of a row
+ */
+function requireWholeRows({ masked }: TeacherShape, { name }: OnnxFile): void {
+  if (!masked) return;
+  throw new ModelFileError(
+    'model',
+    `packing=masked keeps attention inside each document, and ${name} takes no such mask. ` +
+      'Use packing=on or off, or teacher_engine=stillhouse for a teacher with safetensors.',
+  );
 }
 
 /** Whether a folder has a tokenizer's files; a folder of weights alone has none. */

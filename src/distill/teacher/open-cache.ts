@@ -130,7 +130,8 @@ async function findOrWrite(
     if (error.kind !== 'absent') place.note(`${error.message} The run writes a new one.`);
   }
   progress('starting the teacher');
-  const teacher = narrowed(await makeTeacher(gpu, { B, T, dtype }), student.vocabularySize);
+  const shape = { B, T, dtype, masked: config.packing === 'masked' };
+  const teacher = narrowed(await makeTeacher(gpu, shape), student.vocabularySize);
   try {
     const file = await CacheFile.create(storage, identity, (file) =>
       fillCache(options, file, index, teacher),
@@ -182,7 +183,7 @@ async function fillCache(
  * the cache. Empty if no target is valid.
  */
 async function compareWithFull(
-  { gpu, dtype, student, weights, batches }: OpenCacheOptions,
+  { gpu, config, dtype, student, weights, batches }: OpenCacheOptions,
   file: CacheFile,
   index: BatchIndex,
   teacher: Teacher,
@@ -195,7 +196,8 @@ async function compareWithFull(
   const evaluate = async (source: TeacherSource) => {
     const model = student.withWeights(arena);
     // The path that neither copies nor fails: this compares teachers, not paths.
-    const evaluator = new Evaluator(gpu, pool, model, source, [B, T], 'strided');
+    const masked = config.packing === 'masked';
+    const evaluator = new Evaluator(gpu, pool, model, source, [B, T], 'strided', { masked });
     const record = await evaluator.run([...batches.heldOut], 0).finally(() => evaluator.destroy());
     if (record.firstError !== undefined) throw new Error(record.firstError);
     return record;

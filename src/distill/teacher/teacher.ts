@@ -81,6 +81,8 @@ export interface TeacherShape {
   B: number;
   T: number;
   dtype: 'f16' | 'f32';
+  /** Attention stays inside each document of a row: batches say where they begin. */
+  masked?: boolean;
 }
 
 export type MakeTeacher = (gpu: Gpu, shape: TeacherShape) => Promise<Teacher>;

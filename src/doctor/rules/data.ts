@@ -86,9 +86,8 @@ export const shortDocuments: Rule = {
   caveat: 'Turns of dialogues are short, and packing them is usual.',
   look({ config, facts: { data } }) {
     const T = config.max_length;
-    const packed = config.packing !== 'off';
-    if (!data || !packed || data.documents < 2 || data.medianDocument >= SHORT * T)
-      return undefined;
+    const seen = config.packing === 'on'; // other documents in the same row
+    if (!data || !seen || data.documents < 2 || data.medianDocument >= SHORT * T) return undefined;
     const better = Math.max(8, 2 ** Math.ceil(Math.log2(2 * data.medianDocument)));
     if (better >= T) return undefined;
     return {
@@ -96,7 +95,9 @@ export const shortDocuments: Rule = {
         `The median of ${counted(data.documents, 'document')} has ` +
         `${counted(data.medianDocument, 'token')}; a context of ${T} holds about ` +
         `${figure(T / data.medianDocument)} of them.`,
-      advice: `Use a context of ${better}: more sequences, and less that is not related.`,
+      advice:
+        `Use a context of ${better}: more sequences, and less that is not related. Or ` +
+        'packing=masked, where attention sees its own document alone.',
       change: { max_length: better },
     };
   },

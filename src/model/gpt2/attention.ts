@@ -12,7 +12,10 @@ export interface HeadActivations {
   out: Tensor;
 }
 
-/** Splits rows into heads and attends. The Bug Lab passes another implementation. */
+/**
+ * Splits rows into heads and attends, where `seen` says so to kept keys, or inside documents (see
+ * `Attention`). The Bug Lab passes another implementation.
+ */
 export interface AttentionHeads {
   /** qkv (B·T, 3·C) */
   forward(
@@ -20,7 +23,7 @@ export interface AttentionHeads {
     qkv: Tensor,
     sizes: [B: number, T: number, H: number],
     label: string,
-    keyValues?: LayerKeyValues,
+    seen?: { keyValues?: LayerKeyValues; documents?: Tensor },
   ): HeadActivations;
   /** dqkv (B·T, 3·C) from dout (B·T, C) */
   backward(
@@ -33,12 +36,13 @@ export interface AttentionHeads {
 
 /** q.view(B, T, H, D).transpose(1, 2), which the kernels read from the rows where they are. */
 export const transposedHeads: AttentionHeads = {
-  forward(recorder, qkv, [B, T, H], label, keyValues) {
+  forward(recorder, qkv, [B, T, H], label, { keyValues, documents } = {}) {
     const [rows, C3] = qkv.layout.shape;
     const lse = recorder.tensor(`${label}.lse`, Layout.contiguous([B, H, T]), 'f32');
     const out = recorder.tensor(`${label}.attn`, Layout.contiguous([rows, C3 / 3]), qkv.dtype);
-    attend(recorder, { qkv, out, lse }, keyValues);
-    return { attention: { qkv, out, lse }, out };
+    const attention = { qkv, out, lse, documents };
+    attend(recorder, attention, keyValues);
+    return { attention, out };
   },
   backward(recorder, { attention: forward }, { dout, dqkv }, label) {
     const delta = recorder.tensor(`${label}.delta`, forward.lse.layout, 'f32');

@@ -8,11 +8,17 @@ import { columnSum } from '../../kernels/column_sum';
 import { embedding, embeddingBackward } from '../../kernels/embedding';
 import { type LayerNorm, layerNorm, layerNormBackward } from '../../kernels/layernorm';
 import { type MatmulOptions, matmul } from '../../kernels/matmul';
-import { transposed } from '../../kernels/tensors';
+import { matrix, transposed } from '../../kernels/tensors';
 import { Layout } from '../../tensor/layout';
-import type { Activations, Architecture, ForwardOptions, LanguageModel } from '../family';
+import type {
+  Activations,
+  Architecture,
+  DocumentTensors,
+  ForwardOptions,
+  LanguageModel,
+} from '../family';
 import { head, headBackward } from '../head';
-import { type LayerKeyValues, layerOf, rowAt } from '../key-values';
+import { type LayerKeyValues, layerOf, rowsAt } from '../key-values';
 import type { LowRank } from '../low-rank';
 import type { Arena } from '../parameters';
 import { type AttentionHeads, type HeadActivations, transposedHeads } from './attention';
@@ -31,6 +37,7 @@ interface Block {
 
 export interface Gpt2Activations extends Activations {
   tokens: Tensor; // (B, T) u32
+  documents?: DocumentTensors;
   /** Each block's input, (rows, C). */
   inputs: Tensor[];
   /** Each block's activations; empty where the backward pass computes them again. */
@@ -56,7 +63,7 @@ export class Gpt2Model implements LanguageModel {
   forward(
     recorder: Recorder,
     tokens: Tensor,
-    { recompute = false, keyValues }: ForwardOptions = {},
+    { recompute = false, keyValues, documents }: ForwardOptions = {},
   ): Gpt2Activations {
     const [B, T] = tokens.layout.shape;
     const { n_embd: C, n_layer, n_positions } = this.config;
@@ -64,12 +71,16 @@ export class Gpt2Model implements LanguageModel {
       throw new Error(`GPT-2: a context of ${T} tokens; the model has ${n_positions} positions.`);
     const { weights } = this;
     let x = recorder.tensor('embedding', Layout.contiguous([B * T, C]), weights.dtype);
-    const wpe = rowAt(recorder, weights.tensor('wpe.weight'), keyValues?.position);
-    embedding(recorder, tokens, weights.tensor('wte.weight'), wpe, x);
+    const positions = documents?.positions ?? keyValues?.position;
+    const wpe = rowsAt(recorder, weights.tensor('wpe.weight'), positions);
+    // With documents each row has a position of its own, as if all were one sequence.
+    const sequences = documents ? matrix(tokens, 1, B * T) : tokens;
+    embedding(recorder, sequences, weights.tensor('wte.weight'), wpe, x);
     const inputs: Tensor[] = [];
     const blocks: Block[] = [];
     for (let layer = 0; layer < n_layer; layer++) {
-      const block = this.#block(recorder, x, layer, [B, T], layerOf(keyValues, layer));
+      const seen = { keyValues: layerOf(keyValues, layer), documents: documents?.spans };
+      const block = this.#block(recorder, x, layer, [B, T], seen);
       inputs.push(x);
       if (!recompute) blocks.push(block);
       x = this.#linear(recorder, block.active, `h.${layer}.mlp.c_proj`, C, {
@@ -77,7 +88,7 @@ export class Gpt2Model implements LanguageModel {
       });
     }
     const norm = this.#norm(recorder, x, 'ln_f');
-    return { tokens, inputs, blocks, norm, hidden: norm.y };
+    return { tokens, documents, inputs, blocks, norm, hidden: norm.y };
   }
 
   /**
@@ -89,13 +100,13 @@ export class Gpt2Model implements LanguageModel {
     x: Tensor,
     layer: number,
     [B, T]: [number, number],
-    keyValues?: LayerKeyValues,
+    seen: { keyValues?: LayerKeyValues; documents?: Tensor },
   ): Block {
     const { n_embd: C, n_head: H } = this.config;
     const h = `h.${layer}`;
     const norm1 = this.#norm(recorder, x, `${h}.ln_1`);
     const qkv = this.#linear(recorder, norm1.y, `${h}.attn.c_attn`, 3 * C);
-    const heads = this.#heads.forward(recorder, qkv, [B, T, H], h, keyValues);
+    const heads = this.#heads.forward(recorder, qkv, [B, T, H], h, seen);
     const middle = this.#linear(recorder, heads.out, `${h}.attn.c_proj`, C, { addend: x });
     const norm2 = this.#norm(recorder, middle, `${h}.ln_2`);
     const layout = Layout.contiguous([B * T, 4 * C]);
@@ -161,7 +172,7 @@ export class Gpt2Model implements LanguageModel {
   backward(
     recorder: Recorder,
     gradients: Arena,
-    { tokens, inputs, blocks, norm }: Gpt2Activations,
+    { tokens, documents, inputs, blocks, norm }: Gpt2Activations,
     dhidden: Tensor,
     order: Tensor,
   ): void {
@@ -195,7 +206,8 @@ export class Gpt2Model implements LanguageModel {
     let dx = normBackward(norm, dhidden, 'ln_f');
     for (let layer = this.config.n_layer - 1; layer >= 0; layer--) {
       const h = `h.${layer}`;
-      const block = blocks[layer] ?? this.#block(recorder, inputs[layer], layer, [B, T]);
+      const seen = { documents: documents?.spans };
+      const block = blocks[layer] ?? this.#block(recorder, inputs[layer], layer, [B, T], seen);
       // x = middle + c_proj(gelu(c_fc(ln_2(middle))))
       const dwide = linearBackward(block.active, dx, `${h}.mlp.c_proj`, block.wide);
       const dmiddle = normBackward(
@@ -217,6 +229,11 @@ export class Gpt2Model implements LanguageModel {
     }
     // x = wte[token] + wpe[position]
     const [dwte, dwpe] = [gradients.find('wte.weight'), gradients.find('wpe.weight')];
-    if (dwte) embeddingBackward(recorder, { tokens, order, dx, dwte, dwpe });
+    if (dwte)
+      embeddingBackward(recorder, { tokens, order, dx, dwte, dwpe: documents ? undefined : dwpe });
+    if (dwpe && documents) {
+      const { positions, order } = documents;
+      embeddingBackward(recorder, { tokens: positions, order, dx, dwte: dwpe });
+    }
   }
 }

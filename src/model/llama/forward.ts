@@ -21,9 +21,15 @@ import {
 import { swiglu, swigluBackward } from '../../kernels/swiglu';
 import { transposed } from '../../kernels/tensors';
 import { Layout } from '../../tensor/layout';
-import type { Activations, Architecture, ForwardOptions, LanguageModel } from '../family';
+import type {
+  Activations,
+  Architecture,
+  DocumentTensors,
+  ForwardOptions,
+  LanguageModel,
+} from '../family';
 import { head, headBackward } from '../head';
-import { attend, type LayerKeyValues, layerOf, rowAt } from '../key-values';
+import { attend, type LayerKeyValues, layerOf, rowsAt } from '../key-values';
 import type { LowRank } from '../low-rank';
 import type { Arena } from '../parameters';
 import {
@@ -54,7 +60,9 @@ interface Block {
 
 interface LlamaActivations extends Activations {
   tokens: Tensor; // (B, T) u32
-  table: Tensor; // (T, D / 2, 2): cosine and sine of each position's angles
+  documents?: DocumentTensors;
+  /** (T, D / 2, 2), or with documents (B·T, D / 2, 2): cosine and sine of each row's angles */
+  table: Tensor;
   /** Each block's input, (rows, C). */
   inputs: Tensor[];
   /** Each block's activations; empty where the backward pass computes them again. */
@@ -74,7 +82,7 @@ export class LlamaModel implements LanguageModel {
   forward(
     recorder: Recorder,
     tokens: Tensor,
-    { recompute = false, keyValues }: ForwardOptions = {},
+    { recompute = false, keyValues, documents }: ForwardOptions = {},
   ): LlamaActivations {
     const [B, T] = tokens.layout.shape;
     const { hidden_size: C, num_hidden_layers, max_position_embeddings: P } = this.config;
@@ -83,20 +91,20 @@ export class LlamaModel implements LanguageModel {
     const frequencies = rotaryFrequencies(head_dim, rope_theta, rope_scaling);
     const positions = keyValues?.layers[0].layout.shape[0] ?? T;
     const turns = rotaryTable(recorder, frequencies, positions);
-    const table = rowAt(recorder, turns, keyValues?.position);
+    const table = rowsAt(recorder, turns, documents?.positions ?? keyValues?.position);
     let x = this.#activation(recorder, 'embedding', B * T, C);
     embedding(recorder, tokens, this.weights.tensor('embed_tokens.weight'), undefined, x);
     const inputs: Tensor[] = [];
     const blocks: Block[] = [];
     for (let layer = 0; layer < num_hidden_layers; layer++) {
       const own = layerOf(keyValues, layer);
-      const block = this.#block(recorder, x, { layer, table, B, T }, own);
+      const block = this.#block(recorder, x, { layer, table, documents, B, T }, own);
       inputs.push(x);
       if (!recompute) blocks.push(block);
       x = this.#linear(recorder, block.active, layer, ['mlp.down_proj'], { addend: block.middle });
     }
     const norm = this.#norm(recorder, x, 'norm');
-    return { tokens, table, inputs, blocks, norm, hidden: norm.y };
+    return { tokens, table, documents, inputs, blocks, norm, hidden: norm.y };
   }
 
   /**
@@ -106,7 +114,13 @@ export class LlamaModel implements LanguageModel {
   #block(
     recorder: Recorder,
     x: Tensor,
-    { layer, table, B, T }: { layer: number; table: Tensor; B: number; T: number },
+    {
+      layer,
+      table,
+      documents,
+      B,
+      T,
+    }: { layer: number; table: Tensor; documents?: DocumentTensors; B: number; T: number },
     keyValues?: LayerKeyValues,
   ): Block {
     const { num_attention_heads: NH, head_dim: D, intermediate_size: F } = this.config;
@@ -119,6 +133,7 @@ export class LlamaModel implements LanguageModel {
       out: this.#activation(recorder, `${at}.attn`, B * T, NH * D),
       lse: recorder.tensor(`${at}.lse`, Layout.contiguous([B, NH, T]), 'f32'),
       window: windowOf(this.config, layer),
+      documents: documents?.spans,
     };
     attend(recorder, attended, keyValues);
     const middle = this.#linear(recorder, attended.out, layer, ['self_attn.o_proj'], { addend: x });
@@ -218,7 +233,7 @@ export class LlamaModel implements LanguageModel {
   backward(
     recorder: Recorder,
     gradients: Arena,
-    { tokens, table, inputs, blocks, norm }: LlamaActivations,
+    { tokens, table, documents, inputs, blocks, norm }: LlamaActivations,
     dhidden: Tensor,
     order: Tensor,
   ): void {
@@ -251,7 +266,8 @@ export class LlamaModel implements LanguageModel {
     let dx = normBackward(norm, dhidden, 'norm');
     for (let layer = inputs.length - 1; layer >= 0; layer--) {
       const at = `layers.${layer}`;
-      const block = blocks[layer] ?? this.#block(recorder, inputs[layer], { layer, table, B, T });
+      const block =
+        blocks[layer] ?? this.#block(recorder, inputs[layer], { layer, table, documents, B, T });
       // x = middle + down(swiglu(gate | up))
       const dactive = linearBackward(block.active, dx, layer, ['mlp.down_proj']);
       const dwide = activation(`${at}.mlp.gate_up`, block.wide.layout.shape[1]);

@@ -34,6 +34,7 @@ const preview: DataPreview = {
   ],
   batchSize: 8,
   filledShare: 1,
+  masked: false,
   endOfText: '<|endoftext|>',
 };
 const report = (values: Partial<FileReport> = {}): FileReport => ({
