@@ -34,6 +34,7 @@ const DIAGNOSIS = ['check', 'evaluate'];
 const OPTIMISER = ['kernels-optimiser', 'golden-run'];
 const NEXT = ['next-token', 'check'];
 const LLAMA = ['golden-llama', 'check'];
+const PACKED = ['golden-packed', 'check'];
 
 /**
  * Kernel, text to find, text to put in its place, and the files of tests/gpu that should notice.
@@ -65,20 +66,23 @@ const MUTATIONS = [
   ['attention_next', '(value / total)', '(1.01 * value / total)', NEXT],
   ['attention_next', 'min(own + 1, params.window)', 'min(own + 1, params.window + 1)', NEXT],
   ['attention_next', 'kept[at + to_value + i] =', 'kept[at + to_value + i] = 1.01 *', NEXT],
-  ['attention', 'keys + params.window <= vec4u(t)', 'keys + params.window < vec4u(t)', LLAMA],
+  ['attention', 't + 1 - min(t + 1, params.window)', 't - min(t, params.window)', LLAMA],
+  ['attention', 'min(t, params.T - 1)].x', 'min(t + 1, params.T - 1)].x', PACKED],
   [
     'attention_backward_key',
-    'min(params.T, j + params.window)',
-    'min(params.T, j + params.window + 1)',
+    'min(end, j + params.window)',
+    'min(end, j + params.window + 1)',
     LLAMA,
   ],
+  ['attention_backward_key', 'min(j, params.T - 1)].y', 'min(j, params.T - 1)].y + 1', PACKED],
   ['attention_backward_key', 'member < GROUP', 'member < max(GROUP - 1, 1)', LLAMA],
   [
     'attention_backward_query',
-    'keys + params.window <= vec4u(t)',
-    'keys + params.window < vec4u(t)',
+    't + 1 - min(t + 1, params.window)',
+    't - min(t, params.window)',
     LLAMA,
   ],
+  ['attention_backward_query', 'min(t, params.T - 1)].x', 'min(t + 1, params.T - 1)].x', PACKED],
   ['ce', 'select(0.0, ce, counts)', 'select(0.0, 1.01 * ce, counts)', LOSSES],
   ['ce', 'student[at] = weight *', 'student[at] = 1.01 * weight *', LOSSES],
   ['cross_entropy', 'return smoothed +', 'return 1.01 * smoothed +', LOSSES],

@@ -1,5 +1,5 @@
-// The goldens of packed documents: transformers' own models with a mask of blocks and positions that
-// begin again with each document (make_packed.py).
+// The goldens of packed documents: transformers' own models with a mask of blocks and positions
+// that begin again with each document (make_packed.py).
 
 import type * as reference from '../src/reference';
 import { referenceConfig } from './llama-goldens';

@@ -83,7 +83,7 @@ export class DocumentBuffer {
   write({ documents: spans }: Pick<Batch, 'documents'>): void {
     if (!spans)
       throw new Error(
-        'packing=masked: this batch does not say where its documents begin. Make it with documents.',
+        'packing=masked: this batch does not say where its documents begin. Make it with them.',
       );
     const { length } = spans;
     const positions = Uint32Array.from(

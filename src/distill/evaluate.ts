@@ -88,7 +88,7 @@ export class Evaluator {
   /**
    * Without a teacher the student is compared with itself, and the record has its perplexity alone.
    * @param shape B and T of a batch
-   * @param options.answers marks the answers of the text: the record then counts those given in full
+   * @param options.answers marks the answers of the text: the record counts those given in full
    * @param options.masked attention stays inside each document of a row
    */
   constructor(

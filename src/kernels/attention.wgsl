@@ -118,8 +118,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   softmax1.largest = -3.4e38;
   let seen0 = vec2u(first_key(b, t0), t0);
   let seen1 = vec2u(first_key(b, t1), t1);
-  // No query sees a key before `begin`. One may see nothing of the first blocks: what it sums there,
-  // the first key that it sees scales by exp(−3.4e38 − s) = 0.
+  // No query sees a key before `begin`. One may see nothing of the first blocks: what it sums
+  // there, the first key that it sees scales by exp(−3.4e38 − s) = 0.
   let begin = first_key(b, start) / 8 * 8;
   for (var j = begin; j <= last; j += 8) {
     let at0 = min(load_positions(j, lane), vec4u(last)) * step;

@@ -134,8 +134,8 @@ function sizesOf(
 }
 
 /**
- * Tokens (B, T) → logits (B, T, V), with the activations that `llamaBackward` reads. `starts` (B, T)
- * keeps attention and positions inside each document: see `gpt2Forward`.
+ * Tokens (B, T) → logits (B, T, V), with the activations that `llamaBackward` reads. `starts`
+ * (B, T) keeps attention and positions inside each document: see `gpt2Forward`.
  */
 export function llamaForward(
   weights: Weights,

@@ -186,7 +186,7 @@ describe.each([
   });
 });
 
-it('masked rows learn from a teacher that sees the same; a cache of others does not serve them', async () => {
+it('masked rows have their own teacher and cache; memory is as planned', async () => {
   const masked: Partial<Config> = { packing: 'masked', eval_steps: 6, sample_tokens: 0 };
   const [{ ids }] = documents;
   documents = Array.from({ length: 60 }, (_, i) => ({ ids: ids.slice(11 * i, 11 * (i + 1)) }));

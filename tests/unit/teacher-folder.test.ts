@@ -5,9 +5,10 @@ import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { readBytePairs } from '../../src/data/bpe';
 import { checkSameVocabulary } from '../../src/distill/student-start';
-import { openTokenizer } from '../../src/distill/teacher/folder';
+import { openTeacher, openTokenizer } from '../../src/distill/teacher/folder';
 import { findOnnx, onnxFromWeights } from '../../src/distill/teacher/onnx-file';
 import { filesSource } from '../../src/files/source';
+import type { Gpu } from '../../src/gpu/device';
 import { parseConfig } from '../../src/model/families';
 import { openWeights } from '../../src/model/weights';
 import { goldenModel, modelFiles } from '../hub-models';
@@ -136,4 +137,16 @@ test('an ONNX graph is made of the safetensors where the folder has none', async
   ]);
   const foreign = filesSource(new Map([['onnx/model.onnx', new Blob(['\b\b\x12\x07pytorch'])]]));
   expect(await (await findOnnx(foreign, { f16: true, dtype: 'f16' }))?.ours()).toBe(false);
+});
+
+test('onnxruntime refuses to keep attention inside documents, before it reads the graph', async () => {
+  const dense = { model_type: 'bloom', vocab_size: 10, hidden_size: 4, n_ctx: 8 };
+  const files = { 'config.json': JSON.stringify(dense), 'onnx/model.onnx': 'never read' };
+  const teacher = await openTeacher(folder(files), { f16: false, dtype: 'f32' });
+  const shape = { B: 1, T: 4, dtype: 'f32', masked: true } as const;
+  for (const make of [teacher.make, teacher.plan])
+    await expect(make({} as Gpu, shape)).rejects.toThrow(
+      'packing=masked keeps attention inside each document, and onnx/model.onnx of the dropped ' +
+        'files takes no such mask. Use packing=on or off, or teacher_engine=stillhouse',
+    );
 });
