@@ -139,7 +139,7 @@ test('an ONNX graph is made of the safetensors where the folder has none', async
   expect(await (await findOnnx(foreign, { f16: true, dtype: 'f16' }))?.ours()).toBe(false);
 });
 
-test('onnxruntime refuses to keep attention inside documents, before it reads the graph', async () => {
+test('onnxruntime refuses to keep attention inside documents', async () => {
   const dense = { model_type: 'bloom', vocab_size: 10, hidden_size: 4, n_ctx: 8 };
   const files = { 'config.json': JSON.stringify(dense), 'onnx/model.onnx': 'never read' };
   const teacher = await openTeacher(folder(files), { f16: false, dtype: 'f32' });
