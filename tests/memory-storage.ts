@@ -29,6 +29,7 @@ export function memoryStorage(): MemoryStorage {
       }
       storage.bytes.set(bytes, at);
     },
+    flush: async () => {},
     room: async () => (storage.knowsRoom ? storage.capacity - storage.bytes.length : undefined),
     clear: async () => {
       storage.bytes = new Uint8Array();

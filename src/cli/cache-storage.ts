@@ -26,6 +26,7 @@ export async function openCacheStorage(path: string): Promise<CacheStorage> {
         throw new CacheError('full', `The disk with ${path} is full.`);
       }
     },
+    flush: () => file.sync(),
     async room() {
       const { bavail, bsize } = await statfs(dirname(path));
       return bavail * bsize;

@@ -3,7 +3,7 @@
 import { type FileHandle, open, readdir, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type RunStorage, StorageError, type StoredEntry } from '../runs/storage';
-import { makeFolder, replaceFile } from './durable';
+import { makeFolder, replaceFile, syncFolder } from './durable';
 
 /** Errors are the file system's own, with its code, but for a full disk. */
 export class DiskStorage implements RunStorage {
@@ -69,6 +69,7 @@ export class DiskStorage implements RunStorage {
   async remove(path: string): Promise<void> {
     await this.close(path);
     await rm(join(this.root, path), { recursive: true, force: true });
+    await syncFolder(dirname(join(this.root, path)));
   }
 
   async close(folder: string): Promise<void> {
@@ -84,7 +85,9 @@ export class DiskStorage implements RunStorage {
 async function openToAppend(path: string): Promise<FileHandle> {
   try {
     await makeFolder(dirname(path));
-    return await open(path, 'a');
+    const file = await open(path, 'a');
+    await syncFolder(dirname(path));
+    return file;
   } catch (error) {
     throw full(path, error);
   }

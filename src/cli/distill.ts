@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { type Config, DEFAULTS } from '../config';
 import { openGpu } from '../gpu/device';
 import { CheckpointError, checkpointsIn, type RunFacts, readNewest } from '../runs/checkpoint';
-import { damageOf, JOURNAL, parseJournal } from '../runs/journal';
+import { damageOf, JOURNAL, type Journal, parseJournal } from '../runs/journal';
 import { MemoryStorage } from '../runs/memory-storage';
 import type { RunStorage } from '../runs/storage';
 import { compareRuns } from './compare-runs';
@@ -136,7 +136,7 @@ async function distil(flags: Flags): Promise<number> {
         `${saved.snapshot.step}. Give more steps.`,
     );
   }
-  const before = saved && parseJournal(new TextDecoder().decode(await storage.read(JOURNAL)));
+  const before = saved && (await recordsOf(storage));
   const damage = before && damageOf(before);
   if (damage) say(damage);
   const gpu = await openGpu(await openDawn());
@@ -211,11 +211,20 @@ async function distil(flags: Flags): Promise<number> {
   return Promise.race([run(), deviceFailure]).finally(() => gpu.device.destroy());
 }
 
+/** What was reported up to the checkpoint. @throws CheckpointError if only half a run is there */
+async function recordsOf(storage: RunStorage): Promise<Journal> {
+  const bytes = await storage.read(JOURNAL);
+  if (bytes) return parseJournal(new TextDecoder().decode(bytes));
+  const why = 'It was removed, or unpacking the run was interrupted.';
+  throw new CheckpointError('damaged', `There is a checkpoint but no ${JOURNAL}. ${why}`);
+}
+
 /** @throws FlagError if the folder has a run or a student already */
 async function requireRoom(storage: RunStorage, { outputDir, resumeFile }: Flags): Promise<void> {
   const names = (await storage.list('')).map(({ name }) => name);
-  const [checkpoint] = await checkpointsIn(storage, '');
   const records = resumeFile && names.find((name) => name === JOURNAL);
+  // A checkpoint without records was left by unpacking that was interrupted.
+  const [checkpoint] = resumeFile && !records ? [] : await checkpointsIn(storage, '');
   const existing =
     checkpoint?.name ?? records ?? names.find((name) => name === 'model.safetensors');
   if (!existing) return;

@@ -6,7 +6,7 @@ import { dirname } from 'node:path';
 import { aside } from '../runs/storage';
 
 /**
- * Makes a folder and those above it. Node's own `recursive` says "no such file or directory" of a
+ * Makes a folder and those above it, durably. Node's own `recursive` says "no such file or directory" of a
  * read-only disk, and never ends in a folder that takes none.
  */
 export async function makeFolder(path: string): Promise<void> {
@@ -21,6 +21,7 @@ export async function makeFolder(path: string): Promise<void> {
       if (again.code !== 'EEXIST') throw again;
     });
   }
+  await syncFolder(dirname(path));
 }
 
 /** Creates the folder if needed. @throws what `chunks` throws, or the file system's error */
@@ -46,7 +47,7 @@ export async function replaceFile(
 }
 
 /** The new name is durable only once the folder is. Windows cannot open a folder, and need not. */
-async function syncFolder(path: string): Promise<void> {
+export async function syncFolder(path: string): Promise<void> {
   const folder = await open(path).catch(() => undefined);
   if (!folder) return;
   try {

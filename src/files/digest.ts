@@ -4,7 +4,9 @@
 
 import { sha1 } from '@noble/hashes/legacy.js';
 import { sha256 } from '@noble/hashes/sha2.js';
-import { bytesToHex } from '@noble/hashes/utils.js';
+import { bytesToHex as hex } from '@noble/hashes/utils.js';
+
+export { hex };
 
 export interface Digest {
   kind: 'sha256' | 'git';
@@ -34,20 +36,21 @@ export class DigestCheck {
 
   /** Of the whole file, once: whether it has the expected contents. */
   matches(): boolean {
-    return bytesToHex(this.#hash.digest()) === this.expected.hex;
+    return hex(this.#hash.digest()) === this.expected.hex;
   }
 }
 
 const SEAL_BYTES = 32;
 
-const hashOf = async (bytes: Uint8Array<ArrayBuffer>) =>
+/** SHA-256. */
+export const digestOf = async (bytes: Uint8Array<ArrayBuffer>) =>
   new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
 
 /** Bytes with their SHA-256 behind them, as a cache keeps them. */
 export async function sealed(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
   const all = new Uint8Array(bytes.length + SEAL_BYTES);
   all.set(bytes);
-  all.set(await hashOf(bytes), bytes.length);
+  all.set(await digestOf(bytes), bytes.length);
   return all;
 }
 
@@ -59,5 +62,5 @@ export async function unsealed(
   if (all?.length !== length + SEAL_BYTES) return undefined;
   const bytes = all.subarray(0, length);
   const seal = all.subarray(length);
-  return (await hashOf(bytes)).every((byte, i) => byte === seal[i]) ? bytes : undefined;
+  return (await digestOf(bytes)).every((byte, i) => byte === seal[i]) ? bytes : undefined;
 }

@@ -1,13 +1,14 @@
 // All runs that are kept: a folder each, with its journal, checkpoints, label and the user's own
 // texts. `sweeps.json` has the sweeps. `index.json` has a row for each run, so that a long list
-// opens quickly; it is derived, and made again where it is missing or out of date.
+// opens quickly; it is derived, and made again where it is missing or out of date. A run that is
+// about to change leaves it first: if that is interrupted, its row is made again from its folder.
 
 import { CheckpointError, checkpointsIn, dropSpare } from './checkpoint';
 import { JOURNAL, type Journal, parseJournal } from './journal';
 import { isRunId } from './names';
 import { type Drop, type Label, type RunRow, rowOf, toDrop } from './row';
 import { readLabel } from './shape';
-import type { RunStorage } from './storage';
+import { inFolder, type RunStorage } from './storage';
 import type { Sweep } from './sweep';
 
 const INDEX = 'index.json';
@@ -59,6 +60,7 @@ export class Library {
     return this.options.exclusive(async () => {
       if ((await this.storage.list(id)).length === 0) return;
       const label = encode({ ...(await this.#label(id)), ...change });
+      await this.#forget([id]);
       const write = () => this.storage.write(`${id}/${LABEL}`, [label]);
       await write().catch(async () => {
         // A full disk must not keep a run from being deleted.
@@ -122,14 +124,16 @@ export class Library {
       const index = await this.#index();
       let rows = await this.#upToDate(index);
       const open = await this.options.open();
+      const due: RunRow[] = [];
       for (const row of rows) {
         if (open.has(row.id)) continue;
         const { deleted } = row.label;
         const isDue = deleted && now.getTime() - Date.parse(deleted) > UNDO_MILLISECONDS;
-        if (!isDue && !(await this.#neverBegan(row))) continue;
-        await this.storage.remove(row.id);
-        rows = rows.filter((other) => other !== row);
+        if (isDue || !(await this.#began(row))) due.push(row);
       }
+      await this.#forget(due.map(({ id }) => id));
+      for (const { id } of due) await this.#remove(id);
+      rows = rows.filter((row) => !due.includes(row));
       const drops = toDrop(rows, await this.budget(), open);
       const { names, left } = await this.#drop(drops, rows);
       if (!same(left, index)) await this.#writeIndex(left);
@@ -163,10 +167,11 @@ export class Library {
   ): Promise<{ left: RunRow[]; names: string[] }> {
     const names: string[] = [];
     let left = [...rows];
+    await this.#forget(drops.map(({ id }) => id));
     for (const { what, id } of drops) {
       if (what === 'run') {
         names.push(rows.find((row) => row.id === id)?.name ?? id);
-        await this.storage.remove(id);
+        await this.#remove(id);
         left = left.filter((row) => row.id !== id);
       } else {
         await dropSpare(this.storage, id);
@@ -177,10 +182,25 @@ export class Library {
     return { left, names };
   }
 
-  /** Whether a run was interrupted before its first record. */
-  async #neverBegan({ id, state, checkpoint }: RunRow): Promise<boolean> {
-    if (state !== 'unreadable' || checkpoint !== undefined) return false;
-    return (await this.storage.read(`${id}/${JOURNAL}`, 0, 1)) === undefined;
+  /**
+   * Removes a run's folder. What would make a run of the rest goes last, so that an interruption
+   * leaves whole records, or what `tidy` removes.
+   */
+  async #remove(id: string): Promise<void> {
+    const last = [JOURNAL, LABEL];
+    const names = (await this.storage.list(id)).map(({ name }) => name);
+    for (const name of names.sort((a, b) => last.indexOf(a) - last.indexOf(b)))
+      await this.storage.remove(inFolder(id, name));
+    await this.storage.remove(id);
+  }
+
+  /**
+   * Whether there are records, which come before any checkpoint. Without them, the run was
+   * interrupted before its first, or while it was taken in or removed.
+   */
+  async #began({ id, state }: RunRow): Promise<boolean> {
+    if (state !== 'unreadable') return true;
+    return (await this.storage.read(`${id}/${JOURNAL}`, 0, 1)) !== undefined;
   }
 
   async #upToDate(index: readonly RunRow[]): Promise<RunRow[]> {
@@ -230,6 +250,13 @@ export class Library {
       rows?: RunRow[];
     };
     return version === VERSION && Array.isArray(rows) ? rows : [];
+  }
+
+  /** Takes runs that are about to change out of the index. */
+  async #forget(ids: readonly string[]): Promise<void> {
+    const index = await this.#index();
+    const others = index.filter(({ id }) => !ids.includes(id));
+    if (others.length < index.length) await this.#writeIndex(others);
   }
 
   /** Where it cannot be written, it is made again from the folders next time. */

@@ -96,7 +96,8 @@ export async function openRunFile(name: string, file: Blob): Promise<PackedRun> 
 }
 
 /**
- * Writes a packed run into an empty folder, the records last. If that fails, nothing remains.
+ * Writes a packed run into a folder without a run. The records come last: without them, there is no
+ * run, and what else is there was left by an interruption and goes. If it fails, nothing remains.
  * @throws StorageError, or ModelFileError for a file that is damaged
  */
 export async function unpackRun(
@@ -106,6 +107,8 @@ export async function unpackRun(
 ): Promise<void> {
   const ordered = [...files].sort(([a], [b]) => Number(a === JOURNAL) - Number(b === JOURNAL));
   try {
+    for (const { name } of await storage.list(folder))
+      if (CONTENTS.test(name)) await storage.remove(inFolder(folder, name));
     for (const [file, read] of ordered)
       await storage.write(inFolder(folder, file), [
         new Uint8Array(await (await read()).arrayBuffer()),

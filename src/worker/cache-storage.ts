@@ -45,6 +45,9 @@ export async function openCacheStorage(): Promise<CacheStorage> {
       if (written < bytes.length)
         throw new CacheError('full', 'The browser’s storage for this page is full.');
     },
+    async flush() {
+      handle.flush();
+    },
     async room() {
       const { quota, usage } = await navigator.storage.estimate();
       return quota === undefined || usage === undefined ? undefined : Math.max(0, quota - usage);

@@ -1,4 +1,4 @@
-// What strangers send, and what reads it: one row each.
+// What strangers send, and what reads it, and what may be cut off: one row each.
 
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
@@ -30,6 +30,8 @@ import { Library } from '../../src/runs/library';
 import { MemoryStorage } from '../../src/runs/memory-storage';
 import { openRunFile, unpackRun } from '../../src/runs/run-file';
 import { Random } from '../../src/tensor/random';
+import { FILE_CUTS } from '../crash/files';
+import { RUN_CUTS } from '../crash/runs';
 import { memoryStorage } from '../memory-storage';
 import { pack } from '../zip-fixture';
 import { bytesLike, jsonText, textLike } from './mutate';
@@ -582,4 +584,5 @@ export const ATTACKS: readonly Attack[] = [
   ...[safetensors, configs, folders, tokenizers, zips, hubAnswers],
   ...documents,
   ...[checkpoints, journals, runFiles, caches],
+  ...[...RUN_CUTS, ...FILE_CUTS],
 ];

@@ -6,6 +6,8 @@ import fc from 'fast-check';
 export interface Attack<Input = never> {
   name: string;
   inputs: fc.Arbitrary<Input>;
+  /** Of all tries, for an attack whose tries take long. */
+  share?: number;
   /**
    * Reads an input. What it throws must be a refusal; so is what it returns of an input that it
    * refuses without throwing.
@@ -60,8 +62,9 @@ export async function run<Input>(
   seed: number,
 ): Promise<Outcome> {
   const outcome: Outcome = { name: attack.name, tries: 0, accepted: 0, slowest: 0, failures: [] };
-  for (let done = 0; done < runs; done += BATCH) {
-    const numRuns = Math.min(BATCH, runs - done);
+  const tries = Math.ceil(runs * (attack.share ?? 1));
+  for (let done = 0; done < tries; done += BATCH) {
+    const numRuns = Math.min(BATCH, tries - done);
     const batchSeed = seed + done / BATCH;
     for (const [i, input] of fc.sample(attack.inputs, { numRuns, seed: batchSeed }).entries()) {
       const fail = (what: string) =>

@@ -64,6 +64,12 @@ async function written(
   });
 }
 
+/** The file as version 1 wrote it: nothing behind the entries or the header. */
+function asVersion1(storage: MemoryStorage): void {
+  storage.bytes = storage.bytes.slice(0, HEADER_BYTES + 4 * batch(0).byteLength);
+  storage.bytes[7] = '1'.charCodeAt(0);
+}
+
 let storage: MemoryStorage;
 beforeEach(() => {
   storage = memoryStorage();
@@ -85,7 +91,7 @@ describe('a cache that was written', () => {
       const identity = { ...IDENTITY, k };
       await written(storage, identity);
       expect(storage.bytes.length).toBe(cacheBytes(identity));
-      expect(cacheBytes(identity) - HEADER_BYTES).toBe(4 * 6 * 4 * entrySize(identity));
+      expect(cacheBytes(identity) - HEADER_BYTES).toBe(4 * (6 * 4 * entrySize(identity) + 32));
       const file = await CacheFile.open(storage, { ...identity });
       expect(file.summary).toEqual(SUMMARY);
       for (const index of [3, 0, 2, 1])
@@ -128,7 +134,6 @@ describe('a file that is no complete cache', () => {
       throw new Error('the tab was closed');
     });
     await expect(broken).rejects.toThrow('the tab was closed');
-    expect(storage.bytes.length).toBe(cacheBytes(IDENTITY));
     const { kind, message } = await refusal(CacheFile.open(storage, IDENTITY));
     expect(kind).toBe('damaged');
     expect(message).toContain('writing it was interrupted');
@@ -164,6 +169,7 @@ describe('a file that is no complete cache', () => {
     ],
   ])('%s', async (_, damage, says) => {
     await written(storage);
+    asVersion1(storage);
     storage.bytes = damage(storage.bytes);
     const { kind, message } = await refusal(CacheFile.open(storage, IDENTITY));
     expect(kind).toBe('damaged');
@@ -181,6 +187,7 @@ describe('a file that is no complete cache', () => {
     { identity: IDENTITY, told: { ...SUMMARY, sample: 5 } },
   ])('with the header %j', async (header) => {
     await written(storage);
+    asVersion1(storage);
     const text = new TextEncoder().encode(JSON.stringify(header));
     new DataView(storage.bytes.buffer).setUint32(8, text.length, true);
     storage.bytes.set(text, 12);
@@ -216,7 +223,9 @@ describe('an entry that no teacher can have produced', () => {
       /a tail of 100/,
     ],
   ])('%s: refused by read and by write', async (_, damage, says) => {
-    const file = await written(storage);
+    await written(storage);
+    asVersion1(storage);
+    const file = await CacheFile.open(storage, IDENTITY);
     const entries = batch(1);
     damage(entries);
     storage.bytes.set(new Uint8Array(entries.buffer), HEADER_BYTES + entries.byteLength);
@@ -226,6 +235,33 @@ describe('an entry that no teacher can have produced', () => {
     expect((await refusal(file.write(1, entries))).message).toMatch(says);
     expect(await file.read(0)).toEqual(batch(0));
   });
+});
+
+it('has a checksum for each batch and for its header: a flipped bit is found', async () => {
+  const flips = async (at: number) => {
+    await written(storage);
+    storage.bytes[at] ^= 1;
+    const file = await CacheFile.open(storage, IDENTITY);
+    await file.read(0);
+    return file.read(1);
+  };
+  // The bit of a logit in the second batch: a valid number, and another one.
+  const inBatch = HEADER_BYTES + batch(0).byteLength + 6;
+  const refused = await refusal(flips(inBatch));
+  expect(refused).toMatchObject({ kind: 'damaged', message: expect.stringContaining('batch 1') });
+  // So the next run writes another.
+  expect((await refusal(CacheFile.open(storage, IDENTITY))).message).toContain('no header');
+  expect((await refusal(flips(20))).message).toContain('its header does not match');
+  const last = cacheBytes(IDENTITY) - 1;
+  expect((await refusal(flips(last))).message).toContain('its checksums do not match');
+});
+
+it('of version 1, without checksums, is still read', async () => {
+  await written(storage);
+  asVersion1(storage);
+  const file = await CacheFile.open(storage, IDENTITY);
+  expect(file.summary).toEqual(SUMMARY);
+  for (const index of [3, 0, 2, 1]) expect(await file.read(index)).toEqual(batch(index));
 });
 
 describe('a storage that is too small', () => {

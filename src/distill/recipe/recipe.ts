@@ -104,7 +104,6 @@ export async function writeRecipe(
   const formatted = jsonPieces(student.formatConfig('float32', tokenizer.endOfText));
   const files = [
     text('README.md', readme({ config, step, hubStudent, hubTeacher, corpus })),
-    text('distill.py', distill),
     text('models.py', models),
     text('stillhouse.py', stillhouse),
     text('requirements.txt', adapters ? `${requirements}${PEFT}\n` : requirements),
@@ -142,6 +141,8 @@ export async function writeRecipe(
       state('square.safetensors', first.square),
     );
   }
+  // The last: files that were not all written cannot be run.
+  files.push(text('distill.py', distill));
   return { name: `recipe-${exportName(config, student, step ?? 0)}`, files };
 }
 

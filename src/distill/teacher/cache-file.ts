@@ -3,8 +3,12 @@
 // file system: the page stores it in the origin private file system, Node in a file.
 //
 // A position's logits depend on its window, and windows differ from epoch to epoch. So the file
-// holds batches, not the text: (training batches + held-out batches) · B · T entries.
+// holds batches, not the text: (training batches + held-out batches) · B · T entries. Behind them
+// is the SHA-256 of each batch; the header has the SHA-256 of those, and ends with its own.
+//
+// Version 1 had no checksums. It is still read.
 
+import { digestOf, hex } from '../../files/digest';
 import { entrySize, hasU16Ids, type TopK } from '../../kernels/topk';
 
 /** A cache that cannot be used, or not for this run. */
@@ -29,6 +33,8 @@ export interface CacheStorage {
   read(from: number, to: number): Promise<Uint8Array<ArrayBuffer>>;
   /** @throws CacheError `full` if they do not all fit */
   write(at: number, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
+  /** Makes durable what was written. */
+  flush(): Promise<void>;
   /** Bytes that can still be written; undefined if unknown. */
   room(): Promise<number | undefined>;
   clear(): Promise<void>;
@@ -74,7 +80,9 @@ export interface CacheSummary {
   seconds: number;
 }
 
-const MAGIC = 'stillkd1';
+const MAGIC = 'stillkd2';
+const MAGIC_1 = 'stillkd1';
+const SHA256_BYTES = 32;
 /** Ample for the prompt and the teacher's continuation of at most 256 tokens. */
 const HEADER_BYTES = 2 ** 16;
 
@@ -87,9 +95,16 @@ const positionsOf = ({
   heldOutBatches,
 }: CacheIdentity): number => (trainBatches + heldOutBatches) * batchSize * contextLength;
 
+/** Where the checksums begin. */
+const entriesEnd = (identity: CacheIdentity): number =>
+  HEADER_BYTES + positionsOf(identity) * bytesPerPosition(identity);
+
+const checksumBytes = ({ trainBatches, heldOutBatches }: CacheIdentity): number =>
+  (trainBatches + heldOutBatches) * SHA256_BYTES;
+
 /** Bytes of the whole file. */
 export const cacheBytes = (identity: CacheIdentity): number =>
-  HEADER_BYTES + positionsOf(identity) * bytesPerPosition(identity);
+  entriesEnd(identity) + checksumBytes(identity);
 
 const LABELS: Record<keyof CacheIdentity, string> = {
   teacher: 'teacher',
@@ -111,6 +126,8 @@ export class CacheFile {
     private readonly storage: CacheStorage,
     readonly identity: CacheIdentity,
     readonly summary: CacheSummary,
+    /** Of each batch; undefined for version 1. */
+    private readonly checksums?: Uint8Array<ArrayBuffer>,
   ) {}
 
   /** Opens an existing cache. @throws CacheError unless it is complete and this run's */
@@ -118,7 +135,7 @@ export class CacheFile {
     const size = await storage.size();
     if (size === 0) throw new CacheError('absent', 'There is no cache yet.');
     const bytes = await storage.read(0, Math.min(size, HEADER_BYTES));
-    const header = parseHeader(bytes);
+    const header = await parseHeader(bytes);
     const different = (Object.keys(LABELS) as (keyof CacheIdentity)[]).filter(
       (name) => header.identity[name] !== identity[name],
     );
@@ -131,14 +148,19 @@ export class CacheFile {
         `The teacher’s cache belongs to another run: ${each.join('; ')}.`,
       );
     }
-    const expected = cacheBytes(identity);
+    const isFirst = header.checksums === undefined;
+    const expected = isFirst ? entriesEnd(identity) : cacheBytes(identity);
     if (size !== expected) throw damaged(`it has ${size} bytes instead of ${expected}`);
-    return new CacheFile(storage, identity, header.summary);
+    if (isFirst) return new CacheFile(storage, identity, header.summary);
+    const checksums = await storage.read(entriesEnd(identity), expected);
+    if (header.checksums !== hex(await digestOf(checksums)))
+      throw damaged('its checksums do not match theirs');
+    return new CacheFile(storage, identity, header.summary, checksums.slice());
   }
 
   /**
    * Writes a new cache: `fill` writes the entries and returns the summary. The header is written
-   * last, so an interrupted cache has none and is not used.
+   * last, when all else is durable, so an interrupted cache has none and is not used.
    * @throws CacheError `full`
    */
   static async create(
@@ -156,10 +178,13 @@ export class CacheFile {
       );
     }
     await storage.write(0, new Uint8Array(HEADER_BYTES));
-    const summary = await fill(new CacheFile(storage, identity, { seconds: 0 }));
-    const text = new TextEncoder().encode(JSON.stringify({ identity, told: summary }));
+    const checksums = new Uint8Array(checksumBytes(identity));
+    const file = new CacheFile(storage, identity, { seconds: 0 }, checksums);
+    const summary = await fill(file);
+    const header = { identity, told: summary, checksums: hex(await digestOf(checksums)) };
+    const text = new TextEncoder().encode(JSON.stringify(header));
     const start = new TextEncoder().encode(MAGIC);
-    const head = new Uint8Array(start.length + 4 + text.length);
+    const head = new Uint8Array(start.length + 4 + text.length + SHA256_BYTES);
     if (head.length > HEADER_BYTES)
       throw new CacheError(
         'refused',
@@ -169,23 +194,36 @@ export class CacheFile {
     head.set(start);
     new DataView(head.buffer).setUint32(start.length, text.length, true);
     head.set(text, start.length + 4);
+    head.set(await digestOf(text), start.length + 4 + text.length);
+    await storage.write(entriesEnd(identity), checksums);
+    await storage.flush();
     await storage.write(0, head);
-    return new CacheFile(storage, identity, summary);
+    await storage.flush();
+    return new CacheFile(storage, identity, summary, checksums);
   }
 
   /**
    * Entries of the batch at `place`: (B·T, entry size). Held-out batches come after those of
    * training.
-   * @throws CacheError `damaged` if they are cut or are no valid entries
+   * @throws CacheError `damaged` if they are cut, or not what was written; the next run then writes
+   * a new cache
    */
   async read(place: number): Promise<Uint32Array<ArrayBuffer>> {
     const [from, to] = this.#range(place);
     const bytes = await this.storage.read(from, to);
-    if (bytes.length !== to - from)
-      throw damaged(`batch ${place} ends after ${bytes.length} of ${to - from} bytes`);
-    const entries = new Uint32Array(bytes.slice().buffer);
-    checkEntries(entries, this.identity, `batch ${place}`);
-    return entries;
+    try {
+      if (bytes.length !== to - from)
+        throw damaged(`batch ${place} ends after ${bytes.length} of ${to - from} bytes`);
+      const entries = new Uint32Array(bytes.slice().buffer);
+      // What was written was checked before.
+      if (!this.checksums) checkEntries(entries, this.identity, `batch ${place}`);
+      else if (hex(await digestOf(bytes)) !== hex(this.#checksum(place)))
+        throw damaged(`batch ${place} does not match its checksum. The next run writes a new one`);
+      return entries;
+    } catch (error) {
+      await this.storage.write(0, new Uint8Array(MAGIC.length)).catch(() => undefined);
+      throw error;
+    }
   }
 
   /** @throws CacheError `full`; `damaged` if they are no valid entries */
@@ -193,11 +231,18 @@ export class CacheFile {
     const [from] = this.#range(place);
     checkEntries(entries, this.identity, `batch ${place}`);
     const { buffer, byteOffset, byteLength } = entries;
-    await this.storage.write(from, new Uint8Array(buffer, byteOffset, byteLength));
+    const bytes = new Uint8Array(buffer, byteOffset, byteLength);
+    this.#checksum(place).set(await digestOf(bytes));
+    await this.storage.write(from, bytes);
   }
 
   close(): Promise<void> {
     return this.storage.close();
+  }
+
+  #checksum(place: number): Uint8Array {
+    const from = place * SHA256_BYTES;
+    return (this.checksums ?? new Uint8Array()).subarray(from, from + SHA256_BYTES);
   }
 
   #range(place: number): [number, number] {
@@ -216,27 +261,31 @@ const brief = (value: unknown) =>
 
 const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`;
 
-function parseHeader(bytes: Uint8Array<ArrayBuffer>): {
+async function parseHeader(bytes: Uint8Array<ArrayBuffer>): Promise<{
   identity: Record<string, unknown>;
   summary: CacheSummary;
-} {
+  checksums?: unknown;
+}> {
   const start = MAGIC.length + 4;
   const magic = new TextDecoder().decode(bytes.subarray(0, MAGIC.length));
-  if (bytes.length < HEADER_BYTES || magic !== MAGIC)
+  if (bytes.length < HEADER_BYTES || (magic !== MAGIC && magic !== MAGIC_1))
     throw damaged('it has no header, because writing it was interrupted');
   const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(MAGIC.length, true);
   if (length > HEADER_BYTES - start) throw damaged(`its header claims ${length} bytes`);
+  const text = bytes.subarray(start, start + length);
+  const checksum = bytes.subarray(start + length, start + length + SHA256_BYTES);
+  if (magic === MAGIC && hex(checksum) !== hex(await digestOf(text)))
+    throw damaged('its header does not match its checksum');
   let header: unknown;
   try {
-    header = JSON.parse(
-      new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(start, start + length)),
-    );
+    header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(text));
   } catch {
     throw damaged('its header is not valid JSON');
   }
-  const { identity, told: summary } = (isObject(header) ? header : {}) as Record<string, unknown>;
+  const fields = (isObject(header) ? header : {}) as Record<string, unknown>;
+  const { identity, told: summary, checksums } = fields;
   if (!isObject(identity) || !isSummary(summary)) throw damaged('its header lacks required fields');
-  return { identity, summary };
+  return { identity, summary, ...(magic === MAGIC && { checksums: checksums ?? '' }) };
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>

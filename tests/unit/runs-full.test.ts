@@ -1,23 +1,14 @@
-// A run that is killed, at any moment and in the middle of a write, loses no more than the steps
-// since its last evaluation, and no other run; and a run trains on where it cannot be kept.
+// A run trains on where it cannot be kept, and is kept where there is room again. What a run that
+// is killed loses is in tests/crash.
 
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterAll, describe, expect, test, vi } from 'vitest';
-import { DiskStorage } from '../../src/cli/disk-storage';
+import { expect, test, vi } from 'vitest';
 import { DEFAULTS } from '../../src/config';
 import type { EvaluationRecord, StepRecord } from '../../src/distill/records';
-import { type RunFacts, readNewest } from '../../src/runs/checkpoint';
+import type { RunFacts } from '../../src/runs/checkpoint';
 import { RunKeeper } from '../../src/runs/keeper';
 import { Library } from '../../src/runs/library';
 import { MemoryStorage } from '../../src/runs/memory-storage';
 import type { RunStorage } from '../../src/runs/storage';
-import { Random } from '../../src/tensor/random';
-import { FaultyStorage } from '../faulty-storage';
-
-const folder = mkdtempSync(join(tmpdir(), 'stillhouse-killed-'));
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const STEPS = 12;
 const EVALUATION_STEPS = 3;
@@ -45,25 +36,24 @@ const snapshotAt = (step: number) => {
 };
 const recordOf = (step: number) => ({ step, loss: 9 - step / 4, tokens: 100 }) as StepRecord;
 
-function makeLibrary(storage: RunStorage, open = new Set<string>()) {
+function makeLibrary(storage: RunStorage) {
   const exclusive = <T>(task: () => Promise<T>) => task();
-  return new Library(storage, { exclusive, open: async () => open });
+  return new Library(storage, { exclusive, open: async () => new Set() });
 }
 
 interface Course {
   id: string;
-  from?: number;
   /** Called after each step. */
   after?: (step: number) => void;
   onChange?: (problem: unknown) => void;
 }
 
-/** Trains a run, from `from` or from its start. Returns the step of its last checkpoint. */
-async function train(library: Library, course: Course): Promise<number> {
-  const { id, from, after = () => {}, onChange = (problem) => expect.fail(`${problem}`) } = course;
+/** Trains a run. */
+async function train(library: Library, course: Course): Promise<void> {
+  const { id, after = () => {}, onChange = (problem) => expect.fail(`${problem}`) } = course;
   const keeper = new RunKeeper(library, id, onChange);
-  await (from === undefined ? keeper.begin(settings(id)) : keeper.resume(from, settings(id)));
-  for (let step = (from ?? 0) + 1; step <= STEPS; step++) {
+  await keeper.begin(settings(id));
+  for (let step = 1; step <= STEPS; step++) {
     keeper.report.step(recordOf(step));
     if (step % EVALUATION_STEPS === 0) {
       keeper.report.evaluation({ step, tokens: 5, studentPerplexity: 50 } as EvaluationRecord);
@@ -73,68 +63,7 @@ async function train(library: Library, course: Course): Promise<number> {
   }
   await keeper.close();
   await keeper.settle();
-  return keeper.savedStep;
 }
-
-/** A disk that makes each write durable takes its time. */
-const STORAGES: [moments: number, where: string, () => RunStorage][] = [
-  [50, 'memory', () => new MemoryStorage()],
-  [16, 'a folder on disk', () => new DiskStorage(folder)],
-];
-
-describe.each(STORAGES)('killed at %d moments in %s', (MOMENTS, _, make) => {
-  test('a run goes on from its last evaluation', async () => {
-    // How many changes a whole run makes.
-    const counted = new FaultyStorage(new MemoryStorage(), Number.POSITIVE_INFINITY, () => 0);
-    await train(makeLibrary(counted), { id: 'counted-run' });
-    const inner = make();
-    const library = makeLibrary(inner);
-    for (let moment = 0; moment < MOMENTS; moment++) {
-      const where = `moment ${moment}`;
-      const others = await library.rows();
-      const random = new Random(moment);
-      const dieAt = 1 + Math.floor((moment / MOMENTS) * counted.calls);
-      const faulty = new FaultyStorage(inner, dieAt, () => random.uniform());
-      const id = `killed-run-${moment}`;
-      let alive = 0;
-      const saved = await train(makeLibrary(faulty, new Set([id])), {
-        id,
-        after: (step) => {
-          if (!faulty.dead) alive = step;
-        },
-        onChange: () => {},
-      });
-      expect(faulty.dead, where).toBe(true);
-
-      await faulty.cutPower();
-      await library.tidy();
-      const rows = await library.rows();
-      expect(
-        rows.filter((row) => row.id !== id),
-        where,
-      ).toEqual(others);
-      expect(alive - saved, where).toBeLessThan(EVALUATION_STEPS);
-      let from: number | undefined;
-      if (saved > 0) {
-        const { snapshot } = await readNewest(inner, id, (text) => expect.fail(text));
-        // A checkpoint may be whole although the process never heard of it.
-        expect([saved, saved + EVALUATION_STEPS], where).toContain(snapshot.step);
-        expect(snapshot, where).toEqual(snapshotAt(snapshot.step));
-        from = snapshot.step;
-        expect(rows.find((row) => row.id === id)?.checkpoint, where).toBe(from);
-      }
-      await train(library, { id, from });
-      const journal = await library.journal(id);
-      expect(journal?.damaged, where).toEqual([]);
-      expect(journal?.steps, where).toEqual(
-        Array.from({ length: STEPS }, (_, i) => recordOf(i + 1)),
-      );
-    }
-    const states = (await library.rows()).map(({ state }) => state);
-    expect(states).toEqual(Array(MOMENTS).fill('finished'));
-    await inner.close('');
-  });
-});
 
 /** A library with a finished run, in a storage without room for another checkpoint. */
 async function fullLibrary() {
