@@ -6,8 +6,8 @@ import { dirname } from 'node:path';
 import { aside } from '../runs/storage';
 
 /**
- * Makes a folder and those above it, durably. Node's own `recursive` says "no such file or directory" of a
- * read-only disk, and never ends in a folder that takes none.
+ * Makes a folder and those above it, durably. Node's own `recursive` says "no such file or
+ * directory" of a read-only disk, and never ends in a folder that takes none.
  */
 export async function makeFolder(path: string): Promise<void> {
   try {

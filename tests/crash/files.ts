@@ -29,8 +29,18 @@ const same = (a: Uint8Array, b: Uint8Array) => Buffer.compare(a, b) === 0;
 // The teacher's cache.
 
 const identity: CacheIdentity = {
-  ...{ teacher: 'a', dtype: 'f32', V: 3, k: 3, temperature: 0, batchSize: 2, contextLength: 8 },
-  ...{ trainBatches: 6, heldOutBatches: 2, tokens: 'abc', prompt: '', sampleTokens: 0 },
+  teacher: 'a',
+  dtype: 'f32',
+  V: 3,
+  k: 3,
+  temperature: 0,
+  batchSize: 2,
+  contextLength: 8,
+  trainBatches: 6,
+  heldOutBatches: 2,
+  tokens: 'abc',
+  prompt: '',
+  sampleTokens: 0,
 };
 const other = { ...identity, tokens: 'another text' };
 const BATCHES = identity.trainBatches + identity.heldOutBatches;
@@ -259,7 +269,9 @@ function recipeFiles() {
     const [array, scaler] = [new ArrayBuffer(4 * count), new ArrayBuffer(SCALER.bytes)];
     const { files } = await writeRecipe(
       {
-        ...{ config, student, data: prepareData(documents, config) },
+        config,
+        student,
+        data: prepareData(documents, config),
         weights: startingWeights(config, student),
         snapshot: { step: 5, master: array, mean: array, square: array, scaler },
       },

@@ -34,7 +34,12 @@ const facts = { config, student: { n_embd: 16 }, dtype: 'f32' as const, adapter:
 const text = { name: 'a.txt', bytes: new TextEncoder().encode('Call me Ishmael. '.repeat(20)) };
 const own = { files: [text], reading: { format: 'text' } };
 const settings = (id: string, time = '2026-11-26T10:00:00Z') => ({
-  ...{ id, time, link: '#', config, adapter: { name: 'a' }, dtype: 'f32' as const },
+  id,
+  time,
+  link: '#',
+  config,
+  adapter: { name: 'a' },
+  dtype: 'f32' as const,
   student: facts.student,
 });
 const arraysAt = (step: number): Arrays => {
