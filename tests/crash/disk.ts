@@ -171,13 +171,18 @@ export class Disk {
     this.lostNames += lost;
   }
 
-  /** Each block is the old or the new one; where there is none, zeros. */
+  /**
+   * Each block is the old or the new one; where there is none, zeros. How many are new differs from
+   * cut to cut: where hardly one is lost, a file may look whole.
+   */
   #torn({ bytes, flushed }: File): Bytes {
+    const isNew = [0.1, 0.5, 0.97][Math.floor(3 * this.random())];
     const longer = Math.max(bytes.length, flushed.length);
     const shorter = Math.min(bytes.length, flushed.length);
-    const torn = new Uint8Array(shorter + Math.floor(this.random() * (longer - shorter + 1)));
+    const grown = this.random() < isNew ? longer - shorter : this.random() * (longer - shorter);
+    const torn = new Uint8Array(shorter + Math.floor(grown));
     for (let from = 0; from < torn.length; from += BLOCK) {
-      const source = this.random() < 0.5 ? flushed : bytes;
+      const source = this.random() < isNew ? bytes : flushed;
       torn.set(source.subarray(from, Math.min(from + BLOCK, torn.length)), from);
     }
     return torn;
