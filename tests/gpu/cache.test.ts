@@ -342,7 +342,7 @@ describe('64 tokens cached', () => {
 it('a run whose loss needs no teacher caches the held-out batches only', async () => {
   const storage = memoryStorage();
   const cached = await whole({ loss: 'ce', train_steps: 2 }, storage);
-  expect(cached.run.cache?.bytes).toBe(2 ** 16 + 2 * 2 * 16 * 260);
+  expect(cached.run.cache?.bytes).toBe(2 ** 16 + 2 * (2 * 16 * 260 + 32));
   expect(cached.evaluations.at(-1)?.kl).toBeGreaterThan(0);
 });
 
