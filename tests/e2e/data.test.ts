@@ -48,8 +48,9 @@ const TALK = `id,context,response\n${Array.from(
   (_, i) => `${i % 30},"Where is whale number ${i}, sir?","It swims, ${i} times round the ship."`,
 ).join('\n')}\n`;
 
-test('a table of dialogues: columns to choose, counts, a batch and a run with it', async () => {
-  const { page, problems, close } = await visit(site, { offer: 'f16', path: link(SMALL) });
+test('a table of dialogues: columns to choose, counts, a batch and a run, masked', async () => {
+  const path = link({ ...SMALL, packing: 'masked' });
+  const { page, problems, close } = await visit(site, { offer: 'f16', path });
   await open(page);
   await choose(page, given('talk.csv', TALK));
   await says(page).toContain(
@@ -77,6 +78,10 @@ test('a table of dialogues: columns to choose, counts, a batch and a run with it
   await says(page).toContain('60 documents.');
   await select('Dialogue id', 'id');
   await says(page).toContain('30 documents.');
+  // Dialogues of two turns: two ends of text between two borders.
+  const border = batchOf(page).getByRole('separator', { name: 'Next document' });
+  await eventually(() => border.count()).toBeGreaterThan(0);
+  await says(page).toContain('At a bar, attention and positions begin again.');
 
   const held = /(\d[\d,]*) tokens\s+Held out\s+(\d[\d,]*) tokens/.exec(
     await drawerOf(page).innerText(),
