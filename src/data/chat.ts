@@ -1,7 +1,7 @@
 // Conversations as text: a model's chat template, rendered by the library that transformers.js
 // uses, and which characters of it the assistant says. The only file that imports that library.
 
-import { Template } from '@huggingface/jinja';
+import { Environment, Interpreter, Template } from '@huggingface/jinja';
 import { CorpusError } from './corpus';
 
 /** A turn of a conversation. Templates may read further fields. */
@@ -26,11 +26,16 @@ const ASSISTANT = 'assistant';
 const DATE = '26 Jul 2024';
 /** Unicode's noncharacters: no text has them. */
 const [OPEN, CLOSE] = ['\uFDD0', '\uFDD1'];
+/** The tags around what the assistant says. The library leaves them out. */
+const GENERATION = /\{%(-?)\s*(end)?generation\s*(-?)%\}/g;
+/** Characters of a template. Real ones have some thousands. */
+const LONGEST_TEMPLATE = 200_000;
 /**
- * The tags around what the assistant says. The library leaves them out. As of any block, the
- * indentation before it and the line break after it are no part of the text.
+ * The work that a template may do for a conversation, in statements and expressions, and elements
+ * or characters of their values: so much in any case, and so much for each character of the
+ * messages. The models' own templates in the tests take a hundredth of it.
  */
-const GENERATION = /(\s*)\{%(-?)\s*(end)?generation\s*(-?)%\}(\s*)/g;
+const MOST_WORK = { always: 200_000, perCharacter: 500 };
 
 /**
  * @param source the template, in Jinja
@@ -38,16 +43,13 @@ const GENERATION = /(\s*)\{%(-?)\s*(end)?generation\s*(-?)%\}(\s*)/g;
  * @throws CorpusError if the template cannot be read
  */
 export function chatTemplate(source: string, tokens: Record<string, string>): RenderChat {
-  const dated = source.replace(/\bstrftime_now\b/g, 'fixed_date');
-  const marked = dated.replace(
-    GENERATION,
-    (_, before: string, left, end, right, after: string) =>
-      (left ? '' : before.replace(/\n[ \t]*$/, '\n')) +
-      `{{ '${end ? CLOSE : OPEN}' }}` +
-      (right ? '' : after.replace(/^\n/, '')),
-  );
+  const marked = withMarks(source);
   let template: Template;
   try {
+    if (source.length > LONGEST_TEMPLATE)
+      throw new Error(
+        `it has ${source.length} characters, and at most ${LONGEST_TEMPLATE} are read`,
+      );
     template = new Template(marked);
   } catch (cause) {
     throw new CorpusError(
@@ -57,10 +59,19 @@ export function chatTemplate(source: string, tokens: Record<string, string>): Re
     );
   }
   const render = (messages: readonly ChatMessage[], prompt = false): string => {
-    const items = { messages, add_generation_prompt: prompt, date_string: DATE };
+    const items = { ...tokens, messages, add_generation_prompt: prompt, date_string: DATE };
+    const characters = messages.reduce((sum, { content }) => sum + content.length, 0);
+    const work = MOST_WORK.always + MOST_WORK.perCharacter * characters;
     try {
-      return template.render({ ...tokens, ...items, fixed_date: () => DATE });
+      return new BoundedInterpreter(items, work).render(template);
     } catch (cause) {
+      if (cause instanceof EndlessError) {
+        throw new CorpusError(
+          `The teacher’s chat template has not ended after ${work.toLocaleString('en')} ` +
+            `operations on one conversation (${shortened(messages)}).`,
+          'Use another teacher, or read the data as dialogues.',
+        );
+      }
       const roles = messages.map(({ role }) => role).join(', ');
       throw new CorpusError(
         `The teacher’s chat template refuses a conversation of ${roles}: ` +
@@ -78,13 +89,80 @@ export function chatTemplate(source: string, tokens: Record<string, string>): Re
       );
     }
     const text = render(messages);
-    const rendered = marked === dated ? betweenPrompts(text, messages, render) : unmarked(text);
+    const rendered = marked === source ? betweenPrompts(text, messages, render) : unmarked(text);
     if (rendered.said.length > 0) return rendered;
     throw new CorpusError(
       `The chat template writes nothing of what the assistant says (${shortened(messages)}).`,
       'Use another teacher, or assistant_only_loss=off.',
     );
   };
+}
+
+/**
+ * The template, with marks in place of its tags. As of any block, the indentation before a tag and
+ * the line break after it are no part of the text.
+ */
+function withMarks(source: string): string {
+  let [marked, from] = ['', 0];
+  for (const { 0: tag, 1: left, 2: end, 3: right, index } of source.matchAll(GENERATION)) {
+    const before = source.slice(from, index);
+    marked += left ? before.trimEnd() : before.replace(/\n[ \t]*$/, '\n');
+    marked += `{{ '${end ? CLOSE : OPEN}' }}`;
+    from = index + tag.length;
+    if (right) from += source.slice(from).length - source.slice(from).trimStart().length;
+    else if (source[from] === '\n') from++;
+  }
+  return marked + source.slice(from);
+}
+
+/** A template has done all the work that it may. */
+class EndlessError extends Error {}
+
+/** Renders a template that a stranger wrote: it ends after so much work. */
+class BoundedInterpreter extends Interpreter {
+  constructor(
+    items: Record<string, unknown>,
+    private left: number,
+  ) {
+    const environment = new Environment();
+    const globals = {
+      ...{ true: true, false: false, none: null, True: true, False: false, None: null },
+      raise_exception: (message: string) => {
+        throw new Error(message);
+      },
+      range: (...bounds: [number, number?, number?]) => this.#range(...bounds),
+      strftime_now: () => DATE,
+    };
+    for (const [name, value] of Object.entries({ ...globals, ...items }))
+      environment.set(name, value);
+    super(environment);
+  }
+
+  render({ parsed }: Template): string {
+    return String(this.run(parsed).value);
+  }
+
+  override evaluate(...[statement, environment]: Parameters<Interpreter['evaluate']>) {
+    this.#spend(1);
+    const result = super.evaluate(statement, environment);
+    const { value } = result;
+    if (typeof value === 'string' || Array.isArray(value)) this.#spend(value.length);
+    return result;
+  }
+
+  #spend(work: number): void {
+    this.left -= work;
+    if (!(this.left >= 0)) throw new EndlessError();
+  }
+
+  /** As in Python. */
+  #range(first: number, second?: number, step = 1): number[] {
+    const [start, stop] = second === undefined ? [0, first] : [first, second];
+    if (step === 0) throw new Error('range() with a step of 0');
+    const length = Math.max(0, Math.ceil((stop - start) / step));
+    this.#spend(length);
+    return Array.from({ length }, (_, i) => start + i * step);
+  }
 }
 
 const shortened = (messages: readonly ChatMessage[]): string =>

@@ -3,8 +3,7 @@
 Usage: python3 int8_weights.py FOLDER:TEXT...          (pip install torch transformers)
   e.g. python3 tests/bench/int8_weights.py public/models/moby-teacher:public/corpus/moby-dick.txt
 
-FOLDER is a model as transformers reads it; the last tenth of TEXT, which the built-in teachers were not trained on, is
-cut into windows of the model's context. Each linear layer of the blocks is replaced by scale * round(w / scale), in
+FOLDER is a model as transformers reads it; the last tenth of TEXT is cut into windows of the model's context. Each linear layer of the blocks is replaced by scale * round(w / scale), in
 -127..127, where scale = max |w| / 127 over an output's weights (per output), or over blocks of 64 of them; biases,
 norms, embeddings and the head stay as they are, but for the last column, where the embedding and head are rounded too.
 All in float64 otherwise: the differences are of the rounding alone.

@@ -124,6 +124,35 @@ describe('a template', () => {
     );
   });
 
+  test.each([
+    [
+      'a loop in a loop',
+      '{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}',
+    ],
+    ['an endless range', '{% for a in range(999999999999) %}x{% endfor %}'],
+    ['a range of no number', '{% for a in range(messages) %}x{% endfor %}{{ range(999999999) }}'],
+    ['a text that doubles', `{% set a = 'aaaa' %}${'{% set a = a + a %}'.repeat(99)}{{ a }}`],
+  ])('that never ends is given up: %s', (_, source) => {
+    const render = chatTemplate(source, {});
+    expect(refusal(() => render([assistant('Yes.')]))).toMatch(
+      /^The teacher’s chat template has not ended after 202,000 operations/,
+    );
+  });
+
+  test('may be long, and write long conversations; not without end', () => {
+    const long = Array.from({ length: 200 }, (_, i) =>
+      (i % 2 ? assistant : user)('word '.repeat(99)),
+    );
+    expect(chatTemplate(TURNS, {})(long).said).toHaveLength(100);
+    const spaces = ' '.repeat(150_000);
+    expect(
+      chatTemplate(`${spaces}{%- generation %}x{% endgeneration %}`, {})([assistant('x')]),
+    ).toEqual({ text: 'x', said: [[0, 1]] });
+    expect(refusal(() => chatTemplate(spaces + spaces, {}))).toMatch(
+      'it has 300000 characters, and at most 200000 are read.',
+    );
+  });
+
   test('that rewrites earlier turns is refused, since its answers cannot be found', () => {
     const forgets =
       "{{ messages | length }}{% for m in messages %}{{ m.content + '|' }}{% endfor %}";
