@@ -126,7 +126,12 @@ class BoundedInterpreter extends Interpreter {
   ) {
     const environment = new Environment();
     const globals = {
-      ...{ true: true, false: false, none: null, True: true, False: false, None: null },
+      true: true,
+      True: true,
+      false: false,
+      False: false,
+      none: null,
+      None: null,
       raise_exception: (message: string) => {
         throw new Error(message);
       },
