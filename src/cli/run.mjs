@@ -9,8 +9,8 @@ import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'vite';
 
-/** `webgpu` is native code; onnxruntime looks for its WebAssembly next to its own file. */
-const EXTERNAL = ['webgpu', 'onnxruntime-web'];
+/** `webgpu` is native code; the others look for files next to their own. */
+const EXTERNAL = ['webgpu', 'onnxruntime-web', 'playwright-core'];
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const [script, ...args] = process.argv.slice(2);

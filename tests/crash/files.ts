@@ -14,11 +14,13 @@ import { browserCache } from '../../src/files/block-cache';
 import { type BlockCache, httpSource } from '../../src/files/http';
 import { filesSource } from '../../src/files/source';
 import { SCALER } from '../../src/kernels/sources';
-import { planArena } from '../../src/model/parameters';
+import { gpt2 } from '../../src/model/gpt2/gpt2';
+import { initialWeights, planArena } from '../../src/model/parameters';
+import { saveWeights } from '../../src/model/weights';
 import { packEntry } from '../../src/reference/topk';
+import { Random } from '../../src/tensor/random';
 import { openCacheStorage as openOnPage } from '../../src/worker/cache-storage';
 import type { Attack } from '../fuzz/run';
-import { goldenModel, modelFiles } from '../hub-models';
 import { cuts, expectThat, type Scenario } from './cuts';
 import type { Disk } from './disk';
 import { mount } from './node-disk';
@@ -258,10 +260,19 @@ let made: Promise<(StudentFile & { content: Uint8Array })[]> | undefined;
 /** Of a run that is at step 5, all in memory. */
 function recipeFiles() {
   made ??= (async () => {
-    const { architecture: student, ...stored } = goldenModel('student');
-    const models = [...modelFiles(stored)].map(([name, bytes]): [string, Blob] => [
-      name,
-      new Blob([bytes]),
+    const student = gpt2({
+      vocab_size: 64,
+      n_positions: 8,
+      n_embd: 8,
+      n_layer: 1,
+      n_head: 1,
+      layer_norm_epsilon: 1e-5,
+      activation_function: 'gelu_new',
+    });
+    const initial = initialWeights(student.parameters, new Random(1));
+    const teacher = new Map([
+      ['config.json', new Blob([JSON.stringify(student.formatConfig('float32'))])],
+      ['model.safetensors', new Blob([saveWeights(student, initial)])],
     ]);
     const config = { ...DEFAULTS, batch_size: 3, max_length: 4, train_steps: 9 };
     const documents = [{ ids: Uint32Array.from({ length: 500 }, (_, i) => (i * i) % 50) }];
@@ -276,7 +287,7 @@ function recipeFiles() {
         snapshot: { step: 5, master: array, mean: array, square: array, scaler },
       },
       {
-        teacher: filesSource(new Map(models)),
+        teacher: filesSource(teacher),
         tokenizer: { files: new Map([['tokenizer.json', Uint8Array.of(123, 125)]]), endOfText: 0 },
         corpus: { name: 'a.txt', own: true, sha256: 'ab' },
       },

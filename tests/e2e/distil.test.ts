@@ -4,6 +4,7 @@
 
 import { stat } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
+import { dropRuns, monkey, tinyLink, trainOnPage } from '../endure/page';
 import {
   button,
   csvOf,
@@ -242,5 +243,29 @@ describe('short runs in one page', () => {
       /^After step 4, the teacher (lowered|raised|made no).*with the teacher, .* without/,
     );
     expect(problems).toEqual([]);
+  });
+
+  // The short forms of `npm run endure`. They leave the page anywhere, so they come last.
+  test('runs that are dropped, and a longer one, leave no GPU memory behind', async () => {
+    const { page, problems } = shared;
+    await follow(page, tinyLink('train_steps=5000&eval_steps=100'));
+    const dropped = await dropRuns(page, { runs: 4, seed: 1, every: 2 });
+    await follow(page, tinyLink('train_steps=120&eval_steps=20'));
+    const trained = await trainOnPage(page, { steps: 120, every: 40 });
+    const held = (samples: typeof trained) => samples.map((sample) => sample['GPU buffers']);
+    expect(new Set(held(dropped)).size, `${held(dropped)}`).toBe(1);
+    expect(new Set(held(trained)).size, `${held(trained)}`).toBe(1);
+    expect(problems).toEqual([]);
+  });
+
+  test('a monkey clicks, types and follows links without an error', async () => {
+    const { page, problems, foreign } = shared;
+    const done = await monkey(page, { seed: 1, until: (actions) => actions >= 40 });
+    expect(Object.values(done).reduce((sum, count) => sum + count)).toBe(40);
+    // It may have chosen a model of the hub, which nobody serves here.
+    expect(foreign.splice(0).filter((url) => !url.startsWith('https://huggingface.co/'))).toEqual(
+      [],
+    );
+    expect(problems.filter((what) => !/huggingface\.co|net::ERR_/.test(what))).toEqual([]);
   });
 });

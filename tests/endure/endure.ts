@@ -1,0 +1,103 @@
+// `npm run endure -- --only node,page,runs,monkey --steps N --runs N --minutes N --seed S`: a long
+// run in Node and on the page, runs started and dropped in one tab, and a monkey; prints a table,
+// and exits with 1 if anything grows or goes wrong. `--short` does a little of each.
+//
+// The page's parts need a built page (npm run build) and CHROMIUM, a Chromium; VK_ICD_FILENAMES
+// names Dawn's adapter in Node.
+
+import { chromium } from 'playwright-core';
+import { serveSite } from '../e2e/site';
+import { judge } from './measure';
+import { trainInNode } from './node';
+import { dropRuns, monkey, tinyLink, trainOnPage } from './page';
+
+/** Steps between two samples, with an evaluation at each. */
+const EVERY = 250;
+const PARTS = ['node', 'page', 'runs', 'monkey'] as const;
+const flags = new Map<string, string>();
+for (const [i, word] of process.argv.entries())
+  if (word.startsWith('--')) flags.set(word.slice(2), process.argv[i + 1] ?? '');
+const short = flags.has('short');
+const number = (name: string, long: number, brief: number) =>
+  Number(flags.get(name) ?? (short ? brief : long));
+const steps = number('steps', 20_000, 1500);
+const runs = number('runs', 200, 10);
+const minutes = number('minutes', 60, 0.5);
+const seed = number('seed', 1, 1);
+const settings = flags.get('settings') ?? 'loss=ce';
+const only = flags.get('only')?.split(',') ?? PARTS;
+
+const failures: string[] = [];
+const rows: string[] = [];
+const tell = (part: ReturnType<typeof judge>) => {
+  for (const row of part.rows) console.log(row);
+  rows.push(...part.rows);
+  failures.push(...part.failures);
+};
+console.log('| what | figure | at first | at last | growth |');
+console.log('| --- | --- | ---: | ---: | ---: |');
+
+if (only.includes('node')) {
+  const pairs = settings.split('&').map((pair) => pair.split('='));
+  tell(judge(`${steps} steps in Node`, await trainInNode(steps, EVERY, Object.fromEntries(pairs))));
+}
+
+if (only.some((part) => part !== 'node')) {
+  const site = await serveSite({ folder: flags.get('dist') ?? 'dist' });
+  const browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM,
+    args: [
+      '--enable-unsafe-webgpu',
+      ...(process.env.ADAPTER === 'gpu' ? [] : ['--use-webgpu-adapter=swiftshader']),
+      '--no-sandbox',
+      '--js-flags=--expose-gc',
+    ],
+  });
+  const open = async (path: string) => {
+    const page = await browser.newPage({ viewport: { width: 1440, height: 900 } });
+    page.context().on('console', (message) => {
+      const text = message.text();
+      // This machine may be offline; the hub's models are refused by name.
+      if (message.type() !== 'error' || text.includes('net::ERR_')) return;
+      failures.push(`console: ${text} (${message.location().url})`);
+    });
+    page.context().on('weberror', (error) => {
+      failures.push(`uncaught: ${error.error().stack ?? error.error()}`);
+    });
+    await page.goto(site.url + path);
+    return page;
+  };
+  if (only.includes('page')) {
+    const page = await open(tinyLink(`${settings}&train_steps=${steps}&eval_steps=${EVERY}`));
+    tell(
+      judge(
+        `${steps} steps in Chromium`,
+        await trainOnPage(page, { steps, every: EVERY, browser }),
+      ),
+    );
+    await page.close();
+  }
+  if (only.includes('runs')) {
+    const page = await open(tinyLink('train_steps=5000&eval_steps=100'));
+    const dropped = await dropRuns(page, { runs, seed, every: Math.ceil(runs / 20), browser });
+    tell(judge(`${runs} runs dropped`, dropped, { settled: runs / 10, unit: 100 }));
+    await page.close();
+  }
+  if (only.includes('monkey')) {
+    const page = await open('');
+    const end = performance.now() + 60_000 * minutes;
+    const before = failures.length;
+    const done = await monkey(page, { seed, until: () => performance.now() > end });
+    const all = Object.values(done).reduce((sum, count) => sum + count, 0);
+    const each = Object.entries(done).map(([what, count]) => `${what} ${count}`);
+    console.log(
+      `\nmonkey, seed ${seed}, ${minutes} min: ${all} actions (${each.join(', ')}), ` +
+        `${failures.length - before} errors`,
+    );
+    await page.close();
+  }
+  await browser.close();
+  await site.close();
+}
+for (const failure of failures.slice(0, 40)) console.error(`\n${failure}`);
+process.exit(failures.length > 0 ? 1 : 0);

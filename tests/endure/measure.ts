@@ -1,0 +1,58 @@
+// What grows while something runs: figures by steps, and the slope of each after the first.
+
+/** Figures of one moment. Bytes, but for milliseconds a step. */
+export type Sample = { step: number } & Record<string, number>;
+
+/** Before that, caches fill and functions are compiled. */
+const SETTLED = 500;
+/** Bytes in 1,000 steps, or in 100 runs. */
+const MOST_GROWTH = 2 ** 20;
+/** Of the time of a step: a busy machine is slower now and then. */
+const MOST_SLOWER = 0.25;
+
+/** Of the straight line nearest to the points: growth a step. */
+export function slope(samples: readonly Sample[], name: string): number {
+  const mean = (of: (sample: Sample) => number) =>
+    samples.reduce((sum, sample) => sum + of(sample), 0) / samples.length;
+  const [x, y] = [mean(({ step }) => step), mean((sample) => sample[name])];
+  const covariance = mean((sample) => (sample.step - x) * (sample[name] - y));
+  return covariance / mean(({ step }) => (step - x) ** 2);
+}
+
+const median = (values: number[]) => values.sort((a, b) => a - b)[values.length >> 1];
+
+/**
+ * Rows of the table, and what does not hold.
+ * @param settled the first steps, which do not count
+ * @param unit steps that growth is told for
+ */
+export function judge(
+  what: string,
+  samples: readonly Sample[],
+  { settled = SETTLED, unit = 1000 } = {},
+) {
+  const counted = samples.filter(({ step }) => step >= settled);
+  const [first, last] = [counted[0], counted[counted.length - 1]];
+  const rows: string[] = [];
+  const failures: string[] = [];
+  for (const name of Object.keys(first).filter((other) => other !== 'step')) {
+    const isTime = name === 'step time';
+    const growth = unit * slope(counted, name);
+    const shown = (value: number) =>
+      isTime ? `${value.toFixed(1)} ms` : `${(value / 2 ** 20).toFixed(2)} MB`;
+    rows.push(
+      `| ${what} | ${name} | ${shown(first[name])} at ${first.step} | ` +
+        `${shown(last[name])} at ${last.step} | ${shown(growth)} in ${unit} |`,
+    );
+    const third = Math.ceil(counted.length / 3);
+    const timeOf = (part: readonly Sample[]) => median(part.map((sample) => sample[name]));
+    const slower = timeOf(counted.slice(-third)) / timeOf(counted.slice(0, third)) - 1;
+    if (isTime ? slower > MOST_SLOWER : growth > MOST_GROWTH)
+      failures.push(
+        isTime
+          ? `${what}: the last steps take ${Math.round(100 * slower)}% longer than the first`
+          : `${what}: ${name} grows by ${shown(growth)} in ${unit}`,
+      );
+  }
+  return { rows, failures };
+}

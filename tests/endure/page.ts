@@ -1,0 +1,205 @@
+// What endures on the page: a long run with its charts, runs that are started and dropped, and a
+// monkey. All of it by a page that is open; whoever opens it hears its problems.
+
+import { readFile } from 'node:fs/promises';
+import type { Browser, Page } from 'playwright-core';
+import { Random } from '../../src/tensor/random';
+import type { Sample } from './measure';
+
+const TINY =
+  '#v=1&batch_size=1&max_length=16&student_layers=1&student_width=16&eval_batches=1&sample_tokens=4';
+export const tinyLink = (settings: string) => `${TINY}&${settings}`;
+
+const PATIENCE = 300_000;
+const primary = (page: Page) => page.locator('button.primary');
+
+/** What the page and its browser hold, in bytes. RSS is of all of the browser's processes. */
+export async function holds(page: Page, browser?: Browser): Promise<Omit<Sample, 'step'>> {
+  const session = await page.context().newCDPSession(page);
+  await session.send('HeapProfiler.collectGarbage');
+  for (const worker of page.workers())
+    await worker.evaluate(() => (globalThis as { gc?(): void }).gc?.());
+  const { usedSize } = await session.send('Runtime.getHeapUsage');
+  await session.detach();
+  const shown = page.locator('.status-item', { hasText: 'GPU memory' }).locator('summary');
+  const [, number, unit] = /([\d.,]+)\s*([kMG]?)B/.exec(await shown.innerText()) ?? [];
+  const factor = { '': 1, k: 1e3, M: 1e6, G: 1e9 }[unit as 'k'] ?? Number.NaN;
+  const figures = { 'GPU buffers': Number(number.replace(',', '')) * factor, 'JS heap': usedSize };
+  if (!browser) return figures;
+  const all = await browser.newBrowserCDPSession();
+  const { processInfo } = await all.send('SystemInfo.getProcessInfo');
+  await all.detach();
+  let rss = 0;
+  for (const { id } of processInfo) {
+    const status = await readFile(`/proc/${id}/status`, 'utf8').catch(() => '');
+    rss += 1024 * Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0);
+  }
+  return { ...figures, RSS: rss };
+}
+
+const stepOf = (page: Page) =>
+  page.evaluate(() => {
+    const text = document.querySelector('.progress-text')?.textContent ?? '';
+    return Number(/^Step ([\d,]+) of/.exec(text)?.[1].replaceAll(',', '') ?? 0);
+  });
+
+/** Waits until the primary button says one of these and can be pressed. */
+async function offers(page: Page, ...labels: string[]): Promise<void> {
+  await page.waitForFunction(
+    (wanted) => {
+      const button = document.querySelector<HTMLButtonElement>('button.primary');
+      return button && !button.disabled && wanted.includes(button.innerText.trim());
+    },
+    labels,
+    { timeout: PATIENCE },
+  );
+}
+
+const FINISHED = 'Again, from the same start';
+
+/** Trains on an open page, which shows a tiny run's settings, and measures every so many steps. */
+export async function trainOnPage(
+  page: Page,
+  { steps, every, browser }: { steps: number; every: number; browser?: Browser },
+): Promise<Sample[]> {
+  const samples: Sample[] = [];
+  await offers(page, 'Distil');
+  await primary(page).click();
+  let [before, at] = [performance.now(), 0];
+  while (at < steps) {
+    await page.waitForFunction(
+      ([least]) => {
+        const text = document.querySelector('.progress-text')?.textContent ?? '';
+        return Number(/^Step ([\d,]+) of/.exec(text)?.[1].replaceAll(',', '') ?? 0) >= least;
+      },
+      [Math.min(steps, at + every)],
+      { timeout: PATIENCE, polling: 100 },
+    );
+    const step = await stepOf(page);
+    const now = performance.now();
+    samples.push({
+      step,
+      ...(await holds(page, browser)),
+      'step time': (now - before) / (step - at),
+    } as Sample);
+    [before, at] = [performance.now(), await stepOf(page)];
+  }
+  await offers(page, FINISHED);
+  return samples;
+}
+
+/** Starts runs and drops each at another moment, without a reload. */
+export async function dropRuns(
+  page: Page,
+  { runs, seed, every, browser }: { runs: number; seed: number; every: number; browser?: Browser },
+): Promise<Sample[]> {
+  const random = new Random(seed);
+  const samples: Sample[] = [];
+  let before = performance.now();
+  for (let run = 1; run <= runs; run++) {
+    await offers(page, 'Distil');
+    await primary(page).click();
+    const measured = run % every === 0;
+    // Dropped while it loads, compiles, or trains; measured once it trains.
+    if (!measured) await page.waitForTimeout(random.uniform() * 600);
+    else await page.waitForFunction(() => document.querySelector('.status-item .memory') !== null);
+    if (measured) {
+      const time = (performance.now() - before) / every;
+      samples.push({ step: run, ...(await holds(page, browser)), 'step time': time } as Sample);
+      before = performance.now();
+    }
+    await page.getByRole('button', { name: 'Reset', exact: true }).click({ timeout: PATIENCE });
+    await offers(page, 'Distil');
+  }
+  return samples;
+}
+
+const TEXTS = [
+  ...['', '0', '-1', '1', '2', '3', '16', '0.5', '1e9', 'NaN', 'abc', 'é🐋', '<b>x</b>'],
+  ...['../..', '\u202e', '__proto__', "'; --", '9'.repeat(200), 'The whale'],
+];
+const LINKS = [
+  ...['#v=1', '#runs', '#examples', '#lesson=temperature:4', '#lesson=nothing', '#lab=2,3'],
+  ...['#lab=2,4,6:transpose(0,1):view(8,6)', '#bug=replay,batch=1', '#bug=heads', '#v=2&x', '#'],
+  ...['#v=1&alpha=9', '#v=1&ghost=x', '#v=1&twin=loss%3Dce', '#lab=%ZZ', '#v=1&prompt=%00'],
+  tinyLink('train_steps=30'),
+  tinyLink('train_steps=400&eval_steps=40'),
+];
+const KEYS = ['Tab', 'Enter', 'Escape', 'Space', 'ArrowDown', 'ArrowRight', 'Home', 'Shift+Tab'];
+/** A model of the hub would be asked for, and a file is chosen in a window of the system. */
+const LEFT_ALONE = 'a:not([href^="#"]), [type=file]';
+
+/**
+ * Clicks, types and follows links at random, as the seed says.
+ * @returns how often it did what
+ */
+export async function monkey(
+  page: Page,
+  { seed, until }: { seed: number; until(actions: number): boolean },
+): Promise<Record<string, number>> {
+  const random = new Random(seed);
+  const pick = <Item>(items: readonly Item[]) => items[Math.floor(random.uniform() * items.length)];
+  const done: Record<string, number> = {};
+  // Entries of the browser's history that are the page's own.
+  let depth = 0;
+  for (let actions = 0; !until(actions); actions++) {
+    const chance = random.uniform();
+    let what: string;
+    if (chance < 0.08) {
+      what = 'link';
+      depth++;
+      await page.evaluate((hash) => {
+        location.hash = hash;
+      }, pick(LINKS));
+    } else if (chance < 0.16) {
+      what = 'key';
+      await page.keyboard.press(pick(KEYS));
+    } else if (chance < 0.18) {
+      what = 'back';
+      if (depth-- > 0) await page.evaluate(() => history.back());
+      depth = Math.max(0, depth);
+    } else if (chance < 0.2) {
+      what = 'size';
+      await page.setViewportSize(
+        pick([
+          { width: 390, height: 800 },
+          { width: 1440, height: 900 },
+        ]),
+      );
+    } else {
+      what = await page.evaluate(act, [random.uniform(), pick(TEXTS), LEFT_ALONE] as const);
+    }
+    done[what] = (done[what] ?? 0) + 1;
+    if (random.uniform() < 0.2) await page.waitForTimeout(random.uniform() * 300);
+  }
+  return done;
+}
+
+/** Runs in the page: clicks, or types the text into, one of the controls that can be seen. */
+function act([chance, text, leftAlone]: readonly [number, string, string]): string {
+  const all = document.querySelectorAll<HTMLElement>(
+    'button, a[href], summary, input, select, textarea, [role=button], [tabindex="0"]',
+  );
+  const seen = [...all].filter(
+    (element) =>
+      element.checkVisibility() && !element.matches(leftAlone) && !element.matches(':disabled'),
+  );
+  const element = seen[Math.floor(chance * seen.length)];
+  if (!element) return 'nothing';
+  element.focus();
+  const isText = element instanceof HTMLInputElement || element instanceof HTMLTextAreaElement;
+  if (element instanceof HTMLSelectElement) {
+    element.selectedIndex = Math.floor(((chance * 997) % 1) * element.options.length);
+    element.dispatchEvent(new Event('change', { bubbles: true }));
+    return 'choose';
+  }
+  if (!isText || ['checkbox', 'radio', 'button'].includes(element.type)) {
+    element.click();
+    return 'click';
+  }
+  // React listens to the setter of the element's class.
+  const setter = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(element), 'value')?.set;
+  setter?.call(element, element.type === 'range' ? String(chance * 100) : text);
+  for (const type of ['input', 'change']) element.dispatchEvent(new Event(type, { bubbles: true }));
+  return 'type';
+}

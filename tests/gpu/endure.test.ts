@@ -1,0 +1,14 @@
+// The short form of `npm run endure` in Node; its parts on the page are in tests/e2e.
+
+import { expect, test } from 'vitest';
+import { trainInNode } from '../endure/node';
+
+/** What evaluations and a longer history may take; a leak of a step's buffers takes far more. */
+const MOST_HEAP = 4 * 2 ** 20;
+
+test('a run with evaluations, samples and checkpoints holds as much at its end as before', async () => {
+  const samples = await trainInNode(400, 100, { loss: 'mixed' });
+  expect(samples.map(({ step }) => step)).toEqual([100, 200, 300, 400]);
+  expect(new Set(samples.map((sample) => sample['GPU buffers'])).size).toBe(1);
+  expect(samples[3]['JS heap'] - samples[1]['JS heap']).toBeLessThan(MOST_HEAP);
+});
