@@ -7,7 +7,8 @@ import { Random } from '../../src/tensor/random';
 import type { Sample } from './measure';
 
 const TINY =
-  '#v=1&batch_size=1&max_length=16&student_layers=1&student_width=16&eval_batches=1&sample_tokens=4';
+  '#v=1&batch_size=1&max_length=16&student_layers=1&student_width=16&eval_batches=1' +
+  '&sample_tokens=4';
 export const tinyLink = (settings: string) => `${TINY}&${settings}`;
 
 const PATIENCE = 300_000;
