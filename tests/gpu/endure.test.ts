@@ -7,8 +7,8 @@ import { trainInNode } from '../endure/node';
 const MOST_HEAP = 4 * 2 ** 20;
 
 test('a run with evaluations and checkpoints holds no more at its end than before', async () => {
-  const samples = await trainInNode(400, 100, { loss: 'mixed' });
-  expect(samples.map(({ step }) => step)).toEqual([100, 200, 300, 400]);
+  const samples = await trainInNode(200, 50, { loss: 'ce' });
+  expect(samples.map(({ step }) => step)).toEqual([50, 100, 150, 200]);
   expect(new Set(samples.map((sample) => sample['GPU buffers'])).size).toBe(1);
   expect(samples[3]['JS heap'] - samples[1]['JS heap']).toBeLessThan(MOST_HEAP);
 });
