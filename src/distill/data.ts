@@ -39,7 +39,8 @@ export function prepareData(documents: readonly Tokens[], config: Config) {
     randomOf: (epoch) => randomNumbers(`epoch ${epoch}`),
   });
   return {
-    tokens: { train: train.ids, heldOut: heldOut.ids },
+    /** As their batches read them. */
+    texts: { train: textOf(train), heldOut: textOf(heldOut) },
     trainTokens: train.ids.length,
     heldOutTokens: heldOut.ids.length,
     heldOutDocuments,

@@ -103,7 +103,7 @@ describe('the order of the data', () => {
       const { inputs } = data.batches.at(index);
       for (const [row, start] of starts.entries())
         expect(inputs.slice(row * 4, row * 4 + 4)).toEqual(
-          data.tokens.train.slice(start, start + 4),
+          data.texts.train.tokens.slice(start, start + 4),
         );
     }
   });
@@ -128,10 +128,14 @@ test('a run that has not begun: settings, tokens, both models, and no checkpoint
     'tokens.safetensors',
   ]);
   expect(recipe.json('settings.json')).toEqual(config);
-  const { train, heldOut } = data.tokens;
+  const { train, heldOut } = data.texts;
   const tokens = recipe.tensors('tokens.safetensors');
   const ids = (name: string) => new Uint32Array(tokens.get(name)?.data.slice().buffer ?? []);
-  expect([ids('train.tokens'), ids('held_out.tokens')]).toEqual([train, heldOut.slice()]);
+  expect([ids('train.tokens'), ids('held_out.tokens')]).toEqual([
+    train.tokens,
+    heldOut.tokens.slice(),
+  ]);
+  expect(tokens.size).toBe(2);
   const file = 'student/model.safetensors';
   for (const [name, values] of loadWeights(recipe.tensors(file), architecture, file))
     expect(values.every((value, i) => value === weights.get(name)?.[i])).toBe(true);
@@ -220,11 +224,22 @@ test('a teacher without safetensors is refused', async () => {
   await expect(recipeOf({}, { teacher })).rejects.toThrow(ExportError);
 });
 
-test('batches that Python would make otherwise are refused', async () => {
-  const alone = recipeOf({ config: { ...config, packing: 'off' } });
-  await expect(alone).rejects.toThrow(/Use packing=on/);
-  const masked = recipeOf({ data: { ...data, learnedShare: 0.5 } });
-  await expect(masked).rejects.toThrow(/Use assistant_only_loss=off/);
+test('rows of one document and tokens that do not count are in the file of tokens', async () => {
+  const chat = [40, 60, 90].map((length) => ({
+    ids: Uint32Array.from({ length }, (_, i) => (i * length) % 50),
+    learned: Uint8Array.from({ length }, (_, i) => Number(i % 3 > 0)),
+  }));
+  const alone = { ...config, packing: 'off' } as const;
+  const run = { config: alone, data: prepareData(chat, alone) };
+  const tokens = (await recipeOf(run)).tensors('tokens.safetensors');
+  const values = (name: string) => Array.from(tokens.get(name)?.data ?? []);
+  const ints = (name: string) => [...new Int32Array(Uint8Array.from(values(name)).buffer)];
+  const { train } = run.data.texts;
+  expect(ints('train.tokens')).toEqual([...train.tokens]);
+  expect(ints('train.documents')).toEqual(train.documents);
+  expect(values('train.learned')).toEqual([...(train.learned ?? [])]);
+  expect(ints('held_out.documents')).toEqual([0]);
+  expect(values('held_out.learned')).toHaveLength(ints('held_out.tokens').length);
 });
 
 test('every divergence has a formula in Python, and a sentence on TRL', async () => {

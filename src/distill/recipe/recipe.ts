@@ -6,7 +6,7 @@
 import type { Config } from '../../config';
 import { ModelFileError } from '../../files/download';
 import { ExportError, type Piece } from '../../files/pieces';
-import { writeSafetensors } from '../../files/safetensors';
+import { type SafetensorsType, writeSafetensors } from '../../files/safetensors';
 import type { ModelSource } from '../../files/source';
 import { SCALER } from '../../kernels/sources';
 import { formatLink } from '../../link';
@@ -34,7 +34,7 @@ export interface Ingredients {
   student: Architecture;
   /** Those that the run started from. */
   weights: Weights;
-  data: Pick<ReturnType<typeof prepareData>, 'tokens' | 'batches' | 'learnedShare'>;
+  data: Pick<ReturnType<typeof prepareData>, 'texts' | 'batches' | 'learnedShare'>;
   /** Where the run stands; none before its first step. */
   snapshot?: Snapshot;
 }
@@ -57,8 +57,7 @@ const SLICE = 2 ** 22;
 
 /**
  * The folder's name and its files.
- * @throws ExportError for a teacher without safetensors, and data that is not windows of one text
- *   with every token learned
+ * @throws ExportError for a teacher without safetensors
  */
 export async function writeRecipe(
   { config, student, weights, data, snapshot }: Ingredients,
@@ -66,13 +65,6 @@ export async function writeRecipe(
 ): Promise<{ name: string; files: StudentFile[] }> {
   const { tokenizer, corpus, teacher } = origin;
   const { adapters } = student;
-  if (config.packing !== 'on' || data.learnedShare !== undefined) {
-    const setting = config.packing !== 'on' ? 'packing=on' : 'assistant_only_loss=off';
-    throw new ExportError(
-      'A recipe’s batches are windows of one text, in which every token is learned. Use ' +
-        `${setting}, or train on in a script of your own.`,
-    );
-  }
   const fixed = (name: string, pieces: readonly Piece[]) =>
     fileOf(name, pieces, { parameter: () => Promise.reject(new Error(`${name} has no weights.`)) });
   const text = (name: string, content: string) => fixed(name, [new TextEncoder().encode(content)]);
@@ -110,7 +102,7 @@ export async function writeRecipe(
     text('accelerate.yaml', accelerate),
     fixed('settings.json', jsonPieces(config)),
     fixed('recipe.json', jsonPieces(recipe)),
-    fixed('tokens.safetensors', [tokensFile(data.tokens)]),
+    fixed('tokens.safetensors', [tokensFile(data.texts)]),
     fixed('student/config.json', formatted),
     ...[...tokenizer.files].map(([file, bytes]) => fixed(`student/${file}`, [bytes])),
     ...(hubStudent
@@ -146,14 +138,20 @@ export async function writeRecipe(
   return { name: `recipe-${exportName(config, student, step ?? 0)}`, files };
 }
 
-function tokensFile({ train, heldOut }: Ingredients['data']['tokens']) {
-  const tensor = (values: Uint32Array) =>
-    ({ dtype: 'I32', shape: [values.length], data: Int32Array.from(values) }) as const;
+/** `documents` and `learned` only where a row is no plain window, or a token no target. */
+function tokensFile({ train, heldOut }: Ingredients['data']['texts']) {
+  type Row = [name: string, dtype: SafetensorsType, data?: Uint8Array | Int32Array];
+  const rows = Object.entries({ train, held_out: heldOut }).flatMap(([part, text]): Row[] => [
+    [`${part}.tokens`, 'I32', Int32Array.from(text.tokens)],
+    [`${part}.documents`, 'I32', text.documents && Int32Array.from(text.documents)],
+    [`${part}.learned`, 'U8', text.learned],
+  ]);
   return writeSafetensors(
-    new Map([
-      ['train.tokens', tensor(train)],
-      ['held_out.tokens', tensor(heldOut)],
-    ]),
+    new Map(
+      rows.flatMap(([name, dtype, data]) =>
+        data ? [[name, { dtype, shape: [data.length], data }] as const] : [],
+      ),
+    ),
   );
 }
 
