@@ -39,8 +39,7 @@ export function prepareData(documents: readonly Tokens[], config: Config) {
     randomOf: (epoch) => randomNumbers(`epoch ${epoch}`),
   });
   return {
-    /** As their batches read them. */
-    texts: { train: textOf(train), heldOut: textOf(heldOut) },
+    joined: { train, heldOut },
     trainTokens: train.ids.length,
     heldOutTokens: heldOut.ids.length,
     heldOutDocuments,

@@ -73,7 +73,8 @@ def windows(folder):
     recipe = folder / "recipe"
     stillhouse("--recipe", recipe, *flags(RUN))
     text = {"tokens": load_file(recipe / "tokens.safetensors")["held_out.tokens"]}
-    return list(held_out(text, B, T, RUN["eval_batches"]))
+    batches = held_out(text, B, T, RUN["eval_batches"], "on")
+    return [(fed["input_ids"], targets) for fed, targets in batches]
 
 
 @pytest.fixture(scope="session")

@@ -1,19 +1,27 @@
 """A recipe's run in PyTorch beside Stillhouse's own, on tiny models in float32: the first 20 losses
-of both, on one process and on two that share each batch; a checkpoint continued; the result and
-its metrics brought back."""
+of both, on one process, on two that share each batch, on two that hold half of each model, and on
+two machines; checkpoints continued; other texts; the result and its metrics brought back."""
 
 import json
 import os
+import random
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 ROOT = Path(__file__).resolve().parents[2]
+# As ChatML, in plain characters: the tokenizer has no tokens of its own for turns.
+TEMPLATE = (
+    "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}[assistant] {% endif %}"
+)
 DISTILL = ["node", "node_modules/.cache/stillhouse/distill/distill.js"]
 ONE, TWO = 1e-5, 1e-4  # how far losses may differ on one process, and on two
 TINY = {
@@ -27,6 +35,8 @@ TINY = {
     "eval_batches": 2,
     "sample_tokens": 0,
 }
+TEXTS = {"data": "TEXTS", "format": "text", "column": "text"}
+CHATS = {"data": "CHATS", "format": "chat"}
 # Each also changes the optimiser or the loss in a way of its own.
 RUNS = {
     "fkl": {"kd_loss": "fkl", "gradient_accumulation": 2, "label_smoothing": 0.1, "z_loss": 0.01},
@@ -40,6 +50,10 @@ RUNS = {
     "lora": {"student_model": "teacher", "student_from_layers": "0,2", "lora_rank": 4},
     "cache": {"loss": "fkl", "teacher_cache": "on", "cache_top_k": 8},
     "cache-all": {"loss": "jsd", "teacher_cache": "on", "cache_top_k": 0},
+    # Rows of one document; tokens that are no targets, packed, and in rows of one conversation.
+    "alone": {"kd_loss": "fkl", "packing": "off", "gradient_accumulation": 2} | TEXTS,
+    "chat": {"teacher_model": "LLAMA", "kd_loss": "jsd"} | CHATS,
+    "chat-alone": {"teacher_model": "LLAMA", "packing": "off", "loss": "fkl", "teacher_cache": "on"} | CHATS,
 }
 
 
@@ -49,19 +63,44 @@ def stillhouse(*arguments):
     return done.stdout
 
 
-def pytorch(recipe, out, *arguments, processes=1):
-    start = [sys.executable]
-    if processes > 1:
-        start += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    done = subprocess.run(
-        [*start, "distill.py", "--output_dir", str(out), *map(str, arguments)],
-        cwd=recipe,
-        text=True,
-        capture_output=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+def pytorch(recipe, out, *arguments, launch=()):
+    """Runs distill.py, by `launch` if given. One that names machines runs once for each of two."""
+    machines = (0, 1) if "{machine}" in launch else (0,)
+    running = []
+    for machine in machines:
+        # Each machine has a folder of its own for what it writes.
+        folder = [out, out.with_name(f"{out.name}-second")][machine]
+        start = [part.format(machine=machine) for part in launch or [sys.executable]]
+        running.append(
+            subprocess.Popen(
+                [*start, "distill.py", "--output_dir", str(folder), *map(str, arguments)],
+                cwd=recipe,
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+            )
+        )
+    said = [process.communicate()[0] for process in running]
+    assert all(process.returncode == 0 for process in running), "\n".join(said)
     return out
+
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
+ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", "accelerate.yaml"]
+TWO_PROCESSES = [*TORCHRUN, "--standalone", "--nproc_per_node=2"]
+
+
+def two_machines(launcher):
+    """Two groups of processes, here on one machine, that meet at a free port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    if launcher == "torchrun":
+        meet = ["--master_addr", "127.0.0.1", "--master_port", port]
+        return [*TORCHRUN, "--nnodes", "2", "--node_rank", "{machine}", "--nproc_per_node", "1", *meet]
+    meet = ["--main_process_ip", "127.0.0.1", "--main_process_port", port]
+    return [*ACCELERATE, "--num_machines", "2", "--num_processes", "2", "--machine_rank", "{machine}", *meet]
 
 
 def flags(settings):
@@ -78,7 +117,8 @@ def furthest(ours, theirs, first=1):
     pairs = list(zip(*([step for step in records(run, "step") if step["step"] >= first] for run in (ours, theirs))))
     names = ("loss", "ce", "kd")
     differences = [abs((a[name] or 0) - (b[name] or 0)) for a, b in pairs for name in names]
-    assert all(a["step"] == b["step"] and a["applied"] and b["applied"] for a, b in pairs)
+    for name in ("step", "applied", "tokens"):
+        assert all(a[name] == b[name] for a, b in pairs), name
     return max(differences), len(pairs)
 
 
@@ -97,18 +137,35 @@ def llama(folder):
     LlamaForCausalLM(config).save_pretrained(folder / "llama")
     for file in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(ROOT / "public/models/moby-teacher" / file, folder / "llama")
+    (folder / "llama/chat_template.jinja").write_text(TEMPLATE)
     return folder / "llama"
 
 
 @pytest.fixture(scope="session")
-def pair(folder, llama):
+def files(folder, llama):
+    """What a run's settings name: a model, texts and conversations."""
+    draw = random.Random(1)
+    words = [word.strip() for word in "the whale, a ship of iron and the sea that took it by night".split()]
+    text = lambda: " ".join(draw.choices(words, k=draw.randrange(3, 30)))
+    turns = lambda: [{"role": role, "content": text()} for role in ("user", "assistant")]
+    rows = {"texts": [{"text": text()} for _ in range(60)]}
+    rows["chats"] = [{"messages": turns() + turns()} for _ in range(40)]
+    named = {"LLAMA": llama}
+    for name, lines in rows.items():
+        named[name.upper()] = folder / f"{name}.jsonl"
+        named[name.upper()].write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return named
+
+
+@pytest.fixture(scope="session")
+def pair(folder, files):
     """Stillhouse's run of that name, and its recipe. Each is made once."""
     made = {}
 
     def make(name):
         if name not in made:
             given = TINY | {"student_heads": 2} | RUNS[name]
-            given = {key: llama if value == "LLAMA" else value for key, value in given.items()}
+            given = {key: files.get(value, value) for key, value in given.items()}
             ours, recipe = folder / f"{name}-ours", folder / f"{name}-recipe"
             stillhouse("--output_dir", ours, *flags(given))
             stillhouse("--recipe", recipe, *flags(given))
@@ -118,10 +175,27 @@ def pair(folder, llama):
     return make
 
 
+@pytest.fixture(scope="session")
+def longer(pair, folder):
+    """Stillhouse's run of that name, continued to step 30, and the recipe of its step 20."""
+    made = {}
+
+    def make(name):
+        if name not in made:
+            ours, recipe = folder / f"{name}-longer", folder / f"{name}-longer-recipe"
+            shutil.copytree(pair(name)[0], ours)
+            stillhouse("--resume", ours, "--recipe", recipe, "--train_steps", 30)
+            stillhouse("--resume", ours, "--train_steps", 30)
+            made[name] = ours, recipe
+        return made[name]
+
+    return make
+
+
 @pytest.mark.parametrize("name", RUNS)
 def test_the_first_20_losses_agree_on_one_process(name, pair, folder, record_property):
     ours, recipe = pair(name)
-    theirs = pytorch(recipe, folder / f"{name}-theirs")
+    theirs = alone_in(folder, name, recipe)
     difference, steps = furthest(ours, theirs)
     print(f"{name}: the losses of {steps} steps differ by at most {difference:.1e}")
     assert steps == 20 and difference < ONE
@@ -131,27 +205,62 @@ def test_the_first_20_losses_agree_on_one_process(name, pair, folder, record_pro
             assert b.get(figure, a[figure]) == pytest.approx(a[figure], rel=1e-4, abs=1e-5), figure
 
 
-@pytest.mark.parametrize("name", ["fkl", "llama", "cache"])
+@pytest.mark.parametrize("name", ["alone", "cache"])
 def test_they_agree_on_two_processes_with_half_the_batch_each(name, pair, folder):
     ours, recipe = pair(name)
-    theirs = pytorch(recipe, folder / f"{name}-two", processes=2)
+    theirs = pytorch(recipe, folder / f"{name}-two", launch=TWO_PROCESSES)
     difference, steps = furthest(ours, theirs)
     print(f"{name}, two processes: the losses of {steps} steps differ by at most {difference:.1e}")
     assert steps == 20 and difference < TWO
     assert records(theirs, "config")[0]["adapter"]["name"].startswith("cpu × 2")
 
 
-@pytest.mark.parametrize("name, processes, tolerance", [("fkl", 1, ONE), ("fkl", 2, TWO), ("lora", 1, ONE)])
-def test_it_resumes_from_a_checkpoint_of_stillhouse(name, processes, tolerance, pair, folder):
-    ours, _ = pair(name)
-    more, recipe = folder / f"{name}-more-{processes}", folder / f"{name}-more-recipe-{processes}"
-    shutil.copytree(ours, more)
-    stillhouse("--resume", more, "--recipe", recipe, "--train_steps", 30)
-    stillhouse("--resume", more, "--train_steps", 30)
-    theirs = folder / f"{name}-more-theirs-{processes}"
-    pytorch(recipe, theirs, "--resume", "checkpoint", processes=processes)
-    difference, steps = furthest(more, theirs, first=21)
-    print(f"{name}, resumed on {processes}: the losses of {steps} steps differ by at most {difference:.1e}")
+@pytest.mark.parametrize("name", ["llama", "lora"])
+def test_they_agree_on_two_processes_that_hold_half_of_each_model(name, pair, folder):
+    ours, recipe = pair(name)
+    shard = lambda out, *flags: pytorch(recipe, out, "--shard", "on", *flags, launch=TWO_PROCESSES)
+    theirs = shard(folder / f"{name}-sharded", "--save_steps", 10)
+    difference, steps = furthest(ours, theirs)
+    print(f"{name}, sharded: the losses of {steps} steps differ by at most {difference:.1e}")
+    assert steps == 20 and difference < TWO
+    # From its own checkpoint it goes on with the same bits.
+    cut = folder / f"{name}-sharded-cut"
+    cut.mkdir()
+    shutil.copy(theirs / "metrics.jsonl", cut)
+    shard(cut, "--resume", theirs / "checkpoint-10")
+    assert furthest(theirs, cut) == (0, 20)
+    # What it writes is whole: the student of one process.
+    alone = load_file(alone_in(folder, name, recipe) / "model.safetensors")
+    for tensor, values in load_file(theirs / "model.safetensors").items():
+        torch.testing.assert_close(values, alone[tensor], rtol=1e-3, atol=1e-4)
+
+
+def alone_in(folder, name, recipe):
+    """What one process writes."""
+    theirs = folder / f"{name}-theirs"
+    return theirs if theirs.exists() else pytorch(recipe, theirs)
+
+
+@pytest.mark.parametrize("launcher, more", [("accelerate", []), ("torchrun", ["--shard", "on"])])
+def test_they_agree_on_two_machines(launcher, more, pair, folder):
+    ours, recipe = pair("fkl")
+    theirs = pytorch(recipe, folder / f"fkl-{launcher}", *more, launch=two_machines(launcher))
+    difference, steps = furthest(ours, theirs)
+    print(f"fkl, two machines by {launcher}: the losses of {steps} steps differ by at most {difference:.1e}")
+    assert steps == 20 and difference < TWO
+    assert not (folder / f"fkl-{launcher}-second" / "metrics.jsonl").exists()
+
+
+RESUMED = [("fkl", [], [], ONE), ("fkl", TWO_PROCESSES, ["--shard", "on"], TWO), ("lora", [], [], ONE)]
+
+
+@pytest.mark.parametrize("name, launch, more, tolerance", RESUMED, ids=["fkl", "fkl-sharded", "lora"])
+def test_it_resumes_from_a_checkpoint_of_stillhouse(name, launch, more, tolerance, longer, folder):
+    ours, recipe = longer(name)
+    theirs = folder / f"{name}-longer-{len(launch)}"
+    pytorch(recipe, theirs, "--resume", "checkpoint", *more, launch=launch)
+    difference, steps = furthest(ours, theirs, first=21)
+    print(f"{name}, resumed, {more}: the losses of {steps} steps differ by at most {difference:.1e}")
     assert steps == 10 and difference < tolerance
 
 
@@ -165,12 +274,35 @@ def test_a_run_that_was_cut_in_two_ends_the_same(pair, folder):
     assert furthest(whole, cut) == (0, 20)
 
 
+def test_other_texts_are_read_as_stillhouse_reads_them(pair, files, folder):
+    _, recipe = pair("alone")
+    stored = load_file(recipe / "tokens.safetensors")
+    documents = [
+        tokens
+        for part in ("train", "held_out")
+        for tokens in stored[f"{part}.tokens"].tensor_split(stored[f"{part}.documents"].long())[1:]
+    ]
+    # As a file and as a folder of files; a data set on the hub is read as a folder is.
+    texts = folder / "data set"
+    texts.mkdir()
+    shutil.copy(files["TEXTS"], texts / "train.jsonl")
+    sys.path.insert(0, str(recipe))
+    models = __import__("models")
+    models.HERE = recipe
+    for place in (files["TEXTS"], texts):
+        read = models.read_texts(str(place))
+        tokens = torch.from_numpy(read["tokens"]).tensor_split(torch.from_numpy(read["documents"]))[1:]
+        assert sorted(each.tolist() for each in tokens) == sorted(each.tolist() for each in documents)
+    theirs = pytorch(recipe, folder / "other", "--dataset", texts, "--train_steps", 2)
+    assert len(records(theirs, "step")) == 2
+    with pytest.raises(SystemExit, match="no field `text`, but"):
+        models.read_texts(str(files["CHATS"]))
+
+
 def test_its_result_is_a_student_of_stillhouse(pair, folder):
     for name in ("fkl", "llama", "lora"):
         _, recipe = pair(name)
-        theirs = folder / f"{name}-theirs"
-        if not theirs.exists():
-            pytorch(recipe, theirs)
+        theirs = alone_in(folder, name, recipe)
         back = folder / f"{name}-back"
         given = TINY | {"train_steps": 1, "loss": "ce", "teacher_model": theirs, "student_model": theirs}
         stillhouse("--output_dir", back, *flags(given))

@@ -13,6 +13,8 @@ import { type Config, DEFAULTS } from '../../src/config';
 import { Batches } from '../../src/data/batches';
 import { prepareData } from '../../src/distill/data';
 import type { StudentFile } from '../../src/distill/export/export';
+import distill from '../../src/distill/recipe/distill.py?raw';
+import models from '../../src/distill/recipe/models.py?raw';
 import { type Ingredients, writeRecipe } from '../../src/distill/recipe/recipe';
 import stillhouse from '../../src/distill/recipe/stillhouse.py?raw';
 import { startingWeights } from '../../src/distill/run-setup';
@@ -98,12 +100,12 @@ describe('the order of the data', () => {
 
   test('is in recipe.json as places in the text, which a batch reads', async () => {
     const { order } = (await recipeOf()).json('recipe.json');
-    expect(order.of).toEqual([3, 4, 7]);
+    expect(order.of).toEqual([3, 4, 7, 'on']);
     for (const [index, starts] of order.starts.entries()) {
       const { inputs } = data.batches.at(index);
       for (const [row, start] of starts.entries())
         expect(inputs.slice(row * 4, row * 4 + 4)).toEqual(
-          data.texts.train.tokens.slice(start, start + 4),
+          data.joined.train.ids.slice(start, start + 4),
         );
     }
   });
@@ -128,14 +130,11 @@ test('a run that has not begun: settings, tokens, both models, and no checkpoint
     'tokens.safetensors',
   ]);
   expect(recipe.json('settings.json')).toEqual(config);
-  const { train, heldOut } = data.texts;
+  const { train, heldOut } = data.joined;
   const tokens = recipe.tensors('tokens.safetensors');
   const ids = (name: string) => new Uint32Array(tokens.get(name)?.data.slice().buffer ?? []);
-  expect([ids('train.tokens'), ids('held_out.tokens')]).toEqual([
-    train.tokens,
-    heldOut.tokens.slice(),
-  ]);
-  expect(tokens.size).toBe(2);
+  expect([ids('train.tokens'), ids('held_out.tokens')]).toEqual([train.ids, heldOut.ids.slice()]);
+  expect([...tokens.keys()].filter((name) => name.endsWith('.learned'))).toEqual([]);
   const file = 'student/model.safetensors';
   for (const [name, values] of loadWeights(recipe.tensors(file), architecture, file))
     expect(values.every((value, i) => value === weights.get(name)?.[i])).toBe(true);
@@ -234,12 +233,21 @@ test('rows of one document and tokens that do not count are in the file of token
   const tokens = (await recipeOf(run)).tensors('tokens.safetensors');
   const values = (name: string) => Array.from(tokens.get(name)?.data ?? []);
   const ints = (name: string) => [...new Int32Array(Uint8Array.from(values(name)).buffer)];
-  const { train } = run.data.texts;
-  expect(ints('train.tokens')).toEqual([...train.tokens]);
+  const { train } = run.data.joined;
+  expect(ints('train.tokens')).toEqual([...train.ids]);
   expect(ints('train.documents')).toEqual(train.documents);
   expect(values('train.learned')).toEqual([...(train.learned ?? [])]);
   expect(ints('held_out.documents')).toEqual([0]);
   expect(values('held_out.learned')).toHaveLength(ints('held_out.tokens').length);
+});
+
+test('every setting is read by Python, or is none of its flags', () => {
+  const [, fixed = ''] = /FIXED = \(([^)]*)\)/.exec(distill) ?? [];
+  const program = distill.replace(fixed, '') + models + stillhouse;
+  for (const name of Object.keys(DEFAULTS)) {
+    const isRead = new RegExp(`\\bs\\.${name}\\b`).test(program);
+    expect([name, isRead]).toEqual([name, !new RegExp(`\\b${name}\\b`).test(fixed)]);
+  }
 });
 
 test('every divergence has a formula in Python, and a sentence on TRL', async () => {

@@ -9,6 +9,7 @@ B sequences of T tokens, V tokens in the vocabulary. Every setting of settings.j
 import argparse
 import json
 import math
+import os
 import platform
 import random
 import time
@@ -16,17 +17,22 @@ from contextlib import nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import GradScalerKwargs
 from safetensors.torch import load_file
-from transformers import AutoTokenizer
 
-from models import CachedTeacher, Teacher, adamw, open_model, open_student, restore, save
+from models import CachedTeacher, Teacher, adamw, open_model, open_student
+from models import read_texts, restore, save, shard, whole
 from stillhouse import IGNORED, Batches, cross_entropy, divergence, held_out, learning_rate
 
 HERE = Path(__file__).resolve().parent
+# Settings of what the folder was made of, and of the page. They are no flags.
+FIXED = (
+    "teacher_model teacher_engine student_model student_from_layers student_layers student_width "
+    "student_heads lora_rank lora_alpha lora_targets twin twin_pace corpus eval_loss_path prompt "
+    "sample_tokens model_dtype"
+).split()
 
 
 def main():
@@ -38,6 +44,10 @@ def main():
     B, T, A, V = s.batch_size, s.max_length, s.gradient_accumulation, recipe["vocabulary"]
     if B % world:
         raise SystemExit(f"{world} processes cannot share batch_size {B}. Use a multiple.")
+    if os.environ.get("ACCELERATE_USE_FSDP") == "true":  # it would leave the teacher empty
+        raise SystemExit("Leave out --use_fsdp: --shard on divides student and teacher.")
+    if s.shard == "on" and (world == 1 or accelerator.mixed_precision == "fp16"):
+        raise SystemExit("--shard on needs several processes, and bf16 or no mixed precision.")
     out = Path(s.output_dir)
     out.mkdir(parents=True, exist_ok=True)
 
@@ -45,33 +55,41 @@ def main():
     texts = {"train": {}, "held_out": {}}
     for name, values in load_file(HERE / "tokens.safetensors").items():
         part, what = name.split(".")
-        texts[part][what] = values.numpy()
-    batches = Batches(read_texts(s.dataset) if s.dataset else texts["train"], B, T, s.seed)
-    tests = list(held_out(texts["held_out"], B, T, s.eval_batches))
+        if what != "learned" or s.assistant_only_loss == "on":
+            texts[part][what] = values.numpy()
+    text = read_texts(s.dataset) if s.dataset else texts["train"]
+    batches = Batches(text, B, T, s.seed, s.packing)
+    tests = list(held_out(texts["held_out"], B, T, s.eval_batches, s.packing))
     order = recipe["order"]
-    if not s.dataset and [B, T, s.seed] == order["of"]:
+    if not s.dataset and [B, T, s.seed, s.packing] == order["of"]:
         assert [batches.starts(i) for i in range(len(order["starts"]))] == order["starts"]
-    mine = lambda rows: rows[rank::world].to(device)
+    share = lambda rows: rows[rank::world].to(device)
+    mine = lambda fed, targets: ({key: share(rows) for key, rows in fed.items()}, share(targets))
 
     # The models.
     checkpoint = Path(s.resume).resolve() if s.resume else None
     done = json.loads((checkpoint / "state.json").read_text()) if checkpoint else {"step": 0}
     applied = done.get("applied", 0)
-    plain = open_student(recipe["student"], checkpoint, s.lora_rank > 0).train()
+    plain = open_student(recipe["student"], checkpoint, settings["lora_rank"] > 0).train()
     if s.gradient_checkpointing == "on":
         plain.gradient_checkpointing_enable()
-    teacher = Teacher(open_model(recipe["teacher"]).to(device), V)
-    model, optimizer = accelerator.prepare(plain, adamw(plain, s))
+    teacher = open_model(recipe["teacher"])
+    if s.shard == "on":
+        model, teacher = (shard(each, accelerator.mixed_precision) for each in (plain, teacher))
+        optimizer = accelerator.prepare(adamw(plain, s))
+    else:
+        model, optimizer = accelerator.prepare(plain, adamw(plain, s))
+    teacher = Teacher(teacher.to(device), V)
     if checkpoint:
-        restore(model, optimizer.optimizer, checkpoint, applied)
+        restore(plain, optimizer.optimizer, checkpoint, applied)
     needs_teacher = s.loss != "ce"
     weight = {"ce": 0.0, "mixed": s.alpha}.get(s.loss, 1.0)
     kind = s.kd_loss if s.loss == "mixed" else s.loss
     if s.teacher_cache == "on":
         last = s.train_steps * A if needs_teacher else 0
         steps = range(done["step"] * A, last)
-        rows = [(f"train-{i}", mine(batches.at(i)[0]), s.temperature) for i in steps]
-        rows += [(f"test-{i}", mine(inputs), 1.0) for i, (inputs, _) in enumerate(tests)]
+        rows = [(f"train-{i}", mine(*batches.at(i))[0], s.temperature) for i in steps]
+        rows += [(f"test-{i}", mine(*batch)[0], 1.0) for i, batch in enumerate(tests)]
         teacher = CachedTeacher(teacher, rows, s.cache_top_k, out, rank)
 
     def metrics(kind, record):
@@ -86,10 +104,11 @@ def main():
         """Held-out perplexity, and KL(teacher ‖ student) at temperature 1."""
         started, sums = time.time(), torch.zeros(5, device=device)
         model.eval()
-        for i, (inputs, targets) in enumerate(tests):
-            inputs, targets = mine(inputs), mine(targets)
+        for i, batch in enumerate(tests):
+            fed, targets = mine(*batch)
             with accelerator.autocast():
-                z, y = model(input_ids=inputs).logits[..., :V].float(), teacher(f"test-{i}", inputs)
+                z = model(**fed, use_cache=False).logits[..., :V].float()
+                y = teacher(f"test-{i}", fed)
             whole = torch.is_tensor(y)  # a cache has only the likeliest tokens, the first first
             best = y.argmax(-1) if whole else y[1][..., 0]
             unknown = torch.full_like(z[..., 0], math.nan)
@@ -128,12 +147,12 @@ def main():
         # One denominator for CE, KD, accumulation and all processes: the targets that count.
         count = sum(int((targets != IGNORED).sum()) for _, targets in rows.values())
         sums = torch.zeros(2, device=device)
-        for index, (inputs, targets) in rows.items():
-            inputs, targets = mine(inputs), mine(targets)
+        for index, batch in rows.items():
+            fed, targets = mine(*batch)
             with nullcontext() if index == step * A - 1 else accelerator.no_sync(model):
                 with accelerator.autocast():
-                    z = model(input_ids=inputs).logits[..., :V].float()
-                    y = teacher(f"train-{index}", inputs) if needs_teacher else None
+                    z = model(**fed, use_cache=False).logits[..., :V].float()
+                    y = teacher(f"train-{index}", fed) if needs_teacher else None
                 ce = cross_entropy(z, targets, s.label_smoothing, s.z_loss).sum()
                 kd = torch.zeros_like(ce)
                 if needs_teacher:
@@ -143,7 +162,8 @@ def main():
                 accelerator.backward(loss * world / max(1, count))
             sums += torch.stack([ce, kd]).detach()
         scale = accelerator.scaler.get_scale() if accelerator.scaler else 1
-        norm = float(accelerator.clip_grad_norm_(model.parameters(), s.max_grad_norm or math.inf))
+        norm = accelerator.clip_grad_norm_(model.parameters(), s.max_grad_norm or math.inf)
+        norm = float(whole(norm))
         # A step without a target, or whose gradient is not finite, changes nothing; in float16 the
         # scaler sees to the latter.
         finite = math.isfinite(norm) and count > 0
@@ -151,10 +171,10 @@ def main():
             optimizer.step()
         optimizer.zero_grad()
         applied += finite
-        ce, kd = (accelerator.reduce(sums) / max(1, count)).tolist()
+        ce, kd = (accelerator.reduce(sums) / count).tolist()  # NaN without a target
         loss = weight * s.temperature**2 * kd + (1 - weight) * ce
         record = {"step": step, "loss": loss, "ce": ce, "kd": kd if needs_teacher else math.nan}
-        record |= {"gradNorm": norm if finite else math.nan, "learningRate": rate}
+        record |= {"gradNorm": norm if math.isfinite(norm) else math.nan, "learningRate": rate}
         record |= {"lossScale": scale, "applied": finite, "tokens": count}
         record |= {"appliedTotal": applied, "skippedTotal": step - applied}
         metrics("step", record | {"seconds": time.time() - began})
@@ -163,41 +183,29 @@ def main():
             evaluate(step)
         if step % (s.save_steps or s.train_steps) == 0 or step == s.train_steps:
             state = {"step": step, "applied": applied}
-            save(model, optimizer.optimizer, out, plain, state, accelerator.is_main_process)
+            save(plain, optimizer.optimizer, out, recipe["student"], state, rank == 0)
     accelerator.end_training()
 
 
 def read_settings():
-    """The settings, each of which is a flag as well, and what is known of models and data."""
+    """The settings, most of which are flags as well, and what is known of models and data."""
     settings = json.loads((HERE / "settings.json").read_text())
+    recipe = json.loads((HERE / "recipe.json").read_text())
     number = lambda text: int(text) if text.lstrip("-").isdigit() else float(text)
     flags = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     for name, value in settings.items():
-        kind = str if isinstance(value, str) else number
-        flags.add_argument(f"--{name}", type=kind, default=value)
+        kind, choices = str if isinstance(value, str) else number, recipe["choices"].get(name)
+        if name not in FIXED:
+            flags.add_argument(f"--{name}", type=kind, default=value, choices=choices)
     flags.add_argument("--output_dir", default="out")
     flags.add_argument("--resume", help="a checkpoint's folder, Stillhouse's or the script's")
+    flags.add_argument("--shard", choices=["off", "on"], default="off", help="FSDP")
     flags.add_argument("--save_steps", type=int, default=0, help="steps between checkpoints")
     flags.add_argument("--dataset", help="other texts to train on: a file, or a name on the hub")
     s = flags.parse_args()
-    recipe = json.loads((HERE / "recipe.json").read_text())
-    return s, recipe, {name: getattr(s, name) for name in settings}
-
-
-def read_texts(name):
-    """Token ids of a .txt, .jsonl, .csv or .parquet file, or of a data set; the field is `text`."""
-    from datasets import load_dataset
-
-    kind = {".txt": "text", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet"}
-    file = kind.get(Path(name).suffix)
-    texts = load_dataset(file, data_files=name) if file else load_dataset(name)
-    tokenizer = AutoTokenizer.from_pretrained(HERE / "student")
-    end = [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
-    encoded = texts["train"].map(lambda row: {"ids": tokenizer(row["text"])["input_ids"] + end})
-    tokens = [np.asarray(ids, dtype=np.int32) for ids in encoded["ids"]]
-    return {"tokens": np.concatenate(tokens)}
+    return s, recipe, {name: getattr(s, name, value) for name, value in settings.items()}
 
 
 def begin(path, step, head, metrics):

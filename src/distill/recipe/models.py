@@ -1,23 +1,36 @@
-"""The student, its optimiser and checkpoints; the teacher, in memory or cached in files."""
+"""Other texts; the student, its optimiser and checkpoints; the teacher, in memory or cached."""
 
-import copy
 import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_model_state_dict,
-    get_optimizer_state_dict,
-    set_optimizer_state_dict,
-)
-from transformers import AutoConfig, AutoModelForCausalLM
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 HERE = Path(__file__).resolve().parent
 MOMENTS = {"mean": "exp_avg", "square": "exp_avg_sq"}  # a checkpoint's file: AdamW's name
 PT = {"format": "pt"}
+
+
+def read_texts(name):
+    """Token ids of a .txt, .jsonl, .csv or .parquet file, or of a data set; the field is `text`."""
+    from datasets import load_dataset
+
+    kind = {".txt": "text", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet"}
+    file = kind.get(Path(name).suffix)
+    rows = load_dataset(file, data_files=name) if file else load_dataset(name)
+    if "text" not in rows["train"].column_names:
+        raise SystemExit(f"--dataset {name}: no field `text`, but {rows['train'].column_names}.")
+    tokenizer = AutoTokenizer.from_pretrained(HERE / "student")
+    encode = lambda text: tokenizer(text, add_special_tokens=False)["input_ids"]
+    end = [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else encode("\n\n")
+    ids = rows["train"].map(lambda row: {"ids": encode(row["text"]) + end})["ids"]
+    documents = np.cumsum([0, *map(len, ids)])[:-1]
+    return {"tokens": np.concatenate([np.asarray(each) for each in ids]), "documents": documents}
 
 
 def open_model(place):
@@ -44,15 +57,25 @@ def open_student(place, checkpoint, with_adapters):
     return model
 
 
-def stored(name):
-    """A parameter's name in a file; PEFT leaves out its name for a lone adapter."""
-    return name.replace(".default.", ".")
+def shard(model, mixed_precision):
+    """Divides a model among all processes (FSDP). A block is whole only while it computes."""
+    low = torch.bfloat16 if mixed_precision == "bf16" else None
+    policy = MixedPrecisionPolicy(param_dtype=low, reduce_dtype=torch.float32)
+    blocks = [m for m in model.modules() if type(m).__name__ in model._no_split_modules]
+    for module in [*blocks, model]:
+        fully_shard(module, mp_policy=policy, reshard_after_forward=True)
+    return model
+
+
+def whole(tensor):
+    """All of a divided tensor, for which every process must ask; any other as it is."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def adamw(model, s):
     """Weight decay for tables and matrices; none for biases and norms."""
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [[p for p in trained if (p.ndim > 1) == matrix] for matrix in (True, False)]
+    parameters = trained(model).values()
+    groups = [[p for p in parameters if (p.ndim > 1) == matrix] for matrix in (True, False)]
     return torch.optim.AdamW(
         [
             {"params": groups[0], "weight_decay": s.weight_decay},
@@ -64,49 +87,59 @@ def adamw(model, s):
     )
 
 
+def trained(model):
+    """Parameters by their names in files: PEFT leaves out its name for a lone adapter."""
+    parameters = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    return {name.replace(".default.", "."): p for name, p in parameters}
+
+
 def restore(model, optimizer, folder, applied):
-    """Reads both moments of a checkpoint. Works for plain, parallel and sharded models."""
-    options = StateDictOptions(full_state_dict=True)
-    state = get_optimizer_state_dict(model, optimizer, options=options)
+    """Reads both moments of a checkpoint. `model` is the student before it was made parallel."""
     moments = {name: load_file(folder / f"{file}.safetensors") for file, name in MOMENTS.items()}
-    for parameter in state["state"]:
-        entries = {name: values[stored(parameter)] for name, values in moments.items()}
-        state["state"][parameter] = entries
-        state["state"][parameter]["step"] = torch.tensor(float(applied))
-    set_optimizer_state_dict(model, optimizer, state, options=options)
+    for name, p in trained(model).items():
+        state = {"step": torch.tensor(float(applied))}
+        for moment, values in moments.items():
+            state[moment] = values[name].to(p.device)
+            if isinstance(p, DTensor):  # each process keeps its part of what it read
+                state[moment] = distribute_tensor(
+                    state[moment], p.device_mesh, p.placements, src_data_rank=None
+                )
+        optimizer.state[p] = state
 
 
-def save(model, optimizer, out, plain, state, is_main):
+def save(model, optimizer, out, place, state, is_main):
     """Writes a checkpoint, and the student beside it as a folder that Stillhouse opens.
 
-    `plain` is the model as it was before it was made parallel.
+    `model` is the student before it was made parallel. All processes must call this.
     """
-    names = [name for name, p in plain.named_parameters() if p.requires_grad]
-    options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
-    weights = get_model_state_dict(model, options=options)
-    moments = get_optimizer_state_dict(model, optimizer, options=options).get("state")
-    if not is_main:  # it alone has them whole
-        return
+    adapters = hasattr(model, "peft_config")
     folder = out / f"checkpoint-{state['step']}"
-    folder.mkdir(exist_ok=True)
-    adapters = hasattr(plain, "peft_config")
-    tensors = {stored(name): weights[name].contiguous() for name in names}
-    save_file(tensors, folder / f"{'adapter_' * adapters}model.safetensors", PT)
+    values = {f"{'adapter_' * adapters}model": lambda p: p.detach()}
     for file, moment in MOMENTS.items():
-        tensors = {stored(name): moments[name][moment].contiguous() for name in names}
-        save_file(tensors, folder / f"{file}.safetensors", PT)
+        values[file] = lambda p, moment=moment: optimizer.state[p][moment]
+    for file, value in values.items():
+        tensors = {}
+        for name, p in trained(model).items():
+            tensor = whole(value(p))
+            if is_main:
+                tensors[name] = tensor.cpu().contiguous()
+        if is_main:
+            folder.mkdir(exist_ok=True)
+            save_file(tensors, folder / f"{file}.safetensors", PT)
+    if not is_main:
+        return
     (folder / "state.json").write_text(json.dumps(state))
     for file in (HERE / "student").iterdir():
         if file.name != "model.safetensors":
             shutil.copy(file, out)
-    plain.config.save_pretrained(out)
+    model.config.save_pretrained(out)
     if not adapters:
-        plain.config.save_pretrained(folder)
+        model.config.save_pretrained(folder)
         shutil.copy(folder / "model.safetensors", out)
         return
-    plain.peft_config["default"].save_pretrained(folder)
-    merged = dict(copy.deepcopy(plain).merge_and_unload().named_parameters())
-    tensors = {name: p.detach().cpu().contiguous() for name, p in merged.items()}
+    model.peft_config["default"].save_pretrained(folder)
+    merged = open_student(place, folder.resolve(), True).merge_and_unload()
+    tensors = {name: p.detach().contiguous() for name, p in merged.named_parameters()}
     save_file(tensors, out / "model.safetensors", PT)
 
 
@@ -115,9 +148,9 @@ class Teacher:
         self.model, self.V = model.eval().requires_grad_(False), V
 
     @torch.no_grad()
-    def __call__(self, key, inputs):
+    def __call__(self, key, fed):
         """(b, T) tokens → (b, T, V) logits. `key` names the batch for the cache."""
-        return self.model(input_ids=inputs).logits[..., : self.V].float()
+        return self.model(**fed, use_cache=False).logits[..., : self.V].float()
 
 
 class CachedTeacher:
@@ -128,8 +161,8 @@ class CachedTeacher:
 
     def __init__(self, teacher, batches, k, folder, rank):
         self.V, self.k, self.files = teacher.V, min(k or teacher.V, teacher.V), {}
-        for key, inputs, temperature in batches:
-            logits = teacher(key, inputs)
+        for key, fed, temperature in batches:
+            logits = teacher(key, fed)
             logits = logits - logits.amax(-1, keepdim=True)
             values, ids = logits.clamp_min(-65504.0).topk(self.k)
             rest = (logits / temperature).scatter(-1, ids, float("-inf"))
@@ -138,9 +171,9 @@ class CachedTeacher:
             self.files[key] = folder / f"teacher-{rank}-{key}.safetensors"
             save_file({name: tensor.cpu() for name, tensor in entry.items()}, self.files[key])
 
-    def __call__(self, key, inputs):
+    def __call__(self, key, fed):
         """(values, ids, tail), or logits if every token is kept."""
-        entry = load_file(self.files[key], device=str(inputs.device))
+        entry = load_file(self.files[key], device=str(fed["input_ids"].device))
         values, ids = entry["values"].float(), entry["ids"].long()
         if self.k == self.V:
             return torch.empty_like(values).scatter(-1, ids, values)

@@ -3,7 +3,8 @@
 // weights and, of a run that has begun, its checkpoint. What Python computes is in distill.py,
 // models.py and stillhouse.py; this file writes what they read.
 
-import type { Config } from '../../config';
+import { type Config, FIELDS } from '../../config';
+import type { Field } from '../../field';
 import { ModelFileError } from '../../files/download';
 import { ExportError, type Piece } from '../../files/pieces';
 import { type SafetensorsType, writeSafetensors } from '../../files/safetensors';
@@ -34,7 +35,7 @@ export interface Ingredients {
   student: Architecture;
   /** Those that the run started from. */
   weights: Weights;
-  data: Pick<ReturnType<typeof prepareData>, 'texts' | 'batches' | 'learnedShare'>;
+  data: Pick<ReturnType<typeof prepareData>, 'joined' | 'batches'>;
   /** Where the run stands; none before its first step. */
   snapshot?: Snapshot;
 }
@@ -48,6 +49,12 @@ interface Origin {
   corpus: { name: string; own: boolean; sha256: string };
 }
 
+/** What each setting of a few values may be. */
+const CHOICES = Object.fromEntries(
+  Object.entries<Field>(FIELDS).flatMap(([name, field]) =>
+    field.type === 'choice' ? [[name, field.choices]] : [],
+  ),
+);
 /** A recipe repeats so many batches' places in the text, by which Python checks its own. */
 const CHECKED_BATCHES = 4;
 /** What a student of adapters needs besides requirements.txt. */
@@ -82,7 +89,7 @@ export async function writeRecipe(
   const hubStudent = fromHub(start, origin.revisions?.student);
   const hubTeacher = fromHub(teacherReference, origin.revisions?.teacher);
   const step = snapshot?.step;
-  const { batch_size: B, max_length: T, seed } = config;
+  const { batch_size: B, max_length: T, seed, packing } = config;
   const starts = Array.from({ length: CHECKED_BATCHES }, (_, index) => data.batches.starts(index));
   const recipe = {
     link: `#${formatLink(config)}`,
@@ -91,7 +98,8 @@ export async function writeRecipe(
     vocabulary: student.vocabularySize,
     sizes: student.config,
     data: corpus,
-    order: { of: [B, T, seed], starts },
+    order: { of: [B, T, seed, packing], starts },
+    choices: CHOICES,
   };
   const formatted = jsonPieces(student.formatConfig('float32', tokenizer.endOfText));
   const files = [
@@ -102,7 +110,7 @@ export async function writeRecipe(
     text('accelerate.yaml', accelerate),
     fixed('settings.json', jsonPieces(config)),
     fixed('recipe.json', jsonPieces(recipe)),
-    fixed('tokens.safetensors', [tokensFile(data.texts)]),
+    fixed('tokens.safetensors', [tokensFile(data.joined)]),
     fixed('student/config.json', formatted),
     ...[...tokenizer.files].map(([file, bytes]) => fixed(`student/${file}`, [bytes])),
     ...(hubStudent
@@ -138,12 +146,12 @@ export async function writeRecipe(
   return { name: `recipe-${exportName(config, student, step ?? 0)}`, files };
 }
 
-/** `documents` and `learned` only where a row is no plain window, or a token no target. */
-function tokensFile({ train, heldOut }: Ingredients['data']['texts']) {
+/** All tokens, where documents begin, and, if some tokens are no targets, which are. */
+function tokensFile({ train, heldOut }: Ingredients['data']['joined']) {
   type Row = [name: string, dtype: SafetensorsType, data?: Uint8Array | Int32Array];
   const rows = Object.entries({ train, held_out: heldOut }).flatMap(([part, text]): Row[] => [
-    [`${part}.tokens`, 'I32', Int32Array.from(text.tokens)],
-    [`${part}.documents`, 'I32', text.documents && Int32Array.from(text.documents)],
+    [`${part}.tokens`, 'I32', Int32Array.from(text.ids)],
+    [`${part}.documents`, 'I32', Int32Array.from(text.documents)],
     [`${part}.learned`, 'U8', text.learned],
   ]);
   return writeSafetensors(

@@ -44,13 +44,13 @@ class Random:
 class Batches:
     """Training batches. Batch `index` depends on the seed and the index alone.
 
-    A text has its `tokens` (N). If not all are targets, it has `learned` (N), 0 for one that is
-    none; if a row holds one document alone, it has `documents`, where each begins.
+    A text is its `tokens` (N), where its `documents` begin, and, if some tokens are no targets,
+    `learned` (N), 0 for those. `packing` is the setting.
     """
 
-    def __init__(self, text, B, T, seed):
-        self.text, self.B, self.T, self.seed = text, B, T, seed
-        self.N, self.alone = len(text["tokens"]), documents_alone(text, T)
+    def __init__(self, text, B, T, seed, packing):
+        self.text, self.B, self.T, self.seed, self.packing = text, B, T, seed, packing
+        self.N, self.alone = len(text["tokens"]), documents_alone(text, T, packing)
         self.windows = len(self.alone) if self.alone else max(1, (self.N - T) // T)
         self.epoch = None
 
@@ -76,13 +76,13 @@ class Batches:
         return self.alone[at] if self.alone else (self.phase + at * self.T, self.T)
 
     def at(self, index):
-        """(B, T) inputs, and the token after each."""
+        """What a model is fed, and the token after each, (B, T)."""
         return rows_at(self.text, self.places(index), self.B, self.T)
 
 
-def documents_alone(text, T):
+def documents_alone(text, T, packing):
     """Each document cut into parts of at most T targets: where they start, and how many."""
-    if "documents" not in text:
+    if packing != "off":
         return None
     starts = [*map(int, text["documents"]), len(text["tokens"])]
     return [
@@ -101,20 +101,20 @@ def rows_at(text, places, B, T):
         targets[row, :count] = text["tokens"][start + 1 : start + 1 + count]
         if "learned" in text:
             targets[row, :count][text["learned"][start + 1 : start + 1 + count] == 0] = IGNORED
-    return torch.from_numpy(inputs), torch.from_numpy(targets)
+    return {"input_ids": torch.from_numpy(inputs)}, torch.from_numpy(targets)
 
 
-def held_out(text, B, T, count):
+def held_out(text, B, T, count, packing):
     """Fixed batches, spread evenly. The last token of a row is not counted, as on the page."""
-    alone = documents_alone(text, T)
+    alone = documents_alone(text, T, packing)
     available = len(alone) if alone else (len(text["tokens"]) - 1) // T
     used = min(available, B * count)
     windows = [row * available // used for row in range(used)]
     places = [alone[at] if alone else (at * T, T) for at in windows]
     for first in range(0, used, B):
-        inputs, targets = rows_at(text, places[first : first + B], B, T)
+        fed, targets = rows_at(text, places[first : first + B], B, T)
         targets[:, -1] = IGNORED
-        yield inputs, targets
+        yield fed, targets
 
 
 # ---- the loss: src/divergences.ts and src/reference/losses.ts of Stillhouse
