@@ -184,6 +184,7 @@ def main():
         if step % (s.save_steps or s.train_steps) == 0 or step == s.train_steps:
             state = {"step": step, "applied": applied}
             save(plain, optimizer.optimizer, out, recipe["student"], state, rank == 0)
+    accelerator.wait_for_everyone()  # the first one may still be writing
     accelerator.end_training()
 
 

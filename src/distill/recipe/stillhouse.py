@@ -77,7 +77,7 @@ class Batches:
 
     def at(self, index):
         """What a model is fed, and the token after each, (B, T)."""
-        return rows_at(self.text, self.places(index), self.B, self.T)
+        return rows_at(self.text, self.places(index), self.B, self.T, self.packing)
 
 
 def documents_alone(text, T, packing):
@@ -92,16 +92,26 @@ def documents_alone(text, T, packing):
     ]
 
 
-def rows_at(text, places, B, T):
+def rows_at(text, places, B, T, packing):
     """(B, T) inputs and targets; what is missing at a row's or the batch's end is ignored."""
     inputs = np.zeros((B, T), np.int64)
     targets = np.full((B, T), IGNORED, np.int64)
+    positions = np.tile(np.arange(T), (B, 1))
     for row, (start, count) in enumerate(places):
         inputs[row, :count] = text["tokens"][start : start + count]
         targets[row, :count] = text["tokens"][start + 1 : start + 1 + count]
         if "learned" in text:
             targets[row, :count][text["learned"][start + 1 : start + 1 + count] == 0] = IGNORED
-    return {"input_ids": torch.from_numpy(inputs)}, torch.from_numpy(targets)
+        if packing == "masked":
+            # Positions restart with each document, whose first token is no target.
+            at, documents = np.arange(start, start + count), text["documents"]
+            begin = documents[np.searchsorted(documents, at, side="right") - 1]
+            positions[row, :count] = at - np.maximum(begin, start)
+            targets[row, :count][np.isin(at + 1, documents)] = IGNORED
+    fed = {"input_ids": torch.from_numpy(inputs)}
+    if packing == "masked":  # by which transformers keeps attention inside each document
+        fed["position_ids"] = torch.from_numpy(positions)
+    return fed, torch.from_numpy(targets)
 
 
 def held_out(text, B, T, count, packing):
@@ -112,7 +122,7 @@ def held_out(text, B, T, count, packing):
     windows = [row * available // used for row in range(used)]
     places = [alone[at] if alone else (at * T, T) for at in windows]
     for first in range(0, used, B):
-        fed, targets = rows_at(text, places[first : first + B], B, T)
+        fed, targets = rows_at(text, places[first : first + B], B, T, packing)
         targets[:, -1] = IGNORED
         yield fed, targets
 
