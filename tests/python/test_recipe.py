@@ -67,8 +67,8 @@ def stillhouse(*arguments):
     return done.stdout
 
 
-def pytorch(recipe, out, *arguments, launch=()):
-    """Runs distill.py, by `launch` if given. One that names machines runs once for each of two."""
+def pytorch(recipe, out, *arguments, launch=(), program="distill.py"):
+    """Runs it, by `launch` if given. One that names machines runs once for each of two."""
     machines = (0, 1) if "{machine}" in launch else (0,)
     running = []
     for machine in machines:
@@ -77,7 +77,7 @@ def pytorch(recipe, out, *arguments, launch=()):
         start = [part.format(machine=machine) for part in launch or [sys.executable]]
         running.append(
             subprocess.Popen(
-                [*start, "distill.py", "--output_dir", str(folder), *map(str, arguments)],
+                [*start, program, "--output_dir", str(folder), *map(str, arguments)],
                 cwd=recipe,
                 text=True,
                 stdout=subprocess.PIPE,
@@ -301,6 +301,22 @@ def test_other_texts_are_read_as_stillhouse_reads_them(pair, files, folder):
     assert len(records(theirs, "step")) == 2
     with pytest.raises(SystemExit, match="no field `text`, but"):
         models.read_texts(str(files["CHATS"]))
+
+
+def test_trl_trains_the_same_run(pair, folder):
+    """The script for TRL's GKDTrainer ends with the weights of distill.py."""
+    recipe = shutil.copytree(pair("fkl")[1], folder / "gkd-recipe")
+    settings = json.loads((recipe / "settings.json").read_text())
+    settings |= {"alpha": 1, "train_loss_path": "strided"}
+    (recipe / "settings.json").write_text(json.dumps(settings))
+    shutil.copy(ROOT / "src/distill/recipe/gkd.py", recipe)
+    theirs = pytorch(recipe, recipe / "out")
+    pytorch(recipe, recipe / "unused", program="gkd.py")
+    start, ours, trl = (load_file(at / "model.safetensors") for at in (recipe / "student", theirs, recipe / "gkd"))
+    moved = max(float((ours[name] - start[name]).abs().max()) for name in ours)
+    apart = max(float((ours[name] - trl[name]).abs().max()) for name in ours)
+    print(f"TRL’s weights after 20 steps differ by at most {apart:.1e}; training moved them by {moved:.1e}")
+    assert moved > 1e-2 and apart < 1e-5
 
 
 def test_its_result_is_a_student_of_stillhouse(pair, folder):

@@ -1,7 +1,6 @@
 // The recipe's README.md: readme.md with what depends on the run.
 
 import type { Config } from '../../config';
-import { DIVERGENCES } from '../../divergences';
 import text from './readme.md?raw';
 
 export interface HubModel {
@@ -52,14 +51,26 @@ python distill.py --output_dir out --resume checkpoint
 \`\`\`
 `;
 
-/** Whether TRL can express the run's loss, and how. */
-function inTrl({ loss, kd_loss, kd_beta, alpha, temperature }: Readonly<Config>): string {
+/** The run's only divergence, if TRL's GKDTrainer has it: a file of the recipe trains with that. */
+export function inGkd({ loss, kd_loss, alpha, packing, lora_rank }: Readonly<Config>): boolean {
   const kind = loss === 'mixed' && alpha === 1 ? kd_loss : loss;
-  if (kind === 'mixed' || kind === 'ce')
-    return `It does not have this run’s loss, \`${kind}\`; with \`alpha=1\` it might.`;
-  const betas: Record<string, number> = { fkl: 0, rkl: 1, jsd: kd_beta };
-  const { label } = DIVERGENCES[kind];
-  if (betas[kind] === undefined) return `It does not have this run’s loss, ${label}.`;
-  const settings = `lmbda=0.0, beta=${betas[kind]}, temperature=${temperature}`;
-  return `This run’s loss, ${label}, is \`GKDConfig(${settings})\`.`;
+  return ['fkl', 'rkl', 'jsd'].includes(kind) && packing !== 'masked' && lora_rank === 0;
+}
+
+/** Whether TRL can express the run, and how. */
+function inTrl(config: Readonly<Config>): string {
+  if (inGkd(config)) {
+    return (
+      'This run’s loss is one of them: `pip install trl==1.13.0 && python gkd.py` trains it with ' +
+      'TRL, on the same batches in the same order. From the same weights it gives the losses of ' +
+      '`python distill.py --train_loss_path strided`, since TRL leaves out the last position of ' +
+      'each row.'
+    );
+  }
+  return (
+    'It does not have this run: it mixes in no cross-entropy (`alpha=1` does without), has no skew ' +
+    'divergence and no total variation, and keeps attention inside no document. Where a run has ' +
+    'one of the three divergences alone, in rows that are not masked and without adapters, its ' +
+    'recipe has a script for TRL.'
+  );
 }

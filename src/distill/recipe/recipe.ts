@@ -24,8 +24,9 @@ import type { FolderTokenizer } from '../teacher/folder';
 import { type Snapshot, splitSnapshot } from '../training-state';
 import accelerate from './accelerate.yaml?raw';
 import distill from './distill.py?raw';
+import gkd from './gkd.py?raw';
 import models from './models.py?raw';
-import { type HubModel, readme } from './readme';
+import { type HubModel, inGkd, readme } from './readme';
 import requirements from './requirements.txt?raw';
 import stillhouse from './stillhouse.py?raw';
 
@@ -106,6 +107,7 @@ export async function writeRecipe(
     text('README.md', readme({ config, step, hubStudent, hubTeacher, corpus })),
     text('models.py', models),
     text('stillhouse.py', stillhouse),
+    ...(inGkd(config) ? [text('gkd.py', gkd)] : []),
     text('requirements.txt', adapters ? `${requirements}${PEFT}\n` : requirements),
     text('accelerate.yaml', accelerate),
     fixed('settings.json', jsonPieces(config)),
