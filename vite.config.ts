@@ -57,6 +57,8 @@ export default defineConfig({
           ...oneAtATime,
           // Two processes, each with browsers that its files share: a test waits, or keeps one core busy.
           fileParallelism: true,
+          // Each wait has a limit of its own.
+          testTimeout: 600 * SECOND,
           maxWorkers: 2,
           isolate: false,
           // A browser that hangs once fails no build; the test is named at the end.

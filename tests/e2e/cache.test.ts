@@ -5,7 +5,6 @@ import { describe, expect, test } from 'vitest';
 import {
   button,
   csvOf,
-  eventually,
   FINISHED,
   follow,
   link,
@@ -15,6 +14,7 @@ import {
   primary,
   run,
   statusOf,
+  watch,
 } from './drive';
 import { sharedVisit } from './harness';
 
@@ -32,6 +32,7 @@ const SMALL = {
 const CACHED = { ...SMALL, teacher_cache: 'on' };
 
 const shared = sharedVisit({ offer: 'f16' });
+const CACHING = '[role=progressbar][aria-label="Caching the teacher"]';
 const kept = () => shared.page.getByTestId('cache').innerText();
 
 // What the files hold is the same on every adapter: tests/gpu/cache shows that on both.
@@ -41,15 +42,14 @@ describe('offloading', () => {
     const { page, problems } = shared;
     await follow(page, link({ ...CACHED, ...more }));
     await pauseAfter(page, 2);
+    const counted = await watch(page, CACHING, { attribute: 'aria-valuetext' });
+    const details = await watch(page, '.progress-detail');
     await primary(page).click();
-    const bar = page.getByRole('progressbar', { name: 'Caching the teacher' });
-    await eventually(() => bar.getAttribute('aria-valuetext').catch(() => '')).toMatch(
-      /[\d.]+ [kM]?B of 5\d\d kB/,
-    );
-    await eventually(() => page.locator('.progress-detail').innerText()).toMatch(
-      /^[\d,]+ of 1,984 positions, 260 bytes each/,
-    );
     await offered(page, 'Continue');
+    expect(await counted()).toContainEqual(expect.stringMatching(/[\d.]+ [kM]?B of 5\d\d kB/));
+    expect(await details()).toContainEqual(
+      expect.stringMatching(/^[\d,]+ of 1,984 positions, 260 bytes each/),
+    );
 
     expect(await kept()).toMatch(
       new RegExp(
@@ -134,10 +134,10 @@ test('a full disk is told with both sizes, and the run goes on with its teacher'
 test('an unfinished cache is dropped with its run, and the next run writes it again', async () => {
   const { page, problems } = shared;
   await follow(page, link({ ...CACHED, train_steps: 400, eval_steps: 400 }));
+  const stop = { attribute: 'aria-valuenow', press: 'button.primary', at: '^[1-9]' };
+  await watch(page, CACHING, stop);
   await primary(page).click();
-  const bar = page.getByRole('progressbar', { name: 'Caching the teacher' });
-  await eventually(() => bar.getAttribute('aria-valuenow').catch(() => '')).toMatch(/^[1-9]/);
-  await primary(page).click();
+  await offered(page, 'Distil');
   await follow(page, link(CACHED));
   await page.reload();
   await run(page);

@@ -2,7 +2,7 @@
 // be copied as text.
 
 import { beforeAll, expect, test } from 'vitest';
-import { button, eventually } from './drive';
+import { button, eventually, PATIENCE_WITH_A_RUN } from './drive';
 import { openSite, type Site, visit } from './harness';
 
 let site: Site;
@@ -18,7 +18,9 @@ test.each(['f16', 'f32'] as const)('every kernel passes (%s)', async (offer) => 
   const fold = page.locator('details', { hasText: 'Check my GPU' }).locator('summary');
   await fold.click();
   await button(page, 'Check every kernel').click();
-  await eventually(() => fold.innerText(), 'the check is done').toMatch(/passed|failed|stopped/);
+  await eventually(() => fold.innerText(), 'the check is done', PATIENCE_WITH_A_RUN).toMatch(
+    /passed|failed|stopped/,
+  );
   const rows = await page
     .locator('.check-table tbody tr')
     .evaluateAll((all) =>

@@ -83,12 +83,12 @@ test('a table of dialogues: columns to choose, counts, a batch and a run, masked
   await eventually(() => border.count()).toBeGreaterThan(0);
   await says(page).toContain('At a bar, attention and positions begin again.');
 
-  const held = /(\d[\d,]*) tokens\s+Held out\s+(\d[\d,]*) tokens/.exec(
-    await drawerOf(page).innerText(),
-  );
+  const split = /(\d[\d,]*) tokens\s+Held out\s+(\d[\d,]*) tokens/;
+  await says(page).toMatch(split);
+  const [, training] = split.exec(await drawerOf(page).innerText()) ?? [];
   await run(page);
   // The run has split the data as the preview said.
-  await says(page).toContain(`${held?.[1]} tokens`);
+  await says(page).toContain(`${training} tokens`);
   expect(await notices(page)).not.toContain('Could not');
   expect(problems).toEqual([]);
   await close();
@@ -110,7 +110,7 @@ test('several files, a dropped one, a pasted text, and the book again', async ()
   );
   await says(page).toMatch(/c\.jsonl, \d\.\d kB, 50 documents\./);
   await says(page).toMatch(/Documents\s+52/);
-  expect(await drawerOf(page).locator('summary').innerText()).toContain('3 files');
+  await eventually(() => drawerOf(page).locator('summary').innerText()).toContain('3 files');
 
   const transfer = await page.evaluateHandle((content) => {
     const made = new DataTransfer();
@@ -195,7 +195,7 @@ describe('refusals', () => {
     await writeFile(huge, Buffer.alloc(49 * 2 ** 20, 'whale '));
     await page.getByLabel('Data files').setInputFiles(huge);
     await says(page).toContain('huge.txt is 51.4 MB. The limit is 20.0 MB.');
-    expect(await drawerOf(page).locator('summary').innerText()).toContain('own.txt');
+    await eventually(() => drawerOf(page).locator('summary').innerText()).toContain('own.txt');
     await rm(folder, { recursive: true });
     for (const [file, said] of refused) {
       await choose(page, file);

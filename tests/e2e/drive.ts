@@ -4,12 +4,9 @@
 import { readFile } from 'node:fs/promises';
 import type { Page } from 'playwright-core';
 import { expect } from 'vitest';
+import { PATIENCE } from './harness';
 
-/**
- * Software adapters are slow, and slower while something else computes: limits for hangs, not for
- * speed.
- */
-const PATIENCE = 60_000;
+/** Software adapters are slow, and slower while something else computes. */
 export const PATIENCE_WITH_A_RUN = 180_000;
 
 /**
@@ -121,6 +118,42 @@ export async function pauseAfter(page: Page, step: number, label = 'Pause'): Pro
     },
     [step, label] as const,
   );
+}
+
+/**
+ * Notes each text that an element comes to show, or each value of its attribute, from now on: what
+ * passes by is not missed, however slow the test is. Returns what was seen so far.
+ * @param press what is pressed, by its selector, at the first text that has this in it
+ */
+export async function watch(
+  page: Page,
+  selector: string,
+  { attribute = '', press = '', at = '' } = {},
+): Promise<() => Promise<string[]>> {
+  const seen = await page.evaluateHandle(
+    ([selector, attribute, press, at]) => {
+      const seen: string[] = [];
+      let pressed = false;
+      const look = () => {
+        const element = document.querySelector<HTMLElement>(selector);
+        if (!element) return;
+        const text = (attribute ? element.getAttribute(attribute) : element.textContent) ?? '';
+        if (text !== seen.at(-1)) seen.push(text);
+        if (!press || pressed || !new RegExp(at).test(text)) return;
+        pressed = true;
+        document.querySelector<HTMLElement>(press)?.click();
+      };
+      new MutationObserver(look).observe(document, {
+        subtree: true,
+        childList: true,
+        characterData: true,
+        attributes: true,
+      });
+      return seen;
+    },
+    [selector, attribute, press, at],
+  );
+  return () => seen.jsonValue();
 }
 
 export const logLines = (page: Page) => page.getByTestId('log').locator('li').allInnerTexts();

@@ -22,7 +22,7 @@ import {
   run,
   set,
 } from './drive';
-import { sharedVisit, visit } from './harness';
+import { sharedVisit } from './harness';
 
 const SMALL = {
   batch_size: 2,
@@ -162,13 +162,13 @@ test('a finished run’s student is taken, teaches itself, and starts another', 
 test('a paused run’s student is taken in float16, and the run goes on', async () => {
   const settings = {
     ...SMALL,
-    train_steps: 500,
-    eval_steps: 500,
+    train_steps: 5000,
+    eval_steps: 5000,
     student_layers: 1,
     student_width: 32,
   };
-  const { page, problems, close } = await visit(shared.site, { path: link(settings) });
-  await offered(page, 'Distil');
+  const { page, problems } = shared;
+  await follow(page, link(settings));
   await pauseAfter(page, 0);
   await primary(page).click();
   await offered(page, 'Continue');
@@ -181,8 +181,8 @@ test('a paused run’s student is taken in float16, and the run goes on', async 
   expect(new Set([...tensors.values()].map(({ dtype }) => dtype))).toEqual(new Set(['F16']));
   await primary(page).click();
   await offered(page, 'Pause');
+  await button(page, 'Reset').click();
   expect(problems).toEqual([]);
-  await close();
 });
 
 test('a file that is no .zip or has no model is refused by name; the page continues', async () => {

@@ -5,6 +5,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { eventually } from './drive';
 import { openSite, type Site, visit } from './harness';
 
 const FILES = {
@@ -48,7 +49,7 @@ test('errors of the page, of its worker and of its requests are heard', async ()
     'worker says no',
     'worker fell',
   ]) {
-    await expect.poll(() => problems.join('\n'), { timeout: 5000 }).toContain(heard);
+    await eventually(() => problems.join('\n')).toContain(heard);
   }
   await close();
 });

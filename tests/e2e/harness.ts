@@ -4,6 +4,7 @@
 
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { setTimeout as wait } from 'node:timers/promises';
 import {
   type Browser,
   type BrowserContext,
@@ -48,16 +49,44 @@ export const flagsOf = (offer: Offer): string[] => [...FLAGS[offer], ...ALWAYS];
 
 /** One browser of a kind serves every test file: they run in one process, which takes it along. */
 const browsers = new Map<Offer, Promise<Browser>>();
+/** What the present test has opened. */
 const contexts = new Set<BrowserContext>();
+/** What serves a file's or a describe's tests together. */
+const sharedContexts = new Set<BrowserContext>();
 const sites = new Set<Site>();
 
-/** Closes what a test file has opened and left open, a failed test's page for example. */
-export async function closeAll(): Promise<void> {
+/** Closes the pages that a test has left open, as a failed one does: no run goes on in them. */
+export async function closePages(): Promise<void> {
   for (const context of contexts) await context.close();
-  for (const site of sites) await site.close();
   contexts.clear();
+}
+
+/** Closes what a test file has opened and left open. */
+export async function closeAll(): Promise<void> {
+  for (const context of sharedContexts) await context.close();
+  sharedContexts.clear();
+  await closePages();
+  for (const site of sites) await site.close();
   sites.clear();
 }
+
+/**
+ * For the second try of a failed test: each page is opened by a new browser, and sites serve what
+ * they have. A browser that hangs is not waited for.
+ */
+export async function startOver(): Promise<void> {
+  const left = [...browsers.values()];
+  browsers.clear();
+  contexts.clear();
+  sharedContexts.clear();
+  for (const { faults, requests } of sites) {
+    faults.clear();
+    requests.length = 0;
+  }
+  const closed = left.map(async (browser) => (await browser).close());
+  await Promise.race([Promise.allSettled(closed), wait(MOST_MILLISECONDS_TO_CLOSE)]);
+}
+const MOST_MILLISECONDS_TO_CLOSE = 10_000;
 
 function openBrowser(offer: Offer): Promise<Browser> {
   const browser = browsers.get(offer) ?? launch(offer);
@@ -118,8 +147,16 @@ export interface Visit {
   close(): Promise<void>;
 }
 
+/** For whatever the page is asked to do: against hangs, not for speed. */
+export const PATIENCE = 120_000;
+
 export interface VisitOptions extends BrowserContextOptions {
   offer?: Offer;
+  /**
+   * Problems that the tests of this visit cause, and that are none: what the browser says of a file
+   * that is missing, for example. It may say so after the test.
+   */
+  expected?: RegExp;
   /** What follows the site's address, e.g. '#v=1&alpha=0.5'. */
   path?: string;
   /**
@@ -133,7 +170,7 @@ export interface VisitOptions extends BrowserContextOptions {
 
 /** Opens the page of a site in a context of its own (nothing stored from earlier tests). */
 export async function visit(site: Site, options: VisitOptions = {}): Promise<Visit> {
-  const { offer = 'f32', path = '', before = '', prepare, ...contextOptions } = options;
+  const { offer = 'f32', path = '', before = '', expected, prepare, ...contextOptions } = options;
   const browser = await openBrowser(offer);
   const context = await browser.newContext({
     viewport: { width: 1440, height: 900 },
@@ -142,7 +179,11 @@ export async function visit(site: Site, options: VisitOptions = {}): Promise<Vis
     ...contextOptions,
   });
   contexts.add(context);
+  context.setDefaultTimeout(PATIENCE);
   const problems: string[] = [];
+  const hear = (problem: string) => {
+    if (!expected?.test(problem)) problems.push(problem);
+  };
   const foreign: string[] = [];
   const origin = new URL(site.url).origin;
   await context.route(
@@ -162,19 +203,17 @@ export async function visit(site: Site, options: VisitOptions = {}): Promise<Vis
   context.on('console', (message) => {
     if (message.text().startsWith('Service Worker registration blocked')) return;
     if (message.type() === 'error' || message.type() === 'warning') {
-      problems.push(`console ${message.type()}: ${message.text()} (${message.location().url})`);
+      hear(`console ${message.type()}: ${message.text()} (${message.location().url})`);
     }
   });
-  context.on('weberror', (error) =>
-    problems.push(`uncaught: ${error.error().stack ?? error.error()}`),
-  );
+  context.on('weberror', (error) => hear(`uncaught: ${error.error().stack ?? error.error()}`));
   context.on('requestfailed', (request) => {
     const error = request.failure()?.errorText;
     // What the page itself breaks off: a run that is refused, a reload. When is a matter of luck.
-    if (error !== 'net::ERR_ABORTED') problems.push(`${request.url()}: ${error}`);
+    if (error !== 'net::ERR_ABORTED') hear(`${request.url()}: ${error}`);
   });
   context.on('response', (response) => {
-    if (response.status() >= 400) problems.push(`${response.url()}: ${response.status()}`);
+    if (response.status() >= 400) hear(`${response.url()}: ${response.status()}`);
   });
   const page = await context.newPage();
   await prepare?.(page);
@@ -186,6 +225,7 @@ export async function visit(site: Site, options: VisitOptions = {}): Promise<Vis
     close: async () => {
       await context.close();
       contexts.delete(context);
+      sharedContexts.delete(context);
       if (foreign.length > 0)
         throw new Error(
           `The page asked other origins: ${foreign.join(', ')}. It may ask only its own.`,
@@ -198,22 +238,22 @@ export async function visit(site: Site, options: VisitOptions = {}): Promise<Vis
  * A visit that serves all tests of a file or a describe: opened before the first and closed after
  * the last of them. An open page keeps its device, its kernels and onnxruntime, whose start takes
  * most of a short run's time; `follow` (drive.ts) brings it to other settings. The second try of a
- * failed test gets a fresh page.
+ * failed test gets a fresh page of a fresh site, in a new browser (setup.ts).
  */
 export function sharedVisit(
   options: VisitOptions = {},
   siteOptions?: SiteOptions,
 ): Visit & { site: Site } {
   const shared = {} as Visit & { site: Site };
-  beforeAll(async () => {
+  const open = async () => {
     const site = await openSite(siteOptions);
     Object.assign(shared, await visit(site, options), { site });
-  });
-  beforeEach(async ({ task }) => {
-    if (!task.result?.retryCount) return;
-    await shared.page.context().close();
-    Object.assign(shared, await visit(shared.site, options));
-  });
+    const context = shared.page.context();
+    contexts.delete(context);
+    sharedContexts.add(context);
+  };
+  beforeAll(open);
+  beforeEach(({ task }) => (task.result?.retryCount ? open() : undefined));
   afterAll(() => shared.close?.());
   return shared;
 }

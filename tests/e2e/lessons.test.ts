@@ -44,7 +44,9 @@ test('every lesson asks first, then shows what is computed', async () => {
     const { start } = lesson.control;
     expect(await hash(page)).toBe(`#lesson=${lesson.id}:${start}`);
     expect(await facts(page)).toEqual(factsOf(lesson.id, start));
-    expect(await page.evaluate(() => document.activeElement?.textContent)).toBe(lesson.title);
+    await eventually(() => page.evaluate(() => document.activeElement?.textContent)).toBe(
+      lesson.title,
+    );
     expect(await page.locator('.verdict .answer').innerText()).toBe(lesson.answer);
   }
   expect(shared.problems).toEqual([]);

@@ -86,7 +86,7 @@ test('a link restores the settings and starts nothing until the button is presse
   const reachedText = /perplexity ([\d,.]+) at/.exec(await ghost.innerText())?.[1] ?? '';
   const number = (text: string) => Number(text.replaceAll(',', ''));
   expect(Math.abs(number(reachedText) / number(perplexity) - 1)).toBeLessThan(0.0002);
-  expect(await other.page.locator('.behind-runs').innerText()).toContain('(shared)');
+  await eventually(() => other.page.locator('.behind-runs').innerText()).toContain('(shared)');
   expect(await other.page.locator('.progress-text').innerText()).toContain('Nothing is loaded yet');
   // It stays in the address when a setting changes; removed, it goes from there, too.
   await set(other.page, 'train_steps', '3');
@@ -97,7 +97,7 @@ test('a link restores the settings and starts nothing until the button is presse
   // One character less, and the settings alone are opened: they change while the page is open.
   await go(other.page, hash.slice(0, -1));
   await eventually(() => notices(other.page)).toContain('The link’s run is not shown');
-  expect(await shownValue(other.page, 'train_steps')).toBe('2');
+  await eventually(() => shownValue(other.page, 'train_steps')).toBe('2');
   expect(other.problems).toEqual([]);
   await other.close();
 });
@@ -119,7 +119,7 @@ test('changed settings are in the address, and opening that address restores the
   expect(await shownValue(page, 'lr_schedule')).toBe('linear');
 
   await set(page, 'train_steps', 'many');
-  expect(await page.getByTestId('field-train_steps').innerText()).toContain(
+  await eventually(() => page.getByTestId('field-train_steps').innerText()).toContain(
     'train_steps is "many"',
   );
   await offered(page, 'Distil, disabled');
@@ -210,7 +210,7 @@ describe('a malformed link leaves the page as it was and says what is wrong', ()
     );
     await offered(page, 'Distil');
     await button(page, 'Dismiss').click();
-    expect(await notices(page)).not.toContain('The link’s settings');
+    await eventually(() => notices(page)).not.toContain('The link’s settings');
     expect(problems).toEqual([]);
   });
 });

@@ -3,7 +3,7 @@
 
 import { readFile } from 'node:fs/promises';
 import type { Page } from 'playwright-core';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { joinPieces } from '../../src/files/pieces';
 import { readSafetensors } from '../../src/files/safetensors';
 import { parseConfig } from '../../src/model/families';
@@ -49,7 +49,9 @@ const STUDENT: Gpt2Config = {
   activation_function: 'gelu_new',
 };
 
-const shared = sharedVisit({ offer: 'f16', prepare: answerHub });
+/** What the browser itself says of graphs and chat templates that a folder does not have. */
+const expected = /onnx|jinja|404/;
+const shared = sharedVisit({ offer: 'f16', prepare: answerHub, expected });
 let hub: Hub;
 let moby: Map<string, Uint8Array>;
 beforeAll(async () => {
@@ -64,6 +66,12 @@ beforeAll(async () => {
   const tensors = readSafetensors(moby.get('model.safetensors')!, 'model.safetensors');
   const weights = loadWeights(tensors, architecture, 'model.safetensors');
   moby.set('onnx/model.onnx', joinPieces(architecture.onnxPieces('f32', false), weights));
+});
+// The second try of a test, too, finds only what it publishes.
+beforeEach(() => {
+  hub.files.clear();
+  hub.faults.clear();
+  hub.requests.length = 0;
 });
 afterAll(() => hub.close());
 
@@ -149,16 +157,15 @@ test('a model of the hub says what it is, teaches, and is kept for the next visi
     'tokenizer.json',
     'tokenizer_config.json',
   ]);
-  expect(
-    await page.evaluate(async () => (await (await caches.open('stillhouse-models')).keys()).length),
+  await eventually(() =>
+    page.evaluate(async () => (await (await caches.open('stillhouse-models')).keys()).length),
   ).toBe(5);
 
   // Bytes that no run survives: what teaches now is what was kept.
   for (const path of hub.files.keys()) hub.faults.set(path, { kind: 'garbled' });
   await page.reload();
   await distil(page);
-  // The graphs and the chat template that the folder does not have.
-  for (const problem of problems) expect(problem).toMatch(/onnx|jinja|404/);
+  expect(problems).toEqual([]);
 });
 
 test('a student starts from teacher layers or a checkpoint with the same tokens', async () => {
@@ -197,8 +204,7 @@ test('a student starts from teacher layers or a checkpoint with the same tokens'
   await eventually(() => notices(page)).toContain(
     'The student small@main has 1,100 tokens, the teacher moby-teacher 1,024.',
   );
-  // Chat templates and graphs that the folders do not have.
-  for (const problem of problems.splice(0)) expect(problem).toMatch(/onnx|jinja|404/);
+  expect(problems).toEqual([]);
 });
 
 test('a folder of one’s own is read in the page, and nothing of it leaves', async () => {
@@ -241,19 +247,17 @@ test('a link names models of the page and of the hub, and nothing else', async (
   }
 });
 
-test('a slow download can be stopped at once, and started again', async () => {
+test('a download that never comes can be stopped, and started again', async () => {
   publishMoby();
-  hub.faults.set('org/moby@main/config.json', { kind: 'slow', milliseconds: 20_000 });
+  hub.faults.set('org/moby@main/config.json', { kind: 'silent' });
   const { page } = await open({ teacher_model: 'org/moby' });
   await primary(page).click();
   await offered(page, 'Stop loading');
   await eventually(() => page.locator('.progress-detail').innerText()).toContain(
     'config.json of org/moby',
   );
-  const started = Date.now();
   await primary(page).click();
   await offered(page, 'Distil');
-  expect(Date.now() - started).toBeLessThan(20_000);
   publishMoby();
   await distil(page);
 });
@@ -296,12 +300,12 @@ test('without float16 a folder that only has ONNX files runs in onnxruntime', as
     offer: 'f32',
     path,
     prepare: answerHub,
+    expected,
   });
   await unfold(page);
   await button(page, 'Look up the teacher').click();
   await eventually(() => found(page)).toContain('Runs in onnxruntime.');
   await distil(page);
-  // What the browser itself says of the files that were looked for.
-  for (const problem of problems) expect(problem).toMatch(/404/);
+  expect(problems).toEqual([]);
   await close();
 });

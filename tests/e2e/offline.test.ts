@@ -3,7 +3,7 @@
 
 import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
-import { button, eventually, link, notices, offered, primary, run } from './drive';
+import { button, eventually, link, notices, offered, primary, run, set } from './drive';
 import { openSite, visit } from './harness';
 
 /** onnxruntime's WebAssembly must be kept, too. */
@@ -47,6 +47,7 @@ test('a second visit needs no connection, and a new version waits until asked fo
     await (await navigator.serviceWorker.getRegistration())?.update();
   });
   await eventually(() => notices(page)).toContain('A new version of this page is ready.');
+  await set(page, 'train_steps', '100000');
   await primary(page).click();
   await eventually(() => button(page, 'Reload').isDisabled(), 'it waits during a run').toBe(true);
   await button(page, 'Reset').click();

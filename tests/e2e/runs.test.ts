@@ -5,7 +5,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Browser, type CDPSession, chromium, type Page } from 'playwright-core';
-import { afterAll, expect, test } from 'vitest';
+import { afterAll, beforeEach, expect, test } from 'vitest';
 import type { Config } from '../../src/config';
 import { zipFiles } from '../../src/files/unzip';
 import { parseLink } from '../../src/link';
@@ -28,10 +28,10 @@ import {
   run,
   tableOf,
 } from './drive';
-import { flagsOf, openSite, visit } from './harness';
+import { flagsOf, openSite, PATIENCE, type Site, visit } from './harness';
 
 /** Enough to be interrupted in time, even on a fast machine. */
-const [STEPS, EVERY] = [320, 40];
+const [STEPS, EVERY] = [160, 20];
 const TINY = {
   batch_size: 2,
   max_length: 16,
@@ -51,12 +51,18 @@ interface Profile {
 }
 
 const profiles: Profile[] = [];
-afterAll(async () => {
-  for (const { process, folder } of profiles) {
+/** The page of the last profile, with what the tests before have left in its storage. */
+let left: Page | undefined;
+
+async function leaveProfiles(): Promise<void> {
+  left = undefined;
+  for (const { process, folder } of profiles.splice(0)) {
     process.kill('SIGKILL');
     await rm(folder, { recursive: true, force: true, maxRetries: 5 });
   }
-});
+}
+beforeEach(({ task }) => (task.result?.retryCount ? leaveProfiles() : undefined));
+afterAll(leaveProfiles);
 
 async function launch(folder: string): Promise<Profile> {
   const child = spawn(
@@ -80,9 +86,26 @@ async function launch(folder: string): Promise<Profile> {
 
 async function openPage({ browser }: Profile, url: string): Promise<Page> {
   const [context] = browser.contexts();
+  context.setDefaultTimeout(PATIENCE);
   const page = await context.newPage();
   await page.goto(url);
   return page;
+}
+
+/** A page with a profile of its own, and nothing kept. */
+async function openFresh(): Promise<{ first: Profile; fresh: Page; site: Site }> {
+  const site = await openSite();
+  const first = await launch(await mkdtemp(join(tmpdir(), 'stillhouse-profile-')));
+  return { first, fresh: await openPage(first, site.url + SMALL), site };
+}
+
+/** A page whose storage has two finished runs with the same bits. */
+async function withTwoRuns(): Promise<Page> {
+  if (left) return left;
+  const { fresh } = await openFresh();
+  await run(fresh);
+  await run(fresh, FINISHED);
+  return fresh;
 }
 
 /** A run's folder in the page's private storage; the oldest run is 0. */
@@ -138,13 +161,8 @@ async function limitStorage(page: Page, quotaSize?: number): Promise<void> {
 /** A limit lasts as long as its session. */
 const limits: CDPSession[] = [];
 
-let page: Page;
-
 test('a killed run goes on with the same bits, past a damaged checkpoint', async () => {
-  const site = await openSite();
-  const folder = await mkdtemp(join(tmpdir(), 'stillhouse-profile-'));
-  const first = await launch(folder);
-  const before = await openPage(first, site.url + SMALL);
+  const { first, fresh: before, site } = await openFresh();
   await run(before);
   const whole = await keptRun(before, 0);
   expect([whole.steps.length, whole.sha256.length]).toEqual([STEPS, 4]);
@@ -156,8 +174,8 @@ test('a killed run goes on with the same bits, past a damaged checkpoint', async
   first.process.kill('SIGKILL');
   await killed;
 
-  const second = await launch(folder);
-  page = await openPage(second, site.url + SMALL);
+  const second = await launch(first.folder);
+  const page = await openPage(second, site.url + SMALL);
   const offer = page.getByRole('button', { name: /^Continue from step \d+$/ });
   await eventually(() => offer.count(), 'the run is offered').toBe(1);
   const step = Number(/\d+/.exec(await offer.innerText())?.[0]);
@@ -188,13 +206,14 @@ test('a killed run goes on with the same bits, past a damaged checkpoint', async
   const log = await logLines(page);
   expect(log.join('\n')).toContain(`${damaged} is damaged: `);
   expect(log.join('\n')).toMatch(/Continued from step \d+\./);
-  expect(await keptRun(page, 1)).toEqual(whole);
+  await eventually(() => keptRun(page, 1)).toEqual(whole);
   // The curve is that of the whole run.
   const evaluated = (await tableOf(page, 'Perplexity')).map(([at]) => at);
   expect(evaluated).toEqual(
     Array.from({ length: STEPS / EVERY + 1 }, (_, i) => (i * EVERY).toLocaleString('en')),
   );
   expect(await offer.count()).toBe(0);
+  left = page;
 });
 
 /** Drops a file on the page, beside the fields that take models and texts. */
@@ -214,6 +233,7 @@ async function drop(page: Page, name: string, contents: ArrayBuffer): Promise<vo
 }
 
 test('the table renames, deletes, brings back, saves and opens a run', async () => {
+  const page = await withTwoRuns();
   // What is reset stays in the table, and no longer open.
   await button(page, 'Reset').click();
   await go(page, '#runs');
@@ -265,7 +285,7 @@ test('the table renames, deletes, brings back, saves and opens a run', async () 
   await eventually(async () => (await names()).length).toBe(3);
   // The file is the run: its records and its state.
   const whole = await keptRun(page, 0);
-  expect(await keptRun(page, 2)).toEqual(whole);
+  await eventually(() => keptRun(page, 2)).toEqual(whole);
 
   // A run of the command line that was interrupted goes on here.
   const places = { data: [], reading: { format: 'text', columns: [] } };
@@ -289,7 +309,8 @@ test('the table renames, deletes, brings back, saves and opens a run', async () 
 });
 
 test('a sweep that was stopped goes on after a reload, and runs nothing twice', async () => {
-  await follow(page, link({ ...TINY, train_steps: STEPS }));
+  const [page, kept] = left ? [left, 4] : [(await openFresh()).fresh, 0];
+  await follow(page, SMALL);
   const drawer = page.locator('summary', { hasText: /^Sweep/ });
   await drawer.click();
   await page.getByLabel('Setting', { exact: true }).selectOption('seed');
@@ -307,12 +328,12 @@ test('a sweep that was stopped goes on after a reload, and runs nothing twice', 
   await button(page, 'Continue the sweep').click();
   await says('2 of 2 done');
   await says(/perplexity is [\d.]+ ± [\d.]+ over 2 seeds/);
-  expect((await perplexities(page))[0]).toBe(first);
+  await eventually(async () => (await perplexities(page))[0]).toBe(first);
   // The ended run is drawn behind the last.
-  expect(await page.locator('.behind-runs input:checked').count()).toBe(1);
+  await eventually(() => page.locator('.behind-runs input:checked').count()).toBe(1);
   await go(page, '#runs');
   const rows = page.locator('.runs-scroll tbody tr');
-  await eventually(() => rows.count(), 'four runs, and two of the sweep').toBe(6);
+  await eventually(() => rows.count(), 'those before, and two of the sweep').toBe(kept + 2);
 });
 
 /** Of the sweep's runs, as its table has them. */

@@ -2,6 +2,7 @@
 // and its policy holds where somebody tries to break it.
 
 import { expect, test } from 'vitest';
+import { eventually } from './drive';
 import { openSite, visit } from './harness';
 
 const ELSEWHERE = 'https://example.org';
@@ -9,7 +10,7 @@ const ELSEWHERE = 'https://example.org';
 test.each(['/', '/some/where/'])('the page opens from %s without a problem', async (base) => {
   const site = await openSite({ base });
   const { page, problems, close } = await visit(site);
-  await expect.poll(() => page.getByRole('main').isVisible()).toBe(true);
+  await eventually(() => page.getByRole('main').isVisible()).toBe(true);
   await page.waitForLoadState('networkidle');
   expect(await page.title()).toContain('Stillhouse');
   expect(problems).toEqual([]);
@@ -36,7 +37,7 @@ test.each(['/', '/some/where/'])('the page opens from %s without a problem', asy
     form: 'refused',
     base: 'refused',
   });
-  await expect.poll(() => page.workers().length).toBe(1);
+  await eventually(() => page.workers().length).toBe(1);
   const inWorker = await page.workers()[0].evaluate(attacksOnWorker, ELSEWHERE);
   expect(inWorker).toEqual({
     fetch: 'refused',
@@ -50,6 +51,8 @@ test.each(['/', '/some/where/'])('the page opens from %s without a problem', asy
 
 /** Runs in the page. */
 async function attacksOnPage(elsewhere: string): Promise<Record<string, string>> {
+  /** Of 10 ms each, for what is not refused. */
+  const PATIENCE = 3000;
   const page = globalThis as unknown as { attacked?: string };
   const refusals: string[] = [];
   document.addEventListener('securitypolicyviolation', ({ effectiveDirective }) =>
@@ -64,7 +67,7 @@ async function attacksOnPage(elsewhere: string): Promise<Record<string, string>>
     document.body.append(element);
     element.click();
     if (element instanceof HTMLFormElement) element.submit();
-    for (let i = 0; i < 200 && refusals.length === before; i++)
+    for (let i = 0; i < PATIENCE && refusals.length === before; i++)
       await new Promise((resolve) => setTimeout(resolve, 10));
     const styled =
       tag === 'style' && getComputedStyle(document.body).getPropertyValue('--attacked');
@@ -81,7 +84,7 @@ async function attacksOnPage(elsewhere: string): Promise<Record<string, string>>
   const refused = async (work: () => unknown) => {
     const before = refusals.length;
     await attempt(work);
-    for (let i = 0; i < 200 && refusals.length === before; i++)
+    for (let i = 0; i < PATIENCE && refusals.length === before; i++)
       await new Promise((resolve) => setTimeout(resolve, 10));
     return refusals.length > before ? 'refused' : 'done';
   };

@@ -118,7 +118,7 @@ test('confirms a right prediction; Show me needs none; links to the next lesson'
   const page = await open(STORY);
   await button(page, LESSONS[0].options[LESSONS[0].right]).click();
   await eventually(() => textOf(page, 'predicted')).toBe('You chose “PyTorch refuses”. Correct.');
-  expect(await page.evaluate(() => document.activeElement?.textContent)).toBe(
+  await eventually(() => page.evaluate(() => document.activeElement?.textContent)).toBe(
     'PyTorch refuses view',
   );
   expect(await page.locator('.why').allInnerTexts()).toContain(

@@ -3,6 +3,7 @@
 
 import './states.css';
 import { useEffect } from 'react';
+import { flushSync } from 'react-dom';
 import type { Root } from 'react-dom/client';
 import { App } from '../App';
 import { useExpected, usePassages } from '../learned/store';
@@ -29,6 +30,8 @@ export function showStates(root: Root): () => void {
     const name = query.get('states') ?? '';
     const state = STATES.find((designed) => designed.name === name);
     if (!state) return root.render(<StateList unknown={name} />);
+    // The state before leaves first: it need not show what its successor's stores hold.
+    flushSync(() => root.render(null));
     useRun.setState({ ...useRun.getInitialState(), ...state.make() }, true);
     useConnection.setState({ ...useConnection.getInitialState(), ...state.connection }, true);
     useFolds.setState({
