@@ -4,6 +4,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Page } from 'playwright-core';
 import { expect } from 'vitest';
+import type { RunEvent, ToWorker } from '../../src/worker/protocol';
 import { PATIENCE } from './harness';
 
 /** Software adapters are slow, and slower while something else computes. */
@@ -98,25 +99,28 @@ export async function reached(page: Page, step: number): Promise<void> {
 }
 
 /**
- * Presses Pause, or another button, once a run that trains is past this step. The page does it, so
- * that no run is faster.
+ * Has a run pause once it is past this step. The worker does so, as if it heard that Pause was
+ * pressed the moment it reports the step: a busy machine's page may press it only after the end.
+ * @param nth which of the runs that report from now on
  */
-export async function pauseAfter(page: Page, step: number, label = 'Pause'): Promise<void> {
-  await page.evaluate(
-    ([after, label]) => {
-      const pause = () => {
-        const text = document.querySelector('.progress-text')?.textContent ?? '';
-        const at = Number(/^Step ([\d,]+) of/.exec(text)?.[1].replace(',', '') ?? -1);
-        const buttons = [...document.querySelectorAll('button')];
-        const button = buttons.find(({ innerText }) => innerText.trim() === label);
-        if (at < after || !button) return;
-        observer.disconnect();
-        button.click();
+export async function pauseAfter(page: Page, step: number, nth = 1): Promise<void> {
+  await eventually(() => page.workers().length, 'the worker is there').toBe(1);
+  await page.workers()[0].evaluate(
+    ([after, nth]) => {
+      const worker = globalThis as unknown as DedicatedWorkerGlobalScope;
+      const { postMessage } = worker;
+      const runs = new Set<string>();
+      worker.postMessage = (message: RunEvent) => {
+        postMessage.call(worker, message);
+        if (message.type !== 'steps') return;
+        const { runId, records } = message;
+        if (runs.add(runId).size < nth || (records.at(-1)?.step ?? 0) < after) return;
+        worker.postMessage = postMessage;
+        const data: ToWorker = { type: 'pause', runId };
+        worker.dispatchEvent(new MessageEvent('message', { data }));
       };
-      const observer = new MutationObserver(pause);
-      observer.observe(document.body, { subtree: true, childList: true, characterData: true });
     },
-    [step, label] as const,
+    [step, nth],
   );
 }
 

@@ -315,14 +315,15 @@ test('a sweep that was stopped goes on after a reload, and runs nothing twice', 
   await drawer.click();
   await page.getByLabel('Setting', { exact: true }).selectOption('seed');
   await page.getByLabel('Values').fill('1, 2');
+  await pauseAfter(page, 1, 2);
   await button(page, 'Start 2 runs').click();
   await drawer.click();
   const panel = page.getByLabel('Sweep', { exact: true });
   const says = (text: string | RegExp) =>
     eventually(() => panel.innerText(), `the sweep says ${text}`).toMatch(text);
   await says('run 2 of 2: Seed 2');
-  await pauseAfter(page, 1, 'Stop the sweep');
   await offered(page, 'Continue');
+  await button(page, 'Stop the sweep').click();
   const [first] = await perplexities(page);
   await page.reload();
   await button(page, 'Continue the sweep').click();
