@@ -41,8 +41,9 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['tests/unit/**/*.test.{ts,tsx}'],
-          testTimeout: 30 * SECOND,
-          hookTimeout: 60 * SECOND,
+          // Against hangs: other work may slow a test down by far.
+          testTimeout: 120 * SECOND,
+          hookTimeout: 120 * SECOND,
         },
       },
       {

