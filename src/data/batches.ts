@@ -1,8 +1,10 @@
 // Batches of token windows. Training batches depend on the seed and their index alone; held-out
 // batches are fixed. A batch has B sequences of T tokens; a token's target is the one after it.
 
-/** The target of a position that does not count, as in PyTorch. */
-export const IGNORED_TARGET = -100;
+import { type Aligned, type AlignedBatch, emptyAligned, fillAligned } from './aligned';
+import { IGNORED_TARGET } from './targets';
+
+export { IGNORED_TARGET };
 
 export interface Batch {
   /** Its number in the training order, or its place among the held-out batches; 0 for the first. */
@@ -18,6 +20,8 @@ export interface Batch {
    * then attends to its own document alone. Without it, a row is one text.
    */
   documents?: Uint32Array;
+  /** The same text as a teacher with another vocabulary reads it. */
+  aligned?: AlignedBatch;
 }
 
 /** A text as its batches read it. */
@@ -37,6 +41,7 @@ interface BatchText {
      */
     rows: 'alone' | 'masked';
   };
+  aligned?: Aligned;
 }
 
 /** The text's documents, if rows hold each alone. */
@@ -87,7 +92,12 @@ function windowsOf(documents: readonly number[], tokens: number, T: number): Win
 }
 
 /** A batch without tokens: all of its targets are ignored. */
-const emptyBatch = (index: number, B: number, T: number, { documents }: BatchText): Batch => ({
+const emptyBatch = (
+  index: number,
+  B: number,
+  T: number,
+  { documents, aligned }: BatchText,
+): Batch => ({
   index,
   inputs: new Uint32Array(B * T),
   targets: new Int32Array(B * T).fill(IGNORED_TARGET),
@@ -95,6 +105,7 @@ const emptyBatch = (index: number, B: number, T: number, { documents }: BatchTex
   ...(documents?.rows === 'masked' && {
     documents: Uint32Array.from({ length: 2 * B * T }, (_, i) => (i % 2) * T),
   }),
+  ...(aligned && { aligned: emptyAligned(index, B, T) }),
 });
 
 /**
@@ -121,16 +132,18 @@ function markDocuments(
 
 /** Writes a window into a row of an empty batch. */
 function fillRow(batch: Batch, row: number, text: BatchText, T: number, window: Window): void {
-  const { tokens, learned } = text;
+  const { tokens, learned, aligned } = text;
   const { start, targets } = window;
   const first = row * T;
   batch.inputs.set(tokens.subarray(start, start + targets), first);
   batch.targets.set(tokens.subarray(start + 1, start + targets + 1), first);
   if (batch.filled) batch.filled[row] = targets;
   if (batch.documents) markDocuments(batch, row, text.documents?.begin ?? [], T, window);
-  if (!learned) return;
-  for (let i = 0; i < targets; i++)
+  for (let i = 0; learned && i < targets; i++)
     if (learned[start + 1 + i] === 0) batch.targets[first + i] = IGNORED_TARGET;
+  if (!batch.aligned || !aligned) return;
+  const counted = batch.targets.subarray(first, first + targets);
+  fillAligned(batch.aligned, row, aligned, start, counted, T);
 }
 
 /**

@@ -19,6 +19,13 @@ export interface Spelling {
    * the tokens do not spell the text.
    */
   offsets(text: string, ids: ArrayLike<number>): Uint32Array | undefined;
+  /**
+   * The same in the text before it is normalised. Of a character that the normaliser changes, only
+   * the ends are bytes of the text; a boundary inside it is a fraction between two bytes.
+   */
+  boundaries(text: string, ids: ArrayLike<number>): Float64Array | undefined;
+  /** The bytes that a token stands for. */
+  spell(id: number): Uint8Array;
 }
 
 const FORMS = ['NFC', 'NFD', 'NFKC', 'NFKD'] as const;
@@ -40,23 +47,55 @@ export function spellingOf(tokenizerJson: unknown): Spelling {
     spelt[id] ??= bytesOf(texts[id] ?? '');
     return spelt[id];
   };
-  return {
-    normalised: (text) => (form ? text.normalize(form) : text),
-    offsets(text, ids) {
-      const bytes = encoder.encode(text);
-      const starts = new Uint32Array(ids.length + 1);
-      let at = 0;
-      for (let i = 0; i < ids.length; i++) {
-        const token = spell(ids[i]);
-        const [start, end] = placeOf(token, bytes, at);
-        if (end === undefined) return undefined;
-        starts[i] = start;
-        at = end;
-      }
-      starts[ids.length] = at;
-      return bytes.subarray(at).every(isWhite) ? starts : undefined;
-    },
+  const normalised = (text: string) => (form ? text.normalize(form) : text);
+  const offsets = (text: string, ids: ArrayLike<number>) => {
+    const bytes = encoder.encode(text);
+    const starts = new Uint32Array(ids.length + 1);
+    let at = 0;
+    for (let i = 0; i < ids.length; i++) {
+      const token = spell(ids[i]);
+      const [start, end] = placeOf(token, bytes, at);
+      if (end === undefined) return undefined;
+      starts[i] = start;
+      at = end;
+    }
+    starts[ids.length] = at;
+    return bytes.subarray(at).every(isWhite) ? starts : undefined;
   };
+  return {
+    normalised,
+    offsets,
+    boundaries(text, ids) {
+      const starts = offsets(normalised(text), ids);
+      if (!starts || !form || text === normalised(text)) return starts && Float64Array.from(starts);
+      const places = placesBefore(text, normalised);
+      return Float64Array.from(starts, (start) => places[start]);
+    },
+    spell,
+  };
+}
+
+/** A character with its marks, or a syllable of Hangul: what a normaliser changes as one. */
+const CHARACTER = /[\u1100-\u11ff]+|\P{M}?\p{M}*/gsu;
+
+/** Where each byte of the normalised text, and its end, lies in the text. */
+function placesBefore(text: string, normalised: (text: string) => string): Float64Array {
+  const length = (part: string) => new TextEncoder().encode(part).length;
+  let parts: string[] = text.match(CHARACTER) ?? [];
+  // Where that is not how it changes, only the text's ends are certain.
+  if (parts.map(normalised).join('') !== normalised(text)) parts = [text];
+  const places = new Float64Array(length(normalised(text)) + 1);
+  let [before, after] = [0, 0];
+  for (const part of parts) {
+    const changed = normalised(part);
+    const size = length(changed);
+    for (let i = 0; i < size; i++)
+      places[after + i] = before + (changed === part ? i : i / (size + 1));
+    before += length(part);
+    after += size;
+  }
+  places[after] = before;
+  return places;
 }
 
 /** Where a token lies in the text from `at` on; no end if it does not follow there. */

@@ -1,5 +1,6 @@
 // Encodes documents, and splits their tokens into a training set and a held-out set.
 
+import { align, alignedPart, concatenateAligned, oneGroup } from './aligned';
 import { CorpusError } from './corpus';
 import type { Conversation, Document } from './documents';
 import type { Tokenizer, Tokens } from './tokenizer';
@@ -21,8 +22,8 @@ export function encodeDocuments(
   assistantOnly = true,
 ): Tokens[] {
   const { endOfText } = tokenizer;
-  const only = documents.length === 1 ? documents[0] : [];
-  if (Array.isArray(only) && only.length === 1) return [{ ids: tokenizer.encode(only[0]) }];
+  const only = onlyText(documents);
+  if (only !== undefined) return [{ ids: tokenizer.encode(only) }];
   const isDialogue = (document: Document) => Array.isArray(document) && document.length > 1;
   if (endOfText === undefined && documents.some(isDialogue)) {
     throw new CorpusError(
@@ -30,7 +31,6 @@ export function encodeDocuments(
       'Read the data as text, or choose another teacher.',
     );
   }
-  const end = endOfText === undefined ? tokenizer.encode(PARAGRAPH) : Uint32Array.of(endOfText);
   return documents.map((document) => {
     if (!Array.isArray(document)) {
       const { ids, learned } = encodeConversation(document, tokenizer);
@@ -39,16 +39,80 @@ export function encodeDocuments(
     const { ids } = concatenate(
       document.flatMap((text) => {
         const ids = tokenizer.encode(text);
-        return endOfText !== undefined && ids.at(-1) === endOfText
-          ? [{ ids }]
-          : [{ ids }, { ids: end }];
+        return endsItself(ids, tokenizer) ? [{ ids }] : [{ ids }, { ids: endOf(tokenizer) }];
       }),
     );
     return { ids };
   });
 }
 
-function encodeConversation({ messages }: Conversation, { chat }: Tokenizer): Required<Tokens> {
+/** The text of a corpus of one. */
+function onlyText(documents: readonly Document[]): string | undefined {
+  const only = documents.length === 1 ? documents[0] : [];
+  return Array.isArray(only) && only.length === 1 ? only[0] : undefined;
+}
+
+const endOf = ({ endOfText, encode }: Tokenizer): Uint32Array =>
+  endOfText === undefined ? encode(PARAGRAPH) : Uint32Array.of(endOfText);
+
+const endsItself = (ids: Uint32Array, { endOfText }: Tokenizer): boolean =>
+  endOfText !== undefined && ids.at(-1) === endOfText;
+
+/**
+ * The same documents for a student and a teacher with another vocabulary: the student's tokens,
+ * with the teacher's aligned to them. End-of-text tokens are not compared, nor is a text that the
+ * tokens of one of them do not spell.
+ * @throws CorpusError for conversations, which each chat template writes in another way, and if no
+ * text can be aligned
+ */
+export function encodeAligned(
+  documents: readonly Document[],
+  student: Tokenizer,
+  teacher: Tokenizer,
+): Tokens[] {
+  const textOf = (text: string): Tokens => {
+    const [ids, others] = [student.encode(text), teacher.encode(text)];
+    const starts = student.spelling.boundaries(text, ids);
+    const teacherStarts = teacher.spelling.boundaries(text, others);
+    const groups =
+      starts && teacherStarts ? align(starts, teacherStarts) : oneGroup(ids.length, others.length);
+    return { ids, aligned: { ids: others, groups } };
+  };
+  /** What follows a text, of each that does not end by itself. */
+  const endAfter = (ids: Uint32Array, others: Uint32Array): Tokens => {
+    const none = new Uint32Array();
+    const end = endsItself(ids, student) ? none : endOf(student);
+    const other = endsItself(others, teacher) ? none : endOf(teacher);
+    return { ids: end, aligned: { ids: other, groups: oneGroup(end.length, other.length) } };
+  };
+  const only = onlyText(documents);
+  const encoded =
+    only !== undefined
+      ? [textOf(only)]
+      : documents.map((document) => {
+          if (!Array.isArray(document)) {
+            throw new CorpusError(
+              'The chat templates of teacher and student write a conversation in two ways, which ' +
+                'cannot be aligned.',
+              'Read the data as dialogues, or choose two models with the same tokenizer.',
+            );
+          }
+          const { ids, aligned } = concatenate(
+            document.flatMap((text) => {
+              const tokens = textOf(text);
+              return [tokens, endAfter(tokens.ids, tokens.aligned!.ids)];
+            }),
+          );
+          return { ids, aligned };
+        });
+  if (encoded.some(({ aligned }) => aligned?.groups.compared.includes(1))) return encoded;
+  throw new CorpusError(
+    'The tokens of one of the models do not spell the text, so the two cannot be aligned.',
+    'Choose another text, or two models with the same tokenizer.',
+  );
+}
+
+function encodeConversation({ messages }: Conversation, { chat }: Tokenizer): Tokens {
   if (chat) return chat(messages);
   throw new CorpusError(
     'The teacher has no chat template, which writes a conversation as one text.',
@@ -74,7 +138,15 @@ function concatenate(parts: readonly Tokens[]): JoinedTokens {
     if (part.learned) learned?.set(part.learned, offset);
     offset += part.ids.length;
   }
-  return { ids: joined, learned, documents };
+  const aligned = parts.flatMap((part) =>
+    part.aligned ? [{ ...part.aligned, student: part.ids.length }] : [],
+  );
+  return {
+    ids: joined,
+    learned,
+    documents,
+    ...(aligned.length > 0 && { aligned: concatenateAligned(aligned) }),
+  };
 }
 
 export interface CorpusSplit {
@@ -188,11 +260,12 @@ export function splitCorpus(
   { contextLength, heldOutFraction = 0.1 }: Omit<SplitOptions, 'random'>,
 ): CorpusSplit {
   requireFraction(heldOutFraction);
-  const { ids, learned } = tokens;
+  const { ids, learned, aligned } = tokens;
   const cut = ids.length - Math.round(ids.length * heldOutFraction);
   const part = (from: number, to: number): JoinedTokens => ({
     ids: ids.subarray(from, to),
     learned: learned?.subarray(from, to),
+    ...(aligned && { aligned: alignedPart(aligned, from, to) }),
     documents: [0],
   });
   const split = {

@@ -3,18 +3,24 @@
 
 import { PreTrainedTokenizer } from '@xenova/transformers';
 import { excerpt, shownJson } from '../quote';
+import type { Aligned } from './aligned';
 import { bytePairEncoder } from './byte-pair-encoder';
 import { type ChatMessage, chatTemplate, type RenderedChat } from './chat';
 import { CorpusError } from './corpus';
 import { slowPattern } from './patterns';
-import { spellingOf } from './spelling';
+import { type Spelling, spellingOf } from './spelling';
 
 /** Token ids in a row: a document's, or those of documents one after the other. */
 export interface Tokens {
   ids: Uint32Array;
   /** (n) 1 for each token that a model learns to predict. Without it, every token is learned. */
   learned?: Uint8Array;
+  /** The same text in the tokens of a teacher with another vocabulary. */
+  aligned?: Aligned;
 }
+
+/** Tokens of which a part is learned. */
+type LearnedTokens = Required<Pick<Tokens, 'ids' | 'learned'>>;
 
 export interface Tokenizer {
   /** Tokens; their ids run from 0 on. The model may have more rows, as padding. */
@@ -28,11 +34,13 @@ export interface Tokenizer {
    * @throws RangeError for an id outside the vocabulary
    */
   decode(ids: ArrayLike<number>): string;
+  /** Which bytes of a text its tokens stand for, and which bytes a token does. */
+  readonly spelling: Pick<Spelling, 'boundaries' | 'spell'>;
   /**
    * A conversation in the model's chat template, if it has one. What the assistant says is learned.
    * @throws CorpusError for a conversation that the template refuses
    */
-  chat?(messages: readonly ChatMessage[]): Required<Tokens>;
+  chat?(messages: readonly ChatMessage[]): LearnedTokens;
 }
 
 /** A tokenizer that could not be loaded. `hint` says what to do next. */
@@ -191,7 +199,7 @@ function namedTokens(tokenizerConfig: unknown): Record<string, string> {
 function chatEncoder(tokenizerJson: unknown, encode: Tokenizer['encode']) {
   const { normalised, offsets } = spellingOf(tokenizerJson);
   const length = (text: string) => new TextEncoder().encode(text).length;
-  return ({ text, said }: RenderedChat): Required<Tokens> => {
+  return ({ text, said }: RenderedChat): LearnedTokens => {
     let whole = '';
     const add = (from: number, to?: number): [number, number] => {
       const before = length(whole);
@@ -283,8 +291,9 @@ export function makeTokenizer(
     }
     return ids;
   };
+  let spelling: Spelling | undefined;
   // Made when a conversation asks for it: a teacher that only reads texts needs no template.
-  let ofChat: ((messages: readonly ChatMessage[]) => Required<Tokens>) | undefined;
+  let ofChat: ((messages: readonly ChatMessage[]) => LearnedTokens) | undefined;
   const makeChat = (source: string) => {
     const render = chatTemplate(source, namedTokens(tokenizerConfig));
     const encodeChat = chatEncoder(tokenizerJson, encode);
@@ -294,6 +303,10 @@ export function makeTokenizer(
     vocabularySize,
     endOfText: typeof endOfText === 'number' ? endOfText : undefined,
     encode,
+    get spelling() {
+      spelling ??= spellingOf(tokenizerJson);
+      return spelling;
+    },
     decode(ids) {
       const list = Array.from(ids);
       const unknown = list.find((id) => !(Number.isInteger(id) && id >= 0 && id < end));

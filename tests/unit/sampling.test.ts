@@ -109,6 +109,7 @@ const ALPHABET = [...'abcdefgh.'];
 const [HALF, OTHER_HALF] = [9, 10];
 const tokenizer: Tokenizer = {
   vocabularySize: 11,
+  spelling: { boundaries: () => undefined, spell: () => new Uint8Array() },
   endOfText: 8,
   encode: (text) => Uint32Array.from([...text], (letter) => Math.max(0, ALPHABET.indexOf(letter))),
   decode: (ids) =>
