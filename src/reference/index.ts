@@ -15,6 +15,7 @@
 // row-major; a comment gives the shape, e.g. (B, T, V). A gradient is named `d` + its value: dx is
 // d loss / d x. Inputs may be any array of numbers; results are Float64Array.
 
+export * from './aligned';
 export * from './arrays';
 export * from './checks';
 export * from './distil';
