@@ -3,6 +3,7 @@
 
 import { DIVERGENCE_NAMES } from '../divergences';
 import type { Gpu } from '../gpu/device';
+import { alignedChecks } from './aligned';
 import type { Check } from './check';
 import {
   attentionChecks,
@@ -100,6 +101,19 @@ const REGISTRY: readonly KernelChecks[] = [
   { kernels: ['topk'], checks: topKChecks },
   { kernels: ['expand'], checks: expandChecks },
   { kernels: ['distil_topk'], checks: distilTopKChecks },
+  {
+    kernels: [
+      'compare_ranks',
+      'compare_matched',
+      'rank',
+      'aligned_gradient',
+      'log_likelihood',
+      'gather_rows',
+      'groups',
+      'probability_key',
+    ],
+    checks: alignedChecks,
+  },
   { kernels: ['sample'], checks: sampleChecks },
 ];
 

@@ -45,7 +45,7 @@ interface Side {
 }
 
 function probabilities({ logits, V }: Side, row: number, T: number): Float64Array {
-  const z = Float64Array.from(logits.slice(row * V, (row + 1) * V), (value) => value / T);
+  const z = Float64Array.from({ length: V }, (_, v) => logits[row * V + v] / T);
   return logSoftmax(z).map(Math.exp);
 }
 
