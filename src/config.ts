@@ -2,7 +2,7 @@
 // Names come from the training script that this project grew out of, where it had one.
 
 import { BUILT_IN_MODELS, TEXTS, type TextName } from './built-in';
-import { DIVERGENCE_NAMES, DIVERGENCES } from './divergences';
+import { ALIGNED_NAMES, alignedProblem, DIVERGENCE_NAMES, TEACHER_LOSSES } from './divergences';
 import { allowedValues, checkValue, type Field, shown } from './field';
 import { modelReference } from './model-reference';
 
@@ -15,8 +15,9 @@ const MODEL =
 
 const and = new Intl.ListFormat('en-GB');
 const or = new Intl.ListFormat('en-GB', { type: 'disjunction' });
-const labels = DIVERGENCE_NAMES.map((name) => DIVERGENCES[name].label);
-const takingBeta = DIVERGENCE_NAMES.filter((name) => DIVERGENCES[name].takesBeta);
+const kdLosses = [...DIVERGENCE_NAMES, ...ALIGNED_NAMES];
+const labels = kdLosses.map((name) => TEACHER_LOSSES[name].label);
+const takingBeta = kdLosses.filter((name) => TEACHER_LOSSES[name].takesBeta);
 
 export const FIELDS = {
   teacher_model: {
@@ -139,17 +140,17 @@ export const FIELDS = {
     group: 'recipe',
     label: 'Loss',
     default: 'mixed',
-    choices: ['mixed', 'ce', ...DIVERGENCE_NAMES],
+    choices: ['mixed', 'ce', ...kdLosses],
     help:
-      'mixed: alpha·T²·KD + (1 − alpha)·CE. ce: only the data. ' +
-      'The others: only the teacher, T²·KD.',
+      'mixed: alpha·T²·KD + (1 − alpha)·CE. ce: only the data. The others: only the teacher, ' +
+      'T²·KD. uld and gold need no common vocabulary.',
   },
   kd_loss: {
     type: 'choice',
     group: 'recipe',
     label: 'KD loss',
     default: 'fkl',
-    choices: DIVERGENCE_NAMES,
+    choices: kdLosses,
     help: `The divergence in mixed: ${or.format(labels)}.`,
   },
   kd_beta: {
@@ -583,8 +584,8 @@ export function checkConfig(config: Config): string[] {
         'to keep frozen. Give student_model a model, or use lora_rank=0.',
     );
   }
-  const twin = twinProblem(config);
-  if (twin) problems.push(twin);
+  const losses = [config, twinConfig(config)].map((one) => one && alignedProblem(one));
+  problems.push(...[twinProblem(config), ...new Set(losses)].filter((one) => one !== undefined));
   // Sizes are for a new student; one that starts from a model has that model's sizes.
   const unit = 4 * heads;
   if (start === '' && width % unit !== 0) {

@@ -2,7 +2,7 @@
 // kernel. The divergences themselves are a table, src/divergences.ts.
 
 import type { Config } from '../config';
-import { DIVERGENCES, type Divergence } from '../divergences';
+import { type AlignedLoss, DIVERGENCES, type Divergence } from '../divergences';
 import type { Recorder, Tensor } from '../gpu/program';
 import { ce, distil, distilTopK, type LossInputs } from '../kernels/losses';
 import type { Entries, TopK } from '../kernels/topk';
@@ -22,11 +22,11 @@ export function teacherWeight(loss: Config['loss'], alpha: number): number {
   return loss === 'mixed' ? alpha : 1;
 }
 
-/** The divergence from the teacher that is minimised; undefined for cross-entropy alone. */
+/** What is minimised of the teacher's; undefined for cross-entropy alone. */
 function divergenceOf({
   loss,
   kd_loss,
-}: Pick<LossSettings, 'loss' | 'kd_loss'>): Divergence | undefined {
+}: Pick<LossSettings, 'loss' | 'kd_loss'>): Divergence | AlignedLoss | undefined {
   if (loss === 'ce') return undefined;
   return loss === 'mixed' ? kd_loss : loss;
 }
@@ -66,6 +66,8 @@ export function recordLoss(
   }
   if (!teacher)
     throw new Error(`The loss "${loss}" needs a teacher. Choose one, or the loss "ce".`);
+  if (divergence === 'uld' || divergence === 'gold')
+    throw new Error(`recordLoss: ${divergence} compares groups; see recordAlignedChunks.`);
   if ('entries' in teacher) {
     requireEntriesServe(settings, teacher);
     distilTopK(recorder, { ...options, ...teacher });

@@ -2,6 +2,7 @@
 
 import type { AdamW } from '../kernels/optimiser';
 import type { Architecture } from '../model/family';
+import type { MatchTokens } from './aligned-step';
 import type { LossPath } from './loss-paths';
 import type { LossSettings } from './losses';
 
@@ -14,6 +15,8 @@ export interface TrainerSettings {
   /** T */
   contextLength: number;
   loss: LossSettings;
+  /** Which tokens of the two vocabularies are the same text, for the loss gold. */
+  matches?: MatchTokens;
   adam: Omit<AdamW, 'dynamicScale'>;
   /** Factor of the loss, so that small gradients survive f16. Unused if `lossScaling` is off. */
   initialLossScale: number;

@@ -16,6 +16,7 @@ import { columnSum } from '../kernels/column_sum';
 import { optimiserStep } from '../kernels/optimiser';
 import { matrix } from '../kernels/tensors';
 import { Layout } from '../tensor/layout';
+import { recordAlignedChunks } from './aligned-step';
 import type { BatchBuffer } from './batch-buffer';
 import { chunksOf, rowsPerChunk, TILE_ROWS } from './chunks';
 import * as paths from './loss-paths';
@@ -24,7 +25,7 @@ import { lossScalingOf } from './settings';
 import type { TeacherSource } from './teacher/teacher';
 import type { TrainingState } from './training-state';
 
-type Teacher = Pick<TeacherSource, 'logits'> | undefined;
+type Teacher = Pick<TeacherSource, 'logits' | 'aligned'> | undefined;
 
 /** What the losses of a step read and write. */
 type LossState = Pick<
@@ -49,7 +50,9 @@ export function recordGradients(
   const { hidden } = activations; // (B·T, C)
   const dhidden = recorder.tensor('d hidden', hidden.layout, hidden.dtype);
   let bytesCopied = 0;
-  if (lossPath === 'labels') recordChunks(recorder, state, teacher, hidden, dhidden);
+  if (state.alignment)
+    recordAlignedChunks(recorder, state, state.alignment, teacher, hidden, dhidden);
+  else if (lossPath === 'labels') recordChunks(recorder, state, teacher, hidden, dhidden);
   else bytesCopied = recordSliced(recorder, lossPath, state, teacher, hidden, dhidden);
   model.backward(recorder, gradients, activations, dhidden, order);
   return bytesCopied;

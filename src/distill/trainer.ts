@@ -1,6 +1,7 @@
 // The trainer: replays the recorded step (step.ts) on a student and its optimiser. It knows no
 // data, no schedule and no page; see run.ts.
 
+import { alignedBatch } from '../data/aligned';
 import type { Batch } from '../data/batches';
 import { CommandBatch } from '../gpu/command-batch';
 import type { Gpu } from '../gpu/device';
@@ -17,6 +18,7 @@ import type { StepRecord } from './records';
 import { Ring } from './ring';
 import type { StepSettings, TrainerSettings } from './settings';
 import { recordGradients, recordOptimiser } from './step';
+import type { TokenBatch } from './teacher/batch-index';
 import { requireTemperature } from './teacher/cached';
 import type { TeacherSource } from './teacher/teacher';
 import { type Snapshot, TrainingState } from './training-state';
@@ -150,17 +152,19 @@ export class Trainer {
     const { gradients: batchGradients, optimiser } = await this.#programs();
     const labelled = batches.map((batch) => this.#labelled(batch));
     const tokens = labelled.reduce((sum, { targets }) => sum + validTargets(targets), 0);
+    const taught = this.#taught(labelled);
     this.#writeSettings(settings, tokens);
     const commands = new CommandBatch(this.gpu, `step ${settings.step}`);
     for (const [i, batch] of labelled.entries()) {
       // Commands that are not submitted yet read the previous batch.
       await commands.submit();
       buffer.write(batch);
+      taught.write(i);
       if (i === 0) {
         gradients.clear(commands.encoder);
         commands.encoder.clearBuffer(bufferOf(sums));
       }
-      await this.teacher?.enqueue(batch, commands);
+      await this.teacher?.enqueue(taught.batches[i], commands);
       commands.run(batchGradients);
     }
     commands.run(optimiser);
@@ -170,7 +174,10 @@ export class Trainer {
     commands.encoder.copyBufferToBuffer(bufferOf(sums), 0, staging, 0, SUMS_BYTES);
     commands.encoder.copyBufferToBuffer(scaler, 0, staging, SUMS_BYTES, SCALER.bytes);
     const submitted = commands.submit();
-    this.#ring.send(staging, (bytes) => this.onRecord(this.#readRecord(bytes, tokens, settings)));
+    const compared = taught.groups ?? tokens;
+    this.#ring.send(staging, (bytes) =>
+      this.onRecord(this.#readRecord(bytes, [tokens, compared], settings)),
+    );
     if (!commands.measured) this.submissions = commands.submissions;
     await submitted;
   }
@@ -246,7 +253,9 @@ export class Trainer {
       return await timeStep(
         step,
         [
-          ...(this.teacher ? [teacherPhase(this.gpu, this.teacher, batches)] : []),
+          ...(this.teacher
+            ? [teacherPhase(this.gpu, this.teacher, this.#taught(batches).batches)]
+            : []),
           {
             phase: 'student',
             runsPerStep: batches.length,
@@ -290,11 +299,13 @@ export class Trainer {
       const labelled = batches.map((batch) => this.#labelled(batch));
       const tokens = labelled.reduce((sum, { targets }) => sum + validTargets(targets), 0);
       this.#writeSettings({ ...settings, learningRate: 0 }, tokens);
-      for (const batch of labelled) {
+      const taught = this.#taught(labelled);
+      for (const [i, batch] of labelled.entries()) {
         const commands = new CommandBatch(this.gpu, 'search for the first NaN');
         buffer.write(batch);
+        taught.write(i);
         gradients.clear(commands.encoder);
-        await this.teacher?.enqueue(batch, commands);
+        await this.teacher?.enqueue(taught.batches[i], commands);
         await commands.submit();
         const found = await program.firstNonFinite();
         if (found) return found;
@@ -337,6 +348,19 @@ export class Trainer {
     return lossPath === 'labels' ? batch : { ...batch, targets: tokenLabels(batch, contextLength) };
   }
 
+  /** The step's batches as the teacher reads them, and how many groups a loss compares in them. */
+  #taught(batches: Batch[]): {
+    batches: TokenBatch[];
+    groups?: number;
+    write(index: number): void;
+  } {
+    const { alignment } = this.#state;
+    if (!alignment) return { batches, write: () => {} };
+    const aligned = batches.map((batch) => alignedBatch(batch));
+    const groups = aligned.reduce((sum, batch) => sum + batch.groups, 0);
+    return { batches: aligned, groups, write: (i) => alignment.write(aligned[i], groups) };
+  }
+
   /** Writes the step's uniform. `tokens`: targets that count, over all batches of the step. */
   #writeSettings({ learningRate, temperature, alpha }: StepSettings, tokens: number): void {
     const uniform = STEP.write({
@@ -350,7 +374,7 @@ export class Trainer {
 
   #readRecord(
     bytes: ArrayBuffer,
-    tokens: number,
+    [tokens, compared]: [tokens: number, compared: number],
     { step, learningRate, temperature, alpha }: StepSettings,
   ): StepRecord {
     const [sumOfCe, sumOfKd] = new Float32Array(bytes, 0, 2);
@@ -361,7 +385,8 @@ export class Trainer {
     // The sum of squares skips values that are not finite, so an overflown gradient has no norm.
     const gradNorm = applied || tokens === 0 ? scaler.norm : Number.NaN;
     const { loss } = this.settings.loss;
-    const kd = needsTeacher(loss) ? sumOfKd / tokens : Number.NaN;
+    // A step without a group that can be compared learns from the data alone.
+    const kd = needsTeacher(loss) ? sumOfKd && sumOfKd / compared : Number.NaN;
     return {
       step,
       ce,
@@ -379,7 +404,7 @@ export class Trainer {
 }
 
 /** The teacher's share of a step: its dispatches if they are ours, else one run by wall clock. */
-function teacherPhase(gpu: Gpu, teacher: TeacherSource, batches: Batch[]): PhaseToTime {
+function teacherPhase(gpu: Gpu, teacher: TeacherSource, batches: TokenBatch[]): PhaseToTime {
   const phase = { phase: 'teacher', runsPerStep: batches.length } as const;
   const { profile } = teacher;
   if (profile) return { ...phase, wallClock: false, run: profile };

@@ -1,6 +1,7 @@
 // Everything on the GPU that a training step reads and writes and that outlives it: weights,
 // gradients, moments, the loss scaler, the batch.
 
+import { alignedLossOf } from '../divergences';
 import type { Gpu } from '../gpu/device';
 import { bufferOf, persistentTensor, type Tensor } from '../gpu/program';
 import { initialScaler, NORM_PARTIALS } from '../kernels/optimiser';
@@ -11,6 +12,7 @@ import { LowRank } from '../model/low-rank';
 import { Arena, fill, planArena, type Weights } from '../model/parameters';
 import { toHalf } from '../tensor/dtype';
 import { Layout } from '../tensor/layout';
+import { AlignmentBuffer } from './aligned-step';
 import { BatchBuffer } from './batch-buffer';
 import { lossScalingOf, type TrainerSettings } from './settings';
 
@@ -62,6 +64,8 @@ export class TrainingState {
   /** The student, which computes with `weights`. */
   readonly model: LanguageModel;
   readonly batch: BatchBuffer;
+  /** For a loss that compares groups of tokens. */
+  readonly alignment?: AlignmentBuffer;
   /** A uniform: struct Step. */
   readonly step: GPUBuffer;
   /** struct Scaler. */
@@ -95,6 +99,8 @@ export class TrainingState {
         ? student.withWeights(this.frozen, new LowRank(adapters, this.weights))
         : student.withWeights(this.weights);
     this.batch = new BatchBuffer(gpu, batchSize, contextLength, masked);
+    if (alignedLossOf(settings.loss))
+      this.alignment = new AlignmentBuffer(gpu, batchSize, contextLength);
     const { UNIFORM, COPY_DST } = GPUBufferUsage;
     this.step = memory.create('data', 'step', STEP.bytes, UNIFORM | COPY_DST);
     this.scaler = memory.create('optimiser', 'scaler', SCALER.bytes);
@@ -151,6 +157,7 @@ export class TrainingState {
     for (const arena of [...this.arenas, this.gradients]) arena.destroy();
     this.frozen?.destroy();
     this.batch.destroy();
+    this.alignment?.destroy();
     const buffers = [
       this.step,
       this.scaler,

@@ -93,7 +93,9 @@ function compareGroup(
   const mine = others(a.length, new Set(pairs.map(([v]) => v)));
   const theirs = others(b.length, new Set(pairs.map(([, w]) => w)));
   const order = ranked(Float64Array.from(mine, (v) => a[v])).map((i) => mine[i]);
-  const sorted = Float64Array.from(theirs, (w) => b[w]).sort().reverse();
+  const sorted = Float64Array.from(theirs, (w) => b[w])
+    .sort()
+    .reverse();
   for (let k = 0; k < Math.max(order.length, sorted.length); k++) {
     const difference = (a[order[k]] ?? 0) - (sorted[k] ?? 0);
     value += (1 - weight) * Math.abs(difference);

@@ -1,7 +1,7 @@
 // The effect of alpha and temperature as formulas, with the current settings, and during a run with
 // the values of its last step.
 
-import { DIVERGENCES } from '../../divergences';
+import { TEACHER_LOSSES } from '../../divergences';
 import { formatMeasure } from '../shared/format';
 import { Term } from '../shared/Term';
 import { useRun } from './store';
@@ -84,7 +84,7 @@ export function LossFormula() {
 export function TemperatureFormula() {
   const { loss, kd_loss, kd_beta, temperature } = useRun((state) => state.config);
   if (loss === 'ce') return null;
-  const { formula, mixture, takesBeta } = DIVERGENCES[loss === 'mixed' ? kd_loss : loss];
+  const { formula, mixture, takesBeta } = TEACHER_LOSSES[loss === 'mixed' ? kd_loss : loss];
   const model = (name: string, logits: string, className: string) => (
     <>
       <mi className={className}>{name}</mi>

@@ -2,7 +2,8 @@
 // caller's submission; its head runs in chunks of rows, where the losses want its logits.
 
 import type { Gpu } from '../../gpu/device';
-import { bufferOf, Pool, persistentTensor, Recorder } from '../../gpu/program';
+import { bufferOf, Pool, persistentTensor, Recorder, type Tensor } from '../../gpu/program';
+import { gatherRows } from '../../kernels/aligned';
 import type { Architecture } from '../../model/family';
 import { Arena, fill, planArena, type Weights } from '../../model/parameters';
 import { Layout } from '../../tensor/layout';
@@ -38,6 +39,12 @@ export async function teacherFromWeights(
   const { hidden } = model.forward(body, tokens, { documents: documents?.tensors });
   const program = body.begin('teacher');
   const sampler = Sampler.create(gpu, pool, model, T);
+  const head = (recorder: Recorder, rows: Tensor): Tensor => {
+    const layout = Layout.contiguous([rows.layout.shape[0], architecture.vocabularySize]);
+    const logits = recorder.tensor('teacher logits', layout, 'f32', 'logits');
+    model.head(recorder, rows, logits, 'teacher head');
+    return logits;
+  };
   return {
     parameters: arena.plan.parameters,
     async enqueue(batch, commands) {
@@ -47,12 +54,16 @@ export async function teacherFromWeights(
       commands.run(await program.ready);
     },
     profile: async () => (await program.ready).profile(),
-    logits(recorder, first, count) {
-      const layout = Layout.contiguous([count, architecture.vocabularySize]);
-      const logits = recorder.tensor('teacher logits', layout, 'f32', 'logits');
-      const rows = { ...hidden, layout: hidden.layout.narrow(0, first, count) };
-      model.head(recorder, rows, logits, 'teacher head');
-      return logits;
+    logits: (recorder, first, count) =>
+      head(recorder, { ...hidden, layout: hidden.layout.narrow(0, first, count) }),
+    aligned: {
+      vocabularySize: architecture.vocabularySize,
+      logits(recorder, spans, first, count) {
+        const layout = Layout.contiguous([count, hidden.layout.shape[1]]);
+        const rows = recorder.tensor('teacher rows', layout, hidden.dtype);
+        gatherRows(recorder, { source: hidden, spans, rows, first });
+        return head(recorder, rows);
+      },
     },
     generate: sampler.generate,
     next: sampler.voice(),

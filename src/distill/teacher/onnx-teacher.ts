@@ -2,6 +2,7 @@
 
 import type { Gpu } from '../../gpu/device';
 import { bufferOf, persistentTensor, type Tensor } from '../../gpu/program';
+import { gatherRows } from '../../kernels/aligned';
 import { BYTES, fromHalf } from '../../tensor/dtype';
 import { Layout } from '../../tensor/layout';
 import { generateByLogits, type NextLogits } from '../sample';
@@ -28,6 +29,15 @@ export function teacherFromOnnx(
     parameters,
     enqueue: ({ inputs }) => run(inputs),
     logits: (_, first, count) => ({ ...all, layout: all.layout.narrow(0, first, count) }),
+    aligned: {
+      vocabularySize: V,
+      logits(recorder, spans, first, count) {
+        const layout = Layout.contiguous([count, V]);
+        const rows = recorder.tensor('teacher logits', layout, 'f32', 'logits');
+        gatherRows(recorder, { source: all, spans, rows, first });
+        return rows;
+      },
+    },
     generate: generateByLogits(next),
     next,
     async dispose() {

@@ -4,8 +4,10 @@
 import type { CommandBatch } from '../../gpu/command-batch';
 import type { Gpu } from '../../gpu/device';
 import type { DispatchTime, Recorder, Tensor } from '../../gpu/program';
+import { copy } from '../../kernels/copy';
 import type { Entries } from '../../kernels/topk';
 import type { Family, ModelSizes } from '../../model/family';
+import { Layout } from '../../tensor/layout';
 import type { Generate, NextLogits } from '../sample';
 import type { TokenBatch } from './batch-index';
 
@@ -37,6 +39,8 @@ export interface TeacherSource {
    * at once. A top-k cache gives the rows' entries instead.
    */
   logits(recorder: Recorder, first: number, count: number): Tensor | Entries;
+  /** For losses by groups of tokens (data/aligned.ts). A cache has none. */
+  readonly aligned?: AlignedTeacher;
   /**
    * Times of its dispatches for the batch enqueued last, without the head. Absent if its dispatches
    * are not ours. Changes no result.
@@ -51,6 +55,15 @@ export interface TeacherSource {
   readonly topK?: { k: number; teacherPerplexity?: number };
 }
 
+export interface AlignedTeacher {
+  vocabularySize: number;
+  /**
+   * Logits (count, V), f32 and contiguous: of the rows that the student's rows from `first` on
+   * belong to, by `spans` (B·T, 4) u32.
+   */
+  logits(recorder: Recorder, spans: Tensor, first: number, count: number): Tensor;
+}
+
 /** A model that also continues text. */
 export interface Teacher extends TeacherSource {
   /** Undefined for an ONNX graph that does not tell. */
@@ -60,6 +73,7 @@ export interface Teacher extends TeacherSource {
   /** Whole sentences for the log: what is wrong with it, or was not checked. */
   readonly warning?: string;
   logits(recorder: Recorder, first: number, count: number): Tensor;
+  readonly aligned: AlignedTeacher;
   generate: Generate;
   next: NextLogits;
   dispose(): Promise<void>;
@@ -73,6 +87,17 @@ export const narrowed = (teacher: Teacher, V: number): Teacher => ({
     return logits.layout.shape[1] > V
       ? { ...logits, layout: logits.layout.narrow(1, 0, V) }
       : logits;
+  },
+  aligned: {
+    vocabularySize: Math.min(V, teacher.aligned.vocabularySize),
+    logits(recorder, spans, first, count) {
+      const logits = teacher.aligned.logits(recorder, spans, first, count);
+      if (logits.layout.shape[1] <= V) return logits;
+      const layout = Layout.contiguous([count, V]);
+      const rows = recorder.tensor('teacher logits', layout, 'f32', 'logits');
+      copy(recorder, { ...logits, layout: logits.layout.narrow(1, 0, V) }, rows);
+      return rows;
+    },
   },
 });
 
