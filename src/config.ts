@@ -8,10 +8,9 @@ import { modelReference } from './model-reference';
 
 export { type Field, shown } from './field';
 
-const builtIn = Object.keys(BUILT_IN_MODELS).join(', ');
 const MODEL =
-  `${builtIn}, files, or a Hugging Face model such as openai-community/gpt2 or ` +
-  'org/name@revision';
+  `${Object.keys(BUILT_IN_MODELS).join(', ')}, files, or a Hugging Face model such as ` +
+  'openai-community/gpt2 or org/name@revision';
 
 const and = new Intl.ListFormat('en-GB');
 const or = new Intl.ListFormat('en-GB', { type: 'disjunction' });

@@ -14,6 +14,7 @@ import {
   openTokenizer,
   type TeacherFolder,
 } from '../distill/teacher/folder';
+import { openTwoVocabularies } from '../distill/vocabularies';
 import { fingerprinted } from '../files/fingerprint';
 import { hubSource } from '../files/hub';
 import { type Folder, folderSource, type ModelSource, type Progress } from '../files/source';
@@ -31,7 +32,9 @@ export const CACHE = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'
 const PROGRESS_MILLISECONDS = 5000;
 
 export interface OpenModels {
+  /** The student's, and the teacher's if it has another vocabulary. */
   tokenizer: FolderTokenizer;
+  teacherTokenizer?: FolderTokenizer;
   teacher: TeacherFolder;
   /** The teacher's folder. */
   source: ModelSource;
@@ -79,11 +82,14 @@ export async function openModels(
       f16: gpu.adapter.f16,
       dtype: dtypeOf(config, gpu),
     });
-    const student = await openStudent(config, source, teacher.sizes, other);
-    const tokenizer = await openTokenizer(source, teacher.sizes.vocabularySize);
-    if (other) await requireSameVocabulary(tokenizer, source, other, places.say);
+    const { sizes } = teacher;
+    const two = await openTwoVocabularies(config, source, sizes.vocabularySize, other);
+    const student = await openStudent(config, source, sizes, other, two !== undefined);
+    const tokenizer = two?.tokenizer ?? (await openTokenizer(source, sizes.vocabularySize));
+    if (other && !two) await requireSameVocabulary(tokenizer, source, other, places.say);
     return {
       tokenizer,
+      teacherTokenizer: two?.teacherTokenizer,
       teacher,
       source,
       student,

@@ -3,7 +3,7 @@
 
 import type { Config } from '../config';
 import type { Document } from '../data/documents';
-import { encodeDocuments } from '../data/split';
+import { encodeAligned, encodeDocuments } from '../data/split';
 import { prepareData } from '../distill/data';
 import { needsTeacher } from '../distill/losses';
 import { rooflineOf } from '../distill/profile/roofline';
@@ -28,12 +28,16 @@ export interface PlanOptions {
 
 /** @throws GpuError for a context or a precision that a model or the adapter does not offer */
 export async function planRun({ config, gpu, models, texts }: PlanOptions) {
-  const { teacher, tokenizer } = models;
+  const { teacher, tokenizer, teacherTokenizer } = models;
   const dtype = dtypeOf(config, gpu);
   requireContext(config, teacher.sizes, models.student?.architecture);
   const student = models.student?.architecture ?? newStudent(config, teacher.sizes);
-  const documents = encodeDocuments(texts, tokenizer, config.assistant_only_loss === 'on');
-  const planned = await planMemory({ gpu, config, dtype, student, makeTeacher: teacher.plan });
+  const documents = teacherTokenizer
+    ? encodeAligned(texts, tokenizer, teacherTokenizer)
+    : encodeDocuments(texts, tokenizer, config.assistant_only_loss === 'on');
+  const makeTeacher = teacher.plan;
+  const vocabularies = { tokenizer, teacherTokenizer };
+  const planned = await planMemory({ gpu, config, dtype, student, makeTeacher, ...vocabularies });
   return { dtype, student, documents, planned };
 }
 

@@ -70,7 +70,7 @@ export interface TrainResult {
 
 export async function train(options: TrainOptions): Promise<TrainResult> {
   const { outputDir, storage, saved, config, places, own, gpu, models, signal, say } = options;
-  const { teacher, tokenizer, source } = models;
+  const { teacher, tokenizer, teacherTokenizer, source } = models;
   const { dtype, student, documents, planned } = await planRun(options);
   await requireRightKernels(gpu, {
     dtype,
@@ -121,6 +121,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
       gpu,
       config,
       tokenizer,
+      teacherTokenizer,
       documents,
       answersAfter: own ? undefined : textOf(config).answersAfter,
       teacherConfig: teacher.sizes,

@@ -1,6 +1,8 @@
 // A text whose lines each hold a question and its one right answer: where the answers are, and how
 // many a model gives in full.
 
+import type { Tokenizer } from './tokenizer';
+
 /** The two tokens that mark an answer. */
 export interface AnswerMarks {
   /** Ends the question. */
@@ -28,4 +30,14 @@ export function answersIn(
     } else if (tokens[at] === after) first ??= at + 1;
   }
   return answers;
+}
+
+/** The tokens that mark a corpus's answers, if each mark is one token of this tokenizer. */
+export function answerMarks(
+  answersAfter: string | undefined,
+  { encode }: Pick<Tokenizer, 'encode'>,
+): AnswerMarks | undefined {
+  if (answersAfter === undefined) return undefined;
+  const [after, end] = [answersAfter, '\n'].map((mark) => encode(mark));
+  return after.length === 1 && end.length === 1 ? { after: after[0], end: end[0] } : undefined;
 }

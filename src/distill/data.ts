@@ -25,12 +25,13 @@ export function prepareData(documents: readonly Tokens[], config: Config) {
     contextLength: T,
     random: randomNumbers('held out'),
   });
-  const textOf = ({ ids, learned, documents }: JoinedTokens) => ({
+  const textOf = ({ ids, learned, documents, aligned }: JoinedTokens) => ({
     tokens: ids,
     learned,
     ...(config.packing !== 'on' && {
       documents: { begin: documents, rows: config.packing === 'off' ? 'alone' : 'masked' } as const,
     }),
+    aligned,
   });
   const batches = new Batches({
     ...textOf(train),
@@ -45,13 +46,15 @@ export function prepareData(documents: readonly Tokens[], config: Config) {
     heldOutDocuments,
     /** Undefined if every token is learned. */
     learnedShare: learnedShare(train),
+    /** Groups of tokens that a loss can compare, if the teacher has another vocabulary. */
+    spans: train.aligned?.groups.compared.reduce((sum, one) => sum + one, 0),
     batches,
     /** (V) how often each token is in the training text. */
     frequencies: (V: number) => countTokens(train.ids, V),
     /** Facts for the Doctor. */
     describe: (tokenizer: Tokenizer) =>
       describeData(documents, { train, heldOut, windows: batches.windowsPerEpoch }, tokenizer),
-    heldOut: heldOutBatches(textOf(heldOut), B, T, eval_batches),
+    heldOut: heldOutBatches({ ...textOf(heldOut), aligned: undefined }, B, T, eval_batches),
   };
 }
 

@@ -3,6 +3,8 @@
 
 import { type Config, twinConfig } from '../config';
 import type { AnswerMarks } from '../data/answers';
+import type { Tokenizer } from '../data/tokenizer';
+import { alignedLossOf } from '../divergences';
 import { countingGpu } from '../gpu/counting';
 import type { Gpu } from '../gpu/device';
 import type { Purpose } from '../gpu/memory';
@@ -19,6 +21,7 @@ import { keepLogits } from './teacher/kept';
 import { cacheShape, type OpenCache } from './teacher/open-cache';
 import { type MakeTeacher, narrowed, type Teacher, type TeacherSource } from './teacher/teacher';
 import { Trainer } from './trainer';
+import { matchesOf } from './vocabularies';
 
 interface PlanOptions {
   gpu: Gpu;
@@ -26,6 +29,9 @@ interface PlanOptions {
   dtype: 'f16' | 'f32';
   student: Architecture;
   makeTeacher: MakeTeacher;
+  /** The student's, and the teacher's if it is another: see `TwoVocabularies`. */
+  tokenizer?: Tokenizer;
+  teacherTokenizer?: Tokenizer;
 }
 
 export interface RunModelsOptions extends PlanOptions {
@@ -68,6 +74,7 @@ export interface RunModels extends StudentModels {
 /** The order matters for memory: the teacher's weights are loaded before the student's. */
 export async function buildRunModels(options: RunModelsOptions): Promise<RunModels> {
   const { gpu, config, dtype, student, weights, makeTeacher, cache, planned, events } = options;
+  const { tokenizer, teacherTokenizer } = options;
   const { batch_size: B, max_length: T, eval_loss_path: evaluationPath } = config;
   const masked = config.packing === 'masked';
   const cleanups: (() => void | Promise<void>)[] = [];
@@ -83,10 +90,8 @@ export async function buildRunModels(options: RunModelsOptions): Promise<RunMode
       sources = cached;
     } else {
       events.stage('teacher', 'starting the teacher');
-      const made = narrowed(
-        await makeTeacher(gpu, { B, T, dtype, masked }),
-        student.vocabularySize,
-      );
+      const whole = await makeTeacher(gpu, { B, T, dtype, masked });
+      const made = teacherTokenizer ? whole : narrowed(whole, student.vocabularySize);
       cleanups.push(() => made.dispose());
       sources = { training: made, heldOut: made };
       teacher = made;
@@ -104,7 +109,12 @@ export async function buildRunModels(options: RunModelsOptions): Promise<RunMode
       initial: Weights | undefined,
       record: (record: StepRecord) => void,
     ) => {
-      const settings = trainerSettings(config, student, dtype);
+      const settings = {
+        ...trainerSettings(config, student, dtype),
+        ...(alignedLossOf(config) === 'gold' && {
+          matches: matchesOf(student.vocabularySize, tokenizer, teacherTokenizer),
+        }),
+      };
       const teacher = trainingOf(config);
       const trainer = await Trainer.create(gpu, pool, settings, initial, teacher, record);
       cleanups.push(() => trainer.destroy());
@@ -113,9 +123,12 @@ export async function buildRunModels(options: RunModelsOptions): Promise<RunMode
     const trainer = await trainerOf(config, initial, events.record);
     const V = student.vocabularySize;
     const kept =
-      teacher && keepLogits(gpu, pool, teacher, { B, T, V, batches: config.eval_batches });
+      teacher && !teacherTokenizer
+        ? keepLogits(gpu, pool, teacher, { B, T, V, batches: config.eval_batches })
+        : undefined;
     if (kept) cleanups.push(kept.destroy);
-    const heldOut = kept?.source ?? sources.heldOut;
+    // Models without a common vocabulary cannot be compared.
+    const heldOut = teacherTokenizer ? undefined : (kept?.source ?? sources.heldOut);
     // Kernels are compiled in the order in which they are recorded: an evaluation comes before the
     // first step. Memory is planned for the step first, and the rest fits into it.
     events.stage('compile', 'compiling kernels');

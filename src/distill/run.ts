@@ -3,6 +3,7 @@
 // the events.
 
 import { type Config, type LiveChanges, twinConfig, twinStep } from '../config';
+import { answerMarks } from '../data/answers';
 import type { Batch } from '../data/batches';
 import type { Tokenizer, Tokens } from '../data/tokenizer';
 import type { Gpu } from '../gpu/device';
@@ -33,7 +34,7 @@ import { type Generate, type NextLogits, sampleText } from './sample';
 import { isSampleStep, learningRate } from './schedule';
 import { Snapshots } from './snapshots';
 import type { StudentStart } from './student-start';
-import { bytesPerPosition, CacheError, type CacheSummary, cacheBytes } from './teacher/cache-file';
+import { bytesPerPosition, CacheError, type CacheReport, cacheBytes } from './teacher/cache-file';
 import { requireTemperature } from './teacher/cached';
 import {
   type CachePlace,
@@ -45,26 +46,19 @@ import type { EngineChoice, MakeTeacher, TeacherSizes } from './teacher/teacher'
 import type { Trainer } from './trainer';
 import { joinSnapshots, type Snapshot, splitSnapshot } from './training-state';
 import { TwinPace } from './twin-pace';
+import { comparedNote, NO_COMMON_VOCABULARY } from './vocabularies';
 
 /** What a stage counts. */
 export type StageUnit = 'bytes' | 'kernels' | 'batches';
 
 export type RunStage = 'cache' | 'teacher' | 'student' | 'compile' | 'evaluate';
 
-/** What a run reports about its teacher's cache. */
-export interface CacheReport extends Omit<CacheSummary, 'parameters' | 'sample' | 'perplexity'> {
-  V: number;
-  k: number;
-  bytesPerPosition: number;
-  bytes: number;
-  /** The cache existed before this run. */
-  found: boolean;
-}
-
 export interface RunOptions {
   gpu: Gpu;
   config: Config;
+  /** The student's, and the teacher's if it has another vocabulary. */
   tokenizer: Tokenizer;
+  teacherTokenizer?: Tokenizer;
   /** The whole corpus: the tokens of each document. */
   documents: readonly Tokens[];
   /** What ends the question in each line of the corpus, if it is a text of questions. */
@@ -187,15 +181,18 @@ export class Run {
     }
     const cached = this.#cache?.file.summary.sample;
     if (cached !== undefined) this.#teacherSays = { prompt: this.#config.prompt, teacher: cached };
+    const { tokenizer, teacherTokenizer } = this.options;
     this.#models = await buildRunModels({
       gpu,
+      tokenizer,
+      teacherTokenizer,
       config: this.#config,
       dtype: this.dtype,
       student: this.student,
       weights: () => this.#initialWeights(),
       makeTeacher,
       cache: this.#cache,
-      answers: answerMarks(this.options),
+      answers: answerMarks(this.options.answersAfter, tokenizer),
       events: {
         ...events,
         record: (record) => {
@@ -206,6 +203,8 @@ export class Run {
     });
     const warning = this.teacherEngine?.warning ?? this.#models.teacher?.warning;
     if (warning) events.note?.(warning);
+    const { spans = 0, trainTokens } = this.#data;
+    if (teacherTokenizer) events.note?.(comparedNote(this.#config, spans, trainTokens));
     if (!snapshot) return;
     this.#restore(snapshot);
     this.step = snapshot.step;
@@ -448,11 +447,13 @@ export class Run {
 
   /**
    * Both models as they are now, to be asked before the next step; the run continues from the same
-   * bits. A cached teacher is no longer there to ask.
+   * bits. A cached teacher is no longer there to ask; one with another vocabulary does not
+   * understand the tokens.
    */
   voices(): { student: NextLogits; teacher?: NextLogits } {
     const { teacher, sampler } = this.#models;
-    return { student: sampler.voice(), teacher: teacher?.next };
+    const understood = this.options.teacherTokenizer ? undefined : teacher?.next;
+    return { student: sampler.voice(), teacher: understood };
   }
 
   /**
@@ -461,6 +462,7 @@ export class Run {
    * @throws Error if no batch could be evaluated
    */
   async passages(): Promise<Passages> {
+    if (this.options.teacherTokenizer) throw new Error(NO_COMMON_VOCABULARY);
     const finder = new PassageFinder(this.#config.max_length);
     const { firstError } = await this.#models.evaluator.run(this.#data.heldOut, this.step, {
       onFigures: (...batch) => finder.add(...batch),
@@ -576,24 +578,20 @@ export class Run {
     this.#promptChanged = false;
     // The teacher does not change, and a cache has its text already.
     if (teacher && this.#teacherSays?.prompt !== prompt)
-      this.#teacherSays = { prompt, teacher: await this.#continuePrompt(teacher.generate) };
+      this.#teacherSays = {
+        prompt,
+        teacher: await this.#continuePrompt(teacher.generate, this.options.teacherTokenizer),
+      };
     const student = await this.#continuePrompt(sampler.generate);
     return { prompt, teacher: this.#teacherSays?.teacher ?? '', student };
   }
 
-  #continuePrompt(generate: Generate): Promise<string> {
+  #continuePrompt(generate: Generate, tokenizer = this.options.tokenizer): Promise<string> {
     const { prompt, sample_tokens: count } = this.#config;
-    return sampleText(generate, this.options.tokenizer, {
+    return sampleText(generate, tokenizer, {
       prompt,
       count,
       random: this.#random.fork('sample'),
     });
   }
-}
-
-/** The tokens that mark the corpus's answers, if each mark is one token of this tokenizer. */
-function answerMarks({ answersAfter, tokenizer }: Omit<RunOptions, 'config'>) {
-  if (answersAfter === undefined) return undefined;
-  const [after, end] = [answersAfter, '\n'].map((mark) => tokenizer.encode(mark));
-  return after.length === 1 && end.length === 1 ? { after: after[0], end: end[0] } : undefined;
 }

@@ -20,6 +20,7 @@ export interface StudentStart {
 /**
  * Reads headers only; the weights are read when the run is built.
  * @param student the checkpoint's folder, if student_model names one
+ * @param ownVocabulary it is not the teacher's, and need not be
  * @returns undefined for a student that starts from random weights
  * @throws ModelFileError if the folder, the layers, the vocabulary or lora_targets do not fit
  */
@@ -37,6 +38,7 @@ export async function openStudent(
   teacher: ModelSource,
   teacherSizes: TeacherSizes,
   student?: ModelSource,
+  ownVocabulary = false,
 ): Promise<StudentStart | undefined> {
   if (student_model === '') return undefined;
   const source = student_model === 'teacher' ? teacher : student;
@@ -46,8 +48,8 @@ export async function openStudent(
     `config.json of ${source.label}`,
   );
   const [studentV, teacherV] = [stored, teacherSizes].map((sizes) => sizes.vocabularySize);
-  const fewer = Math.min(studentV, teacherV);
-  if (!isPadded(fewer, Math.max(studentV, teacherV)))
+  const fewer = ownVocabulary ? studentV : Math.min(studentV, teacherV);
+  if (!ownVocabulary && !isPadded(fewer, Math.max(studentV, teacherV)))
     throw differentSizes([source, studentV], [teacher, teacherV]);
   const layers =
     student_model === 'teacher' ? chosenLayers(student_from_layers, stored.layers) : undefined;
@@ -60,6 +62,9 @@ export async function openStudent(
   };
 }
 
+/** The loss that such a pair can be trained with. */
+const OR_ALIGN = 'or use loss=uld, which compares probabilities by rank.';
+
 type Sized = [model: ModelSource, tokens: number];
 
 const differentSizes = ([student, studentV]: Sized, [teacher, teacherV]: Sized) =>
@@ -67,8 +72,8 @@ const differentSizes = ([student, studentV]: Sized, [teacher, teacherV]: Sized) 
     'model',
     `The student ${student.label} has ${count(studentV)} tokens, ` +
       `the teacher ${teacher.label} ${count(teacherV)}. ` +
-      'Choose two models with the same tokenizer, or leave student_model empty for a new student ' +
-      'with the teacher’s tokenizer.',
+      'Choose two models with the same tokenizer, leave student_model empty for a new student ' +
+      `with the teacher’s tokenizer, ${OR_ALIGN}`,
   );
 
 /** Enough to tell any two tokenizers apart, unless one was made from the other. */
@@ -80,40 +85,49 @@ const COMPARED_TOKENS = 1000;
  * @throws ModelFileError unless the same ids stand for the same text in both
  */
 export async function requireSameVocabulary(
+  ...models: Parameters<typeof vocabularyDifference>
+): Promise<void> {
+  const difference = await vocabularyDifference(...models);
+  if (difference) throw difference;
+}
+
+/** What `requireSameVocabulary` throws; undefined for one vocabulary. */
+export async function vocabularyDifference(
   tokenizer: Tokenizer,
   teacher: ModelSource,
   student: ModelSource,
   note: (text: string) => void,
-): Promise<void> {
+): Promise<ModelFileError | undefined> {
   const file = `config.json of ${student.label}`;
   const { vocabularySize: rows } = parseSizes(await readJson(student, 'config.json'), file);
   if (!isPadded(tokenizer.vocabularySize, rows))
-    throw differentSizes([student, rows], [teacher, tokenizer.vocabularySize]);
-  if (!(await hasTokenizer(student)))
-    return note(`${student.label} has no tokenizer: it is assumed to use the teacher’s.`);
-  checkSameVocabulary(tokenizer, await openTokenizer(student, rows), {
-    teacher: teacher.label,
-    student: student.label,
-  });
+    return differentSizes([student, rows], [teacher, tokenizer.vocabularySize]);
+  if (!(await hasTokenizer(student))) {
+    note(`${student.label} has no tokenizer: it is assumed to use the teacher’s.`);
+    return undefined;
+  }
+  const names = { teacher: teacher.label, student: student.label };
+  return differentTokens(tokenizer, await openTokenizer(student, rows), names);
 }
 
-/** @throws ModelFileError unless the same ids stand for the same text in both tokenizers */
-export function checkSameVocabulary(
+/** Undefined if the same ids stand for the same text in both tokenizers. */
+export function differentTokens(
   teacher: Tokenizer,
   student: Tokenizer,
   names: { teacher: string; student: string },
-): void {
+): ModelFileError | undefined {
   const V = Math.min(teacher.vocabularySize, student.vocabularySize);
   for (let id = 0; id < V; id += Math.ceil(V / COMPARED_TOKENS)) {
     const [a, b] = [teacher, student].map((tokenizer) => JSON.stringify(tokenizer.decode([id])));
     if (a === b) continue;
-    throw new ModelFileError(
+    return new ModelFileError(
       'model',
       `Token ${id} is ${a} for the teacher ${names.teacher} and ${b} for the student ` +
-        `${names.student}. Choose two models with the same tokenizer, ` +
-        'or leave student_model empty for a new student.',
+        `${names.student}. Choose two models with the same tokenizer, leave student_model empty ` +
+        `for a new student, ${OR_ALIGN}`,
     );
   }
+  return undefined;
 }
 
 /** Parses "0,2,4". @throws ModelFileError for a layer that the teacher lacks */

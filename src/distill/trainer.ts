@@ -174,7 +174,8 @@ export class Trainer {
     commands.encoder.copyBufferToBuffer(bufferOf(sums), 0, staging, 0, SUMS_BYTES);
     commands.encoder.copyBufferToBuffer(scaler, 0, staging, SUMS_BYTES, SCALER.bytes);
     const submitted = commands.submit();
-    const compared = taught.groups ?? tokens;
+    // A step without a group that can be compared learns from the data alone.
+    const compared = taught.groups === undefined ? tokens : Math.max(1, taught.groups);
     this.#ring.send(staging, (bytes) =>
       this.onRecord(this.#readRecord(bytes, [tokens, compared], settings)),
     );
@@ -385,8 +386,7 @@ export class Trainer {
     // The sum of squares skips values that are not finite, so an overflown gradient has no norm.
     const gradNorm = applied || tokens === 0 ? scaler.norm : Number.NaN;
     const { loss } = this.settings.loss;
-    // A step without a group that can be compared learns from the data alone.
-    const kd = needsTeacher(loss) ? sumOfKd && sumOfKd / compared : Number.NaN;
+    const kd = needsTeacher(loss) ? sumOfKd / compared : Number.NaN;
     return {
       step,
       ce,

@@ -4,13 +4,12 @@ import { textOf } from '../built-in';
 import type { Config } from '../config';
 import { CorpusError, decodeCorpus } from '../data/corpus';
 import { ColumnsError, type Document, readDocuments } from '../data/documents';
-import { encodeDocuments } from '../data/split';
+import { encodeAligned, encodeDocuments } from '../data/split';
 import type { Tokens } from '../data/tokenizer';
 import { previewData } from '../distill/data';
-import type { FolderTokenizer } from '../distill/teacher/folder';
 import { type DownloadOptions, download } from '../files/download';
 import { base } from './host';
-import { openTokenizerOf } from './models';
+import { type Models, openTokenizerOf } from './models';
 import type { DataPreview, FileReport, Requests, UserCorpus } from './protocol';
 
 /** What the page calls these texts. */
@@ -31,17 +30,23 @@ export async function readTexts(
 /** The data encoded last: a run from the same start, or after a preview, encodes nothing. */
 let last: { key: string; documents: Tokens[] } | undefined;
 
-/** The tokens of each document. @throws CorpusError as `encodeDocuments` does */
+/** The tokens of each document. @throws CorpusError as `encodeDocuments`, `encodeAligned` do */
 export function encodeTexts(
   documents: readonly Document[],
-  tokenizer: FolderTokenizer,
+  { tokenizer, teacherTokenizer }: Pick<Models, 'tokenizer' | 'teacherTokenizer'>,
   config: Config,
 ): Tokens[] {
-  const files = [...tokenizer.files.values()].map((bytes) => new TextDecoder().decode(bytes));
+  const files = [tokenizer, teacherTokenizer].map((each) =>
+    [...(each?.files.values() ?? [])].map((bytes) => new TextDecoder().decode(bytes)),
+  );
   const assistantOnly = config.assistant_only_loss === 'on';
   const key = JSON.stringify([documents, files, assistantOnly]);
-  if (last?.key !== key)
-    last = { key, documents: encodeDocuments(documents, tokenizer, assistantOnly) };
+  if (last?.key !== key) {
+    const encoded = teacherTokenizer
+      ? encodeAligned(documents, tokenizer, teacherTokenizer)
+      : encodeDocuments(documents, tokenizer, assistantOnly);
+    last = { key, documents: encoded };
+  }
   return last.documents;
 }
 
@@ -60,8 +65,8 @@ export async function preview(
     if (files.some(({ problem }) => problem !== undefined)) return undefined;
     texts = documents;
   } else texts = await readTexts(config, undefined, {});
-  const tokenizer = await openTokenizerOf(config, { files: dropped, base });
-  return previewData(encodeTexts(texts, tokenizer, config), config, tokenizer);
+  const models = await openTokenizerOf(config, { files: dropped, base });
+  return previewData(encodeTexts(texts, models, config), config, models.tokenizer);
 }
 
 /** The user's documents, and a report for each file: one bad file does not hide the others. */

@@ -12,6 +12,7 @@ import {
   openTokenizer,
 } from '../distill/teacher/folder';
 import type { EngineChoice, MakeTeacher, TeacherSizes } from '../distill/teacher/teacher';
+import { openTwoVocabularies } from '../distill/vocabularies';
 import { Doctor } from '../doctor/doctor';
 import { browserCache } from '../files/block-cache';
 import { ModelFileError } from '../files/download';
@@ -43,7 +44,9 @@ interface Report {
 
 /** The models of a run. `close` ends their connections once the run is built. */
 export interface Models {
+  /** The student's, and the teacher's if it has another vocabulary. */
   tokenizer: FolderTokenizer;
+  teacherTokenizer?: FolderTokenizer;
   teacherConfig: TeacherSizes;
   student?: StudentStart;
   makeTeacher: MakeTeacher;
@@ -136,10 +139,13 @@ async function openFolders(config: Config, gpu: Gpu, place: Place & Report) {
       f16: gpu.adapter.f16,
       dtype,
     });
-    const student = await openStudent(config, source, teacher.sizes, other);
+    const { sizes } = teacher;
+    const two = await openTwoVocabularies(config, source, sizes.vocabularySize, other);
+    const student = await openStudent(config, source, sizes, other, two !== undefined);
     return {
       source,
       other,
+      two,
       teacher,
       student,
       dtype,
@@ -166,17 +172,23 @@ export function teacherName(text: string, files?: ReadonlyMap<string, Blob>): st
 export const teacherSource = ({ teacher_model }: Config, place: Place) =>
   sourceOf('teacher', teacher_model, place);
 
-/** The tokenizer of a run with these settings. */
-export async function openTokenizerOf(config: Config, place: Place): Promise<FolderTokenizer> {
+/** The tokenizer of a run with these settings, and the teacher's if it has another vocabulary. */
+export async function openTokenizerOf(
+  config: Config,
+  place: Place,
+): Promise<Pick<Models, 'tokenizer' | 'teacherTokenizer'>> {
   const source = teacherSource(config, place);
+  const { student_model: model } = config;
+  const other = ['', 'teacher'].includes(model) ? undefined : sourceOf('student', model, place);
   try {
     const { vocabularySize } = parseSizes(
       await readJson(source, 'config.json'),
       `config.json of ${source.label}`,
     );
-    return await openTokenizer(source, vocabularySize);
+    const two = await openTwoVocabularies(config, source, vocabularySize, other);
+    return two ?? { tokenizer: await openTokenizer(source, vocabularySize) };
   } finally {
-    source.close();
+    for (const each of [source, other]) each?.close();
   }
 }
 
@@ -197,14 +209,16 @@ async function requireTeachable(teacher: string, student: ModelSource, place: Pl
 
 /** Opens both models and the tokenizer. */
 export async function openModels(config: Config, gpu: Gpu, place: Place & Report): Promise<Models> {
-  const { source, other, teacher, student, ...folders } = await openFolders(config, gpu, place);
+  const opened = await openFolders(config, gpu, place);
+  const { source, other, two, teacher, student, ...folders } = opened;
   const { close } = folders;
   try {
     const { vocabularySize } = teacher.sizes;
-    const tokenizer = await openTokenizer(source, vocabularySize);
-    if (other) await requireSameVocabulary(tokenizer, source, other, place.note);
+    const tokenizer = two?.tokenizer ?? (await openTokenizer(source, vocabularySize));
+    if (other && !two) await requireSameVocabulary(tokenizer, source, other, place.note);
     return {
       tokenizer,
+      teacherTokenizer: two?.teacherTokenizer,
       teacherConfig: teacher.sizes,
       student,
       close,
@@ -220,7 +234,7 @@ export async function openModels(config: Config, gpu: Gpu, place: Place & Report
 
 /** The GPU memory of a run with these settings. Reads configs and headers; allocates nothing. */
 export async function planModels(config: Config, gpu: Gpu, place: Place): Promise<MemoryPlan> {
-  const { teacher, student, dtype, close } = await openFolders(config, gpu, {
+  const { teacher, student, two, dtype, close } = await openFolders(config, gpu, {
     ...place,
     stage: () => {},
     note: () => {},
@@ -233,6 +247,7 @@ export async function planModels(config: Config, gpu: Gpu, place: Place): Promis
       dtype,
       makeTeacher: teacher.plan,
       student: architecture,
+      ...two,
     });
     const { verdicts } = new Doctor(config, {
       dtype: dtype === 'f16' ? 'float16' : 'float32',

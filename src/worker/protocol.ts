@@ -12,8 +12,9 @@ import type { RunStory } from '../distill/export/model-card';
 import type { Passages } from '../distill/passages';
 import type { ProfileReport } from '../distill/profile/profile';
 import type { EvaluationRecord, SampleRecord, StepRecord } from '../distill/records';
-import type { CacheReport, RunStage, StageUnit } from '../distill/run';
+import type { RunStage, StageUnit } from '../distill/run';
 import type { Expectation, SaidToken } from '../distill/say';
+import type { CacheReport } from '../distill/teacher/cache-file';
 import type { EngineChoice } from '../distill/teacher/teacher';
 import type { Verdict } from '../doctor/examine';
 import type { Journal } from '../runs/journal';
@@ -38,8 +39,9 @@ export type {
   SampleRecord,
   StepRecord,
 } from '../distill/records';
-export type { CacheReport, StageUnit } from '../distill/run';
+export type { StageUnit } from '../distill/run';
 export type { Expectation, SaidToken } from '../distill/say';
+export type { CacheReport } from '../distill/teacher/cache-file';
 
 /** The user's files; a pasted text counts as one. Without them a run uses the built-in book. */
 export interface UserCorpus {

@@ -358,7 +358,7 @@ export class Session implements DeviceUser {
     });
     this.#tokenizer = models.tokenizer;
     this.#stage('tokenizer', `reading ${name}`);
-    const documents = encodeTexts(texts, models.tokenizer, config);
+    const documents = encodeTexts(texts, models, config);
     const student = models.student?.architecture ?? newStudent(config, models.teacherConfig);
     const facts: RunFacts = {
       config,

@@ -1,8 +1,9 @@
 // Shared by the layout matrix and the traps: a loss on the GPU, recorded as a run records it, and
 // the same loss from the reference.
 
-import { type Config, DEFAULTS, FIELDS } from '../../src/config';
+import { DEFAULTS } from '../../src/config';
 import { recordLoss, teacherWeight } from '../../src/distill/losses';
+import { DIVERGENCE_NAMES, type Divergence } from '../../src/divergences';
 import type { Gpu } from '../../src/gpu/device';
 import type { Recorder } from '../../src/gpu/program';
 import * as reference from '../../src/reference';
@@ -10,7 +11,8 @@ import type { Layout } from '../../src/tensor/layout';
 import { download, type Storage, upload, uploadLossState, zeros } from './variants';
 
 export const IGNORED = -100;
-export const LOSS_NAMES = FIELDS.loss.choices;
+/** Those whose models have one vocabulary. */
+export const LOSS_NAMES = ['mixed', 'ce', ...DIVERGENCE_NAMES] as const;
 
 export interface View {
   data: Float64Array;
@@ -18,7 +20,7 @@ export interface View {
 }
 
 export interface LossRun {
-  loss: Config['loss'];
+  loss: Divergence | 'ce' | 'mixed';
   /** (B, T, V) */
   student: View;
   /** (B, T, V), already rounded to `teacherType`. */

@@ -4,7 +4,7 @@
 import { describe, expect, it, test } from 'vitest';
 import { applySettings, type Flags, helpText, mayChange, parseFlags } from '../../src/cli/flags';
 import { DEFAULTS, FIELDS, type FieldName } from '../../src/config';
-import { DIVERGENCE_NAMES } from '../../src/divergences';
+import { ALIGNED_NAMES, DIVERGENCE_NAMES } from '../../src/divergences';
 
 const OUT = ['--output_dir', 'out'];
 
@@ -87,7 +87,7 @@ describe('refused', () => {
     [['--train_steps', '1.5'], '--train_steps is 1.5. It must be a whole number from 1 to 100000.'],
     [
       ['--loss', 'kl'],
-      `--loss is "kl". It must be one of mixed, ce, ${DIVERGENCE_NAMES.join(', ')}.`,
+      `--loss is "kl". It must be one of mixed, ce, ${[...DIVERGENCE_NAMES, ...ALIGNED_NAMES].join(', ')}.`,
     ],
     [['--alpha'], '--alpha needs a value: a number from 0 to 1.'],
     [['--alpha', '--resume'], '--alpha needs a value: a number from 0 to 1.'],

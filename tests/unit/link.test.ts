@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Config, Field, FieldName } from '../../src/config';
 import { allowed, checkConfig, DEFAULTS, FIELDS } from '../../src/config';
-import { DIVERGENCE_NAMES } from '../../src/divergences';
+import { ALIGNED_NAMES, DIVERGENCE_NAMES } from '../../src/divergences';
 import { formatLink, parseLink } from '../../src/link';
 
 const names = Object.keys(FIELDS) as FieldName[];
@@ -160,7 +160,7 @@ describe('parseLink refuses', () => {
     ).toEqual([
       'alpha is 1.5. It must be a number from 0 to 1.',
       'train_steps is 2.5. It must be a whole number from 1 to 100000.',
-      `loss is "mse". It must be one of mixed, ce, ${DIVERGENCE_NAMES.join(', ')}.`,
+      `loss is "mse". It must be one of mixed, ce, ${[...DIVERGENCE_NAMES, ...ALIGNED_NAMES].join(', ')}.`,
       expect.stringContaining(
         'teacher_model is "../constructor". It must be austen-teacher, moby-teacher,',
       ),

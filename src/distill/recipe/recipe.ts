@@ -4,6 +4,7 @@
 // models.py and stillhouse.py; this file writes what they read.
 
 import { type Config, FIELDS } from '../../config';
+import { alignedLossOf } from '../../divergences';
 import type { Field } from '../../field';
 import { ModelFileError } from '../../files/download';
 import { ExportError, type Piece } from '../../files/pieces';
@@ -73,6 +74,13 @@ export async function writeRecipe(
 ): Promise<{ name: string; files: StudentFile[] }> {
   const { tokenizer, corpus, teacher } = origin;
   const { adapters } = student;
+  const aligned = alignedLossOf(config);
+  if (aligned) {
+    throw new ExportError(
+      `A recipe does not have the loss ${aligned}. Use another loss, or TRL’s GOLDTrainer with ` +
+        `uld_token_merge_strategy="bayesian"${aligned === 'gold' ? ' and the hybrid loss' : ''}.`,
+    );
+  }
   const fixed = (name: string, pieces: readonly Piece[]) =>
     fileOf(name, pieces, { parameter: () => Promise.reject(new Error(`${name} has no weights.`)) });
   const text = (name: string, content: string) => fixed(name, [new TextEncoder().encode(content)]);

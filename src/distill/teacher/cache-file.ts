@@ -80,6 +80,16 @@ export interface CacheSummary {
   seconds: number;
 }
 
+/** What a run reports about its teacher's cache. */
+export interface CacheReport extends Omit<CacheSummary, 'parameters' | 'sample' | 'perplexity'> {
+  V: number;
+  k: number;
+  bytesPerPosition: number;
+  bytes: number;
+  /** The cache existed before this run. */
+  found: boolean;
+}
+
 const MAGIC = 'stillkd2';
 const MAGIC_1 = 'stillkd1';
 const SHA256_BYTES = 32;

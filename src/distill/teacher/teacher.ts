@@ -73,7 +73,6 @@ export interface Teacher extends TeacherSource {
   /** Whole sentences for the log: what is wrong with it, or was not checked. */
   readonly warning?: string;
   logits(recorder: Recorder, first: number, count: number): Tensor;
-  readonly aligned: AlignedTeacher;
   generate: Generate;
   next: NextLogits;
   dispose(): Promise<void>;
@@ -88,16 +87,18 @@ export const narrowed = (teacher: Teacher, V: number): Teacher => ({
       ? { ...logits, layout: logits.layout.narrow(1, 0, V) }
       : logits;
   },
-  aligned: {
-    vocabularySize: Math.min(V, teacher.aligned.vocabularySize),
-    logits(recorder, spans, first, count) {
-      const logits = teacher.aligned.logits(recorder, spans, first, count);
-      if (logits.layout.shape[1] <= V) return logits;
-      const layout = Layout.contiguous([count, V]);
-      const rows = recorder.tensor('teacher logits', layout, 'f32', 'logits');
-      copy(recorder, { ...logits, layout: logits.layout.narrow(1, 0, V) }, rows);
-      return rows;
-    },
+  ...(teacher.aligned && { aligned: narrowedRows(teacher.aligned, V) }),
+});
+
+const narrowedRows = ({ vocabularySize, logits }: AlignedTeacher, V: number): AlignedTeacher => ({
+  vocabularySize: Math.min(V, vocabularySize),
+  logits(recorder, spans, first, count) {
+    const all = logits(recorder, spans, first, count);
+    if (vocabularySize <= V) return all;
+    const layout = Layout.contiguous([count, V]);
+    const rows = recorder.tensor('teacher logits', layout, 'f32', 'logits');
+    copy(recorder, { ...all, layout: all.layout.narrow(1, 0, V) }, rows);
+    return rows;
   },
 });
 
