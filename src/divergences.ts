@@ -93,7 +93,7 @@ export function alignedProblem(
   }
   if (config.train_loss_path === 'labels') return undefined;
   return (
-    `The loss is ${name}, and train_loss_path is ${config.train_loss_path}. Groups of tokens have ` +
-    'rows of their own. Use train_loss_path=labels.'
+    `The loss is ${name}, and train_loss_path is ${config.train_loss_path}. Groups of tokens ` +
+    'have rows of their own. Use train_loss_path=labels.'
   );
 }

@@ -2,9 +2,11 @@
 
 import type { AdamW } from '../kernels/optimiser';
 import type { Architecture } from '../model/family';
-import type { MatchTokens } from './aligned-step';
 import type { LossPath } from './loss-paths';
 import type { LossSettings } from './losses';
+
+/** For each of the teacher's W tokens the student's of the same text, −1 without one. */
+export type MatchTokens = (W: number) => Int32Array;
 
 export interface TrainerSettings {
   student: Architecture;

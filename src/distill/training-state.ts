@@ -12,7 +12,7 @@ import { LowRank } from '../model/low-rank';
 import { Arena, fill, planArena, type Weights } from '../model/parameters';
 import { toHalf } from '../tensor/dtype';
 import { Layout } from '../tensor/layout';
-import { AlignmentBuffer } from './aligned-step';
+import { AlignmentBuffer } from './alignment-buffer';
 import { BatchBuffer } from './batch-buffer';
 import { lossScalingOf, type TrainerSettings } from './settings';
 

@@ -6,8 +6,8 @@ import type { Tokenizer } from '../data/tokenizer';
 import { alignedLossOf } from '../divergences';
 import { type ModelSource, readJson } from '../files/source';
 import { parseSizes } from '../model/families';
-import type { MatchTokens } from './aligned-step';
 import { needsTeacher } from './losses';
+import type { MatchTokens } from './settings';
 import { vocabularyDifference } from './student-start';
 import { type FolderTokenizer, openTokenizer } from './teacher/folder';
 

@@ -100,7 +100,7 @@ const OPERATIONS_PER_KEY = 6 * 3;
  * @param tokens whether to keep the tokens beside them
  * @param matched (V) u32: of another model's vocabulary; what is matched counts as 0
  */
-export function rank(recorder: Recorder, { logits, step, matched, tokens }: RankInputs): Ranked {
+function rank(recorder: Recorder, { logits, step, matched, tokens }: RankInputs): Ranked {
   const [rows, V] = logits.layout.shape;
   const make = (label: string) =>
     recorder.tensor(label, Layout.contiguous([2, rows, V]), 'u32', 'logits');

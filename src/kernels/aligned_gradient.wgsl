@@ -1,5 +1,5 @@
-// The gradient of a loss by groups, with that of the cross-entropy, in place of the student's logits
-// z (rows, V), and the cross-entropy itself. With c, q, da and S of compare_ranks.wgsl,
+// The gradient of a loss by groups, with that of the cross-entropy, in place of the student's
+// logits z (rows, V), and the cross-entropy itself. With c, q, da and S of compare_ranks.wgsl,
 //
 //     dz of a group's last row = q (c da − S) / T
 //     dz of a row before it = S (1_token − q) / T, unless its token's probability is below LEAST
@@ -24,7 +24,7 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<uniform> step: Step;
-@group(0) @binding(2) var<uniform> inverse_groups: f32; // 1 / groups of the whole step; 0 without any
+@group(0) @binding(2) var<uniform> inverse_groups: f32; // 1 / groups of the whole step
 @group(0) @binding(3) var<storage, read> scaler: Scaler;
 @group(0) @binding(4) var<storage, read> targets: array<i32>; // (B·T)
 @group(0) @binding(5) var<storage, read> spans: array<vec4u>; // (B·T)

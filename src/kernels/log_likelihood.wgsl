@@ -1,5 +1,5 @@
-// ln softmax(z / T) of the token that each row predicts, for rows of logits z (rows, V). A row whose
-// target is ignored gives 0. Aliases: logits_type. Constants: LANES (threads a row).
+// ln softmax(z / T) of the token that each row predicts, for rows of logits z (rows, V). A row
+// whose target is ignored gives 0. Aliases: logits_type. Constants: LANES (threads a row).
 
 #include "logits.wgsl"
 #include "step.wgsl"

@@ -10,6 +10,7 @@ import { Trainer } from '../../src/distill/trainer';
 import { CommandBatch } from '../../src/gpu/command-batch';
 import type { Gpu } from '../../src/gpu/device';
 import { bufferOf, Pool, persistentTensor, Recorder } from '../../src/gpu/program';
+import { gatherRows } from '../../src/kernels/aligned';
 import type { Architecture } from '../../src/model/family';
 import type { AttentionHeads } from '../../src/model/gpt2/attention';
 import { type Gpt2Config, parametersOf } from '../../src/model/gpt2/config';
@@ -124,6 +125,15 @@ export function formulaTeacher(
   return {
     parameters: 0,
     logits: (_, first, count) => ({ ...all, layout: all.layout.narrow(0, first, count) }),
+    aligned: {
+      vocabularySize: config.vocab_size,
+      logits(recorder, spans, first, count) {
+        const layout = Layout.contiguous([count, config.vocab_size]);
+        const rows = recorder.tensor('formula rows', layout, 'f32');
+        gatherRows(recorder, { source: all, spans, rows, first });
+        return rows;
+      },
+    },
     generate: () => Promise.reject(new Error('A formula continues no text.')),
     next: () => Promise.reject(new Error('A formula continues no text.')),
     async enqueue({ inputs }) {
@@ -173,6 +183,9 @@ export async function startTrainer(
     batchSize: number;
     contextLength: number;
     loss?: Config['loss'];
+    kd_loss?: Config['kd_loss'];
+    /** The teacher's tokens; the student's by default. */
+    teacherVocabulary?: number;
   },
 ) {
   const {
@@ -181,9 +194,11 @@ export async function startTrainer(
     student = TINY,
     dtype = 'f32',
     loss = 'mixed',
+    kd_loss = DEFAULTS.kd_loss,
+    teacherVocabulary: vocab_size = student.vocab_size,
   } = settings;
   const pool = new Pool(gpu);
-  const teacher = loss === 'mixed' ? formulaTeacher(gpu, student, B, T, dtype) : undefined;
+  const teacher = loss === 'mixed' ? formulaTeacher(gpu, { vocab_size }, B, T, dtype) : undefined;
   const records: StepRecord[] = [];
   const all = {
     initialLossScale: 4096,
@@ -191,7 +206,7 @@ export async function startTrainer(
     ...settings,
     student: (settings.architecture ?? ((same) => same))(gpt2(student, settings.heads)),
     dtype,
-    loss: { ...DEFAULTS, loss },
+    loss: { ...DEFAULTS, loss, kd_loss },
   };
   const trainer = await Trainer.create(gpu, pool, all, weightsOf(student), teacher, (record) =>
     records.push(record),

@@ -6,6 +6,8 @@ import { applySettings, type Flags, helpText, mayChange, parseFlags } from '../.
 import { DEFAULTS, FIELDS, type FieldName } from '../../src/config';
 import { ALIGNED_NAMES, DIVERGENCE_NAMES } from '../../src/divergences';
 
+const KD_LOSSES = [...DIVERGENCE_NAMES, ...ALIGNED_NAMES];
+
 const OUT = ['--output_dir', 'out'];
 
 function parsed(...args: string[]): Flags {
@@ -85,10 +87,7 @@ describe('refused', () => {
     [['--alpha', 'x'], '--alpha is "x". It must be a number from 0 to 1.'],
     [['--alpha', ''], '--alpha is "". It must be a number from 0 to 1.'],
     [['--train_steps', '1.5'], '--train_steps is 1.5. It must be a whole number from 1 to 100000.'],
-    [
-      ['--loss', 'kl'],
-      `--loss is "kl". It must be one of mixed, ce, ${[...DIVERGENCE_NAMES, ...ALIGNED_NAMES].join(', ')}.`,
-    ],
+    [['--loss', 'kl'], `--loss is "kl". It must be one of mixed, ce, ${KD_LOSSES.join(', ')}.`],
     [['--alpha'], '--alpha needs a value: a number from 0 to 1.'],
     [['--alpha', '--resume'], '--alpha needs a value: a number from 0 to 1.'],
     [['--data'], '--data needs a value: FILE….'],

@@ -8,6 +8,8 @@ import { allowed, checkConfig, DEFAULTS, FIELDS } from '../../src/config';
 import { ALIGNED_NAMES, DIVERGENCE_NAMES } from '../../src/divergences';
 import { formatLink, parseLink } from '../../src/link';
 
+const KD_LOSSES = [...DIVERGENCE_NAMES, ...ALIGNED_NAMES];
+
 const names = Object.keys(FIELDS) as FieldName[];
 
 function arbitraryValue(field: Field): fc.Arbitrary<string | number> {
@@ -160,7 +162,7 @@ describe('parseLink refuses', () => {
     ).toEqual([
       'alpha is 1.5. It must be a number from 0 to 1.',
       'train_steps is 2.5. It must be a whole number from 1 to 100000.',
-      `loss is "mse". It must be one of mixed, ce, ${[...DIVERGENCE_NAMES, ...ALIGNED_NAMES].join(', ')}.`,
+      `loss is "mse". It must be one of mixed, ce, ${KD_LOSSES.join(', ')}.`,
       expect.stringContaining(
         'teacher_model is "../constructor". It must be austen-teacher, moby-teacher,',
       ),
