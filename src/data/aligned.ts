@@ -23,6 +23,8 @@ export interface Aligned {
 export interface AlignedBatch {
   /** The student's batch. */
   index: number;
+  /** As in a Batch; only where the teacher reads the student's tokens. */
+  documents?: Uint32Array;
   /** (B, T) the teacher's tokens of each row's text, and the token after each. */
   inputs: Uint32Array;
   targets: Int32Array;
@@ -129,10 +131,10 @@ export function alignedPart({ ids, groups }: Aligned, from: number, to: number):
   return { ids: ids.subarray(start, Math.max(start, end)), groups: part };
 }
 
-type StudentBatch = Pick<AlignedBatch, 'index' | 'inputs' | 'targets'>;
+type StudentBatch = Pick<AlignedBatch, 'index' | 'inputs' | 'targets' | 'documents'>;
 
 /** A batch whose teacher reads the student's tokens: each of its targets is a group. */
-function sameTokens({ index, inputs, targets }: StudentBatch): AlignedBatch {
+function sameTokens({ index, inputs, targets, documents }: StudentBatch): AlignedBatch {
   const spans = new Uint32Array(4 * targets.length).fill(NO_GROUP);
   let groups = 0;
   for (const [row, target] of targets.entries()) {
@@ -140,7 +142,7 @@ function sameTokens({ index, inputs, targets }: StudentBatch): AlignedBatch {
     spans.fill(row, 4 * row, 4 * row + 4);
     groups++;
   }
-  return { index, inputs, targets, spans, groups };
+  return { index, inputs, targets, ...(documents && { documents }), spans, groups };
 }
 
 /** How the teacher reads a batch. */
