@@ -301,10 +301,12 @@ async function finish(
     return { failure };
   }
   const { studentPerplexity, teacherPerplexity, kl, agreement, answers } = lastEvaluation;
-  say(
-    `Held out: PPL=${figure(studentPerplexity, 2)} (teacher ${figure(teacherPerplexity, 2)}), ` +
-      `KL=${figure(kl, 4)} nats, same top token in ${figure(agreement && agreement * 100, 1)}%.`,
-  );
+  const compared =
+    kl === undefined
+      ? '.'
+      : ` (teacher ${figure(teacherPerplexity, 2)}), KL=${figure(kl, 4)} nats, same top token in ` +
+        `${figure(agreement && agreement * 100, 1)}%.`;
+  say(`Held out: PPL=${figure(studentPerplexity, 2)}${compared}`);
   if (answers && answers.tried > 0) {
     say(
       `Answers right: ${answers.studentRight} of ${answers.tried} ` +

@@ -313,6 +313,8 @@ export interface RunReport {
   submissionsPerStep: number;
   /** The teacher's cache, if there is one: the teacher is then no longer in memory. */
   cache?: CacheReport;
+  /** The teacher's vocabulary is another than the student's: some figures are not measured. */
+  otherVocabulary?: boolean;
 }
 
 export interface RunStatus {

@@ -470,6 +470,7 @@ export class Session implements DeviceUser {
         dispatchesPerStep: this.#run.dispatchesPerStep,
         submissionsPerStep: this.#run.submissionsPerStep,
         cache: this.#run.cache,
+        otherVocabulary: models.teacherTokenizer !== undefined,
       },
     });
     this.#diagnose(this.#run.step, this.#doctor.verdicts);

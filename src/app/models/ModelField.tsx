@@ -2,6 +2,7 @@
 // say before anything large is loaded.
 
 import { useId, useState } from 'react';
+import { alignedLossOf } from '../../divergences';
 import { modelReference } from '../../model-reference';
 import type { ModelReport, Role } from '../../worker/protocol';
 import { FieldControl } from '../run/FieldControl';
@@ -21,7 +22,9 @@ export function ModelField({ role }: { role: Role }) {
   const name = `${role}_model` as const;
   const reference = useRun((state) => state.config[name]);
   const model = useRun((state) => state.config.teacher_model);
-  const teacher = role === 'student' ? model : undefined;
+  // A loss by groups of tokens does without a common vocabulary, so there is nothing to compare.
+  const aligned = useRun((state) => alignedLossOf(state.config) !== undefined);
+  const teacher = role === 'student' && !aligned ? model : undefined;
   const wrong = useRun((state) => state.drafts[name] !== undefined);
   const locked = useRun((state) => isActive(state.phase));
   const setField = useRun((state) => state.setField);

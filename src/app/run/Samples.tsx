@@ -51,18 +51,25 @@ export function Samples() {
         />
       )}
       <Quote who="Student, before" kind="before" sample={before} text={before?.student} />
-      <div className="agreement">
-        <p>
-          <span className="figure-large">{formatShare(latest?.agreement)}</span> of next tokens{' '}
-          <Term of="agreement">agree</Term>
-          {latest && latest.agreement !== undefined && (
-            <span className="unit"> on {latest.tokens.toLocaleString('en')} held-out tokens</span>
-          )}
+      {run?.report?.otherVocabulary ? (
+        <p className="help">
+          Teacher and student have different vocabularies. Agreement, KL and the teacher’s
+          perplexity compare token by token, so they are not measured.
         </p>
-        <div className="bar" aria-hidden="true">
-          <span style={{ width: `${100 * (latest?.agreement ?? 0)}%` }} />
+      ) : (
+        <div className="agreement">
+          <p>
+            <span className="figure-large">{formatShare(latest?.agreement)}</span> of next tokens{' '}
+            <Term of="agreement">agree</Term>
+            {latest && latest.agreement !== undefined && (
+              <span className="unit"> on {latest.tokens.toLocaleString('en')} held-out tokens</span>
+            )}
+          </p>
+          <div className="bar" aria-hidden="true">
+            <span style={{ width: `${100 * (latest?.agreement ?? 0)}%` }} />
+          </div>
         </div>
-      </div>
+      )}
       {latest && answersRight(latest, 'student') && (
         <p>
           Of the held-out answers the student gives{' '}

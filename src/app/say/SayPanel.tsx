@@ -111,7 +111,7 @@ function Form({ run, answering }: { run: ShownRun; answering: boolean }) {
           </button>
         ) : (
           <button type="submit" className="secondary" disabled={refused}>
-            {run.report?.cache ? 'Ask' : 'Ask both'}
+            {run.report?.cache || run.report?.otherVocabulary ? 'Ask' : 'Ask both'}
           </button>
         )}
       </div>
@@ -127,7 +127,11 @@ function about({ report, config }: ShownRun, training: boolean): string {
     `Both see at most the last ${config.max_length} tokens.`,
     report?.cache &&
       'This run reads a cached teacher, which cannot be asked: the student answers alone.',
+    report?.otherVocabulary &&
+      'The teacher has another vocabulary, in which the answer cannot be compared token by token: ' +
+        'the student answers alone.',
     !report?.cache &&
+      !report?.otherVocabulary &&
       report?.teacherEngine?.name === 'onnxruntime' &&
       'onnxruntime runs the teacher, which reads the whole text again for each token.',
   ]
