@@ -29,6 +29,7 @@ const MATMUL = ['kernels-matmul', 'gradients'];
 const NORMS = ['kernels-layers', 'layout-matrix', 'gradients'];
 const LOSSES = ['layout-matrix', 'golden-losses', 'traps'];
 const TOPK = ['topk'];
+const ALIGNED = ['aligned', 'check'];
 const SAMPLE = ['sample'];
 const DIAGNOSIS = ['check', 'evaluate'];
 const OPTIMISER = ['kernels-optimiser', 'golden-run'];
@@ -44,6 +45,21 @@ const MUTATIONS = [
   ['adamw', 'square[i] = v;', 'square[i] = 1.01 * v;', OPTIMISER],
   ['adamw', 'step.learning_rate * update;', '1.01 * step.learning_rate * update;', OPTIMISER],
   ['adamw', 'scalar(w);', 'scalar(1.01 * w);', OPTIMISER],
+  ['aligned_gradient', 'soft * kd', '1.01 * soft * kd', ALIGNED],
+  ['aligned_gradient', '(1.0 - step.alpha), counts', '1.01 * (1.0 - step.alpha), counts', ALIGNED],
+  ['aligned_gradient', 'kd = S *', 'kd = 1.01 * S *', ALIGNED],
+  [
+    'compare_matched',
+    'params.beta * p * log(p / m)',
+    '1.01 * params.beta * p * log(p / m)',
+    ALIGNED,
+  ],
+  ['compare_matched', '(1.0 - params.beta) * log(q / m)', '1.01 * log(q / m)', ALIGNED],
+  ['compare_ranks', 'params.weight * abs(a - b)', '1.01 * params.weight * abs(a - b)', ALIGNED],
+  ['compare_ranks', 'params.weight * sign(a - b)', '1.01 * params.weight * sign(a - b)', ALIGNED],
+  ['gather_rows', 'row_type(source[', 'row_type(1.01) * row_type(source[', ALIGNED],
+  ['log_likelihood', '- log(sum)', '- 1.01 * log(sum)', ALIGNED],
+  ['rank', '(key >> shift)', '(key >> (shift + 1u))', ALIGNED],
   ['attention', '(sum0[i] / softmax0.total)', '(1.01 * sum0[i] / softmax0.total)', LAYERS],
   ['attention', 'lse[at + t0] =', 'lse[at + t0] = 0.01 +', LAYERS],
   ['attention', '(sum1[i] / softmax1.total)', '(1.01 * sum1[i] / softmax1.total)', LAYERS],

@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Config, Field, FieldName } from '../../src/config';
 import { allowed, checkConfig, DEFAULTS, FIELDS } from '../../src/config';
-import { ALIGNED_NAMES, DIVERGENCE_NAMES } from '../../src/divergences';
+import { ALIGNED_NAMES, alignedLossOf, DIVERGENCE_NAMES } from '../../src/divergences';
 import { formatLink, parseLink } from '../../src/link';
 
 const KD_LOSSES = [...DIVERGENCE_NAMES, ...ALIGNED_NAMES];
@@ -45,6 +45,8 @@ const configs = fc
       ...config,
       // A new student has nothing to keep frozen.
       lora_rank: config.student_model === '' ? 0 : config.lora_rank,
+      // A loss that compares groups reads neither a cache nor slices.
+      ...(alignedLossOf(config) && { teacher_cache: 'off', train_loss_path: 'labels' }),
       student_width: Math.max(1, Math.floor(config.student_width / unit)) * unit,
     };
   })

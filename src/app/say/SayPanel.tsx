@@ -128,8 +128,8 @@ function about({ report, config }: ShownRun, training: boolean): string {
     report?.cache &&
       'This run reads a cached teacher, which cannot be asked: the student answers alone.',
     report?.otherVocabulary &&
-      'The teacher has another vocabulary, in which the answer cannot be compared token by token: ' +
-        'the student answers alone.',
+      'The teacher has another vocabulary, so its answer has other tokens: the student answers ' +
+        'alone.',
     !report?.cache &&
       !report?.otherVocabulary &&
       report?.teacherEngine?.name === 'onnxruntime' &&
