@@ -26,6 +26,7 @@ export function Samples() {
   const before = stops[0]?.step === 0 ? stops[0].sample : undefined;
   const shown = stops[at];
   const latest = evaluations[evaluations.length - 1];
+  const compared = latest?.agreement !== undefined && latest.tokens.toLocaleString('en');
   return (
     <section className={`samples ${run?.source ?? ''}`} aria-label="What they say">
       {phase === 'finished' && <Result />}
@@ -61,9 +62,7 @@ export function Samples() {
           <p>
             <span className="figure-large">{formatShare(latest?.agreement)}</span> of next tokens{' '}
             <Term of="agreement">agree</Term>
-            {latest && latest.agreement !== undefined && (
-              <span className="unit"> on {latest.tokens.toLocaleString('en')} held-out tokens</span>
-            )}
+            {compared && <span className="unit"> on {compared} held-out tokens</span>}
           </p>
           <div className="bar" aria-hidden="true">
             <span style={{ width: `${100 * (latest?.agreement ?? 0)}%` }} />
