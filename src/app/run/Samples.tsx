@@ -26,6 +26,7 @@ export function Samples() {
   const before = stops[0]?.step === 0 ? stops[0].sample : undefined;
   const shown = stops[at];
   const latest = evaluations[evaluations.length - 1];
+  const agreement = formatShare(latest?.agreement);
   const compared = latest?.agreement !== undefined && latest.tokens.toLocaleString('en');
   return (
     <section className={`samples ${run?.source ?? ''}`} aria-label="What they say">
@@ -60,7 +61,7 @@ export function Samples() {
       ) : (
         <div className="agreement">
           <p>
-            <span className="figure-large">{formatShare(latest?.agreement)}</span> of next tokens{' '}
+            <span className="figure-large">{agreement}</span> of next tokens{' '}
             <Term of="agreement">agree</Term>
             {compared && <span className="unit"> on {compared} held-out tokens</span>}
           </p>
