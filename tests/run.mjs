@@ -20,7 +20,8 @@ process.on('exit', () => rmSync(reports, { recursive: true, force: true }));
 
 /**
  * What is the same on either adapter: the kernels that it uses have tests of their own, and whole
- * runs, onnxruntime and the check of every kernel are seen in f32 end to end.
+ * runs, onnxruntime and the check of every kernel are seen in f32 end to end. What trains or is
+ * exported in a type of its own does so in f32 on lavapipe, too.
  */
 const ONCE = [
   'bug-lab',
@@ -29,7 +30,9 @@ const ONCE = [
   'cli',
   'command-batch',
   'distil',
+  'export',
   'kernel-cli',
+  'lora',
   'profile',
   'teacher-onnx',
 ].map((name) => `tests/gpu/${name}.test.ts`);

@@ -34,7 +34,7 @@ const slow =
     return {
       ...teacher,
       async enqueue(...batch) {
-        await new Promise((resolve) => setTimeout(resolve, 150));
+        await new Promise((resolve) => setTimeout(resolve, 400));
         await teacher.enqueue(...batch);
       },
     };
