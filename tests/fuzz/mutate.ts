@@ -80,7 +80,7 @@ export function bytesLike(valid: Uint8Array): fc.Arbitrary<Uint8Array<ArrayBuffe
       if (bytes.length === 0) break;
       const at = anywhere % bytes.length;
       const join = (...parts: Uint8Array[]) => {
-        bytes = Uint8Array.from(parts.flatMap((part) => [...part]));
+        bytes = new Uint8Array(Buffer.concat(parts));
       };
       if (kind === 'bit') bytes[at] ^= 1 << (value & 7);
       else if (kind === 'byte') bytes[at] = value;
