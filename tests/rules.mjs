@@ -22,7 +22,7 @@ const ROOMS = {
   kernels: ['gpu', 'tensor', 'divergences'],
   model: ['kernels', 'gpu', 'tensor', 'files'],
   distill: ['model', 'kernels', 'gpu', 'tensor', 'files', 'data', 'config', 'divergences'],
-  doctor: ['config'],
+  doctor: ['config', 'divergences'],
   runs: ['config', 'divergences', 'files'],
   check: ['reference', 'kernels', 'gpu', 'tensor', 'divergences'],
   worker: [

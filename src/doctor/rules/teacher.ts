@@ -1,5 +1,6 @@
 // Rules about the teacher: its weight in the loss, its temperature, and whether it fits the text.
 
+import { alignedLossOf } from '../../divergences';
 import { atStart, type Evidence, measured, median } from '../evidence';
 import type { Rule } from '../rule';
 import { figure, percent } from '../words';
@@ -149,6 +150,8 @@ export const startUnfit: Rule = {
     const { config, facts } = evidence;
     const start = atStart(evidence);
     const trained = config.student_model !== '' && config.student_model !== 'teacher';
+    // With a tokenizer of its own, its ids are right, and no other student is the remedy.
+    if (alignedLossOf(config)) return undefined;
     if (!trained || !start || start.studentPerplexity <= facts.vocabularySize) return undefined;
     return {
       text:
