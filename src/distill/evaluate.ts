@@ -182,7 +182,11 @@ export class Evaluator {
         firstError ??= error instanceof Error ? error.message : String(error);
       }
       // Told when the GPU is there; nothing waits for it.
-      if (onBatch) void this.gpu.idle().then(() => running && onBatch(i + 1));
+      if (onBatch) {
+        const told = this.gpu.idle().then(() => running && onBatch(i + 1));
+        // A lost device is reported by the reading below.
+        told.catch(() => undefined);
+      }
     }
     const sums = Object.fromEntries(COLUMNS.map((name) => [name, 0])) as Sums;
     const answers = { tried: 0, studentRight: 0, teacherRight: 0 };

@@ -49,6 +49,8 @@ export class Snapshots {
 
   /** The state at `step`, the run's present one. */
   async at(step: number): Promise<Snapshot> {
-    return this.#reading?.step === step ? this.#reading.arrived : this.read(step);
+    if (this.#reading?.step === step) return this.#reading.arrived;
+    this.latest = await this.read(step);
+    return this.latest;
   }
 }

@@ -5,6 +5,8 @@
 const LARGE = 4e6;
 /** Reading takes at most 1 / SPACING of a run's time, and writing as much. */
 const SPACING = 100;
+/** One that seems to have taken longer has met a machine that slept. */
+const LONGEST_MILLISECONDS = 60_000;
 
 export const isLarge = (parameters: number): boolean => parameters > LARGE;
 
@@ -24,6 +26,6 @@ export class Spacing {
     const started = performance.now();
     await write();
     const at = performance.now();
-    this.#last = { at, milliseconds: at - started };
+    this.#last = { at, milliseconds: Math.min(at - started, LONGEST_MILLISECONDS) };
   }
 }

@@ -87,8 +87,9 @@ export class Gpu {
     };
     this.lost = device.lost;
     device.addEventListener('uncapturederror', (event) => {
-      const error = (event as GPUUncapturedErrorEvent).error;
-      this.onError(new Error(`WebGPU: ${error.message}`));
+      const { error } = event as GPUUncapturedErrorEvent;
+      const full = error instanceof GPUOutOfMemoryError;
+      this.onError(full ? outOfMemory(this, error) : new Error(`WebGPU: ${error.message}`));
     });
   }
 
@@ -161,12 +162,28 @@ export async function openGpu(api: GPU | undefined = globalThis.navigator?.gpu):
   }
   const requiredFeatures = FEATURES.filter((feature) => adapter.features.has(feature));
   const requiredLimits = Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]]));
-  const device = await adapter.requestDevice({
-    label: 'stillhouse',
-    requiredFeatures,
-    requiredLimits,
-  });
+  const device = await adapter
+    .requestDevice({ label: 'stillhouse', requiredFeatures, requiredLimits })
+    .catch((error: Error) => {
+      throw new GpuError(
+        'no-adapter',
+        `The GPU was found but gave no device: ${error.message}`,
+        'Close other pages that use the GPU, or restart the browser. ' +
+          'If it happens again, see chrome://gpu.',
+      );
+    });
   return new Gpu(device, describe(adapter));
+}
+
+/** What WebGPU tells when it could not make something, with what this page has made. */
+function outOfMemory({ memory }: Gpu, { message }: GPUError): GpuError {
+  const bytes = Object.values(memory.totals()).reduce<number>((sum, each = 0) => sum + each, 0);
+  return new GpuError(
+    'limits',
+    `The GPU has no memory left, with ${(bytes / 2 ** 20).toFixed(1)} MiB in use by this page: ` +
+      message,
+    'Choose a smaller model, batch or context, or close other pages that use the GPU.',
+  );
 }
 
 function describe(adapter: GPUAdapter): AdapterFacts {

@@ -10,7 +10,7 @@ import { readSafetensors } from '../files/safetensors';
 import type { Gpu } from '../gpu/device';
 import { parseConfig } from '../model/families';
 import { loadWeights } from '../model/weights';
-import { describe, FailureError } from './failure';
+import { DeviceLostError, describe, FailureError, lossAfter } from './failure';
 import { base, type DeviceUser, nextTask } from './host';
 import type { Experiment, ExperimentProgress, Failure } from './protocol';
 
@@ -18,9 +18,6 @@ type Models = Omit<BugLabOptions, 'gpu'>;
 
 /** Loaded once. Reset if loading fails, so that the next experiment tries again. */
 let models: Promise<Models> | undefined;
-
-/** After a failed GPU call, how long to wait for a lost device to be reported as the cause. */
-const LOST_MILLISECONDS = 200;
 
 export class BugLabSession implements DeviceUser {
   /** Resolves when the experiment is done or was ended; rejects with a FailureError. */
@@ -49,26 +46,23 @@ export class BugLabSession implements DeviceUser {
     await this.#released;
   }
 
-  fail(operation: string, error: unknown): void {
-    this.#finish(describe(operation, error));
+  fail(operation: string, error: unknown): boolean {
+    return this.#finish(describe(operation, error));
   }
 
-  lose(gpu: Gpu, { message, reason }: GPUDeviceLostInfo): void {
+  lose(gpu: Gpu, info: GPUDeviceLostInfo): void {
     if (gpu !== this.#gpu) return;
-    this.#finish({
-      operation: 'run the experiment',
-      message: `The GPU device was lost: ${message || reason || 'no reason given'}.`,
-      hint: 'Start the experiment again. It opens a new device.',
-      kind: 'internal',
-    });
+    const hint = 'Start the experiment again. It opens a new device.';
+    this.#finish(describe('run the experiment', new DeviceLostError(info, hint)));
   }
 
-  /** The first end counts. */
-  #finish(failure?: Failure): void {
-    if (this.#over) return;
+  /** The first end counts: returns whether this was it. */
+  #finish(failure?: Failure): boolean {
+    if (this.#over) return false;
     this.#over = true;
     if (failure) this.#reject(new FailureError(failure));
     else this.#resolve();
+    return true;
   }
 
   async #run(experiment: Experiment): Promise<void> {
@@ -95,11 +89,8 @@ export class BugLabSession implements DeviceUser {
       }
     } catch (error) {
       // A lost device also makes GPU calls fail, in no fixed order. Its loss is the better message.
-      await Promise.race([
-        this.#gpu?.lost,
-        new Promise((resolve) => setTimeout(resolve, LOST_MILLISECONDS)),
-      ]);
-      return this.fail('run the experiment', error);
+      await lossAfter(this.#gpu);
+      this.fail('run the experiment', error);
     }
     this.#finish();
   }

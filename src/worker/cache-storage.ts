@@ -39,7 +39,11 @@ export async function openCacheStorage(): Promise<CacheStorage> {
       try {
         written = handle.write(bytes, { at });
       } catch (error) {
-        if ((error as Error).name !== 'QuotaExceededError') throw error;
+        const { name, message } = error as Error;
+        if (name !== 'QuotaExceededError') {
+          const why = message.replace(/\.$/, '');
+          throw new CacheError('full', `The browser’s storage for this page fails: ${why}.`);
+        }
         written = 0;
       }
       if (written < bytes.length)

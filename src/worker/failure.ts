@@ -6,7 +6,7 @@ import { TokenizerError } from '../data/tokenizer';
 import { CacheError } from '../distill/teacher/cache-file';
 import { ModelFileError } from '../files/download';
 import { ExportError } from '../files/pieces';
-import { GpuError } from '../gpu/device';
+import { type Gpu, GpuError } from '../gpu/device';
 import { CheckpointError } from '../runs/checkpoint';
 import { StorageError } from '../runs/storage';
 import { LayoutError } from '../tensor/layout';
@@ -23,6 +23,21 @@ export class FailureError extends Error {
 export const busy = (operation: string, message: string, hint: string) =>
   new FailureError({ operation, message, hint, kind: 'internal' });
 
+/** Whatever used the device when it was lost. */
+export class DeviceLostError extends Error {
+  override name = 'DeviceLostError';
+  constructor(
+    info: GPUDeviceLostInfo,
+    readonly hint = 'Try again, which opens a new device. Continue a run that has stopped first.',
+  ) {
+    super(`The GPU device was lost: ${lossOf(info)}.`);
+  }
+}
+
+/** Why, without a full stop. */
+const lossOf = ({ message, reason }: GPUDeviceLostInfo) =>
+  (message || reason || 'no reason given').replace(/\.$/, '');
+
 const STORAGE_HINTS: Record<StorageError['kind'], string> = {
   full: 'Delete runs, or free space on this machine.',
   busy: 'Close the other tab, then try again.',
@@ -30,6 +45,19 @@ const STORAGE_HINTS: Record<StorageError['kind'], string> = {
 
 /** What a run's keeper does for it. */
 export const KEEP = 'keep the run';
+
+/** Names of the errors with which a browser's storage refuses, or is gone. */
+const STORAGE_FAULTS = new Set([
+  'InvalidStateError',
+  'NoModificationAllowedError',
+  'NotAllowedError',
+  'NotFoundError',
+  'NotReadableError',
+  'QuotaExceededError',
+  'SecurityError',
+]);
+
+const BUG = 'This is a bug in Stillhouse. The log has the details.';
 
 const CHECKPOINT_HINTS: Record<CheckpointError['kind'], string> = {
   none: 'Choose another run or file.',
@@ -44,6 +72,8 @@ export function describe(operation: string, error: unknown): Failure {
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
   if (error instanceof GpuError)
     return { operation, message, hint: error.hint, kind: error.kind, stack };
+  if (error instanceof DeviceLostError)
+    return { operation, message, hint: error.hint, kind: 'internal', stack };
   if (error instanceof WrongKernels)
     return { operation, message, hint: error.hint, kind: 'limits', table: error.table };
   if (error instanceof CorpusError) {
@@ -60,9 +90,9 @@ export function describe(operation: string, error: unknown): Failure {
     return { operation, message, hint: CHECKPOINT_HINTS[error.kind], kind: 'model', stack };
   if (error instanceof StorageError)
     return { operation, message, hint: STORAGE_HINTS[error.kind], kind: 'limits', stack };
-  // The browser's own: it refuses the page its storage, or the storage is broken.
-  if (operation === KEEP && error instanceof DOMException) {
-    const hint = 'Allow this site to store data in the browser’s settings.';
+  // The browser's own: it refuses the page its storage, or the storage is broken or cleared.
+  if (error instanceof DOMException && STORAGE_FAULTS.has(error.name)) {
+    const hint = 'Allow this site to store data in the browser’s settings, then reload the page.';
     return { operation, message, hint, kind: 'limits', stack };
   }
   if (error instanceof ExportError) return { operation, message, kind: 'model', stack };
@@ -73,8 +103,32 @@ export function describe(operation: string, error: unknown): Failure {
   return {
     operation,
     message,
-    hint: 'This is a bug in Stillhouse. The log has the details.',
+    hint: BUG,
     kind: 'internal',
     stack,
   };
+}
+
+/** After a failed call, how long a device may take to say that it is lost. */
+const LOST_MILLISECONDS = 200;
+
+/** How `gpu` was lost, if it was: a call that failed may be told before that. */
+export async function lossAfter(gpu: Gpu | undefined): Promise<GPUDeviceLostInfo | undefined> {
+  if (!gpu) return undefined;
+  const late = new Promise<undefined>((resolve) =>
+    setTimeout(() => resolve(undefined), LOST_MILLISECONDS),
+  );
+  return Promise.race([gpu.lost, late]);
+}
+
+/** `describe`, but an error that nobody foresaw is put down to the device, if that was lost. */
+export async function explain(
+  operation: string,
+  error: unknown,
+  gpu: Gpu | undefined,
+): Promise<Failure> {
+  const failure = describe(operation, error);
+  if (failure.hint !== BUG) return failure;
+  const loss = await lossAfter(gpu);
+  return loss ? describe(operation, new DeviceLostError(loss)) : failure;
 }

@@ -1,7 +1,7 @@
 // Shared by the worker's files: messages to the page, the page's base URL, and the one GPU device.
 
 import { type Gpu, openGpu } from '../gpu/device';
-import { describe } from './failure';
+import { explain } from './failure';
 import type { FromWorker, RequestName, Requests } from './protocol';
 
 /**
@@ -47,19 +47,25 @@ export async function answer<Name extends RequestName>(
     const result = await work((progress) => post({ type: 'progress', id, progress }));
     post({ type: 'result', id, result });
   } catch (error) {
-    post({ type: 'failure', id, failure: describe(OPERATIONS[name], error) });
+    post({ type: 'failure', id, failure: await explain(OPERATIONS[name], error, newest) });
   }
 }
 
 /** Told about device errors and loss that no pending call reports. */
 export interface DeviceUser {
-  fail(operation: string, error: unknown): void;
+  /** Returns whether it has used the device, and so takes the error as its own. */
+  fail(operation: string, error: unknown): boolean;
   lose(gpu: Gpu, info: GPUDeviceLostInfo): void;
 }
 
 let device: Promise<Gpu> | undefined;
+/** The device opened last, even if it is lost by now. */
+let newest: Gpu | undefined;
 
-/** The page's one device, until it is lost. `users` lists who is told about errors and the loss. */
+/**
+ * The page's one device, until it is lost. `users` lists who is told about the loss; an error is
+ * told to the first of them who takes it.
+ */
 export function openDevice(users: () => (DeviceUser | undefined)[]): Promise<Gpu> {
   if (device) return device;
   const opened = openGpu();
@@ -68,8 +74,9 @@ export function openDevice(users: () => (DeviceUser | undefined)[]): Promise<Gpu
     if (device === opened) device = undefined;
   };
   opened.then((gpu) => {
+    newest = gpu;
     gpu.onError = (error) => {
-      for (const user of users()) user?.fail('use the GPU', error);
+      users().some((user) => user?.fail('use the GPU', error));
     };
     void gpu.lost.then((info) => {
       forget();

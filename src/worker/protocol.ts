@@ -264,7 +264,7 @@ export type RunCommand =
   /** The page may be closed soon: write a checkpoint after the current step. */
   | { type: 'keep'; runId: string }
   | { type: 'change'; runId: string; changes: LiveChanges }
-  /** After `lost`: open a new device and continue from the last evaluation's weights. */
+  /** After `lost`: open a new device and continue from the last evaluation's weights, if any. */
   | { type: 'recover'; runId: string };
 
 export type ToWorker =
@@ -402,7 +402,14 @@ export type RunEvent =
   | { type: 'changed'; runId: string; step: number; changes: LiveChanges }
   /** The run cannot continue. Its reports so far stay valid. */
   | { type: 'failed'; runId: string; failure: Failure }
-  /** The GPU device was lost. `resumeStep`: the step of the last evaluation's weights, if any. */
-  | { type: 'lost'; runId: string; message: string; resumeStep?: number };
+  /**
+   * The GPU device was lost. `resumeStep`: the step of the last evaluation's weights, if any.
+   * `failure`: why the run could not go on from there; it can be tried again.
+   */
+  | { type: 'lost'; runId: string; message: string; resumeStep?: number; failure?: Failure };
 
-export type FromWorker = RunEvent | RequestAnswer;
+export type FromWorker =
+  | RunEvent
+  | RequestAnswer
+  /** The worker holds the lock of its name, until it ends. */
+  | { type: 'alive' };

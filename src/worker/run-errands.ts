@@ -7,13 +7,21 @@ import type { Passages } from '../distill/passages';
 import { profileText } from '../distill/profile/profile-text';
 import { writeRecipe } from '../distill/recipe/recipe';
 import type { Run } from '../distill/run';
-import { type Expectation, expectation } from '../distill/say';
+import { answers, type Expectation, expectation } from '../distill/say';
 import { ExportError } from '../files/pieces';
 import type { ModelSource } from '../files/source';
 import type { Gpu } from '../gpu/device';
 import type { RunFacts } from '../runs/checkpoint';
+import { nextTask } from './host';
 import type { Models } from './models';
-import type { ExportedStudent, ExportProgress, ProfileResult, Requests } from './protocol';
+import type {
+  ExportedStudent,
+  ExportProgress,
+  ProfileResult,
+  Requests,
+  SaidToken,
+  SayResult,
+} from './protocol';
 
 /** What a loaded run needs for its errands. */
 export interface LoadedRun {
@@ -66,6 +74,28 @@ export async function recipeOf(
   } finally {
     source.close();
   }
+}
+
+/**
+ * Student and teacher continue a prompt, until `stopped`.
+ * @throws Error before the run is loaded
+ */
+export async function answerOf(
+  { run, tokenizer }: LoadedRun,
+  { prompt, settings }: Requests['say']['input'],
+  report: (token: SaidToken) => void,
+  stopped: () => boolean,
+): Promise<SayResult> {
+  if (!run || !tokenizer) throw new Error('There is no student yet. Start a run first.');
+  if (!stopped()) {
+    for await (const token of answers(run.voices(), tokenizer, prompt, settings)) {
+      report(token);
+      // Lets a message that stops the answer in.
+      await nextTask();
+      if (stopped()) break;
+    }
+  }
+  return { step: run.step, stopped: stopped() };
 }
 
 /** @throws Error before the run is loaded */

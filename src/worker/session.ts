@@ -7,7 +7,6 @@ import type { Config, LiveChanges } from '../config';
 import type { StepRecord } from '../distill/records';
 import { Run } from '../distill/run';
 import { dtypeOf, newStudent } from '../distill/run-setup';
-import { answers } from '../distill/say';
 import { isLarge } from '../distill/spacing';
 import { inEngine } from '../distill/teacher/folder';
 import type { Snapshot } from '../distill/training-state';
@@ -22,7 +21,8 @@ import { requireSame } from '../runs/same-run';
 import { Stopwatch } from '../runs/stopwatch';
 import { openCacheStorage } from './cache-storage';
 import { corpusName, encodeTexts, readTexts } from './corpus';
-import { busy, describe, KEEP } from './failure';
+import { Errands } from './errands';
+import { busy, DeviceLostError, describe, KEEP, lossAfter } from './failure';
 import { base, type DeviceUser, nextTask, post } from './host';
 import {
   type Continued,
@@ -35,6 +35,7 @@ import {
 import { type Models, openModels, teacherName, teacherSource } from './models';
 import type {
   DroppedFiles,
+  Failure,
   LoadingStage,
   Requests,
   RunCommand,
@@ -44,12 +45,8 @@ import type {
   StageUnit,
   UserCorpus,
 } from './protocol';
-import { countKernels, type LoadedRun } from './run-errands';
-
-/** How often records and status go to the page. The page draws no faster. */
-const REPORT_MILLISECONDS = 200;
-/** Steps that the speed is averaged over. */
-const SPEED_STEPS = 20;
+import { answerOf, countKernels, type LoadedRun } from './run-errands';
+import { RunReports } from './run-reports';
 
 export class Session implements DeviceUser {
   #run: Run | undefined;
@@ -61,10 +58,12 @@ export class Session implements DeviceUser {
   #singleSteps = 0;
   readonly #ended = new AbortController();
   #loop: Promise<void> = Promise.resolve();
-  /** Tasks that wait for the end of a step, in order. */
-  readonly #errands: (() => Promise<void>)[] = [];
+  readonly #errands = new Errands();
   #saying: AbortController | undefined;
-  #lost: Promise<void> | undefined;
+  /** How the device was lost, and what then still ran on it. */
+  #lost: { info: GPUDeviceLostInfo; settled: Promise<void> } | undefined;
+  /** What the run was built from. */
+  #from: Snapshot | undefined;
   /** Undefined until the run is built, and where it cannot be kept. */
   #kept: KeptRun | undefined;
   #facts: RunFacts | undefined;
@@ -72,10 +71,7 @@ export class Session implements DeviceUser {
   #unsaved: { snapshot: Snapshot; config: Config } | undefined;
   #keepNow = false;
   #letting: Promise<void> | undefined;
-  #records: StepRecord[] = [];
-  #twinRecords: StepRecord[] = [];
-  #times: number[] = [];
-  #reported = 0;
+  readonly #reports: RunReports;
   #clock = new Stopwatch();
   /** Undefined while a file arrives, whose bytes are counted then. */
   #loading: LoadingStage | undefined;
@@ -88,7 +84,9 @@ export class Session implements DeviceUser {
     private readonly openDevice: () => Promise<Gpu>,
     /** Go on with the kept run of this id. */
     private readonly continues = false,
-  ) {}
+  ) {
+    this.#reports = new RunReports(runId);
+  }
 
   get training(): boolean {
     return this.#state === 'running';
@@ -98,7 +96,9 @@ export class Session implements DeviceUser {
     try {
       await this.#open();
     } catch (error) {
-      return this.fail(this.continues ? 'continue the run' : 'start the run', error);
+      await lossAfter(this.#gpu);
+      this.fail(this.continues ? 'continue the run' : 'start the run', error);
+      return;
     }
     this.#resume(paused ? 'paused' : 'running');
   }
@@ -199,25 +199,14 @@ export class Session implements DeviceUser {
    * end; a run that trains waits. An earlier answer stops.
    */
   async say(
-    { prompt, settings }: Requests['say']['input'],
+    input: Requests['say']['input'],
     report: (token: SaidToken) => void,
   ): Promise<SayResult> {
     this.stopSaying();
     const saying = new AbortController();
     this.#saying = saying;
     const stopped = () => saying.signal.aborted || this.#ended.signal.aborted;
-    return this.betweenSteps(async ({ run, tokenizer }) => {
-      if (!run || !tokenizer) throw new Error('There is no student yet. Start a run first.');
-      if (!stopped()) {
-        for await (const token of answers(run.voices(), tokenizer, prompt, settings)) {
-          report(token);
-          // Lets a message that stops the answer in.
-          await nextTask();
-          if (stopped()) break;
-        }
-      }
-      return { step: run.step, stopped: stopped() };
-    });
+    return this.betweenSteps((loaded) => answerOf(loaded, input, report, stopped));
   }
 
   stopSaying(): void {
@@ -226,18 +215,14 @@ export class Session implements DeviceUser {
 
   /** Runs a task before the next step, or at once if the run does not train. */
   betweenSteps<Result>(task: (loaded: LoadedRun) => Promise<Result>): Promise<Result> {
-    return new Promise((resolve, reject) => {
-      this.#errands.push(() => task(this.#loaded).then(resolve, reject));
-      this.#loop = this.#loop.then(() => this.#runErrands());
+    const result = this.#errands.add(async () => {
+      const lost = this.#lost;
+      if (lost && this.#state === 'finished') await this.#loadAgain();
+      else if (lost) throw new DeviceLostError(lost.info, 'Continue the run, then try again.');
+      return task(this.#loaded);
     });
-  }
-
-  async #runErrands(): Promise<void> {
-    for (let errand = this.#errands.shift(); errand; errand = this.#errands.shift()) {
-      await errand();
-      // Their time is no step's.
-      this.#times = [];
-    }
+    this.#loop = this.#loop.then(async () => void (await this.#errands.run()));
+    return result;
   }
 
   /** Cancels loading and stops training. */
@@ -270,46 +255,75 @@ export class Session implements DeviceUser {
     post({ type: 'kept', runId: this.runId });
   }
 
-  fail(operation: string, error: unknown): void {
-    if (this.#state === 'over') return;
+  fail(operation: string, error: unknown): boolean {
+    if (this.#state === 'over') return false;
+    if (this.#errands.fail(error)) return true;
     // A lost device makes pending calls fail, too. The `lost` message is the better one.
-    if (this.#lost) return;
+    if (this.#lost) return true;
     this.#state = 'over';
-    this.#flush();
+    this.#reports.flush();
     post({ type: 'failed', runId: this.runId, failure: describe(operation, error) });
+    // What still loads is for nothing.
+    this.#ended.abort(error);
+    if (this.#unsaved) void this.#write(this.#unsaved);
     this.#letting = this.#letGo();
+    return true;
   }
 
-  lose(gpu: Gpu, { message, reason }: GPUDeviceLostInfo): void {
-    if (gpu !== this.#gpu || this.#state === 'over' || this.#state === 'finished') return;
-    this.#lost = this.#loop;
+  /** What the run can go on from without its device. */
+  get #resumable(): Snapshot | undefined {
+    return this.#run?.snapshot ?? this.#from;
+  }
+
+  lose(gpu: Gpu, info: GPUDeviceLostInfo): void {
+    if (gpu !== this.#gpu || this.#state === 'over') return;
+    this.#lost = { info, settled: this.#loop };
+    // All of it is there, and is loaded again as soon as something is asked of it.
+    if (this.#state === 'finished' && this.#resumable?.step === this.#run?.step) return;
     this.#state = 'paused';
-    this.#flush();
-    const resumeStep = this.#run?.snapshot?.step;
+    this.#reports.flush();
+    if (this.#unsaved) void this.#write(this.#unsaved);
+    this.#tellLost(info);
+  }
+
+  #tellLost({ message, reason }: GPUDeviceLostInfo, failure?: Failure): void {
     post({
       type: 'lost',
       runId: this.runId,
       message: message || reason || 'no reason given',
-      resumeStep,
+      resumeStep: this.#resumable?.step,
+      failure,
     });
   }
 
   /** Opens a new device and continues from the last evaluation's snapshot. */
   async recover(): Promise<void> {
     if (!this.#lost) return;
-    await this.#lost;
-    this.#lost = undefined;
+    await this.#lost.settled;
+    const again = this.#loadAgain().then(() => this.#resume('running'));
+    // It has told why.
+    await again.catch(() => undefined);
+  }
+
+  /** Builds the run anew on a new device. If that fails, it can be tried again. */
+  async #loadAgain(): Promise<void> {
     const lost = this.#run;
-    const snapshot = lost?.snapshot;
+    const { info } = this.#lost as { info: GPUDeviceLostInfo };
+    this.#from = this.#resumable;
     this.#run = undefined;
+    this.#lost = undefined;
     // Its buffers are gone with the device, but onnxruntime's session is not.
     await lost?.destroy().catch(() => undefined);
     try {
-      await this.#build(snapshot);
+      await this.#build(this.#from);
     } catch (error) {
-      return this.fail('recover the run', error);
+      await lossAfter(this.#gpu);
+      // Lost again, and told.
+      if (this.#lost || this.#state === 'over') throw error;
+      this.#lost = { info, settled: Promise.resolve() };
+      if (this.#state !== 'finished') this.#tellLost(info, describe('recover the run', error));
+      throw error;
     }
-    this.#resume('running');
   }
 
   #stage(
@@ -326,6 +340,8 @@ export class Session implements DeviceUser {
   async #build(snapshot?: Snapshot, continued?: Continued): Promise<void> {
     const { config, corpus } = this;
     const before = continued?.facts ?? this.#facts;
+    this.#from = snapshot;
+    this.#facts = before;
     this.#stage('device', 'opening the GPU');
     const gpu = await this.openDevice();
     this.#gpu = gpu;
@@ -393,7 +409,7 @@ export class Session implements DeviceUser {
           stage: (...report) => this.#stage(...report),
           record: (record) => {
             const timed = this.#timed(record);
-            this.#records.push(timed);
+            this.#reports.record(timed);
             this.#kept?.keeper.report.step(timed);
             const fresh = this.#doctor?.step(record) ?? [];
             if (fresh.length > 0) this.#diagnose(record.step, fresh);
@@ -405,17 +421,17 @@ export class Session implements DeviceUser {
           twin: {
             record: (record) => {
               const timed = this.#timed(record);
-              this.#twinRecords.push(timed);
+              this.#reports.twinRecord(timed);
               this.#kept?.keeper.report.twinStep(timed);
             },
             evaluation: (record) => {
-              this.#flush();
+              this.#reports.flush();
               post({ type: 'twin-evaluation', runId: this.runId, record });
               this.#kept?.keeper.report.twinEvaluation(record);
             },
           },
           evaluation: (record) => {
-            this.#flush();
+            this.#reports.flush();
             post({ type: 'evaluation', runId: this.runId, record });
             this.#kept?.keeper.report.evaluation(record);
             const totals = Object.values(gpu.memory.totals());
@@ -427,7 +443,7 @@ export class Session implements DeviceUser {
             this.#unsaved = { snapshot, config: then };
           },
           sample: (record) => {
-            this.#flush();
+            this.#reports.flush();
             post({ type: 'sample', runId: this.runId, record });
             this.#kept?.keeper.report.sample(record);
           },
@@ -438,6 +454,7 @@ export class Session implements DeviceUser {
       gpu.onCompiled = () => {};
       return models.close();
     });
+    this.#ended.signal.throwIfAborted();
     facts.models = await models.identities();
     if (before) requireSame(before, facts, () => {});
     const { dtype, studentParameters, trainTokens, heldOutTokens } = this.#run;
@@ -509,7 +526,7 @@ export class Session implements DeviceUser {
     if (this.#state === 'over' || this.#lost) return;
     const changed = state !== this.#state;
     this.#state = state;
-    this.#times = [];
+    this.#reports.interrupt();
     this.#loop = this.#loop.then(() => this.#advance());
     if (changed) this.#report();
   }
@@ -532,21 +549,18 @@ export class Session implements DeviceUser {
           void this.#write(this.#unsaved);
         if (this.#keepNow) await this.#save(run);
         this.#keepNow = false;
-        this.#times = [...this.#times.slice(-SPEED_STEPS), performance.now()];
-        if (performance.now() - this.#reported > REPORT_MILLISECONDS) this.#report();
+        if (this.#reports.tick()) this.#report();
         await nextTask();
-        await this.#runErrands();
+        if (await this.#errands.run()) this.#reports.interrupt();
       }
       await run.drain();
       const rests = !this.#lost && this.#state !== 'over';
       if (rests && !(byHand && isLarge(run.trainedParameters))) await this.#keep(run);
     } catch (error) {
       // A lost device also makes GPU calls fail, in no fixed order. Its loss is the better message.
-      await Promise.race([
-        this.#gpu?.lost,
-        new Promise((resolve) => setTimeout(resolve, REPORT_MILLISECONDS)),
-      ]);
-      return this.fail('train', error);
+      await lossAfter(this.#gpu);
+      this.fail('train', error);
+      return;
     } finally {
       this.#clock.stop();
     }
@@ -566,22 +580,12 @@ export class Session implements DeviceUser {
     return { ...record, seconds: this.#clock.milliseconds / 1000 };
   }
 
-  #flush(): void {
-    if (this.#records.length > 0)
-      post({ type: 'steps', runId: this.runId, records: this.#records.splice(0) });
-    if (this.#twinRecords.length > 0)
-      post({ type: 'twin-steps', runId: this.runId, records: this.#twinRecords.splice(0) });
-  }
-
   #report(): void {
-    this.#flush();
+    this.#reports.flush();
     const run = this.#run;
     if (!run || !this.#gpu || this.#lost || this.#state === 'over') return;
-    this.#reported = performance.now();
     const { batch_size, max_length, gradient_accumulation, train_steps } = this.config;
-    const steps = this.#times.length - 1;
-    const seconds = steps > 0 ? (this.#times[steps] - this.#times[0]) / 1000 : 0;
-    const stepsPerSecond = seconds > 0 ? steps / seconds : 0;
+    const { stepsPerSecond } = this.#reports;
     post({
       type: 'status',
       runId: this.runId,

@@ -5,7 +5,7 @@ import { reportText, runChecks } from '../check/run';
 import { BugLabSession } from './bug-lab';
 import { preview } from './corpus';
 import { busy, FailureError } from './failure';
-import { answer, base, openDevice as openSharedDevice } from './host';
+import { answer, base, openDevice as openSharedDevice, post } from './host';
 import { keepRuns, keepSweep, labelRun, listRuns, openRun, readRun, saveRun } from './library';
 import { inspectModel, planModels } from './models';
 import type {
@@ -24,7 +24,7 @@ let bugLab: BugLabSession | undefined;
 /** Starting, ending and recovering a run wait for one another; messages to a run act at once. */
 let queue: Promise<unknown> = Promise.resolve();
 
-const openDevice = () => openSharedDevice(() => [session, bugLab]);
+const openDevice = () => openSharedDevice(() => [bugLab, session]);
 
 self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
   if (data.type === 'say-stop') session?.stopSaying();
@@ -32,6 +32,11 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
   else if ('id' in data) void onRequest(data);
   else onCommand(data);
 };
+
+void navigator.locks?.request(self.name, () => {
+  post({ type: 'alive' });
+  return new Promise(() => {});
+});
 
 /** Runs `task` when all that was enqueued before it has ended. */
 function enqueue<Result>(task: () => Promise<Result>): Promise<Result> {

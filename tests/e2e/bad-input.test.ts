@@ -217,6 +217,23 @@ describe('a run that fails', () => {
     expect(problems).toEqual([]);
   });
 
+  test('a worker that the browser ends is told of, and its run goes on from what is kept', async () => {
+    const { page, problems } = shared;
+    const [STEPS, EVERY] = [240, 24];
+    await follow(page, link({ ...SMALL, train_steps: STEPS, eval_steps: EVERY }));
+    await primary(page).click();
+    await reached(page, EVERY + 1);
+    await page.workers()[0].evaluate('self.close()');
+    await eventually(() => notices(page)).toContain('Could not run the worker.');
+    expect(await notices(page)).toContain('The browser has ended it');
+    await page.getByRole('button', { name: /^Continue from step \d+$/ }).click();
+    await offered(page, FINISHED);
+    expect((await csvOf(page, 'loss')).map(({ step }) => Number(step))).toEqual(
+      Array.from({ length: STEPS }, (_, i) => i + 1),
+    );
+    expect(problems).toEqual([]);
+  });
+
   describe('evaluation through view', () => {
     const VIEW = {
       ...SMALL,

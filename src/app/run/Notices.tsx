@@ -1,11 +1,14 @@
 // Notices: what went wrong, with the values, and what can be done.
 
+import { useEffect } from 'react';
 import type { Failure } from '../../worker/protocol';
 import { studentName } from '../models/ModelPair';
 import { ContinueNotice } from '../runs/ContinueNotice';
 import { KeepingNotice } from '../runs/KeepingNotice';
+import { canContinue, continueRun, listed, useRuns } from '../runs/store';
 import { engineAndSystem } from '../shared/browser';
 import { CopyButton } from '../shared/CopyButton';
+import { DEAD_WORKER } from '../shared/client';
 import { formatDuration, plural } from '../shared/format';
 import { Notice } from '../shared/Notice';
 import { labHash } from '../shared/rooms';
@@ -173,14 +176,31 @@ function GpuHelpList({ failure: { kind, hint } }: { failure: Failure }) {
 function StopNotice() {
   const failure = useRun((state) => state.failure);
   const lost = useRun((state) => state.lost);
+  const id = useRun((state) => state.run?.id);
+  const row = useRuns(({ kept }) => listed(kept).find((other) => other.id === id));
+  const alone = failure?.operation === DEAD_WORKER;
+  // A worker that fails tells what is kept; of one that is gone, the next one does.
+  useEffect(() => {
+    if (alone) useRuns.getState().refresh();
+  }, [alone]);
   if (lost) {
     const next =
       lost.resumeStep === undefined
         ? 'There was no evaluation yet, so there are no weights to continue from.'
         : `The weights of the evaluation at step ${lost.resumeStep} are saved.`;
+    const again = lost.failure;
     return (
-      <Notice kind="problem" title="The GPU device was lost.">
-        <span className="failure-message">{lost.message}</span> {next}
+      <Notice
+        kind="problem"
+        title={again ? `Could not ${again.operation}.` : 'The GPU device was lost.'}
+      >
+        {again ? (
+          <FailureText failure={again} />
+        ) : (
+          <span className="failure-message">{lost.message}</span>
+        )}{' '}
+        {next}
+        {again && ' Try again in a moment; nothing is lost while this tab is open.'}
       </Notice>
     );
   }
@@ -188,6 +208,14 @@ function StopNotice() {
   return (
     <Notice kind="problem" title={`Could not ${failure.operation}.`}>
       <FailureText failure={failure} />
+      {row && canContinue(row) && (
+        <p>
+          The run is kept.{' '}
+          <button type="button" className="secondary" onClick={() => continueRun(row)}>
+            Continue from step {row.checkpoint}
+          </button>
+        </p>
+      )}
     </Notice>
   );
 }

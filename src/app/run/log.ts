@@ -26,8 +26,8 @@ export const diagnosed = ({ title, text }: Verdict) => `Doctor: ${title}. ${text
 
 export const stopped = ({ operation, message }: Failure) => `Stopped: ${operation}: ${message}`;
 
-export const unkept = ({ message }: Failure) =>
-  `The run is not kept at present: ${message} Training goes on.`;
+export const unkept = ({ message }: Failure, goesOn: boolean) =>
+  `The run is not kept at present: ${message}${goesOn ? ' Training goes on.' : ''}`;
 
 export const KEPT_AGAIN = 'The run is kept again, with all that it has reported.';
 

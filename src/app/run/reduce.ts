@@ -55,7 +55,7 @@ export interface RunState {
   status?: RunStatus;
   loading?: Loading;
   failure?: Failure;
-  lost?: { message: string; resumeStep?: number };
+  lost?: { message: string; resumeStep?: number; failure?: Failure };
   /** Why the run is not kept at present. */
   unkept?: Failure;
   /** The command that the worker has not confirmed yet. */
@@ -242,7 +242,9 @@ function reduceEvent(state: RunState, event: RunEvent, now: number): RunState {
       return state;
     case 'unkept': {
       const { failure } = event;
-      const text = failure ? log.unkept(failure) : log.KEPT_AGAIN;
+      const text = failure
+        ? log.unkept(failure, state.phase === 'running' || state.phase === 'loading')
+        : log.KEPT_AGAIN;
       return withEvent({ ...state, unkept: failure }, { step: state.lastStep, kind: 'note', text });
     }
     case 'note':
@@ -296,10 +298,10 @@ function reduceEvent(state: RunState, event: RunEvent, now: number): RunState {
       return { ...enter(stopped, 'failed', now), failure: event.failure };
     }
     case 'lost': {
-      const { message, resumeStep } = event;
-      const text = log.deviceLost(message);
+      const { message, resumeStep, failure } = event;
+      const text = failure ? log.stopped(failure) : log.deviceLost(message);
       const stopped = withEvent(state, { step: state.lastStep, kind: 'stopped', text });
-      return { ...enter(stopped, 'lost', now), lost: { message, resumeStep } };
+      return { ...enter(stopped, 'lost', now), lost: { message, resumeStep, failure } };
     }
   }
 }

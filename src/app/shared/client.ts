@@ -20,6 +20,9 @@ interface Pending {
   reject(failure: Failure): void;
 }
 
+/** What failed if the worker is gone. */
+export const DEAD_WORKER = 'run the worker';
+
 let worker: Worker | undefined;
 /** The run that the worker holds, if any. */
 let runId: string | undefined;
@@ -83,17 +86,25 @@ function workerUrl(): string {
 }
 
 function open(): Worker {
-  const opened = new Worker(workerUrl(), { type: 'module', name: 'stillhouse' });
-  opened.onmessage = (event: MessageEvent<FromWorker>) => receive(event.data);
+  const name = `stillhouse worker ${Math.random()}`;
+  const opened = new Worker(workerUrl(), { type: 'module', name });
   const fail = (message: string) => {
     opened.terminate();
-    if (worker === opened) worker = undefined;
+    if (worker !== opened) return;
+    worker = undefined;
     failAll({
-      operation: 'run the worker',
+      operation: DEAD_WORKER,
       message,
       hint: 'Try again, or reload the page.',
       kind: 'internal',
     });
+  };
+  opened.onmessage = ({ data }: MessageEvent<FromWorker>) => {
+    if (data.type !== 'alive') return receive(data);
+    // No event tells of a worker that the browser has ended. It gives back the lock that it held.
+    void navigator.locks.request(name, () =>
+      fail('The browser has ended it, perhaps because there was no memory left.'),
+    );
   };
   // A worker whose script did not load reports an event without a message.
   opened.onerror = (event) => fail(event.message ?? 'The worker’s script did not load.');
@@ -101,7 +112,7 @@ function open(): Worker {
   return opened;
 }
 
-function receive(message: FromWorker): void {
+function receive(message: Exclude<FromWorker, { type: 'alive' }>): void {
   if (!('id' in message)) {
     for (const listener of listeners) listener(message);
     return;

@@ -11,6 +11,7 @@ import type { RunMessage, RunState } from '../run/reduce';
 import { INITIAL, reduce } from '../run/reduce';
 import type { ShownRun } from '../run/shown-run';
 import { record } from '../run/shown-run';
+import { DAMAGED, REFUSED } from './failures';
 import { GHOST_NOTICES, opensGhost } from './ghosts';
 import { keptNotices } from './kept';
 import { type Learning, learningNotices } from './learnings';
@@ -76,11 +77,12 @@ const status = (state: 'running' | 'paused' | 'finished', step: number): RunEven
   runId: RUN,
   status: statusAt(step, state),
 });
-const lost = (resumeStep?: number): RunEvent => ({
+const lost = (resumeStep?: number, failure?: Failure): RunEvent => ({
   type: 'lost',
   runId: RUN,
   message: 'The driver was reset.',
   resumeStep,
+  failure,
 });
 const failed = (failure: Failure): RunEvent => ({ type: 'failed', runId: RUN, failure });
 
@@ -283,21 +285,15 @@ const SCENES = {
   },
   failed: {
     title: 'Failed while loading',
-    messages: () => [
-      ...before(),
-      start(),
-      failed({
-        operation: 'load the model',
-        message: 'onnx/model_fp16.onnx is 1.9 of 4.1 MB long.',
-        hint: 'Try again.',
-        kind: 'model',
-        stack: 'ModelFileError: onnx/model_fp16.onnx\n    at download (download.ts:80)',
-      }),
-    ],
+    messages: () => [...before(), start(), failed(DAMAGED)],
   },
   lost: {
     title: 'The device was lost',
     messages: () => [...before(), start(), ...opening, ...trained(MIDWAY), lost(MIDWAY)],
+  },
+  'lost-again': {
+    title: 'The device was lost and another one refused',
+    messages: () => [...before(), start(), ...opening, ...trained(MIDWAY), lost(MIDWAY, REFUSED)],
   },
   'lost-early': {
     title: 'The device was lost before an evaluation',

@@ -140,7 +140,8 @@ async function findOrWrite(
     return { file, index, found: false };
   } catch (error) {
     if (error instanceof CacheError && error.kind === 'full') {
-      await storage.clear();
+      // What cannot be written may not be cleared either.
+      await storage.clear().catch(() => undefined);
       place.note(`${error.message} ${UNCACHED}`);
       return { teacher };
     }

@@ -97,6 +97,36 @@ describe('run events', () => {
     expect(events).toHaveLength(1);
   });
 
+  test('a worker that the browser ends, which no event tells of, fails it too', async () => {
+    let lockIsFree: () => void = () => {};
+    const asked: string[] = [];
+    vi.stubGlobal('navigator', {
+      locks: {
+        request: async (name: string, granted: () => void) => {
+          asked.push(name);
+          lockIsFree = granted;
+        },
+      },
+    });
+    const answer = inspect('a').catch((error) => error);
+    command({ type: 'pause', runId: 'run-7' });
+    receive({ type: 'alive' });
+    expect(asked).toHaveLength(1);
+    expect(events).toEqual([]);
+    lockIsFree();
+    const failure = {
+      operation: 'run the worker',
+      message: 'The browser has ended it, perhaps because there was no memory left.',
+      hint: 'Try again, or reload the page.',
+    };
+    expect(await answer).toMatchObject(failure);
+    expect(events).toMatchObject([{ type: 'failed', runId: 'run-7', failure }]);
+    // The next one is not this one's business.
+    void inspect('b').catch(() => {});
+    lockIsFree();
+    expect(FakeWorker.made.at(-1)?.terminated).toBe(false);
+  });
+
   test('a worker without a run fails no run', async () => {
     void inspect('a').catch(() => {});
     await crash();

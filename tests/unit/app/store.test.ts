@@ -186,6 +186,24 @@ describe('a run', () => {
     expect(store().hiddenNote).toBe('In 65 s the run went from step 1 to step 3.');
   });
 
+  test('an hour in a hidden tab, whose timers rest: nothing is lost, nor drawn meanwhile', () => {
+    started();
+    store().setHidden(true);
+    const { commits } = store();
+    const now = performance.now();
+    // The worker reports five times a second; the page's own timers are throttled to nothing.
+    for (let step = 1; step <= DEFAULTS.train_steps; step++)
+      receive({ type: 'steps', runId: runId(), records: [stepRecord(step)] });
+    expect(store().commits).toBe(commits);
+    const clock = vi.spyOn(performance, 'now').mockReturnValue(now + 3_600_000);
+    receive(status('finished', DEFAULTS.train_steps));
+    store().setHidden(false);
+    clock.mockRestore();
+    expect(store().phase).toBe('finished');
+    expect(run().history.length).toBe(DEFAULTS.train_steps);
+    expect(store().hiddenNote).toBe('In 3600 s the run went from step 0 to step 200.');
+  });
+
   test('training time leaves out pauses', () => {
     started();
     vi.advanceTimersByTime(5000);

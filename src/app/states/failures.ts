@@ -1,0 +1,19 @@
+// What stops the runs of the designed states.
+
+import type { Failure } from '../../worker/protocol';
+
+export const DAMAGED: Failure = {
+  operation: 'load the model',
+  message: 'onnx/model_fp16.onnx is 1.9 of 4.1 MB long.',
+  hint: 'Try again.',
+  kind: 'model',
+  stack: 'ModelFileError: onnx/model_fp16.onnx\n    at download (download.ts:80)',
+};
+
+/** Of a run whose device was lost, and that shall go on. */
+export const REFUSED: Failure = {
+  operation: 'recover the run',
+  message: 'This browser supports WebGPU but found no usable GPU.',
+  hint: 'The graphics driver may be blocked or switched off: see chrome://gpu.',
+  kind: 'no-adapter',
+};
