@@ -1,4 +1,5 @@
-// What a session tells the page of its steps: records, a few times a second, and how fast they come.
+// What a session tells the page of its steps: records, a few times a second, and how fast they
+// come.
 
 import type { StepRecord } from '../distill/records';
 import { post } from './host';
@@ -7,7 +8,7 @@ import { post } from './host';
 const REPORT_MILLISECONDS = 200;
 /** Steps that the speed is averaged over. */
 const SPEED_STEPS = 20;
-/** A step this much longer than those before, and longer than a minute, met a machine that slept. */
+/** A step that is so much longer than those before, and so long, met a machine that slept. */
 const SLEPT = { times: 20, milliseconds: 60_000 };
 
 export class RunReports {

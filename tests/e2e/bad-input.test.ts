@@ -217,7 +217,7 @@ describe('a run that fails', () => {
     expect(problems).toEqual([]);
   });
 
-  test('a worker that the browser ends is told of, and its run goes on from what is kept', async () => {
+  test('a worker that the browser ends is told of; its run goes on from what is kept', async () => {
     const { page, problems } = shared;
     const [STEPS, EVERY] = [240, 24];
     await follow(page, link({ ...SMALL, train_steps: STEPS, eval_steps: EVERY }));

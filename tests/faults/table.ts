@@ -1,6 +1,6 @@
 // What can go wrong in each phase of a run, what the page then says, and what is kept. A cell is
-// tried (tests/unit/faults.test.ts), seen by a test of its own, takes the way of another cell of its
-// row or column, which is tried, or cannot come about.
+// tried (tests/unit/faults.test.ts), seen by a test of its own, takes the way of another cell of
+// its row or column, which is tried, or cannot come about.
 
 export const PHASES = [
   'loading',
@@ -160,6 +160,9 @@ export const TABLE: Record<Fault, Row> = {
   },
   'network cut': {
     ...every({ cannot: 'all that it needs is in memory' }),
+    // A recipe reads the teacher's folder, and the first experiment its models.
+    exporting: { as: 'loading' },
+    labs: { as: 'loading' },
     loading: {
       said: /could not be downloaded: Failed to fetch.* Check the connection, then try again/,
       way: 'Try again',
@@ -177,7 +180,7 @@ export const TABLE: Record<Fault, Row> = {
   'two tabs': {
     ...every({ cannot: 'a run holds its lock from before it is loaded' }),
     loading: {
-      said: /Could not continue the run\. Another tab of this page has “.*” open\. Close the other tab/,
+      said: /Could not continue the run\. Another tab of this page has “.*” open\. Close the other/,
       way: 'Try again',
       kept: 'all',
     },

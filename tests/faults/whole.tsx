@@ -1,5 +1,5 @@
 // The page and its worker in one process, without a browser: the page's store, its notices and its
-// buttons are the real ones, and so is the worker, on a GPU that computes nothing. Tests bring about
+// buttons are the real ones, and so is the worker, on a GPU that computes nothing. Tests bring on
 // faults in what lies under both: GPU, storage, network, locks.
 
 import { readFile } from 'node:fs/promises';

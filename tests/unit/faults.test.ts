@@ -1,6 +1,6 @@
-// Every cell of the table of faults (tests/faults/table.ts) that can be tried without a browser: the
-// page and its worker in one process, on a GPU that computes nothing. Whatever happens, something is
-// said, a way on is offered, and on that way the run comes to its end with each step once.
+// Every cell of the table of faults (tests/faults/table.ts) that can be tried without a browser:
+// the page and its worker in one process, on a GPU that computes nothing. Whatever happens,
+// something is said, a way on is offered, and on it the run comes to its end with each step once.
 
 import { readFileSync } from 'node:fs';
 import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
@@ -273,7 +273,7 @@ test('without the network, a lost run is not lost: it is tried again', async () 
   expectWhole();
 });
 
-test('a run that is continued and loses its device while it loads goes on from its checkpoint', async () => {
+test('a continued run that loses its device while it loads goes on from its checkpoint', async () => {
   const runId = newId();
   const struck = arm(SCENES.training, () => device().report('out-of-memory', 'Buffer.'));
   page().startAs(runId, SMALL);
