@@ -1,6 +1,7 @@
 // A GPU for tests that computes nothing: buffers keep what is written and copied, kernels leave
-// them as they are, and each step counts as applied. It tells what it is asked for, so that a test can
-// lose it or fill its memory at a chosen call. It fails as the specification says a device does.
+// them as they are, and each step counts as applied. It tells what it is asked for, so that a test
+// can lose it or fill its memory at a chosen call. It fails as the specification says a device
+// does.
 
 import { SCALER } from '../../src/kernels/sources';
 

@@ -137,6 +137,14 @@ export const TABLE: Record<Fault, Row> = {
     },
     asks: { said: NO_GPU, way: 'ask again', kept: 'all' },
     labs: { said: NO_GPU, way: 'ask again', kept: 'all' },
+    others: {
+      compiling: { as: 'loading' },
+      caching: { as: 'loading' },
+      evaluating: { as: 'training' },
+      sampling: { as: 'training' },
+      walking: { as: 'training' },
+      profiling: { as: 'exporting' },
+    },
   }),
   'worker ended': {
     ...every({ seen: 'tests/unit/app/client.test.ts: a worker that the browser ends' }),
@@ -171,6 +179,9 @@ export const TABLE: Record<Fault, Row> = {
   },
   'clock jumps': {
     ...row({ builds: UNMOVED, steps: { as: 'training' }, asks: UNMOVED, labs: { as: 'training' } }),
+    caching: { as: 'loading' },
+    compiling: { as: 'loading' },
+    profiling: { as: 'exporting' },
     training: UNMOVED,
   },
   'tab hidden': {

@@ -273,7 +273,7 @@ test('without the network, a lost run is not lost: it is tried again', async () 
   expectWhole();
 });
 
-test('a continued run that loses its device while it loads goes on from its checkpoint', async () => {
+test('a continued run that loses its device as it loads goes on from its checkpoint', async () => {
   const runId = newId();
   const struck = arm(SCENES.training, () => device().report('out-of-memory', 'Buffer.'));
   page().startAs(runId, SMALL);
