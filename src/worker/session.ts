@@ -17,6 +17,7 @@ import { browserCache } from '../files/block-cache';
 import type { Gpu } from '../gpu/device';
 import { tuneMatmul } from '../kernels/matmul_tuning';
 import { CheckpointError, dataHash, type RunFacts } from '../runs/checkpoint';
+import type { Journal } from '../runs/journal';
 import { requireSame } from '../runs/same-run';
 import { Stopwatch } from '../runs/stopwatch';
 import { openCacheStorage } from './cache-storage';
@@ -24,14 +25,7 @@ import { corpusName, encodeTexts, readTexts } from './corpus';
 import { Errands } from './errands';
 import { busy, DeviceLostError, describe, KEEP, lossAfter } from './failure';
 import { base, type DeviceUser, nextTask, post } from './host';
-import {
-  type Continued,
-  continueFrom,
-  type KeptRun,
-  openKept,
-  replay,
-  startKept,
-} from './kept-run';
+import { continueFrom, type KeptRun, openKept, replay, startKept } from './kept-run';
 import { type Models, openModels, teacherName, teacherSource } from './models';
 import type {
   DroppedFiles,
@@ -62,6 +56,8 @@ export class Session implements DeviceUser {
   #saying: AbortController | undefined;
   /** How the device was lost, and what then still ran on it. */
   #lost: { info: GPUDeviceLostInfo; settled: Promise<void> } | undefined;
+  /** Of a run that is continued, until it is built. */
+  #journal: Journal | undefined;
   /** What the run was built from. */
   #from: Snapshot | undefined;
   /** Undefined until the run is built, and where it cannot be kept. */
@@ -125,7 +121,9 @@ export class Session implements DeviceUser {
     }
     this.#clock = new Stopwatch(continued.seconds * 1000);
     for (const event of replay(this.runId, continued)) post(event);
-    await this.#build(continued.snapshot, continued);
+    this.#facts = continued.facts;
+    this.#journal = continued.journal;
+    await this.#build(continued.snapshot);
   }
 
   #keepingChanged(problem: unknown): void {
@@ -337,11 +335,10 @@ export class Session implements DeviceUser {
     post({ type: 'loading', runId: this.runId, stage, detail, loaded, total, unit });
   }
 
-  async #build(snapshot?: Snapshot, continued?: Continued): Promise<void> {
+  async #build(snapshot?: Snapshot): Promise<void> {
     const { config, corpus } = this;
-    const before = continued?.facts ?? this.#facts;
+    const before = this.#facts;
     this.#from = snapshot;
-    this.#facts = before;
     this.#stage('device', 'opening the GPU');
     const gpu = await this.openDevice();
     this.#gpu = gpu;
@@ -468,7 +465,8 @@ export class Session implements DeviceUser {
       vocabularySize: student.vocabularySize,
       data: this.#run.dataFacts,
     });
-    if (continued) this.#doctor.recall(continued.journal, this.#run.step);
+    if (this.#journal) this.#doctor.recall(this.#journal, this.#run.step);
+    this.#journal = undefined;
     const accumulation = config.gradient_accumulation;
     post({
       type: 'ready',
