@@ -44,6 +44,12 @@ const FIGURES = [
 ] as const;
 /** The sums of `compare`, then those of `diagnose`. */
 const COLUMNS = [...FIGURES, ...DIAGNOSES];
+/** The figures that a model's predictions are in, by its own nll. */
+const OF_BOTH: (keyof Sums)[] = ['kl', 'agreement', 'overlap', 'overlapMass'];
+const OF_MODELS = {
+  studentNll: [...OF_BOTH, 'studentRight', 'studentEntropy', 'confidence'],
+  teacherNll: [...OF_BOTH, 'teacherRight', 'teacherEntropy', 'softEntropy'],
+} satisfies Partial<Record<keyof Sums, (keyof Sums)[]>>;
 const NO_STEP = { learning_rate: 0, alpha: 0, inverse_tokens: 0 };
 
 const CONFIDENCE = DIAGNOSES.indexOf('confidence');
@@ -208,6 +214,7 @@ export class Evaluator {
       running = false;
       memory.destroy(results);
     }
+    spoil(sums);
     const mean = (sum: number) => (tokens > 0 ? sum / tokens : undefined);
     const perplexity = (sum: number) => (tokens > 0 ? Math.exp(sum / tokens) : undefined);
     // Entries give no perplexity; the cache's summary has it from all logits.
@@ -404,6 +411,15 @@ const rowsOf = (tensor: Tensor, first: number, count: number): Tensor => ({
   ...tensor,
   layout: tensor.layout.narrow(0, first, count),
 });
+
+/**
+ * A model that predicts a NaN somewhere has no figures. Some of them come from what a comparison
+ * finds, which a NaN never passes, and would look like measurements.
+ */
+function spoil(sums: Sums): void {
+  for (const [of, names] of Object.entries(OF_MODELS) as [keyof Sums, (keyof Sums)[]][])
+    if (Number.isNaN(sums[of])) for (const name of names) sums[name] = Number.NaN;
+}
 
 /** The columns of FIGURES, of so many tokens, and the confidence behind them. */
 function tokenFigures(values: Float32Array, tokens: number): TokenFigures {

@@ -65,7 +65,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) sl
     let log_q = student[z0 + v * params.student_v] - best.z - logs.x;
     let log_p = f32(teacher[y0 + v * params.teacher_v]) - best.y - logs.y;
     let p = exp(log_p);
-    terms.z += select(0.0, p * (log_p - log_q), p > 0.0);
+    terms.z += select(p * (log_p - log_q), 0.0, p == 0.0);
     if (v == t) {
       terms.x = -log_q;
       terms.y = -log_p;

@@ -68,7 +68,7 @@ fn insert(top: ptr<private, Top>, logit: f32, token: u32) {
 
 // e^x and x e^x, whose sums give an entropy: −Σ p ln p = ln Σ e^x − Σ x e^x / Σ e^x.
 fn terms_of(x: f32) -> vec2f {
-  let bounded = max(x, LEAST);
+  let bounded = at_least(x, LEAST);
   return exp(bounded) * vec2f(1.0, bounded);
 }
 

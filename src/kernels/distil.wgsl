@@ -113,7 +113,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) sl
       let z = student[z0 + v * params.student_v] - largest.x;
       let y = f32(teacher[y0 + v * params.teacher_v]) - largest.y;
       let log_q = z * inverse_temperature - logs.y;
-      let log_p = max(y * inverse_temperature - logs.z, LOG_ZERO);
+      let log_p = at_least(y * inverse_temperature - logs.z, LOG_ZERO);
       let q = exp(log_q);
       let h = dlogq(log_p, log_q, params.beta) - h_likeliest;
       let nll = select(0.0, logs.x - z, v == t);
@@ -138,7 +138,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) sl
       let z = student[at] - largest.x;
       let y = f32(teacher[y0 + v * params.teacher_v]) - largest.y;
       let log_q = z * inverse_temperature - logs.y;
-      let log_p = max(y * inverse_temperature - logs.z, LOG_ZERO);
+      let log_p = at_least(y * inverse_temperature - logs.z, LOG_ZERO);
       let h = dlogq(log_p, log_q, params.beta) - h_likeliest;
       let dce = cross_entropy_gradient(exp(z - logs.x), v == t, lse);
       student[at] = soft * dlogits(log_p, log_q, h, mean) + hard * dce;

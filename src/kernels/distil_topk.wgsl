@@ -138,7 +138,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) sl
   }
   let tail = bitcast<f32>(entries[entry]);
   let log_total = log(row_sum(teacher, slot, lane).x + exp(tail));
-  let log_p_tail = max(tail - log_total, LOG_ZERO);
+  let log_p_tail = at_least(tail - log_total, LOG_ZERO);
   // ln p − ln q, the same for every token of the tail.
   let tail_log_ratio = log_p_tail - log_q_tail;
   let best = row_max(vec4f(likeliest, teacher_likeliest, LOWEST, LOWEST), slot, lane);
@@ -148,7 +148,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) sl
   for (var v = lane; v < params.V; v += LANES) {
     let z = student[z0 + v * params.student_v] - largest.x;
     if (in_entry(v)) {
-      let log_p = max(value_at(cursor) * inverse_temperature - log_total, LOG_ZERO);
+      let log_p = at_least(value_at(cursor) * inverse_temperature - log_total, LOG_ZERO);
       terms.x += exp(log_p) * (log_p - (z * inverse_temperature - logs.y));
     }
     if (v == t) { terms.y += logs.x - z; }
@@ -182,7 +182,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) sl
       let log_q = z * inverse_temperature - logs.y;
       var log_p = log_q + tail_log_ratio;
       if (in_entry(v)) {
-        log_p = max(value_at(cursor) * inverse_temperature - log_total, LOG_ZERO);
+        log_p = at_least(value_at(cursor) * inverse_temperature - log_total, LOG_ZERO);
       }
       let dce = cross_entropy_gradient(exp(z - logs.x), v == t, lse);
       student[at] = soft * (exp(log_q) - exp(log_p)) + hard * dce;

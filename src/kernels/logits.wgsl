@@ -11,6 +11,12 @@ const LOG_ZERO = -1e30;
 // with the number of blocks and with their length, not with V.
 const BLOCK = 32 * LANES;
 
+// The larger of both. Unlike max, which may drop it, a NaN stays one: a broken model's figures must
+// not look like measurements.
+fn at_least(x: f32, bound: f32) -> f32 {
+  return select(x, bound, x < bound);
+}
+
 // Where row r of the B·T, which is (b, t) = (r / T, r % T), begins in a tensor with these strides.
 fn row_address(row: u32, T: u32, offset: u32, stride_b: u32, stride_t: u32) -> u32 {
   return offset + (row / T) * stride_b + (row % T) * stride_t;

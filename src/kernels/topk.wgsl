@@ -61,7 +61,7 @@ fn value_of(row: u32, i: u32, largest: f32) -> f32 {
   if (i >= params.k) { return 0.0; }
   var v = i;
   if (params.k < params.V) { v = chosen[row * params.k + i]; }
-  return max(logit(v) - largest, LOWEST_F16);
+  return at_least(logit(v) - largest, LOWEST_F16);
 }
 
 @compute @workgroup_size(64)
@@ -126,7 +126,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) sl
       }
     }
     let total = row_sum(vec4f(sum + block_sum), slot, lane).x;
-    if (total > 0.0) { tail = log(total); }
+    if (total != 0.0) { tail = log(total); }
     if (LANES > 1u) { storageBarrier(); } // all lanes have written the row's ids, read below
   }
   if (!valid) { return; }

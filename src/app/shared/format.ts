@@ -55,7 +55,8 @@ export function formatCount(count: number): string {
 
 /** A fraction from 0 to 1 as a whole percentage. */
 export function formatShare(share: number | undefined): string {
-  return share === undefined ? 'n/a' : `${Math.round(share * 100)}%`;
+  if (share === undefined) return 'n/a';
+  return Number.isFinite(share) ? `${Math.round(share * 100)}%` : String(share);
 }
 
 /** "1 step", "2 steps". */
