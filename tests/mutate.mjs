@@ -238,7 +238,12 @@ const MUTATIONS = [
   ['swiglu_backward', 'dx[at] = scalar(', 'dx[at] = scalar(1.01 * ', LLAMA],
   ['swiglu_backward', 'scalar(d * gate * s)', 'scalar(1.01 * d * gate * s)', LLAMA],
   ['topk', 'tail = log(total);', 'tail = 1.01 * log(total);', TOPK],
-  ['topk', 'return max(logit(v) - largest,', 'return max(1.01 * (logit(v) - largest),', TOPK],
+  [
+    'topk',
+    'return at_least(logit(v) - largest,',
+    'return at_least(1.01 * (logit(v) - largest),',
+    TOPK,
+  ],
   ['topk', 'if (y_key > threshold ||', 'if (y_key >= threshold ||', TOPK],
   ['tvd', 'return 0.5 * abs(', 'return 1.01 * 0.5 * abs(', LOSSES],
   ['tvd', 'return 0.5 * sign(', 'return 1.01 * 0.5 * sign(', LOSSES],
