@@ -35,7 +35,9 @@ export class RunReports {
     const usual = (last - first) / Math.max(1, this.#times.length - 1);
     if (now - last > Math.max(SLEPT.milliseconds, SLEPT.times * usual)) this.interrupt();
     this.#times = [...this.#times.slice(-SPEED_STEPS), now];
-    return now - this.#reported > REPORT_MILLISECONDS;
+    if (now - this.#reported <= REPORT_MILLISECONDS) return false;
+    this.#reported = now;
+    return true;
   }
 
   /** The time until the next step is no step's. */
@@ -52,7 +54,6 @@ export class RunReports {
 
   /** Posts the records that wait. */
   flush(): void {
-    this.#reported = performance.now();
     const { runId } = this;
     if (this.#records.length > 0) post({ type: 'steps', runId, records: this.#records.splice(0) });
     if (this.#twinRecords.length > 0)
