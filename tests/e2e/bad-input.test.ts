@@ -221,8 +221,9 @@ describe('a run that fails', () => {
     const { page, problems } = shared;
     const [STEPS, EVERY] = [240, 24];
     await follow(page, link({ ...SMALL, train_steps: STEPS, eval_steps: EVERY }));
+    await pauseAfter(page, EVERY + 1);
     await primary(page).click();
-    await reached(page, EVERY + 1);
+    await offered(page, 'Continue');
     await page.workers()[0].evaluate('self.close()');
     await eventually(() => notices(page)).toContain('Could not run the worker.');
     expect(await notices(page)).toContain('The browser has ended it');
