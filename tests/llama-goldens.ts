@@ -4,8 +4,23 @@
 import type * as reference from '../src/reference';
 import { readGoldenJson, readGoldenTensors } from './safetensors-fixture';
 
-/** Two families of layers that have windows, three that do not; see make_llama.py. */
-export const LLAMA_GOLDENS = ['llama', 'mistral', 'qwen2', 'qwen3', 'smollm3'] as const;
+/** Model types of make_llama.py; the last ones have experts. */
+export const LLAMA_GOLDENS = [
+  'llama',
+  'mistral',
+  'qwen2',
+  'qwen3',
+  'smollm3',
+  'mixtral',
+  'qwen3_moe',
+] as const;
+
+/** What a file calls a tensor → what its parameter is called: Mixtral's have names of their own. */
+const parameterName = (stored: string) =>
+  stored
+    .replace(/^model\./, '')
+    .replace('.block_sparse_moe.', '.mlp.')
+    .replace(/\.w([123])\.weight$/, (_, i) => `.${['gate', 'down', 'up'][i - 1]}_proj.weight`);
 
 type HyperParameter =
   | 'batch'
@@ -30,12 +45,12 @@ export function readLlamaGolden(name: (typeof LLAMA_GOLDENS)[number]) {
   const run = readGoldenJson<GoldenRun>(`${name}_run.json`);
   const tensors = readGoldenTensors(`${name}_run.safetensors`);
   const { batch: B, context: T } = run.hyper_parameters;
-  /** Tensors called `PREFIX.NAME`, by name without `model.`. */
+  /** Tensors called `PREFIX.NAME`, by their parameters' names. */
   const named = (prefix: 'before' | 'grad' | 'after') =>
     Object.fromEntries(
       Object.entries(tensors)
         .filter(([key]) => key.startsWith(`${prefix}.`))
-        .map(([key, tensor]) => [key.slice(prefix.length + 1).replace(/^model\./, ''), tensor]),
+        .map(([key, tensor]) => [parameterName(key.slice(prefix.length + 1)), tensor]),
     );
   /** The inputs and targets of a step, (B, T) each. */
   const batch = (step: number) => {
@@ -60,21 +75,37 @@ export function referenceConfig(json: Record<string, unknown>): reference.LlamaC
     sliding_window?: number | null;
     layer_types?: string[];
     no_rope_layers?: number[];
+    num_experts?: number;
+    num_local_experts?: number;
+    num_experts_per_tok?: number;
+    moe_intermediate_size?: number;
+    norm_topk_prob?: boolean;
+    mlp_only_layers?: number[];
   };
   const { model_type, sliding_window, layer_types } = config;
   const rope = config.rope_parameters ?? { rope_type: 'default', rope_theta: config.rope_theta };
   const type = rope.rope_type;
   const layers = Array.from({ length: config.num_hidden_layers }, (_, i) => i);
   const slides = (i: number) =>
-    model_type === 'mistral' || layer_types?.[i] === 'sliding_attention';
+    ['mistral', 'mixtral'].includes(model_type) || layer_types?.[i] === 'sliding_attention';
+  const E = config.num_local_experts ?? config.num_experts;
   return {
     ...config,
     head_dim: config.head_dim ?? config.hidden_size / config.num_attention_heads,
     rope_theta: rope.rope_theta,
     rope_scaling: type === 'default' ? null : ({ ...rope, type } as reference.RotaryScaling),
     attention_biases: model_type === 'qwen2' ? 'qkv' : 'none',
-    head_norm: model_type === 'qwen3',
+    head_norm: model_type.startsWith('qwen3'),
     windows: layers.map((i) => (slides(i) ? (sliding_window ?? 0) : 0)),
     rotated: layers.map((i) => config.no_rope_layers?.[i] !== 0),
+    experts: E
+      ? {
+          E,
+          k: config.num_experts_per_tok as number,
+          F: config.moe_intermediate_size ?? config.intermediate_size,
+          normalised: model_type === 'mixtral' || (config.norm_topk_prob ?? false),
+          layers: layers.map((i) => !config.mlp_only_layers?.includes(i)),
+        }
+      : undefined,
   };
 }

@@ -5,6 +5,7 @@ import { DIVERGENCE_NAMES } from '../divergences';
 import type { Gpu } from '../gpu/device';
 import { alignedChecks } from './aligned';
 import type { Check } from './check';
+import { expertProductChecks, expertRowChecks, routerChecks } from './experts';
 import {
   attentionChecks,
   attentionNextChecks,
@@ -59,6 +60,15 @@ const REGISTRY: readonly KernelChecks[] = [
     takesT: true,
   },
   { kernels: ['swiglu', 'swiglu_backward', 'silu'], checks: swigluChecks },
+  { kernels: ['route', 'route_backward', 'expert_order'], checks: routerChecks },
+  {
+    kernels: ['expert_gather', 'expert_combine', 'expert_combine_backward'],
+    checks: expertRowChecks,
+  },
+  {
+    kernels: ['matmul', 'matmul_tile', 'matmul_store', 'matmul_subgroup', 'matmul_quads'],
+    checks: expertProductChecks,
+  },
   {
     kernels: [
       'attention',

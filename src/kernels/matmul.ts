@@ -7,6 +7,19 @@ import { bestVariant, type MatmulVariant, memoryOrder } from './matmul_variants'
 import { kernel } from './sources';
 import { scalarOf } from './tensors';
 
+/** Rows that are sorted by expert: each expert's rows meet a matrix of its own. */
+export interface ByExpert {
+  /** (E + 1) u32: where each expert's rows begin, and where the last one's end. */
+  starts: Tensor;
+  /** Elements from an expert's matrix to the next one's. */
+  stride: number;
+  /**
+   * The sorted rows are those of a and c, and b is the first expert's matrix; or they are what is
+   * summed over, and c is the first expert's matrix, which is added to.
+   */
+  sorted: 'rows' | 'sums';
+}
+
 export interface MatmulOptions {
   /** The product is multiplied by it before anything is added; 1 by default. */
   scale?: number;
@@ -23,6 +36,7 @@ export interface MatmulOptions {
    * the above is multiplied by GELU's derivative there.
    */
   geluInput?: Tensor;
+  experts?: ByExpert;
   /** The fastest by default. */
   variant?: MatmulVariant;
   label?: string;
@@ -43,7 +57,9 @@ export function matmul(
   c: Tensor,
   options: MatmulOptions = {},
 ): void {
-  const { scale, bias, addend, accumulate = false, geluOutput, geluInput } = options;
+  const { scale, bias, addend, geluOutput, geluInput, experts } = options;
+  const sums = experts?.sorted === 'sums';
+  const { accumulate = sums } = options;
   const { label = 'matmul' } = options;
   const [M, K] = a.layout.shape;
   const [bRows, N] = b.layout.shape;
@@ -59,7 +75,12 @@ export function matmul(
   const [a_type, b_type, c_type, scalar] = [a, b, c, bias ?? addend ?? geluInput ?? b].map(
     scalarOf,
   );
-  const variant = options.variant ?? bestVariant(recorder.gpu, a.layout, b.layout, b_type);
+  const E = experts ? experts.starts.layout.numel - 1 : 1;
+  // Each expert's rows begin a workgroup's, so that all but one of its rows may be nobody's.
+  const rowGroups = (rows: number) =>
+    Math.ceil((M + (experts && !sums ? Math.min(E, M) * (rows - 1) : 0)) / rows);
+  const variant =
+    options.variant ?? bestVariant(recorder.gpu, a.layout, b.layout, b_type, rowGroups);
   const { vec4Loads = false } = variant;
   const orders = [memoryOrder(a.layout, 1), memoryOrder(b.layout, 0)];
   if (vec4Loads && !orders.every((order) => order.vec4Loads)) {
@@ -88,15 +109,18 @@ export function matmul(
       GELU_BACKWARD: Number(!!geluInput),
       GELU: Number(!!geluOutput),
       VEC4_LOADS: Number(vec4Loads),
+      BY_EXPERT: Number(!!experts),
+      EXPERT_SUMS: Number(sums),
     },
   });
   const optional = { bias, addend, gelu_input: geluInput, gelu_output: geluOutput };
+  const starts = experts && { starts: experts.starts };
   const present = Object.entries(optional).flatMap(([name, tensor]) =>
     tensor ? [[name, tensor] as const] : [],
   );
   recorder.dispatch(
     k,
-    { a, b, c, ...Object.fromEntries(present) },
+    { a, b, c, ...Object.fromEntries(present), ...starts },
     {
       M,
       N,
@@ -105,12 +129,15 @@ export function matmul(
       ...strides('b', b.layout),
       ...strides('c', c.layout),
       ...(scale !== undefined && { scale }),
+      ...(experts && { experts: E, expert_stride: experts.stride }),
     },
-    [Math.ceil(N / variant.columns), Math.ceil(M / variant.rows)],
+    [Math.ceil(N / variant.columns), rowGroups(variant.rows), sums ? E : 1],
     {
       label,
       flops: 2 * M * N * K,
-      bytes: bytesOf(a, b, c, ...(accumulate ? [c] : []), ...present.map(([, tensor]) => tensor)),
+      bytes:
+        bytesOf(a, b, c, ...(accumulate ? [c] : []), ...present.map(([, tensor]) => tensor)) +
+        (E - 1) * bytesOf(...(sums ? [c, c] : [b])),
     },
   );
 }

@@ -12,19 +12,23 @@
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u) {
-  let row = group.y * ROWS;
+  let part = part_of(group, ROWS);
+  #if BY_EXPERT
+  if (part.row >= part.M || part.K == 0u) { return; }
+  #endif
+  let row = part.row;
   let col = group.x * (4 * LANES) + local.x;
   // Rows and columns past the edge read the last one instead, and are not stored.
   #for r < ROWS
-  let a_$r = params.a_offset + min(row + $r, params.M - 1) * params.a_row;
+  let a_$r = part.a_offset + min(row + $r, part.M - 1) * params.a_row;
   #endfor
   #for j < 4
-  let b_$j = params.b_offset + min(col + $j * LANES, params.N - 1) * params.b_col;
+  let b_$j = part.b_offset + min(col + $j * LANES, params.N - 1) * params.b_col;
   #endfor
   #for r < ROWS, j < 4
   var c_$r_$j = 0.0;
   #endfor
-  for (var k = 0u; k < params.K; k++) {
+  for (var k = 0u; k < part.K; k++) {
     #for j < 4
     let y_$j = f32(b[b_$j + k * params.b_row]);
     #endfor
@@ -43,6 +47,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   sums[$r][$j] = c_$r_$j;
   #endfor
   for (var r = 0u; r < ROWS; r++) {
-    store(row + r, col + LANES * vec4u(0, 1, 2, 3), sums[r]);
+    store(part, row + r, col + LANES * vec4u(0, 1, 2, 3), sums[r]);
   }
 }

@@ -23,18 +23,18 @@ fn load_position(thread: u32, along_k: u32) -> vec2u {
 
 // Past the edges of c the last row or column is read again, and not stored. Past the end of k there
 // are zeros.
-fn load4_a(k: u32, row: u32) -> vec4f {
-  let at = params.a_offset + min(k, params.K - 1) * params.a_col;
-  let m = min(vec4u(row) + vec4u(0, 1, 2, 3), vec4u(params.M - 1)) * params.a_row;
+fn load4_a(part: Part, k: u32, row: u32) -> vec4f {
+  let at = part.a_offset + min(k, part.K - 1) * params.a_col;
+  let m = min(vec4u(row) + vec4u(0, 1, 2, 3), vec4u(part.M - 1)) * params.a_row;
   let loaded = vec4f(f32(a[at + m.x]), f32(a[at + m.y]), f32(a[at + m.z]), f32(a[at + m.w]));
-  return select(vec4f(), loaded, k < params.K);
+  return select(vec4f(), loaded, k < part.K);
 }
 
-fn load4_b(k: u32, col: u32) -> vec4f {
-  let at = params.b_offset + min(k, params.K - 1) * params.b_row;
+fn load4_b(part: Part, k: u32, col: u32) -> vec4f {
+  let at = part.b_offset + min(k, part.K - 1) * params.b_row;
   let n = min(vec4u(col) + vec4u(0, 1, 2, 3), vec4u(params.N - 1)) * params.b_col;
   let loaded = vec4f(f32(b[at + n.x]), f32(b[at + n.y]), f32(b[at + n.z]), f32(b[at + n.w]));
-  return select(vec4f(), loaded, k < params.K);
+  return select(vec4f(), loaded, k < part.K);
 }
 
 @compute @workgroup_size(16, 16)
@@ -43,16 +43,20 @@ fn main(
   @builtin(local_invocation_id) local: vec3u,
   @builtin(local_invocation_index) thread: u32,
 ) {
-  let row = group.y * (4 * WIDTH);
+  let part = part_of(group, 4 * WIDTH);
+  #if BY_EXPERT
+  if (part.row >= part.M || part.K == 0u) { return; }
+  #endif
+  let row = part.row;
   let col = group.x * (4 * WIDTH);
   let a_position = load_position(thread, A_ALONG_K);
   let b_position = load_position(thread, B_ALONG_K);
   #for i < BLOCKS, e < 4, j < BLOCKS
   var c_$i_$e_$j = vec4f();
   #endfor
-  for (var strip = 0u; strip < params.K + DEPTH; strip += DEPTH) {
-    let next_a = load4_a(strip + a_position.x, row + 4 * a_position.y);
-    let next_b = load4_b(strip + b_position.x, col + 4 * b_position.y);
+  for (var strip = 0u; strip < part.K + DEPTH; strip += DEPTH) {
+    let next_a = load4_a(part, strip + a_position.x, row + 4 * a_position.y);
+    let next_b = load4_b(part, strip + b_position.x, col + 4 * b_position.y);
     for (var k = select(0u, DEPTH, strip == 0u); k < DEPTH; k++) {
       #for j < BLOCKS
       let y_$j = b_strip[k * STRIDE + local.x + 16 * $j];
@@ -79,7 +83,7 @@ fn main(
   for (var r = 0u; r < 4 * BLOCKS; r++) {
     for (var j = 0u; j < BLOCKS; j++) {
       let m = row + (local.y + 16 * (r / 4)) * 4 + r % 4;
-      store(m, col + (local.x + 16 * j) * 4 + vec4u(0, 1, 2, 3), sums[r * BLOCKS + j]);
+      store(part, m, col + (local.x + 16 * j) * 4 + vec4u(0, 1, 2, 3), sums[r * BLOCKS + j]);
     }
   }
 }

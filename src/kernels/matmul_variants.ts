@@ -123,14 +123,21 @@ const CONCURRENT_GROUPS = 128;
 /**
  * The fastest variant for a (M, K) · b (K, N), counting the elements that workgroups make beyond
  * c's edges. `dtype` is b's.
+ * @param rowGroups how many workgroups M rows need, by the rows that one makes
  */
-export function bestVariant(gpu: Gpu, a: Layout, b: Layout, dtype: Storage): MatmulVariant {
+export function bestVariant(
+  gpu: Gpu,
+  a: Layout,
+  b: Layout,
+  dtype: Storage,
+  rowGroups = (rows: number) => Math.ceil(a.shape[0] / rows),
+): MatmulVariant {
   const [M, N] = [a.shape[0], b.shape[1]];
   // A software adapter computes the other rows of a workgroup, too, and stores none of them.
   if (M === 1 && gpu.adapter.software) return ONE_ROW;
   const fewest = gpu.adapter.software ? 1 : CONCURRENT_GROUPS;
   const time = ({ name, rows, columns, speed }: MatmulVariant) => {
-    const groups = Math.max(fewest, Math.ceil(M / rows) * Math.ceil(N / columns));
+    const groups = Math.max(fewest, rowGroups(rows) * Math.ceil(N / columns));
     return (groups * rows * columns) / (measured.get(gpu)?.get(`${dtype} ${name}`) ?? speed);
   };
   const allowsVec4Loads = memoryOrder(a, 1).vec4Loads && memoryOrder(b, 0).vec4Loads;

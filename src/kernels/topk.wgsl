@@ -34,17 +34,6 @@ const LOWEST_F16 = -65504.0;
 alias row_value = vec4f;
 var<private> y0: u32; // where the row begins
 
-// The sum over the lanes before this one.
-fn sum_before(value: vec4f, slot: u32, lane: u32) -> vec4f {
-  if (LANES == 1u) { return vec4f(); }
-  workgroupBarrier(); // an earlier row_sum may still be reading `partial`
-  partial[slot] = value;
-  workgroupBarrier(); // all lanes have written
-  var sum = vec4f();
-  for (var other = slot - lane; other < slot; other++) { sum += partial[other]; }
-  return sum;
-}
-
 fn logit(v: u32) -> f32 {
   return f32(teacher[y0 + v * params.teacher_v]);
 }

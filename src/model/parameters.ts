@@ -21,10 +21,20 @@ const ALIGNMENT = 128;
  * - head: the head's own matrix (V, C), where it is not tied to the embedding
  * - position: the table of position embeddings
  * - matrix: a linear layer's weight
+ * - router: the matrix (E, C) by which a layer chooses a token's experts
+ * - expert: a matrix of one of a layer's experts
  * - norm: a normalisation's gain or shift
  * - bias: a linear layer's bias
  */
-export type Role = 'embedding' | 'head' | 'position' | 'matrix' | 'norm' | 'bias';
+export type Role =
+  | 'embedding'
+  | 'head'
+  | 'position'
+  | 'matrix'
+  | 'router'
+  | 'expert'
+  | 'norm'
+  | 'bias';
 
 /**
  * Initial values: normal with mean 0 and this standard deviation, uniform up to this magnitude, or
@@ -192,9 +202,10 @@ export class Arena {
     const rows = entries.reduce((sum, { shape }) => sum + shape[0], 0);
     const shape = [rows, ...firstShape.slice(1)];
     const offset = first * this.#bytes;
+    const shown = names.length > 3 ? `${names[0]} … ${names.at(-1)}` : names.join(' + ');
     const place = {
       ...this.places[buffer],
-      label: `${this.label} ${names.join(' + ')}`,
+      label: `${this.label} ${shown}`,
       offset,
       bytes: size * this.#bytes,
     };

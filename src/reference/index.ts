@@ -3,8 +3,8 @@
 // differences. It is written to be read, not to be fast, and it knows nothing of GPUs.
 //
 // How to read it: begin with gpt2.ts, a whole model forward and backward. Its layers are in
-// layers.ts, each backward under its forward. llama.ts and llama-layers.ts are the same for the
-// Llama family; model.ts tells the two apart. losses.ts has cross-entropy, the divergences and what
+// layers.ts, each backward under its forward. llama.ts, llama-layers.ts and experts.ts are the same
+// for the Llama family; model.ts tells the two apart. losses.ts has cross-entropy, the divergences and what
 // an evaluation measures; topk.ts has the loss against a teacher's cached top-k. optimiser.ts turns
 // gradients into a step. distil.ts puts all of it together into one training step. The rest helps:
 // arrays.ts (products, sums, strided copies), half.ts (float16), sample.ts (the next token) and
@@ -19,6 +19,7 @@ export * from './aligned';
 export * from './arrays';
 export * from './checks';
 export * from './distil';
+export * from './experts';
 export * from './gpt2';
 export * from './half';
 export * from './layers';

@@ -4,6 +4,7 @@
 // matrix. Mistral, Qwen 2, Qwen 3 and SmolLM 3 differ in the config's last fields.
 
 import { add, columnSum, matmul, type Numbers } from './arrays';
+import { type ExpertsSizes, experts, expertsBackward, type Route } from './experts';
 import type { Parameters, Weights } from './gpt2';
 import { attention, attentionBackward } from './layers';
 import {
@@ -37,7 +38,19 @@ export interface LlamaConfig {
   windows?: readonly number[];
   /** By layer, whether positions rotate queries and keys; they do by default. */
   rotated?: readonly boolean[];
+  /** Layers have experts in place of one perceptron. */
+  experts?: Omit<ExpertsSizes, 'C'> & {
+    /** By layer; all have them by default. */
+    layers?: readonly boolean[];
+  };
 }
+
+/** The sizes of a layer's experts; undefined if it has none. */
+const expertsOf = (
+  { experts, hidden_size: C }: LlamaConfig,
+  layer: number,
+): ExpertsSizes | undefined =>
+  experts && (experts.layers?.[layer] ?? true) ? { ...experts, C } : undefined;
 
 /** Every parameter's name and shape. */
 export function llamaShapes(config: LlamaConfig): Record<string, number[]> {
@@ -61,9 +74,17 @@ export function llamaShapes(config: LlamaConfig): Record<string, number[]> {
       set('self_attn.k_norm.weight', D);
     }
     set('post_attention_layernorm.weight', C);
-    set('mlp.gate_proj.weight', F, C);
-    set('mlp.up_proj.weight', F, C);
-    set('mlp.down_proj.weight', C, F);
+    const perceptron = (name: string, F: number) => {
+      set(`${name}.gate_proj.weight`, F, C);
+      set(`${name}.up_proj.weight`, F, C);
+      set(`${name}.down_proj.weight`, C, F);
+    };
+    const expert = expertsOf(config, layer);
+    if (!expert) perceptron('mlp', F);
+    else {
+      set('mlp.gate.weight', expert.E, C);
+      for (let e = 0; e < expert.E; e++) perceptron(`mlp.experts.${e}`, expert.F);
+    }
   }
   shapes['norm.weight'] = [C];
   if (!config.tie_word_embeddings) shapes['lm_head.weight'] = [V, C];
@@ -79,6 +100,10 @@ interface BlockActivations {
   attended: Float64Array; // (N, NH D)
   middle: Float64Array; // (N, C): input + attention
   normed2: Float64Array; // (N, C)
+  mlp: Perceptron | Route;
+}
+
+interface Perceptron {
   wide: Float64Array; // (N, 2F): gate | up
   activated: Float64Array; // (N, F)
 }
@@ -186,12 +211,19 @@ export function llamaForward(
     const attended = attention(rotated, sizes).output;
     const middle = add(input, linear(attended, `${at}.self_attn.o_proj`, sizes.C, C));
     const normed2 = normalise(middle, `${at}.post_attention_layernorm`);
+    const half = { input, normed1, projected, rotated, attended, middle, normed2 };
+    const expertsSizes = expertsOf(config, layer);
+    if (expertsSizes) {
+      const made = experts(normed2, expertsSizes, (name) => get(`${at}.mlp.${name}.weight`));
+      x = add(middle, made.y);
+      blocks.push({ ...half, mlp: made.route });
+      continue;
+    }
     const gateAndUp = ['gate', 'up'].map((part) => linear(normed2, `${at}.mlp.${part}_proj`, C, F));
     const wide = beside(gateAndUp, [F, F]);
     const activated = swiglu(wide, F);
     x = add(middle, linear(activated, `${at}.mlp.down_proj`, F, C));
-    const attentionHalf = { input, normed1, projected, rotated, attended };
-    blocks.push({ ...attentionHalf, middle, normed2, wide, activated });
+    blocks.push({ ...half, mlp: { wide, activated } });
   }
   const normed = normalise(x, 'norm');
   const head = get(config.tie_word_embeddings ? 'embed_tokens.weight' : 'lm_head.weight');
@@ -246,21 +278,36 @@ export function llamaBackward(
       frequencies,
     } = sizesOf(config, { B, T, starts }, layer);
     const block = blocks[layer];
-    // x = middle + down(swiglu(gate | up))
-    const dactivated = linearBackward(dx, block.activated, `${at}.mlp.down_proj`, F, C);
-    const dwide = swigluBackward(dactivated, block.wide, F);
-    const [dgate, dup] = ['gate', 'up'].map((part, i) =>
-      linearBackward(
-        columns(dwide, 2 * F, i * F, F),
-        block.normed2,
-        `${at}.mlp.${part}_proj`,
-        C,
-        F,
-      ),
-    );
+    const { mlp, normed2 } = block;
+    const dmlp = () => {
+      if ('chosen' in mlp) {
+        // x = middle + experts(normed2)
+        return expertsBackward(dx, normed2, mlp, expertsOf(config, layer) as ExpertsSizes, {
+          matrix: (name) => get(`${at}.mlp.${name}.weight`),
+          accumulate(name, d) {
+            const { data } = gradients[`${at}.mlp.${name}.weight`];
+            for (let i = 0; i < d.length; i++) data[i] += d[i];
+          },
+        });
+      }
+      // x = middle + down(swiglu(gate | up))
+      const dactivated = linearBackward(dx, mlp.activated, `${at}.mlp.down_proj`, F, C);
+      const dwide = swigluBackward(dactivated, mlp.wide, F);
+      return ['gate', 'up']
+        .map((part, i) =>
+          linearBackward(
+            columns(dwide, 2 * F, i * F, F),
+            normed2,
+            `${at}.mlp.${part}_proj`,
+            C,
+            F,
+          ),
+        )
+        .reduce(add);
+    };
     const dmiddle = add(
       dx,
-      normaliseBackward(add(dgate, dup), block.middle, `${at}.post_attention_layernorm`),
+      normaliseBackward(dmlp(), block.middle, `${at}.post_attention_layernorm`),
     );
     // middle = input + o(attention(rotate(norm(q | k | v))))
     const dattended = linearBackward(dmiddle, block.attended, `${at}.self_attn.o_proj`, sizes.C, C);

@@ -26,9 +26,9 @@ import { referenceConfig } from '../llama-goldens';
 import { openTestDevice } from './harness';
 import { readTeacherLogits } from './students';
 
-/** A small Qwen 3 with the built-in tokenizer's vocabulary. Its second layer has a window. */
+/** A small Qwen 3 with the built-in tokenizer's vocabulary. Its second layer has experts. */
 const TEACHER = parseConfig({
-  model_type: 'qwen3',
+  model_type: 'qwen3_moe',
   vocab_size: 1024,
   hidden_size: 16,
   intermediate_size: 24,
@@ -40,7 +40,11 @@ const TEACHER = parseConfig({
   tie_word_embeddings: true,
   use_sliding_window: true,
   sliding_window: 6,
-  layer_types: ['full_attention', 'sliding_attention'],
+  mlp_only_layers: [0],
+  moe_intermediate_size: 12,
+  norm_topk_prob: true,
+  num_experts: 4,
+  num_experts_per_tok: 2,
 });
 /** Relative norms, as in gradients.test.ts. */
 const LIMIT = 1e-4;
@@ -136,6 +140,7 @@ it('its teacher runs in our kernels, and a student of its second layer learns fr
     num_hidden_layers: 1,
     layer_types: ['sliding_attention'],
     no_rope_layers: [1],
+    mlp_only_layers: [],
   });
   expect(evaluations.map(({ step, failed }) => [step, failed])).toEqual([
     [0, 0],
@@ -176,8 +181,8 @@ it('the profile groups the dispatches of all layers', async () => {
       .filter(({ name }) => name === part)
       .flatMap(({ kernels }) => kernels.flatMap(({ kinds }) => kinds))
       .map(({ name, dispatches }) => [name, dispatches]);
-  expect(dispatches('teacher')).toContainEqual(['mlp.gate_proj+up_proj', 2]);
-  expect(dispatches('student')).toContainEqual(['mlp.gate_proj+up_proj dw', 1]);
+  expect(dispatches('teacher')).toContainEqual(['self_attn.q_proj+k_proj+v_proj', 2]);
+  expect(dispatches('student')).toContainEqual(['mlp.experts.gate_up dw', 1]);
 });
 
 it('a run that is resumed from a checkpoint has the same bits', async () => {
@@ -203,7 +208,7 @@ it('a run that is resumed from a checkpoint has the same bits', async () => {
 });
 
 it('the exported folder gives the student’s logits, in our kernels and onnxruntime', async () => {
-  expect(exportName(CONFIG, run.student, run.step)).toMatch(/^qwen3-1x16-from-/);
+  expect(exportName(CONFIG, run.student, run.step)).toMatch(/^qwen3_moe-1x16-from-/);
   const files = await studentFiles(
     {
       architecture: run.student,
@@ -219,7 +224,7 @@ it('the exported folder gives the student’s logits, in our kernels and onnxrun
     contents.push([name, new Blob(parts)]);
   }
   const exported = sourceOf(contents);
-  expect(await readJson(exported, 'config.json')).toMatchObject({ model_type: 'qwen3' });
+  expect(await readJson(exported, 'config.json')).toMatchObject({ model_type: 'qwen3_moe' });
 
   const opened = await openTeacher(exported, { f16: false, dtype: 'f32' });
   const engine = await opened.make(gpu, { B, T, dtype: 'f32' });
@@ -274,7 +279,7 @@ it('a new student is of its teacher’s family', async () => {
   const { sizes } = await openTeacher(folder, { f16: false, dtype: 'f32' });
   const student = newStudent(DEFAULTS, sizes);
   expect(student.config).toMatchObject({
-    model_type: 'qwen3',
+    model_type: 'qwen3_moe',
     vocab_size: 1024,
     hidden_size: DEFAULTS.student_width,
     num_key_value_heads: DEFAULTS.student_heads / 2,

@@ -78,6 +78,7 @@ test('every gradient of a tiny model agrees with finite differences', () => {
     head_norm: true,
     windows: [0, 2],
     rotated: [true, false],
+    experts: { E: 4, k: 2, F: 3, normalised: true, layers: [false, true] },
   };
   const [B, T] = [1, 5];
   const parameters = Object.fromEntries(
@@ -106,6 +107,24 @@ test('every gradient of a tiny model agrees with finite differences', () => {
     // Absolute, because the bias of keys that are not normed has a gradient of 0.
     expect(reference.maxAbsError(gradients[name].data, differences), name).toBeLessThan(1e-8);
   }
+});
+
+test.each([true, false])('a route’s gradient agrees with finite differences (%s)', (normalised) => {
+  const sizes = { E: 5, k: 3, normalised };
+  const logits = numbers(4 * sizes.E, 1, 2);
+  const dweights = numbers(4 * sizes.k, 2);
+  const chosen = reference.route(logits, sizes);
+  const sum = () =>
+    reference.route(logits, sizes).weights.reduce((total, w, i) => total + w * dweights[i], 0);
+  const dlogits = reference.routeBackward(dweights, chosen, sizes);
+  const differences = reference.finiteDifferences(logits, sum);
+  expect(reference.maxAbsError(dlogits, differences)).toBeLessThan(1e-8);
+});
+
+test('of equally probable experts the lower are chosen', () => {
+  const { chosen, weights } = reference.route([1, 2, 2, 2], { E: 4, k: 2, normalised: true });
+  expect([...chosen]).toEqual([1, 2]);
+  expect([...weights]).toEqual([0.5, 0.5]);
 });
 
 describe('rotary frequencies', () => {

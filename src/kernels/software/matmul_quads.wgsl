@@ -15,35 +15,39 @@ fn main(
   @builtin(local_invocation_id) local: vec3u,
   @builtin(subgroup_invocation_id) subgroup_lane: u32,
 ) {
-  let row = group.y * (16 * ROW_BLOCKS);
+  let part = part_of(group, 16 * ROW_BLOCKS);
+  #if BY_EXPERT
+  if (part.row >= part.M || part.K == 0u) { return; }
+  #endif
+  let row = part.row;
   let vec4_col = group.x * (COLUMN_VEC4S * LANES) + local.x;
   let lane = subgroup_lane % 4;
   // Rows and columns past the edge read the last ones instead, and are not stored.
   #if A_ALONG_K
     #for h < ROW_BLOCKS, i < 4
-  let a_row_$h_$i = min(row + 16 * $h + 4 * $i + lane, params.M - 1);
-  let a_$h_$i = (params.a_offset + a_row_$h_$i * params.a_row) / 4;
+  let a_row_$h_$i = min(row + 16 * $h + 4 * $i + lane, part.M - 1);
+  let a_$h_$i = (part.a_offset + a_row_$h_$i * params.a_row) / 4;
     #endfor
   #else
     #for h < ROW_BLOCKS
-  let a_$h = params.a_offset / 4 + min(row / 4 + 4 * $h + lane, params.M / 4 - 1);
+  let a_$h = part.a_offset / 4 + min(row / 4 + 4 * $h + lane, part.M / 4 - 1);
     #endfor
   #endif
   #if B_ALONG_K
     #for j < COLUMN_VEC4S, f < 4
   let b_col_$j_$f = min(4 * (vec4_col + $j * LANES) + $f, params.N - 1);
-  let b_$j_$f = (params.b_offset + b_col_$j_$f * params.b_col) / 4;
+  let b_$j_$f = (part.b_offset + b_col_$j_$f * params.b_col) / 4;
     #endfor
   #else
     #for j < COLUMN_VEC4S
-  let b_$j = params.b_offset / 4 + min(vec4_col + $j * LANES, params.N / 4 - 1);
+  let b_$j = part.b_offset / 4 + min(vec4_col + $j * LANES, params.N / 4 - 1);
     #endfor
   #endif
   #for h < ROW_BLOCKS, i < 4, l < 4, j < COLUMN_VEC4S
   var c_$h_$i_$l_$j = vec4f();
   #endfor
   // Read before the loop, since some compilers would read them again at each k.
-  let K = params.K;
+  let K = part.K;
   let a_step = params.a_col / 4;
   let b_step = params.b_row / 4;
   for (var k = 0u; k < K; k += 4) {
@@ -52,7 +56,11 @@ fn main(
       #if A_ALONG_K
     let a4_$h_$i = vec4f(a[a_$h_$i + k / 4]);
       #else
-    let a4_$h_$i = vec4f(a[a_$h + (k + $i) * a_step]);
+    var a4_$h_$i = vec4f(a[a_$h + (k + $i) * a_step]);
+        #if EXPERT_SUMS
+    // K need not be a multiple of 4 here; what follows is the next expert's.
+    a4_$h_$i = select(vec4f(), a4_$h_$i, k + $i < K);
+        #endif
       #endif
     #endfor
     #if B_ALONG_K
@@ -93,7 +101,7 @@ fn main(
   for (var r = 0u; r < 16 * ROW_BLOCKS; r++) {
     for (var j = 0u; j < COLUMN_VEC4S; j++) {
       let columns = 4 * (vec4_col + j * LANES) + vec4u(0, 1, 2, 3);
-      store(row + r, columns, sums[r * COLUMN_VEC4S + j]);
+      store(part, row + r, columns, sums[r * COLUMN_VEC4S + j]);
     }
   }
 }

@@ -14,20 +14,24 @@ fn main(
   @builtin(local_invocation_id) local: vec3u,
   @builtin(subgroup_invocation_id) lane: u32,
 ) {
-  let row = group.y * 16;
+  let part = part_of(group, 16);
+  #if BY_EXPERT
+  if (part.row >= part.M || part.K == 0u) { return; }
+  #endif
+  let row = part.row;
   let col = group.x * (4 * COLUMN_VEC4S * LANES) + local.x;
   // Rows and columns past the edge read the last one instead, and are not stored.
   #for i < LOADS
-  let a_$i = params.a_offset + min(row + $i * SUBGROUP + lane, params.M - 1) * params.a_row;
+  let a_$i = part.a_offset + min(row + $i * SUBGROUP + lane, part.M - 1) * params.a_row;
   #endfor
   #for j < COLUMN_VEC4S, f < 4
   let b_col_$j_$f = min(col + (4 * $j + $f) * LANES, params.N - 1);
-  let b_$j_$f = params.b_offset + b_col_$j_$f * params.b_col;
+  let b_$j_$f = part.b_offset + b_col_$j_$f * params.b_col;
   #endfor
   #for i < LOADS, l < SUBGROUP, j < COLUMN_VEC4S, f < 4
   var c_$i_$l_$j_$f = 0.0;
   #endfor
-  for (var k = 0u; k < params.K; k++) {
+  for (var k = 0u; k < part.K; k++) {
     // What this lane loads of a, for its subgroup.
     #for i < LOADS
     let a_value_$i = f32(a[a_$i + k * params.a_col]);
@@ -52,7 +56,7 @@ fn main(
   #endfor
   for (var r = 0u; r < 16u; r++) {
     for (var j = 0u; j < COLUMN_VEC4S; j++) {
-      store(row + r, col + LANES * (4 * j + vec4u(0, 1, 2, 3)), sums[r * COLUMN_VEC4S + j]);
+      store(part, row + r, col + LANES * (4 * j + vec4u(0, 1, 2, 3)), sums[r * COLUMN_VEC4S + j]);
     }
   }
 }

@@ -1,14 +1,14 @@
 // A config.json of the Llama family: the fields that change the computation, and the parameters
-// that follow from them. Llama, Mistral, Qwen 2, Qwen 3 and SmolLM 3 are one computation; what
-// differs is a row of DIALECTS and, for each layer, a window and a rotation.
+// that follow from them. All models of DIALECTS are one computation; what differs is their row and,
+// for each layer, a window, a rotation, and one perceptron or experts.
 
 import type { ModelSizes } from '../family';
 import type { Initial, Parameter } from '../parameters';
-import type { Dialect } from './dialects';
+import type { Dialect, OwnField } from './dialects';
 import type { RotaryScaling } from './rotation';
 
 /** What changes the computation, complete, under transformers' names. */
-export interface LlamaConfig {
+export interface LlamaConfig extends Partial<Experts> {
   model_type: string;
   /** V */
   vocab_size: number;
@@ -41,6 +41,20 @@ export interface LlamaConfig {
   no_rope_layers: number[];
 }
 
+/** Of a model with layers in which each token chooses some of many perceptrons. */
+export interface Experts {
+  /** E */
+  num_experts: number;
+  /** k: those that a token chooses. */
+  num_experts_per_tok: number;
+  /** F: the width of one. */
+  moe_intermediate_size: number;
+  /** Whether a token's weights are divided by their sum. */
+  norm_topk_prob: boolean;
+  /** The layers that have one perceptron all the same, in ascending order. */
+  mlp_only_layers: number[];
+}
+
 export type LayerType = 'full_attention' | 'sliding_attention';
 
 /** The matrix (V, C) that the head multiplies by. */
@@ -56,26 +70,40 @@ export const windowOf = (config: LlamaConfig, layer: number): number | undefined
 export const isRotated = ({ no_rope_layers }: LlamaConfig, layer: number): boolean =>
   no_rope_layers[layer] === 1;
 
+/** The experts of a layer; undefined for one that has a single perceptron. */
+export const expertsOf = (config: LlamaConfig, layer: number): Experts | undefined =>
+  config.num_experts === undefined || config.mlp_only_layers?.includes(layer)
+    ? undefined
+    : (config as LlamaConfig & Experts);
+
 /** The same model with these of its layers, in this order. */
 export const withLayers = (config: LlamaConfig, layers: readonly number[]): LlamaConfig => ({
   ...config,
   num_hidden_layers: layers.length,
   layer_types: layers.map((layer) => config.layer_types[layer]),
   no_rope_layers: layers.map((layer) => config.no_rope_layers[layer]),
+  ...(config.mlp_only_layers && {
+    mlp_only_layers: layers.flatMap((layer, place) => (expertsOf(config, layer) ? [] : [place])),
+  }),
 });
 
 /**
  * The config of a new model. Two query heads share keys if their number is even; the perceptron is
- * as large as GPT-2's: three matrices of 8/3 C in place of two of 4 C.
+ * as large as GPT-2's: three matrices of 8/3 C in place of two of 4 C. Where there are experts, a
+ * token chooses two of four, each half as wide.
  */
-export function configOf({ modelType, configFields }: Dialect, sizes: ModelSizes): LlamaConfig {
+export function configOf(
+  { modelType, configFields, experts }: Dialect,
+  sizes: ModelSizes,
+): LlamaConfig {
   const { width, layers, heads } = sizes;
+  const wide = 8 * Math.ceil(width / 3);
   return {
     model_type: modelType,
     vocab_size: sizes.vocabularySize,
     max_position_embeddings: sizes.contextWindow,
     hidden_size: width,
-    intermediate_size: 8 * Math.ceil(width / 3),
+    intermediate_size: experts && !configFields.includes('moe_intermediate_size') ? wide / 2 : wide,
     num_hidden_layers: layers,
     num_attention_heads: heads,
     num_key_value_heads: heads % 2 === 0 ? heads / 2 : heads,
@@ -91,6 +119,13 @@ export function configOf({ modelType, configFields }: Dialect, sizes: ModelSizes
     no_rope_layers: Array.from({ length: layers }, (_, i) =>
       Number(!configFields.includes('no_rope_layers') || (i + 1) % 4 !== 0),
     ),
+    ...(experts && {
+      num_experts: 4,
+      num_experts_per_tok: 2,
+      moe_intermediate_size: wide / 2,
+      norm_topk_prob: true,
+      mlp_only_layers: [],
+    }),
   };
 }
 
@@ -113,14 +148,23 @@ export function formatFields(
   endOfText?: number,
 ): Record<string, unknown> {
   const { rope_scaling, layer_types, no_rope_layers, use_sliding_window, ...fields } = config;
-  const { attention_bias, sliding_window, ...common } = fields;
+  const { attention_bias, sliding_window, ...more } = fields;
+  const { num_experts, num_experts_per_tok, moe_intermediate_size, norm_topk_prob, ...most } = more;
+  const { mlp_only_layers, ...common } = most;
   const scaling = rope_scaling && { ...rope_scaling, rope_type: rope_scaling.type };
-  const own = {
+  const own: Record<OwnField, unknown> = {
     attention_bias,
+    decoder_sparse_step: 1,
     layer_types,
     max_window_layers: config.num_hidden_layers,
     mlp_bias: false,
+    mlp_only_layers,
+    moe_intermediate_size,
     no_rope_layers,
+    norm_topk_prob,
+    num_experts,
+    num_experts_per_tok,
+    num_local_experts: num_experts,
     sliding_window,
     use_sliding_window,
   };
@@ -149,6 +193,12 @@ export const joinedNames = (
 
 export const QKV = ['q', 'k', 'v'].map((part) => `self_attn.${part}_proj`);
 export const GATE_UP = ['gate', 'up'].map((part) => `mlp.${part}_proj`);
+export const ROUTER = 'mlp.gate';
+/** These matrices of each of E experts, those of an expert side by side. */
+export const expertParts = (E: number, matrices: readonly ('gate' | 'up' | 'down')[]): string[] =>
+  Array.from({ length: E }, (_, e) =>
+    matrices.map((matrix) => `mlp.experts.${e}.${matrix}_proj`),
+  ).flat();
 export const HEAD_NORMS = ['q', 'k'].map((part) => `self_attn.${part}_norm`);
 
 /**
@@ -199,16 +249,17 @@ export function parametersOf(config: LlamaConfig, { headNorm, biases }: Dialect)
       matrix,
     );
     run(matrices, named(['self_attn.o_proj']), [[C, query]], inner);
-    run(
-      matrices,
-      named(GATE_UP),
-      [
-        [F, C],
-        [F, C],
-      ],
-      matrix,
-    );
-    run(matrices, named(['mlp.down_proj']), [[C, F]], inner);
+    const experts = expertsOf(config, layer);
+    if (experts) {
+      const { num_experts: E, moe_intermediate_size: F } = experts;
+      const [gateUp, down] = [expertParts(E, ['gate', 'up']), expertParts(E, ['down'])];
+      run(matrices, named([ROUTER]), [[E, C]], { role: 'router', initial: normal });
+      run(matrices, named(gateUp), Array(2 * E).fill([F, C]), { role: 'expert', initial: normal });
+      run(matrices, named(down), Array(E).fill([C, F]), { role: 'expert', initial: projection });
+    } else {
+      run(matrices, named(GATE_UP), Array(2).fill([F, C]), matrix);
+      run(matrices, named(['mlp.down_proj']), [[C, F]], inner);
+    }
 
     run(vectors, named(['input_layernorm']), [[C]], norm);
     if (config.attention_bias || biases === 'qkv')

@@ -3,10 +3,17 @@
 /** Fields of config.json that not every dialect has. */
 export type OwnField =
   | 'attention_bias'
+  | 'decoder_sparse_step'
   | 'layer_types'
   | 'max_window_layers'
   | 'mlp_bias'
+  | 'mlp_only_layers'
+  | 'moe_intermediate_size'
   | 'no_rope_layers'
+  | 'norm_topk_prob'
+  | 'num_experts'
+  | 'num_experts_per_tok'
+  | 'num_local_experts'
   | 'sliding_window'
   | 'use_sliding_window';
 
@@ -21,14 +28,28 @@ export interface Dialect {
   headNorm: boolean;
   /** `qkv`: q, k and v always have biases. Otherwise attention_bias says so, if there is one. */
   biases: 'qkv' | 'attention_bias';
-  /** Which layers have a window: all, those that layer_types names, or none. */
-  windows: 'all' | 'layer_types' | 'none';
+  /**
+   * Which layers have a window: all, all if use_sliding_window says so, those that layer_types
+   * names, or none.
+   */
+  windows: 'all' | 'use_sliding_window' | 'layer_types' | 'none';
+  /** Present where layers have experts. */
+  experts?: {
+    /** Whether a token's weights always add up to 1; otherwise norm_topk_prob says so. */
+    normalised: boolean;
+    /** Present where a file has names of its own, e.g. w1 for gate_proj. */
+    stored?: { module: string; matrices: Readonly<Record<'gate' | 'up' | 'down', string>> };
+  };
   /** The fields that its config.json has besides the common ones. */
   configFields: readonly OwnField[];
   /** What transformers takes for a field that is missing. */
   defaults: {
     head_dim?: number;
     num_key_value_heads?: number;
+    num_experts?: number;
+    num_experts_per_tok?: number;
+    moe_intermediate_size?: number;
+    rms_norm_eps?: number;
     rope_theta: number;
     sliding_window?: number;
     tie_word_embeddings: boolean;
@@ -95,5 +116,53 @@ export const DIALECTS: readonly Dialect[] = [
     windows: 'layer_types',
     configFields: ['attention_bias', 'mlp_bias', 'no_rope_layers', ...WINDOWED],
     defaults: { rope_theta: 2_000_000, num_key_value_heads: 4, tie_word_embeddings: true },
+  },
+  {
+    ...PLAIN,
+    modelType: 'mixtral',
+    title: 'Mixtral',
+    architecture: 'MixtralForCausalLM',
+    windows: 'all',
+    experts: {
+      normalised: true,
+      stored: { module: 'block_sparse_moe', matrices: { gate: 'w1', up: 'w3', down: 'w2' } },
+    },
+    configFields: ['num_experts_per_tok', 'num_local_experts', 'sliding_window'],
+    defaults: {
+      ...PLAIN.defaults,
+      num_experts: 8,
+      num_experts_per_tok: 2,
+      num_key_value_heads: 8,
+      rms_norm_eps: 1e-5,
+      rope_theta: 1_000_000,
+    },
+  },
+  {
+    ...PLAIN,
+    modelType: 'qwen3_moe',
+    title: 'Qwen3 MoE',
+    architecture: 'Qwen3MoeForCausalLM',
+    headNorm: true,
+    windows: 'use_sliding_window',
+    experts: { normalised: false },
+    configFields: [
+      'attention_bias',
+      'decoder_sparse_step',
+      'mlp_only_layers',
+      'moe_intermediate_size',
+      'norm_topk_prob',
+      'num_experts',
+      'num_experts_per_tok',
+      'sliding_window',
+      'use_sliding_window',
+    ],
+    defaults: {
+      ...PLAIN.defaults,
+      moe_intermediate_size: 768,
+      num_experts: 128,
+      num_experts_per_tok: 8,
+      num_key_value_heads: 4,
+      sliding_window: 4096,
+    },
   },
 ];

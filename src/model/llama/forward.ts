@@ -1,5 +1,5 @@
 // The Llama family, forward and backward, as dispatches on a Recorder: RMSNorm before each half of
-// a block, rotary positions, query heads that share keys and values, SwiGLU.
+// a block, rotary positions, query heads that share keys and values, SwiGLU or experts (experts.ts).
 //
 // B batch, T length, C width, H query heads, KV heads of keys and values, D head size, F width of
 // the perceptron, V vocabulary, rows = B·T. Projections that read the same input are one product:
@@ -33,6 +33,7 @@ import { attend, type LayerKeyValues, layerOf, rowsAt } from '../key-values';
 import type { LowRank } from '../low-rank';
 import type { Arena } from '../parameters';
 import {
+  expertsOf,
   GATE_UP,
   HEAD_NORMS,
   headName,
@@ -42,6 +43,7 @@ import {
   QKV,
   windowOf,
 } from './config';
+import { ExpertsLayer, type RoutedRows } from './experts';
 import { rotaryFrequencies } from './rotation';
 
 interface Block {
@@ -52,6 +54,10 @@ interface Block {
   /** (rows, C): between attention and the multilayer perceptron. */
   middle: Tensor;
   norm2: RmsNorm;
+  mlp: Perceptron | RoutedRows;
+}
+
+interface Perceptron {
   /** (rows, 2·F): gate | up */
   wide: Tensor;
   /** (rows, F) */
@@ -101,7 +107,7 @@ export class LlamaModel implements LanguageModel {
       const block = this.#block(recorder, x, { layer, table, documents, B, T }, own);
       inputs.push(x);
       if (!recompute) blocks.push(block);
-      x = this.#linear(recorder, block.active, layer, ['mlp.down_proj'], { addend: block.middle });
+      x = this.#output(recorder, block, layer);
     }
     const norm = this.#norm(recorder, x, 'norm');
     return { tokens, table, documents, inputs, blocks, norm, hidden: norm.y };
@@ -123,7 +129,7 @@ export class LlamaModel implements LanguageModel {
     }: { layer: number; table: Tensor; documents?: DocumentTensors; B: number; T: number },
     keyValues?: LayerKeyValues,
   ): Block {
-    const { num_attention_heads: NH, head_dim: D, intermediate_size: F } = this.config;
+    const { num_attention_heads: NH, head_dim: D } = this.config;
     const at = `layers.${layer}`;
     const norm1 = this.#norm(recorder, x, `${at}.input_layernorm`);
     const projected = this.#linear(recorder, norm1.y, layer, QKV);
@@ -138,10 +144,34 @@ export class LlamaModel implements LanguageModel {
     attend(recorder, attended, keyValues);
     const middle = this.#linear(recorder, attended.out, layer, ['self_attn.o_proj'], { addend: x });
     const norm2 = this.#norm(recorder, middle, `${at}.post_attention_layernorm`);
-    const wide = this.#linear(recorder, norm2.y, layer, GATE_UP);
-    const active = this.#activation(recorder, `${at}.mlp.swiglu`, B * T, F);
-    swiglu(recorder, wide, active, active.place.label);
-    return { norm1, heads, attention: attended, middle, norm2, wide, active };
+    const mlp =
+      this.#experts(layer)?.forward(recorder, norm2.y) ??
+      this.#perceptron(recorder, norm2.y, layer);
+    return { norm1, heads, attention: attended, middle, norm2, mlp };
+  }
+
+  #experts(layer: number): ExpertsLayer | undefined {
+    const experts = expertsOf(this.config, layer);
+    return experts && new ExpertsLayer(this.weights, experts, layer);
+  }
+
+  #perceptron(recorder: Recorder, x: Tensor, layer: number): Perceptron {
+    const [rows] = x.layout.shape;
+    const wide = this.#linear(recorder, x, layer, GATE_UP);
+    const label = `layers.${layer}.mlp.swiglu`;
+    const active = this.#activation(recorder, label, rows, this.config.intermediate_size);
+    swiglu(recorder, wide, active, label);
+    return { wide, active };
+  }
+
+  /** What a block adds to its middle, and the middle: the next block's input. */
+  #output(recorder: Recorder, { mlp, middle }: Block, layer: number): Tensor {
+    if (!('route' in mlp))
+      return this.#linear(recorder, mlp.active, layer, ['mlp.down_proj'], { addend: middle });
+    const [rows, C] = middle.layout.shape;
+    const y = this.#activation(recorder, `layers.${layer}.mlp`, rows, C);
+    this.#experts(layer)?.combine(recorder, mlp, y, middle);
+    return y;
   }
 
   /** Turns q and k in place by their positions; where heads are normed, into another tensor. */
@@ -263,16 +293,27 @@ export class LlamaModel implements LanguageModel {
       return dx;
     };
 
+    const mlpBackward = ({ mlp, norm2 }: Block, dy: Tensor, layer: number): Tensor => {
+      const at = `layers.${layer}.mlp`;
+      if ('route' in mlp) {
+        // x = middle + experts(norm2)
+        const dx = activation(at, C);
+        this.#experts(layer)?.backward(recorder, gradients, mlp, { x: norm2.y, dy, dx });
+        return dx;
+      }
+      // x = middle + down(swiglu(gate | up))
+      const dactive = linearBackward(mlp.active, dy, layer, ['mlp.down_proj']);
+      const dwide = activation(`${at}.gate_up`, mlp.wide.layout.shape[1]);
+      swigluBackward(recorder, mlp.wide, { dy: dactive, dx: dwide }, `${at}.swiglu d`);
+      return linearBackward(norm2.y, dwide, layer, GATE_UP);
+    };
+
     let dx = normBackward(norm, dhidden, 'norm');
     for (let layer = inputs.length - 1; layer >= 0; layer--) {
       const at = `layers.${layer}`;
       const block =
         blocks[layer] ?? this.#block(recorder, inputs[layer], { layer, table, documents, B, T });
-      // x = middle + down(swiglu(gate | up))
-      const dactive = linearBackward(block.active, dx, layer, ['mlp.down_proj']);
-      const dwide = activation(`${at}.mlp.gate_up`, block.wide.layout.shape[1]);
-      swigluBackward(recorder, block.wide, { dy: dactive, dx: dwide }, `${at}.mlp.swiglu d`);
-      const dnorm2 = linearBackward(block.norm2.y, dwide, layer, GATE_UP);
+      const dnorm2 = mlpBackward(block, dx, layer);
       const dmiddle = normBackward(block.norm2, dnorm2, `${at}.post_attention_layernorm`, dx);
       // middle = x + o(attention(turn(q | k | v)))
       const dout = linearBackward(block.attention.out, dmiddle, layer, ['self_attn.o_proj']);

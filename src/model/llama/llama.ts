@@ -40,7 +40,7 @@ function llama(
     config,
     parameters,
     fanInFirst: false,
-    tensorNames: tensorNames(config.tie_word_embeddings),
+    tensorNames: tensorNames(config.tie_word_embeddings, dialect.experts?.stored),
     keyValueWidth: 2 * config.num_key_value_heads * config.head_dim,
     withLayers: (layers) => llama(withLayers(config, layers), dialect, family, vocabularySize),
     withVocabulary: (tokens) => llama(config, dialect, family, tokens),

@@ -20,7 +20,14 @@ import {
   present,
 } from '../onnx-graph';
 import type { Parameter } from '../parameters';
-import { headName, isRotated, type LlamaConfig, windowOf } from './config';
+import {
+  type Experts,
+  expertsOf,
+  headName,
+  isRotated,
+  type LlamaConfig,
+  windowOf,
+} from './config';
 import { rotaryFrequencies } from './rotation';
 
 interface Options {
@@ -60,6 +67,38 @@ export function onnxPieces(
     const stable = graph.add(`${at}.stable`, 'Add', [mean, epsilon]);
     const unit = graph.add(`${at}.unit`, 'Div', [x, graph.add(`${at}.rms`, 'Sqrt', [stable])]);
     return graph.add(at, 'Mul', [unit, `${name}.weight`]);
+  };
+  /** x (…, C) → (…, C) f32 */
+  const perceptron = (x: string, name: string) => {
+    const gate = linear(x, `${name}.gate_proj`);
+    const sigmoid = graph.add(`${name}.sigmoid`, 'Sigmoid', [gate]);
+    const silu = graph.add(`${name}.silu`, 'Mul', [gate, sigmoid]);
+    const active = graph.add(`${name}.active`, 'Mul', [silu, linear(x, `${name}.up_proj`)]);
+    return linear(cast(active, dtype), `${name}.down_proj`);
+  };
+  /**
+   * x (…, C) → (…, C) f32. The graph has no products by expert: all experts compute, and those that
+   * a token does not choose weigh 0.
+   */
+  const chosenExperts = (x: string, name: string, experts: Experts) => {
+    const { num_experts: E, num_experts_per_tok: k, norm_topk_prob: normalised } = experts;
+    const p = graph.add(`${name}.p`, 'Softmax', [linear(x, `${name}.gate`)], { axis: -1 });
+    const [best, chosen] = [`${name}.best`, `${name}.chosen`];
+    const count = graph.constant(`${name}.k`, 'i64', [1], [k]);
+    graph.add(best, 'TopK', [p, count], { axis: -1 }, [best, chosen]);
+    const total = normalised && graph.add(`${name}.total`, 'ReduceSum', [best, lastAxis]);
+    const weights = total ? graph.add(`${name}.weights`, 'Div', [best, total]) : best;
+    const none = graph.add(`${name}.none`, 'Sub', [p, p]);
+    const scattered = [none, chosen, weights];
+    const all = graph.add(`${name}.all`, 'ScatterElements', scattered, { axis: -1 });
+    const shares = Array.from({ length: E }, (_, e) => `${name}.experts.${e}.share`);
+    graph.add(`${name}.shares`, 'Split', [all], { axis: -1, num_outputs: E }, shares);
+    return shares
+      .map((share, e) => {
+        const made = perceptron(x, `${name}.experts.${e}`);
+        return graph.add(`${name}.experts.${e}.weighted`, 'Mul', [made, share]);
+      })
+      .reduce((sum, made, e) => graph.add(`${name}.sum.${e}`, 'Add', [sum, made]));
   };
   const shape = (name: string, ...sizes: number[]) =>
     graph.constant(name, 'i64', [sizes.length], sizes);
@@ -111,11 +150,11 @@ export function onnxPieces(
     ]);
     const middle = graph.add(at('middle'), 'Add', [h, linear(merged, at('self_attn.o_proj'))]);
     const normed2 = cast(norm(middle, at('post_attention_layernorm')), dtype);
-    const gate = linear(normed2, at('mlp.gate_proj'));
-    const silu = graph.add(at('silu'), 'Mul', [gate, graph.add(at('sigmoid'), 'Sigmoid', [gate])]);
-    const active = graph.add(at('active'), 'Mul', [silu, linear(normed2, at('mlp.up_proj'))]);
-    const down = linear(cast(active, dtype), at('mlp.down_proj'));
-    h = graph.add(at('output'), 'Add', [middle, down]);
+    const experts = expertsOf(config, layer);
+    const made = experts
+      ? chosenExperts(normed2, at('mlp'), experts)
+      : perceptron(normed2, at('mlp'));
+    h = graph.add(at('output'), 'Add', [middle, made]);
   }
   // A runtime folds this transpose of a constant when it loads the model, and the file holds the
   // matrix once.
@@ -144,7 +183,7 @@ export function onnxPieces(
  * takes it.
  */
 function addParameter(graph: OnnxGraph, { name, role, shape }: Parameter, dtype: 'f32' | 'f16') {
-  if (role !== 'matrix') {
+  if (!['matrix', 'router', 'expert'].includes(role)) {
     graph.parameter({ name, shape }, role === 'norm' || role === 'bias' ? 'f32' : dtype);
     return;
   }

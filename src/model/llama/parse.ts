@@ -3,7 +3,7 @@
 
 import { ModelFileError } from '../../files/download';
 import { shownJson } from '../../quote';
-import type { LayerType, LlamaConfig } from './config';
+import type { Experts, LayerType, LlamaConfig } from './config';
 import type { Dialect } from './dialects';
 import { type RotaryScaling, SCALINGS } from './rotation';
 
@@ -19,6 +19,11 @@ const MAX_SIZE = {
   head_dim: 512,
   max_window_layers: 2 ** 16,
   no_rope_layer_interval: 256,
+  num_experts: 1024,
+  num_local_experts: 1024,
+  num_experts_per_tok: 1024,
+  moe_intermediate_size: 2 ** 16,
+  decoder_sparse_step: 256,
 };
 const TYPES: readonly unknown[] = ['full_attention', 'sliding_attention'] satisfies LayerType[];
 
@@ -55,7 +60,9 @@ export function parseFields(fields: Fields, dialect: Dialect, file: string): Lla
   if (flag('mlp_bias', false)) refuse('mlp_bias', 'supported is false');
   if (value('quantization_config') !== undefined)
     refuse('quantization_config', 'supported are F32, F16 and BF16 weights: use that version');
-  const epsilon = value('rms_norm_eps') ?? 1e-6;
+  const jitter = value('router_jitter_noise') ?? 0;
+  if (jitter !== 0) refuse('router_jitter_noise', 'supported is 0');
+  const epsilon = value('rms_norm_eps') ?? defaults.rms_norm_eps ?? 1e-6;
   if (typeof epsilon !== 'number' || !(epsilon > 0 && epsilon < 1))
     refuse('rms_norm_eps', 'it must be a number between 0 and 1, such as 0.00001');
 
@@ -78,12 +85,13 @@ export function parseFields(fields: Fields, dialect: Dialect, file: string): Lla
     refuse(found, rule, head_dim);
   }
   const num_hidden_layers = size('num_hidden_layers');
+  const intermediate_size = size('intermediate_size');
   return {
     model_type: dialect.modelType,
     vocab_size: size('vocab_size'),
     max_position_embeddings: size('max_position_embeddings'),
     hidden_size,
-    intermediate_size: size('intermediate_size'),
+    intermediate_size,
     num_hidden_layers,
     num_attention_heads,
     num_key_value_heads,
@@ -95,7 +103,36 @@ export function parseFields(fields: Fields, dialect: Dialect, file: string): Lla
       ? flag('attention_bias', false)
       : false,
     ...layersOf(),
+    ...(dialect.experts && expertsOf(dialect.experts)),
   };
+
+  function expertsOf({ normalised }: NonNullable<Dialect['experts']>): Experts {
+    const { configFields } = dialect;
+    // Version 5 of transformers writes the second, whatever the model.
+    const names = ['num_experts', 'num_local_experts'] as const;
+    const count = names.find((name) => value(name) !== undefined) ?? names[0];
+    const num_experts = size(count, defaults.num_experts);
+    const num_experts_per_tok = size('num_experts_per_tok', defaults.num_experts_per_tok);
+    if (num_experts_per_tok > num_experts)
+      refuse('num_experts_per_tok', `it must be at most ${count}, ${num_experts}`);
+    const listed = (value('mlp_only_layers') ?? []) as unknown[];
+    if (!Array.isArray(listed) || !listed.every((layer) => Number.isInteger(layer)))
+      refuse('mlp_only_layers', 'it must be a list of whole numbers');
+    const step = size('decoder_sparse_step', 1);
+    const mayLack = configFields.includes('mlp_only_layers');
+    const isLacking = (layer: number) => listed.includes(layer) || (layer + 1) % step !== 0;
+    return {
+      num_experts,
+      num_experts_per_tok,
+      moe_intermediate_size: configFields.includes('moe_intermediate_size')
+        ? size('moe_intermediate_size', defaults.moe_intermediate_size)
+        : intermediate_size,
+      norm_topk_prob: normalised || flag('norm_topk_prob', false),
+      mlp_only_layers: mayLack
+        ? Array.from({ length: num_hidden_layers }, (_, layer) => layer).filter(isLacking)
+        : [],
+    };
+  }
 
   /** Which layers have a window, and which rotate. */
   function layersOf(): Pick<
@@ -126,14 +163,14 @@ export function parseFields(fields: Fields, dialect: Dialect, file: string): Lla
         : value('sliding_window');
     const used =
       dialect.windows === 'all' ||
-      (dialect.windows === 'layer_types' && flag('use_sliding_window', false));
+      (dialect.windows !== 'none' && flag('use_sliding_window', false));
     if (used && window !== undefined && !(Number.isInteger(window) && (window as number) > 0))
       refuse('sliding_window', 'it must be a whole number from 1, or null');
     const slides = used && window !== undefined;
     const listed = list('layer_types', TYPES) as LayerType[] | undefined;
     const firstWindow = size('max_window_layers', 28);
     const hasWindow = (layer: number) => {
-      if (!slides || dialect.windows === 'all') return slides;
+      if (!slides || dialect.windows !== 'layer_types') return slides;
       if (listed) return listed[layer] === 'sliding_attention';
       // SmolLM 3 has windows where it has no rotation.
       return dialect.configFields.includes('no_rope_layers')

@@ -1,0 +1,328 @@
+// The checks of what layers with experts need: the router, the sorted rows, and products in which
+// each row meets its expert's matrix. One expert gets no row, and rows fill no workgroup evenly.
+
+import type { Gpu } from '../gpu/device';
+import type { Tensor } from '../gpu/program';
+import {
+  expertCombine,
+  expertCombineBackward,
+  expertGather,
+  expertOrder,
+  route,
+  routeBackward,
+} from '../kernels/experts';
+import { matmul } from '../kernels/matmul';
+import { type MatmulVariant, variantsFor } from '../kernels/matmul_variants';
+import { transposed } from '../kernels/tensors';
+import * as reference from '../reference';
+import { type Check, check, EXACT, summed, type Tolerance } from './check';
+import { type Storage, stored } from './tensors';
+
+const { numbers } = reference;
+
+const [ROWS, E, K, C] = [37, 5, 2, 20];
+const CHOICES = ROWS * K;
+const SIZES = `rows=${ROWS} E=${E} k=${K} C=${C}`;
+const layout = 'contiguous';
+const SOFTMAX: Tolerance = {
+  value: 1e-5,
+  reason: 'Exponentials are off by (3 + 2 |x|) 2^-23, and a quotient has two sums of them.',
+};
+
+/** No row chooses expert 3; in the first rows experts are equally probable. */
+const LOGITS = stored(
+  numbers(ROWS * E, 1).map((value, i) => (i % E === 3 ? -20 : i < 3 * E ? i % 2 : 3 * value)),
+  'f32',
+);
+const sizesOf = (normalised: boolean) => ({ E, k: K, normalised });
+const routeOf = (normalised: boolean) => reference.route(LOGITS, sizesOf(normalised));
+/** The f32 numbers with the bits of integers: as which u32 tensors are read back. */
+const bitsOf = (values: Iterable<number>) => new Float32Array(Uint32Array.from(values).buffer);
+
+/** The choices in the order of their experts, and where each expert's begin. */
+function sorted() {
+  const { chosen } = routeOf(false);
+  const order = Array.from(chosen, (_, i) => i).sort((a, b) => chosen[a] - chosen[b] || a - b);
+  const places = order.map((_, choice) => order.indexOf(choice));
+  const starts = Array.from({ length: E + 1 }, (_, e) => chosen.filter((at) => at < e).length);
+  return { chosen, order, places, starts };
+}
+const SORTED = sorted();
+
+const u32 = (values: ArrayLike<number>, layout: number[]) => ({
+  values,
+  layout,
+  dtype: 'u32' as const,
+});
+const zeros = (...layout: number[]) => ({
+  values: new Float64Array(layout.reduce((a, b) => a * b)),
+  layout,
+});
+const ORDER = {
+  starts: u32(SORTED.starts, [E + 1]),
+  order: u32(SORTED.order, [CHOICES]),
+  places: u32(SORTED.places, [ROWS, K]),
+};
+const noOrder = {
+  starts: u32(zeros(E + 1).values, [E + 1]),
+  order: u32(zeros(CHOICES).values, [CHOICES]),
+  places: u32(zeros(CHOICES).values, [ROWS, K]),
+};
+
+/** f32 alone, whatever a model is stored as. */
+export const routerChecks = (dtype: Storage): Check[] =>
+  dtype === 'f32' ? [...[true, false].flatMap(router), orderCheck()] : [];
+
+function router(normalised: boolean): Check[] {
+  const kernel = `route${normalised ? ', normalised' : ''}`;
+  const expected = routeOf(normalised);
+  const dweights = stored(numbers(CHOICES, 2), 'f32');
+  const common = { sizes: SIZES, dtype: 'f32', layout } as const;
+  const inputs = {
+    p: { values: expected.p, layout: [ROWS, E] },
+    chosen: u32(expected.chosen, [ROWS, K]),
+    weights: { values: expected.weights, layout: [ROWS, K] },
+  };
+  return [
+    check({
+      ...common,
+      kernel,
+      inputs: {
+        logits: { values: LOGITS, layout: [ROWS, E] },
+        p: zeros(ROWS, E),
+        chosen: u32(new Float64Array(CHOICES).fill(E), [ROWS, K]),
+        weights: zeros(ROWS, K),
+      },
+      record: (recorder, { logits, ...to }) => route(recorder, logits, { ...to, normalised }),
+      outputs: [
+        { tensor: 'p', expected: expected.p, tolerance: SOFTMAX },
+        { tensor: 'chosen', expected: bitsOf(expected.chosen), tolerance: EXACT },
+        { tensor: 'weights', expected: expected.weights, tolerance: SOFTMAX },
+      ],
+    }),
+    check({
+      ...common,
+      kernel: kernel.replace('route', 'route_backward'),
+      inputs: {
+        ...inputs,
+        dweights: { values: dweights, layout: [ROWS, K] },
+        dlogits: zeros(ROWS, E),
+      },
+      record: (recorder, tensors) => routeBackward(recorder, { ...tensors, normalised }, tensors),
+      outputs: [
+        {
+          tensor: 'dlogits',
+          expected: reference.routeBackward(dweights, expected, sizesOf(normalised)),
+          tolerance: summed(4 * K),
+        },
+      ],
+    }),
+  ];
+}
+
+const orderCheck = (): Check =>
+  check({
+    kernel: 'expert_order',
+    sizes: SIZES,
+    dtype: 'f32',
+    layout,
+    inputs: { chosen: u32(SORTED.chosen, [ROWS, K]), ...noOrder },
+    record: (recorder, { chosen, ...order }) => expertOrder(recorder, chosen, order),
+    outputs: [
+      { tensor: 'starts', expected: bitsOf(SORTED.starts), tolerance: EXACT },
+      { tensor: 'order', expected: bitsOf(SORTED.order), tolerance: EXACT },
+      { tensor: 'places', expected: bitsOf(SORTED.places), tolerance: EXACT },
+    ],
+  });
+
+/** Rows to their experts and back. */
+export function expertRowChecks(dtype: Storage): Check[] {
+  const common = { sizes: SIZES, dtype, layout } as const;
+  const rowOf = (x: ArrayLike<number>, row: number) => Array.from(x).slice(row * C, (row + 1) * C);
+  const [x, dy, addend] = [1, 2, 3].map((salt) => stored(numbers(ROWS * C, salt), dtype));
+  const made = stored(numbers(CHOICES * C, 4), dtype);
+  const weights = stored(routeOf(false).weights, 'f32');
+  const { order, places } = SORTED;
+  const rows = (values: ArrayLike<number>) => ({ values, layout: [ROWS, C], dtype });
+  const choices = (values: ArrayLike<number>) => ({ values, layout: [CHOICES, C], dtype });
+
+  const gathered = order.flatMap((choice) => rowOf(x, Math.floor(choice / K)));
+  /** Σ of what a row's experts make of it, by element. */
+  const combined = (weightOf: (choice: number) => number, plus: ArrayLike<number>) =>
+    Array.from(plus, (value, i) => {
+      const row = Math.floor(i / C);
+      const parts = Array.from({ length: K }, (_, j) => row * K + j).map(
+        (choice) => weightOf(choice) * made[places[choice] * C + (i % C)],
+      );
+      return parts.reduce((a, b) => a + b, value);
+    });
+  const dmade = order.flatMap((choice) =>
+    rowOf(dy, Math.floor(choice / K)).map((d) => weights[choice] * d),
+  );
+  const dweights = places.map((place, choice) => {
+    const d = rowOf(dy, Math.floor(choice / K));
+    return rowOf(made, place).reduce((sum, value, c) => sum + value * d[c], 0);
+  });
+  return [
+    check({
+      ...common,
+      kernel: 'expert_gather',
+      inputs: { ...ORDER, x: rows(x), y: choices(new Float64Array(CHOICES * C)) },
+      record: (recorder, { x, y, ...order }) => expertGather(recorder, x, order, y),
+      outputs: [{ tensor: 'y', expected: gathered, tolerance: EXACT }],
+    }),
+    check({
+      ...common,
+      kernel: 'expert_combine, weights + addend',
+      inputs: {
+        ...ORDER,
+        x: choices(made),
+        y: rows(new Float64Array(ROWS * C)),
+        weights: { values: weights, layout: [ROWS, K] },
+        addend: rows(addend),
+      },
+      record: (recorder, { x, y, weights, addend, ...order }) =>
+        expertCombine(recorder, x, order, y, { weights, addend }),
+      outputs: [
+        {
+          tensor: 'y',
+          expected: combined((choice) => weights[choice], addend),
+          tolerance: summed(K + 1, dtype),
+        },
+      ],
+    }),
+    check({
+      ...common,
+      kernel: 'expert_combine',
+      inputs: { ...ORDER, x: choices(made), y: rows(new Float64Array(ROWS * C)) },
+      record: (recorder, { x, y, ...order }) => expertCombine(recorder, x, order, y),
+      outputs: [
+        {
+          tensor: 'y',
+          expected: combined(() => 1, new Float64Array(ROWS * C)),
+          tolerance: summed(K, dtype),
+        },
+      ],
+    }),
+    check({
+      ...common,
+      kernel: 'expert_combine_backward',
+      inputs: {
+        ...ORDER,
+        x: choices(made),
+        weights: { values: weights, layout: [ROWS, K] },
+        dy: rows(dy),
+        dx: choices(new Float64Array(CHOICES * C)),
+        dweights: zeros(ROWS, K),
+      },
+      record: (recorder, { x, weights, dy, dx, dweights, ...order }) =>
+        expertCombineBackward(recorder, { x, weights }, order, { dy, dx, dweights }),
+      outputs: [
+        { tensor: 'dx', expected: dmade, tolerance: summed(1, dtype) },
+        { tensor: 'dweights', expected: dweights, tolerance: summed(C) },
+      ],
+    }),
+  ];
+}
+
+/** The three products of a layer's experts, by every variant that the adapter can run. */
+export const expertProductChecks = (dtype: Storage, gpu: Gpu): Check[] =>
+  variantsFor(gpu).flatMap((variant) => expertProducts(dtype, variant));
+
+function expertProducts(dtype: Storage, variant: MatmulVariant): Check[] {
+  // vec4 loads need multiples of 4, also of rows.
+  const [rows, F] = variant.vec4Loads ? [CHOICES - 2, 36] : [CHOICES, 33];
+  const starts = SORTED.starts.map((start) => Math.min(start, rows));
+  const stride = F * C;
+  const [x, dy] = [stored(numbers(rows * C, 1), dtype), stored(numbers(rows * F, 2), dtype)];
+  const w = stored(numbers(E * stride, 3), dtype);
+  const before = stored(numbers(E * stride, 4), 'f32');
+  const common = { sizes: `rows=${rows} E=${E} C=${C} F=${F}`, dtype, layout } as const;
+  const inputs = {
+    starts: u32(starts, [E + 1]),
+    x: { values: x, layout: [rows, C], dtype },
+    dy: { values: dy, layout: [rows, F], dtype },
+    w: { values: w, layout: [E * F, C], dtype },
+    dw: { values: before, layout: [E * F, C] },
+    y: { values: new Float64Array(rows * F), layout: [rows, F], dtype },
+    dx: { values: new Float64Array(rows * C), layout: [rows, C], dtype },
+  };
+  type Product = (count: number, e: { x: Float64Array; dy: Float64Array; w: Float64Array }) =>
+    Float64Array;
+  /** Each expert's product, one after the other; of magnitudes if `of` takes them. */
+  const byExpert = (product: Product, of = (values: Float64Array) => values) =>
+    Array.from({ length: E }, (_, e) => {
+      const [first, end] = [starts[e], starts[e + 1]];
+      return [
+        ...product(end - first, {
+          x: of(x.slice(first * C, end * C)),
+          dy: of(dy.slice(first * F, end * F)),
+          w: of(w.slice(e * stride, (e + 1) * stride)),
+        }),
+      ];
+    }).flat();
+  const both = (product: Product) => ({
+    expected: byExpert(product),
+    terms: byExpert(product, (values) => values.map(Math.abs)),
+  });
+  /** The first expert's matrix, bound with the others'. */
+  const firstOf = (all: Tensor) => ({ ...all, layout: all.layout.narrow(0, 0, F) });
+  const named = (what: string) => `matmul by expert, ${what}, ${variant.name}`;
+  const sums = both((n, { x, dy }) => reference.matmul(dy, x, F, n, C, { transposeA: true }));
+  const plus = (values: number[], of: (value: number) => number) =>
+    values.map((value, i) => value + of(before[i]));
+  return [
+    check({
+      ...common,
+      kernel: named('x · wᵀ'),
+      inputs,
+      record: (recorder, { x, w, y, starts }) =>
+        matmul(recorder, x, transposed(firstOf(w)), y, {
+          variant,
+          experts: { starts, stride, sorted: 'rows' },
+        }),
+      outputs: [
+        {
+          tensor: 'y',
+          ...both((n, { x, w }) => reference.matmul(x, w, n, C, F, { transposeB: true })),
+          tolerance: summed(C, dtype),
+        },
+      ],
+    }),
+    check({
+      ...common,
+      kernel: named('dy · w'),
+      inputs,
+      record: (recorder, { dy, w, dx, starts }) =>
+        matmul(recorder, dy, firstOf(w), dx, {
+          variant,
+          experts: { starts, stride, sorted: 'rows' },
+        }),
+      outputs: [
+        {
+          tensor: 'dx',
+          ...both((n, { dy, w }) => reference.matmul(dy, w, n, F, C)),
+          tolerance: summed(F, dtype),
+        },
+      ],
+    }),
+    check({
+      ...common,
+      kernel: named('dw += dyᵀ · x'),
+      inputs,
+      record: (recorder, { dy, x, dw, starts }) =>
+        matmul(recorder, transposed(dy), x, firstOf(dw), {
+          variant,
+          experts: { starts, stride, sorted: 'sums' },
+        }),
+      outputs: [
+        {
+          tensor: 'dw',
+          expected: plus(sums.expected, (value) => value),
+          terms: plus(sums.terms, Math.abs),
+          tolerance: summed(rows),
+        },
+      ],
+    }),
+  ];
+}

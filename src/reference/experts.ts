@@ -1,0 +1,161 @@
+// A layer with experts: a router chooses k of E perceptrons for each token and weighs what they
+// make of it. Each backward follows its forward.
+
+import { add, expectLength, matmul, type Numbers } from './arrays';
+import { swiglu, swigluBackward } from './llama-layers';
+
+export interface RouterSizes {
+  E: number;
+  k: number;
+  /** Whether a token's weights are divided by their sum. */
+  normalised: boolean;
+}
+
+export interface Route {
+  p: Float64Array; // (N, E): softmax of the logits
+  chosen: Uint32Array; // (N, k)
+  weights: Float64Array; // (N, k)
+}
+
+/**
+ * The k experts of each token with the largest p = softmax(logits), of equal ones the lower, and
+ * their weights: p of the chosen, or that divided by its sum over them. logits (N, E)
+ */
+export function route(logits: Numbers, { E, k, normalised }: RouterSizes): Route {
+  const N = logits.length / E;
+  const result = {
+    p: new Float64Array(N * E),
+    chosen: new Uint32Array(N * k),
+    weights: new Float64Array(N * k),
+  };
+  for (let n = 0; n < N; n++) {
+    const row = Array.from({ length: E }, (_, e) => logits[n * E + e]);
+    const largest = Math.max(...row);
+    const exponentials = row.map((logit) => Math.exp(logit - largest));
+    const total = exponentials.reduce((a, b) => a + b);
+    const p = exponentials.map((value) => value / total);
+    const chosen = p
+      .map((_, e) => e)
+      .sort((a, b) => p[b] - p[a] || a - b)
+      .slice(0, k);
+    const sum = normalised ? chosen.reduce((a, e) => a + p[e], 0) : 1;
+    result.p.set(p, n * E);
+    result.chosen.set(chosen, n * k);
+    result.weights.set(
+      chosen.map((e) => p[e] / sum),
+      n * k,
+    );
+  }
+  return result;
+}
+
+/**
+ * Backward of `route`: dweights (N, k) → dlogits (N, E). The choice itself has no gradient. With
+ * S = Σ p of the chosen, or 1 where weights are not normalised:
+ *
+ *     dp_e = (dw_e − Σ dw · w) / S for a chosen expert, without the sum where not normalised; else 0
+ *     dlogits = p · (dp − Σ dp · p)
+ */
+export function routeBackward(
+  dweights: Numbers,
+  { p, chosen, weights }: Route,
+  { E, k, normalised }: RouterSizes,
+): Float64Array {
+  expectLength('routeBackward', 'dweights', dweights, chosen.length);
+  const N = chosen.length / k;
+  const dlogits = new Float64Array(N * E);
+  for (let n = 0; n < N; n++) {
+    const dp = new Float64Array(E);
+    let [S, along] = normalised ? [0, 0] : [1, 0];
+    for (let j = n * k; normalised && j < (n + 1) * k; j++) {
+      S += p[n * E + chosen[j]];
+      along += dweights[j] * weights[j];
+    }
+    for (let j = n * k; j < (n + 1) * k; j++) dp[chosen[j]] = (dweights[j] - along) / S;
+    let mean = 0;
+    for (let e = 0; e < E; e++) mean += dp[e] * p[n * E + e];
+    for (let e = 0; e < E; e++) dlogits[n * E + e] = p[n * E + e] * (dp[e] - mean);
+  }
+  return dlogits;
+}
+
+export interface ExpertsSizes extends RouterSizes {
+  C: number;
+  /** The width of one expert. */
+  F: number;
+}
+
+/** A matrix's values: of `gate`, the router, or of `experts.0.gate_proj` and so on. */
+type Matrix = (name: string) => Numbers;
+
+/** What expert e makes of a token x (C): down · swiglu(gate · x | up · x). */
+function expert(x: Numbers, e: number, { C, F }: ExpertsSizes, matrix: Matrix) {
+  const linear = (input: Numbers, part: string, from: number, to: number) =>
+    matmul(input, matrix(`experts.${e}.${part}_proj`), 1, from, to, { transposeB: true });
+  const wide = Float64Array.from([...linear(x, 'gate', C, F), ...linear(x, 'up', C, F)]);
+  const active = swiglu(wide, F);
+  return { wide, active, y: linear(active, 'down', F, C) };
+}
+
+const rowOf = (x: Numbers, n: number, C: number): number[] =>
+  Array.from({ length: C }, (_, c) => x[n * C + c]);
+
+/** y (N, C) = Σ weight · expert(x) over the chosen experts of each row of x (N, C). */
+export function experts(
+  x: Numbers,
+  sizes: ExpertsSizes,
+  matrix: Matrix,
+): { y: Float64Array; route: Route } {
+  const { E, k, C } = sizes;
+  const N = x.length / C;
+  const logits = matmul(x, matrix('gate'), N, C, E, { transposeB: true });
+  const chosen = route(logits, sizes);
+  const y = new Float64Array(x.length);
+  for (let i = 0; i < N * k; i++) {
+    const n = Math.floor(i / k);
+    const made = expert(rowOf(x, n, C), chosen.chosen[i], sizes, matrix);
+    for (let c = 0; c < C; c++) y[n * C + c] += chosen.weights[i] * made.y[c];
+  }
+  return { y, route: chosen };
+}
+
+/**
+ * Backward of `experts`: dy (N, C) → dx (N, C). `accumulate` receives the gradients of matrices,
+ * token by token.
+ */
+export function expertsBackward(
+  dy: Numbers,
+  x: Numbers,
+  chosen: Route,
+  sizes: ExpertsSizes,
+  { matrix, accumulate }: { matrix: Matrix; accumulate(name: string, d: Float64Array): void },
+): Float64Array {
+  const { E, k, C, F } = sizes;
+  const N = x.length / C;
+  const dx = new Float64Array(x.length);
+  const dweights = new Float64Array(N * k);
+  for (let i = 0; i < N * k; i++) {
+    const n = Math.floor(i / k);
+    const e = chosen.chosen[i];
+    const [row, drow] = [rowOf(x, n, C), rowOf(dy, n, C)];
+    const { wide, active, y } = expert(row, e, sizes, matrix);
+    // y += weight · expert(x)
+    dweights[i] = drow.reduce((sum, d, c) => sum + d * y[c], 0);
+    const dmade = drow.map((d) => chosen.weights[i] * d);
+    // expert(x) = down · active
+    accumulate(`experts.${e}.down_proj`, matmul(dmade, active, C, 1, F));
+    const dactive = matmul(dmade, matrix(`experts.${e}.down_proj`), 1, C, F);
+    // active = swiglu(gate · x | up · x)
+    const dwide = swigluBackward(dactive, wide, F);
+    for (const [j, part] of ['gate', 'up'].entries()) {
+      const d = dwide.slice(j * F, (j + 1) * F);
+      accumulate(`experts.${e}.${part}_proj`, matmul(d, row, F, 1, C));
+      const back = matmul(d, matrix(`experts.${e}.${part}_proj`), 1, F, C);
+      for (let c = 0; c < C; c++) dx[n * C + c] += back[c];
+    }
+  }
+  // logits = x · gateᵀ
+  const dlogits = routeBackward(dweights, chosen, sizes);
+  accumulate('gate', matmul(dlogits, x, E, N, C, { transposeA: true }));
+  return add(dx, matmul(dlogits, matrix('gate'), N, E, C));
+}
