@@ -73,6 +73,7 @@ export function referenceConfig(json: Record<string, unknown>): reference.LlamaC
     /** In version 5 of transformers; earlier, rope_theta and rope_scaling. */
     rope_parameters?: reference.RotaryScaling & { rope_type: string; rope_theta: number };
     sliding_window?: number | null;
+    use_sliding_window?: boolean;
     layer_types?: string[];
     no_rope_layers?: number[];
     num_experts?: number;
@@ -87,7 +88,9 @@ export function referenceConfig(json: Record<string, unknown>): reference.LlamaC
   const type = rope.rope_type;
   const layers = Array.from({ length: config.num_hidden_layers }, (_, i) => i);
   const slides = (i: number) =>
-    ['mistral', 'mixtral'].includes(model_type) || layer_types?.[i] === 'sliding_attention';
+    ['mistral', 'mixtral'].includes(model_type) ||
+    (model_type === 'qwen3_moe' && config.use_sliding_window) ||
+    layer_types?.[i] === 'sliding_attention';
   const E = config.num_local_experts ?? config.num_experts;
   return {
     ...config,

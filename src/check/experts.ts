@@ -247,8 +247,10 @@ function expertProducts(dtype: Storage, variant: MatmulVariant): Check[] {
     y: { values: new Float64Array(rows * F), layout: [rows, F], dtype },
     dx: { values: new Float64Array(rows * C), layout: [rows, C], dtype },
   };
-  type Product = (count: number, e: { x: Float64Array; dy: Float64Array; w: Float64Array }) =>
-    Float64Array;
+  type Product = (
+    count: number,
+    e: { x: Float64Array; dy: Float64Array; w: Float64Array },
+  ) => Float64Array;
   /** Each expert's product, one after the other; of magnitudes if `of` takes them. */
   const byExpert = (product: Product, of = (values: Float64Array) => values) =>
     Array.from({ length: E }, (_, e) => {

@@ -2,8 +2,8 @@
 // the rows sorted by expert, and the way back. Nothing is read back from the GPU: how many rows an
 // expert gets stays in `starts`.
 //
-// rows = B·T, E experts, k of them for each row, C width. A choice is one of the rows · k pairs of a
-// row and an expert.
+// rows = B·T, E experts, k of them for each row, C width. A choice is a row with one of its
+// experts; there are rows · k.
 
 import { bytesOf, type Recorder, type Tensor } from '../gpu/program';
 import { kernel } from './sources';

@@ -10,8 +10,8 @@
 //
 // Aliases: a_type, b_type, c_type, scalar (of bias, addend and gelu_input).
 // Constants, 0 or 1: BY_EXPERT, EXPERT_SUMS (of the two, the second), SCALE, BIAS, ADDEND,
-// ACCUMULATE (adds what c holds), GELU_BACKWARD, GELU, VEC4_LOADS (N is a multiple of 4, so four neighbouring columns are inside c or past its edge
-// together).
+// ACCUMULATE (adds what c holds), GELU_BACKWARD, GELU, VEC4_LOADS (N is a multiple of 4, so four
+// neighbouring columns are inside c or past its edge together).
 
 #include "gelu.wgsl"
 

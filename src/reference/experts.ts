@@ -50,10 +50,10 @@ export function route(logits: Numbers, { E, k, normalised }: RouterSizes): Route
 }
 
 /**
- * Backward of `route`: dweights (N, k) → dlogits (N, E). The choice itself has no gradient. With
- * S = Σ p of the chosen, or 1 where weights are not normalised:
+ * Backward of `route`: dweights (N, k) → dlogits (N, E). The choice itself has no gradient:
  *
- *     dp_e = (dw_e − Σ dw · w) / S for a chosen expert, without the sum where not normalised; else 0
+ *     dp = dw for a chosen expert, 0 for the others; (dw − Σ dw · w) / Σ p of the chosen where
+ *          weights are normalised
  *     dlogits = p · (dp − Σ dp · p)
  */
 export function routeBackward(

@@ -4,11 +4,11 @@
 //
 // How to read it: begin with gpt2.ts, a whole model forward and backward. Its layers are in
 // layers.ts, each backward under its forward. llama.ts, llama-layers.ts and experts.ts are the same
-// for the Llama family; model.ts tells the two apart. losses.ts has cross-entropy, the divergences and what
-// an evaluation measures; topk.ts has the loss against a teacher's cached top-k. optimiser.ts turns
-// gradients into a step. distil.ts puts all of it together into one training step. The rest helps:
-// arrays.ts (products, sums, strided copies), half.ts (float16), sample.ts (the next token) and
-// checks.ts (what tests compare with).
+// for the Llama family; model.ts tells the two apart. losses.ts has cross-entropy, the divergences
+// and what an evaluation measures; topk.ts has the loss against a teacher's cached top-k.
+// optimiser.ts turns gradients into a step. distil.ts puts all of it together into one training
+// step. The rest helps: arrays.ts (products, sums, strided copies), half.ts (float16), sample.ts
+// (the next token) and checks.ts (what tests compare with).
 //
 // Letters: B sequences in a batch, T tokens of context, V tokens in the vocabulary, C channels (the
 // model's width), NH attention heads of D = C / NH channels, N = B·T rows. Arrays are flat and

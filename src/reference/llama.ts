@@ -295,13 +295,7 @@ export function llamaBackward(
       const dwide = swigluBackward(dactivated, mlp.wide, F);
       return ['gate', 'up']
         .map((part, i) =>
-          linearBackward(
-            columns(dwide, 2 * F, i * F, F),
-            normed2,
-            `${at}.mlp.${part}_proj`,
-            C,
-            F,
-          ),
+          linearBackward(columns(dwide, 2 * F, i * F, F), normed2, `${at}.mlp.${part}_proj`, C, F),
         )
         .reduce(add);
     };

@@ -30,7 +30,7 @@ LLAMA = {
     "num_key_value_heads": 2,
     "max_position_embeddings": 64,
 }
-# Each has what the others lack: windows, own heads, rotations scaled or left out.
+# Each has what the others lack: windows, own heads, rotations scaled or left out, experts.
 ARCHITECTURES = {
     "gpt2": GPT2,
     "llama": {
@@ -48,6 +48,14 @@ ARCHITECTURES = {
     "qwen2": {**LLAMA, "use_sliding_window": True, "sliding_window": 5, "max_window_layers": 1},
     "qwen3": {**LLAMA, "head_dim": 16, "tie_word_embeddings": False},
     "smollm3": {**LLAMA, "no_rope_layers": [1, 0], "tie_word_embeddings": True},
+    "mixtral": {**LLAMA, "num_local_experts": 4, "num_experts_per_tok": 2},
+    "qwen3_moe": {
+        **LLAMA,
+        "num_experts": 5,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 24,
+        "mlp_only_layers": [0],
+    },
 }
 RUN = {
     "model_dtype": "float32",

@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { ModelFileError } from '../../src/files/download';
 import { readSafetensors } from '../../src/files/safetensors';
 import { FAMILIES, parseConfig } from '../../src/model/families';
-import { type LlamaConfig, windowOf } from '../../src/model/llama/config';
+import { expertsOf, type LlamaConfig, windowOf } from '../../src/model/llama/config';
 import { rotaryFrequencies } from '../../src/model/llama/rotation';
 import { initialWeights } from '../../src/model/parameters';
 import { loadWeights, saveWeights } from '../../src/model/weights';
@@ -141,6 +141,50 @@ const PUBLISHED: [name: string, parameters: number, config: Record<string, unkno
       vocab_size: 128256,
     },
   ],
+  [
+    'Mixtral-8x7B',
+    46_702_792_704,
+    {
+      model_type: 'mixtral',
+      hidden_size: 4096,
+      intermediate_size: 14336,
+      max_position_embeddings: 32768,
+      num_attention_heads: 32,
+      num_experts_per_tok: 2,
+      num_hidden_layers: 32,
+      num_key_value_heads: 8,
+      num_local_experts: 8,
+      rms_norm_eps: 1e-5,
+      rope_theta: 1000000.0,
+      sliding_window: null,
+      vocab_size: 32000,
+    },
+  ],
+  [
+    'Qwen3-30B-A3B',
+    30_532_122_624,
+    {
+      model_type: 'qwen3_moe',
+      decoder_sparse_step: 1,
+      head_dim: 128,
+      hidden_size: 2048,
+      intermediate_size: 6144,
+      max_position_embeddings: 40960,
+      mlp_only_layers: [],
+      moe_intermediate_size: 768,
+      norm_topk_prob: true,
+      num_attention_heads: 32,
+      num_experts: 128,
+      num_experts_per_tok: 8,
+      num_hidden_layers: 48,
+      num_key_value_heads: 4,
+      rms_norm_eps: 1e-6,
+      rope_theta: 1000000.0,
+      sliding_window: null,
+      use_sliding_window: false,
+      vocab_size: 151936,
+    },
+  ],
 ];
 const configOf = (fields: Record<string, unknown>) => parseConfig(fields).config as LlamaConfig;
 const size = (shape: readonly number[]) => shape.reduce((a, b) => a * b);
@@ -244,9 +288,27 @@ test('what would compute wrong numbers is refused by field and value', () => {
     [{ model_type: 'mistral', sliding_window: 0 }, 'sliding_window is 0'],
     [{ model_type: 'qwen2', layer_types: ['full_attention'] }, 'one of full_attention'],
     [{ model_type: 'smollm3', no_rope_layers: [1, 2] }, 'no_rope_layers is [1,2]'],
+    [{ model_type: 'mixtral', router_jitter_noise: 0.1 }, 'router_jitter_noise is 0.1'],
+    [
+      { model_type: 'mixtral', num_local_experts: 2, num_experts_per_tok: 3 },
+      'num_experts_per_tok is 3; it must be at most num_local_experts, 2',
+    ],
+    [{ model_type: 'qwen3_moe', mlp_only_layers: 1 }, 'mlp_only_layers is 1'],
+    [{ model_type: 'qwen3_moe', norm_topk_prob: 1 }, 'norm_topk_prob is 1'],
   ];
   for (const [fields, message] of refused)
     expect(refusal({ ...SMOLLM2, ...fields })).toContain(message);
+});
+
+test('experts are in the layers that the config names, and a choice of layers keeps theirs', () => {
+  const fields = { ...SMOLLM2, model_type: 'qwen3_moe', num_hidden_layers: 6 };
+  const architecture = parseConfig({ ...fields, decoder_sparse_step: 2, mlp_only_layers: [3] });
+  const withExperts = ({ config }: typeof architecture, layers: number) =>
+    Array.from({ length: layers }, (_, layer) => layer).filter((layer) =>
+      expertsOf(config as LlamaConfig, layer),
+    );
+  expect(withExperts(architecture, 6)).toEqual([1, 5]);
+  expect(withExperts(architecture.withLayers([0, 1, 3, 5]), 4)).toEqual([1, 3]);
 });
 
 test('a new model of each dialect has the sizes asked for, and its weights are read back', () => {

@@ -36,7 +36,15 @@ const MODELS = [
   { model_type: 'gpt2', vocab_size: V, n_embd: 16, n_layer: 2, n_head: 2, n_positions: 32 },
   { model_type: 'llama', ...LLAMA },
   { model_type: 'mistral', ...LLAMA, sliding_window: 4 },
-  { model_type: 'qwen3', ...LLAMA, head_dim: 8 },
+  {
+    model_type: 'qwen3_moe',
+    ...LLAMA,
+    head_dim: 8,
+    mlp_only_layers: [0],
+    moe_intermediate_size: 8,
+    num_experts: 4,
+    num_experts_per_tok: 2,
+  },
 ];
 /** Of two lengths: the shorter one is padded on its left. */
 const TEXTS = [

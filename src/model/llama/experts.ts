@@ -117,7 +117,11 @@ export class ExpertsLayer {
     expertCombineBackward(recorder, combined, order, { dy, dx: dmade, dweights }, label);
     // made = down(swiglu(gate | up))
     const dactive = like(active, 'experts.swiglu');
-    this.#productBackward(recorder, gradients, 'down', order, { x: active, dy: dmade, dx: dactive });
+    this.#productBackward(recorder, gradients, 'down', order, {
+      x: active,
+      dy: dmade,
+      dx: dactive,
+    });
     const dwide = like(wide, 'experts.gate_up');
     swigluBackward(recorder, wide, { dy: dactive, dx: dwide }, `${at}.experts.swiglu d`);
     const dsorted = like(sorted, 'experts.input');
@@ -150,13 +154,7 @@ export class ExpertsLayer {
   }
 
   /** y = x · wᵀ, by each row's expert */
-  #product(
-    recorder: Recorder,
-    x: Tensor,
-    which: Which,
-    y: Tensor,
-    { starts }: ExpertOrder,
-  ): void {
+  #product(recorder: Recorder, x: Tensor, which: Which, y: Tensor, { starts }: ExpertOrder): void {
     const w = this.#matrix(this.weights, which);
     const experts: ByExpert = { starts, stride: w.stride, sorted: 'rows' };
     matmul(recorder, x, transposed(w.first), y, { experts, label: y.place.label });

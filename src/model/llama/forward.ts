@@ -1,5 +1,6 @@
 // The Llama family, forward and backward, as dispatches on a Recorder: RMSNorm before each half of
-// a block, rotary positions, query heads that share keys and values, SwiGLU or experts (experts.ts).
+// a block, rotary positions, query heads that share keys and values, SwiGLU, or experts
+// (experts.ts).
 //
 // B batch, T length, C width, H query heads, KV heads of keys and values, D head size, F width of
 // the perceptron, V vocabulary, rows = B·T. Projections that read the same input are one product:

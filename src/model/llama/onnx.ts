@@ -20,14 +20,7 @@ import {
   present,
 } from '../onnx-graph';
 import type { Parameter } from '../parameters';
-import {
-  type Experts,
-  expertsOf,
-  headName,
-  isRotated,
-  type LlamaConfig,
-  windowOf,
-} from './config';
+import { type Experts, expertsOf, headName, isRotated, type LlamaConfig, windowOf } from './config';
 import { rotaryFrequencies } from './rotation';
 
 interface Options {
