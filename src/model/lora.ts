@@ -6,7 +6,14 @@ import { ModelFileError } from '../files/download';
 import type { Random } from '../tensor/random';
 import type { Architecture } from './family';
 import { adapterNames } from './low-rank';
-import { groupsOf, initialWeights, type Parameter, planArena, type Weights } from './parameters';
+import {
+  groupsOf,
+  initialWeights,
+  type Parameter,
+  planArena,
+  type Role,
+  type Weights,
+} from './parameters';
 
 export interface LoraSettings {
   /** r */
@@ -33,14 +40,17 @@ const sizesOf = ({ fanInFirst }: Architecture, shape: readonly number[]): [numbe
   fanInFirst ? [shape[0], shape[1]] : [shape[1], shape[0]];
 
 /**
- * The architecture with adapters at its linear layers; the head is none of them.
+ * The architecture with adapters at its linear layers; the head is none of them, nor are experts
+ * and what is named like them, which PEFT takes for experts.
  * @throws ModelFileError for a name that no linear layer has
  */
 export function withAdapters(
   architecture: Architecture,
   { rank, alpha, targets }: LoraSettings,
 ): Architecture {
-  const matrices = architecture.parameters.filter(({ role }) => role === 'matrix');
+  const of = (wanted: Role) => architecture.parameters.filter(({ role }) => role === wanted);
+  const experts = new Set(of('expert').map(({ name }) => lastName(name)));
+  const matrices = of('matrix').filter(({ name }) => !experts.has(lastName(name)));
   const known = [...new Set(matrices.map(({ name }) => lastName(name)))];
   const chosen = targets === ALL_LINEAR ? known : targets.split(',').map((name) => name.trim());
   const unknown = chosen.find((target) => !matrices.some(({ name }) => isNamed(name, target)));
