@@ -13,6 +13,7 @@ export const LLAMA_GOLDENS = [
   'smollm3',
   'mixtral',
   'qwen3_moe',
+  'olmoe',
 ] as const;
 
 /** What a file calls a tensor → what its parameter is called: Mixtral's have names of their own. */
@@ -98,7 +99,7 @@ export function referenceConfig(json: Record<string, unknown>): reference.LlamaC
     rope_theta: rope.rope_theta,
     rope_scaling: type === 'default' ? null : ({ ...rope, type } as reference.RotaryScaling),
     attention_biases: model_type === 'qwen2' ? 'qkv' : 'none',
-    head_norm: model_type.startsWith('qwen3'),
+    head_norm: ({ qwen3: 'each', qwen3_moe: 'each', olmoe: 'all' } as const)[model_type],
     windows: layers.map((i) => (slides(i) ? (sliding_window ?? 0) : 0)),
     rotated: layers.map((i) => config.no_rope_layers?.[i] !== 0),
     experts: E

@@ -76,8 +76,13 @@ export function rmsNormChecks(dtype: Storage, rows = 9): Check[] {
   ];
 }
 
-/** Rotations alone, and after a norm of each head. */
-export function rotaryChecks(dtype: Storage, T = 7): Check[] {
+/** Rotations alone, and after a norm of each head, or of all heads as one. */
+export const rotaryChecks = (dtype: Storage, T?: number): Check[] => [
+  ...turned(dtype, false, T),
+  ...turned(dtype, true, T).filter(({ kernel }) => /norm/.test(kernel)),
+];
+
+function turned(dtype: Storage, all: boolean, T = 7): Check[] {
   const [B, NH, NKV, D] = [2, 3, 2, 12];
   const rows = B * T;
   const heads = NH + 2 * NKV;
@@ -91,8 +96,13 @@ export function rotaryChecks(dtype: Storage, T = 7): Check[] {
   });
   const x = stored(numbers(rows * heads * D, 1), dtype);
   const dy = stored(numbers(rows * heads * D, 2), dtype);
-  const gain = stored(gains(2 * D, 3), dtype);
-  const dgains = stored(numbers(2 * D, 4), 'f32');
+  // What is normed at a time: so many units of q and of k, of so many elements.
+  const units = all ? [1, 1] : [NH, NKV];
+  const normedSizes = all ? [NH * D, NKV * D] : [D, D];
+  const columns = normedSizes[0] + normedSizes[1];
+  const gain = stored(gains(columns, 3), dtype);
+  const dgains = stored(numbers(columns, 4), 'f32');
+  const named = (kernel: string) => (all ? `${kernel}, all heads` : kernel);
 
   // The heads of q, then of k, of all rows: what a norm takes at a time.
   const parts = [NH, NKV].map((count, part) => {
@@ -101,22 +111,24 @@ export function rotaryChecks(dtype: Storage, T = 7): Check[] {
       const [row, rest] = [Math.floor(i / (count * D)), i % (count * D)];
       return (row * heads + first) * D + rest;
     });
-    return { at, gain: gain.slice(part * D, (part + 1) * D) };
+    const start = part * normedSizes[0];
+    return { at, gain: gain.slice(start, start + normedSizes[part]) };
   });
   const pick = (values: Float64Array, at: number[]) => Float64Array.from(at, (i) => values[i]);
   const normed = x.slice();
-  const rrms = new Float64Array(rows * (NH + NKV));
+  const normedUnits = units[0] + units[1];
+  const rrms = new Float64Array(rows * normedUnits);
   const back = reference.rotate(dy, frequencies, turns, -1);
   const dx = back.slice();
   const dgainsExpected: number[] = [];
   for (const [part, { at, gain }] of parts.entries()) {
     const forward = reference.rmsNorm(pick(x, at), gain, epsilon);
-    const count = [NH, NKV][part];
+    const count = units[part];
     at.forEach((address, i) => {
       normed[address] = forward.y[i];
     });
     forward.rrms.forEach((value, i) => {
-      rrms[Math.floor(i / count) * (NH + NKV) + part * NH + (i % count)] = value;
+      rrms[Math.floor(i / count) * normedUnits + part * units[0] + (i % count)] = value;
     });
     const backward = reference.rmsNormBackward(pick(back, at), pick(x, at), gain, epsilon);
     at.forEach((address, i) => {
@@ -132,7 +144,7 @@ export function rotaryChecks(dtype: Storage, T = 7): Check[] {
   };
   const inputs = {
     x: packed(x),
-    gains: { values: gain, layout: [2, D], dtype },
+    gains: { values: gain, layout: [columns], dtype },
     table,
   };
   return [
@@ -154,43 +166,43 @@ export function rotaryChecks(dtype: Storage, T = 7): Check[] {
       }),
     ),
     check({
-      kernel: 'head_norm',
+      kernel: named('head_norm'),
       sizes,
       dtype,
       layout: contiguous,
       inputs: {
         ...inputs,
         y: packed(new Float64Array(x.length)),
-        rrms: { values: new Float64Array(rrms.length), layout: [rows, NH + NKV] },
+        rrms: { values: new Float64Array(rrms.length), layout: [rows, normedUnits] },
       },
       record: (recorder, tensors) => headNorm(recorder, tensors, counts, epsilon),
       outputs: [
         {
           tensor: 'y',
           expected: reference.rotate(normed, frequencies, turns),
-          tolerance: summed(D + 7, dtype),
+          tolerance: summed(normedSizes[0] + 7, dtype),
         },
-        { tensor: 'rrms', expected: rrms, tolerance: summed(D) },
+        { tensor: 'rrms', expected: rrms, tolerance: summed(normedSizes[0]) },
       ],
     }),
     check({
-      kernel: 'head_norm_backward',
+      kernel: named('head_norm_backward'),
       sizes,
       dtype,
       layout: contiguous,
       inputs: {
         ...inputs,
-        rrms: { values: rrms, layout: [rows, NH + NKV] },
+        rrms: { values: rrms, layout: [rows, normedUnits] },
         d: packed(dy),
-        dgains: { values: dgains, layout: [2, D] },
+        dgains: { values: dgains, layout: [columns] },
       },
       record: (recorder, tensors) => headNormBackward(recorder, tensors, counts, tensors),
       outputs: [
-        { tensor: 'd', expected: dx, tolerance: summed(D + 11, dtype) },
+        { tensor: 'd', expected: dx, tolerance: summed(normedSizes[0] + 11, dtype) },
         {
           tensor: 'dgains',
           expected: add(dgains, dgainsExpected),
-          tolerance: summed(rows * NH + 7),
+          tolerance: summed(rows * units[0] + 7),
         },
       ],
     }),

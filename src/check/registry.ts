@@ -55,7 +55,7 @@ const REGISTRY: readonly KernelChecks[] = [
     takesT: true,
   },
   {
-    kernels: ['rotary', 'head_norm', 'head_norm_backward', 'head_norm_backward_gain'],
+    kernels: ['rotary', 'head_norm', 'head_norm_backward', 'head_norm_backward_gain', 'head_units'],
     checks: (dtype, _, T) => rotaryChecks(dtype, T),
     takesT: true,
   },

@@ -62,54 +62,63 @@ export function rotary(
 export interface HeadNorm {
   /** (B·T, (NH + 2 NKV)·D): q | k | v before */
   x: Tensor;
-  /** (2, D): q's gain and k's */
+  /** (2·D): q's gain and k's; or (NH·D + NKV·D), where all of q, and of k, is normed as one */
   gains: Tensor;
   table: Tensor;
   /** Like x: q and k normed and turned, v as it is */
   y: Tensor;
-  /** (B·T, NH + NKV) f32, for the backward pass */
+  /** (B·T, NH + NKV) f32, or (B·T, 2), for the backward pass */
   rrms: Tensor;
 }
 
-/** Threads that share a head; one on a software adapter (see rowLanes). */
+/** What is normed at a time, as the kernels take it: see head_units.wgsl. */
+function unitsOf({ gains, table }: Pick<HeadNorm, 'gains' | 'table'>, { NH, NKV }: HeadCounts) {
+  const [T, half_size] = table.layout.shape;
+  const D = 2 * half_size;
+  const size = { T, half_size };
+  return gains.layout.numel === 2 * D
+    ? { ...size, NQ: NH, NK: NKV, q_size: D, k_size: D }
+    : { ...size, NQ: 1, NK: 1, q_size: NH * D, k_size: NKV * D };
+}
+
+/** Threads that share a unit; one on a software adapter (see rowLanes). */
 const headLanes = ({ gpu }: Recorder) => (gpu.adapter.software ? 1 : 16);
 /** Per element of q and k, counted in the kernels. */
 const FLOPS = { forward: 7, input: 15, gain: 6 };
 
-/** RMSNorm over each head of q and of k, then `rotary`. */
+/** RMSNorm over each head of q and of k, or over all of them, then `rotary`. */
 export function headNorm(
   recorder: Recorder,
   { x, gains, table, y, rrms }: HeadNorm,
-  { NH, NKV }: HeadCounts,
+  counts: HeadCounts,
   epsilon: number,
   label?: string,
 ): void {
   const [rows] = x.layout.shape;
-  const [T, half_size] = table.layout.shape;
+  const units = unitsOf({ gains, table }, counts);
   const LANES = headLanes(recorder);
   const k = kernel(recorder.gpu, 'head_norm', {
     aliases: { scalar: scalarOf(x) },
     constants: { LANES },
   });
-  const grid = Math.ceil(((NH + 2 * NKV) * LANES) / ROW_THREADS);
-  const params = { T, NH, NKV, half_size, epsilon };
-  recorder.dispatch(k, { x, gains, table, y, rrms }, params, [grid, rows], {
+  const grid = Math.ceil(((units.NQ + 2 * units.NK) * LANES) / ROW_THREADS);
+  recorder.dispatch(k, { x, gains, table, y, rrms }, { ...units, epsilon }, [grid, rows], {
     label,
-    flops: FLOPS.forward * rows * (NH + NKV) * 2 * half_size,
+    flops: FLOPS.forward * rows * (counts.NH + counts.NKV) * 2 * units.half_size,
   });
 }
 
-/** `d` like y: the gradient of y becomes that of x. dgains (2, D) is added to, unless frozen. */
+/** `d` like y: the gradient of y becomes that of x. dgains is added to, unless frozen. */
 export function headNormBackward(
   recorder: Recorder,
   { x, gains, table, rrms }: Omit<HeadNorm, 'y'>,
-  { NH, NKV }: HeadCounts,
+  counts: HeadCounts,
   { d, dgains }: { d: Tensor; dgains?: Tensor },
   label?: string,
 ): void {
   const [rows] = x.layout.shape;
-  const [T, half_size] = table.layout.shape;
-  const elements = rows * (NH + NKV) * 2 * half_size;
+  const units = unitsOf({ gains, table }, counts);
+  const elements = rows * (counts.NH + counts.NKV) * 2 * units.half_size;
   const aliases = { scalar: scalarOf(x) };
   if (dgains) {
     const gain = kernel(recorder.gpu, 'head_norm_backward_gain', {
@@ -119,8 +128,8 @@ export function headNormBackward(
     recorder.dispatch(
       gain,
       { x, table, rrms, dy: d, dgains },
-      { T, rows, NH, NKV, half_size },
-      [Math.ceil((4 * half_size) / 16)],
+      { ...units, rows },
+      [Math.ceil(gains.layout.numel / 16)],
       { label: label && `${label} dgains`, flops: FLOPS.gain * elements },
     );
   }
@@ -129,8 +138,8 @@ export function headNormBackward(
   recorder.dispatch(
     input,
     { x, gains, table, rrms, d },
-    { T, NH, NKV, half_size },
-    [Math.ceil(((NH + NKV) * LANES) / ROW_THREADS), rows],
+    units,
+    [Math.ceil(((units.NQ + units.NK) * LANES) / ROW_THREADS), rows],
     { label: label && `${label} dx`, flops: FLOPS.input * elements },
   );
 }

@@ -32,8 +32,8 @@ export interface LlamaConfig {
   tie_word_embeddings: boolean;
   /** Of q, k and v alone, or of the output projection too. */
   attention_biases?: 'none' | 'qkv' | 'all';
-  /** RMSNorm over each head of q and of k. */
-  head_norm?: boolean;
+  /** RMSNorm over each head of q and of k, or over all of q and of k. */
+  head_norm?: 'each' | 'all';
   /** By layer, the keys that a query sees; 0 for all up to its own. */
   windows?: readonly number[];
   /** By layer, whether positions rotate queries and keys; they do by default. */
@@ -70,8 +70,8 @@ export function llamaShapes(config: LlamaConfig): Record<string, number[]> {
     set('self_attn.o_proj.weight', C, query);
     if (biases === 'all') set('self_attn.o_proj.bias', C);
     if (config.head_norm) {
-      set('self_attn.q_norm.weight', D);
-      set('self_attn.k_norm.weight', D);
+      set('self_attn.q_norm.weight', config.head_norm === 'all' ? query : D);
+      set('self_attn.k_norm.weight', config.head_norm === 'all' ? key : D);
     }
     set('post_attention_layernorm.weight', C);
     const perceptron = (name: string, F: number) => {

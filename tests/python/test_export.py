@@ -49,6 +49,7 @@ ARCHITECTURES = {
     "qwen3": {**LLAMA, "head_dim": 16, "tie_word_embeddings": False},
     "smollm3": {**LLAMA, "no_rope_layers": [1, 0], "tie_word_embeddings": True},
     "mixtral": {**LLAMA, "num_local_experts": 4, "num_experts_per_tok": 2},
+    "olmoe": {**LLAMA, "num_experts": 6, "num_experts_per_tok": 2},
     "qwen3_moe": {
         **LLAMA,
         "num_experts": 5,

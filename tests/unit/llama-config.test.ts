@@ -293,6 +293,7 @@ test('what would compute wrong numbers is refused by field and value', () => {
       { model_type: 'mixtral', num_local_experts: 2, num_experts_per_tok: 3 },
       'num_experts_per_tok is 3; it must be at most num_local_experts, 2',
     ],
+    [{ model_type: 'olmoe', clip_qkv: 8 }, 'clip_qkv is 8; supported is null'],
     [{ model_type: 'qwen3_moe', mlp_only_layers: 1 }, 'mlp_only_layers is 1'],
     [{ model_type: 'qwen3_moe', norm_topk_prob: 1 }, 'norm_topk_prob is 1'],
   ];

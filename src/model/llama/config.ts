@@ -270,7 +270,8 @@ export function parametersOf(config: LlamaConfig, { headNorm, biases }: Dialect)
         bias,
       );
     if (config.attention_bias) run(vectors, named(['self_attn.o_proj'], 'bias'), [[C]], bias);
-    if (headNorm) run(vectors, named(HEAD_NORMS), [[D], [D]], norm);
+    const normed = { each: [[D], [D]], all: [[query], [key]], none: [] }[headNorm];
+    if (normed.length > 0) run(vectors, named(HEAD_NORMS), normed, norm);
     run(vectors, named(['post_attention_layernorm']), [[C]], norm);
   }
   vectors.push({ name: 'norm.weight', role: 'norm', shape: [C], initial: one });

@@ -24,8 +24,8 @@ export interface Dialect {
   title: string;
   /** Its class in transformers. */
   architecture: string;
-  /** Whether each head of q and k has an RMSNorm. */
-  headNorm: boolean;
+  /** What of q and of k has an RMSNorm: each head, all heads as one, or nothing. */
+  headNorm: 'each' | 'all' | 'none';
   /** `qkv`: q, k and v always have biases. Otherwise attention_bias says so, if there is one. */
   biases: 'qkv' | 'attention_bias';
   /**
@@ -57,7 +57,7 @@ export interface Dialect {
 }
 
 const PLAIN = {
-  headNorm: false,
+  headNorm: 'none',
   biases: 'attention_bias',
   windows: 'none',
   defaults: { rope_theta: 10_000, tie_word_embeddings: false },
@@ -104,7 +104,7 @@ export const DIALECTS: readonly Dialect[] = [
     modelType: 'qwen3',
     title: 'Qwen3',
     architecture: 'Qwen3ForCausalLM',
-    headNorm: true,
+    headNorm: 'each',
     configFields: ['attention_bias', ...WINDOWED],
     defaults: { ...QWEN.defaults, head_dim: 128 },
   },
@@ -142,7 +142,7 @@ export const DIALECTS: readonly Dialect[] = [
     modelType: 'qwen3_moe',
     title: 'Qwen3 MoE',
     architecture: 'Qwen3MoeForCausalLM',
-    headNorm: true,
+    headNorm: 'each',
     windows: 'use_sliding_window',
     experts: { normalised: false },
     configFields: [
@@ -163,6 +163,21 @@ export const DIALECTS: readonly Dialect[] = [
       num_experts_per_tok: 8,
       num_key_value_heads: 4,
       sliding_window: 4096,
+    },
+  },
+  {
+    ...PLAIN,
+    modelType: 'olmoe',
+    title: 'OLMoE',
+    architecture: 'OlmoeForCausalLM',
+    headNorm: 'all',
+    experts: { normalised: false },
+    configFields: ['attention_bias', 'norm_topk_prob', 'num_experts', 'num_experts_per_tok'],
+    defaults: {
+      ...PLAIN.defaults,
+      num_experts: 64,
+      num_experts_per_tok: 8,
+      rms_norm_eps: 1e-5,
     },
   },
 ];

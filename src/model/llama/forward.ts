@@ -49,7 +49,7 @@ import { rotaryFrequencies } from './rotation';
 
 interface Block {
   norm1: RmsNorm;
-  /** Present where each head of q and k is normed. */
+  /** Present where q and k are normed. */
   heads?: HeadNorm;
   attention: Attention;
   /** (rows, C): between attention and the multilayer perceptron. */
@@ -175,7 +175,7 @@ export class LlamaModel implements LanguageModel {
     return y;
   }
 
-  /** Turns q and k in place by their positions; where heads are normed, into another tensor. */
+  /** Turns q and k in place by their positions; where they are normed, into another tensor. */
   #turn(recorder: Recorder, x: Tensor, layer: number, table: Tensor): HeadNorm | undefined {
     const label = `layers.${layer}.self_attn.rotary`;
     const { weights } = this;
@@ -185,12 +185,14 @@ export class LlamaModel implements LanguageModel {
     }
     const { NH, NKV } = this.#counts;
     const [rows, width] = x.layout.shape;
+    const gains = weights.joined(joinedNames(layer, HEAD_NORMS, 'weight'));
+    const units = gains.layout.numel === 2 * this.config.head_dim ? NH + NKV : 2;
     const norm = {
       x,
-      gains: weights.joined(joinedNames(layer, HEAD_NORMS, 'weight')),
+      gains,
       table,
       y: this.#activation(recorder, label, rows, width),
-      rrms: recorder.tensor(`${label} rrms`, Layout.contiguous([rows, NH + NKV]), 'f32'),
+      rrms: recorder.tensor(`${label} rrms`, Layout.contiguous([rows, units]), 'f32'),
     };
     headNorm(recorder, norm, this.#counts, this.config.rms_norm_eps, label);
     return norm;

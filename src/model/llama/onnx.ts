@@ -39,7 +39,7 @@ export function onnxPieces(
   const { num_attention_heads: H, num_key_value_heads: KV } = config;
   const graph = new OnnxGraph();
   for (const parameter of parameters) addParameter(graph, parameter, dtype);
-  const named = new Set(parameters.map(({ name }) => name));
+  const named = new Map(parameters.map(({ name, shape }) => [name, shape]));
 
   const cast = (value: string, to: 'f32' | 'f16') =>
     dtype === 'f32' ? value : graph.add(`${value}.${to}`, 'Cast', [value], { to: ONNX_TYPE[to] });
@@ -112,9 +112,12 @@ export function onnxPieces(
     const normed = cast(norm(h, at('input_layernorm')), dtype);
     const split = (part: 'q' | 'k' | 'v', sizes: string) => {
       const projected = linear(normed, at(`self_attn.${part}_proj`));
-      const heads = graph.add(at(`${part}.heads`), 'Reshape', [projected, sizes]);
       const name = at(`self_attn.${part}_norm`);
-      const of = named.has(`${name}.weight`) ? norm(heads, name) : heads;
+      const [gains] = named.get(`${name}.weight`) ?? [];
+      // Over all heads, each head, or none.
+      const whole = gains !== undefined && gains !== D ? norm(projected, name) : projected;
+      const heads = graph.add(at(`${part}.heads`), 'Reshape', [whole, sizes]);
+      const of = gains === D ? norm(heads, name) : heads;
       return graph.add(at(`${part}.by_head`), 'Transpose', [of], byHead); // (B, H, T, D)
     };
     const turned = (x: string) => (isRotated(config, layer) ? turn(x) : x);

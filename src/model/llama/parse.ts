@@ -60,6 +60,7 @@ export function parseFields(fields: Fields, dialect: Dialect, file: string): Lla
   if (flag('mlp_bias', false)) refuse('mlp_bias', 'supported is false');
   if (value('quantization_config') !== undefined)
     refuse('quantization_config', 'supported are F32, F16 and BF16 weights: use that version');
+  if (value('clip_qkv') !== undefined) refuse('clip_qkv', 'supported is null');
   const jitter = value('router_jitter_noise') ?? 0;
   if (jitter !== 0) refuse('router_jitter_noise', 'supported is 0');
   const epsilon = value('rms_norm_eps') ?? defaults.rms_norm_eps ?? 1e-6;
