@@ -146,6 +146,7 @@ test('a run that has not begun: settings, tokens, both models, and no checkpoint
     vocabulary: architecture.vocabularySize,
     link: '#v=1&train_steps=9&batch_size=3&max_length=4&seed=7',
   });
+  expect(recipe.json('recipe.json').choices.loss).toEqual(['mixed', 'ce', ...DIVERGENCE_NAMES]);
   expect(recipe.text('README.md')).not.toMatch(/\{\{|undefined|--resume checkpoint/);
   expect(recipe.text('requirements.txt')).toMatch(/^(\w+==[\d.]+\n)+$/);
 });

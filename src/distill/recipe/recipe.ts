@@ -4,7 +4,7 @@
 // models.py and stillhouse.py; this file writes what they read.
 
 import { type Config, FIELDS } from '../../config';
-import { alignedLossOf } from '../../divergences';
+import { ALIGNED_NAMES, alignedLossOf } from '../../divergences';
 import type { Field } from '../../field';
 import { ModelFileError } from '../../files/download';
 import { ExportError, type Piece } from '../../files/pieces';
@@ -51,10 +51,12 @@ interface Origin {
   corpus: { name: string; own: boolean; sha256: string };
 }
 
-/** What each setting of a few values may be. */
+/** What each setting of a few values may be in Python. */
 const CHOICES = Object.fromEntries(
   Object.entries<Field>(FIELDS).flatMap(([name, field]) =>
-    field.type === 'choice' ? [[name, field.choices]] : [],
+    field.type === 'choice'
+      ? [[name, field.choices.filter((choice) => !ALIGNED_NAMES.some((one) => one === choice))]]
+      : [],
   ),
 );
 /** A recipe repeats so many batches' places in the text, by which Python checks its own. */
