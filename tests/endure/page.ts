@@ -14,7 +14,7 @@ export const tinyLink = (settings: string) => `${TINY}&${settings}`;
 const PATIENCE = 300_000;
 const primary = (page: Page) => page.locator('button.primary');
 
-/** What the page and its browser hold, in bytes. RSS is of all of the browser's processes. */
+/** What the page and its browser hold, in bytes. RSS is told by kind of process. */
 export async function holds(page: Page, browser?: Browser): Promise<Omit<Sample, 'step'>> {
   const session = await page.context().newCDPSession(page);
   await session.send('HeapProfiler.collectGarbage');
@@ -30,12 +30,13 @@ export async function holds(page: Page, browser?: Browser): Promise<Omit<Sample,
   const all = await browser.newBrowserCDPSession();
   const { processInfo } = await all.send('SystemInfo.getProcessInfo');
   await all.detach();
-  let rss = 0;
-  for (const { id } of processInfo) {
+  const rss = { 'RSS, page and worker': 0, 'RSS, GPU process': 0, 'RSS, others': 0 };
+  for (const { id, type } of processInfo) {
     const status = await readFile(`/proc/${id}/status`, 'utf8').catch(() => '');
-    rss += 1024 * Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0);
+    const kind = { renderer: 'page and worker', GPU: 'GPU process' }[type] ?? 'others';
+    rss[`RSS, ${kind}` as 'RSS, others'] += 1024 * Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0);
   }
-  return { ...figures, RSS: rss };
+  return { ...figures, ...rss };
 }
 
 const stepOf = (page: Page) =>
