@@ -102,6 +102,8 @@ const STRIKES: Partial<Record<Fault, (device: NullDevice) => void>> = {
 const unhandled: unknown[] = [];
 process.on('unhandledRejection', (error) => unhandled.push(error));
 
+// On a busy machine a cell has taken 20 s.
+vi.setConfig({ testTimeout: 180_000 });
 beforeAll(openWhole);
 afterEach(mend);
 
@@ -115,7 +117,7 @@ function mend(): void {
 
 const page = () => useRun.getState();
 const until = (what: () => boolean) =>
-  vi.waitUntil(what, { timeout: 20_000, interval: 2 }).catch(() => {
+  vi.waitUntil(what, { timeout: 60_000, interval: 2 }).catch(() => {
     throw new Error(`The page is stuck: ${JSON.stringify(seen())}`);
   });
 const ended = () => until(() => ['finished', 'failed', 'lost'].includes(page().phase));
