@@ -63,11 +63,7 @@ const REGISTRY: readonly KernelChecks[] = [
   { kernels: ['route', 'route_backward', 'expert_order'], checks: routerChecks },
   {
     kernels: ['expert_gather', 'expert_combine', 'expert_combine_backward'],
-    checks: expertRowChecks,
-  },
-  {
-    kernels: ['matmul', 'matmul_tile', 'matmul_store', 'matmul_subgroup', 'matmul_quads'],
-    checks: expertProductChecks,
+    checks: (dtype, gpu) => [...expertRowChecks(dtype), ...expertProductChecks(dtype, gpu)],
   },
   {
     kernels: [
