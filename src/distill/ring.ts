@@ -45,7 +45,7 @@ export class Ring {
    * earlier results.
    */
   send(buffer: GPUBuffer, handle: (bytes: ArrayBuffer) => void): void {
-    const mapped = buffer.mapAsync(GPUMapMode.READ);
+    const mapped = this.gpu.answered(buffer.mapAsync(GPUMapMode.READ));
     const before = this.#last;
     const [sent, queued] = [performance.now(), this.#flying];
     this.#last = (async () => {

@@ -103,7 +103,7 @@ export class CommandBatch {
 
   async #whenDone(then: (now: number) => void): Promise<void> {
     try {
-      await this.gpu.device.queue.onSubmittedWorkDone();
+      await this.gpu.idle();
       then(performance.now());
     } catch {
       // The device is lost, which gpu.lost reports.

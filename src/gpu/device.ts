@@ -49,6 +49,7 @@ const STORAGE_BUFFERS = 8;
 /** The longest that one submission should take: nothing else is drawn in that time. */
 const SUBMISSION_MILLISECONDS = 100;
 
+const ASK_AGAIN_MILLISECONDS = 1000;
 /** Bytes of a staging buffer, through which the CPU reads. */
 const READ_BYTES = 2 ** 24;
 /** Bytes of all staging buffers of one reading. */
@@ -95,7 +96,20 @@ export class Gpu {
 
   /** Waits for everything submitted so far. Never called inside a step. */
   async idle(): Promise<void> {
-    await this.device.queue.onSubmittedWorkDone();
+    await this.answered(this.device.queue.onSubmittedWorkDone());
+  }
+
+  /**
+   * Waits for what the GPU was asked, such as a mapping. Some browsers look for its answer when the
+   * next command comes; where none does, an empty one.
+   */
+  async answered<T>(asked: Promise<T>): Promise<T> {
+    const asking = setInterval(() => this.device.queue.submit([]), ASK_AGAIN_MILLISECONDS);
+    try {
+      return await asked;
+    } finally {
+      clearInterval(asking);
+    }
   }
 
   /**
@@ -114,7 +128,7 @@ export class Gpu {
         const encoder = this.device.createCommandEncoder();
         encoder.copyBufferToBuffer(buffer, offset + from, staging, 0, part.length);
         this.device.queue.submit([encoder.finish()]);
-        await staging.mapAsync(GPUMapMode.READ, 0, part.length);
+        await this.answered(staging.mapAsync(GPUMapMode.READ, 0, part.length));
         part.set(new Uint8Array(staging.getMappedRange(0, part.length)));
       } finally {
         staging.destroy();

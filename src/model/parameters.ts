@@ -365,7 +365,7 @@ export async function fill(
     waiting += values.byteLength * having.length;
     if (waiting < UPLOAD_BYTES) return;
     waiting = 0;
-    await gpu.device.queue.onSubmittedWorkDone();
+    await gpu.idle();
   });
   const plans = new Set(arenas.map(({ plan }) => plan));
   const parameters = [...plans].reduce((sum, plan) => sum + plan.parameters, 0);
