@@ -139,6 +139,27 @@ test('an ONNX graph is made of the safetensors where the folder has none', async
   expect(await (await findOnnx(foreign, { f16: true, dtype: 'f16' }))?.ours()).toBe(false);
 });
 
+test.each([
+  // What the run wants, what the folder has, and what is read.
+  ['f16', ['model', 'model_fp16', 'model_q4f16'], 'model_fp16'],
+  ['f16', ['model', 'model_q4f16'], 'model'],
+  ['f16', ['model_quantized', 'model_q4', 'model_q4f16'], 'model_q4f16'],
+  ['f32', ['model_quantized', 'model_q4', 'model_q4f16'], 'model_q4'],
+  ['f32', ['model_quantized', 'model_q4f16'], 'model_q4f16'],
+  ['f16', ['model_quantized', 'model_bnb4'], 'model_quantized'],
+] as const)('in %s, of %j onnxruntime gets %s', async (dtype, names, expected) => {
+  const source = folder(Object.fromEntries(names.map((name) => [`onnx/${name}.onnx`, 'x'])));
+  const precision = { f16: true, dtype };
+  const found = await findOnnx(source, precision, { rounded: true });
+  expect(found?.name).toBe(`onnx/${expected}.onnx of the dropped files`);
+  expect(found?.dtype).toBe(/16$/.test(expected) ? 'f16' : 'f32');
+  // Weights of 4 or 8 bits only where nothing exact would do.
+  const exact = await findOnnx(source, precision);
+  expect(exact?.name).toBe(/q/.test(expected) ? undefined : found?.name);
+  const without = await findOnnx(source, { f16: false, dtype: 'f32' }, { rounded: true });
+  expect(without?.name ?? '').not.toMatch(/16\.onnx/);
+});
+
 test('onnxruntime refuses to keep attention inside documents', async () => {
   const dense = { model_type: 'bloom', vocab_size: 10, hidden_size: 4, n_ctx: 8 };
   const files = { 'config.json': JSON.stringify(dense), 'onnx/model.onnx': 'never read' };

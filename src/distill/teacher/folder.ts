@@ -19,7 +19,7 @@ import { modelReference } from '../../model-reference';
 import { shownJson } from '../../quote';
 import { teacherFromWeights } from './engine';
 import { tryHalf } from './half-trial';
-import { findOnnx, type OnnxFile, onnxFromWeights, onnxNames, type Precision } from './onnx-file';
+import { exactNames, findOnnx, type OnnxFile, onnxFromWeights, type Precision } from './onnx-file';
 import { logitsOnCpu, OnnxModel } from './onnx-model';
 import { teacherFromOnnx } from './onnx-teacher';
 import type { EngineChoice, MakeTeacher, TeacherShape, TeacherSizes } from './teacher';
@@ -97,7 +97,7 @@ export async function openTeacher(
           'Use teacher_engine=auto, or choose another model.',
       );
     }
-    const file = await findOnnx(source, choice);
+    const file = await findOnnx(source, choice, { rounded: true });
     if (!file) throw known ? architecture : noOnnx(source, choice, json);
     const why = known ? `this ${type}: ${architecture.message}` : type;
     const reason = engine === 'auto' ? `Stillhouse’s kernels do not support ${why}` : chosen;
@@ -111,10 +111,11 @@ export async function openTeacher(
   } catch (error) {
     // A folder without safetensors may have an ONNX file. Damaged safetensors are an error.
     const missing = error instanceof ModelFileError && error.missing;
-    if (missing && engine === 'onnxruntime') throw noOnnx(source, choice, json);
-    const other = missing && engine === 'auto' && (await findOnnx(source, choice));
-    if (!other) throw error;
-    return inOnnxruntime(other, 'the folder has no safetensors');
+    if (!missing || engine === 'stillhouse') throw error;
+    const other = await findOnnx(source, choice, { rounded: true });
+    if (!other && engine === 'auto') throw error;
+    if (!other) throw noOnnx(source, choice, json);
+    return inOnnxruntime(other, engine === 'auto' ? 'the folder has no safetensors' : chosen);
   }
   if (engine === 'onnxruntime')
     return inOnnxruntime(onnxFromWeights(files, architecture, choice.dtype), chosen);
@@ -156,8 +157,9 @@ const noOnnx = (source: ModelSource, precision: Precision, json: unknown) =>
   new ModelFileError(
     'model',
     `${source.label} is of type ${modelTypeOf(json)} and has no ` +
-      `${onnxNames(precision).join(' or ')}. Stillhouse runs ${familyTitles()} from safetensors, ` +
-      'and other decoders from ONNX. Choose a model that has one of them.',
+      `${exactNames(precision).join(' or ')}. Stillhouse runs ${familyTitles()} from safetensors, ` +
+      'and other decoders from ONNX, also with weights of 4 or 8 bits (model_q4f16.onnx, ' +
+      'model_q4.onnx, model_quantized.onnx). Choose a model that has one of them.',
   );
 
 const modelTypeOf = (json: unknown) =>

@@ -35,10 +35,22 @@ export interface Precision {
 
 const HALF = 'onnx/model_fp16.onnx';
 const SINGLE = 'onnx/model.onnx';
+/** Weights of 4 bits, in a graph that computes in float16 or in float32. */
+const FOUR_BITS = { f16: 'onnx/model_q4f16.onnx', f32: 'onnx/model_q4.onnx' };
+/** Weights of 8 bits. */
+const EIGHT_BITS = 'onnx/model_quantized.onnx';
 
 /** The names under which a folder may have a file for this run, the best one first. */
-export const onnxNames = ({ f16, dtype }: Precision): string[] =>
+export const exactNames = ({ f16, dtype }: Precision): string[] =>
   dtype === 'f16' ? [HALF, SINGLE] : f16 ? [SINGLE, HALF] : [SINGLE];
+
+/** The same, with rounded weights last: the names are those of transformers.js. */
+function allNames(precision: Precision): string[] {
+  const { f16, dtype } = precision;
+  const inFour = dtype === 'f16' ? [FOUR_BITS.f16, FOUR_BITS.f32] : [FOUR_BITS.f32];
+  const halfLast = dtype === 'f32' && f16 ? [FOUR_BITS.f16] : [];
+  return [...exactNames(precision), ...inFour, ...halfLast, EIGHT_BITS];
+}
 
 /** A file's first fields, the producer's name among them. */
 const FIRST_BYTES = 64;
@@ -54,12 +66,16 @@ async function dataNames(source: ModelSource, name: string): Promise<string[]> {
   return [...new Set(graph.match(new RegExp(`${base}_data(_\\d+)?`, 'g')))].sort();
 }
 
-/** The folder's file for this run; undefined if it has none. */
+/**
+ * The folder's file for this run; undefined if it has none.
+ * @param rounded whether a file with weights of 4 or 8 bits will do
+ */
 export async function findOnnx(
   source: ModelSource,
   precision: Precision,
+  { rounded = false } = {},
 ): Promise<OnnxFile | undefined> {
-  for (const name of onnxNames(precision)) {
+  for (const name of rounded ? allNames(precision) : exactNames(precision)) {
     if (!(await source.has(name))) continue;
     let named: Promise<string[]> | undefined;
     const beside = () => {
@@ -68,7 +84,7 @@ export async function findOnnx(
     };
     return {
       name: `${name} of ${source.label}`,
-      dtype: name === HALF ? 'f16' : 'f32',
+      dtype: name === HALF || name === FOUR_BITS.f16 ? 'f16' : 'f32',
       async size() {
         const files = [name, ...(await beside()).map((path) => `onnx/${path}`)];
         const sizes = await Promise.all(files.map((file) => source.size(file)));
