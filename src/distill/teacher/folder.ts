@@ -159,7 +159,8 @@ const noOnnx = (source: ModelSource, precision: Precision, json: unknown) =>
     `${source.label} is of type ${modelTypeOf(json)} and has no ` +
       `${exactNames(precision).join(' or ')}. Stillhouse runs ${familyTitles()} from ` +
       'safetensors, and other decoders from ONNX, also with weights of 4 or 8 bits ' +
-      '(model_q4f16.onnx, model_q4.onnx, model_quantized.onnx). Choose a model that has one of them.',
+      '(model_q4f16.onnx, model_q4.onnx, model_quantized.onnx). ' +
+      'Choose a model that has one of them.',
   );
 
 const modelTypeOf = (json: unknown) =>
