@@ -49,8 +49,6 @@ export class Snapshots {
 
   /** The state at `step`, the run's present one. */
   async at(step: number): Promise<Snapshot> {
-    if (this.#reading?.step === step) return this.#reading.arrived;
-    this.latest = await this.read(step);
-    return this.latest;
+    return this.#reading?.step === step ? this.#reading.arrived : this.read(step);
   }
 }

@@ -131,7 +131,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) sl
     let weight = select(0.0, scaler.scale * step.inverse_tokens, counts);
     let soft = weight * step.alpha * step.temperature;
     let hard = weight * (1.0 - step.alpha);
-    let mean = terms.y / terms.w; // Σ q is 1 except for rounding
+    // Σ q is 1 except for rounding. A teacher's NaN becomes the gradient's, even if h drops it.
+    let mean = select(terms.y / terms.w, logs.z, is_nan(logs.z));
     // A thread overwrites only logits that no other thread reads.
     for (var v = lane; v < params.V; v += LANES) {
       let at = z0 + v * params.student_v;

@@ -17,6 +17,11 @@ fn at_least(x: f32, bound: f32) -> f32 {
   return select(x, bound, x < bound);
 }
 
+// By its bits, since a compiler may assume that no number is NaN.
+fn is_nan(x: f32) -> bool {
+  return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
+}
+
 // Where row r of the B·T, which is (b, t) = (r / T, r % T), begins in a tensor with these strides.
 fn row_address(row: u32, T: u32, offset: u32, stride_b: u32, stride_t: u32) -> u32 {
   return offset + (row / T) * stride_b + (row % T) * stride_t;
