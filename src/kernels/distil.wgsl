@@ -125,14 +125,15 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) sl
   if (!valid) { return; }
   if (lane == 0u) {
     let ce = cross_entropy(terms.z, logs.x, sums.w, lse);
-    per_token[row] = select(vec2f(), vec2f(ce, terms.x), counts);
+    let d = select(logs.z, terms.x, is_finite(logs.z));
+    per_token[row] = select(vec2f(), vec2f(ce, d), counts);
   }
   if (GRADIENT == 1u) {
     let weight = select(0.0, scaler.scale * step.inverse_tokens, counts);
     let soft = weight * step.alpha * step.temperature;
     let hard = weight * (1.0 - step.alpha);
     // Σ q is 1 except for rounding. A teacher's NaN becomes the gradient's, even if h drops it.
-    let mean = select(terms.y / terms.w, logs.z, is_nan(logs.z));
+    let mean = select(logs.z, terms.y / terms.w, is_finite(logs.z));
     // A thread overwrites only logits that no other thread reads.
     for (var v = lane; v < params.V; v += LANES) {
       let at = z0 + v * params.student_v;

@@ -18,8 +18,8 @@ fn at_least(x: f32, bound: f32) -> f32 {
 }
 
 // By its bits, since a compiler may assume that no number is NaN.
-fn is_nan(x: f32) -> bool {
-  return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
+fn is_finite(x: f32) -> bool {
+  return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u;
 }
 
 // Where row r of the B·T, which is (b, t) = (r / T, r % T), begins in a tensor with these strides.

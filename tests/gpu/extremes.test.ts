@@ -138,9 +138,9 @@ it.each(LANES)('a NaN or an infinity in one place is no measurement (%s)', async
     );
     const figures = await download(gpu, perToken);
     const [studentNll, teacherNll, kl] = figures.slice(6 * row);
-    expect(Number.isNaN(of === 'student' ? studentNll : teacherNll), `nll, ${value} ${of}`).toBe(
-      true,
-    );
+    // Some adapters make an infinity of a NaN's exponential.
+    const nll = of === 'student' ? studentNll : teacherNll;
+    expect(Number.isFinite(nll), `nll, ${value} of the ${of}`).toBe(false);
     expect(Number.isFinite(kl), `kl, ${value} of the ${of}`).toBe(false);
     expect([0, 2].every((r) => Number.isFinite(figures[6 * r + 2]))).toBe(true);
   }
