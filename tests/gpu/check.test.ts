@@ -117,7 +117,7 @@ it('one kernel can be checked alone; an unknown name is answered with the names'
 
 it('a kernel that writes outside its layout fails', async () => {
   const gpu = await openBroken('matmul', (code) =>
-    code.replace('params.c_offset + m * params.c_row', 'm * params.c_row'),
+    code.replace('part.c_offset + m * params.c_row', 'm * params.c_row'),
   );
   const rows = await runChecks(gpu, () => undefined);
   const wrong = rows.filter(({ passed }) => !passed);
