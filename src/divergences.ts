@@ -49,7 +49,7 @@ const ALIGNED_ROWS = {
   uld: { label: 'universal logit distillation', formula: 'Σ |p₍ₖ₎ − q₍ₖ₎|', takesBeta: false },
   gold: {
     label: 'GOLD',
-    formula: 'w JSD(matched tokens) + (1 − w) Σ |p₍ₖ₎ − q₍ₖ₎|',
+    formula: 'w JSD + (1 − w) Σ |p₍ₖ₎ − q₍ₖ₎|',
     mixture: 'm = β p + (1 − β) q',
     takesBeta: true,
   },
