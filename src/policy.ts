@@ -19,6 +19,8 @@ const DIRECTIVES: Record<string, string[]> = {
   // Charts become pictures by way of a blob.
   'img-src': ["'self'", 'blob:', 'data:'],
   'font-src': ["'self'"],
+  // `?states` shows the page's designed states in frames.
+  'frame-src': ["'self'"],
   'manifest-src': ["'self'"],
   'base-uri': ["'none'"],
   'form-action': ["'none'"],
