@@ -174,7 +174,7 @@ def test_peft_loads_the_adapters(name, written, windows, folder):
     assert perplexity(plain, windows) == pytest.approx(before, rel=1e-3)
     assert theirs == pytest.approx(ours, rel=1e-3)
     # The adapters have moved the model further than the tolerance.
-    assert abs(ours / before - 1) > 1e-2
+    assert abs(ours / before - 1) > 5e-3
     assert furthest < 1e-3
     described = json.loads((run / "adapter/adapter_config.json").read_text())
     assert described["fan_in_fan_out"] == (name == "gpt2")
