@@ -142,7 +142,7 @@ export const FIELDS = {
     choices: ['mixed', 'ce', ...kdLosses],
     help:
       'mixed: alpha·T²·KD + (1 − alpha)·CE. ce: only the data. The others: only the teacher, ' +
-      'T²·KD. uld and gold need no common vocabulary.',
+      'T²·KD. uld and gold need no common vocabulary; w is the share that is common.',
   },
   kd_loss: {
     type: 'choice',

@@ -20,8 +20,8 @@ process.on('exit', () => rmSync(reports, { recursive: true, force: true }));
 
 /**
  * What is the same on either adapter: the kernels that it uses have tests of their own, and whole
- * runs, onnxruntime and the check of every kernel are seen in f32 end to end. What trains or is
- * exported in a type of its own does so in f32 on lavapipe, too.
+ * runs, onnxruntime and the check of every kernel are seen in f32 end to end. Exports and adapters
+ * are tried in f32 on lavapipe, too.
  */
 const ONCE = [
   'bug-lab',
@@ -71,9 +71,7 @@ if (chosen.some(({ icd, browsers }) => icd || browsers)) Object.assign(environme
 
 const rows = [];
 const running = new Set();
-const begun = new Map();
 for (const stage of chosen) {
-  await begun.get(stage.after);
   while (running.size >= (stage.alone ? 1 : LANES)) await Promise.race(running);
   console.log(`\n== ${stage.name}`);
   const done = timed(stage).then((row) => {
@@ -81,7 +79,6 @@ for (const stage of chosen) {
     running.delete(done);
   });
   running.add(done);
-  begun.set(stage.name, done);
 }
 await Promise.all(running);
 const place = ({ name }) => STAGES.findIndex((stage) => stage.name === name);

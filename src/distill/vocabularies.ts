@@ -94,7 +94,7 @@ export function comparedNote(config: Config, spans: number, tokens: number): str
   const count = (value: number) => value.toLocaleString('en-US');
   return (
     `Teacher and student have different vocabularies. The loss ${kind} compares ${how}, over ` +
-    `${count(spans)} aligned spans of text, in ${count(tokens)} tokens of the student’s. KL, ` +
+    `${count(spans)} aligned spans of text, in ${count(tokens)} of the student’s tokens. KL, ` +
     'agreement and the teacher’s perplexity need one vocabulary: they are not measured.'
   );
 }

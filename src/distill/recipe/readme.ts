@@ -69,8 +69,8 @@ function inTrl(config: Readonly<Config>): string {
   }
   return (
     'It does not have this run: it mixes in no cross-entropy (`alpha=1` does without), has no ' +
-    'skew divergence and no total variation, and keeps attention inside no document. Where a run ' +
-    'has one of the three divergences alone, in rows that are not masked and without adapters, ' +
-    'its recipe has a script for TRL.'
+    'skew divergence and no total variation, and does not mask one document from another. ' +
+    'Where a run has one of the three divergences alone, in rows that are not masked and without ' +
+    'adapters, its recipe has a script for TRL.'
   );
 }

@@ -164,7 +164,7 @@ export class CacheFile {
     if (isFirst) return new CacheFile(storage, identity, header.summary);
     const checksums = await storage.read(entriesEnd(identity), expected);
     if (header.checksums !== hex(await digestOf(checksums)))
-      throw damaged('its checksums do not match theirs');
+      throw damaged('its checksums do not match its header');
     return new CacheFile(storage, identity, header.summary, checksums.slice());
   }
 
