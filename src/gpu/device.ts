@@ -100,8 +100,8 @@ export class Gpu {
   }
 
   /**
-   * Waits for what the GPU was asked, such as a mapping. Some browsers look for its answer when the
-   * next command comes; where none does, an empty one.
+   * Waits for what the GPU was asked for, such as a mapping. A browser may deliver it only when the
+   * next command comes: while it is late, an empty command is sent each second.
    */
   async answered<T>(asked: Promise<T>): Promise<T> {
     const asking = setInterval(() => this.device.queue.submit([]), ASK_AGAIN_MILLISECONDS);

@@ -54,9 +54,9 @@ export class RunReports {
 
   /** Posts the records that wait. */
   flush(): void {
-    const { runId } = this;
-    if (this.#records.length > 0) post({ type: 'steps', runId, records: this.#records.splice(0) });
+    if (this.#records.length > 0)
+      post({ type: 'steps', runId: this.runId, records: this.#records.splice(0) });
     if (this.#twinRecords.length > 0)
-      post({ type: 'twin-steps', runId, records: this.#twinRecords.splice(0) });
+      post({ type: 'twin-steps', runId: this.runId, records: this.#twinRecords.splice(0) });
   }
 }
