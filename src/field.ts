@@ -1,4 +1,4 @@
-// The kinds of rows in the table of settings (config.ts), what each kind allows, and the check of a
+// The kinds of rows in the table of settings (fields/), what each kind allows, and the check of a
 // value.
 
 import { visible } from './quote';

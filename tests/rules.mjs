@@ -72,12 +72,13 @@ const DOORS = {
   // A journal holds the records as a run reports them; both space out what a large student costs.
   runs: ['src/distill/records.ts', 'src/distill/spacing.ts'],
 };
-/** Files in src/ that belong to another room than their name says. */
+/** Files and folders in src/ that belong to another room than their name says. */
 const ROOM_OF_FILE = {
   'built-in.ts': 'config',
   'pairs.ts': 'config',
   'presets.ts': 'config',
   'field.ts': 'config',
+  fields: 'config',
   'link.ts': 'config',
   'model-reference.ts': 'config',
   'nearest.ts': 'config',
