@@ -69,13 +69,14 @@ export function groupsOf({ fields, runs }: Sweep): Group[] {
     .sort((a, b) => a.mean - b.mean);
 }
 
-/** 41.38, 8.12; large ones without decimals. */
-const figure = (value: number) => value.toFixed(value < 10 ? 2 : value < 1000 ? 1 : 0);
+const decimals = (value: number) => (value < 10 ? 2 : value < 1000 ? 1 : 0);
+/** 8.12, 41.4; large ones without decimals. */
+const figure = (value: number) => value.toFixed(decimals(value));
 
 const spread = ({ mean, deviation, bySeed }: Group) =>
   deviation === undefined
     ? figure(mean)
-    : `${figure(mean)} ± ${deviation.toFixed(mean < 10 ? 3 : 2)} over ${bySeed.size} seeds`;
+    : `${figure(mean)} ± ${deviation.toFixed(decimals(mean))} over ${bySeed.size} seeds`;
 
 /** The best of what has ended, with its margin; undefined until two can be compared. */
 export function bestSentence(sweep: Sweep): string | undefined {

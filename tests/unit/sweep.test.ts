@@ -133,13 +133,13 @@ test.each([
   ],
   [
     finished([41, 42, 43], ['seed', '1,2,3']),
-    'Held-out perplexity is 42.0 ± 1.00 over 3 seeds (mean and standard deviation), ' +
+    'Held-out perplexity is 42.0 ± 1.0 over 3 seeds (mean and standard deviation), ' +
       'from 41.0 to 43.0. A smaller difference between two runs may be chance.',
   ],
   [
     finished([44, 45, 40, 41], ['alpha', '0.2,0.5'], ['seed', '1,2']),
-    'Best is α 0.5: held-out perplexity 40.5 ± 0.71 over 2 seeds, 4.00 (9.0%) lower than α 0.2 ' +
-      'with 44.5 ± 0.71 over 2 seeds. Seed by seed it is 4.00 ± 0.00 lower.',
+    'Best is α 0.5: held-out perplexity 40.5 ± 0.7 over 2 seeds, 4.00 (9.0%) lower than α 0.2 ' +
+      'with 44.5 ± 0.7 over 2 seeds. Seed by seed it is 4.00 ± 0.00 lower.',
   ],
   [
     finished([41, 43, 42, 40], ['alpha', '0.2,0.5'], ['seed', '1,2']),

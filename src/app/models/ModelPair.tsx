@@ -29,9 +29,16 @@ export function ModelPair() {
   const student = (sameShape ? run.report?.studentParameters : undefined) ?? lookedUp.student;
   const trained = sameShape ? run.report?.trainedParameters : undefined;
   const side = teacher && student ? 44 * Math.min(1, Math.sqrt(student / teacher)) : undefined;
+  const height = 61 + (side ?? 20) + 3;
   return (
     <div className="models">
-      <svg className="model-areas" viewBox="0 0 48 84" width="48" height="84" aria-hidden="true">
+      <svg
+        className="model-areas"
+        viewBox={`0 0 48 ${height}`}
+        width="48"
+        height={height}
+        aria-hidden="true"
+      >
         <rect x="2" y="2" width="44" height="44" rx="3" className="teacher-area" />
         <path d="M24 49v8m-3-3l3 3l3-3" className="flow" />
         {side !== undefined ? (

@@ -2,7 +2,8 @@
 // done with it.
 
 import { useId, useState } from 'react';
-import { type Config, DEFAULTS } from '../../config';
+import type { Config } from '../../config';
+import { PRESETS } from '../../presets';
 import { differences, inWords } from '../../runs/difference';
 import { formatGhost, ghostOf } from '../../runs/ghost';
 import type { RunRow } from '../../runs/row';
@@ -39,7 +40,7 @@ export function ChosenRun({ row, before }: { row: RunRow; before?: RunRow }) {
       {readable ? (
         <p>
           {before && `Against the run before it, “${before.name}”: ${against(before.config)}. `}
-          Against the defaults: {against(DEFAULTS)}.
+          Against the settings that the page opens with: {against(PRESETS[0].config)}.
         </p>
       ) : (
         <p>

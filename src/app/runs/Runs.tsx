@@ -1,7 +1,8 @@
 // The room of the kept runs: a table to sort and filter, and what can be done with the chosen run.
 
 import { memo, useDeferredValue, useMemo, useState } from 'react';
-import { DEFAULTS } from '../../config';
+import type { Config } from '../../config';
+import { PRESETS } from '../../presets';
 import type { RunRow } from '../../runs/row';
 import { formatBytes, plural } from '../shared/format';
 import { Icon } from '../shared/Icon';
@@ -31,7 +32,7 @@ export function Runs() {
   const [limit, setLimit] = useState(ROWS);
   const filter = useDeferredValue(text);
   const all = useMemo(() => listed(kept), [kept]);
-  const baseline = all.find(({ id }) => id === baselineId)?.config ?? DEFAULTS;
+  const baseline = all.find(({ id }) => id === baselineId)?.config ?? PRESETS[0].config;
   const rows = useMemo(
     () => sorted(filtered(all, filter, baseline), sorting, baseline),
     [all, filter, sorting, baseline],
@@ -67,7 +68,7 @@ export function Runs() {
             <label>
               Compare with{' '}
               <select value={baselineId} onChange={(event) => setBaseline(event.target.value)}>
-                <option value="">the defaults</option>
+                <option value="">the page’s first settings</option>
                 {all.slice(0, ROWS).map(({ id, name }) => (
                   <option key={id} value={id}>
                     {name}
@@ -183,7 +184,7 @@ const Row = memo(function Row({
 }: {
   row: RunRow;
   columns: readonly Column[];
-  baseline: typeof DEFAULTS;
+  baseline: Config;
   chosen: boolean;
   /** The run before it in time, if it is chosen. */
   before?: RunRow;
