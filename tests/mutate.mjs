@@ -165,6 +165,8 @@ const MUTATIONS = [
   ['expert_combine_backward', 'dweights[choice] = sum', 'dweights[choice] = 1.01 * sum', LLAMA],
   ['expert_gather', 'y[i] = x[', 'y[i] = 1.01 * x[', LLAMA],
   ['expert_order', 'chosen[i] < expert', 'chosen[i] <= expert', LLAMA],
+  ['expert_use', 'value * log(value)', '1.01 * value * log(value)', LLAMA],
+  ['expert_use', 'next % params.T != 0', 'true', LLAMA],
   ['gradient_norm', 'vec2f(g * g,', 'vec2f(1.01 * g * g,', OPTIMISER],
   ['head_norm', 'y[first + i] = scalar(', 'y[first + i] = scalar(1.01 * ', LLAMA],
   ['head_norm', 'y[first + j] = scalar(', 'y[first + j] = scalar(1.01 * ', LLAMA],

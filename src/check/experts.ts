@@ -8,6 +8,8 @@ import {
   expertCombineBackward,
   expertGather,
   expertOrder,
+  expertUse,
+  type Route,
   route,
   routeBackward,
 } from '../kernels/experts';
@@ -24,6 +26,8 @@ const [ROWS, E, K, C] = [37, 5, 2, 20];
 const CHOICES = ROWS * K;
 const SIZES = `rows=${ROWS} E=${E} k=${K} C=${C}`;
 const layout = 'contiguous';
+/** A label that does not count. */
+const IGNORED = -100;
 const SOFTMAX: Tolerance = {
   value: 1e-5,
   reason: 'Exponentials are off by (3 + 2 |x|) 2^-23, and a quotient has two sums of them.',
@@ -71,7 +75,7 @@ const noOrder = {
 
 /** f32 alone, whatever a model is stored as. */
 export const routerChecks = (dtype: Storage): Check[] =>
-  dtype === 'f32' ? [...[true, false].flatMap(router), orderCheck()] : [];
+  dtype === 'f32' ? [...[true, false].flatMap(router), orderCheck(), usesCheck()] : [];
 
 function router(normalised: boolean): Check[] {
   const kernel = `route${normalised ? ', normalised' : ''}`;
@@ -134,6 +138,43 @@ const orderCheck = (): Check =>
       { tensor: 'places', expected: bitsOf(SORTED.places), tolerance: EXACT },
     ],
   });
+
+/** Sequences of 9 tokens, the last of which predicts nothing; some labels are ignored. */
+function usesCheck(): Check {
+  const [B, T] = [4, 9];
+  const rows = B * T;
+  const { p, chosen } = routeOf(false);
+  const some = { p: p.slice(0, rows * E), chosen: chosen.slice(0, rows * K) };
+  const labels = Array.from({ length: rows }, (_, i) => (i % 7 === 5 ? IGNORED : i));
+  const counts = labels.map((_, i) => (i + 1) % T !== 0 && labels[i + 1] !== IGNORED);
+  return check({
+    kernel: 'expert_use',
+    sizes: `rows=${B}×${T} E=${E} k=${K}`,
+    dtype: 'f32',
+    layout,
+    inputs: {
+      p: { values: some.p, layout: [rows, E] },
+      chosen: u32(some.chosen, [rows, K]),
+      labels: { values: labels, layout: [B, T], dtype: 'i32' },
+      uses: { values: new Float64Array(rows * (E + 1)).fill(2), layout: [rows, E + 1] },
+      first: u32(new Float64Array(rows).fill(E), [rows]),
+    },
+    record: (recorder, { labels, uses, first, ...made }) =>
+      expertUse(recorder, made as Route, labels, { uses, first }, { ignoreIndex: IGNORED }),
+    outputs: [
+      {
+        tensor: 'uses',
+        expected: reference.expertUse({ ...some, weights: some.p }, counts),
+        tolerance: SOFTMAX,
+      },
+      {
+        tensor: 'first',
+        expected: bitsOf(some.chosen.filter((_, i) => i % K === 0)),
+        tolerance: EXACT,
+      },
+    ],
+  });
+}
 
 /** Rows to their experts and back. */
 export function expertRowChecks(dtype: Storage): Check[] {

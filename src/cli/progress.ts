@@ -2,6 +2,7 @@
 
 import type { EvaluationRecord, StepRecord } from '../distill/records';
 import type { Verdict } from '../doctor/examine';
+import { useText } from '../doctor/expert-use';
 import type { Purpose } from '../gpu/memory';
 
 /** Steps that the speed is averaged over. */
@@ -62,6 +63,10 @@ export function evaluationLine(
     `Success=${success} (${succeeded} of ${tried}), ${skipped}${pace}`
   );
 }
+
+/** A line for each layer of a student with experts: how an evaluation's tokens used them. */
+export const expertLines = ({ experts = [] }: EvaluationRecord): string[] =>
+  experts.map((use) => `  ${useText(use)}`);
 
 /** What the Doctor found, and what to do about it, as flags where settings can do it. */
 export function verdictLines({ severity, title, text, advice, change }: Verdict): string[] {

@@ -30,7 +30,15 @@ import type { Places } from './flags';
 import type { OpenModels } from './models';
 import { storyOf, whyUseless } from './outcome';
 import { learnedText, planLines, planRun } from './plan';
-import { evaluationLine, figure, learning, Pace, stepLine, verdictLines } from './progress';
+import {
+  evaluationLine,
+  expertLines,
+  figure,
+  learning,
+  Pace,
+  stepLine,
+  verdictLines,
+} from './progress';
 import { writeFolder } from './student-folder';
 import { corpusOf, type OwnTexts } from './texts';
 
@@ -169,6 +177,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
           journal.evaluation(record);
           printed = performance.now();
           say(evaluationLine(record, journal.lastStep, pace.at(record.step)));
+          for (const line of expertLines(record)) say(line);
           if (record.step === 0) pace.tick(performance.now());
           if (record.firstError && !failureShown) {
             say(`The first failed batch: ${record.firstError}`);

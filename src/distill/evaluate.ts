@@ -29,6 +29,7 @@ import { BYTES, type DType } from '../tensor/dtype';
 import { Layout, LayoutError } from '../tensor/layout';
 import { DocumentBuffer } from './batch-buffer';
 import { chunksOf, rowsPerChunk } from './chunks';
+import { ExpertMeter, type FirstExperts } from './expert-use';
 import { type LossPath, sliceLogits, tokenLabels, validTargets } from './loss-paths';
 import type { EvaluationRecord } from './records';
 import type { TeacherSource } from './teacher/teacher';
@@ -59,7 +60,10 @@ type Sums = Record<(typeof COLUMNS)[number], number>;
  * What was measured of a batch, token by token: element b·(T − 1) + t is of the label at position
  * t + 1 of sequence b, and 0 where that is ignored. From a cache of the top k the confidence is 0.
  */
-export type TokenFigures = Record<(typeof FIGURES)[number] | 'confidence', Float32Array>;
+export type TokenFigures = Record<(typeof FIGURES)[number] | 'confidence', Float32Array> & {
+  /** Of each layer with experts: the expert of each of the B·T tokens. */
+  experts: FirstExperts[];
+};
 type Answers = NonNullable<EvaluationRecord['answers']>;
 
 /** Rows that are compared at a time: positions `from` to `to` of some sequences. */
@@ -86,6 +90,7 @@ export class Evaluator {
   /** Has the training temperature, at which the teacher's entropy is taken as well. */
   readonly #soft: GPUBuffer;
   readonly #documents?: DocumentBuffer;
+  readonly #experts: ExpertMeter;
   private readonly answers?: AnswerMarks;
   #recorder?: Recorder;
   #program?: PendingProgram;
@@ -108,6 +113,7 @@ export class Evaluator {
   ) {
     this.answers = answers;
     if (masked) this.#documents = new DocumentBuffer(gpu, 'data', ...shape);
+    this.#experts = new ExpertMeter(gpu, student.architecture, shape);
     const make = (purpose: Purpose, label: string, dims: number[], dtype: DType) =>
       persistentTensor(gpu, purpose, label, Layout.contiguous(dims), dtype);
     this.#tokens = make('data', 'evaluation tokens', shape, 'u32');
@@ -196,6 +202,7 @@ export class Evaluator {
     }
     const sums = Object.fromEntries(COLUMNS.map((name) => [name, 0])) as Sums;
     const answers = { tried: 0, studentRight: 0, teacherRight: 0 };
+    this.#experts.begin();
     try {
       const read = succeeded > 0 ? await this.gpu.read(results, 0, succeeded * stride) : undefined;
       for (const [index, batch] of evaluated.entries()) {
@@ -203,10 +210,13 @@ export class Evaluator {
         COLUMNS.forEach((name, i) => {
           sums[name] += values[i];
         });
-        const figures = tokenFigures(
-          values.subarray(COLUMNS.length),
-          this.#confidence.layout.numel,
-        );
+        const [rows] = this.#confidence.layout.shape;
+        const perToken = COLUMNS.length + rows * (FIGURES.length + 1);
+        const labels = validTargets(tokenLabels(batch, this.shape[1]));
+        const figures: TokenFigures = {
+          ...tokenFigures(values.subarray(COLUMNS.length, perToken), rows),
+          experts: this.#experts.add(values.subarray(perToken), labels),
+        };
         if (this.answers) this.#countAnswers(batch, figures, answers);
         onFigures?.(batch, figures);
       }
@@ -244,6 +254,7 @@ export class Evaluator {
           accuracy: mean(sums.studentRight),
         }),
       ...(this.answers && { answers }),
+      experts: this.#experts.uses(),
       milliseconds: performance.now() - started,
     };
   }
@@ -258,7 +269,8 @@ export class Evaluator {
 
   /** What is read back of a batch, in this order. */
   get #kept(): Tensor[] {
-    return [this.#sums, this.#diagnoses, this.#figures, this.#confidence];
+    const { kept } = this.#experts;
+    return [this.#sums, this.#diagnoses, this.#figures, this.#confidence, ...kept];
   }
 
   /**
@@ -276,6 +288,7 @@ export class Evaluator {
     this.#documents?.write(batch);
     const commands = new CommandBatch(this.gpu, 'evaluation');
     for (const sums of [this.#sums, this.#diagnoses]) commands.encoder.clearBuffer(bufferOf(sums));
+    this.#experts.clear(commands.encoder);
     await this.teacher?.enqueue(batch, commands);
     commands.run(program);
     let at = offset;
@@ -313,7 +326,8 @@ export class Evaluator {
     const [, T] = this.shape;
     const recorder = new Recorder(this.gpu, this.pool);
     const documents = this.#documents?.tensors;
-    const { hidden } = this.student.forward(recorder, this.#tokens, { documents });
+    const { hidden, routed } = this.student.forward(recorder, this.#tokens, { documents });
+    this.#experts.record(recorder, routed, this.#labels);
     const V = this.student.architecture.vocabularySize;
     this.#bytesCopied = 0;
     let done = 0;
@@ -422,11 +436,11 @@ function spoil(sums: Sums): void {
 }
 
 /** The columns of FIGURES, of so many tokens, and the confidence behind them. */
-function tokenFigures(values: Float32Array, tokens: number): TokenFigures {
+function tokenFigures(values: Float32Array, tokens: number): Omit<TokenFigures, 'experts'> {
   const column = (i: number) =>
     Float32Array.from({ length: tokens }, (_, token) => values[token * FIGURES.length + i]);
   return Object.fromEntries([
     ...FIGURES.map((name, i) => [name, column(i)]),
     ['confidence', values.slice(tokens * FIGURES.length)],
-  ]) as TokenFigures;
+  ]) as Omit<TokenFigures, 'experts'>;
 }

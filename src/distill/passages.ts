@@ -22,6 +22,8 @@ export interface Passage {
   /** KL(teacher ‖ student) of each token, and their mean, in nats. */
   kl: number[];
   mean: number;
+  /** Of each layer with experts: how many it has, and which one each token goes to first. */
+  experts?: { layer: number; experts: number; chosen: number[] }[];
 }
 
 export interface Passages {
@@ -31,7 +33,7 @@ export interface Passages {
   best: Passage[];
 }
 
-type Found = Pick<Passage, 'ids' | 'from' | 'kl' | 'mean'>;
+type Found = Pick<Passage, 'ids' | 'from' | 'kl' | 'mean' | 'experts'>;
 
 /** Collects an evaluation's batches, and finds one worst and one best passage of each window. */
 export class PassageFinder {
@@ -42,7 +44,7 @@ export class PassageFinder {
   constructor(private readonly T: number) {}
 
   /** A window of held-out text counts as a whole, or not at all. */
-  add(batch: Batch, { kl }: TokenFigures): void {
+  add(batch: Batch, { kl, experts }: Pick<TokenFigures, 'kl' | 'experts'>): void {
     const windows = new Map<number, Label[]>();
     for (const label of labelsOf(batch, this.T)) {
       const window = Math.floor(label.row / (this.T - 1));
@@ -62,7 +64,18 @@ export class PassageFinder {
       const inputs = batch.inputs.subarray(window * this.T, (window + 1) * this.T);
       const found = ({ first, ...figures }: (typeof passages)[number]): Found => {
         const from = labels[first].position;
-        return { ids: [...inputs.subarray(0, from + length)], from, ...figures };
+        const at = window * this.T + from;
+        return {
+          ids: [...inputs.subarray(0, from + length)],
+          from,
+          ...figures,
+          ...(experts.length > 0 && {
+            experts: experts.map(({ chosen, ...layer }) => ({
+              ...layer,
+              chosen: [...chosen.subarray(at, at + length)],
+            })),
+          }),
+        };
       };
       this.#worst.push(found(passages.reduce((a, b) => (b.mean > a.mean ? b : a))));
       this.#best.push(found(passages.reduce((a, b) => (b.mean < a.mean ? b : a))));

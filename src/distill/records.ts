@@ -72,6 +72,18 @@ export type CalibrationGroup = [
   accuracy: number,
 ];
 
+/** How the held-out tokens used the experts of a layer. */
+export interface ExpertUse {
+  /** From 0. */
+  layer: number;
+  /** k: the experts that a token chooses. */
+  chosen: number;
+  /** Each expert's share of the tokens' choices; they sum to 1. An expert of 0 is dead. */
+  load: number[];
+  /** Mean entropy of the router's probabilities, in nats; ln E for one that prefers no expert. */
+  entropy: number;
+}
+
 /** One evaluation on held-out text, at temperature 1. */
 export interface EvaluationRecord {
   /** Optimiser steps before it; 0 is before training. */
@@ -114,6 +126,8 @@ export interface EvaluationRecord {
   klByPosition?: KlGroup[];
   klByFrequency?: KlGroup[];
   calibration?: CalibrationGroup[];
+  /** Of each of the student's layers that has experts. */
+  experts?: ExpertUse[];
   /** ‖Δw‖ / ‖w‖ of the last step's update, over the student's master weights. */
   updateRatio?: number;
   /** For a text of questions: answers in the batches, and how many each model gives in full. */

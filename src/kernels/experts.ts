@@ -149,3 +149,28 @@ export function expertCombineBackward(
     { label, flops: 3 * count * C, bytes: bytesOf(x, dx, weights, places, dweights, dy) },
   );
 }
+
+/**
+ * How a layer's experts are used: uses (rows, E + 1) f32 has for each row 1 for an expert that it
+ * chose, else 0, and the entropy of its probabilities in nats; 0 for all where the label that
+ * follows it is ignored or in another sequence. first (rows) u32 has each row's first choice.
+ * @param labels (B, T) i32
+ */
+export function expertUse(
+  recorder: Recorder,
+  { p, chosen }: Pick<Route, 'p' | 'chosen'>,
+  labels: Tensor,
+  { uses, first }: { uses: Tensor; first: Tensor },
+  { ignoreIndex, label }: { ignoreIndex: number; label?: string },
+): void {
+  const [rows, E] = p.layout.shape;
+  const [, k] = chosen.layout.shape;
+  const [, T] = labels.layout.shape;
+  recorder.dispatch(
+    kernel(recorder.gpu, 'expert_use'),
+    { p, chosen, labels, uses, first },
+    { rows, T, E, k, ignore: ignoreIndex },
+    [Math.ceil(rows / 64)],
+    { label, flops: 3 * rows * E },
+  );
+}

@@ -156,4 +156,15 @@ export interface KeyValues {
 export interface Activations {
   /** (B·T, C): the rows that the head multiplies. */
   hidden: Tensor;
+  /** Of each layer that has experts, in order. */
+  routed?: readonly RoutedLayer[];
+}
+
+/** What a layer's router made of the rows: E experts, of which each row chose k. */
+export interface RoutedLayer {
+  layer: number;
+  /** (B·T, E) f32: the router's probabilities. */
+  p: Tensor;
+  /** (B·T, k) u32: the chosen experts, the likeliest first. */
+  chosen: Tensor;
 }

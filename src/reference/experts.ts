@@ -50,6 +50,25 @@ export function route(logits: Numbers, { E, k, normalised }: RouterSizes): Route
 }
 
 /**
+ * How the experts are used by the tokens that count: 1 for each expert that a token chose, and the
+ * entropy −Σ p ln p of its probabilities. 0 for the other tokens.
+ * @returns (N, E + 1)
+ */
+export function expertUse({ p, chosen }: Route, counts: readonly boolean[]): Float64Array {
+  const N = counts.length;
+  const [E, k] = [p.length / N, chosen.length / N];
+  const uses = new Float64Array(N * (E + 1));
+  for (let n = 0; n < N; n++) {
+    if (!counts[n]) continue;
+    const own = uses.subarray(n * (E + 1), (n + 1) * (E + 1));
+    for (const e of chosen.subarray(n * k, (n + 1) * k)) own[e] = 1;
+    for (const value of p.subarray(n * E, (n + 1) * E))
+      if (value > 0) own[E] -= value * Math.log(value);
+  }
+  return uses;
+}
+
+/**
  * Backward of `route`: dweights (N, k) → dlogits (N, E). The choice itself has no gradient:
  *
  *     dp = dw for a chosen expert, 0 for the others; (dw − Σ dw · w) / Σ p of the chosen where

@@ -26,6 +26,12 @@ const object =
 const figures = (...names: string[]): Record<string, Check> =>
   Object.fromEntries(names.map((name) => [name, optional(isFigure)]));
 
+const isUse: Check = object({
+  layer: isStep,
+  load: (value) => isGroups([value]),
+  entropy: isFigure,
+});
+
 const sample = object({ prompt: isText, teacher: isText, student: isText });
 
 const step = object({
@@ -40,6 +46,7 @@ const evaluation = object({
   klByPosition: optional(isGroups),
   klByFrequency: optional(isGroups),
   calibration: optional(isGroups),
+  experts: optional((value) => Array.isArray(value) && value.every(isUse)),
   answers: optional(object(figures('tried', 'studentRight', 'teacherRight'))),
   ...figures('tried', 'succeeded', 'failed', 'tokens', 'studentPerplexity', 'teacherPerplexity'),
   ...figures('kl', 'klWords', 'agreement', 'teacherEntropy', 'studentEntropy', 'softEntropy'),

@@ -153,6 +153,27 @@ it('its teacher runs in our kernels, and a student of its second layer learns fr
   expect(after.teacherPerplexity).toBe(before.teacherPerplexity);
 });
 
+it('an evaluation says how the tokens are shared among the experts, a passage where each goes', async () => {
+  for (const { experts, tokens } of evaluations) {
+    const [{ layer, chosen, load, entropy }, ...others] = experts ?? [];
+    expect([layer, chosen, load.length, others.length]).toEqual([0, 2, 4, 0]);
+    expect(load.reduce((a, b) => a + b)).toBeCloseTo(1, 12);
+    for (const share of load) {
+      // Two different experts for each token.
+      expect(share).toBeLessThanOrEqual(0.5);
+      expect(share * 2 * tokens).toBeCloseTo(Math.round(share * 2 * tokens), 6);
+    }
+    expect(entropy).toBeGreaterThan(0);
+    expect(entropy).toBeLessThan(Math.log(4));
+  }
+  const { worst, best } = await run.passages();
+  for (const { experts, texts } of [...worst, ...best]) {
+    expect(experts?.map(({ layer, experts }) => [layer, experts])).toEqual([[0, 4]]);
+    expect(experts?.[0].chosen).toHaveLength(texts.length);
+    expect(experts?.[0].chosen.every((expert) => expert < 4)).toBe(true);
+  }
+});
+
 it('both models continue the prompt', () => {
   for (const { sample } of evaluations) {
     expect(sample?.teacher.length).toBeGreaterThan(0);

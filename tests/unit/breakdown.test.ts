@@ -19,11 +19,19 @@ function batchOf(T: number, windows: (number[] | null)[]): Batch {
   return { index: 0, inputs, targets };
 }
 
+type Column = Exclude<keyof TokenFigures, 'experts'>;
+
 /** Figures that are 0 but for those given. */
-function figuresOf(tokens: number, given: Partial<Record<keyof TokenFigures, number[]>>) {
-  const column = (name: keyof TokenFigures) =>
+function figuresOf(
+  tokens: number,
+  given: Partial<Record<Column, number[]>>,
+  experts: TokenFigures['experts'] = [],
+) {
+  const column = (name: Column) =>
     Float32Array.from({ length: tokens }, (_, i) => given[name]?.[i] ?? 0);
-  return new Proxy({} as TokenFigures, { get: (_, name) => column(name as keyof TokenFigures) });
+  return new Proxy({} as TokenFigures, {
+    get: (_, name) => (name === 'experts' ? experts : column(name as Column)),
+  });
 }
 
 const RECORD = { kl: 1, confidence: 0.5 } as EvaluationRecord;
@@ -85,13 +93,16 @@ it('finds the worst and the best passage of each window, with the text before th
   const early = Array.from({ length: T - 1 }, (_, i) => (i < 20 ? 3 : 1));
   const late = Array.from({ length: T - 1 }, (_, i) => (i === 0 ? 9 : i < 21 ? 0.5 : 2));
   const finder = new PassageFinder(T);
-  finder.add(batchOf(T, [window, null]), figuresOf(2 * (T - 1), { kl: early }));
+  // Of all T tokens of a window: even ones go to one expert, odd ones to the other.
+  const chosen = Uint32Array.from({ length: 2 * T }, (_, i) => i % 2);
+  const figures = figuresOf(2 * (T - 1), { kl: early }, [{ layer: 1, experts: 2, chosen }]);
+  finder.add(batchOf(T, [window, null]), figures);
   finder.add(batchOf(T, [window]), figuresOf(T - 1, { kl: late }));
   const { worst, best } = finder.passages(tokenizer);
   // Of two windows, one passage of each kind.
   expect(worst).toHaveLength(1);
   expect(best).toHaveLength(1);
-  const [{ ids, from, before, texts, kl, mean }] = worst;
+  const [{ ids, from, before, texts, kl, mean, experts }] = worst;
   expect({ ids, from, before, mean }).toEqual({
     ids: window.slice(0, 21),
     from: 1,
@@ -99,6 +110,7 @@ it('finds the worst and the best passage of each window, with the text before th
     mean: 3,
   });
   expect(kl).toEqual(Array(20).fill(3));
+  expect(experts).toEqual([{ layer: 1, experts: 2, chosen: ids.slice(1).map((id) => id % 2) }]);
   expect(texts).toEqual(Array.from({ length: 20 }, (_, i) => ` w${i + 1}`));
   expect(best[0]).toMatchObject({ from: 2, mean: 0.5, before: ' w0 w1' });
   expect(best[0].ids).toEqual(window.slice(0, 22));

@@ -4,6 +4,7 @@
 import { expect, test } from 'vitest';
 import {
   evaluationLine,
+  expertLines,
   figure,
   loadedText,
   memoryText,
@@ -48,6 +49,19 @@ test('an evaluation prints the story’s line', () => {
   expect(evaluationLine(evaluation, step, paced().at(20))).toBe(
     'Step 20: Loss=6.1234, PPL=812.40, Success=1.000 (4 of 4), 1,234 tok/s, 03:10 left',
   );
+});
+
+test('a student with experts has a line for each layer that has them', () => {
+  expect(expertLines(evaluation)).toEqual([]);
+  const experts = [
+    { layer: 0, chosen: 1, load: [0.26, 0.24, 0.25, 0.25], entropy: 1.317 },
+    { layer: 2, chosen: 1, load: [0, 0.996, 0.004, 0], entropy: 0.0693 },
+  ];
+  expect(expertLines({ ...evaluation, experts })).toEqual([
+    '  Layer 0: experts take 26%, 24%, 25%, 25% of the choices; router entropy 0.95 of ln 4.',
+    '  Layer 2: experts take 0%, 100%, 0.4%, 0% of the choices; router entropy 0.05 of ln 4; ' +
+      'experts 0 and 3 are dead.',
+  ]);
 });
 
 test('missing numbers are n/a, a large perplexity is not clamped, skips are counted', () => {

@@ -28,6 +28,7 @@ import type {
   DocumentTensors,
   ForwardOptions,
   LanguageModel,
+  RoutedLayer,
 } from '../family';
 import { head, headBackward } from '../head';
 import { attend, type LayerKeyValues, layerOf, rowsAt } from '../key-values';
@@ -103,15 +104,17 @@ export class LlamaModel implements LanguageModel {
     embedding(recorder, tokens, this.weights.tensor('embed_tokens.weight'), undefined, x);
     const inputs: Tensor[] = [];
     const blocks: Block[] = [];
+    const routed: RoutedLayer[] = [];
     for (let layer = 0; layer < num_hidden_layers; layer++) {
       const own = layerOf(keyValues, layer);
       const block = this.#block(recorder, x, { layer, table, documents, B, T }, own);
       inputs.push(x);
+      if ('route' in block.mlp) routed.push({ layer, ...block.mlp.route });
       if (!recompute) blocks.push(block);
       x = this.#output(recorder, block, layer);
     }
     const norm = this.#norm(recorder, x, 'norm');
-    return { tokens, table, documents, inputs, blocks, norm, hidden: norm.y };
+    return { tokens, table, documents, inputs, blocks, norm, hidden: norm.y, routed };
   }
 
   /**
