@@ -1,4 +1,4 @@
-// What an evaluation measures of a student's experts: how each layer's tokens are shared among them,
+// What an evaluation measures of a student’s experts: how a layer’s tokens are shared among them,
 // how sure its router is, and which expert each token goes to. The sums are made on the GPU.
 
 import { IGNORED_TARGET } from '../data/targets';
@@ -11,7 +11,7 @@ import { Layout } from '../tensor/layout';
 import type { ExpertUse } from './records';
 
 /** The layers that have experts, and how many: one row of a router's matrix is one expert's. */
-export const expertLayers = ({ parameters }: Pick<Architecture, 'parameters'>) =>
+const expertLayers = ({ parameters }: Pick<Architecture, 'parameters'>) =>
   parameters.flatMap(({ role, layer, shape: [experts] }) =>
     role === 'router' && layer !== undefined ? [{ layer, experts }] : [],
   );

@@ -8,8 +8,7 @@ const deadExperts = ({ load }: Pick<ExpertUse, 'load'>): number[] =>
   load.flatMap((share, expert) => (share === 0 ? [expert] : []));
 
 /** The router's mean entropy as a share of ln E: 1 if it prefers no expert, 0 if it is certain. */
-const relativeEntropy = ({ entropy, load }: ExpertUse): number =>
-  entropy / Math.log(load.length);
+const relativeEntropy = ({ entropy, load }: ExpertUse): number => entropy / Math.log(load.length);
 
 /** "expert 3", "experts 0 and 3", "experts 0, 1 and 3" */
 function named(experts: readonly number[]): string {
