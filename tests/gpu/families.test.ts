@@ -153,7 +153,7 @@ it('its teacher runs in our kernels, and a student of its second layer learns fr
   expect(after.teacherPerplexity).toBe(before.teacherPerplexity);
 });
 
-it('says how the tokens are shared among the experts, and to which each of a passage goes', async () => {
+it('says how its experts share the tokens, and to which one each of a passage goes', async () => {
   for (const { experts, tokens } of evaluations) {
     const [{ layer, chosen, load, entropy }, ...others] = experts ?? [];
     expect([layer, chosen, load.length, others.length]).toEqual([0, 2, 4, 0]);
