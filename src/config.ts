@@ -153,6 +153,20 @@ export function checkConfig(config: Config): string[] {
         'to keep frozen. Give student_model a model, or use lora_rank=0.',
     );
   }
+  const { student_experts: experts, experts_per_token: perToken } = config;
+  if (experts > 0 && perToken > experts) {
+    problems.push(
+      `experts_per_token is ${perToken}, but student_experts is ${experts}. ` +
+        `Use experts_per_token=${experts} at most, or more experts.`,
+    );
+  }
+  if (experts > 0 && config.lora_rank > 0) {
+    problems.push(
+      `student_experts is ${experts} and lora_rank is ${config.lora_rank}: beside frozen weights ` +
+        'the experts would stay equal, and their router random. Use student_experts=0 or ' +
+        'lora_rank=0.',
+    );
+  }
   const losses = [config, twinConfig(config)].map((one) => one && alignedProblem(one));
   problems.push(...[twinProblem(config), ...new Set(losses)].filter((one) => one !== undefined));
   // Sizes are for a new student; one that starts from a model has that model's sizes.

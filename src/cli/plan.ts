@@ -14,6 +14,7 @@ import { Doctor } from '../doctor/doctor';
 import { usualLearningRate } from '../doctor/rules/settings';
 import type { Gpu } from '../gpu/device';
 import type { Purpose } from '../gpu/memory';
+import { activeParameters } from '../model/experts';
 import { trainedParameters } from '../model/lora';
 import { planArena } from '../model/parameters';
 import type { OpenModels } from './models';
@@ -75,6 +76,7 @@ export async function dryRun(options: PlanOptions, say: (line: string) => void):
   const { batch_size, max_length, gradient_accumulation, train_steps } = config;
   const { parameters: studentParameters } = planArena(student.parameters);
   const trained = trainedParameters(student);
+  const active = activeParameters(student);
   const facts = {
     dtype: dtype === 'f16' ? 'float16' : 'float32',
     studentParameters,
@@ -85,9 +87,8 @@ export async function dryRun(options: PlanOptions, say: (line: string) => void):
   const { data } = facts;
   const whole = (value: number) => Math.round(value).toLocaleString('en-US');
   const tokens = batch_size * max_length * gradient_accumulation * train_steps;
-  const learners = learning({ studentParameters, trainedParameters: trained });
   say(
-    `${learners} learn from ${models.source.label} on ` +
+    `${learning(student)} learn from ${models.source.label} on ` +
       `${whole(data.trainTokens)} tokens${learnedText(data)}, ${whole(data.heldOutTokens)} held ` +
       'out: ' +
       `${whole(tokens)} targets in ${whole(train_steps)} steps, ` +
@@ -95,7 +96,8 @@ export async function dryRun(options: PlanOptions, say: (line: string) => void):
   );
   const { parameters = 0 } = models.teacher;
   const teacher = needsTeacher(config.loss) ? FLOPS.forward * parameters : 0;
-  const pass = (FLOPS.forward + FLOPS.inputs) * studentParameters + FLOPS.weights * trained;
+  const learned = Math.min(trained, active);
+  const pass = (FLOPS.forward + FLOPS.inputs) * active + FLOPS.weights * learned;
   const flops = tokens * (teacher + pass);
   if (gpu.adapter.timestamps) {
     const { flopsPerSecond } = await rooflineOf(gpu);
@@ -111,7 +113,7 @@ export async function dryRun(options: PlanOptions, say: (line: string) => void):
     `A learning rate of about ${rate.toExponential()} is usual for this student; ` +
       `this run’s is ${mine}.`,
   );
-  say('No router layers: the student is a dense model, so no router trains.');
+  if (!student.experts) say('No router layers: the student is a dense model, so no router trains.');
   const { verdicts } = new Doctor(config, facts);
   for (const verdict of verdicts) for (const line of verdictLines(verdict)) say(line);
   if (verdicts.length === 0) say('Doctor: nothing speaks against this run.');

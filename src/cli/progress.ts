@@ -4,6 +4,10 @@ import type { EvaluationRecord, StepRecord } from '../distill/records';
 import type { Verdict } from '../doctor/examine';
 import { useText } from '../doctor/expert-use';
 import type { Purpose } from '../gpu/memory';
+import { activeParameters } from '../model/experts';
+import type { Architecture } from '../model/family';
+import { trainedParameters } from '../model/lora';
+import { planArena } from '../model/parameters';
 
 /** Steps that the speed is averaged over. */
 const SPEED_STEPS = 20;
@@ -32,15 +36,19 @@ export class Pace {
   }
 }
 
-/** "1,234 parameters", or "12 of 1,234 parameters" where only adapters train. */
-export const learning = (counts: {
-  studentParameters: number;
-  trainedParameters: number;
-}): string =>
-  counts.trainedParameters === counts.studentParameters
-    ? `${rounded(counts.studentParameters)} parameters`
-    : `${rounded(counts.trainedParameters)} parameters of adapters, beside ` +
-      `${rounded(counts.studentParameters)} frozen ones,`;
+/** "1,234 parameters", and what else is to be said of adapters or experts. */
+export function learning(student: Architecture): string {
+  const { parameters } = planArena(student.parameters);
+  const all = rounded(parameters);
+  if (student.adapters)
+    return (
+      `${rounded(trainedParameters(student))} parameters of adapters, ` +
+      `beside ${all} frozen ones,`
+    );
+  const active = activeParameters(student);
+  if (active === parameters) return `${all} parameters`;
+  return `${all} parameters, ${rounded(active)} of them active for a token,`;
+}
 
 /** The line for a step. */
 export function stepLine({ step, loss, applied }: StepRecord, pace: string): string {

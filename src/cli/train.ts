@@ -228,7 +228,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   report(run.step, doctor.verdicts);
   const first = { step: run.step, applied: journal.lastStep?.appliedTotal ?? 0 };
   say(
-    `${learning(run)} learn from ${source.label} on ` +
+    `${learning(run.student)} learn from ${source.label} on ` +
       `${count(run.trainTokens)} tokens${learnedText(run)}, ` +
       `${count(run.heldOutTokens)} held out.` +
       (first.step > 0 ? ` Continuing from step ${first.step}.` : ''),

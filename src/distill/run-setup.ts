@@ -2,12 +2,11 @@
 
 import type { Config } from '../config';
 import { type Gpu, GpuError } from '../gpu/device';
-import { NEW_STUDENT_FAMILY } from '../model/families';
+import { familyWithExperts, NEW_STUDENT_FAMILY } from '../model/families';
 import type { Architecture } from '../model/family';
-import { withAdapterWeights } from '../model/lora';
-import { initialWeights, type Weights } from '../model/parameters';
+import { initialWeights, type Weights, withNewWeights } from '../model/parameters';
 import { Random } from '../tensor/random';
-import type { StudentStart } from './student-start';
+import { expertSizes, type StudentStart } from './student-start';
 import type { TeacherSizes } from './teacher/teacher';
 
 /**
@@ -30,12 +29,14 @@ export function newStudent(
   config: Config,
   { vocabularySize, family = NEW_STUDENT_FAMILY }: Omit<TeacherSizes, 'contextWindow'>,
 ): Architecture {
-  return family.create({
+  const experts = expertSizes(config);
+  return (experts ? familyWithExperts(family, experts) : family).create({
     vocabularySize,
     contextWindow: config.max_length,
     width: config.student_width,
     layers: config.student_layers,
     heads: config.student_heads,
+    experts,
   });
 }
 
@@ -46,8 +47,10 @@ export function startingWeights(
   start?: StudentStart,
 ): Weights {
   const random = new Random(seed);
-  const weights = start?.weights ?? initialWeights(student.parameters, random.fork('weights'));
-  return withAdapterWeights(student, weights, random.fork('adapters'));
+  const weights = start
+    ? withNewWeights(start.weights, start.routers ?? [], random.fork('routers'))
+    : initialWeights(student.parameters, random.fork('weights'));
+  return withNewWeights(weights, student.adapters?.parameters ?? [], random.fork('adapters'));
 }
 
 /** @throws GpuError for a context that is longer than one of the models takes */

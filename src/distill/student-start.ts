@@ -4,10 +4,11 @@ import type { Config } from '../config';
 import { isPadded, type Tokenizer } from '../data/tokenizer';
 import { count, ModelFileError } from '../files/download';
 import { type ModelSource, readJson } from '../files/source';
+import { copiedToExperts, routersOf } from '../model/experts';
 import { parseConfig, parseSizes } from '../model/families';
-import type { Architecture } from '../model/family';
+import type { Architecture, ExpertSizes } from '../model/family';
 import { withAdapters } from '../model/lora';
-import type { Weights } from '../model/parameters';
+import type { Parameter, Weights } from '../model/parameters';
 import { openWeights, streamWeights } from '../model/weights';
 import { hasTokenizer, openTokenizer } from './teacher/folder';
 import type { TeacherSizes } from './teacher/teacher';
@@ -15,14 +16,24 @@ import type { TeacherSizes } from './teacher/teacher';
 export interface StudentStart {
   architecture: Architecture;
   weights: Weights;
+  /** Parameters that `weights` lacks and that begin at random. */
+  routers?: Parameter[];
 }
+
+/** The experts that the settings ask for. */
+export const expertSizes = ({
+  student_experts: count,
+  experts_per_token: perToken,
+}: Pick<Config, 'student_experts' | 'experts_per_token'>): ExpertSizes | undefined =>
+  count > 0 ? { count, perToken } : undefined;
 
 /**
  * Reads headers only; the weights are read when the run is built.
  * @param student the checkpoint's folder, if student_model names one
  * @param ownVocabulary it is not the teacher's, and need not be
  * @returns undefined for a student that starts from random weights
- * @throws ModelFileError if the folder, the layers, the vocabulary or lora_targets do not fit
+ * @throws ModelFileError if the folder, the layers, the vocabulary, lora_targets or experts do not
+ * fit
  */
 export async function openStudent(
   {
@@ -31,9 +42,16 @@ export async function openStudent(
     lora_rank: rank,
     lora_alpha: alpha,
     lora_targets: targets,
+    ...config
   }: Pick<
     Config,
-    'student_model' | 'student_from_layers' | 'lora_rank' | 'lora_alpha' | 'lora_targets'
+    | 'student_model'
+    | 'student_from_layers'
+    | 'student_experts'
+    | 'experts_per_token'
+    | 'lora_rank'
+    | 'lora_alpha'
+    | 'lora_targets'
   >,
   teacher: ModelSource,
   teacherSizes: TeacherSizes,
@@ -56,6 +74,15 @@ export async function openStudent(
   const files = await openWeights(source);
   // Rows that only one of the models has are padding: see `requireSameVocabulary`.
   const whole = (layers ? stored.withLayers(layers) : stored).withVocabulary(fewer);
+  const experts = expertSizes(config);
+  if (experts) {
+    const architecture = whole.withExperts(experts);
+    return {
+      architecture,
+      weights: (sink) => streamWeights(files, stored, copiedToExperts(architecture, sink), layers),
+      routers: routersOf(architecture),
+    };
+  }
   return {
     architecture: rank > 0 ? withAdapters(whole, { rank, alpha, targets }) : whole,
     weights: (sink) => streamWeights(files, stored, sink, layers),

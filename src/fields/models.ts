@@ -74,6 +74,28 @@ export const MODEL_FIELDS = {
     max: 12,
     help: 'Attention heads; the width is divided among them.',
   },
+  student_experts: {
+    type: 'integer',
+    group: 'models',
+    label: 'Student experts',
+    default: 0,
+    min: 0,
+    max: 64,
+    help:
+      'MLPs in each layer; a router chooses some of them for each token. 0: what is usual for the ' +
+      'architecture, mostly one MLP. Weights that the student starts from are copied into each.',
+  },
+  experts_per_token: {
+    type: 'integer',
+    group: 'models',
+    label: 'Experts per token',
+    default: 2,
+    min: 1,
+    max: 16,
+    help:
+      'Experts that a token chooses. In a new student they are together as wide as the MLP that ' +
+      'they replace.',
+  },
   lora_rank: {
     type: 'integer',
     group: 'models',

@@ -2,7 +2,7 @@
 
 import { ModelFileError } from '../files/download';
 import { shownJson } from '../quote';
-import type { Architecture, Family, ModelSizes } from './family';
+import type { Architecture, ExpertSizes, Family, ModelSizes } from './family';
 import { GPT2 } from './gpt2/gpt2';
 import { LLAMA_FAMILIES } from './llama/llama';
 
@@ -10,6 +10,20 @@ export const FAMILIES: Family[] = [GPT2, ...LLAMA_FAMILIES];
 
 /** The family of a new student whose teacher's our kernels do not know. */
 export const NEW_STUDENT_FAMILY: Family = GPT2;
+
+/** What a new student with experts is where its teacher's architecture has none. */
+const WITH_EXPERTS = 'qwen3_moe';
+
+/**
+ * The family of a new student with experts: the teacher's own, or the nearest in which the router
+ * learns.
+ */
+export function familyWithExperts(teacher: Family, { perToken }: ExpertSizes): Family {
+  const fits = ({ experts }: Family) => experts && !(experts.normalised && perToken === 1);
+  const types = [teacher.modelType, teacher.withExperts, WITH_EXPERTS];
+  const families = types.flatMap((type) => FAMILIES.filter((one) => one.modelType === type));
+  return families.find(fits) as Family;
+}
 
 // A damaged or hostile file must not ask for endless work.
 const MOST_TOKENS = { vocabulary: 2 ** 20, context: 2 ** 20 };

@@ -21,6 +21,16 @@ export interface ModelSizes {
   layers: number;
   /** H */
   heads: number;
+  /** Present where layers have experts. */
+  experts?: ExpertSizes;
+}
+
+/** The experts of a layer, of which a router chooses some for each token. */
+export interface ExpertSizes {
+  /** E */
+  count: number;
+  /** k */
+  perToken: number;
 }
 
 /** A row of the table in families.ts. */
@@ -30,12 +40,19 @@ export interface Family {
   /** The family's name in a sentence, e.g. GPT-2. */
   readonly title: string;
   /**
+   * Present where layers have experts. `normalised`: a token's weights always add up to 1, so that
+   * a router that chooses one expert has no gradient.
+   */
+  readonly experts?: { readonly normalised: boolean };
+  /** The model_type of these models with experts, if there is one. */
+  readonly withExperts?: string;
+  /**
    * Reads the fields of a config.json.
    * @param file the name that errors carry
    * @throws ModelFileError that names the field, its value and what is supported
    */
   parseConfig(fields: Readonly<Record<string, unknown>>, file: string): Architecture;
-  /** A new model's architecture. */
+  /** A new model's architecture. Without `experts` it has those that are usual in the family. */
   create(sizes: ModelSizes): Architecture;
 }
 
@@ -61,6 +78,12 @@ export interface Architecture extends ModelSizes {
    * head beyond them are padding, which takes no part in a loss.
    */
   withVocabulary(tokens: number): Architecture;
+  /**
+   * The model in which each layer's perceptron becomes experts. Those begin as its copies: see
+   * `Parameter.copyOf`.
+   * @throws ModelFileError if no architecture has such experts
+   */
+  withExperts(experts: ExpertSizes): Architecture;
   /** config.json as transformers writes it. `endOfText`: the token that ends a text. */
   formatConfig(dtype: 'float32' | 'float16', endOfText?: number): Record<string, unknown>;
   /**

@@ -3,17 +3,9 @@
 // Face's PEFT.
 
 import { ModelFileError } from '../files/download';
-import type { Random } from '../tensor/random';
 import type { Architecture } from './family';
 import { adapterNames } from './low-rank';
-import {
-  groupsOf,
-  initialWeights,
-  type Parameter,
-  planArena,
-  type Role,
-  type Weights,
-} from './parameters';
+import { groupsOf, type Parameter, planArena, type Role } from './parameters';
 
 export interface LoraSettings {
   /** r */
@@ -91,21 +83,6 @@ export function withAdapters(
     return [...first, ...second];
   });
   return { ...architecture, adapters: { rank, alpha, targets: chosen, parameters } };
-}
-
-/** A start's weights with those of its adapters, which begin with nothing to add. */
-export function withAdapterWeights(
-  { adapters }: Architecture,
-  weights: Weights,
-  random: Random,
-): Weights {
-  if (!adapters) return weights;
-  const more = initialWeights(adapters.parameters, random);
-  if (typeof weights !== 'function') return new Map([...weights, ...more]);
-  return async (sink) => {
-    await weights(sink);
-    for (const [name, values] of more) await sink(name, 0, values);
-  };
 }
 
 /**

@@ -55,6 +55,8 @@ export interface Parameter {
    * products with both are then one product.
    */
   readonly joined?: boolean;
+  /** The dense model's parameter that an expert's is a copy of when experts are made of one. */
+  readonly copyOf?: string;
 }
 
 const isDecayed = ({ role }: Parameter) => role !== 'norm' && role !== 'bias';
@@ -388,6 +390,21 @@ export function initialWeights(
     values.set(name, data);
   }
   return values;
+}
+
+/** Weights, and random initial values for parameters that they lack. */
+export function withNewWeights(
+  weights: Weights,
+  parameters: readonly Parameter[],
+  random: Random,
+): Weights {
+  if (parameters.length === 0) return weights;
+  const more = initialWeights(parameters, random);
+  if (typeof weights !== 'function') return new Map([...weights, ...more]);
+  return async (sink) => {
+    await weights(sink);
+    for (const [name, values] of more) await sink(name, 0, values);
+  };
 }
 
 /**

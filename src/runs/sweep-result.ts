@@ -128,6 +128,8 @@ const SHAPE: readonly FieldName[] = [
   'student_layers',
   'student_width',
   'student_heads',
+  'student_experts',
+  'experts_per_token',
   'twin',
   'teacher_cache',
 ];

@@ -301,6 +301,8 @@ export interface RunReport {
   studentParameters: number;
   /** Those that change, if only adapters do. */
   trainedParameters?: number;
+  /** Those that a token's pass reads, where there are experts. */
+  activeParameters?: number;
   vocabularySize: number;
   /** Targets per optimiser step: batch_size × max_length × gradient_accumulation. */
   tokensPerStep: number;

@@ -16,6 +16,7 @@ import { nonFiniteAt } from '../doctor/words';
 import { browserCache } from '../files/block-cache';
 import type { Gpu } from '../gpu/device';
 import { tuneMatmul } from '../kernels/matmul_tuning';
+import { activeParameters } from '../model/experts';
 import { CheckpointError, dataHash, type RunFacts } from '../runs/checkpoint';
 import type { Journal } from '../runs/journal';
 import { requireSame } from '../runs/same-run';
@@ -455,7 +456,6 @@ export class Session implements DeviceUser {
     facts.models = await models.identities();
     if (before) requireSame(before, facts, () => {});
     const { dtype, studentParameters, trainTokens, heldOutTokens } = this.#run;
-    const trainedParameters = student.adapters ? this.#run.trainedParameters : undefined;
     if (this.#kept) await startKept(this.#kept, this, gpu, facts, snapshot?.step);
     post({ type: 'kept', runId: this.runId });
     // A recovered run keeps its Doctor, who has seen what came before.
@@ -467,7 +467,7 @@ export class Session implements DeviceUser {
     });
     if (this.#journal) this.#doctor.recall(this.#journal, this.#run.step);
     this.#journal = undefined;
-    const accumulation = config.gradient_accumulation;
+    const { batch_size, max_length, gradient_accumulation } = config;
     post({
       type: 'ready',
       runId: this.runId,
@@ -475,13 +475,14 @@ export class Session implements DeviceUser {
       run: {
         dtype: dtype === 'f16' ? 'float16' : 'float32',
         studentParameters,
-        trainedParameters,
+        trainedParameters: student.adapters && this.#run.trainedParameters,
+        activeParameters: student.experts && activeParameters(student),
         trainTokens,
         heldOutTokens,
         teacherParameters: this.#run.teacherParameters,
         teacherEngine: this.#run.teacherEngine ?? models.teacherEngine,
         vocabularySize: student.vocabularySize,
-        tokensPerStep: config.batch_size * config.max_length * accumulation,
+        tokensPerStep: batch_size * max_length * gradient_accumulation,
         dispatchesPerStep: this.#run.dispatchesPerStep,
         submissionsPerStep: this.#run.submissionsPerStep,
         cache: this.#run.cache,

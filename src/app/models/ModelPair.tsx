@@ -11,7 +11,7 @@ import { type LookedUp, lookUps } from './store';
 const SHAPE: readonly FieldName[] = [
   ...(['student_layers', 'student_width', 'student_heads', 'max_length'] as const),
   ...(['student_model', 'student_from_layers', 'teacher_model'] as const),
-  ...(['lora_rank', 'lora_targets'] as const),
+  ...(['student_experts', 'experts_per_token', 'lora_rank', 'lora_targets'] as const),
 ];
 
 export function ModelPair() {
@@ -28,6 +28,7 @@ export function ModelPair() {
   const sameShape = run && SHAPE.every((name) => run.config[name] === config[name]);
   const student = (sameShape ? run.report?.studentParameters : undefined) ?? lookedUp.student;
   const trained = sameShape ? run.report?.trainedParameters : undefined;
+  const active = sameShape ? run.report?.activeParameters : undefined;
   const side = teacher && student ? 44 * Math.min(1, Math.sqrt(student / teacher)) : undefined;
   const height = 61 + (side ?? 20) + 3;
   return (
@@ -71,14 +72,21 @@ export function ModelPair() {
             ...(config.student_model === ''
               ? [plural(config.student_layers, 'block'), plural(config.student_heads, 'head')]
               : ['starts from its weights']),
+            ...expertsText(config),
             ...trainedText(config, trained),
             ...(student === undefined ? [] : [`${formatCount(student)} parameters`]),
+            ...(active === undefined ? [] : [`${formatCount(active)} of them active for a token`]),
             ...(teacher && student ? [`${(teacher / student).toPrecision(2)}× smaller`] : []),
           ].join(', ')}
         </p>
       </div>
     </div>
   );
+}
+
+function expertsText({ student_experts, experts_per_token }: Config): string[] {
+  if (student_experts === 0) return [];
+  return [`${experts_per_token} of ${plural(student_experts, 'expert')} a token`];
 }
 
 /** What trains, if only adapters do. */

@@ -73,7 +73,7 @@ function frontMatter({ config, name, student }: CardFacts): string {
 
 function summary(facts: CardFacts): string {
   const { name, config, student, step, corpus, studentParameters, teacherParameters } = facts;
-  const { adapters } = student;
+  const { adapters, experts } = student;
   const lora = adapters
     ? ` Only low-rank adapters (LoRA) of rank ${adapters.rank} were trained, ` +
       `${count(facts.trainedParameters)} parameters; here they are merged into the weights, and ` +
@@ -83,6 +83,7 @@ function summary(facts: CardFacts): string {
   const sizes =
     `${count(student.layers)} layers, width ${count(student.width)}, ${count(student.heads)} ` +
     'heads, ' +
+    (experts ? `${count(experts.perToken)} of ${count(experts.count)} experts a token, ` : '') +
     `a vocabulary of ${count(student.vocabularySize)} tokens, ` +
     `contexts of up to ${count(student.contextWindow)} tokens`;
   const teacher =
@@ -92,7 +93,9 @@ function summary(facts: CardFacts): string {
     '': 'random weights',
     teacher: `the teacher’s layers ${layers}`,
   };
-  const start = starts[config.student_model] ?? `the weights of ${code(config.student_model)}`;
+  const from = starts[config.student_model] ?? `the weights of ${code(config.student_model)}`;
+  const isCopied = config.student_experts > 0 && config.student_model !== '';
+  const start = isCopied ? `${from}, each expert from a copy of its layer’s MLP` : from;
   return [
     `# ${name}`,
     `A ${student.family.title} of ${count(studentParameters)} parameters (${sizes}), ` +

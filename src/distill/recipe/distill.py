@@ -30,8 +30,8 @@ HERE = Path(__file__).resolve().parent
 # Settings of what the folder was made of, and of the page. They are no flags.
 FIXED = (
     "teacher_model teacher_engine student_model student_from_layers student_layers student_width "
-    "student_heads lora_rank lora_alpha lora_targets twin twin_pace corpus eval_loss_path prompt "
-    "sample_tokens model_dtype"
+    "student_heads student_experts experts_per_token lora_rank lora_alpha lora_targets twin "
+    "twin_pace corpus eval_loss_path prompt sample_tokens model_dtype"
 ).split()
 
 

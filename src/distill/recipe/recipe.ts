@@ -13,8 +13,7 @@ import type { ModelSource } from '../../files/source';
 import { SCALER } from '../../kernels/sources';
 import { formatLink } from '../../link';
 import type { Architecture } from '../../model/family';
-import { withAdapterWeights } from '../../model/lora';
-import { type Parameter, planArena, type Weights } from '../../model/parameters';
+import { type Parameter, planArena, type Weights, withNewWeights } from '../../model/parameters';
 import { openWeights, safetensorsPieces } from '../../model/weights';
 import { modelReference } from '../../model-reference';
 import { Random } from '../../tensor/random';
@@ -89,9 +88,10 @@ export async function writeRecipe(
   const weightFile = (name: string, parameter: (name: string) => Promise<Float32Array>) =>
     fileOf(name, safetensorsPieces(student, 'F32'), { parameter });
 
-  // `teacher` is no model's name here: it stands for the teacher's layers.
-  const start =
-    config.student_model === 'teacher' ? undefined : modelReference(config.student_model);
+  // `teacher` is no model's name here: it stands for the teacher's layers. With experts that are
+  // copies, the student is no longer the model that it starts from.
+  const isOwn = config.student_model === 'teacher' || config.student_experts > 0;
+  const start = isOwn ? undefined : modelReference(config.student_model);
   const teacherReference = modelReference(config.teacher_model);
   const fromHub = (reference: typeof start, revision?: string): HubModel | undefined =>
     reference?.kind === 'hub'
@@ -131,7 +131,10 @@ export async function writeRecipe(
     ...(hubTeacher ? [] : await folderFiles(teacher)),
   ];
   const random = new Random(seed).fork('adapters');
-  const started = await readerOf(student, withAdapterWeights(student, new Map(), random));
+  const started = await readerOf(
+    student,
+    withNewWeights(new Map(), adapters?.parameters ?? [], random),
+  );
   const adapterFiles = peftFiles(student, hubStudent?.id);
   for (const [name, pieces] of adapterFiles)
     files.push(fileOf(name, pieces, { parameter: started }));

@@ -1,5 +1,6 @@
 // The family of GPT-2: the folder's interface to the rest of the engine.
 
+import { ModelFileError } from '../../files/download';
 import type { Architecture, Family } from '../family';
 import type { LowRank } from '../low-rank';
 import type { Arena } from '../parameters';
@@ -49,6 +50,14 @@ export function gpt2(
     keyValueWidth: 2 * config.n_embd,
     withLayers: (layers) => gpt2({ ...config, n_layer: layers.length }, heads, vocabularySize),
     withVocabulary: (tokens) => gpt2(config, heads, tokens),
+    withExperts() {
+      throw new ModelFileError(
+        'model',
+        'A GPT-2 cannot become a student with experts: Hugging Face has no such architecture, so ' +
+          'nothing could load what is exported. Leave student_model empty for a new student with ' +
+          'experts, or use student_experts=0.',
+      );
+    },
     formatConfig: (dtype, endOfText) => formatFields(config, dtype, endOfText),
     onnxPieces: (dtype, cached) => onnxPieces(config, dtype, cached),
     withWeights: (weights, adapters) =>

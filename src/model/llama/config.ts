@@ -2,7 +2,7 @@
 // that follow from them. All models of DIALECTS are one computation; what differs is their row and,
 // for each layer, a window, a rotation, and one perceptron or experts.
 
-import type { ModelSizes } from '../family';
+import type { ExpertSizes, ModelSizes } from '../family';
 import type { Initial, Parameter } from '../parameters';
 import type { Dialect, OwnField } from './dialects';
 import type { RotaryScaling } from './rotation';
@@ -87,23 +87,30 @@ export const withLayers = (config: LlamaConfig, layers: readonly number[]): Llam
   }),
 });
 
+/** In a new model where nothing else is asked for. */
+const USUAL_EXPERTS: ExpertSizes = { count: 4, perToken: 2 };
+
 /**
  * The config of a new model. Two query heads share keys if their number is even; the perceptron is
- * as large as GPT-2's: three matrices of 8/3 C in place of two of 4 C. Where there are experts, a
- * token chooses two of four, each half as wide.
+ * as large as GPT-2's: three matrices of 8/3 C in place of two of 4 C. The experts that a token
+ * chooses are together as wide. One expert's weight would always be 1 if it were divided by the
+ * sum, and the router would not learn.
  */
 export function configOf(
   { modelType, configFields, experts }: Dialect,
   sizes: ModelSizes,
 ): LlamaConfig {
   const { width, layers, heads } = sizes;
+  const { count: E, perToken: k } = sizes.experts ?? USUAL_EXPERTS;
   const wide = 8 * Math.ceil(width / 3);
+  const expertWidth = 4 * Math.ceil(wide / (4 * k));
   return {
     model_type: modelType,
     vocab_size: sizes.vocabularySize,
     max_position_embeddings: sizes.contextWindow,
     hidden_size: width,
-    intermediate_size: experts && !configFields.includes('moe_intermediate_size') ? wide / 2 : wide,
+    intermediate_size:
+      experts && !configFields.includes('moe_intermediate_size') ? expertWidth : wide,
     num_hidden_layers: layers,
     num_attention_heads: heads,
     num_key_value_heads: heads % 2 === 0 ? heads / 2 : heads,
@@ -120,10 +127,10 @@ export function configOf(
       Number(!configFields.includes('no_rope_layers') || (i + 1) % 4 !== 0),
     ),
     ...(experts && {
-      num_experts: 4,
-      num_experts_per_tok: 2,
-      moe_intermediate_size: wide / 2,
-      norm_topk_prob: true,
+      num_experts: E,
+      num_experts_per_tok: k,
+      moe_intermediate_size: expertWidth,
+      norm_topk_prob: experts.normalised || k > 1,
       mlp_only_layers: [],
     }),
   };
@@ -135,6 +142,9 @@ export const sizesOf = (config: LlamaConfig): ModelSizes => ({
   width: config.hidden_size,
   layers: config.num_hidden_layers,
   heads: config.num_attention_heads,
+  ...(config.num_experts !== undefined && {
+    experts: { count: config.num_experts, perToken: config.num_experts_per_tok as number },
+  }),
 });
 
 /**
@@ -231,7 +241,8 @@ export function parametersOf(config: LlamaConfig, { headNorm, biases }: Dialect)
     ) =>
       names.forEach((name, i) => {
         const joined = i > 0 || undefined;
-        list.push({ name, role, shape: shapes[i], initial, layer, joined });
+        const copyOf = role === 'expert' ? name.replace(/experts\.\d+\./, '') : undefined;
+        list.push({ name, role, shape: shapes[i], initial, layer, joined, copyOf });
       });
     const named = (parts: readonly string[], what: 'weight' | 'bias' = 'weight') =>
       joinedNames(layer, parts, what);

@@ -33,6 +33,8 @@ export interface Dialect {
    * names, or none.
    */
   windows: 'all' | 'use_sliding_window' | 'layer_types' | 'none';
+  /** The model type that it has with experts in place of perceptrons, if there is one. */
+  withExperts?: string;
   /** Present where layers have experts. */
   experts?: {
     /** Whether a token's weights always add up to 1; otherwise norm_topk_prob says so. */
@@ -80,6 +82,7 @@ export const DIALECTS: readonly Dialect[] = [
     modelType: 'llama',
     title: 'Llama',
     architecture: 'LlamaForCausalLM',
+    withExperts: 'mixtral',
     configFields: ['attention_bias', 'mlp_bias'],
   },
   {
@@ -87,6 +90,7 @@ export const DIALECTS: readonly Dialect[] = [
     modelType: 'mistral',
     title: 'Mistral',
     architecture: 'MistralForCausalLM',
+    withExperts: 'mixtral',
     windows: 'all',
     configFields: ['sliding_window'],
     defaults: { ...PLAIN.defaults, num_key_value_heads: 8, sliding_window: 4096 },
@@ -104,6 +108,7 @@ export const DIALECTS: readonly Dialect[] = [
     modelType: 'qwen3',
     title: 'Qwen3',
     architecture: 'Qwen3ForCausalLM',
+    withExperts: 'qwen3_moe',
     headNorm: 'each',
     configFields: ['attention_bias', ...WINDOWED],
     defaults: { ...QWEN.defaults, head_dim: 128 },

@@ -13,12 +13,15 @@ import { DIALECTS, type Dialect } from './dialects';
 import { LlamaModel } from './forward';
 import { onnxPieces } from './onnx';
 import { parseFields } from './parse';
+import { dialectWithExperts, withExperts } from './upcycle';
 import { tensorNames } from './weights';
 
 export const LLAMA_FAMILIES: readonly Family[] = DIALECTS.map((dialect) => {
   const family: Family = {
     modelType: dialect.modelType,
     title: dialect.title,
+    experts: dialect.experts,
+    withExperts: dialect.withExperts,
     parseConfig: (fields, file) => llama(parseFields(fields, dialect, file), dialect, family),
     create: (sizes) => llama(configOf(dialect, sizes), dialect, family),
   };
@@ -44,6 +47,12 @@ function llama(
     keyValueWidth: 2 * config.num_key_value_heads * config.head_dim,
     withLayers: (layers) => llama(withLayers(config, layers), dialect, family, vocabularySize),
     withVocabulary: (tokens) => llama(config, dialect, family, tokens),
+    withExperts(experts) {
+      const target = dialectWithExperts(config, dialect, experts);
+      const { modelType } = target;
+      const to = LLAMA_FAMILIES.find((one) => one.modelType === modelType) as Family;
+      return llama(withExperts(config, target, experts), target, to, vocabularySize);
+    },
     formatConfig: (dtype, endOfText) => formatFields(config, dialect, dtype, endOfText),
     onnxPieces: (dtype, cached) => onnxPieces(config, parameters, { dtype, cached }),
     withWeights: (weights, adapters) => new LlamaModel(architecture, config, weights, adapters),

@@ -1,0 +1,32 @@
+// Experts, whatever the family: how many parameters a token meets, and weights for experts that are
+// made of a dense model ("upcycling").
+
+import type { Architecture } from './family';
+import { type Parameter, planArena, type WeightSink } from './parameters';
+
+/** The parameters that a token's pass reads: of a layer's experts only those that it chooses. */
+export function activeParameters({ parameters, experts }: Architecture): number {
+  const plan = planArena(parameters);
+  if (!experts) return plan.parameters;
+  const all = [...plan.tensors.values()]
+    .filter(({ role }) => role === 'expert')
+    .reduce((sum, { size }) => sum + size, 0);
+  return plan.parameters - all + (all * experts.perToken) / experts.count;
+}
+
+/** The parameters that a model has and the dense one that it is made of has not: its routers. */
+export const routersOf = ({ parameters }: Pick<Architecture, 'parameters'>): Parameter[] =>
+  parameters.filter(({ role }) => role === 'router');
+
+/** Takes a dense model's weights; each of a perceptron goes to `sink` once for each expert. */
+export function copiedToExperts(
+  { parameters }: Pick<Architecture, 'parameters'>,
+  sink: WeightSink,
+): WeightSink {
+  const copies = new Map<string, string[]>();
+  for (const { name, copyOf } of parameters)
+    if (copyOf) copies.set(copyOf, [...(copies.get(copyOf) ?? []), name]);
+  return async (name, first, values) => {
+    for (const copy of copies.get(name) ?? [name]) await sink(copy, first, values);
+  };
+}
