@@ -77,6 +77,11 @@ export function twinChange({ twin }: Pick<Config, 'twin'>): Partial<Config> | un
   return checkField(field, value) === undefined ? { [field]: value } : undefined;
 }
 
+/** Positions, padding among them, that an optimiser step learns from. */
+export const tokensPerStep = (
+  sizes: Pick<Config, 'batch_size' | 'max_length' | 'gradient_accumulation'>,
+): number => sizes.batch_size * sizes.max_length * sizes.gradient_accumulation;
+
 /** Steps that the twin has taken after so many of the run: a whole number. */
 export function twinStep({ twin_pace }: Pick<Config, 'twin_pace'>, step: number): number {
   // 1.15 × 100 is a little less than 115 in binary.

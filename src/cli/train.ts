@@ -3,7 +3,7 @@
 
 import { textOf } from '../built-in';
 import { requireRightKernels } from '../check/before-run';
-import type { Config } from '../config';
+import { type Config, tokensPerStep } from '../config';
 import type { Document } from '../data/documents';
 import { exportStudent } from '../distill/export/student-folder';
 import type { StepRecord } from '../distill/records';
@@ -99,8 +99,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
 
   for (const line of planLines(options, planned, dtype)) say(line);
 
-  const { batch_size, max_length, gradient_accumulation, train_steps } = config;
-  const pace = new Pace(batch_size * max_length * gradient_accumulation, train_steps);
+  const pace = new Pace(tokensPerStep(config), config.train_steps);
   let problem: unknown;
   const keeper = new RunKeeper(
     { storage, refresh: async () => {}, makeRoom: () => dropSpare(storage, '') },

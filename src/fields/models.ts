@@ -82,8 +82,8 @@ export const MODEL_FIELDS = {
     min: 0,
     max: 64,
     help:
-      'MLPs in each layer; a router chooses some of them for each token. 0: what is usual for the ' +
-      'architecture, mostly one MLP. Weights that the student starts from are copied into each.',
+      'MLPs in each layer, of which a router chooses some for each token. 0: as is usual for the ' +
+      'architecture, mostly one. Where the student starts from weights, each is a copy.',
   },
   experts_per_token: {
     type: 'integer',
@@ -93,8 +93,8 @@ export const MODEL_FIELDS = {
     min: 1,
     max: 16,
     help:
-      'Experts that a token chooses. In a new student they are together as wide as the MLP that ' +
-      'they replace.',
+      'Where there are experts: how many a token chooses. In a new student they are together as ' +
+      'wide as the MLP that they replace.',
   },
   lora_rank: {
     type: 'integer',

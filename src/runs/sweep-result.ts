@@ -1,7 +1,7 @@
 // What a sweep shows: its runs grouped by the values that they share, the best of them in a
 // sentence, and how long runs will take. Pure.
 
-import { type Config, FIELDS, type Field, type FieldName } from '../config';
+import { type Config, FIELDS, type Field, type FieldName, tokensPerStep } from '../config';
 import type { RunRow } from './row';
 import type { Sweep } from './sweep';
 
@@ -133,9 +133,6 @@ const SHAPE: readonly FieldName[] = [
   'twin',
   'teacher_cache',
 ];
-
-const tokensPerStep = ({ batch_size, max_length, gradient_accumulation }: Config) =>
-  batch_size * max_length * gradient_accumulation;
 
 /**
  * About how long these runs will train, from the kept run that is most like each of them; the

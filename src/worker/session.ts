@@ -3,7 +3,7 @@
 
 import { textOf } from '../built-in';
 import { requireRightKernels } from '../check/before-run';
-import type { Config, LiveChanges } from '../config';
+import { type Config, type LiveChanges, tokensPerStep } from '../config';
 import type { StepRecord } from '../distill/records';
 import { Run } from '../distill/run';
 import { dtypeOf, newStudent } from '../distill/run-setup';
@@ -467,7 +467,6 @@ export class Session implements DeviceUser {
     });
     if (this.#journal) this.#doctor.recall(this.#journal, this.#run.step);
     this.#journal = undefined;
-    const { batch_size, max_length, gradient_accumulation } = config;
     post({
       type: 'ready',
       runId: this.runId,
@@ -482,7 +481,7 @@ export class Session implements DeviceUser {
         teacherParameters: this.#run.teacherParameters,
         teacherEngine: this.#run.teacherEngine ?? models.teacherEngine,
         vocabularySize: student.vocabularySize,
-        tokensPerStep: batch_size * max_length * gradient_accumulation,
+        tokensPerStep: tokensPerStep(config),
         dispatchesPerStep: this.#run.dispatchesPerStep,
         submissionsPerStep: this.#run.submissionsPerStep,
         cache: this.#run.cache,
@@ -583,16 +582,16 @@ export class Session implements DeviceUser {
     this.#reports.flush();
     const run = this.#run;
     if (!run || !this.#gpu || this.#lost || this.#state === 'over') return;
-    const { batch_size, max_length, gradient_accumulation, train_steps } = this.config;
     const { stepsPerSecond } = this.#reports;
+    const left = this.config.train_steps - run.step;
     post({
       type: 'status',
       runId: this.runId,
       status: {
         state: this.#state,
         step: run.step,
-        tokensPerSecond: stepsPerSecond * batch_size * max_length * gradient_accumulation,
-        secondsLeft: stepsPerSecond > 0 ? (train_steps - run.step) / stepsPerSecond : undefined,
+        tokensPerSecond: stepsPerSecond * tokensPerStep(this.config),
+        secondsLeft: stepsPerSecond > 0 ? left / stepsPerSecond : undefined,
         submissionsPerStep: run.submissionsPerStep,
         memory: this.#gpu.memory.totals() as Record<string, number>,
       },

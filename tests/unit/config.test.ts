@@ -196,6 +196,19 @@ describe('checkConfig', () => {
     ).toEqual([]);
   });
 
+  test('requires as many experts as a token chooses, and no adapters beside them', () => {
+    expect(changed({ student_experts: 4 })).toEqual([]);
+    expect(changed({ student_experts: 4, experts_per_token: 5 })).toEqual([
+      'experts_per_token is 5, but student_experts is 4. ' +
+        'Use experts_per_token=4 at most, or more experts.',
+    ]);
+    const adapters = { student_model: 'files', lora_rank: 8 };
+    expect(changed({ ...adapters, student_experts: 4 })[0]).toContain(
+      'Use student_experts=0 or lora_rank=0.',
+    );
+    expect(changed(adapters)).toEqual([]);
+  });
+
   test('allows a warm-up longer than the run', () => {
     expect(changed({ train_steps: 10, warmup_steps: 20 })).toEqual([]);
   });

@@ -87,8 +87,7 @@ function RecipeFields() {
 }
 
 /** Sizes are a new student's: one that starts from a model has that model's. */
-function shownFor(name: FieldName, { student_model, student_experts }: Config): boolean {
-  if (name === 'experts_per_token') return student_experts > 0;
+function shownFor(name: FieldName, { student_model }: Config): boolean {
   return (
     !['student_layers', 'student_width', 'student_heads'].includes(name) || student_model === ''
   );

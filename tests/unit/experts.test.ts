@@ -1,0 +1,172 @@
+// Students with experts: which architecture they have, what is refused, and that one whose experts
+// are copies computes what the dense model computes.
+
+import { describe, expect, test } from 'vitest';
+import { type Config, DEFAULTS } from '../../src/config';
+import { newStudent, startingWeights } from '../../src/distill/run-setup';
+import { openStudent } from '../../src/distill/student-start';
+import { filesSource } from '../../src/files/source';
+import { activeParameters } from '../../src/model/experts';
+import { parseConfig } from '../../src/model/families';
+import type { Architecture } from '../../src/model/family';
+import { initialWeights, planArena } from '../../src/model/parameters';
+import { saveWeights } from '../../src/model/weights';
+import * as reference from '../../src/reference';
+import { Random } from '../../src/tensor/random';
+import { referenceConfig } from '../llama-goldens';
+
+const SMALL = {
+  vocab_size: 24,
+  hidden_size: 16,
+  intermediate_size: 20,
+  num_hidden_layers: 3,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  head_dim: 4,
+  max_position_embeddings: 16,
+  tie_word_embeddings: false,
+};
+const dense = (model_type: string, fields: object = {}) =>
+  parseConfig({ model_type, ...SMALL, ...fields });
+
+/** A folder with larger weights than a new model's, so that every layer matters. */
+function folderOf(architecture: Architecture) {
+  const weights = initialWeights(architecture.parameters, new Random(2));
+  for (const [name, values] of weights)
+    if (!name.includes('norm'))
+      weights.set(
+        name,
+        values.map((value) => 2 * value),
+      );
+  const files: [string, BlobPart][] = [
+    ['config.json', JSON.stringify(architecture.formatConfig('float32'))],
+    ['model.safetensors', saveWeights(architecture, weights)],
+  ];
+  const source = filesSource(new Map(files.map(([name, part]) => [name, new Blob([part])])));
+  return { source, weights };
+}
+
+const settings = (changes: Partial<Config>): Config => ({
+  ...DEFAULTS,
+  student_model: 'teacher',
+  student_from_layers: '0,2',
+  student_experts: 3,
+  ...changes,
+});
+
+async function startOf(architecture: Architecture, changes: Partial<Config> = {}) {
+  const { source, weights } = folderOf(architecture);
+  const start = await openStudent(settings(changes), source, architecture);
+  if (!start) throw new Error('No start.');
+  return { start, weights };
+}
+
+function logitsOf(architecture: Architecture, weights: ReadonlyMap<string, Float32Array>) {
+  const named = Object.fromEntries(
+    architecture.parameters.map(({ name, shape }) => [
+      name,
+      { shape, data: weights.get(name) as Float32Array },
+    ]),
+  );
+  const config = referenceConfig(architecture.formatConfig('float32'));
+  return reference.llamaForward(named, config, [3, 1, 4, 1, 5, 9, 2, 6], 1, 8).logits;
+}
+
+describe('a student whose experts are copies', () => {
+  test.each([
+    ['llama', 'mixtral'],
+    ['mistral', 'mixtral'],
+    ['qwen3', 'qwen3_moe'],
+  ])('of a %s is a %s and computes what the dense one computes', async (type, withExperts) => {
+    const teacher = dense(type, { sliding_window: 3 });
+    const { start, weights } = await startOf(teacher);
+    const student = start.architecture;
+    expect(student.family.modelType).toBe(withExperts);
+    expect(parseConfig(student.formatConfig('float32')).config).toEqual(student.config);
+    const copied = new Map<string, Float32Array>();
+    const all = startingWeights({ seed: 1 }, student, start);
+    if (typeof all !== 'function') throw new Error('Expected a stream.');
+    await all((name, _, values) => {
+      expect(copied.has(name), name).toBe(false);
+      copied.set(name, values);
+    });
+    expect([...copied.keys()].sort()).toEqual(student.parameters.map(({ name }) => name).sort());
+    const layers = new Map(
+      [...weights]
+        .filter(([name]) => !name.startsWith('layers.1.'))
+        .map(([name, values]) => [name.replace('layers.2.', 'layers.1.'), values]),
+    );
+    const expected = logitsOf(teacher.withLayers([0, 2]), layers);
+    // Nothing but the order of float64 sums differs.
+    expect(reference.relativeError(logitsOf(student, copied), expected)).toBeLessThan(1e-12);
+    const [router] = student.parameters.filter(({ role }) => role === 'router');
+    const values = copied.get(router.name) as Float32Array;
+    expect(new Set(values).size).toBe(values.length);
+  });
+
+  test.each<[string, RegExp, Architecture, Partial<Config>?]>([
+    [
+      'GPT-2',
+      /Hugging Face has no such architecture/,
+      newStudent(DEFAULTS, { vocabularySize: 24 }),
+    ],
+    ['SmolLM3', /A SmolLM3 cannot .* no such architecture/, dense('smollm3')],
+    ['a model with experts', /it has experts already/, dense('mixtral')],
+    ['biases', /its attention has biases, and Mixtral’s/, dense('llama', { attention_bias: true })],
+    [
+      'some windows',
+      /some of its layers have a window/,
+      dense('qwen3', {
+        use_sliding_window: true,
+        sliding_window: 4,
+        layer_types: ['full_attention', 'sliding_attention', 'sliding_attention'],
+      }),
+    ],
+    [
+      'one expert a token',
+      /the weight 1, and its router/,
+      dense('llama'),
+      { experts_per_token: 1 },
+    ],
+  ])('is refused for %s', async (_, message, teacher, changes) => {
+    const start = startOf(teacher, { student_from_layers: '0,1', ...changes });
+    await expect(start).rejects.toThrow(message);
+  });
+});
+
+describe('a new student with experts', () => {
+  const of = (type: string | undefined, perToken: number) =>
+    newStudent(
+      { ...DEFAULTS, student_experts: 4, experts_per_token: perToken },
+      { vocabularySize: 24, family: type === undefined ? undefined : dense(type).family },
+    );
+
+  test.each([
+    [undefined, 2, 'qwen3_moe'],
+    ['llama', 2, 'mixtral'],
+    ['mixtral', 2, 'mixtral'],
+    ['olmoe', 1, 'olmoe'],
+    ['smollm3', 2, 'qwen3_moe'],
+    // Mixtral divides by the sum of weights, and one weight would always be 1.
+    ['llama', 1, 'qwen3_moe'],
+    ['mixtral', 1, 'qwen3_moe'],
+  ])('of a teacher that is %s with %i experts a token is a %s', (type, perToken, expected) => {
+    const { family, config } = of(type, perToken);
+    expect(family.modelType).toBe(expected);
+    expect(config).toMatchObject({ norm_topk_prob: perToken > 1 });
+  });
+
+  test('has as many active parameters as with one expert, but for the routers', () => {
+    const one = of(undefined, 1);
+    const { student_width: C, student_layers } = DEFAULTS;
+    const dense = newStudent(
+      { ...DEFAULTS, student_experts: 1, experts_per_token: 1 },
+      { vocabularySize: 24 },
+    );
+    const all = (architecture: Architecture) => planArena(architecture.parameters).parameters;
+    expect(activeParameters(dense)).toBe(all(dense));
+    expect(activeParameters(one)).toBe(all(dense) + 3 * student_layers * C);
+    expect(activeParameters(of(undefined, 2))).toBe(activeParameters(one));
+    expect(all(one)).toBeGreaterThan(2 * all(dense));
+  });
+});
