@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises';
 import type { Page } from 'playwright-core';
 import { expect } from 'vitest';
 import type { RunEvent, ToWorker } from '../../src/worker/protocol';
+import { awaited } from './awaited';
 import { PATIENCE } from './harness';
 
 /** Software adapters are slow, and slower while something else computes. */
@@ -81,11 +82,7 @@ async function situation(page: Page): Promise<string> {
     const texts = await page.locator(part).allInnerTexts();
     return `${part}: ${texts.slice(-8).join(' | ').replaceAll('\n', ' ')}`;
   });
-  const late = new Promise<string>((resolve) => setTimeout(resolve, 5000, 'no answer in 5 s'));
-  const alive = page
-    .workers()
-    .map((worker) => Promise.race([worker.evaluate(() => 'answers').catch(String), late]));
-  return [...(await Promise.all(shown)), `workers: ${await Promise.all(alive)}`].join('\n');
+  return [...(await Promise.all(shown)), `worker: ${await awaited(page)}`].join('\n');
 }
 
 /** The step that the progress bar shows. */

@@ -13,6 +13,7 @@ import {
   type Page,
 } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach } from 'vitest';
+import { watchWorker } from './awaited';
 import { type Site, serveSite } from './site';
 
 export { type Fault, type Site, serveSite } from './site';
@@ -127,6 +128,7 @@ export async function openSite(options: SiteOptions = {}): Promise<Site> {
   }
   const site = await serveSite({ folder, base });
   sites.add(site);
+  await watchWorker(site, folder);
   if (folder === 'dist' && !wholeBook) {
     const book = await readFile(`${folder}/${BOOK}`);
     site.files.set(BOOK, book.subarray(0, book.lastIndexOf('\n', BOOK_BYTES)));

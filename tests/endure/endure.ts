@@ -1,19 +1,24 @@
-// `npm run endure -- --only node,page,runs,monkey --steps N --runs N --minutes N --seed S`: a long
-// run in Node and on the page, runs started and dropped in one tab, and a monkey; prints a table,
-// and exits with 1 if anything grows or goes wrong. `--short` does a little of each.
+// `npm run endure -- --only node,page,runs,ends,monkey --steps N --runs N --minutes N --seed S`: a
+// long run in Node and on the page, runs started and dropped in one tab, short runs to their end,
+// and a monkey; prints a table, and exits with 1 if anything grows or goes wrong. `--short` does a
+// little of each.
 //
 // The page's parts need a built page (npm run build) and CHROMIUM, a Chromium; VK_ICD_FILENAMES
 // names Dawn's adapter in Node.
 
-import { chromium } from 'playwright-core';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Browser, chromium } from 'playwright-core';
+import { awaited, watchWorker } from '../e2e/awaited';
 import { serveSite } from '../e2e/site';
 import { judge } from './measure';
 import { trainInNode } from './node';
-import { dropRuns, monkey, tinyLink, trainOnPage } from './page';
+import { dropRuns, endRuns, monkey, tinyLink, trainOnPage } from './page';
 
 /** Steps between two samples, with an evaluation at each. */
 const EVERY = 250;
-const PARTS = ['node', 'page', 'runs', 'monkey'] as const;
+const PARTS = ['node', 'page', 'runs', 'ends', 'monkey'] as const;
 const flags = new Map<string, string>();
 for (const [i, word] of process.argv.entries())
   if (word.startsWith('--')) flags.set(word.slice(2), process.argv[i + 1] ?? '');
@@ -43,27 +48,34 @@ if (only.includes('node')) {
 }
 
 if (only.some((part) => part !== 'node')) {
-  const site = await serveSite({ folder: flags.get('dist') ?? 'dist' });
-  const browser = await chromium.launch({
+  const folder = flags.get('dist') ?? 'dist';
+  const site = await serveSite({ folder });
+  await watchWorker(site, folder);
+  // On disk, as a visitor's: a private window's files lie in the memory of the browser.
+  const profile = await mkdtemp(join(tmpdir(), 'stillhouse-endure-'));
+  const context = await chromium.launchPersistentContext(profile, {
     executablePath: process.env.CHROMIUM,
+    viewport: { width: 1440, height: 900 },
     args: [
       '--enable-unsafe-webgpu',
       ...(process.env.ADAPTER === 'gpu' ? [] : ['--use-webgpu-adapter=swiftshader']),
-      '--no-sandbox',
+      // What the browser fetches and tries for itself grows too.
+      ...['--no-sandbox', '--disable-background-networking', '--disable-component-update'],
       '--js-flags=--expose-gc',
     ],
   });
+  const browser = context.browser() as Browser;
+  context.on('console', (message) => {
+    const text = message.text();
+    // This machine may be offline; the hub's models are refused by name.
+    if (message.type() !== 'error' || text.includes('net::ERR_')) return;
+    failures.push(`console: ${text} (${message.location().url})`);
+  });
+  context.on('weberror', (error) => {
+    failures.push(`uncaught: ${error.error().stack ?? error.error()}`);
+  });
   const open = async (path: string) => {
-    const page = await browser.newPage({ viewport: { width: 1440, height: 900 } });
-    page.context().on('console', (message) => {
-      const text = message.text();
-      // This machine may be offline; the hub's models are refused by name.
-      if (message.type() !== 'error' || text.includes('net::ERR_')) return;
-      failures.push(`console: ${text} (${message.location().url})`);
-    });
-    page.context().on('weberror', (error) => {
-      failures.push(`uncaught: ${error.error().stack ?? error.error()}`);
-    });
+    const page = await context.newPage();
     await page.goto(site.url + path);
     return page;
   };
@@ -83,6 +95,17 @@ if (only.some((part) => part !== 'node')) {
     tell(judge(`${runs} runs dropped`, dropped, { settled: runs / 10, unit: 100 }));
     await page.close();
   }
+  if (only.includes('ends')) {
+    const page = await open(tinyLink('train_steps=4&eval_steps=2'));
+    const end = performance.now() + 60_000 * minutes;
+    try {
+      const done = await endRuns(page, () => performance.now() > end);
+      console.log(`\n${done} runs of 4 steps came to their end in ${minutes} min`);
+    } catch (error) {
+      failures.push(`${(error as Error).message}\n${await awaited(page)}`);
+    }
+    await page.close();
+  }
   if (only.includes('monkey')) {
     const page = await open('');
     const end = performance.now() + 60_000 * minutes;
@@ -96,7 +119,8 @@ if (only.some((part) => part !== 'node')) {
     );
     await page.close();
   }
-  await browser.close();
+  await context.close();
+  await rm(profile, { recursive: true, force: true });
   await site.close();
 }
 for (const failure of failures.slice(0, 40)) console.error(`\n${failure}`);

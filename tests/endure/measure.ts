@@ -10,13 +10,15 @@ const MOST_GROWTH = 2 ** 20;
 /** Of the time of a step: a busy machine is slower now and then. */
 const MOST_SLOWER = 0.25;
 
-/** Of the straight line nearest to the points: growth a step. */
-export function slope(samples: readonly Sample[], name: string): number {
-  const mean = (of: (sample: Sample) => number) =>
-    samples.reduce((sum, sample) => sum + of(sample), 0) / samples.length;
-  const [x, y] = [mean(({ step }) => step), mean((sample) => sample[name])];
-  const covariance = mean((sample) => (sample.step - x) * (sample[name] - y));
-  return covariance / mean(({ step }) => (step - x) ** 2);
+/**
+ * Growth a step: the median of the slopes between any two samples. What comes once, such as a
+ * service that the browser starts for itself after some minutes, is no growth.
+ */
+function slope(samples: readonly Sample[], name: string): number {
+  const slopes = samples.flatMap((from, i) =>
+    samples.slice(i + 1).map((to) => (to[name] - from[name]) / (to.step - from.step)),
+  );
+  return median(slopes);
 }
 
 const median = (values: number[]) => values.sort((a, b) => a - b)[values.length >> 1];

@@ -14,7 +14,10 @@ export const tinyLink = (settings: string) => `${TINY}&${settings}`;
 const PATIENCE = 300_000;
 const primary = (page: Page) => page.locator('button.primary');
 
-/** What the page and its browser hold, in bytes. RSS is told by kind of process. */
+/**
+ * What the page and its browser hold, in bytes: of each kind of process the memory of its own. The
+ * program's code, whose pages the system drops and reads again as it likes, does not count.
+ */
 export async function holds(page: Page, browser?: Browser): Promise<Omit<Sample, 'step'>> {
   const session = await page.context().newCDPSession(page);
   await session.send('HeapProfiler.collectGarbage');
@@ -30,14 +33,25 @@ export async function holds(page: Page, browser?: Browser): Promise<Omit<Sample,
   const all = await browser.newBrowserCDPSession();
   const { processInfo } = await all.send('SystemInfo.getProcessInfo');
   await all.detach();
-  const rss = { 'RSS, page and worker': 0, 'RSS, GPU process': 0, 'RSS, others': 0 };
-  for (const { id, type } of processInfo) {
+  const memory: Record<string, number> = {};
+  for (const { id } of processInfo) {
     const status = await readFile(`/proc/${id}/status`, 'utf8').catch(() => '');
-    const kind = { renderer: 'page and worker', GPU: 'GPU process' }[type] ?? 'others';
-    rss[`RSS, ${kind}` as 'RSS, others'] += 1024 * Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0);
+    const bytes = (name: string) =>
+      1024 * Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)?.[1] ?? 0);
+    const command = await readFile(`/proc/${id}/cmdline`, 'utf8').catch(() => '');
+    const kind = PROCESSES.find(([flag]) => command.includes(flag))?.[1] ?? 'browser';
+    memory[kind] = (memory[kind] ?? 0) + bytes('RssAnon') + bytes('RssShmem');
   }
-  return { ...figures, ...rss };
+  return { ...figures, ...memory };
 }
+
+/** By what a process is started with. */
+const PROCESSES = [
+  ['--type=renderer', 'page and worker'],
+  ['--type=gpu-process', 'GPU process'],
+  ['storage.mojom.StorageService', 'storage service'],
+  ['network.mojom.NetworkService', 'network service'],
+] as const;
 
 const stepOf = (page: Page) =>
   page.evaluate(() => {
@@ -114,6 +128,21 @@ export async function dropRuns(
     await offers(page, 'Distil');
   }
   return samples;
+}
+
+/**
+ * Short runs, one after another, each to its end.
+ * @returns how many
+ */
+export async function endRuns(page: Page, until: () => boolean): Promise<number> {
+  await offers(page, 'Distil');
+  let runs = 0;
+  while (!until()) {
+    await primary(page).click();
+    runs++;
+    await offers(page, FINISHED);
+  }
+  return runs;
 }
 
 const TEXTS = [

@@ -3,6 +3,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { Ring } from '../../src/distill/ring';
 import { Gpu } from '../../src/gpu/device';
+import { Kernel } from '../../src/gpu/kernel';
 
 /** A GPU with this queue, whose buffers are mapped by `mapAsync`. */
 function gpuWith(mapAsync: () => Promise<void>, submit = () => {}): Gpu {
@@ -97,4 +98,31 @@ test('a result that the browser gives only with the next command gets an empty o
   const { took } = await run(gpuWith(mapAsync, submit), 4);
   expect(took).toBeLessThan(5000);
   expect(commands).toBeLessThanOrEqual(4);
+});
+
+test('so does a pipeline, and once nothing is awaited, no more commands are sent', async () => {
+  let commands = 0;
+  let deliver = () => {};
+  const gpu = gpuWith(
+    async () => {},
+    () => {
+      commands++;
+      deliver();
+    },
+  );
+  const pipeline = new Promise<object>((resolve) => {
+    deliver = () => resolve({});
+  });
+  Object.assign(gpu.device, {
+    createShaderModule: () => ({}),
+    createBindGroupLayout: () => ({}),
+    createPipelineLayout: () => ({}),
+    createComputePipelineAsync: () => pipeline,
+  });
+  vi.stubGlobal('GPUShaderStage', { COMPUTE: 4 });
+  const text = '@group(0) @binding(0) var<storage> x: array<f32>;';
+  const kernel = new Kernel(gpu, 'late', [{ text, file: 'late.wgsl', line: 1 }]);
+  await vi.advanceTimersByTimeAsync(5000);
+  await kernel.ready;
+  expect(commands).toBe(1);
 });
