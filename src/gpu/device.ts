@@ -75,6 +75,9 @@ export class Gpu {
   onError: (error: Error) => void = (error) => {
     throw error;
   };
+  /** What the GPU was asked for and has not delivered yet. */
+  #unanswered = 0;
+  #asking: ReturnType<typeof setInterval> | undefined;
 
   constructor(
     readonly device: GPUDevice,
@@ -100,15 +103,16 @@ export class Gpu {
   }
 
   /**
-   * Waits for what the GPU was asked for, such as a mapping. A browser may deliver it only when the
-   * next command comes: while it is late, an empty command is sent each second.
+   * Waits for what the GPU was asked for, such as a mapping or a pipeline. A browser may deliver it
+   * only when the next command comes: while anything is late, an empty command is sent each second.
    */
   async answered<T>(asked: Promise<T>): Promise<T> {
-    const asking = setInterval(() => this.device.queue.submit([]), ASK_AGAIN_MILLISECONDS);
+    if (this.#unanswered++ === 0)
+      this.#asking = setInterval(() => this.device.queue.submit([]), ASK_AGAIN_MILLISECONDS);
     try {
       return await asked;
     } finally {
-      clearInterval(asking);
+      if (--this.#unanswered === 0) clearInterval(this.#asking);
     }
   }
 

@@ -77,11 +77,10 @@ export class Kernel {
     });
     gpu.compiled.begun++;
     try {
-      this.#pipeline = await device.createComputePipelineAsync({
-        label: this.name,
-        layout,
-        compute: { module, entryPoint: 'main' },
-      });
+      const compute = { module, entryPoint: 'main' };
+      this.#pipeline = await gpu.answered(
+        device.createComputePipelineAsync({ label: this.name, layout, compute }),
+      );
     } catch (cause) {
       const { messages } = await module.getCompilationInfo();
       const reports = messages.map(({ lineNum, message }) => {

@@ -118,7 +118,7 @@ async function withRoom<T>(
 ): Promise<T> {
   gpu.device.pushErrorScope('out-of-memory');
   const buffers = sizes.map((bytes, i) => gpu.memory.create('metrics', `roofline ${i}`, bytes));
-  const full = await gpu.device.popErrorScope();
+  const full = await gpu.answered(gpu.device.popErrorScope());
   try {
     if (full) {
       const megabytes = Math.round(sizes.reduce((a, b) => a + b) / 1e6);

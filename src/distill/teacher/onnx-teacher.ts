@@ -19,7 +19,8 @@ export function teacherFromOnnx(
 ): Teacher {
   const shape = Layout.contiguous([B * T, V]);
   const all = persistentTensor(gpu, 'teacher', 'teacher logits', shape, onnx.dtype);
-  const run = (inputs: Uint32Array) => onnx.run(inputs, inputs.length / T, T, bufferOf(all));
+  const run = (inputs: Uint32Array) =>
+    gpu.answered(onnx.run(inputs, inputs.length / T, T, bufferOf(all)));
   const next: NextLogits = async (tokens) => {
     const { inputs, last } = padded(tokens, T);
     await run(inputs);
