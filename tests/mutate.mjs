@@ -128,9 +128,9 @@ const MUTATIONS = [
   ['diagnose', 'weight * entropy(plain.zw)', '1.01 * weight * entropy(plain.zw)', DIAGNOSIS],
   ['diagnose', 'weight * entropy(plain.xy)', '1.01 * weight * entropy(plain.xy)', DIAGNOSIS],
   ['diagnose', 'weight * entropy(soft.xy)', '1.01 * weight * entropy(soft.xy)', DIAGNOSIS],
-  ['diagnose', 'weight * in_both', '1.01 * weight * in_both', DIAGNOSIS],
-  ['diagnose', 'weight * mass', '1.01 * weight * mass', DIAGNOSIS],
-  ['diagnose', 'weight / plain.x', '1.01 * weight / plain.x', DIAGNOSIS],
+  ['diagnose', 'ranked * in_both', '1.01 * ranked * in_both', DIAGNOSIS],
+  ['diagnose', 'ranked * mass', '1.01 * ranked * mass', DIAGNOSIS],
+  ['diagnose', '1.0 / plain.x', '1.01 / plain.x', DIAGNOSIS],
   ['best', 'other.z > best.z', 'other.z > best.z + 0.01', DIAGNOSIS],
   ['update_ratio', 'moved * moved', '1.01 * moved * moved', ['check', 'golden-run']],
   [

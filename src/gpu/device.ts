@@ -75,9 +75,8 @@ export class Gpu {
   onError: (error: Error) => void = (error) => {
     throw error;
   };
-  /** What the GPU was asked for and has not delivered yet. */
-  #unanswered = 0;
-  #asking: ReturnType<typeof setInterval> | undefined;
+  /** How much the GPU was asked for and has not delivered yet, and what asks again meanwhile. */
+  private readonly asked: { open: number; again?: ReturnType<typeof setInterval> } = { open: 0 };
 
   constructor(
     readonly device: GPUDevice,
@@ -106,13 +105,14 @@ export class Gpu {
    * Waits for what the GPU was asked for, such as a mapping or a pipeline. A browser may deliver it
    * only when the next command comes: while anything is late, an empty command is sent each second.
    */
-  async answered<T>(asked: Promise<T>): Promise<T> {
-    if (this.#unanswered++ === 0)
-      this.#asking = setInterval(() => this.device.queue.submit([]), ASK_AGAIN_MILLISECONDS);
+  async answered<T>(answer: Promise<T>): Promise<T> {
+    const { asked } = this;
+    if (asked.open++ === 0)
+      asked.again = setInterval(() => this.device.queue.submit([]), ASK_AGAIN_MILLISECONDS);
     try {
-      return await asked;
+      return await answer;
     } finally {
-      if (--this.#unanswered === 0) clearInterval(this.#asking);
+      if (--asked.open === 0) clearInterval(asked.again);
     }
   }
 

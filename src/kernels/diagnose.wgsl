@@ -139,7 +139,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) sl
   per_token[at] = weight * entropy(plain.zw);
   per_token[at + 1] = weight * entropy(plain.xy);
   per_token[at + 2] = weight * entropy(soft.xy);
-  per_token[at + 3] = weight * in_both / f32(TOP);
-  per_token[at + 4] = weight * mass / plain.z;
-  per_token[at + 5] = weight / plain.x;
+  // A NaN has no rank among the logits: only the sums show it.
+  let sum = plain.x + plain.z;
+  let ranked = weight * select(sum, 1.0, is_finite(sum));
+  per_token[at + 3] = ranked * in_both / f32(TOP);
+  per_token[at + 4] = ranked * mass / plain.z;
+  // Some adapters make an infinity of a NaN's exponential, whose inverse would be 0.
+  per_token[at + 5] = weight * select(plain.x, 1.0 / plain.x, is_finite(plain.x));
 }

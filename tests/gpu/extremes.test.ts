@@ -7,7 +7,7 @@
 
 import { expect, it } from 'vitest';
 import { DIVERGENCE_NAMES } from '../../src/divergences';
-import { compare, distil } from '../../src/kernels/losses';
+import { compare, DIAGNOSES, diagnose, distil } from '../../src/kernels/losses';
 import * as reference from '../../src/reference';
 import { Layout } from '../../src/tensor/layout';
 import {
@@ -92,6 +92,13 @@ it.each(LANES)('logits up to f16’s largest, one token or many (%s)', async (la
   }
 });
 
+/** Diagnoses that look at one model alone. */
+const ONE_MODELS: Partial<Record<(typeof DIAGNOSES)[number], 'student' | 'teacher'>> = {
+  teacherEntropy: 'teacher',
+  softEntropy: 'teacher',
+  studentEntropy: 'student',
+  confidence: 'student',
+};
 const BROKEN = [
   ['student', Number.NaN],
   ['student', Number.POSITIVE_INFINITY],
@@ -126,22 +133,32 @@ it.each(LANES)('a NaN or an infinity in one place is no measurement (%s)', async
     }
     const gpu = await openVariant(lanes);
     const layout = Layout.contiguous([1, ROWS, V]);
-    const perToken = zeros(gpu, 'per token', [ROWS, 6]);
-    await execute(gpu, (recorder) =>
-      compare(recorder, {
-        student: upload(gpu, 'student', broken[0], layout),
-        teacher: upload(gpu, 'teacher', broken[1], layout),
-        targets: upload(gpu, 'targets', new Float64Array(ROWS), [1, ROWS], 'i32'),
-        ignoreIndex: -100,
-        perToken,
-      }),
-    );
-    const figures = await download(gpu, perToken);
+    const inputs = {
+      student: upload(gpu, 'student', broken[0], layout),
+      teacher: upload(gpu, 'teacher', broken[1], layout),
+      targets: upload(gpu, 'targets', new Float64Array(ROWS), [1, ROWS], 'i32'),
+      ignoreIndex: -100,
+    };
+    const { step } = uploadLossState(gpu, { temperature: 2, tokens: ROWS, scale: 1 });
+    const compared = zeros(gpu, 'compared', [ROWS, 6]);
+    const diagnosed = zeros(gpu, 'diagnosed', [ROWS, DIAGNOSES.length]);
+    await execute(gpu, (recorder) => {
+      compare(recorder, { ...inputs, perToken: compared });
+      diagnose(recorder, { ...inputs, perToken: diagnosed, step });
+    });
+    const figures = await download(gpu, compared);
     const [studentNll, teacherNll, kl] = figures.slice(6 * row);
     // Some adapters make an infinity of a NaN's exponential.
     const nll = of === 'student' ? studentNll : teacherNll;
     expect(Number.isFinite(nll), `nll, ${value} of the ${of}`).toBe(false);
     expect(Number.isFinite(kl), `kl, ${value} of the ${of}`).toBe(false);
     expect([0, 2].every((r) => Number.isFinite(figures[6 * r + 2]))).toBe(true);
+    const diagnoses = await download(gpu, diagnosed);
+    for (const [i, name] of DIAGNOSES.entries()) {
+      const [before, one, after] = [0, 1, 2].map((r) => diagnoses[DIAGNOSES.length * r + i]);
+      const isOf = ONE_MODELS[name] === undefined || ONE_MODELS[name] === of;
+      expect(Number.isFinite(one), `${name}, ${value} of the ${of}`).toBe(!isOf);
+      expect([before, after].every(Number.isFinite), name).toBe(true);
+    }
   }
 });

@@ -293,6 +293,59 @@ async function expectLoss(gpu: Gpu, settings: Case) {
   return expected;
 }
 
+/** The whole way of a teacher's logits: packed, and then the loss against them. */
+async function lossOfCached(gpu: Gpu, student: Float64Array, teacher: Float64Array, V: number) {
+  const entries = emptyEntries(gpu, V, 8);
+  const logits = upload(gpu, 'student', student, [ROWS, V]);
+  const perToken = upload(gpu, 'per token', new Float64Array(ROWS * 2), [ROWS, 2]);
+  const inputs = {
+    student: logits,
+    targets: upload(gpu, 'targets', new Float64Array(ROWS), [B, T], 'i32'),
+    perToken,
+    ...uploadLossState(gpu, { temperature: 2, alpha: 0.5, tokens: ROWS, scale: 1 }),
+    ignoreIndex: IGNORED,
+    V,
+    k: 8,
+    entries: entries.entries,
+    gradient: true,
+  };
+  await execute(gpu, (r) => {
+    topK(r, upload(gpu, 'teacher', teacher, [ROWS, V]), entries, { temperature: 2 });
+    distilTopK(r, { ...inputs, chunk: { first: 0, rows: ROWS } });
+  });
+  return { perToken: await download(gpu, perToken), gradient: await download(gpu, logits) };
+}
+
+// The other losses' are in extremes.test.ts.
+testVariants(
+  'a NaN or an infinity in one place is no measurement, and no other row’s',
+  async (gpu) => {
+    const V = 37;
+    const whole = [1, 2].map((salt) => stored(numbers(ROWS * V, salt, 4), 'f32'));
+    const right = await lossOfCached(gpu, whole[0], whole[1], V);
+    const row = 4;
+    for (const of of [0, 1]) {
+      for (const value of [Number.NaN, Number.POSITIVE_INFINITY]) {
+        const broken = whole.map((all) => all.slice());
+        broken[of][row * V + 20] = value;
+        const wrong = await lossOfCached(gpu, broken[0], broken[1], V);
+        const what = `${value} of the ${['student', 'teacher'][of]}`;
+        const without = (all: Float32Array, size: number) =>
+          all.filter((_, i) => Math.floor(i / size) !== row);
+        expect(without(wrong.gradient, V), what).toEqual(without(right.gradient, V));
+        expect(without(wrong.perToken, 2), what).toEqual(without(right.perToken, 2));
+        const gradient = wrong.gradient.slice(row * V, (row + 1) * V);
+        expect(gradient.every(Number.isFinite), `gradient, ${what}`).toBe(false);
+        const [ce, kd] = wrong.perToken.slice(2 * row);
+        expect(Number.isFinite(kd), `kd, ${what}`).toBe(false);
+        if (of === 0) expect(Number.isFinite(ce), `ce, ${what}`).toBe(false);
+      }
+    }
+  },
+  undefined,
+  ['f32'],
+);
+
 describe('the loss against k tokens and the tail', () => {
   const f32 = (title: string, settings: Case) =>
     testVariants(title, async (gpu) => void (await expectLoss(gpu, settings)), undefined, ['f32']);
