@@ -106,7 +106,7 @@ export class Gpu {
    * only when the next command comes: while anything is late, an empty command is sent each second.
    */
   async answered<T>(answer: Promise<T>): Promise<T> {
-    const { asked } = this;
+    const asked = this.asked;
     if (asked.open++ === 0)
       asked.again = setInterval(() => this.device.queue.submit([]), ASK_AGAIN_MILLISECONDS);
     try {
@@ -193,16 +193,24 @@ export async function openGpu(api: GPU | undefined = globalThis.navigator?.gpu):
   return new Gpu(device, describe(adapter));
 }
 
-/** What WebGPU tells when it could not make something, with what this page has made. */
+/**
+ * What WebGPU tells when it could not make something, with the size of what it was, if its message
+ * names it, and with what this page has made.
+ */
 function outOfMemory({ memory }: Gpu, { message }: GPUError): GpuError {
   const bytes = Object.values(memory.totals()).reduce<number>((sum, each = 0) => sum + each, 0);
+  const [said] = message.split('\n');
+  const label = /BufferDescriptor "+([^"]+)"/.exec(message)?.[1] ?? '';
+  const size = memory.asked.get(label);
+  const needed = size === undefined ? '' : `“${label}” needs ${mebibytes(size)}: `;
   return new GpuError(
     'limits',
-    `The GPU has no memory left, with ${(bytes / 2 ** 20).toFixed(1)} MiB in use by this page: ` +
-      message,
+    `The GPU has no memory left, with ${mebibytes(bytes)} in use by this page: ${needed}${said}`,
     'Choose a smaller model, batch or context, or close other pages that use the GPU.',
   );
 }
+
+const mebibytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
 function describe(adapter: GPUAdapter): AdapterFacts {
   const { vendor, architecture, device, description } = adapter.info;
@@ -222,10 +230,9 @@ function describe(adapter: GPUAdapter): AdapterFacts {
 export function checkFits(gpu: Gpu, what: string, bytes: number): void {
   const limit = gpu.limits.binding;
   if (bytes <= limit) return;
-  const mib = (n: number) => `${(n / 2 ** 20).toFixed(1)} MiB`;
   throw new GpuError(
     'limits',
-    `${what} needs one buffer of ${mib(bytes)}; this adapter allows ${mib(limit)}.`,
+    `${what} needs one buffer of ${mebibytes(bytes)}; this adapter allows ${mebibytes(limit)}.`,
     'Choose a smaller model, batch or context.',
   );
 }

@@ -14,10 +14,13 @@ export type Purpose =
 
 export class Memory {
   #purposes = new Map<GPUBuffer, Purpose>();
+  /** Bytes of the last buffer of each label, whether there was room for it or not. */
+  readonly asked = new Map<string, number>();
 
   constructor(private readonly device: GPUDevice) {
     const createBuffer = device.createBuffer.bind(device);
     device.createBuffer = (descriptor) => {
+      this.asked.set(descriptor.label ?? '', descriptor.size);
       const buffer = createBuffer(descriptor);
       const destroy = buffer.destroy.bind(buffer);
       this.#purposes.set(buffer, 'teacher');
