@@ -17,9 +17,9 @@ await page.goto(`${url}?index#runs`); await page.locator('.runs tbody tr').first
 const s = await page.context().newCDPSession(page);
 await s.send('Performance.enable', { timeDomain: 'threadTicks' });
 const busy = async () => 1000 * (await s.send('Performance.getMetrics')).metrics.find((m) => m.name === 'TaskDuration').value;
-for (const count of [1, 20, 50]) {
+for (const count of [20, 50]) {
   const walls = [], own = [];
-  for (let i = 0; i < 6; i++) {
+  for (let i = 0; i < 5; i++) {
     await page.goto(`${url}?${count}x${i}`); await page.waitForTimeout(3000);
     const b = await busy();
     walls.push(await page.evaluate(async (n) => { const t = performance.now(); location.hash = '#runs'; while (document.querySelectorAll('.runs tbody tr').length < n) await new Promise(requestAnimationFrame); await new Promise(requestAnimationFrame); return performance.now() - t; }, count));

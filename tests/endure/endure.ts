@@ -92,7 +92,7 @@ if (only.some((part) => part !== 'node')) {
   if (only.includes('runs')) {
     const page = await open(tinyLink('train_steps=5000&eval_steps=100'));
     const dropped = await dropRuns(page, { runs, seed, every: Math.ceil(runs / 20), browser });
-    tell(judge(`${runs} runs dropped`, dropped, { settled: runs / 10, unit: 100 }));
+    tell(judge(`${runs} runs dropped`, dropped, { settled: runs / 4, unit: 100 }));
     await page.close();
   }
   if (only.includes('ends')) {
