@@ -152,6 +152,12 @@ export function checkConfig(config: Config): string[] {
         'Layers are copied only with student_model=teacher.',
     );
   }
+  if (config.teacher_dtype !== 'auto' && config.teacher_engine === 'stillhouse') {
+    problems.push(
+      `teacher_dtype is ${config.teacher_dtype}, a file that onnxruntime runs, but ` +
+        'teacher_engine is stillhouse. Use teacher_engine=auto, or teacher_dtype=auto.',
+    );
+  }
   if (start === '' && config.lora_rank > 0) {
     problems.push(
       `lora_rank is ${config.lora_rank}, but student_model is empty: a new student has nothing ` +

@@ -78,6 +78,7 @@ export async function openModels(
   try {
     const teacher = await openTeacher(source, {
       engine: config.teacher_engine,
+      file: config.teacher_dtype,
       tryBoth: mayTryBoth(config),
       f16: gpu.adapter.f16,
       dtype: dtypeOf(config, gpu),

@@ -11,6 +11,7 @@ const FLAGS: Record<string, Field> = {
   ...SAY_FIELDS,
   model_dtype: FIELDS.model_dtype,
   teacher_engine: FIELDS.teacher_engine,
+  teacher_dtype: FIELDS.teacher_dtype,
 };
 
 export interface SayFlags {
@@ -21,6 +22,7 @@ export interface SayFlags {
   /** As in a run's settings. */
   model_dtype: string;
   teacher_engine: string;
+  teacher_dtype: string;
 }
 
 /** Parses a command line. Any problem means no flags; each problem is one line. */
@@ -61,12 +63,13 @@ export function parseSayFlags(args: readonly string[]): SayFlags | 'help' | { pr
     problems.push(`${shown(rest[0])} follows the prompt. Put a prompt with spaces in quotes.`);
   }
   if (problems.length > 0 || model === undefined) return { problems };
-  const { model_dtype, teacher_engine } = FIELDS;
+  const { model_dtype, teacher_engine, teacher_dtype } = FIELDS;
   return {
     model,
     prompt,
     model_dtype: String(read.model_dtype ?? model_dtype.default),
     teacher_engine: String(read.teacher_engine ?? teacher_engine.default),
+    teacher_dtype: String(read.teacher_dtype ?? teacher_dtype.default),
     settings: {
       ...SAY_DEFAULTS,
       ...Object.fromEntries(

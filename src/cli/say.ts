@@ -63,6 +63,7 @@ async function speak({ model, prompt, settings, ...run }: SayFlags): Promise<voi
   });
   const folder = await openTeacher(source, {
     engine: config.teacher_engine,
+    file: config.teacher_dtype,
     f16: gpu.adapter.f16,
     dtype,
   });

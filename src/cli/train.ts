@@ -137,7 +137,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
       signal,
       cache: {
         open: () => openCacheStorage(options.cacheFile),
-        teacher: inEngine(source.label, teacher.engine),
+        teacher: inEngine(source.label, teacher.engine, config),
         note: say,
       },
       events: {

@@ -27,6 +27,16 @@ export const MODEL_FIELDS = {
     choices: ['auto', 'stillhouse', 'onnxruntime'],
     help: 'auto: Stillhouse’s own kernels if they support the model, otherwise onnxruntime.',
   },
+  teacher_dtype: {
+    type: 'choice',
+    group: 'models',
+    label: 'Teacher’s ONNX file',
+    default: 'auto',
+    choices: ['auto', 'fp32', 'fp16', 'q8', 'q4', 'q4f16'],
+    help:
+      'The file of the teacher’s folder that onnxruntime runs; q8 and q4 have weights of 8 and ' +
+      '4 bits. auto: a file with exact weights where there is one, and only where one is needed.',
+  },
   student_model: {
     type: 'text',
     group: 'models',

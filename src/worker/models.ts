@@ -7,6 +7,7 @@ import { dtypeOf, newStudent } from '../distill/run-setup';
 import { openStudent, requireSameVocabulary, type StudentStart } from '../distill/student-start';
 import {
   type FolderTokenizer,
+  inEngine,
   mayTryBoth,
   openTeacher,
   openTokenizer,
@@ -135,6 +136,7 @@ async function openFolders(config: Config, gpu: Gpu, place: Place & Report) {
     place.stage('tokenizer', `config.json of ${config.teacher_model}`);
     const teacher = await openTeacher(source, {
       engine: config.teacher_engine,
+      file: config.teacher_dtype,
       tryBoth: mayTryBoth(config),
       f16: gpu.adapter.f16,
       dtype,
@@ -158,8 +160,12 @@ async function openFolders(config: Config, gpu: Gpu, place: Place & Report) {
   }
 }
 
-/** A teacher's model in its cache: the setting; for dropped files, names, sizes and dates. */
-export function teacherName(text: string, files?: ReadonlyMap<string, Blob>): string {
+/** What identifies a run's teacher in its cache. */
+export const cachedName = (config: Config, engine: EngineChoice, files?: DroppedFiles): string =>
+  inEngine(teacherName(config.teacher_model, files?.teacher), engine, config);
+
+/** A teacher's model: the setting; for dropped files, names, sizes and dates. */
+function teacherName(text: string, files?: ReadonlyMap<string, Blob>): string {
   if (modelReference(text)?.kind !== 'files') return text;
   const each = [...(files ?? [])].map(([path, blob]) => {
     const date = blob instanceof File ? ` ${blob.lastModified}` : '';

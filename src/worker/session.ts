@@ -8,7 +8,6 @@ import type { StepRecord } from '../distill/records';
 import { Run } from '../distill/run';
 import { dtypeOf, newStudent } from '../distill/run-setup';
 import { isLarge } from '../distill/spacing';
-import { inEngine } from '../distill/teacher/folder';
 import type { Snapshot } from '../distill/training-state';
 import { Doctor } from '../doctor/doctor';
 import type { Verdict } from '../doctor/examine';
@@ -27,7 +26,7 @@ import { Errands } from './errands';
 import { busy, DeviceLostError, describe, KEEP, lossAfter } from './failure';
 import { base, type DeviceUser, nextTask, post } from './host';
 import { continueFrom, type KeptRun, openKept, replay, startKept } from './kept-run';
-import { type Models, openModels, teacherName, teacherSource } from './models';
+import { cachedName, type Models, openModels, teacherSource } from './models';
 import type {
   DroppedFiles,
   Failure,
@@ -396,10 +395,7 @@ export class Session implements DeviceUser {
         signal,
         cache: {
           open: openCacheStorage,
-          teacher: inEngine(
-            teacherName(config.teacher_model, this.files?.teacher),
-            models.teacherEngine,
-          ),
+          teacher: cachedName(config, models.teacherEngine, this.files),
           note,
         },
         events: {

@@ -12,6 +12,7 @@ import { filesSource } from '../../src/files/source';
 import { parseConfig } from '../../src/model/families';
 import { loadWeights } from '../../src/model/weights';
 import { fromHalf } from '../../src/tensor/dtype';
+import { withRoundedProduct } from '../onnx-rounded';
 
 const goldens = (name: string) =>
   readFileSync(new URL(`../fixtures/goldens/${name}`, import.meta.url));
@@ -220,6 +221,30 @@ test('f16 logits agree with PyTorch if the adapter has shader-f16; else the file
   // The products' f16 sums carry about 4e-3.
   expect(relativeError(await logitsOf(half, inputIds, B, T), expected)).toBeLessThan(2e-2);
   await half.dispose();
+});
+
+test('weights of 4 and 8 bits give the logits of the values that they stand for', {
+  timeout: COMPILE,
+}, async () => {
+  const row = inputIds.slice(0, T);
+  const dtype = hasF16 ? 'f16' : 'f32';
+  for (const [bits, type, limit] of [
+    // The weights themselves are exact; products sum in float16 where the graph is float16.
+    [4, dtype, hasF16 ? 2e-2 : 1e-4],
+    // The product's inputs are rounded too: to one of 256 levels between their extremes.
+    [8, 'f32', 1e-2],
+  ] as const) {
+    // One product: each further one would compile as long again.
+    const product = 'h.1.mlp.c_proj.product';
+    const { packed, rounded } = withRoundedProduct(exportOnnx(type), product, bits, type);
+    const stood = await logitsOnCpu({ model: rounded, config: architecture }, row);
+    const model = await create(type, packed);
+    expect(relativeError(await logitsOf(model, row, 1, T), stood)).toBeLessThan(limit);
+    await model.dispose();
+    // What rounding to 4 bits changes is far more.
+    if (bits === 4)
+      expect(relativeError(stood, expected.slice(0, T * V))).toBeGreaterThan(2 * limit);
+  }
 });
 
 test('the CPU computes a float16 file in float32', async () => {

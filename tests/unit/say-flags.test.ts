@@ -11,6 +11,7 @@ test('a folder and a prompt are enough', () => {
     settings: SAY_DEFAULTS,
     model_dtype: 'auto',
     teacher_engine: 'auto',
+    teacher_dtype: 'auto',
   });
   expect(parseSayFlags(['out'])).toMatchObject({ prompt: '' });
 });

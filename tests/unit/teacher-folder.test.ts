@@ -160,6 +160,33 @@ test.each([
   expect(without?.name ?? '').not.toMatch(/16\.onnx/);
 });
 
+test.each([
+  ['fp32', 'model'],
+  ['fp16', 'model_fp16'],
+  ['q8', 'model_quantized'],
+  ['q4', 'model_q4'],
+  ['q4f16', 'model_q4f16'],
+] as const)('teacher_dtype=%s reads onnx/%s.onnx, also beside safetensors', async (file, name) => {
+  const model = modelFiles(goldenModel('teacher'), { onnx: true });
+  const blobs = new Map([...model].map(([path, bytes]) => [path, new Blob([bytes])]));
+  for (const other of ['model_fp16', 'model_quantized', 'model_q4', 'model_q4f16'])
+    blobs.set(`onnx/${other}.onnx`, new Blob([other]));
+  const open = (f16 = true) =>
+    openTeacher(filesSource(blobs), { file, f16, dtype: f16 ? 'f16' : 'f32' });
+  const { engine, bytes } = await open();
+  expect(engine).toEqual({ name: 'onnxruntime', reason: `teacher_dtype=${file}` });
+  expect(await bytes()).toBe(blobs.get(`onnx/${name}.onnx`)?.size);
+  if (/16/.test(file))
+    await expect(open(false)).rejects.toThrow(
+      `teacher_dtype is ${file}, which computes in float16, and this adapter has no shader-f16. ` +
+        'Use teacher_dtype=fp32, q4, q8 or auto.',
+    );
+  blobs.delete(`onnx/${name}.onnx`);
+  await expect(open()).rejects.toThrow(
+    `teacher_dtype is ${file}, and there is no onnx/${name}.onnx in the dropped files. It has `,
+  );
+});
+
 test('onnxruntime refuses to keep attention inside documents', async () => {
   const dense = { model_type: 'bloom', vocab_size: 10, hidden_size: 4, n_ctx: 8 };
   const files = { 'config.json': JSON.stringify(dense), 'onnx/model.onnx': 'never read' };

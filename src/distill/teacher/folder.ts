@@ -19,14 +19,27 @@ import { modelReference } from '../../model-reference';
 import { shownJson } from '../../quote';
 import { teacherFromWeights } from './engine';
 import { tryHalf } from './half-trial';
-import { exactNames, findOnnx, type OnnxFile, onnxFromWeights, type Precision } from './onnx-file';
+import {
+  exactNames,
+  findOnnx,
+  namedOnnx,
+  type OnnxFile,
+  onnxFromWeights,
+  type Precision,
+} from './onnx-file';
 import { logitsOnCpu, OnnxModel } from './onnx-model';
 import { teacherFromOnnx } from './onnx-teacher';
 import type { EngineChoice, MakeTeacher, TeacherShape, TeacherSizes } from './teacher';
 import { tryBoth } from './try-both';
 
-/** Identifies a teacher in its cache: two engines round a model's logits differently. */
-export const inEngine = (model: string, { name }: EngineChoice): string => `${model} in ${name}`;
+/** Identifies a teacher in its cache: engines and files round a model's logits differently. */
+export function inEngine(
+  model: string,
+  { name }: EngineChoice,
+  { teacher_dtype: file }: Pick<Config, 'teacher_dtype'>,
+): string {
+  return `${model} in ${name}${file === 'auto' ? '' : ` from ${file}`}`;
+}
 
 export interface TeacherFolder {
   sizes: TeacherSizes;
@@ -47,6 +60,8 @@ export interface TeacherFolder {
 export interface TeacherChoice extends Precision {
   /** `auto` unless given. */
   engine?: Config['teacher_engine'];
+  /** Which ONNX file; `auto` unless given. */
+  file?: Config['teacher_dtype'];
   /** With `auto`: whether `make` may try both engines; see `mayTryBoth`. */
   tryBoth?: boolean;
 }
@@ -78,10 +93,12 @@ export async function openTeacher(
   source: ModelSource,
   choice: TeacherChoice,
 ): Promise<TeacherFolder> {
-  const { engine = 'auto' } = choice;
+  const { engine = 'auto', file: named = 'auto' } = choice;
   const json = await readJson(source, 'config.json');
   const chosen = `teacher_engine=${engine}`;
   const inOnnxruntime = (file: OnnxFile, reason: string) => onnxTeacher(source, file, json, reason);
+  if (named !== 'auto')
+    return inOnnxruntime(await namedOnnx(source, choice, named), `teacher_dtype=${named}`);
   // Compared with our own kernels, it is not compared with the CPU.
   const onTrial = (file: OnnxFile) => ({ ...file, ours: async () => true });
   const architecture = tryConfig(json, `config.json of ${source.label}`);

@@ -33,23 +33,33 @@ export interface Precision {
   dtype: 'f16' | 'f32';
 }
 
-const HALF = 'onnx/model_fp16.onnx';
-const SINGLE = 'onnx/model.onnx';
-/** Weights of 4 bits, in a graph that computes in float16 or in float32. */
-const FOUR_BITS = { f16: 'onnx/model_q4f16.onnx', f32: 'onnx/model_q4.onnx' };
-/** Weights of 8 bits. */
-const EIGHT_BITS = 'onnx/model_quantized.onnx';
+/** A folder's files, by transformers.js's names of what they hold. */
+const FILES = {
+  fp32: 'onnx/model.onnx',
+  fp16: 'onnx/model_fp16.onnx',
+  /** Weights of 8 bits; the graph computes in float32. */
+  q8: 'onnx/model_quantized.onnx',
+  /** Weights of 4 bits, in a graph that computes in float32 or in float16. */
+  q4: 'onnx/model_q4.onnx',
+  q4f16: 'onnx/model_q4f16.onnx',
+} as const;
+type Stored = keyof typeof FILES;
 
-/** The names under which a folder may have a file for this run, the best one first. */
-export const exactNames = ({ f16, dtype }: Precision): string[] =>
-  dtype === 'f16' ? [HALF, SINGLE] : f16 ? [SINGLE, HALF] : [SINGLE];
+const computesInHalf = (stored: Stored) => stored.endsWith('16');
 
-/** The same, with rounded weights last: the names are those of transformers.js. */
-function allNames(precision: Precision): string[] {
+/** What a folder may hold for this run, the best one first. */
+const exact = ({ f16, dtype }: Precision): Stored[] =>
+  dtype === 'f16' ? ['fp16', 'fp32'] : f16 ? ['fp32', 'fp16'] : ['fp32'];
+
+/** The names of the files with exact weights that this run can use, the best one first. */
+export const exactNames = (precision: Precision): string[] =>
+  exact(precision).map((stored) => FILES[stored]);
+
+/** The same with rounded weights last. */
+function all(precision: Precision): Stored[] {
   const { f16, dtype } = precision;
-  const inFour = dtype === 'f16' ? [FOUR_BITS.f16, FOUR_BITS.f32] : [FOUR_BITS.f32];
-  const halfLast = dtype === 'f32' && f16 ? [FOUR_BITS.f16] : [];
-  return [...exactNames(precision), ...inFour, ...halfLast, EIGHT_BITS];
+  const inFour: Stored[] = dtype === 'f16' ? ['q4f16', 'q4'] : f16 ? ['q4', 'q4f16'] : ['q4'];
+  return [...exact(precision), ...inFour, 'q8'];
 }
 
 /** A file's first fields, the producer's name among them. */
@@ -75,35 +85,68 @@ export async function findOnnx(
   precision: Precision,
   { rounded = false } = {},
 ): Promise<OnnxFile | undefined> {
-  for (const name of rounded ? allNames(precision) : exactNames(precision)) {
-    if (!(await source.has(name))) continue;
-    let named: Promise<string[]> | undefined;
-    const beside = () => {
-      named ??= dataNames(source, name);
-      return named;
-    };
-    return {
-      name: `${name} of ${source.label}`,
-      dtype: name === HALF || name === FOUR_BITS.f16 ? 'f16' : 'f32',
-      async size() {
-        const files = [name, ...(await beside()).map((path) => `onnx/${path}`)];
-        const sizes = await Promise.all(files.map((file) => source.size(file)));
-        return sizes.reduce((sum, bytes) => sum + bytes, 0);
-      },
-      read: () => source.read(name, LONGEST_ONNX),
-      async readData() {
-        const read: OnnxData[] = [];
-        for (const path of await beside())
-          read.push({ path, data: await source.read(`onnx/${path}`, LONGEST_ONNX) });
-        return read;
-      },
-      async ours() {
-        const start = await source.range(name, 0, Math.min(FIRST_BYTES, await source.size(name)));
-        return new TextDecoder('latin1').decode(start).includes(PRODUCER);
-      },
-    };
+  for (const stored of rounded ? all(precision) : exact(precision)) {
+    if (await source.has(FILES[stored])) return fileIn(source, stored);
   }
   return undefined;
+}
+
+/**
+ * The file that `teacher_dtype` names.
+ * @throws ModelFileError if the folder does not have it, or the adapter lacks the float16 that it
+ * computes in
+ */
+export async function namedOnnx(
+  source: ModelSource,
+  { f16 }: Pick<Precision, 'f16'>,
+  stored: Stored,
+): Promise<OnnxFile> {
+  if (await source.has(FILES[stored])) {
+    if (f16 || !computesInHalf(stored)) return fileIn(source, stored);
+    throw new ModelFileError(
+      'model',
+      `teacher_dtype is ${stored}, which computes in float16, and this adapter has no ` +
+        'shader-f16. Use teacher_dtype=fp32, q4, q8 or auto.',
+    );
+  }
+  const others = Object.keys(FILES) as Stored[];
+  const present: string[] = [];
+  for (const other of others) if (await source.has(FILES[other])) present.push(other);
+  const instead = present.length > 0 ? `It has ${present.join(', ')}` : 'It has no other';
+  throw new ModelFileError(
+    'model',
+    `teacher_dtype is ${stored}, and there is no ${FILES[stored]} in ${source.label}. ` +
+      `${instead}; auto chooses by itself.`,
+  );
+}
+
+function fileIn(source: ModelSource, stored: Stored): OnnxFile {
+  const name = FILES[stored];
+  let named: Promise<string[]> | undefined;
+  const beside = () => {
+    named ??= dataNames(source, name);
+    return named;
+  };
+  return {
+    name: `${name} of ${source.label}`,
+    dtype: computesInHalf(stored) ? 'f16' : 'f32',
+    async size() {
+      const files = [name, ...(await beside()).map((path) => `onnx/${path}`)];
+      const sizes = await Promise.all(files.map((file) => source.size(file)));
+      return sizes.reduce((sum, bytes) => sum + bytes, 0);
+    },
+    read: () => source.read(name, LONGEST_ONNX),
+    async readData() {
+      const read: OnnxData[] = [];
+      for (const path of await beside())
+        read.push({ path, data: await source.read(`onnx/${path}`, LONGEST_ONNX) });
+      return read;
+    },
+    async ours() {
+      const start = await source.range(name, 0, Math.min(FIRST_BYTES, await source.size(name)));
+      return new TextDecoder('latin1').decode(start).includes(PRODUCER);
+    },
+  };
 }
 
 /**
