@@ -1,6 +1,7 @@
 // Models of Hugging Face that make a good teacher and student, a row each. Pure.
 
 import { type Config, DEFAULTS } from './config';
+import type { AlignedLoss } from './divergences';
 
 /** What is known of a model without asking the hub. */
 interface Sizes {
@@ -25,6 +26,8 @@ export interface Pair {
   student: ModelName | { layers: string };
   /** Of the student. */
   parameters: number;
+  /** For two vocabularies: what compares them, beside the data’s loss. */
+  kdLoss?: AlignedLoss;
   /** One sentence: why these two. */
   why: string;
 }
@@ -54,6 +57,15 @@ export const PAIRS: readonly Pair[] = [
     parameters: 218_507_264,
     why: 'Four of the teacher’s 28 layers, spread evenly, learn to do without the others.',
   },
+  {
+    teacher: 'Qwen/Qwen3-0.6B',
+    student: 'HuggingFaceTB/SmolLM2-135M-Instruct',
+    parameters: MODELS['HuggingFaceTB/SmolLM2-135M-Instruct'].parameters,
+    kdLoss: 'gold',
+    why:
+      'Two vocabularies. Over each span of text that both cut alike, GOLD compares tokens that ' +
+      'both have with each other, and the others by rank.',
+  },
 ];
 
 /** Bytes a parameter: f16 and f32 weights, their gradients, and AdamW’s two moments in f32. */
@@ -73,13 +85,14 @@ export function costOf({ teacher, student, parameters }: Pair): { load: number; 
  * The settings of a run with a pair. The student has learned much already, so its learning rate is
  * low; activations are computed again, since they are what is left to save.
  */
-export function settingsOf({ teacher, student }: Pair): Config {
+export function settingsOf({ teacher, student, kdLoss }: Pair): Config {
   const layers = typeof student === 'string' ? undefined : student.layers;
   return {
     ...DEFAULTS,
     teacher_model: teacher,
     student_model: layers === undefined ? (student as ModelName) : 'teacher',
     student_from_layers: layers ?? '',
+    kd_loss: kdLoss ?? DEFAULTS.kd_loss,
     batch_size: 2,
     max_length: 128,
     gradient_checkpointing: 'on',
