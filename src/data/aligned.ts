@@ -23,7 +23,7 @@ export interface Aligned {
 export interface AlignedBatch {
   /** The student's batch. */
   index: number;
-  /** As in a Batch; only where the teacher reads the student's tokens. */
+  /** As in a Batch, by the teacher's tokens. */
   documents?: Uint32Array;
   /** (B, T) the teacher's tokens of each row's text, and the token after each. */
   inputs: Uint32Array;
@@ -149,8 +149,24 @@ function sameTokens({ index, inputs, targets, documents }: StudentBatch): Aligne
 export const alignedBatch = (batch: StudentBatch & { aligned?: AlignedBatch }): AlignedBatch =>
   batch.aligned ?? sameTokens(batch);
 
-/** A batch of (B, T) without the teacher's tokens. */
-export const emptyAligned = (index: number, B: number, T: number): AlignedBatch => ({
+/** Where the teacher's token begins with which the student's group of the token `at` does. */
+function teacherAt(groups: Groups, at: number): number {
+  const first = groupAt(groups, at);
+  return first > 0 ? groups.teacher[first - 1] : 0;
+}
+
+/** Documents of rows of T tokens: of each row, one. */
+export const oneDocument = (B: number, T: number): Uint32Array =>
+  Uint32Array.from({ length: 2 * B * T }, (_, i) => (i % 2) * T);
+
+/** A batch of (B, T) without the teacher's tokens. `masked`: it says where documents begin. */
+export const emptyAligned = (
+  index: number,
+  B: number,
+  T: number,
+  masked: boolean,
+): AlignedBatch => ({
+  ...(masked && { documents: oneDocument(B, T) }),
   index,
   inputs: new Uint32Array(B * T),
   targets: new Int32Array(B * T).fill(IGNORED_TARGET),
@@ -163,6 +179,7 @@ export const emptyAligned = (index: number, B: number, T: number): AlignedBatch 
  * on, and the groups that both predict in it. The teacher's row ends after T tokens: groups beyond
  * are not compared, nor are those with a target that does not count.
  * @param targets (≤ T) the student's targets in this row
+ * @param begin where each document begins among the student's tokens, for a masked batch
  */
 export function fillAligned(
   batch: AlignedBatch,
@@ -171,10 +188,21 @@ export function fillAligned(
   start: number,
   targets: Int32Array,
   T: number,
+  begin: readonly number[] = [],
 ): void {
   const first = groupAt(groups, start);
-  const teacherStart = first > 0 ? groups.teacher[first - 1] : 0;
+  const teacherStart = teacherAt(groups, start);
   const at = row * T;
+  if (batch.documents) {
+    // A document begins with a group of its own.
+    let own = 0;
+    const within = begin.filter((each) => each > start && each <= start + T);
+    for (const next of [...within.map((each) => teacherAt(groups, each) - teacherStart), T]) {
+      const end = Math.min(next, T);
+      for (let t = own; t < end; t++) batch.documents.set([own, end], 2 * (at + t));
+      own = end;
+    }
+  }
   batch.inputs.set(ids.subarray(teacherStart, teacherStart + T), at);
   batch.targets.set(ids.subarray(teacherStart + 1, teacherStart + T + 1), at);
   // A token is predicted in the row before its own, and a window's first token not at all.

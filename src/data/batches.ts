@@ -1,7 +1,7 @@
 // Batches of token windows. Training batches depend on the seed and their index alone; held-out
 // batches are fixed. A batch has B sequences of T tokens; a token's target is the one after it.
 
-import { type Aligned, type AlignedBatch, emptyAligned, fillAligned } from './aligned';
+import { type Aligned, type AlignedBatch, emptyAligned, fillAligned, oneDocument } from './aligned';
 import { IGNORED_TARGET } from './targets';
 
 export { IGNORED_TARGET };
@@ -102,10 +102,8 @@ const emptyBatch = (
   inputs: new Uint32Array(B * T),
   targets: new Int32Array(B * T).fill(IGNORED_TARGET),
   ...(documents?.rows === 'alone' && { filled: new Uint32Array(B) }),
-  ...(documents?.rows === 'masked' && {
-    documents: Uint32Array.from({ length: 2 * B * T }, (_, i) => (i % 2) * T),
-  }),
-  ...(aligned && { aligned: emptyAligned(index, B, T) }),
+  ...(documents?.rows === 'masked' && { documents: oneDocument(B, T) }),
+  ...(aligned && { aligned: emptyAligned(index, B, T, documents?.rows === 'masked') }),
 });
 
 /**
@@ -143,7 +141,7 @@ function fillRow(batch: Batch, row: number, text: BatchText, T: number, window: 
     if (learned[start + 1 + i] === 0) batch.targets[first + i] = IGNORED_TARGET;
   if (!batch.aligned || !aligned) return;
   const counted = batch.targets.subarray(first, first + targets);
-  fillAligned(batch.aligned, row, aligned, start, counted, T);
+  fillAligned(batch.aligned, row, aligned, start, counted, T, text.documents?.begin);
 }
 
 /**

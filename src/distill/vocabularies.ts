@@ -4,7 +4,6 @@
 import { type Config, twinConfig } from '../config';
 import type { Tokenizer } from '../data/tokenizer';
 import { alignedLossOf } from '../divergences';
-import { ModelFileError } from '../files/download';
 import { type ModelSource, readJson } from '../files/source';
 import { parseSizes } from '../model/families';
 import { needsTeacher } from './losses';
@@ -32,7 +31,7 @@ function needsNoCommonVocabulary(config: Config): boolean {
  * Both tokenizers of a teacher and a student with different vocabularies; undefined where the
  * losses need a common one, or the models have it.
  * @param student undefined if it has no folder of its own
- * @throws ModelFileError for packing=masked
+ * @throws ModelFileError, TokenizerError
  */
 export async function openTwoVocabularies(
   config: Config,
@@ -44,13 +43,6 @@ export async function openTwoVocabularies(
   const teacherTokenizer = await openTokenizer(teacher, teacherRows);
   const difference = await vocabularyDifference(teacherTokenizer, teacher, student, () => {});
   if (!difference) return undefined;
-  if (config.packing === 'masked') {
-    throw new ModelFileError(
-      'model',
-      'With packing=masked a row’s documents lie at other tokens for a teacher with another ' +
-        'vocabulary. Use packing=on or packing=off.',
-    );
-  }
   const file = `config.json of ${student.label}`;
   const { vocabularySize } = parseSizes(await readJson(student, 'config.json'), file);
   return { tokenizer: await openTokenizer(student, vocabularySize), teacherTokenizer };

@@ -229,6 +229,43 @@ describe('batches', () => {
     expect(compared).toBeGreaterThan(30);
   });
 
+  test('masked, the teacher’s documents begin where the student’s do', () => {
+    const texts = Array.from({ length: 60 }, (_, i) => [WORDS.slice(0, 4 + ((7 * i) % 30))]);
+    const documents = encodeAligned(texts, all[student], moby);
+    const { train } = splitDocuments(documents, { contextLength: T, random: () => 0.5 });
+    const batches = new Batches({
+      tokens: train.ids,
+      aligned: train.aligned,
+      documents: { begin: train.documents, rows: 'masked' },
+      batchSize: 3,
+      contextLength: T,
+      randomOf: () => () => 0.3,
+    });
+    let [compared, begun] = [0, 0];
+    for (let index = 0; index < 8; index++) {
+      const batch = batches.at(index);
+      const { inputs, documents: spans = [], spans: rows, groups } = batchFor(batch);
+      for (let at = 0; at < 3 * T; at++) {
+        const start = at - (at % T);
+        const [own, end] = [spans[2 * at], spans[2 * at + 1]];
+        expect(own <= at - start && at - start < end && end <= T).toBe(true);
+        // A document ends with the end of its text, and has no other.
+        const isEnd = inputs[at] === moby.endOfText;
+        if (end < T) expect(isEnd).toBe(at - start === end - 1);
+        if (own === at - start && own > 0) begun++;
+        if (rows[4 * at] === NO_GROUP) continue;
+        // What is compared is predicted inside a document, in both.
+        const of = (row: number, side: ArrayLike<number>) => side[2 * row];
+        const [first, last, from, to] = rows.subarray(4 * at, 4 * at + 4);
+        expect(of(first, batch.documents!)).toBe(of(last, batch.documents!));
+        expect(of(from, spans)).toBe(of(to, spans));
+      }
+      compared += groups;
+    }
+    expect(compared).toBeGreaterThan(30);
+    expect(begun).toBeGreaterThan(10);
+  });
+
   test('with one vocabulary, each target is a group', () => {
     const inputs = Uint32Array.of(4, 5, 6);
     const targets = Int32Array.of(5, IGNORED_TARGET, 7);
