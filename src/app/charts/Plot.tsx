@@ -221,14 +221,15 @@ function Overlay(props: PlotProps) {
     const at = view.of(step);
     return at === undefined ? undefined : (x(at) as number);
   };
+  const goalTop = goal ? (y(goal.value) as number) : Number.NaN;
   return (
     <g className="overlay">
-      {goal && (
+      {goal && Number.isFinite(goalTop) && (
         <line
           x1={area.x}
           x2={area.x + area.width}
-          y1={y(goal.value) as number}
-          y2={y(goal.value) as number}
+          y1={goalTop}
+          y2={goalTop}
           stroke={goal.colour}
           strokeWidth={1.5}
           strokeDasharray="6 4"
@@ -258,7 +259,8 @@ function Overlay(props: PlotProps) {
       })}
       {triangles.map(({ step, value }) => {
         const at = left(step);
-        const top = value === undefined ? bottom - 6 : (y(value) as number);
+        const wanted = value === undefined ? Number.NaN : (y(value) as number);
+        const top = Number.isFinite(wanted) ? wanted : bottom - 6;
         return (
           at !== undefined && (
             <path key={step} d={`M${at},${top - 5} l5,9 h-10 z`} className="triangle" />

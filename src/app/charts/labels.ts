@@ -5,16 +5,17 @@ export const LABEL_HEIGHT = 14;
 /**
  * The labels that fit between `top` and `bottom`, each as near to its line's end `y` as the others
  * let it, in the order of their ends and at least LABEL_HEIGHT apart. If too many are given, the
- * last ones are left out. `from` is where the label wanted to be.
+ * last ones are left out, and those of lines whose end is not on the axes, such as 0 on a
+ * logarithmic one. `from` is where the label wanted to be.
  */
-export function placeLabels<L extends { y: number }>(
+export function placeLabels<L extends { x: number; y: number }>(
   labels: readonly L[],
   top: number,
   bottom: number,
 ): (L & { from: number })[] {
   const most = Math.floor((bottom - top) / LABEL_HEIGHT) + 1;
   const placed = labels
-    .filter(({ y }) => Number.isFinite(y))
+    .filter(({ x, y }) => Number.isFinite(x) && Number.isFinite(y))
     .slice(0, Math.max(0, most))
     .map((label) => ({ ...label, from: label.y }))
     .sort((a, b) => a.y - b.y);

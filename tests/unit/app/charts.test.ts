@@ -73,7 +73,7 @@ describe('labels', () => {
     fc.assert(
       fc.property(ends, (all) => {
         const placed = placeLabels(
-          all.map((y) => ({ y })),
+          all.map((y) => ({ x: 0, y })),
           10,
           200,
         );
@@ -90,10 +90,19 @@ describe('labels', () => {
   });
 
   test('a label that has room stays at the end of its line; long names are cut', () => {
-    expect(placeLabels([{ y: 50 }, { y: 100 }], 0, 200).map(({ y }) => y)).toEqual([50, 100]);
-    expect(placeLabels([{ y: Number.NaN }], 0, 200)).toEqual([]);
+    const [high, low] = [50, 100].map((y) => ({ x: 0, y }));
+    expect(placeLabels([high, low], 0, 200).map(({ y }) => y)).toEqual([50, 100]);
     expect(shortLabel('amber heron')).toBe('amber heron');
     expect(shortLabel('a very long name of a run')).toBe('a very long n…');
+  });
+
+  test('a line that ends at 0 of a logarithmic axis has none', () => {
+    const ends = [
+      { x: Number.NaN, y: 50 },
+      { x: 0, y: Number.NaN },
+      { x: 0, y: 100 },
+    ];
+    expect(placeLabels(ends, 0, 200)).toEqual([{ x: 0, y: 100, from: 100 }]);
   });
 });
 
