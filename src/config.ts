@@ -5,6 +5,7 @@
 import { alignedProblem } from './divergences';
 import { allowedValues, checkValue, shown } from './field';
 import { DATA_FIELDS, EVALUATION_FIELDS } from './fields/data';
+import { EXPERTS_FIELDS } from './fields/experts';
 import { MODEL_FIELDS } from './fields/models';
 import { NUMERICS_FIELDS, OPTIMISER_FIELDS } from './fields/optimiser';
 import { RECIPE_FIELDS } from './fields/recipe';
@@ -15,6 +16,7 @@ const or = new Intl.ListFormat('en-GB', { type: 'disjunction' });
 
 export const FIELDS = {
   ...MODEL_FIELDS,
+  ...EXPERTS_FIELDS,
   ...RECIPE_FIELDS,
   ...OPTIMISER_FIELDS,
   ...DATA_FIELDS,
@@ -63,6 +65,8 @@ const TWIN_FIELDS = [
   'adam_beta1',
   'adam_beta2',
   'max_grad_norm',
+  'router_balance',
+  'router_z',
 ] as const satisfies readonly FieldName[];
 
 /** The twin that learns from the data alone. */

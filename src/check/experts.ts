@@ -15,10 +15,12 @@ import {
 } from '../kernels/experts';
 import { matmul } from '../kernels/matmul';
 import { type MatmulVariant, variantsFor } from '../kernels/matmul_variants';
+import { routerLosses, routerLossesBackward } from '../kernels/router_losses';
+import { SCALER, STEP } from '../kernels/sources';
 import { transposed } from '../kernels/tensors';
 import * as reference from '../reference';
 import { type Check, check, EXACT, summed, type Tolerance } from './check';
-import { type Storage, stored } from './tensors';
+import { type Storage, stored, structValues } from './tensors';
 
 const { numbers } = reference;
 
@@ -75,7 +77,9 @@ const noOrder = {
 
 /** f32 alone, whatever a model is stored as. */
 export const routerChecks = (dtype: Storage): Check[] =>
-  dtype === 'f32' ? [...[true, false].flatMap(router), orderCheck(), usesCheck()] : [];
+  dtype === 'f32'
+    ? [...[true, false].flatMap(router), orderCheck(), usesCheck(), lossesCheck()]
+    : [];
 
 function router(normalised: boolean): Check[] {
   const kernel = `route${normalised ? ', normalised' : ''}`;
@@ -171,6 +175,53 @@ function usesCheck(): Check {
         tensor: 'first',
         expected: bitsOf(some.chosen.filter((_, i) => i % K === 0)),
         tolerance: EXACT,
+      },
+    ],
+  });
+}
+
+/** Two layers, and loss weights that are large enough to show in the gradient. */
+function lossesCheck(): Check {
+  const weights = { balance: 0.7, z: 0.3 };
+  const scale = 64;
+  const [first, second] = [LOGITS, LOGITS.map((value) => value / 2 + 0.5)];
+  const chosen = [first, second].map((logits) => reference.route(logits, sizesOf(false)).chosen);
+  const layers = [first, second].map((logits, i) => ({ logits, chosen: chosen[i] }));
+  const { balance, z } = reference.routerLosses(layers, { E });
+  const before = stored(numbers(ROWS * E, 3), 'f32');
+  const gradient = reference.routerLossesBackward(layers, { E }, weights)[1];
+  const step = structValues(STEP, { router_balance: weights.balance, router_z: weights.z });
+  return check({
+    kernel: 'router_terms, router_losses, router_losses_backward',
+    sizes: `${SIZES}, 2 layers`,
+    dtype: 'f32',
+    layout,
+    inputs: {
+      first: { values: first, layout: [ROWS, E] },
+      second: { values: second, layout: [ROWS, E] },
+      firstChosen: u32(chosen[0], [ROWS, K]),
+      secondChosen: u32(chosen[1], [ROWS, K]),
+      zero: zeros(1),
+      sums: { values: [1, 2, 3, 4], layout: [4] },
+      dlogits: { values: before, layout: [ROWS, E] },
+      step: { values: step, layout: [STEP.fields.length] },
+      scaler: { values: structValues(SCALER, { scale }), layout: [SCALER.fields.length] },
+    },
+    record(recorder, t) {
+      const layers = [
+        { logits: t.first, chosen: t.firstChosen },
+        { logits: t.second, chosen: t.secondChosen },
+      ];
+      const statistics = routerLosses(recorder, layers, { sums: t.sums, zero: t.zero, first: 2 });
+      const places = { step: t.step.place, scaler: t.scaler.place };
+      routerLossesBackward(recorder, t.second, statistics, t.dlogits, places);
+    },
+    outputs: [
+      { tensor: 'sums', expected: [1, 2, 3 + balance, 4 + z], tolerance: summed(2 * ROWS) },
+      {
+        tensor: 'dlogits',
+        expected: gradient.map((value, i) => before[i] + scale * value),
+        tolerance: summed(2 * ROWS),
       },
     ],
   });

@@ -60,7 +60,13 @@ const REGISTRY: readonly KernelChecks[] = [
     takesT: true,
   },
   { kernels: ['swiglu', 'swiglu_backward', 'silu'], checks: swigluChecks },
-  { kernels: ['route', 'route_backward', 'expert_order', 'expert_use'], checks: routerChecks },
+  {
+    kernels: [
+      ...['route', 'route_backward', 'expert_order', 'expert_use'],
+      ...['router_terms', 'router_losses', 'router_losses_backward'],
+    ],
+    checks: routerChecks,
+  },
   {
     kernels: ['expert_gather', 'expert_combine', 'expert_combine_backward'],
     checks: (dtype, gpu) => [...expertRowChecks(dtype), ...expertProductChecks(dtype, gpu)],

@@ -51,7 +51,13 @@ const OF_MODELS = {
   studentNll: [...OF_BOTH, 'studentRight', 'studentEntropy', 'confidence'],
   teacherNll: [...OF_BOTH, 'teacherRight', 'teacherEntropy', 'softEntropy'],
 } satisfies Partial<Record<keyof Sums, (keyof Sums)[]>>;
-const NO_STEP = { learning_rate: 0, alpha: 0, inverse_tokens: 0 };
+const NO_STEP = {
+  learning_rate: 0,
+  alpha: 0,
+  inverse_tokens: 0,
+  router_balance: 0,
+  router_z: 0,
+};
 
 const CONFIDENCE = DIAGNOSES.indexOf('confidence');
 

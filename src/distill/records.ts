@@ -9,7 +9,7 @@ export interface StepRecord {
   step: number;
   /**
    * The minimised loss: alpha·T²·KD + (1 − alpha)·CE for `mixed`, CE for `ce`. NaN without a valid
-   * target.
+   * target. With router_balance·balance + router_z·z where layers have experts.
    */
   loss: number;
   /** Cross-entropy with the data. */
@@ -28,6 +28,13 @@ export interface StepRecord {
   skippedTotal: number;
   /** Valid targets. */
   tokens: number;
+  /**
+   * Of a student whose layers have experts, whether or not they are minimised. The balance loss is
+   * the number of experts that a token chooses where all experts are used alike, and more where
+   * some are preferred. The z-loss is the mean squared log-sum-exp of the routers' logits.
+   */
+  routerBalance?: number;
+  routerZ?: number;
   /**
    * Seconds since training began, without pauses, when the record arrived, a few steps after its
    * own. Whoever runs the steps adds it: it is no result, and differs each time.

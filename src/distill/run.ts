@@ -32,6 +32,7 @@ import { buildRunModels, type RunModels, type StudentModels } from './run-models
 import { dtypeOf, newStudent, requireContext, startingWeights } from './run-setup';
 import { type Generate, type NextLogits, sampleText } from './sample';
 import { isSampleStep, learningRate } from './schedule';
+import { stepSettings } from './settings';
 import { Snapshots } from './snapshots';
 import type { StudentStart } from './student-start';
 import { bytesPerPosition, CacheError, type CacheReport, cacheBytes } from './teacher/cache-file';
@@ -385,8 +386,7 @@ export class Run {
     if (!this.#broken || this.#explained || !nonFinite) return;
     this.#explained = true;
     const { step, lossScale } = this.#broken;
-    const { temperature, alpha } = this.#config;
-    const settings = { step, temperature, alpha };
+    const settings = stepSettings(this.#config, step);
     const batches = this.#batchesOf(step);
     const found = await this.#trainer.firstNonFinite(batches, settings, lossScale);
     if (!found) return;
@@ -399,9 +399,7 @@ export class Run {
   }
 
   #train(trainer: Trainer, config: Config, step: number): Promise<void> {
-    const { temperature, alpha } = config;
-    const rate = learningRate(step, config);
-    const settings = { step, temperature, alpha, learningRate: rate };
+    const settings = { ...stepSettings(config, step), learningRate: learningRate(step, config) };
     return trainer.step(this.#batchesOf(step), settings);
   }
 
@@ -435,13 +433,9 @@ export class Run {
    * `signal`
    */
   async profile(signal?: AbortSignal): Promise<ProfileReport> {
-    const { temperature, alpha } = this.#config;
     const step = Math.max(1, this.step);
-    const times = await this.#trainer.profile(
-      this.#batchesOf(step),
-      { step, temperature, alpha },
-      signal,
-    );
+    const settings = stepSettings(this.#config, step);
+    const times = await this.#trainer.profile(this.#batchesOf(step), settings, signal);
     return summarise(times, await rooflineOf(this.options.gpu));
   }
 

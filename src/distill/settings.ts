@@ -1,9 +1,11 @@
 // What a trainer is built with, and what a step may change.
 
+import type { Config } from '../config';
 import type { AdamW } from '../kernels/optimiser';
 import type { Architecture } from '../model/family';
 import type { LossPath } from './loss-paths';
 import type { LossSettings } from './losses';
+import { type RouterWeights, routerWeights } from './router-losses';
 
 /** For each of the teacher's W tokens the student's of the same text, −1 without one. */
 export type MatchTokens = (W: number) => Int32Array;
@@ -44,7 +46,17 @@ export interface StepSettings {
   learningRate: number;
   temperature: number;
   alpha: number;
+  /** Of a student with experts; without them its routers’ losses are only measured. */
+  routers?: RouterWeights;
 }
+
+/** What a run's settings say of a step. */
+export const stepSettings = (config: Config, step: number): Omit<StepSettings, 'learningRate'> => ({
+  step,
+  temperature: config.temperature,
+  alpha: config.alpha,
+  routers: routerWeights(config),
+});
 
 export const lossScalingOf = ({ lossScaling, dtype }: TrainerSettings) =>
   lossScaling ?? (dtype === 'f16' ? 'dynamic' : 'off');

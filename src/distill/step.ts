@@ -21,6 +21,7 @@ import type { BatchBuffer } from './batch-buffer';
 import { chunksOf, rowsPerChunk, TILE_ROWS } from './chunks';
 import * as paths from './loss-paths';
 import { recordLoss } from './losses';
+import { recordRouterLosses } from './router-losses';
 import { lossScalingOf } from './settings';
 import type { TeacherSource } from './teacher/teacher';
 import type { TrainingState } from './training-state';
@@ -49,12 +50,13 @@ export function recordGradients(
   const activations = model.forward(recorder, tokens, { recompute, documents });
   const { hidden } = activations; // (B·T, C)
   const dhidden = recorder.tensor('d hidden', hidden.layout, hidden.dtype);
+  const routerGradient = recordRouterLosses(recorder, state, activations.routed);
   let bytesCopied = 0;
   if (state.alignment)
     recordAlignedChunks(recorder, state, state.alignment, teacher, hidden, dhidden);
   else if (lossPath === 'labels') recordChunks(recorder, state, teacher, hidden, dhidden);
   else bytesCopied = recordSliced(recorder, lossPath, state, teacher, hidden, dhidden);
-  model.backward(recorder, gradients, activations, dhidden, order);
+  model.backward(recorder, gradients, activations, dhidden, order, routerGradient);
   return bytesCopied;
 }
 

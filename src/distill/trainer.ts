@@ -16,6 +16,7 @@ import { needsTeacher, teacherWeight, totalLoss } from './losses';
 import { type PhaseToTime, type StepTimes, timeStep } from './profile/profile';
 import type { StepRecord } from './records';
 import { Ring } from './ring';
+import { hasRouters, NO_ROUTER_WEIGHTS, ROUTER_SUMS } from './router-losses';
 import type { StepSettings, TrainerSettings } from './settings';
 import { recordGradients, recordOptimiser } from './step';
 import type { TokenBatch } from './teacher/batch-index';
@@ -23,7 +24,7 @@ import { requireTemperature } from './teacher/cached';
 import type { TeacherSource } from './teacher/teacher';
 import { type Snapshot, TrainingState } from './training-state';
 
-const SUMS_BYTES = 8;
+const SUMS_BYTES = 4 * (ROUTER_SUMS.first + ROUTER_SUMS.count);
 
 export class Trainer {
   readonly #state: TrainingState;
@@ -153,7 +154,7 @@ export class Trainer {
     const labelled = batches.map((batch) => this.#labelled(batch));
     const tokens = labelled.reduce((sum, { targets }) => sum + validTargets(targets), 0);
     const taught = this.#taught(labelled);
-    this.#writeSettings(settings, tokens);
+    this.#writeSettings(settings, tokens, batches.length);
     const commands = new CommandBatch(this.gpu, `step ${settings.step}`);
     for (const [i, batch] of labelled.entries()) {
       // Commands that are not submitted yet read the previous batch.
@@ -177,7 +178,9 @@ export class Trainer {
     // A step without a group that can be compared learns from the data alone.
     const compared = taught.groups === undefined ? tokens : Math.max(1, taught.groups);
     this.#ring.send(staging, (bytes) =>
-      this.onRecord(this.#readRecord(bytes, [tokens, compared], settings)),
+      this.onRecord(
+        this.#readRecord(bytes, { tokens, compared, batches: batches.length }, settings),
+      ),
     );
     if (!commands.measured) this.submissions = commands.submissions;
     await submitted;
@@ -299,7 +302,7 @@ export class Trainer {
     try {
       const labelled = batches.map((batch) => this.#labelled(batch));
       const tokens = labelled.reduce((sum, { targets }) => sum + validTargets(targets), 0);
-      this.#writeSettings({ ...settings, learningRate: 0 }, tokens);
+      this.#writeSettings({ ...settings, learningRate: 0 }, tokens, batches.length);
       const taught = this.#taught(labelled);
       for (const [i, batch] of labelled.entries()) {
         const commands = new CommandBatch(this.gpu, 'search for the first NaN');
@@ -363,22 +366,30 @@ export class Trainer {
   }
 
   /** Writes the step's uniform. `tokens`: targets that count, over all batches of the step. */
-  #writeSettings({ learningRate, temperature, alpha }: StepSettings, tokens: number): void {
+  #writeSettings(
+    { learningRate, temperature, alpha, routers = NO_ROUTER_WEIGHTS }: StepSettings,
+    tokens: number,
+    batches: number,
+  ): void {
     const uniform = STEP.write({
       learning_rate: learningRate,
       temperature,
       alpha: teacherWeight(this.settings.loss.loss, alpha),
       inverse_tokens: tokens > 0 ? 1 / tokens : 0,
+      router_balance: routers.balance / batches,
+      router_z: routers.z / batches,
     });
     this.gpu.device.queue.writeBuffer(this.#state.step, 0, uniform);
   }
 
   #readRecord(
     bytes: ArrayBuffer,
-    [tokens, compared]: [tokens: number, compared: number],
-    { step, learningRate, temperature, alpha }: StepSettings,
+    { tokens, compared, batches }: Record<'tokens' | 'compared' | 'batches', number>,
+    { step, learningRate, temperature, alpha, routers = NO_ROUTER_WEIGHTS }: StepSettings,
   ): StepRecord {
-    const [sumOfCe, sumOfKd] = new Float32Array(bytes, 0, 2);
+    const [sumOfCe, sumOfKd, ...routerSums] = new Float32Array(bytes, 0, SUMS_BYTES / 4);
+    const [balance, z] = routerSums.map((sum) => sum / batches);
+    const routed = hasRouters(this.settings.student);
     const scaler = SCALER.read(bytes, SUMS_BYTES);
     // Without a valid target, 0 / 0 is NaN: there is no loss.
     const ce = sumOfCe / tokens;
@@ -391,7 +402,9 @@ export class Trainer {
       step,
       ce,
       kd,
-      loss: totalLoss(loss, ce, kd, { alpha, temperature }),
+      loss:
+        totalLoss(loss, ce, kd, { alpha, temperature }) +
+        (routed ? routers.balance * balance + routers.z * z : 0),
       gradNorm,
       learningRate,
       lossScale: scaler.used_scale,
@@ -399,6 +412,7 @@ export class Trainer {
       appliedTotal: scaler.applied,
       skippedTotal: scaler.skipped,
       tokens,
+      ...(routed && { routerBalance: balance, routerZ: z }),
     };
   }
 }

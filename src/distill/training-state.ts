@@ -14,6 +14,7 @@ import { toHalf } from '../tensor/dtype';
 import { Layout } from '../tensor/layout';
 import { AlignmentBuffer } from './alignment-buffer';
 import { BatchBuffer } from './batch-buffer';
+import { ROUTER_SUMS } from './router-losses';
 import { lossScalingOf, type TrainerSettings } from './settings';
 
 /** What a run needs to continue from a step. */
@@ -71,7 +72,7 @@ export class TrainingState {
   /** struct Scaler. */
   readonly scaler: GPUBuffer;
   readonly partials: GPUBuffer;
-  /** (2) f32: sums of CE and KD over the step's tokens. */
+  /** (4) f32: sums of CE and KD over the step's tokens, and of its batches' router losses. */
   readonly sums: Tensor;
   /** (1) f32: 0. */
   readonly zero: Tensor;
@@ -105,7 +106,8 @@ export class TrainingState {
     this.step = memory.create('data', 'step', STEP.bytes, UNIFORM | COPY_DST);
     this.scaler = memory.create('optimiser', 'scaler', SCALER.bytes);
     this.partials = memory.create('optimiser', 'norm partials', NORM_PARTIALS * 8);
-    this.sums = persistentTensor(gpu, 'metrics', 'sums', Layout.contiguous([2]), 'f32');
+    const sums = Layout.contiguous([ROUTER_SUMS.first + ROUTER_SUMS.count]);
+    this.sums = persistentTensor(gpu, 'metrics', 'sums', sums, 'f32');
     this.zero = persistentTensor(gpu, 'data', 'zero', Layout.contiguous([1]), 'f32');
     device.queue.writeBuffer(
       this.scaler,

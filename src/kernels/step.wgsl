@@ -5,4 +5,6 @@ struct Step {
   temperature: f32,
   alpha: f32, // the share of the distillation loss
   inverse_tokens: f32, // 1 / targets that are not ignored in the whole step; 0 without any
+  router_balance: f32, // the weights of the routers’ losses, over the batches of the step
+  router_z: f32,
 }

@@ -134,6 +134,7 @@ export interface LanguageModel {
    * @param activations what this model's `forward` returned
    * @param dhidden (B·T, C)
    * @param order (B·T) u32, the rows sorted by token
+   * @param routerGradient adds to the gradients that reach the routers, layer by layer
    */
   backward(
     recorder: Recorder,
@@ -141,6 +142,7 @@ export interface LanguageModel {
     activations: Activations,
     dhidden: Tensor,
     order: Tensor,
+    routerGradient?: RouterGradient,
   ): void;
 }
 
@@ -186,8 +188,13 @@ export interface Activations {
 /** What a layer's router made of the rows: E experts, of which each row chose k. */
 export interface RoutedLayer {
   layer: number;
+  /** (B·T, E) f32 */
+  logits: Tensor;
   /** (B·T, E) f32: the router's probabilities. */
   p: Tensor;
   /** (B·T, k) u32: the chosen experts, the likeliest first. */
   chosen: Tensor;
 }
+
+/** Records what adds to dlogits (B·T, E) f32, the gradient of a layer's router. */
+export type RouterGradient = (recorder: Recorder, layer: RoutedLayer, dlogits: Tensor) => void;

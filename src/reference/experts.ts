@@ -98,6 +98,76 @@ export function routeBackward(
   return dlogits;
 }
 
+/** What a layer's router made of N tokens. */
+export interface Routed {
+  logits: Numbers; // (N, E)
+  chosen: Uint32Array; // (N, k)
+}
+
+/**
+ * The losses of routers, over the M tokens of all layers:
+ *
+ *     balance = E Σ f P     f: the share of the tokens that chose an expert, P: its mean p
+ *     z = mean lse²         lse = ln Σ exp(logits)
+ */
+export function routerLosses(
+  layers: readonly Routed[],
+  { E }: Pick<RouterSizes, 'E'>,
+): { balance: number; z: number } {
+  const tokens = layers.flatMap(({ logits }) => rowsOf(logits, E));
+  const M = tokens.length;
+  const f = sharesOf(layers, E);
+  const mean = (of: (row: number[]) => number) => tokens.reduce((sum, row) => sum + of(row), 0) / M;
+  const P = f.map((_, e) => mean((row) => Math.exp(row[e] - logSumExp(row))));
+  return {
+    balance: E * f.reduce((sum, share, e) => sum + share * P[e], 0),
+    z: mean((row) => logSumExp(row) ** 2),
+  };
+}
+
+/**
+ * Backward of weights.balance · balance + weights.z · z: dlogits (N, E) of each layer. The choice
+ * itself has no gradient, so f is a constant.
+ *
+ *     dbalance/dlogits = E/M · p · (f − Σ f p)
+ *     dz/dlogits = 2/M · lse · p
+ */
+export function routerLossesBackward(
+  layers: readonly Routed[],
+  { E }: Pick<RouterSizes, 'E'>,
+  weights: { balance: number; z: number },
+): Float64Array[] {
+  const M = layers.reduce((sum, { logits }) => sum + logits.length / E, 0);
+  const f = sharesOf(layers, E);
+  return layers.map(({ logits }) =>
+    Float64Array.from(
+      rowsOf(logits, E).flatMap((row) => {
+        const lse = logSumExp(row);
+        const p = row.map((logit) => Math.exp(logit - lse));
+        const along = p.reduce((sum, value, e) => sum + value * f[e], 0);
+        return p.map(
+          (value, e) => (value * (weights.balance * E * (f[e] - along) + weights.z * 2 * lse)) / M,
+        );
+      }),
+    ),
+  );
+}
+
+const rowsOf = (x: Numbers, width: number): number[][] =>
+  Array.from({ length: x.length / width }, (_, n) => rowOf(x, n, width));
+
+function logSumExp(row: readonly number[]): number {
+  const largest = Math.max(...row);
+  return largest + Math.log(row.reduce((sum, value) => sum + Math.exp(value - largest), 0));
+}
+
+/** f (E): the share of all layers' tokens that chose each expert. */
+function sharesOf(layers: readonly Routed[], E: number): number[] {
+  const M = layers.reduce((sum, { logits }) => sum + logits.length / E, 0);
+  const chosen = layers.flatMap((layer) => Array.from(layer.chosen));
+  return Array.from({ length: E }, (_, e) => chosen.filter((at) => at === e).length / M);
+}
+
 export interface ExpertsSizes extends RouterSizes {
   C: number;
   /** The width of one expert. */

@@ -19,11 +19,14 @@ import { type ByExpert, matmul } from '../../kernels/matmul';
 import { swiglu, swigluBackward } from '../../kernels/swiglu';
 import { transposed } from '../../kernels/tensors';
 import { Layout } from '../../tensor/layout';
+import type { RoutedLayer, RouterGradient } from '../family';
 import type { Arena } from '../parameters';
 import { type Experts, expertParts, joinedNames, ROUTER } from './config';
 
 /** What the backward pass reads of the forward pass. */
 export interface RoutedRows {
+  /** (rows, E) f32: the router's. */
+  logits: Tensor;
   route: Route;
   order: ExpertOrder;
   /** (rows · k, C): the rows in the order of their experts; so are those below. */
@@ -84,7 +87,12 @@ export class ExpertsLayer {
     swiglu(recorder, wide, active, active.place.label);
     const made = tensor('experts.down', [rows * k, C]);
     this.#product(recorder, active, 'down', made, order);
-    return { route: chosen, order, x: sorted, wide, active, made };
+    return { logits, route: chosen, order, x: sorted, wide, active, made };
+  }
+
+  /** What the router made of the rows. */
+  routed({ logits, route: { p, chosen } }: RoutedRows): RoutedLayer {
+    return { layer: this.layer, logits, p, chosen };
   }
 
   /** y (rows, C) = addend (rows, C) + the weighted sum of what a row's experts make of it. */
@@ -100,13 +108,16 @@ export class ExpertsLayer {
   /**
    * Differentiates `forward` and `combine`, but for the addend: adds to all that `gradients` has.
    * @param io x (rows, C), what `forward` read; dy (rows, C); dx (rows, C), written
+   * @param routerGradient adds to the gradient of the router's logits
    */
   backward(
     recorder: Recorder,
     gradients: Arena,
-    { route: chosen, order, x: sorted, wide, active, made }: RoutedRows,
+    rows: RoutedRows,
     { x, dy, dx }: { x: Tensor; dy: Tensor; dx: Tensor },
+    routerGradient?: RouterGradient,
   ): void {
+    const { route: chosen, order, x: sorted, wide, active, made } = rows;
     const at = this.#at;
     const like = (t: Tensor, name: string) => recorder.tensor(`d ${at}.${name}`, t.layout, t.dtype);
     // y = addend + Σ weight · made
@@ -134,6 +145,7 @@ export class ExpertsLayer {
     // weights = route(x · gateᵀ)
     const dlogits = like(chosen.p, 'router logits');
     routeBackward(recorder, chosen, { dweights, dlogits }, `${at}.route d`);
+    routerGradient?.(recorder, this.routed(rows), dlogits);
     const sum = { accumulate: true, label: `${at}.gate dx` };
     matmul(recorder, dlogits, this.#router(this.weights), dx, sum);
     if (!gradients.has(this.#names(ROUTER)[0])) return;

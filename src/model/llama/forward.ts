@@ -29,6 +29,7 @@ import type {
   ForwardOptions,
   LanguageModel,
   RoutedLayer,
+  RouterGradient,
 } from '../family';
 import { head, headBackward } from '../head';
 import { attend, type LayerKeyValues, layerOf, rowsAt } from '../key-values';
@@ -109,8 +110,9 @@ export class LlamaModel implements LanguageModel {
       const own = layerOf(keyValues, layer);
       const block = this.#block(recorder, x, { layer, table, documents, B, T }, own);
       inputs.push(x);
-      if ('route' in block.mlp) routed.push({ layer, ...block.mlp.route });
       if (!recompute) blocks.push(block);
+      const experts = this.#experts(layer);
+      if (experts && 'route' in block.mlp) routed.push(experts.routed(block.mlp));
       x = this.#output(recorder, block, layer);
     }
     const norm = this.#norm(recorder, x, 'norm');
@@ -272,6 +274,7 @@ export class LlamaModel implements LanguageModel {
     { tokens, table, documents, inputs, blocks, norm }: LlamaActivations,
     dhidden: Tensor,
     order: Tensor,
+    routerGradient?: RouterGradient,
   ): void {
     const { weights } = this;
     const [B, T] = tokens.layout.shape;
@@ -304,7 +307,8 @@ export class LlamaModel implements LanguageModel {
       if ('route' in mlp) {
         // x = middle + experts(norm2)
         const dx = activation(at, C);
-        this.#experts(layer)?.backward(recorder, gradients, mlp, { x: norm2.y, dy, dx });
+        const io = { x: norm2.y, dy, dx };
+        this.#experts(layer)?.backward(recorder, gradients, mlp, io, routerGradient);
         return dx;
       }
       // x = middle + down(swiglu(gate | up))

@@ -1,0 +1,30 @@
+// Settings: how the routers of layers with experts learn.
+
+import type { Field } from '../field';
+
+export const EXPERTS_FIELDS = {
+  router_balance: {
+    type: 'number',
+    group: 'experts',
+    label: 'Router balance',
+    symbol: 'balance',
+    default: 0,
+    min: 0,
+    max: 1,
+    live: true,
+    help:
+      'Weight of the load-balancing loss: least where all experts of a layer are used alike. ' +
+      '0.01 is usual; 0 lets a few experts take over.',
+  },
+  router_z: {
+    type: 'number',
+    group: 'experts',
+    label: 'Router z-loss',
+    default: 0,
+    min: 0,
+    max: 1,
+    help:
+      'Weight of the squared log-sum-exp of the routers’ logits, which keeps them from growing; ' +
+      '0.001 is usual.',
+  },
+} as const satisfies Record<string, Field>;

@@ -1,0 +1,40 @@
+// Backward of router_losses.wgsl for the logits of one layer's router, times the loss scale and the
+// losses' weights. The choice has no gradient, so f is a constant:
+//
+//   dbalance/dlogits = E / M · p · (f − Σ f · p)
+//   dz/dlogits = 2 / M · lse · p
+
+#include "step.wgsl"
+#include "scaler.wgsl"
+
+struct Params { rows: u32, E: u32, M: f32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<uniform> step: Step;
+@group(0) @binding(2) var<storage, read> scaler: Scaler;
+@group(0) @binding(3) var<storage, read> logits: array<f32>; // (rows, E)
+@group(0) @binding(4) var<storage, read> statistics: array<f32>; // (2·E + 1): see router_losses.wgsl
+@group(0) @binding(5) var<storage, read_write> dlogits: array<f32>; // (rows, E), added to
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  let row = id.x;
+  if (row >= params.rows) { return; }
+  let E = params.E;
+  let first = row * E;
+  var largest = logits[first];
+  for (var e = 1u; e < E; e++) { largest = max(largest, logits[first + e]); }
+  var total = 0.0;
+  var along = 0.0; // Σ f · exp
+  for (var e = 0u; e < E; e++) {
+    let value = exp(logits[first + e] - largest);
+    total += value;
+    along += statistics[E + e] / params.M * value;
+  }
+  along /= total;
+  let balance = scaler.scale * step.router_balance * f32(E) / params.M;
+  let z = scaler.scale * step.router_z * 2.0 / params.M * (largest + log(total));
+  for (var e = 0u; e < E; e++) {
+    let p = exp(logits[first + e] - largest) / total;
+    dlogits[first + e] += p * (balance * (statistics[E + e] / params.M - along) + z);
+  }
+}
