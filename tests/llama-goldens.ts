@@ -39,7 +39,16 @@ interface GoldenRun {
   /** As transformers writes it. */
   config: Record<string, unknown>;
   hyper_parameters: Record<HyperParameter, number>;
-  steps: { loss: number; grad_norm: number; lr: number; loss32: number }[];
+  /** Weights of the routers' losses, where they are minimised. */
+  routers?: { balance: number; z: number };
+  steps: {
+    loss: number;
+    grad_norm: number;
+    lr: number;
+    loss32: number;
+    balance?: number;
+    z?: number;
+  }[];
 }
 
 export function readLlamaGolden(name: (typeof LLAMA_GOLDENS)[number]) {

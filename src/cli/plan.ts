@@ -8,6 +8,7 @@ import { prepareData } from '../distill/data';
 import { needsTeacher } from '../distill/losses';
 import { rooflineOf } from '../distill/profile/roofline';
 import type { DataFacts } from '../distill/records';
+import { routerWarning } from '../distill/router-losses';
 import { planMemory } from '../distill/run-models';
 import { dtypeOf, newStudent, requireContext } from '../distill/run-setup';
 import { Doctor } from '../doctor/doctor';
@@ -15,6 +16,7 @@ import { usualLearningRate } from '../doctor/rules/settings';
 import type { Gpu } from '../gpu/device';
 import type { Purpose } from '../gpu/memory';
 import { activeParameters } from '../model/experts';
+import type { Architecture } from '../model/family';
 import { trainedParameters } from '../model/lora';
 import { planArena } from '../model/parameters';
 import type { OpenModels } from './models';
@@ -61,6 +63,18 @@ export const learnedText = ({ learnedShare }: Pick<DataFacts, 'learnedShare'>): 
   learnedShare === undefined
     ? ''
     : ` (loss on ${figure(100 * learnedShare, 1)}% of them, said by the assistant)`;
+
+/** Which layers have routers, or what follows from there being none. */
+function routerLine(config: Config, student: Architecture): string {
+  const routers = student.parameters.filter(({ role }) => role === 'router');
+  if (routers.length === 0)
+    return (
+      routerWarning(config, student) ??
+      'No router layers: the student is a dense model, so no router trains.'
+    );
+  const [{ shape }] = routers;
+  return `Router layers: ${routers.length} of ${student.layers}, each with ${shape[0]} experts.`;
+}
 
 /**
  * Floating-point operations for a token and a parameter: forward, and backward to the inputs and to
@@ -113,7 +127,7 @@ export async function dryRun(options: PlanOptions, say: (line: string) => void):
     `A learning rate of about ${rate.toExponential()} is usual for this student; ` +
       `this run’s is ${mine}.`,
   );
-  if (!student.experts) say('No router layers: the student is a dense model, so no router trains.');
+  say(routerLine(config, student));
   const { verdicts } = new Doctor(config, facts);
   for (const verdict of verdicts) for (const line of verdictLines(verdict)) say(line);
   if (verdicts.length === 0) say('Doctor: nothing speaks against this run.');

@@ -66,8 +66,12 @@ export function evaluationLine(
     studentPerplexity === undefined ? `n/a (${tokens} valid tokens)` : figure(studentPerplexity, 2);
   const success = tried > 0 ? figure(succeeded / tried, 3) : 'n/a';
   const skipped = last && last.skippedTotal > 0 ? `${rounded(last.skippedTotal)} skipped, ` : '';
+  const routers =
+    last?.routerBalance === undefined
+      ? ''
+      : `RouterBalance=${figure(last.routerBalance, 4)}, RouterZ=${figure(last.routerZ, 4)}, `;
   return (
-    `Step ${step}: Loss=${figure(last?.loss, 4)}, PPL=${perplexity}, ` +
+    `Step ${step}: Loss=${figure(last?.loss, 4)}, PPL=${perplexity}, ${routers}` +
     `Success=${success} (${succeeded} of ${tried}), ${skipped}${pace}`
   );
 }

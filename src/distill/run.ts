@@ -28,6 +28,7 @@ import type {
   SampleRecord,
   StepRecord,
 } from './records';
+import { routerWarning } from './router-losses';
 import { buildRunModels, type RunModels, type StudentModels } from './run-models';
 import { dtypeOf, newStudent, requireContext, startingWeights } from './run-setup';
 import { type Generate, type NextLogits, sampleText } from './sample';
@@ -167,6 +168,8 @@ export class Run {
 
   async #build(snapshot?: Snapshot): Promise<void> {
     const { gpu, events } = this.options;
+    const unrouted = routerWarning(this.#config, this.student);
+    if (unrouted) events.note?.(unrouted);
     events.stage('compile', 'tuning matrix products');
     for (const { name, fault } of await tuneMatmul(gpu, this.dtype)) {
       if (fault)

@@ -1,6 +1,7 @@
 // One training step of a distillation: losses and gradients, clipping, AdamW.
 
 import { add, contiguous, type Numbers } from './arrays';
+import type { RouterWeights } from './experts';
 import type { Parameters, Weights } from './gpt2';
 import { distillationLoss, type LossOptions } from './losses';
 import { type ModelConfig, runModel } from './model';
@@ -22,11 +23,16 @@ export interface LossAndGradients {
   ce: number;
   /** Without T². */
   kd: number;
+  /** The losses of the routers, if layers have experts: means over the batches. */
+  routers?: { balance: number; z: number };
   /** Before clipping. */
   gradients: Parameters;
   /** Targets that are not ignored. */
   valid: number;
 }
+
+/** `routers` weighs the losses of the routers, which are otherwise only measured. */
+export type DistilOptions = LossOptions & { routers?: RouterWeights };
 
 /**
  * Loss and gradients of a step over one batch or several. Sums over all batches are divided by the
@@ -36,7 +42,7 @@ export function lossAndGradients(
   weights: Weights,
   config: ModelConfig,
   batches: readonly DistilBatch[],
-  options: LossOptions,
+  { routers: routerWeights = { balance: 0, z: 0 }, ...options }: DistilOptions,
 ): LossAndGradients {
   const ignoreIndex = options.ignoreIndex ?? -100;
   const valid = batches.reduce(
@@ -46,20 +52,36 @@ export function lossAndGradients(
   const results = batches.map(
     ({ B, T, inputs, targets, starts, teacherLogits }): LossAndGradients => {
       const shape = [B, T, config.vocab_size];
-      const { logits, backward } = runModel(weights, config, inputs, B, T, starts);
+      const { logits, routers, backward } = runModel(weights, config, inputs, B, T, starts);
       const { loss, ce, kd, gradient } = distillationLoss(
         { ...options, denominator: valid },
         contiguous(logits, shape),
         teacherLogits && contiguous(teacherLogits, shape),
         contiguous(targets, [B, T]),
       );
-      return { loss, ce, kd, gradients: backward(gradient), valid };
+      const share = (value: number) => value / batches.length;
+      const shares = { balance: share(routerWeights.balance), z: share(routerWeights.z) };
+      return {
+        loss: loss + (routers ? shares.balance * routers.balance + shares.z * routers.z : 0),
+        ce,
+        kd,
+        ...(routers && { routers: { balance: share(routers.balance), z: share(routers.z) } }),
+        gradients: backward(gradient, shares),
+        valid,
+      };
     },
   );
   return results.reduce((sum, result) => ({
     loss: sum.loss + result.loss,
     ce: sum.ce + result.ce,
     kd: sum.kd + result.kd,
+    ...(sum.routers &&
+      result.routers && {
+        routers: {
+          balance: sum.routers.balance + result.routers.balance,
+          z: sum.routers.z + result.routers.z,
+        },
+      }),
     gradients: Object.fromEntries(
       Object.entries(sum.gradients).map(([name, { shape, data }]) => [
         name,
@@ -99,7 +121,7 @@ export function distilStep(
   state: DistilState,
   config: ModelConfig,
   batches: readonly DistilBatch[],
-  loss: LossOptions,
+  loss: DistilOptions,
   optimiser: AdamWOptions & { maxGradNorm: number },
 ): DistilStepResult {
   const result = lossAndGradients(state.parameters, config, batches, loss);

@@ -12,6 +12,7 @@ export interface RouterSizes {
 }
 
 export interface Route {
+  logits: Numbers; // (N, E)
   p: Float64Array; // (N, E): softmax of the logits
   chosen: Uint32Array; // (N, k)
   weights: Float64Array; // (N, k)
@@ -24,6 +25,7 @@ export interface Route {
 export function route(logits: Numbers, { E, k, normalised }: RouterSizes): Route {
   const N = logits.length / E;
   const result = {
+    logits,
     p: new Float64Array(N * E),
     chosen: new Uint32Array(N * k),
     weights: new Float64Array(N * k),
@@ -99,9 +101,12 @@ export function routeBackward(
 }
 
 /** What a layer's router made of N tokens. */
-export interface Routed {
-  logits: Numbers; // (N, E)
-  chosen: Uint32Array; // (N, k)
+export type Routed = Pick<Route, 'logits' | 'chosen'>;
+
+/** What the losses of routers are multiplied by in the total. */
+export interface RouterWeights {
+  balance: number;
+  z: number;
 }
 
 /**
@@ -135,7 +140,7 @@ export function routerLosses(
 export function routerLossesBackward(
   layers: readonly Routed[],
   { E }: Pick<RouterSizes, 'E'>,
-  weights: { balance: number; z: number },
+  weights: RouterWeights,
 ): Float64Array[] {
   const M = layers.reduce((sum, { logits }) => sum + logits.length / E, 0);
   const f = sharesOf(layers, E);
@@ -210,14 +215,22 @@ export function experts(
 
 /**
  * Backward of `experts`: dy (N, C) → dx (N, C). `accumulate` receives the gradients of matrices,
- * token by token.
+ * token by token. `dlogits` (N, E) is what a loss of the router adds to its gradient.
  */
 export function expertsBackward(
   dy: Numbers,
   x: Numbers,
   chosen: Route,
   sizes: ExpertsSizes,
-  { matrix, accumulate }: { matrix: Matrix; accumulate(name: string, d: Float64Array): void },
+  {
+    matrix,
+    accumulate,
+    dlogits: own,
+  }: {
+    matrix: Matrix;
+    accumulate(name: string, d: Float64Array): void;
+    dlogits?: Float64Array;
+  },
 ): Float64Array {
   const { E, k, C, F } = sizes;
   const N = x.length / C;
@@ -244,7 +257,8 @@ export function expertsBackward(
     }
   }
   // logits = x · gateᵀ
-  const dlogits = routeBackward(dweights, chosen, sizes);
+  const through = routeBackward(dweights, chosen, sizes);
+  const dlogits = own ? add(through, own) : through;
   accumulate('gate', matmul(dlogits, x, E, N, C, { transposeA: true }));
   return add(dx, matmul(dlogits, matrix('gate'), N, E, C));
 }

@@ -4,7 +4,14 @@
 // matrix. Mistral, Qwen 2, Qwen 3 and SmolLM 3 differ in the config's last fields.
 
 import { add, columnSum, matmul, type Numbers } from './arrays';
-import { type ExpertsSizes, experts, expertsBackward, type Route } from './experts';
+import {
+  type ExpertsSizes,
+  experts,
+  expertsBackward,
+  type Route,
+  type RouterWeights,
+  routerLossesBackward,
+} from './experts';
 import type { Parameters, Weights } from './gpt2';
 import { attention, attentionBackward } from './layers';
 import {
@@ -231,8 +238,13 @@ export function llamaForward(
   return { logits, tokens, B, T, starts, blocks, last: x, normed };
 }
 
+/** What the routers made of the tokens, layer by layer. */
+export const routesOf = (blocks: readonly Pick<BlockActivations, 'mlp'>[]): Route[] =>
+  blocks.flatMap(({ mlp }) => ('chosen' in mlp ? [mlp] : []));
+
 /**
- * dlogits (B, T, V) → the gradient of every parameter, by name. It retraces `llamaForward` from its
+ * dlogits (B, T, V) → the gradient of every parameter, by name; `routers` weighs the losses of the
+ * routers, which add theirs. It retraces `llamaForward` from its
  * last line to its first; each comment quotes the line that is differentiated.
  */
 export function llamaBackward(
@@ -240,9 +252,12 @@ export function llamaBackward(
   config: LlamaConfig,
   { tokens, B, T, starts, blocks, last, normed }: LlamaForward,
   dlogits: Numbers,
+  routers: RouterWeights = { balance: 0, z: 0 },
 ): Parameters {
   const { vocab_size: V, hidden_size: C, intermediate_size: F, rms_norm_eps: epsilon } = config;
   const N = B * T;
+  const routes = routesOf(blocks);
+  const drouters = config.experts ? routerLossesBackward(routes, config.experts, routers) : [];
   const get = (name: string) => weights[name].data;
   const gradients: Parameters = Object.fromEntries(
     Object.entries(llamaShapes(config)).map(([name, shape]) => [
@@ -284,6 +299,7 @@ export function llamaBackward(
         // x = middle + experts(normed2)
         return expertsBackward(dx, normed2, mlp, expertsOf(config, layer) as ExpertsSizes, {
           matrix: (name) => get(`${at}.mlp.${name}.weight`),
+          dlogits: drouters[routes.indexOf(mlp)],
           accumulate(name, d) {
             const { data } = gradients[`${at}.mlp.${name}.weight`];
             for (let i = 0; i < d.length; i++) data[i] += d[i];

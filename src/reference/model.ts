@@ -1,6 +1,7 @@
 // The reference models behind one call, so that a training step is written once.
 
 import type { Numbers } from './arrays';
+import { type RouterWeights, routerLosses } from './experts';
 import {
   type GPT2Config,
   gpt2Backward,
@@ -9,7 +10,7 @@ import {
   parameterShapes,
   type Weights,
 } from './gpt2';
-import { type LlamaConfig, llamaBackward, llamaForward, llamaShapes } from './llama';
+import { type LlamaConfig, llamaBackward, llamaForward, llamaShapes, routesOf } from './llama';
 
 export type ModelConfig = GPT2Config | LlamaConfig;
 
@@ -26,11 +27,20 @@ export function runModel(
   B: number,
   T: number,
   starts?: Numbers,
-): { logits: Float64Array; backward(dlogits: Numbers): Parameters } {
+): {
+  logits: Float64Array;
+  /** Of a model with experts. */
+  routers?: { balance: number; z: number };
+  /** `routers` weighs the losses of the routers. */
+  backward(dlogits: Numbers, routers?: RouterWeights): Parameters;
+} {
   if (isLlama(config)) {
     const forward = llamaForward(weights, config, tokens, B, T, starts);
-    const backward = (dlogits: Numbers) => llamaBackward(weights, config, forward, dlogits);
-    return { logits: forward.logits, backward };
+    const backward = (dlogits: Numbers, routers?: RouterWeights) =>
+      llamaBackward(weights, config, forward, dlogits, routers);
+    const { experts } = config;
+    const routers = experts && routerLosses(routesOf(forward.blocks), experts);
+    return { logits: forward.logits, routers, backward };
   }
   const forward = gpt2Forward(weights, config, tokens, B, T, starts);
   const backward = (dlogits: Numbers) => gpt2Backward(weights, config, forward, dlogits);

@@ -11,10 +11,12 @@ import type { Gpu } from '../../src/gpu/device';
 import { Pool, Recorder } from '../../src/gpu/program';
 import { parseConfig } from '../../src/model/families';
 import { Arena, planArena } from '../../src/model/parameters';
-import { relativeError } from '../../src/reference';
+import * as reference from '../../src/reference';
 import { Layout } from '../../src/tensor/layout';
-import { LLAMA_GOLDENS, readLlamaGolden } from '../llama-goldens';
+import { LLAMA_GOLDENS, readLlamaGolden, referenceConfig } from '../llama-goldens';
 import { openTestDevice, takeErrors } from './harness';
+
+const { relativeError } = reference;
 
 const TOLERANCE = {
   f32: { gradient: 1e-4, loss: 1e-5, after: 2e-4 },
@@ -32,7 +34,15 @@ async function train(
     recompute,
     steps,
     padding = 0,
-  }: { dtype: 'f16' | 'f32'; recompute?: boolean; steps: number; padding?: number },
+    batches = 1,
+  }: {
+    dtype: 'f16' | 'f32';
+    recompute?: boolean;
+    steps: number;
+    padding?: number;
+    /** Of a step. */
+    batches?: number;
+  },
 ) {
   const { B, T, hyper_parameters: hyper } = golden;
   const pool = new Pool(gpu);
@@ -70,14 +80,14 @@ async function train(
   );
   let gradients = new Map<string, Float32Array>();
   for (let step = 0; step < steps; step++) {
-    const { inputs, targets } = golden.batch(step);
-    const batch = {
-      index: step,
-      inputs: Uint32Array.from(inputs),
-      targets: Int32Array.from(targets),
-    };
+    const taken = Array.from({ length: batches }, (_, i) => {
+      const index = step * batches + i;
+      const { inputs, targets } = golden.batch(index);
+      return { index, inputs: Uint32Array.from(inputs), targets: Int32Array.from(targets) };
+    });
     const learningRate = golden.steps[step].lr;
-    await trainer.step([batch], { step: step + 1, learningRate, temperature: 1, alpha: 0 });
+    const settings = { step: step + 1, learningRate, temperature: 1, alpha: 0 };
+    await trainer.step(taken, { ...settings, routers: golden.routers });
     if (step === 0) gradients = await trainer.gradients.read();
   }
   await trainer.drain();
@@ -89,7 +99,7 @@ async function train(
 
 function errors(
   actual: ReadonlyMap<string, Float32Array>,
-  expected: ReturnType<Golden['named']>,
+  expected: Readonly<Record<string, { data: reference.Numbers }>>,
   limit: number,
   scale = 1,
 ) {
@@ -123,14 +133,36 @@ describe.each(LLAMA_GOLDENS)('%s', (name) => {
     const choosesAlike = name !== 'olmoe' || dtype === 'f32';
     if (choosesAlike)
       expect(errors(gradients, golden.named('grad'), tolerance.gradient, scale)).toEqual([]);
-    for (const [i, { loss, gradNorm, applied }] of records.entries()) {
+    for (const [i, { loss, gradNorm, applied, ...record }] of records.entries()) {
       const expected = golden.steps[i];
       expect(applied).toBe(true);
       expect(relativeError([loss], [expected.loss])).toBeLessThan(tolerance.loss);
       expect(relativeError([gradNorm], [expected.grad_norm])).toBeLessThan(10 * tolerance.loss);
+      if (!golden.routers) continue;
+      const [measured, routers] = [
+        [record.routerBalance ?? 0, record.routerZ ?? 0],
+        [expected.balance ?? 0, expected.z ?? 0],
+      ];
+      expect(relativeError(measured, routers)).toBeLessThan(tolerance.loss);
     }
     expect(records).toHaveLength(10);
     if (choosesAlike) expect(errors(after, golden.named('after'), tolerance.after)).toEqual([]);
+  });
+
+  it.runIf(golden.routers)('two batches weigh their routers’ losses alike', async () => {
+    const gpu = await openTestDevice();
+    const { B, T, routers } = golden;
+    const config = referenceConfig(golden.config);
+    const weights = reference.toParameters(golden.named('before'), config);
+    const batches = [0, 1].map((step) => ({ B, T, ...golden.batch(step) }));
+    const options = { kind: 'ce', temperature: 1, alpha: 0, routers } as const;
+    const expected = reference.lossAndGradients(weights, config, batches, options);
+    const { records, gradients } = await train(gpu, golden, { dtype: 'f32', steps: 1, batches: 2 });
+    const [{ loss, routerBalance = 0, routerZ = 0 }] = records;
+    const { balance = 0, z = 0 } = expected.routers ?? {};
+    expect(relativeError([loss], [expected.loss])).toBeLessThan(TOLERANCE.f32.loss);
+    expect(relativeError([routerBalance, routerZ], [balance, z])).toBeLessThan(TOLERANCE.f32.loss);
+    expect(errors(gradients, expected.gradients, TOLERANCE.f32.gradient)).toEqual([]);
   });
 
   it('a layer’s forward pass takes nine dispatches, with experts fourteen', async () => {

@@ -64,6 +64,13 @@ test('a student with experts has a line for each layer that has them', () => {
   ]);
 });
 
+test('a student with experts prints its routers’ losses', () => {
+  const routed = { ...step, routerBalance: 2.03125, routerZ: 1.5 };
+  expect(evaluationLine(evaluation, routed, '')).toContain(
+    'PPL=812.40, RouterBalance=2.0313, RouterZ=1.5000, Success=',
+  );
+});
+
 test('missing numbers are n/a, a large perplexity is not clamped, skips are counted', () => {
   const failed = {
     ...evaluation,

@@ -182,6 +182,7 @@ test('data takes several files, with the page’s ways of reading them', () => {
 test('a resumed run may change its length, its evaluation and the live settings', () => {
   const names = (Object.keys(FIELDS) as FieldName[]).filter(mayChange);
   expect(names).toEqual([
+    'router_balance',
     'alpha',
     'temperature',
     'train_steps',

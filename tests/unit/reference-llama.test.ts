@@ -30,7 +30,7 @@ describe.each(LLAMA_GOLDENS)('%s', (name) => {
         state,
         config,
         [{ B, T, inputs, targets }],
-        { kind: 'ce', temperature: 1, alpha: 0 },
+        { kind: 'ce', temperature: 1, alpha: 0, routers: golden.routers },
         {
           learningRate: expected.lr,
           beta1: hyper.beta1,
@@ -42,6 +42,13 @@ describe.each(LLAMA_GOLDENS)('%s', (name) => {
       );
       expect(Math.abs(step.loss / expected.loss - 1)).toBeLessThan(LIMIT);
       expect(Math.abs(step.gradNorm / expected.grad_norm - 1)).toBeLessThan(LIMIT);
+      if (golden.routers) {
+        const { balance = 0, z = 0 } = expected;
+        expect(reference.relativeError([step.routers?.balance ?? 0], [balance])).toBeLessThan(
+          LIMIT,
+        );
+        expect(reference.relativeError([step.routers?.z ?? 0], [z])).toBeLessThan(LIMIT);
+      }
       if (index > 0) continue;
       for (const [parameter, { data }] of Object.entries(golden.named('grad')))
         expect(
@@ -94,12 +101,16 @@ test('every gradient of a tiny model agrees with finite differences', () => {
       },
     ]),
   );
-  const batch = { B, T, inputs: [1, 4, 1, 0, 3], targets: [4, 1, -100, 3, 2] };
+  const batches = [
+    { B, T, inputs: [1, 4, 1, 0, 3], targets: [4, 1, -100, 3, 2] },
+    { B, T: 2, inputs: [0, 2], targets: [2, 3] },
+  ];
   const run = () =>
-    reference.lossAndGradients(parameters, config, [batch], {
+    reference.lossAndGradients(parameters, config, batches, {
       kind: 'ce',
       temperature: 1,
       alpha: 0,
+      routers: { balance: 0.7, z: 0.3 },
     });
   const { gradients } = run();
   for (const [name, { data }] of Object.entries(parameters)) {

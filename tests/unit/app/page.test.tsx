@@ -136,7 +136,9 @@ describe('the recipe', () => {
     expect(screen.getByLabelText('Steps')).toHaveProperty('disabled', true);
     expect(screen.getByLabelText('Temperature, slider')).toHaveProperty('disabled', false);
     expect(
-      screen.getByText(/During a run only α, T, the learning rate and the prompt can change/),
+      screen.getByText(
+        /During a run only α, T, the learning rate, the prompt and the router balance can/,
+      ),
     ).toBeTruthy();
   });
 });
