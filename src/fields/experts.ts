@@ -7,7 +7,7 @@ export const EXPERTS_FIELDS = {
     type: 'number',
     group: 'experts',
     label: 'Router balance',
-    symbol: 'balance',
+    symbol: 'λ',
     default: 0,
     min: 0,
     max: 1,
