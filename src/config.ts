@@ -5,10 +5,10 @@
 import { alignedProblem } from './divergences';
 import { allowedValues, checkValue, shown } from './field';
 import { DATA_FIELDS, EVALUATION_FIELDS } from './fields/data';
-import { EXPERTS_FIELDS } from './fields/experts';
 import { MODEL_FIELDS } from './fields/models';
 import { NUMERICS_FIELDS, OPTIMISER_FIELDS } from './fields/optimiser';
 import { RECIPE_FIELDS } from './fields/recipe';
+import { ROUTER_FIELDS } from './fields/routers';
 
 export { type Field, shown } from './field';
 
@@ -16,7 +16,7 @@ const or = new Intl.ListFormat('en-GB', { type: 'disjunction' });
 
 export const FIELDS = {
   ...MODEL_FIELDS,
-  ...EXPERTS_FIELDS,
+  ...ROUTER_FIELDS,
   ...RECIPE_FIELDS,
   ...OPTIMISER_FIELDS,
   ...DATA_FIELDS,

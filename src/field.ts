@@ -7,7 +7,7 @@ interface FieldBase {
   label: string;
   /** One line, shown under the control and in `--help`. */
   help: string;
-  group: 'models' | 'experts' | 'recipe' | 'optimiser' | 'data' | 'evaluation' | 'numerics';
+  group: 'models' | 'routers' | 'recipe' | 'optimiser' | 'data' | 'evaluation' | 'numerics';
   /** May change during a run. The charts mark each change with `symbol`. */
   live?: true;
   /** A short name for formulas and charts; without one, the label. */

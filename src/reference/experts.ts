@@ -56,7 +56,10 @@ export function route(logits: Numbers, { E, k, normalised }: RouterSizes): Route
  * entropy −Σ p ln p of its probabilities. 0 for the other tokens.
  * @returns (N, E + 1)
  */
-export function expertUse({ p, chosen }: Route, counts: readonly boolean[]): Float64Array {
+export function expertUse(
+  { p, chosen }: Pick<Route, 'p' | 'chosen'>,
+  counts: readonly boolean[],
+): Float64Array {
   const N = counts.length;
   const [E, k] = [p.length / N, chosen.length / N];
   const uses = new Float64Array(N * (E + 1));

@@ -22,7 +22,7 @@ const FIRST: readonly FieldName[] = ['train_steps', 'alpha', 'temperature'];
 
 const GROUPS: readonly { group: Field['group']; title: string }[] = [
   { group: 'recipe', title: 'Loss' },
-  { group: 'experts', title: 'Experts' },
+  { group: 'routers', title: 'Routers' },
   { group: 'optimiser', title: 'Optimiser' },
   { group: 'data', title: 'Batches' },
   { group: 'evaluation', title: 'Evaluation' },

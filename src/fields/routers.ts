@@ -2,10 +2,10 @@
 
 import type { Field } from '../field';
 
-export const EXPERTS_FIELDS = {
+export const ROUTER_FIELDS = {
   router_balance: {
     type: 'number',
-    group: 'experts',
+    group: 'routers',
     label: 'Router balance',
     symbol: 'λ',
     default: 0,
@@ -18,7 +18,7 @@ export const EXPERTS_FIELDS = {
   },
   router_z: {
     type: 'number',
-    group: 'experts',
+    group: 'routers',
     label: 'Router z-loss',
     default: 0,
     min: 0,
