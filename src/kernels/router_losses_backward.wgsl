@@ -12,7 +12,7 @@ struct Params { rows: u32, E: u32, M: f32 }
 @group(0) @binding(1) var<uniform> step: Step;
 @group(0) @binding(2) var<storage, read> scaler: Scaler;
 @group(0) @binding(3) var<storage, read> logits: array<f32>; // (rows, E)
-@group(0) @binding(4) var<storage, read> statistics: array<f32>; // (2·E + 1): see router_losses.wgsl
+@group(0) @binding(4) var<storage, read> statistics: array<f32>; // (2·E + 1): see router_losses
 @group(0) @binding(5) var<storage, read_write> dlogits: array<f32>; // (rows, E), added to
 
 @compute @workgroup_size(64)

@@ -74,7 +74,8 @@ function RecipeFields() {
       {isActive(phase) && (
         <p className="locked-note">
           {phase === 'running' || phase === 'paused'
-            ? 'During a run only α, T, the learning rate, the prompt and the router balance can change.'
+            ? 'During a run only α, T, the learning rate, the prompt and the router balance can ' +
+              'change.'
             : 'The settings are fixed until the run is reset.'}
         </p>
       )}
