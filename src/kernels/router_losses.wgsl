@@ -7,7 +7,7 @@
 struct Params { E: u32, M: f32, first: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> statistics: array<f32>; // (2·E + 1): the sums
-@group(0) @binding(2) var<storage, read_write> sums: array<f32>; // balance and z are added from `first` on
+@group(0) @binding(2) var<storage, read_write> sums: array<f32>; // added to, from `first` on
 
 @compute @workgroup_size(1)
 fn main() {
