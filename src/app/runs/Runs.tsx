@@ -16,8 +16,6 @@ import { Keeping } from './Keeping';
 import { listed, useRuns } from './store';
 import './runs.css';
 
-/** As many as a screen has: the others follow once these are drawn. */
-const FIRST_ROWS = 20;
 /** More rows are rendered when they are asked for. */
 const ROWS = 50;
 const THUMBNAIL = { width: 64, height: 20 };
@@ -32,7 +30,6 @@ export function Runs() {
   const [baselineId, setBaseline] = useState('');
   const [keys, setKeys] = useColumns();
   const [limit, setLimit] = useState(ROWS);
-  const rendered = useDeferredValue(limit, FIRST_ROWS);
   const filter = useDeferredValue(text);
   const all = useMemo(() => listed(kept), [kept]);
   const baseline = all.find(({ id }) => id === baselineId)?.config ?? PRESETS[0].config;
@@ -112,7 +109,7 @@ export function Runs() {
                 </tr>
               </thead>
               <tbody>
-                {rows.slice(0, rendered).map((row) => (
+                {rows.slice(0, limit).map((row) => (
                   <Row
                     key={row.id}
                     row={row}
