@@ -14,6 +14,7 @@ export const LLAMA_GOLDENS = [
   'mixtral',
   'qwen3_moe',
   'olmoe',
+  'dots1',
 ] as const;
 
 /** What a file calls a tensor → what its parameter is called: Mixtral's have names of their own. */
@@ -92,6 +93,10 @@ export function referenceConfig(json: Record<string, unknown>): reference.LlamaC
     moe_intermediate_size?: number;
     norm_topk_prob?: boolean;
     mlp_only_layers?: number[];
+    n_routed_experts?: number;
+    n_shared_experts?: number;
+    routed_scaling_factor?: number;
+    first_k_dense_replace?: number;
   };
   const { model_type, sliding_window, layer_types } = config;
   const rope = config.rope_parameters ?? { rope_type: 'default', rope_theta: config.rope_theta };
@@ -101,23 +106,33 @@ export function referenceConfig(json: Record<string, unknown>): reference.LlamaC
     ['mistral', 'mixtral'].includes(model_type) ||
     (model_type === 'qwen3_moe' && config.use_sliding_window) ||
     layer_types?.[i] === 'sliding_attention';
-  const E = config.num_local_experts ?? config.num_experts;
+  const E = config.num_local_experts ?? config.num_experts ?? config.n_routed_experts;
+  const F = config.moe_intermediate_size ?? config.intermediate_size;
   return {
     ...config,
     head_dim: config.head_dim ?? config.hidden_size / config.num_attention_heads,
     rope_theta: rope.rope_theta,
     rope_scaling: type === 'default' ? null : ({ ...rope, type } as reference.RotaryScaling),
     attention_biases: model_type === 'qwen2' ? 'qkv' : 'none',
-    head_norm: ({ qwen3: 'each', qwen3_moe: 'each', olmoe: 'all' } as const)[model_type],
+    head_norm: ({ qwen3: 'each', qwen3_moe: 'each', olmoe: 'all', dots1: 'each' } as const)[
+      model_type
+    ],
     windows: layers.map((i) => (slides(i) ? (sliding_window ?? 0) : 0)),
     rotated: layers.map((i) => config.no_rope_layers?.[i] !== 0),
     experts: E
       ? {
           E,
           k: config.num_experts_per_tok as number,
-          F: config.moe_intermediate_size ?? config.intermediate_size,
+          F,
           normalised: model_type === 'mixtral' || (config.norm_topk_prob ?? false),
-          layers: layers.map((i) => !config.mlp_only_layers?.includes(i)),
+          layers: layers.map(
+            (i) => !config.mlp_only_layers?.includes(i) && i >= (config.first_k_dense_replace ?? 0),
+          ),
+          ...(model_type === 'dots1' && {
+            score: 'sigmoid' as const,
+            scale: config.routed_scaling_factor,
+            shared: F * (config.n_shared_experts ?? 0),
+          }),
         }
       : undefined,
   };

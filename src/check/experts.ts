@@ -41,6 +41,8 @@ const LOGITS = stored(
   'f32',
 );
 const sizesOf = (normalised: boolean) => ({ E, k: K, normalised });
+/** By which the experts of routers with sigmoids are chosen; other experts than without it. */
+const BIAS = stored([0.3, -0.2, 0.1, 0.5, 0], 'f32');
 const routeOf = (normalised: boolean) => reference.route(LOGITS, sizesOf(normalised));
 /** The f32 numbers with the bits of integers: as which u32 tensors are read back. */
 const bitsOf = (values: Iterable<number>) => new Float32Array(Uint32Array.from(values).buffer);
@@ -78,12 +80,20 @@ const noOrder = {
 /** f32 alone, whatever a model is stored as. */
 export const routerChecks = (dtype: Storage): Check[] =>
   dtype === 'f32'
-    ? [...[true, false].flatMap(router), orderCheck(), usesCheck(), lossesCheck()]
+    ? [...ROUTERS.flatMap(router), orderCheck(), usesCheck(), lossesCheck()]
     : [];
 
-function router(normalised: boolean): Check[] {
-  const kernel = `route${normalised ? ', normalised' : ''}`;
-  const expected = routeOf(normalised);
+const ROUTERS = [
+  { normalised: true },
+  { normalised: false },
+  { normalised: true, sigmoid: true, scale: 2.5 },
+];
+
+function router({ normalised, sigmoid = false, scale = 1 }: (typeof ROUTERS)[number]): Check[] {
+  const modes = [normalised && 'normalised', sigmoid && 'sigmoid and bias'].filter(Boolean);
+  const kernel = ['route', ...modes].join(', ');
+  const sizes = { ...sizesOf(normalised), scale, score: sigmoid ? 'sigmoid' : 'softmax' } as const;
+  const expected = reference.route(LOGITS, sizes, sigmoid ? BIAS : undefined);
   const dweights = stored(numbers(CHOICES, 2), 'f32');
   const common = { sizes: SIZES, dtype: 'f32', layout } as const;
   const inputs = {
@@ -100,8 +110,12 @@ function router(normalised: boolean): Check[] {
         p: zeros(ROWS, E),
         chosen: u32(new Float64Array(CHOICES).fill(E), [ROWS, K]),
         weights: zeros(ROWS, K),
+        bias: { values: BIAS, layout: [E] },
       },
-      record: (recorder, { logits, ...to }) => route(recorder, logits, { ...to, normalised }),
+      record(recorder, { logits, bias, ...to }) {
+        const mode = { normalised, sigmoid, scale, bias: sigmoid ? bias : undefined };
+        route(recorder, logits, { ...to, ...mode });
+      },
       outputs: [
         { tensor: 'p', expected: expected.p, tolerance: SOFTMAX },
         { tensor: 'chosen', expected: bitsOf(expected.chosen), tolerance: EXACT },
@@ -116,11 +130,12 @@ function router(normalised: boolean): Check[] {
         dweights: { values: dweights, layout: [ROWS, K] },
         dlogits: zeros(ROWS, E),
       },
-      record: (recorder, tensors) => routeBackward(recorder, { ...tensors, normalised }, tensors),
+      record: (recorder, tensors) =>
+        routeBackward(recorder, { ...tensors, normalised, sigmoid, scale }, tensors),
       outputs: [
         {
           tensor: 'dlogits',
-          expected: reference.routeBackward(dweights, expected, sizesOf(normalised)),
+          expected: reference.routeBackward(dweights, expected, sizes),
           tolerance: summed(4 * K),
         },
       ],

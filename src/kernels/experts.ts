@@ -11,7 +11,7 @@ import { elementGrid, ROW_THREADS, rowLanes, scalarOf } from './tensors';
 
 /** A router's choice. */
 export interface Route {
-  /** (rows, E) f32: the softmax of the router's logits. */
+  /** (rows, E) f32: the softmax of the router's logits, or the sigmoid of each. */
   p: Tensor;
   /** (rows, k) u32 */
   chosen: Tensor;
@@ -19,18 +19,32 @@ export interface Route {
   weights: Tensor;
   /** Whether a row's weights are divided by their sum. */
   normalised: boolean;
+  /** Whether p is of sigmoids. */
+  sigmoid?: boolean;
+  /** The weights are multiplied by it; 1 by default. */
+  scale?: number;
+  /** (E), added to p where experts are chosen, and only there. */
+  bias?: Tensor;
 }
+
+const constantsOf = ({ normalised, sigmoid = false }: Route) => ({
+  NORMALISED: Number(normalised),
+  SIGMOID: Number(sigmoid),
+});
 
 /** Chooses the k most probable experts of each row. logits (rows, E) f32 */
 export function route(recorder: Recorder, logits: Tensor, to: Route, label?: string): void {
-  const { p, chosen, weights, normalised } = to;
+  const { p, chosen, weights, bias, scale = 1 } = to;
   const [rows, E] = logits.layout.shape;
   const [, k] = chosen.layout.shape;
-  const constants = { NORMALISED: Number(normalised) };
+  const constants = { ...constantsOf(to), BIASED: Number(!!bias) };
   recorder.dispatch(
-    kernel(recorder.gpu, 'route', { constants }),
-    { logits, p, chosen, weights },
-    { rows, E, k },
+    kernel(recorder.gpu, 'route', {
+      constants,
+      aliases: { bias_type: scalarOf(bias ?? p) },
+    }),
+    { logits, p, chosen, weights, ...(bias && { bias }) },
+    { rows, E, k, scale },
     [Math.ceil(rows / 64)],
     { label, flops: rows * E * (5 + k) },
   );
@@ -39,17 +53,17 @@ export function route(recorder: Recorder, logits: Tensor, to: Route, label?: str
 /** dlogits (rows, E) f32 from dweights (rows, k) f32 */
 export function routeBackward(
   recorder: Recorder,
-  { p, chosen, weights, normalised }: Route,
+  from: Route,
   { dweights, dlogits }: { dweights: Tensor; dlogits: Tensor },
   label?: string,
 ): void {
+  const { p, chosen, weights, scale = 1 } = from;
   const [rows, E] = p.layout.shape;
   const [, k] = chosen.layout.shape;
-  const constants = { NORMALISED: Number(normalised) };
   recorder.dispatch(
-    kernel(recorder.gpu, 'route_backward', { constants }),
+    kernel(recorder.gpu, 'route_backward', { constants: constantsOf(from) }),
     { p, chosen, weights, dweights, dlogits },
-    { rows, E, k },
+    { rows, E, k, scale },
     [Math.ceil(rows / 64)],
     { label, flops: rows * (E + 9 * k) },
   );

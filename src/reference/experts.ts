@@ -9,20 +9,31 @@ export interface RouterSizes {
   k: number;
   /** Whether a token's weights are divided by their sum. */
   normalised: boolean;
+  /** p of logits: softmax by default, or of each by itself. */
+  score?: 'softmax' | 'sigmoid';
+  /** The weights are multiplied by it; 1 by default. */
+  scale?: number;
 }
 
 export interface Route {
   logits: Numbers; // (N, E)
-  p: Float64Array; // (N, E): softmax of the logits
+  p: Float64Array; // (N, E): softmax or sigmoid of the logits
   chosen: Uint32Array; // (N, k)
   weights: Float64Array; // (N, k)
 }
 
 /**
- * The k experts of each token with the largest p = softmax(logits), of equal ones the lower, and
- * their weights: p of the chosen, or that divided by its sum over them. logits (N, E)
+ * The k experts of each token with the largest p + bias, of equal ones the lower, and their
+ * weights: p of the chosen, or that divided by its sum over them, times a scale. p is the softmax
+ * of the logits, or the sigmoid of each.
+ * @param logits (N, E)
+ * @param bias (E), which counts for the choice alone; 0 by default
  */
-export function route(logits: Numbers, { E, k, normalised }: RouterSizes): Route {
+export function route(
+  logits: Numbers,
+  { E, k, normalised, score = 'softmax', scale = 1 }: RouterSizes,
+  bias?: Numbers,
+): Route {
   const N = logits.length / E;
   const result = {
     logits,
@@ -35,16 +46,20 @@ export function route(logits: Numbers, { E, k, normalised }: RouterSizes): Route
     const largest = Math.max(...row);
     const exponentials = row.map((logit) => Math.exp(logit - largest));
     const total = exponentials.reduce((a, b) => a + b);
-    const p = exponentials.map((value) => value / total);
+    const p =
+      score === 'sigmoid'
+        ? row.map((logit) => 1 / (1 + Math.exp(-logit)))
+        : exponentials.map((value) => value / total);
+    const order = p.map((value, e) => value + (bias?.[e] ?? 0));
     const chosen = p
       .map((_, e) => e)
-      .sort((a, b) => p[b] - p[a] || a - b)
+      .sort((a, b) => order[b] - order[a] || a - b)
       .slice(0, k);
     const sum = normalised ? chosen.reduce((a, e) => a + p[e], 0) : 1;
     result.p.set(p, n * E);
     result.chosen.set(chosen, n * k);
     result.weights.set(
-      chosen.map((e) => p[e] / sum),
+      chosen.map((e) => (scale * p[e]) / sum),
       n * k,
     );
   }
@@ -76,14 +91,14 @@ export function expertUse(
 /**
  * Backward of `route`: dweights (N, k) → dlogits (N, E). The choice itself has no gradient:
  *
- *     dp = dw for a chosen expert, 0 for the others; (dw − Σ dw · w) / Σ p of the chosen where
- *          weights are normalised
- *     dlogits = p · (dp − Σ dp · p)
+ *     dp = scale · dw for a chosen expert, 0 for the others; (scale · dw − Σ dw · w) / Σ p of the
+ *          chosen where weights are normalised
+ *     dlogits = p · (dp − Σ dp · p), of sigmoids p · (1 − p) · dp
  */
 export function routeBackward(
   dweights: Numbers,
   { p, chosen, weights }: Route,
-  { E, k, normalised }: RouterSizes,
+  { E, k, normalised, score = 'softmax', scale = 1 }: RouterSizes,
 ): Float64Array {
   expectLength('routeBackward', 'dweights', dweights, chosen.length);
   const N = chosen.length / k;
@@ -95,10 +110,14 @@ export function routeBackward(
       S += p[n * E + chosen[j]];
       along += dweights[j] * weights[j];
     }
-    for (let j = n * k; j < (n + 1) * k; j++) dp[chosen[j]] = (dweights[j] - along) / S;
+    for (let j = n * k; j < (n + 1) * k; j++) dp[chosen[j]] = (scale * dweights[j] - along) / S;
     let mean = 0;
     for (let e = 0; e < E; e++) mean += dp[e] * p[n * E + e];
-    for (let e = 0; e < E; e++) dlogits[n * E + e] = p[n * E + e] * (dp[e] - mean);
+    for (let e = 0; e < E; e++) {
+      const value = p[n * E + e];
+      dlogits[n * E + e] =
+        score === 'sigmoid' ? value * (1 - value) * dp[e] : value * (dp[e] - mean);
+    }
   }
   return dlogits;
 }
@@ -180,15 +199,17 @@ export interface ExpertsSizes extends RouterSizes {
   C: number;
   /** The width of one expert. */
   F: number;
+  /** The width of the one that all tokens share besides; 0 without one. */
+  shared?: number;
 }
 
 /** A matrix's values: of `gate`, the router, or of `experts.0.gate_proj` and so on. */
 type Matrix = (name: string) => Numbers;
 
-/** What expert e makes of a token x (C): down · swiglu(gate · x | up · x). */
-function expert(x: Numbers, e: number, { C, F }: ExpertsSizes, matrix: Matrix) {
+/** What an expert makes of a token x (C): down · swiglu(gate · x | up · x). */
+function expert(x: Numbers, name: string, [C, F]: [number, number], matrix: Matrix) {
   const linear = (input: Numbers, part: string, from: number, to: number) =>
-    matmul(input, matrix(`experts.${e}.${part}_proj`), 1, from, to, { transposeB: true });
+    matmul(input, matrix(`${name}.${part}_proj`), 1, from, to, { transposeB: true });
   const wide = Float64Array.from([...linear(x, 'gate', C, F), ...linear(x, 'up', C, F)]);
   const active = swiglu(wide, F);
   return { wide, active, y: linear(active, 'down', F, C) };
@@ -197,21 +218,43 @@ function expert(x: Numbers, e: number, { C, F }: ExpertsSizes, matrix: Matrix) {
 const rowOf = (x: Numbers, n: number, C: number): number[] =>
   Array.from({ length: C }, (_, c) => x[n * C + c]);
 
-/** y (N, C) = Σ weight · expert(x) over the chosen experts of each row of x (N, C). */
+/** Which experts see each token, by name, and what theirs is multiplied by. */
+function assignments({ chosen, weights }: Route, { k, F, shared = 0 }: ExpertsSizes, N: number) {
+  const routed = Array.from(chosen, (e, i) => ({
+    n: Math.floor(i / k),
+    name: `experts.${e}`,
+    F,
+    choice: i,
+    weight: weights[i],
+  }));
+  const others = Array.from({ length: shared > 0 ? N : 0 }, (_, n) => ({
+    n,
+    name: 'shared_experts',
+    F: shared,
+    choice: undefined,
+    weight: 1,
+  }));
+  return [...routed, ...others];
+}
+
+/**
+ * y (N, C) = Σ weight · expert(x) over the chosen experts of each row of x (N, C), and the shared
+ * one's. `bias` (E): see `route`.
+ */
 export function experts(
   x: Numbers,
   sizes: ExpertsSizes,
   matrix: Matrix,
+  bias?: Numbers,
 ): { y: Float64Array; route: Route } {
-  const { E, k, C } = sizes;
+  const { E, C } = sizes;
   const N = x.length / C;
   const logits = matmul(x, matrix('gate'), N, C, E, { transposeB: true });
-  const chosen = route(logits, sizes);
+  const chosen = route(logits, sizes, bias);
   const y = new Float64Array(x.length);
-  for (let i = 0; i < N * k; i++) {
-    const n = Math.floor(i / k);
-    const made = expert(rowOf(x, n, C), chosen.chosen[i], sizes, matrix);
-    for (let c = 0; c < C; c++) y[n * C + c] += chosen.weights[i] * made.y[c];
+  for (const { n, name, F, weight } of assignments(chosen, sizes, N)) {
+    const made = expert(rowOf(x, n, C), name, [C, F], matrix);
+    for (let c = 0; c < C; c++) y[n * C + c] += weight * made.y[c];
   }
   return { y, route: chosen };
 }
@@ -235,27 +278,25 @@ export function expertsBackward(
     dlogits?: Float64Array;
   },
 ): Float64Array {
-  const { E, k, C, F } = sizes;
+  const { E, k, C } = sizes;
   const N = x.length / C;
   const dx = new Float64Array(x.length);
   const dweights = new Float64Array(N * k);
-  for (let i = 0; i < N * k; i++) {
-    const n = Math.floor(i / k);
-    const e = chosen.chosen[i];
+  for (const { n, name, F, choice, weight } of assignments(chosen, sizes, N)) {
     const [row, drow] = [rowOf(x, n, C), rowOf(dy, n, C)];
-    const { wide, active, y } = expert(row, e, sizes, matrix);
+    const { wide, active, y } = expert(row, name, [C, F], matrix);
     // y += weight · expert(x)
-    dweights[i] = drow.reduce((sum, d, c) => sum + d * y[c], 0);
-    const dmade = drow.map((d) => chosen.weights[i] * d);
+    if (choice !== undefined) dweights[choice] = drow.reduce((sum, d, c) => sum + d * y[c], 0);
+    const dmade = drow.map((d) => weight * d);
     // expert(x) = down · active
-    accumulate(`experts.${e}.down_proj`, matmul(dmade, active, C, 1, F));
-    const dactive = matmul(dmade, matrix(`experts.${e}.down_proj`), 1, C, F);
+    accumulate(`${name}.down_proj`, matmul(dmade, active, C, 1, F));
+    const dactive = matmul(dmade, matrix(`${name}.down_proj`), 1, C, F);
     // active = swiglu(gate · x | up · x)
     const dwide = swigluBackward(dactive, wide, F);
     for (const [j, part] of ['gate', 'up'].entries()) {
       const d = dwide.slice(j * F, (j + 1) * F);
-      accumulate(`experts.${e}.${part}_proj`, matmul(d, row, F, 1, C));
-      const back = matmul(d, matrix(`experts.${e}.${part}_proj`), 1, F, C);
+      accumulate(`${name}.${part}_proj`, matmul(d, row, F, 1, C));
+      const back = matmul(d, matrix(`${name}.${part}_proj`), 1, F, C);
       for (let c = 0; c < C; c++) dx[n * C + c] += back[c];
     }
   }

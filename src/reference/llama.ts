@@ -52,6 +52,9 @@ export interface LlamaConfig {
   };
 }
 
+/** Beside a router that scores by sigmoids; it has no gradient. */
+const CHOICE_BIAS = 'mlp.gate.e_score_correction_bias';
+
 /** The sizes of a layer's experts; undefined if it has none. */
 const expertsOf = (
   { experts, hidden_size: C }: LlamaConfig,
@@ -91,6 +94,8 @@ export function llamaShapes(config: LlamaConfig): Record<string, number[]> {
     else {
       set('mlp.gate.weight', expert.E, C);
       for (let e = 0; e < expert.E; e++) perceptron(`mlp.experts.${e}`, expert.F);
+      if (expert.shared) perceptron('mlp.shared_experts', expert.shared);
+      if (expert.score === 'sigmoid') set(CHOICE_BIAS, expert.E);
     }
   }
   shapes['norm.weight'] = [C];
@@ -221,7 +226,9 @@ export function llamaForward(
     const half = { input, normed1, projected, rotated, attended, middle, normed2 };
     const expertsSizes = expertsOf(config, layer);
     if (expertsSizes) {
-      const made = experts(normed2, expertsSizes, (name) => get(`${at}.mlp.${name}.weight`));
+      const matrix = (name: string) => get(`${at}.mlp.${name}.weight`);
+      const bias = weights[`${at}.${CHOICE_BIAS}`]?.data;
+      const made = experts(normed2, expertsSizes, matrix, bias);
       x = add(middle, made.y);
       blocks.push({ ...half, mlp: made.route });
       continue;

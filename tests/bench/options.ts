@@ -1,6 +1,6 @@
 // The benchmark's flags, the same in Node and on the page.
 
-export const WORKLOADS = ['W1', 'W2', 'W3', 'W4', 'W5', 'W6'] as const;
+export const WORKLOADS = ['W1', 'W2', 'W3', 'W4', 'W5', 'W6', 'W7'] as const;
 export type Workload = (typeof WORKLOADS)[number];
 
 export interface Options {

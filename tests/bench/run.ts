@@ -11,6 +11,7 @@ import { benchMatmul } from './w3-matmul';
 import { benchLosses } from './w4-losses';
 import { benchScaling } from './w5-scaling';
 import { benchLlama } from './w6-llama';
+import { benchExperts } from './w7-experts';
 
 const BENCHES: Record<Workload, (bench: Bench) => Promise<Result>> = {
   W1: (bench) => benchStep(bench, 'W1'),
@@ -19,6 +20,7 @@ const BENCHES: Record<Workload, (bench: Bench) => Promise<Result>> = {
   W4: benchLosses,
   W5: benchScaling,
   W6: benchLlama,
+  W7: benchExperts,
 };
 
 export interface Report {

@@ -225,7 +225,8 @@ test('teacher_engine and a folder’s files decide which engine runs it', async 
   expect(engine.reason).toBe('Stillhouse’s kernels do not support "gemma"');
   await expect(opened(other, false, 'stillhouse')).rejects.toThrow(
     'org/any is of type "gemma", and teacher_engine=stillhouse runs GPT-2, Llama, Mistral, ' +
-      'Qwen2, Qwen3, SmolLM3, Mixtral, Qwen3 MoE or OLMoE only. Use teacher_engine=auto, or ' +
+      'Qwen2, Qwen3, SmolLM3, Mixtral, Qwen3 MoE, OLMoE or dots1 only. ' +
+      'Use teacher_engine=auto, or ' +
       'choose another model.',
   );
   await expect(

@@ -50,6 +50,9 @@ ARCHITECTURES = {
     "smollm3": {**LLAMA, "no_rope_layers": [1, 0], "tie_word_embeddings": True},
     "mixtral": {**LLAMA, "num_local_experts": 4, "num_experts_per_tok": 2},
     "olmoe": {**LLAMA, "num_experts": 6, "num_experts_per_tok": 2},
+    "dots1": {**LLAMA, "n_routed_experts": 6, "num_experts_per_tok": 2, "n_shared_experts": 1,
+              "moe_intermediate_size": 24, "first_k_dense_replace": 1, "routed_scaling_factor": 1.5,
+              "norm_topk_prob": True},
     "qwen3_moe": {
         **LLAMA,
         "num_experts": 5,

@@ -15,7 +15,7 @@ test('the flags are read, and invalid ones are named', () => {
     json: 'a.json',
   });
   expect(() => parseOptions(['--only', 'W9'])).toThrow(
-    'bench: --only names W9; choose from W1, W2, W3, W4, W5, W6.',
+    'bench: --only names W9; choose from W1, W2, W3, W4, W5, W6, W7.',
   );
   expect(() => parseOptions(['--turns', '1.5'])).toThrow(
     '--turns is 1.5; it must be a whole number of at least 1',

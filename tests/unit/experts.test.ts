@@ -1,10 +1,12 @@
 // Students with experts: which architecture they have, what is refused, and that one whose experts
 // are copies computes what the dense model computes.
 
+import * as native from 'onnxruntime-native';
 import { describe, expect, test } from 'vitest';
 import { type Config, DEFAULTS } from '../../src/config';
 import { newStudent, startingWeights } from '../../src/distill/run-setup';
 import { openStudent } from '../../src/distill/student-start';
+import { joinPieces } from '../../src/files/pieces';
 import { filesSource } from '../../src/files/source';
 import { activeParameters } from '../../src/model/experts';
 import { parseConfig } from '../../src/model/families';
@@ -13,7 +15,7 @@ import { initialWeights, planArena } from '../../src/model/parameters';
 import { saveWeights } from '../../src/model/weights';
 import * as reference from '../../src/reference';
 import { Random } from '../../src/tensor/random';
-import { referenceConfig } from '../llama-goldens';
+import { readLlamaGolden, referenceConfig } from '../llama-goldens';
 
 const SMALL = {
   vocab_size: 24,
@@ -169,4 +171,27 @@ describe('a new student with experts', () => {
     expect(activeParameters(of(undefined, 2))).toBe(activeParameters(one));
     expect(all(one)).toBeGreaterThan(2 * all(dense));
   });
+});
+
+test('a router with sigmoids, a bias and a shared expert is in the exported graph', async () => {
+  const golden = readLlamaGolden('dots1');
+  const architecture = parseConfig(golden.config);
+  const stored = golden.named('before');
+  const weights = new Map(
+    architecture.parameters.map(({ name }) => [name, stored[name].data as Float32Array]),
+  );
+  const graph = joinPieces(architecture.onnxPieces('f32', false), weights);
+  const session = await native.InferenceSession.create(graph);
+  const ids = BigInt64Array.from(golden.batch(0).inputs.map(BigInt));
+  const input_ids = new native.Tensor('int64', ids, [golden.B, golden.T]);
+  const { logits } = await session.run({ input_ids });
+  // transformers computed them in float64.
+  expect(reference.relativeError(logits.data as Float32Array, golden.logits)).toBeLessThan(1e-5);
+});
+
+test('layers of a dots1 are copied with those without experts first', () => {
+  const dots1 = parseConfig(readLlamaGolden('dots1').config);
+  expect(dots1.withLayers([0, 1, 1]).config).toMatchObject({ mlp_only_layers: [0] });
+  expect(dots1.withLayers([1]).formatConfig('float32')).toMatchObject({ first_k_dense_replace: 0 });
+  expect(() => dots1.withLayers([1, 0])).toThrow(/student_from_layers is 1,0, and in a dots1 the/);
 });

@@ -36,6 +36,12 @@ const SMOLLM2 = {
   torch_dtype: 'bfloat16',
   vocab_size: 49152,
 };
+const DOTS1 = {
+  model_type: 'dots1',
+  n_routed_experts: 4,
+  n_shared_experts: 1,
+  num_experts_per_tok: 2,
+};
 const QWEN = {
   hidden_act: 'silu',
   max_position_embeddings: 32768,
@@ -294,6 +300,10 @@ test('what would compute wrong numbers is refused by field and value', () => {
       'num_experts_per_tok is 3; it must be at most num_local_experts, 2',
     ],
     [{ model_type: 'olmoe', clip_qkv: 8 }, 'clip_qkv is 8; supported is null'],
+    [{ ...DOTS1, n_group: 2 }, 'n_group is 2; supported is 1, a choice among all experts'],
+    [{ ...DOTS1, routed_scaling_factor: 0 }, 'routed_scaling_factor is 0; it must be a positive'],
+    [{ ...DOTS1, n_shared_experts: 0 }, 'n_shared_experts is 0; it must be a whole number from 1'],
+    [{ ...DOTS1, first_k_dense_replace: -1 }, 'first_k_dense_replace is -1'],
     [{ model_type: 'qwen3_moe', mlp_only_layers: 1 }, 'mlp_only_layers is 1'],
     [{ model_type: 'qwen3_moe', norm_topk_prob: 1 }, 'norm_topk_prob is 1'],
   ];

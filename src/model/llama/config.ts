@@ -51,6 +51,12 @@ export interface Experts {
   moe_intermediate_size: number;
   /** Whether a token's weights are divided by their sum. */
   norm_topk_prob: boolean;
+  /** Where the router scores by sigmoids, and a bias takes part in the choice. */
+  scoring_func?: 'sigmoid';
+  /** The weights are multiplied by it; 1 if missing. */
+  routed_scaling_factor?: number;
+  /** Experts' widths of the perceptron that all tokens meet besides; none if missing. */
+  n_shared_experts?: number;
   /** The layers that have one perceptron all the same, in ascending order. */
   mlp_only_layers: number[];
 }
@@ -103,7 +109,7 @@ export function configOf(
   const { width, layers, heads } = sizes;
   const { count: E, perToken: k } = sizes.experts ?? USUAL_EXPERTS;
   const wide = 8 * Math.ceil(width / 3);
-  const expertWidth = 4 * Math.ceil(wide / (4 * k));
+  const expertWidth = 4 * Math.ceil(wide / (4 * (k + Number(experts?.shared ?? false))));
   return {
     model_type: modelType,
     vocab_size: sizes.vocabularySize,
@@ -131,6 +137,8 @@ export function configOf(
       num_experts_per_tok: k,
       moe_intermediate_size: expertWidth,
       norm_topk_prob: experts.normalised || k > 1,
+      ...(experts.sigmoid && { scoring_func: 'sigmoid', routed_scaling_factor: 1 }),
+      ...(experts.shared && { n_shared_experts: 1 }),
       mlp_only_layers: [],
     }),
   };
@@ -160,22 +168,29 @@ export function formatFields(
   const { rope_scaling, layer_types, no_rope_layers, use_sliding_window, ...fields } = config;
   const { attention_bias, sliding_window, ...more } = fields;
   const { num_experts, num_experts_per_tok, moe_intermediate_size, norm_topk_prob, ...most } = more;
-  const { mlp_only_layers, ...common } = most;
+  const { mlp_only_layers, scoring_func, routed_scaling_factor, n_shared_experts, ...common } =
+    most;
   const scaling = rope_scaling && { ...rope_scaling, rope_type: rope_scaling.type };
   const own: Record<OwnField, unknown> = {
     attention_bias,
     decoder_sparse_step: 1,
+    first_k_dense_replace: mlp_only_layers?.length,
     layer_types,
     max_window_layers: config.num_hidden_layers,
     mlp_bias: false,
     mlp_only_layers,
     moe_intermediate_size,
+    n_group: 1,
+    n_routed_experts: num_experts,
+    n_shared_experts,
     no_rope_layers,
     norm_topk_prob,
     num_experts,
     num_experts_per_tok,
     num_local_experts: num_experts,
+    routed_scaling_factor,
     sliding_window,
+    topk_group: 1,
     use_sliding_window,
   };
   return {
@@ -202,8 +217,13 @@ export const joinedNames = (
 ): string[] => parts.map((part) => `layers.${layer}.${part}.${what}`);
 
 export const QKV = ['q', 'k', 'v'].map((part) => `self_attn.${part}_proj`);
-export const GATE_UP = ['gate', 'up'].map((part) => `mlp.${part}_proj`);
+/** The two matrices of a perceptron that read its input. */
+export const gateUp = (module: string) => ['gate', 'up'].map((part) => `${module}.${part}_proj`);
 export const ROUTER = 'mlp.gate';
+/** Added to the scores where experts are chosen. No gradient reaches it. */
+export const choiceBias = (layer: number) => `layers.${layer}.${ROUTER}.e_score_correction_bias`;
+/** What all tokens meet beside the experts that they choose. */
+export const SHARED = 'mlp.shared_experts';
 /** These matrices of each of E experts, those of an expert side by side. */
 export const expertParts = (E: number, matrices: readonly ('gate' | 'up' | 'down')[]): string[] =>
   Array.from({ length: E }, (_, e) =>
@@ -252,6 +272,10 @@ export function parametersOf(config: LlamaConfig, { headNorm, biases }: Dialect)
     ] as const;
     const norm = { role: 'norm', initial: one } as const;
     const inner = { role: 'matrix', initial: projection } as const;
+    const perceptron = (module: string, F: number) => {
+      run(matrices, named(gateUp(module)), Array(2).fill([F, C]), matrix);
+      run(matrices, named([`${module}.down_proj`]), [[C, F]], inner);
+    };
     const qkv = [query, key, key];
     run(
       matrices,
@@ -263,14 +287,12 @@ export function parametersOf(config: LlamaConfig, { headNorm, biases }: Dialect)
     const experts = expertsOf(config, layer);
     if (experts) {
       const { num_experts: E, moe_intermediate_size: F } = experts;
-      const [gateUp, down] = [expertParts(E, ['gate', 'up']), expertParts(E, ['down'])];
+      const [wide, down] = [expertParts(E, ['gate', 'up']), expertParts(E, ['down'])];
       run(matrices, named([ROUTER]), [[E, C]], { role: 'router', initial: normal });
-      run(matrices, named(gateUp), Array(2 * E).fill([F, C]), { role: 'expert', initial: normal });
+      run(matrices, named(wide), Array(2 * E).fill([F, C]), { role: 'expert', initial: normal });
       run(matrices, named(down), Array(E).fill([C, F]), { role: 'expert', initial: projection });
-    } else {
-      run(matrices, named(GATE_UP), Array(2).fill([F, C]), matrix);
-      run(matrices, named(['mlp.down_proj']), [[C, F]], inner);
-    }
+      if (experts.n_shared_experts) perceptron(SHARED, experts.n_shared_experts * F);
+    } else perceptron('mlp', F);
 
     run(vectors, named(['input_layernorm']), [[C]], norm);
     if (config.attention_bias || biases === 'qkv')
@@ -284,6 +306,8 @@ export function parametersOf(config: LlamaConfig, { headNorm, biases }: Dialect)
     const normed = { each: [[D], [D]], all: [[query], [key]], none: [] }[headNorm];
     if (normed.length > 0) run(vectors, named(HEAD_NORMS), normed, norm);
     run(vectors, named(['post_attention_layernorm']), [[C]], norm);
+    if (experts?.scoring_func === 'sigmoid')
+      run(vectors, [choiceBias(layer)], [[experts.num_experts]], bias);
   }
   vectors.push({ name: 'norm.weight', role: 'norm', shape: [C], initial: one });
   return [...matrices, ...vectors];

@@ -4,17 +4,23 @@
 export type OwnField =
   | 'attention_bias'
   | 'decoder_sparse_step'
+  | 'first_k_dense_replace'
   | 'layer_types'
   | 'max_window_layers'
   | 'mlp_bias'
   | 'mlp_only_layers'
   | 'moe_intermediate_size'
+  | 'n_group'
+  | 'n_routed_experts'
+  | 'n_shared_experts'
   | 'no_rope_layers'
   | 'norm_topk_prob'
   | 'num_experts'
   | 'num_experts_per_tok'
   | 'num_local_experts'
+  | 'routed_scaling_factor'
   | 'sliding_window'
+  | 'topk_group'
   | 'use_sliding_window';
 
 export interface Dialect {
@@ -39,6 +45,10 @@ export interface Dialect {
   experts?: {
     /** Whether a token's weights always add up to 1; otherwise norm_topk_prob says so. */
     normalised: boolean;
+    /** Whether routers score by sigmoids, and a bias takes part in the choice. */
+    sigmoid?: boolean;
+    /** Whether all tokens meet one more perceptron, as wide as n_shared_experts experts. */
+    shared?: boolean;
     /** Present where a file has names of its own, e.g. w1 for gate_proj. */
     stored?: { module: string; matrices: Readonly<Record<'gate' | 'up' | 'down', string>> };
   };
@@ -51,6 +61,7 @@ export interface Dialect {
     num_experts?: number;
     num_experts_per_tok?: number;
     moe_intermediate_size?: number;
+    max_window_layers?: number;
     rms_norm_eps?: number;
     rope_theta: number;
     sliding_window?: number;
@@ -183,6 +194,37 @@ export const DIALECTS: readonly Dialect[] = [
       num_experts: 64,
       num_experts_per_tok: 8,
       rms_norm_eps: 1e-5,
+    },
+  },
+  {
+    ...PLAIN,
+    modelType: 'dots1',
+    title: 'dots1',
+    architecture: 'Dots1ForCausalLM',
+    headNorm: 'each',
+    windows: 'layer_types',
+    experts: { normalised: false, sigmoid: true, shared: true },
+    configFields: [
+      'attention_bias',
+      'first_k_dense_replace',
+      'layer_types',
+      'max_window_layers',
+      'moe_intermediate_size',
+      'n_group',
+      'n_routed_experts',
+      'n_shared_experts',
+      'norm_topk_prob',
+      'num_experts_per_tok',
+      'routed_scaling_factor',
+      'sliding_window',
+      'topk_group',
+    ],
+    defaults: {
+      ...PLAIN.defaults,
+      max_window_layers: 62,
+      moe_intermediate_size: 1408,
+      num_key_value_heads: 32,
+      sliding_window: 4096,
     },
   },
 ];

@@ -21,7 +21,7 @@ import { transposed } from '../../kernels/tensors';
 import { Layout } from '../../tensor/layout';
 import type { RoutedLayer, RouterGradient } from '../family';
 import type { Arena } from '../parameters';
-import { type Experts, expertParts, joinedNames, ROUTER } from './config';
+import { choiceBias, type Experts, expertParts, joinedNames, ROUTER } from './config';
 
 /** What the backward pass reads of the forward pass. */
 export interface RoutedRows {
@@ -70,6 +70,9 @@ export class ExpertsLayer {
       chosen: tensor('chosen experts', [rows, k], 'u32'),
       weights: tensor('expert weights', [rows, k], 'f32'),
       normalised: this.config.norm_topk_prob,
+      sigmoid: this.config.scoring_func === 'sigmoid',
+      scale: this.config.routed_scaling_factor,
+      bias: this.weights.find(choiceBias(this.layer)),
     };
     route(recorder, logits, chosen, `${at}.route`);
     const order: ExpertOrder = {

@@ -37,13 +37,14 @@ import type { LowRank } from '../low-rank';
 import type { Arena } from '../parameters';
 import {
   expertsOf,
-  GATE_UP,
+  gateUp,
   HEAD_NORMS,
   headName,
   isRotated,
   joinedNames,
   type LlamaConfig,
   QKV,
+  SHARED,
   windowOf,
 } from './config';
 import { ExpertsLayer, type RoutedRows } from './experts';
@@ -58,6 +59,8 @@ interface Block {
   middle: Tensor;
   norm2: RmsNorm;
   mlp: Perceptron | RoutedRows;
+  /** What all rows meet beside their experts. */
+  shared?: Perceptron;
 }
 
 interface Perceptron {
@@ -152,8 +155,11 @@ export class LlamaModel implements LanguageModel {
     const norm2 = this.#norm(recorder, middle, `${at}.post_attention_layernorm`);
     const mlp =
       this.#experts(layer)?.forward(recorder, norm2.y) ??
-      this.#perceptron(recorder, norm2.y, layer);
-    return { norm1, heads, attention: attended, middle, norm2, mlp };
+      this.#perceptron(recorder, norm2.y, layer, 'mlp');
+    const shared = this.#hasShared(layer)
+      ? this.#perceptron(recorder, norm2.y, layer, SHARED)
+      : undefined;
+    return { norm1, heads, attention: attended, middle, norm2, mlp, shared };
   }
 
   #experts(layer: number): ExpertsLayer | undefined {
@@ -161,22 +167,27 @@ export class LlamaModel implements LanguageModel {
     return experts && new ExpertsLayer(this.weights, experts, layer);
   }
 
-  #perceptron(recorder: Recorder, x: Tensor, layer: number): Perceptron {
-    const [rows] = x.layout.shape;
-    const wide = this.#linear(recorder, x, layer, GATE_UP);
-    const label = `layers.${layer}.mlp.swiglu`;
-    const active = this.#activation(recorder, label, rows, this.config.intermediate_size);
+  #hasShared = (layer: number): boolean =>
+    this.weights.has(joinedNames(layer, gateUp(SHARED), 'weight')[0]);
+
+  #perceptron(recorder: Recorder, x: Tensor, layer: number, module: string): Perceptron {
+    const wide = this.#linear(recorder, x, layer, gateUp(module));
+    const label = `layers.${layer}.${module}.swiglu`;
+    const [rows, width] = wide.layout.shape;
+    const active = this.#activation(recorder, label, rows, width / 2);
     swiglu(recorder, wide, active, label);
     return { wide, active };
   }
 
   /** What a block adds to its middle, and the middle: the next block's input. */
-  #output(recorder: Recorder, { mlp, middle }: Block, layer: number): Tensor {
-    if (!('route' in mlp))
-      return this.#linear(recorder, mlp.active, layer, ['mlp.down_proj'], { addend: middle });
+  #output(recorder: Recorder, { mlp, shared, middle }: Block, layer: number): Tensor {
+    const down = ({ active }: Perceptron, module: string) =>
+      this.#linear(recorder, active, layer, [`${module}.down_proj`], { addend: middle });
+    if (!('route' in mlp)) return down(mlp, 'mlp');
     const [rows, C] = middle.layout.shape;
+    const addend = shared ? down(shared, SHARED) : middle;
     const y = this.#activation(recorder, `layers.${layer}.mlp`, rows, C);
-    this.#experts(layer)?.combine(recorder, mlp, y, middle);
+    this.#experts(layer)?.combine(recorder, mlp, y, addend);
     return y;
   }
 
@@ -282,11 +293,19 @@ export class LlamaModel implements LanguageModel {
     const activation = (label: string, columns: number) =>
       this.#activation(recorder, `d ${label}`, rows, columns);
     // y = x · wᵀ + bias
-    const linearBackward = (x: Tensor, dy: Tensor, layer: number, parts: readonly string[]) => {
+    const linearBackward = (
+      x: Tensor,
+      dy: Tensor,
+      layer: number,
+      parts: readonly string[],
+      /** What to add dx to. */
+      sum?: Tensor,
+    ) => {
       const label = labelOf(layer, parts);
       const names = joinedNames(layer, parts, 'weight');
-      const dx = activation(label, x.layout.shape[1]);
-      matmul(recorder, dy, weights.joined(names), dx, { label: `${label} dx` });
+      const dx = sum ?? activation(label, x.layout.shape[1]);
+      const accumulate = sum !== undefined;
+      matmul(recorder, dy, weights.joined(names), dx, { accumulate, label: `${label} dx` });
       this.#adaptersOf(layer, parts)?.backward(recorder, gradients, { x, dy, dx }, { label });
       const dw = gradients.has(names[0]) && gradients.joined(names);
       if (dw) matmul(recorder, transposed(dy), x, dw, { accumulate: true, label: `${label} dw` });
@@ -302,20 +321,21 @@ export class LlamaModel implements LanguageModel {
       return dx;
     };
 
-    const mlpBackward = ({ mlp, norm2 }: Block, dy: Tensor, layer: number): Tensor => {
-      const at = `layers.${layer}.mlp`;
-      if ('route' in mlp) {
-        // x = middle + experts(norm2)
-        const dx = activation(at, C);
-        const io = { x: norm2.y, dy, dx };
-        this.#experts(layer)?.backward(recorder, gradients, mlp, io, routerGradient);
-        return dx;
-      }
+    const mlpBackward = ({ mlp, shared, norm2 }: Block, dy: Tensor, layer: number): Tensor => {
       // x = middle + down(swiglu(gate | up))
-      const dactive = linearBackward(mlp.active, dy, layer, ['mlp.down_proj']);
-      const dwide = activation(`${at}.gate_up`, mlp.wide.layout.shape[1]);
-      swigluBackward(recorder, mlp.wide, { dy: dactive, dx: dwide }, `${at}.swiglu d`);
-      return linearBackward(norm2.y, dwide, layer, GATE_UP);
+      const perceptronBackward = ({ wide, active }: Perceptron, module: string, sum?: Tensor) => {
+        const at = `layers.${layer}.${module}`;
+        const dactive = linearBackward(active, dy, layer, [`${module}.down_proj`]);
+        const dwide = activation(`${at}.gate_up`, wide.layout.shape[1]);
+        swigluBackward(recorder, wide, { dy: dactive, dx: dwide }, `${at}.swiglu d`);
+        return linearBackward(norm2.y, dwide, layer, gateUp(module), sum);
+      };
+      if (!('route' in mlp)) return perceptronBackward(mlp, 'mlp');
+      // x = middle + experts(norm2) + shared(norm2)
+      const dx = activation(`layers.${layer}.mlp`, C);
+      const io = { x: norm2.y, dy, dx };
+      this.#experts(layer)?.backward(recorder, gradients, mlp, io, routerGradient);
+      return shared ? perceptronBackward(shared, SHARED, dx) : dx;
     };
 
     let dx = normBackward(norm, dhidden, 'norm');

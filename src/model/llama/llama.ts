@@ -1,5 +1,6 @@
 // The Llama family: the folder's interface to the rest of the engine, a `Family` for each dialect.
 
+import { ModelFileError } from '../../files/download';
 import type { Architecture, Family } from '../family';
 import {
   configOf,
@@ -45,7 +46,11 @@ function llama(
     fanInFirst: false,
     tensorNames: tensorNames(config.tie_word_embeddings, dialect.experts?.stored),
     keyValueWidth: 2 * config.num_key_value_heads * config.head_dim,
-    withLayers: (layers) => llama(withLayers(config, layers), dialect, family, vocabularySize),
+    withLayers(layers) {
+      const fewer = withLayers(config, layers);
+      requireLayers(fewer, dialect, layers);
+      return llama(fewer, dialect, family, vocabularySize);
+    },
     withVocabulary: (tokens) => llama(config, dialect, family, tokens),
     withExperts(experts) {
       const target = dialectWithExperts(config, dialect, experts);
@@ -58,4 +63,19 @@ function llama(
     withWeights: (weights, adapters) => new LlamaModel(architecture, config, weights, adapters),
   };
   return architecture;
+}
+
+/** @throws ModelFileError if the dialect’s config.json cannot say which layers have experts */
+function requireLayers(
+  { mlp_only_layers = [] }: LlamaConfig,
+  { configFields, title }: Dialect,
+  layers: readonly number[],
+): void {
+  if (!configFields.includes('first_k_dense_replace')) return;
+  if (mlp_only_layers.every((layer, place) => layer === place)) return;
+  throw new ModelFileError(
+    'model',
+    `student_from_layers is ${layers}, and in a ${title} the layers without experts come first. ` +
+      'List those before the others.',
+  );
 }

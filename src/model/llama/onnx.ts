@@ -75,23 +75,41 @@ export function onnxPieces(
    */
   const chosenExperts = (x: string, name: string, experts: Experts) => {
     const { num_experts: E, num_experts_per_tok: k, norm_topk_prob: normalised } = experts;
-    const p = graph.add(`${name}.p`, 'Softmax', [linear(x, `${name}.gate`)], { axis: -1 });
+    const { routed_scaling_factor: factor = 1, n_shared_experts } = experts;
+    const logits = linear(x, `${name}.gate`);
+    const sigmoid = experts.scoring_func === 'sigmoid';
+    const p = sigmoid
+      ? graph.add(`${name}.p`, 'Sigmoid', [logits])
+      : graph.add(`${name}.p`, 'Softmax', [logits], { axis: -1 });
+    const score = sigmoid
+      ? graph.add(`${name}.score`, 'Add', [p, `${name}.gate.e_score_correction_bias`])
+      : p;
     const [best, chosen] = [`${name}.best`, `${name}.chosen`];
     const count = graph.constant(`${name}.k`, 'i64', [1], [k]);
-    graph.add(best, 'TopK', [p, count], { axis: -1 }, [best, chosen]);
-    const total = normalised && graph.add(`${name}.total`, 'ReduceSum', [best, lastAxis]);
-    const weights = total ? graph.add(`${name}.weights`, 'Div', [best, total]) : best;
+    graph.add(best, 'TopK', [score, count], { axis: -1 }, [best, chosen]);
+    const ofChosen = sigmoid
+      ? graph.add(`${name}.p.chosen`, 'GatherElements', [p, chosen], { axis: -1 })
+      : best;
+    const total = normalised && graph.add(`${name}.total`, 'ReduceSum', [ofChosen, lastAxis]);
+    const parts = total ? graph.add(`${name}.weights`, 'Div', [ofChosen, total]) : ofChosen;
+    const weights =
+      factor === 1
+        ? parts
+        : graph.add(`${name}.scaled`, 'Mul', [
+            parts,
+            graph.constant(`${name}.factor`, 'f32', [], [factor]),
+          ]);
     const none = graph.add(`${name}.none`, 'Sub', [p, p]);
     const scattered = [none, chosen, weights];
     const all = graph.add(`${name}.all`, 'ScatterElements', scattered, { axis: -1 });
     const shares = Array.from({ length: E }, (_, e) => `${name}.experts.${e}.share`);
     graph.add(`${name}.shares`, 'Split', [all], { axis: -1, num_outputs: E }, shares);
-    return shares
-      .map((share, e) => {
-        const made = perceptron(x, `${name}.experts.${e}`);
-        return graph.add(`${name}.experts.${e}.weighted`, 'Mul', [made, share]);
-      })
-      .reduce((sum, made, e) => graph.add(`${name}.sum.${e}`, 'Add', [sum, made]));
+    const made = shares.map((share, e) => {
+      const alone = perceptron(x, `${name}.experts.${e}`);
+      return graph.add(`${name}.experts.${e}.weighted`, 'Mul', [alone, share]);
+    });
+    if (n_shared_experts) made.push(perceptron(x, `${name}.shared_experts`));
+    return made.reduce((sum, more, i) => graph.add(`${name}.sum.${i}`, 'Add', [sum, more]));
   };
   const shape = (name: string, ...sizes: number[]) =>
     graph.constant(name, 'i64', [sizes.length], sizes);

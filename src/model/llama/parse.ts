@@ -4,7 +4,7 @@
 import { ModelFileError } from '../../files/download';
 import { shownJson } from '../../quote';
 import type { Experts, LayerType, LlamaConfig } from './config';
-import type { Dialect } from './dialects';
+import type { Dialect, OwnField } from './dialects';
 import { type RotaryScaling, SCALINGS } from './rotation';
 
 // Far above any model that fits; a damaged or hostile file must not ask for endless work.
@@ -21,6 +21,8 @@ const MAX_SIZE = {
   no_rope_layer_interval: 256,
   num_experts: 1024,
   num_local_experts: 1024,
+  n_routed_experts: 1024,
+  n_shared_experts: 64,
   num_experts_per_tok: 1024,
   moe_intermediate_size: 2 ** 16,
   decoder_sparse_step: 256,
@@ -107,10 +109,10 @@ export function parseFields(fields: Fields, dialect: Dialect, file: string): Lla
     ...(dialect.experts && expertsOf(dialect.experts)),
   };
 
-  function expertsOf({ normalised }: NonNullable<Dialect['experts']>): Experts {
+  function expertsOf({ normalised, sigmoid, shared }: NonNullable<Dialect['experts']>): Experts {
     const { configFields } = dialect;
     // Version 5 of transformers writes the second, whatever the model.
-    const names = ['num_experts', 'num_local_experts'] as const;
+    const names = ['num_experts', 'n_routed_experts', 'num_local_experts'] as const;
     const count = names.find((name) => value(name) !== undefined) ?? names[0];
     const num_experts = size(count, defaults.num_experts);
     const num_experts_per_tok = size('num_experts_per_tok', defaults.num_experts_per_tok);
@@ -120,8 +122,21 @@ export function parseFields(fields: Fields, dialect: Dialect, file: string): Lla
     if (!Array.isArray(listed) || !listed.every((layer) => Number.isInteger(layer)))
       refuse('mlp_only_layers', 'it must be a list of whole numbers');
     const step = size('decoder_sparse_step', 1);
-    const mayLack = configFields.includes('mlp_only_layers');
-    const isLacking = (layer: number) => listed.includes(layer) || (layer + 1) % step !== 0;
+    for (const name of ['n_group', 'topk_group'] as const)
+      if (configFields.includes(name) && (value(name) ?? 1) !== 1)
+        refuse(name, 'supported is 1, a choice among all experts');
+    const first = value('first_k_dense_replace') ?? 0;
+    if (!Number.isInteger(first) || (first as number) < 0)
+      refuse('first_k_dense_replace', 'it must be a whole number from 0');
+    const factor = value('routed_scaling_factor') ?? 1;
+    if (typeof factor !== 'number' || !(factor > 0 && factor < 1e4))
+      refuse('routed_scaling_factor', 'it must be a positive number');
+    const has = (field: OwnField) => configFields.includes(field);
+    const mayLack = has('mlp_only_layers') || has('first_k_dense_replace');
+    const isLacking = (layer: number) =>
+      (mayLack && listed.includes(layer)) ||
+      (has('decoder_sparse_step') && (layer + 1) % step !== 0) ||
+      (has('first_k_dense_replace') && layer < (first as number));
     return {
       num_experts,
       num_experts_per_tok,
@@ -129,9 +144,9 @@ export function parseFields(fields: Fields, dialect: Dialect, file: string): Lla
         ? size('moe_intermediate_size', defaults.moe_intermediate_size)
         : intermediate_size,
       norm_topk_prob: normalised || flag('norm_topk_prob', false),
-      mlp_only_layers: mayLack
-        ? Array.from({ length: num_hidden_layers }, (_, layer) => layer).filter(isLacking)
-        : [],
+      ...(sigmoid && { scoring_func: 'sigmoid', routed_scaling_factor: factor as number }),
+      ...(shared && { n_shared_experts: size('n_shared_experts') }),
+      mlp_only_layers: Array.from({ length: num_hidden_layers }, (_, i) => i).filter(isLacking),
     };
   }
 
@@ -162,14 +177,13 @@ export function parseFields(fields: Fields, dialect: Dialect, file: string): Lla
       dialect.windows !== 'none' && !('sliding_window' in fields)
         ? defaults.sliding_window
         : value('sliding_window');
-    const used =
-      dialect.windows === 'all' ||
-      (dialect.windows !== 'none' && flag('use_sliding_window', false));
+    const always = !dialect.configFields.includes('use_sliding_window');
+    const used = dialect.windows !== 'none' && (always || flag('use_sliding_window', false));
     if (used && window !== undefined && !(Number.isInteger(window) && (window as number) > 0))
       refuse('sliding_window', 'it must be a whole number from 1, or null');
     const slides = used && window !== undefined;
     const listed = list('layer_types', TYPES) as LayerType[] | undefined;
-    const firstWindow = size('max_window_layers', 28);
+    const firstWindow = size('max_window_layers', defaults.max_window_layers ?? 28);
     const hasWindow = (layer: number) => {
       if (!slides || dialect.windows !== 'layer_types') return slides;
       if (listed) return listed[layer] === 'sliding_attention';
