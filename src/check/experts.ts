@@ -79,9 +79,7 @@ const noOrder = {
 
 /** f32 alone, whatever a model is stored as. */
 export const routerChecks = (dtype: Storage): Check[] =>
-  dtype === 'f32'
-    ? [...ROUTERS.flatMap(router), orderCheck(), usesCheck(), lossesCheck()]
-    : [];
+  dtype === 'f32' ? [...ROUTERS.flatMap(router), orderCheck(), usesCheck(), lossesCheck()] : [];
 
 const ROUTERS = [
   { normalised: true },

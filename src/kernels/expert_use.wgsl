@@ -1,8 +1,8 @@
 // How a layer's experts are used, one row (token) at a time, for an evaluation:
 //
 //   uses (rows, E + 1): 1 for each expert that the row chose, else 0; and the entropy of its
-//     probabilities, −Σ p ln p. A row whose next label is ignored, or that has none, gives 0 for
-//     all.
+//     probabilities, −Σ p ln p of p / Σ p: sigmoids do not add up to 1. A row whose next label is
+//     ignored, or that has none, gives 0 for all.
 //   first (rows): the expert that the row chose first, of every row
 
 struct Params { rows: u32, T: u32, E: u32, k: u32, ignore: i32 }
@@ -22,9 +22,11 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let next = min(row + 1, params.rows - 1);
   let counts = next % params.T != 0 && next != row && labels[next] != params.ignore;
   let at = row * (params.E + 1);
+  var total = 0.0;
+  for (var e = 0u; e < params.E; e++) { total += p[row * params.E + e]; }
   var entropy = 0.0;
   for (var e = 0u; e < params.E; e++) {
-    let value = p[row * params.E + e];
+    let value = p[row * params.E + e] / total;
     entropy -= select(value * log(value), 0.0, value == 0.0);
     uses[at + e] = 0.0;
   }

@@ -68,7 +68,7 @@ export function route(
 
 /**
  * How the experts are used by the tokens that count: 1 for each expert that a token chose, and the
- * entropy −Σ p ln p of its probabilities. 0 for the other tokens.
+ * entropy −Σ p ln p of its probabilities, made to add up to 1. 0 for the other tokens.
  * @returns (N, E + 1)
  */
 export function expertUse(
@@ -82,8 +82,9 @@ export function expertUse(
     if (!counts[n]) continue;
     const own = uses.subarray(n * (E + 1), (n + 1) * (E + 1));
     for (const e of chosen.subarray(n * k, (n + 1) * k)) own[e] = 1;
-    for (const value of p.subarray(n * E, (n + 1) * E))
-      if (value > 0) own[E] -= value * Math.log(value);
+    const row = p.subarray(n * E, (n + 1) * E);
+    const total = row.reduce((a, b) => a + b);
+    for (const value of row) if (value > 0) own[E] -= (value / total) * Math.log(value / total);
   }
   return uses;
 }
