@@ -19,6 +19,22 @@ const oneAtATime = {
   hookTimeout: 240 * SECOND,
 } as const;
 
+const unit = {
+  // Against hangs: other work may slow a test down by far.
+  testTimeout: 120 * SECOND,
+  hookTimeout: 120 * SECOND,
+};
+
+/** Unit tests that draw the page, or change what others share: modules, globals, the clock. */
+const ALONE = [
+  'tests/unit/**/*.test.tsx',
+  ...['before-run', 'faults', 'half-trial', 'ring', 'runs-full', 'step-time', 'tokenizer'].map(
+    (name) => `tests/unit/${name}.test.ts`,
+  ),
+  'tests/unit/transformers-js.test.ts',
+  ...['bug-texts', 'client', 'store'].map((name) => `tests/unit/app/${name}.test.ts`),
+];
+
 export default defineConfig({
   // Relative addresses, so that the built folder works from any sub-path of any host.
   base: './',
@@ -38,13 +54,18 @@ export default defineConfig({
     projects: [
       {
         extends: true,
+        // Pure: one process loads the code once for all of them.
         test: {
           name: 'unit',
-          include: ['tests/unit/**/*.test.{ts,tsx}'],
-          // Against hangs: other work may slow a test down by far.
-          testTimeout: 120 * SECOND,
-          hookTimeout: 120 * SECOND,
+          include: ['tests/unit/**/*.test.ts'],
+          exclude: ALONE,
+          isolate: false,
+          ...unit,
         },
+      },
+      {
+        extends: true,
+        test: { name: 'unit-alone', include: ALONE, ...unit },
       },
       {
         extends: true,

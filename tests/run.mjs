@@ -20,21 +20,28 @@ process.on('exit', () => rmSync(reports, { recursive: true, force: true }));
 
 /**
  * What is the same on either adapter: the kernels that it uses have tests of their own, and whole
- * runs, onnxruntime and the check of every kernel are seen in f32 end to end. Exports and adapters
- * are tried in f32 on lavapipe, too.
+ * runs, onnxruntime and the check of every kernel are seen in f32 end to end. Exports, adapters,
+ * families and pairs of vocabularies are tried in f32 on lavapipe, too.
  */
 const ONCE = [
+  'aligned',
   'bug-lab',
   'cache',
   'check',
   'cli',
   'command-batch',
   'distil',
+  'endure',
+  'engines',
   'export',
+  'families',
   'kernel-cli',
   'lora',
+  'models',
   'profile',
+  'program',
   'teacher-onnx',
+  'twin',
 ].map((name) => `tests/gpu/${name}.test.ts`);
 /**
  * Two stages run at a time: each spends most of its time on one core, compiling or waiting. Of the
@@ -53,7 +60,7 @@ const STAGES = [
     adapter: 'f32',
     without: ONCE,
   },
-  { name: 'unit', project: 'unit' },
+  { name: 'unit', project: 'unit*' },
   { name: 'e2e', project: 'e2e', after: 'build', browsers: true, alone: true },
 ];
 const DRIVERS = ['CHROMIUM', 'CHROMIUM_F16', 'VK_ICD_SWIFTSHADER', 'VK_ICD_LAVAPIPE'];

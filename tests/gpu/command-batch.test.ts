@@ -49,7 +49,7 @@ function watch({ device: { queue } }: Gpu) {
 it('cuts a step into submissions of the allowed length, with the same bits as uncut', async () => {
   const gpu = await open();
   // The adapter with f16 is the faster one.
-  const B = gpu.adapter.f16 ? 16 : 4;
+  const B = gpu.adapter.f16 ? 8 : 4;
   const batch = (step: number) => batchOf(HEAVY, B, T, step);
   const train = async (limit: (wall: number) => number, count: number) => {
     gpu.submissionMilliseconds = UNCUT;

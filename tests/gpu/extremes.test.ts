@@ -14,6 +14,7 @@ import {
   download,
   execute,
   expectClose,
+  LANES,
   type Lanes,
   openVariant,
   upload,
@@ -22,7 +23,6 @@ import {
 } from './variants';
 
 const TOLERANCE = 1e-5;
-const LANES: Lanes[] = ['one lane', 'many lanes'];
 const ROWS = 3;
 
 /** Values of `names` for each of `rows` rows, their gradients by the student's logits. */

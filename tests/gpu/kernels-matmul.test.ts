@@ -22,6 +22,7 @@ import {
   download,
   execute,
   expectClose,
+  leavesOut,
   openVariant,
   type Storage,
   stored,
@@ -142,7 +143,9 @@ describe('matmul', () => {
   testVariants(
     'every variant makes the same bits',
     async (gpu, dtype) => {
-      const [plain, ...others] = allVariants(gpu);
+      const [plain, ...others] = allVariants(gpu).filter(
+        ({ file }) => file !== 'matmul_tile' || !leavesOut(dtype, 'many lanes'),
+      );
       // Multiples of 4, as vec4 loads need, and others; wider than a tile, and deeper than a strip.
       for (const [M, N, K] of [
         [33, 67, 31],

@@ -17,6 +17,7 @@ import {
   download,
   execute,
   expectClose,
+  LANES,
   openVariant,
   type Storage,
   stored,
@@ -153,7 +154,7 @@ describe('the k most likely tokens and the tail', () => {
   it('a vocabulary of more than 65,536 tokens has ids of 32 bits', async () => {
     const V = 70_001;
     const layout = Layout.contiguous([1, V]).expand([ROWS, V]);
-    for (const lanes of ['one lane', 'many lanes'] as const)
+    for (const lanes of LANES)
       await expectEntries(
         await openVariant(lanes),
         'f32',
