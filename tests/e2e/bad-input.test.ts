@@ -219,7 +219,7 @@ describe('a run that fails', () => {
 
   test('a worker that the browser ends is told of; its run goes on from what is kept', async () => {
     const { page, problems } = shared;
-    const [STEPS, EVERY] = [240, 24];
+    const [STEPS, EVERY] = [120, 24];
     await follow(page, link({ ...SMALL, train_steps: STEPS, eval_steps: EVERY }));
     await pauseAfter(page, EVERY + 1);
     await primary(page).click();

@@ -132,7 +132,7 @@ describe('with f16', () => {
       await expectAccessibleInEachLook(shared.page);
     });
 
-    test('view works with batch size 1 or context 2; raised errors stop the script', async () => {
+    test('view works with batch size 1 or context 2', async () => {
       const { page, problems } = shared;
       await go(page, '#bug=replay,batch=1');
       await run(page, 'Run the three columns');
@@ -153,14 +153,6 @@ describe('with f16', () => {
       expect(await page.getByTestId('symptom-quiet').innerText()).toContain(
         `view: ${BATCHES} of ${BATCHES}`,
       );
-
-      await choose(page, 'Context', '32');
-      await choose(page, 'Errors are', 'raised');
-      await run(page, 'Run the three columns');
-      expect(await column(page, 'view').innerText()).toContain(
-        'Raised and stopped before the first step finished.',
-      );
-      expect((await allFigures(page)).strided['evaluation batches']).toBe(ALL_SUCCEEDED);
       expect(problems).toEqual([]);
     });
 
