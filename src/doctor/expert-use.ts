@@ -4,14 +4,15 @@ import type { ExpertUse } from '../distill/records';
 import { percent } from './words';
 
 /** The experts that no token of the evaluation chose. */
-const deadExperts = ({ load }: Pick<ExpertUse, 'load'>): number[] =>
+export const deadExperts = ({ load }: Pick<ExpertUse, 'load'>): number[] =>
   load.flatMap((share, expert) => (share === 0 ? [expert] : []));
 
 /** The router's mean entropy as a share of ln E: 1 if it prefers no expert, 0 if it is certain. */
-const relativeEntropy = ({ entropy, load }: ExpertUse): number => entropy / Math.log(load.length);
+export const relativeEntropy = ({ entropy, load }: ExpertUse): number =>
+  entropy / Math.log(load.length);
 
 /** "expert 3", "experts 0 and 3", "experts 0, 1 and 3" */
-function named(experts: readonly number[]): string {
+export function named(experts: readonly number[]): string {
   const [others, last] = [experts.slice(0, -1).join(', '), experts.at(-1)];
   return others === '' ? `expert ${last}` : `experts ${others} and ${last}`;
 }

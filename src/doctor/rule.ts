@@ -10,7 +10,7 @@ import type { Evidence } from './evidence';
 export type Severity = 'problem' | 'warning' | 'note';
 
 /** The charts of the page that a verdict can point to. */
-export type ChartName = 'loss' | 'perplexity' | 'gradient' | 'scale';
+export type ChartName = 'loss' | 'perplexity' | 'gradient' | 'scale' | 'experts';
 
 /** The steps that a verdict is about, in one chart. */
 export interface Region {

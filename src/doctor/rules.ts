@@ -4,6 +4,7 @@
 import type { Rule } from './rule';
 import * as data from './rules/data';
 import * as evaluation from './rules/evaluation';
+import * as experts from './rules/experts';
 import * as settings from './rules/settings';
 import * as student from './rules/student';
 import * as teacher from './rules/teacher';
@@ -27,6 +28,7 @@ export const RULES = {
   'one-token-dominates': data.oneTokenDominates,
   'few-targets': data.fewTargets,
   'gradient-spikes': updates.gradientSpikes,
+  'experts-collapse': experts.expertsCollapse,
   overfitting: student.overfitting,
   'temperature-flat': teacher.temperatureFlat,
   'teacher-ignored': teacher.teacherIgnored,

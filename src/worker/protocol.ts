@@ -34,6 +34,7 @@ export type { Figures, ProfileReport } from '../distill/profile/profile';
 export type {
   CalibrationGroup,
   EvaluationRecord,
+  ExpertUse,
   KlGroup,
   Sample,
   SampleRecord,

@@ -26,7 +26,7 @@ export const LOSS_LINES: readonly {
 export const RUN_COLOURS = [1, 2, 3, 4, 5, 6].map((number) => `--run-${number}`);
 const DASHES = ['7 3', '2 3', '10 3 2 3', '14 4', '5 2 1 2 1 2'];
 
-/** The style of the run in this place, 0 for the first. */
+/** The style of the run, or of the expert, in this place, 0 for the first. */
 export function lineStyle(slot: number): LineStyle {
   return {
     colour: `var(${RUN_COLOURS[slot % RUN_COLOURS.length]})`,

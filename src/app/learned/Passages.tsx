@@ -1,7 +1,9 @@
 // The passages of the held-out text that the student predicts least and most like its teacher,
 // token by token, and what both models expect in the place of one.
 
-import type { Passage } from '../../worker/protocol';
+import { useState } from 'react';
+import type { Passages as Found, Passage } from '../../worker/protocol';
+import { lineStyle } from '../charts/line-style';
 import type { ShownRun } from '../run/shown-run';
 import { useRun } from '../run/store';
 import { Expected } from '../say/Expected';
@@ -15,10 +17,17 @@ const KINDS = [
 ] as const;
 /** So much of the text before a passage is shown, in characters. */
 const SHOWN_BEFORE = 60;
+/** The choice of colours that is no layer's place. */
+const BY_KL = -1;
+
+/** The place of the layer whose experts colour the tokens; BY_KL for none. */
+type Colours = number;
+const colourOf = (expert: number) => lineStyle(expert).colour;
 
 export function Passages({ run }: { run: ShownRun }) {
   const phase = useRun((state) => state.phase);
   const { input, request, start } = usePassages();
+  const [colours, setColours] = useState<Colours>(BY_KL);
   const current = input === run.id ? request : undefined;
   const ready = phase === 'running' || phase === 'paused' || phase === 'finished';
   const looking = ready && current?.status === 'running';
@@ -51,21 +60,76 @@ export function Passages({ run }: { run: ShownRun }) {
           Could not look. {current.failure.message} {current.failure.hint}
         </p>
       )}
-      {current?.status === 'done' &&
-        KINDS.map(([kind, title]) => (
-          <section key={kind} aria-label={title}>
-            <h3>{title}</h3>
-            {current.value[kind].map((passage) => (
-              <PassageText
-                key={`${passage.before}${passage.mean}`}
-                runId={run.id}
-                passage={passage}
-                title={title}
-              />
-            ))}
-          </section>
-        ))}
+      {current?.status === 'done' && (
+        <>
+          <Colouring found={current.value} colours={colours} onChoose={setColours} />
+          {KINDS.map(([kind, title]) => (
+            <section key={kind} aria-label={title}>
+              <h3>{title}</h3>
+              {current.value[kind].map((passage) => (
+                <PassageText
+                  key={`${passage.before}${passage.mean}`}
+                  runId={run.id}
+                  passage={passage}
+                  title={title}
+                  colours={colours}
+                />
+              ))}
+            </section>
+          ))}
+        </>
+      )}
     </section>
+  );
+}
+
+/** What the tokens' colours stand for; a student without experts leaves no choice. */
+function Colouring({
+  found,
+  colours,
+  onChoose,
+}: {
+  found: Found;
+  colours: Colours;
+  onChoose: (colours: Colours) => void;
+}) {
+  const layers = found.worst[0]?.experts;
+  if (!layers) return null;
+  const experts = layers[colours]?.experts ?? 0;
+  return (
+    <div className="colouring">
+      <label className="help">
+        Colours show{' '}
+        <select
+          className="tool"
+          value={colours}
+          onChange={(event) => onChoose(Number(event.target.value))}
+        >
+          <option value={BY_KL}>how far apart both are</option>
+          {layers.map(({ layer }, place) => (
+            <option key={layer} value={place}>
+              the expert of layer {layer}
+            </option>
+          ))}
+        </select>
+      </label>
+      {experts > 0 && (
+        <>
+          <ul className="expert-legend" aria-label="Experts">
+            {Array.from({ length: experts }, (_, expert) => expert).map((expert) => (
+              <li key={expert}>
+                <span style={{ '--ground': colourOf(expert) } as React.CSSProperties} />
+                {expert}
+              </li>
+            ))}
+          </ul>
+          <p className="help">
+            The number at a token, and its colour, is the expert that its router finds likeliest
+            where the model reads it.
+          </p>
+        </>
+      )}
+    </div>
   );
 }
 
@@ -73,10 +137,12 @@ function PassageText({
   runId,
   passage,
   title,
-}: Pick<Place, 'runId' | 'passage'> & { title: string }) {
+  colours,
+}: Pick<Place, 'runId' | 'passage'> & { title: string; colours: Colours }) {
   const { input, start } = useExpected();
   const chosen = input?.passage === passage ? input.index : -1;
   const { before, texts, kl, mean } = passage;
+  const experts = passage.experts?.[colours]?.chosen;
   const shown = visible(before.slice(-SHOWN_BEFORE));
   return (
     <figure className="passage">
@@ -87,11 +153,21 @@ function PassageText({
         </span>
         <TokenList
           label={`${title}, KL ${mean.toFixed(2)} nats a token`}
-          tokens={texts.map((text, index) => ({
-            label: `${visible(text)}, KL ${kl[index].toFixed(2)} nats`,
-            kl: kl[index],
-            content: visible(text),
-          }))}
+          tokens={texts.map((text, index) => {
+            const expert = experts?.[index];
+            const goes = expert === undefined ? '' : `, expert ${expert}`;
+            return {
+              label: `${visible(text)}${goes}, KL ${kl[index].toFixed(2)} nats`,
+              kl: kl[index],
+              colour: expert === undefined ? undefined : colourOf(expert),
+              content: (
+                <>
+                  {visible(text)}
+                  {expert !== undefined && <sub>{expert}</sub>}
+                </>
+              ),
+            };
+          })}
           chosen={chosen}
           onChoose={(index) => chosen !== index && start({ runId, passage, index })}
         />{' '}

@@ -1,6 +1,7 @@
 // The Distil room: recipe, curves and samples, side by side in a wide window and stacked in a
 // narrow one.
 
+import { Suspense } from 'react';
 import { ChartOptions } from '../charts/ChartOptions';
 import { LossChart, PerplexityChart } from '../charts/Curves';
 import { RunHistory } from '../charts/history';
@@ -30,6 +31,7 @@ import { useRun } from './store';
 import { TwinVerdict } from './TwinVerdict';
 import { useShownRun } from './use-shown-run';
 
+const Experts = lazyPanel(() => import('../charts/Experts'));
 const LearnedPanel = lazyPanel(() => import('../learned/LearnedPanel'));
 /** The drawer's title. */
 export const LEARNED = 'What was learned';
@@ -115,6 +117,11 @@ function Details() {
   return (
     <section className={`details ${run.source}`} aria-label="Details">
       <SmallCharts run={run} x={x} />
+      {run.history.evaluations.some(({ experts }) => experts) && (
+        <Suspense>
+          <Experts run={run} x={x} />
+        </Suspense>
+      )}
       <LazyFold title={LEARNED}>
         <LearnedPanel run={run} x={x} />
       </LazyFold>

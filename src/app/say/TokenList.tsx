@@ -8,11 +8,15 @@ export interface ListedToken {
   label: string;
   /** KL(teacher ‖ student) in its place, in nats. */
   kl: number;
+  /** The colour of its ground, if that does not stand for the KL: as in CSS. */
+  colour?: string;
   content: ReactNode;
 }
 
 /** Nats from which a token's ground has its full colour. */
 const FAR_APART = 3;
+/** So much of another colour leaves the text readable in both themes. */
+const OF_COLOUR = '24%';
 
 export function TokenList({
   label,
@@ -52,7 +56,7 @@ export function TokenList({
       aria-orientation="horizontal"
       onKeyDown={move}
     >
-      {tokens.map(({ label, kl, content }, index) => (
+      {tokens.map(({ label, kl, colour, content }, index) => (
         <span
           // biome-ignore lint/suspicious/noArrayIndexKey: a text only grows at its end
           key={index}
@@ -63,7 +67,8 @@ export function TokenList({
           aria-label={label}
           style={
             {
-              '--apart': `${Math.round(40 * Math.min(1, kl / FAR_APART))}%`,
+              '--apart': colour ? OF_COLOUR : `${Math.round(40 * Math.min(1, kl / FAR_APART))}%`,
+              '--ground': colour,
             } as React.CSSProperties
           }
           onFocus={() => onChoose(index)}

@@ -120,6 +120,19 @@ export const GLOSSARY = {
       'comes with the tokenizer. Only what the assistant says is worth learning, since a person ' +
       'writes the rest.',
   },
+  expertLoad: {
+    name: 'expert load',
+    definition:
+      'A layer with experts has many small perceptrons, and a router that chooses a few of them ' +
+      'for each token. An expert’s load is its share of those choices. One that is never chosen ' +
+      'is dead: it does not learn.',
+  },
+  routerEntropy: {
+    name: 'router entropy',
+    definition:
+      'How undecided a router is between its experts: 1 if all are as likely, 0 if it is certain ' +
+      'of one for each token. A router that is certain can still share the tokens among all.',
+  },
   learningRate: {
     name: 'learning rate',
     definition: 'How far a step moves the parameters. Too high diverges, too low learns slowly.',

@@ -88,6 +88,12 @@ export const learningNotices = (runId: string, step: number) =>
       messages: [],
       learning: found(runId, step),
     },
+    routed: {
+      title: 'which expert each token goes to',
+      scenes: ['experts'],
+      messages: [],
+      learning: found(runId, step, routed),
+    },
     unlearned: {
       title: 'no passages were found',
       scenes: ['paused', 'lost'],
@@ -104,12 +110,23 @@ const FAILURE: Failure = {
   kind: 'internal',
 };
 
-function found(runId: string, step: number): Learning {
-  const input: Place = { runId, passage: WORST, index: 2 };
+/** The same passage of a student with four experts in both of its layers. */
+const routed = (passage: Passage): Passage => ({
+  ...passage,
+  experts: [0, 1].map((layer) => ({
+    layer,
+    experts: 4,
+    chosen: passage.texts.map(({ length }) => (length * (7 + layer)) % 4),
+  })),
+});
+
+function found(runId: string, step: number, of = (passage: Passage) => passage): Learning {
+  const [worst, best] = [of(WORST), of(BEST)];
+  const input: Place = { runId, passage: worst, index: 2 };
   return {
     passages: {
       input: runId,
-      request: { status: 'done', value: { step, worst: [WORST], best: [BEST] } },
+      request: { status: 'done', value: { step, worst: [worst], best: [best] } },
     },
     expected: {
       input,

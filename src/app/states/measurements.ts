@@ -5,6 +5,7 @@ import { DEFAULTS } from '../../config';
 import type {
   AdapterReport,
   EvaluationRecord,
+  ExpertUse,
   RunReport,
   RunStatus,
   SampleRecord,
@@ -76,6 +77,20 @@ export function evaluationAt(step: number, worse = 1): EvaluationRecord {
       student: saidAfter(step),
     },
   };
+}
+
+/** In the first layer four experts share the work; in the second one of them takes it all. */
+export function expertsAt(step: number): ExpertUse[] {
+  const even = [0, 1, 2, 3].map((expert) => 0.25 + 0.06 * (noise(step + expert / 8) - 0.5));
+  const idle = [0.03, 0.01, 0.004].map((rest) => Math.max(0, decay(step, 0.25, -rest)));
+  return [even, [idle[0], 0, idle[1], idle[2]]].map((load, layer) => {
+    const others = load.reduce((a, b) => a + b);
+    const shares =
+      layer === 0
+        ? load.map((share) => share / others)
+        : load.map((share, expert) => (expert === 1 ? 1 - others : share));
+    return { layer, chosen: 1, load: shares, entropy: decay(step, 1.36, layer === 0 ? 0.9 : 0.06) };
+  });
 }
 
 /** What the student says, better and better. */

@@ -27,3 +27,13 @@ export const UNUSUAL: Verdict = {
   advice: 'Use a temperature of 2.',
   change: { temperature: 2 },
 };
+export const COLLAPSED: Verdict = {
+  rule: 'experts-collapse',
+  title: RULES['experts-collapse'].title,
+  severity: RULES['experts-collapse'].severity,
+  caveat: RULES['experts-collapse'].caveat,
+  text:
+    'In layer 1, expert 1 takes 99% of the choices; an even share is 25% (step ' + `${MIDWAY}).`,
+  advice: 'Balance the experts: add the balance loss with a weight of 0.01.',
+  region: { chart: 'experts', from: MIDWAY - 20, to: MIDWAY },
+};
