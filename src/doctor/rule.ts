@@ -17,6 +17,8 @@ export interface Region {
   chart: ChartName;
   from: number;
   to: number;
+  /** Of the chart of experts: the layer, from 0. */
+  layer?: number;
 }
 
 export interface Finding {

@@ -21,13 +21,15 @@ const DOTTED = 60;
 type Measured = EvaluationRecord & { experts: ExpertUse[] };
 
 export default function Experts({ run, x }: { run: ShownRun; x: XView }) {
-  const [chosen, setChosen] = useState(0);
+  const [chosen, setChosen] = useState<number>();
   const measured = run.history.evaluations.filter(
     (record): record is Measured => record.experts !== undefined,
   );
   const last = measured.at(-1);
   if (!last) return null;
-  const place = Math.min(chosen, last.experts.length - 1);
+  // What the Doctor speaks of is shown until a person chooses.
+  const meant = last.experts.findIndex(({ layer }) => layer === regionOf(run)?.layer);
+  const place = Math.min(chosen ?? Math.max(0, meant), last.experts.length - 1);
   return (
     <section className="experts" aria-label="Experts">
       {last.experts.length > 1 && (
@@ -53,6 +55,8 @@ export default function Experts({ run, x }: { run: ShownRun; x: XView }) {
   );
 }
 
+const regionOf = ({ diagnosis }: ShownRun) => diagnosis?.verdicts[0]?.region;
+
 interface ChartProps {
   run: ShownRun;
   x: XView;
@@ -77,6 +81,7 @@ function LoadChart({ place, ...props }: ChartProps & { place: number }) {
       figures={({ experts }) => experts[place].load.map((share) => 100 * share)}
       format={(share) => share.toFixed(share < 10 ? 1 : 0)}
       axis={(values) => linearAxis([...values, even], 4, true)}
+      regions={regionOf(props.run)?.layer === last.layer ? regionsIn(props.run, 'experts') : []}
       goal={{ value: even, label: `even ${formatTick(even)}`, colour: 'var(--ink-soft)' }}
       csv={(record) =>
         record.experts.flatMap(({ layer, load }) =>
@@ -123,10 +128,11 @@ function Lines({
   format,
   axis,
   goal,
+  regions,
   csv,
   csvHead,
 }: ChartProps &
-  Pick<FigureProps, 'title' | 'unit' | 'goal'> & {
+  Pick<FigureProps, 'title' | 'unit' | 'goal' | 'regions'> & {
     term: 'expertLoad' | 'routerEntropy';
     names: string[];
     /** The places of the lines that are drawn. */
@@ -159,7 +165,7 @@ function Lines({
       axis={axis(shown.flatMap(figures))}
       formatValue={formatTick}
       marks={run.marks}
-      regions={regionsIn(run, 'experts')}
+      regions={regions}
       goal={goal}
       now={run.history.lastStep}
       readout={(step) => {

@@ -60,7 +60,7 @@ export function TokenList({
         <span
           // biome-ignore lint/suspicious/noArrayIndexKey: a text only grows at its end
           key={index}
-          className="token"
+          className={colour ? 'token coloured' : 'token'}
           role="option"
           tabIndex={index === stop ? 0 : -1}
           aria-selected={index === chosen}

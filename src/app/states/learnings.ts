@@ -116,7 +116,7 @@ const routed = (passage: Passage): Passage => ({
   experts: [0, 1].map((layer) => ({
     layer,
     experts: 4,
-    chosen: passage.texts.map(({ length }) => (length * (7 + layer)) % 4),
+    chosen: passage.texts.map(({ length }) => (length * (7 - 2 * layer)) % 4),
   })),
 });
 

@@ -35,5 +35,5 @@ export const COLLAPSED: Verdict = {
   text:
     'In layer 1, expert 1 takes 99% of the choices; an even share is 25% (step ' + `${MIDWAY}).`,
   advice: 'Balance the experts: add the balance loss with a weight of 0.01.',
-  region: { chart: 'experts', from: MIDWAY - 20, to: MIDWAY },
+  region: { chart: 'experts', from: MIDWAY - 20, to: MIDWAY, layer: 1 },
 };

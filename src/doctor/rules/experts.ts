@@ -65,6 +65,7 @@ export const expertsCollapse: Rule = {
               `In layer ${use.layer}, ${named(experts)} ${takes} ${percent(share)} of the ` +
               `choices; an even share is ${even}`,
             since: COLLAPSED_FOR,
+            layer: use.layer,
           },
         ];
       }
@@ -80,6 +81,7 @@ export const expertsCollapse: Rule = {
             `${count(last.tokens)} tokens chose ${dead.length === 1 ? 'it' : 'them'} in ` +
             `${DEAD_FOR} evaluations`,
           since: DEAD_FOR,
+          layer: use.layer,
         },
       ];
     });
@@ -89,7 +91,12 @@ export const expertsCollapse: Rule = {
     return {
       text: `${first.text}${more} (step ${count(last.step)}).`,
       advice: `Balance the experts: add the balance loss with a weight of ${BALANCE}.`,
-      region: { chart: 'experts', from: used[used.length - first.since].step, to: last.step },
+      region: {
+        chart: 'experts',
+        from: used[used.length - first.since].step,
+        to: last.step,
+        layer: first.layer,
+      },
     };
   },
 };
