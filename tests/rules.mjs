@@ -67,7 +67,9 @@ const DOORS = {
     'src/worker/protocol.ts',
     'src/kernels/compare.wgsl',
     'src/reference/arrays.ts',
+    'src/reference/experts.ts',
     'src/reference/losses.ts',
+    'src/reference/optimiser.ts',
   ],
   // A journal holds the records as a run reports them; both space out what a large student costs.
   runs: ['src/distill/records.ts', 'src/distill/spacing.ts'],

@@ -128,6 +128,11 @@ export const SICK: readonly Case[] = [
     train_steps: 200,
     sample_tokens: 64,
   }),
+  sick('experts-collapse', 'four experts, one a token', {
+    student_experts: 4,
+    experts_per_token: 1,
+    student_lr: 0.01,
+  }),
   sick('capacity', 'a width of 16', {
     student_width: 16,
     student_layers: 1,
@@ -190,6 +195,7 @@ const PRESETS: Record<string, Partial<Config>> = {
     student_lr: 0.003,
     train_steps: 150,
   },
+  'four experts, two a token': { student_experts: 4, train_steps: 60, eval_steps: 10 },
   'cross-entropy alone': { loss: 'ce', train_steps: 150 },
   'a window of 32 tokens a step': { batch_size: 1, max_length: 32, train_steps: 500 },
   'Jensen–Shannon at T 1, constant rate': {

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { parseState as parseBug } from '../../src/app/bug/settings';
-import type { Lesson } from '../../src/app/lessons/lessons';
+import type { Lesson } from '../../src/app/lessons/scene';
 import { parseState as parseLesson } from '../../src/app/lessons/state';
 import { parseChain } from '../../src/app/strides/chain-text';
 import { checkConfig, DEFAULTS } from '../../src/config';

@@ -55,6 +55,10 @@ export default function Experts({ run, x }: { run: ShownRun; x: XView }) {
   );
 }
 
+/** Where experts are idle, their lines lie where a region's name would stand. */
+const unnamedRegions = (run: ShownRun) =>
+  regionsIn(run, 'experts').map((region) => ({ ...region, text: '' }));
+
 const regionOf = ({ diagnosis }: ShownRun) => diagnosis?.verdicts[0]?.region;
 
 interface ChartProps {
@@ -81,7 +85,7 @@ function LoadChart({ place, ...props }: ChartProps & { place: number }) {
       figures={({ experts }) => experts[place].load.map((share) => 100 * share)}
       format={(share) => share.toFixed(share < 10 ? 1 : 0)}
       axis={(values) => linearAxis([...values, even], 4, true)}
-      regions={regionOf(props.run)?.layer === last.layer ? regionsIn(props.run, 'experts') : []}
+      regions={regionOf(props.run)?.layer === last.layer ? unnamedRegions(props.run) : []}
       goal={{ value: even, label: `even ${formatTick(even)}`, colour: 'var(--ink-soft)' }}
       csv={(record) =>
         record.experts.flatMap(({ layer, load }) =>

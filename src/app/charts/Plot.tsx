@@ -183,8 +183,6 @@ function Behind({ behind = [], regions = [], x: view, compact }: PlotProps) {
       {regions.map(({ from, to, text }) => {
         const left = x(view.of(from) ?? 0) as number;
         const right = x(view.of(to) ?? view.end) as number;
-        // Where the lines' labels are near, the word stands before the stretch.
-        const late = left > area.x + area.width / 2;
         return (
           <g key={`${from} ${text}`}>
             <rect
@@ -195,12 +193,7 @@ function Behind({ behind = [], regions = [], x: view, compact }: PlotProps) {
               className="region"
             />
             {!compact && (
-              <text
-                x={late ? left - 4 : left + 4}
-                y={area.y + area.height - 6}
-                textAnchor={late ? 'end' : 'start'}
-                className="mark-label"
-              >
+              <text x={left + 4} y={area.y + area.height - 6} className="mark-label">
                 {text}
               </text>
             )}

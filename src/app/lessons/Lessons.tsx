@@ -7,10 +7,11 @@ import { useMedia } from '../shared/browser';
 import { FoldedLessonList, LessonList, Predicted, Question } from '../shared/LessonParts';
 import { Notice } from '../shared/Notice';
 import { labHash, useRoom, writeRoom } from '../shared/rooms';
-import { type Lesson, makeLessons } from './lessons';
+import { LiveExperts } from './LiveExperts';
+import { makeLessons } from './lessons';
 import { Panels } from './Panels';
 import recorded from './recorded.json';
-import type { Scene } from './scene';
+import type { Lesson, Scene } from './scene';
 import { formatState, type LessonState, parseState } from './state';
 import './distillation.css';
 
@@ -51,7 +52,7 @@ export function Lessons() {
   const pictures = (
     <>
       {seen && <Slider lesson={lesson} value={value} onChange={show} />}
-      <Panels panels={scene.panels} />
+      {lesson.live ? <LiveExperts balance={value} /> : <Panels panels={scene.panels} />}
     </>
   );
   const learnt = seen && <Learnt lesson={lesson} facts={scene.facts} />;
@@ -208,7 +209,7 @@ function Source() {
     <p className="lesson-source">
       Recorded from {teacher} and students distilled from it, on{' '}
       {heldOutTokens.toLocaleString('en')} held-out tokens ({adapter}, {date}). All other figures
-      are computed here.
+      are computed here, and the router of the last lesson is trained here.
     </p>
   );
 }

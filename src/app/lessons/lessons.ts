@@ -1,10 +1,10 @@
 // The lessons on distillation, one row each: a question about recorded distributions, and a scene
 // that answers it, computed from them. No figure is written down here: recorded.json has what
-// `npm run record:lessons` measured, and everything else follows from it. Pure.
+// `npm run record:lessons` measured, and everything else follows from it. The last one trains a
+// router instead (sharing.ts). Pure.
 
 import { type LessonFile, type Place, type Table, unpack } from '../../distributions';
 import { formatCount, formatMeasure } from '../shared/format';
-import type { Quiz } from '../shared/LessonParts';
 import {
   bestOfBoth,
   bestOfMix,
@@ -16,27 +16,8 @@ import {
   softened,
   totalVariation,
 } from './maths';
-import { type BarPanel, percent, readable, type Scene, type Series } from './scene';
-
-/** The slider of a lesson. */
-interface Control {
-  name: string;
-  /** The quantity, as facts and links name it. */
-  symbol: string;
-  values: readonly number[];
-  /** Where it stands when the answer appears. */
-  start: number;
-}
-
-export interface Lesson extends Quiz {
-  /** The lesson's name in links. */
-  id: string;
-  control: Control;
-  /** What to learn from it, shown with the scene. */
-  answer: string;
-  /** With the slider at a value; without one, before the question is answered. */
-  scene(value?: number): Scene;
-}
+import { type BarPanel, type Lesson, percent, readable, type Scene, type Series } from './scene';
+import { sharing } from './sharing';
 
 /** Tokens in a picture. */
 const SHOWN = 8;
@@ -93,6 +74,7 @@ export function makeLessons(file: LessonFile): Lesson[] {
     alpha(file),
     capacity(file),
     direction(file),
+    sharing(),
   ];
 }
 

@@ -1,4 +1,7 @@
-// What a lesson shows, as data: panels of bars and lines, and the figures beside them. Pure.
+// What a lesson is, and what it shows, as data: panels of bars and lines, and the figures beside
+// them. Pure.
+
+import type { Quiz } from '../shared/LessonParts';
 
 /** Whose values they are, which gives them their colour and line. */
 export type Tone = 'teacher' | 'student' | 'text' | 'kd';
@@ -36,6 +39,28 @@ export interface Scene {
   panels: Panel[];
   /** Computed for this scene. */
   facts: [name: string, text: string][];
+}
+
+/** The slider of a lesson. */
+interface Control {
+  name: string;
+  /** The quantity, as facts and links name it. */
+  symbol: string;
+  values: readonly number[];
+  /** Where it stands when the answer appears. */
+  start: number;
+}
+
+export interface Lesson extends Quiz {
+  /** The lesson's name in links. */
+  id: string;
+  control: Control;
+  /** It is trained while it is shown, in place of a scene's panels. */
+  live?: true;
+  /** What to learn from it, shown with the scene. */
+  answer: string;
+  /** With the slider at a value; without one, before the question is answered. */
+  scene(value?: number): Scene;
 }
 
 /** 100%, 12.3%, 0.04%. */

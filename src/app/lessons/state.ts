@@ -2,7 +2,7 @@
 // answer with the slider at 4. The text is untrusted. Pure.
 
 import { excerpt } from '../../quote';
-import type { Lesson } from './lessons';
+import type { Lesson } from './scene';
 
 export interface LessonState {
   lesson: Lesson;
