@@ -12,8 +12,10 @@ const STEPS = 240;
 const FRAME = 12;
 /** Steps between two points of the picture. */
 const EVERY = 4;
-/** Letters of the text that are shown. */
-const SHOWN = 300;
+/** Letters of the text that are shown: those of its first sentences. */
+const SHOWN = TEXT.indexOf(' whenever') - 1;
+/** Steps for which a weight must stand to be written under the picture. */
+const STOOD = 24;
 const ALL = Array.from({ length: EXPERTS }, (_, expert) => expert);
 const FIRST_SEED = 1;
 
@@ -96,7 +98,7 @@ export function LiveExperts({ balance }: { balance: number | undefined }) {
           Shares of the letters <span className="unit">by expert, over the steps</span>
         </h2>
         <Bands history={history} />
-        <p className="lesson-context" data-testid="live">
+        <p className="help" data-testid="live">
           Step {step}
           {Number.isFinite(loss) && `, loss ${loss.toFixed(2)} nats`}.{' '}
           {ALL.map((expert) => `Expert ${expert}: ${percent(now[expert])}`).join(' · ')}
@@ -130,6 +132,9 @@ function Bands({ history }: { history: readonly Seen[] }) {
     history.map((seen) => `${x(seen.step)},${HEIGHT * below(seen, expert)}`);
   const changes = history.filter((seen, i) => i > 0 && seen.balance !== history[i - 1].balance);
   const last = history[history.length - 1];
+  const stood = changes.filter(
+    ({ step }, i) => (changes[i + 1]?.step ?? end) - step >= STOOD && step <= end - STOOD,
+  );
   return (
     <div className="live-bands">
       <svg
@@ -166,7 +171,7 @@ function Bands({ history }: { history: readonly Seen[] }) {
       </svg>
       <p className="live-axis" aria-hidden="true">
         <span>0</span>
-        {changes.map(({ step, balance }) => (
+        {stood.map(({ step, balance }) => (
           <span key={step} style={{ position: 'absolute', left: `${(100 * step) / end}%` }}>
             {balance}
           </span>

@@ -5,7 +5,7 @@ import type { Lesson } from './scene';
 import { EXPERTS } from './tiny-experts';
 
 /** Of the balance loss. Large runs take 0.01; a few hundred steps of a small one need more. */
-const WEIGHTS = [0, 0.02, 0.05, 0.1, 0.2, 0.5];
+const WEIGHTS = [0, 0.02, 0.05, 0.2, 0.5];
 
 export const sharing = (): Lesson => ({
   id: 'experts',

@@ -12,7 +12,7 @@ import { Random } from '../../tensor/random';
 
 /** The first lines of the built-in book, in small letters. */
 export const TEXT =
-  'call me ishmael. some years ago, never mind how long precisely, having little or no money in ' +
+  ' call me ishmael. some years ago, never mind how long precisely, having little or no money in ' +
   'my purse, and nothing particular to interest me on shore, i thought i would sail about a ' +
   'little and see the watery part of the world. it is a way i have of driving off the spleen and ' +
   'regulating the circulation. whenever i find myself growing grim about the mouth; whenever it ' +
