@@ -195,7 +195,6 @@ const PRESETS: Record<string, Partial<Config>> = {
     student_lr: 0.003,
     train_steps: 150,
   },
-  'four experts, two a token': { student_experts: 4, train_steps: 60, eval_steps: 10 },
   'cross-entropy alone': { loss: 'ce', train_steps: 150 },
   'a window of 32 tokens a step': { batch_size: 1, max_length: 32, train_steps: 500 },
   'Jensen–Shannon at T 1, constant rate': {

@@ -68,6 +68,23 @@ test('the slider moves by keyboard, and the link restores what it shows', async 
   );
 });
 
+test('a router trained in the page collapses, and recovers with the balance loss', async () => {
+  const shares = async (page: Page) => {
+    // It rests once it has trained for so long.
+    await button(page, 'Train on').waitFor();
+    const text = await page.getByTestId('live').innerText();
+    return Array.from(text.matchAll(/Expert \d: (?:< )?([\d.]+)%/g), ([, share]) => Number(share));
+  };
+  const page = await open('experts:0');
+  const collapsed = await shares(page);
+  expect(collapsed).toHaveLength(4);
+  expect(Math.max(...collapsed)).toBeGreaterThan(90);
+  await open('experts:0.2');
+  await button(page, 'Pause').waitFor();
+  expect(Math.min(...(await shares(page)))).toBeGreaterThan(5);
+  expect(shared.problems).toEqual([]);
+});
+
 test('an invalid link says why and changes nothing', async () => {
   const page = await open('temperature:8');
   const shown = await facts(page);

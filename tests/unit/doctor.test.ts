@@ -162,6 +162,48 @@ describe('the examination', () => {
   });
 });
 
+describe('a student with experts', () => {
+  const used = (...loads: number[][]) =>
+    loads.map((load, i) =>
+      evaluation(20 * i, { experts: [{ layer: 1, chosen: 1, load, entropy: 0.5 }] }),
+    );
+  const said = (evaluations: EvaluationRecord[], router_balance = 0) =>
+    examine(evidence({ config: { ...DEFAULTS, router_balance }, evaluations })).find(
+      ({ rule }) => rule === 'experts-collapse',
+    );
+  const even = [0.3, 0.2, 0.26, 0.24];
+  const dead = [0.4, 0, 0.3, 0.3];
+  const all = [0.02, 0.97, 0, 0.01];
+
+  it('is told of a collapse that stands in three evaluations, and of a larger balance loss', () => {
+    // The start does not count, and one expert after the other is no collapse.
+    expect(said(used(all, all, all))).toBeUndefined();
+    expect(said(used(even, all, all, all.toReversed()))).toBeUndefined();
+    const collapse = used(even, all, all, all);
+    const verdict = said(collapse);
+    expect(verdict?.text).toBe(
+      'In layer 1, expert 1 takes 97% of the choices; an even share is 25% (step 60).',
+    );
+    expect(verdict?.region).toEqual({ chart: 'experts', from: 20, to: 60, layer: 1 });
+    expect(verdict?.change).toEqual({ router_balance: 0.01 });
+    expect(said(collapse, 0.02)?.change).toEqual({ router_balance: 0.2 });
+    expect(said(collapse, 1)?.change).toBeUndefined();
+  });
+
+  it('is told of an expert that no token chose in three evaluations', () => {
+    expect(said(used(even, dead, even, dead, dead))).toBeUndefined();
+    expect(said(used(even, dead, dead, dead))?.text).toBe(
+      'In layer 1, expert 1 of 4 is dead: none of 2,000 tokens chose it in 3 evaluations ' +
+        '(step 60).',
+    );
+  });
+
+  it('whose every expert is always chosen has nothing to share', () => {
+    const both = [{ layer: 0, chosen: 2, load: [0.5, 0.5], entropy: 0.6 }];
+    expect(said([0, 20, 40].map((at) => evaluation(at, { experts: both })))).toBeUndefined();
+  });
+});
+
 describe('a cure on trial', () => {
   const config = { ...DEFAULTS, student_lr: 5e-6 };
   const slow = [0, 20, 40, 60].map((number) =>

@@ -7,7 +7,7 @@ import { percent } from './scene';
 import { EXPERTS, shares, TEXT, TinyExperts } from './tiny-experts';
 
 /** Steps after each change of the slider: enough for what it leads to, and then the page rests. */
-const STEPS = 240;
+const STEPS = 160;
 /** Milliseconds of a frame that training may take, so that the page stays awake. */
 const FRAME = 12;
 /** Steps between two points of the picture. */

@@ -15,7 +15,7 @@ export const sharing = (): Lesson => ({
     'to one of them. The model predicts the next letter. It is trained here, in this tab, from ' +
     'random weights.',
   question:
-    'Nothing asks the router to share the letters out. How are they shared after 200 steps?',
+    'Nothing asks the router to share the letters out. How are they shared after 160 steps?',
   options: ['About a quarter each', 'Two experts get half each', 'One expert gets nearly all'],
   right: 2,
   control: { name: 'Balance loss', symbol: 'its weight', values: WEIGHTS, start: 0 },

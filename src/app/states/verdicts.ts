@@ -34,6 +34,7 @@ export const COLLAPSED: Verdict = {
   caveat: RULES['experts-collapse'].caveat,
   text:
     'In layer 1, expert 1 takes 99% of the choices; an even share is 25% (step ' + `${MIDWAY}).`,
-  advice: 'Balance the experts: add the balance loss with a weight of 0.01.',
-  region: { chart: 'experts', from: MIDWAY - 20, to: MIDWAY, layer: 1 },
+  advice: 'Balance the experts: set the weight of the balance loss to 0.01.',
+  change: { router_balance: 0.01 },
+  region: { chart: 'experts', from: MIDWAY - 40, to: MIDWAY, layer: 1 },
 };

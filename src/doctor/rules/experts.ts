@@ -2,25 +2,20 @@
 // none.
 
 import type { ExpertUse } from '../../distill/records';
-import { type Evaluation, type Evidence, measured } from '../evidence';
+import { type Evidence, measured } from '../evidence';
 import { deadExperts, named } from '../expert-use';
 import type { Finding, Rule } from '../rule';
-import { count, percent } from '../words';
+import { count, counted, percent, rounded } from '../words';
 
 /** Of the way from even shares to the same k experts for all tokens. */
 const COLLAPSED = 0.8;
-/** Evaluations in a row that show it. */
-const COLLAPSED_FOR = 2;
-const DEAD_FOR = 3;
+/** Evaluations in a row that show it: an undecided router may swing between two. */
+const IN_A_ROW = 3;
 /** Choices of an even share: with so many, an expert that gets a fifth of it is hardly at 0. */
 const ENOUGH_CHOICES = 30;
+/** The balance loss as published models weigh it, and as much as the setting takes. */
 const BALANCE = 0.01;
-
-type Used = Evaluation & { experts: ExpertUse[] };
-
-/** The latest evaluations after the start that measured the layer at this place. */
-const latest = (used: readonly Used[], place: number, length: number): ExpertUse[] =>
-  used.slice(-length).flatMap(({ experts }) => experts[place] ?? []);
+const MOST = 1;
 
 /** A layer's k busiest experts, and their share of the choices. */
 function busiest({ load, chosen }: ExpertUse): { experts: number[]; share: number } {
@@ -34,11 +29,44 @@ function isCollapsed(use: ExpertUse): boolean {
   return even < 1 && busiest(use).share >= even + COLLAPSED * (1 - even);
 }
 
+/** What is wrong with a layer, whose last evaluations these are; undefined if nothing is. */
+function idle(uses: readonly ExpertUse[], tokens: number): string | undefined {
+  const last = uses[uses.length - 1];
+  const { layer, chosen, load } = last;
+  const { experts, share } = busiest(last);
+  const same = uses.every((use) => String(busiest(use).experts) === String(experts));
+  if (same && uses.every(isCollapsed)) {
+    const takes = experts.length === 1 ? 'takes' : 'take';
+    return (
+      `In layer ${layer}, ${named(experts)} ${takes} ${percent(share)} of the choices; an even ` +
+      `share is ${percent(chosen / load.length)}`
+    );
+  }
+  const dead = deadExperts(last).filter((expert) => uses.every(({ load }) => load[expert] === 0));
+  if (dead.length === 0 || (tokens * chosen) / load.length < ENOUGH_CHOICES) return undefined;
+  const [are, them] = dead.length === 1 ? ['is', 'it'] : ['are', 'them'];
+  return (
+    `In layer ${layer}, ${named(dead)} of ${load.length} ${are} dead: none of ${count(tokens)} ` +
+    `tokens chose ${them} in ${IN_A_ROW} evaluations`
+  );
+}
+
+/** More of the balance loss; at its most there is nothing to propose. */
+function cure({ config: { router_balance: now } }: Evidence): Pick<Finding, 'advice' | 'change'> {
+  const router_balance = Math.min(MOST, Math.max(BALANCE, rounded(10 * now)));
+  return now >= MOST
+    ? { advice: 'Lower the learning rate, or use fewer experts.' }
+    : {
+        advice: `Balance the experts: set the weight of the balance loss to ${router_balance}.`,
+        change: { router_balance },
+      };
+}
+
 export const expertsCollapse: Rule = {
   title: 'The experts do not share the work',
   watches: 'Each layer’s shares of the held-out tokens’ choices, by expert.',
   threshold:
-    'In two evaluations in a row the busiest k experts take four fifths of what they could take ' +
+    'In three evaluations in a row the same k experts take four fifths of what they could take ' +
     'beyond an even share: the other experts then see too few tokens to learn from. Or ' +
     'no token chose an expert in three evaluations in a row, where an even share is 30 choices ' +
     'or more: it has no gradient, and does not come back by itself.',
@@ -48,55 +76,24 @@ export const expertsCollapse: Rule = {
     'balanced experts shows.',
   explainedBy: ['no-measurement', 'learning-rate-high', 'disconnected-loss'],
   look(evidence: Evidence): Finding | undefined {
-    const used = measured(evidence).filter(
-      (record): record is typeof record & Used => record.step > 0 && record.experts !== undefined,
-    );
-    const last = used.at(-1);
-    if (!last) return undefined;
-    const found = last.experts.flatMap((use, place) => {
-      const collapsed = latest(used, place, COLLAPSED_FOR);
-      if (collapsed.length === COLLAPSED_FOR && collapsed.every(isCollapsed)) {
-        const { experts, share } = busiest(use);
-        const even = percent(use.chosen / use.load.length);
-        const takes = experts.length === 1 ? 'takes' : 'take';
-        return [
-          {
-            text:
-              `In layer ${use.layer}, ${named(experts)} ${takes} ${percent(share)} of the ` +
-              `choices; an even share is ${even}`,
-            since: COLLAPSED_FOR,
-            layer: use.layer,
-          },
-        ];
-      }
-      const before = latest(used, place, DEAD_FOR).map(deadExperts);
-      const dead = before[0].filter((expert) => before.every((all) => all.includes(expert)));
-      const choices = (last.tokens * use.chosen) / use.load.length;
-      if (before.length < DEAD_FOR || dead.length === 0 || choices < ENOUGH_CHOICES) return [];
-      const are = dead.length === 1 ? 'is' : 'are';
-      return [
-        {
-          text:
-            `In layer ${use.layer}, ${named(dead)} of ${use.load.length} ${are} dead: none of ` +
-            `${count(last.tokens)} tokens chose ${dead.length === 1 ? 'it' : 'them'} in ` +
-            `${DEAD_FOR} evaluations`,
-          since: DEAD_FOR,
-          layer: use.layer,
-        },
-      ];
+    const used = measured(evidence)
+      .filter(({ step, experts }) => step > 0 && experts !== undefined)
+      .slice(-IN_A_ROW);
+    if (used.length < IN_A_ROW) return undefined;
+    const [first, last] = [used[0], used[IN_A_ROW - 1]];
+    const found = last.experts?.flatMap(({ layer }, place) => {
+      const uses = used.flatMap(({ experts }) => experts?.[place] ?? []);
+      const text = idle(uses, last.tokens);
+      return text === undefined ? [] : [{ layer, text }];
     });
-    if (found.length === 0) return undefined;
-    const [first, ...others] = found;
-    const more = others.length === 0 ? '' : `, and ${count(others.length)} more`;
+    if (!found || found.length === 0) return undefined;
+    const [{ layer, text }, ...others] = found;
+    const more =
+      others.length === 0 ? '' : `, and in ${counted(others.length, 'other layer')} it is alike`;
     return {
-      text: `${first.text}${more} (step ${count(last.step)}).`,
-      advice: `Balance the experts: add the balance loss with a weight of ${BALANCE}.`,
-      region: {
-        chart: 'experts',
-        from: used[used.length - first.since].step,
-        to: last.step,
-        layer: first.layer,
-      },
+      text: `${text}${more} (step ${count(last.step)}).`,
+      ...cure(evidence),
+      region: { chart: 'experts', from: first.step, to: last.step, layer },
     };
   },
 };
