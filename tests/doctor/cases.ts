@@ -195,6 +195,13 @@ const PRESETS: Record<string, Partial<Config>> = {
     student_lr: 0.003,
     train_steps: 150,
   },
+  'four experts, balanced': {
+    student_experts: 4,
+    router_balance: 0.5,
+    train_steps: 60,
+    warmup_steps: 5,
+    eval_steps: 10,
+  },
   'cross-entropy alone': { loss: 'ce', train_steps: 150 },
   'a window of 32 tokens a step': { batch_size: 1, max_length: 32, train_steps: 500 },
   'Jensen–Shannon at T 1, constant rate': {
