@@ -33,6 +33,8 @@ const configs = fc
     {
       ...Object.fromEntries(names.map((name) => [name, arbitraryValue(FIELDS[name])])),
       // Any text would hardly ever be one.
+      teacher_model: fc.constantFrom('austen-teacher', 'files', 'org/name@v1.0'),
+      student_model: fc.constantFrom('', 'teacher', 'org/student'),
       twin: fc.constantFrom('', 'loss=ce', 'alpha=0.25', 'student_lr=1e-3'),
       lora_targets: fc.constantFrom('all-linear', 'q_proj,v_proj', 'mlp.c_proj'),
     },
@@ -41,10 +43,16 @@ const configs = fc
   .map((fields): Config => {
     const config = { ...DEFAULTS, ...fields } as Config;
     const unit = 4 * config.student_heads;
+    const experts = config.student_experts;
+    // A new student has nothing to keep frozen, and experts train themselves.
+    const rank = config.student_model === '' || experts > 0 ? 0 : config.lora_rank;
     return {
       ...config,
-      // A new student has nothing to keep frozen.
-      lora_rank: config.student_model === '' ? 0 : config.lora_rank,
+      student_from_layers: config.student_model === 'teacher' ? '0,11' : '',
+      lora_rank: rank,
+      base_weights: rank > 0 ? config.base_weights : 'full',
+      teacher_dtype: config.teacher_engine === 'stillhouse' ? 'auto' : config.teacher_dtype,
+      ...(experts > 0 && { experts_per_token: Math.min(config.experts_per_token, experts) }),
       // A loss that compares groups reads neither a cache nor slices.
       ...(alignedLossOf(config) && { teacher_cache: 'off', train_loss_path: 'labels' }),
       student_width: Math.max(1, Math.floor(config.student_width / unit)) * unit,
