@@ -162,6 +162,12 @@ export function checkConfig(config: Config): string[] {
         'teacher_engine is stillhouse. Use teacher_engine=auto, or teacher_dtype=auto.',
     );
   }
+  if (config.base_weights === 'int8' && config.lora_rank === 0) {
+    problems.push(
+      'base_weights is int8, but lora_rank is 0: weights that train are not rounded. ' +
+        'Use base_weights=full, or a lora_rank of 8 or 16.',
+    );
+  }
   if (start === '' && config.lora_rank > 0) {
     problems.push(
       `lora_rank is ${config.lora_rank}, but student_model is empty: a new student has nothing ` +

@@ -255,6 +255,7 @@ const MUTATIONS = [
   ['srkl', 'return -exp(log_q) *', 'return -1.01 * exp(log_q) *', LOSSES],
   ['srkl', 'return -select(', 'return -1.01 * select(', LOSSES],
   ['srkl', '* (h - mean);', '* 1.01 * (h - mean);', LOSSES],
+  ['int8', 'scalar(scale *', 'scalar(1.01 * scale *', ['check']],
   ['swiglu', 'y[i] = scalar(', 'y[i] = scalar(1.01 * ', LLAMA],
   ['swiglu_backward', 'dx[at] = scalar(', 'dx[at] = scalar(1.01 * ', LLAMA],
   ['swiglu_backward', 'scalar(d * gate * s)', 'scalar(1.01 * d * gate * s)', LLAMA],

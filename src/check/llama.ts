@@ -1,10 +1,12 @@
 // The checks of the layers that the Llama family has in place of GPT-2's, at small odd sizes that
 // fill no workgroup evenly.
 
+import { fromInt8 } from '../kernels/int8';
 import { rmsNorm, rmsNormBackward } from '../kernels/rms_norm';
 import { headNorm, headNormBackward, rotary } from '../kernels/rotary';
 import { swiglu, swigluBackward } from '../kernels/swiglu';
 import * as reference from '../reference';
+import { INT8_BLOCK } from '../tensor/int8';
 import { type Check, check, stored16, summed, type Tolerance } from './check';
 import { type Storage, stored } from './tensors';
 
@@ -203,6 +205,45 @@ function turned(dtype: Storage, all: boolean, T = 7): Check[] {
           tensor: 'dgains',
           expected: add(dgains, dgainsExpected),
           tolerance: summed(rows * units[0] + 7),
+        },
+      ],
+    }),
+  ];
+}
+
+/** A matrix in 8 bits that does not begin where its bytes and scales do, and ends in a block. */
+export function int8Checks(dtype: Storage): Check[] {
+  const [before, count] = [2 * INT8_BLOCK, 5 * INT8_BLOCK + 6];
+  const words = Math.ceil((before + count) / 4);
+  // All bytes but −128, which is not used, in an order without a short period.
+  const levels = Int8Array.from({ length: 4 * words }, (_, i) => ((i * 101) % 255) - 127);
+  const scales = stored(
+    numbers(Math.ceil((before + count) / INT8_BLOCK), 1).map((value) => (1 + value / 2) / 100),
+    'f32',
+  );
+  const expected = reference.fromInt8(levels, scales, INT8_BLOCK).subarray(before, before + count);
+  return [
+    check({
+      kernel: 'int8',
+      sizes: `(${count})`,
+      dtype,
+      layout: contiguous,
+      inputs: {
+        levels: { values: new Uint32Array(levels.buffer), layout: [words], dtype: 'u32' },
+        scales: { values: scales, layout: [scales.length], dtype: 'f32' },
+        w: { values: new Float64Array(count), layout: [count], dtype },
+      },
+      record: (recorder, { levels, scales, w }) =>
+        fromInt8(
+          recorder,
+          { levels: levels.place, scales: scales.place, firstWord: before / 4, firstScale: 2 },
+          w,
+        ),
+      outputs: [
+        {
+          tensor: 'w',
+          expected,
+          tolerance: stored16({ value: 1e-7, reason: 'One product, rounded once.' }, dtype),
         },
       ],
     }),

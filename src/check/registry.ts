@@ -15,7 +15,7 @@ import {
   layerNormChecks,
   matmulChecks,
 } from './layers';
-import { rmsNormChecks, rotaryChecks, swigluChecks } from './llama';
+import { int8Checks, rmsNormChecks, rotaryChecks, swigluChecks } from './llama';
 import { compareChecks, copyChecks, diagnoseChecks, lossChecks } from './losses';
 import { optimiserChecks } from './optimiser';
 import { sampleChecks } from './sample';
@@ -59,6 +59,7 @@ const REGISTRY: readonly KernelChecks[] = [
     checks: (dtype, _, T) => rotaryChecks(dtype, T),
     takesT: true,
   },
+  { kernels: ['int8'], checks: int8Checks },
   { kernels: ['swiglu', 'swiglu_backward', 'silu'], checks: swigluChecks },
   {
     kernels: [

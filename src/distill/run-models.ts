@@ -10,7 +10,7 @@ import type { Gpu } from '../gpu/device';
 import type { Purpose } from '../gpu/memory';
 import { Pool } from '../gpu/program';
 import type { Architecture } from '../model/family';
-import type { Weights } from '../model/parameters';
+import type { Arena, Weights } from '../model/parameters';
 import { Evaluator } from './evaluate';
 import { needsTeacher } from './losses';
 import type { StepRecord } from './records';
@@ -108,9 +108,11 @@ export async function buildRunModels(options: RunModelsOptions): Promise<RunMode
       config: Config,
       initial: Weights | undefined,
       record: (record: StepRecord) => void,
+      frozen?: Arena,
     ) => {
       const settings = {
         ...trainerSettings(config, student, dtype),
+        frozen,
         ...(alignedLossOf(config) === 'gold' && {
           matches: matchesOf(student.vocabularySize, tokenizer, teacherTokenizer),
         }),
@@ -149,8 +151,8 @@ export async function buildRunModels(options: RunModelsOptions): Promise<RunMode
     };
     const first = modelsOf(trainer);
     const other = twinConfig(config);
-    const twin =
-      other && modelsOf(await trainerOf(other, weights(), (record) => events.twin?.record(record)));
+    const recordTwin = (record: StepRecord) => events.twin?.record(record);
+    const twin = other && modelsOf(await trainerOf(other, weights(), recordTwin, trainer.frozen));
     return { teacher, training, ...first, twin, destroy };
   } catch (error) {
     await destroy();
@@ -169,6 +171,7 @@ function trainerSettings(
     batchSize: config.batch_size,
     contextLength: config.max_length,
     loss: config,
+    baseWeights: config.base_weights,
     initialLossScale: config.initial_loss_scale,
     lossPath: config.train_loss_path,
     masked: config.packing === 'masked',

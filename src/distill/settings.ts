@@ -3,6 +3,7 @@
 import type { Config } from '../config';
 import type { AdamW } from '../kernels/optimiser';
 import type { Architecture } from '../model/family';
+import type { Arena } from '../model/parameters';
 import type { LossPath } from './loss-paths';
 import type { LossSettings } from './losses';
 import { type RouterWeights, routerWeights } from './router-losses';
@@ -26,6 +27,10 @@ export interface TrainerSettings {
   initialLossScale: number;
   /** Whether the loss is scaled, and the scale adapts. By default dynamic in f16, off in f32. */
   lossScaling?: 'dynamic' | 'static' | 'off';
+  /** How a frozen student's linear layers are stored; `full`, in `dtype`, by default. */
+  baseWeights?: 'full' | 'int8';
+  /** Frozen weights of a trainer with the same start, which fills and frees them. */
+  frozen?: Arena;
   /** Attention stays inside each document of a row: batches say where they begin. */
   masked?: boolean;
   /** Compute a block's activations again in the backward pass instead of keeping them. */

@@ -108,6 +108,11 @@ export class Trainer {
     return this.#state.master;
   }
 
+  /** What does not train, if only adapters do: a second student of this start reads it, too. */
+  get frozen(): Arena | undefined {
+    return this.#state.frozen;
+  }
+
   /** A parameter's or an adapter's values, f32; see `TrainingState.parameter`. */
   parameter(name: string): Promise<Float32Array> {
     return this.#state.parameter(name);

@@ -10,6 +10,7 @@ import type { LanguageModel } from '../model/family';
 import { mergedParameter } from '../model/lora';
 import { LowRank } from '../model/low-rank';
 import { Arena, fill, planArena, type Weights } from '../model/parameters';
+import { frozenArena } from '../model/rounded';
 import { toHalf } from '../tensor/dtype';
 import { Layout } from '../tensor/layout';
 import { AlignmentBuffer } from './alignment-buffer';
@@ -54,6 +55,7 @@ export function splitSnapshot(joined: Snapshot): [first: Snapshot, twin: Snapsho
 export class TrainingState {
   /** What does not train: the whole model, if only its adapters do. */
   readonly frozen?: Arena;
+  readonly #ownsFrozen: boolean = false;
   /** Master weights of what trains, f32. */
   readonly master: Arena;
   /** What the kernels read: the master weights themselves, or their f16 copy. */
@@ -85,8 +87,9 @@ export class TrainingState {
     const { memory, limits, device } = gpu;
     const { adapters, parameters } = student;
     if (adapters) {
-      const whole = planArena(parameters, limits.buffer);
-      this.frozen = new Arena(gpu, whole, dtype, 'weights', 'frozen weights');
+      const { frozen, baseWeights = 'full' } = settings;
+      this.frozen = frozen ?? frozenArena(gpu, student, dtype, baseWeights);
+      this.#ownsFrozen = !frozen;
     }
     const plan = planArena(adapters?.parameters ?? parameters, limits.buffer);
     this.master = new Arena(gpu, plan, 'f32', 'weights', 'master weights');
@@ -123,7 +126,7 @@ export class TrainingState {
 
   /** Writes the initial weights, with those of adapters; without any, they stay 0. */
   fill(weights: Weights | undefined): Promise<void> {
-    const frozen = this.frozen ? [this.frozen] : [];
+    const frozen = this.frozen && this.#ownsFrozen ? [this.frozen] : [];
     return fill(this.gpu, [...new Set([this.master, this.weights]), ...frozen], weights);
   }
 
@@ -157,7 +160,7 @@ export class TrainingState {
 
   destroy(): void {
     for (const arena of [...this.arenas, this.gradients]) arena.destroy();
-    this.frozen?.destroy();
+    if (this.#ownsFrozen) this.frozen?.destroy();
     this.batch.destroy();
     this.alignment?.destroy();
     const buffers = [

@@ -137,6 +137,16 @@ export const MODEL_FIELDS = {
     expected: 'all-linear, or names of linear layers separated by commas, such as q_proj,v_proj',
     help: 'The layers that get adapters: all-linear, or names such as q_proj,v_proj or c_attn.',
   },
+  base_weights: {
+    type: 'choice',
+    group: 'models',
+    label: 'Frozen weights',
+    default: 'full',
+    choices: ['full', 'int8'],
+    help:
+      'With LoRA. int8: the frozen linear layers are kept in 8 bits, with a scale for each 64 ' +
+      'weights, in about half of float16’s memory. full: as the run computes.',
+  },
   teacher_cache: {
     type: 'choice',
     group: 'models',

@@ -4,7 +4,7 @@
 
 import { type Gpu, GpuError, READ_AT_ONCE } from '../gpu/device';
 import type { Purpose } from '../gpu/memory';
-import type { Placement, Tensor } from '../gpu/program';
+import type { Placement, Recorder, Tensor } from '../gpu/program';
 import { fromHalf, toHalf } from '../tensor/dtype';
 import { Layout } from '../tensor/layout';
 import type { Random } from '../tensor/random';
@@ -142,6 +142,12 @@ function requireAtMost(limit: number, bytes: number, what: string): void {
   throw new GpuError('limits', message, 'Choose a smaller model.');
 }
 
+/** Matrices that are stored in fewer bits, and made to what a product reads when it does. */
+export interface RoundedMatrices
+  extends Pick<Arena, 'operand' | 'writeSlice' | 'readParameter' | 'destroy'> {
+  readonly plan: Plan;
+}
+
 /** A value for each parameter, in f32 or f16; initially zeros. */
 export class Arena {
   /** One for each buffer of the plan. */
@@ -155,6 +161,8 @@ export class Arena {
     readonly dtype: 'f16' | 'f32',
     purpose: Purpose,
     readonly label: string,
+    /** The model's matrices, of which the arena then holds none. */
+    readonly rounded?: RoundedMatrices,
   ) {
     this.#bytes = dtype === 'f16' ? 2 : 4;
     const sizes = plan.bufferSizes.map((count) => count * this.#bytes);
@@ -180,7 +188,32 @@ export class Arena {
   }
 
   has(name: string): boolean {
-    return this.plan.tensors.has(name);
+    return this.plan.tensors.has(name) || this.#isRounded(name);
+  }
+
+  #isRounded(name: string): boolean {
+    return this.rounded?.plan.tensors.has(name) ?? false;
+  }
+
+  /** Parameters, those in fewer bits too. */
+  get parameters(): number {
+    return this.plan.parameters + (this.rounded?.plan.parameters ?? 0);
+  }
+
+  /** (rows, columns) of a matrix, however it is stored. @throws if there is none of this name */
+  shape(name: string): readonly number[] {
+    return (this.rounded?.plan.tensors.get(name) ?? this.#entry(name)).shape;
+  }
+
+  /**
+   * Matrices that the next dispatch multiplies by, as one: joined, as `joined` takes them. Another
+   * call may overwrite them.
+   */
+  operand(recorder: Recorder, names: readonly string[]): Tensor {
+    const { rounded } = this;
+    return rounded && this.#isRounded(names[0])
+      ? rounded.operand(recorder, names)
+      : this.joined(names);
   }
 
   /** The parameter as a tensor. */
@@ -220,6 +253,10 @@ export class Arena {
    * @throws Error if the elements are not all the parameter's
    */
   writeSlice(name: string, first: number, values: Float32Array): void {
+    if (this.#isRounded(name)) {
+      this.rounded?.writeSlice(name, first, values);
+      return;
+    }
     const { buffer, size, first: start } = this.#entry(name);
     if (first % 2 !== 0 || first + values.length > size) {
       const end = first + values.length;
@@ -242,7 +279,8 @@ export class Arena {
 
   /** Writes every parameter. @throws if one is missing or has another size. */
   write(values: ReadonlyMap<string, Float32Array>): void {
-    for (const [name, { size }] of this.plan.tensors) {
+    const tensors = [this.plan, this.rounded?.plan].flatMap((plan) => [...(plan?.tensors ?? [])]);
+    for (const [name, { size }] of tensors) {
       const data = values.get(name);
       if (data?.length !== size)
         throw new Error(
@@ -267,6 +305,7 @@ export class Arena {
 
   /** One parameter's values, read back. Waits for the GPU. */
   async readParameter(name: string): Promise<Float32Array> {
+    if (this.rounded && this.#isRounded(name)) return this.rounded.readParameter(name);
     const { buffer, first, size } = this.#entry(name);
     // A copy is a multiple of four bytes.
     const length = 4 * Math.ceil((size * this.#bytes) / 4);
@@ -315,6 +354,7 @@ export class Arena {
 
   destroy(): void {
     for (const buffer of this.buffers) this.gpu.memory.destroy(buffer);
+    this.rounded?.destroy();
   }
 
   #entry(name: string) {
@@ -369,8 +409,8 @@ export async function fill(
     waiting = 0;
     await gpu.idle();
   });
-  const plans = new Set(arenas.map(({ plan }) => plan));
-  const parameters = [...plans].reduce((sum, plan) => sum + plan.parameters, 0);
+  const plans = new Map(arenas.map((arena) => [arena.plan, arena.parameters]));
+  const parameters = [...plans.values()].reduce((sum, count) => sum + count, 0);
   if (written !== parameters)
     throw new Error(`fill: received ${written} weights; the model has ${parameters}.`);
 }

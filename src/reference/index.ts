@@ -22,6 +22,7 @@ export * from './distil';
 export * from './experts';
 export * from './gpt2';
 export * from './half';
+export * from './int8';
 export * from './layers';
 export * from './llama';
 export * from './llama-layers';

@@ -9,6 +9,7 @@ import { studentFiles } from '../../src/distill/export/export';
 import type { EvaluationRecord, StepRecord } from '../../src/distill/records';
 import { Run } from '../../src/distill/run';
 import { planMemory } from '../../src/distill/run-models';
+import type { TrainerSettings } from '../../src/distill/settings';
 import { openStudent } from '../../src/distill/student-start';
 import { openTeacher, openTokenizer } from '../../src/distill/teacher/folder';
 import { Trainer } from '../../src/distill/trainer';
@@ -19,7 +20,10 @@ import type { Gpu } from '../../src/gpu/device';
 import { Pool } from '../../src/gpu/program';
 import { parseConfig } from '../../src/model/families';
 import { type LoraSettings, withAdapters } from '../../src/model/lora';
+import { fill, initialWeights } from '../../src/model/parameters';
+import { frozenArena } from '../../src/model/rounded';
 import { relativeError } from '../../src/reference';
+import { Random } from '../../src/tensor/random';
 import { type GoldenTensor, readGoldenJson, readGoldenTensors } from '../safetensors-fixture';
 import { openTestDevice } from './harness';
 import { readTeacherLogits } from './students';
@@ -56,7 +60,18 @@ function readGolden(name: string) {
   return { ...golden, tokens: tensors.tokens.data, named };
 }
 
-async function train(gpu: Gpu, name: string, dtype: 'f16' | 'f32', recompute: boolean) {
+async function train(
+  gpu: Gpu,
+  name: string,
+  dtype: 'f16' | 'f32',
+  {
+    recompute = false,
+    baseWeights,
+    base,
+  }: Pick<TrainerSettings, 'recompute' | 'baseWeights'> & {
+    base?: ReadonlyMap<string, Float32Array>;
+  } = {},
+) {
   const { config, lora, hyper_parameters: hyper, ...golden } = readGolden(name);
   const { batch: B, context: T } = hyper;
   const student = withAdapters(parseConfig(config), {
@@ -67,7 +82,7 @@ async function train(gpu: Gpu, name: string, dtype: 'f16' | 'f32', recompute: bo
   const weights = new Map(
     [...golden.named('base'), ...golden.named('before')].map(([key, { data }]) => [
       key,
-      Float32Array.from(data),
+      base?.get(key) ?? Float32Array.from(data),
     ]),
   );
   const pool = new Pool(gpu);
@@ -82,6 +97,7 @@ async function train(gpu: Gpu, name: string, dtype: 'f16' | 'f32', recompute: bo
       batchSize: B,
       contextLength: T,
       recompute,
+      baseWeights,
       loss: { ...DEFAULTS, loss: 'ce' },
       initialLossScale: LOSS_SCALE,
       adam: { beta1, beta2, epsilon, weightDecay, maxGradNorm },
@@ -135,7 +151,8 @@ describe.each(['gpt2', 'qwen2'])('%s', (name) => {
     const gpu = await openTestDevice();
     for (const dtype of gpu.adapter.f16 ? (['f32', 'f16'] as const) : (['f32'] as const)) {
       const tolerance = TOLERANCE[dtype];
-      const { records, gradients, after, merged } = await train(gpu, name, dtype, dtype === 'f16');
+      const recompute = dtype === 'f16';
+      const { records, gradients, after, merged } = await train(gpu, name, dtype, { recompute });
       const scale = dtype === 'f16' ? LOSS_SCALE : 1;
       expect(errors(gradients, named('grad'), tolerance.gradient, scale)).toEqual([]);
       expect(records).toHaveLength(steps.length);
@@ -147,6 +164,23 @@ describe.each(['gpt2', 'qwen2'])('%s', (name) => {
       expect(errors(after, named('after'), tolerance.after)).toEqual([]);
       expect(errors(merged, named('merged'), tolerance.after)).toEqual([]);
     }
+  });
+
+  it('in 8 bits, ten steps are those beside the values that the bits stand for', async () => {
+    const gpu = await openTestDevice();
+    const architecture = parseConfig(readGolden(name).config);
+    const arena = frozenArena(gpu, architecture, 'f32', 'int8');
+    const given = new Map([...named('base')].map(([key, t]) => [key, Float32Array.from(t.data)]));
+    await fill(gpu, [arena], given);
+    const base = new Map<string, Float32Array>();
+    for (const key of given.keys()) base.set(key, await arena.readParameter(key));
+    arena.destroy();
+    const int8 = await train(gpu, name, 'f32', { baseWeights: 'int8' });
+    expect(int8).toEqual(await train(gpu, name, 'f32', { base }));
+    // Rounding has moved the first loss, by less than 1%.
+    const moved = relativeError([int8.records[0].loss], [steps[0].loss]);
+    expect(moved).toBeGreaterThan(0);
+    expect(moved).toBeLessThan(1e-2);
   });
 });
 
@@ -194,6 +228,32 @@ it('a step of SmolLM2-135M’s adapters takes under 40% of a whole step’s memo
   expect(adapters / whole).toBeLessThan(0.4);
 });
 
+it('weights in 8 bits may come in slices, and are off by half a scale', async () => {
+  const gpu = await openTestDevice();
+  const architecture = parseConfig(readGolden('qwen2').config);
+  const weights = initialWeights(architecture.parameters, new Random(1));
+  const [whole, sliced] = [1, 2].map(() => frozenArena(gpu, architecture, 'f32', 'int8'));
+  await fill(gpu, [whole], weights);
+  await fill(gpu, [sliced], async (sink) => {
+    for (const [name, values] of [...weights].reverse()) {
+      const cut = 2 * Math.floor(values.length / 3);
+      await sink(name, cut, values.slice(cut));
+      await sink(name, 0, values.slice(0, cut));
+    }
+  });
+  for (const { name, role } of architecture.parameters) {
+    const [kept, values] = [await whole.readParameter(name), weights.get(name)!];
+    expect(await sliced.readParameter(name), name).toEqual(kept);
+    const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    const limit = role === 'matrix' ? (1.001 * largest) / 254 : 0;
+    expect(Math.max(...kept.map((value, i) => Math.abs(value - values[i])))).toBeLessThanOrEqual(
+      limit,
+    );
+  }
+  whole.destroy();
+  sliced.destroy();
+});
+
 const FOLDER = 'public/models/moby-teacher';
 const TEXT =
   'Call me Ishmael. Some years ago, never mind how long precisely, ' +
@@ -203,6 +263,9 @@ const CONFIG: Config = {
   student_model: 'teacher',
   student_from_layers: '0,1',
   lora_rank: 2,
+  base_weights: 'int8',
+  // It reads the same frozen weights.
+  twin: 'student_lr=0.005',
   lora_targets: 'c_attn,mlp.c_proj',
   model_dtype: 'float32',
   batch_size: 2,

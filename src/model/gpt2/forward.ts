@@ -128,7 +128,7 @@ export class Gpt2Model implements LanguageModel {
     const adapters = this.#adaptersOf(name, columns);
     const y = recorder.tensor(name, Layout.contiguous([x.layout.shape[0], columns]), weights.dtype);
     const bias = weights.tensor(`${name}.bias`);
-    matmul(recorder, x, weights.tensor(`${name}.weight`), y, {
+    matmul(recorder, x, weights.operand(recorder, [`${name}.weight`]), y, {
       ...options,
       geluOutput: adapters ? undefined : geluOutput,
       bias,
@@ -185,7 +185,7 @@ export class Gpt2Model implements LanguageModel {
     const linearBackward = (x: Tensor, dy: Tensor, name: string, geluInput?: Tensor): Tensor => {
       const dx = activation(name, x.layout.shape[1]);
       const adapters = this.#adaptersOf(name, dy.layout.shape[1]);
-      matmul(recorder, dy, transposed(weights.tensor(`${name}.weight`)), dx, {
+      matmul(recorder, dy, transposed(weights.operand(recorder, [`${name}.weight`])), dx, {
         geluInput: adapters ? undefined : geluInput,
         label: `${name} dx`,
       });

@@ -234,7 +234,7 @@ export class LlamaModel implements LanguageModel {
     parts: readonly string[],
     options?: MatmulOptions,
   ): Tensor {
-    const w = this.weights.joined(joinedNames(layer, parts, 'weight'));
+    const w = this.weights.operand(recorder, joinedNames(layer, parts, 'weight'));
     const label = labelOf(layer, parts);
     const y = this.#activation(recorder, label, x.layout.shape[0], w.layout.shape[0]);
     const bias = this.#bias(this.weights, layer, parts);
@@ -244,7 +244,7 @@ export class LlamaModel implements LanguageModel {
   }
 
   #adaptersOf(layer: number, parts: readonly string[]) {
-    const columns = (name: string) => this.weights.tensor(name).layout.shape[0];
+    const columns = (name: string) => this.weights.shape(name)[0];
     const names = joinedNames(layer, parts, 'weight');
     return this.adapters?.of(names.map((name) => ({ name, columns: columns(name) })));
   }
@@ -305,7 +305,8 @@ export class LlamaModel implements LanguageModel {
       const names = joinedNames(layer, parts, 'weight');
       const dx = sum ?? activation(label, x.layout.shape[1]);
       const accumulate = sum !== undefined;
-      matmul(recorder, dy, weights.joined(names), dx, { accumulate, label: `${label} dx` });
+      const w = weights.operand(recorder, names);
+      matmul(recorder, dy, w, dx, { accumulate, label: `${label} dx` });
       this.#adaptersOf(layer, parts)?.backward(recorder, gradients, { x, dy, dx }, { label });
       const dw = gradients.has(names[0]) && gradients.joined(names);
       if (dw) matmul(recorder, transposed(dy), x, dw, { accumulate: true, label: `${label} dw` });
