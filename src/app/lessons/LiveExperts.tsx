@@ -56,23 +56,18 @@ function useTraining(balance: number | undefined, seed: number) {
   const running = balance !== undefined && !paused && model.step < end;
 
   useEffect(() => {
-    const show = (running: boolean) =>
-      setShown({
-        history: [...history],
-        chosen: model.chosen(),
-        step: model.step,
-        loss: model.loss,
-        running,
-      });
-    if (!running || balance === undefined) return show(false);
+    const show = (chosen: Uint32Array, running: boolean) =>
+      setShown({ history: [...history], chosen, step: model.step, loss: model.loss, running });
+    if (!running || balance === undefined) return show(model.chosen(), false);
     let frame = requestAnimationFrame(function train() {
       const started = performance.now();
-      while (model.step < end && performance.now() - started < FRAME) {
-        model.train(balance);
-        if (model.step % EVERY === 0)
-          history.push({ step: model.step, shares: shares(model.chosen()), balance });
-      }
-      show(model.step < end);
+      let chosen: Uint32Array;
+      do {
+        for (let i = 0; i < EVERY; i++) model.train(balance);
+        chosen = model.chosen();
+        history.push({ step: model.step, shares: shares(chosen), balance });
+      } while (model.step < end && performance.now() - started < FRAME);
+      show(chosen, model.step < end);
       if (model.step < end) frame = requestAnimationFrame(train);
     });
     return () => cancelAnimationFrame(frame);
