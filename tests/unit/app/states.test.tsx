@@ -3,7 +3,7 @@
 // without a worker, and each shows what it is named after.
 
 import { deepStrictEqual } from 'node:assert';
-import { act } from '@testing-library/react';
+import { act, fireEvent } from '@testing-library/react';
 import { createRoot, type Root } from 'react-dom/client';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { Phase } from '../../../src/app/run/shown-run';
@@ -80,9 +80,7 @@ test.each([
   ['running,cache', /The teacher is cached.*64 of 2,048 tokens/],
   ['running,hidden', /The tab was hidden\. In \d+ s the run went from step 140 to step 160/],
   ['again', /behind.*ash ledgerα 0\.2recording/],
-  ['experts', /Experts of.*layer 0.*Dead at step 140: expert 3 of layer 1\. None of 4,032/],
   ['experts,collapsed', /The experts do not share the work\..*expert 1 takes 99%/],
-  ['experts,routed', /Colours show/],
   ['twin', /After step 140, the teacher lowered perplexity by .*with the teacher.*without; KL/],
   ['twin-done', /took 1\.6 times as long as one of its twin: .* 320 steps to 200.*Run again/],
   ['idle,sweep-planned', /3 runs: lr 0\.003; lr 0\.006; lr 0\.012\..*Start 3 runs/],
@@ -125,6 +123,21 @@ test('without a name it lists all states, in both themes; an unknown name is an 
   expect(document.querySelector('[role=alert]')).toBeNull();
   open('states=nothing');
   expect(document.querySelector('[role=alert]')?.textContent).toContain('“nothing”');
+});
+
+test('a student with experts: who takes how much, who is dead, where each token goes', async () => {
+  open('states=experts,routed');
+  // Both load when they are needed.
+  await act(async () => {
+    await import('../../../src/app/charts/Experts');
+    await import('../../../src/app/learned/LearnedPanel');
+  });
+  expect(text()).toMatch(/Dead at step 140: .*expert.* of layer 1\. None of 4,032 held-out tokens/);
+  const colours = document.querySelector('.colouring select');
+  fireEvent.change(colours as Element, { target: { value: '0' } });
+  expect(document.querySelector('.expert-legend')?.textContent).toBe('0123');
+  const token = document.querySelector('[aria-label="ible, expert 0, KL 4.80 nats"]');
+  expect(token?.textContent).toBe('ible0');
 });
 
 test('the page follows the address, and leaves nothing of the state before', () => {
