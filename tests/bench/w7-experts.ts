@@ -2,6 +2,7 @@
 // step of the dense model with the same active work. Experts begin as copies, so that the first
 // losses must agree.
 
+import { profileText } from '../../src/distill/profile/profile-text';
 import { parseConfig } from '../../src/model/families';
 import { allWeights, batchOf } from './formula';
 import { interleaved } from './interleave';
@@ -73,7 +74,12 @@ export async function benchExperts(bench: Bench): Promise<Result> {
   });
   bench.log('timing');
   const timings = await interleaved(trainings, bench.turns ?? TURNS);
-  const profile = bench.gpu.adapter.timestamps ? await trainings[0].profile() : undefined;
+  const profiles: string[] = [];
+  if (bench.gpu.adapter.timestamps)
+    for (const { name, profile } of trainings) {
+      const text = profileText(await profile(), bench.gpu.adapter.name).trim();
+      profiles.push(`Profile of ${name}:\n\n\`\`\`\n${text}\n\`\`\``);
+    }
   for (const training of trainings) await training.end();
   const [experts, one] = timings;
   return {
@@ -99,7 +105,6 @@ export async function benchExperts(bench: Bench): Promise<Result> {
       },
       { what: 'the same, of the fastest turns', value: experts.min / one.min },
     ],
-    profile,
-    notes: [],
+    notes: profiles,
   };
 }
