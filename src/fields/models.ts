@@ -93,8 +93,8 @@ export const MODEL_FIELDS = {
     max: 64,
     help:
       'MLPs in each layer, of which a router chooses some for each token. 0: as is usual for the ' +
-      'architecture, mostly one. Where the student starts from weights, each is a copy. In a short ' +
-      'run that learned to sort letters, four (one a token) were no better than one.',
+      'architecture, mostly one. Where the student starts from weights, each is a copy. In a ' +
+      'short run that learned to sort letters, four (one a token) were no better than one.',
   },
   experts_per_token: {
     type: 'integer',
