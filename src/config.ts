@@ -67,6 +67,8 @@ const TWIN_FIELDS = [
   'max_grad_norm',
   'router_balance',
   'router_z',
+  'train_router',
+  'train_only_router',
 ] as const satisfies readonly FieldName[];
 
 /** The twin that learns from the data alone. */
@@ -166,6 +168,17 @@ export function checkConfig(config: Config): string[] {
     problems.push(
       'base_weights is int8, but lora_rank is 0: weights that train are not rounded. ' +
         'Use base_weights=full, or a lora_rank of 8 or 16.',
+    );
+  }
+  if (config.train_only_router === 'on' && config.train_router === 'off') {
+    problems.push(
+      'train_only_router is on and train_router is off: nothing would train. Change one of them.',
+    );
+  }
+  if (config.train_only_router === 'on' && config.lora_rank > 0) {
+    problems.push(
+      `train_only_router is on and lora_rank is ${config.lora_rank}, but adapters train alone. ` +
+        'Use train_only_router=off, or lora_rank=0.',
     );
   }
   if (start === '' && config.lora_rank > 0) {

@@ -8,7 +8,7 @@ import { prepareData } from '../distill/data';
 import { needsTeacher } from '../distill/losses';
 import { rooflineOf } from '../distill/profile/roofline';
 import type { DataFacts } from '../distill/records';
-import { routerWarning } from '../distill/router-losses';
+import { routerWarning } from '../distill/router-training';
 import { planMemory } from '../distill/run-models';
 import { dtypeOf, newStudent, requireContext } from '../distill/run-setup';
 import { Doctor } from '../doctor/doctor';

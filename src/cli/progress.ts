@@ -45,6 +45,7 @@ export function learning(student: Architecture): string {
       `${rounded(trainedParameters(student))} parameters of adapters, ` +
       `beside ${all} frozen ones,`
     );
+  if (student.trains) return `${rounded(trainedParameters(student))} of ${all} parameters`;
   const active = activeParameters(student);
   if (active === parameters) return `${all} parameters`;
   return `${all} parameters, ${rounded(active)} of them active for a token,`;

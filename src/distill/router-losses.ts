@@ -1,10 +1,10 @@
 // The losses of a student's routers: measured in every step, and minimised with the weights that
 // the settings give them.
 
-import { type Config, DEFAULTS, twinConfig } from '../config';
+import type { Config } from '../config';
 import type { Recorder, Tensor } from '../gpu/program';
 import { routerLosses, routerLossesBackward } from '../kernels/router_losses';
-import type { Architecture, RoutedLayer, RouterGradient } from '../model/family';
+import type { RoutedLayer, RouterGradient } from '../model/family';
 
 /** What each router's loss is multiplied by in the total; 0 only measures it. */
 export interface RouterWeights {
@@ -17,33 +17,6 @@ export const NO_ROUTER_WEIGHTS: RouterWeights = { balance: 0, z: 0 };
 export const routerWeights = (
   config: Pick<Config, 'router_balance' | 'router_z'>,
 ): RouterWeights => ({ balance: config.router_balance, z: config.router_z });
-
-/** Whether layers have experts. */
-export const hasRouters = ({ parameters }: Pick<Architecture, 'parameters'>): boolean =>
-  parameters.some(({ role }) => role === 'router');
-
-/** Settings that mean nothing to a student without routers. */
-const ROUTER_SETTINGS = ['router_balance', 'router_z'] as const;
-
-/** What is said of router settings that a dense student cannot follow; undefined if it can. */
-export function routerWarning(
-  config: Config,
-  student: Pick<Architecture, 'parameters'>,
-): string | undefined {
-  if (hasRouters(student)) return undefined;
-  const configs = [config, twinConfig(config) ?? config];
-  const asked = ROUTER_SETTINGS.filter((name) =>
-    configs.some((one) => one[name] !== DEFAULTS[name]),
-  );
-  if (asked.length === 0) return undefined;
-  return (
-    'WARNING: No router layers found! Router training will not occur. The student is a dense ' +
-    `model: none of its layers chooses among experts, so ${and.format(asked)} ` +
-    `${asked.length > 1 ? 'have' : 'has'} nothing to act on.`
-  );
-}
-
-const and = new Intl.ListFormat('en-GB');
 
 /** Where the sums of the routers' losses lie, behind those of CE and KD. */
 export const ROUTER_SUMS = { first: 2, count: 2 };

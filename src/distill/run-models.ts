@@ -14,6 +14,7 @@ import type { Arena, Weights } from '../model/parameters';
 import { Evaluator } from './evaluate';
 import { needsTeacher } from './losses';
 import type { StepRecord } from './records';
+import { withTrainedRouters } from './router-training';
 import { Sampler } from './sample';
 import type { TrainerSettings } from './settings';
 import { type CachedTeacher, cachedTeacher } from './teacher/cached';
@@ -166,7 +167,7 @@ function trainerSettings(
   dtype: 'f16' | 'f32',
 ): TrainerSettings {
   return {
-    student,
+    student: withTrainedRouters(student, config),
     dtype,
     batchSize: config.batch_size,
     contextLength: config.max_length,

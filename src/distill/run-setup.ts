@@ -6,6 +6,7 @@ import { familyWithExperts, NEW_STUDENT_FAMILY } from '../model/families';
 import type { Architecture } from '../model/family';
 import { initialWeights, type Weights, withNewWeights } from '../model/parameters';
 import { Random } from '../tensor/random';
+import { withTrainedRouters } from './router-training';
 import { expertSizes, type StudentStart } from './student-start';
 import type { TeacherSizes } from './teacher/teacher';
 
@@ -30,7 +31,7 @@ export function newStudent(
   { vocabularySize, family = NEW_STUDENT_FAMILY }: Omit<TeacherSizes, 'contextWindow'>,
 ): Architecture {
   const experts = expertSizes(config);
-  return (experts ? familyWithExperts(family, experts) : family).create({
+  const made = (experts ? familyWithExperts(family, experts) : family).create({
     vocabularySize,
     contextWindow: config.max_length,
     width: config.student_width,
@@ -38,6 +39,7 @@ export function newStudent(
     heads: config.student_heads,
     experts,
   });
+  return withTrainedRouters(made, config);
 }
 
 /** The weights that the student starts from, a model's or random ones, and its adapters'. */

@@ -28,7 +28,7 @@ import type {
   SampleRecord,
   StepRecord,
 } from './records';
-import { routerWarning } from './router-losses';
+import { routerWarning } from './router-training';
 import { buildRunModels, type RunModels, type StudentModels } from './run-models';
 import { dtypeOf, newStudent, requireContext, startingWeights } from './run-setup';
 import { type Generate, type NextLogits, sampleText } from './sample';
@@ -492,7 +492,8 @@ export class Run {
 
   #restore(snapshot: Snapshot): void {
     const { twin } = this.#models;
-    const [first, other] = twin ? splitSnapshot(snapshot) : [snapshot];
+    const { count } = this.#trainer.master.plan;
+    const [first, other] = twin ? splitSnapshot(snapshot, count) : [snapshot];
     this.#trainer.restore(first);
     if (other) twin?.trainer.restore(other);
   }

@@ -10,6 +10,7 @@ import type { Architecture, ExpertSizes } from '../model/family';
 import { withAdapters } from '../model/lora';
 import type { Parameter, Weights } from '../model/parameters';
 import { openWeights, streamWeights } from '../model/weights';
+import { withTrainedRouters } from './router-training';
 import { hasTokenizer, openTokenizer } from './teacher/folder';
 import type { TeacherSizes } from './teacher/teacher';
 
@@ -52,6 +53,8 @@ export async function openStudent(
     | 'lora_rank'
     | 'lora_alpha'
     | 'lora_targets'
+    | 'train_router'
+    | 'train_only_router'
   >,
   teacher: ModelSource,
   teacherSizes: TeacherSizes,
@@ -76,7 +79,7 @@ export async function openStudent(
   const whole = (layers ? stored.withLayers(layers) : stored).withVocabulary(fewer);
   const experts = expertSizes(config);
   if (experts) {
-    const architecture = whole.withExperts(experts);
+    const architecture = withTrainedRouters(whole.withExperts(experts), config);
     return {
       architecture,
       weights: (sink) => streamWeights(files, stored, copiedToExperts(architecture, sink), layers),
@@ -84,7 +87,10 @@ export async function openStudent(
     };
   }
   return {
-    architecture: rank > 0 ? withAdapters(whole, { rank, alpha, targets }) : whole,
+    architecture: withTrainedRouters(
+      rank > 0 ? withAdapters(whole, { rank, alpha, targets }) : whole,
+      config,
+    ),
     weights: (sink) => streamWeights(files, stored, sink, layers),
   };
 }

@@ -7,9 +7,9 @@ import { bufferOf, persistentTensor, type Tensor } from '../gpu/program';
 import { initialScaler, NORM_PARTIALS } from '../kernels/optimiser';
 import { SCALER, STEP } from '../kernels/sources';
 import type { LanguageModel } from '../model/family';
-import { mergedParameter } from '../model/lora';
+import { mergedParameter, trainedOf } from '../model/lora';
 import { LowRank } from '../model/low-rank';
-import { Arena, fill, planArena, type Weights } from '../model/parameters';
+import { Arena, bothArenas, fill, planArena, type Weights } from '../model/parameters';
 import { frozenArena } from '../model/rounded';
 import { toHalf } from '../tensor/dtype';
 import { Layout } from '../tensor/layout';
@@ -29,7 +29,7 @@ export interface Snapshot {
 
 const ARRAYS = ['master', 'mean', 'square', 'scaler'] as const;
 
-/** The state of two students of the same sizes: each array holds the first's, then the twin's. */
+/** The state of two students: each array holds the first's, then the twin's. */
 export function joinSnapshots(first: Snapshot, twin: Snapshot): Snapshot {
   const joined = { ...first };
   for (const name of ARRAYS) {
@@ -41,19 +41,25 @@ export function joinSnapshots(first: Snapshot, twin: Snapshot): Snapshot {
   return joined;
 }
 
-/** The inverse of `joinSnapshots`. */
-export function splitSnapshot(joined: Snapshot): [first: Snapshot, twin: Snapshot] {
+/**
+ * The inverse of `joinSnapshots`.
+ * @param trained elements of the first student's arenas
+ */
+export function splitSnapshot(
+  joined: Snapshot,
+  trained: number,
+): [first: Snapshot, twin: Snapshot] {
   const [first, twin] = [{ ...joined }, { ...joined }];
   for (const name of ARRAYS) {
-    const half = joined[name].byteLength / 2;
-    first[name] = joined[name].slice(0, half);
-    twin[name] = joined[name].slice(half);
+    const end = name === 'scaler' ? SCALER.bytes : 4 * trained;
+    first[name] = joined[name].slice(0, end);
+    twin[name] = joined[name].slice(end);
   }
   return [first, twin];
 }
 
 export class TrainingState {
-  /** What does not train: the whole model, if only its adapters do. */
+  /** What does not train, if anything: the whole model, if only its adapters do. */
   readonly frozen?: Arena;
   readonly #ownsFrozen: boolean = false;
   /** Master weights of what trains, f32. */
@@ -86,12 +92,16 @@ export class TrainingState {
     const { student, dtype, batchSize, contextLength, masked = false } = settings;
     const { memory, limits, device } = gpu;
     const { adapters, parameters } = student;
-    if (adapters) {
+    const trained = new Set(trainedOf(student));
+    const rest = parameters.filter((parameter) => !trained.has(parameter));
+    if (rest.length > 0) {
       const { frozen, baseWeights = 'full' } = settings;
-      this.frozen = frozen ?? frozenArena(gpu, student, dtype, baseWeights);
-      this.#ownsFrozen = !frozen;
+      const shared = adapters && frozen;
+      const others = { ...student, parameters: rest };
+      this.frozen = shared ?? frozenArena(gpu, others, dtype, baseWeights);
+      this.#ownsFrozen = !shared;
     }
-    const plan = planArena(adapters?.parameters ?? parameters, limits.buffer);
+    const plan = planArena([...trained], limits.buffer);
     this.master = new Arena(gpu, plan, 'f32', 'weights', 'master weights');
     this.weights =
       dtype === 'f16' ? new Arena(gpu, plan, 'f16', 'weights', 'f16 weights') : this.master;
@@ -101,7 +111,7 @@ export class TrainingState {
     this.model =
       adapters && this.frozen
         ? student.withWeights(this.frozen, new LowRank(adapters, this.weights))
-        : student.withWeights(this.weights);
+        : student.withWeights(this.frozen ? bothArenas(this.weights, this.frozen) : this.weights);
     this.batch = new BatchBuffer(gpu, batchSize, contextLength, masked);
     if (alignedLossOf(settings.loss))
       this.alignment = new AlignmentBuffer(gpu, batchSize, contextLength);

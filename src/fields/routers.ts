@@ -27,4 +27,20 @@ export const ROUTER_FIELDS = {
       'Weight of the squared log-sum-exp of the routers’ logits, which keeps them from growing; ' +
       '0.001 is usual.',
   },
+  train_router: {
+    type: 'choice',
+    group: 'routers',
+    label: 'Train routers',
+    default: 'on',
+    choices: ['on', 'off'],
+    help: 'off: routers keep choosing as they do at the start, and all else trains.',
+  },
+  train_only_router: {
+    type: 'choice',
+    group: 'routers',
+    label: 'Train nothing else',
+    default: 'off',
+    choices: ['off', 'on'],
+    help: 'on: routers alone train, and all else is frozen.',
+  },
 } as const satisfies Record<string, Field>;

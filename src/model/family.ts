@@ -8,7 +8,7 @@
 import type { Piece } from '../files/pieces';
 import type { Recorder, Tensor } from '../gpu/program';
 import type { Adapters, LowRank } from './low-rank';
-import type { Arena, Parameter } from './parameters';
+import type { Arena, Parameter, ParameterTensors, Role } from './parameters';
 
 /** The sizes that every decoder has, whatever its config.json calls them. */
 export interface ModelSizes {
@@ -65,6 +65,8 @@ export interface Architecture extends ModelSizes {
   readonly parameters: readonly Parameter[];
   /** Present where they train, and all `parameters` are frozen. */
   readonly adapters?: Adapters;
+  /** Present where some of `parameters` are frozen: those of such a role train. */
+  readonly trains?: (role: Role) => boolean;
   /** Whether a linear layer's weight is (in, out); else it is (out, in). */
   readonly fanInFirst: boolean;
   readonly tensorNames: TensorNames;
@@ -95,7 +97,7 @@ export interface Architecture extends ModelSizes {
    * The model that computes with these weights, whose plan must be that of `parameters`.
    * @param adapters whose plan must be that of `adapters`
    */
-  withWeights(weights: Arena, adapters?: LowRank): LanguageModel;
+  withWeights(weights: ParameterTensors, adapters?: LowRank): LanguageModel;
 }
 
 /** How a family names its tensors in safetensors. */
@@ -114,7 +116,7 @@ export interface TensorNames {
 /** A model with weights. It records its passes; nothing runs until the recorder's program does. */
 export interface LanguageModel {
   readonly architecture: Architecture;
-  readonly weights: Arena;
+  readonly weights: ParameterTensors;
 
   /** Records the forward pass up to the head. tokens (B, T) u32. */
   forward(recorder: Recorder, tokens: Tensor, options?: ForwardOptions): Activations;

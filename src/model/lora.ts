@@ -17,9 +17,13 @@ export interface LoraSettings {
 
 const ALL_LINEAR = 'all-linear';
 
-/** How many parameters train: the adapters', or all. */
-export const trainedParameters = ({ adapters, parameters }: Architecture): number =>
-  planArena(adapters?.parameters ?? parameters).parameters;
+/** The parameters that train, in arena order: the adapters', or the model's own but frozen ones. */
+export const trainedOf = ({ adapters, parameters, trains }: Architecture): readonly Parameter[] =>
+  adapters?.parameters ?? (trains ? parameters.filter(({ role }) => trains(role)) : parameters);
+
+/** How many they are. */
+export const trainedParameters = (architecture: Architecture): number =>
+  planArena(trainedOf(architecture)).parameters;
 
 /** `h.3.attn.c_proj.weight` is the layer `c_proj` of the module `h.3.attn`. */
 const lastName = (weight: string) => weight.split('.').at(-2) as string;

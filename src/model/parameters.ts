@@ -367,6 +367,20 @@ export class Arena {
   }
 }
 
+/** Parameters as tensors: what a model computes with. */
+export type ParameterTensors = Pick<Arena, 'dtype' | 'has' | 'tensor' | 'joined'>;
+
+/** The parameters of two arenas of one type. Joined ones lie in the same arena. */
+export function bothArenas(first: Arena, second: Arena): ParameterTensors {
+  const having = (name: string) => (first.has(name) ? first : second);
+  return {
+    dtype: first.dtype,
+    has: (name) => having(name).has(name),
+    tensor: (name) => having(name).tensor(name),
+    joined: (names) => having(names[0]).joined(names),
+  };
+}
+
 /**
  * Receives a parameter's values from element `first` on: all of them, or slices of an even length
  * in any order.

@@ -470,7 +470,8 @@ export class Session implements DeviceUser {
       run: {
         dtype: dtype === 'f16' ? 'float16' : 'float32',
         studentParameters,
-        trainedParameters: student.adapters && this.#run.trainedParameters,
+        trainedParameters:
+          student.adapters || student.trains ? this.#run.trainedParameters : undefined,
         activeParameters: student.experts && activeParameters(student),
         trainTokens,
         heldOutTokens,

@@ -63,6 +63,9 @@ const CONFIG: Config = {
   max_length: T,
   train_steps: 20,
   student_lr: 0.01,
+  // The twin's arenas have a parameter more.
+  train_router: 'off',
+  twin: 'train_router=on',
   eval_batches: 2,
   eval_steps: 10,
   sample_tokens: 6,
@@ -72,9 +75,11 @@ let gpu: Gpu;
 let folder: ModelSource;
 let tokenizer: FolderTokenizer;
 let documents: Tokens[];
+let weights: ReturnType<typeof initialWeights>;
 let inputs: Uint32Array<ArrayBuffer>;
 let run: Run;
 let records: StepRecord[];
+let twin: StepRecord[];
 let evaluations: EvaluationRecord[];
 
 function sourceOf(files: Iterable<readonly [string, BlobPart]>): ModelSource {
@@ -84,6 +89,7 @@ function sourceOf(files: Iterable<readonly [string, BlobPart]>): ModelSource {
 async function begin(saved?: Run['snapshot']) {
   const opened = await openTeacher(folder, { f16: false, dtype: 'f32' });
   const records: StepRecord[] = [];
+  const twin: StepRecord[] = [];
   const evaluations: EvaluationRecord[] = [];
   const run = await Run.create(
     {
@@ -98,11 +104,12 @@ async function begin(saved?: Run['snapshot']) {
         stage: () => {},
         record: (record) => records.push(record),
         evaluation: (record) => evaluations.push(record),
+        twin: { record: (record) => twin.push(record), evaluation: () => {} },
       },
     },
     saved,
   );
-  return { run, records, evaluations };
+  return { run, records, twin, evaluations };
 }
 
 beforeAll(async () => {
@@ -112,7 +119,7 @@ beforeAll(async () => {
   const files = await Promise.all(
     names.map(async (name) => [name, new Uint8Array(await readFile(`${FOLDER}/${name}`))] as const),
   );
-  const weights = initialWeights(TEACHER.parameters, new Random(3));
+  weights = initialWeights(TEACHER.parameters, new Random(3));
   // Larger than a new model's, so that there is something to learn.
   for (const [name, values] of weights)
     if (!name.includes('norm'))
@@ -128,7 +135,7 @@ beforeAll(async () => {
   tokenizer = await openTokenizer(folder, TEACHER.vocabularySize);
   documents = [{ ids: tokenizer.encode(TEXT.repeat(60)) }];
   inputs = documents[0].ids.slice(0, B * T);
-  ({ run, records, evaluations } = await begin());
+  ({ run, records, twin, evaluations } = await begin());
   while (!run.done) await run.advance();
   await run.drain();
 });
@@ -151,6 +158,14 @@ it('its teacher runs in our kernels, and a student of its second layer learns fr
   expect(after.kl).toBeLessThan(0.8 * (before.kl as number));
   expect(records.at(-1)?.loss).toBeLessThan(0.9 * records[0].loss);
   expect(after.teacherPerplexity).toBe(before.teacherPerplexity);
+});
+
+it('its frozen router stays as it is; the twin’s, which trains, parts from it', async () => {
+  const values = await run.parameter('layers.0.mlp.gate.weight');
+  expect(values).toEqual(weights.get('layers.1.mlp.gate.weight'));
+  expect(twin[0].loss).toBe(records[0].loss);
+  expect(twin[0].gradNorm).toBeGreaterThan(records[0].gradNorm);
+  expect(twin.at(-1)?.loss).not.toBe(records.at(-1)?.loss);
 });
 
 it('says how its experts share the tokens, and to which one each of a passage goes', async () => {
@@ -224,7 +239,9 @@ it('a run that is resumed from a checkpoint has the same bits', async () => {
   const second = await begin(snapshot);
   while (!second.run.done) await second.run.advance();
   await second.run.drain();
-  expect(second.records.map(({ loss }) => loss)).toEqual(records.slice(10).map(({ loss }) => loss));
+  const lossesOf = (steps: StepRecord[]) => steps.map(({ loss }) => loss);
+  expect(lossesOf(second.records)).toEqual(lossesOf(records.slice(10)));
+  expect(lossesOf(second.twin)).toEqual(lossesOf(twin.slice(10)));
   await second.run.destroy();
 });
 

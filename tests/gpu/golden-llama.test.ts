@@ -10,7 +10,7 @@ import { countingGpu } from '../../src/gpu/counting';
 import type { Gpu } from '../../src/gpu/device';
 import { Pool, Recorder } from '../../src/gpu/program';
 import { parseConfig } from '../../src/model/families';
-import { Arena, planArena } from '../../src/model/parameters';
+import { Arena, planArena, type Role } from '../../src/model/parameters';
 import * as reference from '../../src/reference';
 import { Layout } from '../../src/tensor/layout';
 import { LLAMA_GOLDENS, readLlamaGolden, referenceConfig } from '../llama-goldens';
@@ -35,6 +35,7 @@ async function train(
     steps,
     padding = 0,
     batches = 1,
+    trains,
   }: {
     dtype: 'f16' | 'f32';
     recompute?: boolean;
@@ -42,6 +43,8 @@ async function train(
     padding?: number;
     /** Of a step. */
     batches?: number;
+    /** What is not frozen. */
+    trains?: (role: Role) => boolean;
   },
 ) {
   const { B, T, hyper_parameters: hyper } = golden;
@@ -59,7 +62,7 @@ async function train(
     gpu,
     pool,
     {
-      student,
+      student: { ...student, trains },
       dtype,
       batchSize: B,
       contextLength: T,
@@ -164,6 +167,21 @@ describe.each(LLAMA_GOLDENS)('%s', (name) => {
     expect(relativeError([routerBalance, routerZ], [balance, z])).toBeLessThan(TOLERANCE.f32.loss);
     expect(errors(gradients, expected.gradients, TOLERANCE.f32.gradient)).toEqual([]);
   });
+
+  it.runIf(golden.routers)(
+    'what trains has the same gradient where the rest is frozen',
+    async () => {
+      const gpu = await openTestDevice();
+      const whole = await train(gpu, golden, { dtype: 'f32', steps: 1 });
+      const routers = [...whole.gradients].filter(([name]) => name.endsWith('.mlp.gate.weight'));
+      const others = [...whole.gradients].filter(([name]) => !name.endsWith('.mlp.gate.weight'));
+      const trains = (only: boolean) => (role: Role) => (role === 'router') === only;
+      const frozen = await train(gpu, golden, { dtype: 'f32', steps: 1, trains: trains(false) });
+      expect(frozen.gradients).toEqual(new Map(others));
+      const alone = await train(gpu, golden, { dtype: 'f32', steps: 1, trains: trains(true) });
+      expect(alone.gradients).toEqual(new Map(routers));
+    },
+  );
 
   it('a layer’s forward pass takes nine dispatches, with experts fourteen', async () => {
     const gpu = countingGpu(await openTestDevice());

@@ -12,6 +12,7 @@ const SHAPE: readonly FieldName[] = [
   ...(['student_layers', 'student_width', 'student_heads', 'max_length'] as const),
   ...(['student_model', 'student_from_layers', 'teacher_model'] as const),
   ...(['student_experts', 'experts_per_token', 'lora_rank', 'lora_targets'] as const),
+  ...(['train_router', 'train_only_router'] as const),
 ];
 
 export function ModelPair() {
@@ -89,11 +90,14 @@ function expertsText({ student_experts, experts_per_token }: Config): string[] {
   return [`${experts_per_token} of ${plural(student_experts, 'expert')} a token`];
 }
 
-/** What trains, if only adapters do. */
-function trainedText({ student_model, lora_rank }: Config, trained?: number): string[] {
+/** What trains, if only adapters or routers do, or all but those. */
+function trainedText(config: Config, trained?: number): string[] {
+  const { student_model, lora_rank, train_router, train_only_router } = config;
+  const counted = trained === undefined ? '' : `: ${formatCount(trained)} parameters`;
+  if (train_only_router === 'on') return [`only routers train${counted}`];
+  if (train_router === 'off') return [`all but routers train${counted}`];
   if (student_model === '' || lora_rank === 0) return [];
-  const adapters = `adapters of rank ${lora_rank} train`;
-  return [trained === undefined ? adapters : `${adapters}: ${formatCount(trained)} parameters`];
+  return [`adapters of rank ${lora_rank} train${counted}`];
 }
 
 const Role = ({ of }: { of: 'teacher' | 'student' }) => (

@@ -3,7 +3,7 @@
 // weights and, of a run that has begun, its checkpoint. What Python computes is in distill.py,
 // models.py and stillhouse.py; this file writes what they read.
 
-import { type Config, FIELDS } from '../../config';
+import { type Config, DEFAULTS, FIELDS } from '../../config';
 import { ALIGNED_NAMES, alignedLossOf } from '../../divergences';
 import type { Field } from '../../field';
 import { ModelFileError } from '../../files/download';
@@ -20,6 +20,7 @@ import { Random } from '../../tensor/random';
 import type { prepareData } from '../data';
 import { exportName, fileOf, jsonPieces, type StudentFile } from '../export/export';
 import { adapterPieces, peftFiles } from '../export/peft';
+import { hasRouters, ROUTER_SETTINGS } from '../router-training';
 import type { FolderTokenizer } from '../teacher/folder';
 import { type Snapshot, splitSnapshot } from '../training-state';
 import accelerate from './accelerate.yaml?raw';
@@ -82,6 +83,13 @@ export async function writeRecipe(
         `uld_token_merge_strategy="bayesian"${aligned === 'gold' ? ' and the hybrid loss' : ''}.`,
     );
   }
+  const unsaid = unsaidOf(config, student);
+  if (unsaid.length > 0) {
+    throw new ExportError(
+      `A recipe does not have ${and.format(unsaid)}: distill.py minimises no loss of routers, and ` +
+        'trains them with all else. Use their defaults.',
+    );
+  }
   const fixed = (name: string, pieces: readonly Piece[]) =>
     fileOf(name, pieces, { parameter: () => Promise.reject(new Error(`${name} has no weights.`)) });
   const text = (name: string, content: string) => fixed(name, [new TextEncoder().encode(content)]);
@@ -139,7 +147,10 @@ export async function writeRecipe(
   for (const [name, pieces] of adapterFiles)
     files.push(fileOf(name, pieces, { parameter: started }));
   if (snapshot) {
-    const [first] = config.twin === '' ? [snapshot] : splitSnapshot(snapshot);
+    const [first] =
+      config.twin === ''
+        ? [snapshot]
+        : splitSnapshot(snapshot, planArena(adapters?.parameters ?? student.parameters).count);
     const { applied } = SCALER.read(first.scaler);
     const trained = adapters?.parameters ?? student.parameters;
     const state = (name: string, array: ArrayBuffer) => {
@@ -160,6 +171,12 @@ export async function writeRecipe(
   files.push(text('distill.py', distill));
   return { name: `recipe-${exportName(config, student, step ?? 0)}`, files };
 }
+
+const and = new Intl.ListFormat('en-GB');
+
+/** Settings of this student's routers that Python does not know. */
+const unsaidOf = (config: Readonly<Config>, student: Architecture) =>
+  hasRouters(student) ? ROUTER_SETTINGS.filter((name) => config[name] !== DEFAULTS[name]) : [];
 
 /** All tokens, where documents begin, and, if some tokens are no targets, which are. */
 function tokensFile({ train, heldOut }: Ingredients['data']['joined']) {

@@ -20,7 +20,7 @@ import type {
 import { head, headBackward } from '../head';
 import { type LayerKeyValues, layerOf, rowsAt } from '../key-values';
 import type { LowRank } from '../low-rank';
-import type { Arena } from '../parameters';
+import type { Arena, ParameterTensors } from '../parameters';
 import { type AttentionHeads, type HeadActivations, transposedHeads } from './attention';
 import { type Gpt2Config, headName } from './config';
 
@@ -52,7 +52,7 @@ export class Gpt2Model implements LanguageModel {
   constructor(
     readonly architecture: Architecture,
     private readonly config: Gpt2Config,
-    readonly weights: Arena,
+    readonly weights: ParameterTensors,
     { heads, adapters }: { heads?: AttentionHeads; adapters?: LowRank } = {},
   ) {
     this.#heads = heads ?? transposedHeads;

@@ -3,7 +3,7 @@
 import { ModelFileError } from '../../files/download';
 import type { Architecture, Family } from '../family';
 import type { LowRank } from '../low-rank';
-import type { Arena } from '../parameters';
+import type { ParameterTensors } from '../parameters';
 import type { AttentionHeads } from './attention';
 import {
   configOf,
@@ -27,7 +27,7 @@ export const GPT2: Family = {
 
 export interface Gpt2 extends Architecture {
   readonly config: Gpt2Config;
-  withWeights(weights: Arena, adapters?: LowRank): Gpt2Model;
+  withWeights(weights: ParameterTensors, adapters?: LowRank): Gpt2Model;
 }
 
 /**

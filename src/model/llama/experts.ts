@@ -20,7 +20,7 @@ import { swiglu, swigluBackward } from '../../kernels/swiglu';
 import { transposed } from '../../kernels/tensors';
 import { Layout } from '../../tensor/layout';
 import type { RoutedLayer, RouterGradient } from '../family';
-import type { Arena } from '../parameters';
+import type { Arena, ParameterTensors } from '../parameters';
 import { choiceBias, type Experts, expertParts, joinedNames, ROUTER } from './config';
 
 /** What the backward pass reads of the forward pass. */
@@ -48,7 +48,7 @@ export class ExpertsLayer {
   readonly #at: string;
 
   constructor(
-    private readonly weights: Arena,
+    private readonly weights: ParameterTensors,
     private readonly config: Experts,
     private readonly layer: number,
   ) {
@@ -157,10 +157,10 @@ export class ExpertsLayer {
   }
 
   #names = (...parts: string[]) => joinedNames(this.layer, parts, 'weight');
-  #router = (arena: Arena): Tensor => arena.tensor(this.#names(ROUTER)[0]);
+  #router = (arena: ParameterTensors): Tensor => arena.tensor(this.#names(ROUTER)[0]);
 
   /** The first expert's matrix (out, in), bound with all others'. */
-  #matrix(arena: Arena, which: Which) {
+  #matrix(arena: ParameterTensors, which: Which) {
     const E = this.config.num_experts;
     const all = arena.joined(this.#names(...expertParts(E, PARTS[which])));
     const [rows, columns] = all.layout.shape;

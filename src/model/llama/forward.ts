@@ -34,7 +34,7 @@ import type {
 import { head, headBackward } from '../head';
 import { attend, type LayerKeyValues, layerOf, rowsAt } from '../key-values';
 import type { LowRank } from '../low-rank';
-import type { Arena } from '../parameters';
+import type { Arena, ParameterTensors } from '../parameters';
 import {
   expertsOf,
   gateUp,
@@ -86,7 +86,7 @@ export class LlamaModel implements LanguageModel {
   constructor(
     readonly architecture: Architecture,
     private readonly config: LlamaConfig,
-    readonly weights: Arena,
+    readonly weights: ParameterTensors,
     private readonly adapters?: LowRank,
   ) {}
 
@@ -249,7 +249,7 @@ export class LlamaModel implements LanguageModel {
     return this.adapters?.of(names.map((name) => ({ name, columns: columns(name) })));
   }
 
-  #bias(arena: Arena, layer: number, parts: readonly string[]): Tensor | undefined {
+  #bias(arena: ParameterTensors, layer: number, parts: readonly string[]): Tensor | undefined {
     const names = joinedNames(layer, parts, 'bias');
     return arena.has(names[0]) ? arena.joined(names) : undefined;
   }

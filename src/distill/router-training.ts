@@ -1,0 +1,61 @@
+// Which of a student's routers and other parameters train, and what is said of a student that has
+// no routers.
+
+import { type Config, DEFAULTS, twinConfig } from '../config';
+import { ModelFileError } from '../files/download';
+import type { Architecture } from '../model/family';
+
+/** Whether layers have experts. */
+export const hasRouters = ({ parameters }: Pick<Architecture, 'parameters'>): boolean =>
+  parameters.some(({ role }) => role === 'router');
+
+/** Settings that mean nothing to a student without routers. */
+export const ROUTER_SETTINGS = [
+  'router_balance',
+  'router_z',
+  'train_router',
+  'train_only_router',
+] as const;
+
+/** What is said of router settings that a dense student cannot follow; undefined if it can. */
+export function routerWarning(
+  config: Config,
+  student: Pick<Architecture, 'parameters'>,
+): string | undefined {
+  if (hasRouters(student)) return undefined;
+  const configs = [config, twinConfig(config) ?? config];
+  const asked = ROUTER_SETTINGS.filter((name) =>
+    configs.some((one) => one[name] !== DEFAULTS[name]),
+  );
+  if (asked.length === 0) return undefined;
+  return (
+    'WARNING: No router layers found! Router training will not occur. The student is a dense ' +
+    `model: none of its layers chooses among experts, so ${and.format(asked)} ` +
+    `${asked.length > 1 ? 'have' : 'has'} nothing to act on.`
+  );
+}
+
+const and = new Intl.ListFormat('en-GB');
+
+/** What the router settings say of which parameters train. */
+type Trained = Pick<Config, 'train_router' | 'train_only_router'>;
+
+const NO_ROUTERS =
+  'train_only_router is on, but the student is a dense model without router layers: nothing would ' +
+  'train. Use train_only_router=off, or a student with experts.';
+
+/**
+ * The student of which those parameters train that the settings say. Adapters train alone in any
+ * case.
+ * @throws ModelFileError if nothing would train
+ */
+export function withTrainedRouters(
+  student: Architecture,
+  { train_router, train_only_router }: Trained,
+): Architecture {
+  const only = train_only_router === 'on';
+  if (only && !hasRouters(student)) throw new ModelFileError('model', NO_ROUTERS);
+  if ((!only && train_router === 'on') || student.adapters)
+    return { ...student, trains: undefined };
+  return { ...student, trains: (role) => (role === 'router') === only };
+}
