@@ -1,0 +1,47 @@
+// What the settings of routers mean for a student with experts, and what a dense one is told.
+
+import { expect, test } from 'vitest';
+import { checkConfig, DEFAULTS } from '../../src/config';
+import { routerWarning } from '../../src/distill/router-training';
+import { newStudent } from '../../src/distill/run-setup';
+import { trainedOf, trainedParameters } from '../../src/model/lora';
+
+const SIZES = { vocabularySize: 64 };
+const WITH_EXPERTS = { ...DEFAULTS, student_experts: 4 };
+
+test('freezing the routers, or all but them, divides a student’s parameters', () => {
+  const whole = newStudent(WITH_EXPERTS, SIZES);
+  const frozen = newStudent({ ...WITH_EXPERTS, train_router: 'off' }, SIZES);
+  const alone = newStudent({ ...WITH_EXPERTS, train_only_router: 'on' }, SIZES);
+  expect(new Set(trainedOf(alone).map(({ role }) => role))).toEqual(new Set(['router']));
+  // Two layers, each with four experts and a width of 64.
+  expect(trainedParameters(alone)).toBe(2 * 4 * 64);
+  expect(trainedParameters(frozen) + trainedParameters(alone)).toBe(trainedParameters(whole));
+  expect([...trainedOf(frozen), ...trainedOf(alone)]).toHaveLength(whole.parameters.length);
+});
+
+test('a dense student is told that no router trains, with the settings that ask for it', () => {
+  const dense = newStudent(DEFAULTS, SIZES);
+  expect(routerWarning(DEFAULTS, dense)).toBeUndefined();
+  const asked = { ...DEFAULTS, router_balance: 0.01, twin: 'train_router=off' };
+  expect(routerWarning(asked, newStudent(WITH_EXPERTS, SIZES))).toBeUndefined();
+  expect(routerWarning(asked, dense)).toBe(
+    'WARNING: No router layers found! Router training will not occur. The student is a dense ' +
+      'model: none of its layers chooses among experts, so router_balance and train_router have ' +
+      'nothing to act on.',
+  );
+  expect(() => newStudent({ ...DEFAULTS, train_only_router: 'on' }, SIZES)).toThrow(
+    /train_only_router is on, but the student is a dense model without router layers/,
+  );
+});
+
+test('settings under which nothing would train are refused', () => {
+  const only = { ...DEFAULTS, train_only_router: 'on' } as const;
+  expect(checkConfig({ ...only, train_router: 'off' })).toEqual([
+    'train_only_router is on and train_router is off: nothing would train. Change one of them.',
+  ]);
+  expect(checkConfig({ ...only, student_model: 'files', lora_rank: 8 })).toEqual([
+    'train_only_router is on and lora_rank is 8, but adapters train alone. ' +
+      'Use train_only_router=off, or lora_rank=0.',
+  ]);
+});
