@@ -67,6 +67,7 @@ const TWIN_FIELDS = [
   'max_grad_norm',
   'router_balance',
   'router_z',
+  'router_kd',
   'train_router',
   'train_only_router',
 ] as const satisfies readonly FieldName[];

@@ -240,6 +240,8 @@ const MUTATIONS = [
   ['router_losses', '[2 * E] / params.M', '[2 * E] / (1.01 * params.M)', LLAMA],
   ['router_losses_backward', 'step.router_balance *', '1.01 * step.router_balance *', LLAMA],
   ['router_losses_backward', 'step.router_z *', '1.01 * step.router_z *', LLAMA],
+  ['router_losses_backward', 'kd * (p -', '1.01 * kd * (p -', ['check']],
+  ['router_terms', 'exp(log_t) * (log_t', '1.01 * exp(log_t) * (log_t', ['check']],
   ['router_terms', '- largest) / total', '- largest) / (1.01 * total)', LLAMA],
   ['router_terms', '= 1.0; }', '= 1.01; }', LLAMA],
   ['router_terms', '= lse * lse;', '= 1.01 * lse * lse;', LLAMA],

@@ -195,15 +195,25 @@ function usesCheck(): Check {
 
 /** Two layers, and loss weights that are large enough to show in the gradient. */
 function lossesCheck(): Check {
-  const weights = { balance: 0.7, z: 0.3 };
+  const weights = { balance: 0.7, z: 0.3, kd: 0.5 };
   const scale = 64;
   const [first, second] = [LOGITS, LOGITS.map((value) => value / 2 + 0.5)];
   const chosen = [first, second].map((logits) => reference.route(logits, sizesOf(false)).chosen);
-  const layers = [first, second].map((logits, i) => ({ logits, chosen: chosen[i] }));
-  const { balance, z } = reference.routerLosses(layers, { E });
+  // A layer with a teacher's router, and one without, which adds nothing to the divergence.
+  const teacher = stored(numbers(ROWS * E, 4), 'f32');
+  const layers = [first, second].map((logits, i) => ({
+    logits,
+    chosen: chosen[i],
+    ...(i === 1 && { teacher }),
+  }));
+  const { balance, z, kd } = reference.routerLosses(layers, { E });
   const before = stored(numbers(ROWS * E, 3), 'f32');
   const gradient = reference.routerLossesBackward(layers, { E }, weights)[1];
-  const step = structValues(STEP, { router_balance: weights.balance, router_z: weights.z });
+  const step = structValues(STEP, {
+    router_balance: weights.balance,
+    router_z: weights.z,
+    router_kd: weights.kd,
+  });
   return check({
     kernel: 'router_terms, router_losses, router_losses_backward',
     sizes: `${SIZES}, 2 layers`,
@@ -215,7 +225,8 @@ function lossesCheck(): Check {
       firstChosen: u32(chosen[0], [ROWS, K]),
       secondChosen: u32(chosen[1], [ROWS, K]),
       zero: zeros(1),
-      sums: { values: [1, 2, 3, 4], layout: [4] },
+      sums: { values: [1, 2, 3, 4, 5], layout: [5] },
+      teacher: { values: teacher, layout: [ROWS, E] },
       dlogits: { values: before, layout: [ROWS, E] },
       step: { values: step, layout: [STEP.fields.length] },
       scaler: { values: structValues(SCALER, { scale }), layout: [SCALER.fields.length] },
@@ -223,14 +234,14 @@ function lossesCheck(): Check {
     record(recorder, t) {
       const layers = [
         { logits: t.first, chosen: t.firstChosen },
-        { logits: t.second, chosen: t.secondChosen },
+        { logits: t.second, chosen: t.secondChosen, teacher: t.teacher },
       ];
       const statistics = routerLosses(recorder, layers, { sums: t.sums, zero: t.zero, first: 2 });
       const places = { step: t.step.place, scaler: t.scaler.place };
-      routerLossesBackward(recorder, t.second, statistics, t.dlogits, places);
+      routerLossesBackward(recorder, layers[1], statistics, t.dlogits, places);
     },
     outputs: [
-      { tensor: 'sums', expected: [1, 2, 3 + balance, 4 + z], tolerance: summed(2 * ROWS) },
+      { tensor: 'sums', expected: [1, 2, 3 + balance, 4 + z, 5 + kd], tolerance: summed(2 * ROWS) },
       {
         tensor: 'dlogits',
         expected: gradient.map((value, i) => before[i] + scale * value),

@@ -57,6 +57,7 @@ const NO_STEP = {
   inverse_tokens: 0,
   router_balance: 0,
   router_z: 0,
+  router_kd: 0,
 };
 
 const CONFIDENCE = DIAGNOSES.indexOf('confidence');

@@ -9,7 +9,7 @@ export interface StepRecord {
   step: number;
   /**
    * The minimised loss: alpha·T²·KD + (1 − alpha)·CE for `mixed`, CE for `ce`. NaN without a valid
-   * target. With router_balance·balance + router_z·z where layers have experts.
+   * target. With the routers' losses, by their weights, where layers have experts.
    */
   loss: number;
   /** Cross-entropy with the data. */
@@ -35,6 +35,8 @@ export interface StepRecord {
    */
   routerBalance?: number;
   routerZ?: number;
+  /** Mean KL(teacher's router ‖ student's), where the student's learn from the teacher's. */
+  routerKd?: number;
   /**
    * Seconds since training began, without pauses, when the record arrived, a few steps after its
    * own. Whoever runs the steps adds it: it is no result, and differs each time.

@@ -10,20 +10,26 @@ import type { RoutedLayer, RouterGradient } from '../model/family';
 export interface RouterWeights {
   balance: number;
   z: number;
+  kd: number;
 }
 
-export const NO_ROUTER_WEIGHTS: RouterWeights = { balance: 0, z: 0 };
+export const NO_ROUTER_WEIGHTS: RouterWeights = { balance: 0, z: 0, kd: 0 };
 
 export const routerWeights = (
-  config: Pick<Config, 'router_balance' | 'router_z'>,
-): RouterWeights => ({ balance: config.router_balance, z: config.router_z });
+  config: Pick<Config, 'router_balance' | 'router_z' | 'router_kd'>,
+): RouterWeights => ({
+  balance: config.router_balance,
+  z: config.router_z,
+  kd: config.router_kd,
+});
 
 /** Where the sums of the routers' losses lie, behind those of CE and KD. */
-export const ROUTER_SUMS = { first: 2, count: 2 };
+export const ROUTER_SUMS = { first: 2, count: 3 };
 
 /**
  * Records the losses of a forward pass, which are added to `sums`. Returns what the backward pass
  * adds to the routers' gradients; undefined without routers.
+ * @param taught the logits (B·T, E) f32 of the teacher's routers, if the student's learn from them
  */
 export function recordRouterLosses(
   recorder: Recorder,
@@ -34,11 +40,18 @@ export function recordRouterLosses(
     scaler,
   }: Record<'sums' | 'zero', Tensor> & Record<'step' | 'scaler', GPUBuffer>,
   routed: readonly RoutedLayer[] = [],
+  taught: readonly Tensor[] = [],
 ): RouterGradient | undefined {
   if (routed.length === 0) return undefined;
-  const statistics = routerLosses(recorder, routed, { sums, zero, first: ROUTER_SUMS.first });
+  const layers = routed.map((made, i) => ({ ...made, teacher: taught.at(i) }));
+  const statistics = routerLosses(recorder, layers, { sums, zero, first: ROUTER_SUMS.first });
   return (recorder, { layer, logits }, dlogits) => {
+    const teacher = layers.find((made) => made.layer === layer)?.teacher;
     const label = `layers.${layer}.router losses d`;
-    routerLossesBackward(recorder, logits, statistics, dlogits, { step, scaler, label });
+    routerLossesBackward(recorder, { logits, teacher }, statistics, dlogits, {
+      step,
+      scaler,
+      label,
+    });
   };
 }

@@ -3,6 +3,7 @@
 
 import { type Config, DEFAULTS, twinConfig } from '../config';
 import { ModelFileError } from '../files/download';
+import type { Tensor } from '../gpu/program';
 import type { Architecture } from '../model/family';
 
 /** Whether layers have experts. */
@@ -13,6 +14,7 @@ export const hasRouters = ({ parameters }: Pick<Architecture, 'parameters'>): bo
 export const ROUTER_SETTINGS = [
   'router_balance',
   'router_z',
+  'router_kd',
   'train_router',
   'train_only_router',
 ] as const;
@@ -58,4 +60,29 @@ export function withTrainedRouters(
   if ((!only && train_router === 'on') || student.adapters)
     return { ...student, trains: undefined };
   return { ...student, trains: (role) => (role === 'router') === only };
+}
+
+/**
+ * @param taught the logits of the teacher's routers, if our kernels run it
+ * @throws ModelFileError where the student's routers shall learn from the teacher's and cannot
+ */
+export function requireRouters(
+  { router_kd }: Pick<Config, 'router_kd'>,
+  { parameters }: Pick<Architecture, 'parameters'>,
+  taught: readonly Tensor[] = [],
+): void {
+  const own = parameters.filter(({ role }) => role === 'router').map(({ shape }) => shape[0]);
+  // A dense student is warned instead: see `routerWarning`.
+  if (router_kd === 0 || own.length === 0) return;
+  const theirs = taught.map(({ layout }) => layout.shape[1]);
+  if (own.join() === theirs.join()) return;
+  const routers = (sizes: readonly number[]) =>
+    sizes.length === 0 ? 'none' : `${sizes.length} of ${sizes[0]} experts`;
+  throw new ModelFileError(
+    'model',
+    `router_kd is ${router_kd}, and the student’s routers do not fit the teacher’s. The student ` +
+      `has ${routers(own)}, the teacher ${routers(theirs)} that can be read: it must have experts, ` +
+      'run in Stillhouse’s kernels and not be cached, and the loss must have a teacher. Use ' +
+      'router_kd=0.',
+  );
 }

@@ -14,7 +14,7 @@ import type { Arena, Weights } from '../model/parameters';
 import { Evaluator } from './evaluate';
 import { needsTeacher } from './losses';
 import type { StepRecord } from './records';
-import { withTrainedRouters } from './router-training';
+import { requireRouters, withTrainedRouters } from './router-training';
 import { Sampler } from './sample';
 import type { TrainerSettings } from './settings';
 import { type CachedTeacher, cachedTeacher } from './teacher/cached';
@@ -91,7 +91,8 @@ export async function buildRunModels(options: RunModelsOptions): Promise<RunMode
       sources = cached;
     } else {
       events.stage('teacher', 'starting the teacher');
-      const whole = await makeTeacher(gpu, { B, T, dtype, masked });
+      const routers = [config, twinConfig(config)].some((one) => one && one.router_kd > 0);
+      const whole = await makeTeacher(gpu, { B, T, dtype, masked, routers });
       const made = teacherTokenizer ? whole : narrowed(whole, student.vocabularySize);
       cleanups.push(() => made.dispose());
       sources = { training: made, heldOut: made };
@@ -101,6 +102,9 @@ export async function buildRunModels(options: RunModelsOptions): Promise<RunMode
     const trainingOf = ({ loss }: Config) => (needsTeacher(loss) ? sources.training : undefined);
     const training = trainingOf(config);
 
+    const twinned = twinConfig(config);
+    for (const one of twinned ? [config, twinned] : [config])
+      requireRouters(one, student, trainingOf(one)?.routers);
     const pool = new Pool(gpu);
     cleanups.push(() => pool.destroy());
     events.stage('student', 'writing its weights');

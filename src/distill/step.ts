@@ -26,7 +26,7 @@ import { lossScalingOf } from './settings';
 import type { TeacherSource } from './teacher/teacher';
 import type { TrainingState } from './training-state';
 
-type Teacher = Pick<TeacherSource, 'logits' | 'aligned'> | undefined;
+type Teacher = Pick<TeacherSource, 'logits' | 'aligned' | 'routers'> | undefined;
 
 /** What the losses of a step read and write. */
 type LossState = Pick<
@@ -50,7 +50,7 @@ export function recordGradients(
   const activations = model.forward(recorder, tokens, { recompute, documents });
   const { hidden } = activations; // (B·T, C)
   const dhidden = recorder.tensor('d hidden', hidden.layout, hidden.dtype);
-  const routerGradient = recordRouterLosses(recorder, state, activations.routed);
+  const routerGradient = recordRouterLosses(recorder, state, activations.routed, teacher?.routers);
   let bytesCopied = 0;
   if (state.alignment)
     recordAlignedChunks(recorder, state, state.alignment, teacher, hidden, dhidden);

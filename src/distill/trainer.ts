@@ -384,6 +384,7 @@ export class Trainer {
       inverse_tokens: tokens > 0 ? 1 / tokens : 0,
       router_balance: routers.balance / batches,
       router_z: routers.z / batches,
+      router_kd: routers.kd / batches,
     });
     this.gpu.device.queue.writeBuffer(this.#state.step, 0, uniform);
   }
@@ -394,7 +395,7 @@ export class Trainer {
     { step, learningRate, temperature, alpha, routers = NO_ROUTER_WEIGHTS }: StepSettings,
   ): StepRecord {
     const [sumOfCe, sumOfKd, ...routerSums] = new Float32Array(bytes, 0, SUMS_BYTES / 4);
-    const [balance, z] = routerSums.map((sum) => sum / batches);
+    const [balance, z, routerKd] = routerSums.map((sum) => sum / batches);
     const routed = hasRouters(this.settings.student);
     const scaler = SCALER.read(bytes, SUMS_BYTES);
     // Without a valid target, 0 / 0 is NaN: there is no loss.
@@ -410,7 +411,7 @@ export class Trainer {
       kd,
       loss:
         totalLoss(loss, ce, kd, { alpha, temperature }) +
-        (routed ? routers.balance * balance + routers.z * z : 0),
+        (routed ? routers.balance * balance + routers.z * z + routers.kd * routerKd : 0),
       gradNorm,
       learningRate,
       lossScale: scaler.used_scale,
@@ -419,6 +420,7 @@ export class Trainer {
       skippedTotal: scaler.skipped,
       tokens,
       ...(routed && { routerBalance: balance, routerZ: z }),
+      ...(routed && this.teacher?.routers && { routerKd }),
     };
   }
 }

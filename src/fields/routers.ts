@@ -27,6 +27,17 @@ export const ROUTER_FIELDS = {
       'Weight of the squared log-sum-exp of the routers’ logits, which keeps them from growing; ' +
       '0.001 is usual.',
   },
+  router_kd: {
+    type: 'number',
+    group: 'routers',
+    label: 'Router KD',
+    default: 0,
+    min: 0,
+    max: 100,
+    help:
+      'Weight of the divergence of the student’s routers from the teacher’s, layer by layer: both ' +
+      'need as many layers with as many experts.',
+  },
   train_router: {
     type: 'choice',
     group: 'routers',

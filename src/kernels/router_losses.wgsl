@@ -3,10 +3,11 @@
 //
 //   balance = E · Σ f · P
 //   z = mean lse²
+//   kd = the mean divergence from the teacher's routers
 
 struct Params { E: u32, M: f32, first: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> statistics: array<f32>; // (2·E + 1): the sums
+@group(0) @binding(1) var<storage, read> statistics: array<f32>; // (2·E + 2): the sums
 @group(0) @binding(2) var<storage, read_write> sums: array<f32>; // added to, from `first` on
 
 @compute @workgroup_size(1)
@@ -18,4 +19,5 @@ fn main() {
   }
   sums[params.first] += f32(E) * balance;
   sums[params.first + 1] += statistics[2 * E] / params.M;
+  sums[params.first + 2] += statistics[2 * E + 1] / params.M;
 }

@@ -3,6 +3,9 @@
 //
 //   dbalance/dlogits = E / M · p · (f − Σ f · p)
 //   dz/dlogits = 2 / M · lse · p
+//   dkd/dlogits = 1 / M · (p − t)
+//
+// Constants: TAUGHT (0 or 1: whether there is a teacher's router, with t = softmax(teacher)).
 
 #include "step.wgsl"
 #include "scaler.wgsl"
@@ -12,8 +15,11 @@ struct Params { rows: u32, E: u32, M: f32 }
 @group(0) @binding(1) var<uniform> step: Step;
 @group(0) @binding(2) var<storage, read> scaler: Scaler;
 @group(0) @binding(3) var<storage, read> logits: array<f32>; // (rows, E)
-@group(0) @binding(4) var<storage, read> statistics: array<f32>; // (2·E + 1): see router_losses
+@group(0) @binding(4) var<storage, read> statistics: array<f32>; // (2·E + 2): see router_losses
 @group(0) @binding(5) var<storage, read_write> dlogits: array<f32>; // (rows, E), added to
+#if TAUGHT
+@group(0) @binding(6) var<storage, read> teacher: array<f32>; // (rows, E)
+#endif
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {
@@ -37,4 +43,15 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     let p = exp(logits[first + e] - largest) / total;
     dlogits[first + e] += p * (balance * (statistics[E + e] / params.M - along) + z);
   }
+  #if TAUGHT
+  let kd = scaler.scale * step.router_kd / params.M;
+  var most = teacher[first];
+  for (var e = 1u; e < E; e++) { most = max(most, teacher[first + e]); }
+  var sum = 0.0;
+  for (var e = 0u; e < E; e++) { sum += exp(teacher[first + e] - most); }
+  for (var e = 0u; e < E; e++) {
+    let p = exp(logits[first + e] - largest) / total;
+    dlogits[first + e] += kd * (p - exp(teacher[first + e] - most) / sum);
+  }
+  #endif
 }

@@ -1,13 +1,30 @@
 // What the losses of a router need of each row (token): p = softmax(logits), the row's choices, and
 // lse = ln Σ exp(logits).
 //
-//   terms (rows, 2·E + 1): p; for each expert 1 if the row chose it, else 0; lse²
+//   terms (rows, 2·E + 2): p; for each expert 1 if the row chose it, else 0; lse²; and the
+//     divergence from the teacher's router, Σ t (ln t − ln p) with t = softmax(teacher), or 0
+//
+// Constants: TAUGHT (0 or 1: whether there is a teacher's router).
 
 struct Params { rows: u32, E: u32, k: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> logits: array<f32>; // (rows, E)
 @group(0) @binding(2) var<storage, read> chosen: array<u32>; // (rows, k)
-@group(0) @binding(3) var<storage, read_write> terms: array<f32>; // (rows, 2·E + 1)
+@group(0) @binding(3) var<storage, read_write> terms: array<f32>; // (rows, 2·E + 2)
+#if TAUGHT
+@group(0) @binding(4) var<storage, read> teacher: array<f32>; // (rows, E)
+#endif
+
+#if TAUGHT
+// ln Σ exp of a row of the teacher's logits
+fn log_sum(first: u32) -> f32 {
+  var largest = teacher[first];
+  for (var e = 1u; e < params.E; e++) { largest = max(largest, teacher[first + e]); }
+  var total = 0.0;
+  for (var e = 0u; e < params.E; e++) { total += exp(teacher[first + e] - largest); }
+  return largest + log(total);
+}
+#endif
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {
@@ -15,7 +32,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   if (row >= params.rows) { return; }
   let E = params.E;
   let first = row * E;
-  let at = row * (2 * E + 1);
+  let at = row * (2 * E + 2);
   var largest = logits[first];
   for (var e = 1u; e < E; e++) { largest = max(largest, logits[first + e]); }
   var total = 0.0;
@@ -27,4 +44,13 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   for (var j = 0u; j < params.k; j++) { terms[at + E + chosen[row * params.k + j]] = 1.0; }
   let lse = largest + log(total);
   terms[at + 2 * E] = lse * lse;
+  var divergence = 0.0;
+  #if TAUGHT
+  let teacher_lse = log_sum(first);
+  for (var e = 0u; e < E; e++) {
+    let log_t = teacher[first + e] - teacher_lse;
+    divergence += exp(log_t) * (log_t - (logits[first + e] - lse));
+  }
+  #endif
+  terms[at + 2 * E + 1] = divergence;
 }

@@ -7,4 +7,5 @@ struct Step {
   inverse_tokens: f32, // 1 / targets that are not ignored in the whole step; 0 without any
   router_balance: f32, // the weights of the routers’ losses, over the batches of the step
   router_z: f32,
+  router_kd: f32,
 }

@@ -124,12 +124,16 @@ export function routeBackward(
 }
 
 /** What a layer's router made of N tokens. */
-export type Routed = Pick<Route, 'logits' | 'chosen'>;
+export type Routed = Pick<Route, 'logits' | 'chosen'> & {
+  /** (N, E): the logits of the teacher's router. */
+  teacher?: Numbers;
+};
 
 /** What the losses of routers are multiplied by in the total. */
 export interface RouterWeights {
   balance: number;
   z: number;
+  kd?: number;
 }
 
 /**
@@ -137,11 +141,12 @@ export interface RouterWeights {
  *
  *     balance = E Σ f P     f: the share of the tokens that chose an expert, P: its mean p
  *     z = mean lse²         lse = ln Σ exp(logits)
+ *     kd = mean Σ t (ln t − ln p)     t = softmax of the teacher's router; 0 without one
  */
 export function routerLosses(
   layers: readonly Routed[],
   { E }: Pick<RouterSizes, 'E'>,
-): { balance: number; z: number } {
+): { balance: number; z: number; kd: number } {
   const tokens = layers.flatMap(({ logits }) => rowsOf(logits, E));
   const M = tokens.length;
   const f = sharesOf(layers, E);
@@ -150,15 +155,26 @@ export function routerLosses(
   return {
     balance: E * f.reduce((sum, share, e) => sum + share * P[e], 0),
     z: mean((row) => logSumExp(row) ** 2),
+    kd:
+      layers.reduce((sum, { logits, teacher = logits }) => {
+        const [student, taught] = [rowsOf(logits, E), rowsOf(teacher, E)].map((rows) =>
+          rows.map((row) => row.map((value) => value - logSumExp(row))),
+        );
+        const terms = taught.flatMap((row, n) =>
+          row.map((log, e) => Math.exp(log) * (log - student[n][e])),
+        );
+        return sum + terms.reduce((a, b) => a + b, 0);
+      }, 0) / M,
   };
 }
 
 /**
- * Backward of weights.balance · balance + weights.z · z: dlogits (N, E) of each layer. The choice
+ * Backward of weights.balance · balance + weights.z · z + weights.kd · kd: dlogits (N, E) of each layer. The choice
  * itself has no gradient, so f is a constant.
  *
  *     dbalance/dlogits = E/M · p · (f − Σ f p)
  *     dz/dlogits = 2/M · lse · p
+ *     dkd/dlogits = 1/M · (p − t)
  */
 export function routerLossesBackward(
   layers: readonly Routed[],
@@ -167,14 +183,19 @@ export function routerLossesBackward(
 ): Float64Array[] {
   const M = layers.reduce((sum, { logits }) => sum + logits.length / E, 0);
   const f = sharesOf(layers, E);
-  return layers.map(({ logits }) =>
+  return layers.map(({ logits, teacher = logits }) =>
     Float64Array.from(
-      rowsOf(logits, E).flatMap((row) => {
+      rowsOf(logits, E).flatMap((row, n) => {
+        const taught = rowOf(teacher, n, E);
+        const t = taught.map((logit) => Math.exp(logit - logSumExp(taught)));
         const lse = logSumExp(row);
         const p = row.map((logit) => Math.exp(logit - lse));
         const along = p.reduce((sum, value, e) => sum + value * f[e], 0);
         return p.map(
-          (value, e) => (value * (weights.balance * E * (f[e] - along) + weights.z * 2 * lse)) / M,
+          (value, e) =>
+            (value * (weights.balance * E * (f[e] - along) + weights.z * 2 * lse) +
+              (weights.kd ?? 0) * (value - t[e])) /
+            M,
         );
       }),
     ),

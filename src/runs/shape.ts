@@ -37,7 +37,7 @@ const sample = object({ prompt: isText, teacher: isText, student: isText });
 const step = object({
   step: isStep,
   ...figures('loss', 'ce', 'kd', 'gradNorm', 'learningRate', 'lossScale', 'tokens', 'seconds'),
-  ...figures('appliedTotal', 'skippedTotal', 'routerBalance', 'routerZ'),
+  ...figures('appliedTotal', 'skippedTotal', 'routerBalance', 'routerZ', 'routerKd'),
 });
 const evaluation = object({
   step: isStep,

@@ -65,6 +65,7 @@ const CONFIG: Config = {
   student_lr: 0.01,
   // The twin's arenas have a parameter more.
   train_router: 'off',
+  router_kd: 0.1,
   twin: 'train_router=on',
   eval_batches: 2,
   eval_steps: 10,
@@ -166,6 +167,10 @@ it('its frozen router stays as it is; the twin’s, which trains, parts from it'
   expect(twin[0].loss).toBe(records[0].loss);
   expect(twin[0].gradNorm).toBeGreaterThan(records[0].gradNorm);
   expect(twin.at(-1)?.loss).not.toBe(records.at(-1)?.loss);
+  // The twin's router learns from the teacher's.
+  const [first, last] = [records, twin].map((steps) => steps.at(-1)?.routerKd as number);
+  expect(twin[0].routerKd).toBeGreaterThan(0);
+  expect(last).toBeLessThan(first);
 });
 
 it('says how its experts share the tokens, and to which one each of a passage goes', async () => {

@@ -90,7 +90,8 @@ async function train(
     });
     const learningRate = golden.steps[step].lr;
     const settings = { step: step + 1, learningRate, temperature: 1, alpha: 0 };
-    await trainer.step(taken, { ...settings, routers: golden.routers });
+    const routers = golden.routers && { ...golden.routers, kd: 0 };
+    await trainer.step(taken, { ...settings, routers });
     if (step === 0) gradients = await trainer.gradients.read();
   }
   await trainer.drain();

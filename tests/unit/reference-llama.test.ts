@@ -132,6 +132,26 @@ test.each([true, false])('a route’s gradient agrees with finite differences (%
   expect(reference.maxAbsError(dlogits, differences)).toBeLessThan(1e-8);
 });
 
+test('the gradient of the routers’ losses agrees with finite differences', () => {
+  const sizes = { E: 4, k: 2, normalised: true };
+  const weights = { balance: 0.7, z: 0.3, kd: 0.5 };
+  const layers = [1, 2].map((salt) => {
+    const logits = numbers(3 * sizes.E, salt, 2);
+    const { chosen } = reference.route(logits, sizes);
+    return { logits, chosen, teacher: numbers(3 * sizes.E, salt + 2, 2) };
+  });
+  const total = () => {
+    const { balance, z, kd } = reference.routerLosses(layers, sizes);
+    return weights.balance * balance + weights.z * z + weights.kd * kd;
+  };
+  for (const [i, dlogits] of reference.routerLossesBackward(layers, sizes, weights).entries()) {
+    const differences = reference.finiteDifferences(layers[i].logits, total);
+    expect(reference.maxAbsError(dlogits, differences)).toBeLessThan(1e-8);
+  }
+  const same = layers.map(({ logits, chosen }) => ({ logits, chosen, teacher: logits }));
+  expect(reference.routerLosses(same, sizes).kd).toBeCloseTo(0, 12);
+});
+
 test('of equally probable experts the lower are chosen', () => {
   const { chosen, weights } = reference.route([1, 2, 2, 2], { E: 4, k: 2, normalised: true });
   expect([...chosen]).toEqual([1, 2]);

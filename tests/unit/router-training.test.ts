@@ -2,9 +2,11 @@
 
 import { expect, test } from 'vitest';
 import { checkConfig, DEFAULTS } from '../../src/config';
-import { routerWarning } from '../../src/distill/router-training';
+import { requireRouters, routerWarning } from '../../src/distill/router-training';
 import { newStudent } from '../../src/distill/run-setup';
+import type { Tensor } from '../../src/gpu/program';
 import { trainedOf, trainedParameters } from '../../src/model/lora';
+import { Layout } from '../../src/tensor/layout';
 
 const SIZES = { vocabularySize: 64 };
 const WITH_EXPERTS = { ...DEFAULTS, student_experts: 4 };
@@ -33,6 +35,19 @@ test('a dense student is told that no router trains, with the settings that ask 
   expect(() => newStudent({ ...DEFAULTS, train_only_router: 'on' }, SIZES)).toThrow(
     /train_only_router is on, but the student is a dense model without router layers/,
   );
+});
+
+test('routers learn from a teacher’s only where those fit', () => {
+  const student = newStudent(WITH_EXPERTS, SIZES);
+  const taught = (...experts: number[]) =>
+    experts.map((E) => ({ layout: Layout.contiguous([8, E]) }) as Tensor);
+  const settings = { router_kd: 1 };
+  expect(() => requireRouters(settings, student, taught(4, 4))).not.toThrow();
+  expect(() => requireRouters({ router_kd: 0 }, student)).not.toThrow();
+  for (const others of [[], [4], [8, 8]])
+    expect(() => requireRouters(settings, student, taught(...others))).toThrow(
+      /router_kd is 1, and the student’s routers do not fit the teacher’s. The student has 2 of 4/,
+    );
 });
 
 test('settings under which nothing would train are refused', () => {

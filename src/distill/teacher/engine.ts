@@ -4,6 +4,7 @@
 import type { Gpu } from '../../gpu/device';
 import { bufferOf, Pool, persistentTensor, Recorder, type Tensor } from '../../gpu/program';
 import { gatherRows } from '../../kernels/aligned';
+import { copy } from '../../kernels/copy';
 import type { Architecture } from '../../model/family';
 import { Arena, fill, planArena, type Weights } from '../../model/parameters';
 import { Layout } from '../../tensor/layout';
@@ -19,7 +20,7 @@ export async function teacherFromWeights(
   gpu: Gpu,
   weights: Weights | undefined,
   architecture: Architecture,
-  { B, T, dtype, masked }: TeacherShape,
+  { B, T, dtype, masked, routers: keptRouters }: TeacherShape,
 ): Promise<Teacher> {
   const plan = planArena(architecture.parameters, gpu.limits.buffer);
   const arena = new Arena(gpu, plan, dtype, 'teacher', 'teacher weights');
@@ -36,7 +37,12 @@ export async function teacherFromWeights(
   const pool = new Pool(gpu, 'teacher');
   const body = new Recorder(gpu, pool);
   const model = architecture.withWeights(arena);
-  const { hidden } = model.forward(body, tokens, { documents: documents?.tensors });
+  const { hidden, routed = [] } = model.forward(body, tokens, { documents: documents?.tensors });
+  const routers = (keptRouters ? routed : []).map(({ layer, logits }) => {
+    const kept = persistentTensor(gpu, 'teacher', `router logits ${layer}`, logits.layout, 'f32');
+    copy(body, logits, kept);
+    return kept;
+  });
   const program = body.begin('teacher');
   const sampler = Sampler.create(gpu, pool, model, T);
   const head = (recorder: Recorder, rows: Tensor): Tensor => {
@@ -47,6 +53,7 @@ export async function teacherFromWeights(
   };
   return {
     parameters: arena.plan.parameters,
+    ...(routers.length > 0 && { routers }),
     async enqueue(batch, commands) {
       const inputs = batch.inputs as Uint32Array<ArrayBuffer>;
       gpu.device.queue.writeBuffer(bufferOf(tokens), 0, inputs);
@@ -72,7 +79,7 @@ export async function teacherFromWeights(
       program.destroy();
       pool.destroy();
       arena.destroy();
-      gpu.memory.destroy(bufferOf(tokens));
+      for (const tensor of [tokens, ...routers]) gpu.memory.destroy(bufferOf(tensor));
       documents?.destroy();
     },
   };

@@ -39,6 +39,11 @@ export interface TeacherSource {
    * at once. A top-k cache gives the rows' entries instead.
    */
   logits(recorder: Recorder, first: number, count: number): Tensor | Entries;
+  /**
+   * Logits (B·T, E) f32 of the routers of each layer with experts, for the batch enqueued last.
+   * Present if `TeacherShape.routers` asked for them and our kernels run it.
+   */
+  readonly routers?: readonly Tensor[];
   /** For losses by groups of tokens (data/aligned.ts). A cache has none. */
   readonly aligned?: AlignedTeacher;
   /**
@@ -109,6 +114,8 @@ export interface TeacherShape {
   dtype: 'f16' | 'f32';
   /** Attention stays inside each document of a row: batches say where they begin. */
   masked?: boolean;
+  /** Whether the logits of its routers are kept. */
+  routers?: boolean;
 }
 
 export type MakeTeacher = (gpu: Gpu, shape: TeacherShape) => Promise<Teacher>;
