@@ -368,7 +368,7 @@ export class Arena {
 }
 
 /** Parameters as tensors: what a model computes with. */
-export type ParameterTensors = Pick<Arena, 'dtype' | 'has' | 'tensor' | 'joined'>;
+export type ParameterTensors = Pick<Arena, 'dtype' | 'has' | 'tensor' | 'find' | 'joined'>;
 
 /** The parameters of two arenas of one type. Joined ones lie in the same arena. */
 export function bothArenas(first: Arena, second: Arena): ParameterTensors {
@@ -377,6 +377,7 @@ export function bothArenas(first: Arena, second: Arena): ParameterTensors {
     dtype: first.dtype,
     has: (name) => having(name).has(name),
     tensor: (name) => having(name).tensor(name),
+    find: (name) => having(name).find(name),
     joined: (names) => having(names[0]).joined(names),
   };
 }
