@@ -368,7 +368,10 @@ export class Arena {
 }
 
 /** Parameters as tensors: what a model computes with. */
-export type ParameterTensors = Pick<Arena, 'dtype' | 'has' | 'tensor' | 'find' | 'joined'>;
+export type ParameterTensors = Pick<
+  Arena,
+  'dtype' | 'has' | 'shape' | 'tensor' | 'find' | 'joined' | 'operand'
+>;
 
 /** The parameters of two arenas of one type. Joined ones lie in the same arena. */
 export function bothArenas(first: Arena, second: Arena): ParameterTensors {
@@ -376,9 +379,11 @@ export function bothArenas(first: Arena, second: Arena): ParameterTensors {
   return {
     dtype: first.dtype,
     has: (name) => having(name).has(name),
+    shape: (name) => having(name).shape(name),
     tensor: (name) => having(name).tensor(name),
     find: (name) => having(name).find(name),
     joined: (names) => having(names[0]).joined(names),
+    operand: (recorder, names) => having(names[0]).operand(recorder, names),
   };
 }
 
