@@ -31,8 +31,8 @@ HERE = Path(__file__).resolve().parent
 FIXED = (
     "teacher_model teacher_engine teacher_dtype student_model student_from_layers student_layers "
     "student_width student_heads student_experts experts_per_token lora_rank lora_alpha "
-    "lora_targets twin twin_pace router_balance router_z router_kd train_router train_only_router "
-    "corpus eval_loss_path prompt sample_tokens model_dtype"
+    "lora_targets base_weights twin twin_pace router_balance router_z router_kd train_router "
+    "train_only_router corpus eval_loss_path prompt sample_tokens model_dtype"
 ).split()
 
 
