@@ -43,8 +43,8 @@ const and = new Intl.ListFormat('en-GB');
 type Trained = Pick<Config, 'train_router' | 'train_only_router'>;
 
 const NO_ROUTERS =
-  'train_only_router is on, but the student is a dense model without router layers: nothing would ' +
-  'train. Use train_only_router=off, or a student with experts.';
+  'train_only_router is on, but the student is a dense model without router layers: nothing ' +
+  'would train. Use train_only_router=off, or a student with experts.';
 
 /**
  * The student of which those parameters train that the settings say. Adapters train alone in any
@@ -81,8 +81,8 @@ export function requireRouters(
   throw new ModelFileError(
     'model',
     `router_kd is ${router_kd}, and the student’s routers do not fit the teacher’s. The student ` +
-      `has ${routers(own)}, the teacher ${routers(theirs)} that can be read: it must have experts, ` +
-      'run in Stillhouse’s kernels and not be cached, and the loss must have a teacher. Use ' +
+      `has ${routers(own)}, the teacher ${routers(theirs)} that can be read: it must have ` +
+      'experts, run in Stillhouse’s kernels and not be cached, and the loss must have a teacher. Use ' +
       'router_kd=0.',
   );
 }

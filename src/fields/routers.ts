@@ -35,8 +35,8 @@ export const ROUTER_FIELDS = {
     min: 0,
     max: 100,
     help:
-      'Weight of the divergence of the student’s routers from the teacher’s, layer by layer: both ' +
-      'need as many layers with as many experts.',
+      'Weight of the divergence of the student’s routers from the teacher’s, layer by layer: ' +
+      'both need as many layers with as many experts.',
   },
   train_router: {
     type: 'choice',

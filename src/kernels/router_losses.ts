@@ -32,7 +32,7 @@ export interface RouterStatistics {
 /**
  * Records the losses of one forward pass.
  * @param layers with the same sizes
- * @param io.sums at least first + 3, f32: balance loss, z-loss and divergence are added from `first` on
+ * @param io.sums (first + 3) f32: balance, z-loss and divergence are added from `first` on
  * @param io.zero (1) f32: 0
  */
 export function routerLosses(

@@ -169,8 +169,8 @@ export function routerLosses(
 }
 
 /**
- * Backward of weights.balance · balance + weights.z · z + weights.kd · kd: dlogits (N, E) of each layer. The choice
- * itself has no gradient, so f is a constant.
+ * Backward of weights.balance · balance + weights.z · z + weights.kd · kd: dlogits (N, E) of each
+ * layer. The choice itself has no gradient, so f is a constant.
  *
  *     dbalance/dlogits = E/M · p · (f − Σ f p)
  *     dz/dlogits = 2/M · lse · p

@@ -86,8 +86,8 @@ export async function writeRecipe(
   const unsaid = unsaidOf(config, student);
   if (unsaid.length > 0) {
     throw new ExportError(
-      `A recipe does not have ${and.format(unsaid)}: distill.py minimises no loss of routers, and ` +
-        'trains them with all else. Use their defaults.',
+      `A recipe does not have ${and.format(unsaid)}: distill.py minimises no loss of routers, ` +
+        'and trains them with all else. Use their defaults.',
     );
   }
   const fixed = (name: string, pieces: readonly Piece[]) =>
