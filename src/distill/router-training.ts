@@ -82,7 +82,7 @@ export function requireRouters(
     'model',
     `router_kd is ${router_kd}, and the student’s routers do not fit the teacher’s. The student ` +
       `has ${routers(own)}, the teacher ${routers(theirs)} that can be read: it must have ` +
-      'experts, run in Stillhouse’s kernels and not be cached, and the loss must have a teacher. Use ' +
-      'router_kd=0.',
+      'experts, run in Stillhouse’s kernels and not be cached, and the loss must have a teacher. ' +
+      'Use router_kd=0.',
   );
 }
