@@ -1,6 +1,6 @@
 // Stillhouse's losses as contestants: on a slice in place, or on a copy of it.
 
-import { download, upload } from '../../src/check/tensors';
+import { download, structValues, upload } from '../../src/check/tensors';
 import { DEFAULTS } from '../../src/config';
 import { sliceLogits, sliceLogitsBackward } from '../../src/distill/loss-paths';
 import { recordLoss } from '../../src/distill/losses';
@@ -67,13 +67,9 @@ export async function ourLoss(
   const [B, T] = targets.layout.shape;
   const rows = B * T;
   const perToken = upload(gpu, 'per token', new Float32Array(2 * rows), [rows, 2]);
-  const settings = {
-    learning_rate: 0,
-    temperature,
-    alpha: loss === 'kd' ? 1 : 0,
-    inverse_tokens: 1 / rows,
-  };
-  const step = upload(gpu, 'step', new Float32Array(STEP.write(settings)), [STEP.bytes / 4]);
+  const alpha = loss === 'kd' ? 1 : 0;
+  const settings = structValues(STEP, { temperature, alpha, inverse_tokens: 1 / rows });
+  const step = upload(gpu, 'step', settings, [STEP.bytes / 4]);
   const scaler = unscaled(gpu);
   const zero = upload(gpu, 'zero', [0], [1]);
   const pool = new Pool(gpu);

@@ -7,6 +7,7 @@
 // far below the effect of a wrong constant (1e-3). The f16 copy rounds once, up or down: 2^-10.
 
 import { expect, it } from 'vitest';
+import { structValues } from '../../src/check/tensors';
 import type { Gpu } from '../../src/gpu/device';
 import { Pool, Recorder, type Tensor } from '../../src/gpu/program';
 import {
@@ -96,13 +97,9 @@ async function setUp(
 
   /** One step with these gradients, which are scaled as the arena has them. */
   const step = async (values: reference.Numbers, tokens = 10): Promise<Record<string, number>> => {
-    const uniform = {
-      learning_rate: LEARNING_RATE,
-      temperature: 1,
-      alpha: 1,
-      inverse_tokens: tokens > 0 ? 1 / tokens : 0,
-    };
-    queue.writeBuffer(buffers.step, 0, STEP.write(uniform));
+    const inverse_tokens = tokens > 0 ? 1 / tokens : 0;
+    const uniform = structValues(STEP, { learning_rate: LEARNING_RATE, inverse_tokens });
+    queue.writeBuffer(buffers.step, 0, uniform);
     queue.writeBuffer(gradients.place.buffer as GPUBuffer, 0, Float32Array.from(values));
     const encoder = gpu.device.createCommandEncoder();
     program.encode(encoder);

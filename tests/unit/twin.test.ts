@@ -38,7 +38,7 @@ describe('the setting', () => {
   test.each([
     [
       { twin: 'seed=3' },
-      /^twin is "seed=3"\. A twin may differ in loss, kd_loss, .* or max_grad_norm\.$/,
+      /^twin is "seed=3"\. A twin may differ in loss, kd_loss, .* or train_only_router\.$/,
     ],
     [{ twin: 'constructor=3' }, /^twin is "constructor=3"\. A twin may differ in/],
     [{ twin: 'alpha=7' }, /^twin is "alpha=7"\. alpha must be a number from 0 to 1\.$/],
