@@ -103,7 +103,7 @@ export class Gpu {
 
   /**
    * Waits for what the GPU was asked for, such as a mapping or a pipeline. A browser may deliver it
-   * only when the next command comes: while anything is late, an empty command is sent each second.
+   * only when the next command comes: until all has come, an empty command is sent each second.
    */
   async answered<T>(answer: Promise<T>): Promise<T> {
     const asked = this.asked;
