@@ -4,8 +4,8 @@
 //   node tests/run.mjs [--only STAGE,…] [FILTER…]
 //
 // STAGE: check, unit, build, gpu (both adapters), gpu-lavapipe, gpu-swiftshader, e2e. FILTER: part of
-// a test file's path. Fails on a failed, skipped or todo test, and on a stage without tests: nothing
-// passes silently.
+// a test file's path; with one, no stage is halved. Fails on a failed, skipped or todo test, and on a
+// stage without tests: nothing passes silently.
 
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -48,11 +48,13 @@ const ONCE = [
  * browsers, too, two run at a time, and so that stage is alone.
  */
 const LANES = 2;
+const LAVAPIPE = { project: 'gpu', icd: 'VK_ICD_LAVAPIPE', adapter: 'f16' };
 const STAGES = [
   { name: 'check', command: ['node', 'tests/check.mjs'] },
   { name: 'build', command: ['node_modules/.bin/vite', 'build', '--logLevel', 'warn'] },
-  // The longest first, so that the lanes end together.
-  { name: 'gpu-lavapipe', project: 'gpu', icd: 'VK_ICD_LAVAPIPE', adapter: 'f16' },
+  // In halves and in this order, so that the lanes end together: lavapipe compiles for longer than
+  // all the others take.
+  { name: 'gpu-lavapipe-2', ...LAVAPIPE, shard: '2/2' },
   {
     name: 'gpu-swiftshader',
     project: 'gpu',
@@ -60,7 +62,9 @@ const STAGES = [
     adapter: 'f32',
     without: ONCE,
   },
-  { name: 'unit', project: 'unit*' },
+  { name: 'gpu-lavapipe-1', ...LAVAPIPE, shard: '1/2' },
+  { name: 'unit-1', project: 'unit*', shard: '1/2' },
+  { name: 'unit-2', project: 'unit*', shard: '2/2' },
   { name: 'e2e', project: 'e2e', after: 'build', browsers: true, alone: true },
 ];
 const DRIVERS = ['CHROMIUM', 'CHROMIUM_F16', 'VK_ICD_SWIFTSHADER', 'VK_ICD_LAVAPIPE'];
@@ -70,9 +74,10 @@ for (const path of ONCE)
     stop(`ONCE names ${path}, which does not exist. Correct the list.`);
 
 const { only, filters } = readArguments(process.argv.slice(2));
+const halved = filters.length === 0;
 const chosen = STAGES.filter(
   ({ name }) => !only || only.some((stage) => name === stage || name.startsWith(`${stage}-`)),
-);
+).filter(({ shard }) => halved || shard !== '2/2');
 const environment = { ...process.env };
 if (chosen.some(({ icd, browsers }) => icd || browsers)) Object.assign(environment, findBrowsers());
 
@@ -130,6 +135,7 @@ async function runStage(stage) {
     ].concat(
       `--outputFile.json=${report}`,
       '--allowOnly=false',
+      stage.shard && halved ? [`--shard=${stage.shard}`] : [],
       (stage.without ?? []).map((path) => `--exclude=${path}`),
       filters,
     ),
