@@ -10,10 +10,13 @@ import type { Architecture, RoutedLayer } from '../model/family';
 import { Layout } from '../tensor/layout';
 import type { ExpertUse } from './records';
 
-/** The layers that have experts, and how many: one row of a router's matrix is one expert's. */
-const expertLayers = ({ parameters }: Pick<Architecture, 'parameters'>) =>
+/**
+ * The layers that choose among experts, and among how many: one row of a router's matrix is one
+ * expert's. A single expert is no choice, and has no entropy over ln 1.
+ */
+export const expertLayers = ({ parameters }: Pick<Architecture, 'parameters'>) =>
   parameters.flatMap(({ role, layer, shape: [experts] }) =>
-    role === 'router' && layer !== undefined ? [{ layer, experts }] : [],
+    role === 'router' && layer !== undefined && experts > 1 ? [{ layer, experts }] : [],
   );
 
 /** The expert that each token of a batch (B, T) goes to first, in one layer. */

@@ -139,6 +139,22 @@ describe('the examination', () => {
     expect(names({ steps: steps(60), evaluations: slow })).toEqual(['learning-rate-low']);
   });
 
+  it('asks no tokenizer for more than it has: a small one’s tokens are single bytes', () => {
+    const data = {
+      documents: 1,
+      medianDocument: 400_000,
+      trainTokens: 378_000,
+      heldOutTokens: 42_000,
+      windows: 5906,
+      bytesPerToken: 1,
+      mostFrequent: { text: '=', share: 0.07 },
+      unigramPerplexity: 20,
+    };
+    expect(names({ facts: { ...FACTS, data } })).toContain('tokenizer-unfit');
+    const sorting = { ...FACTS, data, vocabularySize: 257 };
+    expect(names({ facts: sorting })).not.toContain('tokenizer-unfit');
+  });
+
   it('puts problems before warnings, and warnings before notes', () => {
     const config = { ...DEFAULTS, temperature: 16, warmup_steps: 150 };
     const evaluations = [evaluation(0), evaluation(20, { failed: 1, succeeded: 3 })];

@@ -4,6 +4,7 @@
 import * as native from 'onnxruntime-native';
 import { describe, expect, test } from 'vitest';
 import { type Config, DEFAULTS } from '../../src/config';
+import { expertLayers } from '../../src/distill/expert-use';
 import { newStudent, startingWeights } from '../../src/distill/run-setup';
 import { openStudent } from '../../src/distill/student-start';
 import { joinPieces } from '../../src/files/pieces';
@@ -170,6 +171,9 @@ describe('a new student with experts', () => {
     expect(activeParameters(one)).toBe(all(dense) + 3 * student_layers * C);
     expect(activeParameters(of(undefined, 2))).toBe(activeParameters(one));
     expect(all(one)).toBeGreaterThan(2 * all(dense));
+    // What is measured is a choice, and one expert is none.
+    expect(expertLayers(dense)).toEqual([]);
+    expect(expertLayers(one)).toHaveLength(student_layers);
   });
 });
 

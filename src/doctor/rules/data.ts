@@ -53,6 +53,8 @@ export const oneTokenDominates: Rule = {
 };
 
 const NEARLY_BYTES = 1.5;
+/** Tokens of a tokenizer that joins bytes at all: two for each. */
+const JOINS = 512;
 
 export const tokenizerUnfit: Rule = {
   title: 'The tokenizer does not know this text',
@@ -60,11 +62,11 @@ export const tokenizerUnfit: Rule = {
   threshold:
     'Under 1.5: a tokenizer that knows no two letters of the text gives 1.0. English gives 2.6 ' +
     'with ' +
-    '1,024 tokens and 4.3 with 50,257.',
+    '1,024 tokens and 4.3 with 50,257. Fewer than 512 tokens are made to stand for single bytes.',
   severity: 'warning',
   caveat: 'Numbers and symbols are cut small by many tokenizers.',
-  look({ facts: { data } }) {
-    if (!data || data.bytesPerToken >= NEARLY_BYTES) return undefined;
+  look({ facts: { data, vocabularySize } }) {
+    if (!data || data.bytesPerToken >= NEARLY_BYTES || vocabularySize < JOINS) return undefined;
     return {
       text:
         `A token stands for ${figure(data.bytesPerToken)} bytes of this text: the tokenizer was ` +
