@@ -93,8 +93,9 @@ export const MODEL_FIELDS = {
     max: 64,
     help:
       'MLPs in each layer, of which a router chooses some for each token. 0: as is usual for the ' +
-      'architecture, mostly one. Where the student starts from weights, each is a copy. In a ' +
-      'short run that learned to sort letters, four (one a token) were no better than one.',
+      'architecture, mostly one. Where the student starts from weights, each is a copy. In ' +
+      'short runs that learned to sort letters, four (one a token) ended with a KL of 0.039, and ' +
+      'one with 0.030 (means of three seeds).',
   },
   experts_per_token: {
     type: 'integer',
