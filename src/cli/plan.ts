@@ -15,7 +15,7 @@ import { Doctor } from '../doctor/doctor';
 import { usualLearningRate } from '../doctor/rules/settings';
 import type { Gpu } from '../gpu/device';
 import type { Purpose } from '../gpu/memory';
-import { activeParameters } from '../model/experts';
+import { activeParameters, routersOf } from '../model/experts';
 import type { Architecture } from '../model/family';
 import { trainedParameters } from '../model/lora';
 import { planArena } from '../model/parameters';
@@ -66,7 +66,7 @@ export const learnedText = ({ learnedShare }: Pick<DataFacts, 'learnedShare'>): 
 
 /** Which layers have routers, or what follows from there being none. */
 function routerLine(config: Config, student: Architecture): string {
-  const routers = student.parameters.filter(({ role }) => role === 'router');
+  const routers = routersOf(student);
   if (routers.length === 0)
     return (
       routerWarning(config, student) ??

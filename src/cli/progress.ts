@@ -48,7 +48,7 @@ export function learning(student: Architecture): string {
   if (student.trains) return `${rounded(trainedParameters(student))} of ${all} parameters`;
   const active = activeParameters(student);
   if (active === parameters) return `${all} parameters`;
-  return `${all} parameters, ${rounded(active)} of them active for a token,`;
+  return `${all} parameters, ${rounded(active)} of them active per token,`;
 }
 
 /** The line for a step. */

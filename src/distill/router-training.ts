@@ -4,11 +4,12 @@
 import { type Config, DEFAULTS, twinConfig } from '../config';
 import { ModelFileError } from '../files/download';
 import type { Tensor } from '../gpu/program';
+import { routersOf } from '../model/experts';
 import type { Architecture } from '../model/family';
 
 /** Whether layers have experts. */
-export const hasRouters = ({ parameters }: Pick<Architecture, 'parameters'>): boolean =>
-  parameters.some(({ role }) => role === 'router');
+export const hasRouters = (model: Pick<Architecture, 'parameters'>): boolean =>
+  routersOf(model).length > 0;
 
 /** Settings that mean nothing to a student without routers. */
 export const ROUTER_SETTINGS = [
@@ -68,10 +69,10 @@ export function withTrainedRouters(
  */
 export function requireRouters(
   { router_kd }: Pick<Config, 'router_kd'>,
-  { parameters }: Pick<Architecture, 'parameters'>,
+  student: Pick<Architecture, 'parameters'>,
   taught: readonly Tensor[] = [],
 ): void {
-  const own = parameters.filter(({ role }) => role === 'router').map(({ shape }) => shape[0]);
+  const own = routersOf(student).map(({ shape }) => shape[0]);
   // A dense student is warned instead: see `routerWarning`.
   if (router_kd === 0 || own.length === 0) return;
   const theirs = taught.map(({ layout }) => layout.shape[1]);

@@ -80,7 +80,7 @@ export class TrainingState {
   /** struct Scaler. */
   readonly scaler: GPUBuffer;
   readonly partials: GPUBuffer;
-  /** (4) f32: sums of CE and KD over the step's tokens, and of its batches' router losses. */
+  /** (5) f32: sums of CE and KD over the step's tokens, and of its batches' router losses. */
   readonly sums: Tensor;
   /** (1) f32: 0. */
   readonly zero: Tensor;

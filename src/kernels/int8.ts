@@ -1,6 +1,7 @@
 // Matrices that are stored in 8 bits, made to what a product reads.
 
 import type { Placement, Recorder, Tensor } from '../gpu/program';
+import { INT8_BLOCK } from '../tensor/int8';
 import { kernel } from './sources';
 import { elementGrid, scalarOf } from './tensors';
 
@@ -31,7 +32,7 @@ export function fromInt8(
     {
       label: `${w.place.label} from int8`,
       flops: count,
-      bytes: count * (1 + 4 / 64) + w.place.bytes,
+      bytes: count * (1 + 4 / INT8_BLOCK) + w.place.bytes,
     },
   );
 }

@@ -14,7 +14,7 @@ export function activeParameters({ parameters, experts }: Architecture): number 
   return plan.parameters - all + (all * experts.perToken) / experts.count;
 }
 
-/** The parameters that a model has and the dense one that it is made of has not: its routers. */
+/** The routers: what a model with experts has, and the dense one that it is made of has not. */
 export const routersOf = ({ parameters }: Pick<Architecture, 'parameters'>): Parameter[] =>
   parameters.filter(({ role }) => role === 'router');
 

@@ -2,7 +2,7 @@
 // buffer that a dispatch before it fills and the next product's fills again: of full weights the
 // GPU holds one matrix at a time.
 
-import { type Gpu, GpuError } from '../gpu/device';
+import { checkFits, type Gpu } from '../gpu/device';
 import type { Purpose } from '../gpu/memory';
 import {
   bufferOf,
@@ -106,9 +106,8 @@ class Int8Matrices implements RoundedMatrices {
   ): [place: Placement, first: number] {
     const offset = Math.floor(first / ALIGNMENT) * ALIGNMENT;
     const bytes = Math.ceil((first - offset + count) / 4) * 4;
-    if (bytes > this.gpu.limits.binding)
-      throw new GpuError('limits', `A matrix of ${bytes} bytes.`, 'Choose a smaller model.');
     const label = `frozen weights, ${what}`;
+    checkFits(this.gpu, label, bytes);
     return [{ label, bytes, buffer, offset, purpose: this.purpose }, first - offset];
   }
 

@@ -1,40 +1,21 @@
 // Frozen weights of a student whose adapters train: what they take in full and in 8 bits, and that
 // a twin reads the same ones. On a device that only counts memory.
 
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
 import { type Config, DEFAULTS } from '../../src/config';
 import { planMemory } from '../../src/distill/run-models';
 import { teacherFromWeights } from '../../src/distill/teacher/engine';
 import { countingGpu } from '../../src/gpu/counting';
-import type { Gpu } from '../../src/gpu/device';
 import { Pool, persistentTensor, Recorder } from '../../src/gpu/program';
 import { parseConfig } from '../../src/model/families';
 import { withAdapters } from '../../src/model/lora';
 import { planArena } from '../../src/model/parameters';
 import { frozenArena } from '../../src/model/rounded';
 import { Layout } from '../../src/tensor/layout';
+import { planningGpu, withGpuConstants } from './planning-gpu';
 
-beforeAll(() => {
-  vi.stubGlobal('GPUBufferUsage', {
-    MAP_READ: 1,
-    COPY_SRC: 4,
-    COPY_DST: 8,
-    UNIFORM: 64,
-    STORAGE: 128,
-  });
-  vi.stubGlobal('GPUMapMode', { READ: 1 });
-  vi.stubGlobal('GPUShaderStage', { COMPUTE: 4 });
-});
-afterAll(() => void vi.unstubAllGlobals());
-
-const gpu = {
-  device: {
-    limits: { maxComputeWorkgroupsPerDimension: 65535, maxBufferSize: 2 ** 28 },
-    features: new Set(),
-  },
-  adapter: { software: false, f16: true },
-  limits: { buffer: 2 ** 28, binding: 2 ** 27 },
-} as unknown as Gpu;
+withGpuConstants();
+const gpu = planningGpu;
 
 /** SmolLM2-135M. */
 const smollm = parseConfig({

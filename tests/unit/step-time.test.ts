@@ -1,7 +1,7 @@
 // The JavaScript time of a step: the default preset on a GPU that accepts everything and does
 // nothing.
 
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
 import { DEFAULTS } from '../../src/config';
 import { Batches } from '../../src/data/batches';
 import type { StepRecord } from '../../src/distill/records';
@@ -9,37 +9,17 @@ import { newStudent } from '../../src/distill/run-setup';
 import { teacherFromWeights } from '../../src/distill/teacher/engine';
 import { Trainer } from '../../src/distill/trainer';
 import { countingGpu } from '../../src/gpu/counting';
-import type { Gpu } from '../../src/gpu/device';
 import { Pool } from '../../src/gpu/program';
+import { planningGpu, withGpuConstants } from './planning-gpu';
 
 const { batch_size: B, max_length: T } = DEFAULTS;
 const V = 1024;
 
-beforeAll(() => {
-  vi.stubGlobal('GPUBufferUsage', {
-    MAP_READ: 1,
-    COPY_SRC: 4,
-    COPY_DST: 8,
-    UNIFORM: 64,
-    STORAGE: 128,
-  });
-  vi.stubGlobal('GPUMapMode', { READ: 1 });
-  vi.stubGlobal('GPUShaderStage', { COMPUTE: 4 });
-});
-afterAll(() => void vi.unstubAllGlobals());
+withGpuConstants();
 
 /** The planner's device, plus the calls that a step makes. */
 function idleGpu() {
-  const limits = {
-    maxComputeWorkgroupsPerDimension: 65535,
-    maxBufferSize: 2 ** 28,
-  } as GPUSupportedLimits;
-  const like = {
-    device: { limits, features: new Set() },
-    adapter: { software: false, f16: true },
-    limits: { buffer: 2 ** 28, binding: 2 ** 27 },
-  };
-  const gpu = countingGpu(like as unknown as Gpu);
+  const gpu = countingGpu(planningGpu);
   const calls = { dispatches: 0, submissions: 0 };
   const pass = {
     setPipeline() {},

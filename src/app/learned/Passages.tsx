@@ -105,7 +105,7 @@ function Colouring({
           value={colours}
           onChange={(event) => onChoose(Number(event.target.value))}
         >
-          <option value={BY_KL}>how far apart both are</option>
+          <option value={BY_KL}>how far apart they are</option>
           {layers.map(({ layer }, place) => (
             <option key={layer} value={place}>
               the expert of layer {layer}
@@ -124,8 +124,8 @@ function Colouring({
             ))}
           </ul>
           <p className="help">
-            The number at a token, and its colour, is the expert that its router finds likeliest
-            where the model reads it.
+            A token’s colour and number name the expert that the router finds likeliest when the
+            model reads it.
           </p>
         </>
       )}

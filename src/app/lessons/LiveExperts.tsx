@@ -198,7 +198,7 @@ function Letters({ chosen, now }: { chosen: Uint32Array; now: readonly number[] 
   return (
     <section className="lesson-panel" aria-label="Where each letter goes">
       <h2>Where each letter goes</h2>
-      <p className="live-letters" role="img" aria-label={`Of the letters go ${said}.`}>
+      <p className="live-letters" role="img" aria-label={`Where the letters go: ${said}.`}>
         {runs.map(({ text, expert, at }) => (
           <span key={at} className={`letters-${expert}`}>
             {text}

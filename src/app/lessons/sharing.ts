@@ -23,8 +23,9 @@ export const sharing = (): Lesson => ({
   answer:
     'An expert that happens to be chosen more often learns more, so the router chooses it more ' +
     'often still. The others see no letters and learn nothing. Now move the slider to 0.2: the ' +
-    'balance loss pays the router for even shares, and within some 50 steps all work again. Move ' +
-    'it back to 0: mostly they stay, since each has learned something that the others have not. ' +
+    'balance loss rewards the router for even shares, and within about 50 steps all work again. ' +
+    'Move it back to 0: the shares mostly stay, since each expert has learned something that the ' +
+    'others have not. ' +
     'A student with experts has the same setting, the weight of the balance loss.',
   scene: (weight) => ({
     panels: [],

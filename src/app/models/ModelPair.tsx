@@ -76,7 +76,7 @@ export function ModelPair() {
             ...expertsText(config),
             ...trainedText(config, trained),
             ...(student === undefined ? [] : [`${formatCount(student)} parameters`]),
-            ...(active === undefined ? [] : [`${formatCount(active)} of them active for a token`]),
+            ...(active === undefined ? [] : [`${formatCount(active)} of them active per token`]),
             ...(teacher && student ? [`${(teacher / student).toPrecision(2)}× smaller`] : []),
           ].join(', ')}
         </p>
@@ -87,7 +87,7 @@ export function ModelPair() {
 
 function expertsText({ student_experts, experts_per_token }: Config): string[] {
   if (student_experts === 0) return [];
-  return [`${experts_per_token} of ${plural(student_experts, 'expert')} a token`];
+  return [`${experts_per_token} of ${plural(student_experts, 'expert')} per token`];
 }
 
 /** What trains, if only adapters or routers do, or all but those. */

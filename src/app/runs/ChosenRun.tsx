@@ -40,7 +40,7 @@ export function ChosenRun({ row, before }: { row: RunRow; before?: RunRow }) {
       {readable ? (
         <p>
           {before && `Against the run before it, “${before.name}”: ${against(before.config)}. `}
-          Against the settings that the page opens with: {against(PRESETS[0].config)}.
+          Against the settings that the page starts with: {against(PRESETS[0].config)}.
         </p>
       ) : (
         <p>

@@ -68,7 +68,7 @@ export function Runs() {
             <label>
               Compare with{' '}
               <select value={baselineId} onChange={(event) => setBaseline(event.target.value)}>
-                <option value="">the page’s first settings</option>
+                <option value="">the starting settings</option>
                 {all.slice(0, ROWS).map(({ id, name }) => (
                   <option key={id} value={id}>
                     {name}

@@ -83,7 +83,7 @@ function summary(facts: CardFacts): string {
   const sizes =
     `${count(student.layers)} layers, width ${count(student.width)}, ${count(student.heads)} ` +
     'heads, ' +
-    (experts ? `${count(experts.perToken)} of ${count(experts.count)} experts a token, ` : '') +
+    (experts ? `${count(experts.perToken)} of ${count(experts.count)} experts per token, ` : '') +
     `a vocabulary of ${count(student.vocabularySize)} tokens, ` +
     `contexts of up to ${count(student.contextWindow)} tokens`;
   const teacher =

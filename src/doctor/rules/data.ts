@@ -53,7 +53,7 @@ export const oneTokenDominates: Rule = {
 };
 
 const NEARLY_BYTES = 1.5;
-/** Tokens of a tokenizer that joins bytes at all: two for each. */
+/** As many tokens has a tokenizer that joins bytes: twice as many as there are bytes. */
 const JOINS = 512;
 
 export const tokenizerUnfit: Rule = {
@@ -62,7 +62,8 @@ export const tokenizerUnfit: Rule = {
   threshold:
     'Under 1.5: a tokenizer that knows no two letters of the text gives 1.0. English gives 2.6 ' +
     'with ' +
-    '1,024 tokens and 4.3 with 50,257. Fewer than 512 tokens are made to stand for single bytes.',
+    '1,024 tokens and 4.3 with 50,257. A tokenizer of fewer than 512 tokens is not judged: its ' +
+    'tokens are meant to be single bytes.',
   severity: 'warning',
   caveat: 'Numbers and symbols are cut small by many tokenizers.',
   look({ facts: { data, vocabularySize } }) {

@@ -89,7 +89,7 @@ export const expertsCollapse: Rule = {
     if (!found || found.length === 0) return undefined;
     const [{ layer, text }, ...others] = found;
     const more =
-      others.length === 0 ? '' : `, and in ${counted(others.length, 'other layer')} it is alike`;
+      others.length === 0 ? '' : `; it is the same in ${counted(others.length, 'other layer')}`;
     return {
       text: `${text}${more} (step ${count(last.step)}).`,
       ...cure(evidence),
