@@ -14,6 +14,8 @@ const MODELS = {
   'HuggingFaceTB/SmolLM2-360M-Instruct': { parameters: 361_821_120, bytes: 723_674_912 },
   'HuggingFaceTB/SmolLM2-135M-Instruct': { parameters: 134_515_008, bytes: 269_060_552 },
   'Qwen/Qwen3-0.6B': { parameters: 596_049_920, bytes: 1_503_300_328 },
+  // The hub's converter offers safetensors of its pickle: float16, with the causal masks.
+  'microsoft/DialoGPT-medium': { parameters: 354_823_168, bytes: 760_000_000 },
   'openai-community/gpt2': { parameters: 124_439_808, bytes: 548_105_171 },
   'distilbert/distilgpt2': { parameters: 81_912_576, bytes: 352_824_413 },
 } as const satisfies Record<string, Sizes>;
@@ -31,6 +33,10 @@ export interface Pair {
   /** One sentence: why these two. */
   why: string;
 }
+
+const GOLD =
+  'Over each span of text that both cut alike, GOLD compares tokens that both have with each ' +
+  'other, and the others by rank.';
 
 export const PAIRS: readonly Pair[] = [
   {
@@ -62,9 +68,14 @@ export const PAIRS: readonly Pair[] = [
     student: 'HuggingFaceTB/SmolLM2-135M-Instruct',
     parameters: MODELS['HuggingFaceTB/SmolLM2-135M-Instruct'].parameters,
     kdLoss: 'gold',
-    why:
-      'Two vocabularies. Over each span of text that both cut alike, GOLD compares tokens that ' +
-      'both have with each other, and the others by rank.',
+    why: `Two vocabularies. ${GOLD}`,
+  },
+  {
+    teacher: 'microsoft/DialoGPT-medium',
+    student: 'HuggingFaceTB/SmolLM2-135M-Instruct',
+    parameters: MODELS['HuggingFaceTB/SmolLM2-135M-Instruct'].parameters,
+    kdLoss: 'gold',
+    why: `Two families and two vocabularies, for dialogues. ${GOLD}`,
   },
 ];
 
