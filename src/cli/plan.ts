@@ -35,9 +35,10 @@ export async function planRun({ config, gpu, models, texts }: PlanOptions) {
   const dtype = dtypeOf(config, gpu);
   requireContext(config, teacher.sizes, models.student?.architecture);
   const student = models.student?.architecture ?? newStudent(config, teacher.sizes);
+  const assistantOnly = config.assistant_only_loss === 'on';
   const documents = teacherTokenizer
-    ? encodeAligned(texts, tokenizer, teacherTokenizer)
-    : encodeDocuments(texts, tokenizer, config.assistant_only_loss === 'on');
+    ? encodeAligned(texts, tokenizer, teacherTokenizer, assistantOnly)
+    : encodeDocuments(texts, tokenizer, assistantOnly);
   const makeTeacher = teacher.plan;
   const vocabularies = { tokenizer, teacherTokenizer };
   const planned = await planMemory({ gpu, config, dtype, student, makeTeacher, ...vocabularies });

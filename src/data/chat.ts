@@ -21,7 +21,7 @@ export interface RenderedChat {
 export type RenderChat = (messages: readonly ChatMessage[]) => RenderedChat;
 
 /** The role whose turns a model writes. */
-const ASSISTANT = 'assistant';
+export const ASSISTANT = 'assistant';
 /** Some templates write today's date. The same data must give the same tokens tomorrow. */
 const DATE = '26 Jul 2024';
 /** Unicode's noncharacters: no text has them. */
@@ -53,8 +53,8 @@ export function chatTemplate(source: string, tokens: Record<string, string>): Re
     template = new Template(marked);
   } catch (cause) {
     throw new CorpusError(
-      `The chat template of the teacher cannot be read: ${(cause as Error).message}.`,
-      'Use another teacher, or read the data as dialogues.',
+      `The chat template cannot be read: ${(cause as Error).message}.`,
+      'Use another model, or read the data as dialogues.',
       { cause },
     );
   }
@@ -67,15 +67,14 @@ export function chatTemplate(source: string, tokens: Record<string, string>): Re
     } catch (cause) {
       if (cause instanceof EndlessError) {
         throw new CorpusError(
-          `The teacher’s chat template has not ended after ${work.toLocaleString('en')} ` +
+          `The chat template has not ended after ${work.toLocaleString('en')} ` +
             `operations on one conversation (${shortened(messages)}).`,
-          'Use another teacher, or read the data as dialogues.',
+          'Use another model, or read the data as dialogues.',
         );
       }
       const roles = messages.map(({ role }) => role).join(', ');
       throw new CorpusError(
-        `The teacher’s chat template refuses a conversation of ${roles}: ` +
-          `${(cause as Error).message}`,
+        `The chat template refuses a conversation of ${roles}: ` + `${(cause as Error).message}`,
         'Correct the roles in the data, or read the data as dialogues.',
         { cause },
       );
@@ -93,7 +92,7 @@ export function chatTemplate(source: string, tokens: Record<string, string>): Re
     if (rendered.said.length > 0) return rendered;
     throw new CorpusError(
       `The chat template writes nothing of what the assistant says (${shortened(messages)}).`,
-      'Use another teacher, or assistant_only_loss=off.',
+      'Use another model, or assistant_only_loss=off.',
     );
   };
 }
@@ -207,7 +206,7 @@ function betweenPrompts(
       throw new CorpusError(
         `The chat template writes turn ${index + 1} in another way once others follow it ` +
           `(${shortened(messages)}), so what the assistant says cannot be found.`,
-        'Use another teacher, or assistant_only_loss=off.',
+        'Use another model, or assistant_only_loss=off.',
       );
     }
     // A line break after the turn is not said: the model has stopped.

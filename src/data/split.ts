@@ -1,6 +1,7 @@
 // Encodes documents, and splits their tokens into a training set and a held-out set.
 
 import { align, alignedPart, concatenateAligned, oneGroup } from './aligned';
+import { alignContents } from './aligned-chat';
 import { CorpusError } from './corpus';
 import type { Conversation, Document } from './documents';
 import type { Tokenizer, Tokens } from './tokenizer';
@@ -33,7 +34,7 @@ export function encodeDocuments(
   }
   return documents.map((document) => {
     if (!Array.isArray(document)) {
-      const { ids, learned } = encodeConversation(document, tokenizer);
+      const { ids, learned } = encodeConversation(document, tokenizer, 'teacher');
       return assistantOnly ? { ids, learned } : { ids };
     }
     const { ids } = concatenate(
@@ -61,14 +62,15 @@ const endsItself = (ids: Uint32Array, { endOfText }: Tokenizer): boolean =>
 /**
  * The same documents for a student and a teacher with another vocabulary: the student's tokens,
  * with the teacher's aligned to them. End-of-text tokens are not compared, nor is a text that the
- * tokens of one of them do not spell.
- * @throws CorpusError for conversations, which each chat template writes in another way, and if no
- * text can be aligned
+ * tokens of one of them do not spell. Each model's chat template writes a conversation, of which
+ * the contents of the assistant's messages are compared.
+ * @throws CorpusError as `encodeDocuments` does, and if no text can be aligned
  */
 export function encodeAligned(
   documents: readonly Document[],
   student: Tokenizer,
   teacher: Tokenizer,
+  assistantOnly = true,
 ): Tokens[] {
   const textOf = (text: string): Tokens => {
     const [ids, others] = [student.encode(text), teacher.encode(text)];
@@ -85,18 +87,22 @@ export function encodeAligned(
     const other = endsItself(others, teacher) ? none : endOf(teacher);
     return { ids: end, aligned: { ids: other, groups: oneGroup(end.length, other.length) } };
   };
+  const conversation = (document: Conversation): Tokens => {
+    const { ids, learned, places } = encodeConversation(document, student, 'student');
+    const other = encodeConversation(document, teacher, 'teacher');
+    const [mine, theirs] = [places(), other.places()];
+    const groups =
+      mine && theirs
+        ? alignContents(document.messages, mine, theirs)
+        : oneGroup(ids.length, other.ids.length);
+    return { ids, ...(assistantOnly && { learned }), aligned: { ids: other.ids, groups } };
+  };
   const only = onlyText(documents);
   const encoded =
     only !== undefined
       ? [textOf(only)]
       : documents.map((document) => {
-          if (!Array.isArray(document)) {
-            throw new CorpusError(
-              'The chat templates of teacher and student write a conversation in two ways, which ' +
-                'cannot be aligned.',
-              'Read the data as dialogues, or choose two models with the same tokenizer.',
-            );
-          }
+          if (!Array.isArray(document)) return conversation(document);
           const { ids, aligned } = concatenate(
             document.flatMap((text) => {
               const tokens = textOf(text);
@@ -112,11 +118,15 @@ export function encodeAligned(
   );
 }
 
-function encodeConversation({ messages }: Conversation, { chat }: Tokenizer): Tokens {
+function encodeConversation(
+  { messages }: Conversation,
+  { chat }: Tokenizer,
+  of: 'teacher' | 'student',
+) {
   if (chat) return chat(messages);
   throw new CorpusError(
-    'The teacher has no chat template, which writes a conversation as one text.',
-    'Choose a teacher with one, such as an “Instruct” model, or read the data as dialogues.',
+    `The ${of} has no chat template, which writes a conversation as one text.`,
+    `Choose a ${of} with one, such as an “Instruct” model, or read the data as dialogues.`,
   );
 }
 

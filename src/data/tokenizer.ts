@@ -4,6 +4,7 @@
 import { PreTrainedTokenizer } from '@xenova/transformers';
 import { excerpt, shownJson } from '../quote';
 import type { Aligned } from './aligned';
+import { placesInContents } from './aligned-chat';
 import { bytePairEncoder } from './byte-pair-encoder';
 import { type ChatMessage, chatTemplate, type RenderedChat } from './chat';
 import { CorpusError } from './corpus';
@@ -21,6 +22,12 @@ export interface Tokens {
 
 /** Tokens of which a part is learned. */
 type LearnedTokens = Required<Pick<Tokens, 'ids' | 'learned'>>;
+
+/** A conversation. */
+interface ChatTokens extends LearnedTokens {
+  /** See `placesInContents`; undefined if the tokens do not spell the conversation. */
+  places(): Float64Array | undefined;
+}
 
 export interface Tokenizer {
   /** Tokens; their ids run from 0 on. The model may have more rows, as padding. */
@@ -40,7 +47,7 @@ export interface Tokenizer {
    * A conversation in the model's chat template, if it has one. What the assistant says is learned.
    * @throws CorpusError for a conversation that the template refuses
    */
-  chat?(messages: readonly ChatMessage[]): LearnedTokens;
+  chat?(messages: readonly ChatMessage[]): ChatTokens;
 }
 
 /** A tokenizer that could not be loaded. `hint` says what to do next. */
@@ -197,9 +204,10 @@ function namedTokens(tokenizerConfig: unknown): Record<string, string> {
 
 /** A rendered conversation as tokens: those that hold a character that the assistant says. */
 function chatEncoder(tokenizerJson: unknown, encode: Tokenizer['encode']) {
-  const { normalised, offsets } = spellingOf(tokenizerJson);
+  const { normalised, offsets, boundaries } = spellingOf(tokenizerJson);
   const length = (text: string) => new TextEncoder().encode(text).length;
-  return ({ text, said }: RenderedChat): LearnedTokens => {
+  return (rendered: RenderedChat, messages: readonly ChatMessage[]): ChatTokens => {
+    const { text, said } = rendered;
     let whole = '';
     const add = (from: number, to?: number): [number, number] => {
       const before = length(whole);
@@ -220,12 +228,19 @@ function chatEncoder(tokenizerJson: unknown, encode: Tokenizer['encode']) {
       throw new CorpusError(
         `The tokens of a conversation do not spell it (“${text.slice(0, 60)}”), so those of the ` +
           'assistant cannot be told apart.',
-        'Use another teacher, or read the data as dialogues.',
+        'Use another model, or read the data as dialogues.',
       );
     }
     const isSaid = (i: number) =>
       spans.some(([from, to]) => starts[i] < to && starts[i + 1] > from);
-    return { ids, learned: Uint8Array.from(ids, (_, i) => Number(isSaid(i))) };
+    return {
+      ids,
+      learned: Uint8Array.from(ids, (_, i) => Number(isSaid(i))),
+      places() {
+        const begin = boundaries(text, ids);
+        return begin && placesInContents(rendered, messages, begin);
+      },
+    };
   };
 }
 
@@ -293,11 +308,11 @@ export function makeTokenizer(
   };
   let spelling: Spelling | undefined;
   // Made when a conversation asks for it: a teacher that only reads texts needs no template.
-  let ofChat: ((messages: readonly ChatMessage[]) => LearnedTokens) | undefined;
+  let ofChat: ((messages: readonly ChatMessage[]) => ChatTokens) | undefined;
   const makeChat = (source: string) => {
     const render = chatTemplate(source, namedTokens(tokenizerConfig));
     const encodeChat = chatEncoder(tokenizerJson, encode);
-    return (messages: readonly ChatMessage[]) => encodeChat(render(messages));
+    return (messages: readonly ChatMessage[]) => encodeChat(render(messages), messages);
   };
   return {
     vocabularySize,

@@ -43,7 +43,7 @@ export function encodeTexts(
   const key = JSON.stringify([documents, files, assistantOnly]);
   if (last?.key !== key) {
     const encoded = teacherTokenizer
-      ? encodeAligned(documents, tokenizer, teacherTokenizer)
+      ? encodeAligned(documents, tokenizer, teacherTokenizer, assistantOnly)
       : encodeDocuments(documents, tokenizer, assistantOnly);
     last = { key, documents: encoded };
   }

@@ -13,14 +13,16 @@ import {
   NO_GROUP,
 } from '../../src/data/aligned';
 import { Batches, IGNORED_TARGET } from '../../src/data/batches';
+import type { ChatMessage } from '../../src/data/chat';
 import { encodeAligned, splitDocuments } from '../../src/data/split';
 import { loadTokenizer, makeTokenizer, type Tokenizer } from '../../src/data/tokenizer';
 import { readGoldenJson } from '../safetensors-fixture';
 
 interface Goldens {
   tokenizers: Record<string, { json: Record<string, unknown>; config: object }>;
+  chats: { tokenizer: string; template: string; marked: string; messages: ChatMessage[] }[];
 }
-const { tokenizers } = readGoldenJson<Goldens>('chat.json');
+const { tokenizers, chats } = readGoldenJson<Goldens>('chat.json');
 const made = (name: string, changes: object = {}): Tokenizer =>
   makeTokenizer({ ...tokenizers[name].json, ...changes }, tokenizers[name].config);
 const moby = await loadTokenizer('public/models/moby-teacher', {
@@ -183,10 +185,85 @@ describe('documents', () => {
       expect(sum(left.groups) + sum(right.groups)).toBe(sum(whole.groups) - lost);
     }
   });
+});
 
-  test('conversations are refused', () => {
-    const messages = [{ role: 'user', content: 'Hi' }];
-    expect(() => encodeAligned([{ messages }], moby, all[student])).toThrow(/cannot be aligned/);
+describe('conversations', () => {
+  const templateOf = (words: string) => chats.find(({ template }) => template.includes(words))!;
+  const [TURNS, BRACKETS, THOUGHTS] = ['trim', 'ASK', 'think'].map(templateOf);
+  const speaking = (name: string, chat_template: string) =>
+    makeTokenizer(tokenizers[name].json, { ...tokenizers[name].config, chat_template });
+  const spelt = (tokenizer: Tokenizer, ids: Uint32Array) =>
+    textOf(Uint8Array.from([...ids].flatMap((id) => [...tokenizer.spelling.spell(id)])));
+
+  test.each([
+    ['smollm2', 'gpt2', TURNS.template, BRACKETS.template],
+    ['smollm2', 'llama2', TURNS.marked, BRACKETS.marked],
+    ['mistral', 'qwen', BRACKETS.template, THOUGHTS.template],
+    ['qwen', 'mistral', THOUGHTS.marked, TURNS.template],
+  ])('%s beside %s, in two templates: what both say is compared', (one, two, ...templates) => {
+    const [mine, other] = [speaking(one, templates[0]), speaking(two, templates[1])];
+    for (const { messages } of chats.filter((_, i) => i % 4 === 0)) {
+      // Some templates know no role but these.
+      const known = messages.filter(({ role }) => role !== 'system');
+      const [{ ids, learned, aligned }] = encodeAligned([{ messages: known }], mine, other);
+      const groups = aligned!.groups;
+      expectPartition(groups, ids.length, aligned!.ids.length);
+      let said = '';
+      for (const [g, compared] of groups.compared.entries()) {
+        if (compared === 0) continue;
+        const [from, to] = [groups.student[g - 1] ?? 0, groups.student[g]];
+        expect(learned!.subarray(from, to)).not.toContain(0);
+        const text = spelt(mine, ids.subarray(from, to)).normalize('NFC');
+        const [fromT, toT] = [groups.teacher[g - 1] ?? 0, groups.teacher[g]];
+        const others = spelt(other, aligned!.ids.subarray(fromT, toT)).normalize('NFC');
+        expect(text.trimStart()).toBe(others.trimStart());
+        said += text;
+      }
+      const contents = known.filter(({ role }) => role === 'assistant');
+      const words = (text: string) => text.normalize('NFC').replaceAll(/\s/g, '');
+      // All of it but what a token spells together with what the template writes after it.
+      const all = words(contents.map(({ content }) => content).join(''));
+      expect(words(said).length).toBeGreaterThan(0.9 * all.length);
+      expect([...words(said)].every((character) => all.includes(character))).toBe(true);
+    }
+  });
+
+  test('messages like the template’s own words, like one another and empty ones', () => {
+    const contents = ['assistant', 'user', 'user', 'assistant', 'user', '  ', ' user', 'a user'];
+    const messages = contents.map((content, i) => ({
+      role: i % 2 === 0 ? 'user' : 'assistant',
+      content,
+    }));
+    const [mine, other] = [
+      speaking('smollm2', TURNS.template),
+      speaking('gpt2', BRACKETS.template),
+    ];
+    const [{ ids, aligned }] = encodeAligned([{ messages }], mine, other);
+    const { groups } = aligned!;
+    expectPartition(groups, ids.length, aligned!.ids.length);
+    const said = partsOf(groups).flatMap((part, g) => {
+      const [from, to] = part.split(' ')[0].split('-').map(Number);
+      return groups.compared[g] === 1 ? [spelt(mine, ids.slice(from, to))] : [];
+    });
+    expect(said.join('').replaceAll(' ', '')).toBe('userassistantauser');
+  });
+
+  test('without assistant_only_loss all is learned, and as much compared', () => {
+    const { messages } = templateOf('ASK');
+    const [mine, other] = [
+      speaking('smollm2', TURNS.template),
+      speaking('gpt2', BRACKETS.template),
+    ];
+    const [only] = encodeAligned([{ messages }], mine, other);
+    const [whole] = encodeAligned([{ messages }], mine, other, false);
+    expect(whole).toEqual({ ids: only.ids, aligned: only.aligned });
+  });
+
+  test('a model without a chat template is named', () => {
+    const messages = [{ role: 'assistant', content: 'Hi' }];
+    const chat = speaking('smollm2', TURNS.template);
+    expect(() => encodeAligned([{ messages }], moby, chat)).toThrow(/^The student has no chat/);
+    expect(() => encodeAligned([{ messages }], chat, moby)).toThrow(/^The teacher has no chat/);
   });
 });
 

@@ -106,7 +106,7 @@ describe('a template', () => {
     expect(
       refusal(() => render([{ role: 'system', content: 'Be brief.' }, assistant('Yes.')])),
     ).toBe(
-      'The teacher’s chat template refuses a conversation of system, assistant: Only the roles ' +
+      'The chat template refuses a conversation of system, assistant: Only the roles ' +
         'user and assistant are known. Correct the roles in the data, or read the data as ' +
         'dialogues.',
     );
@@ -135,7 +135,7 @@ describe('a template', () => {
   ])('that never ends is given up: %s', (_, source) => {
     const render = chatTemplate(source, {});
     expect(refusal(() => render([assistant('Yes.')]))).toMatch(
-      /^The teacher’s chat template has not ended after 202,000 operations/,
+      /^The chat template has not ended after 202,000 operations/,
     );
   });
 
@@ -162,7 +162,7 @@ describe('a template', () => {
 
   test('that cannot be read is refused', () => {
     expect(refusal(() => chatTemplate('{% if %}', {}))).toMatch(
-      /^The chat template of the teacher cannot be read: /,
+      /^The chat template cannot be read: /,
     );
   });
 });
@@ -274,6 +274,7 @@ describe('a run on conversations', () => {
       { name: 'default', template },
     ];
     const listed = makeTokenizer(json, { ...config, chat_template: templates });
-    expect(listed.chat!(documents[0].messages)).toEqual(tokenizer.chat!(documents[0].messages));
+    const { messages } = documents[0];
+    expect(listed.chat!(messages).ids).toEqual(tokenizer.chat!(messages).ids);
   });
 });

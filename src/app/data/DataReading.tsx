@@ -15,9 +15,9 @@ const HELP: Record<Reading['format'], string> = {
     'In .jsonl and .csv files: one dialogue per row, as a list of turns or as a turn and its ' +
     'reply; or one dialogue per dialogue id.',
   chat:
-    'The teacher’s chat template writes each conversation. In .jsonl files: a list of messages ' +
-    'with role and content. In .csv files: a question and its answer. Set “Assistant only” to ' +
-    'off to learn the questions too.',
+    'The teacher’s chat template writes each conversation; with two vocabularies, each model’s ' +
+    'own does. In .jsonl files: a list of messages with role and content. In .csv files: a ' +
+    'question and its answer. Set “Assistant only” to off to learn the questions too.',
 };
 
 /** What the first of the chosen columns holds. */
