@@ -35,12 +35,19 @@ export function verdictOf(
     last.teacherPerplexity,
   ];
   const change = `The student’s perplexity went from ${perplexity(first)} to ${perplexity(last)}`;
-  if (!after || !teacher || !before) return { title: 'Finished', sentences: [`${change}.`] };
+  if (!after || !before) return { title: 'Finished', sentences: [`${change}.`] };
   if (after >= before) {
     return {
       title: 'Not better than before',
       sentences: [`${change}, so it learned nothing. Try a lower learning rate.`],
     };
+  }
+  if (!teacher) {
+    const apart =
+      'The teacher has another vocabulary, so its perplexity is in other tokens and says nothing ' +
+      'beside this one.';
+    const sentences = [`${change}.`, ...(report?.otherVocabulary ? [apart] : [])];
+    return { title: 'Finished', sentences };
   }
   const ratio = after / teacher;
   const { title, means } = GRADES.find(({ below }) => ratio < below) ?? GRADES[3];

@@ -104,6 +104,16 @@ export const withExperts = (event: RunEvent): RunEvent =>
     ? { ...event, record: { ...event.record, experts: expertsAt(event.record.step) } }
     : event;
 
+/** The same of a student whose teacher has another vocabulary: nothing compares their tokens. */
+export function withTwoVocabularies(event: RunEvent): RunEvent {
+  if (event.type === 'ready') return { ...event, run: { ...event.run, otherVocabulary: true } };
+  if (event.type !== 'evaluation') return event;
+  const { teacherPerplexity, kl, agreement, overlap, overlapMass, ...others } = event.record;
+  const { teacherEntropy, studentEntropy, klByPosition, klByFrequency, calibration, ...record } =
+    others;
+  return { ...event, record };
+}
+
 /** A whole run before the one that is shown. */
 export function earlierRun(): RunMessage[] {
   const as = (event: RunMessage): RunMessage =>

@@ -19,6 +19,7 @@ import {
   trained,
   withExperts,
   withTwin,
+  withTwoVocabularies,
 } from './events';
 import { DAMAGED, REFUSED } from './failures';
 import { opensGhost } from './ghosts';
@@ -154,6 +155,16 @@ export const SCENES = {
       start(),
       ...[...opening, ...trained(MIDWAY)].map(withExperts),
       status('paused', MIDWAY),
+    ],
+  },
+  'two-vocabularies': {
+    title: 'Finished, a student with another vocabulary',
+    messages: () => [
+      ...before(),
+      { type: 'field', name: 'loss', text: 'gold' },
+      start(),
+      ...[...opening, ...trained(STEPS)].map(withTwoVocabularies),
+      status('finished', STEPS),
     ],
   },
   cured: {

@@ -57,6 +57,13 @@ test('what was not measured is not judged', () => {
     title: 'Finished',
     sentences: ['The student’s perplexity went from 2,000 to n/a (0 valid tokens).'],
   });
+  // Of a teacher with another vocabulary there is no perplexity to compare with.
+  const alone = (step: number, perplexity: number) => ({
+    ...student(step, perplexity),
+    teacherPerplexity: undefined,
+  });
+  expect(verdict(alone(0, 2000), alone(200, 100))?.title).toBe('Finished');
+  expect(verdict(alone(0, 2000), alone(200, 2100))?.title).toBe('Not better than before');
 });
 
 const facts = (values: Partial<BrowserFacts>) =>
