@@ -19,6 +19,12 @@ const oneAtATime = {
   hookTimeout: 240 * SECOND,
 } as const;
 
+/**
+ * lavapipe takes most of a test's time to compile, and without LLVM's optimisations a third less. Its
+ * slower kernels give results that meet the same tolerances. Figures are never measured with it.
+ */
+const env = { GALLIVM_PERF: 'nopt' };
+
 const unit = {
   // Against hangs: other work may slow a test down by far.
   testTimeout: 120 * SECOND,
@@ -69,13 +75,14 @@ export default defineConfig({
       },
       {
         extends: true,
-        test: { name: 'gpu', include: ['tests/gpu/**/*.test.ts'], ...oneAtATime },
+        test: { name: 'gpu', include: ['tests/gpu/**/*.test.ts'], env, ...oneAtATime },
       },
       {
         extends: true,
         test: {
           name: 'e2e',
           include: ['tests/e2e/**/*.test.ts'],
+          env,
           ...oneAtATime,
           // Two processes, each with browsers that its files share: a test waits, or keeps one core busy.
           fileParallelism: true,
