@@ -1,53 +1,59 @@
 // The page: its header, and the room that the address names. All rooms but the run's come when they
 // are first opened.
 
-import { lazy, Suspense, useDeferredValue } from 'react';
+import { type ReactNode, Suspense, use, useDeferredValue } from 'react';
 import { ConnectionNotices } from './offline/ConnectionNotices';
 import { Distil } from './run/Distil';
 import { DropRun } from './runs/DropRun';
 import { Header } from './shared/Header';
 import { type Lab, useRoom } from './shared/rooms';
 
-const LABS: Record<Lab, React.LazyExoticComponent<() => React.ReactNode>> = {
-  lessons: lazy(() => import('./lessons/Lessons').then((file) => only(file.Lessons), missing)),
-  strideLab: lazy(() =>
-    import('./strides/StrideLab').then((file) => only(file.StrideLab), missing),
-  ),
-  bugLab: lazy(() => import('./bug/BugLab').then((file) => only(file.BugLab), missing)),
-  runs: lazy(() => import('./runs/Runs').then((file) => only(file.Runs), missing)),
-  examples: lazy(() => import('./examples/Examples').then((file) => only(file.Examples), missing)),
+const LOAD: Record<Lab, () => Promise<() => ReactNode>> = {
+  lessons: () => import('./lessons/Lessons').then(({ Lessons }) => Lessons),
+  strideLab: () => import('./strides/StrideLab').then(({ StrideLab }) => StrideLab),
+  bugLab: () => import('./bug/BugLab').then(({ BugLab }) => BugLab),
+  runs: () => import('./runs/Runs').then(({ Runs }) => Runs),
+  examples: () => import('./examples/Examples').then(({ Examples }) => Examples),
 };
+const loaded = new Map<Lab, Promise<() => ReactNode>>();
+
+/** The same promise each time, so that React shows a room that is there without a fallback. */
+function load(lab: Lab): Promise<() => ReactNode> {
+  let room = loaded.get(lab);
+  if (!room) loaded.set(lab, (room = LOAD[lab]().catch(() => NotLoaded)));
+  return room;
+}
+
+/** Loads a room before it is opened. If that fails, opening it tries again. */
+export function prepare(lab: Lab): Promise<unknown> {
+  return LOAD[lab]().then(
+    () => load(lab),
+    () => undefined,
+  );
+}
 
 /** One element, so that React does not render it anew on the way to another room. */
 const DISTIL = <Distil />;
 
-/** A module as `lazy` takes it. */
-const only = (room: () => React.ReactNode) => ({ default: room });
-
-/** In the place of a room whose script did not arrive. */
-function missing() {
-  return only(NotLoaded);
-}
-
 export function App() {
-  // The room before stays until the next one is there. A fallback in between would stand for
-  // 300 ms, however fast the room is.
+  // The room before stays until the next one is there: the boundary is around both, since React
+  // shows the fallback of a new one, and then waits 300 ms, however fast the room is.
   const room = useDeferredValue(useRoom((state) => state.room));
-  const Lab = room === 'distil' ? undefined : LABS[room];
   return (
     <div className="page">
       <Header />
       <ConnectionNotices />
       <DropRun />
-      {Lab ? (
-        <Suspense fallback={<p className="room-note">This part of the page is loading.</p>}>
-          <Lab />
-        </Suspense>
-      ) : (
-        DISTIL
-      )}
+      <Suspense fallback={<p className="room-note">This part of the page is loading.</p>}>
+        {room === 'distil' ? DISTIL : <LabRoom key={room} lab={room} />}
+      </Suspense>
     </div>
   );
+}
+
+function LabRoom({ lab }: { lab: Lab }) {
+  const Room = use(load(lab));
+  return <Room />;
 }
 
 function NotLoaded() {

@@ -3,7 +3,7 @@
 
 import { createRoot } from 'react-dom/client';
 import { PRESETS } from '../presets';
-import { App } from './App';
+import { App, prepare } from './App';
 import { keepForOffline } from './offline/store';
 import { hasMeasured, isActive } from './run/shown-run';
 import { useRun } from './run/store';
@@ -62,6 +62,6 @@ function showPage(): void {
   const unsubscribe = useRuns.subscribe(({ kept }) => {
     if (!kept) return;
     unsubscribe();
-    if (kept.rows.length > 0) void import('./runs/Runs').catch(() => undefined);
+    if (kept.rows.length > 0) void prepare('runs');
   });
 }
