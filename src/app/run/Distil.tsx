@@ -8,7 +8,7 @@ import { RunHistory } from '../charts/history';
 import { SmallCharts } from '../charts/SmallCharts';
 import { useComparedRuns, useXView } from '../charts/use-compared';
 import { TryIt } from '../say/TryIt';
-import { useMedia } from '../shared/browser';
+import { useMedia, WIDE } from '../shared/browser';
 import { Fold } from '../shared/Fold';
 import { LazyFold, lazyPanel } from '../shared/LazyFold';
 import { SweepPanel } from '../sweep/SweepPanel';
@@ -23,9 +23,11 @@ import { LogView } from './LogView';
 import { Notices, RunCaption } from './Notices';
 import { ProfileDrawer } from './ProfileDrawer';
 import { Recipe } from './Recipe';
+import { Result } from './Result';
 import { RunControls } from './RunControls';
 import { Samples } from './Samples';
 import { StatusStrip } from './StatusStrip';
+import { Story } from './Story';
 import type { ShownRun } from './shown-run';
 import { useRun } from './store';
 import { TwinVerdict } from './TwinVerdict';
@@ -35,9 +37,6 @@ const Experts = lazyPanel(() => import('../charts/Experts'));
 const LearnedPanel = lazyPanel(() => import('../learned/LearnedPanel'));
 /** The drawer's title. */
 export const LEARNED = 'What was learned';
-
-/** Three columns fit from this width. */
-const WIDE = '(min-width: 1080px)';
 
 export function Distil() {
   const wide = useMedia(WIDE);
@@ -60,6 +59,7 @@ export function Distil() {
               <Details />
             </div>
             <div className="column right">
+              <Result />
               <TryIt />
               <Samples />
             </div>
@@ -67,10 +67,11 @@ export function Distil() {
         ) : (
           <>
             <RunControls />
-            <DownloadStudent />
+            <Result />
             <MainCurves />
             <TryIt />
             <Samples />
+            <DownloadStudent />
             <Recipe />
             <Details />
           </>
@@ -100,6 +101,7 @@ function MainCurves() {
   return (
     <section className={`curves ${run.source}`} aria-label="Curves">
       <RunCaption />
+      {(run.id !== '' || run.source === 'recorded') && <Story run={run} />}
       <DoctorPanel />
       <ChartOptions />
       <TwinVerdict />

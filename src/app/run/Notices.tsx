@@ -330,14 +330,12 @@ function RecordingCaption({ run, unavailable }: { run: ShownRun; unavailable: bo
   const { train_steps, alpha, temperature } = run.config;
   // Drivers append their versions.
   const machine = adapter?.name.split(':')[0];
-  const settings =
-    `${plural(train_steps, 'step')}, a student of ${studentName(run.config)}, ` +
-    `α ${alpha}, T ${temperature}`;
+  const settings = `a student of ${studentName(run.config)}, α ${alpha} and T ${temperature}`;
   return (
     <p className="run-caption">
-      <span className="chip">Recording</span> An example, not your run: {settings},{' '}
-      <span title={adapter?.name}>made on {machine}</span>, {day}.
-      {!repeats(run, config) && ' Your settings are different.'}
+      <span className="chip">Recording</span> An example, not your run:{' '}
+      {plural(train_steps, 'step')} <span title={adapter?.name}>on {machine}</span>, {day}.
+      {!repeats(run, config) && ` Your settings are different; it has ${settings}.`}
       {!unavailable && ' Press Distil to start your own.'}
     </p>
   );

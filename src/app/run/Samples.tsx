@@ -2,20 +2,16 @@
 
 import { useState } from 'react';
 import type { Sample } from '../../worker/protocol';
-import { formatMeasure, formatShare, plural } from '../shared/format';
-import { ShareButton } from '../shared/Share';
+import { formatMeasure, formatShare } from '../shared/format';
 import { Term } from '../shared/Term';
 import { answersRight } from './evaluation';
 import { FieldControl } from './FieldControl';
 import { Scrubber } from './Scrubber';
 import { sampleStops } from './sample-stops';
-import { useRun } from './store';
 import { useShownRun } from './use-shown-run';
-import { verdictOf } from './verdict';
 
 export function Samples() {
   const run = useShownRun();
-  const phase = useRun((state) => state.phase);
   const evaluations = run?.history.evaluations ?? [];
   const stops = sampleStops(run?.history.samples ?? []);
   // The step that is looked at, of which run; otherwise the latest.
@@ -30,7 +26,6 @@ export function Samples() {
   const compared = latest?.agreement !== undefined && latest.tokens.toLocaleString('en');
   return (
     <section className={`samples ${run?.source ?? ''}`} aria-label="What they say">
-      {phase === 'finished' && <Result />}
       <h2>
         What they say {run?.source === 'recorded' && <span className="chip">Recording</span>}{' '}
         {shown && <span className="unit">after step {shown.step}</span>}
@@ -165,24 +160,5 @@ function Distance() {
         </tr>
       </tbody>
     </table>
-  );
-}
-
-/** Whether the result is good, and the numbers that say so. */
-function Result() {
-  const run = useShownRun();
-  const verdict = run && verdictOf(run);
-  const skipped = run?.history.last()?.skippedTotal ?? 0;
-  if (!verdict) return null;
-  const { title, sentences } = verdict;
-  return (
-    <div className="result" data-testid="result">
-      <h2>{title}</h2>
-      <p>
-        {sentences.join(' ')}
-        {skipped > 0 && ` ${plural(skipped, 'step')} skipped.`}
-      </p>
-      <ShareButton />
-    </div>
   );
 }

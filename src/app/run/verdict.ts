@@ -1,7 +1,7 @@
 // Whether a finished run's student is good, in words, and the numbers that say so. Pure.
 
 import type { EvaluationRecord } from '../../worker/protocol';
-import { formatMeasure, formatShare } from '../shared/format';
+import { formatMeasure } from '../shared/format';
 import { perplexity } from './evaluation';
 import type { ShownRun } from './shown-run';
 
@@ -55,22 +55,14 @@ export function verdictOf(
     ratio < 1
       ? `The teacher’s is ${formatMeasure(teacher)}: the student’s is lower.`
       : `The teacher’s is ${formatMeasure(teacher)}: the student’s is ${times(ratio)} that.`;
-  const way = Math.log(before / after) / Math.log(before / teacher);
   const smaller = report?.teacherParameters && report.teacherParameters / report.studentParameters;
   return {
     title,
     sentences: [
+      ratio < 1 ? 'It predicts this text better than its teacher.' : means,
       `${change}.`,
       compared,
-      ...(ratio > 1 && before > teacher
-        ? [`In nats it came ${formatShare(way)} of the way from its start to its teacher`].map(
-            (text) =>
-              smaller && smaller > 1
-                ? `${text}, with ${times(smaller)} fewer parameters.`
-                : `${text}.`,
-          )
-        : []),
-      ratio < 1 ? 'It predicts this text better than its teacher.' : means,
+      ...(smaller && smaller > 1 ? [`It has ${times(smaller)} fewer parameters.`] : []),
     ],
   };
 }

@@ -11,6 +11,7 @@ export function Fold({
   title,
   aside,
   forced = false,
+  atFirst = false,
   children,
 }: {
   title: string;
@@ -18,9 +19,11 @@ export function Fold({
   aside?: ReactNode;
   /** Open without having been opened, because something inside needs attention. */
   forced?: boolean;
+  /** Open until somebody closes it. */
+  atFirst?: boolean;
   children: ReactNode;
 }) {
-  const open = useFolds((folds) => folds[title] ?? false);
+  const open = useFolds((folds) => folds[title] ?? atFirst);
   const onToggle = ({ currentTarget }: ToggleEvent<HTMLDetailsElement>) => {
     // A drawer that is open when it is put on the page reports that, too.
     const opened = currentTarget.open && !open && !forced;

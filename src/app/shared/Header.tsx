@@ -76,7 +76,10 @@ function ThemeButton() {
       onClick={() => setTheme(next)}
       aria-label={`Theme: ${THEME_NAMES[theme]}. Change to ${THEME_NAMES[next]}`}
     >
-      <Icon name={theme} /> <span aria-hidden="true">{THEME_NAMES[theme]}</span>
+      <Icon name={theme} />{' '}
+      <span className="theme-name" aria-hidden="true">
+        {THEME_NAMES[theme]}
+      </span>
     </button>
   );
 }

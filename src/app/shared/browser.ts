@@ -4,6 +4,9 @@
 import type { RefObject } from 'react';
 import { useEffect, useLayoutEffect, useState, useSyncExternalStore } from 'react';
 
+/** Three columns fit from this width. */
+export const WIDE = '(min-width: 1080px)';
+
 export function useMedia(query: string): boolean {
   return useSyncExternalStore(
     (changed) => {

@@ -1,7 +1,10 @@
 // What the browser remembers between visits: yes or no, by name. Where storage is blocked, nothing.
 
 /** The names in the browser's storage. */
-const KEYS = { introduced: 'stillhouse-introduced' } as const;
+const KEYS = {
+  introduced: 'stillhouse-introduced',
+  storyRead: 'stillhouse-story-read',
+} as const;
 
 export function isRemembered(name: keyof typeof KEYS): boolean {
   try {

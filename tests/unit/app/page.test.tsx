@@ -382,10 +382,10 @@ describe('states around a run', () => {
     }));
     await act(() => store().showRecording('recorded/austen-teacher.json'));
     const caption = () => screen.getByRole('region', { name: 'Curves' }).textContent;
-    expect(caption()).toMatch(/^Recording An example, not your run: 200 steps, .*made on Test GPU/);
+    expect(caption()).toMatch(/^Recording An example, not your run: 200 steps on Test GPU/);
     expect(caption()).toContain('23 November 2026. Press Distil to start your own.');
     act(() => store().setField('train_steps', '40'));
-    expect(caption()).toContain('Your settings are different.');
+    expect(caption()).toContain('Your settings are different; it has');
     act(() => store().setField('train_steps', '200'));
     expect(store().run?.history.last()?.loss).toBeNaN();
     // The first run from the same start takes its place, and it stays behind.

@@ -61,7 +61,7 @@ test('a state is the same each time, and shares nothing that a visit could chang
 });
 
 test.each([
-  ['idle', /Recording An example, not your run: .* made on NVIDIA/],
+  ['idle', /Recording An example, not your run: .* on NVIDIA/],
   ['no-recording', /No recorded run is available/],
   ['loading', /Loading the teacher.*1\.9 MB of 4\.1 MB.*onnx\/model_fp16\.onnx/],
   ['compiling', /Compiling shaders\s*12 of 41 kernels/],
