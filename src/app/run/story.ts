@@ -30,7 +30,7 @@ export function storyOf(run: ShownRun): Part[] {
   ];
 }
 
-function beginning({ config }: ShownRun, first: EvaluationRecord | undefined) {
+function beginning({ config }: ShownRun, first?: EvaluationRecord) {
   const { student_model, student_from_layers } = config;
   const copied = student_from_layers.split(',').length;
   const student =
@@ -77,8 +77,8 @@ function ending(first: EvaluationRecord, last: EvaluationRecord, improved: boole
   if (!improved) return 'it is no better than before.';
   const agree =
     first.agreement !== undefined && last.agreement !== undefined
-      ? ` Its first guess is the teacher’s at ${formatShare(last.agreement)} of all places; before ` +
-        `at ${formatShare(first.agreement)}.`
+      ? ` Its first guess is the teacher’s at ${formatShare(last.agreement)} of all places; ` +
+        `before at ${formatShare(first.agreement)}.`
       : '';
   const right = answersRight(last, 'student');
   return (
