@@ -35,7 +35,8 @@ export const MODEL_FIELDS = {
     choices: ['auto', 'fp32', 'fp16', 'q8', 'q4', 'q4f16'],
     help:
       'The file of the teacher’s folder that onnxruntime runs; q8 and q4 have weights of 8 and ' +
-      '4 bits. auto: a file with exact weights where there is one, and only where one is needed.',
+      '4 bits. The products of q8 run on the CPU, which is slow beside a GPU; q4’s run on the ' +
+      'GPU. auto: a file with exact weights where there is one, and only where one is needed.',
   },
   student_model: {
     type: 'text',

@@ -1,12 +1,13 @@
 // Distillation between two vocabularies: the trainer's gradients against the reference, whatever
-// the chunks; and a run from text, a GPT-2 into a Llama that has another tokenizer.
+// the chunks; and a run from text, a GPT-2 with DialoGPT's tokenizer files (vocab.json, merges.txt)
+// into a Llama with a tokenizer of SmolLM2's kind.
 
 import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type Config, DEFAULTS } from '../../src/config';
 import { type AlignedBatch, NO_GROUP } from '../../src/data/aligned';
 import type { Batch } from '../../src/data/batches';
-import { tokenizerFiles, trainBytePairs } from '../../src/data/bpe';
+import { trainBytePairs } from '../../src/data/bpe';
 import { encodeAligned } from '../../src/data/split';
 import type { Tokens } from '../../src/data/tokenizer';
 import { studentFiles } from '../../src/distill/export/export';
@@ -23,6 +24,7 @@ import { initialWeights } from '../../src/model/parameters';
 import { saveWeights } from '../../src/model/weights';
 import * as reference from '../../src/reference';
 import { Random } from '../../src/tensor/random';
+import { readGoldenJson } from '../safetensors-fixture';
 import { openTestDevice } from './harness';
 import {
   batchOf,
@@ -189,22 +191,30 @@ beforeAll(async () => {
   // A device of its own, because its memory is compared with the plan.
   gpu = await openTestDevice('aligned');
   const folder = 'public/models/moby-teacher';
-  const names = ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'model.safetensors'];
-  teacher = sourceOf(
-    await Promise.all(
-      names.map(
-        async (name) => [name, new Uint8Array(await readFile(`${folder}/${name}`))] as const,
-      ),
-    ),
-  );
+  const read = async (name: string) => new Uint8Array(await readFile(`${folder}/${name}`));
+  const { model, added_tokens } = JSON.parse(`${await readFile(`${folder}/tokenizer.json`)}`);
+  for (const { id, content } of added_tokens) model.vocab[content] = id;
+  teacher = sourceOf([
+    ['config.json', await read('config.json')],
+    ['vocab.json', JSON.stringify(model.vocab)],
+    ['merges.txt', ['#version: 0.2', ...model.merges, ''].join('\n')],
+    ['model.safetensors', await read('model.safetensors')],
+  ]);
   const book = (await readFile('public/corpus/moby-dick.txt', 'utf8')).slice(30_000);
-  const { tokenizerJson, tokenizerConfig } = tokenizerFiles(
-    trainBytePairs(book.slice(0, CHARACTERS), STUDENT.vocabularySize),
-  );
+  const { json, config } = readGoldenJson<{
+    tokenizers: Record<string, { json: { added_tokens: { content: string }[] }; config: object }>;
+  }>('chat.json').tokenizers.smollm2;
+  // Its form, with tokens of this text: the added ones come first.
+  const first = json.added_tokens.map(({ content }) => content);
+  const V = STUDENT.vocabularySize;
+  const pairs = trainBytePairs(book.slice(0, CHARACTERS), V - first.length + 1);
+  const tokens = [...first, ...pairs.tokens.slice(0, -1)];
+  const vocab = Object.fromEntries(tokens.map((token, id) => [token, id]));
+  const tokenizerJson = { ...json, model: { type: 'BPE', vocab, merges: pairs.merges } };
   student = sourceOf([
     ['config.json', JSON.stringify(STUDENT.formatConfig('float32'))],
     ['tokenizer.json', JSON.stringify(tokenizerJson)],
-    ['tokenizer_config.json', JSON.stringify(tokenizerConfig)],
+    ['tokenizer_config.json', JSON.stringify(config)],
     ['model.safetensors', saveWeights(STUDENT, initialWeights(STUDENT.parameters, new Random(3)))],
   ]);
   const two = await openTwoVocabularies(CONFIG, teacher, 1024, student);
@@ -214,7 +224,7 @@ beforeAll(async () => {
   documents = encodeAligned([[book.slice(0, CHARACTERS)]], tokenizer, teacherTokenizer);
 });
 
-it('a student learns from a teacher with another vocabulary, and the log says how', async () => {
+it('DialoGPT’s kind teaches SmolLM2’s with its own tokenizer, and the log says how', async () => {
   const { run, records, evaluations, notes } = await begin();
   while (run.step < 15) await run.advance();
   const saved = await run.save();

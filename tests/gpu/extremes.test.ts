@@ -92,6 +92,32 @@ it.each(LANES)('logits up to f16’s largest, one token or many (%s)', async (la
   }
 });
 
+it('262,144 tokens, as many as a model may have', async () => {
+  const V = 2 ** 18;
+  const [student, teacher] = [large(5, V, 1), large(5, V, 2)].map((all) => all.map(Math.fround));
+  const layout = Layout.contiguous([1, ROWS, V]);
+  const targets = { data: new Float64Array(ROWS), layout: Layout.contiguous([1, ROWS]) };
+  const [ce, kd] = (['ce', 'fkl'] as const).map((kind) =>
+    reference.distillationLoss(
+      { kind, temperature: 2, beta: 0.5 },
+      { data: student, layout },
+      kind === 'ce' ? undefined : { data: teacher, layout },
+      targets,
+    ),
+  );
+  const { perToken, gradient } = await lossOf('one lane', 'fkl', [student, teacher], V);
+  const [hard, soft] = [0, 1].map((c) => perToken.filter((_, i) => i % 2 === c));
+  expectClose(hard, ce.perToken, TOLERANCE, 'ce');
+  expectClose(
+    soft,
+    kd.perToken.map((x) => x / 4),
+    TOLERANCE,
+    'kd',
+  );
+  const mixed = ce.gradient.map((g, i) => (g + kd.gradient[i]) / 2);
+  expect(reference.relativeError(gradient, mixed)).toBeLessThan(1e-4);
+});
+
 /** Diagnoses that look at one model alone. */
 const ONE_MODELS: Partial<Record<(typeof DIAGNOSES)[number], 'student' | 'teacher'>> = {
   teacherEntropy: 'teacher',
