@@ -112,6 +112,7 @@ function Distance() {
   const first = evaluations[0];
   const last = evaluations[evaluations.length - 1];
   if (!first) return null;
+  const compared = !run?.report?.otherVocabulary;
   return (
     <table className="distance">
       <caption className="visually-hidden">The student on held-out text</caption>
@@ -122,7 +123,7 @@ function Distance() {
           </th>
           <th scope="col">step {first.step}</th>
           <th scope="col">step {last.step}</th>
-          <th scope="col">teacher</th>
+          {compared && <th scope="col">teacher</th>}
         </tr>
       </thead>
       <tbody>
@@ -132,7 +133,7 @@ function Distance() {
           </th>
           <td>{formatMeasure(first.studentPerplexity)}</td>
           <td>{formatMeasure(last.studentPerplexity)}</td>
-          <td>{formatMeasure(last.teacherPerplexity)}</td>
+          {compared && <td>{formatMeasure(last.teacherPerplexity)}</td>}
         </tr>
         {last.tokens === 0 && (
           <tr>
@@ -141,23 +142,28 @@ function Distance() {
             </td>
           </tr>
         )}
-        <tr>
-          <th scope="row">
-            <Term of="kl">KL</Term>
-            {last.klWords && `, top ${last.klWords} tokens and tail`}, <Term of="nats">nats</Term>
-          </th>
-          <td>{formatMeasure(first.kl)}</td>
-          <td>{formatMeasure(last.kl)}</td>
-          <td>0</td>
-        </tr>
-        <tr>
-          <th scope="row">
-            <Term of="agreement">Agreement</Term>
-          </th>
-          <td>{formatShare(first.agreement)}</td>
-          <td>{formatShare(last.agreement)}</td>
-          <td>100%</td>
-        </tr>
+        {compared && (
+          <>
+            <tr>
+              <th scope="row">
+                <Term of="kl">KL</Term>
+                {last.klWords && `, top ${last.klWords} tokens and tail`},{' '}
+                <Term of="nats">nats</Term>
+              </th>
+              <td>{formatMeasure(first.kl)}</td>
+              <td>{formatMeasure(last.kl)}</td>
+              <td>0</td>
+            </tr>
+            <tr>
+              <th scope="row">
+                <Term of="agreement">Agreement</Term>
+              </th>
+              <td>{formatShare(first.agreement)}</td>
+              <td>{formatShare(last.agreement)}</td>
+              <td>100%</td>
+            </tr>
+          </>
+        )}
       </tbody>
     </table>
   );

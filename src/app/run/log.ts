@@ -35,13 +35,15 @@ export const deviceLost = (message: string) => `GPU device lost: ${message}`;
 
 export const recovering = (step: number) => `Recovering from step ${step}`;
 
-export function evaluated(record: EvaluationRecord): string {
-  const { step, studentPerplexity, agreement, failed, tried } = record;
+/** `compared`: teacher and student have one vocabulary. */
+export function evaluated(record: EvaluationRecord, compared = true): string {
+  const { step, studentPerplexity, failed, tried } = record;
+  const agreement = compared ? `, agreement ${formatShare(record.agreement)}` : '';
   const failures = failed > 0 ? `, ${failed} of ${tried} batches failed` : '';
   const answers = answersRight(record, 'student');
   return (
-    `Evaluation at step ${step}: perplexity ${formatMeasure(studentPerplexity)}, ` +
-    `agreement ${formatShare(agreement)}${answers ? `, ${answers}` : ''}${failures}.`
+    `Evaluation at step ${step}: perplexity ${formatMeasure(studentPerplexity)}${agreement}` +
+    `${answers ? `, ${answers}` : ''}${failures}.`
   );
 }
 

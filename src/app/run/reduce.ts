@@ -267,7 +267,11 @@ function reduceEvent(state: RunState, event: RunEvent, now: number): RunState {
     case 'twin-evaluation':
       return state;
     case 'evaluation':
-      return { ...state, loading: undefined, announcement: log.evaluated(event.record) };
+      return {
+        ...state,
+        loading: undefined,
+        announcement: log.evaluated(event.record, !state.run?.report?.otherVocabulary),
+      };
     case 'status':
       return reduceStatus(state, event.status, now);
     case 'diagnosis': {

@@ -51,8 +51,10 @@ export function Expected({
         </tbody>
       </table>
       <p className="help">
-        Each model’s own probabilities, at temperature 1. The darker a token’s background, the
-        further apart they are.
+        {both
+          ? 'Each model’s own probabilities, at temperature 1. The darker a token’s background, ' +
+            'the further apart they are.'
+          : 'The student’s own probabilities, at temperature 1.'}
       </p>
     </section>
   );

@@ -13,6 +13,7 @@ import { Icon } from '../shared/Icon';
 import { Answer } from './Answer';
 import { Expected } from './Expected';
 import { readSettings, setSayText, useAnswers, useSayForm } from './store';
+import { answersAlone } from './texts';
 
 const AUTHORS = ['student', 'teacher'] as const;
 
@@ -24,7 +25,7 @@ export default function SayPanel() {
   const current = input?.runId === run.id ? request : undefined;
   const tokens = current?.progress ?? [];
   const shown = chosen && tokens.includes(chosen) ? chosen : tokens.at(-1);
-  const alone = run.report?.cache !== undefined;
+  const alone = answersAlone(run.report);
   return (
     <div className="say">
       <Form run={run} answering={current?.status === 'running'} />
@@ -54,7 +55,7 @@ export default function SayPanel() {
         <Expected
           token={shown}
           before={textBefore(shown, tokens, input?.prompt ?? '')}
-          label="What both expected"
+          label={alone ? 'What the student expected' : 'What both expected'}
           mark="said"
         />
       )}
@@ -111,7 +112,7 @@ function Form({ run, answering }: { run: ShownRun; answering: boolean }) {
           </button>
         ) : (
           <button type="submit" className="secondary" disabled={refused}>
-            {run.report?.cache || run.report?.otherVocabulary ? 'Ask' : 'Ask both'}
+            {answersAlone(run.report) ? 'Ask' : 'Ask both'}
           </button>
         )}
       </div>
@@ -123,15 +124,15 @@ function Form({ run, answering }: { run: ShownRun; answering: boolean }) {
 /** What to know of these two models. */
 function about({ report, config }: ShownRun, training: boolean): string {
   return [
-    training && 'Training waits while they answer.',
-    `Both see at most the last ${config.max_length} tokens.`,
+    training && 'Training waits meanwhile.',
+    `${answersAlone(report) ? 'The student sees' : 'Both see'} at most the last ` +
+      `${config.max_length} tokens.`,
     report?.cache &&
       'This run reads a cached teacher, which cannot be asked: the student answers alone.',
     report?.otherVocabulary &&
       'The teacher has another vocabulary, so its answer has other tokens: the student answers ' +
         'alone.',
-    !report?.cache &&
-      !report?.otherVocabulary &&
+    !answersAlone(report) &&
       report?.teacherEngine?.name === 'onnxruntime' &&
       'onnxruntime runs the teacher, which reads the whole text again for each token.',
   ]

@@ -5,6 +5,7 @@ import { Suspense } from 'react';
 import { useRun } from '../run/store';
 import { Fold, useFolds } from '../shared/Fold';
 import { lazyPanel } from '../shared/LazyFold';
+import { answersAlone } from './texts';
 
 const SayPanel = lazyPanel(() => import('./SayPanel'));
 
@@ -13,12 +14,13 @@ export const TRY_IT = 'Try it';
 
 export function TryIt() {
   const live = useRun((state) => state.run?.source === 'live');
+  const alone = useRun((state) => answersAlone(state.run?.report));
   const open = useFolds((folds) => folds[TRY_IT]);
   if (!live) return null;
   return (
     <Fold
       title={TRY_IT}
-      aside={<span className="fold-value">ask the student and the teacher</span>}
+      aside={<span className="fold-value">ask the student{alone ? '' : ' and the teacher'}</span>}
     >
       {open && (
         <Suspense fallback={<p className="help">Loading.</p>}>

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { useRun } from '../../../src/app/run/store';
 import { TRY_IT, TryIt } from '../../../src/app/say/TryIt';
 import { useFolds } from '../../../src/app/shared/Fold';
+import { ADAPTER, REPORT } from '../../../src/app/states/measurements';
 import { SAY_DEFAULTS } from '../../../src/say-settings';
 import type { RunEvent, SaidToken } from '../../../src/worker/protocol';
 import {
@@ -105,6 +106,18 @@ test('asks once, shows both answers, and by the arrow keys the table of each tok
   expect(sent().at(-1)).toEqual({ type: 'say-stop' });
   await act(() => resolve('say', { step: 7, stopped: true }));
   expect(screen.getByRole('status').textContent).toBe('Stopped. The student spoke after step 7.');
+});
+
+test('a teacher with another vocabulary is not asked: the student answers alone', async () => {
+  hear({ type: 'ready', runId: id(), adapter: ADAPTER, run: { ...REPORT, otherVocabulary: true } });
+  hear(status('running'));
+  expect(screen.getByText('ask the student')).toBeTruthy();
+  act(() => button('Ask').click());
+  const { kl: _, ...said } = token('student', ' a', 0.12);
+  act(() => report('say', said));
+  expect(screen.getAllByRole('listbox')).toHaveLength(1);
+  const table = screen.getByRole('region', { name: 'What the student expected' });
+  expect(within(table).getAllByRole('columnheader')).toHaveLength(2);
 });
 
 test('a setting out of range is refused by name', () => {
