@@ -37,7 +37,7 @@ export function route(recorder: Recorder, logits: Tensor, to: Route, label?: str
   const { p, chosen, weights, bias, scale = 1 } = to;
   const [rows, E] = logits.layout.shape;
   const [, k] = chosen.layout.shape;
-  const constants = { ...constantsOf(to), BIASED: Number(!!bias) };
+  const constants = { ...constantsOf(to), BIASED: Number(!!bias), TAUGHT: 0 };
   recorder.dispatch(
     kernel(recorder.gpu, 'route', {
       constants,

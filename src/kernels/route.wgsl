@@ -6,6 +6,8 @@
 // BIASED: those with the largest p + bias are chosen instead. Of equal ones the lower expert is.
 // Aliases: bias_type, of the bias. Constants, 0 or 1: NORMALISED, SIGMOID, BIASED.
 
+#include "router_softmax.wgsl"
+
 struct Params { rows: u32, E: u32, k: u32, scale: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> logits: array<f32>; // (rows, E)
@@ -26,11 +28,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   #if SIGMOID
   for (var e = 0u; e < params.E; e++) { p[first + e] = 1.0 / (1.0 + exp(-logits[first + e])); }
   #else
-  var largest = logits[first];
-  for (var e = 1u; e < params.E; e++) { largest = max(largest, logits[first + e]); }
-  var total = 0.0;
-  for (var e = 0u; e < params.E; e++) { total += exp(logits[first + e] - largest); }
-  for (var e = 0u; e < params.E; e++) { p[first + e] = exp(logits[first + e] - largest) / total; }
+  let softmax = softmax_at(first);
+  for (var e = 0u; e < params.E; e++) { p[first + e] = probability(logits[first + e], softmax); }
   #endif
   var sum = 1.0; // what the weights are divided by
   #if NORMALISED

@@ -7,6 +7,7 @@
 //
 // Constants: TAUGHT (0 or 1: whether there is a teacher's router, with t = softmax(teacher)).
 
+#include "router_softmax.wgsl"
 #include "step.wgsl"
 #include "scaler.wgsl"
 
@@ -27,31 +28,24 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   if (row >= params.rows) { return; }
   let E = params.E;
   let first = row * E;
-  var largest = logits[first];
-  for (var e = 1u; e < E; e++) { largest = max(largest, logits[first + e]); }
-  var total = 0.0;
-  var along = 0.0; // Σ f · exp
+  let softmax = softmax_at(first);
+  var along = 0.0; // Σ f · p
   for (var e = 0u; e < E; e++) {
-    let value = exp(logits[first + e] - largest);
-    total += value;
-    along += statistics[E + e] / params.M * value;
+    along += statistics[E + e] / params.M * exp(logits[first + e] - softmax.largest);
   }
-  along /= total;
+  along /= softmax.total;
   let balance = scaler.scale * step.router_balance * f32(E) / params.M;
-  let z = scaler.scale * step.router_z * 2.0 / params.M * (largest + log(total));
+  let z = scaler.scale * step.router_z * 2.0 / params.M * log_sum_exp(softmax);
   for (var e = 0u; e < E; e++) {
-    let p = exp(logits[first + e] - largest) / total;
+    let p = probability(logits[first + e], softmax);
     dlogits[first + e] += p * (balance * (statistics[E + e] / params.M - along) + z);
   }
   #if TAUGHT
   let kd = scaler.scale * step.router_kd / params.M;
-  var most = teacher[first];
-  for (var e = 1u; e < E; e++) { most = max(most, teacher[first + e]); }
-  var sum = 0.0;
-  for (var e = 0u; e < E; e++) { sum += exp(teacher[first + e] - most); }
+  let taught = teacher_softmax_at(first);
   for (var e = 0u; e < E; e++) {
-    let p = exp(logits[first + e] - largest) / total;
-    dlogits[first + e] += kd * (p - exp(teacher[first + e] - most) / sum);
+    let p = probability(logits[first + e], softmax);
+    dlogits[first + e] += kd * (p - probability(teacher[first + e], taught));
   }
   #endif
 }

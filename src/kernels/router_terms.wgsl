@@ -6,6 +6,8 @@
 //
 // Constants: TAUGHT (0 or 1: whether there is a teacher's router).
 
+#include "router_softmax.wgsl"
+
 struct Params { rows: u32, E: u32, k: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> logits: array<f32>; // (rows, E)
@@ -15,17 +17,6 @@ struct Params { rows: u32, E: u32, k: u32 }
 @group(0) @binding(4) var<storage, read> teacher: array<f32>; // (rows, E)
 #endif
 
-#if TAUGHT
-// ln Σ exp of a row of the teacher's logits
-fn log_sum(first: u32) -> f32 {
-  var largest = teacher[first];
-  for (var e = 1u; e < params.E; e++) { largest = max(largest, teacher[first + e]); }
-  var total = 0.0;
-  for (var e = 0u; e < params.E; e++) { total += exp(teacher[first + e] - largest); }
-  return largest + log(total);
-}
-#endif
-
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let row = id.x;
@@ -33,20 +24,17 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let E = params.E;
   let first = row * E;
   let at = row * (2 * E + 2);
-  var largest = logits[first];
-  for (var e = 1u; e < E; e++) { largest = max(largest, logits[first + e]); }
-  var total = 0.0;
-  for (var e = 0u; e < E; e++) { total += exp(logits[first + e] - largest); }
+  let softmax = softmax_at(first);
   for (var e = 0u; e < E; e++) {
-    terms[at + e] = exp(logits[first + e] - largest) / total;
+    terms[at + e] = probability(logits[first + e], softmax);
     terms[at + E + e] = 0.0;
   }
   for (var j = 0u; j < params.k; j++) { terms[at + E + chosen[row * params.k + j]] = 1.0; }
-  let lse = largest + log(total);
+  let lse = log_sum_exp(softmax);
   terms[at + 2 * E] = lse * lse;
   var divergence = 0.0;
   #if TAUGHT
-  let teacher_lse = log_sum(first);
+  let teacher_lse = log_sum_exp(teacher_softmax_at(first));
   for (var e = 0u; e < E; e++) {
     let log_t = teacher[first + e] - teacher_lse;
     divergence += exp(log_t) * (log_t - (logits[first + e] - lse));
