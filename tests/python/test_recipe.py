@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 ROOT = Path(__file__).resolve().parents[2]
 # As ChatML, in plain characters: the tokenizer has no tokens of its own for turns.
@@ -58,6 +58,13 @@ RUNS = {
     | {"max_grad_norm": 0, "adam_beta1": 0.8, "adam_beta2": 0.99, **CHATS},
     "chat-alone": {"teacher_model": "LLAMA", "packing": "off", "loss": "fkl"}
     | {"teacher_cache": "on", "cache_top_k": 8, **CHATS},
+    # Every loss of routers; a bias in the choice, moved by the loads of two batches; routers alone.
+    "experts": {"teacher_model": "MOE", "student_model": "teacher", "student_from_layers": "1"}
+    | {"router_balance": 0.05, "router_z": 0.01, "router_kd": 0.5, "gradient_accumulation": 2},
+    "biased": {"student_experts": 4, "router_bias_rate": 0.01, "router_balance": 0.01}
+    | {"gradient_accumulation": 2, "gradient_checkpointing": "on"},
+    "routers": {"teacher_model": "MOE", "student_model": "teacher", "student_from_layers": "1"}
+    | {"train_only_router": "on", "loss": "ce", "student_lr": 0.01},
 }
 
 
@@ -146,7 +153,22 @@ def llama(folder):
 
 
 @pytest.fixture(scope="session")
-def files(folder, llama):
+def moe(folder, llama):
+    """A small Qwen3 MoE, likewise. Its second layer has experts."""
+    torch.manual_seed(1)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "head_dim": 8}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64}
+    experts = {"num_experts": 5, "num_experts_per_tok": 2, "moe_intermediate_size": 24}
+    config = Qwen3MoeConfig(vocab_size=1024, **sizes, **heads, **experts, mlp_only_layers=[0],
+                            norm_topk_prob=True, initializer_range=0.3)
+    Qwen3MoeForCausalLM(config).save_pretrained(folder / "moe")
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(llama / file, folder / "moe")
+    return folder / "moe"
+
+
+@pytest.fixture(scope="session")
+def files(folder, llama, moe):
     """What a run's settings name: a model, texts and conversations."""
     draw = random.Random(1)
     words = [word.strip() for word in "the whale, a ship of iron and the sea that took it by night".split()]
@@ -154,7 +176,7 @@ def files(folder, llama):
     turns = lambda: [{"role": role, "content": text()} for role in ("user", "assistant")]
     rows = {"texts": [{"text": text()} for _ in range(60)]}
     rows["chats"] = [{"messages": turns() + turns()} for _ in range(40)]
-    named = {"LLAMA": llama}
+    named = {"LLAMA": llama, "MOE": moe}
     for name, lines in rows.items():
         named[name.upper()] = folder / f"{name}.jsonl"
         named[name.upper()].write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -209,7 +231,7 @@ def test_the_first_20_losses_agree_on_one_process(name, pair, folder, record_pro
             assert b.get(figure, a[figure]) == pytest.approx(a[figure], rel=1e-4, abs=1e-5), figure
 
 
-@pytest.mark.parametrize("name", ["masked", "chat-alone"])
+@pytest.mark.parametrize("name", ["masked", "chat-alone", "experts", "biased"])
 def test_they_agree_on_two_processes_with_half_the_batch_each(name, pair, folder):
     ours, recipe = pair(name)
     theirs = pytorch(recipe, folder / f"{name}-two", launch=TWO_PROCESSES)
@@ -255,10 +277,14 @@ def test_they_agree_on_two_machines(launcher, more, pair, folder):
     assert not (folder / f"fkl-{launcher}-second" / "metrics.jsonl").exists()
 
 
-RESUMED = [("fkl", [], [], ONE), ("fkl", TWO_PROCESSES, ["--shard", "on"], TWO), ("lora", [], [], ONE)]
+RESUMED = [
+    ("fkl", [], [], ONE),
+    ("fkl", TWO_PROCESSES, ["--shard", "on"], TWO),
+    *((name, [], [], ONE) for name in ("lora", "experts", "biased", "routers")),
+]
 
 
-@pytest.mark.parametrize("name, launch, more, tolerance", RESUMED, ids=["fkl", "fkl-sharded", "lora"])
+@pytest.mark.parametrize("name, launch, more, tolerance", RESUMED)
 def test_it_resumes_from_a_checkpoint_of_stillhouse(name, launch, more, tolerance, longer, folder):
     ours, recipe = longer(name)
     theirs = folder / f"{name}-longer-{len(launch)}"
@@ -320,7 +346,7 @@ def test_trl_trains_the_same_run(pair, folder):
 
 
 def test_its_result_is_a_student_of_stillhouse(pair, folder):
-    for name in ("fkl", "llama", "lora"):
+    for name in ("fkl", "llama", "lora", "experts", "biased", "routers"):
         _, recipe = pair(name)
         theirs = alone_in(folder, name, recipe)
         back = folder / f"{name}-back"

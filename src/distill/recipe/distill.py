@@ -22,17 +22,18 @@ from accelerate import Accelerator
 from accelerate.utils import GradScalerKwargs
 from safetensors.torch import load_file
 
-from models import CachedTeacher, Teacher, adamw, open_model, open_student
+from models import CachedTeacher, Routers, Teacher, adamw, freeze, open_model, open_student
 from models import read_texts, restore, save, shard, whole
 from stillhouse import IGNORED, Batches, cross_entropy, divergence, held_out, learning_rate
+from stillhouse import move_biases, router_losses
 
 HERE = Path(__file__).resolve().parent
 # Settings of what the folder was made of, and of the page. They are no flags.
 FIXED = (
     "teacher_model teacher_engine teacher_dtype student_model student_from_layers student_layers "
     "student_width student_heads student_experts experts_per_token lora_rank lora_alpha "
-    "lora_targets base_weights twin twin_pace router_balance router_z router_kd train_router "
-    "train_only_router corpus eval_loss_path prompt sample_tokens model_dtype"
+    "lora_targets base_weights twin twin_pace train_router train_only_router corpus "
+    "eval_loss_path prompt sample_tokens model_dtype"
 ).split()
 
 
@@ -75,6 +76,18 @@ def main():
     if s.gradient_checkpointing == "on":
         plain.gradient_checkpointing_enable()
     teacher = open_model(recipe["teacher"])
+    needs_teacher = s.loss != "ce"
+    routers, taught = Routers(plain), Routers(teacher)
+    if routers.modules and settings["lora_rank"] == 0:
+        freeze(plain, routers, settings)
+    learns = routers.modules and s.router_kd > 0
+    can_learn = needs_teacher and s.teacher_cache == "off"
+    if learns and not (can_learn and len(taught.modules) == len(routers.modules)):
+        raise SystemExit("router_kd needs a loss with a teacher of as many routers, not cached.")
+    biases = routers.biases() if s.router_bias_rate > 0 else []
+    if s.router_bias_rate > 0 and len(biases) < len(routers.modules):
+        raise SystemExit("router_bias_rate needs routers with a bias, as those of dots1.")
+    router_weights = torch.tensor([s.router_balance, s.router_z, s.router_kd], device=device)
     if s.shard == "on":
         model, teacher = (shard(each, accelerator.mixed_precision) for each in (plain, teacher))
         optimizer = accelerator.prepare(adamw(plain, s))
@@ -83,7 +96,6 @@ def main():
     teacher = Teacher(teacher.to(device), V)
     if checkpoint:
         restore(plain, optimizer.optimizer, checkpoint, applied)
-    needs_teacher = s.loss != "ce"
     weight = {"ce": 0.0, "mixed": s.alpha}.get(s.loss, 1.0)
     kind = s.kd_loss if s.loss == "mixed" else s.loss
     if s.teacher_cache == "on":
@@ -147,7 +159,8 @@ def main():
                 targets[:, -1] = IGNORED
         # One denominator for CE, KD, accumulation and all processes: the targets that count.
         count = sum(int((targets != IGNORED).sum()) for _, targets in rows.values())
-        sums = torch.zeros(2, device=device)
+        sums = torch.zeros(5, device=device)
+        loads = [torch.zeros(len(bias), dtype=torch.long, device=device) for bias in biases]
         for index, batch in rows.items():
             fed, targets = mine(*batch)
             with nullcontext() if index == step * A - 1 else accelerator.no_sync(model):
@@ -158,10 +171,18 @@ def main():
                 kd = torch.zeros_like(ce)
                 if needs_teacher:
                     kd = divergence(kind, s.kd_beta, s.temperature, z, y)[targets != IGNORED].sum()
-                loss = weight * s.temperature**2 * kd + (1 - weight) * ce
+                loss = (weight * s.temperature**2 * kd + (1 - weight) * ce) / max(1, count)
+                parts = torch.zeros(3, device=device)
+                if routers.modules:  # their losses are means over the step's batches
+                    made = routers.rows()
+                    others = [logits for logits, _ in taught.rows()] if learns else []
+                    parts = router_losses(made, others, accelerator.reduce) / A
+                    loss = loss + (router_weights * parts).sum()
+                    for load, (_, chosen) in zip(loads, made):
+                        load += torch.bincount(chosen.flatten(), minlength=len(load))
                 # Processes average their gradients: times their number, they add up.
-                accelerator.backward(loss * world / max(1, count))
-            sums += torch.stack([ce, kd]).detach()
+                accelerator.backward(loss * world)
+            sums += torch.cat([torch.stack([ce, kd]), parts]).detach()
         scale = accelerator.scaler.get_scale() if accelerator.scaler else 1
         norm = accelerator.clip_grad_norm_(model.parameters(), s.max_grad_norm or math.inf)
         norm = float(whole(norm))
@@ -171,13 +192,20 @@ def main():
         if finite or (accelerator.scaler and count > 0):
             optimizer.step()
         optimizer.zero_grad()
+        if finite:
+            move_biases(biases, [accelerator.reduce(load) for load in loads], s.router_bias_rate)
         applied += finite
-        ce, kd = (accelerator.reduce(sums) / count).tolist()  # NaN without a target
+        sums = accelerator.reduce(sums)
+        ce, kd = (sums[:2] / count).tolist()  # NaN without a target
         loss = weight * s.temperature**2 * kd + (1 - weight) * ce
+        loss += float((router_weights * sums[2:]).sum())
         record = {"step": step, "loss": loss, "ce": ce, "kd": kd if needs_teacher else math.nan}
         record |= {"gradNorm": norm if math.isfinite(norm) else math.nan, "learningRate": rate}
         record |= {"lossScale": scale, "applied": finite, "tokens": count}
         record |= {"appliedTotal": applied, "skippedTotal": step - applied}
+        if routers.modules:
+            names = ["routerBalance", "routerZ", *(["routerKd"] if learns else [])]
+            record |= dict(zip(names, sums[2:].tolist()))
         metrics("step", record | {"seconds": time.time() - began})
         if step % s.eval_steps == 0 or step == s.train_steps:
             metrics("timing", {"step": step, "seconds": time.time() - began})

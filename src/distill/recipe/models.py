@@ -9,7 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
+import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.core_model_loading import revert_weight_conversion
 
 HERE = Path(__file__).resolve().parent
 MOMENTS = {"mean": "exp_avg", "square": "exp_avg_sq"}  # a checkpoint's file: AdamW's name
@@ -57,6 +59,40 @@ def open_student(place, checkpoint, with_adapters):
     return model
 
 
+class Routers:
+    """The routers of a model's layers with experts, and what they made of the rows passed last."""
+
+    def __init__(self, model):
+        kind = lambda module: type(module).__name__.lower()
+        found = [(name, m) for name, m in model.named_modules() if kind(m).endswith("topkrouter")]
+        self.modules, self.made = dict(found), {}
+        for name, module in found:
+            module.register_forward_hook(lambda m, given, out, name=name: self.keep(name, out))
+        self.weights = {f"{name}.weight" for name in self.modules}
+
+    def keep(self, name, out):
+        self.made[name] = out[0].float(), out[2]
+
+    def rows(self):
+        """Of each layer: logits (M, E) and choices (M, k)."""
+        return [self.made[name] for name in self.modules]
+
+    def biases(self):
+        """(E) of each layer, where a bias takes part in the choice."""
+        name = "e_score_correction_bias"
+        return [getattr(m, name) for m in self.modules.values() if hasattr(m, name)]
+
+
+def freeze(model, routers, settings):
+    """What the settings say does not train: the routers, or all but them."""
+    only = settings["train_only_router"] == "on"
+    if settings["train_router"] == "on" and not only:
+        return
+    for name, p in model.named_parameters():
+        p.requires_grad_((name in routers.weights) == only)
+    model.enable_input_require_grads()  # for recomputed activations
+
+
 def shard(model, mixed_precision):
     """Divides a model among all processes (FSDP). A block is whole only while it computes."""
     low = torch.bfloat16 if mixed_precision == "bf16" else None
@@ -95,7 +131,8 @@ def trained(model):
 
 def restore(model, optimizer, folder, applied):
     """Reads both moments of a checkpoint. `model` is the student before it was made parallel."""
-    moments = {name: load_file(folder / f"{file}.safetensors") for file, name in MOMENTS.items()}
+    files = {name: load_file(folder / f"{file}.safetensors") for file, name in MOMENTS.items()}
+    moments = {name: by_parameter(model, values) for name, values in files.items()}
     for name, p in trained(model).items():
         state = {"step": torch.tensor(float(applied))}
         for moment, values in moments.items():
@@ -107,6 +144,26 @@ def restore(model, optimizer, folder, applied):
         optimizer.state[p] = state
 
 
+def has_experts(model):
+    return not hasattr(model, "peft_config") and len(Routers(model).modules) > 0
+
+
+def by_parameter(model, tensors):
+    """A file's tensors by the model's names: a layer's experts lie in one, and not so in files."""
+    if not has_experts(model):
+        return tensors
+    kind = getattr(transformers, model.config.architectures[0])
+    held = kind.from_pretrained(None, config=model.config, state_dict=tensors, dtype=torch.float32)
+    return dict(held.named_parameters())
+
+
+def as_in_files(model, tensors):
+    """The inverse of `by_parameter`."""
+    if not has_experts(model):
+        return tensors
+    return {name: t.clone() for name, t in revert_weight_conversion(model, tensors).items()}
+
+
 def save(model, optimizer, out, place, state, is_main):
     """Writes a checkpoint, and the student beside it as a folder that Stillhouse opens.
 
@@ -114,18 +171,22 @@ def save(model, optimizer, out, place, state, is_main):
     """
     adapters = hasattr(model, "peft_config")
     folder = out / f"checkpoint-{state['step']}"
-    values = {f"{'adapter_' * adapters}model": lambda p: p.detach()}
+    # Frozen weights belong to the model, and so do buffers such as a router's bias.
+    kept = model.state_dict().keys()
+    buffers = {name: buffer for name, buffer in model.named_buffers() if name in kept}
+    everything = trained(model) if adapters else {**dict(model.named_parameters()), **buffers}
+    values = {f"{'adapter_' * adapters}model": (everything, lambda p: p.detach())}
     for file, moment in MOMENTS.items():
-        values[file] = lambda p, moment=moment: optimizer.state[p][moment]
-    for file, value in values.items():
+        values[file] = trained(model), lambda p, moment=moment: optimizer.state[p][moment]
+    for file, (held, value) in values.items():
         tensors = {}
-        for name, p in trained(model).items():
+        for name, p in held.items():
             tensor = whole(value(p))
             if is_main:
                 tensors[name] = tensor.cpu().contiguous()
         if is_main:
             folder.mkdir(exist_ok=True)
-            save_file(tensors, folder / f"{file}.safetensors", PT)
+            save_file(as_in_files(model, tensors), folder / f"{file}.safetensors", PT)
     if not is_main:
         return
     (folder / "state.json").write_text(json.dumps(state))

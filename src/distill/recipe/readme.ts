@@ -1,6 +1,7 @@
 // The recipe's README.md: readme.md with what depends on the run.
 
-import type { Config } from '../../config';
+import { type Config, DEFAULTS } from '../../config';
+import { ROUTER_SETTINGS } from '../router-training';
 import text from './readme.md?raw';
 
 export interface HubModel {
@@ -52,9 +53,11 @@ python distill.py --output_dir out --resume checkpoint
 `;
 
 /** The run's only divergence, if TRL's GKDTrainer has it: a file of the recipe trains with that. */
-export function inGkd({ loss, kd_loss, alpha, packing, lora_rank }: Readonly<Config>): boolean {
+export function inGkd(config: Readonly<Config>): boolean {
+  const { loss, kd_loss, alpha, packing, lora_rank } = config;
   const kind = loss === 'mixed' && alpha === 1 ? kd_loss : loss;
-  return ['fkl', 'rkl', 'jsd'].includes(kind) && packing !== 'masked' && lora_rank === 0;
+  const plain = ROUTER_SETTINGS.every((name) => config[name] === DEFAULTS[name]);
+  return ['fkl', 'rkl', 'jsd'].includes(kind) && packing !== 'masked' && lora_rank === 0 && plain;
 }
 
 /** Whether TRL can express the run, and how. */
@@ -69,7 +72,8 @@ function inTrl(config: Readonly<Config>): string {
   }
   return (
     'It does not have this run: it mixes in no cross-entropy (`alpha=1` does without), has no ' +
-    'skew divergence and no total variation, and does not mask one document from another. ' +
+    'skew divergence, no total variation and no losses of routers, and does not mask one ' +
+    'document from another. ' +
     'Where a run has one of the three divergences alone, in rows that are not masked and without ' +
     'adapters, its recipe has a script for TRL.'
   );

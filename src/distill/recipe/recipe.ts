@@ -3,7 +3,7 @@
 // weights and, of a run that has begun, its checkpoint. What Python computes is in distill.py,
 // models.py and stillhouse.py; this file writes what they read.
 
-import { type Config, DEFAULTS, FIELDS } from '../../config';
+import { type Config, FIELDS } from '../../config';
 import { ALIGNED_NAMES, alignedLossOf } from '../../divergences';
 import type { Field } from '../../field';
 import { ModelFileError } from '../../files/download';
@@ -13,6 +13,7 @@ import type { ModelSource } from '../../files/source';
 import { SCALER } from '../../kernels/sources';
 import { formatLink } from '../../link';
 import type { Architecture } from '../../model/family';
+import { trainedOf } from '../../model/lora';
 import { type Parameter, planArena, type Weights, withNewWeights } from '../../model/parameters';
 import { openWeights, safetensorsPieces } from '../../model/weights';
 import { modelReference } from '../../model-reference';
@@ -20,7 +21,6 @@ import { Random } from '../../tensor/random';
 import type { prepareData } from '../data';
 import { exportName, fileOf, jsonPieces, type StudentFile } from '../export/export';
 import { adapterPieces, peftFiles } from '../export/peft';
-import { hasRouters, ROUTER_SETTINGS } from '../router-training';
 import type { FolderTokenizer } from '../teacher/folder';
 import { type Snapshot, splitSnapshot } from '../training-state';
 import accelerate from './accelerate.yaml?raw';
@@ -30,6 +30,9 @@ import models from './models.py?raw';
 import { type HubModel, inGkd, readme } from './readme';
 import requirements from './requirements.txt?raw';
 import stillhouse from './stillhouse.py?raw';
+
+/** A parameter's values, by its name. */
+type Reader = (name: string) => Promise<Float32Array>;
 
 /** What a run gives to its recipe. */
 export interface Ingredients {
@@ -81,13 +84,6 @@ export async function writeRecipe(
     throw new ExportError(
       `A recipe does not have the loss ${aligned}. Use another loss, or TRL’s GOLDTrainer with ` +
         `uld_token_merge_strategy="bayesian"${aligned === 'gold' ? ' and the hybrid loss' : ''}.`,
-    );
-  }
-  const unsaid = unsaidOf(config, student);
-  if (unsaid.length > 0) {
-    throw new ExportError(
-      `A recipe does not have ${and.format(unsaid)}: distill.py minimises no loss of routers, ` +
-        'and trains them with all else. Use their defaults.',
     );
   }
   const fixed = (name: string, pieces: readonly Piece[]) =>
@@ -147,22 +143,26 @@ export async function writeRecipe(
   for (const [name, pieces] of adapterFiles)
     files.push(fileOf(name, pieces, { parameter: started }));
   if (snapshot) {
+    const trained = trainedOf(student);
     const [first] =
-      config.twin === ''
-        ? [snapshot]
-        : splitSnapshot(snapshot, planArena(adapters?.parameters ?? student.parameters).count);
+      config.twin === '' ? [snapshot] : splitSnapshot(snapshot, planArena(trained).count);
     const { applied } = SCALER.read(first.scaler);
-    const trained = adapters?.parameters ?? student.parameters;
-    const state = (name: string, array: ArrayBuffer) => {
-      const pieces = adapters ? adapterPieces(student, trained) : safetensorsPieces(student, 'F32');
-      return fileOf(`checkpoint/${name}`, pieces, { parameter: arrayReader(trained, array) });
+    const state = (name: string, array: ArrayBuffer, frozen?: Reader) => {
+      const parameters = frozen ? student.parameters : trained;
+      const pieces = adapters
+        ? adapterPieces(student, trained)
+        : safetensorsPieces({ ...student, parameters }, 'F32');
+      const parameter = arrayReader(trained, array, frozen);
+      return fileOf(`checkpoint/${name}`, pieces, { parameter });
     };
     files.push(
       adapters
         ? fixed('checkpoint/adapter_config.json', adapterFiles[0][1])
         : fixed('checkpoint/config.json', formatted),
       fixed('checkpoint/state.json', jsonPieces({ step, applied })),
-      state(adapters ? 'adapter_model.safetensors' : 'model.safetensors', first.master),
+      adapters
+        ? state('adapter_model.safetensors', first.master)
+        : state('model.safetensors', first.master, await frozenOf(student, weights)),
       state('mean.safetensors', first.mean),
       state('square.safetensors', first.square),
     );
@@ -171,12 +171,6 @@ export async function writeRecipe(
   files.push(text('distill.py', distill));
   return { name: `recipe-${exportName(config, student, step ?? 0)}`, files };
 }
-
-const and = new Intl.ListFormat('en-GB');
-
-/** Settings of this student's routers that Python does not know. */
-const unsaidOf = (config: Readonly<Config>, student: Architecture) =>
-  hasRouters(student) ? ROUTER_SETTINGS.filter((name) => config[name] !== DEFAULTS[name]) : [];
 
 /** All tokens, where documents begin, and, if some tokens are no targets, which are. */
 function tokensFile({ train, heldOut }: Ingredients['data']['joined']) {
@@ -196,7 +190,7 @@ function tokensFile({ train, heldOut }: Ingredients['data']['joined']) {
 }
 
 /** Reads a parameter of weights in memory, or of streamed ones, which are then kept. */
-async function readerOf({ parameters }: Architecture, weights: Weights) {
+async function readerOf({ parameters }: Architecture, weights: Weights): Promise<Reader> {
   let values = weights as ReadonlyMap<string, Float32Array>;
   if (typeof weights === 'function') {
     const sizes = parameters.map(
@@ -209,11 +203,20 @@ async function readerOf({ parameters }: Architecture, weights: Weights) {
   return async (name: string) => values.get(name) as Float32Array;
 }
 
-/** Reads a parameter of an array that has an arena's layout. */
-function arrayReader(parameters: readonly Parameter[], array: ArrayBuffer) {
+/** Reads what does not train; undefined if all does. */
+const frozenOf = (student: Architecture, weights: Weights) =>
+  student.trains && readerOf(student, weights);
+
+/** Reads a parameter of an array that has an arena's layout, or one that is not in it. */
+function arrayReader(
+  parameters: readonly Parameter[],
+  array: ArrayBuffer,
+  others?: Reader,
+): Reader {
   const { tensors } = planArena(parameters);
-  return async (name: string) => {
+  return async (name) => {
     const place = tensors.get(name);
+    if (!place && others) return others(name);
     return new Float32Array(array, 4 * (place?.first ?? 0), place?.size ?? 0);
   };
 }

@@ -179,6 +179,30 @@ def cross_entropy(student, targets, smoothing=0.0, z_loss=0.0):
     return ce + z_loss * student.logsumexp(-1) ** 2 * (targets != IGNORED)
 
 
+def router_losses(made, taught, reduce):
+    """(3) balance, z-loss and divergence from the teacher's routers: what these rows add to each.
+
+    `made`: of each layer with experts the logits (M, E) and the choices (M, k). `taught`: the
+    teacher's logits, if the student's learn from them. `reduce` adds up over all processes.
+    """
+    logits, chosen = (torch.cat(each) for each in zip(*made))
+    E = logits.shape[1]
+    counts = torch.bincount(chosen.flatten(), minlength=E).float()
+    *_, M = counts = reduce(torch.cat([counts, counts.new_tensor([len(logits)])]))
+    balance = E * (counts[:E] / M * logits.softmax(-1)).sum() / M
+    z = logits.logsumexp(-1).square().sum() / M
+    if not taught:
+        return torch.stack([balance, z, torch.zeros_like(z)])
+    kd = kl(torch.cat(taught).log_softmax(-1), logits.log_softmax(-1)).sum() / M
+    return torch.stack([balance, z, kd])
+
+
+def move_biases(biases, loads, rate):
+    """Balance without a loss, in each layer: b_e += rate · sign(mean load − load_e)."""
+    for bias, load in zip(biases, loads):
+        bias += rate * torch.sign(load.sum() - len(load) * load)
+
+
 def learning_rate(step, s):
     if step <= s.warmup_steps:
         return s.student_lr * step / s.warmup_steps
