@@ -1,5 +1,6 @@
 // A router in training: how the letters are shared among the experts, step by step, and to which
-// one each letter goes. Moving the slider changes the weight of the balance loss while it trains.
+// one each letter goes. Moving the slider changes the weight of the balance loss while it trains; a
+// button switches on a bias that balances without a loss.
 
 import { useEffect, useMemo, useState } from 'react';
 import { lineStyle } from '../charts/line-style';
@@ -14,16 +15,22 @@ const FRAME = 12;
 const EVERY = 4;
 /** Letters of the text that are shown: those of its first sentences. */
 const SHOWN = TEXT.indexOf(' whenever') - 1;
-/** Steps for which a weight must stand to be written under the picture. */
+/** Steps for which a setting must stand to be written under the picture. */
 const STOOD = 24;
 const ALL = Array.from({ length: EXPERTS }, (_, expert) => expert);
 const FIRST_SEED = 1;
+/** How far a step moves the bias, where it is on. */
+const BIAS_RATE = 0.01;
+
+/** What the picture writes under a place where it was set. */
+const settingOf = (balance: number, biased: boolean) =>
+  biased ? `${balance}, bias` : `${balance}`;
 
 interface Seen {
   step: number;
   /** Of each expert, from 0 to 1. */
   shares: number[];
-  balance: number;
+  setting: string;
 }
 
 interface Training {
@@ -37,41 +44,43 @@ interface Training {
 /** A model before its first step, and what is seen of it from then on. */
 function begin(seed: number) {
   const model = new TinyExperts(seed);
-  const history: Seen[] = [{ step: 0, shares: shares(model.chosen()), balance: 0 }];
+  const history: Seen[] = [{ step: 0, shares: shares(model.chosen()), setting: '0' }];
   return { model, history };
 }
 
 /** Trains while the page is seen. @param balance undefined until the question is answered */
-function useTraining(balance: number | undefined, seed: number) {
+function useTraining(balance: number | undefined, biased: boolean, seed: number) {
   const { model, history } = useMemo(() => begin(seed), [seed]);
+  const setting = balance === undefined ? undefined : settingOf(balance, biased);
   const [paused, setPaused] = useState(false);
   const [end, setEnd] = useState(0);
   const [shown, setShown] = useState<Training>();
 
   useEffect(() => {
-    if (balance === undefined) return;
+    if (setting === undefined) return;
     setPaused(false);
     setEnd(model.step + STEPS);
-  }, [model, balance]);
+  }, [model, setting]);
   const running = balance !== undefined && !paused && model.step < end;
 
   useEffect(() => {
     const show = (chosen: Uint32Array, running: boolean) =>
       setShown({ history: [...history], chosen, step: model.step, loss: model.loss, running });
-    if (!running || balance === undefined) return show(model.chosen(), false);
+    if (!running || balance === undefined || setting === undefined)
+      return show(model.chosen(), false);
     let frame = requestAnimationFrame(function train() {
       const started = performance.now();
       let chosen: Uint32Array;
       do {
-        for (let i = 0; i < EVERY; i++) model.train(balance);
+        for (let i = 0; i < EVERY; i++) model.train(balance, biased ? BIAS_RATE : 0);
         chosen = model.chosen();
-        history.push({ step: model.step, shares: shares(chosen), balance });
+        history.push({ step: model.step, shares: shares(chosen), setting });
       } while (model.step < end && performance.now() - started < FRAME);
       show(chosen, model.step < end);
       if (model.step < end) frame = requestAnimationFrame(train);
     });
     return () => cancelAnimationFrame(frame);
-  }, [model, history, balance, end, running]);
+  }, [model, history, balance, biased, setting, end, running]);
 
   const toggle = () => {
     if (!paused && model.step >= end) setEnd(model.step + STEPS);
@@ -82,7 +91,8 @@ function useTraining(balance: number | undefined, seed: number) {
 
 export function LiveExperts({ balance }: { balance: number | undefined }) {
   const [seed, setSeed] = useState(FIRST_SEED);
-  const { shown, toggle } = useTraining(balance, seed);
+  const [biased, setBiased] = useState(false);
+  const { shown, toggle } = useTraining(balance, biased, seed);
   if (!shown) return null;
   const { history, chosen, step, loss, running } = shown;
   const now = shares(chosen);
@@ -103,6 +113,9 @@ export function LiveExperts({ balance }: { balance: number | undefined }) {
             <button type="button" className="quiet outlined" onClick={toggle}>
               {running ? 'Pause' : 'Train on'}
             </button>
+            <button type="button" className="quiet outlined" onClick={() => setBiased(!biased)}>
+              {biased ? 'Switch the bias off' : 'Switch a bias on'}
+            </button>
             <button type="button" className="quiet outlined" onClick={() => setSeed(seed + 1)}>
               From other random weights
             </button>
@@ -117,7 +130,7 @@ export function LiveExperts({ balance }: { balance: number | undefined }) {
 const WIDTH = 600;
 const HEIGHT = 180;
 
-/** One band for each expert, as high as its share; a line where the slider was moved. */
+/** One band for each expert, as high as its share; a line where a setting was changed. */
 function Bands({ history }: { history: readonly Seen[] }) {
   const end = Math.max(STEPS, history[history.length - 1].step);
   const x = (step: number) => (WIDTH * step) / end;
@@ -125,7 +138,7 @@ function Bands({ history }: { history: readonly Seen[] }) {
     seen.shares.slice(0, expert).reduce((a, b) => a + b, 0);
   const edge = (expert: number) =>
     history.map((seen) => `${x(seen.step)},${HEIGHT * below(seen, expert)}`);
-  const changes = history.filter((seen, i) => i > 0 && seen.balance !== history[i - 1].balance);
+  const changes = history.filter((seen, i) => i > 0 && seen.setting !== history[i - 1].setting);
   const last = history[history.length - 1];
   const stood = changes.filter(
     ({ step }, i) => (changes[i + 1]?.step ?? end) - step >= STOOD && step <= end - STOOD,
@@ -166,9 +179,9 @@ function Bands({ history }: { history: readonly Seen[] }) {
       </svg>
       <p className="live-axis" aria-hidden="true">
         <span>0</span>
-        {stood.map(({ step, balance }) => (
+        {stood.map(({ step, setting }) => (
           <span key={step} style={{ position: 'absolute', left: `${(100 * step) / end}%` }}>
-            {balance}
+            {setting}
           </span>
         ))}
         <span>step {end}</span>

@@ -26,7 +26,11 @@ export const sharing = (): Lesson => ({
     'balance loss rewards the router for even shares, and within about 50 steps all work again. ' +
     'Move it back to 0: the shares mostly stay, since each expert has learned something that the ' +
     'others have not. ' +
-    'A student with experts has the same setting, the weight of the balance loss.',
+    'From other random weights there is another cure: at 0, switch a bias on. It is added to the ' +
+    'router’s probabilities where an expert is chosen, and only there; after each step it rises ' +
+    'for experts with few letters and falls for the others, and the loss is left alone. ' +
+    'A student with experts has both settings, the weight of the balance loss and the rate of ' +
+    'the bias.',
   scene: (weight) => ({
     panels: [],
     facts:

@@ -5,7 +5,14 @@
 // N letters of a batch, V letters in the alphabet, C width, F width of an expert, E experts.
 
 import { add, matmul, type Numbers } from '../../reference/arrays';
-import { experts, expertsBackward, route, routerLossesBackward } from '../../reference/experts';
+import {
+  expertLoads,
+  experts,
+  expertsBackward,
+  movedBias,
+  route,
+  routerLossesBackward,
+} from '../../reference/experts';
 import { crossEntropy } from '../../reference/losses';
 import { adamW } from '../../reference/optimiser';
 import { Random } from '../../tensor/random';
@@ -41,6 +48,8 @@ export class TinyExperts {
   readonly #letters = [...TEXT].map((letter) => this.#alphabet.indexOf(letter));
   readonly #random: Random;
   readonly #weights: Weights;
+  /** Added to the probabilities where an expert is chosen, and only there. */
+  #bias: Float64Array = new Float64Array(E);
   readonly #moments: Record<'m' | 'v', Weights>;
 
   constructor(seed: number) {
@@ -61,8 +70,12 @@ export class TinyExperts {
     this.#moments = { m: zerosLike(this.#weights), v: zerosLike(this.#weights) };
   }
 
-  /** Trains one step. @param balance the weight of the balance loss */
-  train(balance: number): void {
+  /**
+   * Trains one step.
+   * @param balance the weight of the balance loss
+   * @param biasRate how far the bias moves towards the experts with fewer letters
+   */
+  train(balance: number, biasRate = 0): void {
     const weights = this.#weights;
     const V = this.#alphabet.length;
     // A letter that has one before it and one behind it.
@@ -72,7 +85,7 @@ export class TinyExperts {
     );
     const x = this.#inputs(places);
     const matrix = (name: string): Numbers => weights[name];
-    const { y, route: chosen } = experts(x, SIZES, matrix);
+    const { y, route: chosen } = experts(x, SIZES, matrix, this.#bias);
     const hidden = add(x, y);
     const logits = matmul(hidden, weights.head, BATCH, C, V, { transposeB: true });
     const rows = places.map((place, n) =>
@@ -106,6 +119,7 @@ export class TinyExperts {
           gradients[name][letter * C + c] += d;
         });
     });
+    this.#bias = movedBias(this.#bias, expertLoads(chosen.chosen, E), biasRate);
     this.step++;
     const { m, v } = this.#moments;
     for (const name of Object.keys(weights))
@@ -117,7 +131,7 @@ export class TinyExperts {
     const places = Array.from({ length: this.#letters.length - 2 }, (_, i) => i + 1);
     const x = this.#inputs(places);
     const logits = matmul(x, this.#weights.gate, places.length, C, E, { transposeB: true });
-    return route(logits, SIZES).chosen;
+    return route(logits, SIZES, this.#bias).chosen;
   }
 
   /** x (N, C) of the letters at these places. */

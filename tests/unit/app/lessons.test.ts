@@ -248,16 +248,19 @@ describe('every state', () => {
   });
 });
 
-test('a router collapses without the balance loss, and recovers with it', () => {
-  const model = new TinyExperts(1);
-  const train = (steps: number, balance: number) => {
-    for (let step = 0; step < steps; step++) model.train(balance);
+test('a router collapses, and recovers with the balance loss or with a bias', () => {
+  let model = new TinyExperts(1);
+  const train = (steps: number, balance: number, biasRate?: number) => {
+    for (let step = 0; step < steps; step++) model.train(balance, biasRate);
     return shares(model.chosen());
   };
   // The lesson’s true option.
   expect(Math.max(...train(80, 0))).toBeGreaterThan(0.9);
   expect(Math.min(...train(60, 0.2))).toBeGreaterThan(0.05);
   expect(model.loss).toBeLessThan(3);
+  model = new TinyExperts(2);
+  expect(Math.max(...train(160, 0))).toBeGreaterThan(0.9);
+  expect(Math.min(...train(80, 0, 0.01))).toBeGreaterThan(0.05);
 });
 
 test('shares and tokens as people read them', () => {
