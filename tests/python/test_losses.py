@@ -1,15 +1,17 @@
-"""The recipe's divergences beside TRL's, on random logits."""
+"""The recipe’s divergences beside TRL’s, and the balance of routers beside transformers’, on random
+logits."""
 
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 from trl.experimental.gkd import GKDTrainer
 from trl.trainer.distillation_trainer import _chunked_divergence_loss
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "src/distill/recipe"))
-from stillhouse import DIVERGENCES, divergence  # noqa: E402
+from stillhouse import DIVERGENCES, divergence, router_losses  # noqa: E402
 
 # TRL's beta for each: it has forward KL at 0 and reverse KL at 1.
 IN_TRL = [("fkl", 0), ("rkl", 1), ("jsd", 0.1), ("jsd", 0.5), ("jsd", 0.9)]
@@ -64,3 +66,15 @@ def test_a_cache_of_every_token_but_one_loses_nothing(name):
     tail = rest.scatter(-1, ids, float("-inf")).logsumexp(-1, keepdim=True)
     whole = divergence(name, 0.4, 2.0, student, teacher)
     torch.testing.assert_close(divergence(name, 0.4, 2.0, student, (values, ids, tail)), whole)
+
+
+def test_the_balance_of_routers_is_transformers_own():
+    draw = torch.Generator().manual_seed(3)
+    logits = [torch.randn(40, 6, generator=draw, requires_grad=True) for _ in range(2)]
+    made = [(layer, layer.topk(2).indices) for layer in logits]
+    balance, z, kd = router_losses(made, [layer.detach() for layer in logits], lambda total: total)
+    theirs = load_balancing_loss_func(tuple(logits), 6, 2)
+    torch.testing.assert_close(balance, theirs)
+    torch.testing.assert_close(*(torch.autograd.grad(one, logits)[0] for one in (balance, theirs)))
+    torch.testing.assert_close(z, torch.cat(logits).logsumexp(-1).square().mean())
+    assert float(kd) == 0

@@ -12,6 +12,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.core_model_loading import revert_weight_conversion
+from transformers.utils import logging
 
 HERE = Path(__file__).resolve().parent
 MOMENTS = {"mean": "exp_avg", "square": "exp_avg_sq"}  # a checkpoint's file: AdamW's name
@@ -152,8 +153,10 @@ def by_parameter(model, tensors):
     """A file's tensors by the model's names: a layer's experts lie in one, and not so in files."""
     if not has_experts(model):
         return tensors
-    kind = getattr(transformers, model.config.architectures[0])
+    kind, said = getattr(transformers, model.config.architectures[0]), logging.get_verbosity()
+    logging.set_verbosity_error()  # what is frozen is missing, rightly
     held = kind.from_pretrained(None, config=model.config, state_dict=tensors, dtype=torch.float32)
+    logging.set_verbosity(said)
     return dict(held.named_parameters())
 
 
