@@ -68,6 +68,7 @@ const TWIN_FIELDS = [
   'router_balance',
   'router_z',
   'router_kd',
+  'router_bias_rate',
   'train_router',
   'train_only_router',
 ] as const satisfies readonly FieldName[];
@@ -180,6 +181,14 @@ export function checkConfig(config: Config): string[] {
     problems.push(
       `train_only_router is on and lora_rank is ${config.lora_rank}, but adapters train alone. ` +
         'Use train_only_router=off, or lora_rank=0.',
+    );
+  }
+  const { router_bias_rate: biasRate } = config;
+  if (biasRate > 0 && (config.train_router === 'off' || config.lora_rank > 0)) {
+    const frozen = config.lora_rank > 0 ? 'lora_rank' : 'train_router';
+    problems.push(
+      `router_bias_rate is ${biasRate}, but with ${frozen}=${config[frozen]} routers are frozen, ` +
+        'their biases too. Use router_bias_rate=0, or let routers train.',
     );
   }
   if (start === '' && config.lora_rank > 0) {

@@ -15,11 +15,12 @@ import {
 } from '../kernels/experts';
 import { matmul } from '../kernels/matmul';
 import { type MatmulVariant, variantsFor } from '../kernels/matmul_variants';
+import { expertLoads, moveRouterBias } from '../kernels/router_bias';
 import { routerLosses, routerLossesBackward } from '../kernels/router_losses';
 import { SCALER, STEP } from '../kernels/sources';
 import { transposed } from '../kernels/tensors';
 import * as reference from '../reference';
-import { type Check, check, EXACT, summed, type Tolerance } from './check';
+import { type Check, check, EXACT, stored16, summed, type Tolerance } from './check';
 import { type Storage, stored, structValues } from './tensors';
 
 const { numbers } = reference;
@@ -77,9 +78,13 @@ const noOrder = {
   places: u32(zeros(CHOICES).values, [ROWS, K]),
 };
 
-/** f32 alone, whatever a model is stored as. */
-export const routerChecks = (dtype: Storage): Check[] =>
-  dtype === 'f32' ? [...ROUTERS.flatMap(router), orderCheck(), usesCheck(), lossesCheck()] : [];
+/** f32 alone, whatever a model is stored as, but for the copy of a bias. */
+export const routerChecks = (dtype: Storage): Check[] => [
+  ...(dtype === 'f32'
+    ? [...ROUTERS.flatMap(router), orderCheck(), usesCheck(), lossesCheck()]
+    : []),
+  biasCheck(dtype),
+];
 
 const ROUTERS = [
   { normalised: true },
@@ -247,6 +252,52 @@ function lossesCheck(): Check {
         expected: gradient.map((value, i) => before[i] + scale * value),
         tolerance: summed(2 * ROWS),
       },
+    ],
+  });
+}
+
+/** After a good step and after a bad one, which must not move it. The mean load is one expert's. */
+function biasCheck(dtype: Storage): Check {
+  const rate = 0.01;
+  const before = Array.from(reference.expertLoads(SORTED.chosen, E));
+  const all = before.reduce((a, b) => a + b);
+  // Of an earlier batch: the first expert then has the mean.
+  const earlier = [0, 0, 0, 0, E * before[0] - all];
+  const loads = Float64Array.from(before, (load, e) => load + earlier[e]);
+  const expected = reference.movedBias(BIAS, loads, rate);
+  const scaler = (apply: number) => ({
+    values: structValues(SCALER, { apply }),
+    layout: [SCALER.fields.length],
+  });
+  return check({
+    kernel: 'expert_loads, router_bias',
+    sizes: `E=${E}`,
+    dtype,
+    layout,
+    inputs: {
+      starts: u32(SORTED.starts, [E + 1]),
+      loads: u32(earlier, [E]),
+      good: scaler(1),
+      bad: scaler(0),
+      moved: { values: BIAS, layout: [E] },
+      copy: { values: BIAS, layout: [E], dtype: 'f16' },
+      kept: { values: BIAS, layout: [E] },
+    },
+    record(recorder, { starts, loads, good, bad, moved, copy, kept }) {
+      expertLoads(recorder, { starts }, loads);
+      const places = { bias: moved, weights: dtype === 'f16' ? copy : undefined };
+      moveRouterBias(recorder, loads, places, good.place, { rate });
+      moveRouterBias(recorder, loads, { bias: kept }, bad.place, { rate });
+    },
+    outputs: [
+      { tensor: 'loads', expected: bitsOf(loads), tolerance: EXACT },
+      { tensor: 'moved', expected, tolerance: summed(2) },
+      {
+        tensor: 'copy',
+        expected: stored(dtype === 'f16' ? expected : BIAS, 'f16'),
+        tolerance: dtype === 'f16' ? stored16(summed(2), 'f16') : EXACT,
+      },
+      { tensor: 'kept', expected: BIAS, tolerance: EXACT },
     ],
   });
 }

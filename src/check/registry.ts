@@ -64,7 +64,8 @@ const REGISTRY: readonly KernelChecks[] = [
   {
     kernels: [
       ...['route', 'route_backward', 'expert_order', 'expert_use'],
-      ...['router_terms', 'router_losses', 'router_losses_backward'],
+      ...['router_terms', 'router_losses', 'router_losses_backward', 'router_softmax'],
+      ...['expert_loads', 'router_bias'],
     ],
     checks: routerChecks,
   },

@@ -4,7 +4,7 @@
 import { type Config, DEFAULTS, twinConfig } from '../config';
 import { ModelFileError } from '../files/download';
 import type { Tensor } from '../gpu/program';
-import { routersOf } from '../model/experts';
+import { isOfRouter, routersOf } from '../model/experts';
 import type { Architecture } from '../model/family';
 
 /** Whether layers have experts. */
@@ -16,6 +16,7 @@ export const ROUTER_SETTINGS = [
   'router_balance',
   'router_z',
   'router_kd',
+  'router_bias_rate',
   'train_router',
   'train_only_router',
 ] as const;
@@ -60,7 +61,7 @@ export function withTrainedRouters(
   if (only && !hasRouters(student)) throw new ModelFileError('model', NO_ROUTERS);
   if ((!only && train_router === 'on') || student.adapters)
     return { ...student, trains: undefined };
-  return { ...student, trains: (role) => (role === 'router') === only };
+  return { ...student, trains: (role) => isOfRouter(role) === only };
 }
 
 /**
@@ -85,5 +86,21 @@ export function requireRouters(
       `has ${routers(own)}, the teacher ${routers(theirs)} that can be read: it must have ` +
       'experts, run in Stillhouse’s kernels and not be cached, and the loss must have a teacher. ' +
       'Use router_kd=0.',
+  );
+}
+
+/** @throws ModelFileError where routers' biases shall balance them, and there are none */
+export function requireRouterBias(
+  { router_bias_rate: rate }: Pick<Config, 'router_bias_rate'>,
+  student: Pick<Architecture, 'parameters' | 'family'>,
+): void {
+  // A dense student is warned instead: see `routerWarning`.
+  if (rate === 0 || !hasRouters(student)) return;
+  if (student.parameters.some(({ role }) => role === 'router_bias')) return;
+  throw new ModelFileError(
+    'model',
+    `router_bias_rate is ${rate}, and no bias takes part in the choice of experts of a ` +
+      `${student.family.title}. Use router_balance, which every router takes; or a dots1, which a ` +
+      'new student becomes with student_experts of 2 or more.',
   );
 }

@@ -14,7 +14,7 @@ import type { Arena, Weights } from '../model/parameters';
 import { Evaluator } from './evaluate';
 import { needsTeacher } from './losses';
 import type { StepRecord } from './records';
-import { requireRouters, withTrainedRouters } from './router-training';
+import { requireRouterBias, requireRouters, withTrainedRouters } from './router-training';
 import { Sampler } from './sample';
 import type { TrainerSettings } from './settings';
 import { type CachedTeacher, cachedTeacher } from './teacher/cached';
@@ -103,8 +103,10 @@ export async function buildRunModels(options: RunModelsOptions): Promise<RunMode
     const training = trainingOf(config);
 
     const twinned = twinConfig(config);
-    for (const one of twinned ? [config, twinned] : [config])
+    for (const one of twinned ? [config, twinned] : [config]) {
       requireRouters(one, student, trainingOf(one)?.routers);
+      requireRouterBias(one, student);
+    }
     const pool = new Pool(gpu);
     cleanups.push(() => pool.destroy());
     events.stage('student', 'writing its weights');
@@ -177,6 +179,7 @@ function trainerSettings(
     contextLength: config.max_length,
     loss: config,
     baseWeights: config.base_weights,
+    routerBiasRate: config.router_bias_rate,
     initialLossScale: config.initial_loss_scale,
     lossPath: config.train_loss_path,
     masked: config.packing === 'masked',

@@ -1,6 +1,6 @@
 // What a run's settings mean on this adapter and with these models.
 
-import type { Config } from '../config';
+import { type Config, twinConfig } from '../config';
 import { type Gpu, GpuError } from '../gpu/device';
 import { familyWithExperts, NEW_STUDENT_FAMILY } from '../model/families';
 import type { Architecture } from '../model/family';
@@ -31,7 +31,10 @@ export function newStudent(
   { vocabularySize, family = NEW_STUDENT_FAMILY }: Omit<TeacherSizes, 'contextWindow'>,
 ): Architecture {
   const experts = expertSizes(config);
-  const made = (experts ? familyWithExperts(family, experts) : family).create({
+  const asked = [config, twinConfig(config)].some((one) => one && one.router_bias_rate > 0);
+  // One expert is no choice.
+  const biased = asked && (experts?.count ?? 0) > 1;
+  const made = (experts ? familyWithExperts(family, { ...experts, biased }) : family).create({
     vocabularySize,
     contextWindow: config.max_length,
     width: config.student_width,

@@ -31,6 +31,8 @@ export interface TrainerSettings {
   baseWeights?: 'full' | 'int8';
   /** Frozen weights of a trainer with the same start, which fills and frees them. */
   frozen?: Arena;
+  /** How far a step moves the biases by which routers choose experts; 0, the default, not at all. */
+  routerBiasRate?: number;
   /** Attention stays inside each document of a row: batches say where they begin. */
   masked?: boolean;
   /** Compute a block's activations again in the backward pass instead of keeping them. */

@@ -6,7 +6,8 @@
 //     student's forward                                 recordGradients
 //     for each chunk of rows: head, loss, head backward
 //     backward
-//   gradient norm, loss scale, clipping and AdamW       recordOptimiser
+//   gradient norm, loss scale, clipping and AdamW,      recordOptimiser
+//   the biases of routers that these balance
 //
 // B sequences of T tokens, V tokens of vocabulary, C width.
 
@@ -51,6 +52,7 @@ export function recordGradients(
   const { hidden } = activations; // (B·T, C)
   const dhidden = recorder.tensor('d hidden', hidden.layout, hidden.dtype);
   const routerGradient = recordRouterLosses(recorder, state, activations.routed, teacher?.routers);
+  state.routerBias?.count(recorder, activations.routed);
   let bytesCopied = 0;
   if (state.alignment)
     recordAlignedChunks(recorder, state, state.alignment, teacher, hidden, dhidden);
@@ -131,7 +133,7 @@ function lossInputs(
   return { student, targets, ignoreIndex, perToken, step, scaler, gradient: true };
 }
 
-/** Records the update: gradient norm, the loss scaler's decision, clipping and AdamW. */
+/** Records the update: gradient norm, loss scaler's decision, clipping, AdamW, routers' biases. */
 export function recordOptimiser(recorder: Recorder, state: TrainingState): void {
   const { master, weights, gradients, mean, square, settings } = state;
   const arenas = {
@@ -143,4 +145,5 @@ export function recordOptimiser(recorder: Recorder, state: TrainingState): void 
   };
   const dynamicScale = lossScalingOf(settings) === 'dynamic';
   optimiserStep(recorder, arenas, state, gradients.plan, { ...settings.adam, dynamicScale });
+  state.routerBias?.move(recorder, state.scaler, master, weights === master ? undefined : weights);
 }

@@ -154,7 +154,7 @@ export class Trainer {
    * that the teacher's cache does not serve. Nothing has changed then.
    */
   async step(batches: Batch[], settings: StepSettings): Promise<void> {
-    const { batch: buffer, gradients, sums, scaler } = this.#state;
+    const { batch: buffer, gradients, sums, scaler, routerBias } = this.#state;
     requireTemperature(this.teacher, settings.temperature);
     const { gradients: batchGradients, optimiser } = await this.#programs();
     const labelled = batches.map((batch) => this.#labelled(batch));
@@ -170,6 +170,7 @@ export class Trainer {
       if (i === 0) {
         gradients.clear(commands.encoder);
         commands.encoder.clearBuffer(bufferOf(sums));
+        routerBias?.clear(commands.encoder);
       }
       await this.teacher?.enqueue(taught.batches[i], commands);
       commands.run(batchGradients);

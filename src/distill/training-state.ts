@@ -15,6 +15,7 @@ import { toHalf } from '../tensor/dtype';
 import { Layout } from '../tensor/layout';
 import { AlignmentBuffer } from './alignment-buffer';
 import { BatchBuffer } from './batch-buffer';
+import { RouterBias } from './router-bias';
 import { ROUTER_SUMS } from './router-losses';
 import { lossScalingOf, type TrainerSettings } from './settings';
 
@@ -84,6 +85,8 @@ export class TrainingState {
   readonly sums: Tensor;
   /** (1) f32: 0. */
   readonly zero: Tensor;
+  /** Where the routers' biases balance them. */
+  readonly routerBias?: RouterBias;
 
   constructor(
     private readonly gpu: Gpu,
@@ -122,6 +125,8 @@ export class TrainingState {
     const sums = Layout.contiguous([ROUTER_SUMS.first + ROUTER_SUMS.count]);
     this.sums = persistentTensor(gpu, 'metrics', 'sums', sums, 'f32');
     this.zero = persistentTensor(gpu, 'data', 'zero', Layout.contiguous([1]), 'f32');
+    if (settings.routerBiasRate)
+      this.routerBias = new RouterBias(gpu, student, settings.routerBiasRate);
     device.queue.writeBuffer(
       this.scaler,
       0,
@@ -173,6 +178,7 @@ export class TrainingState {
     if (this.#ownsFrozen) this.frozen?.destroy();
     this.batch.destroy();
     this.alignment?.destroy();
+    this.routerBias?.destroy();
     const buffers = [
       this.step,
       this.scaler,

@@ -38,6 +38,18 @@ export const ROUTER_FIELDS = {
       'Weight of the divergence of the student’s routers from the teacher’s, layer by layer: ' +
       'both need as many layers with as many experts.',
   },
+  router_bias_rate: {
+    type: 'number',
+    group: 'routers',
+    label: 'Router bias rate',
+    default: 0,
+    min: 0,
+    max: 1,
+    help:
+      'Balances experts without a loss: after each step a bias that takes part in the choice alone ' +
+      'rises by this much for experts that got fewer tokens than the mean, and falls for the others. ' +
+      '0.001 is usual in long runs; 0 leaves it. A new student then is a dots1.',
+  },
   train_router: {
     type: 'choice',
     group: 'routers',

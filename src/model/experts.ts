@@ -2,7 +2,7 @@
 // made of a dense model ("upcycling").
 
 import type { Architecture } from './family';
-import { type Parameter, planArena, type WeightSink } from './parameters';
+import { type Parameter, planArena, type Role, type WeightSink } from './parameters';
 
 /** The parameters that a token's pass reads: of a layer's experts only those that it chooses. */
 export function activeParameters({ parameters, experts }: Architecture): number {
@@ -13,6 +13,9 @@ export function activeParameters({ parameters, experts }: Architecture): number 
     .reduce((sum, { size }) => sum + size, 0);
   return plan.parameters - all + (all * experts.perToken) / experts.count;
 }
+
+/** Whether a parameter belongs to a router: its matrix, or the bias of its choice. */
+export const isOfRouter = (role: Role): boolean => role === 'router' || role === 'router_bias';
 
 /** The routers: what a model with experts has, and the dense one that it is made of has not. */
 export const routersOf = ({ parameters }: Pick<Architecture, 'parameters'>): Parameter[] =>

@@ -11,16 +11,21 @@ export const FAMILIES: Family[] = [GPT2, ...LLAMA_FAMILIES];
 /** The family of a new student whose teacher's our kernels do not know. */
 export const NEW_STUDENT_FAMILY: Family = GPT2;
 
-/** What a new student with experts is where its teacher's architecture has none. */
-const WITH_EXPERTS = 'qwen3_moe';
+/** What a new student with experts is where its teacher's architecture has none that fit. */
+const WITH_EXPERTS = ['qwen3_moe', 'dots1'];
 
 /**
  * The family of a new student with experts: the teacher's own, or the nearest in which the router
  * learns.
+ * @param biased whether a bias shall take part in the choice
  */
-export function familyWithExperts(teacher: Family, { perToken }: ExpertSizes): Family {
-  const fits = ({ experts }: Family) => experts && !(experts.normalised && perToken === 1);
-  const types = [teacher.modelType, teacher.withExperts, WITH_EXPERTS];
+export function familyWithExperts(
+  teacher: Family,
+  { perToken, biased }: Pick<ExpertSizes, 'perToken'> & { biased: boolean },
+): Family {
+  const fits = ({ experts }: Family) =>
+    experts && !(experts.normalised && perToken === 1) && (experts.sigmoid || !biased);
+  const types = [teacher.modelType, teacher.withExperts, ...WITH_EXPERTS];
   const families = types.flatMap((type) => FAMILIES.filter((one) => one.modelType === type));
   return families.find(fits) as Family;
 }

@@ -41,9 +41,10 @@ export interface Family {
   readonly title: string;
   /**
    * Present where layers have experts. `normalised`: a token's weights always add up to 1, so that
-   * a router that chooses one expert has no gradient.
+   * a router that chooses one expert has no gradient. `sigmoid`: a bias takes part in the
+   * choice, and can balance it.
    */
-  readonly experts?: { readonly normalised: boolean };
+  readonly experts?: { readonly normalised: boolean; readonly sigmoid?: boolean };
   /** The model_type of these models with experts, if there is one. */
   readonly withExperts?: string;
   /**
@@ -196,6 +197,8 @@ export interface RoutedLayer {
   p: Tensor;
   /** (B·T, k) u32: the chosen experts, the likeliest first. */
   chosen: Tensor;
+  /** (E + 1) u32: how many of the choices are of lower experts; the last is of all. */
+  starts: Tensor;
 }
 
 /** Records what adds to dlogits (B·T, E) f32, the gradient of a layer's router. */

@@ -16,7 +16,7 @@ import type { Random } from '../tensor/random';
 const ALIGNMENT = 128;
 
 /**
- * A parameter's role. Weight decay applies to tables and matrices, not to `norm` and `bias`.
+ * A parameter's role. Weight decay applies to tables and matrices, not to norms and biases.
  * - embedding: the table (V, C) of token embeddings
  * - head: the head's own matrix (V, C), where it is not tied to the embedding
  * - position: the table of position embeddings
@@ -25,6 +25,7 @@ const ALIGNMENT = 128;
  * - expert: a matrix of one of a layer's experts
  * - norm: a normalisation's gain or shift
  * - bias: a linear layer's bias
+ * - router_bias: what is added to a router's scores where experts are chosen; it has no gradient
  */
 export type Role =
   | 'embedding'
@@ -34,7 +35,11 @@ export type Role =
   | 'router'
   | 'expert'
   | 'norm'
-  | 'bias';
+  | 'bias'
+  | 'router_bias';
+
+/** Of the roles without weight decay; a graph in f16 keeps them in f32. */
+export const isVector = (role: Role): boolean => ['norm', 'bias', 'router_bias'].includes(role);
 
 /**
  * Initial values: normal with mean 0 and this standard deviation, uniform up to this magnitude, or
@@ -59,7 +64,7 @@ export interface Parameter {
   readonly copyOf?: string;
 }
 
-const isDecayed = ({ role }: Parameter) => role !== 'norm' && role !== 'bias';
+const isDecayed = ({ role }: Parameter) => !isVector(role);
 /** Kernels take a matrix (V, C) in runs of rows; every other tensor needs a single binding. */
 const isBoundInRuns = (role: Role) => role === 'embedding' || role === 'head';
 

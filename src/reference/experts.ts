@@ -123,6 +123,24 @@ export function routeBackward(
   return dlogits;
 }
 
+/** How many tokens chose each expert, (E). */
+export function expertLoads(chosen: Iterable<number>, E: number): Float64Array {
+  const loads = new Float64Array(E);
+  for (const e of chosen) loads[e]++;
+  return loads;
+}
+
+/**
+ * The bias (E) of a router's choice after a step in which so many tokens chose each expert. It
+ * balances the experts without a loss:
+ *
+ *     bias_e + rate · sign(mean load − load_e)
+ */
+export function movedBias(bias: Numbers, loads: Float64Array, rate: number): Float64Array {
+  const mean = loads.reduce((a, b) => a + b) / loads.length;
+  return loads.map((load, e) => bias[e] + rate * Math.sign(mean - load));
+}
+
 /** What a layer's router made of N tokens. */
 export type Routed = Pick<Route, 'logits' | 'chosen'> & {
   /** (N, E): the logits of the teacher's router. */

@@ -5,6 +5,7 @@
 import { describe, expect, it } from 'vitest';
 import { DEFAULTS } from '../../src/config';
 import type { StepRecord } from '../../src/distill/records';
+import type { TrainerSettings } from '../../src/distill/settings';
 import { Trainer } from '../../src/distill/trainer';
 import { countingGpu } from '../../src/gpu/counting';
 import type { Gpu } from '../../src/gpu/device';
@@ -24,6 +25,8 @@ const TOLERANCE = {
 };
 /** So that gradients before the norms fit f16. */
 const LOSS_SCALE = 16384;
+/** Beside the sigmoids of dots1. */
+const BIAS = 'layers.1.mlp.gate.e_score_correction_bias';
 type Golden = ReturnType<typeof readLlamaGolden>;
 
 async function train(
@@ -36,6 +39,10 @@ async function train(
     padding = 0,
     batches = 1,
     trains,
+    routerBiasRate,
+    lossScale = LOSS_SCALE,
+    start,
+    cut,
   }: {
     dtype: 'f16' | 'f32';
     recompute?: boolean;
@@ -45,6 +52,12 @@ async function train(
     batches?: number;
     /** What is not frozen. */
     trains?: (role: Role) => boolean;
+    routerBiasRate?: number;
+    lossScale?: number;
+    /** Other weights than the golden's, by name. */
+    start?: Record<string, Float32Array<ArrayBuffer>>;
+    /** Another trainer goes on after so many steps. */
+    cut?: number;
   },
 ) {
   const { B, T, hyper_parameters: hyper } = golden;
@@ -58,29 +71,30 @@ async function train(
       return [name, Float32Array.from([...data, ...rows])];
     }),
   );
-  const trainer = await Trainer.create(
-    gpu,
-    pool,
-    {
-      student: { ...student, trains },
-      dtype,
-      batchSize: B,
-      contextLength: T,
-      recompute,
-      loss: { ...DEFAULTS, loss: 'ce' },
-      initialLossScale: LOSS_SCALE,
-      adam: {
-        beta1: hyper.beta1,
-        beta2: hyper.beta2,
-        epsilon: hyper.eps,
-        weightDecay: hyper.weight_decay,
-        maxGradNorm: hyper.clip,
-      },
+  for (const [name, values] of Object.entries(start ?? {})) weights.set(name, values);
+  const trainerSettings: TrainerSettings = {
+    student: { ...student, trains },
+    dtype,
+    batchSize: B,
+    contextLength: T,
+    recompute,
+    loss: { ...DEFAULTS, loss: 'ce' },
+    initialLossScale: lossScale,
+    lossScaling: lossScale === LOSS_SCALE ? undefined : 'dynamic',
+    routerBiasRate,
+    adam: {
+      beta1: hyper.beta1,
+      beta2: hyper.beta2,
+      epsilon: hyper.eps,
+      weightDecay: hyper.weight_decay,
+      maxGradNorm: hyper.clip,
     },
-    weights,
-    undefined,
-    (record) => records.push(record),
-  );
+  };
+  const trainerOf = (weights?: Map<string, Float32Array>) =>
+    Trainer.create(gpu, pool, trainerSettings, weights, undefined, (record) =>
+      records.push(record),
+    );
+  let trainer = await trainerOf(weights);
   let gradients = new Map<string, Float32Array>();
   for (let step = 0; step < steps; step++) {
     const taken = Array.from({ length: batches }, (_, i) => {
@@ -93,6 +107,12 @@ async function train(
     const routers = golden.routers && { ...golden.routers, kd: 0 };
     await trainer.step(taken, { ...settings, routers });
     if (step === 0) gradients = await trainer.gradients.read();
+    if (step + 1 !== cut) continue;
+    await trainer.drain();
+    const snapshot = await trainer.snapshot(cut);
+    trainer.destroy();
+    trainer = await trainerOf();
+    trainer.restore(snapshot);
   }
   await trainer.drain();
   const after = await trainer.master.read();
@@ -186,6 +206,61 @@ describe.each(LLAMA_GOLDENS)('%s', (name) => {
       expect(frozen.gradients).toEqual(new Map(others));
       const alone = await train(gpu, golden, { dtype: 'f32', steps: 1, trains: trains(true) });
       expect(alone.gradients).toEqual(new Map(routers));
+    });
+  }
+
+  if (golden.named('before')[BIAS]) {
+    const config = referenceConfig(golden.config);
+    const E = config.experts?.E ?? 0;
+    const bias = Float32Array.from(golden.named('before')[BIAS].data);
+    /** Each expert's choices in a batch, by the slow twin. */
+    const loadsOf = (weights: Parameters<typeof reference.llamaForward>[0], index: number) => {
+      const { B, T } = golden;
+      const { blocks } = reference.llamaForward(weights, config, golden.batch(index).inputs, B, T);
+      return reference.expertLoads(reference.routesOf(blocks)[0].chosen, E);
+    };
+
+    it('the bias of a choice moves by the loads of a step, and by nothing else', async () => {
+      const gpu = await openTestDevice();
+      const settings = { dtype: 'f32', steps: 1, batches: 2, routerBiasRate: 0.01 } as const;
+      const plain = await train(gpu, golden, { ...settings, routerBiasRate: 0 });
+      const { after } = await train(gpu, golden, settings);
+      const before = reference.toParameters(golden.named('before'), config);
+      const loads = [0, 1].map((index) => loadsOf(before, index));
+      const sum = loads[0].map((load, e) => load + loads[1][e]);
+      const expected = reference.movedBias(bias, sum, settings.routerBiasRate);
+      const moved = after.get(BIAS) as Float32Array;
+      expect(relativeError(moved, expected)).toBeLessThan(1e-7);
+      expect(plain.after.get(BIAS)).toEqual(bias);
+      expect(after).toEqual(new Map([...plain.after, [BIAS, moved]]));
+      const rejected = await train(gpu, golden, { ...settings, lossScale: 2 ** 127 });
+      expect(rejected.records[0].applied).toBe(false);
+      expect(rejected.after.get(BIAS)).toEqual(bias);
+    });
+
+    it.each(['f32', 'f16'] as const)('a collapsed router shares again, in %s', async (dtype) => {
+      const gpu = await openTestDevice();
+      if (dtype === 'f16' && !gpu.adapter.f16) return;
+      // All tokens choose the first two.
+      const start = { [BIAS]: Float32Array.from({ length: E }, (_, e) => Number(e < 2)) };
+      const settings = { dtype, steps: 10, start } as const;
+      const shareOf = (after: ReadonlyMap<string, Float32Array>) => {
+        const weights = Object.fromEntries(
+          Object.entries(golden.named('before')).map(([name, { shape }]) => [
+            name,
+            { shape, data: after.get(name) as Float32Array },
+          ]),
+        );
+        const loads = loadsOf(weights, 0);
+        return Math.max(...loads) / loads.reduce((a, b) => a + b);
+      };
+      const left = await train(gpu, golden, settings);
+      expect(shareOf(left.after)).toBe(0.5);
+      const balanced = await train(gpu, golden, { ...settings, routerBiasRate: 0.06 });
+      expect(shareOf(balanced.after)).toBeLessThan(0.3);
+      const resumed = await train(gpu, golden, { ...settings, routerBiasRate: 0.06, cut: 5 });
+      expect(resumed.records).toEqual(balanced.records);
+      expect(resumed.after).toEqual(balanced.after);
     });
   }
 

@@ -159,6 +159,19 @@ describe('a new student with experts', () => {
     expect(config).toMatchObject({ norm_topk_prob: perToken > 1 });
   });
 
+  test('has a shared expert beside those that a bias takes part in choosing', () => {
+    const config = { ...DEFAULTS, student_experts: 4, router_bias_rate: 0.001 };
+    const student = newStudent(config, { vocabularySize: 24 });
+    expect(student.config).toMatchObject({ model_type: 'dots1', n_shared_experts: 1 });
+    expect(parseConfig(student.formatConfig('float32')).config).toEqual(student.config);
+    // Two experts of a token and the shared one are as wide as one of a dense student, nearly.
+    const dense = { ...DEFAULTS, student_experts: 1, experts_per_token: 1 };
+    const [active, all] = [student, newStudent(dense, { vocabularySize: 24 })].map((one) =>
+      activeParameters(one),
+    );
+    expect(Math.abs(active / all - 1)).toBeLessThan(0.05);
+  });
+
   test('has as many active parameters as with one expert, but for the routers', () => {
     const one = of(undefined, 1);
     const { student_width: C, student_layers } = DEFAULTS;

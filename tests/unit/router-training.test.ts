@@ -2,7 +2,11 @@
 
 import { expect, test } from 'vitest';
 import { checkConfig, DEFAULTS } from '../../src/config';
-import { requireRouters, routerWarning } from '../../src/distill/router-training';
+import {
+  requireRouterBias,
+  requireRouters,
+  routerWarning,
+} from '../../src/distill/router-training';
 import { newStudent } from '../../src/distill/run-setup';
 import type { Tensor } from '../../src/gpu/program';
 import { trainedOf, trainedParameters } from '../../src/model/lora';
@@ -48,6 +52,28 @@ test('routers learn from a teacher’s only where those fit', () => {
     expect(() => requireRouters(settings, student, taught(...others))).toThrow(
       /router_kd is 1, and the student’s routers do not fit the teacher’s. The student has 2 of 4/,
     );
+});
+
+test('a bias balances the experts only where it takes part in the choice', () => {
+  const asked = { ...WITH_EXPERTS, router_bias_rate: 0.001 };
+  const biased = newStudent(asked, SIZES);
+  expect(biased.family.modelType).toBe('dots1');
+  // A twin alone may ask for it: both students start alike.
+  const twin = { ...WITH_EXPERTS, twin: 'router_bias_rate=0.01' };
+  expect(newStudent(twin, SIZES).config).toEqual(biased.config);
+  expect(() => requireRouterBias(asked, biased)).not.toThrow();
+  const other = newStudent(WITH_EXPERTS, SIZES);
+  expect(() => requireRouterBias(WITH_EXPERTS, other)).not.toThrow();
+  expect(() => requireRouterBias(asked, other)).toThrow(
+    /router_bias_rate is 0.001, and no bias takes part in .* a Qwen3 MoE. Use router_balance, /,
+  );
+  const dense = newStudent(DEFAULTS, SIZES);
+  expect(() => requireRouterBias(asked, dense)).not.toThrow();
+  expect(routerWarning(asked, dense)).toContain('router_bias_rate has nothing to act on');
+  expect(checkConfig({ ...asked, train_router: 'off' })).toEqual([
+    'router_bias_rate is 0.001, but with train_router=off routers are frozen, their biases too. ' +
+      'Use router_bias_rate=0, or let routers train.',
+  ]);
 });
 
 test('settings under which nothing would train are refused', () => {

@@ -307,7 +307,10 @@ export function parametersOf(config: LlamaConfig, { headNorm, biases }: Dialect)
     if (normed.length > 0) run(vectors, named(HEAD_NORMS), normed, norm);
     run(vectors, named(['post_attention_layernorm']), [[C]], norm);
     if (experts?.scoring_func === 'sigmoid')
-      run(vectors, [choiceBias(layer)], [[experts.num_experts]], bias);
+      run(vectors, [choiceBias(layer)], [[experts.num_experts]], {
+        role: 'router_bias',
+        initial: zero,
+      });
   }
   vectors.push({ name: 'norm.weight', role: 'norm', shape: [C], initial: one });
   return [...matrices, ...vectors];

@@ -94,8 +94,8 @@ export class ExpertsLayer {
   }
 
   /** What the router made of the rows. */
-  routed({ logits, route: { p, chosen } }: RoutedRows): RoutedLayer {
-    return { layer: this.layer, logits, p, chosen };
+  routed({ logits, route: { p, chosen }, order: { starts } }: RoutedRows): RoutedLayer {
+    return { layer: this.layer, logits, p, chosen, starts };
   }
 
   /** y (rows, C) = addend (rows, C) + the weighted sum of what a row's experts make of it. */

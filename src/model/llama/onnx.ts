@@ -19,7 +19,7 @@ import {
   past,
   present,
 } from '../onnx-graph';
-import type { Parameter } from '../parameters';
+import { isVector, type Parameter } from '../parameters';
 import { type Experts, expertsOf, headName, isRotated, type LlamaConfig, windowOf } from './config';
 import { rotaryFrequencies } from './rotation';
 
@@ -198,7 +198,7 @@ export function onnxPieces(
  */
 function addParameter(graph: OnnxGraph, { name, role, shape }: Parameter, dtype: 'f32' | 'f16') {
   if (!['matrix', 'router', 'expert'].includes(role)) {
-    graph.parameter({ name, shape }, role === 'norm' || role === 'bias' ? 'f32' : dtype);
+    graph.parameter({ name, shape }, isVector(role) ? 'f32' : dtype);
     return;
   }
   const [to, from] = shape;
