@@ -100,7 +100,7 @@ export function requireRouterBias(
   throw new ModelFileError(
     'model',
     `router_bias_rate is ${rate}, and no bias takes part in the choice of experts of a ` +
-      `${student.family.title}. Use router_balance, which every router takes; or a dots1, which a ` +
-      'new student becomes with student_experts of 2 or more.',
+      `${student.family.title}. Use router_balance, which every router takes; or a dots1, which ` +
+      'a new student becomes with student_experts of 2 or more.',
   );
 }

@@ -31,7 +31,7 @@ export interface TrainerSettings {
   baseWeights?: 'full' | 'int8';
   /** Frozen weights of a trainer with the same start, which fills and frees them. */
   frozen?: Arena;
-  /** How far a step moves the biases by which routers choose experts; 0, the default, not at all. */
+  /** How far a step moves the biases by which routers choose experts; by default not at all. */
   routerBiasRate?: number;
   /** Attention stays inside each document of a row: batches say where they begin. */
   masked?: boolean;

@@ -1,6 +1,6 @@
 // The softmax of a row (token) of a router's logits: p = exp(logit − largest) / total, and
-// lse = ln Σ exp(logits) = largest + ln total. The kernel declares `params.E` and `logits`, and where
-// TAUGHT `teacher`, the logits of the teacher's router. Constants: TAUGHT (0 or 1).
+// lse = ln Σ exp(logits) = largest + ln total. The kernel declares `params.E` and `logits`, and
+// where TAUGHT `teacher`, the logits of the teacher's router. Constants: TAUGHT (0 or 1).
 
 struct Softmax { largest: f32, total: f32 }
 
