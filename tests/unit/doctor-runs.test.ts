@@ -3,7 +3,7 @@
 
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
-import { type Config, DEFAULTS } from '../../src/config';
+import { type Config, checkConfig, DEFAULTS } from '../../src/config';
 import type { EvaluationRecord, StepRecord } from '../../src/distill/records';
 import { Doctor } from '../../src/doctor/doctor';
 import type { RunFacts } from '../../src/doctor/evidence';
@@ -53,6 +53,21 @@ it.each(RUNS.filter(({ expects }) => expects))('$name: $expects', (run) => {
   expect(gravest.text).toMatch(/\d/);
   expect(gravest.text).not.toMatch(run.expects === 'no-measurement' ? /null/ : /NaN|undefined/);
   expect(Object.keys(gravest.change ?? {}).every((name) => name in DEFAULTS)).toBe(true);
+});
+
+it('a cure can be started, and meets no new objection before its first step', () => {
+  for (const { name, config, facts, ...run } of RUNS) {
+    const objections = (changed: Config) =>
+      new Doctor(changed, facts).verdicts.map(({ rule }) => rule);
+    const settings = { ...DEFAULTS, ...config };
+    const before = objections(settings);
+    for (const { rule, change } of replay({ name, config, facts, ...run }).ever) {
+      if (!change) continue;
+      const cured = { ...settings, ...change };
+      const fresh = objections(cured).filter((other) => !before.includes(other));
+      expect([...checkConfig(cured), ...fresh], `${name}, ${rule}`).toEqual([]);
+    }
+  }
 });
 
 it.each(RUNS.filter(({ expects }) => !expects))('$name: nothing', (run) => {

@@ -1,5 +1,6 @@
 // Rules that speak before the first step, from settings and sizes alone, and those about memory.
 
+import type { Config } from '../../config';
 import type { Evidence } from '../evidence';
 import type { Rule } from '../rule';
 import { bytes, count, counted, figure, rounded } from '../words';
@@ -20,6 +21,18 @@ export function usualLearningRate({ config, facts }: Pick<Evidence, 'config' | '
   const scratch = rate * (parameters / Math.max(1, facts.studentParameters)) ** power;
   if (config.student_model === '') return rounded(scratch);
   return rounded(scratch * (config.lora_rank > 0 ? TRAINED.adapters : TRAINED.all));
+}
+
+/** Starts a new student: at least at its usual rate, since a trained one takes a lower one. */
+export function newStudent({ config, facts }: Pick<Evidence, 'config' | 'facts'>): Partial<Config> {
+  const usual = usualLearningRate({ config: { ...config, student_model: '' }, facts });
+  return {
+    student_model: '',
+    ...(config.student_from_layers !== '' && { student_from_layers: '' }),
+    // Adapters are those of a trained student.
+    ...(config.lora_rank > 0 && { lora_rank: 0 }),
+    ...(config.student_lr < usual && { student_lr: usual }),
+  };
 }
 
 export const unusualLearningRate: Rule = {

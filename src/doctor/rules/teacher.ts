@@ -4,6 +4,7 @@ import { alignedLossOf } from '../../divergences';
 import { atStart, type Evidence, measured, median } from '../evidence';
 import type { Rule } from '../rule';
 import { figure, percent } from '../words';
+import { newStudent } from './settings';
 
 const RECENT = 20;
 const LITTLE = 0.05;
@@ -97,10 +98,7 @@ export const startsAsTeacher: Rule = {
         `nothing ` +
         'to learn from this teacher.',
       advice: 'Copy fewer of the teacher’s layers, or start from a new student.',
-      change:
-        evidence.config.student_model === 'teacher'
-          ? { student_model: '', student_from_layers: '' }
-          : undefined,
+      change: evidence.config.student_model === 'teacher' ? newStudent(evidence) : undefined,
       region: { chart: 'perplexity', from: 0, to: 0 },
     };
   },
@@ -160,7 +158,7 @@ export const startUnfit: Rule = {
         `${figure(facts.vocabularySize)} of a random choice: its ids mean other tokens, or its ` +
         'weights did not load.',
       advice: 'Choose a student with the teacher’s own tokenizer, or a new student.',
-      change: { student_model: '' },
+      change: newStudent(evidence),
       region: { chart: 'perplexity', from: 0, to: 0 },
     };
   },

@@ -1,5 +1,6 @@
 // Rules about the step: whether updates happen, reach the weights, and are of a sound size.
 
+import { FIELDS } from '../../config';
 import {
   atStart,
   type Evidence,
@@ -11,6 +12,7 @@ import {
 } from '../evidence';
 import type { Finding, Rule } from '../rule';
 import { count, counted, figure, nonFiniteAt, percent, rounded } from '../words';
+import { usualLearningRate } from './settings';
 
 /** Steps that a halving loss scale takes to come down by 2^6: more are not an adaptation. */
 const SKIPPED_IN_A_ROW = 6;
@@ -161,7 +163,8 @@ export const learningRateLow: Rule = {
     const ratio = Math.max(...ratios);
     if (ratios.length === 0 || ratio > SMALL_UPDATE) return undefined;
     const { student_lr } = config;
-    const better = rounded(student_lr * Math.min(10 * Math.max(1, SMALL_UPDATE / ratio), 1000));
+    const measuredRate = student_lr * Math.min(10 * Math.max(1, SMALL_UPDATE / ratio), 1000);
+    const better = rounded(Math.max(measuredRate, usualLearningRate(evidence)));
     return {
       text:
         `In ${counted(last.step, 'step')} perplexity went from ` +
@@ -293,7 +296,7 @@ export const alwaysClipped: Rule = {
         `${figure(limit)}; ` +
         `their gradient’s median is ${figure(middle)}.`,
       advice: 'Clip above the usual gradient, so that only the rare large one is cut.',
-      change: { max_grad_norm: rounded(2 * middle) },
+      change: { max_grad_norm: Math.min(rounded(2 * middle), FIELDS.max_grad_norm.max) },
       region: { chart: 'gradient', from: recent[0].step, to: recent[recent.length - 1].step },
     };
   },
