@@ -16,6 +16,7 @@ import { type FolderTokenizer, openTeacher, openTokenizer } from '../../src/dist
 import { filesSource, type ModelSource, readJson } from '../../src/files/source';
 import type { Gpu } from '../../src/gpu/device';
 import { parseConfig } from '../../src/model/families';
+import type { Architecture } from '../../src/model/family';
 import { initialWeights } from '../../src/model/parameters';
 import { saveWeights } from '../../src/model/weights';
 import * as reference from '../../src/reference';
@@ -26,18 +27,23 @@ import { referenceConfig } from '../llama-goldens';
 import { openTestDevice } from './harness';
 import { readTeacherLogits } from './students';
 
-/** A small Qwen 3 with the built-in tokenizer's vocabulary. Its second layer has experts. */
-const TEACHER = parseConfig({
-  model_type: 'qwen3_moe',
+/** Of a small Qwen 3 with the built-in tokenizer's vocabulary. */
+const SIZES = {
   vocab_size: 1024,
   hidden_size: 16,
   intermediate_size: 24,
-  num_hidden_layers: 2,
   num_attention_heads: 4,
   num_key_value_heads: 2,
   head_dim: 8,
   max_position_embeddings: 32,
   tie_word_embeddings: true,
+};
+const DENSE = parseConfig({ model_type: 'qwen3', ...SIZES, num_hidden_layers: 1 });
+/** Its second layer has experts. */
+const TEACHER = parseConfig({
+  model_type: 'qwen3_moe',
+  ...SIZES,
+  num_hidden_layers: 2,
   use_sliding_window: true,
   sliding_window: 6,
   mlp_only_layers: [0],
@@ -72,6 +78,21 @@ const CONFIG: Config = {
   sample_tokens: 6,
 };
 
+/** A dense model's only layer, its perceptron copied to three experts. */
+const COPIED: Config = {
+  ...CONFIG,
+  student_from_layers: '0',
+  student_experts: 3,
+  loss: 'ce',
+  train_steps: 8,
+  warmup_steps: 1,
+  eval_steps: 8,
+  sample_tokens: 0,
+  train_router: 'on',
+  router_kd: 0,
+  twin: '',
+};
+
 let gpu: Gpu;
 let folder: ModelSource;
 let tokenizer: FolderTokenizer;
@@ -87,20 +108,41 @@ function sourceOf(files: Iterable<readonly [string, BlobPart]>): ModelSource {
   return filesSource(new Map([...files].map(([name, part]) => [name, new Blob([part])])));
 }
 
-async function begin(saved?: Run['snapshot']) {
-  const opened = await openTeacher(folder, { f16: false, dtype: 'f32' });
+/** A folder with larger weights than a new model's, so that there is something to learn. */
+async function folderOf(model: Architecture) {
+  const names = ['tokenizer.json', 'tokenizer_config.json'];
+  const files = await Promise.all(
+    names.map(async (name) => [name, new Uint8Array(await readFile(`${FOLDER}/${name}`))] as const),
+  );
+  const weights = initialWeights(model.parameters, new Random(3));
+  for (const [name, values] of weights)
+    if (!name.includes('norm'))
+      weights.set(
+        name,
+        values.map((value) => 2 * value),
+      );
+  const source = sourceOf([
+    ...files,
+    ['config.json', JSON.stringify(model.formatConfig('float32'))],
+    ['model.safetensors', saveWeights(model, weights)],
+  ]);
+  return { source, weights };
+}
+
+async function begin(saved?: Run['snapshot'], config = CONFIG, from = folder) {
+  const opened = await openTeacher(from, { f16: false, dtype: 'f32' });
   const records: StepRecord[] = [];
   const twin: StepRecord[] = [];
   const evaluations: EvaluationRecord[] = [];
   const run = await Run.create(
     {
       gpu,
-      config: CONFIG,
+      config,
       tokenizer,
       documents,
       teacherConfig: opened.sizes,
       makeTeacher: opened.make,
-      student: await openStudent(CONFIG, folder, opened.sizes),
+      student: await openStudent(config, from, opened.sizes),
       events: {
         stage: () => {},
         record: (record) => records.push(record),
@@ -116,23 +158,7 @@ async function begin(saved?: Run['snapshot']) {
 beforeAll(async () => {
   // A device of its own, because its memory is compared with the plan.
   gpu = await openTestDevice('run');
-  const names = ['tokenizer.json', 'tokenizer_config.json'];
-  const files = await Promise.all(
-    names.map(async (name) => [name, new Uint8Array(await readFile(`${FOLDER}/${name}`))] as const),
-  );
-  weights = initialWeights(TEACHER.parameters, new Random(3));
-  // Larger than a new model's, so that there is something to learn.
-  for (const [name, values] of weights)
-    if (!name.includes('norm'))
-      weights.set(
-        name,
-        values.map((value) => 2 * value),
-      );
-  folder = sourceOf([
-    ...files,
-    ['config.json', JSON.stringify(TEACHER.formatConfig('float32'))],
-    ['model.safetensors', saveWeights(TEACHER, weights)],
-  ]);
+  ({ source: folder, weights } = await folderOf(TEACHER));
   tokenizer = await openTokenizer(folder, TEACHER.vocabularySize);
   documents = [{ ids: tokenizer.encode(TEXT.repeat(60)) }];
   inputs = documents[0].ids.slice(0, B * T);
@@ -201,18 +227,14 @@ it('both models continue the prompt', () => {
   }
 });
 
-it('the run takes the GPU memory that was planned', async () => {
-  const opened = await openTeacher(folder, { f16: false, dtype: 'f32' });
+async function planned({ student, dtype }: Run, config: Config, from: ModelSource) {
+  const opened = await openTeacher(from, { f16: false, dtype: 'f32' });
   expect(opened.engine.name).toBe('stillhouse');
-  const { student, dtype } = run;
-  const planned = await planMemory({
-    gpu,
-    config: CONFIG,
-    dtype,
-    student,
-    makeTeacher: opened.plan,
-  });
-  expect(gpu.memory.totals()).toEqual(planned);
+  return planMemory({ gpu, config, dtype, student, makeTeacher: opened.plan });
+}
+
+it('the run takes the GPU memory that was planned', async () => {
+  expect(gpu.memory.totals()).toEqual(await planned(run, CONFIG, folder));
 });
 
 it('the profile groups the dispatches of all layers', async () => {
@@ -250,14 +272,13 @@ it('a run that is resumed from a checkpoint has the same bits', async () => {
   await second.run.destroy();
 });
 
-it('the exported folder gives the student’s logits, in our kernels and onnxruntime', async () => {
-  expect(exportName(CONFIG, run.student, run.step)).toMatch(/^qwen3_moe-1x16-from-/);
+/** The folder that it exports, and logits of `inputs`: by the folder in our kernels, by the twin. */
+async function exportOf(run: Run, config: Config) {
+  const { student } = run;
+  expect(exportName(config, student, run.step)).toMatch(/^qwen3_moe-1x16-from-/);
+  const parameter = (name: string) => run.parameter(name);
   const files = await studentFiles(
-    {
-      architecture: run.student,
-      tokenizer,
-      parameter: (name) => run.parameter(name),
-    },
+    { architecture: student, tokenizer, parameter },
     { dtype: 'float32', card: () => '' },
   );
   const contents: [string, Blob][] = [];
@@ -274,10 +295,15 @@ it('the exported folder gives the student’s logits, in our kernels and onnxrun
   const logits = await readTeacherLogits(gpu, engine, inputs);
   await engine.dispose();
   const weights: Record<string, reference.Weight> = {};
-  for (const { name, shape } of run.student.parameters)
-    weights[name] = { shape, data: await run.parameter(name) };
-  const config = referenceConfig(run.student.formatConfig('float32'));
-  const truth = reference.llamaForward(weights, config, inputs, B, T).logits;
+  for (const { name, shape } of student.parameters)
+    weights[name] = { shape, data: await parameter(name) };
+  const fields = referenceConfig(student.formatConfig('float32'));
+  const truth = reference.llamaForward(weights, fields, inputs, B, T).logits;
+  return { exported, logits, truth, weights };
+}
+
+it('the exported folder gives the student’s logits, in our kernels and onnxruntime', async () => {
+  const { exported, logits, truth } = await exportOf(run, CONFIG);
   expect(reference.relativeError(logits, truth)).toBeLessThan(LIMIT);
 
   const graph = await exported.read('onnx/model.onnx');
@@ -316,6 +342,28 @@ it('the exported folder gives the student’s logits, in our kernels and onnxrun
   const rest = await part(FIRST, T, first.past);
   const joined = [0, 1].flatMap((b) => [...first.rows(b), ...rest.rows(b)]);
   expect(reference.relativeError(joined, truth)).toBeLessThan(LIMIT);
+});
+
+it('experts that are copies compute what their dense teacher does, and part from each other', async () => {
+  const before = gpu.memory.totals();
+  const { source } = await folderOf(DENSE);
+  const { run, evaluations } = await begin(undefined, COPIED, source);
+  while (!run.done) await run.advance();
+  await run.drain();
+  const taken = Object.entries(gpu.memory.totals()).map(([purpose, bytes]) => [
+    purpose,
+    bytes - (before[purpose as keyof typeof before] ?? 0),
+  ]);
+  expect(Object.fromEntries(taken)).toEqual(await planned(run, COPIED, source));
+  // The mean of 60 tokens' divergences, each a sum of 1,024 f32 terms that cancel.
+  const [first, last] = evaluations;
+  expect(Math.abs(first.kl as number)).toBeLessThan(1e-6);
+  expect(last.studentPerplexity).toBeLessThan(0.9 * (first.studentPerplexity as number));
+  const { logits, truth, weights } = await exportOf(run, COPIED);
+  expect(reference.relativeError(logits, truth)).toBeLessThan(LIMIT);
+  const [one, other] = [0, 1].map((e) => weights[`layers.0.mlp.experts.${e}.up_proj.weight`]);
+  expect(one.data).not.toEqual(other.data);
+  await run.destroy();
 });
 
 it('a new student is of its teacher’s family', async () => {
