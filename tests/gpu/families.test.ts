@@ -272,7 +272,7 @@ it('a run that is resumed from a checkpoint has the same bits', async () => {
   await second.run.destroy();
 });
 
-/** The folder that it exports, and logits of `inputs`: by the folder in our kernels, by the twin. */
+/** What it exports, and logits of `inputs`: by that folder in our kernels, by the slow twin. */
 async function exportOf(run: Run, config: Config) {
   const { student } = run;
   expect(exportName(config, student, run.step)).toMatch(/^qwen3_moe-1x16-from-/);
@@ -344,7 +344,7 @@ it('the exported folder gives the student’s logits, in our kernels and onnxrun
   expect(reference.relativeError(joined, truth)).toBeLessThan(LIMIT);
 });
 
-it('experts that are copies compute what their dense teacher does, and part from each other', async () => {
+it('experts that are copies compute what the dense teacher does, and then part', async () => {
   const before = gpu.memory.totals();
   const { source } = await folderOf(DENSE);
   const { run, evaluations } = await begin(undefined, COPIED, source);

@@ -5,6 +5,7 @@ import * as native from 'onnxruntime-native';
 import { describe, expect, test } from 'vitest';
 import { type Config, DEFAULTS } from '../../src/config';
 import { expertLayers } from '../../src/distill/expert-use';
+import { jsonPieces } from '../../src/distill/export/export';
 import { newStudent, startingWeights } from '../../src/distill/run-setup';
 import { openStudent } from '../../src/distill/student-start';
 import { joinPieces } from '../../src/files/pieces';
@@ -164,6 +165,8 @@ describe('a new student with experts', () => {
     const student = newStudent(config, { vocabularySize: 24 });
     expect(student.config).toMatchObject({ model_type: 'dots1', n_shared_experts: 1 });
     expect(parseConfig(student.formatConfig('float32')).config).toEqual(student.config);
+    const [json] = jsonPieces(student.formatConfig('float32'));
+    expect(new TextDecoder().decode(json as Uint8Array)).toContain('_scaling_factor": 1.0,');
     // Two experts of a token and the shared one are as wide as one of a dense student, nearly.
     const dense = { ...DEFAULTS, student_experts: 1, experts_per_token: 1 };
     const [active, all] = [student, newStudent(dense, { vocabularySize: 24 })].map((one) =>

@@ -122,8 +122,10 @@ export const fileOf = (
 
 /** A JSON file's bytes. */
 export const jsonPieces = (value: object): Piece[] => [
-  new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`),
+  new TextEncoder().encode(`${JSON.stringify(value, null, 2).replace(WHOLE_FLOAT, '$1.0')}\n`),
 ];
+/** transformers refuses a whole number here, and that is how JavaScript writes 1.0. */
+const WHOLE_FLOAT = /("routed_scaling_factor": \d+)(?=,?\n)/;
 
 /** The largest magnitude of a weight. @throws ExportError if a weight is not finite */
 async function largestValue(
