@@ -27,6 +27,8 @@ export interface BuiltInModel {
   text: TextName;
   /** A prompt that shows what it learned. */
   prompt: string;
+  /** On the last tenth of its text, which it never saw: as its card says. */
+  bitsPerCharacter: number;
 }
 
 /** Folders under models/ on the page's own origin. */
@@ -36,18 +38,21 @@ export const BUILT_IN_MODELS = {
     about: 'A GPT-2 that learned English from Jane Austen’s six novels.',
     text: 'austen',
     prompt: 'She was',
+    bitsPerCharacter: 1.37,
   },
   'moby-teacher': {
     label: 'Moby-Dick',
     about: 'A GPT-2 that learned English from Herman Melville’s Moby-Dick.',
     text: 'moby-dick',
     prompt: 'The whale',
+    bitsPerCharacter: 1.92,
   },
   'sorting-teacher': {
     label: 'Sorting letters',
     about: 'A GPT-2 that sorts six letters: each answer is either right or wrong.',
     text: 'sorting',
     prompt: 'gbhaec=',
+    bitsPerCharacter: 1.52,
   },
 } as const satisfies Record<string, BuiltInModel>;
 

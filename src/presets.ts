@@ -1,6 +1,6 @@
 // Runs worth starting with, a row each: for every built-in teacher one of half a minute, one of
-// five minutes and one for a night, on two cores without a GPU. Their recipes come from the sweep
-// in tests/bench/RESULTS.md. Pure.
+// five minutes and one for a night, on two cores without a GPU. The recipes of the first two come
+// from the sweep in tests/bench/RESULTS.md. Pure.
 
 import { BUILT_IN_MODELS, type BuiltInName } from './built-in';
 import { type Config, DEFAULTS } from './config';
@@ -20,6 +20,8 @@ export interface Preset {
   /** One sentence: what the student is and what to look for. */
   about: string;
   config: Config;
+  /** Whether the recipe comes from the sweep. */
+  searched: boolean;
   /** A recorded run with these settings, under the page's address. */
   recording?: string;
 }
@@ -174,6 +176,7 @@ function preset(
     duration,
     teacher,
     about,
+    searched: duration !== 'Overnight',
     config: { ...DEFAULTS, teacher_model: teacher, prompt, ...settings },
     ...(ending !== undefined && { recording: `recorded/${teacher}${ending}.json` }),
   };

@@ -50,7 +50,7 @@ test.each(LOOKS)('accessible, nothing scrolls sideways: $colorScheme', async (ea
 
 /** What of a room its picture shows. */
 const PICTURED = {
-  distil: '.curves',
+  distil: '.curves .figure',
   lessons: '.distillation .column.middle',
   strideLab: '.strides .column.middle',
   bugLab: '.bug main',

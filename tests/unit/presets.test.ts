@@ -1,6 +1,6 @@
 // The presets: each can run and travels as a link.
 
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { BUILT_IN_MODELS, textOf } from '../../src/built-in';
 import { checkConfig } from '../../src/config';
@@ -28,6 +28,14 @@ test('models, texts and recordings are in the project', () => {
     expect(existsSync(`public/models/${config.teacher_model}/model.safetensors`)).toBe(true);
     expect(existsSync(`public/${textOf(config).file}`)).toBe(true);
     if (recording) expect(existsSync(`public/${recording}`), recording).toBe(true);
+  }
+});
+
+test('what a built-in teacher reached is what its card says', () => {
+  for (const [name, { bitsPerCharacter }] of Object.entries(BUILT_IN_MODELS)) {
+    const card = readFileSync(`public/models/${name}/README.md`, 'utf8');
+    const [, bits] = /\| bits per character \| ([\d.]+) \|/.exec(card) ?? [];
+    expect(Number(bits).toFixed(2), name).toBe(bitsPerCharacter.toFixed(2));
   }
 });
 

@@ -20,6 +20,8 @@ export interface ExampleGroup {
   examples: readonly Example[];
 }
 
+const SORTING = PRESETS.find(({ teacher }) => teacher === 'sorting-teacher')!;
+
 /** The link of the default settings with these changes. */
 const run = (changes: Partial<Config>) => `#${formatLink({ ...DEFAULTS, ...changes })}`;
 
@@ -40,9 +42,15 @@ export const EXAMPLES: readonly ExampleGroup[] = [
         hash: `#${formatLink({ ...PRESETS[0].config, loss: 'ce' })}`,
       },
       {
+        name: 'sorting',
+        title: 'Right or wrong',
+        sentence: 'A new student learns to sort letters, so its right answers can be counted.',
+        hash: `#${formatLink(SORTING.config)}`,
+      },
+      {
         name: 'copied-layers',
-        title: 'A student made of its teacher',
-        sentence: 'It starts from two of the teacher’s layers instead of random weights.',
+        title: 'Which layers to keep',
+        sentence: 'The teacher’s first two, and not the first and the last. See what that costs.',
         hash: run({ student_model: 'teacher', student_from_layers: '0,1', student_lr: 0.002 }),
       },
       {

@@ -1,5 +1,6 @@
 // Teacher and student, drawn with areas in proportion to their parameters once those are known.
 
+import { BUILT_IN_MODELS, isBuiltIn } from '../../built-in';
 import type { Config, FieldName } from '../../config';
 import type { ModelReport, Role as RoleName } from '../../worker/protocol';
 import { useRun } from '../run/store';
@@ -64,6 +65,12 @@ export function ModelPair() {
           {teacher === undefined
             ? 'parameters are counted on loading'
             : `${formatCount(teacher)} parameters`}
+          {isBuiltIn(config.teacher_model) && (
+            <>
+              , {BUILT_IN_MODELS[config.teacher_model].bitsPerCharacter}{' '}
+              <Term of="bitsPerCharacter">bits per character</Term>
+            </>
+          )}
         </p>
         <p className="model student">
           <strong>{studentName(config)}</strong> <Role of="student" />

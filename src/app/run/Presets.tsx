@@ -7,6 +7,10 @@ import { useRun } from './store';
 
 const TEACHERS = Object.keys(BUILT_IN_MODELS) as BuiltInName[];
 
+const NOT_SEARCHED =
+  'Its settings were not searched: they are those of five minutes with more steps and a slower ' +
+  'start.';
+
 export function Presets() {
   const base = useRun((state) => state.base);
   const locked = useRun((state) => isActive(state.phase));
@@ -45,7 +49,11 @@ export function Presets() {
           ),
         )}
       </div>
-      {chosen && <p className="help">{chosen.about}</p>}
+      {chosen && (
+        <p className="help">
+          {chosen.about} {chosen.searched || NOT_SEARCHED}
+        </p>
+      )}
     </section>
   );
 }

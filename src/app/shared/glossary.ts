@@ -84,6 +84,13 @@ export const GLOSSARY = {
       'How unsure a model is of the next token: at 100, as unsure as among 100 equally likely ' +
       'ones. Lower is better. It is e to the power of the cross-entropy. Logs call it PPL.',
   },
+  bitsPerCharacter: {
+    name: 'bits per character',
+    definition:
+      'How many bits a model’s guesses leave to tell, for each character of text that it never ' +
+      'saw. Lower is better. Models with different tokens can be compared by it, which ' +
+      'perplexity does not allow.',
+  },
   heldOut: {
     name: 'held-out text',
     definition:
