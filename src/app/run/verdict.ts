@@ -2,7 +2,7 @@
 
 import type { EvaluationRecord } from '../../worker/protocol';
 import { formatMeasure } from '../shared/format';
-import { perplexity } from './evaluation';
+import { answersRight, perplexity } from './evaluation';
 import type { ShownRun } from './shown-run';
 
 /** By the student's perplexity as a multiple of the teacher's. */
@@ -15,6 +15,14 @@ const GRADES = [
     title: 'Weak',
     means: 'It needs more steps, or a larger student: below 2 times is good.',
   },
+] as const;
+
+/** By the student's right answers as a share of the teacher's, where the text has answers. */
+const ANSWER_GRADES = [
+  { from: 0.95, title: 'Very good' },
+  { from: 0.8, title: 'Good' },
+  { from: 0.5, title: 'Fair' },
+  { from: 0, title: 'Weak' },
 ] as const;
 
 export interface Verdict {
@@ -50,7 +58,7 @@ export function verdictOf(
     return { title: 'Finished', sentences };
   }
   const ratio = after / teacher;
-  const { title, means } = GRADES.find(({ below }) => ratio < below) ?? GRADES[3];
+  const { title, means } = answersGrade(last) ?? perplexityGrade(ratio);
   const compared =
     ratio < 1
       ? `The teacher’s is ${formatMeasure(teacher)}: the student’s is lower.`
@@ -59,12 +67,28 @@ export function verdictOf(
   return {
     title,
     sentences: [
-      ratio < 1 ? 'It predicts this text better than its teacher.' : means,
+      means,
       `${change}.`,
       compared,
       ...(smaller && smaller > 1 ? [`It has ${times(smaller)} fewer parameters.`] : []),
     ],
   };
+}
+
+function perplexityGrade(ratio: number) {
+  const grade = GRADES.find(({ below }) => ratio < below) ?? GRADES[3];
+  return ratio < 1 ? { ...grade, means: 'It predicts this text better than its teacher.' } : grade;
+}
+
+function answersGrade(evaluation: EvaluationRecord) {
+  const { answers } = evaluation;
+  if (!answers?.teacherRight) return undefined;
+  const share = answers.studentRight / answers.teacherRight;
+  const { title } = ANSWER_GRADES.find(({ from }) => share >= from) ?? ANSWER_GRADES[3];
+  const [student, teacher] = (['student', 'teacher'] as const).map((who) =>
+    answersRight(evaluation, who),
+  );
+  return { title, means: `It gives ${student}, its teacher ${teacher}.` };
 }
 
 /** "2.7 times" */
