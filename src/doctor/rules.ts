@@ -29,6 +29,7 @@ export const RULES = {
   'few-targets': data.fewTargets,
   'gradient-spikes': updates.gradientSpikes,
   'experts-collapse': experts.expertsCollapse,
+  'held-out-differs': student.heldOutDiffers,
   overfitting: student.overfitting,
   'temperature-flat': teacher.temperatureFlat,
   'teacher-ignored': teacher.teacherIgnored,

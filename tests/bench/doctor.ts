@@ -10,6 +10,7 @@
 
 import { readFile, writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
+import { BUILT_IN_MODELS, type BuiltInName, TEXTS } from '../../src/built-in';
 import { openDawn } from '../../src/cli/dawn';
 import { decodeCorpus } from '../../src/data/corpus';
 import { loadTokenizer } from '../../src/data/tokenizer';
@@ -18,10 +19,7 @@ import { openGpu } from '../../src/gpu/device';
 import { parseConfig } from '../../src/model/families';
 import { loadWeights } from '../../src/model/weights';
 import { type Case, HEALTHY, SICK } from '../doctor/cases';
-import { type Trained, trainCase } from '../doctor/train';
-
-const FOLDER = 'public/models/moby-teacher';
-const BOOK = 'public/corpus/moby-dick.txt';
+import { type Place, type Trained, trainCase } from '../doctor/train';
 
 const { values: options } = parseArgs({
   options: {
@@ -32,20 +30,6 @@ const { values: options } = parseArgs({
   },
 });
 const gpu = await openGpu(await openDawn(options.dawn));
-const architecture = parseConfig(JSON.parse(await readFile(`${FOLDER}/config.json`, 'utf8')));
-const tokenizer = await loadTokenizer(FOLDER, {
-  read: (path) => readFile(path, 'utf8'),
-  vocabularySize: architecture.vocabularySize,
-});
-const file = `${FOLDER}/model.safetensors`;
-const weights = loadWeights(readSafetensors(await readFile(file), file), architecture, file);
-const place = {
-  gpu,
-  tokenizer,
-  book: decodeCorpus(BOOK, await readFile(BOOK)),
-  teacher: { architecture, weights },
-};
-
 const [part, parts] = options.part.split('/').map(Number);
 const chosen = [...SICK, ...HEALTHY]
   .filter(({ name, expects = 'healthy' }) =>
@@ -55,7 +39,7 @@ const chosen = [...SICK, ...HEALTHY]
 const done: { wanted: Case; trained: Trained; right: boolean }[] = [];
 for (const wanted of chosen) {
   const started = performance.now();
-  const trained = await trainCase(place, wanted);
+  const trained = await trainCase(await placeOf(wanted.teacher), wanted);
   const right = isRight(wanted, trained);
   done.push({ wanted, trained, right });
   if (options.json) await writeRecords(options.json);
@@ -63,6 +47,24 @@ for (const wanted of chosen) {
   console.log(`${right ? 'ok  ' : 'MISS'} ${seconds} s  ${wanted.name}: ${said(wanted, trained)}`);
   for (const { step, verdict } of trained.ever)
     console.log(`       step ${step}, ${verdict.rule}: ${verdict.text}`);
+}
+
+async function placeOf(teacher: BuiltInName = 'moby-teacher'): Promise<Place> {
+  const folder = `public/models/${teacher}`;
+  const architecture = parseConfig(JSON.parse(await readFile(`${folder}/config.json`, 'utf8')));
+  const tokenizer = await loadTokenizer(folder, {
+    read: (path) => readFile(path, 'utf8'),
+    vocabularySize: architecture.vocabularySize,
+  });
+  const file = `${folder}/model.safetensors`;
+  const weights = loadWeights(readSafetensors(await readFile(file), file), architecture, file);
+  const book = `public/${TEXTS[BUILT_IN_MODELS[teacher].text].file}`;
+  return {
+    gpu,
+    tokenizer,
+    book: decodeCorpus(book, await readFile(book)),
+    teacher: { architecture, weights },
+  };
 }
 
 /** All records so far, so that a run that is ended early leaves some. */

@@ -1,8 +1,10 @@
 // The runs that the Doctor is held against: sick ones, each with the rule that must speak first,
-// and healthy ones, on which none may speak. All are real runs of the built-in teacher.
+// and healthy ones, on which none may speak. All are real runs of built-in teachers.
 
+import type { BuiltInName } from '../../src/built-in';
 import type { Config } from '../../src/config';
 import type { RuleName } from '../../src/doctor/rules';
+import { PRESETS } from '../../src/presets';
 import type { TEXTS } from './texts';
 
 /** What no setting does to a run. */
@@ -25,7 +27,9 @@ export interface Case {
   /** Absent for a healthy run. */
   expects?: RuleName;
   fault?: Fault;
-  /** The built-in book by default. */
+  /** With its text. Moby-Dick's by default. */
+  teacher?: BuiltInName;
+  /** The teacher's own by default. */
   text?: keyof typeof TEXTS | 'short-documents';
   /** A run that no rule and no threshold was made from. */
   unseen?: true;
@@ -39,6 +43,9 @@ const QUICK = {
   sample_tokens: 0,
   ...F16,
 } as const;
+
+/** What the page offers for half a minute: lines of 14 tokens, in windows of 64. */
+const SORTING = PRESETS.find(({ teacher }) => teacher === 'sorting-teacher')?.config;
 
 const sick = (
   expects: RuleName,
@@ -117,6 +124,12 @@ export const SICK: readonly Case[] = [
     },
     { text: 'fewPages' },
   ),
+  sick(
+    'held-out-differs',
+    'lines to sort, of which windows and held-out windows see other halves',
+    { ...SORTING, seed: 3, ...F16 },
+    { teacher: 'sorting-teacher' },
+  ),
   sick('overconfident', 'reverse KL at T 0.25', {
     loss: 'rkl',
     temperature: 0.25,
@@ -184,7 +197,7 @@ export const SICK: readonly Case[] = [
   ),
 ];
 
-const PRESETS: Record<string, Partial<Config>> = {
+const HEALTHY_SETTINGS: Record<string, Partial<Config>> = {
   'the default': {},
   'the default in 60 steps': { train_steps: 60, warmup_steps: 5, eval_steps: 10 },
   '4 layers, 128 wide, forward KL': {
@@ -207,7 +220,6 @@ const PRESETS: Record<string, Partial<Config>> = {
     batch_size: 4,
   },
 };
-const SEEDS = [1, 2, 3];
 const PRECISIONS = ['auto', 'float32'] as const;
 
 /** With other seeds some experts of this student stay idle, and its Doctor says so. */
@@ -225,14 +237,23 @@ const SHARING: Case = {
   },
 };
 
+const seeded = (
+  name: string,
+  settings: Partial<Config> | undefined,
+  seeds = [1, 2, 3],
+  teacher?: BuiltInName,
+): Case[] =>
+  seeds.flatMap((seed) =>
+    PRECISIONS.map((model_dtype) => ({
+      name: `${name}, seed ${seed}, ${model_dtype === 'auto' ? 'float16' : model_dtype}`,
+      settings: { sample_tokens: 24, ...settings, seed, model_dtype },
+      teacher,
+    })),
+  );
+
 export const HEALTHY: readonly Case[] = [
-  ...Object.entries(PRESETS).flatMap(([name, settings]) =>
-    SEEDS.flatMap((seed) =>
-      PRECISIONS.map((model_dtype) => ({
-        name: `${name}, seed ${seed}, ${model_dtype === 'auto' ? 'float16' : model_dtype}`,
-        settings: { sample_tokens: 24, ...settings, seed, model_dtype },
-      })),
-    ),
-  ),
+  ...Object.entries(HEALTHY_SETTINGS).flatMap(([name, settings]) => seeded(name, settings)),
+  // With these seeds the windows of the first pass begin in a line where the held-out ones do.
+  ...seeded('sorting letters', SORTING, [1, 2, 6], 'sorting-teacher'),
   SHARING,
 ];

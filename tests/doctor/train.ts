@@ -23,7 +23,7 @@ import { shortDocuments, TEXTS } from './texts';
 
 type WeightMap = ReadonlyMap<string, Float32Array>;
 
-/** What all cases share. */
+/** What all cases of a teacher share. */
 export interface Place {
   gpu: Gpu;
   tokenizer: Tokenizer;

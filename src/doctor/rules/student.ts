@@ -1,4 +1,5 @@
-// Rules about what the student can learn: capacity, overfitting, and what it says.
+// Rules about what the student can learn: capacity, overfitting, other held-out text, and what it
+// says.
 
 import { type Evidence, measured, median, warm } from '../evidence';
 import type { Rule } from '../rule';
@@ -32,7 +33,7 @@ export const overfitting: Rule = {
     'of few tokens says little.',
   severity: 'warning',
   caveat: 'Held-out text of another kind than the training text can rise as well.',
-  explainedBy: ['learning-rate-high', 'skipped-steps'],
+  explainedBy: ['learning-rate-high', 'skipped-steps', 'held-out-differs'],
   look(evidence) {
     const all = measured(evidence);
     const best = all.reduce<(typeof all)[number] | undefined>(
@@ -56,6 +57,51 @@ export const overfitting: Rule = {
       advice: `Stop at step ${count(Math.max(1, best.step))}, or use more text.`,
       change: { train_steps: Math.max(1, best.step) },
       region: { chart: 'perplexity', from: best.step, to: last.step },
+    };
+  },
+};
+
+/** In nats. Healthy runs stay under 0.2, and those of 32 tokens a step are the noisiest. */
+const APART = 0.5;
+
+/** Windows of so many tokens begin at every place of a shorter line; n itself if it is prime. */
+function primeUpTo(n: number): number {
+  const isPrime = Array.from({ length: n }, (_, i) => i).every((i) => i < 2 || n % i !== 0);
+  return isPrime ? n : primeUpTo(n - 1);
+}
+
+export const heldOutDiffers: Rule = {
+  title: 'The held-out text is unlike the training text',
+  watches: 'Held-out loss beside the training cross-entropy, before any token is a target twice.',
+  threshold:
+    '0.5 nats apart, and 3 standard errors, within the first pass: fresh text is then no harder ' +
+    'than held-out text, and healthy runs are under 0.2 apart.',
+  severity: 'warning',
+  caveat:
+    'Whether the texts differ, or only where their lines lie in the windows: all windows of a ' +
+    'pass begin alike in lines whose length shares a factor with the context.',
+  explainedBy: ['no-measurement', 'skipped-steps', 'learning-rate-high'],
+  look(evidence) {
+    const { config, facts } = evidence;
+    const last = measured(evidence).at(-1);
+    if (!last || last.step === 0 || !facts.data) return undefined;
+    const { batch_size, gradient_accumulation, max_length } = config;
+    const passes = (last.step * batch_size * gradient_accumulation) / facts.data.windows;
+    const losses = trainingLosses(evidence, last.step);
+    if (passes > 1 || losses.length < 2) return undefined;
+    const [training, heldOut] = [median(losses), Math.log(last.studentPerplexity)];
+    if (!(heldOut - training > Math.max(APART, 3 * errorOfDifference(losses)))) return undefined;
+    const length = primeUpTo(max_length);
+    return {
+      text:
+        `After ${figure(passes)} passes over the training text the held-out loss is ` +
+        `${figure(heldOut)} nats, and that of training text which is read for the first time ` +
+        `${figure(training)}.`,
+      advice:
+        'Mix the documents, so that both parts have text of each kind. Where all lines are ' +
+        'equally long, take a context that shares no factor with their length.',
+      change: length < max_length ? { max_length: length } : undefined,
+      region: { chart: 'perplexity', from: 0, to: last.step },
     };
   },
 };
@@ -199,7 +245,7 @@ export const overconfident: Rule = {
   threshold: '15 points apart: a calibrated model has none, and the default run under 3.',
   severity: 'warning',
   caveat: 'Its likeliest token may still be as often right as it can be.',
-  explainedBy: ['overfitting', 'learning-rate-high', 'no-measurement'],
+  explainedBy: ['overfitting', 'held-out-differs', 'learning-rate-high', 'no-measurement'],
   look({ evaluations }) {
     const last = evaluations.findLast(({ confidence }) => confidence !== undefined);
     if (!last || last.step === 0) return undefined;
