@@ -2,6 +2,7 @@
 // uses, and which characters of it the assistant says. The only file that imports that library.
 
 import { Environment, Interpreter, Template } from '@huggingface/jinja';
+import { excerpt } from '../quote';
 import { CorpusError } from './corpus';
 
 /** A turn of a conversation. Templates may read further fields. */
@@ -24,6 +25,8 @@ export type RenderChat = (messages: readonly ChatMessage[]) => RenderedChat;
 export const ASSISTANT = 'assistant';
 /** Some templates write today's date. The same data must give the same tokens tomorrow. */
 const DATE = '26 Jul 2024';
+/** Characters of a message by the library or the template. */
+const MOST_QUOTED = 200;
 /** Unicode's noncharacters: no text has them. */
 const [OPEN, CLOSE] = ['\uFDD0', '\uFDD1'];
 /** The tags around what the assistant says. The library leaves them out. */
@@ -53,7 +56,7 @@ export function chatTemplate(source: string, tokens: Record<string, string>): Re
     template = new Template(marked);
   } catch (cause) {
     throw new CorpusError(
-      `The chat template cannot be read: ${(cause as Error).message}.`,
+      `The chat template cannot be read: ${quoted(cause)}.`,
       'Use another model, or read the data as dialogues.',
       { cause },
     );
@@ -72,9 +75,9 @@ export function chatTemplate(source: string, tokens: Record<string, string>): Re
           'Use another model, or read the data as dialogues.',
         );
       }
-      const roles = messages.map(({ role }) => role).join(', ');
+      const roles = excerpt(messages.map(({ role }) => role).join(', '), MOST_QUOTED);
       throw new CorpusError(
-        `The chat template refuses a conversation of ${roles}: ` + `${(cause as Error).message}`,
+        `The chat template refuses a conversation of ${roles}: ${quoted(cause)}`,
         'Correct the roles in the data, or read the data as dialogues.',
         { cause },
       );
@@ -169,8 +172,11 @@ class BoundedInterpreter extends Interpreter {
   }
 }
 
-const shortened = (messages: readonly ChatMessage[]): string =>
-  `${messages[0]?.role}: “${(messages[0]?.content ?? '').slice(0, 40)}”`;
+const shortened = ([first]: readonly ChatMessage[]): string =>
+  `${excerpt(first?.role ?? '')}: “${excerpt(first?.content ?? '')}”`;
+
+/** What the library or the template itself says against it. */
+const quoted = (cause: unknown): string => excerpt((cause as Error).message, MOST_QUOTED);
 
 /** Takes the marks of {% generation %} out of a text. */
 function unmarked(marked: string): RenderedChat {

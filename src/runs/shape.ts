@@ -28,27 +28,37 @@ const figures = (...names: string[]): Record<string, Check> =>
 
 const isUse: Check = object({
   layer: isStep,
-  load: (value) => isGroups([value]),
+  chosen: isStep,
+  load: (value) => isGroups([value]) && (value as unknown[]).length > 0,
   entropy: isFigure,
 });
+/** Nothing is measured of a student without experts. */
+const isUses: Check = (value) => Array.isArray(value) && value.length > 0 && value.every(isUse);
 
 const sample = object({ prompt: isText, teacher: isText, student: isText });
 
 const step = object({
   step: isStep,
-  ...figures('loss', 'ce', 'kd', 'gradNorm', 'learningRate', 'lossScale', 'tokens', 'seconds'),
+  applied: (value) => typeof value === 'boolean',
+  loss: isFigure,
+  lossScale: isFigure,
+  ...figures('ce', 'kd', 'gradNorm', 'learningRate', 'tokens', 'seconds'),
   ...figures('appliedTotal', 'skippedTotal', 'routerBalance', 'routerZ', 'routerKd'),
 });
 const evaluation = object({
   step: isStep,
+  tried: isStep,
+  succeeded: isStep,
+  failed: isStep,
+  tokens: isStep,
   firstError: optional(isText),
   sample: optional(sample),
   klByPosition: optional(isGroups),
   klByFrequency: optional(isGroups),
   calibration: optional(isGroups),
-  experts: optional((value) => Array.isArray(value) && value.every(isUse)),
+  experts: optional(isUses),
   answers: optional(object(figures('tried', 'studentRight', 'teacherRight'))),
-  ...figures('tried', 'succeeded', 'failed', 'tokens', 'studentPerplexity', 'teacherPerplexity'),
+  ...figures('studentPerplexity', 'teacherPerplexity'),
   ...figures('kl', 'klWords', 'agreement', 'teacherEntropy', 'studentEntropy', 'softEntropy'),
   ...figures('overlap', 'overlapMass', 'confidence', 'accuracy', 'updateRatio', 'equalTimePace'),
   ...figures('bytesCopied', 'milliseconds'),

@@ -46,7 +46,9 @@ const arraysAt = (step: number): Arrays => {
   const array = Float32Array.from({ length: 48 }, (_, i) => step + i).buffer;
   return { step, master: array, mean: array, square: array, scaler: array };
 };
-const recordOf = (step: number) => ({ step, loss: 9 - step / 4, tokens: 100 }) as StepRecord;
+const WHOLE = { tried: 1, succeeded: 1, failed: 0, tokens: 5 };
+const recordOf = (step: number) =>
+  ({ step, applied: true, loss: 9 - step / 4, lossScale: 1, tokens: 100 }) as StepRecord;
 const alone = (storage: RunStorage): RunPlace => ({
   storage,
   refresh: async () => {},
@@ -68,7 +70,7 @@ async function train(
   for (let step = (from ?? 0) + 1; step <= STEPS && !problem; step++) {
     keeper.report.step(recordOf(step));
     if (step % EVALUATION_STEPS > 0) continue;
-    keeper.report.evaluation({ step, tokens: 5, studentPerplexity: 50 } as EvaluationRecord);
+    keeper.report.evaluation({ step, ...WHOLE, studentPerplexity: 50 } as EvaluationRecord);
     await keeper.save(facts, arraysAt(step), step);
     if (!problem) done(`${id} at ${step}`);
   }

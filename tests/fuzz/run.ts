@@ -30,6 +30,17 @@ export class Misread extends Error {}
 /** A refusal that is told, not thrown. */
 export class Told extends Error {}
 
+/** A row of the table, whatever its inputs are. */
+export const known = <Input>(attack: Attack<Input>) => attack as unknown as Attack;
+
+/** An answer with a problem is a refusal. */
+export function told<Answer extends object>(answer: Answer): Exclude<Answer, { problem: string }> {
+  if ('problem' in answer) throw new Told(String(answer.problem));
+  return answer as Exclude<Answer, { problem: string }>;
+}
+
+export const encode = (text: string) => new TextEncoder().encode(text);
+
 export interface Outcome {
   name: string;
   tries: number;

@@ -199,11 +199,11 @@ test('no checkpoint, or one of a later version, is an error of its own', async (
 
 test('a checkpoint and metrics of version 1 are read', async () => {
   const storage = new MemoryStorage();
-  const { step, ...arrays } = snapshotAt(5);
+  const { step: at, ...arrays } = snapshotAt(5);
   const { engine: _, ...old } = facts;
   const bytes = Object.values(arrays).map(({ byteLength }) => byteLength);
   const header = (fields: object) =>
-    utf8(`${JSON.stringify({ version: 1, step, bytes, ...old, ...fields })}\n`);
+    utf8(`${JSON.stringify({ version: 1, step: at, bytes, ...old, ...fields })}\n`);
   const write = (fields: object) =>
     storage.write('checkpoint.bin', [
       header(fields),
@@ -217,7 +217,8 @@ test('a checkpoint and metrics of version 1 are read', async () => {
       CheckpointError,
     );
   }
-  const lines = '{"type":"config","version":1,"config":{}}\n{"type":"step","step":1,"loss":2}\n';
+  const config = '{"type":"config","version":1,"config":{}}';
+  const lines = [config, JSON.stringify({ type: 'step', ...step(1), loss: 2 }), ''].join('\n');
   expect(parseJournal(lines)).toMatchObject({ settings: { version: 1 }, steps: [{ loss: 2 }] });
 });
 
@@ -305,10 +306,12 @@ test('of a run that is too large for one file, only the last checkpoint is packe
 
 test('damaged lines of a journal are left out and listed, also by a resumed run', async () => {
   const storage = new MemoryStorage();
-  const text = '{"type":"config"}\nhello\nnull\n{"type":"step","step":1}\n{"type":"st';
+  const whole = JSON.stringify({ type: 'step', ...step(1) });
+  // A step that does not say whether it was applied is none.
+  const text = `{"type":"config"}\nhello\nnull\n${whole}\n{"type":"step","step":2}\n{"type":"st`;
   await storage.write('metrics.jsonl', [utf8(text)]);
   const { damaged, steps } = parseJournal(text);
-  expect([damaged, steps]).toEqual([[2, 3], [{ step: 1 }]]);
+  expect([damaged, steps]).toEqual([[2, 3, 5], [step(1)]]);
   const journal = new JournalWriter(storage, '');
   await journal.resume(2, settings);
   expect(await journal.read()).toMatchObject({ damaged: [], steps: [{ step: 1 }] });
@@ -410,9 +413,11 @@ test('a model card gets every evaluation and at most 25 of the steps', () => {
 });
 
 function step(number: number): StepRecord {
-  return { step: number, loss: number / 2, kd: Number.NaN } as StepRecord;
+  const loss = number / 2;
+  return { step: number, applied: true, loss, lossScale: 1, kd: Number.NaN } as StepRecord;
 }
 
 function evaluation(number: number): EvaluationRecord {
-  return { step: number, tokens: number > 0 ? 5 : 0 } as EvaluationRecord;
+  const tokens = number > 0 ? 5 : 0;
+  return { step: number, tried: 1, succeeded: 1, failed: 0, tokens } as EvaluationRecord;
 }

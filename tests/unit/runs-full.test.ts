@@ -34,7 +34,9 @@ const snapshotAt = (step: number) => {
   const master = Float32Array.from({ length: 1024 }, (_, i) => step + i).buffer;
   return { step, master, mean: master, square: master, scaler: master };
 };
-const recordOf = (step: number) => ({ step, loss: 9 - step / 4, tokens: 100 }) as StepRecord;
+const WHOLE = { tried: 1, succeeded: 1, failed: 0, tokens: 5 };
+const recordOf = (step: number) =>
+  ({ step, applied: true, loss: 9 - step / 4, lossScale: 1, tokens: 100 }) as StepRecord;
 
 function makeLibrary(storage: RunStorage) {
   const exclusive = <T>(task: () => Promise<T>) => task();
@@ -56,7 +58,7 @@ async function train(library: Library, course: Course): Promise<void> {
   for (let step = 1; step <= STEPS; step++) {
     keeper.report.step(recordOf(step));
     if (step % EVALUATION_STEPS === 0) {
-      keeper.report.evaluation({ step, tokens: 5, studentPerplexity: 50 } as EvaluationRecord);
+      keeper.report.evaluation({ step, ...WHOLE, studentPerplexity: 50 } as EvaluationRecord);
       if (await keeper.isDue(0)) await keeper.save(facts, snapshotAt(step), step);
     }
     after(step);

@@ -38,9 +38,10 @@ const snapshotAt = (step: number) => {
   return { step, master, mean: master, square: master, scaler: master };
 };
 const stepAt = (step: number) =>
-  ({ step, loss: 9 - step, tokens: 100, applied: true }) as StepRecord;
+  ({ step, loss: 9 - step, lossScale: 1, tokens: 100, applied: true }) as StepRecord;
+const WHOLE = { tried: 1, succeeded: 1, failed: 0, tokens: 5 };
 const evaluationAt = (step: number) =>
-  ({ step, tokens: 5, studentPerplexity: 50 - step, agreement: 0.5 }) as EvaluationRecord;
+  ({ step, ...WHOLE, studentPerplexity: 50 - step, agreement: 0.5 }) as EvaluationRecord;
 
 const fail = (problem: unknown) => expect.fail(String(problem));
 

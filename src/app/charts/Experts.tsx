@@ -20,13 +20,18 @@ const DOTTED = 60;
 
 type Measured = EvaluationRecord & { experts: ExpertUse[] };
 
+/** Of each layer, how many experts it has. */
+const sizesOf = ({ experts }: Measured): string => experts.map(({ load }) => load.length).join();
+
 export default function Experts({ run, x }: { run: ShownRun; x: XView }) {
   const [chosen, setChosen] = useState<number>();
-  const measured = run.history.evaluations.filter(
+  const all = run.history.evaluations.filter(
     (record): record is Measured => record.experts !== undefined,
   );
-  const last = measured.at(-1);
+  const last = all.at(-1);
   if (!last) return null;
+  // A run's file may come from anywhere; a student's sizes stay.
+  const measured = all.filter((record) => sizesOf(record) === sizesOf(last));
   // What the Doctor speaks of is shown until a person chooses.
   const meant = last.experts.findIndex(({ layer }) => layer === regionOf(run)?.layer);
   const place = Math.min(chosen ?? Math.max(0, meant), last.experts.length - 1);

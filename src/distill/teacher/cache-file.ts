@@ -10,6 +10,7 @@
 
 import { digestOf, hex } from '../../files/digest';
 import { entrySize, hasU16Ids, type TopK } from '../../kernels/topk';
+import { shownJson } from '../../quote';
 
 /** A cache that cannot be used, or not for this run. */
 export class CacheError extends Error {
@@ -95,6 +96,8 @@ const MAGIC_1 = 'stillkd1';
 const SHA256_BYTES = 32;
 /** Ample for the prompt and the teacher's continuation of at most 256 tokens. */
 const HEADER_BYTES = 2 ** 16;
+/** Characters of a value in a message. */
+const MOST_QUOTED = 100;
 
 export const bytesPerPosition = (shape: TopK): number => 4 * entrySize(shape);
 
@@ -151,7 +154,8 @@ export class CacheFile {
     );
     if (different.length > 0) {
       const each = different.map(
-        (name) => `${LABELS[name]} ${brief(header.identity[name])}, not ${brief(identity[name])}`,
+        (name) =>
+          `${LABELS[name]} ${shownJson(header.identity[name], MOST_QUOTED)}, not ${shownJson(identity[name], MOST_QUOTED)}`,
       );
       throw new CacheError(
         'other',
@@ -265,9 +269,6 @@ export class CacheFile {
 
 const damaged = (why: string) =>
   new CacheError('damaged', `The teacher’s cache is damaged: ${why}.`);
-
-const brief = (value: unknown) =>
-  typeof value === 'string' ? JSON.stringify(value.slice(0, 100)) : String(value);
 
 const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`;
 
