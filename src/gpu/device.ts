@@ -7,7 +7,8 @@ import { Memory } from './memory';
 export class GpuError extends Error {
   override name = 'GpuError';
   constructor(
-    readonly kind: 'no-webgpu' | 'no-adapter' | 'limits',
+    /** withdrawn: the page had a GPU before, and is refused another one. */
+    readonly kind: 'no-webgpu' | 'no-adapter' | 'withdrawn' | 'limits',
     message: string,
     readonly hint: string,
   ) {

@@ -1,6 +1,6 @@
 // Shared by the worker's files: messages to the page, the page's base URL, and the one GPU device.
 
-import { type Gpu, openGpu } from '../gpu/device';
+import { type Gpu, GpuError, openGpu } from '../gpu/device';
 import { explain } from './failure';
 import type { FromWorker, RequestName, Requests } from './protocol';
 
@@ -68,7 +68,9 @@ let newest: Gpu | undefined;
  */
 export function openDevice(users: () => (DeviceUser | undefined)[]): Promise<Gpu> {
   if (device) return device;
-  const opened = openGpu();
+  const opened = openGpu().catch((error: Error) => {
+    throw newest && error instanceof GpuError && error.kind === 'no-adapter' ? withdrawn() : error;
+  });
   device = opened;
   const forget = () => {
     if (device === opened) device = undefined;
@@ -85,6 +87,19 @@ export function openDevice(users: () => (DeviceUser | undefined)[]): Promise<Gpu
   }, forget);
   return opened;
 }
+
+/**
+ * Chromium does this for two minutes, or until the page is reloaded, once its GPU process has ended
+ * twice in that time.
+ */
+const withdrawn = () =>
+  new GpuError(
+    'withdrawn',
+    'The browser gives this page no GPU any more.',
+    'It does so for a while when the GPU’s own process has ended more than once, often for want ' +
+      'of memory. Try again in two minutes, or reload the page; if neither helps, restart the ' +
+      'browser.',
+  );
 
 /** Resolvers of pending `nextTask` calls; each message to ourselves runs one. */
 const turns: (() => void)[] = [];

@@ -341,7 +341,15 @@ export interface Failure {
   message: string;
   /** What the user can do next. */
   hint?: string;
-  kind: 'no-webgpu' | 'no-adapter' | 'limits' | 'corpus' | 'model' | 'network' | 'internal';
+  kind:
+    | 'no-webgpu'
+    | 'no-adapter'
+    | 'withdrawn'
+    | 'limits'
+    | 'corpus'
+    | 'model'
+    | 'network'
+    | 'internal';
   /** For a text that is too short: the longest context, in tokens, that it is enough for. */
   longestContext?: number;
   /** Of the kernels that were checked, for a bug report. */

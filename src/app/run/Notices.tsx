@@ -200,7 +200,9 @@ function StopNotice() {
           <span className="failure-message">{lost.message}</span>
         )}{' '}
         {next}
-        {again && ' Try again in a moment; nothing is lost while this tab is open.'}
+        {again &&
+          again.kind !== 'withdrawn' &&
+          ' Try again in a moment; nothing is lost while this tab is open.'}
       </Notice>
     );
   }

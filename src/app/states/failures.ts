@@ -13,7 +13,10 @@ export const DAMAGED: Failure = {
 /** Of a run whose device was lost, and that shall go on. */
 export const REFUSED: Failure = {
   operation: 'recover the run',
-  message: 'This browser supports WebGPU but found no usable GPU.',
-  hint: 'The graphics driver may be blocked or switched off: see chrome://gpu.',
-  kind: 'no-adapter',
+  message: 'The browser gives this page no GPU any more.',
+  hint:
+    'It does so for a while when the GPU’s own process has ended more than once, often for want ' +
+    'of memory. Try again in two minutes, or reload the page; if neither helps, restart the ' +
+    'browser.',
+  kind: 'withdrawn',
 };

@@ -23,7 +23,13 @@ import { request } from '../shared/client';
 const LOCK = 'stillhouse sweep ';
 
 /** Failures that the next run would meet, too. */
-const FOR_ALL: readonly Failure['kind'][] = ['no-webgpu', 'no-adapter', 'network', 'corpus'];
+const FOR_ALL: readonly Failure['kind'][] = [
+  'no-webgpu',
+  'no-adapter',
+  'withdrawn',
+  'network',
+  'corpus',
+];
 
 interface SweepStore {
   /** The sweep of this visit, which stands above the charts. */
