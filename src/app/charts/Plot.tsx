@@ -24,6 +24,7 @@ import { linePath } from './line-path';
 import { usePointer } from './pointer';
 import type { Axis } from './scale';
 import type { XView } from './x-axis';
+import { stretchOn } from './x-axis';
 
 export interface PlotSeries {
   /** The key in each row. */
@@ -180,9 +181,9 @@ function Behind({ behind = [], regions = [], x: view, compact }: PlotProps) {
     );
   return (
     <g className="behind">
-      {regions.map(({ from, to, text }) => {
-        const left = x(view.of(from) ?? 0) as number;
-        const right = x(view.of(to) ?? view.end) as number;
+      {regions.map((region) => {
+        const { from, text } = region;
+        const [left, right] = stretchOn(view, region).map((at) => x(at) as number);
         return (
           <g key={`${from} ${text}`}>
             <rect

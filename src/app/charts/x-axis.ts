@@ -12,7 +12,8 @@ export interface XView {
   name: XName;
   /** With about `count` ticks. */
   axis(count: number): Axis;
-  /** Where the axis ends. */
+  /** Where the axis begins and ends; a logarithmic one begins after 0. */
+  start: number;
   end: number;
   /** The place of the state after this step; undefined if it is unknown, or not on the axis. */
   of(step: number): number | undefined;
@@ -34,6 +35,7 @@ const TEXTS: Record<XName, (x: number) => string> = {
 export const stepView = (end: number): XView => ({
   name: 'step',
   axis: (count) => stepAxis(end, count),
+  start: 0,
   end,
   of: (step) => step,
   stepAt: (x) => x,
@@ -67,10 +69,11 @@ export function xView(
     // A run's seconds grow while it is drawn: a rounded end keeps the axis still.
     return name === 'seconds' ? linearAxis([0, last], count, true) : stepAxis(last, count);
   };
-  const [, end] = axis(4).domain;
+  const [start, end] = axis(4).domain;
   return {
     name,
     axis,
+    start,
     end,
     of: (step) => {
       const x = history.xOf(step, name);
@@ -81,3 +84,9 @@ export function xView(
     text: TEXTS[name],
   };
 }
+
+/** Where steps `from` to `to` lie; what is unknown or not on the axis, at its ends. */
+export const stretchOn = (
+  { of, start, end }: XView,
+  { from, to }: { from: number; to: number },
+): [left: number, right: number] => [of(from) ?? start, of(to) ?? end];

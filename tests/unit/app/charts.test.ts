@@ -20,7 +20,7 @@ import { linePath } from '../../../src/app/charts/line-path';
 import { assignSlots, lineStyle, RUN_COLOURS } from '../../../src/app/charts/line-style';
 import { logWithin } from '../../../src/app/charts/scale';
 import { thinIndices } from '../../../src/app/charts/thin';
-import { xView } from '../../../src/app/charts/x-axis';
+import { stretchOn, xView } from '../../../src/app/charts/x-axis';
 import { DEFAULTS } from '../../../src/config';
 import { evaluationRecord, stepRecord } from './support';
 
@@ -243,6 +243,8 @@ describe('the horizontal axis', () => {
 
   test('a logarithmic one leaves out step 0, and its ticks are round up to the end', () => {
     const log = xView('step', true, history, plan, []);
+    // From the run's start, which a logarithmic axis does not have.
+    expect(stretchOn(log, { from: 0, to: 50 })).toEqual([1, 50]);
     expect(log.of(0)).toBeUndefined();
     expect(log.axis(8)).toEqual({
       scale: 'log',
