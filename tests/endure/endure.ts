@@ -12,7 +12,8 @@ import { join } from 'node:path';
 import { type Browser, chromium } from 'playwright-core';
 import { awaited, watchWorker } from '../e2e/awaited';
 import { serveSite } from '../e2e/site';
-import { judge } from './measure';
+import { CONTROL, serveControl } from './control';
+import { growths, judge } from './measure';
 import { trainInNode } from './node';
 import { dropRuns, endRuns, monkey, tinyLink, trainOnPage } from './page';
 
@@ -90,9 +91,19 @@ if (only.some((part) => part !== 'node')) {
     await page.close();
   }
   if (only.includes('runs')) {
+    const dropping = { runs, seed, every: Math.ceil(runs / 20), browser };
+    const judging = { settled: runs / 4, unit: 100 };
+    // First the browser's own growth, by a page that computes nothing.
+    serveControl(site);
+    const control = await open(CONTROL);
+    const empty = await dropRuns(control, dropping);
+    await control.close();
+    for (const row of judge(`${runs} runs of nothing dropped`, empty, judging).rows)
+      console.log(row);
+    const { 'GPU buffers': _, 'JS heap': __, ...beside } = growths(empty, judging);
     const page = await open(tinyLink('train_steps=5000&eval_steps=100'));
-    const dropped = await dropRuns(page, { runs, seed, every: Math.ceil(runs / 20), browser });
-    tell(judge(`${runs} runs dropped`, dropped, { settled: runs / 4, unit: 100 }));
+    const dropped = await dropRuns(page, dropping);
+    tell(judge(`${runs} runs dropped`, dropped, { ...judging, beside }));
     await page.close();
   }
   if (only.includes('ends')) {

@@ -9,6 +9,8 @@ const SETTLED = 500;
 const MOST_GROWTH = 2 ** 20;
 /** Of the time of a step: a busy machine is slower now and then. */
 const MOST_SLOWER = 0.25;
+/** Figures in milliseconds. */
+const TIMES = ['step time', 'CPU time'];
 
 /**
  * Growth a step: the median of the slopes between any two samples. What comes once, such as a
@@ -23,23 +25,35 @@ function slope(samples: readonly Sample[], name: string): number {
 
 const median = (values: number[]) => values.sort((a, b) => a - b)[values.length >> 1];
 
-/**
- * Rows of the table, and what does not hold.
- * @param settled the first steps, which do not count
- * @param unit steps that growth is told for
- */
-export function judge(
-  what: string,
+interface Judging {
+  /** The first steps, which do not count. */
+  settled?: number;
+  /** Steps that growth is told for. */
+  unit?: number;
+  /** Of figures that it has, growth is only what is more than here, in the same unit. */
+  beside?: Readonly<Record<string, number>>;
+}
+
+/** Growth of each figure in `unit` steps. */
+export function growths(
   samples: readonly Sample[],
-  { settled = SETTLED, unit = 1000 } = {},
-) {
+  { settled = SETTLED, unit = 1000 }: Judging = {},
+): Record<string, number> {
+  const counted = samples.filter(({ step }) => step >= settled);
+  const names = Object.keys(counted[0]).filter((name) => name !== 'step');
+  return Object.fromEntries(names.map((name) => [name, unit * slope(counted, name)]));
+}
+
+/** Rows of the table, and what does not hold. */
+export function judge(what: string, samples: readonly Sample[], judging: Judging = {}) {
+  const { settled = SETTLED, unit = 1000, beside = {} } = judging;
   const counted = samples.filter(({ step }) => step >= settled);
   const [first, last] = [counted[0], counted[counted.length - 1]];
   const rows: string[] = [];
   const failures: string[] = [];
-  for (const name of Object.keys(first).filter((other) => other !== 'step')) {
-    const isTime = name === 'step time';
-    const growth = unit * slope(counted, name);
+  for (const [name, growth] of Object.entries(growths(samples, judging))) {
+    const isTime = TIMES.includes(name);
+    const more = growth - Math.max(0, beside[name] ?? 0);
     const shown = (value: number) =>
       isTime ? `${value.toFixed(1)} ms` : `${(value / 2 ** 20).toFixed(2)} MB`;
     rows.push(
@@ -49,11 +63,11 @@ export function judge(
     const third = Math.ceil(counted.length / 3);
     const timeOf = (part: readonly Sample[]) => median(part.map((sample) => sample[name]));
     const slower = timeOf(counted.slice(-third)) / timeOf(counted.slice(0, third)) - 1;
-    if (isTime ? slower > MOST_SLOWER : growth > MOST_GROWTH)
+    if (isTime ? slower > MOST_SLOWER : more > MOST_GROWTH)
       failures.push(
         isTime
           ? `${what}: the last steps take ${Math.round(100 * slower)}% longer than the first`
-          : `${what}: ${name} grows by ${shown(growth)} in ${unit}`,
+          : `${what}: ${name} grows by ${shown(more)} in ${unit}${name in beside ? ' more than in the page that does nothing' : ''}`,
       );
   }
   return { rows, failures };

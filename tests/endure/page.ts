@@ -45,6 +45,14 @@ export async function holds(page: Page, browser?: Browser): Promise<Omit<Sample,
   return { ...figures, ...memory };
 }
 
+/** What all of its processes have computed so far: other work of the machine does not count. */
+async function secondsOfCpu(browser: Browser): Promise<number> {
+  const all = await browser.newBrowserCDPSession();
+  const { processInfo } = await all.send('SystemInfo.getProcessInfo');
+  await all.detach();
+  return processInfo.reduce((sum, { cpuTime }) => sum + cpuTime, 0);
+}
+
 /** By what a process is started with. */
 const PROCESSES = [
   ['--type=renderer', 'page and worker'],
@@ -111,7 +119,7 @@ export async function dropRuns(
 ): Promise<Sample[]> {
   const random = new Random(seed);
   const samples: Sample[] = [];
-  let before = performance.now();
+  let before = browser && (await secondsOfCpu(browser));
   for (let run = 1; run <= runs; run++) {
     await offers(page, 'Distil');
     await primary(page).click();
@@ -120,9 +128,10 @@ export async function dropRuns(
     if (!measured) await page.waitForTimeout(random.uniform() * 600);
     else await page.waitForFunction(() => document.querySelector('.status-item .memory') !== null);
     if (measured) {
-      const time = (performance.now() - before) / every;
-      samples.push({ step: run, ...(await holds(page, browser)), 'step time': time } as Sample);
-      before = performance.now();
+      const now = browser && (await secondsOfCpu(browser));
+      const time = now === undefined ? {} : { 'CPU time': (1000 * (now - (before ?? 0))) / every };
+      samples.push({ step: run, ...(await holds(page, browser)), ...time } as Sample);
+      before = browser && (await secondsOfCpu(browser));
     }
     await page.getByRole('button', { name: 'Reset', exact: true }).click({ timeout: PATIENCE });
     await offers(page, 'Distil');

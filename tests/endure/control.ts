@@ -1,0 +1,91 @@
+// A page that asks of the browser what a run that is dropped asks of it, and does nothing with it: a
+// lock, a folder with its files, a fetch, and buffers of one device. What the browser grows by
+// beside it is the browser's own. It has the buttons that `dropRuns` presses.
+
+import type { Site } from '../e2e/site';
+
+/** Where the page is. */
+export const CONTROL = 'control.html';
+const WORKER = 'control-worker.js';
+/** As many as a small run has. */
+const BUFFERS = 100;
+
+const PAGE = `<!doctype html><title>Nothing</title><link rel="icon" href="data:,">
+<button class="primary">Distil</button><button>Reset</button>
+<div class="status-item">GPU memory <summary>0 B</summary><i></i></div>
+<script>
+const [start, reset] = document.querySelectorAll('button');
+const worker = new Worker('${WORKER}');
+worker.onmessage = ({ data }) => {
+  document.querySelector('i').className = data === 'started' ? 'memory' : '';
+  if (data === 'dropped') start.disabled = false;
+};
+start.onclick = () => { start.disabled = true; worker.postMessage('start'); };
+reset.onclick = () => worker.postMessage('drop');
+</script>`;
+
+/** Runs in the page's worker. */
+function work(buffersOfARun: number): void {
+  const folderOf = async (name: string) => {
+    const top = await navigator.storage.getDirectory();
+    const runs = await top.getDirectoryHandle('nothing', { create: true });
+    return name === '' ? runs : runs.getDirectoryHandle(name, { create: true });
+  };
+  const replace = async (folder: FileSystemDirectoryHandle, name: string) => {
+    const file = await folder.getFileHandle(`${name}.new`, { create: true });
+    const handle = await file.createSyncAccessHandle();
+    handle.write(new Uint8Array(1000));
+    handle.flush();
+    handle.close();
+    await (file as FileSystemFileHandle & { move(name: string): Promise<void> }).move(name);
+  };
+  let device: Promise<GPUDevice> | undefined;
+  let runs = 0;
+  let drop = async () => {};
+  const start = async () => {
+    const name = `run-${runs++}`;
+    let release = () => {};
+    void navigator.locks.request(name, () => new Promise<void>((resolve) => (release = resolve)));
+    await (await fetch('models/moby-teacher/config.json', { cache: 'no-store' })).text();
+    const folder = await folderOf(name);
+    await replace(await folderOf(''), 'index.json');
+    const journal = await (
+      await folder.getFileHandle('metrics.jsonl', { create: true })
+    ).createSyncAccessHandle();
+    journal.write(new Uint8Array(1000));
+    device ??= (async () => {
+      const adapter = (await navigator.gpu.requestAdapter()) as GPUAdapter;
+      return adapter.requestDevice();
+    })();
+    const gpu = await device;
+    const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST;
+    const buffers = Array.from({ length: buffersOfARun }, () =>
+      gpu.createBuffer({ size: 65_536, usage }),
+    );
+    for (const buffer of buffers) gpu.queue.writeBuffer(buffer, 0, new Float32Array(16));
+    await gpu.queue.onSubmittedWorkDone();
+    self.postMessage('started');
+    return async () => {
+      journal.close();
+      for (const buffer of buffers) buffer.destroy();
+      await gpu.queue.onSubmittedWorkDone();
+      await replace(folder, 'checkpoint-1.bin');
+      await replace(await folderOf(''), 'index.json');
+      release();
+      self.postMessage('dropped');
+    };
+  };
+  let queue = Promise.resolve();
+  self.onmessage = ({ data }) => {
+    queue = queue.then(async () => {
+      if (data === 'start') drop = await start();
+      else await drop();
+    });
+  };
+}
+
+/** Has a site of the built page serve it. */
+export function serveControl({ files }: Site): void {
+  files.set(CONTROL, Buffer.from(PAGE));
+  files.set(WORKER, Buffer.from(`(${work})(${BUFFERS});`));
+}
