@@ -39,6 +39,11 @@ function work(buffersOfARun: number): void {
     handle.close();
     await (file as FileSystemFileHandle & { move(name: string): Promise<void> }).move(name);
   };
+  /** A write that nothing follows keeps its buffer. */
+  const submitted = async ({ queue }: GPUDevice) => {
+    queue.submit([]);
+    await queue.onSubmittedWorkDone();
+  };
   let device: Promise<GPUDevice> | undefined;
   let runs = 0;
   let drop = async () => {};
@@ -63,12 +68,12 @@ function work(buffersOfARun: number): void {
       gpu.createBuffer({ size: 65_536, usage }),
     );
     for (const buffer of buffers) gpu.queue.writeBuffer(buffer, 0, new Float32Array(16));
-    await gpu.queue.onSubmittedWorkDone();
+    await submitted(gpu);
     self.postMessage('started');
     return async () => {
       journal.close();
       for (const buffer of buffers) buffer.destroy();
-      await gpu.queue.onSubmittedWorkDone();
+      await submitted(gpu);
       await replace(folder, 'checkpoint-1.bin');
       await replace(await folderOf(''), 'index.json');
       release();
