@@ -1,5 +1,5 @@
-// A page that asks of the browser what a run that is dropped asks of it, and does nothing with it: a
-// lock, a folder with its files, a fetch, and buffers of one device. What the browser grows by
+// A page that asks of the browser what a run that is dropped asks of it, and does nothing with it:
+// a lock, a folder with its files, a fetch, and buffers of one device. What the browser grows by
 // beside it is the browser's own. It has the buttons that `dropRuns` presses.
 
 import type { Site } from '../e2e/site';

@@ -54,6 +54,7 @@ export function judge(what: string, samples: readonly Sample[], judging: Judging
   for (const [name, growth] of Object.entries(growths(samples, judging))) {
     const isTime = TIMES.includes(name);
     const more = growth - Math.max(0, beside[name] ?? 0);
+    const than = name in beside ? ' more than in a page that does nothing' : '';
     const shown = (value: number) =>
       isTime ? `${value.toFixed(1)} ms` : `${(value / 2 ** 20).toFixed(2)} MB`;
     rows.push(
@@ -67,7 +68,7 @@ export function judge(what: string, samples: readonly Sample[], judging: Judging
       failures.push(
         isTime
           ? `${what}: the last steps take ${Math.round(100 * slower)}% longer than the first`
-          : `${what}: ${name} grows by ${shown(more)} in ${unit}${name in beside ? ' more than in the page that does nothing' : ''}`,
+          : `${what}: ${name} grows by ${shown(more)} in ${unit}${than}`,
       );
   }
   return { rows, failures };

@@ -154,8 +154,7 @@ export class CacheFile {
     );
     if (different.length > 0) {
       const each = different.map(
-        (name) =>
-          `${LABELS[name]} ${shownJson(header.identity[name], MOST_QUOTED)}, not ${shownJson(identity[name], MOST_QUOTED)}`,
+        (name) => `${LABELS[name]} ${brief(header.identity[name])}, not ${brief(identity[name])}`,
       );
       throw new CacheError(
         'other',
@@ -269,6 +268,8 @@ export class CacheFile {
 
 const damaged = (why: string) =>
   new CacheError('damaged', `The teacher’s cache is damaged: ${why}.`);
+
+const brief = (value: unknown) => shownJson(value, MOST_QUOTED);
 
 const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`;
 
