@@ -75,7 +75,16 @@ export default defineConfig({
       },
       {
         extends: true,
-        test: { name: 'gpu', include: ['tests/gpu/**/*.test.ts'], env, ...oneAtATime },
+        // lavapipe keeps on disk what it has compiled. SwiftShader does not: there, one process and one
+        // device for all files compile each kernel once.
+        test: {
+          name: 'gpu',
+          include: ['tests/gpu/**/*.test.ts'],
+          env,
+          ...oneAtATime,
+          isolate: process.env.ADAPTER !== 'f32',
+          setupFiles: 'tests/gpu/setup.ts',
+        },
       },
       {
         extends: true,

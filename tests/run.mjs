@@ -24,7 +24,6 @@ process.on('exit', () => rmSync(reports, { recursive: true, force: true }));
  * families and pairs of vocabularies are tried in f32 on lavapipe, too.
  */
 const ONCE = [
-  'aligned',
   'bug-lab',
   'cache',
   'check',
@@ -32,7 +31,6 @@ const ONCE = [
   'command-batch',
   'distil',
   'endure',
-  'engines',
   'export',
   'families',
   'kernel-cli',

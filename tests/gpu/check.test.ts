@@ -1,58 +1,31 @@
 // Check my GPU: every kernel passes on this adapter, quickly and without leaking buffers; a broken
 // kernel is a failing row.
 
-import { describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { type CheckRow, reportText, runChecks } from '../../src/check/run';
-import { DIVERGENCE_NAMES } from '../../src/divergences';
 import type { Gpu } from '../../src/gpu/device';
 import { tuneMatmul } from '../../src/kernels/matmul_tuning';
 import { bestVariant, variantsFor } from '../../src/kernels/matmul_variants';
 import { Layout } from '../../src/tensor/layout';
 import { openTestDevice } from './harness';
+import { KERNEL_FILES, shadersOf } from './shaders';
 import { openVariant } from './variants';
-
-/** The kernels by name. distil.wgsl is compiled as the divergence that includes it. */
-const FILES = Object.entries(
-  import.meta.glob<string>('../../src/kernels/**/*.wgsl', {
-    query: '?raw',
-    import: 'default',
-    eager: true,
-  }),
-)
-  .filter(([, text]) => text.includes('@compute'))
-  .map(([path]) => /(\w+)\.wgsl$/.exec(path)?.[1] ?? path)
-  .filter((name) => name !== 'distil')
-  .concat(DIVERGENCE_NAMES);
-
-/** The labels of the shaders that are created on a device from now on. */
-function shadersOf({ device }: Gpu): Set<string> {
-  const labels = new Set<string>();
-  const create = device.createShaderModule.bind(device);
-  device.createShaderModule = (descriptor) => {
-    labels.add(descriptor.label ?? '');
-    return create(descriptor);
-  };
-  return labels;
-}
 
 let opened = 0;
 
-/** Opens a new device on which the shaders of one label have a changed text. */
-async function openBroken(label: string, change: (code: string) => string): Promise<Gpu> {
-  const gpu = await openTestDevice(`broken ${label} ${++opened}`);
+/** Opens a new device on which the shaders of these labels have a changed text. */
+async function openBroken(changes: Record<string, (code: string) => string>): Promise<Gpu> {
+  const gpu = await openTestDevice(`broken ${++opened}`);
   const create = gpu.device.createShaderModule.bind(gpu.device);
   gpu.device.createShaderModule = (descriptor) => {
-    if (descriptor.label !== label) return create(descriptor);
-    const code = change(descriptor.code);
-    if (code === descriptor.code)
+    const { label = '', code } = descriptor;
+    const changed = changes[label]?.(code);
+    if (changed === code)
       throw new Error(`break ${label}: the text has not changed. Correct the test.`);
-    return create({ ...descriptor, code });
+    return create({ ...descriptor, code: changed ?? code });
   };
   return gpu;
 }
-
-const failed = (rows: CheckRow[]) =>
-  rows.filter(({ passed }) => !passed).map(({ kernel }) => kernel);
 
 it('passes on this adapter in each storage type, within 20 s, and frees its buffers', async () => {
   const gpu = await openTestDevice();
@@ -67,9 +40,9 @@ it('passes on this adapter in each storage type, within 20 s, and frees its buff
   );
   for (const { kernel, error, tolerance } of rows)
     expect(error, kernel).toBeLessThanOrEqual(tolerance);
-  // The next test covers the kernels that only GPUs use.
+  // check-many-lanes.test.ts covers the kernels that only GPUs use.
   const others = ['matmul_tile', ...(gpu.adapter.subgroupSize === 4 ? [] : ['matmul_quads'])];
-  expect(compiled).toEqual(new Set(FILES.filter((name) => !others.includes(name))));
+  expect(compiled).toEqual(new Set(KERNEL_FILES.filter((name) => !others.includes(name))));
   expect(gpu.memory.totals()).toEqual(before);
 
   // A driver that meets the kernels for the first time may compile them for a minute.
@@ -86,34 +59,6 @@ it('passes on this adapter in each storage type, within 20 s, and frees its buff
   expect(text.match(/ passed$/gm)).toHaveLength(rows.length);
 });
 
-// Their barriers take a driver seconds to compile, so each kernel has one storage type.
-it('passes with the kernels that GPUs use', async () => {
-  const gpu = await openVariant('many lanes');
-  const compiled = shadersOf(gpu);
-  const rows: CheckRow[] = [];
-  const onRow = (row: CheckRow) => rows.push(row);
-  if (gpu.adapter.f16) await runChecks(gpu, onRow, { dtype: 'f16' });
-  const known = FILES.filter((name) => !['matmul_subgroup', 'matmul_quads'].includes(name));
-  for (const kernel of known)
-    if (!compiled.has(kernel)) await runChecks(gpu, onRow, { kernel, dtype: 'f32' });
-  expect(compiled).toEqual(new Set(known));
-  expect(rows.filter(({ passed }) => !passed)).toEqual([]);
-  expect(rows.length).toBeGreaterThan(40);
-});
-
-it('a kernel that computes a wrong number fails, and only that one', async () => {
-  const gpu = await openBroken('layernorm', (code) =>
-    code.replace('scalar(norm *', 'scalar(1.01 * norm *'),
-  );
-  const rows = await runChecks(gpu, () => undefined);
-  expect(new Set(failed(rows))).toEqual(new Set(['layernorm']));
-  const row = rows.find(({ passed }) => !passed) as CheckRow;
-  expect(row.error).toBeGreaterThan(row.tolerance);
-  expect(reportText(gpu.adapter, 'a test', rows, 1)).toContain(
-    'layernorm (f32): beyond the tolerance.',
-  );
-});
-
 it('one kernel can be checked alone; an unknown name is answered with the names', async () => {
   const gpu = await openTestDevice();
   const rows = await runChecks(gpu, () => undefined, { kernel: 'rkl' });
@@ -124,33 +69,51 @@ it('one kernel can be checked alone; an unknown name is answered with the names'
   );
 });
 
-it('a kernel that writes outside its layout fails', async () => {
-  const gpu = await openBroken('matmul', (code) =>
-    code.replace('part.c_offset + m * params.c_row', 'm * params.c_row'),
-  );
-  const rows = await runChecks(gpu, () => undefined);
-  const wrong = rows.filter(({ passed }) => !passed);
-  expect(new Set(wrong.map(({ kernel, layout }) => `${kernel}, ${layout}`))).toEqual(
-    new Set([
-      'matmul, plain, 16 lanes, rows apart, at offsets',
-      // Each expert's gradient has an offset, too.
-      'matmul by expert, dw += dyᵀ · x, plain, 16 lanes, contiguous',
-    ]),
-  );
-});
+describe('of broken kernels', () => {
+  let gpu: Gpu;
+  let wrong: CheckRow[];
+  beforeAll(async () => {
+    gpu = await openBroken({
+      layernorm: (code) => code.replace('scalar(norm *', 'scalar(1.01 * norm *'),
+      matmul: (code) => code.replace('part.c_offset + m * params.c_row', 'm * params.c_row'),
+      copy: (code) => code.replace('fn main', 'fn other() { let x: f32 = 1u; }\n@compute fn main'),
+    });
+    const rows = await runChecks(gpu, () => undefined);
+    wrong = rows.filter(({ passed }) => !passed);
+  });
+  const rowOf = (kernel: string) => wrong.find((row) => row.kernel.startsWith(kernel)) as CheckRow;
+  const report = (row: CheckRow) => reportText(gpu.adapter, 'a test', [row], 1);
 
-it('a kernel that does not compile is a failing row with the compiler’s message', async () => {
-  const gpu = await openBroken('copy', (code) =>
-    code.replace('fn main', 'fn other() { let x: f32 = 1u; }\n@compute fn main'),
-  );
-  const rows = await runChecks(gpu, () => undefined);
-  // The check of the routers' losses copies, too.
-  const names = failed(rows).map((kernel) => kernel.split(/[ ,]/)[0]);
-  expect(new Set(names)).toEqual(new Set(['copy', 'router_terms']));
-  const [row] = rows.filter(({ passed }) => !passed);
-  expect(row.error).toBeUndefined();
-  expect(row.message).toMatch(/Kernel copy does not compile\.\ncopy\.wgsl:\d+: .*f32/);
-  expect(reportText(gpu.adapter, 'a test', rows, 1)).toContain('copy.wgsl:');
+  it('those fail, and no others', () => {
+    expect(new Set(wrong.map(({ kernel }) => kernel.split(/[ ,]/)[0]))).toEqual(
+      // The check of the routers' losses copies, too.
+      new Set(['layernorm', 'matmul', 'copy', 'router_terms']),
+    );
+  });
+
+  it('one that computes a wrong number is beyond the tolerance', () => {
+    const row = rowOf('layernorm');
+    expect(row.error).toBeGreaterThan(row.tolerance);
+    expect(report(row)).toContain('layernorm (f32): beyond the tolerance.');
+  });
+
+  it('one that writes outside its layout fails where there is an offset', () => {
+    const products = wrong.filter(({ kernel }) => kernel.startsWith('matmul'));
+    expect(new Set(products.map(({ kernel, layout }) => `${kernel}, ${layout}`))).toEqual(
+      new Set([
+        'matmul, plain, 16 lanes, rows apart, at offsets',
+        // Each expert's gradient has an offset, too.
+        'matmul by expert, dw += dyᵀ · x, plain, 16 lanes, contiguous',
+      ]),
+    );
+  });
+
+  it('one that does not compile has the compiler’s message', () => {
+    const row = rowOf('copy');
+    expect(row.error).toBeUndefined();
+    expect(row.message).toMatch(/Kernel copy does not compile\.\ncopy\.wgsl:\d+: .*f32/);
+    expect(report(row)).toContain('copy.wgsl:');
+  });
 });
 
 describe('tuning of the matrix products', () => {
@@ -178,7 +141,7 @@ describe('tuning of the matrix products', () => {
     ['computes a wrong number', 'fma(x, y_', 'fma(1.001 * x, y_', /^Its sums are off by 0\.\d+; /],
     ['does not compile', 'fma(x, y_', 'fma(nothing, y_', /does not compile/],
   ])('a variant that %s is reported and never taken', async (_, text, broken, fault) => {
-    const gpu = await openBroken('matmul_subgroup', (code) => code.replaceAll(text, broken));
+    const gpu = await openBroken({ matmul_subgroup: (code) => code.replaceAll(text, broken) });
     const reports = await tuneMatmul(gpu, 'f32');
     const wrong = reports.filter(({ name }) => name.startsWith('subgroups'));
     for (const variant of reports)

@@ -91,6 +91,8 @@ for (const loss of ['mixed', 'ce'] as const) {
       await run.end();
     },
     loss === 'mixed' ? ['one lane', 'many lanes'] : ['one lane'],
+    ['f32', 'f16'],
+    'f16, many lanes',
   );
 }
 

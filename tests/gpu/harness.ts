@@ -2,19 +2,20 @@
 // tests/run.mjs sets that variable, and ADAPTER to the storage type that the driver must offer. A
 // missing or wrong adapter fails the test, and so does any uncaught WebGPU error.
 
-import { afterEach } from 'vitest';
 import { openDawn } from '../../src/cli/dawn';
 import { type Gpu, openGpu } from '../../src/gpu/device';
 
+const SHARED = 'shared';
 const opened = new Map<string, Promise<Gpu>>();
 const uncaught: Error[] = [];
 
 /**
- * The test file's device, the same at every call with the same label. `adapter.f16` says which
- * storage types to test.
- * @param label a second label opens a second device, for tests that lose or destroy one
+ * The device of all test files that run in this process. `adapter.f16` says which storage types to
+ * test.
+ * @param label another label opens another device, the test file's own: for tests that lose one,
+ * that need one without kernels, or that leave it changed
  */
-export function openTestDevice(label = 'shared'): Promise<Gpu> {
+export function openTestDevice(label = SHARED): Promise<Gpu> {
   const gpu = opened.get(label) ?? open();
   opened.set(label, gpu);
   return gpu;
@@ -40,7 +41,8 @@ export function takeErrors(): Error[] {
   return uncaught.splice(0);
 }
 
-afterEach(async () => {
+/** Waits for what a test has submitted. @throws if it caused a WebGPU error that nobody took. */
+export async function endTest(): Promise<void> {
   for (const gpu of await Promise.allSettled(opened.values())) {
     if (gpu.status === 'fulfilled')
       await gpu.value.device.queue.onSubmittedWorkDone().catch(() => {});
@@ -48,4 +50,13 @@ afterEach(async () => {
   const errors = takeErrors();
   if (errors.length > 0)
     throw new Error(`${errors.length} WebGPU errors in this test; the first: ${errors[0].message}`);
-});
+}
+
+/** Destroys the devices that a test file has opened for itself. */
+export async function closeOwnDevices(): Promise<void> {
+  for (const [label, gpu] of opened) {
+    if (label === SHARED) continue;
+    opened.delete(label);
+    (await gpu.catch(() => undefined))?.device.destroy();
+  }
+}

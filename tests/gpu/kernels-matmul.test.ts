@@ -22,7 +22,6 @@ import {
   download,
   execute,
   expectClose,
-  leavesOut,
   openVariant,
   type Storage,
   stored,
@@ -144,7 +143,8 @@ describe('matmul', () => {
     'every variant makes the same bits',
     async (gpu, dtype) => {
       const [plain, ...others] = allVariants(gpu).filter(
-        ({ file }) => file !== 'matmul_tile' || !leavesOut(dtype, 'many lanes'),
+        // In f16, with many lanes, check.test.ts compares the tiles with the reference.
+        ({ file }) => file !== 'matmul_tile' || dtype === 'f32',
       );
       // Multiples of 4, as vec4 loads need, and others; wider than a tile, and deeper than a strip.
       for (const [M, N, K] of [
@@ -186,7 +186,7 @@ describe('matmul', () => {
   );
 
   it('takes the variant that was measured to be fastest, and never one that is wrong', async () => {
-    const gpu = await openVariant('many lanes');
+    const gpu = await openVariant('many lanes', 'of given speeds');
     const names = variantsFor(gpu).map(({ name }) => name);
     const [plain, small, large] = names;
     const best = (M: number, N: number) =>

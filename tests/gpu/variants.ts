@@ -2,11 +2,12 @@
 // the reference. Tensors made of numbers come from src/check, which visitors run.
 //
 // On a software adapter one thread takes a row, on a GPU 64 share it. To test both on every
-// adapter, the test file's device poses as one and as the other.
+// adapter, the tests' device poses as one and as the other.
 //
-// What one adapter tests, the other leaves out. Without shader-f16 nothing runs in f16, as the
-// goldens' tests see. The text for GPUs waits at barriers, which lavapipe compiles for seconds:
-// there it is tested in f16, and on SwiftShader in f32.
+// What one adapter tests, the other leaves out. SwiftShader has no f16, and tests f32 with either
+// number of lanes; lavapipe tests f16. It compiles the text for GPUs for seconds, since that waits
+// at barriers: there a whole step has many lanes in f16 (gradients.test.ts), and
+// check-many-lanes.test.ts says why that is enough.
 
 import { expect, it } from 'vitest';
 import { lossState, type Storage, upload } from '../../src/check/tensors';
@@ -32,41 +33,49 @@ export const summed = (terms: number, dtype: Storage = 'f32'): number =>
 
 /** What the adapters leave to each other; see the top of this file. */
 const LEFT_OUT: Record<string, (dtype: Storage, lanes: Lanes) => boolean> = {
-  f16: (dtype, lanes) => dtype === 'f32' && lanes === 'many lanes',
+  f16: (dtype, lanes) => dtype === 'f32' || lanes === 'many lanes',
   f32: (dtype) => dtype === 'f16',
 };
-export const leavesOut = LEFT_OUT[process.env.ADAPTER ?? ''] ?? (() => false);
+const leavesOut = LEFT_OUT[process.env.ADAPTER ?? ''] ?? (() => false);
 
 const ALL_LANES: readonly Lanes[] = ['one lane', 'many lanes'];
 
-/** The numbers of lanes that this adapter tests in f32. */
-export const LANES = ALL_LANES.filter((lanes) => !leavesOut('f32', lanes));
+/** The numbers of lanes that this adapter tests in f32 where it tests that at all. */
+export const LANES = process.env.ADAPTER === 'f16' ? ALL_LANES.slice(0, 1) : ALL_LANES;
 
-const variants = new Map<Lanes, Gpu>();
+const variants = new WeakMap<Gpu, Map<Lanes, Gpu>>();
 
-/** The test file's device posing as a software adapter (one lane) or as a GPU (many lanes). */
-export async function openVariant(lanes: Lanes): Promise<Gpu> {
-  const real = await openTestDevice();
+/**
+ * A test device posing as a software adapter (one lane) or as a GPU (many lanes).
+ * @param label see `openTestDevice`
+ */
+export async function openVariant(lanes: Lanes, label?: string): Promise<Gpu> {
+  const real = await openTestDevice(label);
+  const ofDevice = variants.get(real) ?? new Map<Lanes, Gpu>();
+  variants.set(real, ofDevice);
   // Another Gpu object on the same device and memory, so that kernels are compiled anew for it.
   const adapter = { ...real.adapter, software: lanes === 'one lane' };
   const gpu: Gpu =
-    variants.get(lanes) ?? Object.assign(Object.create(Gpu.prototype), real, { adapter });
-  variants.set(lanes, gpu);
+    ofDevice.get(lanes) ?? Object.assign(Object.create(Gpu.prototype), real, { adapter });
+  ofDevice.set(lanes, gpu);
   return gpu;
 }
 
 /**
  * Declares a test for each storage type and number of lanes that this adapter tests.
+ * @param also in f16 with many lanes, too
  */
 export function testVariants(
   title: string,
   body: (gpu: Gpu, dtype: Storage) => Promise<void>,
   allLanes: readonly Lanes[] = ALL_LANES,
   dtypes: readonly Storage[] = ['f32', 'f16'],
+  also?: 'f16, many lanes',
 ): void {
   for (const dtype of dtypes) {
     for (const lanes of allLanes) {
-      if (leavesOut(dtype, lanes)) continue;
+      const asked = `${dtype}, ${lanes}` === also && process.env.ADAPTER !== 'f32';
+      if (leavesOut(dtype, lanes) && !asked) continue;
       it(`${title} (${dtype}, ${lanes})`, async () => {
         await body(await openVariant(lanes), dtype);
       });
