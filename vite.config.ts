@@ -93,11 +93,12 @@ export default defineConfig({
           include: ['tests/e2e/**/*.test.ts'],
           env,
           ...oneAtATime,
-          // Two processes, each with browsers that its files share: a test waits, or keeps one core busy.
+          // Three processes, each with browsers that its files share: most tests wait as long as they
+          // keep one core busy.
           fileParallelism: true,
           // Each wait has a limit of its own.
           testTimeout: 600 * SECOND,
-          maxWorkers: 2,
+          maxWorkers: 3,
           isolate: false,
           // A browser that hangs once fails no build; the test is named at the end.
           retry: 1,
