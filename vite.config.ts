@@ -20,8 +20,8 @@ const oneAtATime = {
 } as const;
 
 /**
- * lavapipe takes most of a test's time to compile, and without LLVM's optimisations a third less. Its
- * slower kernels give results that meet the same tolerances. Figures are never measured with it.
+ * lavapipe takes most of a test's time to compile, and without LLVM's optimisations a third less.
+ * Its slower kernels give results that meet the same tolerances. Figures are never measured so.
  */
 const env = { GALLIVM_PERF: 'nopt' };
 
@@ -75,8 +75,8 @@ export default defineConfig({
       },
       {
         extends: true,
-        // lavapipe keeps on disk what it has compiled. SwiftShader does not: there, one process and one
-        // device for all files compile each kernel once.
+        // lavapipe keeps on disk what it has compiled. SwiftShader does not: there, one process and
+        // one device for all files compile each kernel once.
         test: {
           name: 'gpu',
           include: ['tests/gpu/**/*.test.ts'],
@@ -93,8 +93,8 @@ export default defineConfig({
           include: ['tests/e2e/**/*.test.ts'],
           env,
           ...oneAtATime,
-          // Three processes, each with browsers that its files share: most tests wait as long as they
-          // keep one core busy.
+          // Three processes, each with browsers that its files share: most tests wait as long as
+          // they keep one core busy.
           fileParallelism: true,
           // Each wait has a limit of its own.
           testTimeout: 600 * SECOND,

@@ -4,8 +4,8 @@
 // In f16 only lavapipe could, which compiles their barriers for seconds a text. There a text
 // differs by its alias: what lanes share is in f32 all the same, and one lane's loads and stores in
 // f16 are compared in check.test.ts. So the texts are held against the rules of WGSL, and the
-// kernels that compile quickly are compared. The others that a step of a GPT-2 needs are compared by
-// the gradients of a whole step (gradients.test.ts), and the tiles of a product by its tuning
+// kernels that compile quickly are compared. The others that a step of a GPT-2 needs are compared
+// by the gradients of a whole step (gradients.test.ts), and the tiles of a product by its tuning
 // (check.test.ts).
 
 import { expect, it } from 'vitest';
