@@ -84,8 +84,7 @@ def main():
     can_learn = needs_teacher and s.teacher_cache == "off"
     if learns and not (can_learn and len(taught.modules) == len(routers.modules)):
         raise SystemExit("router_kd needs a loss with a teacher of as many routers, not cached.")
-    biases = routers.biases() if s.router_bias_rate > 0 else []
-    if s.router_bias_rate > 0 and len(biases) < len(routers.modules):
+    if s.router_bias_rate > 0 and len(routers.biases()) < len(routers.modules):
         raise SystemExit("router_bias_rate needs routers with a bias, as those of dots1.")
     router_weights = torch.tensor([s.router_balance, s.router_z, s.router_kd], device=device)
     if s.shard == "on":
@@ -94,6 +93,7 @@ def main():
     else:
         model, optimizer = accelerator.prepare(plain, adamw(plain, s))
     teacher = Teacher(teacher.to(device), V)
+    biases = routers.biases() if s.router_bias_rate > 0 else []
     if checkpoint:
         restore(plain, optimizer.optimizer, checkpoint, applied)
     weight = {"ce": 0.0, "mixed": s.alpha}.get(s.loss, 1.0)
