@@ -287,12 +287,14 @@ describe('what distill.py measured comes back', () => {
     engine: 'PyTorch',
     data: { name: 'a.txt', own: true, sha256: 'ab' },
   };
-  const figures = { tokens: 24, studentPerplexity: 50.5, teacherPerplexity: 40, kl: 0.25 };
+  const tried = { tried: 2, succeeded: 2, failed: 0, tokens: 24 };
+  const figures = { ...tried, studentPerplexity: 50.5, teacherPerplexity: 40, kl: 0.25 };
+  const taken = { kd: null, lossScale: 1, applied: true, tokens: 12 };
   const records =
     line('config', head) +
     line('evaluation', { step: 0, ...figures }) +
-    line('step', { step: 1, loss: 3, ce: 3, kd: null, tokens: 12, seconds: 1 }) +
-    line('step', { step: 2, loss: 2.5, ce: 2.5, kd: null, tokens: 12, seconds: 2 }) +
+    line('step', { step: 1, loss: 3, ce: 3, ...taken, seconds: 1 }) +
+    line('step', { step: 2, loss: 2.5, ce: 2.5, ...taken, seconds: 2 }) +
     line('timing', { step: 2, seconds: 2 }) +
     line('evaluation', { step: 2, ...figures });
 
