@@ -232,7 +232,6 @@ const MUTATIONS = [
   ['rms_norm_backward', 'var value = scale *', 'var value = 1.01 * scale *', LLAMA],
   ['rms_norm_backward', 'value += f32(addend', 'value += 1.01 * f32(addend', LLAMA],
   ['rms_norm_backward_gain', '+= total;', '+= 1.01 * total;', LLAMA],
-  ['route', '- largest) / total', '- largest) / (1.01 * total)', ['check']],
   ['route', '= params.scale * (', '= 1.01 * params.scale * (', ['check']],
   ['route_backward', 'dlogits[e] += slope', 'dlogits[e] += 1.01 * slope', LLAMA],
   ['route_backward', '= -p[first + e]', '= -1.01 * p[first + e]', LLAMA],
