@@ -167,38 +167,36 @@ async function compareLoss(gpu: Gpu, kind: 'ce' | 'mixed', teacherType: Storage,
 const someIgnored = (row: number) => row % 4 === 1;
 
 for (const kind of ['ce', 'mixed'] as const) {
-  describe(kind, () => {
-    // ce reads no teacher logits, so it has no f16.
-    const dtypes: Storage[] = kind === 'ce' ? ['f32'] : ['f32', 'f16'];
-    const test = (
-      title: string,
-      setting: Omit<Setting, 'V' | 'temperature' | 'alpha'> & Partial<Setting>,
-    ) =>
-      testVariants(
-        title,
-        async (gpu, dtype) => {
-          for (const V of VOCABULARIES)
-            await compareLoss(gpu, kind, dtype, { temperature: 2, alpha: 0.7, ...setting, V });
-        },
-        // GRADIENT matters only after the last line where lanes work together, so one variant is
-        // enough.
-        setting.gradient === false ? ['one lane'] : undefined,
-        dtypes,
-      );
+  // ce reads no teacher logits, so it has no f16.
+  const dtypes: Storage[] = kind === 'ce' ? ['f32'] : ['f32', 'f16'];
+  const test = (
+    title: string,
+    setting: Omit<Setting, 'V' | 'temperature' | 'alpha'> & Partial<Setting>,
+  ) =>
+    testVariants(
+      `${kind}: ${title}`,
+      async (gpu, dtype) => {
+        for (const V of VOCABULARIES)
+          await compareLoss(gpu, kind, dtype, { temperature: 2, alpha: 0.7, ...setting, V });
+      },
+      // GRADIENT matters only after the last line where lanes work together, so one variant is
+      // enough.
+      setting.gradient === false ? ['one lane'] : undefined,
+      dtypes,
+    );
 
-    for (const student of names)
-      test(`logits ${student}, some targets ignored`, { student, ignored: someIgnored });
-    test('no target ignored', { student: 'contiguous' });
-    test('with every target ignored, values and gradient are 0', {
-      student: 'shifted, [:, :-1]',
-      ignored: () => true,
-    });
-    test('in chunks of 4 rows', { student: 'contiguous', ignored: someIgnored, chunkRows: 4 });
-    test('without a gradient the logits stay', {
-      student: 'time-major',
-      ignored: someIgnored,
-      gradient: false,
-    });
+  for (const student of names)
+    test(`logits ${student}, some targets ignored`, { student, ignored: someIgnored });
+  test('no target ignored', { student: 'contiguous' });
+  test('with every target ignored, values and gradient are 0', {
+    student: 'shifted, [:, :-1]',
+    ignored: () => true,
+  });
+  test('in chunks of 4 rows', { student: 'contiguous', ignored: someIgnored, chunkRows: 4 });
+  test('without a gradient the logits stay', {
+    student: 'time-major',
+    ignored: someIgnored,
+    gradient: false,
   });
 }
 
