@@ -42,12 +42,10 @@ export function healthyLine(evidence: Evidence): string {
   const step = steps.at(-1);
   if (!step || !start || !last || last.step === 0)
     return 'No problem so far; too early to say more.';
-  // The last step of a schedule that decays to 0 moves nothing.
-  const ratios = measured(evidence).flatMap(({ updateRatio }) => updateRatio ?? []);
+  // The last step of a schedule that decays to 0 moves nothing: alone it says nothing.
+  const largest = Math.max(0, ...measured(evidence).map(({ updateRatio }) => updateRatio ?? 0));
   const moved =
-    ratios.length === 0
-      ? ''
-      : `a step moved the weights by at most ${figure(Math.max(...ratios))} of their size, `;
+    largest > 0 ? `a step moved the weights by at most ${figure(largest)} of their size, ` : '';
   const [measure, from, to] =
     start.kl !== undefined && last.kl !== undefined
       ? ['KL', start.kl, last.kl]

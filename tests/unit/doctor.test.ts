@@ -97,6 +97,8 @@ describe('the examination', () => {
       'Healthy: a step moved the weights by at most 0.01 of their size, KL fell from 3 to 2.01 ' +
         'in 40 steps, 0 steps skipped.',
     );
+    const atEnd = [evaluation(0), evaluation(40, { updateRatio: 0 })];
+    expect(healthyLine(evidence({ evaluations: atEnd }))).toMatch(/^Healthy: KL fell from/);
   });
 
   it('says before the first step what settings alone tell; the rest is too early to say', () => {
