@@ -26,6 +26,12 @@ export interface Preset {
   recording?: string;
 }
 
+/**
+ * A line to sort has 14 tokens. A context that shares no factor with that has windows which begin at
+ * any token of a line; with 64, all windows of a pass would begin at even ones, or all at odd ones.
+ */
+const LINES_ANYWHERE = { max_length: 61 } as const satisfies Partial<Config>;
+
 /** The first is what the page opens with. */
 export const PRESETS: readonly Preset[] = [
   preset('Half a minute', 'austen-teacher', {
@@ -117,6 +123,7 @@ export const PRESETS: readonly Preset[] = [
   preset('Half a minute', 'sorting-teacher', {
     about: 'A new student learns to sort. Set α to 0 to see how far it gets without the teacher.',
     settings: {
+      ...LINES_ANYWHERE,
       student_layers: 2,
       student_width: 96,
       student_heads: 3,
@@ -132,6 +139,7 @@ export const PRESETS: readonly Preset[] = [
   preset('Five minutes', 'sorting-teacher', {
     about: 'A student of a third of the teacher’s size learns to sort.',
     settings: {
+      ...LINES_ANYWHERE,
       student_layers: 2,
       student_width: 64,
       student_heads: 2,
@@ -147,6 +155,7 @@ export const PRESETS: readonly Preset[] = [
   preset('Overnight', 'sorting-teacher', {
     about: 'How small can a student be and still sort? This one has a tenth of the weights.',
     settings: {
+      ...LINES_ANYWHERE,
       student_layers: 2,
       student_width: 32,
       student_heads: 2,

@@ -1,6 +1,6 @@
 // What to try after a run, a row each. Opening one starts nothing. Pure.
 
-import { type Config, WITHOUT_TEACHER } from '../../config';
+import { type Config, checkConfig, WITHOUT_TEACHER } from '../../config';
 import { formatLink } from '../../link';
 import { PRESETS } from '../../presets';
 import { labHash } from '../shared/rooms';
@@ -16,12 +16,12 @@ export function nextOf(config: Config): Next[] {
   const longer = PRESETS.filter(
     ({ teacher, duration }) => teacher === config.teacher_model && duration === 'Five minutes',
   );
-  const rows: (Next & { fits?: boolean })[] = [
-    {
-      label: 'See what the teacher is worth: beside a twin that has none',
-      hash: formatLink({ ...config, twin: WITHOUT_TEACHER }),
-      fits: config.loss !== 'ce' && config.twin === '',
-    },
+  const compared = { ...config, twin: WITHOUT_TEACHER };
+  // A run of the data's loss alone can have no twin that differs from it so.
+  const comparable = config.twin === '' && checkConfig(compared).length === 0;
+  const worth = 'See what the teacher is worth: beside a twin that has none';
+  const rows: Next[] = [
+    ...(comparable ? [{ label: worth, hash: formatLink(compared) }] : []),
     ...longer.map((preset) => ({
       label: `Five minutes. ${preset.about}`,
       hash: formatLink(preset.config),
@@ -29,6 +29,6 @@ export function nextOf(config: Config): Next[] {
     { label: 'Lesson: what soft labels carry', hash: labHash('lessons', 'soft').slice(1) },
   ];
   return rows
-    .filter(({ hash, fits = true }) => fits && hash !== link)
+    .filter(({ hash }) => hash !== link)
     .map(({ label, hash }) => ({ label, hash: `#${hash}` }));
 }

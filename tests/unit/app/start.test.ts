@@ -126,6 +126,10 @@ test('what to try next is never the run itself, and opens as a link', () => {
   const [twin, longer] = nextOf(PRESETS[0].config);
   expect(parseLink(twin.hash)).toEqual({ config: { ...PRESETS[0].config, twin: 'loss=ce' } });
   expect(parseLink(longer.hash)).toEqual({ config: PRESETS[1].config });
+  for (const settings of [{ loss: 'ce' }, { twin: 'student_lr=0.002' }] as const)
+    expect(nextOf({ ...PRESETS[0].config, ...settings })).not.toContainEqual(
+      expect.objectContaining({ label: twin.label }),
+    );
 });
 
 const facts = (values: Partial<BrowserFacts>) =>
