@@ -5,6 +5,7 @@ import { type ReactNode, Suspense, use, useDeferredValue } from 'react';
 import { ConnectionNotices } from './offline/ConnectionNotices';
 import { Distil } from './run/Distil';
 import { DropRun } from './runs/DropRun';
+import { Guard } from './shared/Guard';
 import { Header } from './shared/Header';
 import { type Lab, useRoom } from './shared/rooms';
 
@@ -45,7 +46,7 @@ export function App() {
       <ConnectionNotices />
       <DropRun />
       <Suspense fallback={<p className="room-note">This part of the page is loading.</p>}>
-        {room === 'distil' ? DISTIL : <LabRoom key={room} lab={room} />}
+        <Guard key={room}>{room === 'distil' ? DISTIL : <LabRoom lab={room} />}</Guard>
       </Suspense>
     </div>
   );

@@ -8,6 +8,7 @@ import { App } from '../../../src/app/App';
 import { useRun } from '../../../src/app/run/store';
 import { draw } from '../../../src/app/runs/draw';
 import { followAddress } from '../../../src/app/shared/address';
+import { Guard } from '../../../src/app/shared/Guard';
 import { DEFAULTS, FIELDS, type Field, type FieldName } from '../../../src/config';
 import { parseJournal } from '../../../src/runs/journal';
 import { nameOf } from '../../../src/runs/names';
@@ -454,4 +455,22 @@ test('the theme cycles through system, light and dark, and is remembered', () =>
   expect(localStorage.getItem('stillhouse-theme')).toBe('dark');
   press('Theme: Dark. Change to System');
   expect(document.documentElement.dataset.theme).toBeUndefined();
+});
+
+test('a part that cannot be drawn says so, and the others stay', () => {
+  const log = vi.spyOn(console, 'error').mockImplementation(() => undefined);
+  const Broken = () => {
+    throw new Error('no such number');
+  };
+  render(
+    <>
+      <p>beside it</p>
+      <Guard>
+        <Broken />
+      </Guard>
+    </>,
+  );
+  expect(screen.getByRole('alert').textContent).toMatch(/could not be drawn: .*no such number/);
+  screen.getByText('beside it');
+  log.mockRestore();
 });
