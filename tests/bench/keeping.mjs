@@ -15,7 +15,7 @@ const SETTINGS = {
   'default settings': '#v=1',
   '10 M parameters':
     '#v=1&student_layers=6&student_width=384&student_heads=6&batch_size=2&max_length=64' +
-    '&train_steps=20&eval_steps=10',
+    '&train_steps=60&eval_steps=20',
 };
 const FLAGS = ['--no-sandbox', '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'];
 

@@ -21,7 +21,7 @@ const GRADES = [
 const ANSWER_GRADES = [
   { from: 0.95, title: 'Very good' },
   { from: 0.8, title: 'Good' },
-  { from: 0.5, title: 'Fair' },
+  { from: 0.4, title: 'Fair' },
   { from: 0, title: 'Weak' },
 ] as const;
 
