@@ -21,7 +21,8 @@ const oneAtATime = {
 
 /**
  * lavapipe takes most of a test's time to compile, and without LLVM's optimisations a third less.
- * Its slower kernels give results that meet the same tolerances. Figures are never measured so.
+ * Its slower kernels give results that meet the same tolerances. Figures are never measured so, nor
+ * do browsers run so, whose runs are longer.
  */
 const env = { GALLIVM_PERF: 'nopt' };
 
@@ -91,14 +92,13 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['tests/e2e/**/*.test.ts'],
-          env,
           ...oneAtATime,
-          // Three processes, each with browsers that its files share: most tests wait as long as
-          // they keep one core busy.
+          // Two processes, each with browsers that its files share: a test waits, or keeps one core
+          // busy.
           fileParallelism: true,
           // Each wait has a limit of its own.
           testTimeout: 600 * SECOND,
-          maxWorkers: 3,
+          maxWorkers: 2,
           isolate: false,
           // A browser that hangs once fails no build; the test is named at the end.
           retry: 1,

@@ -27,8 +27,8 @@ export interface Preset {
 }
 
 /**
- * A line to sort has 14 tokens. A context that shares no factor with that has windows which begin at
- * any token of a line; with 64, all windows of a pass would begin at even ones, or all at odd ones.
+ * A line to sort has 14 tokens. A context that shares no factor with that has windows which begin
+ * at any token of a line; with 64, all of a pass would begin at even ones, or all at odd ones.
  */
 const LINES_ANYWHERE = { max_length: 61 } as const satisfies Partial<Config>;
 

@@ -43,7 +43,7 @@ const ONCE = [
 ].map((name) => `tests/gpu/${name}.test.ts`);
 /**
  * Two stages run at a time: each spends most of its time on one core, compiling or waiting. Of the
- * browsers three run at a time, and so that stage is alone.
+ * browsers, too, two run at a time, and so that stage is alone.
  */
 const LANES = 2;
 const LAVAPIPE = { project: 'gpu', icd: 'VK_ICD_LAVAPIPE', adapter: 'f16' };

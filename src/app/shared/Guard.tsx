@@ -16,8 +16,8 @@ export class Guard extends Component<{ children: ReactNode }, { error?: unknown 
     const message = error instanceof Error ? error.message : String(error);
     return (
       <p className="room-note" role="alert">
-        This part of the page could not be drawn: {excerpt(message, 200)}. Reload the page: a run that is
-        kept goes on from its last checkpoint.
+        This part of the page could not be drawn: {excerpt(message, 200)}. Reload the page: a run
+        that is kept goes on from its last checkpoint.
       </p>
     );
   }
