@@ -97,7 +97,7 @@ describe('the examination', () => {
       'Healthy: a step moved the weights by at most 0.01 of their size, KL fell from 3 to 2.01 ' +
         'in 40 steps, 0 steps skipped.',
     );
-    const atEnd = [evaluation(0), evaluation(40, { updateRatio: 0 })];
+    const atEnd = [evaluation(0, { updateRatio: undefined }), evaluation(40, { updateRatio: 0 })];
     expect(healthyLine(evidence({ evaluations: atEnd }))).toMatch(/^Healthy: KL fell from/);
   });
 
