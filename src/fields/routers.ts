@@ -46,9 +46,10 @@ export const ROUTER_FIELDS = {
     min: 0,
     max: 1,
     help:
-      'Balances experts without a loss: after each step a bias that takes part in the choice ' +
-      'alone rises by this much for experts that got fewer tokens than the mean, and falls for ' +
-      'the others. 0.001 is usual in long runs; 0 leaves it. A new student then is a dots1.',
+      'Balances experts without a loss: a bias is added where experts are chosen, and only ' +
+      'there. After each step it rises by this much for experts that got fewer tokens than the ' +
+      'mean, and falls for the others. 0.001 is usual in long runs; 0 leaves it as it is. A new ' +
+      'student with such a bias is a dots1.',
   },
   train_router: {
     type: 'choice',

@@ -95,7 +95,7 @@ export function openDevice(users: () => (DeviceUser | undefined)[]): Promise<Gpu
 const withdrawn = () =>
   new GpuError(
     'withdrawn',
-    'The browser gives this page no GPU any more.',
+    'The browser no longer gives this page a GPU.',
     'It does so for a while when the GPU’s own process has ended more than once, often for want ' +
       'of memory. Try again in two minutes, or reload the page; if neither helps, restart the ' +
       'browser.',

@@ -98,7 +98,7 @@ const lost = (why: string): Row => {
 };
 
 const NO_MEMORY = /no memory left, with [\d.]+ MiB in use by this page: .* Choose a smaller model/;
-const NO_GPU = /gives this page no GPU any more\. .* Try again in two minutes, or reload the page/;
+const NO_GPU = /no longer gives this page a GPU\. .* Try again in two minutes, or reload the page/;
 const unkept = (why: string): Cell => ({
   said: new RegExp(`This run is not kept at present\\. ${why}.* it is tried again`),
   way: 'nothing',
@@ -131,7 +131,7 @@ export const TABLE: Record<Fault, Row> = {
   'adapter refused': row({
     builds: { said: NO_GPU, way: 'Try again', kept: 'nothing yet' },
     steps: {
-      said: /Could not recover the run\. .*no GPU any more.* at step \d are saved/,
+      said: /Could not recover the run\. .*no longer gives this page a GPU.* at step \d are saved/,
       way: 'Continue from step',
       kept: 'the last evaluation',
     },

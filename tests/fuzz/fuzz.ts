@@ -1,6 +1,6 @@
 // `npm run fuzz -- --runs N --seed S --only NAME`: attacks every reader of what strangers send,
 // cuts off all that writes what is believed later, and prints a table of attacks, tries and
-// failures. NAME is the begin of a row's name; "cut" has all cuts.
+// failures. NAME is the beginning of a row's name; "cut" has all cuts.
 
 import { ATTACKS } from './attacks';
 import { run } from './run';

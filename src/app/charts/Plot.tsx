@@ -23,8 +23,7 @@ import type { LinePoint } from './line-path';
 import { linePath } from './line-path';
 import { usePointer } from './pointer';
 import type { Axis } from './scale';
-import type { XView } from './x-axis';
-import { stretchOn } from './x-axis';
+import { stretchOn, type XView } from './x-axis';
 
 export interface PlotSeries {
   /** The key in each row. */

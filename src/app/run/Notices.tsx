@@ -127,8 +127,8 @@ function MachineNotice() {
       <Notice kind="problem" title={title}>
         {unavailable.message !== title && unavailable.message} <GpuHelpList failure={unavailable} />
         <p>
-          Without it you can still follow recorded runs: choose a teacher, and half a minute or
-          five. The <a href={labHash('lessons', '')}>lessons</a> and the{' '}
+          Without it you can still watch recorded runs: choose a teacher, and half a minute or five
+          minutes. The <a href={labHash('lessons', '')}>lessons</a> and the{' '}
           <a href={labHash('strideLab', '')}>Stride Lab</a> work in full.
         </p>
       </Notice>

@@ -39,12 +39,13 @@ function beginning({ config }: ShownRun, first?: EvaluationRecord) {
       : student_model === 'teacher'
         ? `the student is ${plural(copied, 'layer')} of its teacher, which never worked without ` +
           'the others.'
-        : 'the student is a model that has learned elsewhere.';
+        : 'the student is a model that was trained elsewhere.';
   if (!first?.studentPerplexity) return student;
   const { studentPerplexity, teacherPerplexity } = first;
   return (
-    `${student} It is as unsure of the next token as among ${among(studentPerplexity)} equally ` +
-    `likely ones${teacherPerplexity ? `, its teacher as among ${among(teacherPerplexity)}` : ''}.`
+    `${student} It is as unsure of the next token as if it had to choose among ` +
+    `${among(studentPerplexity)} equally likely ones` +
+    `${teacherPerplexity ? `; its teacher, among ${among(teacherPerplexity)}` : ''}.`
   );
 }
 
@@ -66,23 +67,24 @@ const why = (run: ShownRun): Part =>
   taught(run)
     ? {
         lead: 'Why it learns so much from so little',
-        text: 'where the text has one next token, the teacher tells all that fit, and how well.',
+        text: 'where the text shows one next token, the teacher shows all that fit, and how well.',
       }
     : {
         lead: 'Why it needs many steps',
-        text: 'the text has one next token and does not tell what else fits. A teacher does.',
+        text: 'the text shows one next token, and not what else would fit. A teacher shows that.',
       };
 
 function ending(first: EvaluationRecord, last: EvaluationRecord, improved: boolean) {
   if (!improved) return 'it is no better than before.';
   const agree =
     first.agreement !== undefined && last.agreement !== undefined
-      ? ` Its first guess is the teacher’s at ${formatShare(last.agreement)} of all places; ` +
-        `before at ${formatShare(first.agreement)}.`
+      ? ` Its first guess is the teacher’s in ${formatShare(last.agreement)} of all places; ` +
+        `before training, in ${formatShare(first.agreement)}.`
       : '';
   const right = answersRight(last, 'student');
   return (
-    `as among ${among(last.studentPerplexity)}, on text that it never trained on.${agree}` +
+    `it is as unsure as among ${among(last.studentPerplexity)}, on text that it never trained on.` +
+    agree +
     `${right ? ` It gives ${right}.` : ''}`
   );
 }

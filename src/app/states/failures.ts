@@ -13,7 +13,7 @@ export const DAMAGED: Failure = {
 /** Of a run whose device was lost, and that shall go on. */
 export const REFUSED: Failure = {
   operation: 'recover the run',
-  message: 'The browser gives this page no GPU any more.',
+  message: 'The browser no longer gives this page a GPU.',
   hint:
     'It does so for a while when the GPU’s own process has ended more than once, often for want ' +
     'of memory. Try again in two minutes, or reload the page; if neither helps, restart the ' +

@@ -97,10 +97,14 @@ test('the story grows with the run, and says why the student improved', () => {
       'and its weights are moved a little towards the teacher’s guesses (90%) and the text (10%).',
   );
   const whole = story(runWith([first, last], config));
-  expect(whole).toContain('as among 2,000 equally likely ones, its teacher as among 50.');
+  expect(whole).toContain(
+    'as if it had to choose among 2,000 equally likely ones; its teacher, among 50.',
+  );
   expect(whole).toContain('Why it learns so much from so little');
-  expect(whole).toContain('After 200 steps: as among 96, on text that it never trained on.');
-  expect(whole).toContain('the teacher’s at 38% of all places');
+  expect(whole).toContain(
+    'After 200 steps: it is as unsure as among 96, on text that it never trained on.',
+  );
+  expect(whole).toContain('the teacher’s in 38% of all places');
 });
 
 test('the story of a run does not promise what the run does not do', () => {

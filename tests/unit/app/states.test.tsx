@@ -102,7 +102,10 @@ test.each([
   ['finished,said', /Try it/],
   ['failed', /Could not load the model\..*1\.9 of 4\.1 MB/],
   ['lost', /The GPU device was lost\..*step 140/],
-  ['lost-again', /Could not recover the run\..*no GPU any more.*step 140 are saved/],
+  [
+    'lost-again',
+    /Could not recover the run\..*no longer gives this page a GPU.*step 140 are saved/,
+  ],
   ['lost-early', /no weights to continue from/],
   ['idle,no-webgpu', /This browser has no WebGPU\..*Chrome, Edge, Firefox and Safari/],
   ['idle,offline', /You are offline\..*moby-teacher/],
