@@ -16,6 +16,7 @@ import * as reference from '../../src/reference';
 import { Layout } from '../../src/tensor/layout';
 import { LLAMA_GOLDENS, readLlamaGolden, referenceConfig } from '../llama-goldens';
 import { openTestDevice, takeErrors } from './harness';
+import { adamOf } from './students';
 
 const { relativeError } = reference;
 
@@ -79,13 +80,7 @@ async function train(
     loss: { ...DEFAULTS, loss: 'ce' },
     initialLossScale: LOSS_SCALE,
     routerBiasRate,
-    adam: {
-      beta1: hyper.beta1,
-      beta2: hyper.beta2,
-      epsilon: hyper.eps,
-      weightDecay: hyper.weight_decay,
-      maxGradNorm: hyper.clip,
-    },
+    adam: adamOf(hyper),
   };
   const trainerOf = (weights?: Map<string, Float32Array>) =>
     Trainer.create(gpu, pool, trainerSettings, weights, undefined, (record) =>

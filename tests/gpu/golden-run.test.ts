@@ -22,7 +22,7 @@ import { gpt2 } from '../../src/model/gpt2/gpt2';
 import { relativeError } from '../../src/reference';
 import { readGoldenJson, readGoldenTensors } from '../safetensors-fixture';
 import { openTestDevice, takeErrors } from './harness';
-import { readTeacherLogits } from './students';
+import { adamOf, readTeacherLogits } from './students';
 
 interface Run {
   student: Gpt2Config;
@@ -69,13 +69,7 @@ async function train(gpu: Gpu, dtype: 'f16' | 'f32', chunkElements?: number) {
     loss: { ...DEFAULTS, loss: 'mixed' } as const,
     initialLossScale: 65536,
     chunkElements,
-    adam: {
-      beta1: hyper.beta1,
-      beta2: hyper.beta2,
-      epsilon: hyper.eps,
-      weightDecay: hyper.weight_decay,
-      maxGradNorm: hyper.clip,
-    },
+    adam: adamOf(hyper),
   };
   const weights = weightsOf('gpt2_student.safetensors');
   const trainer = await Trainer.create(gpu, pool, settings, weights, teacher, (record) =>

@@ -26,7 +26,7 @@ import { relativeError } from '../../src/reference';
 import { Random } from '../../src/tensor/random';
 import { type GoldenTensor, readGoldenJson, readGoldenTensors } from '../safetensors-fixture';
 import { openTestDevice } from './harness';
-import { readTeacherLogits } from './students';
+import { adamOf, readTeacherLogits } from './students';
 
 const TOLERANCE = {
   f32: { gradient: 1e-4, loss: 1e-5, after: 2e-4 },
@@ -87,7 +87,6 @@ async function train(
   );
   const pool = new Pool(gpu);
   const records: StepRecord[] = [];
-  const { beta1, beta2, eps: epsilon, weight_decay: weightDecay, clip: maxGradNorm } = hyper;
   const trainer = await Trainer.create(
     gpu,
     pool,
@@ -100,7 +99,7 @@ async function train(
       baseWeights,
       loss: { ...DEFAULTS, loss: 'ce' },
       initialLossScale: LOSS_SCALE,
-      adam: { beta1, beta2, epsilon, weightDecay, maxGradNorm },
+      adam: adamOf(hyper),
     },
     weights,
     undefined,

@@ -170,6 +170,18 @@ export async function readTeacherLogits(
 }
 
 export const ADAM = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, maxGradNorm: 1 };
+
+/** AdamW and clipping as a golden's settings name them. */
+export const adamOf = (
+  golden: Record<'beta1' | 'beta2' | 'eps' | 'weight_decay' | 'clip', number>,
+): TrainerSettings['adam'] => ({
+  beta1: golden.beta1,
+  beta2: golden.beta2,
+  epsilon: golden.eps,
+  weightDecay: golden.weight_decay,
+  maxGradNorm: golden.clip,
+});
+
 export const LIVE = { learningRate: 1e-3, temperature: 2, alpha: 0.7 };
 
 /** A trainer of the tiny GPT-2, with its records; `end` frees everything. */
