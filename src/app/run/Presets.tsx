@@ -8,8 +8,8 @@ import { useRun } from './store';
 const TEACHERS = Object.keys(BUILT_IN_MODELS) as BuiltInName[];
 
 const NOT_SEARCHED =
-  'Its settings were not searched: they follow those of five minutes, with more steps and a lower ' +
-  'learning rate.';
+  'Its settings were not searched: they follow those of five minutes, with more steps and a ' +
+  'lower learning rate.';
 
 export function Presets() {
   const base = useRun((state) => state.base);
