@@ -37,7 +37,8 @@ const isOurs = (url: URL) => url.href.startsWith(scope.href);
 
 registerRoute(({ url }) => isLarge(url), new CacheFirst({ cacheName: LARGE }));
 // A model or a text may be replaced under its name, so the server comes first. The page reads
-// models in ranges, and only a whole file can be kept: the page takes that, too.
+// models in ranges, and only a whole file can be kept: the page takes that, too. It is asked for as
+// a range, since a server may compress other answers, and then does not tell their length.
 registerRoute(
   ({ url }) => isOurs(url),
   new NetworkFirst({
@@ -46,8 +47,13 @@ registerRoute(
       {
         requestWillFetch: async ({ request }) =>
           request.headers.has('range')
-            ? new Request(request.url, { signal: request.signal, cache: request.cache })
+            ? new Request(request.url, {
+                headers: { range: 'bytes=0-' },
+                signal: request.signal,
+                cache: request.cache,
+              })
             : request,
+        fetchDidSucceed: async ({ response }) => wholeOf(response),
         // That a folder lacks a file is worth keeping, too: some are optional.
         cacheWillUpdate: async ({ response }) =>
           response.status === 200 || response.status === 404 ? response : null,
@@ -55,6 +61,16 @@ registerRoute(
     ],
   }),
 );
+
+/** The answer for a range that is the whole file, as that for the file. */
+function wholeOf(response: Response): Response {
+  const [, last, size] =
+    /^bytes 0-(\d+)\/(\d+)$/.exec(response.headers.get('content-range') ?? '') ?? [];
+  if (response.status !== 206 || Number(last) + 1 !== Number(size)) return response;
+  const headers = new Headers(response.headers);
+  headers.delete('content-range');
+  return new Response(response.body, { headers });
+}
 
 // The first page is served from the moment on in which its service worker is ready.
 clientsClaim();

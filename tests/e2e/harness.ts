@@ -116,17 +116,19 @@ export interface SiteOptions {
   base?: string;
   /** Serves the whole book, not only its beginning. */
   wholeBook?: boolean;
+  /** Answers ranges, and compresses everything else, as `npm start` does. */
+  likePreview?: boolean;
 }
 
 /** The built page's server, with the beginning of the book. Closed at the end of the test file. */
 export async function openSite(options: SiteOptions = {}): Promise<Site> {
-  const { folder = 'dist', base, wholeBook } = options;
+  const { folder = 'dist', base, wholeBook, likePreview } = options;
   if (!existsSync(`${folder}/index.html`)) {
     throw new Error(
       `serve ${folder}/: there is no ${folder}/index.html. Run npm run build, or npm run test:e2e.`,
     );
   }
-  const site = await serveSite({ folder, base });
+  const site = await serveSite({ folder, base, likePreview });
   sites.add(site);
   await watchWorker(site, folder);
   if (folder === 'dist' && !wholeBook) {

@@ -17,7 +17,7 @@ const SETTINGS = link({
 });
 
 test('a second visit needs no connection, and a new version waits until asked for', async () => {
-  const site = await openSite({ base: '/some/where/' });
+  const site = await openSite({ base: '/some/where/', likePreview: true });
   const { page, foreign, close } = await visit(site, {
     offer: 'f16',
     path: SETTINGS,

@@ -6,6 +6,7 @@ import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { extname, join, normalize } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import { gzipSync } from 'node:zlib';
 
 /** How a file misbehaves. */
 export type Fault =
@@ -52,8 +53,13 @@ const TYPES: Record<string, string> = {
  * Serves a folder on a free port of 127.0.0.1.
  * @param folder default: dist/, which must have been built
  * @param base the sub-path that the folder appears under, with slashes at both ends
+ * @param likePreview answers ranges, and compresses everything else, as `npm start` does
  */
-export async function serveSite({ folder = 'dist', base = '/' } = {}): Promise<Site> {
+export async function serveSite({
+  folder = 'dist',
+  base = '/',
+  likePreview = false,
+} = {}): Promise<Site> {
   const faults = new Map<string, Fault>();
   const files = new Map<string, Buffer>();
   const requests: string[] = [];
@@ -66,7 +72,12 @@ export async function serveSite({ folder = 'dist', base = '/' } = {}): Promise<S
     const inside = pathname.startsWith(base) && !normalize(path).startsWith('..');
     const read = async () => files.get(path) ?? (await readFile(join(folder, path)));
     const bytes = inside ? await read().catch(() => undefined) : undefined;
-    await answer(response, path, bytes, faults.get(path)).catch(() => response.destroy());
+    const fault = faults.get(path);
+    if (likePreview && bytes && !fault) {
+      answerLikePreview(response, path, bytes, request.headers.range);
+      return;
+    }
+    await answer(response, path, bytes, fault).catch(() => response.destroy());
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
@@ -81,6 +92,32 @@ export async function serveSite({ folder = 'dist', base = '/' } = {}): Promise<S
         server.closeAllConnections();
       }),
   };
+}
+
+function answerLikePreview(
+  response: ServerResponse,
+  path: string,
+  file: Buffer,
+  range: string | undefined,
+): void {
+  const headers = { 'content-type': TYPES[extname(path)] ?? '' };
+  const [, from, to] = /^bytes=(\d+)-(\d*)$/.exec(range ?? '') ?? [];
+  if (from === undefined) {
+    // In pieces, so that no length is announced.
+    response.writeHead(200, { ...headers, 'content-encoding': 'gzip' });
+    response.write(gzipSync(file, { level: 1 }));
+    response.end();
+    return;
+  }
+  const last = to ? Number(to) : file.length - 1;
+  const part = file.subarray(Number(from), last + 1);
+  response
+    .writeHead(206, {
+      ...headers,
+      'content-length': part.length,
+      'content-range': `bytes ${from}-${last}/${file.length}`,
+    })
+    .end(part);
 }
 
 async function answer(
