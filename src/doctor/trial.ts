@@ -11,28 +11,48 @@ export interface Trial {
   verdict: Verdict;
   /** The difference, such as "lr 5e-6 → 6e-5". */
   difference: string;
+  /** All verdicts that stood on the run before. */
+  stood: readonly Pick<Verdict, 'rule'>[];
   /** The settings and the evaluations of the run before. */
   config: Config;
   evaluations: readonly EvaluationRecord[];
 }
 
 export interface Outcome {
-  state: 'too early' | 'cured' | 'not cured';
-  /** One sentence, with the numbers of both runs. */
+  state: 'too early' | 'cured' | 'not cured' | 'stopped';
+  /** One sentence or two, with the numbers of both runs. */
   text: string;
 }
 
-/** What the changed run shows so far. `verdicts` are those that stand on it. */
+/** A changed run so far. */
+export interface Tried {
+  evaluations: readonly EvaluationRecord[];
+  /** Those that stand on it. */
+  verdicts: readonly Verdict[];
+  /** finished: at its last step. stopped: by an error, before that. */
+  ended?: 'finished' | 'stopped';
+}
+
+/** What the changed run shows of the cure. */
 export function judge(
-  { verdict, difference, evaluations: before }: Trial,
-  evaluations: readonly EvaluationRecord[],
-  verdicts: readonly Verdict[],
+  { verdict, difference, stood, evaluations: before }: Trial,
+  { evaluations, verdicts, ended }: Tried,
 ): Outcome {
   const last = evaluations.at(-1);
   // A verdict on settings alone is gone with the settings.
   const spoken = verdict.region?.to ?? 0;
   const stands = verdicts.some(({ rule }) => rule === verdict.rule);
-  if (!last || last.step === 0 || (last.step < spoken && !stands)) {
+  const early = !last || last.step === 0 || (last.step < spoken && !stands);
+  if (early && ended === 'stopped') {
+    return {
+      state: 'stopped',
+      text:
+        `The run with ${difference} stopped before step ${count(Math.max(1, spoken))}, where it ` +
+        'could show whether that is a cure.',
+    };
+  }
+  // A cure that shortens the run has all its steps behind it.
+  if (!last || (early && ended === undefined)) {
     return {
       state: 'too early',
       text: `Trying ${difference}. The verdict before came at step ${count(spoken)}.`,
@@ -40,14 +60,18 @@ export function judge(
   }
   const then = before.findLast(({ step }) => step <= last.step);
   const figures = then ? ` ${compared(then, last)}` : '';
-  return stands
-    ? { state: 'not cured', text: `${difference} did not cure it.${figures}` }
-    : {
-        state: 'cured',
-        text:
-          `${difference} cured it: “${verdict.title}” is gone at step ` +
-          `${count(last.step)}.${figures}`,
-      };
+  if (stands) return { state: 'not cured', text: `${difference} did not cure it.${figures}` };
+  const gone = `“${verdict.title}” is gone at step ${count(last.step)}`;
+  // One problem may hide behind another.
+  const fresh = verdicts.find(
+    ({ rule, severity }) => severity === 'problem' && !stood.some((other) => other.rule === rule),
+  );
+  return fresh
+    ? {
+        state: 'not cured',
+        text: `${difference} did not cure it: ${gone}, but “${fresh.title}” has come.${figures}`,
+      }
+    : { state: 'cured', text: `${difference} cured it: ${gone}.${figures}` };
 }
 
 /** "Perplexity is 812; before, 1,140 at step 60." */

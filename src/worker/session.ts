@@ -460,6 +460,8 @@ export class Session implements DeviceUser {
       studentParameters,
       vocabularySize: student.vocabularySize,
       data: this.#run.dataFacts,
+      // All buffers of a run are made before its first step.
+      plannedMemory: gpu.memory.totals(),
     });
     if (this.#journal) this.#doctor.recall(this.#journal, this.#run.step);
     this.#journal = undefined;

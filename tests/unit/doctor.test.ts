@@ -6,7 +6,7 @@ import { DEFAULTS } from '../../src/config';
 import type { EvaluationRecord, StepRecord } from '../../src/distill/records';
 import { Doctor } from '../../src/doctor/doctor';
 import type { Evidence, RunFacts } from '../../src/doctor/evidence';
-import { examine, healthyLine } from '../../src/doctor/examine';
+import { examine, healthyLine, type Verdict } from '../../src/doctor/examine';
 import type { Rule } from '../../src/doctor/rule';
 import { RULE_NAMES, RULES } from '../../src/doctor/rules';
 import { judge } from '../../src/doctor/trial';
@@ -228,18 +228,29 @@ describe('a cure on trial', () => {
     evaluation(number, { studentPerplexity: 1000 - number / 10, updateRatio: 1e-6 }),
   );
   const [verdict] = examine(evidence({ config, steps: steps(60), evaluations: slow }));
-  const trial = { verdict, difference: 'lr 5e-6 → 6e-5', config, evaluations: slow };
+  const difference = 'lr 5e-6 → 6e-5';
+  const trial = { verdict, difference, stood: [verdict], config, evaluations: slow };
+  const now = [0, 20, 40, 60].map((number) => evaluation(number));
 
   it('is too early to judge before the step of the old verdict', () => {
     expect(verdict.rule).toBe('learning-rate-low');
     const early = [evaluation(0), evaluation(20)];
-    expect(judge(trial, early, []).state).toBe('too early');
-    expect(judge(trial, [], []).state).toBe('too early');
+    const verdicts: Verdict[] = [];
+    expect(judge(trial, { evaluations: early, verdicts }).state).toBe('too early');
+    expect(judge(trial, { evaluations: [], verdicts }).state).toBe('too early');
+    // Half a run is no cure, however well it goes.
+    expect(judge(trial, { evaluations: early, verdicts, ended: 'stopped' })).toEqual({
+      state: 'stopped',
+      text:
+        'The run with lr 5e-6 → 6e-5 stopped before step 60, where it could show whether that is ' +
+        'a cure.',
+    });
+    // Its last step is all that a shorter run will show.
+    expect(judge(trial, { evaluations: early, verdicts, ended: 'finished' }).state).toBe('cured');
   });
 
   it('worked if the verdict does not return, and says so with both runs’ numbers', () => {
-    const now = [0, 20, 40, 60].map((number) => evaluation(number));
-    expect(judge(trial, now, [])).toEqual({
+    expect(judge(trial, { evaluations: now, verdicts: [] })).toEqual({
       state: 'cured',
       text:
         'lr 5e-6 → 6e-5 cured it: “The learning rate is too low” is gone at step 60. Perplexity ' +
@@ -248,10 +259,22 @@ describe('a cure on trial', () => {
   });
 
   it('did not work if the verdict stands again', () => {
-    expect(judge(trial, slow, [verdict])).toMatchObject({
+    expect(judge(trial, { evaluations: slow, verdicts: [verdict] })).toMatchObject({
       state: 'not cured',
       text: expect.stringMatching(/^lr 5e-6 → 6e-5 did not cure it\. Perplexity is 994/),
     });
+  });
+
+  it('did not work if another problem has come, unless that stood before', () => {
+    const { title, severity, caveat } = RULES['skipped-steps'];
+    const text = 'The last 6 steps were skipped.';
+    const other: Verdict = { rule: 'skipped-steps', title, severity, caveat, text, advice: '' };
+    const tried = { evaluations: now, verdicts: [other] };
+    expect(judge(trial, tried)).toMatchObject({
+      state: 'not cured',
+      text: expect.stringMatching(/low” is gone at step 60, but “Steps are skipped in a row” has/),
+    });
+    expect(judge({ ...trial, stood: [verdict, other] }, tried).state).toBe('cured');
   });
 });
 

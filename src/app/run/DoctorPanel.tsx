@@ -2,7 +2,6 @@
 // change to try, and afterwards whether it helped.
 
 import type { Verdict } from '../../doctor/examine';
-import { judge } from '../../doctor/trial';
 import { describeChanges } from './shown-run';
 import { useRun } from './store';
 import { useShownRun } from './use-shown-run';
@@ -15,10 +14,9 @@ const KINDS: Record<Verdict['severity'], string> = {
 
 export function DoctorPanel() {
   const run = useShownRun();
-  const trial = useRun((state) => state.trial);
+  const outcome = useRun((state) => state.outcome);
   if (run?.source !== 'live' || !run.diagnosis) return null;
   const { line, verdicts } = run.diagnosis;
-  const outcome = trial && judge(trial, run.history.evaluations, verdicts);
   return (
     <section className="doctor" aria-label="Doctor">
       {outcome && (

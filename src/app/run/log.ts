@@ -1,6 +1,7 @@
 // Every sentence that the log and screen readers get about a run. Pure.
 
 import type { Verdict } from '../../doctor/examine';
+import type { Outcome } from '../../doctor/trial';
 import type { EvaluationRecord, Failure, RunStatus, StepRecord } from '../../worker/protocol';
 import { formatMeasure, formatShare } from '../shared/format';
 import { answersRight, perplexity } from './evaluation';
@@ -23,6 +24,8 @@ export function skipped({ step, loss, lossScale, tokens }: StepRecord): string {
 export const changed = (step: number, text: string) => `Step ${step}: ${text}`;
 
 export const diagnosed = ({ title, text }: Verdict) => `Doctor: ${title}. ${text}`;
+
+export const tried = ({ text }: Outcome) => `Doctor: ${text}`;
 
 export const stopped = ({ operation, message }: Failure) => `Stopped: ${operation}: ${message}`;
 

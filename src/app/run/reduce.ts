@@ -7,7 +7,7 @@
 
 import type { Config, FieldName } from '../../config';
 import { checkField, DEFAULTS, FIELDS } from '../../config';
-import type { Trial } from '../../doctor/trial';
+import { judge, type Outcome, type Trial, type Tried } from '../../doctor/trial';
 import { presetOf } from '../../presets';
 import type {
   AdapterReport,
@@ -72,6 +72,8 @@ export interface RunState {
   hiddenNote?: string;
   /** The Doctor's change on trial in the present run. */
   trial?: Trial;
+  /** What the present run shows of that change. */
+  outcome?: Outcome;
   /** Read out politely by screen readers. */
   announcement: string;
   /** The page introduces itself to somebody who has not dismissed that before. */
@@ -129,6 +131,7 @@ const NO_RUN = {
   trainedMilliseconds: 0,
   trainingSince: undefined,
   trial: undefined,
+  outcome: undefined,
 };
 
 const DISMISSED: Record<Dismissable, Partial<RunState>> = {
@@ -281,7 +284,7 @@ function reduceEvent(state: RunState, event: RunEvent, now: number): RunState {
         (verdict): LogEvent => ({ step, kind: 'note', text: log.diagnosed(verdict) }),
       );
       const announcement = lines[0]?.text ?? state.announcement;
-      return { ...withEvent(diagnosed, ...lines), announcement };
+      return judged({ ...withEvent(diagnosed, ...lines), announcement });
     }
     case 'changed': {
       const { step, changes } = event;
@@ -299,7 +302,7 @@ function reduceEvent(state: RunState, event: RunEvent, now: number): RunState {
     case 'failed': {
       const text = log.stopped(event.failure);
       const stopped = withEvent(state, { step: state.lastStep, kind: 'stopped', text });
-      return { ...enter(stopped, 'failed', now), failure: event.failure };
+      return judged({ ...enter(stopped, 'failed', now), failure: event.failure });
     }
     case 'lost': {
       const { message, resumeStep, failure } = event;
@@ -318,11 +321,26 @@ function reduceStatus(state: RunState, status: RunStatus, now: number): RunState
     const confirmed = requested === (status.state === 'paused' ? 'pause' : 'resume');
     return { ...state, status, requested: confirmed ? undefined : requested };
   }
-  return {
+  return judged({
     ...enter(state, status.state, now),
     status,
     announcement: log.entered(status.state, status.step),
-  };
+  });
+}
+
+const ENDED: Partial<Record<Phase, Tried['ended']>> = { finished: 'finished', failed: 'stopped' };
+
+/** The state with what the run shows of a change on trial, which is said when it turns. */
+function judged(state: RunState): RunState {
+  const { trial, run, phase, outcome: before } = state;
+  if (!trial || !run) return state;
+  const { evaluations } = run.history;
+  const verdicts = run.diagnosis?.verdicts ?? [];
+  const outcome = judge(trial, { evaluations, verdicts, ended: ENDED[phase] });
+  if (outcome.state === before?.state) return { ...state, outcome };
+  const text = log.tried(outcome);
+  const line: LogEvent = { step: state.lastStep, kind: 'note', text };
+  return { ...withEvent(state, line), outcome, announcement: text };
 }
 
 function reduceField(state: RunState, name: FieldName, text: string): RunState {

@@ -194,12 +194,13 @@ export const useRun = create<RunStore>()((set, get) => {
     },
 
     tryCure(verdict) {
-      const { config, history } = liveRun();
+      const { config, history, diagnosis } = liveRun();
       const changed = { ...config, ...verdict.change };
       const difference = describeChanges(config, verdict.change ?? {});
       const evaluations = [...history.evaluations];
       leaveFor(changed, current().base);
-      start({ verdict, difference, config, evaluations });
+      const stood = diagnosis?.verdicts ?? [];
+      start({ verdict, difference, stood, config, evaluations });
     },
 
     continueRun({ id: runId, config, own }, corpus) {

@@ -178,6 +178,7 @@ export const SCENES = {
         trial: {
           verdict: SLOW,
           difference: 'lr 0.000005 → 0.00012',
+          stood: [SLOW],
           config: { ...DEFAULTS },
           evaluations: [evaluationAt(0), { ...evaluationAt(MIDWAY), studentPerplexity: 1980 }],
         },

@@ -8,6 +8,7 @@ import { DoctorPanel } from '../../../src/app/run/DoctorPanel';
 import { useRun } from '../../../src/app/run/store';
 import type { Verdict } from '../../../src/doctor/examine';
 import { RULES } from '../../../src/doctor/rules';
+import type { Failure } from '../../../src/worker/protocol';
 import { evaluationRecord, freshStore, receive, sent, status, stubBrowser } from './support';
 
 configure({ defaultHidden: true });
@@ -94,7 +95,32 @@ test('a verdict is announced and logged; its cure starts the changed run and is 
     evaluated(40, 420);
     diagnosed(40);
   });
-  expect(
-    screen.getByText(/cured it.*Perplexity is 420 at step 40; before, it was 1,140/),
-  ).toBeTruthy();
+  const cured = /cured it.*Perplexity is 420 at step 40; before, it was 1,140/;
+  expect(screen.getByText(cured)).toBeTruthy();
+  // Said once, and kept in the log.
+  expect(store().announcement).toMatch(cured);
+  act(() => {
+    evaluated(60, 300);
+    diagnosed(60);
+  });
+  expect(store().run?.events.filter(({ text }) => /cured it/.test(text))).toHaveLength(1);
+});
+
+test('a changed run that an error stops has shown nothing of its cure', () => {
+  act(() => {
+    store().start();
+    receive(status('running'));
+    evaluated(0, 1160);
+    evaluated(40, 1140);
+    diagnosed(40, SLOW);
+  });
+  act(() => store().tryCure(SLOW));
+  act(() => {
+    receive(status('running'));
+    evaluated(0, 1160);
+    diagnosed(0);
+    const failure = { operation: 'train', message: 'No more memory.', hint: '', kind: 'memory' };
+    receive({ type: 'failed', runId: runId(), failure: failure as Failure });
+  });
+  expect(screen.getByText(/^The run with .* stopped before step 40, where it/)).toBeTruthy();
 });
