@@ -1,23 +1,22 @@
 // What a run will be, before anything large is read: its student, its tokens, its memory, and, in
 // a dry run, its least time and what the Doctor can tell from these alone.
 
-import type { Config } from '../config';
+import { type Config, tokensPerStep } from '../config';
 import type { Document } from '../data/documents';
 import { encodeAligned, encodeDocuments } from '../data/split';
 import { prepareData } from '../distill/data';
-import { needsTeacher } from '../distill/losses';
 import { rooflineOf } from '../distill/profile/roofline';
 import type { DataFacts } from '../distill/records';
 import { routerWarning } from '../distill/router-training';
 import { planMemory } from '../distill/run-models';
 import { dtypeOf, newStudent, requireContext } from '../distill/run-setup';
+import { stepFlops } from '../distill/step-flops';
 import { Doctor } from '../doctor/doctor';
 import { usualLearningRate } from '../doctor/rules/settings';
 import type { Gpu } from '../gpu/device';
 import type { Purpose } from '../gpu/memory';
-import { activeParameters, routersOf } from '../model/experts';
+import { routersOf } from '../model/experts';
 import type { Architecture } from '../model/family';
-import { trainedParameters } from '../model/lora';
 import { planArena } from '../model/parameters';
 import type { OpenModels } from './models';
 import { duration, figure, learning, memoryText, verdictLines } from './progress';
@@ -77,21 +76,13 @@ function routerLine(config: Config, student: Architecture): string {
   return `Router layers: ${routers.length} of ${student.layers}, each with ${shape[0]} experts.`;
 }
 
-/**
- * Floating-point operations for a token and a parameter: forward, and backward to the inputs and to
- * the weights that train.
- */
-const FLOPS = { forward: 2, inputs: 2, weights: 2 };
-
 /** Prints what can be known of a run without training it. */
 export async function dryRun(options: PlanOptions, say: (line: string) => void): Promise<void> {
   const { config, gpu, models } = options;
   const { dtype, student, documents, planned } = await planRun(options);
   for (const line of planLines(options, planned, dtype)) say(line);
-  const { batch_size, max_length, gradient_accumulation, train_steps } = config;
+  const { train_steps } = config;
   const { parameters: studentParameters } = planArena(student.parameters);
-  const trained = trainedParameters(student);
-  const active = activeParameters(student);
   const facts = {
     dtype: dtype === 'f16' ? 'float16' : 'float32',
     studentParameters,
@@ -101,7 +92,7 @@ export async function dryRun(options: PlanOptions, say: (line: string) => void):
   } as const;
   const { data } = facts;
   const whole = (value: number) => Math.round(value).toLocaleString('en-US');
-  const tokens = batch_size * max_length * gradient_accumulation * train_steps;
+  const tokens = tokensPerStep(config) * train_steps;
   say(
     `${learning(student)} learn from ${models.source.label} on ` +
       `${whole(data.trainTokens)} tokens${learnedText(data)}, ${whole(data.heldOutTokens)} held ` +
@@ -109,11 +100,7 @@ export async function dryRun(options: PlanOptions, say: (line: string) => void):
       `${whole(tokens)} targets in ${whole(train_steps)} steps, ` +
       `${(tokens / data.trainTokens).toFixed(2)} passes.`,
   );
-  const { parameters = 0 } = models.teacher;
-  const teacher = needsTeacher(config.loss) ? FLOPS.forward * parameters : 0;
-  const learned = Math.min(trained, active);
-  const pass = (FLOPS.forward + FLOPS.inputs) * active + FLOPS.weights * learned;
-  const flops = tokens * (teacher + pass);
+  const flops = train_steps * stepFlops(config, student, models.teacher.parameters ?? 0);
   if (gpu.adapter.timestamps) {
     const { flopsPerSecond } = await rooflineOf(gpu);
     say(
@@ -121,7 +108,11 @@ export async function dryRun(options: PlanOptions, say: (line: string) => void):
         `${(flopsPerSecond / 1e9).toFixed(1)} GFLOP/s of this adapter’s fastest product. Small ` +
         'models take longer.',
     );
-  }
+  } else
+    say(
+      `Time: unknown. It takes ${(flops / 1e12).toFixed(2)} TFLOP, and this adapter has no ` +
+        'timestamps to measure its speed with.',
+    );
   const rate = usualLearningRate({ config, facts });
   const mine = Number(config.student_lr.toPrecision(3)).toExponential();
   say(

@@ -8,6 +8,7 @@ import type { Document } from '../data/documents';
 import { exportStudent } from '../distill/export/student-folder';
 import type { StepRecord } from '../distill/records';
 import { Run } from '../distill/run';
+import { stepFlops } from '../distill/step-flops';
 import { inEngine } from '../distill/teacher/folder';
 import type { Snapshot } from '../distill/training-state';
 import { Doctor } from '../doctor/doctor';
@@ -208,6 +209,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     dtype,
     student: student.config,
     engine: facts.engine,
+    stepFlops: stepFlops(config, student, run.teacherParameters ?? 0),
     models: facts.models,
     data: { name: corpus.name, own: corpus.own, sha256: facts.data },
   };

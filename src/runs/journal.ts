@@ -36,6 +36,8 @@ export interface RunSettings {
   texts?: { names: string[]; reading: object };
   /** What ran the teacher. */
   engine?: string;
+  /** Floating-point operations of a step. */
+  stepFlops?: number;
 }
 
 /** Live settings changed before this step. */

@@ -5,6 +5,7 @@ import type { Config } from '../config';
 import { checkConfig, DEFAULTS } from '../config';
 import { type Journal, VERSION } from './journal';
 import { nameOf } from './names';
+import { type Speed, speedOf } from './speed';
 
 /** What a person says about a run. Kept in a file of its own. */
 export interface Label {
@@ -45,6 +46,8 @@ export interface RunRow {
   seconds: number;
   /** Over the whole run. */
   tokensPerSecond?: number;
+  /** Of the adapter, in this run. */
+  speed?: Speed;
   adapter: string;
   dtype: 'f16' | 'f32';
   data: string;
@@ -90,6 +93,7 @@ export function rowOf(
     twinPerplexity: finite(twin.evaluations.at(-1)?.studentPerplexity),
     seconds,
     tokensPerSecond: seconds > 0 ? tokens / seconds : undefined,
+    speed: speedOf(settings?.stepFlops, steps),
     adapter: settings?.adapter?.name ?? '',
     dtype: settings?.dtype ?? 'f32',
     data: settings?.data?.name ?? '',

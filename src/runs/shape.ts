@@ -76,6 +76,7 @@ const SHAPES = new Map<string, Check>([
       dtype: optional((value) => value === 'f16' || value === 'f32'),
       id: optional(isText),
       engine: optional(isText),
+      stepFlops: optional(isFigure),
       data: optional(object({ name: isText })),
       texts: optional(
         object({

@@ -4,6 +4,8 @@
 import type { Config } from '../config';
 import { DEFAULTS, twinStep } from '../config';
 import type { Reading } from '../data/documents';
+import type { Run } from '../distill/run';
+import { stepFlops } from '../distill/step-flops';
 import type { Gpu } from '../gpu/device';
 import { formatLink } from '../link';
 import { type Checkpoint, type RunFacts, readNewest } from '../runs/checkpoint';
@@ -40,6 +42,7 @@ interface Choices {
 export async function startKept(
   { keeper }: KeptRun,
   { runId, config, corpus }: Choices,
+  run: Run,
   { adapter }: Gpu,
   facts: RunFacts,
   step?: number,
@@ -54,6 +57,7 @@ export async function startKept(
     dtype,
     student,
     engine,
+    stepFlops: stepFlops(config, run.student, run.teacherParameters ?? 0),
     models: facts.models,
     data: {
       name: corpusName(config, corpus),

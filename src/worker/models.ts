@@ -2,8 +2,7 @@
 // page. Nothing is loaded from anywhere else.
 
 import type { Config } from '../config';
-import { planMemory } from '../distill/run-models';
-import { dtypeOf, newStudent } from '../distill/run-setup';
+import { dtypeOf } from '../distill/run-setup';
 import { openStudent, requireSameVocabulary, type StudentStart } from '../distill/student-start';
 import {
   type FolderTokenizer,
@@ -14,7 +13,6 @@ import {
 } from '../distill/teacher/folder';
 import type { EngineChoice, MakeTeacher, TeacherSizes } from '../distill/teacher/teacher';
 import { openTwoVocabularies } from '../distill/vocabularies';
-import { Doctor } from '../doctor/doctor';
 import { browserCache } from '../files/block-cache';
 import { ModelFileError } from '../files/download';
 import { fingerprinted } from '../files/fingerprint';
@@ -28,7 +26,7 @@ import { planArena } from '../model/parameters';
 import { openWeights } from '../model/weights';
 import { modelReference } from '../model-reference';
 import { identities, type ModelIdentities, type OpenedModel } from '../runs/identity';
-import type { DroppedFiles, LoadingStage, MemoryPlan, ModelReport, Role } from './protocol';
+import type { DroppedFiles, LoadingStage, ModelReport, Role } from './protocol';
 
 interface Place {
   files: DroppedFiles;
@@ -101,7 +99,7 @@ function sourceOf(
 }
 
 /** Reads both models' config and headers. Weights are read when the run is built. */
-async function openFolders(config: Config, gpu: Gpu, place: Place & Report) {
+export async function openFolders(config: Config, gpu: Gpu, place: Place & Report) {
   const open = (role: Role, text: string): OpenedModel => {
     let reported = { file: '', loaded: 0 };
     const onProgress: Progress = (file, loaded, total = 0) => {
@@ -235,40 +233,6 @@ export async function openModels(config: Config, gpu: Gpu, place: Place & Report
   } catch (error) {
     close();
     throw error;
-  }
-}
-
-/** The GPU memory of a run with these settings. Reads configs and headers; allocates nothing. */
-export async function planModels(config: Config, gpu: Gpu, place: Place): Promise<MemoryPlan> {
-  const { teacher, student, two, dtype, close } = await openFolders(config, gpu, {
-    ...place,
-    stage: () => {},
-    note: () => {},
-  });
-  try {
-    const architecture = student?.architecture ?? newStudent(config, teacher.sizes);
-    const memory = await planMemory({
-      gpu,
-      config,
-      dtype,
-      makeTeacher: teacher.plan,
-      student: architecture,
-      ...two,
-    });
-    const { verdicts } = new Doctor(config, {
-      dtype: dtype === 'f16' ? 'float16' : 'float32',
-      studentParameters: planArena(architecture.parameters).parameters,
-      vocabularySize: architecture.vocabularySize,
-      plannedMemory: memory,
-    });
-    return {
-      memory,
-      verdicts,
-      largestBuffer: gpu.limits.buffer,
-      atLeast: teacher.engine.name === 'onnxruntime',
-    };
-  } finally {
-    close();
   }
 }
 

@@ -83,16 +83,23 @@ export interface ModelReport {
   layers?: number;
 }
 
-/** The GPU memory that a run will use. */
-export interface MemoryPlan {
+/** What a run will need, and what the Doctor can tell before it. */
+export interface RunPlan {
   /** Bytes by purpose, as in a run's status. */
   memory: Record<string, number>;
   /** Bytes of the adapter's largest buffer. WebGPU does not say how much memory there is. */
   largestBuffer: number;
   /** True if onnxruntime runs the teacher: its working memory is not counted. */
   atLeast: boolean;
-  /** What the Doctor can tell from settings and sizes, before the text is read. */
+  /** What the Doctor can tell from settings, sizes and the text. */
   verdicts: readonly Verdict[];
+  /** Why the text cannot be used, and what to do. */
+  textProblem?: string;
+  /**
+   * How long it will train, at what speed. `like`: the kept run that had this speed; without one it
+   * is the adapter's fastest product, and the time the least. Undefined where nothing was measured.
+   */
+  time?: { seconds: number; flopsPerSecond: number; like?: string };
 }
 
 /**
@@ -125,11 +132,11 @@ export interface Requests {
     progress: FileReport[];
     result: DataPreview | undefined;
   };
-  /** Estimate the GPU memory of a run with these settings. */
+  /** Estimate GPU memory and time of a run with these settings. */
   plan: {
-    input: { config: Config; files?: DroppedFiles };
+    input: { config: Config; corpus?: UserCorpus; files?: DroppedFiles };
     progress: never;
-    result: MemoryPlan;
+    result: RunPlan;
   };
   /** Every run that is kept. Brings those of killed tabs up to date. */
   runs: { input: object; progress: never; result: KeptRuns };

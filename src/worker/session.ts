@@ -452,7 +452,7 @@ export class Session implements DeviceUser {
     facts.models = await models.identities();
     if (before) requireSame(before, facts, () => {});
     const { dtype, studentParameters, trainTokens, heldOutTokens } = this.#run;
-    if (this.#kept) await startKept(this.#kept, this, gpu, facts, snapshot?.step);
+    if (this.#kept) await startKept(this.#kept, this, this.#run, gpu, facts, snapshot?.step);
     post({ type: 'kept', runId: this.runId });
     // A recovered run keeps its Doctor, who has seen what came before.
     this.#doctor ??= new Doctor(config, {

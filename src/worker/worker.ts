@@ -7,7 +7,8 @@ import { preview } from './corpus';
 import { busy, FailureError } from './failure';
 import { answer, base, openDevice as openSharedDevice, post } from './host';
 import { keepRuns, keepSweep, labelRun, listRuns, openRun, readRun, saveRun } from './library';
-import { inspectModel, planModels } from './models';
+import { inspectModel } from './models';
+import { planRun } from './plan';
 import type {
   CheckRow,
   Experiment,
@@ -55,12 +56,11 @@ function onRequest(request: RequestMessage): Promise<void> {
       const { role, reference, teacher, files = {} } = request;
       return answer('inspect', id, () => inspectModel(role, reference, { files, base }, teacher));
     }
-    case 'plan': {
-      const { config, files = {} } = request;
-      return answer('plan', id, async () =>
-        planModels(config, await openDevice(), { files, base }),
+    case 'plan':
+      // Queued, like a profile: it may measure the GPU.
+      return answer('plan', id, () =>
+        enqueue(async () => planRun(request, await openDevice(), !session?.training && !bugLab)),
       );
-    }
     case 'preview':
       return answer('preview', id, (report) => enqueue(() => preview(request, report)));
     case 'check':

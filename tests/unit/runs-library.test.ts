@@ -12,6 +12,7 @@ import { Library } from '../../src/runs/library';
 import { MemoryStorage } from '../../src/runs/memory-storage';
 import { isRunId, nameOf, newRunId } from '../../src/runs/names';
 import { curveOf, type RunRow, toDrop } from '../../src/runs/row';
+import { runAlike, speedOf } from '../../src/runs/speed';
 import type { Sweep } from '../../src/runs/sweep';
 
 const config = { ...DEFAULTS, train_steps: 4 };
@@ -193,6 +194,28 @@ test('a budget drops deleted runs, spare checkpoints, then old finished runs; ne
   expect(drops(360)).toEqual(['run deleted', ...spares, 'run old']);
   // The stopped run’s last checkpoint, the pinned and the open run stay.
   expect(drops(0)).toEqual(['run deleted', ...spares, 'run old', 'run new']);
+});
+
+test('a run is as fast as the kept one whose step is nearest in size, on the same adapter', () => {
+  const at = (step: number, seconds?: number) => ({ step, seconds }) as StepRecord;
+  // What came before the first step that was timed is left out: kernels compile there.
+  expect(speedOf(6e9, [at(1), at(2, 30), at(7, 33), at(22, 40)])).toEqual({
+    step: 6e9,
+    perSecond: 12e9,
+  });
+  expect(speedOf(6e9, [at(1, 1), at(5, 2)])).toBe(undefined);
+  expect(speedOf(undefined, [at(1, 1), at(22, 40)])).toBe(undefined);
+
+  const speed = (step: number) => ({ step, perSecond: 1e9 });
+  const rows = [
+    row({ id: 'small', speed: speed(1e9) }),
+    row({ id: 'near', speed: speed(5e9) }),
+    row({ id: 'elsewhere', speed: speed(6e9), adapter: 'another' }),
+    row({ id: 'twins', speed: speed(6e9), config: { ...config, twin: 'loss=ce' } }),
+    row({ id: 'unknown' }),
+  ];
+  const alike = (step: number) => runAlike(rows, { adapter: 'test', dtype: 'f32', step })?.id;
+  expect([alike(6e9), alike(2e9), alike(1e11)]).toEqual(['near', 'small', undefined]);
 });
 
 test('ids sort by time and are valid; names are two words that follow from them', () => {

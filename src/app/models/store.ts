@@ -1,10 +1,9 @@
 // What the page knows of the models that its fields name: files that were dropped for them, what
-// their folders say of themselves, and the memory that a run with them would take.
+// their folders say of themselves, and what a run with them would need.
 
 import { create } from 'zustand';
-import type { Config } from '../../config';
 import { modelReference } from '../../model-reference';
-import type { DroppedFiles, MemoryPlan, ModelReport, Role } from '../../worker/protocol';
+import type { DroppedFiles, ModelReport, Requests, Role, RunPlan } from '../../worker/protocol';
 import { request } from '../shared/client';
 import { requestStore } from '../shared/request';
 
@@ -41,9 +40,9 @@ const lookUpStore = (role: Role) =>
 
 export const lookUps = { teacher: lookUpStore('teacher'), student: lookUpStore('student') };
 
-/** Estimates the GPU memory of a run with these settings. */
-export const usePlan = requestStore<Config, MemoryPlan>((config) =>
-  request('plan', { config, files: useModels.getState().dropped }),
+/** Estimates what a run with these settings needs. */
+export const usePlan = requestStore<Omit<Requests['plan']['input'], 'files'>, RunPlan>((input) =>
+  request('plan', { ...input, files: useModels.getState().dropped }),
 );
 
 /** Why a run cannot load this model yet. */

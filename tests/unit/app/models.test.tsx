@@ -123,17 +123,34 @@ test('a run cannot start before its files are dropped', () => {
   expect((screen.getByRole('button', { name: 'Distil' }) as HTMLButtonElement).disabled).toBe(true);
 });
 
-test('a memory plan belongs to the settings that it was made for', async () => {
-  press('Estimate GPU memory');
-  const memory = { teacher: 1_100_000_000, weights: 500_000_000 };
-  await act(() =>
-    resolve('plan', { memory, verdicts: [], largestBuffer: 4_294_967_296, atLeast: true }),
-  );
+test('a plan of memory and time belongs to the settings that it was made for', async () => {
+  press('Estimate memory and time');
+  const plan = {
+    memory: { teacher: 1_100_000_000, weights: 500_000_000 },
+    verdicts: [],
+    largestBuffer: 4_294_967_296,
+    atLeast: true,
+  };
+  const time = { seconds: 190, flopsPerSecond: 2.13e9 };
+  await act(() => resolve('plan', { ...plan, time: { ...time, like: 'amber heron' } }));
   const told = screen.getByText(
     /^This run needs 1\.6 GB of GPU memory: teacher 1\.1 GB, weights 500 MB\./,
   ).textContent;
   expect(told).toContain('onnxruntime needs working memory as well.');
   expect(told).toContain('buffers of up to 4.3 GB');
+  expect(screen.getByText(/^The Doctor has no objection/)).toBeTruthy();
+  expect(
+    screen.getByText(
+      'It trains for about 03:10, if it computes as fast as “amber heron” did here: 2.130 GFLOP/s.',
+    ),
+  ).toBeTruthy();
+  press('Estimate memory and time');
+  await act(() => resolve('plan', { ...plan, time }));
+  expect(screen.getByText(/^It trains for at least 03:10, at the 2.130 GFLOP\/s of/)).toBeTruthy();
+  press('Estimate memory and time');
+  await act(() => resolve('plan', { ...plan, textProblem: '12 tokens are too few.' }));
+  expect(screen.getByText(/^How long it trains is unknown/)).toBeTruthy();
+  expect(screen.getByText('The text cannot be used. 12 tokens are too few.')).toBeTruthy();
   type('batch_size', '4');
   expect(screen.queryByText(/^This run takes/)).toBe(null);
   expect(useRun.getState().phase).toBe('idle');
