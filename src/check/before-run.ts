@@ -35,8 +35,8 @@ interface Options {
   /** Names the browser or Node, whose compilers are part of what is checked. */
   where: string;
   memory: Memory;
-  /** Called when a check begins, which takes some seconds. */
-  onBegin?: () => void;
+  /** Told that a check begins, and how long it took; nothing on an adapter that passed before. */
+  say?: (line: string) => void;
 }
 
 /**
@@ -45,7 +45,7 @@ interface Options {
  */
 export async function requireRightKernels(
   gpu: Gpu,
-  { dtype, where, memory, onBegin }: Options,
+  { dtype, where, memory, say }: Options,
   check: typeof runChecks = runChecks,
 ): Promise<void> {
   const { adapter } = gpu;
@@ -55,12 +55,15 @@ export async function requireRightKernels(
   // A wrong variant of the matrix product is not used; the run has said so.
   const variants = await tuneMatmul(gpu, dtype);
   const unused = variants.filter(({ fault }) => fault).map(({ name }) => `, ${name}`);
-  onBegin?.();
+  say?.('Checking the kernels on this GPU, which is new here.');
   const started = performance.now();
   const rows = await check(gpu, () => undefined, { dtype });
   const seconds = (performance.now() - started) / 1000;
   const failed = rows.filter(
     ({ passed, kernel }) => !passed && !unused.some((end) => kernel.endsWith(end)),
+  );
+  say?.(
+    `${rows.length} checks of the kernels took ${seconds.toFixed(1)} s, ${failed.length} failed.`,
   );
   if (failed.length === 0) return memory.put(key, Uint8Array.of(1));
   throw refusal(gpu, dtype, failed, reportText(adapter, where, rows, seconds));

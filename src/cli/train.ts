@@ -85,7 +85,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     dtype,
     where: `Node ${process.version}`,
     memory: options.cache,
-    onBegin: () => say('Checking the kernels on this adapter, which is new here'),
+    say,
   });
   const facts: RunFacts = {
     config,

@@ -1,7 +1,7 @@
 // How fast an adapter computed earlier runs, and what that says about the time of another. Pure.
 
+import type { Config } from '../config';
 import type { StepRecord } from '../distill/records';
-import type { RunRow } from './row';
 
 /** What a run measured of its adapter. */
 export interface Speed {
@@ -27,14 +27,23 @@ export function speedOf(step: number | undefined, steps: readonly StepRecord[]):
 /** A small step is mostly overhead: an adapter's speed holds for steps of about that size. */
 const ALIKE = 4;
 
+/** What decides whether a run is like another. */
+interface Timed {
+  adapter: string;
+  dtype: 'f16' | 'f32';
+  time: string;
+  config: Pick<Config, 'twin'>;
+  speed?: Speed;
+}
+
 /** The kept run whose step is nearest in size, on the same adapter, if one is near enough. */
-export function runAlike(
-  rows: readonly RunRow[],
-  { adapter, dtype, step }: Pick<RunRow, 'adapter' | 'dtype'> & { step: number },
-): (RunRow & { speed: Speed }) | undefined {
+export function runAlike<Row extends Timed>(
+  rows: readonly Row[],
+  { adapter, dtype, step }: Pick<Timed, 'adapter' | 'dtype'> & { step: number },
+): (Row & { speed: Speed }) | undefined {
   const apart = ({ speed }: { speed: Speed }) => Math.abs(Math.log(speed.step / step));
   return rows
-    .filter((row): row is RunRow & { speed: Speed } => row.speed !== undefined)
+    .filter((row): row is Row & { speed: Speed } => row.speed !== undefined)
     .filter((row) => row.adapter === adapter && row.dtype === dtype && row.config.twin === '')
     .filter((row) => apart(row) <= Math.log(ALIKE))
     .sort((a, b) => apart(a) - apart(b) || b.time.localeCompare(a.time))

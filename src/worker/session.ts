@@ -354,6 +354,7 @@ export class Session implements DeviceUser {
       dtype: dtypeOf(config, gpu),
       where: navigator.userAgent,
       memory: browserCache(() => {}),
+      say: (line) => this.#note(line),
     });
     checked.catch(() => undefined);
     const { signal } = this.#ended;

@@ -268,9 +268,11 @@ describe('a run that fails', () => {
       expect(await doctor.innerText()).toMatch(/Problem Evaluation batches fail\./);
       await doctor.getByRole('button', { name: /^Try it: .* view → strided$/ }).click();
       await offered(page, FINISHED);
-      await eventually(() => doctor.innerText()).toMatch(
-        /view → strided cured it: “Evaluation batches fail” is gone at step 4\. Perplexity is [\d,]+ at step 4; before, it was n\/a at step 4\./,
+      const outcome = doctor.locator('.doctor-outcome.cured');
+      expect(await outcome.innerText()).toMatch(
+        /view → strided cured it: “Evaluation batches fail” is gone at step 4\. Perplexity is [\d,]+ /,
       );
+      expect(await outcome.innerText()).toContain('before, it was n/a at step 4.');
       expect(await page.locator('.behind-line:not(.raw)').count()).toBeGreaterThan(0);
       expect(await csvOf(page, 'loss')).toHaveLength(4);
       expect(problems).toEqual([]);

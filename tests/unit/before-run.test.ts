@@ -34,6 +34,7 @@ const row = (kernel: string, passed = true): CheckRow => ({
 
 let rows: CheckRow[];
 let checked: unknown[];
+let said: string[];
 const kept = new Set<string>();
 const memory = {
   get: async (key: string) => (kept.has(key) ? new Uint8Array() : undefined),
@@ -42,7 +43,7 @@ const memory = {
 const require = (gpu = gpuOf(), options: { dtype?: 'f16' | 'f32'; where?: string } = {}) =>
   requireRightKernels(
     gpu,
-    { dtype: 'f16', where: 'a browser', memory, ...options },
+    { dtype: 'f16', where: 'a browser', memory, say: (line) => said.push(line), ...options },
     async (_, __, selection) => {
       checked.push(selection?.dtype);
       return rows;
@@ -52,6 +53,7 @@ const require = (gpu = gpuOf(), options: { dtype?: 'f16' | 'f32'; where?: string
 beforeEach(() => {
   rows = [row('gelu'), row('copy')];
   checked = [];
+  said = [];
   kept.clear();
 });
 
@@ -59,6 +61,10 @@ it('checks an adapter once for a storage type and a browser, if it passed', asyn
   await require();
   await require();
   expect(checked).toEqual(['f16']);
+  expect(said).toEqual([
+    'Checking the kernels on this GPU, which is new here.',
+    expect.stringMatching(/^2 checks of the kernels took \d+\.\d s, 0 failed\.$/),
+  ]);
   await require(gpuOf(), { dtype: 'f32' });
   await require(gpuOf(), { where: 'the next browser' });
   await require(gpuOf({ name: 'Another GPU' }));
