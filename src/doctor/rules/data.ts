@@ -61,9 +61,8 @@ export const tokenizerUnfit: Rule = {
   watches: 'Bytes of UTF-8 a token, in the training text.',
   threshold:
     'Under 1.5: a tokenizer that knows no two letters of the text gives 1.0. English gives 2.6 ' +
-    'with ' +
-    '1,024 tokens and 4.3 with 50,257. A tokenizer of fewer than 512 tokens is not judged: its ' +
-    'tokens are meant to be single bytes.',
+    'with 1,024 tokens and 4.3 with 50,257. A tokenizer of fewer than 512 tokens is not judged: ' +
+    'its tokens are meant to be single bytes.',
   severity: 'warning',
   caveat: 'Numbers and symbols are cut small by many tokenizers.',
   look({ facts: { data, vocabularySize } }) {
@@ -71,8 +70,7 @@ export const tokenizerUnfit: Rule = {
     return {
       text:
         `A token stands for ${figure(data.bytesPerToken)} bytes of this text: the tokenizer was ` +
-        `made ` +
-        'for another language or another kind of text.',
+        'made for another language or another kind of text.',
       advice: 'Choose a teacher that was trained on such text.',
     };
   },
@@ -121,8 +119,7 @@ export const batchRepeats: Rule = {
     return {
       text:
         `The training text has ${counted(data.windows, 'window')} of ${max_length} tokens, and a ` +
-        `step ` +
-        `takes ${perStep}: each step sees all of it again.`,
+        `step takes ${perStep}: each step sees all of it again.`,
       advice: 'Use more text; or a smaller batch, so that steps differ.',
       change: { batch_size: smaller, gradient_accumulation: 1 },
     };

@@ -145,8 +145,7 @@ export const largeMemory: Rule = {
   watches: 'The planned GPU memory, by purpose.',
   threshold:
     '1.5 GB: what a phone gives to one process, weights and page together. WebGPU does not tell ' +
-    'how ' +
-    'much there is.',
+    'how much there is.',
   severity: 'note',
   caveat: 'A card with its own memory takes many times that.',
   look(evidence) {
@@ -170,8 +169,7 @@ export const memoryGrows: Rule = {
   watches: 'GPU memory in use, at evaluations.',
   threshold:
     '2% above the first evaluation’s in three evaluations in a row, each more than the one ' +
-    'before: ' +
-    'all buffers of a run are made before its first step.',
+    'before: all buffers of a run are made before its first step.',
   severity: 'problem',
   caveat: 'Memory that another part of the page takes counts, too.',
   look({ memory = [] }) {

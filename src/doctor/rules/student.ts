@@ -51,9 +51,8 @@ export const overfitting: Rule = {
     return {
       text:
         `Held-out perplexity was ${figure(best.studentPerplexity)} at step ${count(best.step)} ` +
-        `and ` +
-        `is ${figure(last.studentPerplexity)}, while the training loss fell from ${figure(then)} ` +
-        `to ${figure(now)} nats.`,
+        `and is ${figure(last.studentPerplexity)}, while the training loss fell from ` +
+        `${figure(then)} to ${figure(now)} nats.`,
       advice: `Stop at step ${count(Math.max(1, best.step))}, or use more text.`,
       change: { train_steps: Math.max(1, best.step) },
       region: { chart: 'perplexity', from: best.step, to: last.step },
@@ -179,8 +178,7 @@ export const capacity: Rule = {
       text:
         `Since step ${count(flat[0].step)} perplexity has gone from ` +
         `${figure(flat[0].studentPerplexity)} to ${figure(last.studentPerplexity)}; the ` +
-        `teacher’s ` +
-        `is ${figure(last.teacherPerplexity)}.`,
+        `teacher’s is ${figure(last.teacherPerplexity)}.`,
       advice: wider
         ? `Try a student of twice the width, ${2 * student_width}.`
         : 'Try a larger student.',
@@ -213,9 +211,8 @@ export const repeats: Rule = {
   title: 'The student repeats itself',
   watches: 'The latest sample of both models.',
   threshold:
-    'Half of its runs of four words stood in it before, and the teacher’s do not: prose has ' +
-    'almost ' +
-    'none.',
+    'Two fifths of its runs of three words or signs stood in it before, and less of the ' +
+    'teacher’s: prose has almost none.',
   severity: 'warning',
   caveat: 'One sample is one roll of the dice.',
   explainedBy: ['one-token-dominates', 'no-measurement'],
@@ -227,7 +224,6 @@ export const repeats: Rule = {
     return {
       text:
         `${percent(student)} of what the student says at step ${count(last.step)} it had already ` +
-        `already ` +
         `said before (teacher: ${percent(teacher)}).`,
       advice: 'Use forward KL at temperature 2, which keeps the student from betting on few words.',
       change: { loss: 'mixed', kd_loss: 'fkl', temperature: 2 },

@@ -57,8 +57,7 @@ export const temperatureFlat: Rule = {
   watches: 'Entropy of the teacher’s distribution at the training temperature, beside ln V.',
   threshold:
     'Over 98% of ln V: the likeliest token then has little more than 1/V, and what is left of ' +
-    'the ' +
-    'teacher is in the last digits.',
+    'the teacher is in the last digits.',
   severity: 'warning',
   caveat: 'At a very high temperature, distillation matches logits, which can work in float32.',
   explainedBy: ['teacher-unfit'],
@@ -72,8 +71,7 @@ export const temperatureFlat: Rule = {
       text:
         `At temperature ${figure(config.temperature)} the teacher’s entropy is ` +
         `${figure(last.softEntropy ?? 0)} of at most ${figure(most)} nats (${percent(share)}): ` +
-        `it ` +
-        'prefers hardly any token.',
+        'it prefers hardly any token.',
       advice: 'Lower the temperature to 2.',
       change: { temperature: 2 },
       region: { chart: 'loss', from: 0, to: last.step },
@@ -95,8 +93,7 @@ export const startsAsTeacher: Rule = {
     return {
       text:
         `KL(teacher ‖ student) is ${figure(start.kl)} nats before the first step: there is ` +
-        `nothing ` +
-        'to learn from this teacher.',
+        'nothing to learn from this teacher.',
       advice: 'Copy fewer of the teacher’s layers, or start from a new student.',
       change: evidence.config.student_model === 'teacher' ? newStudent(evidence) : undefined,
       region: { chart: 'perplexity', from: 0, to: 0 },
@@ -127,8 +124,7 @@ export const teacherUnfit: Rule = {
         `tokens gives ${figure(unigram)}.`,
       advice:
         'Check the teacher’s files and tokenizer, and that it knows this language. Until then ' +
-        'learn ' +
-        'from the text alone.',
+        'learn from the text alone.',
       change: { loss: 'ce' },
       region: { chart: 'perplexity', from: 0, to: last.step },
     };
@@ -154,9 +150,8 @@ export const startUnfit: Rule = {
     return {
       text:
         `The student starts with a perplexity of ${figure(start.studentPerplexity)}, worse than ` +
-        `the ` +
-        `${figure(facts.vocabularySize)} of a random choice: its ids mean other tokens, or its ` +
-        'weights did not load.',
+        `the ${figure(facts.vocabularySize)} of a random choice: its ids mean other tokens, or ` +
+        'its weights did not load.',
       advice: 'Choose a student with the teacher’s own tokenizer, or a new student.',
       change: newStudent(evidence),
       region: { chart: 'perplexity', from: 0, to: 0 },

@@ -28,8 +28,7 @@ function skipped({ config, steps, nonFinite, facts }: Evidence): Finding | undef
   return {
     text:
       `The last ${counted(row.length, 'step')} were skipped${all}: a gradient was not finite at ` +
-      `a ` +
-      `loss scale of ${figure(last.lossScale)}.${seen}`,
+      `a loss scale of ${figure(last.lossScale)}.${seen}`,
     advice: tooLarge
       ? 'Start with PyTorch’s loss scale of 65,536.'
       : scaled
@@ -51,7 +50,7 @@ export const skippedSteps: Rule = {
     '6 in a row. A loss scale that adapts skips a step or two at a time: 6 halvings are a factor ' +
     'of 64.',
   severity: 'problem',
-  caveat: 'Not why the gradient overflows: a scale too high, weights too large, or data.',
+  caveat: 'Why the gradient overflows: a scale too high, weights too large, or data.',
   explainedBy: ['no-measurement'],
   look: skipped,
 };
@@ -62,8 +61,8 @@ export const lossScaleCollapses: Rule = {
   title: 'The loss scale has collapsed',
   watches: 'The loss scale, in float16.',
   threshold:
-    'At most 64, and 1/1,024 of its start: gradients of 1e-9, of which late training has many, ' +
-    'are then below the smallest float16.',
+    'At most 64, and 1/1,024 of its start: gradients under 1e-9, of which late training has ' +
+    'many, are then below the smallest float16, 6e-8.',
   severity: 'warning',
   caveat: 'The run may still train: it then loses its small gradients only.',
   explainedBy: ['skipped-steps'],
@@ -75,8 +74,7 @@ export const lossScaleCollapses: Rule = {
     return {
       text:
         `The loss scale fell from ${figure(config.initial_loss_scale)} to ${figure(lossScale)} ` +
-        `in ` +
-        `${counted(last.skippedTotal, 'skipped step')}.`,
+        `in ${counted(last.skippedTotal, 'skipped step')}.`,
       advice: 'Use float32, which needs no loss scale.',
       change: { model_dtype: 'float32' },
       region: { chart: 'scale', from: 0, to: last.step },
@@ -92,7 +90,7 @@ export const disconnectedLoss: Rule = {
   watches: 'The gradient’s norm in applied steps.',
   threshold: 'Exactly 0 in 5 applied steps: a loss that any weight can change has a gradient.',
   severity: 'problem',
-  caveat: 'Not where the graph is cut. Weight decay may still move the weights.',
+  caveat: 'Where the graph is cut. Weight decay may still move the weights.',
   explainedBy: ['skipped-steps'],
   look({ steps }) {
     const recent = steps.filter(({ applied }) => applied).slice(-ZERO_GRADIENTS);
@@ -116,10 +114,9 @@ export const lostUpdates: Rule = {
   watches: 'How far the weights have moved, beside the gradient and the learning rate.',
   threshold:
     'A change of exactly 0 after applied steps with a gradient: each update is less than half ' +
-    'the ' +
-    'distance to the next number that the weights can hold.',
+    'the distance to the next number that the weights can hold.',
   severity: 'problem',
-  caveat: 'Not that the learning rate suits the model: only that it is too small for the storage.',
+  caveat: 'Whether a rate that this storage can hold suits the model.',
   explainedBy: ['skipped-steps', 'disconnected-loss'],
   look({ config, steps, evaluations }) {
     const last = evaluations.at(-1);
@@ -131,7 +128,7 @@ export const lostUpdates: Rule = {
         `${counted(step.appliedTotal, 'step')} with a gradient of ${figure(step.gradNorm)} and a ` +
         `learning rate of ${figure(step.learningRate)} changed no weight.`,
       advice: 'Keep the weights in float32 (master weights), or raise the learning rate.',
-      change: { student_lr: rounded(config.student_lr * 10) },
+      change: { student_lr: Math.min(rounded(config.student_lr * 10), FIELDS.student_lr.max) },
       region: { chart: 'loss', from: 0, to: last.step },
     };
   },
@@ -148,8 +145,7 @@ export const learningRateLow: Rule = {
   watches: 'Held-out perplexity since the start, and ‖Δw‖/‖w‖ of a step.',
   threshold:
     'Under 5% of the way to the teacher after 30 steps past the warm-up (the default run covers ' +
-    'a ' +
-    'third in 20), while a step moves the weights by less than 1e-4 of their size.',
+    'a third in 20), while a step moves the weights by less than 1e-4 of their size.',
   severity: 'problem',
   caveat: 'More steps would help, too. It does not say which rate is best.',
   explainedBy: ['skipped-steps', 'disconnected-loss', 'lost-updates', 'learning-rate-high'],
@@ -164,17 +160,17 @@ export const learningRateLow: Rule = {
     if (ratios.length === 0 || ratio > SMALL_UPDATE) return undefined;
     const { student_lr } = config;
     const measuredRate = student_lr * Math.min(10 * Math.max(1, SMALL_UPDATE / ratio), 1000);
-    const better = rounded(Math.max(measuredRate, usualLearningRate(evidence)));
+    const { max } = FIELDS.student_lr;
+    const better = Math.min(rounded(Math.max(measuredRate, usualLearningRate(evidence))), max);
     return {
       text:
         `In ${counted(last.step, 'step')} perplexity went from ` +
-        `${figure(start.studentPerplexity)} ` +
-        `to ${figure(last.studentPerplexity)}, ${percent(Math.max(0, covered))} of the way to ` +
-        `the ` +
-        `teacher’s ${figure(last.teacherPerplexity ?? Number.NaN)}: a step moves the weights by ` +
-        `only ${figure(ratio)} of their size.`,
+        `${figure(start.studentPerplexity)} to ${figure(last.studentPerplexity)}, ` +
+        `${percent(Math.max(0, covered))} of the way to the teacher’s ` +
+        `${figure(last.teacherPerplexity ?? Number.NaN)}: a step moves the weights by only ` +
+        `${figure(ratio)} of their size.`,
       advice: `Raise the learning rate from ${figure(student_lr)} to ${figure(better)}.`,
-      change: { student_lr: Math.min(better, 0.1) },
+      change: { student_lr: better },
       region: { chart: 'perplexity', from: 0, to: last.step },
     };
   },
