@@ -92,14 +92,11 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['tests/e2e/**/*.test.ts'],
+          // One process, with browsers that its files share.
           ...oneAtATime,
-          // Two processes, each with browsers that its files share: a test waits, or keeps one core
-          // busy.
-          fileParallelism: true,
+          isolate: false,
           // Each wait has a limit of its own.
           testTimeout: 600 * SECOND,
-          maxWorkers: 2,
-          isolate: false,
           // A browser that hangs once fails no build; the test is named at the end.
           retry: 1,
           setupFiles: 'tests/e2e/setup.ts',

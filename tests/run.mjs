@@ -41,18 +41,30 @@ const ONCE = [
   'teacher-onnx',
   'twin',
 ].map((name) => `tests/gpu/${name}.test.ts`);
+/** End-to-end tests in which nothing is trained: they need a browser, and hardly a kernel. */
+const PAGES = [
+  'adapter',
+  'examples',
+  'first-paint',
+  'harness',
+  'lessons',
+  'link',
+  'screenshot',
+  'smoke',
+  'strides',
+].map((name) => `tests/e2e/${name}.test.ts`);
 /**
- * Two stages run at a time: each spends most of its time on one core, compiling or waiting. Of the
- * browsers, too, two run at a time, and so that stage is alone.
+ * Two stages run at a time: each spends most of its time on one core, compiling or waiting. What
+ * lavapipe has compiled serves all later tests of its kind, in Node or in the browser. So each kind
+ * has a lane to itself, where nothing is compiled twice at the same time, and the long stages come
+ * first, so that the lanes end together.
  */
 const LANES = 2;
-const LAVAPIPE = { project: 'gpu', icd: 'VK_ICD_LAVAPIPE', adapter: 'f16' };
 const STAGES = [
   { name: 'check', command: ['node', 'tests/check.mjs'] },
   { name: 'build', command: ['node_modules/.bin/vite', 'build', '--logLevel', 'warn'] },
-  // In halves and in this order, so that the lanes end together: lavapipe compiles for longer than
-  // all the others take.
-  { name: 'gpu-lavapipe-2', ...LAVAPIPE, shard: '2/2' },
+  { name: 'gpu-lavapipe', project: 'gpu', icd: 'VK_ICD_LAVAPIPE', adapter: 'f16' },
+  { name: 'e2e-runs', project: 'e2e', after: 'build', browsers: true, without: PAGES },
   {
     name: 'gpu-swiftshader',
     project: 'gpu',
@@ -60,37 +72,38 @@ const STAGES = [
     adapter: 'f32',
     without: ONCE,
   },
-  { name: 'gpu-lavapipe-1', ...LAVAPIPE, shard: '1/2' },
+  { name: 'e2e-pages', project: 'e2e', after: 'build', browsers: true, among: PAGES },
   { name: 'unit-1', project: 'unit*', shard: '1/2' },
   { name: 'unit-2', project: 'unit*', shard: '2/2' },
-  { name: 'e2e', project: 'e2e', after: 'build', browsers: true, alone: true },
 ];
 const DRIVERS = ['CHROMIUM', 'CHROMIUM_F16', 'VK_ICD_SWIFTSHADER', 'VK_ICD_LAVAPIPE'];
 
-for (const path of ONCE)
+for (const path of [...ONCE, ...PAGES])
   if (!existsSync(join(root, path)))
-    stop(`ONCE names ${path}, which does not exist. Correct the list.`);
+    stop(`ONCE or PAGES names ${path}, which does not exist. Correct the list.`);
 
 const { only, filters } = readArguments(process.argv.slice(2));
 const halved = filters.length === 0;
+/** A stage's first half, which with a filter is the whole. */
+const whole = ({ shard, among }) => shard !== '2/2' && !among;
 const chosen = STAGES.filter(
   ({ name }) => !only || only.some((stage) => name === stage || name.startsWith(`${stage}-`)),
-).filter(({ shard }) => halved || shard !== '2/2');
+).filter((stage) => halved || whole(stage));
 const environment = { ...process.env };
 if (chosen.some(({ icd, browsers }) => icd || browsers)) Object.assign(environment, findBrowsers());
 
 const rows = [];
-const running = new Set();
+const running = new Map();
 for (const stage of chosen) {
-  while (running.size >= (stage.alone ? 1 : LANES)) await Promise.race(running);
+  while (running.size >= LANES || running.has(stage.after)) await Promise.race(running.values());
   console.log(`\n== ${stage.name}`);
   const done = timed(stage).then((row) => {
     rows.push(row);
-    running.delete(done);
+    running.delete(stage.name);
   });
-  running.add(done);
+  running.set(stage.name, done);
 }
-await Promise.all(running);
+await Promise.all(running.values());
 const place = ({ name }) => STAGES.findIndex((stage) => stage.name === name);
 rows.sort((a, b) => place(a) - place(b));
 
@@ -134,8 +147,8 @@ async function runStage(stage) {
       `--outputFile.json=${report}`,
       '--allowOnly=false',
       stage.shard && halved ? [`--shard=${stage.shard}`] : [],
-      (stage.without ?? []).map((path) => `--exclude=${path}`),
-      filters,
+      (halved || stage.icd ? (stage.without ?? []) : []).map((path) => `--exclude=${path}`),
+      stage.among ?? filters,
     ),
     {
       ...environment,

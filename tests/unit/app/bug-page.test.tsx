@@ -8,18 +8,10 @@ import { BugLab } from '../../../src/app/bug/BugLab';
 import { orderOf } from '../../../src/app/bug/cause-rows';
 import { useRun } from '../../../src/app/run/store';
 import { followAddress } from '../../../src/app/shared/address';
-import type { BugLabColumn, Cause } from '../../../src/worker/protocol';
-import {
-  attempt,
-  columnReports,
-  fail,
-  finish,
-  freshBugLab,
-  loading,
-  report,
-  VIEW_ERROR,
-} from './bug-support';
-import { asked, receive, sent, status, stepRecord, stubBrowser } from './support';
+import type { BugLabColumn } from '../../../src/worker/protocol';
+import { attempt, causeReports, columnReports, VIEW_ERROR } from './bug-reports';
+import { fail, finish, freshBugLab, loading, report } from './bug-support';
+import { asked, receive, sent, status, stubBrowser } from './support';
 
 configure({ defaultHidden: true });
 
@@ -131,6 +123,31 @@ describe('the replay', () => {
     expect(location.hash).toBe('#bug=replay,batch=1,clamp=off');
     press('Run the three columns again');
     expect(sent().at(-1)).toMatchObject({ experiment: { batchSize: 1 } });
+  });
+
+  test('with the slice in training the failed steps are counted, yet Success is 1.000', async () => {
+    goTo('/#bug=replay,where=training');
+    press('Run the three columns');
+    expect(asked('bug-lab')[0].experiment).toMatchObject({ where: 'training' });
+    const raised = { record: undefined, error: VIEW_ERROR };
+    const steps = [attempt(1, raised), attempt(2, raised)];
+    reportAll('view', { failing: true, steps, weightChange: 0 });
+    reportAll('reshape', { steps: [attempt(1, { bytesCopied: 1_000_000 }), attempt(2)] });
+    reportAll('strided');
+    await finish();
+    expect(text('column-view')).toContain('training steps2 tried, 0 completed, 2 raised');
+    expect(text('column-view')).toContain('weights changed by0%');
+    expect(text('column-view')).toContain('Step 2: Loss=n/a, PPL=10000.0, Success=1.000');
+    expect(text('column-reshape')).toContain('training steps2 tried, 2 completed, 0 raised');
+    expect(text('column-strided')).toContain('bytes copied0 B');
+  });
+
+  test('at context 2 it is said what view measured there', async () => {
+    goTo('/#bug=replay,context=2');
+    press('Run the three columns');
+    for (const column of ['view', 'reshape', 'strided'] as const) reportAll(column);
+    await finish();
+    expect(text('symptom-quiet')).toContain('view: 8 of 8');
   });
 
   test('an uncaught exception stops its column and is shown in full', async () => {
@@ -245,28 +262,10 @@ describe('the link', () => {
 });
 
 describe('which cause explains this log?', () => {
-  const flat = { gradNorm: 0.7, loss: 6.9, ce: 6.9 };
-  const steps: Record<Cause, ReturnType<typeof attempt>[]> = {
-    view: [attempt(1), attempt(2)],
-    skipped: [1, 2].map((step) =>
-      attempt(step, { record: stepRecord(step, { ...flat, applied: false, lossScale: 2 ** 40 }) }),
-    ),
-    'half-weights': [1, 2].map((step) => attempt(step, { record: stepRecord(step, flat) })),
-    detached: [1, 2].map((step) =>
-      attempt(step, { record: stepRecord(step, { ...flat, gradNorm: 0 }) }),
-    ),
-  };
-
   async function run(): Promise<void> {
     goTo('/#bug=causes,seed=7');
     press('Run the four causes');
-    for (const cause of Object.keys(steps) as Cause[]) {
-      reportAll(cause, {
-        steps: steps[cause],
-        failing: cause === 'view',
-        weightChange: cause === 'view' ? 0.03 : 0,
-      });
-    }
+    for (const value of causeReports()) report(value);
     expect(screen.queryByTestId('log-A')).toBeNull();
     await finish();
   }

@@ -21,7 +21,7 @@ import {
 } from '../../../src/app/bug/slices';
 import { COLUMNS, type ColumnRun } from '../../../src/app/bug/store';
 import { Layout } from '../../../src/tensor/layout';
-import { attempt, VIEW_ERROR } from './bug-support';
+import { attempt, VIEW_ERROR } from './bug-reports';
 import { evaluationRecord, failedEvaluation, stepRecord } from './support';
 
 vi.stubGlobal('matchMedia', () => ({ matches: false }));
