@@ -190,7 +190,7 @@ describe('the page alone', () => {
     expect(problems).toEqual([]);
   });
 
-  test('pointer and keyboard select a row of a head, and the text says what it attends to', async () => {
+  test('pointer and keyboard select a row, and the text says what it attends to', async () => {
     const { page, problems } = shared;
     await go(page, '#bug=heads');
     await play(page, 'Train both', headReports(32, 4));

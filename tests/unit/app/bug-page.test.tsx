@@ -125,7 +125,7 @@ describe('the replay', () => {
     expect(sent().at(-1)).toMatchObject({ experiment: { batchSize: 1 } });
   });
 
-  test('with the slice in training the failed steps are counted, yet Success is 1.000', async () => {
+  test('with the slice in training failed steps are counted, yet Success is 1.000', async () => {
     goTo('/#bug=replay,where=training');
     press('Run the three columns');
     expect(asked('bug-lab')[0].experiment).toMatchObject({ where: 'training' });
