@@ -55,7 +55,11 @@ export function judge(
   if (!last || (early && ended === undefined)) {
     return {
       state: 'too early',
-      text: `Trying ${difference}. The verdict before came at step ${count(spoken)}.`,
+      text:
+        `Trying ${difference}. Whether it helps shows ` +
+        (spoken > 0
+          ? `at step ${count(spoken)}, where the verdict stood.`
+          : 'at the first evaluation.'),
     };
   }
   const then = before.findLast(({ step }) => step <= last.step);

@@ -232,6 +232,16 @@ describe('a run that fails', () => {
     expect((await csvOf(page, 'loss')).map(({ step }) => Number(step))).toEqual(
       Array.from({ length: STEPS }, (_, i) => i + 1),
     );
+
+    // It was timed: the plan of another run of that size says how long it will train.
+    await set(page, 'train_steps', '1000');
+    const plan = button(page, 'Estimate memory and time');
+    await page.getByText('Teacher and student', { exact: true }).click();
+    await plan.click();
+    const planned = page.locator('.plan').getByRole('status');
+    await eventually(() => planned.innerText()).toMatch(
+      /needs [\d.]+ MB of GPU memory.*trains for about [\d:]+, if it computes as fast as “\w+ \w+”/s,
+    );
     expect(problems).toEqual([]);
   });
 

@@ -23,12 +23,12 @@ export const OverlapChart = (props: ChartProps) => (
     unit="%, held-out text"
     scale={100}
     series={[
-      { key: 'overlap', label: 'same', colour: 'var(--student)', width: 2.25 },
-      { key: 'overlapMass', label: 'teacher’s', colour: 'var(--teacher)', width: 1.5, dash: '6 4' },
+      { key: 'overlap', label: 'top 5', colour: 'var(--student)', width: 2.25 },
+      { key: 'overlapMass', label: 'mass', colour: 'var(--teacher)', width: 1.5, dash: '6 4' },
     ]}
     read={
-      'How many of both models’ five likeliest tokens are the same, and how much of the ' +
-      'teacher’s probability is on the student’s five. If the second stays low, the student ' +
+      'How many of both models’ five likeliest tokens are the same (top 5), and how much of the ' +
+      'teacher’s probability is on the student’s five (mass). If the mass stays low, the student ' +
       'looks for the next token in other places than its teacher.'
     }
   />
@@ -39,6 +39,10 @@ export const EntropyChart = (props: ChartProps) => (
     {...props}
     title="Entropy"
     unit="nats per token, held-out text"
+    beside={[
+      'gap',
+      ({ studentEntropy = NaN, teacherEntropy = NaN }) => studentEntropy - teacherEntropy,
+    ]}
     series={[
       { key: 'studentEntropy', label: 'student', colour: 'var(--student)', width: 2.25 },
       {
@@ -50,8 +54,9 @@ export const EntropyChart = (props: ChartProps) => (
       },
     ]}
     read={
-      'How unsure each model is of the next token: 0 is certain. A student above its teacher has ' +
-      'more to learn; one below it is surer than its teacher.'
+      'How unsure each model is of the next token: 0 is certain. The gap is the student’s less ' +
+      'its teacher’s. A student above its teacher has more to learn; one below it is surer than ' +
+      'its teacher.'
     }
   />
 );
@@ -63,6 +68,7 @@ function OverSteps({
   unit,
   series,
   scale = 1,
+  beside,
   read,
 }: ChartProps & {
   title: string;
@@ -70,6 +76,8 @@ function OverSteps({
   series: (PlotSeries & { key: Name; label: string })[];
   /** What the figures are multiplied by for the unit. */
   scale?: number;
+  /** A figure that is told and not drawn. */
+  beside?: [label: string, of: (record: EvaluationRecord) => number];
   /** What to read from it. */
   read: string;
 }) {
@@ -77,6 +85,11 @@ function OverSteps({
   const measured = evaluations.filter((record) => record[series[0].key] !== undefined);
   const figures = (record: EvaluationRecord) =>
     series.map(({ key }) => scale * (record[key] ?? Number.NaN));
+  const labels = [...series.map(({ label }) => label), ...(beside ? [beside[0]] : [])];
+  const told = (record: EvaluationRecord) => [
+    ...figures(record),
+    ...(beside ? [beside[1](record)] : []),
+  ];
   const rows = measured.map((record) => ({
     x: x.of(record.step) ?? null,
     ...Object.fromEntries(figures(record).map((value, i) => [series[i].key, value])),
@@ -96,13 +109,13 @@ function OverSteps({
         readout={(step) => {
           const record = measured.findLast((candidate) => candidate.step <= step);
           if (!record || step > run.history.lastStep) return undefined;
-          return figures(record)
-            .map((value, i) => `${series[i].label} ${formatMeasure(value)}`)
+          return told(record)
+            .map((value, i) => `${labels[i]} ${formatMeasure(value)}`)
             .join(' · ');
         }}
         table={{
-          head: ['step', ...series.map(({ label }) => label)],
-          rows: measured.map((record) => [record.step, ...figures(record).map(formatMeasure)]),
+          head: ['step', ...labels],
+          rows: measured.map((record) => [record.step, ...told(record).map(formatMeasure)]),
         }}
         csv={() =>
           [
