@@ -36,8 +36,8 @@ export function Passages({ run }: { run: ShownRun }) {
       <h2>Passages</h2>
       <p className="help">
         Where in the held-out text the student is furthest from its teacher, and where it is
-        closest. The darker a token’s background, the further apart they are there; choose one to
-        see what both expected. Dark tokens show what was not learned.
+        closest. The stronger a token’s colour, the further apart they are there; choose one to see
+        what both expected. Strong colours show what was not learned.
       </p>
       <div className="drop-tools">
         <button

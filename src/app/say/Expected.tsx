@@ -52,7 +52,7 @@ export function Expected({
       </table>
       <p className="help">
         {both
-          ? 'Each model’s own probabilities, at temperature 1. The darker a token’s background, ' +
+          ? 'Each model’s own probabilities, at temperature 1. The stronger a token’s colour, ' +
             'the further apart they are.'
           : 'The student’s own probabilities, at temperature 1.'}
       </p>
