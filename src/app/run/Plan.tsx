@@ -1,11 +1,12 @@
 // What a run with these settings needs, estimated before anything large is loaded: GPU memory, time
 // and what the Doctor objects to.
 
-import { checkConfig } from '../../config';
+import { checkConfig, type FieldName } from '../../config';
+import type { Verdict } from '../../doctor/examine';
 import type { RunPlan } from '../../worker/protocol';
 import { usePlan } from '../models/store';
 import { formatBytes, formatDuration, formatMeasure } from '../shared/format';
-import { sameStart } from './shown-run';
+import { describeChanges, lockReason, sameSettings } from './shown-run';
 import { useRun } from './store';
 
 export function Plan() {
@@ -15,7 +16,7 @@ export function Plan() {
   const { input, request, start } = usePlan();
   const valid = Object.keys(drafts).length === 0 && checkConfig(config).length === 0;
   // A plan belongs to the settings and the text that it was made for.
-  const isCurrent = input && sameStart(input.config, config) && input.corpus === corpus;
+  const isCurrent = input && sameSettings(input.config, config) && input.corpus === corpus;
   const current = isCurrent ? request : undefined;
   return (
     <div className="plan">
@@ -49,15 +50,35 @@ function Planned({ plan }: { plan: RunPlan }) {
       <p className="model-report">{memoryText(plan)}</p>
       <p className="model-report">{timeText(plan)}</p>
       {textProblem && <p className="model-report">The text cannot be used. {textProblem}</p>}
-      {verdicts.map(({ rule, title, text, advice }) => (
+      {verdicts.map(({ rule, title, text, advice, change }) => (
         <p className="model-report" key={rule}>
-          <strong>{title}.</strong> {text} {advice}
+          <strong>{title}.</strong> {text} {advice} {change && <SetIt change={change} />}
         </p>
       ))}
       {verdicts.length === 0 && !textProblem && (
         <p className="model-report">The Doctor has no objection to these settings and this text.</p>
       )}
     </div>
+  );
+}
+
+/** Takes a verdict's change of settings. */
+function SetIt({ change }: { change: NonNullable<Verdict['change']> }) {
+  const config = useRun((state) => state.config);
+  const setField = useRun((state) => state.setField);
+  const names = Object.keys(change) as FieldName[];
+  const locked = useRun(({ phase, run }) => names.some((name) => lockReason(phase, name, run)));
+  return (
+    <button
+      type="button"
+      className="quiet outlined"
+      disabled={locked}
+      onClick={() => {
+        for (const name of names) setField(name, String(change[name]));
+      }}
+    >
+      Set {describeChanges(config, change)}
+    </button>
   );
 }
 

@@ -117,13 +117,12 @@ export function sameStart(a: Config, b: Config): boolean {
   return (Object.keys(FIELDS) as FieldName[]).every((name) => isLive(name) || a[name] === b[name]);
 }
 
+export const sameSettings = (a: Config, b: Config): boolean =>
+  (Object.keys(FIELDS) as FieldName[]).every((name) => a[name] === b[name]);
+
 /** True if a run with `config` would repeat this one from its first step to its last. */
-export function repeats(run: ShownRun, config: Config): boolean {
-  return (
-    run.marks.length === 0 &&
-    (Object.keys(FIELDS) as FieldName[]).every((name) => run.config[name] === config[name])
-  );
-}
+export const repeats = (run: ShownRun, config: Config): boolean =>
+  run.marks.length === 0 && sameSettings(run.config, config);
 
 /** "T 2 → 4, α 0.7 → 0.5" */
 export function describeChanges(before: Config, changes: Partial<Config>): string {

@@ -8,6 +8,7 @@ import { App } from '../../../src/app/App';
 import { lookUps, modelFolder } from '../../../src/app/models/store';
 import { Rate } from '../../../src/app/run/rate';
 import { useRun } from '../../../src/app/run/store';
+import { UNUSUAL } from '../../../src/app/states/verdicts';
 import type { ModelReport } from '../../../src/worker/protocol';
 import { asked, crash, freshStore, reject, resolve, stubBrowser } from './support';
 
@@ -151,6 +152,14 @@ test('a plan of memory and time belongs to the settings that it was made for', a
   await act(() => resolve('plan', { ...plan, textProblem: '12 tokens are too few.' }));
   expect(screen.getByText(/^How long it trains is unknown/)).toBeTruthy();
   expect(screen.getByText('The text cannot be used. 12 tokens are too few.')).toBeTruthy();
+  // What the Doctor proposes is set with one press, and the plan is one of other settings then.
+  press('Estimate memory and time');
+  const verdicts = [{ ...UNUSUAL, change: { temperature: 4 } }];
+  await act(() => resolve('plan', { ...plan, verdicts }));
+  expect(screen.getByText(/flattens the teacher/)).toBeTruthy();
+  press('Set T 2 → 4');
+  expect(useRun.getState().config.temperature).toBe(4);
+  expect(screen.queryByText(/flattens the teacher/)).toBe(null);
   type('batch_size', '4');
   expect(screen.queryByText(/^This run takes/)).toBe(null);
   expect(useRun.getState().phase).toBe('idle');
