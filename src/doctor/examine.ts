@@ -1,6 +1,7 @@
 // The examination: every rule looks at the evidence, and what one verdict explains is not said
 // again. Pure.
 
+import type { Config } from '../config';
 import { atStart, type Evidence, measured } from './evidence';
 import type { Finding, Rule, Severity } from './rule';
 import { RULE_NAMES, RULES, type RuleName } from './rules';
@@ -30,9 +31,19 @@ export function examine(evidence: Evidence): Verdict[] {
     })
     .map(([rule, finding]) => {
       const { title, severity, caveat } = RULES[rule];
-      return { rule, title, severity, caveat, ...finding };
+      const change = changeOf(evidence.config, finding.change);
+      return { rule, title, severity, caveat, ...finding, change };
     })
     .sort((a, b) => ORDER.indexOf(a.severity) - ORDER.indexOf(b.severity));
+}
+
+/** What of a change is not so already; undefined if nothing is left. */
+function changeOf(config: Config, change: Partial<Config> = {}): Partial<Config> | undefined {
+  const names = Object.keys(change) as (keyof Config)[];
+  const left = names.filter((name) => change[name] !== config[name]);
+  return left.length === 0
+    ? undefined
+    : Object.fromEntries(left.map((name) => [name, change[name]]));
 }
 
 /** One sentence on a run without verdicts: what the Doctor has seen so far. */

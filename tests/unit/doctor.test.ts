@@ -2,7 +2,7 @@
 // leaves unsaid. Whether each rule is right about real runs is tested on recorded ones.
 
 import { describe, expect, it } from 'vitest';
-import { DEFAULTS } from '../../src/config';
+import { type Config, DEFAULTS } from '../../src/config';
 import type { EvaluationRecord, StepRecord } from '../../src/distill/records';
 import { Doctor } from '../../src/doctor/doctor';
 import type { Evidence, RunFacts } from '../../src/doctor/evidence';
@@ -127,6 +127,21 @@ describe('the examination', () => {
         'finite at a loss scale of 256.',
       change: { model_dtype: 'float32' },
       region: { chart: 'scale', from: 1, to: 8 },
+    });
+  });
+
+  it('proposes no change that is already made', () => {
+    const sample = { prompt: 'It', student: 'the same again '.repeat(9), teacher: 'the same' };
+    const said = (config: Partial<Config>) => {
+      const evaluations = [evaluation(0), evaluation(20, { sample })];
+      const found = examine(evidence({ config: { ...DEFAULTS, ...config }, evaluations }));
+      const { advice, change } = found.find(({ rule }) => rule === 'repeats') ?? {};
+      return { advice, change };
+    };
+    expect(said({ temperature: 1 }).change).toEqual({ temperature: 2 });
+    expect(said({})).toEqual({
+      advice: 'Train on more text, or use a larger student.',
+      change: undefined,
     });
   });
 

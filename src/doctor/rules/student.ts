@@ -1,8 +1,9 @@
 // Rules about what the student can learn: capacity, overfitting, other held-out text, and what it
 // says.
 
+import type { FieldName } from '../../config';
 import { type Evidence, measured, median, warm } from '../evidence';
-import type { Rule } from '../rule';
+import type { Finding, Rule } from '../rule';
 import { count, figure, percent } from '../words';
 
 /** In nats of held-out loss: what an evaluation of some thousand tokens can tell. */
@@ -207,6 +208,15 @@ function repetition(text: string): number {
   return repeated / (units.length - RUN + 1);
 }
 
+/** The teacher's soft targets, or what is left to do for a student that has them. */
+function softer({ config }: Evidence, why: string): Pick<Finding, 'advice' | 'change'> {
+  const change = { loss: 'mixed', kd_loss: 'fkl', temperature: 2, alpha: 0.7 } as const;
+  const has = Object.entries(change).every(([name, value]) => config[name as FieldName] === value);
+  return has
+    ? { advice: 'Train on more text, or use a larger student.' }
+    : { advice: `Use forward KL at temperature 2, ${why}.`, change };
+}
+
 export const repeats: Rule = {
   title: 'The student repeats itself',
   watches: 'The latest sample of both models.',
@@ -216,8 +226,8 @@ export const repeats: Rule = {
   severity: 'warning',
   caveat: 'One sample is one roll of the dice.',
   explainedBy: ['one-token-dominates', 'no-measurement'],
-  look({ evaluations }) {
-    const last = evaluations.findLast(({ sample }) => sample !== undefined);
+  look(evidence) {
+    const last = evidence.evaluations.findLast(({ sample }) => sample !== undefined);
     if (!last?.sample || last.step === 0) return undefined;
     const [student, teacher] = [last.sample.student, last.sample.teacher].map(repetition);
     if (student < REPEATED || teacher >= REPEATED) return undefined;
@@ -225,8 +235,7 @@ export const repeats: Rule = {
       text:
         `${percent(student)} of what the student says at step ${count(last.step)} it had already ` +
         `said before (teacher: ${percent(teacher)}).`,
-      advice: 'Use forward KL at temperature 2, which keeps the student from betting on few words.',
-      change: { loss: 'mixed', kd_loss: 'fkl', temperature: 2 },
+      ...softer(evidence, 'which keeps the student from betting on few words'),
     };
   },
 };
@@ -242,8 +251,8 @@ export const overconfident: Rule = {
   severity: 'warning',
   caveat: 'Its likeliest token may still be as often right as it can be.',
   explainedBy: ['overfitting', 'held-out-differs', 'learning-rate-high', 'no-measurement'],
-  look({ evaluations }) {
-    const last = evaluations.findLast(({ confidence }) => confidence !== undefined);
+  look(evidence) {
+    const last = evidence.evaluations.findLast(({ confidence }) => confidence !== undefined);
     if (!last || last.step === 0) return undefined;
     const { confidence = 0, accuracy = 0 } = last;
     if (confidence - accuracy < OVERCONFIDENT) return undefined;
@@ -252,8 +261,7 @@ export const overconfident: Rule = {
         `At step ${count(last.step)} the student gives its likeliest token ` +
         `${percent(confidence)} on ` +
         `average, and that token is right in ${percent(accuracy)}.`,
-      advice: 'Use forward KL at temperature 2: soft targets keep a student calibrated.',
-      change: { loss: 'mixed', kd_loss: 'fkl', temperature: 2, alpha: 0.7 },
+      ...softer(evidence, 'whose soft targets keep a student calibrated'),
       region: { chart: 'perplexity', from: 0, to: last.step },
     };
   },
