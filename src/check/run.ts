@@ -138,6 +138,8 @@ export function reportText(
   seconds: number,
 ): string {
   const failed = rows.filter(({ passed }) => !passed);
+  // Before a run, only its own storage type.
+  const checked = ['f32', 'f16'].filter((storage) => rows.some(({ dtype }) => dtype === storage));
   const yesNo = (has: boolean) => (has ? 'yes' : 'no');
   const subgroups = adapter.subgroupSize ? `of ${adapter.subgroupSize} and more` : 'no';
   const head = ['kernel', 'sizes', 'layout', 'dtype', 'result', 'error', 'tolerance', 'verdict'];
@@ -162,7 +164,7 @@ export function reportText(
       `timestamp-query ${yesNo(adapter.timestamps)}`,
     `largest binding: ${(adapter.maxBindingBytes / 2 ** 20).toFixed(0)} MiB`,
     `runs in: ${where}`,
-    adapter.f16 ? 'checked: f32 and f16' : 'checked: f32 alone; the adapter has no shader-f16',
+    `checked: ${checked.join(' and ')}${adapter.f16 ? '' : '; the adapter has no shader-f16'}`,
     `${rows.length - failed.length} of ${rows.length} passed in ${seconds.toFixed(1)} s`,
     '',
     ...[head, ...cells].map(line),

@@ -82,7 +82,7 @@ it('refuses wrong kernels by name, with the table, and checks again the next tim
   expect(refused).toBeInstanceOf(WrongKernels);
   expect(refused.message).toBe('Some GPU computes wrong results in float16 with 1 kernel: gelu.');
   expect(refused.hint).toMatch(/does not start\. Set the precision to float32, or update/);
-  expect(refused.table).toMatch(/1 of 2 passed[\s\S]*gelu .* FAILED\ncopy .* passed/);
+  expect(refused.table).toMatch(/checked: f16\n1 of 2 passed[\s\S]*gelu .* FAILED\ncopy .* passed/);
   expect(kept.size).toBe(0);
   await expect(require(gpuOf(), { dtype: 'f32' })).rejects.toMatchObject({
     message: 'Some GPU computes wrong results in float32 with 1 kernel: gelu.',
