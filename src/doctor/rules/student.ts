@@ -250,7 +250,13 @@ export const overconfident: Rule = {
   threshold: '15 points apart: a calibrated model has none, and the default run under 3.',
   severity: 'warning',
   caveat: 'Its likeliest token may still be as often right as it can be.',
-  explainedBy: ['overfitting', 'held-out-differs', 'learning-rate-high', 'no-measurement'],
+  explainedBy: [
+    'overfitting',
+    'held-out-differs',
+    'learning-rate-high',
+    'no-measurement',
+    'skipped-steps',
+  ],
   look(evidence) {
     const last = evidence.evaluations.findLast(({ confidence }) => confidence !== undefined);
     if (!last || last.step === 0) return undefined;
