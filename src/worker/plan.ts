@@ -93,8 +93,8 @@ async function timeOf(
   const { adapter } = gpu;
   const all = config.train_steps * step;
   const { rows } = await listRuns();
-  const alike = runAlike(rows, { adapter: adapter.name, dtype, step });
-  if (alike && config.twin === '') {
+  const alike = runAlike(rows, { adapter: adapter.name, dtype, config, step });
+  if (alike) {
     const { name, speed } = alike;
     return { seconds: all / speed.perSecond, flopsPerSecond: speed.perSecond, like: name };
   }

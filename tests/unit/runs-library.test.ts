@@ -214,7 +214,8 @@ test('a run is as fast as the kept one whose step is nearest in size, on the sam
     row({ id: 'twins', speed: speed(6e9), config: { ...config, twin: 'loss=ce' } }),
     row({ id: 'unknown' }),
   ];
-  const alike = (step: number) => runAlike(rows, { adapter: 'test', dtype: 'f32', step })?.id;
+  const alike = (step: number) =>
+    runAlike(rows, { adapter: 'test', dtype: 'f32', config, step })?.id;
   expect([alike(6e9), alike(2e9), alike(1e11)]).toEqual(['near', 'small', undefined]);
 });
 
