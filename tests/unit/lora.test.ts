@@ -4,9 +4,10 @@
 import { expect, test } from 'vitest';
 import { checkConfig, DEFAULTS } from '../../src/config';
 import { peftFiles } from '../../src/distill/export/peft';
+import { stepFlops } from '../../src/distill/step-flops';
 import { parseConfig } from '../../src/model/families';
 import { mergedParameter, trainedParameters, withAdapters } from '../../src/model/lora';
-import { initialWeights } from '../../src/model/parameters';
+import { initialWeights, planArena } from '../../src/model/parameters';
 import { Random } from '../../src/tensor/random';
 
 const GPT2 = parseConfig({
@@ -104,4 +105,20 @@ test('a new student has nothing to keep frozen', () => {
     'lora_rank is 8, but student_model is empty: a new student has nothing to keep frozen. ' +
       'Give student_model a model, or use lora_rank=0.',
   ]);
+});
+
+test('a step takes two operations a token and parameter in each pass that it is in', () => {
+  const config = { ...DEFAULTS, batch_size: 2, max_length: 4, gradient_accumulation: 3 };
+  const N = planArena(GPT2.parameters).parameters;
+  const tokens = 24;
+  // Forward, backward to the inputs and to the weights; the teacher's forward.
+  expect(stepFlops(config, GPT2, 100)).toBe(tokens * (6 * N + 200));
+  expect(stepFlops({ ...config, loss: 'ce' }, GPT2, 100)).toBe(tokens * 6 * N);
+  const recomputed = { ...config, gradient_checkpointing: 'on' } as const;
+  expect(stepFlops(recomputed, GPT2, 100)).toBe(tokens * (8 * N + 200));
+  // No gradient of frozen weights.
+  const adapted = withAdapters(GPT2, { rank: 2, alpha: 4, targets: 'c_attn' });
+  expect(stepFlops(config, adapted, 100)).toBe(
+    tokens * (4 * N + 2 * trainedParameters(adapted) + 200),
+  );
 });
