@@ -2,7 +2,7 @@
 // step, evaluation and change in the order in which they came. The file only grows, except that a
 // resumed run drops the lines after its checkpoint. JSON has no NaN, so NaN is written as null.
 
-import { type Config, type LiveChanges, twinStep } from '../config';
+import { type Config, isFieldName, isLive, type LiveChanges, twinStep } from '../config';
 import type { EvaluationRecord, SampleRecord, StepRecord } from '../distill/records';
 import type { ModelIdentities } from './identity';
 import { hasShape } from './shape';
@@ -122,7 +122,7 @@ export function parseJournal(text: string): Journal {
         journal.samples.push(rest as unknown as SampleRecord);
         break;
       case 'changed':
-        journal.changes.push(rest as unknown as Change);
+        journal.changes.push(knownChange(rest as unknown as Change));
         break;
       case 'note':
         journal.notes.push(rest as unknown as Note);
@@ -154,6 +154,12 @@ function parseLine(line: string): Line | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Without what only a later version can change while a run trains. */
+function knownChange({ step, changes }: Change): Change {
+  const known = Object.entries(changes).filter(([name]) => isFieldName(name) && isLive(name));
+  return { step, changes: Object.fromEntries(known) };
 }
 
 function withNaN(record: object): object {

@@ -2,6 +2,8 @@
 // of a run's file, and one that is wrong must not spoil the list of all runs. Fields that are not
 // listed are of later versions, or only repeated.
 
+import { checkField, isFieldName, isLive } from '../config';
+
 type Check = (value: unknown) => boolean;
 
 const isText: Check = (value) => typeof value === 'string';
@@ -64,6 +66,14 @@ const evaluation = object({
   ...figures('bytesCopied', 'milliseconds'),
 });
 
+/** Of settings that are live here; a later version may have others. */
+const isChanges: Check = (value) =>
+  isObject(value) &&
+  Object.entries(value as object).every(
+    ([name, setting]) =>
+      !isFieldName(name) || !isLive(name) || checkField(name, setting) === undefined,
+  );
+
 const SHAPES = new Map<string, Check>([
   [
     'config',
@@ -91,7 +101,7 @@ const SHAPES = new Map<string, Check>([
   ['evaluation', evaluation],
   ['twin-evaluation', evaluation],
   ['sample', object({ step: isStep, sample })],
-  ['changed', object({ step: isStep, changes: isObject })],
+  ['changed', object({ step: isStep, changes: isChanges })],
   ['note', object({ step: isStep, text: isText })],
   ['timing', object({ step: isStep, seconds: (value) => Number.isFinite(value) })],
 ]);

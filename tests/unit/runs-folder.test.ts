@@ -317,6 +317,15 @@ test('damaged lines of a journal are left out and listed, also by a resumed run'
   expect(await journal.read()).toMatchObject({ damaged: [], steps: [{ step: 1 }] });
 });
 
+test('of changed settings, a journal gives only live ones that this version knows, and valid ones', () => {
+  const line = (changes: object) => JSON.stringify({ type: 'changed', step: 2, changes });
+  const { changes, damaged } = parseJournal(
+    `${line({ alpha: 0.5, no_setting: {}, train_steps: 9 })}\n${line({ alpha: [[]] })}\n`,
+  );
+  expect(changes).toEqual([{ step: 2, changes: { alpha: 0.5 } }]);
+  expect(damaged).toEqual([2]);
+});
+
 test('a full storage fails the next flush and keeps the previous checkpoint', async () => {
   const storage = new MemoryStorage();
   const journal = new JournalWriter(storage, '');

@@ -12,8 +12,9 @@ import { Passages } from './Passages';
 
 export default function LearnedPanel({ run, x }: { run: ShownRun; x: XView }) {
   const { evaluations } = run.history;
-  const has = (name: 'overlap' | 'klByPosition' | 'calibration') =>
+  const has = (name: 'overlap' | 'klByPosition' | 'klByFrequency' | 'calibration') =>
     evaluations.some((record) => record[name] !== undefined);
+  const groups = (['klByPosition', 'klByFrequency'] as const).filter(has);
   return (
     <div className="learned">
       {has('overlap') && (
@@ -22,12 +23,10 @@ export default function LearnedPanel({ run, x }: { run: ShownRun; x: XView }) {
           <EntropyChart run={run} x={x} />
         </>
       )}
-      {has('klByPosition') ? (
-        <>
-          <KlTable by="klByPosition" evaluations={evaluations} />
-          <KlTable by="klByFrequency" evaluations={evaluations} />
-        </>
-      ) : (
+      {groups.map((by) => (
+        <KlTable key={by} by={by} evaluations={evaluations} />
+      ))}
+      {groups.length === 0 && (
         <p className="help">
           {run.source === 'live'
             ? 'Nothing is measured yet. The first evaluation does it.'

@@ -83,7 +83,7 @@ export const noMeasurement: Rule = {
     if (perplexity !== undefined && Number.isFinite(perplexity)) return undefined;
     return {
       text:
-        `The student’s perplexity at step ${count(step)} is ${perplexity ?? 'undefined'}: its ` +
+        `The student’s perplexity at step ${count(step)} is ${perplexity ?? 'not a number'}: its ` +
         'logits are not finite, or its loss is beyond 709 nats.' +
         (nonFinite ? ` In step ${count(nonFinite.step)}: ${nonFiniteAt(nonFinite)}` : ''),
       advice: 'Start again from sound weights, with a lower learning rate or in float32.',

@@ -86,17 +86,18 @@ test('shows KL by kind of token and the calibration, now and at the start', asyn
   expect(rows('Calibration')[1]).toEqual(['70–80%', '12', '74%', '50%']);
   screen.getByRole('heading', { name: /^Likely tokens in common/ });
   screen.getByRole('heading', { name: /^Entropy/ });
-  // A cache of the top k has KL alone.
+  // What was not measured is left out: a cache of the top k has KL alone.
   cleanup();
   act(() => useRun.getState().start());
   render(<Panel />);
-  const { overlap, calibration, ...cached } = record(0, {});
+  const { overlap, calibration, klByFrequency, ...cached } = record(0, {});
   evaluation(cached);
   await shows('KL by place in the context', [
     ['tokens before', 'tokens', 'KL'],
     ['4–7', '10', '2.500'],
   ]);
-  expect(screen.queryByText('Calibration')).toBeNull();
+  for (const absent of ['Calibration', 'KL by how common the token is'])
+    expect(screen.queryByText(absent)).toBeNull();
 });
 
 test('asks for passages, and at once about the token that is furthest off', async () => {
