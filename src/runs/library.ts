@@ -2,6 +2,7 @@
 // texts. `sweeps.json` has the sweeps. `index.json` has a row for each run, so that a long list
 // opens quickly; it is derived, and made again where it is missing or out of date. A run that is
 // about to change leaves it first: if that is interrupted, its row is made again from its folder.
+// The folders are listed once, since a browser keeps an object for each that is listed.
 
 import { CheckpointError, checkpointsIn, dropSpare } from './checkpoint';
 import { JOURNAL, type Journal, parseJournal } from './journal';
@@ -34,6 +35,9 @@ export interface LibraryOptions {
 }
 
 export class Library {
+  /** The folders were listed, and nothing has left the index since. */
+  #listed = false;
+
   constructor(
     readonly storage: RunStorage,
     private readonly options: LibraryOptions,
@@ -203,12 +207,11 @@ export class Library {
     return (await this.storage.read(`${id}/${JOURNAL}`, 0, 1)) !== undefined;
   }
 
-  async #upToDate(index: readonly RunRow[]): Promise<RunRow[]> {
-    const known = new Map(index.map((row) => [row.id, row]));
+  async #upToDate(index: readonly RunRow[] | undefined): Promise<RunRow[]> {
+    const known = new Map(index?.map((row) => [row.id, row]));
     const open = await this.options.open();
     const rows: RunRow[] = [];
-    for (const { name: id, bytes } of await this.storage.list('')) {
-      if (bytes !== undefined || !isRunId(id)) continue;
+    for (const id of index && this.#listed ? known.keys() : await this.#folders()) {
       const row = known.get(id);
       const isOpen = open.has(id);
       // One that is open, or was, has moved on.
@@ -217,9 +220,18 @@ export class Library {
     return rows.sort((a, b) => b.time.localeCompare(a.time) || b.id.localeCompare(a.id));
   }
 
+  async #folders(): Promise<string[]> {
+    const entries = await this.storage.list('');
+    this.#listed = true;
+    return entries
+      .filter(({ name, bytes }) => bytes === undefined && isRunId(name))
+      .map(({ name }) => name);
+  }
+
   async #replace(id: string): Promise<void> {
     const isOpen = (await this.options.open()).has(id);
-    const rows = (await this.#index()).filter((row) => row.id !== id);
+    const index = (await this.#index()) ?? (await this.#upToDate(undefined));
+    const rows = index.filter((row) => row.id !== id);
     rows.push(await this.#row(id, isOpen));
     await this.#writeIndex(rows.sort((a, b) => b.time.localeCompare(a.time)));
   }
@@ -244,17 +256,20 @@ export class Library {
     return readLabel(await this.#json(`${id}/${LABEL}`));
   }
 
-  async #index(): Promise<RunRow[]> {
+  /** Undefined if there is none of this version. */
+  async #index(): Promise<RunRow[] | undefined> {
     const { version, rows } = ((await this.#json(INDEX)) ?? {}) as {
       version?: number;
       rows?: RunRow[];
     };
-    return version === VERSION && Array.isArray(rows) ? rows : [];
+    return version === VERSION && Array.isArray(rows) ? rows : undefined;
   }
 
   /** Takes runs that are about to change out of the index. */
   async #forget(ids: readonly string[]): Promise<void> {
-    const index = await this.#index();
+    if (ids.length === 0) return;
+    this.#listed = false;
+    const index = (await this.#index()) ?? [];
     const others = index.filter(({ id }) => !ids.includes(id));
     if (others.length < index.length) await this.#writeIndex(others);
   }
@@ -279,7 +294,12 @@ export class Library {
   }
 }
 
-const same = (rows: readonly RunRow[], index: readonly RunRow[]) =>
-  rows.length === index.length && rows.every((row, i) => row === index[i]);
+/** A run that is open is looked at anew each time, whatever the index says of it. */
+const same = (rows: readonly RunRow[], index: readonly RunRow[] = []) =>
+  rows.length === index.length &&
+  rows.every((row, i) => {
+    const before = index[i];
+    return row === before || (row.id === before.id && row.open && before.open);
+  });
 
 const encode = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));

@@ -120,6 +120,40 @@ test('a killed run’s row is brought up to date, and an open one is never offer
   expect(await library.rows()).toMatchObject([{ open: false, state: 'stopped', checkpoint: 2 }]);
 });
 
+test('another run is no reason to list the folders again, or to write the index more often', async () => {
+  const { library, storage, open } = makeLibrary();
+  await library.rows();
+  let [lists, writes] = [0, 0];
+  const { list, write } = storage;
+  storage.list = (folder) => {
+    if (folder === '') lists++;
+    return list.call(storage, folder);
+  };
+  storage.write = (path, chunks) => {
+    if (path === 'index.json') writes++;
+    return write.call(storage, path, chunks);
+  };
+  // The first makes the index.
+  for (const [i, id] of ['run-number-0', 'run-number-1', 'run-number-2'].entries()) {
+    open.add(id);
+    const keeper = new RunKeeper(library, id, fail);
+    await keeper.begin(settings(`2026-11-26T1${i}:00:00Z`, id));
+    for (const step of [1, 2]) {
+      await keeper.save(facts, snapshotAt(step), step);
+      expect((await library.rows())[0]).toMatchObject({ id, open: true, checkpoint: step });
+    }
+    await keeper.close();
+    open.delete(id);
+    await keeper.settle();
+    expect(await library.rows()).toHaveLength(i + 1);
+  }
+  expect([lists, writes]).toEqual([1, 6]);
+  // What another tab has left half-changed is not in the index.
+  await library.label('run-number-1', { note: 'a note' });
+  storage.files.set('index.json', new TextEncoder().encode('{"version":2,"rows":[]}'));
+  expect(await makeLibrary(storage).library.rows()).toHaveLength(3);
+});
+
 test('what a person says of a run stays; a deleted run goes when it cannot be undone', async () => {
   const { library } = makeLibrary();
   await keepRun(library, 'first-run-1', '2026-11-26T10:00:00Z', 2);
