@@ -2,7 +2,7 @@
 // page before it continues.
 
 import type { Config } from '../config';
-import { DEFAULTS, twinStep } from '../config';
+import { checkConfig, DEFAULTS, twinStep } from '../config';
 import type { Reading } from '../data/documents';
 import type { Run } from '../distill/run';
 import { stepFlops } from '../distill/step-flops';
@@ -100,7 +100,8 @@ export function replay(runId: string, continued: Continued): RunEvent[] {
     records.filter((record) => record.step <= last);
   const { config } = facts;
   const twinLast = twinStep(config, snapshot.step);
-  const initial: Config = { ...config, ...journal.settings?.config };
+  const told: Config = { ...config, ...journal.settings?.config };
+  const initial = checkConfig(told).length === 0 ? told : config;
   return [
     { type: 'continued', runId, step: snapshot.step, seconds, initial, config, corpus },
     ...until(journal.changes).map((change): RunEvent => ({ type: 'changed', runId, ...change })),

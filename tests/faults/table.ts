@@ -13,6 +13,7 @@ export const PHASES = [
   'exporting',
   'profiling',
   'labs',
+  'lessons',
 ] as const;
 export type Phase = (typeof PHASES)[number];
 
@@ -48,6 +49,9 @@ export type Cell = Tried | { seen: string } | { as: Fault | Phase } | { cannot: 
 
 type Row = Record<Phase, Cell>;
 
+/** The lesson on routers trains a model of its own. */
+const LESSON: Cell = { cannot: 'it trains in the page, without a GPU, a worker or storage' };
+
 /** A row of a fault that does the same in all phases of a kind. */
 function row(kinds: {
   builds: Cell;
@@ -68,6 +72,7 @@ function row(kinds: {
     exporting: asks,
     profiling: asks,
     labs,
+    lessons: LESSON,
     ...others,
   };
 }
@@ -187,6 +192,7 @@ export const TABLE: Record<Fault, Row> = {
   'tab hidden': {
     ...every({ cannot: 'the worker does not rest; the page only listens, as in training' }),
     training: { seen: 'tests/unit/app/store.test.ts: an hour in a hidden tab' },
+    lessons: { seen: 'tests/unit/app/live-experts.test.tsx: a hidden tab' },
   },
   'two tabs': {
     ...every({ cannot: 'a run holds its lock from before it is loaded' }),

@@ -71,6 +71,7 @@ const SCENES: Record<Phase, Scene> = {
     call: { name: 'submit', nth: 30 },
     ask: () => request('bug-lab', { experiment: REPLAY }),
   },
+  lessons: {},
 };
 
 let jumped = 0;

@@ -26,6 +26,7 @@ import { openRunFile, packRun, unpackRun } from '../../src/runs/run-file';
 import { requireSame } from '../../src/runs/same-run';
 import type { RunStorage } from '../../src/runs/storage';
 import { keepTexts, readTexts } from '../../src/runs/texts';
+import { replay } from '../../src/worker/kept-run';
 
 const folder = mkdtempSync(join(tmpdir(), 'stillhouse-runs-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -324,6 +325,15 @@ test('of changed settings, a journal gives only live ones that this version know
   );
   expect(changes).toEqual([{ step: 2, changes: { alpha: 0.5 } }]);
   expect(damaged).toEqual([2]);
+});
+
+test('where its journal’s first settings are not valid, a run continues with the checkpoint’s', () => {
+  const initialOf = (alpha: unknown) => {
+    const journal = parseJournal(`${JSON.stringify({ type: 'config', config: { alpha } })}\n`);
+    const [event] = replay('a-run-of-it', { journal, snapshot: snapshotAt(1), facts, seconds: 1 });
+    return event.type === 'continued' ? event.initial.alpha : undefined;
+  };
+  expect([initialOf(0.25), initialOf([[]])]).toEqual([0.25, facts.config.alpha]);
 });
 
 test('a full storage fails the next flush and keeps the previous checkpoint', async () => {

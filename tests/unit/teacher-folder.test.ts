@@ -198,3 +198,15 @@ test('onnxruntime refuses to keep attention inside documents', async () => {
         'files takes no such mask. Use packing=on or off, or teacher_engine=stillhouse',
     );
 });
+
+test('an ONNX graph that names too many files of weights is refused before any is asked for', async () => {
+  const graphOf = (count: number) =>
+    Array.from({ length: count }, (_, i) => `model.onnx_data_${i + 1} `).join('');
+  const named = (count: number) =>
+    findOnnx(folder({ 'onnx/model.onnx': graphOf(count) }), { f16: false, dtype: 'f32' });
+  await expect((await named(33))?.size()).rejects.toThrow(
+    'onnx/model.onnx of the dropped files names 33 files of weights, but at most 32 are read. ' +
+      'Export it with fewer and larger ones.',
+  );
+  await expect((await named(32))?.size()).rejects.toThrow('model.onnx_data_1');
+});

@@ -68,12 +68,24 @@ const FIRST_BYTES = 64;
 /** A graph whose weights are in other files has at most so many bytes: it is nodes alone. */
 const MOST_GRAPH = 2 ** 22;
 
-/** The external data of a graph, `model.onnx_data`, `model.onnx_data_1`, …, as it names them. */
+/** Each costs requests. Exporters write files of about 2 GB, so that these would hold 64 GB. */
+const MOST_DATA = 32;
+
+/**
+ * The external data of a graph, `model.onnx_data`, `model.onnx_data_1`, …, as it names them.
+ * @throws ModelFileError if it names too many
+ */
 async function dataNames(source: ModelSource, name: string): Promise<string[]> {
   if ((await source.size(name)) > MOST_GRAPH) return [];
   const graph = new TextDecoder('latin1').decode(await source.read(name));
   const base = name.replace(/^onnx\//, '').replaceAll('.', '\\.');
-  return [...new Set(graph.match(new RegExp(`${base}_data(_\\d+)?`, 'g')))].sort();
+  const names = [...new Set(graph.match(new RegExp(`${base}_data(_\\d+)?`, 'g')))].sort();
+  if (names.length <= MOST_DATA) return names;
+  throw new ModelFileError(
+    'model',
+    `${name} of ${source.label} names ${names.length} files of weights, but at most ${MOST_DATA} ` +
+      'are read. Export it with fewer and larger ones.',
+  );
 }
 
 /**
