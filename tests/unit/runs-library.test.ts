@@ -120,7 +120,7 @@ test('a killed run’s row is brought up to date, and an open one is never offer
   expect(await library.rows()).toMatchObject([{ open: false, state: 'stopped', checkpoint: 2 }]);
 });
 
-test('another run is no reason to list the folders again, or to write the index more often', async () => {
+test('another run lists no folders again, and writes the index no more often', async () => {
   const { library, storage, open } = makeLibrary();
   await library.rows();
   let [lists, writes] = [0, 0];

@@ -199,7 +199,7 @@ test('onnxruntime refuses to keep attention inside documents', async () => {
     );
 });
 
-test('an ONNX graph that names too many files of weights is refused before any is asked for', async () => {
+test('an ONNX graph that names too many files of weights is refused', async () => {
   const graphOf = (count: number) =>
     Array.from({ length: count }, (_, i) => `model.onnx_data_${i + 1} `).join('');
   const named = (count: number) =>
