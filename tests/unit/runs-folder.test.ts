@@ -318,7 +318,7 @@ test('damaged lines of a journal are left out and listed, also by a resumed run'
   expect(await journal.read()).toMatchObject({ damaged: [], steps: [{ step: 1 }] });
 });
 
-test('of changed settings, a journal gives only live ones that this version knows, and valid ones', () => {
+test('of changed settings, a journal gives valid ones that this version changes live', () => {
   const line = (changes: object) => JSON.stringify({ type: 'changed', step: 2, changes });
   const { changes, damaged } = parseJournal(
     `${line({ alpha: 0.5, no_setting: {}, train_steps: 9 })}\n${line({ alpha: [[]] })}\n`,
@@ -327,7 +327,7 @@ test('of changed settings, a journal gives only live ones that this version know
   expect(damaged).toEqual([2]);
 });
 
-test('where its journal’s first settings are not valid, a run continues with the checkpoint’s', () => {
+test('a run continues with its checkpoint’s settings where its journal’s are not valid', () => {
   const initialOf = (alpha: unknown) => {
     const journal = parseJournal(`${JSON.stringify({ type: 'config', config: { alpha } })}\n`);
     const [event] = replay('a-run-of-it', { journal, snapshot: snapshotAt(1), facts, seconds: 1 });
