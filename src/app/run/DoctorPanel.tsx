@@ -15,15 +15,15 @@ const KINDS: Record<Verdict['severity'], string> = {
 export function DoctorPanel() {
   const run = useShownRun();
   const outcome = useRun((state) => state.outcome);
-  if (run?.source !== 'live' || !run.diagnosis) return null;
-  const { line, verdicts } = run.diagnosis;
+  if (run?.source !== 'live' || !(run.diagnosis || outcome)) return null;
+  const { line, verdicts } = run.diagnosis ?? { line: undefined, verdicts: [] };
   return (
     <section className="doctor" aria-label="Doctor">
       {outcome && (
         <p className={`doctor-outcome ${outcome.state.replace(' ', '-')}`}>{outcome.text}</p>
       )}
       {verdicts.length === 0 ? (
-        <p className="doctor-line">{line}</p>
+        line && <p className="doctor-line">{line}</p>
       ) : (
         <ul>
           {verdicts.map((verdict, index) => (

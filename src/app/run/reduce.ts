@@ -180,12 +180,12 @@ function reducePage(state: RunState, message: PageMessage, now: number): RunStat
       };
       // A kept run that goes on is no longer an earlier one.
       const earlier = withEarlier(state).filter(({ id }) => id !== run.id);
-      return {
+      return judged({
         ...enter({ ...state, ...NO_RUN, run, earlier }, 'loading', now),
         loading: { stage: 'device', detail: '' },
         trial: message.trial,
         announcement: log.LOADING,
-      };
+      });
     }
     case 'ask':
       return { ...state, requested: message.for };

@@ -84,6 +84,8 @@ test('a verdict is announced and logged; its cure starts the changed run and is 
   expect(reset).toEqual({ type: 'reset', runId: first });
   expect(started).toMatchObject({ type: 'start', config: { student_lr: 0.004 } });
   expect(store().config.student_lr).toBe(0.004);
+  // While it loads, too.
+  expect(screen.getByText(/^Trying lr 0.000005 → 0.004.*shows at step 40, where the/)).toBeTruthy();
 
   act(() => {
     receive(status('running'));
@@ -116,9 +118,6 @@ test('a changed run that an error stops has shown nothing of its cure', () => {
   });
   act(() => store().tryCure(SLOW));
   act(() => {
-    receive(status('running'));
-    evaluated(0, 1160);
-    diagnosed(0);
     const failure = { operation: 'train', message: 'No more memory.', hint: '', kind: 'memory' };
     receive({ type: 'failed', runId: runId(), failure: failure as Failure });
   });
