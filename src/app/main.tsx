@@ -5,6 +5,7 @@ import { createRoot } from 'react-dom/client';
 import { PRESETS } from '../presets';
 import { App, prepare } from './App';
 import { keepForOffline } from './offline/store';
+import { prepareWhileReading } from './run/prepare';
 import { hasMeasured, isActive } from './run/shown-run';
 import { useRun } from './run/store';
 import { useRuns } from './runs/store';
@@ -54,7 +55,7 @@ function showPage(): void {
   // The worker is large: it may come once the page stands.
   const whenIdle = window.requestIdleCallback ?? ((task: () => void) => setTimeout(task, 500));
   whenIdle(() => {
-    void useRun.getState().probe();
+    void useRun.getState().probe().then(prepareWhileReading);
     useRuns.getState().refresh();
     void keepForOffline();
   });

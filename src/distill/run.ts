@@ -20,15 +20,9 @@ import { PassageFinder, type Passages } from './passages';
 import { type ProfileReport, summarise } from './profile/profile';
 import { rooflineOf } from './profile/roofline';
 import type { Ingredients } from './recipe/recipe';
-import type {
-  DataFacts,
-  EvaluationRecord,
-  NonFiniteRecord,
-  Sample,
-  SampleRecord,
-  StepRecord,
-} from './records';
+import type { DataFacts, EvaluationRecord, Sample, StepRecord } from './records';
 import { routerWarning } from './router-training';
+import type { RunEvents } from './run-events';
 import { buildRunModels, type RunModels, type StudentModels } from './run-models';
 import { dtypeOf, newStudent, requireContext, startingWeights } from './run-setup';
 import { type Generate, type NextLogits, sampleText } from './sample';
@@ -50,11 +44,6 @@ import { joinSnapshots, type Snapshot, splitSnapshot } from './training-state';
 import { TwinPace } from './twin-pace';
 import { comparedNote, NO_COMMON_VOCABULARY } from './vocabularies';
 
-/** What a stage counts. */
-export type StageUnit = 'bytes' | 'kernels' | 'batches';
-
-export type RunStage = 'cache' | 'teacher' | 'student' | 'compile' | 'evaluate';
-
 export interface RunOptions {
   gpu: Gpu;
   config: Config;
@@ -73,28 +62,7 @@ export interface RunOptions {
   cache?: CachePlace;
   /** Aborts the slow parts of building the run. */
   signal?: AbortSignal;
-  events: {
-    /** `done` of `total`, if the stage counts anything; in bytes if there is no other unit. */
-    stage(stage: RunStage, detail: string, done?: number, total?: number, unit?: StageUnit): void;
-    record(record: StepRecord): void;
-    evaluation(record: EvaluationRecord): void;
-    /** The state at an evaluation, with the settings then: it arrives while training goes on. */
-    snapshot?(snapshot: Snapshot, config: Config): void;
-    /**
-     * A sample without an evaluation: after the first steps, ever less often, and after the prompt
-     * has changed. Without a listener none are taken.
-     */
-    sample?(record: SampleRecord): void;
-    /** What the twin reports, if the run has one: its steps and evaluations. */
-    twin?: {
-      record(record: StepRecord): void;
-      evaluation(record: EvaluationRecord): void;
-    };
-    /** Told at most once: where the first loss or gradient that is not finite begins. */
-    nonFinite?(record: NonFiniteRecord): void;
-    /** A message for the user. */
-    note?(text: string): void;
-  };
+  events: RunEvents;
 }
 
 /**
@@ -353,12 +321,22 @@ export class Run {
     Object.assign(this.#config, changes);
   }
 
+  /** Evaluates before the first step; `advance` does so otherwise. */
+  async begin(): Promise<void> {
+    if (!this.#evaluated) await this.#evaluate();
+  }
+
+  /** See `Trainer.rehearse`. The run continues from the same bits. */
+  rehearse(): Promise<void> {
+    return this.#trainer.rehearse(this.#batchesOf(1), stepSettings(this.#config, 1));
+  }
+
   /**
    * Trains one step. Evaluates before the first one, and after it if an evaluation is due. Resolves
    * when the step is on the queue and the evaluation is done.
    */
   async advance(): Promise<void> {
-    if (!this.#evaluated) await this.#evaluate();
+    await this.begin();
     if (this.done) return;
     this.step++;
     const { twin } = this.#models;

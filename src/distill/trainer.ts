@@ -246,18 +246,7 @@ export class Trainer {
     settings: Omit<StepSettings, 'learningRate'>,
     signal?: AbortSignal,
   ): Promise<StepTimes> {
-    await this.drain();
-    const { arenas, scaler } = this.#state;
-    const saved: ArrayBuffer[] = [];
-    for (const arena of arenas) saved.push(await arena.save());
-    const savedScaler = await this.gpu.read(scaler);
-    const { onRecord } = this;
-    this.onRecord = () => {};
-    try {
-      const step = async () => {
-        await this.step(batches, { ...settings, learningRate: 0 });
-        await this.gpu.idle();
-      };
+    return this.#unrecorded(batches, settings, async (step) => {
       // Warm-up, not timed: uploads the batch and the settings that the phases below reuse.
       await step();
       const { gradients, optimiser } = await this.#programs();
@@ -282,6 +271,35 @@ export class Trainer {
         ],
         signal,
       );
+    });
+  }
+
+  /**
+   * Runs a step of `batches` without a record, then restores the training state bit for bit. Some
+   * drivers compile a kernel only when it first runs; the next step does not wait for that.
+   */
+  rehearse(batches: Batch[], settings: Omit<StepSettings, 'learningRate'>): Promise<void> {
+    return this.#unrecorded(batches, settings, (step) => step());
+  }
+
+  /** Does `work` with steps that leave no record. Then the training state is as it was. */
+  async #unrecorded<Result>(
+    batches: Batch[],
+    settings: Omit<StepSettings, 'learningRate'>,
+    work: (step: () => Promise<void>) => Promise<Result>,
+  ): Promise<Result> {
+    await this.drain();
+    const { arenas, scaler } = this.#state;
+    const saved: ArrayBuffer[] = [];
+    for (const arena of arenas) saved.push(await arena.save());
+    const savedScaler = await this.gpu.read(scaler);
+    const { onRecord } = this;
+    this.onRecord = () => {};
+    try {
+      return await work(async () => {
+        await this.step(batches, { ...settings, learningRate: 0 });
+        await this.gpu.idle();
+      });
     } finally {
       await this.drain();
       this.onRecord = onRecord;

@@ -12,7 +12,7 @@ import type { RunStory } from '../distill/export/model-card';
 import type { Passages } from '../distill/passages';
 import type { ProfileReport } from '../distill/profile/profile';
 import type { EvaluationRecord, SampleRecord, StepRecord } from '../distill/records';
-import type { RunStage, StageUnit } from '../distill/run';
+import type { RunStage, StageUnit } from '../distill/run-events';
 import type { Expectation, SaidToken } from '../distill/say';
 import type { CacheReport } from '../distill/teacher/cache-file';
 import type { EngineChoice } from '../distill/teacher/teacher';
@@ -40,7 +40,7 @@ export type {
   SampleRecord,
   StepRecord,
 } from '../distill/records';
-export type { StageUnit } from '../distill/run';
+export type { StageUnit } from '../distill/run-events';
 export type { Expectation, SaidToken } from '../distill/say';
 export type { CacheReport } from '../distill/teacher/cache-file';
 
@@ -278,6 +278,8 @@ export type RunCommand =
 export type ToWorker =
   | RequestMessage
   | RunCommand
+  /** Build a run of these settings, which may be started next; nothing is told of it. */
+  | { type: 'prepare'; config: Config }
   /** End the answers of `say`. */
   | { type: 'say-stop' }
   /** End the Bug Lab's experiment. */

@@ -1,32 +1,27 @@
 // One run as the page sees it: loaded, trained, paused, lost and recovered. Turns the page's
 // messages into steps, and posts reports.
 
-import { textOf } from '../built-in';
-import { requireRightKernels } from '../check/before-run';
 import { type Config, type LiveChanges, tokensPerStep } from '../config';
 import type { StepRecord } from '../distill/records';
-import { Run } from '../distill/run';
-import { dtypeOf, newStudent } from '../distill/run-setup';
+import type { Run } from '../distill/run';
 import { isLarge } from '../distill/spacing';
 import type { Snapshot } from '../distill/training-state';
 import { Doctor } from '../doctor/doctor';
 import type { Verdict } from '../doctor/examine';
 import { nonFiniteAt } from '../doctor/words';
-import { browserCache } from '../files/block-cache';
 import type { Gpu } from '../gpu/device';
-import { tuneMatmul } from '../kernels/matmul_tuning';
 import { activeParameters } from '../model/experts';
-import { CheckpointError, dataHash, type RunFacts } from '../runs/checkpoint';
+import { CheckpointError, type RunFacts } from '../runs/checkpoint';
 import type { Journal } from '../runs/journal';
-import { requireSame } from '../runs/same-run';
 import { Stopwatch } from '../runs/stopwatch';
-import { openCacheStorage } from './cache-storage';
-import { corpusName, encodeTexts, readTexts } from './corpus';
+import { buildRun, type Measured, type Stage } from './build-run';
+import { corpusName } from './corpus';
 import { Errands } from './errands';
 import { busy, DeviceLostError, describe, KEEP, lossAfter } from './failure';
 import { base, type DeviceUser, nextTask, post } from './host';
 import { continueFrom, type KeptRun, openKept, replay, startKept } from './kept-run';
-import { cachedName, type Models, openModels, teacherSource } from './models';
+import { type Models, teacherSource } from './models';
+import type { PreparedRun } from './prepared-run';
 import type {
   DroppedFiles,
   Failure,
@@ -68,6 +63,8 @@ export class Session implements DeviceUser {
   #keepNow = false;
   #letting: Promise<void> | undefined;
   readonly #reports: RunReports;
+  /** Built before it was started, if anything was. */
+  #prepared: PreparedRun | undefined;
   #clock = new Stopwatch();
   /** Undefined while a file arrives, whose bytes are counted then. */
   #loading: LoadingStage | undefined;
@@ -80,7 +77,9 @@ export class Session implements DeviceUser {
     private readonly openDevice: () => Promise<Gpu>,
     /** Go on with the kept run of this id. */
     private readonly continues = false,
+    prepared?: PreparedRun,
   ) {
+    this.#prepared = prepared;
     this.#reports = new RunReports(runId);
   }
 
@@ -336,7 +335,8 @@ export class Session implements DeviceUser {
   }
 
   async #build(snapshot?: Snapshot): Promise<void> {
-    const { config, corpus } = this;
+    const { config, corpus, files } = this;
+    const { signal } = this.#ended;
     const before = this.#facts;
     this.#from = snapshot;
     this.#stage('device', 'opening the GPU');
@@ -347,124 +347,33 @@ export class Session implements DeviceUser {
       if (stage === 'teacher' || stage === 'compile')
         this.#stage(stage, 'compiling kernels', ...counts, 'kernels');
     });
-    // Its compilers work while texts and models arrive here; Run.create waits for it.
-    tuneMatmul(gpu, dtypeOf(config, gpu)).catch(() => undefined);
-    // So does the check of an adapter that is new here.
-    const checked = requireRightKernels(gpu, {
-      dtype: dtypeOf(config, gpu),
-      where: navigator.userAgent,
-      memory: browserCache(() => {}),
-      say: (line) => this.#note(line),
-    });
-    checked.catch(() => undefined);
-    const { signal } = this.#ended;
-    const name = corpusName(config, corpus);
-    const onProgress = (loaded: number, total?: number) =>
-      this.#stage('corpus', name, loaded, total);
-    const note = (text: string) => this.#note(text);
-    const texts = await readTexts(config, corpus, { onProgress, signal });
-    const models = await openModels(config, gpu, {
-      files: this.files ?? {},
-      base,
-      signal,
-      stage: (...report) => this.#stage(...report),
-      note,
-    });
-    this.#tokenizer = models.tokenizer;
-    this.#stage('tokenizer', `reading ${name}`);
-    const documents = encodeTexts(texts, models, config);
-    const student = models.student?.architecture ?? newStudent(config, models.teacherConfig);
-    const facts: RunFacts = {
-      config,
-      student: student.config,
-      dtype: dtypeOf(config, gpu),
-      adapter: gpu.adapter.name,
-      engine: models.teacherEngine.name,
-      data: await dataHash(documents),
-    };
-    if (before) requireSame(before, facts, note);
+    const stage: Stage = (...report) => this.#stage(...report);
+    const events = this.#events(gpu);
+    const prepared = this.#prepared;
+    this.#prepared = undefined;
+    const taken = await prepared?.take(gpu, stage, signal);
+    const source = { config, corpus, files, gpu };
+    const building = { ...source, signal, stage, events, snapshot, before };
+    const { run, models, student, facts } = await (taken ?? buildRun(building));
+    this.#run = run;
+    signal.throwIfAborted();
+    gpu.onCompiled = () => {};
+    facts.config = config;
     this.#facts = facts;
-    if (!gpu.adapter.software) this.#stage('compile', 'checking the kernels on this GPU');
-    await checked;
-    this.#run = await Run.create(
-      {
-        gpu,
-        config,
-        documents,
-        answersAfter: corpus ? undefined : textOf(config).answersAfter,
-        ...models,
-        signal,
-        cache: {
-          open: openCacheStorage,
-          teacher: cachedName(config, models.teacherEngine, this.files),
-          note,
-        },
-        events: {
-          note,
-          stage: (...report) => this.#stage(...report),
-          record: (record) => {
-            const timed = this.#timed(record);
-            this.#reports.record(timed);
-            this.#kept?.keeper.report.step(timed);
-            const fresh = this.#doctor?.step(record) ?? [];
-            if (fresh.length > 0) this.#diagnose(record.step, fresh);
-          },
-          nonFinite: (record) => {
-            this.#note(`Step ${record.step}: ${nonFiniteAt(record)}`);
-            this.#diagnose(record.step, this.#doctor?.nonFinite(record) ?? []);
-          },
-          twin: {
-            record: (record) => {
-              const timed = this.#timed(record);
-              this.#reports.twinRecord(timed);
-              this.#kept?.keeper.report.twinStep(timed);
-            },
-            evaluation: (record) => {
-              this.#reports.flush();
-              post({ type: 'twin-evaluation', runId: this.runId, record });
-              this.#kept?.keeper.report.twinEvaluation(record);
-            },
-          },
-          evaluation: (record) => {
-            this.#reports.flush();
-            post({ type: 'evaluation', runId: this.runId, record });
-            this.#kept?.keeper.report.evaluation(record);
-            const totals = Object.values(gpu.memory.totals());
-            const bytes = totals.reduce<number>((sum, bytes = 0) => sum + bytes, 0);
-            this.#doctor?.memory(record.step, bytes);
-            this.#diagnose(record.step, this.#doctor?.evaluation(record) ?? []);
-          },
-          snapshot: (snapshot, then) => {
-            this.#unsaved = { snapshot, config: then };
-          },
-          sample: (record) => {
-            this.#reports.flush();
-            post({ type: 'sample', runId: this.runId, record });
-            this.#kept?.keeper.report.sample(record);
-          },
-        },
-      },
-      snapshot,
-    ).finally(() => {
-      gpu.onCompiled = () => {};
-      return models.close();
-    });
-    this.#ended.signal.throwIfAborted();
-    facts.models = await models.identities();
-    if (before) requireSame(before, facts, () => {});
-    const { dtype, studentParameters, trainTokens, heldOutTokens } = this.#run;
-    if (this.#kept) await startKept(this.#kept, this, this.#run, gpu, facts, snapshot?.step);
+    this.#tokenizer = models.tokenizer;
+    const { dtype, studentParameters, trainTokens, heldOutTokens } = run;
+    if (this.#kept) await startKept(this.#kept, this, run, gpu, facts, snapshot?.step);
     post({ type: 'kept', runId: this.runId });
     // A recovered run keeps its Doctor, who has seen what came before.
     this.#doctor ??= new Doctor(config, {
       dtype: dtype === 'f16' ? 'float16' : 'float32',
       studentParameters,
       vocabularySize: student.vocabularySize,
-      data: this.#run.dataFacts,
+      data: run.dataFacts,
       // All buffers of a run are made before its first step.
       plannedMemory: gpu.memory.totals(),
     });
-    if (this.#journal) this.#doctor.recall(this.#journal, this.#run.step);
+    if (this.#journal) this.#doctor.recall(this.#journal, run.step);
     this.#journal = undefined;
     post({
       type: 'ready',
@@ -473,22 +382,69 @@ export class Session implements DeviceUser {
       run: {
         dtype: dtype === 'f16' ? 'float16' : 'float32',
         studentParameters,
-        trainedParameters:
-          student.adapters || student.trains ? this.#run.trainedParameters : undefined,
+        trainedParameters: student.adapters || student.trains ? run.trainedParameters : undefined,
         activeParameters: student.experts && activeParameters(student),
         trainTokens,
         heldOutTokens,
-        teacherParameters: this.#run.teacherParameters,
-        teacherEngine: this.#run.teacherEngine ?? models.teacherEngine,
+        teacherParameters: run.teacherParameters,
+        teacherEngine: run.teacherEngine ?? models.teacherEngine,
         vocabularySize: student.vocabularySize,
         tokensPerStep: tokensPerStep(config),
-        dispatchesPerStep: this.#run.dispatchesPerStep,
-        submissionsPerStep: this.#run.submissionsPerStep,
-        cache: this.#run.cache,
+        dispatchesPerStep: run.dispatchesPerStep,
+        submissionsPerStep: run.submissionsPerStep,
+        cache: run.cache,
         otherVocabulary: models.teacherTokenizer !== undefined,
       },
     });
-    this.#diagnose(this.#run.step, this.#doctor.verdicts);
+    this.#diagnose(run.step, this.#doctor.verdicts);
+    if (taken) prepared?.listen(events);
+  }
+
+  /** What becomes of what the run measures. */
+  #events(gpu: Gpu): Measured {
+    return {
+      note: (text) => this.#note(text),
+      record: (record) => {
+        const timed = this.#timed(record);
+        this.#reports.record(timed);
+        this.#kept?.keeper.report.step(timed);
+        const fresh = this.#doctor?.step(record) ?? [];
+        if (fresh.length > 0) this.#diagnose(record.step, fresh);
+      },
+      nonFinite: (record) => {
+        this.#note(`Step ${record.step}: ${nonFiniteAt(record)}`);
+        this.#diagnose(record.step, this.#doctor?.nonFinite(record) ?? []);
+      },
+      twin: {
+        record: (record) => {
+          const timed = this.#timed(record);
+          this.#reports.twinRecord(timed);
+          this.#kept?.keeper.report.twinStep(timed);
+        },
+        evaluation: (record) => {
+          this.#reports.flush();
+          post({ type: 'twin-evaluation', runId: this.runId, record });
+          this.#kept?.keeper.report.twinEvaluation(record);
+        },
+      },
+      evaluation: (record) => {
+        this.#reports.flush();
+        post({ type: 'evaluation', runId: this.runId, record });
+        this.#kept?.keeper.report.evaluation(record);
+        const totals = Object.values(gpu.memory.totals());
+        const bytes = totals.reduce<number>((sum, bytes = 0) => sum + bytes, 0);
+        this.#doctor?.memory(record.step, bytes);
+        this.#diagnose(record.step, this.#doctor?.evaluation(record) ?? []);
+      },
+      snapshot: (snapshot, then) => {
+        this.#unsaved = { snapshot, config: then };
+      },
+      sample: (record) => {
+        this.#reports.flush();
+        post({ type: 'sample', runId: this.runId, record });
+        this.#kept?.keeper.report.sample(record);
+      },
+    };
   }
 
   /** Keeps a run that rests, now or as soon as that is possible. */

@@ -2,6 +2,7 @@
 // experiment at a time, started and steered by the protocol's messages.
 
 import { reportText, runChecks } from '../check/run';
+import type { Config } from '../config';
 import { BugLabSession } from './bug-lab';
 import { preview } from './corpus';
 import { busy, FailureError } from './failure';
@@ -9,6 +10,7 @@ import { answer, base, openDevice as openSharedDevice, post } from './host';
 import { keepRuns, keepSweep, labelRun, listRuns, openRun, readRun, saveRun } from './library';
 import { inspectModel } from './models';
 import { planRun } from './plan';
+import { PreparedRun } from './prepared-run';
 import type {
   CheckRow,
   Experiment,
@@ -22,14 +24,17 @@ import { Session } from './session';
 
 let session: Session | undefined;
 let bugLab: BugLabSession | undefined;
+/** Built while nothing else uses the GPU. */
+let prepared: PreparedRun | undefined;
 /** Starting, ending and recovering a run wait for one another; messages to a run act at once. */
 let queue: Promise<unknown> = Promise.resolve();
 
-const openDevice = () => openSharedDevice(() => [bugLab, session]);
+const openDevice = () => openSharedDevice(() => [bugLab, session, prepared]);
 
 self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
   if (data.type === 'say-stop') session?.stopSaying();
   else if (data.type === 'bug-lab-stop') void enqueue(async () => bugLab?.end());
+  else if (data.type === 'prepare') void enqueue(() => prepare(data.config));
   else if ('id' in data) void onRequest(data);
   else onCommand(data);
 };
@@ -59,7 +64,11 @@ function onRequest(request: RequestMessage): Promise<void> {
     case 'plan':
       // Queued, like a profile: it may measure the GPU.
       return answer('plan', id, () =>
-        enqueue(async () => planRun(request, await openDevice(), !session?.training && !bugLab)),
+        enqueue(async () => {
+          const gpu = await openDevice();
+          if (!gpu.adapter.software) await prepared?.settled;
+          return planRun(request, gpu, !session?.training && !bugLab);
+        }),
       );
     case 'preview':
       return answer('preview', id, (report) => enqueue(() => preview(request, report)));
@@ -68,7 +77,9 @@ function onRequest(request: RequestMessage): Promise<void> {
     case 'bug-lab':
       return answer('bug-lab', id, async (report) => {
         const started = await enqueue(() => startExperiment(request.experiment, report));
-        await started.finished;
+        await started.finished.finally(() => {
+          if (bugLab === started) bugLab = undefined;
+        });
         return undefined;
       });
     case 'runs':
@@ -139,11 +150,14 @@ function sessionOf({ runId }: { runId: string }): Session {
 function onCommand(command: RunCommand): void {
   if (command.type === 'start') {
     const { runId, config, corpus, files, paused = false, continues } = command;
-    const next = new Session(runId, config, corpus, files, openDevice, continues);
+    const ready = prepared?.serves(command) ? prepared : undefined;
+    if (ready) prepared = undefined;
+    const next = new Session(runId, config, corpus, files, openDevice, continues, ready);
     const previous = session;
     session = next;
     previous?.stop();
     void enqueue(async () => {
+      await dropPrepared();
       await bugLab?.end();
       await previous?.end();
       await next.start(paused);
@@ -165,6 +179,19 @@ function onCommand(command: RunCommand): void {
   }
 }
 
+/** Builds a run that may be started next, unless there is one that needs the GPU. */
+async function prepare(config: Config): Promise<void> {
+  await dropPrepared();
+  if (!session && !bugLab) prepared = new PreparedRun(config, openDevice);
+}
+
+/** What is prepared leaves the GPU to what somebody asked for. */
+async function dropPrepared(): Promise<void> {
+  const dropped = prepared;
+  prepared = undefined;
+  await dropped?.drop();
+}
+
 /** Ends the previous experiment and starts this one, which runs outside the queue. */
 async function startExperiment(
   experiment: Experiment,
@@ -177,6 +204,7 @@ async function startExperiment(
       'Pause the run, then start the experiment again.',
     );
   }
+  await dropPrepared();
   await bugLab?.end();
   bugLab = new BugLabSession(experiment, openDevice, report);
   return bugLab;
@@ -191,6 +219,7 @@ async function checkGpu(report: (row: CheckRow) => void): Promise<string> {
       'Pause the run, then check again.',
     );
   }
+  await dropPrepared();
   const gpu = await openDevice();
   const started = performance.now();
   const rows = await runChecks(gpu, report);

@@ -168,13 +168,16 @@ export interface VisitOptions extends BrowserContextOptions {
    * scripts do not reach.
    */
   before?: string;
+  /** The page builds the run that it offers while nobody does anything (app/run/prepare.ts). */
+  prepares?: boolean;
   /** Done with the page before it opens the site. */
   prepare?(page: Page): Promise<void>;
 }
 
 /** Opens the page of a site in a context of its own (nothing stored from earlier tests). */
 export async function visit(site: Site, options: VisitOptions = {}): Promise<Visit> {
-  const { offer = 'f32', path = '', before = '', expected, prepare, ...contextOptions } = options;
+  const { offer = 'f32', path = '', before = '', expected, ...others } = options;
+  const { prepares = false, prepare, ...contextOptions } = others;
   const browser = await openBrowser(offer);
   const context = await browser.newContext({
     viewport: { width: 1440, height: 900 },
@@ -219,6 +222,11 @@ export async function visit(site: Site, options: VisitOptions = {}): Promise<Vis
   context.on('response', (response) => {
     if (response.status() >= 400) hear(`${response.url()}: ${response.status()}`);
   });
+  // Few tests start that run, and all would wait for the GPU meanwhile.
+  if (!prepares)
+    await context.addInitScript(() => {
+      Object.defineProperty(navigator, 'connection', { value: { saveData: true } });
+    });
   const page = await context.newPage();
   await prepare?.(page);
   await page.goto(site.url + path);

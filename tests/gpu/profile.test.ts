@@ -139,7 +139,7 @@ async function stateOf({
   );
 }
 
-it('profiling between two steps changes neither the state’s bits nor the records', async () => {
+it('profiling or rehearsing between two steps changes neither the state’s bits nor the records', async () => {
   const gpu = await openTestDevice();
   const sizes = { batchSize: 2, contextLength: 4, dtype: gpu.adapter.f16 ? 'f16' : 'f32' } as const;
   const batch = (salt: number) => batchOf(TINY, 2, 4, salt);
@@ -157,6 +157,8 @@ it('profiling between two steps changes neither the state’s bits nor the recor
   const stop = new AbortController();
   stop.abort(new Error('Enough.'));
   await expect(profile(stop.signal)).rejects.toThrow('Enough.');
+  expect(await stateOf(measured)).toEqual(before);
+  await measured.trainer.rehearse([batch(9)], { ...LIVE, step: 1 });
   expect(await stateOf(measured)).toEqual(before);
   for (const { step } of runs) await step([batch(2)]);
   expect(measured.records).toEqual(plain.records);

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { useRun } from '../../src/app/run/store';
 import { useRuns } from '../../src/app/runs/store';
-import { request } from '../../src/app/shared/client';
+import { prepareRun, request } from '../../src/app/shared/client';
 import { type Config, DEFAULTS } from '../../src/config';
 import type { Failure } from '../../src/worker/protocol';
 import type { GpuCall, NullDevice } from '../faults/null-gpu';
@@ -290,6 +290,59 @@ test('a continued run that loses its device as it loads goes on from its checkpo
   expect(seen().buttons).toContain(`Continue from step ${row?.checkpoint}`);
   await press();
   expectWhole();
+});
+
+describe('a run that is built while somebody reads', () => {
+  const preparations = () => performance.getEntriesByName('prepare a run').length;
+  const prepared = async () => {
+    page().reset();
+    const before = preparations();
+    prepareRun(SMALL);
+    await until(() => preparations() > before);
+  };
+
+  test('trains at once when it is started: nothing is loaded, compiled or evaluated again', async () => {
+    await prepared();
+    const asked: string[] = [];
+    network.onAsk = (path) => asked.push(path);
+    gpu.onCall = (name, label) => {
+      if (name === 'createComputePipelineAsync' || label === 'evaluation results')
+        asked.push(`${name} ${label} in ${page().lastStep}`);
+    };
+    page().startAs(newId(), SMALL);
+    await ended();
+    // The evaluations of steps 2, 4 and 6 are left.
+    expect(asked.map((what) => what.replace(/ in \d$/, ''))).toEqual(
+      Array(3).fill('createBuffer evaluation results'),
+    );
+    expectWhole();
+  });
+
+  test('is taken over when it is started before it is ready', async () => {
+    page().reset();
+    const started = arm(SCENES.loading, () => page().startAs(newId(), SMALL));
+    prepareRun(SMALL);
+    await until(started);
+    await ended();
+    expectWhole();
+  });
+
+  test('leaves the GPU to a run of other settings', async () => {
+    await prepared();
+    page().startAs(newId(), { ...SMALL, alpha: 0.5 });
+    await ended();
+    expectWhole();
+  });
+
+  test.each(['device lost', 'out of memory'] as const)('%s: nobody hears of it', async (fault) => {
+    await prepared();
+    STRIKES[fault]?.(device());
+    if (fault === 'device lost') await device().lost;
+    page().startAs(newId(), SMALL);
+    await ended();
+    expectWhole();
+    expect(unhandled.splice(0)).toEqual([]);
+  });
 });
 
 describe('the table', () => {

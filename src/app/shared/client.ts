@@ -2,6 +2,7 @@
 // request into a promise, and passes on what the worker reports about a run. It keeps no state of
 // the page.
 
+import type { Config } from '../../config';
 import type {
   Failure,
   FromWorker,
@@ -39,6 +40,11 @@ export function onRunEvent(listener: (event: RunEvent) => void): void {
 export function command(message: RunCommand): void {
   runId = message.runId;
   post(message);
+}
+
+/** Has the worker build a run, so that it trains sooner if it is started next. */
+export function prepareRun(config: Config): void {
+  post({ type: 'prepare', config });
 }
 
 /** Ends the answers of `say`: its request then resolves. */

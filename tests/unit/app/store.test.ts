@@ -4,9 +4,13 @@
 
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { logLines } from '../../../src/app/run/log';
+import { prepareWhileReading } from '../../../src/app/run/prepare';
 import type { ShownRun } from '../../../src/app/run/shown-run';
 import { useRun } from '../../../src/app/run/store';
+import { useRoom } from '../../../src/app/shared/rooms';
 import { DEFAULTS } from '../../../src/config';
+import { PRESETS } from '../../../src/presets';
+import type { AdapterReport } from '../../../src/worker/protocol';
 import {
   evaluationRecord,
   FakeWorker,
@@ -309,5 +313,52 @@ describe('the log', () => {
       'Step 2: Loss=NaN',
       'Stopped: train: ',
     ]);
+  });
+});
+
+describe('while somebody reads', () => {
+  const adapter = { name: 'a GPU' } as AdapterReport;
+  const prepared = () =>
+    sent().flatMap((each) => (each.type === 'prepare' ? [each.config.train_steps] : []));
+  const reads = () => vi.advanceTimersByTime(1000);
+
+  test('the worker builds the preset that is shown, once, and no other settings', () => {
+    const [first, second] = PRESETS;
+    store().choosePreset({ config: first.config });
+    const stop = prepareWhileReading();
+    reads();
+    expect(prepared()).toEqual([]);
+    useRun.setState({ adapter });
+    reads();
+    store().welcome();
+    reads();
+    expect(prepared()).toEqual([first.config.train_steps]);
+    store().setField('train_steps', '77');
+    reads();
+    store().choosePreset({ config: second.config });
+    store().choosePreset({ config: first.config });
+    store().choosePreset({ config: second.config });
+    reads();
+    expect(prepared()).toEqual([first, second].map(({ config }) => config.train_steps));
+    stop?.();
+  });
+
+  test('it builds nothing beside a run, in another room, or over a connection that costs', () => {
+    store().choosePreset({ config: PRESETS[0].config });
+    useRun.setState({ adapter });
+    useRoom.setState({ room: 'strideLab' });
+    const stop = prepareWhileReading();
+    reads();
+    useRoom.setState({ room: 'distil' });
+    store().start();
+    receive(status('running'));
+    reads();
+    expect(prepared()).toEqual([]);
+    store().reset();
+    reads();
+    expect(prepared()).toEqual([PRESETS[0].config.train_steps]);
+    stop?.();
+    vi.stubGlobal('navigator', { connection: { saveData: true } });
+    expect(prepareWhileReading()).toBeUndefined();
   });
 });
