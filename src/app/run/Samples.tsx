@@ -4,7 +4,6 @@ import { useState } from 'react';
 import type { Sample } from '../../worker/protocol';
 import { formatMeasure, formatShare } from '../shared/format';
 import { Term } from '../shared/Term';
-import { answersRight } from './evaluation';
 import { FieldControl } from './FieldControl';
 import { Scrubber } from './Scrubber';
 import { sampleStops } from './sample-stops';
@@ -23,6 +22,7 @@ export function Samples() {
   const shown = stops[at];
   const latest = evaluations[evaluations.length - 1];
   const agreement = formatShare(latest?.agreement);
+  const answers = latest?.answers;
   const compared = latest?.agreement !== undefined && latest.tokens.toLocaleString('en');
   return (
     <section className={`samples ${run?.source ?? ''}`} aria-label="What they say">
@@ -65,11 +65,10 @@ export function Samples() {
           </div>
         </div>
       )}
-      {latest && answersRight(latest, 'student') && (
+      {answers && answers.tried > 0 && (
         <p>
-          Of the held-out answers the student gives{' '}
-          <span className="figure-large">{answersRight(latest, 'student')}</span>, the teacher{' '}
-          {answersRight(latest, 'teacher')}.
+          The student gets <span className="figure-large">{answers.studentRight}</span> of{' '}
+          {answers.tried} held-out answers right, the teacher {answers.teacherRight}.
         </p>
       )}
       <Distance />

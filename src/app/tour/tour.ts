@@ -27,8 +27,13 @@ export function runTour(): void {
       title.setAttribute('role', 'none');
     },
     onDestroyed: () => {
+      moved.disconnect();
       if (back instanceof HTMLElement && back.isConnected) back.focus();
     },
   });
+  // A notice that comes meanwhile moves what a step points at.
+  const moved = new ResizeObserver(() => tour.refresh());
   tour.drive();
+  const pointedAt = TOUR.map(({ target }) => document.querySelector(target));
+  for (const element of [document.body, ...pointedAt]) if (element) moved.observe(element);
 }
