@@ -1,5 +1,5 @@
-// Builds a run on an open device, from its settings to the moment before its first evaluation: text,
-// models, tokens, kernels. It knows no messages; session.ts and prepared-run.ts say who listens.
+// Builds a run on an open device, from its settings to the moment before its first evaluation:
+// text, models, tokens, kernels. It knows no messages; session.ts and prepared-run.ts listen.
 
 import { textOf } from '../built-in';
 import { requireRightKernels } from '../check/before-run';

@@ -1,6 +1,6 @@
-// A run that is built while somebody reads the page, up to its first step, so that it trains at once
-// when they start it. It has the bits of one that is built then. Nothing of it is shown or kept
-// before that, and whatever goes wrong with it, the run is built when it is started.
+// A run that is built while somebody reads the page, up to its first step, so that it trains at
+// once when they start it. It has the bits of one that is built then. Nothing of it is shown or
+// kept before that. If anything goes wrong with it, the run is built when it is started.
 
 import type { Config } from '../config';
 import type { Gpu } from '../gpu/device';

@@ -139,7 +139,7 @@ async function stateOf({
   );
 }
 
-it('profiling or rehearsing between two steps changes neither the state’s bits nor the records', async () => {
+it('profiling or rehearsing changes neither the state’s bits nor the records', async () => {
   const gpu = await openTestDevice();
   const sizes = { batchSize: 2, contextLength: 4, dtype: gpu.adapter.f16 ? 'f16' : 'f32' } as const;
   const batch = (salt: number) => batchOf(TINY, 2, 4, salt);

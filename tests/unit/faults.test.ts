@@ -301,7 +301,7 @@ describe('a run that is built while somebody reads', () => {
     await until(() => preparations() > before);
   };
 
-  test('trains at once when it is started: nothing is loaded, compiled or evaluated again', async () => {
+  test('trains at once: nothing is loaded, compiled or evaluated again', async () => {
     await prepared();
     const asked: string[] = [];
     network.onAsk = (path) => asked.push(path);
