@@ -287,6 +287,7 @@ test('what would compute wrong numbers is refused by field and value', () => {
     [{ num_key_value_heads: 2 }, 'num_key_value_heads is 2; it must divide num_attention_heads, 9'],
     [{ num_attention_heads: 7, num_key_value_heads: 7 }, 'must be a multiple of 4'],
     [{ head_dim: 6 }, 'is 6; it must be a multiple of 4'],
+    [{ head_dim: [8] }, 'must be a multiple of 4'],
     [{ hidden_size: 570 }, 'hidden_size is 570; it must be a multiple of 4'],
     [{ intermediate_size: '1536' }, 'intermediate_size is "1536"'],
     [{ num_hidden_layers: 1e9 }, 'num_hidden_layers is 1000000000'],

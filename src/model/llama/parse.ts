@@ -82,7 +82,8 @@ export function parseFields(fields: Fields, dialect: Dialect, file: string): Lla
   const head_dim = (value('head_dim') ??
     defaults.head_dim ??
     hidden_size / num_attention_heads) as number;
-  if (!(Number.isInteger(head_dim / 4) && head_dim > 0 && head_dim <= MAX_SIZE.head_dim)) {
+  const fits = Number.isInteger(head_dim) && head_dim % 4 === 0;
+  if (!(fits && head_dim > 0 && head_dim <= MAX_SIZE.head_dim)) {
     const rule = `it must be a multiple of 4 up to ${MAX_SIZE.head_dim}`;
     const found = `head_dim (or hidden_size ${hidden_size} over ${num_attention_heads} heads)`;
     refuse(found, rule, head_dim);
