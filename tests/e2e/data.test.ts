@@ -5,10 +5,10 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { expectAccessible, LOOKS, look } from './accessible';
-import { button, eventually, link, notices, offered, run, set } from './drive';
-import { openSite, type Site, visit } from './harness';
+import { button, eventually, follow, link, notices, offered, run, set } from './drive';
+import { sharedVisit, type Visit, visit } from './harness';
 
 const SMALL = {
   batch_size: 2,
@@ -19,10 +19,7 @@ const SMALL = {
   student_layers: 1,
 };
 
-let site: Site;
-beforeAll(async () => {
-  site = await openSite();
-});
+const shared = sharedVisit({ offer: 'f16' });
 
 interface Given {
   name: string;
@@ -38,7 +35,17 @@ const choose = (page: Page, ...files: Given[]) =>
   page.getByLabel('Data files').setInputFiles(files);
 const drawerOf = (page: Page) =>
   page.locator('details.fold:not(.outer)', { has: page.getByLabel('Data files') });
-const open = (page: Page) => drawerOf(page).locator('summary').click();
+/** The shared page with these settings, the built-in text and the drawer unfolded. */
+async function open(settings: Record<string, string | number> = SMALL): Promise<Visit> {
+  const { page } = shared;
+  await follow(page, link(settings));
+  const drawer = drawerOf(page);
+  if ((await drawer.getAttribute('open')) === null) await drawer.locator('summary').click();
+  const own = button(page, 'Use the built-in text again');
+  if (await own.isVisible()) await own.click();
+  return shared;
+}
+
 const batchOf = (page: Page) => page.getByRole('region', { name: 'The first batch as text' });
 const says = (page: Page, name?: string) => eventually(() => drawerOf(page).innerText(), name);
 
@@ -49,9 +56,7 @@ const TALK = `id,context,response\n${Array.from(
 ).join('\n')}\n`;
 
 test('a table of dialogues: columns to choose, counts, a batch and a run, masked', async () => {
-  const path = link({ ...SMALL, packing: 'masked' });
-  const { page, problems, close } = await visit(site, { offer: 'f16', path });
-  await open(page);
+  const { page, problems } = await open({ ...SMALL, packing: 'masked' });
   await choose(page, given('talk.csv', TALK));
   await says(page).toContain(
     'talk.csv: there is no column “text”; it has “id”, “context”, “response”.',
@@ -91,12 +96,10 @@ test('a table of dialogues: columns to choose, counts, a batch and a run, masked
   await says(page).toContain(`${training} tokens`);
   expect(await notices(page)).not.toContain('Could not');
   expect(problems).toEqual([]);
-  await close();
 });
 
 test('several files, a dropped one, a pasted text, and the book again', async () => {
-  const { page, problems, close } = await visit(site, { offer: 'f16', path: link(SMALL) });
-  await open(page);
+  const { page, problems } = await open();
   const text = (word: string) =>
     `The ${word} swims in the deep sea, and nobody sees it. `.repeat(40);
   const jsonl = Array.from({ length: 50 }, (_, i) =>
@@ -144,7 +147,6 @@ test('several files, a dropped one, a pasted text, and the book again', async ()
   await button(page, 'Count again with these settings').click();
   await eventually(() => batchOf(page).locator('li').count()).toBe(3);
   expect(problems).toEqual([]);
-  await close();
 });
 
 describe('refusals', () => {
@@ -185,8 +187,7 @@ describe('refusals', () => {
   ];
 
   test('each file is told what is wrong with it; the earlier data stays, and runs', async () => {
-    const { page, problems, close } = await visit(site, { offer: 'f16', path: link(SMALL) });
-    await open(page);
+    const { page, problems } = await open();
     await choose(page, given('own.txt', 'The whale swims in the deep sea. '.repeat(200)));
     await says(page).toContain('own.txt, 6.6 kB, 1 document.');
     // By its path: the bytes of so large a file need not pass through the test.
@@ -211,13 +212,12 @@ describe('refusals', () => {
     await button(page, 'Use the built-in text again').click();
     await offered(page, 'Distil');
     expect(problems).toEqual([]);
-    await close();
   });
 });
 
 test('by keyboard on a phone; accessible, without anything sticking out', async () => {
   const { viewport } = LOOKS[1];
-  const { page, close } = await visit(site, { path: link(SMALL), viewport });
+  const { page, close } = await visit(shared.site, { path: link(SMALL), viewport });
   await drawerOf(page).locator('summary').focus();
   await page.keyboard.press('Enter');
   await choose(page, given('talk.csv', TALK));

