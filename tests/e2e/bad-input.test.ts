@@ -113,7 +113,7 @@ describe('a run that fails', () => {
     expect(await notices(page)).toMatch(
       /needs one (buffer|binding) of [\d.]+ MiB; this adapter allows 1\.0 MiB\. Choose a smaller/,
     );
-    await set(page, 'student_width', '32');
+    await set(page, 'student_width', '64');
     await run(page, 'Try again');
     expect(problems).toEqual([]);
   });
@@ -173,7 +173,7 @@ describe('a run that fails', () => {
 
   test('a lost device offers to go on from the last evaluation, and does', async () => {
     const { page, problems } = shared;
-    const [STEPS, EVERY] = [216, 24];
+    const [STEPS, EVERY] = [144, 12];
     await follow(page, link({ ...SMALL, train_steps: STEPS, eval_steps: EVERY }));
     const evaluated = async () =>
       (await logLines(page))
@@ -219,7 +219,7 @@ describe('a run that fails', () => {
 
   test('a worker that the browser ends is told of; its run goes on from what is kept', async () => {
     const { page, problems } = shared;
-    const [STEPS, EVERY] = [120, 24];
+    const [STEPS, EVERY] = [72, 24];
     await follow(page, link({ ...SMALL, train_steps: STEPS, eval_steps: EVERY }));
     await pauseAfter(page, EVERY + 1);
     await primary(page).click();

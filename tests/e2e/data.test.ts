@@ -55,49 +55,6 @@ const TALK = `id,context,response\n${Array.from(
   (_, i) => `${i % 30},"Where is whale number ${i}, sir?","It swims, ${i} times round the ship."`,
 ).join('\n')}\n`;
 
-test('a table of dialogues: columns to choose, counts, a batch and a run, masked', async () => {
-  const { page, problems } = await open({ ...SMALL, packing: 'masked' });
-  await choose(page, given('talk.csv', TALK));
-  await says(page).toContain(
-    'talk.csv: there is no column “text”; it has “id”, “context”, “response”.',
-  );
-  await says(page).toContain('Still using Moby-Dick: talk.csv cannot be used yet.');
-
-  const select = (label: string, value: string) =>
-    drawerOf(page).getByLabel(label, { exact: true }).selectOption(value);
-  await select('Text', 'response');
-  await says(page).toContain('60 documents.');
-  await says(page).toMatch(/6 whole documents held out|5 whole documents held out/);
-
-  await select('Read as', 'dialogue');
-  await says(page).toContain(
-    'expected a list of turns, a second column of turns, or a column of dialogue ids',
-  );
-  await select('Turns', 'context');
-  await select('Reply', 'response');
-  await says(page).toContain('60 documents.');
-  await eventually(() => batchOf(page).locator('mark').count()).toBeGreaterThan(0);
-  await select('Read as', 'chat');
-  await says(page).toContain('The teacher has no chat template');
-  await select('Read as', 'dialogue');
-  await says(page).toContain('60 documents.');
-  await select('Dialogue id', 'id');
-  await says(page).toContain('30 documents.');
-  // Dialogues of two turns: two ends of text between two borders.
-  const border = batchOf(page).getByRole('separator', { name: 'Next document' });
-  await eventually(() => border.count()).toBeGreaterThan(0);
-  await says(page).toContain('At a bar, attention and positions begin again.');
-
-  const split = /(\d[\d,]*) tokens\s+Held out\s+(\d[\d,]*) tokens/;
-  await says(page).toMatch(split);
-  const [, training] = split.exec(await drawerOf(page).innerText()) ?? [];
-  await run(page);
-  // The run has split the data as the preview said.
-  await says(page).toContain(`${training} tokens`);
-  expect(await notices(page)).not.toContain('Could not');
-  expect(problems).toEqual([]);
-});
-
 test('several files, a dropped one, a pasted text, and the book again', async () => {
   const { page, problems } = await open();
   const text = (word: string) =>
@@ -213,6 +170,50 @@ describe('refusals', () => {
     await offered(page, 'Distil');
     expect(problems).toEqual([]);
   });
+});
+
+// Last of those on one page: it leaves settings of how to read.
+test('a table of dialogues: columns to choose, counts, a batch and a run, masked', async () => {
+  const { page, problems } = await open({ ...SMALL, packing: 'masked' });
+  await choose(page, given('talk.csv', TALK));
+  await says(page).toContain(
+    'talk.csv: there is no column “text”; it has “id”, “context”, “response”.',
+  );
+  await says(page).toContain('Still using Moby-Dick: talk.csv cannot be used yet.');
+
+  const select = (label: string, value: string) =>
+    drawerOf(page).getByLabel(label, { exact: true }).selectOption(value);
+  await select('Text', 'response');
+  await says(page).toContain('60 documents.');
+  await says(page).toMatch(/6 whole documents held out|5 whole documents held out/);
+
+  await select('Read as', 'dialogue');
+  await says(page).toContain(
+    'expected a list of turns, a second column of turns, or a column of dialogue ids',
+  );
+  await select('Turns', 'context');
+  await select('Reply', 'response');
+  await says(page).toContain('60 documents.');
+  await eventually(() => batchOf(page).locator('mark').count()).toBeGreaterThan(0);
+  await select('Read as', 'chat');
+  await says(page).toContain('The teacher has no chat template');
+  await select('Read as', 'dialogue');
+  await says(page).toContain('60 documents.');
+  await select('Dialogue id', 'id');
+  await says(page).toContain('30 documents.');
+  // Dialogues of two turns: two ends of text between two borders.
+  const border = batchOf(page).getByRole('separator', { name: 'Next document' });
+  await eventually(() => border.count()).toBeGreaterThan(0);
+  await says(page).toContain('At a bar, attention and positions begin again.');
+
+  const split = /(\d[\d,]*) tokens\s+Held out\s+(\d[\d,]*) tokens/;
+  await says(page).toMatch(split);
+  const [, training] = split.exec(await drawerOf(page).innerText()) ?? [];
+  await run(page);
+  // The run has split the data as the preview said.
+  await says(page).toContain(`${training} tokens`);
+  expect(await notices(page)).not.toContain('Could not');
+  expect(problems).toEqual([]);
 });
 
 test('by keyboard on a phone; accessible, without anything sticking out', async () => {

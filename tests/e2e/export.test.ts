@@ -32,7 +32,7 @@ const SMALL = {
   eval_batches: 1,
   sample_tokens: 2,
 };
-const NAME = 'gpt2-1x32-from-moby-teacher-4-steps';
+const NAME = 'gpt2-1x64-from-moby-teacher-4-steps';
 
 const shared = sharedVisit({ offer: 'f16' });
 
@@ -59,7 +59,6 @@ test('a finished run’s student is taken, teaches itself, and starts another', 
   const settings = {
     ...SMALL,
     student_layers: 1,
-    student_width: 32,
     prompt: 'A | whale',
     alpha: 0.5,
   };
@@ -76,12 +75,12 @@ test('a finished run’s student is taken, teaches itself, and starts another', 
   const zip = zipSource(name, new Blob([readFileSync(path)]));
   expect(await readJson(zip, 'config.json')).toMatchObject({
     n_layer: 1,
-    n_embd: 32,
+    n_embd: 64,
     n_positions: 16,
     vocab_size: 1024,
   });
   const tensors = readSafetensors(await zip.read('model.safetensors'), 'model.safetensors');
-  expect(tensors.get('transformer.wte.weight')).toMatchObject({ dtype: 'F32', shape: [1024, 32] });
+  expect(tensors.get('transformer.wte.weight')).toMatchObject({ dtype: 'F32', shape: [1024, 64] });
   for (const file of [
     'tokenizer.json',
     'tokenizer_config.json',
@@ -126,7 +125,7 @@ test('a finished run’s student is taken, teaches itself, and starts another', 
   const upload = { name, mimeType: 'application/zip', buffer: readFileSync(path) };
   await page.getByLabel('Teacher .zip').setInputFiles(upload);
   await eventually(() => found(page)).toMatch(
-    /4[\d.]+k parameters in 1 layer, .* Stillhouse’s kernels support it/,
+    /1[\d.]+k parameters in 1 layer, .* Stillhouse’s kernels support it/,
   );
   const transfer = await page.evaluateHandle(
     ([name, base64]) => {
@@ -141,7 +140,6 @@ test('a finished run’s student is taken, teaches itself, and starts another', 
   await eventually(() =>
     page.getByTestId('field-student_model').locator('input').inputValue(),
   ).toBe('files');
-  await set(page, 'model_dtype', 'float32');
   await run(page);
   const rows = await page.getByTestId('log').locator('li').allInnerTexts();
   expect(rows.filter((line) => line.startsWith('Stopped'))).toEqual([]);
@@ -153,9 +151,10 @@ test('a finished run’s student is taken, teaches itself, and starts another', 
       .decode(await second.read('README.md'))
       .match(/^\| 0 \| .*$/m)?.[0]
       .split(' | ') ?? [];
-  // Step 0: KL, agreement.
-  expect(Number(first[3])).toBeLessThan(1e-5);
-  expect(first[4]).toBe('100.0%');
+  // Step 0: KL, agreement. The teacher's logits are rounded to f16, by 2⁻¹¹ of at most 8: that moves
+  // KL by less than 2⁻¹⁶, and may swap tokens of equal chance. In f32 it is tests/gpu/models.test.ts.
+  expect(Number(first[3])).toBeLessThan(2 ** -16);
+  expect(Number.parseFloat(first[4])).toBeGreaterThan(90);
   expect(problems).toEqual([]);
 });
 
@@ -165,7 +164,6 @@ test('a paused run’s student is taken in float16, and the run goes on', async 
     train_steps: 5000,
     eval_steps: 5000,
     student_layers: 1,
-    student_width: 32,
   };
   const { page, problems } = shared;
   await follow(page, link(settings));
@@ -174,7 +172,7 @@ test('a paused run’s student is taken in float16, and the run goes on', async 
   await offered(page, 'Continue');
   await page.getByLabel('Weight precision').selectOption('float16');
   const { name, path } = await take(page);
-  expect(name).toMatch(/^gpt2-1x32-from-moby-teacher-\d+-steps?\.zip$/);
+  expect(name).toMatch(/^gpt2-1x64-from-moby-teacher-\d+-steps?\.zip$/);
   const zip = zipSource(name, new Blob([readFileSync(path)]));
   expect(await readJson(zip, 'config.json')).toMatchObject({ torch_dtype: 'float16' });
   const tensors = readSafetensors(await zip.read('model.safetensors'), 'model.safetensors');

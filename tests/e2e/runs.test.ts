@@ -31,12 +31,11 @@ import {
 import { flagsOf, openSite, PATIENCE, type Site, visit } from './harness';
 
 /** Enough to be interrupted in time, even on a fast machine. */
-const [STEPS, EVERY] = [60, 10];
+const [STEPS, EVERY] = [72, 12];
 const TINY = {
   batch_size: 2,
   max_length: 16,
   student_layers: 1,
-  student_width: 16,
   sample_tokens: 0,
   eval_batches: 1,
   eval_steps: EVERY,

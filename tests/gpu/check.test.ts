@@ -110,14 +110,15 @@ describe('of broken kernels', () => {
 });
 
 describe('tuning of the matrix products', () => {
+  /** A GPU's size would take a software adapter minutes. */
+  const QUICK = { sizes: [64, 64, 32], products: 2 } as const;
   it.each(['one lane', 'many lanes'] as const)(
     'finds every variant right and times it, once a device (%s)',
     async (lanes) => {
       const gpu = await openVariant(lanes);
       const before = gpu.memory.totals();
       const dtype = gpu.adapter.f16 && lanes === 'many lanes' ? 'f16' : 'f32';
-      // A GPU's size would take a software adapter minutes.
-      const reports = await tuneMatmul(gpu, dtype, { sizes: [64, 64, 32], products: 2 });
+      const reports = await tuneMatmul(gpu, dtype, QUICK);
       expect(reports.map(({ name }) => name)).toEqual(variantsFor(gpu).map(({ name }) => name));
       for (const { name, flops, fault } of reports) {
         expect(fault, name).toBeUndefined();
@@ -135,7 +136,7 @@ describe('tuning of the matrix products', () => {
     ['does not compile', 'fma(x, y_', 'fma(nothing, y_', /does not compile/],
   ])('a variant that %s is reported and never taken', async (_, text, broken, fault) => {
     const gpu = await openBroken({ matmul_subgroup: (code) => code.replaceAll(text, broken) });
-    const reports = await tuneMatmul(gpu, 'f32');
+    const reports = await tuneMatmul(gpu, 'f32', QUICK);
     const wrong = reports.filter(({ name }) => name.startsWith('subgroups'));
     for (const variant of reports)
       if (!wrong.includes(variant)) expect(variant.flops, variant.name).toBeGreaterThan(0);

@@ -333,7 +333,8 @@ test('a position sees itself and earlier positions of its own row only', {
 test('other batch sizes and lengths give the same logits for the same tokens', {
   timeout: COMPILE,
 }, async () => {
-  const length = 5;
+  // Up to 8 rows onnxruntime would take, and compile, other products.
+  const length = 9;
   const shorter = await logitsOf(teacher, inputIds.slice(0, length), 1, length);
   expect(relativeError(shorter, expected.subarray(0, length * V))).toBeLessThan(1e-4);
 });

@@ -83,6 +83,11 @@ export function testVariants(
   }
 }
 
+/** Declares a test that would show on SwiftShader, slowly, only what it shows on lavapipe. */
+export function itOnce(title: string, body: () => Promise<void>): void {
+  if (process.env.ADAPTER !== 'f32') it(title, body);
+}
+
 /** The Step and the Scaler that a loss reads; see lossState. */
 export function uploadLossState(gpu: Gpu, options: Parameters<typeof lossState>[0]) {
   const { step, scaler } = lossState(options);

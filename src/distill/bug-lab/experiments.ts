@@ -17,7 +17,8 @@ import { prepareData } from '../data';
 import type { LossPath } from '../loss-paths';
 import { dtypeOf } from '../run-setup';
 import { teacherFromWeights } from '../teacher/engine';
-import type { Teacher } from '../teacher/teacher';
+import { keepLogits } from '../teacher/kept';
+import type { TeacherSource } from '../teacher/teacher';
 import { attentionWeights } from './attention-picture';
 import { detached } from './detached';
 import type { BugLabColumn, BugLabReport, Cause, Experiment } from './records';
@@ -61,9 +62,10 @@ const OVERFLOWING_SCALE = { f16: 2 ** 32, f32: Number.POSITIVE_INFINITY };
 /** What the columns of one experiment share. */
 interface Setup extends BugLabOptions {
   pool: Pool;
-  teacher: Teacher;
+  teacher: TeacherSource;
   /** The settings that columns change. */
   base: BugLabSettings;
+  /** The same object each time. */
   batch(index: number): Batch;
   heldOut: Batch[];
 }
@@ -90,16 +92,20 @@ export async function* runExperiment(
   const dtype = dtypeOf(DEFAULTS, gpu);
   const teacher = await teacherFromWeights(gpu, teacherWeights, teacherConfig, { B, T, dtype });
   const pool = new Pool(gpu);
+  // The columns read the same batches, so that the teacher need run only once for each.
+  const batches = LENGTH[experiment.kind].steps + EVALUATION_BATCHES;
+  const kept = keepLogits(gpu, pool, teacher, { B, T, V: teacherConfig.vocabularySize, batches });
   try {
     const setup = {
       ...options,
       ...prepareBatches(options, B, T),
       pool,
-      teacher,
+      teacher: kept?.source ?? teacher,
       base: baseSettings(teacherConfig, dtype, [B, T]),
     };
     yield* interleave(columnsOf(setup, experiment).map((column) => runColumn(setup, column)));
   } finally {
+    kept?.destroy();
     pool.destroy();
     await teacher.dispose();
   }
@@ -112,7 +118,8 @@ function prepareBatches(
 ): Pick<Setup, 'batch' | 'heldOut'> {
   const sizes = { batch_size: B, max_length: T, eval_batches: EVALUATION_BATCHES };
   const { batches, heldOut } = prepareData([{ ids: tokens }], { ...DEFAULTS, ...sizes });
-  return { batch: (index) => batches.at(index), heldOut };
+  const made: Batch[] = [];
+  return { batch: (index) => (made[index] ??= batches.at(index)), heldOut };
 }
 
 function baseSettings(

@@ -11,7 +11,7 @@ import { Evaluator } from '../evaluate';
 import type { LossPath } from '../loss-paths';
 import type { EvaluationRecord, StepRecord } from '../records';
 import type { TrainerSettings } from '../settings';
-import type { Teacher } from '../teacher/teacher';
+import type { TeacherSource } from '../teacher/teacher';
 import { Trainer } from '../trainer';
 import type { StepAttempt } from './records';
 
@@ -45,7 +45,7 @@ export class BugLabStudent {
   static async create(
     gpu: Gpu,
     pool: Pool,
-    teacher: Teacher,
+    teacher: TeacherSource,
     settings: BugLabSettings,
   ): Promise<BugLabStudent> {
     const { architecture, dtype, shape, lossPath, fault, weightDecay } = settings;
