@@ -11,6 +11,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { countReport } from './report.mjs';
 
@@ -61,6 +62,8 @@ const PAGES = [
  */
 const LANES = 2;
 const STAGES = [
+  // It waits for downloads and disks, and so takes no lane.
+  { name: 'browsers', laneless: true },
   { name: 'check', command: ['node', 'tests/check.mjs'] },
   { name: 'build', command: ['node_modules/.bin/vite', 'build', '--logLevel', 'warn'] },
   { name: 'gpu-lavapipe', project: 'gpu', icd: 'VK_ICD_LAVAPIPE', adapter: 'f16' },
@@ -86,22 +89,37 @@ const { only, filters } = readArguments(process.argv.slice(2));
 const halved = filters.length === 0;
 /** A stage's first half, which with a filter is the whole. */
 const whole = ({ shard, among }) => shard !== '2/2' && !among;
-const chosen = STAGES.filter(
+const asked = STAGES.filter(
   ({ name }) => !only || only.some((stage) => name === stage || name.startsWith(`${stage}-`)),
 ).filter((stage) => halved || whole(stage));
+/** The stages that must have ended before this one begins. */
+const needs = ({ after, icd, browsers }) => [after, (icd || browsers) && 'browsers'];
+const chosen = STAGES.filter(
+  (stage) =>
+    asked.includes(stage) || (stage.laneless && asked.some(({ icd, browsers }) => icd || browsers)),
+);
 const environment = { ...process.env };
-if (chosen.some(({ icd, browsers }) => icd || browsers)) Object.assign(environment, findBrowsers());
 
 const rows = [];
 const running = new Map();
-for (const stage of chosen) {
-  while (running.size >= LANES || running.has(stage.after)) await Promise.race(running.values());
-  console.log(`\n== ${stage.name}`);
-  const done = timed(stage).then((row) => {
+const waiting = [...chosen];
+const ended = (name) => ![...waiting, ...running.keys()].some((stage) => stage.name === name);
+while (waiting.length > 0) {
+  const lanes = [...running.keys()].filter(({ laneless }) => !laneless).length;
+  const next = waiting.find(
+    (stage) => (stage.laneless || lanes < LANES) && needs(stage).every(ended),
+  );
+  if (!next) {
+    await Promise.race(running.values());
+    continue;
+  }
+  waiting.splice(waiting.indexOf(next), 1);
+  console.log(`\n== ${next.name}`);
+  const done = timed(next).then((row) => {
     rows.push(row);
-    running.delete(stage.name);
+    running.delete(next);
   });
-  running.set(stage.name, done);
+  running.set(next, done);
 }
 await Promise.all(running.values());
 const place = ({ name }) => STAGES.findIndex((stage) => stage.name === name);
@@ -128,8 +146,13 @@ async function timed(stage) {
 
 /** Runs a stage. Returns its passed and failed tests; a failure outside a test counts as one. */
 async function runStage(stage) {
-  const before = rows.find(({ name }) => name === stage.after);
-  if (before?.failed) return { failed: 1, notes: [`not run: ${stage.after} failed`] };
+  const missing = rows.find(({ name, failed }) => failed && needs(stage).includes(name));
+  if (missing) return { failed: 1, notes: [`not run: ${missing.name} failed`] };
+  if (stage.laneless) {
+    const { problem, ...found } = await findBrowsers();
+    Object.assign(environment, found);
+    return { failed: problem ? 1 : 0, notes: problem ? [problem] : [] };
+  }
   if (stage.command) {
     const code = await run(stage.command, environment);
     return { failed: code === 0 ? 0 : 1, notes: [] };
@@ -175,36 +198,42 @@ function run([command, ...args], env, out = 'inherit') {
   });
 }
 
-/** The paths of two browsers and two Vulkan drivers: from the environment, or installed (Debian). */
-function findBrowsers() {
+/**
+ * The paths of two browsers and two Vulkan drivers: from the environment, or installed (Debian). Or
+ * the problem.
+ */
+async function findBrowsers() {
   const fromEnvironment = Object.fromEntries(DRIVERS.map((name) => [name, process.env[name]]));
   if (DRIVERS.every((name) => fromEnvironment[name])) return fromEnvironment;
   if (spawnSync('dpkg-query', ['--version']).status !== 0) {
-    stop(
+    const problem =
       'the gpu and e2e tests need Chromium, SwiftShader and Mesa 24 or newer (lavapipe). ' +
-        'On Debian, tests/browser/setup.sh installs them. On other systems, install them and set ' +
-        `${DRIVERS.join(', ')}; see that script. ` +
-        'Without them, `node tests/run.mjs --only check,unit,build` works.',
-    );
+      'On Debian, tests/browser/setup.sh installs them. On other systems, install them and set ' +
+      `${DRIVERS.join(', ')}; see that script. ` +
+      'Without them, `node tests/run.mjs --only check,unit,build` works.';
+    return { problem };
   }
-  const setup = spawnSync('bash', [`${root}/tests/browser/setup.sh`], {
-    encoding: 'utf8',
+  const setup = spawn('bash', [`${root}/tests/browser/setup.sh`], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  if (setup.status !== 0)
-    stop('tests/browser/setup.sh failed; its last line says what is missing.');
+  const [said, code] = await Promise.all([
+    text(setup.stdout),
+    new Promise((resolve) => setup.on('close', resolve)),
+  ]);
+  if (code !== 0)
+    return { problem: 'tests/browser/setup.sh failed; its last line says what is missing.' };
   const installed = Object.fromEntries(
-    setup.stdout
+    said
       .trim()
       .split('\n')
       .map((line) => line.split(/=(.*)/s).slice(0, 2)),
   );
   for (const name of DRIVERS) {
     if (!installed[name] || !existsSync(installed[name])) {
-      stop(
+      const problem =
         `tests/browser/setup.sh gave ${name}=${installed[name] ?? ''}, which does not exist. ` +
-          'Reinstall that package.',
-      );
+        'Reinstall that package.';
+      return { problem };
     }
   }
   return installed;

@@ -15,8 +15,9 @@ import { Arena, planArena, type Role } from '../../src/model/parameters';
 import * as reference from '../../src/reference';
 import { Layout } from '../../src/tensor/layout';
 import { LLAMA_GOLDENS, readLlamaGolden, referenceConfig } from '../llama-goldens';
-import { openTestDevice, takeErrors } from './harness';
+import { openTestDevice } from './harness';
 import { adamOf } from './students';
+import { type Lanes, testVariants } from './variants';
 
 const { relativeError } = reference;
 
@@ -24,6 +25,7 @@ const TOLERANCE = {
   f32: { gradient: 1e-4, loss: 1e-5, after: 2e-4 },
   f16: { gradient: 1e-2, loss: 1e-2, after: 1e-1 },
 };
+const ONE: Lanes[] = ['one lane'];
 /** So that gradients before the norms fit f16. */
 const LOSS_SCALE = 16384;
 /** Beside the sigmoids of dots1. */
@@ -136,69 +138,75 @@ describe.each(LLAMA_GOLDENS)('%s', (name) => {
 
   // A token of olmoe's first batch has two experts whose logits differ by 0.00024, which is less
   // than f16 resolves: there it may choose the other one, and the losses alone are compared.
-  it.each(['f32', 'f16'] as const)('ten steps in %s are transformers’', async (dtype) => {
-    const gpu = await openTestDevice();
-    if (dtype === 'f16' && !gpu.adapter.f16) {
-      await expect(train(gpu, golden, { dtype, steps: 1 })).rejects.toThrow(/does not compile/);
-      takeErrors();
-      return;
-    }
-    const tolerance = TOLERANCE[dtype];
-    const { records, gradients, after } = await train(gpu, golden, { dtype, steps: 10 });
-    const scale = dtype === 'f16' ? LOSS_SCALE : 1;
-    const choosesAlike = name !== 'olmoe' || dtype === 'f32';
-    if (choosesAlike)
-      expect(errors(gradients, golden.named('grad'), tolerance.gradient, scale)).toEqual([]);
-    for (const [i, { loss, gradNorm, applied, ...record }] of records.entries()) {
-      const expected = golden.steps[i];
-      expect(applied).toBe(true);
-      expect(relativeError([loss], [expected.loss])).toBeLessThan(tolerance.loss);
-      expect(relativeError([gradNorm], [expected.grad_norm])).toBeLessThan(10 * tolerance.loss);
-      if (!golden.routers) continue;
-      const [measured, routers] = [
-        [record.routerBalance ?? 0, record.routerZ ?? 0],
-        [expected.balance ?? 0, expected.z ?? 0],
-      ];
-      expect(relativeError(measured, routers)).toBeLessThan(tolerance.loss);
-    }
-    expect(records).toHaveLength(10);
-    if (choosesAlike) expect(errors(after, golden.named('after'), tolerance.after)).toEqual([]);
-  });
+  testVariants(
+    'ten steps are transformers’',
+    async (gpu, dtype) => {
+      const tolerance = TOLERANCE[dtype];
+      const { records, gradients, after } = await train(gpu, golden, { dtype, steps: 10 });
+      const scale = dtype === 'f16' ? LOSS_SCALE : 1;
+      const choosesAlike = name !== 'olmoe' || dtype === 'f32';
+      if (choosesAlike)
+        expect(errors(gradients, golden.named('grad'), tolerance.gradient, scale)).toEqual([]);
+      for (const [i, { loss, gradNorm, applied, ...record }] of records.entries()) {
+        const expected = golden.steps[i];
+        expect(applied).toBe(true);
+        expect(relativeError([loss], [expected.loss])).toBeLessThan(tolerance.loss);
+        expect(relativeError([gradNorm], [expected.grad_norm])).toBeLessThan(10 * tolerance.loss);
+        if (!golden.routers) continue;
+        const [measured, routers] = [
+          [record.routerBalance ?? 0, record.routerZ ?? 0],
+          [expected.balance ?? 0, expected.z ?? 0],
+        ];
+        expect(relativeError(measured, routers)).toBeLessThan(tolerance.loss);
+      }
+      expect(records).toHaveLength(10);
+      if (choosesAlike) expect(errors(after, golden.named('after'), tolerance.after)).toEqual([]);
+    },
+    ONE,
+  );
 
   if (golden.routers) {
-    it('two batches weigh their routers’ losses alike', async () => {
-      const gpu = await openTestDevice();
-      const { B, T, routers } = golden;
-      const config = referenceConfig(golden.config);
-      const weights = reference.toParameters(golden.named('before'), config);
-      const batches = [0, 1].map((step) => ({ B, T, ...golden.batch(step) }));
-      const options = { kind: 'ce', temperature: 1, alpha: 0, routers } as const;
-      const expected = reference.lossAndGradients(weights, config, batches, options);
-      const { records, gradients } = await train(gpu, golden, {
-        dtype: 'f32',
-        steps: 1,
-        batches: 2,
-      });
-      const [{ loss, routerBalance = 0, routerZ = 0 }] = records;
-      const { balance = 0, z = 0 } = expected.routers ?? {};
-      expect(relativeError([loss], [expected.loss])).toBeLessThan(TOLERANCE.f32.loss);
-      expect(relativeError([routerBalance, routerZ], [balance, z])).toBeLessThan(
-        TOLERANCE.f32.loss,
-      );
-      expect(errors(gradients, expected.gradients, TOLERANCE.f32.gradient)).toEqual([]);
-    });
+    testVariants(
+      'two batches weigh their routers’ losses alike',
+      async (gpu) => {
+        const { B, T, routers } = golden;
+        const config = referenceConfig(golden.config);
+        const weights = reference.toParameters(golden.named('before'), config);
+        const batches = [0, 1].map((step) => ({ B, T, ...golden.batch(step) }));
+        const options = { kind: 'ce', temperature: 1, alpha: 0, routers } as const;
+        const expected = reference.lossAndGradients(weights, config, batches, options);
+        const { records, gradients } = await train(gpu, golden, {
+          dtype: 'f32',
+          steps: 1,
+          batches: 2,
+        });
+        const [{ loss, routerBalance = 0, routerZ = 0 }] = records;
+        const { balance = 0, z = 0 } = expected.routers ?? {};
+        expect(relativeError([loss], [expected.loss])).toBeLessThan(TOLERANCE.f32.loss);
+        expect(relativeError([routerBalance, routerZ], [balance, z])).toBeLessThan(
+          TOLERANCE.f32.loss,
+        );
+        expect(errors(gradients, expected.gradients, TOLERANCE.f32.gradient)).toEqual([]);
+      },
+      ONE,
+      ['f32'],
+    );
 
-    it('what trains has the same gradient where the rest is frozen', async () => {
-      const gpu = await openTestDevice();
-      const whole = await train(gpu, golden, { dtype: 'f32', steps: 1 });
-      const routers = [...whole.gradients].filter(([name]) => name.endsWith('.mlp.gate.weight'));
-      const others = [...whole.gradients].filter(([name]) => !name.endsWith('.mlp.gate.weight'));
-      const trains = (only: boolean) => (role: Role) => (role === 'router') === only;
-      const frozen = await train(gpu, golden, { dtype: 'f32', steps: 1, trains: trains(false) });
-      expect(frozen.gradients).toEqual(new Map(others));
-      const alone = await train(gpu, golden, { dtype: 'f32', steps: 1, trains: trains(true) });
-      expect(alone.gradients).toEqual(new Map(routers));
-    });
+    testVariants(
+      'what trains has the same gradient where the rest is frozen',
+      async (gpu) => {
+        const whole = await train(gpu, golden, { dtype: 'f32', steps: 1 });
+        const routers = [...whole.gradients].filter(([name]) => name.endsWith('.mlp.gate.weight'));
+        const others = [...whole.gradients].filter(([name]) => !name.endsWith('.mlp.gate.weight'));
+        const trains = (only: boolean) => (role: Role) => (role === 'router') === only;
+        const frozen = await train(gpu, golden, { dtype: 'f32', steps: 1, trains: trains(false) });
+        expect(frozen.gradients).toEqual(new Map(others));
+        const alone = await train(gpu, golden, { dtype: 'f32', steps: 1, trains: trains(true) });
+        expect(alone.gradients).toEqual(new Map(routers));
+      },
+      ONE,
+      ['f32'],
+    );
   }
 
   if (golden.named('before')[BIAS]) {
@@ -212,51 +220,57 @@ describe.each(LLAMA_GOLDENS)('%s', (name) => {
       return reference.expertLoads(reference.routesOf(blocks)[0].chosen, E);
     };
 
-    it('the bias of a choice moves by the loads of a step, and by nothing else', async () => {
-      const gpu = await openTestDevice();
-      const settings = { dtype: 'f32', steps: 1, batches: 2, routerBiasRate: 0.01 } as const;
-      const plain = await train(gpu, golden, { ...settings, routerBiasRate: 0 });
-      const { after } = await train(gpu, golden, settings);
-      const before = reference.toParameters(golden.named('before'), config);
-      const loads = [0, 1].map((index) => loadsOf(before, index));
-      const sum = loads[0].map((load, e) => load + loads[1][e]);
-      const expected = reference.movedBias(bias, sum, settings.routerBiasRate);
-      const moved = after.get(BIAS) as Float32Array;
-      expect(relativeError(moved, expected)).toBeLessThan(1e-7);
-      expect(plain.after.get(BIAS)).toEqual(bias);
-      expect(after).toEqual(new Map([...plain.after, [BIAS, moved]]));
-      // Logits overflow, and so does the gradient.
-      const gain = golden.named('before')['norm.weight'].data.length;
-      const start = { 'norm.weight': new Float32Array(gain).fill(3e38) };
-      const rejected = await train(gpu, golden, { ...settings, start });
-      expect(rejected.records[0].applied).toBe(false);
-      expect(rejected.after.get(BIAS)).toEqual(bias);
-    });
+    testVariants(
+      'the bias of a choice moves by the loads of a step, and by nothing else',
+      async (gpu) => {
+        const settings = { dtype: 'f32', steps: 1, batches: 2, routerBiasRate: 0.01 } as const;
+        const plain = await train(gpu, golden, { ...settings, routerBiasRate: 0 });
+        const { after } = await train(gpu, golden, settings);
+        const before = reference.toParameters(golden.named('before'), config);
+        const loads = [0, 1].map((index) => loadsOf(before, index));
+        const sum = loads[0].map((load, e) => load + loads[1][e]);
+        const expected = reference.movedBias(bias, sum, settings.routerBiasRate);
+        const moved = after.get(BIAS) as Float32Array;
+        expect(relativeError(moved, expected)).toBeLessThan(1e-7);
+        expect(plain.after.get(BIAS)).toEqual(bias);
+        expect(after).toEqual(new Map([...plain.after, [BIAS, moved]]));
+        // Logits overflow, and so does the gradient.
+        const gain = golden.named('before')['norm.weight'].data.length;
+        const start = { 'norm.weight': new Float32Array(gain).fill(3e38) };
+        const rejected = await train(gpu, golden, { ...settings, start });
+        expect(rejected.records[0].applied).toBe(false);
+        expect(rejected.after.get(BIAS)).toEqual(bias);
+      },
+      ONE,
+      ['f32'],
+    );
 
-    it.each(['f32', 'f16'] as const)('a collapsed router shares again, in %s', async (dtype) => {
-      const gpu = await openTestDevice();
-      if (dtype === 'f16' && !gpu.adapter.f16) return;
-      // All tokens choose the first two.
-      const start = { [BIAS]: Float32Array.from({ length: E }, (_, e) => Number(e < 2)) };
-      const settings = { dtype, steps: 10, start } as const;
-      const shareOf = (after: ReadonlyMap<string, Float32Array>) => {
-        const weights = Object.fromEntries(
-          Object.entries(golden.named('before')).map(([name, { shape }]) => [
-            name,
-            { shape, data: after.get(name) as Float32Array },
-          ]),
-        );
-        const loads = loadsOf(weights, 0);
-        return Math.max(...loads) / loads.reduce((a, b) => a + b);
-      };
-      const left = await train(gpu, golden, settings);
-      expect(shareOf(left.after)).toBe(0.5);
-      const balanced = await train(gpu, golden, { ...settings, routerBiasRate: 0.06 });
-      expect(shareOf(balanced.after)).toBeLessThan(0.3);
-      const resumed = await train(gpu, golden, { ...settings, routerBiasRate: 0.06, cut: 5 });
-      expect(resumed.records).toEqual(balanced.records);
-      expect(resumed.after).toEqual(balanced.after);
-    });
+    testVariants(
+      'a collapsed router shares again',
+      async (gpu, dtype) => {
+        // All tokens choose the first two.
+        const start = { [BIAS]: Float32Array.from({ length: E }, (_, e) => Number(e < 2)) };
+        const settings = { dtype, steps: 10, start } as const;
+        const shareOf = (after: ReadonlyMap<string, Float32Array>) => {
+          const weights = Object.fromEntries(
+            Object.entries(golden.named('before')).map(([name, { shape }]) => [
+              name,
+              { shape, data: after.get(name) as Float32Array },
+            ]),
+          );
+          const loads = loadsOf(weights, 0);
+          return Math.max(...loads) / loads.reduce((a, b) => a + b);
+        };
+        const left = await train(gpu, golden, settings);
+        expect(shareOf(left.after)).toBe(0.5);
+        const balanced = await train(gpu, golden, { ...settings, routerBiasRate: 0.06 });
+        expect(shareOf(balanced.after)).toBeLessThan(0.3);
+        const resumed = await train(gpu, golden, { ...settings, routerBiasRate: 0.06, cut: 5 });
+        expect(resumed.records).toEqual(balanced.records);
+        expect(resumed.after).toEqual(balanced.after);
+      },
+      ONE,
+    );
   }
 
   it('a layer’s forward pass takes nine dispatches, with experts fourteen', async () => {
@@ -282,29 +296,37 @@ describe.each(LLAMA_GOLDENS)('%s', (name) => {
     expect(two - one).toBe(usual + (more.get(name) ?? 0));
   });
 
-  it('rows of padding change nothing and get no gradient', async () => {
-    const gpu = await openTestDevice();
-    const plain = await train(gpu, golden, { dtype: 'f32', steps: 1 });
-    const padded = await train(gpu, golden, { dtype: 'f32', steps: 1, padding: 3 });
-    // The norm is summed over the arena, in which the other parameters lie elsewhere.
-    const gradNorm = expect.closeTo(plain.records[0].gradNorm, 4);
-    expect(padded.records).toEqual([{ ...plain.records[0], gradNorm }]);
-    for (const [name, values] of plain.gradients) {
-      const actual = padded.gradients.get(name) as Float32Array;
-      expect(actual.slice(0, values.length), name).toEqual(values);
-      expect(new Set(actual.slice(values.length)), name).toEqual(
-        new Set(actual.length > values.length ? [0] : []),
-      );
-    }
-  });
+  testVariants(
+    'rows of padding change nothing and get no gradient',
+    async (gpu) => {
+      const plain = await train(gpu, golden, { dtype: 'f32', steps: 1 });
+      const padded = await train(gpu, golden, { dtype: 'f32', steps: 1, padding: 3 });
+      // The norm is summed over the arena, in which the other parameters lie elsewhere.
+      const gradNorm = expect.closeTo(plain.records[0].gradNorm, 4);
+      expect(padded.records).toEqual([{ ...plain.records[0], gradNorm }]);
+      for (const [name, values] of plain.gradients) {
+        const actual = padded.gradients.get(name) as Float32Array;
+        expect(actual.slice(0, values.length), name).toEqual(values);
+        expect(new Set(actual.slice(values.length)), name).toEqual(
+          new Set(actual.length > values.length ? [0] : []),
+        );
+      }
+    },
+    ONE,
+    ['f32'],
+  );
 
-  it('with activations computed again, the step has the same bits', async () => {
-    const gpu = await openTestDevice();
-    const [kept, again] = [
-      await train(gpu, golden, { dtype: 'f32', steps: 1 }),
-      await train(gpu, golden, { dtype: 'f32', steps: 1, recompute: true }),
-    ];
-    expect(again.records).toEqual(kept.records);
-    expect(again.gradients).toEqual(kept.gradients);
-  });
+  testVariants(
+    'with activations computed again, the step has the same bits',
+    async (gpu) => {
+      const [kept, again] = [
+        await train(gpu, golden, { dtype: 'f32', steps: 1 }),
+        await train(gpu, golden, { dtype: 'f32', steps: 1, recompute: true }),
+      ];
+      expect(again.records).toEqual(kept.records);
+      expect(again.gradients).toEqual(kept.gradients);
+    },
+    ONE,
+    ['f32'],
+  );
 });

@@ -1,7 +1,7 @@
 // Packed documents against transformers' models with a mask of blocks: a step's loss and gradients,
 // a teacher's logits, and activations computed again. Tolerances are those of golden-run.test.ts.
 
-import { describe, expect, it } from 'vitest';
+import { describe, expect } from 'vitest';
 import { DEFAULTS } from '../../src/config';
 import type { StepRecord } from '../../src/distill/records';
 import { teacherFromWeights } from '../../src/distill/teacher/engine';
@@ -11,8 +11,8 @@ import { Pool } from '../../src/gpu/program';
 import { parseConfig } from '../../src/model/families';
 import { relativeError } from '../../src/reference';
 import { PACKED_GOLDENS, readPackedGolden } from '../packed-goldens';
-import { openTestDevice } from './harness';
 import { ADAM, LIVE, readTeacherLogits } from './students';
+import { testVariants } from './variants';
 
 const TOLERANCE = {
   f32: { logits: 2e-5, gradient: 1e-4, loss: 1e-5 },
@@ -68,26 +68,33 @@ describe.each(PACKED_GOLDENS)('%s', (name) => {
     return { loss: records[0].loss, gradients };
   }
 
-  it.each(['f32', 'f16'] as const)('a step in %s is transformers’', async (dtype) => {
-    const gpu = await openTestDevice();
-    if (dtype === 'f16' && !gpu.adapter.f16) return; // golden-llama.test.ts proves the refusal
-    const tolerance = TOLERANCE[dtype];
-    const kept = await step(gpu, dtype, false);
-    const scale = dtype === 'f16' ? LOSS_SCALE : 1;
-    expect(relativeError([kept.loss], [golden.loss])).toBeLessThan(tolerance.loss);
-    const expected = golden.named('grad');
-    expect([...kept.gradients.keys()].sort()).toEqual(Object.keys(expected).sort());
-    for (const [parameter, data] of kept.gradients) {
-      const error = relativeError(
-        data.map((value) => value / scale),
-        expected[parameter].data,
-      );
-      expect(error, parameter).toBeLessThan(tolerance.gradient);
-    }
-    expect(await step(gpu, dtype, true)).toEqual(kept);
-    const teacher = await teacherFromWeights(gpu, weights, student, { B, T, dtype, masked: true });
-    const logits = await readTeacherLogits(gpu, teacher, batch.inputs, batch.documents);
-    await teacher.dispose();
-    expect(relativeError(logits, golden.logits)).toBeLessThan(tolerance.logits);
-  });
+  testVariants(
+    'a step is transformers’',
+    async (gpu, dtype) => {
+      const tolerance = TOLERANCE[dtype];
+      const kept = await step(gpu, dtype, false);
+      const scale = dtype === 'f16' ? LOSS_SCALE : 1;
+      expect(relativeError([kept.loss], [golden.loss])).toBeLessThan(tolerance.loss);
+      const expected = golden.named('grad');
+      expect([...kept.gradients.keys()].sort()).toEqual(Object.keys(expected).sort());
+      for (const [parameter, data] of kept.gradients) {
+        const error = relativeError(
+          data.map((value) => value / scale),
+          expected[parameter].data,
+        );
+        expect(error, parameter).toBeLessThan(tolerance.gradient);
+      }
+      expect(await step(gpu, dtype, true)).toEqual(kept);
+      const teacher = await teacherFromWeights(gpu, weights, student, {
+        B,
+        T,
+        dtype,
+        masked: true,
+      });
+      const logits = await readTeacherLogits(gpu, teacher, batch.inputs, batch.documents);
+      await teacher.dispose();
+      expect(relativeError(logits, golden.logits)).toBeLessThan(tolerance.logits);
+    },
+    ['one lane'],
+  );
 });
