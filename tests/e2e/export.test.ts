@@ -70,7 +70,7 @@ test('a finished run’s student is taken, teaches itself, and starts another', 
   const { name, path } = await take(page);
   expect(name).toBe(`${NAME}.zip`);
   await eventually(() => said(page)).toMatch(
-    /4-steps\.zip, [\d.]+ kB\. Drop it on the teacher or student field/,
+    /4-steps\.zip, [\d.]+ [kM]B\. Drop it on the teacher or student field/,
   );
   const zip = zipSource(name, new Blob([readFileSync(path)]));
   expect(await readJson(zip, 'config.json')).toMatchObject({
