@@ -144,7 +144,7 @@ test('a finished run’s student is taken, teaches itself, and starts another', 
   const rows = await page.getByTestId('log').locator('li').allInnerTexts();
   expect(rows.filter((line) => line.startsWith('Stopped'))).toEqual([]);
   const again = await take(page);
-  expect(again.name).toBe('gpt2-1x32-from-own-files-4-steps.zip');
+  expect(again.name).toBe('gpt2-1x64-from-own-files-4-steps.zip');
   const second = zipSource(again.name, new Blob([readFileSync(again.path)]));
   const first =
     new TextDecoder()
