@@ -152,7 +152,7 @@ test('a finished run’s student is taken, teaches itself, and starts another', 
       .match(/^\| 0 \| .*$/m)?.[0]
       .split(' | ') ?? [];
   // Step 0: KL, agreement. The teacher's logits are rounded to f16, by 2⁻¹¹ of at most 8. That
-  // moves KL by less than 2⁻¹⁶, and may swap tokens of equal chance. tests/gpu/models has it in f32.
+  // moves KL by less than 2⁻¹⁶, and may swap tokens of equal chance. In f32: tests/gpu/models.
   expect(Number(first[3])).toBeLessThan(2 ** -16);
   expect(Number.parseFloat(first[4])).toBeGreaterThan(90);
   expect(problems).toEqual([]);
