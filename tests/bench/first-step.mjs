@@ -6,8 +6,8 @@
 //   npm run build
 //   CHROMIUM=… VK_ICD_FILENAMES=… node tests/bench/first-step.mjs [--visits 3] [--whole]
 //
-// CHROMIUM must use the adapter that VK_ICD_FILENAMES names for Node. The visit with the middle time
-// to the first step is printed. --whole: to the end, in turns with `npm run distill`. --reading:
+// CHROMIUM must use the adapter that VK_ICD_FILENAMES names for Node. The visit with the middle
+// time to the first step is printed. --whole: to the end, in turns with `npm run distill`. --reading:
 // seconds between the page's arrival and the press, 10 by default; meanwhile the page prepares the
 // run. --dist: another build's folder. Settings may follow as in a link, for example
 // teacher_model=moby-teacher; without any it is the page's own first run.

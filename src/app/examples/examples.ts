@@ -21,6 +21,7 @@ export interface ExampleGroup {
 }
 
 const SORTING = PRESETS.find(({ teacher }) => teacher === 'sorting-teacher')!;
+const FIVE_MINUTES = PRESETS.find(({ duration }) => duration === 'Five minutes')!;
 
 /** The link of the default settings with these changes. */
 const run = (changes: Partial<Config>) => `#${formatLink({ ...DEFAULTS, ...changes })}`;
@@ -34,6 +35,12 @@ export const EXAMPLES: readonly ExampleGroup[] = [
         title: 'The first run',
         sentence: PRESETS[0].about,
         hash: `#${formatLink(PRESETS[0].config)}`,
+      },
+      {
+        name: 'five-minutes',
+        title: 'Five minutes',
+        sentence: FIVE_MINUTES.about,
+        hash: `#${formatLink(FIVE_MINUTES.config)}`,
       },
       {
         name: 'text-alone',

@@ -11,14 +11,10 @@ export function perplexity(record: EvaluationRecord): string {
     : formatMeasure(record.studentPerplexity);
 }
 
-/** "31 of 64 answers right"; undefined unless the held-out text has answers. */
-export function answersRight(
-  { answers }: EvaluationRecord,
-  who: 'student' | 'teacher',
-): string | undefined {
+/** The student's, "31 of 64 answers right"; undefined unless the held-out text has answers. */
+export function answersRight({ answers }: EvaluationRecord): string | undefined {
   if (!answers || answers.tried === 0) return undefined;
-  const right = who === 'student' ? answers.studentRight : answers.teacherRight;
-  return `${right} of ${answers.tried} answers right`;
+  return `${answers.studentRight} of ${answers.tried} answers right`;
 }
 
 const COLUMNS = [

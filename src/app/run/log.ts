@@ -43,7 +43,7 @@ export function evaluated(record: EvaluationRecord, compared = true): string {
   const { step, studentPerplexity, failed, tried } = record;
   const agreement = compared ? `, agreement ${formatShare(record.agreement)}` : '';
   const failures = failed > 0 ? `, ${failed} of ${tried} batches failed` : '';
-  const answers = answersRight(record, 'student');
+  const answers = answersRight(record);
   return (
     `Evaluation at step ${step}: perplexity ${formatMeasure(studentPerplexity)}${agreement}` +
     `${answers ? `, ${answers}` : ''}${failures}.`

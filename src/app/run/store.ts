@@ -8,7 +8,7 @@ import { checkConfig, FIELDS, twinConfig } from '../../config';
 import type { Verdict } from '../../doctor/examine';
 import type { Trial } from '../../doctor/trial';
 import type { parseLink } from '../../link';
-import type { Preset } from '../../presets';
+import { type Preset, presetOf } from '../../presets';
 import { newRunId } from '../../runs/names';
 import type { RunRow } from '../../runs/row';
 import type { Failure, UserCorpus } from '../../worker/protocol';
@@ -268,7 +268,12 @@ export const useRun = create<RunStore>()((set, get) => {
       if (preset.recording) void get().showRecording(preset.recording);
     },
 
-    openLink: (link) => dispatch({ type: 'link', link: withGhost(link) }),
+    openLink(link) {
+      dispatch({ type: 'link', link: withGhost(link) });
+      const { phase, config } = current();
+      const recording = phase === 'idle' ? presetOf(config)?.recording : undefined;
+      if (recording && recording !== wantedRecording) void get().showRecording(recording);
+    },
 
     setHidden: (hidden) => dispatch({ type: 'visibility', hidden }),
 

@@ -81,11 +81,11 @@ function ending(first: EvaluationRecord, last: EvaluationRecord, improved: boole
       ? ` Its first guess is the teacher’s in ${formatShare(last.agreement)} of all places; ` +
         `before training, in ${formatShare(first.agreement)}.`
       : '';
-  const right = answersRight(last, 'student');
+  const right = answersRight(last);
   return (
     `it is as unsure as among ${among(last.studentPerplexity)}, on text that it never trained on.` +
     agree +
-    `${right ? ` It gives ${right}.` : ''}`
+    `${right ? ` It gets ${right}.` : ''}`
   );
 }
 

@@ -85,10 +85,8 @@ function answersGrade(evaluation: EvaluationRecord) {
   if (!answers?.teacherRight) return undefined;
   const share = answers.studentRight / answers.teacherRight;
   const { title } = ANSWER_GRADES.find(({ from }) => share >= from) ?? ANSWER_GRADES[3];
-  const [student, teacher] = (['student', 'teacher'] as const).map((who) =>
-    answersRight(evaluation, who),
-  );
-  return { title, means: `It gives ${student}, its teacher ${teacher}.` };
+  const right = answersRight(evaluation);
+  return { title, means: `It gets ${right}, its teacher ${answers.teacherRight}.` };
 }
 
 /** "2.7 times" */

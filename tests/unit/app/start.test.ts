@@ -62,9 +62,7 @@ test('where the text has answers, they are what counts', () => {
   const answers = { tried: 115, studentRight: 65, teacherRight: 115 };
   const { title, sentences } = verdict(student(0, 2000), { ...student(400, 51), answers }) ?? {};
   expect(title).toBe('Fair');
-  expect(sentences?.[0]).toBe(
-    'It gives 65 of 115 answers right, its teacher 115 of 115 answers right.',
-  );
+  expect(sentences?.[0]).toBe('It gets 65 of 115 answers right, its teacher 115.');
 });
 
 test('what was not measured is not judged', () => {

@@ -316,6 +316,18 @@ describe('the log', () => {
   });
 });
 
+test('a link to a preset shows the preset’s recorded run', async () => {
+  const asked: string[] = [];
+  vi.stubGlobal('fetch', async (address: string) => {
+    asked.push(new URL(address).pathname);
+    return new Response('', { status: 404 });
+  });
+  const sorting = PRESETS.find(({ teacher }) => teacher === 'sorting-teacher')!;
+  store().openLink({ config: { ...sorting.config } });
+  store().openLink({ config: { ...sorting.config, alpha: 0.123 } });
+  expect(asked).toEqual([`/${sorting.recording}`]);
+});
+
 describe('while somebody reads', () => {
   const adapter = { name: 'a GPU' } as AdapterReport;
   const prepared = () =>
