@@ -12,8 +12,16 @@ const isStep: Check = (value) => Number.isSafeInteger(value) && (value as number
 const isFigure: Check = (value) => value === null || typeof value === 'number';
 const isObject: Check = (value) =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
-const isGroups: Check = (value) =>
-  Array.isArray(value) && value.every((group) => Array.isArray(group) && group.every(isFigure));
+const isFigures: Check = (value) => Array.isArray(value) && value.every(isFigure);
+/** Of each group, where it begins and ends, its tokens, and so many figures of them. */
+const isGroups =
+  (figures: number): Check =>
+  (value) =>
+    Array.isArray(value) &&
+    value.every(
+      (group) =>
+        isFigures(group) && group.length === 3 + figures && !group.slice(0, 3).includes(null),
+    );
 const optional =
   (check: Check): Check =>
   (value) =>
@@ -31,7 +39,7 @@ const figures = (...names: string[]): Record<string, Check> =>
 const isUse: Check = object({
   layer: isStep,
   chosen: isStep,
-  load: (value) => isGroups([value]) && (value as unknown[]).length > 0,
+  load: (value) => isFigures(value) && (value as unknown[]).length > 0,
   entropy: isFigure,
 });
 /** Nothing is measured of a student without experts. */
@@ -55,9 +63,9 @@ const evaluation = object({
   tokens: isStep,
   firstError: optional(isText),
   sample: optional(sample),
-  klByPosition: optional(isGroups),
-  klByFrequency: optional(isGroups),
-  calibration: optional(isGroups),
+  klByPosition: optional(isGroups(1)),
+  klByFrequency: optional(isGroups(1)),
+  calibration: optional(isGroups(2)),
   experts: optional(isUses),
   answers: optional(object(figures('tried', 'studentRight', 'teacherRight'))),
   ...figures('studentPerplexity', 'teacherPerplexity'),

@@ -327,6 +327,14 @@ test('of changed settings, a journal gives valid ones that this version changes 
   expect(damaged).toEqual([2]);
 });
 
+test('a group of an evaluation has its bounds, its tokens and its figures', () => {
+  const counts = { step: 1, tried: 1, succeeded: 1, failed: 0, tokens: 9 };
+  const lines = [[1, 2, 3, 4], [1, 2, 3, null], [1, 2, 3], [1, null, 3, 4], []].map((group) =>
+    JSON.stringify({ type: 'evaluation', ...counts, klByPosition: [group] }),
+  );
+  expect(parseJournal(`${lines.join('\n')}\n`).damaged).toEqual([3, 4, 5]);
+});
+
 test('a run continues with its checkpoint’s settings where its journal’s are not valid', () => {
   const initialOf = (alpha: unknown) => {
     const journal = parseJournal(`${JSON.stringify({ type: 'config', config: { alpha } })}\n`);
