@@ -54,9 +54,18 @@ export async function run(page: Page, label = 'Distil'): Promise<void> {
   await offered(page, FINISHED);
 }
 
-/** Waits for what the page will come to show. */
-export const eventually = <T>(read: () => T | Promise<T>, message?: string, timeout = PATIENCE) =>
-  expect.poll(read, { timeout, message });
+/**
+ * Waits for what the page will come to show, which is read each `interval` milliseconds: a run that
+ * takes long needs the processor more than it needs to be looked at.
+ */
+export const eventually = <T>(
+  read: () => T | Promise<T>,
+  message?: string,
+  timeout = PATIENCE,
+  interval = 50,
+) => expect.poll(read, { timeout, message, interval });
+/** Between looks at a run that is on its way to its end. */
+const SELDOM = 250;
 
 /** What the primary button says when a run has ended. */
 export const FINISHED = 'Again, from the same start';
@@ -66,9 +75,9 @@ export async function offered(page: Page, label: string): Promise<void> {
   const says = async () =>
     (await primary(page).innerText()).trim() +
     ((await primary(page).isEnabled()) ? '' : ', disabled');
-  const timeout = label === FINISHED ? PATIENCE_WITH_A_RUN : PATIENCE;
+  const patience = label === FINISHED ? [PATIENCE_WITH_A_RUN, SELDOM] : [PATIENCE];
   try {
-    await eventually(says, `the primary button offers ${label}`, timeout).toBe(label);
+    await eventually(says, `the primary button offers ${label}`, ...patience).toBe(label);
   } catch (error) {
     (error as Error).message += `\n${await situation(page)}`;
     throw error;
