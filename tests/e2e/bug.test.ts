@@ -6,10 +6,9 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import type { BugLabReport, FromWorker, ToWorker } from '../../src/worker/protocol';
 import { causeReports, headReports } from '../unit/app/bug-reports';
 import { expectAccessible, LOOKS, look } from './accessible';
-import { button, eventually, go, notices } from './drive';
+import { button, eventually, go, notices, PATIENCE_WITH_A_RUN } from './drive';
 import { openSite, type Site, sharedVisit, visit } from './harness';
 
-const EXPERIMENT = 120_000;
 const PATHS = ['view', 'reshape', 'strided'] as const;
 /**
  * Both columns read the same logits. On an f16 adapter weights and activations are rounded, by at
@@ -41,9 +40,8 @@ const choose = (page: Page, legend: string, value: string) =>
 async function run(page: Page, label: string): Promise<void> {
   const again = `${label} again`;
   await button(page, label).click();
-  await eventually(() => button(page, again).isVisible(), `${label}: finished`, EXPERIMENT).toBe(
-    true,
-  );
+  const finished = () => button(page, again).isVisible();
+  await eventually(finished, `${label}: finished`, PATIENCE_WITH_A_RUN).toBe(true);
   expect((await page.locator('.run-bar').innerText()).trim(), 'nothing stopped it').toBe(again);
 }
 

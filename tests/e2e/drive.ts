@@ -9,7 +9,7 @@ import { awaited } from './awaited';
 import { PATIENCE } from './harness';
 
 /** Software adapters are slow, and slower while something else computes. */
-export const PATIENCE_WITH_A_RUN = 180_000;
+export const PATIENCE_WITH_A_RUN = 300_000;
 
 /**
  * Settings as the page's link carries them: small enough for a software adapter unless `settings`
