@@ -1,7 +1,10 @@
 // A page that asks of the browser what a run that is dropped asks of it, and does nothing with it:
-// a lock, a folder with its files, a fetch, and buffers of one device. What the browser grows by
-// beside it is the browser's own. It has the buttons that `dropRuns` presses.
+// a lock, a folder with its files and looks at them, its model and text, and buffers of one device.
+// What the browser grows by beside it is the browser's own. It has the buttons that `dropRuns`
+// presses.
 
+import { BUILT_IN_MODELS, TEXTS } from '../../src/built-in';
+import { DEFAULTS } from '../../src/config';
 import type { Site } from '../e2e/site';
 
 /** Where the page is. */
@@ -9,6 +12,16 @@ export const CONTROL = 'control.html';
 const WORKER = 'control-worker.js';
 /** As many as a small run has. */
 const BUFFERS = 100;
+/** How often the run store looks for a run, from its start until it is dropped. */
+const LOOKS = 4;
+const TEACHER = DEFAULTS.teacher_model as keyof typeof BUILT_IN_MODELS;
+/** What a run reads. The log of a browser that is driven from outside keeps copies, to a limit. */
+const FILES = [
+  ...['config.json', 'tokenizer.json', 'model.safetensors'].map(
+    (name) => `models/${TEACHER}/${name}`,
+  ),
+  TEXTS[BUILT_IN_MODELS[TEACHER].text].file,
+];
 
 const PAGE = `<!doctype html><title>Nothing</title><link rel="icon" href="data:,">
 <button class="primary">Distil</button><button>Reset</button>
@@ -25,7 +38,7 @@ reset.onclick = () => worker.postMessage('drop');
 </script>`;
 
 /** Runs in the page's worker. */
-function work(buffersOfARun: number): void {
+function work(buffersOfARun: number, looks: number, files: readonly string[]): void {
   const folderOf = async (name: string) => {
     const top = await navigator.storage.getDirectory();
     const runs = await top.getDirectoryHandle('nothing', { create: true });
@@ -39,6 +52,13 @@ function work(buffersOfARun: number): void {
     handle.close();
     await (file as FileSystemFileHandle & { move(name: string): Promise<void> }).move(name);
   };
+  /** Chromium keeps a little of each such question. A look lists its folder twice. */
+  const look = async (name: string) => {
+    await navigator.locks.query();
+    for (let times = 0; times < 2; times++)
+      for await (const handle of (await folderOf(name)).values())
+        if (handle.kind === 'file') await (await handle.getFile()).text();
+  };
   /** A write that nothing follows keeps its buffer. */
   const submitted = async ({ queue }: GPUDevice) => {
     queue.submit([]);
@@ -51,7 +71,7 @@ function work(buffersOfARun: number): void {
     const name = `run-${runs++}`;
     let release = () => {};
     void navigator.locks.request(name, () => new Promise<void>((resolve) => (release = resolve)));
-    await (await fetch('models/moby-teacher/config.json', { cache: 'no-store' })).text();
+    for (const file of files) await (await fetch(file)).arrayBuffer();
     const folder = await folderOf(name);
     await replace(await folderOf(''), 'index.json');
     const journal = await (
@@ -76,6 +96,7 @@ function work(buffersOfARun: number): void {
       await submitted(gpu);
       await replace(folder, 'checkpoint-1.bin');
       await replace(await folderOf(''), 'index.json');
+      for (let i = 0; i < looks; i++) await look(name);
       release();
       self.postMessage('dropped');
     };
@@ -92,5 +113,5 @@ function work(buffersOfARun: number): void {
 /** Has a site of the built page serve it. */
 export function serveControl({ files }: Site): void {
   files.set(CONTROL, Buffer.from(PAGE));
-  files.set(WORKER, Buffer.from(`(${work})(${BUFFERS});`));
+  files.set(WORKER, Buffer.from(`(${work})(${BUFFERS}, ${LOOKS}, ${JSON.stringify(FILES)});`));
 }

@@ -92,7 +92,8 @@ if (only.some((part) => part !== 'node')) {
   }
   if (only.includes('runs')) {
     const dropping = { runs, seed, every: Math.ceil(runs / 20), browser };
-    const judging = { settled: runs / 4, unit: 100 };
+    // By then the browser's log of what was fetched is full, here and there.
+    const judging = { settled: runs / 2, unit: 100 };
     // First the browser's own growth, by a page that computes nothing.
     serveControl(site);
     const control = await open(CONTROL);
