@@ -47,8 +47,8 @@ export function judge(
     return {
       state: 'stopped',
       text:
-        `The run with ${difference} stopped before step ${count(Math.max(1, spoken))}, where it ` +
-        'could show whether that is a cure.',
+        `The run with ${difference} stopped before step ${count(Math.max(1, spoken))}, which ` +
+        'would have shown whether that is a cure.',
     };
   }
   // A cure that shortens the run has all its steps behind it.

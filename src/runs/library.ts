@@ -35,7 +35,10 @@ export interface LibraryOptions {
 }
 
 export class Library {
-  /** The folders were listed, and nothing has left the index since. */
+  /**
+   * The folders were listed, and nothing has left the index here since. A run that another tab took
+   * out of it before it was killed is missing until the page is loaded again.
+   */
   #listed = false;
 
   constructor(

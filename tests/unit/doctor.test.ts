@@ -257,8 +257,8 @@ describe('a cure on trial', () => {
     expect(judge(trial, { evaluations: early, verdicts, ended: 'stopped' })).toEqual({
       state: 'stopped',
       text:
-        'The run with lr 5e-6 → 6e-5 stopped before step 60, where it could show whether that is ' +
-        'a cure.',
+        'The run with lr 5e-6 → 6e-5 stopped before step 60, which would have shown whether ' +
+        'that is a cure.',
     });
     // Its last step is all that a shorter run will show.
     expect(judge(trial, { evaluations: early, verdicts, ended: 'finished' }).state).toBe('cured');

@@ -83,7 +83,8 @@ function ending(first: EvaluationRecord, last: EvaluationRecord, improved: boole
       : '';
   const right = answersRight(last);
   return (
-    `it is as unsure as among ${among(last.studentPerplexity)}, on text that it never trained on.` +
+    `it is as unsure as if it had to choose among ${among(last.studentPerplexity)}, on text that ` +
+    'it never trained on.' +
     agree +
     `${right ? ` It gets ${right}.` : ''}`
   );

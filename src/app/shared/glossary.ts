@@ -81,8 +81,8 @@ export const GLOSSARY = {
   perplexity: {
     name: 'perplexity',
     definition:
-      'How unsure a model is of the next token: at 100, as unsure as among 100 equally likely ' +
-      'ones. Lower is better. It is e to the power of the cross-entropy. Logs call it PPL.',
+      'How unsure a model is of the next token: at 100, as if it had to choose among 100 equally ' +
+      'likely ones. Lower is better. It is e to the power of the cross-entropy. Logs call it PPL.',
   },
   bitsPerCharacter: {
     name: 'bits per character',

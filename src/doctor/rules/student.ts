@@ -233,8 +233,8 @@ export const repeats: Rule = {
     if (student < REPEATED || teacher >= REPEATED) return undefined;
     return {
       text:
-        `${percent(student)} of what the student says at step ${count(last.step)} it had already ` +
-        `said before (teacher: ${percent(teacher)}).`,
+        `At step ${count(last.step)} ${percent(student)} of what the student says had been said ` +
+        `before in the same sample (teacher: ${percent(teacher)}).`,
       ...softer(evidence, 'which keeps the student from betting on few words'),
     };
   },
@@ -265,8 +265,7 @@ export const overconfident: Rule = {
     return {
       text:
         `At step ${count(last.step)} the student gives its likeliest token ` +
-        `${percent(confidence)} on ` +
-        `average, and that token is right in ${percent(accuracy)}.`,
+        `${percent(confidence)} on average, and that token is right in ${percent(accuracy)}.`,
       ...softer(evidence, 'whose soft targets keep a student calibrated'),
       region: { chart: 'perplexity', from: 0, to: last.step },
     };

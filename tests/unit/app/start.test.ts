@@ -100,7 +100,8 @@ test('the story grows with the run, and says why the student improved', () => {
   );
   expect(whole).toContain('Why it learns so much from so little');
   expect(whole).toContain(
-    'After 200 steps: it is as unsure as among 96, on text that it never trained on.',
+    'After 200 steps: it is as unsure as if it had to choose among 96, on text that it never ' +
+      'trained on.',
   );
   expect(whole).toContain('the teacher’s in 38% of all places');
 });
