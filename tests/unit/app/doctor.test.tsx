@@ -121,5 +121,5 @@ test('a changed run that an error stops has shown nothing of its cure', () => {
     const failure = { operation: 'train', message: 'No more memory.', hint: '', kind: 'memory' };
     receive({ type: 'failed', runId: runId(), failure: failure as Failure });
   });
-  expect(screen.getByText(/^The run with .* stopped before step 40, where it/)).toBeTruthy();
+  expect(screen.getByText(/^The run with .* stopped before step 40, which would/)).toBeTruthy();
 });
