@@ -8,7 +8,7 @@
 import type { Config } from '../config';
 import { shownJson } from '../quote';
 import type { ModelIdentities } from './identity';
-import { inFolder, type RunStorage } from './storage';
+import { inFolder, type RunStorage, type StoredEntry } from './storage';
 
 /** What a resumed run must know about the run that it continues. */
 export interface RunFacts {
@@ -90,22 +90,26 @@ export async function writeCheckpoint(
   const name = `checkpoint-${snapshot.step}.bin`;
   await storage.write(inFolder(folder, name), [line, end, ...arrays]);
 
-  const before = (await checkpointsIn(storage, folder)).find(({ step }) => step < snapshot.step);
-  for (const { name: other } of await storage.list(folder)) {
+  const files = await storage.list(folder);
+  const before = checkpointsAmong(files).find(({ step }) => step < snapshot.step);
+  for (const { name: other } of files) {
     if (ANY_FILE_NAME.test(other) && other !== name && other !== before?.name)
       await storage.remove(inFolder(folder, other));
   }
 }
 
 /** A folder's checkpoints, the newest first. One of version 1 counts as the oldest. */
-export async function checkpointsIn(
-  storage: RunStorage,
-  folder: string,
-): Promise<{ name: string; step: number }[]> {
-  const found: { name: string; step: number }[] = [];
-  for (const { name, bytes } of await storage.list(folder)) {
+export const checkpointsIn = async (storage: RunStorage, folder: string) =>
+  checkpointsAmong(await storage.list(folder));
+
+/** Those among a folder's files, in that order. */
+export function checkpointsAmong(
+  files: readonly StoredEntry[],
+): { name: string; step: number; bytes: number }[] {
+  const found: { name: string; step: number; bytes: number }[] = [];
+  for (const { name, bytes } of files) {
     const match = FILE_NAME.exec(name);
-    if (match && bytes !== undefined) found.push({ name, step: Number(match[1] ?? 0) });
+    if (match && bytes !== undefined) found.push({ name, step: Number(match[1] ?? 0), bytes });
   }
   return found.sort((a, b) => b.step - a.step);
 }

@@ -4,12 +4,12 @@
 // about to change leaves it first: if that is interrupted, its row is made again from its folder.
 // The folders are listed once, since a browser keeps an object for each that is listed.
 
-import { CheckpointError, checkpointsIn, dropSpare } from './checkpoint';
+import { CheckpointError, checkpointsAmong, dropSpare } from './checkpoint';
 import { JOURNAL, type Journal, parseJournal } from './journal';
 import { isRunId } from './names';
 import { type Drop, type Label, type RunRow, rowOf, toDrop } from './row';
 import { readLabel } from './shape';
-import { inFolder, type RunStorage } from './storage';
+import { inFolder, type RunStorage, type StoredEntry } from './storage';
 import type { Sweep } from './sweep';
 
 const INDEX = 'index.json';
@@ -241,17 +241,15 @@ export class Library {
 
   async #row(id: string, isOpen = false): Promise<RunRow> {
     const journal = (await this.journal(id)) ?? parseJournal('');
-    const [last, ...spare] = await checkpointsIn(this.storage, id);
     const files = await this.storage.list(id);
-    const sum = (names?: readonly string[]) =>
-      files
-        .filter(({ name }) => !names || names.includes(name))
-        .reduce((total, { bytes = 0 }) => total + bytes, 0);
+    const [last, ...spare] = checkpointsAmong(files);
+    const sum = (entries: readonly StoredEntry[]) =>
+      entries.reduce((total, { bytes = 0 }) => total + bytes, 0);
     return rowOf(id, journal, await this.#label(id), {
       open: isOpen,
       checkpoint: last?.step,
-      bytes: sum(),
-      spareBytes: sum(spare.map(({ name }) => name)),
+      bytes: sum(files),
+      spareBytes: sum(spare),
     });
   }
 
