@@ -15,7 +15,7 @@ const BUFFERS = 100;
 /** How often the run store looks for a run, from its start until it is dropped. */
 const LOOKS = 4;
 const TEACHER = DEFAULTS.teacher_model as keyof typeof BUILT_IN_MODELS;
-/** What a run reads. The log of a browser that is driven from outside keeps copies, to a limit. */
+/** What a run reads. */
 const FILES = [
   ...['config.json', 'tokenizer.json', 'model.safetensors'].map(
     (name) => `models/${TEACHER}/${name}`,
@@ -52,12 +52,11 @@ function work(buffersOfARun: number, looks: number, files: readonly string[]): v
     handle.close();
     await (file as FileSystemFileHandle & { move(name: string): Promise<void> }).move(name);
   };
-  /** Chromium keeps a little of each such question. A look lists its folder twice. */
+  /** Chromium keeps a little of each such question. */
   const look = async (name: string) => {
     await navigator.locks.query();
-    for (let times = 0; times < 2; times++)
-      for await (const handle of (await folderOf(name)).values())
-        if (handle.kind === 'file') await (await handle.getFile()).text();
+    for await (const handle of (await folderOf(name)).values())
+      if (handle.kind === 'file') await (await handle.getFile()).text();
   };
   /** A write that nothing follows keeps its buffer. */
   const submitted = async ({ queue }: GPUDevice) => {

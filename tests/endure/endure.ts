@@ -52,6 +52,8 @@ if (only.some((part) => part !== 'node')) {
   const folder = flags.get('dist') ?? 'dist';
   const site = await serveSite({ folder });
   await watchWorker(site, folder);
+  // Else Chromium keeps copies of all that the service worker fetches, in the page's process.
+  process.env.PLAYWRIGHT_DISABLE_SERVICE_WORKER_NETWORK = '1';
   // On disk, as a visitor's: a private window's files lie in the memory of the browser.
   const profile = await mkdtemp(join(tmpdir(), 'stillhouse-endure-'));
   const context = await chromium.launchPersistentContext(profile, {
@@ -92,7 +94,7 @@ if (only.some((part) => part !== 'node')) {
   }
   if (only.includes('runs')) {
     const dropping = { runs, seed, every: Math.ceil(runs / 20), browser };
-    // By then the browser's log of what was fetched is full, here and there.
+    // The browser starts a service for itself after some three minutes.
     const judging = { settled: runs / 2, unit: 100 };
     // First the browser's own growth, by a page that computes nothing.
     serveControl(site);

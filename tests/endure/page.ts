@@ -45,6 +45,23 @@ export async function holds(page: Page, browser?: Browser): Promise<Omit<Sample,
   return { ...figures, ...memory };
 }
 
+/**
+ * Chromium keeps copies of what a page and its workers fetch, hundreds of MB, while somebody
+ * listens to their network. Playwright always does, and has no setting for it: this reaches inside.
+ */
+async function keepNoNetworkLog(page: Page): Promise<void> {
+  interface Session {
+    send(method: string): Promise<unknown>;
+  }
+  const { _connection } = page as unknown as {
+    _connection: {
+      toImpl(page: Page): { delegate: { _networkManager: { _sessions: Map<Session, unknown> } } };
+    };
+  };
+  const { _sessions } = _connection.toImpl(page).delegate._networkManager;
+  for (const session of _sessions.keys()) await session.send('Network.disable');
+}
+
 /** What all of its processes have computed so far: other work of the machine does not count. */
 async function secondsOfCpu(browser: Browser): Promise<number> {
   const all = await browser.newBrowserCDPSession();
@@ -123,6 +140,7 @@ export async function dropRuns(
   for (let run = 1; run <= runs; run++) {
     await offers(page, 'Distil');
     await primary(page).click();
+    await keepNoNetworkLog(page);
     const measured = run % every === 0;
     // Dropped while it loads, compiles, or trains; measured once it trains.
     if (!measured) await page.waitForTimeout(random.uniform() * 600);
