@@ -4,6 +4,8 @@
 
 import { stat } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
+import { formatLink } from '../../src/link';
+import { PRESETS } from '../../src/presets';
 import { dropRuns, monkey, tinyLink, trainOnPage } from '../endure/page';
 import {
   button,
@@ -24,8 +26,9 @@ import {
   statusOf,
   stepOf,
   tableOf,
+  watch,
 } from './drive';
-import { sharedVisit } from './harness';
+import { openSite, sharedVisit, visit } from './harness';
 
 const SETTINGS = {
   batch_size: 2,
@@ -295,4 +298,30 @@ describe('short runs in one page', () => {
     );
     expect(problems.filter((what) => !/huggingface\.co|net::ERR_/.test(what))).toEqual([]);
   });
+});
+
+test('a preset is built while somebody reads: Distil trains, and nothing is loaded again', async () => {
+  const site = await openSite();
+  // The one with the smallest models.
+  const [path] = PRESETS.flatMap(({ teacher, config }) =>
+    teacher === 'sorting-teacher' ? [`#${formatLink(config)}`] : [],
+  );
+  const { page, problems, close } = await visit(site, { offer: 'f16', path, prepares: true });
+  await offered(page, 'Distil');
+  const built = () =>
+    page.workers()[0].evaluate(() => performance.getEntriesByName('prepare a run').length);
+  await eventually(built, 'it is built', PATIENCE_WITH_A_RUN).toBe(1);
+
+  const stages = await watch(page, '.progress-text');
+  const before = site.requests.length;
+  await pauseAfter(page, 2);
+  await primary(page).click();
+  await offered(page, 'Continue');
+  const models = site.requests.slice(before).filter((path) => /^(models|corpus)\//.test(path));
+  expect(models).toEqual([]);
+  expect((await stages()).join('\n')).not.toMatch(/Loading|Compiling|Evaluating/);
+  // The evaluation before the first step was made in that time, too.
+  expect((await tableOf(page, 'Perplexity'))[0][0]).toBe('0');
+  expect(problems).toEqual([]);
+  await close();
 });
