@@ -17,6 +17,8 @@ const SMALL: Config = {
   ...DEFAULTS,
   train_steps: 6,
   eval_steps: 2,
+  // The one with the smallest weights.
+  teacher_model: 'sorting-teacher',
   eval_batches: 1,
   batch_size: 2,
   max_length: 16,
