@@ -9,6 +9,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { type Browser, chromium } from 'playwright-core';
 import { awaited, watchWorker } from '../e2e/awaited';
 import { serveSite } from '../e2e/site';
@@ -19,6 +20,8 @@ import { dropRuns, endRuns, monkey, tinyLink, trainOnPage } from './page';
 
 /** Steps between two samples, with an evaluation at each. */
 const EVERY = 250;
+/** Chromium starts a service of its own, of some 26 MB, after three minutes. */
+const BROWSER_STARTS = 240_000;
 const PARTS = ['node', 'page', 'runs', 'ends', 'monkey'] as const;
 const flags = new Map<string, string>();
 for (const [i, word] of process.argv.entries())
@@ -68,6 +71,7 @@ if (only.some((part) => part !== 'node')) {
     ],
   });
   const browser = context.browser() as Browser;
+  const opened = performance.now();
   context.on('console', (message) => {
     const text = message.text();
     // This machine may be offline; the hub's models are refused by name.
@@ -94,8 +98,8 @@ if (only.some((part) => part !== 'node')) {
   }
   if (only.includes('runs')) {
     const dropping = { runs, seed, every: Math.ceil(runs / 20), browser };
-    // The browser starts a service for itself after some three minutes.
     const judging = { settled: runs / 2, unit: 100 };
+    if (!short) await setTimeout(opened + BROWSER_STARTS - performance.now());
     // First the browser's own growth, by a page that computes nothing.
     serveControl(site);
     const control = await open(CONTROL);
