@@ -14,21 +14,26 @@ export const tinyLink = (settings: string) => `${TINY}&${settings}`;
 const PATIENCE = 300_000;
 const primary = (page: Page) => page.locator('button.primary');
 
+/** The GPU memory that the page shows while there is a run, in bytes. */
+async function gpuBuffers(page: Page): Promise<number> {
+  const shown = page.locator('.status-item', { hasText: 'GPU memory' }).locator('summary');
+  const [, number, unit] = /([\d.,]+)\s*([kMG]?)B/.exec(await shown.innerText()) ?? [];
+  const factor = { '': 1, k: 1e3, M: 1e6, G: 1e9 }[unit as 'k'] ?? Number.NaN;
+  return Number(number.replace(',', '')) * factor;
+}
+
 /**
  * What the page and its browser hold, in bytes: of each kind of process the memory of its own. The
  * program's code, whose pages the system drops and reads again as it likes, does not count.
  */
-export async function holds(page: Page, browser?: Browser): Promise<Omit<Sample, 'step'>> {
+async function holds(page: Page, browser?: Browser): Promise<Record<string, number>> {
   const session = await page.context().newCDPSession(page);
   await session.send('HeapProfiler.collectGarbage');
   for (const worker of page.workers())
     await worker.evaluate(() => (globalThis as { gc?(): void }).gc?.());
   const { usedSize } = await session.send('Runtime.getHeapUsage');
   await session.detach();
-  const shown = page.locator('.status-item', { hasText: 'GPU memory' }).locator('summary');
-  const [, number, unit] = /([\d.,]+)\s*([kMG]?)B/.exec(await shown.innerText()) ?? [];
-  const factor = { '': 1, k: 1e3, M: 1e6, G: 1e9 }[unit as 'k'] ?? Number.NaN;
-  const figures = { 'GPU buffers': Number(number.replace(',', '')) * factor, 'JS heap': usedSize };
+  const figures = { 'JS heap': usedSize };
   if (!browser) return figures;
   const all = await browser.newBrowserCDPSession();
   const { processInfo } = await all.send('SystemInfo.getProcessInfo');
@@ -60,6 +65,46 @@ async function keepNoNetworkLog(page: Page): Promise<void> {
   };
   const { _sessions } = _connection.toImpl(page).delegate._networkManager;
   for (const session of _sessions.keys()) await session.send('Network.disable');
+}
+
+/** What a renderer's allocators have given out, in the names of Chromium's own account. */
+const GIVEN_OUT =
+  /^(v8|(malloc|partition_alloc|blink_gc\/main|blink_gc\/workers\/\w+)\/allocated_objects)$/;
+
+/** One process's part of that account. */
+interface MemoryDump {
+  ph: string;
+  pid: number;
+  args: { dumps: { allocators?: Record<string, { attrs?: { size?: { value: string } } }> } };
+}
+
+/**
+ * Bytes in use by pages and their workers. Their processes hold more: allocators give back what was
+ * freed when they like, which goes up and down by tens of MB.
+ */
+async function inUse(browser: Browser): Promise<number> {
+  const session = await browser.newBrowserCDPSession();
+  const { processInfo } = await session.send('SystemInfo.getProcessInfo');
+  const pages = processInfo.filter(({ type }) => type === 'renderer').map(({ id }) => id);
+  let bytes = 0;
+  session.on('Tracing.dataCollected', ({ value }) => {
+    for (const { ph, pid, args } of value as unknown as MemoryDump[]) {
+      // Other events have no dump.
+      if (ph !== 'v' || !pages.includes(pid)) continue;
+      for (const [name, { attrs }] of Object.entries(args.dumps.allocators ?? {}))
+        if (GIVEN_OUT.test(name)) bytes += Number.parseInt(attrs?.size?.value ?? '0', 16);
+    }
+  });
+  const ended = new Promise((resolve) => session.once('Tracing.tracingComplete', resolve));
+  const includedCategories = ['disabled-by-default-memory-infra'];
+  await session.send('Tracing.start', {
+    traceConfig: { includedCategories, excludedCategories: ['*'], memoryDumpConfig: {} },
+  });
+  await session.send('Tracing.requestMemoryDump', { deterministic: true });
+  await session.send('Tracing.end');
+  await ended;
+  await session.detach();
+  return bytes;
 }
 
 /** What all of its processes have computed so far: other work of the machine does not count. */
@@ -120,6 +165,7 @@ export async function trainOnPage(
     const now = performance.now();
     samples.push({
       step,
+      'GPU buffers': await gpuBuffers(page),
       ...(await holds(page, browser)),
       'step time': (now - before) / (step - at),
     } as Sample);
@@ -139,23 +185,28 @@ export async function dropRuns(
 ): Promise<Sample[]> {
   const random = new Random(seed);
   const samples: Sample[] = [];
-  let before = browser && (await secondsOfCpu(browser));
+  let before = browser ? await secondsOfCpu(browser) : 0;
   for (let run = 1; run <= runs; run++) {
     await offers(page, 'Distil');
     await primary(page).click();
     if (browser) await keepNoNetworkLog(page);
     const measured = run % every === 0;
-    // Dropped while it loads, compiles, or trains; measured once it trains.
+    const sample: Sample = { step: run };
+    // Dropped while it loads, compiles, or trains; one that is measured while it trains.
     if (!measured) await page.waitForTimeout(random.uniform() * 600);
-    else await page.waitForFunction(() => document.querySelector('.status-item .memory') !== null);
-    if (measured) {
-      const now = browser && (await secondsOfCpu(browser));
-      const time = now === undefined ? {} : { 'CPU time': (1000 * (now - (before ?? 0))) / every };
-      samples.push({ step: run, ...(await holds(page, browser)), ...time } as Sample);
-      before = browser && (await secondsOfCpu(browser));
+    else {
+      await page.waitForFunction(() => document.querySelector('.status-item .memory') !== null);
+      sample['GPU buffers'] = await gpuBuffers(page);
     }
     await page.getByRole('button', { name: 'Reset', exact: true }).click({ timeout: PATIENCE });
     await offers(page, 'Distil');
+    if (!measured) continue;
+    if (browser) sample['CPU time'] = (1000 * ((await secondsOfCpu(browser)) - before)) / every;
+    Object.assign(sample, await holds(page, browser));
+    // Its garbage is collected by now.
+    if (browser) sample['page and worker, in use'] = await inUse(browser);
+    samples.push(sample);
+    before = browser ? await secondsOfCpu(browser) : 0;
   }
   return samples;
 }
