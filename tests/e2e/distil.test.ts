@@ -300,7 +300,7 @@ describe('short runs in one page', () => {
   });
 });
 
-test('a preset is built while somebody reads: Distil trains, and nothing is loaded again', async () => {
+test('a preset is built while somebody reads: Distil trains, and loads nothing again', async () => {
   const site = await openSite();
   // The one with the smallest models.
   const [path] = PRESETS.flatMap(({ teacher, config }) =>
