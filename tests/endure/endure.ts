@@ -33,7 +33,7 @@ const steps = number('steps', 20_000, 1500);
 const runs = number('runs', 200, 10);
 const minutes = number('minutes', 60, 0.5);
 const seed = number('seed', 1, 1);
-const settings = flags.get('settings') ?? 'loss=mixed';
+const settings = flags.get('settings') ?? 'teacher_model=sorting-teacher&loss=mixed';
 const only = flags.get('only')?.split(',') ?? PARTS;
 
 const failures: string[] = [];
