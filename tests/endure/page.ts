@@ -104,6 +104,7 @@ async function inUse(browser: Browser): Promise<number> {
   await session.send('Tracing.end');
   await ended;
   await session.detach();
+  if (bytes === 0) throw new Error('Chromium’s account of its memory names other allocators now.');
   return bytes;
 }
 
