@@ -3,8 +3,7 @@
 // from the sweep in tests/bench/RESULTS.md. Pure.
 
 import { BUILT_IN_MODELS, type BuiltInName } from './built-in';
-import { type Config, DEFAULTS } from './config';
-import { formatLink } from './link';
+import { type Config, DEFAULTS, type FieldName } from './config';
 
 export const DURATIONS = ['Half a minute', 'Five minutes', 'Overnight'] as const;
 
@@ -170,9 +169,11 @@ export const PRESETS: readonly Preset[] = [
   }),
 ];
 
-/** The preset with exactly these settings. */
+/** The preset with exactly these settings, which need not go together. */
 export const presetOf = (config: Config): Preset | undefined =>
-  PRESETS.find((preset) => formatLink(preset.config) === formatLink(config));
+  PRESETS.find((preset) =>
+    (Object.keys(config) as FieldName[]).every((name) => config[name] === preset.config[name]),
+  );
 
 function preset(
   duration: Preset['duration'],

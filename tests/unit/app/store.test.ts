@@ -347,6 +347,9 @@ describe('while somebody reads', () => {
     expect(prepared()).toEqual([first.config.train_steps]);
     store().setField('train_steps', '77');
     reads();
+    // On the way to other settings, these do not go together.
+    store().setField('base_weights', 'int8');
+    reads();
     store().choosePreset({ config: second.config });
     store().choosePreset({ config: first.config });
     store().choosePreset({ config: second.config });
