@@ -32,8 +32,8 @@ interface Judging {
   unit?: number;
   /** Of figures that it has, growth is only what is more than here, in the same unit. */
   beside?: Readonly<Record<string, number>>;
-  /** Figures that are told, and not judged. */
-  told?: readonly string[];
+  /** Which figures are judged; the others are told. All are, by default. */
+  judges?(name: string): boolean;
 }
 
 /** Growth of each figure in `unit` steps. */
@@ -48,7 +48,7 @@ export function growths(
 
 /** Rows of the table, and what does not hold. */
 export function judge(what: string, samples: readonly Sample[], judging: Judging = {}) {
-  const { settled = SETTLED, unit = 1000, beside = {}, told = [] } = judging;
+  const { settled = SETTLED, unit = 1000, beside = {}, judges = () => true } = judging;
   const counted = samples.filter(({ step }) => step >= settled);
   const [first, last] = [counted[0], counted[counted.length - 1]];
   const rows: string[] = [];
@@ -63,7 +63,7 @@ export function judge(what: string, samples: readonly Sample[], judging: Judging
       `| ${what} | ${name} | ${shown(first[name])} at ${first.step} | ` +
         `${shown(last[name])} at ${last.step} | ${shown(growth)} in ${unit} |`,
     );
-    if (told.includes(name)) continue;
+    if (!judges(name)) continue;
     const third = Math.ceil(counted.length / 3);
     const timeOf = (part: readonly Sample[]) => median(part.map((sample) => sample[name]));
     const slower = timeOf(counted.slice(-third)) / timeOf(counted.slice(0, third)) - 1;
