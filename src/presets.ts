@@ -1,6 +1,6 @@
 // Runs worth starting with, a row each: for every built-in teacher one of half a minute, one of
 // five minutes and one for a night, on two cores without a GPU. The recipes of the first two come
-// from the sweep in tests/bench/RESULTS.md. Pure.
+// from the sweep in tests/bench/RESULTS.md, the night's learning rates from short runs there. Pure.
 
 import { BUILT_IN_MODELS, type BuiltInName } from './built-in';
 import { type Config, DEFAULTS, type FieldName } from './config';
@@ -19,7 +19,7 @@ export interface Preset {
   /** One sentence: what the student is and what to look for. */
   about: string;
   config: Config;
-  /** Whether the recipe comes from the sweep. */
+  /** Whether runs of this length were compared. */
   searched: boolean;
   /** A recorded run with these settings, under the page's address. */
   recording?: string;
