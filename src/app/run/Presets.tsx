@@ -8,8 +8,8 @@ import { useRun } from './store';
 const TEACHERS = Object.keys(BUILT_IN_MODELS) as BuiltInName[];
 
 const SEARCHED_IN_SHORT =
-  'Nobody compared runs as long as this: its learning rate is half of the best in runs of a ' +
-  'twentieth of its steps or less.';
+  'Nobody compared runs as long as this: its learning rate comes from runs of a twentieth of ' +
+  'its steps or less.';
 
 export function Presets() {
   const base = useRun((state) => state.base);
