@@ -172,7 +172,9 @@ export const PRESETS: readonly Preset[] = [
 /** The preset with exactly these settings, which need not go together. */
 export const presetOf = (config: Config): Preset | undefined =>
   PRESETS.find((preset) =>
-    (Object.keys(config) as FieldName[]).every((name) => config[name] === preset.config[name]),
+    (Object.keys(preset.config) as FieldName[]).every(
+      (name) => config[name] === preset.config[name],
+    ),
   );
 
 function preset(

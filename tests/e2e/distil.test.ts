@@ -308,6 +308,7 @@ test('a preset is built while somebody reads: Distil trains, and loads nothing a
   );
   const { page, problems, close } = await visit(site, { offer: 'f16', path, prepares: true });
   await offered(page, 'Distil');
+  await eventually(() => page.workers().length).toBe(1);
   const built = () =>
     page.workers()[0].evaluate(() => performance.getEntriesByName('prepare a run').length);
   await eventually(built, 'it is built', PATIENCE_WITH_A_RUN).toBe(1);

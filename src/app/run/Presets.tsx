@@ -7,9 +7,9 @@ import { useRun } from './store';
 
 const TEACHERS = Object.keys(BUILT_IN_MODELS) as BuiltInName[];
 
-const SEARCHED_IN_SHORT =
-  'Nobody compared runs as long as this: its learning rate comes from runs of a twentieth of ' +
-  'its steps or less.';
+const ONLY_SHORT_RUNS =
+  'No runs this long were compared: its learning rate comes from runs of at most a twentieth of ' +
+  'its steps.';
 
 export function Presets() {
   const base = useRun((state) => state.base);
@@ -51,7 +51,7 @@ export function Presets() {
       </div>
       {chosen && (
         <p className="help">
-          {chosen.about} {chosen.searched || SEARCHED_IN_SHORT}
+          {chosen.about} {chosen.searched || ONLY_SHORT_RUNS}
         </p>
       )}
     </section>
