@@ -57,7 +57,7 @@ if (only.some((part) => part !== 'node')) {
   const folder = flags.get('dist') ?? 'dist';
   const site = await serveSite({ folder });
   await watchWorker(site, folder);
-  // Else Chromium keeps copies of all that the service worker fetches, in the page's process.
+  // Otherwise Chromium keeps copies of all that the service worker fetches, in the page's process.
   process.env.PLAYWRIGHT_DISABLE_SERVICE_WORKER_NETWORK = '1';
   // On disk, as a visitor's: a private window's files lie in the memory of the browser.
   const profile = await mkdtemp(join(tmpdir(), 'stillhouse-endure-'));
@@ -99,10 +99,10 @@ if (only.some((part) => part !== 'node')) {
     const judging = {
       settled: runs / 2,
       unit: 100,
-      // Of the process what is in use counts.
+      // Of a page's process, only what is in use counts.
       judges: (name: string) => judges(name) && name !== 'page and worker',
     };
-    if (!short) await setTimeout(opened + BROWSER_STARTS - performance.now());
+    if (!short) await setTimeout(Math.max(0, opened + BROWSER_STARTS - performance.now()));
     // First the browser's own growth, by a page that computes nothing.
     serveControl(site);
     const control = await open(CONTROL);

@@ -32,7 +32,7 @@ interface Judging {
   unit?: number;
   /** Of figures that it has, growth is only what is more than here, in the same unit. */
   beside?: Readonly<Record<string, number>>;
-  /** Which figures are judged; the others are told. All are, by default. */
+  /** Which figures are judged; the others are only shown. All are, by default. */
   judges?(name: string): boolean;
 }
 

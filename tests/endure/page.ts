@@ -35,11 +35,8 @@ async function holds(page: Page, browser?: Browser): Promise<Record<string, numb
   await session.detach();
   const figures = { 'JS heap': usedSize };
   if (!browser) return figures;
-  const all = await browser.newBrowserCDPSession();
-  const { processInfo } = await all.send('SystemInfo.getProcessInfo');
-  await all.detach();
   const memory: Record<string, number> = {};
-  for (const { id } of processInfo) {
+  for (const { id } of await processesOf(browser)) {
     const status = await readFile(`/proc/${id}/status`, 'utf8').catch(() => '');
     const bytes = (name: string) =>
       1024 * Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)?.[1] ?? 0);
@@ -83,9 +80,9 @@ interface MemoryDump {
  * freed when they like, which goes up and down by tens of MB.
  */
 async function inUse(browser: Browser): Promise<number> {
+  const processes = await processesOf(browser);
+  const pages = processes.filter(({ type }) => type === 'renderer').map(({ id }) => id);
   const session = await browser.newBrowserCDPSession();
-  const { processInfo } = await session.send('SystemInfo.getProcessInfo');
-  const pages = processInfo.filter(({ type }) => type === 'renderer').map(({ id }) => id);
   let bytes = 0;
   session.on('Tracing.dataCollected', ({ value }) => {
     for (const { ph, pid, args } of value as unknown as MemoryDump[]) {
@@ -110,10 +107,15 @@ async function inUse(browser: Browser): Promise<number> {
 
 /** What all of its processes have computed so far: other work of the machine does not count. */
 async function secondsOfCpu(browser: Browser): Promise<number> {
-  const all = await browser.newBrowserCDPSession();
-  const { processInfo } = await all.send('SystemInfo.getProcessInfo');
-  await all.detach();
-  return processInfo.reduce((sum, { cpuTime }) => sum + cpuTime, 0);
+  const processes = await processesOf(browser);
+  return processes.reduce((sum, { cpuTime }) => sum + cpuTime, 0);
+}
+
+async function processesOf(browser: Browser) {
+  const session = await browser.newBrowserCDPSession();
+  const { processInfo } = await session.send('SystemInfo.getProcessInfo');
+  await session.detach();
+  return processInfo;
 }
 
 /** By what a process is started with. */
