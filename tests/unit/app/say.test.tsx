@@ -54,6 +54,8 @@ beforeEach(async () => {
   act(() => useRun.getState().start());
   // The box is a chunk of its own: a busy machine takes its time to import it.
   await screen.findByRole('button', { name: 'Ask both' }, { timeout: 20_000 });
+  // It may be seen before its effects have run, and would miss what the store tells until then.
+  await act(async () => {});
 });
 afterEach(() => {
   cleanup();
